@@ -1,0 +1,71 @@
+# How every room of the tree is built: one static library a room, our warnings as
+# errors, includes written from the top of the tree ("core/topic/topic.hpp").
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+
+set(BACKPLANE_SANITIZE "" CACHE STRING "Sanitizers: empty, address (with undefined) or thread")
+option(BACKPLANE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+endif()
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(GTest REQUIRED)
+# Debian ships no CMake package for libzmq.
+pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+
+add_library(backplane_warnings INTERFACE)
+target_compile_options(backplane_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wnull-dereference -Werror)
+
+if(BACKPLANE_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(BACKPLANE_SANITIZE STREQUAL "thread")
+  # GCC warns about every atomic_thread_fence under TSan; Asio and spdlog have some.
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -Wno-tsan)
+  add_link_options(-fsanitize=thread)
+elseif(NOT BACKPLANE_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "BACKPLANE_SANITIZE must be address, thread or empty, got \"${BACKPLANE_SANITIZE}\"")
+endif()
+if(BACKPLANE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # These two see the sanitizers' own instrumentation and warn of it.
+  target_compile_options(backplane_warnings INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized)
+endif()
+
+if(BACKPLANE_FUZZ)
+  # Every room tells the fuzzer which ways an input took through it.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+# backplane_room(NAME SOURCES file… [DEPENDS target…] [INCLUDE dir…])
+# A static library backplane_NAME with the alias backplane::NAME.
+function(backplane_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS;INCLUDE" ${ARGN})
+  add_library(backplane_${name} STATIC ${ROOM_SOURCES})
+  add_library(backplane::${name} ALIAS backplane_${name})
+  target_include_directories(backplane_${name} PUBLIC "${CMAKE_SOURCE_DIR}" ${ROOM_INCLUDE})
+  target_link_libraries(backplane_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE backplane_warnings)
+endfunction()
+
+# backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…])
+# A GoogleTest program; each of its tests is one of ctest's.
+include(GoogleTest)
+function(backplane_tests name)
+  cmake_parse_arguments(TESTS "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  add_executable(${name} ${TESTS_SOURCES})
+  target_link_libraries(${name} PRIVATE ${TESTS_DEPENDS} GTest::gmock GTest::gtest_main backplane_warnings)
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${TESTS_LABELS}" TIMEOUT 120)
+endfunction()

@@ -1,0 +1,60 @@
+#include "core/process/signals.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <system_error>
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+namespace backplane {
+
+Signals::Signals() : fd_(-1) {
+  sigset_t taken;
+  sigemptyset(&taken);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&taken, signal);
+  if (const int error = pthread_sigmask(SIG_BLOCK, &taken, nullptr); error != 0) {
+    throw std::system_error(error, std::generic_category(), "pthread_sigmask");
+  }
+  fd_ = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
+  // A reader that has gone is EPIPE where we write, not our end.
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+// The mask stays as it is: a signal that waits now must not end the process in the middle of its end.
+Signals::~Signals() {
+  ::close(fd_);
+}
+
+Signals::Event Signals::next() noexcept {
+  signalfd_siginfo info{};
+  ssize_t bytes = 0;
+  do bytes = ::read(fd_, &info, sizeof info);
+  while (bytes < 0 && errno == EINTR);
+  if (bytes != ssize_t{sizeof info}) return Event::none;
+  return info.ssi_signo == SIGHUP ? Event::reload : Event::stop;
+}
+
+Signals::Event Signals::wait(int timeout_ms) noexcept {
+  pollfd waiting{fd_, POLLIN, 0};
+  timespec deadline{};
+  clock_gettime(CLOCK_MONOTONIC, &deadline);
+  const long long end_ms = deadline.tv_sec * 1000LL + deadline.tv_nsec / 1'000'000 + timeout_ms;
+  int left_ms = timeout_ms;
+  // Another signal's handler may interrupt poll; the time waited until then counts.
+  while (::poll(&waiting, 1, left_ms) < 0 && errno == EINTR) {
+    if (timeout_ms < 0) continue;
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const long long left = end_ms - (now.tv_sec * 1000LL + now.tv_nsec / 1'000'000);
+    if (left <= 0) break;
+    left_ms = static_cast<int>(left);
+  }
+  return next();
+}
+
+}  // namespace backplane

@@ -1,0 +1,37 @@
+#pragma once
+// The broker's stamp: field 15 of an Event, always its last 47 bytes (proto/backplane/v1/event.proto).
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace backplane::wire {
+
+/// What the broker says of an event that it took in. See backplane.v1.Stamp.
+struct Stamp {
+  std::uint64_t stream{};      ///< upper 32 bits: which broker and backplane; lower: which life of it
+  std::uint64_t position{};    ///< 1, 2, 3, … per stream, over all topics
+  std::uint64_t offset{};      ///< 1, 2, 3, … per (stream, topic)
+  std::uint64_t previous{};    ///< position of the topic's previous event; 0 for its first
+  std::int64_t received_ns{};  ///< Unix time at the broker, nanoseconds
+  friend bool operator==(const Stamp&, const Stamp&) = default;
+};
+
+/// Tag and length (2 bytes), then five fields of tag and 8 bytes.
+inline constexpr std::size_t stamp_bytes = 2 + 5 * 9;
+
+/// Writes `stamp` as field 15, to be put behind an event's bytes.
+void write_stamp(const Stamp& stamp, std::span<std::byte, stamp_bytes> out) noexcept;
+
+/// The stamp at the end of `event`, or nothing where its last 47 bytes are not one in exactly the
+/// broker's form. Looks at no other byte: whoever does not trust the sender scans first.
+[[nodiscard]] std::optional<Stamp> read_stamp(std::span<const std::byte> event) noexcept;
+
+/// The event as its publisher sent it. `event` must have a stamp.
+[[nodiscard]] inline std::span<const std::byte> without_stamp(std::span<const std::byte> event) noexcept {
+  return event.first(event.size() - stamp_bytes);
+}
+
+}  // namespace backplane::wire

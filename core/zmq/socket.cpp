@@ -1,0 +1,199 @@
+#include "core/zmq/socket.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace backplane::mq {
+namespace {
+
+void set_int(zmq::socket_t& socket, int option, int value) {
+  if (zmq_setsockopt(socket.handle(), option, &value, sizeof value) != 0) throw zmq::error_t();
+}
+
+Error endpoint_error(std::string_view verb, const std::string& endpoint, int error) {
+  const ErrorCode code = error == EINVAL || error == EPROTONOSUPPORT ? ErrorCode::invalid_argument
+                         : error == EADDRINUSE                       ? ErrorCode::unavailable
+                                                                     : ErrorCode::io;
+  return Error{code, fmt::format("cannot {} {}: {}", verb, endpoint, zmq_strerror(error))};
+}
+
+}  // namespace
+
+Context::Context(int io_threads) : context_(io_threads) {
+  // A gateway or a test may hold thousands; the default is 1,023.
+  context_.set(zmq::ctxopt::max_sockets, 65'535);
+}
+
+Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& options)
+    : socket_(context.raw(), type) {
+  socket_.set(zmq::sockopt::sndhwm, options.send_hwm);
+  socket_.set(zmq::sockopt::rcvhwm, options.receive_hwm);
+  socket_.set(zmq::sockopt::linger, static_cast<int>(options.linger.count()));
+  if (options.send_timeout) socket_.set(zmq::sockopt::sndtimeo, static_cast<int>(options.send_timeout->count()));
+  socket_.set(zmq::sockopt::maxmsgsize, options.max_message_bytes);
+  if (options.xpub_nodrop) set_int(socket_, ZMQ_XPUB_NODROP, 1);
+  if (options.xpub_verbose) set_int(socket_, ZMQ_XPUB_VERBOSE, 1);
+  if (options.io_thread) socket_.set(zmq::sockopt::affinity, std::uint64_t{1} << *options.io_thread);
+  socket_.set(zmq::sockopt::ipv6, true);
+  if (options.heartbeat.count() > 0) {
+    const int interval_ms = static_cast<int>(options.heartbeat.count());
+    socket_.set(zmq::sockopt::heartbeat_ivl, interval_ms);
+    socket_.set(zmq::sockopt::heartbeat_timeout, 3 * interval_ms);
+  }
+  socket_.set(zmq::sockopt::reconnect_ivl, static_cast<int>(options.reconnect_interval.count()));
+  socket_.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_interval_max.count()));
+  if (type == zmq::socket_type::router) {
+    // A reply to somebody who has gone is an error to be counted, not one to be swallowed.
+    socket_.set(zmq::sockopt::router_mandatory, true);
+  }
+}
+
+void Socket::check_owner() {
+  const std::thread::id me = std::this_thread::get_id();
+  if (owner_ == me) return;
+  CHECK(owner_ == std::thread::id{}, "a ZeroMQ socket is used by the one thread that owns it");
+  owner_ = me;
+}
+
+Result<std::string> Socket::bind(const std::string& endpoint) {
+  check_owner();
+  if (zmq_bind(socket_.handle(), endpoint.c_str()) != 0) {
+    return tl::unexpected(endpoint_error("listen on", endpoint, zmq_errno()));
+  }
+  return socket_.get(zmq::sockopt::last_endpoint);
+}
+
+void Socket::unbind(const std::string& endpoint) noexcept {
+  check_owner();
+  zmq_unbind(socket_.handle(), endpoint.c_str());  // the one failure is that it is not bound
+}
+
+Result<void> Socket::connect(const std::string& endpoint) {
+  check_owner();
+  if (zmq_connect(socket_.handle(), endpoint.c_str()) != 0) {
+    return tl::unexpected(endpoint_error("connect to", endpoint, zmq_errno()));
+  }
+  return {};
+}
+
+bool Socket::receive(zmq::message_t& frame) {
+  check_owner();
+  for (;;) {
+    if (zmq_msg_recv(frame.handle(), socket_.handle(), ZMQ_DONTWAIT) >= 0) return true;
+    if (zmq_errno() == EAGAIN) return false;
+    if (zmq_errno() != EINTR) throw zmq::error_t();
+  }
+}
+
+void Socket::skip_rest(const zmq::message_t& last_frame) {
+  bool more = last_frame.more();
+  zmq::message_t rest;
+  while (more && receive(rest)) more = rest.more();
+}
+
+bool Socket::send(std::string_view frame, zmq::send_flags flags) {
+  zmq::message_t message(frame.data(), frame.size());
+  return send(message, flags);
+}
+
+bool Socket::send(zmq::message_t& frame, zmq::send_flags flags) {
+  check_owner();
+  for (;;) {
+    if (zmq_msg_send(frame.handle(), socket_.handle(), static_cast<int>(flags)) >= 0) return true;
+    if (zmq_errno() == EAGAIN || zmq_errno() == EHOSTUNREACH) return false;
+    if (zmq_errno() != EINTR) throw zmq::error_t();
+  }
+}
+
+bool Socket::readable() {
+  check_owner();
+  return (socket_.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0;
+}
+
+int Socket::fd() {
+  check_owner();
+  return socket_.get(zmq::sockopt::fd);
+}
+
+namespace {
+
+std::string monitor_name() {
+  static std::atomic<std::uint64_t> next{0};  // inproc names are one space a context: made unique here
+  return fmt::format("inproc://monitor.{}", next.fetch_add(1));
+}
+
+SocketOptions monitor_options() {
+  SocketOptions options;
+  options.receive_hwm = 0;
+  options.heartbeat = std::chrono::milliseconds{0};
+  return options;
+}
+
+}  // namespace
+
+Monitor::Monitor(Context& context, Socket& watched)
+    : watched_(watched), events_(context, zmq::socket_type::pair, monitor_options()) {
+  const std::string name = monitor_name();
+  constexpr int interesting = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
+                              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                              ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+  if (zmq_socket_monitor(watched_.raw().handle(), name.c_str(), interesting) != 0) throw zmq::error_t();
+  if (auto connected = events_.connect(name); !connected) throw std::runtime_error(connected.error().text);
+}
+
+Monitor::~Monitor() { zmq_socket_monitor(watched_.raw().handle(), nullptr, 0); }
+
+ConnectionEvent Monitor::next() {
+  zmq::message_t event;
+  if (!events_.receive(event)) return ConnectionEvent::none;
+  events_.skip_rest(event);  // the second frame is the address
+  if (event.size() < sizeof(std::uint16_t)) return ConnectionEvent::other;
+  std::uint16_t number = 0;
+  std::memcpy(&number, event.data(), sizeof number);
+  switch (number) {
+    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+      return ConnectionEvent::connected;
+    case ZMQ_EVENT_DISCONNECTED:
+    case ZMQ_EVENT_CLOSED:
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+      return ConnectionEvent::disconnected;
+    default:
+      return ConnectionEvent::other;
+  }
+}
+
+Result<void> check_endpoint(std::string_view endpoint, std::string_view where) {
+  const auto wrong = [&](std::string_view wanted) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted {}, got \"{}\"", where, wanted, endpoint));
+  };
+  constexpr std::string_view wanted = "tcp://HOST:PORT, ipc://PATH or inproc://NAME";
+  for (std::string_view scheme : {"ipc://", "inproc://"}) {
+    if (endpoint.starts_with(scheme)) {
+      if (endpoint.size() == scheme.size()) return wrong(wanted);
+      return {};
+    }
+  }
+  if (!endpoint.starts_with("tcp://")) return wrong(wanted);
+  const std::string_view address = endpoint.substr(6);
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return wrong(wanted);
+  const std::string_view host = address.substr(0, colon);
+  if (host.find(':') != std::string_view::npos && !(host.front() == '[' && host.back() == ']')) {
+    return wrong("an IPv6 address in brackets, as tcp://[::1]:5570");
+  }
+  const std::string_view port = address.substr(colon + 1);
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (port != "*" && (error != std::errc{} || end != port.data() + port.size() || number > 65'535)) {
+    return wrong("a port of 0..65535");
+  }
+  return {};
+}
+
+}  // namespace backplane::mq

@@ -1,0 +1,134 @@
+#include "core/topic/pattern.hpp"
+
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/topic/topic.hpp"
+
+namespace backplane {
+namespace {
+
+Pattern pattern(std::string_view text) {
+  Result<Pattern> parsed = Pattern::parse(text);
+  EXPECT_TRUE(parsed) << text;
+  return std::move(parsed).value();
+}
+
+std::vector<std::string> tokens_of(std::string_view name) {
+  std::vector<std::string> tokens(1);
+  for (const char c : name) {
+    if (c == '.') {
+      tokens.emplace_back();
+    } else {
+      tokens.back() += c;
+    }
+  }
+  return tokens;
+}
+
+// The rule of the contract, written over lists of tokens.
+bool matches_by_the_book(const std::string& pattern, const std::string& topic) {
+  const std::vector<std::string> wanted = tokens_of(pattern);
+  const std::vector<std::string> tokens = tokens_of(topic);
+  const bool wild_first = wanted[0] == "*" || wanted[0] == ">";
+  if (wild_first && tokens[0] == "$SYS") return false;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i] == ">") return tokens.size() > i;
+    if (i >= tokens.size() || (wanted[i] != "*" && wanted[i] != tokens[i])) return false;
+  }
+  return wanted.size() == tokens.size();
+}
+
+TEST(Pattern, WithoutWildcardsMeansOneTopic) {
+  const Pattern time = pattern("time");
+  EXPECT_TRUE(time.is_exact());
+  EXPECT_TRUE(time.matches("time"));
+  EXPECT_FALSE(time.matches("timezone"));
+  EXPECT_FALSE(time.matches("time.zone"));
+  EXPECT_FALSE(time.matches("tim"));
+}
+
+TEST(Pattern, StarStandsForExactlyOneToken) {
+  EXPECT_TRUE(pattern("stock.*").matches("stock.MSFT"));
+  EXPECT_FALSE(pattern("stock.*").matches("stock"));
+  EXPECT_FALSE(pattern("stock.*").matches("stock.MSFT.close"));
+  EXPECT_FALSE(pattern("stock.*").matches("stocks.MSFT"));
+  EXPECT_TRUE(pattern("*.MSFT").matches("stock.MSFT"));
+  EXPECT_FALSE(pattern("*.MSFT").matches("stock.MSFTX"));
+  EXPECT_FALSE(pattern("*.MSFT").matches("MSFT"));
+  EXPECT_TRUE(pattern("a.*.c").matches("a.b.c"));
+  EXPECT_FALSE(pattern("a.*.c").matches("a.b.b.c"));
+  EXPECT_FALSE(pattern("*").matches("a.b"));
+}
+
+TEST(Pattern, GreaterStandsForOneTokenOrMore) {
+  EXPECT_TRUE(pattern("stock.>").matches("stock.MSFT"));
+  EXPECT_TRUE(pattern("stock.>").matches("stock.MSFT.close"));
+  EXPECT_FALSE(pattern("stock.>").matches("stock"));
+  EXPECT_FALSE(pattern("stock.>").matches("stocks.MSFT"));
+  EXPECT_TRUE(pattern("*.x.>").matches("a.x.b"));
+  EXPECT_FALSE(pattern("*.x.>").matches("a.x"));
+}
+
+TEST(Pattern, AWildcardInTheFirstTokenNeverMatchesASystemTopic) {
+  EXPECT_TRUE(pattern(">").matches("a"));
+  EXPECT_TRUE(pattern(">").matches("a.$SYS.b"));
+  EXPECT_FALSE(pattern(">").matches("$SYS.drain"));
+  EXPECT_FALSE(pattern("*.drain").matches("$SYS.drain"));
+  EXPECT_FALSE(pattern("*.>").matches("$SYS.drain"));
+  EXPECT_TRUE(pattern("$SYS.>").matches("$SYS.drain"));
+  EXPECT_TRUE(pattern("$SYS.*").matches("$SYS.drain"));
+  EXPECT_TRUE(pattern("$SYS.source.*").matches("$SYS.source.clock"));
+}
+
+TEST(Pattern, LiteralPrefixEndsAtTheFirstWildcard) {
+  EXPECT_EQ(pattern("stock.MSFT").literal_prefix(), "stock.MSFT");
+  EXPECT_EQ(pattern("stock.>").literal_prefix(), "stock.");
+  EXPECT_EQ(pattern("a.b.*.c").literal_prefix(), "a.b.");
+  EXPECT_EQ(pattern("*.b").literal_prefix(), "");
+  EXPECT_FALSE(pattern("stock.>").is_exact());
+}
+
+TEST(Pattern, ParseSaysWhatIsWrong) {
+  const Result<Pattern> bad = Pattern::parse("stock..MSFT");
+  ASSERT_FALSE(bad);
+  EXPECT_EQ(bad.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(bad.error().text, R"(a token is empty: "stock..MSFT")");
+  EXPECT_FALSE(Pattern::parse("a.>.b"));
+}
+
+TEST(Pattern, MatchesWhatTheRuleSaysForRandomPatternsAndTopics) {
+  const std::vector<std::string> names{"a", "b", "ab", "é"};
+  const std::vector<std::string> wilds{"*", "*", "a", "b", "ab", "é"};
+  std::mt19937 random{11};
+  const auto join = [&random](const std::vector<std::string>& words, bool may_end_long) {
+    std::string text;
+    if (random() % 8 == 0) text = "$SYS";
+    for (auto count = 1 + random() % 4; count > 0; --count) {
+      if (!text.empty()) text += '.';
+      text += words[random() % words.size()];
+    }
+    if (may_end_long && random() % 3 == 0) text = text.size() == 1 ? ">" : text + ".>";
+    return text;
+  };
+  int matched = 0;
+  for (int round = 0; round < 200'000; ++round) {
+    const std::string topic = join(names, false);
+    const std::string text = join(wilds, true);
+    const Pattern wanted = pattern(text);
+    const bool matches = wanted.matches(topic);
+    ASSERT_EQ(matches, matches_by_the_book(text, topic)) << text << " and " << topic;
+    // What a ZeroMQ subscription by the prefix does not bring can not be filtered back in.
+    ASSERT_TRUE(!matches || topic.starts_with(wanted.literal_prefix())) << text << " and " << topic;
+    matched += matches ? 1 : 0;
+  }
+  EXPECT_GT(matched, 5'000);
+}
+
+}  // namespace
+}  // namespace backplane
