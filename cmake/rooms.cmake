@@ -59,13 +59,13 @@ function(backplane_room name)
   target_link_libraries(backplane_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE backplane_warnings)
 endfunction()
 
-# backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…])
+# backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…] [ENVIRONMENT NAME=value…])
 # A GoogleTest program; each of its tests is one of ctest's.
 include(GoogleTest)
 function(backplane_tests name)
-  cmake_parse_arguments(TESTS "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(TESTS "" "" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
   add_executable(${name} ${TESTS_SOURCES})
   target_link_libraries(${name} PRIVATE ${TESTS_DEPENDS} GTest::gmock GTest::gtest_main backplane_warnings)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${TESTS_LABELS}" TIMEOUT 120)
+    PROPERTIES LABELS "${TESTS_LABELS}" ENVIRONMENT "${TESTS_ENVIRONMENT}" TIMEOUT 120)
 endfunction()

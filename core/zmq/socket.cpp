@@ -38,7 +38,6 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
   if (options.xpub_nodrop) set_int(socket_, ZMQ_XPUB_NODROP, 1);
   if (options.xpub_verbose) set_int(socket_, ZMQ_XPUB_VERBOSE, 1);
   if (options.io_thread) socket_.set(zmq::sockopt::affinity, std::uint64_t{1} << *options.io_thread);
-  socket_.set(zmq::sockopt::ipv6, true);
   if (options.heartbeat.count() > 0) {
     const int interval_ms = static_cast<int>(options.heartbeat.count());
     socket_.set(zmq::sockopt::heartbeat_ivl, interval_ms);
@@ -59,21 +58,23 @@ void Socket::check_owner() {
   owner_ = me;
 }
 
+// Only where it is asked for: with it on, libzmq binds IPv4 addresses as mapped ones and names them so.
+void Socket::allow_ipv6_of(const std::string& endpoint) {
+  socket_.set(zmq::sockopt::ipv6, endpoint.find('[') != std::string::npos);
+}
+
 Result<std::string> Socket::bind(const std::string& endpoint) {
   check_owner();
+  allow_ipv6_of(endpoint);
   if (zmq_bind(socket_.handle(), endpoint.c_str()) != 0) {
     return tl::unexpected(endpoint_error("listen on", endpoint, zmq_errno()));
   }
   return socket_.get(zmq::sockopt::last_endpoint);
 }
 
-void Socket::unbind(const std::string& endpoint) noexcept {
-  check_owner();
-  zmq_unbind(socket_.handle(), endpoint.c_str());  // the one failure is that it is not bound
-}
-
 Result<void> Socket::connect(const std::string& endpoint) {
   check_owner();
+  allow_ipv6_of(endpoint);
   if (zmq_connect(socket_.handle(), endpoint.c_str()) != 0) {
     return tl::unexpected(endpoint_error("connect to", endpoint, zmq_errno()));
   }

@@ -54,8 +54,6 @@ class Socket {
 
   /// @returns the endpoint really bound (port 0 picks a free one), or an error that names it.
   Result<std::string> bind(const std::string& endpoint);
-  /// Stops accepting on `endpoint` (as bind() gave it); who is connected stays.
-  void unbind(const std::string& endpoint) noexcept;
   /// Returns at once; the connection is made in the background, now or when the other side is there.
   Result<void> connect(const std::string& endpoint);
 
@@ -85,6 +83,7 @@ class Socket {
 
  private:
   void check_owner();
+  void allow_ipv6_of(const std::string& endpoint);
   zmq::socket_t socket_;
   std::thread::id owner_{};
 };

@@ -94,7 +94,7 @@ TEST(Child, HasAProcessGroupOfItsOwn) {
 TEST(Child, DestructionEndsIt) {
   pid_t pid = 0;
   {
-    Child child = shell("trap '' TERM; echo ready; while :; do sleep 600; done");
+    Child child = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
     pid = child.pid();
     EXPECT_EQ(next_line(child.output()), "ready");
   }

@@ -1,0 +1,245 @@
+// One publisher, one SUB, two frames of a 12-byte topic and an Event with a 128-byte payload: the same load
+// through libzmq's own proxy and through a broker with everything switched on, in turns, in one run.
+//
+//   bench_broker_proxy BACKPLANE [events a run] [runs]
+//
+// Prints the rate end to end and the CPU time of the process in the middle, and the ratio of the medians.
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+#include <zmq.hpp>
+
+#include "backplane/v1/event.pb.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::string_view topic = "bench.topic1";
+constexpr std::uint64_t first_sequence = std::uint64_t{1} << 28;  // so that each number takes 5 bytes
+
+struct Endpoints {
+  std::string ingress;
+  std::string egress;
+};
+
+struct Outcome {
+  double events_a_second{};
+  double cpu_ns_an_event{};
+  std::uint64_t received{};
+};
+
+/// A process in the middle, ended by SIGTERM.
+class Middle {
+ public:
+  Middle(const std::function<void(int ready_fd)>& child, const std::function<Endpoints(FILE*)>& read_ready) {
+    int fds[2];
+    if (::pipe(fds) != 0) std::exit(1);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::close(fds[0]);
+      child(fds[1]);
+      ::_exit(0);
+    }
+    ::close(fds[1]);
+    FILE* out = ::fdopen(fds[0], "r");
+    endpoints = read_ready(out);
+    out_ = out;
+  }
+  ~Middle() { std::fclose(out_); }
+  Middle(const Middle&) = delete;
+  Middle& operator=(const Middle&) = delete;
+
+  /// Ends it. @returns the CPU time it took, in ns.
+  double end() {
+    ::kill(pid_, SIGTERM);
+    int status = 0;
+    rusage usage{};
+    ::wait4(pid_, &status, 0, &usage);
+    const auto ns = [](const timeval& time) {
+      return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_usec) * 1e3;
+    };
+    return ns(usage.ru_utime) + ns(usage.ru_stime);
+  }
+
+  Endpoints endpoints;
+
+ private:
+  pid_t pid_{};
+  FILE* out_{};
+};
+
+std::string read_line(FILE* in) {
+  char line[4096];
+  return std::fgets(line, sizeof line, in) == nullptr ? std::string() : std::string(line);
+}
+
+std::string word_after(const std::string& line, const std::string& key) {
+  const std::size_t at = line.find(key);
+  if (at == std::string::npos) return {};
+  const std::size_t begin = at + key.size();
+  return line.substr(begin, line.find_first_of(" \n", begin) - begin);
+}
+
+void run_proxy(int ready_fd) {
+  zmq::context_t context(1);
+  zmq::socket_t front(context, zmq::socket_type::xsub);
+  zmq::socket_t back(context, zmq::socket_type::xpub);
+  back.set(zmq::sockopt::rcvhwm, 0);
+  front.set(zmq::sockopt::sndhwm, 0);
+  const int nodrop = 1;  // else it loses some, and that would not be the same work
+  zmq_setsockopt(back.handle(), ZMQ_XPUB_NODROP, &nodrop, sizeof nodrop);
+  front.bind("tcp://127.0.0.1:0");
+  back.bind("tcp://127.0.0.1:0");
+  const std::string line = fmt::format("ready ingress={} egress={}\n", front.get(zmq::sockopt::last_endpoint),
+                                       back.get(zmq::sockopt::last_endpoint));
+  if (::write(ready_fd, line.data(), line.size()) < 0) ::_exit(1);
+  zmq::proxy(front, back);
+}
+
+Middle make_proxy() {
+  return {run_proxy, [](FILE* out) {
+            const std::string line = read_line(out);
+            return Endpoints{word_after(line, "ingress="), word_after(line, "egress=")};
+          }};
+}
+
+Middle make_broker(const char* program) {
+  return {[program](int ready_fd) {
+            ::dup2(ready_fd, STDOUT_FILENO);
+            ::execl(program, program, "broker", "--ingress", "tcp://127.0.0.1:0", "--egress", "tcp://127.0.0.1:0",
+                    "--control", "tcp://127.0.0.1:0", "--raw", "tcp://127.0.0.1:0", "--metrics", "127.0.0.1:0",
+                    static_cast<char*>(nullptr));
+            ::_exit(127);
+          },
+          [](FILE* out) {
+            const std::string line = read_line(out);
+            return Endpoints{word_after(line, "ingress="), word_after(line, "egress=")};
+          }};
+}
+
+/// An Event whose sequence stands at a known place with a fixed width.
+struct Template {
+  std::string bytes;
+  std::size_t sequence_at{};
+
+  Template() {
+    backplane::v1::Event event;
+    event.set_source("bench@host");
+    event.set_session(0x0123456789abcdef);
+    event.set_sequence(first_sequence);
+    event.mutable_time()->set_seconds(1'700'000'000);
+    event.set_binary(std::string(128, 'x'));
+    bytes = event.SerializeAsString();
+    sequence_at = 2 + event.source().size() + 9 + 1;  // source, session, the tag
+  }
+  void number(std::uint64_t sequence) {
+    for (std::size_t i = 0; i < 5; ++i) {
+      bytes[sequence_at + i] = static_cast<char>((sequence & 0x7f) | (i < 4 ? 0x80 : 0));
+      sequence >>= 7;
+    }
+  }
+};
+
+void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t events) {
+  zmq::socket_t socket(context, zmq::socket_type::xpub);
+  const int nodrop = 1;
+  zmq_setsockopt(socket.handle(), ZMQ_XPUB_NODROP, &nodrop, sizeof nodrop);
+  socket.set(zmq::sockopt::sndhwm, 10'000);
+  socket.connect(endpoint);
+  zmq::message_t subscription;
+  if (!socket.recv(subscription)) return;  // the other side has us
+  Template event;
+  for (std::uint64_t i = 0; i < events; ++i) {
+    event.number(first_sequence + i);
+    socket.send(zmq::buffer(topic), zmq::send_flags::sndmore);
+    socket.send(zmq::buffer(event.bytes), zmq::send_flags::none);
+  }
+  socket.set(zmq::sockopt::linger, 10'000);
+}
+
+Outcome run(Middle middle, std::uint64_t events) {
+  zmq::context_t context(2);
+  zmq::socket_t subscriber(context, zmq::socket_type::sub);
+  subscriber.set(zmq::sockopt::rcvhwm, 0);
+  subscriber.set(zmq::sockopt::rcvtimeo, 5'000);
+  subscriber.set(zmq::sockopt::subscribe, "bench.");
+  subscriber.connect(middle.endpoints.egress);
+  // The subscription has arrived when a probe comes through.
+  {
+    zmq::socket_t probe(context, zmq::socket_type::pub);
+    probe.connect(middle.endpoints.ingress);
+    zmq::message_t frame;
+    backplane::v1::Event event;
+    event.set_text("probe");
+    for (int attempt = 0; attempt < 500; ++attempt) {
+      probe.send(zmq::str_buffer("bench.probe"), zmq::send_flags::sndmore);
+      probe.send(zmq::buffer(event.SerializeAsString()), zmq::send_flags::none);
+      zmq::pollitem_t item{subscriber.handle(), 0, ZMQ_POLLIN, 0};
+      if (zmq::poll(&item, 1, std::chrono::milliseconds{20}) > 0) break;
+    }
+  }
+  std::thread publisher([&] { publish(context, middle.endpoints.ingress, events); });
+  Outcome outcome;
+  zmq::message_t frame;
+  Clock::time_point begin{};
+  Clock::time_point last{};
+  while (outcome.received < events) {
+    if (!subscriber.recv(frame)) break;
+    const bool counts = frame.to_string_view() == topic;
+    if (!subscriber.recv(frame)) break;
+    if (!counts) continue;
+    if (outcome.received++ == 0) begin = Clock::now();
+    if (outcome.received % 1'024 == 0 || outcome.received == events) last = Clock::now();
+  }
+  const std::chrono::duration<double> seconds = last - begin;
+  publisher.join();
+  outcome.events_a_second = static_cast<double>(outcome.received) / seconds.count();
+  outcome.cpu_ns_an_event = middle.end() / static_cast<double>(events);
+  return outcome;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: {} BACKPLANE [events a run] [runs]\n", argv[0]);
+    return 2;
+  }
+  const std::uint64_t events = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1'000'000;
+  const int runs = argc > 3 ? std::atoi(argv[3]) : 5;
+  std::vector<double> rates[2];
+  std::vector<double> costs[2];
+  fmt::print("{:<4} {:<10} {:>12} {:>14} {:>10}\n", "run", "middle", "k events/s", "CPU ns/event", "lost");
+  for (int i = 0; i < runs; ++i) {
+    for (int which = 0; which < 2; ++which) {
+      const Outcome outcome = run(which == 0 ? make_proxy() : make_broker(argv[1]), events);
+      rates[which].push_back(outcome.events_a_second / 1'000);
+      costs[which].push_back(outcome.cpu_ns_an_event);
+      fmt::print("{:<4} {:<10} {:>12.0f} {:>14.0f} {:>10}\n", i + 1, which == 0 ? "zmq_proxy" : "broker",
+                 rates[which].back(), costs[which].back(), events - outcome.received);
+      std::fflush(stdout);
+    }
+  }
+  fmt::print("median: zmq_proxy {:.0f} k/s {:.0f} ns, broker {:.0f} k/s {:.0f} ns; rate {:.2f} of the proxy's, CPU {:.2f}\n",
+             median(rates[0]), median(costs[0]), median(rates[1]), median(costs[1]),
+             median(rates[1]) / median(rates[0]), median(costs[1]) / median(costs[0]));
+  return 0;
+}

@@ -1,0 +1,60 @@
+#pragma once
+// What can be said of a broker and its backplanes. config/backplane.toml is the commented reference.
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "broker/state/retention.hpp"
+#include "core/config/section.hpp"
+
+namespace backplane::broker {
+
+/// An endpoint or address with this value is not offered.
+inline constexpr const char* off = "off";
+
+/// Retention for the topics of one pattern, as written in the file.
+struct RetentionConfig {
+  std::string pattern;
+  Retention retention;
+};
+
+/// One named backplane: its endpoints and its policy.
+struct BackplaneConfig {
+  std::string name = "default";
+  std::string ingress = "tcp://127.0.0.1:5570";
+  std::string egress = "tcp://127.0.0.1:5571";
+  std::string control = "tcp://127.0.0.1:5572";
+  std::string raw = "tcp://127.0.0.1:5574";
+
+  std::size_t max_event_bytes = 1u << 20;
+  std::size_t max_topics = 1'000'000;
+  std::size_t max_sessions = 65'536;
+  std::size_t max_subscriptions_warning = 1'000'000;
+  int egress_hwm = 10'000;
+
+  std::size_t history_bytes_max = 256u << 20;
+  Retention retention;
+  std::vector<RetentionConfig> retention_rules;
+
+  std::chrono::milliseconds stats_every{5'000};
+  std::chrono::milliseconds drain_limit{5'000};
+};
+
+struct BrokerConfig {
+  std::vector<BackplaneConfig> backplanes{BackplaneConfig{}};
+  std::string metrics = "127.0.0.1:9570";
+};
+
+/// The `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an error, with
+/// both lines named, where two backplanes have the same name or endpoint.
+void describe(config::Section& section, BrokerConfig& broker);
+
+/// What the history store is told. The rules' patterns must have been checked by describe().
+[[nodiscard]] HistoryLimits history_limits(const BackplaneConfig& backplane);
+
+/// Whether an endpoint or address is open to other machines.
+[[nodiscard]] bool is_reachable_from_elsewhere(const std::string& endpoint);
+
+}  // namespace backplane::broker

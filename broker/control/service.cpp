@@ -1,0 +1,509 @@
+#include "broker/control/service.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/stubs/logging.h>
+
+#include "backplane/v1/control.pb.h"
+#include "broker/control/cursor.hpp"
+#include "broker/control/participants.hpp"
+#include "broker/control/slice_reply.hpp"
+#include "broker/control/type_registry.hpp"
+#include "broker/operations/exposition.hpp"
+#include "core/log/escape.hpp"
+
+namespace backplane::broker {
+namespace {
+
+constexpr std::uint32_t protocol_version = 1;
+
+// What is left of a reply for its content, when its own fields, the longest cursor among them, are written.
+constexpr std::size_t head_bytes_max = 4096;
+constexpr std::size_t content_bytes_max = reply_bytes_max - head_bytes_max;
+constexpr std::size_t slice_bytes_max = content_bytes_max - reply_events_max * event_framing_bytes_max;
+
+constexpr std::size_t pending_max = 1024;
+
+// A look at a topic costs some 50 ns and 10 ns a pattern: a request for a listing at most a millisecond or two.
+constexpr std::size_t topics_scan_max = 10'000;
+constexpr std::size_t patterns_max = 1'000;
+constexpr std::size_t pattern_scans_max = 100'000;
+
+constexpr std::size_t type_names_max = 512;
+constexpr std::size_t type_names_bytes_max = 64u << 10;
+
+constexpr std::size_t participants_page = 256;
+
+/// Why a request is refused: see ControlError.
+struct Fault {
+  std::string_view code;
+  std::string text;
+};
+template <class T>
+using Answer = tl::expected<T, Fault>;
+
+tl::unexpected<Fault> refuse(std::string_view code, std::string text) {
+  return tl::unexpected(Fault{code, std::move(text)});
+}
+
+/// Where the answer to a request goes.
+struct Asker {
+  Envelope envelope;
+  std::uint64_t id{};
+};
+
+/// A read that the history has not answered yet.
+struct PendingRead {
+  Asker asker;
+  CursorKind kind{};
+};
+
+Answer<Pattern> parse_pattern(std::string_view where, std::string_view text) {
+  auto pattern = Pattern::parse(text);
+  if (!pattern) return refuse("bad_pattern", fmt::format("{}: {}", where, pattern.error().text));
+  return std::move(*pattern);
+}
+
+// The place that a cursor names; "" where the request brings none.
+Answer<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
+  if (cursor.empty()) return std::string_view{};
+  const OpenedCursor opened = open_cursor(kind, stream, cursor);
+  switch (opened.fault) {
+    case CursorFault::not_ours:
+      return refuse("bad_cursor", fmt::format("cursor: one that the same request was given is wanted, got {} other "
+                                              "bytes",
+                                              cursor.size()));
+    case CursorFault::other_stream:
+      return refuse("other_stream",
+                    fmt::format("cursor: it is from another stream than ours, {:016x}: begin again", stream));
+    case CursorFault::none:
+      break;
+  }
+  return opened.place;
+}
+
+Answer<std::uint64_t> number_of(std::string_view place) {
+  if (place.empty()) return std::uint64_t{0};
+  const auto number = read_number(place);
+  if (!number) return refuse("bad_cursor", "cursor: one that the same request was given is wanted, got another");
+  return *number;
+}
+
+std::string_view code_of(TypeRegistry::Refusal refusal) {
+  switch (refusal) {
+    case TypeRegistry::Refusal::conflict:
+      return "conflict";
+    case TypeRegistry::Refusal::too_large:
+      return "too_large";
+    case TypeRegistry::Refusal::none:
+    case TypeRegistry::Refusal::bad_types:
+      break;
+  }
+  return "bad_types";
+}
+
+void fill(const Participant& who, v1::StatsReply::Participant& shown) {
+  shown.set_name(who.name);
+  shown.set_session(who.session);
+  shown.set_role(static_cast<v1::HelloRequest::Role>(who.role));
+  shown.set_up(who.up);
+  for (const auto& [name, value] : who.counters) (*shown.mutable_counters())[name] = value;
+}
+
+}  // namespace
+
+class ControlService::Impl {
+ public:
+  Impl(BackplaneState& state, Participants& participants, TypeRegistry& types, ReplySink& sink,
+       std::function<void()> on_drain)
+      : state_(state),
+        participants_(participants),
+        types_(types),
+        sink_(sink),
+        on_drain_(std::move(on_drain)) {}
+
+  void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
+  void poll_slices();
+  [[nodiscard]] std::size_t pending() const noexcept { return pending_.size(); }
+
+ private:
+  // The reads of history: the answer comes by poll_slices().
+  Answer<ReadRequest> read_of(const v1::RetainedRequest& request) const;
+  Answer<ReadRequest> read_of(const v1::ReplayRequest& request) const;
+  void read(Asker asker, CursorKind kind, Answer<ReadRequest> request);
+  void reply_slice(const PendingRead& pending, const ReadSlice& slice);
+
+  // The others fill the reply at once; they leave its `end` alone where nothing follows.
+  Answer<void> answer(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
+  Answer<void> answer(const v1::TailsRequest& request, v1::ControlReply& reply) const;
+  Answer<void> answer(const v1::AdmittedRequest& request, v1::ControlReply& reply) const;
+  Answer<void> answer(const v1::TopicsRequest& request, v1::ControlReply& reply) const;
+  Answer<void> answer(const v1::TypesRequest& request, v1::ControlReply& reply);
+  Answer<void> answer(const v1::StatsRequest& request, v1::ControlReply& reply) const;
+  Answer<void> answer_now(const v1::ControlRequest& request, Clock::time_point now, v1::ControlReply& reply);
+
+  [[nodiscard]] v1::ControlReply begin_reply(std::uint64_t id) const;
+  void set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place) const;
+  void send(const Asker& asker, const v1::ControlReply& reply);
+  void send_fault(const Asker& asker, const Fault& fault);
+
+  BackplaneState& state_;
+  Participants& participants_;
+  TypeRegistry& types_;
+  ReplySink& sink_;
+  std::function<void()> on_drain_;
+  std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
+};
+
+// ── every request ────────────────────────────────────────────────────────────────────────────────────────
+
+void ControlService::Impl::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now) {
+  ++state_.counters.control_requests_total;
+  Asker asker{std::move(envelope), 0};
+  // Protobuf writes a line for every string that is not UTF-8: a flood of bad requests must not become one.
+  const google::protobuf::LogSilencer silence;
+  v1::ControlRequest request;
+  if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return send_fault(asker, {"malformed", fmt::format("a ControlRequest is wanted, got {} bytes that are none",
+                                                       bytes.size())});
+  }
+  asker.id = request.id();
+  if (request.version() != protocol_version) {
+    return send_fault(asker, {"version", fmt::format("version: {} is spoken here, got {}", protocol_version,
+                                                     request.version())});
+  }
+  switch (request.request_case()) {
+    case v1::ControlRequest::kRetained:
+      return read(std::move(asker), CursorKind::retained, read_of(request.retained()));
+    case v1::ControlRequest::kReplay:
+      return read(std::move(asker), CursorKind::replay, read_of(request.replay()));
+    default:
+      break;
+  }
+  v1::ControlReply reply = begin_reply(asker.id);
+  if (auto answered = answer_now(request, now, reply); !answered) return send_fault(asker, answered.error());
+  if (reply.end_case() == v1::ControlReply::END_NOT_SET) reply.mutable_complete();
+  send(asker, reply);
+  if (request.has_drain()) on_drain_();
+}
+
+Answer<void> ControlService::Impl::answer_now(const v1::ControlRequest& request, Clock::time_point now,
+                                              v1::ControlReply& reply) {
+  switch (request.request_case()) {
+    case v1::ControlRequest::kHello:
+      return answer(request.hello(), now, reply);
+    case v1::ControlRequest::kTails:
+      return answer(request.tails(), reply);
+    case v1::ControlRequest::kAdmitted:
+      return answer(request.admitted(), reply);
+    case v1::ControlRequest::kTopics:
+      return answer(request.topics(), reply);
+    case v1::ControlRequest::kTypes:
+      return answer(request.types(), reply);
+    case v1::ControlRequest::kStats:
+      return answer(request.stats(), reply);
+    case v1::ControlRequest::kDrain:
+      reply.mutable_drain();
+      return {};
+    default:
+      return refuse("unknown_request",
+                    "request: hello, retained, replay, tails, admitted, topics, types, stats or drain is wanted, got "
+                    "none of them");
+  }
+}
+
+v1::ControlReply ControlService::Impl::begin_reply(std::uint64_t id) const {
+  v1::ControlReply reply;
+  reply.set_version(protocol_version);
+  reply.set_id(id);
+  reply.set_broker(state_.name);
+  reply.set_stream(state_.stream);
+  reply.set_position(state_.position);
+  return reply;
+}
+
+void ControlService::Impl::set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place) const {
+  reply.mutable_more()->set_cursor(seal_cursor(kind, state_.stream, place));
+}
+
+void ControlService::Impl::send(const Asker& asker, const v1::ControlReply& reply) {
+  sink_.reply(asker.envelope, reply.SerializeAsString());
+}
+
+void ControlService::Impl::send_fault(const Asker& asker, const Fault& fault) {
+  ++state_.counters.control_refused_total;
+  v1::ControlReply reply = begin_reply(asker.id);
+  reply.mutable_error()->set_code(std::string(fault.code));
+  reply.mutable_error()->set_text(fault.text);
+  send(asker, reply);
+}
+
+// ── history ──────────────────────────────────────────────────────────────────────────────────────────────
+
+Answer<ReadRequest> ControlService::Impl::read_of(const v1::RetainedRequest& request) const {
+  auto pattern = parse_pattern("retained.pattern", request.pattern());
+  if (!pattern) return tl::unexpected(pattern.error());
+  const auto place = place_of(CursorKind::retained, state_.stream, request.cursor());
+  if (!place) return tl::unexpected(place.error());
+  ReadRequest read(std::move(*pattern));
+  read.what = ReadRequest::What::retained;
+  read.cursor = *place;
+  return read;
+}
+
+Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request) const {
+  auto pattern = parse_pattern("replay.pattern", request.pattern());
+  if (!pattern) return tl::unexpected(pattern.error());
+  const auto place = place_of(CursorKind::replay, state_.stream, request.cursor());
+  if (!place) return tl::unexpected(place.error());
+  ReadRequest read(std::move(*pattern));
+  read.cursor = *place;
+  read.until_position = request.until_position();
+  switch (request.start_case()) {
+    case v1::ReplayRequest::kAfterPosition:
+      if (request.after_position().stream() != state_.stream) {
+        return refuse("other_stream", fmt::format("replay.after_position.stream: ours is {:016x}, got {:016x}",
+                                                  state_.stream, request.after_position().stream()));
+      }
+      read.what = ReadRequest::What::after_position;
+      read.position = request.after_position().position();
+      return read;
+    case v1::ReplayRequest::kAfterOffset:
+      if (!read.pattern.is_exact()) {
+        return refuse("bad_pattern", fmt::format("replay.pattern: with after_offset one topic is wanted, got \"{}\"",
+                                                 log::escape(read.pattern.str())));
+      }
+      read.what = ReadRequest::What::after_offset;
+      read.offset = request.after_offset();
+      return read;
+    case v1::ReplayRequest::kSinceNs:
+      read.what = ReadRequest::What::since_time;
+      read.since_ns = request.since_ns();
+      return read;
+    case v1::ReplayRequest::START_NOT_SET:
+      break;
+  }
+  return refuse("malformed", "replay.start: after_position, after_offset or since_ns is wanted, got none of them");
+}
+
+void ControlService::Impl::read(Asker asker, CursorKind kind, Answer<ReadRequest> request) {
+  if (!request) return send_fault(asker, request.error());
+  if (pending_.size() >= pending_max) {
+    return send_fault(asker, {"busy", fmt::format("{} reads wait for the history, which is the limit: ask again",
+                                                  pending_.size())});
+  }
+  request->events_max = reply_events_max;
+  request->bytes_max = slice_bytes_max;
+  const std::uint64_t ticket = state_.history->ask(*request);
+  pending_.emplace(ticket, PendingRead{std::move(asker), kind});
+  poll_slices();
+}
+
+void ControlService::Impl::poll_slices() {
+  while (auto slice = state_.history->next_slice()) {
+    const auto pending = pending_.find(slice->ticket);
+    CHECK(pending != pending_.end(), "the history answers what it was asked, once");
+    const PendingRead read = std::move(pending->second);
+    pending_.erase(pending);
+    reply_slice(read, *slice);
+  }
+}
+
+void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSlice& slice) {
+  v1::ControlReply head = begin_reply(pending.asker.id);
+  switch (slice.end) {
+    case ReadSlice::End::complete:
+      head.mutable_complete();
+      break;
+    case ReadSlice::End::more:
+      set_more(head, pending.kind, slice.cursor);
+      break;
+    case ReadSlice::End::gone:
+      head.mutable_gone()->set_first_available(slice.first_available);
+      head.mutable_gone()->set_first_available_offset(slice.first_available_offset);
+      return send(pending.asker, head);
+    case ReadSlice::End::bad_cursor:
+      return send_fault(pending.asker,
+                        {"bad_cursor", "cursor: one that the same request was given is wanted, got another"});
+  }
+  const std::string bytes = head.SerializeAsString();
+  sink_.reply(pending.asker.envelope, pending.kind == CursorKind::retained
+                                          ? retained_reply(bytes, slice.events)
+                                          : replay_reply(bytes, slice.events, slice.through_position));
+}
+
+// ── who is there, and how far they are ───────────────────────────────────────────────────────────────────
+
+Answer<void> ControlService::Impl::answer(const v1::HelloRequest& request, Clock::time_point now,
+                                          v1::ControlReply& reply) {
+  Participant who;
+  who.name = request.name();
+  who.session = request.session();
+  if (request.role() < 0 || request.role() >= static_cast<int>(role_count)) {
+    return refuse("malformed", fmt::format("hello.role: 0 to {} is wanted, got {}", role_count - 1,
+                                           static_cast<int>(request.role())));
+  }
+  who.role = static_cast<Role>(request.role());
+  for (const auto& [name, value] : request.counters()) who.counters.emplace_back(name, value);
+  if (const auto taken = participants_.hello(std::move(who), request.closing(), now); !taken) {
+    const bool full = taken.error().code == ErrorCode::exhausted;
+    return refuse(full ? "busy" : "malformed", taken.error().text);
+  }
+  reply.mutable_hello()->set_version(BACKPLANE_VERSION);
+  reply.mutable_hello()->set_draining(state_.draining);
+  reply.mutable_hello()->set_max_event_bytes(state_.max_event_bytes);
+  return {};
+}
+
+Answer<void> ControlService::Impl::answer(const v1::AdmittedRequest& request, v1::ControlReply& reply) const {
+  v1::AdmittedReply& admitted = *reply.mutable_admitted();
+  admitted.set_draining(state_.draining);
+  const SessionEntry* session = state_.sessions.find(request.source(), request.session());
+  if (session == nullptr) return {};
+  admitted.set_sequence(session->sequence);
+  if (session->refused == 0) return {};
+  admitted.set_refused_sequence(session->refused_sequence);
+  admitted.set_refused(session->refused);
+  CHECK(session->refused_reason < refusal_count, "a session's last refusal is one of the reasons");
+  admitted.set_refused_reason(std::string(name(static_cast<Refusal>(session->refused_reason))));
+  return {};
+}
+
+Answer<void> ControlService::Impl::answer(const v1::StatsRequest& request, v1::ControlReply& reply) const {
+  const auto place = place_of(CursorKind::participants, state_.stream, request.cursor());
+  if (!place) return tl::unexpected(place.error());
+  const auto after = number_of(*place);
+  if (!after) return tl::unexpected(after.error());
+
+  v1::StatsReply& stats = *reply.mutable_stats();
+  stats.set_started_ns(state_.started_ns);
+  if (place->empty()) {
+    for (const auto& [name, value] : named_counters(take_snapshot(state_, participants_))) {
+      (*stats.mutable_counters())[name] = value;
+    }
+  }
+  const Participants::Page page = participants_.list(*after, participants_page);
+  std::size_t bytes = stats.ByteSizeLong();
+  bool more = page.more;
+  std::uint64_t last = *after;
+  for (std::size_t at = 0; at < page.participants.size(); ++at) {
+    fill(*page.participants[at], *stats.add_participants());
+    bytes += stats.participants().rbegin()->ByteSizeLong() + 4;  // with its tag and length
+    if (bytes > content_bytes_max) {
+      stats.mutable_participants()->RemoveLast();
+      more = true;
+      break;
+    }
+    last = page.numbers[at];
+  }
+  if (more) set_more(reply, CursorKind::participants, fmt::to_string(last));
+  return {};
+}
+
+// ── listings ─────────────────────────────────────────────────────────────────────────────────────────────
+
+Answer<void> ControlService::Impl::answer(const v1::TailsRequest& request, v1::ControlReply& reply) const {
+  const auto asked = static_cast<std::size_t>(request.patterns_size());
+  if (asked == 0 || asked > patterns_max) {
+    return refuse(asked == 0 ? "bad_pattern" : "too_large",
+                  fmt::format("tails.patterns: 1 to {} are wanted, got {}", patterns_max, asked));
+  }
+  std::vector<Pattern> patterns;
+  patterns.reserve(asked);
+  for (const std::string& text : request.patterns()) {
+    auto pattern = parse_pattern("tails.patterns", text);
+    if (!pattern) return tl::unexpected(pattern.error());
+    patterns.push_back(std::move(*pattern));
+  }
+  const auto place = place_of(CursorKind::tails, state_.stream, request.cursor());
+  if (!place) return tl::unexpected(place.error());
+  const auto reached = number_of(*place);
+  if (!reached) return tl::unexpected(reached.error());
+
+  const auto scan_max = std::min(topics_scan_max, pattern_scans_max / patterns.size());
+  const TopicTable::Page page = state_.topics.changed_after(
+      patterns, std::max<std::uint64_t>(request.after_position(), *reached), reply_events_max, scan_max);
+  v1::TailsReply& tails = *reply.mutable_tails();
+  for (const TopicEntry* topic : page.topics) {
+    v1::TailsReply::Tail& tail = *tails.add_tails();
+    tail.set_topic(std::string(topic->name));
+    tail.set_position(topic->position);
+    tail.set_offset(topic->offset);
+  }
+  if (!page.cursor.empty()) set_more(reply, CursorKind::tails, page.cursor);
+  return {};
+}
+
+Answer<void> ControlService::Impl::answer(const v1::TopicsRequest& request, v1::ControlReply& reply) const {
+  const auto pattern = parse_pattern("topics.pattern", request.pattern());
+  if (!pattern) return tl::unexpected(pattern.error());
+  const auto place = place_of(CursorKind::topics, state_.stream, request.cursor());
+  if (!place) return tl::unexpected(place.error());
+
+  const TopicTable::Page page = state_.topics.list(*pattern, *place, reply_events_max, topics_scan_max);
+  v1::TopicsReply& topics = *reply.mutable_topics();
+  for (const TopicEntry* entry : page.topics) {
+    const HistoryStore::TopicFigures held = state_.history->figures(entry->name);
+    v1::TopicsReply::Topic& topic = *topics.add_topics();
+    topic.set_name(std::string(entry->name));
+    topic.set_offset(entry->offset);
+    topic.set_position(entry->position);
+    topic.set_received_ns(entry->received_ns);
+    topic.set_events(entry->offset);  // offsets count 1, 2, 3, …
+    topic.set_bytes(entry->bytes);
+    topic.set_value_bytes(held.value_bytes);
+    topic.set_history_events(held.history_events);
+  }
+  if (!page.cursor.empty()) set_more(reply, CursorKind::topics, page.cursor);
+  return {};
+}
+
+Answer<void> ControlService::Impl::answer(const v1::TypesRequest& request, v1::ControlReply& reply) {
+  const auto place = place_of(CursorKind::types, state_.stream, request.cursor());
+  if (!place) return tl::unexpected(place.error());
+  const auto after = number_of(*place);
+  if (!after) return tl::unexpected(after.error());
+  std::size_t names_bytes = 0;
+  for (const std::string& name : request.names()) names_bytes += name.size();
+  if (static_cast<std::size_t>(request.names_size()) > type_names_max || names_bytes > type_names_bytes_max) {
+    return refuse("too_large", fmt::format("types.names: at most {} of {} bytes together are taken, got {} of {}",
+                                           type_names_max, type_names_bytes_max, request.names_size(), names_bytes));
+  }
+  v1::TypesReply& types = *reply.mutable_types();
+  if (request.has_register_files()) {
+    const auto registered = types_.add(request.register_files());
+    if (registered.refusal != TypeRegistry::Refusal::none) {
+      return refuse(code_of(registered.refusal), "types." + registered.text);
+    }
+    if (request.names_size() == 0) return {};
+  }
+  const std::vector<std::string> names(request.names().begin(), request.names().end());
+  const std::size_t unknown_bytes_max = names_bytes + names.size() * 4;
+  TypeRegistry::Page page =
+      types_.find(names, static_cast<std::size_t>(*after), content_bytes_max - unknown_bytes_max);
+  for (const auto* file : page.files) *types.mutable_files()->add_file() = *file;
+  for (std::string& name : page.unknown) types.add_unknown(std::move(name));
+  if (page.next != 0) set_more(reply, CursorKind::types, fmt::to_string(page.next));
+  return {};
+}
+
+// ── the door ─────────────────────────────────────────────────────────────────────────────────────────────
+
+ControlService::ControlService(BackplaneState& state, Participants& participants, TypeRegistry& types,
+                               ReplySink& sink, std::function<void()> on_drain)
+    : impl_(std::make_unique<Impl>(state, participants, types, sink, std::move(on_drain))) {}
+ControlService::~ControlService() = default;
+
+void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now) {
+  impl_->request(std::move(envelope), bytes, now);
+}
+void ControlService::poll_slices() { impl_->poll_slices(); }
+std::size_t ControlService::pending() const noexcept { return impl_->pending(); }
+
+}  // namespace backplane::broker

@@ -1,0 +1,77 @@
+#include "broker/egress/egress.hpp"
+
+namespace backplane::broker {
+namespace {
+
+mq::SocketOptions socket_options(const Egress::Options& options) {
+  mq::SocketOptions socket;
+  socket.send_hwm = options.send_hwm;
+  socket.receive_hwm = 0;  // a limit here loses subscriptions in silence
+  socket.xpub_nodrop = true;
+  socket.max_message_bytes = static_cast<std::int64_t>(options.max_event_bytes + (64u << 10));
+  socket.io_thread = 1;  // ingress has 0: a connection pair on one I/O thread is the bottleneck
+  return socket;
+}
+
+}  // namespace
+
+Egress::Egress(mq::Context& context, const Options& options, Counters& counters)
+    : socket_(context, zmq::socket_type::xpub, socket_options(options)), counters_(counters) {}
+
+void Egress::set_nodrop(bool nodrop) {
+  const int value = nodrop ? 1 : 0;
+  if (zmq_setsockopt(socket_.raw().handle(), ZMQ_XPUB_NODROP, &value, sizeof value) != 0) throw zmq::error_t();
+}
+
+bool Egress::send_waiting(zmq::message_t& topic) {
+  const auto begin = WaitBudget::Clock::now();
+  const auto allowed = budget_.allowed(begin);
+  if (allowed.count() == 0) return false;
+  const int timeout_ms = static_cast<int>(allowed.count());
+  if (timeout_ms != send_timeout_ms_) {
+    socket_.raw().set(zmq::sockopt::sndtimeo, timeout_ms);
+    send_timeout_ms_ = timeout_ms;
+  }
+  const bool sent = socket_.send(topic, zmq::send_flags::sndmore);
+  const auto end = WaitBudget::Clock::now();
+  budget_.waited(begin, end);
+  counters_.egress_wait_ns_total +=
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());
+  return sent;
+}
+
+void Egress::publish(zmq::message_t& topic, zmq::message_t& event) {
+  constexpr auto more_now = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
+  // A message is held up at its first frame or not at all: the marks count whole messages.
+  if (socket_.send(topic, more_now) || send_waiting(topic)) {
+    in_episode_ = false;
+    CHECK(socket_.send(event, zmq::send_flags::dontwait), "the second frame follows the first");
+    return;
+  }
+  if (!in_episode_) ++counters_.drop_episodes_total;
+  in_episode_ = true;
+  ++counters_.lossy_sends_total;
+  set_nodrop(false);
+  const bool sent = socket_.send(topic, more_now) && socket_.send(event, zmq::send_flags::dontwait);
+  set_nodrop(true);
+  CHECK(sent, "a lossy send never blocks");
+}
+
+std::optional<Egress::Subscription> Egress::next_subscription() {
+  while (socket_.receive(subscription_)) {
+    socket_.skip_rest(subscription_);
+    if (subscription_.size() == 0) continue;
+    const std::string_view bytes = subscription_.to_string_view();
+    if (bytes.front() != 0 && bytes.front() != 1) continue;  // a message that a subscriber sent upstream
+    Subscription result{bytes.front() == 1, bytes.substr(1)};
+    ++(result.begins ? counters_.subscriptions_total : counters_.unsubscriptions_total);
+    return result;
+  }
+  return std::nullopt;
+}
+
+void Egress::set_linger(std::chrono::milliseconds linger) {
+  socket_.raw().set(zmq::sockopt::linger, static_cast<int>(linger.count()));
+}
+
+}  // namespace backplane::broker

@@ -1,0 +1,170 @@
+#include "broker/operations/exposition.hpp"
+
+#include <array>
+
+#include <fmt/format.h>
+
+namespace backplane::broker {
+namespace {
+
+using Snapshot = BackplaneSnapshot;
+using metrics::Family;
+using metrics::Kind;
+using metrics::Sample;
+
+constexpr std::array figures{
+    FigureDefinition{"position", Kind::gauge, "Position of the last event admitted",
+                     [](const Snapshot& s) { return s.position; }},
+    FigureDefinition{"draining", Kind::gauge, "1 while the backplane drains before its end",
+                     [](const Snapshot& s) { return std::uint64_t{s.draining}; }},
+    FigureDefinition{"started_seconds", Kind::gauge, "Unix time at which the backplane began",
+                     [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
+    FigureDefinition{"subscriptions", Kind::gauge, "Distinct subscriptions in force on egress",
+                     [](const Snapshot& s) {
+                       return s.counters.subscriptions_total - s.counters.unsubscriptions_total;
+                     }},
+    FigureDefinition{"topics", Kind::gauge, "Topics that are numbered", [](const Snapshot& s) { return s.topics; }},
+    FigureDefinition{"topics_bytes", Kind::gauge, "Memory held for the numbering of topics",
+                     [](const Snapshot& s) { return s.topics_bytes; }},
+    FigureDefinition{"sessions", Kind::gauge, "Publishers' sessions whose sequences are followed",
+                     [](const Snapshot& s) { return s.sessions; }},
+    FigureDefinition{"sessions_forgotten_total", Kind::counter,
+                     "Sessions forgotten for max_sessions: their repeats can no longer be told",
+                     [](const Snapshot& s) { return s.sessions_forgotten; }},
+    FigureDefinition{"history_events", Kind::gauge, "Events held in history",
+                     [](const Snapshot& s) { return s.history.events; }},
+    FigureDefinition{"history_values", Kind::gauge, "Retained values held",
+                     [](const Snapshot& s) { return s.history.values; }},
+    FigureDefinition{"history_bytes", Kind::gauge, "Memory held for history and retained values",
+                     [](const Snapshot& s) { return s.history.bytes; }},
+    FigureDefinition{"history_evicted_events_total", Kind::counter,
+                     "Events of history given up for the bound on all memory",
+                     [](const Snapshot& s) { return s.history.evicted_events; }},
+    FigureDefinition{"history_evicted_values_total", Kind::counter,
+                     "Retained values given up for the bound on all memory",
+                     [](const Snapshot& s) { return s.history.evicted_values; }},
+    FigureDefinition{"history_expired_events_total", Kind::counter,
+                     "Events of history given up for their topic's count, bytes or age",
+                     [](const Snapshot& s) { return s.history.expired_events; }},
+    FigureDefinition{"history_expired_values_total", Kind::counter, "Retained values given up for their ttl",
+                     [](const Snapshot& s) { return s.history.expired_values; }},
+};
+
+// What has labels of its own is written out below.
+constexpr std::string_view rejected_name = "rejected_total";
+constexpr std::string_view rejected_help = "Messages not taken in, by reason";
+constexpr std::string_view participants_name = "participants";
+constexpr std::string_view participants_help = "Who says or said Hello, by role and state";
+
+template <class Each>
+void for_each_rejected(const Snapshot& snapshot, const Each& each) {
+  for (std::size_t reason = 1; reason < refusal_count; ++reason) {  // 0 is none
+    each(name(static_cast<Refusal>(reason)), snapshot.counters.rejected_total[reason]);
+  }
+}
+
+template <class Each>
+void for_each_participants(const Snapshot& snapshot, const Each& each) {
+  for (std::size_t role = 0; role < role_count; ++role) {
+    each(name(static_cast<Role>(role)), std::string_view("up"), snapshot.participants.up[role]);
+    each(name(static_cast<Role>(role)), std::string_view("down"), snapshot.participants.down[role]);
+  }
+}
+
+Sample sample(const Snapshot& snapshot, std::uint64_t value) {
+  return {{{"backplane", snapshot.name}}, static_cast<double>(value)};
+}
+
+Family family(std::string_view name, std::string_view help, Kind kind) {
+  return {fmt::format("backplane_broker_{}", name), std::string(help), kind, {}};
+}
+
+}  // namespace
+
+std::span<const FigureDefinition> figure_definitions() { return figures; }
+
+BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants& participants,
+                                Snapshot::Clock::time_point now) {
+  BackplaneSnapshot snapshot;
+  snapshot.name = state.name;
+  snapshot.taken = now;
+  snapshot.counters = state.counters;
+  snapshot.history = state.history->figures();
+  snapshot.participants = participants.figures();
+  snapshot.stream = state.stream;
+  snapshot.position = state.position;
+  snapshot.started_ns = state.started_ns;
+  snapshot.topics = state.topics.size();
+  snapshot.topics_bytes = state.topics.memory_bytes();
+  snapshot.sessions = state.sessions.size();
+  snapshot.sessions_forgotten = state.sessions.forgotten();
+  snapshot.draining = state.draining;
+  return snapshot;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> named_counters(const BackplaneSnapshot& snapshot) {
+  std::vector<std::pair<std::string, std::uint64_t>> named;
+  for (const CounterDefinition& counter : counter_definitions) {
+    named.emplace_back(counter.name, snapshot.counters.*counter.value);
+  }
+  for (const FigureDefinition& figure : figures) named.emplace_back(figure.name, figure.value(snapshot));
+  for_each_rejected(snapshot, [&](std::string_view reason, std::uint64_t value) {
+    named.emplace_back(fmt::format("{}.{}", rejected_name, reason), value);
+  });
+  for_each_participants(snapshot, [&](std::string_view role, std::string_view state, std::uint64_t value) {
+    named.emplace_back(fmt::format("{}.{}.{}", participants_name, role, state), value);
+  });
+  return named;
+}
+
+std::vector<Family> families(std::span<const BackplaneSnapshot> snapshots) {
+  std::vector<Family> all;
+  for (const CounterDefinition& counter : counter_definitions) {
+    Family& out = all.emplace_back(family(counter.name, counter.help, Kind::counter));
+    for (const Snapshot& each : snapshots) out.samples.push_back(sample(each, each.counters.*counter.value));
+  }
+  for (const FigureDefinition& figure : figures) {
+    Family& out = all.emplace_back(family(figure.name, figure.help, figure.kind));
+    for (const Snapshot& each : snapshots) out.samples.push_back(sample(each, figure.value(each)));
+  }
+  Family& rejected = all.emplace_back(family(rejected_name, rejected_help, Kind::counter));
+  for (const Snapshot& each : snapshots) {
+    for_each_rejected(each, [&](std::string_view reason, std::uint64_t value) {
+      rejected.samples.push_back(sample(each, value));
+      rejected.samples.back().labels.emplace_back("reason", reason);
+    });
+  }
+  Family& participants = all.emplace_back(family(participants_name, participants_help, Kind::gauge));
+  for (const Snapshot& each : snapshots) {
+    for_each_participants(each, [&](std::string_view role, std::string_view state, std::uint64_t value) {
+      participants.samples.push_back(sample(each, value));
+      participants.samples.back().labels.emplace_back("role", role);
+      participants.samples.back().labels.emplace_back("state", state);
+    });
+  }
+  return all;
+}
+
+std::string expose_snapshots(std::span<const BackplaneSnapshot> snapshots) {
+  return metrics::expose(families(snapshots));
+}
+
+std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock::time_point now) {
+  if (snapshot.taken == Snapshot::Clock::time_point{}) return "starting";
+  if (snapshot.draining) return fmt::format("backplane \"{}\" is draining", snapshot.name);
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - snapshot.taken);
+  if (age < snapshot_age_max) return {};
+  return fmt::format("the loop of backplane \"{}\" has shown nothing for {} s", snapshot.name, age.count());
+}
+
+void SnapshotBoard::publish(BackplaneSnapshot snapshot) {
+  const std::lock_guard lock(mutex_);
+  std::swap(latest_, snapshot);  // the old one is freed outside the lock
+}
+
+BackplaneSnapshot SnapshotBoard::latest() const {
+  const std::lock_guard lock(mutex_);
+  return latest_;
+}
+
+}  // namespace backplane::broker

@@ -1,0 +1,227 @@
+// What happens to an event, from top to bottom:
+//
+//   take ──▶ admit ──▶ number ──▶ stamp ──▶ (batch) ──▶ flush: remember ──▶ publish ──▶ count
+//              └─▶ refuse: counted under its reason, logged at a limited rate
+//
+// An event is remembered before it is published, so whoever sees a hole in the live stream finds the
+// missing event in history, if history still holds it.
+
+#include "broker/pipeline.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "broker/ingress/raw_event.hpp"
+#include "core/topic/topic.hpp"
+#include "core/wire/scan.hpp"
+#include "core/wire/stamp.hpp"
+
+namespace backplane::broker {
+namespace {
+
+std::span<const std::byte> bytes_of(const zmq::message_t& frame) {
+  return {frame.data<std::byte>(), frame.size()};
+}
+
+std::span<std::byte, wire::stamp_bytes> stamp_of(zmq::message_t& event) {
+  return std::span<std::byte, wire::stamp_bytes>(event.data<std::byte>() + event.size() - wire::stamp_bytes,
+                                                 wire::stamp_bytes);
+}
+
+}  // namespace
+
+Pipeline::Pipeline(BackplaneState& state, EventSink& sink, UnixClock now)
+    : state_(state), sink_(sink), now_(std::move(now)) {
+  batch_.reserve(1024);
+  appends_.reserve(1024);
+}
+
+void Pipeline::take(zmq::message_t& topic, zmq::message_t& event) {
+  ++state_.counters.received_total;
+  Admitted admitted;
+  if (admit(topic.to_string_view(), bytes_of(event), admitted) != Refusal::none) return;
+
+  // Never re-serialised: the publisher's bytes, then field 15.
+  zmq::message_t stamped(event.size() + wire::stamp_bytes);
+  std::memcpy(stamped.data(), event.data(), event.size());
+  const wire::Stamp stamp = number(*admitted.topic, stamped.size());
+  enqueue(topic, stamped, stamp, admitted.clears_value, /*system=*/false);
+}
+
+void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
+  ++state_.counters.received_total;
+  const std::string_view name = topic.to_string_view();
+  if (const TopicFault fault = check_topic(name); fault != TopicFault::none) {
+    return refuse(Refusal::bad_topic, name, describe(fault, name));
+  }
+  if (is_system_topic(name)) return refuse(Refusal::reserved_topic, name, "$SYS topics are the broker's own");
+  const std::size_t event_bytes = raw_event_bytes(bytes.size());
+  if (event_bytes > state_.max_event_bytes) {
+    return refuse(Refusal::too_large, name,
+                  fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
+  }
+  TopicEntry* entry = state_.topics.find_or_add(name);
+  if (entry == nullptr) return refuse(Refusal::topics_full, name, "no more topics fit: see max_topics");
+
+  zmq::message_t stamped(event_bytes + wire::stamp_bytes);
+  write_raw_event(bytes_of(bytes), {stamped.data<std::byte>(), event_bytes});
+  const wire::Stamp stamp = number(*entry, stamped.size());
+  enqueue(topic, stamped, stamp, /*clears_value=*/false, /*system=*/false);
+}
+
+void Pipeline::refuse_frames(std::size_t frames) {
+  ++state_.counters.received_total;
+  refuse(Refusal::wrong_frames, "", fmt::format("wanted the two frames [topic][event], got {}", frames));
+}
+
+void Pipeline::publish_system(std::string_view topic, std::string_view event) {
+  TopicEntry* entry = state_.topics.find_or_add(topic);
+  if (entry == nullptr) return;  // where even our own topics don't fit, publishers' refusals are counted
+  zmq::message_t name(topic.data(), topic.size());
+  zmq::message_t stamped(event.size() + wire::stamp_bytes);
+  std::memcpy(stamped.data(), event.data(), event.size());
+  const wire::Stamp stamp = number(*entry, stamped.size());
+  enqueue(name, stamped, stamp, /*clears_value=*/false, /*system=*/true);
+}
+
+void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event) {
+  zmq::message_t name(topic.data(), topic.size());
+  zmq::message_t stamped(event.size() + wire::stamp_bytes);
+  std::memcpy(stamped.data(), event.data(), event.size());
+  wire::write_stamp({.stream = state_.stream, .position = state_.position, .received_ns = now_()},
+                    stamp_of(stamped));
+  sink_.publish(name, stamped);
+}
+
+// ── admit ────────────────────────────────────────────────────────────────────────────────────────────────
+
+Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event, Admitted& admitted) {
+  const wire::ScanResult scan = wire::scan_event(event);
+  if (scan.fault != wire::EventFault::none) {
+    const Refusal refusal = refusal_of(scan.fault);
+    refuse(refusal, topic, wire::describe(scan, event.size()));
+    return refusal;
+  }
+  Refusal found = Refusal::none;
+  if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
+    found = Refusal::bad_topic;
+    refuse(found, topic, describe(fault, topic));
+  } else if (is_system_topic(topic)) {
+    found = Refusal::reserved_topic;
+    refuse(found, topic, "$SYS topics are the broker's own");
+  } else if (event.size() > state_.max_event_bytes) {
+    found = Refusal::too_large;
+    refuse(found, topic, fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event.size()));
+  }
+  admitted.clears_value = scan.event.payload == wire::Payload::none;
+  return follow(scan.event, found, topic, admitted);
+}
+
+/// Follows the session's sequence, also through events that are refused for another reason (`found`), so
+/// that their publisher can be told; then finds the topic of one that is not.
+Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::string_view topic,
+                         Admitted& admitted) {
+  SessionEntry* session = nullptr;
+  bool is_new = false;
+  if (event.sequence != 0) {
+    session = &state_.sessions.use(event.source, event.session, is_new);
+    if (found == Refusal::none && event.sequence <= session->sequence) {
+      refuse(Refusal::repeat, topic, "a sequence that was admitted before");
+      return Refusal::repeat;
+    }
+  }
+  if (found == Refusal::none) {
+    admitted.topic = state_.topics.find_or_add(topic);
+    if (admitted.topic == nullptr) {
+      found = Refusal::topics_full;
+      refuse(found, topic, "no more topics fit: see max_topics");
+    }
+  }
+  if (session == nullptr) return found;
+
+  const std::uint64_t seen = std::max(session->sequence, session->refused_sequence);
+  // A session that is new to us may have begun at another broker: its first number proves no loss.
+  if (!is_new && event.sequence > seen + 1) state_.counters.lost_before_total += event.sequence - seen - 1;
+  if (found == Refusal::none) {
+    session->sequence = event.sequence;
+  } else {
+    session->refused_sequence = std::max(session->refused_sequence, event.sequence);
+    session->refused_reason = static_cast<std::uint8_t>(found);
+    ++session->refused;
+  }
+  return found;
+}
+
+void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view detail) {
+  ++state_.counters.rejected_total[static_cast<std::size_t>(refusal)];
+  if (!refusal_lines_.allow(log::RateLimit::Clock::now())) return;
+  log::warning("{}: refused an event on \"{}\": {}: {}{}", state_.name, topic.substr(0, topic_bytes_max),
+               name(refusal), detail,
+               refusal_lines_.suppressed() == 0
+                   ? std::string()
+                   : fmt::format(" ({} more refusals since the last line)", refusal_lines_.suppressed()));
+}
+
+// ── stamp ────────────────────────────────────────────────────────────────────────────────────────────────
+
+wire::Stamp Pipeline::number(TopicEntry& topic, std::size_t event_bytes) {
+  const wire::Stamp stamp{.stream = state_.stream,
+                          .position = ++state_.position,
+                          .offset = ++topic.offset,
+                          .previous = topic.position,
+                          .received_ns = now_()};
+  topic.position = stamp.position;
+  topic.received_ns = stamp.received_ns;
+  topic.bytes += event_bytes;
+  state_.topics.touched(topic);
+  return stamp;
+}
+
+void Pipeline::enqueue(zmq::message_t& topic, zmq::message_t& stamped, const wire::Stamp& stamp,
+                       bool clears_value, bool system) {
+  wire::write_stamp(stamp, stamp_of(stamped));
+  batch_.push_back(InFlight{std::move(topic), std::move(stamped), stamp, clears_value, system});
+}
+
+// ── remember, publish, count ─────────────────────────────────────────────────────────────────────────────
+
+bool Pipeline::flush() {
+  if (batch_.empty()) return true;
+  if (!remember()) return false;
+  for (InFlight& event : batch_) {
+    const std::size_t bytes = event.event.size();
+    sink_.publish(event.topic, event.event);
+    if (event.system) {
+      ++state_.counters.system_published_total;
+    } else {
+      ++state_.counters.published_total;
+      state_.counters.published_bytes_total += bytes;
+    }
+  }
+  batch_.clear();
+  return true;
+}
+
+bool Pipeline::remember() {
+  appends_.clear();
+  for (const InFlight& event : batch_) {
+    appends_.push_back(HistoryAppend{.topic = event.topic.to_string_view(),
+                                     .event = bytes_of(event.event),
+                                     .stamp = event.stamp,
+                                     .clears_value = event.clears_value});
+  }
+  switch (state_.history->append(appends_).result) {
+    case HistoryStore::Accepted::busy:
+      return false;
+    case HistoryStore::Accepted::failed:
+      state_.counters.history_refused_total += batch_.size();
+      break;
+    case HistoryStore::Accepted::accepted:
+      break;
+  }
+  return true;
+}
+
+}  // namespace backplane::broker

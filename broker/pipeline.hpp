@@ -1,0 +1,77 @@
+#pragma once
+// What happens to an event: admit ▸ stamp ▸ remember ▸ count ▸ publish. Start reading in pipeline.cpp.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+#include <zmq.hpp>
+
+#include "broker/egress/egress.hpp"
+#include "broker/ingress/refusal.hpp"
+#include "broker/state/backplane_state.hpp"
+#include "core/log/log.hpp"
+
+namespace backplane::broker {
+
+/// Takes events in, numbers them, remembers them and sends them on, in batches. Lives on the loop thread of
+/// its backplane; owns only the batch under way, all else is the backplane's state.
+class Pipeline {
+ public:
+  using UnixClock = std::function<std::int64_t()>;  ///< nanoseconds
+
+  /// All three outlive the pipeline.
+  Pipeline(BackplaneState& state, EventSink& sink, UnixClock now);
+
+  /// One message of a publisher: [topic][Event]. The frames are moved from.
+  void take(zmq::message_t& topic, zmq::message_t& event);
+  /// One message of a PUB that knows no protobuf: [topic][bytes], made into an Event of source "raw".
+  void take_raw(zmq::message_t& topic, zmq::message_t& bytes);
+  /// A message that has not two frames: counted and logged.
+  void refuse_frames(std::size_t frames);
+
+  /// An event of the broker itself, on a $SYS topic: numbered, remembered and sent as any.
+  void publish_system(std::string_view topic, std::string_view event);
+  /// The same outside all numbering and memory: for the answers to $SYS.live. Call it after a flush().
+  void publish_unnumbered(std::string_view topic, std::string_view event);
+
+  /// Remembers and sends what was taken since the last call.
+  /// @returns false where the history store is busy: nothing was sent; take nothing more, call again.
+  [[nodiscard]] bool flush();
+  [[nodiscard]] std::size_t pending() const noexcept { return batch_.size(); }
+
+ private:
+  struct Admitted {
+    TopicEntry* topic{};
+    bool clears_value{};
+  };
+  struct InFlight {
+    zmq::message_t topic;
+    zmq::message_t event;
+    wire::Stamp stamp;
+    bool clears_value{};
+    bool system{};
+  };
+
+  [[nodiscard]] Refusal admit(std::string_view topic, std::span<const std::byte> event, Admitted& admitted);
+  [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
+                               Admitted& admitted);
+  [[nodiscard]] wire::Stamp number(TopicEntry& topic, std::size_t event_bytes);
+  void enqueue(zmq::message_t& topic, zmq::message_t& stamped, const wire::Stamp& stamp, bool clears_value,
+               bool system);
+  void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
+  [[nodiscard]] bool remember();
+
+  BackplaneState& state_;
+  EventSink& sink_;
+  UnixClock now_;
+  std::vector<InFlight> batch_;
+  std::vector<HistoryAppend> appends_;  ///< of the batch; kept to allocate nothing
+  log::RateLimit refusal_lines_{std::chrono::seconds{1}};
+};
+
+}  // namespace backplane::broker

@@ -1,0 +1,242 @@
+#include "broker/server.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "broker/loop.hpp"
+#include "broker/operations/exposition.hpp"
+#include "core/log/log.hpp"
+#include "core/metrics/listener.hpp"
+#include "core/process/host.hpp"
+
+namespace backplane::broker {
+namespace {
+
+LoopSettings settings_of(const BackplaneConfig& config) {
+  return {.history = history_limits(config),
+          .stats_every = config.stats_every,
+          .max_subscriptions_warning = config.max_subscriptions_warning};
+}
+
+/// What differs between two configurations of a backplane and can't change while it runs.
+std::vector<std::string> fixed_changes(const BackplaneConfig& old, const BackplaneConfig& now) {
+  std::vector<std::string> changes;
+  const auto compare = [&](const char* key, const auto& before, const auto& after) {
+    if (before != after) changes.push_back(fmt::format("{} (stays {})", key, before));
+  };
+  compare("ingress", old.ingress, now.ingress);
+  compare("egress", old.egress, now.egress);
+  compare("control", old.control, now.control);
+  compare("raw", old.raw, now.raw);
+  compare("max_event_bytes", old.max_event_bytes, now.max_event_bytes);
+  compare("max_topics", old.max_topics, now.max_topics);
+  compare("max_sessions", old.max_sessions, now.max_sessions);
+  compare("egress_hwm", old.egress_hwm, now.egress_hwm);
+  if (old.drain_limit != now.drain_limit) {
+    changes.push_back(fmt::format("drain_limit (stays {} ms)", old.drain_limit.count()));
+  }
+  return changes;
+}
+
+void warn_if_open_to_others(const BackplaneConfig& config) {
+  for (const std::string& endpoint : {config.ingress, config.egress, config.control, config.raw}) {
+    if (!is_reachable_from_elsewhere(endpoint)) continue;
+    log::warning("{}: {} can be reached from other machines, without authentication", config.name, endpoint);
+  }
+}
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  explicit Impl(BrokerConfig config) : config_(std::move(config)), ended_fd_(::eventfd(0, EFD_CLOEXEC)) {
+    if (ended_fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+  }
+  ~Impl() {
+    for (auto& backplane : backplanes_) backplane->loop->drain();
+    join();
+    ::close(ended_fd_);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Result<void> open();
+  [[nodiscard]] std::vector<std::string> ready_lines() const;
+  ExitCode run(Signals& signals, const Reader& read_again);
+
+ private:
+  struct Backplane {
+    BackplaneConfig config;
+    SnapshotBoard board;
+    std::unique_ptr<Loop> loop;
+    BoundEndpoints bound;
+    std::thread thread;
+  };
+
+  Result<void> open_metrics();
+  [[nodiscard]] std::string exposition() const;
+  [[nodiscard]] std::string why_not_ready() const;
+  void work(Backplane& backplane) noexcept;
+  void reload(const Reader& read_again);
+  void join();
+
+  BrokerConfig config_;
+  std::vector<std::unique_ptr<Backplane>> backplanes_;
+  std::unique_ptr<metrics::MetricsListener> listener_;
+  std::atomic<std::size_t> running_{};
+  std::atomic<bool> failed_{};
+  int ended_fd_;  ///< readable when a loop has ended
+};
+
+Result<void> Server::Impl::open() {
+  raise_open_files_limit();
+  for (const BackplaneConfig& config : config_.backplanes) {
+    warn_if_open_to_others(config);
+    auto backplane = std::make_unique<Backplane>();
+    backplane->config = config;
+    backplane->loop = std::make_unique<Loop>(config, backplane->board);
+    auto bound = backplane->loop->open();
+    if (!bound) {
+      return fail(bound.error().code, fmt::format("backplane \"{}\": {}", config.name, bound.error().text));
+    }
+    backplane->bound = *bound;
+    backplanes_.push_back(std::move(backplane));
+  }
+  return open_metrics();
+}
+
+Result<void> Server::Impl::open_metrics() {
+  if (config_.metrics == off) return {};
+  auto listener = metrics::MetricsListener::open(
+      config_.metrics, {.metrics = [this] { return exposition(); }, .why_not_ready = [this] { return why_not_ready(); }});
+  if (!listener) return tl::unexpected(listener.error());
+  listener_ = std::move(*listener);
+  if (is_reachable_from_elsewhere(config_.metrics)) {
+    log::warning("metrics: {} can be reached from other machines, without authentication", config_.metrics);
+  }
+  return {};
+}
+
+std::string Server::Impl::exposition() const {
+  std::vector<BackplaneSnapshot> snapshots;
+  for (const auto& backplane : backplanes_) snapshots.push_back(backplane->board.latest());
+  return expose_snapshots(snapshots);
+}
+
+std::string Server::Impl::why_not_ready() const {
+  for (const auto& backplane : backplanes_) {
+    if (std::string reason = not_ready_reason(backplane->board.latest()); !reason.empty()) return reason;
+  }
+  return {};
+}
+
+std::vector<std::string> Server::Impl::ready_lines() const {
+  std::vector<std::string> lines;
+  for (const auto& backplane : backplanes_) {
+    const BoundEndpoints& bound = backplane->bound;
+    std::string line = fmt::format("ready role=broker name={} ingress={} egress={} control={}",
+                                   backplane->config.name, bound.ingress, bound.egress, bound.control);
+    if (!bound.raw.empty()) line += fmt::format(" raw={}", bound.raw);
+    if (listener_) line += fmt::format(" metrics={}", listener_->address());
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+void Server::Impl::work(Backplane& backplane) noexcept {
+  try {
+    backplane.loop->run();
+  } catch (const std::exception& problem) {
+    log::error("{}: {}", backplane.config.name, problem.what());
+    failed_ = true;
+  }
+  --running_;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto bytes = ::write(ended_fd_, &one, sizeof one);
+}
+
+ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
+  running_ = backplanes_.size();
+  for (auto& backplane : backplanes_) {
+    backplane->thread = std::thread([this, &backplane = *backplane] { work(backplane); });
+  }
+  while (running_ > 0 && !failed_) {
+    std::array<pollfd, 2> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{ended_fd_, POLLIN, 0}};
+    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
+    if (fds[1].revents != 0) {
+      std::uint64_t ended = 0;
+      [[maybe_unused]] const auto bytes = ::read(ended_fd_, &ended, sizeof ended);
+    }
+    switch (signals.next()) {
+      case Signals::Event::stop:
+        log::info("draining");
+        for (auto& backplane : backplanes_) backplane->loop->drain();
+        break;
+      case Signals::Event::reload:
+        reload(read_again);
+        break;
+      case Signals::Event::none:
+        break;
+    }
+  }
+  for (auto& backplane : backplanes_) backplane->loop->drain();
+  join();
+  return failed_ ? ExitCode::failed : ExitCode::done;
+}
+
+void Server::Impl::reload(const Reader& read_again) {
+  Result<BrokerConfig> fresh = read_again();
+  if (!fresh) {
+    log::error("reload: nothing changed: {}", fresh.error().text);
+    return;
+  }
+  if (fresh->metrics != config_.metrics) log::warning("reload: [metrics].listen needs a restart");
+  for (auto& backplane : backplanes_) {
+    const auto found = std::find_if(fresh->backplanes.begin(), fresh->backplanes.end(),
+                                    [&](const auto& each) { return each.name == backplane->config.name; });
+    if (found == fresh->backplanes.end()) {
+      log::warning("reload: {} is no longer configured; ending it needs a restart", backplane->config.name);
+      continue;
+    }
+    for (const std::string& change : fixed_changes(backplane->config, *found)) {
+      log::warning("reload: {}: needs a restart: {}", backplane->config.name, change);
+    }
+    backplane->loop->reload(settings_of(*found));
+    log::info("reload: {}: retention, history_bytes_max, stats_every and max_subscriptions_warning are in force",
+              backplane->config.name);
+  }
+  for (const BackplaneConfig& each : fresh->backplanes) {
+    const bool known = std::any_of(backplanes_.begin(), backplanes_.end(),
+                                   [&](const auto& backplane) { return backplane->config.name == each.name; });
+    if (!known) log::warning("reload: {} is new; starting it needs a restart", each.name);
+  }
+}
+
+void Server::Impl::join() {
+  for (auto& backplane : backplanes_) {
+    if (backplane->thread.joinable()) backplane->thread.join();
+  }
+}
+
+Result<std::unique_ptr<Server>> Server::open(BrokerConfig config) {
+  auto impl = std::make_unique<Impl>(std::move(config));
+  if (auto opened = impl->open(); !opened) return tl::unexpected(opened.error());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+std::vector<std::string> Server::ready_lines() const { return impl_->ready_lines(); }
+ExitCode Server::run(Signals& signals, const Reader& read_again) { return impl_->run(signals, read_again); }
+
+}  // namespace backplane::broker

@@ -1,0 +1,60 @@
+#pragma once
+// Answers one read from the events in memory. For the sources of the store.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "broker/state/history_store.hpp"
+#include "broker/state/kept_events.hpp"
+#include "broker/state/read_cursor.hpp"
+
+namespace backplane::broker {
+
+/// One slice of one read; changes nothing in the store. Lives on the loop thread for as long as that takes;
+/// owns nothing.
+class HistoryReader {
+ public:
+  /// `life`: what the store puts into its cursors.
+  HistoryReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life);
+
+  /// `all_expired`: nothing in the store is too old. Otherwise the slice only says: ask again.
+  [[nodiscard]] ReadSlice answer(bool all_expired);
+
+ private:
+  enum class Check : std::uint8_t { nothing_lost, lost, unfinished };
+
+  ReadSlice answer_retained();
+  bool add_retained(ReadSlice& slice, const KeptTopic& topic);
+  [[nodiscard]] bool begin_history();
+
+  ReadSlice answer_topic();
+  [[nodiscard]] const KeptEvent* start_of_topic(const KeptTopic& topic);
+  [[nodiscard]] const KeptEvent* start_by_offset(const KeptTopic& topic);
+  [[nodiscard]] const KeptEvent* start_by_position(const KeptTopic& topic);
+  ReadSlice answer_pattern();
+  [[nodiscard]] const KeptEvent* start_of_all() const;
+
+  [[nodiscard]] Check check();
+  [[nodiscard]] Check check_topics();
+  void check_drops();
+  void check_topic(const KeptTopic& topic);
+  [[nodiscard]] bool has_lost(const KeptTopic& topic) const;
+  [[nodiscard]] bool wants(const KeptEvent& event) const;
+
+  // Gives `event` if it is wanted. @returns false where it ends the slice, whose end is then set.
+  bool give(ReadSlice& slice, const KeptEvent& event);
+  bool fits(ReadSlice& slice, const KeptEvent& event);
+  [[nodiscard]] ReadSlice complete(ReadSlice slice) const;
+  [[nodiscard]] ReadSlice more(ReadSlice slice) const;
+
+  const KeptEvents& events_;
+  const ReadRequest& request_;
+  const std::uint32_t life_;
+  const std::uint32_t hash_;
+  const std::uint64_t until_;
+  HistoryCursor at_;        // how far it has come
+  std::size_t scans_left_;  // events that may still be looked at
+  std::size_t bytes_{0};    // of the events in the slice
+};
+
+}  // namespace backplane::broker

@@ -1,0 +1,81 @@
+#include "broker/state/memory_history.hpp"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "broker/state/history_reader.hpp"
+#include "broker/state/kept_events.hpp"
+
+namespace backplane::broker {
+namespace {
+
+constexpr std::size_t fetched_ahead = 8;
+
+}  // namespace
+
+MemoryHistory::MemoryHistory(HistoryLimits limits) : MemoryHistory(std::move(limits), HistoryWork{}) {}
+
+MemoryHistory::MemoryHistory(HistoryLimits limits, const HistoryWork& work)
+    : events_(std::make_unique<KeptEvents>(std::move(limits), work)), life_(std::random_device{}()) {}
+
+MemoryHistory::~MemoryHistory() = default;
+
+HistoryStore::Ticket MemoryHistory::append(std::span<const HistoryAppend> batch) {
+  // Each event's topic, and what it points to, lie anywhere in memory. They are fetched for all of the batch
+  // side by side instead of one after the other.
+  topics_.clear();
+  for (const HistoryAppend& item : batch) {
+    topics_.push_back(&events_->topic_of(item));
+    __builtin_prefetch(topics_.back(), 1);
+  }
+  for (std::size_t i = 0; i < std::min(batch.size(), fetched_ahead); ++i) KeptEvents::prefetch(*topics_[i]);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (i + fetched_ahead < batch.size()) KeptEvents::prefetch(*topics_[i + fetched_ahead]);
+    events_->add(batch[i], *topics_[i]);
+  }
+  return {Accepted::accepted, ++batches_};
+}
+
+std::uint64_t MemoryHistory::ask(const ReadRequest& request) {
+  asked_.push_back({++asks_, request});
+  return asks_;
+}
+
+std::optional<ReadSlice> MemoryHistory::next_slice() {
+  if (asked_.empty()) return std::nullopt;
+  const Asked asked = std::move(asked_.front());
+  asked_.pop_front();
+  // The clock stands still between appends, so this touches no slice given since.
+  const bool all_expired = events_->expire();
+  ReadSlice slice = HistoryReader(*events_, asked.request, life_).answer(all_expired);
+  slice.ticket = asked.ticket;
+  return slice;
+}
+
+void MemoryHistory::set_limits(HistoryLimits limits) {
+  events_->set_limits(std::move(limits));
+}
+
+void MemoryHistory::expire(std::int64_t now_ns) {
+  events_->advance(now_ns);
+  events_->expire();
+  events_->shed(events_->work().expire_max);
+}
+
+HistoryStore::Figures MemoryHistory::figures() const {
+  return events_->figures();
+}
+
+HistoryStore::TopicFigures MemoryHistory::figures(std::string_view name) const {
+  const KeptTopic* const topic = events_->topics().find(name);
+  if (topic == nullptr) return {};
+  const bool has_value = topic->value != nullptr && events_->is_current(*topic->value);
+  return {has_value ? topic->value->event_bytes : 0, topic->history_events};
+}
+
+MemoryHistory::Overhead MemoryHistory::overhead() const {
+  return {events_->topics().memory_bytes(), events_->pool().slack_bytes(), events_->pool().system_blocks()};
+}
+
+}  // namespace backplane::broker

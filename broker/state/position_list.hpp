@@ -1,0 +1,154 @@
+#pragma once
+// Elements in order of positions, found by position without looking at all of them.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <set>
+#include <utility>
+
+namespace backplane::broker {
+
+/// A doubly linked list of elements in ascending order of their positions, with a sparse index over it:
+/// the first element of every run of 2^RunBits positions that has one. Appending and taking out cost the
+/// same however long the list is; finding costs a search over the runs and a walk within one.
+/// T has members `T* older`, `T* newer` and `std::uint64_t list_position() const`, which must not change
+/// while it is in the list. Owns no element. One thread.
+///
+/// Runs without elements cost nothing, so it does not matter how far apart the oldest and the newest
+/// position are. An index entry that falls free is kept for the next run: in a steady state nothing is
+/// allocated.
+template <class T, unsigned RunBits>
+class PositionList {
+ public:
+  PositionList() = default;
+  PositionList(const PositionList&) = delete;
+  PositionList& operator=(const PositionList&) = delete;
+
+  [[nodiscard]] T* first() const noexcept { return first_; }
+  [[nodiscard]] T* last() const noexcept { return last_; }
+
+  /// Puts `element` into its place: at once where it is the last, else by a search.
+  void insert(T& element) {
+    T* const newer = (last_ == nullptr || last_->list_position() < element.list_position())
+                         ? nullptr
+                         : first_after(element.list_position());
+    T* const older = newer == nullptr ? last_ : newer->older;
+    element.older = older;
+    element.newer = newer;
+    (older == nullptr ? first_ : older->newer) = &element;
+    (newer == nullptr ? last_ : newer->older) = &element;
+    if (begins_run(element)) lead_run(element);
+  }
+
+  void erase(T& element) {
+    if (begins_run(element)) leave_run(element);
+    (element.older == nullptr ? first_ : element.older->newer) = element.newer;
+    (element.newer == nullptr ? last_ : element.newer->older) = element.older;
+    element.older = nullptr;
+    element.newer = nullptr;
+  }
+
+  /// The first element whose position is above `position`, or nullptr.
+  [[nodiscard]] T* first_after(std::uint64_t position) const {
+    if (last_ == nullptr || last_->list_position() <= position) return nullptr;
+    auto run = runs_.lower_bound(run_of(position));
+    if (run == runs_.end()) return nullptr;
+    T* element = run->first;
+    while (element != nullptr && element->list_position() <= position) element = element->newer;
+    return element;
+  }
+
+  /// The element at exactly `position`, or nullptr.
+  [[nodiscard]] T* at(std::uint64_t position) const {
+    if (position == 0) return nullptr;
+    T* const element = first_after(position - 1);
+    return element != nullptr && element->list_position() == position ? element : nullptr;
+  }
+
+  /// The first element for which `reached` holds, or nullptr. Where it holds for one element it must hold
+  /// for all that follow.
+  template <class Reached>
+  [[nodiscard]] T* first_where(const Reached& reached) const {
+    auto run = runs_.lower_bound(Search<Reached>{reached});
+    if (run != runs_.begin()) --run;
+    T* element = run == runs_.end() ? nullptr : run->first;
+    while (element != nullptr && !reached(std::as_const(*element))) element = element->newer;
+    return element;
+  }
+
+  /// Memory of the index, roughly (a set's node is 56 bytes with the allocator's share).
+  [[nodiscard]] std::size_t index_bytes() const noexcept { return (runs_.size() + spares_held_) * 64; }
+
+ private:
+  struct Run {
+    std::uint64_t number;
+    mutable T* first;  // not part of the order
+  };
+  template <class Reached>
+  struct Search {
+    const Reached& reached;
+  };
+  struct ByNumber {
+    using is_transparent = void;
+    bool operator()(const Run& a, const Run& b) const { return a.number < b.number; }
+    bool operator()(const Run& a, std::uint64_t b) const { return a.number < b; }
+    bool operator()(std::uint64_t a, const Run& b) const { return a < b.number; }
+    template <class Reached>
+    bool operator()(const Run& run, const Search<Reached>& search) const {
+      return !search.reached(std::as_const(*run.first));
+    }
+  };
+  using Runs = std::set<Run, ByNumber>;
+
+  static std::uint64_t run_of(std::uint64_t position) { return position >> RunBits; }
+  static std::uint64_t run_of(const T& element) { return run_of(element.list_position()); }
+
+  static bool begins_run(const T& element) {
+    return element.older == nullptr || run_of(*element.older) != run_of(element);
+  }
+
+  auto find_run(const T& element) {
+    // Nearly always the oldest goes: spare the search.
+    if (!runs_.empty() && runs_.begin()->number == run_of(element)) return runs_.begin();
+    return runs_.find(run_of(element));
+  }
+
+  void lead_run(T& element) {
+    if (element.newer != nullptr && run_of(*element.newer) == run_of(element)) {
+      find_run(element)->first = &element;
+      return;
+    }
+    const Run run{run_of(element), &element};
+    const auto place = element.newer == nullptr ? runs_.end() : runs_.lower_bound(run.number);
+    if (spares_held_ > 0) {
+      auto spare = std::move(spares_[--spares_held_]);
+      if (!spare.empty()) {  // it never is; the compiler does not know
+        spare.value() = run;
+        runs_.insert(place, std::move(spare));
+        return;
+      }
+    }
+    runs_.insert(place, run);
+  }
+
+  void leave_run(T& element) {
+    const auto run = find_run(element);
+    if (element.newer != nullptr && run_of(*element.newer) == run_of(element)) {
+      run->first = element.newer;
+    } else if (spares_held_ < spares_.size()) {
+      spares_[spares_held_++] = runs_.extract(run);
+    } else {
+      runs_.erase(run);
+    }
+  }
+
+  T* first_{nullptr};
+  T* last_{nullptr};
+  Runs runs_;
+  std::array<typename Runs::node_type, 8> spares_;
+  std::size_t spares_held_{0};
+};
+
+}  // namespace backplane::broker

@@ -1,0 +1,33 @@
+#pragma once
+// How long and how much is kept, by pattern.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/topic/pattern.hpp"
+
+namespace backplane::broker {
+
+/// Bounds of one topic's history and value. Whatever is reached first counts.
+struct Retention {
+  std::size_t history_events = 65'536;
+  std::size_t history_bytes = 16u << 20;
+  std::chrono::nanoseconds history_age = std::chrono::hours{1};
+  std::chrono::nanoseconds value_ttl{0};  ///< 0: until it is replaced, cleared or evicted
+};
+
+/// Retention for the topics of a pattern; the first rule that matches counts.
+struct RetentionRule {
+  Pattern pattern;
+  Retention retention;
+};
+
+struct HistoryLimits {
+  std::vector<RetentionRule> rules;
+  Retention otherwise;
+  std::size_t bytes_max = 256u << 20;  ///< of all values and history together
+};
+
+}  // namespace backplane::broker

@@ -1,0 +1,66 @@
+#pragma once
+// The numbering of topics, which is never forgotten while the stream lives.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/topic/pattern.hpp"
+
+namespace backplane::broker {
+
+/// What the broker knows of one topic, for ever. At an address that does not change.
+struct TopicEntry {
+  std::string_view name;       ///< as long as the table
+  std::uint64_t offset{};      ///< of its last event
+  std::uint64_t position{};    ///< of its last event
+  std::uint64_t bytes{};       ///< of all its events, as published
+  std::int64_t received_ns{};  ///< of its last event
+  void* store_mark{};          ///< the history store's: see HistoryAppend::topic_mark
+};
+
+/// All topics of one backplane: found by name in one hash lookup, by name order for listings, and by the
+/// position of their last event for Tails. Lives on the loop thread. A lookup of a known topic allocates
+/// nothing.
+class TopicTable {
+ public:
+  explicit TopicTable(std::size_t topics_max);
+  ~TopicTable();
+  TopicTable(const TopicTable&) = delete;
+  TopicTable& operator=(const TopicTable&) = delete;
+
+  /// The topic's entry, made if it is new. @returns nullptr where it is new and the table is full.
+  [[nodiscard]] TopicEntry* find_or_add(std::string_view name);
+  [[nodiscard]] const TopicEntry* find(std::string_view name) const;
+
+  /// Says that `entry` has just got the latest position of all: keeps the order for changed_after().
+  void touched(TopicEntry& entry);
+
+  /// A page of a listing. `cursor` of the next page; empty: that was the last.
+  struct Page {
+    std::vector<const TopicEntry*> topics;
+    std::string cursor;
+  };
+  /// Topics that match, in byte order of names, after `after` ("" from the start); looks at no more than
+  /// `scan_max` entries, so a page may be short though more follow.
+  [[nodiscard]] Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
+                          std::size_t scan_max) const;
+  /// Topics that match one of `patterns` and whose last position is above `position`, in ascending order of
+  /// that position; the cursor is the last position given or looked at, in decimal digits.
+  [[nodiscard]] Page changed_after(std::span<const Pattern> patterns, std::uint64_t position,
+                                   std::size_t topics_max, std::size_t scan_max) const;
+
+  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] std::size_t memory_bytes() const noexcept;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace backplane::broker

@@ -1,0 +1,25 @@
+#pragma once
+// The broker's own events, on the topics that begin with $SYS.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace backplane::broker {
+
+/// A serialised Event of source "broker@<backplane>" that carries `payload`, not numbered, with the time
+/// `now_ns` (Unix, nanoseconds).
+[[nodiscard]] std::string system_event(std::string_view backplane, const google::protobuf::Message& payload,
+                                       std::int64_t now_ns);
+
+/// Whether a subscription asks to be told that it is live: to $SYS.live.<nonce>, the whole topic.
+[[nodiscard]] bool asks_for_live(std::string_view subscription) noexcept;
+
+inline constexpr std::string_view drain_topic = "$SYS.drain";
+[[nodiscard]] std::string stats_topic(std::string_view backplane);
+
+}  // namespace backplane::broker

@@ -1,0 +1,300 @@
+#include "core/metrics/listener.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <charconv>
+#include <exception>
+#include <list>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/metrics/exposition.hpp"
+
+namespace backplane::metrics {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using tcp = asio::ip::tcp;
+using boost::system::error_code;
+using namespace std::chrono_literals;
+
+// An answer that is not taken within it is given up.
+constexpr auto write_max = 10s;
+// Whoever is sent away may still be sending: closing at once would destroy what we said to it.
+constexpr auto farewell_max = 1s;
+constexpr std::size_t farewell_bytes_max = 64u << 10;
+// When the process has no descriptor left for another connection.
+constexpr auto accept_pause = 100ms;
+
+using Request = http::request<http::empty_body>;
+using Response = http::response<http::string_body>;
+
+Response page(http::status status, std::string_view type, std::string body) {
+  Response response(status, 11);
+  response.set(http::field::content_type, type);
+  response.set(http::field::cache_control, "no-store");
+  response.body() = std::move(body);
+  return response;
+}
+
+Response line(http::status status, std::string text) {
+  return page(status, "text/plain; charset=utf-8", std::move(text) + "\n");
+}
+
+Response answer_path(std::string_view path, const MetricsListener::Pages& pages) {
+  if (path == "/metrics") return page(http::status::ok, exposition_type, pages.metrics());
+  if (path == "/healthz") return line(http::status::ok, "ok");
+  if (path == "/readyz") {
+    std::string reason = pages.why_not_ready();
+    return reason.empty() ? line(http::status::ok, "ready")
+                          : line(http::status::service_unavailable, std::move(reason));
+  }
+  return line(http::status::not_found, "there are /metrics, /healthz and /readyz");
+}
+
+Response answer(const Request& request, const MetricsListener::Pages& pages) {
+  if (request.method() != http::verb::get && request.method() != http::verb::head) {
+    Response response = line(http::status::method_not_allowed, "GET and HEAD are served");
+    response.set(http::field::allow, "GET, HEAD");
+    return response;
+  }
+  const std::string_view target(request.target().data(), request.target().size());
+  try {
+    return answer_path(target.substr(0, target.find('?')), pages);
+  } catch (const std::exception& problem) {
+    return line(http::status::internal_server_error, problem.what());
+  }
+}
+
+struct HostPort {
+  std::string host;
+  std::uint16_t port{};
+};
+
+std::optional<HostPort> split(std::string_view address) {
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return std::nullopt;
+  std::string_view host = address.substr(0, colon);
+  const std::string_view port = address.substr(colon + 1);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (!bracketed && host.find(':') != std::string_view::npos) return std::nullopt;
+  HostPort parts{std::string(host), 0};
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parts.port);
+  if (error != std::errc{} || end != port.data() + port.size()) return std::nullopt;
+  return parts;
+}
+
+std::string show(const tcp::endpoint& endpoint) {
+  const std::string host = endpoint.address().to_string();
+  return endpoint.address().is_v6() ? fmt::format("[{}]:{}", host, endpoint.port())
+                                    : fmt::format("{}:{}", host, endpoint.port());
+}
+
+class Session;
+/// The open connections, oldest first. Lives on the listener's thread.
+using Sessions = std::list<Session*>;
+
+/// One connection. Lives on the listener's thread; kept alive by what it waits for.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(tcp::socket socket, const MetricsListener::Pages& pages, const MetricsListener::Limits& limits,
+          Sessions& sessions)
+      : stream_(std::move(socket)),
+        pages_(pages),
+        limits_(limits),
+        sessions_(sessions),
+        place_(sessions.insert(sessions.end(), this)),
+        buffer_(limits.header_bytes_max + 1024) {}
+  ~Session() { sessions_.erase(place_); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void read() {
+    waits_ = true;
+    parser_.emplace();
+    parser_->header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max));
+    parser_->body_limit(0);
+    stream_.expires_after(limits_.idle_max);
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = shared_from_this()](error_code error, std::size_t) { self->on_read(error); });
+  }
+
+  /// Whether it has asked nothing that is not answered.
+  [[nodiscard]] bool waits() const { return waits_; }
+  void close() {
+    waits_ = false;
+    stream_.close();
+  }
+
+ private:
+  void on_read(error_code error) {
+    waits_ = false;
+    if (!error) {
+      const Request& request = parser_->get();
+      return write(answer(request, pages_), request.keep_alive(), request.method() == http::verb::head);
+    }
+    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+      return write(line(http::status::request_header_fields_too_large,
+                        fmt::format("a header of at most {} bytes is wanted", limits_.header_bytes_max)),
+                   false, false);
+    }
+    if (error == http::error::body_limit || error == http::error::unexpected_body) {
+      return write(line(http::status::payload_too_large, "a request without a body is wanted"), false, false);
+    }
+    const bool is_http = error.category() == http::make_error_code(http::error::bad_method).category();
+    if (is_http && error != http::error::end_of_stream && error != http::error::partial_message) {
+      write(line(http::status::bad_request, "an HTTP/1.1 request is wanted: " + error.message()), false, false);
+    }
+    // Else it has gone, or was silent for too long.
+  }
+
+  void write(Response response, bool keep_alive, bool head_only) {
+    response_ = std::move(response);
+    response_.keep_alive(keep_alive);
+    response_.content_length(response_.body().size());
+    if (head_only) response_.body().clear();
+    stream_.expires_after(write_max);
+    http::async_write(stream_, response_,
+                      [self = shared_from_this(), keep_alive](error_code error, std::size_t) {
+                        if (error) return;
+                        keep_alive ? self->read() : self->say_farewell();
+                      });
+  }
+
+  void say_farewell() {
+    waits_ = true;
+    error_code ignored;
+    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    stream_.expires_after(farewell_max);
+    discard(farewell_bytes_max);
+  }
+
+  void discard(std::size_t bytes_left) {
+    stream_.async_read_some(asio::buffer(discarded_),
+                            [self = shared_from_this(), bytes_left](error_code error, std::size_t bytes) {
+                              if (!error && bytes < bytes_left) self->discard(bytes_left - bytes);
+                            });
+  }
+
+  beast::tcp_stream stream_;
+  const MetricsListener::Pages& pages_;
+  const MetricsListener::Limits& limits_;
+  Sessions& sessions_;
+  Sessions::iterator place_;
+  bool waits_{};
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::empty_body>> parser_;
+  Response response_;
+  std::array<char, 1024> discarded_;
+};
+
+}  // namespace
+
+/// Everything but io_.stop() happens on the thread, once that runs.
+class MetricsListener::Impl {
+ public:
+  Impl(Pages pages, Limits limits) : pages_(std::move(pages)), limits_(limits) {}
+  ~Impl() {
+    io_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Result<std::string> bind(std::string_view address) {
+    const auto parts = split(address);
+    if (!parts) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("HOST:PORT is wanted to listen on, IPv6 in brackets, got \"{}\"", address));
+    }
+    const auto refused = [&](const error_code& error) {
+      return fail(ErrorCode::io, fmt::format("cannot listen on {}: {}", address, error.message()));
+    };
+    error_code error;
+    const auto found = tcp::resolver(io_).resolve(parts->host, std::to_string(parts->port),
+                                                  tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    if (error) return refused(error);
+    const tcp::endpoint endpoint = found.begin()->endpoint();
+    if (acceptor_.open(endpoint.protocol(), error)) return refused(error);
+    if (acceptor_.set_option(tcp::acceptor::reuse_address(true), error)) return refused(error);
+    if (acceptor_.bind(endpoint, error)) return refused(error);
+    if (acceptor_.listen(asio::socket_base::max_listen_connections, error)) return refused(error);
+    return show(acceptor_.local_endpoint());
+  }
+
+  void start() {
+    accept();
+    thread_ = std::thread([this] {
+      ::pthread_setname_np(::pthread_self(), "metrics");
+      io_.run();
+    });
+  }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      if (error) return pause();
+      make_room();
+      std::make_shared<Session>(std::move(socket), pages_, limits_, sessions_)->read();
+      accept();
+    });
+  }
+
+  void pause() {
+    pause_.expires_after(accept_pause);
+    pause_.async_wait([this](error_code error) {
+      if (!error) accept();
+    });
+  }
+
+  void make_room() {
+    if (sessions_.size() < limits_.connections_max) return;
+    const auto oldest = std::find_if(sessions_.begin(), sessions_.end(), [](auto* each) { return each->waits(); });
+    (oldest == sessions_.end() ? sessions_.front() : *oldest)->close();
+  }
+
+  Pages pages_;
+  Limits limits_;
+  Sessions sessions_;  // dies after io_, whose handlers own the sessions
+  asio::io_context io_{1};
+  tcp::acceptor acceptor_{io_};
+  asio::steady_timer pause_{io_};
+  std::thread thread_;
+};
+
+Result<std::unique_ptr<MetricsListener>> MetricsListener::open(std::string_view address, Pages pages) {
+  return open(address, std::move(pages), Limits{});
+}
+
+Result<std::unique_ptr<MetricsListener>> MetricsListener::open(std::string_view address, Pages pages,
+                                                               Limits limits) {
+  auto impl = std::make_unique<Impl>(std::move(pages), limits);
+  auto bound = impl->bind(address);
+  if (!bound) return tl::unexpected(bound.error());
+  impl->start();
+  return std::unique_ptr<MetricsListener>(new MetricsListener(std::move(impl), std::move(*bound)));
+}
+
+MetricsListener::MetricsListener(std::unique_ptr<Impl> impl, std::string address)
+    : impl_(std::move(impl)), address_(std::move(address)) {}
+MetricsListener::~MetricsListener() = default;
+
+}  // namespace backplane::metrics

@@ -1,0 +1,121 @@
+#include "broker/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace backplane::broker {
+namespace {
+
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::vector<std::string> errors_of(const std::string& toml, BrokerConfig& config) {
+  auto source = config::Source::parse(toml, "b.toml");
+  EXPECT_TRUE(source.has_value());
+  return config::read(*source, [&](config::Section& section) { describe(section, config); });
+}
+
+TEST(BrokerConfig, HasABackplaneNamedDefaultWithoutAnyConfiguration) {
+  BrokerConfig config;
+  EXPECT_THAT(errors_of("", config), IsEmpty());
+  ASSERT_EQ(config.backplanes.size(), 1u);
+  EXPECT_EQ(config.backplanes[0].name, "default");
+  EXPECT_EQ(config.backplanes[0].ingress, "tcp://127.0.0.1:5570");
+}
+
+TEST(BrokerConfig, ReadsAnyNumberOfBackplanesWithTheirRetention) {
+  BrokerConfig config;
+  EXPECT_THAT(errors_of(R"(
+[[backplane]]
+name = "prices"
+ingress = "tcp://127.0.0.1:6570"
+egress = "tcp://127.0.0.1:6571"
+control = "tcp://127.0.0.1:6572"
+raw = "off"
+history_bytes_max = "1GiB"
+[[backplane.retention]]
+pattern = "stock.>"
+history_events = 10
+ttl = "1m"
+[[backplane]]
+name = "logs"
+)",
+                        config),
+              IsEmpty());
+  ASSERT_EQ(config.backplanes.size(), 2u);
+  const HistoryLimits limits = history_limits(config.backplanes[0]);
+  EXPECT_EQ(limits.bytes_max, std::size_t{1} << 30);
+  ASSERT_EQ(limits.rules.size(), 1u);
+  EXPECT_EQ(limits.rules[0].pattern.str(), "stock.>");
+  EXPECT_EQ(limits.rules[0].retention.history_events, 10u);
+  EXPECT_EQ(limits.rules[0].retention.value_ttl, std::chrono::minutes{1});
+  EXPECT_EQ(config.backplanes[0].raw, off);
+}
+
+TEST(BrokerConfig, NamesBothLinesWhereANameOrAnEndpointIsTakenTwice) {
+  BrokerConfig config;
+  const auto errors = errors_of(R"([[backplane]]
+name = "one"
+ingress = "tcp://127.0.0.1:6570"
+egress = "tcp://127.0.0.1:6571"
+control = "tcp://127.0.0.1:6572"
+raw = "off"
+[[backplane]]
+name = "one"
+ingress = "tcp://127.0.0.1:7570"
+egress = "tcp://127.0.0.1:6570"
+control = "tcp://127.0.0.1:7572"
+raw = "off"
+)",
+                                config);
+  ASSERT_EQ(errors.size(), 2u);
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:8"));
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:2"));
+  EXPECT_THAT(errors[1], HasSubstr("b.toml:10"));
+  EXPECT_THAT(errors[1], HasSubstr("b.toml:3"));
+}
+
+TEST(BrokerConfig, LetsFreePortsBeAskedForAnyNumberOfTimes) {
+  BrokerConfig config;
+  EXPECT_THAT(errors_of(R"([[backplane]]
+ingress = "tcp://127.0.0.1:0"
+egress = "tcp://127.0.0.1:0"
+control = "tcp://127.0.0.1:0"
+raw = "tcp://127.0.0.1:0"
+)",
+                        config),
+              IsEmpty());
+}
+
+TEST(BrokerConfig, RefusesWhatCannotBeUsedAllAtOnce) {
+  BrokerConfig config;
+  const auto errors = errors_of(R"([[backplane]]
+name = "a.b"
+ingress = "udp://127.0.0.1:1"
+max_event_bytes = 12
+[[backplane.retention]]
+pattern = "a..b"
+[[backplane.retention]]
+history_events = 3
+)",
+                                config);
+  ASSERT_EQ(errors.size(), 5u);
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:2"));
+  EXPECT_THAT(errors[1], HasSubstr("b.toml:3"));
+  EXPECT_THAT(errors[2], HasSubstr("b.toml:4"));
+  EXPECT_THAT(errors[3], HasSubstr("a token is empty"));
+  EXPECT_THAT(errors[4], HasSubstr("pattern"));
+}
+
+TEST(BrokerConfig, KnowsWhatOtherMachinesCanReach) {
+  EXPECT_FALSE(is_reachable_from_elsewhere("tcp://127.0.0.1:5570"));
+  EXPECT_FALSE(is_reachable_from_elsewhere("tcp://[::1]:5570"));
+  EXPECT_FALSE(is_reachable_from_elsewhere("ipc:///tmp/x"));
+  EXPECT_FALSE(is_reachable_from_elsewhere(off));
+  EXPECT_TRUE(is_reachable_from_elsewhere("tcp://0.0.0.0:5570"));
+  EXPECT_TRUE(is_reachable_from_elsewhere("tcp://*:5570"));
+}
+
+}  // namespace
+}  // namespace backplane::broker

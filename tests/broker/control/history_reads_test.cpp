@@ -1,0 +1,284 @@
+// Retained and Replay, over the history in memory and over one that answers later.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "broker/control/service.hpp"
+#include "tests/broker/control/service_fixture.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class HistoryReads : public testing::Test {
+ protected:
+  ServiceFixture broker;
+};
+
+std::vector<std::string> texts(const google::protobuf::RepeatedPtrField<v1::StoredEvent>& events) {
+  std::vector<std::string> all;
+  for (const auto& each : events) all.push_back(each.topic() + "=" + text_of(each));
+  return all;
+}
+
+v1::ControlRequest since(const std::string& pattern, std::int64_t ns) {
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(pattern);
+  request.mutable_replay()->set_since_ns(ns);
+  return request;
+}
+
+v1::ControlRequest after_offset(const std::string& pattern, std::uint64_t offset) {
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(pattern);
+  request.mutable_replay()->set_after_offset(offset);
+  return request;
+}
+
+TEST_F(HistoryReads, RetainedGivesTheLastValueOfEachTopicByName) {
+  broker.publish("b", "1");
+  broker.publish("a", "1");
+  broker.publish("b", "2");
+  const auto reply = broker.retained(">");
+  EXPECT_TRUE(reply.has_complete());
+  EXPECT_THAT(texts(reply.retained().events()), ElementsAre("a=1", "b=2"));
+}
+
+TEST_F(HistoryReads, RetainedOfNothingIsComplete) {
+  const auto reply = broker.retained("nothing.here");
+  EXPECT_TRUE(reply.has_complete());
+  EXPECT_TRUE(reply.has_retained());
+  EXPECT_EQ(reply.retained().events_size(), 0);
+}
+
+TEST_F(HistoryReads, AClearedValueIsNotRetainedButReplayed) {
+  broker.publish("a", "1");
+  broker.publish("a", v1::Event());
+  EXPECT_EQ(broker.retained("a").retained().events_size(), 0);
+  EXPECT_EQ(broker.replay("a", 0).replay().events_size(), 2);
+}
+
+TEST_F(HistoryReads, SystemTopicsAreReadByName) {
+  broker.publish("$SYS.source.clock", "up");
+  EXPECT_EQ(broker.retained(">").retained().events_size(), 0);
+  EXPECT_THAT(texts(broker.retained("$SYS.source.>").retained().events()), ElementsAre("$SYS.source.clock=up"));
+}
+
+TEST_F(HistoryReads, ReplayGivesTheEventsAsTheyWentOut) {
+  broker.publish("a", "1");
+  broker.publish("b", "2");
+  broker.publish("a", "3");
+  const auto reply = broker.replay("a", 1);
+  ASSERT_TRUE(reply.has_complete());
+  ASSERT_THAT(texts(reply.replay().events()), ElementsAre("a=3"));
+  EXPECT_EQ(reply.replay().through_position(), 3u);
+  v1::Event event;
+  ASSERT_TRUE(event.ParseFromString(reply.replay().events(0).event()));
+  EXPECT_EQ(event.stamp().position(), 3u);
+  EXPECT_EQ(event.stamp().offset(), 2u);
+  EXPECT_EQ(event.stamp().previous(), 1u);
+}
+
+TEST_F(HistoryReads, ReplayStopsWhereItIsToldTo) {
+  for (int i = 1; i <= 10; ++i) broker.publish("a", std::to_string(i));
+  const auto reply = broker.replay("a", 2, "", 5);
+  EXPECT_TRUE(reply.has_complete());
+  EXPECT_THAT(texts(reply.replay().events()), ElementsAre("a=3", "a=4", "a=5"));
+}
+
+TEST_F(HistoryReads, ReplaySinceATimeBeginsThere) {
+  for (int i = 1; i <= 4; ++i) broker.publish("a", std::to_string(i));
+  EXPECT_THAT(texts(broker.ask(since(">", 3'000'000)).replay().events()), ElementsAre("a=3", "a=4"));
+}
+
+TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {
+  broker.publish("a", "1");
+  broker.publish("b", "1");
+  broker.publish("a", "2");
+  EXPECT_THAT(texts(broker.ask(after_offset("a", 1)).replay().events()), ElementsAre("a=2"));
+  const auto refused = broker.ask(after_offset("a.>", 1));
+  EXPECT_EQ(refused.error().code(), "bad_pattern");
+  EXPECT_THAT(refused.error().text(), HasSubstr("one topic is wanted, got \"a.>\""));
+}
+
+TEST_F(HistoryReads, ReplayWantsAStart) {
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(">");
+  const auto reply = broker.ask(request);
+  EXPECT_EQ(reply.error().code(), "malformed");
+  EXPECT_THAT(reply.error().text(), HasSubstr("after_position"));
+}
+
+TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsTold) {
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(">");
+  request.mutable_replay()->mutable_after_position()->set_stream(0xdead);
+  const auto reply = broker.ask(request);
+  EXPECT_EQ(reply.error().code(), "other_stream");
+  EXPECT_EQ(reply.error().text(),
+            "replay.after_position.stream: ours is 0000000100000002, got 000000000000dead");
+}
+
+TEST_F(HistoryReads, GoneTellsFromWhereItCanBeServed) {
+  HistoryLimits limits;
+  limits.otherwise.history_events = 3;
+  ServiceFixture small(limits);
+  for (int i = 1; i <= 10; ++i) small.publish("a", std::to_string(i));
+  const auto reply = small.replay("a", 2);
+  ASSERT_TRUE(reply.has_gone());
+  EXPECT_FALSE(reply.has_replay());
+  EXPECT_EQ(reply.gone().first_available(), 8u);
+  EXPECT_EQ(reply.gone().first_available_offset(), 8u);
+  const auto again = small.replay("a", reply.gone().first_available() - 1);
+  EXPECT_TRUE(again.has_complete());
+  EXPECT_THAT(texts(again.replay().events()), ElementsAre("a=8", "a=9", "a=10"));
+}
+
+TEST_F(HistoryReads, ALongReplayComesInSlicesWithoutHolesOrRepeats) {
+  for (std::size_t i = 1; i <= 5000; ++i) {
+    broker.publish("t." + std::to_string(i % 7), std::string(1 + i % 300, 'x'));
+  }
+  std::uint64_t expected = 0;
+  std::string cursor;
+  int slices = 0;
+  v1::ControlReply reply;
+  do {
+    reply = broker.replay(">", 0, cursor);
+    ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
+    ASSERT_LE(reply.replay().events_size(), 512);
+    for (const auto& event : reply.replay().events()) ASSERT_EQ(position_of(event), ++expected);
+    ASSERT_EQ(reply.replay().through_position(), expected);
+    cursor = reply.more().cursor();
+    ASSERT_LT(++slices, 100);
+  } while (reply.has_more());
+  EXPECT_TRUE(reply.has_complete());
+  EXPECT_EQ(expected, 5000u);
+}
+
+TEST_F(HistoryReads, EventsAtTheLimitStayWithinAReplyAndALargerOneTravelsAlone) {
+  const std::string topic = "t." + std::string(250, 'x');
+  for (int i = 0; i < 3; ++i) broker.publish(topic, std::string(120'000, 'x'));
+  broker.publish(topic, std::string(500'000, 'x'));
+  broker.publish(topic, "last");
+  std::vector<int> sizes;
+  std::string cursor;
+  v1::ControlReply reply;
+  do {
+    reply = broker.replay(">", 0, cursor);
+    sizes.push_back(reply.replay().events_size());
+    if (broker.replies.all[0].bytes > reply_bytes_max) {
+      EXPECT_EQ(sizes.back(), 1);
+    }
+    cursor = reply.more().cursor();
+  } while (reply.has_more());
+  EXPECT_THAT(sizes, ElementsAre(2, 1, 1, 1));
+}
+
+TEST_F(HistoryReads, SmallEventsOfLongTopicsFillAReplyWithoutOverflow) {
+  for (int i = 0; i < 2000; ++i) broker.publish(std::to_string(i) + std::string(250, 'x'), std::string(200, 'y'));
+  int values = 0;
+  std::string cursor;
+  v1::ControlReply reply;
+  do {
+    reply = broker.retained("*", cursor);
+    ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
+    values += reply.retained().events_size();
+    cursor = reply.more().cursor();
+  } while (reply.has_more());
+  EXPECT_EQ(values, 2000);
+}
+
+// ── a history that answers later ──
+
+class LateHistory final : public HistoryStore {
+ public:
+  Opened open() override { return {}; }
+  Ticket append(std::span<const HistoryAppend>) override { return {}; }
+  [[nodiscard]] int progress_fd() const override { return -1; }
+  [[nodiscard]] Progress progress() const override { return {}; }
+  [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
+  std::uint64_t ask(const ReadRequest&) override { return ++asked; }
+  std::optional<ReadSlice> next_slice() override {
+    if (ready.empty()) return std::nullopt;
+    ReadSlice slice = std::move(ready.front());
+    ready.pop_front();
+    return slice;
+  }
+  void expire(std::int64_t) override {}
+  void set_limits(HistoryLimits) override {}
+  [[nodiscard]] Figures figures() const override { return {}; }
+  [[nodiscard]] TopicFigures figures(std::string_view) const override { return {}; }
+
+  std::uint64_t asked{};
+  std::deque<ReadSlice> ready;
+};
+
+class LateReads : public testing::Test {
+ protected:
+  LateReads() : store_(new LateHistory), broker_({}, std::unique_ptr<HistoryStore>(store_)) {}
+
+  void ask(std::uint64_t id, const std::string& asker) {
+    v1::ControlRequest request = since(">", 0);
+    request.set_version(1);
+    request.set_id(id);
+    broker_.service.request({asker}, bytes_of(request.SerializeAsString()), broker_.now);
+  }
+  void answer(std::uint64_t ticket, ReadSlice::End end, const std::string& cursor = "") {
+    ReadSlice slice;
+    slice.ticket = ticket;
+    slice.end = end;
+    slice.cursor = cursor;
+    slice.through_position = ticket;
+    store_->ready.push_back(std::move(slice));
+  }
+
+  LateHistory* store_;
+  ServiceFixture broker_;
+};
+
+TEST_F(LateReads, EachAnswerGoesToItsAskerWhenItComes) {
+  ask(7, "first");
+  ask(8, "second");
+  EXPECT_EQ(broker_.service.pending(), 2u);
+  EXPECT_TRUE(broker_.replies.all.empty());
+  answer(2, ReadSlice::End::complete);
+  answer(1, ReadSlice::End::more, "on");
+  broker_.service.poll_slices();
+  ASSERT_EQ(broker_.replies.all.size(), 2u);
+  EXPECT_EQ(broker_.replies.all[0].envelope, (Envelope{"second"}));
+  EXPECT_EQ(broker_.replies.all[0].reply.id(), 8u);
+  EXPECT_EQ(broker_.replies.all[1].envelope, (Envelope{"first"}));
+  EXPECT_EQ(broker_.replies.all[1].reply.id(), 7u);
+  EXPECT_TRUE(broker_.replies.all[1].reply.has_more());
+  EXPECT_EQ(broker_.service.pending(), 0u);
+}
+
+TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsTold) {
+  ask(1, "a");
+  answer(1, ReadSlice::End::bad_cursor);
+  broker_.service.poll_slices();
+  ASSERT_EQ(broker_.replies.all.size(), 1u);
+  EXPECT_EQ(broker_.replies.all[0].reply.error().code(), "bad_cursor");
+  EXPECT_EQ(broker_.state.counters.control_refused_total, 1u);
+}
+
+TEST_F(LateReads, AreRefusedAboveALimitAndNothingIsForgotten) {
+  std::uint64_t id = 0;
+  while (broker_.replies.all.empty()) {
+    ask(++id, "a");
+    ASSERT_LT(id, 100'000u);
+  }
+  EXPECT_EQ(broker_.replies.all[0].reply.error().code(), "busy");
+  EXPECT_EQ(broker_.service.pending(), id - 1);
+  for (std::uint64_t ticket = 1; ticket < id; ++ticket) answer(ticket, ReadSlice::End::complete);
+  broker_.service.poll_slices();
+  EXPECT_EQ(broker_.replies.all.size(), id);
+  EXPECT_EQ(broker_.service.pending(), 0u);
+}
+
+}  // namespace
+}  // namespace backplane::broker

@@ -1,0 +1,386 @@
+#include "broker/control/service.hpp"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/broker/control/service_fixture.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class Service : public testing::Test {
+ protected:
+  ServiceFixture broker;
+};
+
+TEST_F(Service, SaysWhoAnswersAndHowFarItIs) {
+  broker.publish("a", "1");
+  const auto reply = broker.hello("clock", 1);
+  EXPECT_EQ(reply.version(), 1u);
+  EXPECT_EQ(reply.broker(), "default");
+  EXPECT_EQ(reply.stream(), ServiceFixture::stream);
+  EXPECT_EQ(reply.position(), 1u);
+  EXPECT_TRUE(reply.has_complete());
+}
+
+TEST_F(Service, EchoesAnyEnvelope) {
+  v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_stats();
+  const Envelope frames{"id", "proxy", "", ""};
+  broker.service.request(frames, bytes_of(request.SerializeAsString()), broker.now);
+  ASSERT_EQ(broker.replies.all.size(), 1u);
+  EXPECT_EQ(broker.replies.all[0].envelope, frames);
+}
+
+// ── Hello, Admitted, Stats, Drain ──
+
+TEST_F(Service, TakesAHelloAndTellsOfTheSource) {
+  broker.state.draining = true;
+  const auto reply = broker.hello("clock@host7", 1);
+  EXPECT_EQ(reply.hello().max_event_bytes(), 1u << 20);
+  EXPECT_TRUE(reply.hello().draining());
+  EXPECT_FALSE(reply.hello().version().empty());
+  EXPECT_THAT(broker.told, ElementsAre("$SYS.source.clock@host7"));
+}
+
+TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
+  EXPECT_EQ(broker.hello("", 1).error().code(), "malformed");
+  v1::ControlRequest request;
+  request.mutable_hello()->set_name("x");
+  for (const int role : {4, -1, 1'000'000}) {
+    request.mutable_hello()->set_role(static_cast<v1::HelloRequest::Role>(role));
+    EXPECT_EQ(broker.ask(request).error().code(), "malformed") << role;
+  }
+  EXPECT_EQ(broker.participants.size(), 0u);
+}
+
+TEST_F(Service, SaysHowFarASessionHasCome) {
+  bool is_new = false;
+  SessionEntry& session = broker.state.sessions.use("clock", 7, is_new);
+  session.sequence = 41;
+  v1::ControlRequest request;
+  request.mutable_admitted()->set_source("clock");
+  request.mutable_admitted()->set_session(7);
+  auto admitted = broker.ask(request).admitted();
+  EXPECT_EQ(admitted.sequence(), 41u);
+  EXPECT_EQ(admitted.refused_reason(), "");
+  EXPECT_FALSE(admitted.draining());
+
+  SessionEntry& again = broker.state.sessions.use("clock", 7, is_new);
+  again.refused = 2;
+  again.refused_sequence = 43;
+  again.refused_reason = static_cast<std::uint8_t>(Refusal::too_large);
+  broker.state.draining = true;
+  admitted = broker.ask(request).admitted();
+  EXPECT_EQ(admitted.refused_sequence(), 43u);
+  EXPECT_EQ(admitted.refused(), 2u);
+  EXPECT_EQ(admitted.refused_reason(), "too_large");
+  EXPECT_TRUE(admitted.draining());
+
+  request.mutable_admitted()->set_session(8);
+  EXPECT_EQ(broker.ask(request).admitted().sequence(), 0u);
+}
+
+TEST_F(Service, GivesItsCountersAndWhoIsThere) {
+  broker.state.counters.received_total = 5;
+  broker.state.counters.rejected_total[static_cast<std::size_t>(Refusal::bad_topic)] = 2;
+  broker.hello("clock", 1);
+  v1::ControlRequest request;
+  request.mutable_stats();
+  const auto reply = broker.ask(request);
+  EXPECT_EQ(reply.stats().counters().at("received_total"), 5u);
+  EXPECT_EQ(reply.stats().counters().at("rejected_total.bad_topic"), 2u);
+  EXPECT_EQ(reply.stats().counters().at("participants.publisher.up"), 1u);
+  EXPECT_EQ(reply.stats().counters().at("control_requests_total"), 2u);
+  EXPECT_EQ(reply.stats().started_ns(), 1'000'000'000);
+  ASSERT_EQ(reply.stats().participants_size(), 1);
+  EXPECT_EQ(reply.stats().participants(0).name(), "clock");
+  EXPECT_TRUE(reply.stats().participants(0).up());
+}
+
+TEST_F(Service, GivesParticipantsInPagesThatFit) {
+  for (std::uint64_t session = 1; session <= 1000; ++session) {
+    Participant who{std::string(200, 'x'), session, Role::client, true, {}};
+    for (int i = 0; i < 64; ++i) who.counters.emplace_back(std::to_string(i) + std::string(60, 'c'), session);
+    ASSERT_TRUE(broker.participants.hello(who, false, broker.now));
+  }
+  v1::ControlRequest request;
+  std::vector<std::uint64_t> seen;
+  for (bool more = true; more;) {
+    request.mutable_stats();
+    const auto reply = broker.ask(request);
+    ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
+    EXPECT_EQ(reply.stats().counters_size() > 0, seen.empty());
+    ASSERT_GT(reply.stats().participants_size(), 0);
+    for (const auto& who : reply.stats().participants()) seen.push_back(who.session());
+    more = reply.has_more();
+    request.mutable_stats()->set_cursor(reply.more().cursor());
+  }
+  ASSERT_EQ(seen.size(), 1000u);
+  for (std::uint64_t i = 0; i < 1000; ++i) ASSERT_EQ(seen[i], i + 1);
+}
+
+TEST_F(Service, RepliesBeforeItDrains) {
+  v1::ControlRequest request;
+  request.mutable_drain();
+  const auto reply = broker.ask(request);
+  EXPECT_TRUE(reply.has_drain());
+  EXPECT_TRUE(reply.has_complete());
+  EXPECT_EQ(broker.drains, 1);
+}
+
+// ── listings ──
+
+TEST_F(Service, ListsTopicsWithWhatIsHeldOfThem) {
+  broker.publish("stock.MSFT", "39.81");
+  broker.publish("stock.MSFT", "39.82");
+  broker.publish("stock.AAPL", "1");
+  broker.publish("clock", "1");
+  const auto reply = broker.topics("stock.>");
+  ASSERT_TRUE(reply.has_complete());
+  ASSERT_EQ(reply.topics().topics_size(), 2);
+  EXPECT_EQ(reply.topics().topics(0).name(), "stock.AAPL");
+  const auto& topic = reply.topics().topics(1);
+  EXPECT_EQ(topic.name(), "stock.MSFT");
+  EXPECT_EQ(topic.offset(), 2u);
+  EXPECT_EQ(topic.position(), 2u);
+  EXPECT_EQ(topic.events(), 2u);
+  EXPECT_EQ(topic.history_events(), 2u);
+  EXPECT_GT(topic.value_bytes(), 5u);
+  EXPECT_EQ(topic.received_ns(), 2'000'000);
+}
+
+TEST_F(Service, ListsManyTopicsInPagesThatMissNothing) {
+  const std::string tail(200, 'x');
+  for (int i = 0; i < 3000; ++i) broker.publish("t." + std::to_string(i) + "." + tail, "1");
+  std::set<std::string> seen;
+  std::string cursor;
+  do {
+    const auto reply = broker.topics(">", cursor);
+    ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
+    ASSERT_LE(reply.topics().topics_size(), 512);
+    for (const auto& topic : reply.topics().topics()) EXPECT_TRUE(seen.insert(topic.name()).second);
+    cursor = reply.more().cursor();
+  } while (!cursor.empty());
+  EXPECT_EQ(seen.size(), 3000u);
+}
+
+TEST_F(Service, TailsAreThoseThatChangedAfterAPosition) {
+  broker.publish("a", "1");
+  broker.publish("b", "1");
+  broker.publish("c", "1");
+  broker.publish("a", "2");
+  const auto reply = broker.tails({"a", "c", "x"}, 2);
+  ASSERT_TRUE(reply.has_complete());
+  ASSERT_EQ(reply.tails().tails_size(), 2);
+  EXPECT_EQ(reply.tails().tails(0).topic(), "c");
+  EXPECT_EQ(reply.tails().tails(1).topic(), "a");
+  EXPECT_EQ(reply.tails().tails(1).position(), 4u);
+  EXPECT_EQ(reply.tails().tails(1).offset(), 2u);
+  EXPECT_EQ(broker.tails({">"}, 4).tails().tails_size(), 0);
+}
+
+TEST_F(Service, ManyTailsComeInPagesThatMissNothingThoughTheWorkIsBounded) {
+  for (int i = 0; i < 3000; ++i) broker.publish("t." + std::to_string(i), "1");
+  std::vector<std::string> patterns(1000, "nothing");
+  patterns.emplace_back("t.2*");
+  patterns.back() = "t.*";
+  patterns.erase(patterns.begin());
+  std::uint64_t seen = 0;
+  int requests = 0;
+  std::string cursor;
+  do {
+    const auto reply = broker.tails(patterns, 0, cursor);
+    ASSERT_FALSE(reply.has_error()) << reply.error().text();
+    for (const auto& tail : reply.tails().tails()) EXPECT_EQ(tail.position(), ++seen);
+    cursor = reply.more().cursor();
+    ASSERT_LT(++requests, 100);
+  } while (!cursor.empty());
+  EXPECT_EQ(seen, 3000u);
+}
+
+TEST_F(Service, RefusesTailsOfNothingAndOfTooMuch) {
+  EXPECT_EQ(broker.tails({}, 0).error().code(), "bad_pattern");
+  EXPECT_EQ(broker.tails(std::vector<std::string>(1001, "a"), 0).error().code(), "too_large");
+  EXPECT_EQ(broker.tails({"a", "b..c"}, 0).error().code(), "bad_pattern");
+}
+
+// ── types ──
+
+TEST_F(Service, RegistersTypesAndHandsThemOut) {
+  v1::ControlRequest request;
+  auto& file = *request.mutable_types()->mutable_register_files()->add_file();
+  file.set_name("a.proto");
+  file.set_package("shop");
+  file.add_message_type()->set_name("A");
+  auto reply = broker.ask(request);
+  ASSERT_TRUE(reply.has_complete()) << reply.error().text();
+  EXPECT_EQ(reply.types().files().file_size(), 0);
+
+  request.mutable_types()->Clear();
+  request.mutable_types()->add_names("shop.A");
+  request.mutable_types()->add_names("shop.B");
+  reply = broker.ask(request);
+  ASSERT_EQ(reply.types().files().file_size(), 1);
+  EXPECT_EQ(reply.types().files().file(0).name(), "a.proto");
+  EXPECT_THAT(reply.types().unknown(), ElementsAre("shop.B"));
+}
+
+TEST_F(Service, SaysWhyTypesAreRefused) {
+  v1::ControlRequest request;
+  auto& file = *request.mutable_types()->mutable_register_files()->add_file();
+  file.set_name("a.proto");
+  file.add_dependency("nowhere.proto");
+  const auto nonsense = broker.ask(request);
+  EXPECT_EQ(nonsense.error().code(), "bad_types");
+  EXPECT_THAT(nonsense.error().text(), HasSubstr("nowhere.proto"));
+
+  file.clear_dependency();
+  EXPECT_TRUE(broker.ask(request).has_complete());
+  file.set_package("other");
+  EXPECT_EQ(broker.ask(request).error().code(), "conflict");
+
+  request.mutable_types()->Clear();
+  for (int i = 0; i < 513; ++i) request.mutable_types()->add_names("x");
+  EXPECT_EQ(broker.ask(request).error().code(), "too_large");
+}
+
+TEST_F(Service, HandsOutManyTypesInPagesThatFit) {
+  for (int i = 0; i < 100; ++i) {
+    v1::ControlRequest request;
+    auto& file = *request.mutable_types()->mutable_register_files()->add_file();
+    file.set_name(std::to_string(i) + ".proto");
+    file.set_package("p" + std::to_string(i));
+    for (int k = 0; k < 1000; ++k) file.add_message_type()->set_name("Message" + std::to_string(k));
+    ASSERT_TRUE(broker.ask(request).has_complete());
+  }
+  int files = 0;
+  std::string cursor;
+  do {
+    v1::ControlRequest request;
+    request.mutable_types()->set_cursor(cursor);
+    const auto reply = broker.ask(request);
+    ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
+    files += reply.types().files().file_size();
+    cursor = reply.more().cursor();
+  } while (!cursor.empty());
+  EXPECT_EQ(files, 100);
+}
+
+// ── what nobody should ask ──
+
+TEST_F(Service, AnotherVersionIsToldWhichOneIsSpoken) {
+  v1::ControlRequest request;
+  request.set_version(7);
+  request.mutable_stats();
+  const auto reply = broker.ask(request);
+  EXPECT_EQ(reply.error().code(), "version");
+  EXPECT_EQ(reply.error().text(), "version: 1 is spoken here, got 7");
+}
+
+TEST_F(Service, ARequestForNothingKnownIsTold) {
+  v1::ControlRequest request;
+  EXPECT_EQ(broker.ask(request).error().code(), "unknown_request");
+  // Field 99, a request of later days.
+  const auto reply = broker.ask_bytes("\x08\x01\x10\x05\x9a\x06\x02\x08\x01");
+  EXPECT_EQ(reply.error().code(), "unknown_request");
+  EXPECT_EQ(reply.id(), 5u);
+}
+
+TEST_F(Service, BytesThatAreNoRequestAreTold) {
+  const auto reply = broker.ask_bytes("hello?");
+  EXPECT_EQ(reply.error().code(), "malformed");
+  EXPECT_THAT(reply.error().text(), HasSubstr("6 bytes"));
+  EXPECT_EQ(broker.ask_bytes("").error().code(), "version");
+}
+
+TEST_F(Service, SaysNothingOfBadRequestsOnStandardError) {
+  testing::internal::CaptureStderr();
+  broker.ask_bytes("\x08\x01\x62\x03\x0a\x01\xff");  // replay.pattern, not UTF-8
+  broker.ask_bytes("\x08\x01\x82\x01\x07\x0a\x05\x0a\x03\x0a\x01\xff");  // the name of a file of types
+  EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+TEST_F(Service, CountsWhatItIsAskedAndWhatItRefuses) {
+  broker.hello("clock", 1);
+  broker.ask_bytes("hello?");
+  broker.topics("a..b");
+  EXPECT_EQ(broker.state.counters.control_requests_total, 3u);
+  EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
+}
+
+TEST_F(Service, PatternsThatAreNoneAreToldShortlyInOneLine) {
+  for (const std::string& pattern : {std::string(), std::string("a..b"), std::string("a b"), std::string("a.>.b"),
+                                     std::string(1u << 20, 'x'), std::string("\x1b[2J\n")}) {
+    for (const auto& reply : {broker.retained(pattern), broker.replay(pattern, 0), broker.topics(pattern),
+                              broker.tails({pattern}, 0)}) {
+      EXPECT_EQ(reply.error().code(), "bad_pattern");
+      EXPECT_LT(reply.error().text().size(), 500u);
+      EXPECT_EQ(reply.error().text().find_first_of("\n\x1b"), std::string::npos);
+    }
+  }
+}
+
+TEST_F(Service, ForgedCursorsAreRefused) {
+  for (int i = 0; i < 2000; ++i) broker.publish("t." + std::to_string(i), "1");
+  const std::string real = broker.topics(">").more().cursor();
+  ASSERT_FALSE(real.empty());
+  const auto all = [&](const std::string& cursor) {
+    v1::ControlRequest types;
+    types.mutable_types()->set_cursor(cursor);
+    v1::ControlRequest stats;
+    stats.mutable_stats()->set_cursor(cursor);
+    return std::vector{broker.retained(">", cursor), broker.replay(">", 0, cursor), broker.tails({">"}, 0, cursor),
+                       broker.ask(types), broker.ask(stats)};
+  };
+  for (const std::string& cursor : {std::string("x"), real, std::string(100'000, 't'), std::string(64, '\0')}) {
+    for (const auto& reply : all(cursor)) EXPECT_EQ(reply.error().code(), "bad_cursor") << reply.DebugString();
+  }
+}
+
+TEST_F(Service, CursorsOfAnEarlierLifeAreTold) {
+  for (int i = 0; i < 2000; ++i) broker.publish("t." + std::to_string(i), "1");
+  const std::string topics = broker.topics(">").more().cursor();
+  const std::string replay = broker.replay(">", 0).more().cursor();
+  broker.state.stream += 1;
+  EXPECT_EQ(broker.topics(">", topics).error().code(), "other_stream");
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(">");
+  request.mutable_replay()->set_since_ns(0);
+  request.mutable_replay()->set_cursor(replay);
+  EXPECT_EQ(broker.ask(request).error().code(), "other_stream");
+}
+
+TEST_F(Service, DamagedRequestsGetOneReplyEach) {
+  broker.publish("a.b", "1");
+  v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_replay()->set_pattern("a.>");
+  request.mutable_replay()->mutable_after_position()->set_stream(ServiceFixture::stream);
+  request.mutable_replay()->set_cursor("12345678901234567890");
+  const std::string whole = request.SerializeAsString();
+  for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) broker.ask_bytes(whole.substr(0, bytes));
+  std::mt19937 random(7);
+  for (int i = 0; i < 20'000; ++i) {
+    std::string damaged = whole;
+    for (int k = 0; k < 3; ++k) damaged[random() % damaged.size()] = static_cast<char>(random());
+    broker.ask_bytes(damaged);
+  }
+  for (int i = 0; i < 5000; ++i) {
+    std::string noise(random() % 200, '\0');
+    for (char& c : noise) c = static_cast<char>(random());
+    broker.ask_bytes(noise);
+  }
+}
+
+}  // namespace
+}  // namespace backplane::broker

@@ -1,0 +1,308 @@
+#include "broker/pipeline.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "backplane/events/v1/quote.pb.h"
+#include "backplane/v1/event.pb.h"
+#include "broker/state/memory_history.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using ::testing::ElementsAre;
+
+struct Sent {
+  std::string topic;
+  std::string event;
+  [[nodiscard]] wire::Stamp stamp() const { return *wire::read_stamp(std::as_bytes(std::span(event))); }
+};
+
+class RecordingSink final : public EventSink {
+ public:
+  void publish(zmq::message_t& topic, zmq::message_t& event) override {
+    sent.push_back({topic.to_string(), event.to_string()});
+    topic.rebuild();
+    event.rebuild();
+  }
+  std::vector<Sent> sent;
+};
+
+/// A store that can be told to be busy or broken.
+class StubbornHistory final : public HistoryStore {
+ public:
+  explicit StubbornHistory(Accepted& answer) : answer_(answer) {}
+  Opened open() override { return {}; }
+  Ticket append(std::span<const HistoryAppend>) override { return {answer_, 1}; }
+  int progress_fd() const override { return -1; }
+  Progress progress() const override { return {}; }
+  Guarantee guarantee() const override { return Guarantee::none; }
+  std::uint64_t ask(const ReadRequest&) override { return 1; }
+  std::optional<ReadSlice> next_slice() override { return std::nullopt; }
+  void set_limits(HistoryLimits) override {}
+  void expire(std::int64_t) override {}
+  Figures figures() const override { return {}; }
+  TopicFigures figures(std::string_view) const override { return {}; }
+
+ private:
+  Accepted& answer_;
+};
+
+class PipelineTest : public ::testing::Test {
+ protected:
+  PipelineTest() : PipelineTest(std::make_unique<MemoryHistory>(HistoryLimits{})) {}
+  explicit PipelineTest(std::unique_ptr<HistoryStore> store, std::size_t topics_max = 3)
+      : state("test", topics_max, 16, std::move(store)), pipeline(state, sink, [this] { return now_ns; }) {
+    state.stream = 0x1122334455667788;
+    state.max_event_bytes = 1000;
+    log::set_level(log::Level::off);
+  }
+
+  void take(const std::string& topic, const std::string& event) {
+    zmq::message_t first(topic);
+    zmq::message_t second(event);
+    pipeline.take(first, second);
+    EXPECT_TRUE(pipeline.flush());
+  }
+
+  static v1::Event event(std::uint64_t sequence, const std::string& text = "hello") {
+    v1::Event made;
+    made.set_source("tester");
+    made.set_session(77);
+    made.set_sequence(sequence);
+    made.set_text(text);
+    return made;
+  }
+
+  void take(const std::string& topic, const v1::Event& made) { take(topic, made.SerializeAsString()); }
+
+  std::uint64_t rejected(Refusal refusal) {
+    return state.counters.rejected_total[static_cast<std::size_t>(refusal)];
+  }
+  void expect_balance() {
+    std::uint64_t refused = 0;
+    for (const std::uint64_t count : state.counters.rejected_total) refused += count;
+    EXPECT_EQ(state.counters.received_total, state.counters.published_total + refused + pipeline.pending());
+  }
+
+  std::int64_t now_ns = 1'000;
+  RecordingSink sink;
+  BackplaneState state;
+  Pipeline pipeline;
+};
+
+TEST_F(PipelineTest, StampsWithPositionOverAllTopicsAndOffsetAndPreviousPerTopic) {
+  take("a", event(1));
+  now_ns = 2'000;
+  take("b", event(2));
+  take("a", event(3));
+  ASSERT_EQ(sink.sent.size(), 3u);
+  EXPECT_EQ(sink.sent[0].stamp(), (wire::Stamp{state.stream, 1, 1, 0, 1'000}));
+  EXPECT_EQ(sink.sent[1].stamp(), (wire::Stamp{state.stream, 2, 1, 0, 2'000}));
+  EXPECT_EQ(sink.sent[2].stamp(), (wire::Stamp{state.stream, 3, 2, 1, 2'000}));
+  expect_balance();
+}
+
+TEST_F(PipelineTest, NeverChangesThePublishersBytes) {
+  v1::Event made = event(1);
+  events::v1::Quote quote;
+  quote.set_symbol("MSFT");
+  made.mutable_message()->PackFrom(quote);
+  const std::string bytes = made.SerializeAsString();
+  take("stock.MSFT", bytes);
+  ASSERT_EQ(sink.sent.size(), 1u);
+  EXPECT_EQ(sink.sent[0].event.size(), bytes.size() + 47);
+  EXPECT_TRUE(sink.sent[0].event.starts_with(bytes));
+  v1::Event parsed;
+  ASSERT_TRUE(parsed.ParseFromString(sink.sent[0].event));
+  EXPECT_EQ(parsed.stamp().offset(), 1u);
+  EXPECT_EQ(parsed.stamp().stream(), state.stream);
+}
+
+TEST_F(PipelineTest, RefusesEachFaultUnderItsOwnReasonAndGoesOn) {
+  const auto bytes = [](std::initializer_list<int> values) {
+    std::string result;
+    for (const int value : values) result.push_back(static_cast<char>(value));
+    return result;
+  };
+  take("t", bytes({0x0a, 5, 'a'}));                 // source: 5 bytes wanted, 1 there
+  take("t", bytes({0x18, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}));
+  take("t", bytes({0x02, 0}));                      // field 0
+  take("t", bytes({0x0b}));                         // a group
+  take("t", bytes({0x08, 1}));                      // source as a varint
+  take("t", bytes({0x0a, 1, 0xff}));                // source not UTF-8
+  take("t", bytes({0x32, 1, 0xff}));                // text not UTF-8
+  take("t", bytes({0x22, 1, 0x08}));                // time: a tag without its value
+  take("t", bytes({0x2a, 2, 0x0a, 9}));             // message: a length past its end
+  take("t", bytes({0x42, 2, 0x08, 1}));             // attributes: a key that is a varint
+  take("t", bytes({0x7a, 0}));                      // a stamp
+  take("", event(1));
+  take("a..b", event(2));
+  take("a b", event(3));
+  take("$SYS.mine", event(4));
+  take("t", event(5, std::string(1'001, 'x')));
+  pipeline.refuse_frames(1);
+  pipeline.refuse_frames(3);
+
+  EXPECT_EQ(rejected(Refusal::truncated), 1u);
+  EXPECT_EQ(rejected(Refusal::bad_varint), 1u);
+  EXPECT_EQ(rejected(Refusal::field_zero), 1u);
+  EXPECT_EQ(rejected(Refusal::group), 1u);
+  EXPECT_EQ(rejected(Refusal::wrong_wire_type), 1u);
+  EXPECT_EQ(rejected(Refusal::source_not_utf8), 1u);
+  EXPECT_EQ(rejected(Refusal::text_not_utf8), 1u);
+  EXPECT_EQ(rejected(Refusal::bad_time), 1u);
+  EXPECT_EQ(rejected(Refusal::bad_message), 1u);
+  EXPECT_EQ(rejected(Refusal::bad_attributes), 1u);
+  EXPECT_EQ(rejected(Refusal::stamped), 1u);
+  EXPECT_EQ(rejected(Refusal::bad_topic), 3u);
+  EXPECT_EQ(rejected(Refusal::reserved_topic), 1u);
+  EXPECT_EQ(rejected(Refusal::too_large), 1u);
+  EXPECT_EQ(rejected(Refusal::wrong_frames), 2u);
+  EXPECT_TRUE(sink.sent.empty());
+  expect_balance();
+
+  take("t", event(6));
+  EXPECT_EQ(sink.sent.size(), 1u);
+  expect_balance();
+}
+
+TEST_F(PipelineTest, TakesAnEventOfExactlyTheLimit) {
+  v1::Event made = event(1, "");
+  made.set_text(std::string(1'000 - made.ByteSizeLong() - 1, 'x'));  // a length above 127 takes a byte more
+  ASSERT_EQ(made.ByteSizeLong(), 1'000u);
+  take("t", made);
+  EXPECT_EQ(sink.sent.size(), 1u);
+}
+
+TEST_F(PipelineTest, RefusesWhatItHasAdmittedBefore) {
+  take("t", event(1));
+  take("t", event(2));
+  take("t", event(2));
+  take("t", event(1));
+  take("t", event(3));
+  EXPECT_EQ(rejected(Refusal::repeat), 2u);
+  EXPECT_EQ(sink.sent.size(), 3u);
+  EXPECT_EQ(state.counters.lost_before_total, 0u);
+  expect_balance();
+}
+
+TEST_F(PipelineTest, CountsWhatIsMissingInASequence) {
+  take("t", event(1));
+  take("t", event(5));
+  EXPECT_EQ(state.counters.lost_before_total, 3u);
+}
+
+TEST_F(PipelineTest, TakesTheFirstNumberOfASessionThatIsNewAsNoLoss) {
+  take("t", event(1'000));
+  EXPECT_EQ(state.counters.lost_before_total, 0u);
+  EXPECT_EQ(state.sessions.find("tester", 77)->sequence, 1'000u);
+}
+
+TEST_F(PipelineTest, KeepsAPublisherInformedOfWhatWasRefused) {
+  take("t", event(1));
+  take("a..b", event(2));
+  take("t", event(3));
+  const SessionEntry* session = state.sessions.find("tester", 77);
+  ASSERT_NE(session, nullptr);
+  EXPECT_EQ(session->sequence, 3u);
+  EXPECT_EQ(session->refused_sequence, 2u);
+  EXPECT_EQ(session->refused, 1u);
+  EXPECT_EQ(session->refused_reason, static_cast<std::uint8_t>(Refusal::bad_topic));
+  EXPECT_EQ(state.counters.lost_before_total, 0u);
+}
+
+TEST_F(PipelineTest, DoesNotNumberWhatIsNotNumbered) {
+  for (int i = 0; i < 3; ++i) take("t", event(0));
+  EXPECT_EQ(sink.sent.size(), 3u);
+  EXPECT_EQ(state.sessions.size(), 0u);
+}
+
+TEST_F(PipelineTest, RefusesNewTopicsWhereTheTableIsFullAndKeepsTheKnownOnes) {
+  std::uint64_t sequence = 0;
+  for (const char* topic : {"a", "b", "c", "d", "a"}) take(topic, event(++sequence));
+  EXPECT_EQ(rejected(Refusal::topics_full), 1u);
+  EXPECT_EQ(sink.sent.size(), 4u);
+  EXPECT_EQ(sink.sent.back().stamp().offset, 2u);
+}
+
+TEST_F(PipelineTest, RemembersBeforeItPublishesAndForgetsTheValueOfAnEventWithoutPayload) {
+  take("t", event(1));
+  EXPECT_GT(state.history->figures("t").value_bytes, 0u);
+  v1::Event empty = event(2);
+  empty.clear_payload();
+  take("t", empty);
+  EXPECT_EQ(state.history->figures("t").value_bytes, 0u);
+  EXPECT_EQ(state.history->figures("t").history_events, 2u);
+}
+
+TEST_F(PipelineTest, MakesEventsOfRawBytes) {
+  const auto take_raw = [this](const std::string& topic, const std::string& bytes) {
+    zmq::message_t first(topic);
+    zmq::message_t second(bytes);
+    pipeline.take_raw(first, second);
+    EXPECT_TRUE(pipeline.flush());
+  };
+  take_raw("t", "21.5");
+  take_raw("t.", "21.5");
+  take_raw("$SYS.x", "21.5");
+  take_raw("t", std::string(1'000, 'x'));
+  ASSERT_EQ(sink.sent.size(), 1u);
+  v1::Event parsed;
+  ASSERT_TRUE(parsed.ParseFromString(sink.sent[0].event));
+  EXPECT_EQ(parsed.text(), "21.5");
+  EXPECT_EQ(parsed.source(), "raw");
+  EXPECT_EQ(parsed.stamp().offset(), 1u);
+  EXPECT_EQ(rejected(Refusal::bad_topic), 1u);
+  EXPECT_EQ(rejected(Refusal::reserved_topic), 1u);
+  EXPECT_EQ(rejected(Refusal::too_large), 1u);
+  expect_balance();
+}
+
+TEST_F(PipelineTest, NumbersItsOwnEventsButKeepsThemOutOfTheLedger) {
+  pipeline.publish_system("$SYS.x", event(0).SerializeAsString());
+  EXPECT_TRUE(pipeline.flush());
+  ASSERT_EQ(sink.sent.size(), 1u);
+  EXPECT_EQ(sink.sent[0].stamp().position, 1u);
+  EXPECT_EQ(state.counters.published_total, 0u);
+  EXPECT_EQ(state.counters.system_published_total, 1u);
+  expect_balance();
+}
+
+TEST_F(PipelineTest, LeavesNumberingAndMemoryAloneForUnnumberedAnswers) {
+  take("t", event(1));
+  pipeline.publish_unnumbered("$SYS.live.x", event(0).SerializeAsString());
+  ASSERT_EQ(sink.sent.size(), 2u);
+  EXPECT_EQ(sink.sent[1].stamp(), (wire::Stamp{state.stream, 1, 0, 0, 1'000}));
+  EXPECT_EQ(state.topics.find("$SYS.live.x"), nullptr);
+}
+
+class PipelineWithStubbornStore : public PipelineTest {
+ protected:
+  PipelineWithStubbornStore() : PipelineTest(std::make_unique<StubbornHistory>(answer)) {}
+  HistoryStore::Accepted answer{HistoryStore::Accepted::busy};
+};
+
+TEST_F(PipelineWithStubbornStore, HoldsEventsBackWhileTheStoreIsBusy) {
+  zmq::message_t topic(std::string("t"));
+  zmq::message_t bytes(event(1).SerializeAsString());
+  pipeline.take(topic, bytes);
+  EXPECT_FALSE(pipeline.flush());
+  EXPECT_TRUE(sink.sent.empty());
+  answer = HistoryStore::Accepted::accepted;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(sink.sent.size(), 1u);
+  EXPECT_EQ(pipeline.pending(), 0u);
+}
+
+TEST_F(PipelineWithStubbornStore, PublishesAndCountsWhatTheStoreWillNotTake) {
+  answer = HistoryStore::Accepted::failed;
+  take("t", event(1));
+  EXPECT_EQ(sink.sent.size(), 1u);
+  EXPECT_EQ(state.counters.history_refused_total, 1u);
+}
+
+}  // namespace
+}  // namespace backplane::broker

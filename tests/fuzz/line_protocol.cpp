@@ -1,0 +1,68 @@
+// Any bytes from a client of the gateway: the first says in which pieces they come, the rest is the stream.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/topic/topic.hpp"
+#include "core/wire/scan.hpp"
+#include "gateway/encode/text.hpp"
+#include "gateway/protocols/line/command.hpp"
+#include "gateway/protocols/line/line_reader.hpp"
+#include "tests/fuzz/expect.hpp"
+
+namespace {
+
+using namespace backplane;
+using namespace backplane::gateway;
+using Lines = std::vector<std::pair<std::string, bool>>;
+
+Lines lines_of(std::string_view bytes, std::size_t piece) {
+  line::LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
+  Lines lines;
+  const auto on_line = [&](std::string_view text, bool too_long) {
+    fuzz::expect(text.size() <= 128 && text.find('\n') == std::string_view::npos,
+                 "a line is one line within its limit");
+    lines.emplace_back(text, too_long);
+    return true;
+  };
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size())))
+    reader.feed(bytes.substr(0, piece), on_line);
+  reader.finish(on_line);
+  return lines;
+}
+
+void check_command(std::string_view text) {
+  const line::Command command = line::parse_command(text);
+  if (const auto* bad = std::get_if<line::BadCommand>(&command)) {
+    const bool plain = std::none_of(bad->text.begin(), bad->text.end(),
+                                    [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+    fuzz::expect(plain && wire::is_utf8(bad->text), "an error is one line that a terminal can show");
+    fuzz::expect(!bad->code.empty() && bad->code.find(' ') == std::string::npos, "a code is one word");
+  } else if (const auto* publish = std::get_if<line::Publish>(&command)) {
+    fuzz::expect(check_topic(publish->topic) == TopicFault::none && !is_system_topic(publish->topic),
+                 "only what may be published is");
+    std::string escaped;
+    append_escaped(publish->text, escaped);
+    fuzz::expect(escaped.find('\n') == std::string::npos, "escaped text is one line");
+    fuzz::expect(unescape(escaped) == publish->text, "escapes are undone to the same bytes");
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const std::string_view bytes{reinterpret_cast<const char*>(data) + 1, size - 1};
+  const Lines whole = lines_of(bytes, std::max<std::size_t>(bytes.size(), 1));
+  fuzz::expect(whole == lines_of(bytes, data[0] % 16u + 1u), "lines are the same however the bytes come");
+  for (const auto& [text, too_long] : whole) {
+    if (!too_long) check_command(text);
+  }
+  return 0;
+}
