@@ -1,0 +1,50 @@
+#pragma once
+// What reaches a reader: events, and word of those that cannot.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/wire/stamp.hpp"
+
+namespace backplane {
+
+/// One event as it reaches a reader. The views hold until the callback returns.
+struct Delivery {
+  std::string_view topic;
+  std::span<const std::byte> event;  ///< stamped: a backplane.v1.Event, its last 47 bytes the stamp
+  wire::Stamp stamp;
+  /// Its position is below one of the same stream that was delivered before: it was lost on the way, and
+  /// that showed only later. Within its topic it is in order all the same.
+  bool late = false;
+};
+
+/// Why a reader's events are lost. On /metrics and in GAP lines by these names.
+enum class GapReason : std::uint8_t {
+  history_gone,      ///< the broker no longer holds them
+  recovery_timeout,  ///< they were not to be had within the time, or the bytes, that the rest may wait
+};
+
+/// The reason as one word: "history_gone", "recovery_timeout".
+[[nodiscard]] std::string_view name(GapReason reason) noexcept;
+
+/// Events of one topic that this reader will never get. The views hold until the callback returns.
+struct Gap {
+  std::uint64_t stream{};
+  std::string_view topic;
+  /// Offsets, both included. `first` is 0 where nobody knows it: the topic had not been seen since the
+  /// reading began, and history does not reach back so far.
+  std::uint64_t first{};
+  std::uint64_t last{};
+  GapReason reason{GapReason::history_gone};
+};
+
+/// A broker came back without its history: numbering began anew, and what the end of the old stream
+/// still had for us is lost; nobody knows how much that is.
+struct Reset {
+  std::uint64_t old_stream{};
+  std::uint64_t new_stream{};
+};
+
+}  // namespace backplane

@@ -1,0 +1,251 @@
+#include "tests/clients/fake_broker.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+
+#include "backplane/v1/event.pb.h"
+#include "core/topic/pattern.hpp"
+
+namespace backplane::testing {
+namespace {
+
+mq::SocketOptions unlimited() {
+  mq::SocketOptions options;
+  options.send_hwm = 0;
+  options.receive_hwm = 0;
+  return options;
+}
+
+// A closed listener's port is free only when the I/O thread has come round to it.
+std::string bind_again(mq::Socket& socket, const std::string& endpoint) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds{5};
+  for (;;) {
+    auto bound = socket.bind(endpoint);
+    if (bound) return *bound;
+    if (std::chrono::steady_clock::now() > limit) throw std::runtime_error(bound.error().text);
+    std::this_thread::yield();
+  }
+}
+
+bool matches(const std::string& pattern, std::string_view topic) {
+  const auto parsed = Pattern::parse(pattern);
+  return parsed && parsed->matches(topic);
+}
+
+}  // namespace
+
+std::string stamped_event(std::string_view text, const wire::Stamp& stamp) {
+  v1::Event event;
+  event.set_source("test");
+  event.set_text(std::string(text));
+  std::string bytes = event.SerializeAsString();
+  std::array<std::byte, wire::stamp_bytes> tail{};
+  wire::write_stamp(stamp, tail);
+  bytes.append(reinterpret_cast<const char*>(tail.data()), tail.size());
+  return bytes;
+}
+
+std::string text_of(std::span<const std::byte> event) {
+  v1::Event parsed;
+  if (!parsed.ParseFromArray(event.data(), static_cast<int>(event.size()))) return "(not an Event)";
+  return parsed.text();
+}
+
+FakeBroker::Sockets::Sockets()
+    : xpub(context, zmq::socket_type::xpub, unlimited()),
+      router(context, zmq::socket_type::router, unlimited()) {}
+
+FakeBroker::FakeBroker(std::uint64_t stream) : stream_(stream) {
+  open();
+}
+FakeBroker::~FakeBroker() = default;
+
+void FakeBroker::open() {
+  sockets_.emplace();
+  egress_ = bind_again(sockets_->xpub, egress_);
+  control_ = bind_again(sockets_->router, control_);
+}
+
+void FakeBroker::close() {
+  sockets_.reset();
+  subscriptions.clear();
+  live_asked.clear();
+  subscriptions_at_live.clear();
+}
+
+void FakeBroker::forget(std::uint64_t new_stream) {
+  stream_ = new_stream;
+  position_ = 0;
+  history_gone_ = 0;
+  tails_.clear();
+  history_.clear();
+}
+
+std::size_t FakeBroker::do_work() {
+  if (!sockets_) return 0;
+  std::size_t done = 0;
+  zmq::message_t frame;
+  for (; sockets_->xpub.receive(frame); ++done) handle_subscription(frame.to_string_view());
+  while (sockets_->router.receive(frame)) {
+    std::vector<std::string> frames{frame.to_string()};
+    while (frame.more() && sockets_->router.receive(frame)) frames.push_back(frame.to_string());
+    handle_request(std::move(frames));
+    ++done;
+  }
+  return done;
+}
+
+void FakeBroker::handle_subscription(std::string_view message) {
+  if (message.empty()) return;
+  const bool begins = message.front() == 1;
+  const std::string prefix(message.substr(1));
+  if (!prefix.starts_with("$SYS.live.")) {
+    if (begins) subscriptions.insert(prefix);
+    if (!begins) subscriptions.erase(prefix);
+    return;
+  }
+  if (!begins) return;
+  live_asked.push_back(prefix);
+  subscriptions_at_live.insert(subscriptions.size());
+  if (answers_live) answer_live(prefix);
+}
+
+void FakeBroker::answer_live(const std::string& topic) {
+  send_raw({topic, stamped_event("", wire::Stamp{stream_, position_, 0, 0, 1})});
+}
+
+wire::Stamp FakeBroker::publish(std::string_view topic, std::string_view text, bool lost) {
+  wire::Stamp& tail = tails_[std::string(topic)];
+  tail = wire::Stamp{stream_, ++position_, tail.offset + 1, tail.position, 1};
+  history_.push_back(Entry{std::string(topic), stamped_event(text, tail), tail});
+  if (!lost) send_raw({history_.back().topic, history_.back().event});
+  return tail;
+}
+
+void FakeBroker::send_raw(const std::vector<std::string>& frames) {
+  if (!sockets_) return;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const auto flags = i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none;
+    if (!sockets_->xpub.send(frames[i], flags)) throw std::runtime_error("the fake broker's XPUB is full");
+  }
+}
+
+void FakeBroker::handle_request(std::vector<std::string> frames) {
+  v1::ControlRequest request;
+  if (!request.ParseFromString(frames.back())) throw std::runtime_error("not a ControlRequest");
+  requests.push_back(request);
+  if (!answers_control) return;
+  frames.back() = answer(request).SerializeAsString();
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const auto flags = i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none;
+    try {
+      (void)sockets_->router.send(frames[i], flags);
+    } catch (const zmq::error_t&) {
+      return;  // who asked has gone
+    }
+  }
+}
+
+v1::ControlReply FakeBroker::answer(const v1::ControlRequest& request) {
+  v1::ControlReply reply;
+  reply.set_version(1);
+  reply.set_id(request.id());
+  reply.set_stream(stream_);
+  reply.set_position(position_);
+  reply.mutable_complete();
+  switch (request.request_case()) {
+    case v1::ControlRequest::kHello:
+      reply.mutable_hello()->set_version("fake");
+      break;
+    case v1::ControlRequest::kRetained:
+      answer_retained(request.retained(), reply);
+      break;
+    case v1::ControlRequest::kReplay:
+      answer_replay(request.replay(), reply);
+      break;
+    case v1::ControlRequest::kTails:
+      answer_tails(request.tails(), reply);
+      break;
+    default:
+      reply.mutable_error()->set_code("unknown_request");
+  }
+  return reply;
+}
+
+void FakeBroker::answer_retained(const v1::RetainedRequest& request, v1::ControlReply& reply) {
+  if (!Pattern::parse(request.pattern())) {
+    reply.mutable_error()->set_code("bad_pattern");
+    reply.mutable_error()->set_text("that is no pattern");
+    return;
+  }
+  reply.mutable_retained();
+  for (const auto& [topic, text] : values) {
+    if (topic <= request.cursor() || !matches(request.pattern(), topic)) continue;
+    if (static_cast<std::size_t>(reply.retained().events_size()) == slice_events) {
+      const auto& last = reply.retained().events(reply.retained().events_size() - 1);
+      reply.mutable_more()->set_cursor(last.topic());
+      return;
+    }
+    auto& stored = *reply.mutable_retained()->add_events();
+    stored.set_topic(topic);
+    stored.set_event(stamped_event(text, wire::Stamp{stream_, 1, 1, 0, 1}));
+  }
+}
+
+void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlReply& reply) {
+  if (request.after_position().stream() != stream_) {
+    reply.mutable_error()->set_code("other_stream");
+    return;
+  }
+  std::uint64_t after = request.after_position().position();
+  if (after < history_gone_ && request.cursor().empty()) {
+    const bool misses = std::any_of(history_.begin(), history_.end(), [&](const Entry& entry) {
+      return entry.stamp.position > after && entry.stamp.position <= history_gone_ &&
+             matches(request.pattern(), entry.topic);
+    });
+    if (misses) {
+      reply.mutable_gone()->set_first_available(history_gone_ + 1);
+      return;
+    }
+  }
+  if (!request.cursor().empty()) after = std::stoull(request.cursor());
+  const std::uint64_t until = request.until_position() == 0 ? position_ : request.until_position();
+  auto& replay = *reply.mutable_replay();
+  for (const Entry& entry : history_) {
+    const std::uint64_t position = entry.stamp.position;
+    if (position <= std::max(after, history_gone_) || position > until) continue;
+    if (!matches(request.pattern(), entry.topic)) continue;
+    if (static_cast<std::size_t>(replay.events_size()) == slice_events) {
+      reply.mutable_more()->set_cursor(std::to_string(replay.through_position()));
+      return;
+    }
+    replay.add_events()->set_topic(entry.topic);
+    replay.mutable_events(replay.events_size() - 1)->set_event(entry.event);
+    replay.set_through_position(position);
+  }
+  replay.set_through_position(until);
+}
+
+void FakeBroker::answer_tails(const v1::TailsRequest& request, v1::ControlReply& reply) {
+  auto& tails = *reply.mutable_tails();
+  for (const auto& [topic, stamp] : tails_) {
+    if (stamp.position <= request.after_position() || topic <= request.cursor()) continue;
+    if (std::none_of(request.patterns().begin(), request.patterns().end(),
+                     [&, name = std::string_view(topic)](const auto& p) { return matches(p, name); })) {
+      continue;
+    }
+    if (static_cast<std::size_t>(tails.tails_size()) == slice_events) {
+      reply.mutable_more()->set_cursor(tails.tails(tails.tails_size() - 1).topic());
+      return;
+    }
+    auto& tail = *tails.add_tails();
+    tail.set_topic(topic);
+    tail.set_position(stamp.position);
+    tail.set_offset(stamp.offset);
+  }
+}
+
+}  // namespace backplane::testing

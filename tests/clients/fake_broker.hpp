@@ -1,0 +1,95 @@
+#pragma once
+// A broker of a hundred lines, for tests of those who follow one: it stamps, publishes, answers live
+// checks and control requests, and does wrong what a test asks it to.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backplane/v1/control.pb.h"
+#include "core/wire/stamp.hpp"
+#include "core/zmq/socket.hpp"
+
+namespace backplane::testing {
+
+/// An event as a broker would publish it: text and a stamp.
+std::string stamped_event(std::string_view text, const wire::Stamp& stamp);
+
+/// The text of such an event.
+std::string text_of(std::span<const std::byte> event);
+
+/// Lives on the test's thread, which calls do_work() often.
+class FakeBroker {
+ public:
+  explicit FakeBroker(std::uint64_t stream = 0x0000'0007'0000'0001);
+  ~FakeBroker();
+  FakeBroker(const FakeBroker&) = delete;
+  FakeBroker& operator=(const FakeBroker&) = delete;
+
+  /// Binds, at the same endpoints as before where there are any.
+  void open();
+  /// Closes both sockets, as a process does that dies. State stays, unless forget() is called too.
+  void close();
+  /// A new life: another stream, no events.
+  void forget(std::uint64_t new_stream);
+
+  std::size_t do_work();
+
+  /// Stamps, remembers and publishes. `lost`: remembers without publishing, as a full pipe would.
+  wire::Stamp publish(std::string_view topic, std::string_view text, bool lost = false);
+  /// Sends frames as they are.
+  void send_raw(const std::vector<std::string>& frames);
+  /// Answers a live check that was held back by `answers_live = false`.
+  void answer_live(const std::string& topic);
+  /// History forgets all up to this position.
+  void forget_history(std::uint64_t up_to) { history_gone_ = up_to; }
+
+  [[nodiscard]] const std::string& egress() const { return egress_; }
+  [[nodiscard]] const std::string& control() const { return control_; }
+  [[nodiscard]] std::uint64_t position() const { return position_; }
+
+  bool answers_live = true;
+  bool answers_control = true;
+  std::size_t slice_events = 3;
+  std::set<std::string> subscriptions;          ///< now in force, live checks left out
+  std::vector<std::string> live_asked;          ///< topics of live checks, in order, since open()
+  std::vector<v1::ControlRequest> requests;     ///< in order
+  std::map<std::string, std::string> values;    ///< retained: topic to text
+  std::set<std::size_t> subscriptions_at_live;  ///< how many were in force as each live check came
+
+ private:
+  struct Entry {
+    std::string topic;
+    std::string event;
+    wire::Stamp stamp;
+  };
+  struct Sockets {
+    Sockets();
+    mq::Context context;
+    mq::Socket xpub;
+    mq::Socket router;
+  };
+
+  void handle_subscription(std::string_view message);
+  void handle_request(std::vector<std::string> frames);
+  v1::ControlReply answer(const v1::ControlRequest& request);
+  void answer_retained(const v1::RetainedRequest& request, v1::ControlReply& reply);
+  void answer_replay(const v1::ReplayRequest& request, v1::ControlReply& reply);
+  void answer_tails(const v1::TailsRequest& request, v1::ControlReply& reply);
+
+  std::optional<Sockets> sockets_;
+  std::string egress_ = "tcp://127.0.0.1:*";
+  std::string control_ = "tcp://127.0.0.1:*";
+  std::uint64_t stream_;
+  std::uint64_t position_{};
+  std::uint64_t history_gone_{};
+  std::map<std::string, wire::Stamp, std::less<>> tails_;
+  std::vector<Entry> history_;
+};
+
+}  // namespace backplane::testing
