@@ -1,0 +1,111 @@
+#include "publishers/lib/broker_link.hpp"
+
+#include <stdexcept>
+
+namespace backplane::publishing {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Enough to keep a fast connection busy between two wakeups. What waits here is a copy of unconfirmed events
+// and so within their bound.
+constexpr int data_hwm = 4000;
+// At most one a second, and some while somebody flushes.
+constexpr int control_hwm = 100;
+// Replies to a publisher are small; the broker's limit for requests on this endpoint is as large.
+constexpr std::int64_t reply_bytes_max = 1 << 20;
+
+mq::SocketOptions data_options() {
+  mq::SocketOptions options;
+  options.send_hwm = data_hwm;
+  options.receive_hwm = 0;
+  options.send_timeout = milliseconds{1000};  // for second frames alone, see send_event()
+  options.xpub_nodrop = true;
+  options.xpub_verbose = true;
+  options.reconnect_interval = milliseconds{-1};
+  return options;
+}
+
+mq::SocketOptions control_options() {
+  mq::SocketOptions options;
+  options.send_hwm = control_hwm;
+  options.receive_hwm = control_hwm;
+  options.max_message_bytes = reply_bytes_max;
+  return options;
+}
+
+void connect(mq::Socket& socket, const std::string& endpoint) {
+  if (auto connected = socket.connect(endpoint); !connected) {
+    throw std::invalid_argument(connected.error().text);
+  }
+}
+
+}  // namespace
+
+BrokerLink::BrokerLink(mq::Context& context, const PublisherEndpoints& broker)
+    : data_(context, zmq::socket_type::xpub, data_options()),
+      monitor_(context, data_),
+      control_(context, zmq::socket_type::dealer, control_options()) {
+  connect(data_, broker.ingress);
+  connect(control_, broker.control);
+}
+
+bool BrokerLink::disconnected() {
+  for (;;) {
+    switch (monitor_.next()) {
+      case mq::ConnectionEvent::none:
+        return false;
+      case mq::ConnectionEvent::disconnected:
+        return true;
+      case mq::ConnectionEvent::connected:
+      case mq::ConnectionEvent::other:
+        break;
+    }
+  }
+}
+
+bool BrokerLink::subscribed() {
+  zmq::message_t frame;
+  while (data_.receive(frame)) {
+    // 1 and a prefix is a subscription; 0 ends one, as the end of the connection does.
+    if (frame.size() > 0 && *frame.data<char>() == 1) subscribed_ = true;
+    data_.skip_rest(frame);
+  }
+  return subscribed_;
+}
+
+bool BrokerLink::send_event(const EventFrames& event) {
+  if (!data_.send(event.topic, zmq::send_flags::sndmore | zmq::send_flags::dontwait)) return false;
+  // libzmq counts whole messages: where the first frame went, the second one does.
+  if (!data_.send(event.event)) throw zmq::error_t();
+  return true;
+}
+
+bool BrokerLink::send_request(std::string_view request) {
+  return control_.send(request, zmq::send_flags::dontwait);
+}
+
+bool BrokerLink::receive_reply(zmq::message_t& reply) {
+  if (!control_.receive(reply)) return false;
+  while (reply.more() && control_.receive(reply)) {
+  }
+  return true;
+}
+
+void BrokerLink::linger(std::chrono::milliseconds time) {
+  const int time_ms = static_cast<int>(time.count());
+  data_.raw().set(zmq::sockopt::linger, time_ms);
+  control_.raw().set(zmq::sockopt::linger, time_ms);
+}
+
+bool BrokerLink::readable() {
+  return data_.readable() || control_.readable() || monitor_.socket().readable();
+}
+
+void BrokerLink::release() {
+  data_.release();
+  control_.release();
+  monitor_.socket().release();
+}
+
+}  // namespace backplane::publishing

@@ -1,0 +1,59 @@
+#include "publishers/lib/control_messages.hpp"
+
+#include <fmt/format.h>
+
+#include "backplane/v1/control.pb.h"
+
+namespace backplane::publishing {
+namespace {
+
+constexpr std::uint32_t control_version = 1;
+
+}  // namespace
+
+std::string encode_hello(std::uint64_t id, const std::string& source, std::uint64_t session, bool closing,
+                         const Counters& counters) {
+  v1::ControlRequest request;
+  request.set_version(control_version);
+  request.set_id(id);
+  v1::HelloRequest& hello = *request.mutable_hello();
+  hello.set_name(source);
+  hello.set_session(session);
+  hello.set_role(v1::HelloRequest::ROLE_PUBLISHER);
+  hello.set_closing(closing);
+  for (const auto& [name, value] : counters) (*hello.mutable_counters())[name] = value;
+  return request.SerializeAsString();
+}
+
+std::string encode_admitted(std::uint64_t id, const std::string& source, std::uint64_t session) {
+  v1::ControlRequest request;
+  request.set_version(control_version);
+  request.set_id(id);
+  request.mutable_admitted()->set_source(source);
+  request.mutable_admitted()->set_session(session);
+  return request.SerializeAsString();
+}
+
+std::optional<ControlAnswer> decode_reply(std::string_view bytes) {
+  v1::ControlReply reply;
+  if (!reply.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
+  ControlAnswer answer;
+  answer.id = reply.id();
+  answer.stream = reply.stream();
+  if (reply.has_error()) {
+    answer.error = fmt::format("{}: {}", reply.error().code(), reply.error().text());
+  }
+  if (reply.has_hello()) {
+    answer.draining = reply.hello().draining();
+    answer.hello = ControlAnswer::Hello{reply.hello().max_event_bytes()};
+  }
+  if (reply.has_admitted()) {
+    const v1::AdmittedReply& admitted = reply.admitted();
+    answer.draining = admitted.draining();
+    answer.admitted = ControlAnswer::Admitted{admitted.sequence(), admitted.refused_sequence(),
+                                              admitted.refused(), admitted.refused_reason()};
+  }
+  return answer;
+}
+
+}  // namespace backplane::publishing

@@ -1,0 +1,143 @@
+#include "publishers/lib/outbox.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace backplane::publishing {
+namespace {
+
+/// A wait that somebody means to be without end must not overflow the clock.
+std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
+  return std::min<std::chrono::milliseconds>(timeout, std::chrono::hours{24 * 365});
+}
+
+}  // namespace
+
+Offer Outbox::append(std::string_view topic, std::string_view tail) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (refusing_) return Offer::closed;
+    const std::size_t event_bytes = events_.event_bytes(tail.size());
+    if (event_bytes > event_bytes_max_ ||
+        UnconfirmedEvents::footprint(topic.size(), event_bytes) > unconfirmed_bytes_max_) {
+      return Offer::too_large;
+    }
+    if (!events_.append(topic, tail)) return Offer::backpressured;
+    wake = std::exchange(sleeps_for_events_, false);
+  }
+  if (wake) wake_.wake();
+  return Offer::accepted;
+}
+
+bool Outbox::wait_ready(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, bounded(timeout), [this] { return status_.ready || ended_; });
+  return status_.ready;
+}
+
+bool Outbox::flush(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t target = events_.offered();
+  if (events_.confirmed() < target && !ended_) {
+    wanted_ = std::max(wanted_, target);
+    wake_.wake();
+    changed_.wait_for(lock, bounded(timeout), [&] { return events_.confirmed() >= target || ended_; });
+  }
+  return events_.confirmed() >= target && status_.refused == 0;
+}
+
+void Outbox::request_confirmation() {
+  const std::lock_guard lock(mutex_);
+  if (wanted_ == events_.offered()) return;
+  wanted_ = events_.offered();
+  wake_.wake();
+}
+
+PublisherStatus Outbox::status() const {
+  const std::lock_guard lock(mutex_);
+  PublisherStatus status = status_;
+  status.offered = events_.offered();
+  status.confirmed = events_.confirmed();
+  return status;
+}
+
+void Outbox::set_counters(Counters counters) {
+  const std::lock_guard lock(mutex_);
+  counters_ = std::move(counters);
+}
+
+void Outbox::refuse_offers() {
+  const std::lock_guard lock(mutex_);
+  refusing_ = true;
+}
+
+void Outbox::end() {
+  const std::lock_guard lock(mutex_);
+  ending_ = true;
+  wake_.wake();
+}
+
+Outbox::View Outbox::view() const {
+  const std::lock_guard lock(mutex_);
+  return {events_.offered(), events_.sent(), events_.confirmed(), wanted_, ending_};
+}
+
+std::size_t Outbox::peek(std::span<EventFrames> out) const {
+  const std::lock_guard lock(mutex_);
+  return events_.peek(out);
+}
+
+void Outbox::mark_sent(std::size_t count) {
+  const std::lock_guard lock(mutex_);
+  events_.mark_sent(count);
+}
+
+void Outbox::confirm(std::uint64_t sequence) {
+  const std::lock_guard lock(mutex_);
+  if (sequence <= events_.confirmed()) return;
+  events_.confirm(sequence);
+  status_changed();
+}
+
+void Outbox::rewind() {
+  const std::lock_guard lock(mutex_);
+  events_.rewind();
+}
+
+void Outbox::limit_event_bytes(std::size_t bytes_max) {
+  const std::lock_guard lock(mutex_);
+  event_bytes_max_ = bytes_max;
+}
+
+Counters Outbox::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+bool Outbox::may_sleep(bool for_events) {
+  const std::lock_guard lock(mutex_);
+  if (for_events && events_.sent() < events_.offered()) return false;
+  sleeps_for_events_ = for_events;
+  return true;
+}
+
+void Outbox::woken() {
+  wake_.drain();
+  const std::lock_guard lock(mutex_);
+  sleeps_for_events_ = false;
+}
+
+std::uint64_t Outbox::status_version() const {
+  const std::lock_guard lock(mutex_);
+  return status_version_;
+}
+
+void Outbox::ended() {
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  status_.ready = false;
+  status_changed();
+}
+
+}  // namespace backplane::publishing

@@ -1,0 +1,165 @@
+#include "backplane/publisher.hpp"
+
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include <fmt/format.h>
+#include <google/protobuf/message.h>
+
+#include "core/process/host.hpp"
+#include "core/time/duration.hpp"
+#include "core/topic/topic.hpp"
+#include "core/wire/scan.hpp"
+#include "core/zmq/socket.hpp"
+#include "publishers/lib/event_encoder.hpp"
+#include "publishers/lib/outbox.hpp"
+#include "publishers/lib/sender.hpp"
+
+namespace backplane {
+namespace {
+
+using publishing::Outbox;
+using publishing::Sender;
+
+Publisher::Options checked(Publisher::Options options) {
+  if (options.brokers.empty()) throw std::invalid_argument("publisher: wanted a broker, got none");
+  for (const PublisherEndpoints& broker : options.brokers) {
+    for (const auto& [name, endpoint] : {std::pair{"ingress", broker.ingress}, {"control", broker.control}}) {
+      if (auto usable = mq::check_endpoint(endpoint, name); !usable) {
+        throw std::invalid_argument(usable.error().text);
+      }
+    }
+  }
+  // The broker announces the source in a topic of its own.
+  const TopicFault fault = check_topic(options.source);
+  constexpr std::size_t source_bytes_max = topic_bytes_max - std::string_view("$SYS.source.").size();
+  if (fault != TopicFault::none || options.source.size() > source_bytes_max) {
+    throw std::invalid_argument(
+        fmt::format("source: wanted a name that can stand in a topic, of at most {} bytes: {}",
+                    source_bytes_max, describe(fault, options.source)));
+  }
+  constexpr std::size_t event_bytes_limit = std::numeric_limits<std::int32_t>::max();  // protobuf's own
+  if (options.max_event_bytes > event_bytes_limit) {
+    throw std::invalid_argument(fmt::format("max_event_bytes: wanted at most {}, got {}", event_bytes_limit,
+                                            options.max_event_bytes));
+  }
+  return options;
+}
+
+bool usable_attributes(const EventOptions& event) {
+  for (const auto& [key, value] : event.attributes) {
+    if (key.empty() || !wire::is_utf8(key) || !wire::is_utf8(value)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+/// Lives wherever it is called; the thread that it owns runs the Sender.
+class Publisher::Impl {
+ public:
+  explicit Impl(Options options)
+      : options_(checked(std::move(options))),
+        session_(random_id()),
+        head_(publishing::encode_head(options_.source, session_)),
+        outbox_(head_, options_),
+        sender_(context_, options_, session_, outbox_),
+        thread_([this] { sender_.run(); }) {}
+
+  ~Impl() { close(std::chrono::milliseconds{0}); }
+
+  /// `append_payload(tail)` writes the payload's field, which has about `payload_bytes`.
+  template <class AppendPayload>
+  Offer offer(std::string_view topic, std::size_t payload_bytes, const EventOptions& event,
+              AppendPayload append_payload) {
+    if (check_topic(topic) != TopicFault::none || is_system_topic(topic)) return Offer::bad_topic;
+    if (payload_bytes > options_.max_event_bytes) return Offer::too_large;
+    if (!usable_attributes(event)) {
+      throw std::invalid_argument("attributes: wanted keys that are not empty, and UTF-8");
+    }
+    // One buffer a thread, so that encoding neither allocates nor holds the lock.
+    thread_local std::string tail;
+    tail.clear();
+    publishing::append_time(tail, event.time_ns ? *event.time_ns : unix_now_ns());
+    append_payload(tail);
+    publishing::append_attributes(tail, event.attributes);
+    return outbox_.append(topic, tail);
+  }
+
+  bool close(std::chrono::milliseconds timeout) {
+    const std::lock_guard lock(close_mutex_);
+    if (!thread_.joinable()) return flushed_;
+    outbox_.refuse_offers();
+    flushed_ = outbox_.flush(timeout);
+    outbox_.end();
+    thread_.join();
+    return flushed_;
+  }
+
+  Outbox& outbox() noexcept { return outbox_; }
+
+ private:
+  const Options options_;
+  const std::uint64_t session_;
+  const std::string head_;
+  mq::Context context_;
+  Outbox outbox_;
+  Sender sender_;
+  std::mutex close_mutex_;  // thread_ and flushed_
+  bool flushed_{};
+  std::thread thread_;
+};
+
+Publisher::Publisher(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+
+Publisher::~Publisher() = default;
+
+Offer Publisher::offer(std::string_view topic, const google::protobuf::Message& message,
+                       const EventOptions& event) {
+  const std::size_t bytes = message.ByteSizeLong();
+  return impl_->offer(topic, bytes, event,
+                      [&](std::string& tail) { publishing::append_message(tail, message, bytes); });
+}
+
+Offer Publisher::offer_text(std::string_view topic, std::string_view text, const EventOptions& event) {
+  if (!wire::is_utf8(text)) return offer_bytes(topic, text, event);
+  return impl_->offer(topic, text.size(), event,
+                      [&](std::string& tail) { publishing::append_text(tail, text); });
+}
+
+Offer Publisher::offer_bytes(std::string_view topic, std::string_view bytes, const EventOptions& event) {
+  return impl_->offer(topic, bytes.size(), event,
+                      [&](std::string& tail) { publishing::append_binary(tail, bytes); });
+}
+
+Offer Publisher::offer_clear(std::string_view topic, const EventOptions& event) {
+  return impl_->offer(topic, 0, event, [](std::string&) {});
+}
+
+bool Publisher::wait_ready(std::chrono::milliseconds timeout) {
+  return impl_->outbox().wait_ready(timeout);
+}
+
+bool Publisher::flush(std::chrono::milliseconds timeout) {
+  return impl_->outbox().flush(timeout);
+}
+
+void Publisher::request_confirmation() {
+  impl_->outbox().request_confirmation();
+}
+
+PublisherStatus Publisher::status() const {
+  return impl_->outbox().status();
+}
+
+void Publisher::set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters) {
+  impl_->outbox().set_counters(std::move(counters));
+}
+
+bool Publisher::close(std::chrono::milliseconds timeout) {
+  return impl_->close(timeout);
+}
+
+}  // namespace backplane

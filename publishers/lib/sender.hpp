@@ -1,0 +1,107 @@
+#pragma once
+// The publisher's own thread: keeps a connection to a broker, sends, learns what was admitted, sends again.
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "backplane/publisher.hpp"
+#include "core/zmq/socket.hpp"
+#include "publishers/lib/broker_link.hpp"
+#include "publishers/lib/control_messages.hpp"
+#include "publishers/lib/outbox.hpp"
+
+namespace backplane::publishing {
+
+/// Moves the events of an Outbox to one of the brokers. Lives on the thread that calls run(); owns the link.
+///
+/// offline ──▶ connecting ──subscription──▶ sending ──"draining"──▶ draining
+///    ▲                        └─(something sent is unconfirmed)─▶ resuming ─Admitted─▶ sending
+///    └────── from each of them: the connection ends, or somebody does not answer in time
+class Sender {
+ public:
+  /// Makes the first link. Throws as BrokerLink does. `options` and `outbox` outlive it.
+  Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox);
+
+  /// Returns when Outbox::end() was called and the goodbye is on its way.
+  void run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Phase { offline, connecting, resuming, sending, draining };
+
+  /// @returns whether there is more to do at once.
+  [[nodiscard]] bool work(Clock::time_point now);
+  /// Whether the broker drains and has dealt with all that it was sent.
+  [[nodiscard]] bool drained() const;
+  void connect(Clock::time_point now);
+  void drop_link(Clock::time_point now, const std::string& problem);
+  void on_subscribed(Clock::time_point now);
+  void read_replies(Clock::time_point now);
+  void on_reply(const ControlAnswer& answer, Clock::time_point now);
+  void on_admitted(const ControlAnswer::Admitted& admitted, std::uint64_t stream);
+  void count_doubt(const ControlAnswer::Admitted& admitted, std::uint64_t stream);
+  void count_refusals(const ControlAnswer::Admitted& admitted, std::uint64_t stream);
+  void confirm(std::uint64_t sequence);
+
+  void send_requests(Clock::time_point now);
+  void send_hello(Clock::time_point now, bool closing);
+  void send_request(const std::string& request, Clock::time_point now);
+  [[nodiscard]] Clock::time_point next_ask(const Outbox::View& view) const;
+
+  /// @returns whether everything that was there could be sent, and was something.
+  [[nodiscard]] bool send_events();
+  void refuse_here(std::uint64_t sequence, std::size_t event_bytes);
+
+  void sleep();
+  [[nodiscard]] Clock::time_point next_deadline() const;
+  void tell_change();
+  void set_problem(const std::string& problem);
+  [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[broker_]; }
+
+  mq::Context& context_;
+  const Publisher::Options& options_;
+  const std::uint64_t session_;
+  Outbox& outbox_;
+
+  std::unique_ptr<BrokerLink> link_;
+  Phase phase_{Phase::connecting};
+  std::size_t broker_{};  // index of the one in use, or to be tried next
+  std::chrono::milliseconds backoff_;
+  Clock::time_point retry_at_;
+  Clock::time_point phase_deadline_;  // connecting and draining end here
+  bool was_ready_{};
+
+  // Of this link.
+  std::optional<std::uint64_t> link_stream_;  // who answers on it
+  bool sent_on_link_{};
+  bool blocked_{};  // the connection's queue is full
+  std::optional<std::size_t> event_bytes_max_;
+  std::uint64_t link_first_id_{};
+  Clock::time_point hello_at_;
+  std::optional<Clock::time_point> unanswered_since_;
+  std::optional<std::uint64_t> ask_id_;  // the Admitted under way
+  Clock::time_point asked_at_;
+  std::uint64_t wanted_{};
+  std::chrono::milliseconds hurry_interval_{};
+
+  // Of the session.
+  std::uint64_t next_id_{1};
+  std::uint64_t sent_ever_{};             // highest sequence sent to any broker
+  std::optional<std::uint64_t> sent_to_;  // stream of the broker that it was sent to, where known
+  std::uint64_t doubt_counted_{};         // in_doubt knows of the events up to here
+  std::map<std::uint64_t, std::uint64_t> refused_by_stream_;
+  std::deque<std::uint64_t> refused_here_;  // unconfirmed events that no broker is going to see
+  std::uint64_t refused_here_counted_{};    // refused_here_total_ knows of the events up to here
+  std::uint64_t refused_here_total_{};
+
+  std::array<EventFrames, 256> batch_;
+  std::uint64_t told_version_{};
+};
+
+}  // namespace backplane::publishing

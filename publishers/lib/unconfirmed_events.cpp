@@ -1,0 +1,147 @@
+#include "publishers/lib/unconfirmed_events.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/error/error.hpp"
+#include "publishers/lib/event_encoder.hpp"
+
+namespace backplane::publishing {
+namespace {
+
+// Below malloc's threshold for mapping pages, so that a busy publisher does not fault them in again and
+// again.
+constexpr std::size_t segment_bytes = 64u << 10;
+
+/// Stands before each record's bytes: [topic][event].
+struct RecordSizes {
+  std::uint32_t topic;
+  std::uint32_t event;
+};
+
+RecordSizes sizes_at(const char* record) noexcept {
+  RecordSizes sizes;
+  std::memcpy(&sizes, record, sizeof sizes);
+  return sizes;
+}
+
+std::size_t record_bytes(const RecordSizes& sizes) noexcept {
+  return sizeof(RecordSizes) + sizes.topic + sizes.event;
+}
+
+}  // namespace
+
+std::size_t UnconfirmedEvents::event_bytes(std::size_t tail_bytes) const noexcept {
+  char sequence[sequence_field_bytes_max];
+  return head_.size() + encode_sequence(offered_ + 1, sequence) + tail_bytes;
+}
+
+std::size_t UnconfirmedEvents::footprint(std::size_t topic_bytes, std::size_t event_bytes) noexcept {
+  return sizeof(RecordSizes) + topic_bytes + event_bytes;
+}
+
+bool UnconfirmedEvents::append(std::string_view topic, std::string_view tail) {
+  char sequence[sequence_field_bytes_max];
+  const std::size_t sequence_bytes = encode_sequence(offered_ + 1, sequence);
+  const RecordSizes sizes{static_cast<std::uint32_t>(topic.size()),
+                          static_cast<std::uint32_t>(head_.size() + sequence_bytes + tail.size())};
+  const std::size_t size = record_bytes(sizes);
+  if (size > bytes_max_ - bytes_) return false;
+
+  char* out = reserve(size);
+  const auto put = [&out](const void* bytes, std::size_t count) {
+    std::memcpy(out, bytes, count);
+    out += count;
+  };
+  put(&sizes, sizeof sizes);
+  put(topic.data(), topic.size());
+  put(head_.data(), head_.size());
+  put(sequence, sequence_bytes);
+  put(tail.data(), tail.size());
+  bytes_ += size;
+  ++offered_;
+  return true;
+}
+
+char* UnconfirmedEvents::reserve(std::size_t size) {
+  if (segments_.empty() || segments_.back().capacity - segments_.back().used < size) {
+    if (spare_.data && size <= spare_.capacity) {
+      segments_.push_back(std::exchange(spare_, Segment{}));
+    } else {
+      const std::size_t capacity = std::max(size, segment_bytes);
+      segments_.push_back({std::make_unique_for_overwrite<char[]>(capacity), capacity, 0});
+    }
+  }
+  Segment& last = segments_.back();
+  char* place = last.data.get() + last.used;
+  last.used += size;
+  return place;
+}
+
+void UnconfirmedEvents::skip_to_record(Place& place) const noexcept {
+  while (place.segment < segments_.size() && place.at == segments_[place.segment].used) {
+    ++place.segment;
+    place.at = 0;
+  }
+}
+
+std::size_t UnconfirmedEvents::peek(std::span<EventFrames> out) const {
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), offered_ - sent_));
+  Place place = next_;
+  for (std::size_t i = 0; i < count; ++i) {
+    skip_to_record(place);
+    const char* record = segments_[place.segment].data.get() + place.at;
+    const RecordSizes sizes = sizes_at(record);
+    const char* topic = record + sizeof sizes;
+    out[i] = {{topic, sizes.topic}, {topic + sizes.topic, sizes.event}};
+    place.at += record_bytes(sizes);
+  }
+  return count;
+}
+
+void UnconfirmedEvents::mark_sent(std::size_t count) {
+  CHECK(count <= offered_ - sent_, "only what was offered is sent");
+  for (std::size_t i = 0; i < count; ++i) {
+    skip_to_record(next_);
+    next_.at += record_bytes(sizes_at(segments_[next_.segment].data.get() + next_.at));
+  }
+  sent_ += count;
+}
+
+void UnconfirmedEvents::confirm(std::uint64_t sequence) {
+  CHECK(sequence <= offered_, "only what was offered is confirmed");
+  while (confirmed_ < sequence) {
+    while (front_.at == segments_.front().used) drop_front_segment();
+    const std::size_t size = record_bytes(sizes_at(segments_.front().data.get() + front_.at));
+    front_.at += size;
+    bytes_ -= size;
+    ++confirmed_;
+    if (sent_ < confirmed_) {
+      sent_ = confirmed_;
+      next_ = front_;
+    }
+  }
+  while (!segments_.empty() && front_.at == segments_.front().used) drop_front_segment();
+}
+
+void UnconfirmedEvents::drop_front_segment() {
+  // Nothing of it is unsent: `next_` stands at its end or in a later one.
+  Segment gone = std::move(segments_.front());
+  segments_.pop_front();
+  front_ = {};
+  if (next_.segment == 0) {
+    next_ = {};
+  } else {
+    --next_.segment;
+  }
+  gone.used = 0;
+  if (gone.capacity == segment_bytes) spare_ = std::move(gone);
+}
+
+void UnconfirmedEvents::rewind() noexcept {
+  sent_ = confirmed_;
+  next_ = front_;
+}
+
+}  // namespace backplane::publishing

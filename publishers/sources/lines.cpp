@@ -1,0 +1,57 @@
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "publishers/sources/line_splitter.hpp"
+#include "publishers/sources/runner.hpp"
+
+namespace backplane::sources {
+namespace {
+
+/// @returns false where the source is to end.
+bool publish_line(Runner& runner, const SourceOptions& options, const LineSplitter& lines) {
+  const std::string where = fmt::format("line {}", lines.number());
+  if (lines.too_long()) {
+    return runner.bad_record(
+        fmt::format("{}: wanted at most {} bytes, got more", where, options.max_event_bytes));
+  }
+  return runner.publish_text(where, options.topic, lines.text());
+}
+
+ExitCode read_lines(Runner& runner, const SourceOptions& options, int input) {
+  LineSplitter lines(options.max_event_bytes);
+  std::array<char, 64u << 10> buffer;
+  while (runner.wait(input)) {
+    const ssize_t got = ::read(input, buffer.data(), buffer.size());
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got < 0) {
+      log::error("cannot read the input: {}", std::strerror(errno));
+      return std::max(runner.finish(), ExitCode::failed);
+    }
+    if (got == 0) {
+      // Whether the last one could be taken, finish() knows.
+      if (lines.take_rest()) (void)publish_line(runner, options, lines);
+      break;
+    }
+    lines.feed({buffer.data(), static_cast<std::size_t>(got)});
+    while (lines.take_line()) {
+      if (!publish_line(runner, options, lines)) return runner.finish();
+    }
+  }
+  return runner.finish();
+}
+
+}  // namespace
+
+ExitCode run_lines(const SourceOptions& options, const LinesOptions& lines, Signals& signals) {
+  if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the lines, got none");
+  if (auto usable = check_source_topic(options.topic); !usable) return wrong_usage(usable.error().text);
+  return run_source(options, "lines", signals,
+                    [&](Runner& runner) { return read_lines(runner, options, lines.input); });
+}
+
+}  // namespace backplane::sources

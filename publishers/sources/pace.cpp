@@ -1,0 +1,63 @@
+#include "publishers/sources/pace.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <system_error>
+
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+namespace backplane::sources {
+namespace {
+
+constexpr std::int64_t second_ns = 1'000'000'000;
+
+}  // namespace
+
+std::int64_t next_tick(std::int64_t now_ns, std::chrono::nanoseconds every) noexcept {
+  const std::int64_t interval = every.count();
+  const std::int64_t into = ((now_ns % interval) + interval) % interval;
+  return now_ns - into + interval;
+}
+
+std::int64_t EvenPace::next(std::int64_t now_ns) noexcept {
+  const auto due = [this] {
+    const long double after = static_cast<long double>(events_) / static_cast<long double>(rate_);
+    return start_ns_ + std::llroundl(after * static_cast<long double>(second_ns));
+  };
+  if (due() + second_ns < now_ns) {
+    start_ns_ = now_ns;
+    events_ = 0;
+  }
+  const std::int64_t at = due();
+  ++events_;
+  return at;
+}
+
+Timer::Timer(clockid_t clock) : clock_(clock), fd_(timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC)) {
+  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "timerfd_create");
+}
+
+Timer::~Timer() {
+  ::close(fd_);
+}
+
+void Timer::set(std::int64_t due_ns) {
+  const std::int64_t at = std::max<std::int64_t>(due_ns, 1);  // 0 would disarm it
+  itimerspec when{};
+  when.it_value = {at / second_ns, at % second_ns};
+  const int flags = TFD_TIMER_ABSTIME | (clock_ == CLOCK_REALTIME ? TFD_TIMER_CANCEL_ON_SET : 0);
+  // Where the clock has been set since, the kernel says so here, and has set the timer nevertheless.
+  if (timerfd_settime(fd_, flags, &when, nullptr) != 0 && errno != ECANCELED) {
+    throw std::system_error(errno, std::generic_category(), "timerfd_settime");
+  }
+}
+
+std::int64_t Timer::now_ns() const noexcept {
+  timespec now{};
+  clock_gettime(clock_, &now);
+  return now.tv_sec * second_ns + now.tv_nsec;
+}
+
+}  // namespace backplane::sources

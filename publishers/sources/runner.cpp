@@ -1,0 +1,210 @@
+#include "publishers/sources/runner.hpp"
+
+#include <array>
+#include <cstdio>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include "core/process/host.hpp"
+#include "core/process/signals.hpp"
+#include "core/time/duration.hpp"
+#include "core/topic/topic.hpp"
+
+namespace backplane::sources {
+namespace {
+
+using Clock = log::RateLimit::Clock;
+
+// Ctrl-C has to end a whole set of programs in under two seconds.
+constexpr std::chrono::milliseconds stop_time{1000};
+
+Publisher::Options publisher_options(const SourceOptions& options, const std::string& source_name,
+                                     const publishing::WakeFd& changed) {
+  Publisher::Options publisher;
+  publisher.brokers = options.brokers;
+  publisher.source = source_name;
+  publisher.max_event_bytes = options.max_event_bytes;
+  publisher.on_change = [&changed](const PublisherStatus&) { changed.wake(); };
+  return publisher;
+}
+
+std::string and_others(const log::RateLimit& limit) {
+  return limit.suppressed() == 0 ? "" : fmt::format(" ({} more since the last line)", limit.suppressed());
+}
+
+}  // namespace
+
+Runner::Runner(const SourceOptions& options, std::string_view source, Signals& signals)
+    : options_(options),
+      signals_(signals),
+      source_name_(options.source_name.empty() ? fmt::format("{}@{}", source, host_name())
+                                               : options.source_name),
+      publisher_(publisher_options(options, source_name_, changed_)) {}
+
+bool Runner::wait(int fd) {
+  while (!stopping_) {
+    std::array<pollfd, 3> descriptors{
+        {{signals_.fd(), POLLIN, 0}, {changed_.fd(), POLLIN, 0}, {fd, POLLIN, 0}}};
+    ::poll(descriptors.data(), descriptors.size(), -1);
+    if (descriptors[0].revents != 0) read_signals();
+    if (descriptors[1].revents != 0) report();
+    if (descriptors[2].revents != 0) break;
+  }
+  return !stopping_;
+}
+
+bool Runner::wait_for_change() {
+  std::array<pollfd, 2> descriptors{{{signals_.fd(), POLLIN, 0}, {changed_.fd(), POLLIN, 0}}};
+  ::poll(descriptors.data(), descriptors.size(), -1);
+  if (descriptors[0].revents != 0) read_signals();
+  if (descriptors[1].revents != 0) report();
+  return !stopping_;
+}
+
+void Runner::read_signals() {
+  for (;;) {
+    switch (signals_.next()) {
+      case Signals::Event::stop:
+        stopping_ = true;
+        break;
+      case Signals::Event::reload:
+        log::info("{} has nothing to reload", source_name_);
+        break;
+      case Signals::Event::none:
+        return;
+    }
+  }
+}
+
+void Runner::report() {
+  changed_.drain();
+  const PublisherStatus status = publisher_.status();
+  const Clock::time_point now = Clock::now();
+  if (status.ready && !said_ready_) {
+    said_ready_ = true;
+    fmt::print("ready role=publisher source={}\n", source_name_);
+    std::fflush(stdout);
+  } else if (status.ready && !reported_.ready && connections_.allow(now)) {
+    log::info("{}: a broker is there again{}", source_name_, and_others(connections_));
+  }
+  if (!status.ready && !status.last_problem.empty() && (reported_.ready || !said_waiting_)) {
+    if (!said_waiting_ || connections_.allow(now)) {
+      log::warning("{} waits for a broker at {}: {}", source_name_, options_.brokers.front().ingress,
+                   status.last_problem);
+    }
+    said_waiting_ = true;
+  }
+  if (status.refused > reported_.refused && refusals_.allow(now)) {
+    log::warning("{}: {}{}", source_name_, status.last_problem, and_others(refusals_));
+  }
+  if (status.in_doubt > reported_.in_doubt) {
+    log::warning("{}: the broker is another one or has forgotten; {} events sent before are in doubt",
+                 source_name_, status.in_doubt - reported_.in_doubt);
+  }
+  reported_ = status;
+}
+
+bool Runner::publish(std::string_view where, std::string_view topic, const google::protobuf::Message& message,
+                     const EventOptions& event) {
+  return publish_with(where, topic, [&] { return publisher_.offer(topic, message, event); });
+}
+
+bool Runner::publish_text(std::string_view where, std::string_view topic, std::string_view text) {
+  return publish_with(where, topic, [&] { return publisher_.offer_text(topic, text); });
+}
+
+bool Runner::publish_with(std::string_view where, std::string_view topic,
+                          const std::function<Offer()>& offer) {
+  for (;;) {
+    switch (offer()) {
+      case Offer::accepted:
+        return true;
+      case Offer::backpressured:
+        if (pressure_.allow(Clock::now())) {
+          log::warning("{} waits: {} events await the broker", source_name_,
+                       publisher_.status().offered - publisher_.status().confirmed);
+        }
+        if (!wait_for_change()) return false;
+        break;
+      case Offer::too_large:
+        return bad_record(fmt::format("{}: an event is larger than the limit of {} bytes", where,
+                                      options_.max_event_bytes));
+      case Offer::bad_topic:
+        return bad_record(fmt::format("{}: wanted a topic, got \"{}\"", where, topic));
+      case Offer::closed:
+        return false;
+    }
+  }
+}
+
+bool Runner::bad_record(std::string_view problem) {
+  ++bad_records_;
+  if (options_.fail_on_error) {
+    log::error("{}", problem);
+    failed_ = true;
+    return false;
+  }
+  if (records_.allow(Clock::now())) log::warning("{}; skipped{}", problem, and_others(records_));
+  return true;
+}
+
+ExitCode Runner::finish() {
+  // Until the broker has everything, however long that takes: whoever pipes something in wants it delivered.
+  while (!stopping_) {
+    publisher_.request_confirmation();
+    const PublisherStatus status = publisher_.status();
+    if (status.confirmed == status.offered) break;
+    if (!wait_for_change()) break;
+  }
+  report();
+  const bool flushed = publisher_.close(publisher_.status().ready ? stop_time : std::chrono::milliseconds{0});
+  report();
+  const PublisherStatus status = publisher_.status();
+  if (bad_records_ > 0) log::warning("{}: {} records were skipped", source_name_, bad_records_);
+  if (status.confirmed < status.offered) {
+    log::warning("{} ends while {} events await a broker: they are lost", source_name_,
+                 status.offered - status.confirmed);
+  }
+  const bool ended_well = flushed || stopping_;
+  return ended_well && !failed_ ? ExitCode::done : ExitCode::failed;
+}
+
+ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,
+                    const std::function<ExitCode(Runner&)>& source) {
+  try {
+    Runner runner(options, name, signals);
+    return source(runner);
+  } catch (const std::invalid_argument& error) {
+    return wrong_usage(error.what());
+  } catch (const std::exception& error) {
+    log::error("{}: {}", name, error.what());
+    return ExitCode::failed;
+  }
+}
+
+Result<void> check_source_topic(std::string_view topic) {
+  const TopicFault fault = check_topic(topic);
+  if (fault != TopicFault::none) {
+    return fail(ErrorCode::invalid_argument, fmt::format("--topic: {}", describe(fault, topic)));
+  }
+  if (is_system_topic(topic)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--topic: \"{}\" is one of the system's own", topic));
+  }
+  return {};
+}
+
+Result<void> check_every(std::chrono::nanoseconds every) {
+  if (every >= std::chrono::milliseconds{1} && every <= std::chrono::hours{24}) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("--every: wanted 1ms to 24h, got {}", format_duration(every)));
+}
+
+ExitCode wrong_usage(std::string_view problem) {
+  log::error("{}", problem);
+  return ExitCode::usage;
+}
+
+}  // namespace backplane::sources

@@ -1,0 +1,81 @@
+#pragma once
+// What every source does around its events: the publisher, the signals, the ready line, the reports.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "backplane/publisher.hpp"
+#include "core/error/error.hpp"
+#include "core/log/log.hpp"
+#include "core/process/exit_code.hpp"
+#include "publishers/lib/wake_fd.hpp"
+#include "publishers/sources/sources.hpp"
+
+namespace backplane::sources {
+
+/// Lives on the source's thread; owns the publisher. The one crossing is the publisher's on_change, which
+/// does no more than wake this thread.
+class Runner {
+ public:
+  Runner(const SourceOptions& options, std::string_view source, Signals& signals);
+
+  /// Waits until `fd` is readable, and reports meanwhile what becomes of the publisher.
+  /// @returns false where a signal asks for the end.
+  [[nodiscard]] bool wait(int fd);
+
+  /// Offers an event, and waits where the unconfirmed ones fill their bound. `where` begins the report where
+  /// it cannot be taken. @returns false where the source is to end: finish() then knows why.
+  [[nodiscard]] bool publish(std::string_view where, std::string_view topic,
+                             const google::protobuf::Message& message, const EventOptions& event = {});
+  [[nodiscard]] bool publish_text(std::string_view where, std::string_view topic, std::string_view text);
+
+  /// Reports something in the input that cannot be used, at a limited rate, and counts it. @returns as
+  /// publish().
+  [[nodiscard]] bool bad_record(std::string_view problem);
+  [[nodiscard]] std::uint64_t bad_records() const noexcept { return bad_records_; }
+
+  /// The end: after a signal, with a second at most for what the broker has not admitted; else when it has
+  /// dealt with everything. @returns what the program returns.
+  [[nodiscard]] ExitCode finish();
+
+ private:
+  [[nodiscard]] bool publish_with(std::string_view where, std::string_view topic,
+                                  const std::function<Offer()>& offer);
+  [[nodiscard]] bool wait_for_change();
+  void report();
+  void read_signals();
+
+  const SourceOptions& options_;
+  Signals& signals_;
+  std::string source_name_;
+  publishing::WakeFd changed_;
+  Publisher publisher_;
+  PublisherStatus reported_;
+  bool said_ready_{};
+  bool said_waiting_{};
+  bool stopping_{};
+  bool failed_{};
+  std::uint64_t bad_records_{};
+  log::RateLimit refusals_{std::chrono::seconds{1}};
+  log::RateLimit connections_{std::chrono::seconds{1}};
+  log::RateLimit pressure_{std::chrono::seconds{10}};
+  log::RateLimit records_{std::chrono::seconds{1}};
+};
+
+/// Makes a Runner and runs `source` with it. What cannot be used of the options is logged and ends as
+/// ExitCode::usage.
+ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,
+                    const std::function<ExitCode(Runner&)>& source);
+
+/// Whether events can be published on `topic`, or on topics that begin with it and a dot.
+[[nodiscard]] Result<void> check_source_topic(std::string_view topic);
+/// Whether a source can have an event each `every`: a millisecond to a day.
+[[nodiscard]] Result<void> check_every(std::chrono::nanoseconds every);
+
+/// Logs why the options cannot be used.
+[[nodiscard]] ExitCode wrong_usage(std::string_view problem);
+
+}  // namespace backplane::sources

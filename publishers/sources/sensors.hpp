@@ -1,0 +1,35 @@
+#pragma once
+// What the kernel tells of this machine's temperatures and load.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/error/error.hpp"
+
+namespace backplane::sources {
+
+struct SensorReading {
+  std::string sensor;  ///< "coretemp/Core 0": the chip and its label; unique among the readings
+  double celsius{};
+};
+
+struct SensorReadings {
+  std::vector<SensorReading> readings;
+  std::vector<std::string> problems;  ///< one line each: sensors that are there and cannot be read now
+};
+
+/// Reads class/hwmon and class/thermal below `sysfs`, which is /sys on a real machine, in a stable order.
+/// A machine without sensors has no readings, and that is no problem.
+[[nodiscard]] SensorReadings read_sensors(const std::filesystem::path& sysfs);
+
+struct Load {
+  double one_minute{};
+  double five_minutes{};
+  double fifteen_minutes{};
+};
+
+/// Reads a file like /proc/loadavg.
+[[nodiscard]] Result<Load> read_load(const std::filesystem::path& file);
+
+}  // namespace backplane::sources

@@ -1,0 +1,272 @@
+#include "tests/publishers/fake_broker.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+namespace backplane::testing {
+namespace {
+
+constexpr std::chrono::seconds patience{30};
+
+mq::SocketOptions ingress_options(std::uint64_t event_bytes_max) {
+  mq::SocketOptions options;
+  options.send_hwm = 0;
+  options.max_message_bytes = static_cast<std::int64_t>(4 * event_bytes_max);
+  return options;
+}
+
+}  // namespace
+
+FakeBroker::Sockets::Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max)
+    : ingress(context, zmq::socket_type::xsub, ingress_options(event_bytes_max)),
+      control(context, zmq::socket_type::router, mq::SocketOptions{}) {
+  for (auto [socket, endpoint] : {std::pair{&ingress, where.ingress}, {&control, where.control}}) {
+    if (auto bound = socket->bind(endpoint); !bound) throw std::runtime_error(bound.error().text);
+  }
+  const std::string_view everything("\x01", 1);
+  if (!ingress.send(everything)) throw std::runtime_error("cannot subscribe");
+}
+
+FakeBroker::FakeBroker() {
+  thread_ = std::thread([this] { run(); });
+  on_thread([] {});
+}
+
+FakeBroker::~FakeBroker() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  wake_.wake();
+  thread_.join();
+}
+
+void FakeBroker::on_thread(std::function<void()> command) {
+  std::unique_lock lock(mutex_);
+  commands_.push_back(std::move(command));
+  const std::uint64_t number = ++commands_given_;
+  wake_.wake();
+  changed_.wait(lock, [&] { return commands_done_ >= number; });
+}
+
+void FakeBroker::run() {
+  bind();
+  for (;;) {
+    run_commands();
+    {
+      const std::lock_guard lock(mutex_);
+      if (ending_) break;
+    }
+    std::vector<zmq::pollitem_t> items{{nullptr, wake_.fd(), ZMQ_POLLIN, 0}};
+    if (sockets_ && reading_) items.push_back({sockets_->ingress.raw().handle(), 0, ZMQ_POLLIN, 0});
+    if (sockets_ && answering_) items.push_back({sockets_->control.raw().handle(), 0, ZMQ_POLLIN, 0});
+    zmq::poll(items, std::chrono::milliseconds{-1});
+    if (sockets_ && reading_) read_ingress();
+    if (sockets_ && answering_) read_control();
+  }
+  unbind_all();
+}
+
+void FakeBroker::run_commands() {
+  wake_.drain();
+  std::vector<std::function<void()>> commands;
+  {
+    const std::lock_guard lock(mutex_);
+    commands.swap(commands_);
+  }
+  for (const auto& command : commands) command();
+  const std::lock_guard lock(mutex_);
+  commands_done_ += commands.size();
+  changed_.notify_all();
+}
+
+void FakeBroker::bind() {
+  sockets_ = std::make_unique<Sockets>(endpoints_, event_bytes_max_);
+  // The ports that were free the first time are kept for later lives.
+  endpoints_.ingress = sockets_->ingress.raw().get(zmq::sockopt::last_endpoint);
+  endpoints_.control = sockets_->control.raw().get(zmq::sockopt::last_endpoint);
+}
+
+// The end of a context waits for its sockets and their connections, so the ports are free afterwards.
+void FakeBroker::unbind_all() {
+  sockets_.reset();
+}
+
+void FakeBroker::cut() {
+  on_thread([this] {
+    unbind_all();
+    bind();
+  });
+}
+
+void FakeBroker::restart() {
+  on_thread([this] {
+    unbind_all();
+    sessions_.clear();
+    ++stream_;
+    draining_ = false;
+    bind();
+  });
+}
+
+void FakeBroker::stop_listening() {
+  on_thread([this] { unbind_all(); });
+}
+
+void FakeBroker::listen_again() {
+  on_thread([this] { bind(); });
+}
+
+void FakeBroker::read_events(bool on) {
+  on_thread([this, on] { reading_ = on; });
+}
+
+void FakeBroker::answer(bool on) {
+  on_thread([this, on] { answering_ = on; });
+}
+
+void FakeBroker::drain(bool on) {
+  on_thread([this, on] { draining_ = on; });
+}
+
+void FakeBroker::refuse(std::string topic) {
+  on_thread([this, topic = std::move(topic)] { refused_topic_ = topic; });
+}
+
+void FakeBroker::limit_event_bytes(std::uint64_t bytes_max) {
+  on_thread([this, bytes_max] { event_bytes_max_ = bytes_max; });
+}
+
+void FakeBroker::cut_after(std::uint64_t events) {
+  on_thread([this, events] { cut_after_ = events; });
+}
+
+void FakeBroker::read_ingress() {
+  for (int i = 0; i < 256; ++i) {
+    zmq::message_t topic;
+    zmq::message_t event;
+    if (!sockets_->ingress.receive(topic)) return;
+    if (!topic.more() || !sockets_->ingress.receive(event)) continue;
+    take(topic.to_string(), event.to_string());
+    if (cut_after_ && (*cut_after_)-- == 0) {
+      cut_after_.reset();
+      unbind_all();
+      bind();
+      const std::lock_guard lock(mutex_);
+      ++cuts_;
+      changed_.notify_all();
+      return;
+    }
+  }
+}
+
+void FakeBroker::take(const std::string& topic, const std::string& bytes) {
+  v1::Event event;
+  if (!event.ParseFromString(bytes)) throw std::runtime_error("an event that does not parse");
+  Session& session = sessions_[{event.source(), event.session()}];
+  const std::uint64_t sequence = event.sequence();
+  const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
+  const std::lock_guard lock(mutex_);
+  if (sequence <= session.sequence) {
+    ++repeats_;
+    return;
+  }
+  if (sequence > seen + 1) holes_ += sequence - seen - 1;
+  if (topic == refused_topic_ || bytes.size() > event_bytes_max_) {
+    session.refused_sequence = sequence;
+    ++session.refused;
+    return;
+  }
+  session.sequence = sequence;
+  admitted_.push_back({topic, std::move(event)});
+  changed_.notify_all();
+}
+
+void FakeBroker::read_control() {
+  zmq::message_t frame;
+  while (sockets_->control.receive(frame)) {
+    std::vector<std::string> frames{frame.to_string()};
+    while (frame.more() && sockets_->control.receive(frame)) frames.push_back(frame.to_string());
+    v1::ControlRequest request;
+    if (!request.ParseFromString(frames.back())) throw std::runtime_error("a request that does not parse");
+    frames.back() = reply_to(request).SerializeAsString();
+    try {
+      for (std::size_t i = 0; i < frames.size(); ++i) {
+        const bool more = i + 1 < frames.size();
+        if (!sockets_->control.send(frames[i], more ? zmq::send_flags::sndmore : zmq::send_flags::none))
+          break;
+      }
+    } catch (const zmq::error_t&) {
+      // Who asked has gone.
+    }
+  }
+}
+
+v1::ControlReply FakeBroker::reply_to(const v1::ControlRequest& request) {
+  v1::ControlReply reply;
+  reply.set_version(1);
+  reply.set_id(request.id());
+  reply.set_broker("fake");
+  reply.set_stream(stream_);
+  reply.mutable_complete();
+  if (request.has_hello()) {
+    reply.mutable_hello()->set_draining(draining_);
+    reply.mutable_hello()->set_max_event_bytes(event_bytes_max_);
+    const std::lock_guard lock(mutex_);
+    hellos_.push_back(request.hello());
+    changed_.notify_all();
+  } else {
+    const Session& session = sessions_[{request.admitted().source(), request.admitted().session()}];
+    v1::AdmittedReply& admitted = *reply.mutable_admitted();
+    admitted.set_sequence(session.sequence);
+    admitted.set_refused_sequence(session.refused_sequence);
+    admitted.set_refused(session.refused);
+    if (session.refused > 0) admitted.set_refused_reason("bad_topic");
+    admitted.set_draining(draining_);
+  }
+  return reply;
+}
+
+bool FakeBroker::wait(const std::function<bool()>& condition) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, patience, condition);
+}
+
+bool FakeBroker::wait_admitted(std::size_t count) {
+  return wait([&] { return admitted_.size() >= count; });
+}
+
+bool FakeBroker::wait_hellos(std::size_t count) {
+  return wait([&] { return hellos_.size() >= count; });
+}
+
+bool FakeBroker::wait_goodbye() {
+  return wait([&] { return !hellos_.empty() && hellos_.back().closing(); });
+}
+
+std::vector<FakeBroker::Admitted> FakeBroker::admitted() const {
+  const std::lock_guard lock(mutex_);
+  return admitted_;
+}
+
+std::vector<v1::HelloRequest> FakeBroker::hellos() const {
+  const std::lock_guard lock(mutex_);
+  return hellos_;
+}
+
+std::uint64_t FakeBroker::holes() const {
+  const std::lock_guard lock(mutex_);
+  return holes_;
+}
+
+std::uint64_t FakeBroker::repeats() const {
+  const std::lock_guard lock(mutex_);
+  return repeats_;
+}
+
+std::uint64_t FakeBroker::cuts() const {
+  const std::lock_guard lock(mutex_);
+  return cuts_;
+}
+
+}  // namespace backplane::testing

@@ -1,0 +1,124 @@
+#pragma once
+// A broker as far as a publisher sees one, which does what a test tells it to.
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <zmq.h>
+
+#include "backplane/publisher.hpp"
+#include "backplane/v1/control.pb.h"
+#include "backplane/v1/event.pb.h"
+#include "core/zmq/socket.hpp"
+#include "publishers/lib/wake_fd.hpp"
+
+namespace backplane::testing {
+
+/// Takes events in on an XSUB and answers Hello and Admitted on a ROUTER, on free ports. Owns its thread,
+/// which owns the sockets. Every method may be called from the test's thread; a change is in force when the
+/// method returns.
+class FakeBroker {
+ public:
+  struct Admitted {
+    std::string topic;
+    v1::Event event;
+  };
+
+  FakeBroker();
+  ~FakeBroker();
+
+  [[nodiscard]] PublisherEndpoints endpoints() const { return endpoints_; }
+
+  /// Cuts all connections; what was sent and not yet read is lost. Then binds the same endpoints again.
+  void cut();
+  /// The same, and nothing of the past is remembered: a new life.
+  void restart();
+  /// Ends for good: nothing listens any longer.
+  void stop_listening();
+  void listen_again();
+  /// Whether it reads events.
+  void read_events(bool on);
+  /// Whether it answers requests.
+  void answer(bool on);
+  void drain(bool on);
+  void refuse(std::string topic);
+  /// Refuses larger events; one of more than four times that ends the connection, in lives to come.
+  void limit_event_bytes(std::uint64_t bytes_max);
+  /// From now on, cuts the connections once after so many more events.
+  void cut_after(std::uint64_t events);
+
+  /// Waits until so many events were admitted, in all lives together.
+  [[nodiscard]] bool wait_admitted(std::size_t count);
+  [[nodiscard]] bool wait_hellos(std::size_t count);
+  [[nodiscard]] bool wait_goodbye();
+
+  [[nodiscard]] std::vector<Admitted> admitted() const;
+  [[nodiscard]] std::vector<v1::HelloRequest> hellos() const;
+  /// Sequences that were missing when a later one came.
+  [[nodiscard]] std::uint64_t holes() const;
+  [[nodiscard]] std::uint64_t repeats() const;
+  [[nodiscard]] std::uint64_t cuts() const;
+
+ private:
+  struct Sockets {
+    Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max);
+    mq::Context context;
+    mq::Socket ingress;
+    mq::Socket control;
+  };
+  struct Session {
+    std::uint64_t sequence{};
+    std::uint64_t refused_sequence{};
+    std::uint64_t refused{};
+  };
+
+  void on_thread(std::function<void()> command);
+  void run();
+  void run_commands();
+  void bind();
+  void unbind_all();
+  void read_ingress();
+  void take(const std::string& topic, const std::string& bytes);
+  void read_control();
+  v1::ControlReply reply_to(const v1::ControlRequest& request);
+  bool wait(const std::function<bool()>& condition);
+
+  PublisherEndpoints endpoints_{"tcp://127.0.0.1:0", "tcp://127.0.0.1:0"};
+  publishing::WakeFd wake_;
+
+  // The thread's.
+  std::unique_ptr<Sockets> sockets_;
+  std::map<std::pair<std::string, std::uint64_t>, Session> sessions_;
+  std::uint64_t stream_{0x1234'5678'0000'0001};
+  std::uint64_t event_bytes_max_{1u << 20};
+  std::string refused_topic_;
+  std::optional<std::uint64_t> cut_after_;
+  bool reading_{true};
+  bool answering_{true};
+  bool draining_{};
+
+  mutable std::mutex mutex_;  // guards the rest
+  std::condition_variable changed_;
+  std::vector<std::function<void()>> commands_;
+  std::uint64_t commands_done_{};
+  std::uint64_t commands_given_{};
+  std::vector<Admitted> admitted_;
+  std::vector<v1::HelloRequest> hellos_;
+  std::uint64_t holes_{};
+  std::uint64_t repeats_{};
+  std::uint64_t cuts_{};
+  bool ending_{};
+
+  std::thread thread_;
+};
+
+}  // namespace backplane::testing

@@ -1,0 +1,181 @@
+#include <algorithm>
+
+#include <gmock/gmock.h>
+
+#include "backplane/publisher.hpp"
+#include "tests/publishers/fake_broker.hpp"
+
+namespace backplane {
+namespace {
+
+using namespace std::chrono_literals;
+using backplane::testing::FakeBroker;
+using ::testing::HasSubstr;
+
+/// Every status that a publisher has told, and waiting for one that fits.
+class StatusWatch {
+ public:
+  std::function<void(const PublisherStatus&)> callback() {
+    return [this](const PublisherStatus& status) {
+      const std::lock_guard lock(mutex_);
+      told_.push_back(status);
+      changed_.notify_all();
+    };
+  }
+  template <class Condition>
+  bool wait(Condition condition) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, 30s, [&] { return std::any_of(told_.begin(), told_.end(), condition); });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<PublisherStatus> told_;
+};
+
+Publisher::Options options_for(std::vector<PublisherEndpoints> brokers, StatusWatch& watch) {
+  Publisher::Options options;
+  options.brokers = std::move(brokers);
+  options.source = "test@here";
+  options.on_change = watch.callback();
+  return options;
+}
+
+void expect_complete(const FakeBroker& broker, std::size_t count) {
+  const auto admitted = broker.admitted();
+  ASSERT_EQ(admitted.size(), count);
+  for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(admitted[i].event.sequence(), i + 1);
+  EXPECT_EQ(broker.holes(), 0U);
+}
+
+TEST(PublisherReconnect, AConnectionCutInTheMiddleOfABurstLosesNothing) {
+  constexpr std::size_t count = 60'000;
+  StatusWatch watch;
+  FakeBroker broker;
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  broker.cut_after(20'000);
+  const std::string payload(100, 'x');
+  for (std::size_t i = 0; i < count; ++i) {
+    ASSERT_EQ(publisher.offer_bytes("burst", payload), Offer::accepted) << i;
+  }
+  ASSERT_TRUE(publisher.flush(60s)) << publisher.status().last_problem;
+  EXPECT_EQ(broker.cuts(), 1U);
+  expect_complete(broker, count);
+  const PublisherStatus status = publisher.status();
+  EXPECT_GE(status.reconnects, 1U);
+  EXPECT_GT(status.resent, 0U);
+  EXPECT_EQ(status.in_doubt, 0U) << "the broker remembers the session";
+}
+
+TEST(PublisherReconnect, ManyCutsLoseNothingEither) {
+  constexpr std::size_t count = 30'000;
+  StatusWatch watch;
+  FakeBroker broker;
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  std::size_t offered = 0;
+  for (std::uint64_t cut = 1; cut <= 5; ++cut) {
+    broker.cut_after(cut * 700);
+    for (std::size_t i = 0; i < count / 5; ++i, ++offered) {
+      ASSERT_EQ(publisher.offer_text("burst", "x"), Offer::accepted);
+    }
+    ASSERT_TRUE(publisher.flush(60s)) << publisher.status().last_problem;
+    EXPECT_EQ(broker.cuts(), cut);
+  }
+  expect_complete(broker, offered);
+}
+
+TEST(PublisherReconnect, AnIdlePublisherComesBackAndGoesOnNumbering) {
+  StatusWatch watch;
+  FakeBroker broker;
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(10s));
+  broker.cut();
+  ASSERT_TRUE(watch.wait([](const auto& status) { return status.ready && status.reconnects == 1; }));
+  ASSERT_EQ(publisher.offer_text("t", "2"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(10s));
+  expect_complete(broker, 2);
+  EXPECT_EQ(publisher.status().resent, 0U);
+}
+
+TEST(PublisherReconnect, WhatABrokerWithoutMemoryMayHaveLostIsInDoubtAndSentAgain) {
+  StatusWatch watch;
+  FakeBroker broker;
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(10s));
+  broker.answer(false);
+  ASSERT_EQ(publisher.offer_text("t", "2"), Offer::accepted);
+  ASSERT_EQ(publisher.offer_text("t", "3"), Offer::accepted);
+  ASSERT_TRUE(broker.wait_admitted(3));
+  broker.restart();
+  broker.answer(true);
+  ASSERT_TRUE(publisher.flush(10s)) << publisher.status().last_problem;
+  const PublisherStatus status = publisher.status();
+  EXPECT_EQ(status.in_doubt, 2U);
+  EXPECT_EQ(status.resent, 2U);
+  EXPECT_EQ(broker.admitted().size(), 5U) << "2 and 3 reach both lives";
+}
+
+TEST(PublisherReconnect, ABrokerThatNeverAnswersIsGivenUpForTheNext) {
+  StatusWatch watch;
+  FakeBroker mute;
+  mute.answer(false);
+  FakeBroker broker;
+  Publisher publisher(options_for({mute.endpoints(), broker.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
+  EXPECT_TRUE(publisher.flush(20s)) << publisher.status().last_problem;
+  EXPECT_EQ(broker.admitted().size(), 1U);
+  EXPECT_EQ(publisher.status().in_doubt, 1U) << "the first one has it, and did not say so";
+}
+
+TEST(PublisherReconnect, WhereTheFirstBrokerIsNotThereTheNextIsTaken) {
+  StatusWatch watch;
+  FakeBroker absent;
+  absent.stop_listening();
+  FakeBroker broker;
+  Publisher publisher(options_for({absent.endpoints(), broker.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
+  EXPECT_TRUE(publisher.flush(10s));
+  expect_complete(broker, 1);
+  EXPECT_EQ(publisher.status().in_doubt, 0U);
+}
+
+TEST(PublisherReconnect, ADrainingBrokerIsLeftForTheNextOne) {
+  StatusWatch watch;
+  FakeBroker first;
+  FakeBroker second;
+  Publisher publisher(options_for({first.endpoints(), second.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(10s));
+  first.drain(true);
+  ASSERT_TRUE(watch.wait([](const auto& status) { return status.draining; }));
+  ASSERT_EQ(publisher.offer_text("t", "2"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(20s)) << publisher.status().last_problem;
+  EXPECT_EQ(first.admitted().size(), 1U) << "a broker that drains gets nothing more";
+  ASSERT_EQ(second.admitted().size(), 1U);
+  EXPECT_EQ(second.admitted()[0].event.sequence(), 2U);
+  EXPECT_FALSE(publisher.status().draining);
+  EXPECT_EQ(publisher.status().in_doubt, 0U);
+}
+
+TEST(PublisherReconnect, AnEventThatTheBrokerCannotTakeDoesNotStopTheOthers) {
+  StatusWatch watch;
+  FakeBroker broker;
+  broker.stop_listening();
+  broker.limit_event_bytes(1000);
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
+  ASSERT_EQ(publisher.offer_bytes("t", std::string(5000, 'x')), Offer::accepted) << "no broker, no limit yet";
+  ASSERT_EQ(publisher.offer_text("t", "3"), Offer::accepted);
+  broker.listen_again();
+  EXPECT_FALSE(publisher.flush(10s));
+  const PublisherStatus status = publisher.status();
+  EXPECT_EQ(status.confirmed, 3U);
+  EXPECT_EQ(status.refused, 1U) << status.last_problem;
+  EXPECT_EQ(broker.admitted().size(), 2U);
+}
+
+}  // namespace
+}  // namespace backplane

@@ -1,0 +1,69 @@
+#include "publishers/sources/csv.hpp"
+
+#include <sstream>
+
+#include <gmock/gmock.h>
+
+namespace backplane::sources {
+namespace {
+
+using Record = std::vector<std::string>;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+/// All good records; the bad ones as {"bad", line, fault}.
+std::vector<Record> read(const std::string& text, std::size_t record_bytes_max = 1000) {
+  std::istringstream in(text);
+  CsvReader reader(in, record_bytes_max);
+  std::vector<Record> records;
+  for (CsvReader::Next next = reader.next(); next != CsvReader::Next::end; next = reader.next()) {
+    records.push_back(next == CsvReader::Next::record
+                          ? reader.fields()
+                          : Record{"bad", std::to_string(reader.line()), reader.fault()});
+  }
+  return records;
+}
+
+TEST(Csv, FieldsAreSeparatedByCommasAndRecordsByLines) {
+  EXPECT_THAT(read("a,b\r\n1,2\n\n3,\n"), ElementsAre(Record{"a", "b"}, Record{"1", "2"}, Record{"3", ""}));
+  EXPECT_THAT(read("a"), ElementsAre(Record{"a"}));
+  EXPECT_THAT(read(""), IsEmpty());
+  EXPECT_THAT(read("\n\r\n"), IsEmpty());
+}
+
+TEST(Csv, QuotedFieldsMayHoldCommasQuotesAndLineEnds) {
+  EXPECT_THAT(read("\"a,b\",\"say \"\"hi\"\"\"\n\"two\r\nlines\",x\n\"\",\n"),
+              ElementsAre(Record{"a,b", "say \"hi\""}, Record{"two\nlines", "x"}, Record{"", ""}));
+}
+
+TEST(Csv, AByteOrderMarkIsNotPartOfTheFirstField) {
+  EXPECT_THAT(read("\xef\xbb\xbf"
+                   "date,x\n"),
+              ElementsAre(Record{"date", "x"}));
+}
+
+TEST(Csv, DamagedRecordsAreToldByLineAndTheNextOnesAreRead) {
+  EXPECT_THAT(read("1\n\"a\"b,c\n2\n"),
+              ElementsAre(Record{"1"}, Record{"bad", "2", "field 1: wanted a comma after the closing quote"},
+                          Record{"2"}));
+  EXPECT_THAT(read("x,a\"\"b\n2\n"),
+              ElementsAre(Record{"bad", "1", "field 2: a quote inside a field that does not begin with one"},
+                          Record{"2"}));
+}
+
+TEST(Csv, AQuoteThatIsNeverClosedCostsOneRecordOnly) {
+  EXPECT_THAT(read("1\n\"open,2\n3,4\n5,6"),
+              ElementsAre(Record{"1"}, Record{"bad", "2", "a quoted field is not closed"}, Record{"3", "4"},
+                          Record{"5", "6"}));
+  EXPECT_THAT(read("\"open\n3,4\n5,6\n", 8),
+              ElementsAre(Record{"bad", "1", "a quoted field is not closed within 8 bytes"}, Record{"3", "4"},
+                          Record{"5", "6"}));
+}
+
+TEST(Csv, ARecordThatIsTooLongIsToldAndPassedOver) {
+  EXPECT_THAT(read("1\n" + std::string(100, 'x') + "\n2\n", 10),
+              ElementsAre(Record{"1"}, Record{"bad", "2", "wanted at most 10 bytes a record"}, Record{"2"}));
+}
+
+}  // namespace
+}  // namespace backplane::sources

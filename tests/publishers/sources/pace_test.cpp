@@ -1,0 +1,75 @@
+#include "publishers/sources/pace.hpp"
+
+#include <random>
+
+#include <gmock/gmock.h>
+#include <poll.h>
+
+namespace backplane::sources {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::int64_t second_ns = 1'000'000'000;
+
+TEST(Pace, TenThousandTicksStayAlignedHoweverLateEachIsNoticed) {
+  std::mt19937_64 random(3);
+  std::int64_t now_ns = 1'700'000'000 * second_ns + 123'456'789;
+  std::int64_t last_ns = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const std::int64_t due_ns = next_tick(now_ns, 250ms);
+    ASSERT_EQ(due_ns % 250'000'000, 0);
+    ASSERT_GT(due_ns, now_ns);
+    if (last_ns != 0) {
+      ASSERT_EQ(due_ns - last_ns, 250'000'000) << "tick " << i;
+    }
+    last_ns = due_ns;
+    now_ns = due_ns + static_cast<std::int64_t>(random() % 249'999'999);  // noticed late, but not by a tick
+  }
+}
+
+TEST(Pace, ATickOnTheInstantIsFollowedByTheNextOne) {
+  EXPECT_EQ(next_tick(5 * second_ns, 1s), 6 * second_ns);
+  EXPECT_EQ(next_tick(5 * second_ns + 1, 1s), 6 * second_ns);
+}
+
+TEST(Pace, TicksThatWereMissedAreNotMadeUpFor) {
+  EXPECT_EQ(next_tick(100 * second_ns + 5, 10s), 110 * second_ns);
+}
+
+TEST(Pace, ClocksBefore1970TickToo) {
+  EXPECT_EQ(next_tick(-second_ns / 2, 1s), 0);
+}
+
+TEST(Pace, EventsAtARateDontDriftWhateverTheDelays) {
+  EvenPace pace(3, 0);
+  std::int64_t now_ns = 0;
+  std::int64_t due_ns = 0;
+  for (int i = 0; i <= 30'000; ++i) {
+    due_ns = pace.next(now_ns);
+    now_ns = std::max(now_ns, due_ns) + 1'000'000;
+  }
+  EXPECT_EQ(due_ns, 10'000 * second_ns);
+}
+
+TEST(Pace, AfterALongStandstillThePaceBeginsAnewInsteadOfABurst) {
+  EvenPace pace(10, 0);
+  EXPECT_EQ(pace.next(0), 0);
+  EXPECT_EQ(pace.next(5 * second_ns), 5 * second_ns);
+  EXPECT_EQ(pace.next(5 * second_ns), 5 * second_ns + second_ns / 10);
+}
+
+TEST(Pace, ATimerIsReadableFromItsInstantOn) {
+  Timer timer(CLOCK_MONOTONIC);
+  const std::int64_t due_ns = timer.now_ns() + 20'000'000;
+  timer.set(due_ns);
+  pollfd descriptor{timer.fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&descriptor, 1, 0), 0);
+  ASSERT_EQ(::poll(&descriptor, 1, 10'000), 1);
+  EXPECT_GE(timer.now_ns(), due_ns);
+  timer.set(0);
+  EXPECT_EQ(::poll(&descriptor, 1, 10'000), 1) << "an instant in the past";
+}
+
+}  // namespace
+}  // namespace backplane::sources

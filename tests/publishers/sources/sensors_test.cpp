@@ -1,0 +1,92 @@
+#include "publishers/sources/sensors.hpp"
+
+#include <gmock/gmock.h>
+
+#include "publishers/sources/naming.hpp"
+#include "tests/publishers/temporary_directory.hpp"
+
+namespace backplane::sources {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::vector<std::string> names(const SensorReadings& sensors) {
+  std::vector<std::string> names;
+  for (const SensorReading& reading : sensors.readings) names.push_back(reading.sensor);
+  return names;
+}
+
+TEST(Sensors, EveryTemperatureOfEveryChipIsRead) {
+  const backplane::testing::TemporaryDirectory sys;
+  sys.write("class/hwmon/hwmon0/name", "coretemp\n");
+  sys.write("class/hwmon/hwmon0/temp1_input", "47500\n");
+  sys.write("class/hwmon/hwmon0/temp1_label", "Package id 0\n");
+  sys.write("class/hwmon/hwmon0/temp2_input", "-1250\n");
+  sys.write("class/hwmon/hwmon0/fan1_input", "1200\n");
+  sys.write("class/thermal/thermal_zone0/type", "x86_pkg_temp\n");
+  sys.write("class/thermal/thermal_zone0/temp", "46000\n");
+  sys.write("class/thermal/cooling_device0/type", "Processor\n");
+  const SensorReadings sensors = read_sensors(sys.path());
+  EXPECT_THAT(names(sensors), ElementsAre("coretemp/Package id 0", "coretemp/temp2", "thermal/x86_pkg_temp"));
+  EXPECT_EQ(sensors.readings[0].celsius, 47.5);
+  EXPECT_EQ(sensors.readings[1].celsius, -1.25);
+  EXPECT_THAT(sensors.problems, IsEmpty());
+}
+
+TEST(Sensors, TwoOfOneNameAreKeptApartInAStableOrder) {
+  const backplane::testing::TemporaryDirectory sys;
+  for (const char* chip : {"hwmon10", "hwmon9"}) {
+    sys.write(std::string("class/hwmon/") + chip + "/name", "nvme\n");
+    sys.write(std::string("class/hwmon/") + chip + "/temp1_input",
+              chip == std::string("hwmon9") ? "9000" : "10000");
+  }
+  const SensorReadings sensors = read_sensors(sys.path());
+  EXPECT_THAT(names(sensors), ElementsAre("nvme/temp1", "nvme/temp1#2"));
+  EXPECT_EQ(sensors.readings[0].celsius, 9.0);
+}
+
+TEST(Sensors, OneThatCannotBeReadIsToldAndTheOthersAreRead) {
+  const backplane::testing::TemporaryDirectory sys;
+  sys.write("class/hwmon/hwmon0/name", "chip\n");
+  sys.write("class/hwmon/hwmon0/temp1_input", "warm\n");
+  sys.write("class/hwmon/hwmon0/temp2_input", "");
+  sys.write("class/hwmon/hwmon0/temp3_input", "1000\n");
+  const SensorReadings sensors = read_sensors(sys.path());
+  EXPECT_THAT(names(sensors), ElementsAre("chip/temp3"));
+  EXPECT_THAT(sensors.problems,
+              ElementsAre(EndsWith("temp1_input: wanted thousandths of a degree, got \"warm\""),
+                          EndsWith("temp2_input: wanted a line, got nothing")));
+}
+
+TEST(Sensors, AMachineWithoutAnyIsNoProblem) {
+  const backplane::testing::TemporaryDirectory sys;
+  const SensorReadings sensors = read_sensors(sys.path());
+  EXPECT_THAT(sensors.readings, IsEmpty());
+  EXPECT_THAT(sensors.problems, IsEmpty());
+}
+
+TEST(Sensors, TheLoadIsReadFromTheKernelsLine) {
+  const backplane::testing::TemporaryDirectory proc;
+  const auto load = read_load(proc.write("loadavg", "0.25 1.50 12.75 3/96 6013\n"));
+  ASSERT_TRUE(load.has_value());
+  EXPECT_EQ(load->one_minute, 0.25);
+  EXPECT_EQ(load->five_minutes, 1.5);
+  EXPECT_EQ(load->fifteen_minutes, 12.75);
+  EXPECT_FALSE(read_load(proc.write("short", "0.25\n")).has_value());
+  EXPECT_THAT(read_load(proc.path() / "none").error().text, HasSubstr("none"));
+}
+
+TEST(Naming, AnyNameBecomesATokenOfATopic) {
+  EXPECT_EQ(topic_token("coretemp/Core 0"), "coretemp_Core_0");
+  EXPECT_EQ(topic_token("BRK.B"), "BRK_B");
+  EXPECT_EQ(topic_token(">*"), "__");
+  EXPECT_EQ(topic_token("köln"), "köln");
+  EXPECT_EQ(topic_token("a\xff"), "a_");
+  EXPECT_EQ(topic_token(""), "_");
+}
+
+}  // namespace
+}  // namespace backplane::sources
