@@ -171,12 +171,18 @@ wire::Stamp Pipeline::number(TopicEntry& topic, std::size_t event_bytes) {
                           .position = ++state_.position,
                           .offset = ++topic.offset,
                           .previous = topic.position,
-                          .received_ns = now_()};
+                          .received_ns = batch_time()};
   topic.position = stamp.position;
   topic.received_ns = stamp.received_ns;
   topic.bytes += event_bytes;
   state_.topics.touched(topic);
   return stamp;
+}
+
+/// One look at the clock a batch: it is read in a fraction of a millisecond.
+std::int64_t Pipeline::batch_time() {
+  if (batch_.empty()) batch_time_ns_ = now_();
+  return batch_time_ns_;
 }
 
 void Pipeline::enqueue(zmq::message_t& topic, zmq::message_t& stamped, const wire::Stamp& stamp,

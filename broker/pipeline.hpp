@@ -61,6 +61,7 @@ class Pipeline {
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
                                Admitted& admitted);
   [[nodiscard]] wire::Stamp number(TopicEntry& topic, std::size_t event_bytes);
+  [[nodiscard]] std::int64_t batch_time();
   void enqueue(zmq::message_t& topic, zmq::message_t& stamped, const wire::Stamp& stamp, bool clears_value,
                bool system);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
@@ -70,6 +71,7 @@ class Pipeline {
   EventSink& sink_;
   UnixClock now_;
   std::vector<InFlight> batch_;
+  std::int64_t batch_time_ns_{};
   std::vector<HistoryAppend> appends_;  ///< of the batch; kept to allocate nothing
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
 };

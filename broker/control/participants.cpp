@@ -16,13 +16,18 @@ namespace {
 constexpr std::string_view source_prefix = "$SYS.source.";
 static_assert(source_prefix.size() + source_name_bytes_max == topic_bytes_max);
 
-constexpr std::array<std::string_view, role_count> role_names{"unspecified", "publisher", "gateway", "client"};
+constexpr std::array<std::string_view, role_count> role_names{"unspecified", "publisher", "gateway",
+                                                              "client"};
 
-constexpr std::size_t index(Role role) { return static_cast<std::size_t>(role); }
+constexpr std::size_t index(Role role) {
+  return static_cast<std::size_t>(role);
+}
 
 }  // namespace
 
-std::string_view name(Role role) noexcept { return role_names[index(role)]; }
+std::string_view name(Role role) noexcept {
+  return role_names[index(role)];
+}
 
 std::string source_topic(std::string_view name) {
   CHECK(!name.empty() && name.size() <= source_name_bytes_max, "a source's name fits a topic");
@@ -37,7 +42,8 @@ std::string source_topic(std::string_view name) {
       continue;
     }
     const bool empty_token = byte == '.' && (topic.back() == '.' || last);
-    const bool illegal = byte <= 0x20 || byte == 0x7f || byte == '*' || byte == '>' || (byte >= 0x80 && !utf8);
+    const bool illegal =
+        byte <= 0x20 || byte == 0x7f || byte == '*' || byte == '>' || (byte >= 0x80 && !utf8);
     topic += empty_token || illegal ? '_' : name[at];
   }
   CHECK(check_topic(topic) == TopicFault::none, "an escaped source name makes a topic");
@@ -45,7 +51,8 @@ std::string source_topic(std::string_view name) {
 }
 
 std::size_t Participants::KeyHash::operator()(const Key& key) const noexcept {
-  return std::hash<std::string>{}(key.name) ^ (std::hash<std::uint64_t>{}(key.session) * 31 + index(key.role));
+  return std::hash<std::string>{}(key.name) ^
+         (std::hash<std::uint64_t>{}(key.session) * 31 + index(key.role));
 }
 
 Participants::Participants(OnStatus on_status) : Participants(std::move(on_status), Options{}) {}

@@ -55,12 +55,12 @@ class Participants {
   struct Options {
     std::size_t participants_max = 10'000;
     std::chrono::nanoseconds silence_max = std::chrono::seconds{3};
-    std::size_t counters_max = 64;            ///< a participant
+    std::size_t counters_max = 64;  ///< a participant
     std::size_t counter_name_bytes_max = 64;
   };
   /// How many are known, for /metrics.
   struct Figures {
-    std::size_t up[role_count]{};    ///< by Role
+    std::size_t up[role_count]{};  ///< by Role
     std::size_t down[role_count]{};
   };
   struct Page {
@@ -75,7 +75,8 @@ class Participants {
   Participants& operator=(Participants&&) = default;
 
   /// Takes a Hello, or with `closing` a farewell; that of one who is not known is nothing.
-  /// @returns invalid_argument where the name, the role or the counters break a limit; exhausted where as many
+  /// @returns invalid_argument where the name, the role or the counters break a limit; exhausted where as
+  /// many
   ///          as allowed are up.
   Result<void> hello(Participant who, bool closing, Clock::time_point now);
 
@@ -122,10 +123,10 @@ class Participants {
   OnStatus on_status_;
   Options options_;
   std::uint64_t last_number_{};
-  std::map<std::uint64_t, Entry> entries_;                    // by the order in which they came
+  std::map<std::uint64_t, Entry> entries_;  // by the order in which they came
   std::unordered_map<Key, std::uint64_t, KeyHash> numbers_;
-  std::list<std::uint64_t> up_;                               // who was heard longest ago stands first
-  std::list<std::uint64_t> down_;                             // who went down first stands first
+  std::list<std::uint64_t> up_;    // who was heard longest ago stands first
+  std::list<std::uint64_t> down_;  // who went down first stands first
   std::unordered_map<std::string, Source> sources_;
   Figures figures_;
 };

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-
 #include <google/protobuf/descriptor.pb.h>
 #include <google/protobuf/stubs/logging.h>
 
@@ -30,7 +29,8 @@ constexpr std::size_t slice_bytes_max = content_bytes_max - reply_events_max * e
 
 constexpr std::size_t pending_max = 1024;
 
-// A look at a topic costs some 50 ns and 10 ns a pattern: a request for a listing at most a millisecond or two.
+// A look at a topic costs some 50 ns and 10 ns a pattern: a request for a listing at most a millisecond or
+// two.
 constexpr std::size_t topics_scan_max = 10'000;
 constexpr std::size_t patterns_max = 1'000;
 constexpr std::size_t pattern_scans_max = 100'000;
@@ -76,9 +76,10 @@ Answer<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::st
   const OpenedCursor opened = open_cursor(kind, stream, cursor);
   switch (opened.fault) {
     case CursorFault::not_ours:
-      return refuse("bad_cursor", fmt::format("cursor: one that the same request was given is wanted, got {} other "
-                                              "bytes",
-                                              cursor.size()));
+      return refuse("bad_cursor",
+                    fmt::format("cursor: one that the same request was given is wanted, got {} other "
+                                "bytes",
+                                cursor.size()));
     case CursorFault::other_stream:
       return refuse("other_stream",
                     fmt::format("cursor: it is from another stream than ours, {:016x}: begin again", stream));
@@ -91,7 +92,8 @@ Answer<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::st
 Answer<std::uint64_t> number_of(std::string_view place) {
   if (place.empty()) return std::uint64_t{0};
   const auto number = read_number(place);
-  if (!number) return refuse("bad_cursor", "cursor: one that the same request was given is wanted, got another");
+  if (!number)
+    return refuse("bad_cursor", "cursor: one that the same request was given is wanted, got another");
   return *number;
 }
 
@@ -163,15 +165,17 @@ class ControlService::Impl {
 
 // ── every request ────────────────────────────────────────────────────────────────────────────────────────
 
-void ControlService::Impl::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now) {
+void ControlService::Impl::request(Envelope envelope, std::span<const std::byte> bytes,
+                                   Clock::time_point now) {
   ++state_.counters.control_requests_total;
   Asker asker{std::move(envelope), 0};
   // Protobuf writes a line for every string that is not UTF-8: a flood of bad requests must not become one.
   const google::protobuf::LogSilencer silence;
   v1::ControlRequest request;
   if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return send_fault(asker, {"malformed", fmt::format("a ControlRequest is wanted, got {} bytes that are none",
-                                                       bytes.size())});
+    return send_fault(
+        asker,
+        {"malformed", fmt::format("a ControlRequest is wanted, got {} bytes that are none", bytes.size())});
   }
   asker.id = request.id();
   if (request.version() != protocol_version) {
@@ -212,9 +216,10 @@ Answer<void> ControlService::Impl::answer_now(const v1::ControlRequest& request,
       reply.mutable_drain();
       return {};
     default:
-      return refuse("unknown_request",
-                    "request: hello, retained, replay, tails, admitted, topics, types, stats or drain is wanted, got "
-                    "none of them");
+      return refuse(
+          "unknown_request",
+          "request: hello, retained, replay, tails, admitted, topics, types, stats or drain is wanted, got "
+          "none of them");
   }
 }
 
@@ -268,16 +273,18 @@ Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& reque
   switch (request.start_case()) {
     case v1::ReplayRequest::kAfterPosition:
       if (request.after_position().stream() != state_.stream) {
-        return refuse("other_stream", fmt::format("replay.after_position.stream: ours is {:016x}, got {:016x}",
-                                                  state_.stream, request.after_position().stream()));
+        return refuse("other_stream",
+                      fmt::format("replay.after_position.stream: ours is {:016x}, got {:016x}", state_.stream,
+                                  request.after_position().stream()));
       }
       read.what = ReadRequest::What::after_position;
       read.position = request.after_position().position();
       return read;
     case v1::ReplayRequest::kAfterOffset:
       if (!read.pattern.is_exact()) {
-        return refuse("bad_pattern", fmt::format("replay.pattern: with after_offset one topic is wanted, got \"{}\"",
-                                                 log::escape(read.pattern.str())));
+        return refuse("bad_pattern",
+                      fmt::format("replay.pattern: with after_offset one topic is wanted, got \"{}\"",
+                                  log::escape(read.pattern.str())));
       }
       read.what = ReadRequest::What::after_offset;
       read.offset = request.after_offset();
@@ -289,14 +296,16 @@ Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& reque
     case v1::ReplayRequest::START_NOT_SET:
       break;
   }
-  return refuse("malformed", "replay.start: after_position, after_offset or since_ns is wanted, got none of them");
+  return refuse("malformed",
+                "replay.start: after_position, after_offset or since_ns is wanted, got none of them");
 }
 
 void ControlService::Impl::read(Asker asker, CursorKind kind, Answer<ReadRequest> request) {
   if (!request) return send_fault(asker, request.error());
   if (pending_.size() >= pending_max) {
-    return send_fault(asker, {"busy", fmt::format("{} reads wait for the history, which is the limit: ask again",
-                                                  pending_.size())});
+    return send_fault(asker,
+                      {"busy", fmt::format("{} reads wait for the history, which is the limit: ask again",
+                                           pending_.size())});
   }
   request->events_max = reply_events_max;
   request->bytes_max = slice_bytes_max;
@@ -472,8 +481,9 @@ Answer<void> ControlService::Impl::answer(const v1::TypesRequest& request, v1::C
   std::size_t names_bytes = 0;
   for (const std::string& name : request.names()) names_bytes += name.size();
   if (static_cast<std::size_t>(request.names_size()) > type_names_max || names_bytes > type_names_bytes_max) {
-    return refuse("too_large", fmt::format("types.names: at most {} of {} bytes together are taken, got {} of {}",
-                                           type_names_max, type_names_bytes_max, request.names_size(), names_bytes));
+    return refuse("too_large",
+                  fmt::format("types.names: at most {} of {} bytes together are taken, got {} of {}",
+                              type_names_max, type_names_bytes_max, request.names_size(), names_bytes));
   }
   v1::TypesReply& types = *reply.mutable_types();
   if (request.has_register_files()) {
@@ -503,7 +513,11 @@ ControlService::~ControlService() = default;
 void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now) {
   impl_->request(std::move(envelope), bytes, now);
 }
-void ControlService::poll_slices() { impl_->poll_slices(); }
-std::size_t ControlService::pending() const noexcept { return impl_->pending(); }
+void ControlService::poll_slices() {
+  impl_->poll_slices();
+}
+std::size_t ControlService::pending() const noexcept {
+  return impl_->pending();
+}
 
 }  // namespace backplane::broker

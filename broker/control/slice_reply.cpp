@@ -23,7 +23,9 @@ constexpr std::uint8_t through_tag = tag(v1::ReplayReply::kThroughPositionFieldN
 constexpr std::uint8_t topic_tag = tag(v1::StoredEvent::kTopicFieldNumber, delimited);
 constexpr std::uint8_t bytes_tag = tag(v1::StoredEvent::kEventFieldNumber, delimited);
 
-std::uint32_t size_of(const auto& bytes) { return static_cast<std::uint32_t>(bytes.size()); }
+std::uint32_t size_of(const auto& bytes) {
+  return static_cast<std::uint32_t>(bytes.size());
+}
 
 std::uint32_t framed(std::uint32_t size) {
   return 1 + static_cast<std::uint32_t>(CodedOutputStream::VarintSize32(size)) + size;

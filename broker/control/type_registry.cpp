@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-
 #include <google/protobuf/any.pb.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
@@ -28,7 +27,9 @@ namespace pb = google::protobuf;
 using Refusal = TypeRegistry::Refusal;
 using Registered = TypeRegistry::Registered;
 
-Registered refuse(Refusal refusal, std::string text) { return {refusal, std::move(text)}; }
+Registered refuse(Refusal refusal, std::string text) {
+  return {refusal, std::move(text)};
+}
 
 // Enough of a name to recognise it by, in a line that may go to a terminal.
 std::string shown(std::string_view name) {
@@ -189,8 +190,9 @@ class TypeRegistry::Impl {
     for (pb::FileDescriptorProto file : set.file()) {
       if (file.name().empty()) return refuse(Refusal::bad_types, "register_files: a file has no name");
       if (file.name().size() > file_name_bytes_max) {
-        return refuse(Refusal::too_large, fmt::format("register_files: {}: a name of at most {} bytes is wanted",
-                                                      shown(file.name()), file_name_bytes_max));
+        return refuse(Refusal::too_large,
+                      fmt::format("register_files: {}: a name of at most {} bytes is wanted",
+                                  shown(file.name()), file_name_bytes_max));
       }
       normalise(file);
       std::string content = file.SerializeAsString();
@@ -198,15 +200,16 @@ class TypeRegistry::Impl {
       if (known != by_name_.end()) {
         const bool ours = known->second < well_known_;
         if (ours || files_[known->second].file->SerializeAsString() == content) continue;
-        return refuse(Refusal::conflict, fmt::format("register_files: {} is known with other content",
-                                                     shown(file.name())));
+        return refuse(Refusal::conflict,
+                      fmt::format("register_files: {} is known with other content", shown(file.name())));
       }
       const auto [before, is_new] = seen.try_emplace(file.name(), std::move(content));
       if (is_new) {
         fresh.push_back(std::move(file));
       } else if (before->second != file.SerializeAsString()) {
-        return refuse(Refusal::conflict, fmt::format("register_files: {} is there twice with different content",
-                                                     shown(file.name())));
+        return refuse(
+            Refusal::conflict,
+            fmt::format("register_files: {} is there twice with different content", shown(file.name())));
       }
     }
     return {};
@@ -218,14 +221,16 @@ class TypeRegistry::Impl {
     for (const auto& file : fresh) {
       const TypeSurvey found = survey(file);
       if (!found.fault.empty()) {
-        return refuse(Refusal::bad_types, fmt::format("register_files: {}: {}", shown(file.name()), found.fault));
+        return refuse(Refusal::bad_types,
+                      fmt::format("register_files: {}: {}", shown(file.name()), found.fault));
       }
       if (file.ByteSizeLong() > limits_.file_bytes_max || found.names_bytes > limits_.file_names_bytes_max) {
-        return refuse(Refusal::too_large,
-                      fmt::format("register_files: {}: at most {} bytes a file and {} bytes of full names in it "
-                                  "are taken, got {} and {}",
-                                  shown(file.name()), limits_.file_bytes_max, limits_.file_names_bytes_max,
-                                  file.ByteSizeLong(), found.names_bytes));
+        return refuse(
+            Refusal::too_large,
+            fmt::format("register_files: {}: at most {} bytes a file and {} bytes of full names in it "
+                        "are taken, got {} and {}",
+                        shown(file.name()), limits_.file_bytes_max, limits_.file_names_bytes_max,
+                        file.ByteSizeLong(), found.names_bytes));
       }
       bytes += file.ByteSizeLong();
       names_bytes += found.names_bytes;
@@ -234,11 +239,12 @@ class TypeRegistry::Impl {
         names_bytes <= limits_.names_bytes_max) {
       return {};
     }
-    return refuse(Refusal::too_large,
-                  fmt::format("register_files: {} files of {} bytes are kept, and {} more would exceed the limit of "
-                              "{} files, {} bytes and {} bytes of names",
-                              files(), bytes_, fresh.size(), limits_.files_max, limits_.bytes_max,
-                              limits_.names_bytes_max));
+    return refuse(
+        Refusal::too_large,
+        fmt::format("register_files: {} files of {} bytes are kept, and {} more would exceed the limit of "
+                    "{} files, {} bytes and {} bytes of names",
+                    files(), bytes_, fresh.size(), limits_.files_max, limits_.bytes_max,
+                    limits_.names_bytes_max));
   }
 
   // Builds the files beside those that are kept, in a pool of their own: a pool cannot take a file back.
@@ -331,14 +337,20 @@ TypeRegistry::TypeRegistry() : TypeRegistry(Limits{}) {}
 TypeRegistry::TypeRegistry(Limits limits) : impl_(std::make_unique<Impl>(limits)) {}
 TypeRegistry::~TypeRegistry() = default;
 
-Registered TypeRegistry::add(const pb::FileDescriptorSet& set) { return impl_->add(set); }
+Registered TypeRegistry::add(const pb::FileDescriptorSet& set) {
+  return impl_->add(set);
+}
 
 TypeRegistry::Page TypeRegistry::find(std::span<const std::string> names, std::size_t after,
                                       std::size_t bytes_max) const {
   return impl_->find(names, after, bytes_max);
 }
 
-std::size_t TypeRegistry::files() const noexcept { return impl_->files(); }
-std::size_t TypeRegistry::bytes() const noexcept { return impl_->bytes(); }
+std::size_t TypeRegistry::files() const noexcept {
+  return impl_->files();
+}
+std::size_t TypeRegistry::bytes() const noexcept {
+  return impl_->bytes();
+}
 
 }  // namespace backplane::broker

@@ -25,14 +25,14 @@ class TypeRegistry {
  public:
   struct Limits {
     std::size_t files_max = 4096;
-    std::size_t set_files_max = 512;             ///< one registration
-    std::size_t set_bytes_max = 128u << 10;      ///< building that much takes the loop some 12 ms
-    std::size_t file_bytes_max = 128u << 10;     ///< so that one always fits in a reply
-    std::size_t bytes_max = 4u << 20;            ///< all files
-    /// The names of all that a file defines, each in full (package.Message.field): what a validated file costs
-    /// in memory has no other bound.
+    std::size_t set_files_max = 512;          ///< one registration
+    std::size_t set_bytes_max = 128u << 10;   ///< building that much takes the loop some 12 ms
+    std::size_t file_bytes_max = 128u << 10;  ///< so that one always fits in a reply
+    std::size_t bytes_max = 4u << 20;         ///< all files
+    /// The names of all that a file defines, each in full (package.Message.field): what a validated file
+    /// costs in memory has no other bound.
     std::size_t file_names_bytes_max = 2u << 20;
-    std::size_t names_bytes_max = 16u << 20;     ///< all files
+    std::size_t names_bytes_max = 16u << 20;  ///< all files
   };
   /// Why a set is not taken.
   enum class Refusal : std::uint8_t {

@@ -3,7 +3,6 @@
 #include <string_view>
 
 #include <fmt/format.h>
-
 #include <google/protobuf/descriptor.pb.h>
 
 #include "core/wire/scan.hpp"

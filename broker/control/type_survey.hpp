@@ -1,5 +1,6 @@
 #pragma once
-// Looks through a .proto file before it is given to protobuf's validation, whose cost has no bound of its own.
+// Looks through a .proto file before it is given to protobuf's validation, whose cost has no bound of its
+// own.
 
 #include <cstddef>
 #include <string>

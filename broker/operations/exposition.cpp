@@ -17,13 +17,14 @@ constexpr std::array figures{
                      [](const Snapshot& s) { return s.position; }},
     FigureDefinition{"draining", Kind::gauge, "1 while the backplane drains before its end",
                      [](const Snapshot& s) { return std::uint64_t{s.draining}; }},
-    FigureDefinition{"started_seconds", Kind::gauge, "Unix time at which the backplane began",
-                     [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
-    FigureDefinition{"subscriptions", Kind::gauge, "Distinct subscriptions in force on egress",
-                     [](const Snapshot& s) {
-                       return s.counters.subscriptions_total - s.counters.unsubscriptions_total;
-                     }},
-    FigureDefinition{"topics", Kind::gauge, "Topics that are numbered", [](const Snapshot& s) { return s.topics; }},
+    FigureDefinition{
+        "started_seconds", Kind::gauge, "Unix time at which the backplane began",
+        [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
+    FigureDefinition{
+        "subscriptions", Kind::gauge, "Distinct subscriptions in force on egress",
+        [](const Snapshot& s) { return s.counters.subscriptions_total - s.counters.unsubscriptions_total; }},
+    FigureDefinition{"topics", Kind::gauge, "Topics that are numbered",
+                     [](const Snapshot& s) { return s.topics; }},
     FigureDefinition{"topics_bytes", Kind::gauge, "Memory held for the numbering of topics",
                      [](const Snapshot& s) { return s.topics_bytes; }},
     FigureDefinition{"sessions", Kind::gauge, "Publishers' sessions whose sequences are followed",
@@ -81,7 +82,9 @@ Family family(std::string_view name, std::string_view help, Kind kind) {
 
 }  // namespace
 
-std::span<const FigureDefinition> figure_definitions() { return figures; }
+std::span<const FigureDefinition> figure_definitions() {
+  return figures;
+}
 
 BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants& participants,
                                 Snapshot::Clock::time_point now) {

@@ -20,7 +20,7 @@ namespace backplane::broker {
 struct BackplaneSnapshot {
   using Clock = std::chrono::steady_clock;
   std::string name;
-  Clock::time_point taken{};     ///< never: the backplane has not begun
+  Clock::time_point taken{};  ///< never: the backplane has not begun
   Counters counters;
   HistoryStore::Figures history;
   Participants::Figures participants;
@@ -49,9 +49,10 @@ struct FigureDefinition {
 };
 [[nodiscard]] std::span<const FigureDefinition> figure_definitions();
 
-/// Every figure under its name in docs/operations.md; what has labels there has their values behind a dot here:
-/// `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and BrokerStats.
-[[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> named_counters(const BackplaneSnapshot& snapshot);
+/// Every figure under its name in docs/operations.md; what has labels there has their values behind a dot
+/// here: `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and BrokerStats.
+[[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> named_counters(
+    const BackplaneSnapshot& snapshot);
 
 /// Prometheus' families: backplane_broker_<name>{backplane="…"}.
 [[nodiscard]] std::vector<metrics::Family> families(std::span<const BackplaneSnapshot> snapshots);

@@ -206,14 +206,18 @@ void KeptEvents::drop_oldest(KeptTopic& topic) {
   }
 }
 
-// In a full store the oldest goes each time that an event is added, and is long out of the caches: what
-// giving up the next one will need is fetched while the events between are worked on.
+// In a full store the oldest goes each time that an event is added, and the new one is written into its
+// place. Both are long out of the caches: what the next turn needs is fetched while this one is worked on.
 void KeptEvents::prefetch_oldest() const {
   const KeptEvent* const oldest = history_.first();
   if (oldest == nullptr) return;
   __builtin_prefetch(oldest->topic, 1);
-  __builtin_prefetch(oldest->event().data() + oldest->event_bytes - wire::stamp_bytes);
   if (oldest->newer != nullptr) __builtin_prefetch(oldest->newer, 1);
+  constexpr std::size_t line = 64;
+  constexpr std::size_t fetched_max = 16 * line;  // the processor fetches on by itself
+  const auto* const begin = reinterpret_cast<const std::byte*>(oldest);
+  const std::size_t bytes = std::min(sizeof(KeptEvent) + oldest->event_bytes, fetched_max);
+  for (std::size_t at = line; at < bytes; at += line) __builtin_prefetch(begin + at, 1);
 }
 
 void KeptEvents::keep_bounds(KeptTopic& topic) {

@@ -26,6 +26,7 @@ struct KeptEvent {
   std::uint64_t position{};
   std::int64_t time{};  ///< on the store's clock
   std::uint32_t event_bytes{};
+  bool leads_run{};  ///< see PositionList
   bool in_history{};
   bool is_value{};
 

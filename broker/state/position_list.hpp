@@ -13,8 +13,11 @@ namespace backplane::broker {
 /// A doubly linked list of elements in ascending order of their positions, with a sparse index over it:
 /// the first element of every run of 2^RunBits positions that has one. Appending and taking out cost the
 /// same however long the list is; finding costs a search over the runs and a walk within one.
-/// T has members `T* older`, `T* newer` and `std::uint64_t list_position() const`, which must not change
-/// while it is in the list. Owns no element. One thread.
+/// T has members `T* older`, `T* newer`, `bool leads_run` (a bit will do) and `std::uint64_t list_position()
+/// const`, which must not change while it is in the list. Owns no element. One thread.
+///
+/// Taking an element out reads none of its neighbours, unless it leads its run: they lie anywhere in memory,
+/// and waiting for them is what that would cost.
 ///
 /// Runs without elements cost nothing, so it does not matter how far apart the oldest and the newest
 /// position are. An index entry that falls free is kept for the next run: in a steady state nothing is
@@ -39,11 +42,12 @@ class PositionList {
     element.newer = newer;
     (older == nullptr ? first_ : older->newer) = &element;
     (newer == nullptr ? last_ : newer->older) = &element;
-    if (begins_run(element)) lead_run(element);
+    element.leads_run = older == nullptr || run_of(*older) != run_of(element);
+    if (element.leads_run) lead_run(element);
   }
 
   void erase(T& element) {
-    if (begins_run(element)) leave_run(element);
+    if (element.leads_run) leave_run(element);
     (element.older == nullptr ? first_ : element.older->newer) = element.newer;
     (element.newer == nullptr ? last_ : element.newer->older) = element.older;
     element.older = nullptr;
@@ -105,10 +109,6 @@ class PositionList {
   static std::uint64_t run_of(std::uint64_t position) { return position >> RunBits; }
   static std::uint64_t run_of(const T& element) { return run_of(element.list_position()); }
 
-  static bool begins_run(const T& element) {
-    return element.older == nullptr || run_of(*element.older) != run_of(element);
-  }
-
   auto find_run(const T& element) {
     // Nearly always the oldest goes: spare the search.
     if (!runs_.empty() && runs_.begin()->number == run_of(element)) return runs_.begin();
@@ -117,6 +117,7 @@ class PositionList {
 
   void lead_run(T& element) {
     if (element.newer != nullptr && run_of(*element.newer) == run_of(element)) {
+      element.newer->leads_run = false;
       find_run(element)->first = &element;
       return;
     }
@@ -136,6 +137,7 @@ class PositionList {
   void leave_run(T& element) {
     const auto run = find_run(element);
     if (element.newer != nullptr && run_of(*element.newer) == run_of(element)) {
+      element.newer->leads_run = true;
       run->first = element.newer;
     } else if (spares_held_ < spares_.size()) {
       spares_[spares_held_++] = runs_.extract(run);

@@ -15,7 +15,8 @@ struct Slot : TopicEntry {
   Slot* older{};
   Slot* newer{};
   // The position under which the slot is in the order: `position` is already the next when touched() comes.
-  std::uint64_t listed_position{};
+  std::uint64_t listed_position : 63 {};
+  bool leads_run : 1 {};
 
   [[nodiscard]] std::uint64_t list_position() const noexcept { return listed_position; }
   // Not by way of `name`: so both are fetched from memory side by side.
@@ -46,7 +47,7 @@ class TopicTable::Impl {
 
   void touched(Slot& slot) {
     if (slot.listed_position != 0) order_.erase(slot);
-    slot.listed_position = slot.position;
+    slot.listed_position = slot.position & ~(std::uint64_t{1} << 63);
     order_.insert(slot);
   }
 

@@ -1,9 +1,9 @@
 #include "core/metrics/exposition.hpp"
 
+#include <sstream>
+
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
-
-#include <sstream>
 
 namespace backplane::metrics {
 

@@ -1,9 +1,14 @@
 #include "core/metrics/listener.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <exception>
+#include <list>
+#include <optional>
+#include <thread>
+#include <utility>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -14,14 +19,8 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
-#include <charconv>
-#include <exception>
-#include <list>
-#include <optional>
-#include <thread>
-#include <utility>
-
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include "core/metrics/exposition.hpp"
 
@@ -131,7 +130,6 @@ class Session : public std::enable_shared_from_this<Session> {
     waits_ = true;
     parser_.emplace();
     parser_->header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max));
-    parser_->body_limit(0);
     stream_.expires_after(limits_.idle_max);
     http::async_read(stream_, buffer_, *parser_,
                      [self = shared_from_this()](error_code error, std::size_t) { self->on_read(error); });
@@ -156,12 +154,13 @@ class Session : public std::enable_shared_from_this<Session> {
                         fmt::format("a header of at most {} bytes is wanted", limits_.header_bytes_max)),
                    false, false);
     }
-    if (error == http::error::body_limit || error == http::error::unexpected_body) {
+    if (error == http::error::unexpected_body) {
       return write(line(http::status::payload_too_large, "a request without a body is wanted"), false, false);
     }
     const bool is_http = error.category() == http::make_error_code(http::error::bad_method).category();
     if (is_http && error != http::error::end_of_stream && error != http::error::partial_message) {
-      write(line(http::status::bad_request, "an HTTP/1.1 request is wanted: " + error.message()), false, false);
+      write(line(http::status::bad_request, "an HTTP/1.1 request is wanted: " + error.message()), false,
+            false);
     }
     // Else it has gone, or was silent for too long.
   }
@@ -229,8 +228,9 @@ class MetricsListener::Impl {
       return fail(ErrorCode::io, fmt::format("cannot listen on {}: {}", address, error.message()));
     };
     error_code error;
-    const auto found = tcp::resolver(io_).resolve(parts->host, std::to_string(parts->port),
-                                                  tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    const auto found =
+        tcp::resolver(io_).resolve(parts->host, std::to_string(parts->port),
+                                   tcp::resolver::passive | tcp::resolver::numeric_service, error);
     if (error) return refused(error);
     const tcp::endpoint endpoint = found.begin()->endpoint();
     if (acceptor_.open(endpoint.protocol(), error)) return refused(error);
@@ -267,7 +267,8 @@ class MetricsListener::Impl {
 
   void make_room() {
     if (sessions_.size() < limits_.connections_max) return;
-    const auto oldest = std::find_if(sessions_.begin(), sessions_.end(), [](auto* each) { return each->waits(); });
+    const auto oldest =
+        std::find_if(sessions_.begin(), sessions_.end(), [](auto* each) { return each->waits(); });
     (oldest == sessions_.end() ? sessions_.front() : *oldest)->close();
   }
 

@@ -30,7 +30,8 @@ class Checker final : public ReplySink {
     ++replies;
     fuzz::expect(envelope == Envelope{"asker"}, "the envelope is echoed");
     v1::ControlReply reply;
-    fuzz::expect(reply.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())), "a reply is a ControlReply");
+    fuzz::expect(reply.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())),
+                 "a reply is a ControlReply");
     fuzz::expect(reply.version() == 1, "version 1 is spoken");
     fuzz::expect(reply.end_case() != v1::ControlReply::END_NOT_SET, "a reply has an end");
     fuzz::expect(!reply.has_more() || !reply.more().cursor().empty(), "more comes with a cursor");

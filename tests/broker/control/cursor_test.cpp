@@ -25,7 +25,8 @@ TEST(Cursor, OfAnotherLifeIsTold) {
 TEST(Cursor, TooShortOrTooLongIsNotOurs) {
   const std::string cursor = seal_cursor(CursorKind::topics, 7, "x");
   for (std::size_t bytes = 0; bytes < cursor.size(); ++bytes) {
-    EXPECT_EQ(open_cursor(CursorKind::topics, 7, cursor.substr(0, bytes)).fault, CursorFault::not_ours) << bytes;
+    EXPECT_EQ(open_cursor(CursorKind::topics, 7, cursor.substr(0, bytes)).fault, CursorFault::not_ours)
+        << bytes;
   }
   EXPECT_EQ(open_cursor(CursorKind::topics, 7, cursor + std::string(2000, 'x')).fault, CursorFault::not_ours);
 }

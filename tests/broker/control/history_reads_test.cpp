@@ -1,9 +1,9 @@
 // Retained and Replay, over the history in memory and over one that answers later.
 
+#include <deque>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <deque>
 
 #include "broker/control/service.hpp"
 #include "tests/broker/control/service_fixture.hpp"
@@ -65,7 +65,8 @@ TEST_F(HistoryReads, AClearedValueIsNotRetainedButReplayed) {
 TEST_F(HistoryReads, SystemTopicsAreReadByName) {
   broker.publish("$SYS.source.clock", "up");
   EXPECT_EQ(broker.retained(">").retained().events_size(), 0);
-  EXPECT_THAT(texts(broker.retained("$SYS.source.>").retained().events()), ElementsAre("$SYS.source.clock=up"));
+  EXPECT_THAT(texts(broker.retained("$SYS.source.>").retained().events()),
+              ElementsAre("$SYS.source.clock=up"));
 }
 
 TEST_F(HistoryReads, ReplayGivesTheEventsAsTheyWentOut) {
@@ -179,7 +180,8 @@ TEST_F(HistoryReads, EventsAtTheLimitStayWithinAReplyAndALargerOneTravelsAlone) 
 }
 
 TEST_F(HistoryReads, SmallEventsOfLongTopicsFillAReplyWithoutOverflow) {
-  for (int i = 0; i < 2000; ++i) broker.publish(std::to_string(i) + std::string(250, 'x'), std::string(200, 'y'));
+  for (int i = 0; i < 2000; ++i)
+    broker.publish(std::to_string(i) + std::string(250, 'x'), std::string(200, 'y'));
   int values = 0;
   std::string cursor;
   v1::ControlReply reply;

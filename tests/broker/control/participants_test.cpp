@@ -234,7 +234,9 @@ TEST(SourceTopic, MakesALegalTopicOfAnyName) {
   EXPECT_EQ(source_topic("a."), "$SYS.source.a_");
   EXPECT_EQ(source_topic("a..b"), "$SYS.source.a._b");
   EXPECT_EQ(source_topic("n\xc3\xbcrnberg"), "$SYS.source.n\xc3\xbcrnberg");
-  EXPECT_EQ(source_topic("a\xc2\x85" "b"), "$SYS.source.a__b");
+  EXPECT_EQ(source_topic("a\xc2\x85"
+                         "b"),
+            "$SYS.source.a__b");
   EXPECT_EQ(source_topic("\xff\xc3"), "$SYS.source.__");
   EXPECT_EQ(source_topic(std::string("\0\n\x7f", 3)), "$SYS.source.___");
 }

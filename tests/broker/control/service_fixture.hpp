@@ -1,12 +1,12 @@
 #pragma once
 // A control service with a backplane's state under it, spoken to in its own messages.
 
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "backplane/v1/control.pb.h"
 #include "backplane/v1/event.pb.h"

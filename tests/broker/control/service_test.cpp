@@ -1,10 +1,10 @@
 #include "broker/control/service.hpp"
 
+#include <random>
+
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
-
-#include <random>
 
 #include "tests/broker/control/service_fixture.hpp"
 
@@ -304,7 +304,7 @@ TEST_F(Service, BytesThatAreNoRequestAreTold) {
 
 TEST_F(Service, SaysNothingOfBadRequestsOnStandardError) {
   testing::internal::CaptureStderr();
-  broker.ask_bytes("\x08\x01\x62\x03\x0a\x01\xff");  // replay.pattern, not UTF-8
+  broker.ask_bytes("\x08\x01\x62\x03\x0a\x01\xff");                      // replay.pattern, not UTF-8
   broker.ask_bytes("\x08\x01\x82\x01\x07\x0a\x05\x0a\x03\x0a\x01\xff");  // the name of a file of types
   EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
@@ -319,8 +319,9 @@ TEST_F(Service, CountsWhatItIsAskedAndWhatItRefuses) {
 }
 
 TEST_F(Service, PatternsThatAreNoneAreToldShortlyInOneLine) {
-  for (const std::string& pattern : {std::string(), std::string("a..b"), std::string("a b"), std::string("a.>.b"),
-                                     std::string(1u << 20, 'x'), std::string("\x1b[2J\n")}) {
+  for (const std::string& pattern :
+       {std::string(), std::string("a..b"), std::string("a b"), std::string("a.>.b"),
+        std::string(1u << 20, 'x'), std::string("\x1b[2J\n")}) {
     for (const auto& reply : {broker.retained(pattern), broker.replay(pattern, 0), broker.topics(pattern),
                               broker.tails({pattern}, 0)}) {
       EXPECT_EQ(reply.error().code(), "bad_pattern");
@@ -339,11 +340,13 @@ TEST_F(Service, ForgedCursorsAreRefused) {
     types.mutable_types()->set_cursor(cursor);
     v1::ControlRequest stats;
     stats.mutable_stats()->set_cursor(cursor);
-    return std::vector{broker.retained(">", cursor), broker.replay(">", 0, cursor), broker.tails({">"}, 0, cursor),
-                       broker.ask(types), broker.ask(stats)};
+    return std::vector{broker.retained(">", cursor), broker.replay(">", 0, cursor),
+                       broker.tails({">"}, 0, cursor), broker.ask(types), broker.ask(stats)};
   };
-  for (const std::string& cursor : {std::string("x"), real, std::string(100'000, 't'), std::string(64, '\0')}) {
-    for (const auto& reply : all(cursor)) EXPECT_EQ(reply.error().code(), "bad_cursor") << reply.DebugString();
+  for (const std::string& cursor :
+       {std::string("x"), real, std::string(100'000, 't'), std::string(64, '\0')}) {
+    for (const auto& reply : all(cursor))
+      EXPECT_EQ(reply.error().code(), "bad_cursor") << reply.DebugString();
   }
 }
 

@@ -60,7 +60,9 @@ std::vector<std::string> find(const TypeRegistry& registry, const std::vector<st
 
 class Types : public testing::Test {
  protected:
-  TypeRegistry::Registered add(const std::vector<FileDescriptorProto>& files) { return types_.add(set_of(files)); }
+  TypeRegistry::Registered add(const std::vector<FileDescriptorProto>& files) {
+    return types_.add(set_of(files));
+  }
   TypeRegistry types_;
 };
 
@@ -73,7 +75,8 @@ TEST_F(Types, HandsOutTheFileThatDefinesATypeBehindItsImports) {
 }
 
 TEST_F(Types, HandsOutEverythingWhereNoNameIsAsked) {
-  ASSERT_EQ(add({file("b.proto", "B", {"a.proto"}, ".shop.v1.A"), file("a.proto", "A")}).refusal, Refusal::none);
+  ASSERT_EQ(add({file("b.proto", "B", {"a.proto"}, ".shop.v1.A"), file("a.proto", "A")}).refusal,
+            Refusal::none);
   EXPECT_THAT(find(types_, {}), ElementsAre("a.proto", "b.proto"));
 }
 
@@ -202,8 +205,8 @@ TEST_F(Types, OtherVersionsOfGooglesOwnFilesArePassedOver) {
   FileDescriptorProto other;
   google::protobuf::Timestamp::descriptor()->file()->CopyTo(&other);
   other.mutable_options()->set_go_package("elsewhere");
-  const auto added = add({other, file("a.proto", "A", {"google/protobuf/timestamp.proto"},
-                                      ".google.protobuf.Timestamp")});
+  const auto added =
+      add({other, file("a.proto", "A", {"google/protobuf/timestamp.proto"}, ".google.protobuf.Timestamp")});
   ASSERT_EQ(added.refusal, Refusal::none) << added.text;
   EXPECT_EQ(types_.files(), 1u);
   EXPECT_THAT(find(types_, {"shop.v1.A"}), ElementsAre("google/protobuf/timestamp.proto", "a.proto"));

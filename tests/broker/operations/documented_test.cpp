@@ -1,12 +1,12 @@
 // docs/operations.md and the code name the same figures.
 
-#include <gtest/gtest.h>
-
 #include <fstream>
 #include <map>
 #include <regex>
 #include <set>
 #include <string>
+
+#include <gtest/gtest.h>
 
 #include "broker/operations/exposition.hpp"
 
@@ -28,7 +28,8 @@ std::map<std::string, Row> documented_figures() {
   for (std::string line; std::getline(file, line);) {
     std::smatch found;
     if (!std::regex_match(line, found, row)) continue;
-    EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3], found[4]}).second) << found[1] << " stands twice";
+    EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3], found[4]}).second)
+        << found[1] << " stands twice";
   }
   return rows;
 }

@@ -1,11 +1,11 @@
 #include "broker/operations/exposition.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <map>
 #include <set>
 #include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "broker/state/memory_history.hpp"
 
@@ -32,8 +32,10 @@ TEST(Exposition, TheLedgerIsOnThePage) {
   EXPECT_THAT(text, HasSubstr("# TYPE backplane_broker_received_total counter\n"));
   EXPECT_THAT(text, HasSubstr("backplane_broker_received_total{backplane=\"default\"} 10\n"));
   EXPECT_THAT(text, HasSubstr("backplane_broker_published_total{backplane=\"default\"} 7\n"));
-  EXPECT_THAT(text, HasSubstr("backplane_broker_rejected_total{backplane=\"default\",reason=\"repeat\"} 3\n"));
-  EXPECT_THAT(text, HasSubstr("backplane_broker_rejected_total{backplane=\"default\",reason=\"bad_topic\"} 0\n"));
+  EXPECT_THAT(text,
+              HasSubstr("backplane_broker_rejected_total{backplane=\"default\",reason=\"repeat\"} 3\n"));
+  EXPECT_THAT(text,
+              HasSubstr("backplane_broker_rejected_total{backplane=\"default\",reason=\"bad_topic\"} 0\n"));
   EXPECT_EQ(text.find("reason=\"none\""), std::string::npos);
 }
 
@@ -48,7 +50,9 @@ TEST(Exposition, GivesAFamilyOnceForAllBackplanes) {
   }
 }
 
-TEST(Exposition, OfNoBackplaneIsStillAPage) { EXPECT_THAT(expose_snapshots({}), HasSubstr("# TYPE")); }
+TEST(Exposition, OfNoBackplaneIsStillAPage) {
+  EXPECT_THAT(expose_snapshots({}), HasSubstr("# TYPE"));
+}
 
 TEST(NamedCounters, AreWhatThePageSays) {
   BackplaneSnapshot snapshot = snapshot_named("default");
@@ -95,7 +99,8 @@ TEST(Readiness, SaysWhyNot) {
   EXPECT_EQ(not_ready_reason(BackplaneSnapshot{}, now), "starting");
   EXPECT_EQ(not_ready_reason(snapshot, now), "");
   EXPECT_EQ(not_ready_reason(snapshot, now + 9s), "");
-  EXPECT_EQ(not_ready_reason(snapshot, now + 10s), "the loop of backplane \"default\" has shown nothing for 10 s");
+  EXPECT_EQ(not_ready_reason(snapshot, now + 10s),
+            "the loop of backplane \"default\" has shown nothing for 10 s");
   snapshot.draining = true;
   EXPECT_EQ(not_ready_reason(snapshot, now), "backplane \"default\" is draining");
 }

@@ -106,10 +106,7 @@ class Model {
     }
     std::size_t left = held.size();
     for (Record* record : held) {
-      if (left <= bounds.history_events && bytes <= bounds.history_bytes &&
-          record->time + bounds.history_age.count() > clock_.now()) {
-        break;
-      }
+      if (left <= bounds.history_events && bytes <= bounds.history_bytes) break;
       record->in_history = false;
       --left;
       bytes -= record->event_bytes;

@@ -12,6 +12,7 @@ namespace {
 struct Element {
   Element* older{};
   Element* newer{};
+  bool leads_run{};
   std::uint64_t position{};
   [[nodiscard]] std::uint64_t list_position() const { return position; }
 };

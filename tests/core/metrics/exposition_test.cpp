@@ -1,18 +1,17 @@
 #include "core/metrics/exposition.hpp"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 namespace backplane::metrics {
 namespace {
 
 TEST(Exposition, GivesHelpTypeAndASampleForEachLabelling) {
-  const std::array families{
-      Family{"backplane_broker_received_total",
-             "Messages taken",
-             Kind::counter,
-             {{{{"backplane", "default"}}, 3}, {{{"backplane", "other"}}, 4}}}};
+  const std::array families{Family{"backplane_broker_received_total",
+                                   "Messages taken",
+                                   Kind::counter,
+                                   {{{{"backplane", "default"}}, 3}, {{{"backplane", "other"}}, 4}}}};
   EXPECT_EQ(expose(families),
             "# HELP backplane_broker_received_total Messages taken\n"
             "# TYPE backplane_broker_received_total counter\n"
@@ -36,7 +35,9 @@ TEST(Exposition, KeepsLargeCountsExactUpTo53Bits) {
   EXPECT_EQ(std::stod(text.substr(text.rfind(' '))), 9007199254740991.0) << text;
 }
 
-TEST(Exposition, OfNothingIsEmpty) { EXPECT_EQ(expose({}), ""); }
+TEST(Exposition, OfNothingIsEmpty) {
+  EXPECT_EQ(expose({}), "");
+}
 
 }  // namespace
 }  // namespace backplane::metrics

@@ -1,18 +1,18 @@
 #include "core/metrics/listener.hpp"
 
-#include <arpa/inet.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace backplane::metrics {
 namespace {
@@ -69,6 +69,10 @@ class Client {
     const ssize_t got = ::recv(fd_, &c, 1, 0);
     return got == 0 || (got < 0 && errno == ECONNRESET);
   }
+  [[nodiscard]] bool ends_without_reset() const {
+    char c = 0;
+    return ::recv(fd_, &c, 1, 0) == 0;
+  }
 
  private:
   int fd_{-1};
@@ -78,10 +82,10 @@ class Listener : public testing::Test {
  protected:
   std::unique_ptr<MetricsListener> open(const std::string& address = "127.0.0.1:0",
                                         MetricsListener::Limits limits = {}) {
-    auto opened = MetricsListener::open(
-        address,
-        {.metrics = [this] { return metrics_(); }, .why_not_ready = [this] { return ready_ ? "" : "draining"; }},
-        limits);
+    auto opened = MetricsListener::open(address,
+                                        {.metrics = [this] { return metrics_(); },
+                                         .why_not_ready = [this] { return ready_ ? "" : "draining"; }},
+                                        limits);
     EXPECT_TRUE(opened) << opened.error().text;
     return std::move(*opened);
   }
@@ -160,7 +164,9 @@ TEST_F(Listener, AnswersManyRequestsOnOneConnection) {
 TEST_F(Listener, AnswersRequestsThatCameInOnePiece) {
   const auto listener = open();
   const Client client(listener->address());
-  client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  client.send(
+      "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\nConnection: "
+      "close\r\n\r\n");
   const std::string answers = client.read_all();
   EXPECT_THAT(answers, HasSubstr("ok\n"));
   EXPECT_TRUE(answers.ends_with("x 1\n")) << answers;
@@ -180,6 +186,27 @@ TEST_F(Listener, RefusesAHeaderWithoutEnd) {
   EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 431 "));
 }
 
+TEST_F(Listener, RefusesAHeaderAboveTheLimitThoughItEnds) {
+  const auto listener =
+      open("127.0.0.1:0", {.connections_max = 8, .idle_max = 10s, .header_bytes_max = 1024});
+  const auto ask = [&](std::size_t bytes) {
+    const Client client(listener->address());
+    client.send("GET /healthz HTTP/1.1\r\nConnection: close\r\nX: " + std::string(bytes, 'x') + "\r\n\r\n");
+    return client.read_all();
+  };
+  EXPECT_THAT(ask(900), StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(ask(1500), StartsWith("HTTP/1.1 431 "));
+}
+
+TEST_F(Listener, LetsWhoIsSentAwayReadWhyThoughItIsStillSending) {
+  const auto listener = open();
+  const Client client(listener->address());
+  client.send("GET /metrics HTTP/1.1\r\nX: " + std::string(20'000, 'x'));
+  EXPECT_THAT(client.read_to("wanted\n"), StartsWith("HTTP/1.1 431 "));
+  client.send(std::string(1000, 'x'));
+  EXPECT_TRUE(client.ends_without_reset());
+}
+
 TEST_F(Listener, RefusesABody) {
   const auto listener = open();
   const Client client(listener->address());
@@ -188,20 +215,23 @@ TEST_F(Listener, RefusesABody) {
 }
 
 TEST_F(Listener, ClosesWhoSaysNothing) {
-  const auto listener = open("127.0.0.1:0", {.connections_max = 8, .idle_max = 50ms, .header_bytes_max = 1024});
+  const auto listener =
+      open("127.0.0.1:0", {.connections_max = 8, .idle_max = 50ms, .header_bytes_max = 1024});
   const Client silent(listener->address());
   EXPECT_TRUE(silent.is_closed());
 }
 
 TEST_F(Listener, ClosesWhoNeverFinishesARequest) {
-  const auto listener = open("127.0.0.1:0", {.connections_max = 8, .idle_max = 50ms, .header_bytes_max = 1024});
+  const auto listener =
+      open("127.0.0.1:0", {.connections_max = 8, .idle_max = 50ms, .header_bytes_max = 1024});
   const Client slow(listener->address());
   slow.send("GET /metr");
   EXPECT_TRUE(slow.is_closed());
 }
 
 TEST_F(Listener, AnswersBesideMoreSilentConnectionsThanItKeeps) {
-  const auto listener = open("127.0.0.1:0", {.connections_max = 16, .idle_max = 60s, .header_bytes_max = 1024});
+  const auto listener =
+      open("127.0.0.1:0", {.connections_max = 16, .idle_max = 60s, .header_bytes_max = 1024});
   std::vector<Client> silent;
   for (int i = 0; i < 500; ++i) silent.emplace_back(listener->address());
   EXPECT_THAT(get(*listener, "/healthz"), StartsWith("HTTP/1.1 200 OK\r\n"));
@@ -230,8 +260,8 @@ TEST_F(Listener, NamesTheAddressThatIsInUse) {
 }
 
 TEST_F(Listener, WantsAHostAndAPort) {
-  for (const char* address : {"", "127.0.0.1", ":9570", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "::1:9570",
-                              "127.0.0.1:-1"}) {
+  for (const char* address : {"", "127.0.0.1", ":9570", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536",
+                              "::1:9570", "127.0.0.1:-1"}) {
     const auto opened = MetricsListener::open(address, {});
     ASSERT_FALSE(opened) << address;
     EXPECT_THAT(opened.error().text, HasSubstr("HOST:PORT")) << address;
