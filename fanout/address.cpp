@@ -1,0 +1,98 @@
+#include "fanout/address.hpp"
+
+#include <charconv>
+#include <cstring>
+#include <memory>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netdb.h>
+
+namespace backplane::fanout {
+
+Result<HostPort> parse_host_port(std::string_view text, std::string_view where) {
+  const auto wrong = [&](std::string_view wanted) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted {}, got \"{}\"", where, wanted, text));
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0)
+    return wrong("HOST:PORT, as 127.0.0.1:1601 or [::1]:1601");
+  std::string_view host = text.substr(0, colon);
+  if (host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string_view::npos) {
+    return wrong("an IPv6 address in brackets, as [::1]:1601");
+  }
+  if (host.empty() || host.size() > 255 || host.find('\0') != std::string_view::npos) {
+    return wrong("a host of 1..255 bytes");
+  }
+  const std::string_view port = text.substr(colon + 1);
+  std::uint16_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc{} || end != port.data() + port.size()) return wrong("a port of 0..65535");
+  return HostPort{std::string(host), number};
+}
+
+Result<Address> look_up(const HostPort& place) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(place.host.c_str(), std::to_string(place.port).c_str(), &hints, &found);
+  if (error != 0) {
+    return fail(ErrorCode::not_found,
+                fmt::format("cannot look up \"{}\": {}", place.host, gai_strerror(error)));
+  }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+  Address address;
+  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
+  address.length = found->ai_addrlen;
+  return address;
+}
+
+namespace {
+
+// The address as the kernel's own type: copied out, as a cast would alias.
+template <class Sockaddr>
+Sockaddr as(const sockaddr_storage& storage) {
+  Sockaddr address;
+  std::memcpy(&address, &storage, sizeof address);
+  return address;
+}
+
+}  // namespace
+
+std::string Address::text() const {
+  std::array<char, INET6_ADDRSTRLEN> host{};
+  if (storage.ss_family == AF_INET) {
+    const auto v4 = as<sockaddr_in>(storage);
+    inet_ntop(AF_INET, &v4.sin_addr, host.data(), host.size());
+    return fmt::format("{}:{}", host.data(), ntohs(v4.sin_port));
+  }
+  const auto v6 = as<sockaddr_in6>(storage);
+  inet_ntop(AF_INET6, &v6.sin6_addr, host.data(), host.size());
+  return fmt::format("[{}]:{}", host.data(), ntohs(v6.sin6_port));
+}
+
+std::array<std::uint8_t, 16> Address::host_key() const noexcept {
+  std::array<std::uint8_t, 16> key{};
+  if (storage.ss_family == AF_INET) {
+    const auto v4 = as<sockaddr_in>(storage);
+    key[10] = key[11] = 0xff;
+    std::memcpy(&key[12], &v4.sin_addr, 4);
+  } else {
+    const auto v6 = as<sockaddr_in6>(storage);
+    std::memcpy(key.data(), &v6.sin6_addr, 16);
+  }
+  return key;
+}
+
+bool Address::is_loopback() const noexcept {
+  const auto key = host_key();
+  constexpr std::array<std::uint8_t, 12> v4_prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (std::memcmp(key.data(), v4_prefix.data(), v4_prefix.size()) == 0) return key[12] == 127;
+  constexpr std::array<std::uint8_t, 16> v6_loopback = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return key == v6_loopback;
+}
+
+}  // namespace backplane::fanout

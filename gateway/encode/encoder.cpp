@@ -1,0 +1,112 @@
+#include "gateway/encode/encoder.hpp"
+
+#include <array>
+#include <iterator>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "core/time/duration.hpp"
+#include "core/wire/scan.hpp"
+#include "gateway/encode/text.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+constexpr std::array<std::string_view, format_count> format_names = {"text", "text+offset", "json"};
+
+void append_number(std::uint64_t number, std::string& out) {
+  const fmt::format_int digits(number);
+  out.append(digits.data(), digits.size());
+}
+
+/// The publisher's time in Unix nanoseconds, where it has one that 64 bits can say.
+std::optional<std::int64_t> time_ns(const wire::EventView& event) {
+  constexpr std::int64_t second = 1'000'000'000;
+  constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / second - 1;
+  if (!event.has_time || event.time_nanos < 0 || event.time_nanos >= second) return std::nullopt;
+  if (event.time_seconds > seconds_max || event.time_seconds < -seconds_max) return std::nullopt;
+  return event.time_seconds * second + event.time_nanos;
+}
+
+/// By hand, as protobuf's printer costs twelve times as much.
+void append_envelope(std::string_view topic, const wire::EventView& event, const wire::Stamp& stamp,
+                     std::string& out) {
+  out.append("{\"topic\":");
+  append_json_string(topic, out);
+  fmt::format_to(std::back_inserter(out), ",\"stream\":\"{:016x}\",\"position\":", stamp.stream);
+  append_number(stamp.position, out);
+  out.append(",\"offset\":");
+  append_number(stamp.offset, out);
+  out.append(",\"time\":");
+  if (const auto time = time_ns(event)) {
+    append_json_string(format_time(*time), out);
+  } else {
+    out.append("null");
+  }
+  out.append(",\"received\":");
+  append_json_string(format_time(stamp.received_ns), out);
+  out.append(",\"source\":");
+  append_json_string(event.source, out);
+  out.append(",\"sequence\":");
+  append_number(event.sequence, out);
+  out.append(",\"type\":");
+  append_json_string(type_name(event.type_url), out);
+}
+
+}  // namespace
+
+std::optional<Format> parse_format(std::string_view name) noexcept {
+  for (std::size_t i = 0; i < format_names.size(); ++i) {
+    if (format_names[i] == name) return static_cast<Format>(i);
+  }
+  return std::nullopt;
+}
+
+std::string_view name(Format format) noexcept {
+  return format_names[static_cast<std::size_t>(format)];
+}
+
+bool Encoder::encode(Format format, std::string_view topic, std::span<const std::byte> event,
+                     const wire::Stamp& stamp, std::string& out) {
+  if (event.size() < wire::stamp_bytes) return false;
+  const wire::ScanResult scan = wire::scan_event(wire::without_stamp(event));
+  if (scan.fault != wire::EventFault::none) return false;
+  const wire::EventView& view = scan.event;
+
+  const bool json = format == Format::json;
+  if (json) {
+    append_envelope(topic, view, stamp, out);
+  } else {
+    out.append(topic).push_back(' ');
+    if (format == Format::text_offset) {
+      append_number(stamp.offset, out);
+      out.push_back(' ');
+    }
+  }
+  switch (view.payload) {
+    case wire::Payload::none:
+      break;
+    case wire::Payload::message:
+      if (json) out.append(",\"data\":");
+      payload_json_.append(view.type_url, view.message, out);
+      break;
+    case wire::Payload::text:
+      if (json) {
+        out.append(",\"text\":");
+        append_json_string(view.body, out);
+      } else {
+        append_escaped(view.body, out);
+      }
+      break;
+    case wire::Payload::binary:
+      if (json) out.append(",\"base64\":\"");
+      append_base64(view.body, out);
+      if (json) out.push_back('"');
+      break;
+  }
+  out.append(json ? "}\n" : "\n");
+  return true;
+}
+
+}  // namespace backplane::gateway

@@ -1,0 +1,45 @@
+#pragma once
+// A stamped event as one line for a reader.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/wire/stamp.hpp"
+#include "gateway/encode/payload_json.hpp"
+
+namespace backplane::gateway {
+
+/// How events are written for a reader.
+enum class Format : std::uint8_t {
+  text,         ///< `topic payload`
+  text_offset,  ///< `topic offset payload`
+  json,         ///< one object a line, with all of the envelope
+};
+inline constexpr std::size_t format_count = 3;
+
+/// text, text+offset or json; nothing for any other name.
+[[nodiscard]] std::optional<Format> parse_format(std::string_view name) noexcept;
+[[nodiscard]] std::string_view name(Format format) noexcept;
+
+/// Writes stamped events as lines. Belongs to one thread; owns scratch memory that it reuses.
+class Encoder {
+ public:
+  /// Appends the event and a LF to `out`. A typed payload is its JSON, text is escaped (text.hpp),
+  /// bytes are base64, and an event without payload has an empty one (in json: none of `data`, `text`
+  /// and `base64`). In json, `time` is null where the publisher gave none or one outside of the years
+  /// 1678 to 2261, and `type` is "" where the payload is not a message.
+  /// @param topic a valid topic (core/topic)
+  /// @param event a backplane.v1.Event, its last 47 bytes the stamp; any bytes may be given
+  /// @returns false, `out` being as it was, where `event` is not one that a broker lets through.
+  [[nodiscard]] bool encode(Format format, std::string_view topic, std::span<const std::byte> event,
+                            const wire::Stamp& stamp, std::string& out);
+
+ private:
+  PayloadJson payload_json_;
+};
+
+}  // namespace backplane::gateway

@@ -1,0 +1,35 @@
+#pragma once
+// The gateway: any number of TCP clients on one backplane.
+
+#include <memory>
+
+#include "core/process/exit_code.hpp"
+#include "core/process/signals.hpp"
+#include "gateway/config.hpp"
+
+namespace backplane::gateway {
+
+/// Puts the gateway together and runs it. Everything is on the thread that calls run(), the follower
+/// among it: nothing there blocks, so there is nothing to hand over. The one other thread is the
+/// publisher's; the crossings are the Publisher's own methods, called here, and its on_change, which does
+/// no more there than to make an eventfd readable.
+class Gateway {
+ public:
+  /// Throws std::invalid_argument for endpoints that cannot be used, std::system_error and zmq::error_t
+  /// where the system refuses.
+  explicit Gateway(GatewayConfig config);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  /// Listens, prints the ready line on standard output, and serves until `signals` says stop; then tells
+  /// the clients and gives what is queued for them up to 1 s. A broker need not be there.
+  /// @returns done, or failed where it cannot listen, which is logged.
+  ExitCode run(Signals& signals);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace backplane::gateway

@@ -1,0 +1,82 @@
+#pragma once
+// Events that clients publish, until the broker has admitted each.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "backplane/publisher.hpp"
+
+namespace backplane::gateway {
+
+/// The publishing half of the broker, as a Publisher has it. None of it blocks.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual Offer offer(std::string_view topic, std::string_view text) = 0;
+  virtual PublisherStatus status() = 0;
+  virtual void request_confirmation() = 0;
+};
+
+/// Who publishes: one client of a protocol.
+class PublishClient {
+ public:
+  virtual ~PublishClient() = default;
+  /// One of its events is dealt with, in the order in which they came. `code` is empty where the broker
+  /// has admitted it, else a word for programs, with a text for people.
+  virtual void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
+                            std::string_view text) = 0;
+};
+
+/// A queue at the door of the broker. Lives on one thread, which calls pump(); owns what waits.
+class PublishDesk {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// @param timeout how long an event may wait for a broker, or for its answer
+  /// @param waiting_bytes_max of events that no broker has been there for
+  PublishDesk(EventSink& sink, std::chrono::milliseconds timeout, std::size_t waiting_bytes_max);
+
+  /// Queues an event; `client` is told what became of it, now or later, until forget().
+  void publish(PublishClient& client, std::string topic, std::string text, Clock::time_point now);
+  /// Tells `client` nothing more. What it has published is published.
+  void forget(const PublishClient& client) noexcept;
+
+  /// Hands on what waits and tells what is known. To be called when the sink's status has changed, and at
+  /// next_deadline().
+  void pump(Clock::time_point now);
+  [[nodiscard]] Clock::time_point next_deadline() const;
+
+ private:
+  struct Entry {
+    PublishClient* client;  ///< nullptr: nobody is to be told any more
+    std::string topic;
+    std::string text;  ///< emptied when it is handed on
+    std::size_t bytes;
+    Clock::time_point deadline;
+    std::uint64_t sequence{};  ///< the sink's; 0: not handed on
+    std::string_view code{};   ///< why it is not to be handed on
+  };
+
+  void hand_on();
+  void take_answers();
+  void expire(Clock::time_point now);
+  void end_first(std::string_view code, std::string_view text);
+  static void tell(Entry& entry, std::string_view code, std::string_view text);
+
+  EventSink& sink_;
+  std::chrono::milliseconds timeout_;
+  std::size_t waiting_bytes_max_;
+  std::deque<Entry> entries_;  // by arrival, and so by deadline and by sequence
+  std::size_t handed_on_{};    // of entries_, from the front
+  std::size_t expired_{};      // the same: told that they took too long, kept as the sink still has them
+  std::size_t waiting_bytes_{};
+  std::uint64_t offered_{};  // sequence of the last event that the sink took
+  std::uint64_t refused_seen_{};
+};
+
+}  // namespace backplane::gateway
