@@ -1,0 +1,42 @@
+#pragma once
+// The addresses group: how every subcommand is told where the broker is.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error/error.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace backplane::cli {
+
+/// Where one broker is reached, for publishers and for readers.
+struct BrokerAddress {
+  std::string ingress = "tcp://127.0.0.1:5570";
+  std::string egress = "tcp://127.0.0.1:5571";
+  std::string control = "tcp://127.0.0.1:5572";
+  friend bool operator==(const BrokerAddress&, const BrokerAddress&) = default;
+};
+
+/// What the command line says of them. Lives as long as the CLI::App that it was added to.
+struct AddressFlags {
+  std::string broker{};  ///< HOST[,HOST…]; empty: not given
+  std::optional<std::string> ingress{};
+  std::optional<std::string> egress{};
+  std::optional<std::string> control{};
+
+  [[nodiscard]] bool given() const { return !broker.empty() || ingress || egress || control; }
+};
+
+/// Adds --broker, --ingress, --egress and --control.
+void add_addresses(CLI::App& app, AddressFlags& flags);
+
+/// The brokers meant, at least one: the local one where nothing is given. `--broker HOST` is that host
+/// with the default ports; an endpoint beside it replaces that one's. An error names the flag.
+Result<std::vector<BrokerAddress>> resolve(const AddressFlags& flags);
+
+}  // namespace backplane::cli

@@ -1,0 +1,58 @@
+#include "cli/configuration.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace backplane::cli {
+
+void describe(config::Section& root, Configuration& configuration) {
+  root.table("log", "What is written on standard error.", [&](config::Section& section) {
+    using log::Level;
+    section.choice("level", configuration.log_level,
+                   {{"debug", Level::debug},
+                    {"info", Level::info},
+                    {"warning", Level::warning},
+                    {"error", Level::error},
+                    {"off", Level::off}},
+                   "The least important lines that are written.");
+  });
+  broker::describe(root, configuration.broker);
+  root.table("gateway", "Clients' way in: one port for nc, browsers and devices.",
+             [&](config::Section& section) { gateway::describe(section, configuration.gateway); });
+  root.tables("publish", configuration.publish,
+              "A publisher that `backplane up` runs; with any, it runs no demo publishers.",
+              [](config::Section& section, PublishConfig& publish) {
+                section.field("source", publish.source, "As in `backplane publish SOURCE`.");
+                section.field("arguments", publish.arguments, "The rest of that command line.");
+                if (section.reading() && !section.given("source")) {
+                  section.error("source", "wanted the name of a source, got none");
+                }
+              });
+}
+
+ConfigurationResult read_configuration(const config::Source& source) {
+  Configuration configuration;
+  std::vector<std::string> errors =
+      config::read(source, [&](config::Section& root) { describe(root, configuration); });
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  return configuration;
+}
+
+void add_configuration(CLI::App& app, ConfigurationFlags& flags) {
+  app.add_option("--config", flags.file, "The configuration file; none: defaults")->type_name("FILE");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->type_name("LEVEL");
+}
+
+Result<config::Source> open_source(const ConfigurationFlags& flags) {
+  Result<config::Source> source = flags.file.empty() ? config::Source() : config::Source::load(flags.file);
+  // What cannot be read is a configuration that cannot be used, whatever the reason.
+  if (!source) return fail(ErrorCode::invalid_argument, source.error().text);
+  set_flag(*source, "log.level", "--log-level", flags.log_level);
+  return source;
+}
+
+void set_flag(config::Source& source, std::string path, std::string flag,
+              const std::optional<std::string>& value) {
+  if (value) source.set_flag(std::move(path), std::move(flag), {*value});
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,331 @@
+// backplane up: a broker, a gateway and demo publishers, until Ctrl-C.
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/addresses.hpp"
+#include "cli/broker_stats.hpp"
+#include "cli/command.hpp"
+#include "cli/configuration.hpp"
+#include "cli/demo_data.hpp"
+#include "cli/ready_line.hpp"
+#include "cli/status_line.hpp"
+#include "cli/supervisor.hpp"
+#include "core/process/child.hpp"
+#include "core/process/signals.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = Supervisor::Clock;
+using Outcome = Supervisor::Outcome;
+
+/// A daemon that is not ready by then never will be.
+constexpr std::chrono::seconds start_limit{15};
+/// Publishers that are not ready by then are no reason to keep a person waiting.
+constexpr std::chrono::milliseconds publishers_limit{2'000};
+
+struct UpFlags {
+  std::string file;
+  std::string data;
+  bool no_demo{};
+};
+
+/// How the executable is named in the folder where we are: its path from here, where it is below.
+std::string typed_path(const std::string& executable) {
+  std::error_code error;
+  const std::filesystem::path here = std::filesystem::current_path(error);
+  if (error) return executable;
+  const std::string relative = std::filesystem::path(executable).lexically_relative(here).string();
+  return relative.empty() || relative.starts_with("..") ? executable : relative;
+}
+
+/// One `backplane up`, from the first child to the last. Lives on the main thread; owns the children.
+class Up {
+ public:
+  Up(const UpFlags& flags, Configuration configuration);
+  ExitCode run();
+
+ private:
+  struct Publisher {
+    std::string name;
+    std::vector<std::string> arguments;
+  };
+
+  [[nodiscard]] Outcome start_all();
+  [[nodiscard]] Outcome start_broker();
+  [[nodiscard]] Outcome start_gateway();
+  [[nodiscard]] Outcome start_publishers();
+  [[nodiscard]] Outcome start(Supervisor::Role role, const std::string& name,
+                              std::vector<std::string> arguments, std::size_t ready_lines);
+  [[nodiscard]] std::vector<Publisher> publishers();
+  [[nodiscard]] std::vector<std::string> command(std::vector<std::string> arguments, bool with_config) const;
+  void introduce();
+  [[nodiscard]] Outcome watch();
+  void show_status(Clock::time_point now);
+  void say(std::string_view text) { status_.print_error_line(fmt::format("backplane up: {}", text)); }
+
+  const UpFlags& flags_;
+  Configuration configuration_;
+  std::string executable_ = own_executable();
+  Signals signals_;  // before libzmq's threads, so that they inherit the mask
+  StatusLine status_;
+  Supervisor supervisor_;
+  std::vector<std::string> broker_ready_;
+  std::string gateway_ready_;
+  std::vector<std::string> publisher_names_;
+  mq::Context context_;
+  std::vector<std::unique_ptr<BrokerStats>> stats_;
+  std::optional<StatusNumbers> shown_;
+  Clock::time_point shown_at_{};
+};
+
+Up::Up(const UpFlags& flags, Configuration configuration)
+    : flags_(flags),
+      configuration_(std::move(configuration)),
+      supervisor_(signals_, {[this](std::string_view line) { status_.print_error_line(line); },
+                             [this](std::string_view text) { say(text); }}) {}
+
+ExitCode Up::run() {
+  Outcome outcome = start_all();
+  if (outcome == Outcome::ready) {
+    introduce();
+    outcome = watch();
+  }
+  status_.finish();
+  supervisor_.stop();
+  return outcome == Outcome::stop ? ExitCode::done : ExitCode::failed;
+}
+
+Outcome Up::start_all() {
+  for (const auto step : {&Up::start_broker, &Up::start_gateway, &Up::start_publishers}) {
+    if (const Outcome outcome = (this->*step)(); outcome != Outcome::ready) return outcome;
+  }
+  return Outcome::ready;
+}
+
+/// Starts a daemon and waits until it is ready; says so where it takes too long.
+Outcome Up::start(Supervisor::Role role, const std::string& name, std::vector<std::string> arguments,
+                  std::size_t ready_lines) {
+  if (auto started = supervisor_.start(role, name, std::move(arguments)); !started) {
+    say(started.error().text);
+    return Outcome::ended;
+  }
+  const Outcome outcome = supervisor_.wait_ready(name, ready_lines, start_limit);
+  if (outcome == Outcome::timeout) say(fmt::format("{} is not ready after {} s", name, start_limit.count()));
+  return outcome;
+}
+
+Outcome Up::start_broker() {
+  const std::size_t count = configuration_.broker.backplanes.size();
+  const Outcome outcome = start(Supervisor::Role::broker, "the broker", command({"broker"}, true), count);
+  if (outcome != Outcome::ready) return outcome;
+  broker_ready_ = supervisor_.ready_lines("the broker");
+  if (count == 1) {
+    // Whoever is connected finds it again where it was, also where its ports were free ones.
+    std::vector<std::string> again = command({"broker"}, true);
+    for (const std::string_view key : {"ingress", "egress", "control", "raw", "metrics"}) {
+      const std::string endpoint = ready_value(broker_ready_.front(), key);
+      if (endpoint.empty()) continue;
+      again.push_back(fmt::format("--{}", key));
+      again.push_back(endpoint);
+    }
+    supervisor_.set_arguments("the broker", std::move(again));
+  }
+  for (const std::string& line : broker_ready_) {
+    stats_.push_back(std::make_unique<BrokerStats>(context_, ready_value(line, "control")));
+  }
+  return outcome;
+}
+
+Outcome Up::start_gateway() {
+  std::vector<std::string> arguments = command({"gateway"}, true);
+  if (broker_ready_.size() == 1) {
+    for (const std::string_view key : {"ingress", "egress", "control"}) {
+      arguments.push_back(fmt::format("--{}", key));
+      arguments.push_back(ready_value(broker_ready_.front(), key));
+    }
+  }
+  const Outcome outcome = start(Supervisor::Role::gateway, "the gateway", arguments, 1);
+  if (outcome != Outcome::ready) return outcome;
+  gateway_ready_ = supervisor_.ready_lines("the gateway").front();
+  // The same port again, also where it was a free one.
+  std::string listen = ready_value(gateway_ready_, "listen");
+  std::replace(listen.begin(), listen.end(), ',', ' ');
+  for (std::size_t at = 0; at < listen.size();) {
+    const std::size_t end = std::min(listen.find(' ', at), listen.size());
+    arguments.insert(arguments.end(), {"--listen", listen.substr(at, end - at)});
+    at = end + 1;
+  }
+  supervisor_.set_arguments("the gateway", std::move(arguments));
+  return outcome;
+}
+
+std::vector<Up::Publisher> Up::publishers() {
+  std::vector<Publisher> all;
+  for (const PublishConfig& each : configuration_.publish) {
+    std::vector<std::string> arguments{each.source};
+    arguments.insert(arguments.end(), each.arguments.begin(), each.arguments.end());
+    all.push_back({fmt::format("publisher {} ({})", all.size() + 1, each.source), std::move(arguments)});
+  }
+  if (!all.empty() || flags_.no_demo) return all;
+  all.push_back({"the clock", {"clock", "--every", "1s"}});
+  all.push_back({"the thermometer", {"thermometer", "--every", "5s"}});
+  const auto data = find_demo_data(flags_.data, executable_);
+  if (!data) {
+    say(data.error().text);
+    return all;
+  }
+  all.push_back({"the thermometer of Seattle",
+                 {"thermometer", "--csv", (*data / "seattle-hourly.csv").string(), "--rate", "1",
+                  "--source-name", "seattle@demo"}});
+  all.push_back({"the quotes", {"quotes", "--csv", (*data / "stocks.csv").string(), "--rate", "5"}});
+  return all;
+}
+
+Outcome Up::start_publishers() {
+  for (Publisher& each : publishers()) {
+    std::vector<std::string> arguments{"publish"};
+    arguments.insert(arguments.end(), each.arguments.begin(), each.arguments.end());
+    for (const std::string_view key : {"ingress", "egress", "control"}) {
+      arguments.push_back(fmt::format("--{}", key));
+      arguments.push_back(ready_value(broker_ready_.front(), key));
+    }
+    if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));
+        !started) {
+      say(started.error().text);
+      return Outcome::ended;
+    }
+    publisher_names_.push_back(each.name);
+  }
+  const auto all_ready = [&] {
+    return std::none_of(publisher_names_.begin(), publisher_names_.end(),
+                        [&](const std::string& name) { return supervisor_.ready_lines(name).empty(); });
+  };
+  const Clock::time_point deadline = Clock::now() + publishers_limit;
+  while (!all_ready() && Clock::now() < deadline) {
+    // In short steps: the ready line itself doesn't end tend().
+    const Outcome outcome = supervisor_.tend(std::min(deadline, Clock::now() + 20ms));
+    if (outcome == Outcome::stop || outcome == Outcome::ended) return outcome;
+  }
+  return Outcome::ready;
+}
+
+std::vector<std::string> Up::command(std::vector<std::string> arguments, bool with_config) const {
+  arguments.insert(arguments.begin(), executable_);
+  if (with_config && !flags_.file.empty()) arguments.insert(arguments.end(), {"--config", flags_.file});
+  return arguments;
+}
+
+void Up::introduce() {
+  fmt::print("Backplane is up. Ctrl-C ends it.\n");
+  for (const std::string& line : broker_ready_) {
+    fmt::print("  broker {}:", ready_value(line, "name"));
+    for (const std::string_view key : {"ingress", "egress", "control", "raw"}) {
+      const std::string endpoint = ready_value(line, key);
+      if (!endpoint.empty()) fmt::print("  {} {}", key, endpoint);
+    }
+    fmt::print("\n");
+  }
+  const std::string metrics = ready_value(broker_ready_.front(), "metrics");
+  if (!metrics.empty()) fmt::print("  metrics: http://{}/metrics\n", metrics);
+  const std::string listen = ready_value(gateway_ready_, "listen");
+  fmt::print("  gateway: {}\n", listen);
+
+  const std::string first = listen.substr(0, listen.find(','));
+  const std::size_t colon = first.rfind(':');
+  std::string host = first.substr(0, colon);
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  const std::string port = first.substr(colon + 1);
+  std::string addresses;
+  const BrokerAddress standard;
+  const std::string& ready = broker_ready_.front();
+  const auto add = [&](std::string_view key, const std::string& usual) {
+    if (ready_value(ready, key) != usual) addresses += fmt::format(" --{} {}", key, ready_value(ready, key));
+  };
+  add("ingress", standard.ingress);
+  add("egress", standard.egress);
+  add("control", standard.control);
+  const std::string program = typed_path(executable_);
+  fmt::print(
+      "Try in another terminal:\n"
+      "  nc {} {}        then type: SUB stock.>\n"
+      "  {} sub clock 'temperature.>'{}\n"
+      "  {} pub news.uk 'rain until Thursday'{}\n",
+      host, port, program, addresses, program, addresses);
+  std::fflush(stdout);
+}
+
+Outcome Up::watch() {
+  for (;;) {
+    const Clock::time_point now = Clock::now();
+    for (const auto& each : stats_) each->ask(now);
+    const Clock::time_point next = now + 1s;
+    bool fresh = false;
+    while (Clock::now() < next) {
+      // The answers come within a few ms; after that the descriptor is only looked at once a second.
+      for (const auto& each : stats_) fresh = each->receive() || fresh;
+      if (fresh) break;
+      const Outcome outcome = supervisor_.tend(std::min(next, Clock::now() + 20ms), stats_.front()->fd());
+      if (outcome == Outcome::stop || outcome == Outcome::ended) return outcome;
+    }
+    if (fresh) {
+      show_status(Clock::now());
+    } else {
+      status_.show("waiting for the broker", Clock::now());
+      shown_.reset();
+    }
+    const Outcome outcome = supervisor_.tend(next);
+    if (outcome == Outcome::stop || outcome == Outcome::ended) return outcome;
+  }
+}
+
+void Up::show_status(Clock::time_point now) {
+  StatusNumbers numbers;
+  for (const auto& each : stats_) {
+    const auto& counters = each->numbers().counters;
+    const auto received = counters.find("received_total");
+    if (received != counters.end()) numbers.events_in += received->second;
+    numbers.deliveries_out += each->numbers().deliveries;
+    numbers.clients += each->numbers().clients;
+  }
+  status_.show(status_text(numbers, shown_, now - shown_at_), now);
+  shown_ = numbers;
+  shown_at_ = now;
+}
+
+ExitCode run_up(const UpFlags& flags) {
+  const Result<config::Source> source = open_source({flags.file, {}});
+  if (!source) return complain("up", source.error());
+  ConfigurationResult configuration = read_configuration(*source);
+  if (!configuration) return complain(configuration.error());
+  if (!flags.data.empty()) {
+    if (auto data = find_demo_data(flags.data, {}); !data) {
+      complain("up", data.error().text);
+      return ExitCode::usage;
+    }
+  }
+  return Up(flags, std::move(*configuration)).run();
+}
+
+}  // namespace
+
+Run add_up(CLI::App& program) {
+  auto flags = std::make_shared<UpFlags>();
+  CLI::App* app = program.add_subcommand("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
+  app->add_flag("--no-demo", flags->no_demo, "Without the demo publishers");
+  app->add_option("--config", flags->file, "The configuration file; none: defaults")->type_name("FILE");
+  app->add_option("--data", flags->data, "The folder of the demo's data")->type_name("DIR");
+  app->footer(
+      "Example:\n"
+      "  backplane up --no-demo --config backplane.toml");
+  return [flags] { return run_up(*flags); };
+}
+
+}  // namespace backplane::cli

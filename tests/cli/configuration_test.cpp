@@ -1,0 +1,81 @@
+#include "cli/configuration.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace backplane::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+ConfigurationResult read(std::string_view toml) {
+  auto source = config::Source::parse(toml, "backplane.toml");
+  EXPECT_TRUE(source.has_value()) << source.error().text;
+  return read_configuration(*source);
+}
+
+std::string printed(Configuration configuration) {
+  return config::print([&](config::Section& root) { describe(root, configuration); },
+                       config::Comments::about);
+}
+
+TEST(Configuration, WithoutAFileThereIsOneBackplaneCalledDefault) {
+  const auto configuration = read_configuration(config::Source());
+  ASSERT_TRUE(configuration.has_value());
+  ASSERT_EQ(configuration->broker.backplanes.size(), 1u);
+  EXPECT_EQ(configuration->broker.backplanes[0].name, "default");
+  EXPECT_THAT(configuration->gateway.listen, ElementsAre("127.0.0.1:1601"));
+  EXPECT_EQ(configuration->log_level, log::Level::info);
+}
+
+TEST(Configuration, EveryProgramReadsTheWholeFileAndTellsAllItsMistakesAtOnce) {
+  const auto configuration = read(R"([[backplane]]
+name = "a.b"
+[gateway]
+lisen = []
+[log]
+level = "loud"
+[[publish]]
+arguments = []
+[other]
+)");
+  ASSERT_FALSE(configuration.has_value());
+  EXPECT_THAT(configuration.error(),
+              ElementsAre(HasSubstr("backplane.toml:2 [backplane].name: "),
+                          "backplane.toml:4 [gateway].lisen: unknown key; did you mean \"listen\"?",
+                          HasSubstr("backplane.toml:6 [log].level: level must be one of debug"),
+                          "backplane.toml:7 [publish].source: wanted the name of a source, got none",
+                          "backplane.toml:9 [other]: unknown table"));
+}
+
+TEST(Configuration, TheSameNameTwiceNamesBothLines) {
+  const auto configuration = read("[[backplane]]\nname = 'x'\n[[backplane]]\nname = 'x'\n");
+  ASSERT_FALSE(configuration.has_value());
+  EXPECT_THAT(configuration.error(), testing::Contains(testing::AllOf(HasSubstr("backplane.toml:4 "),
+                                                                      HasSubstr("backplane.toml:2"))));
+}
+
+TEST(Configuration, ThePrintedReferenceReadsBackToTheSame) {
+  Configuration configuration;
+  configuration.log_level = log::Level::debug;
+  configuration.publish = {{"clock", {"--every", "1s"}}};
+  configuration.broker.backplanes[0].max_topics = 17;
+  const std::string text = printed(configuration);
+  const auto again = read(text);
+  ASSERT_TRUE(again.has_value()) << again.error().front() << "\n" << text;
+  EXPECT_EQ(printed(*again), text);
+  EXPECT_EQ(again->broker.backplanes[0].max_topics, 17u);
+}
+
+TEST(Configuration, AFlagOverTheFileIsNamedWhereItIsWrong) {
+  config::Source source;
+  set_flag(source, "log.level", "--log-level", "loud");
+  const auto configuration = read_configuration(source);
+  ASSERT_FALSE(configuration.has_value());
+  EXPECT_THAT(configuration.error(),
+              ElementsAre("--log-level: must be one of debug, info, warning, error, off, got \"loud\""));
+}
+
+}  // namespace
+}  // namespace backplane::cli
