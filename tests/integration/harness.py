@@ -1,0 +1,391 @@
+"""The real processes, clients and ZeroMQ peers for tests that look at the whole from outside.
+
+Every wait is for a condition and bounded; nothing sleeps. A test process has a loopback address of its own,
+so that the ports which it chooses are free, stay free over a restart, and disturb no other test.
+"""
+
+import collections
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+import zmq
+from backplane.v1 import control_pb2, event_pb2
+
+PROGRAM = os.environ["BACKPLANE_PROGRAM"]
+# The longest that anything may take on a busy machine, under a sanitizer.
+PATIENCE_S = 30.0
+STAMP_BYTES = 47
+SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:")
+
+
+def own_host():
+    pid = os.getpid()
+    return f"127.{1 + (pid >> 16) % 64}.{(pid >> 8) % 256}.{pid % 256}"
+
+
+HOST = own_host()
+INGRESS, EGRESS, CONTROL, RAW = (f"tcp://{HOST}:{port}" for port in (5570, 5571, 5572, 5574))
+METRICS = f"{HOST}:9570"
+GATEWAY = f"{HOST}:1601"
+ENDPOINTS = ["--ingress", INGRESS, "--egress", EGRESS, "--control", CONTROL]
+
+
+class Deadline:
+    """The end of a bounded wait."""
+
+    def __init__(self, seconds=PATIENCE_S):
+        self._end = time.monotonic() + seconds
+
+    def left(self):
+        return max(0.0, self._end - time.monotonic())
+
+    def left_ms(self):
+        return int(self.left() * 1000)
+
+
+class Process:
+    """A child process whose standard output and error are read as they come."""
+
+    def __init__(self, command, stdin=subprocess.DEVNULL, process_group=None):
+        self.command = command
+        self.out, self.err = [], []
+        self._news = threading.Condition()
+        self._streams_open = 2
+        # It must not outlive us, however we end.
+        self._popen = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *command], stdin=stdin, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, errors="replace", bufsize=1, process_group=process_group)
+        self.pid = self._popen.pid
+        self.stdin = self._popen.stdin
+        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True)
+                         for pair in ((self._popen.stdout, self.out), (self._popen.stderr, self.err))]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream, lines):
+        for line in stream:
+            with self._news:
+                lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        stream.close()
+        with self._news:
+            self._streams_open -= 1
+            self._news.notify_all()
+
+    def wait_line(self, lines, pattern, since=0, timeout=PATIENCE_S):
+        """The match of the first line, from number `since` on, in which `pattern` is found. `lines` is
+        self.out or self.err."""
+        deadline = Deadline(timeout)
+        with self._news:
+            while True:
+                for line in lines[since:]:
+                    match = re.search(pattern, line)
+                    if match:
+                        return match
+                if not deadline.left() or not self._streams_open:
+                    raise AssertionError(f"no line like {pattern!r} within {timeout} s\n{self.story()}")
+                self._news.wait(deadline.left())
+
+    def ready(self, timeout=PATIENCE_S):
+        """Waits until it says that it is ready. Gives the fields of that line."""
+        line = self.wait_line(self.out, r"^ready (.+)$", timeout=timeout)[1]
+        return dict(field.split("=", 1) for field in line.split())
+
+    def signal(self, number):
+        self._popen.send_signal(number)
+
+    def running(self):
+        return self._popen.poll() is None
+
+    def wait_exit(self, timeout=PATIENCE_S):
+        """Waits until it has ended by itself and all it said is here. Gives its exit code."""
+        try:
+            code = self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout} s\n{self.story()}") from None
+        for reader in self._readers:
+            reader.join(PATIENCE_S)
+        return code
+
+    def kill(self):
+        """kill -9."""
+        self.signal(signal.SIGKILL)
+        self.wait_exit()
+
+    def end(self):
+        """Stops it as init would, and checks that it ends well."""
+        if self.running():
+            self.signal(signal.SIGTERM)
+            try:
+                code = self.wait_exit()
+            finally:
+                if self.running():
+                    self.kill()
+            if code not in (0, -signal.SIGTERM):
+                raise AssertionError(f"exit code {code} at SIGTERM\n{self.story()}")
+        if any(SANITIZER_REPORT.search(line) for line in self.err):
+            raise AssertionError(f"a sanitizer found something\n{self.story()}")
+        if self.stdin:
+            self.stdin.close()
+
+    def story(self):
+        text = "\n".join(["$ " + " ".join(self.command), *("  out: " + line for line in self.out),
+                          *("  err: " + line for line in self.err)])
+        return text if len(text) < 20_000 else text[:10_000] + "\n…\n" + text[-10_000:]
+
+
+class LineClient:
+    """A client of the gateway's line protocol, as nc is: sorts what comes into events, replies and notices."""
+
+    def __init__(self, address=GATEWAY):
+        host, port = address.rsplit(":", 1)
+        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+        self._buffer = b""
+        self.lines = []
+        self.closed = False
+        self._events, self._replies, self._notices = (collections.deque() for _ in range(3))
+
+    def send(self, text):
+        self.send_bytes((text + "\n").encode())
+
+    def send_bytes(self, data):
+        self._socket.sendall(data)
+
+    def half_close(self):
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def _pump(self, deadline):
+        """Waits for bytes, and sorts the lines that they complete."""
+        if self.closed:
+            raise AssertionError(f"the gateway has closed the connection; it had said {self.lines}")
+        if not select.select([self._socket], [], [], deadline.left())[0]:
+            raise AssertionError(f"nothing more came within {PATIENCE_S} s; there was {self.lines[-20:]}")
+        try:
+            data = self._socket.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.closed = True
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in (line.decode() for line in lines):
+            self.lines.append(line)
+            kind = {"+": self._replies, "-": self._replies, "!": self._notices}.get(line[:1], self._events)
+            kind.append(line)
+
+    def _next(self, queue):
+        deadline = Deadline()
+        while not queue:
+            self._pump(deadline)
+        return queue.popleft()
+
+    def reply(self):
+        return self._next(self._replies)
+
+    def event(self):
+        return self._next(self._events)
+
+    def notice(self):
+        return self._next(self._notices)
+
+    def wait_notice(self, text):
+        """Reads notices until this one comes. Before it there may be some about lost events, no others."""
+        while (notice := self.notice()) != text:
+            if not re.match("!(GAP|RESET) ", notice):
+                raise AssertionError(f"wanted {text!r}, got {notice!r}")
+
+    def command(self, text):
+        """Sends a command and gives the reply to it."""
+        self.send(text)
+        return self.reply()
+
+    def subscribe(self, *patterns):
+        for pattern in patterns:
+            reply = self.command(f"SUB {pattern}")
+            if reply != f"+OK SUB {pattern}":
+                raise AssertionError(f"SUB {pattern} was answered with {reply!r}")
+
+    def events_until(self, last):
+        """The events up to the one that is the line `last`, without it."""
+        events = []
+        while (line := self.event()) != last:
+            events.append(line)
+        return events
+
+    def event_like(self, pattern):
+        while not (match := re.search(pattern, self.event())):
+            pass
+        return match
+
+    def wait_closed(self):
+        """Reads until the gateway closes the connection."""
+        deadline = Deadline()
+        while not self.closed:
+            self._pump(deadline)
+
+    def close(self):
+        self._socket.close()
+
+
+class Reader:
+    """A plain ZeroMQ SUB, as anybody's program in any language has it."""
+
+    def __init__(self, context, *prefixes, egress=EGRESS):
+        self._socket = context.socket(zmq.SUB)
+        # At the default mark, subscriptions can be lost.
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.connect(egress)
+        for prefix in prefixes:
+            self._socket.subscribe(prefix)
+
+    def wait_live(self):
+        """Until all that was subscribed to is in force: the broker answers once it has seen this one."""
+        topic = f"$SYS.live.{os.urandom(8).hex()}"
+        self._socket.subscribe(topic)
+        answer = self.receive_frames()
+        while answer[0].decode() != topic:
+            answer = self.receive_frames()
+        self._socket.unsubscribe(topic)
+        return event_pb2.Event.FromString(answer[1])
+
+    def receive_frames(self):
+        if not self._socket.poll(PATIENCE_S * 1000):
+            raise AssertionError(f"no message within {PATIENCE_S} s")
+        return self._socket.recv_multipart()
+
+    def receive(self):
+        """(topic, Event) of the next message."""
+        topic, event = self.receive_frames()
+        return topic.decode(), event_pb2.Event.FromString(event)
+
+    def close(self):
+        self._socket.close()
+
+
+class Writer:
+    """A publisher without our library: an XPUB that waits for the broker's subscription, then sends."""
+
+    def __init__(self, context, source="writer@test", endpoint=INGRESS):
+        self.source, self.session, self.sequence = source, int.from_bytes(os.urandom(8), "little") or 1, 0
+        self._socket = context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self._socket.setsockopt(zmq.SNDTIMEO, int(PATIENCE_S * 1000))
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(endpoint)
+
+    def wait_ready(self):
+        if not self._socket.poll(PATIENCE_S * 1000):
+            raise AssertionError(f"the broker did not subscribe within {PATIENCE_S} s")
+        self._socket.recv()
+
+    def event(self, **fields):
+        """The next event of this publisher."""
+        self.sequence += 1
+        fields = {"source": self.source, "session": self.session, "sequence": self.sequence, **fields}
+        return event_pb2.Event(**fields)
+
+    def send(self, topic, text):
+        self.send_frames(topic.encode(), self.event(text=text).SerializeToString())
+
+    def send_frames(self, *frames):
+        self._socket.send_multipart(frames)
+
+    def close(self):
+        self._socket.close()
+
+
+class BackplaneTest(unittest.TestCase):
+    """Starts what a test asks for; afterwards ends all of it, and checks that it ended well."""
+
+    def setUp(self):
+        self.context = zmq.Context()
+        # Runs last, after all sockets are closed.
+        self.addCleanup(self.context.term)
+
+    def run_process(self, command, **options):
+        process = Process(command, **options)
+        self.addCleanup(process.end)
+        return process
+
+    def run_program(self, *arguments, **options):
+        return self.run_process([PROGRAM, *arguments], **options)
+
+    def start_broker(self, *options):
+        broker = self.run_program("broker", *ENDPOINTS, "--raw", RAW, "--metrics", METRICS, *options)
+        broker.ready()
+        return broker
+
+    def start_gateway(self, *options):
+        gateway = self.run_program("gateway", "--listen", GATEWAY, *ENDPOINTS, *options)
+        gateway.ready()
+        return gateway
+
+    def start_clock(self, *options, every="20ms"):
+        return self.run_program("publish", "clock", "--every", every, *ENDPOINTS, *options)
+
+    def client(self):
+        client = LineClient()
+        self.addCleanup(client.close)
+        return client
+
+    def reader(self, *prefixes):
+        reader = Reader(self.context, *prefixes)
+        self.addCleanup(reader.close)
+        return reader
+
+    def live_reader(self, *prefixes):
+        reader = self.reader(*prefixes)
+        reader.wait_live()
+        return reader
+
+    def writer(self, **options):
+        writer = Writer(self.context, **options)
+        self.addCleanup(writer.close)
+        return writer
+
+    def ready_writer(self, **options):
+        writer = self.writer(**options)
+        writer.wait_ready()
+        return writer
+
+    def knock_until_heard(self, topic, process):
+        """Publishes "knock" until `process` has printed something: for readers that don't tell when they
+        are live."""
+        echo, writer = self.live_reader(topic), self.ready_writer(source="knock@test")
+        deadline = Deadline()
+        while not process.out:
+            if not deadline.left():
+                raise AssertionError(f"it heard nothing\n{process.story()}")
+            writer.send(topic, "knock")
+            echo.receive()
+
+    def ask(self, **request):
+        """Asks the broker's control endpoint. The keyword names the request."""
+        with self.context.socket(zmq.REQ) as asker:
+            asker.setsockopt(zmq.LINGER, 0)
+            asker.connect(CONTROL)
+            asker.send(control_pb2.ControlRequest(version=1, id=7, **request).SerializeToString())
+            self.assertTrue(asker.poll(PATIENCE_S * 1000), "control did not answer")
+            reply = control_pb2.ControlReply.FromString(asker.recv())
+        self.assertEqual(reply.id, 7)
+        return reply
+
+    def counters(self):
+        return self.ask(stats=control_pb2.StatsRequest()).stats.counters
+
+    def tick(self, line):
+        """The JSON of an event line of the clock's."""
+        topic, payload = line.split(" ", 1)
+        self.assertEqual(topic, "clock")
+        return json.loads(payload)

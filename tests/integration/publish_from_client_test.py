@@ -1,0 +1,67 @@
+"""PUB from a client of the gateway: +OK means that the broker has admitted it."""
+
+import unittest
+
+from harness import BackplaneTest
+
+
+class PublishFromClient(BackplaneTest):
+    def setUp(self):
+        super().setUp()
+        self.broker = self.start_broker()
+        self.start_gateway()
+        # Once a subscription is in force, the gateway has its broker.
+        self.client().subscribe("warm.up")
+
+    def test_pub_reaches_a_zeromq_subscriber(self):
+        reader, client = self.live_reader("news.uk"), self.client()
+        self.assertEqual(client.command("PUB news.uk It rains, as ever"), "+OK PUB news.uk")
+        topic, event = reader.receive()
+        self.assertEqual((topic, event.text, event.stamp.offset), ("news.uk", "It rains, as ever", 1))
+        self.assertNotEqual(event.source, "")
+
+    def test_pub_reaches_other_clients_and_the_one_who_published(self):
+        client, other = self.client(), self.client()
+        for each in (client, other):
+            each.subscribe("news.>")
+        client.command("PUB news.uk hello")
+        self.assertEqual([client.event(), other.event()], ["news.uk hello", "news.uk hello"])
+
+    def test_what_was_answered_with_ok_is_admitted(self):
+        client = self.client()
+        for number in range(1, 21):
+            self.assertEqual(client.command(f"PUB n {number}"), "+OK PUB n")
+            self.assertEqual(self.counters()["published_total"], number)
+
+    def test_many_pubs_without_waiting_are_answered_and_arrive_in_order(self):
+        reader, client = self.live_reader("n"), self.client()
+        client.send_bytes("".join(f"PUB n {number}\n" for number in range(500)).encode())
+        for number in range(500):
+            self.assertEqual(client.reply(), "+OK PUB n")
+        self.assertEqual([reader.receive()[1].text for _ in range(500)], [str(number) for number in range(500)])
+
+    def test_text_is_published_as_it_is_read(self):
+        reader, client = self.live_reader("n"), self.client()
+        client.subscribe("n")
+        client.command(r"PUB n two\nlines \\ and \x01, \q")
+        self.assertEqual(reader.receive()[1].text, "two\nlines \\ and \x01, \\q")
+        self.assertEqual(client.event(), r"n two\nlines \\ and \x01, \\q")
+
+    def test_pub_without_a_broker_is_not_answered_with_ok(self):
+        client = self.client()
+        client.subscribe("n")
+        self.broker.kill()
+        self.assertEqual(client.notice(), "!WAIT broker")
+        self.assertRegex(client.command("PUB n lost?"), "^-ERR unavailable .+")
+
+    def test_topics_that_nobody_may_publish_are_refused(self):
+        client = self.client()
+        for topic in ("$SYS.broker", "a..b", "a.*", "+a"):
+            with self.subTest(topic):
+                self.assertRegex(client.command(f"PUB {topic} x"), r"^-ERR \w+ .+")
+        self.assertEqual(client.command("PING"), "+PONG")
+        self.assertEqual(self.counters()["received_total"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

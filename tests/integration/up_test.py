@@ -1,0 +1,135 @@
+"""`backplane up`: everything in one command, and everything gone at Ctrl-C."""
+
+import os
+import pathlib
+import select
+import signal
+import tempfile
+import time
+import unittest
+
+from harness import CONTROL, EGRESS, GATEWAY, HOST, INGRESS, METRICS, RAW, BackplaneTest, Deadline
+
+CONFIG = f"""
+[[backplane]]
+name = "default"
+ingress = "{INGRESS}"
+egress = "{EGRESS}"
+control = "{CONTROL}"
+raw = "{RAW}"
+
+[metrics]
+listen = "{METRICS}"
+
+[gateway]
+listen = ["{GATEWAY}"]
+"""
+
+
+def descendants(pid):
+    """The processes that come from `pid`: their ids, by the kernel's own list."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+class Up(BackplaneTest):
+    def start_up(self, *options):
+        up = self.run_program("up", "--config", self.config(), *options, process_group=0)
+        up.wait_line(up.out, r"nc .*1601")
+        return up
+
+    def config(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = pathlib.Path(folder.name, "backplane.toml")
+        path.write_text(CONFIG, encoding="utf-8")
+        return str(path)
+
+    def wait_gone(self, pids, timeout):
+        deadline = Deadline(timeout)
+        while any(alive(pid) for pid in pids):
+            # A descriptor of a process is readable when that process has ended.
+            self.assertTrue(deadline.left(), f"still there: {[pid for pid in pids if alive(pid)]}")
+            for pid in filter(alive, pids):
+                self.wait_pid(pid, deadline)
+
+    def wait_pid(self, pid, deadline):
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            select.select([descriptor], [], [], deadline.left())
+        finally:
+            os.close(descriptor)
+
+    def test_events_flow_and_status_lines_come(self):
+        up = self.start_up()
+        client = self.client()
+        client.subscribe("clock", "stock.>")
+        client.event_like("^clock {")
+        client.event_like(r'^stock\.\w+ {"symbol":"\w+","price":')
+        since = len(up.out)
+        up.wait_line(up.out, r"\d+.*events.*\d+.*clients?|events.*clients?", since=since)
+
+    def test_ctrl_c_ends_everything_in_under_two_seconds(self):
+        up = self.start_up()
+        client = self.client()
+        client.subscribe("clock")
+        client.event()
+        children = descendants(up.pid)
+        self.assertGreaterEqual(len(children), 5, "broker, gateway and three publishers")
+        begin = time.monotonic()
+        os.killpg(up.pid, signal.SIGINT)  # as a terminal does
+        self.assertEqual(up.wait_exit(), 0)
+        took = time.monotonic() - begin
+        self.wait_gone(children, timeout=1)
+        client.wait_closed()
+        self.assertLess(took, 2.0 if not os.environ["SANITIZED"] else 10.0)
+
+    def test_its_children_die_with_it(self):
+        up = self.start_up()
+        children = descendants(up.pid)
+        up.kill()
+        self.wait_gone(children, timeout=10)
+
+    def test_a_child_that_dies_is_started_again(self):
+        up = self.start_up()
+        client = self.client()
+        client.subscribe("clock")
+        client.event()
+        broker = next(pid for pid in descendants(up.pid)
+                      if b"broker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:3])
+        os.kill(broker, signal.SIGKILL)
+        client.wait_notice("!WAIT broker")
+        client.wait_notice("!LIVE broker")
+        client.event()
+        self.assertTrue(any("broker" in line for line in up.out + up.err))
+
+    def test_without_demo_there_is_a_broker_and_a_gateway(self):
+        up = self.start_up("--no-demo")
+        self.assertEqual(len(descendants(up.pid)), 2)
+        client = self.client()
+        client.subscribe("news.uk")
+        self.assertEqual(client.command("PUB news.uk x"), "+OK PUB news.uk")
+
+    def test_a_port_in_use_is_named_and_nothing_is_left_behind(self):
+        self.start_broker()
+        up = self.run_program("up", "--config", self.config())
+        self.assertEqual(up.wait_exit(), 1, up.story())
+        self.assertRegex("\n".join(up.err), rf"{HOST}:\d+.*in use")
+
+
+if __name__ == "__main__":
+    unittest.main()
