@@ -1,7 +1,7 @@
 // One publisher, one SUB, two frames of a 12-byte topic and an Event with a 128-byte payload: the same load
 // through libzmq's own proxy and through a broker with everything switched on, in turns, in one run.
 //
-//   bench_broker_proxy BACKPLANE [events a run] [runs]
+//   bench_broker_proxy [events a run] [runs]       (backplane stands in the same folder)
 //
 // Prints the rate end to end and the CPU time of the process in the middle, and the ratio of the medians.
 
@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
@@ -219,18 +220,15 @@ double median(std::vector<double> values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: {} BACKPLANE [events a run] [runs]\n", argv[0]);
-    return 2;
-  }
-  const std::uint64_t events = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1'000'000;
-  const int runs = argc > 3 ? std::atoi(argv[3]) : 5;
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").replace_filename("backplane");
+  const std::uint64_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  const int runs = argc > 2 ? std::atoi(argv[2]) : 5;
   std::vector<double> rates[2];
   std::vector<double> costs[2];
   fmt::print("{:<4} {:<10} {:>12} {:>14} {:>10}\n", "run", "middle", "k events/s", "CPU ns/event", "lost");
   for (int i = 0; i < runs; ++i) {
     for (int which = 0; which < 2; ++which) {
-      const Outcome outcome = run(which == 0 ? make_proxy() : make_broker(argv[1]), events);
+      const Outcome outcome = run(which == 0 ? make_proxy() : make_broker(program.c_str()), events);
       rates[which].push_back(outcome.events_a_second / 1'000);
       costs[which].push_back(outcome.cpu_ns_an_event);
       fmt::print("{:<4} {:<10} {:>12.0f} {:>14.0f} {:>10}\n", i + 1, which == 0 ? "zmq_proxy" : "broker",

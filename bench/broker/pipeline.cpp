@@ -1,0 +1,79 @@
+// The pipeline's own steps for events with a 128-byte payload over 100,000 topics: admit, stamp, remember.
+
+#include <benchmark/benchmark.h>
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "backplane/v1/event.pb.h"
+#include "broker/pipeline.hpp"
+#include "broker/state/memory_history.hpp"
+#include "core/time/duration.hpp"
+
+namespace backplane::broker {
+namespace {
+
+constexpr std::size_t topics = 100'000;
+
+/// Takes what is published and lets go of it.
+class Nowhere final : public EventSink {
+ public:
+  void publish(zmq::message_t& topic, zmq::message_t& event) override {
+    bytes += event.size();
+    topic.rebuild();
+    event.rebuild();
+  }
+  std::size_t bytes{};
+};
+
+std::string event_bytes() {
+  v1::Event event;
+  event.set_source("bench@host");
+  event.set_session(7);
+  event.set_sequence(1);
+  event.mutable_time()->set_seconds(1'700'000'000);
+  event.set_binary(std::string(128, 'x'));
+  return event.SerializeAsString();
+}
+
+/// range(0): how many topics the events go to; range(1): events a batch.
+void admit_stamp_remember(benchmark::State& bench) {
+  const auto topic_count = static_cast<std::size_t>(bench.range(0));
+  HistoryLimits limits;
+  limits.otherwise.history_events = 16;
+  BackplaneState state("bench", topics + 1, 16, std::make_unique<MemoryHistory>(limits));
+  state.stream = 1;
+  state.max_event_bytes = 1u << 20;
+  Nowhere nowhere;
+  Pipeline pipeline(state, nowhere, unix_now_ns);
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < topic_count; ++i) names.push_back(fmt::format("bench.topic.{:06}", i * 7919 % topic_count));
+
+  std::string event = event_bytes();
+  const std::size_t sequence_at = 2 + 10 + 9 + 1;
+  std::uint64_t sequence = 0;
+  std::size_t next = 0;
+  const auto batch = static_cast<std::size_t>(bench.range(1));
+  const auto take = [&] {
+    const std::string& name = names[next++ % topic_count];
+    // Numbered by hand, five bytes wide, so that the bench measures the broker and not protobuf.
+    std::uint64_t number = (std::uint64_t{1} << 28) + ++sequence;
+    for (std::size_t i = 0; i < 5; ++i, number >>= 7) {
+      event[sequence_at + i] = static_cast<char>((number & 0x7f) | (i < 4 ? 0x80 : 0));
+    }
+    zmq::message_t first(name.data(), name.size());
+    zmq::message_t second(event.data(), event.size());
+    pipeline.take(first, second);
+    if (pipeline.pending() == batch) benchmark::DoNotOptimize(pipeline.flush());
+  };
+  event.insert(sequence_at + 1, 4, '\0');
+  for (std::size_t i = 0; i < 20 * topic_count + batch; ++i) take();  // full rings: the steady state
+  if (state.counters.published_total == 0) bench.SkipWithError("the events were refused");
+  for (auto _ : bench) take();
+  bench.SetItemsProcessed(static_cast<std::int64_t>(bench.iterations()));
+}
+BENCHMARK(admit_stamp_remember)->Args({1, 256})->Args({1'000, 256})->Args({topics, 256});
+
+}  // namespace
+}  // namespace backplane::broker
