@@ -1,5 +1,6 @@
 #include "cli/status_line.hpp"
 
+#include <cmath>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -33,7 +34,7 @@ std::string rate(std::uint64_t now, std::uint64_t before, std::chrono::nanosecon
   if (now < before || interval.count() <= 0) return "";
   const double seconds = std::chrono::duration<double>(interval).count();
   const double per_second = static_cast<double>(now - before) / seconds;
-  return fmt::format(" ({}/s)", grouped(static_cast<std::uint64_t>(per_second + 0.5)));
+  return fmt::format(" ({}/s)", grouped(static_cast<std::uint64_t>(std::llround(per_second))));
 }
 
 /// Columns of the terminal; a longer line would wrap and could not be redrawn.

@@ -151,7 +151,7 @@ std::optional<TailsAsk> Reading::tails_wanted(Clock::time_point now) {
     if (now < tails_at_) return std::nullopt;
     tails_at_ = now + options_.tails_interval;
     if (prefixes_.patterns(tails_patterns_max).empty()) return std::nullopt;
-    tails_round_.emplace();
+    tails_round_ = TailsRound{};
     tails_round_->number = ++last_ask_;
     tails_round_->after = verified_;
     tails_round_->verified = ~std::uint64_t{0};

@@ -318,7 +318,7 @@ class ReadingSection final : public Section {
     know(key);
     if (const auto* from_flag = flag(key)) {
       CHECK(from_flag->values.size() == 1, "only a list takes several values from a flag");
-      const std::optional<T> value = parse(std::string_view(from_flag->values.front()));
+      std::optional<T> value = parse(std::string_view(from_flag->values.front()));
       if (!value) wrong(key, wanted);
       return value;
     }

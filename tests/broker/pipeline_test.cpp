@@ -12,7 +12,6 @@
 namespace backplane::broker {
 namespace {
 
-using ::testing::ElementsAre;
 
 struct Sent {
   std::string topic;

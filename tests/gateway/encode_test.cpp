@@ -18,7 +18,6 @@ namespace backplane::gateway {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 const wire::Stamp stamp{.stream = 0x00c0ffee'0000002a,
                         .position = 9,

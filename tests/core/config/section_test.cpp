@@ -15,7 +15,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
 
 enum class Policy { gap, latest, disconnect };
 

@@ -10,7 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using backplane::testing::FakeBroker;
-using ::testing::HasSubstr;
 
 /// Every status that a publisher has told, and waiting for one that fits.
 class StatusWatch {
