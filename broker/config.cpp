@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/metrics/listener.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
 #include "core/zmq/socket.hpp"
@@ -27,6 +28,11 @@ Result<void> check_name(std::string_view name, std::string_view where) {
 Result<void> check_endpoint_or_off(std::string_view endpoint, std::string_view where) {
   if (endpoint == off) return {};
   return mq::check_endpoint(endpoint, where);
+}
+
+Result<void> check_metrics(std::string_view address, std::string_view where) {
+  if (address == off) return {};
+  return metrics::check_address(address, where);
 }
 
 Result<void> check_rule_pattern(std::string_view pattern, std::string_view where) {
@@ -111,8 +117,11 @@ void describe(Section& section, BrokerConfig& broker) {
                      if (is_exclusive(endpoint)) endpoints.claim(table, key, endpoint, "the endpoint");
                    }
                  });
+  if (section.reading() && broker.backplanes.empty()) section.error("backplane", "wanted one or more tables, got none");
   section.table("metrics", "What an operator's tools read.", [&](Section& metrics) {
-    metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".");
+    metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".", check_metrics);
+    if (!metrics.reading() || !is_exclusive(broker.metrics)) return;
+    endpoints.claim(metrics, "listen", fmt::format("tcp://{}", broker.metrics), "the endpoint");
   });
 }
 

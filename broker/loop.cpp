@@ -80,6 +80,9 @@ mq::SocketOptions control_options(std::size_t max_event_bytes) {
   return options;
 }
 
+/// How many names may have a $SYS.source topic.
+constexpr std::size_t source_topics_max(std::size_t max_topics) { return std::max<std::size_t>(1, max_topics / 8); }
+
 /// Upper half: the same for every life of this broker's backplane. Lower half: this life.
 std::uint64_t make_stream(const std::string& backplane, const std::string& ingress) {
   const std::string identity = fmt::format("{}/{}/{}", host_name(), backplane, ingress);
@@ -113,6 +116,7 @@ class Loop::Impl final : public ReplySink {
   void keep_time(Clock::time_point now);
   void sleep(Clock::time_point now);
 
+  void tell_source(const std::string& topic, const v1::SourceStatus& status);
   void take_settings(Clock::time_point now);
   void watch_subscriptions();
   void publish_snapshot();
@@ -144,6 +148,8 @@ class Loop::Impl final : public ReplySink {
   Clock::time_point last_event_{};
   Clock::time_point drain_began_{};
   bool subscriptions_warned_{};
+  std::size_t source_topics_{};  ///< $SYS.source.<name> that there have been
+  log::RateLimit source_lines_{1s};
 
   // The crossings: written by other threads, read here once a turn after wake_fd_ was readable.
   int wake_fd_;
@@ -163,9 +169,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
       egress_(context_, {.send_hwm = config_.egress_hwm, .max_event_bytes = config_.max_event_bytes},
               state_.counters),
       pipeline_(state_, egress_, unix_now_ns),
-      participants_([this](const std::string& topic, const v1::SourceStatus& status) {
-        pipeline_.publish_system(topic, system_event(state_.name, status, unix_now_ns()));
-      }),
+      participants_([this](const std::string& topic, const v1::SourceStatus& status) { tell_source(topic, status); }),
       service_(state_, participants_, types_, *this, [this] { drain(); }),
       each_second_(1s, Clock::now()),
       stats_(config_.stats_every, Clock::now()),
@@ -212,6 +216,7 @@ Result<BoundEndpoints> Loop::Impl::open() {
     entry->position = tail.position;
     entry->offset = tail.offset;
     state_.topics.touched(*entry);
+    if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
   }
   state_.started_ns = unix_now_ns();
 
@@ -231,14 +236,16 @@ void Loop::Impl::run() {
   last_event_ = Clock::now();
   for (;;) {
     ++state_.counters.turns_total;
-    int done = 0;
     // A store that is busy holds up the data path, and by it the publishers; nothing is lost.
-    if (pipeline_.flush()) done += take_events();
+    const bool store_takes = pipeline_.flush();
+    const int taken = store_takes ? take_events() : 0;
+    int done = taken;
     if (pipeline_.flush()) done += answer_subscriptions();
     done += answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn);
 
     const Clock::time_point now = Clock::now();
-    if (done > 0) last_event_ = now;
+    // Questions don't count: those who ask again and again would hold up the drain.
+    if (taken > 0 || !store_takes) last_event_ = now;
     keep_time(now);
     if (state_.draining && drained(now)) break;
     if (done == 0) sleep(now);
@@ -367,6 +374,24 @@ void Loop::Impl::sleep(Clock::time_point now) {
   std::uint64_t wakeups = 0;
   // Only to make it unreadable again; what it stands for is looked at every turn.
   [[maybe_unused]] const auto bytes = ::read(wake_fd_, &wakeups, sizeof wakeups);
+}
+
+/// Topics are never forgotten, and anybody can say Hello by any number of names: they may have their part of
+/// the topics, and not those that events need.
+void Loop::Impl::tell_source(const std::string& topic, const v1::SourceStatus& status) {
+  if (state_.topics.find(topic) == nullptr) {
+    const std::size_t topics_max = source_topics_max(config_.max_topics);
+    if (source_topics_ >= topics_max) {
+      ++state_.counters.sources_untold_total;
+      if (source_lines_.allow(Clock::now())) {
+        log::warning("{}: \"{}\" is not told: there are {} such topics already, an eighth of max_topics", state_.name,
+                     topic, topics_max);
+      }
+      return;
+    }
+    ++source_topics_;
+  }
+  pipeline_.publish_system(topic, system_event(state_.name, status, unix_now_ns()));
 }
 
 // ── settings, figures ────────────────────────────────────────────────────────────────────────────────────

@@ -8,10 +8,10 @@
 
 #include "broker/pipeline.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
+
+#include <fmt/format.h>
 
 #include "broker/ingress/raw_event.hpp"
 #include "core/topic/topic.hpp"
@@ -46,8 +46,7 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event) {
   // Never re-serialised: the publisher's bytes, then field 15.
   zmq::message_t stamped(event.size() + wire::stamp_bytes);
   std::memcpy(stamped.data(), event.data(), event.size());
-  const wire::Stamp stamp = number(*admitted.topic, stamped.size());
-  enqueue(topic, stamped, stamp, admitted.clears_value, /*system=*/false);
+  number(*admitted.topic, topic, stamped, admitted.clears_value, /*system=*/false);
 }
 
 void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
@@ -67,8 +66,7 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
 
   zmq::message_t stamped(event_bytes + wire::stamp_bytes);
   write_raw_event(bytes_of(bytes), {stamped.data<std::byte>(), event_bytes});
-  const wire::Stamp stamp = number(*entry, stamped.size());
-  enqueue(topic, stamped, stamp, /*clears_value=*/false, /*system=*/false);
+  number(*entry, topic, stamped, /*clears_value=*/false, /*system=*/false);
 }
 
 void Pipeline::refuse_frames(std::size_t frames) {
@@ -82,8 +80,7 @@ void Pipeline::publish_system(std::string_view topic, std::string_view event) {
   zmq::message_t name(topic.data(), topic.size());
   zmq::message_t stamped(event.size() + wire::stamp_bytes);
   std::memcpy(stamped.data(), event.data(), event.size());
-  const wire::Stamp stamp = number(*entry, stamped.size());
-  enqueue(name, stamped, stamp, /*clears_value=*/false, /*system=*/true);
+  number(*entry, name, stamped, /*clears_value=*/false, /*system=*/true);
 }
 
 void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event) {
@@ -113,7 +110,8 @@ Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event
     refuse(found, topic, "$SYS topics are the broker's own");
   } else if (event.size() > state_.max_event_bytes) {
     found = Refusal::too_large;
-    refuse(found, topic, fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event.size()));
+    refuse(found, topic,
+           fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event.size()));
   }
   admitted.clears_value = scan.event.payload == wire::Payload::none;
   return follow(scan.event, found, topic, admitted);
@@ -166,29 +164,25 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 
 // ── stamp ────────────────────────────────────────────────────────────────────────────────────────────────
 
-wire::Stamp Pipeline::number(TopicEntry& topic, std::size_t event_bytes) {
+void Pipeline::number(TopicEntry& entry, zmq::message_t& topic, zmq::message_t& stamped, bool clears_value,
+                      bool system) {
   const wire::Stamp stamp{.stream = state_.stream,
                           .position = ++state_.position,
-                          .offset = ++topic.offset,
-                          .previous = topic.position,
+                          .offset = ++entry.offset,
+                          .previous = entry.position,
                           .received_ns = batch_time()};
-  topic.position = stamp.position;
-  topic.received_ns = stamp.received_ns;
-  topic.bytes += event_bytes;
-  state_.topics.touched(topic);
-  return stamp;
+  entry.position = stamp.position;
+  entry.received_ns = stamp.received_ns;
+  entry.bytes += stamped.size();
+  state_.topics.touched(entry);
+  wire::write_stamp(stamp, stamp_of(stamped));
+  batch_.push_back(InFlight{std::move(topic), std::move(stamped), &entry, stamp, clears_value, system});
 }
 
 /// One look at the clock a batch: it is read in a fraction of a millisecond.
 std::int64_t Pipeline::batch_time() {
   if (batch_.empty()) batch_time_ns_ = now_();
   return batch_time_ns_;
-}
-
-void Pipeline::enqueue(zmq::message_t& topic, zmq::message_t& stamped, const wire::Stamp& stamp,
-                       bool clears_value, bool system) {
-  wire::write_stamp(stamp, stamp_of(stamped));
-  batch_.push_back(InFlight{std::move(topic), std::move(stamped), stamp, clears_value, system});
 }
 
 // ── remember, publish, count ─────────────────────────────────────────────────────────────────────────────
@@ -216,7 +210,8 @@ bool Pipeline::remember() {
     appends_.push_back(HistoryAppend{.topic = event.topic.to_string_view(),
                                      .event = bytes_of(event.event),
                                      .stamp = event.stamp,
-                                     .clears_value = event.clears_value});
+                                     .clears_value = event.clears_value,
+                                     .topic_mark = &event.entry->store_mark});
   }
   switch (state_.history->append(appends_).result) {
     case HistoryStore::Accepted::busy:

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
 #include <zmq.hpp>
 
 #include "broker/egress/egress.hpp"
@@ -52,6 +53,7 @@ class Pipeline {
   struct InFlight {
     zmq::message_t topic;
     zmq::message_t event;
+    TopicEntry* entry{};
     wire::Stamp stamp;
     bool clears_value{};
     bool system{};
@@ -60,10 +62,9 @@ class Pipeline {
   [[nodiscard]] Refusal admit(std::string_view topic, std::span<const std::byte> event, Admitted& admitted);
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
                                Admitted& admitted);
-  [[nodiscard]] wire::Stamp number(TopicEntry& topic, std::size_t event_bytes);
   [[nodiscard]] std::int64_t batch_time();
-  void enqueue(zmq::message_t& topic, zmq::message_t& stamped, const wire::Stamp& stamp, bool clears_value,
-               bool system);
+  void number(TopicEntry& entry, zmq::message_t& topic, zmq::message_t& stamped, bool clears_value,
+              bool system);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
   [[nodiscard]] bool remember();
 

@@ -13,8 +13,7 @@
 namespace backplane::broker {
 namespace {
 
-constexpr std::string_view source_prefix = "$SYS.source.";
-static_assert(source_prefix.size() + source_name_bytes_max == topic_bytes_max);
+static_assert(source_topic_prefix.size() + source_name_bytes_max == topic_bytes_max);
 
 constexpr std::array<std::string_view, role_count> role_names{"unspecified", "publisher", "gateway",
                                                               "client"};
@@ -32,7 +31,7 @@ std::string_view name(Role role) noexcept {
 std::string source_topic(std::string_view name) {
   CHECK(!name.empty() && name.size() <= source_name_bytes_max, "a source's name fits a topic");
   const bool utf8 = wire::is_utf8(name);
-  std::string topic(source_prefix);
+  std::string topic(source_topic_prefix);
   for (std::size_t at = 0; at < name.size(); ++at) {
     const auto byte = static_cast<unsigned char>(name[at]);
     const bool last = at + 1 == name.size();

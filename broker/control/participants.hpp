@@ -26,7 +26,8 @@ namespace backplane::broker {
 /// leave a token empty). `name` has 1 to source_name_bytes_max bytes.
 [[nodiscard]] std::string source_topic(std::string_view name);
 
-/// What is left of a topic's 255 bytes behind `$SYS.source.`.
+inline constexpr std::string_view source_topic_prefix = "$SYS.source.";
+/// What is left of a topic's 255 bytes behind it.
 inline constexpr std::size_t source_name_bytes_max = 243;
 
 enum class Role : std::uint8_t { unspecified, publisher, gateway, client };

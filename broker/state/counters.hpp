@@ -28,6 +28,7 @@ struct Counters {
   std::uint64_t control_requests_total{};
   std::uint64_t control_refused_total{};     ///< requests answered with an error
   std::uint64_t control_unanswered_total{};  ///< replies whose asker had gone or did not read
+  std::uint64_t sources_untold_total{};      ///< $SYS.source events for which there was no topic
   std::uint64_t turns_total{};               ///< wakeups of the loop
 };
 
@@ -68,6 +69,8 @@ inline constexpr std::array counter_definitions{
                       "Control requests answered with an error"},
     CounterDefinition{"control_unanswered_total", &Counters::control_unanswered_total,
                       "Control replies that could not be handed over: the asker had gone or did not read"},
+    CounterDefinition{"sources_untold_total", &Counters::sources_untold_total,
+                      "Comings and goings of sources that had no topic to be told on"},
     CounterDefinition{"turns_total", &Counters::turns_total, "Wakeups of the backplane's loop"},
 };
 

@@ -32,7 +32,7 @@ constexpr unsigned run_bits = 12;
 
 class TopicTable::Impl {
  public:
-  explicit Impl(std::size_t topics_max) : topics_max_(topics_max) {}
+  explicit Impl(std::size_t topics_max) : topics_max_(topics_max) { touched_.reserve(touched_max); }
 
   Slot* find(std::string_view name) const { return index_.find(name); }
 
@@ -46,9 +46,8 @@ class TopicTable::Impl {
   }
 
   void touched(Slot& slot) {
-    if (slot.listed_position != 0) order_.erase(slot);
-    slot.listed_position = slot.position & ~(std::uint64_t{1} << 63);
-    order_.insert(slot);
+    touched_.push_back({&slot, slot.position});
+    if (touched_.size() == touched_max) put_in_order();
   }
 
   Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
@@ -79,7 +78,8 @@ class TopicTable::Impl {
   }
 
   Page changed_after(std::span<const Pattern> patterns, std::uint64_t position, std::size_t topics_max,
-                     std::size_t scan_max) const {
+                     std::size_t scan_max) {
+    put_in_order();
     Page page;
     std::uint64_t looked_at = position;
     std::size_t scanned = 0;
@@ -104,11 +104,34 @@ class TopicTable::Impl {
   }
 
  private:
+  struct Touched {
+    Slot* slot;
+    std::uint64_t position;
+  };
+  static constexpr std::size_t touched_max = 64;
+
+  // Moving a topic to the end of the order writes to its neighbours there, which are anywhere in memory.
+  // They are fetched for many at a time, side by side.
+  void put_in_order() {
+    for (const Touched& touched : touched_) {
+      if (touched.slot->older != nullptr) __builtin_prefetch(touched.slot->older, 1);
+      if (touched.slot->newer != nullptr) __builtin_prefetch(touched.slot->newer, 1);
+    }
+    for (const auto& [slot, position] : touched_) {
+      if (slot->position != position) continue;  // touched again: comes later
+      if (slot->listed_position != 0) order_.erase(*slot);
+      slot->listed_position = position & ~(std::uint64_t{1} << 63);
+      order_.insert(*slot);
+    }
+    touched_.clear();
+  }
+
   std::size_t topics_max_;
   NamedBlocks<Slot> slots_;
   NameIndex<Slot> index_;
   NameOrder<Slot> names_;
   PositionList<Slot, run_bits> order_;
+  std::vector<Touched> touched_;  // since the order was last brought up to date
 };
 
 TopicTable::TopicTable(std::size_t topics_max) : impl_(std::make_unique<Impl>(topics_max)) {}

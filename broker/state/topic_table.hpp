@@ -38,7 +38,8 @@ class TopicTable {
   [[nodiscard]] TopicEntry* find_or_add(std::string_view name);
   [[nodiscard]] const TopicEntry* find(std::string_view name) const;
 
-  /// Says that `entry` has just got the latest position of all: keeps the order for changed_after().
+  /// Says that `entry` has just got the latest position of all (`entry.position` is that already): keeps the
+  /// order for changed_after(). To be called whenever a position changes.
   void touched(TopicEntry& entry);
 
   /// A page of a listing. `cursor` of the next page; empty: that was the last.
@@ -51,7 +52,9 @@ class TopicTable {
   [[nodiscard]] Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
                           std::size_t scan_max) const;
   /// Topics that match one of `patterns` and whose last position is above `position`, in ascending order of
-  /// that position; the cursor is the last position given or looked at, in decimal digits.
+  /// that position; the cursor is the last position given or looked at, in decimal digits. Costs what it
+  /// looks at (scan_max at most) and the way to the first, 4,096 entries at most, however many topics there
+  /// are.
   [[nodiscard]] Page changed_after(std::span<const Pattern> patterns, std::uint64_t position,
                                    std::size_t topics_max, std::size_t scan_max) const;
 

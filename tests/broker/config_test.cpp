@@ -1,5 +1,6 @@
 #include "broker/config.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -106,6 +107,35 @@ history_events = 3
   EXPECT_THAT(errors[2], HasSubstr("b.toml:4"));
   EXPECT_THAT(errors[3], HasSubstr("a token is empty"));
   EXPECT_THAT(errors[4], HasSubstr("pattern"));
+}
+
+TEST(BrokerConfig, WantsAPlaceForTheMetricsOrOff) {
+  BrokerConfig config;
+  for (const char* good : {"127.0.0.1:0", "[::1]:9570", "localhost:9570", "off"}) {
+    EXPECT_THAT(errors_of(fmt::format("[metrics]\nlisten = '{}'\n", good), config), IsEmpty()) << good;
+    EXPECT_EQ(config.metrics, good);
+  }
+  for (const char* bad : {"", "9570", "::1:9570", "127.0.0.1:99999", "127.0.0.1:", "tcp://127.0.0.1:1"}) {
+    const auto errors = errors_of(fmt::format("[metrics]\nlisten = '{}'\n", bad), config);
+    ASSERT_EQ(errors.size(), 1u) << bad;
+    EXPECT_THAT(errors[0], HasSubstr("b.toml:2 [metrics].listen: "));
+    EXPECT_THAT(errors[0], HasSubstr(fmt::format("got \"{}\"", bad)));
+  }
+}
+
+TEST(BrokerConfig, TheMetricsCannotHaveAnEndpointsPort) {
+  BrokerConfig config;
+  const auto errors = errors_of("[[backplane]]\nraw = 'tcp://127.0.0.1:7000'\n[metrics]\nlisten = '127.0.0.1:7000'\n", config);
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:4 [metrics].listen: "));
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:2"));
+}
+
+TEST(BrokerConfig, WithoutAnyBackplaneThereIsNothingToDo) {
+  BrokerConfig config;
+  const auto errors = errors_of("backplane = []\n", config);
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:1 "));
 }
 
 TEST(BrokerConfig, KnowsWhatOtherMachinesCanReach) {

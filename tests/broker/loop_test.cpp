@@ -201,6 +201,28 @@ TEST_F(LoopTest, SaysToSubscribersThatItDrains) {
   thread.join();
 }
 
+TEST_F(LoopTest, AFloodOfInventedNamesTakesNoMoreThanItsPartOfTheTopics) {
+  config.max_topics = 80;
+  start();
+  auto asker = socket(zmq::socket_type::req, bound.control);
+  for (int i = 0; i < 100; ++i) {
+    v1::ControlRequest request;
+    request.set_version(1);
+    request.mutable_hello()->set_name("invented" + std::to_string(i));
+    request.mutable_hello()->set_role(v1::HelloRequest::ROLE_PUBLISHER);
+    asker.send(zmq::buffer(request.SerializeAsString()), zmq::send_flags::none);
+    zmq::message_t reply;
+    ASSERT_TRUE(asker.recv(reply));
+  }
+  auto subscriber = live_subscriber("topic.");
+  auto publisher = ready_publisher(bound.ingress);
+  for (std::uint64_t i = 1; i <= 70; ++i) send(publisher, "topic." + std::to_string(i), numbered(i));
+  for (std::uint64_t i = 1; i <= 70; ++i) ASSERT_EQ(receive(subscriber).sequence(), i);
+  stop();
+  EXPECT_EQ(board.latest().topics, 10u + 70u);
+  EXPECT_EQ(board.latest().counters.sources_untold_total, 90u);
+}
+
 TEST_F(LoopTest, NamesAnEndpointThatIsTaken) {
   start();
   BackplaneConfig second = config;

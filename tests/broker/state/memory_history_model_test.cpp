@@ -362,14 +362,14 @@ class Walk {
 class MemoryHistoryModel : public ::testing::TestWithParam<unsigned> {};
 
 TEST_P(MemoryHistoryModel, TheStoreGivesWhatTheModelHoldsAndSaysGoneExactlyWhereSomethingIs) {
-  for (unsigned seed = GetParam(); seed < GetParam() + 10; ++seed) {
+  for (unsigned seed = GetParam(); seed < GetParam() + 20; ++seed) {
     SCOPED_TRACE(seed);
     Walk(seed).run(400);
     if (HasFailure()) return;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, MemoryHistoryModel, ::testing::Range(0u, 200u, 10u));
+INSTANTIATE_TEST_SUITE_P(Seeds, MemoryHistoryModel, ::testing::Range(0u, 400u, 20u));
 
 }  // namespace
 }  // namespace backplane::broker

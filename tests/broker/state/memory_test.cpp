@@ -120,20 +120,20 @@ TEST(StateMemory, LookingUpWhatIsKnownAllocatesNothing) {
   TopicTable table(1000);
   SessionTable sessions(100);
   bool is_new = false;
-  for (std::uint64_t i = 0; i < 50; ++i) {
-    ASSERT_NE(table.find_or_add(topic_name(i)), nullptr);
-    (void)sessions.use("a source with a name of some length", i, is_new);
-  }
-  const std::string name = topic_name(7);
-  table.find_or_add(name)->position = 1;
-  table.touched(*table.find_or_add(name));
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < 50; ++i) names.push_back(topic_name(i));
+  std::uint64_t position = 0;
+  const auto publish = [&](std::uint64_t events) {
+    for (std::uint64_t i = 0; i < events; ++i) {
+      TopicEntry* const entry = table.find_or_add(names[i * i % names.size()]);
+      entry->position = ++position;
+      table.touched(*entry);
+      (void)sessions.use("a source with a name of some length", i % 50, is_new);
+    }
+  };
+  publish(20'000);
   const std::size_t before = allocations;
-  for (std::uint64_t position = 2; position < 100'000; ++position) {
-    TopicEntry* const entry = table.find_or_add(name);
-    entry->position = position;
-    table.touched(*entry);
-    (void)sessions.use("a source with a name of some length", position % 50, is_new);
-  }
+  publish(100'000);
   EXPECT_EQ(allocations, before);
   EXPECT_FALSE(is_new);
 }
