@@ -1,13 +1,13 @@
 // The pipeline's own steps for events with a 128-byte payload over 100,000 topics: admit, stamp, remember.
 
-#include <benchmark/benchmark.h>
-
-#include <fmt/format.h>
+#include "broker/pipeline.hpp"
 
 #include <vector>
 
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
 #include "backplane/v1/event.pb.h"
-#include "broker/pipeline.hpp"
 #include "broker/state/memory_history.hpp"
 #include "core/time/duration.hpp"
 
@@ -48,7 +48,8 @@ void admit_stamp_remember(benchmark::State& bench) {
   Nowhere nowhere;
   Pipeline pipeline(state, nowhere, unix_now_ns);
   std::vector<std::string> names;
-  for (std::size_t i = 0; i < topic_count; ++i) names.push_back(fmt::format("bench.topic.{:06}", i * 7919 % topic_count));
+  for (std::size_t i = 0; i < topic_count; ++i)
+    names.push_back(fmt::format("bench.topic.{:06}", i * 7919 % topic_count));
 
   std::string event = event_bytes();
   const std::size_t sequence_at = 2 + 10 + 9 + 1;

@@ -5,24 +5,20 @@
 //
 // Prints the rate end to end and the CPU time of the process in the middle, and the ratio of the medians.
 
-#include <fmt/format.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
-#include <cstring>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
 #include <zmq.hpp>
 
 #include "backplane/v1/event.pb.h"
+#include "bench/broker/middle.hpp"
 
 namespace {
 
@@ -31,68 +27,11 @@ using Clock = std::chrono::steady_clock;
 constexpr std::string_view topic = "bench.topic1";
 constexpr std::uint64_t first_sequence = std::uint64_t{1} << 28;  // so that each number takes 5 bytes
 
-struct Endpoints {
-  std::string ingress;
-  std::string egress;
-};
-
 struct Outcome {
   double events_a_second{};
   double cpu_ns_an_event{};
   std::uint64_t received{};
 };
-
-/// A process in the middle, ended by SIGTERM.
-class Middle {
- public:
-  Middle(const std::function<void(int ready_fd)>& child, const std::function<Endpoints(FILE*)>& read_ready) {
-    int fds[2];
-    if (::pipe(fds) != 0) std::exit(1);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::close(fds[0]);
-      child(fds[1]);
-      ::_exit(0);
-    }
-    ::close(fds[1]);
-    FILE* out = ::fdopen(fds[0], "r");
-    endpoints = read_ready(out);
-    out_ = out;
-  }
-  ~Middle() { std::fclose(out_); }
-  Middle(const Middle&) = delete;
-  Middle& operator=(const Middle&) = delete;
-
-  /// Ends it. @returns the CPU time it took, in ns.
-  double end() {
-    ::kill(pid_, SIGTERM);
-    int status = 0;
-    rusage usage{};
-    ::wait4(pid_, &status, 0, &usage);
-    const auto ns = [](const timeval& time) {
-      return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_usec) * 1e3;
-    };
-    return ns(usage.ru_utime) + ns(usage.ru_stime);
-  }
-
-  Endpoints endpoints;
-
- private:
-  pid_t pid_{};
-  FILE* out_{};
-};
-
-std::string read_line(FILE* in) {
-  char line[4096];
-  return std::fgets(line, sizeof line, in) == nullptr ? std::string() : std::string(line);
-}
-
-std::string word_after(const std::string& line, const std::string& key) {
-  const std::size_t at = line.find(key);
-  if (at == std::string::npos) return {};
-  const std::size_t begin = at + key.size();
-  return line.substr(begin, line.find_first_of(" \n", begin) - begin);
-}
 
 void run_proxy(int ready_fd) {
   zmq::context_t context(1);
@@ -108,27 +47,6 @@ void run_proxy(int ready_fd) {
                                        back.get(zmq::sockopt::last_endpoint));
   if (::write(ready_fd, line.data(), line.size()) < 0) ::_exit(1);
   zmq::proxy(front, back);
-}
-
-Middle make_proxy() {
-  return {run_proxy, [](FILE* out) {
-            const std::string line = read_line(out);
-            return Endpoints{word_after(line, "ingress="), word_after(line, "egress=")};
-          }};
-}
-
-Middle make_broker(const char* program) {
-  return {[program](int ready_fd) {
-            ::dup2(ready_fd, STDOUT_FILENO);
-            ::execl(program, program, "broker", "--ingress", "tcp://127.0.0.1:0", "--egress", "tcp://127.0.0.1:0",
-                    "--control", "tcp://127.0.0.1:0", "--raw", "tcp://127.0.0.1:0", "--metrics", "127.0.0.1:0",
-                    static_cast<char*>(nullptr));
-            ::_exit(127);
-          },
-          [](FILE* out) {
-            const std::string line = read_line(out);
-            return Endpoints{word_after(line, "ingress="), word_after(line, "egress=")};
-          }};
 }
 
 /// An Event whose sequence stands at a known place with a fixed width.
@@ -171,7 +89,8 @@ void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t
   socket.set(zmq::sockopt::linger, 10'000);
 }
 
-Outcome run(Middle middle, std::uint64_t events) {
+Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events) {
+  backplane::bench::Middle middle(middle_process);
   zmq::context_t context(2);
   zmq::socket_t subscriber(context, zmq::socket_type::sub);
   subscriber.set(zmq::sockopt::rcvhwm, 0);
@@ -220,7 +139,6 @@ double median(std::vector<double> values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string program = std::filesystem::read_symlink("/proc/self/exe").replace_filename("backplane");
   const std::uint64_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
   const int runs = argc > 2 ? std::atoi(argv[2]) : 5;
   std::vector<double> rates[2];
@@ -228,7 +146,8 @@ int main(int argc, char** argv) {
   fmt::print("{:<4} {:<10} {:>12} {:>14} {:>10}\n", "run", "middle", "k events/s", "CPU ns/event", "lost");
   for (int i = 0; i < runs; ++i) {
     for (int which = 0; which < 2; ++which) {
-      const Outcome outcome = run(which == 0 ? make_proxy() : make_broker(program.c_str()), events);
+      const Outcome outcome = run(
+          which == 0 ? run_proxy : [](int ready_fd) { backplane::bench::run_broker(ready_fd); }, events);
       rates[which].push_back(outcome.events_a_second / 1'000);
       costs[which].push_back(outcome.cpu_ns_an_event);
       fmt::print("{:<4} {:<10} {:>12.0f} {:>14.0f} {:>10}\n", i + 1, which == 0 ? "zmq_proxy" : "broker",
@@ -236,8 +155,10 @@ int main(int argc, char** argv) {
       std::fflush(stdout);
     }
   }
-  fmt::print("median: zmq_proxy {:.0f} k/s {:.0f} ns, broker {:.0f} k/s {:.0f} ns; rate {:.2f} of the proxy's, CPU {:.2f}\n",
-             median(rates[0]), median(costs[0]), median(rates[1]), median(costs[1]),
-             median(rates[1]) / median(rates[0]), median(costs[1]) / median(costs[0]));
+  fmt::print(
+      "median: zmq_proxy {:.0f} k/s {:.0f} ns, broker {:.0f} k/s {:.0f} ns; rate {:.2f} of the proxy's, CPU "
+      "{:.2f}\n",
+      median(rates[0]), median(costs[0]), median(rates[1]), median(costs[1]),
+      median(rates[1]) / median(rates[0]), median(costs[1]) / median(costs[0]));
   return 0;
 }

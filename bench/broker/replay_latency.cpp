@@ -1,0 +1,185 @@
+// What a client that reads back a million events costs the live stream: latency of 5,000 live events a
+// second, from a publisher through the broker to a SUB, with and without that client, in turns, in one run.
+//
+//   bench_broker_replay [events in history] [rounds]       (backplane stands in the same folder)
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <zmq.hpp>
+
+#include "backplane/v1/control.pb.h"
+#include "backplane/v1/event.pb.h"
+#include "bench/broker/middle.hpp"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr int history_topics = 32;
+constexpr double live_a_second = 5'000;
+constexpr auto round_time = 2s;
+
+zmq::socket_t connected(zmq::context_t& context, zmq::socket_type type, const std::string& endpoint) {
+  zmq::socket_t socket(context, type);
+  socket.set(zmq::sockopt::linger, 5'000);
+  socket.set(zmq::sockopt::sndhwm, 0);
+  socket.set(zmq::sockopt::rcvhwm, 0);
+  socket.set(zmq::sockopt::rcvtimeo, 10'000);
+  socket.connect(endpoint);
+  return socket;
+}
+
+zmq::socket_t publisher(zmq::context_t& context, const std::string& ingress) {
+  zmq::socket_t socket = connected(context, zmq::socket_type::xpub, ingress);
+  zmq::message_t subscription;
+  if (!socket.recv(subscription)) std::exit(1);
+  return socket;
+}
+
+backplane::v1::ControlReply ask(zmq::socket_t& control, const backplane::v1::ControlRequest& request) {
+  control.send(zmq::buffer(request.SerializeAsString()), zmq::send_flags::none);
+  zmq::message_t frame;
+  backplane::v1::ControlReply reply;
+  if (!control.recv(frame) || !reply.ParseFromArray(frame.data(), static_cast<int>(frame.size())))
+    std::exit(1);
+  return reply;
+}
+
+void fill_history(zmq::context_t& context, const backplane::bench::Endpoints& broker, std::uint64_t events) {
+  zmq::socket_t socket = publisher(context, broker.ingress);
+  backplane::v1::Event event;
+  event.set_binary(std::string(40, 'x'));
+  const std::string bytes = event.SerializeAsString();
+  for (std::uint64_t i = 0; i < events; ++i) {
+    socket.send(zmq::buffer(fmt::format("hist.{}", i % history_topics)), zmq::send_flags::sndmore);
+    socket.send(zmq::buffer(bytes), zmq::send_flags::none);
+  }
+  zmq::socket_t control = connected(context, zmq::socket_type::dealer, broker.control);
+  backplane::v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_hello()->set_name("bench@host");
+  request.mutable_hello()->set_role(backplane::v1::HelloRequest::ROLE_CLIENT);
+  while (ask(control, request).position() < events) std::this_thread::yield();
+}
+
+/// Reads everything of hist.> again and again until `end`. @returns the events read.
+std::uint64_t read_back(zmq::context_t& context, const std::string& endpoint, const std::atomic<bool>& end) {
+  zmq::socket_t control = connected(context, zmq::socket_type::dealer, endpoint);
+  backplane::v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_replay()->set_pattern("hist.>");
+  request.mutable_replay()->set_since_ns(0);
+  std::uint64_t events = 0;
+  while (!end) {
+    const backplane::v1::ControlReply reply = ask(control, request);
+    if (reply.has_error() || reply.has_gone()) {
+      fmt::print(stderr, "replay: {}\n", reply.has_error() ? reply.error().text() : "gone");
+      std::exit(1);
+    }
+    events += static_cast<std::uint64_t>(reply.replay().events_size());
+    request.mutable_replay()->set_cursor(reply.has_more() ? reply.more().cursor() : "");
+  }
+  return events;
+}
+
+struct Latencies {
+  double p50_us{};
+  double p99_us{};
+  std::uint64_t read_back{};
+};
+
+Latencies live_round(zmq::context_t& context, const backplane::bench::Endpoints& broker, bool with_reader) {
+  zmq::socket_t subscriber = connected(context, zmq::socket_type::sub, broker.egress);
+  subscriber.set(zmq::sockopt::subscribe, "live");
+  zmq::socket_t source = publisher(context, broker.ingress);
+  const auto send = [&](std::int64_t sent_ns) {
+    backplane::v1::Event event;
+    event.set_text(std::to_string(sent_ns));
+    source.send(zmq::str_buffer("live"), zmq::send_flags::sndmore);
+    source.send(zmq::buffer(event.SerializeAsString()), zmq::send_flags::none);
+  };
+  zmq::message_t frame;
+  subscriber.set(zmq::sockopt::rcvtimeo, 20);
+  do {
+    send(0);  // until the subscription is in force
+  } while (!subscriber.recv(frame));
+  subscriber.set(zmq::sockopt::rcvtimeo, 1'000);
+
+  std::atomic<bool> end{false};
+  Latencies result;
+  std::thread reader([&] {
+    if (with_reader) result.read_back = read_back(context, broker.control, end);
+  });
+  std::thread live([&] {
+    const auto begin = Clock::now();
+    for (std::uint64_t i = 0; Clock::now() - begin < round_time; ++i) {
+      std::this_thread::sleep_until(begin +
+                                    std::chrono::duration<double>(static_cast<double>(i) / live_a_second));
+      send(Clock::now().time_since_epoch().count());
+    }
+    end = true;
+  });
+  std::vector<double> microseconds;
+  backplane::v1::Event event;
+  while (subscriber.recv(frame)) {
+    if (!frame.more()) {
+      event.ParseFromArray(frame.data(), static_cast<int>(frame.size()));
+      const std::int64_t sent_ns = std::strtoll(event.text().c_str(), nullptr, 10);
+      if (sent_ns > 0)
+        microseconds.push_back(static_cast<double>(Clock::now().time_since_epoch().count() - sent_ns) / 1e3);
+    }
+  }
+  live.join();
+  reader.join();
+  std::sort(microseconds.begin(), microseconds.end());
+  result.p50_us = microseconds[microseconds.size() / 2];
+  result.p99_us = microseconds[microseconds.size() * 99 / 100];
+  return result;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::uint64_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
+  const std::string config =
+      fmt::format("/tmp/backplane-bench-{}.toml", Clock::now().time_since_epoch().count());
+  std::ofstream(config)
+      << "[[backplane]]\nhistory_events = 1000000\nhistory_bytes = \"1GiB\"\nhistory_bytes_max = \"1GiB\"\n";
+  backplane::bench::Middle broker([&](int ready_fd) { backplane::bench::run_broker(ready_fd, config); });
+  std::remove(config.c_str());
+  zmq::context_t context(2);
+  fill_history(context, broker.endpoints, events);
+
+  std::vector<double> p99[2];
+  fmt::print("{:<6} {:<8} {:>9} {:>9} {:>16}\n", "round", "reader", "p50 us", "p99 us", "read back k/s");
+  for (int i = 0; i < rounds; ++i) {
+    for (const bool with_reader : {false, true}) {
+      const Latencies round = live_round(context, broker.endpoints, with_reader);
+      p99[with_reader ? 1 : 0].push_back(round.p99_us);
+      fmt::print(
+          "{:<6} {:<8} {:>9.0f} {:>9.0f} {:>16.0f}\n", i + 1, with_reader ? "yes" : "no", round.p50_us,
+          round.p99_us,
+          static_cast<double>(round.read_back) / 1e3 / std::chrono::duration<double>(round_time).count());
+      std::fflush(stdout);
+    }
+  }
+  fmt::print("median p99: without {:.0f} us, with {:.0f} us; ratio {:.2f}; {} events in history\n",
+             median(p99[0]), median(p99[1]), median(p99[1]) / median(p99[0]), events);
+  broker.end();
+  return 0;
+}
