@@ -1,9 +1,9 @@
 #include "broker/config.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
+
+#include <fmt/format.h>
 
 #include "core/metrics/listener.hpp"
 #include "core/topic/pattern.hpp"
@@ -44,7 +44,8 @@ Result<void> check_rule_pattern(std::string_view pattern, std::string_view where
 
 void describe_retention(Section& section, Retention& retention) {
   section.field("history_events", retention.history_events, 0, 1u << 30, "Events kept of each topic.");
-  section.bytes("history_bytes", retention.history_bytes, 0, std::size_t{1} << 40, "Bytes kept of each topic.");
+  section.bytes("history_bytes", retention.history_bytes, 0, std::size_t{1} << 40,
+                "Bytes kept of each topic.");
   section.field("history_age", retention.history_age, 0ns, 10 * year, "How long each event is kept.");
   section.field("ttl", retention.value_ttl, 0ns, 10 * year,
                 "How long a retained value stands; 0s: until it is replaced.");
@@ -66,7 +67,8 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                 "Distinct subscriptions above which a warning is logged.");
   section.field("egress_hwm", backplane.egress_hwm, 1, 100'000'000,
                 "Messages queued for a subscriber before it counts as full.");
-  section.field("stats_every", backplane.stats_every, 100ms, 1h, "How often $SYS.broker.<name>.stats is sent.");
+  section.field("stats_every", backplane.stats_every, 100ms, 1h,
+                "How often $SYS.broker.<name>.stats is sent.");
   section.field("drain_limit", backplane.drain_limit, 100ms, 10min, "How long ending may take.");
   section.bytes("history_bytes_max", backplane.history_bytes_max, 0, std::size_t{1} << 44,
                 "Memory for all retained values and history together.");
@@ -75,7 +77,8 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                  "Other bounds for some topics; the first pattern that matches counts.",
                  [](Section& rule, RetentionConfig& config) {
                    rule.field("pattern", config.pattern, "Which topics.", check_rule_pattern);
-                   if (rule.reading() && !rule.given("pattern")) rule.error("pattern", "wanted a pattern, got none");
+                   if (rule.reading() && !rule.given("pattern"))
+                     rule.error("pattern", "wanted a pattern, got none");
                    describe_retention(rule, config.retention);
                  });
 }
@@ -117,9 +120,11 @@ void describe(Section& section, BrokerConfig& broker) {
                      if (is_exclusive(endpoint)) endpoints.claim(table, key, endpoint, "the endpoint");
                    }
                  });
-  if (section.reading() && broker.backplanes.empty()) section.error("backplane", "wanted one or more tables, got none");
+  if (section.reading() && broker.backplanes.empty())
+    section.error("backplane", "wanted one or more tables, got none");
   section.table("metrics", "What an operator's tools read.", [&](Section& metrics) {
-    metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".", check_metrics);
+    metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".",
+                  check_metrics);
     if (!metrics.reading() || !is_exclusive(broker.metrics)) return;
     endpoints.claim(metrics, "listen", fmt::format("tcp://{}", broker.metrics), "the endpoint");
   });

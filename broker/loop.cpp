@@ -1,14 +1,14 @@
 #include "broker/loop.hpp"
 
-#include <fmt/format.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <array>
-#include <boost/crc.hpp>
 #include <cerrno>
 #include <system_error>
 #include <utility>
+
+#include <boost/crc.hpp>
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "backplane/v1/system.pb.h"
 #include "broker/control/participants.hpp"
@@ -81,7 +81,9 @@ mq::SocketOptions control_options(std::size_t max_event_bytes) {
 }
 
 /// How many names may have a $SYS.source topic.
-constexpr std::size_t source_topics_max(std::size_t max_topics) { return std::max<std::size_t>(1, max_topics / 8); }
+constexpr std::size_t source_topics_max(std::size_t max_topics) {
+  return std::max<std::size_t>(1, max_topics / 8);
+}
 
 /// Upper half: the same for every life of this broker's backplane. Lower half: this life.
 std::uint64_t make_stream(const std::string& backplane, const std::string& ingress) {
@@ -169,7 +171,8 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
       egress_(context_, {.send_hwm = config_.egress_hwm, .max_event_bytes = config_.max_event_bytes},
               state_.counters),
       pipeline_(state_, egress_, unix_now_ns),
-      participants_([this](const std::string& topic, const v1::SourceStatus& status) { tell_source(topic, status); }),
+      participants_(
+          [this](const std::string& topic, const v1::SourceStatus& status) { tell_source(topic, status); }),
       service_(state_, participants_, types_, *this, [this] { drain(); }),
       each_second_(1s, Clock::now()),
       stats_(config_.stats_every, Clock::now()),
@@ -384,8 +387,8 @@ void Loop::Impl::tell_source(const std::string& topic, const v1::SourceStatus& s
     if (source_topics_ >= topics_max) {
       ++state_.counters.sources_untold_total;
       if (source_lines_.allow(Clock::now())) {
-        log::warning("{}: \"{}\" is not told: there are {} such topics already, an eighth of max_topics", state_.name,
-                     topic, topics_max);
+        log::warning("{}: \"{}\" is not told: there are {} such topics already, an eighth of max_topics",
+                     state_.name, topic, topics_max);
       }
       return;
     }
@@ -421,9 +424,13 @@ void Loop::Impl::watch_subscriptions() {
   subscriptions_warned_ = above;
 }
 
-BackplaneSnapshot Loop::Impl::snapshot() const { return take_snapshot(state_, participants_); }
+BackplaneSnapshot Loop::Impl::snapshot() const {
+  return take_snapshot(state_, participants_);
+}
 
-void Loop::Impl::publish_snapshot() { board_.publish(snapshot()); }
+void Loop::Impl::publish_snapshot() {
+  board_.publish(snapshot());
+}
 
 // ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -446,7 +453,8 @@ void Loop::Impl::end() {
   pipeline_.publish_system(drain_topic, system_event(state_.name, notice, unix_now_ns()));
   const auto deadline = drain_began_ + config_.drain_limit;
   while (!pipeline_.flush() && Clock::now() < deadline) {
-    zmq_pollitem_t store{.socket = nullptr, .fd = state_.history->progress_fd(), .events = ZMQ_POLLIN, .revents = 0};
+    zmq_pollitem_t store{
+        .socket = nullptr, .fd = state_.history->progress_fd(), .events = ZMQ_POLLIN, .revents = 0};
     zmq_poll(&store, 1, 10);
   }
   publish_snapshot();
@@ -478,9 +486,17 @@ void Loop::Impl::reload(LoopSettings settings) {
 Loop::Loop(BackplaneConfig config, SnapshotBoard& board)
     : impl_(std::make_unique<Impl>(std::move(config), board)) {}
 Loop::~Loop() = default;
-Result<BoundEndpoints> Loop::open() { return impl_->open(); }
-void Loop::run() { impl_->run(); }
-void Loop::drain() noexcept { impl_->drain(); }
-void Loop::reload(LoopSettings settings) { impl_->reload(std::move(settings)); }
+Result<BoundEndpoints> Loop::open() {
+  return impl_->open();
+}
+void Loop::run() {
+  impl_->run();
+}
+void Loop::drain() noexcept {
+  impl_->drain();
+}
+void Loop::reload(LoopSettings settings) {
+  impl_->reload(std::move(settings));
+}
 
 }  // namespace backplane::broker

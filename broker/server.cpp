@@ -1,10 +1,5 @@
 #include "broker/server.hpp"
 
-#include <fmt/format.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -12,6 +7,11 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "broker/loop.hpp"
 #include "broker/operations/exposition.hpp"
@@ -118,7 +118,8 @@ Result<void> Server::Impl::open() {
 Result<void> Server::Impl::open_metrics() {
   if (config_.metrics == off) return {};
   auto listener = metrics::MetricsListener::open(
-      config_.metrics, {.metrics = [this] { return exposition(); }, .why_not_ready = [this] { return why_not_ready(); }});
+      config_.metrics,
+      {.metrics = [this] { return exposition(); }, .why_not_ready = [this] { return why_not_ready(); }});
   if (!listener) return tl::unexpected(listener.error());
   listener_ = std::move(*listener);
   if (is_reachable_from_elsewhere(config_.metrics)) {
@@ -212,12 +213,14 @@ void Server::Impl::reload(const Reader& read_again) {
       log::warning("reload: {}: needs a restart: {}", backplane->config.name, change);
     }
     backplane->loop->reload(settings_of(*found));
-    log::info("reload: {}: retention, history_bytes_max, stats_every and max_subscriptions_warning are in force",
-              backplane->config.name);
+    log::info(
+        "reload: {}: retention, history_bytes_max, stats_every and max_subscriptions_warning are in force",
+        backplane->config.name);
   }
   for (const BackplaneConfig& each : fresh->backplanes) {
-    const bool known = std::any_of(backplanes_.begin(), backplanes_.end(),
-                                   [&](const auto& backplane) { return backplane->config.name == each.name; });
+    const bool known = std::any_of(backplanes_.begin(), backplanes_.end(), [&](const auto& backplane) {
+      return backplane->config.name == each.name;
+    });
     if (!known) log::warning("reload: {} is new; starting it needs a restart", each.name);
   }
 }
@@ -236,7 +239,11 @@ Result<std::unique_ptr<Server>> Server::open(BrokerConfig config) {
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
-std::vector<std::string> Server::ready_lines() const { return impl_->ready_lines(); }
-ExitCode Server::run(Signals& signals, const Reader& read_again) { return impl_->run(signals, read_again); }
+std::vector<std::string> Server::ready_lines() const {
+  return impl_->ready_lines();
+}
+ExitCode Server::run(Signals& signals, const Reader& read_again) {
+  return impl_->run(signals, read_again);
+}
 
 }  // namespace backplane::broker

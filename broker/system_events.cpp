@@ -25,6 +25,8 @@ bool asks_for_live(std::string_view subscription) noexcept {
          check_topic(subscription) == TopicFault::none;
 }
 
-std::string stats_topic(std::string_view backplane) { return fmt::format("$SYS.broker.{}.stats", backplane); }
+std::string stats_topic(std::string_view backplane) {
+  return fmt::format("$SYS.broker.{}.stats", backplane);
+}
 
 }  // namespace backplane::broker

@@ -23,8 +23,6 @@ struct BrokerFlags {
   std::optional<std::string> control;
   std::optional<std::string> raw;
   std::optional<std::string> metrics;
-  bool check_config{};
-  bool print_config{};
 
   [[nodiscard]] bool has_endpoint() const { return ingress || egress || control || raw; }
 };
@@ -83,11 +81,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
   if (!source) return complain("broker", source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return complain(configuration.error());
-  if (flags.print_config) {
-    const auto all = [&](config::Section& root) { describe(root, *configuration); };
-    fmt::print("{}", config::print(all, config::Comments::about));
-  }
-  if (flags.print_config || flags.check_config) return ExitCode::done;
+  if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("broker");
   log::set_level(configuration->log_level);
@@ -120,9 +114,6 @@ Run add_broker(CLI::App& program) {
   app->add_option("--metrics", flags->metrics,
                   "/metrics, /healthz and /readyz, by default 127.0.0.1:9570, or off")
       ->type_name("HOST:PORT");
-  app->add_flag("--check-config", flags->check_config, "Tell what is wrong with the configuration, and end");
-  app->add_flag("--print-config", flags->print_config,
-                "Print the configuration in force, explained, and end");
   app->footer(
       "Example:\n"
       "  backplane broker --config backplane.toml\n"

@@ -1,6 +1,9 @@
 #include "cli/configuration.hpp"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "core/log/escape.hpp"
 
 namespace backplane::cli {
 
@@ -40,6 +43,8 @@ ConfigurationResult read_configuration(const config::Source& source) {
 void add_configuration(CLI::App& app, ConfigurationFlags& flags) {
   app.add_option("--config", flags.file, "The configuration file; none: defaults")->type_name("FILE");
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->type_name("LEVEL");
+  app.add_flag("--check-config", flags.check, "Tell what is wrong with the configuration, and end");
+  app.add_flag("--print-config", flags.print, "Print the configuration in force, explained, and end");
 }
 
 Result<config::Source> open_source(const ConfigurationFlags& flags) {
@@ -48,6 +53,26 @@ Result<config::Source> open_source(const ConfigurationFlags& flags) {
   if (!source) return fail(ErrorCode::invalid_argument, source.error().text);
   set_flag(*source, "log.level", "--log-level", flags.log_level);
   return source;
+}
+
+std::string print_configuration(Configuration configuration) {
+  return "# Backplane's configuration: every key, what it means and what it may be. What is not said keeps "
+         "its\n"
+         "# default. Sizes are numbers of bytes or \"64KiB\", durations \"250ms\", \"5s\" or \"10m\"; an "
+         "ENDPOINT is\n"
+         "# ZeroMQ's (tcp://127.0.0.1:5570, ipc:///run/backplane/ingress), with port 0 for a free one.\n"
+         "# `backplane broker --check-config --config FILE` tells what is wrong with a file.\n\n" +
+         config::print([&](config::Section& root) { describe(root, configuration); },
+                       config::Comments::about);
+}
+
+bool tell_configuration(const ConfigurationFlags& flags, const Configuration& configuration) {
+  if (flags.print) {
+    fmt::print("{}", print_configuration(configuration));
+  } else if (flags.check) {
+    fmt::print("{}: ok\n", flags.file.empty() ? "without a file" : log::escape(flags.file));
+  }
+  return flags.print || flags.check;
 }
 
 void set_flag(config::Source& source, std::string path, std::string flag,

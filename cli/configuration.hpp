@@ -43,13 +43,22 @@ using ConfigurationResult = tl::expected<Configuration, std::vector<std::string>
 struct ConfigurationFlags {
   std::string file;  ///< empty: none
   std::optional<std::string> log_level;
+  bool check{};
+  bool print{};
 };
 
-/// Adds --config and --log-level.
+/// Adds --config, --log-level, --check-config and --print-config.
 void add_configuration(CLI::App& app, ConfigurationFlags& flags);
 
 /// The file that the flags name (nothing, where none is named), with --log-level over it.
 Result<config::Source> open_source(const ConfigurationFlags& flags);
+
+/// The configuration in force as --print-config shows it: the reference, config/backplane.toml.
+[[nodiscard]] std::string print_configuration(Configuration configuration);
+
+/// Does what --check-config or --print-config asks for, on standard output. @returns whether one was given:
+/// then there is nothing more to do.
+[[nodiscard]] bool tell_configuration(const ConfigurationFlags& flags, const Configuration& configuration);
 
 /// Sets the flag where it was given.
 void set_flag(config::Source& source, std::string path, std::string flag,

@@ -52,6 +52,7 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   if (!flags.listen.empty()) source->set_flag("gateway.listen", "--listen", flags.listen);
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return complain(configuration.error());
+  if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("gateway");
   log::set_level(configuration->log_level);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <map>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +19,7 @@
 #include "core/topic/pattern.hpp"
 #include "core/zmq/socket.hpp"
 #include "gateway/encode/encoder.hpp"
+#include "gateway/notice.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -35,6 +37,7 @@ struct SubOptions {
   std::optional<std::uint64_t> count;
   std::string timeout;  ///< empty: none
   std::string format = "text";
+  bool strict{};
   AddressFlags addresses;
 };
 
@@ -46,14 +49,13 @@ class Reader final : public FollowerListener {
 
   void on_event(const Delivery& delivery) override {
     if (left_ == 0 || closed_) return;
-    const bool wanted = std::any_of(patterns_.begin(), patterns_.end(),
-                                    [&](const Pattern& each) { return each.matches(delivery.topic); });
-    if (!wanted) return;
+    if (!wants(delivery.topic)) return;
     if (!encoder_.encode(format_, delivery.topic, delivery.event, delivery.stamp, output_)) {
       complain("sub", fmt::format("an event of {} cannot be read", delivery.topic));
       return;
     }
     ++seen_;
+    remember_stream(delivery.topic, delivery.stamp.stream);
     if (left_ != no_limit) --left_;
     if (output_.size() >= output_bytes) flush();
   }
@@ -61,6 +63,24 @@ class Reader final : public FollowerListener {
   void on_connection(bool up) override { connected_ = up; }
   void on_retained(std::uint64_t, const Delivery&) override {}
   void on_retained_end(std::uint64_t, const std::optional<Error>&) override {}
+  void on_gap(const Gap& gap) override {
+    if (left_ == 0 || !wants(gap.topic)) return;
+    remember_stream(gap.topic, gap.stream);
+    tell({.kind = gateway::Notice::Kind::gap,
+          .topic = std::string(gap.topic),
+          .stream = gap.stream,
+          .first = gap.first,
+          .last = gap.last,
+          .reason = name(gap.reason)});
+  }
+  void on_reset(const Reset& reset) override {
+    if (left_ == 0) return;
+    for (auto& [topic, stream] : streams_) {
+      if (stream != reset.old_stream) continue;
+      stream = reset.new_stream;
+      tell({.kind = gateway::Notice::Kind::reset, .topic = topic, .stream = stream, .reason = {}});
+    }
+  }
 
   /// Writes what there is. Blocks while standard output does.
   void flush() {
@@ -83,8 +103,29 @@ class Reader final : public FollowerListener {
   [[nodiscard]] bool done() const { return closed_ || left_ == 0; }
   [[nodiscard]] bool connected() const { return connected_; }
   [[nodiscard]] std::uint64_t seen() const { return seen_; }
+  /// Whether there were events that it will never print.
+  [[nodiscard]] bool missed() const { return missed_; }
 
  private:
+  [[nodiscard]] bool wants(std::string_view topic) const {
+    return std::any_of(patterns_.begin(), patterns_.end(),
+                       [&](const Pattern& each) { return each.matches(topic); });
+  }
+
+  void remember_stream(std::string_view topic, std::uint64_t stream) {
+    if (const auto known = streams_.find(topic); known != streams_.end()) {
+      known->second = stream;
+    } else {
+      streams_.emplace(topic, stream);
+    }
+  }
+
+  /// In its place among the events: as the gateway's clients are told.
+  void tell(const gateway::Notice& notice) {
+    missed_ = true;
+    gateway::append_notice(format_, notice, output_);
+  }
+
   static constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
   std::vector<Pattern> patterns_;
   gateway::Format format_;
@@ -92,6 +133,8 @@ class Reader final : public FollowerListener {
   std::uint64_t seen_{};
   bool connected_{};
   bool closed_{};  ///< nobody reads our output any more
+  bool missed_{};
+  std::map<std::string, std::uint64_t, std::less<>> streams_;  ///< of each topic printed
   gateway::Encoder encoder_;
   std::string output_;
 };
@@ -230,7 +273,8 @@ ExitCode run_sub(const SubOptions& options) {
   mq::Context context;
   Reader reader(std::move(patterns), *format, options.count);
   Following following(context, std::move(*brokers), std::move(prefixes), reader);
-  return follow(options, following, reader, signals, deadline);
+  const ExitCode code = follow(options, following, reader, signals, deadline);
+  return code == ExitCode::done && options.strict && reader.missed() ? ExitCode::gaps : code;
 }
 
 }  // namespace
@@ -248,6 +292,7 @@ Run add_sub(CLI::App& program) {
   app->add_option("--format", options->format, "text, text+offset or json")
       ->type_name("FORMAT")
       ->capture_default_str();
+  app->add_flag("--strict", options->strict, "End with code 3 where events were missed (!GAP, !RESET)");
   add_addresses(*app, options->addresses);
   app->footer(
       "Example:\n"

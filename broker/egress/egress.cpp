@@ -20,7 +20,8 @@ Egress::Egress(mq::Context& context, const Options& options, Counters& counters)
 
 void Egress::set_nodrop(bool nodrop) {
   const int value = nodrop ? 1 : 0;
-  if (zmq_setsockopt(socket_.raw().handle(), ZMQ_XPUB_NODROP, &value, sizeof value) != 0) throw zmq::error_t();
+  if (zmq_setsockopt(socket_.raw().handle(), ZMQ_XPUB_NODROP, &value, sizeof value) != 0)
+    throw zmq::error_t();
 }
 
 bool Egress::send_waiting(zmq::message_t& topic) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+
 #include <zmq.hpp>
 
 #include "broker/egress/wait_budget.hpp"

@@ -6,12 +6,16 @@ namespace backplane::broker {
 namespace {
 
 constexpr std::array<std::string_view, refusal_count> names{
-    "none",       "wrong_frames", "bad_topic",       "reserved_topic",  "too_large",     "truncated",
-    "bad_varint", "field_zero",   "group",           "wrong_wire_type", "source_not_utf8", "text_not_utf8",
-    "bad_time",   "bad_message",  "bad_attributes",  "stamped",         "repeat",        "topics_full"};
+    "none",       "wrong_frames", "bad_topic",      "reserved_topic",  "too_large",       "truncated",
+    "bad_varint", "field_zero",   "group",          "wrong_wire_type", "source_not_utf8", "text_not_utf8",
+    "bad_time",   "bad_message",  "bad_attributes", "stamped",         "repeat",          "topics_full"};
 
-constexpr std::size_t index(Refusal refusal) { return static_cast<std::size_t>(refusal); }
-constexpr std::size_t index(wire::EventFault fault) { return static_cast<std::size_t>(fault); }
+constexpr std::size_t index(Refusal refusal) {
+  return static_cast<std::size_t>(refusal);
+}
+constexpr std::size_t index(wire::EventFault fault) {
+  return static_cast<std::size_t>(fault);
+}
 
 // refusal_of() is an addition: the two lists must run alike.
 static_assert(index(Refusal::stamped) - index(Refusal::truncated) ==
@@ -19,7 +23,9 @@ static_assert(index(Refusal::stamped) - index(Refusal::truncated) ==
 
 }  // namespace
 
-std::string_view name(Refusal refusal) noexcept { return names[index(refusal)]; }
+std::string_view name(Refusal refusal) noexcept {
+  return names[index(refusal)];
+}
 
 Refusal refusal_of(wire::EventFault fault) noexcept {
   if (fault == wire::EventFault::none) return Refusal::none;

@@ -20,7 +20,7 @@ struct Counters {
   std::uint64_t system_published_total{};  ///< our own $SYS events, not part of `received`
   std::uint64_t history_refused_total{};   ///< published, but the store did not take it
   std::uint64_t drop_episodes_total{};     ///< a subscriber was full and could not be waited for
-  std::uint64_t lossy_sends_total{};       ///< events that full subscribers may have missed
+  std::uint64_t lossy_sends_total{};       ///< events that begin what a full subscriber misses
   std::uint64_t egress_wait_ns_total{};    ///< time spent waiting for full subscribers
   std::uint64_t live_answers_total{};      ///< $SYS.live answers
   std::uint64_t subscriptions_total{};     ///< subscriptions seen on egress
@@ -55,7 +55,7 @@ inline constexpr std::array counter_definitions{
     CounterDefinition{"drop_episodes_total", &Counters::drop_episodes_total,
                       "Times that a full subscriber could not be waited for any longer"},
     CounterDefinition{"lossy_sends_total", &Counters::lossy_sends_total,
-                      "Events sent past full subscribers, which may have missed them"},
+                      "Events with which full subscribers were given up: they miss all until they have room"},
     CounterDefinition{"egress_wait_ns_total", &Counters::egress_wait_ns_total,
                       "Nanoseconds spent waiting for full subscribers"},
     CounterDefinition{"live_answers_total", &Counters::live_answers_total,

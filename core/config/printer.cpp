@@ -116,7 +116,8 @@ class PrintingSection final : public Section {
   std::size_t child_count(std::string_view, std::size_t count) override { return count; }
   void children(std::string_view key, std::string_view about, std::size_t count,
                 const std::function<void(std::size_t, Section&)>& describe) override {
-    if (count == 0) return line(key, "[]", about, fmt::format("Tables [[{}]].", path_of(key)));
+    if (count == 0 && comments_ == Comments::none) return line(key, "[]", about);
+    if (count == 0) return append_example(key, about, describe);
     for (std::size_t index = 0; index < count; ++index) {
       append_table(fmt::format("[[{}]]", path_of(key)), key, about,
                    [&](Section& section) { describe(index, section); });
@@ -150,6 +151,21 @@ class PrintingSection final : public Section {
     tables_ += '\n';
     if (comments_ == Comments::about) tables_ += comment(about);
     tables_ += fmt::format("{}\n{}", header, section.str());
+  }
+
+  /// A table that is not there, as comments: without their `#` its lines of TOML are one that is.
+  void append_example(std::string_view key, std::string_view about,
+                      const std::function<void(std::size_t, Section&)>& describe) {
+    PrintingSection section(path_of(key), comments_);
+    describe(0, section);
+    tables_ += '\n' + comment(fmt::format("{} There is none; one looks like this:", about));
+    const std::string table = fmt::format("[[{}]]\n{}", path_of(key), section.str());
+    for (std::string_view rest = table; !rest.empty();) {
+      const std::string_view text = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(text.size() + 1);
+      if (!text.empty() && text.front() != '#') tables_ += '#';
+      tables_.append(text) += '\n';
+    }
   }
 
   std::string path_;

@@ -122,8 +122,11 @@ class Section {
     const std::size_t count = child_count(key, values.size());
     if (reading() && given(key)) values.assign(count, T{});
     if (count > values.size()) values.resize(count);
-    children(key, about, count,
-             [&](std::size_t index, Section& section) { describe(section, values[index]); });
+    children(key, about, count, [&](std::size_t index, Section& section) {
+      if (index < values.size()) return describe(section, values[index]);
+      T example{};  // the reference shows what one would look like, where there is none
+      describe(section, example);
+    });
   }
 
   /// Whether values are being read (else printed): the time for checks across fields.
@@ -178,7 +181,8 @@ using Describe = std::function<void(Section&)>;
 enum class Comments : std::uint8_t { none, about };
 
 /// The values in force as TOML, which read() takes back to equal values. With Comments::about each is
-/// preceded by what it means and its limits: the reference.
+/// preceded by what it means and its limits, and where there is no table of an array, the comments show what
+/// one would look like: the reference.
 [[nodiscard]] std::string print(const Describe& describe, Comments comments = Comments::none);
 
 }  // namespace backplane::config

@@ -2,8 +2,9 @@
 // How a failure is told: as a value (Result), or, for a broken promise of our own code, by CHECK.
 
 #include <string>
-#include <tl/expected.hpp>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 namespace backplane {
 

@@ -281,6 +281,13 @@ class MetricsListener::Impl {
   std::thread thread_;
 };
 
+Result<void> check_address(std::string_view address, std::string_view where) {
+  if (split(address)) return {};
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("{}: wanted HOST:PORT, as 127.0.0.1:9570 or [::1]:9570, got \"{}\"", where, address));
+}
+
 Result<std::unique_ptr<MetricsListener>> MetricsListener::open(std::string_view address, Pages pages) {
   return open(address, std::move(pages), Limits{});
 }

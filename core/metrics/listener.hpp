@@ -12,6 +12,9 @@
 
 namespace backplane::metrics {
 
+/// Whether `address` is HOST:PORT with IPv6 in brackets. `where` begins the error.
+[[nodiscard]] Result<void> check_address(std::string_view address, std::string_view where);
+
 /// Serves GET and HEAD of /metrics, /healthz (200 while the process serves) and /readyz (200, or 503 with the
 /// reason). Owns its sockets and a thread, on which it calls back. Slow, silent or hostile peers cost a
 /// bounded number of connections, bytes and seconds, and nobody else's answers.

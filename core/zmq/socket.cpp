@@ -1,11 +1,11 @@
 #include "core/zmq/socket.hpp"
 
-#include <fmt/format.h>
-
 #include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+
+#include <fmt/format.h>
 
 namespace backplane::mq {
 namespace {
@@ -33,7 +33,8 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
   socket_.set(zmq::sockopt::sndhwm, options.send_hwm);
   socket_.set(zmq::sockopt::rcvhwm, options.receive_hwm);
   socket_.set(zmq::sockopt::linger, static_cast<int>(options.linger.count()));
-  if (options.send_timeout) socket_.set(zmq::sockopt::sndtimeo, static_cast<int>(options.send_timeout->count()));
+  if (options.send_timeout)
+    socket_.set(zmq::sockopt::sndtimeo, static_cast<int>(options.send_timeout->count()));
   socket_.set(zmq::sockopt::maxmsgsize, options.max_message_bytes);
   if (options.xpub_nodrop) set_int(socket_, ZMQ_XPUB_NODROP, 1);
   if (options.xpub_verbose) set_int(socket_, ZMQ_XPUB_VERBOSE, 1);
@@ -146,7 +147,9 @@ Monitor::Monitor(Context& context, Socket& watched)
   if (auto connected = events_.connect(name); !connected) throw std::runtime_error(connected.error().text);
 }
 
-Monitor::~Monitor() { zmq_socket_monitor(watched_.raw().handle(), nullptr, 0); }
+Monitor::~Monitor() {
+  zmq_socket_monitor(watched_.raw().handle(), nullptr, 0);
+}
 
 ConnectionEvent Monitor::next() {
   zmq::message_t event;
@@ -171,7 +174,8 @@ ConnectionEvent Monitor::next() {
 
 Result<void> check_endpoint(std::string_view endpoint, std::string_view where) {
   const auto wrong = [&](std::string_view wanted) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted {}, got \"{}\"", where, wanted, endpoint));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: wanted {}, got \"{}\"", where, wanted, endpoint));
   };
   constexpr std::string_view wanted = "tcp://HOST:PORT, ipc://PATH or inproc://NAME";
   for (std::string_view scheme : {"ipc://", "inproc://"}) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+
 #include <zmq.hpp>
 
 #include "core/error/error.hpp"

@@ -7,7 +7,6 @@
 namespace backplane::broker {
 namespace {
 
-
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -125,7 +124,8 @@ TEST(BrokerConfig, WantsAPlaceForTheMetricsOrOff) {
 
 TEST(BrokerConfig, TheMetricsCannotHaveAnEndpointsPort) {
   BrokerConfig config;
-  const auto errors = errors_of("[[backplane]]\nraw = 'tcp://127.0.0.1:7000'\n[metrics]\nlisten = '127.0.0.1:7000'\n", config);
+  const auto errors = errors_of(
+      "[[backplane]]\nraw = 'tcp://127.0.0.1:7000'\n[metrics]\nlisten = '127.0.0.1:7000'\n", config);
   ASSERT_EQ(errors.size(), 1u);
   EXPECT_THAT(errors[0], HasSubstr("b.toml:4 [metrics].listen: "));
   EXPECT_THAT(errors[0], HasSubstr("b.toml:2"));

@@ -2,9 +2,9 @@
 
 #include "broker/loop.hpp"
 
-#include <gtest/gtest.h>
-
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "backplane/v1/control.pb.h"
 #include "backplane/v1/event.pb.h"

@@ -1,9 +1,9 @@
 #include "broker/pipeline.hpp"
 
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <map>
 
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/v1/event.pb.h"
@@ -11,7 +11,6 @@
 
 namespace backplane::broker {
 namespace {
-
 
 struct Sent {
   std::string topic;
@@ -126,17 +125,17 @@ TEST_F(PipelineTest, RefusesEachFaultUnderItsOwnReasonAndGoesOn) {
     for (const int value : values) result.push_back(static_cast<char>(value));
     return result;
   };
-  take("t", bytes({0x0a, 5, 'a'}));                 // source: 5 bytes wanted, 1 there
+  take("t", bytes({0x0a, 5, 'a'}));  // source: 5 bytes wanted, 1 there
   take("t", bytes({0x18, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}));
-  take("t", bytes({0x02, 0}));                      // field 0
-  take("t", bytes({0x0b}));                         // a group
-  take("t", bytes({0x08, 1}));                      // source as a varint
-  take("t", bytes({0x0a, 1, 0xff}));                // source not UTF-8
-  take("t", bytes({0x32, 1, 0xff}));                // text not UTF-8
-  take("t", bytes({0x22, 1, 0x08}));                // time: a tag without its value
-  take("t", bytes({0x2a, 2, 0x0a, 9}));             // message: a length past its end
-  take("t", bytes({0x42, 2, 0x08, 1}));             // attributes: a key that is a varint
-  take("t", bytes({0x7a, 0}));                      // a stamp
+  take("t", bytes({0x02, 0}));           // field 0
+  take("t", bytes({0x0b}));              // a group
+  take("t", bytes({0x08, 1}));           // source as a varint
+  take("t", bytes({0x0a, 1, 0xff}));     // source not UTF-8
+  take("t", bytes({0x32, 1, 0xff}));     // text not UTF-8
+  take("t", bytes({0x22, 1, 0x08}));     // time: a tag without its value
+  take("t", bytes({0x2a, 2, 0x0a, 9}));  // message: a length past its end
+  take("t", bytes({0x42, 2, 0x08, 1}));  // attributes: a key that is a varint
+  take("t", bytes({0x7a, 0}));           // a stamp
   take("", event(1));
   take("a..b", event(2));
   take("a b", event(3));

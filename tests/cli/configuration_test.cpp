@@ -1,5 +1,8 @@
 #include "cli/configuration.hpp"
 
+#include <fstream>
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,9 +18,8 @@ ConfigurationResult read(std::string_view toml) {
   return read_configuration(*source);
 }
 
-std::string printed(Configuration configuration) {
-  return config::print([&](config::Section& root) { describe(root, configuration); },
-                       config::Comments::about);
+std::string printed(const Configuration& configuration) {
+  return print_configuration(configuration);
 }
 
 TEST(Configuration, WithoutAFileThereIsOneBackplaneCalledDefault) {
@@ -66,6 +68,16 @@ TEST(Configuration, ThePrintedReferenceReadsBackToTheSame) {
   ASSERT_TRUE(again.has_value()) << again.error().front() << "\n" << text;
   EXPECT_EQ(printed(*again), text);
   EXPECT_EQ(again->broker.backplanes[0].max_topics, 17u);
+}
+
+TEST(Configuration, TheReferenceIsWhatTheProgramPrintsWithoutAFile) {
+  std::ifstream file(BACKPLANE_REFERENCE);
+  std::ostringstream text;
+  text << file.rdbuf();
+  const std::string reference = text.str();
+  EXPECT_EQ(reference, printed(Configuration{}))
+      << "config/backplane.toml is what `backplane broker --print-config` prints: write it anew";
+  EXPECT_TRUE(read(reference).has_value());
 }
 
 TEST(Configuration, AFlagOverTheFileIsNamedWhereItIsWrong) {

@@ -1,8 +1,5 @@
 // A frozen SUB, a slow SUB and a SUB that comes and goes, each beside a healthy one that must lose nothing.
 
-#include <gtest/gtest.h>
-#include <poll.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -12,6 +9,9 @@
 #include <sstream>
 #include <string>
 #include <thread>
+
+#include <gtest/gtest.h>
+#include <poll.h>
 
 #include "backplane/v1/event.pb.h"
 #include "core/process/child.hpp"
@@ -37,8 +37,8 @@ class RealBroker {
     const char* program = std::getenv("BACKPLANE_PROGRAM");
     if (program == nullptr) throw std::runtime_error("BACKPLANE_PROGRAM names the program to test");
     const std::string any = "tcp://127.0.0.1:0";
-    auto child = Child::start({program, "broker", "--ingress", any, "--egress", any, "--control", any, "--raw", any,
-                               "--metrics", "127.0.0.1:0"});
+    auto child = Child::start({program, "broker", "--ingress", any, "--egress", any, "--control", any,
+                               "--raw", any, "--metrics", "127.0.0.1:0"});
     if (!child) throw std::runtime_error(child.error().text);
     child_.emplace(std::move(*child));
     read_ready_line();
@@ -58,7 +58,8 @@ class RealBroker {
       if (const auto line = child_->output().next()) {
         std::istringstream words(*line);
         for (std::string word; words >> word;) {
-          if (const auto at = word.find('='); at != std::string::npos) fields_[word.substr(0, at)] = word.substr(at + 1);
+          if (const auto at = word.find('='); at != std::string::npos)
+            fields_[word.substr(0, at)] = word.substr(at + 1);
         }
         return;
       }

@@ -23,7 +23,9 @@ TEST(RawEvent, IsTextWhereTheBytesAreUtf8) {
   EXPECT_FALSE(event.has_time());
 }
 
-TEST(RawEvent, IsBinaryWhereTheyAreNot) { EXPECT_EQ(made_of("\xff\xfe").binary(), "\xff\xfe"); }
+TEST(RawEvent, IsBinaryWhereTheyAreNot) {
+  EXPECT_EQ(made_of("\xff\xfe").binary(), "\xff\xfe");
+}
 
 TEST(RawEvent, OfNoBytesIsAnEmptyTextNotAnEventWithoutPayload) {
   EXPECT_EQ(made_of("").payload_case(), v1::Event::kText);

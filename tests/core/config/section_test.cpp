@@ -320,6 +320,22 @@ TEST(ConfigPrint, TheReferenceSaysWhatEachValueMeansAndItsLimits) {
   EXPECT_THAT(text, HasSubstr("# What to do with slow ones. One of gap, latest, disconnect.\n"));
 }
 
+TEST(ConfigPrint, TheReferenceShowsATableOfAnArrayThatHasNone) {
+  Gateway gateway;
+  std::string text = print([&](Section& section) { describe(section, gateway); }, Comments::about);
+  EXPECT_THAT(text, HasSubstr(R"(# Ports that need no command. There is none; one looks like this:
+#[[gateway.feed]]
+# What it is called.
+#name = "feed"
+# What it gives.
+#topics = []
+)"));
+  // Without the signs before its TOML it is one.
+  for (const std::string_view sign : {"#[[", "#name", "#topics"}) text.erase(text.find(sign), 1);
+  gateway.feeds.push_back({});
+  EXPECT_EQ(gateway_of(source_of(text)), gateway) << text;
+}
+
 class ConfigFile : public testing::Test {
  protected:
   std::filesystem::path file_ = std::filesystem::path(testing::TempDir()) /
