@@ -11,12 +11,12 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #include "core/log/log.hpp"
 #include "fanout/address.hpp"
 #include "fanout/descriptor.hpp"
+#include "fanout/socket_stream.hpp"
 
 namespace backplane::fanout {
 namespace {
@@ -35,39 +35,9 @@ class Source {
   virtual void on_ready(std::uint32_t events) = 0;
 };
 
-class SocketStream final : public Stream {
- public:
-  explicit SocketStream(Descriptor socket) : socket_(std::move(socket)) {}
-  ssize_t read(std::span<char> into) noexcept override {
-    return ::recv(socket_.get(), into.data(), into.size(), 0);
-  }
-  ssize_t write(std::span<const iovec> pieces) noexcept override {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(pieces.data());
-    message.msg_iovlen = pieces.size();
-    return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
-  }
-  void end_output() noexcept override { ::shutdown(socket_.get(), SHUT_WR); }
-  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-
- private:
-  Descriptor socket_;
-};
-
 void set_option(int fd, int level, int option, int value) noexcept {
   // Each only tunes: a kernel that refuses one serves the session as well.
   (void)::setsockopt(fd, level, option, &value, sizeof value);
-}
-
-/// A client that has vanished without a word is found within some two minutes, also where nothing is
-/// ever written to it.
-void tune(int fd, int unsent_bytes_max) noexcept {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_bytes_max);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
 }
 
 }  // namespace
@@ -257,9 +227,9 @@ bool Server::Impl::accept_one(int listener) {
       return true;
     }
   }
-  tune(socket.get(), options_.unsent_bytes_max);
   const std::uint64_t id = ++last_peer_;
   auto peer = std::make_unique<Peer>(*this, id, std::move(socket), address);
+  peer->stream.tune(options_.unsent_bytes_max);
   if (!try_control(EPOLL_CTL_ADD, peer->stream.fd(), peer->interest, peer.get())) {
     ++counters_
           .accept_errors;  // out of memory or of epoll's own bound: this client is closed, the rest go on

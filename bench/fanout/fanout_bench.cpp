@@ -1,0 +1,160 @@
+// The fan-out engine beside the simplest possible epoll broadcast server: server CPU a delivery, of all of
+// a server's threads, by their own clocks. Both get the same batches, one when the last has arrived; one
+// thread holds all clients.
+//
+//   bench_fanout [deliveries a run] [runs]
+//
+// Prints medians of the runs, which take turns, and the ratio.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include "bench/fanout/raw_broadcast.hpp"
+#include "bench/fanout/receivers.hpp"
+#include "fanout/engine.hpp"
+
+namespace {
+
+using backplane::bench::RawBroadcast;
+using backplane::bench::Receivers;
+using namespace backplane::fanout;
+
+constexpr std::size_t batch_events = 64;
+constexpr std::size_t line_bytes = 150;
+
+double thread_cpu_us() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
+}
+
+/// Lines as a gateway would write them, with a number that changes.
+class Lines {
+ public:
+  Lines() : line_(line_bytes, '.') {
+    line_.replace(0, 7, "bench 0");
+    line_.back() = '\n';
+  }
+  std::string_view next() {
+    std::uint64_t number = ++number_;
+    for (std::size_t at = 20; number > 0; number /= 10) line_[at--] = static_cast<char>('0' + number % 10);
+    return line_;
+  }
+
+ private:
+  std::string line_;
+  std::uint64_t number_{};
+};
+
+/// What a client of the bench says, which is nothing.
+class Silent final : public Handler {
+ public:
+  void on_bytes(std::string_view) override {}
+  void on_input_end() override {}
+  void report_losses(std::span<const Loss>, std::string&) override {}
+  void say_goodbye(std::string_view) override {}
+};
+
+struct Shape {
+  std::size_t clients;
+  std::size_t topics;  ///< lines of several topics have several routes
+  std::size_t batches;
+};
+
+/// Calls `batch` so many times, the first tenth of them unmeasured. @returns CPU µs a delivery.
+template <class Batch, class Cpu>
+double measure(const Shape& shape, Batch&& batch, Cpu&& cpu_us) {
+  for (std::size_t i = 0; i < shape.batches / 10 + 1; ++i) batch();
+  const double before = cpu_us();
+  for (std::size_t i = 0; i < shape.batches; ++i) batch();
+  return (cpu_us() - before) / static_cast<double>(shape.batches * batch_events * shape.clients);
+}
+
+double run_raw(const Shape& shape) {
+  Receivers receivers(shape.clients);
+  RawBroadcast raw(receivers.take_server_ends());
+  Lines lines;
+  std::string bytes;
+  const auto batch = [&] {
+    bytes.clear();
+    for (std::size_t i = 0; i < batch_events; ++i) bytes += lines.next();
+    receivers.expect(bytes.size() * shape.clients);
+    raw.send(bytes);
+    raw.serve_until_readable(receivers.arrived_fd());
+    receivers.clear_arrived();
+  };
+  return measure(shape, batch, thread_cpu_us);
+}
+
+double run_engine(const Shape& shape) {
+  Receivers receivers(shape.clients);
+  Engine engine({});
+  for (std::uint32_t topic = 0; topic < shape.topics; ++topic) {
+    engine.set_route(RouteId{topic}, {AudienceId{topic}});
+  }
+  for (Descriptor& socket : receivers.take_server_ends()) {
+    const ClientId client =
+        engine.adopt(std::move(socket), [](Client&) { return std::make_unique<Silent>(); });
+    for (std::uint32_t topic = 0; topic < shape.topics; ++topic) engine.join(client, AudienceId{topic});
+  }
+  Lines lines;
+  std::uint64_t offset = 0;
+  const auto batch = [&] {
+    receivers.expect(batch_events * line_bytes * shape.clients);
+    for (std::size_t i = 0; i < batch_events; ++i) {
+      const auto topic = static_cast<std::uint32_t>(i % shape.topics);
+      engine.append(lines.next(), {TopicId{topic}, RouteId{topic}, ++offset});
+    }
+    engine.publish();
+    receivers.wait();
+  };
+  const auto cpu_us = [&] {
+    return thread_cpu_us() + std::chrono::duration<double, std::micro>(engine.cpu_time()).count();
+  };
+  return measure(shape, batch, cpu_us);
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void compare(const Shape& shape, std::size_t runs) {
+  std::vector<double> raw;
+  std::vector<double> engine;
+  for (std::size_t i = 0; i < runs; ++i) {
+    raw.push_back(run_raw(shape));
+    engine.push_back(run_engine(shape));
+  }
+  fmt::print("{:>8} {:>8} {:>12.4f} {:>12.4f} {:>8.2f}\n", shape.clients, shape.topics, median(raw),
+             median(engine), median(engine) / median(raw));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::size_t deliveries = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 6'400'000;
+  const std::size_t runs = argc > 2 ? std::max<std::size_t>(std::strtoull(argv[2], nullptr, 10), 1) : 3;
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  fmt::print("{:>8} {:>8} {:>12} {:>12} {:>8}\n", "clients", "topics", "raw us", "engine us", "ratio");
+  for (const std::size_t clients : {100u, 1000u}) {
+    for (const std::size_t topics : {1u, 16u}) {
+      const std::size_t batches = std::max<std::size_t>(deliveries / (clients * batch_events), 1);
+      compare({clients, topics, batches}, runs);
+    }
+  }
+  return 0;
+}

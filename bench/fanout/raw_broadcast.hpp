@@ -1,0 +1,33 @@
+#pragma once
+// The simplest possible broadcast server: what fan-out costs without doing anything else.
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "fanout/descriptor.hpp"
+
+namespace backplane::bench {
+
+/// Sends the same bytes to all sockets, on the caller's thread: no topics, no accounts, no limits; nobody
+/// may leave. A client that is slow gets a copy of what it has yet to read.
+class RawBroadcast {
+ public:
+  explicit RawBroadcast(std::vector<fanout::Descriptor> sockets);
+  ~RawBroadcast();
+  RawBroadcast(const RawBroadcast&) = delete;
+  RawBroadcast& operator=(const RawBroadcast&) = delete;
+
+  void send(std::string_view bytes);
+  /// Writes what sockets would not take at once, until `fd` is readable.
+  void serve_until_readable(int fd);
+
+ private:
+  struct Socket;
+  void write_rest(Socket& socket);
+
+  fanout::Descriptor epoll_;
+  std::vector<std::unique_ptr<Socket>> sockets_;
+};
+
+}  // namespace backplane::bench

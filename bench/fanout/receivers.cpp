@@ -1,0 +1,111 @@
+#include "bench/fanout/receivers.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+namespace backplane::bench {
+namespace {
+
+using fanout::Descriptor;
+
+void must(bool works, const char* what) {
+  if (works) return;
+  std::perror(what);
+  std::exit(1);
+}
+
+}  // namespace
+
+Receivers::Receivers(std::size_t count)
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      arrived_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      stop_(::eventfd(0, EFD_CLOEXEC)) {
+  const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  auto* const generic = reinterpret_cast<sockaddr*>(&address);
+  must(::bind(listener.get(), generic, length) == 0, "bind");
+  must(::listen(listener.get(), SOMAXCONN) == 0, "listen");
+  must(::getsockname(listener.get(), generic, &length) == 0, "getsockname");
+  const auto watch = [this](int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    must(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
+  };
+  for (std::size_t i = 0; i < count; ++i) {
+    Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    must(::connect(client.get(), generic, length) == 0, "connect");
+    must(::fcntl(client.get(), F_SETFL, O_NONBLOCK) == 0, "fcntl");
+    Descriptor server(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    must(server.get() >= 0, "accept4");
+    const int one = 1;
+    must(::setsockopt(server.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0, "setsockopt");
+    watch(client.get());
+    clients_.push_back(std::move(client));
+    server_ends_.push_back(std::move(server));
+  }
+  watch(stop_.get());
+  thread_ = std::thread([this] { run(); });
+}
+
+Receivers::~Receivers() {
+  const std::uint64_t one = 1;
+  must(::write(stop_.get(), &one, sizeof one) == sizeof one, "write");
+  thread_.join();
+}
+
+std::vector<Descriptor> Receivers::take_server_ends() {
+  return std::exchange(server_ends_, {});
+}
+
+void Receivers::expect(std::uint64_t bytes) {
+  expected_.fetch_add(bytes);
+}
+
+void Receivers::clear_arrived() const {
+  std::uint64_t count = 0;
+  (void)!::read(arrived_.get(), &count, sizeof count);
+}
+
+void Receivers::wait() const {
+  pollfd ready{.fd = arrived_.get(), .events = POLLIN, .revents = 0};
+  while (::poll(&ready, 1, 10'000) != 1) must(errno == EINTR, "no bytes for 10 s");
+  clear_arrived();
+}
+
+void Receivers::run() {
+  std::vector<char> buffer(256u << 10);
+  std::array<epoll_event, 256> events;
+  for (;;) {
+    const int ready = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < ready; ++i) {
+      const int fd = events[static_cast<std::size_t>(i)].data.fd;
+      if (fd == stop_.get()) return;
+      const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
+      if (got == 0) must(::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0, "epoll_ctl");
+      if (got < 0) must(errno == EAGAIN, "recv");
+      if (got <= 0) continue;
+      received_ += static_cast<std::uint64_t>(got);
+      const std::uint64_t expected = expected_.load();
+      must(received_ <= expected, "more bytes came than were sent");
+      const std::uint64_t one = 1;
+      if (received_ == expected) must(::write(arrived_.get(), &one, sizeof one) == sizeof one, "write");
+    }
+  }
+}
+
+}  // namespace backplane::bench

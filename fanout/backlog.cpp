@@ -1,0 +1,269 @@
+#include "fanout/backlog.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace backplane::fanout {
+
+bool Gather::add(std::string_view bytes) noexcept {
+  if (bytes.empty()) return true;
+  if (bytes_ >= bytes_enough) return false;
+  const bool copied = bytes.size() < copied_below;
+  if (copied) {
+    if (bytes.size() > scratch_.size() - used_) return false;
+    char* const to = scratch_.data() + used_;
+    iovec* const before = count_ > 0 ? &pieces_[count_ - 1] : nullptr;
+    const bool extends = before != nullptr && static_cast<char*>(before->iov_base) + before->iov_len == to;
+    if (!extends && count_ == pieces_.size()) return false;
+    std::memcpy(to, bytes.data(), bytes.size());
+    used_ += bytes.size();
+    if (extends) {
+      before->iov_len += bytes.size();
+    } else {
+      pieces_[count_++] = {to, bytes.size()};
+    }
+  } else {
+    if (count_ == pieces_.size()) return false;
+    // The kernel only reads it; iovec serves both directions.
+    pieces_[count_++] = {const_cast<char*>(bytes.data()), bytes.size()};
+  }
+  bytes_ += bytes.size();
+  return true;
+}
+
+Backlog::Own& Backlog::own() {
+  if (!own_) own_ = std::make_unique<Own>();
+  return *own_;
+}
+
+void Backlog::add_reply(std::string_view bytes) {
+  if (bytes.empty()) return;
+  Own& mine = own();
+  mine.bytes += bytes.size();
+  if (!mine.replies.empty() && mine.replies.back().after == pushed_) {
+    mine.replies.back().bytes.append(bytes);
+  } else {
+    mine.replies.push({pushed_, std::string(bytes)});
+  }
+}
+
+void Backlog::pop_messages(const Span& span, std::uint32_t count) noexcept {
+  event_bytes_ -= span.segment->size(span.first, span.first + count);
+  popped_ += count;
+  spans_.pop(count);
+}
+
+std::uint64_t Backlog::drop_message() {
+  const Span& span = spans_.front();
+  own().ledger.add(span.segment->topic(span.first), span.segment->offset(span.first));
+  pop_messages(span, 1);
+  return 1;
+}
+
+std::uint64_t Backlog::drop_oldest(std::size_t target) {
+  std::uint64_t dropped = 0;
+  while (event_bytes_ > target && !spans_.empty()) dropped += drop_message();
+  return dropped;
+}
+
+std::uint64_t Backlog::drop_before(std::uint64_t position) {
+  std::uint64_t dropped = 0;
+  while (!spans_.empty() && spans_.front().segment->base() + spans_.front().first < position) {
+    dropped += drop_message();
+  }
+  if (begun_.segment != nullptr && begun_.segment->base() + begun_.index < position) {
+    // It must be finished, but not at the price of a whole segment. There is no report half written: while
+    // there is, no message begins.
+    Own& mine = own();
+    mine.first = begun_rest();
+    mine.first_written = 0;
+    mine.first_is_event = true;
+    reader_.let_go(*std::exchange(begun_.segment, nullptr));
+  }
+  return dropped;
+}
+
+std::uint64_t Backlog::keep_latest(TopicTable& newest) {
+  newest.clear();
+  spans_.for_each([&](const Span& span) {
+    for (std::uint32_t i = span.first; i < span.last; ++i) {
+      newest.at(span.segment->topic(i), 0) = span.segment->base() + i;
+    }
+    return true;
+  });
+  SpanQueue kept(reader_, pool_);
+  std::uint64_t seen = popped_;
+  std::uint64_t removed = 0;
+  std::size_t reply = 0;
+  // Replies keep their place among the messages that stay.
+  const auto move_replies = [&] {
+    if (!own_) return;
+    for (; reply < own_->replies.size() && own_->replies[reply].after <= seen; ++reply) {
+      own_->replies[reply].after -= removed;
+    }
+  };
+  spans_.for_each([&](const Span& span) {
+    for (std::uint32_t i = span.first; i < span.last; ++i) {
+      move_replies();
+      ++seen;
+      if (newest.at(span.segment->topic(i), 0) == span.segment->base() + i) {
+        kept.push(*span.segment, i, i + 1);
+      } else {
+        ++removed;
+        event_bytes_ -= span.segment->size(i, i + 1);
+      }
+    }
+    return true;
+  });
+  move_replies();
+  pushed_ -= removed;
+  spans_.swap(kept);
+  return removed;
+}
+
+void Backlog::clear() noexcept {
+  spans_.clear();
+  if (begun_.segment != nullptr) reader_.let_go(*std::exchange(begun_.segment, nullptr));
+  own_.reset();
+  popped_ = pushed_;
+  event_bytes_ = 0;
+}
+
+bool Backlog::loss_is_next() const noexcept {
+  if (!own_ || own_->ledger.empty() || begun_.segment != nullptr || !own_->first.empty()) return false;
+  // Nothing leaves spans_ while the mark stands, so it is where popped_ is.
+  return own_->replies.empty() || own_->replies.front().after >= popped_;
+}
+
+std::span<const Loss> Backlog::losses() const noexcept {
+  return own_ ? own_->ledger.losses() : std::span<const Loss>{};
+}
+
+void Backlog::report_losses(std::string_view report) {
+  own_->ledger.clear();
+  own_->first = report;
+  own_->first_written = 0;
+  own_->bytes += report.size();
+  tidy();
+}
+
+std::string_view Backlog::begun_rest() const noexcept {
+  return begun_.segment->bytes(begun_.index, begun_.index + 1).substr(begun_.written);
+}
+
+void Backlog::gather(Gather& out) const {
+  if (begun_.segment != nullptr && !out.add(begun_rest())) return;
+  if (!own_ || own_->empty()) {
+    spans_.for_each([&](const Span& span) { return out.add(span.segment->bytes(span.first, span.last)); });
+    return;
+  }
+  if (!out.add(std::string_view(own_->first).substr(own_->first_written))) return;
+  std::uint64_t taken = popped_;
+  std::size_t reply = 0;
+  const bool marked = !own_->ledger.empty();
+  const auto add_replies = [&] {
+    for (; reply < own_->replies.size(); ++reply) {
+      const Reply& next = own_->replies[reply];
+      if (next.after > taken || (marked && next.after >= popped_)) return true;
+      if (!out.add(std::string_view(next.bytes).substr(reply == 0 ? own_->reply_written : 0))) return false;
+    }
+    return true;
+  };
+  if (!add_replies() || marked) return;
+  spans_.for_each([&](const Span& span) {
+    for (std::uint32_t first = span.first; first < span.last;) {
+      std::uint64_t count = span.last - first;
+      if (reply < own_->replies.size()) count = std::min(count, own_->replies[reply].after - taken);
+      const std::uint32_t last = first + static_cast<std::uint32_t>(count);
+      if (!out.add(span.segment->bytes(first, last))) return false;
+      taken += count;
+      first = last;
+      if (!add_replies()) return false;
+    }
+    return true;
+  });
+}
+
+std::size_t Backlog::advance_begun(std::size_t written, std::uint64_t& ended) {
+  const std::size_t rest = begun_rest().size();
+  if (written < rest) {
+    begun_.written += written;
+    return written;
+  }
+  reader_.let_go(*std::exchange(begun_.segment, nullptr));
+  ++ended;
+  return rest;
+}
+
+std::size_t Backlog::advance_first(std::size_t written, std::uint64_t& ended) {
+  const std::size_t rest = own_->first.size() - own_->first_written;
+  const std::size_t count = std::min(written, rest);
+  own_->first_written += count;
+  if (!own_->first_is_event) own_->bytes -= count;
+  if (count < rest) return count;
+  if (own_->first_is_event) ++ended;
+  own_->first_is_event = false;
+  own_->first.clear();
+  own_->first_written = 0;
+  return count;
+}
+
+std::size_t Backlog::advance_reply(std::size_t written) {
+  const std::size_t rest = own_->replies.front().bytes.size() - own_->reply_written;
+  const std::size_t count = std::min(written, rest);
+  own_->reply_written += count;
+  own_->bytes -= count;
+  if (count == rest) {
+    own_->replies.pop();
+    own_->reply_written = 0;
+  }
+  return count;
+}
+
+std::size_t Backlog::advance_span(std::size_t written, std::uint64_t& ended) {
+  const Span span = spans_.front();
+  std::uint64_t count = span.last - span.first;
+  if (own_ && !own_->replies.empty()) count = std::min(count, own_->replies.front().after - popped_);
+  const std::uint32_t last = span.first + static_cast<std::uint32_t>(count);
+  const std::size_t size = span.segment->size(span.first, last);
+  if (written >= size) {
+    ended += count;
+    pop_messages(span, last - span.first);
+    return size;
+  }
+  const std::uint32_t whole = span.segment->whole_messages(span.first, last, written);
+  const std::size_t begun = written - span.segment->size(span.first, span.first + whole);
+  if (begun > 0) {
+    reader_.hold(*span.segment);
+    begun_ = {span.segment, span.first + whole, begun};
+  }
+  ended += whole;
+  pop_messages(span, whole + (begun > 0 ? 1 : 0));
+  return written;
+}
+
+std::uint64_t Backlog::advance(std::size_t written) {
+  std::uint64_t ended = 0;
+  while (written > 0) {
+    if (begun_.segment != nullptr) {
+      written -= advance_begun(written, ended);
+    } else if (own_ && !own_->first.empty()) {
+      written -= advance_first(written, ended);
+    } else if (own_ && !own_->replies.empty() && own_->replies.front().after <= popped_) {
+      written -= advance_reply(written);
+    } else {
+      written -= advance_span(written, ended);
+    }
+  }
+  tidy();
+  return ended;
+}
+
+void Backlog::tidy() {
+  // An idle client keeps nothing; one that is often slow keeps its memory for the next time.
+  constexpr std::size_t kept = 4096;
+  if (own_ && own_->empty() && (!own_->ledger.has_memory() || own_->first.capacity() > kept)) own_.reset();
+}
+
+}  // namespace backplane::fanout

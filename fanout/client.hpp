@@ -1,0 +1,148 @@
+#pragma once
+// One client of an engine.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "fanout/backlog.hpp"
+#include "fanout/log/ids.hpp"
+#include "fanout/stream.hpp"
+#include "fanout/timer_wheel.hpp"
+
+namespace backplane::fanout {
+
+class Client;
+class Shard;
+
+/// What a protocol does with one client. Called on the client's worker; it may call the client's methods
+/// at any time until it is destroyed, which its client does, on the same thread.
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  /// Bytes from the client, as they came: half a line or ten.
+  virtual void on_bytes(std::string_view bytes) = 0;
+  /// The client will send no more. It may still be listening.
+  virtual void on_input_end() = 0;
+  /// There is room again: appends what is to be said of all that was lost since the last time.
+  virtual void report_losses(std::span<const Loss> losses, std::string& out) = 0;
+  /// The engine is about to end, or ("slow_consumer") the backlog is full and cannot be kept, or
+  /// ("silent") nothing came in time: says why and calls Client::end().
+  virtual void say_goodbye(std::string_view reason) = 0;
+};
+
+/// What happens where a client's backlog is full.
+enum class Policy : std::uint8_t {
+  gap,     ///< the oldest messages are dropped, and the client is told of each when it reads again
+  latest,  ///< of each topic only the newest stays, unannounced; what is still too much is a gap
+  disconnect,
+};
+
+struct ClientLimits {
+  std::size_t backlog_bytes_max = 8u << 20;   ///< messages queued for one client
+  std::size_t replies_bytes_max = 64u << 10;  ///< above it, no input is read until replies are written
+  /// Notices to somebody who reads nothing; larger than any report of losses.
+  std::size_t unread_bytes_max = 32u << 20;
+  /// Who cannot be told of its losses, over so many topics, is ended with the reason.
+  std::size_t loss_ranges_max = 100'000;
+};
+
+/// One client. Lives on its shard's thread; every method is called there. Owns its stream, its handler and
+/// its replies; the messages are the log's. Its shard destroys it, in a flush() after it is over().
+class Client final : private TimerWheel::Timer {
+ public:
+  using Clock = TimerWheel::Clock;
+
+  /// `shard` outlives it.
+  Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard);
+  ~Client() override;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  [[nodiscard]] ClientId id() const noexcept { return id_; }
+
+  // The protocol's side. Nothing is written before the shard's flush().
+
+  /// Queues bytes for this client alone, behind all messages that it was given so far. They are never
+  /// dropped: above unread_bytes_max of them the client is aborted.
+  void reply(std::string_view bytes);
+  void set_policy(Policy policy) noexcept { policy_ = policy; }
+  /// Stops reading from the client, for as long as the protocol can't take more.
+  void hold_input(bool hold) noexcept;
+  /// Queues `last_words`, takes no more input or messages, and ends when all that is queued is written.
+  void end(std::string_view last_words);
+  /// Nothing has ended it.
+  [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
+  [[nodiscard]] bool input_ended() const noexcept { return input_ended_; }
+  [[nodiscard]] const Backlog& backlog() const noexcept { return backlog_; }
+  [[nodiscard]] Handler& handler() noexcept { return *handler_; }
+  /// Ends it at once; what is queued is lost.
+  void abort() noexcept;
+
+  // The shard's side.
+
+  void set_handler(std::unique_ptr<Handler> handler) noexcept { handler_ = std::move(handler); }
+  /// Queues messages of the log; those that it was given before, by another audience, are not given again.
+  void give(Segment& segment, std::uint32_t first, std::uint32_t last);
+  /// The same, one message at once and then the latest of its topic once an `interval`, where it changed.
+  void give_every(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
+                  std::uint32_t first, std::uint32_t last);
+  /// Lets go of segments before `position`.
+  void evict(std::uint64_t position);
+  void joined(AudienceId audience) { audiences_.push_back(audience); }
+  /// What is held for it is not given any more.
+  void left(AudienceId audience);
+  [[nodiscard]] std::span<const AudienceId> audiences() const noexcept { return audiences_; }
+  /// Ends it, with "silent", where nothing comes until then.
+  void expect_input(Clock::time_point until) noexcept;
+
+  void on_readable();
+  void on_writable();
+  /// Writes what is queued in one gathered write; reads what could not be taken before.
+  void flush(Clock::time_point now);
+
+  [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
+  [[nodiscard]] Stream& stream() noexcept { return *stream_; }
+
+ private:
+  enum class State : std::uint8_t { open, ending, said, over };
+  class Throttle;
+
+  void on_time(Clock::time_point now) override;
+  [[nodiscard]] bool wants_input() const noexcept;
+  void mark_queued();
+  void mark_changed();
+  void make_room();
+  void note_dropped(std::uint64_t count);
+  void read();
+  void write();
+  void note_progress();
+  bool offer_timed(std::string_view bytes);
+
+  const ClientId id_;
+  const std::unique_ptr<Stream> stream_;
+  Shard& shard_;
+  Backlog backlog_;
+  std::unique_ptr<Handler> handler_;
+  std::vector<AudienceId> audiences_;
+  std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;
+  std::uint64_t given_{};  ///< number of the message after the last that it was given
+  State state_{State::open};
+  Policy policy_{Policy::gap};
+  bool dirty_{};     ///< its shard will flush it
+  bool unsent_{};    ///< counted as one with something to write
+  bool blocked_{};   ///< the stream takes no more, until on_writable()
+  bool readable_{};  ///< the stream may have more input
+  bool held_{};
+  bool input_ended_{};
+  bool has_received_{};
+  bool lingering_{};
+};
+
+}  // namespace backplane::fanout

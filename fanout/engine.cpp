@@ -1,0 +1,102 @@
+#include "fanout/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error/error.hpp"
+
+namespace backplane::fanout {
+
+Engine::Engine(EngineOptions options) : log_(options.log, std::max<std::size_t>(options.workers, 1)) {
+  posts_.resize(std::max<std::size_t>(options.workers, 1));
+  for (std::size_t i = 0; i < posts_.size(); ++i) {
+    posts_[i].worker = std::make_unique<Worker>(options.worker, log_, i);
+  }
+  for (Post& post : posts_) post.worker->start();
+}
+
+Engine::~Engine() = default;
+
+void Engine::command(Post& post, std::function<void(Shard&)> run) {
+  post.commands.push_back({log_.appended(), std::move(run)});
+}
+
+void Engine::command_all(const std::function<void(Shard&)>& run) {
+  for (Post& post : posts_) command(post, run);
+}
+
+ClientId Engine::adopt(Descriptor socket, MakeHandler make) {
+  const ClientId id{++last_client_};
+  Post& post = of(id);
+  // A command must be copyable, and a descriptor is not.
+  auto shared = std::make_shared<Descriptor>(std::move(socket));
+  command(post, [worker = post.worker.get(), id, shared, make = std::move(make)](Shard&) {
+    worker->add(id, std::move(*shared), make);
+  });
+  return id;
+}
+
+void Engine::post(ClientId client, std::function<void(Client&)> task) {
+  command(of(client), [client, task = std::move(task)](Shard& shard) {
+    if (Client* const found = shard.find(client)) task(*found);
+  });
+}
+
+void Engine::reply(ClientId client, std::string bytes) {
+  post(client, [bytes = std::move(bytes)](Client& to) { to.reply(bytes); });
+}
+
+void Engine::say_goodbye(std::string_view reason) {
+  command_all([reason = std::string(reason)](Shard& shard) { shard.say_goodbye(reason); });
+}
+
+void Engine::set_route(RouteId route, std::vector<AudienceId> audiences) {
+  command_all([route, audiences = std::move(audiences)](Shard& shard) { shard.set_route(route, audiences); });
+}
+
+void Engine::set_interval(AudienceId audience, std::chrono::milliseconds interval) {
+  command_all([=](Shard& shard) { shard.set_interval(audience, interval); });
+}
+
+void Engine::join(ClientId client, AudienceId audience) {
+  command(of(client), [=](Shard& shard) { shard.join(client, audience); });
+}
+
+void Engine::leave(ClientId client, AudienceId audience) {
+  command(of(client), [=](Shard& shard) { shard.leave(client, audience); });
+}
+
+void Engine::publish() {
+  // In this order: a worker that sees a message sees the commands that come before it.
+  for (Post& post : posts_) {
+    if (!post.commands.empty()) post.worker->shard().put_commands(post.commands);
+  }
+  log_.publish();
+  for (Post& post : posts_) post.worker->wake();
+}
+
+EngineCounters Engine::counters() const {
+  EngineCounters sum;
+  for (const Post& post : posts_) {
+    const ShardCounters& each = std::as_const(*post.worker).shard().counters();
+    sum.matched += each.matched.get();
+    sum.delivered += each.delivered.get();
+    sum.conflated += each.conflated.get();
+    sum.dropped += each.dropped.get();
+    sum.abandoned += each.abandoned.get();
+    sum.sends += each.sends.get();
+    sum.sent_bytes += each.sent_bytes.get();
+    sum.commands += each.commands.get();
+    sum.clients += each.clients.get();
+    sum.unsent_clients += each.unsent_clients.get();
+  }
+  return sum;
+}
+
+std::chrono::nanoseconds Engine::cpu_time() const {
+  std::chrono::nanoseconds sum{};
+  for (const Post& post : posts_) sum += post.worker->cpu_time();
+  return sum;
+}
+
+}  // namespace backplane::fanout

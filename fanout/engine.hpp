@@ -1,0 +1,103 @@
+#pragma once
+// Many clients, and one thread that has something for them.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fanout/client.hpp"
+#include "fanout/descriptor.hpp"
+#include "fanout/log/ids.hpp"
+#include "fanout/log/log.hpp"
+#include "fanout/worker.hpp"
+
+namespace backplane::fanout {
+
+struct EngineOptions {
+  std::size_t workers = 1;
+  WorkerOptions worker;
+  /// LogOptions::bytes_max bounds what all clients together keep from being forgotten.
+  LogOptions log;
+};
+
+/// See ShardCounters, which they are the sums of.
+struct EngineCounters {
+  std::uint64_t matched{};
+  std::uint64_t delivered{};
+  std::uint64_t conflated{};
+  std::uint64_t dropped{};
+  std::uint64_t abandoned{};
+  std::uint64_t sends{};
+  std::uint64_t sent_bytes{};
+  std::uint64_t commands{};
+  std::uint64_t clients{};
+  std::uint64_t unsent_clients{};
+};
+
+/// Writes each message once, into a log, and from there to any number of clients on some worker threads.
+/// It knows nothing of what messages mean: each has a route, a route is some audiences, an audience some
+/// clients; a client gets a message once. Owns log, workers and clients. One thread, its owner's, calls
+/// all but counters(); nothing blocks but the destructor. All calls take effect in the order in which they
+/// were made, between the messages that were appended before and after them, and not before publish().
+///
+/// A client's own side, Handler and Client, lives on its worker's thread: post() goes there. What a
+/// handler has for the owner it puts into a Mailbox of the owner's.
+class Engine {
+ public:
+  /// Throws std::system_error where the kernel refuses descriptors or threads.
+  explicit Engine(EngineOptions options);
+  /// Ends all clients at once; what is queued is lost.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Takes over a connected, non-blocking socket. `make` is called once, on the client's worker.
+  ClientId adopt(Descriptor socket, MakeHandler make);
+  /// Runs `task` on the client's worker, unless it has gone.
+  void post(ClientId client, std::function<void(Client&)> task);
+  /// Client::reply(), from here.
+  void reply(ClientId client, std::string bytes);
+  /// Has each client say goodbye.
+  void say_goodbye(std::string_view reason);
+
+  /// Messages of `route` go to these audiences, and to no others, from the next message on.
+  void set_route(RouteId route, std::vector<AudienceId> audiences);
+  /// Members get messages at once (0, the default), or one at once and then the latest of each topic once
+  /// an interval, where there is a new one. Before anybody joins.
+  void set_interval(AudienceId audience, std::chrono::milliseconds interval);
+  /// A client that has gone has left all audiences.
+  void join(ClientId client, AudienceId audience);
+  void leave(ClientId client, AudienceId audience);
+
+  /// Copies the message, of at least one byte and at most Log::message_bytes_max.
+  void append(std::string_view bytes, const MessageInfo& info) { log_.append(bytes, info); }
+  /// Makes all of the above happen. Best after some messages rather than each: it may wake the workers.
+  void publish();
+
+  /// Any thread's. The sums are of slightly different moments while workers are at work.
+  [[nodiscard]] EngineCounters counters() const;
+  /// CPU time of all workers.
+  [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
+  [[nodiscard]] std::size_t log_bytes() const noexcept { return log_.held_bytes(); }
+
+ private:
+  struct Post {
+    std::unique_ptr<Worker> worker;
+    std::vector<Shard::Command> commands;  ///< since the last publish()
+  };
+
+  void command(Post& post, std::function<void(Shard&)> run);
+  void command_all(const std::function<void(Shard&)>& run);
+  Post& of(ClientId client) { return posts_[static_cast<std::size_t>(client) % posts_.size()]; }
+
+  Log log_;  // outlives the workers
+  std::vector<Post> posts_;
+  std::uint64_t last_client_{};
+};
+
+}  // namespace backplane::fanout

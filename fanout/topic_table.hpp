@@ -1,0 +1,59 @@
+#pragma once
+// A number for each of some topics.
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "fanout/log/ids.hpp"
+
+namespace backplane::fanout {
+
+/// Open addressing; clear() forgets all in constant time and keeps the memory. Belongs to one thread.
+class TopicTable {
+ public:
+  /// The topic's number, made with `initial` where there was none.
+  std::uint64_t& at(TopicId topic, std::uint64_t initial) {
+    if ((used_ + 1) * 4 > entries_.size() * 3) grow();
+    Entry& entry = find(topic);
+    if (entry.era != era_) {
+      entry = {initial, era_, topic};
+      ++used_;
+    }
+    return entry.value;
+  }
+
+  void clear() noexcept {
+    ++era_;
+    used_ = 0;
+  }
+  [[nodiscard]] std::size_t capacity() const noexcept { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::uint64_t value{};
+    std::uint64_t era{};
+    TopicId topic{};
+  };
+
+  Entry& find(TopicId topic) noexcept {
+    const std::size_t mask = entries_.size() - 1;
+    std::size_t at = (static_cast<std::uint64_t>(topic) * 0x9E37'79B9'7F4A'7C15u >> 32) & mask;
+    while (entries_[at].era == era_ && entries_[at].topic != topic) at = (at + 1) & mask;
+    return entries_[at];
+  }
+  void grow() {
+    const std::vector<Entry> old =
+        std::exchange(entries_, std::vector<Entry>(entries_.empty() ? 8 : entries_.size() * 2));
+    for (const Entry& entry : old) {
+      if (entry.era == era_) find(entry.topic) = entry;
+    }
+  }
+
+  std::vector<Entry> entries_;  ///< a power of two of them
+  std::uint64_t era_{1};
+  std::size_t used_{};
+};
+
+}  // namespace backplane::fanout

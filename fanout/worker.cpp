@@ -1,0 +1,121 @@
+#include "fanout/worker.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+#include <system_error>
+#include <utility>
+
+#include <pthread.h>
+#include <sys/epoll.h>
+
+#include "core/error/error.hpp"
+#include "fanout/socket_stream.hpp"
+
+namespace backplane::fanout {
+
+Worker::Worker(WorkerOptions options, Log& log, std::size_t index)
+    : options_(options),
+      shard_(options.shard, log, index, Clock::now()),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      window_(options.flush_window) {
+  if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
+  epoll_event event{};
+  event.events = EPOLLIN;  // data.ptr stays nullptr: that is the waker's
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, waker_.fd(), &event) != 0) {
+    throw std::system_error(errno, std::system_category(), "epoll_ctl");
+  }
+}
+
+Worker::~Worker() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  waker_.wake();
+  thread_.join();
+}
+
+void Worker::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+std::chrono::nanoseconds Worker::cpu_time() const {
+  clockid_t clock{};
+  timespec time{};
+  // The handle is the thread's own; a thread that has not started has none.
+  const auto handle = const_cast<std::thread&>(thread_).native_handle();
+  if (!thread_.joinable() || ::pthread_getcpuclockid(handle, &clock) != 0 ||
+      ::clock_gettime(clock, &time) != 0) {
+    return {};
+  }
+  return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
+}
+
+void Worker::add(ClientId id, Descriptor socket, const MakeHandler& make) {
+  auto stream = std::make_unique<SocketStream>(std::move(socket));
+  stream->tune(options_.unsent_bytes_max);
+  const int fd = stream->fd();
+  Client& client = shard_.add(id, std::move(stream));
+  client.set_handler(make(client));
+  epoll_event event{};
+  // Edges, so that a client costs no call for each time that its socket is full.
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.ptr = &client;
+  // Out of memory or of epoll's own bound: this client is closed, the rest go on.
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) client.abort();
+}
+
+void Worker::wait(Clock::time_point now) {
+  // What is published during a rest waits for its end; then a wake-up would only be in the way.
+  const bool resting = now < window_.until();
+  Clock::time_point until = shard_.next_deadline();
+  bool sleeps = !shard_.is_dirty();
+  if (resting) {
+    until = std::min(until, window_.until());
+  } else {
+    waker_.fall_asleep();
+    sleeps = sleeps && !shard_.is_behind();
+  }
+  sleeps = sleeps && !stopping_.load();
+  // An hour stands for ever.
+  const auto left = std::clamp<Clock::duration>(until - now, Clock::duration::zero(), std::chrono::hours{1});
+  const auto ns = sleeps ? std::chrono::duration_cast<std::chrono::nanoseconds>(left).count() : 0;
+  const timespec timeout{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000};
+  std::array<epoll_event, 256> events;
+  const int ready =
+      ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
+  if (!resting) waker_.wake_up();
+  CHECK(ready >= 0 || errno == EINTR, "a worker can wait for its sockets");
+  for (int i = 0; i < ready; ++i) {
+    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    auto* const client = static_cast<Client*>(event.data.ptr);
+    if (client == nullptr) {
+      waker_.drain();
+      continue;
+    }
+    // After a reset nothing can be written. A mere end of input (EPOLLRDHUP) is not leaving.
+    if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) client->abort();
+    if ((event.events & (EPOLLIN | EPOLLRDHUP)) != 0) client->on_readable();
+    if ((event.events & EPOLLOUT) != 0) client->on_writable();
+  }
+}
+
+void Worker::turn() {
+  wait(Clock::now());
+  const auto began = Clock::now();
+  const std::uint64_t sends = shard_.counters().sends.get();
+  const std::uint64_t bytes = shard_.counters().sent_bytes.get();
+  const bool rested = began >= window_.until();
+  if (rested) shard_.catch_up(began);
+  shard_.flush(began);
+  if (rested) {
+    window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,
+                  shard_.counters().sent_bytes.get() - bytes);
+  }
+}
+
+void Worker::run() {
+  while (!stopping_.load()) turn();
+}
+
+}  // namespace backplane::fanout

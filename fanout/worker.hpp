@@ -1,0 +1,66 @@
+#pragma once
+// One thread of an engine.
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "fanout/descriptor.hpp"
+#include "fanout/flush_window.hpp"
+#include "fanout/shard.hpp"
+#include "fanout/waker.hpp"
+
+namespace backplane::fanout {
+
+struct WorkerOptions {
+  ShardOptions shard;
+  std::chrono::microseconds flush_window{2000};  ///< at most so long events wait for more, under load
+  /// What the kernel may hold unsent of one client: a stalled one would else pin megabytes there.
+  int unsent_bytes_max = 64 << 10;
+};
+
+/// Makes the protocol's side of a client. Called on the client's worker.
+using MakeHandler = std::function<std::unique_ptr<Handler>(Client&)>;
+
+/// A shard with a thread, an epoll for its sockets and an eventfd to wake it. Owns all of them.
+class Worker {
+ public:
+  using Clock = Shard::Clock;
+
+  /// Throws std::system_error where the kernel refuses an epoll or an eventfd.
+  Worker(WorkerOptions options, Log& log, std::size_t index);
+  /// Stops and joins the thread; what is queued is lost.
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void start();
+
+  /// The owner's thread: something was published or put.
+  void wake() noexcept { waker_.wake(); }
+  [[nodiscard]] Shard& shard() noexcept { return shard_; }
+  [[nodiscard]] const Shard& shard() const noexcept { return shard_; }
+  /// What the thread has used; 0 before start().
+  [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
+
+  /// From a command: takes over a connected socket.
+  void add(ClientId id, Descriptor socket, const MakeHandler& make);
+
+ private:
+  void run();
+  void wait(Clock::time_point now);
+  void turn();
+
+  const WorkerOptions options_;
+  Shard shard_;
+  Waker waker_;
+  Descriptor epoll_;
+  FlushWindow window_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace backplane::fanout

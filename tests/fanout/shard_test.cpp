@@ -1,0 +1,369 @@
+#include "fanout/shard.hpp"
+
+#include <chrono>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/fanout/shard_fixture.hpp"
+
+namespace backplane::fanout {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+
+/// Two topics with a route and an audience each.
+class ShardTest : public ::testing::Test {
+ protected:
+  ShardTest() : ShardTest(ShardOptions{}) {}
+  explicit ShardTest(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
+    for (const std::uint32_t topic : {1u, 2u}) {
+      stage_.shard.set_route(RouteId{topic}, {AudienceId{topic}});
+    }
+  }
+
+  std::shared_ptr<Played> add(std::uint64_t id, std::initializer_list<std::uint32_t> audiences) {
+    auto played = stage_.add(id);
+    for (const std::uint32_t audience : audiences) stage_.shard.join(ClientId{id}, AudienceId{audience});
+    return played;
+  }
+  void give_room(std::uint64_t id, Played& played, std::size_t room) {
+    played.stream.room = room;
+    stage_.client(id).on_writable();
+    stage_.flush();
+  }
+  [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
+
+  Stage stage_;
+};
+
+class SmallBacklog : public ShardTest {
+ protected:
+  SmallBacklog() : ShardTest(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.client.backlog_bytes_max = 32;  // 6 messages of 5 bytes
+    return options;
+  }
+};
+
+class SmallLog : public ShardTest {
+ protected:
+  SmallLog() : ShardTest({}, options()) {}
+  static LogOptions options() {
+    LogOptions options;
+    options.segment_bytes = 100;
+    options.bytes_max = 1000;
+    return options;
+  }
+};
+
+TEST_F(ShardTest, AClientGetsWhatItsAudiencesGet) {
+  const auto one = add(1, {1});
+  const auto both = add(2, {1, 2});
+  const auto none = add(3, {});
+  stage_.append(1, 1);
+  stage_.append(2, 1);
+  stage_.append(1, 2);
+  stage_.turn();
+  EXPECT_EQ(one->stream.output, "1 1 \n1 2 \n");
+  EXPECT_EQ(both->stream.output, "1 1 \n2 1 \n1 2 \n");
+  EXPECT_EQ(none->stream.output, "");
+}
+
+TEST_F(ShardTest, OneWriteCarriesATurnsMessages) {
+  const auto client = add(1, {1, 2});
+  for (std::uint64_t i = 1; i <= 100; ++i) stage_.append(1 + i % 2, i);
+  stage_.turn();
+  EXPECT_EQ(client->stream.writes, 1);
+}
+
+TEST_F(ShardTest, AMemberOfTwoAudiencesOfARouteGetsAMessageOnce) {
+  stage_.shard.set_route(RouteId{1}, {AudienceId{1}, AudienceId{2}});
+  const auto client = add(1, {1, 2});
+  stage_.append(1, 1);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n");
+}
+
+TEST_F(ShardTest, AReplyStandsBetweenTheMessagesBetweenWhichItWasMade) {
+  const auto client = add(1, {1});
+  client->stream.room = 0;
+  stage_.append(1, 1);
+  stage_.catch_up();
+  stage_.client(1).reply("+OK\n");
+  stage_.append(1, 2);
+  stage_.turn();
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "1 1 \n+OK\n1 2 \n");
+}
+
+TEST_F(ShardTest, ACommandTakesEffectBetweenTheMessagesBetweenWhichItWasPut) {
+  const auto client = add(1, {});
+  std::vector<Shard::Command> commands;
+  stage_.append(1, 1);
+  commands.push_back({stage_.log.appended(), [](Shard& shard) { shard.join(ClientId{1}, AudienceId{1}); }});
+  stage_.append(1, 2);
+  commands.push_back({stage_.log.appended(), [](Shard& shard) { shard.leave(ClientId{1}, AudienceId{1}); }});
+  stage_.append(1, 3);
+  stage_.shard.put_commands(commands);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 2 \n");
+}
+
+TEST_F(ShardTest, EverySplitOfWhatIsWrittenGivesTheSameBytes) {
+  std::string whole;
+  for (std::size_t split = 0; split < 40; ++split) {
+    Stage stage;
+    stage.shard.set_route(RouteId{1}, {AudienceId{1}});
+    const auto client = stage.add(1);
+    stage.shard.join(ClientId{1}, AudienceId{1});
+    client->stream.room = split;
+    stage.append(1, 1);
+    stage.catch_up();
+    stage.client(1).reply("+OK\n");
+    stage.append(1, 2, 3);
+    stage.turn();
+    EXPECT_EQ(client->stream.output.size(), std::min<std::size_t>(split, 17));
+    // One byte at a time from here.
+    for (int i = 0; i < 20; ++i) {
+      client->stream.room = 1;
+      stage.client(1).on_writable();
+      stage.flush();
+    }
+    EXPECT_EQ(client->stream.output, "1 1 \n+OK\n1 2 ...\n") << split;
+  }
+}
+
+TEST_F(ShardTest, AMessageLargerThanASegmentArrivesWhole) {
+  const auto client = add(1, {1});
+  stage_.append(1, 1);
+  stage_.append(1, 2, 1u << 20);
+  stage_.append(1, 3);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n" + Stage::text(1, 2, 1u << 20) + "1 3 \n");
+}
+
+TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
+  const auto client = add(1, {1, 2});
+  client->stream.room = 2;
+  stage_.append(1, 1);
+  stage_.turn();  // begun: it is finished whatever happens
+  for (std::uint64_t i = 2; i <= 10; ++i) {
+    stage_.append(1, i);
+    stage_.append(2, i);
+    stage_.turn();
+  }
+  EXPECT_EQ(client->stream.output, "1 ");
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "1 1 \n!1 2 7\n!2 2 7\n1 8 \n2 8 \n1 9 \n2 9 \n1 10 \n2 10 \n");
+  EXPECT_EQ(counters().matched.get(), 19u);
+  EXPECT_EQ(counters().delivered.get(), 7u);
+  EXPECT_EQ(counters().dropped.get(), 12u);
+}
+
+TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
+  const auto client = add(1, {1, 2});
+  stage_.client(1).set_policy(Policy::latest);
+  client->stream.room = 0;
+  stage_.append(2, 1);
+  for (std::uint64_t i = 1; i <= 9; ++i) stage_.append(1, i);
+  stage_.turn();
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "2 1 \n1 9 \n");
+  EXPECT_EQ(counters().conflated.get(), 8u);
+}
+
+TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
+  const auto client = add(1, {1});
+  stage_.client(1).set_policy(Policy::disconnect);
+  client->stream.room = 0;
+  for (std::uint64_t i = 1; i <= 9; ++i) stage_.append(1, i);
+  stage_.turn();
+  EXPECT_THAT(client->goodbyes, ElementsAre("slow_consumer"));
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "!1 1 9\n!BYE slow_consumer\n");
+  EXPECT_TRUE(client->stream.output_ended);
+}
+
+TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
+  const auto stalled = add(1, {1, 2});
+  const auto healthy = add(2, {2});
+  stalled->stream.room = 2;
+  stage_.append(1, 1);  // one message, begun, holds a whole segment
+  stage_.turn();
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    stage_.append(2, i, 50);
+    stage_.turn();
+  }
+  EXPECT_LE(stage_.log.held_bytes(), 1200u);
+  give_room(1, *stalled, SimulatedStream::no_limit);
+  const std::string& output = stalled->stream.output;
+  EXPECT_TRUE(output.starts_with("1 1 \n!2 1 ")) << output.substr(0, 40);
+  EXPECT_TRUE(output.ends_with(Stage::text(2, 100, 50)));
+  EXPECT_EQ(counters().abandoned.get(), 0u);
+  EXPECT_EQ(counters().matched.get(), counters().delivered.get() + counters().dropped.get());
+}
+
+TEST_F(ShardTest, EveryGivesTheFirstAtOnceAndThenTheLatestOnceAnInterval) {
+  stage_.shard.set_interval(AudienceId{1}, 5s);
+  const auto client = add(1, {1});
+  stage_.append(1, 1);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n");
+  stage_.append(1, 2);
+  stage_.append(1, 3);
+  stage_.turn();
+  stage_.pass(4990ms);
+  stage_.flush();
+  EXPECT_EQ(client->stream.output, "1 1 \n");
+  stage_.pass(20ms);
+  stage_.flush();
+  EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
+  EXPECT_EQ(counters().conflated.get(), 1u);
+  stage_.pass(5020ms);
+  stage_.flush();  // nothing new: nothing is said
+  EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
+  stage_.append(1, 4);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n1 4 \n");
+}
+
+TEST_F(ShardTest, EveryHoldsTheLatestForAClientThatDoesNotRead) {
+  stage_.shard.set_interval(AudienceId{1}, 100ms);
+  const auto client = add(1, {1});
+  client->stream.room = 0;
+  for (std::uint64_t i = 1; i <= 200; ++i) {
+    stage_.append(1, i, 10'000);
+    stage_.turn();
+    stage_.pass(200ms);
+    stage_.flush();
+  }
+  EXPECT_LE(stage_.client(1).backlog().reply_bytes(), 80'000u);
+  give_room(1, *client, SimulatedStream::no_limit);
+  stage_.pass(200ms);
+  stage_.flush();
+  EXPECT_TRUE(client->stream.output.ends_with(Stage::text(1, 200, 10'000)));
+  EXPECT_EQ(counters().matched.get(), counters().delivered.get() + counters().conflated.get());
+}
+
+TEST_F(ShardTest, WhoIsAlsoInAnAudienceWithoutIntervalGetsAllAtOnce) {
+  stage_.shard.set_interval(AudienceId{1}, 5s);
+  stage_.shard.set_route(RouteId{1}, {AudienceId{1}, AudienceId{2}});
+  const auto client = add(1, {1, 2});
+  stage_.append(1, 1);
+  stage_.append(1, 2);
+  stage_.turn();
+  stage_.pass(10s);
+  stage_.flush();
+  EXPECT_EQ(client->stream.output, "1 1 \n1 2 \n");
+}
+
+TEST_F(ShardTest, WhoLeavesGetsNothingThatWasHeldForIt) {
+  stage_.shard.set_interval(AudienceId{1}, 5s);
+  const auto client = add(1, {1});
+  stage_.append(1, 1);
+  stage_.append(1, 2);
+  stage_.turn();
+  stage_.shard.leave(ClientId{1}, AudienceId{1});
+  stage_.pass(10s);
+  stage_.flush();
+  EXPECT_EQ(client->stream.output, "1 1 \n");
+  EXPECT_EQ(counters().abandoned.get(), 1u);
+}
+
+TEST_F(ShardTest, AClientThatVanishesLeavesNothingBehind) {
+  const auto client = add(1, {1});
+  client->stream.room = 3;
+  stage_.append(1, 1);
+  stage_.append(1, 2);
+  stage_.turn();
+  client->stream.error = ECONNRESET;
+  give_room(1, *client, 100);
+  EXPECT_TRUE(client->gone);
+  EXPECT_EQ(stage_.shard.find(ClientId{1}), nullptr);
+  EXPECT_EQ(counters().abandoned.get(), 2u);
+  EXPECT_EQ(counters().clients.get(), 0u);
+  stage_.append(1, 3);
+  stage_.turn();
+  EXPECT_EQ(counters().matched.get(), 2u);
+}
+
+TEST_F(ShardTest, HalfClosingIsNotLeaving) {
+  const auto client = add(1, {1});
+  client->stream.input = "SUB 1\n";
+  client->stream.input_ends = true;
+  stage_.client(1).on_readable();
+  EXPECT_EQ(client->received, "SUB 1\n");
+  EXPECT_TRUE(client->input_ended);
+  stage_.append(1, 1);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n");
+  EXPECT_FALSE(client->gone);
+}
+
+TEST_F(ShardTest, InputIsHeldWhileTheProtocolCannotTakeMore) {
+  const auto client = add(1, {});
+  stage_.client(1).hold_input(true);
+  client->stream.input = "PUB\n";
+  stage_.client(1).on_readable();  // the only time that the kernel says so
+  stage_.flush();
+  EXPECT_EQ(client->received, "");
+  stage_.client(1).hold_input(false);
+  stage_.flush();
+  EXPECT_EQ(client->received, "PUB\n");
+}
+
+TEST_F(ShardTest, WhoEndsGetsItsLastWordsAndIsGoneWhenItClosesToo) {
+  const auto client = add(1, {1});
+  stage_.append(1, 1);
+  stage_.catch_up();
+  stage_.shard.say_goodbye("drain");
+  stage_.append(1, 2);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n!BYE drain\n");
+  EXPECT_TRUE(client->stream.output_ended);
+  EXPECT_FALSE(client->gone);
+  client->stream.input_ends = true;
+  stage_.client(1).on_readable();
+  stage_.flush();
+  EXPECT_TRUE(client->gone);
+}
+
+TEST_F(ShardTest, WhoEndsAndIsNotClosedByItsOtherSideIsClosedAfterSomeTime) {
+  const auto client = add(1, {});
+  stage_.client(1).end("bye\n");
+  stage_.flush();
+  stage_.pass(990ms);
+  stage_.flush();
+  EXPECT_FALSE(client->gone);
+  stage_.pass(30ms);
+  stage_.flush();
+  EXPECT_TRUE(client->gone);
+}
+
+class Impatient : public ShardTest {
+ protected:
+  Impatient() : ShardTest(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.first_byte_timeout = 10s;
+    return options;
+  }
+};
+
+TEST_F(Impatient, WhoSaysNothingIsSentAwayAndWhoSaysAnythingIsNot) {
+  const auto silent = add(1, {});
+  const auto speaking = add(2, {});
+  speaking->stream.input = "S";
+  stage_.client(2).on_readable();
+  stage_.pass(10'020ms);
+  stage_.flush();
+  EXPECT_THAT(silent->goodbyes, ElementsAre("silent"));
+  EXPECT_TRUE(speaking->goodbyes.empty());
+}
+
+}  // namespace
+}  // namespace backplane::fanout
