@@ -7,11 +7,14 @@ so that the ports which it chooses are free, stay free over a restart, and distu
 import collections
 import json
 import os
+import pathlib
 import re
 import select
 import signal
 import socket
+import struct
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -90,7 +93,9 @@ class Process:
                     match = re.search(pattern, line)
                     if match:
                         return match
-                if not deadline.left() or not self._streams_open:
+                if not self._streams_open:
+                    raise AssertionError(f"it ended without a line like {pattern!r}\n{self.story()}")
+                if not deadline.left():
                     raise AssertionError(f"no line like {pattern!r} within {timeout} s\n{self.story()}")
                 self._news.wait(deadline.left())
 
@@ -249,6 +254,9 @@ class Reader:
         for prefix in prefixes:
             self._socket.subscribe(prefix)
 
+    def subscribe(self, prefix):
+        self._socket.subscribe(prefix)
+
     def wait_live(self):
         """Until all that was subscribed to is in force: the broker answers once it has seen this one."""
         topic = f"$SYS.live.{os.urandom(8).hex()}"
@@ -264,6 +272,10 @@ class Reader:
             raise AssertionError(f"no message within {PATIENCE_S} s")
         return self._socket.recv_multipart()
 
+    def poll_now(self):
+        """Whether a message is there already."""
+        return self._socket.poll(0) != 0
+
     def receive(self):
         """(topic, Event) of the next message."""
         topic, event = self.receive_frames()
@@ -276,11 +288,11 @@ class Reader:
 class Writer:
     """A publisher without our library: an XPUB that waits for the broker's subscription, then sends."""
 
-    def __init__(self, context, source="writer@test", endpoint=INGRESS):
+    def __init__(self, context, source="writer@test", endpoint=INGRESS, send_timeout_s=PATIENCE_S):
         self.source, self.session, self.sequence = source, int.from_bytes(os.urandom(8), "little") or 1, 0
         self._socket = context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        self._socket.setsockopt(zmq.SNDTIMEO, int(PATIENCE_S * 1000))
+        self._socket.setsockopt(zmq.SNDTIMEO, int(send_timeout_s * 1000))
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
 
@@ -305,6 +317,59 @@ class Writer:
         self._socket.close()
 
 
+class Asker:
+    """Asks control over one connection, as a REQ or a DEALER."""
+
+    def __init__(self, context, kind=zmq.REQ, control=CONTROL):
+        self._before = [b""] if kind == zmq.DEALER else []
+        self._socket = context.socket(kind)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(control)
+
+    def send(self, request):
+        self.send_bytes(request.SerializeToString())
+
+    def send_bytes(self, request):
+        self._socket.send_multipart([*self._before, request])
+
+    def reply_bytes(self):
+        if not self._socket.poll(PATIENCE_S * 1000):
+            raise AssertionError(f"no reply within {PATIENCE_S} s")
+        return self._socket.recv_multipart()[-1]
+
+    def reply(self):
+        return control_pb2.ControlReply.FromString(self.reply_bytes())
+
+    def ask(self, **request):
+        """The keyword names the request, its value has the fields."""
+        self.send(control_pb2.ControlRequest(version=1, id=7, **request))
+        return self.reply()
+
+    def pages(self, **request):
+        """(reply, its bytes) to a request and to what follows it, until it is complete."""
+        (name, fields), = request.items()
+        fields = dict(fields)
+        while True:
+            self.send(control_pb2.ControlRequest(version=1, id=7, **{name: fields}))
+            answer = self.reply_bytes()
+            reply = control_pb2.ControlReply.FromString(answer)
+            end = reply.WhichOneof("end")
+            if end not in ("complete", "more"):
+                raise AssertionError(f"it ended with {end}: {reply}")
+            yield reply, len(answer)
+            if end == "complete":
+                return
+            fields["cursor"] = reply.more.cursor
+
+    def close(self):
+        self._socket.close()
+
+
+def position_and_offset(event):
+    """Of a stamped event's bytes, without parsing it: the stamp is its end."""
+    return struct.unpack_from("<QxQ", event, len(event) - STAMP_BYTES + 12)
+
+
 class BackplaneTest(unittest.TestCase):
     """Starts what a test asks for; afterwards ends all of it, and checks that it ended well."""
 
@@ -312,6 +377,14 @@ class BackplaneTest(unittest.TestCase):
         self.context = zmq.Context()
         # Runs last, after all sockets are closed.
         self.addCleanup(self.context.term)
+
+    def config_file(self, text):
+        """The path of a configuration file with this text."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = pathlib.Path(folder.name, "backplane.toml")
+        path.write_text(text, encoding="utf-8")
+        return str(path)
 
     def run_process(self, command, **options):
         process = Process(command, **options)
@@ -349,6 +422,11 @@ class BackplaneTest(unittest.TestCase):
         reader.wait_live()
         return reader
 
+    def asker(self, kind=zmq.REQ):
+        asker = Asker(self.context, kind)
+        self.addCleanup(asker.close)
+        return asker
+
     def writer(self, **options):
         writer = Writer(self.context, **options)
         self.addCleanup(writer.close)
@@ -380,6 +458,23 @@ class BackplaneTest(unittest.TestCase):
             reply = control_pb2.ControlReply.FromString(asker.recv())
         self.assertEqual(reply.id, 7)
         return reply
+
+    def wait_admitted(self, writer):
+        """Until the broker has dealt with all that `writer` has sent."""
+        deadline = Deadline()
+        while True:
+            request = control_pb2.AdmittedRequest(source=writer.source, session=writer.session)
+            admitted = self.ask(admitted=request).admitted
+            if max(admitted.sequence, admitted.refused_sequence) >= writer.sequence:
+                return
+            if not deadline.left():
+                raise AssertionError(f"of {writer.sequence} events it admitted {admitted.sequence}")
+
+    def history(self, asker, topic):
+        """All events of a topic that the broker still has."""
+        return [event_pb2.Event.FromString(stored.event)
+                for reply, _ in asker.pages(replay={"pattern": topic, "after_offset": 0})
+                for stored in reply.replay.events]
 
     def counters(self):
         return self.ask(stats=control_pb2.StatsRequest()).stats.counters

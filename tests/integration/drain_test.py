@@ -1,0 +1,180 @@
+"""The end of a broker, asked for: what publishers had sent before it arrives."""
+
+import signal
+import subprocess
+import threading
+import unittest
+
+import zmq
+from backplane.v1 import control_pb2, system_pb2
+from harness import ENDPOINTS, RAW, BackplaneTest, Deadline, position_and_offset
+
+# Well above drain_limit (5 s): only a broker that doesn't end takes longer.
+END_S = 20
+
+
+class Load:
+    """A publisher at work on a thread of its own: sends numbered events on one topic until it is told to stop."""
+
+    def __init__(self, writer, topic):
+        self._writer, self._topic = writer, topic.encode()
+        self.sent = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self):
+        while not self._stop.is_set():
+            if self._send(self._writer.event(text=f"{self.sent + 1}").SerializeToString()):
+                self.sent += 1
+
+    def _send(self, event):
+        """Whether it was sent; else we were stopped."""
+        while not self._stop.is_set():
+            try:
+                self._writer.send_frames(self._topic, event)
+                return True
+            except zmq.Again:  # the broker is slow, or gone
+                pass
+        return False
+
+    def wait_sent(self, count):
+        deadline = Deadline()
+        while self.sent < count:
+            if not deadline.left():
+                raise AssertionError(f"only {self.sent} of {count} events could be sent")
+            self._thread.join(0.01)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(60)
+        if self._thread.is_alive():
+            raise AssertionError("a publisher hangs")
+
+
+class Drain(BackplaneTest):
+    def setUp(self):
+        super().setUp()
+        self.broker = self.start_broker()
+
+    def start_load(self, publishers=3):
+        loads = {}
+        for number in range(publishers):
+            topic = f"load.{number}"
+            loads[topic] = Load(self.ready_writer(source=f"load{number}@test", send_timeout_s=0.1), topic)
+            self.addCleanup(loads[topic].stop)
+        return loads
+
+    def read_to_the_end(self, reader):
+        """How many events came of each topic, each one with the next offset, and that the last was the notice."""
+        offsets = {}
+        deadline = Deadline(60)
+        while deadline.left():
+            topic, event = reader.receive_frames()
+            if topic == b"$SYS.drain":
+                return offsets
+            if topic.startswith(b"load."):
+                offset = position_and_offset(event)[1]
+                self.assertEqual(offset, offsets.get(topic.decode(), 0) + 1)
+                offsets[topic.decode()] = offset
+        self.fail(f"no notice, but events up to {offsets}")
+
+    def send_while_it_stands_still(self):
+        """Sends what the broker has read nothing of when it goes on. Gives how much on each topic."""
+        count = 1_500
+        writers = {f"load.{number}": self.ready_writer(source=f"load{number}@test") for number in range(3)}
+        writers["load.raw"] = self.ready_writer(endpoint=RAW)
+        self.broker.signal(signal.SIGSTOP)
+        for topic, writer in writers.items():
+            for _ in range(count):
+                writer.send(topic, "x" * 500)
+        return dict.fromkeys(writers, count)
+
+    def test_all_that_publishers_had_sent_arrives_before_the_end(self):
+        reader = self.live_reader("")
+        sent = self.send_while_it_stands_still()
+        self.broker.signal(signal.SIGTERM)
+        self.broker.signal(signal.SIGCONT)
+        self.assertEqual(self.read_to_the_end(reader), sent)
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+
+    def test_a_drain_request_does_the_same(self):
+        reader, asker = self.live_reader(""), self.asker()
+        asker.ask(stats={})
+        sent = self.send_while_it_stands_still()
+        asker.send(control_pb2.ControlRequest(version=1, drain=control_pb2.DrainRequest()))
+        self.broker.signal(signal.SIGCONT)
+        reply = asker.reply()
+        self.assertEqual((reply.WhichOneof("end"), reply.WhichOneof("reply")), ("complete", "drain"))
+        self.assertEqual(self.read_to_the_end(reader), sent)
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+
+    def test_publishers_that_do_not_stop_do_not_hold_it_up(self):
+        reader, loads = self.live_reader(""), self.start_load()
+        for load in loads.values():
+            load.wait_sent(1_000)
+        sent = {topic: load.sent for topic, load in loads.items()}
+        self.broker.signal(signal.SIGTERM)
+        arrived = self.read_to_the_end(reader)
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual({topic: min(count, arrived[topic]) for topic, count in sent.items()}, sent)
+
+    def test_the_notice_is_an_event_that_says_which_backplane(self):
+        reader = self.live_reader("$SYS.drain")
+        self.broker.signal(signal.SIGINT)
+        topic, event = reader.receive()
+        notice = system_pb2.DrainNotice()
+        self.assertTrue(event.message.Unpack(notice))
+        self.assertEqual((topic, notice.backplane), ("$SYS.drain", "default"))
+        self.assertEqual(self.broker.wait_exit(END_S), 0)
+
+    def test_while_it_drains_publishers_are_told(self):
+        # They don't stop, so it drains for half its limit, and answers meanwhile.
+        limit = self.config_file('[[backplane]]\ndrain_limit = "20s"\n')
+        self.broker.end()
+        self.broker = self.start_broker("--config", limit)
+        loads, asker = self.start_load(publishers=1), self.asker()
+        loads["load.0"].wait_sent(100)
+        who = {"source": "load0@test", "session": 1}
+        self.assertFalse(asker.ask(admitted=who).admitted.draining)
+        self.broker.signal(signal.SIGTERM)
+        self.broker.wait_line(self.broker.err, "draining")
+        deadline = Deadline()
+        while not asker.ask(admitted=who).admitted.draining:
+            self.assertTrue(deadline.left(), "nobody was told that it drains")
+        self.assertTrue(asker.ask(hello={"name": "x"}).hello.draining)
+        loads["load.0"].stop()
+        self.assertEqual(self.broker.wait_exit(END_S), 0)
+
+    def test_a_publisher_whose_broker_drains_and_comes_back_loses_nothing(self):
+        reader = self.live_reader("log")
+        publisher = self.run_program("publish", "lines", "--topic", "log", *ENDPOINTS, stdin=subprocess.PIPE)
+        publisher.ready()
+        half, count = 20_000, 40_000
+        feeder = threading.Thread(target=self.feed, args=(publisher, count), daemon=True)
+        feeder.start()
+        texts = []
+        while len(texts) < half:
+            texts.append(reader.receive()[1].text)
+        self.broker.signal(signal.SIGTERM)
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        broker = self.start_broker()
+        self.assertEqual(publisher.wait_exit(60), 0, publisher.story())
+        feeder.join(60)
+        while reader.poll_now():
+            texts.append(reader.receive()[1].text)
+        # A SUB may be late at the new broker: what that one took in is read from its history.
+        before = set(map(int, texts))
+        after = [int(event.text) for event in self.history(self.asker(), "log")]
+        self.assertTrue(broker.running())
+        self.assertEqual(sorted(before | set(after)), list(range(count)))
+        self.assertEqual(after, sorted(after))
+
+    def feed(self, publisher, count):
+        for number in range(count):
+            publisher.stdin.write(f"{number}\n")
+        publisher.stdin.close()
+
+
+if __name__ == "__main__":
+    unittest.main()

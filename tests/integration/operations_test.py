@@ -1,0 +1,315 @@
+"""What an operator sees of a broker, and what can be told to it."""
+
+import http.client
+import pathlib
+import re
+import signal
+import unittest
+
+from backplane.v1 import control_pb2, event_pb2, system_pb2
+from harness import CONTROL, EGRESS, HOST, INGRESS, METRICS, BackplaneTest, Deadline, Reader, Writer
+
+OPERATIONS_MD = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
+SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\} (\S+)$')
+LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
+
+
+def documented():
+    """Of each figure in docs/operations.md: its kind and its labels."""
+    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| (.*?) \|", OPERATIONS_MD.read_text("utf-8"), re.MULTILINE)
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+class OperationsTest(BackplaneTest):
+    def get(self, path, method="GET"):
+        """(status, body) of a page."""
+        host, port = METRICS.rsplit(":", 1)
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def scrape(self):
+        """{name: {labels: value}} of /metrics, every line of which must be as Prometheus wants it."""
+        status, body = self.get("/metrics")
+        self.assertEqual(status, 200)
+        kinds, values = {}, {}
+        for line in body.splitlines():
+            if line.startswith("# HELP "):
+                self.assertRegex(line, r"^# HELP backplane_broker_\w+ \S.*$")
+            elif line.startswith("# TYPE "):
+                _, _, name, kind = line.split(" ")
+                self.assertNotIn(name, kinds)
+                kinds[name] = kind
+            else:
+                match = SAMPLE.match(line)
+                self.assertTrue(match, line)
+                labels = tuple(LABEL.findall(match[2]))
+                self.assertIn(match[1], kinds)
+                self.assertNotIn(labels, values.setdefault(match[1], {}))
+                values[match[1]][labels] = float(match[3])
+        self.assertEqual(kinds.keys(), values.keys())
+        return kinds, values
+
+    def wait_figure(self, name, wanted):
+        """Until Stats shows that the figure is as `wanted` says. Gives it."""
+        deadline = Deadline()
+        while not wanted(value := self.counters()[name]):
+            self.assertTrue(deadline.left(), f"{name} is {value}")
+        return value
+
+
+class Figures(OperationsTest):
+    def setUp(self):
+        super().setUp()
+        self.broker = self.start_broker()
+
+    def test_the_pages_say_how_it_is(self):
+        self.assertEqual(self.get("/healthz"), (200, "ok\n"))
+        self.assertEqual(self.get("/readyz"), (200, "ready\n"))
+        self.assertEqual(self.get("/elsewhere")[0], 404)
+        self.assertEqual(self.get("/metrics", "POST")[0], 405)
+        self.assertEqual(self.get("/metrics", "HEAD"), (200, ""))
+
+    def test_every_figure_of_the_documentation_is_there_and_no_other(self):
+        kinds, values = self.scrape()
+        wanted = documented()
+        self.assertGreater(len(wanted), 30)
+        self.assertEqual(kinds, {f"backplane_broker_{name}": kind for name, (kind, _) in wanted.items()})
+        for name, (_, labels) in wanted.items():
+            for sample in values[f"backplane_broker_{name}"]:
+                self.assertEqual({label for label, _ in sample}, {"backplane"} | labels, name)
+
+    def test_the_ledger_balances_while_events_come_and_after(self):
+        writers = [self.ready_writer(source=f"load{number}@test") for number in range(2)]
+        for _ in range(10):
+            for writer in writers * 200:
+                writer.send("n", "good")
+                writer.send_frames(b"one frame")
+                writer.send("not a topic", "bad")
+                writer.send_frames(b"n", b"\x0a\xff")
+                writer.send_frames(b"n", event_pb2.Event(source=writer.source, session=writer.session, sequence=1,
+                                                         text="again").SerializeToString())
+            self.assert_balanced()  # while it reads what was sent
+            counters = self.counters()
+            self.assertEqual(counters["received_total"], counters["published_total"] + self.rejected(counters))
+        for writer in writers:
+            writer.send("n", "the end")
+            self.wait_admitted(writer)
+        counters = self.counters()
+        self.assertEqual((counters["received_total"], counters["published_total"]), (20_002, 4_002))
+        for reason in ("wrong_frames", "bad_topic", "truncated", "repeat"):
+            self.assertEqual(counters[f"rejected_total.{reason}"], 4_000)
+        deadline = Deadline()
+        while self.assert_balanced() != 20_002:
+            self.assertTrue(deadline.left(), "/metrics stays behind Stats")
+
+    def rejected(self, counters):
+        return sum(value for name, value in counters.items() if name.startswith("rejected_total."))
+
+    def assert_balanced(self):
+        """Checks the ledger on /metrics. Gives how many messages were received."""
+        values = self.scrape()[1]
+        received, = values["backplane_broker_received_total"].values()
+        published, = values["backplane_broker_published_total"].values()
+        self.assertEqual(received, published + sum(values["backplane_broker_rejected_total"].values()))
+        return received
+
+    def test_sources_are_up_and_down(self):
+        reader = self.live_reader("$SYS.source.")
+        closing = self.start_clock("--source-name", "closing@test")
+        killed = self.start_clock("--source-name", "killed@test")
+        told = self.told_of_sources(reader, 2)
+        self.assertEqual(told, {("closing@test", True, ""), ("killed@test", True, "")})
+        closing.end()
+        self.assertEqual(self.told_of_sources(reader, 1), {("closing@test", False, "closed")})
+        killed.kill()
+        self.assertEqual(self.told_of_sources(reader, 1), {("killed@test", False, "silent")})
+        # Who comes later finds how it is.
+        stored = self.ask(retained=control_pb2.RetainedRequest(pattern="$SYS.source.*")).retained.events
+        statuses = {each.topic: self.payload(event_pb2.Event.FromString(each.event), system_pb2.SourceStatus).up
+                    for each in stored}
+        self.assertEqual(statuses, {"$SYS.source.closing@test": False, "$SYS.source.killed@test": False})
+
+    def told_of_sources(self, reader, count):
+        statuses = [self.payload(reader.receive()[1], system_pb2.SourceStatus) for _ in range(count)]
+        return {(status.name, status.up, status.reason) for status in statuses}
+
+    def payload(self, event, kind):
+        payload = kind()
+        self.assertTrue(event.message.Unpack(payload))
+        return payload
+
+
+class FromAFile(OperationsTest):
+    def rewrite(self, path, text):
+        pathlib.Path(path).write_text(text, encoding="utf-8")
+
+    def reload(self, broker, pattern):
+        """SIGHUP; then waits for a line that it had not said before."""
+        said = len(broker.err)
+        broker.signal(signal.SIGHUP)
+        return broker.wait_line(broker.err, pattern, since=said)
+
+    def test_the_broker_tells_how_it_is_every_so_often(self):
+        self.start_broker("--config", self.config_file('[[backplane]]\nstats_every = "100ms"\n'))
+        reader = self.live_reader("$SYS.broker.")
+        writer = self.ready_writer()
+        for _ in range(10):
+            writer.send("n", "x")
+        offset, received = 0, 0
+        while received < 10:
+            topic, event = reader.receive()
+            stats = system_pb2.BrokerStats()
+            self.assertTrue(event.message.Unpack(stats))
+            self.assertEqual((topic, stats.backplane), ("$SYS.broker.default.stats", "default"))
+            self.assertGreater(event.stamp.offset, offset)
+            offset, received = event.stamp.offset, stats.counters["received_total"]
+        self.assertEqual(received, 10)
+
+    def test_sighup_puts_in_force_what_can_change_and_says_what_cannot(self):
+        path = self.config_file("[[backplane]]\nhistory_events = 1000\nmax_topics = 500\n")
+        broker = self.start_broker("--config", path)
+        writer = self.ready_writer()
+        for _ in range(900):
+            writer.send("n", "x")
+        self.wait_admitted(writer)
+        self.assertEqual(self.held("n"), 900)
+
+        self.rewrite(path, "[[backplane]]\nhistory_events = 50\nmax_topics = 400\n[[backplane.retention]]\n"
+                           'pattern = "few.*"\nhistory_events = 3\n')
+        self.reload(broker, "needs a restart.*max_topics.*stays 500")
+        broker.wait_line(broker.err, "in force")
+        for _ in range(20):
+            writer.send("n", "x")
+            writer.send("few.x", "x")
+        self.wait_admitted(writer)
+        deadline = Deadline()
+        while (held := (self.held("n"), self.held("few.x"))) != (50, 3):
+            self.assertTrue(deadline.left(), f"it holds {held} of wanted 50 and 3 events")
+
+    def held(self, topic):
+        listed = self.ask(topics=control_pb2.TopicsRequest(pattern=topic)).topics.topics
+        return listed[0].history_events
+
+    def test_sighup_with_another_endpoint_says_that_it_needs_a_restart(self):
+        text = ('[[backplane]]\ningress = "{}"\n' f'egress = "{EGRESS}"\ncontrol = "{CONTROL}"\nraw = "off"\n'
+                '[metrics]\nlisten = "off"\n')
+        path = self.config_file(text.format(INGRESS))
+        broker = self.run_program("broker", "--config", path)
+        broker.ready()
+        self.rewrite(path, text.format(f"tcp://{HOST}:7777"))
+        self.reload(broker, f"needs a restart.*ingress.*stays {re.escape(INGRESS)}")
+        self.ready_writer().send("n", "x")
+        self.wait_figure("published_total", lambda value: value == 1)
+
+    def test_sighup_with_a_mistake_changes_nothing(self):
+        path = self.config_file("[[backplane]]\nhistory_events = 1000\n")
+        broker = self.start_broker("--config", path)
+        self.rewrite(path, "[[backplane]]\nhistory_events = 5\nhistory_age = 'soon'\n")
+        self.reload(broker, "nothing changed.*backplane.toml:3.*soon")
+        writer = self.ready_writer()
+        for _ in range(100):
+            writer.send("n", "x")
+        self.wait_admitted(writer)
+        self.assertEqual(self.held("n"), 100)
+
+    def two(self):
+        """A file with two backplanes, on ports of ours."""
+        tables = []
+        for number, name in enumerate(("prices", "logs")):
+            endpoints = "".join(f'{key} = "tcp://{HOST}:{5600 + 10 * number + at}"\n'
+                                for at, key in enumerate(("ingress", "egress", "control", "raw")))
+            tables.append(f'[[backplane]]\nname = "{name}"\n{endpoints}')
+        return "\n".join(tables) + f'[metrics]\nlisten = "{METRICS}"\n'
+
+    def test_two_backplanes_in_one_process_know_nothing_of_each_other(self):
+        broker = self.run_program("broker", "--config", self.config_file(self.two()))
+        sides = {}
+        for name in ("prices", "logs"):
+            line = broker.wait_line(broker.out, f"^ready (.* name={name} .*)$")[1]
+            fields = dict(field.split("=", 1) for field in line.split())
+            self.assertEqual((fields["role"], fields["metrics"]), ("broker", METRICS))
+            reader = Reader(self.context, "", egress=fields["egress"])
+            self.addCleanup(reader.close)
+            reader.wait_live()
+            writers = [Writer(self.context, source=f"{name}@test", endpoint=fields[way]) for way in ("ingress", "raw")]
+            for writer in writers:
+                self.addCleanup(writer.close)
+                writer.wait_ready()
+            sides[name] = (reader, *writers)
+        self.assertEqual(len(broker.out), 2)
+        for number in range(500):
+            for name, (_, writer, raw) in sides.items():
+                writer.send(f"{name}.{number}", "x")
+                raw.send_frames(b"the.same", name.encode())
+        for name, (reader, *_) in sides.items():
+            came = []
+            while len(came) < 1000:
+                topic, event = reader.receive()
+                if not topic.startswith("$SYS."):
+                    came.append((topic, event.text))
+            wanted = [("the.same", name)] * 500 + [(f"{name}.{number}", "x") for number in range(500)]
+            self.assertEqual(sorted(came), sorted(wanted))
+        published = self.scrape()[1]["backplane_broker_published_total"]
+        deadline = Deadline()
+        while published != {(("backplane", "logs"),): 1000.0, (("backplane", "prices"),): 1000.0}:
+            self.assertTrue(deadline.left(), published)
+            published = self.scrape()[1]["backplane_broker_published_total"]
+        self.assertEqual(self.get("/readyz"), (200, "ready\n"))
+
+    def test_the_same_name_or_endpoint_twice_is_refused_with_both_lines(self):
+        text = self.two()
+        for key, place in (("name", r":9\b.*\bprices.*:2\b"), ("raw", rf":13\b.*{HOST}:5601.*:4\b")):
+            with self.subTest(key):
+                wrong = text.replace('"logs"', '"prices"') if key == "name" else text.replace(":5613", ":5601")
+                broker = self.run_program("broker", "--config", self.config_file(wrong))
+                self.assertEqual(broker.wait_exit(), 2)
+                self.assertRegex("\n".join(broker.err), place)
+
+    def test_a_metrics_address_that_is_none_is_wrong_usage(self):
+        for wrong in ("nowhere", f"{HOST}:99999", "::1:9570"):
+            broker = self.run_program("broker", "--metrics", wrong)
+            self.assertEqual(broker.wait_exit(), 2, broker.story())
+            self.assertIn(wrong, "\n".join(broker.err))
+
+
+class Configuration(OperationsTest):
+    def ends(self, code, *arguments):
+        program = self.run_program(*arguments)
+        self.assertEqual(program.wait_exit(), code, program.story())
+        return program
+
+    def test_a_good_file_is_ok_and_a_bad_one_is_told_all_its_mistakes(self):
+        good = self.config_file("[[backplane]]\nname = 'x'\n[gateway]\nlisten = ['127.0.0.1:0']\n")
+        bad = self.config_file("[[backplane]]\nname = 'x.y'\n[gateway]\nlisten = ['nowhere']\n")
+        for daemon in ("broker", "gateway"):
+            self.assertEqual(self.ends(0, daemon, "--check-config", "--config", good).out, [f"{good}: ok"])
+            refused = self.ends(2, daemon, "--check-config", "--config", bad)
+            self.assertEqual(refused.out, [])
+            self.assertEqual([line.split(" ")[0] for line in refused.err], [f"{bad}:2", f"{bad}:4"])
+            self.assertIn("no/such", self.ends(2, daemon, "--check-config", "--config", "no/such").err[0])
+
+    def test_what_is_in_force_is_printed_and_reads_back(self):
+        path = self.config_file("[[backplane]]\nmax_topics = 77\n[log]\nlevel = 'debug'\n")
+        for daemon, flags, line in (
+                ("broker", ["--ingress", "tcp://127.0.0.1:7001"], 'ingress = "tcp://127.0.0.1:7001"'),
+                ("gateway", ["--listen", "127.0.0.1:7002"], 'listen = ["127.0.0.1:7002"]')):
+            printed = self.ends(0, daemon, "--config", path, *flags, "--print-config").out
+            for wanted in (line, "max_topics = 77", 'level = "debug"'):
+                self.assertIn(wanted, printed)
+            again = self.config_file("\n".join(printed))
+            self.ends(0, daemon, "--config", again, "--check-config")
+            self.assertEqual(self.ends(0, daemon, "--config", again, "--print-config").out, printed)
+
+    def test_the_reference_is_what_is_printed_without_a_file(self):
+        reference = pathlib.Path(__file__).parents[2] / "config" / "backplane.toml"
+        self.assertEqual("\n".join(self.ends(0, "broker", "--print-config").out) + "\n", reference.read_text("utf-8"))
+        self.ends(0, "broker", "--config", str(reference), "--check-config")
+
+
+if __name__ == "__main__":
+    unittest.main()
