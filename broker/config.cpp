@@ -75,7 +75,8 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
   describe_retention(section, backplane.retention);
   section.tables("retention", backplane.retention_rules,
                  "Other bounds for some topics; the first pattern that matches counts.",
-                 [](Section& rule, RetentionConfig& config) {
+                 [&](Section& rule, RetentionConfig& config) {
+                   if (rule.reading()) config.retention = backplane.retention;
                    rule.field("pattern", config.pattern, "Which topics.", check_rule_pattern);
                    if (rule.reading() && !rule.given("pattern"))
                      rule.error("pattern", "wanted a pattern, got none");

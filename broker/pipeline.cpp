@@ -75,12 +75,11 @@ void Pipeline::refuse_frames(std::size_t frames) {
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
-  TopicEntry* entry = state_.topics.find_or_add(topic);
-  if (entry == nullptr) return;  // where even our own topics don't fit, publishers' refusals are counted
+  TopicEntry& entry = state_.topics.find_or_add_own(topic);
   zmq::message_t name(topic.data(), topic.size());
   zmq::message_t stamped(event.size() + wire::stamp_bytes);
   std::memcpy(stamped.data(), event.data(), event.size());
-  number(*entry, name, stamped, /*clears_value=*/false, /*system=*/true);
+  number(entry, name, stamped, /*clears_value=*/false, /*system=*/true);
 }
 
 void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event) {

@@ -36,13 +36,14 @@ class TopicTable::Impl {
 
   Slot* find(std::string_view name) const { return index_.find(name); }
 
-  Slot* add(std::string_view name) {
-    if (index_.size() >= topics_max_) return nullptr;
+  [[nodiscard]] bool full() const noexcept { return index_.size() >= topics_max_; }
+
+  Slot& add(std::string_view name) {
     const auto [slot, kept_name] = slots_.add(name);
     slot.name = kept_name;
     index_.insert(slot);
     names_.insert(slot);
-    return &slot;
+    return slot;
   }
 
   void touched(Slot& slot) {
@@ -139,7 +140,13 @@ TopicTable::~TopicTable() = default;
 
 TopicEntry* TopicTable::find_or_add(std::string_view name) {
   Slot* const known = impl_->find(name);
-  return known != nullptr ? known : impl_->add(name);
+  if (known != nullptr) return known;
+  return impl_->full() ? nullptr : &impl_->add(name);
+}
+
+TopicEntry& TopicTable::find_or_add_own(std::string_view name) {
+  Slot* const known = impl_->find(name);
+  return known != nullptr ? *known : impl_->add(name);
 }
 
 const TopicEntry* TopicTable::find(std::string_view name) const {

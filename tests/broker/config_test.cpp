@@ -34,6 +34,7 @@ egress = "tcp://127.0.0.1:6571"
 control = "tcp://127.0.0.1:6572"
 raw = "off"
 history_bytes_max = "1GiB"
+history_age = "2h"
 [[backplane.retention]]
 pattern = "stock.>"
 history_events = 10
@@ -49,6 +50,7 @@ name = "logs"
   ASSERT_EQ(limits.rules.size(), 1u);
   EXPECT_EQ(limits.rules[0].pattern.str(), "stock.>");
   EXPECT_EQ(limits.rules[0].retention.history_events, 10u);
+  EXPECT_EQ(limits.rules[0].retention.history_age, std::chrono::hours{2}) << "as its backplane has it";
   EXPECT_EQ(limits.rules[0].retention.value_ttl, std::chrono::minutes{1});
   EXPECT_EQ(config.backplanes[0].raw, off);
 }

@@ -269,6 +269,16 @@ TEST_F(PipelineTest, NumbersItsOwnEventsButKeepsThemOutOfTheLedger) {
   expect_balance();
 }
 
+TEST_F(PipelineTest, PublishesItsOwnEventsWhereNoMoreTopicsFit) {
+  std::uint64_t sequence = 0;
+  for (const char* topic : {"a", "b", "c"}) take(topic, event(++sequence));
+  pipeline.publish_system("$SYS.drain", event(0).SerializeAsString());
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(sink.sent.back().topic, "$SYS.drain");
+  take("d", event(++sequence));
+  EXPECT_EQ(rejected(Refusal::topics_full), 1u);
+}
+
 TEST_F(PipelineTest, LeavesNumberingAndMemoryAloneForUnnumberedAnswers) {
   take("t", event(1));
   pipeline.publish_unnumbered("$SYS.live.x", event(0).SerializeAsString());
