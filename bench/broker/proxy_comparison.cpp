@@ -19,8 +19,11 @@
 
 #include "backplane/v1/event.pb.h"
 #include "bench/broker/middle.hpp"
+#include "bench/median.hpp"
 
 namespace {
+
+using backplane::bench::median;
 
 using Clock = std::chrono::steady_clock;
 
@@ -129,11 +132,6 @@ Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events
   outcome.events_a_second = static_cast<double>(outcome.received) / seconds.count();
   outcome.cpu_ns_an_event = middle.end() / static_cast<double>(events);
   return outcome;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace

@@ -18,8 +18,11 @@
 #include "backplane/v1/control.pb.h"
 #include "backplane/v1/event.pb.h"
 #include "bench/broker/middle.hpp"
+#include "bench/median.hpp"
 
 namespace {
+
+using backplane::bench::median;
 
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
@@ -144,11 +147,6 @@ Latencies live_round(zmq::context_t& context, const backplane::bench::Endpoints&
   result.p50_us = microseconds[microseconds.size() / 2];
   result.p99_us = microseconds[microseconds.size() * 99 / 100];
   return result;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace

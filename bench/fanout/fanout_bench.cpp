@@ -20,9 +20,12 @@
 
 #include "bench/fanout/raw_broadcast.hpp"
 #include "bench/fanout/receivers.hpp"
+#include "bench/median.hpp"
 #include "fanout/engine.hpp"
 
 namespace {
+
+using backplane::bench::median;
 
 using backplane::bench::RawBroadcast;
 using backplane::bench::Receivers;
@@ -121,11 +124,6 @@ double run_engine(const Shape& shape) {
     return thread_cpu_us() + std::chrono::duration<double, std::micro>(engine.cpu_time()).count();
   };
   return measure(shape, batch, cpu_us);
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 void compare(const Shape& shape, std::size_t runs) {
