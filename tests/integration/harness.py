@@ -24,7 +24,7 @@ from backplane.v1 import control_pb2, event_pb2
 
 PROGRAM = os.environ["BACKPLANE_PROGRAM"]
 # The longest that anything may take on a busy machine, under a sanitizer.
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 STAMP_BYTES = 47
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:")
 
@@ -87,12 +87,14 @@ class Process:
         """The match of the first line, from number `since` on, in which `pattern` is found. `lines` is
         self.out or self.err."""
         deadline = Deadline(timeout)
+        seen = since  # each line is looked at once: there may be tens of thousands
         with self._news:
             while True:
-                for line in lines[since:]:
-                    match = re.search(pattern, line)
+                while seen < len(lines):
+                    match = re.search(pattern, lines[seen])
                     if match:
                         return match
+                    seen += 1
                 if not self._streams_open:
                     raise AssertionError(f"it ended without a line like {pattern!r}\n{self.story()}")
                 if not deadline.left():
