@@ -78,11 +78,12 @@ void Reading::set_home(std::uint64_t stream, std::uint64_t position) {
 
 void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
                    Clock::time_point now) {
-  stream_of(stream);
+  const Stream& read = stream_of(stream);
   if (home_ != stream) {
     // Another broker than before: what was in force there is in force here from now on.
     if (home_ != 0) prefixes_.move(home_, {stream, position});
-    set_home(stream, position);
+    // Events may have come before the first answer did, and a connection been lost in between.
+    set_home(stream, read.first_arrived == 0 ? position : std::min(position, read.first_arrived));
     tails_at_ = now + options_.tails_interval;
   }
   prefixes_.live(ticket, {stream, position});
@@ -103,6 +104,7 @@ void Reading::event(std::string_view topic, std::span<const std::byte> event, co
     return;
   }
   Stream& stream = stream_of(stamp.stream);
+  if (stream.first_arrived == 0) stream.first_arrived = stamp.position;
   stream.arrived = std::max(stream.arrived, stamp.position);
   if (stamp.offset == 0) return pass(stream, Event{topic, event, stamp, false}, now);  // is not counted
   take(stream, Event{topic, event, stamp, false}, now);

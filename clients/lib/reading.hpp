@@ -257,6 +257,7 @@ class Reading {
 struct Reading::Stream {
   std::uint64_t id{};
   std::unordered_map<std::string, TopicState, StringHash, std::equal_to<>> topics;
+  std::uint64_t first_arrived{};                                // the position that came live first
   std::uint64_t arrived{};                                      // the highest position that came live
   std::uint64_t delivered{};                                    // the highest position that was delivered
   std::map<std::string, std::vector<Hole>, std::less<>> holes;  // open ones; no topic without

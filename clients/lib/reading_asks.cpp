@@ -12,8 +12,8 @@ namespace backplane::client {
 namespace {
 
 // Holes are asked for together, with all else in their range, where that brings at most so many events a
-// hole: about what the round trips cost that it saves.
-constexpr std::uint64_t positions_a_hole_max = 256;
+// hole that are not missing: about what the round trips cost that it saves.
+constexpr std::uint64_t others_a_hole_max = 256;
 // Above this, what they have in common is not worth looking for.
 constexpr std::size_t common_prefixes_max = 1024;
 // More patterns than this make a request that costs the broker more than the topics nobody asked for.
@@ -47,7 +47,7 @@ std::optional<Reading::Replaying> Reading::choose_replay() const {
   std::string_view topic_of_urgent;
   std::uint64_t after = ~std::uint64_t{0};
   std::uint64_t until = 0;
-  std::uint64_t count = 0;  // of those that may go together
+  std::uint64_t worth = 0;  // of those that may go together, in events
   for (const auto& [topic, holes] : (*stream)->holes) {
     for (const Hole& hole : holes) {
       if (urgent == nullptr || hole.deadline < urgent->deadline) {
@@ -55,7 +55,7 @@ std::optional<Reading::Replaying> Reading::choose_replay() const {
         topic_of_urgent = topic;
       }
       if (hole.alone) continue;
-      ++count;
+      worth += others_a_hole_max + (hole.first == 0 ? 1 : hole.last - hole.first + 1);
       after = std::min(after, hole.after);
       until = std::max(until, hole.shown);
     }
@@ -63,7 +63,7 @@ std::optional<Reading::Replaying> Reading::choose_replay() const {
   if (urgent == nullptr) return std::nullopt;
   // What is lost at once is lost in a run, over all topics; most of them show it later. So the whole run
   // is fetched where that is little, and what the others lost comes in its place too.
-  if (!urgent->alone && until - after <= positions_a_hole_max * count) {
+  if (!urgent->alone && until - after <= worth) {
     const std::string common = prefixes_.common_pattern(common_prefixes_max);
     const auto pattern = Pattern::parse(common);
     if (pattern && pattern->matches(topic_of_urgent)) {

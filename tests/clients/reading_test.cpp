@@ -160,6 +160,16 @@ TEST_F(AReading, FetchesOneTopicAloneWhereTheRangeIsLarge) {
   EXPECT_EQ(wanted(), "a.x (1, 1500]");
 }
 
+TEST_F(AReading, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
+  begin("");
+  arrive("a", 1, 1, 0);
+  arrive("b", 2, 1, 0);
+  arrive("a", 4001, 2001, 3999);
+  arrive("b", 4002, 2001, 4000);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "> (1, 4001]");
+}
+
 TEST_F(AReading, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
   begin("a");
   arrive("a", 1, 1, 0);
@@ -288,6 +298,20 @@ TEST_F(AReading, ALossAtTheVeryEndIsFoundByTails) {
   EXPECT_EQ(wanted(), "a (1, 3]");
   answer({{"a", {stream, 2, 2, 1, 1}}, {"a", {stream, 3, 3, 2, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
+}
+
+TEST_F(AReading, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFoundByTails) {
+  reading.subscribe("a", ++ticket);
+  arrive("a", 40, 3, 30);
+  // The connection was lost before the answer came; of the next one it is.
+  reading.live(ticket, stream, 90, true, now);
+  const auto tails = reading.tails_wanted(now + 1s);
+  ASSERT_TRUE(tails);
+  EXPECT_EQ(tails->after, 40u);
+  reading.tails_answered(tails->number, TailsAnswer{stream, 90, {{"a", 80, 7}}, {}}, now);
+  pass_time(100ms);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a (40, 80]");
 }
 
 TEST_F(AReading, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
