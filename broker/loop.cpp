@@ -13,13 +13,14 @@
 #include "backplane/v1/system.pb.h"
 #include "broker/control/participants.hpp"
 #include "broker/control/service.hpp"
-#include "broker/control/type_registry.hpp"
 #include "broker/egress/egress.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/pipeline.hpp"
+#include "broker/state/prefetch.hpp"
 #include "broker/state/memory_history.hpp"
 #include "broker/system_events.hpp"
 #include "core/log/log.hpp"
+#include "core/payload/type_registry.hpp"
 #include "core/process/host.hpp"
 #include "core/time/duration.hpp"
 
@@ -110,9 +111,16 @@ class Loop::Impl final : public ReplySink {
   void reply(const Envelope& envelope, std::string_view bytes) override;
 
  private:
+  struct Incoming {
+    zmq::message_t topic;
+    zmq::message_t event;
+    std::size_t frames{};
+  };
+
   // One turn of the loop, in this order.
   [[nodiscard]] int take_events();
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
+  [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
   [[nodiscard]] int answer_subscriptions();
   [[nodiscard]] int answer_requests(int limit);
   void keep_time(Clock::time_point now);
@@ -143,7 +151,8 @@ class Loop::Impl final : public ReplySink {
   ControlService service_;
   BoundEndpoints bound_;
 
-  zmq::message_t first_, second_;  ///< frames under way; kept to allocate nothing
+  std::array<Incoming, 2> incoming_;  ///< messages under way; kept to allocate nothing
+  zmq::message_t request_;
   Timer each_second_;
   Timer stats_;
   Timer snapshots_;
@@ -263,25 +272,35 @@ int Loop::Impl::take_events() {
 }
 
 int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
+  // One message ahead: its bytes come out of the I/O thread's cache while the one before is worked on.
+  Incoming* now = &incoming_[0];
+  Incoming* next = &incoming_[1];
   int taken = 0;
-  for (; taken < messages_a_turn && socket.receive(first_); ++taken) {
-    std::size_t frames = 1;
-    if (first_.more() && socket.receive(second_)) {
-      frames = 2;
-      if (second_.more()) {
-        zmq::message_t rest;
-        for (bool more = true; more && socket.receive(rest); more = rest.more()) ++frames;
-      }
-    }
-    if (frames != 2) {
-      pipeline_.refuse_frames(frames);
+  for (bool there = receive(socket, *now); there; std::swap(now, next)) {
+    ++taken;
+    there = taken < messages_a_turn && receive(socket, *next);
+    if (now->frames != 2) {
+      pipeline_.refuse_frames(now->frames);
     } else if (raw) {
-      pipeline_.take_raw(first_, second_);
+      pipeline_.take_raw(now->topic, now->event);
     } else {
-      pipeline_.take(first_, second_);
+      pipeline_.take(now->topic, now->event);
     }
   }
   return taken;
+}
+
+bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
+  if (!socket.receive(message.topic)) return false;
+  message.frames = 1;
+  if (!message.topic.more() || !socket.receive(message.event)) return true;
+  message.frames = 2;
+  if (message.event.more()) {
+    zmq::message_t rest;
+    for (bool more = true; more && socket.receive(rest); more = rest.more()) ++message.frames;
+  }
+  prefetch_lines(message.event.data(), message.event.size());
+  return true;
 }
 
 int Loop::Impl::answer_subscriptions() {
@@ -301,20 +320,20 @@ int Loop::Impl::answer_subscriptions() {
 
 int Loop::Impl::answer_requests(int limit) {
   int answered = 0;
-  for (; answered < limit && control_.receive(first_); ++answered) {
+  for (; answered < limit && control_.receive(request_); ++answered) {
     Envelope envelope;
     std::size_t frames = 1;
-    while (first_.more()) {
-      if (envelope.size() < envelope_frames_max) envelope.emplace_back(first_.to_string_view());
+    while (request_.more()) {
+      if (envelope.size() < envelope_frames_max) envelope.emplace_back(request_.to_string_view());
       ++frames;
-      if (!control_.receive(first_)) break;
+      if (!control_.receive(request_)) break;
     }
     if (frames < 2 || frames > envelope_frames_max + 1) {
       ++state_.counters.control_requests_total;
       ++state_.counters.control_refused_total;
       continue;  // no way back to whoever sent it
     }
-    service_.request(std::move(envelope), {first_.data<std::byte>(), first_.size()}, Clock::now());
+    service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, Clock::now());
   }
   service_.poll_slices();
   return answered;

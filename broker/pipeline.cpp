@@ -25,9 +25,16 @@ std::span<const std::byte> bytes_of(const zmq::message_t& frame) {
   return {frame.data<std::byte>(), frame.size()};
 }
 
-std::span<std::byte, wire::stamp_bytes> stamp_of(zmq::message_t& event) {
-  return std::span<std::byte, wire::stamp_bytes>(event.data<std::byte>() + event.size() - wire::stamp_bytes,
-                                                 wire::stamp_bytes);
+// The last bytes of an event that is to be stamped.
+std::span<std::byte, wire::stamp_bytes> stamp_of(std::span<std::byte> stamped) {
+  return stamped.last<wire::stamp_bytes>();
+}
+
+// Makes `frame` one for an event of `event_bytes` and its stamp.
+std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
+  const std::size_t bytes = event_bytes + wire::stamp_bytes;
+  frame.rebuild(bytes);
+  return {frame.data<std::byte>(), bytes};
 }
 
 }  // namespace
@@ -40,13 +47,17 @@ Pipeline::Pipeline(BackplaneState& state, EventSink& sink, UnixClock now)
 
 void Pipeline::take(zmq::message_t& topic, zmq::message_t& event) {
   ++state_.counters.received_total;
+  const std::span<const std::byte> bytes = bytes_of(event);
   Admitted admitted;
-  if (admit(topic.to_string_view(), bytes_of(event), admitted) != Refusal::none) return;
+  if (admit(topic.to_string_view(), bytes, admitted) != Refusal::none) return;
 
   // Never re-serialised: the publisher's bytes, then field 15.
-  zmq::message_t stamped(event.size() + wire::stamp_bytes);
-  std::memcpy(stamped.data(), event.data(), event.size());
-  number(*admitted.topic, topic, stamped, admitted.clears_value, /*system=*/false);
+  InFlight& slot = next_in_flight();
+  slot.topic.swap(topic);
+  slot.system = false;
+  const std::span<std::byte> stamped = make_room(slot.event, bytes.size());
+  std::memcpy(stamped.data(), bytes.data(), bytes.size());
+  number(*admitted.topic, stamped, admitted.clears_value);
 }
 
 void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
@@ -64,9 +75,12 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
   TopicEntry* entry = state_.topics.find_or_add(name);
   if (entry == nullptr) return refuse(Refusal::topics_full, name, "no more topics fit: see max_topics");
 
-  zmq::message_t stamped(event_bytes + wire::stamp_bytes);
-  write_raw_event(bytes_of(bytes), {stamped.data<std::byte>(), event_bytes});
-  number(*entry, topic, stamped, /*clears_value=*/false, /*system=*/false);
+  InFlight& slot = next_in_flight();
+  slot.topic.swap(topic);
+  slot.system = false;
+  const std::span<std::byte> stamped = make_room(slot.event, event_bytes);
+  write_raw_event(bytes_of(bytes), stamped.first(event_bytes));
+  number(*entry, stamped, /*clears_value=*/false);
 }
 
 void Pipeline::refuse_frames(std::size_t frames) {
@@ -76,10 +90,12 @@ void Pipeline::refuse_frames(std::size_t frames) {
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
   TopicEntry& entry = state_.topics.find_or_add_own(topic);
-  zmq::message_t name(topic.data(), topic.size());
-  zmq::message_t stamped(event.size() + wire::stamp_bytes);
+  InFlight& slot = next_in_flight();
+  slot.topic.rebuild(topic.data(), topic.size());
+  slot.system = true;
+  const std::span<std::byte> stamped = make_room(slot.event, event.size());
   std::memcpy(stamped.data(), event.data(), event.size());
-  number(entry, name, stamped, /*clears_value=*/false, /*system=*/true);
+  number(entry, stamped, /*clears_value=*/false);
 }
 
 void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event) {
@@ -87,7 +103,7 @@ void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event
   zmq::message_t stamped(event.size() + wire::stamp_bytes);
   std::memcpy(stamped.data(), event.data(), event.size());
   wire::write_stamp({.stream = state_.stream, .position = state_.position, .received_ns = now_()},
-                    stamp_of(stamped));
+                    stamp_of({stamped.data<std::byte>(), stamped.size()}));
   sink_.publish(name, stamped);
 }
 
@@ -100,20 +116,30 @@ Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event
     refuse(refusal, topic, wire::describe(scan, event.size()));
     return refusal;
   }
-  Refusal found = Refusal::none;
-  if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
-    found = Refusal::bad_topic;
-    refuse(found, topic, describe(fault, topic));
-  } else if (is_system_topic(topic)) {
-    found = Refusal::reserved_topic;
-    refuse(found, topic, "$SYS topics are the broker's own");
-  } else if (event.size() > state_.max_event_bytes) {
-    found = Refusal::too_large;
-    refuse(found, topic,
-           fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event.size()));
-  }
+  const Refusal found = check(topic, event.size(), admitted);
   admitted.clears_value = scan.event.payload == wire::Payload::none;
   return follow(scan.event, found, topic, admitted);
+}
+
+Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitted& admitted) {
+  // A topic that is known was checked when it came first.
+  admitted.topic = state_.topics.find(topic);
+  if (admitted.topic == nullptr) {
+    if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
+      refuse(Refusal::bad_topic, topic, describe(fault, topic));
+      return Refusal::bad_topic;
+    }
+  }
+  if (is_system_topic(topic)) {
+    refuse(Refusal::reserved_topic, topic, "$SYS topics are the broker's own");
+    return Refusal::reserved_topic;
+  }
+  if (event_bytes > state_.max_event_bytes) {
+    refuse(Refusal::too_large, topic,
+           fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
+    return Refusal::too_large;
+  }
+  return Refusal::none;
 }
 
 /// Follows the session's sequence, also through events that are refused for another reason (`found`), so
@@ -129,7 +155,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
       return Refusal::repeat;
     }
   }
-  if (found == Refusal::none) {
+  if (found == Refusal::none && admitted.topic == nullptr) {
     admitted.topic = state_.topics.find_or_add(topic);
     if (admitted.topic == nullptr) {
       found = Refusal::topics_full;
@@ -163,8 +189,13 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 
 // ── stamp ────────────────────────────────────────────────────────────────────────────────────────────────
 
-void Pipeline::number(TopicEntry& entry, zmq::message_t& topic, zmq::message_t& stamped, bool clears_value,
-                      bool system) {
+// The batch's next place; it is in the batch when its event is numbered.
+Pipeline::InFlight& Pipeline::next_in_flight() {
+  if (appends_.size() == batch_.size()) batch_.emplace_back();
+  return batch_[appends_.size()];
+}
+
+void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value) {
   const wire::Stamp stamp{.stream = state_.stream,
                           .position = ++state_.position,
                           .offset = ++entry.offset,
@@ -175,48 +206,44 @@ void Pipeline::number(TopicEntry& entry, zmq::message_t& topic, zmq::message_t& 
   entry.bytes += stamped.size();
   state_.topics.touched(entry);
   wire::write_stamp(stamp, stamp_of(stamped));
-  batch_.push_back(InFlight{std::move(topic), std::move(stamped), &entry, stamp, clears_value, system});
+  appends_.push_back(HistoryAppend{.topic = entry.name,
+                                   .event = stamped,
+                                   .stamp = stamp,
+                                   .clears_value = clears_value,
+                                   .topic_mark = &entry.store_mark});
 }
 
 /// One look at the clock a batch: it is read in a fraction of a millisecond.
 std::int64_t Pipeline::batch_time() {
-  if (batch_.empty()) batch_time_ns_ = now_();
+  if (appends_.empty()) batch_time_ns_ = now_();
   return batch_time_ns_;
 }
 
 // ── remember, publish, count ─────────────────────────────────────────────────────────────────────────────
 
 bool Pipeline::flush() {
-  if (batch_.empty()) return true;
+  if (appends_.empty()) return true;
   if (!remember()) return false;
-  for (InFlight& event : batch_) {
-    const std::size_t bytes = event.event.size();
-    sink_.publish(event.topic, event.event);
-    if (event.system) {
+  for (std::size_t i = 0; i < appends_.size(); ++i) {
+    InFlight& slot = batch_[i];
+    sink_.publish(slot.topic, slot.event);
+    if (slot.system) {
       ++state_.counters.system_published_total;
     } else {
       ++state_.counters.published_total;
-      state_.counters.published_bytes_total += bytes;
+      state_.counters.published_bytes_total += appends_[i].event.size();
     }
   }
-  batch_.clear();
+  appends_.clear();
   return true;
 }
 
 bool Pipeline::remember() {
-  appends_.clear();
-  for (const InFlight& event : batch_) {
-    appends_.push_back(HistoryAppend{.topic = event.topic.to_string_view(),
-                                     .event = bytes_of(event.event),
-                                     .stamp = event.stamp,
-                                     .clears_value = event.clears_value,
-                                     .topic_mark = &event.entry->store_mark});
-  }
   switch (state_.history->append(appends_).result) {
     case HistoryStore::Accepted::busy:
       return false;
     case HistoryStore::Accepted::failed:
-      state_.counters.history_refused_total += batch_.size();
+      state_.counters.history_refused_total += appends_.size();
       break;
     case HistoryStore::Accepted::accepted:
       break;

@@ -43,37 +43,38 @@ class Pipeline {
   /// Remembers and sends what was taken since the last call.
   /// @returns false where the history store is busy: nothing was sent; take nothing more, call again.
   [[nodiscard]] bool flush();
-  [[nodiscard]] std::size_t pending() const noexcept { return batch_.size(); }
+  [[nodiscard]] std::size_t pending() const noexcept { return appends_.size(); }
 
  private:
   struct Admitted {
     TopicEntry* topic{};
     bool clears_value{};
   };
+  // What is published of an event; what is remembered of it is in appends_, at the same place.
   struct InFlight {
     zmq::message_t topic;
     zmq::message_t event;
-    TopicEntry* entry{};
-    wire::Stamp stamp;
-    bool clears_value{};
     bool system{};
   };
 
   [[nodiscard]] Refusal admit(std::string_view topic, std::span<const std::byte> event, Admitted& admitted);
+  [[nodiscard]] Refusal check(std::string_view topic, std::size_t event_bytes, Admitted& admitted);
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
                                Admitted& admitted);
   [[nodiscard]] std::int64_t batch_time();
-  void number(TopicEntry& entry, zmq::message_t& topic, zmq::message_t& stamped, bool clears_value,
-              bool system);
+  [[nodiscard]] InFlight& next_in_flight();
+  void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
   [[nodiscard]] bool remember();
 
   BackplaneState& state_;
   EventSink& sink_;
   UnixClock now_;
+  // The batch under way. Of the first, only as many as there are of the second are in use: the frames stay,
+  // empty, and are used again.
   std::vector<InFlight> batch_;
+  std::vector<HistoryAppend> appends_;
   std::int64_t batch_time_ns_{};
-  std::vector<HistoryAppend> appends_;  ///< of the batch; kept to allocate nothing
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
 };
 

@@ -119,7 +119,11 @@ Run add_broker(CLI::App& program) {
       "  backplane broker --config backplane.toml\n"
       "  backplane broker --ingress tcp://127.0.0.1:0 --egress tcp://127.0.0.1:0 --control "
       "tcp://127.0.0.1:0");
-  return [flags] { return run_broker(*flags); };
+  Run run_drain = add_drain(*app);
+  const CLI::App* drain = app->get_subcommands({}).back();
+  return [flags, drain, run_drain = std::move(run_drain)] {
+    return drain->parsed() ? run_drain() : run_broker(*flags);
+  };
 }
 
 }  // namespace backplane::cli

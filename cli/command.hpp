@@ -19,12 +19,20 @@ namespace backplane::cli {
 using Run = std::function<ExitCode()>;
 
 /// Each adds a subcommand to `program` and gives what runs it. One file a subcommand.
+Run add_audit(CLI::App& program);
 Run add_broker(CLI::App& program);
+Run add_config(CLI::App& program);
 Run add_gateway(CLI::App& program);
+Run add_get(CLI::App& program);
 Run add_pub(CLI::App& program);
 Run add_publish(CLI::App& program);
+Run add_replay(CLI::App& program);
 Run add_sub(CLI::App& program);
+Run add_top(CLI::App& program);
+Run add_topics(CLI::App& program);
 Run add_up(CLI::App& program);
+/// Below `broker`.
+Run add_drain(CLI::App& broker);
 
 /// Writes `backplane <subcommand>: <text>` on standard error, control characters escaped.
 void complain(std::string_view subcommand, std::string_view text);

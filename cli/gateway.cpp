@@ -3,6 +3,10 @@
 #include "gateway/gateway.hpp"
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -19,19 +23,33 @@ namespace {
 struct GatewayFlags {
   ConfigurationFlags configuration;
   std::vector<std::string> listen;
+  std::optional<std::string> workers;
+  std::optional<std::string> metrics;
   AddressFlags addresses;
 };
+
+std::vector<std::string> hosts_of(std::string_view list) {
+  std::vector<std::string> hosts;
+  for (std::size_t comma = 0; comma != std::string_view::npos; list.remove_prefix(comma + 1)) {
+    comma = list.find(',');
+    hosts.emplace_back(list.substr(0, comma));
+    if (comma == std::string_view::npos) break;
+  }
+  return hosts;
+}
 
 /// Puts the addresses over the file's, each under the flag that gave it.
 Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   if (!flags.given()) return {};
   const auto brokers = resolve(flags);
   if (!brokers) return tl::unexpected(brokers.error());
-  if (brokers->size() > 1) {
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("--broker: wanted one host, as a gateway follows one broker, got {}", brokers->size()));
+  const bool endpoints = flags.ingress || flags.egress || flags.control;
+  if (!endpoints) {
+    source.set_flag("gateway.brokers", "--broker", hosts_of(flags.broker));
+    return {};
   }
+  // An endpoint says where the one broker is; --broker beside it leaves the others to that host.
+  source.set_flag("gateway.brokers", "--broker", {});
   const BrokerAddress& broker = brokers->front();
   const auto set = [&](std::string_view key, const std::optional<std::string>& given,
                        const std::string& value) {
@@ -50,6 +68,8 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   if (!source) return complain("gateway", source.error());
   if (const auto set = set_addresses(*source, flags.addresses); !set) return complain("gateway", set.error());
   if (!flags.listen.empty()) source->set_flag("gateway.listen", "--listen", flags.listen);
+  set_flag(*source, "gateway.workers", "--workers", flags.workers);
+  set_flag(*source, "gateway.metrics", "--metrics", flags.metrics);
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return complain(configuration.error());
   if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
@@ -73,6 +93,11 @@ Run add_gateway(CLI::App& program) {
                   "Where clients connect, by default 127.0.0.1:1601; may be repeated")
       ->type_name("HOST:PORT")
       ->allow_extra_args(false);
+  app->add_option("--workers", flags->workers,
+                  "Threads that write to clients; by default one less than there are cores")
+      ->type_name("N");
+  app->add_option("--metrics", flags->metrics, "Where operators' tools read, by default off")
+      ->type_name("HOST:PORT");
   add_addresses(*app, flags->addresses);
   app->footer(
       "Example:\n"

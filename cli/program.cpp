@@ -10,7 +10,7 @@
 
 #include "cli/command.hpp"
 #include "core/log/escape.hpp"
-#include "gateway/encode/payload_json.hpp"
+#include "core/payload/payload_json.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -61,7 +61,8 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
     Run run;
   };
   std::vector<Choice> choices;
-  for (const auto add : {add_up, add_broker, add_gateway, add_publish, add_sub, add_pub}) {
+  for (const auto add : {add_up, add_broker, add_gateway, add_publish, add_sub, add_pub, add_get, add_topics,
+                         add_top, add_replay, add_audit, add_config}) {
     Run run = add(program);
     choices.push_back({program.get_subcommands({}).back(), std::move(run)});
   }
@@ -74,7 +75,7 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return complain_about_usage(program, error);
   }
-  gateway::route_protobuf_log();
+  route_protobuf_log();
   for (const Choice& choice : choices) {
     if (choice.app->parsed()) return choice.run();
   }

@@ -1,97 +1,250 @@
-// backplane pub TOPIC TEXT: one event from the command line.
+// backplane pub TOPIC TEXT: events from the command line.
 
+#include <array>
 #include <memory>
 
 #include <CLI/CLI.hpp>
-#include <backplane/publisher.hpp>
 #include <fmt/format.h>
+#include <google/protobuf/message.h>
 
 #include "cli/addresses.hpp"
+#include "cli/broker_asker.hpp"
 #include "cli/command.hpp"
-#include "core/process/host.hpp"
+#include "cli/confirmed_publisher.hpp"
+#include "cli/gateway_connection.hpp"
+#include "cli/pub_payload.hpp"
+#include "cli/typed_payload.hpp"
+#include "core/payload/text.hpp"
+#include "core/process/signals.hpp"
+#include "core/time/duration.hpp"
 #include "core/topic/topic.hpp"
+#include "core/wire/scan.hpp"
 
 namespace backplane::cli {
 namespace {
 
-constexpr std::chrono::seconds answer_timeout{5};
+using namespace std::chrono_literals;
+using Clock = Waiter::Clock;
 
-struct PubOptions {
+constexpr std::chrono::milliseconds answer_limit = 5s;
+/// As everywhere; a broker that takes less refuses.
+constexpr std::size_t payload_bytes_max = 1u << 20;
+
+struct PubFlags {
   std::string topic;
-  std::string text;
+  PayloadFlags payload;
+  std::uint64_t count{1};
+  std::string every;
+  std::string gateway;
   AddressFlags addresses;
 };
 
-/// Why an event was not taken; empty: it was.
-std::string describe(Offer offer, const PubOptions& options, std::size_t bytes_max) {
+struct PubOptions {
+  std::string topic;
+  std::optional<std::string> payload;  ///< nothing: clears the retained value
+  std::uint64_t count{1};
+  std::chrono::nanoseconds every{0};
+};
+
+/// Calls `send` as often as the options say, at their pace. @returns whether it was always true, and nothing
+/// stopped it.
+bool repeat(const PubOptions& options, Waiter& waiter, const std::function<bool()>& send) {
+  auto next = Clock::now();
+  for (std::uint64_t sent = 0; sent < options.count; ++sent) {
+    while (Clock::now() < next && waiter.wait({}, next)) {
+    }
+    // Without a pace signals are looked for now and then.
+    if (options.every.count() == 0 && sent % 1000 == 999) (void)waiter.wait({}, Clock::time_point::min());
+    if (waiter.stopped() || !send()) return false;
+    next += std::chrono::duration_cast<Clock::duration>(options.every);
+  }
+  return true;
+}
+
+/// The message that --json means, with the types that the broker knows where the program was not built with
+/// it.
+Result<std::unique_ptr<google::protobuf::Message>> make_message(TypedPayloads& types,
+                                                                const std::string& type_name,
+                                                                const std::string& json,
+                                                                const std::vector<BrokerAddress>& brokers,
+                                                                Waiter& waiter) {
+  std::string type = types.find(type_name);
+  if (type.empty()) {
+    mq::Context context;
+    const auto answer = BrokerAsker(context, brokers, waiter).types({type_name}, answer_limit);
+    if (!answer) return tl::unexpected(answer.error());
+    if (auto added = types.add_types(answer->files); !added) return tl::unexpected(added.error());
+    type = types.find(type_name);
+  }
+  if (type.empty()) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("--json: wanted the name of a message type, such as Quote or backplane.events.v1.Quote, "
+                    "got \"{}\", which the broker does not know either",
+                    type_name));
+  }
+  return types.make(type, json);
+}
+
+/// Why an event was not taken.
+std::string describe(Offer offer, const PubOptions& options) {
   switch (offer) {
-    case Offer::accepted:
-      return "";
     case Offer::too_large:
-      return fmt::format("TEXT: wanted at most {} bytes, got {}", bytes_max, options.text.size());
+      return fmt::format("wanted a payload of at most {} bytes, got {}", payload_bytes_max,
+                         options.payload ? options.payload->size() : 0);
     case Offer::bad_topic:
       return fmt::format("TOPIC: \"{}\" cannot be published to", options.topic);
     case Offer::backpressured:
-      return "the event does not fit among those that wait for the broker";
+      return "the broker confirms nothing more";
+    case Offer::accepted:
     case Offer::closed:
       break;
   }
   return "the publisher is closed";
 }
 
-ExitCode run_pub(const PubOptions& options) {
-  if (const TopicFault fault = check_topic(options.topic); fault != TopicFault::none) {
-    complain("pub", "TOPIC: " + backplane::describe(fault, options.topic));
-    return ExitCode::usage;
+ExitCode publish_to_broker(const PubOptions& options, const std::string& json_type,
+                           const std::vector<BrokerAddress>& brokers, Waiter& waiter) {
+  TypedPayloads types;
+  std::unique_ptr<google::protobuf::Message> message;
+  if (!json_type.empty()) {
+    auto made = make_message(types, json_type, *options.payload, brokers, waiter);
+    if (!made) return complain("pub", made.error());
+    message = std::move(*made);
   }
-  if (is_system_topic(options.topic)) {
-    complain("pub",
-             fmt::format("TOPIC: \"{}\" is the system's own and cannot be published to", options.topic));
-    return ExitCode::usage;
+  ConfirmedPublisher publisher("pub", brokers, payload_bytes_max, waiter);
+  if (options.every.count() > 0) publisher.wait_ready(answer_limit);
+  Offer last = Offer::accepted;
+  const bool all = repeat(options, waiter, [&] {
+    last = publisher.offer(
+        [&](Publisher& to) {
+          if (message) return to.offer(options.topic, *message);
+          return options.payload ? to.offer_text(options.topic, *options.payload)
+                                 : to.offer_clear(options.topic);
+        },
+        answer_limit);
+    return last == Offer::accepted;
+  });
+  const std::string problem = publisher.finish(answer_limit);
+  if (!problem.empty()) {
+    complain("pub", problem);
+    return ExitCode::failed;
   }
-  const auto brokers = resolve(options.addresses);
-  if (!brokers) return complain("pub", brokers.error());
+  if (all || waiter.stopped()) return ExitCode::done;
+  complain("pub", describe(last, options));
+  return last == Offer::backpressured ? ExitCode::failed : ExitCode::usage;
+}
 
-  Publisher::Options publisher_options;
-  publisher_options.source = "pub@" + host_name();
-  publisher_options.brokers.clear();
-  std::string endpoints;
-  for (const BrokerAddress& broker : *brokers) {
-    publisher_options.brokers.push_back({broker.ingress, broker.control});
-    endpoints += (endpoints.empty() ? "" : ", ") + broker.ingress;
-  }
-  const std::size_t bytes_max = publisher_options.max_event_bytes;
-  Publisher publisher(std::move(publisher_options));
-
-  const Offer offer = publisher.offer_text(options.topic, options.text);
-  if (offer != Offer::accepted) {
-    complain("pub", describe(offer, options, bytes_max));
+ExitCode publish_to_gateway(const PubOptions& options, const std::string& place, Waiter& waiter) {
+  if (!options.payload || !wire::is_utf8(*options.payload)) {
+    complain("pub", "--gateway: wanted text, as a gateway takes no other payloads");
     return ExitCode::usage;
   }
-  if (publisher.close(answer_timeout)) return ExitCode::done;
-  const PublisherStatus status = publisher.status();
-  if (status.refused > 0) {
-    complain("pub", fmt::format("the broker at {} refused the event: {}", endpoints, status.last_problem));
-  } else {
-    complain("pub", fmt::format("no broker at {} confirmed the event within {} s", endpoints,
-                                answer_timeout.count()));
-  }
+  std::string line = fmt::format("PUB {} ", options.topic);
+  append_escaped(*options.payload, line);
+  auto gateway = GatewayConnection::open(place, waiter, answer_limit);
+  if (!gateway) return complain("pub", gateway.error());
+  Error problem;
+  const bool all = repeat(options, waiter, [&] {
+    if (auto sent = gateway->send_line(line); !sent) {
+      problem = sent.error();
+      return false;
+    }
+    // A broker that has gone is waited for by the gateway, which says in the end that there is none.
+    const auto until = Clock::now() + answer_limit;
+    for (;;) {
+      const auto answer = gateway->wait_line(until);
+      if (!answer) {
+        problem = answer.error();
+        return false;
+      }
+      if (answer->starts_with("+OK PUB")) return true;
+      if (!answer->starts_with("-ERR ") && !answer->starts_with("!BYE ")) continue;  // !WAIT, !LIVE
+      problem = {ErrorCode::unavailable,
+                 fmt::format("the gateway at {} refuses: {}", place, answer->substr(5))};
+      return false;
+    }
+  });
+  if (all || waiter.stopped()) return ExitCode::done;
+  complain("pub", problem.text);
   return ExitCode::failed;
+}
+
+Result<PubOptions> read_options(const PubFlags& flags) {
+  const auto wrong = [](std::string text) { return fail(ErrorCode::invalid_argument, std::move(text)); };
+  if (const TopicFault fault = check_topic(flags.topic); fault != TopicFault::none) {
+    return wrong("TOPIC: " + backplane::describe(fault, flags.topic));
+  }
+  if (is_system_topic(flags.topic)) {
+    return wrong(fmt::format("TOPIC: \"{}\" is the system's own and cannot be published to", flags.topic));
+  }
+  PubOptions options;
+  options.topic = flags.topic;
+  if (flags.count == 0) return wrong("--count: wanted 1 or more, got 0");
+  options.count = flags.count;
+  if (!flags.every.empty()) {
+    const auto every = parse_duration(flags.every, "--every");
+    if (!every) return tl::unexpected(every.error());
+    if (*every < 1ms || *every > 24h)
+      return wrong(fmt::format("--every: wanted 1ms to 24h, got \"{}\"", flags.every));
+    options.every = *every;
+  }
+  if (!flags.gateway.empty()) {
+    if (flags.addresses.given()) return wrong("--gateway: wanted without a broker's addresses");
+    if (!flags.payload.json_type.empty())
+      return wrong("--json: wanted a broker, as a gateway takes text alone");
+    if (auto place = fanout::parse_host_port(flags.gateway, "--gateway"); !place)
+      return tl::unexpected(place.error());
+  }
+  auto payload = read_payload(flags.payload, payload_bytes_max);
+  if (!payload) return tl::unexpected(payload.error());
+  options.payload = std::move(*payload);
+  return options;
+}
+
+ExitCode run_pub(const PubFlags& flags) {
+  const auto brokers = resolve(flags.addresses);
+  if (!brokers) return complain("pub", brokers.error());
+  const auto options = read_options(flags);
+  if (!options) return complain("pub", options.error());
+
+  Signals signals;  // before other threads, so that they inherit the mask
+  Waiter waiter;
+  waiter.on_readable(signals.fd(), [&] {
+    if (signals.next() == Signals::Event::stop) waiter.stop();
+  });
+  if (!flags.gateway.empty()) return publish_to_gateway(*options, flags.gateway, waiter);
+  return publish_to_broker(*options, flags.payload.json_type, *brokers, waiter);
 }
 
 }  // namespace
 
 Run add_pub(CLI::App& program) {
-  auto options = std::make_shared<PubOptions>();
-  CLI::App* app =
-      program.add_subcommand("pub", "Publish one text event; done when the broker has admitted it");
-  app->add_option("TOPIC", options->topic, "The topic, e.g. news.uk")->required()->type_name("");
-  app->add_option("TEXT", options->text, "The payload")->required()->type_name("");
-  add_addresses(*app, options->addresses);
+  auto flags = std::make_shared<PubFlags>();
+  CLI::App* app = program.add_subcommand("pub", "Publish events; done when the broker has admitted them");
+  app->add_option("TOPIC", flags->topic, "The topic, e.g. news.uk")->required()->type_name("");
+  app->add_option("TEXT", flags->payload.text, "The payload")->type_name("");
+  app->add_option("--file", flags->payload.file,
+                  "The payload is this file: text where it is UTF-8, else bytes")
+      ->type_name("FILE");
+  app->add_flag("--stdin", flags->payload.standard_input,
+                "The payload is all of standard input (for a line an event: backplane publish lines)");
+  app->add_flag("--clear", flags->payload.clear, "No payload: the topic's retained value is forgotten");
+  app->add_option(
+         "--json", flags->payload.json_type,
+         "The payload is a message of this type, given as JSON: Quote, backplane.events.v1.Quote, or one "
+         "that the broker knows")
+      ->type_name("TYPE");
+  app->add_option("--count", flags->count, "Publish it so often")->type_name("N")->capture_default_str();
+  app->add_option("--every", flags->every, "From one to the next; none: at once")->type_name("DURATION");
+  app->add_option("--gateway", flags->gateway, "Publish text through a gateway")->type_name("HOST:PORT");
+  add_addresses(*app, flags->addresses);
   app->footer(
       "Example:\n"
-      "  backplane pub news.uk 'rain until Thursday'");
-  return [options] { return run_pub(*options); };
+      "  backplane pub news.uk 'rain until Thursday'\n"
+      "  backplane pub stock.MSFT --json Quote '{\"symbol\":\"MSFT\",\"price\":39.81}'\n"
+      "  date | backplane pub news.date --stdin --gateway 127.0.0.1:1601");
+  return [flags] { return run_pub(*flags); };
 }
 
 }  // namespace backplane::cli

@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/units.hpp"
+
 namespace backplane::cli {
 namespace {
 
@@ -19,22 +21,10 @@ void write(std::FILE* file, const std::string& text) {
   std::fflush(file);
 }
 
-/// 1234567 as 1,234,567.
-std::string grouped(std::uint64_t number) {
-  const std::string digits = fmt::format("{}", number);
-  std::string out;
-  for (std::size_t at = 0; at < digits.size(); ++at) {
-    if (at > 0 && (digits.size() - at) % 3 == 0) out += ',';
-    out += digits[at];
-  }
-  return out;
-}
-
-std::string rate(std::uint64_t now, std::uint64_t before, std::chrono::nanoseconds interval) {
+std::string rate_text(std::uint64_t now, std::uint64_t before, std::chrono::nanoseconds interval) {
   if (now < before || interval.count() <= 0) return "";
-  const double seconds = std::chrono::duration<double>(interval).count();
-  const double per_second = static_cast<double>(now - before) / seconds;
-  return fmt::format(" ({}/s)", grouped(static_cast<std::uint64_t>(std::llround(per_second))));
+  return fmt::format(" ({}/s)",
+                     grouped(static_cast<std::uint64_t>(std::llround(rate(now, before, interval)))));
 }
 
 /// Columns of the terminal; a longer line would wrap and could not be redrawn.
@@ -51,8 +41,8 @@ std::string status_text(const StatusNumbers& now, const std::optional<StatusNumb
   std::string in_rate;
   std::string out_rate;
   if (before) {
-    in_rate = rate(now.events_in, before->events_in, interval);
-    out_rate = rate(now.deliveries_out, before->deliveries_out, interval);
+    in_rate = rate_text(now.events_in, before->events_in, interval);
+    out_rate = rate_text(now.deliveries_out, before->deliveries_out, interval);
   }
   return fmt::format("events in {}{}   deliveries out {}{}   clients {}", grouped(now.events_in), in_rate,
                      grouped(now.deliveries_out), out_rate, grouped(now.clients));

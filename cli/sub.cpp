@@ -1,115 +1,174 @@
 // backplane sub PATTERN…: events as lines on standard output.
 
 #include <algorithm>
-#include <cerrno>
-#include <limits>
+#include <array>
 #include <map>
 #include <memory>
 
 #include <CLI/CLI.hpp>
+#include <backplane/client.hpp>
 #include <fmt/format.h>
-#include <poll.h>
-#include <unistd.h>
 
 #include "cli/addresses.hpp"
+#include "cli/broker_asker.hpp"
 #include "cli/command.hpp"
-#include "clients/lib/follower.hpp"
+#include "cli/retained_reader.hpp"
+#include "cli/silence.hpp"
+#include "cli/sub_options.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
-#include "core/zmq/socket.hpp"
-#include "gateway/encode/encoder.hpp"
-#include "gateway/notice.hpp"
+#include "core/wire/stamp.hpp"
+#include "fanout/address.hpp"
 
 namespace backplane::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
+using Clock = Waiter::Clock;
 
-/// A broker that is there answers in a few ms; after this a person is told, or the next one is tried.
+/// A broker that is there answers in a few ms; after this a person is told.
 constexpr Clock::duration patience = 1s;
-/// Output is handed over in pieces of this size at the latest.
-constexpr std::size_t output_bytes = 64u << 10;
+/// Where history was asked for and nothing has come by then, it is looked whether it can come at all.
+constexpr Clock::duration history_patience = 3s;
+/// Signals are looked for at least once in so many events.
+constexpr std::size_t events_a_turn = 1000;
+constexpr std::chrono::milliseconds types_limit = 1s;
 
-struct SubOptions {
+struct SubFlags {
   std::vector<std::string> patterns;
   std::optional<std::uint64_t> count;
   std::string timeout;  ///< empty: none
+  std::string since;
+  std::string every;
   std::string format = "text";
+  std::string gateway;
+  bool last{};
   bool strict{};
   AddressFlags addresses;
 };
 
-/// What one `backplane sub` prints and when it ends. Lives on the main thread; is told by its follower.
-class Reader final : public FollowerListener {
- public:
-  Reader(std::vector<Pattern> patterns, gateway::Format format, std::optional<std::uint64_t> count)
-      : patterns_(std::move(patterns)), format_(format), left_(count.value_or(no_limit)) {}
+Client::Options client_options(const std::vector<BrokerAddress>& brokers) {
+  Client::Options options;
+  options.brokers.clear();
+  for (const BrokerAddress& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
+  options.max_event_bytes = readable_event_bytes_max;
+  return options;
+}
 
-  void on_event(const Delivery& delivery) override {
-    if (left_ == 0 || closed_) return;
-    if (!wants(delivery.topic)) return;
-    if (!encoder_.encode(format_, delivery.topic, delivery.event, delivery.stamp, output_)) {
-      complain("sub", fmt::format("an event of {} cannot be read", delivery.topic));
+SubscribeOptions subscribe_options(const SubOptions& options) {
+  SubscribeOptions subscribe;
+  subscribe.last = options.last;
+  subscribe.every = options.every;
+  if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options.since)) {
+    subscribe.since_time_ns = unix_now_ns() - ago->count();
+  } else if (const auto* offset = std::get_if<std::uint64_t>(&options.since)) {
+    subscribe.since_offset = *offset;
+  } else if (const auto* token = std::get_if<std::string>(&options.since)) {
+    subscribe.since_token = *token;
+  }
+  return subscribe;
+}
+
+/// One reading of a broker, or of the next one where that is gone. Lives on the main thread; owns the client.
+class BrokerSub {
+ public:
+  BrokerSub(const SubOptions& options, std::vector<BrokerAddress> brokers, SubPrinter& printer,
+            Waiter& waiter)
+      : options_(options),
+        brokers_(std::move(brokers)),
+        printer_(printer),
+        waiter_(waiter),
+        client_(client_options(brokers_)) {
+    client_.subscribe(options.patterns, subscribe_options(options));
+  }
+
+  ExitCode run() {
+    const std::array fds{client_.fd()};
+    while (!ended()) {
+      const bool more = take_some();
+      if (!more) printer_.output().flush();
+      if (ended()) break;
+      if (Clock::now() >= complain_at_ && !tell_waiting()) return ExitCode::failed;
+      if (Clock::now() >= look_at_control_at_) look_at_control();
+      const auto until =
+          std::min({options_.deadline, client_.wait_until(), complain_at_, look_at_control_at_});
+      (void)waiter_.wait(fds, more ? Clock::time_point::min() : until);
+    }
+    return printer_.finish();
+  }
+
+ private:
+  [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.late(); }
+
+  /// @returns whether there may be more at once.
+  bool take_some() {
+    for (std::size_t taken = 0; taken < events_a_turn; ++taken) {
+      const Client::Item* const item = client_.next(0ms);
+      if (item == nullptr) return false;
+      std::visit([this](const auto& each) { handle(each); }, *item);
+      if (printer_.done()) return false;
+    }
+    return true;
+  }
+
+  void handle(const Client::Event& event) {
+    const wire::Stamp stamp{.stream = event.stream(),
+                            .position = event.position(),
+                            .offset = event.offset(),
+                            .received_ns = event.received_ns()};
+    std::string& out = printer_.output().buffer();
+    const std::size_t begin = out.size();
+    EventWriter& writer = printer_.writer();
+    if (!writer.event(event.topic(), event.envelope(), stamp, out)) {
+      complain("sub", fmt::format("an event of {} cannot be read", event.topic()));
       return;
     }
-    ++seen_;
-    remember_stream(delivery.topic, delivery.stamp.stream);
-    if (left_ != no_limit) --left_;
-    if (output_.size() >= output_bytes) flush();
+    if (writer.payloads().has_unknown_types() && learn_types()) {
+      out.resize(begin);
+      (void)writer.event(event.topic(), event.envelope(), stamp, out);
+    }
+    remember_stream(event.topic(), event.stream());
+    look_at_control_at_ = Clock::time_point::max();
+    printer_.count_event();
   }
-  void on_live(std::uint64_t) override {}
-  void on_connection(bool up) override { connected_ = up; }
-  void on_retained(std::uint64_t, const Delivery&) override {}
-  void on_retained_end(std::uint64_t, const std::optional<Error>&) override {}
-  void on_gap(const Gap& gap) override {
-    if (left_ == 0 || !wants(gap.topic)) return;
+
+  void handle(const Client::Gap& gap) {
+    printer_.writer().gap(gap.topic, gap.stream, gap.first, gap.last, name(gap.reason),
+                          printer_.output().buffer());
     remember_stream(gap.topic, gap.stream);
-    tell({.kind = gateway::Notice::Kind::gap,
-          .topic = std::string(gap.topic),
-          .stream = gap.stream,
-          .first = gap.first,
-          .last = gap.last,
-          .reason = name(gap.reason)});
+    printer_.count_miss();
   }
-  void on_reset(const Reset& reset) override {
-    if (left_ == 0) return;
+
+  /// Told for each topic that was printed: that is whose numbering begins anew.
+  void handle(const Client::Reset& reset) {
+    printer_.count_miss();
     for (auto& [topic, stream] : streams_) {
       if (stream != reset.old_stream) continue;
       stream = reset.new_stream;
-      tell({.kind = gateway::Notice::Kind::reset, .topic = topic, .stream = stream, .reason = {}});
+      printer_.writer().reset(topic, stream, printer_.output().buffer());
     }
   }
 
-  /// Writes what there is. Blocks while standard output does.
-  void flush() {
-    std::string_view rest = output_;
-    while (!rest.empty() && !closed_) {
-      const ssize_t bytes = ::write(STDOUT_FILENO, rest.data(), rest.size());
-      if (bytes >= 0) {
-        rest.remove_prefix(static_cast<std::size_t>(bytes));
-      } else if (errno == EAGAIN) {
-        pollfd writable{STDOUT_FILENO, POLLOUT, 0};
-        ::poll(&writable, 1, -1);
-      } else if (errno != EINTR) {
-        closed_ = true;
-      }
-    }
-    output_.clear();
+  void handle(const Client::Subscribed&) {
+    complain_at_ = Clock::time_point::max();
+    const bool wants_history = options_.last || !std::holds_alternative<std::monostate>(options_.since);
+    if (wants_history) look_at_control_at_ = Clock::now() + history_patience;
   }
 
-  void set_closed() { closed_ = true; }
-  [[nodiscard]] bool done() const { return closed_ || left_ == 0; }
-  [[nodiscard]] bool connected() const { return connected_; }
-  [[nodiscard]] std::uint64_t seen() const { return seen_; }
-  /// Whether there were events that it will never print.
-  [[nodiscard]] bool missed() const { return missed_; }
+  void handle(const Client::Refused& refused) {
+    printer_.output().flush();
+    complain("sub", refused.text);
+    printer_.count_miss();
+  }
 
- private:
-  [[nodiscard]] bool wants(std::string_view topic) const {
-    return std::any_of(patterns_.begin(), patterns_.end(),
-                       [&](const Pattern& each) { return each.matches(topic); });
+  void handle(const Client::Broker& broker) {
+    complain_at_ = broker.up ? Clock::time_point::max() : Clock::now() + patience;
+    if (broker.up && std::exchange(told_, false)) {
+      printer_.output().flush();
+      complain("sub", fmt::format("the broker at {} is there", brokers_[broker.index].egress));
+    }
+    was_there_ = was_there_ || broker.up;
   }
 
   void remember_stream(std::string_view topic, std::uint64_t stream) {
@@ -120,184 +179,156 @@ class Reader final : public FollowerListener {
     }
   }
 
-  /// In its place among the events: as the gateway's clients are told.
-  void tell(const gateway::Notice& notice) {
-    missed_ = true;
-    gateway::append_notice(format_, notice, output_);
+  /// There has been no broker for a while. @returns false where there never will be one.
+  bool tell_waiting() {
+    complain_at_ = Clock::time_point::max();
+    std::vector<std::string> endpoints;
+    for (const BrokerAddress& broker : brokers_) endpoints.push_back(broker.egress);
+    const Silence why = why_silent(brokers_[client_.status().broker].egress, waiter_);
+    told_ = true;
+    const bool hopeless = why.found == Silence::Found::something_else && !was_there_ && brokers_.size() == 1;
+    complain("sub", fmt::format("no broker answers at {}: {}{}", fmt::join(endpoints, ", "), why.text,
+                                hopeless ? "" : "; waiting for one"));
+    return !hopeless;
   }
 
-  static constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
-  std::vector<Pattern> patterns_;
-  gateway::Format format_;
-  std::uint64_t left_;
-  std::uint64_t seen_{};
-  bool connected_{};
-  bool closed_{};  ///< nobody reads our output any more
-  bool missed_{};
-  std::map<std::string, std::uint64_t, std::less<>> streams_;  ///< of each topic printed
-  gateway::Encoder encoder_;
-  std::string output_;
-};
-
-/// Keeps one follower at one of the brokers: at the next where one doesn't answer. Lives on the main thread.
-class Following {
- public:
-  Following(mq::Context& context, std::vector<BrokerAddress> brokers, std::vector<std::string> prefixes,
-            Reader& reader)
-      : context_(context), brokers_(std::move(brokers)), prefixes_(std::move(prefixes)), reader_(reader) {
-    follow();
+  /// What was asked for before the live events comes from the broker's control endpoint, which is another.
+  void look_at_control() {
+    look_at_control_at_ = Clock::time_point::max();
+    const std::string& control = brokers_[client_.status().broker].control;
+    const Silence why = why_silent(control, waiter_);
+    if (why.found == Silence::Found::zeromq) return;
+    complain("sub", fmt::format("history waits for the broker's control endpoint {}: {}", control, why.text));
   }
 
-  [[nodiscard]] Follower& follower() { return *follower_; }
-  [[nodiscard]] Clock::time_point deadline() const {
-    return reader_.connected() ? Clock::time_point::max() : give_up_;
+  /// Asks what types are that the program was not built with. @returns whether any is known now.
+  bool learn_types() {
+    const auto unknown = printer_.writer().payloads().take_unknown_types();
+    if (!asker_) asker_.emplace(context_, brokers_, waiter_);
+    const auto types = asker_->types(unknown, types_limit);
+    return types &&
+           printer_.writer().payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none;
   }
 
-  /// Says when the broker goes and comes, and moves on from one that doesn't answer.
-  void watch(Clock::time_point now) {
-    if (reader_.connected()) {
-      if (told_) complain("sub", fmt::format("the broker at {} is there", brokers_[at_].egress));
-      told_ = false;
-      was_connected_ = true;
-      return;
-    }
-    if (std::exchange(was_connected_, false)) give_up_ = now + patience;
-    if (now < give_up_) return;
-    give_up_ = now + patience;
-    if (!std::exchange(told_, true)) {
-      complain("sub", fmt::format("no broker answers at {}; waiting for one", all_endpoints()));
-    }
-    if (brokers_.size() == 1) return;
-    at_ = (at_ + 1) % brokers_.size();
-    follow();
-  }
-
- private:
-  void follow() {
-    follower_.reset();
-    Follower::Options options;
-    options.broker = {brokers_[at_].ingress, brokers_[at_].egress, brokers_[at_].control};
-    follower_ = std::make_unique<Follower>(context_, options, reader_);
-    for (const std::string& prefix : prefixes_) follower_->subscribe(prefix);
-    give_up_ = Clock::now() + patience;
-  }
-
-  [[nodiscard]] std::string all_endpoints() const {
-    std::string all;
-    for (const BrokerAddress& broker : brokers_) all += (all.empty() ? "" : ", ") + broker.egress;
-    return all;
-  }
-
-  mq::Context& context_;
+  const SubOptions& options_;
   std::vector<BrokerAddress> brokers_;
-  std::vector<std::string> prefixes_;
-  Reader& reader_;
-  std::size_t at_{};
-  std::unique_ptr<Follower> follower_;
-  Clock::time_point give_up_;
-  bool told_{};
-  bool was_connected_{};
+  SubPrinter& printer_;
+  Waiter& waiter_;
+  std::map<std::string, std::uint64_t, std::less<>> streams_;  // of each topic printed
+  Clock::time_point complain_at_ = Clock::now() + patience;
+  Clock::time_point look_at_control_at_ = Clock::time_point::max();
+  bool told_{};  // that there is no broker
+  bool was_there_{};
+  mq::Context context_;
+  std::optional<BrokerAsker> asker_;
+  Client client_;
 };
 
-/// Sleeps until there is something to do. @returns whether a signal asks us to end.
-bool sleep_until(Clock::time_point deadline, Following& following, Signals& signals, Reader& reader) {
-  std::vector<pollfd> waiting{{signals.fd(), POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
-  for (const int fd : following.follower().fds()) waiting.push_back({fd, POLLIN, 0});
-  deadline = std::min({deadline, following.deadline(), following.follower().next_deadline()});
-  int timeout_ms = 0;
-  if (!following.follower().pending()) {
-    constexpr Clock::duration longest = 1h;
-    const auto left = std::min(longest, deadline - Clock::now());
-    timeout_ms = std::max(0, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
-  }
-  ::poll(waiting.data(), waiting.size(), timeout_ms);
-  // `| head` has gone: nobody is left to print for.
-  if ((waiting[1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) reader.set_closed();
-  return signals.next() == Signals::Event::stop;
+tl::unexpected<Error> wrong(std::string text) {
+  return fail(ErrorCode::invalid_argument, std::move(text));
 }
 
-ExitCode follow(const SubOptions& options, Following& following, Reader& reader, Signals& signals,
-                Clock::time_point deadline) {
-  while (!reader.done()) {
-    const Clock::time_point now = Clock::now();
-    const std::size_t work = following.follower().do_work(now);
-    reader.flush();
-    if (reader.done()) break;
-    if (now >= deadline) {
-      if (!options.count) return ExitCode::done;
-      complain("sub", fmt::format("wanted {} events within {}, got {}", *options.count, options.timeout,
-                                  reader.seen()));
-      return ExitCode::failed;
-    }
-    following.watch(now);
-    if (work > 0) {
-      if (signals.next() == Signals::Event::stop) break;
-    } else if (sleep_until(deadline, following, signals, reader)) {
-      break;
-    }
+Result<SubOptions> read_options(const SubFlags& flags) {
+  SubOptions options;
+  for (const std::string& text : flags.patterns) {
+    if (auto pattern = Pattern::parse(text); !pattern) return wrong("PATTERN: " + pattern.error().text);
   }
-  return ExitCode::done;
-}
-
-ExitCode run_sub(const SubOptions& options) {
-  std::vector<Pattern> patterns;
-  std::vector<std::string> prefixes;
-  for (const std::string& text : options.patterns) {
-    auto pattern = Pattern::parse(text);
-    if (!pattern) {
-      complain("sub", "PATTERN: " + pattern.error().text);
-      return ExitCode::usage;
-    }
-    prefixes.emplace_back(pattern->literal_prefix());
-    patterns.push_back(std::move(*pattern));
-  }
-  if (options.count == std::uint64_t{0}) {
-    complain("sub", "--count: wanted 1 or more, got 0");
-    return ExitCode::usage;
-  }
-  const auto format = gateway::parse_format(options.format);
+  options.patterns = flags.patterns;
+  if (flags.count == std::uint64_t{0}) return wrong("--count: wanted 1 or more, got 0");
+  if (flags.count) options.count = *flags.count;
+  const auto format = parse_output_format(flags.format);
   if (!format) {
-    complain("sub", fmt::format("--format: wanted text, text+offset or json, got \"{}\"", options.format));
-    return ExitCode::usage;
+    return wrong(
+        fmt::format("--format: wanted text, text+offset, json, proto or value, got \"{}\"", flags.format));
   }
-  Clock::time_point deadline = Clock::time_point::max();
-  if (!options.timeout.empty()) {
-    const auto timeout = parse_duration(options.timeout, "--timeout");
-    if (!timeout) return complain("sub", timeout.error());
-    if (*timeout < 365 * 24h) deadline = Clock::now() + *timeout;
+  options.format = *format;
+  if (!flags.timeout.empty()) {
+    const auto timeout = parse_duration(flags.timeout, "--timeout");
+    if (!timeout) return tl::unexpected(timeout.error());
+    options.timeout_text = flags.timeout;
+    if (*timeout < 365 * 24h) options.deadline = Clock::now() + *timeout;
   }
-  auto brokers = resolve(options.addresses);
+  if (!flags.every.empty()) {
+    const auto every = parse_duration(flags.every, "--every");
+    if (!every) return tl::unexpected(every.error());
+    if (*every < 1ms || *every > 24h)
+      return wrong(fmt::format("--every: wanted 1ms to 24h, got \"{}\"", flags.every));
+    options.every = std::chrono::ceil<std::chrono::milliseconds>(*every);
+  }
+  options.last = flags.last;
+  options.strict = flags.strict;
+  if (flags.since.empty()) return options;
+  if (flags.last) return wrong("--since: wanted without --last, as the last values are not what came since");
+  auto since = parse_since(flags.since);
+  if (!since) return tl::unexpected(since.error());
+  const bool one_topic = flags.patterns.size() == 1 && Pattern::parse(flags.patterns.front())->is_exact();
+  if (std::holds_alternative<std::uint64_t>(*since) && !one_topic) {
+    return wrong(
+        "--since: an offset goes with one topic, as each has its own; wanted a duration or a resume token");
+  }
+  options.since = std::move(*since);
+  return options;
+}
+
+ExitCode run_sub(const SubFlags& flags) {
+  const auto options = read_options(flags);
+  if (!options) return complain("sub", options.error());
+  if (!flags.gateway.empty() && flags.addresses.given()) {
+    return complain("sub",
+                    Error{ErrorCode::invalid_argument, "--gateway: wanted without a broker's addresses"});
+  }
+  if (!flags.gateway.empty()) {
+    if (const auto place = fanout::parse_host_port(flags.gateway, "--gateway"); !place) {
+      return complain("sub", place.error());
+    }
+  }
+  auto brokers = resolve(flags.addresses);
   if (!brokers) return complain("sub", brokers.error());
 
   Signals signals;  // before libzmq's threads, so that they inherit the mask
-  mq::Context context;
-  Reader reader(std::move(patterns), *format, options.count);
-  Following following(context, std::move(*brokers), std::move(prefixes), reader);
-  const ExitCode code = follow(options, following, reader, signals, deadline);
-  return code == ExitCode::done && options.strict && reader.missed() ? ExitCode::gaps : code;
+  Waiter waiter;
+  waiter.on_readable(signals.fd(), [&] {
+    if (signals.next() == Signals::Event::stop) waiter.stop();
+  });
+  SubPrinter printer(*options, waiter);
+  if (!flags.gateway.empty()) return sub_through_gateway(*options, flags.gateway, printer, waiter);
+  return BrokerSub(*options, std::move(*brokers), printer, waiter).run();
 }
 
 }  // namespace
 
 Run add_sub(CLI::App& program) {
-  auto options = std::make_shared<SubOptions>();
+  auto flags = std::make_shared<SubFlags>();
   CLI::App* app = program.add_subcommand("sub", "Print the events of some topics, a line each");
-  app->add_option("PATTERN", options->patterns, "Topics; * stands for one token, a final > for one or more")
+  app->add_option("PATTERN", flags->patterns, "Topics; * stands for one token, a final > for one or more")
       ->required()
       ->type_name("");
-  app->add_option("--count", options->count, "End after this many events")->type_name("N");
-  app->add_option("--timeout", options->timeout,
-                  "End after this time; with --count an error if it comes first")
+  app->add_flag("--last", flags->last, "First the last value of each topic");
+  app->add_option(
+         "--since", flags->since,
+         "First what came before: in so much time (10m), after an offset of one topic (17), or where "
+         "a resume token says")
+      ->type_name("10m|OFFSET|TOKEN");
+  app->add_option("--every", flags->every, "Of each topic the latest event only, at most once in this time")
       ->type_name("DURATION");
-  app->add_option("--format", options->format, "text, text+offset or json")
+  app->add_option("--count", flags->count, "End after this many events")->type_name("N");
+  app->add_option("--timeout", flags->timeout, "End after this time; with --count an error if it comes first")
+      ->type_name("DURATION");
+  app->add_option(
+         "--format", flags->format,
+         "text, text+offset, json, proto (ServerMessages, each behind its length) or value (payloads alone)")
       ->type_name("FORMAT")
       ->capture_default_str();
-  app->add_flag("--strict", options->strict, "End with code 3 where events were missed (!GAP, !RESET)");
-  add_addresses(*app, options->addresses);
+  app->add_flag("--strict", flags->strict, "End with code 3 where events were missed (!GAP, !RESET)");
+  app->add_option("--gateway", flags->gateway, "Read from a gateway instead of a broker")
+      ->type_name("HOST:PORT");
+  add_addresses(*app, flags->addresses);
   app->footer(
       "Example:\n"
-      "  backplane sub 'stock.>' clock --count 10 --format json");
-  return [options] { return run_sub(*options); };
+      "  backplane sub 'stock.>' clock --count 10 --format json\n"
+      "  backplane sub 'temperature.>' --last --every 5s\n"
+      "  backplane sub clock --since 10m --gateway 127.0.0.1:1601");
+  return [flags] { return run_sub(*flags); };
 }
 
 }  // namespace backplane::cli

@@ -9,12 +9,12 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_stats.hpp"
 #include "cli/command.hpp"
 #include "cli/configuration.hpp"
 #include "cli/demo_data.hpp"
 #include "cli/ready_line.hpp"
 #include "cli/status_line.hpp"
+#include "cli/status_numbers.hpp"
 #include "cli/supervisor.hpp"
 #include "core/process/child.hpp"
 #include "core/process/signals.hpp"
@@ -81,7 +81,7 @@ class Up {
   std::string gateway_ready_;
   std::vector<std::string> publisher_names_;
   mq::Context context_;
-  std::vector<std::unique_ptr<BrokerStats>> stats_;
+  std::vector<std::unique_ptr<StatusQuestion>> questions_;
   std::optional<StatusNumbers> shown_;
   Clock::time_point shown_at_{};
 };
@@ -139,7 +139,7 @@ Outcome Up::start_broker() {
     supervisor_.set_arguments("the broker", std::move(again));
   }
   for (const std::string& line : broker_ready_) {
-    stats_.push_back(std::make_unique<BrokerStats>(context_, ready_value(line, "control")));
+    questions_.push_back(std::make_unique<StatusQuestion>(context_, ready_value(line, "control")));
   }
   return outcome;
 }
@@ -265,14 +265,14 @@ void Up::introduce() {
 Outcome Up::watch() {
   for (;;) {
     const Clock::time_point now = Clock::now();
-    for (const auto& each : stats_) each->ask(now);
+    for (const auto& each : questions_) each->ask();
     const Clock::time_point next = now + 1s;
     bool fresh = false;
     while (Clock::now() < next) {
       // The answers come within a few ms; after that the descriptor is only looked at once a second.
-      for (const auto& each : stats_) fresh = each->receive() || fresh;
+      for (const auto& each : questions_) fresh = each->receive() || fresh;
       if (fresh) break;
-      const Outcome outcome = supervisor_.tend(std::min(next, Clock::now() + 20ms), stats_.front()->fd());
+      const Outcome outcome = supervisor_.tend(std::min(next, Clock::now() + 20ms), questions_.front()->fd());
       if (outcome == Outcome::stop || outcome == Outcome::ended) return outcome;
     }
     if (fresh) {
@@ -288,11 +288,9 @@ Outcome Up::watch() {
 
 void Up::show_status(Clock::time_point now) {
   StatusNumbers numbers;
-  for (const auto& each : stats_) {
-    const auto& counters = each->numbers().counters;
-    const auto received = counters.find("received_total");
-    if (received != counters.end()) numbers.events_in += received->second;
-    numbers.deliveries_out += each->numbers().deliveries;
+  for (const auto& each : questions_) {
+    numbers.events_in += each->numbers().events_in;
+    numbers.deliveries_out += each->numbers().deliveries_out;
     numbers.clients += each->numbers().clients;
   }
   status_.show(status_text(numbers, shown_, now - shown_at_), now);

@@ -58,8 +58,11 @@ function(backplane_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS;INCLUDE" ${ARGN})
   add_library(backplane_${name} STATIC ${ROOM_SOURCES})
   add_library(backplane::${name} ALIAS backplane_${name})
-  target_include_directories(backplane_${name} PUBLIC "${CMAKE_SOURCE_DIR}" ${ROOM_INCLUDE})
-  target_link_libraries(backplane_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE backplane_warnings)
+  # Once installed, only the public headers are there: see install.cmake.
+  target_include_directories(backplane_${name} PUBLIC "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>"
+    "$<BUILD_INTERFACE:${ROOM_INCLUDE}>")
+  target_link_libraries(backplane_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE "$<BUILD_INTERFACE:backplane_warnings>")
+  set_target_properties(backplane_${name} PROPERTIES EXPORT_NAME ${name})
 endfunction()
 
 # backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…] [ENVIRONMENT NAME=value…])

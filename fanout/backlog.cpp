@@ -54,24 +54,33 @@ void Backlog::pop_messages(const Span& span, std::uint32_t count) noexcept {
   spans_.pop(count);
 }
 
-std::uint64_t Backlog::drop_message() {
+void Backlog::drop_message() {
   const Span& span = spans_.front();
   own().ledger.add(span.segment->topic(span.first), span.segment->offset(span.first));
   pop_messages(span, 1);
-  return 1;
 }
 
 std::uint64_t Backlog::drop_oldest(std::size_t target) {
   std::uint64_t dropped = 0;
-  while (event_bytes_ > target && !spans_.empty()) dropped += drop_message();
+  for (; event_bytes_ > target && !spans_.empty(); ++dropped) drop_message();
   return dropped;
 }
 
+std::uint64_t Backlog::count_until(std::uint64_t position) const {
+  std::uint64_t seen = 0;
+  std::uint64_t count = 0;
+  spans_.for_each([&](const Span& span) {
+    const std::uint64_t first = span.segment->base() + span.first;
+    if (first < position) count = seen + std::min<std::uint64_t>(position - first, span.last - span.first);
+    seen += span.last - span.first;
+    return count == seen || !in_order_;
+  });
+  return count;
+}
+
 std::uint64_t Backlog::drop_before(std::uint64_t position) {
-  std::uint64_t dropped = 0;
-  while (!spans_.empty() && spans_.front().segment->base() + spans_.front().first < position) {
-    dropped += drop_message();
-  }
+  const std::uint64_t dropped = count_until(position);
+  for (std::uint64_t i = 0; i < dropped; ++i) drop_message();
   if (begun_.segment != nullptr && begun_.segment->base() + begun_.index < position) {
     // It must be finished, but not at the price of a whole segment. There is no report half written: while
     // there is, no message begins.

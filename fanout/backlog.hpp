@@ -55,6 +55,9 @@ class Backlog {
 
   /// Messages [first, last) of a segment, at least one.
   void add(Segment& segment, std::uint32_t first, std::uint32_t last) {
+    // What was held elsewhere comes behind messages that are newer.
+    in_order_ = spans_.empty() || (in_order_ && segment.base() + first >= end_);
+    end_ = segment.base() + last;
     spans_.push(segment, first, last);
     pushed_ += last - first;
     event_bytes_ += segment.size(first, last);
@@ -63,7 +66,8 @@ class Backlog {
 
   /// Drops the oldest messages until at most `target` bytes of messages are queued. @returns how many.
   std::uint64_t drop_oldest(std::size_t target);
-  /// Drops messages with a number below `position`, and holds no segment for them. @returns how many.
+  /// Drops messages with a number below `position`, and what is queued before them, and holds no segment
+  /// for them. @returns how many.
   std::uint64_t drop_before(std::uint64_t position);
   /// Takes out what a newer message of the same topic supersedes. @returns how many.
   /// @param newest scratch memory; what it held is lost
@@ -141,7 +145,8 @@ class Backlog {
   Own& own();
   [[nodiscard]] std::string_view begun_rest() const noexcept;
   void pop_messages(const Span& span, std::uint32_t count) noexcept;
-  std::uint64_t drop_message();
+  void drop_message();
+  [[nodiscard]] std::uint64_t count_until(std::uint64_t position) const;
   std::size_t advance_begun(std::size_t written, std::uint64_t& ended);
   std::size_t advance_first(std::size_t written, std::uint64_t& ended);
   std::size_t advance_reply(std::size_t written);
@@ -156,7 +161,9 @@ class Backlog {
   // Messages that were ever queued, and that have left spans_ since; conflated ones count in neither.
   std::uint64_t pushed_{};
   std::uint64_t popped_{};
+  std::uint64_t end_{};  ///< number of the message after the last
   std::size_t event_bytes_{};
+  bool in_order_{true};  ///< of the log
 };
 
 }  // namespace backplane::fanout

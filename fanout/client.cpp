@@ -40,9 +40,15 @@ class Client::Throttle final : public TimerWheel::Timer {
     audience_ = audience;
     interval_ = interval;
     if (!is_set() && client_.offer_timed(bytes)) return wait(client_.shard_.now());
-    if (!held_.empty()) client_.shard_.counters().conflated.add(1);
+    supersede();
     held_ = bytes;
     if (!is_set()) wait(client_.shard_.now());
+  }
+  /// A newer one is given.
+  void supersede() {
+    if (held_.empty()) return;
+    client_.shard_.counters().conflated.add(1);
+    held_.clear();
   }
 
  private:
@@ -82,37 +88,154 @@ void Client::mark_changed() {
   shard_.mark_dirty(*this);
 }
 
-void Client::give(Segment& segment, std::uint32_t first, std::uint32_t last) {
-  if (state_ != State::open) return;
+/// @returns whether there is anything of it that it was not given before; `first` is the first of these.
+bool Client::take(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept {
+  if (state_ != State::open) return false;
   const std::uint64_t end = segment.base() + last;
-  if (given_ >= end) return;
+  if (given_ >= end) return false;
   if (given_ > segment.base() + first) first = static_cast<std::uint32_t>(given_ - segment.base());
   given_ = end;
+  return true;
+}
+
+void Client::give(Segment& segment, std::uint32_t first, std::uint32_t last) {
+  if (!take(segment, first, last)) return;
+  if (!holds_) return queue(segment, first, last);
+  begin_run(segment, first);
+  for (; first < last; ++first) {
+    if (may_give(segment, first, AudienceId{}, false)) queue(segment, first, first + 1);
+  }
+}
+
+void Client::queue(Segment& segment, std::uint32_t first, std::uint32_t last) {
+  if (state_ != State::open) return;
+  if (throttles_) supersede_throttled(segment, first, last);
   backlog_.add(segment, first, last);
   shard_.counters().matched.add(last - first);
   if (backlog_.event_bytes() > shard_.limits().backlog_bytes_max) make_room();
   mark_queued();
 }
 
-void Client::left(AudienceId audience) {
-  std::erase(audiences_, audience);
-  if (throttles_) std::erase_if(*throttles_, [=](const auto& each) { return each.second->of(audience); });
-}
-
 void Client::give_every(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                         std::uint32_t first, std::uint32_t last) {
-  if (state_ != State::open) return;
-  const std::uint64_t end = segment.base() + last;
-  if (given_ >= end) return;
-  if (given_ > segment.base() + first) first = static_cast<std::uint32_t>(given_ - segment.base());
-  given_ = end;
-  shard_.counters().matched.add(last - first);
-  if (!throttles_) throttles_ = std::make_unique<std::unordered_map<TopicId, std::unique_ptr<Throttle>>>();
-  for (; first < last && state_ == State::open; ++first) {
-    std::unique_ptr<Throttle>& throttle = (*throttles_)[segment.topic(first)];
-    if (!throttle) throttle = std::make_unique<Throttle>(*this);
-    throttle->take(segment.bytes(first, first + 1), audience, interval);
+  if (!take(segment, first, last)) return;
+  if (holds_) begin_run(segment, first);
+  for (; first < last; ++first) {
+    if (!holds_ || may_give(segment, first, audience, true)) offer(audience, interval, segment, first);
   }
+}
+
+void Client::offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
+                   std::uint32_t index) {
+  if (state_ != State::open) return;
+  shard_.counters().matched.add(1);
+  if (!throttles_) throttles_ = std::make_unique<std::unordered_map<TopicId, std::unique_ptr<Throttle>>>();
+  std::unique_ptr<Throttle>& throttle = (*throttles_)[segment.topic(index)];
+  if (!throttle) throttle = std::make_unique<Throttle>(*this);
+  throttle->take(segment.bytes(index, index + 1), audience, interval);
+}
+
+void Client::supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last) {
+  for (; first < last; ++first) {
+    const auto throttle = throttles_->find(segment.topic(first));
+    if (throttle != throttles_->end()) throttle->second->supersede();
+  }
+}
+
+// Catching up.
+
+void Client::hold(AudienceId audience) {
+  if (state_ != State::open) return;
+  if (!holds_) holds_ = std::make_unique<Holds>(shard_.reader());
+  holds_->begin(audience);
+}
+
+void Client::begin_run(const Segment& segment, std::uint32_t first) {
+  // Between two runs, as no hold may end within one.
+  if (holds_->begin_run(segment, first)) bound_holds();
+}
+
+void Client::keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last) {
+  if (state_ != State::open || !holds_) return;
+  begin_run(segment, first);
+  holds_->add_held(audience, segment, first, last, given_ >= segment.base() + last);
+  mark_changed();  // where that was too much, flush() finds it also if no other run comes
+}
+
+/// Whether it is to be given now: not where a skip has it, and not where an earlier one of its topic waits.
+bool Client::may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
+  const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
+  if (holds_->skips(segment, index, gives)) {
+    shard_.counters().skipped.add(1);
+    return false;
+  }
+  if (!holds_->waits(segment.topic(index))) return true;
+  holds_->add_due(segment, index, by, timed);
+  return false;
+}
+
+void Client::give_ready(const std::vector<Holds::Ready>& ready) {
+  for (const Holds::Ready& each : ready) {
+    if (!each.timed) {
+      queue(*each.segment, each.index, each.index + 1);
+    } else if (audiences_.find(each.by) != nullptr) {
+      offer(each.by, shard_.interval(each.by), *each.segment, each.index);
+    }
+    shard_.reader().let_go(*each.segment);
+  }
+}
+
+void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
+  std::uint64_t skipped = 0;
+  give_ready(holds_->release(audience, timed, skip.get(), skipped));
+  shard_.counters().skipped.add(skipped);
+  if (skip && !shard_.has_passed(*skip)) {
+    if (!holds_->has_skips()) shard_.note_skips(*this);
+    holds_->keep_skip(audience, std::move(skip));
+  }
+  tidy_holds();
+}
+
+bool Client::end_skips() {
+  if (!holds_) return true;
+  holds_->end_skips([this](const Skip& skip) { return shard_.has_passed(skip); });
+  const bool none_left = !holds_->has_skips();
+  tidy_holds();
+  return none_left;
+}
+
+void Client::left(AudienceId audience) {
+  if (throttles_) std::erase_if(*throttles_, [=](const auto& each) { return each.second->of(audience); });
+  if (!holds_) return;
+  give_ready(holds_->forget(audience));
+  holds_->drop_skips(audience);
+  holds_->forget_lost(audience);
+  tidy_holds();
+}
+
+void Client::lose_hold(AudienceId audience) {
+  holds_->note_lost(audience);
+  shard_.counters().holds_lost.add(1);
+  give_ready(holds_->forget(audience));
+  mark_changed();
+}
+
+void Client::bound_holds() {
+  while (holds_->bytes() > shard_.limits().backlog_bytes_max && holds_->has_holds()) {
+    lose_hold(holds_->largest());
+  }
+}
+
+/// Not within a turn of the shard's that gives messages: the audiences lose a member.
+void Client::tell_lost_holds() {
+  for (const AudienceId audience : holds_->take_lost()) {
+    shard_.leave(id_, audience);
+    if (open()) handler_->on_hold_lost(audience);
+  }
+}
+
+void Client::tidy_holds() noexcept {
+  if (holds_ && (holds_->empty() || state_ != State::open)) holds_.reset();
 }
 
 /// @returns false where the client does not read what it got before: the message is better kept until later.
@@ -145,6 +268,9 @@ void Client::make_room() {
 }
 
 void Client::evict(std::uint64_t position) {
+  if (holds_) {
+    for (const AudienceId audience : holds_->before(position)) lose_hold(audience);
+  }
   const std::uint64_t dropped = backlog_.drop_before(position);
   if (dropped == 0) return;
   note_dropped(dropped);
@@ -178,13 +304,34 @@ void Client::abort() noexcept {
   mark_changed();
 }
 
-void Client::expect_input(Clock::time_point until) noexcept {
-  shard_.timers().set(*this, until);
+void Client::want_room() noexcept {
+  wants_room_ = true;
+  mark_changed();
 }
 
-void Client::on_time(Clock::time_point) {
+void Client::excuse_silence(bool excused) noexcept {
+  excused_ = excused;
+  if (lingering_) return;
+  cancel();
+  const ShardOptions& options = shard_.options();
+  active_at_ = shard_.now();
+  const auto limit = has_received_ || options.first_byte_timeout.count() == 0 ? options.idle_timeout
+                                                                              : options.first_byte_timeout;
+  if (!excused_ && limit.count() > 0) shard_.timers().set(*this, active_at_ + limit);
+}
+
+void Client::on_time(Clock::time_point now) {
   if (lingering_) return abort();
-  if (open() && !has_received_) handler_->say_goodbye("silent");
+  if (!open()) return;
+  const ShardOptions& options = shard_.options();
+  const bool silent = !has_received_ && options.first_byte_timeout.count() > 0;
+  if (!silent && options.idle_timeout.count() == 0) return;
+  if (!silent && now < active_at_ + options.idle_timeout) {
+    shard_.timers().set(*this, active_at_ + options.idle_timeout);
+    return;
+  }
+  shard_.counters().silent.add(1);
+  handler_->say_goodbye(silent ? "silent" : "idle");
 }
 
 bool Client::wants_input() const noexcept {
@@ -204,6 +351,7 @@ void Client::read() {
     const ssize_t got = stream_->read(buffer);
     if (got > 0) {
       has_received_ = true;
+      active_at_ = shard_.now();
       if (open()) handler_->on_bytes({buffer.data(), static_cast<std::size_t>(got)});
     } else if (got == 0) {
       readable_ = false;
@@ -246,6 +394,7 @@ void Client::write() {
   }
   const auto written = static_cast<std::size_t>(result);
   shard_.note_send(written);
+  active_at_ = shard_.now();
   shard_.counters().delivered.add(backlog_.advance(written));
   blocked_ = written < gather.bytes();
 }
@@ -268,11 +417,20 @@ void Client::flush(Clock::time_point now) {
   if (!blocked_ && !backlog_.empty()) write();
   if (over()) return;
   note_progress();
+  if (holds_) {
+    bound_holds();
+    tell_lost_holds();
+    tidy_holds();
+  }
+  if (wants_room_ && open() && backlog_.reply_bytes() <= shard_.limits().replies_bytes_low) {
+    wants_room_ = false;
+    handler_->on_room();
+  }
   if (readable_) read();
   if (state_ == State::said && input_ended_) abort();
   if (state_ != State::open && !over() && !lingering_) {
     lingering_ = true;
-    shard_.timers().set(*this, now + shard_.linger());
+    shard_.timers().set(*this, now + shard_.options().linger);
   }
 }
 

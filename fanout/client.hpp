@@ -11,7 +11,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fanout/audience_table.hpp"
 #include "fanout/backlog.hpp"
+#include "fanout/holds.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/stream.hpp"
 #include "fanout/timer_wheel.hpp"
@@ -33,8 +35,18 @@ class Handler {
   /// There is room again: appends what is to be said of all that was lost since the last time.
   virtual void report_losses(std::span<const Loss> losses, std::string& out) = 0;
   /// The engine is about to end, or ("slow_consumer") the backlog is full and cannot be kept, or
-  /// ("silent") nothing came in time: says why and calls Client::end().
+  /// ("silent") nothing came in time, or ("idle") nothing has come or gone for long: says why and calls
+  /// Client::end().
   virtual void say_goodbye(std::string_view reason) = 0;
+  /// After Client::want_room(), once: most of what was replied is written.
+  virtual void on_room() {}
+  /// More was kept aside for Engine::join_held() than may be: the client has left the audience, and what
+  /// was kept is forgotten. Somebody must fetch it again or tell the client; who does neither loses the
+  /// client rather than its trust.
+  virtual void on_hold_lost(AudienceId audience) {
+    static_cast<void>(audience);
+    say_goodbye("slow_consumer");
+  }
 };
 
 /// What happens where a client's backlog is full.
@@ -47,6 +59,7 @@ enum class Policy : std::uint8_t {
 struct ClientLimits {
   std::size_t backlog_bytes_max = 8u << 20;   ///< messages queued for one client
   std::size_t replies_bytes_max = 64u << 10;  ///< above it, no input is read until replies are written
+  std::size_t replies_bytes_low = 16u << 10;  ///< at most so much is left to write when there is room
   /// Notices to somebody who reads nothing; larger than any report of losses.
   std::size_t unread_bytes_max = 32u << 20;
   /// Who cannot be told of its losses, over so many topics, is ended with the reason.
@@ -73,6 +86,13 @@ class Client final : private TimerWheel::Timer {
   /// dropped: above unread_bytes_max of them the client is aborted.
   void reply(std::string_view bytes);
   void set_policy(Policy policy) noexcept { policy_ = policy; }
+  /// Has Handler::on_room() called once, from a later flush(), when at most replies_bytes_low of replies
+  /// are not written: so that a long answer is made in slices, as fast as the client reads. A slice of
+  /// some 64 KiB to 256 KiB keeps the client busy.
+  void want_room() noexcept;
+  /// Neither first_byte_timeout nor idle_timeout applies from now on, as to a client that has come to
+  /// listen; or they do again, from now.
+  void excuse_silence(bool excused) noexcept;
   /// Stops reading from the client, for as long as the protocol can't take more.
   void hold_input(bool hold) noexcept;
   /// Queues `last_words`, takes no more input or messages, and ends when all that is queued is written.
@@ -95,12 +115,19 @@ class Client final : private TimerWheel::Timer {
                   std::uint32_t first, std::uint32_t last);
   /// Lets go of segments before `position`.
   void evict(std::uint64_t position);
-  void joined(AudienceId audience) { audiences_.push_back(audience); }
+  /// Messages of the audience are kept aside from now on.
+  void hold(AudienceId audience);
+  /// Whether they are, and none is lost.
+  [[nodiscard]] bool holds(AudienceId audience) const noexcept { return holds_ && holds_->has(audience); }
+  void keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
+  /// @param timed the audience has an interval
+  void release(AudienceId audience, bool timed, SkipPtr skip);
+  /// Takes out the skips that the log has passed. @returns whether none is left.
+  bool end_skips();
   /// What is held for it is not given any more.
   void left(AudienceId audience);
-  [[nodiscard]] std::span<const AudienceId> audiences() const noexcept { return audiences_; }
-  /// Ends it, with "silent", where nothing comes until then.
-  void expect_input(Clock::time_point until) noexcept;
+  /// Kept by the shard.
+  [[nodiscard]] AudienceTable& audiences() noexcept { return audiences_; }
 
   void on_readable();
   void on_writable();
@@ -118,6 +145,17 @@ class Client final : private TimerWheel::Timer {
   [[nodiscard]] bool wants_input() const noexcept;
   void mark_queued();
   void mark_changed();
+  bool take(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept;
+  void queue(Segment& segment, std::uint32_t first, std::uint32_t last);
+  void offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment, std::uint32_t index);
+  void supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last);
+  [[nodiscard]] bool may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
+  void give_ready(const std::vector<Holds::Ready>& ready);
+  void begin_run(const Segment& segment, std::uint32_t first);
+  void bound_holds();
+  void lose_hold(AudienceId audience);
+  void tell_lost_holds();
+  void tidy_holds() noexcept;
   void make_room();
   void note_dropped(std::uint64_t count);
   void read();
@@ -130,9 +168,11 @@ class Client final : private TimerWheel::Timer {
   Shard& shard_;
   Backlog backlog_;
   std::unique_ptr<Handler> handler_;
-  std::vector<AudienceId> audiences_;
+  AudienceTable audiences_;
+  std::unique_ptr<Holds> holds_;  ///< only while it catches up
   std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;
-  std::uint64_t given_{};  ///< number of the message after the last that it was given
+  Clock::time_point active_at_{};  ///< when anything last came or was written
+  std::uint64_t given_{};          ///< number of the message after the last that it was given
   State state_{State::open};
   Policy policy_{Policy::gap};
   bool dirty_{};     ///< its shard will flush it
@@ -143,6 +183,8 @@ class Client final : private TimerWheel::Timer {
   bool input_ended_{};
   bool has_received_{};
   bool lingering_{};
+  bool excused_{};
+  bool wants_room_{};
 };
 
 }  // namespace backplane::fanout

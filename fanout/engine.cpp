@@ -10,7 +10,7 @@ namespace backplane::fanout {
 Engine::Engine(EngineOptions options) : log_(options.log, std::max<std::size_t>(options.workers, 1)) {
   posts_.resize(std::max<std::size_t>(options.workers, 1));
   for (std::size_t i = 0; i < posts_.size(); ++i) {
-    posts_[i].worker = std::make_unique<Worker>(options.worker, log_, i);
+    posts_[i].worker = std::make_unique<Worker>(options.worker, log_, departures_, i);
   }
   for (Post& post : posts_) post.worker->start();
 }
@@ -66,6 +66,16 @@ void Engine::leave(ClientId client, AudienceId audience) {
   command(of(client), [=](Shard& shard) { shard.leave(client, audience); });
 }
 
+void Engine::join_held(ClientId client, AudienceId audience) {
+  command(of(client), [=](Shard& shard) { shard.join_held(client, audience); });
+}
+
+void Engine::release(ClientId client, AudienceId audience, SkipPtr skip) {
+  command(of(client), [client, audience, skip = std::move(skip)](Shard& shard) {
+    shard.release(client, audience, skip);
+  });
+}
+
 void Engine::publish() {
   // In this order: a worker that sees a message sees the commands that come before it.
   for (Post& post : posts_) {
@@ -84,6 +94,9 @@ EngineCounters Engine::counters() const {
     sum.conflated += each.conflated.get();
     sum.dropped += each.dropped.get();
     sum.abandoned += each.abandoned.get();
+    sum.skipped += each.skipped.get();
+    sum.holds_lost += each.holds_lost.get();
+    sum.silent += each.silent.get();
     sum.sends += each.sends.get();
     sum.sent_bytes += each.sent_bytes.get();
     sum.commands += each.commands.get();

@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "fanout/client.hpp"
+#include "fanout/departures.hpp"
 #include "fanout/descriptor.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/log/log.hpp"
+#include "fanout/skip.hpp"
 #include "fanout/worker.hpp"
 
 namespace backplane::fanout {
@@ -32,6 +34,9 @@ struct EngineCounters {
   std::uint64_t conflated{};
   std::uint64_t dropped{};
   std::uint64_t abandoned{};
+  std::uint64_t skipped{};
+  std::uint64_t holds_lost{};
+  std::uint64_t silent{};
   std::uint64_t sends{};
   std::uint64_t sent_bytes{};
   std::uint64_t commands{};
@@ -73,11 +78,31 @@ class Engine {
   /// A client that has gone has left all audiences.
   void join(ClientId client, AudienceId audience);
   void leave(ClientId client, AudienceId audience);
+  /// The same as join(), but messages of the audience are kept aside for this client until release(): time
+  /// to reply with what came before them. Other audiences go on giving; a message that one of them gives
+  /// is not kept. The order within a topic holds: behind a message that is kept aside, the topic's next
+  /// ones wait for it, whichever audience gives them. A member that was not held is from now on.
+  ///
+  /// At most ClientLimits::backlog_bytes_max are kept for a client. Above it, or where the log may not be
+  /// held any longer (LogOptions::bytes_max), the client leaves the audience, what was kept is forgotten,
+  /// and Handler::on_hold_lost() says so. Who replays to a slow reader thus does best to hold only when
+  /// the replay has nearly caught up, and where that is lost to replay on and hold again.
+  void join_held(ClientId client, AudienceId audience);
+  /// Gives what was kept aside, in the order of the log, and from now on what comes, but for what `skip`
+  /// has. That goes on until its streams have come as far as it reaches, so a replay that ran ahead of the
+  /// log makes no duplicates either; leave() ends it. Nothing happens where the audience is not held.
+  void release(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
 
   /// Copies the message, of at least one byte and at most Log::message_bytes_max.
   void append(std::string_view bytes, const MessageInfo& info) { log_.append(bytes, info); }
   /// Makes all of the above happen. Best after some messages rather than each: it may wake the workers.
   void publish();
+
+  /// Clients that are over since the last call, each once: their handlers are destroyed, their sockets
+  /// closed, and what is asked of them does nothing.
+  [[nodiscard]] std::vector<ClientId> take_departed() { return departures_.take(); }
+  /// Readable while take_departed() has something to give. The engine's; to be watched, not read.
+  [[nodiscard]] int departed_fd() const noexcept { return departures_.fd(); }
 
   /// Any thread's. The sums are of slightly different moments while workers are at work.
   [[nodiscard]] EngineCounters counters() const;
@@ -95,7 +120,9 @@ class Engine {
   void command_all(const std::function<void(Shard&)>& run);
   Post& of(ClientId client) { return posts_[static_cast<std::size_t>(client) % posts_.size()]; }
 
-  Log log_;  // outlives the workers
+  // These outlive the workers.
+  Log log_;
+  Departures departures_;
   std::vector<Post> posts_;
   std::uint64_t last_client_{};
 };

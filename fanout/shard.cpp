@@ -29,7 +29,7 @@ Client& Shard::add(ClientId id, std::unique_ptr<Stream> stream) {
   Client& result = *client;
   clients_.emplace(id, std::move(client));
   counters_.clients.add(1);
-  if (options_.first_byte_timeout.count() > 0) result.expect_input(now_ + options_.first_byte_timeout);
+  result.excuse_silence(false);
   return result;
 }
 
@@ -47,26 +47,88 @@ void Shard::set_route(RouteId route, std::vector<AudienceId> audiences) {
 }
 
 void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
-  audience(id).interval = interval;
+  audience(id).interval = std::chrono::duration<std::uint32_t, std::milli>(
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(interval.count(), 0, 0xFFFF'FFFF)));
+}
+
+bool Shard::gives(RouteId route, AudienceId audience) const noexcept {
+  const std::vector<AudienceId>& all = routes_[index(route)];
+  return std::find(all.begin(), all.end(), audience) != all.end();
+}
+
+bool Shard::has_passed(const Skip& skip) const noexcept {
+  return std::all_of(skip.ends().begin(), skip.ends().end(), [this](const Skip::Reached& end) {
+    return index(end.stream) < reached_.size() && reached_[index(end.stream)] >= end.position;
+  });
+}
+
+void Shard::swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other) {
+  if (one == other) return;
+  std::swap(of.members[one], of.members[other]);
+  of.members[one]->audiences().move(id, one);
+  of.members[other]->audiences().move(id, other);
+}
+
+void Shard::add_member(AudienceId id, Client& client, bool held) {
+  Audience& to = audience(id);
+  const auto place = static_cast<std::uint32_t>(to.members.size());
+  to.members.push_back(&client);
+  client.audiences().add(id, place);
+  if (!held) swap_members(id, to, place, to.given++);
+}
+
+void Shard::remove_member(AudienceId id, Audience& from, std::uint32_t place) {
+  const auto move_to = [&](std::uint32_t to, std::size_t one) {
+    if (to == one) return;
+    from.members[to] = from.members[one];
+    from.members[to]->audiences().move(id, to);
+  };
+  // The last of those that are given its messages fills the gap, and the last of all fills its.
+  if (place < from.given) {
+    move_to(place, --from.given);
+    place = from.given;
+  }
+  move_to(place, from.members.size() - 1);
+  from.members.pop_back();
+  if (from.members.empty()) from.members = {};
 }
 
 void Shard::join(ClientId id, AudienceId to) {
   Client* const client = find(id);
+  if (client == nullptr || client->audiences().find(to) != nullptr) return;
+  add_member(to, *client, false);
+}
+
+void Shard::join_held(ClientId id, AudienceId to) {
+  Client* const client = find(id);
   if (client == nullptr) return;
-  const auto of_it = client->audiences();
-  if (std::find(of_it.begin(), of_it.end(), to) != of_it.end()) return;
-  audience(to).clients.push_back(client);
-  client->joined(to);
+  if (const std::uint32_t* const place = client->audiences().find(to)) {
+    Audience& of = audience(to);
+    if (*place >= of.given) return;
+    swap_members(to, of, *place, --of.given);
+  } else {
+    add_member(to, *client, true);
+  }
+  client->hold(to);
+}
+
+void Shard::release(ClientId id, AudienceId from, SkipPtr skip) {
+  Client* const client = find(id);
+  if (client == nullptr || !client->holds(from)) return;
+  const std::uint32_t* const place = client->audiences().find(from);
+  if (place == nullptr) return;
+  Audience& of = audience(from);
+  swap_members(from, of, *place, of.given++);
+  client->release(from, of.interval.count() > 0, std::move(skip));
 }
 
 void Shard::leave(ClientId id, AudienceId from) {
   Client* const client = find(id);
   if (client == nullptr) return;
-  std::vector<Client*>& members = audience(from).clients;
-  const auto found = std::find(members.begin(), members.end(), client);
-  if (found == members.end()) return;
-  *found = members.back();
-  members.pop_back();
+  const std::uint32_t* const place = client->audiences().find(from);
+  if (place == nullptr) return;
+  remove_member(from, audience(from), *place);
+  client->audiences().remove(from);
   client->left(from);
 }
 
@@ -77,19 +139,27 @@ void Shard::say_goodbye(std::string_view reason) {
 }
 
 void Shard::deliver(Segment& segment, std::uint32_t first, std::uint32_t last) {
+  if (const StreamId stream = segment.stream(last - 1); stream != no_stream) {
+    at_grown(reached_, index(stream)) = segment.position(last - 1);
+  }
   const std::size_t route = index(segment.route(first));
   if (route >= routes_.size()) return;
-  // Who is in several of them gets it once, at once if any of them is for that.
-  for (const bool timed : {false, true}) {
+  // Who is in several of them gets it once, at once if any of them is for that, and is not held for it.
+  enum Pass : std::uint8_t { at_once, timed, held };
+  for (const Pass pass : {at_once, timed, held}) {
     for (const AudienceId id : routes_[route]) {
       if (index(id) >= audiences_.size()) continue;
       const Audience& to = audiences_[index(id)];
-      if ((to.interval.count() > 0) != timed) continue;
-      for (Client* const client : to.clients) {
-        if (timed) {
-          client->give_every(id, to.interval, segment, first, last);
-        } else {
-          client->give(segment, first, last);
+      const std::span<Client* const> members(to.members);
+      if (pass == held) {
+        for (Client* const client : members.subspan(to.given)) client->keep(id, segment, first, last);
+      } else if ((to.interval.count() > 0) == (pass == timed)) {
+        for (Client* const client : members.first(to.given)) {
+          if (pass == timed) {
+            client->give_every(id, to.interval, segment, first, last);
+          } else {
+            client->give(segment, first, last);
+          }
         }
       }
     }
@@ -115,6 +185,7 @@ void Shard::catch_up(Clock::time_point now) {
   }
   reader_.read_until(end, deliver_run);
   if (log_.evicted() != evicted_) evict();
+  std::erase_if(skipping_, [](Client* client) { return client->end_skips(); });
 }
 
 void Shard::evict() {
@@ -123,7 +194,10 @@ void Shard::evict() {
 }
 
 void Shard::let_go(Client& client) {
-  while (!client.audiences().empty()) leave(client.id(), client.audiences().back());
+  client.audiences().for_each(
+      [this](AudienceId id, std::uint32_t place) { remove_member(id, audience(id), place); });
+  std::erase(skipping_, &client);
+  departed_.push_back(client.id());
   counters_.clients.subtract(1);
   clients_.erase(client.id());
 }

@@ -17,6 +17,7 @@
 #include "fanout/client.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/mailbox.hpp"
+#include "fanout/skip.hpp"
 #include "fanout/span_queue.hpp"
 #include "fanout/timer_wheel.hpp"
 
@@ -35,14 +36,17 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Messages, counted once a client: matched = delivered + conflated + dropped + abandoned + pending, and a
-/// worker that has nothing to write and nothing held has none pending.
+/// Messages, counted once a client that is given them: matched = delivered + conflated + dropped + abandoned
+/// + pending, and a worker that has nothing to write and nothing held has none pending.
 struct ShardCounters {
   Counter matched;    ///< given to clients
   Counter delivered;  ///< written to the last byte, or (`every`) made a client's next reply
   Counter conflated;  ///< superseded by a newer one of the topic, as the client asked for it
   Counter dropped;    ///< the backlog was full: announced
   Counter abandoned;  ///< queued when their client ended, or held when it left the audience
+  Counter skipped;    ///< not given, as the client had them by another way: not among the matched
+  Counter holds_lost;
+  Counter silent;  ///< clients that first_byte_timeout or idle_timeout sent away
   Counter sends;
   Counter sent_bytes;
   Counter commands;        ///< from the owner
@@ -53,6 +57,7 @@ struct ShardCounters {
 struct ShardOptions {
   ClientLimits client;
   std::chrono::milliseconds first_byte_timeout{0};  ///< 0: a client may stay silent for ever
+  std::chrono::milliseconds idle_timeout{0};  ///< the same for the time since anything came or was written
   /// How long a client that ends may take to get what is queued and to be closed by its other side.
   std::chrono::milliseconds linger{1000};
 };
@@ -94,7 +99,10 @@ class Shard {
   void set_route(RouteId route, std::vector<AudienceId> audiences);
   /// Members get a message at once (0, the default), or the latest of each topic once an interval.
   void set_interval(AudienceId audience, std::chrono::milliseconds interval);
+  // See Engine.
   void join(ClientId client, AudienceId audience);
+  void join_held(ClientId client, AudienceId audience);
+  void release(ClientId client, AudienceId audience, SkipPtr skip);
   void leave(ClientId client, AudienceId audience);
   void say_goodbye(std::string_view reason);
 
@@ -110,12 +118,23 @@ class Shard {
   [[nodiscard]] bool is_dirty() const noexcept { return !dirty_.empty(); }
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
 
+  /// Clients that flush() has destroyed; whoever is told of them empties it.
+  [[nodiscard]] std::vector<ClientId>& departed() noexcept { return departed_; }
+
   // For clients.
   [[nodiscard]] LogReader& reader() noexcept { return reader_; }
   [[nodiscard]] SpanPool& pool() noexcept { return pool_; }
   [[nodiscard]] ShardCounters& counters() noexcept { return counters_; }
   [[nodiscard]] const ClientLimits& limits() const noexcept { return options_.client; }
-  [[nodiscard]] std::chrono::milliseconds linger() const noexcept { return options_.linger; }
+  [[nodiscard]] const ShardOptions& options() const noexcept { return options_; }
+  [[nodiscard]] std::chrono::milliseconds interval(AudienceId audience) const noexcept {
+    return audiences_[static_cast<std::size_t>(audience)].interval;
+  }
+  [[nodiscard]] bool gives(RouteId route, AudienceId audience) const noexcept;
+  /// No message to come is in `skip`.
+  [[nodiscard]] bool has_passed(const Skip& skip) const noexcept;
+  /// Calls Client::end_skips() after each catch_up() until it returns true.
+  void note_skips(Client& client) { skipping_.push_back(&client); }
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
   /// When this turn began.
   [[nodiscard]] Clock::time_point now() const noexcept { return now_; }
@@ -130,11 +149,15 @@ class Shard {
 
  private:
   struct Audience {
-    std::vector<Client*> clients;
-    std::chrono::milliseconds interval{0};
+    std::vector<Client*> members;  ///< those that are given its messages, then those that are held
+    std::uint32_t given{};         ///< how many
+    std::chrono::duration<std::uint32_t, std::milli> interval{0};
   };
 
   Audience& audience(AudienceId id);
+  static void swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other);
+  void add_member(AudienceId id, Client& client, bool held);
+  static void remove_member(AudienceId id, Audience& from, std::uint32_t place);
   void deliver(Segment& segment, std::uint32_t first, std::uint32_t last);
   void evict();
   void let_go(Client& client);
@@ -152,6 +175,9 @@ class Shard {
   std::uint64_t evicted_{};
   std::vector<Audience> audiences_;              // by id
   std::vector<std::vector<AudienceId>> routes_;  // by id
+  std::vector<std::uint64_t> reached_;           // position, by stream
+  std::vector<Client*> skipping_;
+  std::vector<ClientId> departed_;
   std::vector<Client*> dirty_;
   std::vector<Client*> flushing_;
   Mailbox<Command> inbox_;

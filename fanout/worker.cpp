@@ -15,8 +15,9 @@
 
 namespace backplane::fanout {
 
-Worker::Worker(WorkerOptions options, Log& log, std::size_t index)
+Worker::Worker(WorkerOptions options, Log& log, Departures& departures, std::size_t index)
     : options_(options),
+      departures_(departures),
       shard_(options.shard, log, index, Clock::now()),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       window_(options.flush_window) {
@@ -108,6 +109,7 @@ void Worker::turn() {
   const bool rested = began >= window_.until();
   if (rested) shard_.catch_up(began);
   shard_.flush(began);
+  if (!shard_.departed().empty()) departures_.put(shard_.departed());
   if (rested) {
     window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,
                   shard_.counters().sent_bytes.get() - bytes);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "fanout/departures.hpp"
 #include "fanout/descriptor.hpp"
 #include "fanout/flush_window.hpp"
 #include "fanout/shard.hpp"
@@ -31,7 +32,8 @@ class Worker {
   using Clock = Shard::Clock;
 
   /// Throws std::system_error where the kernel refuses an epoll or an eventfd.
-  Worker(WorkerOptions options, Log& log, std::size_t index);
+  /// All it is given outlives it.
+  Worker(WorkerOptions options, Log& log, Departures& departures, std::size_t index);
   /// Stops and joins the thread; what is queued is lost.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -55,6 +57,7 @@ class Worker {
   void turn();
 
   const WorkerOptions options_;
+  Departures& departures_;
   Shard shard_;
   Waker waker_;
   Descriptor epoll_;

@@ -9,10 +9,9 @@
 
 namespace backplane::gateway {
 
-/// Puts the gateway together and runs it. Everything is on the thread that calls run(), the follower
-/// among it: nothing there blocks, so there is nothing to hand over. The one other thread is the
-/// publisher's; the crossings are the Publisher's own methods, called here, and its on_change, which does
-/// no more there than to make an eventfd readable.
+/// Puts the gateway together and runs it: its backplanes, which share the one upstream thread, that of run().
+/// On it are listeners, hubs, followers and what is published; nothing there blocks, and nothing there writes
+/// to clients, which is the workers' part (see Backplane, and docs/architecture.md for where they meet).
 class Gateway {
  public:
   /// Throws std::invalid_argument for endpoints that cannot be used, std::system_error and zmq::error_t

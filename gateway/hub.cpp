@@ -1,215 +1,356 @@
-// Subscriptions: made, proven, joined with retained values, taken back. Events: hub_events.cpp.
+// Clients and what they ask for: subscriptions made, proven, answered, taken back.
 #include "gateway/hub.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "core/error/error.hpp"
 #include "gateway/hub_state.hpp"
 
 namespace backplane::gateway {
+namespace {
 
-Hub::Hub(HubLimits limits, Upstream& upstream, Clock::time_point now)
-    : limits_(limits), upstream_(upstream), wait_from_(now + limits.first_wait) {}
+// Commands of one client that wait for a long answer of its own to end.
+constexpr std::size_t deferred_max = 100'000;
+
+}  // namespace
+
+Hub::Hub(HubLimits limits, Upstream& upstream, Outlet& outlet, TopicDirectory& directory,
+         Clock::time_point now)
+    : limits_(limits),
+      upstream_(upstream),
+      outlet_(outlet),
+      directory_(directory),
+      demand_(upstream, limits.prefixes_max),
+      routes_(outlet),
+      wait_from_(now + limits.first_wait),
+      now_(now) {
+  notice_routes_.fill(RouteTable::none);
+}
 
 Hub::~Hub() = default;
 
-Hub::Reader& Hub::add(Subscriber& subscriber) {
-  auto reader = std::make_unique<Reader>(subscriber);
-  Reader& result = *reader;
-  readers_.emplace(&result, std::move(reader));
-  return result;
+HubCounters Hub::counters() const noexcept {
+  HubCounters counters = counters_;
+  counters.clients = readers_.size();
+  counters.topics = topics_.size();
+  return counters;
 }
 
-void Hub::remove(Reader& reader) {
-  while (!reader.subscriptions_.empty()) drop(*reader.subscriptions_.begin()->second);
-  std::erase(settling_, &reader);
-  readers_.erase(&reader);
+std::vector<fanout::ClientId> Hub::clients() const {
+  std::vector<fanout::ClientId> all;
+  all.reserve(readers_.size());
+  for (const auto& [id, reader] : readers_) all.push_back(id);
+  return all;
 }
 
-std::size_t Hub::subscriptions(const Reader& reader) {
-  return reader.subscriptions_.size();
+Hub::Reader* Hub::find(fanout::ClientId client) {
+  const auto found = readers_.find(client);
+  return found == readers_.end() ? nullptr : found->second.get();
 }
 
-Hub::Interest& Hub::interest_in(const Pattern& pattern) {
-  if (const auto known = interests_.find(pattern.str()); known != interests_.end()) return *known->second;
-  auto interest =
-      std::make_unique<Interest>(Interest{pattern, upstream_.subscribe(pattern.literal_prefix()), {}});
-  Interest& result = *interest;
-  interests_.emplace(pattern.str(), std::move(interest));
-  if (!pattern.is_exact()) wildcards_.insert(pattern.str(), &result);
-  return result;
+void Hub::add(fanout::ClientId client, Format format) {
+  auto reader = std::make_unique<Reader>();
+  reader->id = client;
+  reader->format = format;
+  readers_.emplace(client, std::move(reader));
 }
 
-void Hub::subscribe(Reader& reader, const Pattern& pattern, bool last, Clock::time_point now) {
-  auto known = reader.subscriptions_.find(pattern.str());
-  if (known == reader.subscriptions_.end()) {
-    if (reader.subscriptions_.size() >= limits_.subscriptions_per_reader_max) {
-      const std::string text =
-          fmt::format("wanted at most {} subscriptions", limits_.subscriptions_per_reader_max);
-      return reader.subscriber_.on_refused(pattern.str(), "too_many_subscriptions", text);
+void Hub::remove(fanout::ClientId client) {
+  Reader* const reader = find(client);
+  if (reader == nullptr) return;
+  reader->deferred.clear();
+  for (const auto& [pattern, subscription] : reader->subscriptions) {
+    withdraw(*subscription, /*gone=*/true);
+  }
+  while (!reader->subscriptions.empty()) drop(*reader->subscriptions.begin()->second);
+  readers_.erase(client);
+}
+
+void Hub::give(const Reader& reader, Text text, bool wants_room) {
+  outlet_.post(reader.id, [text = std::move(text), wants_room](fanout::Client& client) {
+    client.reply(*text);
+    if (wants_room) client.want_room();
+  });
+}
+
+// ---- requests ----
+
+void Hub::handle(Request request, Clock::time_point now) {
+  now_ = now;
+  Reader* const reader = find(request.client);
+  if (reader == nullptr) return;
+  const bool at_once = std::holds_alternative<request::Room>(request.what) ||
+                       std::holds_alternative<request::HoldLost>(request.what);
+  const bool changes_format = std::holds_alternative<request::SetFormat>(request.what);
+  const bool waits = !reader->deferred.empty() || reader->topics || (changes_format && reader->feeding > 0);
+  if (!at_once && !reader->resuming && waits) {
+    if (reader->deferred.size() < deferred_max) return reader->deferred.push_back(std::move(request));
+    return tell(*reader, [](Subscriber& client) { client.say_goodbye("too_many_commands"); });
+  }
+  std::visit([&](auto& what) { execute(*reader, what, now); }, request.what);
+}
+
+void Hub::resume_deferred(Reader& reader) {
+  reader.resuming = true;
+  while (!reader.deferred.empty() && !reader.topics) {
+    const bool changes_format = std::holds_alternative<request::SetFormat>(reader.deferred.front().what);
+    if (changes_format && reader.feeding > 0) break;
+    Request next = std::move(reader.deferred.front());
+    reader.deferred.pop_front();
+    std::visit([&](auto& what) { execute(reader, what, now_); }, next.what);
+  }
+  reader.resuming = false;
+}
+
+void Hub::execute(Reader& reader, request::Subscribe& request, Clock::time_point now) {
+  if (subscribe(reader, request.pattern, request.options, /*answered=*/true)) tell_waiting(reader, now);
+}
+
+void Hub::feed(fanout::ClientId client, const Pattern& pattern, const SubscribeOptions& options,
+               Clock::time_point now) {
+  now_ = now;
+  Reader* const reader = find(client);
+  if (reader == nullptr) return;
+  if (subscribe(*reader, pattern, options, /*answered=*/false)) tell_waiting(*reader, now);
+}
+
+bool Hub::subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptions& options, bool answered) {
+  auto known = reader.subscriptions.find(pattern.str());
+  if (known == reader.subscriptions.end()) {
+    if (reader.subscriptions.size() >= limits_.subscriptions_per_client_max) {
+      ++counters_.refused;
+      std::string text = fmt::format("wanted at most {} subscriptions", limits_.subscriptions_per_client_max);
+      tell(reader, [pattern = pattern.str(), text = std::move(text)](Subscriber& client) {
+        client.on_refused(pattern, "too_many_subscriptions", text);
+      });
+      return false;
     }
-    Interest& interest = interest_in(pattern);
+    if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_interest(true); });
     auto made = std::make_unique<Subscription>();
     made->reader = &reader;
-    made->interest = &interest;
-    interest.subscriptions.push_back(made.get());
-    known = reader.subscriptions_.emplace(pattern.str(), std::move(made)).first;
+    made->interest = &interest_in(pattern);
+    ++made->interest->subscriptions;
+    known = reader.subscriptions.emplace(pattern.str(), std::move(made)).first;
     ++counters_.subscriptions;
   }
   Subscription& subscription = *known->second;
-  ++subscription.unanswered;
-  subscription.last = last;
-  tell_waiting(reader, now);
+  if (answered) ++subscription.unanswered;
+  // What was asked for before and has not begun yet is replaced.
+  end_join(subscription);
+  const bool other_pace = subscription.options.every != options.every;
+  if (!subscription.in_force || options.since || other_pace) {
+    withdraw(subscription, /*gone=*/false);
+    // At another pace it goes on without a moment between.
+    if (subscription.in_force && !options.since) {
+      subscription.options = options;
+      enter(subscription, /*held=*/false);
+    }
+  }
+  subscription.options = options;
+  if (options.since) subscription.in_force = false;
   if (connected_ && subscription.interest->ticket <= live_ticket_) {
-    activate(subscription);
+    begin(subscription);
   } else {
     waiting_.emplace(subscription.interest->ticket, &subscription);
   }
-}
-
-bool Hub::unsubscribe(Reader& reader, std::string_view pattern) {
-  const auto found = reader.subscriptions_.find(pattern);
-  if (found == reader.subscriptions_.end()) return false;
-  Subscription& subscription = *found->second;
-  for (; subscription.unanswered > 0; --subscription.unanswered) {
-    reader.subscriber_.on_refused(pattern, "cancelled", "UNSUB came before it was in force");
-  }
-  drop(subscription);
   return true;
 }
 
-void Hub::cancel_waiting(Reader& reader, std::string_view why) {
-  std::vector<Subscription*> unanswered;
-  for (const auto& [pattern, subscription] : reader.subscriptions_) {
-    if (subscription->unanswered > 0) unanswered.push_back(subscription.get());
+void Hub::begin(Subscription& subscription) {
+  if (subscription.options.since) return begin_replay(subscription);
+  if (subscription.options.last) return begin_values(subscription);
+  if (!subscription.in_force) {
+    if (subscription.audience == nullptr) enter(subscription, /*held=*/false);
+    subscription.in_force = true;
   }
-  for (Subscription* const subscription : unanswered) refuse(*subscription, "cancelled", why);
-}
-
-void Hub::drop(Subscription& subscription) {
-  Interest& interest = *subscription.interest;
-  waiting_.erase({interest.ticket, &subscription});
-  end_join(subscription);
-  std::erase(interest.subscriptions, &subscription);
-  --counters_.subscriptions;
-  const std::string pattern = interest.pattern.str();
-  subscription.reader->subscriptions_.erase(pattern);
-  if (!interest.subscriptions.empty()) return;
-  upstream_.unsubscribe(interest.pattern.literal_prefix());
-  wildcards_.erase(pattern);
-  interests_.erase(pattern);
-}
-
-void Hub::end_join(Subscription& subscription) {
-  if (!subscription.join) return;
-  joins_.erase(subscription.join->request);
-  subscription.join.reset();
-}
-
-void Hub::activate(Subscription& subscription) {
-  if (!subscription.active) {
-    subscription.active = true;
-    subscription.active_since = serial_;
-  }
-  if (!subscription.last) {
-    // Asked for again without `last`: what a join holds is due now.
-    if (subscription.join && !subscription.delivering) return;
-    subscription.delivering = true;
-    return answer(subscription);
-  }
-  if (subscription.join) return;  // the values under way are as good
-  subscription.join = std::make_unique<Join>();
-  subscription.join->request = upstream_.retained(subscription.interest->pattern.str());
-  joins_.emplace(subscription.join->request, &subscription);
+  answer(subscription);
 }
 
 void Hub::answer(Subscription& subscription) {
-  const std::string& pattern = subscription.interest->pattern.str();
-  for (; subscription.unanswered > 0; --subscription.unanswered) {
-    subscription.reader->subscriber_.on_subscribed(pattern);
-  }
+  const std::size_t count = std::exchange(subscription.unanswered, 0);
+  if (count == 0) return;
+  tell(*subscription.reader, [pattern = subscription.interest->pattern.str(), count](Subscriber& client) {
+    for (std::size_t i = 0; i < count; ++i) client.on_subscribed(pattern);
+  });
 }
 
-void Hub::refuse(Subscription& subscription, std::string_view code, std::string_view text) {
+void Hub::refuse(Subscription& subscription, std::string_view code, std::string text) {
+  ++counters_.refused;
+  const Reader& reader = *subscription.reader;
+  const std::size_t count = std::exchange(subscription.unanswered, 0);
   const std::string pattern = subscription.interest->pattern.str();
-  Subscriber& subscriber = subscription.reader->subscriber_;
-  std::size_t unanswered = std::exchange(subscription.unanswered, 0);
-  if (subscription.delivering) {
+  if (subscription.in_force) {
     end_join(subscription);  // it was in force before: that much stays
+    subscription.options.last = false;
+    subscription.options.since.reset();
   } else {
     drop(subscription);
   }
-  for (; unanswered > 0; --unanswered) subscriber.on_refused(pattern, code, text);
+  tell(reader, [pattern, code, text = std::move(text), count](Subscriber& client) {
+    for (std::size_t i = 0; i < count; ++i) client.on_refused(pattern, code, text);
+  });
 }
 
-void Hub::on_retained(std::uint64_t request, const Delivery& delivery) {
-  const auto found = joins_.find(request);
-  if (found == joins_.end()) return;  // not wanted any more
-  Subscription& subscription = *found->second;
-  if (!subscription.interest->pattern.matches(delivery.topic)) return;
-  EventLinePtr line = encode(subscription.reader->subscriber_.format(), delivery);
-  Join& join = *subscription.join;
-  if (!line) {
-    join.held.emplace_back(undecodable(delivery));
-    return;
-  }
-  join.bytes += line->bytes().size();
-  join.values.emplace_back(std::move(line), delivery.stamp.position);
-  if (join.bytes <= limits_.join_bytes_max) return;
-  refuse(subscription, "too_many_values",
-         fmt::format("the retained values exceed {} bytes: wanted fewer topics, or none with `last`",
-                     limits_.join_bytes_max));
-}
-
-void Hub::on_retained_end(std::uint64_t request, const std::optional<Error>& error) {
-  const auto found = joins_.find(request);
-  if (found == joins_.end()) return;
-  Subscription& subscription = *found->second;
-  if (error) return refuse(subscription, "unavailable", fmt::format("retained values: {}", error->text));
-
+void Hub::drop(Subscription& subscription) {
   Reader& reader = *subscription.reader;
-  const std::unique_ptr<Join> join = std::move(subscription.join);
-  joins_.erase(request);
-  subscription.delivering = true;
-  answer(subscription);
-  for (const auto& [value, position] : join->values) {
-    const auto live = join->first_seen.find(value->topic());
-    if (live == join->first_seen.end()) {
-      const auto shown = reader.shown_.find(value->topic());
-      if (shown != reader.shown_.end() && shown->second >= value->offset() &&
-          reader.shown_stream_ == value->stream()) {
-        continue;
-      }
-      if (reader.shown_.empty()) settling_.push_back(&reader);
-      reader.shown_[value->topic()] = value->offset();
-      reader.shown_position_ = std::max(reader.shown_position_, position);
-      reader.shown_stream_ = value->stream();
-    } else if (!live->second.held || live->second.stream != value->stream() ||
-               live->second.offset <= value->offset()) {
-      continue;  // the reader has it, or something newer, or will have it below
-    }
-    reader.subscriber_.on_event(value);
-  }
-  for (const auto& held : join->held) {
-    if (const auto* line = std::get_if<EventLinePtr>(&held)) {
-      reader.subscriber_.on_event(*line);
+  Interest& interest = *subscription.interest;
+  waiting_.erase({interest.ticket, &subscription});
+  end_join(subscription);
+  withdraw(subscription, /*gone=*/false);
+  const std::string pattern = interest.pattern.str();
+  if (--interest.subscriptions == 0) let_go(interest);
+  --counters_.subscriptions;
+  reader.subscriptions.erase(pattern);
+  if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_interest(false); });
+}
+
+void Hub::execute(Reader& reader, request::Unsubscribe& request, Clock::time_point) {
+  const auto found = reader.subscriptions.find(request.pattern);
+  const bool was = found != reader.subscriptions.end();
+  if (was) {
+    Subscription& subscription = *found->second;
+    if (subscription.unanswered > 0) {
+      subscription.in_force = false;
+      refuse(subscription, "cancelled", "UNSUB came before it was in force");
     } else {
-      reader.subscriber_.on_notice(std::get<Notice>(held));
+      drop(subscription);
     }
+  }
+  tell(reader, [pattern = std::move(request.pattern), was](Subscriber& client) {
+    client.on_unsubscribed(pattern, was);
+  });
+}
+
+void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point) {
+  const Format format = request.format;
+  tell(reader, [format](Subscriber& client) { client.on_format(format); });
+  if (reader.format == format) return;
+  std::vector<std::pair<Subscription*, bool>> moved;
+  for (const auto& [pattern, subscription] : reader.subscriptions) {
+    if (subscription->audience == nullptr) continue;
+    moved.emplace_back(subscription.get(), subscription->join && subscription->join->held);
+    withdraw(*subscription, /*gone=*/false);
+  }
+  reader.format = format;
+  // What is kept aside begins anew here: values are asked for as of now, see Values.
+  for (const auto& [subscription, held] : moved) enter(*subscription, held);
+}
+
+void Hub::execute(Reader& reader, request::Say& request, Clock::time_point) {
+  tell(reader, [answer = std::move(request.answer)](Subscriber& client) { client.on_turn(answer); });
+}
+
+void Hub::execute(Reader& reader, request::Quit&, Clock::time_point) {
+  std::vector<Subscription*> unanswered;
+  for (const auto& [pattern, subscription] : reader.subscriptions) {
+    if (subscription->unanswered > 0) unanswered.push_back(subscription.get());
+  }
+  for (Subscription* const subscription : unanswered) {
+    refuse(*subscription, "cancelled", "QUIT came before it was in force");
+  }
+  tell(reader, [](Subscriber& client) { client.on_quit(); });
+}
+
+void Hub::execute(Reader&, request::Publish&, Clock::time_point) {
+  CHECK(false, "what is published goes to the desk, not to the hub");
+}
+
+// ---- topics ----
+
+void Hub::execute(Reader& reader, request::Topics& request, Clock::time_point) {
+  reader.topics = std::make_unique<TopicsAnswer>(TopicsAnswer{std::move(request.pattern), {}, 0});
+  if (connected_) return ask_topics(reader.id, {});
+  give_topics(reader.id, fail(ErrorCode::unavailable, "there is no broker to ask"));
+}
+
+void Hub::ask_topics(fanout::ClientId client, const std::string& cursor) {
+  upstream_.topics(find(client)->topics->pattern, cursor,
+                   [this, client](Result<TopicsPage> page) { give_topics(client, std::move(page)); });
+}
+
+void Hub::give_topics(fanout::ClientId client, Result<TopicsPage> page) {
+  Reader* const reader = find(client);
+  if (reader == nullptr) return;
+  TopicsAnswer& answer = *reader->topics;
+  if (page && !page->topics.empty()) {
+    answer.count += page->topics.size();
+    auto topics = std::make_shared<const std::vector<TopicInfo>>(std::move(page->topics));
+    tell(*reader, [topics](Subscriber& to) { to.on_topics(*topics); });
+  }
+  if (page && !page->cursor.empty()) {
+    answer.cursor = std::move(page->cursor);
+    return outlet_.post(client, [](fanout::Client& to) { to.want_room(); });
+  }
+  std::string code;
+  std::string text;
+  if (!page) {
+    code = page.error().code == ErrorCode::invalid_argument ? "bad_topic" : "unavailable";
+    text = page.error().text;
+  }
+  const std::size_t count = answer.count;
+  reader->topics.reset();
+  tell(*reader, [count, code, text](Subscriber& to) { to.on_topics_end(count, code, text); });
+  if (!reader->room.empty()) outlet_.post(client, [](fanout::Client& to) { to.want_room(); });
+  resume_deferred(*reader);
+}
+
+// ---- room ----
+
+void Hub::want_room(Subscription& subscription) {
+  subscription.reader->room.push_back(&subscription);
+}
+
+void Hub::execute(Reader& reader, request::Room&, Clock::time_point) {
+  if (reader.topics && !reader.topics->cursor.empty()) {
+    ask_topics(reader.id, std::exchange(reader.topics->cursor, {}));
+    return;  // its answer asks for room again, or ends
+  }
+  // One at a time, so that a slice is what is written at most.
+  while (!reader.room.empty()) {
+    Subscription& subscription = *reader.room.front();
+    reader.room.pop_front();
+    const bool gave =
+        subscription.join->kind == Join::Kind::values ? serve_slice(subscription) : replay_on(subscription);
+    if (gave) break;
+  }
+  if (!reader.room.empty()) outlet_.post(reader.id, [](fanout::Client& client) { client.want_room(); });
+}
+
+void Hub::execute(Reader& reader, request::HoldLost& request, Clock::time_point) {
+  const auto found =
+      std::find_if(reader.subscriptions.begin(), reader.subscriptions.end(), [&](const auto& each) {
+        return each.second->audience != nullptr && each.second->audience->id == request.audience;
+      });
+  if (found == reader.subscriptions.end()) return;
+  Subscription& subscription = *found->second;
+  withdraw(subscription, /*gone=*/true);
+  Join* const join = subscription.join.get();
+  if (join != nullptr && join->held && join->kind == Join::Kind::replay) {
+    join->held = join->asked_held = false;  // the replay goes on, and holds again when it has caught up
+  } else if (join != nullptr && join->held && !join->feeding) {
+    enter(subscription, /*held=*/true);
+  } else {
+    // It was released, or given values in part: what is missing now nobody can tell.
+    tell(reader, [](Subscriber& client) { client.say_goodbye("slow_consumer"); });
   }
 }
+
+// ---- the broker ----
 
 void Hub::proven() {
   while (connected_ && !waiting_.empty() && waiting_.begin()->first <= live_ticket_) {
     Subscription& subscription = *waiting_.begin()->second;
     waiting_.erase(waiting_.begin());
-    activate(subscription);
+    begin(subscription);
   }
 }
 
 void Hub::on_live(std::uint64_t ticket) {
   live_ticket_ = std::max(live_ticket_, ticket);
+  demand_.on_live(live_ticket_);
   proven();
 }
 
@@ -219,29 +360,34 @@ void Hub::on_connection(bool up) {
   wait_due_ = !up;
   if (up) return proven();
   wait_from_ = Clock::time_point::min();
+  forget_values(std::nullopt);  // what passes unseen now is in none that are here already
 }
 
 void Hub::tell_waiting(Reader& reader, Clock::time_point now) {
-  if (connected_ || reader.told_to_wait_ || now < wait_from_ || reader.subscriptions_.empty()) return;
-  reader.told_to_wait_ = true;
-  reader.subscriber_.on_broker(false);
+  if (connected_ || reader.told_to_wait || now < wait_from_ || reader.subscriptions.empty()) return;
+  reader.told_to_wait = true;
+  tell(reader, [](Subscriber& client) { client.on_broker(false); });
 }
 
 void Hub::tick(Clock::time_point now) {
+  now_ = now;
   if (std::exchange(announce_live_, false)) {
-    for (const auto& [reader, owner] : readers_) {
-      if (std::exchange(reader->told_to_wait_, false)) reader->subscriber_.on_broker(true);
+    for (const auto& [id, reader] : readers_) {
+      if (!std::exchange(reader->told_to_wait, false)) continue;
+      tell(*reader, [](Subscriber& client) { client.on_broker(true); });
     }
   }
   if (wait_due_ && now >= wait_from_) {
     wait_due_ = false;
-    for (const auto& [reader, owner] : readers_) tell_waiting(*reader, now);
+    for (const auto& [id, reader] : readers_) tell_waiting(*reader, now);
   }
+  expire_values(now);
 }
 
 Hub::Clock::time_point Hub::next_deadline() const {
   if (announce_live_) return Clock::time_point::min();
-  return wait_due_ ? wait_from_ : Clock::time_point::max();
+  const auto wait = wait_due_ ? wait_from_ : Clock::time_point::max();
+  return values_kept_.empty() ? wait : std::min(wait, now_ + limits_.values_idle);
 }
 
 }  // namespace backplane::gateway

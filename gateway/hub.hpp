@@ -1,5 +1,5 @@
 #pragma once
-// Which reader gets which event.
+// Which client gets which event.
 
 #include <array>
 #include <chrono>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,83 +18,79 @@
 #include "clients/lib/follower.hpp"
 #include "core/topic/pattern.hpp"
 #include "gateway/encode/encoder.hpp"
-#include "gateway/event_line.hpp"
 #include "gateway/notice.hpp"
+#include "gateway/outlet.hpp"
 #include "gateway/pattern_trie.hpp"
+#include "gateway/requests.hpp"
+#include "gateway/route_table.hpp"
+#include "gateway/topic_directory.hpp"
+#include "gateway/upstream/demand.hpp"
+#include "gateway/upstream/upstream.hpp"
 
 namespace backplane::gateway {
 
-/// The reading half of the broker, as a Follower has it. Called on the hub's thread; must not block.
-class Upstream {
- public:
-  virtual ~Upstream() = default;
-  virtual std::uint64_t subscribe(std::string_view prefix) = 0;
-  virtual void unsubscribe(std::string_view prefix) = 0;
-  virtual std::uint64_t retained(std::string_view pattern) = 0;
-};
-
-/// Whoever reads through a hub: one client of a protocol. Called on the hub's thread; may subscribe and
-/// unsubscribe in these calls only where that is said.
-class Subscriber {
- public:
-  virtual ~Subscriber() = default;
-  [[nodiscard]] virtual Format format() const = 0;
-  virtual void on_event(EventLinePtr line) = 0;
-  virtual void on_notice(const Notice& notice) = 0;
-  /// A subscribe() is in force; the events follow. Once for each that was accepted.
-  virtual void on_subscribed(std::string_view pattern) = 0;
-  /// Or it is not to be, for a reason: a word for programs and a text for people.
-  virtual void on_refused(std::string_view pattern, std::string_view code, std::string_view text) = 0;
-  /// The broker is away, or back with all subscriptions in force. Only where something is subscribed to.
-  virtual void on_broker(bool up) = 0;
-};
-
 struct HubLimits {
-  std::size_t subscriptions_per_reader_max = 100'000;
-  std::size_t join_bytes_max = 8u << 20;  ///< retained values and held events of one SUB … last
+  std::size_t subscriptions_per_client_max = 100'000;
+  /// Above so many distinct prefixes the broker is asked for everything.
+  std::size_t prefixes_max = 10'000;
+  /// Memory for the retained values that clients wait for, of all patterns together.
+  std::size_t values_bytes_max = 64u << 20;
+  /// A piece of a long answer; the next one is made when the client has read most of it.
+  std::size_t slice_bytes = 128u << 10;
   /// How long the first connection to a broker may take before anybody is told to wait.
   std::chrono::milliseconds first_wait{1000};
+  /// How long values that were asked for serve others who ask: since the last of them, and in all.
+  std::chrono::milliseconds values_idle{5'000};
+  std::chrono::milliseconds values_age_max{60'000};
 };
 
 struct HubCounters {
-  std::uint64_t events{};     ///< from the broker
-  std::uint64_t unmatched{};  ///< of these, wanted by nobody: a prefix says more than a pattern
-  std::uint64_t undecodable{};
-  std::uint64_t duplicates{};     ///< of these, seen before: given to nobody
+  std::uint64_t events{};         ///< from the broker
+  std::uint64_t unmatched{};      ///< of these, wanted by nobody: a prefix says more than a pattern
+  std::uint64_t undecodable{};    ///< of these, told as gaps
+  std::uint64_t encoded{};        ///< lines made of these: one a format that somebody wants
+  std::uint64_t notices{};        ///< gaps and resets told
+  std::uint64_t replayed{};       ///< events of history given to clients
+  std::uint64_t values{};         ///< retained values given to clients
+  std::uint64_t refused{};        ///< subscribes that were refused
+  std::uint64_t clients{};        ///< now
   std::uint64_t subscriptions{};  ///< now
+  std::uint64_t topics{};         ///< now
 };
 
-/// The readers of one backplane, their subscriptions, and what comes for them. Lives on one thread; owns
-/// the subscriptions; encodes each event once a format. A reader gets an event once, however many of its
-/// patterns match it.
+/// The clients of one backplane, their subscriptions, and what comes for them. Lives on one thread; owns the
+/// subscriptions, and the engine's numbers for audiences, routes and topics. Encodes each event once a format
+/// and hands it to the engine with a route; who gets it the engine knows.
+///
+/// A subscription is membership of an audience: all who want the same pattern in the same format at the same
+/// interval. A topic's route is the set of audiences that match it, kept with the topic: a new audience of an
+/// exact pattern changes that one topic's entry, one of a pattern with wildcards all of them, each when its
+/// next event comes.
 class Hub final : public FollowerListener {
  public:
   using Clock = std::chrono::steady_clock;
-  class Reader;
 
-  /// `upstream` outlives the hub; it is not called before the first subscribe().
-  Hub(HubLimits limits, Upstream& upstream, Clock::time_point now);
+  /// All outlive the hub. `upstream` is not called before the first subscribe.
+  Hub(HubLimits limits, Upstream& upstream, Outlet& outlet, TopicDirectory& directory, Clock::time_point now);
   ~Hub() override;
 
-  /// `subscriber` must outlive the reader, which lives until remove().
-  Reader& add(Subscriber& subscriber);
-  void remove(Reader& reader);
-
-  /// Subscribes; on_subscribed() or on_refused() follows, now or later. A pattern that is subscribed to
-  /// already stays so, and is answered again.
-  /// @param last whether the retained values are to come first
-  void subscribe(Reader& reader, const Pattern& pattern, bool last, Clock::time_point now);
-  /// @returns whether it was subscribed to. Subscribes that wait are answered with on_refused().
-  bool unsubscribe(Reader& reader, std::string_view pattern);
-  [[nodiscard]] static std::size_t subscriptions(const Reader& reader);
-  /// Answers all subscribes that wait with on_refused(), and takes them back.
-  void cancel_waiting(Reader& reader, std::string_view why);
+  /// A client of the engine, whose handler is a Subscriber.
+  void add(fanout::ClientId client, Format format);
+  /// It is over: nothing more is asked of the engine for it.
+  void remove(fanout::ClientId client);
+  /// Any but a Publish. A client that has gone is passed over.
+  void handle(Request request, Clock::time_point now);
+  /// Subscribes for a client that did not ask and gets no answer.
+  void feed(fanout::ClientId client, const Pattern& pattern, const SubscribeOptions& options,
+            Clock::time_point now);
 
   void on_event(const Delivery& delivery) override;
   void on_live(std::uint64_t ticket) override;
   void on_connection(bool up) override;
   void on_retained(std::uint64_t request, const Delivery& delivery) override;
-  void on_retained_end(std::uint64_t request, const std::optional<Error>& error) override;
+  void on_retained_end(std::uint64_t request, const RetainedEnd& end) override;
+  void on_replayed(std::uint64_t request, const Delivery& delivery) override;
+  void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override;
   void on_gap(const Gap& gap) override;
   void on_reset(const Reset& reset) override;
 
@@ -101,13 +98,22 @@ class Hub final : public FollowerListener {
   void tick(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
-  [[nodiscard]] const HubCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] HubCounters counters() const noexcept;
+  [[nodiscard]] std::vector<fanout::ClientId> clients() const;
+  /// What the types of payloads are to be given to.
+  [[nodiscard]] PayloadJson& payloads() noexcept { return encoder_.payloads(); }
+  [[nodiscard]] const Demand& demand() const noexcept { return demand_; }
 
  private:
-  struct Join;
-  struct Subscription;
+  struct Audience;
   struct Interest;
-  struct TopicState;
+  struct Join;
+  struct Reader;
+  struct Subscription;
+  struct Topic;
+  struct TopicsAnswer;
+  struct Value;
+  struct Values;
 
   struct Hash {
     using is_transparent = void;
@@ -115,50 +121,119 @@ class Hub final : public FollowerListener {
   };
   template <class T>
   using ByName = std::unordered_map<std::string, T, Hash, std::equal_to<>>;
-  using Lines = std::array<EventLinePtr, format_count>;
+  using Text = std::shared_ptr<const std::string>;
+  template <class T>
+  using ByFormat = std::array<T, format_count>;
 
-  Interest& interest_in(const Pattern& pattern);
+  // Clients and their subscriptions: hub.cpp.
+  [[nodiscard]] Reader* find(fanout::ClientId client);
+  template <class Tell>
+  void tell(const Reader& reader, Tell tell);
+  void give(const Reader& reader, Text text, bool wants_room);
+  void execute(Reader& reader, request::Subscribe& request, Clock::time_point now);
+  void execute(Reader& reader, request::Unsubscribe& request, Clock::time_point now);
+  void execute(Reader& reader, request::SetFormat& request, Clock::time_point now);
+  void execute(Reader& reader, request::Say& request, Clock::time_point now);
+  void execute(Reader& reader, request::Topics& request, Clock::time_point now);
+  void execute(Reader& reader, request::Room& request, Clock::time_point now);
+  void execute(Reader& reader, request::HoldLost& request, Clock::time_point now);
+  void execute(Reader& reader, request::Quit& request, Clock::time_point now);
+  void execute(Reader& reader, request::Publish& request, Clock::time_point now);
+  bool subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptions& options, bool answered);
   void drop(Subscription& subscription);
-  void proven();
-  void activate(Subscription& subscription);
   void answer(Subscription& subscription);
-  void refuse(Subscription& subscription, std::string_view code, std::string_view text);
-  void end_join(Subscription& subscription);
+  void refuse(Subscription& subscription, std::string_view code, std::string text);
   void tell_waiting(Reader& reader, Clock::time_point now);
+  void proven();
+  void begin(Subscription& subscription);
+  void resume_deferred(Reader& reader);
+  void ask_topics(fanout::ClientId client, const std::string& cursor);
+  void give_topics(fanout::ClientId client, Result<TopicsPage> page);
 
-  void find_hits(std::string_view topic);
-  void follow_topic(const Delivery& delivery);
-  [[nodiscard]] bool is_duplicate(const Delivery& delivery) const;
-  void tell_hits(const Notice& notice, std::optional<std::uint64_t> seen_at);
-  void deliver_hits(const Delivery& delivery);
-  void deliver(Reader& reader, const EventLinePtr& line);
-  void settle(const Delivery& delivery);
-  static Notice undecodable(const Delivery& delivery);
-  EventLinePtr encode(Format format, const Delivery& delivery);
-  /// The line of `delivery` in one format; nullptr where it is not decodable.
-  const EventLinePtr& line(Lines& lines, Format format, const Delivery& delivery);
+  // Audiences and routes: hub_routes.cpp.
+  Interest& interest_in(const Pattern& pattern);
+  void let_go(Interest& interest);
+  Audience& audience_of(Interest& interest, Format format, std::chrono::milliseconds every, bool notices);
+  void enter(Subscription& subscription, bool held);
+  /// @param gone the engine knows already
+  void withdraw(Subscription& subscription, bool gone);
+  void leave(Reader& reader, Audience& audience, bool gone);
+  void changed(const Interest& interest);
+  template <class Found>
+  void each_interest(std::string_view topic, Found found);
+  void find_routes(Topic& topic);
+  Topic& topic_of(std::string_view name);
+  void forget_topics();
+  fanout::StreamId stream_id(std::uint64_t stream);
+  void forget_stream(std::uint64_t stream);
+  /// The engine's number for a topic in a stream.
+  fanout::TopicId number(Topic& topic, std::uint64_t stream);
+
+  // What came for them: hub_events.cpp.
+  void announce(const Notice& notice);
+  void undecodable(const Topic& topic, const wire::Stamp& stamp);
+  [[nodiscard]] static Notice notice_of(const Gap& gap);
+
+  // What comes first, retained values or history: hub_values.cpp, hub_replay.cpp.
+  void begin_values(Subscription& subscription);
+  void ask_values(Interest& interest);
+  void store(Values& values, const Delivery& delivery, bool live);
+  void record(const Topic& topic, const Delivery& delivery);
+  void forget_value(Interest& interest, std::string_view topic);
+  /// Those that nobody waits for; of the others the values of a stream that has ended.
+  void forget_values(std::optional<std::uint64_t> ended_stream);
+  void drop_values(Interest& interest);
+  void fail_values(Interest& interest, std::string_view code, const std::string& text);
+  void serve(Subscription& subscription);
+  void serve_all_at_once(Subscription& subscription);
+  bool serve_slice(Subscription& subscription);
+  [[nodiscard]] bool comes_anyway(Subscription& subscription, const Topic& topic, const wire::Stamp& stamp);
+  const Text& line(Values& values, Value& value, std::string_view topic, Format format);
+  void expire_values(Clock::time_point now);
+  void begin_replay(Subscription& subscription);
+  bool replay_on(Subscription& subscription);
+  void end_replay(Subscription& subscription);
+  void say_in_replay(Subscription& subscription, const Notice& notice);
+  void begin_feeding(Subscription& subscription);
+  void end_feeding(Subscription& subscription);
+  void end_join(Subscription& subscription);
+  void want_room(Subscription& subscription);
 
   HubLimits limits_;
   Upstream& upstream_;
+  Outlet& outlet_;
+  TopicDirectory& directory_;
+  Demand demand_;
+  RouteTable routes_;
   Encoder encoder_;
   HubCounters counters_;
 
-  std::unordered_map<Reader*, std::unique_ptr<Reader>> readers_;
+  std::unordered_map<fanout::ClientId, std::unique_ptr<Reader>> readers_;
   ByName<std::unique_ptr<Interest>> interests_;                // by pattern
   PatternTrie<Interest*> wildcards_;                           // those of them that have any
-  std::set<std::pair<std::uint64_t, Subscription*>> waiting_;  // by ticket
-  std::unordered_map<std::uint64_t, Subscription*> joins_;     // by the follower's request
-  ByName<TopicState> topics_;
-  std::vector<Reader*> settling_;
+  std::set<std::pair<std::uint64_t, Subscription*>> waiting_;  // for a ticket
+  std::unordered_map<std::uint64_t, Interest*> values_asked_;  // by the follower's request
+  std::unordered_map<std::uint64_t, Subscription*> replays_;   // the same
+  std::set<Interest*> values_kept_;
+  std::size_t values_bytes_{};
+  ByName<Topic> topics_;
+  std::uint64_t generation_{1};  // of the patterns with wildcards
+  std::uint32_t audiences_{};    // numbers given out so far
+  std::vector<fanout::AudienceId> free_audiences_;
+  std::vector<std::pair<std::uint64_t, fanout::StreamId>> streams_;
+  std::uint16_t last_stream_id_{};
+  ByFormat<fanout::RouteId> notice_routes_;  // of the last notice: many come together
 
   bool connected_{};
   bool announce_live_{};
   bool wait_due_{true};          // readers are yet to be told that there is no broker
   Clock::time_point wait_from_;  // and this is from when on
+  Clock::time_point now_;
   std::uint64_t live_ticket_{};
   std::uint64_t serial_{};  // of the event under way, or the last
-  std::uint64_t notice_serial_{};
-  std::vector<Subscription*> hits_;  // of the event under way
+  // Scratch memory.
+  ByFormat<std::vector<fanout::AudienceId>> sets_;
+  std::string line_;
 };
 
 }  // namespace backplane::gateway

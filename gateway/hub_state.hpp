@@ -1,73 +1,150 @@
 #pragma once
-// What a Hub keeps of readers, patterns and topics. Only hub*.cpp includes this.
+// What a Hub keeps of clients, patterns and topics. Only hub*.cpp includes this.
 
 #include <cstdint>
+#include <list>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <unordered_map>
-#include <variant>
 #include <vector>
 
 #include "gateway/hub.hpp"
+#include "gateway/subscriber.hpp"
 
 namespace backplane::gateway {
 
-/// The retained values that come before a subscription's live events, while they are asked for. What
-/// comes live meanwhile is held, so that it follows them.
-struct Hub::Join {
-  struct FirstSeen {
-    std::uint64_t stream;
-    std::uint64_t offset;
-    bool held;  ///< here; else the reader has it by another of its subscriptions
-  };
-  std::uint64_t request{};
-  std::vector<std::pair<EventLinePtr, std::uint64_t>> values;  ///< with their positions
-  std::vector<std::variant<EventLinePtr, Notice>> held;
-  ByName<FirstSeen> first_seen;  ///< of each topic that came live meanwhile
-  std::size_t bytes{};
-};
-
-/// One pattern of one reader.
-struct Hub::Subscription {
-  Reader* reader{};
+/// All who want one pattern in one format at one interval: one of the engine's audiences. Those who want it
+/// at an interval are in a second one, by which they get notices at once and nothing else.
+struct Hub::Audience {
+  fanout::AudienceId id{};
   Interest* interest{};
-  bool last{};                   ///< retained values are wanted
-  bool active{};                 ///< in force at the broker: what comes concerns it
-  bool delivering{};             ///< and is delivered at once, not held by a join
-  std::uint64_t active_since{};  ///< serial of the last event before that
-  std::size_t unanswered{};      ///< subscribes that wait for their answer
-  std::unique_ptr<Join> join;
+  Format format{};
+  std::chrono::milliseconds every{0};
+  bool notices{};  ///< the second one
+  std::size_t members{};
 };
 
 /// All subscriptions to one pattern. In force at the broker from its ticket on.
 struct Hub::Interest {
   Pattern pattern;
   std::uint64_t ticket{};
-  std::vector<Subscription*> subscriptions;
+  std::size_t subscriptions{};
+  std::vector<std::unique_ptr<Audience>> audiences;
+  std::unique_ptr<Values> values;
 };
 
-/// How far one topic has come, where somebody reads it.
-struct Hub::TopicState {
+/// The newest known value of one topic.
+struct Hub::Value {
+  wire::Stamp stamp;
+  std::string event;     ///< stamped; empty: there is no value
+  ByFormat<Text> lines;  /// made when first wanted
+};
+
+/// The retained values of a pattern's topics, for clients that ask for them: asked of the broker once, and
+/// kept up to date by what comes live from the moment of asking on, for as long as clients ask.
+///
+/// Why one answer serves them all, also those who come while it is under way or after it: let n be the newest
+/// event of a topic that the hub knows when it serves a client, from the answer or live. Live events come to
+/// the hub in the order of their offsets, so all later ones it has yet to see: the client, which is in the
+/// audience since before it is served, gets them, from n + 1 on. What it has of n and before is skipped. So
+/// no event behind n is missing and none comes twice. And n is no older than the client's question: the
+/// broker's answer is as of a moment after it was asked, what passed since is recorded, and it does not
+/// matter whether the client asked before or after that.
+struct Hub::Values {
+  explicit Values(Interest& of) : interest(of) {}
+  Interest& interest;
+  std::uint64_t request{};  ///< under way; 0: answered
+  std::map<std::string, Value, std::less<>> by_topic;
+  std::vector<Subscription*> waiting;  ///< for the answer
+  std::size_t feeding{};               ///< how many read it in slices
+  std::size_t bytes{};
+  Clock::time_point made;
+  Clock::time_point used;
+  // All of it, for who gets it at once; made when first wanted, until something changes.
+  ByFormat<Text> texts;
+  fanout::SkipPtr skip;
+};
+
+/// What comes before a subscription's live events, while it is not yet given.
+struct Hub::Join {
+  enum class Kind : std::uint8_t { values, replay };
+  Kind kind{Kind::values};
+  bool held{};     ///< its audience's events are kept aside meanwhile
+  bool feeding{};  ///< part of it has been given
+  // values
+  std::string after;                   ///< the last topic that was given
+  std::shared_ptr<fanout::Skip> skip;  ///< what was given
+  // replay
+  std::uint64_t request{};
+  std::string text;             ///< of the slice under way
+  std::uint64_t next_offset{};  ///< of an exact topic, where it is known
+  bool caught_up{};             ///< the last slice was complete
+  bool asked_held{};            ///< the slice under way was asked for when events were kept aside already
+  fanout::StreamId through_stream{fanout::no_stream};
+  std::uint64_t through_position{};
+};
+
+/// One pattern of one reader.
+struct Hub::Subscription {
+  Reader* reader{};
+  Interest* interest{};
+  SubscribeOptions options;
+  Audience* audience{};          ///< none: not in force yet
+  std::uint64_t active_since{};  ///< serial of the last event before it entered its audience
+  std::size_t unanswered{};      ///< subscribes that wait for their answer
+  bool in_force{};               ///< events are given as they come
+  std::unique_ptr<Join> join;
+};
+
+/// One topic: who wants it, and how far it has come.
+struct Hub::Topic {
+  TopicDirectory::Name name;
+  std::uint64_t generation{};  ///< for which `routes` holds; 0: for none
+  ByFormat<fanout::RouteId> routes;
+  bool wanted{};    ///< by any of them
+  bool recorded{};  ///< some Values want its events
+  // The stream of its last event, and its number there; others' beside it.
   std::uint64_t stream{};
-  std::uint64_t offset{};  ///< 0: the stream is new, nothing of it has been seen
-  std::uint64_t serial{};  ///< of the event by which we know
+  fanout::StreamId stream_id{fanout::no_stream};
+  fanout::TopicId id{};
+  std::uint64_t offset{};
+  std::uint64_t serial{};
+  std::vector<std::pair<std::uint64_t, fanout::TopicId>> numbers;  ///< by stream
 };
 
-class Hub::Reader {
- public:
-  explicit Reader(Subscriber& subscriber) : subscriber_(subscriber) {}
-
-  Subscriber& subscriber_;
-  ByName<std::unique_ptr<Subscription>> subscriptions_;
-  bool told_to_wait_{};
-  // Of the event with this serial: some subscription delivers it at once; it is dealt with.
-  std::uint64_t delivers_{};
-  std::uint64_t done_{};
-  std::uint64_t noticed_{};  // number of the last notice that it was told of
-  /// Retained values shown that may yet come live: until the stream has passed the last of them.
-  ByName<std::uint64_t> shown_;  ///< offset by topic
-  std::uint64_t shown_stream_{};
-  std::uint64_t shown_position_{};
+struct Hub::TopicsAnswer {
+  std::string pattern;
+  std::string cursor;
+  std::size_t count{};
 };
+
+/// One client. The lists are nearly always empty, and then take no memory of their own, as deques would.
+struct Hub::Reader {
+  fanout::ClientId id{};
+  Format format{};
+  bool told_to_wait{};
+  bool resuming{};
+  std::size_t feeding{};  ///< joins of which part has been given: until their end the format stands
+  /// By pattern. A map, since a hash table has its first buckets for a single one.
+  std::map<std::string, std::unique_ptr<Subscription>, std::less<>> subscriptions;
+  std::list<Subscription*> room;  ///< those that go on when there is room
+  std::unique_ptr<TopicsAnswer> topics;
+  std::list<Request> deferred;  ///< what waits for `feeding` or `topics` to end
+};
+
+template <class Tell>
+void Hub::tell(const Reader& reader, Tell tell) {
+  outlet_.post(reader.id, [tell = std::move(tell)](fanout::Client& client) {
+    tell(static_cast<Subscriber&>(client.handler()));
+  });
+}
+
+template <class Found>
+void Hub::each_interest(std::string_view topic, Found found) {
+  // A pattern without wildcards is the topic that it means.
+  if (const auto exact = interests_.find(topic); exact != interests_.end()) found(*exact->second);
+  wildcards_.match(topic, [&](Interest* interest) { found(*interest); });
+}
 
 }  // namespace backplane::gateway

@@ -1,34 +1,80 @@
 #include "gateway/notice.hpp"
 
+#include <algorithm>
 #include <iterator>
 
 #include <fmt/format.h>
 
-#include "gateway/encode/text.hpp"
+#include "backplane/v1/session.pb.h"
+#include "core/error/error.hpp"
+#include "core/payload/text.hpp"
+#include "core/wire/write.hpp"
 
 namespace backplane::gateway {
+namespace {
 
-void append_notice(Format format, const Notice& notice, std::string& out) {
+void append(const v1::ServerMessage& message, std::string& out) {
+  wire::append_varint(message.ByteSizeLong(), out);
+  CHECK(message.AppendToString(&out), "a message is far below 2 GiB");
+}
+
+void append_json_notice(const Notice& notice, std::string& out) {
   const bool gap = notice.kind == Notice::Kind::gap;
-  auto end = std::back_inserter(out);
-  if (format != Format::json) {
-    if (gap) {
-      fmt::format_to(end, "!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
-    } else {
-      fmt::format_to(end, "!RESET {}\n", notice.topic);
-    }
-    return;
-  }
-  out.append(gap ? "{\"gap\":{\"topic\":" : "{\"reset\":{\"topic\":");
+  const auto end = std::back_inserter(out);
+  out.append(gap ? R"({"gap":{"topic":)" : R"({"reset":{"topic":)");
   append_json_string(notice.topic, out);
-  fmt::format_to(end, ",\"stream\":\"{:016x}\"", notice.stream);
-  if (gap)
-    fmt::format_to(end, ",\"first\":{},\"last\":{},\"reason\":\"{}\"", notice.first, notice.last,
-                   notice.reason);
+  fmt::format_to(end, R"(,"stream":"{:016x}")", notice.stream);
+  if (gap) {
+    fmt::format_to(end, R"(,"first":{},"last":{},"reason":"{}")", notice.first, notice.last, notice.reason);
+  }
   out.append("}}\n");
 }
 
+v1::ServerMessage proto_notice(const Notice& notice) {
+  v1::ServerMessage message;
+  if (notice.kind == Notice::Kind::reset) {
+    auto& reset = *message.mutable_reset();
+    reset.set_topic(notice.topic);
+    reset.set_stream(notice.stream);
+    return message;
+  }
+  auto& gap = *message.mutable_gap();
+  gap.set_topic(notice.topic);
+  gap.set_stream(notice.stream);
+  gap.set_first(notice.first);
+  gap.set_last(notice.last);
+  gap.set_reason(std::string(notice.reason));
+  return message;
+}
+
+v1::ServerMessage proto_session_line(std::string_view word, std::string_view text) {
+  v1::ServerMessage message;
+  if (word == "WAIT") {
+    message.mutable_wait()->set_what(std::string(text));
+  } else if (word == "LIVE") {
+    message.mutable_live()->set_what(std::string(text));
+  } else {
+    CHECK(word == "BYE", "a session is told WAIT, LIVE or BYE");
+    message.mutable_bye()->set_reason(std::string(text));
+  }
+  return message;
+}
+
+}  // namespace
+
+void append_notice(Format format, const Notice& notice, std::string& out) {
+  if (format == Format::proto) return append(proto_notice(notice), out);
+  if (format == Format::json) return append_json_notice(notice, out);
+  const auto end = std::back_inserter(out);
+  if (notice.kind == Notice::Kind::gap) {
+    fmt::format_to(end, "!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
+  } else {
+    fmt::format_to(end, "!RESET {}\n", notice.topic);
+  }
+}
+
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out) {
+  if (format == Format::proto) return append(proto_session_line(word, text), out);
   if (format != Format::json) {
     fmt::format_to(std::back_inserter(out), "!{} {}\n", word, text);
     return;
@@ -38,6 +84,53 @@ void append_session_line(Format format, std::string_view word, std::string_view 
   out.append("\":");
   append_json_string(text, out);
   out.append("}\n");
+}
+
+void append_ok(Format format, std::string_view word, std::string_view argument, std::string& out) {
+  if (format == Format::proto) {
+    v1::ServerMessage message;
+    message.mutable_ok()->set_command(std::string(word));
+    message.mutable_ok()->set_argument(std::string(argument));
+    return append(message, out);
+  }
+  fmt::format_to(std::back_inserter(out), "+OK {}{}{}\n", word, argument.empty() ? "" : " ", argument);
+}
+
+void append_error(Format format, std::string_view code, std::string_view text, std::string& out) {
+  if (format == Format::proto) {
+    v1::ServerMessage message;
+    message.mutable_error()->set_code(std::string(code));
+    message.mutable_error()->set_text(std::string(text));
+    return append(message, out);
+  }
+  fmt::format_to(std::back_inserter(out), "-ERR {} {}\n", code, text);
+}
+
+void append_pong(Format format, std::string& out) {
+  if (format != Format::proto) {
+    out.append("+PONG\n");
+    return;
+  }
+  v1::ServerMessage message;
+  message.mutable_pong();
+  append(message, out);
+}
+
+void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, std::string& out) {
+  if (format == Format::proto) {
+    v1::ServerMessage message;
+    auto& described = *message.mutable_topic();
+    described.set_name(topic.name);
+    described.set_offset(topic.offset);
+    described.set_value_bytes(topic.value_bytes);
+    described.set_received_ns(topic.received_ns);
+    return append(message, out);
+  }
+  // The broker's clock may be ahead of ours.
+  const double age_s =
+      std::max(0.0, static_cast<double>(now_ns) - static_cast<double>(topic.received_ns)) / 1e9;
+  fmt::format_to(std::back_inserter(out), "+TOPIC {} {} {} {:.1f}\n", topic.name, topic.offset,
+                 topic.value_bytes, age_s);
 }
 
 }  // namespace backplane::gateway

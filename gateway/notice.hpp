@@ -1,10 +1,11 @@
 #pragma once
-// What a reader is told beside events.
+// What a reader is told beside events: in the form of its format.
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "clients/lib/answers.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {
@@ -22,10 +23,24 @@ struct Notice {
 };
 
 /// Appends it as a line: `!GAP topic first last reason`, `!RESET topic`; where the reader's events are
-/// json, `{"gap":{…}}` and `{"reset":{…}}`.
+/// json, `{"gap":{…}}` and `{"reset":{…}}`, which have the stream too; in proto, a ServerMessage.
 void append_notice(Format format, const Notice& notice, std::string& out);
 
-/// Appends a line about the session: `!WAIT broker`, or `{"wait":"broker"}`. `word` is upper case.
+/// Appends what concerns the whole session: `!WAIT broker`, or `{"wait":"broker"}`, or a ServerMessage.
+/// `word` is WAIT, LIVE or BYE.
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out);
+
+// Answers to commands. They are lines in json too, so that whoever waits for an answer need not know the
+// format: no object begins with + or -.
+
+/// `+OK word argument`; an empty argument is left out. A ServerMessage in proto, as all below.
+void append_ok(Format format, std::string_view word, std::string_view argument, std::string& out);
+/// `-ERR code text`; `text` is one line that a terminal can show.
+void append_error(Format format, std::string_view code, std::string_view text, std::string& out);
+/// `+PONG`
+void append_pong(Format format, std::string& out);
+/// `+TOPIC stock.MSFT 17 128 2.1`: name, last offset, bytes of the retained value, age in s at `now_ns`
+/// (Unix).
+void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, std::string& out);
 
 }  // namespace backplane::gateway

@@ -3,9 +3,15 @@
 //
 //   bench_broker_proxy [events a run] [runs]       (backplane stands in the same folder)
 //
+// At most window_events are under way at a time, the same for both: so all arrive with either, and both do the
+// same work. Without that bound the publisher outruns the subscriber, who shares the machine with it; the
+// proxy then waits for the subscriber as long as it takes, and the broker, which lets nobody hold up the
+// others for long (docs/decisions/0002-bounded-blocking.md), works on events that are lost at the end.
+//
 // Prints the rate end to end and the CPU time of the process in the middle, and the ratio of the medians.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
@@ -29,6 +35,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view topic = "bench.topic1";
 constexpr std::uint64_t first_sequence = std::uint64_t{1} << 28;  // so that each number takes 5 bytes
+
+constexpr std::uint64_t window_events = 4'096;  // less than half the broker's egress_hwm, see below
+constexpr std::uint64_t receipt_every = 256;
 
 struct Outcome {
   double events_a_second{};
@@ -75,7 +84,26 @@ struct Template {
   }
 };
 
-void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t events) {
+/// How many events the subscriber has, for the publisher to wait for. Told every receipt_every events.
+class Receipts {
+ public:
+  void tell(std::uint64_t received) {
+    received_.store(received, std::memory_order_release);
+    received_.notify_one();
+  }
+  void wait_for(std::uint64_t wanted) const {
+    for (std::uint64_t seen = received_.load(std::memory_order_acquire); seen < wanted;
+         seen = received_.load(std::memory_order_acquire)) {
+      received_.wait(seen, std::memory_order_acquire);
+    }
+  }
+
+ private:
+  std::atomic<std::uint64_t> received_{0};
+};
+
+void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t events,
+             const Receipts& receipts) {
   zmq::socket_t socket(context, zmq::socket_type::xpub);
   const int nodrop = 1;
   zmq_setsockopt(socket.handle(), ZMQ_XPUB_NODROP, &nodrop, sizeof nodrop);
@@ -85,6 +113,7 @@ void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t
   if (!socket.recv(subscription)) return;  // the other side has us
   Template event;
   for (std::uint64_t i = 0; i < events; ++i) {
+    if (i % receipt_every == 0 && i >= window_events) receipts.wait_for(i - window_events + receipt_every);
     event.number(first_sequence + i);
     socket.send(zmq::buffer(topic), zmq::send_flags::sndmore);
     socket.send(zmq::buffer(event.bytes), zmq::send_flags::none);
@@ -114,7 +143,8 @@ Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events
       if (zmq::poll(&item, 1, std::chrono::milliseconds{20}) > 0) break;
     }
   }
-  std::thread publisher([&] { publish(context, middle.endpoints.ingress, events); });
+  Receipts receipts;
+  std::thread publisher([&] { publish(context, middle.endpoints.ingress, events, receipts); });
   Outcome outcome;
   zmq::message_t frame;
   Clock::time_point begin{};
@@ -125,8 +155,10 @@ Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events
     if (!subscriber.recv(frame)) break;
     if (!counts) continue;
     if (outcome.received++ == 0) begin = Clock::now();
+    if (outcome.received % receipt_every == 0) receipts.tell(outcome.received);
     if (outcome.received % 1'024 == 0 || outcome.received == events) last = Clock::now();
   }
+  receipts.tell(events);  // should some be lost: nobody waits for them
   const std::chrono::duration<double> seconds = last - begin;
   publisher.join();
   outcome.events_a_second = static_cast<double>(outcome.received) / seconds.count();

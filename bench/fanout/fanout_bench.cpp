@@ -10,16 +10,15 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include "bench/fanout/raw_broadcast.hpp"
 #include "bench/fanout/receivers.hpp"
+#include "bench/fanout/workload.hpp"
 #include "bench/median.hpp"
 #include "fanout/engine.hpp"
 
@@ -27,45 +26,14 @@ namespace {
 
 using backplane::bench::median;
 
+using backplane::bench::Lines;
 using backplane::bench::RawBroadcast;
 using backplane::bench::Receivers;
+using backplane::bench::Silent;
+using backplane::bench::thread_cpu_us;
 using namespace backplane::fanout;
 
 constexpr std::size_t batch_events = 64;
-constexpr std::size_t line_bytes = 150;
-
-double thread_cpu_us() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
-}
-
-/// Lines as a gateway would write them, with a number that changes.
-class Lines {
- public:
-  Lines() : line_(line_bytes, '.') {
-    line_.replace(0, 7, "bench 0");
-    line_.back() = '\n';
-  }
-  std::string_view next() {
-    std::uint64_t number = ++number_;
-    for (std::size_t at = 20; number > 0; number /= 10) line_[at--] = static_cast<char>('0' + number % 10);
-    return line_;
-  }
-
- private:
-  std::string line_;
-  std::uint64_t number_{};
-};
-
-/// What a client of the bench says, which is nothing.
-class Silent final : public Handler {
- public:
-  void on_bytes(std::string_view) override {}
-  void on_input_end() override {}
-  void report_losses(std::span<const Loss>, std::string&) override {}
-  void say_goodbye(std::string_view) override {}
-};
 
 struct Shape {
   std::size_t clients;
@@ -112,7 +80,7 @@ double run_engine(const Shape& shape) {
   Lines lines;
   std::uint64_t offset = 0;
   const auto batch = [&] {
-    receivers.expect(batch_events * line_bytes * shape.clients);
+    receivers.expect(batch_events * Lines::bytes * shape.clients);
     for (std::size_t i = 0; i < batch_events; ++i) {
       const auto topic = static_cast<std::uint32_t>(i % shape.topics);
       engine.append(lines.next(), {TopicId{topic}, RouteId{topic}, ++offset});
@@ -142,11 +110,7 @@ void compare(const Shape& shape, std::size_t runs) {
 int main(int argc, char** argv) {
   const std::size_t deliveries = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 6'400'000;
   const std::size_t runs = argc > 2 ? std::max<std::size_t>(std::strtoull(argv[2], nullptr, 10), 1) : 3;
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    (void)::setrlimit(RLIMIT_NOFILE, &files);
-  }
+  backplane::bench::raise_file_limit();
   fmt::print("{:>8} {:>8} {:>12} {:>12} {:>8}\n", "clients", "topics", "raw us", "engine us", "ratio");
   for (const std::size_t clients : {100u, 1000u}) {
     for (const std::size_t topics : {1u, 16u}) {

@@ -27,10 +27,8 @@ void must(bool works, const char* what) {
 
 }  // namespace
 
-Receivers::Receivers(std::size_t count)
-    : epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      arrived_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      stop_(::eventfd(0, EFD_CLOEXEC)) {
+std::vector<std::pair<Descriptor, Descriptor>> Receivers::connect(std::size_t count) {
+  std::vector<std::pair<Descriptor, Descriptor>> connections;
   const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -40,12 +38,6 @@ Receivers::Receivers(std::size_t count)
   must(::bind(listener.get(), generic, length) == 0, "bind");
   must(::listen(listener.get(), SOMAXCONN) == 0, "listen");
   must(::getsockname(listener.get(), generic, &length) == 0, "getsockname");
-  const auto watch = [this](int fd) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.fd = fd;
-    must(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
-  };
   for (std::size_t i = 0; i < count; ++i) {
     Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     must(::connect(client.get(), generic, length) == 0, "connect");
@@ -54,6 +46,22 @@ Receivers::Receivers(std::size_t count)
     must(server.get() >= 0, "accept4");
     const int one = 1;
     must(::setsockopt(server.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0, "setsockopt");
+    connections.emplace_back(std::move(client), std::move(server));
+  }
+  return connections;
+}
+
+Receivers::Receivers(std::size_t count)
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      arrived_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      stop_(::eventfd(0, EFD_CLOEXEC)) {
+  const auto watch = [this](int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    must(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
+  };
+  for (auto& [client, server] : connect(count)) {
     watch(client.get());
     clients_.push_back(std::move(client));
     server_ends_.push_back(std::move(server));

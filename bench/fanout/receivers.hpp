@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fanout/descriptor.hpp"
@@ -16,6 +17,9 @@ namespace backplane::bench {
 class Receivers {
  public:
   explicit Receivers(std::size_t count);
+  /// So many connections: the client's end, and the server's, which is non-blocking and has no Nagle's delay.
+  [[nodiscard]] static std::vector<std::pair<fanout::Descriptor, fanout::Descriptor>> connect(
+      std::size_t count);
   ~Receivers();
   Receivers(const Receivers&) = delete;
   Receivers& operator=(const Receivers&) = delete;

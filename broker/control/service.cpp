@@ -13,9 +13,9 @@
 #include "broker/control/cursor.hpp"
 #include "broker/control/participants.hpp"
 #include "broker/control/slice_reply.hpp"
-#include "broker/control/type_registry.hpp"
 #include "broker/operations/exposition.hpp"
 #include "core/log/escape.hpp"
+#include "core/payload/type_registry.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -489,7 +489,7 @@ Answer<void> ControlService::Impl::answer(const v1::TypesRequest& request, v1::C
   if (request.has_register_files()) {
     const auto registered = types_.add(request.register_files());
     if (registered.refusal != TypeRegistry::Refusal::none) {
-      return refuse(code_of(registered.refusal), "types." + registered.text);
+      return refuse(code_of(registered.refusal), "types.register_files: " + registered.text);
     }
     if (request.names_size() == 0) return {};
   }

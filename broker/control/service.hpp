@@ -13,10 +13,13 @@
 
 #include "broker/state/backplane_state.hpp"
 
+namespace backplane {
+class TypeRegistry;
+}
+
 namespace backplane::broker {
 
 class Participants;
-class TypeRegistry;
 
 /// The frames before the last of a request: the way back to its asker, to be sent before the reply.
 using Envelope = std::vector<std::string>;

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "broker/state/prefetch.hpp"
 #include "core/error/error.hpp"
 
 namespace backplane::broker {
@@ -122,14 +123,18 @@ KeptTopic& KeptEvents::topic_of(const HistoryAppend& item) {
   return *topic;
 }
 
-void KeptEvents::prefetch(const KeptTopic& topic) {
+void KeptEvents::prefetch(const HistoryAppend& item, const KeptTopic& topic) const {
   if (topic.last != nullptr) __builtin_prefetch(topic.last, 1);
   if (topic.value != nullptr) __builtin_prefetch(&topic.value->event_bytes, 1);
+  // The oldest goes for it, and was as large, like as not.
+  if (topic.first != nullptr && topic.history_events >= retention(topic).history_events) {
+    prefetch_lines(topic.first, sizeof(KeptEvent) + item.event.size());
+  }
 }
 
 void KeptEvents::add(const HistoryAppend& item, KeptTopic& topic) {
   CHECK(item.stamp.position > last_position_, "events come in the order of their positions");
-  CHECK(wire::read_stamp(item.event) == item.stamp, "an event ends in its stamp");
+  CHECK(wire::is_stamped(item.event, item.stamp.position), "an event ends in its stamp");
 
   KeptEvent& event = make(item, topic, clock_.advance(item.stamp.received_ns));
   last_position_ = event.position;
@@ -213,19 +218,20 @@ void KeptEvents::prefetch_oldest() const {
   if (oldest == nullptr) return;
   __builtin_prefetch(oldest->topic, 1);
   if (oldest->newer != nullptr) __builtin_prefetch(oldest->newer, 1);
-  constexpr std::size_t line = 64;
-  constexpr std::size_t fetched_max = 16 * line;  // the processor fetches on by itself
-  const auto* const begin = reinterpret_cast<const std::byte*>(oldest);
-  const std::size_t bytes = std::min(sizeof(KeptEvent) + oldest->event_bytes, fetched_max);
-  for (std::size_t at = line; at < bytes; at += line) __builtin_prefetch(begin + at, 1);
+  prefetch_lines(oldest, sizeof(KeptEvent) + oldest->event_bytes);
 }
 
 void KeptEvents::keep_bounds(KeptTopic& topic) {
   const Retention& bounds = retention(topic);
   while (topic.first != nullptr &&
          (topic.history_events > bounds.history_events || topic.history_bytes > bounds.history_bytes)) {
+    const std::size_t bytes = sizeof(KeptEvent) + topic.first->event_bytes;
     drop_oldest(topic);
     ++figures_.expired_events;
+    // Where one topic has many events one after the other, its next but one goes soon.
+    if (topic.first != nullptr && topic.first->next_of_topic != nullptr) {
+      prefetch_lines(topic.first->next_of_topic, bytes);
+    }
   }
 }
 

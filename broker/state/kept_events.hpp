@@ -98,8 +98,8 @@ class KeptEvents {
   void set_limits(HistoryLimits limits);
   /// The topic of an event to come, known from now on.
   KeptTopic& topic_of(const HistoryAppend& item);
-  /// What add() of this topic will need from memory, so that it need not wait for it then.
-  static void prefetch(const KeptTopic& topic);
+  /// What add() of this event will need from memory, so that it need not wait for it then.
+  void prefetch(const HistoryAppend& item, const KeptTopic& topic) const;
   void add(const HistoryAppend& item, KeptTopic& topic);
   /// It is `wall_ns` now.
   void advance(std::int64_t wall_ns) { clock_.advance(wall_ns); }

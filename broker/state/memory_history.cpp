@@ -6,6 +6,7 @@
 
 #include "broker/state/history_reader.hpp"
 #include "broker/state/kept_events.hpp"
+#include "broker/state/prefetch.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -29,9 +30,14 @@ HistoryStore::Ticket MemoryHistory::append(std::span<const HistoryAppend> batch)
     topics_.push_back(&events_->topic_of(item));
     __builtin_prefetch(topics_.back(), 1);
   }
-  for (std::size_t i = 0; i < std::min(batch.size(), fetched_ahead); ++i) KeptEvents::prefetch(*topics_[i]);
+  for (std::size_t i = 0; i < std::min(batch.size(), fetched_ahead); ++i) {
+    events_->prefetch(batch[i], *topics_[i]);
+  }
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (i + fetched_ahead < batch.size()) KeptEvents::prefetch(*topics_[i + fetched_ahead]);
+    if (const std::size_t ahead = i + fetched_ahead; ahead < batch.size()) {
+      events_->prefetch(batch[ahead], *topics_[ahead]);
+      prefetch_lines(batch[ahead].event.data(), batch[ahead].event.size());
+    }
     events_->add(batch[i], *topics_[i]);
   }
   return {Accepted::accepted, ++batches_};

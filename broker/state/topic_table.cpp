@@ -149,6 +149,10 @@ TopicEntry& TopicTable::find_or_add_own(std::string_view name) {
   return known != nullptr ? *known : impl_->add(name);
 }
 
+TopicEntry* TopicTable::find(std::string_view name) {
+  return impl_->find(name);
+}
+
 const TopicEntry* TopicTable::find(std::string_view name) const {
   return impl_->find(name);
 }

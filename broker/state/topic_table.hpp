@@ -38,6 +38,7 @@ class TopicTable {
   [[nodiscard]] TopicEntry* find_or_add(std::string_view name);
   /// The same for the system's own topics, which are few and bounded elsewhere: the limit is not for them.
   [[nodiscard]] TopicEntry& find_or_add_own(std::string_view name);
+  [[nodiscard]] TopicEntry* find(std::string_view name);
   [[nodiscard]] const TopicEntry* find(std::string_view name) const;
 
   /// Says that `entry` has just got the latest position of all (`entry.position` is that already): keeps the

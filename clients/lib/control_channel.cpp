@@ -1,6 +1,7 @@
 #include "clients/lib/control_channel.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -60,6 +61,16 @@ void ControlChannel::tell(v1::ControlRequest& request) {
   request.set_id(++last_id_);
   // A full queue is not waited for: who misses a goodbye notices the silence.
   (void)socket_.send(request.SerializeAsString(), zmq::send_flags::dontwait);
+}
+
+void ControlChannel::take_over(ControlChannel& other) {
+  other.lose_connection();
+  std::move(other.urgent_.begin(), other.urgent_.end(), std::back_inserter(urgent_));
+  std::move(other.waiting_.begin(), other.waiting_.end(), std::back_inserter(waiting_));
+  std::move(other.refused_.begin(), other.refused_.end(), std::back_inserter(refused_));
+  other.urgent_.clear();
+  other.waiting_.clear();
+  other.refused_.clear();
 }
 
 std::size_t ControlChannel::do_work(Clock::time_point now) {

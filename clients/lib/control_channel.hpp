@@ -44,6 +44,10 @@ class ControlChannel {
   /// Sends a request at once, if there is a broker, and ignores the reply. For goodbyes.
   void tell(v1::ControlRequest& request);
 
+  /// Takes the questions of a channel to another broker, which is about to end: what was asked there is asked
+  /// here. Its handlers will be called from here.
+  void take_over(ControlChannel& other);
+
   /// @returns how much was done.
   std::size_t do_work(Clock::time_point now);
   [[nodiscard]] bool pending();

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "backplane/gap_reason.hpp"
 #include "core/wire/stamp.hpp"
 
 namespace backplane {
@@ -19,15 +20,6 @@ struct Delivery {
   /// that showed only later. Within its topic it is in order all the same.
   bool late = false;
 };
-
-/// Why a reader's events are lost. On /metrics and in GAP lines by these names.
-enum class GapReason : std::uint8_t {
-  history_gone,      ///< the broker no longer holds them
-  recovery_timeout,  ///< they were not to be had within the time, or the bytes, that the rest may wait
-};
-
-/// The reason as one word: "history_gone", "recovery_timeout".
-[[nodiscard]] std::string_view name(GapReason reason) noexcept;
 
 /// Events of one topic that this reader will never get. The views hold until the callback returns.
 struct Gap {

@@ -1,14 +1,18 @@
 #include "clients/lib/follower.hpp"
 
 #include <algorithm>
+#include <map>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "backplane/v1/control.pb.h"
-#include "clients/lib/connection.hpp"
-#include "clients/lib/control_channel.hpp"
+#include "clients/lib/broker_link.hpp"
+#include "clients/lib/fd_group.hpp"
 #include "clients/lib/live_check.hpp"
+#include "clients/lib/questions.hpp"
 #include "clients/lib/reading.hpp"
+#include "clients/lib/replays.hpp"
 #include "core/process/host.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/stamp.hpp"
@@ -23,14 +27,10 @@ constexpr std::size_t events_a_turn_max = 256;
 constexpr std::chrono::seconds hello_interval{1};
 // Above the broker's own limit, since libzmq cuts the connection at a message that is larger.
 constexpr std::size_t message_bytes_extra = 64u << 10;
-
-mq::SocketOptions egress_options(std::int64_t max_message_bytes) {
-  mq::SocketOptions options;
-  options.send_hwm = 0;  // subscriptions are messages too: above a mark they are lost in silence
-  options.receive_hwm = 100'000;
-  options.max_message_bytes = max_message_bytes;
-  return options;
-}
+// What a broker says to its subscribers when it ends.
+constexpr std::string_view drain_topic = "$SYS.drain";
+// A broker that has us, but has not answered a live check yet: many subscriptions take it a while.
+constexpr int patience_when_connected = 10;
 
 client::Reading::Options reading_options(const Follower::Options& options) {
   client::Reading::Options reading;
@@ -55,84 +55,99 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
-class Follower::Impl : private client::ReadingSink {
+class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
  public:
   Impl(mq::Context& context, Options options, FollowerListener& listener)
       : options_(std::move(options)),
+        context_(context),
         listener_(listener),
-        sub_(context, zmq::socket_type::sub, egress_options(message_bytes_max())),
-        connection_(context, sub_, options_.broker.egress),
-        control_(context, options_.broker.control, message_bytes_max()),
+        link_(open_link()),
         live_(options_.live_retry, random_id),
         reading_(reading_options(options_), *this),
+        replays_(*this, options_.control_timeout),
+        questions_(link_->control(), options_.control_timeout),
         session_(random_id()) {
+    for (const BrokerEndpoints& broker : options_.brokers) check(broker);
+    fds_.add(link_->fds());
+    watch_drain();
     release();
   }
 
-  ~Impl() override {
-    if (!said_hello_) return;
-    v1::ControlRequest request = hello();
-    request.mutable_hello()->set_closing(true);
-    control_.tell(request);
-  }
+  ~Impl() override { say_goodbye(); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   std::uint64_t subscribe(std::string_view prefix) {
     live_.want(++last_ticket_);
-    if (reading_.subscribe(prefix, last_ticket_)) sub_.raw().set(zmq::sockopt::subscribe, prefix);
+    if (reading_.subscribe(prefix, last_ticket_)) link_->sub().raw().set(zmq::sockopt::subscribe, prefix);
     return last_ticket_;
   }
 
   void unsubscribe(std::string_view prefix) {
-    if (reading_.unsubscribe(prefix)) sub_.raw().set(zmq::sockopt::unsubscribe, prefix);
+    if (reading_.unsubscribe(prefix)) link_->sub().raw().set(zmq::sockopt::unsubscribe, prefix);
   }
 
   std::uint64_t retained(std::string_view pattern) {
-    ask_retained(++last_request_, std::string(pattern), {});
+    retained_.emplace(++last_request_, RetainedEnd{});
+    ask_retained(last_request_, std::string(pattern), {});
     return last_request_;
   }
+
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) {
+    replays_.begin(++last_request_, pattern, from);
+    return last_request_;
+  }
+
+  void replay_more(std::uint64_t request) { replays_.more(request); }
+
+  void cancel(std::uint64_t request) {
+    retained_.erase(request);
+    replays_.cancel(request);
+  }
+
+  client::Questions& questions() noexcept { return questions_; }
 
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
     std::size_t done = watch_connection();
-    connection_.keep_up(now);
+    link_->connection().keep_up(now);
     const std::size_t received = receive_events();
     done += received;
     done += check_live(now);
     say_hello(now);
-    done += control_.do_work(now);
+    done += link_->control().do_work(now);
     reading_.tick(now, received < events_a_turn_max);
     done += ask_for_what_is_missing(now);
+    done += move_on(now);
     return done;
   }
 
-  std::vector<int> fds() {
-    std::vector<int> all{sub_.fd(), connection_.fd()};
-    control_.add_fds(all);
-    return all;
-  }
+  [[nodiscard]] std::vector<int> fds() const { return {fds_.fd()}; }
 
   [[nodiscard]] Clock::time_point next_deadline() const {
-    auto earliest = std::min({live_.next_deadline(), control_.next_deadline(), connection_.next_deadline()});
-    if (!options_.name.empty() && control_.connected()) earliest = std::min(earliest, next_hello_);
-    if (may_ask()) earliest = std::min(earliest, reading_.ask_deadline());
-    return std::min(earliest, reading_.next_deadline());
+    auto earliest = std::min(
+        {live_.next_deadline(), link_->control().next_deadline(), link_->connection().next_deadline()});
+    if (!options_.name.empty() && link_->control().connected()) earliest = std::min(earliest, next_hello_);
+    if (may_ask()) earliest = std::min({earliest, reading_.ask_deadline(), replays_.ask_deadline()});
+    return std::min({earliest, reading_.next_deadline(), give_up_deadline()});
   }
 
   bool pending() {
-    return live_.next_deadline() == Clock::time_point::min() || sub_.readable() || connection_.pending() ||
-           control_.pending() || (may_ask() && reading_.ask_deadline() <= now_);
+    return live_.next_deadline() == Clock::time_point::min() || link_->pending() ||
+           (may_ask() && std::min(reading_.ask_deadline(), replays_.ask_deadline()) <= now_);
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
+  [[nodiscard]] const StreamPosition& home() const noexcept { return home_; }
 
   [[nodiscard]] FollowerStatus status() const {
     FollowerStatus status = status_;
     status.connected = up_;
-    status.control_connected = control_.connected();
+    status.control_connected = link_->control().connected();
+    status.broker = broker_;
     const client::ReadingCounters& read = reading_.counters();
-    status.undecodable += read.undecodable;
+    status.undecodable += read.undecodable + replays_.undecodable();
+    status.control_timeouts += replays_.timeouts();
     status.seen = read.seen;
     status.recovered = read.recovered;
     status.lost_history_gone = read.lost_history_gone;
@@ -150,57 +165,111 @@ class Follower::Impl : private client::ReadingSink {
     counters_ = std::move(counters);
   }
 
-  void release() {
-    sub_.release();
-    connection_.release();
-    control_.release();
-  }
+  void release() { link_->release(); }
 
  private:
-  [[nodiscard]] std::int64_t message_bytes_max() const {
-    return static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra);
+  static void check(const BrokerEndpoints& broker) {
+    for (const std::string& endpoint : {broker.egress, broker.control}) {
+      if (auto good = mq::check_endpoint(endpoint, "follower"); !good) {
+        throw std::invalid_argument(good.error().text);
+      }
+    }
+  }
+
+  [[nodiscard]] std::unique_ptr<client::BrokerLink> open_link() const {
+    if (options_.brokers.empty()) throw std::invalid_argument("follower: wanted a broker, got none");
+    const BrokerEndpoints& broker = options_.brokers[broker_];
+    return std::make_unique<client::BrokerLink>(
+        context_, broker.egress, broker.control,
+        static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
   }
 
   std::size_t watch_connection() {
     using client::Connection;
     std::size_t done = 0;
-    for (auto change = connection_.next(); change != Connection::Change::none; change = connection_.next()) {
+    Connection& connection = link_->connection();
+    for (auto change = connection.next(); change != Connection::Change::none; change = connection.next()) {
       ++done;
       if (change == Connection::Change::up) {
         live_.connected();
       } else {
         live_.disconnected();
-        if (std::exchange(up_, false)) listener_.on_connection(false);
+        if (std::exchange(up_, false)) absent_since_ = now_;
+        tell_connection(false);
       }
     }
     return done;
   }
 
+  void tell_connection(bool up) {
+    if (std::exchange(told_up_, up) != up) listener_.on_connection(up);
+  }
+
+  // ---- several brokers ----
+
+  /// When the next broker is to be tried.
+  [[nodiscard]] Clock::time_point give_up_deadline() const {
+    if (options_.brokers.size() == 1 || up_) return Clock::time_point::max();
+    if (!absent_since_) return Clock::time_point::min();
+    if (status_.draining) return *absent_since_;
+    const int factor = link_->connection().up() ? patience_when_connected : 1;
+    return *absent_since_ + factor * options_.broker_patience;
+  }
+
+  std::size_t move_on(Clock::time_point now) {
+    if (options_.brokers.size() == 1 || up_) return 0;
+    if (!absent_since_) absent_since_ = now;
+    if (now < give_up_deadline()) return 0;
+    say_goodbye();
+    broker_ = (broker_ + 1) % options_.brokers.size();
+    std::unique_ptr<client::BrokerLink> next = open_link();
+    next->control().take_over(link_->control());
+    questions_.use(next->control());
+    fds_.remove(link_->fds());
+    link_ = std::move(next);
+    fds_.add(link_->fds());
+    live_.disconnected();
+    status_.draining = false;
+    absent_since_ = now;
+    next_hello_ = {};
+    reading_.prefixes().visit([this](std::string_view prefix) { subscribe_socket(prefix); });
+    watch_drain();
+    return 1;
+  }
+
+  void subscribe_socket(std::string_view prefix) { link_->sub().raw().set(zmq::sockopt::subscribe, prefix); }
+
+  /// Where there is another broker, it matters at once that this one ends.
+  void watch_drain() {
+    if (options_.brokers.size() > 1) subscribe_socket(drain_topic);
+  }
+
   std::size_t check_live(Clock::time_point now) {
     const auto step = live_.step(now);
     if (!step) return 0;
-    if (!step->drop.empty()) sub_.raw().set(zmq::sockopt::unsubscribe, step->drop);
+    if (!step->drop.empty()) link_->sub().raw().set(zmq::sockopt::unsubscribe, step->drop);
     if (!step->take.empty()) {
       // After a reconnect libzmq sends all subscriptions again in byte order, as soon as the socket takes
       // notice of it. Asking for its state makes it do so before the nonce is among them, where it could
       // be answered before the others are in force.
-      (void)sub_.readable();
-      sub_.raw().set(zmq::sockopt::subscribe, step->take);
+      (void)link_->sub().readable();
+      link_->sub().raw().set(zmq::sockopt::subscribe, step->take);
     }
     return 1;
   }
 
   std::size_t receive_events() {
+    mq::Socket& sub = link_->sub();
     std::size_t done = 0;
-    while (done < events_a_turn_max && sub_.receive(topic_)) {
+    while (done < events_a_turn_max && sub.receive(topic_)) {
       ++done;
       if (!topic_.more()) {
         undecodable();
         continue;
       }
-      if (!sub_.receive(event_)) break;  // frames of one message come together
+      if (!sub.receive(event_)) break;  // frames of one message come together
       if (event_.more()) {
-        sub_.skip_rest(event_);
+        sub.skip_rest(event_);
         undecodable();
         continue;
       }
@@ -213,6 +282,7 @@ class Follower::Impl : private client::ReadingSink {
     const auto stamp = wire::read_stamp(event);
     if (!stamp) return undecodable();
     if (topic.starts_with(client::live_prefix)) return handle_live_answer(topic, *stamp);
+    if (topic == drain_topic) status_.draining = true;
     ++status_.received;
     reading_.event(topic, event, *stamp, now_);
   }
@@ -229,11 +299,13 @@ class Follower::Impl : private client::ReadingSink {
     const auto proof = live_.answered(topic);
     if (!proof) return;
     reading_.live(proof->ticket, stamp.stream, stamp.position, proof->first, now_);
+    home_ = {stamp.stream, stamp.position};
     if (proof->first) {
       up_ = true;
+      absent_since_.reset();
       if (was_up_) ++status_.reconnects;
       was_up_ = true;
-      listener_.on_connection(true);
+      tell_connection(true);
     }
     if (proof->ticket > told_ticket_) {
       told_ticket_ = proof->ticket;
@@ -243,9 +315,19 @@ class Follower::Impl : private client::ReadingSink {
 
   void deliver(const Delivery& delivery) override { listener_.on_event(delivery); }
   void gap(const Gap& gap) override { listener_.on_gap(gap); }
-  void reset(const Reset& reset) override { listener_.on_reset(reset); }
+  void reset(const Reset& reset) override {
+    // What was published before our subscriptions were back is of the new life, and may still be fetched.
+    home_ = {reset.new_stream, 0};
+    listener_.on_reset(reset);
+  }
+  void replayed(std::uint64_t number, const Delivery& delivery) override {
+    listener_.on_replayed(number, delivery);
+  }
+  void replay_slice(std::uint64_t number, const ReplaySlice& slice) override {
+    listener_.on_replay_slice(number, slice);
+  }
 
-  [[nodiscard]] bool may_ask() const { return up_ && control_.connected(); }
+  [[nodiscard]] bool may_ask() const { return up_ && link_->control().connected(); }
 
   std::size_t ask_for_what_is_missing(Clock::time_point now) {
     if (!may_ask()) return 0;
@@ -258,6 +340,7 @@ class Follower::Impl : private client::ReadingSink {
       ask_tails(*ask);
       ++done;
     }
+    done += replays_.ask(link_->control(), home_, now);
     return done;
   }
 
@@ -269,12 +352,12 @@ class Follower::Impl : private client::ReadingSink {
     replay.mutable_after_position()->set_position(ask.after);
     replay.set_until_position(ask.until);
     replay.set_cursor(ask.cursor);
-    control_.ask(request, options_.recovery_limit, client::ControlChannel::Urgency::now,
-                 [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
-                   count_timeout(reply);
-                   if (!reply) return reading_.replay_failed(number, is_refusal(reply.error()), now_);
-                   handle_replay(number, **reply);
-                 });
+    link_->control().ask(request, options_.recovery_limit, client::ControlChannel::Urgency::now,
+                         [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (!reply) return reading_.replay_failed(number, is_refusal(reply.error()), now_);
+                           handle_replay(number, **reply);
+                         });
   }
 
   void handle_replay(std::uint64_t number, const v1::ControlReply& reply) {
@@ -299,12 +382,12 @@ class Follower::Impl : private client::ReadingSink {
     for (const std::string& pattern : ask.patterns) tails.add_patterns(pattern);
     tails.set_after_position(ask.after);
     tails.set_cursor(ask.cursor);
-    control_.ask(request, options_.control_timeout, client::ControlChannel::Urgency::now,
-                 [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
-                   count_timeout(reply);
-                   if (!reply || (*reply)->has_gone()) return reading_.tails_failed(number, now_);
-                   handle_tails(number, **reply);
-                 });
+    link_->control().ask(request, options_.control_timeout, client::ControlChannel::Urgency::now,
+                         [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (!reply || (*reply)->has_gone()) return reading_.tails_failed(number, now_);
+                           handle_tails(number, **reply);
+                         });
   }
 
   void handle_tails(std::uint64_t number, const v1::ControlReply& reply) {
@@ -329,16 +412,23 @@ class Follower::Impl : private client::ReadingSink {
     return request;
   }
 
+  void say_goodbye() {
+    if (!std::exchange(said_hello_, false)) return;
+    v1::ControlRequest request = hello();
+    request.mutable_hello()->set_closing(true);
+    link_->control().tell(request);
+  }
+
   void say_hello(Clock::time_point now) {
-    if (options_.name.empty() || !control_.connected() || now < next_hello_) return;
+    if (options_.name.empty() || !link_->control().connected() || now < next_hello_) return;
     next_hello_ = now + hello_interval;
     said_hello_ = true;
     v1::ControlRequest request = hello();
-    control_.ask(request, options_.control_timeout, client::ControlChannel::Urgency::now,
-                 [this](const Result<const v1::ControlReply*>& reply) {
-                   count_timeout(reply);
-                   if (reply) status_.draining = (*reply)->hello().draining();
-                 });
+    link_->control().ask(request, options_.control_timeout, client::ControlChannel::Urgency::now,
+                         [this](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (reply) status_.draining = (*reply)->hello().draining();
+                         });
   }
 
   void count_timeout(const Result<const v1::ControlReply*>& reply) {
@@ -349,17 +439,20 @@ class Follower::Impl : private client::ReadingSink {
     v1::ControlRequest request;
     request.mutable_retained()->set_pattern(pattern);
     request.mutable_retained()->set_cursor(cursor);
-    control_.ask(request, options_.control_timeout, client::ControlChannel::Urgency::patient,
-                 [this, number, pattern = std::move(pattern),
-                  cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
-                   count_timeout(reply);
-                   if (!reply) return listener_.on_retained_end(number, reply.error());
-                   handle_retained(number, pattern, cursor, **reply);
-                 });
+    link_->control().ask(request, options_.control_timeout, client::ControlChannel::Urgency::patient,
+                         [this, number, pattern = std::move(pattern),
+                          cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (!retained_.contains(number)) return;  // cancelled
+                           if (!reply) return end_retained(number, reply.error());
+                           handle_retained(number, pattern, cursor, **reply);
+                         });
   }
 
   void handle_retained(std::uint64_t number, const std::string& pattern, const std::string& cursor,
                        const v1::ControlReply& reply) {
+    // What comes after the first reply may be in the later ones or not: the values stand for the first.
+    if (cursor.empty()) retained_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
     for (const v1::StoredEvent& stored : reply.retained().events()) {
       const auto event = bytes_of(stored.event());
       const auto stamp = wire::read_stamp(event);
@@ -367,11 +460,13 @@ class Follower::Impl : private client::ReadingSink {
         ++status_.undecodable;
         continue;
       }
+      if (!retained_.contains(number)) return;
       listener_.on_retained(number, Delivery{stored.topic(), event, *stamp});
     }
-    if (!reply.has_more()) return listener_.on_retained_end(number, std::nullopt);
+    if (!retained_.contains(number)) return;
+    if (!reply.has_more()) return end_retained(number, std::nullopt);
     if (reply.more().cursor().empty() || reply.more().cursor() == cursor) {
-      return listener_.on_retained_end(
+      return end_retained(
           number,
           Error{ErrorCode::protocol,
                 fmt::format("retained values of \"{}\": the broker's cursor does not move", pattern)});
@@ -379,21 +474,35 @@ class Follower::Impl : private client::ReadingSink {
     ask_retained(number, pattern, reply.more().cursor());
   }
 
+  void end_retained(std::uint64_t number, std::optional<Error> error) {
+    RetainedEnd end = std::move(retained_[number]);
+    retained_.erase(number);
+    end.error = std::move(error);
+    listener_.on_retained_end(number, end);
+  }
+
   Options options_;
+  mq::Context& context_;
   FollowerListener& listener_;
-  mq::Socket sub_;
-  client::Connection connection_;
-  client::ControlChannel control_;
+  std::size_t broker_{};  // index in options_.brokers
+  std::unique_ptr<client::BrokerLink> link_;
+  client::FdGroup fds_;
   client::LiveCheck live_;
   client::Reading reading_;
+  client::Replays replays_;
+  client::Questions questions_;
   std::uint64_t session_;
 
   std::uint64_t last_ticket_{};
   std::uint64_t told_ticket_{};
   std::uint64_t last_request_{};
-  Clock::time_point now_{};  // of the turn
+  std::map<std::uint64_t, RetainedEnd> retained_;  // those that have not ended
+  StreamPosition home_;                            // the newest live answer
+  Clock::time_point now_{};                        // of the turn
   bool up_{};
+  bool told_up_{};
   bool was_up_{};
+  std::optional<Clock::time_point> absent_since_;  // no broker, with another one to try
   bool said_hello_{};
   Clock::time_point next_hello_{};
   std::vector<std::pair<std::string, std::uint64_t>> counters_;
@@ -415,6 +524,26 @@ void Follower::unsubscribe(std::string_view prefix) {
 std::uint64_t Follower::retained(std::string_view pattern) {
   return impl_->retained(pattern);
 }
+std::uint64_t Follower::replay(std::string_view pattern, const ReplayFrom& from) {
+  return impl_->replay(pattern, from);
+}
+void Follower::replay_more(std::uint64_t request) {
+  impl_->replay_more(request);
+}
+void Follower::cancel(std::uint64_t request) {
+  impl_->cancel(request);
+}
+void Follower::topics(std::string_view pattern, std::string_view cursor,
+                      std::function<void(Result<TopicsPage>)> handler) {
+  impl_->questions().topics(pattern, cursor, std::move(handler));
+}
+void Follower::types(const std::vector<std::string>& names,
+                     std::function<void(Result<TypesAnswer>)> handler) {
+  impl_->questions().types(names, std::move(handler));
+}
+void Follower::stats(std::function<void(Result<BrokerStats>)> handler) {
+  impl_->questions().stats(std::move(handler));
+}
 std::size_t Follower::do_work(Clock::time_point now) {
   return impl_->do_work(now);
 }
@@ -429,6 +558,9 @@ bool Follower::pending() {
 }
 bool Follower::connected() const noexcept {
   return impl_->up();
+}
+StreamPosition Follower::home() const noexcept {
+  return impl_->home();
 }
 FollowerStatus Follower::status() const {
   return impl_->status();

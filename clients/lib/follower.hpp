@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "clients/lib/answers.hpp"
 #include "clients/lib/delivery.hpp"
+#include "clients/lib/replay.hpp"
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
 
@@ -22,6 +25,15 @@ struct BrokerEndpoints {
   std::string ingress = "tcp://127.0.0.1:5570";
   std::string egress = "tcp://127.0.0.1:5571";
   std::string control = "tcp://127.0.0.1:5572";
+};
+
+/// How a question for retained values ended.
+struct RetainedEnd {
+  /// The values stand for this place: all that matches up to it is in them or superseded by them. Live
+  /// events behind it are news, unless they are a value that was given (compare Stamp::position).
+  std::uint64_t stream{};
+  std::uint64_t position{};
+  std::optional<Error> error;  ///< then only some values have come, or none
 };
 
 /// Who is told what a Follower finds. Called on the follower's thread, from within do_work(); may call
@@ -38,7 +50,13 @@ class FollowerListener {
   virtual void on_connection(bool up) = 0;
   /// The last value of each topic that matches `pattern`, asked for by retained(); then on_retained_end.
   virtual void on_retained(std::uint64_t request, const Delivery& delivery) = 0;
-  virtual void on_retained_end(std::uint64_t request, const std::optional<Error>& error) = 0;
+  virtual void on_retained_end(std::uint64_t request, const RetainedEnd& end) = 0;
+  /// An event of history, asked for by replay(), in position order; after some hundred of them comes
+  /// on_replay_slice(), and then nothing until replay_more() or cancel(). After a slice that is complete
+  /// the request stands until cancel(); replay_more() then gives what has come meanwhile. One with an
+  /// error ends it.
+  virtual void on_replayed(std::uint64_t /*request*/, const Delivery& /*delivery*/) {}
+  virtual void on_replay_slice(std::uint64_t /*request*/, const ReplaySlice& /*slice*/) {}
   /// Events of a prefix subscribed to that will never come, in their place among the topic's events.
   virtual void on_gap(const Gap& /*gap*/) {}
   /// Comes before the first event of the new stream.
@@ -49,7 +67,8 @@ class FollowerListener {
 struct FollowerStatus {
   bool connected{};             ///< as connected()
   bool control_connected{};     ///< the broker's control endpoint has us
-  bool draining{};              ///< the broker is about to end (known only where Options::name is given)
+  std::size_t broker{};         ///< index in Options::brokers of the one that is followed, or tried
+  bool draining{};              ///< the broker is about to end
   std::uint64_t received{};     ///< messages from egress; live answers and others' are not counted
   std::uint64_t undecodable{};  ///< of these (and of replies' events): not [topic][stamped Event]
   std::uint64_t reconnects{};   ///< how often on_connection(true) came again
@@ -67,15 +86,19 @@ struct FollowerStatus {
   std::size_t held_bytes{};  ///< of events that wait now for others to be fetched
 };
 
-/// A reader of one broker's egress. Lives on one thread, which polls its descriptors and calls
-/// do_work(); owns its sockets. It never blocks. May be made on another thread than it lives on.
+/// A reader of one broker's egress, or of the next one of a list where that one is gone. Lives on one
+/// thread, which polls its descriptors and calls do_work(); owns its sockets. It never blocks. May be made
+/// on another thread than it lives on.
 class Follower {
  public:
   /// What we are, for status displays.
   enum class Role : std::uint8_t { client, gateway };
 
   struct Options {
-    BrokerEndpoints broker;
+    /// Tried in order, again and again: the next one where there has been none for `broker_patience`, at
+    /// once where the last one said that it ends. At least one.
+    std::vector<BrokerEndpoints> brokers{BrokerEndpoints{}};
+    std::chrono::milliseconds broker_patience{1000};
     std::string name;  ///< who we are, said to the broker once a second; "" says nothing
     Role role = Role::client;
     std::size_t max_event_bytes = 1u << 20;
@@ -90,8 +113,9 @@ class Follower {
     std::chrono::milliseconds tails_interval{1000};
   };
 
-  /// Starts connecting and returns at once. Throws std::invalid_argument for an endpoint that cannot be
-  /// used, zmq::error_t where libzmq cannot make its sockets. `context` and `listener` outlive it.
+  /// Starts connecting and returns at once. Throws std::invalid_argument for no broker, or an endpoint
+  /// that cannot be used, zmq::error_t where libzmq cannot make its sockets. `context` and `listener`
+  /// outlive it.
   Follower(mq::Context& context, Options options, FollowerListener& listener);
   /// Says goodbye to the broker, where it has said hello.
   ~Follower();
@@ -109,13 +133,32 @@ class Follower {
   ///          error where the broker refuses or is silent for Options::control_timeout.
   std::uint64_t retained(std::string_view pattern);
 
+  /// Asks for history; while there is no broker, the request waits for one. Of each topic that is
+  /// subscribed to as well, what lies between the replay's last event and the first live one is not lost:
+  /// subscribe first, wait for on_live(), and join at a slice that is complete.
+  /// @returns the request's number (of one row with retained()'s). on_replayed() and on_replay_slice()
+  ///          follow, from do_work().
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from);
+  /// Asks for the next slice, once the last one has come: so the caller sets the pace.
+  void replay_more(std::uint64_t request);
+  /// Ends a retained() or a replay(): nothing more is said of it. For one that has ended it does nothing.
+  void cancel(std::uint64_t request);
+
+  /// Questions to the broker about itself; each waits while there is no broker. `handler` is called once,
+  /// from do_work(), with the answer or an error: the broker's refusal, or its silence for
+  /// Options::control_timeout. (What each gives: clients/lib/questions.hpp.)
+  void topics(std::string_view pattern, std::string_view cursor,
+              std::function<void(Result<TopicsPage>)> handler);
+  void types(const std::vector<std::string>& names, std::function<void(Result<TypesAnswer>)> handler);
+  void stats(std::function<void(Result<BrokerStats>)> handler);
+
   /// Counters that go with the hello, for status displays: a gateway's "clients", "deliveries", …
   void set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters);
 
   /// Does what is to be done now, at most some hundred events, and returns how much that was; 0: sleep
   /// until a descriptor is readable or `next_deadline` comes.
   std::size_t do_work(std::chrono::steady_clock::time_point now);
-  /// Four descriptors, the same for the follower's whole life; wait for them to be readable.
+  /// What to wait for to be readable: the same for the follower's whole life.
   [[nodiscard]] std::vector<int> fds();
   /// When do_work() has something to do without any descriptor; time_point::min(): now.
   [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const;
@@ -124,6 +167,9 @@ class Follower {
 
   /// Whether the broker is there with all subscriptions in force that were made before it came.
   [[nodiscard]] bool connected() const noexcept;
+  /// The broker's stream, and the position of its newest live answer: where reading what was subscribed to
+  /// last began. {0, 0} before the first.
+  [[nodiscard]] StreamPosition home() const noexcept;
   [[nodiscard]] FollowerStatus status() const;
 
   /// Gives the sockets away: the next thread that calls a method owns them.

@@ -57,6 +57,10 @@ class Prefixes {
   /// that goes, or `>` where they are more than `count_max`.
   [[nodiscard]] std::string common_pattern(std::size_t count_max) const;
   [[nodiscard]] bool empty() const noexcept { return by_prefix_.empty(); }
+  template <class Visitor>
+  void visit(Visitor visitor) const {
+    for (const auto& [prefix, slot] : by_prefix_) visitor(std::string_view(prefix));
+  }
   /// How many prefixes have been removed so far.
   [[nodiscard]] std::uint64_t removed() const noexcept { return removed_; }
 

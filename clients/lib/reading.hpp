@@ -116,6 +116,7 @@ class Reading {
   /// As Prefixes has them.
   bool subscribe(std::string_view prefix, std::uint64_t ticket);
   bool unsubscribe(std::string_view prefix);
+  [[nodiscard]] const Prefixes& prefixes() const noexcept { return prefixes_; }
 
   /// A live answer of the broker: subscriptions up to `ticket` are in force from this position on.
   /// `anew`: it is the first on this connection, so what was published meanwhile is checked for soon.
@@ -142,6 +143,8 @@ class Reading {
   /// When one of these may be wanted; time_point::min(): now.
   [[nodiscard]] Clock::time_point ask_deadline() const;
 
+  /// The stream of the broker that is read; 0: not known yet.
+  [[nodiscard]] std::uint64_t home() const noexcept { return home_; }
   [[nodiscard]] const ReadingCounters& counters() const noexcept { return counters_; }
   /// Bytes of events that wait for others.
   [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }

@@ -19,6 +19,8 @@ std::string format_duration(std::chrono::nanoseconds duration);
 
 /// Unix nanoseconds as RFC 3339 in UTC, with 0, 3, 6 or 9 decimals as needed, as protobuf's JSON has it.
 std::string format_time(std::int64_t unix_ns);
+/// The same, behind what `out` has.
+void append_time(std::int64_t unix_ns, std::string& out);
 
 /// Reads RFC 3339 (`2000-01-01T00:00:00Z`, offsets allowed), `YYYY-MM-DD`, `YYYY-MM-DD[T ]HH:MM[:SS[.fff]]`
 /// (UTC), and `Jan 1 2000`. @returns Unix nanoseconds.

@@ -7,6 +7,8 @@
 #include <optional>
 #include <span>
 
+#include "core/wire/little_endian.hpp"
+
 namespace backplane::wire {
 
 /// What the broker says of an event that it took in. See backplane.v1.Stamp.
@@ -28,6 +30,13 @@ void write_stamp(const Stamp& stamp, std::span<std::byte, stamp_bytes> out) noex
 /// The stamp at the end of `event`, or nothing where its last 47 bytes are not one in exactly the
 /// broker's form. Looks at no other byte: whoever does not trust the sender scans first.
 [[nodiscard]] std::optional<Stamp> read_stamp(std::span<const std::byte> event) noexcept;
+
+/// Whether `event` has a stamp of `position`, by a look at that alone: for who has written it.
+[[nodiscard]] inline bool is_stamped(std::span<const std::byte> event, std::uint64_t position) noexcept {
+  constexpr std::size_t position_at = 2 + 9 + 1;  // the field's tag and length, the stream, a tag
+  return event.size() >= stamp_bytes &&
+         load_little_endian<std::uint64_t>(event.data() + event.size() - stamp_bytes + position_at) == position;
+}
 
 /// The event as its publisher sent it. `event` must have a stamp.
 [[nodiscard]] inline std::span<const std::byte> without_stamp(std::span<const std::byte> event) noexcept {

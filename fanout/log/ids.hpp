@@ -15,11 +15,18 @@ enum class AudienceId : std::uint32_t {};
 /// One client, never used again after it.
 enum class ClientId : std::uint64_t {};
 
+/// A numbering that runs over the messages of many topics: for a gateway, one life of a broker.
+enum class StreamId : std::uint16_t {};
+inline constexpr StreamId no_stream{0xFFFF};
+
 /// What is known of a message beside its bytes.
 struct MessageInfo {
   TopicId topic{};
   RouteId route{};
   std::uint64_t offset{};  ///< its number in its topic; a loss is told as a range of these
+  /// Messages of one stream are appended in the order of their positions. Only a Skip asks for these two.
+  StreamId stream{no_stream};
+  std::uint64_t position{};
 };
 
 }  // namespace backplane::fanout

@@ -12,6 +12,8 @@ Segment::Segment(std::size_t bytes_max, std::size_t messages_max, std::size_t re
       routes_(messages_max),
       topics_(messages_max),
       offsets_(messages_max),
+      streams_(messages_max),
+      positions_(messages_max),
       holds_(readers) {}
 
 void Segment::open(std::uint64_t serial, std::uint64_t base) {
@@ -32,6 +34,8 @@ void Segment::append(std::string_view bytes, const MessageInfo& info) noexcept {
   routes_[count_] = info.route;
   topics_[count_] = info.topic;
   offsets_[count_] = info.offset;
+  streams_[count_] = info.stream;
+  positions_[count_] = info.position;
   ++count_;
 }
 

@@ -28,6 +28,8 @@ class Segment {
   [[nodiscard]] TopicId topic(std::uint32_t index) const noexcept { return topics_[index]; }
   [[nodiscard]] RouteId route(std::uint32_t index) const noexcept { return routes_[index]; }
   [[nodiscard]] std::uint64_t offset(std::uint32_t index) const noexcept { return offsets_[index]; }
+  [[nodiscard]] StreamId stream(std::uint32_t index) const noexcept { return streams_[index]; }
+  [[nodiscard]] std::uint64_t position(std::uint32_t index) const noexcept { return positions_[index]; }
   /// Of the messages [first, last).
   [[nodiscard]] std::size_t size(std::uint32_t first, std::uint32_t last) const noexcept {
     return begins_[last] - begins_[first];
@@ -62,6 +64,8 @@ class Segment {
   std::vector<RouteId> routes_;
   std::vector<TopicId> topics_;
   std::vector<std::uint64_t> offsets_;
+  std::vector<StreamId> streams_;
+  std::vector<std::uint64_t> positions_;
   std::vector<Hold> holds_;  ///< by reader
   std::uint64_t base_{};
   std::uint64_t serial_{};  ///< which of all segments this is

@@ -1,23 +1,45 @@
 #include "gateway/encode/encoder.hpp"
 
 #include <array>
-#include <iterator>
 #include <limits>
 
 #include <fmt/format.h>
 
+#include "backplane/v1/session.pb.h"
+#include "core/payload/text.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/scan.hpp"
-#include "gateway/encode/text.hpp"
+#include "core/wire/write.hpp"
 
 namespace backplane::gateway {
 namespace {
 
-constexpr std::array<std::string_view, format_count> format_names = {"text", "text+offset", "json"};
+constexpr std::array<std::string_view, format_count> format_names = {"text", "text+offset", "json", "proto"};
 
 void append_number(std::uint64_t number, std::string& out) {
   const fmt::format_int digits(number);
   out.append(digits.data(), digits.size());
+}
+
+void append_hex(std::uint64_t number, std::string& out) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  for (int shift = 60; shift >= 0; shift -= 4) out.push_back(digits[number >> shift & 0xf]);
+}
+
+void append_json_time(std::int64_t unix_ns, std::string& out) {
+  out.push_back('"');
+  append_time(unix_ns, out);
+  out.push_back('"');
+}
+
+/// A ServerMessage with a delivery, behind its length: the event's bytes are untouched.
+void append_delivery(std::string_view topic, std::span<const std::byte> event, std::string& out) {
+  const std::string_view bytes{reinterpret_cast<const char*>(event.data()), event.size()};
+  const std::size_t delivery = wire::delimited_bytes(topic.size()) + wire::delimited_bytes(bytes.size());
+  wire::append_varint(wire::delimited_bytes(delivery), out);
+  wire::append_delimited_head(v1::ServerMessage::kDeliveryFieldNumber, delivery, out);
+  wire::append_delimited(v1::ServerMessage_Delivery::kTopicFieldNumber, topic, out);
+  wire::append_delimited(v1::ServerMessage_Delivery::kEventFieldNumber, bytes, out);
 }
 
 /// The publisher's time in Unix nanoseconds, where it has one that 64 bits can say.
@@ -34,18 +56,20 @@ void append_envelope(std::string_view topic, const wire::EventView& event, const
                      std::string& out) {
   out.append("{\"topic\":");
   append_json_string(topic, out);
-  fmt::format_to(std::back_inserter(out), ",\"stream\":\"{:016x}\",\"position\":", stamp.stream);
+  out.append(",\"stream\":\"");
+  append_hex(stamp.stream, out);
+  out.append("\",\"position\":");
   append_number(stamp.position, out);
   out.append(",\"offset\":");
   append_number(stamp.offset, out);
   out.append(",\"time\":");
   if (const auto time = time_ns(event)) {
-    append_json_string(format_time(*time), out);
+    append_json_time(*time, out);
   } else {
     out.append("null");
   }
   out.append(",\"received\":");
-  append_json_string(format_time(stamp.received_ns), out);
+  append_json_time(stamp.received_ns, out);
   out.append(",\"source\":");
   append_json_string(event.source, out);
   out.append(",\"sequence\":");
@@ -72,6 +96,10 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
   if (event.size() < wire::stamp_bytes) return false;
   const wire::ScanResult scan = wire::scan_event(wire::without_stamp(event));
   if (scan.fault != wire::EventFault::none) return false;
+  if (format == Format::proto) {
+    append_delivery(topic, event, out);
+    return true;
+  }
   const wire::EventView& view = scan.event;
 
   const bool json = format == Format::json;

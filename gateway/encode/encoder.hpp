@@ -1,5 +1,5 @@
 #pragma once
-// A stamped event as one line for a reader.
+// A stamped event as a reader gets it.
 
 #include <cstddef>
 #include <cstdint>
@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/payload/payload_json.hpp"
 #include "core/wire/stamp.hpp"
-#include "gateway/encode/payload_json.hpp"
 
 namespace backplane::gateway {
 
@@ -18,25 +18,31 @@ enum class Format : std::uint8_t {
   text,         ///< `topic payload`
   text_offset,  ///< `topic offset payload`
   json,         ///< one object a line, with all of the envelope
+  proto,        ///< backplane.v1.ServerMessage, each behind its length as a varint
 };
-inline constexpr std::size_t format_count = 3;
+inline constexpr std::size_t format_count = 4;
 
-/// text, text+offset or json; nothing for any other name.
+/// text, text+offset, json or proto; nothing for any other name.
 [[nodiscard]] std::optional<Format> parse_format(std::string_view name) noexcept;
 [[nodiscard]] std::string_view name(Format format) noexcept;
 
-/// Writes stamped events as lines. Belongs to one thread; owns scratch memory that it reuses.
+/// Writes stamped events as lines or messages. Belongs to one thread; owns the types of payloads that it has
+/// been told of, and scratch memory that it reuses.
 class Encoder {
  public:
-  /// Appends the event and a LF to `out`. A typed payload is its JSON, text is escaped (text.hpp),
-  /// bytes are base64, and an event without payload has an empty one (in json: none of `data`, `text`
-  /// and `base64`). In json, `time` is null where the publisher gave none or one outside of the years
-  /// 1678 to 2261, and `type` is "" where the payload is not a message.
+  /// Appends the event to `out`, in the text formats and json with a LF. A typed payload is its JSON, text is
+  /// escaped (text.hpp), bytes are base64, and an event without payload has an empty one (in json: none of
+  /// `data`, `text` and `base64`). In json, `time` is null where the publisher gave none or one outside of
+  /// the years 1678 to 2261, and `type` is "" where the payload is not a message. In proto it is a
+  /// ServerMessage behind its length, with the event's own bytes.
   /// @param topic a valid topic (core/topic)
   /// @param event a backplane.v1.Event, its last 47 bytes the stamp; any bytes may be given
   /// @returns false, `out` being as it was, where `event` is not one that a broker lets through.
   [[nodiscard]] bool encode(Format format, std::string_view topic, std::span<const std::byte> event,
                             const wire::Stamp& stamp, std::string& out);
+
+  /// Payloads' types: which are missing, and where to put what a broker knows of them.
+  [[nodiscard]] PayloadJson& payloads() noexcept { return payload_json_; }
 
  private:
   PayloadJson payload_json_;

@@ -6,25 +6,23 @@
 
 namespace backplane::gateway {
 
-PublishDesk::PublishDesk(EventSink& sink, std::chrono::milliseconds timeout, std::size_t waiting_bytes_max)
-    : sink_(sink), timeout_(timeout), waiting_bytes_max_(waiting_bytes_max) {}
+PublishDesk::PublishDesk(EventSink& sink, PublishListener& listener, std::chrono::milliseconds timeout,
+                         std::size_t waiting_bytes_max)
+    : sink_(sink), listener_(listener), timeout_(timeout), waiting_bytes_max_(waiting_bytes_max) {}
 
-void PublishDesk::publish(PublishClient& client, std::string topic, std::string text, Clock::time_point now) {
+void PublishDesk::publish(fanout::ClientId client, std::string topic, std::string text,
+                          Clock::time_point now) {
+  ++counters_.received;
   const std::size_t bytes = text.size();
   if (waiting_bytes_ + bytes > waiting_bytes_max_) {
-    return client.on_published(topic, bytes, "unavailable",
-                               "too much waits for the broker already: it was not published");
+    ++counters_.refused;
+    return listener_.on_published(client, topic, bytes, "unavailable",
+                                  "too much waits for the broker already: it was not published");
   }
   waiting_bytes_ += bytes;
-  entries_.push_back({&client, std::move(topic), std::move(text), bytes, now + timeout_});
+  entries_.push_back({client, std::move(topic), std::move(text), bytes, now + timeout_});
   hand_on();
   take_answers();
-}
-
-void PublishDesk::forget(const PublishClient& client) noexcept {
-  for (Entry& entry : entries_) {
-    if (entry.client == &client) entry.client = nullptr;
-  }
 }
 
 void PublishDesk::hand_on() {
@@ -92,9 +90,9 @@ void PublishDesk::expire(Clock::time_point now) {
 }
 
 void PublishDesk::tell(Entry& entry, std::string_view code, std::string_view text) {
-  if (PublishClient* const client = std::exchange(entry.client, nullptr)) {
-    client->on_published(entry.topic, entry.bytes, code, text);
-  }
+  if (!entry.client) return;
+  ++(code.empty() ? counters_.admitted : counters_.refused);
+  listener_.on_published(*std::exchange(entry.client, std::nullopt), entry.topic, entry.bytes, code, text);
 }
 
 void PublishDesk::end_first(std::string_view code, std::string_view text) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "backplane/publisher.hpp"
+#include "fanout/log/ids.hpp"
 
 namespace backplane::gateway {
 
@@ -22,14 +23,14 @@ class EventSink {
   virtual void request_confirmation() = 0;
 };
 
-/// Who publishes: one client of a protocol.
-class PublishClient {
+/// Who is told what became of clients' events.
+class PublishListener {
  public:
-  virtual ~PublishClient() = default;
-  /// One of its events is dealt with, in the order in which they came. `code` is empty where the broker
-  /// has admitted it, else a word for programs, with a text for people.
-  virtual void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
-                            std::string_view text) = 0;
+  virtual ~PublishListener() = default;
+  /// One of the client's events is dealt with, in the order in which they came. `code` is empty where the
+  /// broker has admitted it, else a word for programs, with a text for people.
+  virtual void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes,
+                            std::string_view code, std::string_view text) = 0;
 };
 
 /// A queue at the door of the broker. Lives on one thread, which calls pump(); owns what waits.
@@ -37,23 +38,31 @@ class PublishDesk {
  public:
   using Clock = std::chrono::steady_clock;
 
+  /// `sink` and `listener` outlive it.
   /// @param timeout how long an event may wait for a broker, or for its answer
   /// @param waiting_bytes_max of events that no broker has been there for
-  PublishDesk(EventSink& sink, std::chrono::milliseconds timeout, std::size_t waiting_bytes_max);
+  PublishDesk(EventSink& sink, PublishListener& listener, std::chrono::milliseconds timeout,
+              std::size_t waiting_bytes_max);
 
-  /// Queues an event; `client` is told what became of it, now or later, until forget().
-  void publish(PublishClient& client, std::string topic, std::string text, Clock::time_point now);
-  /// Tells `client` nothing more. What it has published is published.
-  void forget(const PublishClient& client) noexcept;
+  /// Queues an event; what becomes of it is told now or later. That its client has gone changes nothing.
+  void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now);
 
   /// Hands on what waits and tells what is known. To be called when the sink's status has changed, and at
   /// next_deadline().
   void pump(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
+  /// received = admitted + refused + what waits for its answer.
+  struct Counters {
+    std::uint64_t received{};
+    std::uint64_t admitted{};
+    std::uint64_t refused{};  ///< or not answered in time
+  };
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+
  private:
   struct Entry {
-    PublishClient* client;  ///< nullptr: nobody is to be told any more
+    std::optional<fanout::ClientId> client;  ///< none: it has been told already
     std::string topic;
     std::string text;  ///< emptied when it is handed on
     std::size_t bytes;
@@ -66,9 +75,10 @@ class PublishDesk {
   void take_answers();
   void expire(Clock::time_point now);
   void end_first(std::string_view code, std::string_view text);
-  static void tell(Entry& entry, std::string_view code, std::string_view text);
+  void tell(Entry& entry, std::string_view code, std::string_view text);
 
   EventSink& sink_;
+  PublishListener& listener_;
   std::chrono::milliseconds timeout_;
   std::size_t waiting_bytes_max_;
   std::deque<Entry> entries_;  // by arrival, and so by deadline and by sequence
@@ -77,6 +87,7 @@ class PublishDesk {
   std::size_t waiting_bytes_{};
   std::uint64_t offered_{};  // sequence of the last event that the sink took
   std::uint64_t refused_seen_{};
+  Counters counters_;
 };
 
 }  // namespace backplane::gateway

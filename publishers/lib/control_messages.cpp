@@ -34,6 +34,15 @@ std::string encode_admitted(std::uint64_t id, const std::string& source, std::ui
   return request.SerializeAsString();
 }
 
+std::string encode_types(std::uint64_t id, const std::vector<std::string>& files) {
+  v1::ControlRequest request;
+  request.set_version(control_version);
+  request.set_id(id);
+  google::protobuf::FileDescriptorSet& set = *request.mutable_types()->mutable_register_files();
+  for (const std::string& file : files) set.add_file()->ParsePartialFromString(file);
+  return request.SerializeAsString();
+}
+
 std::optional<ControlAnswer> decode_reply(std::string_view bytes) {
   v1::ControlReply reply;
   if (!reply.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;

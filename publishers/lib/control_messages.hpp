@@ -19,6 +19,9 @@ using Counters = std::vector<std::pair<std::string, std::uint64_t>>;
 /// "How far have you come with my session?"
 [[nodiscard]] std::string encode_admitted(std::uint64_t id, const std::string& source, std::uint64_t session);
 
+/// "These are types of mine." `files` are serialised google.protobuf.FileDescriptorProtos.
+[[nodiscard]] std::string encode_types(std::uint64_t id, const std::vector<std::string>& files);
+
 /// A reply, as far as a publisher cares.
 struct ControlAnswer {
   struct Hello {

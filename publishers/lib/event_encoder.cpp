@@ -48,6 +48,18 @@ std::size_t field_bytes(std::size_t content_bytes) noexcept {
   return 1 + varint_bytes(content_bytes) + content_bytes;
 }
 
+/// The field `message` up to the bytes of the message itself, which must follow.
+void append_message_head(std::string& tail, std::string_view type, std::size_t value_bytes) {
+  const std::size_t url_bytes = type_url_prefix.size() + type.size();
+  tail.push_back(tag(5, length_delimited));
+  append_varint(tail, field_bytes(url_bytes) + field_bytes(value_bytes));
+  tail.push_back(tag(1, length_delimited));
+  append_varint(tail, url_bytes);
+  tail.append(type_url_prefix).append(type);
+  tail.push_back(tag(2, length_delimited));
+  append_varint(tail, value_bytes);
+}
+
 }  // namespace
 
 std::string encode_head(std::string_view source, std::uint64_t session) {
@@ -83,16 +95,16 @@ void append_time(std::string& tail, std::int64_t unix_ns) {
 }
 
 void append_message(std::string& tail, const google::protobuf::Message& message, std::size_t value_bytes) {
-  const std::string& type = message.GetDescriptor()->full_name();
-  const std::size_t url_bytes = type_url_prefix.size() + type.size();
-  tail.push_back(tag(5, length_delimited));
-  append_varint(tail, field_bytes(url_bytes) + field_bytes(value_bytes));
-  tail.push_back(tag(1, length_delimited));
-  append_varint(tail, url_bytes);
-  tail.append(type_url_prefix).append(type);
-  tail.push_back(tag(2, length_delimited));
-  append_varint(tail, value_bytes);
-  message.AppendPartialToString(&tail);
+  append_message_head(tail, message.GetDescriptor()->full_name(), value_bytes);
+  // The sizes that ByteSizeLong() has left in the message need not be worked out again.
+  const std::size_t before = tail.size();
+  tail.resize(before + value_bytes);
+  message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(tail.data() + before));
+}
+
+void append_serialized(std::string& tail, std::string_view type, std::string_view bytes) {
+  append_message_head(tail, type, bytes.size());
+  tail.append(bytes);
 }
 
 void append_text(std::string& tail, std::string_view text) {

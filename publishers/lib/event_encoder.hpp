@@ -26,8 +26,11 @@ inline constexpr std::size_t sequence_field_bytes_max = 11;
 
 /// Field 4, from Unix nanoseconds.
 void append_time(std::string& tail, std::int64_t unix_ns);
-/// Field 5: `message` in an Any under its full type name; `value_bytes` is its ByteSizeLong().
+/// Field 5: `message` in an Any under its full type name; `value_bytes` is its ByteSizeLong(),
+/// just asked.
 void append_message(std::string& tail, const google::protobuf::Message& message, std::size_t value_bytes);
+/// Field 5: the bytes of a message of `type` (its full name) in an Any.
+void append_serialized(std::string& tail, std::string_view type, std::string_view bytes);
 /// Field 6, which must be UTF-8.
 void append_text(std::string& tail, std::string_view text);
 /// Field 7.

@@ -16,12 +16,14 @@
 #include "publishers/lib/event_encoder.hpp"
 #include "publishers/lib/outbox.hpp"
 #include "publishers/lib/sender.hpp"
+#include "publishers/lib/type_book.hpp"
 
 namespace backplane {
 namespace {
 
 using publishing::Outbox;
 using publishing::Sender;
+using publishing::TypeBook;
 
 Publisher::Options checked(Publisher::Options options) {
   if (options.brokers.empty()) throw std::invalid_argument("publisher: wanted a broker, got none");
@@ -65,7 +67,7 @@ class Publisher::Impl {
         session_(random_id()),
         head_(publishing::encode_head(options_.source, session_)),
         outbox_(head_, options_),
-        sender_(context_, options_, session_, outbox_),
+        sender_(context_, options_, session_, outbox_, types_),
         thread_([this] { sender_.run(); }) {}
 
   ~Impl() { close(std::chrono::milliseconds{0}); }
@@ -99,6 +101,7 @@ class Publisher::Impl {
   }
 
   Outbox& outbox() noexcept { return outbox_; }
+  TypeBook& types() noexcept { return types_; }
 
  private:
   const Options options_;
@@ -106,6 +109,7 @@ class Publisher::Impl {
   const std::string head_;
   mq::Context context_;
   Outbox outbox_;
+  TypeBook types_;
   Sender sender_;
   std::mutex close_mutex_;  // thread_ and flushed_
   bool flushed_{};
@@ -118,9 +122,16 @@ Publisher::~Publisher() = default;
 
 Offer Publisher::offer(std::string_view topic, const google::protobuf::Message& message,
                        const EventOptions& event) {
+  impl_->types().note(*message.GetDescriptor());
   const std::size_t bytes = message.ByteSizeLong();
   return impl_->offer(topic, bytes, event,
                       [&](std::string& tail) { publishing::append_message(tail, message, bytes); });
+}
+
+Offer Publisher::offer_serialized(std::string_view topic, std::string_view type, std::string_view bytes,
+                                  const EventOptions& event) {
+  return impl_->offer(topic, bytes.size(), event,
+                      [&](std::string& tail) { publishing::append_serialized(tail, type, bytes); });
 }
 
 Offer Publisher::offer_text(std::string_view topic, std::string_view text, const EventOptions& event) {

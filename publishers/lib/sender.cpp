@@ -25,13 +25,24 @@ constexpr milliseconds silence_max{5000};
 // A broker that drains reads until 200 ms of quiet; what it has not confirmed by then it won't.
 constexpr milliseconds drain_time_max{1000};
 constexpr milliseconds goodbye_time{200};
+// What a broker takes in one registration, and what its control takes above its event limit (less some for
+// the request around the files).
+constexpr std::size_t types_bytes_max = 128u << 10;
+constexpr std::size_t types_files_max = 512;
+constexpr std::size_t control_bytes_above_event = 63u << 10;
 
 constexpr std::chrono::steady_clock::time_point never = std::chrono::steady_clock::time_point::max();
 
 }  // namespace
 
-Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox)
-    : context_(context), options_(options), session_(session), outbox_(outbox), backoff_(backoff_min) {
+Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
+               const TypeBook& types)
+    : context_(context),
+      options_(options),
+      session_(session),
+      outbox_(outbox),
+      types_(types),
+      backoff_(backoff_min) {
   connect(Clock::now());
   link_->release();
 }
@@ -80,7 +91,7 @@ bool Sender::work(Clock::time_point now) {
     drop_link(now, fmt::format("no answer from {}", broker().control));
   }
   if (!link_) return false;
-  const bool more = phase_ == Phase::sending && send_events();
+  const bool more = phase_ == Phase::sending && send_events(now);
   send_requests(now);
   return more || drained();
 }
@@ -102,6 +113,10 @@ void Sender::connect(Clock::time_point now) {
   unanswered_since_.reset();
   ask_id_.reset();
   wanted_ = 0;
+  types_done_ = 0;
+  types_id_.reset();
+  types_wait_since_.reset();
+  events_wait_ = false;
 }
 
 void Sender::drop_link(Clock::time_point now, const std::string& problem) {
@@ -150,7 +165,9 @@ void Sender::read_replies(Clock::time_point now) {
 void Sender::on_reply(const ControlAnswer& answer, Clock::time_point now) {
   unanswered_since_.reset();
   if (ask_id_ && answer.id == *ask_id_) ask_id_.reset();
-  if (!answer.error.empty()) {
+  if (types_id_ && answer.id == *types_id_) {
+    on_types(answer);
+  } else if (!answer.error.empty()) {
     set_problem(fmt::format("{} refused a request: {}", broker().control, answer.error));
     return;
   }
@@ -160,6 +177,7 @@ void Sender::on_reply(const ControlAnswer& answer, Clock::time_point now) {
     return;
   }
   link_stream_ = answer.stream;
+  if (!answer.error.empty()) return;
   if (answer.hello && answer.hello->max_event_bytes > 0) {
     event_bytes_max_ = answer.hello->max_event_bytes;
     outbox_.limit_event_bytes(std::min(options_.max_event_bytes, *event_bytes_max_));
@@ -236,6 +254,10 @@ void Sender::send_requests(Clock::time_point now) {
 }
 
 void Sender::send_hello(Clock::time_point now, bool closing) {
+  if (const std::string problem = types_.problem();
+      !problem.empty() && !std::exchange(types_full_told_, true)) {
+    set_problem(problem);
+  }
   const PublisherStatus status = outbox_.status();
   Counters counters = outbox_.counters();
   counters.emplace_back("offered", status.offered);
@@ -262,9 +284,58 @@ Sender::Clock::time_point Sender::next_ask(const Outbox::View& view) const {
   return asked_at_ + (hurry ? hurry_interval_ : ask_interval);
 }
 
-bool Sender::send_events() {
+bool Sender::types_told(Clock::time_point now) {
+  if (types_done_ == types_.size()) {
+    types_wait_since_.reset();
+    return true;
+  }
+  if (!types_wait_since_) types_wait_since_ = now;
+  // The first answer on a link tells how large a request may be.
+  if (link_stream_ && (!types_id_ || now - types_asked_at_ >= answer_time)) tell_types(now);
+  // Better unreadable for some than late for all.
+  return types_done_ == types_.size() || now - *types_wait_since_ >= answer_time;
+}
+
+void Sender::tell_types(Clock::time_point now) {
+  const std::size_t bytes_max = event_bytes_max_
+                                    ? std::min(types_bytes_max, *event_bytes_max_ + control_bytes_above_event)
+                                    : control_bytes_above_event;
+  while (types_done_ < types_.size()) {
+    const TypeBook::Slice slice = types_.from(types_done_, bytes_max, types_files_max);
+    if (slice.files.front().size() <= bytes_max) {
+      types_id_ = next_id_;
+      types_asked_end_ = slice.end;
+      types_asked_at_ = now;
+      send_request(encode_types(next_id_, slice.files), now);
+      return;
+    }
+    // A request that is too large would end the connection.
+    types_done_ = slice.end;
+    say_type_problem(slice.end, fmt::format("types: {} takes files of at most {} bytes, one has {}",
+                                            broker().control, bytes_max, slice.files.front().size()));
+  }
+}
+
+void Sender::on_types(const ControlAnswer& answer) {
+  types_id_.reset();
+  types_done_ = types_asked_end_;
+  if (answer.error.empty()) return;
+  say_type_problem(types_asked_end_, fmt::format("{} refused types: {}", broker().control, answer.error));
+}
+
+// Once, not after each reconnect again.
+void Sender::say_type_problem(std::size_t files_end, const std::string& problem) {
+  if (files_end <= type_problem_told_) return;
+  type_problem_told_ = files_end;
+  set_problem(problem);
+}
+
+bool Sender::send_events(Clock::time_point now) {
   const std::uint64_t before = outbox_.view().sent;
   const std::size_t count = outbox_.peek(batch_);
+  // Behind peek(): a type is noted before its first event is there.
+  events_wait_ = !types_told(now);
+  if (events_wait_) return false;
   std::size_t done = 0;
   for (; done < count; ++done) {
     const EventFrames& event = batch_[done];
@@ -308,12 +379,12 @@ void Sender::sleep() {
   if (link_) {
     if (link_->readable()) return;
     // Asking that may have taken the news that there is room again, so that no descriptor tells it.
-    if (blocked_ && phase_ == Phase::sending && (send_events() || !blocked_)) return;
+    if (blocked_ && phase_ == Phase::sending && (send_events(Clock::now()) || !blocked_)) return;
     watch(link_->data_fd());
     watch(link_->control_fd());
     watch(link_->monitor_fd());
   }
-  if (!outbox_.may_sleep(phase_ == Phase::sending && !blocked_)) return;
+  if (!outbox_.may_sleep(phase_ == Phase::sending && !blocked_ && !events_wait_)) return;
   const auto left = std::chrono::ceil<milliseconds>(next_deadline() - Clock::now());
   const auto timeout = std::clamp(left, milliseconds{0}, milliseconds{hello_interval});
   ::poll(descriptors.data(), count, static_cast<int>(timeout.count()));
@@ -334,6 +405,9 @@ Sender::Clock::time_point Sender::next_deadline() const {
   Clock::time_point deadline = std::min(hello_at_, next_ask(outbox_.view()));
   if (unanswered_since_) deadline = std::min(deadline, *unanswered_since_ + silence_max);
   if (phase_ == Phase::draining) deadline = std::min(deadline, phase_deadline_);
+  if (phase_ == Phase::sending && events_wait_)
+    deadline = std::min(deadline, *types_wait_since_ + answer_time);
+  if (phase_ == Phase::sending && types_id_) deadline = std::min(deadline, types_asked_at_ + answer_time);
   return deadline;
 }
 

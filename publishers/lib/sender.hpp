@@ -15,6 +15,7 @@
 #include "publishers/lib/broker_link.hpp"
 #include "publishers/lib/control_messages.hpp"
 #include "publishers/lib/outbox.hpp"
+#include "publishers/lib/type_book.hpp"
 
 namespace backplane::publishing {
 
@@ -25,8 +26,9 @@ namespace backplane::publishing {
 ///    └────── from each of them: the connection ends, or somebody does not answer in time
 class Sender {
  public:
-  /// Makes the first link. Throws as BrokerLink does. `options` and `outbox` outlive it.
-  Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox);
+  /// Makes the first link. Throws as BrokerLink does. `options`, `outbox` and `types` outlive it.
+  Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
+         const TypeBook& types);
 
   /// Returns when Outbox::end() was called and the goodbye is on its way.
   void run();
@@ -54,8 +56,15 @@ class Sender {
   void send_request(const std::string& request, Clock::time_point now);
   [[nodiscard]] Clock::time_point next_ask(const Outbox::View& view) const;
 
+  /// Tells the broker of types that it has not been told of on this link. @returns whether events may go:
+  /// one of a type that readers cannot know yet would reach them as bytes.
+  [[nodiscard]] bool types_told(Clock::time_point now);
+  void tell_types(Clock::time_point now);
+  void on_types(const ControlAnswer& answer);
+  void say_type_problem(std::size_t files_end, const std::string& problem);
+
   /// @returns whether everything that was there could be sent, and was something.
-  [[nodiscard]] bool send_events();
+  [[nodiscard]] bool send_events(Clock::time_point now);
   void refuse_here(std::uint64_t sequence, std::size_t event_bytes);
 
   void sleep();
@@ -68,6 +77,7 @@ class Sender {
   const Publisher::Options& options_;
   const std::uint64_t session_;
   Outbox& outbox_;
+  const TypeBook& types_;
 
   std::unique_ptr<BrokerLink> link_;
   Phase phase_{Phase::connecting};
@@ -89,6 +99,12 @@ class Sender {
   Clock::time_point asked_at_;
   std::uint64_t wanted_{};
   std::chrono::milliseconds hurry_interval_{};
+  std::size_t types_done_{};               // the broker has dealt with the files of types_ up to here
+  std::optional<std::uint64_t> types_id_;  // the registration under way
+  std::size_t types_asked_end_{};
+  Clock::time_point types_asked_at_;
+  std::optional<Clock::time_point> types_wait_since_;  // events wait for it
+  bool events_wait_{};
 
   // Of the session.
   std::uint64_t next_id_{1};
@@ -96,9 +112,10 @@ class Sender {
   std::optional<std::uint64_t> sent_to_;  // stream of the broker that it was sent to, where known
   std::uint64_t doubt_counted_{};         // in_doubt knows of the events up to here
   std::map<std::uint64_t, std::uint64_t> refused_by_stream_;
+  std::size_t type_problem_told_{};  // what is wrong with the files of types_ up to here has been said
+  bool types_full_told_{};
   std::deque<std::uint64_t> refused_here_;  // unconfirmed events that no broker is going to see
-  std::uint64_t refused_here_counted_{};    // refused_here_total_ knows of the events up to here
-  std::uint64_t refused_here_total_{};
+  std::uint64_t refused_here_counted_{};    // status knows of the events up to here
 
   std::array<EventFrames, 256> batch_;
   std::uint64_t told_version_{};

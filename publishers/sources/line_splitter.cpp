@@ -22,17 +22,20 @@ void LineSplitter::finish_line() {
   pending_too_long_ = false;
   pending_any_ = false;
   ++number_;
+  end_ = fed_;
 }
 
 bool LineSplitter::take_line() {
   const std::size_t end = bytes_.find('\n');
   if (end == std::string_view::npos) {
     keep(bytes_);
+    fed_ += bytes_.size();
     bytes_ = {};
     return false;
   }
   keep(bytes_.substr(0, end));
   bytes_.remove_prefix(end + 1);
+  fed_ += end + 1;
   finish_line();
   return true;
 }

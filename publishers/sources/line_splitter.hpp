@@ -24,6 +24,8 @@ class LineSplitter {
   /// Of the line taken last. The text holds until the next call.
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+  /// How many bytes of what was fed lie before its end, its line end included.
+  [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
   /// Whether it was longer than allowed; then its text is not kept.
   [[nodiscard]] bool too_long() const noexcept { return too_long_; }
 
@@ -39,6 +41,8 @@ class LineSplitter {
   std::string text_;
   bool too_long_{};
   std::uint64_t number_{};
+  std::uint64_t fed_{};  // bytes, without those that are still in bytes_
+  std::uint64_t end_{};
 };
 
 }  // namespace backplane::sources

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -7,6 +6,7 @@
 #include <unistd.h>
 
 #include "publishers/sources/line_splitter.hpp"
+#include "publishers/sources/pace.hpp"
 #include "publishers/sources/runner.hpp"
 
 namespace backplane::sources {
@@ -22,16 +22,15 @@ bool publish_line(Runner& runner, const SourceOptions& options, const LineSplitt
   return runner.publish_text(where, options.topic, lines.text());
 }
 
-ExitCode read_lines(Runner& runner, const SourceOptions& options, int input) {
+ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std::optional<double> rate) {
+  Timer timer(CLOCK_MONOTONIC);
+  EvenPace pace(rate.value_or(1), timer.now_ns());
   LineSplitter lines(options.max_event_bytes);
   std::array<char, 64u << 10> buffer;
-  while (runner.wait(input)) {
+  while (runner.wait({input})) {
     const ssize_t got = ::read(input, buffer.data(), buffer.size());
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (got < 0) {
-      log::error("cannot read the input: {}", std::strerror(errno));
-      return std::max(runner.finish(), ExitCode::failed);
-    }
+    if (got < 0) return runner.fail(fmt::format("cannot read the input: {}", std::strerror(errno)));
     if (got == 0) {
       // Whether the last one could be taken, finish() knows.
       if (lines.take_rest()) (void)publish_line(runner, options, lines);
@@ -39,6 +38,7 @@ ExitCode read_lines(Runner& runner, const SourceOptions& options, int input) {
     }
     lines.feed({buffer.data(), static_cast<std::size_t>(got)});
     while (lines.take_line()) {
+      if (rate && !runner.wait_until(timer, pace.next(timer.now_ns()))) return runner.finish();
       if (!publish_line(runner, options, lines)) return runner.finish();
     }
   }
@@ -50,8 +50,10 @@ ExitCode read_lines(Runner& runner, const SourceOptions& options, int input) {
 ExitCode run_lines(const SourceOptions& options, const LinesOptions& lines, Signals& signals) {
   if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the lines, got none");
   if (auto usable = check_source_topic(options.topic); !usable) return wrong_usage(usable.error().text);
+  const auto rate = even_rate(options, {});
+  if (!rate) return wrong_usage(rate.error().text);
   return run_source(options, "lines", signals,
-                    [&](Runner& runner) { return read_lines(runner, options, lines.input); });
+                    [&](Runner& runner) { return read_lines(runner, options, lines.input, *rate); });
 }
 
 }  // namespace backplane::sources

@@ -35,6 +35,22 @@ std::int64_t EvenPace::next(std::int64_t now_ns) noexcept {
   return at;
 }
 
+std::int64_t DataPace::next(std::int64_t data_ns, std::int64_t now_ns) noexcept {
+  // Some slow paces lead far beyond what 64 bits can hold: nobody waits that long.
+  constexpr long double ahead_max_ns = 1e18L;
+  const bool went_back = !begun_ || data_ns < last_data_ns_;
+  const long double ahead_ns =
+      (static_cast<long double>(data_ns) - static_cast<long double>(begin_data_ns_)) /
+      static_cast<long double>(speed_);
+  const std::int64_t due_ns = begin_ns_ + std::llroundl(std::min(ahead_ns, ahead_max_ns));
+  last_data_ns_ = data_ns;
+  if (!went_back && due_ns + second_ns >= now_ns) return due_ns;
+  begun_ = true;
+  begin_data_ns_ = data_ns;
+  begin_ns_ = now_ns;
+  return now_ns;
+}
+
 Timer::Timer(clockid_t clock) : clock_(clock), fd_(timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC)) {
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "timerfd_create");
 }

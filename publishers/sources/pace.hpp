@@ -28,6 +28,24 @@ class EvenPace {
   std::uint64_t events_{};
 };
 
+/// Events at the pace of their data, so many times as fast.
+class DataPace {
+ public:
+  /// @param speed above 0; 60: a minute of the data is a second
+  explicit DataPace(double speed) noexcept : speed_(speed) {}
+
+  /// When the event of a record of `data_ns` is due, on the clock of `now_ns`: at once for the first one,
+  /// and where the data's time goes back or the event is more than a second late; the pace begins anew there.
+  [[nodiscard]] std::int64_t next(std::int64_t data_ns, std::int64_t now_ns) noexcept;
+
+ private:
+  double speed_;
+  bool begun_{};
+  std::int64_t begin_data_ns_{};
+  std::int64_t begin_ns_{};
+  std::int64_t last_data_ns_{};
+};
+
 /// A descriptor that becomes readable at an instant. Belongs to one thread.
 class Timer {
  public:

@@ -1,140 +1,161 @@
 #include "publishers/sources/replay.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <fstream>
-#include <system_error>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <google/protobuf/message.h>
 
-#include "publishers/sources/csv.hpp"
+#include "publishers/sources/naming.hpp"
 #include "publishers/sources/pace.hpp"
 
 namespace backplane::sources {
 namespace {
 
-constexpr double rate_max = 1e6;
+using Next = RecordReader::Next;
 
-Result<std::ifstream> open(const std::filesystem::path& file) {
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) {
+constexpr double speed_max = 1e12;
+
+/// An event made of a record.
+struct ReplayedEvent {
+  std::string topic;
+  std::unique_ptr<google::protobuf::Message> message;  // none: the text
+  std::string text;
+};
+
+Result<std::optional<double>> check_pace(const SourceOptions& options, const ReplayOptions& replay,
+                                         const ReplayPlan& plan) {
+  const int given = (options.every ? 1 : 0) + (replay.rate ? 1 : 0) + (replay.speed ? 1 : 0);
+  if (given > 1) {
+    return fail(ErrorCode::invalid_argument, "wanted one of --every, --rate and --speed, got more");
+  }
+  const double speed = replay.speed.value_or(1);
+  if (!(speed > 0 && speed <= speed_max)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: wanted a CSV file, got a directory", file.string()));
+                fmt::format("--speed: wanted more than 0 and at most {}, got {}", speed_max, speed));
   }
-  errno = 0;
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    return fail(ErrorCode::not_found,
-                fmt::format("cannot read {}: {}", file.string(), std::generic_category().message(errno)));
-  }
-  return in;
+  const auto rate = even_rate(options, replay.rate);
+  if (!rate) return tl::unexpected(rate.error());
+  if (*rate || replay.speed || plan.rate_default == 0) return *rate;
+  return std::optional(plan.rate_default);
 }
 
-/// The first record: the columns' names.
-Result<std::vector<std::size_t>> find_columns(CsvReader& reader, const std::string& file,
-                                              std::span<const std::string_view> columns) {
-  const CsvReader::Next first = reader.next();
-  if (first == CsvReader::Next::end) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: wanted columns {}, got an empty file", file, fmt::join(columns, ", ")));
-  }
-  if (first == CsvReader::Next::bad) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}:{}: {}", file, reader.line(), reader.fault()));
-  }
-  std::vector<std::size_t> indices;
-  for (const std::string_view column : columns) {
-    const auto found = std::find(reader.fields().begin(), reader.fields().end(), column);
-    if (found == reader.fields().end()) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("{}:{}: wanted columns {}, got {}", file, reader.line(),
-                              fmt::join(columns, ", "), fmt::join(reader.fields(), ", ")));
-    }
-    indices.push_back(static_cast<std::size_t>(found - reader.fields().begin()));
-  }
-  return indices;
-}
+/// One source that plays a file. Lives on the source's thread.
+class Replay {
+ public:
+  Replay(const ReplayOptions& options, const ReplayPlan& plan, std::optional<Mapping> mapping,
+         std::optional<double> rate)
+      : options_(options), plan_(plan), mapping_(std::move(mapping)), rate_(rate) {}
 
-/// The wanted values of the reader's record.
-Result<std::vector<std::string>> pick(const CsvReader& reader, std::span<const std::size_t> indices,
-                                      std::string_view where) {
-  std::vector<std::string> values;
-  for (const std::size_t index : indices) {
-    if (index >= reader.fields().size()) {
-      return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted at least {} fields, got {}", where,
-                                                           index + 1, reader.fields().size()));
+  /// Whether the file can be opened and has the columns that are needed.
+  Result<std::unique_ptr<RecordReader>> open() const {
+    auto reader = RecordReader::open(options_.file, options_.format);
+    if (!reader || (*reader)->columns().empty() || !mapping_) return reader;
+    const std::string where = fmt::format("{}:{}", options_.file.string(), (*reader)->line());
+    if (auto usable = mapping_->check_columns((*reader)->columns(), where); !usable) {
+      return tl::unexpected(usable.error());
     }
-    values.push_back(reader.fields()[index]);
+    return reader;
   }
-  return values;
-}
+
+  ExitCode run(Runner& runner) {
+    EvenPace even(rate_.value_or(1), timer_.now_ns());
+    DataPace own(options_.speed.value_or(1));
+    for (;;) {
+      // The file is opened anew each time round, so a new one that took its place is read then.
+      auto reader = open();
+      if (!reader) return runner.fail(reader.error().text);
+      bool played = false;
+      for (Next next = (*reader)->next(); next != Next::end; next = (*reader)->next()) {
+        const std::string where = fmt::format("{}:{}", options_.file.string(), (*reader)->line());
+        const auto record_ns = time_of(**reader, next, where);
+        const auto event = record_ns.and_then([&](std::int64_t) { return make(**reader, where); });
+        if (!event) {
+          if (!runner.bad_record(event.error().text)) return runner.finish();
+          continue;
+        }
+        const std::int64_t now_ns = timer_.now_ns();
+        const std::int64_t due_ns = rate_ ? even.next(now_ns) : own.next(*record_ns, now_ns);
+        if (!runner.wait_until(timer_, due_ns) || !publish(runner, where, *event)) return runner.finish();
+        played = true;
+      }
+      if (!played) {
+        return runner.fail(fmt::format("{}: no record that can be used", options_.file.string()),
+                           ExitCode::usage);
+      }
+      if (options_.once) return runner.finish();
+    }
+  }
+
+ private:
+  /// A field of the type, or else a column.
+  [[nodiscard]] const Value* find(const Record& record, const std::string& field) const {
+    const Value* const value = mapping_ ? mapping_->find(record, field) : nullptr;
+    return value != nullptr ? value : record.find(field);
+  }
+
+  /// When the record's event happened; 0 where the pace does not ask for it.
+  [[nodiscard]] Result<std::int64_t> time_of(const RecordReader& reader, Next next,
+                                             std::string_view where) const {
+    if (next == Next::bad) {
+      return fail(ErrorCode::protocol, fmt::format("{}: {}", where, reader.fault()));
+    }
+    if (rate_) return 0;
+    const std::string there = fmt::format("{}: {}", where, plan_.time_field);
+    const Value* const value = find(reader.record(), plan_.time_field);
+    if (value == nullptr) return fail(ErrorCode::protocol, there + ": wanted a time, got nothing");
+    return read_time(*value, options_.time_unit, there);
+  }
+
+  [[nodiscard]] Result<ReplayedEvent> make(const RecordReader& reader, std::string_view where) const {
+    ReplayedEvent event;
+    event.topic = plan_.topic;
+    if (!plan_.topic_field.empty()) {
+      const Value* const token = find(reader.record(), plan_.topic_field);
+      if (token == nullptr || token->text.empty()) {
+        return fail(ErrorCode::protocol,
+                    fmt::format("{}: {}: wanted a part of the topic, got nothing", where, plan_.topic_field));
+      }
+      event.topic += "." + topic_token(token->text);
+    }
+    if (!mapping_) {
+      event.text = reader.json();
+      return event;
+    }
+    auto message = mapping_->message(reader.record(), where);
+    if (!message) return tl::unexpected(message.error());
+    event.message = std::move(*message);
+    if (plan_.finish) plan_.finish(*event.message);
+    return event;
+  }
+
+  static bool publish(Runner& runner, std::string_view where, const ReplayedEvent& event) {
+    return event.message ? runner.publish(where, event.topic, *event.message)
+                         : runner.publish_text(where, event.topic, event.text);
+  }
+
+  const ReplayOptions& options_;
+  const ReplayPlan& plan_;
+  std::optional<Mapping> mapping_;
+  std::optional<double> rate_;
+  Timer timer_{CLOCK_MONOTONIC};
+};
 
 }  // namespace
 
-Result<std::vector<std::size_t>> check_replay(const ReplayOptions& replay,
-                                              std::span<const std::string_view> columns) {
-  if (!(replay.rate > 0 && replay.rate <= rate_max)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("--rate: wanted more than 0 and at most {} events a second, got {}", rate_max,
-                            replay.rate));
+ExitCode run_replayed(const SourceOptions& options, std::string_view source, const ReplayOptions& replay,
+                      const ReplayPlan& plan, Signals& signals) {
+  if (auto usable = check_source_topic(plan.topic); !usable) return wrong_usage(usable.error().text);
+  const auto rate = check_pace(options, replay, plan);
+  if (!rate) return wrong_usage(rate.error().text);
+  std::optional<Mapping> mapping;
+  if (!plan.type.empty()) {
+    auto made = Mapping::make(plan.type, plan.rules, replay.columns, replay.time_unit);
+    if (!made) return wrong_usage(made.error().text);
+    mapping = std::move(*made);
   }
-  auto in = open(replay.csv);
-  if (!in) return tl::unexpected(in.error());
-  CsvReader reader(*in);
-  return find_columns(reader, replay.csv.string(), columns);
-}
-
-ExitCode replay_csv(Runner& runner, const ReplayOptions& replay, std::span<const std::string_view> columns,
-                    const MakeEvent& make_event) {
-  const std::string file = replay.csv.string();
-  Timer timer(CLOCK_MONOTONIC);
-  EvenPace pace(replay.rate, timer.now_ns());
-  for (;;) {
-    // The file is opened anew each time round, so a new one that took its place is read then.
-    auto in = open(replay.csv);
-    if (!in) {
-      log::error("{}", in.error().text);
-      return std::max(runner.finish(), ExitCode::failed);
-    }
-    CsvReader reader(*in);
-    const auto indices = find_columns(reader, file, columns);
-    if (!indices) {
-      log::error("{}", indices.error().text);
-      return std::max(runner.finish(), ExitCode::failed);
-    }
-    bool played = false;
-    for (CsvReader::Next next = reader.next(); next != CsvReader::Next::end; next = reader.next()) {
-      const std::string where = fmt::format("{}:{}", file, reader.line());
-      if (next == CsvReader::Next::bad) {
-        if (!runner.bad_record(fmt::format("{}: {}", where, reader.fault()))) return runner.finish();
-        continue;
-      }
-      const auto event = pick(reader, *indices, where).and_then([&](const auto& values) {
-        return make_event(values, where);
-      });
-      if (!event) {
-        if (!runner.bad_record(event.error().text)) return runner.finish();
-        continue;
-      }
-      timer.set(pace.next(timer.now_ns()));
-      if (!runner.wait(timer.fd())) return runner.finish();
-      if (!runner.publish(where, event->topic, *event->message)) return runner.finish();
-      played = true;
-    }
-    if (!played) return wrong_usage(fmt::format("{}: no record that can be used", file));
-    if (replay.once) return runner.finish();
-  }
-}
-
-Result<double> parse_number(std::string_view text, std::string_view where) {
-  double value = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || stop != text.data() + text.size() || !std::isfinite(value)) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted a number, got \"{}\"", where, text));
-  }
-  return value;
+  Replay player(replay, plan, std::move(mapping), *rate);
+  if (auto usable = player.open(); !usable) return wrong_usage(usable.error().text);
+  return run_source(options, source, signals, [&](Runner& runner) { return player.run(runner); });
 }
 
 }  // namespace backplane::sources

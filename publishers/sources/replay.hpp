@@ -1,40 +1,37 @@
 #pragma once
-// Plays the records of a CSV file as events, at an even rate.
+// Plays the records of a file as events, at an even rate or at the pace of their own time.
 
-#include <functional>
 #include <memory>
-#include <span>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/error/error.hpp"
+#include "publishers/sources/mapping.hpp"
+#include "publishers/sources/record_reader.hpp"
 #include "publishers/sources/runner.hpp"
 #include "publishers/sources/sources.hpp"
 
 namespace backplane::sources {
 
-/// An event made of a record.
-struct ReplayedEvent {
+/// What a source makes of records.
+struct ReplayPlan {
+  std::string type;              ///< "": each record's JSON as text
+  std::vector<FieldRule> rules;  ///< see Mapping
+  /// The field of the type (the column, where there is none) that says when a record's event happened.
+  std::string time_field = "time";
   std::string topic;
-  std::unique_ptr<google::protobuf::Message> message;
+  /// The field (the column) whose value is the topic's last token; "": the topic is the same for all.
+  std::string topic_field;
+  /// A last touch to each message; may be empty.
+  std::function<void(google::protobuf::Message&)> finish;
+  double rate_default{};  ///< where neither rate nor speed is given; 0: the data's own pace
 };
 
-/// Makes an event of the wanted columns' values; `where` is file:line and begins the error.
-using MakeEvent =
-    std::function<Result<ReplayedEvent>(std::span<const std::string> values, std::string_view where)>;
-
-/// Why the options cannot be played: the rate, a file that is not there, a column that is missing in its
-/// first line. @returns, where they can, the index of each wanted column.
-[[nodiscard]] Result<std::vector<std::size_t>> check_replay(const ReplayOptions& replay,
-                                                            std::span<const std::string_view> columns);
-
-/// Plays the file, again and again unless it is to be once. Records that cannot be used are reported by
-/// file:line. Returns when the runner's source is to end.
-[[nodiscard]] ExitCode replay_csv(Runner& runner, const ReplayOptions& replay,
-                                  std::span<const std::string_view> columns, const MakeEvent& make_event);
-
-/// A finite number that is the whole of `text`.
-[[nodiscard]] Result<double> parse_number(std::string_view text, std::string_view where);
+/// Plays a file as a whole source: checks everything, connects, publishes until the file ends (once) or the
+/// source is to end. Records that cannot be used are reported by file:line.
+[[nodiscard]] ExitCode run_replayed(const SourceOptions& options, std::string_view source,
+                                    const ReplayOptions& replay, const ReplayPlan& plan, Signals& signals);
 
 }  // namespace backplane::sources

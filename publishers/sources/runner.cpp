@@ -1,5 +1,6 @@
 #include "publishers/sources/runner.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <stdexcept>
@@ -11,6 +12,7 @@
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/topic.hpp"
+#include "publishers/sources/pace.hpp"
 
 namespace backplane::sources {
 namespace {
@@ -43,21 +45,47 @@ Runner::Runner(const SourceOptions& options, std::string_view source, Signals& s
                                                : options.source_name),
       publisher_(publisher_options(options, source_name_, changed_)) {}
 
-bool Runner::wait(int fd) {
+bool Runner::wait(std::initializer_list<int> wanted) {
+  constexpr std::size_t own = 2;
+  std::array<pollfd, 8> descriptors{{{signals_.fd(), POLLIN, 0}, {changed_.fd(), POLLIN, 0}}};
+  CHECK(wanted.size() <= descriptors.size() - own, "a source waits for a few descriptors");
+  std::size_t count = own;
+  for (const int fd : wanted) descriptors[count++] = {fd, POLLIN, 0};
+  unpolled_ = 0;
   while (!stopping_) {
-    std::array<pollfd, 3> descriptors{
-        {{signals_.fd(), POLLIN, 0}, {changed_.fd(), POLLIN, 0}, {fd, POLLIN, 0}}};
-    ::poll(descriptors.data(), descriptors.size(), -1);
+    ::poll(descriptors.data(), count, -1);
     if (descriptors[0].revents != 0) read_signals();
     if (descriptors[1].revents != 0) report();
-    if (descriptors[2].revents != 0) break;
+    if (std::any_of(descriptors.begin() + own, descriptors.begin() + static_cast<std::ptrdiff_t>(count),
+                    [](const pollfd& each) { return each.revents != 0; })) {
+      break;
+    }
   }
+  return !stopping_;
+}
+
+bool Runner::wait_until(Timer& timer, std::int64_t due_ns) {
+  // At high rates many are late; looking at the signals each time would cost more than the event.
+  constexpr std::uint32_t unpolled_max = 64;
+  if (timer.now_ns() >= due_ns && ++unpolled_ < unpolled_max) return !stopping_;
+  timer.set(due_ns);
+  return wait({timer.fd()});
+}
+
+bool Runner::settle() {
+  for (;;) {
+    publisher_.request_confirmation();
+    const PublisherStatus status = publisher_.status();
+    if (status.confirmed == status.offered) break;
+    if (!wait_for_change()) return false;
+  }
+  report();
   return !stopping_;
 }
 
 bool Runner::wait_for_change() {
   std::array<pollfd, 2> descriptors{{{signals_.fd(), POLLIN, 0}, {changed_.fd(), POLLIN, 0}}};
-  ::poll(descriptors.data(), descriptors.size(), -1);
+  if (!stopping_) ::poll(descriptors.data(), descriptors.size(), -1);
   if (descriptors[0].revents != 0) read_signals();
   if (descriptors[1].revents != 0) report();
   return !stopping_;
@@ -104,6 +132,7 @@ void Runner::report() {
                  source_name_, status.in_doubt - reported_.in_doubt);
   }
   reported_ = status;
+  if (on_progress_) on_progress_(status);
 }
 
 bool Runner::publish(std::string_view where, std::string_view topic, const google::protobuf::Message& message,
@@ -139,33 +168,41 @@ bool Runner::publish_with(std::string_view where, std::string_view topic,
   }
 }
 
-bool Runner::bad_record(std::string_view problem) {
+bool Runner::bad_record(std::string_view problem, std::string_view consequence) {
   ++bad_records_;
-  if (options_.fail_on_error) {
+  if (options_.stop_on_error) {
     log::error("{}", problem);
     failed_ = true;
     return false;
   }
-  if (records_.allow(Clock::now())) log::warning("{}; skipped{}", problem, and_others(records_));
+  if (records_.allow(Clock::now())) log::warning("{}{}{}", problem, consequence, and_others(records_));
   return true;
+}
+
+ExitCode Runner::fail(std::string_view problem, ExitCode code) {
+  log::error("{}", problem);
+  return std::max(finish(), code);
+}
+
+void Runner::set_counter(std::string name, std::uint64_t value) {
+  publisher_.set_counters({{std::move(name), value}});
 }
 
 ExitCode Runner::finish() {
   // Until the broker has everything, however long that takes: whoever pipes something in wants it delivered.
-  while (!stopping_) {
-    publisher_.request_confirmation();
-    const PublisherStatus status = publisher_.status();
-    if (status.confirmed == status.offered) break;
-    if (!wait_for_change()) break;
-  }
+  if (!stopping_) (void)settle();
   report();
   const bool flushed = publisher_.close(publisher_.status().ready ? stop_time : std::chrono::milliseconds{0});
   report();
   const PublisherStatus status = publisher_.status();
-  if (bad_records_ > 0) log::warning("{}: {} records were skipped", source_name_, bad_records_);
+  if (bad_records_ > 0) {
+    log::warning("{}: bad records: {}; events published: {}", source_name_, bad_records_,
+                 status.confirmed - std::min(status.refused, status.confirmed));
+  }
   if (status.confirmed < status.offered) {
-    log::warning("{} ends while {} events await a broker: they are lost", source_name_,
-                 status.offered - status.confirmed);
+    log::warning("{} ends while {} events await a broker: {}", source_name_,
+                 status.offered - status.confirmed,
+                 remembers_ ? "the next run publishes what has not arrived" : "they are lost");
   }
   const bool ended_well = flushed || stopping_;
   return ended_well && !failed_ ? ExitCode::done : ExitCode::failed;
@@ -200,6 +237,27 @@ Result<void> check_every(std::chrono::nanoseconds every) {
   if (every >= std::chrono::milliseconds{1} && every <= std::chrono::hours{24}) return {};
   return fail(ErrorCode::invalid_argument,
               fmt::format("--every: wanted 1ms to 24h, got {}", format_duration(every)));
+}
+
+Result<std::optional<double>> even_rate(const SourceOptions& options, const std::optional<double>& rate) {
+  constexpr double rate_max = 1e6;
+  if (rate && options.every) {
+    return fail(ErrorCode::invalid_argument, "wanted one of --every and --rate, got both");
+  }
+  if (options.every) {
+    const double every_s = std::chrono::duration<double>(*options.every).count();
+    if (!(every_s > 0 && every_s >= 1 / rate_max)) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("--every: wanted at least 1us, got {}", format_duration(*options.every)));
+    }
+    return std::optional(1 / every_s);
+  }
+  if (rate && !(*rate > 0 && *rate <= rate_max)) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("--rate: wanted more than 0 and at most {} events a second, got {}", rate_max, *rate));
+  }
+  return rate;
 }
 
 ExitCode wrong_usage(std::string_view problem) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 
@@ -113,6 +114,30 @@ Result<Load> read_load(const fs::path& file) {
     at = stop;
   }
   return load;
+}
+
+Result<Memory> read_memory(const fs::path& file) {
+  errno = 0;
+  std::ifstream in(file);
+  if (!in) return fail(ErrorCode::io, fmt::format("{}: {}", file.string(), std::strerror(errno)));
+  Memory memory;
+  std::map<std::string, std::uint64_t*, std::less<>> wanted{{"MemTotal:", &memory.total_bytes},
+                                                            {"MemAvailable:", &memory.available_bytes},
+                                                            {"SwapTotal:", &memory.swap_total_bytes},
+                                                            {"SwapFree:", &memory.swap_free_bytes}};
+  for (std::string line; !wanted.empty() && std::getline(in, line);) {
+    std::istringstream fields(line);
+    std::string name;
+    std::uint64_t kib = 0;
+    if (!(fields >> name >> kib)) continue;
+    const auto found = wanted.find(name);
+    if (found == wanted.end()) continue;
+    *found->second = kib * 1024;
+    wanted.erase(found);
+  }
+  if (wanted.empty()) return memory;
+  return fail(ErrorCode::protocol, fmt::format("{}: wanted a line with {} and a number, got none",
+                                               file.string(), wanted.begin()->first));
 }
 
 }  // namespace backplane::sources

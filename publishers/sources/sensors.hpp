@@ -1,6 +1,7 @@
 #pragma once
-// What the kernel tells of this machine's temperatures and load.
+// What the kernel tells of this machine's temperatures, load and memory.
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -31,5 +32,15 @@ struct Load {
 
 /// Reads a file like /proc/loadavg.
 [[nodiscard]] Result<Load> read_load(const std::filesystem::path& file);
+
+struct Memory {
+  std::uint64_t total_bytes{};
+  std::uint64_t available_bytes{};
+  std::uint64_t swap_total_bytes{};
+  std::uint64_t swap_free_bytes{};
+};
+
+/// Reads a file like /proc/meminfo.
+[[nodiscard]] Result<Memory> read_memory(const std::filesystem::path& file);
 
 }  // namespace backplane::sources

@@ -1,8 +1,7 @@
-#include <array>
-
 #include <fmt/format.h>
 
 #include "backplane/events/v1/load_average.pb.h"
+#include "backplane/events/v1/memory_use.pb.h"
 #include "backplane/events/v1/temperature.pb.h"
 #include "core/time/duration.hpp"
 #include "publishers/sources/naming.hpp"
@@ -14,29 +13,21 @@
 namespace backplane::sources {
 namespace {
 
-constexpr std::array<std::string_view, 2> columns{"date", "temperature"};
 constexpr std::string_view load_topic = "load";
+constexpr std::string_view memory_topic = "memory";
 
-Result<ReplayedEvent> make_reading(const std::string& topic, const std::string& sensor,
-                                   std::span<const std::string> values, std::string_view where) {
-  const auto time_ns = parse_time(values[0], fmt::format("{}: date", where));
-  if (!time_ns) return tl::unexpected(time_ns.error());
-  const auto celsius = parse_number(values[1], fmt::format("{}: temperature", where));
-  if (!celsius) return tl::unexpected(celsius.error());
-  auto temperature = std::make_unique<events::v1::Temperature>();
-  temperature->set_sensor(sensor);
-  temperature->set_celsius(*celsius);
-  set_time(*temperature->mutable_time(), *time_ns);
-  return ReplayedEvent{topic, std::move(temperature)};
-}
-
-ExitCode replay_readings(Runner& runner, const std::string& prefix, const ReplayOptions& replay) {
-  const std::string sensor = replay.csv.stem().string();
-  const std::string topic = prefix + "." + topic_token(sensor);
-  return replay_csv(runner, replay, columns,
-                    [&](std::span<const std::string> values, std::string_view where) {
-                      return make_reading(topic, sensor, values, where);
-                    });
+ExitCode replay_readings(const SourceOptions& options, const std::string& prefix, const ReplayOptions& replay,
+                         Signals& signals) {
+  const std::string sensor = replay.file.stem().string();
+  ReplayPlan plan;
+  plan.type = "Temperature";
+  plan.rules = {{"time", {"date", "time"}, true}, {"celsius", {"temperature", "celsius"}, true}};
+  plan.topic = prefix + "." + topic_token(sensor);
+  plan.finish = [&sensor](google::protobuf::Message& message) {
+    static_cast<events::v1::Temperature&>(message).set_sensor(sensor);
+  };
+  plan.rate_default = 1;
+  return run_replayed(options, "thermometer", replay, plan, signals);
 }
 
 /// One round of all sensors. @returns false where the source is to end.
@@ -67,6 +58,18 @@ bool publish_load(Runner& runner, const std::filesystem::path& file, std::int64_
   return runner.publish(load_topic, load_topic, average);
 }
 
+bool publish_memory(Runner& runner, const std::filesystem::path& file, std::int64_t now_ns) {
+  const auto memory = read_memory(file);
+  if (!memory) return runner.bad_record(memory.error().text);
+  events::v1::MemoryUse use;
+  use.set_total_bytes(memory->total_bytes);
+  use.set_available_bytes(memory->available_bytes);
+  use.set_swap_total_bytes(memory->swap_total_bytes);
+  use.set_swap_free_bytes(memory->swap_free_bytes);
+  set_time(*use.mutable_time(), now_ns);
+  return runner.publish(memory_topic, memory_topic, use);
+}
+
 ExitCode measure(Runner& runner, const std::string& prefix, const ThermometerOptions& thermometer,
                  std::chrono::nanoseconds every) {
   Timer timer(CLOCK_REALTIME);
@@ -74,14 +77,16 @@ ExitCode measure(Runner& runner, const std::string& prefix, const ThermometerOpt
   // time.
   for (bool first = true;; first = false) {
     timer.set(first ? 0 : next_tick(timer.now_ns(), every));
-    if (!runner.wait(timer.fd())) return runner.finish();
+    if (!runner.wait({timer.fd()})) return runner.finish();
     const SensorReadings sensors = read_sensors(thermometer.sysfs);
     if (first && sensors.readings.empty() && sensors.problems.empty()) {
-      log::info("no temperature sensors below {}: publishes the load alone", thermometer.sysfs.string());
+      log::info("no temperature sensors below {}: publishes load and memory alone",
+                thermometer.sysfs.string());
     }
     const std::int64_t now_ns = unix_now_ns();
     if (!publish_sensors(runner, prefix, sensors, now_ns) ||
-        !publish_load(runner, thermometer.load_average, now_ns)) {
+        !publish_load(runner, thermometer.load_average, now_ns) ||
+        !publish_memory(runner, thermometer.memory, now_ns)) {
       return runner.finish();
     }
   }
@@ -92,18 +97,12 @@ ExitCode measure(Runner& runner, const std::string& prefix, const ThermometerOpt
 ExitCode run_thermometer(const SourceOptions& options, const ThermometerOptions& thermometer,
                          Signals& signals) {
   const std::string prefix = options.topic.empty() ? "temperature" : options.topic;
-  const std::chrono::nanoseconds every = options.every.value_or(std::chrono::seconds{5});
   if (auto usable = check_source_topic(prefix); !usable) return wrong_usage(usable.error().text);
+  if (thermometer.replay) return replay_readings(options, prefix, *thermometer.replay, signals);
+  const std::chrono::nanoseconds every = options.every.value_or(std::chrono::seconds{5});
   if (auto usable = check_every(every); !usable) return wrong_usage(usable.error().text);
-  if (thermometer.replay) {
-    if (auto usable = check_replay(*thermometer.replay, columns); !usable) {
-      return wrong_usage(usable.error().text);
-    }
-  }
-  return run_source(options, "thermometer", signals, [&](Runner& runner) {
-    return thermometer.replay ? replay_readings(runner, prefix, *thermometer.replay)
-                              : measure(runner, prefix, thermometer, every);
-  });
+  return run_source(options, "thermometer", signals,
+                    [&](Runner& runner) { return measure(runner, prefix, thermometer, every); });
 }
 
 }  // namespace backplane::sources

@@ -43,7 +43,7 @@ TEST(Program, WrongUsageIsOneLine) {
   expect_usage({"publish", "nope"},
                "backplane publish: there is no subcommand \"nope\" (see backplane publish --help)");
   expect_usage({"publish", "quotes"},
-               "backplane publish quotes: --csv is required (see backplane publish quotes --help)");
+               "backplane publish quotes: --file is required (see backplane publish quotes --help)");
 }
 
 TEST(Program, WhatCannotBeUsedIsToldWithWhatWasWanted) {
@@ -52,7 +52,7 @@ TEST(Program, WhatCannotBeUsedIsToldWithWhatWasWanted) {
   expect_usage({"sub", "a", "--timeout", "5"},
                "backplane sub: --timeout: wanted a duration such as 250ms, 5s or 10m, got \"5\"");
   expect_usage({"sub", "a", "--format", "xml"},
-               "backplane sub: --format: wanted text, text+offset or json, got \"xml\"");
+               "backplane sub: --format: wanted text, text+offset, json, proto or value, got \"xml\"");
   expect_usage({"pub", "$SYS.x", "t"},
                "backplane pub: TOPIC: \"$SYS.x\" is the system's own and cannot be published to");
   expect_usage({"publish", "clock", "--every", "0"},
@@ -61,8 +61,39 @@ TEST(Program, WhatCannotBeUsedIsToldWithWhatWasWanted) {
                "backplane broker: /nowhere.toml: there is no such configuration file");
   expect_usage({"broker", "--ingress", "here"},
                "--ingress: wanted tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"here\"");
-  expect_usage({"gateway", "--broker", "a,b"},
-               "backplane gateway: --broker: wanted one host, as a gateway follows one broker, got 2");
+}
+
+TEST(Program, OptionsThatExcludeEachOtherAreTold) {
+  expect_usage({"sub", "a", "--last", "--since", "1m"},
+               "backplane sub: --since: wanted without --last, as the last values are not what came since");
+  expect_usage(
+      {"sub", "a.>", "--since", "17"},
+      "backplane sub: --since: an offset goes with one topic, as each has its own; wanted a duration or a "
+      "resume token");
+  expect_usage({"sub", "a", "--gateway", "127.0.0.1:1601", "--broker", "b"},
+               "backplane sub: --gateway: wanted without a broker's addresses");
+  expect_usage(
+      {"sub", "a", "--gateway", "127.0.0.1"},
+      "backplane sub: --gateway: wanted HOST:PORT, as 127.0.0.1:1601 or [::1]:1601, got \"127.0.0.1\"");
+  expect_usage({"pub", "t"}, "backplane pub: wanted one of TEXT, --file, --stdin and --clear, got none");
+  expect_usage({"pub", "t", "{}", "--json", "Quote", "--gateway", "h:1"},
+               "backplane pub: --json: wanted a broker, as a gateway takes text alone");
+  expect_usage({"pub", "t", "x", "--every", "0s"}, "backplane pub: --every: wanted 1ms to 24h, got \"0s\"");
+  expect_usage({"replay", "a"},
+               "backplane replay: wanted PATTERN --to FILE, or --from FILE (see backplane replay --help)");
+  expect_usage({"topics", "--sort", "size"},
+               "backplane topics: --sort: wanted name, rate, bytes, offset or age, got \"size\"");
+  expect_usage({"top", "--every", "1ms"}, "backplane top: --every: wanted 100ms to 24h, got \"1ms\"");
+  expect_usage({"broker", "drain", "--broker", "a,b"},
+               "backplane broker drain: --broker: wanted one host, as one broker is ended at a time");
+}
+
+TEST(Program, ConfigChecksAndPrintsFiles) {
+  EXPECT_EQ(run({"config", "print"}).code, ExitCode::done);
+  expect_usage({"config", "check", "/nowhere.toml"},
+               "backplane config check: /nowhere.toml: there is no such configuration file");
+  expect_usage({"config", "nonsense"},
+               "backplane config: there is no subcommand \"nonsense\" (see backplane config --help)");
 }
 
 TEST(Program, ArgumentsAreNotEchoedRawToTheTerminal) {
@@ -80,7 +111,16 @@ TEST(Program, EachSubcommandsHelpShowsAnExample) {
                                                   {"publish", "clock", "--help"},
                                                   {"publish", "thermometer", "--help"},
                                                   {"publish", "quotes", "--help"},
-                                                  {"publish", "lines", "--help"}};
+                                                  {"publish", "lines", "--help"},
+                                                  {"get", "--help"},
+                                                  {"topics", "--help"},
+                                                  {"top", "--help"},
+                                                  {"replay", "--help"},
+                                                  {"audit", "--help"},
+                                                  {"config", "--help"},
+                                                  {"config", "check", "--help"},
+                                                  {"config", "print", "--help"},
+                                                  {"broker", "drain", "--help"}};
   for (const auto& arguments : all) {
     const Ended ended = run(arguments);
     EXPECT_EQ(ended.code, ExitCode::done);

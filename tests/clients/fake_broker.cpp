@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include <google/protobuf/descriptor.pb.h>
+
 #include "backplane/v1/event.pb.h"
 #include "core/topic/pattern.hpp"
 
@@ -98,6 +100,12 @@ std::size_t FakeBroker::do_work() {
   return done;
 }
 
+void FakeBroker::release() {
+  if (!sockets_) return;
+  sockets_->xpub.release();
+  sockets_->router.release();
+}
+
 void FakeBroker::handle_subscription(std::string_view message) {
   if (message.empty()) return;
   const bool begins = message.front() == 1;
@@ -119,7 +127,9 @@ void FakeBroker::answer_live(const std::string& topic) {
 
 wire::Stamp FakeBroker::publish(std::string_view topic, std::string_view text, bool lost) {
   wire::Stamp& tail = tails_[std::string(topic)];
-  tail = wire::Stamp{stream_, ++position_, tail.offset + 1, tail.position, 1};
+  ++position_;
+  tail =
+      wire::Stamp{stream_, position_, tail.offset + 1, tail.position, static_cast<std::int64_t>(position_)};
   history_.push_back(Entry{std::string(topic), stamped_event(text, tail), tail});
   if (!lost) send_raw({history_.back().topic, history_.back().event});
   return tail;
@@ -169,6 +179,18 @@ v1::ControlReply FakeBroker::answer(const v1::ControlRequest& request) {
     case v1::ControlRequest::kTails:
       answer_tails(request.tails(), reply);
       break;
+    case v1::ControlRequest::kTopics:
+      answer_topics(request.topics(), reply);
+      break;
+    case v1::ControlRequest::kTypes:
+      answer_types(request.types(), reply);
+      break;
+    case v1::ControlRequest::kStats:
+      answer_stats(request.stats(), reply);
+      break;
+    case v1::ControlRequest::kDrain:
+      reply.mutable_drain();
+      break;
     default:
       reply.mutable_error()->set_code("unknown_request");
   }
@@ -195,12 +217,40 @@ void FakeBroker::answer_retained(const v1::RetainedRequest& request, v1::Control
   }
 }
 
+// Where a replay begins: behind this position.
+std::optional<std::uint64_t> FakeBroker::start_of(const v1::ReplayRequest& request) const {
+  switch (request.start_case()) {
+    case v1::ReplayRequest::kAfterPosition:
+      if (request.after_position().stream() != stream_) return std::nullopt;
+      return request.after_position().position();
+    case v1::ReplayRequest::kAfterOffset:
+      for (const Entry& entry : history_) {
+        if (entry.topic == request.pattern() && entry.stamp.offset > request.after_offset()) {
+          return entry.stamp.position - 1;
+        }
+      }
+      return position_;
+    case v1::ReplayRequest::kSinceNs:
+      return static_cast<std::uint64_t>(std::max<std::int64_t>(request.since_ns(), 1)) - 1;
+    case v1::ReplayRequest::START_NOT_SET:
+      break;
+  }
+  return std::nullopt;
+}
+
 void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlReply& reply) {
-  if (request.after_position().stream() != stream_) {
+  if (refused_replays > 0 || !Pattern::parse(request.pattern())) {
+    reply.mutable_error()->set_code(refused_replays > 0 ? "busy" : "bad_pattern");
+    refused_replays -= refused_replays > 0 ? 1 : 0;
+    return;
+  }
+  const auto start = start_of(request);
+  const std::string life = std::to_string(stream_) + " ";
+  if (!start || (!request.cursor().empty() && !request.cursor().starts_with(life))) {
     reply.mutable_error()->set_code("other_stream");
     return;
   }
-  std::uint64_t after = request.after_position().position();
+  std::uint64_t after = *start;
   if (after < history_gone_ && request.cursor().empty()) {
     const bool misses = std::any_of(history_.begin(), history_.end(), [&](const Entry& entry) {
       return entry.stamp.position > after && entry.stamp.position <= history_gone_ &&
@@ -211,7 +261,7 @@ void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlRepl
       return;
     }
   }
-  if (!request.cursor().empty()) after = std::stoull(request.cursor());
+  if (!request.cursor().empty()) after = std::stoull(request.cursor().substr(life.size()));
   const std::uint64_t until = request.until_position() == 0 ? position_ : request.until_position();
   auto& replay = *reply.mutable_replay();
   for (const Entry& entry : history_) {
@@ -219,7 +269,7 @@ void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlRepl
     if (position <= std::max(after, history_gone_) || position > until) continue;
     if (!matches(request.pattern(), entry.topic)) continue;
     if (static_cast<std::size_t>(replay.events_size()) == slice_events) {
-      reply.mutable_more()->set_cursor(std::to_string(replay.through_position()));
+      reply.mutable_more()->set_cursor(life + std::to_string(replay.through_position()));
       return;
     }
     replay.add_events()->set_topic(entry.topic);
@@ -227,6 +277,41 @@ void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlRepl
     replay.set_through_position(position);
   }
   replay.set_through_position(until);
+}
+
+void FakeBroker::answer_topics(const v1::TopicsRequest& request, v1::ControlReply& reply) {
+  auto& topics = *reply.mutable_topics();
+  for (const auto& [topic, stamp] : tails_) {
+    if (topic <= request.cursor() || !matches(request.pattern(), topic)) continue;
+    if (static_cast<std::size_t>(topics.topics_size()) == slice_events) {
+      reply.mutable_more()->set_cursor(topics.topics(topics.topics_size() - 1).name());
+      return;
+    }
+    auto& shown = *topics.add_topics();
+    shown.set_name(topic);
+    shown.set_offset(stamp.offset);
+    shown.set_position(stamp.position);
+    shown.set_received_ns(stamp.received_ns);
+  }
+}
+
+void FakeBroker::answer_types(const v1::TypesRequest& request, v1::ControlReply& reply) {
+  auto& found = *reply.mutable_types();
+  if (request.cursor().empty()) {
+    for (const std::string& name : request.names()) found.add_unknown(name);
+  }
+  const auto at = static_cast<std::size_t>(request.cursor().empty() ? 0 : std::stoul(request.cursor()));
+  if (at < type_files.size()) found.mutable_files()->add_file()->ParseFromString(type_files[at]);
+  if (at + 1 < type_files.size()) reply.mutable_more()->set_cursor(std::to_string(at + 1));
+}
+
+void FakeBroker::answer_stats(const v1::StatsRequest& request, v1::ControlReply& reply) {
+  auto& stats = *reply.mutable_stats();
+  if (request.cursor().empty()) (*stats.mutable_counters())["events_received_total"] = position_;
+  auto& who = *stats.add_participants();
+  who.set_name(request.cursor().empty() ? "clock" : "gateway");
+  who.set_role(request.cursor().empty() ? v1::HelloRequest::ROLE_PUBLISHER : v1::HelloRequest::ROLE_GATEWAY);
+  if (request.cursor().empty()) reply.mutable_more()->set_cursor("1");
 }
 
 void FakeBroker::answer_tails(const v1::TailsRequest& request, v1::ControlReply& reply) {

@@ -39,6 +39,8 @@ class FakeBroker {
   void forget(std::uint64_t new_stream);
 
   std::size_t do_work();
+  /// The next thread that calls a method owns the sockets.
+  void release();
 
   /// Stamps, remembers and publishes. `lost`: remembers without publishing, as a full pipe would.
   wire::Stamp publish(std::string_view topic, std::string_view text, bool lost = false);
@@ -56,6 +58,8 @@ class FakeBroker {
   bool answers_live = true;
   bool answers_control = true;
   std::size_t slice_events = 3;
+  int refused_replays = 0;                      ///< so many are refused as "busy"
+  std::vector<std::string> type_files;          ///< serialised FileDescriptorProtos, one a page
   std::set<std::string> subscriptions;          ///< now in force, live checks left out
   std::vector<std::string> live_asked;          ///< topics of live checks, in order, since open()
   std::vector<v1::ControlRequest> requests;     ///< in order
@@ -79,7 +83,11 @@ class FakeBroker {
   void handle_request(std::vector<std::string> frames);
   v1::ControlReply answer(const v1::ControlRequest& request);
   void answer_retained(const v1::RetainedRequest& request, v1::ControlReply& reply);
+  [[nodiscard]] std::optional<std::uint64_t> start_of(const v1::ReplayRequest& request) const;
   void answer_replay(const v1::ReplayRequest& request, v1::ControlReply& reply);
+  void answer_topics(const v1::TopicsRequest& request, v1::ControlReply& reply);
+  void answer_types(const v1::TypesRequest& request, v1::ControlReply& reply);
+  void answer_stats(const v1::StatsRequest& request, v1::ControlReply& reply);
   void answer_tails(const v1::TailsRequest& request, v1::ControlReply& reply);
 
   std::optional<Sockets> sockets_;

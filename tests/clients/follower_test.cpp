@@ -383,7 +383,7 @@ TEST_F(FollowerOfABroker, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
 
 TEST_F(FollowerOfABroker, AnEndpointThatCannotBeUsedIsSaidAtOnce) {
   auto with = options();
-  with.broker.egress = "nonsense";
+  with.brokers.front().egress = "nonsense";
   EXPECT_THROW(start(with), std::invalid_argument);
 }
 

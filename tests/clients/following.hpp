@@ -35,8 +35,9 @@ class Recorder : public FollowerListener {
   void on_retained(std::uint64_t request, const Delivery& delivery) override {
     retained[request].push_back(std::string(delivery.topic) + "=" + text_of(delivery.event));
   }
-  void on_retained_end(std::uint64_t request, const std::optional<Error>& error) override {
-    ended[request] = error;
+  void on_retained_end(std::uint64_t request, const RetainedEnd& end) override {
+    ended[request] = end.error;
+    stands_for[request] = {end.stream, end.position};
   }
   void on_gap(const Gap& gap) override {
     gaps.push_back(std::string(gap.topic) + " " + std::to_string(gap.first) + " " + std::to_string(gap.last) +
@@ -48,6 +49,13 @@ class Recorder : public FollowerListener {
     order.emplace_back("reset");
   }
 
+  void on_replayed(std::uint64_t request, const Delivery& delivery) override {
+    replayed[request].push_back(text_of(delivery.event));
+  }
+  void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override {
+    slices[request].push_back(slice);
+  }
+
   std::vector<std::string> texts;
   std::vector<std::string> topics;
   std::vector<std::uint64_t> positions;
@@ -55,6 +63,9 @@ class Recorder : public FollowerListener {
   std::vector<bool> connections;
   std::map<std::uint64_t, std::vector<std::string>> retained;
   std::map<std::uint64_t, std::optional<Error>> ended;
+  std::map<std::uint64_t, StreamPosition> stands_for;  ///< of each retained()
+  std::map<std::uint64_t, std::vector<std::string>> replayed;
+  std::map<std::uint64_t, std::vector<ReplaySlice>> slices;
   std::vector<std::string> gaps;
   std::vector<Reset> resets;
   std::vector<std::string> order;
@@ -67,8 +78,8 @@ class Following : public ::testing::Test {
 
   Follower::Options options() {
     Follower::Options options;
-    options.broker.egress = broker.egress();
-    options.broker.control = broker.control();
+    options.brokers.front().egress = broker.egress();
+    options.brokers.front().control = broker.control();
     return options;
   }
   void start(const Follower::Options& with) { follower.emplace(context, with, recorder); }

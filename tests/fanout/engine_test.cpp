@@ -12,12 +12,15 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "fanout/address.hpp"
 #include "fanout/flush_window.hpp"
+#include "fanout/listeners.hpp"
 
 namespace backplane::fanout {
 namespace {
@@ -168,6 +171,131 @@ TEST(Engine, AcrossThreadsEveryMessageArrivesOrIsAnnounced) {
   }
   EXPECT_GT(engine.counters().dropped, 0u);
   EXPECT_EQ(gone, 3u);
+}
+
+TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
+  constexpr StreamId stream{0};
+  EngineOptions options;
+  options.workers = 2;
+  options.log.segment_bytes = 4096;
+  options.worker.shard.linger = 20s;
+  Engine engine(options);
+  engine.set_route(RouteId{0}, {AudienceId{0}});
+  std::vector<Remote> remotes;
+  for (int i = 0; i < 8; ++i) remotes.push_back(connect(engine));
+  std::string history;
+  std::vector<std::size_t> ends{0};  // of each message in it
+  enum class State : std::uint8_t { out, held, in };
+  std::vector<State> states(remotes.size(), State::out);
+  constexpr std::uint64_t count = 4000;
+  for (std::uint64_t number = 1; number <= count; ++number) {
+    const std::string line = "0 " + std::to_string(number) + "\n";
+    history += line;
+    ends.push_back(history.size());
+  }
+  for (std::uint64_t number = 1; number <= count; ++number) {
+    const std::size_t one = number * 5 % remotes.size();
+    Remote& remote = remotes[one];
+    if (states[one] == State::out && number % 3 == 0) {
+      engine.join_held(remote.id, AudienceId{0});
+      states[one] = State::held;
+    } else if (states[one] == State::held && number % 7 == 0) {
+      // All so far, and some that are yet to be appended.
+      const std::uint64_t reached = std::min(count, number + number % 5);
+      engine.reply(remote.id, history.substr(0, ends[reached]));
+      auto skip = std::make_shared<Skip>();
+      skip->add_stream(stream, reached);
+      engine.release(remote.id, AudienceId{0}, std::move(skip));
+      states[one] = State::in;
+    }
+    const std::string_view line =
+        std::string_view(history).substr(ends[number - 1], ends[number] - ends[number - 1]);
+    engine.append(line, {TopicId{0}, RouteId{0}, number, stream, number});
+    if (number % 3 == 0) engine.publish();
+  }
+  engine.say_goodbye("drain");
+  engine.publish();
+  for (std::size_t i = 0; i < remotes.size(); ++i) {
+    while (!remotes[i].ended) ASSERT_TRUE(remotes[i].wait_and_read());
+    EXPECT_EQ(remotes[i].received, (states[i] == State::in ? history : "") + "bye drain\n") << i;
+    EXPECT_EQ(states[i], State::in) << i;
+  }
+}
+
+TEST(Engine, TheOwnerHearsWhoIsOver) {
+  EngineOptions options;
+  options.workers = 2;
+  Engine engine(options);
+  Remote one = connect(engine);
+  Remote two = connect(engine);
+  Remote three = connect(engine);
+  engine.publish();
+  EXPECT_TRUE(engine.take_departed().empty());
+  one.socket.reset();
+  two.socket.reset();
+  std::set<ClientId> departed;
+  while (departed.size() < 2) {
+    pollfd ready{.fd = engine.departed_fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
+    for (const ClientId client : engine.take_departed()) EXPECT_TRUE(departed.insert(client).second);
+  }
+  EXPECT_EQ(departed, (std::set<ClientId>{one.id, two.id}));
+  EXPECT_EQ(engine.counters().clients, 1u);
+}
+
+TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
+  Engine engine({});
+  Listeners listeners(
+      {.connections_max = 1},
+      [&](Accepted accepted) {
+        return engine.adopt(std::move(accepted.socket),
+                            [](Client& client) { return std::make_unique<Echo>(client); });
+      },
+      [](Refused) { return "full\n"; });
+  const auto place = listeners.listen("127.0.0.1:0");
+  ASSERT_TRUE(place);
+  const auto address = look_up(*parse_host_port(place->address, "test"));
+  const auto come_in = [&] {
+    Remote remote;
+    remote.socket = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(remote.socket.get(), address->get(), address->length), 0);
+    EXPECT_EQ(::fcntl(remote.socket.get(), F_SETFL, O_NONBLOCK), 0);
+    listeners.accept(Listeners::Clock::now());
+    engine.publish();
+    return remote;
+  };
+  for (int i = 0; i < 3; ++i) {
+    Remote remote = come_in();
+    ASSERT_EQ(::send(remote.socket.get(), "hello", 5, MSG_NOSIGNAL), 5);
+    while (remote.received.size() < 5) ASSERT_TRUE(remote.wait_and_read());
+    EXPECT_EQ(remote.received, "hello");
+    Remote other = come_in();
+    while (!other.ended) ASSERT_TRUE(other.wait_and_read());
+    EXPECT_EQ(other.received, "full\n");
+    // It vanishes. A mere end of its input would not be leaving.
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ASSERT_EQ(::setsockopt(remote.socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    remote.socket.reset();
+    pollfd ready{.fd = engine.departed_fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
+    for (const ClientId client : engine.take_departed()) listeners.departed(client);
+    EXPECT_EQ(listeners.counters().connections, 0u);
+  }
+}
+
+TEST(Engine, LastWordsArriveAlsoWhereTheClientGoesOnTalking) {
+  EngineOptions options;
+  options.worker.shard.linger = 60s;
+  Engine engine(options);
+  Remote remote = connect(engine);
+  engine.publish();
+  const std::string talk(10'000, 'a');
+  (void)::send(remote.socket.get(), talk.data(), talk.size(), MSG_NOSIGNAL);
+  engine.say_goodbye("drain");
+  engine.publish();
+  (void)::send(remote.socket.get(), talk.data(), talk.size(), MSG_NOSIGNAL);
+  while (!remote.ended) ASSERT_TRUE(remote.wait_and_read());
+  EXPECT_TRUE(remote.received.ends_with("bye drain\n"));
 }
 
 TEST(Engine, AnIdleWorkerIsWokenByEachMessage) {

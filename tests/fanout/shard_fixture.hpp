@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,9 @@ struct Played {
   SimulatedStream stream;
   std::string received;
   std::vector<std::string> goodbyes;
+  std::vector<AudienceId> lost_holds;
+  int rooms{};
+  std::function<void(Client&)> on_room;  ///< what its handler does then
   bool input_ended{};
   bool gone{};  ///< the handler is destroyed
 };
@@ -52,6 +56,11 @@ class PlayedHandler final : public Handler {
     played_->goodbyes.emplace_back(reason);
     client_.end("!BYE " + std::string(reason) + "\n");
   }
+  void on_room() override {
+    ++played_->rooms;
+    if (played_->on_room) played_->on_room(client_);
+  }
+  void on_hold_lost(AudienceId audience) override { played_->lost_holds.push_back(audience); }
 
  private:
   Client& client_;
@@ -78,6 +87,11 @@ class Stage {
   }
   void append(std::uint32_t topic, std::uint64_t offset, std::size_t padding = 0) {
     log.append(text(topic, offset, padding), {TopicId{topic}, RouteId{topic}, offset});
+  }
+  /// The same, as a message of `stream`.
+  void append_at(std::uint32_t topic, std::uint64_t offset, StreamId stream, std::uint64_t position,
+                 std::size_t padding = 0) {
+    log.append(text(topic, offset, padding), {TopicId{topic}, RouteId{topic}, offset, stream, position});
   }
   void catch_up() {
     log.publish();

@@ -350,7 +350,12 @@ class Impatient : public ShardTest {
   static ShardOptions options() {
     ShardOptions options;
     options.first_byte_timeout = 10s;
+    options.idle_timeout = 60s;
     return options;
+  }
+  void pass(std::chrono::milliseconds time) {
+    stage_.pass(time);
+    stage_.flush();
   }
 };
 
@@ -363,6 +368,132 @@ TEST_F(Impatient, WhoSaysNothingIsSentAwayAndWhoSaysAnythingIsNot) {
   stage_.flush();
   EXPECT_THAT(silent->goodbyes, ElementsAre("silent"));
   EXPECT_TRUE(speaking->goodbyes.empty());
+}
+
+TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
+  const auto idle = add(1, {});
+  const auto speaking = add(2, {});
+  const auto listening = add(3, {1});
+  for (const auto& each : {idle, speaking, listening}) each->stream.input = "S";
+  for (const std::uint64_t id : {1u, 2u, 3u}) stage_.client(id).on_readable();
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    pass(30s);
+    speaking->stream.input = "S";
+    stage_.client(2).on_readable();
+    stage_.append(1, i);
+    stage_.turn();
+  }
+  EXPECT_THAT(idle->goodbyes, ElementsAre("idle"));
+  EXPECT_TRUE(speaking->goodbyes.empty());
+  EXPECT_TRUE(listening->goodbyes.empty());
+  pass(60'020ms);
+  EXPECT_THAT(speaking->goodbyes, ElementsAre("idle"));
+  EXPECT_THAT(listening->goodbyes, ElementsAre("idle"));
+  EXPECT_EQ(counters().silent.get(), 3u);
+}
+
+TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {
+  const auto feed = add(1, {});
+  stage_.client(1).excuse_silence(true);
+  pass(1h);
+  EXPECT_TRUE(feed->goodbyes.empty());
+  feed->stream.input = "S";
+  stage_.client(1).on_readable();
+  stage_.client(1).excuse_silence(false);
+  pass(59s);
+  EXPECT_TRUE(feed->goodbyes.empty());
+  pass(1020ms);
+  EXPECT_THAT(feed->goodbyes, ElementsAre("idle"));
+}
+
+TEST_F(SmallLog, WhoWouldRatherBeDisconnectedIsWhenTheLogIsFull) {
+  const auto stalled = add(1, {2});
+  stage_.client(1).set_policy(Policy::disconnect);
+  stalled->stream.room = 0;
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    stage_.append(2, i, 50);
+    stage_.turn();
+  }
+  EXPECT_THAT(stalled->goodbyes, ElementsAre("slow_consumer"));
+  EXPECT_LE(stage_.log.held_bytes(), 1300u);
+}
+
+TEST_F(SmallLog, OfTwoStalledClientsTheOneWithTheOldestMessagesLosesThem) {
+  const auto early = add(1, {1, 2});
+  const auto late = add(2, {});
+  early->stream.room = late->stream.room = 0;
+  stage_.append(1, 1);
+  stage_.turn();
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    if (i == 100) stage_.shard.join(ClientId{2}, AudienceId{2});
+    stage_.append(2, i, 50);
+    stage_.turn();
+  }
+  give_room(1, *early, SimulatedStream::no_limit);
+  give_room(2, *late, SimulatedStream::no_limit);
+  EXPECT_TRUE(early->stream.output.starts_with("!1 1 1\n!2 1 ")) << early->stream.output.substr(0, 40);
+  EXPECT_EQ(late->stream.output, Stage::text(2, 100, 50));
+}
+
+class FewReplies : public ShardTest {
+ protected:
+  FewReplies() : ShardTest(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.client.replies_bytes_max = 1000;
+    options.client.unread_bytes_max = 5000;
+    return options;
+  }
+};
+
+TEST_F(FewReplies, NoMoreInputIsTakenThanIsAnswered) {
+  const auto client = add(1, {});
+  client->stream.room = 0;
+  stage_.client(1).reply(std::string(1001, 'a'));
+  client->stream.input = "PING\n";
+  stage_.client(1).on_readable();
+  stage_.flush();
+  EXPECT_EQ(client->received, "");
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->received, "PING\n");
+}
+
+TEST_F(FewReplies, WhoNeverReadsWhatItIsToldIsAborted) {
+  const auto client = add(1, {});
+  client->stream.room = 0;
+  for (int i = 0; i < 6; ++i) stage_.client(1).reply(std::string(1000, 'a'));
+  stage_.flush();
+  EXPECT_TRUE(client->gone);
+}
+
+TEST_F(ShardTest, WhoIsOverIsToldOfOnce) {
+  const auto client = add(1, {1, 2});
+  const auto other = add(2, {1});
+  stage_.client(1).abort();
+  stage_.flush();
+  stage_.flush();
+  EXPECT_THAT(stage_.shard.departed(), ElementsAre(ClientId{1}));
+  stage_.append(1, 1);
+  stage_.turn();
+  EXPECT_EQ(other->stream.output, "1 1 \n");
+}
+
+TEST_F(ShardTest, MembersComeAndGoInAnyOrder) {
+  std::vector<std::shared_ptr<Played>> clients;
+  for (std::uint64_t id = 1; id <= 9; ++id) clients.push_back(add(id, {1, 2}));
+  for (const std::uint64_t id : {9u, 1u, 5u}) stage_.shard.leave(ClientId{id}, AudienceId{1});
+  stage_.shard.leave(ClientId{5}, AudienceId{1});  // it has left already
+  for (const std::uint64_t id : {2u, 3u}) stage_.shard.join_held(ClientId{id}, AudienceId{1});
+  stage_.client(4).abort();
+  stage_.flush();
+  stage_.shard.join(ClientId{5}, AudienceId{1});
+  stage_.append(1, 1);
+  stage_.append(2, 1);
+  stage_.turn();
+  for (std::uint64_t id = 1; id <= 9; ++id) {
+    const bool in_one = id == 5 || (id >= 6 && id <= 8);
+    EXPECT_EQ(clients[id - 1]->stream.output, id == 4 ? "" : in_one ? "1 1 \n2 1 \n" : "2 1 \n") << id;
+  }
 }
 
 }  // namespace

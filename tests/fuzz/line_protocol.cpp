@@ -1,6 +1,7 @@
 // Any bytes from a client of the gateway: the first says in which pieces they come, the rest is the stream.
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,9 +10,9 @@
 #include <variant>
 #include <vector>
 
+#include "core/payload/text.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/scan.hpp"
-#include "gateway/encode/text.hpp"
 #include "gateway/protocols/line/command.hpp"
 #include "gateway/protocols/line/line_reader.hpp"
 #include "tests/fuzz/expect.hpp"
@@ -37,14 +38,32 @@ Lines lines_of(std::string_view bytes, std::size_t piece) {
   return lines;
 }
 
+void check_subscribe(const Subscribe& subscribe) {
+  fuzz::expect(check_pattern(subscribe.pattern.str()) == TopicFault::none, "a pattern is one");
+  fuzz::expect(subscribe.every.count() == 0 || (subscribe.every >= every_min && subscribe.every <= every_max),
+               "every has its limits");
+  if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&subscribe.since)) {
+    fuzz::expect(ago->count() > 0 && *ago <= since_max, "since has its limits");
+  } else if (const auto* after = std::get_if<AfterPositions>(&subscribe.since)) {
+    const auto again = parse_resume_token(resume_token(after->positions));
+    fuzz::expect(again && *again == after->positions, "a resume token is written as it was read");
+  } else if (std::holds_alternative<AfterOffset>(subscribe.since)) {
+    fuzz::expect(subscribe.pattern.is_exact(), "an offset is one topic's");
+  }
+}
+
 void check_command(std::string_view text) {
-  const line::Command command = line::parse_command(text);
-  if (const auto* bad = std::get_if<line::BadCommand>(&command)) {
+  const Command command = line::parse_command(text);
+  if (const auto* bad = std::get_if<BadCommand>(&command)) {
     const bool plain = std::none_of(bad->text.begin(), bad->text.end(),
                                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
     fuzz::expect(plain && wire::is_utf8(bad->text), "an error is one line that a terminal can show");
     fuzz::expect(!bad->code.empty() && bad->code.find(' ') == std::string::npos, "a code is one word");
-  } else if (const auto* publish = std::get_if<line::Publish>(&command)) {
+  } else if (const auto* subscribe = std::get_if<Subscribe>(&command)) {
+    check_subscribe(*subscribe);
+  } else if (const auto* topics = std::get_if<ListTopics>(&command)) {
+    fuzz::expect(check_pattern(topics->pattern) == TopicFault::none, "a pattern is one");
+  } else if (const auto* publish = std::get_if<Publish>(&command)) {
     fuzz::expect(check_topic(publish->topic) == TopicFault::none && !is_system_topic(publish->topic),
                  "only what may be published is");
     std::string escaped;
@@ -54,6 +73,17 @@ void check_command(std::string_view text) {
   }
 }
 
+/// What is behind the line at which a reader stops is given back, whole.
+void check_rest(std::string_view bytes) {
+  line::LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
+  bool stopped = false;
+  const std::string_view rest = reader.feed(bytes, [&](std::string_view text, bool) {
+    stopped = text.starts_with("FORMAT proto");
+    return !stopped;
+  });
+  fuzz::expect(stopped ? bytes.ends_with(rest) : rest.empty(), "only what follows is given back");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -61,6 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes{reinterpret_cast<const char*>(data) + 1, size - 1};
   const Lines whole = lines_of(bytes, std::max<std::size_t>(bytes.size(), 1));
   fuzz::expect(whole == lines_of(bytes, data[0] % 16u + 1u), "lines are the same however the bytes come");
+  check_rest(bytes);
   for (const auto& [text, too_long] : whole) {
     if (!too_long) check_command(text);
   }

@@ -4,15 +4,19 @@
 #include <vector>
 
 #include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/util/delimited_message_util.h>
 #include <gtest/gtest.h>
 
 #include "backplane/events/v1/clock_tick.pb.h"
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/events/v1/text_message.pb.h"
 #include "backplane/v1/event.pb.h"
+#include "backplane/v1/session.pb.h"
 #include "core/wire/stamp.hpp"
 #include "gateway/encode/encoder.hpp"
-#include "gateway/encode/text.hpp"
+#include "tests/golden/golden.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -185,46 +189,64 @@ TEST(Encode, AnyBytesMakeOneLineOrAreRefused) {
   }
 }
 
+TEST(Encode, ProtoHasTheEventsOwnBytesBehindTheirLength) {
+  v1::Event event = with_message(quote());
+  event.set_source("quotes@host7");
+  const std::string bytes = stamped(event);
+  const std::string framed = encode_bytes(Format::proto, bytes, "stock.MSFT");
+  google::protobuf::io::ArrayInputStream input(framed.data(), static_cast<int>(framed.size()));
+  v1::ServerMessage message;
+  bool clean_end = false;
+  ASSERT_TRUE(google::protobuf::util::ParseDelimitedFromZeroCopyStream(&message, &input, &clean_end));
+  EXPECT_EQ(input.ByteCount(), static_cast<std::int64_t>(framed.size()));
+  EXPECT_EQ(message.delivery().topic(), "stock.MSFT");
+  EXPECT_EQ(message.delivery().event().source(), "quotes@host7");
+  EXPECT_EQ(message.delivery().event().stamp().position(), stamp.position);
+  EXPECT_TRUE(framed.ends_with(bytes));
+}
+
+TEST(Encode, ProtoIsAsTheGoldenBytesHaveIt) {
+  EXPECT_EQ(encode_bytes(Format::proto, golden::bytes("stamped_event.hex"), "clock"),
+            golden::bytes("server_delivery.hex"));
+}
+
+TEST(Encode, ProtoLengthsGrowWithTheEvent) {
+  for (const std::size_t size : {0u, 1u, 60u, 80u, 127u, 128u, 200u, 16'300u, 16'384u, 300'000u}) {
+    const std::string framed = encode(Format::proto, with_text(std::string(size, 'x')));
+    google::protobuf::io::ArrayInputStream input(framed.data(), static_cast<int>(framed.size()));
+    v1::ServerMessage message;
+    ASSERT_TRUE(google::protobuf::util::ParseDelimitedFromZeroCopyStream(&message, &input, nullptr)) << size;
+    EXPECT_EQ(message.delivery().event().text().size(), size);
+    EXPECT_EQ(input.ByteCount(), static_cast<std::int64_t>(framed.size()));
+  }
+}
+
+TEST(Encode, TellsOfATypeThatIsMissingAndShowsItOnceItIsThere) {
+  Encoder encoder;
+  std::string out;
+  v1::Event event;
+  event.mutable_message()->set_type_url("type.googleapis.com/acme.Thing");
+  const std::string bytes = stamped(event);
+  const auto view = std::as_bytes(std::span(bytes));
+  ASSERT_TRUE(encoder.encode(Format::text, "t", view, stamp, out));
+  EXPECT_THAT(encoder.payloads().take_unknown_types(), ::testing::ElementsAre("acme.Thing"));
+  google::protobuf::FileDescriptorSet set;
+  set.add_file()->set_name("acme.proto");
+  set.mutable_file(0)->set_package("acme");
+  set.mutable_file(0)->add_message_type()->set_name("Thing");
+  ASSERT_EQ(encoder.payloads().add_types(set.SerializeAsString()).refusal, TypeRegistry::Refusal::none);
+  out.clear();
+  ASSERT_TRUE(encoder.encode(Format::text, "t", view, stamp, out));
+  EXPECT_EQ(out, "t {}\n");
+}
+
 TEST(Encode, FormatsHaveTheNamesOfTheProtocol) {
   EXPECT_EQ(parse_format("text"), Format::text);
   EXPECT_EQ(parse_format("text+offset"), Format::text_offset);
   EXPECT_EQ(parse_format("json"), Format::json);
+  EXPECT_EQ(parse_format("proto"), Format::proto);
   EXPECT_EQ(parse_format("xml"), std::nullopt);
   EXPECT_EQ(name(Format::text_offset), "text+offset");
-}
-
-TEST(Escapes, AreUndoneToTheSameBytes) {
-  std::string all;
-  for (int byte = 0; byte < 256; ++byte) all.push_back(static_cast<char>(byte));
-  all += "\\n\\x41\\\\";
-  std::string escaped;
-  append_escaped(all, escaped);
-  EXPECT_EQ(unescape(escaped), all);
-}
-
-TEST(Escapes, ThatAreUnknownStand) {
-  EXPECT_EQ(unescape(R"(\q \ \xZZ \x4 \)"), R"(\q \ \xZZ \x4 \)");
-  EXPECT_EQ(unescape(R"(\x4Aa\x4a\\x41)"), R"(JaJ\x41)");
-}
-
-TEST(Base64, PadsAsRfc4648Says) {
-  const auto base64 = [](std::string_view bytes) {
-    std::string out;
-    append_base64(bytes, out);
-    return out;
-  };
-  EXPECT_EQ(base64(""), "");
-  EXPECT_EQ(base64("f"), "Zg==");
-  EXPECT_EQ(base64("fo"), "Zm8=");
-  EXPECT_EQ(base64("foo"), "Zm9v");
-  EXPECT_EQ(base64("foob"), "Zm9vYg==");
-  EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
-}
-
-TEST(JsonStrings, AreJsonWhateverTheBytes) {
-  std::string out;
-  append_json_string("\xff\x80 ok", out);
-  EXPECT_EQ(out, "\"\\u00ff\\u0080 ok\"");
 }
 
 }  // namespace

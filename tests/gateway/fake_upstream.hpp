@@ -3,18 +3,28 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backplane/v1/event.pb.h"
+#include "clients/lib/delivery.hpp"
 #include "core/wire/stamp.hpp"
-#include "gateway/hub.hpp"
+#include "gateway/upstream/upstream.hpp"
 
 namespace backplane::gateway {
 
 class FakeUpstream final : public Upstream {
  public:
+  struct Replay {
+    std::uint64_t request;
+    std::string pattern;
+    ReplayFrom from;
+    int asked{1};  ///< slices
+  };
+
   std::uint64_t subscribe(std::string_view prefix) override {
     ++prefixes[std::string(prefix)];
     return ++tickets;
@@ -24,12 +34,32 @@ class FakeUpstream final : public Upstream {
   }
   std::uint64_t retained(std::string_view pattern) override {
     asked.emplace_back(pattern);
-    return asked.size();
+    return ++requests;
+  }
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
+    replays.push_back({++requests, std::string(pattern), from});
+    return requests;
+  }
+  void replay_more(std::uint64_t request) override {
+    for (Replay& replay : replays) {
+      if (replay.request == request) ++replay.asked;
+    }
+  }
+  void cancel(std::uint64_t request) override { cancelled.push_back(request); }
+  void topics(std::string_view pattern, std::string_view cursor,
+              std::function<void(Result<TopicsPage>)> handler) override {
+    topics_asked.push_back(std::string(pattern) + "@" + std::string(cursor));
+    topics_handler = std::move(handler);
   }
 
   std::map<std::string, int> prefixes;
   std::uint64_t tickets{};
-  std::vector<std::string> asked;  ///< retained requests; the first is number 1
+  std::uint64_t requests{};
+  std::vector<std::string> asked;  ///< for retained values
+  std::vector<Replay> replays;
+  std::vector<std::uint64_t> cancelled;
+  std::vector<std::string> topics_asked;
+  std::function<void(Result<TopicsPage>)> topics_handler;
 };
 
 /// Stamped text events of one stream, numbered as a broker numbers them.
@@ -51,17 +81,25 @@ class FakeBroker {
   Event publish(const std::string& topic, const std::string& text) {
     v1::Event event;
     event.set_text(text);
-    Event result{topic, event.SerializeAsString(), {}};
+    return stamped(topic, event.SerializeAsString());
+  }
+  /// An event without payload: there is no retained value any more.
+  Event clear(const std::string& topic) { return stamped(topic, ""); }
+  /// Publishes the topic's next event and returns its offset only: it is lost on the way.
+  std::uint64_t lose(const std::string& topic) { return publish(topic, "lost").stamp.offset; }
+  [[nodiscard]] std::uint64_t position() const { return position_; }
+  [[nodiscard]] std::uint64_t stream() const { return stream_; }
+
+ private:
+  Event stamped(const std::string& topic, std::string bytes) {
+    Event result{topic, std::move(bytes), {}};
     result.stamp = {stream_, ++position_, ++offsets_[topic], 0, 0};
     std::array<std::byte, wire::stamp_bytes> tail{};
     wire::write_stamp(result.stamp, tail);
     result.bytes.append(reinterpret_cast<const char*>(tail.data()), tail.size());
     return result;
   }
-  /// Publishes the topic's next event and returns its offset only: it is lost on the way.
-  std::uint64_t lose(const std::string& topic) { return publish(topic, "lost").stamp.offset; }
 
- private:
   std::uint64_t stream_;
   std::uint64_t position_{};
   std::map<std::string, std::uint64_t> offsets_;

@@ -1,12 +1,11 @@
 #include "gateway/hub.hpp"
 
 #include <string>
-#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/gateway/fake_upstream.hpp"
+#include "tests/gateway/stage.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -14,378 +13,329 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
-/// Writes down what a reader is told, a line each.
-class Recorder final : public Subscriber {
- public:
-  [[nodiscard]] Format format() const override { return format_; }
-  void on_event(EventLinePtr line) override { note(line->bytes().substr(0, line->bytes().size() - 1)); }
-  void on_notice(const Notice& notice) override {
-    std::string line;
-    append_notice(Format::text, notice, line);
-    note(line.substr(0, line.size() - 1));
-  }
-  void on_subscribed(std::string_view pattern) override { note("+" + std::string(pattern)); }
-  void on_refused(std::string_view pattern, std::string_view code, std::string_view) override {
-    note("-" + std::string(pattern) + " " + std::string(code));
-  }
-  void on_broker(bool up) override { note(up ? "live" : "wait"); }
-
-  /// What came since the last time.
-  std::vector<std::string> take() { return std::exchange(lines_, {}); }
-  Format format_{Format::text_offset};
-
- private:
-  void note(std::string_view line) { lines_.emplace_back(line); }
-  std::vector<std::string> lines_;
-};
-
-class HubTest : public ::testing::Test {
+/// Clients that see offsets.
+class HubTest : public Stage {
  protected:
-  void subscribe(Hub::Reader& reader, const std::string& pattern, bool last = false) {
-    hub_.subscribe(reader, *Pattern::parse(pattern), last, now_);
+  explicit HubTest(HubLimits limits = limits_of_tests(), fanout::ShardOptions shard = {})
+      : Stage(limits, shard) {
+    a_ = reader();
   }
-  void subscribe(const std::string& pattern, bool last = false) { subscribe(reader_, pattern, last); }
-  void come_up() {
-    hub_.on_connection(true);
+  static HubLimits limits_of_tests() {
+    HubLimits limits;
+    limits.subscriptions_per_client_max = 10;
+    return limits;
+  }
+  Peer reader() {
+    Peer peer = connect();
+    send(peer, "FORMAT text+offset\n");
+    EXPECT_EQ(peer.take(), "+OK FORMAT text+offset\n");
+    return peer;
+  }
+  /// Subscribes, and is answered.
+  void subscribe(Peer& peer, const std::string& what) {
+    send(peer, "SUB " + what + "\n");
     prove();
-    hub_.tick(now_);
-  }
-  void prove() { hub_.on_live(upstream_.tickets); }
-  void publish(const std::string& topic, const std::string& text = "x") {
-    hub_.on_event(broker_.publish(topic, text).delivery());
+    EXPECT_EQ(peer.take(), "+OK SUB " + what.substr(0, what.find(' ')) + "\n");
   }
 
-  Hub::Clock::time_point now_{};
-  FakeUpstream upstream_;
-  FakeBroker broker_;
-  Hub hub_{HubLimits{.subscriptions_per_reader_max = 10, .join_bytes_max = 100}, upstream_, now_};
-  Recorder client_;
-  Hub::Reader& reader_{hub_.add(client_)};
+  Peer a_;
 };
 
 TEST_F(HubTest, ConfirmsASubscriptionOnlyWhenItIsInForce) {
   come_up();
-  subscribe("clock");
-  EXPECT_THAT(client_.take(), IsEmpty());
+  send(a_, "SUB clock\n");
+  EXPECT_EQ(a_.take(), "");
   publish("clock", "too early");
   prove();
   publish("clock", "tick");
-  EXPECT_THAT(client_.take(), ElementsAre("+clock", "clock 2 tick"));
+  EXPECT_EQ(a_.take(), "+OK SUB clock\nclock 2 tick\n");
 }
 
 TEST_F(HubTest, SubscribesToAPrefixAndFiltersExactly) {
   come_up();
-  subscribe("time");
-  subscribe("stock.*.price");
-  prove();
-  EXPECT_THAT(upstream_.prefixes, ElementsAre(std::pair("stock.", 1), std::pair("time", 1)));
-  client_.take();
+  subscribe(a_, "time");
+  subscribe(a_, "stock.*.price");
+  EXPECT_THAT(upstream_.prefixes, ElementsAre(Pair("stock.", 1), Pair("time", 1)));
   for (const char* const topic :
        {"timezone", "time.zone", "stock.MSFT", "stock.MSFT.volume", "stock.A.B.price"})
     publish(topic);
-  EXPECT_THAT(client_.take(), IsEmpty());
+  EXPECT_EQ(a_.take(), "");
   publish("time");
   publish("stock.MSFT.price");
-  EXPECT_THAT(client_.take(), ElementsAre("time 1 x", "stock.MSFT.price 1 x"));
+  EXPECT_EQ(a_.take(), "time 1 x\nstock.MSFT.price 1 x\n");
   EXPECT_EQ(hub_.counters().unmatched, 5u);
 }
 
 TEST_F(HubTest, GivesAnEventOnceHoweverManySubscriptionsMatch) {
   come_up();
-  for (const char* const pattern : {"stock.>", "stock.*", "stock.MSFT", ">"}) subscribe(pattern);
-  prove();
-  client_.take();
+  for (const char* const pattern : {"stock.>", "stock.*", "stock.MSFT", ">"}) subscribe(a_, pattern);
   publish("stock.MSFT");
-  EXPECT_THAT(client_.take(), ElementsAre("stock.MSFT 1 x"));
+  EXPECT_EQ(a_.take(), "stock.MSFT 1 x\n");
+}
+
+TEST_F(HubTest, WritesAnEventOnceAFormatHoweverManyWantIt) {
+  come_up();
+  Peer b = reader();
+  Peer c = connect();
+  subscribe(a_, "a");
+  subscribe(b, ">");
+  subscribe(c, "a");
+  const std::uint64_t before = outlet_.appended;
+  publish("a");
+  EXPECT_EQ(outlet_.appended - before, 2u);
+  EXPECT_EQ(a_.take() + b.take() + c.take(), "a 1 x\na 1 x\na x\n");
+}
+
+TEST_F(HubTest, TopicsOfTheSameAudiencesShareARoute) {
+  come_up();
+  subscribe(a_, "a.>");
+  const std::uint64_t before = outlet_.routes_set;
+  for (int i = 0; i < 100; ++i) publish("a." + std::to_string(i));
+  EXPECT_EQ(outlet_.routes_set - before, 1u);
 }
 
 TEST_F(HubTest, AsksTheBrokerOnceForOnePatternOfManyReaders) {
   come_up();
-  Recorder other;
-  Hub::Reader& second = hub_.add(other);
-  subscribe("clock");
-  subscribe(second, "clock");
+  Peer b = reader();
+  subscribe(a_, "clock");
+  subscribe(b, "clock");
   EXPECT_EQ(upstream_.tickets, 1u);
-  prove();
-  EXPECT_THAT(client_.take(), ElementsAre("+clock"));
-  EXPECT_THAT(other.take(), ElementsAre("+clock"));
-  hub_.remove(second);
+  send(b, "QUIT\n");
+  end_input(b);
+  EXPECT_EQ(hub_.counters().clients, 1u);
   EXPECT_EQ(upstream_.prefixes.size(), 1u);
-  EXPECT_TRUE(hub_.unsubscribe(reader_, "clock"));
+  send(a_, "UNSUB clock\n");
   EXPECT_THAT(upstream_.prefixes, IsEmpty());
-  EXPECT_FALSE(hub_.unsubscribe(reader_, "clock"));
 }
 
 TEST_F(HubTest, AnswersAtOnceWhereThePatternIsInForceAlready) {
   come_up();
-  subscribe("clock");
-  prove();
-  subscribe("clock");
-  Recorder other;
-  subscribe(hub_.add(other), "clock");
-  EXPECT_THAT(client_.take(), ElementsAre("+clock", "+clock"));
-  EXPECT_THAT(other.take(), ElementsAre("+clock"));
+  subscribe(a_, "clock");
+  send(a_, "SUB clock\n");
+  EXPECT_EQ(a_.take(), "+OK SUB clock\n");
+  Peer b = reader();
+  send(b, "SUB clock\n");
+  EXPECT_EQ(b.take(), "+OK SUB clock\n");
 }
 
 TEST_F(HubTest, AnswersEverySubscribeExactlyOnce) {
   come_up();
-  subscribe("a");
-  subscribe("a");
-  subscribe("b");
-  EXPECT_TRUE(hub_.unsubscribe(reader_, "a"));
-  hub_.cancel_waiting(reader_, "quit");
-  EXPECT_THAT(client_.take(), ElementsAre("-a cancelled", "-a cancelled", "-b cancelled"));
+  send(a_, "SUB a\nSUB a\nSUB b\nUNSUB a\nPING\nQUIT\n");
+  EXPECT_EQ(a_.take(),
+            "-ERR cancelled a: UNSUB came before it was in force\n"
+            "-ERR cancelled a: UNSUB came before it was in force\n"
+            "+OK UNSUB a\n+PONG\n"
+            "-ERR cancelled b: QUIT came before it was in force\n+OK QUIT\n");
   prove();
   publish("a");
-  EXPECT_THAT(client_.take(), IsEmpty());
+  EXPECT_EQ(a_.take(), "");
 }
 
 TEST_F(HubTest, RefusesSubscriptionsAboveTheLimit) {
   come_up();
-  for (int i = 0; i < 11; ++i) subscribe("a" + std::to_string(i));
-  EXPECT_THAT(client_.take(), ElementsAre("-a10 too_many_subscriptions"));
+  for (int i = 0; i < 10; ++i) subscribe(a_, "a" + std::to_string(i));
+  send(a_, "SUB b\nSUB a3\n");
+  EXPECT_EQ(a_.take(), "-ERR too_many_subscriptions b: wanted at most 10 subscriptions\n+OK SUB a3\n");
+  EXPECT_EQ(hub_.counters().refused, 1u);
+}
+
+TEST_F(HubTest, ClientsThatComeAndGoLeaveNothing) {
+  come_up();
+  for (int i = 0; i < 100; ++i) {
+    Peer b = reader();
+    send(b, "SUB a" + std::to_string(i % 7) + "\nSUB b.*.> every=1s\nSUB c last\n");
+    prove();
+    publish("b.c.d");
+    end_input(b);
+    send(b, "");
+    b.stream->error = EPIPE;
+    publish("b.c.d");
+    shard_.find(b.id)->abort();
+    turn();
+  }
+  EXPECT_EQ(hub_.counters().subscriptions, 0u);
+  EXPECT_EQ(hub_.counters().clients, 1u);
+  EXPECT_THAT(upstream_.prefixes, IsEmpty());
 }
 
 TEST_F(HubTest, TellsOfAnAbsentBrokerOnceAndOfItsReturn) {
   come_up();
-  subscribe("clock");
-  prove();
-  client_.take();
+  subscribe(a_, "clock");
   hub_.on_connection(false);
-  hub_.tick(now_);
-  hub_.tick(now_);
-  subscribe("other");
-  EXPECT_THAT(client_.take(), ElementsAre("wait"));
+  turn();
+  turn();
+  send(a_, "SUB other\n");
+  EXPECT_EQ(a_.take(), "!WAIT broker\n");
   come_up();
-  EXPECT_THAT(client_.take(), ElementsAre("+other", "live"));
+  EXPECT_EQ(a_.take(), "+OK SUB other\n!LIVE broker\n");
   publish("clock");
-  EXPECT_THAT(client_.take(), ElementsAre("clock 1 x"));
+  EXPECT_EQ(a_.take(), "clock 1 x\n");
   hub_.on_connection(false);
-  hub_.tick(now_);
-  EXPECT_THAT(client_.take(), ElementsAre("wait"));
+  turn();
+  EXPECT_EQ(a_.take(), "!WAIT broker\n");
 }
 
 TEST_F(HubTest, GivesTheFirstConnectionSomeTimeBeforeItTellsAnybodyToWait) {
-  subscribe("clock");
-  hub_.tick(now_);
-  EXPECT_THAT(client_.take(), IsEmpty());
+  send(a_, "SUB clock\n");
+  EXPECT_EQ(a_.take(), "");
   EXPECT_EQ(hub_.next_deadline(), now_ + 1s);
   now_ += 1s;
-  hub_.tick(now_);
-  EXPECT_THAT(client_.take(), ElementsAre("wait"));
+  turn();
+  EXPECT_EQ(a_.take(), "!WAIT broker\n");
   EXPECT_EQ(hub_.next_deadline(), Hub::Clock::time_point::max());
   come_up();
-  EXPECT_THAT(client_.take(), ElementsAre("+clock", "live"));
-}
-
-TEST_F(HubTest, AnnouncesAHoleToThoseWhomItConcerns) {
-  come_up();
-  Recorder late;
-  Hub::Reader& second = hub_.add(late);
-  subscribe("a");
-  subscribe("other");
-  prove();
-  publish("a");
-  subscribe(second, "a");
-  client_.take();
-  late.take();
-  broker_.lose("a");
-  broker_.lose("a");
-  publish("a");
-  EXPECT_THAT(client_.take(), ElementsAre("!GAP a 2 3 recovery_timeout", "a 4 x"));
-  EXPECT_THAT(late.take(), ElementsAre("a 4 x"));
-}
-
-TEST_F(HubTest, CallsNothingLostThatCameWhileNobodyHadSubscribed) {
-  come_up();
-  subscribe("a");
-  prove();
-  publish("a");
-  hub_.unsubscribe(reader_, "a");
-  broker_.lose("a");
-  subscribe("a");
-  prove();
-  client_.take();
-  publish("a");
-  EXPECT_THAT(client_.take(), ElementsAre("a 3 x"));
+  EXPECT_EQ(a_.take(), "+OK SUB clock\n!LIVE broker\n");
 }
 
 TEST_F(HubTest, PassesOnWhatTheFollowerCallsLostAndSaysItOnce) {
   come_up();
-  subscribe("a");
-  subscribe(">");
-  prove();
+  subscribe(a_, "a");
+  subscribe(a_, ">");
+  Peer other = reader();
+  subscribe(other, "b");
   publish("a");
   broker_.lose("a");
   broker_.lose("a");
-  client_.take();
-  hub_.on_gap({0x1'00000001, "a", 2, 3, GapReason::history_gone});
+  hub_.on_gap({broker_.stream(), "a", 2, 3, GapReason::history_gone});
   publish("a");
-  EXPECT_THAT(client_.take(), ElementsAre("!GAP a 2 3 history_gone", "a 4 x"));
+  EXPECT_EQ(a_.take(), "a 1 x\n!GAP a 2 3 history_gone\na 4 x\n");
+  EXPECT_EQ(other.take(), "");
 }
 
-TEST_F(HubTest, AnnouncesAResetBeforeTheFirstEventOfTheNewStream) {
+TEST_F(HubTest, AGapThatASlowClientLosesIsToldWithItsLosses) {
   come_up();
-  subscribe(">");
-  prove();
+  subscribe(a_, "a");
+  a_.stream->room = 0;
+  const std::string text(1u << 20, 'x');
+  for (int i = 0; i < 2; ++i) publish("a", text);
+  broker_.lose("a");
+  hub_.on_gap({broker_.stream(), "a", 3, 3, GapReason::history_gone});
+  for (int i = 0; i < 10; ++i) publish("a", text);
+  read_all(a_);
+  const std::string all = a_.take();
+  EXPECT_THAT(all.substr(0, all.find('x')),
+              ::testing::AllOf(::testing::HasSubstr("!GAP a 3 3 history_gone\n"),
+                               ::testing::HasSubstr("slow_consumer\n")))
+      << "both, before the first event";
+}
+
+TEST_F(HubTest, AnnouncesAResetOfEachTopicThatSomebodyReads) {
+  come_up();
+  subscribe(a_, ">");
   publish("a");
   publish("b");
-  client_.take();
+  a_.take();
+  hub_.on_reset({broker_.stream(), 0x1'00000002});
+  turn();
+  const std::string resets = a_.take();
+  EXPECT_THAT(resets, ::testing::AnyOf("!RESET a\n!RESET b\n", "!RESET b\n!RESET a\n"));
   broker_ = FakeBroker(0x1'00000002);
   publish("a");
-  EXPECT_THAT(client_.take(), ElementsAre("!RESET a", "a 1 x"));
-  hub_.on_reset({0x1'00000001, 0x1'00000002});
-  EXPECT_THAT(client_.take(), ElementsAre("!RESET b"));
-  publish("b");
-  EXPECT_THAT(client_.take(), ElementsAre("b 1 x"));
-}
-
-TEST_F(HubTest, GivesNoEventTwice) {
-  come_up();
-  subscribe("a");
-  prove();
-  client_.take();
-  const auto event = broker_.publish("a", "x");
-  hub_.on_event(event.delivery());
-  hub_.on_event(event.delivery());
-  EXPECT_THAT(client_.take(), ElementsAre("a 1 x"));
-  EXPECT_EQ(hub_.counters().duplicates, 1u);
+  EXPECT_EQ(a_.take(), "a 1 x\n");
 }
 
 TEST_F(HubTest, CallsAnEventLostThatCannotBeRead) {
   come_up();
-  subscribe("a");
-  prove();
-  client_.take();
+  subscribe(a_, "a");
   auto event = broker_.publish("a", "x");
   event.bytes[1] = '\x70';
-  hub_.on_event(event.delivery());
+  deliver(event);
   publish("a");
-  EXPECT_THAT(client_.take(), ElementsAre("!GAP a 1 1 undecodable", "a 2 x"));
+  EXPECT_EQ(a_.take(), "!GAP a 1 1 undecodable\na 2 x\n");
   EXPECT_EQ(hub_.counters().undecodable, 1u);
 }
 
-class HubLastTest : public HubTest {
+TEST_F(HubTest, AChangeOfFormatIsAnsweredBetweenTheEventsThatItParts) {
+  come_up();
+  subscribe(a_, "a");
+  publish("a", "one");
+  send(a_, "FORMAT text\nPING\n");
+  publish("a", "two");
+  EXPECT_EQ(a_.take(), "a 1 one\n+OK FORMAT text\n+PONG\na two\n");
+}
+
+TEST_F(HubTest, AtAnIntervalTheFirstComesAtOnceAndThenTheLatest) {
+  come_up();
+  subscribe(a_, "a every=5s");
+  for (const char* const text : {"one", "two", "three"}) publish("a", text);
+  EXPECT_EQ(a_.take(), "a 1 one\n");
+  now_ += 5s + 20ms;
+  turn();
+  EXPECT_EQ(a_.take(), "a 3 three\n");
+  now_ += 20s;
+  turn();
+  EXPECT_EQ(a_.take(), "");
+  // Notices wait for no interval.
+  hub_.on_gap({broker_.stream(), "a", 4, 4, GapReason::history_gone});
+  turn();
+  EXPECT_EQ(a_.take(), "!GAP a 4 4 history_gone\n");
+}
+
+TEST_F(HubTest, SubscribingAgainReplacesTheInterval) {
+  come_up();
+  subscribe(a_, "a every=5s");
+  publish("a", "one");
+  publish("a", "two");
+  send(a_, "SUB a\n");
+  publish("a", "three");
+  publish("a", "four");
+  EXPECT_EQ(a_.take(), "a 1 one\n+OK SUB a\na 3 three\na 4 four\n");
+  send(a_, "SUB a every=1s\n");
+  publish("a", "five");
+  publish("a", "six");
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 5 five\n");
+}
+
+TEST_F(HubTest, ListsTopicsInSlicesInItsTurn) {
+  come_up();
+  send(a_, "TOPICS a.>\nPING\n");
+  EXPECT_THAT(upstream_.topics_asked, ElementsAre("a.>@"));
+  TopicsPage page;
+  page.topics.push_back({.name = "a.b", .offset = 17, .value_bytes = 3});
+  page.cursor = "a.b";
+  std::exchange(upstream_.topics_handler, {})(page);
+  turn();
+  EXPECT_THAT(upstream_.topics_asked, ElementsAre("a.>@", "a.>@a.b"));
+  page.topics[0].name = "a.c";
+  page.cursor = "";
+  std::exchange(upstream_.topics_handler, {})(page);
+  turn();
+  EXPECT_THAT(a_.take(), ::testing::MatchesRegex("\\+TOPIC a.b 17 3 [0-9.]+\n\\+TOPIC a.c 17 3 [0-9.]+\n"
+                                                 "\\+OK TOPICS 2\n\\+PONG\n"));
+}
+
+TEST_F(HubTest, WithoutABrokerNobodyCanSayWhichTopicsThereAre) {
+  send(a_, "TOPICS\nPING\n");
+  EXPECT_THAT(a_.take(), ::testing::MatchesRegex("-ERR unavailable .+\n\\+PONG\n"));
+}
+
+class HubDemandTest : public HubTest {
  protected:
-  void SetUp() override { come_up(); }
-  void give(std::uint64_t request, const FakeBroker::Event& value) {
-    hub_.on_retained(request, value.delivery());
+  HubDemandTest() : HubTest(few_prefixes()) {}
+  static HubLimits few_prefixes() {
+    HubLimits limits;
+    limits.prefixes_max = 4;
+    return limits;
   }
-  void end(std::uint64_t request) { hub_.on_retained_end(request, std::nullopt); }
 };
 
-TEST_F(HubLastTest, RetainedValuesComeBehindTheAnswerAndBeforeLiveEvents) {
-  const auto a = broker_.publish("s.a", "old");
-  const auto b = broker_.publish("s.b", "old");
-  subscribe("s.>", true);
-  EXPECT_THAT(upstream_.asked, IsEmpty());
+TEST_F(HubDemandTest, AboveANumberOfPrefixesItTakesEverythingUntilHalfOfThemAreLeft) {
+  come_up();
+  for (const char* const topic : {"a", "b", "c", "d", "e"}) send(a_, std::string("SUB ") + topic + "\n");
+  EXPECT_EQ(upstream_.prefixes.size(), 6u) << "the old ones and everything, until that is in force";
   prove();
-  EXPECT_THAT(upstream_.asked, ElementsAre("s.>"));
-  publish("s.b", "new");
-  publish("s.c", "new");
-  give(1, a);
-  give(1, b);
-  EXPECT_THAT(client_.take(), IsEmpty());
-  end(1);
-  publish("s.a", "new");
-  EXPECT_THAT(client_.take(),
-              ElementsAre("+s.>", "s.a 1 old", "s.b 1 old", "s.b 2 new", "s.c 1 new", "s.a 2 new"));
-}
-
-TEST_F(HubLastTest, NoOffsetComesTwice) {
-  subscribe("a", true);
+  EXPECT_THAT(upstream_.prefixes, ElementsAre(Pair("", 1)));
+  a_.take();
+  send(a_, "SUB f\n");
+  EXPECT_EQ(a_.take(), "+OK SUB f\n") << "in force already";
+  publish("f");
+  EXPECT_EQ(a_.take(), "f 1 x\n");
+  for (const char* const topic : {"a", "b", "c", "d"}) send(a_, std::string("UNSUB ") + topic + "\n");
+  EXPECT_THAT(upstream_.prefixes, ElementsAre(Pair("", 1), Pair("e", 1), Pair("f", 1)));
   prove();
-  broker_.lose("a");
-  const auto second = broker_.publish("a", "second");
-  const auto third = broker_.publish("a", "third");
-  // The value is newer than what has come live: the live ones follow, and bring it.
-  hub_.on_event(second.delivery());
-  give(1, third);
-  end(1);
-  hub_.on_event(third.delivery());
-  EXPECT_THAT(client_.take(), ElementsAre("+a", "a 2 second", "a 3 third"));
-}
-
-TEST_F(HubLastTest, WhatTheValueHasShownDoesNotComeLiveAgain) {
-  subscribe("a", true);
-  prove();
-  const auto first = broker_.publish("a", "first");
-  give(1, first);
-  end(1);
-  hub_.on_event(first.delivery());
-  publish("a", "second");
-  EXPECT_THAT(client_.take(), ElementsAre("+a", "a 1 first", "a 2 second"));
-}
-
-TEST_F(HubLastTest, AnotherSubscriptionOfTheReaderIsNotHeldBack) {
-  const auto old_a = broker_.publish("a", "old");
-  const auto old_b = broker_.publish("b", "old");
-  subscribe("a");
-  prove();
-  subscribe(">", true);
-  prove();
-  publish("a", "new");
-  EXPECT_THAT(client_.take(), ElementsAre("+a", "a 2 new"));
-  publish("b", "new");
-  give(1, old_a);
-  give(1, old_b);
-  end(1);
-  EXPECT_THAT(client_.take(), ElementsAre("+>", "b 1 old", "b 2 new"));
-}
-
-TEST_F(HubLastTest, WithoutTheValuesTheSubscriptionIsRefused) {
-  subscribe("a", true);
-  prove();
-  hub_.on_retained_end(1, Error{ErrorCode::timeout, "no answer"});
-  publish("a");
-  EXPECT_THAT(client_.take(), ElementsAre("-a unavailable"));
-  EXPECT_THAT(upstream_.prefixes, IsEmpty());
-}
-
-TEST_F(HubLastTest, AskingAgainForTheValuesLeavesTheSubscriptionInForceWhateverComes) {
-  subscribe("a");
-  prove();
-  subscribe("a", true);
-  publish("a", "live");
-  hub_.on_retained_end(1, Error{ErrorCode::timeout, "no answer"});
-  publish("a", "live");
-  EXPECT_THAT(client_.take(), ElementsAre("+a", "a 1 live", "-a unavailable", "a 2 live"));
-}
-
-TEST_F(HubLastTest, ValuesAndHeldEventsAreBounded) {
-  subscribe("a", true);
-  subscribe("b", true);
-  prove();
-  give(1, broker_.publish("a", std::string(100, 'x')));
-  publish("b", std::string(100, 'x'));
-  EXPECT_THAT(client_.take(), ElementsAre("-a too_many_values", "-b unavailable"));
-  end(1);
-  end(2);
-  publish("b");
-  EXPECT_THAT(client_.take(), IsEmpty());
-}
-
-TEST_F(HubLastTest, ALossMeanwhileIsAnnouncedInItsPlace) {
-  publish("a", "unseen");
-  subscribe("a", true);
-  prove();
-  publish("a", "two");
-  broker_.lose("a");
-  publish("a", "four");
-  end(1);
-  EXPECT_THAT(client_.take(), ElementsAre("+a", "a 2 two", "!GAP a 3 3 recovery_timeout", "a 4 four"));
-}
-
-TEST_F(HubLastTest, LeavingMeanwhileHarmsNobody) {
-  subscribe("a", true);
-  prove();
-  publish("a");
-  hub_.remove(reader_);
-  give(1, broker_.publish("a", "x"));
-  end(1);
-  EXPECT_THAT(upstream_.prefixes, IsEmpty());
-  EXPECT_EQ(hub_.counters().subscriptions, 0u);
+  EXPECT_THAT(upstream_.prefixes, ElementsAre(Pair("e", 1), Pair("f", 1)));
 }
 
 }  // namespace

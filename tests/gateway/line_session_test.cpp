@@ -7,78 +7,41 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/fanout/simulated_stream.hpp"
-#include "tests/gateway/fake_upstream.hpp"
+#include "backplane/v1/session.pb.h"
+#include "tests/gateway/stage.hpp"
 
 namespace backplane::gateway::line {
 namespace {
 
+using namespace std::chrono_literals;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-/// Takes all events, and admits them when the test says so.
-class FakeSink final : public EventSink {
- public:
-  Offer offer(std::string_view, std::string_view text) override {
-    last_text = text;
-    ++state.offered;
-    return Offer::accepted;
-  }
-  PublisherStatus status() override { return state; }
-  void request_confirmation() override {}
-  PublisherStatus state;
-  std::string last_text;
-};
+fanout::ShardOptions small_backlog() {
+  fanout::ShardOptions options;
+  options.client.backlog_bytes_max = 200;
+  options.first_byte_timeout = 10s;
+  return options;
+}
 
-class LineSessionTest : public ::testing::Test {
+class LineSessionTest : public Stage {
  protected:
-  LineSessionTest() {
-    sink_.state.ready = true;
-    hub_.on_connection(true);
-    hub_.tick({});
-    share_.limits.backlog_bytes_max = 200;
-    session_.set_connection(std::make_unique<LineSession>(session_, Services{hub_, desk_, {1000, 2000}}));
+  LineSessionTest() : Stage({}, small_backlog()) {
+    come_up();
+    peer_ = connect();
   }
+  using Stage::send;
+  void send(std::string_view text) { send(peer_, text); }
+  void subscribe(const std::string& what) {
+    send("SUB " + what + "\n");
+    prove();
+    take();
+  }
+  std::string take() { return peer_.take(); }
+  [[nodiscard]] bool over() { return shard_.find(peer_.id) == nullptr; }
 
-  void flush() {
-    while (!share_.dirty.empty()) {
-      for (fanout::Session* const each : std::exchange(share_.dirty, {})) each->flush();
-    }
-  }
-  void send(std::string_view text) {
-    stream_.input += text;
-    while (!stream_.input.empty() && session_.wants_input()) session_.on_readable();
-    flush();
-  }
-  void end_input() {
-    stream_.input_ends = true;
-    session_.on_readable();
-    flush();
-  }
-  void prove() { hub_.on_live(upstream_.tickets); }
-  void publish(const std::string& topic, const std::string& text) {
-    hub_.on_event(broker_.publish(topic, text).delivery());
-  }
-  void admit_all() {
-    sink_.state.confirmed = sink_.state.offered;
-    desk_.pump({});
-    flush();
-  }
-  /// What has come since the last time.
-  std::string take() {
-    flush();
-    return std::exchange(stream_.output, {});
-  }
-
-  FakeUpstream upstream_;
-  FakeBroker broker_;
-  FakeSink sink_;
-  PublishDesk desk_{sink_, std::chrono::hours{1}, 1u << 20};
-  Hub hub_{HubLimits{}, upstream_, {}};
-  fanout::SimulatedStream stream_;
-  fanout::SessionShare share_;
-  fanout::Session session_{1, stream_, share_};
+  Peer peer_;
 };
 
 TEST_F(LineSessionTest, SubscribesAndReceives) {
@@ -97,14 +60,23 @@ TEST_F(LineSessionTest, SubscribesAndReceives) {
 
 TEST_F(LineSessionTest, TheAnswerToABadCommandLeavesTheSessionAlive) {
   send("SUB stock..MSFT\nNONSENSE\nUNSUB a\n" + std::string(5000, 'x') + "\nPING\n");
-  EXPECT_EQ(take(),
-            "-ERR bad_topic a token is empty: \"stock..MSFT\"\n"
-            "-ERR unknown_command wanted one of SUB, UNSUB, PUB, FORMAT, POLICY, PING, HELP, QUIT, got "
-            "\"NONSENSE\"\n"
-            "-ERR not_subscribed wanted a pattern that SUB was given, got \"a\"\n"
-            "-ERR line_too_long wanted at most 1000 bytes, and 2000 where the line is a PUB; the rest of it "
-            "is skipped\n"
-            "+PONG\n");
+  const std::string all = take();
+  EXPECT_THAT(all, StartsWith("-ERR bad_topic a token is empty: \"stock..MSFT\"\n-ERR unknown_command "));
+  EXPECT_THAT(all, EndsWith("-ERR not_subscribed wanted a pattern that SUB was given, got \"a\"\n"
+                            "-ERR line_too_long wanted at most 1000 bytes, and 2000 where the line is a PUB; "
+                            "the rest of it is skipped\n"
+                            "+PONG\n"));
+}
+
+TEST_F(LineSessionTest, AnswersCommandsInTheirOrderButForSubAndPub) {
+  send("PUB a x\nSUB a\nUNSUB b\nPING\nFORMAT json\nNONSENSE\nPOLICY latest\nPING\n");
+  std::istringstream lines(take());
+  std::string heads;
+  for (std::string word, rest; lines >> word && std::getline(lines, rest);) heads += word + " ";
+  EXPECT_EQ(heads, "-ERR +PONG +OK -ERR +OK +PONG ");
+  prove();
+  admit_all();
+  EXPECT_EQ(take(), "+OK SUB a\n+OK PUB a\n");
 }
 
 TEST_F(LineSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
@@ -116,27 +88,31 @@ TEST_F(LineSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
 }
 
 TEST_F(LineSessionTest, ReadsNoFurtherWhereTooMuchWaitsForTheBroker) {
-  for (int i = 0; i < 1100 && session_.wants_input(); ++i) send("PUB a x\n");
-  EXPECT_FALSE(session_.wants_input());
-  EXPECT_EQ(sink_.state.offered, 1025u);
+  std::string many;
+  for (int i = 0; i < 10'000; ++i) many += "PUB a x\n";
+  send(many);
+  const std::uint64_t offered = sink_.state.offered;
+  EXPECT_GT(offered, 1000u);
+  EXPECT_LT(offered, 2000u);
   admit_all();
-  EXPECT_TRUE(session_.wants_input());
+  EXPECT_GT(sink_.state.offered, offered);
+  while (sink_.state.confirmed < 10'000) admit_all();
 }
 
 TEST_F(LineSessionTest, QuitAnswersEverythingBeforeItEnds) {
   send("SUB clock\nPUB a x\nQUIT\nPING\n");
   send("PING\n");
   EXPECT_EQ(take(), "-ERR cancelled clock: QUIT came before it was in force\n");
-  EXPECT_FALSE(stream_.output_ended);
+  EXPECT_FALSE(peer_.stream->output_ended);
   admit_all();
   EXPECT_EQ(take(), "+OK PUB a\n+OK QUIT\n");
-  EXPECT_TRUE(stream_.output_ended);
+  EXPECT_TRUE(peer_.stream->output_ended);
 }
 
 TEST_F(LineSessionTest, GoesOnAfterTheEndOfInputWhereSomethingIsSubscribedTo) {
   send("SUB clock\n");
-  end_input();
-  EXPECT_FALSE(session_.over());
+  end_input(peer_);
+  EXPECT_FALSE(over());
   prove();
   publish("clock", "tick");
   EXPECT_EQ(take(), "+OK SUB clock\nclock tick\n");
@@ -144,99 +120,187 @@ TEST_F(LineSessionTest, GoesOnAfterTheEndOfInputWhereSomethingIsSubscribedTo) {
 
 TEST_F(LineSessionTest, EndsAfterTheEndOfInputWhereNothingIsToCome) {
   send("PUB a x\nPING");  // without a line end
-  end_input();
+  end_input(peer_);
   EXPECT_EQ(take(), "+PONG\n");
-  EXPECT_FALSE(session_.over());
+  EXPECT_FALSE(over());
   admit_all();
   EXPECT_EQ(take(), "+OK PUB a\n");
-  EXPECT_TRUE(session_.over());
+  EXPECT_TRUE(over());
+}
+
+TEST_F(LineSessionTest, EndsAfterTheEndOfInputWhereItsOnlySubscriptionIsRefused) {
+  send("SUB a last\n");
+  prove();
+  end_input(peer_);
+  EXPECT_FALSE(over());
+  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no answer"}});
+  turn();
+  EXPECT_TRUE(over());
 }
 
 TEST_F(LineSessionTest, ObeysNothingBehindAnHttpRequest) {
   send("POST / HTTP/1.1\r\nHost: x\r\n\r\nPUB news.uk forged\n");
   EXPECT_THAT(take(), StartsWith("-ERR not_http "));
   EXPECT_EQ(sink_.state.offered, 0u);
-  EXPECT_TRUE(stream_.output_ended);
+  EXPECT_TRUE(peer_.stream->output_ended);
+}
+
+TEST_F(LineSessionTest, WhoSaysNothingIsSentAwayButNotWhoListens) {
+  Peer listener = connect();
+  send(listener, "SUB a\n");
+  now_ += 11s;
+  turn();
+  EXPECT_EQ(take(), "!BYE silent\n");
+  EXPECT_EQ(listener.take(), "");
 }
 
 TEST_F(LineSessionTest, SaysWhichEventsItCouldNotTake) {
-  send("SUB >\n");
-  prove();
-  take();
-  stream_.room = 0;
+  subscribe(">");
+  peer_.stream->room = 0;
   for (int i = 1; i <= 20; ++i) {
-    publish("a", std::string(16, 'x'));  // 19 bytes a line: 10 fit
-    publish("b", std::string(6, 'y'));   // 9 bytes
-    flush();
+    publish("a", std::string(16, 'x'));
+    publish("b", std::string(6, 'y'));
   }
-  stream_.room = fanout::SimulatedStream::no_limit;
-  session_.on_writable();
-  EXPECT_THAT(take(), StartsWith("!GAP a 1 13 slow_consumer\n!GAP b 1 13 slow_consumer\na xxx"));
+  read_all(peer_);
+  std::map<std::string, std::uint64_t> seen;
+  std::istringstream lines(take());
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string topic;
+    std::uint64_t first = 1;
+    std::uint64_t last = 1;
+    words >> topic;
+    if (topic == "!GAP") {
+      words >> topic >> first >> last;
+      EXPECT_TRUE(line.ends_with(" slow_consumer")) << line;
+    }
+    seen[topic] += last - first + 1;
+  }
+  EXPECT_EQ(seen["a"], 20u);
+  EXPECT_EQ(seen["b"], 20u);
 }
 
 TEST_F(LineSessionTest, ReceivedAndAnnouncedTogetherAreWhatWasPublished) {
-  send("SUB >\nFORMAT text+offset\n");
-  prove();
-  take();
+  send("FORMAT text+offset\n");
+  subscribe(">");
   std::map<std::string, std::uint64_t> published;
   for (unsigned i = 0; i < 5000; ++i) {
-    const std::string topic(1, static_cast<char>('a' + i * i % 7));
+    const std::string topic = "t" + std::to_string(i * i % 7);
     ++published[topic];
     publish(topic, std::string(i * 31 % 50, 'x'));
-    if (i % 7 == 0) stream_.room = i * 13 % 150;
-    if (i % 7 == 0) session_.on_writable();
-    flush();
+    if (i % 7 == 0) {
+      peer_.stream->room = i * 13 % 150;
+      shard_.find(peer_.id)->on_writable();
+      turn();
+    }
   }
-  stream_.room = fanout::SimulatedStream::no_limit;
-  session_.on_writable();
+  read_all(peer_);
   std::map<std::string, std::uint64_t> next;
   std::istringstream lines(take());
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string topic;
     std::uint64_t first = 0;
-    std::uint64_t last = 0;
     words >> topic;
     const bool gap = topic == "!GAP";
     if (gap) words >> topic;
     words >> first;
-    last = first;
+    std::uint64_t last = first;
     if (gap) words >> last;
     ASSERT_EQ(first, next[topic] + 1) << line;
     next[topic] = last;
   }
   EXPECT_EQ(next, published);
-  EXPECT_GT(share_.counters.dropped, 0u);
-  EXPECT_GT(share_.counters.delivered, 0u);
+  EXPECT_GT(shard_.counters().dropped.get(), 0u);
+  EXPECT_GT(shard_.counters().delivered.get(), 0u);
 }
 
 TEST_F(LineSessionTest, PolicyDisconnectEndsASlowSession) {
-  send("POLICY disconnect\nSUB a\n");
-  prove();
-  take();
-  stream_.room = 0;
+  send("POLICY disconnect\n");
+  subscribe("a");
+  peer_.stream->room = 0;
   for (int i = 0; i < 30; ++i) publish("a", "0123456789");
-  flush();
-  stream_.room = fanout::SimulatedStream::no_limit;
-  session_.on_writable();
-  EXPECT_EQ(take(), "!GAP a 1 16 slow_consumer\n!BYE slow_consumer\n");
+  read_all(peer_);
+  EXPECT_THAT(take(), EndsWith("slow_consumer\n!BYE slow_consumer\n"));
+}
+
+TEST_F(LineSessionTest, PolicyLatestKeepsTheNewestOfEachTopicUnannounced) {
+  send("FORMAT text+offset\n");
+  subscribe("> policy=latest");
+  peer_.stream->room = 0;
+  for (int i = 0; i < 30; ++i) {
+    publish("a", "0123456789");
+    publish("b", "0123456789");
+  }
+  read_all(peer_);
+  const std::string all = take();
+  EXPECT_EQ(all.find('!'), std::string::npos) << all;
+  EXPECT_THAT(all, EndsWith("a 30 0123456789\nb 30 0123456789\n"));
+  EXPECT_GT(shard_.counters().conflated.get(), 0u);
 }
 
 TEST_F(LineSessionTest, NoticesAreJsonWhereEventsAre) {
-  send("FORMAT json\nSUB a\n");
-  prove();
+  send("FORMAT json\n");
+  subscribe("a");
   publish("a", "x");
-  broker_.lose("a");
   take();
+  broker_.lose("a");
+  hub_.on_gap({broker_.stream(), "a", 2, 2, GapReason::recovery_timeout});
   publish("a", "x");
   EXPECT_THAT(take(),
               StartsWith("{\"gap\":{\"topic\":\"a\",\"stream\":\"0000000100000001\",\"first\":2,\"last\":2,"
                          "\"reason\":\"recovery_timeout\"}}\n{\"topic\":\"a\","));
   hub_.on_connection(false);
-  hub_.tick({});
+  turn();
   EXPECT_EQ(take(), "{\"wait\":\"broker\"}\n");
-  session_.connection().say_goodbye("drain");
+  shard_.say_goodbye("drain");
+  turn();
   EXPECT_EQ(take(), "{\"bye\":\"drain\"}\n");
+}
+
+/// A message behind its length.
+std::string framed(const v1::ClientMessage& message) {
+  return std::string(1, static_cast<char>(message.ByteSizeLong())) + message.SerializeAsString();
+}
+
+TEST_F(LineSessionTest, SpeaksInMessagesFromFormatProtoOn) {
+  v1::ClientMessage subscribe_a;
+  subscribe_a.mutable_subscribe()->set_pattern("a");
+  v1::ClientMessage ping;
+  ping.mutable_ping();
+  v1::ClientMessage quit;
+  quit.mutable_quit();
+  // All at once: what follows the line is messages, whenever its answer comes.
+  send("FORMAT proto\n" + framed(subscribe_a) + framed(ping));
+  prove();
+  publish("a", "x");
+  send(framed(quit));
+  std::string all = take();
+  const std::string answer = "+OK FORMAT proto\n";
+  ASSERT_TRUE(all.starts_with(answer)) << all;
+  std::string_view rest = std::string_view(all).substr(answer.size());
+  std::vector<v1::ServerMessage> messages;
+  while (!rest.empty()) {
+    const auto size = static_cast<std::size_t>(static_cast<unsigned char>(rest[0]));
+    ASSERT_LT(size, 128u);
+    v1::ServerMessage message;
+    ASSERT_TRUE(message.ParseFromArray(rest.data() + 1, static_cast<int>(size)));
+    messages.push_back(message);
+    rest.remove_prefix(1 + size);
+  }
+  ASSERT_EQ(messages.size(), 4u);
+  EXPECT_TRUE(messages[0].has_pong());
+  EXPECT_EQ(messages[1].ok().argument(), "a");
+  EXPECT_EQ(messages[2].delivery().topic(), "a");
+  EXPECT_EQ(messages[2].delivery().event().text(), "x");
+  EXPECT_EQ(messages[2].delivery().event().stamp().offset(), 1u);
+  EXPECT_EQ(messages[3].ok().command(), "QUIT");
+}
+
+TEST_F(LineSessionTest, AStreamOfMessagesThatMakesNoSenseIsEnded) {
+  send("FORMAT proto\n" + std::string(20, '\xff'));
+  EXPECT_THAT(take(), HasSubstr("malformed"));
+  EXPECT_TRUE(peer_.stream->output_ended);
 }
 
 TEST_F(LineSessionTest, HelpEndsWithItsOk) {

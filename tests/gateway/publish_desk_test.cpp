@@ -32,9 +32,10 @@ class FakeSink final : public EventSink {
   int requests{};
 };
 
-class Client final : public PublishClient {
+class Client final : public PublishListener {
  public:
-  void on_published(std::string_view topic, std::size_t, std::string_view code, std::string_view) override {
+  void on_published(fanout::ClientId, std::string_view topic, std::size_t, std::string_view code,
+                    std::string_view) override {
     answers.push_back(std::string(topic) + ":" + (code.empty() ? "ok" : std::string(code)));
   }
   std::vector<std::string> answers;
@@ -43,14 +44,14 @@ class Client final : public PublishClient {
 class PublishDeskTest : public ::testing::Test {
  protected:
   void publish(const std::string& topic, const std::string& text = "x") {
-    desk_.publish(client_, topic, text, now_);
+    desk_.publish(fanout::ClientId{1}, topic, text, now_);
   }
   void pump(Clock::duration later = 0ms) { desk_.pump(now_ += later); }
 
   Clock::time_point now_{};
   FakeSink sink_;
   Client client_;
-  PublishDesk desk_{sink_, 2s, 1000};
+  PublishDesk desk_{sink_, client_, 2s, 1000};
 };
 
 TEST_F(PublishDeskTest, AnswersWhenTheBrokerHasAdmitted) {
@@ -158,13 +159,16 @@ TEST_F(PublishDeskTest, HoldsNoMoreThanItsBoundWhileThereIsNoBroker) {
   EXPECT_THAT(client_.answers, ElementsAre("b:unavailable", "a:unavailable"));
 }
 
-TEST_F(PublishDeskTest, TellsNothingToAClientThatHasLeft) {
+TEST_F(PublishDeskTest, CountsWhatBecameOfEach) {
   sink_.state.ready = true;
   publish("a");
-  desk_.forget(client_);
+  publish("b", "large");
+  publish("c");
   sink_.state.confirmed = 1;
   pump();
-  EXPECT_THAT(client_.answers, IsEmpty());
+  EXPECT_EQ(desk_.counters().received, 3u);
+  EXPECT_EQ(desk_.counters().admitted, 1u);
+  EXPECT_EQ(desk_.counters().refused, 1u);
 }
 
 }  // namespace

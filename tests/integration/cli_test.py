@@ -72,7 +72,7 @@ class CommandLine(BackplaneTest):
     def test_every_subcommand_explains_itself_with_an_example(self):
         top = self.run_program("--help")
         self.assertEqual(top.wait_exit(), 0)
-        for name in ("up", "broker", "gateway", "publish", "sub", "pub"):
+        for name in ("up", "broker", "gateway", "publish", "sub", "pub", "get", "topics", "top", "replay", "audit", "config"):
             with self.subTest(name):
                 self.assertIn(name, "\n".join(top.out))
                 program = self.run_program(name, "--help")

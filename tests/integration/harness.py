@@ -57,7 +57,7 @@ class Deadline:
 class Process:
     """A child process whose standard output and error are read as they come."""
 
-    def __init__(self, command, stdin=subprocess.DEVNULL, process_group=None):
+    def __init__(self, command, stdin=subprocess.DEVNULL, process_group=None, cwd=None):
         self.command = command
         self.out, self.err = [], []
         self._news = threading.Condition()
@@ -65,7 +65,7 @@ class Process:
         # It must not outlive us, however we end.
         self._popen = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *command], stdin=stdin, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, errors="replace", bufsize=1, process_group=process_group)
+            stderr=subprocess.PIPE, text=True, errors="replace", bufsize=1, process_group=process_group, cwd=cwd)
         self.pid = self._popen.pid
         self.stdin = self._popen.stdin
         self._readers = [threading.Thread(target=self._read, args=pair, daemon=True)
@@ -365,6 +365,12 @@ class Asker:
 
     def close(self):
         self._socket.close()
+
+
+def node(text, *arguments):
+    """The command that runs this text as a program that lies in clients/node: to be run there. With --eval there is no
+    file, whose place among the arguments is taken by a name."""
+    return [os.environ["NODE"], "--input-type=module", "--eval", text, "program", *arguments]
 
 
 def position_and_offset(event):

@@ -17,7 +17,8 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
 def documented():
     """Of each figure in docs/operations.md: its kind and its labels."""
     rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| (.*?) \|", OPERATIONS_MD.read_text("utf-8"), re.MULTILINE)
-    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows
+            if not name.startswith("backplane_gateway_")}  # those have a table of their own
 
 
 class OperationsTest(BackplaneTest):

@@ -5,7 +5,7 @@ import pathlib
 import re
 import unittest
 
-from harness import EGRESS, ENDPOINTS, HOST, BackplaneTest
+from harness import EGRESS, ENDPOINTS, HOST, BackplaneTest, node
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,10 @@ class Readme(BackplaneTest):
         self.assertGreater(float(price), 0)
 
     def test_the_python_program(self):
-        self.read_quotes_with(self.run_process(["/usr/bin/python3", "-B", "-c", snippet("python"), EGRESS]))
+        self.read_quotes_with(self.run_process(["/usr/bin/python3", "-B", "-c", snippet("python"), HOST]))
+
+    def test_the_node_program(self):
+        self.read_quotes_with(self.run_process(node(snippet("js"), HOST), cwd=TOP / "clients/node"))
 
     def test_the_cpp_program(self):
         self.read_quotes_with(self.run_process([os.environ["README_SUB"], EGRESS]))

@@ -52,21 +52,23 @@ class Tree:
                                     if (self.top / room / "include").is_dir()]
 
     def files(self, room, wanted):
+        # What npm put there is not ours.
         return sorted(str(path.relative_to(self.top)) for path in (self.top / room).rglob("*")
-                      if path.is_file() and wanted(path))
+                      if path.is_file() and wanted(path) and "node_modules" not in path.parts)
 
-    def resolve(self, text):
+    def resolve(self, text, includer):
         """The path of our file that an include means, or ""."""
-        # Generated from proto/ while building.
+        # Generated while building, from proto/ or from what stands beside the file.
         name = re.sub(r"\.pb\.h$", ".proto", text)
-        for folder in self.include_dirs + ["proto/"]:
+        own = [f"{pathlib.PurePath(includer).parent}/"] if name != text else []
+        for folder in self.include_dirs + ["proto/"] + own:
             if (self.top / folder / name).is_file():
                 return folder + name
         return ""
 
     def includes(self, path):
         text = (self.top / path).read_text(encoding="utf-8", errors="replace")
-        return [Include(line_of(text, match.start(2)), match[2], match[1] == '"', self.resolve(match[2]))
+        return [Include(line_of(text, match.start(2)), match[2], match[1] == '"', self.resolve(match[2], path))
                 for match in INCLUDE.finditer(text)]
 
     def commands(self, path):

@@ -133,6 +133,10 @@ void FakeBroker::refuse(std::string topic) {
   on_thread([this, topic = std::move(topic)] { refused_topic_ = topic; });
 }
 
+void FakeBroker::refuse_types(bool on) {
+  on_thread([this, on] { refusing_types_ = on; });
+}
+
 void FakeBroker::limit_event_bytes(std::uint64_t bytes_max) {
   on_thread([this, bytes_max] { event_bytes_max_ = bytes_max; });
 }
@@ -215,6 +219,17 @@ v1::ControlReply FakeBroker::reply_to(const v1::ControlRequest& request) {
     const std::lock_guard lock(mutex_);
     hellos_.push_back(request.hello());
     changed_.notify_all();
+  } else if (request.has_types()) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& file : request.types().register_files().file()) {
+      types_.emplace_back(file.name(), admitted_.size());
+    }
+    if (refusing_types_) {
+      reply.mutable_error()->set_code("conflict");
+      reply.mutable_error()->set_text("known with other content");
+    } else {
+      reply.mutable_types();
+    }
   } else {
     const Session& session = sessions_[{request.admitted().source(), request.admitted().session()}];
     v1::AdmittedReply& admitted = *reply.mutable_admitted();
@@ -252,6 +267,11 @@ std::vector<FakeBroker::Admitted> FakeBroker::admitted() const {
 std::vector<v1::HelloRequest> FakeBroker::hellos() const {
   const std::lock_guard lock(mutex_);
   return hellos_;
+}
+
+std::vector<std::pair<std::string, std::size_t>> FakeBroker::types() const {
+  const std::lock_guard lock(mutex_);
+  return types_;
 }
 
 std::uint64_t FakeBroker::holes() const {

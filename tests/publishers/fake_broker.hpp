@@ -23,9 +23,9 @@
 
 namespace backplane::testing {
 
-/// Takes events in on an XSUB and answers Hello and Admitted on a ROUTER, on free ports. Owns its thread,
-/// which owns the sockets. Every method may be called from the test's thread; a change is in force when the
-/// method returns.
+/// Takes events in on an XSUB and answers Hello, Admitted and Types on a ROUTER, on free ports. Owns its
+/// thread, which owns the sockets. Every method may be called from the test's thread; a change is in force
+/// when the method returns.
 class FakeBroker {
  public:
   struct Admitted {
@@ -51,6 +51,8 @@ class FakeBroker {
   void answer(bool on);
   void drain(bool on);
   void refuse(std::string topic);
+  /// Refuses all types.
+  void refuse_types(bool on);
   /// Refuses larger events; one of more than four times that ends the connection, in lives to come.
   void limit_event_bytes(std::uint64_t bytes_max);
   /// From now on, cuts the connections once after so many more events.
@@ -63,6 +65,8 @@ class FakeBroker {
 
   [[nodiscard]] std::vector<Admitted> admitted() const;
   [[nodiscard]] std::vector<v1::HelloRequest> hellos() const;
+  /// Names of the files registered, in all lives, and how many events had been admitted then.
+  [[nodiscard]] std::vector<std::pair<std::string, std::size_t>> types() const;
   /// Sequences that were missing when a later one came.
   [[nodiscard]] std::uint64_t holes() const;
   [[nodiscard]] std::uint64_t repeats() const;
@@ -105,6 +109,7 @@ class FakeBroker {
   bool reading_{true};
   bool answering_{true};
   bool draining_{};
+  bool refusing_types_{};
 
   mutable std::mutex mutex_;  // guards the rest
   std::condition_variable changed_;
@@ -113,6 +118,7 @@ class FakeBroker {
   std::uint64_t commands_given_{};
   std::vector<Admitted> admitted_;
   std::vector<v1::HelloRequest> hellos_;
+  std::vector<std::pair<std::string, std::size_t>> types_;
   std::uint64_t holes_{};
   std::uint64_t repeats_{};
   std::uint64_t cuts_{};

@@ -12,7 +12,7 @@ bool LineReader::give(std::string_view line, const OnLine& on_line) const {
   return line.size() <= most ? on_line(line, false) : on_line(line.substr(0, most), true);
 }
 
-void LineReader::feed(std::string_view bytes, const OnLine& on_line) {
+std::string_view LineReader::feed(std::string_view bytes, const OnLine& on_line) {
   while (!bytes.empty()) {
     const std::size_t end = bytes.find('\n');
     const std::string_view piece = bytes.substr(0, end);
@@ -36,10 +36,11 @@ void LineReader::feed(std::string_view bytes, const OnLine& on_line) {
         partial_.clear();
       }
     }
-    if (!go_on) return;
+    if (!go_on) return bytes;
   }
   if (partial_.empty() && partial_.capacity() > 4096)
     partial_ = {};  // one long line is no reason to keep its room
+  return {};
 }
 
 void LineReader::finish(const OnLine& on_line) {

@@ -24,8 +24,9 @@ class LineReader {
   /// the next LF, is passed over. @returns whether to go on.
   using OnLine = std::function<bool(std::string_view line, bool too_long)>;
 
-  /// Calls `on_line` for each line that `bytes` end.
-  void feed(std::string_view bytes, const OnLine& on_line);
+  /// Calls `on_line` for each line that `bytes` end. @returns what follows the line at which `on_line` did
+  /// not go on, which may be another protocol's; else nothing.
+  std::string_view feed(std::string_view bytes, const OnLine& on_line);
   /// No more bytes come: what is there without an LF is a line too.
   void finish(const OnLine& on_line);
 

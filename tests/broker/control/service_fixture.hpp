@@ -13,8 +13,8 @@
 #include "backplane/v1/system.pb.h"
 #include "broker/control/participants.hpp"
 #include "broker/control/service.hpp"
-#include "broker/control/type_registry.hpp"
 #include "broker/state/memory_history.hpp"
+#include "core/payload/type_registry.hpp"
 
 namespace backplane::broker {
 

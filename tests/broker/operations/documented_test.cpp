@@ -28,6 +28,7 @@ std::map<std::string, Row> documented_figures() {
   for (std::string line; std::getline(file, line);) {
     std::smatch found;
     if (!std::regex_match(line, found, row)) continue;
+    if (found[1].str().starts_with("backplane_gateway_")) continue;  // the gateway's own table
     EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3], found[4]}).second)
         << found[1] << " stands twice";
   }

@@ -52,6 +52,16 @@ TEST(EventEncoder, EveryLengthOfSequenceFits) {
   }
 }
 
+TEST(EventEncoder, AMessageThatWasSerialisedElsewhereIsTheSame) {
+  backplane::events::v1::Quote quote;
+  quote.set_symbol("MSFT");
+  std::string made;
+  append_message(made, quote, quote.ByteSizeLong());
+  std::string given;
+  append_serialized(given, "backplane.events.v1.Quote", quote.SerializeAsString());
+  EXPECT_EQ(given, made);
+}
+
 TEST(EventEncoder, AMessageTravelsUnderItsFullName) {
   backplane::events::v1::Quote quote;
   quote.set_symbol("MSFT");

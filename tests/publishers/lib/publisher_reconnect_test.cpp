@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <gmock/gmock.h>
+#include <google/protobuf/type.pb.h>
 
 #include "backplane/publisher.hpp"
 #include "tests/publishers/fake_broker.hpp"
@@ -115,6 +116,28 @@ TEST(PublisherReconnect, WhatABrokerWithoutMemoryMayHaveLostIsInDoubtAndSentAgai
   EXPECT_EQ(status.in_doubt, 2U);
   EXPECT_EQ(status.resent, 2U);
   EXPECT_EQ(broker.admitted().size(), 5U) << "2 and 3 reach both lives";
+}
+
+TEST(PublisherReconnect, TypesAreToldOnceALinkBeforeTheirFirstEventAndWhatIsRefusedIsSaidOnce) {
+  StatusWatch watch;
+  FakeBroker broker;
+  broker.refuse_types(true);
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(30s));
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(publisher.offer("t", google::protobuf::Type()), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(30s));
+  const auto told = broker.types();
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told.back(), std::pair(std::string("google/protobuf/type.proto"), std::size_t{1}));
+  EXPECT_THAT(publisher.status().last_problem, ::testing::HasSubstr("refused types: conflict"));
+
+  broker.restart();
+  ASSERT_TRUE(watch.wait([](const auto& status) { return status.ready && status.reconnects == 1; }));
+  ASSERT_EQ(publisher.offer("t", google::protobuf::Type()), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(30s));
+  EXPECT_EQ(broker.types().size(), 4U) << "a new life knows nothing";
+  EXPECT_EQ(publisher.status().last_problem, "") << "that has been said";
 }
 
 TEST(PublisherReconnect, ABrokerThatNeverAnswersIsGivenUpForTheNext) {

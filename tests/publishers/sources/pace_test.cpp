@@ -59,6 +59,47 @@ TEST(Pace, AfterALongStandstillThePaceBeginsAnewInsteadOfABurst) {
   EXPECT_EQ(pace.next(5 * second_ns), 5 * second_ns + second_ns / 10);
 }
 
+TEST(Pace, RecordsComeAtTheirOwnPaceTimesTheSpeed) {
+  DataPace pace(60);
+  const std::int64_t data_ns = 1'500'000'000 * second_ns;
+  EXPECT_EQ(pace.next(data_ns, 1000 * second_ns), 1000 * second_ns) << "the first one at once";
+  EXPECT_EQ(pace.next(data_ns + 60 * second_ns, 1000 * second_ns), 1001 * second_ns);
+  EXPECT_EQ(pace.next(data_ns + 60 * second_ns, 1001 * second_ns), 1001 * second_ns) << "a burst";
+  EXPECT_EQ(pace.next(data_ns + 3600 * second_ns, 1001 * second_ns), 1060 * second_ns);
+}
+
+TEST(Pace, AtTheirOwnPaceDelaysDontAddUp) {
+  DataPace pace(3);
+  std::int64_t now_ns = 0;
+  std::int64_t due_ns = 0;
+  for (int i = 0; i <= 30'000; ++i) {
+    due_ns = pace.next(i * second_ns, now_ns);
+    now_ns = std::max(now_ns, due_ns) + 1'000'000;
+  }
+  EXPECT_EQ(due_ns, 10'000 * second_ns);
+}
+
+TEST(Pace, WhereTheDatasTimeGoesBackItBeginsAnewThere) {
+  DataPace pace(1);
+  EXPECT_EQ(pace.next(100 * second_ns, 0), 0);
+  EXPECT_EQ(pace.next(105 * second_ns, 0), 5 * second_ns);
+  EXPECT_EQ(pace.next(50 * second_ns, 6 * second_ns), 6 * second_ns);
+  EXPECT_EQ(pace.next(52 * second_ns, 6 * second_ns), 8 * second_ns);
+}
+
+TEST(Pace, WhatIsSecondsLateComesAtOnceAndTheNextAtItsDistance) {
+  DataPace pace(1);
+  EXPECT_EQ(pace.next(0, 0), 0);
+  EXPECT_EQ(pace.next(second_ns, 60 * second_ns), 60 * second_ns);
+  EXPECT_EQ(pace.next(2 * second_ns, 60 * second_ns), 61 * second_ns);
+}
+
+TEST(Pace, TheSlowestPaceIsAnInstantThatCanBeToldToo) {
+  DataPace pace(1e-12);
+  EXPECT_EQ(pace.next(0, 0), 0);
+  EXPECT_GT(pace.next(9'000'000'000 * second_ns, 0), 0);
+}
+
 TEST(Pace, ATimerIsReadableFromItsInstantOn) {
   Timer timer(CLOCK_MONOTONIC);
   const std::int64_t due_ns = timer.now_ns() + 20'000'000;

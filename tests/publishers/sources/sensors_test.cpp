@@ -79,6 +79,22 @@ TEST(Sensors, TheLoadIsReadFromTheKernelsLine) {
   EXPECT_THAT(read_load(proc.path() / "none").error().text, HasSubstr("none"));
 }
 
+TEST(Sensors, TheMemoryIsReadFromTheKernelsTable) {
+  const backplane::testing::TemporaryDirectory proc;
+  const auto memory = read_memory(proc.write("meminfo",
+                                             "MemTotal:       24684092 kB\nMemFree:        100 kB\n"
+                                             "MemAvailable:   200 kB\nHugePages_Total:       0\n"
+                                             "SwapTotal:      300 kB\nSwapFree:       0 kB\n"));
+  ASSERT_TRUE(memory.has_value()) << memory.error().text;
+  EXPECT_EQ(memory->total_bytes, std::uint64_t{24'684'092} * 1024);
+  EXPECT_EQ(memory->available_bytes, 200U * 1024);
+  EXPECT_EQ(memory->swap_total_bytes, 300U * 1024);
+  EXPECT_EQ(memory->swap_free_bytes, 0U);
+  EXPECT_THAT(read_memory(proc.write("short", "MemTotal: 1 kB\n")).error().text,
+              HasSubstr("wanted a line with MemAvailable:"));
+  EXPECT_THAT(read_memory(proc.path() / "none").error().text, HasSubstr("none"));
+}
+
 TEST(Naming, AnyNameBecomesATokenOfATopic) {
   EXPECT_EQ(topic_token("coretemp/Core 0"), "coretemp_Core_0");
   EXPECT_EQ(topic_token("BRK.B"), "BRK_B");

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "backplane/events/v1/clock_tick.pb.h"
+#include "backplane/events/v1/earthquake.pb.h"
 #include "backplane/events/v1/load_average.pb.h"
+#include "backplane/events/v1/memory_use.pb.h"
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/events/v1/temperature.pb.h"
 #include "core/process/signals.hpp"
@@ -96,22 +98,26 @@ TEST_F(Sources, TheThermometerPublishesEachSensorAndTheLoad) {
   files_.write("class/hwmon/hwmon0/name", "chip\n");
   files_.write("class/hwmon/hwmon0/temp1_input", "21500\n");
   thermometer.load_average = files_.write("loadavg", "0.25 0.50 0.75 1/1 1\n");
+  thermometer.memory = files_.write(
+      "meminfo", "MemTotal: 4 kB\nMemFree: 1 kB\nMemAvailable: 2 kB\nSwapTotal: 1 kB\nSwapFree: 0 kB\n");
   const SourceOptions options = this->options();
   start([&] { return run_thermometer(options, thermometer, signals_); });
-  ASSERT_TRUE(broker_.wait_admitted(2));
+  ASSERT_TRUE(broker_.wait_admitted(3));
   EXPECT_EQ(stop(), ExitCode::done);
   const auto admitted = broker_.admitted();
   EXPECT_EQ(admitted[0].topic, "temperature.chip_temp1");
   EXPECT_EQ(payload<events::v1::Temperature>(admitted[0]).celsius(), 21.5);
   EXPECT_EQ(admitted[1].topic, "load");
   EXPECT_EQ(payload<events::v1::LoadAverage>(admitted[1]).fifteen_minutes(), 0.75);
+  EXPECT_EQ(admitted[2].topic, "memory");
+  EXPECT_EQ(payload<events::v1::MemoryUse>(admitted[2]).available_bytes(), 2048U);
 }
 
 TEST_F(Sources, TheThermometerPlaysReadingsOfAFile) {
   ThermometerOptions thermometer;
-  thermometer.replay = ReplayOptions{.csv = files_.write("seattle-hourly.csv",
-                                                         "date,pressure,temperature,wind\n"
-                                                         "2010-01-01T01:00:00,1016.6,4.0,3.8\n"),
+  thermometer.replay = ReplayOptions{.file = files_.write("seattle-hourly.csv",
+                                                          "date,pressure,temperature,wind\n"
+                                                          "2010-01-01T01:00:00,1016.6,4.0,3.8\n"),
                                      .rate = 1000,
                                      .once = true};
   const SourceOptions options = this->options();
@@ -125,13 +131,13 @@ TEST_F(Sources, TheThermometerPlaysReadingsOfAFile) {
 }
 
 TEST_F(Sources, QuotesAreOnATopicOfTheirSymbolAndBadRecordsAreSkipped) {
-  const ReplayOptions replay{.csv = files_.write("stocks.csv",
-                                                 "symbol,date,price\n"
-                                                 "MSFT,Jan 1 2000,39.81\n"
-                                                 "MSFT,Feb 1 2000,dear\n"
-                                                 "MSFT,no date,1\n"
-                                                 "MSFT\n"
-                                                 "\"BRK.B\",Mar 1 2000,43.22\n"),
+  const ReplayOptions replay{.file = files_.write("stocks.csv",
+                                                  "symbol,date,price\n"
+                                                  "MSFT,Jan 1 2000,39.81\n"
+                                                  "MSFT,Feb 1 2000,dear\n"
+                                                  "MSFT,no date,1\n"
+                                                  "MSFT\n"
+                                                  "\"BRK.B\",Mar 1 2000,43.22\n"),
                              .rate = 1000,
                              .once = true};
   const SourceOptions options = this->options();
@@ -148,7 +154,7 @@ TEST_F(Sources, QuotesAreOnATopicOfTheirSymbolAndBadRecordsAreSkipped) {
 
 TEST_F(Sources, QuotesBeginAgainAtTheFilesEnd) {
   const ReplayOptions replay{
-      .csv = files_.write("q.csv", "symbol,date,price\nA,2000-01-01,1\nB,2000-01-01,2\n"),
+      .file = files_.write("q.csv", "symbol,date,price\nA,2000-01-01,1\nB,2000-01-01,2\n"),
       .rate = 2000,
       .once = false};
   const SourceOptions options = this->options();
@@ -158,32 +164,108 @@ TEST_F(Sources, QuotesBeginAgainAtTheFilesEnd) {
   EXPECT_EQ(broker_.admitted()[4].topic, "stock.A");
 }
 
-TEST_F(Sources, WhereErrorsAreToFailTheFirstBadRecordEndsIt) {
+TEST_F(Sources, ColumnsMayHaveOtherNamesAndTheDataItsOwnPace) {
+  const ReplayOptions replay{.file = files_.write("daily.csv",
+                                                  "Day,Ticker,Close\n"
+                                                  "1000,A,1.5\n1001,A,2.5\n"),
+                             .speed = 1000,
+                             .once = true,
+                             .columns = {{"symbol", "Ticker"}, {"price", "Close"}, {"time", "Day"}}};
+  const SourceOptions options = this->options();
+  start([&] { return run_quotes(options, replay, signals_); });
+  EXPECT_EQ(join(), ExitCode::done);
+  const auto admitted = broker_.admitted();
+  ASSERT_EQ(admitted.size(), 2U);
+  EXPECT_EQ(payload<events::v1::Quote>(admitted[1]).price(), 2.5);
+  EXPECT_EQ(payload<events::v1::Quote>(admitted[1]).time().seconds(), 1001);
+}
+
+TEST_F(Sources, EarthquakesAreReadAsTheUsgsHasThem) {
   const ReplayOptions replay{
-      .csv = files_.write("q.csv", "symbol,date,price\nA,2000-01-01,1\nB,2000-01-01,x\n"),
+      .file = files_.write("feed.csv",
+                           "time,latitude,longitude,depth,mag,net,id,place\n"
+                           "2018-01-31T01:49:59.650Z,46.2035,-122.197,3.28,0.31,uw,uw61345682,\"37km NNE of "
+                           "Amboy, Washington\"\n"
+                           "2018-01-31T01:50:00Z,1,2,,,uw,uw2,nowhere\n"),
+      .rate = 1000,
+      .once = true};
+  const SourceOptions options = this->options();
+  start([&] { return run_earthquakes(options, replay, signals_); });
+  EXPECT_EQ(join(), ExitCode::done);
+  const auto admitted = broker_.admitted();
+  ASSERT_EQ(admitted.size(), 1U) << "one has no magnitude";
+  EXPECT_EQ(admitted[0].topic, "earthquake.uw");
+  const auto quake = payload<events::v1::Earthquake>(admitted[0]);
+  EXPECT_EQ(quake.place(), "37km NNE of Amboy, Washington");
+  EXPECT_EQ(quake.depth_km(), 3.28);
+  EXPECT_EQ(quake.time().nanos(), 650'000'000);
+}
+
+TEST_F(Sources, RecordsAreReplayedAsJsonTextWhereNoTypeIsNamed) {
+  const ReplayOptions replay{.file = files_.write("any.csv", "at,what,level,none\n5,\"a \"\"b\"\"\",1.50,\n"),
+                             .once = true};
+  SourceOptions options = this->options();
+  options.topic = "any";
+  start([&] {
+    return run_replay(options, replay, {.type = "", .time_field = "at", .topic_field = "what"}, signals_);
+  });
+  EXPECT_EQ(join(), ExitCode::done);
+  const auto admitted = broker_.admitted();
+  ASSERT_EQ(admitted.size(), 1U);
+  EXPECT_EQ(admitted[0].topic, "any.a__b_");
+  EXPECT_EQ(admitted[0].event.text(), R"({"at":5,"what":"a \"b\"","level":1.50,"none":null})");
+}
+
+TEST_F(Sources, TheSameSeedGivesTheSamePrices) {
+  const SourceOptions options = this->options();
+  std::vector<std::string> first;
+  for (int round = 0; round < 2; ++round) {
+    const std::size_t before = broker_.admitted().size();
+    start([&] {
+      return run_random_walk(options, {.seed = 7, .symbols = 30, .rate = 1e6, .count = 50}, signals_);
+    });
+    EXPECT_EQ(join(), ExitCode::done);
+    std::vector<std::string> prices;
+    const auto admitted = broker_.admitted();
+    ASSERT_EQ(admitted.size(), before + 50);
+    for (std::size_t i = before; i < admitted.size(); ++i) {
+      prices.push_back(admitted[i].topic + " " +
+                       std::to_string(payload<events::v1::Quote>(admitted[i]).price()));
+    }
+    if (round == 0) first = prices;
+    EXPECT_EQ(prices, first);
+  }
+}
+
+TEST_F(Sources, WhereErrorsAreToStopItTheFirstBadRecordEndsIt) {
+  const ReplayOptions replay{
+      .file = files_.write("q.csv", "symbol,date,price\nA,2000-01-01,1\nB,2000-01-01,x\n"),
       .rate = 1000,
       .once = true};
   SourceOptions options = this->options();
-  options.fail_on_error = true;
+  options.stop_on_error = true;
   start([&] { return run_quotes(options, replay, signals_); });
   EXPECT_EQ(join(), ExitCode::failed);
   EXPECT_EQ(broker_.admitted().size(), 1U) << "what was good before is delivered";
 }
 
 TEST_F(Sources, WhatCannotBeUsedIsToldAtOnce) {
-  const auto quotes = [&](const std::filesystem::path& csv, double rate, const std::string& topic = "") {
+  const auto quotes = [&](const std::filesystem::path& file, double rate, const std::string& topic = "") {
     SourceOptions options = this->options();
     options.topic = topic;
-    return run_quotes(options, {.csv = csv, .rate = rate, .once = true}, signals_);
+    return run_quotes(options, {.file = file, .rate = rate, .once = true}, signals_);
   };
-  const auto told = [&](const std::filesystem::path& csv, double rate) {
+  const auto told = [&](const std::filesystem::path& file, double rate) {
     ::testing::internal::CaptureStderr();
-    EXPECT_EQ(quotes(csv, rate), ExitCode::usage);
+    EXPECT_EQ(quotes(file, rate), ExitCode::usage);
     return ::testing::internal::GetCapturedStderr();
   };
   const auto good = files_.write("good.csv", "symbol,date,price\nA,2000-01-01,1\n");
   EXPECT_THAT(told(files_.path() / "none.csv", 1), HasSubstr("none.csv: No such file"));
-  EXPECT_THAT(told(files_.path(), 1), HasSubstr("got a directory"));
+  const auto folder = files_.path() / "folder.csv";
+  std::filesystem::create_directory(folder);
+  EXPECT_THAT(told(folder, 1), HasSubstr("got a directory"));
+  EXPECT_THAT(told(files_.write("data", "x"), 1), HasSubstr("or --format"));
   EXPECT_THAT(told(files_.write("empty.csv", ""), 1), HasSubstr("got an empty file"));
   EXPECT_THAT(told(files_.write("columns.csv", "symbol,price\nA,1\n"), 1),
               HasSubstr("columns.csv:1: wanted columns symbol, date, price, got symbol, price"));
@@ -194,6 +276,21 @@ TEST_F(Sources, WhatCannotBeUsedIsToldAtOnce) {
   EXPECT_EQ(quotes(good, 1000, "$SYS.mine"), ExitCode::usage);
 
   SourceOptions options = this->options();
+  options.every = 1s;
+  EXPECT_EQ(run_quotes(options, {.file = good, .rate = 1}, signals_), ExitCode::usage) << "two paces";
+  options = this->options();
+  EXPECT_EQ(run_quotes(options, {.file = good, .speed = 0}, signals_), ExitCode::usage);
+  EXPECT_EQ(run_quotes(options, {.file = good, .columns = {{"volume", "price"}}}, signals_), ExitCode::usage);
+  EXPECT_EQ(run_random_walk(options, {.symbols = 0}, signals_), ExitCode::usage);
+  options.topic = "t";
+  EXPECT_EQ(run_replay(options, {.file = good}, {.type = "Nothing"}, signals_), ExitCode::usage);
+  EXPECT_EQ(run_replay(options, {.file = good, .columns = {{"a", "b"}}}, {}, signals_), ExitCode::usage);
+  EXPECT_EQ(run_exec(options, {.command = {"no-such-program-anywhere"}}, signals_), ExitCode::usage);
+  EXPECT_EQ(run_exec(options, {}, signals_), ExitCode::usage);
+  EXPECT_EQ(run_file(options, {.path = files_.path()}, signals_), ExitCode::usage);
+  const auto damaged = files_.write("damaged", "something else\n");
+  EXPECT_EQ(run_file(options, {.path = good, .state = damaged}, signals_), ExitCode::usage);
+  options = this->options();
   EXPECT_EQ(run_lines(options, {}, signals_), ExitCode::usage) << "lines have no topic of their own";
   options.every = 0ms;
   EXPECT_EQ(run_clock(options, signals_), ExitCode::usage);

@@ -1,0 +1,56 @@
+#pragma once
+// Publishing from the command line: done means admitted.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <backplane/publisher.hpp>
+
+#include "cli/addresses.hpp"
+#include "cli/waiter.hpp"
+#include "publishers/lib/wake_fd.hpp"
+
+namespace backplane::cli {
+
+/// A Publisher for a command that ends. Lives on the main thread; owns the publisher, whose thread does no
+/// more here than wake this one. Says on standard error when the broker goes and comes.
+class ConfirmedPublisher {
+ public:
+  /// @param command  who complains: "pub"
+  ConfirmedPublisher(std::string command, const std::vector<BrokerAddress>& brokers,
+                     std::size_t max_event_bytes, Waiter& waiter);
+  ~ConfirmedPublisher();
+  ConfirmedPublisher(const ConfirmedPublisher&) = delete;
+  ConfirmedPublisher& operator=(const ConfirmedPublisher&) = delete;
+
+  [[nodiscard]] Publisher& publisher() noexcept { return publisher_; }
+
+  /// Waits until a broker has us, at most `limit`: what is to keep a pace begins then.
+  void wait_ready(std::chrono::milliseconds limit);
+
+  /// Offers an event, and waits where the unconfirmed ones fill their bound: until the waiter is stopped, or
+  /// the broker has confirmed nothing for `limit`. @returns what became of it.
+  [[nodiscard]] Offer offer(const std::function<Offer(Publisher&)>& offer, std::chrono::milliseconds limit);
+
+  /// Waits until the broker has dealt with everything that was offered, as long as it goes on, at most
+  /// `limit` without progress. @returns an empty text, or why not all of it was admitted, as one line.
+  [[nodiscard]] std::string finish(std::chrono::milliseconds limit);
+
+ private:
+  void report();
+  [[nodiscard]] std::string endpoints() const;
+
+  std::string command_;
+  std::vector<BrokerAddress> brokers_;
+  Waiter& waiter_;
+  publishing::WakeFd changed_;
+  bool was_ready_{};
+  bool told_waiting_{};
+  Publisher publisher_;
+};
+
+}  // namespace backplane::cli

@@ -1,0 +1,62 @@
+// backplane broker drain: ends a broker as SIGTERM does, from elsewhere.
+
+#include <algorithm>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/addresses.hpp"
+#include "cli/broker_asker.hpp"
+#include "cli/command.hpp"
+#include "core/time/duration.hpp"
+
+namespace backplane::cli {
+namespace {
+
+constexpr std::chrono::hours longest{24 * 365};  // what is longer does not fit on the clock
+
+struct DrainOptions {
+  std::string timeout = "15s";
+  AddressFlags addresses;
+};
+
+ExitCode run_drain(const DrainOptions& options) {
+  const auto timeout = parse_duration(options.timeout, "--timeout");
+  if (!timeout) return complain("broker drain", timeout.error());
+  const auto brokers = resolve(options.addresses);
+  if (!brokers) return complain("broker drain", brokers.error());
+  if (brokers->size() > 1) {
+    complain("broker drain", "--broker: wanted one host, as one broker is ended at a time");
+    return ExitCode::usage;
+  }
+  Waiter waiter;
+  mq::Context context;
+  BrokerAsker asker(context, *brokers, waiter);
+  const auto gone = asker.drain(
+      std::chrono::ceil<std::chrono::milliseconds>(std::min<std::chrono::nanoseconds>(*timeout, longest)));
+  if (!gone) return complain("broker drain", gone.error());
+  if (*gone) return ExitCode::done;
+  complain("broker drain", fmt::format("the broker at {} drains, and is still there after {}",
+                                       asker.broker().control, format_duration(*timeout)));
+  return ExitCode::failed;
+}
+
+}  // namespace
+
+Run add_drain(CLI::App& broker) {
+  auto options = std::make_shared<DrainOptions>();
+  CLI::App* app = broker.add_subcommand(
+      "drain", "End a running broker without losing what was sent to it; done when it has gone");
+  app->add_option("--timeout", options->timeout, "Wait so long for it to end")
+      ->type_name("DURATION")
+      ->capture_default_str();
+  add_addresses(*app, options->addresses);
+  app->footer(
+      "Example:\n"
+      "  backplane broker drain\n"
+      "  backplane broker drain --control tcp://host7:5572");
+  return [options] { return run_drain(*options); };
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,42 @@
+#pragma once
+// What a gateway says to its client, understood.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "cli/event_writer.hpp"
+#include "core/error/error.hpp"
+
+namespace backplane::cli {
+
+/// One line (of a session in FORMAT json) or one message (in FORMAT proto).
+struct GatewayItem {
+  enum class Kind : std::uint8_t { event, gap, reset, ok, error, wait, live, bye, other };
+  enum class Payload : std::uint8_t { none, data, text, base64 };
+
+  Kind kind{Kind::other};
+  std::string topic;  ///< of an event, a gap, a reset
+  std::uint64_t stream{};
+  std::uint64_t position{};
+  std::uint64_t offset{};
+  // Of a gap.
+  std::uint64_t first{};
+  std::uint64_t last{};
+  std::string reason;
+  // Of an event that came as a line.
+  Payload payload{Payload::none};
+  std::string body;  ///< JSON, text or base64
+  /// Of ok, error, wait, live and bye: the rest of the line.
+  std::string text;
+};
+
+/// Reads a line. An error where a gateway says no such thing.
+[[nodiscard]] Result<GatewayItem> parse_gateway_line(std::string_view line);
+/// Reads a serialised backplane.v1.ServerMessage, but for an event's payload.
+[[nodiscard]] Result<GatewayItem> parse_gateway_message(std::string_view bytes);
+
+/// Appends an event, a gap or a reset as `sub` prints it. `line` is what it was read from.
+void append_item(OutputFormat format, const GatewayItem& item, std::string_view line, std::string& out);
+
+}  // namespace backplane::cli

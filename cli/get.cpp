@@ -1,0 +1,100 @@
+// backplane get TOPIC: the last value that a broker keeps of a topic.
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/addresses.hpp"
+#include "cli/broker_asker.hpp"
+#include "cli/command.hpp"
+#include "cli/event_writer.hpp"
+#include "cli/output.hpp"
+#include "cli/retained_reader.hpp"
+#include "cli/waiter.hpp"
+#include "core/topic/pattern.hpp"
+
+namespace backplane::cli {
+namespace {
+
+constexpr std::chrono::seconds answer_limit{5};
+
+struct GetOptions {
+  std::string topic;
+  std::string format;  ///< empty: not given
+  AddressFlags addresses;
+};
+
+/// Writes the values, with the types that the broker knows where the program was not built with them.
+bool write_values(const std::vector<StoredValue>& values, EventWriter& writer, std::string& out) {
+  bool good = true;
+  for (const StoredValue& value : values) {
+    if (writer.event(value.topic, value.bytes(), value.stamp, out)) continue;
+    complain("get", fmt::format("the value of {} cannot be read", value.topic));
+    good = false;
+  }
+  return good;
+}
+
+ExitCode run_get(const GetOptions& options) {
+  const auto pattern = Pattern::parse(options.topic);
+  if (!pattern) {
+    complain("get", "TOPIC: " + pattern.error().text);
+    return ExitCode::usage;
+  }
+  const std::string wanted = !options.format.empty() ? options.format
+                             : pattern->is_exact()   ? "value"
+                                                     : "text";
+  const auto format = parse_output_format(wanted);
+  if (!format) {
+    complain("get",
+             fmt::format("--format: wanted value, text, text+offset, json or proto, got \"{}\"", wanted));
+    return ExitCode::usage;
+  }
+  const auto brokers = resolve(options.addresses);
+  if (!brokers) return complain("get", brokers.error());
+
+  Waiter waiter;
+  mq::Context context;
+  RetainedReader reader(context, *brokers, waiter);
+  const auto values = reader.read({options.topic}, answer_limit);
+  if (!values) return complain("get", values.error());
+  if (values->empty()) {
+    complain("get", fmt::format("\"{}\" has no retained value", options.topic));
+    return ExitCode::failed;
+  }
+  EventWriter writer(*format);
+  Output output;
+  bool good = write_values(*values, writer, output.buffer());
+  if (const auto unknown = writer.payloads().take_unknown_types(); !unknown.empty()) {
+    // Whoever published them may have told the broker what they look like; if not, base64 is what there is.
+    const auto types = BrokerAsker(context, *brokers, waiter).types(unknown, answer_limit);
+    if (types && writer.payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none) {
+      output.buffer().clear();
+      good = write_values(*values, writer, output.buffer());
+    }
+  }
+  output.flush();
+  if (!output.problem().empty()) complain("get", output.problem());
+  return good && output.problem().empty() ? ExitCode::done : ExitCode::failed;
+}
+
+}  // namespace
+
+Run add_get(CLI::App& program) {
+  auto options = std::make_shared<GetOptions>();
+  CLI::App* app =
+      program.add_subcommand("get", "Print the retained value of a topic; code 1 where there is none");
+  app->add_option("TOPIC", options->topic, "The topic, or a pattern for several")->required()->type_name("");
+  app->add_option("--format", options->format,
+                  "value (the payload alone, for one topic the default), text, text+offset, json or proto")
+      ->type_name("FORMAT");
+  add_addresses(*app, options->addresses);
+  app->footer(
+      "Example:\n"
+      "  backplane get clock\n"
+      "  backplane get 'stock.>' --format json");
+  return [options] { return run_get(*options); };
+}
+
+}  // namespace backplane::cli

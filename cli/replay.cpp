@@ -1,0 +1,290 @@
+// backplane replay: history to a file, and a file back to a broker.
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include <CLI/CLI.hpp>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "backplane/v1/session.pb.h"
+#include "cli/addresses.hpp"
+#include "cli/command.hpp"
+#include "cli/confirmed_publisher.hpp"
+#include "cli/event_file.hpp"
+#include "cli/event_writer.hpp"
+#include "cli/history_reader.hpp"
+#include "cli/output.hpp"
+#include "cli/playback.hpp"
+#include "cli/sub_options.hpp"
+#include "cli/units.hpp"
+#include "core/log/escape.hpp"
+#include "core/payload/payload_json.hpp"
+#include "core/process/signals.hpp"
+#include "core/time/duration.hpp"
+#include "core/topic/pattern.hpp"
+#include "core/topic/topic.hpp"
+#include "fanout/descriptor.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = Waiter::Clock;
+
+constexpr std::chrono::milliseconds answer_limit = 5s;
+
+struct ReplayFlags {
+  std::string pattern;
+  std::string to;
+  std::string from;
+  std::string since;
+  std::string format = "proto";
+  std::string speed = "1";
+  std::string under;
+  bool strict{};
+  AddressFlags addresses;
+};
+
+tl::unexpected<Error> wrong(std::string text) {
+  return fail(ErrorCode::invalid_argument, std::move(text));
+}
+
+Result<fanout::Descriptor> open_file(const std::string& name, int flags, int standard) {
+  constexpr mode_t mode = 0644;
+  fanout::Descriptor file(name == "-" ? ::dup(standard) : ::open(name.c_str(), flags | O_CLOEXEC, mode));
+  if (!file) return wrong(fmt::format("{}: {}", name, std::strerror(errno)));
+  return file;
+}
+
+/// What was done, for a person: not among the events, where these go to standard output.
+void tell(const std::string& line, bool events_on_standard_output) {
+  std::fputs((line + '\n').c_str(), events_on_standard_output ? stderr : stdout);
+}
+
+// ── history to a file ────────────────────────────────────────────────────────────────────────────────────
+
+Result<ReplayFrom> replay_from(const ReplayFlags& flags, const Pattern& pattern) {
+  if (flags.since.empty()) return ReplayFrom{SinceTime{0}};
+  const auto since = parse_since(flags.since);
+  if (!since) return tl::unexpected(since.error());
+  if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&*since)) {
+    return ReplayFrom{SinceTime{unix_now_ns() - ago->count()}};
+  }
+  if (const auto* offset = std::get_if<std::uint64_t>(&*since)) {
+    if (pattern.is_exact()) return ReplayFrom{AfterOffset{*offset}};
+    return wrong(
+        "--since: an offset goes with one topic, as each has its own; wanted a duration or a resume token");
+  }
+  return ReplayFrom{AfterPositions{parse_resume_token(std::get<std::string>(*since)).value()}};
+}
+
+ExitCode save(const ReplayFlags& flags, const std::vector<BrokerAddress>& brokers, Waiter& waiter) {
+  const auto pattern = Pattern::parse(flags.pattern);
+  if (!pattern)
+    return complain("replay", Error{ErrorCode::invalid_argument, "PATTERN: " + pattern.error().text});
+  const auto from = replay_from(flags, *pattern);
+  if (!from) return complain("replay", from.error());
+  const auto format = parse_output_format(flags.format);
+  if (!format) {
+    return complain("replay",
+                    Error{ErrorCode::invalid_argument,
+                          fmt::format("--format: wanted proto, json, text, text+offset or value, got \"{}\"",
+                                      flags.format)});
+  }
+  const auto file = open_file(flags.to, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
+  if (!file) return complain("replay", file.error());
+
+  Output output(file->get(), flags.to == "-" ? "standard output" : flags.to);
+  EventWriter writer(*format);
+  mq::Context context;
+  std::uint64_t events = 0;
+  std::set<std::string, std::less<>> topics;
+  const auto take = [&](const Delivery& delivery) {
+    if (writer.event(delivery.topic, delivery.event, delivery.stamp, output.buffer())) {
+      ++events;
+      if (!topics.contains(delivery.topic)) topics.emplace(delivery.topic);
+    }
+    if (output.full()) output.flush();
+    return !output.closed();
+  };
+  const auto holes = read_history(context, brokers, flags.pattern, *from, take, waiter, answer_limit);
+  output.flush();
+  if (!output.problem().empty()) {
+    complain("replay", output.problem());
+    return ExitCode::failed;
+  }
+  if (!holes) return complain("replay", holes.error());
+  if (!holes->text.empty()) complain("replay", holes->text);
+  if (!output.closed()) {
+    tell(fmt::format("{} of {} written to {}", counted(events, "event"), counted(topics.size(), "topic"),
+                     log::escape(flags.to)),
+         flags.to == "-");
+  }
+  return flags.strict && !holes->text.empty() ? ExitCode::gaps : ExitCode::done;
+}
+
+// ── a file to a broker ───────────────────────────────────────────────────────────────────────────────────
+
+/// Publishes what a file has, in its order. Lives on the main thread; owns the publisher.
+class Player {
+ public:
+  Player(const ReplayFlags& flags, double speed, const std::vector<BrokerAddress>& brokers, Waiter& waiter)
+      : flags_(flags),
+        waiter_(waiter),
+        speed_(speed),
+        publisher_("replay", brokers, Publisher::Options{}.max_event_bytes, waiter) {}
+
+  ExitCode play(EventFileReader& file) {
+    publisher_.wait_ready(answer_limit);
+    playback_.emplace(speed_, Clock::now());
+    std::string problem;
+    while (!waiter_.stopped() && problem.empty()) {
+      const auto message = file.next();
+      if (!message) problem = message.error().text;
+      if (!message || *message == nullptr) break;
+      if ((*message)->has_delivery()) {
+        problem = publish((*message)->delivery());
+      } else {
+        ++holes_;
+      }
+    }
+    const std::string unconfirmed = publisher_.finish(answer_limit);
+    for (const std::string& each : {problem, unconfirmed}) {
+      if (!each.empty()) complain("replay", each);
+    }
+    if (left_out_ > 0)
+      complain("replay", fmt::format("{} of the system's own topics left out", counted(left_out_, "event")));
+    if (holes_ > 0)
+      complain("replay",
+               fmt::format("the file says in {} that events are missing", counted(holes_, "place")));
+    tell(fmt::format("{} published", counted(published_, "event")), false);
+    if (!problem.empty() || !unconfirmed.empty()) return ExitCode::failed;
+    return flags_.strict && holes_ > 0 ? ExitCode::gaps : ExitCode::done;
+  }
+
+ private:
+  /// @returns why the rest cannot be published either; empty: it can.
+  std::string publish(const v1::ServerMessage::Delivery& delivery) {
+    const v1::Event& event = delivery.event();
+    if (is_system_topic(delivery.topic())) {
+      ++left_out_;
+      return {};
+    }
+    const auto due = playback_->due(event.stamp().received_ns());
+    while (Clock::now() < due && waiter_.wait({}, due)) {
+    }
+    if (waiter_.stopped()) return {};
+    const std::string topic = flags_.under.empty() ? delivery.topic() : flags_.under + '.' + delivery.topic();
+    EventOptions options;
+    if (event.has_time()) options.time_ns = event.time().seconds() * 1'000'000'000 + event.time().nanos();
+    for (const auto& [key, value] : event.attributes()) options.attributes.emplace_back(key, value);
+    const Offer offer =
+        publisher_.offer([&](Publisher& to) { return offer_to(to, topic, event, options); }, answer_limit);
+    if (offer == Offer::accepted) {
+      ++published_;
+      return {};
+    }
+    if (offer == Offer::bad_topic) return fmt::format("\"{}\" is no topic to publish on", topic);
+    if (offer == Offer::too_large) return fmt::format("an event of {} is larger than 1 MiB", topic);
+    return waiter_.stopped() ? "" : "the broker confirms nothing more";
+  }
+
+  static Offer offer_to(Publisher& to, const std::string& topic, const v1::Event& event,
+                        const EventOptions& options) {
+    switch (event.payload_case()) {
+      case v1::Event::kMessage:
+        return to.offer_serialized(topic, type_name(event.message().type_url()), event.message().value(),
+                                   options);
+      case v1::Event::kText:
+        return to.offer_text(topic, event.text(), options);
+      case v1::Event::kBinary:
+        return to.offer_bytes(topic, event.binary(), options);
+      case v1::Event::PAYLOAD_NOT_SET:
+        break;
+    }
+    return to.offer_clear(topic, options);
+  }
+
+  const ReplayFlags& flags_;
+  Waiter& waiter_;
+  double speed_;
+  std::optional<Playback> playback_;
+  ConfirmedPublisher publisher_;
+  std::uint64_t published_{};
+  std::uint64_t left_out_{};
+  std::uint64_t holes_{};
+};
+
+ExitCode play(const ReplayFlags& flags, const std::vector<BrokerAddress>& brokers, Waiter& waiter) {
+  const auto speed = parse_speed(flags.speed);
+  if (!speed) return complain("replay", speed.error());
+  if (!flags.under.empty()) {
+    if (const TopicFault fault = check_topic(flags.under);
+        fault != TopicFault::none || is_system_topic(flags.under)) {
+      return complain("replay", Error{ErrorCode::invalid_argument,
+                                      fmt::format("--under: wanted a topic, got \"{}\"", flags.under)});
+    }
+  }
+  const auto file = open_file(flags.from, O_RDONLY, STDIN_FILENO);
+  if (!file) return complain("replay", file.error());
+  EventFileReader reader(file->get(), flags.from == "-" ? "standard input" : flags.from);
+  return Player(flags, *speed, brokers, waiter).play(reader);
+}
+
+ExitCode run_replay(const ReplayFlags& flags) {
+  const bool saves = !flags.pattern.empty() && !flags.to.empty() && flags.from.empty();
+  const bool plays = flags.pattern.empty() && flags.to.empty() && !flags.from.empty();
+  if (!saves && !plays) {
+    return complain("replay",
+                    Error{ErrorCode::invalid_argument,
+                          "wanted PATTERN --to FILE, or --from FILE (see backplane replay --help)"});
+  }
+  const auto brokers = resolve(flags.addresses);
+  if (!brokers) return complain("replay", brokers.error());
+  Signals signals;  // before libzmq's threads, so that they inherit the mask
+  Waiter waiter;
+  waiter.on_readable(signals.fd(), [&] {
+    if (signals.next() == Signals::Event::stop) waiter.stop();
+  });
+  return saves ? save(flags, *brokers, waiter) : play(flags, *brokers, waiter);
+}
+
+}  // namespace
+
+Run add_replay(CLI::App& program) {
+  auto flags = std::make_shared<ReplayFlags>();
+  CLI::App* app =
+      program.add_subcommand("replay", "Write a broker's history to a file, or publish such a file");
+  app->add_option("PATTERN", flags->pattern, "Which topics to write; > for all")->type_name("");
+  app->add_option("--to", flags->to, "Write history to this file; - for standard output")->type_name("FILE");
+  app->add_option("--since", flags->since,
+                  "Only what came in so much time, after an offset, or behind a resume token")
+      ->type_name("10m|OFFSET|TOKEN");
+  app->add_option(
+         "--format", flags->format,
+         "How to write it: proto (which --from reads, and sub --format proto writes too), json, text, "
+         "text+offset or value")
+      ->type_name("FORMAT")
+      ->capture_default_str();
+  app->add_option("--from", flags->from, "Publish what is in this file; - for standard input")
+      ->type_name("FILE");
+  app->add_option("--speed", flags->speed, "How many times as fast as it was; max: without waiting")
+      ->type_name("X")
+      ->capture_default_str();
+  app->add_option("--under", flags->under, "Publish on TOPIC.<the old topic>, beside what is there")
+      ->type_name("TOPIC");
+  app->add_flag("--strict", flags->strict, "End with code 3 where events are missing");
+  add_addresses(*app, flags->addresses);
+  app->footer(
+      "Example:\n"
+      "  backplane replay 'stock.>' --to stock.events --since 1h\n"
+      "  backplane replay --from stock.events --speed 10 --under again");
+  return [flags] { return run_replay(*flags); };
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,252 @@
+// backplane sub --gateway HOST:PORT: what a gateway's clients get.
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "backplane/v1/session.pb.h"
+#include "cli/command.hpp"
+#include "cli/gateway_connection.hpp"
+#include "cli/gateway_lines.hpp"
+#include "cli/sub_options.hpp"
+#include "clients/lib/resume_token.hpp"
+#include "core/time/duration.hpp"
+#include "core/wire/write.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = Waiter::Clock;
+using Kind = GatewayItem::Kind;
+
+constexpr std::chrono::milliseconds step_limit = 5s;
+constexpr Clock::duration first_pause = 250ms;
+constexpr Clock::duration longest_pause = 5s;
+
+/// One reading through one gateway, over however many connections. Lives on the main thread. The session is
+/// in json, from which the text formats are made, since json alone tells where a reading can go on; or in
+/// proto.
+class GatewaySub {
+ public:
+  GatewaySub(const SubOptions& options, std::string place, SubPrinter& printer, Waiter& waiter)
+      : options_(options), place_(std::move(place)), printer_(printer), waiter_(waiter) {}
+
+  ExitCode run() {
+    while (!ended()) {
+      auto gateway = GatewayConnection::open(place_, waiter_, step_limit);
+      if (ended()) break;
+      const Result<void> over = gateway ? follow(*gateway) : Result<void>(tl::unexpected(gateway.error()));
+      if (ended()) break;
+      if (refused_) return ExitCode::failed;
+      // What is not a gateway never was one; what was one may be so again.
+      if (over.error().code == ErrorCode::protocol && !was_there_) {
+        complain("sub", over.error().text);
+        return ExitCode::failed;
+      }
+      tell_lost(over.error());
+      const auto until = std::min(Clock::now() + pause_, options_.deadline);
+      while (Clock::now() < until && waiter_.wait({}, until)) {
+      }
+      pause_ = std::min(2 * pause_, longest_pause);
+    }
+    return printer_.finish();
+  }
+
+ private:
+  [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.late(); }
+
+  void tell_lost(const Error& error) {
+    printer_.output().flush();
+    if (std::exchange(told_lost_, true)) return;
+    complain("sub", error.text + "; trying again");
+  }
+
+  /// @returns why the connection is over.
+  Result<void> follow(GatewayConnection& gateway) {
+    if (auto asked = subscribe(gateway); !asked) return asked;
+    const std::array fds{gateway.fd()};
+    while (!ended()) {
+      auto received = gateway.receive();
+      if (auto taken = take_all(gateway); !taken) return taken;
+      if (!received) return received;
+      printer_.output().flush();
+      if (!ended()) (void)waiter_.wait(fds, options_.deadline);
+    }
+    return {};
+  }
+
+  Result<void> subscribe(GatewayConnection& gateway) {
+    unanswered_ = options_.patterns.size();
+    binary_now_ = false;
+    if (auto sent = gateway.send_line(options_.format.binary() ? "FORMAT proto" : "FORMAT json"); !sent)
+      return sent;
+    const auto until = Clock::now() + step_limit;
+    for (;;) {
+      const auto answer = gateway.wait_line(until);
+      if (!answer) return tl::unexpected(answer.error());
+      const auto item = parse_gateway_line(*answer);
+      if (!item) return tl::unexpected(item.error());
+      if (item->kind == Kind::ok) break;
+      if (!handle(*item, *answer)) return refusal(*item);
+    }
+    binary_now_ = options_.format.binary();
+    for (const std::string& pattern : options_.patterns) {
+      auto sent = binary_now_ ? send(gateway, message_for(pattern)) : gateway.send_line(line_for(pattern));
+      if (!sent) return sent;
+    }
+    return {};
+  }
+
+  Result<void> take_all(GatewayConnection& gateway) {
+    while (!printer_.done()) {
+      std::optional<std::string_view> piece;
+      if (binary_now_) {
+        const auto message = gateway.take_message();
+        if (!message) return tl::unexpected(message.error());
+        piece = *message;
+      } else {
+        piece = gateway.take_line();
+      }
+      if (!piece) return {};
+      const auto item = binary_now_ ? parse_gateway_message(*piece) : parse_gateway_line(*piece);
+      if (!item) return tl::unexpected(item.error());
+      if (!handle(*item, *piece)) return refusal(*item);
+    }
+    return {};
+  }
+
+  /// @returns whether to go on.
+  bool handle(const GatewayItem& item, std::string_view piece) {
+    switch (item.kind) {
+      case Kind::event:
+        append_item(options_.format, item, piece, printer_.output().buffer());
+        printer_.count_event();
+        seen_[item.stream] = std::max(seen_[item.stream], item.position);
+        return true;
+      case Kind::gap:
+      case Kind::reset:
+        append_item(options_.format, item, piece, printer_.output().buffer());
+        printer_.count_miss();
+        return true;
+      case Kind::ok:
+        if (unanswered_ > 0 && --unanswered_ == 0) say_there();
+        return true;
+      case Kind::wait:
+        complain("sub", fmt::format("the gateway at {} has no broker; waiting for one", place_));
+        return true;
+      case Kind::live:
+        complain("sub", fmt::format("the gateway at {} has a broker again", place_));
+        return true;
+      case Kind::error:
+      case Kind::bye:
+        return false;
+      case Kind::other:
+        break;
+    }
+    return true;
+  }
+
+  tl::unexpected<Error> refusal(const GatewayItem& item) {
+    if (item.kind == Kind::bye) {
+      return fail(ErrorCode::unavailable,
+                  fmt::format("the gateway at {} ends the connection: {}", place_, item.text));
+    }
+    printer_.output().flush();
+    complain("sub", fmt::format("the gateway at {} refuses: {}", place_, item.text));
+    refused_ = true;
+    return fail(ErrorCode::invalid_argument, item.text);
+  }
+
+  /// All subscriptions are in force.
+  void say_there() {
+    pause_ = first_pause;
+    if (std::exchange(told_lost_, false)) {
+      printer_.output().flush();
+      const bool resumed = !resume().empty();
+      complain("sub", fmt::format("the gateway at {} is there{}", place_,
+                                  !was_there_ ? ""
+                                  : resumed   ? " again"
+                                              : " again; what came meanwhile is not known"));
+      if (was_there_ && !resumed) printer_.count_miss();
+    }
+    was_there_ = true;
+  }
+
+  /// Where the last connection ended; empty: nowhere, or it is no use.
+  [[nodiscard]] std::string resume() const {
+    if (options_.every.count() > 0) return {};
+    std::vector<StreamPosition> positions;
+    for (const auto& [stream, position] : seen_) positions.push_back({stream, position});
+    return resume_token(positions);
+  }
+
+  [[nodiscard]] std::string line_for(const std::string& pattern) const {
+    std::string line = "SUB " + pattern;
+    if (options_.every.count() > 0) line += " every=" + format_duration(options_.every);
+    if (const std::string token = resume(); !token.empty()) return line + " since=" + token;
+    if (options_.last) line += " last";
+    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
+      line += " since=" + format_duration(*ago);
+    } else if (const auto* offset = std::get_if<std::uint64_t>(&options_.since)) {
+      line += fmt::format(" since={}", *offset);
+    } else if (const auto* token = std::get_if<std::string>(&options_.since)) {
+      line += " since=" + *token;
+    }
+    return line;
+  }
+
+  [[nodiscard]] v1::ClientMessage message_for(const std::string& pattern) const {
+    v1::ClientMessage message;
+    v1::ClientMessage::Subscribe& subscribe = *message.mutable_subscribe();
+    subscribe.set_pattern(pattern);
+    const auto set = [](std::chrono::nanoseconds from, google::protobuf::Duration& into) {
+      into.set_seconds(from.count() / 1'000'000'000);
+      into.set_nanos(static_cast<std::int32_t>(from.count() % 1'000'000'000));
+    };
+    if (options_.every.count() > 0) set(options_.every, *subscribe.mutable_every());
+    if (const std::string token = resume(); !token.empty()) {
+      subscribe.set_resume(token);
+      return message;
+    }
+    subscribe.set_last(options_.last);
+    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
+      set(*ago, *subscribe.mutable_ago());
+    } else if (const auto* offset = std::get_if<std::uint64_t>(&options_.since)) {
+      subscribe.set_offset(*offset);
+    } else if (const auto* token = std::get_if<std::string>(&options_.since)) {
+      subscribe.set_resume(*token);
+    }
+    return message;
+  }
+
+  static Result<void> send(GatewayConnection& gateway, const v1::ClientMessage& message) {
+    std::string bytes;
+    wire::append_varint(message.ByteSizeLong(), bytes);
+    message.AppendToString(&bytes);
+    return gateway.send_bytes(bytes);
+  }
+
+  const SubOptions& options_;
+  std::string place_;
+  SubPrinter& printer_;
+  Waiter& waiter_;
+  std::map<std::uint64_t, std::uint64_t> seen_;  // the last position, by stream
+  std::size_t unanswered_{};                     // subscriptions
+  bool binary_now_{};                            // the session is in proto by now
+  bool was_there_{};
+  bool told_lost_{};
+  bool refused_{};
+  Clock::duration pause_ = first_pause;
+};
+
+}  // namespace
+
+ExitCode sub_through_gateway(const SubOptions& options, const std::string& gateway, SubPrinter& printer,
+                             Waiter& waiter) {
+  return GatewaySub(options, gateway, printer, waiter).run();
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,153 @@
+// backplane top: who does what, on one screen.
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/addresses.hpp"
+#include "cli/broker_asker.hpp"
+#include "cli/command.hpp"
+#include "cli/live_view.hpp"
+#include "cli/output.hpp"
+#include "cli/top_view.hpp"
+#include "core/process/signals.hpp"
+#include "core/time/duration.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::milliseconds answer_limit = 5s;
+/// The busiest are looked for among so many: a list of a million each second would be work for the broker.
+constexpr std::size_t topics_max = 20'000;
+/// A picture for a pipe: wide and long enough for most.
+constexpr ScreenSize page{1'000, 120};
+
+struct TopOptions {
+  std::string every = "1s";
+  bool once{};
+  AddressFlags addresses;
+};
+
+/// One `backplane top`. Lives on the main thread; owns a connection to each broker.
+class TopCommand {
+ public:
+  TopCommand(std::chrono::nanoseconds interval, const std::vector<BrokerAddress>& brokers, Waiter& waiter)
+      : interval_(interval), waiter_(waiter) {
+    for (const BrokerAddress& broker : brokers) {
+      askers_.push_back(std::make_unique<BrokerAsker>(context_, std::vector{broker}, waiter));
+      now_.push_back({broker.control, {}, {}, {}, {}});
+    }
+  }
+
+  ExitCode print_once();
+  ExitCode show_live();
+
+ private:
+  void read();
+  /// @returns why none of the brokers answers; nothing where one does.
+  [[nodiscard]] std::optional<std::string> all_silent() const;
+
+  std::chrono::nanoseconds interval_;
+  Waiter& waiter_;
+  mq::Context context_;
+  std::vector<std::unique_ptr<BrokerAsker>> askers_;
+  std::vector<BrokerReading> now_;
+  std::vector<BrokerReading> before_;
+};
+
+void TopCommand::read() {
+  std::vector<BrokerReading> readings;
+  for (std::size_t at = 0; at < askers_.size(); ++at) {
+    BrokerReading reading = now_[at];
+    auto stats = askers_[at]->stats(answer_limit);
+    const auto taken = Waiter::Clock::now();
+    auto topics = stats ? askers_[at]->topics(">", topics_max, answer_limit) : tl::unexpected(stats.error());
+    if (topics) {
+      reading = {reading.endpoint, std::move(*stats), taken,
+                 TopicsReading{std::move(topics->topics), topics->all, Waiter::Clock::now(), unix_now_ns()},
+                 ""};
+    } else {
+      reading.problem = topics.error().text;
+    }
+    readings.push_back(std::move(reading));
+  }
+  before_ = std::exchange(now_, std::move(readings));
+}
+
+std::optional<std::string> TopCommand::all_silent() const {
+  for (const BrokerReading& each : now_) {
+    if (each.problem.empty()) return std::nullopt;
+  }
+  return now_.front().problem;
+}
+
+ExitCode TopCommand::print_once() {
+  for (int reading = 0; reading < 2; ++reading) {
+    read();
+    if (const auto problem = all_silent()) {
+      complain("top", *problem);
+      return ExitCode::failed;
+    }
+    const auto next = Waiter::Clock::now() + std::chrono::duration_cast<Waiter::Clock::duration>(interval_);
+    while (reading == 0 && waiter_.wait({}, next) && Waiter::Clock::now() < next) {
+    }
+  }
+  Output output;
+  for (const ScreenLine& line : top_picture(now_, before_, page, interval_)) output.line(line.text);
+  output.flush();
+  if (output.problem().empty()) return ExitCode::done;
+  complain("top", output.problem());
+  return ExitCode::failed;
+}
+
+ExitCode TopCommand::show_live() {
+  read();
+  if (const auto problem = all_silent()) {
+    complain("top", *problem);
+    return ExitCode::failed;
+  }
+  LiveView view;
+  view.interval = interval_;
+  view.read = [this] { read(); };
+  view.draw = [this](ScreenSize size) { return top_picture(now_, before_, size, interval_); };
+  cli::show_live(view, waiter_);
+  return ExitCode::done;
+}
+
+ExitCode run_top(const TopOptions& options) {
+  const auto interval = parse_interval(options.every);
+  if (!interval) return complain("top", interval.error());
+  const auto brokers = resolve(options.addresses);
+  if (!brokers) return complain("top", brokers.error());
+  Waiter waiter;
+  if (options.once || !Screen::available()) return TopCommand(*interval, *brokers, waiter).print_once();
+  Signals signals;  // before libzmq's threads, so that they inherit the mask
+  waiter.on_readable(signals.fd(), [&] {
+    if (signals.next() == Signals::Event::stop) waiter.stop();
+  });
+  return TopCommand(*interval, *brokers, waiter).show_live();
+}
+
+}  // namespace
+
+Run add_top(CLI::App& program) {
+  auto options = std::make_shared<TopOptions>();
+  CLI::App* app = program.add_subcommand(
+      "top", "Show brokers, gateways, publishers and the busiest topics on one screen");
+  app->add_option("--every", options->every, "From picture to picture, over which rates are taken")
+      ->type_name("DURATION")
+      ->capture_default_str();
+  app->add_flag("--once", options->once,
+                "Print one picture and end; so it is anyway where there is no terminal");
+  add_addresses(*app, options->addresses);
+  app->footer(
+      "Example:\n"
+      "  backplane top\n"
+      "  backplane top --broker host7,host8 --every 5s");
+  return [options] { return run_top(*options); };
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,395 @@
+#include "backplane/client.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <limits>
+#include <stdexcept>
+#include <system_error>
+
+#include <google/protobuf/message.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "backplane/v1/event.pb.h"
+#include "clients/lib/broker_control.hpp"
+#include "clients/lib/fd_group.hpp"
+#include "clients/lib/feeds.hpp"
+#include "clients/lib/follower.hpp"
+#include "clients/lib/item_queue.hpp"
+#include "core/payload/payload_json.hpp"
+#include "core/payload/text.hpp"
+#include "core/wire/scan.hpp"
+#include "core/wire/stamp.hpp"
+#include "core/zmq/socket.hpp"
+
+namespace backplane {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Turns that bring nothing to give, before a caller with no time to wait has its thread back.
+constexpr int idle_turns_max = 8;
+// A type that was not known is asked for again after this; it may have been registered meanwhile.
+constexpr std::chrono::seconds types_asked_again{5};
+constexpr std::int64_t nanoseconds_a_second = 1'000'000'000;
+
+wire::EventView view_of(std::span<const std::byte> envelope) {
+  return wire::scan_event(wire::without_stamp(envelope)).event;
+}
+
+Follower::Options follower_options(const Client::Options& options) {
+  Follower::Options with;
+  with.brokers.clear();
+  for (const ClientEndpoints& broker : options.brokers)
+    with.brokers.push_back({{}, broker.egress, broker.control});
+  with.name = options.name;
+  with.max_event_bytes = options.max_event_bytes;
+  with.control_timeout = options.answer_timeout;
+  with.recovery_limit = options.recovery_limit;
+  with.held_bytes_max = options.held_bytes_max;
+  return with;
+}
+
+/// A counter that a signal handler can make readable.
+class WakeUp {
+ public:
+  WakeUp() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (fd_ < 0) throw std::system_error(errno, std::system_category(), "eventfd");
+  }
+  ~WakeUp() { ::close(fd_); }
+  WakeUp(const WakeUp&) = delete;
+  WakeUp& operator=(const WakeUp&) = delete;
+
+  void signal() const noexcept {
+    const std::uint64_t one = 1;
+    (void)!::write(fd_, &one, sizeof one);  // refused only where it is readable by far
+  }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+// ---- an event ----
+
+std::string_view Client::Event::source() const {
+  return view_of(envelope_).source;
+}
+std::uint64_t Client::Event::session() const {
+  return view_of(envelope_).session;
+}
+std::uint64_t Client::Event::sequence() const {
+  return view_of(envelope_).sequence;
+}
+
+std::optional<std::int64_t> Client::Event::time_ns() const {
+  const wire::EventView view = view_of(envelope_);
+  constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / nanoseconds_a_second - 1;
+  const bool fits = view.time_seconds <= seconds_max && view.time_seconds >= -seconds_max;
+  const bool proper = view.time_nanos >= 0 && view.time_nanos < nanoseconds_a_second;
+  if (!view.has_time || !fits || !proper) return std::nullopt;
+  return view.time_seconds * nanoseconds_a_second + view.time_nanos;
+}
+
+std::vector<std::pair<std::string, std::string>> Client::Event::attributes() const {
+  v1::Event event;
+  if (!event.ParseFromArray(envelope_.data(), static_cast<int>(envelope_.size()))) return {};
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const auto& [key, value] : event.attributes()) all.emplace_back(key, value);
+  return all;
+}
+
+Client::Payload Client::Event::payload() const {
+  switch (view_of(envelope_).payload) {
+    case wire::Payload::none:
+      return Payload::none;
+    case wire::Payload::message:
+      return Payload::message;
+    case wire::Payload::text:
+      return Payload::text;
+    case wire::Payload::binary:
+      return Payload::bytes;
+  }
+  return Payload::none;
+}
+
+std::string_view Client::Event::content() const {
+  const wire::EventView view = view_of(envelope_);
+  return view.payload == wire::Payload::message ? view.message : view.body;
+}
+
+std::string_view Client::Event::type() const {
+  const wire::EventView view = view_of(envelope_);
+  return view.payload == wire::Payload::message ? type_name(view.type_url) : std::string_view{};
+}
+
+bool Client::Event::unpack(google::protobuf::Message& into) const {
+  const wire::EventView view = view_of(envelope_);
+  if (view.payload != wire::Payload::message || type_name(view.type_url) != into.GetTypeName()) return false;
+  return into.ParseFromArray(view.message.data(), static_cast<int>(view.message.size()));
+}
+
+// ---- the client ----
+
+class Client::Impl final : private client::FeedSource {
+ public:
+  explicit Impl(Options options)
+      : options_(std::move(options)),
+        feeds_(queue_, options_.join_bytes_max),
+        follower_(context_, follower_options(options_), feeds_) {
+    feeds_.attach(*this);
+    const int wake = wake_.fd();
+    fds_.add(std::span(&wake, 1));
+    fds_.add(follower_.fds());
+    follower_.release();
+  }
+
+  Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options) {
+    return feeds_.subscribe(patterns, options);
+  }
+  void end(Subscription subscription) { feeds_.unsubscribe(subscription); }
+
+  const Item* next(std::chrono::milliseconds timeout) {
+    if (stopped_.load(std::memory_order_relaxed)) return nullptr;
+    if (const Item* const item = take()) return item;
+    Clock::time_point now = Clock::now();
+    const Clock::time_point until =
+        now + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours{24 * 365});
+    for (int turns = 1;; ++turns, now = Clock::now()) {
+      const std::size_t done = feeds_.tick(now) + follower_.do_work(now);
+      if (const Item* const item = take()) return item;
+      if (stopped_.load(std::memory_order_relaxed)) return nullptr;
+      if (now >= until && (done == 0 || turns >= idle_turns_max)) return nullptr;
+      if (done == 0) sleep(until);
+    }
+  }
+
+  bool run_for(std::chrono::milliseconds time, const Callbacks& callbacks) {
+    const Clock::time_point until = Clock::now() + time;
+    std::chrono::milliseconds left = time;
+    // Between two looks at the clock, many events; and the clock is looked at where there is none.
+    for (int given = 0;; ++given) {
+      if (given % 256 == 0) left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+      if (left.count() < 0) return true;
+      const Item* const item = next(left);
+      if (item == nullptr) return !stopped_.load(std::memory_order_relaxed);
+      call(callbacks, *item);
+    }
+  }
+
+  void stop() noexcept {
+    stopped_.store(true, std::memory_order_relaxed);
+    wake_.signal();
+  }
+
+  [[nodiscard]] std::string token() const { return backplane::resume_token(feeds_.places()); }
+
+  std::string payload_json(const Event& event);
+
+  [[nodiscard]] int fd() const noexcept { return fds_.fd(); }
+
+  Clock::time_point wait_until() {
+    if (!queue_.empty() || follower_.pending()) return Clock::time_point::min();
+    return std::min(feeds_.next_deadline(), follower_.next_deadline());
+  }
+
+  [[nodiscard]] ClientStatus status() const {
+    const FollowerStatus follower = follower_.status();
+    ClientStatus status;
+    status.connected = follower.connected;
+    status.broker = follower.broker;
+    status.given = given_;
+    status.conflated = feeds_.conflated();
+    status.seen = follower.seen;
+    status.recovered = follower.recovered;
+    status.lost = follower.lost_history_gone + follower.lost_recovery_timeout;
+    status.gaps = follower.gaps;
+    status.resets = follower.resets;
+    status.undecodable = follower.undecodable;
+    status.reconnects = follower.reconnects;
+    return status;
+  }
+
+ private:
+  std::uint64_t subscribe(std::string_view prefix) override { return follower_.subscribe(prefix); }
+  void unsubscribe(std::string_view prefix) override { follower_.unsubscribe(prefix); }
+  std::uint64_t retained(std::string_view pattern) override { return follower_.retained(pattern); }
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
+    return follower_.replay(pattern, from);
+  }
+  void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
+  void cancel(std::uint64_t request) override { follower_.cancel(request); }
+  [[nodiscard]] StreamPosition home() const override { return follower_.home(); }
+  [[nodiscard]] std::size_t broker() const override { return follower_.status().broker; }
+
+  const Item* take();
+  static void call(const Callbacks& callbacks, const Item& item);
+  void sleep(Clock::time_point until);
+  void fetch_types(const std::vector<std::string>& names);
+
+  Options options_;
+  mq::Context context_;
+  client::ItemQueue queue_;
+  client::Feeds feeds_;
+  Follower follower_;
+  WakeUp wake_;
+  client::FdGroup fds_;
+  std::atomic<bool> stopped_{};
+  Item item_;  // the one given last
+  std::uint64_t given_{};
+
+  PayloadJson json_;
+  std::unique_ptr<BrokerControl> asker_;  // of types, so that nothing else is done meanwhile
+  std::size_t asked_broker_{};
+  Clock::time_point ask_types_again_{};
+};
+
+const Client::Item* Client::Impl::take() {
+  while (const client::ItemQueue::Record* const record = queue_.pop()) {
+    if (record->feed != nullptr && record->feed->ended) continue;
+    feeds_.given(*record);
+    if (record->notice == client::ItemQueue::no_notice) [[likely]] {
+      ++given_;
+      Event* event = std::get_if<Event>(&item_);
+      if (event == nullptr) event = &item_.emplace<Event>();
+      event->subscription_ = record->feed->group->id;
+      event->topic_ = record->bytes.topic;
+      event->envelope_ = record->bytes.event;
+      event->stream_ = record->stamp.stream;
+      event->position_ = record->stamp.position;
+      event->offset_ = record->stamp.offset;
+      event->received_ns_ = record->stamp.received_ns;
+      event->from_history_ = record->from_history;
+      event->late_ = record->late;
+      return &item_;
+    }
+    client::ItemQueue::Notice& notice = queue_.notice(*record);
+    if (std::holds_alternative<client::ItemQueue::Joined>(notice)) continue;
+    std::visit(
+        [this](auto& what) {
+          using What = std::decay_t<decltype(what)>;
+          if constexpr (std::is_same_v<What, client::ItemQueue::Restarted>) {
+            item_ = what.reset;
+          } else if constexpr (!std::is_same_v<What, client::ItemQueue::Joined>) {
+            item_ = std::move(what);
+          }
+        },
+        notice);
+    return &item_;
+  }
+  return nullptr;
+}
+
+void Client::Impl::call(const Callbacks& callbacks, const Item& item) {
+  const auto give = [](const auto& callback, const auto& what) {
+    if (callback) callback(what);
+  };
+  std::visit(
+      [&](const auto& what) {
+        using What = std::decay_t<decltype(what)>;
+        if constexpr (std::is_same_v<What, Event>) give(callbacks.on_event, what);
+        if constexpr (std::is_same_v<What, Gap>) give(callbacks.on_gap, what);
+        if constexpr (std::is_same_v<What, Reset>) give(callbacks.on_reset, what);
+        if constexpr (std::is_same_v<What, Subscribed>) give(callbacks.on_subscribed, what);
+        if constexpr (std::is_same_v<What, Refused>) give(callbacks.on_refused, what);
+        if constexpr (std::is_same_v<What, Broker>) give(callbacks.on_broker, what);
+      },
+      item);
+}
+
+void Client::Impl::sleep(Clock::time_point until) {
+  until = std::min(until, wait_until());
+  const auto left =
+      std::clamp<Clock::duration>(until - Clock::now(), Clock::duration::zero(), std::chrono::hours{1});
+  if (left == Clock::duration::zero()) return;
+  pollfd waiting{fds_.fd(), POLLIN, 0};
+  ::poll(&waiting, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
+}
+
+std::string Client::Impl::payload_json(const Event& event) {
+  const wire::EventView view = view_of(event.envelope());
+  std::string json;
+  switch (view.payload) {
+    case wire::Payload::none:
+      json = "null";
+      break;
+    case wire::Payload::text:
+      append_json_string(view.body, json);
+      break;
+    case wire::Payload::binary:
+      json += '"';
+      append_base64(view.body, json);
+      json += '"';
+      break;
+    case wire::Payload::message:
+      json_.append(view.type_url, view.message, json);
+      if (!json_.has_unknown_types()) break;
+      fetch_types(json_.take_unknown_types());
+      json.clear();
+      json_.append(view.type_url, view.message, json);
+      break;
+  }
+  return json;
+}
+
+void Client::Impl::fetch_types(const std::vector<std::string>& names) {
+  const Clock::time_point now = Clock::now();
+  if (now >= ask_types_again_) {
+    json_.ask_again();
+    ask_types_again_ = now + types_asked_again;
+  }
+  const std::size_t broker = follower_.status().broker;
+  if (!asker_ || asked_broker_ != broker) {
+    asker_ = std::make_unique<BrokerControl>(
+        context_, BrokerControl::Options{options_.brokers[broker].control, options_.answer_timeout});
+    asked_broker_ = broker;
+  }
+  const auto types = asker_->types(names, options_.answer_timeout);
+  // Without an answer, or with one that makes no sense, the payload is shown as the bytes that it is.
+  if (types) (void)json_.add_types(types->files);
+}
+
+Client::Client(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Client::Client() : Client(Options{}) {}
+Client::~Client() = default;
+
+Client::Subscription Client::subscribe(std::string_view pattern, const SubscribeOptions& options) {
+  return impl_->subscribe(std::vector<std::string>{std::string(pattern)}, options);
+}
+Client::Subscription Client::subscribe(const std::vector<std::string>& patterns,
+                                       const SubscribeOptions& options) {
+  return impl_->subscribe(patterns, options);
+}
+void Client::unsubscribe(Subscription subscription) {
+  impl_->end(subscription);
+}
+const Client::Item* Client::next(std::chrono::milliseconds timeout) {
+  return impl_->next(timeout);
+}
+bool Client::run_for(std::chrono::milliseconds time, const Callbacks& callbacks) {
+  return impl_->run_for(time, callbacks);
+}
+void Client::stop() noexcept {
+  impl_->stop();
+}
+std::string Client::resume_token() const {
+  return impl_->token();
+}
+std::string Client::payload_json(const Event& event) {
+  return impl_->payload_json(event);
+}
+int Client::fd() const {
+  return impl_->fd();
+}
+Clock::time_point Client::wait_until() {
+  return impl_->wait_until();
+}
+ClientStatus Client::status() const {
+  return impl_->status();
+}
+
+}  // namespace backplane

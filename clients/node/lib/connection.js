@@ -1,0 +1,51 @@
+// One ZeroMQ connection, and whether it still stands.
+
+const HEARTBEAT_MS = 5000;
+const LOOK_MS = 100; // so often a reader looks whether its connection still stands
+const ENDS = ["disconnect", "close", "handshake:error:other", "handshake:error:protocol", "handshake:error:auth"];
+
+export const now = () => performance.now();
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
+
+/** A socket with one connection that libzmq does not renew: when it ends, its owner makes another one. So all that
+ * comes out of the socket came over the same connection, in order. Owns its socket. */
+export class Connection {
+  ended = false;
+
+  /** Begins to connect. Throws where `endpoint` is none. */
+  constructor(Kind, endpoint, options = {}) {
+    this.socket = new Kind({
+      linger: 0, reconnectInterval: -1, ipv6: endpoint.includes("["),
+      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS, ...options,
+    });
+    for (const end of ENDS) this.socket.events.on(end, () => { this.ended = true; });
+    try {
+      this.socket.connect(endpoint);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The next message's frames; null where none has come by `deadline` (of now()), or the connection has ended and
+   * all that had come over it was given. */
+  async receive(deadline) {
+    for (;;) {
+      if (this.socket.closed) return null;
+      const { ended } = this; // what came before the end is in the queue: it is given before the end is told
+      this.socket.receiveTimeout = Math.ceil(Math.max(0, ended ? 0 : Math.min(deadline - now(), LOOK_MS)));
+      try {
+        return await this.socket.receive();
+      } catch (error) {
+        if (error.code !== "EAGAIN") throw error;
+      }
+      if (ended || now() >= deadline) return null;
+    }
+  }
+
+  /** Ends it at once; nothing lingers. */
+  close() {
+    this.ended = true;
+    this.socket.close();
+  }
+}

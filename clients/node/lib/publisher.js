@@ -1,0 +1,285 @@
+// Publishing: numbered, kept until the broker has admitted it, sent again after a reconnect.
+
+import { randomBytes } from "node:crypto";
+import { XPublisher } from "zeromq";
+import { Connection, now, sleep } from "./connection.js";
+import { Control, DEFAULT_CONTROL, TimeoutError } from "./control.js";
+import { encode } from "./proto.js";
+import { checkTopic, SYSTEM_PREFIX } from "./topic.js";
+
+export const DEFAULT_INGRESS = "tcp://127.0.0.1:5570";
+
+const SUBSCRIBED_MS = 10_000; // a connection whose broker has not subscribed by then is given up
+const PAUSE_MS = [50, 1000]; // between two connections: the first, and the longest
+const ANSWER_MS = 5000; // a broker that does not answer for so long is given up
+const ASK_MS = 100; // how often publish() asks what was admitted
+const POLL_MS = [1, 100]; // how often flush() asks: at first, and in the long run
+const SEND_HWM = 4000;
+
+/** The broker refused events of this publisher. */
+export class Refused extends Error {}
+
+/** A source of events. Owns its sockets; calls take their turn in the order in which they were made.
+ *
+ * Events are kept until the broker has admitted them, and sent again after a reconnect; the broker refuses what comes
+ * twice. Only flush() and close() tell that all were admitted. What was sent to a broker that then came back without
+ * memory is sent again and may reach readers twice: see `inDoubt`.
+ *
+ *   const publisher = new Publisher("clock@host7");
+ *   await publisher.publish("clock", "it is late");
+ *   await publisher.close();
+ */
+export class Publisher {
+  session = randomBytes(8).readBigUInt64LE() || 1n;
+  offered = 0; // sequence of the last event that publish() has taken
+  confirmed = 0; // sequence up to which the broker has dealt with everything
+  refused = 0; // events that the broker refused
+  resent = 0; // events sent more than once, after a reconnect
+  closed = false;
+  inDoubt = 0; // events sent to a broker that then came back without memory of them
+
+  #ingress;
+  #control;
+  #unconfirmedBytesMax;
+  #eventBytesMax;
+  #turn = Promise.resolve();
+  #unconfirmed = new Map(); // by sequence, in order
+  #bytes = 0;
+  #sent = 0; // sequence of the last one sent over this connection
+  #sentEver = 0; // and over any
+  #stream = null; // whose answers we had
+  #refusedThere = 0;
+  #refusedTold = 0;
+  #refusedWhy = "";
+
+  #connection = null;
+  #subscribed = false;
+  #resumed = false;
+  #connectAt = 0;
+  #pause = PAUSE_MS[0];
+  #subscribedUntil;
+  #askAt = 0;
+
+  /** Connects in the background. `source` is the publisher's stable name; at most `unconfirmedBytesMax` of events await
+   * the broker. Throws for an endpoint that is none. */
+  constructor(source, {
+    ingress = DEFAULT_INGRESS, control = DEFAULT_CONTROL, unconfirmedBytesMax = 64 << 20, eventBytesMax = 1 << 20,
+  } = {}) {
+    this.source = source;
+    this.#ingress = ingress;
+    this.#unconfirmedBytesMax = unconfirmedBytesMax;
+    this.#eventBytesMax = eventBytesMax;
+    this.#control = new Control(control);
+    try {
+      this.#connect();
+    } catch (error) {
+      this.#close();
+      throw error;
+    }
+  }
+
+  /** Waits until a broker has us. Not needed before publish(). Rejects with TimeoutError. */
+  waitReady({ timeout = 10_000 } = {}) {
+    return this.#whileOpen(async () => {
+      const deadline = now() + timeout;
+      while (!(await this.#up(deadline))) {
+        await this.#wait(deadline, `nobody has subscribed at ${this.#ingress} within ${timeout} ms`);
+      }
+    });
+  }
+
+  /** Takes an event: text, bytes (a Uint8Array), a typed message (of message()), or null, which clears the topic's
+   * retained value. It happened at `timeNs` (Unix; none: now). Waits only where the unconfirmed events fill their bound
+   * or a broker is slow to answer, at most `timeout`; rejects with TimeoutError, and keeps nothing, where there is no
+   * room, with a RangeError for what cannot be published. */
+  publish(topic, payload, { timeNs, attributes = {}, timeout = 10_000 } = {}) {
+    return this.#whileOpen(async () => {
+      if (checkTopic(topic).startsWith(SYSTEM_PREFIX)) {
+        throw new RangeError(`the system's topics cannot be published to: ${JSON.stringify(topic)}`);
+      }
+      const event = this.#encode(payload, timeNs ?? BigInt(Date.now()) * 1_000_000n, attributes);
+      if (event.length > this.#eventBytesMax) {
+        throw new RangeError(`at most ${this.#eventBytesMax} bytes can be published, the event has ${event.length}`);
+      }
+      const size = Buffer.byteLength(topic) + event.length;
+      const deadline = now() + timeout;
+      while (this.#bytes + size > this.#unconfirmedBytesMax && this.#unconfirmed.size > 0) {
+        await this.#confirmMore(deadline, `no room for another event within ${timeout} ms`);
+      }
+      this.offered += 1;
+      this.#unconfirmed.set(this.offered, { topic, event, size });
+      this.#bytes += size;
+      if (await this.#up(deadline) && await this.#send() && now() >= this.#askAt) await this.#ask(deadline);
+    });
+  }
+
+  /** Waits until the broker has admitted all that was published. Rejects with TimeoutError where it has not within
+   * `timeout` (the events are kept), with Refused where it refused some since the last flush. */
+  flush({ timeout = 10_000 } = {}) {
+    return this.#whileOpen(async () => {
+      const deadline = now() + timeout;
+      for (let pause = POLL_MS[0]; this.confirmed < this.offered;) {
+        const before = this.confirmed;
+        await this.#confirmMore(deadline, `not admitted by ${this.#ingress} within ${timeout} ms: `
+          + `${this.#unconfirmed.size} of ${this.offered} events`, pause);
+        pause = this.confirmed > before ? POLL_MS[0] : Math.min(2 * pause, POLL_MS[1]);
+      }
+      if (this.refused > this.#refusedTold) {
+        const refused = this.refused - this.#refusedTold;
+        this.#refusedTold = this.refused;
+        throw new Refused(`the broker refused ${refused} events, of the last one it said: ${this.#refusedWhy}`);
+      }
+    });
+  }
+
+  /** flush(), then ends in any case. Repeating it does nothing. */
+  async close({ timeout = 10_000 } = {}) {
+    if (this.closed) return;
+    try {
+      await this.flush({ timeout });
+    } finally {
+      await this.#inTurn(async () => this.#close());
+    }
+  }
+
+  #whileOpen(action) {
+    return this.#inTurn(async () => {
+      if (this.closed) throw new RangeError("the publisher is closed");
+      return action();
+    });
+  }
+
+  #inTurn(action) {
+    const done = this.#turn.then(action);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  #close() {
+    this.closed = true;
+    this.#connection?.close();
+    this.#connection = null;
+    this.#unconfirmed.clear();
+    this.#control.close();
+  }
+
+  #encode(payload, timeNs, attributes) {
+    const time = { seconds: timeNs / 1_000_000_000n, nanos: Number(timeNs % 1_000_000_000n) };
+    const { source, session } = this;
+    const event = { source, session, sequence: this.offered + 1, time, attributes };
+    if (typeof payload === "string") event.text = payload;
+    else if (payload instanceof Uint8Array) event.binary = payload;
+    else if (payload?.type_url) event.message = payload;
+    else if (payload !== null) throw new RangeError(`text, bytes, a message or null is wanted, got ${typeof payload}`);
+    return encode("backplane.v1.Event", event);
+  }
+
+  // The connection. None of these waits, but for an answer from control, until the deadline.
+
+  #connect() {
+    this.#connection = new Connection(XPublisher, this.#ingress,
+      { noDrop: true, sendHighWaterMark: SEND_HWM, sendTimeout: 0 });
+    this.#subscribed = false;
+    this.#resumed = false;
+    this.#subscribedUntil = now() + SUBSCRIBED_MS;
+  }
+
+  #disconnect() {
+    this.#connection.close();
+    this.#connection = null;
+    this.#connectAt = now() + this.#pause;
+    this.#pause = Math.min(2 * this.#pause, PAUSE_MS[1]);
+  }
+
+  /** Whether events can be sent: connected, and with what an earlier connection did known. */
+  async #up(deadline) {
+    if (!this.#connection) {
+      if (now() < this.#connectAt) return false;
+      this.#connect();
+    }
+    for (let frames; (frames = await this.#connection.receive(0));) {
+      // The broker subscribes to everything: 1 and an empty prefix.
+      this.#subscribed ||= frames[0][0] === 1;
+    }
+    if (this.#connection.ended || (!this.#subscribed && now() >= this.#subscribedUntil)) {
+      this.#disconnect();
+      return false;
+    }
+    if (this.#subscribed && !this.#resumed) {
+      this.#resumed = this.#sentEver === this.confirmed || await this.#ask(deadline);
+      // All that is not confirmed goes out again; the broker refuses what it has already.
+      if (this.#resumed) this.#sent = this.confirmed;
+    }
+    return this.#subscribed && this.#resumed;
+  }
+
+  /** Sends what is unsent. False where the connection takes no more at the moment. */
+  async #send() {
+    while (this.#sent < this.offered) {
+      const { topic, event } = this.#unconfirmed.get(this.#sent + 1);
+      try {
+        await this.#connection.socket.send([topic, event]);
+      } catch (error) {
+        if (error.code === "EAGAIN") return false;
+        throw error;
+      }
+      this.#sent += 1;
+      if (this.#sent <= this.#sentEver) this.resent += 1;
+      this.#sentEver = Math.max(this.#sentEver, this.#sent);
+    }
+    return true;
+  }
+
+  /** Asks what was admitted. Gives the connection up where nobody answers for long. */
+  async #ask(deadline) {
+    this.#askAt = now() + ASK_MS;
+    const left = Math.max(1, deadline - now());
+    const { source, session } = this;
+    let reply;
+    try {
+      reply = await this.#control.ask({ admitted: { source, session } }, { timeout: Math.min(left, ANSWER_MS) });
+    } catch (error) {
+      if (!(error instanceof TimeoutError)) throw error;
+      if (left >= ANSWER_MS) this.#disconnect();
+      return false;
+    }
+    this.#pause = PAUSE_MS[0];
+    const { sequence, refused_sequence: refusedSequence, refused, refused_reason: why } = reply.admitted;
+    if (reply.stream !== this.#stream) {
+      // Another life of the broker than before, or the first that we know of.
+      if (this.#stream !== null || (!this.#resumed && sequence === 0n)) this.inDoubt += this.#sentEver - this.confirmed;
+      this.#stream = reply.stream;
+      this.#refusedThere = 0;
+    }
+    this.refused += Math.max(0, Number(refused) - this.#refusedThere);
+    this.#refusedThere = Number(refused);
+    this.#refusedWhy = why || this.#refusedWhy;
+    this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.#sentEver));
+    return true;
+  }
+
+  #confirm(sequence) {
+    while (this.confirmed < sequence) {
+      this.confirmed += 1;
+      this.#bytes -= this.#unconfirmed.get(this.confirmed).size;
+      this.#unconfirmed.delete(this.confirmed);
+    }
+    this.#sent = Math.max(this.#sent, this.confirmed);
+  }
+
+  // What waits.
+
+  async #confirmMore(deadline, problem, pause = POLL_MS[0]) {
+    if (await this.#up(deadline)) {
+      await this.#send();
+      await this.#ask(deadline);
+    }
+    if (this.#unconfirmed.size > 0) await this.#wait(deadline, problem, pause);
+  }
+
+  async #wait(deadline, problem, pause = POLL_MS[1]) {
+    const left = deadline - now();
+    if (left <= 0) throw new TimeoutError(problem);
+    await sleep(Math.min(left, pause));
+  }
+}

@@ -1,0 +1,308 @@
+// Following a broker: events by pattern, and word of every event that cannot be had.
+
+import { randomBytes } from "node:crypto";
+import { Subscriber as Sub } from "zeromq";
+import { Connection, now, sleep } from "./connection.js";
+import { Control, ControlError, DEFAULT_CONTROL, HistoryGone, TimeoutError } from "./control.js";
+import { Pattern } from "./topic.js";
+import { Event, Gap, readStamp, Reset } from "./wire.js";
+
+export const DEFAULT_EGRESS = "tcp://127.0.0.1:5571";
+
+const LIVE_MS = 10_000; // a connection over which no live answer came for so long is given up
+const PAUSE_MS = [50, 1000]; // between two connections: the first, and the longest
+const RECOVERY_MS = 1000; // how long the others wait for what is missing
+const TAILS_MS = 1000; // what no later event shows is looked for so often
+const GRACE_MS = 100; // what a tail shows may still be under way for so long
+const RECEIVE_HWM = 100_000;
+const ZMQ_SNDHWM = 23;
+
+const originOf = (stream) => stream >> 32n;
+
+/** Subscriptions are messages too: at the default mark, many at once would be lost. */
+class UnboundedSub extends Sub {
+  constructor(options) {
+    super(options);
+    this.setInt32Option(ZMQ_SNDHWM, 0);
+  }
+}
+
+/** Reads the topics that match some patterns. Owns its sockets; one call of receive() or waitLive() at a time.
+ *
+ * Each topic's events come in order and once. One that is missing is fetched from the broker's history; if that no
+ * longer has it, a Gap stands in its place. When the broker comes back without its history, a Reset is given. A lost
+ * connection is made again by itself, and what was published meanwhile is fetched.
+ *
+ *   for await (const item of new Subscriber(["stock.>", "clock"])) …
+ */
+export class Subscriber {
+  duplicates = 0; // events that came again and were left out
+  recovered = 0; // events fetched from history
+  undecodable = 0; // messages that are no events
+  closed = false;
+
+  #patterns;
+  #egress;
+  #control;
+  #ready = []; // what receive() gives, from #given on
+  #given = 0;
+
+  #connection = null;
+  #connectAt = 0;
+  #pause = PAUSE_MS[0];
+  #liveTopic;
+  #liveUntil;
+  #live = false;
+
+  #home = null; // the broker's stream
+  #start = new Map(); // by stream: the position after which all is ours
+  #seen = new Map(); // by stream, then by topic: { offset, position } of the last one
+  #tailsAt = 0;
+  #tailsAfter = 0n;
+  #suspects = [];
+  #judgeAt = 0;
+
+  /** Connects in the background. Throws a RangeError for a pattern that is none, an Error for such an endpoint. */
+  constructor(patterns, { egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL } = {}) {
+    if (patterns.length === 0) throw new RangeError("at least one pattern is wanted, got none");
+    this.#patterns = patterns.map((pattern) => new Pattern(pattern));
+    this.#egress = egress;
+    this.#control = new Control(control);
+    try {
+      this.#connect();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Whether the broker has said that the subscriptions are in force on the connection that stands. */
+  get live() {
+    return this.#live;
+  }
+
+  /** Waits until the subscriptions are in force: what is published from now on comes, or is announced as lost. Rejects
+   * with TimeoutError. */
+  async waitLive({ timeout = 10_000 } = {}) {
+    for (const deadline = now() + timeout; !this.#live;) {
+      if (this.closed || now() >= deadline) {
+        throw new TimeoutError(`no live answer from ${this.#egress} within ${timeout} ms`);
+      }
+      await this.#work(deadline);
+    }
+  }
+
+  /** The next Event, Gap or Reset; null where nothing came within `timeout`, or it was closed. May take up to two
+   * seconds longer while something is fetched from history. */
+  async receive({ timeout = 10_000 } = {}) {
+    for (const deadline = now() + timeout; this.#given === this.#ready.length && !this.closed;) {
+      await this.#work(deadline);
+      if (now() >= deadline) break;
+    }
+    const item = this.#ready[this.#given++] ?? null;
+    if (this.#given >= this.#ready.length) {
+      this.#ready = [];
+      this.#given = 0;
+    }
+    return item;
+  }
+
+  /** All that comes, until it is closed. */
+  async *[Symbol.asyncIterator]() {
+    while (!this.closed) {
+      const item = await this.receive({ timeout: 60_000 });
+      if (item) yield item;
+    }
+  }
+
+  /** Ends it at once. */
+  close() {
+    this.closed = true;
+    this.#live = false;
+    this.#connection?.close();
+    this.#control.close();
+  }
+
+  // The connection.
+
+  #connect() {
+    this.#connection = new Connection(UnboundedSub, this.#egress, { receiveHighWaterMark: RECEIVE_HWM });
+    // Subscriptions go out in this order, as it was connected before: the answer to the last one tells that all are in
+    // force. Nobody used its nonce before.
+    this.#liveTopic = `$SYS.live.${randomBytes(8).toString("hex")}`;
+    for (const { prefix } of this.#patterns) this.#connection.socket.subscribe(prefix);
+    this.#connection.socket.subscribe(this.#liveTopic);
+    this.#liveUntil = now() + LIVE_MS;
+  }
+
+  #disconnect() {
+    this.#connection.close();
+    this.#connection = null;
+    this.#live = false;
+    this.#connectAt = now() + this.#pause;
+    this.#pause = Math.min(2 * this.#pause, PAUSE_MS[1]);
+  }
+
+  /** Takes one message, or waits for one until `deadline` or until something else is to be done. */
+  async #work(deadline) {
+    if (!this.#connection) {
+      await sleep(Math.min(this.#connectAt, deadline) - now());
+      if (!this.closed && now() >= this.#connectAt) this.#connect();
+      return;
+    }
+    const due = !this.#live ? this.#liveUntil : this.#suspects.length > 0 ? this.#judgeAt : this.#tailsAt;
+    const frames = await this.#connection.receive(Math.min(deadline, due));
+    if (frames) {
+      await this.#take(frames);
+    } else if (this.closed) {
+      return;
+    } else if (this.#connection.ended || (!this.#live && now() >= this.#liveUntil)) {
+      this.#disconnect();
+    } else if (this.#live && now() >= due) {
+      await (this.#suspects.length > 0 ? this.#judgeSuspects() : this.#checkTails());
+    }
+  }
+
+  // What comes over it.
+
+  async #take(frames) {
+    const stamp = readStamp(frames.at(-1));
+    if (frames.length !== 2 || !stamp) {
+      this.undecodable += 1;
+      return;
+    }
+    const topic = frames[0].toString();
+    if (topic === this.#liveTopic) {
+      this.#onLive(stamp);
+    } else if (this.#patterns.some((pattern) => pattern.matches(topic))) {
+      // ZeroMQ compares the beginnings of bytes: "time" also gets "timezone".
+      await this.#onEvent(topic, frames[1], stamp);
+    }
+  }
+
+  #onLive({ stream, position }) {
+    this.#connection.socket.unsubscribe(this.#liveTopic);
+    if (this.#home === null) {
+      this.#home = stream;
+      this.#start.set(stream, position);
+      this.#tailsAfter = position;
+    } else if (this.#home !== stream) {
+      this.#reset(stream);
+    }
+    this.#live = true;
+    this.#pause = PAUSE_MS[0];
+    this.#tailsAt = now(); // something may have been published while there was no connection
+  }
+
+  #reset(stream) {
+    this.#ready.push(new Reset(this.#home, stream));
+    this.#seen.delete(this.#home);
+    // All of the new life is ours, what was published before our subscriptions were back included.
+    this.#home = stream;
+    this.#start.set(stream, 0n);
+    this.#tailsAfter = 0n;
+    this.#suspects = [];
+  }
+
+  async #onEvent(topic, bytes, stamp) {
+    const { stream, offset, position, previous } = stamp;
+    if (this.#home !== null && this.#home !== stream && originOf(this.#home) === originOf(stream)) {
+      this.#reset(stream); // the same broker in another life
+    }
+    if (offset > 0n) { // some of the system's events are not numbered
+      if (offset <= (this.#lastSeen(stream, topic)?.offset ?? 0n)) {
+        this.duplicates += 1;
+        return;
+      }
+      await this.#closeHole(topic, stream, offset - 1n, previous);
+      this.#see(stream, topic, offset, position);
+    }
+    try {
+      this.#ready.push(new Event(topic, bytes, stamp));
+    } catch {
+      this.#ready.push(new Gap(stream, topic, offset, offset, "undecodable"));
+    }
+  }
+
+  #lastSeen(stream, topic) {
+    return this.#seen.get(stream)?.get(topic);
+  }
+
+  #see(stream, topic, offset, position) {
+    if (!this.#seen.has(stream)) this.#seen.set(stream, new Map());
+    this.#seen.get(stream).set(topic, { offset, position });
+  }
+
+  // What does not come.
+
+  /** Delivers what this reader lacks of the topic up to the offset `last`, at the position `until`. */
+  async #closeHole(topic, stream, last, until) {
+    const seen = this.#lastSeen(stream, topic);
+    // The topic's first event comes without a hole unless there was another since the reading began.
+    const after = seen ? seen.position : this.#start.get(stream);
+    const first = seen ? seen.offset + 1n : after === 0n ? 1n : 0n;
+    if (seen ? last < first : after === undefined || until <= after) return;
+    const { events, lostSome, reason } = await this.#fetch(topic, stream, after, until);
+    let expected = first; // 0n: not known
+    for (const event of events) {
+      const { offset } = event.stamp;
+      if (offset > expected && (expected > 0n || lostSome)) {
+        this.#ready.push(new Gap(stream, topic, expected, offset - 1n, reason));
+      }
+      this.#ready.push(event);
+      this.recovered += 1;
+      expected = offset + 1n;
+    }
+    if (expected <= last) this.#ready.push(new Gap(stream, topic, expected, last, reason));
+  }
+
+  /** What history has of the topic in (after, until], whether it has not all, and why not. */
+  async #fetch(topic, stream, after, until) {
+    const events = [];
+    for (let lostSome = false; ;) {
+      try {
+        const slice = { after: { stream, position: after }, until, timeout: RECOVERY_MS };
+        for await (const event of this.#control.replay(topic, slice)) {
+          events.push(event);
+          after = event.stamp.position;
+        }
+        return { events, lostSome, reason: "history_gone" };
+      } catch (error) {
+        if (error instanceof TimeoutError) return { events, lostSome: true, reason: "recovery_timeout" };
+        const next = error instanceof HistoryGone ? error.firstAvailable - 1n : 0n;
+        if (!(after < next && next < until)) return { events, lostSome: true, reason: "history_gone" };
+        lostSome = true;
+        after = next;
+      }
+    }
+  }
+
+  /** Asks for what no later event shows: a loss at the very end. */
+  async #checkTails() {
+    this.#tailsAt = now() + TAILS_MS;
+    try {
+      const patterns = this.#patterns.map(({ text }) => text);
+      const { stream, position, tails } = await this.#control.tails(patterns, this.#tailsAfter, { timeout: RECOVERY_MS });
+      if (stream !== this.#home) return;
+      this.#tailsAfter = position;
+      this.#suspects = tails.filter((tail) => this.#lacks(tail));
+      this.#judgeAt = now() + GRACE_MS;
+    } catch (error) {
+      if (!(error instanceof TimeoutError || error instanceof ControlError)) throw error;
+    }
+  }
+
+  #lacks(tail) {
+    const seen = this.#lastSeen(this.#home, tail.topic);
+    return seen ? seen.offset < tail.offset : tail.position > this.#start.get(this.#home);
+  }
+
+  async #judgeSuspects() {
+    const suspects = this.#suspects;
+    this.#suspects = [];
+    for (const tail of suspects.filter((suspect) => this.#lacks(suspect))) {
+      await this.#closeHole(tail.topic, this.#home, tail.offset, tail.position);
+      this.#see(this.#home, tail.topic, tail.offset, tail.position);
+    }
+  }
+}

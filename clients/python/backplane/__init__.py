@@ -1,0 +1,26 @@
+"""Backplane from Python: subscribe, publish, ask for last values and history.
+
+    from backplane import Control, Event, Gap, Publisher, Reset, Subscriber
+
+Needs pyzmq and the classes that protoc makes of `proto/` (docs/any-language.md tells what they are good for).
+A Subscriber, Publisher or Control belongs to one thread at a time and starts none of its own: it does its
+work while one of its methods runs. Every method that waits has a time limit, in seconds.
+"""
+
+import pkgutil
+
+# The generated classes are a part of this package, in another folder: backplane.v1, backplane.events.v1.
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+from backplane.control import DEFAULT_CONTROL, Control, ControlError, HistoryGone
+from backplane.publisher import DEFAULT_INGRESS, Publisher, Refused
+from backplane.subscriber import DEFAULT_EGRESS, Subscriber
+from backplane.text import escape, unescape
+from backplane.topic import Pattern, check_topic
+from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
+
+__all__ = [
+    "Control", "ControlError", "DEFAULT_CONTROL", "DEFAULT_EGRESS", "DEFAULT_INGRESS", "Event", "Gap", "HistoryGone",
+    "Pattern", "Publisher", "Refused", "Reset", "Stamp", "Subscriber", "check_topic", "escape", "read_stamp",
+    "unescape",
+]

@@ -1,0 +1,68 @@
+"""One ZeroMQ connection, and whether it still stands."""
+
+import time
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+_ENDED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_ENDED |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_HEARTBEAT_MS = 5000
+
+
+class Connection:
+    """A socket with one connection that libzmq does not renew: when it ends, its owner makes another one. So
+    all that comes out of the socket came over the same connection, in order.
+
+    Belongs to one thread. Owns its socket and the socket's monitor.
+    """
+
+    def __init__(self, context: zmq.Context, kind: int, endpoint: str, options: dict[int, int] | None = None):
+        """Begins to connect. Raises zmq.ZMQError where `endpoint` is none."""
+        self.socket = context.socket(kind)
+        for option, value in {
+                zmq.LINGER: 0, zmq.RECONNECT_IVL: -1, zmq.IPV6: int("[" in endpoint), zmq.SNDHWM: 0, zmq.RCVHWM: 0,
+                zmq.HEARTBEAT_IVL: _HEARTBEAT_MS, zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS, **(options or {}),
+        }.items():
+            self.socket.setsockopt(option, value)
+        self._monitor = self.socket.get_monitor_socket(_ENDED)
+        self._poller = zmq.Poller()
+        self._poller.register(self.socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._ended = False
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    def ended(self) -> bool:
+        """Whether the connection has ended, or could not be made. Does not wait."""
+        while not self._ended and self._monitor.poll(0):
+            self._ended = bool(recv_monitor_message(self._monitor)["event"] & _ENDED)
+        return self._ended
+
+    def receive(self, deadline: float) -> list[bytes] | None:
+        """The next message's frames; None where none has come by `deadline` (time.monotonic()), or the
+        connection has ended and all that had come over it was given."""
+        while True:
+            try:
+                return self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                pass
+            left = deadline - time.monotonic()
+            if left <= 0 or self._ended:
+                return None
+            self.poll(left)
+            # What came before the end is in the queue by now: it is given before the end is told.
+            self.ended()
+
+    def poll(self, seconds: float) -> None:
+        """Waits until there is something to receive or news of the connection, at most so long."""
+        self._poller.poll(seconds * 1000)
+
+    def close(self) -> None:
+        """Ends it at once; nothing lingers."""
+        self.socket.disable_monitor()
+        self._monitor.close()
+        self.socket.close()

@@ -1,0 +1,154 @@
+"""Questions to a broker: last values, history, how far a publisher has come."""
+
+import time
+from collections.abc import Iterator
+
+import zmq
+from google.protobuf.message import DecodeError, Message
+
+from backplane.topic import Pattern, check_topic
+from backplane.v1 import control_pb2, event_pb2
+from backplane.wire import Event, read_stamp
+
+DEFAULT_CONTROL = "tcp://127.0.0.1:5572"
+
+
+class ControlError(Exception):
+    """The broker refused a request: `code` is a word that a program can test, see control.proto."""
+
+    def __init__(self, code: str, text: str):
+        super().__init__(f"{code}: {text}")
+        self.code = code
+
+
+class HistoryGone(Exception):
+    """Some of what was asked for is no longer held. From `first_available`, a position, on everything is;
+    where one topic was asked for, that is its offset `first_available_offset`."""
+
+    def __init__(self, pattern: str, first_available: int, first_available_offset: int):
+        super().__init__(f"history of {pattern} begins at position {first_available}")
+        self.first_available = first_available
+        self.first_available_offset = first_available_offset
+
+
+class Control:
+    """Asks a broker's control endpoint, one question at a time. Belongs to one thread, owns its socket.
+
+    Every method raises TimeoutError where the whole answer is not there within `timeout` seconds, and
+    ControlError where the broker refuses.
+    """
+
+    def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None):
+        """Connects in the background. Raises zmq.ZMQError where `endpoint` is none."""
+        self.endpoint = endpoint
+        self._context = context or zmq.Context.instance()
+        self._socket: zmq.Socket | None = None
+        self._last_id = 0
+        self._connect()
+
+    def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
+        """The last event of every topic that matches, in order of topic names."""
+        Pattern(pattern)
+        pages = self._pages("retained", control_pb2.RetainedRequest(pattern=pattern), timeout)
+        return [event for reply in pages for event in self._events(reply.retained.events)]
+
+    def replay(self, pattern: str, *, after: tuple[int, int] | None = None, after_offset: int | None = None,
+               since_ns: int | None = None, until: int = 0, timeout: float = 10.0) -> Iterator[Event]:
+        """History in order of positions, fetched slice by slice as it is read, `timeout` from slice to slice.
+        It begins after a (stream, position), or after an offset where `pattern` is one topic, or at a Unix time in
+        nanoseconds; it ends at the position `until`, or with what there is. Raises HistoryGone where some of it
+        is no longer held."""
+        Pattern(pattern)
+        request = control_pb2.ReplayRequest(pattern=pattern, until_position=until)
+        if after is not None:
+            request.after_position.stream, request.after_position.position = after
+        elif after_offset is not None:
+            request.after_offset = after_offset
+        else:
+            request.since_ns = since_ns or 0
+        for reply in self._pages("replay", request, timeout):
+            if reply.WhichOneof("end") == "gone":
+                raise HistoryGone(pattern, reply.gone.first_available, reply.gone.first_available_offset)
+            yield from self._events(reply.replay.events)
+
+    def tails(self, patterns: list[str], after: int = 0,
+              timeout: float = 10.0) -> tuple[int, int, list[control_pb2.TailsReply.Tail]]:
+        """(stream, position, the last position and offset of each matching topic that changed after `after`).
+        The tails are complete up to that position."""
+        request = control_pb2.TailsRequest(patterns=patterns, after_position=after)
+        replies = list(self._pages("tails", request, timeout))
+        return replies[0].stream, replies[0].position, [tail for reply in replies for tail in reply.tails.tails]
+
+    def register(self, *kinds: type[Message], timeout: float = 10.0) -> None:
+        """Tells the broker what one's own types look like, so that every reader of the gateway can have them as JSON.
+        A broker that has come back without its history has forgotten them too."""
+        request = control_pb2.TypesRequest()
+        known: set[str] = set()
+
+        def add(file) -> None:
+            if file.name not in known:
+                known.add(file.name)
+                for needed in file.dependencies:
+                    add(needed)
+                file.CopyToProto(request.register_files.file.add())
+
+        for kind in kinds:
+            add(kind.DESCRIPTOR.file)
+        self.ask(timeout, types=request)
+
+    def ask(self, timeout: float = 10.0, **request) -> control_pb2.ControlReply:
+        """One request, named by the keyword, and its one reply: ask(admitted={"source": …, "session": …})."""
+        self._last_id += 1
+        question = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
+        reply = self._exchange(question.SerializeToString(), time.monotonic() + timeout)
+        if reply is None:
+            # With a new socket, what is still queued for a broker that is not there is forgotten.
+            self._connect()
+            raise TimeoutError(f"no answer from {self.endpoint} within {timeout:g} s")
+        if reply.WhichOneof("end") == "error":
+            raise ControlError(reply.error.code, reply.error.text)
+        return reply
+
+    def close(self) -> None:
+        if self._socket:
+            self._socket.close()
+
+    def __enter__(self) -> "Control":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _connect(self) -> None:
+        self.close()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
+        self._socket.connect(self.endpoint)
+
+    def _exchange(self, question: bytes, deadline: float) -> control_pb2.ControlReply | None:
+        self._socket.send(question, zmq.DONTWAIT)
+        while self._socket.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            try:
+                reply = control_pb2.ControlReply.FromString(self._socket.recv_multipart()[-1])
+            except DecodeError:
+                continue  # whoever sent that is no broker: it comes to the time limit
+            if reply.id == self._last_id:
+                return reply
+        return None
+
+    def _pages(self, name: str, request, timeout: float) -> Iterator[control_pb2.ControlReply]:
+        """The replies to a request that is asked again with the cursor of each until nothing follows."""
+        while True:
+            reply = self.ask(timeout, **{name: request})
+            yield reply
+            if reply.WhichOneof("end") != "more" or reply.more.cursor == request.cursor:
+                return
+            request.cursor = reply.more.cursor
+
+    @staticmethod
+    def _events(stored) -> Iterator[Event]:
+        for one in stored:
+            stamp = read_stamp(one.event)
+            if stamp:
+                yield Event(check_topic(one.topic), event_pb2.Event.FromString(one.event), stamp)

@@ -1,0 +1,244 @@
+"""Publishing: numbered, kept until the broker has admitted it, sent again after a reconnect."""
+
+import os
+import time
+
+import zmq
+from google.protobuf.message import Message
+
+from backplane.connection import Connection
+from backplane.control import DEFAULT_CONTROL, Control
+from backplane.topic import SYSTEM_PREFIX, check_topic
+from backplane.v1 import control_pb2, event_pb2
+
+DEFAULT_INGRESS = "tcp://127.0.0.1:5570"
+
+_SUBSCRIBED_S = 10.0        # a connection whose broker has not subscribed by then is given up
+_PAUSE_S = (0.05, 1.0)      # between two connections: the first, and the longest
+_ANSWER_S = 5.0             # a broker that does not answer for so long is given up
+_ASK_S = 0.1                # how often publish() asks what was admitted
+_POLL_S = (0.001, 0.1)      # how often flush() asks: at first, and in the long run
+_SEND_HWM = 4000
+
+
+class Refused(Exception):
+    """The broker refused events of this publisher."""
+
+
+class Publisher:
+    """A source of events. Belongs to one thread at a time, owns its sockets.
+
+    Events are kept until the broker has admitted them, and sent again after a reconnect; the broker refuses
+    what comes twice. Only flush() and close() tell that all were admitted. What was sent to a broker that then
+    came back without memory is sent again and may reach readers twice: see `in_doubt`.
+
+        with Publisher("clock@host7") as publisher:  # flushes at the end
+            publisher.publish("clock", "it is late")
+    """
+
+    def __init__(self, source: str, *, ingress: str = DEFAULT_INGRESS, control: str = DEFAULT_CONTROL,
+                 unconfirmed_bytes_max: int = 64 << 20, event_bytes_max: int = 1 << 20,
+                 context: zmq.Context | None = None):
+        """Connects in the background. `source` is the publisher's stable name; at most `unconfirmed_bytes_max`
+        of events await the broker. Raises zmq.ZMQError for an endpoint that is none."""
+        self.source = source
+        self.session = int.from_bytes(os.urandom(8), "little") or 1
+        self.offered = 0      # sequence of the last event that publish() has taken
+        self.confirmed = 0    # sequence up to which the broker has dealt with everything
+        self.refused = 0      # events that the broker refused
+        self.resent = 0       # events sent more than once, after a reconnect
+        self.in_doubt = 0     # events sent to a broker that then came back without memory of them
+        self._closed = False
+        self._ingress = ingress
+        self._context = context or zmq.Context.instance()
+        self._control = Control(control, self._context)
+        self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
+        self._unconfirmed: dict[int, tuple[bytes, bytes]] = {}  # by sequence, in order
+        self._bytes = 0
+        self._sent, self._sent_ever = 0, 0       # sequence of the last one: over this connection, over any
+        self._stream: int | None = None          # whose answers we had
+        self._refused_there, self._refused_told, self._refused_why = 0, 0, ""
+
+        self._connection: Connection | None = None
+        self._subscribed, self._resumed = False, False
+        self._connect_at, self._pause, self._subscribed_until, self._ask_at = 0.0, _PAUSE_S[0], 0.0, 0.0
+        try:
+            self._connect()
+        except zmq.ZMQError:
+            self._close()
+            raise
+
+    def wait_ready(self, timeout: float = 10.0) -> None:
+        """Waits until a broker has us. Not needed before publish(). Raises TimeoutError."""
+        self._check_open()
+        deadline = time.monotonic() + timeout
+        while not self._up(deadline):
+            self._wait(deadline, f"nobody has subscribed at {self._ingress} within {timeout:g} s")
+
+    def publish(self, topic: str, payload: str | bytes | Message | None, *, time_ns: int | None = None,
+                attributes: dict[str, str] | None = None, timeout: float = 10.0) -> None:
+        """Takes an event: text, bytes, a typed message, or None, which clears the topic's retained value. It
+        happened at `time_ns` (Unix; None: now). Returns at once, also without a broker, but where the unconfirmed
+        events fill their bound or a broker is slow to answer: then it takes at most `timeout` seconds. Raises
+        TimeoutError, and keeps nothing, where there is no room; ValueError for what cannot be published."""
+        self._check_open()
+        if check_topic(topic).startswith(SYSTEM_PREFIX):
+            raise ValueError(f"the system's topics cannot be published to: {topic!r}")
+        frames = topic.encode(), self._encode(payload, time_ns or time.time_ns(), attributes or {})
+        size = len(frames[0]) + len(frames[1])
+        if len(frames[1]) > self._event_bytes_max:
+            raise ValueError(f"at most {self._event_bytes_max} bytes can be published, the event has {len(frames[1])}")
+        deadline = time.monotonic() + timeout
+        while self._bytes + size > self._unconfirmed_bytes_max and self._unconfirmed:
+            self._confirm_more(deadline, f"no room for another event within {timeout:g} s")
+        self.offered += 1
+        self._unconfirmed[self.offered] = frames
+        self._bytes += size
+        if self._up(deadline) and self._send() and time.monotonic() >= self._ask_at:
+            self._ask(deadline)
+
+    def flush(self, timeout: float = 10.0) -> None:
+        """Waits until the broker has admitted all that was published. Raises TimeoutError where it has not
+        within `timeout` seconds (the events are kept), Refused where it refused some since the last flush."""
+        self._check_open()
+        deadline, pause = time.monotonic() + timeout, _POLL_S[0]
+        while self.confirmed < self.offered:
+            before = self.confirmed
+            self._confirm_more(deadline, f"not admitted by {self._ingress} within {timeout:g} s: "
+                                         f"{len(self._unconfirmed)} of {self.offered} events", pause)
+            pause = _POLL_S[0] if self.confirmed > before else min(2 * pause, _POLL_S[1])
+        if self.refused > self._refused_told:
+            refused, self._refused_told = self.refused - self._refused_told, self.refused
+            raise Refused(f"the broker refused {refused} events, of the last one it said: {self._refused_why}")
+
+    def close(self, timeout: float = 10.0) -> None:
+        """flush(timeout), then ends in any case. Repeating it does nothing."""
+        try:
+            if not self._closed:
+                self.flush(timeout)
+        finally:
+            self._close()
+
+    def __enter__(self) -> "Publisher":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        self.close() if kind is None else self._close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the publisher is closed")
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        self._unconfirmed.clear()
+        self._control.close()
+
+    def _encode(self, payload, time_ns: int, attributes: dict[str, str]) -> bytes:
+        event = event_pb2.Event(source=self.source, session=self.session, sequence=self.offered + 1,
+                                attributes=attributes)
+        event.time.FromNanoseconds(time_ns)
+        if isinstance(payload, str):
+            event.text = payload
+        elif isinstance(payload, bytes):
+            event.binary = payload
+        elif isinstance(payload, Message):
+            event.message.Pack(payload)
+        elif payload is not None:
+            raise ValueError(f"text, bytes, a message or None is wanted, got {type(payload).__name__}")
+        return event.SerializeToString()
+
+    # The connection. None of these waits, but for an answer from control, until the deadline.
+
+    def _connect(self) -> None:
+        self._connection = Connection(self._context, zmq.XPUB, self._ingress,
+                                      {zmq.XPUB_NODROP: 1, zmq.SNDHWM: _SEND_HWM, zmq.SNDTIMEO: 1000})
+        self._subscribed, self._resumed = False, False
+        self._subscribed_until = time.monotonic() + _SUBSCRIBED_S
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._connection = None
+        self._connect_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _PAUSE_S[1])
+
+    def _up(self, deadline: float) -> bool:
+        """Whether events can be sent: connected, and with what an earlier connection did known."""
+        if not self._connection:
+            if time.monotonic() < self._connect_at:
+                return False
+            self._connect()
+        while frames := self._connection.receive(0.0):
+            # The broker subscribes to everything: 1 and an empty prefix.
+            self._subscribed = self._subscribed or frames[0][:1] == b"\x01"
+        if self._connection.ended() or (not self._subscribed and time.monotonic() >= self._subscribed_until):
+            self._disconnect()
+            return False
+        if self._subscribed and not self._resumed:
+            self._resumed = self._sent_ever == self.confirmed or self._ask(deadline)
+            if self._resumed:
+                # All that is not confirmed goes out again; the broker refuses what it has already.
+                self._sent = self.confirmed
+        return self._subscribed and self._resumed
+
+    def _send(self) -> bool:
+        """Sends what is unsent. False where the connection takes no more at the moment."""
+        while self._sent < self.offered:
+            topic, event = self._unconfirmed[self._sent + 1]
+            try:
+                self._connection.socket.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
+            except zmq.Again:
+                return False
+            self._connection.socket.send(event)  # where the first frame went, the second does
+            self._sent += 1
+            self.resent += self._sent <= self._sent_ever
+            self._sent_ever = max(self._sent_ever, self._sent)
+        return True
+
+    def _ask(self, deadline: float) -> bool:
+        """Asks what was admitted. Gives the connection up where nobody answers for long."""
+        self._ask_at = time.monotonic() + _ASK_S
+        left = max(0.001, deadline - time.monotonic())
+        request = control_pb2.AdmittedRequest(source=self.source, session=self.session)
+        try:
+            reply = self._control.ask(min(left, _ANSWER_S), admitted=request)
+        except TimeoutError:
+            if left >= _ANSWER_S:
+                self._disconnect()
+            return False
+        self._pause = _PAUSE_S[0]
+        admitted = reply.admitted
+        if reply.stream != self._stream:
+            # Another life of the broker than before, or the first that we know of.
+            if self._stream is not None or (not self._resumed and admitted.sequence == 0):
+                self.in_doubt += self._sent_ever - self.confirmed
+            self._stream, self._refused_there = reply.stream, 0
+        self.refused += max(0, admitted.refused - self._refused_there)
+        self._refused_there, self._refused_why = admitted.refused, admitted.refused_reason or self._refused_why
+        for sequence in range(self.confirmed + 1,
+                              min(max(admitted.sequence, admitted.refused_sequence), self._sent_ever) + 1):
+            self._bytes -= sum(map(len, self._unconfirmed.pop(sequence)))
+            self.confirmed = sequence
+        self._sent = max(self._sent, self.confirmed)
+        return True
+
+    # What waits.
+
+    def _confirm_more(self, deadline: float, problem: str, pause: float = _POLL_S[0]) -> None:
+        if self._up(deadline):
+            self._send()
+            self._ask(deadline)
+        if self._unconfirmed:
+            self._wait(deadline, problem, pause)
+
+    def _wait(self, deadline: float, problem: str, pause: float = _POLL_S[1]) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(problem)
+        if self._connection:
+            self._connection.poll(min(left, pause))
+        else:
+            time.sleep(min(left, pause))

@@ -1,0 +1,262 @@
+"""Following a broker: events by pattern, and word of every event that cannot be had."""
+
+import os
+import time
+from collections import deque
+from typing import NamedTuple
+
+import zmq
+from google.protobuf.message import DecodeError
+
+from backplane.connection import Connection
+from backplane.control import DEFAULT_CONTROL, Control, ControlError, HistoryGone
+from backplane.topic import Pattern
+from backplane.v1 import event_pb2
+from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
+
+DEFAULT_EGRESS = "tcp://127.0.0.1:5571"
+
+_LIVE_S = 10.0                # a connection over which no live answer came for so long is given up
+_PAUSE_S = (0.05, 1.0)        # between two connections: the first, and the longest
+_RECOVERY_S = 1.0             # how long the others wait for what is missing
+_TAILS_S = 1.0                # what no later event shows is looked for so often
+_GRACE_S = 0.1                # what a tail shows may still be under way for so long
+_RECEIVE_HWM = 100_000
+
+
+class _Seen(NamedTuple):
+    offset: int
+    position: int
+
+
+class Subscriber:
+    """Reads the topics that match some patterns. Belongs to one thread at a time, owns its sockets.
+
+    Each topic's events come in order and once. One that is missing is fetched from the broker's history; if that
+    no longer has it, a Gap stands in its place. When the broker comes back without its history, a Reset is
+    given. A lost connection is made again by itself, and what was published meanwhile is fetched.
+
+        with Subscriber("stock.>", "clock") as subscriber:
+            subscriber.wait_live()
+            while item := subscriber.receive(timeout=60):
+                …
+    """
+
+    def __init__(self, *patterns: str, egress: str = DEFAULT_EGRESS, control: str = DEFAULT_CONTROL,
+                 context: zmq.Context | None = None):
+        """Connects in the background. Raises ValueError for a pattern that is none, zmq.ZMQError for an
+        endpoint that is none."""
+        if not patterns:
+            raise ValueError("at least one pattern is wanted, got none")
+        self._patterns = [Pattern(pattern) for pattern in patterns]
+        self._closed = False
+        self._egress = egress
+        self._context = context or zmq.Context.instance()
+        self._control = Control(control, self._context)
+        self.duplicates = 0    # events that came again and were left out
+        self.recovered = 0     # events fetched from history
+        self.undecodable = 0   # messages that are no events
+        self._ready: deque[Event | Gap | Reset] = deque()
+
+        self._connection: Connection | None = None
+        self._connect_at, self._pause = 0.0, _PAUSE_S[0]
+        self._live_topic, self._live_until, self._live = b"", 0.0, False
+
+        self._home: int | None = None         # the broker's stream
+        self._start: dict[int, int] = {}      # by stream: the position after which all is ours
+        self._seen: dict[tuple[int, str], _Seen] = {}
+        self._tails_at, self._tails_after = 0.0, 0
+        self._suspects, self._judge_at = [], 0.0
+        try:
+            self._connect()
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    @property
+    def live(self) -> bool:
+        """Whether the broker has said that the subscriptions are in force on the connection that stands."""
+        return self._live
+
+    def wait_live(self, timeout: float = 10.0) -> None:
+        """Waits until the subscriptions are in force: what is published from now on comes, or is announced as
+        lost. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while not self._live:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no live answer from {self._egress} within {timeout:g} s")
+            self._work(deadline)
+
+    def receive(self, timeout: float = 10.0) -> Event | Gap | Reset | None:
+        """The next one; None where nothing came within `timeout` seconds. May take up to two seconds longer
+        while something is fetched from history."""
+        deadline = time.monotonic() + timeout
+        while not self._ready:
+            self._work(deadline)
+            if not self._ready and time.monotonic() >= deadline:
+                return None
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Ends it at once. Repeating it does nothing."""
+        self._closed = True
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        self._control.close()
+
+    def __enter__(self) -> "Subscriber":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # The connection.
+
+    def _connect(self) -> None:
+        self._connection = Connection(self._context, zmq.SUB, self._egress, {zmq.RCVHWM: _RECEIVE_HWM})
+        # Subscriptions go out in this order, as it was connected before: the answer to the last one tells
+        # that all are in force. Nobody used its nonce before.
+        for pattern in self._patterns:
+            self._connection.socket.subscribe(pattern.prefix)
+        self._live_topic = b"$SYS.live." + os.urandom(8).hex().encode()
+        self._connection.socket.subscribe(self._live_topic)
+        self._live_until = time.monotonic() + _LIVE_S
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._connection, self._live = None, False
+        self._connect_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _PAUSE_S[1])
+
+    def _work(self, deadline: float) -> None:
+        """Takes one message, or waits for one until `deadline` or until something else is to be done."""
+        if self._closed:
+            raise ValueError("the subscriber is closed")
+        now = time.monotonic()
+        if not self._connection:
+            time.sleep(max(0.0, min(self._connect_at, deadline) - now))
+            if time.monotonic() >= self._connect_at:
+                self._connect()
+            return
+        due = (self._judge_at if self._suspects else self._tails_at) if self._live else self._live_until
+        frames = self._connection.receive(min(deadline, due))
+        if frames is not None:
+            self._take(frames)
+        elif self._connection.ended() or (not self._live and time.monotonic() >= self._live_until):
+            self._disconnect()
+        elif self._live and time.monotonic() >= due:
+            self._judge_suspects() if self._suspects else self._check_tails()
+
+    # What comes over it.
+
+    def _take(self, frames: list[bytes]) -> None:
+        stamp = read_stamp(frames[-1])
+        if len(frames) != 2 or stamp is None:
+            self.undecodable += 1
+        elif frames[0] == self._live_topic:
+            self._on_live(stamp)
+        else:
+            topic = frames[0].decode(errors="replace")
+            # ZeroMQ compares the beginnings of bytes: "time" also gets "timezone".
+            if any(pattern.matches(topic) for pattern in self._patterns):
+                self._on_event(topic, frames[1], stamp)
+
+    def _on_live(self, stamp: Stamp) -> None:
+        self._connection.socket.unsubscribe(self._live_topic)
+        if self._home is None:
+            self._home, self._start[stamp.stream], self._tails_after = stamp.stream, stamp.position, stamp.position
+        elif self._home != stamp.stream:
+            self._reset(stamp.stream)
+        self._live, self._pause = True, _PAUSE_S[0]
+        self._tails_at = time.monotonic()  # something may have been published while there was no connection
+
+    def _reset(self, stream: int) -> None:
+        self._ready.append(Reset(self._home, stream))
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] != self._home}
+        # All of the new life is ours, what was published before our subscriptions were back included.
+        self._home, self._start[stream], self._tails_after, self._suspects = stream, 0, 0, []
+
+    def _on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
+        if self._home not in (None, stamp.stream) and self._home >> 32 == stamp.stream >> 32:
+            self._reset(stamp.stream)  # the same broker in another life
+        if stamp.offset > 0:  # some of the system's events are not numbered
+            seen = self._seen.get((stamp.stream, topic))
+            if seen and stamp.offset <= seen.offset:
+                self.duplicates += 1
+                return
+            self._close_hole(topic, stamp.stream, stamp.offset - 1, stamp.previous)
+            self._seen[stamp.stream, topic] = _Seen(stamp.offset, stamp.position)
+        try:
+            self._ready.append(Event(topic, event_pb2.Event.FromString(body), stamp))
+        except DecodeError:
+            self._ready.append(Gap(stamp.stream, topic, stamp.offset, stamp.offset, "undecodable"))
+
+    # What does not come.
+
+    def _close_hole(self, topic: str, stream: int, last: int, until: int) -> None:
+        """Delivers what this reader lacks of the topic up to the offset `last`, at the position `until`."""
+        if seen := self._seen.get((stream, topic)):
+            first, after = seen.offset + 1, seen.position
+            missing = last >= first
+        else:
+            # The topic's first event: without a hole unless there was another since the reading began.
+            after = self._start.get(stream)
+            first = 1 if after == 0 else 0
+            missing = after is not None and until > after
+        if not missing:
+            return
+        events, lost_some, reason = self._fetch(topic, stream, after, until)
+        expected = first  # 0: not known
+        for event in events:
+            offset = event.stamp.offset
+            if offset > expected and (expected or lost_some):
+                self._ready.append(Gap(stream, topic, expected, offset - 1, reason))
+            self._ready.append(event)
+            self.recovered += 1
+            expected = offset + 1
+        if expected <= last:
+            self._ready.append(Gap(stream, topic, expected, last, reason))
+
+    def _fetch(self, topic: str, stream: int, after: int, until: int) -> tuple[list[Event], bool, str]:
+        """(what history has of the topic in (after, until], whether it has not all, why not)"""
+        events: list[Event] = []
+        lost_some = False
+        while True:
+            try:
+                for event in self._control.replay(topic, after=(stream, after), until=until, timeout=_RECOVERY_S):
+                    events.append(event)
+                    after = event.stamp.position
+                return events, lost_some, "history_gone"
+            except HistoryGone as gone:
+                lost_some = True
+                if not after < gone.first_available - 1 < until:
+                    return events, lost_some, "history_gone"
+                after = gone.first_available - 1
+            except TimeoutError:
+                return events, True, "recovery_timeout"
+            except (ControlError, DecodeError, ValueError):  # another stream's history, say
+                return events, True, "history_gone"
+
+    def _check_tails(self) -> None:
+        """Asks for what no later event shows: a loss at the very end."""
+        self._tails_at = time.monotonic() + _TAILS_S
+        try:
+            stream, position, tails = self._control.tails([pattern.text for pattern in self._patterns],
+                                                          self._tails_after, timeout=_RECOVERY_S)
+        except (TimeoutError, ControlError):
+            return
+        if stream == self._home:
+            self._tails_after = position
+            self._suspects = [tail for tail in tails if self._lacks(tail)]
+            self._judge_at = time.monotonic() + _GRACE_S
+
+    def _lacks(self, tail) -> bool:
+        seen = self._seen.get((self._home, tail.topic))
+        return seen.offset < tail.offset if seen else tail.position > self._start[self._home]
+
+    def _judge_suspects(self) -> None:
+        suspects, self._suspects = self._suspects, []
+        for tail in filter(self._lacks, suspects):
+            self._close_hole(tail.topic, self._home, tail.offset, tail.position)
+            self._seen[self._home, tail.topic] = _Seen(tail.offset, tail.position)

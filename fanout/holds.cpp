@@ -1,0 +1,182 @@
+#include "fanout/holds.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace backplane::fanout {
+namespace {
+
+// What a message that waits takes beside its bytes, roughly: so that many tiny ones are bounded as well.
+constexpr std::size_t node_bytes = 64;
+
+}  // namespace
+
+Holds::~Holds() {
+  for (const Node& node : nodes_) {
+    if (node.segment != nullptr) reader_.let_go(*node.segment);
+  }
+}
+
+std::size_t Holds::size_of(const Node& node) noexcept {
+  return node.segment->size(node.index, node.index + 1);
+}
+
+bool Holds::begin_run(const Segment& segment, std::uint32_t first) {
+  const std::uint64_t run = segment.base() + first;
+  if (run == recent_run_) return false;
+  recent_run_ = run;
+  recent_.clear();
+  return true;
+}
+
+Holds::Index Holds::add_node(Segment& segment, std::uint32_t index) {
+  Index at = static_cast<Index>(nodes_.size());
+  if (free_.empty()) {
+    nodes_.emplace_back();
+  } else {
+    at = free_.back();
+    free_.pop_back();
+  }
+  nodes_[at] = {&segment, index, 0, none, AudienceId{}, State::waiting, false, true};
+  reader_.hold(segment);
+  bytes_ += size_of(nodes_[at]) + node_bytes;
+  const auto [chain, is_new] = chains_.try_emplace(segment.topic(index), Chain{at, at});
+  if (!is_new) {
+    nodes_[chain->second.tail].next = at;
+    chain->second.tail = at;
+  }
+  return at;
+}
+
+void Holds::own(Hold& hold, Index node) {
+  hold.nodes.push_back(node);
+  hold.bytes += size_of(nodes_[node]) + node_bytes;
+  ++nodes_[node].owners;
+}
+
+void Holds::add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
+  const Index at = add_node(segment, index);
+  nodes_[at].state = State::due;
+  nodes_[at].by = by;
+  nodes_[at].timed = timed;
+  recent_.push_back({index, at});
+}
+
+void Holds::add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
+                     bool given) {
+  const auto found = holds_.find(audience);
+  if (found == holds_.end()) return;  // lost
+  Hold& hold = found->second;
+  const bool known = given || !recent_.empty();
+  if (!known) {
+    for (std::uint32_t i = first; i < last; ++i) recent_.push_back({i, add_node(segment, i)});
+  }
+  for (const Recent& each : recent_) own(hold, each.node);
+}
+
+void Holds::finish(Node& node) noexcept {
+  bytes_ -= size_of(node);
+  reader_.let_go(*std::exchange(node.segment, nullptr));
+  node.state = State::done;
+}
+
+void Holds::free_if_unused(Index index) {
+  const Node& node = nodes_[index];
+  if (node.owners > 0 || node.chained) return;
+  bytes_ -= node_bytes;
+  free_.push_back(index);
+}
+
+void Holds::drain(TopicId topic, std::vector<Ready>& ready) {
+  const auto found = chains_.find(topic);
+  if (found == chains_.end()) return;
+  Chain& chain = found->second;
+  while (chain.head != none && nodes_[chain.head].state != State::waiting) {
+    const Index at = chain.head;
+    Node& node = nodes_[at];
+    if (node.state == State::due) {
+      ready.push_back({node.segment, node.index, node.by, node.timed});
+      reader_.hold(*node.segment);  // the receiver's
+      finish(node);
+    }
+    chain.head = node.next;
+    node.chained = false;
+    free_if_unused(at);
+  }
+  if (chain.head == none) chains_.erase(found);
+}
+
+template <class Settle>
+std::vector<Holds::Ready> Holds::end(AudienceId audience, Settle&& settle) {
+  std::vector<Ready> ready;
+  const auto found = holds_.find(audience);
+  if (found == holds_.end()) return ready;
+  const Hold hold = std::move(found->second);
+  holds_.erase(found);
+  recent_.clear();
+  std::vector<TopicId> topics;
+  for (const Index at : hold.nodes) {
+    Node& node = nodes_[at];
+    --node.owners;
+    if (node.state != State::done) {
+      topics.push_back(node.segment->topic(node.index));
+      settle(node);
+    }
+    free_if_unused(at);
+  }
+  for (const TopicId topic : topics) drain(topic, ready);
+  std::sort(ready.begin(), ready.end(),
+            [](const Ready& a, const Ready& b) { return a.number() < b.number(); });
+  return ready;
+}
+
+std::vector<Holds::Ready> Holds::release(AudienceId audience, bool timed, const Skip* skip,
+                                         std::uint64_t& skipped) {
+  return end(audience, [&](Node& node) {
+    const StreamId stream = node.segment->stream(node.index);
+    const std::uint64_t position = node.segment->position(node.index);
+    if (skip != nullptr && (skip->has_topic(node.segment->topic(node.index), stream, position) ||
+                            skip->has_stream(stream, position))) {
+      ++skipped;
+      finish(node);
+    } else if (node.state == State::waiting || (node.timed && !timed)) {
+      node.state = State::due;
+      node.by = audience;
+      node.timed = timed;
+    }
+  });
+}
+
+std::vector<Holds::Ready> Holds::forget(AudienceId audience) {
+  return end(audience, [this](Node& node) {
+    if (node.state == State::waiting && node.owners == 0) finish(node);
+  });
+}
+
+AudienceId Holds::largest() const noexcept {
+  AudienceId largest{};
+  std::size_t most = 0;
+  for (const auto& [audience, hold] : holds_) {
+    if (hold.bytes < most) continue;
+    most = hold.bytes;
+    largest = audience;
+  }
+  return largest;
+}
+
+std::vector<AudienceId> Holds::before(std::uint64_t position) const {
+  std::vector<AudienceId> found;
+  for (const auto& [audience, hold] : holds_) {
+    const auto waits = std::find_if(hold.nodes.begin(), hold.nodes.end(),
+                                    [this](Index at) { return nodes_[at].segment != nullptr; });
+    if (waits == hold.nodes.end()) continue;
+    if (nodes_[*waits].segment->base() + nodes_[*waits].index < position) found.push_back(audience);
+  }
+  return found;
+}
+
+void Holds::drop_skips(AudienceId audience) {
+  std::erase_if(skips_, [=](const Kept& each) { return each.audience == audience; });
+}
+
+}  // namespace backplane::fanout

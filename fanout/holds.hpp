@@ -1,0 +1,161 @@
+#pragma once
+// What one client is not given yet, and what it is not to be given again.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fanout/log/ids.hpp"
+#include "fanout/log/log.hpp"
+#include "fanout/skip.hpp"
+
+namespace backplane::fanout {
+
+/// Messages of one client that wait for a release, and skips that still apply. Only a client that catches
+/// up has one. Lives on its worker's thread; holds the segments of what waits.
+///
+/// A message waits where every audience that would give it is held, or where an earlier one of its topic
+/// waits. It is `due` when an audience gives it at last, and leaves when it is due and no earlier one of its
+/// topic waits.
+class Holds {
+ public:
+  /// A message that waits no more. Whoever gets it lets go of the segment (LogReader::let_go).
+  struct Ready {
+    Segment* segment;
+    std::uint32_t index;
+    AudienceId by;  ///< gives it
+    bool timed;     ///< that one has an interval
+    [[nodiscard]] std::uint64_t number() const noexcept { return segment->base() + index; }
+  };
+
+  /// `reader` outlives it.
+  explicit Holds(LogReader& reader) noexcept : reader_(reader) {}
+  ~Holds();
+  Holds(const Holds&) = delete;
+  Holds& operator=(const Holds&) = delete;
+
+  void begin(AudienceId audience) { holds_.try_emplace(audience); }
+
+  [[nodiscard]] bool has(AudienceId audience) const noexcept { return holds_.contains(audience); }
+
+  // For each run of the log, in this order: begin_run(), perhaps more than once; messages that an audience
+  // gives; those that are held. No hold ends within a run.
+
+  /// @returns whether it has not begun yet.
+  bool begin_run(const Segment& segment, std::uint32_t first);
+  /// Something of the topic waits, so what comes behind it must.
+  [[nodiscard]] bool waits(TopicId topic) const noexcept { return chains_.contains(topic); }
+  /// A message that `by` gives, behind what waits of its topic.
+  void add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
+  /// Messages [first, last) of a held audience. Where they are `given` already, those that wait also wait
+  /// for this audience, and the rest is left alone.
+  void add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last, bool given);
+
+  /// Ends the hold: its messages are due, but for those that `skip` has.
+  /// @param skipped is increased by how many those are
+  /// @returns what leaves, in the order of the log.
+  [[nodiscard]] std::vector<Ready> release(AudienceId audience, bool timed, const Skip* skip,
+                                           std::uint64_t& skipped);
+  /// Ends the hold and forgets what only this audience gives. @returns what leaves.
+  [[nodiscard]] std::vector<Ready> forget(AudienceId audience);
+
+  /// Of all that waits, with what the waiting itself takes.
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] bool has_holds() const noexcept { return !holds_.empty(); }
+  /// The hold with most to wait for it. Only where there is one.
+  [[nodiscard]] AudienceId largest() const noexcept;
+  /// Holds for which messages with a number below `position` wait.
+  [[nodiscard]] std::vector<AudienceId> before(std::uint64_t position) const;
+
+  /// Hold `audience` was forgotten against the owner's will: whoever must hear of it asks later.
+  void note_lost(AudienceId audience) { lost_.push_back(audience); }
+  [[nodiscard]] std::vector<AudienceId> take_lost() noexcept { return std::exchange(lost_, {}); }
+  [[nodiscard]] bool has_lost() const noexcept { return !lost_.empty(); }
+  [[nodiscard]] bool is_lost(AudienceId audience) const noexcept {
+    return std::find(lost_.begin(), lost_.end(), audience) != lost_.end();
+  }
+  void forget_lost(AudienceId audience) { std::erase(lost_, audience); }
+
+  /// `skip` applies to what comes, until ended(): its topics, and its streams where `audience` gives too.
+  void keep_skip(AudienceId audience, SkipPtr skip) { skips_.push_back({audience, std::move(skip)}); }
+  void drop_skips(AudienceId audience);
+  /// Takes out skips for which ended(skip) holds.
+  template <class Ended>
+  void end_skips(Ended&& ended) {
+    std::erase_if(skips_, [&](const Kept& each) { return ended(*each.skip); });
+  }
+  [[nodiscard]] bool has_skips() const noexcept { return !skips_.empty(); }
+  /// Whether a skip has message `index`. gives(audience): whether that one gives it.
+  template <class Gives>
+  [[nodiscard]] bool skips(const Segment& segment, std::uint32_t index, Gives&& gives) const {
+    const StreamId stream = segment.stream(index);
+    const std::uint64_t position = segment.position(index);
+    for (const Kept& each : skips_) {
+      if (each.skip->has_topic(segment.topic(index), stream, position)) return true;
+      if (each.skip->has_stream(stream, position) && gives(each.audience)) return true;
+    }
+    return false;
+  }
+
+  /// Nothing waits, is held, lost or skipped.
+  [[nodiscard]] bool empty() const noexcept {
+    return holds_.empty() && chains_.empty() && skips_.empty() && lost_.empty();
+  }
+
+ private:
+  using Index = std::uint32_t;
+  static constexpr Index none = 0xFFFF'FFFF;
+  enum class State : std::uint8_t { waiting, due, done };
+  struct Node {
+    Segment* segment;  ///< held, until it is done
+    std::uint32_t index;
+    std::uint32_t owners;  ///< holds that list it
+    Index next;            ///< of its topic
+    AudienceId by;         ///< gives it, where it is due
+    State state;
+    bool timed;
+    bool chained;  ///< not yet taken from its topic's chain
+  };
+  struct Chain {
+    Index head;
+    Index tail;
+  };
+  struct Hold {
+    std::vector<Index> nodes;  ///< in the order of the log
+    std::size_t bytes{};
+  };
+  struct Kept {
+    AudienceId audience;
+    SkipPtr skip;
+  };
+  /// A node of the run that is being given.
+  struct Recent {
+    std::uint32_t index;
+    Index node;
+  };
+
+  Index add_node(Segment& segment, std::uint32_t index);
+  [[nodiscard]] static std::size_t size_of(const Node& node) noexcept;
+  void own(Hold& hold, Index node);
+  void finish(Node& node) noexcept;
+  void free_if_unused(Index index);
+  void drain(TopicId topic, std::vector<Ready>& ready);
+  template <class Settle>
+  std::vector<Ready> end(AudienceId audience, Settle&& settle);
+
+  LogReader& reader_;
+  std::vector<Node> nodes_;
+  std::vector<Index> free_;
+  std::unordered_map<AudienceId, Hold> holds_;
+  std::unordered_map<TopicId, Chain> chains_;  ///< the first of each waits
+  std::vector<Recent> recent_;
+  std::uint64_t recent_run_{~std::uint64_t{0}};  ///< number of the first message of the run that they are of
+  std::vector<Kept> skips_;
+  std::vector<AudienceId> lost_;
+  std::size_t bytes_{};
+};
+
+}  // namespace backplane::fanout

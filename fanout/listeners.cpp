@@ -1,0 +1,145 @@
+#include "fanout/listeners.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+namespace backplane::fanout {
+namespace {
+
+// So many of each place a turn, so that a flood of connects cannot starve those who are connected.
+constexpr int accepts_a_turn = 64;
+// Out of descriptors, a place stays readable: it is left alone for a while instead of spun on.
+constexpr std::chrono::milliseconds accept_pause{100};
+
+void set_option(int fd, int level, int option, int value) noexcept {
+  // Each only tunes: a kernel that refuses one serves the client as well.
+  (void)::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+}  // namespace
+
+Listeners::Listeners(ListenersOptions options, Admit admit, Refuse refuse)
+    : options_(options),
+      admit_(std::move(admit)),
+      refuse_(std::move(refuse)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
+}
+
+Listeners::~Listeners() = default;
+
+Result<Place> Listeners::listen(std::string_view place) {
+  const auto parsed = parse_host_port(place, "listen");
+  if (!parsed) return tl::unexpected(parsed.error());
+  auto address = look_up(*parsed);
+  if (!address) return tl::unexpected(address.error());
+  const auto refused = [&] {
+    const int error = errno;
+    return fail(error == EADDRINUSE ? ErrorCode::unavailable : ErrorCode::io,
+                fmt::format("cannot listen on {}: {}", place, std::strerror(error)));
+  };
+  Descriptor socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket) return refused();
+  set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (::bind(socket.get(), address->get(), address->length) != 0) return refused();
+  if (::listen(socket.get(), SOMAXCONN) != 0) return refused();
+  Address bound;
+  bound.length = sizeof bound.storage;
+  if (::getsockname(socket.get(), bound.get(), &bound.length) != 0) return refused();
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = places_.size();
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event) != 0) return refused();
+  places_.push_back(std::move(socket));
+  return Place{places_.size() - 1, bound.text(), bound.is_loopback()};
+}
+
+void Listeners::stop() noexcept {
+  for (Descriptor& place : places_) place.reset();
+  listen_again_ = Clock::time_point::max();
+}
+
+void Listeners::pause(bool paused) noexcept {
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    epoll_event event{};
+    event.events = paused ? 0u : std::uint32_t{EPOLLIN};
+    event.data.u64 = i;
+    if (places_[i]) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, places_[i].get(), &event);
+  }
+}
+
+void Listeners::accept(Clock::time_point now) {
+  if (now >= listen_again_) {
+    listen_again_ = Clock::time_point::max();
+    pause(false);
+  }
+  for (std::size_t place = 0; place < places_.size(); ++place) {
+    for (int i = 0; i < accepts_a_turn && listen_again_ == Clock::time_point::max() && places_[place]; ++i) {
+      if (!accept_one(place, now)) break;
+    }
+  }
+}
+
+/// @returns whether another may wait.
+bool Listeners::accept_one(std::size_t place, Clock::time_point now) {
+  Address peer;
+  peer.length = sizeof peer.storage;
+  Descriptor socket(::accept4(places_[place].get(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
+      return true;  // that one's trouble
+    }
+    const int error = errno;
+    ++counters_.accept_errors;
+    if (accept_log_.allow(now)) {
+      log::warning("cannot accept connections: {} ({} open)", std::strerror(error), hosts_.size());
+    }
+    pause(true);
+    listen_again_ = now + accept_pause;
+    return false;
+  }
+  const HostKey host = peer.host_key();
+  if (hosts_.size() >= options_.connections_max) {
+    refuse(std::move(socket), Refused::connections_in_all);
+    return true;
+  }
+  const auto of_host = clients_of_host_.find(host);
+  const bool exempt = options_.loopback_is_exempt && peer.is_loopback();
+  if (!exempt && of_host != clients_of_host_.end() &&
+      of_host->second >= options_.connections_per_address_max) {
+    refuse(std::move(socket), Refused::connections_of_address);
+    return true;
+  }
+  set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  hosts_.emplace(admit_({std::move(socket), peer, place}), host);
+  ++clients_of_host_[host];
+  ++counters_.accepted;
+  counters_.connections = hosts_.size();
+  return true;
+}
+
+void Listeners::refuse(Descriptor socket, Refused why) {
+  ++counters_.refused;
+  const std::string_view line = refuse_(why);
+  (void)::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // best effort
+}
+
+void Listeners::departed(ClientId client) noexcept {
+  const auto found = hosts_.find(client);
+  if (found == hosts_.end()) return;
+  const auto of_host = clients_of_host_.find(found->second);
+  if (--of_host->second == 0) clients_of_host_.erase(of_host);
+  hosts_.erase(found);
+  counters_.connections = hosts_.size();
+}
+
+}  // namespace backplane::fanout

@@ -1,0 +1,352 @@
+#include "gateway/backplane.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "clients/lib/follower.hpp"
+#include "core/log/log.hpp"
+#include "core/topic/pattern.hpp"
+#include "fanout/engine.hpp"
+#include "fanout/listeners.hpp"
+#include "gateway/hub.hpp"
+#include "gateway/poller.hpp"
+#include "gateway/protocols/feed/feed_session.hpp"
+#include "gateway/protocols/line/line_session.hpp"
+#include "gateway/upstream/publisher_sink.hpp"
+#include "gateway/upstream/type_fetcher.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = Backplane::Clock;
+
+// So many turns of the follower, of some hundred events each, before clients' requests are looked at again.
+constexpr int follower_turns = 4;
+constexpr auto tick_interval = 1s;
+// PUBs that wait for a broker to come.
+constexpr std::size_t waiting_bytes_max = 64u << 20;
+
+std::size_t worker_count(std::size_t wanted) {
+  if (wanted > 0) return wanted;
+  const unsigned cores = std::thread::hardware_concurrency();
+  return cores > 1 ? cores - 1 : 1;  // one for the upstream thread
+}
+
+fanout::EngineOptions engine_options(const GatewayConfig& config) {
+  fanout::EngineOptions options;
+  options.workers = worker_count(config.workers);
+  options.worker.flush_window = config.flush_window;
+  options.worker.unsent_bytes_max = static_cast<int>(config.unsent_bytes_max);
+  options.worker.shard.client.backlog_bytes_max = config.backlog_bytes_max;
+  options.worker.shard.first_byte_timeout = config.first_byte_timeout;
+  options.worker.shard.idle_timeout = config.idle_timeout;
+  options.log.bytes_max = config.backlog_total_bytes_max;
+  return options;
+}
+
+fanout::ListenersOptions listeners_options(const GatewayConfig& config) {
+  fanout::ListenersOptions options;
+  options.connections_max = config.connections_max;
+  options.connections_per_address_max = config.connections_per_address_max;
+  return options;
+}
+
+Follower::Options follower_options(const GatewayConfig& config, const BackplaneConfig& backplane,
+                                   const std::string& name) {
+  Follower::Options options;
+  options.brokers = backplane.endpoints();
+  options.name = name;
+  options.role = Follower::Role::gateway;
+  options.max_event_bytes = config.max_event_bytes;
+  return options;
+}
+
+HubLimits hub_limits(const GatewayConfig& config) {
+  HubLimits limits;
+  limits.subscriptions_per_client_max = config.subscriptions_per_client_max;
+  limits.prefixes_max = config.prefixes_max;
+  limits.values_bytes_max = config.values_bytes_max;
+  return limits;
+}
+
+std::string_view refusal(fanout::Refused why) {
+  return why == fanout::Refused::connections_in_all ? "!BYE too_many_connections\n"
+                                                    : "!BYE too_many_connections_from_address\n";
+}
+
+}  // namespace
+
+class Backplane::Impl final : public Upstream, public PublishListener {
+ public:
+  Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name)
+      : gateway_(gateway),
+        config_(backplane),
+        services_{requests_, directory_, {gateway.line_bytes_max, gateway.max_event_bytes}},
+        engine_(engine_options(gateway)),
+        outlet_(engine_),
+        sink_(gateway, backplane, name),
+        desk_(sink_, *this, gateway.publish_timeout, waiting_bytes_max),
+        hub_(hub_limits(gateway), *this, outlet_, directory_, Clock::now()),
+        follower_(context_, follower_options(gateway, backplane, name), hub_),
+        types_(
+            hub_.payloads(),
+            [this](const std::vector<std::string>& names, std::function<void(Result<TypesAnswer>)> handler) {
+              follower_.types(names, std::move(handler));
+            }),
+        listeners_(
+            listeners_options(gateway),
+            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {}
+
+  Result<std::string> listen();
+  void watch(Poller& poller);
+  [[nodiscard]] Clock::time_point next_deadline();
+  void turn(Clock::time_point now);
+  void drain();
+  [[nodiscard]] bool drained() const;
+  [[nodiscard]] Figures figures() const;
+
+  std::uint64_t subscribe(std::string_view prefix) override { return follower_.subscribe(prefix); }
+  void unsubscribe(std::string_view prefix) override { follower_.unsubscribe(prefix); }
+  std::uint64_t retained(std::string_view pattern) override { return follower_.retained(pattern); }
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
+    return follower_.replay(pattern, from);
+  }
+  void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
+  void cancel(std::uint64_t request) override { follower_.cancel(request); }
+  void topics(std::string_view pattern, std::string_view cursor,
+              std::function<void(Result<TopicsPage>)> handler) override {
+    follower_.topics(pattern, cursor, std::move(handler));
+  }
+
+  void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
+                    std::string_view text) override;
+
+  Requests& requests() noexcept { return requests_; }
+  PublisherSink& sink() noexcept { return sink_; }
+
+ private:
+  fanout::ClientId admit(fanout::Accepted accepted);
+  void take_requests(Clock::time_point now);
+  void watch_broker();
+  void tick(Clock::time_point now);
+
+  const GatewayConfig& gateway_;
+  const BackplaneConfig& config_;
+  // In this order: sessions, on the engine's workers, use what stands above it.
+  Requests requests_;
+  TopicDirectory directory_;
+  const Services services_;
+  std::atomic<std::size_t> told_goodbye_{0};
+  fanout::Engine engine_;
+  EngineOutlet outlet_;
+  PublisherSink sink_;
+  PublishDesk desk_;
+  mq::Context context_;
+  Hub hub_;
+  Follower follower_;
+  TypeFetcher types_;
+  fanout::Listeners listeners_;
+  std::map<std::size_t, const FeedConfig*> feeds_;  // by place
+  std::size_t goodbyes_{};
+
+  Clock::time_point next_tick_{Clock::now() + tick_interval};
+  bool broker_there_{};
+  bool absence_logged_{};
+  // What the poller has found.
+  bool waker_ready_{};
+  bool accept_ready_{};
+  bool departed_ready_{};
+  bool sink_ready_{};
+};
+
+Result<std::string> Backplane::Impl::listen() {
+  std::vector<std::pair<std::string, const FeedConfig*>> places;
+  for (const std::string& place : config_.listen) places.emplace_back(place, nullptr);
+  for (const FeedConfig& feed : gateway_.feeds) {
+    if (feed.backplane == config_.name) places.emplace_back(feed.listen, &feed);
+  }
+  std::string all;
+  for (const auto& [place, feed] : places) {
+    const auto bound = listeners_.listen(place);
+    if (!bound) return tl::unexpected(bound.error());
+    if (feed != nullptr) feeds_.emplace(bound->index, feed);
+    if (!bound->loopback) {
+      log::warning("clients reach {} from other machines, and it asks nobody who they are", bound->address);
+    }
+    all += (all.empty() ? "" : ",") + bound->address;
+  }
+  return all;
+}
+
+fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
+  const auto feed = feeds_.find(accepted.place);
+  if (feed == feeds_.end()) {
+    const fanout::ClientId client = engine_.adopt(std::move(accepted.socket), [this](fanout::Client& of) {
+      return std::make_unique<line::LineSession>(of, services_);
+    });
+    hub_.add(client, Format::text);
+    return client;
+  }
+  const Format format = feed->second->format;
+  const fanout::ClientId client =
+      engine_.adopt(std::move(accepted.socket), [this, format](fanout::Client& of) {
+        return std::make_unique<feed::FeedSession>(of, services_, format);
+      });
+  hub_.add(client, format);
+  for (const std::string& topics : feed->second->topics) {
+    if (const auto pattern = Pattern::parse(topics)) hub_.feed(client, *pattern, {}, Clock::now());
+  }
+  return client;
+}
+
+void Backplane::Impl::watch(Poller& poller) {
+  poller.watch(requests_.waker().fd(), &waker_ready_);
+  poller.watch(listeners_.fd(), &accept_ready_);
+  poller.watch(engine_.departed_fd(), &departed_ready_);
+  poller.watch(sink_.fd(), &sink_ready_);
+  for (const int fd : follower_.fds()) poller.watch(fd, nullptr);  // each turn asks the follower anyway
+}
+
+Clock::time_point Backplane::Impl::next_deadline() {
+  if (follower_.pending() || !requests_.empty()) return Clock::time_point::min();
+  return std::min({follower_.next_deadline(), hub_.next_deadline(), desk_.next_deadline(),
+                   listeners_.next_deadline(), next_tick_});
+}
+
+void Backplane::Impl::turn(Clock::time_point now) {
+  if (std::exchange(waker_ready_, false)) requests_.waker().drain();
+  if (std::exchange(accept_ready_, false) || now >= listeners_.next_deadline()) listeners_.accept(now);
+  take_requests(now);
+  for (int i = 0; i < follower_turns && follower_.do_work(Clock::now()) > 0; ++i) engine_.publish();
+  if (follower_.connected() != broker_there_) watch_broker();
+  now = Clock::now();
+  types_.turn(now);
+  if (std::exchange(sink_ready_, false)) {
+    sink_.rearm();
+    desk_.pump(now);
+  } else if (now >= desk_.next_deadline()) {
+    desk_.pump(now);
+  }
+  hub_.tick(now);
+  if (now >= next_tick_) tick(now);
+  engine_.publish();
+  if (std::exchange(departed_ready_, false)) {
+    for (const fanout::ClientId client : engine_.take_departed()) {
+      hub_.remove(client);
+      listeners_.departed(client);
+    }
+  }
+}
+
+void Backplane::Impl::take_requests(Clock::time_point now) {
+  if (requests_.empty()) return;
+  for (Request& request : requests_.take()) {
+    if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
+      desk_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
+    } else {
+      hub_.handle(std::move(request), now);
+    }
+  }
+}
+
+void Backplane::Impl::on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes,
+                                   std::string_view code, std::string_view text) {
+  outlet_.post(client,
+               [topic = std::string(topic), bytes, code, text = std::string(text)](fanout::Client& of) {
+                 static_cast<Subscriber&>(of.handler()).on_published(topic, bytes, code, text);
+               });
+}
+
+void Backplane::Impl::watch_broker() {
+  broker_there_ = follower_.connected();
+  absence_logged_ = false;  // the next tick says so, unless it is back by then
+  if (!broker_there_) return;
+  log::info("backplane {}: following the broker at {}", config_.name,
+            config_.endpoints().at(follower_.status().broker).egress);
+}
+
+void Backplane::Impl::tick(Clock::time_point now) {
+  next_tick_ = now + tick_interval;
+  if (!broker_there_ && !absence_logged_) {
+    absence_logged_ = true;
+    std::string places;
+    for (const BrokerEndpoints& broker : config_.endpoints()) {
+      places += (places.empty() ? "" : " or ") + broker.egress;
+    }
+    log::warning("backplane {}: there is no broker at {}: clients are told to wait", config_.name, places);
+  }
+  // The follower tells the broker, with its hello, how we are.
+  follower_.set_counters(hello_counters(figures()));
+}
+
+void Backplane::Impl::drain() {
+  listeners_.stop();
+  engine_.say_goodbye("drain");
+  for (const fanout::ClientId client : hub_.clients()) {
+    ++goodbyes_;
+    engine_.post(client, [this](fanout::Client&) { told_goodbye_.fetch_add(1); });
+  }
+  engine_.publish();
+}
+
+bool Backplane::Impl::drained() const {
+  const fanout::EngineCounters counters = engine_.counters();
+  return counters.clients == 0 || (told_goodbye_.load() == goodbyes_ && counters.unsent_clients == 0);
+}
+
+Figures Backplane::Impl::figures() const {
+  Figures figures;
+  figures.backplane = config_.name;
+  figures.connected = broker_there_;
+  figures.engine = engine_.counters();
+  figures.listeners = listeners_.counters();
+  figures.hub = hub_.counters();
+  figures.upstream = follower_.status();
+  figures.published = desk_.counters();
+  figures.log_bytes = engine_.log_bytes();
+  figures.prefixes = hub_.demand().prefixes();
+  figures.everything = hub_.demand().everything();
+  return figures;
+}
+
+Backplane::Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name)
+    : impl_(std::make_unique<Impl>(gateway, backplane, name)) {}
+Backplane::~Backplane() = default;
+Result<std::string> Backplane::listen() {
+  return impl_->listen();
+}
+void Backplane::watch(Poller& poller) {
+  impl_->watch(poller);
+}
+void Backplane::fall_asleep() noexcept {
+  impl_->requests().waker().fall_asleep();
+}
+void Backplane::wake_up() noexcept {
+  impl_->requests().waker().wake_up();
+}
+Backplane::Clock::time_point Backplane::next_deadline() {
+  return impl_->next_deadline();
+}
+void Backplane::turn(Clock::time_point now) {
+  impl_->turn(now);
+}
+void Backplane::drain() {
+  impl_->drain();
+}
+bool Backplane::drained() const {
+  return impl_->drained();
+}
+void Backplane::close(std::chrono::milliseconds limit) {
+  impl_->sink().close(limit);
+}
+Figures Backplane::figures() const {
+  return impl_->figures();
+}
+
+}  // namespace backplane::gateway

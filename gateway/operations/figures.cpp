@@ -1,0 +1,191 @@
+#include "gateway/operations/figures.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace backplane::gateway {
+namespace {
+
+using metrics::Kind;
+
+constexpr std::array definitions = std::to_array<FigureDefinition>({
+    // The clients' side of the ledger.
+    {"matched_total", Kind::counter, "", "", "Events, and notices beside them, given to clients as they came",
+     [](const Figures& f) { return f.engine.matched; }},
+    {"delivered_total", Kind::counter, "", "",
+     "Of the matched, those written to their client to the last byte",
+     [](const Figures& f) { return f.engine.delivered; }},
+    {"conflated_total", Kind::counter, "", "",
+     "Of the matched, those superseded by a newer one of the topic, as the client asked for it",
+     [](const Figures& f) { return f.engine.conflated; }},
+    {"dropped_total", Kind::counter, "reason", "slow_consumer",
+     "Of the matched, those that the client did not get, by the reason",
+     [](const Figures& f) { return f.engine.dropped; }},
+    {"dropped_total", Kind::counter, "reason", "client_gone", "",
+     [](const Figures& f) { return f.engine.abandoned; }},
+    {"pending", Kind::gauge, "", "", "Of the matched, those that wait to be written",
+     [](const Figures& f) {
+       const std::uint64_t dealt_with =
+           f.engine.delivered + f.engine.conflated + f.engine.dropped + f.engine.abandoned;
+       // Read one after the other while workers count: a moment may show more done than begun.
+       return f.engine.matched > dealt_with ? f.engine.matched - dealt_with : 0;
+     }},
+    {"skipped_total", Kind::counter, "", "",
+     "Events left out as the client had them from history or as retained values; not among the matched",
+     [](const Figures& f) { return f.engine.skipped; }},
+    {"replayed_total", Kind::counter, "", "",
+     "Events of history given to clients (`since`); not among the matched",
+     [](const Figures& f) { return f.hub.replayed; }},
+    {"values_total", Kind::counter, "", "",
+     "Retained values given to clients (`last`); not among the matched",
+     [](const Figures& f) { return f.hub.values; }},
+    // The broker's side.
+    {"expected_total", Kind::counter, "", "",
+     "Events that the gateway knows of, as it follows the broker: those seen, recovered and lost",
+     [](const Figures& f) {
+       return f.upstream.seen + f.upstream.recovered + f.upstream.lost_history_gone +
+              f.upstream.lost_recovery_timeout;
+     }},
+    {"seen_total", Kind::counter, "", "", "Of the expected, those that came as they were published",
+     [](const Figures& f) { return f.upstream.seen; }},
+    {"recovered_total", Kind::counter, "", "",
+     "Of the expected, those that were missing, and were fetched by replay",
+     [](const Figures& f) { return f.upstream.recovered; }},
+    {"lost_total", Kind::counter, "reason", "history_gone",
+     "Of the expected, those that will never come, by the reason; each was announced to whom it concerned",
+     [](const Figures& f) { return f.upstream.lost_history_gone; }},
+    {"lost_total", Kind::counter, "reason", "recovery_timeout", "",
+     [](const Figures& f) { return f.upstream.lost_recovery_timeout; }},
+    {"undecodable_total", Kind::counter, "", "",
+     "Events that came and cannot be read; announced as gaps where their topic is known",
+     [](const Figures& f) { return f.hub.undecodable + f.upstream.undecodable; }},
+    {"resets_total", Kind::counter, "", "", "Times that a broker came back without its history",
+     [](const Figures& f) { return f.upstream.resets; }},
+    {"reconnects_total", Kind::counter, "", "", "Times that the broker was there again",
+     [](const Figures& f) { return f.upstream.reconnects; }},
+    {"duplicates_total", Kind::counter, "", "", "Events that came twice, and were passed on once",
+     [](const Figures& f) { return f.upstream.duplicates; }},
+    {"unmatched_total", Kind::counter, "", "", "Events that came and that no client wanted",
+     [](const Figures& f) { return f.hub.unmatched; }},
+    {"encoded_total", Kind::counter, "", "",
+     "Lines made of events: one for each format in which it is wanted",
+     [](const Figures& f) { return f.hub.encoded; }},
+    {"notices_total", Kind::counter, "", "", "Gaps and resets told to clients, each counted once",
+     [](const Figures& f) { return f.hub.notices; }},
+    // What clients publish.
+    {"publish_received_total", Kind::counter, "", "", "Events that clients published",
+     [](const Figures& f) { return f.published.received; }},
+    {"publish_admitted_total", Kind::counter, "", "", "Of them, those that the broker has admitted",
+     [](const Figures& f) { return f.published.admitted; }},
+    {"publish_refused_total", Kind::counter, "", "",
+     "Of them, those that were answered with an error, some of which may be published yet",
+     [](const Figures& f) { return f.published.refused; }},
+    // Connections.
+    {"clients", Kind::gauge, "", "", "Clients connected",
+     [](const Figures& f) { return f.listeners.connections; }},
+    {"accepted_total", Kind::counter, "", "", "Clients that came",
+     [](const Figures& f) { return f.listeners.accepted; }},
+    {"connections_refused_total", Kind::counter, "", "", "Connections above a limit",
+     [](const Figures& f) { return f.listeners.refused; }},
+    {"accept_errors_total", Kind::counter, "", "", "Times that the kernel would not accept a connection",
+     [](const Figures& f) { return f.listeners.accept_errors; }},
+    {"silent_total", Kind::counter, "", "", "Clients sent away as they said nothing",
+     [](const Figures& f) { return f.engine.silent; }},
+    {"holds_lost_total", Kind::counter, "", "",
+     "Times that too much came while a client was given what came before it",
+     [](const Figures& f) { return f.engine.holds_lost; }},
+    {"subscriptions", Kind::gauge, "", "", "Patterns subscribed to, each counted once a client",
+     [](const Figures& f) { return f.hub.subscriptions; }},
+    {"subscribes_refused_total", Kind::counter, "", "", "Subscribes that were answered with an error",
+     [](const Figures& f) { return f.hub.refused; }},
+    {"broker_prefixes", Kind::gauge, "", "", "Distinct prefixes that clients want of the broker",
+     [](const Figures& f) { return f.prefixes; }},
+    {"takes_everything", Kind::gauge, "", "", "1 while these are too many, and everything is subscribed to",
+     [](const Figures& f) { return std::uint64_t{f.everything}; }},
+    {"broker_connected", Kind::gauge, "", "", "1 while there is a broker with all subscriptions in force",
+     [](const Figures& f) { return std::uint64_t{f.connected}; }},
+    {"topics", Kind::gauge, "", "", "Topics known", [](const Figures& f) { return f.hub.topics; }},
+    {"sends_total", Kind::counter, "", "", "Writes to clients",
+     [](const Figures& f) { return f.engine.sends; }},
+    {"sent_bytes_total", Kind::counter, "", "", "Bytes of these",
+     [](const Figures& f) { return f.engine.sent_bytes; }},
+    {"unsent_clients", Kind::gauge, "", "", "Clients that have something to get",
+     [](const Figures& f) { return f.engine.unsent_clients; }},
+    {"backlog_bytes", Kind::gauge, "", "", "Memory held for events that some client has yet to get",
+     [](const Figures& f) { return f.log_bytes; }},
+});
+
+// What the broker is told once a second, for `top` and `audit`: it takes 64 figures of a participant.
+constexpr std::array<std::string_view, 17> told{"matched_total",
+                                                "delivered_total",
+                                                "conflated_total",
+                                                "dropped_total",
+                                                "pending",
+                                                "expected_total",
+                                                "seen_total",
+                                                "recovered_total",
+                                                "lost_total",
+                                                "undecodable_total",
+                                                "publish_received_total",
+                                                "publish_admitted_total",
+                                                "publish_refused_total",
+                                                "clients",
+                                                "subscriptions",
+                                                "backlog_bytes",
+                                                "sent_bytes_total"};
+
+}  // namespace
+
+std::span<const FigureDefinition> figure_definitions() {
+  return definitions;
+}
+
+std::vector<metrics::Family> families(std::span<const Figures> all) {
+  std::vector<metrics::Family> families;
+  for (const FigureDefinition& definition : definitions) {
+    const std::string name = fmt::format("backplane_gateway_{}", definition.name);
+    if (families.empty() || families.back().name != name) {
+      families.push_back({name, std::string(definition.help), definition.kind, {}});
+    }
+    for (const Figures& figures : all) {
+      metrics::Sample sample{{{"backplane", figures.backplane}},
+                             static_cast<double>(definition.value(figures))};
+      if (!definition.label.empty()) sample.labels.emplace_back(definition.label, definition.label_value);
+      families.back().samples.push_back(std::move(sample));
+    }
+  }
+  return families;
+}
+
+std::string not_ready_reason(std::span<const Figures> all) {
+  for (const Figures& figures : all) {
+    if (!figures.connected) return fmt::format("backplane {}: there is no broker", figures.backplane);
+  }
+  return all.empty() ? "starting" : "";
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> hello_counters(const Figures& figures) {
+  std::vector<std::pair<std::string, std::uint64_t>> counters;
+  for (const FigureDefinition& each : definitions) {
+    if (std::find(told.begin(), told.end(), each.name) == told.end()) continue;
+    std::string name(each.name);
+    if (!each.label.empty()) name.append(".").append(each.label_value);
+    counters.emplace_back(std::move(name), each.value(figures));
+  }
+  return counters;
+}
+
+void FiguresBoard::publish(std::vector<Figures> figures) {
+  const std::lock_guard lock(mutex_);
+  latest_ = std::move(figures);
+}
+
+std::vector<Figures> FiguresBoard::latest() const {
+  const std::lock_guard lock(mutex_);
+  return latest_;
+}
+
+}  // namespace backplane::gateway

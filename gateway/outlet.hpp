@@ -1,0 +1,62 @@
+#pragma once
+// The way from the hub to its clients.
+
+#include <chrono>
+#include <functional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fanout/engine.hpp"
+#include "fanout/log/ids.hpp"
+#include "fanout/skip.hpp"
+
+namespace backplane::gateway {
+
+/// What a hub asks of an engine, with the engine's meaning (fanout/engine.hpp); a test plays it on one
+/// thread.
+class Outlet {
+ public:
+  virtual ~Outlet() = default;
+  virtual void append(std::string_view bytes, const fanout::MessageInfo& info) = 0;
+  virtual void set_route(fanout::RouteId route, std::vector<fanout::AudienceId> audiences) = 0;
+  virtual void set_interval(fanout::AudienceId audience, std::chrono::milliseconds interval) = 0;
+  virtual void join(fanout::ClientId client, fanout::AudienceId audience) = 0;
+  virtual void join_held(fanout::ClientId client, fanout::AudienceId audience) = 0;
+  virtual void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) = 0;
+  virtual void leave(fanout::ClientId client, fanout::AudienceId audience) = 0;
+  virtual void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) = 0;
+};
+
+/// An engine as an outlet. `engine` outlives it.
+class EngineOutlet final : public Outlet {
+ public:
+  explicit EngineOutlet(fanout::Engine& engine) : engine_(engine) {}
+  void append(std::string_view bytes, const fanout::MessageInfo& info) override {
+    engine_.append(bytes, info);
+  }
+  void set_route(fanout::RouteId route, std::vector<fanout::AudienceId> audiences) override {
+    engine_.set_route(route, std::move(audiences));
+  }
+  void set_interval(fanout::AudienceId audience, std::chrono::milliseconds interval) override {
+    engine_.set_interval(audience, interval);
+  }
+  void join(fanout::ClientId client, fanout::AudienceId audience) override { engine_.join(client, audience); }
+  void join_held(fanout::ClientId client, fanout::AudienceId audience) override {
+    engine_.join_held(client, audience);
+  }
+  void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) override {
+    engine_.release(client, audience, std::move(skip));
+  }
+  void leave(fanout::ClientId client, fanout::AudienceId audience) override {
+    engine_.leave(client, audience);
+  }
+  void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) override {
+    engine_.post(client, std::move(task));
+  }
+
+ private:
+  fanout::Engine& engine_;
+};
+
+}  // namespace backplane::gateway

@@ -1,0 +1,58 @@
+#pragma once
+// Waiting for any of some descriptors.
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+
+#include <sys/epoll.h>
+
+#include "fanout/descriptor.hpp"
+
+namespace backplane::gateway {
+
+/// An epoll whose answer is flags. Lives on one thread; the descriptors stay their owners'.
+class Poller {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// Throws std::system_error where the kernel refuses an epoll, as watch() does.
+  Poller() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
+  }
+
+  /// While `fd` is readable, wait() returns and sets `*ready` (where it is not nullptr).
+  void watch(int fd, bool* ready) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = ready;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+      throw std::system_error(errno, std::system_category(), "epoll_ctl");
+    }
+  }
+
+  /// Waits until something is readable, or `until`; does not sleep where that is past.
+  void wait(Clock::time_point until) {
+    using std::chrono::nanoseconds;
+    // An hour stands for ever.
+    const Clock::time_point now = Clock::now();
+    const nanoseconds left =
+        until <= now ? nanoseconds{0} : std::min<nanoseconds>(until - now, std::chrono::hours{1});
+    const timespec timeout{.tv_sec = left.count() / 1'000'000'000, .tv_nsec = left.count() % 1'000'000'000};
+    std::array<epoll_event, 64> events;
+    const int ready =
+        ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
+    if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::system_category(), "epoll_pwait2");
+    for (int i = 0; i < ready; ++i) {
+      auto* const flag = static_cast<bool*>(events[static_cast<std::size_t>(i)].data.ptr);
+      if (flag != nullptr) *flag = true;
+    }
+  }
+
+ private:
+  fanout::Descriptor epoll_;
+};
+
+}  // namespace backplane::gateway

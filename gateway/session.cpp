@@ -1,0 +1,19 @@
+#include "gateway/session.hpp"
+
+#include "gateway/notice.hpp"
+
+namespace backplane::gateway {
+
+void Session::say_goodbye(std::string_view reason) {
+  std::string line;
+  append_session_line(format_, "BYE", reason, line);
+  client_.end(line);
+}
+
+void Session::on_broker(bool up) {
+  std::string line;
+  append_session_line(format_, up ? "LIVE" : "WAIT", "broker", line);
+  client_.reply(line);
+}
+
+}  // namespace backplane::gateway

@@ -1,0 +1,55 @@
+#pragma once
+// What the clients of a gateway have in common, whatever they speak.
+
+#include <chrono>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "gateway/encode/encoder.hpp"
+#include "gateway/protocols/line/line_reader.hpp"
+#include "gateway/requests.hpp"
+#include "gateway/subscriber.hpp"
+#include "gateway/topic_directory.hpp"
+
+namespace backplane::gateway {
+
+/// What the sessions of one backplane share. All of it outlives them.
+struct Services {
+  Requests& requests;
+  const TopicDirectory& directory;
+  line::LineReader::Limits limits;
+};
+
+/// A client that is told in text or JSON lines what it loses and why it is left. Lives on its worker; owned
+/// by its fanout::Client.
+class Session : public Subscriber {
+ public:
+  Session(fanout::Client& client, const Services& services, Format format)
+      : client_(client), services_(services), format_(format) {}
+
+  void report_losses(std::span<const fanout::Loss> losses, std::string& out) override {
+    services_.directory.report(format_, losses, out);
+  }
+  void say_goodbye(std::string_view reason) override;
+  void on_room() override { ask(request::Room{}); }
+  void on_hold_lost(fanout::AudienceId audience) override { ask(request::HoldLost{audience}); }
+  void on_broker(bool up) override;
+
+ protected:
+  [[nodiscard]] fanout::Client& client() noexcept { return client_; }
+  [[nodiscard]] const Services& services() const noexcept { return services_; }
+  [[nodiscard]] Format format() const noexcept { return format_; }
+  void set_format(Format format) noexcept { format_ = format; }
+  template <class What>
+  void ask(What what) {
+    services_.requests.put({client_.id(), std::move(what)});
+  }
+
+ private:
+  fanout::Client& client_;
+  const Services& services_;
+  Format format_;
+};
+
+}  // namespace backplane::gateway

@@ -1,0 +1,55 @@
+#include "gateway/upstream/demand.hpp"
+
+namespace backplane::gateway {
+
+std::uint64_t Demand::want(std::string_view prefix) {
+  auto known = wanted_.find(prefix);
+  if (known != wanted_.end()) {
+    ++known->second.count;
+    return known->second.ticket;
+  }
+  Wanted& wanted =
+      wanted_.emplace(prefix, Wanted{.count = 1, .ticket = 0, .subscribed = false}).first->second;
+  if (mode_ == Mode::to_everything || mode_ == Mode::everything) {
+    wanted.ticket = everything_ticket_;
+    return wanted.ticket;
+  }
+  wanted.ticket = upstream_.subscribe(prefix);
+  wanted.subscribed = true;
+  if (mode_ == Mode::each && wanted_.size() > prefixes_max_) {
+    everything_ticket_ = upstream_.subscribe("");
+    mode_ = Mode::to_everything;
+  }
+  return wanted.ticket;
+}
+
+void Demand::unwant(std::string_view prefix) {
+  const auto known = wanted_.find(prefix);
+  if (known == wanted_.end() || --known->second.count > 0) return;
+  if (known->second.subscribed) upstream_.unsubscribe(prefix);
+  wanted_.erase(known);
+  if (mode_ != Mode::everything || wanted_.size() > prefixes_max_ / 2) return;
+  mode_ = Mode::to_each;
+  each_ticket_ = everything_ticket_;
+  for (auto& [each, wanted] : wanted_) {
+    wanted.ticket = each_ticket_ = upstream_.subscribe(each);
+    wanted.subscribed = true;
+  }
+  on_live(live_ticket_);  // with nothing left that is wanted, nothing is to be waited for
+}
+
+void Demand::on_live(std::uint64_t ticket) {
+  live_ticket_ = ticket;
+  if (mode_ == Mode::to_everything && ticket >= everything_ticket_) {
+    mode_ = Mode::everything;
+    for (auto& [prefix, wanted] : wanted_) {
+      if (wanted.subscribed) upstream_.unsubscribe(prefix);
+      wanted.subscribed = false;
+    }
+  } else if (mode_ == Mode::to_each && ticket >= each_ticket_) {
+    mode_ = Mode::each;
+    upstream_.unsubscribe("");
+  }
+}
+
+}  // namespace backplane::gateway

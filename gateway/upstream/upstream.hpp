@@ -1,0 +1,29 @@
+#pragma once
+// The reading half of the broker.
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "clients/lib/answers.hpp"
+#include "clients/lib/replay.hpp"
+#include "core/error/error.hpp"
+
+namespace backplane::gateway {
+
+/// What a hub asks of a broker, with the meaning that Follower gives it (clients/lib/follower.hpp); a test
+/// plays it. Called on the hub's thread; nothing blocks.
+class Upstream {
+ public:
+  virtual ~Upstream() = default;
+  virtual std::uint64_t subscribe(std::string_view prefix) = 0;
+  virtual void unsubscribe(std::string_view prefix) = 0;
+  virtual std::uint64_t retained(std::string_view pattern) = 0;
+  virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
+  virtual void replay_more(std::uint64_t request) = 0;
+  virtual void cancel(std::uint64_t request) = 0;
+  virtual void topics(std::string_view pattern, std::string_view cursor,
+                      std::function<void(Result<TopicsPage>)> handler) = 0;
+};
+
+}  // namespace backplane::gateway

@@ -1,0 +1,104 @@
+#include "publishers/lib/type_book.hpp"
+
+#include <algorithm>
+#include <functional>
+
+#include <fmt/format.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/descriptor.pb.h>
+
+namespace backplane::publishing {
+namespace {
+
+namespace pb = google::protobuf;
+
+// Those that a broker has without being told. Others of Google's (api.proto, say) it has not.
+constexpr std::array<std::string_view, 8> well_known_files{
+    "google/protobuf/any.proto",       "google/protobuf/descriptor.proto", "google/protobuf/duration.proto",
+    "google/protobuf/empty.proto",     "google/protobuf/field_mask.proto", "google/protobuf/struct.proto",
+    "google/protobuf/timestamp.proto", "google/protobuf/wrappers.proto"};
+
+bool is_well_known(std::string_view file) {
+  return std::find(well_known_files.begin(), well_known_files.end(), file) != well_known_files.end();
+}
+
+bool comes_with_backplane(std::string_view file) {
+  return file.starts_with("backplane/events/v1/") || file.starts_with("backplane/v1/");
+}
+
+bool every_reader_has(const pb::FileDescriptor& file) {
+  return is_well_known(file.name()) || comes_with_backplane(file.name());
+}
+
+bool is_compiled_in(const pb::Descriptor& type) {
+  return type.file()->pool() == pb::DescriptorPool::generated_pool();
+}
+
+// Bytes of one file in a FileDescriptorSet: tag and length before it.
+std::size_t framed_bytes(const std::string& file) {
+  return file.size() + 1 + 5;
+}
+
+}  // namespace
+
+std::atomic<const TypeBook::Type*>& TypeBook::slot_of(const Type& type) noexcept {
+  // Descriptors lie at multiples of their alignment, and behind one another by their size.
+  return noted_[std::hash<const Type*>{}(&type) / sizeof(Type) % noted_.size()];
+}
+
+void TypeBook::note(const Type& type) {
+  if (slot_of(type).load(std::memory_order_acquire) == &type) return;
+  note_slowly(type);
+  // A type of a pool that somebody made may go, and another come to stand at its address.
+  if (is_compiled_in(type)) slot_of(type).store(&type, std::memory_order_release);
+}
+
+void TypeBook::note_slowly(const Type& type) {
+  if (every_reader_has(*type.file())) return;
+  const std::lock_guard lock(mutex_);
+  if (types_.contains(type.full_name())) return;
+  if (bytes_ >= bytes_max || types_.size() >= types_max) {
+    problem_ = fmt::format("types: {} types of {} bytes are known, no more are told the broker",
+                           types_.size(), bytes_);
+    return;
+  }
+  types_.emplace(type.full_name());
+  std::set<std::string_view> visited;
+  add_with_imports(*type.file(), visited);
+  size_.store(files_.size(), std::memory_order_release);
+}
+
+// As deep as files import one another, which protobuf has built already.
+// NOLINTNEXTLINE(misc-no-recursion)
+void TypeBook::add_with_imports(const pb::FileDescriptor& file, std::set<std::string_view>& visited) {
+  if (is_well_known(file.name()) || !visited.insert(file.name()).second) return;
+  for (int i = 0; i < file.dependency_count(); ++i) add_with_imports(*file.dependency(i), visited);
+  pb::FileDescriptorProto proto;
+  file.CopyTo(&proto);
+  std::string bytes = proto.SerializeAsString();
+  if (!known_files_.insert(bytes).second) return;
+  bytes_ += bytes.size();
+  files_.push_back(std::move(bytes));
+}
+
+TypeBook::Slice TypeBook::from(std::size_t begin, std::size_t slice_bytes_max, std::size_t files_max) const {
+  const std::lock_guard lock(mutex_);
+  Slice slice;
+  slice.end = begin;
+  std::size_t bytes = 0;
+  while (slice.end < files_.size() && slice.files.size() < files_max) {
+    const std::string& file = files_[slice.end];
+    bytes += framed_bytes(file);
+    if (!slice.files.empty() && bytes > slice_bytes_max) break;
+    slice.files.push_back(file);
+    ++slice.end;
+  }
+  return slice;
+}
+
+std::string TypeBook::problem() const {
+  const std::lock_guard lock(mutex_);
+  return problem_;
+}
+
+}  // namespace backplane::publishing

@@ -1,0 +1,110 @@
+#include "publishers/sources/admissions.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "backplane/v1/control.pb.h"
+#include "core/zmq/socket.hpp"
+
+namespace backplane::sources {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds patience{500};
+constexpr std::int64_t reply_bytes_max = 1 << 20;
+
+mq::SocketOptions socket_options() {
+  mq::SocketOptions options;
+  options.max_message_bytes = reply_bytes_max;
+  return options;
+}
+
+}  // namespace
+
+/// One broker.
+class Admissions::Link {
+ public:
+  explicit Link(const PublisherEndpoints& broker) : broker_(broker) {}
+
+  std::optional<v1::ControlReply> ask(v1::ControlRequest request) {
+    if (!socket_) connect();
+    request.set_version(1);
+    request.set_id(++last_id_);
+    if (!socket_->send(request.SerializeAsString(), zmq::send_flags::dontwait)) return {};
+    const Clock::time_point deadline = Clock::now() + patience;
+    for (;;) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+      if (left.count() <= 0) break;
+      zmq::pollitem_t item{socket_->raw().handle(), 0, ZMQ_POLLIN, 0};
+      zmq::poll(&item, 1, left);
+      zmq::message_t frame;
+      while (socket_->receive(frame)) {
+        while (frame.more() && socket_->receive(frame)) {
+        }
+        v1::ControlReply reply;
+        if (reply.ParseFromArray(frame.data(), static_cast<int>(frame.size())) && reply.id() == last_id_) {
+          return reply;
+        }
+      }
+    }
+    socket_.reset();  // what it could not send must not come late
+    return {};
+  }
+
+ private:
+  void connect() {
+    socket_.emplace(context_, zmq::socket_type::dealer, socket_options());
+    if (auto connected = socket_->connect(broker_.control); !connected) {
+      throw std::invalid_argument(connected.error().text);
+    }
+  }
+
+  const PublisherEndpoints& broker_;
+  mq::Context context_;
+  std::optional<mq::Socket> socket_;
+  std::uint64_t last_id_{};
+};
+
+Admissions::Admissions(const std::vector<PublisherEndpoints>& brokers) {
+  for (const PublisherEndpoints& broker : brokers) links_.push_back(std::make_unique<Link>(broker));
+}
+
+Admissions::~Admissions() = default;
+
+std::optional<std::uint64_t> Admissions::dealt_with(const std::string& source, std::uint64_t session) {
+  std::optional<std::uint64_t> sequence;
+  for (const auto& link : links_) {
+    v1::ControlRequest request;
+    request.mutable_admitted()->set_source(source);
+    request.mutable_admitted()->set_session(session);
+    const auto reply = link->ask(std::move(request));
+    if (!reply || !reply->has_admitted()) continue;
+    const v1::AdmittedReply& admitted = reply->admitted();
+    sequence = std::max({sequence.value_or(0), admitted.sequence(), admitted.refused_sequence()});
+  }
+  return sequence;
+}
+
+std::optional<std::uint64_t> Admissions::session_with(const std::string& source, const std::string& counter,
+                                                      std::uint64_t value) {
+  for (const auto& link : links_) {
+    v1::ControlRequest request;
+    request.mutable_stats();
+    for (;;) {
+      const auto reply = link->ask(request);
+      if (!reply || !reply->has_stats()) break;
+      for (const v1::StatsReply::Participant& each : reply->stats().participants()) {
+        const auto found = each.counters().find(counter);
+        if (each.name() == source && found != each.counters().end() && found->second == value) {
+          return each.session();
+        }
+      }
+      if (!reply->has_more()) break;
+      request.mutable_stats()->set_cursor(reply->more().cursor());
+    }
+  }
+  return {};
+}
+
+}  // namespace backplane::sources

@@ -1,0 +1,360 @@
+#include "publishers/sources/file.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "core/process/host.hpp"
+#include "core/time/duration.hpp"
+
+namespace backplane::sources {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Who rotates a file tells its writer later: what that still writes meanwhile is taken too.
+constexpr std::chrono::seconds quiet_time{10};
+constexpr std::chrono::milliseconds save_interval{100};
+// The broker reads what a killed process had sent while it answers: so often the same answer, and it has all.
+constexpr int same_answers_wanted = 3;
+constexpr std::chrono::milliseconds ask_interval{100};
+// The kernel stamps files with a clock that ticks some hundred times a second.
+constexpr std::int64_t clock_slack_ns = 20'000'000;
+constexpr std::string_view run_counter = "run";
+
+}  // namespace
+
+FileSource::FileSource(Runner& runner, const SourceOptions& options, const FileOptions& file,
+                       std::size_t line_bytes_max, std::optional<FileStateStore>& store)
+    : runner_(runner),
+      options_(options),
+      file_(file),
+      line_bytes_max_(line_bytes_max),
+      store_(store),
+      run_(random_id()),
+      watch_(file.path) {
+  runner_.set_counter(std::string(run_counter), run_);
+  if (store_) runner_.set_remembers();
+  runner_.on_progress([this](const PublisherStatus& status) { on_progress(status); });
+}
+
+ExitCode FileSource::run(const std::optional<FileState>& remembered) {
+  const std::chrono::nanoseconds every = options_.every.value_or(1s);
+  bool goes_on = begin(remembered);
+  while (goes_on) {
+    goes_on = look() && read_all() && drop_old();
+    if (dirty_) save();
+    timer_.set(timer_.now_ns() + every.count());
+    goes_on = goes_on && runner_.wait({watch_.fd(), timer_.fd()});
+    watch_.drain();
+  }
+  const ExitCode code = runner_.finish();
+  if (active_ != nullptr) {
+    // Nothing is in doubt then, and the next run need not ask.
+    if (marks_.empty()) session_ = 0;
+    save();
+  }
+  return code;
+}
+
+bool FileSource::begin(const std::optional<FileState>& remembered) {
+  if (remembered && !resume(*remembered)) return false;
+  if (!remembered && file_.from_end) {
+    if (auto file = GrowingFile::open(file_.path, {}, line_bytes_max_)) {
+      file->skip_to_end();
+      follow(std::move(*file));
+    }
+  }
+  if (!look()) return false;
+  reopened_ = false;
+  if (!store_) return true;
+  // From the first event on it must be known whose they are.
+  Admissions admissions(options_.brokers);
+  while (session_ == 0) {
+    session_ = admissions.session_with(runner_.source_name(), std::string(run_counter), run_).value_or(0);
+    if (session_ == 0 && !pause(ask_interval)) return false;
+  }
+  if (active_ != nullptr) save();
+  return true;
+}
+
+bool FileSource::resume(const FileState& state) {
+  std::uint64_t known = 0;
+  if (state.session != 0) {
+    const auto dealt = ask_admitted(state.session);
+    if (!dealt) return false;
+    known = *dealt > state.sequence ? *dealt - state.sequence : 0;
+    if (*dealt < state.sequence) {
+      log::warning("{}: the broker does not know the last run: what it had not confirmed is sent again",
+                   runner_.source_name());
+    }
+  }
+  reopened_ = true;
+  newest_ns_ = state.saved_ns;
+  for (std::size_t i = 0; i < state.files.size(); ++i) {
+    auto file =
+        find_moved(file_.path, state.files[i], state.saved_ns - std::int64_t{1'000'000'000}, line_bytes_max_);
+    if (!file) {
+      log::warning("{}: {}; what had not been published of it is lost", runner_.source_name(),
+                   file.error().text);
+      continue;
+    }
+    Followed& followed = follow(std::move(*file));
+    if (i == state.active) {
+      active_ = &followed;
+      skip(followed, known);
+    }
+  }
+  return true;
+}
+
+std::optional<std::uint64_t> FileSource::ask_admitted(std::uint64_t session) {
+  Admissions admissions(options_.brokers);
+  std::optional<std::uint64_t> last;
+  for (int same = 0; same < same_answers_wanted;) {
+    const auto answer = admissions.dealt_with(runner_.source_name(), session);
+    same = answer && answer == last ? same + 1 : 0;
+    if (answer) last = answer;
+    if (!pause(ask_interval)) return {};
+  }
+  return last;
+}
+
+/// Passes over lines that the broker has from the last run. Each line that fits was an event.
+void FileSource::skip(Followed& followed, std::uint64_t events) {
+  LineSplitter& lines = followed.file.lines();
+  while (events > 0) {
+    if (lines.take_line()) {
+      if (!lines.too_long()) --events;
+      continue;
+    }
+    const std::string_view chunk = followed.file.read();
+    if (!chunk.empty()) {
+      lines.feed(chunk);
+      continue;
+    }
+    if (lines.take_rest()) --events;
+    break;
+  }
+  followed.confirmed = followed.file.position();
+  if (events > 0) {
+    log::warning("{}: the broker has {} lines more than {}", runner_.source_name(), events,
+                 file_.path.string());
+  }
+}
+
+FileSource::Followed& FileSource::follow(GrowingFile file) {
+  watch_.add(file.fd());
+  auto followed = std::make_unique<Followed>(Followed{.file = std::move(file)});
+  followed->confirmed = followed->file.position();
+  followed->news_at = Clock::now();
+  followed->read_ns = unix_now_ns();
+  return *files_.emplace_back(std::move(followed));
+}
+
+bool FileSource::follows(FileId id) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const auto& each) { return each->file.id() == id; });
+}
+
+/// Finds out who has the name now. @returns false where the source is to end.
+bool FileSource::look() {
+  struct stat status {};
+  if (::stat(file_.path.c_str(), &status) != 0) return true;  // another one may come
+  const FileId id{static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
+  if (follows(id)) return true;
+  auto file = GrowingFile::open(file_.path, {}, line_bytes_max_);
+  if (!file) {
+    if (file.error().code == ErrorCode::not_found) return true;
+    return id == unreadable_ || (unreadable_ = id, runner_.bad_record(file.error().text));
+  }
+  if (follows(file->id())) return true;
+  if (!files_.empty() || reopened_) {
+    if (!files_.empty()) newest_ns_ = files_.back()->file.modified_ns();
+    follow_those_between(file->id());
+    log::info("{}: {} is another file now", runner_.source_name(), file_.path.string());
+  }
+  Followed& followed = follow(std::move(*file));
+  dirty_ = true;
+  if (active_ != nullptr) return true;
+  active_ = &followed;
+  if (session_ != 0) save();
+  return true;
+}
+
+/// Several may have had the name, one after the other, since the last look.
+void FileSource::follow_those_between(FileId newest) {
+  for (const auto& path : rotated_files(file_.path)) {
+    auto file = GrowingFile::open(path, {}, line_bytes_max_);
+    if (!file || file->id() == newest || follows(file->id())) continue;
+    const std::int64_t modified_ns = file->modified_ns();
+    const bool later = reopened_ ? modified_ns > newest_ns_ : modified_ns >= newest_ns_;
+    if (later && std::find(done_.begin(), done_.end(), file->id()) == done_.end()) follow(std::move(*file));
+  }
+}
+
+bool FileSource::read_all() {
+  do {
+    again_ = false;
+    for (std::size_t i = 0; i < files_.size() && !again_; ++i) {
+      if (!read_one(*files_[i])) return false;
+    }
+  } while (again_);
+  return true;
+}
+
+bool FileSource::read_one(Followed& followed) {
+  LineSplitter& lines = followed.file.lines();
+  for (;;) {
+    while (lines.take_line()) {
+      if (!publish_line(followed)) return false;
+    }
+    // Looks at the signals now and then.
+    if (!runner_.wait_until(timer_, 0)) return false;
+    const std::string_view chunk = followed.file.read();
+    if (chunk.empty()) return !followed.file.truncated() || begin_anew(followed);
+    if (&followed != active_ && !switch_to(followed)) return false;
+    followed.news_at = Clock::now();
+    followed.read_ns = unix_now_ns();
+    lines.feed(chunk);
+  }
+}
+
+bool FileSource::publish_line(Followed& followed) {
+  const FilePosition position = followed.file.position();
+  const std::string where = fmt::format("{}:{}", file_.path.string(), position.line);
+  const bool goes_on =
+      followed.file.lines().too_long()
+          ? runner_.bad_record(fmt::format("{}: wanted at most {} bytes, got more", where, line_bytes_max_))
+          : runner_.publish_text(where, options_.topic, followed.file.lines().text());
+  // Where it was not taken because the source is to end, the next run takes it.
+  if (goes_on && store_) marks_.push_back({runner_.status().offered, position});
+  return goes_on;
+}
+
+/// From here on, events are of that file; those before are done with. So a state on disk, with what the
+/// broker tells of the session, says exactly how far each file has come.
+bool FileSource::switch_to(Followed& followed) {
+  if (store_ && !runner_.settle()) return false;
+  on_progress(runner_.status());
+  active_ = &followed;
+  if (store_) save();
+  return true;
+}
+
+/// A file that was emptied, or is another one under the same number.
+bool FileSource::begin_anew(Followed& followed) {
+  // What has lost the name and is written from its beginning is a newer copy, or nothing of ours.
+  if (&followed != files_.back().get()) return drop(followed);
+  if (!switch_to(followed)) return false;
+  const FilePosition before = followed.file.position();
+  // An older copy may have been written over with the newer one.
+  std::erase_if(files_, [&](const auto& each) { return each.get() != &followed && each->file.truncated(); });
+  auto copy = find_moved(file_.path, before, followed.read_ns - clock_slack_ns, line_bytes_max_);
+  followed.file.restart();
+  followed.confirmed = followed.file.position();
+  followed.news_at = Clock::now();
+  if (copy && !follows(copy->id())) {
+    // What was written after our last look is in the copy alone.
+    follow(std::move(*copy));
+    const auto here =
+        std::find_if(files_.begin(), files_.end(), [&](const auto& each) { return each.get() == &followed; });
+    std::rotate(here, files_.end() - 1, files_.end());
+    log::info("{}: {} was truncated, and copied before", runner_.source_name(), file_.path.string());
+  } else {
+    log::warning("{}: {} was truncated behind line {}; what it had and was not yet read is lost",
+                 runner_.source_name(), file_.path.string(), before.line);
+  }
+  if (store_) save();
+  again_ = true;
+  return true;
+}
+
+/// Lets go of files that have lost the name and are no longer written.
+bool FileSource::drop_old() {
+  for (std::size_t i = 0; i + 1 < files_.size();) {
+    Followed& followed = *files_[i];
+    if (Clock::now() - followed.news_at < quiet_time) {
+      ++i;
+      continue;
+    }
+    if (followed.file.lines().take_rest()) {  // its last line has no end, and gets none any more
+      if (&followed != active_ && !switch_to(followed)) return false;
+      if (!publish_line(followed)) return false;
+    }
+    if (!drop(followed)) return false;
+  }
+  return true;
+}
+
+bool FileSource::drop(Followed& followed) {
+  if (&followed == active_ && !switch_to(*files_.back())) return false;
+  done_.push_back(followed.file.id());
+  std::erase_if(files_, [&](const auto& each) { return each.get() == &followed; });
+  dirty_ = true;
+  again_ = true;
+  return true;
+}
+
+void FileSource::on_progress(const PublisherStatus& status) {
+  for (; !marks_.empty() && marks_.front().sequence <= status.confirmed; marks_.pop_front()) {
+    active_->confirmed = marks_.front().position;
+    sequence_ = marks_.front().sequence;
+    dirty_ = true;
+  }
+  if (dirty_ && session_ != 0 && Clock::now() >= save_at_) save();
+}
+
+void FileSource::save() {
+  dirty_ = false;
+  save_at_ = Clock::now() + save_interval;
+  if (!store_) return;
+  FileState state{.session = session_, .sequence = sequence_, .saved_ns = unix_now_ns(), .files = {}};
+  for (const auto& each : files_) {
+    if (each.get() == active_) state.active = state.files.size();
+    state.files.push_back(each->confirmed);
+  }
+  if (auto saved = store_->save(state); !saved && save_problems_.allow(Clock::now())) {
+    log::error("{}: {}; a restart repeats what was published since", runner_.source_name(),
+               saved.error().text);
+  }
+}
+
+bool FileSource::pause(std::chrono::milliseconds time) {
+  timer_.set(timer_.now_ns() + std::chrono::nanoseconds(time).count());
+  return runner_.wait({timer_.fd()});
+}
+
+ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals& signals) {
+  if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the lines, got none");
+  if (auto usable = check_source_topic(options.topic); !usable) return wrong_usage(usable.error().text);
+  if (options.every) {
+    if (auto usable = check_every(*options.every); !usable) return wrong_usage(usable.error().text);
+  }
+  if (std::filesystem::is_directory(file.path)) {
+    return wrong_usage(fmt::format("{}: wanted a file, got a directory", file.path.string()));
+  }
+  // With its envelope each line that is not too long fits into an event: so an event is known to be a line.
+  constexpr std::size_t envelope_bytes_max = 512;
+  if (options.max_event_bytes <= envelope_bytes_max) {
+    return wrong_usage(fmt::format("--max-event-bytes: wanted more than {}, got {}", envelope_bytes_max,
+                                   options.max_event_bytes));
+  }
+  std::optional<FileStateStore> store;
+  std::optional<FileState> remembered;
+  if (!file.state.empty()) {
+    auto opened = FileStateStore::open(file.state);
+    if (!opened) return wrong_usage(opened.error().text);
+    auto loaded = opened->load();
+    if (!loaded) return wrong_usage(loaded.error().text);
+    store = std::move(*opened);
+    remembered = std::move(*loaded);
+    log::info("remembers in {} how far it has come", file.state.string());
+  }
+  return run_source(options, "file", signals, [&](Runner& runner) {
+    return FileSource(runner, options, file, options.max_event_bytes - envelope_bytes_max, store)
+        .run(remembered);
+  });
+}
+
+}  // namespace backplane::sources

@@ -1,0 +1,160 @@
+#include "publishers/sources/record_reader.hpp"
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "core/wire/scan.hpp"
+#include "publishers/sources/csv.hpp"
+#include "publishers/sources/json.hpp"
+#include "publishers/sources/line_splitter.hpp"
+
+namespace backplane::sources {
+namespace {
+
+constexpr std::size_t record_bytes_max = 1u << 20;
+
+/// A table whose first line names the columns.
+class Table : public RecordReader {
+ public:
+  explicit Table(std::ifstream in) : in_(std::move(in)), csv_(in_, record_bytes_max) {}
+
+  Result<void> read_columns(const std::string& file) {
+    switch (csv_.next()) {
+      case CsvReader::Next::end:
+        return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted a table, got an empty file", file));
+      case CsvReader::Next::bad:
+        return fail(ErrorCode::invalid_argument, fmt::format("{}:{}: {}", file, csv_.line(), csv_.fault()));
+      case CsvReader::Next::record:
+        break;
+    }
+    columns_ = csv_.fields();
+    line_ = csv_.line();
+    return {};
+  }
+
+  Next next() override {
+    const CsvReader::Next next = csv_.next();
+    line_ = csv_.line();
+    if (next == CsvReader::Next::end) return Next::end;
+    if (next == CsvReader::Next::bad) return bad(csv_.fault());
+    const std::vector<std::string>& fields = csv_.fields();
+    if (fields.size() != columns_.size()) {
+      return bad(
+          fmt::format("wanted {} fields, as the first line has, got {}", columns_.size(), fields.size()));
+    }
+    record_ = {};
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      if (!wire::is_utf8(fields[i])) return bad(fmt::format("{}: wanted UTF-8", columns_[i]));
+      if (fields[i].empty()) {
+        record_.set(columns_[i], {"null", Value::Kind::literal});
+      } else {
+        record_.set(columns_[i], {fields[i], Value::Kind::text});
+      }
+    }
+    return Next::record;
+  }
+
+  /// Numbers are numbers there, everything else is text.
+  std::string json() const override {
+    Record record;
+    for (const auto& [name, value] : record_.values()) {
+      const bool number = is_json_number(value.text);
+      record.set(name, {value.text, number ? Value::Kind::literal : value.kind});
+    }
+    return to_json(record);
+  }
+
+ private:
+  Next bad(std::string fault) {
+    fault_ = std::move(fault);
+    return Next::bad;
+  }
+
+  std::ifstream in_;
+  CsvReader csv_;
+};
+
+/// A JSON object a line. Empty lines are passed over.
+class JsonLines : public RecordReader {
+ public:
+  explicit JsonLines(std::ifstream in) : in_(std::move(in)), lines_(record_bytes_max) {}
+
+  Next next() override {
+    do {
+      if (!take_line()) return Next::end;
+    } while (lines_.text().find_first_not_of(" \t") == std::string_view::npos && !lines_.too_long());
+    line_ = lines_.number();
+    if (lines_.too_long()) {
+      fault_ = fmt::format("wanted at most {} bytes a record", record_bytes_max);
+      return Next::bad;
+    }
+    auto record = parse_json_object(lines_.text());
+    if (!record) {
+      fault_ = record.error().text;
+      return Next::bad;
+    }
+    record_ = std::move(*record);
+    return Next::record;
+  }
+
+  std::string json() const override { return std::string(lines_.text()); }
+
+ private:
+  bool take_line() {
+    while (!lines_.take_line()) {
+      in_.read(chunk_.data(), static_cast<std::streamsize>(chunk_.size()));
+      const auto got = static_cast<std::size_t>(in_.gcount());
+      if (got == 0) return lines_.take_rest();
+      lines_.feed({chunk_.data(), got});
+    }
+    return true;
+  }
+
+  std::ifstream in_;
+  LineSplitter lines_;
+  std::array<char, 64u << 10> chunk_{};
+};
+
+Result<RecordFormat> format_of(const std::filesystem::path& file, RecordFormat format) {
+  if (format != RecordFormat::by_name) return format;
+  const std::string ending = file.extension().string();
+  if (ending == ".csv") return RecordFormat::csv;
+  if (ending == ".ndjson" || ending == ".jsonl" || ending == ".json") return RecordFormat::ndjson;
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: wanted a name that ends in .csv, .ndjson, .jsonl or .json, or --format",
+                          file.string()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RecordReader>> RecordReader::open(const std::filesystem::path& file,
+                                                         RecordFormat format) {
+  const auto known = format_of(file, format);
+  if (!known) return tl::unexpected(known.error());
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(file, error);
+  // A pipe could keep us waiting where a signal would not be heard.
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: wanted a regular file, got {}", file.string(),
+                            std::filesystem::is_directory(status) ? "a directory" : "something else"));
+  }
+  errno = 0;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    return fail(ErrorCode::not_found,
+                fmt::format("cannot read {}: {}", file.string(), std::generic_category().message(errno)));
+  }
+  if (*known == RecordFormat::ndjson) return std::make_unique<JsonLines>(std::move(in));
+  auto table = std::make_unique<Table>(std::move(in));
+  if (auto columns = table->read_columns(file.string()); !columns) {
+    return tl::unexpected(columns.error());
+  }
+  return table;
+}
+
+}  // namespace backplane::sources

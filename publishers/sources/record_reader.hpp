@@ -1,0 +1,51 @@
+#pragma once
+// Reads the records of a file: a table (CSV) or a JSON object a line (NDJSON).
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error/error.hpp"
+#include "publishers/sources/record.hpp"
+
+namespace backplane::sources {
+
+enum class RecordFormat {
+  by_name,  ///< .csv, or .ndjson, .jsonl and .json
+  csv,
+  ndjson,
+};
+
+/// Reads one file once. Belongs to one thread. A record that is damaged is told and passed over.
+class RecordReader {
+ public:
+  enum class Next { record, bad, end };
+
+  /// Opens a regular file; of a table, the first line is read, which names the columns.
+  static Result<std::unique_ptr<RecordReader>> open(const std::filesystem::path& file, RecordFormat format);
+  virtual ~RecordReader() = default;
+
+  [[nodiscard]] virtual Next next() = 0;
+
+  /// Of the last record.
+  [[nodiscard]] const Record& record() const noexcept { return record_; }
+  /// The record as JSON text.
+  [[nodiscard]] virtual std::string json() const = 0;
+  /// The line on which the last record, good or bad, begins: 1, 2, 3, …
+  [[nodiscard]] std::size_t line() const noexcept { return line_; }
+  /// What is wrong with the last record, where it is bad.
+  [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
+  /// The names that each record has; none where each has its own.
+  [[nodiscard]] const std::vector<std::string>& columns() const noexcept { return columns_; }
+
+ protected:
+  Record record_;
+  std::size_t line_{};
+  std::string fault_;
+  std::vector<std::string> columns_;
+};
+
+}  // namespace backplane::sources

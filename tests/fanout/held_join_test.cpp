@@ -1,0 +1,395 @@
+// Joining with what came before: messages are kept aside until a replay has been given.
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fanout/shard.hpp"
+#include "tests/fanout/shard_fixture.hpp"
+
+namespace backplane::fanout {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+
+constexpr StreamId stream{0};
+constexpr ClientId one{1};
+constexpr AudienceId all{9};
+
+/// Topics 1 and 2 with an audience each, and one of both; a client that is in none yet. Offsets count by
+/// topic, positions over both.
+class HeldJoin : public ::testing::Test {
+ protected:
+  HeldJoin() : HeldJoin(ShardOptions{}) {}
+  explicit HeldJoin(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
+    for (const std::uint32_t topic : {1u, 2u}) {
+      stage_.shard.set_route(RouteId{topic}, {AudienceId{topic}, all});
+    }
+    client_ = stage_.add(1);
+  }
+
+  void append(std::uint32_t topic, std::uint64_t offset, std::size_t padding = 0) {
+    stage_.append_at(topic, offset, stream, ++position_, padding);
+    stage_.catch_up();
+  }
+  void hold(AudienceId audience) { stage_.shard.join_held(one, audience); }
+  void release(AudienceId audience, SkipPtr skip = nullptr) {
+    stage_.shard.release(one, audience, std::move(skip));
+  }
+  static SkipPtr up_to(std::uint64_t position) {
+    auto skip = std::make_shared<Skip>();
+    skip->add_stream(stream, position);
+    return skip;
+  }
+  static SkipPtr up_to(TopicId topic, std::uint64_t position) {
+    auto skip = std::make_shared<Skip>();
+    skip->add_topic(topic, stream, position);
+    return skip;
+  }
+  /// All that it was given so far.
+  const std::string& output() {
+    stage_.flush();
+    return client_->stream.output;
+  }
+  [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
+
+  std::uint64_t position_{};
+  Stage stage_;
+  std::shared_ptr<Played> client_;
+};
+
+TEST_F(HeldJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
+  append(1, 1);
+  hold(AudienceId{1});
+  append(1, 2);
+  append(1, 3);
+  EXPECT_EQ(output(), "");
+  stage_.client(1).reply("1 1 (replayed)\n");
+  release(AudienceId{1});
+  append(1, 4);
+  EXPECT_EQ(output(), "1 1 (replayed)\n1 2 \n1 3 \n1 4 \n");
+  EXPECT_EQ(counters().matched.get(), 3u);
+}
+
+TEST_F(HeldJoin, WhatTheReplayHadIsLeftOut) {
+  hold(all);
+  append(1, 1);
+  append(2, 1);
+  append(1, 2);
+  append(2, 2);
+  release(all, up_to(2));
+  EXPECT_EQ(output(), "1 2 \n2 2 \n");
+  EXPECT_EQ(counters().skipped.get(), 2u);
+}
+
+TEST_F(HeldJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
+  hold(all);
+  append(2, 1);
+  append(1, 1);
+  append(2, 2);
+  append(1, 2);
+  release(all, up_to(TopicId{1}, 2));
+  EXPECT_EQ(output(), "2 1 \n2 2 \n1 2 \n");
+}
+
+TEST_F(HeldJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
+  hold(AudienceId{1});
+  append(1, 1);
+  release(AudienceId{1}, up_to(3));  // it had 1, 2 and 3
+  append(1, 2);
+  append(1, 3);
+  append(1, 4);
+  EXPECT_EQ(output(), "1 4 \n");
+  EXPECT_EQ(counters().skipped.get(), 3u);
+}
+
+TEST_F(HeldJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
+  stage_.shard.join(one, AudienceId{2});
+  hold(AudienceId{1});
+  release(AudienceId{1}, up_to(4));  // of topic 1
+  append(2, 1);
+  append(1, 1);
+  append(2, 2);
+  append(1, 2);
+  append(1, 3);
+  EXPECT_EQ(output(), "2 1 \n2 2 \n1 3 \n");
+}
+
+TEST_F(HeldJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages) {
+  stage_.shard.join(one, all);
+  hold(AudienceId{1});
+  release(AudienceId{1}, up_to(2));
+  append(1, 1);
+  append(2, 1);
+  append(1, 2);
+  EXPECT_EQ(output(), "2 1 \n1 2 \n");
+}
+
+TEST_F(HeldJoin, AnotherStreamIsNotLeftOut) {
+  hold(AudienceId{1});
+  release(AudienceId{1}, up_to(1000));
+  stage_.append_at(1, 1, StreamId{1}, 1);  // the broker came back without its history
+  stage_.catch_up();
+  EXPECT_EQ(output(), "1 1 \n");
+}
+
+TEST_F(HeldJoin, ASkipIsForgottenWhenTheLogHasPassedIt) {
+  hold(AudienceId{1});
+  auto skip = up_to(2);
+  const std::weak_ptr<const Skip> watched = skip;
+  release(AudienceId{1}, std::move(skip));
+  EXPECT_FALSE(watched.expired());
+  append(2, 1);
+  EXPECT_FALSE(watched.expired());
+  append(2, 2);  // of a topic that the client does not even get
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST_F(HeldJoin, ASkipThatTheLogHasPassedAlreadyIsNotKept) {
+  hold(AudienceId{1});
+  append(2, 1);
+  append(2, 2);
+  auto skip = up_to(2);
+  const std::weak_ptr<const Skip> watched = skip;
+  release(AudienceId{1}, std::move(skip));
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST_F(HeldJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
+  stage_.shard.join(one, AudienceId{1});
+  hold(all);
+  append(1, 1);
+  append(2, 1);
+  EXPECT_EQ(output(), "1 1 \n");
+  release(all);
+  EXPECT_EQ(output(), "1 1 \n2 1 \n");
+}
+
+TEST_F(HeldJoin, TwoHoldsOfAMessageGiveItOnce) {
+  hold(AudienceId{1});
+  hold(all);
+  append(1, 1);
+  append(2, 1);
+  append(1, 2);
+  release(AudienceId{1});
+  append(1, 3);
+  release(all);
+  append(1, 4);
+  EXPECT_EQ(output(), "1 1 \n1 2 \n1 3 \n2 1 \n1 4 \n");
+}
+
+TEST_F(HeldJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
+  hold(all);
+  append(1, 1);
+  append(2, 1);
+  stage_.shard.join(one, AudienceId{1});
+  append(1, 2);  // would overtake
+  append(2, 2);
+  EXPECT_EQ(output(), "");
+  release(all);
+  append(1, 3);
+  EXPECT_EQ(output(), "1 1 \n2 1 \n1 2 \n2 2 \n1 3 \n");
+}
+
+TEST_F(HeldJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
+  hold(all);
+  append(1, 1);
+  stage_.shard.join(one, AudienceId{1});
+  append(1, 2);
+  stage_.shard.leave(one, all);
+  EXPECT_EQ(output(), "1 2 \n");
+  append(2, 1);
+  append(1, 3);
+  EXPECT_EQ(output(), "1 2 \n1 3 \n");
+}
+
+TEST_F(HeldJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
+  hold(AudienceId{1});
+  append(1, 1);
+  stage_.shard.leave(one, AudienceId{1});
+  release(AudienceId{1});
+  EXPECT_EQ(output(), "");
+}
+
+TEST_F(HeldJoin, AMemberCanBeHeld) {
+  stage_.shard.join(one, AudienceId{1});
+  append(1, 1);
+  hold(AudienceId{1});
+  append(1, 2);
+  EXPECT_EQ(output(), "1 1 \n");
+  release(AudienceId{1});
+  EXPECT_EQ(output(), "1 1 \n1 2 \n");
+}
+
+TEST_F(HeldJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothing) {
+  hold(AudienceId{1});
+  stage_.shard.join(one, AudienceId{1});
+  append(1, 1);
+  EXPECT_EQ(output(), "");
+  release(AudienceId{1});
+  release(AudienceId{1}, up_to(1000));
+  release(AudienceId{2});
+  append(1, 2);
+  EXPECT_EQ(output(), "1 1 \n1 2 \n");
+}
+
+TEST_F(HeldJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
+  stage_.shard.set_interval(AudienceId{1}, 5s);
+  hold(AudienceId{1});
+  append(1, 1);
+  append(1, 2);
+  append(1, 3);
+  release(AudienceId{1}, up_to(1));
+  EXPECT_EQ(output(), "1 2 \n");
+  stage_.pass(5020ms);
+  EXPECT_EQ(output(), "1 2 \n1 3 \n");
+}
+
+TEST_F(HeldJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
+  stage_.shard.set_interval(AudienceId{1}, 5s);
+  stage_.shard.join(one, AudienceId{1});
+  append(1, 1);
+  append(1, 2);
+  stage_.shard.join(one, all);
+  append(1, 3);
+  stage_.pass(5020ms);
+  EXPECT_EQ(output(), "1 1 \n1 3 \n");
+  EXPECT_EQ(counters().conflated.get(), 1u);
+}
+
+TEST_F(HeldJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
+  hold(all);
+  for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100'000);
+  client_->stream.error = ECONNRESET;
+  stage_.client(1).reply("x\n");
+  stage_.flush();
+  stage_.flush();
+  EXPECT_TRUE(client_->gone);
+  for (std::uint64_t i = 21; i <= 25; ++i) append(1, i, 100'000);
+  EXPECT_LE(stage_.log.held_bytes(), 600'000u);
+}
+
+class SmallHold : public HeldJoin {
+ protected:
+  SmallHold() : HeldJoin(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.client.backlog_bytes_max = 1000;
+    return options;
+  }
+};
+
+TEST_F(SmallHold, AHoldThatGrowsTooLargeIsLostAndItsOwnerIsTold) {
+  hold(AudienceId{1});
+  hold(AudienceId{2});
+  append(2, 1);
+  for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100);
+  stage_.flush();
+  EXPECT_THAT(client_->lost_holds, ElementsAre(AudienceId{1}));
+  EXPECT_EQ(counters().holds_lost.get(), 1u);
+  release(AudienceId{1});
+  release(AudienceId{2});
+  append(1, 21);
+  EXPECT_EQ(output(), "2 1 \n") << "it has left the one and keeps the other";
+  hold(AudienceId{1});
+  append(1, 22);
+  release(AudienceId{1});
+  EXPECT_EQ(output(), "2 1 \n1 22 \n") << "it can be had again";
+}
+
+TEST_F(SmallHold, WhatWaitedBehindALostHoldIsGiven) {
+  hold(all);
+  append(1, 1, 900);
+  stage_.shard.join(one, AudienceId{1});
+  append(1, 2, 10);
+  append(1, 3, 10);
+  EXPECT_THAT(output(), Stage::text(1, 2, 10) + Stage::text(1, 3, 10));
+  EXPECT_THAT(client_->lost_holds, ElementsAre(all));
+}
+
+class SmallLogHold : public HeldJoin {
+ protected:
+  SmallLogHold() : HeldJoin({}, options()) {}
+  static LogOptions options() {
+    LogOptions options;
+    options.segment_bytes = 100;
+    options.bytes_max = 1000;
+    return options;
+  }
+};
+
+TEST_F(SmallLogHold, AHoldIsLostWhereTheLogMayNotBeHeldAnyLonger) {
+  hold(AudienceId{1});
+  append(1, 1);
+  stage_.shard.join(one, AudienceId{2});
+  for (std::uint64_t i = 1; i <= 100; ++i) append(2, i, 50);
+  EXPECT_LE(stage_.log.held_bytes(), 1300u);
+  EXPECT_TRUE(output().ends_with(Stage::text(2, 100, 50)));
+  EXPECT_THAT(client_->lost_holds, ElementsAre(AudienceId{1}));
+}
+
+TEST_F(SmallLogHold, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog) {
+  client_->stream.room = 0;
+  const auto other = stage_.add(2);
+  other->stream.room = 0;
+  stage_.shard.join(ClientId{2}, AudienceId{2});
+  hold(AudienceId{1});
+  append(1, 1);
+  for (std::uint64_t i = 1; i <= 5; ++i) append(2, i, 50);
+  stage_.shard.join(one, AudienceId{2});
+  append(2, 6, 50);
+  release(AudienceId{1});  // behind a newer one
+  stage_.shard.leave(one, AudienceId{2});
+  for (std::uint64_t i = 7; stage_.log.evicted() == 0; ++i) append(2, i, 50);
+  ASSERT_LE(stage_.log.evicted(), 6u) << "the newer one might have stayed";
+  client_->stream.room = SimulatedStream::no_limit;
+  stage_.client(1).on_writable();
+  EXPECT_EQ(output(), "!2 6 6\n!1 1 1\n");
+}
+
+TEST_F(HeldJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
+  client_->stream.room = 0;
+  stage_.client(1).reply(std::string(100'000, 'a'));
+  stage_.client(1).want_room();
+  stage_.flush();
+  EXPECT_EQ(client_->rooms, 0);
+  client_->stream.room = 80'000;
+  stage_.client(1).on_writable();
+  stage_.flush();
+  EXPECT_EQ(client_->rooms, 0);
+  client_->stream.room = 10'000;
+  stage_.client(1).on_writable();
+  stage_.flush();
+  EXPECT_EQ(client_->rooms, 1);
+  client_->stream.room = SimulatedStream::no_limit;
+  stage_.client(1).on_writable();
+  stage_.flush();
+  EXPECT_EQ(client_->rooms, 1);
+}
+
+TEST_F(HeldJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
+  int slices = 0;
+  std::size_t most_queued = 0;
+  client_->on_room = [&](Client& client) {
+    if (++slices > 50) return;
+    client.reply(std::string(100'000, 'a'));
+    most_queued = std::max(most_queued, client.backlog().reply_bytes());
+    client.want_room();
+  };
+  client_->stream.room = 0;
+  stage_.client(1).want_room();
+  for (int i = 0; i < 1000 && slices <= 50; ++i) {
+    client_->stream.room = 30'000;
+    stage_.client(1).on_writable();
+    stage_.flush();
+  }
+  EXPECT_EQ(slices, 51);
+  EXPECT_LE(most_queued, 120'000u);
+  EXPECT_EQ(client_->stream.output.size(), 5'000'000u);
+}
+
+}  // namespace
+}  // namespace backplane::fanout

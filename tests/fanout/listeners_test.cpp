@@ -1,0 +1,195 @@
+#include "fanout/listeners.hpp"
+
+#include <array>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+namespace backplane::fanout {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+/// Keeps whoever is admitted. Time stands still until a test moves it.
+class ListenersTest : public ::testing::Test {
+ protected:
+  void start(ListenersOptions options = {}) {
+    listeners_.emplace(
+        options,
+        [this](Accepted accepted) {
+          admitted_.push_back(std::move(accepted));
+          return ClientId{admitted_.size()};
+        },
+        [](Refused why) { return why == Refused::connections_in_all ? "full\n" : "too many of you\n"; });
+  }
+  Place listen(const std::string& place = "127.0.0.1:0") {
+    auto listening = listeners_->listen(place);
+    EXPECT_TRUE(listening) << listening.error().text;
+    return listening ? *listening : Place{};
+  }
+  static Descriptor connect(const Place& place) {
+    const auto address = look_up(*parse_host_port(place.address, "test"));
+    Descriptor socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(socket.get(), address->get(), address->length), 0);
+    return socket;
+  }
+  [[nodiscard]] bool somebody_waits() const {
+    pollfd ready{.fd = listeners_->fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&ready, 1, 0) == 1;
+  }
+  /// Until its end.
+  static std::string receive(const Descriptor& socket) {
+    std::string all;
+    std::array<char, 100> buffer;
+    pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
+    while (::poll(&ready, 1, 60'000) == 1) {
+      const ssize_t got = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+      if (got <= 0) return all;
+      all.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+    return all + "(nothing came for long)";
+  }
+
+  Listeners::Clock::time_point now_{1h};
+  std::vector<Accepted> admitted_;
+  std::optional<Listeners> listeners_;
+};
+
+TEST_F(ListenersTest, HandsOverWhoConnectsWithItsAddressAndItsPlace) {
+  start();
+  const Place one = listen();
+  const Place two = listen();
+  EXPECT_THAT(one.address, ::testing::Not(HasSubstr(":0")));
+  EXPECT_TRUE(one.loopback);
+  EXPECT_FALSE(somebody_waits());
+  const auto client = connect(two);
+  EXPECT_TRUE(somebody_waits());
+  listeners_->accept(now_);
+  ASSERT_EQ(admitted_.size(), 1u);
+  EXPECT_EQ(admitted_[0].place, two.index);
+  EXPECT_TRUE(admitted_[0].peer.is_loopback());
+  EXPECT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
+  char byte = 0;
+  pollfd ready{.fd = admitted_[0].socket.get(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
+  EXPECT_EQ(::recv(admitted_[0].socket.get(), &byte, 1, 0), 1);
+  EXPECT_EQ(::recv(admitted_[0].socket.get(), &byte, 1, 0), -1) << "it does not block";
+}
+
+TEST_F(ListenersTest, ListensOnIpv6) {
+  start();
+  const Place place = listen("[::1]:0");
+  EXPECT_TRUE(place.loopback);
+  const auto client = connect(place);
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 1u);
+}
+
+TEST_F(ListenersTest, NamesThePlaceWhereItCannotListen) {
+  start();
+  const Place place = listen();
+  const auto again = listeners_->listen(place.address);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().text, "cannot listen on " + place.address + ": Address already in use");
+  EXPECT_FALSE(listeners_->listen("nowhere"));
+}
+
+TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
+  start({.connections_max = 2});
+  const Place place = listen();
+  const auto first = connect(place);
+  const auto second = connect(place);
+  const auto third = connect(place);
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 2u);
+  EXPECT_EQ(receive(third), "full\n");
+  EXPECT_EQ(listeners_->counters().refused, 1u);
+  listeners_->departed(ClientId{1});
+  listeners_->departed(ClientId{1});  // told twice, or of somebody who did not come in here: nothing
+  EXPECT_EQ(listeners_->counters().connections, 1u);
+  const auto fourth = connect(place);
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 3u);
+  EXPECT_EQ(listeners_->counters().accepted, 3u);
+}
+
+TEST_F(ListenersTest, AnAddressHasItsOwnLimit) {
+  start({.connections_per_address_max = 1, .loopback_is_exempt = false});
+  const Place place = listen();
+  const Place other = listen("[::1]:0");
+  const auto first = connect(place);
+  const auto second = connect(place);
+  const auto elsewhere = connect(other);
+  listeners_->accept(now_);
+  EXPECT_EQ(receive(second), "too many of you\n");
+  EXPECT_EQ(admitted_.size(), 2u);
+  listeners_->departed(ClientId{1});
+  const auto third = connect(place);
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 3u);
+}
+
+TEST_F(ListenersTest, LoopbackHasNoLimitOfAnAddress) {
+  start({.connections_per_address_max = 1});
+  const Place place = listen();
+  const auto first = connect(place);
+  const auto second = connect(place);
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 2u);
+}
+
+TEST_F(ListenersTest, AFloodOfConnectsIsTakenInTurns) {
+  start();
+  const Place place = listen();
+  std::vector<Descriptor> clients;
+  for (int i = 0; i < 100; ++i) clients.push_back(connect(place));
+  listeners_->accept(now_);
+  EXPECT_LT(admitted_.size(), 100u);
+  EXPECT_TRUE(somebody_waits());
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 100u);
+}
+
+TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndGoesOnWhenThereAreSome) {
+  start();
+  const Place place = listen();
+  const auto client = connect(place);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  listeners_->accept(now_);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(listeners_->counters().accept_errors, 1u);
+  EXPECT_FALSE(somebody_waits()) << "nobody spins meanwhile";
+  EXPECT_EQ(listeners_->next_deadline(), now_ + 100ms);
+  listeners_->accept(now_ + 50ms);
+  EXPECT_TRUE(admitted_.empty());
+  listeners_->accept(now_ + 100ms);
+  EXPECT_EQ(admitted_.size(), 1u);
+  EXPECT_EQ(listeners_->next_deadline(), Listeners::Clock::time_point::max());
+}
+
+TEST_F(ListenersTest, WhoIsInStaysWhenListeningStops) {
+  start();
+  const Place place = listen();
+  const auto client = connect(place);
+  listeners_->accept(now_);
+  listeners_->stop();
+  listeners_->accept(now_);
+  EXPECT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
+  const auto address = look_up(*parse_host_port(place.address, "test"));
+  const Descriptor late(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::connect(late.get(), address->get(), address->length), -1);
+}
+
+}  // namespace
+}  // namespace backplane::fanout

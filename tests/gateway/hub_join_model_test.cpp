@@ -1,0 +1,261 @@
+// Clients that join with retained values and history, at any moment, against a broker whose live events and
+// answers come at any pace: each client gets every event behind its first one, once and in order.
+#include <deque>
+#include <map>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/gateway/stage.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+constexpr int topics = 4;
+
+HubLimits small_slices() {
+  HubLimits limits;
+  limits.slice_bytes = 64;
+  limits.values_idle = std::chrono::milliseconds{50};
+  return limits;
+}
+
+class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int> {
+ protected:
+  HubJoinModelTest() : Stage(small_slices()), random_(static_cast<unsigned>(GetParam())) { come_up(); }
+
+  struct Client {
+    Peer peer;
+    bool from_the_start{};
+    bool asks_twice{};  ///< and so may be shown a value twice
+  };
+  /// What comes on the broker's egress, in order.
+  struct Live {
+    const FakeBroker::Event* event{};
+    std::uint64_t ticket{};
+  };
+  struct Answer {
+    std::uint64_t request{};
+    bool replay{};
+    std::vector<const FakeBroker::Event*> events;
+    ReplaySlice slice;
+  };
+
+  std::size_t pick(std::size_t below) {
+    return std::uniform_int_distribution<std::size_t>(0, below - 1)(random_);
+  }
+
+  void publish_one() {
+    const std::string topic = "t." + std::to_string(pick(topics));
+    history_.push_back(broker_.publish(topic, std::string(pick(40), 'x')));
+    live_.push_back({&history_.back(), 0});
+  }
+  void live_one() {
+    if (live_.empty()) return;
+    const Live next = live_.front();
+    live_.pop_front();
+    if (next.event != nullptr) {
+      hub_.on_event(next.event->delivery());
+    } else {
+      hub_.on_live(next.ticket);
+    }
+  }
+  void prove_soon() {
+    if (upstream_.tickets == asked_ticket_) return;
+    asked_ticket_ = upstream_.tickets;
+    live_.push_back({nullptr, asked_ticket_});
+  }
+  /// The broker looks at a question; its answer is under way from then on.
+  void evaluate() {
+    note_questions();
+    for (; seen_retained_ < upstream_.asked.size(); ++seen_retained_) {
+      // Questions are numbered over both kinds.
+      Answer answer;
+      answer.request = retained_requests_.at(seen_retained_);
+      std::map<std::string, const FakeBroker::Event*> newest;
+      for (const auto& event : history_) newest[event.topic] = &event;
+      for (const auto& [topic, event] : newest) answer.events.push_back(event);
+      answers_.push_back(std::move(answer));
+    }
+    for (const FakeUpstream::Replay& replay : upstream_.replays) {
+      int& done = evaluated_[replay.request];
+      if (done == replay.asked) continue;
+      ++done;
+      Answer answer;
+      answer.request = replay.request;
+      answer.replay = true;
+      std::uint64_t& cursor = cursors_[replay.request];
+      const std::size_t most = 1 + pick(12);
+      for (const auto& event : history_) {
+        if (event.stamp.position <= cursor || answer.events.size() == most) continue;
+        answer.events.push_back(&event);
+      }
+      if (!answer.events.empty()) cursor = answer.events.back()->stamp.position;
+      answer.slice.complete = answer.events.size() < most;
+      if (answer.slice.complete) cursor = broker_.position();
+      answer.slice.through_stream = broker_.stream();
+      answer.slice.through_position = cursor;
+      answers_.push_back(std::move(answer));
+    }
+  }
+  void answer_one() {
+    if (answers_.empty()) return;
+    const Answer answer = answers_.front();
+    answers_.pop_front();
+    for (const FakeBroker::Event* const event : answer.events) {
+      if (answer.replay) {
+        hub_.on_replayed(answer.request, event->delivery());
+      } else {
+        hub_.on_retained(answer.request, event->delivery());
+      }
+    }
+    if (answer.replay) return hub_.on_replay_slice(answer.request, answer.slice);
+    hub_.on_retained_end(answer.request, {broker_.stream(), broker_.position(), std::nullopt});
+  }
+  void join() {
+    Client client{connect()};
+    std::string commands = "FORMAT text+offset\n";
+    switch (pick(4)) {
+      case 0:
+        commands += "SUB t.* since=10m\n";
+        client.from_the_start = true;
+        break;
+      case 1:
+        commands += "SUB t.* last\n";
+        break;
+      case 2:  // both may be under way at the same time
+        commands += "SUB t.0 last\nSUB t.* last\n";
+        client.asks_twice = true;
+        break;
+      default:
+        commands += "SUB t.*\n";
+    }
+    client.peer.stream->room = pick(3) == 0 ? pick(200) : fanout::SimulatedStream::no_limit;
+    clients_.push_back(client);
+    send(clients_.back().peer, commands);
+    note_questions();
+  }
+  void read_some() {
+    if (clients_.empty()) return;
+    Client& client = clients_[pick(clients_.size())];
+    if (client.peer.stream->room != fanout::SimulatedStream::no_limit) client.peer.stream->room += pick(300);
+    if (fanout::Client* const of = shard_.find(client.peer.id)) of->on_writable();
+  }
+  void note_questions() {
+    // The fake numbers both kinds in one row: what is no replay is a question for values.
+    std::vector<std::uint64_t> values;
+    for (std::uint64_t request = 1; request <= upstream_.requests; ++request) {
+      bool replay = false;
+      for (const auto& each : upstream_.replays) replay = replay || each.request == request;
+      if (!replay) values.push_back(request);
+    }
+    retained_requests_ = std::move(values);
+  }
+  void step() {
+    switch (pick(12)) {
+      case 0:
+        if (clients_.size() < 25) join();
+        break;
+      case 1:
+      case 2:
+      case 3:
+        publish_one();
+        break;
+      case 4:
+      case 5:
+      case 6:
+        live_one();
+        break;
+      case 7:
+        prove_soon();
+        break;
+      case 8:
+        evaluate();
+        break;
+      case 9:
+        answer_one();
+        break;
+      case 10:
+        read_some();
+        break;
+      default:
+        now_ += std::chrono::milliseconds{pick(30)};
+    }
+    if (pick(3) == 0) {
+      turn();
+      note_questions();
+    }
+  }
+  void settle() {
+    for (Client& client : clients_) client.peer.stream->room = fanout::SimulatedStream::no_limit;
+    for (int i = 0; i < 2000; ++i) {
+      prove_soon();
+      while (!live_.empty()) live_one();
+      evaluate();
+      while (!answers_.empty()) answer_one();
+      for (Client& client : clients_) {
+        if (fanout::Client* const of = shard_.find(client.peer.id)) of->on_writable();
+      }
+      turn();
+      note_questions();
+    }
+  }
+  void check(const Client& client) {
+    std::map<std::string, std::uint64_t> next;
+    std::istringstream lines(client.peer.stream->output);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with('+')) continue;
+      std::istringstream words(line);
+      std::string topic;
+      std::uint64_t offset = 0;
+      words >> topic >> offset;
+      ASSERT_GT(offset, 0u) << line;
+      if (client.from_the_start && !next.contains(topic)) {
+        ASSERT_EQ(offset, 1u) << line;
+      }
+      const bool again = client.asks_twice && topic == "t.0" && offset + 1 == next[topic];
+      if (next.contains(topic) && next[topic] > 0 && !again) {
+        ASSERT_EQ(offset, next[topic]) << line << "\n" << client.peer.stream->output;
+      }
+      next[topic] = offset + 1;
+    }
+    std::map<std::string, std::uint64_t> published;
+    for (const auto& event : history_) published[event.topic] = event.stamp.offset;
+    for (const auto& [topic, offset] : published) {
+      if (client.from_the_start) {
+        ASSERT_EQ(next[topic], offset + 1) << topic << "\n" << client.peer.stream->output;
+      } else if (next.contains(topic)) {
+        ASSERT_EQ(next[topic], offset + 1) << topic;
+      }
+    }
+  }
+
+  std::mt19937 random_;
+  std::deque<FakeBroker::Event> history_;
+  std::deque<Live> live_;
+  std::deque<Answer> answers_;
+  std::deque<Client> clients_;
+  std::uint64_t asked_ticket_{};
+  std::size_t seen_retained_{};
+  std::vector<std::uint64_t> retained_requests_;
+  std::map<std::uint64_t, int> evaluated_;
+  std::map<std::uint64_t, std::uint64_t> cursors_;
+};
+
+TEST_P(HubJoinModelTest, EveryEventBehindTheFirstComesOnceAndInOrder) {
+  for (int i = 0; i < 3000; ++i) step();
+  settle();
+  ASSERT_FALSE(clients_.empty());
+  for (const Client& client : clients_) {
+    check(client);
+    if (HasFatalFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, HubJoinModelTest, ::testing::Range(1, 61));
+
+}  // namespace
+}  // namespace backplane::gateway

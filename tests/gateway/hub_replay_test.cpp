@@ -1,0 +1,172 @@
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/gateway/stage.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class HubReplayTest : public Stage {
+ protected:
+  HubReplayTest() {
+    come_up();
+    a_ = connect();
+    send(a_, "FORMAT text+offset\n");
+    a_.take();
+  }
+  void subscribe(const std::string& what) {
+    send(a_, "SUB " + what + "\n");
+    prove();
+  }
+  [[nodiscard]] std::uint64_t request() const { return upstream_.replays.back().request; }
+  [[nodiscard]] int asked() const { return upstream_.replays.back().asked; }
+  void replayed(const FakeBroker::Event& event) { hub_.on_replayed(request(), event.delivery()); }
+  void slice(ReplaySlice slice) {
+    slice.through_stream = broker_.stream();
+    hub_.on_replay_slice(request(), slice);
+    turn();
+  }
+  void complete(std::uint64_t through) {
+    ReplaySlice to;
+    to.complete = true;
+    to.through_position = through;
+    slice(to);
+  }
+  void gone(std::uint64_t position, std::uint64_t offset) {
+    ReplaySlice to;
+    to.gone = ReplaySlice::Gone{position, offset};
+    slice(to);
+  }
+  Peer a_;
+};
+
+TEST_F(HubReplayTest, HistoryComesBehindTheAnswerAndMeetsTheLiveEvents) {
+  std::vector<FakeBroker::Event> past;
+  for (int i = 0; i < 6; ++i) past.push_back(broker_.publish("a", "x"));
+  subscribe("a since=0");
+  EXPECT_EQ(a_.take(), "+OK SUB a\n");
+  replayed(past[0]);
+  replayed(past[1]);
+  slice({});
+  EXPECT_EQ(a_.take(), "a 1 x\na 2 x\n");
+  EXPECT_EQ(asked(), 2) << "it has read that";
+  deliver(past[2]);  // live, and yet to come by the replay
+  replayed(past[2]);
+  replayed(past[3]);
+  complete(4);
+  EXPECT_EQ(asked(), 3) << "once more, with live events kept aside";
+  deliver(past[3]);
+  deliver(past[4]);
+  EXPECT_EQ(a_.take(), "a 3 x\na 4 x\n");
+  // The broker's answer is ahead of what has come live.
+  replayed(past[4]);
+  replayed(past[5]);
+  complete(6);
+  deliver(past[5]);
+  publish("a", "live");
+  EXPECT_EQ(a_.take(), "a 5 x\na 6 x\na 7 live\n");
+  EXPECT_THAT(upstream_.cancelled, ElementsAre(request()));
+}
+
+TEST_F(HubReplayTest, ASlowReaderIsGivenNoMoreThanItReads) {
+  const auto one = broker_.publish("a", std::string(40'000, 'x'));
+  subscribe("a since=0");
+  a_.take();
+  a_.stream->room = 0;
+  replayed(one);
+  slice({});
+  EXPECT_EQ(asked(), 1);
+  publish("a", "two");
+  read_all(a_);
+  EXPECT_EQ(asked(), 2);
+}
+
+TEST_F(HubReplayTest, WhatHistoryNoLongerHasIsAGap) {
+  subscribe("a since=2");
+  gone(10, 9);
+  EXPECT_EQ(a_.take(), "+OK SUB a\n!GAP a 3 8 history_gone\n");
+  EXPECT_EQ(asked(), 2);
+  send(a_, "SUB a.* since=1h\n");
+  prove();
+  gone(10, 0);
+  EXPECT_EQ(a_.take(), "+OK SUB a.*\n!GAP a.* 0 0 history_gone\n");
+}
+
+TEST_F(HubReplayTest, AnotherLifeOfTheBrokerIsAReset) {
+  subscribe("a since=0000000100000000:5");
+  ReplaySlice reset;
+  reset.reset = Reset{0x1'00000000, broker_.stream()};
+  slice(reset);
+  EXPECT_EQ(a_.take(), "+OK SUB a\n!RESET a\n");
+  EXPECT_EQ(asked(), 2);
+}
+
+TEST_F(HubReplayTest, WithoutAnAnswerTheRestIsLostAndLiveEventsCome) {
+  subscribe("a since=0");
+  ReplaySlice failed;
+  failed.error = Error{ErrorCode::timeout, "no answer"};
+  slice(failed);
+  publish("a", "live");
+  EXPECT_EQ(a_.take(), "+OK SUB a\n!GAP a 0 0 recovery_timeout\na 1 live\n");
+}
+
+TEST_F(HubReplayTest, SubscribingAgainFromThePastGivesEveryEventInOrder) {
+  subscribe("a");
+  const auto one = publish("a", "one");
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n");
+  subscribe("a since=0");
+  const auto two = publish("a", "two");
+  replayed(one);
+  replayed(two);
+  complete(2);
+  complete(2);
+  publish("a", "three");
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\na 2 two\na 3 three\n");
+}
+
+TEST_F(HubReplayTest, TheFormatStandsUntilTheReplayHasEnded) {
+  const auto one = broker_.publish("a", "one");
+  subscribe("a since=0");
+  send(a_, "FORMAT text\nPING\n");
+  replayed(one);
+  complete(1);
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n");
+  complete(1);
+  publish("a", "two");
+  EXPECT_EQ(a_.take(), "+OK FORMAT text\n+PONG\na two\n");
+}
+
+TEST_F(HubReplayTest, UnsubscribingEndsIt) {
+  subscribe("a since=0");
+  send(a_, "UNSUB a\n");
+  EXPECT_EQ(a_.take(), "+OK SUB a\n+OK UNSUB a\n");
+  EXPECT_THAT(upstream_.cancelled, ElementsAre(request()));
+  EXPECT_THAT(upstream_.prefixes, IsEmpty());
+  hub_.on_replay_slice(request(), {});
+}
+
+TEST_F(HubReplayTest, WhereTooMuchComesMeanwhileTheReplayGoesOn) {
+  subscribe("a since=0");
+  complete(0);
+  std::vector<FakeBroker::Event> live;
+  for (int i = 0; i < 10; ++i) live.push_back(publish("a", std::string(1u << 20, 'x')));
+  // Kept aside above the backlog's bound: forgotten, and to be fetched like the rest.
+  for (const auto& event : live) replayed(event);
+  complete(broker_.position());
+  complete(broker_.position());
+  publish("a", "live");
+  const std::string all = a_.take();
+  for (int i = 1; i <= 10; ++i) {
+    EXPECT_NE(all.find("\na " + std::to_string(i) + " xxx"), std::string::npos) << i;
+  }
+  EXPECT_TRUE(all.ends_with("\na 11 live\n"));
+  EXPECT_EQ(all.find('!'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace backplane::gateway

@@ -1,0 +1,96 @@
+// docs/operations.md and the code name the same figures of a gateway, and the ledgers among them add up.
+#include "gateway/operations/figures.hpp"
+
+#include <fstream>
+#include <map>
+#include <regex>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace backplane::gateway {
+namespace {
+
+struct Row {
+  std::string kind;
+  std::string labels;
+};
+
+/// The rows of the gateway's table: | `backplane_gateway_name` | kind | labels | meaning |.
+std::map<std::string, Row> documented_figures() {
+  std::ifstream file(BACKPLANE_OPERATIONS_MD);
+  EXPECT_TRUE(file.is_open()) << BACKPLANE_OPERATIONS_MD;
+  const std::regex row(R"(^\| `(backplane_gateway_[a-z_]+)` \| (counter|gauge) \| (.*?) \| (.+) \|$)");
+  std::map<std::string, Row> rows;
+  for (std::string line; std::getline(file, line);) {
+    std::smatch found;
+    if (!std::regex_match(line, found, row)) continue;
+    EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3]}).second) << found[1] << " stands twice";
+  }
+  return rows;
+}
+
+std::map<std::string, metrics::Family> exposed_figures(const Figures& figures = {}) {
+  std::map<std::string, metrics::Family> all;
+  for (auto& family : families({&figures, 1})) {
+    EXPECT_TRUE(all.emplace(family.name, family).second) << family.name << " stands twice";
+  }
+  return all;
+}
+
+TEST(GatewayOperationsPage, ExplainsEveryFigureOfThePage) {
+  const auto documented = documented_figures();
+  for (const auto& [name, family] : exposed_figures()) {
+    const auto row = documented.find(name);
+    ASSERT_NE(row, documented.end()) << name << " is exposed but not in docs/operations.md";
+    EXPECT_EQ(row->second.kind, family.kind == metrics::Kind::counter ? "counter" : "gauge") << name;
+    EXPECT_EQ(row->second.labels, family.samples.at(0).labels.size() > 1 ? "`reason`" : "") << name;
+    EXPECT_FALSE(family.help.empty()) << name;
+  }
+}
+
+TEST(GatewayOperationsPage, ExplainsNoFigureThatThereIsNot) {
+  const auto exposed = exposed_figures();
+  for (const auto& [name, row] : documented_figures()) {
+    EXPECT_TRUE(exposed.contains(name)) << name << " is in docs/operations.md but not exposed";
+  }
+}
+
+double sum(const metrics::Family& family) {
+  double all = 0;
+  for (const metrics::Sample& sample : family.samples) all += sample.value;
+  return all;
+}
+
+TEST(GatewayFigures, BothLedgersAddUp) {
+  Figures figures;
+  figures.engine.matched = 100;
+  figures.engine.delivered = 50;
+  figures.engine.conflated = 20;
+  figures.engine.dropped = 10;
+  figures.engine.abandoned = 5;
+  figures.upstream.seen = 7;
+  figures.upstream.recovered = 3;
+  figures.upstream.lost_history_gone = 2;
+  figures.upstream.lost_recovery_timeout = 1;
+  auto all = exposed_figures(figures);
+  const auto of = [&](const std::string& name) { return sum(all.at("backplane_gateway_" + name)); };
+  EXPECT_EQ(of("matched_total"),
+            of("delivered_total") + of("conflated_total") + of("dropped_total") + of("pending"));
+  EXPECT_EQ(of("pending"), 15);
+  EXPECT_EQ(of("expected_total"), of("seen_total") + of("recovered_total") + of("lost_total"));
+}
+
+TEST(GatewayFigures, AGatewayIsReadyWhenEveryBackplaneHasItsBroker) {
+  std::vector<Figures> all;
+  EXPECT_NE(not_ready_reason(all), "");
+  all.resize(2);
+  all[0].connected = true;
+  all[1].backplane = "second";
+  EXPECT_EQ(not_ready_reason(all), "backplane second: there is no broker");
+  all[1].connected = true;
+  EXPECT_EQ(not_ready_reason(all), "");
+}
+
+}  // namespace
+}  // namespace backplane::gateway

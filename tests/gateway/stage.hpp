@@ -1,0 +1,204 @@
+#pragma once
+// A whole gateway without threads or sockets: a hub, a shard of the engine, and clients that a test plays.
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "fanout/shard.hpp"
+#include "gateway/hub.hpp"
+#include "gateway/protocols/line/line_session.hpp"
+#include "gateway/upstream/publish_desk.hpp"
+#include "tests/fanout/simulated_stream.hpp"
+#include "tests/gateway/fake_upstream.hpp"
+
+namespace backplane::gateway {
+
+/// Takes all events, and admits them when the test says so.
+class FakeSink final : public EventSink {
+ public:
+  Offer offer(std::string_view, std::string_view text) override {
+    last_text = text;
+    ++state.offered;
+    return Offer::accepted;
+  }
+  PublisherStatus status() override { return state; }
+  void request_confirmation() override {}
+  PublisherStatus state;
+  std::string last_text;
+};
+
+/// The engine on one thread: one shard, whose commands are put when they are made.
+class ShardOutlet final : public Outlet {
+ public:
+  ShardOutlet(fanout::Log& log, fanout::Shard& shard) : log_(log), shard_(shard) {}
+  void append(std::string_view bytes, const fanout::MessageInfo& info) override {
+    ++appended;
+    log_.append(bytes, info);
+  }
+  void set_route(fanout::RouteId route, std::vector<fanout::AudienceId> audiences) override {
+    ++routes_set;
+    put([route, audiences = std::move(audiences)](fanout::Shard& to) { to.set_route(route, audiences); });
+  }
+  void set_interval(fanout::AudienceId audience, std::chrono::milliseconds interval) override {
+    put([=](fanout::Shard& to) { to.set_interval(audience, interval); });
+  }
+  void join(fanout::ClientId client, fanout::AudienceId audience) override {
+    put([=](fanout::Shard& to) { to.join(client, audience); });
+  }
+  void join_held(fanout::ClientId client, fanout::AudienceId audience) override {
+    put([=](fanout::Shard& to) { to.join_held(client, audience); });
+  }
+  void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) override {
+    put([=](fanout::Shard& to) { to.release(client, audience, skip); });
+  }
+  void leave(fanout::ClientId client, fanout::AudienceId audience) override {
+    put([=](fanout::Shard& to) { to.leave(client, audience); });
+  }
+  void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) override {
+    put([client, task = std::move(task)](fanout::Shard& to) {
+      if (fanout::Client* const found = to.find(client)) task(*found);
+    });
+  }
+  std::uint64_t appended{};
+  std::uint64_t routes_set{};
+
+ private:
+  void put(std::function<void(fanout::Shard&)> run) {
+    std::vector<fanout::Shard::Command> one;
+    one.push_back({log_.appended(), std::move(run)});
+    shard_.put_commands(one);
+  }
+
+  fanout::Log& log_;
+  fanout::Shard& shard_;
+};
+
+/// Time stands still until a test moves it.
+class Stage : public ::testing::Test, public PublishListener {
+ protected:
+  /// A client's side of the wire.
+  struct Peer {
+    fanout::ClientId id{};
+    std::shared_ptr<fanout::SimulatedStream> stream;
+    /// What has come since the last time.
+    std::string take() { return std::exchange(stream->output, {}); }
+  };
+  class SharedStream final : public fanout::Stream {
+   public:
+    explicit SharedStream(std::shared_ptr<fanout::SimulatedStream> stream) : stream_(std::move(stream)) {}
+    ssize_t read(std::span<char> into) noexcept override { return stream_->read(into); }
+    ssize_t write(std::span<const iovec> pieces) noexcept override { return stream_->write(pieces); }
+    void end_output() noexcept override { stream_->end_output(); }
+
+   private:
+    std::shared_ptr<fanout::SimulatedStream> stream_;
+  };
+
+  explicit Stage(HubLimits limits = {}, fanout::ShardOptions shard = {})
+      : shard_(shard, log_, 0, now_), hub_(limits, upstream_, outlet_, directory_, now_) {
+    sink_.state.ready = true;
+  }
+
+  Peer connect() {
+    Peer peer{fanout::ClientId{++last_client_}, std::make_shared<fanout::SimulatedStream>()};
+    fanout::Client& client = shard_.add(peer.id, std::make_unique<SharedStream>(peer.stream));
+    client.set_handler(std::make_unique<line::LineSession>(client, services_));
+    hub_.add(peer.id, Format::text);
+    return peer;
+  }
+  void send(Peer& peer, std::string_view text) {
+    peer.stream->input += text;
+    if (fanout::Client* const client = shard_.find(peer.id)) client->on_readable();
+    turn();
+  }
+  void end_input(Peer& peer) {
+    peer.stream->input_ends = true;
+    if (fanout::Client* const client = shard_.find(peer.id)) client->on_readable();
+    turn();
+  }
+  void read_all(Peer& peer) {
+    peer.stream->room = fanout::SimulatedStream::no_limit;
+    if (fanout::Client* const client = shard_.find(peer.id)) client->on_writable();
+    turn();
+  }
+  /// Until nothing more happens.
+  void turn() {
+    for (bool more = true; more;) {
+      for (Request& request : requests_.take()) {
+        if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
+          desk_.publish(request.client, publish->topic, publish->text, now_);
+        } else {
+          hub_.handle(std::move(request), now_);
+        }
+      }
+      hub_.tick(now_);
+      log_.publish();
+      shard_.catch_up(now_);
+      do shard_.flush(now_);
+      while (shard_.is_dirty());
+      for (const fanout::ClientId gone : std::exchange(shard_.departed(), {})) hub_.remove(gone);
+      more = !requests_.empty() || shard_.is_behind();
+    }
+  }
+  void come_up() {
+    hub_.on_connection(true);
+    prove();
+  }
+  void prove() {
+    hub_.on_live(upstream_.tickets);
+    turn();
+  }
+  FakeBroker::Event publish(const std::string& topic, const std::string& text = "x") {
+    FakeBroker::Event event = broker_.publish(topic, text);
+    deliver(event);
+    return event;
+  }
+  void deliver(const FakeBroker::Event& event) {
+    hub_.on_event(event.delivery());
+    turn();
+  }
+  void retained(std::uint64_t request, const FakeBroker::Event& event) {
+    hub_.on_retained(request, event.delivery());
+  }
+  void retained_end(std::uint64_t request) {
+    hub_.on_retained_end(request, {broker_.stream(), broker_.position(), std::nullopt});
+    turn();
+  }
+  void admit_all() {
+    sink_.state.confirmed = sink_.state.offered;
+    desk_.pump(now_);
+    turn();
+  }
+  void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
+                    std::string_view text) override {
+    outlet_.post(client, [topic = std::string(topic), bytes, code = std::string(code),
+                          text = std::string(text)](fanout::Client& of) {
+      static_cast<Subscriber&>(of.handler()).on_published(topic, bytes, code, text);
+    });
+  }
+
+  Hub::Clock::time_point now_{std::chrono::hours{1}};
+  FakeUpstream upstream_;
+  FakeBroker broker_;
+  FakeSink sink_;
+  Requests requests_;
+  TopicDirectory directory_;
+  const Services services_{requests_, directory_, {1000, 2000}};
+  fanout::Log log_{{}, 1};
+  fanout::Shard shard_;
+  ShardOutlet outlet_{log_, shard_};
+  PublishDesk desk_{sink_, *this, std::chrono::hours{1}, 1u << 20};
+  Hub hub_;
+
+ private:
+  std::uint64_t last_client_{};
+};
+
+}  // namespace backplane::gateway

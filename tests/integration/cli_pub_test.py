@@ -1,0 +1,149 @@
+"""`backplane pub` in all its ways, at a broker."""
+
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import ENDPOINTS, INGRESS, BackplaneTest
+from backplane.events.v1 import quote_pb2
+from google.protobuf import descriptor_pb2
+
+
+class Pub(BackplaneTest):
+    def pub(self, *arguments, code=0, **options):
+        pub = self.run_program("pub", *arguments, *ENDPOINTS, **options)
+        if code is not None:
+            self.assertEqual(pub.wait_exit(), code, pub.story())
+        return pub
+
+    def setUp(self):
+        super().setUp()
+        self.start_broker()
+
+    def last(self, topic):
+        """The last event of a topic."""
+        return self.history(self.asker(), topic)[-1]
+
+    def test_a_typed_payload_is_given_as_json(self):
+        self.pub("stock.MSFT", "--json", "Quote", '{"symbol": "MSFT", "price": 39.81}')
+        quote = quote_pb2.Quote()
+        self.assertTrue(self.last("stock.MSFT").message.Unpack(quote))
+        self.assertEqual((quote.symbol, quote.price), ("MSFT", 39.81))
+
+    def test_a_type_that_only_the_broker_knows_works_too(self):
+        acme = descriptor_pb2.FileDescriptorProto(name="acme/reading.proto", package="acme", syntax="proto3")
+        acme.message_type.add(name="Reading").field.add(name="sensor", number=1, label=1, type=9)
+        self.assertEqual(self.ask(types={"register_files": {"file": [acme]}}).WhichOneof("end"), "complete")
+        self.pub("acme", "--json", "acme.Reading", '{"sensor": "roof"}')
+        event = self.last("acme")
+        self.assertEqual(event.message.type_url, "type.googleapis.com/acme.Reading")
+        self.assertEqual(event.message.value, b"\x0a\x04roof")
+
+    def test_json_that_does_not_fit_is_told(self):
+        pub = self.pub("n", "--json", "Quote", '{"volume": 5}', code=2)
+        self.assertRegex(pub.err[0], "^backplane pub: wanted a backplane.events.v1.Quote as JSON: .*volume")
+        pub = self.pub("n", "--json", "Nonsense", "{}", code=2)
+        self.assertRegex(pub.err[0], '^backplane pub: --json: wanted the name of a message type, .*"Nonsense"')
+        self.assertEqual(self.counters()["received_total"], 0)
+
+    def test_a_file_is_one_event(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"two\nlines\n")
+            file.flush()
+            self.pub("n", "--file", file.name)
+            self.assertEqual(self.last("n").text, "two\nlines\n")
+            file.write(b"\xff")
+            file.flush()
+            self.pub("n", "--file", file.name)
+            self.assertEqual(self.last("n").binary, b"two\nlines\n\xff")
+
+    def test_standard_input_is_one_event(self):
+        pub = self.pub("n", "--stdin", code=None, stdin=subprocess.PIPE)
+        pub.stdin.write("all\nof it")
+        pub.stdin.close()
+        self.assertEqual(pub.wait_exit(), 0)
+        self.assertEqual(self.last("n").text, "all\nof it")
+
+    def test_json_may_come_from_standard_input(self):
+        pub = self.pub("n", "--stdin", "--json", "Quote", code=None, stdin=subprocess.PIPE)
+        pub.stdin.write('{"symbol":"IBM"}\n')
+        pub.stdin.close()
+        self.assertEqual(pub.wait_exit(), 0, pub.story())
+        quote = quote_pb2.Quote()
+        self.assertTrue(self.last("n").message.Unpack(quote))
+        self.assertEqual(quote.symbol, "IBM")
+
+    def test_count_and_every(self):
+        begun = time.monotonic()
+        self.pub("n", "x", "--count", "5", "--every", "50ms")
+        self.assertGreaterEqual(time.monotonic() - begun, 0.2)
+        self.assertEqual(len(self.history(self.asker(), "n")), 5)
+
+    def test_many_without_a_pace(self):
+        self.pub("n", "x", "--count", "30000")
+        self.assertEqual(self.counters()["published_total"], 30_000)
+
+    def test_clear_forgets_the_retained_value(self):
+        self.pub("n", "x")
+        self.pub("n", "--clear")
+        get = self.run_program("get", "n", *ENDPOINTS)
+        self.assertEqual(get.wait_exit(), 1)
+
+    def test_a_signal_ends_it_when_what_was_sent_is_admitted(self):
+        reader = self.live_reader("n")
+        pub = self.pub("n", "x", "--count", "1000000", "--every", "10ms", code=None)
+        reader.receive()
+        reader.receive()
+        pub.signal(signal.SIGINT)
+        self.assertEqual(pub.wait_exit(), 0, pub.story())
+
+    def test_what_the_broker_refuses_is_told(self):
+        pub = self.pub("n", "--file", self.file_of(2 << 20), code=2)
+        self.assertRegex(pub.err[0], "^backplane pub: wanted a payload of at most|^backplane pub: --file .*: wanted at most")
+
+    def file_of(self, size):
+        file = tempfile.NamedTemporaryFile()
+        self.addCleanup(file.close)
+        file.write(b"x" * size)
+        file.flush()
+        return file.name
+
+    def test_the_brokers_own_limit_is_told(self):
+        self.start_second_broker()
+        place = [argument.replace("557", "558") for argument in ENDPOINTS]
+        pub = self.run_program("pub", "n", "x" * 5000, *place)
+        self.assertEqual(pub.wait_exit(), 1, pub.story())
+        self.assertRegex(pub.err[0], "refused 1 of 1 events: .*too_large")
+
+    def start_second_broker(self):
+        config = self.config_file("[[backplane]]\nmax_event_bytes = 2048\n")
+        broker = self.run_program("broker", "--config", config, "--raw", "off", "--metrics", "off",
+                                  *(argument.replace("557", "558") for argument in ENDPOINTS))
+        broker.ready()
+
+
+class PubAtNobodys(BackplaneTest):
+    def test_no_broker_is_one_line(self):
+        pub = self.run_program("pub", "n", "x", *ENDPOINTS)
+        self.assertEqual(pub.wait_exit(), 1)
+        self.assertRegex(pub.err[0], f"^backplane pub: no broker at {INGRESS} confirmed the event within 5 s: "
+                                     "nothing listens there$")
+        self.assertEqual(len(pub.err), 1)
+
+    def test_a_broker_that_goes_while_it_publishes_is_said_and_waited_for(self):
+        broker = self.start_broker()
+        pub = self.run_program("pub", "n", "x", "--count", "1000000", "--every", "10ms", *ENDPOINTS)
+        self.live_reader("n").receive()
+        broker.end()
+        pub.wait_line(pub.err, "^backplane pub: the broker at .* has gone; waiting for one$")
+        self.start_broker()
+        pub.wait_line(pub.err, "^backplane pub: the broker at .* is there$")
+        self.live_reader("n").receive()
+        pub.signal(signal.SIGTERM)
+        self.assertEqual(pub.wait_exit(), 0, pub.story())
+
+
+if __name__ == "__main__":
+    unittest.main()

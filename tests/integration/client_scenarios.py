@@ -1,0 +1,353 @@
+"""What a client in any language must do, tried with real brokers: python_client_test.py and node_client_test.py run
+these with a driver that does what it is told."""
+
+import json
+import signal
+import socket
+import subprocess
+
+import zmq
+from golden import golden
+from harness import CONTROL, EGRESS, HOST, INGRESS, PATIENCE_S, BackplaneTest
+from relay import Relay
+
+LONG_S = PATIENCE_S / 2  # a limit within a driver that ends before the test's own
+SHORT_S = 0.2            # for what is not to come
+EVENT_BYTES_MAX = 1 << 20
+
+
+class Driver:
+    """A client in a process of its own that does what it is told."""
+
+    def __init__(self, process):
+        self._process = process
+        self._answered = 0
+
+    def begin(self, *command):
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+
+    def end(self):
+        """The answer to what was begun: its value and its error, one of them None."""
+        line = self._process.wait_line(self._process.out, "", since=self._answered).string
+        self._answered += 1
+        answer = json.loads(line)
+        return answer.get("value"), answer.get("error"), answer.get("text")
+
+    def result(self):
+        value, error, text = self.end()
+        if error:
+            raise AssertionError(f"{error}: {text}\n{self._process.story()}")
+        return value
+
+    def do(self, *command):
+        self.begin(*command)
+        return self.result()
+
+    def fails(self, *command):
+        """(what kind of error, its text, the value that goes with it)"""
+        self.begin(*command)
+        value, error, text = self.end()
+        if not error:
+            raise AssertionError(f"{command} was to fail, gave {value}\n{self._process.story()}")
+        return error, text, value
+
+    def leave(self):
+        """Closes all that is open, and ends by itself."""
+        self.do("close")
+        self._process.stdin.close()
+        if self._process.wait_exit() != 0:
+            raise AssertionError(self._process.story())
+
+
+class ClientScenarios:
+    """Mixed into a BackplaneTest that has COMMAND, the driver's."""
+
+    def driver(self, ingress=INGRESS, egress=EGRESS, control=CONTROL):
+        process = self.run_process([*self.COMMAND, ingress, egress, control], stdin=subprocess.PIPE)
+        return Driver(process)
+
+    def subscriber(self, *patterns, **endpoints):
+        driver = self.driver(**endpoints)
+        driver.do("subscribe", patterns, LONG_S)
+        return driver
+
+    def publisher(self, source="source@test", event_bytes_max=EVENT_BYTES_MAX, **endpoints):
+        driver = self.driver(**endpoints)
+        driver.do("open_publisher", source, event_bytes_max)
+        return driver
+
+    def relay(self, target, **options):
+        relay = Relay(target, **options)
+        self.addCleanup(relay.close)
+        return relay
+
+    def publish(self, topic, texts):
+        """By a publisher of the harness's; admitted when it returns."""
+        writer = self.ready_writer()
+        for text in texts:
+            writer.send(topic, str(text))
+        self.wait_admitted(writer)
+
+    def events(self, topic, offsets, texts=None):
+        return [["event", topic, offset, ["text", str(text)]] for offset, text in zip(offsets, texts or offsets)]
+
+    def last_offset(self, topic):
+        return self.ask(topics={"pattern": topic}).topics.topics[0].offset
+
+    # What is read.
+
+    def test_patterns_get_exactly_what_they_mean(self):
+        self.start_broker()
+        driver = self.subscriber("time", "stock.*", "a.>")
+        for topic in ("timezone", "time.zone", "time", "stock", "stock.MSFT.x", "stock.MSFT", "stocks.A", "a", "a.b.c"):
+            self.publish(topic, [1])
+        self.assertEqual(sorted(driver.do("receive", 3, LONG_S)),
+                         sorted(self.events(topic, [1])[0] for topic in ("time", "stock.MSFT", "a.b.c")))
+        self.assertEqual(driver.do("receive", 1, SHORT_S), [None])
+        driver.leave()
+
+    def test_every_payload_arrives_as_it_was_published(self):
+        self.start_broker()
+        reader, driver = self.live_reader("p."), self.subscriber("p.>")
+        driver.do("open_publisher", "me@test", EVENT_BYTES_MAX)
+        payloads = [["text", "grüße\n°C"], ["text", ""], ["binary", "00ff0a"], ["quote", "MSFT", 39.81], ["none", ""]]
+        time_ns = 946684800_123456789
+        for kind, *values in payloads:
+            sent = [kind] if kind == "none" else [kind, *values]
+            driver.do("publish", "p.x", sent, {"unit": "°C"}, str(time_ns))
+        driver.do("flush", LONG_S)
+        self.assertEqual(driver.do("receive", len(payloads), LONG_S),
+                         [["event", "p.x", offset, payload] for offset, payload in enumerate(payloads, start=1)])
+        for sequence in range(1, len(payloads) + 1):
+            event = reader.receive()[1]
+            self.assertEqual((event.source, event.sequence, event.time.ToNanoseconds(), dict(event.attributes)),
+                             ("me@test", sequence, time_ns, {"unit": "°C"}))
+        driver.leave()
+
+    def test_last_values_and_history_come_page_by_page(self):
+        self.start_broker()
+        writer = self.ready_writer()
+        for number in range(1200):
+            writer.send(f"v.{number:04}", str(number))
+            writer.send("h", str(number + 1))
+        self.wait_admitted(writer)
+        driver = self.driver()
+        driver.do("open_control")
+        self.assertEqual(driver.do("last", "v.*", LONG_S),
+                         [self.events(f"v.{number:04}", [1], [number])[0] for number in range(1200)])
+        self.assertEqual(driver.do("last", "nobody", LONG_S), [])
+        self.assertEqual(driver.do("replay", "h", {"after_offset": 100}, LONG_S), self.events("h", range(101, 1201)))
+        self.assertEqual(len(driver.do("replay", ">", {"since_ns": 0}, LONG_S)), 2400)
+        driver.leave()
+
+    def test_history_that_is_gone_is_told(self):
+        self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 5\n"))
+        self.publish("h", range(1, 21))
+        driver = self.driver()
+        driver.do("open_control")
+        self.assertEqual(driver.fails("replay", "h", {"after_offset": 3}, LONG_S)[::2], ("gone", 16))
+        self.assertEqual(driver.do("replay", "h", {"after_offset": 15}, LONG_S), self.events("h", range(16, 21)))
+        driver.leave()
+
+    # What does not come.
+
+    def cut_off(self, relay, topics_and_texts):
+        relay.cut()
+        for topic, texts in topics_and_texts:
+            self.publish(topic, texts)
+        relay.mend()
+
+    def test_what_is_published_while_the_connection_is_cut_is_fetched(self):
+        self.start_broker()
+        relay = self.relay(EGRESS)
+        driver = self.subscriber("n.>", egress=relay.endpoint)
+        self.publish("n.a", [1, 2, 3])
+        self.assertEqual(driver.do("receive", 3, LONG_S), self.events("n.a", [1, 2, 3]))
+        # n.b is new to the reader, and neither has a later event that would show the loss.
+        self.cut_off(relay, [("n.a", range(4, 1001)), ("n.b", [1, 2])])
+        items = driver.do("receive", 999, LONG_S)
+        self.assertEqual([item for item in items if item[1] == "n.a"], self.events("n.a", range(4, 1001)))
+        self.assertEqual([item for item in items if item[1] == "n.b"], self.events("n.b", [1, 2]))
+        self.assertEqual(driver.do("subscriber_status"),
+                         {"recovered": 999, "duplicates": 0, "undecodable": 0, "live": True})
+        self.publish("n.b", [3])
+        self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.b", [3]))
+        driver.leave()
+
+    def test_what_history_no_longer_has_is_a_gap(self):
+        self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 5\n"))
+        self.publish("before", [1])  # so that the reading does not begin where the stream does
+        relay = self.relay(EGRESS)
+        driver = self.subscriber("n.>", egress=relay.endpoint)
+        self.publish("n.a", [1, 2, 3])
+        self.assertEqual(driver.do("receive", 3, LONG_S), self.events("n.a", [1, 2, 3]))
+        self.cut_off(relay, [("n.a", range(4, 24)), ("n.b", range(1, 21))])
+        items = driver.do("receive", 12, LONG_S)
+        self.assertEqual([item for item in items if item[1] == "n.a"],
+                         [["gap", "n.a", 4, 18, "history_gone"], *self.events("n.a", range(19, 24))])
+        # Where nothing of the topic was seen before, nobody knows how it began.
+        self.assertEqual([item for item in items if item[1] == "n.b"],
+                         [["gap", "n.b", 0, 15, "history_gone"], *self.events("n.b", range(16, 21))])
+        driver.leave()
+
+    def test_a_killed_brokers_return_is_a_reset_and_all_of_its_new_life_comes(self):
+        broker = self.start_broker()
+        driver = self.subscriber("n.>")
+        self.publish("n.a", [1, 2, 3])
+        self.assertEqual(driver.do("receive", 3, LONG_S), self.events("n.a", [1, 2, 3]))
+        for life in range(2):
+            old = f"{self.ask(stats={}).stream:016x}"
+            broker.kill()
+            driver.begin("receive", 3, LONG_S)
+            broker = self.start_broker()
+            # Perhaps before the subscriptions are back.
+            self.publish("n.a", [f"{life} one", f"{life} two"])
+            reset, *events = driver.result()
+            self.assertEqual(reset, ["reset", old, f"{self.ask(stats={}).stream:016x}"])
+            self.assertEqual(events, self.events("n.a", [1, 2], [f"{life} one", f"{life} two"]))
+            self.publish("n.new", [1])
+            self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.new", [1]))
+        driver.leave()
+
+    # What is published.
+
+    def test_a_burst_is_admitted_once_and_in_order(self):
+        self.start_broker()
+        driver = self.subscriber("b")
+        driver.do("open_publisher", "burst@test", EVENT_BYTES_MAX)
+        driver.do("burst", "b", 10_000, 1)
+        driver.do("flush", LONG_S)
+        self.assertEqual(driver.do("publisher_status"),
+                         {"offered": 10_000, "confirmed": 10_000, "refused": 0, "resent": 0, "in_doubt": 0})
+        self.assertEqual(driver.do("receive", 10_000, LONG_S), self.events("b", range(1, 10_001)))
+        self.assertEqual([event.sequence for event in self.history(self.asker(), "b")], list(range(1, 10_001)))
+        driver.leave()
+
+    def test_a_burst_over_a_connection_that_is_cut_is_admitted_once_and_in_order(self):
+        self.start_broker()
+        relay = self.relay(INGRESS, cut_once_after=1 << 20)
+        driver = self.publisher(ingress=relay.endpoint)
+        driver.do("burst", "b", 10_000, 500)
+        driver.do("flush", LONG_S)
+        self.assertEqual(relay.cuts, 1)
+        status = driver.do("publisher_status")
+        self.assertGreater(status.pop("resent"), 0)
+        self.assertEqual(status, {"offered": 10_000, "confirmed": 10_000, "refused": 0, "in_doubt": 0})
+        self.assertEqual([event.sequence for event in self.history(self.asker(), "b")], list(range(1, 10_001)))
+        driver.leave()
+
+    def test_what_is_published_without_a_broker_goes_to_the_next(self):
+        broker = self.start_broker()
+        driver = self.publisher()
+        driver.do("wait_ready", LONG_S)
+        driver.do("burst", "b", 100, 1)
+        driver.do("flush", LONG_S)
+        broker.kill()
+        driver.do("burst", "b", 50, 1)
+        self.assertEqual(driver.fails("flush", SHORT_S)[0], "timeout")
+        self.start_broker()
+        driver.do("flush", LONG_S)
+        self.assertEqual([event.sequence for event in self.history(self.asker(), "b")], list(range(101, 151)))
+        status = driver.do("publisher_status")
+        self.assertEqual((status["confirmed"], status["refused"]), (150, 0))
+        driver.leave()
+
+    def test_a_broker_that_stands_still_costs_time_and_no_event(self):
+        broker = self.start_broker()
+        driver = self.publisher()
+        driver.do("wait_ready", LONG_S)
+        broker.signal(signal.SIGSTOP)
+        self.addCleanup(broker.signal, signal.SIGCONT)
+        driver.do("burst", "b", 20_000, 1000)
+        self.assertEqual(driver.fails("flush", SHORT_S)[0], "timeout")
+        broker.signal(signal.SIGCONT)
+        driver.do("flush", LONG_S)
+        self.assertEqual(self.last_offset("b"), 20_000)
+        driver.leave()
+
+    def test_what_the_broker_refuses_is_told(self):
+        self.start_broker()
+        driver = self.publisher(event_bytes_max=3 << 20)
+        driver.do("burst", "b", 1, 2 << 20)
+        driver.do("burst", "b", 1, 1)
+        error, text, _ = driver.fails("flush", LONG_S)
+        self.assertEqual(error, "refused")
+        self.assertIn("too_large", text)
+        driver.do("flush", LONG_S)  # told once
+        self.assertEqual(self.last_offset("b"), 1)
+        driver.leave()
+
+    # What cannot be.
+
+    def assert_all_calls_end(self, **endpoints):
+        driver = self.driver(**endpoints)
+        self.assertEqual(driver.fails("subscribe", ["n"], SHORT_S)[0], "timeout")
+        self.assertEqual(driver.do("receive", 1, SHORT_S), [None])
+        driver.do("open_publisher", "p@test", EVENT_BYTES_MAX)
+        self.assertEqual(driver.fails("wait_ready", SHORT_S)[0], "timeout")
+        driver.do("burst", "n", 3, 1)
+        self.assertEqual(driver.fails("flush", SHORT_S)[0], "timeout")
+        driver.do("open_control")
+        self.assertEqual(driver.fails("last", "n", SHORT_S)[0], "timeout")
+        self.assertEqual(driver.fails("replay", "n", {"after_offset": 0}, SHORT_S)[0], "timeout")
+        self.assertEqual(driver.fails("flush", SHORT_S)[0], "timeout")
+
+    def test_every_call_has_a_time_limit_without_a_broker(self):
+        self.assert_all_calls_end()
+
+    def test_every_call_has_a_time_limit_with_what_is_no_broker(self):
+        with socket.create_server((HOST, 0)) as deaf:  # takes connections and says nothing
+            endpoint = f"tcp://{HOST}:{deaf.getsockname()[1]}"
+            self.assert_all_calls_end(ingress=endpoint, egress=endpoint, control=endpoint)
+
+    def test_what_is_no_event_is_counted_and_passed_over(self):
+        fake = self.context.socket(zmq.XPUB)
+        self.addCleanup(fake.close)
+        fake.setsockopt(zmq.LINGER, 0)
+        port = fake.bind_to_random_port(f"tcp://{HOST}")
+        driver = self.driver(egress=f"tcp://{HOST}:{port}")
+        driver.begin("subscribe", ["n"], LONG_S)
+        live = b""
+        while not live.startswith(b"\x01$SYS.live."):
+            self.assertTrue(fake.poll(PATIENCE_S * 1000))
+            live = fake.recv()
+        event, stamp = golden("event.hex"), golden("stamp.hex")
+        for frames in ([b"n"], [b"n", b"short"], [b"n", b"", event + stamp], [b"n", event],
+                       [b"n", b"\xff" + stamp], [live[1:], stamp], [b"n", event + stamp.replace(b"\x19\x07", b"\x19\x08")]):
+            fake.send_multipart(frames)
+        driver.result()
+        self.assertEqual(driver.do("receive", 2, LONG_S),
+                         [["gap", "n", 7, 7, "undecodable"], ["event", "n", 8, ["text", "grüße"]]])
+        self.assertEqual(driver.do("subscriber_status")["undecodable"], 4)
+        driver.leave()
+
+    def test_what_cannot_be_asked_or_published_is_an_error_at_once(self):
+        self.start_broker()
+        driver = self.publisher()
+        for topic in ("", "a..b", "a b", "*", "$SYS.x", "x" * 256):
+            error, text, _ = driver.fails("publish", topic, ["text", "x"], {}, "1")
+            self.assertEqual(error, "invalid", topic)
+            self.assertNotEqual(text, "")
+        self.assertEqual(driver.fails("burst", "b", 1, EVENT_BYTES_MAX + 1)[0], "invalid")
+        for pattern in ("", "a..b", "a.>.b", "stock*"):
+            self.assertEqual(driver.fails("subscribe", [pattern], LONG_S)[0], "invalid", pattern)
+        self.assertEqual(driver.fails("subscribe", [], LONG_S)[0], "invalid")
+        driver.do("open_control")
+        self.assertEqual(driver.fails("last", "a..b", LONG_S)[0], "invalid")
+        self.assertEqual(driver.fails("replay", "a.*", {"after_offset": 0}, LONG_S)[0], "control")
+        for name in ("ingress", "egress", "control"):
+            other = self.driver(**{name: "nonsense"})
+            command = ["open_publisher", "p", 100] if name == "ingress" else ["subscribe", ["n"], LONG_S]
+            self.assertEqual(other.fails(*command)[0], "endpoint", name)
+        for name in ("publish", "flush"):
+            closed = self.publisher()
+            closed.do("close")
+            arguments = ["n", ["text", "x"], {}, "1"] if name == "publish" else [LONG_S]
+            self.assertEqual(closed.fails(name, *arguments)[0], "invalid")
+            closed.leave()
+        # And nothing of it harmed what is right.
+        driver.do("burst", "b", 1, 1)
+        driver.do("flush", LONG_S)
+        self.assertEqual(self.last_offset("b"), 1)
+        driver.leave()

@@ -1,0 +1,95 @@
+// The Node client on a leash: see python_driver.py, which is the same for Python.
+
+import { createInterface } from "node:readline";
+import * as backplane from "../../clients/node/index.js";
+
+const QUOTE = "backplane.events.v1.Quote";
+const [ingress, egress, control] = process.argv.slice(2);
+const opened = {};
+const ms = (seconds) => seconds * 1000;
+
+function show(item) {
+  if (item === null) return null;
+  if (item instanceof backplane.Gap) return ["gap", item.topic, Number(item.first), Number(item.last), item.reason];
+  if (item instanceof backplane.Reset) {
+    return ["reset", ...[item.oldStream, item.newStream].map((stream) => stream.toString(16).padStart(16, "0"))];
+  }
+  const { payload: kind = "none", binary } = item.body;
+  const quote = item.unpack(QUOTE);
+  const shown = quote ? ["quote", quote.symbol, quote.price]
+    : [kind, kind === "binary" ? binary.toString("hex") : item.text];
+  return ["event", item.topic, Number(item.stamp.offset), shown];
+}
+
+const payloadOf = ([kind, ...values]) => ({
+  text: (text) => text, binary: (hex) => Buffer.from(hex, "hex"), none: () => null,
+  quote: (symbol, price) => backplane.message(QUOTE, { symbol, price }),
+})[kind](...values);
+
+const commands = {
+  async subscribe(patterns, timeout) {
+    opened.subscriber = new backplane.Subscriber(patterns, { egress, control });
+    await opened.subscriber.waitLive({ timeout: ms(timeout) });
+  },
+  async receive(count, timeout) {
+    const items = [];
+    while (items.length < count) items.push(show(await opened.subscriber.receive({ timeout: ms(timeout) })));
+    return items;
+  },
+  subscriber_status() {
+    const { recovered, duplicates, undecodable, live } = opened.subscriber;
+    return { recovered, duplicates, undecodable, live };
+  },
+  open_publisher(source, eventBytesMax) {
+    opened.publisher = new backplane.Publisher(source, { ingress, control, eventBytesMax });
+  },
+  wait_ready: (timeout) => opened.publisher.waitReady({ timeout: ms(timeout) }),
+  publish: (topic, payload, attributes, timeNs) =>
+    opened.publisher.publish(topic, payloadOf(payload), { attributes, timeNs: BigInt(timeNs) }),
+  async burst(topic, count, size) {
+    // Without waiting for one before the next: they take their turn.
+    await Promise.all(Array.from({ length: count },
+      (_, number) => opened.publisher.publish(topic, String(number + 1).padStart(size, "."))));
+  },
+  flush: (timeout) => opened.publisher.flush({ timeout: ms(timeout) }),
+  publisher_status() {
+    const { offered, confirmed, refused, resent, inDoubt } = opened.publisher;
+    return { offered, confirmed, refused, resent, in_doubt: inDoubt };
+  },
+  open_control() {
+    opened.control = new backplane.Control(control);
+  },
+  last: async (pattern, timeout) => (await opened.control.last(pattern, { timeout: ms(timeout) })).map(show),
+  async replay(pattern, { after_offset: afterOffset, since_ns: sinceNs }, timeout) {
+    const items = [];
+    for await (const event of opened.control.replay(pattern, { afterOffset, sinceNs, timeout: ms(timeout) })) {
+      items.push(show(event));
+    }
+    return items;
+  },
+  async close() {
+    opened.subscriber?.close();
+    opened.control?.close();
+    await opened.publisher?.close();
+  },
+};
+
+function kindOf(error) {
+  if (error instanceof backplane.HistoryGone) return "gone";
+  if (error instanceof backplane.Refused) return "refused";
+  if (error instanceof backplane.TimeoutError) return "timeout";
+  if (error instanceof backplane.ControlError) return "control";
+  if (error instanceof RangeError) return "invalid";
+  return error.code === "EINVAL" ? "endpoint" : `${error.name} ${error.stack}`;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [name, ...args] = JSON.parse(line);
+  let answer;
+  try {
+    answer = { value: await commands[name](...args) ?? null };
+  } catch (error) {
+    answer = { error: kindOf(error), text: error.message, value: Number(error.firstAvailableOffset ?? 0) };
+  }
+  console.log(JSON.stringify(answer));
+}

@@ -1,0 +1,88 @@
+// clients/node is held to the golden bytes: see tests/golden/README.md.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { checkTopic, escape, Event, Pattern, readStamp, unescape } from "../../clients/node/index.js";
+import { decode, encode } from "../../clients/node/lib/proto.js";
+
+const STREAM = 0x0123456789abcdefn;
+const STAMP = { stream: STREAM, position: 1000n, offset: 7n, previous: 993n, received_ns: 946684800123456789n };
+
+const read = (name) => readFileSync(new URL(`../golden/${name}`, import.meta.url), "utf8");
+const hex = (digits) => Buffer.from(digits.replace(/\s/g, ""), "hex");
+const golden = (name) => hex(read(name).replace(/#.*/g, ""));
+const cases = (name) =>
+  read(name).split("\n").filter((line) => line && !line.startsWith("# ")).map((line) => line.split("\t"));
+
+function accepts(make, bytes) {
+  try {
+    make(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return true;
+  } catch (error) {
+    assert.ok(error instanceof RangeError || error instanceof TypeError, error.stack);
+    return false;
+  }
+}
+
+test("stamps", () => {
+  assert.deepEqual(readStamp(golden("stamped_event.hex")), STAMP);
+  assert.deepEqual(readStamp(golden("stamp_zero.hex")),
+    { stream: 0n, position: 0n, offset: 0n, previous: 0n, received_ns: 0n });
+  const stamp = golden("stamp.hex");
+  for (const event of [hex(""), stamp.subarray(1), golden("event.hex"), Buffer.concat([stamp.subarray(0, 46), hex("0000")]),
+    Buffer.concat([hex("7b"), stamp.subarray(1)])]) {
+    assert.equal(readStamp(event), null);
+  }
+});
+
+test("names", () => {
+  for (const [topic, pattern, name] of cases("names.tsv")) {
+    assert.equal(accepts(checkTopic, hex(name)), topic === "yes", name);
+    assert.equal(accepts((text) => new Pattern(text), hex(name)), pattern === "yes", name);
+  }
+  assert.throws(() => checkTopic("\ud800"), RangeError);
+});
+
+test("patterns", () => {
+  for (const [text, prefix, topic, matches] of cases("patterns.tsv")) {
+    const pattern = new Pattern(text);
+    assert.equal(pattern.prefix, prefix, text);
+    assert.equal(pattern.matches(topic), matches === "yes", `${text} and ${topic}`);
+  }
+});
+
+test("escapes", () => {
+  for (const [kind, plain, escaped] of cases("escapes.tsv")) {
+    assert.deepEqual(unescape(Buffer.from(escaped)), hex(plain));
+    assert.equal(escape(hex(plain)).toString() === escaped, kind === "both", escaped);
+  }
+});
+
+test("events", () => {
+  const event = new Event("clock", golden("stamped_event.hex"), STAMP);
+  assert.equal(event.body.source, "clock@host7");
+  assert.equal(event.body.session, 0x1122334455667788n);
+  assert.equal(event.body.sequence, 300n);
+  assert.deepEqual(event.body.time, { seconds: 946684800n, nanos: 500000000 });
+  assert.equal(event.text, "grüße");
+  assert.deepEqual(event.body.attributes, { unit: "°C" });
+  assert.deepEqual(event.body.stamp, STAMP);
+  assert.equal(event.unpack("backplane.events.v1.Quote"), null);
+  const quote = new Event("stock.MSFT", golden("typed_event.hex"), STAMP).unpack("backplane.events.v1.Quote");
+  assert.deepEqual(quote, { symbol: "MSFT", price: 39.81, time: { seconds: 946684800n, nanos: 0 } });
+  assert.throws(() => new Event("clock", hex("ff"), STAMP));
+});
+
+test("control messages", () => {
+  const replay = { pattern: "stock.>", after_position: { stream: STREAM, position: 993n }, until_position: 1000n };
+  assert.deepEqual(Buffer.from(encode("backplane.v1.ControlRequest", { version: 1, id: 300n, replay })),
+    golden("replay_request.hex"));
+  const admitted = { source: "clock@host7", session: 0x1122334455667788n };
+  assert.deepEqual(Buffer.from(encode("backplane.v1.ControlRequest", { version: 1, id: 1, admitted })),
+    golden("admitted_request.hex"));
+  const reply = decode("backplane.v1.ControlReply", golden("replay_reply.hex"));
+  assert.deepEqual([reply.id, reply.position, reply.end], [300n, 1007n, "more"]);
+  assert.deepEqual(Buffer.from(reply.more.cursor), hex("01ff"));
+  assert.deepEqual(Buffer.from(reply.replay.events[0].event), golden("stamped_event.hex"));
+});

@@ -1,0 +1,87 @@
+"""clients/python: held to the golden bytes, and tried with real brokers."""
+
+import pathlib
+import unittest
+
+import backplane
+from backplane.events.v1 import quote_pb2
+from backplane.v1 import control_pb2, event_pb2
+from client_scenarios import ClientScenarios
+from golden import cases, golden
+from harness import CONTROL, BackplaneTest
+
+STREAM = 0x0123456789ABCDEF
+STAMP = backplane.Stamp(STREAM, 1000, 7, 993, 946684800_123456789)
+
+
+def accepts(make, text):
+    try:
+        make(text.decode())
+    except ValueError:
+        return False
+    return True
+
+
+class Golden(unittest.TestCase):
+    def test_stamps(self):
+        self.assertEqual(backplane.read_stamp(golden("stamped_event.hex")), STAMP)
+        self.assertEqual(backplane.read_stamp(golden("stamp_zero.hex")), backplane.Stamp(0, 0, 0, 0, 0))
+        stamp = golden("stamp.hex")
+        for event in (b"", stamp[1:], golden("event.hex"), stamp[:-1] + b"\0\0", b"\x7b" + stamp[1:]):
+            self.assertIsNone(backplane.read_stamp(event))
+
+    def test_names(self):
+        for topic, pattern, name in cases("names.tsv"):
+            name = bytes.fromhex(name)
+            self.assertEqual(accepts(backplane.check_topic, name), topic == "yes", name)
+            self.assertEqual(accepts(backplane.Pattern, name), pattern == "yes", name)
+
+    def test_patterns(self):
+        for text, prefix, topic, matches in cases("patterns.tsv"):
+            pattern = backplane.Pattern(text)
+            self.assertEqual(pattern.prefix, prefix, text)
+            self.assertEqual(pattern.matches(topic), matches == "yes", (text, topic))
+
+    def test_escapes(self):
+        for kind, plain, escaped in cases("escapes.tsv"):
+            plain, escaped = bytes.fromhex(plain), escaped.encode()
+            self.assertEqual(backplane.unescape(escaped), plain)
+            self.assertEqual(backplane.escape(plain) == escaped, kind == "both", escaped)
+
+    def test_events(self):
+        event = backplane.Event("clock", event_pb2.Event.FromString(golden("stamped_event.hex")), STAMP)
+        self.assertEqual((event.body.source, event.body.session, event.body.sequence, event.text),
+                         ("clock@host7", 0x1122334455667788, 300, "grüße"))
+        self.assertIsNone(event.unpack(quote_pb2.Quote))
+        typed = backplane.Event("stock.MSFT", event_pb2.Event.FromString(golden("typed_event.hex")), STAMP)
+        quote = typed.unpack(quote_pb2.Quote)
+        self.assertEqual((quote.symbol, quote.price, quote.time.seconds), ("MSFT", 39.81, 946684800))
+
+    def test_control_messages(self):
+        after = {"stream": STREAM, "position": 993}
+        replay = {"pattern": "stock.>", "after_position": after, "until_position": 1000}
+        request = control_pb2.ControlRequest(version=1, id=300, replay=replay)
+        self.assertEqual(request.SerializeToString(), golden("replay_request.hex"))
+        admitted = {"source": "clock@host7", "session": 0x1122334455667788}
+        request = control_pb2.ControlRequest(version=1, id=1, admitted=admitted)
+        self.assertEqual(request.SerializeToString(), golden("admitted_request.hex"))
+        reply = control_pb2.ControlReply.FromString(golden("replay_reply.hex"))
+        self.assertEqual((reply.id, reply.position, reply.more.cursor), (300, 1007, b"\x01\xff"))
+        self.assertEqual(reply.replay.events[0].event, golden("stamped_event.hex"))
+
+
+class PythonClient(ClientScenarios, BackplaneTest):
+    COMMAND = ["/usr/bin/python3", "-B", "-W", "error", str(pathlib.Path(__file__).with_name("python_driver.py"))]
+
+    def test_types_that_are_registered_are_handed_out(self):
+        self.start_broker()
+        with backplane.Control(CONTROL, self.context) as control:
+            name = quote_pb2.Quote.DESCRIPTOR.full_name
+            self.assertEqual(control.ask(types={"names": [name]}).types.unknown, [name])
+            control.register(quote_pb2.Quote)
+            types = control.ask(types={"names": [name]}).types
+            self.assertIn(quote_pb2.DESCRIPTOR.name, [file.name for file in types.files.file])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,101 @@
+"""The Python client on a leash: does what standard input tells it, a JSON array a line, and answers each with a line.
+node_driver.mjs is the same for Node; client_scenarios.py holds the leash."""
+
+import json
+import sys
+
+import backplane
+from backplane.events.v1 import quote_pb2
+
+
+def show(item):
+    if isinstance(item, backplane.Gap):
+        return ["gap", item.topic, item.first, item.last, item.reason]
+    if isinstance(item, backplane.Reset):
+        return ["reset", f"{item.old_stream:016x}", f"{item.new_stream:016x}"]
+    if item is None:
+        return None
+    kind = item.body.WhichOneof("payload")
+    if kind == "message":
+        quote = item.unpack(quote_pb2.Quote)
+        payload = ["quote", quote.symbol, quote.price]
+    else:
+        payload = [kind or "none", {"text": item.text, "binary": item.body.binary.hex(), None: ""}[kind]]
+    return ["event", item.topic, item.stamp.offset, payload]
+
+
+def payload_of(kind, *values):
+    return {"text": lambda text: text, "binary": bytes.fromhex, "none": lambda: None,
+            "quote": lambda symbol, price: quote_pb2.Quote(symbol=symbol, price=price)}[kind](*values)
+
+
+class Driver:
+    def __init__(self, ingress, egress, control):
+        self.endpoints = {"ingress": ingress, "egress": egress, "control": control}
+        self.subscriber = self.publisher = self.control = None
+
+    def subscribe(self, patterns, timeout):
+        self.subscriber = backplane.Subscriber(*patterns, egress=self.endpoints["egress"],
+                                               control=self.endpoints["control"])
+        self.subscriber.wait_live(timeout)
+
+    def receive(self, count, timeout):
+        return [show(self.subscriber.receive(timeout)) for _ in range(count)]
+
+    def subscriber_status(self):
+        return {name: getattr(self.subscriber, name) for name in ("recovered", "duplicates", "undecodable", "live")}
+
+    def open_publisher(self, source, event_bytes_max):
+        self.publisher = backplane.Publisher(source, ingress=self.endpoints["ingress"],
+                                             control=self.endpoints["control"], event_bytes_max=event_bytes_max)
+
+    def wait_ready(self, timeout):
+        self.publisher.wait_ready(timeout)
+
+    def publish(self, topic, payload, attributes, time_ns):
+        self.publisher.publish(topic, payload_of(*payload), attributes=attributes, time_ns=int(time_ns))
+
+    def burst(self, topic, count, size):
+        for number in range(count):
+            self.publisher.publish(topic, str(number + 1).rjust(size, "."))
+
+    def flush(self, timeout):
+        self.publisher.flush(timeout)
+
+    def publisher_status(self):
+        names = ("offered", "confirmed", "refused", "resent", "in_doubt")
+        return {name: getattr(self.publisher, name) for name in names}
+
+    def open_control(self):
+        self.control = backplane.Control(self.endpoints["control"])
+
+    def last(self, pattern, timeout):
+        return [show(event) for event in self.control.last(pattern, timeout)]
+
+    def replay(self, pattern, start, timeout):
+        return [show(event) for event in self.control.replay(pattern, **start, timeout=timeout)]
+
+    def close(self):
+        for one in (self.subscriber, self.publisher, self.control):
+            if one:
+                one.close()
+
+
+def main():
+    driver = Driver(*sys.argv[1:])
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            answer = {"value": getattr(driver, name)(*arguments)}
+        except Exception as error:  # the test wants to see each of them
+            kinds = {"HistoryGone": "gone", "Refused": "refused", "TimeoutError": "timeout", "ControlError": "control",
+                     "ZMQError": "endpoint"}
+            kind = "invalid" if isinstance(error, ValueError) else kinds.get(type(error).__name__, type(error).__name__)
+            answer = {"error": kind, "text": str(error)}
+            if kind == "gone":
+                answer["value"] = error.first_available_offset
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""`publish file`: follows what others write, and forgets nothing over its own end."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+import threading
+import unittest
+
+from harness import ENDPOINTS, PATIENCE_S, BackplaneTest, Deadline
+
+
+class LogWriter:
+    """Writes numbered lines into a file, as a program with a log does."""
+
+    def __init__(self, path):
+        self.path = path
+        self.written = 0
+        self._file = open(path, "ab", buffering=0)
+
+    def write(self, count=1):
+        for _ in range(count):
+            self.written += 1
+            self._file.write(b"line %d\n" % self.written)
+
+    def reopen(self):
+        self._file.close()
+        self._file = open(self.path, "ab", buffering=0)
+
+    def rotate(self):
+        """Rename, as logrotate does; the program is told later."""
+        number = 1 + max([0, *(int(old.suffix[1:]) for old in self.path.parent.glob(self.path.name + ".*"))])
+        self.path.rename(f"{self.path}.{number}")
+        self.path.touch()
+
+    def copy_and_truncate(self):
+        shutil.copy(self.path, f"{self.path}.1")
+        os.truncate(self.path, 0)
+
+    def close(self):
+        self._file.close()
+
+
+class FileTest(BackplaneTest):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.path, self.state = self.folder / "app.log", self.folder / "state"
+        self.broker = self.start_broker()
+        self.reader_of_log = self.live_reader("log")
+
+    def writer_of_log(self):
+        writer = LogWriter(self.path)
+        self.addCleanup(writer.close)
+        return writer
+
+    def follow(self, *options, ready=True):
+        source = self.run_program("publish", "file", "--path", str(self.path), "--state", str(self.state), "--topic",
+                                  "log", "--source-name", "file@test", *ENDPOINTS, *options)
+        if ready:
+            source.ready()
+        return source
+
+    def texts(self, count):
+        return [self.reader_of_log.receive()[1].text for _ in range(count)]
+
+    def expect_lines(self, first, last):
+        for number in range(first, last + 1):
+            self.assertEqual(self.reader_of_log.receive()[1].text, f"line {number}")
+
+    def expect_no_more(self, published):
+        """The broker has taken so many events, and no more."""
+        self.assertEqual(self.counters()["published_total"], published)
+        self.assertFalse(self.reader_of_log.poll_now())
+
+    def wait_state(self, source, *wanted):
+        """Until the state file has these words."""
+        deadline = Deadline()
+        while not (self.state.exists() and all(word in self.state.read_text() for word in wanted)):
+            self.assertTrue(deadline.left(), source.story())
+
+
+class Following(FileTest):
+    def test_lines_come_when_they_are_whole(self):
+        self.path.write_text("one\ntw")
+        self.follow()
+        self.assertEqual(self.texts(1), ["one"])
+        with open(self.path, "a") as log:
+            log.write("o\n\nüäö — x\n")
+        self.assertEqual(self.texts(3), ["two", "", "üäö — x"])
+
+    def test_a_file_may_come_later(self):
+        self.follow()
+        self.path.write_text("one\n")
+        self.assertEqual(self.texts(1), ["one"])
+
+    def test_from_the_end_only_what_is_new_comes(self):
+        self.path.write_text("old\nhal")
+        source = self.follow("--from", "end")
+        self.wait_state(source, "offset 4")
+        with open(self.path, "a") as log:
+            log.write("f\nnew\n")
+        self.assertEqual(self.texts(2), ["half", "new"])
+
+    def test_lines_that_are_too_long_are_told_by_number_and_the_others_come(self):
+        self.path.write_text("one\n" + "x" * 5000 + "\ntwo\n")
+        source = self.follow("--max-event-bytes", "4KiB")
+        self.assertEqual(self.texts(2), ["one", "two"])
+        source.end()
+        self.assertRegex("\n".join(source.err), r"app\.log:2: wanted at most 3584 bytes, got more")
+        self.assertRegex(source.err[-1], "bad records: 1; events published: 2")
+
+    def test_a_state_belongs_to_one_process(self):
+        self.path.write_text("one\n")
+        self.follow()
+        self.texts(1)
+        second = self.follow(ready=False)
+        self.assertEqual(second.wait_exit(), 2)
+        self.assertIn("another process has this state file", "\n".join(second.err))
+
+    def test_a_damaged_state_is_told_and_kept(self):
+        self.state.write_text("no state\n")
+        self.assertEqual(self.follow(ready=False).wait_exit(), 2)
+        self.assertEqual(self.state.read_text(), "no state\n")
+
+
+class Restarts(FileTest):
+    def test_after_sigterm_it_goes_on_behind_what_was_published(self):
+        log = self.writer_of_log()
+        log.write(1000)
+        source = self.follow()
+        self.expect_lines(1, 1000)
+        source.end()
+        log.write(10)
+        self.follow()
+        self.expect_lines(1001, 1010)
+        self.expect_no_more(1010)
+
+    def test_kill_9_under_way_loses_and_repeats_nothing(self):
+        log = self.writer_of_log()
+        # Never so far ahead that the broker would have to drop something for a slow reader such as this one.
+        permits, enough = threading.Semaphore(200), threading.Event()
+
+        def write():
+            while not enough.is_set():
+                permits.acquire()
+                log.write(10)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        expected = 1
+        try:
+            for round_ in range(8):
+                source = self.follow()
+                # Wherever it is then: in the middle of a file that grows while it is read.
+                for _ in range(100 + 37 * round_):
+                    self.expect_lines(expected, expected + 9)
+                    expected += 10
+                    permits.release()
+                source.kill()
+        finally:
+            enough.set()
+            permits.release()
+            writer.join(PATIENCE_S)
+        self.follow()
+        self.expect_lines(expected, log.written)
+        self.expect_no_more(log.written)
+
+    def test_kill_9_before_anything_was_remembered_repeats_nothing(self):
+        log = self.writer_of_log()
+        log.write(5000)
+        source = self.follow()
+        self.expect_lines(1, 1)
+        source.kill()
+        self.follow()
+        self.expect_lines(2, 5000)
+        self.expect_no_more(5000)
+
+    def test_what_is_rotated_while_it_is_down_is_read_to_its_end_first(self):
+        log = self.writer_of_log()
+        log.write(100)
+        source = self.follow()
+        self.expect_lines(1, 100)
+        source.kill()
+        for _ in range(3):
+            log.write(100)
+            log.rotate()
+            log.reopen()
+        log.write(50)
+        self.follow()
+        self.expect_lines(101, log.written)
+        self.expect_no_more(log.written)
+
+    def test_what_is_copied_and_truncated_while_it_is_down_is_read_from_the_copy(self):
+        log = self.writer_of_log()
+        log.write(100)
+        source = self.follow()
+        self.expect_lines(1, 100)
+        source.end()
+        log.write(100)
+        log.copy_and_truncate()
+        log.write(10)
+        self.follow()
+        self.expect_lines(101, log.written)
+        self.expect_no_more(log.written)
+
+    def test_a_file_that_is_gone_is_told_and_the_new_one_read(self):
+        log = self.writer_of_log()
+        log.write(100)
+        source = self.follow()
+        self.expect_lines(1, 100)
+        source.end()
+        self.path.unlink()
+        log.reopen()
+        log.write(5)
+        source = self.follow()
+        self.expect_lines(101, 105)
+        self.assertRegex("\n".join(source.err), "line 101 and what follows it are in none of the files there")
+
+    def test_a_broker_that_has_forgotten_gets_what_was_not_confirmed(self):
+        log = self.writer_of_log()
+        log.write(100)
+        source = self.follow()
+        self.expect_lines(1, 100)
+        self.wait_state(source, "sequence 100 ")
+        source.kill()
+        self.broker.end()
+        self.start_broker()
+        self.reader_of_log = self.live_reader("log")
+        log.write(10)
+        source = self.follow()
+        self.expect_lines(101, 110)
+        source.wait_line(source.err, "the broker does not know the last run")
+
+
+    def test_what_no_broker_has_confirmed_is_published_by_the_next_run(self):
+        log = self.writer_of_log()
+        log.write(100)
+        source = self.follow()
+        self.expect_lines(1, 100)
+        self.wait_state(source, "sequence 100 ")
+        self.broker.end()
+        before = self.bytes_read(source)
+        log.write(1000)
+        deadline = Deadline()
+        while self.bytes_read(source) < before + 7000:
+            self.assertTrue(deadline.left(), source.story())
+        source.end()
+        self.assertRegex("\n".join(source.err), "await a broker: the next run publishes what has not arrived")
+        self.start_broker()
+        self.reader_of_log = self.live_reader("log")
+        self.follow()
+        self.expect_lines(101, 1100)
+
+    @staticmethod
+    def bytes_read(process):
+        status = pathlib.Path(f"/proc/{process.pid}/io").read_text()
+        return int(status.split("rchar: ")[1].split()[0])
+
+
+class Rotations(FileTest):
+    def test_rotation_under_writing_loses_and_repeats_nothing(self):
+        log = self.writer_of_log()
+        self.follow()
+        for _ in range(20):
+            log.write(50)
+            log.rotate()
+            log.write(50)  # still into the old one
+            log.reopen()
+        log.write(1)
+        received = self.texts(log.written)
+        # Who still writes into the old file is overtaken now and then, but nothing is lost or repeated.
+        self.assertEqual(sorted(received, key=lambda text: int(text.split()[1])),
+                         [f"line {number}" for number in range(1, log.written + 1)])
+        self.expect_no_more(log.written)
+
+    def test_rotation_and_kill_9_together_lose_and_repeat_nothing(self):
+        log = self.writer_of_log()
+        received = []
+        for _ in range(6):
+            source = self.follow()
+            log.write(300)
+            log.rotate()
+            log.write(20)
+            log.reopen()
+            log.write(300)
+            received += self.texts(150)
+            source.kill()
+        self.follow()
+        received += self.texts(log.written - len(received))
+        self.assertEqual(sorted(received, key=lambda text: int(text.split()[1])),
+                         [f"line {number}" for number in range(1, log.written + 1)])
+        self.expect_no_more(log.written)
+
+    def test_a_truncated_file_is_read_from_its_beginning(self):
+        log = self.writer_of_log()
+        source = self.follow()
+        log.write(10)
+        self.expect_lines(1, 10)
+        self.wait_state(source, "line 10 ")
+        os.truncate(self.path, 0)
+        log.write(100)
+        self.expect_lines(11, 110)
+        source.wait_line(source.err, r"was truncated behind line 10")
+        source.kill()
+        log.write(1)
+        self.follow()
+        self.expect_lines(111, 111)
+        self.expect_no_more(111)
+
+    def test_copying_and_truncating_under_writing_loses_nothing_that_the_copy_has(self):
+        log = self.writer_of_log()
+        self.follow()
+        for _ in range(5):
+            # A file that nobody has seen before it is emptied cannot be told from its copy.
+            log.write(1)
+            self.expect_lines(log.written, log.written)
+            log.write(500)
+            log.copy_and_truncate()
+            self.expect_lines(log.written - 499, log.written)
+        self.expect_no_more(log.written)
+
+
+if __name__ == "__main__":
+    unittest.main()

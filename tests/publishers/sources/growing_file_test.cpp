@@ -1,0 +1,184 @@
+#include "publishers/sources/growing_file.hpp"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include "publishers/sources/file_state.hpp"
+#include "tests/publishers/temporary_directory.hpp"
+
+namespace backplane::sources {
+namespace {
+
+using backplane::testing::TemporaryDirectory;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+void append(const fs::path& file, std::string_view text) {
+  std::ofstream(file, std::ios::binary | std::ios::app) << text;
+}
+
+GrowingFile open(const fs::path& file, const FilePosition& position = {}) {
+  return GrowingFile::open(file, position, 1000).value();
+}
+
+std::vector<std::string> lines_of(GrowingFile& file) {
+  std::vector<std::string> lines;
+  for (std::string_view chunk = file.read(); !chunk.empty(); chunk = file.read()) {
+    file.lines().feed(chunk);
+    while (file.lines().take_line()) lines.emplace_back(file.lines().text());
+  }
+  return lines;
+}
+
+TEST(GrowingFile, GivesWholeLinesAsTheyComeAndAPositionBehindThem) {
+  const TemporaryDirectory files;
+  const fs::path path = files.write("log", "one\ntw");
+  GrowingFile file = open(path);
+  EXPECT_THAT(lines_of(file), ElementsAre("one"));
+  EXPECT_EQ(file.position().offset, 4U);
+  append(path, "o\r\nthree\n");
+  EXPECT_THAT(lines_of(file), ElementsAre("two", "three"));
+  EXPECT_EQ(file.position().offset, 15U);
+  EXPECT_EQ(file.position().line, 3U);
+}
+
+TEST(GrowingFile, AnotherReaderGoesOnAtAPosition) {
+  const TemporaryDirectory files;
+  const fs::path path = files.write("log", "one\ntwo\nthr");
+  GrowingFile first = open(path);
+  (void)lines_of(first);
+  append(path, "ee\n");
+  GrowingFile second = open(path, first.position());
+  EXPECT_FALSE(second.truncated());
+  EXPECT_THAT(lines_of(second), ElementsAre("three"));
+  EXPECT_EQ(second.position().line, 3U);
+}
+
+TEST(GrowingFile, NoticesThatItWasTruncatedAlsoWhereItHasGrownSince) {
+  const TemporaryDirectory files;
+  const fs::path path = files.write("log", "one\ntwo\n");
+  GrowingFile file = open(path);
+  (void)lines_of(file);
+  EXPECT_FALSE(file.truncated());
+  files.write("log", "x\n");
+  EXPECT_TRUE(file.truncated());
+  EXPECT_THAT(lines_of(file), IsEmpty());
+  append(path, "and so much more that it is longer than ever\n");
+  EXPECT_TRUE(file.truncated()) << "it begins otherwise";
+  file.restart();
+  EXPECT_FALSE(file.truncated());
+  EXPECT_THAT(lines_of(file), ElementsAre("x", "and so much more that it is longer than ever"));
+}
+
+TEST(GrowingFile, TheEndIsBehindTheLastWholeLine) {
+  const TemporaryDirectory files;
+  const fs::path path = files.write("log", "one\ntwo\nthr");
+  GrowingFile file = open(path);
+  file.skip_to_end();
+  EXPECT_THAT(lines_of(file), IsEmpty());
+  append(path, "ee\n");
+  EXPECT_THAT(lines_of(file), ElementsAre("three"));
+  EXPECT_EQ(file.position().line, 3U);
+}
+
+TEST(GrowingFile, WhatIsNoFileIsTold) {
+  const TemporaryDirectory files;
+  EXPECT_EQ(GrowingFile::open(files.path() / "none", {}, 10).error().code, ErrorCode::not_found);
+  EXPECT_THAT(GrowingFile::open("/dev/null", {}, 10).error().text, HasSubstr("wanted a regular file"));
+}
+
+TEST(GrowingFile, IsFoundUnderTheNameThatARotationGaveIt) {
+  const TemporaryDirectory files;
+  const fs::path path = files.write("log", "one\ntwo\n");
+  GrowingFile file = open(path);
+  (void)lines_of(file);
+  fs::rename(path, files.path() / "log.1");
+  append(files.path() / "log.1", "three\n");
+  files.write("log", "other\n");
+  auto found = find_moved(path, file.position(), 0, 1000);
+  ASSERT_TRUE(found.has_value()) << found.error().text;
+  EXPECT_EQ(found->id(), file.id());
+  EXPECT_THAT(lines_of(*found), ElementsAre("three"));
+}
+
+TEST(GrowingFile, ACopyThatWasMadeBeforeTruncatingHasTheRest) {
+  const TemporaryDirectory files;
+  const fs::path path = files.write("log", "one\n");
+  GrowingFile file = open(path);
+  (void)lines_of(file);
+  append(path, "two\n");
+  fs::copy_file(path, files.path() / "log.1");
+  files.write("log.2", "older\n");
+  files.write("log", "new\n");
+  auto found = find_moved(path, file.position(), 0, 1000);
+  ASSERT_TRUE(found.has_value()) << found.error().text;
+  EXPECT_THAT(lines_of(*found), ElementsAre("two"));
+  constexpr std::int64_t later_ns = std::int64_t{1} << 62;
+  EXPECT_FALSE(find_moved(path, file.position(), later_ns, 1000).has_value()) << "an old one is none";
+}
+
+TEST(GrowingFile, RotatedOnesAreThoseOfItsNameThatCanBeRead) {
+  const TemporaryDirectory files;
+  for (const char* name : {"log", "log.1", "log-20240101", "log.2.gz", "logbook", "other"})
+    files.write(name, "x");
+  std::vector<std::string> names;
+  for (const fs::path& each : rotated_files(files.path() / "log")) names.push_back(each.filename().string());
+  EXPECT_THAT(names, ::testing::UnorderedElementsAre("log.1", "log-20240101"));
+}
+
+FileState some_state() {
+  FileState state{.session = 0x123, .sequence = 45, .saved_ns = 67, .files = {}, .active = 1};
+  state.files.push_back({.id = {1, 2}, .offset = 3, .line = 4, .head_bytes = 5, .head_hash = 0xabc});
+  state.files.push_back({.id = {6, 7}, .offset = 8, .line = 9, .head_bytes = 0, .head_hash = 0});
+  return state;
+}
+
+TEST(FileState, IsReadAsItWasWritten) {
+  const TemporaryDirectory files;
+  const fs::path path = files.path() / "folder" / "state";
+  const auto store = FileStateStore::open(path);
+  ASSERT_TRUE(store.has_value()) << store.error().text;
+  ASSERT_TRUE(store->load().has_value());
+  EXPECT_FALSE(store->load()->has_value()) << "there is none yet";
+  ASSERT_TRUE(store->save(some_state()).has_value());
+  const FileState state = store->load().value().value();
+  EXPECT_EQ(state.session, 0x123U);
+  EXPECT_EQ(state.sequence, 45U);
+  EXPECT_EQ(state.saved_ns, 67);
+  EXPECT_EQ(state.active, 1U);
+  ASSERT_EQ(state.files.size(), 2U);
+  EXPECT_EQ(state.files[0].id, (FileId{1, 2}));
+  EXPECT_EQ(state.files[0].head_hash, 0xabcU);
+  EXPECT_EQ(state.files[1].offset, 8U);
+  EXPECT_FALSE(fs::exists(path.string() + ".new"));
+}
+
+TEST(FileState, APartOfOneIsNone) {
+  const TemporaryDirectory files;
+  const fs::path path = files.path() / "state";
+  const auto store = FileStateStore::open(path).value();
+  ASSERT_TRUE(store.save(some_state()).has_value());
+  const auto bytes = fs::file_size(path);
+  for (std::uintmax_t part = 0; part + 1 < bytes; ++part) {  // the last line end does not matter
+    ASSERT_TRUE(store.save(some_state()).has_value());
+    fs::resize_file(path, part);
+    EXPECT_FALSE(store.load().has_value()) << part;
+  }
+}
+
+TEST(FileState, BelongsToOneAtATime) {
+  const TemporaryDirectory files;
+  const fs::path path = files.path() / "state";
+  {
+    const auto store = FileStateStore::open(path).value();
+    EXPECT_THAT(FileStateStore::open(path).error().text, HasSubstr("another process has"));
+  }
+  EXPECT_TRUE(FileStateStore::open(path).has_value());
+}
+
+}  // namespace
+}  // namespace backplane::sources
