@@ -16,8 +16,8 @@
 #include "broker/egress/egress.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/pipeline.hpp"
-#include "broker/state/prefetch.hpp"
 #include "broker/state/memory_history.hpp"
+#include "broker/state/prefetch.hpp"
 #include "broker/system_events.hpp"
 #include "core/log/log.hpp"
 #include "core/payload/type_registry.hpp"
@@ -39,6 +39,8 @@ constexpr int requests_a_quiet_turn = 64;
 constexpr std::size_t envelope_frames_max = 8;
 // Replies that wait for one asker: 64 of at most 256 KiB.
 constexpr int replies_hwm = 64;
+// 20 live events a second and more have short slices of history beside them.
+constexpr auto quiet_before_long_slices = 50ms;
 constexpr auto snapshot_every = 250ms;
 constexpr auto quiet_before_drained = 200ms;
 
@@ -122,7 +124,7 @@ class Loop::Impl final : public ReplySink {
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
   [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
   [[nodiscard]] int answer_subscriptions();
-  [[nodiscard]] int answer_requests(int limit);
+  [[nodiscard]] int answer_requests(int limit, Clock::time_point now);
   void keep_time(Clock::time_point now);
   void sleep(Clock::time_point now);
 
@@ -253,11 +255,16 @@ void Loop::Impl::run() {
     const int taken = store_takes ? take_events() : 0;
     int done = taken;
     if (pipeline_.flush()) done += answer_subscriptions();
-    done += answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn);
 
-    const Clock::time_point now = Clock::now();
+    Clock::time_point now = Clock::now();
     // Questions don't count: those who ask again and again would hold up the drain.
     if (taken > 0 || !store_takes) last_event_ = now;
+    service_.set_busy(now - last_event_ < quiet_before_long_slices);
+    if (const int answered = answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn, now);
+        answered > 0) {
+      done += answered;
+      now = Clock::now();
+    }
     keep_time(now);
     if (state_.draining && drained(now)) break;
     if (done == 0) sleep(now);
@@ -318,7 +325,7 @@ int Loop::Impl::answer_subscriptions() {
   return seen;
 }
 
-int Loop::Impl::answer_requests(int limit) {
+int Loop::Impl::answer_requests(int limit, Clock::time_point now) {
   int answered = 0;
   for (; answered < limit && control_.receive(request_); ++answered) {
     Envelope envelope;
@@ -333,7 +340,7 @@ int Loop::Impl::answer_requests(int limit) {
       ++state_.counters.control_refused_total;
       continue;  // no way back to whoever sent it
     }
-    service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, Clock::now());
+    service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now);
   }
   service_.poll_slices();
   return answered;

@@ -1,12 +1,14 @@
 // One publisher, one SUB, two frames of a 12-byte topic and an Event with a 128-byte payload: the same load
 // through libzmq's own proxy and through a broker with everything switched on, in turns, in one run.
 //
-//   bench_broker_proxy [events a run] [runs]       (backplane stands in the same folder)
+//   bench_broker_proxy [events a run] [runs] [events under way at most]     (backplane stands in the same
+//   folder)
 //
-// At most window_events are under way at a time, the same for both: so all arrive with either, and both do the
-// same work. Without that bound the publisher outruns the subscriber, who shares the machine with it; the
-// proxy then waits for the subscriber as long as it takes, and the broker, which lets nobody hold up the
-// others for long (docs/decisions/0002-bounded-blocking.md), works on events that are lost at the end.
+// At most 4,096 events are under way at a time, which both have room for: so all arrive with either, and both
+// do the same work. Without that bound (0) the publisher outruns the subscriber, who shares the machine with
+// it; the proxy then waits for the subscriber as long as it takes, and the broker, which lets nobody hold up
+// the others for long (docs/decisions/0002-bounded-blocking.md), works on events of which some are lost at
+// the end. Both have the broker's marks: a longer queue is further from the caches.
 //
 // Prints the rate end to end and the CPU time of the process in the middle, and the ratio of the medians.
 
@@ -36,7 +38,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::string_view topic = "bench.topic1";
 constexpr std::uint64_t first_sequence = std::uint64_t{1} << 28;  // so that each number takes 5 bytes
 
-constexpr std::uint64_t window_events = 4'096;  // less than half the broker's egress_hwm, see below
+constexpr int hwm = 10'000;  // the broker's
+// A queue learns how far it was read once in half its mark: only that much is sure to be free.
+constexpr std::uint64_t window_events_default = 4'096;
 constexpr std::uint64_t receipt_every = 256;
 
 struct Outcome {
@@ -50,6 +54,8 @@ void run_proxy(int ready_fd) {
   zmq::socket_t front(context, zmq::socket_type::xsub);
   zmq::socket_t back(context, zmq::socket_type::xpub);
   back.set(zmq::sockopt::rcvhwm, 0);
+  back.set(zmq::sockopt::sndhwm, hwm);
+  front.set(zmq::sockopt::rcvhwm, hwm);
   front.set(zmq::sockopt::sndhwm, 0);
   const int nodrop = 1;  // else it loses some, and that would not be the same work
   zmq_setsockopt(back.handle(), ZMQ_XPUB_NODROP, &nodrop, sizeof nodrop);
@@ -102,7 +108,7 @@ class Receipts {
   std::atomic<std::uint64_t> received_{0};
 };
 
-void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t events,
+void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t events, std::uint64_t window,
              const Receipts& receipts) {
   zmq::socket_t socket(context, zmq::socket_type::xpub);
   const int nodrop = 1;
@@ -113,7 +119,7 @@ void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t
   if (!socket.recv(subscription)) return;  // the other side has us
   Template event;
   for (std::uint64_t i = 0; i < events; ++i) {
-    if (i % receipt_every == 0 && i >= window_events) receipts.wait_for(i - window_events + receipt_every);
+    if (window > 0 && i % receipt_every == 0 && i >= window) receipts.wait_for(i - window + receipt_every);
     event.number(first_sequence + i);
     socket.send(zmq::buffer(topic), zmq::send_flags::sndmore);
     socket.send(zmq::buffer(event.bytes), zmq::send_flags::none);
@@ -121,7 +127,7 @@ void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t
   socket.set(zmq::sockopt::linger, 10'000);
 }
 
-Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events) {
+Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events, std::uint64_t window) {
   backplane::bench::Middle middle(middle_process);
   zmq::context_t context(2);
   zmq::socket_t subscriber(context, zmq::socket_type::sub);
@@ -144,7 +150,7 @@ Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events
     }
   }
   Receipts receipts;
-  std::thread publisher([&] { publish(context, middle.endpoints.ingress, events, receipts); });
+  std::thread publisher([&] { publish(context, middle.endpoints.ingress, events, window, receipts); });
   Outcome outcome;
   zmq::message_t frame;
   Clock::time_point begin{};
@@ -171,13 +177,15 @@ Outcome run(const std::function<void(int)>& middle_process, std::uint64_t events
 int main(int argc, char** argv) {
   const std::uint64_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
   const int runs = argc > 2 ? std::atoi(argv[2]) : 5;
+  const std::uint64_t window = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : window_events_default;
   std::vector<double> rates[2];
   std::vector<double> costs[2];
   fmt::print("{:<4} {:<10} {:>12} {:>14} {:>10}\n", "run", "middle", "k events/s", "CPU ns/event", "lost");
   for (int i = 0; i < runs; ++i) {
     for (int which = 0; which < 2; ++which) {
-      const Outcome outcome = run(
-          which == 0 ? run_proxy : [](int ready_fd) { backplane::bench::run_broker(ready_fd); }, events);
+      const Outcome outcome =
+          which == 0 ? run(run_proxy, events, window)
+                     : run([](int ready_fd) { backplane::bench::run_broker(ready_fd); }, events, window);
       rates[which].push_back(outcome.events_a_second / 1'000);
       costs[which].push_back(outcome.cpu_ns_an_event);
       fmt::print("{:<4} {:<10} {:>12.0f} {:>14.0f} {:>10}\n", i + 1, which == 0 ? "zmq_proxy" : "broker",

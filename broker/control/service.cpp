@@ -132,6 +132,7 @@ class ControlService::Impl {
 
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
   void poll_slices();
+  void set_busy(bool busy) noexcept { busy_ = busy; }
   [[nodiscard]] std::size_t pending() const noexcept { return pending_.size(); }
 
  private:
@@ -161,6 +162,7 @@ class ControlService::Impl {
   ReplySink& sink_;
   std::function<void()> on_drain_;
   std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
+  bool busy_{};
 };
 
 // ── every request ────────────────────────────────────────────────────────────────────────────────────────
@@ -307,7 +309,7 @@ void ControlService::Impl::read(Asker asker, CursorKind kind, Answer<ReadRequest
                       {"busy", fmt::format("{} reads wait for the history, which is the limit: ask again",
                                            pending_.size())});
   }
-  request->events_max = reply_events_max;
+  request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = slice_bytes_max;
   const std::uint64_t ticket = state_.history->ask(*request);
   pending_.emplace(ticket, PendingRead{std::move(asker), kind});
@@ -515,6 +517,9 @@ void ControlService::request(Envelope envelope, std::span<const std::byte> bytes
 }
 void ControlService::poll_slices() {
   impl_->poll_slices();
+}
+void ControlService::set_busy(bool busy) noexcept {
+  impl_->set_busy(busy);
 }
 std::size_t ControlService::pending() const noexcept {
   return impl_->pending();

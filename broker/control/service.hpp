@@ -35,6 +35,9 @@ class ReplySink {
 /// Bounds of one reply, part of the contract: a single event that is larger travels alone.
 inline constexpr std::size_t reply_events_max = 512;
 inline constexpr std::size_t reply_bytes_max = 256u << 10;
+/// How many events of history a reply has at most while events flow: a live one waits for the reply that is
+/// being made.
+inline constexpr std::size_t busy_reply_events_max = 64;
 
 /// The control protocol of one backplane: every request gets exactly one reply, which ends in complete, more,
 /// gone or error. Nothing is kept between requests; a request's work is bounded, however hostile it is. Lives
@@ -55,6 +58,10 @@ class ControlService {
 
   /// Replies to the reads whose answers have come from the history meanwhile.
   void poll_slices();
+
+  /// Whether events flow. While they do, slices of history are short, and a reader of much asks more often;
+  /// at rest they are as long as the contract has it.
+  void set_busy(bool busy) noexcept;
 
   /// Reads that the history has not answered yet.
   [[nodiscard]] std::size_t pending() const noexcept;

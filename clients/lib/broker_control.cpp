@@ -60,9 +60,11 @@ class BrokerControl::Impl {
     channel_.add_fds(fds);
     std::vector<pollfd> waiting;
     for (const int fd : fds) waiting.push_back({fd, POLLIN, 0});
-    const auto left = std::min(until, channel_.next_deadline()) - Clock::now();
+    until = std::min(until, channel_.next_deadline());
+    const auto now = Clock::now();
+    if (until <= now) return;  // before any difference: from time_point::min() it would overflow
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(
-        std::clamp<Clock::duration>(left, Clock::duration::zero(), std::chrono::minutes{1}));
+        std::min<Clock::duration>(until - now, std::chrono::minutes{1}));
     ::poll(waiting.data(), waiting.size(), static_cast<int>(ms.count()));
   }
 

@@ -303,9 +303,9 @@ void Client::Impl::call(const Callbacks& callbacks, const Item& item) {
 
 void Client::Impl::sleep(Clock::time_point until) {
   until = std::min(until, wait_until());
-  const auto left =
-      std::clamp<Clock::duration>(until - Clock::now(), Clock::duration::zero(), std::chrono::hours{1});
-  if (left == Clock::duration::zero()) return;
+  const auto now = Clock::now();
+  if (until <= now) return;  // before any difference: from time_point::min() it would overflow
+  const auto left = std::min<Clock::duration>(until - now, std::chrono::hours{1});
   pollfd waiting{fds_.fd(), POLLIN, 0};
   ::poll(&waiting, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
 }

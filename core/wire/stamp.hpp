@@ -35,7 +35,8 @@ void write_stamp(const Stamp& stamp, std::span<std::byte, stamp_bytes> out) noex
 [[nodiscard]] inline bool is_stamped(std::span<const std::byte> event, std::uint64_t position) noexcept {
   constexpr std::size_t position_at = 2 + 9 + 1;  // the field's tag and length, the stream, a tag
   return event.size() >= stamp_bytes &&
-         load_little_endian<std::uint64_t>(event.data() + event.size() - stamp_bytes + position_at) == position;
+         load_little_endian<std::uint64_t>(event.data() + event.size() - stamp_bytes + position_at) ==
+             position;
 }
 
 /// The event as its publisher sent it. `event` must have a stamp.
