@@ -121,12 +121,14 @@ class Protocol(BackplaneTest):
         self.assertEqual(client.command("TOPICS nothing.here"), "+OK TOPICS 0")
 
     def test_policy_latest_conflates_and_announces_nothing(self):
-        client = self.client_with_offsets()
+        client, witness = self.client_with_offsets(), self.client()
+        self.subscribe(witness, "big.end")
         self.subscribe(client, "big.> policy=latest")
         text = "x" * 50_000
         for number in range(1000):
             self.publisher.send(f"big.{number % 10}", text)
         self.publisher.send("big.end", "x")
+        self.assertEqual(witness.event(), "big.end x")  # so the gateway has had all, and nobody has read
         events = client.events_until("big.end 1 x")
         self.assertLess(len(events), 1000)
         self.assertEqual({line.split(" ", 2)[0]: line.split(" ", 2)[1] for line in events},
@@ -134,12 +136,14 @@ class Protocol(BackplaneTest):
         self.assertFalse([line for line in client.lines if line.startswith("!")])
 
     def test_policy_disconnect_says_why(self):
-        client = self.client_with_offsets()
+        client, witness = self.client_with_offsets(), self.client()
+        self.subscribe(witness, "end")
         self.subscribe(client, "big policy=disconnect")
         text = "x" * 50_000
         for _ in range(1000):
             self.publisher.send("big", text)
-        self.wait_admitted(self.publisher)
+        self.publisher.send("end", "x")
+        self.assertEqual(witness.event(), "end x")  # so the gateway has had all, and nobody has read
         client.wait_closed()
         # Why, it is told only if it reads in time.
         events = [line for line in client.lines if line.startswith("big ")]
