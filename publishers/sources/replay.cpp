@@ -115,7 +115,7 @@ class Replay {
         return fail(ErrorCode::protocol,
                     fmt::format("{}: {}: wanted a part of the topic, got nothing", where, plan_.topic_field));
       }
-      event.topic += "." + topic_token(token->text);
+      event.topic.append(1, '.').append(topic_token(token->text));
     }
     if (!mapping_) {
       event.text = reader.json();
