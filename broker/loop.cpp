@@ -32,6 +32,9 @@ using namespace std::chrono_literals;
 
 // A batch amortises the wakeup (one message a wakeup costs six times as much) without starving the rest.
 constexpr int messages_a_turn = 256;
+// A look at a socket that has nothing is a system call, and a turn may be a few events long. While events
+// flow, the other sockets are looked at so often.
+constexpr auto round_every = 50us;
 constexpr int subscriptions_a_turn = 4096;
 // While events flow, readers of history get few answers a turn; at rest they get many.
 constexpr int requests_a_busy_turn = 2;
@@ -120,7 +123,7 @@ class Loop::Impl final : public ReplySink {
   };
 
   // One turn of the loop, in this order.
-  [[nodiscard]] int take_events();
+  [[nodiscard]] int take_events(bool all);
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
   [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
   [[nodiscard]] int answer_subscriptions();
@@ -160,6 +163,7 @@ class Loop::Impl final : public ReplySink {
   Timer snapshots_;
   Clock::time_point last_event_{};
   Clock::time_point drain_began_{};
+  bool raw_flows_{};
   bool subscriptions_warned_{};
   std::size_t source_topics_{};  ///< $SYS.source.<name> that there have been
   log::RateLimit source_lines_{1s};
@@ -248,34 +252,42 @@ Result<BoundEndpoints> Loop::Impl::open() {
 
 void Loop::Impl::run() {
   last_event_ = Clock::now();
+  Clock::time_point last_round = last_event_;
+  bool round = true;  // whether this turn looks at all sockets
   for (;;) {
     ++state_.counters.turns_total;
     // A store that is busy holds up the data path, and by it the publishers; nothing is lost.
     const bool store_takes = pipeline_.flush();
-    const int taken = store_takes ? take_events() : 0;
+    const int taken = store_takes ? take_events(round) : 0;
     int done = taken;
-    if (pipeline_.flush()) done += answer_subscriptions();
+    const bool published = pipeline_.flush();
+    round = round || taken == 0;
+    if (published && round) done += answer_subscriptions();
 
     Clock::time_point now = Clock::now();
     // Questions don't count: those who ask again and again would hold up the drain.
     if (taken > 0 || !store_takes) last_event_ = now;
     service_.set_busy(now - last_event_ < quiet_before_long_slices);
-    if (const int answered = answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn, now);
-        answered > 0) {
+    if (round) {
+      const int answered = answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn, now);
+      if (answered > 0) now = Clock::now();
       done += answered;
-      now = Clock::now();
+      last_round = now;
     }
     keep_time(now);
     if (state_.draining && drained(now)) break;
     if (done == 0) sleep(now);
+    round = done == 0 || now - last_round >= round_every;
   }
   end();
 }
 
-int Loop::Impl::take_events() {
-  int taken = drain_socket(ingress_, false);
-  if (raw_) taken += drain_socket(*raw_, true);
-  return taken;
+int Loop::Impl::take_events(bool all) {
+  const int taken = drain_socket(ingress_, false);
+  if (!raw_ || !(all || raw_flows_ || taken == 0)) return taken;
+  const int raw_taken = drain_socket(*raw_, true);
+  raw_flows_ = raw_taken > 0;
+  return taken + raw_taken;
 }
 
 int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {

@@ -37,7 +37,7 @@ inline constexpr std::size_t reply_events_max = 512;
 inline constexpr std::size_t reply_bytes_max = 256u << 10;
 /// How many events of history a reply has at most while events flow: a live one waits for the reply that is
 /// being made.
-inline constexpr std::size_t busy_reply_events_max = 64;
+inline constexpr std::size_t busy_reply_events_max = 128;
 
 /// The control protocol of one backplane: every request gets exactly one reply, which ends in complete, more,
 /// gone or error. Nothing is kept between requests; a request's work is bounded, however hostile it is. Lives

@@ -103,6 +103,36 @@ TEST_F(PipelineTest, StampsWithPositionOverAllTopicsAndOffsetAndPreviousPerTopic
   expect_balance();
 }
 
+TEST_F(PipelineTest, CarriesNothingOfOneBatchIntoTheNext) {
+  pipeline.publish_system("$SYS.test", "");
+  for (std::uint64_t sequence = 1; sequence <= 2; ++sequence) {
+    zmq::message_t topic("abc" + std::to_string(sequence));
+    zmq::message_t bytes(event(sequence, "long text number " + std::to_string(sequence)).SerializeAsString());
+    pipeline.take(topic, bytes);
+  }
+  EXPECT_EQ(pipeline.pending(), 3u);
+  ASSERT_TRUE(pipeline.flush());
+  EXPECT_EQ(pipeline.pending(), 0u);
+  sink.sent.clear();
+  take("abc2", event(3, "x"));
+  ASSERT_EQ(sink.sent.size(), 1u);
+  EXPECT_EQ(sink.sent[0].topic, "abc2");
+  v1::Event got;
+  ASSERT_TRUE(got.ParseFromString(sink.sent[0].event));
+  EXPECT_EQ(got.text(), "x");
+  EXPECT_EQ(sink.sent[0].stamp(), (wire::Stamp{state.stream, 4, 2, 3, 1'000}));
+  EXPECT_EQ(state.counters.published_total, 3u);
+  EXPECT_EQ(state.counters.system_published_total, 1u);
+}
+
+TEST_F(PipelineTest, RefusesASystemTopicThatItKnows) {
+  pipeline.publish_system("$SYS.test", "");
+  take("$SYS.test", event(1));
+  EXPECT_EQ(rejected(Refusal::reserved_topic), 1u);
+  EXPECT_EQ(state.counters.published_total, 0u);
+  expect_balance();
+}
+
 TEST_F(PipelineTest, NeverChangesThePublishersBytes) {
   v1::Event made = event(1);
   events::v1::Quote quote;

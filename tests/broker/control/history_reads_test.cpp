@@ -160,6 +160,19 @@ TEST_F(HistoryReads, ALongReplayComesInSlicesWithoutHolesOrRepeats) {
   EXPECT_EQ(expected, 5000u);
 }
 
+TEST_F(HistoryReads, SlicesAreShortWhileEventsFlow) {
+  for (int i = 1; i <= 1000; ++i) broker.publish("t", "x");
+  EXPECT_EQ(broker.replay(">", 0).replay().events_size(), 512);
+  broker.service.set_busy(true);
+  const auto slice = broker.replay(">", 0);
+  EXPECT_EQ(slice.replay().events_size(), static_cast<int>(busy_reply_events_max));
+  EXPECT_EQ(slice.replay().through_position(), busy_reply_events_max);
+  broker.service.set_busy(false);
+  const auto rest = broker.replay(">", 0, slice.more().cursor());
+  EXPECT_EQ(rest.replay().events_size(), 512);
+  EXPECT_EQ(position_of(rest.replay().events(0)), busy_reply_events_max + 1);
+}
+
 TEST_F(HistoryReads, EventsAtTheLimitStayWithinAReplyAndALargerOneTravelsAlone) {
   const std::string topic = "t." + std::string(250, 'x');
   for (int i = 0; i < 3; ++i) broker.publish(topic, std::string(120'000, 'x'));

@@ -28,6 +28,17 @@ TEST_F(SessionTableTest, ASessionIsItsSourceAndItsNumberTogether) {
   EXPECT_EQ(table.find("clock", 3), nullptr);
 }
 
+TEST_F(SessionTableTest, TheSessionUsedLastIsKnownAgain) {
+  SessionTable table(10);
+  use(table, "clock", 1).sequence = 5;
+  EXPECT_EQ(use(table, "clock", 1).sequence, 5u);
+  EXPECT_FALSE(is_new_);
+  EXPECT_EQ(use(table, "clock", 2).sequence, 0u);
+  EXPECT_TRUE(is_new_);
+  EXPECT_EQ(use(table, "lock", 2).sequence, 0u);
+  EXPECT_TRUE(is_new_);
+}
+
 TEST_F(SessionTableTest, TheLeastRecentlyUsedIsForgottenAndCountedWhenItIsFull) {
   SessionTable table(3);
   for (const std::uint64_t session : {1u, 2u, 3u, 1u}) use(table, "s", session).sequence = session;

@@ -83,6 +83,13 @@ TEST(ReadStamp, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read_stamp(bytes_of(written(Stamp{}))), Stamp{});
 }
 
+TEST(IsStamped, LooksAtThePositionAlone) {
+  const std::string bytes = golden::bytes("stamped_event.hex");
+  EXPECT_TRUE(is_stamped(bytes_of(bytes), golden_stamp.position));
+  EXPECT_FALSE(is_stamped(bytes_of(bytes), golden_stamp.position + 1));
+  EXPECT_FALSE(is_stamped(bytes_of(bytes).first(stamp_bytes - 1), golden_stamp.position));
+}
+
 TEST(ReadStamp, RefusesATailWithAnyDamagedTag) {
   for (const std::size_t at : {0U, 1U, 2U, 11U, 20U, 29U, 38U}) {
     for (int flip = 1; flip < 256; ++flip) {
