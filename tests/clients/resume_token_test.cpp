@@ -6,7 +6,6 @@
 namespace backplane::testing {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(ResumeToken, IsTheStreamsHexDigitsAndThePosition) {
