@@ -52,6 +52,10 @@ if(BACKPLANE_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# What the compiler reads and a generator writes: whoever generates sources adds its target here, so that tools that
+# read the sources without building them (clang-tidy) find all of them.
+add_custom_target(generated_sources)
+
 # backplane_room(NAME SOURCES file… [DEPENDS target…] [INCLUDE dir…])
 # A static library backplane_NAME with the alias backplane::NAME.
 function(backplane_room name)
