@@ -4,20 +4,18 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "broker/loop.hpp"
 #include "broker/operations/exposition.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/listener.hpp"
 #include "core/process/host.hpp"
+#include "core/process/wake_fd.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -59,13 +57,10 @@ void warn_if_open_to_others(const BackplaneConfig& config) {
 
 class Server::Impl {
  public:
-  explicit Impl(BrokerConfig config) : config_(std::move(config)), ended_fd_(::eventfd(0, EFD_CLOEXEC)) {
-    if (ended_fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-  }
+  explicit Impl(BrokerConfig config) : config_(std::move(config)) {}
   ~Impl() {
     for (auto& backplane : backplanes_) backplane->loop->drain();
     join();
-    ::close(ended_fd_);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -95,7 +90,7 @@ class Server::Impl {
   std::unique_ptr<metrics::MetricsListener> listener_;
   std::atomic<std::size_t> running_{};
   std::atomic<bool> failed_{};
-  int ended_fd_;  ///< readable when a loop has ended
+  WakeFd ended_;  ///< readable when a loop has ended
 };
 
 Result<void> Server::Impl::open() {
@@ -162,8 +157,7 @@ void Server::Impl::work(Backplane& backplane) noexcept {
     failed_ = true;
   }
   --running_;
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto bytes = ::write(ended_fd_, &one, sizeof one);
+  ended_.wake();
 }
 
 ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
@@ -172,12 +166,9 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
     backplane->thread = std::thread([this, &backplane = *backplane] { work(backplane); });
   }
   while (running_ > 0 && !failed_) {
-    std::array<pollfd, 2> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{ended_fd_, POLLIN, 0}};
+    std::array<pollfd, 2> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{ended_.fd(), POLLIN, 0}};
     if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
-    if (fds[1].revents != 0) {
-      std::uint64_t ended = 0;
-      [[maybe_unused]] const auto bytes = ::read(ended_fd_, &ended, sizeof ended);
-    }
+    if (fds[1].revents != 0) ended_.drain();
     switch (signals.next()) {
       case Signals::Event::stop:
         log::info("draining");

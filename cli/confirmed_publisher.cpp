@@ -14,7 +14,7 @@ namespace {
 using Clock = Waiter::Clock;
 
 Publisher::Options publisher_options(const std::string& command, const std::vector<BrokerAddress>& brokers,
-                                     std::size_t max_event_bytes, const publishing::WakeFd& changed) {
+                                     std::size_t max_event_bytes, const WakeFd& changed) {
   Publisher::Options options;
   options.source = fmt::format("{}@{}", command, host_name());
   options.brokers.clear();

@@ -12,7 +12,7 @@
 
 #include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
-#include "publishers/lib/wake_fd.hpp"
+#include "core/process/wake_fd.hpp"
 
 namespace backplane::cli {
 
@@ -47,7 +47,7 @@ class ConfirmedPublisher {
   std::string command_;
   std::vector<BrokerAddress> brokers_;
   Waiter& waiter_;
-  publishing::WakeFd changed_;
+  WakeFd changed_;
   bool was_ready_{};
   bool told_waiting_{};
   Publisher publisher_;

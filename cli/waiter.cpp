@@ -5,6 +5,8 @@
 
 #include <poll.h>
 
+#include "core/time/deadline.hpp"
+
 namespace backplane::cli {
 
 struct Waiter::Waiting {
@@ -24,12 +26,9 @@ void Waiter::forget(int fd) {
 }
 
 void Waiter::poll(Waiting& waiting, Clock::time_point until) {
-  constexpr Clock::duration longest = std::chrono::hours{1};
-  const auto now = Clock::now();
-  const auto left = until <= now ? Clock::duration{0} : std::min(longest, until - now);
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  const int timeout = poll_timeout(until, Clock::now());
   // Interrupted by a signal's handler it returns early, which every caller's loop allows for.
-  if (::poll(waiting.descriptors.data(), waiting.descriptors.size(), static_cast<int>(ms)) <= 0) return;
+  if (::poll(waiting.descriptors.data(), waiting.descriptors.size(), timeout) <= 0) return;
   for (std::size_t at = 0; at < watched_.size(); ++at) {
     const short happened = waiting.descriptors[at].revents;
     const int gone = watched_[at].events == 0 ? POLLERR | POLLHUP | POLLNVAL : POLLHUP | POLLERR | POLLIN;

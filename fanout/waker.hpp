@@ -2,14 +2,8 @@
 // How one thread wakes another that waits in epoll.
 
 #include <atomic>
-#include <cerrno>
-#include <cstdint>
-#include <system_error>
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include "fanout/descriptor.hpp"
+#include "core/process/wake_fd.hpp"
 
 namespace backplane::fanout {
 
@@ -21,31 +15,22 @@ namespace backplane::fanout {
 /// Either the sleeper sees what there is to do, or the others see that it sleeps.
 class Waker {
  public:
-  /// Throws std::system_error where the kernel refuses an eventfd.
-  Waker() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (!fd_) throw std::system_error(errno, std::system_category(), "eventfd");
-  }
-
   /// Readable after a wake() that found the sleeper asleep, until drain().
-  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] int fd() const noexcept { return wake_.fd(); }
 
   // The sleeper's.
   void fall_asleep() noexcept { asleep_.store(true); }
   void wake_up() noexcept { asleep_.store(false, std::memory_order_relaxed); }
-  void drain() noexcept {
-    std::uint64_t count = 0;
-    (void)!::read(fd_.get(), &count, sizeof count);  // nothing there is as good
-  }
+  void drain() noexcept { wake_.drain(); }
 
   /// Any other thread's.
   void wake() noexcept {
     if (!asleep_.load() || !asleep_.exchange(false)) return;
-    const std::uint64_t one = 1;
-    (void)!::write(fd_.get(), &one, sizeof one);  // refused only where it is readable by far
+    wake_.wake();
   }
 
  private:
-  Descriptor fd_;
+  WakeFd wake_;
   alignas(64) std::atomic<bool> asleep_{false};
 };
 

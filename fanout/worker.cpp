@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 
 #include "core/error/error.hpp"
+#include "core/time/deadline.hpp"
 #include "fanout/socket_stream.hpp"
 
 namespace backplane::fanout {
@@ -78,10 +79,7 @@ void Worker::wait(Clock::time_point now) {
     sleeps = sleeps && !shard_.is_behind();
   }
   sleeps = sleeps && !stopping_.load();
-  // An hour stands for ever.
-  const auto left = std::clamp<Clock::duration>(until - now, Clock::duration::zero(), std::chrono::hours{1});
-  const auto ns = sleeps ? std::chrono::duration_cast<std::chrono::nanoseconds>(left).count() : 0;
-  const timespec timeout{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000};
+  const timespec timeout = as_timespec(sleeps ? time_left(until, now) : std::chrono::nanoseconds{0});
   std::array<epoll_event, 256> events;
   const int ready =
       ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
@@ -109,6 +107,7 @@ void Worker::turn() {
   const bool rested = began >= window_.until();
   if (rested) shard_.catch_up(began);
   shard_.flush(began);
+  shard_.publish_books();
   if (!shard_.departed().empty()) departures_.put(shard_.departed());
   if (rested) {
     window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,

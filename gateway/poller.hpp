@@ -9,6 +9,7 @@
 
 #include <sys/epoll.h>
 
+#include "core/time/deadline.hpp"
 #include "fanout/descriptor.hpp"
 
 namespace backplane::gateway {
@@ -35,12 +36,7 @@ class Poller {
 
   /// Waits until something is readable, or `until`; does not sleep where that is past.
   void wait(Clock::time_point until) {
-    using std::chrono::nanoseconds;
-    // An hour stands for ever.
-    const Clock::time_point now = Clock::now();
-    const nanoseconds left =
-        until <= now ? nanoseconds{0} : std::min<nanoseconds>(until - now, std::chrono::hours{1});
-    const timespec timeout{.tv_sec = left.count() / 1'000'000'000, .tv_nsec = left.count() % 1'000'000'000};
+    const timespec timeout = as_timespec(time_left(until, Clock::now()));
     std::array<epoll_event, 64> events;
     const int ready =
         ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);

@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "clients/lib/control_channel.hpp"
+#include "core/time/deadline.hpp"
 
 namespace backplane {
 namespace {
@@ -60,12 +61,8 @@ class BrokerControl::Impl {
     channel_.add_fds(fds);
     std::vector<pollfd> waiting;
     for (const int fd : fds) waiting.push_back({fd, POLLIN, 0});
-    until = std::min(until, channel_.next_deadline());
-    const auto now = Clock::now();
-    if (until <= now) return;  // before any difference: from time_point::min() it would overflow
-    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<Clock::duration>(until - now, std::chrono::minutes{1}));
-    ::poll(waiting.data(), waiting.size(), static_cast<int>(ms.count()));
+    const int timeout = poll_timeout(std::min(until, channel_.next_deadline()), Clock::now());
+    ::poll(waiting.data(), waiting.size(), timeout);
   }
 
   Options options_;

@@ -2,15 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <limits>
 #include <stdexcept>
-#include <system_error>
 
 #include <google/protobuf/message.h>
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "backplane/v1/event.pb.h"
 #include "clients/lib/broker_control.hpp"
@@ -20,6 +16,8 @@
 #include "clients/lib/item_queue.hpp"
 #include "core/payload/payload_json.hpp"
 #include "core/payload/text.hpp"
+#include "core/process/wake_fd.hpp"
+#include "core/time/deadline.hpp"
 #include "core/wire/scan.hpp"
 #include "core/wire/stamp.hpp"
 #include "core/zmq/socket.hpp"
@@ -51,26 +49,6 @@ Follower::Options follower_options(const Client::Options& options) {
   with.held_bytes_max = options.held_bytes_max;
   return with;
 }
-
-/// A counter that a signal handler can make readable.
-class WakeUp {
- public:
-  WakeUp() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (fd_ < 0) throw std::system_error(errno, std::system_category(), "eventfd");
-  }
-  ~WakeUp() { ::close(fd_); }
-  WakeUp(const WakeUp&) = delete;
-  WakeUp& operator=(const WakeUp&) = delete;
-
-  void signal() const noexcept {
-    const std::uint64_t one = 1;
-    (void)!::write(fd_, &one, sizeof one);  // refused only where it is readable by far
-  }
-  [[nodiscard]] int fd() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 }  // namespace
 
@@ -183,7 +161,7 @@ class Client::Impl final : private client::FeedSource {
 
   void stop() noexcept {
     stopped_.store(true, std::memory_order_relaxed);
-    wake_.signal();
+    wake_.wake();
   }
 
   [[nodiscard]] std::string token() const { return backplane::resume_token(feeds_.places()); }
@@ -236,7 +214,7 @@ class Client::Impl final : private client::FeedSource {
   client::ItemQueue queue_;
   client::Feeds feeds_;
   Follower follower_;
-  WakeUp wake_;
+  WakeFd wake_;
   client::FdGroup fds_;
   std::atomic<bool> stopped_{};
   Item item_;  // the one given last
@@ -302,12 +280,10 @@ void Client::Impl::call(const Callbacks& callbacks, const Item& item) {
 }
 
 void Client::Impl::sleep(Clock::time_point until) {
-  until = std::min(until, wait_until());
-  const auto now = Clock::now();
-  if (until <= now) return;  // before any difference: from time_point::min() it would overflow
-  const auto left = std::min<Clock::duration>(until - now, std::chrono::hours{1});
+  const int timeout = poll_timeout(std::min(until, wait_until()), Clock::now());
+  if (timeout == 0) return;
   pollfd waiting{fds_.fd(), POLLIN, 0};
-  ::poll(&waiting, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
+  ::poll(&waiting, 1, timeout);
 }
 
 std::string Client::Impl::payload_json(const Event& event) {

@@ -11,9 +11,9 @@
 #include <string_view>
 
 #include "backplane/publisher.hpp"
+#include "core/process/wake_fd.hpp"
 #include "publishers/lib/control_messages.hpp"
 #include "publishers/lib/unconfirmed_events.hpp"
-#include "publishers/lib/wake_fd.hpp"
 
 namespace backplane::publishing {
 

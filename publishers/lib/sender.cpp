@@ -7,6 +7,7 @@
 #include <poll.h>
 
 #include "core/error/error.hpp"
+#include "core/time/deadline.hpp"
 
 namespace backplane::publishing {
 namespace {
@@ -385,9 +386,7 @@ void Sender::sleep() {
     watch(link_->monitor_fd());
   }
   if (!outbox_.may_sleep(phase_ == Phase::sending && !blocked_ && !events_wait_)) return;
-  const auto left = std::chrono::ceil<milliseconds>(next_deadline() - Clock::now());
-  const auto timeout = std::clamp(left, milliseconds{0}, milliseconds{hello_interval});
-  ::poll(descriptors.data(), count, static_cast<int>(timeout.count()));
+  ::poll(descriptors.data(), count, poll_timeout(next_deadline(), Clock::now(), hello_interval));
   outbox_.woken();
 }
 

@@ -23,7 +23,7 @@ using Clock = log::RateLimit::Clock;
 constexpr std::chrono::milliseconds stop_time{1000};
 
 Publisher::Options publisher_options(const SourceOptions& options, const std::string& source_name,
-                                     const publishing::WakeFd& changed) {
+                                     const WakeFd& changed) {
   Publisher::Options publisher;
   publisher.brokers = options.brokers;
   publisher.source = source_name;

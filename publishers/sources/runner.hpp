@@ -13,7 +13,7 @@
 #include "core/error/error.hpp"
 #include "core/log/log.hpp"
 #include "core/process/exit_code.hpp"
-#include "publishers/lib/wake_fd.hpp"
+#include "core/process/wake_fd.hpp"
 #include "publishers/sources/sources.hpp"
 
 namespace backplane::sources {
@@ -70,7 +70,7 @@ class Runner {
   const SourceOptions& options_;
   Signals& signals_;
   std::string source_name_;
-  publishing::WakeFd changed_;
+  WakeFd changed_;
   Publisher publisher_;
   PublisherStatus reported_;
   std::function<void(const PublisherStatus&)> on_progress_;

@@ -18,8 +18,8 @@
 #include "backplane/publisher.hpp"
 #include "backplane/v1/control.pb.h"
 #include "backplane/v1/event.pb.h"
+#include "core/process/wake_fd.hpp"
 #include "core/zmq/socket.hpp"
-#include "publishers/lib/wake_fd.hpp"
 
 namespace backplane::testing {
 
@@ -97,7 +97,7 @@ class FakeBroker {
   bool wait(const std::function<bool()>& condition);
 
   PublisherEndpoints endpoints_{"tcp://127.0.0.1:0", "tcp://127.0.0.1:0"};
-  publishing::WakeFd wake_;
+  WakeFd wake_;
 
   // The thread's.
   std::unique_ptr<Sockets> sockets_;

@@ -1,4 +1,4 @@
-#include "publishers/lib/wake_fd.hpp"
+#include "core/process/wake_fd.hpp"
 
 #include <cerrno>
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-namespace backplane::publishing {
+namespace backplane {
 
 WakeFd::WakeFd() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
@@ -28,4 +28,4 @@ void WakeFd::drain() const noexcept {
   [[maybe_unused]] const ssize_t got = ::read(fd_, &count, sizeof count);
 }
 
-}  // namespace backplane::publishing
+}  // namespace backplane

@@ -1,9 +1,10 @@
 #pragma once
-// Wakes a thread that polls.
+// How one thread wakes another that polls.
 
-namespace backplane::publishing {
+namespace backplane {
 
-/// An eventfd: readable from wake() until drain(). Both may be called from any thread, and never block.
+/// An eventfd: readable from wake() until drain(). Both may be called from any thread, and never block;
+/// wake() also from a signal handler.
 class WakeFd {
  public:
   /// Throws std::system_error where the kernel refuses.
@@ -20,4 +21,4 @@ class WakeFd {
   int fd_;
 };
 
-}  // namespace backplane::publishing
+}  // namespace backplane
