@@ -32,6 +32,10 @@ using namespace std::chrono_literals;
 
 // A batch amortises the wakeup (one message a wakeup costs six times as much) without starving the rest.
 constexpr int messages_a_turn = 256;
+constexpr std::size_t messages_ahead = 16;
+static_assert(messages_a_turn % messages_ahead == 0);
+// Frames are let go when others take their places. At rest that may be long: large ones go at once.
+constexpr std::size_t held_bytes_max = 64u << 10;
 // A look at a socket that has nothing is a system call, and a turn may be a few events long. While events
 // flow, the other sockets are looked at so often.
 constexpr auto round_every = 50us;
@@ -120,6 +124,7 @@ class Loop::Impl final : public ReplySink {
     zmq::message_t topic;
     zmq::message_t event;
     std::size_t frames{};
+    bool large{};
   };
 
   // One turn of the loop, in this order.
@@ -156,7 +161,7 @@ class Loop::Impl final : public ReplySink {
   ControlService service_;
   BoundEndpoints bound_;
 
-  std::array<Incoming, 2> incoming_;  ///< messages under way; kept to allocate nothing
+  std::array<Incoming, messages_ahead> incoming_;  ///< messages under way; kept to allocate nothing
   zmq::message_t request_;
   Timer each_second_;
   Timer stats_;
@@ -291,20 +296,26 @@ int Loop::Impl::take_events(bool all) {
 }
 
 int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
-  // One message ahead: its bytes come out of the I/O thread's cache while the one before is worked on.
-  Incoming* now = &incoming_[0];
-  Incoming* next = &incoming_[1];
+  // Some messages ahead: their bytes come out of the I/O thread's cache while others are worked on.
   int taken = 0;
-  for (bool there = receive(socket, *now); there; std::swap(now, next)) {
-    ++taken;
-    there = taken < messages_a_turn && receive(socket, *next);
-    if (now->frames != 2) {
-      pipeline_.refuse_frames(now->frames);
-    } else if (raw) {
-      pipeline_.take_raw(now->topic, now->event);
-    } else {
-      pipeline_.take(now->topic, now->event);
+  for (bool there = true; there && taken < messages_a_turn;) {
+    std::size_t received = 0;
+    while (received < incoming_.size() && (there = receive(socket, incoming_[received]))) ++received;
+    for (std::size_t i = 0; i < received; ++i) {
+      Incoming& message = incoming_[i];
+      if (message.frames != 2) {
+        pipeline_.refuse_frames(message.frames);
+      } else if (raw) {
+        pipeline_.take_raw(message.topic, message.event);
+      } else {
+        pipeline_.take(message.topic, message.event);
+      }
+      if (message.large) {
+        message.topic.rebuild();
+        message.event.rebuild();
+      }
     }
+    taken += static_cast<int>(received);
   }
   return taken;
 }
@@ -312,13 +323,18 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
 bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
   if (!socket.receive(message.topic)) return false;
   message.frames = 1;
-  if (!message.topic.more() || !socket.receive(message.event)) return true;
-  message.frames = 2;
-  if (message.event.more()) {
-    zmq::message_t rest;
-    for (bool more = true; more && socket.receive(rest); more = rest.more()) ++message.frames;
+  std::size_t bytes = message.topic.size();
+  if (message.topic.more() && socket.receive(message.event)) {
+    message.frames = 2;
+    if (message.event.more()) {
+      zmq::message_t rest;
+      for (bool more = true; more && socket.receive(rest); more = rest.more()) ++message.frames;
+    }
+    const std::size_t event_bytes = message.event.size();
+    prefetch_lines(message.event.data(), event_bytes);
+    bytes += event_bytes;
   }
-  prefetch_lines(message.event.data(), message.event.size());
+  message.large = bytes > held_bytes_max;
   return true;
 }
 

@@ -121,9 +121,17 @@ Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event
   return follow(scan.event, found, topic, admitted);
 }
 
+/// Events of one topic come in runs, so it is the last one's like as not: that spares the search.
+TopicEntry* Pipeline::known_topic(std::string_view name) {
+  if (latest_topic_ != nullptr && latest_topic_->name == name) return latest_topic_;
+  TopicEntry* const entry = state_.topics.find(name);
+  if (entry != nullptr) latest_topic_ = entry;
+  return entry;
+}
+
 Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitted& admitted) {
   // A topic that is known was checked when it came first.
-  admitted.topic = state_.topics.find(topic);
+  admitted.topic = known_topic(topic);
   if (admitted.topic == nullptr) {
     if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
       refuse(Refusal::bad_topic, topic, describe(fault, topic));
@@ -196,21 +204,24 @@ Pipeline::InFlight& Pipeline::next_in_flight() {
 }
 
 void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value) {
-  const wire::Stamp stamp{.stream = state_.stream,
-                          .position = ++state_.position,
-                          .offset = ++entry.offset,
-                          .previous = entry.position,
-                          .received_ns = batch_time()};
+  const std::int64_t received_ns = batch_time();
+  // Filled in its place: copied there, it would be read in larger pieces than it was written in, and wait.
+  HistoryAppend& append = appends_.emplace_back();
+  append.topic = entry.name;
+  append.event = stamped;
+  append.clears_value = clears_value;
+  append.topic_mark = &entry.store_mark;
+  wire::Stamp& stamp = append.stamp;
+  stamp.stream = state_.stream;
+  stamp.position = ++state_.position;
+  stamp.offset = ++entry.offset;
+  stamp.previous = entry.position;
+  stamp.received_ns = received_ns;
   entry.position = stamp.position;
-  entry.received_ns = stamp.received_ns;
+  entry.received_ns = received_ns;
   entry.bytes += stamped.size();
   state_.topics.touched(entry);
   wire::write_stamp(stamp, stamp_of(stamped));
-  appends_.push_back(HistoryAppend{.topic = entry.name,
-                                   .event = stamped,
-                                   .stamp = stamp,
-                                   .clears_value = clears_value,
-                                   .topic_mark = &entry.store_mark});
 }
 
 /// One look at the clock a batch: it is read in a fraction of a millisecond.

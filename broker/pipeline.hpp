@@ -61,6 +61,7 @@ class Pipeline {
   [[nodiscard]] Refusal check(std::string_view topic, std::size_t event_bytes, Admitted& admitted);
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
                                Admitted& admitted);
+  [[nodiscard]] TopicEntry* known_topic(std::string_view name);
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);
@@ -74,6 +75,7 @@ class Pipeline {
   // empty, and are used again.
   std::vector<InFlight> batch_;
   std::vector<HistoryAppend> appends_;
+  TopicEntry* latest_topic_{};  ///< of the event looked at last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
 };

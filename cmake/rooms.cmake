@@ -69,13 +69,14 @@ function(backplane_room name)
   set_target_properties(backplane_${name} PROPERTIES EXPORT_NAME ${name})
 endfunction()
 
-# backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…] [ENVIRONMENT NAME=value…])
-# A GoogleTest program; each of its tests is one of ctest's.
+# backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…] [ENVIRONMENT NAME=value…] [ALONE])
+# A GoogleTest program; each of its tests is one of ctest's. ALONE: none runs beside another test.
 include(GoogleTest)
 function(backplane_tests name)
-  cmake_parse_arguments(TESTS "" "" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
+  cmake_parse_arguments(TESTS "ALONE" "" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
   add_executable(${name} ${TESTS_SOURCES})
   target_link_libraries(${name} PRIVATE ${TESTS_DEPENDS} GTest::gmock GTest::gtest_main backplane_warnings)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${TESTS_LABELS}" ENVIRONMENT "${TESTS_ENVIRONMENT}" TIMEOUT 120)
+    PROPERTIES LABELS "${TESTS_LABELS}" ENVIRONMENT "${TESTS_ENVIRONMENT}" TIMEOUT 120
+      RUN_SERIAL "${TESTS_ALONE}")
 endfunction()

@@ -2,51 +2,27 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "bench/fanout/loopback.hpp"
+
 namespace backplane::bench {
-namespace {
 
 using fanout::Descriptor;
 
-void must(bool works, const char* what) {
-  if (works) return;
-  std::perror(what);
-  std::exit(1);
-}
-
-}  // namespace
-
 std::vector<std::pair<Descriptor, Descriptor>> Receivers::connect(std::size_t count) {
   std::vector<std::pair<Descriptor, Descriptor>> connections;
-  const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* const generic = reinterpret_cast<sockaddr*>(&address);
-  must(::bind(listener.get(), generic, length) == 0, "bind");
-  must(::listen(listener.get(), SOMAXCONN) == 0, "listen");
-  must(::getsockname(listener.get(), generic, &length) == 0, "getsockname");
+  const Loopback loopback;
   for (std::size_t i = 0; i < count; ++i) {
-    Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    must(::connect(client.get(), generic, length) == 0, "connect");
+    Descriptor client = loopback.connect();
     must(::fcntl(client.get(), F_SETFL, O_NONBLOCK) == 0, "fcntl");
-    Descriptor server(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    must(server.get() >= 0, "accept4");
-    const int one = 1;
-    must(::setsockopt(server.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0, "setsockopt");
-    connections.emplace_back(std::move(client), std::move(server));
+    connections.emplace_back(std::move(client), loopback.accept());
   }
   return connections;
 }

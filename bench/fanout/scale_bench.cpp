@@ -12,7 +12,6 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -20,12 +19,11 @@
 
 #include <fmt/format.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/fanout/loopback.hpp"
 #include "bench/fanout/receivers.hpp"
 #include "bench/fanout/workload.hpp"
 #include "bench/median.hpp"
@@ -34,7 +32,9 @@
 namespace {
 
 using backplane::bench::Lines;
+using backplane::bench::Loopback;
 using backplane::bench::median;
+using backplane::bench::must;
 using backplane::bench::Receivers;
 using backplane::bench::Silent;
 using backplane::bench::thread_cpu_us;
@@ -61,39 +61,20 @@ std::unique_ptr<Handler> silent(Client&) {
   return std::make_unique<Silent>();
 }
 
-void must(bool works, const char* what) {
-  if (works) return;
-  std::perror(what);
-  std::exit(1);
-}
-
 /// Sockets whose other ends are a child process's, as one process may not have so many descriptors.
 class Remotes {
  public:
   explicit Remotes(std::size_t count) {
-    const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    auto* const generic = reinterpret_cast<sockaddr*>(&address);
-    must(::bind(listener.get(), generic, length) == 0, "bind");
-    must(::listen(listener.get(), SOMAXCONN) == 0, "listen");
-    must(::getsockname(listener.get(), generic, &length) == 0, "getsockname");
+    const Loopback loopback;
     child_ = ::fork();
     must(child_ >= 0, "fork");
     if (child_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (std::size_t i = 0; i < count; ++i) {
-        const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-        must(fd >= 0 && ::connect(fd, generic, length) == 0, "connect");
-      }
+      std::vector<Descriptor> ends;
+      for (std::size_t i = 0; i < count; ++i) ends.push_back(loopback.connect());
       for (;;) ::pause();
     }
-    for (std::size_t i = 0; i < count; ++i) {
-      sockets.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-      must(sockets.back().get() >= 0, "accept4");
-    }
+    for (std::size_t i = 0; i < count; ++i) sockets.push_back(loopback.accept());
   }
   ~Remotes() {
     ::kill(child_, SIGKILL);

@@ -1,243 +1,195 @@
-// The whole way from a publisher to many TCP clients, beside Redis and beside a server that only broadcasts,
-// with the same clients and the same load, in turns, in one run.
+// The whole way from a publisher to many TCP clients, beside Redis, libzmq's proxy and a server that only
+// broadcasts, with the same clients and the same load, in turns, in one run.
 //
 //   bench_gateway [--rounds N] [SCENARIO…]     (backplane stands in the same folder)
 //
-// Scenarios: fanout (as fast as it goes, to 100 and to 1,000 clients), paced (1,000 events/s to 100 clients),
-// topics (100,000 topics over 100 clients), stalled (100 clients that read nothing beside 1,000 that do),
-// idle (10,000 clients, memory). None: all. CPU is the servers' own: all processes of each, by their clocks.
+// Scenarios: one (as fast as it goes, to one client), fanout (the same, to 100 and to 1,000), paced (1,000
+// events/s to 100 clients), topics (100,000 topics over 100 clients), stalled (100 clients that read nothing
+// beside 1,000 that do), idle (10,000 clients, memory), web (lines, Server-Sent Events and WebSocket beside
+// each other, to 1,000 clients). None: all. CPU is the servers' own: all processes of each, by their clocks.
+// Figures are medians of the rounds, ratios those of what ran beside each other.
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include "bench/broker/pair.hpp"
+#include "bench/gateway/load.hpp"
 #include "bench/gateway/peers.hpp"
+#include "bench/gateway/report.hpp"
 #include "bench/gateway/swarm.hpp"
-#include "bench/median.hpp"
 
 namespace {
 
 using namespace backplane::bench;
-using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t batch = 64;
-constexpr std::chrono::seconds patience{20};
-
-struct Server {
-  std::string name;
-  MakePeer make;
-};
-
-struct Load {
-  std::size_t clients{};
-  std::size_t stalled{};
-  std::size_t topics_a_client{1};  ///< 1: all have the same one; more: each has its own
-  std::uint64_t events{};
-  double events_a_second{};  ///< 0: as fast as the clients get them
-  /// Events under way at most, so that no server needs more memory than another.
-  std::uint64_t window{2048};
-};
-
-struct Outcome {
-  double deliveries_a_second{};
-  double cpu_us{};  ///< a delivery
-  double p50_us{};
-  double p99_us{};
-  std::uint64_t lost{};
-  std::uint64_t faults{};
-};
-
-std::string topic_name(std::size_t number) {
-  return fmt::format("bench.{:06}", number);
-}
-
-std::vector<std::string> topics_of(const Load& load, std::size_t client) {
-  std::vector<std::string> topics;
-  const std::size_t first = load.topics_a_client == 1 ? 0 : client % load.clients * load.topics_a_client;
-  for (std::size_t i = 0; i < load.topics_a_client; ++i) topics.push_back(topic_name(first + i));
-  return topics;
-}
-
-/// Publishes the events of a load, each in its turn, and no more at a time than its window.
-void publish(Peer& peer, const Swarm& swarm, const Load& load) {
-  const bool own_topics = load.topics_a_client > 1;
-  const std::uint64_t fan = own_topics ? 1 : load.clients;
-  const std::size_t topic_count = own_topics ? load.clients * load.topics_a_client : 1;
-  std::vector<std::string> topics;
-  for (std::size_t i = 0; i < topic_count; ++i) topics.push_back(topic_name(i));
-  std::vector<std::uint64_t> numbers(own_topics ? load.clients : 1);
-  std::string payload(payload_bytes, ' ');
-  const auto begin = Clock::now();
-  std::size_t at = 0;
-  for (std::uint64_t sent = 0; sent < load.events; ++sent) {
-    if (load.events_a_second > 0) {
-      std::this_thread::sleep_until(
-          begin + std::chrono::duration_cast<Clock::duration>(
-                      std::chrono::duration<double>(static_cast<double>(sent) / load.events_a_second)));
-    } else if (sent % batch == 0) {
-      peer.flush();
-      const auto until = Clock::now() + patience;
-      while ((sent - std::min(sent, load.window)) * fan > swarm.delivered() && Clock::now() < until) {
-        std::this_thread::sleep_for(std::chrono::microseconds{50});
-      }
-    }
-    at = (at + 7919) % topics.size();  // a prime: all topics come, neighbours do not
-    std::uint64_t& number = numbers[own_topics ? at / load.topics_a_client : 0];
-    write_payload(++number, Clock::now().time_since_epoch().count(), payload.data());
-    peer.publish(topics[at], payload);
-    if (load.events_a_second > 0) peer.flush();
+/// What ran beside each other, in the servers' order.
+struct Comparison {
+  std::vector<Runs> runs;
+  [[nodiscard]] Spread ratio(std::size_t one, std::size_t other, double Outcome::*figure) const {
+    return backplane::bench::ratio(runs[one], runs[other], figure);
   }
-  peer.flush();
-}
+};
 
-double at_share(const std::vector<double>& sorted, double share) {
-  if (sorted.empty()) return 0;
-  return sorted[std::min(sorted.size() - 1,
-                         static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
-}
-
-Outcome run(const Server& server, const Load& load) {
-  const std::unique_ptr<Peer> peer = server.make(load.clients + load.stalled);
-  Swarm swarm({peer->port(), load.clients, load.stalled,
-               [&](std::size_t n) { return peer->request(topics_of(load, n)); },
-               [&](std::size_t n) { return peer->answer_bytes(topics_of(load, n)); },
-               peer->framing(topic_name(0))});
-  const std::uint64_t expected = load.events * (load.topics_a_client > 1 ? 1 : load.clients);
-  const auto cpu_before = peer->cpu_time();
-  const auto begin = Clock::now();
-  std::thread publisher([&] { publish(*peer, swarm, load); });
+Outcome run_through_proxy(std::uint64_t events) {
+  const PairOutcome pair = run_pair(run_proxy, events, pair_window_default);
   Outcome outcome;
-  (void)swarm.wait_delivered(expected, patience);
-  publisher.join();
-  const std::chrono::duration<double> seconds = swarm.last_at() - begin;
-  const std::uint64_t delivered = swarm.delivered();
-  outcome.lost = expected - std::min(expected, delivered);
-  outcome.deliveries_a_second = static_cast<double>(delivered) / seconds.count();
-  outcome.cpu_us = static_cast<double>((peer->cpu_time() - cpu_before).count()) / 1'000 /
-                   static_cast<double>(std::max<std::uint64_t>(1, delivered));
-  const std::vector<double> latencies = swarm.take_latencies();
-  outcome.p50_us = at_share(latencies, 0.5);
-  outcome.p99_us = at_share(latencies, 0.99);
-  outcome.faults = swarm.faults();
+  outcome.deliveries_a_second = pair.events_a_second;
+  outcome.cpu_us = pair.cpu_ns_an_event / 1'000;
+  outcome.lost = events - pair.received;
   return outcome;
 }
 
-Outcome middle(const std::vector<Outcome>& runs) {
-  const auto of = [&](double Outcome::*value) {
-    std::vector<double> all;
-    for (const Outcome& each : runs) all.push_back(each.*value);
-    return median(std::move(all));
-  };
-  Outcome outcome{of(&Outcome::deliveries_a_second),
-                  of(&Outcome::cpu_us),
-                  of(&Outcome::p50_us),
-                  of(&Outcome::p99_us),
-                  0,
-                  0};
-  for (const Outcome& each : runs) {
-    outcome.lost += each.lost;
-    outcome.faults += each.faults;
+class Suite {
+ public:
+  void one() {
+    constexpr std::uint64_t events = 1'500'000;
+    const Load load{.clients = 1, .events = events, .window = pair_window_default};
+    const Comparison all =
+        compare("as fast as it goes, 1 to 1", {{"zmq_proxy", [&] { return run_through_proxy(events); }},
+                                               {ours_.name, [&] { return run(ours_, load); }}});
+    report_.at_least(0.7, "1 to 1: deliveries/s, of zmq_proxy's",
+                     all.ratio(1, 0, &Outcome::deliveries_a_second));
+    Report::note("1 to 1: CPU a delivery, of zmq_proxy's", all.ratio(1, 0, &Outcome::cpu_us));
   }
-  return outcome;
-}
 
-void print_head(std::string_view title) {
-  fmt::print("\n{}\n{:<12} {:>14} {:>14} {:>10} {:>10} {:>8} {:>7}\n", title, "server", "deliveries/s",
-             "CPU us/deliv.", "p50 ms", "p99 ms", "lost", "faults");
-}
-
-void print(const std::string& name, const Outcome& outcome) {
-  fmt::print("{:<12} {:>14.0f} {:>14.4f} {:>10.3f} {:>10.3f} {:>8} {:>7}\n", name,
-             outcome.deliveries_a_second, outcome.cpu_us, outcome.p50_us / 1'000, outcome.p99_us / 1'000,
-             outcome.lost, outcome.faults);
-  std::fflush(stdout);
-}
-
-/// Runs the load on each server in turns and prints the medians. @returns these, in the servers' order.
-std::vector<Outcome> compare(std::string_view title, const std::vector<Server>& servers, const Load& load,
-                             int rounds) {
-  std::vector<std::vector<Outcome>> runs(servers.size());
-  for (int round = 0; round < rounds; ++round) {
-    for (std::size_t i = 0; i < servers.size(); ++i) runs[i].push_back(run(servers[i], load));
+  void fanout() {
+    for (const auto& [clients, wanted] : {std::pair<std::size_t, double>{100, 2}, {1'000, 2.5}}) {
+      const Load load{.clients = clients, .events = 20'000'000 / clients};
+      const std::string name = fmt::format("1 to {}", clients);
+      const Comparison all = compare("as fast as it goes, " + name, three(), load);
+      Report::note(name + ": deliveries/s, of raw TCP's", all.ratio(1, 0, &Outcome::deliveries_a_second));
+      Report::note(name + ": CPU a delivery, of raw TCP's", all.ratio(1, 0, &Outcome::cpu_us));
+      if (!has_redis()) continue;
+      report_.at_least(wanted, name + ": deliveries/s, of Redis's",
+                       all.ratio(1, 2, &Outcome::deliveries_a_second));
+      report_.at_most(0.45, name + ": CPU a delivery, of Redis's", all.ratio(1, 2, &Outcome::cpu_us));
+    }
   }
-  print_head(title);
-  std::vector<Outcome> medians;
-  for (std::size_t i = 0; i < servers.size(); ++i) {
-    medians.push_back(middle(runs[i]));
-    print(servers[i].name, medians.back());
-  }
-  return medians;
-}
 
-struct Suite {
+  void paced() {
+    const Comparison all = compare("1,000 events/s to 100 clients", three(),
+                                   Load{.clients = 100, .events = 5'000, .events_a_second = 1'000});
+    report_.at_most(1.6, "1,000 events/s to 100: p50, of raw TCP's", all.ratio(1, 0, &Outcome::p50_us));
+    report_.at_most(1.5, "1,000 events/s to 100: p99, of raw TCP's", all.ratio(1, 0, &Outcome::p99_us));
+  }
+
+  void topics() {
+    std::vector<Server> servers{ours_};
+    if (has_redis()) servers.push_back(redis_);
+    const Comparison all =
+        compare("100,000 topics over 100 clients", servers,
+                Load{.clients = 100, .topics_a_client = 1'000, .events = 2'000'000, .window = 32'768});
+    Spread rate = spread(all.runs[0], &Outcome::deliveries_a_second);
+    for (double* const figure : {&rate.low, &rate.middle, &rate.high}) *figure /= 1e6;
+    report_.at_least(0.5, "100,000 topics over 100: million deliveries/s", rate);
+  }
+
+  void stalled() {
+    const auto with = [&](std::size_t stalled) {
+      return [this, stalled] {
+        return run(ours_, {.clients = 1'000, .stalled = stalled, .events = 5'000, .events_a_second = 1'000});
+      };
+    };
+    const Comparison all =
+        compare("1,000 events/s to 1,000 clients, without and with 100 more that read nothing",
+                {{"alone", with(0)}, {"beside 100", with(100)}});
+    report_.at_most(1.1, "beside 100 stalled: CPU a delivery to others", all.ratio(1, 0, &Outcome::cpu_us));
+    Report::note("beside 100 stalled: p50 of others", all.ratio(1, 0, &Outcome::p50_us));
+    report_.at_most(1.1, "beside 100 stalled: p99 of others", all.ratio(1, 0, &Outcome::p99_us));
+    for (const Outcome& each : all.runs[1]) {
+      const SocketMemory& held = each.unread;
+      fmt::print(
+          "  the kernel holds for {} stalled clients: {:.0f} KiB to be sent, at most {:.0f} for one; {:.0f} "
+          "KiB "
+          "that they have not read\n",
+          held.sockets, kib(held.queued_bytes), kib(held.largest_bytes), kib(held.received_bytes));
+    }
+  }
+
+  void idle() {
+    fmt::print("\n{} idle clients with one subscription each, user memory of the server\n", idle_clients);
+    report_.at_most(1, "idle client: KiB of user memory", idle_kib(ours_));
+    if (has_redis()) Report::note("idle client of Redis: KiB of user memory", idle_kib(redis_));
+  }
+
+  /// Lines of json are what is wrapped, lines of text what a client gets that asks for nothing else.
+  void web() {
+    const auto with = [](Speech speech) { return [=](std::size_t) { return make_backplane_for(speech); }; };
+    const std::vector<Server> servers{{"line text", make_backplane},
+                                      {"line json", with(Speech::line_json)},
+                                      {"sse", with(Speech::sse)},
+                                      {"websocket", with(Speech::websocket)}};
+    const Comparison fast = compare("as fast as it goes, 1 to 1,000, by what clients speak", servers,
+                                    Load{.clients = 1'000, .events = 10'000});
+    report_.at_most(1.3, "SSE: CPU a delivery, of lines of json", fast.ratio(2, 1, &Outcome::cpu_us));
+    report_.at_most(1.3, "WebSocket: CPU a delivery, of lines of json", fast.ratio(3, 1, &Outcome::cpu_us));
+    Report::note("SSE: CPU a delivery, of lines of text", fast.ratio(2, 0, &Outcome::cpu_us));
+    Report::note("WebSocket: CPU a delivery, of lines of text", fast.ratio(3, 0, &Outcome::cpu_us));
+    const Comparison paced = compare("1,000 events/s to 1,000 clients, by what they speak", servers,
+                                     Load{.clients = 1'000, .events = 2'000, .events_a_second = 1'000});
+    report_.at_most(1.3, "SSE, 1,000 events/s: CPU a delivery, of lines of text",
+                    paced.ratio(2, 0, &Outcome::cpu_us));
+    report_.at_most(1.3, "WebSocket, 1,000 events/s: CPU a delivery, of lines of text",
+                    paced.ratio(3, 0, &Outcome::cpu_us));
+  }
+
+  void summary() const { report_.summary(); }
   int rounds{3};
-  Server raw{"raw", make_raw};
-  Server ours{"backplane", make_backplane};
-  Server redis{"redis", make_redis};
 
-  [[nodiscard]] std::vector<Server> all() const {
-    std::vector<Server> servers{raw, ours};
-    if (has_redis()) servers.push_back(redis);
+ private:
+  static constexpr std::size_t idle_clients = 10'000;
+
+  struct Course {
+    std::string name;
+    std::function<Outcome()> run;
+  };
+
+  static double kib(std::size_t bytes) { return static_cast<double>(bytes) / 1'024; }
+
+  /// Those that all can do.
+  [[nodiscard]] std::vector<Server> three() const {
+    std::vector<Server> servers{{"raw", make_raw}, ours_};
+    if (has_redis()) servers.push_back(redis_);
     return servers;
   }
 
-  void fanout() const {
-    for (const std::size_t clients : {std::size_t{100}, std::size_t{1000}}) {
-      const auto results = compare(fmt::format("as fast as it goes, 1 to {}", clients), all(),
-                                   Load{.clients = clients, .events = 20'000'000 / clients}, rounds);
-      if (results.size() < 3) continue;
-      fmt::print(
-          "backplane: {:.2f} of redis's deliveries/s at {:.2f} of its CPU; {:.2f} of raw's at {:.2f}\n",
-          results[1].deliveries_a_second / results[2].deliveries_a_second,
-          results[1].cpu_us / results[2].cpu_us,
-          results[1].deliveries_a_second / results[0].deliveries_a_second,
-          results[1].cpu_us / results[0].cpu_us);
-    }
-  }
-
-  void paced() const {
-    const auto results = compare("1,000 events/s to 100 clients", all(),
-                                 Load{.clients = 100, .events = 5'000, .events_a_second = 1'000}, rounds);
-    fmt::print("backplane: p50 {:.2f} and p99 {:.2f} of raw's\n", results[1].p50_us / results[0].p50_us,
-               results[1].p99_us / results[0].p99_us);
-  }
-
-  void topics() const {
-    std::vector<Server> servers{ours};
-    if (has_redis()) servers.push_back(redis);
-    compare("100,000 topics over 100 clients", servers,
-            Load{.clients = 100, .topics_a_client = 1'000, .events = 2'000'000, .window = 32'768}, rounds);
-  }
-
-  void stalled() const {
-    const auto with = [&](std::size_t stalled) {
-      return Load{.clients = 1'000, .stalled = stalled, .events = 5'000, .events_a_second = 1'000};
-    };
-    std::vector<std::vector<Outcome>> runs(2);
+  /// In turns, every other round in the opposite order, so that neither is always the one that comes first.
+  [[nodiscard]] Comparison compare(const std::string& title, const std::vector<Course>& courses) const {
+    Comparison all;
+    all.runs.resize(courses.size());
     for (int round = 0; round < rounds; ++round) {
-      for (const std::size_t i : {0u, 1u}) runs[i].push_back(run(ours, with(i * 100)));
+      for (std::size_t i = 0; i < courses.size(); ++i) {
+        const std::size_t at = round % 2 == 0 ? i : courses.size() - 1 - i;
+        all.runs[at].push_back(courses[at].run());
+      }
     }
-    print_head("1,000 events/s to 1,000 clients, without and with 100 more that read nothing");
-    print("alone", middle(runs[0]));
-    print("beside 100", middle(runs[1]));
+    Report::head(title);
+    for (std::size_t i = 0; i < courses.size(); ++i) Report::print(courses[i].name, all.runs[i]);
+    return all;
+  }
+  [[nodiscard]] Comparison compare(const std::string& title, const std::vector<Server>& servers,
+                                   const Load& load) const {
+    std::vector<Course> courses;
+    for (const Server& server : servers) courses.push_back({server.name, [=] { return run(server, load); }});
+    return compare(title, courses);
   }
 
-  void idle() const {
+  /// What the server grows by for each, the first few hundred left out.
+  [[nodiscard]] Spread idle_kib(const Server& server) const {
     constexpr std::size_t few = 100;
-    constexpr std::size_t many = 9'900;
-    fmt::print("\n{} more idle clients with one subscription each, user memory of the server\n", many);
-    std::vector<Server> servers{ours};
-    if (has_redis()) servers.push_back(redis);
-    for (const Server& server : servers) {
-      const std::unique_ptr<Peer> peer = server.make(few + many);
+    constexpr std::size_t many = idle_clients - few;
+    std::vector<double> each;
+    for (int round = 0; round < rounds; ++round) {
+      const std::unique_ptr<Peer> peer = server.make(idle_clients);
       const auto plan = [&](std::size_t clients) {
         const std::vector<std::string> topic{topic_name(0)};
         return Swarm::Plan{peer->port(),
@@ -250,18 +202,21 @@ struct Suite {
       const Swarm first(plan(few));
       const std::size_t before = peer->memory_bytes();
       const Swarm second(plan(many));
-      const auto grown = static_cast<double>(peer->memory_bytes()) - static_cast<double>(before);
-      fmt::print("{:<12} {:>10.2f} KiB each\n", server.name, grown / many / 1'024);
-      std::fflush(stdout);
+      each.push_back((kib(peer->memory_bytes()) - kib(before)) / many);
     }
+    return spread(each);
   }
+
+  const Server ours_{"backplane", make_backplane};
+  const Server redis_{"redis", make_redis};
+  Report report_;
 };
 
 void raise_open_files_limit() {
-  rlimit limit{};
-  (void)::getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &files);
 }
 
 }  // namespace
@@ -270,9 +225,10 @@ int main(int argc, char** argv) {
   raise_open_files_limit();
   Suite suite;
   const std::vector<std::pair<std::string, std::function<void()>>> scenarios{
-      {"fanout", [&] { suite.fanout(); }}, {"paced", [&] { suite.paced(); }},
-      {"topics", [&] { suite.topics(); }}, {"stalled", [&] { suite.stalled(); }},
-      {"idle", [&] { suite.idle(); }},
+      {"one", [&] { suite.one(); }},         {"fanout", [&] { suite.fanout(); }},
+      {"paced", [&] { suite.paced(); }},     {"topics", [&] { suite.topics(); }},
+      {"stalled", [&] { suite.stalled(); }}, {"idle", [&] { suite.idle(); }},
+      {"web", [&] { suite.web(); }},
   };
   std::vector<std::string> wanted;
   for (int i = 1; i < argc; ++i) {
@@ -284,7 +240,8 @@ int main(int argc, char** argv) {
     const bool known = std::any_of(scenarios.begin(), scenarios.end(),
                                    [&](const auto& scenario) { return scenario.first == argument; });
     if (!known) {
-      fmt::print(stderr, "bench_gateway: wanted fanout, paced, topics, stalled or idle, got \"{}\"\n",
+      fmt::print(stderr,
+                 "bench_gateway: wanted one, fanout, paced, topics, stalled, idle or web, got \"{}\"\n",
                  argument);
       return 2;
     }
@@ -294,5 +251,6 @@ int main(int argc, char** argv) {
   for (const auto& [name, scenario] : scenarios) {
     if (wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end()) scenario();
   }
+  suite.summary();
   return 0;
 }

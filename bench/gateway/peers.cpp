@@ -265,7 +265,7 @@ class Daemon {
   std::string ready_;
 };
 
-class Backplane final : public Peer {
+class Backplane : public Peer {
  public:
   Backplane()
       : broker_({"broker", "--log-level", "error", "--ingress", any, "--egress", any, "--control", any,
@@ -317,6 +317,60 @@ class Backplane final : public Peer {
   std::unique_ptr<Publisher> publisher_;
 };
 
+/// Events in json, in whatever they are wrapped.
+class BackplaneFor final : public Backplane {
+ public:
+  explicit BackplaneFor(Speech speech) : speech_(speech) {}
+
+  std::string request(const std::vector<std::string>& topics) const override {
+    const std::string command = "SUB " + topics.at(0);
+    const std::string head = fmt::format(" HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n", port());
+    switch (speech_) {
+      case Speech::line_json:
+        return "FORMAT json\n" + command + "\n";
+      case Speech::sse:
+        return "GET /v1/events?topic=" + topics.at(0) + head + "\r\n";
+      case Speech::websocket:
+        break;
+    }
+    const std::string handshake =
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    const std::string frame{'\x81', static_cast<char>(0x80U | command.size()), 0, 0, 0,
+                            0};  // a mask of zeros
+    return "GET /v1/socket" + head + handshake + frame + command;
+  }
+
+  /// Found out by asking: heads of HTTP answers are the server's.
+  std::size_t answer_bytes(const std::vector<std::string>& topics) const override {
+    if (answer_bytes_ > 0) return answer_bytes_;
+    const std::string end = speech_ == Speech::sse         ? "retry: 2000\n\n"
+                            : speech_ == Speech::websocket ? "+OK SUB " + topics.at(0)
+                                                           : "+OK SUB " + topics.at(0) + "\n";
+    Pipe pipe(connect_to(port(), 1));
+    pipe.buffer() = request(topics);
+    pipe.flush();
+    std::string answer;
+    while (!answer.ends_with(end)) {
+      std::array<char, 4096> bytes;
+      const ssize_t got = ::recv(pipe.fd(), bytes.data(), bytes.size(), 0);
+      if (got <= 0) give_up("wanted a subscription, got: " + answer);
+      answer.append(bytes.data(), static_cast<std::size_t>(got));
+    }
+    answer_bytes_ = answer.size();
+    return answer_bytes_;
+  }
+
+  /// The source's name has the only @, and the text is last.
+  Framing framing(std::string_view) const override {
+    return {.message_bytes = 0, .payload_at = 0, .once = '@', .before_payload = "\"text\":\""};
+  }
+
+ private:
+  Speech speech_;
+  mutable std::size_t answer_bytes_{};
+};
+
 }  // namespace
 
 std::chrono::nanoseconds Peer::cpu_time() const {
@@ -350,6 +404,10 @@ std::unique_ptr<Peer> make_redis(std::size_t clients) {
 }
 std::unique_ptr<Peer> make_backplane(std::size_t) {
   return std::make_unique<Backplane>();
+}
+
+std::unique_ptr<Peer> make_backplane_for(Speech speech) {
+  return std::make_unique<BackplaneFor>(speech);
 }
 
 bool has_redis() {

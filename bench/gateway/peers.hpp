@@ -48,6 +48,10 @@ std::unique_ptr<Peer> make_redis(std::size_t clients);
 /// A broker and a gateway with everything switched on that is by default, and the publisher library.
 std::unique_ptr<Peer> make_backplane(std::size_t clients);
 
+/// The same, with clients that speak otherwise; they all ask for one topic.
+enum class Speech { line_json, sse, websocket };
+std::unique_ptr<Peer> make_backplane_for(Speech speech);
+
 /// Whether the program is there to be measured.
 [[nodiscard]] bool has_redis();
 

@@ -17,13 +17,25 @@ namespace backplane::bench {
 /// What is published: its number among those that one client gets, and when it was sent.
 inline constexpr std::size_t payload_bytes = 128;
 
-/// Writes such a payload: digits, digits, padding. `out` has payload_bytes.
-void write_payload(std::uint64_t number, std::int64_t time_ns, char* out) noexcept;
+/// Such a payload: digits, digits, padding.
+class Payload {
+ public:
+  void set_number(std::uint64_t number) noexcept;
+  void set_time(std::int64_t time_ns) noexcept;
+  [[nodiscard]] std::string_view bytes() const noexcept { return bytes_; }
 
-/// How a server's messages look on the wire. All of one run have the same length.
+ private:
+  std::string bytes_ = std::string(payload_bytes, 'x');
+};
+
+/// How a server's messages look on the wire. All of one run have the same length, or something in common.
 struct Framing {
   std::size_t message_bytes{};
   std::size_t payload_at{};
+  /// Where they differ in length (message_bytes is 0): a byte that each has once, before its payload, and
+  /// what stands right before that.
+  char once{};
+  std::string_view before_payload{};
 };
 
 /// Many clients of one server. Counts what each of them gets, and looks at the last message of each read:
@@ -64,14 +76,17 @@ class Swarm {
   struct Client {
     fanout::Descriptor fd;
     std::uint64_t answer_left{};
-    std::uint64_t bytes{};  // of messages
+    std::uint64_t bytes{};     // of messages
+    std::uint64_t messages{};  // where they differ in length
   };
 
-  void connect_all();
-  void read_answers();
+  void connect(std::size_t first, std::size_t last);
+  void read_answers(std::size_t first, std::size_t last);
   void run();
   void read(Client& client);
   void look_at(const Client& client, const char* data, std::size_t size);
+  void count(Client& client, std::string_view data);
+  void look_at_payload(const char* payload, std::uint64_t number);
 
   Plan plan_;
   fanout::Descriptor epoll_;

@@ -51,13 +51,14 @@ void DropLog::add(const KeptTopic& topic, std::uint64_t position) {
   if (entries_.size() < entries_max_) {
     entries_.push_back({&topic, position});
   } else {
-    entries_[total_ % entries_max_] = {&topic, position};
+    entries_[next_] = {&topic, position};
   }
   ++total_;
+  if (++next_ == entries_max_) next_ = 0;
 }
 
 std::uint64_t KeptEvent::offset() const noexcept {
-  return wire::read_stamp(event())->offset;
+  return wire::stamped_offset(event());
 }
 
 KeptEvents::KeptEvents(HistoryLimits limits, const HistoryWork& work)
@@ -108,6 +109,20 @@ std::int64_t KeptEvents::history_end(const KeptEvent& event) const {
 std::int64_t KeptEvents::value_end(const KeptEvent& event) const {
   const std::chrono::nanoseconds ttl = retention(*event.topic).value_ttl;
   return ttl.count() == 0 ? never : add_bounded(event.time, ttl.count());
+}
+
+std::uint64_t KeptEvents::value_left_ns(const KeptEvent& value) const {
+  const std::int64_t end = value_end(value);
+  return end == never ? 0 : static_cast<std::uint64_t>(end - clock_.now());
+}
+
+std::uint64_t KeptEvents::shortest_ttl_ns() const {
+  std::uint64_t shortest = static_cast<std::uint64_t>(limits_.otherwise.value_ttl.count());
+  for (const RetentionRule& rule : limits_.rules) {
+    const auto ttl = static_cast<std::uint64_t>(rule.retention.value_ttl.count());
+    if (ttl > 0 && (shortest == 0 || ttl < shortest)) shortest = ttl;
+  }
+  return shortest;
 }
 
 bool KeptEvents::is_current(const KeptEvent& value) const {

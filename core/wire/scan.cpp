@@ -149,9 +149,12 @@ bool scan_attribute(std::string_view bytes) {
 }
 
 void set_plain_payload(EventView& event, Payload kind, std::string_view bytes) {
+  if (event.payload == Payload::message) {
+    event.type_url = {};
+    event.message = {};
+  }
   event.payload = kind;
   event.body = bytes;
-  event.type_url = event.message = {};
 }
 
 // Takes one field of the top level into `event`.

@@ -39,6 +39,12 @@ void write_stamp(const Stamp& stamp, std::span<std::byte, stamp_bytes> out) noex
              position;
 }
 
+/// The offset in the stamp of `event`, which must have one: for who has written it.
+[[nodiscard]] inline std::uint64_t stamped_offset(std::span<const std::byte> event) noexcept {
+  constexpr std::size_t offset_at = 2 + 2 * 9 + 1;  // the field's tag and length, stream, position, a tag
+  return load_little_endian<std::uint64_t>(event.data() + event.size() - stamp_bytes + offset_at);
+}
+
 /// The event as its publisher sent it. `event` must have a stamp.
 [[nodiscard]] inline std::span<const std::byte> without_stamp(std::span<const std::byte> event) noexcept {
   return event.first(event.size() - stamp_bytes);

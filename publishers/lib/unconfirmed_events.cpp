@@ -60,7 +60,7 @@ bool UnconfirmedEvents::append(std::string_view topic, std::string_view tail) {
   put(sequence, sequence_bytes);
   put(tail.data(), tail.size());
   bytes_ += size;
-  ++offered_;
+  segments_.back().last = ++offered_;
   return true;
 }
 
@@ -70,7 +70,7 @@ char* UnconfirmedEvents::reserve(std::size_t size) {
       segments_.push_back(std::exchange(spare_, Segment{}));
     } else {
       const std::size_t capacity = std::max(size, segment_bytes);
-      segments_.push_back({std::make_unique_for_overwrite<char[]>(capacity), capacity, 0});
+      segments_.push_back({std::make_unique_for_overwrite<char[]>(capacity), capacity, 0, 0});
     }
   }
   Segment& last = segments_.back();
@@ -111,22 +111,26 @@ void UnconfirmedEvents::mark_sent(std::size_t count) {
 
 void UnconfirmedEvents::confirm(std::uint64_t sequence) {
   CHECK(sequence <= offered_, "only what was offered is confirmed");
-  while (confirmed_ < sequence) {
-    while (front_.at == segments_.front().used) drop_front_segment();
+  if (sequence <= confirmed_) return;
+  // Whole segments without a look at what is in them: that was sent a while ago, and is in no cache any more.
+  while (!segments_.empty() && segments_.front().last <= sequence) {
+    bytes_ -= segments_.front().used - front_.at;
+    confirmed_ = segments_.front().last;
+    drop_front_segment();
+  }
+  for (; confirmed_ < sequence; ++confirmed_) {
     const std::size_t size = record_bytes(sizes_at(segments_.front().data.get() + front_.at));
     front_.at += size;
     bytes_ -= size;
-    ++confirmed_;
-    if (sent_ < confirmed_) {
-      sent_ = confirmed_;
-      next_ = front_;
-    }
   }
-  while (!segments_.empty() && front_.at == segments_.front().used) drop_front_segment();
+  if (sent_ < confirmed_) {
+    sent_ = confirmed_;
+    next_ = front_;
+  }
 }
 
 void UnconfirmedEvents::drop_front_segment() {
-  // Nothing of it is unsent: `next_` stands at its end or in a later one.
+  // Where something of it is unsent, confirm() moves `next_` on.
   Segment gone = std::move(segments_.front());
   segments_.pop_front();
   front_ = {};

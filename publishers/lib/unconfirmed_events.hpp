@@ -51,6 +51,7 @@ class UnconfirmedEvents {
     std::unique_ptr<char[]> data;
     std::size_t capacity{};
     std::size_t used{};
+    std::uint64_t last{};  ///< sequence of its last event
   };
   /// Where a record begins; a segment's end is the same place as the next one's beginning.
   struct Place {

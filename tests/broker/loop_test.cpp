@@ -159,6 +159,36 @@ TEST_F(LoopTest, SurvivesMessagesOfOneAndOfManyFrames) {
   EXPECT_EQ(counters.received_total, 3u);
 }
 
+// More than it takes in a turn, and more than it receives ahead of the one it works on.
+TEST_F(LoopTest, KeepsTheOrderOfALongBurstOfSmallLargeAndWrongMessages) {
+  start();
+  zmq::socket_t subscriber = live_subscriber("test.");
+  zmq::socket_t publisher = ready_publisher(bound.ingress);
+  v1::Event large;
+  large.set_binary(std::string(100'000, 'x'));
+  constexpr std::uint64_t events = 1'000;
+  for (std::uint64_t i = 1; i <= events; ++i) {
+    if (i % 7 == 0) publisher.send(zmq::buffer(std::string(100'000, 'x')), zmq::send_flags::none);
+    if (i % 11 == 0) send(publisher, "test.bad", "\xff");
+    if (i % 50 == 0) send(publisher, "test.large", large.SerializeAsString());
+    send(publisher, "test.t" + std::to_string(i % 3), numbered(i));
+  }
+  std::uint64_t small = 0;
+  for (std::uint64_t position = 1; position <= events + events / 50; ++position) {
+    std::string topic;
+    const v1::Event event = receive(subscriber, &topic);
+    ASSERT_EQ(event.stamp().position(), position);
+    if (topic == "test.large") {
+      ASSERT_EQ(event.binary(), large.binary());
+    } else {
+      ASSERT_EQ(event.sequence(), ++small);
+      ASSERT_EQ(topic, "test.t" + std::to_string(small % 3));
+      ASSERT_EQ(event.text(), "hello");
+    }
+  }
+  EXPECT_EQ(small, events);
+}
+
 TEST_F(LoopTest, AnswersControlRequestsOfReqAndDealer) {
   start();
   v1::ControlRequest request;

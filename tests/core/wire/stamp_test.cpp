@@ -90,6 +90,12 @@ TEST(IsStamped, LooksAtThePositionAlone) {
   EXPECT_FALSE(is_stamped(bytes_of(bytes).first(stamp_bytes - 1), golden_stamp.position));
 }
 
+TEST(StampedOffset, ReadsTheOffsetAlone) {
+  EXPECT_EQ(stamped_offset(bytes_of(golden::bytes("stamped_event.hex"))), golden_stamp.offset);
+  const std::string alone = written({.offset = std::numeric_limits<std::uint64_t>::max()});
+  EXPECT_EQ(stamped_offset(bytes_of(alone)), std::numeric_limits<std::uint64_t>::max());
+}
+
 TEST(ReadStamp, RefusesATailWithAnyDamagedTag) {
   for (const std::size_t at : {0U, 1U, 2U, 11U, 20U, 29U, 38U}) {
     for (int flip = 1; flip < 256; ++flip) {

@@ -1,0 +1,27 @@
+#pragma once
+// One publisher and one SUB, and a process between them.
+
+#include <cstdint>
+#include <functional>
+
+namespace backplane::bench {
+
+struct PairOutcome {
+  double events_a_second{};
+  double cpu_ns_an_event{};  ///< of the process in the middle
+  std::uint64_t received{};
+};
+
+// A queue learns how far it was read once in half its mark: only that much is sure to be free.
+inline constexpr std::uint64_t pair_window_default = 4'096;
+
+/// Sends `events` Events with a 128-byte payload, on a topic of 12 bytes and in two frames, through a process
+/// that prints a ready line with its endpoints (see Middle), to one SUB socket.
+/// @param window events under way at most; 0: any number
+PairOutcome run_pair(const std::function<void(int ready_fd)>& middle, std::uint64_t events,
+                     std::uint64_t window);
+
+/// What such a process does to be libzmq's own proxy, with the broker's marks.
+void run_proxy(int ready_fd);
+
+}  // namespace backplane::bench

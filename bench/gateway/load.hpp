@@ -1,0 +1,45 @@
+#pragma once
+// What servers are put under, and how they fare.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "bench/gateway/peers.hpp"
+#include "bench/gateway/socket_memory.hpp"
+
+namespace backplane::bench {
+
+struct Server {
+  std::string name;
+  MakePeer make;
+};
+
+struct Load {
+  std::size_t clients{};
+  std::size_t stalled{};           ///< more clients, which read nothing
+  std::size_t topics_a_client{1};  ///< 1: all have the same one; more: each has its own
+  std::uint64_t events{};
+  double events_a_second{};  ///< 0: as fast as the clients get them
+  /// Events under way at most, so that no server needs more memory than another.
+  std::uint64_t window{2048};
+};
+
+struct Outcome {
+  double deliveries_a_second{};
+  double cpu_us{};  ///< a delivery
+  double p50_us{};
+  double p99_us{};
+  std::uint64_t lost{};
+  std::uint64_t faults{};
+  SocketMemory unread;  ///< what the kernel holds for clients that did not read
+};
+
+/// Names of equal length, one for each number.
+[[nodiscard]] std::string topic_name(std::size_t number);
+
+/// Starts a server, connects the clients, publishes, and waits until all is delivered or nothing comes.
+[[nodiscard]] Outcome run(const Server& server, const Load& load);
+
+}  // namespace backplane::bench
