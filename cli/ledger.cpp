@@ -23,7 +23,7 @@ std::vector<Book::Entry> entries(const Counters& counters, std::string_view name
   return found;
 }
 
-/// `dropped_total.slow_consumer` as `dropped.slow_consumer`.
+/// `dropped_total.slow_consumer` as `dropped.slow_consumer`, `publish_received_total` as `publish_received`.
 std::string shown_name(std::string name) {
   constexpr std::string_view total = "_total";
   if (const std::size_t at = name.find(total); at != std::string::npos) name.erase(at, total.size());
@@ -91,13 +91,11 @@ Account broker_account(const BrokerStats& stats, const TopicsTotal& topics) {
 Account gateway_account(const ParticipantInfo& who) {
   Account account{"gateway " + log::escape(who.name), {}, {}};
   add_book(account, who.counters, "matched_total",
-           {"delivered_total", "conflated_total", "dropped_total", "pending"});
-  add_book(account, who.counters, "expected_total", {"seen_total", "recovered_total", "lost_total"});
-  if (who.counters.contains("publish_received_total")) {
-    account.books.push_back(open_book({"publishes received", counter(who.counters, "publish_received_total")},
-                                      {{"admitted", counter(who.counters, "publish_admitted_total")},
-                                       {"refused", counter(who.counters, "publish_refused_total")}}));
-  }
+           {"delivered_total", "conflated_total", "dropped_total", "skipped_total", "pending"});
+  add_book(account, who.counters, "expected_total",
+           {"seen_total", "recovered_total", "lost_total", "unwanted_total", "awaited"});
+  add_book(account, who.counters, "publish_received_total",
+           {"publish_admitted_total", "publish_refused_total", "publish_waiting"});
   if (account.books.empty()) account.notes.emplace_back("it tells no figures that could be added up");
   note_losses(account, who.counters, "dropped_total.slow_consumer",
               "events were dropped, and announced, to clients too slow");

@@ -41,11 +41,17 @@ void Backlog::add_reply(std::string_view bytes) {
   if (bytes.empty()) return;
   Own& mine = own();
   mine.bytes += bytes.size();
+  mine.replies_added += bytes.size();
   if (!mine.replies.empty() && mine.replies.back().after == pushed_) {
     mine.replies.back().bytes.append(bytes);
   } else {
     mine.replies.push({pushed_, std::string(bytes)});
   }
+}
+
+void Backlog::add_copied(std::string_view message) {
+  add_reply(message);
+  own_->copied.push(own_->replies_added);
 }
 
 void Backlog::pop_messages(const Span& span, std::uint32_t count) noexcept {
@@ -88,7 +94,7 @@ std::uint64_t Backlog::drop_before(std::uint64_t position) {
     mine.first = begun_rest();
     mine.first_written = 0;
     mine.first_is_event = true;
-    reader_.let_go(*std::exchange(begun_.segment, nullptr));
+    spans_.reader().let_go(*std::exchange(begun_.segment, nullptr));
   }
   return dropped;
 }
@@ -101,7 +107,7 @@ std::uint64_t Backlog::keep_latest(TopicTable& newest) {
     }
     return true;
   });
-  SpanQueue kept(reader_, pool_);
+  SpanQueue kept(spans_.reader(), spans_.pool());
   std::uint64_t seen = popped_;
   std::uint64_t removed = 0;
   std::size_t reply = 0;
@@ -133,7 +139,7 @@ std::uint64_t Backlog::keep_latest(TopicTable& newest) {
 
 void Backlog::clear() noexcept {
   spans_.clear();
-  if (begun_.segment != nullptr) reader_.let_go(*std::exchange(begun_.segment, nullptr));
+  if (begun_.segment != nullptr) spans_.reader().let_go(*std::exchange(begun_.segment, nullptr));
   own_.reset();
   popped_ = pushed_;
   event_bytes_ = 0;
@@ -197,10 +203,10 @@ void Backlog::gather(Gather& out) const {
 std::size_t Backlog::advance_begun(std::size_t written, std::uint64_t& ended) {
   const std::size_t rest = begun_rest().size();
   if (written < rest) {
-    begun_.written += written;
+    begun_.written += static_cast<std::uint32_t>(written);
     return written;
   }
-  reader_.let_go(*std::exchange(begun_.segment, nullptr));
+  spans_.reader().let_go(*std::exchange(begun_.segment, nullptr));
   ++ended;
   return rest;
 }
@@ -218,11 +224,13 @@ std::size_t Backlog::advance_first(std::size_t written, std::uint64_t& ended) {
   return count;
 }
 
-std::size_t Backlog::advance_reply(std::size_t written) {
+std::size_t Backlog::advance_reply(std::size_t written, std::uint64_t& ended) {
   const std::size_t rest = own_->replies.front().bytes.size() - own_->reply_written;
   const std::size_t count = std::min(written, rest);
   own_->reply_written += count;
   own_->bytes -= count;
+  own_->replies_written += count;
+  for (; !own_->copied.empty() && own_->copied.front() <= own_->replies_written; ++ended) own_->copied.pop();
   if (count == rest) {
     own_->replies.pop();
     own_->reply_written = 0;
@@ -244,8 +252,8 @@ std::size_t Backlog::advance_span(std::size_t written, std::uint64_t& ended) {
   const std::uint32_t whole = span.segment->whole_messages(span.first, last, written);
   const std::size_t begun = written - span.segment->size(span.first, span.first + whole);
   if (begun > 0) {
-    reader_.hold(*span.segment);
-    begun_ = {span.segment, span.first + whole, begun};
+    spans_.reader().hold(*span.segment);
+    begun_ = {span.segment, span.first + whole, static_cast<std::uint32_t>(begun)};
   }
   ended += whole;
   pop_messages(span, whole + (begun > 0 ? 1 : 0));
@@ -260,7 +268,7 @@ std::uint64_t Backlog::advance(std::size_t written) {
     } else if (own_ && !own_->first.empty()) {
       written -= advance_first(written, ended);
     } else if (own_ && !own_->replies.empty() && own_->replies.front().after <= popped_) {
-      written -= advance_reply(written);
+      written -= advance_reply(written, ended);
     } else {
       written -= advance_span(written, ended);
     }

@@ -48,7 +48,7 @@ class Gather {
 class Backlog {
  public:
   /// Both outlive it.
-  Backlog(LogReader& reader, SpanPool& pool) noexcept : reader_(reader), pool_(pool), spans_(reader, pool) {}
+  Backlog(LogReader& reader, SpanPool& pool) noexcept : spans_(reader, pool) {}
   ~Backlog() { clear(); }
   Backlog(const Backlog&) = delete;
   Backlog& operator=(const Backlog&) = delete;
@@ -63,6 +63,8 @@ class Backlog {
     event_bytes_ += segment.size(first, last);
   }
   void add_reply(std::string_view bytes);
+  /// A copy of a message, queued as a reply is: it is never dropped.
+  void add_copied(std::string_view message);
 
   /// Drops the oldest messages until at most `target` bytes of messages are queued. @returns how many.
   std::uint64_t drop_oldest(std::size_t target);
@@ -91,9 +93,9 @@ class Backlog {
   }
   /// Of messages that are not begun: what drop_oldest() can free.
   [[nodiscard]] std::size_t event_bytes() const noexcept { return event_bytes_; }
-  /// Messages that are not written to their end.
+  /// Messages that are not written to their end, those that were copied among them.
   [[nodiscard]] std::uint64_t event_count() const noexcept {
-    return pushed_ - popped_ + (has_begun() ? 1 : 0);
+    return pushed_ - popped_ + (has_begun() ? 1 : 0) + (own_ ? own_->copied.size() : 0);
   }
   [[nodiscard]] std::size_t reply_bytes() const noexcept { return own_ ? own_->bytes : 0; }
 
@@ -101,30 +103,31 @@ class Backlog {
   struct Begun {
     Segment* segment{};
     std::uint32_t index{};
-    std::size_t written{};
+    std::uint32_t written{};  ///< of a message, and so less than Log::message_bytes_max
   };
   struct Reply {
     std::uint64_t after;  ///< so many messages come before it
     std::string bytes;
   };
-  /// A queue that keeps its memory, and has none before the first reply.
-  class Replies {
+  /// A queue that keeps its memory, and has none before the first thing in it.
+  template <class Thing>
+  class Queue {
    public:
-    void push(Reply reply) { replies_.push_back(std::move(reply)); }
+    void push(Thing thing) { things_.push_back(std::move(thing)); }
     void pop() {
-      if (++begin_ * 2 < replies_.size()) return;
-      replies_.erase(replies_.begin(), replies_.begin() + static_cast<std::ptrdiff_t>(begin_));
+      if (++begin_ * 2 < things_.size()) return;
+      things_.erase(things_.begin(), things_.begin() + static_cast<std::ptrdiff_t>(begin_));
       begin_ = 0;
     }
-    [[nodiscard]] bool empty() const noexcept { return begin_ == replies_.size(); }
-    [[nodiscard]] std::size_t size() const noexcept { return replies_.size() - begin_; }
-    [[nodiscard]] const Reply& operator[](std::size_t index) const { return replies_[begin_ + index]; }
-    [[nodiscard]] Reply& operator[](std::size_t index) { return replies_[begin_ + index]; }
-    [[nodiscard]] const Reply& front() const { return replies_[begin_]; }
-    [[nodiscard]] Reply& back() { return replies_.back(); }
+    [[nodiscard]] bool empty() const noexcept { return begin_ == things_.size(); }
+    [[nodiscard]] std::size_t size() const noexcept { return things_.size() - begin_; }
+    [[nodiscard]] const Thing& operator[](std::size_t index) const { return things_[begin_ + index]; }
+    [[nodiscard]] Thing& operator[](std::size_t index) { return things_[begin_ + index]; }
+    [[nodiscard]] const Thing& front() const { return things_[begin_]; }
+    [[nodiscard]] Thing& back() { return things_.back(); }
 
    private:
-    std::vector<Reply> replies_;
+    std::vector<Thing> things_;
     std::size_t begin_{};
   };
   /// What only some clients have, and most only for moments.
@@ -132,9 +135,14 @@ class Backlog {
     std::string first;  ///< to be written before all but a message begun: a report, or the rest of a message
     std::size_t first_written{};
     bool first_is_event{};
-    Replies replies;
+    Queue<Reply> replies;
     std::size_t reply_written{};  ///< of the oldest
-    std::size_t bytes{};          ///< of the replies, and of a report
+    // Of all that was ever among the replies, how much was added and written, and where copies of messages
+    // end.
+    std::uint64_t replies_added{};
+    std::uint64_t replies_written{};
+    Queue<std::uint64_t> copied;
+    std::size_t bytes{};  ///< of the replies, and of a report
     LossLedger ledger;
     [[nodiscard]] bool empty() const noexcept { return first.empty() && replies.empty() && ledger.empty(); }
   };
@@ -149,12 +157,10 @@ class Backlog {
   [[nodiscard]] std::uint64_t count_until(std::uint64_t position) const;
   std::size_t advance_begun(std::size_t written, std::uint64_t& ended);
   std::size_t advance_first(std::size_t written, std::uint64_t& ended);
-  std::size_t advance_reply(std::size_t written);
+  std::size_t advance_reply(std::size_t written, std::uint64_t& ended);
   std::size_t advance_span(std::size_t written, std::uint64_t& ended);
   void tidy();
 
-  LogReader& reader_;
-  SpanPool& pool_;
   SpanQueue spans_;
   Begun begun_;  ///< written in part; not in spans_ any more
   std::unique_ptr<Own> own_;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/error/error.hpp"
 #include "fanout/shard.hpp"
 
 namespace backplane::fanout {
@@ -31,9 +32,7 @@ constexpr std::size_t after_conflation(std::size_t limit) {
 class Client::Throttle final : public TimerWheel::Timer {
  public:
   explicit Throttle(Client& client) : client_(client) {}
-  ~Throttle() override {
-    if (!held_.empty()) client_.shard_.counters().abandoned.add(1);
-  }
+  ~Throttle() override { client_.books().abandoned += forget(); }
 
   [[nodiscard]] bool of(AudienceId audience) const noexcept { return audience_ == audience; }
   void take(std::string_view bytes, AudienceId audience, std::chrono::milliseconds interval) {
@@ -42,19 +41,23 @@ class Client::Throttle final : public TimerWheel::Timer {
     if (!is_set() && client_.offer_timed(bytes)) return wait(client_.shard_.now());
     supersede();
     held_ = bytes;
+    ++client_.books().pending;
     if (!is_set()) wait(client_.shard_.now());
   }
   /// A newer one is given.
-  void supersede() {
-    if (held_.empty()) return;
-    client_.shard_.counters().conflated.add(1);
+  void supersede() { client_.books().conflated += forget(); }
+  /// @returns how many it held: one, or none.
+  std::uint64_t forget() {
+    if (held_.empty()) return 0;
     held_.clear();
+    --client_.books().pending;
+    return 1;
   }
 
  private:
   void on_time(Clock::time_point now) override {
     if (held_.empty()) return;  // nothing came for a whole interval: the next goes out at once
-    if (client_.offer_timed(held_)) held_.clear();
+    if (client_.offer_timed(held_)) forget();
     wait(now);
   }
   void wait(Clock::time_point now) { client_.shard_.timers().set(*this, now + interval_); }
@@ -65,13 +68,44 @@ class Client::Throttle final : public TimerWheel::Timer {
   std::string held_;
 };
 
+/// What its handler wants to be reminded of.
+class Client::Alarm final : public TimerWheel::Timer {
+ public:
+  explicit Alarm(Client& client) : client_(client) {}
+
+ private:
+  void on_time(Clock::time_point) override {
+    Client& client = client_;  // this may be gone after it
+    if (client.open()) client.handler_->on_alarm();
+  }
+  Client& client_;
+};
+
 Client::Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard)
     : id_(id), stream_(std::move(stream)), shard_(shard), backlog_(shard.reader(), shard.pool()) {}
 
 Client::~Client() {
   throttles_.reset();
-  shard_.counters().abandoned.add(backlog_.event_count());
+  books().abandoned += queued();
+  books().pending -= queued();
+  if (open()) shard_.count_replies(0 - backlog_.reply_bytes());
   if (unsent_) shard_.counters().unsent_clients.subtract(1);
+}
+
+Books& Client::books() noexcept {
+  return shard_.books();
+}
+
+std::uint64_t Client::queued() const noexcept {
+  return backlog_.event_count() + (holds_ ? holds_->count() : 0);
+}
+
+template <class Change>
+auto Client::queues(Change&& change) {
+  const std::uint64_t before = queued();
+  auto result = change();
+  books().pending += queued() - before;  // which may be below zero
+  return result;
 }
 
 void Client::mark_queued() {
@@ -95,6 +129,7 @@ bool Client::take(const Segment& segment, std::uint32_t& first, std::uint32_t la
   if (given_ >= end) return false;
   if (given_ > segment.base() + first) first = static_cast<std::uint32_t>(given_ - segment.base());
   given_ = end;
+  books().matched += last - first;
   return true;
 }
 
@@ -108,10 +143,13 @@ void Client::give(Segment& segment, std::uint32_t first, std::uint32_t last) {
 }
 
 void Client::queue(Segment& segment, std::uint32_t first, std::uint32_t last) {
-  if (state_ != State::open) return;
+  if (state_ != State::open) {
+    books().abandoned += last - first;
+    return;
+  }
   if (throttles_) supersede_throttled(segment, first, last);
   backlog_.add(segment, first, last);
-  shard_.counters().matched.add(last - first);
+  books().pending += last - first;
   if (backlog_.event_bytes() > shard_.limits().backlog_bytes_max) make_room();
   mark_queued();
 }
@@ -127,8 +165,10 @@ void Client::give_every(AudienceId audience, std::chrono::milliseconds interval,
 
 void Client::offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                    std::uint32_t index) {
-  if (state_ != State::open) return;
-  shard_.counters().matched.add(1);
+  if (state_ != State::open) {
+    ++books().abandoned;
+    return;
+  }
   if (!throttles_) throttles_ = std::make_unique<std::unordered_map<TopicId, std::unique_ptr<Throttle>>>();
   std::unique_ptr<Throttle>& throttle = (*throttles_)[segment.topic(index)];
   if (!throttle) throttle = std::make_unique<Throttle>(*this);
@@ -158,20 +198,23 @@ void Client::begin_run(const Segment& segment, std::uint32_t first) {
 void Client::keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (state_ != State::open || !holds_) return;
   begin_run(segment, first);
-  holds_->add_held(audience, segment, first, last, given_ >= segment.base() + last);
+  const bool given = given_ >= segment.base() + last;
+  books().matched += queues([&] { return holds_->add_held(audience, segment, first, last, given); });
   mark_changed();  // where that was too much, flush() finds it also if no other run comes
 }
 
 /// Whether it is to be given now: not where a skip has it, and not where an earlier one of its topic waits.
 bool Client::may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
   const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
-  if (holds_->skips(segment, index, gives)) {
-    shard_.counters().skipped.add(1);
+  if (holds_->skips().has(segment, index, gives)) {
+    ++books().skipped;
     return false;
   }
   if (!holds_->waits(segment.topic(index))) return true;
-  holds_->add_due(segment, index, by, timed);
-  return false;
+  return queues([&] {
+    holds_->add_due(segment, index, by, timed);
+    return false;
+  });
 }
 
 void Client::give_ready(const std::vector<Holds::Ready>& ready) {
@@ -180,35 +223,74 @@ void Client::give_ready(const std::vector<Holds::Ready>& ready) {
       queue(*each.segment, each.index, each.index + 1);
     } else if (audiences_.find(each.by) != nullptr) {
       offer(each.by, shard_.interval(each.by), *each.segment, each.index);
+    } else {
+      ++books().left;
     }
     shard_.reader().let_go(*each.segment);
   }
 }
 
 void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
-  std::uint64_t skipped = 0;
-  give_ready(holds_->release(audience, timed, skip.get(), skipped));
-  shard_.counters().skipped.add(skipped);
+  give_ready(queues([&] { return holds_->release(audience, timed, skip.get(), books().skipped); }));
   if (skip && !shard_.has_passed(*skip)) {
-    if (!holds_->has_skips()) shard_.note_skips(*this);
-    holds_->keep_skip(audience, std::move(skip));
+    if (holds_->skips().empty()) shard_.note_skips(*this);
+    holds_->skips().add(audience, std::move(skip));
+  } else if (skip) {
+    keep_past_skip(audience, std::move(skip));
   }
   tidy_holds();
 }
 
+void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
+  if (shard_.has_settled(*skip)) return;
+  if (!past_skips_) {
+    past_skips_ = std::make_unique<KeptSkips>();
+    shard_.note_past_skips(*this);
+  }
+  past_skips_->add(audience, std::move(skip));
+}
+
 bool Client::end_skips() {
   if (!holds_) return true;
-  holds_->end_skips([this](const Skip& skip) { return shard_.has_passed(skip); });
-  const bool none_left = !holds_->has_skips();
+  holds_->skips().end([this](const KeptSkips::Kept& each) {
+    if (!shard_.has_passed(*each.skip)) return false;
+    keep_past_skip(each.audience, each.skip);
+    return true;
+  });
+  const bool none_left = holds_->skips().empty();
   tidy_holds();
   return none_left;
 }
 
+bool Client::end_past_skips() {
+  if (!past_skips_) return true;
+  past_skips_->end([this](const KeptSkips::Kept& each) { return shard_.has_settled(*each.skip); });
+  if (!past_skips_->empty()) return false;
+  past_skips_.reset();
+  return true;
+}
+
+bool Client::leave_out(const Segment& segment, std::uint32_t index) {
+  if (!past_skips_ || state_ != State::open) return false;
+  const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
+  if (!past_skips_->has(segment, index, gives)) return false;
+  std::uint32_t first = index;
+  if (take(segment, first, index + 1)) ++books().skipped;  // not again, where another audience gives it too
+  return true;
+}
+
 void Client::left(AudienceId audience) {
-  if (throttles_) std::erase_if(*throttles_, [=](const auto& each) { return each.second->of(audience); });
+  if (throttles_) {
+    std::erase_if(*throttles_, [&](const auto& each) {
+      if (!each.second->of(audience)) return false;
+      books().left += each.second->forget();
+      return true;
+    });
+  }
+  if (past_skips_) past_skips_->drop(audience);
   if (!holds_) return;
-  give_ready(holds_->forget(audience));
-  holds_->drop_skips(audience);
+  give_ready(queues([&] { return holds_->forget(audience, books().left); }));
+  holds_->skips().drop(audience);
   holds_->forget_lost(audience);
   tidy_holds();
 }
@@ -216,7 +298,7 @@ void Client::left(AudienceId audience) {
 void Client::lose_hold(AudienceId audience) {
   holds_->note_lost(audience);
   shard_.counters().holds_lost.add(1);
-  give_ready(holds_->forget(audience));
+  give_ready(queues([&] { return holds_->forget(audience, books().hold_lost); }));
   mark_changed();
 }
 
@@ -235,19 +317,24 @@ void Client::tell_lost_holds() {
 }
 
 void Client::tidy_holds() noexcept {
-  if (holds_ && (holds_->empty() || state_ != State::open)) holds_.reset();
+  if (!holds_ || (state_ == State::open && !holds_->empty())) return;
+  books().abandoned += holds_->count();
+  books().pending -= holds_->count();
+  holds_.reset();
 }
 
 /// @returns false where the client does not read what it got before: the message is better kept until later.
 bool Client::offer_timed(std::string_view bytes) {
-  if (backlog_.reply_bytes() > shard_.limits().replies_bytes_max) return false;
-  shard_.counters().delivered.add(1);
-  reply(bytes);
+  if (!open() || backlog_.reply_bytes() > shard_.limits().replies_bytes_max) return false;
+  const std::size_t before = backlog_.reply_bytes();
+  backlog_.add_copied(bytes);
+  ++books().pending;
+  bound_replies(before);
   return true;
 }
 
 void Client::note_dropped(std::uint64_t count) {
-  shard_.counters().dropped.add(count);
+  books().dropped += count;
   if (backlog_.losses().size() > shard_.limits().loss_ranges_max && open()) {
     handler_->say_goodbye("slow_consumer");
   }
@@ -257,12 +344,12 @@ void Client::make_room() {
   const std::size_t limit = shard_.limits().backlog_bytes_max;
   switch (policy_) {
     case Policy::gap:
-      return note_dropped(backlog_.drop_oldest(after_dropping(limit)));
+      return note_dropped(queues([&] { return backlog_.drop_oldest(after_dropping(limit)); }));
     case Policy::latest:
-      shard_.counters().conflated.add(backlog_.keep_latest(shard_.newest()));
-      return note_dropped(backlog_.drop_oldest(after_conflation(limit)));
+      books().conflated += queues([&] { return backlog_.keep_latest(shard_.newest()); });
+      return note_dropped(queues([&] { return backlog_.drop_oldest(after_conflation(limit)); }));
     case Policy::disconnect:
-      shard_.counters().dropped.add(backlog_.drop_oldest(0));
+      books().dropped += queues([&] { return backlog_.drop_oldest(0); });
       handler_->say_goodbye("slow_consumer");
   }
 }
@@ -271,7 +358,7 @@ void Client::evict(std::uint64_t position) {
   if (holds_) {
     for (const AudienceId audience : holds_->before(position)) lose_hold(audience);
   }
-  const std::uint64_t dropped = backlog_.drop_before(position);
+  const std::uint64_t dropped = queues([&] { return backlog_.drop_before(position); });
   if (dropped == 0) return;
   note_dropped(dropped);
   if (policy_ == Policy::disconnect && open()) handler_->say_goodbye("slow_consumer");
@@ -279,10 +366,25 @@ void Client::evict(std::uint64_t position) {
 
 void Client::reply(std::string_view bytes) {
   if (state_ != State::open) return;
+  const std::size_t before = backlog_.reply_bytes();
   backlog_.add_reply(bytes);
+  bound_replies(before);
+}
+
+void Client::bound_replies(std::size_t before) {
+  count_replies(before);
   // Commands are read no more long before this; what is left are notices to somebody who reads nothing.
-  if (backlog_.reply_bytes() > shard_.limits().unread_bytes_max) return abort();
+  if (backlog_.reply_bytes() > shard_.limits().unread_bytes_max) {
+    shard_.counters().unread.add(1);
+    return abort();
+  }
   mark_queued();
+  shard_.bound_replies();
+}
+
+/// Of those that are open, so that who is being sent away for it does not count any more.
+void Client::count_replies(std::size_t before) noexcept {
+  if (state_ == State::open) shard_.count_replies(backlog_.reply_bytes() - before);
 }
 
 void Client::hold_input(bool hold) noexcept {
@@ -293,13 +395,47 @@ void Client::hold_input(bool hold) noexcept {
 
 void Client::end(std::string_view last_words) {
   if (state_ != State::open) return;
+  shard_.count_replies(0 - backlog_.reply_bytes());
   backlog_.add_reply(last_words);
   state_ = State::ending;
   readable_ = true;  // what still comes is read and thrown away
   mark_changed();
 }
 
+void Client::become(std::unique_ptr<Handler> handler, std::string_view rest) {
+  CHECK(!becoming_, "a client becomes one thing at a time");
+  becoming_ = std::make_unique<Becoming>(Becoming{std::move(handler_), std::string(rest)});
+  handler_ = std::move(handler);
+  alarm_.reset();
+  mark_changed();
+}
+
+void Client::set_alarm(Clock::time_point at) {
+  if (!alarm_) alarm_ = std::make_unique<Alarm>(*this);
+  shard_.timers().set(*alarm_, at);
+}
+
+void Client::cancel_alarm() noexcept {
+  alarm_.reset();
+}
+
+Client::Clock::time_point Client::now() const noexcept {
+  return shard_.now();
+}
+
+/// Where no call of the handler's is under way.
+void Client::finish_becoming() {
+  while (becoming_) {
+    const std::unique_ptr<Becoming> done = std::move(becoming_);
+    done->before.reset();
+    if (open() && !done->rest.empty()) handler_->on_bytes(done->rest);
+    // Had it been told before, it would not be told what comes.
+    if (open() && input_ended_ && !becoming_) handler_->on_input_end();
+  }
+}
+
 void Client::abort() noexcept {
+  if (state_ == State::open) shard_.count_replies(0 - backlog_.reply_bytes());
   state_ = State::over;
   mark_changed();
 }
@@ -346,6 +482,7 @@ void Client::on_readable() {
 }
 
 void Client::read() {
+  finish_becoming();  // what came before comes first
   std::array<char, read_bytes> buffer;
   for (int i = 0; i < reads_a_turn && wants_input(); ++i) {
     const ssize_t got = stream_->read(buffer);
@@ -353,10 +490,12 @@ void Client::read() {
       has_received_ = true;
       active_at_ = shard_.now();
       if (open()) handler_->on_bytes({buffer.data(), static_cast<std::size_t>(got)});
+      finish_becoming();
     } else if (got == 0) {
       readable_ = false;
       input_ended_ = true;
       if (open()) handler_->on_input_end();
+      finish_becoming();
       return mark_changed();
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       readable_ = false;
@@ -375,11 +514,13 @@ void Client::on_writable() {
 }
 
 void Client::write() {
+  const std::size_t replies_before = backlog_.reply_bytes();
   if (backlog_.loss_is_next()) {
     std::string& report = shard_.report();
     report.clear();
     handler_->report_losses(backlog_.losses(), report);
     backlog_.report_losses(report);
+    count_replies(replies_before);
   }
   Gather& gather = shard_.gather();
   gather.clear();
@@ -395,7 +536,9 @@ void Client::write() {
   const auto written = static_cast<std::size_t>(result);
   shard_.note_send(written);
   active_at_ = shard_.now();
-  shard_.counters().delivered.add(backlog_.advance(written));
+  const std::size_t replies_left = backlog_.reply_bytes();
+  books().delivered += queues([&] { return backlog_.advance(written); });
+  count_replies(replies_left);
   blocked_ = written < gather.bytes();
 }
 
@@ -413,6 +556,7 @@ void Client::note_progress() {
 
 void Client::flush(Clock::time_point now) {
   dirty_ = false;
+  finish_becoming();
   if (over()) return;
   if (!blocked_ && !backlog_.empty()) write();
   if (over()) return;

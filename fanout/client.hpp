@@ -20,6 +20,7 @@
 
 namespace backplane::fanout {
 
+struct Books;
 class Client;
 class Shard;
 
@@ -35,11 +36,15 @@ class Handler {
   /// There is room again: appends what is to be said of all that was lost since the last time.
   virtual void report_losses(std::span<const Loss> losses, std::string& out) = 0;
   /// The engine is about to end, or ("slow_consumer") the backlog is full and cannot be kept, or
+  /// ("replies_unread") all clients' replies are too much, and this one has the most that it does not read,
+  /// or
   /// ("silent") nothing came in time, or ("idle") nothing has come or gone for long: says why and calls
   /// Client::end().
   virtual void say_goodbye(std::string_view reason) = 0;
   /// After Client::want_room(), once: most of what was replied is written.
   virtual void on_room() {}
+  /// It is the time that Client::set_alarm() was given.
+  virtual void on_alarm() {}
   /// More was kept aside for Engine::join_held() than may be: the client has left the audience, and what
   /// was kept is forgotten. Somebody must fetch it again or tell the client; who does neither loses the
   /// client rather than its trust.
@@ -95,8 +100,20 @@ class Client final : private TimerWheel::Timer {
   void excuse_silence(bool excused) noexcept;
   /// Stops reading from the client, for as long as the protocol can't take more.
   void hold_input(bool hold) noexcept;
+  /// Has Handler::on_alarm() called once at that time, and not at one that was set before. It ends with the
+  /// handler that set it.
+  void set_alarm(Clock::time_point at);
+  void cancel_alarm() noexcept;
+  /// When this turn of its shard began.
+  [[nodiscard]] Clock::time_point now() const noexcept;
+  /// When anything last came or was written.
+  [[nodiscard]] Clock::time_point active_at() const noexcept { return active_at_; }
   /// Queues `last_words`, takes no more input or messages, and ends when all that is queued is written.
   void end(std::string_view last_words);
+  /// Has `handler` from now on, which is given `rest`, where it is not empty, and then what comes. May be
+  /// called by the handler itself, whatever it was called for: it is destroyed when that call has returned.
+  /// Once until then.
+  void become(std::unique_ptr<Handler> handler, std::string_view rest);
   /// Nothing has ended it.
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   [[nodiscard]] bool input_ended() const noexcept { return input_ended_; }
@@ -124,6 +141,11 @@ class Client final : private TimerWheel::Timer {
   void release(AudienceId audience, bool timed, SkipPtr skip);
   /// Takes out the skips that the log has passed. @returns whether none is left.
   bool end_skips();
+  /// Takes out those of them that nothing is to come of any more, late or not. @returns the same.
+  bool end_past_skips();
+  /// The message comes late, behind a later one of its stream. @returns whether the client had it by another
+  /// way.
+  bool leave_out(const Segment& segment, std::uint32_t index);
   /// What is held for it is not given any more.
   void left(AudienceId audience);
   /// Kept by the shard.
@@ -139,8 +161,20 @@ class Client final : private TimerWheel::Timer {
 
  private:
   enum class State : std::uint8_t { open, ending, said, over };
+  class Alarm;
   class Throttle;
+  /// Who handled it before, and what the new handler has yet to get.
+  struct Becoming {
+    std::unique_ptr<Handler> before;
+    std::string rest;
+  };
 
+  [[nodiscard]] Books& books() noexcept;
+  /// Runs change(), which makes the client's queues longer or shorter, and keeps the account of what is
+  /// pending. Not within another one.
+  template <class Change>
+  auto queues(Change&& change);
+  [[nodiscard]] std::uint64_t queued() const noexcept;
   void on_time(Clock::time_point now) override;
   [[nodiscard]] bool wants_input() const noexcept;
   void mark_queued();
@@ -152,6 +186,7 @@ class Client final : private TimerWheel::Timer {
   [[nodiscard]] bool may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
   void give_ready(const std::vector<Holds::Ready>& ready);
   void begin_run(const Segment& segment, std::uint32_t first);
+  void keep_past_skip(AudienceId audience, SkipPtr skip);
   void bound_holds();
   void lose_hold(AudienceId audience);
   void tell_lost_holds();
@@ -159,17 +194,24 @@ class Client final : private TimerWheel::Timer {
   void make_room();
   void note_dropped(std::uint64_t count);
   void read();
+  void finish_becoming();
   void write();
   void note_progress();
   bool offer_timed(std::string_view bytes);
+  void bound_replies(std::size_t before);
+  void count_replies(std::size_t before) noexcept;
 
   const ClientId id_;
   const std::unique_ptr<Stream> stream_;
   Shard& shard_;
   Backlog backlog_;
   std::unique_ptr<Handler> handler_;
+  std::unique_ptr<Alarm> alarm_;
+  std::unique_ptr<Becoming> becoming_;  ///< only until the call has returned in which it became another
   AudienceTable audiences_;
   std::unique_ptr<Holds> holds_;  ///< only while it catches up
+  /// Only for a while after that: what the log has passed, and what may be among it that comes late.
+  std::unique_ptr<KeptSkips> past_skips_;
   std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;
   Clock::time_point active_at_{};  ///< when anything last came or was written
   std::uint64_t given_{};          ///< number of the message after the last that it was given

@@ -76,6 +76,10 @@ void Engine::release(ClientId client, AudienceId audience, SkipPtr skip) {
   });
 }
 
+void Engine::settle(StreamId stream, std::uint64_t position) {
+  command_all([=](Shard& shard) { shard.settle(stream, position); });
+}
+
 void Engine::publish() {
   // In this order: a worker that sees a message sees the commands that come before it.
   for (Post& post : posts_) {
@@ -89,13 +93,10 @@ EngineCounters Engine::counters() const {
   EngineCounters sum;
   for (const Post& post : posts_) {
     const ShardCounters& each = std::as_const(*post.worker).shard().counters();
-    sum.matched += each.matched.get();
-    sum.delivered += each.delivered.get();
-    sum.conflated += each.conflated.get();
-    sum.dropped += each.dropped.get();
-    sum.abandoned += each.abandoned.get();
-    sum.skipped += each.skipped.get();
+    const Books books = std::as_const(*post.worker).shard().published_books();
+    Books::each(sum, books, [](std::uint64_t& to, std::uint64_t from) { to += from; });
     sum.holds_lost += each.holds_lost.get();
+    sum.unread += each.unread.get();
     sum.silent += each.silent.get();
     sum.sends += each.sends.get();
     sum.sent_bytes += each.sent_bytes.get();

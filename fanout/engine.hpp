@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fanout/books.hpp"
 #include "fanout/client.hpp"
 #include "fanout/departures.hpp"
 #include "fanout/descriptor.hpp"
@@ -27,15 +28,10 @@ struct EngineOptions {
   LogOptions log;
 };
 
-/// See ShardCounters, which they are the sums of.
-struct EngineCounters {
-  std::uint64_t matched{};
-  std::uint64_t delivered{};
-  std::uint64_t conflated{};
-  std::uint64_t dropped{};
-  std::uint64_t abandoned{};
-  std::uint64_t skipped{};
+/// See Books and ShardCounters, which they are the sums of.
+struct EngineCounters : Books {
   std::uint64_t holds_lost{};
+  std::uint64_t unread{};
   std::uint64_t silent{};
   std::uint64_t sends{};
   std::uint64_t sent_bytes{};
@@ -90,8 +86,13 @@ class Engine {
   void join_held(ClientId client, AudienceId audience);
   /// Gives what was kept aside, in the order of the log, and from now on what comes, but for what `skip`
   /// has. That goes on until its streams have come as far as it reaches, so a replay that ran ahead of the
-  /// log makes no duplicates either; leave() ends it. Nothing happens where the audience is not held.
+  /// log makes no duplicates either, and for what comes late until settle(); leave() ends it. Nothing happens
+  /// where the audience is not held.
   void release(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
+
+  /// No message of `stream` comes any more that has at most this position, not even late: what was kept to
+  /// tell such a one from a duplicate is forgotten. A later call may take some of it back.
+  void settle(StreamId stream, std::uint64_t position);
 
   /// Copies the message, of at least one byte and at most Log::message_bytes_max.
   void append(std::string_view bytes, const MessageInfo& info) { log_.append(bytes, info); }
@@ -104,7 +105,8 @@ class Engine {
   /// Readable while take_departed() has something to give. The engine's; to be watched, not read.
   [[nodiscard]] int departed_fd() const noexcept { return departures_.fd(); }
 
-  /// Any thread's. The sums are of slightly different moments while workers are at work.
+  /// Any thread's. The books add up, as each worker's are of the end of a turn of its; all else is of
+  /// slightly different moments while workers are at work.
   [[nodiscard]] EngineCounters counters() const;
   /// CPU time of all workers.
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const;

@@ -40,6 +40,7 @@ Holds::Index Holds::add_node(Segment& segment, std::uint32_t index) {
   nodes_[at] = {&segment, index, 0, none, AudienceId{}, State::waiting, false, true};
   reader_.hold(segment);
   bytes_ += size_of(nodes_[at]) + node_bytes;
+  ++count_;
   const auto [chain, is_new] = chains_.try_emplace(segment.topic(index), Chain{at, at});
   if (!is_new) {
     nodes_[chain->second.tail].next = at;
@@ -62,20 +63,22 @@ void Holds::add_due(Segment& segment, std::uint32_t index, AudienceId by, bool t
   recent_.push_back({index, at});
 }
 
-void Holds::add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
-                     bool given) {
+std::uint64_t Holds::add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
+                              bool given) {
   const auto found = holds_.find(audience);
-  if (found == holds_.end()) return;  // lost
+  if (found == holds_.end()) return 0;  // lost
   Hold& hold = found->second;
   const bool known = given || !recent_.empty();
   if (!known) {
     for (std::uint32_t i = first; i < last; ++i) recent_.push_back({i, add_node(segment, i)});
   }
   for (const Recent& each : recent_) own(hold, each.node);
+  return known ? 0 : last - first;
 }
 
 void Holds::finish(Node& node) noexcept {
   bytes_ -= size_of(node);
+  --count_;
   reader_.let_go(*std::exchange(node.segment, nullptr));
   node.state = State::done;
 }
@@ -147,9 +150,11 @@ std::vector<Holds::Ready> Holds::release(AudienceId audience, bool timed, const 
   });
 }
 
-std::vector<Holds::Ready> Holds::forget(AudienceId audience) {
-  return end(audience, [this](Node& node) {
-    if (node.state == State::waiting && node.owners == 0) finish(node);
+std::vector<Holds::Ready> Holds::forget(AudienceId audience, std::uint64_t& forgotten) {
+  return end(audience, [&](Node& node) {
+    if (node.state != State::waiting || node.owners > 0) return;
+    ++forgotten;
+    finish(node);
   });
 }
 
@@ -173,10 +178,6 @@ std::vector<AudienceId> Holds::before(std::uint64_t position) const {
     if (nodes_[*waits].segment->base() + nodes_[*waits].index < position) found.push_back(audience);
   }
   return found;
-}
-
-void Holds::drop_skips(AudienceId audience) {
-  std::erase_if(skips_, [=](const Kept& each) { return each.audience == audience; });
 }
 
 }  // namespace backplane::fanout

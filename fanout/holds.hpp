@@ -52,7 +52,9 @@ class Holds {
   void add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
   /// Messages [first, last) of a held audience. Where they are `given` already, those that wait also wait
   /// for this audience, and the rest is left alone.
-  void add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last, bool given);
+  /// @returns how many now wait that neither an audience gave nor another one held.
+  std::uint64_t add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
+                         bool given);
 
   /// Ends the hold: its messages are due, but for those that `skip` has.
   /// @param skipped is increased by how many those are
@@ -60,8 +62,11 @@ class Holds {
   [[nodiscard]] std::vector<Ready> release(AudienceId audience, bool timed, const Skip* skip,
                                            std::uint64_t& skipped);
   /// Ends the hold and forgets what only this audience gives. @returns what leaves.
-  [[nodiscard]] std::vector<Ready> forget(AudienceId audience);
+  /// @param forgotten is increased by how many those are
+  [[nodiscard]] std::vector<Ready> forget(AudienceId audience, std::uint64_t& forgotten);
 
+  /// Messages that wait.
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
   /// Of all that waits, with what the waiting itself takes.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool has_holds() const noexcept { return !holds_.empty(); }
@@ -79,26 +84,8 @@ class Holds {
   }
   void forget_lost(AudienceId audience) { std::erase(lost_, audience); }
 
-  /// `skip` applies to what comes, until ended(): its topics, and its streams where `audience` gives too.
-  void keep_skip(AudienceId audience, SkipPtr skip) { skips_.push_back({audience, std::move(skip)}); }
-  void drop_skips(AudienceId audience);
-  /// Takes out skips for which ended(skip) holds.
-  template <class Ended>
-  void end_skips(Ended&& ended) {
-    std::erase_if(skips_, [&](const Kept& each) { return ended(*each.skip); });
-  }
-  [[nodiscard]] bool has_skips() const noexcept { return !skips_.empty(); }
-  /// Whether a skip has message `index`. gives(audience): whether that one gives it.
-  template <class Gives>
-  [[nodiscard]] bool skips(const Segment& segment, std::uint32_t index, Gives&& gives) const {
-    const StreamId stream = segment.stream(index);
-    const std::uint64_t position = segment.position(index);
-    for (const Kept& each : skips_) {
-      if (each.skip->has_topic(segment.topic(index), stream, position)) return true;
-      if (each.skip->has_stream(stream, position) && gives(each.audience)) return true;
-    }
-    return false;
-  }
+  /// Those that apply to what comes.
+  [[nodiscard]] KeptSkips& skips() noexcept { return skips_; }
 
   /// Nothing waits, is held, lost or skipped.
   [[nodiscard]] bool empty() const noexcept {
@@ -127,10 +114,6 @@ class Holds {
     std::vector<Index> nodes;  ///< in the order of the log
     std::size_t bytes{};
   };
-  struct Kept {
-    AudienceId audience;
-    SkipPtr skip;
-  };
   /// A node of the run that is being given.
   struct Recent {
     std::uint32_t index;
@@ -153,9 +136,10 @@ class Holds {
   std::unordered_map<TopicId, Chain> chains_;  ///< the first of each waits
   std::vector<Recent> recent_;
   std::uint64_t recent_run_{~std::uint64_t{0}};  ///< number of the first message of the run that they are of
-  std::vector<Kept> skips_;
+  KeptSkips skips_;
   std::vector<AudienceId> lost_;
   std::size_t bytes_{};
+  std::uint64_t count_{};
 };
 
 }  // namespace backplane::fanout

@@ -25,9 +25,7 @@ Shard::Shard(ShardOptions options, Log& log, std::size_t index_of_it, Clock::tim
 Shard::~Shard() = default;
 
 Client& Shard::add(ClientId id, std::unique_ptr<Stream> stream) {
-  auto client = std::make_unique<Client>(id, std::move(stream), *this);
-  Client& result = *client;
-  clients_.emplace(id, std::move(client));
+  Client& result = clients_.try_emplace(id, id, std::move(stream), *this).first->second;
   counters_.clients.add(1);
   result.excuse_silence(false);
   return result;
@@ -35,7 +33,7 @@ Client& Shard::add(ClientId id, std::unique_ptr<Stream> stream) {
 
 Client* Shard::find(ClientId id) noexcept {
   const auto found = clients_.find(id);
-  return found == clients_.end() ? nullptr : found->second.get();
+  return found == clients_.end() ? nullptr : &found->second;
 }
 
 Shard::Audience& Shard::audience(AudienceId id) {
@@ -56,10 +54,15 @@ bool Shard::gives(RouteId route, AudienceId audience) const noexcept {
   return std::find(all.begin(), all.end(), audience) != all.end();
 }
 
-bool Shard::has_passed(const Skip& skip) const noexcept {
-  return std::all_of(skip.ends().begin(), skip.ends().end(), [this](const Skip::Reached& end) {
-    return index(end.stream) < reached_.size() && reached_[index(end.stream)] >= end.position;
+bool Shard::beyond(const std::vector<std::uint64_t>& positions, const Skip& skip) noexcept {
+  return std::all_of(skip.ends().begin(), skip.ends().end(), [&](const Skip::Reached& end) {
+    return index(end.stream) < positions.size() && positions[index(end.stream)] >= end.position;
   });
+}
+
+void Shard::settle(StreamId stream, std::uint64_t position) {
+  at_grown(settled_, index(stream)) = position;
+  std::erase_if(past_skipping_, [](Client* client) { return client->end_past_skips(); });
 }
 
 void Shard::swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other) {
@@ -133,15 +136,57 @@ void Shard::leave(ClientId id, AudienceId from) {
 }
 
 void Shard::say_goodbye(std::string_view reason) {
-  for (const auto& [id, client] : clients_) {
-    if (client->open()) client->handler().say_goodbye(reason);
+  for (auto& [id, client] : clients_) {
+    if (client.open()) client.handler().say_goodbye(reason);
   }
 }
 
+/// Whether it comes behind a later message of its stream; if not, it is what the stream has reached.
+bool Shard::is_late(const Segment& segment, std::uint32_t at) {
+  const StreamId stream = segment.stream(at);
+  if (stream == no_stream) return false;
+  std::uint64_t& reached = at_grown(reached_, index(stream));
+  if (segment.position(at) < reached) return true;
+  reached = segment.position(at);
+  return false;
+}
+
+/// Who gets the messages from `next` on: with many routes, that is anywhere in memory, and four ways apart.
+/// Each is begun some messages after the one before it, so that it does not wait for that.
+void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept {
+  const auto route_of = [&](std::uint32_t ahead) -> const std::vector<AudienceId>* {
+    if (next + ahead >= end) return nullptr;
+    const std::size_t route = index(segment.route(next + ahead));
+    return route < routes_.size() ? &routes_[route] : nullptr;
+  };
+  const auto audience_of = [&](std::uint32_t ahead) -> const Audience* {
+    const std::vector<AudienceId>* const route = route_of(ahead);
+    if (route == nullptr || route->empty() || index(route->front()) >= audiences_.size()) return nullptr;
+    return &audiences_[index(route->front())];
+  };
+  constexpr std::uint32_t step = 4;
+  if (const auto* const route = route_of(4 * step)) __builtin_prefetch(route);
+  if (const auto* const route = route_of(3 * step)) __builtin_prefetch(route->data());
+  if (const auto* const audience = audience_of(2 * step)) __builtin_prefetch(audience);
+  if (const auto* const audience = audience_of(step)) __builtin_prefetch(audience->members.data());
+}
+
 void Shard::deliver(Segment& segment, std::uint32_t first, std::uint32_t last) {
-  if (const StreamId stream = segment.stream(last - 1); stream != no_stream) {
-    at_grown(reached_, index(stream)) = segment.position(last - 1);
+  if (past_skipping_.empty()) {
+    (void)is_late(segment, last - 1);
+    return hand_out(segment, first, last, false);
   }
+  for (std::uint32_t next = first; first < last; first = next) {
+    const bool late = is_late(segment, next++);
+    // Late ones one by one, the rest together.
+    if (!late) {
+      while (next < last && !is_late(segment, next)) ++next;
+    }
+    hand_out(segment, first, next, late);
+  }
+}
+
+void Shard::hand_out(Segment& segment, std::uint32_t first, std::uint32_t last, bool late) {
   const std::size_t route = index(segment.route(first));
   if (route >= routes_.size()) return;
   // Who is in several of them gets it once, at once if any of them is for that, and is not held for it.
@@ -155,6 +200,7 @@ void Shard::deliver(Segment& segment, std::uint32_t first, std::uint32_t last) {
         for (Client* const client : members.subspan(to.given)) client->keep(id, segment, first, last);
       } else if ((to.interval.count() > 0) == (pass == timed)) {
         for (Client* const client : members.first(to.given)) {
+          if (late && client->leave_out(segment, first)) continue;
           if (pass == timed) {
             client->give_every(id, to.interval, segment, first, last);
           } else {
@@ -173,7 +219,9 @@ void Shard::catch_up(Clock::time_point now) {
   if (!inbox_.empty()) {
     for (Command& command : inbox_.take()) commands_.push_back(std::move(command));
   }
-  const auto deliver_run = [this](Segment& segment, std::uint32_t first, std::uint32_t last) {
+  const auto deliver_run = [this](Segment& segment, std::uint32_t first, std::uint32_t last,
+                                  std::uint32_t of_segment) {
+    fetch_ahead(segment, last, of_segment);
     deliver(segment, first, last);
   };
   while (!commands_.empty() && commands_.front().at <= end) {
@@ -188,15 +236,28 @@ void Shard::catch_up(Clock::time_point now) {
   std::erase_if(skipping_, [](Client* client) { return client->end_skips(); });
 }
 
+void Shard::bound_replies() {
+  if (reply_bytes_ <= options_.replies_total_bytes_max) return;
+  Client* most = nullptr;
+  for (auto& [id, client] : clients_) {
+    if (!client.open()) continue;
+    if (most == nullptr || client.backlog().reply_bytes() > most->backlog().reply_bytes()) most = &client;
+  }
+  if (most == nullptr) return;
+  counters_.unread.add(1);
+  most->handler().say_goodbye("replies_unread");
+}
+
 void Shard::evict() {
   evicted_ = log_.evicted();
-  for (const auto& [id, client] : clients_) client->evict(evicted_);
+  for (auto& [id, client] : clients_) client.evict(evicted_);
 }
 
 void Shard::let_go(Client& client) {
   client.audiences().for_each(
       [this](AudienceId id, std::uint32_t place) { remove_member(id, audience(id), place); });
   std::erase(skipping_, &client);
+  std::erase(past_skipping_, &client);
   departed_.push_back(client.id());
   counters_.clients.subtract(1);
   clients_.erase(client.id());

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fanout/books.hpp"
 #include "fanout/client.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/mailbox.hpp"
@@ -36,16 +37,9 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Messages, counted once a client that is given them: matched = delivered + conflated + dropped + abandoned
-/// + pending, and a worker that has nothing to write and nothing held has none pending.
 struct ShardCounters {
-  Counter matched;    ///< given to clients
-  Counter delivered;  ///< written to the last byte, or (`every`) made a client's next reply
-  Counter conflated;  ///< superseded by a newer one of the topic, as the client asked for it
-  Counter dropped;    ///< the backlog was full: announced
-  Counter abandoned;  ///< queued when their client ended, or held when it left the audience
-  Counter skipped;    ///< not given, as the client had them by another way: not among the matched
   Counter holds_lost;
+  Counter unread;  ///< clients that left too much unread of what they were replied
   Counter silent;  ///< clients that first_byte_timeout or idle_timeout sent away
   Counter sends;
   Counter sent_bytes;
@@ -58,6 +52,8 @@ struct ShardOptions {
   ClientLimits client;
   std::chrono::milliseconds first_byte_timeout{0};  ///< 0: a client may stay silent for ever
   std::chrono::milliseconds idle_timeout{0};  ///< the same for the time since anything came or was written
+  /// Of the replies of all clients that are not ending. Above it, who has most of them is sent away.
+  std::size_t replies_total_bytes_max = std::size_t{1} << 30;
   /// How long a client that ends may take to get what is queued and to be closed by its other side.
   std::chrono::milliseconds linger{1000};
 };
@@ -89,6 +85,8 @@ class Shard {
   void put_commands(std::vector<Command>& commands) { inbox_.put_all(commands); }
   /// Any thread.
   [[nodiscard]] const ShardCounters& counters() const noexcept { return counters_; }
+  /// Any thread: as they were at the last publish_books().
+  [[nodiscard]] Books published_books() const noexcept { return published_books_.read(); }
 
   // The shard's thread.
 
@@ -104,6 +102,7 @@ class Shard {
   void join_held(ClientId client, AudienceId audience);
   void release(ClientId client, AudienceId audience, SkipPtr skip);
   void leave(ClientId client, AudienceId audience);
+  void settle(StreamId stream, std::uint64_t position);
   void say_goodbye(std::string_view reason);
 
   /// Whether catch_up() has anything to do. Sequentially consistent with publish() and put_commands().
@@ -118,6 +117,9 @@ class Shard {
   [[nodiscard]] bool is_dirty() const noexcept { return !dirty_.empty(); }
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
 
+  /// At the end of a turn, when they add up.
+  void publish_books() noexcept { published_books_.publish(books_); }
+
   /// Clients that flush() has destroyed; whoever is told of them empties it.
   [[nodiscard]] std::vector<ClientId>& departed() noexcept { return departed_; }
 
@@ -125,22 +127,30 @@ class Shard {
   [[nodiscard]] LogReader& reader() noexcept { return reader_; }
   [[nodiscard]] SpanPool& pool() noexcept { return pool_; }
   [[nodiscard]] ShardCounters& counters() noexcept { return counters_; }
+  [[nodiscard]] Books& books() noexcept { return books_; }
   [[nodiscard]] const ClientLimits& limits() const noexcept { return options_.client; }
   [[nodiscard]] const ShardOptions& options() const noexcept { return options_; }
   [[nodiscard]] std::chrono::milliseconds interval(AudienceId audience) const noexcept {
     return audiences_[static_cast<std::size_t>(audience)].interval;
   }
   [[nodiscard]] bool gives(RouteId route, AudienceId audience) const noexcept;
+  /// No message to come is in `skip`, but for late ones.
+  [[nodiscard]] bool has_passed(const Skip& skip) const noexcept { return beyond(reached_, skip); }
   /// No message to come is in `skip`.
-  [[nodiscard]] bool has_passed(const Skip& skip) const noexcept;
+  [[nodiscard]] bool has_settled(const Skip& skip) const noexcept { return beyond(settled_, skip); }
   /// Calls Client::end_skips() after each catch_up() until it returns true.
   void note_skips(Client& client) { skipping_.push_back(&client); }
+  /// Asks Client::leave_out() of each late message, until Client::end_past_skips() returns true after a
+  /// settle().
+  void note_past_skips(Client& client) { past_skipping_.push_back(&client); }
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
   /// When this turn began.
   [[nodiscard]] Clock::time_point now() const noexcept { return now_; }
   [[nodiscard]] Gather& gather() noexcept { return gather_; }
   [[nodiscard]] TopicTable& newest() noexcept { return newest_; }
   [[nodiscard]] std::string& report() noexcept { return report_; }
+  void count_replies(std::size_t more) noexcept { reply_bytes_ += more; }  // fewer: modulo 2^64
+  void bound_replies();
   void mark_dirty(Client& client) { dirty_.push_back(&client); }
   void note_send(std::size_t bytes) noexcept {
     counters_.sends.add(1);
@@ -158,12 +168,18 @@ class Shard {
   static void swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other);
   void add_member(AudienceId id, Client& client, bool held);
   static void remove_member(AudienceId id, Audience& from, std::uint32_t place);
+  static bool beyond(const std::vector<std::uint64_t>& positions, const Skip& skip) noexcept;
+  void fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept;
   void deliver(Segment& segment, std::uint32_t first, std::uint32_t last);
+  bool is_late(const Segment& segment, std::uint32_t index);
+  void hand_out(Segment& segment, std::uint32_t first, std::uint32_t last, bool late);
   void evict();
   void let_go(Client& client);
 
   const ShardOptions options_;
   ShardCounters counters_;
+  Books books_;
+  PublishedBooks published_books_;
   Log& log_;
   LogReader reader_;
   SpanPool pool_;
@@ -175,14 +191,18 @@ class Shard {
   std::uint64_t evicted_{};
   std::vector<Audience> audiences_;              // by id
   std::vector<std::vector<AudienceId>> routes_;  // by id
-  std::vector<std::uint64_t> reached_;           // position, by stream
+  // Positions, by stream: the highest that came, and up to where nothing comes any more.
+  std::vector<std::uint64_t> reached_;
+  std::vector<std::uint64_t> settled_;
   std::vector<Client*> skipping_;
+  std::vector<Client*> past_skipping_;
+  std::size_t reply_bytes_{};
   std::vector<ClientId> departed_;
   std::vector<Client*> dirty_;
   std::vector<Client*> flushing_;
   Mailbox<Command> inbox_;
   std::deque<Command> commands_;  // taken, and not yet due
-  std::unordered_map<ClientId, std::unique_ptr<Client>> clients_;
+  std::unordered_map<ClientId, Client> clients_;
 };
 
 }  // namespace backplane::fanout

@@ -1,14 +1,17 @@
 #pragma once
 // What a client has been given by another way than the log.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "fanout/log/ids.hpp"
+#include "fanout/log/segment.hpp"
 
 namespace backplane::fanout {
 
@@ -31,7 +34,7 @@ class Skip {
 
   [[nodiscard]] bool has_topic(TopicId topic, StreamId stream, std::uint64_t position) const noexcept;
   [[nodiscard]] bool has_stream(StreamId stream, std::uint64_t position) const noexcept;
-  /// Where every stream has come so far, no message to come is in it.
+  /// Where every stream has come so far, no message to come is in it, but for those that come late.
   [[nodiscard]] std::span<const Reached> ends() const noexcept { return ends_; }
 
  private:
@@ -42,5 +45,39 @@ class Skip {
 
 /// nullptr: nothing is left out.
 using SkipPtr = std::shared_ptr<const Skip>;
+
+/// The skips that apply to one client, each for one audience: its topics whichever audience gives a message,
+/// its streams where that one gives it too. A value of its client's.
+class KeptSkips {
+ public:
+  struct Kept {
+    AudienceId audience;
+    SkipPtr skip;
+  };
+
+  void add(AudienceId audience, SkipPtr skip) { kept_.push_back({audience, std::move(skip)}); }
+  void drop(AudienceId audience) {
+    std::erase_if(kept_, [=](const Kept& each) { return each.audience == audience; });
+  }
+  /// Takes out those for which ended(kept) holds.
+  template <class Ended>
+  void end(Ended&& ended) {
+    std::erase_if(kept_, ended);
+  }
+  [[nodiscard]] bool empty() const noexcept { return kept_.empty(); }
+  /// Whether one of them has message `index`. gives(audience): whether that one gives it.
+  template <class Gives>
+  [[nodiscard]] bool has(const Segment& segment, std::uint32_t index, Gives&& gives) const {
+    const StreamId stream = segment.stream(index);
+    const std::uint64_t position = segment.position(index);
+    return std::any_of(kept_.begin(), kept_.end(), [&](const Kept& each) {
+      return each.skip->has_topic(segment.topic(index), stream, position) ||
+             (each.skip->has_stream(stream, position) && gives(each.audience));
+    });
+  }
+
+ private:
+  std::vector<Kept> kept_;
+};
 
 }  // namespace backplane::fanout

@@ -56,6 +56,8 @@ class SpanQueue {
     newest_ = {&segment, first, last};
   }
 
+  [[nodiscard]] LogReader& reader() const noexcept { return *reader_; }
+  [[nodiscard]] SpanPool& pool() const noexcept { return *pool_; }
   [[nodiscard]] bool empty() const noexcept { return newest_.empty(); }
   /// The oldest. Only where it is not empty().
   [[nodiscard]] const Span& front() const noexcept { return head_ ? head_->spans[begin_] : newest_; }

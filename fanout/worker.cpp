@@ -111,7 +111,7 @@ void Worker::turn() {
   if (!shard_.departed().empty()) departures_.put(shard_.departed());
   if (rested) {
     window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,
-                  shard_.counters().sent_bytes.get() - bytes);
+                  shard_.counters().sent_bytes.get() - bytes, shard_.is_behind());
   }
 }
 

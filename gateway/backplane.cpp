@@ -10,13 +10,15 @@
 
 #include "clients/lib/follower.hpp"
 #include "core/log/log.hpp"
+#include "core/metrics/exposition.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
 #include "gateway/hub.hpp"
 #include "gateway/poller.hpp"
 #include "gateway/protocols/feed/feed_session.hpp"
-#include "gateway/protocols/line/line_session.hpp"
+#include "gateway/protocols/first_line_session.hpp"
+#include "gateway/protocols/http/site.hpp"
 #include "gateway/upstream/publisher_sink.hpp"
 #include "gateway/upstream/type_fetcher.hpp"
 
@@ -47,6 +49,7 @@ fanout::EngineOptions engine_options(const GatewayConfig& config) {
   options.worker.shard.first_byte_timeout = config.first_byte_timeout;
   options.worker.shard.idle_timeout = config.idle_timeout;
   options.log.bytes_max = config.backlog_total_bytes_max;
+  options.worker.shard.replies_total_bytes_max = config.backlog_total_bytes_max / options.workers;
   return options;
 }
 
@@ -75,6 +78,21 @@ HubLimits hub_limits(const GatewayConfig& config) {
   return limits;
 }
 
+http::SiteOptions site_options(const GatewayConfig& config) {
+  http::SiteOptions options;
+  options.limits = {config.http_header_bytes_max, config.max_event_bytes};
+  options.request_timeout = config.http_request_timeout;
+  options.hosts = config.hosts;
+  options.cors_origins = config.cors_origins;
+  return options;
+}
+
+http::SitePages site_pages(const FiguresBoard& board, const std::string& backplane) {
+  return {.metrics = [&board] { return metrics::expose(families(board.latest())); },
+          .why_not_ready = [&board] { return not_ready_reason(board.latest()); },
+          .status = [&board, backplane] { return status_json(board.latest(), backplane); }};
+}
+
 std::string_view refusal(fanout::Refused why) {
   return why == fanout::Refused::connections_in_all ? "!BYE too_many_connections\n"
                                                     : "!BYE too_many_connections_from_address\n";
@@ -84,10 +102,16 @@ std::string_view refusal(fanout::Refused why) {
 
 class Backplane::Impl final : public Upstream, public PublishListener {
  public:
-  Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name)
+  Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
+       const FiguresBoard& board)
       : gateway_(gateway),
         config_(backplane),
-        services_{requests_, directory_, {gateway.line_bytes_max, gateway.max_event_bytes}},
+        site_(site_options(gateway), site_pages(board, backplane.name)),
+        services_{requests_,
+                  directory_,
+                  {gateway.line_bytes_max, gateway.max_event_bytes},
+                  websockets_,
+                  gateway.http ? &site_ : nullptr},
         engine_(engine_options(gateway)),
         outlet_(engine_),
         sink_(gateway, backplane, name),
@@ -119,6 +143,8 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   }
   void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
   void cancel(std::uint64_t request) override { follower_.cancel(request); }
+  [[nodiscard]] StreamPosition home() const override { return follower_.home(); }
+  [[nodiscard]] StreamPosition settled() const override { return follower_.settled(); }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
     follower_.topics(pattern, cursor, std::move(handler));
@@ -141,6 +167,8 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   // In this order: sessions, on the engine's workers, use what stands above it.
   Requests requests_;
   TopicDirectory directory_;
+  websocket::Counters websockets_;
+  http::Site site_;
   const Services services_;
   std::atomic<std::size_t> told_goodbye_{0};
   fanout::Engine engine_;
@@ -176,6 +204,8 @@ Result<std::string> Backplane::Impl::listen() {
     const auto bound = listeners_.listen(place);
     if (!bound) return tl::unexpected(bound.error());
     if (feed != nullptr) feeds_.emplace(bound->index, feed);
+    site_.add_place(place);
+    site_.add_place(bound->address);
     if (!bound->loopback) {
       log::warning("clients reach {} from other machines, and it asks nobody who they are", bound->address);
     }
@@ -188,7 +218,7 @@ fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
   const auto feed = feeds_.find(accepted.place);
   if (feed == feeds_.end()) {
     const fanout::ClientId client = engine_.adopt(std::move(accepted.socket), [this](fanout::Client& of) {
-      return std::make_unique<line::LineSession>(of, services_);
+      return std::make_unique<FirstLineSession>(of, services_);
     });
     hub_.add(client, Format::text);
     return client;
@@ -309,14 +339,17 @@ Figures Backplane::Impl::figures() const {
   figures.hub = hub_.counters();
   figures.upstream = follower_.status();
   figures.published = desk_.counters();
+  figures.http = site_.counters().read();
+  figures.websockets = websockets_.read();
   figures.log_bytes = engine_.log_bytes();
   figures.prefixes = hub_.demand().prefixes();
   figures.everything = hub_.demand().everything();
   return figures;
 }
 
-Backplane::Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name)
-    : impl_(std::make_unique<Impl>(gateway, backplane, name)) {}
+Backplane::Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
+                     const FiguresBoard& board)
+    : impl_(std::make_unique<Impl>(gateway, backplane, name, board)) {}
 Backplane::~Backplane() = default;
 Result<std::string> Backplane::listen() {
   return impl_->listen();

@@ -21,8 +21,10 @@ class Backplane {
   using Clock = std::chrono::steady_clock;
 
   /// Throws std::invalid_argument for endpoints that cannot be used, std::system_error and zmq::error_t where
-  /// the system refuses. Both configurations outlive it.
-  Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name);
+  /// the system refuses. Both configurations outlive it, and so does `board`, on which whoever runs it shows
+  /// its figures: HTTP clients are given them.
+  Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
+            const FiguresBoard& board);
   ~Backplane();
   Backplane(const Backplane&) = delete;
   Backplane& operator=(const Backplane&) = delete;

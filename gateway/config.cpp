@@ -60,6 +60,38 @@ void describe_backplane(config::Section& section, BackplaneConfig& backplane) {
   section.field("control", backplane.control, "The broker's endpoint for questions.", mq::check_endpoint);
 }
 
+Result<void> check_host_name(std::string_view value, std::string_view where) {
+  const bool ipv6 = value.starts_with('[') && value.ends_with(']');
+  if (!value.empty() && (ipv6 || value.find_first_of(":/ ") == std::string_view::npos)) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: wanted a host as browsers name it, without a port, got \"{}\"", where, value));
+}
+
+Result<void> check_origin(std::string_view value, std::string_view where) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!value.starts_with(scheme)) continue;
+    const std::string_view rest = value.substr(scheme.size());
+    if (!rest.empty() && rest.find_first_of("/ ") == std::string_view::npos) return {};
+  }
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: wanted an origin such as https://example.org, got \"{}\"", where, value));
+}
+
+void describe_http(config::Section& section, GatewayConfig& gateway) {
+  section.field("http", gateway.http,
+                "Whether HTTP, Server-Sent Events, WebSocket and the page are served on the same ports.");
+  section.field(
+      "hosts", gateway.hosts,
+      "Names that browsers reach it by, beside localhost and the addresses listened on; others are refused.",
+      check_host_name);
+  section.field("cors_origins", gateway.cors_origins,
+                "Origins whose pages may use it beside its own, each as https://example.org.", check_origin);
+  section.bytes("http_header_bytes_max", gateway.http_header_bytes_max, 1024, 1u << 20,
+                "Longest head of a request. Its body may be as long as an event.");
+  section.field("http_request_timeout", gateway.http_request_timeout, 0ms, 24h,
+                "How long a request may take to come, from its first byte to its last; 0s: for ever.");
+}
+
 void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.field("connections_max", gateway.connections_max, 1, 10'000'000, "Clients connected at a time.");
   section.field("connections_per_address_max", gateway.connections_per_address_max, 1, 10'000'000,
@@ -75,7 +107,8 @@ void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.bytes("backlog_bytes_max", gateway.backlog_bytes_max, 4096, 1u << 30,
                 "Events queued for one client; above it, the client's policy decides.");
   section.bytes("backlog_total_bytes_max", gateway.backlog_total_bytes_max, 1u << 20, std::size_t{1} << 40,
-                "Memory for events that any client has yet to get; above it, the slowest lose the oldest.");
+                "Memory for events that any client has yet to get; above it, the slowest lose the oldest. As "
+                "much again for answers (values, history, lists); above it, who reads least is sent away.");
   section.bytes("unsent_bytes_max", gateway.unsent_bytes_max, 4096, 1u << 30,
                 "What the kernel may hold unsent of one client.");
   section.bytes("values_bytes_max", gateway.values_bytes_max, 1u << 16, std::size_t{1} << 40,
@@ -114,6 +147,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
                 "HOST:PORT of /metrics, /healthz and /readyz, or \"off\"; 127.0.0.1:9571 is free for it.",
                 check_metrics);
   describe_backplane(section, gateway.first);
+  describe_http(section, gateway);
   describe_limits(section, gateway);
   section.field("prefixes_max", gateway.prefixes_max, 1, 10'000'000,
                 "Distinct subscriptions at the broker; above it the gateway takes everything from it.");

@@ -50,6 +50,12 @@ struct GatewayConfig {
   std::size_t workers = 0;      ///< 0: one less than there are cores, at least 1
   std::string metrics = "off";  ///< HOST:PORT
 
+  bool http = true;                       ///< spoken on the same ports as the line protocol
+  std::vector<std::string> hosts;         ///< names, beside the loopback's
+  std::vector<std::string> cors_origins;  ///< exactly as a browser says them
+  std::size_t http_header_bytes_max = 16u << 10;
+  std::chrono::milliseconds http_request_timeout{30'000};  ///< 0: none
+
   std::size_t connections_max = 16'384;
   std::size_t connections_per_address_max = 256;         ///< loopback has no such limit
   std::chrono::milliseconds first_byte_timeout{10'000};  ///< 0: none

@@ -41,7 +41,7 @@ class Gateway::Impl {
 
  private:
   void add(const BackplaneConfig& backplane) {
-    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_));
+    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, board_));
   }
   bool listen();
   bool open_metrics();
@@ -53,8 +53,8 @@ class Gateway::Impl {
   const GatewayConfig config_;
   const std::string name_;
   Poller poller_;
+  FiguresBoard board_;  // backplanes' workers read it
   std::vector<std::unique_ptr<Backplane>> backplanes_;
-  FiguresBoard board_;
   Clock::time_point next_board_{};
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
 };

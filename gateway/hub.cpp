@@ -48,24 +48,21 @@ std::vector<fanout::ClientId> Hub::clients() const {
 
 Hub::Reader* Hub::find(fanout::ClientId client) {
   const auto found = readers_.find(client);
-  return found == readers_.end() ? nullptr : found->second.get();
+  return found == readers_.end() ? nullptr : &found->second;
 }
 
 void Hub::add(fanout::ClientId client, Format format) {
-  auto reader = std::make_unique<Reader>();
-  reader->id = client;
-  reader->format = format;
-  readers_.emplace(client, std::move(reader));
+  Reader& reader = readers_[client];
+  reader.id = client;
+  reader.format = format;
 }
 
 void Hub::remove(fanout::ClientId client) {
   Reader* const reader = find(client);
   if (reader == nullptr) return;
   reader->deferred.clear();
-  for (const auto& [pattern, subscription] : reader->subscriptions) {
-    withdraw(*subscription, /*gone=*/true);
-  }
-  while (!reader->subscriptions.empty()) drop(*reader->subscriptions.begin()->second);
+  for (auto& [pattern, subscription] : reader->subscriptions) withdraw(subscription, /*gone=*/true);
+  while (!reader->subscriptions.empty()) drop(reader->subscriptions.begin()->second);
   readers_.erase(client);
 }
 
@@ -129,27 +126,27 @@ bool Hub::subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptio
       return false;
     }
     if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_interest(true); });
-    auto made = std::make_unique<Subscription>();
-    made->reader = &reader;
-    made->interest = &interest_in(pattern);
-    ++made->interest->subscriptions;
-    known = reader.subscriptions.emplace(pattern.str(), std::move(made)).first;
+    Interest& interest = interest_in(pattern);
+    ++interest.subscriptions;
+    known = reader.subscriptions.try_emplace(interest.pattern.str()).first;
+    known->second.reader = &reader;
+    known->second.interest = &interest;
     ++counters_.subscriptions;
   }
-  Subscription& subscription = *known->second;
+  Subscription& subscription = known->second;
   if (answered) ++subscription.unanswered;
   // What was asked for before and has not begun yet is replaced.
   end_join(subscription);
-  const bool other_pace = subscription.options.every != options.every;
+  const bool other_pace = subscription.every != options.every;
   if (!subscription.in_force || options.since || other_pace) {
     withdraw(subscription, /*gone=*/false);
     // At another pace it goes on without a moment between.
     if (subscription.in_force && !options.since) {
-      subscription.options = options;
+      subscription.set_options(options);
       enter(subscription, /*held=*/false);
     }
   }
-  subscription.options = options;
+  subscription.set_options(options);
   if (options.since) subscription.in_force = false;
   if (connected_ && subscription.interest->ticket <= live_ticket_) {
     begin(subscription);
@@ -160,8 +157,8 @@ bool Hub::subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptio
 }
 
 void Hub::begin(Subscription& subscription) {
-  if (subscription.options.since) return begin_replay(subscription);
-  if (subscription.options.last) return begin_values(subscription);
+  if (subscription.since) return begin_replay(subscription);
+  if (subscription.last) return begin_values(subscription);
   if (!subscription.in_force) {
     if (subscription.audience == nullptr) enter(subscription, /*held=*/false);
     subscription.in_force = true;
@@ -170,7 +167,7 @@ void Hub::begin(Subscription& subscription) {
 }
 
 void Hub::answer(Subscription& subscription) {
-  const std::size_t count = std::exchange(subscription.unanswered, 0);
+  const std::size_t count = std::exchange(subscription.unanswered, 0u);
   if (count == 0) return;
   tell(*subscription.reader, [pattern = subscription.interest->pattern.str(), count](Subscriber& client) {
     for (std::size_t i = 0; i < count; ++i) client.on_subscribed(pattern);
@@ -180,12 +177,12 @@ void Hub::answer(Subscription& subscription) {
 void Hub::refuse(Subscription& subscription, std::string_view code, std::string text) {
   ++counters_.refused;
   const Reader& reader = *subscription.reader;
-  const std::size_t count = std::exchange(subscription.unanswered, 0);
+  const std::size_t count = std::exchange(subscription.unanswered, 0u);
   const std::string pattern = subscription.interest->pattern.str();
   if (subscription.in_force) {
     end_join(subscription);  // it was in force before: that much stays
-    subscription.options.last = false;
-    subscription.options.since.reset();
+    subscription.last = false;
+    subscription.since.reset();
   } else {
     drop(subscription);
   }
@@ -200,10 +197,10 @@ void Hub::drop(Subscription& subscription) {
   waiting_.erase({interest.ticket, &subscription});
   end_join(subscription);
   withdraw(subscription, /*gone=*/false);
-  const std::string pattern = interest.pattern.str();
-  if (--interest.subscriptions == 0) let_go(interest);
+  // In this order: its name is the interest's.
+  reader.subscriptions.erase(interest.pattern.str());
   --counters_.subscriptions;
-  reader.subscriptions.erase(pattern);
+  if (--interest.subscriptions == 0) let_go(interest);
   if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_interest(false); });
 }
 
@@ -211,7 +208,7 @@ void Hub::execute(Reader& reader, request::Unsubscribe& request, Clock::time_poi
   const auto found = reader.subscriptions.find(request.pattern);
   const bool was = found != reader.subscriptions.end();
   if (was) {
-    Subscription& subscription = *found->second;
+    Subscription& subscription = found->second;
     if (subscription.unanswered > 0) {
       subscription.in_force = false;
       refuse(subscription, "cancelled", "UNSUB came before it was in force");
@@ -229,10 +226,10 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
   tell(reader, [format](Subscriber& client) { client.on_format(format); });
   if (reader.format == format) return;
   std::vector<std::pair<Subscription*, bool>> moved;
-  for (const auto& [pattern, subscription] : reader.subscriptions) {
-    if (subscription->audience == nullptr) continue;
-    moved.emplace_back(subscription.get(), subscription->join && subscription->join->held);
-    withdraw(*subscription, /*gone=*/false);
+  for (auto& [pattern, subscription] : reader.subscriptions) {
+    if (subscription.audience == nullptr) continue;
+    moved.emplace_back(&subscription, subscription.join && subscription.join->held);
+    withdraw(subscription, /*gone=*/false);
   }
   reader.format = format;
   // What is kept aside begins anew here: values are asked for as of now, see Values.
@@ -245,8 +242,8 @@ void Hub::execute(Reader& reader, request::Say& request, Clock::time_point) {
 
 void Hub::execute(Reader& reader, request::Quit&, Clock::time_point) {
   std::vector<Subscription*> unanswered;
-  for (const auto& [pattern, subscription] : reader.subscriptions) {
-    if (subscription->unanswered > 0) unanswered.push_back(subscription.get());
+  for (auto& [pattern, subscription] : reader.subscriptions) {
+    if (subscription.unanswered > 0) unanswered.push_back(&subscription);
   }
   for (Subscription* const subscription : unanswered) {
     refuse(*subscription, "cancelled", "QUIT came before it was in force");
@@ -322,10 +319,10 @@ void Hub::execute(Reader& reader, request::Room&, Clock::time_point) {
 void Hub::execute(Reader& reader, request::HoldLost& request, Clock::time_point) {
   const auto found =
       std::find_if(reader.subscriptions.begin(), reader.subscriptions.end(), [&](const auto& each) {
-        return each.second->audience != nullptr && each.second->audience->id == request.audience;
+        return each.second.audience != nullptr && each.second.audience->id == request.audience;
       });
   if (found == reader.subscriptions.end()) return;
-  Subscription& subscription = *found->second;
+  Subscription& subscription = found->second;
   withdraw(subscription, /*gone=*/true);
   Join* const join = subscription.join.get();
   if (join != nullptr && join->held && join->kind == Join::Kind::replay) {
@@ -358,7 +355,14 @@ void Hub::on_connection(bool up) {
   connected_ = up;
   announce_live_ = up;
   wait_due_ = !up;
-  if (up) return proven();
+  if (up) {
+    // Another life of the same broker shows by itself. Another broker's stream has nothing to do with the one
+    // before, whose end nobody will see.
+    const std::uint64_t stream = upstream_.home().stream;
+    if (home_ != 0 && stream != home_) on_reset(Reset{home_, stream});
+    home_ = stream;
+    return proven();
+  }
   wait_from_ = Clock::time_point::min();
   forget_values(std::nullopt);  // what passes unseen now is in none that are here already
 }
@@ -372,16 +376,17 @@ void Hub::tell_waiting(Reader& reader, Clock::time_point now) {
 void Hub::tick(Clock::time_point now) {
   now_ = now;
   if (std::exchange(announce_live_, false)) {
-    for (const auto& [id, reader] : readers_) {
-      if (!std::exchange(reader->told_to_wait, false)) continue;
-      tell(*reader, [](Subscriber& client) { client.on_broker(true); });
+    for (auto& [id, reader] : readers_) {
+      if (!std::exchange(reader.told_to_wait, false)) continue;
+      tell(reader, [](Subscriber& client) { client.on_broker(true); });
     }
   }
   if (wait_due_ && now >= wait_from_) {
     wait_due_ = false;
-    for (const auto& [id, reader] : readers_) tell_waiting(*reader, now);
+    for (auto& [id, reader] : readers_) tell_waiting(reader, now);
   }
   expire_values(now);
+  settle(now);
 }
 
 Hub::Clock::time_point Hub::next_deadline() const {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -107,8 +108,21 @@ class Hub final : public FollowerListener {
  private:
   struct Audience;
   struct Interest;
+  /// A position of a stream.
+  struct Place {
+    std::uint64_t position{};
+    fanout::StreamId stream{fanout::no_stream};
+    [[nodiscard]] bool behind(const Place& other) const noexcept {
+      return stream == other.stream && position >= other.position;
+    }
+    void advance(const Place& to) noexcept {
+      if (!behind(to)) *this = to;
+    }
+  };
   struct Join;
   struct Reader;
+  template <class Thing>
+  class SeldomQueue;
   struct Subscription;
   struct Topic;
   struct TopicsAnswer;
@@ -162,7 +176,9 @@ class Hub final : public FollowerListener {
   template <class Found>
   void each_interest(std::string_view topic, Found found);
   void find_routes(Topic& topic);
+  Topic& topic_of(const Delivery& delivery);
   Topic& topic_of(std::string_view name);
+  Topic& add_topic(std::string_view name);
   void forget_topics();
   fanout::StreamId stream_id(std::uint64_t stream);
   void forget_stream(std::uint64_t stream);
@@ -170,13 +186,19 @@ class Hub final : public FollowerListener {
   fanout::TopicId number(Topic& topic, std::uint64_t stream);
 
   // What came for them: hub_events.cpp.
-  void announce(const Notice& notice);
+  /// @param position of what is lost in the notice's stream: whoever began behind it is not told
+  void announce(const Notice& notice, std::uint64_t position);
+  void announce_one_by_one(const Notice& notice, const Place& place);
+  void set_place(Subscription& subscription, const Place& place);
+  void settle(Clock::time_point now);
   void undecodable(const Topic& topic, const wire::Stamp& stamp);
   [[nodiscard]] static Notice notice_of(const Gap& gap);
 
   // What comes first, retained values or history: hub_values.cpp, hub_replay.cpp.
   void begin_values(Subscription& subscription);
   void ask_values(Interest& interest);
+  void ask_values_again(Interest& interest);
+  void end_absent_values(Values& values);
   void store(Values& values, const Delivery& delivery, bool live);
   void record(const Topic& topic, const Delivery& delivery);
   void forget_value(Interest& interest, std::string_view topic);
@@ -208,7 +230,7 @@ class Hub final : public FollowerListener {
   Encoder encoder_;
   HubCounters counters_;
 
-  std::unordered_map<fanout::ClientId, std::unique_ptr<Reader>> readers_;
+  std::unordered_map<fanout::ClientId, Reader> readers_;
   ByName<std::unique_ptr<Interest>> interests_;                // by pattern
   PatternTrie<Interest*> wildcards_;                           // those of them that have any
   std::set<std::pair<std::uint64_t, Subscription*>> waiting_;  // for a ticket
@@ -216,9 +238,11 @@ class Hub final : public FollowerListener {
   std::unordered_map<std::uint64_t, Subscription*> replays_;   // the same
   std::set<Interest*> values_kept_;
   std::size_t values_bytes_{};
-  ByName<Topic> topics_;
-  std::uint64_t generation_{1};  // of the patterns with wildcards
-  std::uint32_t audiences_{};    // numbers given out so far
+  std::deque<Topic> topics_;
+  std::unordered_map<std::string_view, Topic*> topics_by_name_;
+  std::uint32_t topics_life_{1};  // how often they have begun anew
+  std::uint64_t generation_{1};   // of the patterns with wildcards
+  std::uint32_t audiences_{};     // numbers given out so far
   std::vector<fanout::AudienceId> free_audiences_;
   std::vector<std::pair<std::uint64_t, fanout::StreamId>> streams_;
   std::uint16_t last_stream_id_{};
@@ -231,6 +255,10 @@ class Hub final : public FollowerListener {
   Clock::time_point now_;
   std::uint64_t live_ticket_{};
   std::uint64_t serial_{};  // of the event under way, or the last
+  Place place_;             // the highest of the last event's stream
+  StreamPosition settled_;
+  Clock::time_point settle_at_{};
+  std::uint64_t home_{};  // stream of the broker that was there last
   // Scratch memory.
   ByFormat<std::vector<fanout::AudienceId>> sets_;
   std::string line_;

@@ -1,19 +1,27 @@
 // Events and notices: written once a format, handed to the engine with a route.
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "gateway/hub_state.hpp"
 
 namespace backplane::gateway {
+namespace {
+
+constexpr std::chrono::milliseconds settle_interval{500};
+
+}  // namespace
 
 void Hub::on_event(const Delivery& delivery) {
   ++serial_;
   ++counters_.events;
-  Topic& topic = topic_of(delivery.topic);
+  Topic& topic = topic_of(delivery);
+  const wire::Stamp& stamp = delivery.stamp;
+  place_.advance({stamp.position, topic.stream == stamp.stream ? topic.stream_id : stream_id(stamp.stream)});
   if (!topic.wanted) {
     ++counters_.unmatched;
     return;
   }
-  const wire::Stamp& stamp = delivery.stamp;
   if (topic.stream != stamp.stream) {
     topic.id = number(topic, stamp.stream);
     topic.stream = stamp.stream;
@@ -44,18 +52,23 @@ void Hub::undecodable(const Topic& topic, const wire::Stamp& stamp) {
             .stream = stamp.stream,
             .first = stamp.offset,
             .last = stamp.offset,
-            .reason = "undecodable"});
+            .reason = "undecodable"},
+           stamp.position);
 }
 
-void Hub::announce(const Notice& notice) {
+void Hub::announce(const Notice& notice, std::uint64_t position) {
   for (auto& set : sets_) set.clear();
+  const Place place{position, stream_id(notice.stream)};
+  bool for_some = false;
   each_interest(notice.topic, [&](const Interest& interest) {
     for (const auto& audience : interest.audiences) {
+      for_some = for_some || (position > 0 && audience->newest.behind(place));
       // Who gets events at an interval gets notices at once.
       const bool meant = audience->notices || audience->every.count() == 0;
       if (meant) sets_[static_cast<std::size_t>(audience->format)].push_back(audience->id);
     }
   });
+  if (for_some) return announce_one_by_one(notice, place);
   bool anybody = false;
   for (const auto& set : sets_) anybody = anybody || !set.empty();
   if (!anybody) return;
@@ -67,7 +80,32 @@ void Hub::announce(const Notice& notice) {
     if (notice_routes_[format] == RouteTable::none) continue;
     line_.clear();
     append_notice(static_cast<Format>(format), notice, line_);
-    outlet_.append(line_, {.topic = id, .route = notice_routes_[format]});
+    // With its place, so that who joins with a replay that reaches behind it is not told: see Skip.
+    outlet_.append(
+        line_,
+        {.topic = id, .route = notice_routes_[format], .stream = place.stream, .position = place.position});
+  }
+}
+
+void Hub::announce_one_by_one(const Notice& notice, const Place& place) {
+  ByFormat<Text> texts;
+  for (auto& each : readers_) {
+    Reader& reader = each.second;
+    bool concerned = false;
+    each_interest(notice.topic, [&](const Interest& interest) {
+      const auto found = reader.subscriptions.find(interest.pattern.str());
+      if (found == reader.subscriptions.end() || found->second.audience == nullptr) return;
+      concerned = concerned || !found->second.place.behind(place);
+    });
+    if (!concerned) continue;
+    Text& text = texts[static_cast<std::size_t>(reader.format)];
+    if (!text) {
+      ++counters_.notices;
+      std::string bytes;
+      append_notice(reader.format, notice, bytes);
+      text = std::make_shared<const std::string>(std::move(bytes));
+    }
+    give(reader, text, /*wants_room=*/false);
   }
 }
 
@@ -83,13 +121,13 @@ Notice Hub::notice_of(const Gap& gap) {
 void Hub::on_gap(const Gap& gap) {
   ++serial_;
   each_interest(gap.topic, [&](Interest& interest) { forget_value(interest, gap.topic); });
-  announce(notice_of(gap));
+  announce(notice_of(gap), gap.position);
 }
 
 void Hub::on_reset(const Reset& reset) {
   forget_values(reset.old_stream);
   encoder_.payloads().forget_types();  // publishers tell the new broker of theirs, which may be others
-  for (auto& [name, topic] : topics_) {
+  for (Topic& topic : topics_) {
     const auto old = std::find_if(topic.numbers.begin(), topic.numbers.end(),
                                   [&](const auto& each) { return each.first == reset.old_stream; });
     if (old == topic.numbers.end()) continue;
@@ -98,9 +136,24 @@ void Hub::on_reset(const Reset& reset) {
     if (topic.stream != reset.old_stream) continue;
     topic.stream = 0;
     topic.offset = 0;
-    announce({.kind = Notice::Kind::reset, .topic = name, .stream = reset.new_stream, .reason = {}});
+    announce({.kind = Notice::Kind::reset, .topic = *topic.name, .stream = reset.new_stream, .reason = {}},
+             0);
   }
+  if (home_ == reset.old_stream) home_ = reset.new_stream;
+  outlet_.settle(stream_id(reset.old_stream), std::numeric_limits<std::uint64_t>::max());
   forget_stream(reset.old_stream);
+}
+
+/// The engine remembers what clients had by replays, until it cannot come again.
+void Hub::settle(Clock::time_point now) {
+  if (now < settle_at_) return;
+  settle_at_ = now + settle_interval;
+  const StreamPosition settled = upstream_.settled();
+  if (settled.stream == settled_.stream && settled.position == settled_.position) return;
+  settled_ = settled;
+  for (const auto& [stream, id] : streams_) {
+    if (stream == settled.stream) outlet_.settle(id, settled.position);
+  }
 }
 
 }  // namespace backplane::gateway

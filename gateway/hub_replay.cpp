@@ -17,12 +17,12 @@ void Hub::begin_replay(Subscription& subscription) {
   subscription.join = std::make_unique<Join>();
   Join& join = *subscription.join;
   join.kind = Join::Kind::replay;
-  if (const auto* from = std::get_if<AfterOffset>(&*subscription.options.since)) {
+  if (const auto* from = std::get_if<AfterOffset>(subscription.since.get())) {
     join.next_offset = from->offset + 1;
   }
   answer(subscription);
   begin_feeding(subscription);
-  join.request = upstream_.replay(subscription.interest->pattern.str(), *subscription.options.since);
+  join.request = upstream_.replay(subscription.interest->pattern.str(), *subscription.since);
   replays_.emplace(join.request, &subscription);
 }
 
@@ -124,9 +124,11 @@ void Hub::end_replay(Subscription& subscription) {
       skip->add_stream(join.through_stream, join.through_position);
     }
     outlet_.release(reader.id, subscription.audience->id, std::move(skip));
+    const Place through{join.through_position, join.through_stream};
+    if (!subscription.place.behind(through)) set_place(subscription, through);
   }
   subscription.in_force = true;
-  subscription.options.since.reset();
+  subscription.since.reset();
   end_join(subscription);
 }
 

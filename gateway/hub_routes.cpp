@@ -50,17 +50,19 @@ void Hub::changed(const Interest& interest) {
     ++generation_;
     return;
   }
-  const auto topic = topics_.find(interest.pattern.str());
-  if (topic != topics_.end()) topic->second.generation = 0;
+  const auto topic = topics_by_name_.find(interest.pattern.str());
+  if (topic != topics_by_name_.end()) topic->second->generation = 0;
 }
 
 void Hub::enter(Subscription& subscription, bool held) {
   const Reader& reader = *subscription.reader;
-  const std::chrono::milliseconds every = subscription.options.every;
+  const std::chrono::milliseconds every = subscription.every;
   Audience& audience = audience_of(*subscription.interest, reader.format, every, false);
   ++audience.members;
   subscription.audience = &audience;
   subscription.active_since = serial_;
+  // Who goes on, in another format or at another pace, goes on from where it began.
+  set_place(subscription, subscription.in_force ? subscription.place : place_);
   if (held) {
     outlet_.join_held(reader.id, audience.id);
   } else {
@@ -70,6 +72,11 @@ void Hub::enter(Subscription& subscription, bool held) {
   Audience& notices = audience_of(*subscription.interest, reader.format, every, true);
   ++notices.members;
   outlet_.join(reader.id, notices.id);
+}
+
+void Hub::set_place(Subscription& subscription, const Place& place) {
+  subscription.place = place;
+  for (const auto& audience : subscription.interest->audiences) audience->newest.advance(place);
 }
 
 void Hub::withdraw(Subscription& subscription, bool gone) {
@@ -91,16 +98,33 @@ void Hub::leave(Reader& reader, Audience& audience, bool gone) {
   changed(interest);
 }
 
-Hub::Topic& Hub::topic_of(std::string_view name) {
-  auto known = topics_.find(name);
-  if (known == topics_.end()) {
-    if (topics_.size() >= topics_max) forget_topics();
-    known = topics_.emplace(name, Topic{}).first;
-    known->second.name = std::make_shared<const std::string>(name);
-    known->second.routes.fill(RouteTable::none);
+/// The follower keeps with each of its topics which one of ours it is, and of which of their lives.
+Hub::Topic& Hub::topic_of(const Delivery& delivery) {
+  if (delivery.mark == nullptr) return topic_of(delivery.topic);
+  if (*delivery.mark >> 32 != topics_life_) {
+    Topic& topic = topic_of(delivery.topic);
+    *delivery.mark = std::uint64_t{topics_life_} << 32 | topic.index;
+    return topic;
   }
-  Topic& topic = known->second;
+  Topic& topic = topics_[*delivery.mark & 0xFFFF'FFFF];
   if (topic.generation != generation_) find_routes(topic);
+  return topic;
+}
+
+Hub::Topic& Hub::topic_of(std::string_view name) {
+  const auto known = topics_by_name_.find(name);
+  Topic& topic = known != topics_by_name_.end() ? *known->second : add_topic(name);
+  if (topic.generation != generation_) find_routes(topic);
+  return topic;
+}
+
+Hub::Topic& Hub::add_topic(std::string_view name) {
+  if (topics_.size() >= topics_max) forget_topics();
+  Topic& topic = topics_.emplace_back();
+  topic.name = std::make_shared<const std::string>(name);
+  topic.index = static_cast<std::uint32_t>(topics_.size() - 1);
+  topic.routes.fill(RouteTable::none);
+  topics_by_name_.emplace(*topic.name, &topic);
   return topic;
 }
 
@@ -123,11 +147,13 @@ void Hub::find_routes(Topic& topic) {
 }
 
 void Hub::forget_topics() {
-  for (auto& [name, topic] : topics_) {
+  for (const Topic& topic : topics_) {
     for (const fanout::RouteId route : topic.routes) routes_.give_back(route);
     for (const auto& [stream, id] : topic.numbers) directory_.retire(id);
   }
+  topics_by_name_.clear();
   topics_.clear();
+  ++topics_life_;
 }
 
 fanout::StreamId Hub::stream_id(std::uint64_t stream) {

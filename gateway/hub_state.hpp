@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gateway/hub.hpp"
@@ -23,6 +25,7 @@ struct Hub::Audience {
   std::chrono::milliseconds every{0};
   bool notices{};  ///< the second one
   std::size_t members{};
+  Place newest{};  ///< of its members': who came last
 };
 
 /// All subscriptions to one pattern. In force at the broker from its ticket on.
@@ -37,8 +40,9 @@ struct Hub::Interest {
 /// The newest known value of one topic.
 struct Hub::Value {
   wire::Stamp stamp;
-  std::string event;     ///< stamped; empty: there is no value
-  ByFormat<Text> lines;  /// made when first wanted
+  std::uint64_t round{};  ///< of asking, that brought it, or in which it came
+  std::string event;      ///< stamped; empty: there is no value
+  ByFormat<Text> lines;   /// made when first wanted
 };
 
 /// The retained values of a pattern's topics, for clients that ask for them: asked of the broker once, and
@@ -55,6 +59,8 @@ struct Hub::Values {
   explicit Values(Interest& of) : interest(of) {}
   Interest& interest;
   std::uint64_t request{};  ///< under way; 0: answered
+  std::uint64_t round{};    ///< of asking; what an answer lacks that came in an earlier one has ended
+  Clock::time_point valid_until = Clock::time_point::max();  ///< then some may end for their ttl
   std::map<std::string, Value, std::less<>> by_topic;
   std::vector<Subscription*> waiting;  ///< for the answer
   std::size_t feeding{};               ///< how many read it in slices
@@ -85,21 +91,31 @@ struct Hub::Join {
   std::uint64_t through_position{};
 };
 
-/// One pattern of one reader.
+/// One pattern of one reader. There may be millions of them: what is seldom there is elsewhere.
 struct Hub::Subscription {
   Reader* reader{};
   Interest* interest{};
-  SubscribeOptions options;
+  std::chrono::milliseconds every{0};       ///< SubscribeOptions::every
+  std::unique_ptr<const ReplayFrom> since;  ///< SubscribeOptions::since, until that is given
+  std::unique_ptr<Join> join;
   Audience* audience{};          ///< none: not in force yet
   std::uint64_t active_since{};  ///< serial of the last event before it entered its audience
-  std::size_t unanswered{};      ///< subscribes that wait for their answer
+  Place place{};                 ///< what lies before it never concerned it
+  std::uint32_t unanswered{};    ///< subscribes that wait for their answer
+  bool last{};                   ///< SubscribeOptions::last
   bool in_force{};               ///< events are given as they come
-  std::unique_ptr<Join> join;
+
+  void set_options(const SubscribeOptions& options) {
+    every = options.every;
+    last = options.last;
+    since = options.since ? std::make_unique<const ReplayFrom>(*options.since) : nullptr;
+  }
 };
 
 /// One topic: who wants it, and how far it has come.
 struct Hub::Topic {
   TopicDirectory::Name name;
+  std::uint32_t index{};       ///< in the hub's topics
   std::uint64_t generation{};  ///< for which `routes` holds; 0: for none
   ByFormat<fanout::RouteId> routes;
   bool wanted{};    ///< by any of them
@@ -119,18 +135,46 @@ struct Hub::TopicsAnswer {
   std::size_t count{};
 };
 
-/// One client. The lists are nearly always empty, and then take no memory of their own, as deques would.
+/// A queue that is nearly always empty, and then is one pointer.
+template <class Thing>
+class Hub::SeldomQueue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return things_ == nullptr; }
+  [[nodiscard]] std::size_t size() const noexcept { return things_ ? things_->size() : 0; }
+  void push_back(Thing thing) {
+    if (!things_) things_ = std::make_unique<std::list<Thing>>();
+    things_->push_back(std::move(thing));
+  }
+  // Only where it is not empty.
+  [[nodiscard]] Thing& front() noexcept { return things_->front(); }
+  void pop_front() {
+    things_->pop_front();
+    if (things_->empty()) things_.reset();
+  }
+  void remove(const Thing& thing) {
+    if (!things_) return;
+    std::erase(*things_, thing);
+    if (things_->empty()) things_.reset();
+  }
+  void clear() noexcept { things_.reset(); }
+
+ private:
+  std::unique_ptr<std::list<Thing>> things_;  // none, or at least one
+};
+
+/// One client.
 struct Hub::Reader {
   fanout::ClientId id{};
   Format format{};
   bool told_to_wait{};
   bool resuming{};
-  std::size_t feeding{};  ///< joins of which part has been given: until their end the format stands
-  /// By pattern. A map, since a hash table has its first buckets for a single one.
-  std::map<std::string, std::unique_ptr<Subscription>, std::less<>> subscriptions;
-  std::list<Subscription*> room;  ///< those that go on when there is room
+  std::uint32_t feeding{};  ///< joins of which part has been given: until their end the format stands
+  /// By pattern, whose text is the interest's. A map, since a hash table has its first buckets for a single
+  /// one.
+  std::map<std::string_view, Subscription> subscriptions;
+  SeldomQueue<Subscription*> room;  ///< those that go on when there is room
   std::unique_ptr<TopicsAnswer> topics;
-  std::list<Request> deferred;  ///< what waits for `feeding` or `topics` to end
+  SeldomQueue<Request> deferred;  ///< what waits for `feeding` or `topics` to end
 };
 
 template <class Tell>

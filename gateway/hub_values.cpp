@@ -30,7 +30,11 @@ void Hub::begin_values(Subscription& subscription) {
     subscription.join->held = true;
   }
   Interest& interest = *subscription.interest;
-  if (!interest.values) ask_values(interest);
+  if (!interest.values) {
+    ask_values(interest);
+  } else if (interest.values->request == 0 && now_ >= interest.values->valid_until) {
+    ask_values_again(interest);
+  }
   interest.values->used = now_;
   if (interest.values->request == 0) return serve(subscription);
   interest.values->waiting.push_back(&subscription);
@@ -38,11 +42,30 @@ void Hub::begin_values(Subscription& subscription) {
 
 void Hub::ask_values(Interest& interest) {
   interest.values = std::make_unique<Values>(interest);
-  interest.values->made = now_;
-  interest.values->request = upstream_.retained(interest.pattern.str());
-  values_asked_.emplace(interest.values->request, &interest);
+  ask_values_again(interest);
   values_kept_.insert(&interest);
   changed(interest);  // from here on its events are recorded
+}
+
+/// Whoever is being given what is known already goes on with it.
+void Hub::ask_values_again(Interest& interest) {
+  Values& values = *interest.values;
+  values.made = now_;
+  ++values.round;
+  values.request = upstream_.retained(interest.pattern.str());
+  values_asked_.emplace(values.request, &interest);
+}
+
+/// The broker's answer is here, and has not all that an earlier one had.
+void Hub::end_absent_values(Values& values) {
+  for (auto& [topic, value] : values.by_topic) {
+    if (value.round == values.round || value.event.empty()) continue;
+    values.bytes -= value.event.size();
+    values_bytes_ -= value.event.size();
+    value.event.clear();
+    values.texts = {};
+    values.skip.reset();
+  }
 }
 
 void Hub::drop_values(Interest& interest) {
@@ -86,14 +109,21 @@ void Hub::store(Values& values, const Delivery& delivery, bool live) {
     known = values.by_topic.emplace(delivery.topic, Value{}).first;
     values.bytes += sizeof(Value) + delivery.topic.size();
     values_bytes_ += sizeof(Value) + delivery.topic.size();
-  } else if (!live) {
-    const wire::Stamp& stamp = known->second.stamp;
-    // What came live meanwhile is newer, unless it is of the same stream and older.
-    if (stamp.stream != delivery.stamp.stream || stamp.offset >= delivery.stamp.offset) return;
+  } else {
+    Value& value = known->second;
+    // What came live meanwhile is newer than the answer, unless it is of the same stream and older; and what
+    // comes late may be older than the answer.
+    const bool same_stream = value.stamp.stream == delivery.stamp.stream;
+    const bool newer =
+        live ? same_stream && !value.event.empty() && value.stamp.offset > delivery.stamp.offset
+             : (same_stream ? value.stamp.offset >= delivery.stamp.offset : value.round == values.round);
+    value.round = values.round;
+    if (newer) return;
   }
   Value& value = known->second;
   const std::size_t before = value.event.size();
   value.stamp = delivery.stamp;
+  value.round = values.round;
   value.event.clear();
   if (!live || !clears(delivery.event)) value.event = chars(delivery.event);
   value.lines = {};
@@ -169,6 +199,8 @@ void Hub::on_retained_end(std::uint64_t request, const RetainedEnd& end) {
     return fail_values(interest, "unavailable", fmt::format("retained values: {}", end.error->text));
   }
   interest.values->used = now_;
+  interest.values->valid_until = end.valid_until;
+  end_absent_values(*interest.values);
   for (Subscription* const subscription : std::exchange(interest.values->waiting, {})) serve(*subscription);
 }
 
@@ -245,8 +277,8 @@ bool Hub::comes_anyway(Subscription& subscription, const Topic& topic, const wir
   each_interest(*topic.name, [&](const Interest& interest) {
     if (anyway || &interest == subscription.interest) return;
     const auto other = all.find(interest.pattern.str());
-    if (other == all.end() || !other->second->in_force || other->second->options.every.count() > 0) return;
-    anyway = !passed || other->second->active_since < topic.serial;
+    if (other == all.end() || !other->second.in_force || other->second.every.count() > 0) return;
+    anyway = !passed || other->second.active_since < topic.serial;
   });
   return anyway;
 }
@@ -291,7 +323,7 @@ void Hub::begin_feeding(Subscription& subscription) {
 void Hub::end_feeding(Subscription& subscription) {
   Reader& reader = *subscription.reader;
   if (!std::exchange(subscription.join->feeding, false)) return;
-  std::erase(reader.room, &subscription);
+  reader.room.remove(&subscription);
   --reader.feeding;
 }
 

@@ -9,6 +9,8 @@
 #include "core/error/error.hpp"
 #include "core/payload/text.hpp"
 #include "core/wire/write.hpp"
+#include "gateway/encode/json_record.hpp"
+#include "gateway/protocols/websocket/frame.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -18,8 +20,10 @@ void append(const v1::ServerMessage& message, std::string& out) {
   CHECK(message.AppendToString(&out), "a message is far below 2 GiB");
 }
 
-void append_json_notice(const Notice& notice, std::string& out) {
+void append_json_notice(Format format, const Notice& notice, std::string& out) {
   const bool gap = notice.kind == Notice::Kind::gap;
+  if (is_sse(format)) out.append(gap ? "event: gap\n" : "event: reset\n");
+  const std::size_t begin = begin_json_record(format, out);
   const auto end = std::back_inserter(out);
   out.append(gap ? R"({"gap":{"topic":)" : R"({"reset":{"topic":)");
   append_json_string(notice.topic, out);
@@ -28,6 +32,12 @@ void append_json_notice(const Notice& notice, std::string& out) {
     fmt::format_to(end, R"(,"first":{},"last":{},"reason":"{}")", notice.first, notice.last, notice.reason);
   }
   out.append("}}\n");
+  end_json_record(format, begin, out);
+}
+
+/// In seconds. The broker's clock may be ahead of ours.
+double age(const TopicInfo& topic, std::int64_t now_ns) {
+  return std::max(0.0, static_cast<double>(now_ns) - static_cast<double>(topic.received_ns)) / 1e9;
 }
 
 v1::ServerMessage proto_notice(const Notice& notice) {
@@ -64,7 +74,7 @@ v1::ServerMessage proto_session_line(std::string_view word, std::string_view tex
 
 void append_notice(Format format, const Notice& notice, std::string& out) {
   if (format == Format::proto) return append(proto_notice(notice), out);
-  if (format == Format::json) return append_json_notice(notice, out);
+  if (is_json(format)) return append_json_notice(format, notice, out);
   const auto end = std::back_inserter(out);
   if (notice.kind == Notice::Kind::gap) {
     fmt::format_to(end, "!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
@@ -75,15 +85,24 @@ void append_notice(Format format, const Notice& notice, std::string& out) {
 
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out) {
   if (format == Format::proto) return append(proto_session_line(word, text), out);
-  if (format != Format::json) {
+  if (!is_json(format)) {
     fmt::format_to(std::back_inserter(out), "!{} {}\n", word, text);
     return;
   }
-  out.append("{\"");
-  for (const char letter : word) out.push_back(static_cast<char>(letter - 'A' + 'a'));
-  out.append("\":");
+  std::string name(word);
+  for (char& letter : name) letter = static_cast<char>(letter - 'A' + 'a');
+  if (is_sse(format)) fmt::format_to(std::back_inserter(out), "event: {}\n", name);
+  const std::size_t begin = begin_json_record(format, out);
+  fmt::format_to(std::back_inserter(out), "{{\"{}\":", name);
   append_json_string(text, out);
   out.append("}\n");
+  end_json_record(format, begin, out);
+}
+
+void append_lines(Format format, std::string_view lines, std::string& out) {
+  const std::size_t from = out.size();
+  out.append(lines);
+  if (format == Format::websocket) websocket::frame_lines(from, out);
 }
 
 void append_ok(Format format, std::string_view word, std::string_view argument, std::string& out) {
@@ -93,7 +112,7 @@ void append_ok(Format format, std::string_view word, std::string_view argument, 
     message.mutable_ok()->set_argument(std::string(argument));
     return append(message, out);
   }
-  fmt::format_to(std::back_inserter(out), "+OK {}{}{}\n", word, argument.empty() ? "" : " ", argument);
+  append_lines(format, fmt::format("+OK {}{}{}\n", word, argument.empty() ? "" : " ", argument), out);
 }
 
 void append_error(Format format, std::string_view code, std::string_view text, std::string& out) {
@@ -103,17 +122,21 @@ void append_error(Format format, std::string_view code, std::string_view text, s
     message.mutable_error()->set_text(std::string(text));
     return append(message, out);
   }
-  fmt::format_to(std::back_inserter(out), "-ERR {} {}\n", code, text);
+  append_lines(format, fmt::format("-ERR {} {}\n", code, text), out);
 }
 
 void append_pong(Format format, std::string& out) {
-  if (format != Format::proto) {
-    out.append("+PONG\n");
-    return;
-  }
+  if (format != Format::proto) return append_lines(format, "+PONG\n", out);
   v1::ServerMessage message;
   message.mutable_pong();
   append(message, out);
+}
+
+void append_topic_object(const TopicInfo& topic, std::int64_t now_ns, std::string& out) {
+  out.append(R"({"topic":)");
+  append_json_string(topic.name, out);
+  fmt::format_to(std::back_inserter(out), R"(,"offset":{},"bytes":{},"age":{:.1f}}})", topic.offset,
+                 topic.value_bytes, age(topic, now_ns));
 }
 
 void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, std::string& out) {
@@ -126,11 +149,10 @@ void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, st
     described.set_received_ns(topic.received_ns);
     return append(message, out);
   }
-  // The broker's clock may be ahead of ours.
-  const double age_s =
-      std::max(0.0, static_cast<double>(now_ns) - static_cast<double>(topic.received_ns)) / 1e9;
-  fmt::format_to(std::back_inserter(out), "+TOPIC {} {} {} {:.1f}\n", topic.name, topic.offset,
-                 topic.value_bytes, age_s);
+  const double age_s = age(topic, now_ns);
+  append_lines(format,
+               fmt::format("+TOPIC {} {} {} {:.1f}\n", topic.name, topic.offset, topic.value_bytes, age_s),
+               out);
 }
 
 }  // namespace backplane::gateway

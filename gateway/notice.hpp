@@ -23,7 +23,8 @@ struct Notice {
 };
 
 /// Appends it as a line: `!GAP topic first last reason`, `!RESET topic`; where the reader's events are
-/// json, `{"gap":{…}}` and `{"reset":{…}}`, which have the stream too; in proto, a ServerMessage.
+/// json, `{"gap":{…}}` and `{"reset":{…}}`, which have the stream too; in proto, a ServerMessage. In sse the
+/// object is an event of that name.
 void append_notice(Format format, const Notice& notice, std::string& out);
 
 /// Appends what concerns the whole session: `!WAIT broker`, or `{"wait":"broker"}`, or a ServerMessage.
@@ -33,12 +34,17 @@ void append_session_line(Format format, std::string_view word, std::string_view 
 // Answers to commands. They are lines in json too, so that whoever waits for an answer need not know the
 // format: no object begins with + or -.
 
+/// Whole lines that are the same in all formats but proto; in websocket each of them is a text frame without
+/// its LF, and so are all below.
+void append_lines(Format format, std::string_view lines, std::string& out);
 /// `+OK word argument`; an empty argument is left out. A ServerMessage in proto, as all below.
 void append_ok(Format format, std::string_view word, std::string_view argument, std::string& out);
 /// `-ERR code text`; `text` is one line that a terminal can show.
 void append_error(Format format, std::string_view code, std::string_view text, std::string& out);
 /// `+PONG`
 void append_pong(Format format, std::string& out);
+/// `{"topic":"stock.MSFT","offset":17,"bytes":128,"age":2.1}`, the same as an object, without a line's end.
+void append_topic_object(const TopicInfo& topic, std::int64_t now_ns, std::string& out);
 /// `+TOPIC stock.MSFT 17 128 2.1`: name, last offset, bytes of the retained value, age in s at `now_ns`
 /// (Unix).
 void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, std::string& out);

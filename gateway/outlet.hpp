@@ -2,6 +2,7 @@
 // The way from the hub to its clients.
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,7 @@ class Outlet {
   virtual void join_held(fanout::ClientId client, fanout::AudienceId audience) = 0;
   virtual void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) = 0;
   virtual void leave(fanout::ClientId client, fanout::AudienceId audience) = 0;
+  virtual void settle(fanout::StreamId stream, std::uint64_t position) = 0;
   virtual void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) = 0;
 };
 
@@ -51,6 +53,7 @@ class EngineOutlet final : public Outlet {
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     engine_.leave(client, audience);
   }
+  void settle(fanout::StreamId stream, std::uint64_t position) override { engine_.settle(stream, position); }
   void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) override {
     engine_.post(client, std::move(task));
   }

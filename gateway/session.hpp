@@ -8,9 +8,14 @@
 
 #include "gateway/encode/encoder.hpp"
 #include "gateway/protocols/line/line_reader.hpp"
+#include "gateway/protocols/websocket/counters.hpp"
 #include "gateway/requests.hpp"
 #include "gateway/subscriber.hpp"
 #include "gateway/topic_directory.hpp"
+
+namespace backplane::gateway::http {
+class Site;
+}
 
 namespace backplane::gateway {
 
@@ -19,6 +24,8 @@ struct Services {
   Requests& requests;
   const TopicDirectory& directory;
   line::LineReader::Limits limits;
+  websocket::Counters& websockets;
+  const http::Site* site = nullptr;  ///< none: HTTP is not spoken
 };
 
 /// A client that is told in text or JSON lines what it loses and why it is left. Lives on its worker; owned

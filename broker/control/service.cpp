@@ -345,7 +345,7 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
   }
   const std::string bytes = head.SerializeAsString();
   sink_.reply(pending.asker.envelope, pending.kind == CursorKind::retained
-                                          ? retained_reply(bytes, slice.events)
+                                          ? retained_reply(bytes, slice.events, slice.valid_ns)
                                           : replay_reply(bytes, slice.events, slice.through_position));
 }
 

@@ -19,7 +19,8 @@ constexpr std::uint8_t retained_tag = tag(v1::ControlReply::kRetainedFieldNumber
 constexpr std::uint8_t replay_tag = tag(v1::ControlReply::kReplayFieldNumber, delimited);
 constexpr std::uint8_t event_tag = tag(v1::ReplayReply::kEventsFieldNumber, delimited);
 static_assert(event_tag == tag(v1::RetainedReply::kEventsFieldNumber, delimited));
-constexpr std::uint8_t through_tag = tag(v1::ReplayReply::kThroughPositionFieldNumber, fixed64);
+constexpr std::uint8_t number_tag = tag(v1::ReplayReply::kThroughPositionFieldNumber, fixed64);
+static_assert(number_tag == tag(v1::RetainedReply::kValidNsFieldNumber, fixed64));
 constexpr std::uint8_t topic_tag = tag(v1::StoredEvent::kTopicFieldNumber, delimited);
 constexpr std::uint8_t bytes_tag = tag(v1::StoredEvent::kEventFieldNumber, delimited);
 
@@ -45,10 +46,10 @@ std::uint8_t* put_bytes(std::uint8_t field_tag, const auto& bytes, std::uint8_t*
   return CodedOutputStream::WriteRawToArray(bytes.data(), static_cast<int>(bytes.size()), at);
 }
 
-// `through`: the position, or nullptr where the reply has none.
+// `number`: what stands behind the events.
 std::string make(std::string_view head, std::uint8_t reply_tag, std::span<const StoredEvent> events,
-                 const std::uint64_t* through) {
-  std::uint32_t size = through == nullptr ? 0 : 1 + sizeof *through;
+                 std::uint64_t number) {
+  std::uint32_t size = 1 + sizeof number;
   for (const StoredEvent& event : events) size += framed(event_size(event));
 
   std::string reply(head.size() + framed(size), '\0');
@@ -60,23 +61,22 @@ std::string make(std::string_view head, std::uint8_t reply_tag, std::span<const 
     at = put_bytes(topic_tag, event.topic, at);
     at = put_bytes(bytes_tag, event.event, at);
   }
-  if (through != nullptr) {
-    *at++ = through_tag;
-    at = CodedOutputStream::WriteLittleEndian64ToArray(*through, at);
-  }
+  *at++ = number_tag;
+  at = CodedOutputStream::WriteLittleEndian64ToArray(number, at);
   CHECK(at == reinterpret_cast<std::uint8_t*>(reply.data() + reply.size()), "a reply has the size counted");
   return reply;
 }
 
 }  // namespace
 
-std::string retained_reply(std::string_view head, std::span<const StoredEvent> events) {
-  return make(head, retained_tag, events, nullptr);
+std::string retained_reply(std::string_view head, std::span<const StoredEvent> events,
+                           std::uint64_t valid_ns) {
+  return make(head, retained_tag, events, valid_ns);
 }
 
 std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,
                          std::uint64_t through_position) {
-  return make(head, replay_tag, events, &through_position);
+  return make(head, replay_tag, events, through_position);
 }
 
 }  // namespace backplane::broker

@@ -13,7 +13,8 @@ namespace backplane::broker {
 inline constexpr std::size_t event_framing_bytes_max = 14;
 
 /// Behind `head`, a ControlReply without its `reply`: a RetainedReply with these events.
-[[nodiscard]] std::string retained_reply(std::string_view head, std::span<const StoredEvent> events);
+[[nodiscard]] std::string retained_reply(std::string_view head, std::span<const StoredEvent> events,
+                                         std::uint64_t valid_ns);
 
 /// Behind `head`: a ReplayReply.
 [[nodiscard]] std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,

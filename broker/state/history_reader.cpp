@@ -55,6 +55,7 @@ bool HistoryReader::begin_history() {
 
 ReadSlice HistoryReader::answer_retained() {
   ReadSlice slice;
+  slice.valid_ns = events_.shortest_ttl_ns();
   std::string_view after;
   if (!request_.cursor.empty()) {
     const auto name = decode_retained(request_.cursor, life_, hash_);
@@ -92,7 +93,11 @@ ReadSlice HistoryReader::answer_retained() {
 bool HistoryReader::add_retained(ReadSlice& slice, const KeptTopic& topic) {
   // What is too old may still wait for expire().
   if (topic.value == nullptr || !events_.is_current(*topic.value)) return true;
-  return fits(slice, *topic.value);
+  if (!fits(slice, *topic.value)) return false;
+  if (const std::uint64_t left = events_.value_left_ns(*topic.value); left > 0) {
+    slice.valid_ns = std::min(slice.valid_ns, left);  // there is a ttl, and so a shortest one
+  }
+  return true;
 }
 
 // --- history ---

@@ -57,6 +57,8 @@ struct ReadSlice {
   std::uint64_t first_available{};         ///< gone: the first position from which all that matches is held
   std::uint64_t first_available_offset{};  ///< gone, of one topic: its first offset still held
   std::uint64_t through_position{};        ///< history: all that matches up to it has been given
+  /// Retained values: so long none of these ends for its ttl, nor any that comes. 0: none has a ttl.
+  std::uint64_t valid_ns{};
 };
 
 /// One event to keep. `topic` and `event` are copied before append() returns.

@@ -75,6 +75,7 @@ class DropLog {
   std::size_t entries_max_;
   std::vector<Entry> entries_;
   std::uint64_t total_{0};
+  std::size_t next_{0};  // total_ % entries_max_, without the division
 };
 
 /// How much is done in one go. The defaults take a few milliseconds at most.
@@ -121,6 +122,10 @@ class KeptEvents {
   [[nodiscard]] std::int64_t dropped_time_max() const noexcept { return dropped_time_max_; }
   [[nodiscard]] HistoryStore::Figures figures() const noexcept;
   [[nodiscard]] bool is_current(const KeptEvent& value) const;
+  /// Nanoseconds until the value, which is current, ends for its ttl, and until one that is kept now does at
+  /// the earliest. 0: never.
+  [[nodiscard]] std::uint64_t value_left_ns(const KeptEvent& value) const;
+  [[nodiscard]] std::uint64_t shortest_ttl_ns() const;
 
  private:
   // When a topic's oldest event, or its value, is too old. It may since have been replaced, then by a later

@@ -19,6 +19,10 @@ struct Delivery {
   /// Its position is below one of the same stream that was delivered before: it was lost on the way, and
   /// that showed only later. Within its topic it is in order all the same.
   bool late = false;
+  /// A number of the listener's, which it may change: kept with what is known of this topic of this stream,
+  /// 0 at first, so that it finds its own things about the topic without looking for the name. Holds as the
+  /// views do. nullptr: there is none this time.
+  std::uint64_t* mark = nullptr;
 };
 
 /// Events of one topic that this reader will never get. The views hold until the callback returns.
@@ -30,6 +34,7 @@ struct Gap {
   std::uint64_t first{};
   std::uint64_t last{};
   GapReason reason{GapReason::history_gone};
+  std::uint64_t position{};  ///< of the last of them, or behind it and before the topic's next event
 };
 
 /// A broker came back without its history: numbering began anew, and what the end of the old stream

@@ -1,7 +1,9 @@
 #include "clients/lib/follower.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <span>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -24,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 
 // At most so many events a turn, so that control and connection events have theirs.
 constexpr std::size_t events_a_turn_max = 256;
+// So many are looked up side by side: memory takes as long for one of a hundred thousand topics as for some.
+constexpr std::size_t messages_at_once = 16;
 constexpr std::chrono::seconds hello_interval{1};
 // Above the broker's own limit, since libzmq cuts the connection at a message that is larger.
 constexpr std::size_t message_bytes_extra = 64u << 10;
@@ -140,6 +144,8 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   [[nodiscard]] bool up() const noexcept { return up_; }
   [[nodiscard]] const StreamPosition& home() const noexcept { return home_; }
 
+  [[nodiscard]] StreamPosition settled() const noexcept { return {reading_.home(), reading_.settled()}; }
+
   [[nodiscard]] FollowerStatus status() const {
     FollowerStatus status = status_;
     status.connected = up_;
@@ -148,10 +154,13 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
     const client::ReadingCounters& read = reading_.counters();
     status.undecodable += read.undecodable + replays_.undecodable();
     status.control_timeouts += replays_.timeouts();
+    status.expected = read.expected;
     status.seen = read.seen;
     status.recovered = read.recovered;
     status.lost_history_gone = read.lost_history_gone;
     status.lost_recovery_timeout = read.lost_recovery_timeout;
+    status.unwanted = read.unwanted;
+    status.awaited = reading_.awaited();
     status.gaps = read.gaps;
     status.gaps_of_unknown_size = read.gaps_of_unknown_size;
     status.duplicates = read.duplicates;
@@ -168,6 +177,11 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   void release() { link_->release(); }
 
  private:
+  struct Message {
+    zmq::message_t topic;
+    zmq::message_t event;
+  };
+
   static void check(const BrokerEndpoints& broker) {
     for (const std::string& endpoint : {broker.egress, broker.control}) {
       if (auto good = mq::check_endpoint(endpoint, "follower"); !good) {
@@ -259,23 +273,33 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   }
 
   std::size_t receive_events() {
-    mq::Socket& sub = link_->sub();
     std::size_t done = 0;
-    while (done < events_a_turn_max && sub.receive(topic_)) {
-      ++done;
-      if (!topic_.more()) {
-        undecodable();
-        continue;
+    for (std::size_t count = messages_.size(); count == messages_.size() && done < events_a_turn_max;) {
+      count = 0;
+      while (count < messages_.size() && receive(messages_[count], done)) ++count;
+      const std::span<Message> messages = std::span(messages_).first(count);
+      for (const Message& each : messages) reading_.expect(text_of(each.topic));
+      for (Message& each : messages) {
+        handle_message(text_of(each.topic), bytes_of(text_of(each.event)));
+        each.topic.rebuild();  // else the last ones would hold their memory until more come
+        each.event.rebuild();
       }
-      if (!sub.receive(event_)) break;  // frames of one message come together
-      if (event_.more()) {
-        sub.skip_rest(event_);
-        undecodable();
-        continue;
-      }
-      handle_message(text_of(topic_), bytes_of(text_of(event_)));
     }
     return done;
+  }
+
+  /// @returns whether there was a message of [topic][event]; others are counted and passed over.
+  bool receive(Message& into, std::size_t& done) {
+    mq::Socket& sub = link_->sub();
+    while (done < events_a_turn_max && sub.receive(into.topic)) {
+      ++done;
+      if (into.topic.more() && sub.receive(into.event)) {  // frames of one message come together
+        if (!into.event.more()) return true;
+        sub.skip_rest(into.event);
+      }
+      undecodable();
+    }
+    return false;
   }
 
   void handle_message(std::string_view topic, std::span<const std::byte> event) {
@@ -453,6 +477,12 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
                        const v1::ControlReply& reply) {
     // What comes after the first reply may be in the later ones or not: the values stand for the first.
     if (cursor.empty()) retained_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
+    if (const std::uint64_t valid = reply.retained().valid_ns(); valid > 0) {
+      Clock::time_point& until = retained_[number].valid_until;
+      const auto longest =
+          static_cast<std::uint64_t>(std::chrono::nanoseconds{std::chrono::hours{24 * 365}}.count());
+      until = std::min(until, now_ + std::chrono::nanoseconds{std::min(valid, longest)});
+    }
     for (const v1::StoredEvent& stored : reply.retained().events()) {
       const auto event = bytes_of(stored.event());
       const auto stamp = wire::read_stamp(event);
@@ -507,8 +537,7 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   Clock::time_point next_hello_{};
   std::vector<std::pair<std::string, std::uint64_t>> counters_;
   FollowerStatus status_;
-  zmq::message_t topic_;  // kept from message to message
-  zmq::message_t event_;
+  std::array<Message, messages_at_once> messages_;
 };
 
 Follower::Follower(mq::Context& context, Options options, FollowerListener& listener)
@@ -561,6 +590,9 @@ bool Follower::connected() const noexcept {
 }
 StreamPosition Follower::home() const noexcept {
   return impl_->home();
+}
+StreamPosition Follower::settled() const noexcept {
+  return impl_->settled();
 }
 FollowerStatus Follower::status() const {
   return impl_->status();

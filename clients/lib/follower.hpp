@@ -34,6 +34,8 @@ struct RetainedEnd {
   std::uint64_t stream{};
   std::uint64_t position{};
   std::optional<Error> error;  ///< then only some values have come, or none
+  /// Until then none of them ends for its ttl, nor any that is published meanwhile.
+  std::chrono::steady_clock::time_point valid_until = std::chrono::steady_clock::time_point::max();
 };
 
 /// Who is told what a Follower finds. Called on the follower's thread, from within do_work(); may call
@@ -73,11 +75,14 @@ struct FollowerStatus {
   std::uint64_t undecodable{};  ///< of these (and of replies' events): not [topic][stamped Event]
   std::uint64_t reconnects{};   ///< how often on_connection(true) came again
   std::uint64_t control_timeouts{};
-  // The books: what was expected = seen + recovered + lost, once nothing is being fetched any more.
-  std::uint64_t seen{};               ///< events that came on egress
+  // The books: at every moment expected = seen + recovered + lost (of both kinds) + unwanted + awaited.
+  std::uint64_t expected{};           ///< by the numbers of events, and of those that the broker tells of
+  std::uint64_t seen{};               ///< of these, delivered as they came on egress
   std::uint64_t recovered{};          ///< events that were missing, and were fetched by Replay
   std::uint64_t lost_history_gone{};  ///< events announced by on_gap(), as far as their number is known
   std::uint64_t lost_recovery_timeout{};
+  std::uint64_t unwanted{};  ///< neither: nobody was subscribed to them any more when it was their turn
+  std::uint64_t awaited{};   ///< now: missing, or waiting for those that are
   std::uint64_t gaps{};
   std::uint64_t gaps_of_unknown_size{};  ///< of these: Gap::first is 0
   std::uint64_t duplicates{};            ///< events that came again and were left out
@@ -170,6 +175,10 @@ class Follower {
   /// The broker's stream, and the position of its newest live answer: where reading what was subscribed to
   /// last began. {0, 0} before the first.
   [[nodiscard]] StreamPosition home() const noexcept;
+  /// The broker's stream, and up to where no event or gap of it comes any more, however late: found out by
+  /// asking for tails, and so a second or two behind. It may be less than before, for what is subscribed to
+  /// anew.
+  [[nodiscard]] StreamPosition settled() const noexcept;
   [[nodiscard]] FollowerStatus status() const;
 
   /// Gives the sockets away: the next thread that calls a method owns them.

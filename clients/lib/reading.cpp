@@ -14,6 +14,12 @@ std::uint32_t origin(std::uint64_t stream) {
   return static_cast<std::uint32_t>(stream >> 32);
 }
 
+/// How many events that stands for: one, or those of a gap, where that is known.
+std::uint64_t size_of(const std::optional<Gap>& gap) {
+  if (!gap) return 1;
+  return gap->first == 0 ? 0 : gap->last - gap->first + 1;
+}
+
 // More brokers than any mesh has.
 constexpr std::size_t streams_max = 4096;
 constexpr std::chrono::seconds sweep_interval{10};
@@ -71,6 +77,7 @@ void Reading::retire(Stream& stream, std::uint64_t new_stream) {
 void Reading::set_home(std::uint64_t stream, std::uint64_t position) {
   home_ = stream;
   verified_ = position;
+  settled_ = 0;
   tails_round_.reset();
   suspects_.clear();
   suspects_up_to_ = 0;
@@ -89,11 +96,18 @@ void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t pos
   prefixes_.live(ticket, {stream, position});
   // A new prefix's topics were not among those asked for: whatever is being checked, they are not.
   verified_ = std::min(verified_, position);
+  settled_ = std::min(settled_, position);
   if (tails_round_) tails_round_->verified = std::min(tails_round_->verified, position);
   if (anew) tails_at_ = std::min(tails_at_, now);
 }
 
 // ---- events ----
+
+void Reading::expect(std::string_view topic) const {
+  if (recent_ == nullptr || recent_->topics.size() < topics_in_cache) return;
+  const auto found = recent_->topics.find(topic);
+  if (found != recent_->topics.end()) __builtin_prefetch(&found->second);
+}
 
 void Reading::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
                     Clock::time_point now) {
@@ -106,7 +120,10 @@ void Reading::event(std::string_view topic, std::span<const std::byte> event, co
   Stream& stream = stream_of(stamp.stream);
   if (stream.first_arrived == 0) stream.first_arrived = stamp.position;
   stream.arrived = std::max(stream.arrived, stamp.position);
-  if (stamp.offset == 0) return pass(stream, Event{topic, event, stamp, false}, now);  // is not counted
+  if (stamp.offset == 0) {  // is not numbered
+    ++counters_.expected;
+    return pass(stream, Event{topic, event, stamp, false}, nullptr, now);
+  }
   take(stream, Event{topic, event, stamp, false}, now);
 }
 
@@ -116,6 +133,7 @@ void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
   const wire::Stamp& stamp = event.stamp;
   if (stamp.offset <= state->offset) return fill(stream, event, now);
   const TopicState before = *state;
+  counters_.expected += stamp.offset - before.offset;
   state->offset = stamp.offset;
   state->position = stamp.position;
   if (stamp.offset > before.offset + 1) {
@@ -129,15 +147,19 @@ void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
                    false},
               now);
   }
-  pass(stream, event, now);
+  pass(stream, event, &state->mark, now);
 }
 
 Reading::TopicState* Reading::known(Stream& stream, std::string_view topic) {
   const auto found = stream.topics.find(topic);
   if (found == stream.topics.end()) return nullptr;
   TopicState& state = found->second;
-  if (prefixes_.alive(state.cover)) [[likely]]
+  if (state.cover_seen == prefixes_.removed()) [[likely]]
     return &state;
+  if (prefixes_.alive(state.cover)) {
+    state.cover_seen = prefixes_.removed();
+    return &state;
+  }
   // Its prefix is gone. If another was in force all the time since the last event, nothing is missing.
   const auto cover = prefixes_.cover(topic);
   const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
@@ -160,14 +182,17 @@ void Reading::take_first(Stream& stream, const Event& event, Clock::time_point n
   auto start = prefixes_.start(*cover);
   if (start && start->stream != stream.id) start.reset();
   if (event.replayed && (!start || stamp.position <= start->position)) return;  // before the reading began
-  stream.topics.emplace(event.topic, TopicState{stamp.offset, stamp.position, *cover});
+  TopicState& state =
+      stream.topics.emplace(event.topic, TopicState{stamp.offset, stamp.position, *cover}).first->second;
+  ++counters_.expected;
   if (start && stamp.previous > start->position && stamp.offset > 1) {
     const std::uint64_t first = start->position == 0 ? 1 : 0;
+    if (first > 0) counters_.expected += stamp.offset - first;
     open_hole(stream, event.topic,
               Hole{first, stamp.offset - 1, start->position, stamp.previous, stamp.position - 1, {}, false},
               now);
   }
-  pass(stream, event, now);
+  pass(stream, event, &state.mark, now);
 }
 
 void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
@@ -187,6 +212,8 @@ void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
   }
   const Hole hole = *found;
   holes.erase(found);
+  // Where a hole begins nobody knew; what is behind this event is known now.
+  if (hole.first == 0) counters_.expected += hole.last - stamp.offset + 1;
   Hole left = hole;
   left.last = stamp.offset - 1;
   left.until = stamp.previous;
@@ -206,18 +233,16 @@ bool Reading::fetching_run(const Stream& stream) const noexcept {
   return replaying_ && replaying_->together && replaying_->ask.stream == stream.id;
 }
 
-void Reading::pass(Stream& stream, const Event& event, Clock::time_point now) {
+void Reading::pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
   if (!stream.holes.empty() || !stream.held.empty() || fetching_run(stream)) return hold(stream, event, now);
-  ++(event.replayed ? counters_.recovered : counters_.seen);
-  deliver(stream, Delivery{event.topic, event.bytes, event.stamp});
+  deliver(stream, Delivery{event.topic, event.bytes, event.stamp, false, mark}, event.replayed);
 }
 
 void Reading::hold(Stream& stream, const Event& event, Clock::time_point now) {
-  ++(event.replayed ? counters_.recovered : counters_.seen);
   const auto* bytes = reinterpret_cast<const char*>(event.bytes.data());
-  stream.held.emplace(
-      event.stamp.position,
-      Held{std::string(event.topic), std::string(bytes, event.bytes.size()), event.stamp, std::nullopt});
+  stream.held.emplace(event.stamp.position,
+                      Held{std::string(event.topic), std::string(bytes, event.bytes.size()), event.stamp,
+                           event.replayed, std::nullopt});
   stream.arrivals.push_back({now, event.stamp.position});
   held_bytes_ += event.topic.size() + event.bytes.size();
   if (held_bytes_ <= options_.held_bytes_max) return;
@@ -225,7 +250,8 @@ void Reading::hold(Stream& stream, const Event& event, Clock::time_point now) {
   settle(stream, now);
 }
 
-void Reading::deliver(Stream& stream, const Delivery& event) {
+void Reading::deliver(Stream& stream, const Delivery& event, bool replayed) {
+  ++(replayed ? counters_.recovered : counters_.seen);
   Delivery delivery = event;
   delivery.late = event.stamp.position < stream.delivered;
   if (delivery.late) ++counters_.late;
@@ -245,15 +271,7 @@ void Reading::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock
 }
 
 void Reading::give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
-  ++counters_.gaps;
-  if (hole.first == 0) {
-    ++counters_.gaps_of_unknown_size;
-  } else {
-    auto& lost =
-        reason == GapReason::history_gone ? counters_.lost_history_gone : counters_.lost_recovery_timeout;
-    lost += hole.last - hole.first + 1;
-  }
-  Held held{std::string(topic), {}, {}, Gap{stream.id, {}, hole.first, hole.last, reason}};
+  Held held{std::string(topic), {}, {}, false, Gap{stream.id, {}, hole.first, hole.last, reason, hole.until}};
   stream.held.emplace(hole.until, std::move(held));
 }
 
@@ -293,18 +311,39 @@ void Reading::release(Stream& stream, std::uint64_t up_to) {
     const auto node = stream.held.extract(stream.held.begin());
     const Held& held = node.mapped();
     if (!held.gap) held_bytes_ -= held.topic.size() + held.event.size();
-    if (!prefixes_.cover(held.topic)) continue;  // nobody wants it any more
-    if (held.gap) {
-      Gap gap = *held.gap;
-      gap.topic = held.topic;
-      sink_.gap(gap);
+    if (!prefixes_.cover(held.topic)) {  // nobody wants it any more
+      counters_.unwanted += size_of(held.gap);
+    } else if (held.gap) {
+      announce(held);
     } else {
-      deliver(stream, Delivery{held.topic, std::as_bytes(std::span(held.event)), held.stamp});
+      deliver(stream, Delivery{held.topic, std::as_bytes(std::span(held.event)), held.stamp}, held.replayed);
     }
   }
   if (!stream.held.empty()) return;
   stream.arrivals.clear();
   stream.overdue = 0;
+}
+
+void Reading::announce(const Held& held) {
+  Gap gap = *held.gap;
+  gap.topic = held.topic;
+  ++counters_.gaps;
+  if (gap.first == 0) ++counters_.gaps_of_unknown_size;
+  auto& lost =
+      gap.reason == GapReason::history_gone ? counters_.lost_history_gone : counters_.lost_recovery_timeout;
+  lost += size_of(gap);
+  sink_.gap(gap);
+}
+
+std::uint64_t Reading::awaited() const {
+  std::uint64_t count = 0;
+  for (const auto& stream : streams_) {
+    for (const auto& [topic, holes] : stream->holes) {
+      for (const Hole& hole : holes) count += hole.first == 0 ? 0 : hole.last - hole.first + 1;
+    }
+    for (const auto& [position, held] : stream->held) count += size_of(held.gap);
+  }
+  return count;
 }
 
 // ---- time ----
@@ -313,6 +352,19 @@ void Reading::tick(Clock::time_point now, bool drained) {
   judge_suspects(now, drained);
   for (const auto& stream : streams_) settle(*stream, now);
   sweep(now);
+  find_settled();
+}
+
+void Reading::find_settled() {
+  const Stream* const stream = find_stream(home_);
+  if (stream == nullptr || !suspects_.empty()) return;
+  std::uint64_t settled = verified_;
+  if (fetching_run(*stream)) settled = std::min(settled, replaying_->covered_after);
+  for (const auto& [topic, holes] : stream->holes) {
+    for (const Hole& hole : holes) settled = std::min(settled, hole.after);
+  }
+  if (!stream->held.empty()) settled = std::min(settled, stream->held.begin()->first - 1);
+  settled_ = std::max(settled_, settled);
 }
 
 Reading::Clock::time_point Reading::next_deadline() const {

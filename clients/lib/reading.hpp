@@ -72,12 +72,15 @@ struct TailsAnswer {
   std::string_view cursor;  ///< empty: complete
 };
 
-/// What a Reading has seen: expected = seen + recovered + lost, once nothing is being fetched.
+/// What a Reading has seen. At every moment, each counted where it happens,
+///     expected = seen + recovered + lost (of both kinds) + unwanted + Reading::awaited()
 struct ReadingCounters {
-  std::uint64_t seen{};               ///< events taken as they came
-  std::uint64_t recovered{};          ///< events fetched by Replay
+  std::uint64_t expected{};           ///< by their numbers: offsets of events, and those that tails tell of
+  std::uint64_t seen{};               ///< events delivered that came as they were published
+  std::uint64_t recovered{};          ///< events delivered that Replay brought
   std::uint64_t lost_history_gone{};  ///< events announced as lost, where their number is known
   std::uint64_t lost_recovery_timeout{};
+  std::uint64_t unwanted{};  ///< neither: when it was their turn, nobody was subscribed to them any more
   std::uint64_t gaps{};
   std::uint64_t gaps_of_unknown_size{};  ///< of these: nobody knows how many were lost
   std::uint64_t duplicates{};            ///< events that came again and were left out
@@ -123,6 +126,9 @@ class Reading {
   void live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
             Clock::time_point now);
 
+  /// An event of this topic is about to come: begins to fetch from memory what is known of it. For some
+  /// events together, one after the other.
+  void expect(std::string_view topic) const;
   /// An event has come. The views need hold only during the call.
   void event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
              Clock::time_point now);
@@ -146,14 +152,22 @@ class Reading {
   /// The stream of the broker that is read; 0: not known yet.
   [[nodiscard]] std::uint64_t home() const noexcept { return home_; }
   [[nodiscard]] const ReadingCounters& counters() const noexcept { return counters_; }
+  /// No event of home() that has at most this position comes any more, nor a gap, however late; for what was
+  /// subscribed to when that was found out.
+  [[nodiscard]] std::uint64_t settled() const noexcept { return settled_; }
   /// Bytes of events that wait for others.
   [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }
+  /// Events that are missing and may still come, as far as their number is known, and all that waits for
+  /// them: counted anew each time.
+  [[nodiscard]] std::uint64_t awaited() const;
 
  private:
   struct TopicState {
     std::uint64_t offset{};  // of the last event that was taken, or is known to be missing
     std::uint64_t position{};
     Prefixes::Ref cover;
+    std::uint64_t cover_seen{};  // Prefixes::removed() when it was alive
+    std::uint64_t mark{};        // Delivery::mark
   };
   struct Hole {
     std::uint64_t first{};  // offsets that are missing; 0: unknown
@@ -169,6 +183,7 @@ class Reading {
     std::string topic;
     std::string event;
     wire::Stamp stamp;
+    bool replayed{};
     std::optional<Gap> gap;  // instead of an event
   };
   struct Arrival {
@@ -182,6 +197,7 @@ class Reading {
     wire::Stamp stamp;
     bool replayed{};
   };
+  static constexpr std::size_t topics_in_cache = 4096;
   struct Replaying {
     ReplayAsk ask;
     std::uint64_t covered_after{};  // where the first ask began
@@ -214,9 +230,10 @@ class Reading {
   void take_first(Stream& stream, const Event& event, Clock::time_point now);
   void fill(Stream& stream, const Event& event, Clock::time_point now);
   [[nodiscard]] bool fetching_run(const Stream& stream) const noexcept;
-  void pass(Stream& stream, const Event& event, Clock::time_point now);
+  void pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now);
   void hold(Stream& stream, const Event& event, Clock::time_point now);
-  void deliver(Stream& stream, const Delivery& event);
+  void deliver(Stream& stream, const Delivery& event, bool replayed);
+  void announce(const Held& held);
   void open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now);
   void give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason);
   using Condition = std::function<bool(std::string_view topic, const Hole&)>;
@@ -231,6 +248,7 @@ class Reading {
   void judge_suspects(Clock::time_point now, bool drained);
   void end_tails_round(Clock::duration rest, Clock::time_point now);
   void sweep(Clock::time_point now);
+  void find_settled();
 
   Options options_;
   ReadingSink& sink_;
@@ -248,6 +266,7 @@ class Reading {
   std::optional<TailsRound> tails_round_;
   Clock::time_point tails_at_{};
   std::uint64_t verified_{};  // all of home_ up to here has been checked
+  std::uint64_t settled_{};
   std::vector<Suspect> suspects_;
   Clock::time_point suspects_since_{};
   std::uint64_t suspects_up_to_{};  // the highest position among them

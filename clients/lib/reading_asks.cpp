@@ -213,6 +213,7 @@ void Reading::judge_suspects(Clock::time_point now, bool drained) {
     TopicState* const state = known(*stream, tail.topic);
     if (state != nullptr) {
       if (state->offset >= tail.offset) continue;
+      counters_.expected += tail.offset - state->offset;
       open_hole(
           *stream, tail.topic,
           Hole{state->offset + 1, tail.offset, state->position, tail.position, tail.position, {}, false},
@@ -227,6 +228,7 @@ void Reading::judge_suspects(Clock::time_point now, bool drained) {
     if (!start || start->stream != stream->id || tail.position <= start->position) continue;
     stream->topics.emplace(tail.topic, TopicState{tail.offset, tail.position, *cover});
     const std::uint64_t first = start->position == 0 ? 1 : 0;
+    if (first > 0) counters_.expected += tail.offset;
     open_hole(*stream, tail.topic,
               Hole{first, tail.offset, start->position, tail.position, tail.position, {}, false}, now);
   }

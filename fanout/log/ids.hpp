@@ -24,7 +24,8 @@ struct MessageInfo {
   TopicId topic{};
   RouteId route{};
   std::uint64_t offset{};  ///< its number in its topic; a loss is told as a range of these
-  /// Messages of one stream are appended in the order of their positions. Only a Skip asks for these two.
+  /// Messages of one stream are appended in the order of their positions, but for some that come late. Only a
+  /// Skip asks for these two.
   StreamId stream{no_stream};
   std::uint64_t position{};
 };

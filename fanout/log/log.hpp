@@ -95,8 +95,9 @@ class LogReader {
 
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
 
-  /// Calls on_run(Segment&, first, last) for the messages up to number `end` (at most published()), in
-  /// order: as many at a time as lie together and have the same route.
+  /// Calls on_run(Segment&, first, last, end) for the messages up to number `end` (at most published()), in
+  /// order: as many at a time as lie together and have the same route. Those from `last` to the segment's
+  /// `end` come next.
   template <class OnRun>
   void read_until(std::uint64_t end, OnRun&& on_run) {
     while (position_ < end) {
@@ -108,7 +109,7 @@ class LogReader {
         for (auto first = static_cast<std::uint32_t>(position_ - segment.base_); first < last;) {
           std::uint32_t run = first + 1;
           while (run < last && segment.route(run) == segment.route(first)) ++run;
-          on_run(segment, first, run);
+          on_run(segment, first, run, last);
           first = run;
         }
         position_ = limit;

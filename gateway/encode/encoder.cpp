@@ -10,11 +10,14 @@
 #include "core/time/duration.hpp"
 #include "core/wire/scan.hpp"
 #include "core/wire/write.hpp"
+#include "gateway/encode/json_record.hpp"
 
 namespace backplane::gateway {
 namespace {
 
-constexpr std::array<std::string_view, format_count> format_names = {"text", "text+offset", "json", "proto"};
+constexpr std::array<std::string_view, format_count> format_names = {
+    "text", "text+offset", "json", "proto", "sse", "sse_without_ids", "websocket"};
+constexpr std::size_t named_formats = 4;  // that a client can ask for
 
 void append_number(std::uint64_t number, std::string& out) {
   const fmt::format_int digits(number);
@@ -24,6 +27,15 @@ void append_number(std::uint64_t number, std::string& out) {
 void append_hex(std::uint64_t number, std::string& out) {
   constexpr std::string_view digits = "0123456789abcdef";
   for (int shift = 60; shift >= 0; shift -= 4) out.push_back(digits[number >> shift & 0xf]);
+}
+
+/// A resume token: what came behind this event is what its reader has yet to get.
+void append_sse_id(const wire::Stamp& stamp, std::string& out) {
+  out.append("id: ");
+  append_hex(stamp.stream, out);
+  out.push_back(':');
+  append_number(stamp.position, out);
+  out.push_back('\n');
 }
 
 void append_json_time(std::int64_t unix_ns, std::string& out) {
@@ -81,7 +93,7 @@ void append_envelope(std::string_view topic, const wire::EventView& event, const
 }  // namespace
 
 std::optional<Format> parse_format(std::string_view name) noexcept {
-  for (std::size_t i = 0; i < format_names.size(); ++i) {
+  for (std::size_t i = 0; i < named_formats; ++i) {
     if (format_names[i] == name) return static_cast<Format>(i);
   }
   return std::nullopt;
@@ -102,7 +114,9 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
   }
   const wire::EventView& view = scan.event;
 
-  const bool json = format == Format::json;
+  const bool json = is_json(format);
+  if (format == Format::sse) append_sse_id(stamp, out);
+  const std::size_t begin = json ? begin_json_record(format, out) : 0;
   if (json) {
     append_envelope(topic, view, stamp, out);
   } else {
@@ -134,6 +148,7 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
       break;
   }
   out.append(json ? "}\n" : "\n");
+  if (json) end_json_record(format, begin, out);
   return true;
 }
 

@@ -15,14 +15,18 @@ namespace backplane::gateway {
 
 /// How events are written for a reader.
 enum class Format : std::uint8_t {
-  text,         ///< `topic payload`
-  text_offset,  ///< `topic offset payload`
-  json,         ///< one object a line, with all of the envelope
-  proto,        ///< backplane.v1.ServerMessage, each behind its length as a varint
+  text,             ///< `topic payload`
+  text_offset,      ///< `topic offset payload`
+  json,             ///< one object a line, with all of the envelope
+  proto,            ///< backplane.v1.ServerMessage, each behind its length as a varint
+  sse,              ///< the object of json as a Server-Sent Event, whose id is the event's resume token
+  sse_without_ids,  ///< the same without an id, where what is given is in no order that one could be resumed
+                    ///< by
+  websocket,        ///< the object of json as a WebSocket text frame
 };
-inline constexpr std::size_t format_count = 4;
+inline constexpr std::size_t format_count = 7;
 
-/// text, text+offset, json or proto; nothing for any other name.
+/// text, text+offset, json or proto; nothing for any other name: the others come with their protocol.
 [[nodiscard]] std::optional<Format> parse_format(std::string_view name) noexcept;
 [[nodiscard]] std::string_view name(Format format) noexcept;
 
@@ -30,10 +34,11 @@ inline constexpr std::size_t format_count = 4;
 /// been told of, and scratch memory that it reuses.
 class Encoder {
  public:
-  /// Appends the event to `out`, in the text formats and json with a LF. A typed payload is its JSON, text is
-  /// escaped (text.hpp), bytes are base64, and an event without payload has an empty one (in json: none of
-  /// `data`, `text` and `base64`). In json, `time` is null where the publisher gave none or one outside of
-  /// the years 1678 to 2261, and `type` is "" where the payload is not a message. In proto it is a
+  /// Appends the event to `out`, in the text formats and json with a LF; in sse as `id: <stream>:<position>`
+  /// and `data: <the object of json>`, in websocket as one frame (json_record.hpp). A typed payload is its
+  /// JSON, text is escaped (text.hpp), bytes are base64, and an event without payload has an empty one (in
+  /// json: none of `data`, `text` and `base64`). In json, `time` is null where the publisher gave none or one
+  /// outside of the years 1678 to 2261, and `type` is "" where the payload is not a message. In proto it is a
   /// ServerMessage behind its length, with the event's own bytes.
   /// @param topic a valid topic (core/topic)
   /// @param event a backplane.v1.Event, its last 47 bytes the stamp; any bytes may be given

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "core/payload/text.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -13,7 +16,8 @@ using metrics::Kind;
 
 constexpr std::array definitions = std::to_array<FigureDefinition>({
     // The clients' side of the ledger.
-    {"matched_total", Kind::counter, "", "", "Events, and notices beside them, given to clients as they came",
+    {"matched_total", Kind::counter, "", "",
+     "Events, and notices beside them, as they came for clients: each once a client",
      [](const Figures& f) { return f.engine.matched; }},
     {"delivered_total", Kind::counter, "", "",
      "Of the matched, those written to their client to the last byte",
@@ -24,18 +28,19 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
     {"dropped_total", Kind::counter, "reason", "slow_consumer",
      "Of the matched, those that the client did not get, by the reason",
      [](const Figures& f) { return f.engine.dropped; }},
+    {"dropped_total", Kind::counter, "reason", "unsubscribed", "",
+     [](const Figures& f) { return f.engine.left; }},
+    {"dropped_total", Kind::counter, "reason", "hold_lost", "",
+     [](const Figures& f) { return f.engine.hold_lost; }},
     {"dropped_total", Kind::counter, "reason", "client_gone", "",
      [](const Figures& f) { return f.engine.abandoned; }},
-    {"pending", Kind::gauge, "", "", "Of the matched, those that wait to be written",
-     [](const Figures& f) {
-       const std::uint64_t dealt_with =
-           f.engine.delivered + f.engine.conflated + f.engine.dropped + f.engine.abandoned;
-       // Read one after the other while workers count: a moment may show more done than begun.
-       return f.engine.matched > dealt_with ? f.engine.matched - dealt_with : 0;
-     }},
     {"skipped_total", Kind::counter, "", "",
-     "Events left out as the client had them from history or as retained values; not among the matched",
+     "Of the matched, those left out as the client had them from history or as retained values",
      [](const Figures& f) { return f.engine.skipped; }},
+    {"pending", Kind::gauge, "", "",
+     "Of the matched, those in clients' queues, and those kept aside while their client gets what came "
+     "before",
+     [](const Figures& f) { return f.engine.pending; }},
     {"replayed_total", Kind::counter, "", "",
      "Events of history given to clients (`since`); not among the matched",
      [](const Figures& f) { return f.hub.replayed; }},
@@ -44,11 +49,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.hub.values; }},
     // The broker's side.
     {"expected_total", Kind::counter, "", "",
-     "Events that the gateway knows of, as it follows the broker: those seen, recovered and lost",
-     [](const Figures& f) {
-       return f.upstream.seen + f.upstream.recovered + f.upstream.lost_history_gone +
-              f.upstream.lost_recovery_timeout;
-     }},
+     "Events that the gateway is to get, by the broker's numbers: of those that come, and of what it holds",
+     [](const Figures& f) { return f.upstream.expected; }},
     {"seen_total", Kind::counter, "", "", "Of the expected, those that came as they were published",
      [](const Figures& f) { return f.upstream.seen; }},
     {"recovered_total", Kind::counter, "", "",
@@ -59,6 +61,15 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.upstream.lost_history_gone; }},
     {"lost_total", Kind::counter, "reason", "recovery_timeout", "",
      [](const Figures& f) { return f.upstream.lost_recovery_timeout; }},
+    {"unwanted_total", Kind::counter, "", "",
+     "Of the expected, those that no client was subscribed to any more when it was their turn",
+     [](const Figures& f) { return f.upstream.unwanted; }},
+    {"awaited", Kind::gauge, "", "",
+     "Of the expected, those that are missing and may still come, and those that wait for them",
+     [](const Figures& f) { return f.upstream.awaited; }},
+    {"lost_unknown_total", Kind::counter, "", "",
+     "Times that events were lost of which nobody knows how many; these are not among the expected",
+     [](const Figures& f) { return f.upstream.gaps_of_unknown_size; }},
     {"undecodable_total", Kind::counter, "", "",
      "Events that came and cannot be read; announced as gaps where their topic is known",
      [](const Figures& f) { return f.hub.undecodable + f.upstream.undecodable; }},
@@ -83,6 +94,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
     {"publish_refused_total", Kind::counter, "", "",
      "Of them, those that were answered with an error, some of which may be published yet",
      [](const Figures& f) { return f.published.refused; }},
+    {"publish_waiting", Kind::gauge, "", "", "Of them, those that are not answered yet",
+     [](const Figures& f) { return f.published.waiting; }},
     // Connections.
     {"clients", Kind::gauge, "", "", "Clients connected",
      [](const Figures& f) { return f.listeners.connections; }},
@@ -94,6 +107,43 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.listeners.accept_errors; }},
     {"silent_total", Kind::counter, "", "", "Clients sent away as they said nothing",
      [](const Figures& f) { return f.engine.silent; }},
+    {"http_responses_total", Kind::counter, "status", "1xx",
+     "Answers to HTTP requests, by the class of their status",
+     [](const Figures& f) { return f.http.responses[0]; }},
+    {"http_responses_total", Kind::counter, "status", "2xx", "",
+     [](const Figures& f) { return f.http.responses[1]; }},
+    {"http_responses_total", Kind::counter, "status", "3xx", "",
+     [](const Figures& f) { return f.http.responses[2]; }},
+    {"http_responses_total", Kind::counter, "status", "4xx", "",
+     [](const Figures& f) { return f.http.responses[3]; }},
+    {"http_responses_total", Kind::counter, "status", "5xx", "",
+     [](const Figures& f) { return f.http.responses[4]; }},
+    {"http_refused_total", Kind::counter, "reason", "malformed",
+     "HTTP requests refused without being looked at, by the reason",
+     [](const Figures& f) { return f.http.refused[0]; }},
+    {"http_refused_total", Kind::counter, "reason", "too_large", "",
+     [](const Figures& f) { return f.http.refused[1]; }},
+    {"http_refused_total", Kind::counter, "reason", "timed_out", "",
+     [](const Figures& f) { return f.http.refused[2]; }},
+    {"http_refused_total", Kind::counter, "reason", "host", "",
+     [](const Figures& f) { return f.http.refused[3]; }},
+    {"http_refused_total", Kind::counter, "reason", "origin", "",
+     [](const Figures& f) { return f.http.refused[4]; }},
+    {"sse_clients", Kind::gauge, "", "", "Clients that receive Server-Sent Events",
+     [](const Figures& f) { return f.http.sse_clients; }},
+    {"websockets_total", Kind::counter, "", "", "Clients that became WebSockets",
+     [](const Figures& f) { return f.websockets.begun; }},
+    {"websocket_faults_total", Kind::counter, "reason", "protocol",
+     "WebSockets that were ended for what came on them, by the reason",
+     [](const Figures& f) { return f.websockets.against_protocol; }},
+    {"websocket_faults_total", Kind::counter, "reason", "binary", "",
+     [](const Figures& f) { return f.websockets.binary; }},
+    {"websocket_faults_total", Kind::counter, "reason", "not_utf8", "",
+     [](const Figures& f) { return f.websockets.not_utf8; }},
+    {"websocket_faults_total", Kind::counter, "reason", "too_long", "",
+     [](const Figures& f) { return f.websockets.too_long; }},
+    {"unread_total", Kind::counter, "", "", "Clients sent away as they left too much of their answers unread",
+     [](const Figures& f) { return f.engine.unread; }},
     {"holds_lost_total", Kind::counter, "", "",
      "Times that too much came while a client was given what came before it",
      [](const Figures& f) { return f.engine.holds_lost; }},
@@ -119,22 +169,16 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
 });
 
 // What the broker is told once a second, for `top` and `audit`: it takes 64 figures of a participant.
-constexpr std::array<std::string_view, 17> told{"matched_total",
-                                                "delivered_total",
-                                                "conflated_total",
-                                                "dropped_total",
-                                                "pending",
-                                                "expected_total",
-                                                "seen_total",
-                                                "recovered_total",
-                                                "lost_total",
-                                                "undecodable_total",
-                                                "publish_received_total",
-                                                "publish_admitted_total",
-                                                "publish_refused_total",
-                                                "clients",
-                                                "subscriptions",
-                                                "backlog_bytes",
+constexpr std::array<std::string_view, 21> told{"matched_total",          "delivered_total",
+                                                "conflated_total",        "dropped_total",
+                                                "skipped_total",          "pending",
+                                                "expected_total",         "seen_total",
+                                                "recovered_total",        "lost_total",
+                                                "unwanted_total",         "awaited",
+                                                "undecodable_total",      "publish_received_total",
+                                                "publish_admitted_total", "publish_refused_total",
+                                                "publish_waiting",        "clients",
+                                                "subscriptions",          "backlog_bytes",
                                                 "sent_bytes_total"};
 
 }  // namespace
@@ -176,6 +220,23 @@ std::vector<std::pair<std::string, std::uint64_t>> hello_counters(const Figures&
     counters.emplace_back(std::move(name), each.value(figures));
   }
   return counters;
+}
+
+std::string status_json(std::span<const Figures> all, std::string_view name) {
+  std::string out = R"({"backplane":)";
+  append_json_string(name, out);
+  const auto figures =
+      std::find_if(all.begin(), all.end(), [=](const Figures& each) { return each.backplane == name; });
+  const bool known = figures != all.end();
+  out += known && figures->connected ? R"(,"broker":true,"counters":{)" : R"(,"broker":false,"counters":{)";
+  if (known) {
+    for (bool first = true; const auto& [counter, value] : hello_counters(*figures)) {
+      if (!std::exchange(first, false)) out += ',';
+      append_json_string(counter, out);
+      fmt::format_to(std::back_inserter(out), ":{}", value);
+    }
+  }
+  return out + "}}";
 }
 
 void FiguresBoard::publish(std::vector<Figures> figures) {

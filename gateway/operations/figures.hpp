@@ -14,6 +14,8 @@
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
 #include "gateway/hub.hpp"
+#include "gateway/protocols/http/counters.hpp"
+#include "gateway/protocols/websocket/counters.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 
 namespace backplane::gateway {
@@ -27,6 +29,8 @@ struct Figures {
   HubCounters hub;
   FollowerStatus upstream;
   PublishDesk::Counters published;
+  http::Counted http;
+  websocket::Counted websockets;
   std::uint64_t log_bytes{};
   std::uint64_t prefixes{};
   bool everything{};
@@ -50,6 +54,10 @@ struct FigureDefinition {
 
 /// Why /readyz must say no; empty: every backplane has its broker.
 [[nodiscard]] std::string not_ready_reason(std::span<const Figures> all);
+
+/// For programs: `{"backplane":"default","broker":true,"counters":{…}}` with the counters of
+/// hello_counters(); of the backplane `name`.
+[[nodiscard]] std::string status_json(std::span<const Figures> all, std::string_view name);
 
 /// What goes with the gateway's hello to the broker, for `backplane top` and `audit`: the ledger by the names
 /// of docs/operations.md, labels behind a dot (`dropped_total.slow_consumer`).

@@ -52,13 +52,18 @@ class PublishDesk {
   void pump(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
-  /// received = admitted + refused + what waits for its answer.
+  /// received = admitted + refused + waiting.
   struct Counters {
     std::uint64_t received{};
     std::uint64_t admitted{};
     std::uint64_t refused{};  ///< or not answered in time
+    std::uint64_t waiting{};  ///< now: for an answer
   };
-  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  [[nodiscard]] Counters counters() const noexcept {
+    Counters counters = counters_;
+    counters.waiting = entries_.size() - expired_;
+    return counters;
+  }
 
  private:
   struct Entry {

@@ -22,6 +22,10 @@ class Upstream {
   virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
   virtual void replay_more(std::uint64_t request) = 0;
   virtual void cancel(std::uint64_t request) = 0;
+  /// Where reading what was subscribed to last began; {0, 0} before the first live answer.
+  [[nodiscard]] virtual StreamPosition home() const = 0;
+  /// Up to where nothing comes any more.
+  [[nodiscard]] virtual StreamPosition settled() const = 0;
   virtual void topics(std::string_view pattern, std::string_view cursor,
                       std::function<void(Result<TopicsPage>)> handler) = 0;
 };

@@ -181,6 +181,7 @@ class World : public ReadingSink {
       reading_.tick(now_, live_.empty() || live_.front().at > now_);
       ask();
       EXPECT_LE(reading_.held_bytes(), std::size_t{64} << 20);
+      check_books();
       now_ += 1ms;
     } while (now_ <= end);
   }
@@ -299,7 +300,15 @@ class World : public ReadingSink {
     }
   }
 
+  void check_books() {
+    const ReadingCounters& all = reading_.counters();
+    ASSERT_EQ(all.expected, all.seen + all.recovered + all.lost_history_gone + all.lost_recovery_timeout +
+                                all.unwanted + reading_.awaited());
+    ASSERT_EQ(all.seen + all.recovered, static_cast<std::uint64_t>(delivered));
+  }
+
   void check_complete() {
+    EXPECT_EQ(reading_.awaited(), 0u);
     EXPECT_EQ(delivering_, stream_);
     for (const auto& [topic, tail] : tails_) {
       if (topic == "c.other" || tail.position <= begin_) continue;

@@ -20,6 +20,7 @@ class AReading : public ::testing::Test, public ReadingSink {
   void deliver(const Delivery& delivery) override {
     out.push_back(
         fmt::format("{} {}{}", delivery.topic, delivery.stamp.offset, delivery.late ? " late" : ""));
+    if (delivery.mark != nullptr) marks.push_back((*delivery.mark)++);
   }
   void gap(const Gap& gap) override {
     out.push_back(fmt::format("gap {} {}-{} {}", gap.topic, gap.first, gap.last, name(gap.reason)));
@@ -86,6 +87,7 @@ class AReading : public ::testing::Test, public ReadingSink {
   std::uint64_t ticket{};
   std::optional<ReplayAsk> asked;
   std::vector<std::string> out;
+  std::vector<std::uint64_t> marks;  ///< as they came; each is one more the next time
 };
 
 TEST_F(AReading, GivesWhatComesInOrderAtOnce) {
@@ -94,6 +96,19 @@ TEST_F(AReading, GivesWhatComesInOrderAtOnce) {
   arrive("a", 2, 2, 1);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
   EXPECT_FALSE(ask());
+}
+
+TEST_F(AReading, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("ab", 2, 1, 0);
+  arrive("a", 3, 2, 1);
+  arrive("a", 4, 3, 3);
+  EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2));
+  reading.unsubscribe("a");
+  begin("a", 5);
+  arrive("a", 6, 4, 4);
+  EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2, 0));
 }
 
 TEST_F(AReading, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {

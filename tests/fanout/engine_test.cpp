@@ -339,21 +339,39 @@ TEST(Engine, TasksRunOnTheClientsWorkerInOrder) {
   EXPECT_EQ(remote.received, "one\ntwo\nthree\n");
 }
 
-TEST(FlushWindow, AWorkerRestsAsLongAsSmallWritesTookAndAtMostTheWindow) {
-  const FlushWindow::Clock::time_point now{1h};
+/// Writes of `took` to 100 clients, one after the other and each with more behind it, for 2 ms. @returns when
+/// the last ended.
+FlushWindow::Clock::time_point fall_behind(FlushWindow& window, FlushWindow::Clock::time_point now,
+                                           std::chrono::microseconds took, std::uint64_t bytes_a_send) {
+  for (const auto until = now + 2ms; now < until; now += took) {
+    EXPECT_LE(window.until(), now);
+    window.wrote(now, now + took, 100, 100 * bytes_a_send, /*behind=*/true);
+  }
+  return now;
+}
+
+TEST(FlushWindow, AWorkerThatIsBehindForLongRestsAsLongAsSmallWritesTookAndAtMostTheWindow) {
+  FlushWindow window(1ms);
+  auto now = fall_behind(window, FlushWindow::Clock::time_point{1h}, 500us, 150);
+  EXPECT_EQ(window.until(), now + 500us);
+  now = window.until();
+  window.wrote(now, now + 8ms, 1000, 1000 * 150, true);
+  EXPECT_EQ(window.until(), now + 9ms);
+}
+
+TEST(FlushWindow, AWorkerThatHasCaughtUpDoesNotRest) {
   FlushWindow window(2ms);
+  auto now = fall_behind(window, FlushWindow::Clock::time_point{1h}, 500us, 150);
+  now = window.until();
+  window.wrote(now, now + 500us, 100, 100 * 150, /*behind=*/false);
   EXPECT_LE(window.until(), now);
-  window.wrote(now, now + 300us, 100, 100 * 150);
-  EXPECT_EQ(window.until(), now + 600us);
-  window.wrote(now + 1ms, now + 9ms, 1000, 1000 * 150);
-  EXPECT_EQ(window.until(), now + 11ms);
+  fall_behind(window, now + 600us, 500us, 150);
 }
 
 TEST(FlushWindow, AWorkerDoesNotRestAfterLargeWritesOrNone) {
-  const FlushWindow::Clock::time_point now{1h};
   FlushWindow window(2ms);
-  window.wrote(now, now + 1ms, 100, 100 * 64'000);
-  window.wrote(now, now + 1ms, 0, 0);
+  const auto now = fall_behind(window, FlushWindow::Clock::time_point{1h}, 500us, 64'000);
+  window.wrote(now, now + 1ms, 0, 0, true);
   EXPECT_LE(window.until(), now);
 }
 

@@ -21,7 +21,7 @@ void append(Log& log, std::string_view bytes, std::uint32_t route = 0) {
 /// What a reader sees, one string a run.
 std::vector<std::string> read(LogReader& reader, std::uint64_t end) {
   std::vector<std::string> runs;
-  reader.read_until(end, [&](Segment& segment, std::uint32_t first, std::uint32_t last) {
+  reader.read_until(end, [&](Segment& segment, std::uint32_t first, std::uint32_t last, std::uint32_t) {
     runs.emplace_back(segment.bytes(first, last));
   });
   return runs;
@@ -75,7 +75,7 @@ TEST(Log, ASegmentThatIsHeldStaysAsItWas) {
   LogReader reader(log, 0);
   append(log, std::string(90, 'a'));
   Segment* held = nullptr;
-  reader.read_until(1, [&](Segment& segment, std::uint32_t, std::uint32_t) {
+  reader.read_until(1, [&](Segment& segment, std::uint32_t, std::uint32_t, std::uint32_t) {
     reader.hold(segment);
     held = &segment;
   });

@@ -13,6 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 /// Two topics with a route and an audience each.
 class ShardTest : public ::testing::Test {
@@ -35,6 +36,7 @@ class ShardTest : public ::testing::Test {
     stage_.flush();
   }
   [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
+  [[nodiscard]] const Books& books() { return stage_.shard.books(); }
 
   Stage stage_;
 };
@@ -137,6 +139,82 @@ TEST_F(ShardTest, EverySplitOfWhatIsWrittenGivesTheSameBytes) {
   }
 }
 
+/// Becomes another handler at its first byte, and once more at the second, with what is not used.
+class Caterpillar final : public Handler {
+ public:
+  Caterpillar(Client& client, std::shared_ptr<Played> played, int changes)
+      : client_(client), played_(std::move(played)), changes_(changes) {}
+  ~Caterpillar() override { played_->goodbyes.push_back("gone " + std::to_string(changes_)); }
+  void on_bytes(std::string_view bytes) override { change(bytes.substr(1)); }
+  void on_input_end() override { change({}); }
+  void report_losses(std::span<const Loss>, std::string&) override {}
+  void say_goodbye(std::string_view) override {}
+  void on_alarm() override { client_.reply("alarm"); }
+
+ private:
+  void change(std::string_view rest) {
+    if (changes_ > 1) {
+      client_.become(std::make_unique<Caterpillar>(client_, played_, changes_ - 1), rest);
+    } else {
+      client_.become(std::make_unique<PlayedHandler>(client_, played_), rest);
+    }
+    EXPECT_EQ(played_->goodbyes.size(), 2u - static_cast<unsigned>(changes_)) << "it outlives its own call";
+  }
+  Client& client_;
+  std::shared_ptr<Played> played_;
+  int changes_;
+};
+
+TEST_F(ShardTest, AHandlerBecomesAnotherWithTheBytesThatItDidNotUse) {
+  for (const std::size_t piece : {1u, 2u, 100u}) {
+    const std::uint64_t id = 10 + piece;
+    auto played = add(id, {});
+    played->stream.read_max = piece;
+    Client& client = stage_.client(id);
+    client.set_handler(std::make_unique<Caterpillar>(client, played, 2));
+    played->goodbyes.clear();
+    played->stream.input = "abrest";
+    client.on_readable();
+    stage_.turn();
+    EXPECT_EQ(played->received, "rest");
+    EXPECT_THAT(played->goodbyes, ElementsAre("gone 2", "gone 1"));
+    EXPECT_FALSE(played->input_ended);
+  }
+}
+
+TEST_F(ShardTest, WhoBecomesAnotherAtTheEndOfInputIsToldOfIt) {
+  auto played = add(9, {});
+  Client& client = stage_.client(9);
+  client.set_handler(std::make_unique<Caterpillar>(client, played, 2));
+  played->goodbyes.clear();
+  played->stream.input_ends = true;
+  client.on_readable();
+  stage_.turn();
+  EXPECT_TRUE(played->input_ended);
+  EXPECT_THAT(played->goodbyes, ElementsAre("gone 2", "gone 1"));
+}
+
+TEST_F(ShardTest, AnAlarmRingsOnceAtItsTimeAndEndsWithItsHandler) {
+  auto played = add(9, {});
+  Client& client = stage_.client(9);
+  client.set_handler(std::make_unique<Caterpillar>(client, played, 2));
+  client.set_alarm(stage_.now + 5s);
+  client.set_alarm(stage_.now + 2s);
+  stage_.pass(1900ms);
+  stage_.turn();
+  EXPECT_EQ(played->stream.output, "");
+  for (int i = 0; i < 5; ++i) {
+    stage_.pass(2s);
+    stage_.turn();
+  }
+  EXPECT_EQ(played->stream.output, "alarm");
+  client.set_alarm(stage_.now + 2s);
+  client.become(std::make_unique<PlayedHandler>(client, played), {});
+  stage_.pass(3s);
+  stage_.turn();
+  EXPECT_EQ(played->stream.output, "alarm");
+}
+
 TEST_F(ShardTest, AMessageLargerThanASegmentArrivesWhole) {
   const auto client = add(1, {1});
   stage_.append(1, 1);
@@ -159,9 +237,9 @@ TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
   EXPECT_EQ(client->stream.output, "1 ");
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->stream.output, "1 1 \n!1 2 7\n!2 2 7\n1 8 \n2 8 \n1 9 \n2 9 \n1 10 \n2 10 \n");
-  EXPECT_EQ(counters().matched.get(), 19u);
-  EXPECT_EQ(counters().delivered.get(), 7u);
-  EXPECT_EQ(counters().dropped.get(), 12u);
+  EXPECT_EQ(books().matched, 19u);
+  EXPECT_EQ(books().delivered, 7u);
+  EXPECT_EQ(books().dropped, 12u);
 }
 
 TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
@@ -173,7 +251,7 @@ TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
   stage_.turn();
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->stream.output, "2 1 \n1 9 \n");
-  EXPECT_EQ(counters().conflated.get(), 8u);
+  EXPECT_EQ(books().conflated, 8u);
 }
 
 TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
@@ -203,8 +281,8 @@ TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
   const std::string& output = stalled->stream.output;
   EXPECT_TRUE(output.starts_with("1 1 \n!2 1 ")) << output.substr(0, 40);
   EXPECT_TRUE(output.ends_with(Stage::text(2, 100, 50)));
-  EXPECT_EQ(counters().abandoned.get(), 0u);
-  EXPECT_EQ(counters().matched.get(), counters().delivered.get() + counters().dropped.get());
+  EXPECT_EQ(books().abandoned, 0u);
+  EXPECT_EQ(books().matched, books().delivered + books().dropped);
 }
 
 TEST_F(ShardTest, EveryGivesTheFirstAtOnceAndThenTheLatestOnceAnInterval) {
@@ -222,13 +300,51 @@ TEST_F(ShardTest, EveryGivesTheFirstAtOnceAndThenTheLatestOnceAnInterval) {
   stage_.pass(20ms);
   stage_.flush();
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
-  EXPECT_EQ(counters().conflated.get(), 1u);
+  EXPECT_EQ(books().conflated, 1u);
   stage_.pass(5020ms);
   stage_.flush();  // nothing new: nothing is said
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
   stage_.append(1, 4);
   stage_.turn();
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n1 4 \n");
+}
+
+TEST_F(ShardTest, WhatComesAtAnIntervalIsDeliveredWhenItsLastByteIsWritten) {
+  stage_.shard.set_interval(AudienceId{1}, 100ms);
+  const auto client = add(1, {1});
+  client->stream.room = 4;
+  stage_.append(1, 1);
+  stage_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 ");
+  EXPECT_EQ(books().pending, 1u);
+  EXPECT_EQ(books().delivered, 0u);
+  give_room(1, *client, 1);
+  EXPECT_EQ(books().pending, 0u);
+  EXPECT_EQ(books().delivered, 1u);
+}
+
+TEST_F(ShardTest, WhereAllRepliesAreTooMuchWhoReadsLeastIsSentAway) {
+  ShardOptions options;
+  options.replies_total_bytes_max = 1000;
+  Stage stage(options);
+  std::vector<std::shared_ptr<Played>> clients;
+  for (std::uint64_t id = 1; id <= 3; ++id) {
+    clients.push_back(stage.add(id));
+    clients.back()->stream.room = id == 3 ? SimulatedStream::no_limit : 0;
+  }
+  for (int i = 0; i < 100; ++i) {
+    stage.client(1).reply(std::string(4, 'a'));
+    if (Client* const second = stage.shard.find(ClientId{2})) second->reply(std::string(9, 'b'));
+    stage.client(3).reply(std::string(40, 'c'));
+    stage.turn();
+  }
+  EXPECT_THAT(clients[1]->goodbyes, ElementsAre("replies_unread"));
+  EXPECT_THAT(clients[0]->goodbyes, IsEmpty());
+  EXPECT_THAT(clients[2]->goodbyes, IsEmpty()) << "it reads as it gets it";
+  EXPECT_EQ(stage.shard.counters().unread.get(), 1u);
+  stage.pass(options.linger + 50ms);
+  stage.flush();
+  EXPECT_TRUE(clients[1]->gone);
 }
 
 TEST_F(ShardTest, EveryHoldsTheLatestForAClientThatDoesNotRead) {
@@ -246,7 +362,7 @@ TEST_F(ShardTest, EveryHoldsTheLatestForAClientThatDoesNotRead) {
   stage_.pass(200ms);
   stage_.flush();
   EXPECT_TRUE(client->stream.output.ends_with(Stage::text(1, 200, 10'000)));
-  EXPECT_EQ(counters().matched.get(), counters().delivered.get() + counters().conflated.get());
+  EXPECT_EQ(books().matched, books().delivered + books().conflated);
 }
 
 TEST_F(ShardTest, WhoIsAlsoInAnAudienceWithoutIntervalGetsAllAtOnce) {
@@ -271,7 +387,7 @@ TEST_F(ShardTest, WhoLeavesGetsNothingThatWasHeldForIt) {
   stage_.pass(10s);
   stage_.flush();
   EXPECT_EQ(client->stream.output, "1 1 \n");
-  EXPECT_EQ(counters().abandoned.get(), 1u);
+  EXPECT_EQ(books().left, 1u);
 }
 
 TEST_F(ShardTest, AClientThatVanishesLeavesNothingBehind) {
@@ -284,11 +400,11 @@ TEST_F(ShardTest, AClientThatVanishesLeavesNothingBehind) {
   give_room(1, *client, 100);
   EXPECT_TRUE(client->gone);
   EXPECT_EQ(stage_.shard.find(ClientId{1}), nullptr);
-  EXPECT_EQ(counters().abandoned.get(), 2u);
+  EXPECT_EQ(books().abandoned, 2u);
   EXPECT_EQ(counters().clients.get(), 0u);
   stage_.append(1, 3);
   stage_.turn();
-  EXPECT_EQ(counters().matched.get(), 2u);
+  EXPECT_EQ(books().matched, 2u);
 }
 
 TEST_F(ShardTest, HalfClosingIsNotLeaving) {

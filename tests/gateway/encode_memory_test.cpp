@@ -7,7 +7,7 @@
 #include "backplane/v1/event.pb.h"
 #include "core/wire/stamp.hpp"
 #include "gateway/encode/encoder.hpp"
-#include "tests/broker/state/counted_new.hpp"
+#include "tests/allocations/counted_new.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -32,12 +32,12 @@ TEST(EncodeMemory, EventsOfTextAndBytesAllocateNothingOnceThereIsRoom) {
     }
     std::string bytes = event.SerializeAsString();
     bytes.append(reinterpret_cast<const char*>(tail.data()), tail.size());
-    const std::size_t before = broker::testing::allocations;
+    const std::size_t before = testing::allocations;
     for (const Format format : {Format::text, Format::text_offset, Format::json, Format::proto}) {
       out.clear();
       const bool encoded = encoder.encode(format, "clock", std::as_bytes(std::span(bytes)), stamp, out);
       ASSERT_TRUE(encoded);
-      ASSERT_EQ(broker::testing::allocations, before) << name(format);
+      ASSERT_EQ(testing::allocations, before) << name(format);
     }
   }
 }

@@ -16,6 +16,7 @@
 #include "backplane/v1/session.pb.h"
 #include "core/wire/stamp.hpp"
 #include "gateway/encode/encoder.hpp"
+#include "gateway/protocols/websocket/frame.hpp"
 #include "tests/golden/golden.hpp"
 
 namespace backplane::gateway {
@@ -72,6 +73,22 @@ events::v1::Quote quote() {
 TEST(Encode, ATypedPayloadIsItsJsonBehindTheTopic) {
   EXPECT_EQ(encode(Format::text, with_message(quote()), "stock.MSFT"),
             "stock.MSFT {\"symbol\":\"MSFT\",\"price\":39.81,\"time\":\"2000-01-01T00:00:00Z\"}\n");
+}
+
+TEST(Encode, AServerSentEventHasTheResumeTokenAndTheObjectOfJson) {
+  const v1::Event event = with_text("two\nlines");
+  EXPECT_EQ(encode(Format::sse, event),
+            "id: 00c0ffee0000002a:9\ndata: " + encode(Format::json, event) + "\n");
+}
+
+TEST(Encode, AWebSocketFrameHasTheObjectOfJsonWithoutItsLineEnd) {
+  for (const std::size_t size : {0u, 1000u, 70'000u}) {
+    const v1::Event event = with_text(std::string(size, 'x'));
+    std::string wanted = encode(Format::json, event);
+    websocket::frame_lines(0, wanted);
+    EXPECT_EQ(encode(Format::websocket, event), wanted);
+    EXPECT_TRUE(wanted.ends_with("\"}"));
+  }
 }
 
 TEST(Encode, TextWithOffsetHasTheOffsetBetweenTopicAndPayload) {

@@ -46,6 +46,8 @@ class FakeUpstream final : public Upstream {
     }
   }
   void cancel(std::uint64_t request) override { cancelled.push_back(request); }
+  [[nodiscard]] StreamPosition home() const override { return home_now; }
+  [[nodiscard]] StreamPosition settled() const override { return settled_now; }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
     topics_asked.push_back(std::string(pattern) + "@" + std::string(cursor));
@@ -58,6 +60,8 @@ class FakeUpstream final : public Upstream {
   std::vector<std::string> asked;  ///< for retained values
   std::vector<Replay> replays;
   std::vector<std::uint64_t> cancelled;
+  StreamPosition home_now;
+  StreamPosition settled_now;
   std::vector<std::string> topics_asked;
   std::function<void(Result<TopicsPage>)> topics_handler;
 };

@@ -236,6 +236,60 @@ TEST_F(HubTest, AnnouncesAResetOfEachTopicThatSomebodyReads) {
   EXPECT_EQ(a_.take(), "a 1 x\n");
 }
 
+TEST_F(HubTest, ALossThatShowsLateIsToldToThoseWhoWereThere) {
+  come_up();
+  subscribe(a_, "a");
+  publish("a");
+  const std::uint64_t lost = broker_.lose("a");
+  const std::uint64_t at = broker_.position();
+  publish("other");
+  Peer wide = connect();
+  send(wide, "SUB *\n");  // of what is on its way at the broker, this one gets nothing older
+  prove();
+  publish("b");
+  Peer late = connect();
+  send(late, "SUB a\nSUB >\n");
+  prove();
+  for (Peer* const peer : {&a_, &wide, &late}) peer->take();
+  hub_.on_gap({broker_.stream(), "a", lost, lost, GapReason::history_gone, at});
+  turn();
+  EXPECT_EQ(a_.take(), "!GAP a 2 2 history_gone\n");
+  EXPECT_EQ(late.take(), "") << "it began behind it";
+  EXPECT_EQ(wide.take(), "");
+  hub_.on_gap({broker_.stream(), "a", 3, 3, GapReason::history_gone, broker_.position() + 1});
+  turn();
+  for (Peer* const peer : {&a_, &wide, &late}) EXPECT_EQ(peer->take(), "!GAP a 3 3 history_gone\n");
+}
+
+TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
+  upstream_.home_now = {broker_.stream(), 0};
+  come_up();
+  subscribe(a_, "a");
+  publish("a");
+  a_.take();
+  hub_.on_connection(false);
+  turn();
+  EXPECT_EQ(a_.take(), "!WAIT broker\n");
+  broker_ = FakeBroker(0x2'00000001);
+  upstream_.home_now = {broker_.stream(), 7};
+  hub_.on_connection(true);
+  turn();
+  publish("a");
+  EXPECT_EQ(a_.take(), "!RESET a\n!LIVE broker\na 1 x\n");
+  // And back to the first one, which has begun anew.
+  hub_.on_connection(false);
+  turn();
+  hub_.on_reset({0x1'00000001, 0x1'00000002});
+  upstream_.home_now = {0x1'00000002, 3};
+  hub_.on_connection(true);
+  turn();
+  EXPECT_EQ(a_.take(), "!WAIT broker\n!RESET a\n!LIVE broker\n");
+  hub_.on_connection(false);
+  hub_.on_connection(true);
+  turn();
+  EXPECT_THAT(a_.take(), ::testing::Not(::testing::HasSubstr("RESET")));
+}
+
 TEST_F(HubTest, CallsAnEventLostThatCannotBeRead) {
   come_up();
   subscribe(a_, "a");

@@ -47,6 +47,34 @@ TEST_F(HubValuesTest, RetainedValuesComeBehindTheAnswerAndBeforeLiveEvents) {
   EXPECT_EQ(a_.take(), "+OK SUB s.>\ns.a 1 old\ns.b 1 old\ns.c 1 new\ns.a 2 new\n");
 }
 
+TEST_F(HubValuesTest, AValueIsNotGivenBehindTheEndOfItsTtl) {
+  const auto a = broker_.publish("s.a", "ends");
+  const auto b = broker_.publish("s.b", "stays");
+  subscribe(a_, "s.> last");
+  retained(1, a);
+  retained(1, b);
+  hub_.on_retained_end(1, {broker_.stream(), broker_.position(), std::nullopt, now_ + 2s});
+  turn();
+  EXPECT_EQ(a_.take(), "+OK SUB s.>\ns.a 1 ends\ns.b 1 stays\n");
+  now_ += 1s;
+  Peer soon = reader();
+  subscribe(soon, "s.> last");
+  EXPECT_EQ(soon.take(), "+OK SUB s.>\ns.a 1 ends\ns.b 1 stays\n");
+  EXPECT_EQ(upstream_.asked.size(), 1u) << "one answer for both";
+  now_ += 1s;
+  Peer later = reader();
+  subscribe(later, "s.> last");
+  EXPECT_EQ(upstream_.asked.size(), 2u) << "something may have ended";
+  publish("s.c", "live");
+  retained(2, b);
+  retained_end(2);
+  EXPECT_EQ(later.take(), "+OK SUB s.>\ns.b 1 stays\ns.c 1 live\n");
+  Peer last = reader();
+  subscribe(last, "s.> last");
+  EXPECT_EQ(last.take(), "+OK SUB s.>\ns.b 1 stays\ns.c 1 live\n");
+  EXPECT_EQ(upstream_.asked.size(), 2u);
+}
+
 TEST_F(HubValuesTest, WhatComesLiveMeanwhileIsNewerThanTheAnswer) {
   const auto old = broker_.publish("a", "old");
   subscribe(a_, "a last");

@@ -50,6 +50,13 @@ TEST(Notices, AreLinesOfTheSessionInText) {
   }
 }
 
+TEST(Notices, AreNamedEventsInServerSentEvents) {
+  EXPECT_EQ(notice(Format::sse, gap), "event: gap\ndata: " + notice(Format::json, gap) + "\n");
+  EXPECT_EQ(notice(Format::sse, reset), "event: reset\ndata: " + notice(Format::json, reset) + "\n");
+  EXPECT_EQ(session_line(Format::sse, "WAIT", "broker"), "event: wait\ndata: {\"wait\":\"broker\"}\n\n");
+  EXPECT_EQ(session_line(Format::sse, "BYE", "drain"), "event: bye\ndata: {\"bye\":\"drain\"}\n\n");
+}
+
 TEST(Notices, AreObjectsWithTheStreamInJson) {
   EXPECT_EQ(notice(Format::json, gap),
             R"({"gap":{"topic":"stock.\"MSFT","stream":"00c0ffee0000002a","first":101,"last":105,)"
@@ -59,6 +66,13 @@ TEST(Notices, AreObjectsWithTheStreamInJson) {
   EXPECT_EQ(session_line(Format::json, "WAIT", "broker"), "{\"wait\":\"broker\"}\n");
   EXPECT_EQ(session_line(Format::json, "LIVE", "broker"), "{\"live\":\"broker\"}\n");
   EXPECT_EQ(session_line(Format::json, "BYE", "drain"), "{\"bye\":\"drain\"}\n");
+}
+
+TEST(Notices, AreFramesOfTheObjectsOfJsonInWebSocket) {
+  EXPECT_EQ(notice(Format::websocket, reset),
+            "\x81\x37{\"reset\":{\"topic\":\"clock\",\"stream\":\"00c0ffee0000002a\"}}");
+  EXPECT_EQ(session_line(Format::websocket, "WAIT", "broker"), "\x81\x11{\"wait\":\"broker\"}");
+  EXPECT_EQ(notice(Format::websocket, gap).substr(0, 4), std::string("\x81\x6c{\"", 4));
 }
 
 TEST(Notices, AreMessagesInProto) {
@@ -89,6 +103,17 @@ TEST(Answers, AreTheSameLinesInAllFormatsThatHaveLines) {
     EXPECT_EQ(appended([&](auto& out) { append_topic(format, topic, 0, out); }),
               "+TOPIC stock.MSFT 17 128 0.0\n");
   }
+}
+
+TEST(Answers, AreFramesOfTheSameLinesInWebSocket) {
+  const Format format = Format::websocket;
+  EXPECT_EQ(appended([&](auto& out) { append_ok(format, "SUB", "a", out); }), "\x81\x09+OK SUB a");
+  EXPECT_EQ(appended([&](auto& out) { append_error(format, "x", "y", out); }), "\x81\x08-ERR x y");
+  EXPECT_EQ(appended([&](auto& out) { append_pong(format, out); }), "\x81\x05+PONG");
+  EXPECT_EQ(appended([&](auto& out) { append_lines(format, "a\nb\n", out); }),
+            "\x81\x01"
+            "a\x81\x01"
+            "b");
 }
 
 TEST(Answers, AreMessagesInProto) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,7 +14,7 @@
 
 #include "fanout/shard.hpp"
 #include "gateway/hub.hpp"
-#include "gateway/protocols/line/line_session.hpp"
+#include "gateway/protocols/first_line_session.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 #include "tests/fanout/simulated_stream.hpp"
 #include "tests/gateway/fake_upstream.hpp"
@@ -60,6 +61,9 @@ class ShardOutlet final : public Outlet {
   }
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     put([=](fanout::Shard& to) { to.leave(client, audience); });
+  }
+  void settle(fanout::StreamId stream, std::uint64_t position) override {
+    put([=](fanout::Shard& to) { to.settle(stream, position); });
   }
   void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) override {
     put([client, task = std::move(task)](fanout::Shard& to) {
@@ -109,7 +113,7 @@ class Stage : public ::testing::Test, public PublishListener {
   Peer connect() {
     Peer peer{fanout::ClientId{++last_client_}, std::make_shared<fanout::SimulatedStream>()};
     fanout::Client& client = shard_.add(peer.id, std::make_unique<SharedStream>(peer.stream));
-    client.set_handler(std::make_unique<line::LineSession>(client, services_));
+    client.set_handler(std::make_unique<FirstLineSession>(client, services_));
     hub_.add(peer.id, Format::text);
     return peer;
   }
@@ -161,7 +165,9 @@ class Stage : public ::testing::Test, public PublishListener {
     return event;
   }
   void deliver(const FakeBroker::Event& event) {
-    hub_.on_event(event.delivery());
+    Delivery delivery = event.delivery();
+    delivery.mark = &marks_[{event.stamp.stream, event.topic}];  // as a follower keeps them
+    hub_.on_event(delivery);
     turn();
   }
   void retained(std::uint64_t request, const FakeBroker::Event& event) {
@@ -187,10 +193,12 @@ class Stage : public ::testing::Test, public PublishListener {
   Hub::Clock::time_point now_{std::chrono::hours{1}};
   FakeUpstream upstream_;
   FakeBroker broker_;
+  std::map<std::pair<std::uint64_t, std::string>, std::uint64_t> marks_;
   FakeSink sink_;
   Requests requests_;
   TopicDirectory directory_;
-  const Services services_{requests_, directory_, {1000, 2000}};
+  websocket::Counters websockets_;
+  Services services_{requests_, directory_, {1000, 2000}, websockets_};
   fanout::Log log_{{}, 1};
   fanout::Shard shard_;
   ShardOutlet outlet_{log_, shard_};

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
-#include "tests/broker/state/counted_new.hpp"
+#include "tests/allocations/counted_new.hpp"
 #include "tests/gateway/stage.hpp"
 
 namespace {
@@ -56,7 +56,7 @@ TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerT
   std::uint64_t allocations = 0;
   for (std::size_t i = 0; i < events.size(); ++i) {
     if (i == warm) {
-      allocations = broker::testing::allocations;
+      allocations = testing::allocations;
       locks = 0;
     }
     hub_.on_event(events[i].delivery());
@@ -70,9 +70,9 @@ TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerT
       for (Peer& peer : peers) peer.stream->output.clear();
     }
   }
-  EXPECT_EQ(broker::testing::allocations - allocations, 0u);
+  EXPECT_EQ(testing::allocations - allocations, 0u);
   EXPECT_EQ(locks, 0u);
-  EXPECT_EQ(shard_.counters().delivered.get(), peers.size() * events.size());
+  EXPECT_EQ(shard_.books().delivered, peers.size() * events.size());
 }
 
 }  // namespace

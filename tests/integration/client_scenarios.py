@@ -210,6 +210,33 @@ class ClientScenarios:
             self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.new", [1]))
         driver.leave()
 
+    def test_of_several_brokers_the_next_one_is_used_where_one_is_gone(self):
+        first = self.start_broker()
+        places = {name: f"tcp://{HOST}:{port}" for name, port in (("ingress", 5670), ("egress", 5671), ("control", 5672))}
+        second = self.run_program("broker", *(f"--{name}={place}" for name, place in places.items()), "--name", "second")
+        second.ready()
+        both = {"ingress": f"{INGRESS},{places['ingress']}", "egress": f"{EGRESS},{places['egress']}",
+                "control": f"{CONTROL},{places['control']}"}
+        reader, driver = self.subscriber("n", **both), self.publisher(**both)
+        driver.do("burst", "n", 100, 1)
+        driver.do("flush", LONG_S)
+        self.assertEqual(reader.do("receive", 100, LONG_S), self.events("n", range(1, 101)))
+        old = f"{self.ask(stats={}).stream:016x}"
+        first.kill()
+        [reset] = reader.do("receive", 1, LONG_S)
+        self.assertEqual(reset[:2], ["reset", old])
+        self.assertNotEqual(reset[2], old)
+        driver.do("burst", "n", 50, 1)
+        driver.do("flush", LONG_S)
+        self.assertEqual(reader.do("receive", 50, LONG_S), self.events("n", range(1, 51)))
+        self.assertEqual(reader.do("receive", 1, SHORT_S), [None])
+        status = driver.do("publisher_status")
+        self.assertEqual((status["confirmed"], status["refused"]), (150, 0))
+        for each in (reader, driver):
+            each.leave()
+        unequal = self.driver(egress=both["egress"])
+        self.assertEqual(unequal.fails("subscribe", ["n"], SHORT_S)[0], "invalid")
+
     # What is published.
 
     def test_a_burst_is_admitted_once_and_in_order(self):

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import * as backplane from "../../clients/node/index.js";
 
 const QUOTE = "backplane.events.v1.Quote";
-const [ingress, egress, control] = process.argv.slice(2);
+const [ingress, egress, control] = process.argv.slice(2).map((each) => each.split(",")); // of several brokers
 const opened = {};
 const ms = (seconds) => seconds * 1000;
 
@@ -57,7 +57,7 @@ const commands = {
     return { offered, confirmed, refused, resent, in_doubt: inDoubt };
   },
   open_control() {
-    opened.control = new backplane.Control(control);
+    opened.control = new backplane.Control(control[0]);
   },
   last: async (pattern, timeout) => (await opened.control.last(pattern, { timeout: ms(timeout) })).map(show),
   async replay(pattern, { after_offset: afterOffset, since_ns: sinceNs }, timeout) {
@@ -66,6 +66,10 @@ const commands = {
       items.push(show(event));
     }
     return items;
+  },
+  async register(typeName, file) {
+    if (file) backplane.loadTypes(file);
+    await opened.control.register([typeName], { timeout: 30_000 });
   },
   async close() {
     opened.subscriber?.close();

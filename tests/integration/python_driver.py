@@ -31,7 +31,8 @@ def payload_of(kind, *values):
 
 class Driver:
     def __init__(self, ingress, egress, control):
-        self.endpoints = {"ingress": ingress, "egress": egress, "control": control}
+        # Of several brokers, one behind the other.
+        self.endpoints = {"ingress": ingress.split(","), "egress": egress.split(","), "control": control.split(",")}
         self.subscriber = self.publisher = self.control = None
 
     def subscribe(self, patterns, timeout):
@@ -67,7 +68,7 @@ class Driver:
         return {name: getattr(self.publisher, name) for name in names}
 
     def open_control(self):
-        self.control = backplane.Control(self.endpoints["control"])
+        self.control = backplane.Control(self.endpoints["control"][0])
 
     def last(self, pattern, timeout):
         return [show(event) for event in self.control.last(pattern, timeout)]

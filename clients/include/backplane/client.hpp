@@ -148,8 +148,9 @@ class Client {
   struct Gap {
     Subscription subscription{};
     std::uint64_t stream{};
-    /// Or the pattern, where history that a subscription asked for is gone, of which topics nobody knows;
-    /// both offsets are 0 then.
+    /// Or, for a subscription with wildcards, the pattern itself, where some of the history that it asked for
+    /// is gone: of which topics, and how much, the broker no longer knows; both offsets are 0 then. It comes
+    /// once, for all of them; what follows of a topic tells by its offset how much of that one came before.
     std::string topic;
     /// Offsets, both included. `first` is 0 where nobody knows it.
     std::uint64_t first{};

@@ -1,11 +1,49 @@
 // One ZeroMQ connection, and whether it still stands.
 
 const HEARTBEAT_MS = 5000;
+const PATIENCE_MS = 1000;
 const LOOK_MS = 100; // so often a reader looks whether its connection still stands
 const ENDS = ["disconnect", "close", "handshake:error:other", "handshake:error:protocol", "handshake:error:auth"];
 
 export const now = () => performance.now();
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
+
+/** Which of some brokers is used: the next one where the last has been away for a second. */
+export class Brokers {
+  index = 0;
+  #all;
+  #awaySince = now();
+
+  /** By what each is for, one endpoint or several; the first ones belong together, the second ones, and so on. Throws a
+   * RangeError where they are none, or not as many of each. */
+  constructor(endpoints) {
+    const lists = Object.entries(endpoints).map(([name, each]) => [name, [each].flat()]);
+    const count = lists[0][1].length;
+    if (count === 0 || lists.some(([, each]) => each.length !== count)) {
+      const numbers = lists.map(([name, each]) => `${each.length} of ${name}`).join(", ");
+      throw new RangeError(`as many endpoints of each kind are wanted, at least one, got ${numbers}`);
+    }
+    this.#all = Array.from({ length: count }, (_, i) => Object.fromEntries(lists.map(([name, each]) => [name, each[i]])));
+  }
+
+  get current() {
+    return this.#all[this.index];
+  }
+
+  /** It has answered. */
+  there() {
+    this.#awaySince = null;
+  }
+
+  /** Before another connection is made. True where that is to the next broker. */
+  moveOn() {
+    this.#awaySince ??= now();
+    if (this.#all.length === 1 || now() - this.#awaySince < PATIENCE_MS) return false;
+    this.index = (this.index + 1) % this.#all.length;
+    this.#awaySince = now();
+    return true;
+  }
+}
 
 /** A socket with one connection that libzmq does not renew: when it ends, its owner makes another one. So all that
  * comes out of the socket came over the same connection, in order. Owns its socket. */

@@ -2,7 +2,7 @@
 
 import { Dealer } from "zeromq";
 import { now } from "./connection.js";
-import { decode, encode } from "./proto.js";
+import { decode, encode, fileDescriptorSet } from "./proto.js";
 import { checkTopic, Pattern } from "./topic.js";
 import { Event, readStamp } from "./wire.js";
 
@@ -77,11 +77,24 @@ export class Control {
     return { stream, position, tails: replies.flatMap((reply) => reply.tails.tails) };
   }
 
+  /** Tells the broker what types look like, by their full names, so that every reader of the gateway can have them as
+   * JSON: loadTypes() has read them before. A broker that has come back without its history has forgotten them too. */
+  async register(typeNames, { timeout = 10_000 } = {}) {
+    await this.ask({ types: { register_files: fileDescriptorSet(typeNames) } }, { timeout });
+  }
+
   /** One request, `{ [its name]: its fields }`, and its one reply: ask({ admitted: { source, session } }). */
   ask(request, { timeout = 10_000 } = {}) {
     const answer = this.#turn.then(() => this.#exchange(request, timeout));
     this.#turn = answer.catch(() => {});
     return answer;
+  }
+
+  /** Asks that one from now on. What is being asked is rejected with TimeoutError. */
+  use(endpoint) {
+    this.#socket.close();
+    this.#endpoint = endpoint;
+    this.#connect();
   }
 
   /** Ends it at once. What is being asked is rejected with TimeoutError. */

@@ -1,14 +1,16 @@
 // The messages of proto/, read from the .proto files as they stand there.
 
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
+import descriptor from "protobufjs/ext/descriptor/index.js";
 
 const PROTO = fileURLToPath(new URL("../../../proto", import.meta.url));
 const PROTOBUFJS = path.dirname(createRequire(import.meta.url).resolve("protobufjs/package.json"));
 const TYPE_URL = "type.googleapis.com/";
+const IMPORT = /(?:^|;)\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"\s*(?=;)/gm;
 
 const root = new protobuf.Root();
 // What protobufjs has built in it finds by itself; google/protobuf/descriptor.proto it has as a file.
@@ -38,6 +40,70 @@ export function decode(typeName, bytes) {
 /** A typed payload, for Publisher.publish(): message("backplane.events.v1.Quote", { symbol: "MSFT", price: 39.81 }). */
 export function message(typeName, fields) {
   return { type_url: TYPE_URL + typeName, value: encode(typeName, fields) };
+}
+
+/** The files that define these types, and what they import, as a FileDescriptorSet. Google's own are left out: every
+ * broker has them. Throws for a type that is not known. */
+export function fileDescriptorSet(typeNames) {
+  root.resolveAll();
+  const defined = new Map(); // by the path of the file
+  collect(root, defined);
+  const files = new Map();
+  const add = (name, filename) => {
+    if (name.startsWith("google/protobuf/") || files.has(name)) return;
+    const { types, enums, scope } = defined.get(filename) ?? { types: [], enums: [], scope: "" };
+    const dependency = [...readFileSync(filename, "utf8").matchAll(IMPORT)].map(([, imported]) => imported);
+    files.set(name, descriptor.FileDescriptorProto.create({
+      name, package: scope, syntax: "proto3", dependency,
+      messageType: types.map(describe), enumType: enums.map((each) => each.toDescriptor("proto3")),
+    }));
+    for (const each of dependency) add(each, root.resolvePath(filename, each));
+  };
+  for (const typeName of typeNames) {
+    let type = root.lookupType(typeName);
+    while (type.parent instanceof protobuf.Type) type = type.parent;
+    if (type.filename) add(importName(type.filename), type.filename); // else protobufjs has it built in: Google's
+  }
+  const set = descriptor.FileDescriptorSet.create({ file: [...files.values()] });
+  return root.lookupType("google.protobuf.FileDescriptorSet").decode(descriptor.FileDescriptorSet.encode(set).finish());
+}
+
+function collect(namespace, defined) {
+  for (const member of namespace.nestedArray) {
+    const isType = member instanceof protobuf.Type;
+    if (!isType && !(member instanceof protobuf.Enum)) {
+      if (member instanceof protobuf.Namespace) collect(member, defined);
+      continue;
+    }
+    const { filename, parent } = member;
+    if (!defined.has(filename)) defined.set(filename, { types: [], enums: [], scope: parent.fullName.slice(1) });
+    defined.get(filename)[isType ? "types" : "enums"].push(member);
+  }
+}
+
+/** As a compiler has it: with types by their full names, and a map's entries called as they must be. */
+function describe(type) {
+  const described = type.toDescriptor("proto3");
+  const nested = type.nestedArray.filter((member) => member instanceof protobuf.Type).map(describe);
+  described.nestedType = described.nestedType.map((each) => nested.find(({ name }) => name === each.name) ?? each);
+  for (const field of type.fieldsArray) {
+    const written = described.field.find(({ number }) => number === field.id);
+    if (!field.map) {
+      if (field.resolvedType) written.typeName = field.resolvedType.fullName;
+      continue;
+    }
+    const entry = described.nestedType.find(({ name, options }) => name === written.typeName && options?.mapEntry);
+    entry.name = `${field.name.replace(/(?:^|_+)([a-z0-9])/g, (_, letter) => letter.toUpperCase())}Entry`;
+    written.typeName = `${type.fullName}.${entry.name}`;
+    if (field.resolvedType) entry.field[1].typeName = field.resolvedType.fullName;
+  }
+  return described;
+}
+
+/** The name by which others import the file. */
+function importName(filename) {
+  const folder = [PROTO, PROTOBUFJS].find((each) => filename.startsWith(each));
+  return folder ? path.relative(folder, filename) : path.basename(filename);
 }
 
 /** The full name of the type in an Any. */

@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { XPublisher } from "zeromq";
-import { Connection, now, sleep } from "./connection.js";
+import { Brokers, Connection, now, sleep } from "./connection.js";
 import { Control, DEFAULT_CONTROL, TimeoutError } from "./control.js";
 import { encode } from "./proto.js";
 import { checkTopic, SYSTEM_PREFIX } from "./topic.js";
@@ -23,7 +23,7 @@ export class Refused extends Error {}
  *
  * Events are kept until the broker has admitted them, and sent again after a reconnect; the broker refuses what comes
  * twice. Only flush() and close() tell that all were admitted. What was sent to a broker that then came back without
- * memory is sent again and may reach readers twice: see `inDoubt`.
+ * memory, or to one that another stands in for now, is sent again and may reach readers twice: see `inDoubt`.
  *
  *   const publisher = new Publisher("clock@host7");
  *   await publisher.publish("clock", "it is late");
@@ -38,7 +38,7 @@ export class Publisher {
   closed = false;
   inDoubt = 0; // events sent to a broker that then came back without memory of them
 
-  #ingress;
+  #brokers;
   #control;
   #unconfirmedBytesMax;
   #eventBytesMax;
@@ -61,15 +61,16 @@ export class Publisher {
   #askAt = 0;
 
   /** Connects in the background. `source` is the publisher's stable name; at most `unconfirmedBytesMax` of events await
-   * the broker. Throws for an endpoint that is none. */
+   * the broker. Of several brokers there is an endpoint each in `ingress` and `control`: the next one is used where one
+   * has been away for a second. Throws for an endpoint that is none. */
   constructor(source, {
     ingress = DEFAULT_INGRESS, control = DEFAULT_CONTROL, unconfirmedBytesMax = 64 << 20, eventBytesMax = 1 << 20,
   } = {}) {
     this.source = source;
-    this.#ingress = ingress;
+    this.#brokers = new Brokers({ ingress, control });
     this.#unconfirmedBytesMax = unconfirmedBytesMax;
     this.#eventBytesMax = eventBytesMax;
-    this.#control = new Control(control);
+    this.#control = new Control(this.#brokers.current.control);
     try {
       this.#connect();
     } catch (error) {
@@ -83,7 +84,7 @@ export class Publisher {
     return this.#whileOpen(async () => {
       const deadline = now() + timeout;
       while (!(await this.#up(deadline))) {
-        await this.#wait(deadline, `nobody has subscribed at ${this.#ingress} within ${timeout} ms`);
+        await this.#wait(deadline, `nobody has subscribed at ${this.#brokers.current.ingress} within ${timeout} ms`);
       }
     });
   }
@@ -120,7 +121,7 @@ export class Publisher {
       const deadline = now() + timeout;
       for (let pause = POLL_MS[0]; this.confirmed < this.offered;) {
         const before = this.confirmed;
-        await this.#confirmMore(deadline, `not admitted by ${this.#ingress} within ${timeout} ms: `
+        await this.#confirmMore(deadline, `not admitted by ${this.#brokers.current.ingress} within ${timeout} ms: `
           + `${this.#unconfirmed.size} of ${this.offered} events`, pause);
         pause = this.confirmed > before ? POLL_MS[0] : Math.min(2 * pause, POLL_MS[1]);
       }
@@ -177,7 +178,8 @@ export class Publisher {
   // The connection. None of these waits, but for an answer from control, until the deadline.
 
   #connect() {
-    this.#connection = new Connection(XPublisher, this.#ingress,
+    if (this.#brokers.moveOn()) this.#control.use(this.#brokers.current.control);
+    this.#connection = new Connection(XPublisher, this.#brokers.current.ingress,
       { noDrop: true, sendHighWaterMark: SEND_HWM, sendTimeout: 0 });
     this.#subscribed = false;
     this.#resumed = false;
@@ -200,6 +202,7 @@ export class Publisher {
     for (let frames; (frames = await this.#connection.receive(0));) {
       // The broker subscribes to everything: 1 and an empty prefix.
       this.#subscribed ||= frames[0][0] === 1;
+      this.#brokers.there();
     }
     if (this.#connection.ended || (!this.#subscribed && now() >= this.#subscribedUntil)) {
       this.#disconnect();

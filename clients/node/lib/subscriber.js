@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { Subscriber as Sub } from "zeromq";
-import { Connection, now, sleep } from "./connection.js";
+import { Brokers, Connection, now, sleep } from "./connection.js";
 import { Control, ControlError, DEFAULT_CONTROL, HistoryGone, TimeoutError } from "./control.js";
 import { Pattern } from "./topic.js";
 import { Event, Gap, readStamp, Reset } from "./wire.js";
@@ -31,7 +31,8 @@ class UnboundedSub extends Sub {
  *
  * Each topic's events come in order and once. One that is missing is fetched from the broker's history; if that no
  * longer has it, a Gap stands in its place. When the broker comes back without its history, a Reset is given. A lost
- * connection is made again by itself, and what was published meanwhile is fetched.
+ * connection is made again by itself, and what was published meanwhile is fetched. Of several brokers the next one is
+ * read where one has been away for a second, which is a Reset too.
  *
  *   for await (const item of new Subscriber(["stock.>", "clock"])) …
  */
@@ -42,7 +43,7 @@ export class Subscriber {
   closed = false;
 
   #patterns;
-  #egress;
+  #brokers;
   #control;
   #ready = []; // what receive() gives, from #given on
   #given = 0;
@@ -62,12 +63,13 @@ export class Subscriber {
   #suspects = [];
   #judgeAt = 0;
 
-  /** Connects in the background. Throws a RangeError for a pattern that is none, an Error for such an endpoint. */
+  /** Connects in the background. Of several brokers there is an endpoint each in `egress` and `control`. Throws a
+   * RangeError for a pattern that is none, an Error for such an endpoint. */
   constructor(patterns, { egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL } = {}) {
     if (patterns.length === 0) throw new RangeError("at least one pattern is wanted, got none");
     this.#patterns = patterns.map((pattern) => new Pattern(pattern));
-    this.#egress = egress;
-    this.#control = new Control(control);
+    this.#brokers = new Brokers({ egress, control });
+    this.#control = new Control(this.#brokers.current.control);
     try {
       this.#connect();
     } catch (error) {
@@ -86,7 +88,7 @@ export class Subscriber {
   async waitLive({ timeout = 10_000 } = {}) {
     for (const deadline = now() + timeout; !this.#live;) {
       if (this.closed || now() >= deadline) {
-        throw new TimeoutError(`no live answer from ${this.#egress} within ${timeout} ms`);
+        throw new TimeoutError(`no live answer from ${this.#brokers.current.egress} within ${timeout} ms`);
       }
       await this.#work(deadline);
     }
@@ -126,7 +128,8 @@ export class Subscriber {
   // The connection.
 
   #connect() {
-    this.#connection = new Connection(UnboundedSub, this.#egress, { receiveHighWaterMark: RECEIVE_HWM });
+    if (this.#brokers.moveOn()) this.#control.use(this.#brokers.current.control);
+    this.#connection = new Connection(UnboundedSub, this.#brokers.current.egress, { receiveHighWaterMark: RECEIVE_HWM });
     // Subscriptions go out in this order, as it was connected before: the answer to the last one tells that all are in
     // force. Nobody used its nonce before.
     this.#liveTopic = `$SYS.live.${randomBytes(8).toString("hex")}`;
@@ -187,27 +190,29 @@ export class Subscriber {
       this.#start.set(stream, position);
       this.#tailsAfter = position;
     } else if (this.#home !== stream) {
-      this.#reset(stream);
+      // All of another life of the same broker is ours, what was published before our subscriptions were back included;
+      // another broker's events are from now on.
+      this.#reset(stream, originOf(this.#home) === originOf(stream) ? 0n : position);
     }
+    this.#brokers.there();
     this.#live = true;
     this.#pause = PAUSE_MS[0];
     this.#tailsAt = now(); // something may have been published while there was no connection
   }
 
-  #reset(stream) {
+  #reset(stream, position) {
     this.#ready.push(new Reset(this.#home, stream));
     this.#seen.delete(this.#home);
-    // All of the new life is ours, what was published before our subscriptions were back included.
     this.#home = stream;
-    this.#start.set(stream, 0n);
-    this.#tailsAfter = 0n;
+    this.#start.set(stream, position);
+    this.#tailsAfter = position;
     this.#suspects = [];
   }
 
   async #onEvent(topic, bytes, stamp) {
     const { stream, offset, position, previous } = stamp;
     if (this.#home !== null && this.#home !== stream && originOf(this.#home) === originOf(stream)) {
-      this.#reset(stream); // the same broker in another life
+      this.#reset(stream, 0n); // the same broker in another life
     }
     if (offset > 0n) { // some of the system's events are not numbered
       if (offset <= (this.#lastSeen(stream, topic)?.offset ?? 0n)) {

@@ -1,6 +1,7 @@
 """One ZeroMQ connection, and whether it still stands."""
 
 import time
+from collections.abc import Sequence
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -8,6 +9,41 @@ from zmq.utils.monitor import recv_monitor_message
 _ENDED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _ENDED |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _HEARTBEAT_MS = 5000
+_PATIENCE_S = 1.0
+
+
+class Brokers:
+    """Which of some brokers is used: the next one where the last has been away for a second. A value of its owner's."""
+
+    def __init__(self, **endpoints: str | Sequence[str]):
+        """By what each is for, one endpoint or several; the first ones belong together, the second ones, and so on.
+        Raises ValueError where they are none, or not as many of each."""
+        lists = {name: [each] if isinstance(each, str) else list(each) for name, each in endpoints.items()}
+        counts = {len(each) for each in lists.values()}
+        if len(counts) != 1 or 0 in counts:
+            numbers = ", ".join(f"{len(each)} of {name}" for name, each in lists.items())
+            raise ValueError(f"as many endpoints of each kind are wanted, at least one, got {numbers}")
+        self._all = [dict(zip(lists, each)) for each in zip(*lists.values())]
+        self.index = 0
+        self._away_since: float | None = time.monotonic()
+
+    def __getitem__(self, name: str) -> str:
+        return self._all[self.index][name]
+
+    def there(self) -> None:
+        """It has answered."""
+        self._away_since = None
+
+    def move_on(self) -> bool:
+        """Before another connection is made. True where that is to the next broker."""
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        if len(self._all) == 1 or now - self._away_since < _PATIENCE_S:
+            return False
+        self.index = (self.index + 1) % len(self._all)
+        self._away_since = now
+        return True
 
 
 class Connection:

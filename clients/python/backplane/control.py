@@ -109,6 +109,11 @@ class Control:
             raise ControlError(reply.error.code, reply.error.text)
         return reply
 
+    def use(self, endpoint: str) -> None:
+        """Asks that one from now on."""
+        self.endpoint = endpoint
+        self._connect()
+
     def close(self) -> None:
         if self._socket:
             self._socket.close()

@@ -2,11 +2,12 @@
 
 import os
 import time
+from collections.abc import Sequence
 
 import zmq
 from google.protobuf.message import Message
 
-from backplane.connection import Connection
+from backplane.connection import Brokers, Connection
 from backplane.control import DEFAULT_CONTROL, Control
 from backplane.topic import SYSTEM_PREFIX, check_topic
 from backplane.v1 import control_pb2, event_pb2
@@ -30,17 +31,19 @@ class Publisher:
 
     Events are kept until the broker has admitted them, and sent again after a reconnect; the broker refuses
     what comes twice. Only flush() and close() tell that all were admitted. What was sent to a broker that then
-    came back without memory is sent again and may reach readers twice: see `in_doubt`.
+    came back without memory, or to one that another stands in for now, is sent again and may reach readers twice: see
+    `in_doubt`.
 
         with Publisher("clock@host7") as publisher:  # flushes at the end
             publisher.publish("clock", "it is late")
     """
 
-    def __init__(self, source: str, *, ingress: str = DEFAULT_INGRESS, control: str = DEFAULT_CONTROL,
-                 unconfirmed_bytes_max: int = 64 << 20, event_bytes_max: int = 1 << 20,
-                 context: zmq.Context | None = None):
+    def __init__(self, source: str, *, ingress: str | Sequence[str] = DEFAULT_INGRESS,
+                 control: str | Sequence[str] = DEFAULT_CONTROL, unconfirmed_bytes_max: int = 64 << 20,
+                 event_bytes_max: int = 1 << 20, context: zmq.Context | None = None):
         """Connects in the background. `source` is the publisher's stable name; at most `unconfirmed_bytes_max`
-        of events await the broker. Raises zmq.ZMQError for an endpoint that is none."""
+        of events await the broker. Of several brokers there is an endpoint each in `ingress` and `control`: the next
+        one is used where one has been away for a second. Raises zmq.ZMQError for an endpoint that is none."""
         self.source = source
         self.session = int.from_bytes(os.urandom(8), "little") or 1
         self.offered = 0      # sequence of the last event that publish() has taken
@@ -49,9 +52,9 @@ class Publisher:
         self.resent = 0       # events sent more than once, after a reconnect
         self.in_doubt = 0     # events sent to a broker that then came back without memory of them
         self._closed = False
-        self._ingress = ingress
+        self._brokers = Brokers(ingress=ingress, control=control)
         self._context = context or zmq.Context.instance()
-        self._control = Control(control, self._context)
+        self._control = Control(self._brokers["control"], self._context)
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
         self._unconfirmed: dict[int, tuple[bytes, bytes]] = {}  # by sequence, in order
         self._bytes = 0
@@ -73,7 +76,7 @@ class Publisher:
         self._check_open()
         deadline = time.monotonic() + timeout
         while not self._up(deadline):
-            self._wait(deadline, f"nobody has subscribed at {self._ingress} within {timeout:g} s")
+            self._wait(deadline, f"nobody has subscribed at {self._brokers['ingress']} within {timeout:g} s")
 
     def publish(self, topic: str, payload: str | bytes | Message | None, *, time_ns: int | None = None,
                 attributes: dict[str, str] | None = None, timeout: float = 10.0) -> None:
@@ -104,7 +107,7 @@ class Publisher:
         deadline, pause = time.monotonic() + timeout, _POLL_S[0]
         while self.confirmed < self.offered:
             before = self.confirmed
-            self._confirm_more(deadline, f"not admitted by {self._ingress} within {timeout:g} s: "
+            self._confirm_more(deadline, f"not admitted by {self._brokers['ingress']} within {timeout:g} s: "
                                          f"{len(self._unconfirmed)} of {self.offered} events", pause)
             pause = _POLL_S[0] if self.confirmed > before else min(2 * pause, _POLL_S[1])
         if self.refused > self._refused_told:
@@ -154,7 +157,9 @@ class Publisher:
     # The connection. None of these waits, but for an answer from control, until the deadline.
 
     def _connect(self) -> None:
-        self._connection = Connection(self._context, zmq.XPUB, self._ingress,
+        if self._brokers.move_on():
+            self._control.use(self._brokers["control"])
+        self._connection = Connection(self._context, zmq.XPUB, self._brokers["ingress"],
                                       {zmq.XPUB_NODROP: 1, zmq.SNDHWM: _SEND_HWM, zmq.SNDTIMEO: 1000})
         self._subscribed, self._resumed = False, False
         self._subscribed_until = time.monotonic() + _SUBSCRIBED_S
@@ -174,6 +179,7 @@ class Publisher:
         while frames := self._connection.receive(0.0):
             # The broker subscribes to everything: 1 and an empty prefix.
             self._subscribed = self._subscribed or frames[0][:1] == b"\x01"
+            self._brokers.there()
         if self._connection.ended() or (not self._subscribed and time.monotonic() >= self._subscribed_until):
             self._disconnect()
             return False

@@ -3,12 +3,13 @@
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import zmq
 from google.protobuf.message import DecodeError
 
-from backplane.connection import Connection
+from backplane.connection import Brokers, Connection
 from backplane.control import DEFAULT_CONTROL, Control, ControlError, HistoryGone
 from backplane.topic import Pattern
 from backplane.v1 import event_pb2
@@ -34,7 +35,8 @@ class Subscriber:
 
     Each topic's events come in order and once. One that is missing is fetched from the broker's history; if that
     no longer has it, a Gap stands in its place. When the broker comes back without its history, a Reset is
-    given. A lost connection is made again by itself, and what was published meanwhile is fetched.
+    given. A lost connection is made again by itself, and what was published meanwhile is fetched. Of several brokers
+    the next one is read where one has been away for a second, which is a Reset too.
 
         with Subscriber("stock.>", "clock") as subscriber:
             subscriber.wait_live()
@@ -42,17 +44,17 @@ class Subscriber:
                 …
     """
 
-    def __init__(self, *patterns: str, egress: str = DEFAULT_EGRESS, control: str = DEFAULT_CONTROL,
-                 context: zmq.Context | None = None):
-        """Connects in the background. Raises ValueError for a pattern that is none, zmq.ZMQError for an
-        endpoint that is none."""
+    def __init__(self, *patterns: str, egress: str | Sequence[str] = DEFAULT_EGRESS,
+                 control: str | Sequence[str] = DEFAULT_CONTROL, context: zmq.Context | None = None):
+        """Connects in the background. Of several brokers there is an endpoint each in `egress` and `control`. Raises
+        ValueError for a pattern that is none, zmq.ZMQError for an endpoint that is none."""
         if not patterns:
             raise ValueError("at least one pattern is wanted, got none")
         self._patterns = [Pattern(pattern) for pattern in patterns]
         self._closed = False
-        self._egress = egress
+        self._brokers = Brokers(egress=egress, control=control)
         self._context = context or zmq.Context.instance()
-        self._control = Control(control, self._context)
+        self._control = Control(self._brokers["control"], self._context)
         self.duplicates = 0    # events that came again and were left out
         self.recovered = 0     # events fetched from history
         self.undecodable = 0   # messages that are no events
@@ -84,7 +86,7 @@ class Subscriber:
         deadline = time.monotonic() + timeout
         while not self._live:
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"no live answer from {self._egress} within {timeout:g} s")
+                raise TimeoutError(f"no live answer from {self._brokers['egress']} within {timeout:g} s")
             self._work(deadline)
 
     def receive(self, timeout: float = 10.0) -> Event | Gap | Reset | None:
@@ -114,7 +116,9 @@ class Subscriber:
     # The connection.
 
     def _connect(self) -> None:
-        self._connection = Connection(self._context, zmq.SUB, self._egress, {zmq.RCVHWM: _RECEIVE_HWM})
+        if self._brokers.move_on():
+            self._control.use(self._brokers["control"])
+        self._connection = Connection(self._context, zmq.SUB, self._brokers["egress"], {zmq.RCVHWM: _RECEIVE_HWM})
         # Subscriptions go out in this order, as it was connected before: the answer to the last one tells
         # that all are in force. Nobody used its nonce before.
         for pattern in self._patterns:
@@ -167,19 +171,21 @@ class Subscriber:
         if self._home is None:
             self._home, self._start[stamp.stream], self._tails_after = stamp.stream, stamp.position, stamp.position
         elif self._home != stamp.stream:
-            self._reset(stamp.stream)
+            # All of another life of the same broker is ours, what was published before our subscriptions were back
+            # included; another broker's events are from now on.
+            self._reset(stamp.stream, 0 if self._home >> 32 == stamp.stream >> 32 else stamp.position)
         self._live, self._pause = True, _PAUSE_S[0]
+        self._brokers.there()
         self._tails_at = time.monotonic()  # something may have been published while there was no connection
 
-    def _reset(self, stream: int) -> None:
+    def _reset(self, stream: int, position: int) -> None:
         self._ready.append(Reset(self._home, stream))
         self._seen = {key: seen for key, seen in self._seen.items() if key[0] != self._home}
-        # All of the new life is ours, what was published before our subscriptions were back included.
-        self._home, self._start[stream], self._tails_after, self._suspects = stream, 0, 0, []
+        self._home, self._start[stream], self._tails_after, self._suspects = stream, position, position, []
 
     def _on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
         if self._home not in (None, stamp.stream) and self._home >> 32 == stamp.stream >> 32:
-            self._reset(stamp.stream)  # the same broker in another life
+            self._reset(stamp.stream, 0)  # the same broker in another life
         if stamp.offset > 0:  # some of the system's events are not numbered
             seen = self._seen.get((stamp.stream, topic))
             if seen and stamp.offset <= seen.offset:

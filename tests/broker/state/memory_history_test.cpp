@@ -187,6 +187,23 @@ TEST_F(MemoryHistoryTest, WhatIsTooOldIsGoneAndNoReadReturnsItEvenBeforeItIsColl
   EXPECT_EQ(store_->figures().expired_values, 1u);
 }
 
+TEST_F(MemoryHistoryTest, ValuesAreGivenWithTheTimeInWhichNoneEndsForItsTtl) {
+  HistoryLimits limits;
+  limits.rules.push_back({pattern("brief.>"), {.value_ttl = seconds{5}}});
+  limits.otherwise.value_ttl = seconds{20};
+  make(limits);
+  append("a", 0);
+  EXPECT_EQ(ask(retained("a")).valid_ns, 5u * second) << "another one may come that ends so soon";
+  append("b", 17 * second);
+  EXPECT_EQ(ask(retained(">")).valid_ns, 3u * second);
+  append("brief.x", 18 * second);
+  EXPECT_EQ(ask(retained("brief.>")).valid_ns, 5u * second);
+  store_->expire(22 * second);
+  EXPECT_EQ(ask(retained(">")).valid_ns, 1u * second);
+  store_->set_limits({});
+  EXPECT_EQ(ask(retained(">")).valid_ns, 0u) << "none ends";
+}
+
 TEST_F(MemoryHistoryTest, ExpiryDoesABoundedShareACallAndAReadWaitsForItWithMore) {
   HistoryLimits limits;
   limits.otherwise.history_age = seconds{10};

@@ -10,14 +10,14 @@
 #include "broker/state/memory_history.hpp"
 #include "broker/state/session_table.hpp"
 #include "broker/state/topic_table.hpp"
-#include "tests/broker/state/counted_new.hpp"
+#include "tests/allocations/counted_new.hpp"
 #include "tests/broker/state/stored_events.hpp"
 
 namespace backplane::broker {
 namespace {
 
-using testing::allocated_bytes;
-using testing::allocations;
+using backplane::testing::allocated_bytes;
+using backplane::testing::allocations;
 using testing::Numbering;
 using testing::Stamped;
 

@@ -44,7 +44,8 @@ TEST(GatewayOperationsPage, ExplainsEveryFigureOfThePage) {
     const auto row = documented.find(name);
     ASSERT_NE(row, documented.end()) << name << " is exposed but not in docs/operations.md";
     EXPECT_EQ(row->second.kind, family.kind == metrics::Kind::counter ? "counter" : "gauge") << name;
-    EXPECT_EQ(row->second.labels, family.samples.at(0).labels.size() > 1 ? "`reason`" : "") << name;
+    const auto& labels = family.samples.at(0).labels;
+    EXPECT_EQ(row->second.labels, labels.size() > 1 ? "`" + labels.at(1).first + "`" : "") << name;
     EXPECT_FALSE(family.help.empty()) << name;
   }
 }
@@ -62,23 +63,30 @@ double sum(const metrics::Family& family) {
   return all;
 }
 
-TEST(GatewayFigures, BothLedgersAddUp) {
+TEST(GatewayFigures, TheLedgersAddUp) {
   Figures figures;
   figures.engine.matched = 100;
   figures.engine.delivered = 50;
   figures.engine.conflated = 20;
   figures.engine.dropped = 10;
   figures.engine.abandoned = 5;
+  figures.engine.left = 1;
+  figures.engine.hold_lost = 2;
+  figures.engine.skipped = 3;
+  figures.engine.pending = 9;
+  figures.upstream.expected = 19;
+  figures.upstream.unwanted = 2;
+  figures.upstream.awaited = 4;
   figures.upstream.seen = 7;
   figures.upstream.recovered = 3;
   figures.upstream.lost_history_gone = 2;
   figures.upstream.lost_recovery_timeout = 1;
   auto all = exposed_figures(figures);
   const auto of = [&](const std::string& name) { return sum(all.at("backplane_gateway_" + name)); };
-  EXPECT_EQ(of("matched_total"),
-            of("delivered_total") + of("conflated_total") + of("dropped_total") + of("pending"));
-  EXPECT_EQ(of("pending"), 15);
-  EXPECT_EQ(of("expected_total"), of("seen_total") + of("recovered_total") + of("lost_total"));
+  EXPECT_EQ(of("matched_total"), of("delivered_total") + of("conflated_total") + of("dropped_total") +
+                                     of("skipped_total") + of("pending"));
+  EXPECT_EQ(of("expected_total"), of("seen_total") + of("recovered_total") + of("lost_total") +
+                                      of("unwanted_total") + of("awaited"));
 }
 
 TEST(GatewayFigures, AGatewayIsReadyWhenEveryBackplaneHasItsBroker) {

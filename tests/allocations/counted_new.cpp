@@ -1,21 +1,21 @@
-#include "tests/broker/state/counted_new.hpp"
+#include "tests/allocations/counted_new.hpp"
 
 #include <cstdlib>
 #include <new>
 
 #include <malloc.h>
 
-namespace backplane::broker::testing {
+namespace backplane::testing {
 
 std::atomic<std::size_t> allocations{0};
 std::atomic<std::size_t> allocated_bytes{0};
 
-}  // namespace backplane::broker::testing
+}  // namespace backplane::testing
 
 namespace {
 
-using backplane::broker::testing::allocated_bytes;
-using backplane::broker::testing::allocations;
+using backplane::testing::allocated_bytes;
+using backplane::testing::allocations;
 
 std::size_t cost_of(void* block) {
   return malloc_usable_size(block) + 8;

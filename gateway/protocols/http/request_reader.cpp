@@ -1,0 +1,232 @@
+#include "gateway/protocols/http/request_reader.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+#include <utility>
+
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <fmt/format.h>
+
+#include "gateway/protocols/command.hpp"
+#include "gateway/protocols/first_line.hpp"
+
+namespace backplane::gateway::http {
+namespace {
+
+namespace beast = boost::beast;
+using boost::system::error_code;
+
+std::string_view view(beast::string_view text) {
+  return {text.data(), text.size()};
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return result;
+}
+
+}  // namespace
+
+class RequestReader::Parser {
+ public:
+  explicit Parser(std::size_t body_bytes_max) {
+    parser_.header_limit(std::numeric_limits<std::uint32_t>::max());  // the reader has looked at that
+    parser_.body_limit(body_bytes_max);
+    parser_.eager(true);
+  }
+  /// @returns how many of `bytes` are used.
+  std::size_t put(std::string_view bytes, error_code& error) {
+    return parser_.put({bytes.data(), bytes.size()}, error);
+  }
+  [[nodiscard]] bool done() const { return parser_.is_done(); }
+  [[nodiscard]] bool has_head() const { return parser_.is_header_done(); }
+  [[nodiscard]] bool chunked() const { return parser_.chunked(); }
+  [[nodiscard]] const auto& message() const { return parser_.get(); }
+  [[nodiscard]] std::string take_body() { return std::move(parser_.get().body()); }
+
+ private:
+  beast::http::request_parser<beast::http::string_body> parser_;
+};
+
+RequestReader::RequestReader(Limits limits) : limits_(limits) {}
+RequestReader::~RequestReader() = default;
+
+RequestReader::State RequestReader::fail(Refusal refusal, int status, std::string detail) {
+  fault_ = {refusal, status, std::move(detail)};
+  return state_ = State::bad;
+}
+
+/// Beast unfolds lines and takes a CR alone for a line's end only later; and looks at a head when all of it
+/// is there.
+bool RequestReader::find_end_of_head() {
+  for (; searched_ < bytes_.size(); ++searched_) {
+    const char c = bytes_[searched_];
+    const char before = searched_ > 0 ? bytes_[searched_ - 1] : '\0';
+    if (c == '\n' && before != '\r') {
+      fail(Refusal::malformed, 400, "wanted lines that end in CR LF, got a LF alone");
+      return false;
+    }
+    if (before == '\r' && c != '\n') {
+      fail(Refusal::malformed, 400, "wanted lines that end in CR LF, got a CR alone");
+      return false;
+    }
+    if (before == '\n' && (c == ' ' || c == '\t')) {
+      fail(Refusal::malformed, 400, "wanted each field on one line, got one that goes on in the next");
+      return false;
+    }
+    if (c == '\n' && searched_ >= 3 && bytes_[searched_ - 2] == '\n') {
+      ++searched_;
+      return searched_ <= limits_.header_bytes_max;
+    }
+    if (searched_ >= limits_.header_bytes_max) break;
+  }
+  return false;
+}
+
+RequestReader::State RequestReader::read() {
+  if (state_ == State::bad || state_ == State::whole) return state_;
+  if (bytes_.empty() && !parser_) return state_ = State::empty;
+  state_ = State::reading;
+  if (!parser_ && read_head() != State::reading) return state_;
+  return parser_ ? read_body() : state_;
+}
+
+RequestReader::State RequestReader::read_head() {
+  // Some end the body before with a line that is not part of it.
+  if (searched_ == 0 && bytes_.starts_with("\r\n")) bytes_.erase(0, 2);
+  if (bytes_.empty()) return state_ = State::empty;
+  if (bytes_ == "\r") return state_;
+  if (!find_end_of_head()) {
+    if (state_ == State::bad || searched_ < limits_.header_bytes_max) return state_;
+    const bool in_first_line = bytes_.find('\n') >= limits_.header_bytes_max;
+    return fail(
+        Refusal::too_large, in_first_line ? 414 : 431,
+        fmt::format("wanted a request line and fields of at most {} bytes", limits_.header_bytes_max));
+  }
+  parser_ = std::make_unique<Parser>(limits_.body_bytes_max);
+  error_code error;
+  const std::size_t used = parser_->put(std::string_view(bytes_).substr(0, searched_), error);
+  namespace http = beast::http;
+  // Beast calls all of it a bad version that stands behind the target.
+  const std::string_view line = std::string_view(bytes_).substr(0, bytes_.find('\r'));
+  const bool three_words = std::count(line.begin(), line.end(), ' ') == 2;
+  if (error == http::error::bad_version && three_words && protocol_of(line) == Protocol::http) {
+    return fail(Refusal::malformed, 505, "wanted HTTP/1.1 or HTTP/1.0");
+  }
+  if (error == http::error::body_limit) {
+    return fail(Refusal::too_large, 413,
+                fmt::format("wanted a body of at most {} bytes", limits_.body_bytes_max));
+  }
+  if (error && error != http::error::need_more) return fail(Refusal::malformed, 400, error.message());
+  if (!parser_->has_head()) return fail(Refusal::malformed, 400, "wanted a request, got something else");
+  bytes_.erase(0, used);
+  searched_ = 0;
+  if (!check_fields()) return state_;
+  wants_continue_ = !request_.field("expect").empty() && bytes_.empty() && !parser_->done();
+  return state_;
+}
+
+bool RequestReader::check_fields() {
+  const auto& message = parser_->message();
+  request_ = {};
+  request_.method = view(message.method_string());
+  request_.http_1_0 = message.version() == 10;
+  request_.keep_alive = message.keep_alive();
+  std::size_t hosts = 0;
+  std::size_t lengths = 0;
+  std::size_t codings = 0;
+  for (const auto& field : message) {
+    auto& [name, value] = request_.fields.emplace_back(lower(view(field.name_string())), view(field.value()));
+    hosts += name == "host" ? 1u : 0u;
+    lengths += name == "content-length" ? 1u : 0u;
+    codings += name == "transfer-encoding" ? 1u : 0u;
+  }
+  const auto bad = [&](int status, std::string detail) {
+    fail(Refusal::malformed, status, std::move(detail));
+    return false;
+  };
+  const std::string_view length = request_.field("content-length");
+  if (lengths > 1 || length.find_first_not_of("0123456789") != std::string_view::npos) {
+    return bad(400, "wanted one Content-Length, which is one number");
+  }
+  if (codings > 0 && (lengths > 0 || codings > 1 || request_.http_1_0)) {
+    return bad(400, "wanted one Transfer-Encoding, without Content-Length and in HTTP/1.1");
+  }
+  if (codings > 0 && lower(request_.field("transfer-encoding")) != "chunked") {
+    return bad(501,
+               "wanted no Transfer-Encoding but chunked, got " + shown(request_.field("transfer-encoding")));
+  }
+  if (hosts > 1 || (hosts == 0 && !request_.http_1_0)) return bad(400, "wanted one Host");
+  if (const auto expect = request_.field("expect"); !expect.empty() && lower(expect) != "100-continue") {
+    return bad(417, "wanted no expectation but 100-continue, got " + shown(expect));
+  }
+  request_.host = request_.field("host");
+  return take_target(view(message.target()));
+}
+
+bool RequestReader::take_target(std::string_view target) {
+  const std::string_view whole = target;
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!lower(target.substr(0, scheme.size())).starts_with(scheme)) continue;
+    target.remove_prefix(scheme.size());
+    const std::size_t path = std::min(target.find_first_of("/?"), target.size());
+    request_.host = target.substr(0, path);
+    target.remove_prefix(path);
+    if (target.empty() || target.front() == '?') {
+      request_.path = "/";
+      break;
+    }
+  }
+  const bool server = whole == "*" && request_.method == "OPTIONS";
+  const bool path = target.starts_with('/') || !request_.path.empty();
+  if ((!server && !path) || target.find('#') != std::string_view::npos) {
+    fail(Refusal::malformed, 400, "wanted a target that begins with /, got " + shown(whole));
+    return false;
+  }
+  const std::size_t question = std::min(target.find('?'), target.size());
+  if (request_.path.empty()) request_.path = target.substr(0, question);
+  request_.query = target.substr(std::min(question + 1, target.size()));
+  return true;
+}
+
+RequestReader::State RequestReader::read_body() {
+  namespace http = beast::http;
+  error_code error;
+  while (!parser_->done() && !bytes_.empty()) {
+    const std::size_t used = parser_->put(bytes_, error);
+    bytes_.erase(0, used);
+    if (error == http::error::need_more) {
+      // Chunks have a head each, which might go on for ever.
+      if (bytes_.size() > limits_.header_bytes_max) {
+        return fail(Refusal::malformed, 400, "wanted chunks with a size, got something longer");
+      }
+      if (!parser_->done()) return state_;
+    } else if (error == http::error::body_limit) {
+      return fail(Refusal::too_large, 413,
+                  fmt::format("wanted a body of at most {} bytes", limits_.body_bytes_max));
+    } else if (error) {
+      return fail(Refusal::malformed, 400, error.message());
+    }
+  }
+  return parser_->done() ? state_ = State::whole : state_;
+}
+
+bool RequestReader::take_continue() noexcept {
+  return std::exchange(wants_continue_, false);
+}
+
+Request RequestReader::take() {
+  request_.body = parser_->take_body();
+  parser_.reset();
+  wants_continue_ = false;
+  state_ = State::empty;
+  if (bytes_.empty()) bytes_ = {};  // one large request is no reason to keep its room
+  return std::exchange(request_, {});
+}
+
+}  // namespace backplane::gateway::http

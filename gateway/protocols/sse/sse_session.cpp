@@ -1,0 +1,119 @@
+#include "gateway/protocols/sse/sse_session.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "core/time/duration.hpp"
+#include "gateway/protocols/http/site.hpp"
+
+namespace backplane::gateway::sse {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Proxies give up on an answer in which nothing comes for a minute, or half of it.
+constexpr auto comment_interval = 15s;
+constexpr std::string_view comment = ":\n\n";
+// When a browser is to come back after the connection was lost.
+constexpr std::string_view retry = "retry: 2000\n\n";
+
+}  // namespace
+
+http::Response stream_head() {
+  return {200,
+          {{"Content-Type", "text/event-stream"},
+           {"Cache-Control", "no-cache, no-transform"},
+           {"X-Accel-Buffering", "no"},
+           {"X-Content-Type-Options", "nosniff"}},
+          {}};
+}
+
+SseSession::SseSession(fanout::Client& client, const Services& services, http::Response head)
+    : Session(client, services, Format::sse), head_(std::move(head)) {
+  services.site->counters().sse_begins();
+}
+
+SseSession::~SseSession() {
+  services().site->counters().sse_ends();
+}
+
+void SseSession::begin(const std::vector<Subscribe>& subscribes) {
+  const bool in_order = std::none_of(subscribes.begin(), subscribes.end(), [&](const Subscribe& each) {
+    const bool replayed = !std::holds_alternative<std::monostate>(each.since);
+    return replayed ? subscribes.size() > 1 : each.last;
+  });
+  unnumbered_ = in_order ? 0 : subscribes.size();
+  ask(request::SetFormat{in_order ? Format::sse : Format::sse_without_ids});
+  const std::int64_t now_ns = unix_now_ns();
+  for (const Subscribe& each : subscribes) {
+    if (each.policy) client().set_policy(*each.policy);
+    ask(request::Subscribe{
+        each.pattern, {.every = each.every, .last = each.last, .since = replay_from(each.since, now_ns)}});
+  }
+}
+
+void SseSession::begin_stream() {
+  if (std::exchange(streaming_, true)) return;
+  services().site->counters().response(200);
+  std::string out;
+  append_head(std::exchange(head_, {}), http::Framing::until_close, false, out);
+  out += retry;
+  client().reply(out);
+  client().set_alarm(client().now() + comment_interval);
+}
+
+/// Before the stream has begun.
+void SseSession::refuse(std::string_view code, std::string_view text) {
+  const int status = code == "unavailable" ? 503 : 400;
+  services().site->counters().response(status);
+  http::Response response = http::problem(status, code, text);
+  std::string out;
+  // Whose page may read it is said as for the stream.
+  for (auto& field : head_.fields) {
+    if (field.first == "Access-Control-Allow-Origin" || field.first == "Vary")
+      response.fields.push_back(std::move(field));
+  }
+  append_head(response, http::Framing::length, false, out);
+  client().end(out + response.body);
+}
+
+void SseSession::on_alarm() {
+  const auto quiet_until = client().active_at() + comment_interval;
+  if (client().now() < quiet_until) return client().set_alarm(quiet_until);
+  // Who does not read what it has got needs no more.
+  if (client().backlog().empty()) client().reply(comment);
+  client().set_alarm(client().now() + comment_interval);
+}
+
+void SseSession::say_goodbye(std::string_view reason) {
+  if (streaming_) return Session::say_goodbye(reason);
+  refuse("unavailable", fmt::format("the connection ends: {}", reason));
+}
+
+void SseSession::on_subscribed(std::string_view) {
+  begin_stream();
+  // What each of them begins with is under way now, or given: the hub changes the format behind it.
+  if (unnumbered_ > 0 && --unnumbered_ == 0) ask(request::SetFormat{Format::sse});
+}
+
+void SseSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {
+  if (!streaming_) return refuse(code, fmt::format("{}: {}", pattern, text));
+  // The others' events have begun: it would not be what was asked for.
+  Session::say_goodbye(code);
+}
+
+void SseSession::on_interest(bool any) {
+  client().excuse_silence(any);
+}
+
+void SseSession::on_broker(bool up) {
+  begin_stream();
+  Session::on_broker(up);
+}
+
+}  // namespace backplane::gateway::sse

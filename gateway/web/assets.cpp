@@ -1,0 +1,16 @@
+#include "gateway/web/assets.hpp"
+
+#include <algorithm>
+
+namespace backplane::gateway::web {
+
+// assets(), which are sorted by path, is made by pack.py.
+const Asset* find_asset(std::string_view path) noexcept {
+  const std::span<const Asset> all = assets();
+  const auto found =
+      std::lower_bound(all.begin(), all.end(), path,
+                       [](const Asset& each, std::string_view wanted) { return each.path < wanted; });
+  return found != all.end() && found->path == path ? &*found : nullptr;
+}
+
+}  // namespace backplane::gateway::web

@@ -1,0 +1,311 @@
+// The page's composition: makes the parts and passes between them what happens. What is on screen is in the
+// address's hash (url_state.js), so that it can be kept and shared.
+
+import { Watch } from "./watch.js";
+import { Subscription } from "./subscription.js";
+import { Publisher } from "./publisher.js";
+import { TopicsView } from "./topics_view.js";
+import { SubscriptionsView, FULL } from "./subscriptions_view.js";
+import { EventsView } from "./events_view.js";
+import { ChartView } from "./chart_view.js";
+import { StatusView, pollStatus } from "./status_view.js";
+import { PublishView } from "./publish_view.js";
+import { CommandView } from "./command_view.js";
+import { startTheme } from "./theme.js";
+import { startKeys } from "./keys.js";
+import { SUBSCRIPTIONS_MAX, readHash, writeHash } from "./url_state.js";
+import { wishText } from "./protocol.js";
+import { count, rate, words } from "./format.js";
+import { byId, make, setText } from "./dom.js";
+
+const TURN_MS = 200;
+const CALM_TURNS = 5;  // where motion is to be reduced, the chart moves once a second
+
+const socketUrl = new URL("v1/socket", location.href);
+socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+socketUrl.hash = "";
+
+const screen = { ...readHash(location.hash), subscriptions: [] };
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+const watch = new Watch(socketUrl, {
+  changed: () => { drawConnection(); drawStatus(); },
+  topics: () => { topicsView.update(); drawTotals(); drawOffers(); },
+  value: (name) => topicsView.value(name),
+});
+const topicsView = new TopicsView(watch, (name) => subscribe(withLast(name)));
+const subscriptionsView = new SubscriptionsView({ subscribe, choose, close });
+const eventsView = new EventsView();
+const chartView = new ChartView();
+const statusView = new StatusView();
+const commandView = new CommandView();
+new PublishView(new Publisher(socketUrl));
+
+const active = () => screen.subscriptions[screen.tab];
+const hashNow = () => writeHash({ ...screen, wishes: screen.subscriptions.map((each) => each.wish) });
+
+function withLast(pattern) {
+  return { pattern, last: true, every: "", since: "", policy: "" };
+}
+
+function keepHash() {
+  const hash = hashNow();
+  if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname);
+}
+
+function open(wish) {
+  const subscription = new Subscription(socketUrl, wish, () => changed(subscription));
+  screen.subscriptions.push(subscription);
+}
+
+function subscribe(wish) {
+  const same = screen.subscriptions.findIndex((each) => wishText(each.wish) === wishText(wish));
+  if (same < 0 && screen.subscriptions.length >= SUBSCRIPTIONS_MAX) {
+    subscriptionsView.problem(FULL);
+    return;
+  }
+  if (same < 0) open(wish);
+  choose(same < 0 ? screen.subscriptions.length - 1 : same);
+  goTo("events");
+}
+
+function choose(index) {
+  if (index < 0 || index >= screen.subscriptions.length) return;
+  screen.tab = index;
+  screen.field = "";
+  showActive();
+}
+
+function close(index) {
+  const [subscription] = screen.subscriptions.splice(index, 1);
+  subscription?.close();
+  screen.field = "";
+  if (screen.tab > index || screen.tab >= screen.subscriptions.length) screen.tab = Math.max(0, screen.tab - 1);
+  showActive();
+}
+
+// The one that is chosen, from the beginning.
+function showActive() {
+  const subscription = active();
+  subscriptionsView.tabs(screen.subscriptions, screen.tab);
+  byId("view").hidden = !subscription;
+  byId("empty").hidden = Boolean(subscription);
+  pause(false);
+  eventsView.show(subscription);
+  if (subscription) {
+    subscriptionsView.fill(subscription.wish);
+    subscriptionsView.problem(subscription.state === "refused" ? subscription.problem : "");
+    commandView.show(subscription.wish);
+    screen.field ||= subscription.field;
+  }
+  setView(screen.view);
+  keepHash();
+}
+
+function changed(subscription) {
+  if (subscription !== active()) return;
+  if (subscription.state === "refused") subscriptionsView.problem(subscription.problem);
+}
+
+function setView(view) {
+  screen.view = view;
+  const chart = view === "chart";
+  byId("as-text").setAttribute("aria-pressed", !chart);
+  byId("as-chart").setAttribute("aria-pressed", chart);
+  for (const id of ["window-label", "chart-box"]) byId(id).hidden = !chart;
+  for (const id of ["events", "sampled", "pause", "clear"]) byId(id).hidden = chart;
+  plot();
+  keepHash();
+}
+
+// A chart of the field chosen, or of the first there is.
+function plot() {
+  const subscription = active();
+  chartView.reset();
+  for (const each of screen.subscriptions) {
+    if (each !== subscription || screen.view !== "chart") each.plot("", 0);
+  }
+  if (!subscription) return;
+  if (screen.view !== "chart") {
+    screen.field = "";
+    subscriptionsView.fields(subscription, "");
+    return;
+  }
+  screen.field ||= subscription.fields.find((field) => !/time|date/i.test(field)) ?? subscription.fields[0] ?? "";
+  byId("chart-window").value = screen.window;
+  subscriptionsView.fields(subscription, screen.field);
+  subscription.plot(screen.field, screen.window);
+}
+
+function pause(paused) {
+  eventsView.pause(paused);
+  byId("pause").setAttribute("aria-pressed", paused);
+  setText(byId("pause"), paused ? "Go on" : "Pause");
+}
+
+function clear() {
+  active()?.clearRows();
+  eventsView.show(active());
+}
+
+function goTo(place) {
+  screen.place = place === "events" ? "" : place;
+  document.body.dataset.place = place;
+  for (const button of document.querySelectorAll(".places button")) {
+    if (button.dataset.place === place) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+  topicsView.redraw();
+  keepHash();
+}
+
+const CONNECTION = {
+  connecting: () => "connecting",
+  live: () => "live",
+  waiting: () => "broker away",
+  away: () => {
+    const seconds = Math.ceil((watch.retryAt - performance.now()) / 1000);
+    return seconds > 0 ? `gateway away, again in ${seconds} s` : "gateway away, trying";
+  },
+};
+
+function drawConnection() {
+  const badge = byId("connection");
+  if (badge.dataset.state !== watch.state) setText(byId("announce"), CONNECTION[watch.state]());
+  badge.dataset.state = watch.state;
+  badge.title = watch.state === "away" ? `${words(watch.reason)}. Try again now` : "The gateway, and the broker behind it";
+  setText(badge, CONNECTION[watch.state]());
+}
+
+function drawTotals() {
+  setText(byId("total-rate"), rate(watch.topics.totalRate));
+  setText(byId("total-topics"), count(watch.topics.total));
+}
+
+function drawStatus() {
+  statusView.draw(watch);
+}
+
+// Where nothing is subscribed to: the first tokens that there are.
+function drawOffers() {
+  if (active()) return;
+  const names = watch.topics.list("", "rate").slice(0, 500).map((topic) => topic.name);
+  const patterns = [...new Set(names.map((name) => (name.includes(".") ? `${name.split(".")[0]}.>` : name)))].slice(0, 6);
+  const box = byId("offers");
+  if ([...box.children].map((each) => each.textContent).join() === patterns.join()) return;
+  box.replaceChildren(...patterns.map((pattern) => make("button", {
+    type: "button", text: pattern, onclick: () => subscribe(withLast(pattern)),
+  })));
+}
+
+let turns = 0;
+
+// What came since the last turn is drawn in one go.
+function turn() {
+  turns += 1;
+  const now = performance.now();
+  for (const subscription of screen.subscriptions) {
+    const items = subscription.takeRows();
+    if (subscription === active()) eventsView.add(items);
+  }
+  if (document.hidden) return;
+  drawConnection();
+  subscriptionsView.refresh(now);
+  const subscription = active();
+  if (!subscription) return;
+  subscriptionsView.head(subscription);
+  eventsView.tell(subscription, now);
+  if (screen.view === "chart" && !screen.field && subscription.fields.length > 0) plot();
+  subscriptionsView.fields(subscription, screen.field);
+  if (subscription.chart && (!calm.matches || turns % CALM_TURNS === 0)) {
+    chartView.draw(subscription.chart, subscription.field, Date.now() / 1000);
+  }
+}
+
+function retryNow() {
+  watch.retryNow();
+  for (const subscription of screen.subscriptions) subscription.retryNow();
+}
+
+function bind() {
+  byId("connection").addEventListener("click", retryNow);
+  addEventListener("online", retryNow);
+  byId("topic-search").addEventListener("input", ({ target }) => find(target.value));
+  byId("topic-sort").addEventListener("change", ({ target }) => sortBy(target.value));
+  byId("as-text").addEventListener("click", () => setView("text"));
+  byId("as-chart").addEventListener("click", () => setView("chart"));
+  byId("chart-field").addEventListener("change", ({ target }) => {
+    screen.field = target.value;
+    setView(target.value ? "chart" : "text");
+  });
+  byId("chart-window").addEventListener("change", ({ target }) => {
+    screen.window = Number(target.value);
+    setView("chart");
+  });
+  byId("pause").addEventListener("click", () => pause(!eventsView.paused));
+  byId("clear").addEventListener("click", clear);
+  byId("help-open").addEventListener("click", () => byId("help").showModal());
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    focus("events", "events-title");
+  });
+  for (const button of document.querySelectorAll(".places button")) {
+    button.addEventListener("click", () => goTo(button.dataset.place));
+  }
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) watch.ask(); });
+  // Somebody wrote another hash, or went back to one.
+  addEventListener("hashchange", () => { if (location.hash !== hashNow()) restore(); });
+  startKeys([
+    [["/"], "search topics", () => focus("topics", "topic-search")],
+    [["s"], "subscribe", () => focus("events", "sub-pattern")],
+    [["p"], "publish", () => focus("publish", "pub-topic")],
+    [["e"], "to the events", () => focus("events", "events")],
+    [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "show a subscription", (key) => choose(Number(key) - 1)],
+    [["x"], "unsubscribe from the one shown", () => close(screen.tab)],
+    [["t"], "show events as text", () => setView("text")],
+    [["c"], "show a chart", () => setView("chart")],
+    [[" "], "hold what is on screen, or go on", () => pause(!eventsView.paused)],
+    [["l"], "empty the rows", clear],
+    [["y"], "copy the command", () => commandView.copy()],
+    [["d"], "light, dark, or as the system's", () => byId("theme").click()],
+    [["?"], "these shortcuts", () => byId("help").showModal()],
+  ]);
+}
+
+function focus(place, id) {
+  goTo(place);
+  byId(id).focus();
+}
+
+function find(text) {
+  screen.find = text;
+  watch.find(text);
+  topicsView.find(text, screen.sort);
+  keepHash();
+}
+
+function sortBy(sort) {
+  screen.sort = sort;
+  topicsView.find(screen.find, sort);
+  keepHash();
+}
+
+// What the hash asks for.
+function restore() {
+  const wanted = readHash(location.hash);
+  for (const subscription of screen.subscriptions) subscription.close();
+  Object.assign(screen, wanted, { subscriptions: [] });
+  for (const wish of wanted.wishes) open(wish);
+  byId("topic-search").value = screen.find;
+  byId("topic-sort").value = screen.sort;
+  watch.find(screen.find);
+  topicsView.find(screen.find, screen.sort);
+  goTo(screen.place || "events");
+  showActive();
+}
+
+bind();
+startTheme(() => { chartView.reset(); topicsView.redraw(); });
+restore();
+pollStatus(watch.status, drawStatus);
+setInterval(turn, TURN_MS);

@@ -1,0 +1,52 @@
+// The same subscription elsewhere: what to type, and a way to copy it.
+
+import { TOOLS, commandText, leftOut } from "./commands.js";
+import { byId, make, setText } from "./dom.js";
+
+const NOTES = {
+  "Python": "With clients/python; the broker is taken to be on the gateway's machine.",
+  "C++": "With find_package(backplane); the broker is taken to be on the gateway's machine.",
+};
+const SHOWN_MS = 1500;
+
+export class CommandView {
+  #tool = TOOLS[0];
+  #wish = { pattern: ">" };
+
+  constructor() {
+    byId("command-tools").append(...TOOLS.map((tool) => make("button", {
+      type: "button", text: tool, "data-tool": tool, "data-testid": `command-${tool}`,
+      onclick: () => { this.#tool = tool; this.#draw(); },
+    })));
+    byId("command-copy").addEventListener("click", () => this.copy());
+    this.#draw();
+  }
+
+  show(wish) {
+    this.#wish = wish;
+    this.#draw();
+  }
+
+  async copy() {
+    const button = byId("command-copy");
+    const text = byId("command-text");
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+    } catch {
+      // A page from elsewhere than this machine has no clipboard: then it is marked, for Ctrl+C.
+      getSelection().selectAllChildren(text);
+      copied = false;
+    }
+    setText(button, copied ? "Copied" : "Marked: Ctrl+C");
+    setTimeout(() => setText(button, "Copy"), SHOWN_MS);
+  }
+
+  #draw() {
+    for (const button of byId("command-tools").children) button.setAttribute("aria-pressed", button.dataset.tool === this.#tool);
+    const { hostname, port, protocol, origin } = location;
+    const gateway = { host: hostname, port: port || (protocol === "https:" ? "443" : "80"), origin };
+    setText(byId("command-text"), commandText(this.#tool, this.#wish, gateway));
+    setText(byId("command-note"), [leftOut(this.#tool, this.#wish), NOTES[this.#tool]].filter(Boolean).join(" "));
+  }
+}

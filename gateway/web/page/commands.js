@@ -1,0 +1,102 @@
+// The same subscription elsewhere: a command or a program for a wish and the place of a gateway.
+
+import { subscribeLine } from "./protocol.js";
+
+export const TOOLS = ["nc", "curl", "Python", "C++"];
+
+const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const quoted = (text) => JSON.stringify(text);  // a string of Python's, and of C++'s
+const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+// "5s" in ms; null where it is none.
+export function durationMs(text) {
+  const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(text) ?? [];
+  return number === undefined ? null : Number(number) * UNITS_MS[unit];
+}
+
+const isOffset = (since) => /^\d+$/.test(since);
+const isToken = (since) => since.includes(":");
+
+// `gateway` is {host, port, origin}, as the page's own address has them.
+export function commandText(tool, wish, gateway) {
+  switch (tool) {
+    case "nc":
+      return `printf '%s\\n' ${shell(subscribeLine(wish))} | nc -N ${gateway.host.replace(/^\[|\]$/g, "")} ${gateway.port}`;
+    case "curl":
+      return `curl -N ${shell(`${gateway.origin}/v1/events?${eventsQuery(wish)}`)}`;
+    case "Python":
+      return pythonText(wish, gateway.host);
+    default:
+      return cppText(wish, gateway.host);
+  }
+}
+
+export function eventsQuery(wish) {
+  const parts = [`topic=${encodeURIComponent(wish.pattern)}`];
+  if (wish.last) parts.push("last");
+  for (const name of ["every", "since", "policy"]) {
+    if (wish[name]) parts.push(`${name}=${encodeURIComponent(wish[name])}`);
+  }
+  return parts.join("&");
+}
+
+function pythonText(wish, host) {
+  const lines = ["from backplane import Control, Event, Subscriber", ""];
+  lines.push(`with Subscriber(${quoted(wish.pattern)}, egress="tcp://${host}:5571",`);
+  lines.push(`                control="tcp://${host}:5572") as subscriber:`);
+  lines.push("    subscriber.wait_live()");
+  if (wish.last) {
+    lines.push(`    for event in Control("tcp://${host}:5572").last(${quoted(wish.pattern)}):`);
+    lines.push("        print(event.topic, event.stamp.offset, event.body, flush=True)");
+  }
+  lines.push("    while True:");
+  lines.push("        item = subscriber.receive(timeout=60)");
+  lines.push("        if isinstance(item, Event):");
+  lines.push("            print(item.topic, item.stamp.offset, item.body, flush=True)");
+  lines.push("        elif item is not None:");
+  lines.push("            print(item, flush=True)  # a Gap, or a Reset");
+  if (!wish.last) lines[0] = "from backplane import Event, Subscriber";
+  return lines.join("\n");
+}
+
+function cppText(wish, host) {
+  const fields = [];
+  if (wish.last) fields.push(".last = true");
+  if (isToken(wish.since)) fields.push(`.since_token = ${quoted(wish.since)}`);
+  else if (isOffset(wish.since)) fields.push(`.since_offset = ${wish.since}`);
+  if (wish.every && durationMs(wish.every) !== null) {
+    fields.push(`.every = std::chrono::milliseconds{${durationMs(wish.every)}}`);
+  }
+  const options = fields.length > 0 ? `, {${fields.join(", ")}}` : "";
+  return [
+    "#include <backplane/client.hpp>",
+    "#include <chrono>",
+    "#include <iostream>",
+    "",
+    "using backplane::Client;",
+    "",
+    "int main() {",
+    "  Client::Options at;",
+    `  at.brokers = {{"tcp://${host}:5571", "tcp://${host}:5572"}};`,
+    "  Client client(at);",
+    `  client.subscribe(${quoted(wish.pattern)}${options});`,
+    "  while (const Client::Item* item = client.next(std::chrono::minutes{1})) {",
+    "    if (const auto* event = std::get_if<Client::Event>(item)) {",
+    "      std::cout << event->topic() << ' ' << client.payload_json(*event) << std::endl;",
+    "    } else if (const auto* gap = std::get_if<Client::Gap>(item)) {",
+    "      std::cout << gap->topic << \": \" << gap->first << \" to \" << gap->last << \" lost\" << std::endl;",
+    "    }",
+    "  }",
+    "}",
+  ].join("\n");
+}
+
+// What of the wish the command leaves out; "" where it has all.
+export function leftOut(tool, wish) {
+  const missing = [];
+  if (tool === "Python" && wish.every) missing.push("every");
+  if (tool === "Python" && wish.since) missing.push("since");
+  if (tool === "C++" && wish.since && !isToken(wish.since) && !isOffset(wish.since)) missing.push("since");
+  if ((tool === "Python" || tool === "C++") && wish.policy) missing.push("policy (a gateway's)");
+  return missing.length === 0 ? "" : `Without ${missing.join(" and ")}.`;
+}

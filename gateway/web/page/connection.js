@@ -1,0 +1,123 @@
+// A WebSocket that comes back: one conversation with the gateway, made again with growing pauses whenever it
+// ends, and given up when it stays silent. Knows nothing of the page; time and the socket are passed in.
+
+import { parseLine } from "./protocol.js";
+
+const PAUSE_MS = { first: 250, longest: 8000 };
+const OPEN_LIMIT_MS = 10_000;
+const PING_MS = 15_000;  // of silence; twice that without an answer, and the connection is given up
+
+// How long to wait before the attempt after `failures` of them. Spread, so that many pages do not come at once.
+export function pauseMs(failures, random = Math.random()) {
+  const longest = Math.min(PAUSE_MS.longest, PAUSE_MS.first * 2 ** Math.max(0, failures - 1));
+  return Math.round(longest * (0.5 + random / 2));
+}
+
+const CLOCK = {
+  now: () => performance.now(),
+  after: (ms, run) => setTimeout(run, ms),
+  cancel: (timer) => clearTimeout(timer),
+};
+
+// What `on` may have: open() once a connection stands, message(said) with what parseLine() gives,
+// state("connecting" | "open" | "away", detail): away has {retryAt, reason}.
+export class Connection {
+  #on;
+  #make;
+  #clock;
+  #socket = null;
+  #timer = null;
+  #failures = 0;
+  #heardAt = 0;
+  #goodbye = "";
+  #closed = false;
+
+  constructor(url, on, { make = (at) => new WebSocket(at), clock = CLOCK } = {}) {
+    this.url = url;
+    this.#on = on;
+    this.#make = make;
+    this.#clock = clock;
+    this.#connect();
+  }
+
+  get open() {
+    return this.#socket?.readyState === 1;
+  }
+
+  // @returns whether it could be handed over; while there is no connection it is not kept.
+  send(line) {
+    if (!this.open) return false;
+    this.#socket.send(line);
+    return true;
+  }
+
+  // Bytes that the browser has yet to send.
+  get waiting() {
+    return this.#socket?.bufferedAmount ?? 0;
+  }
+
+  close() {
+    this.#closed = true;
+    this.#clock.cancel(this.#timer);
+    this.#drop();
+  }
+
+  // Does not wait for the end of a pause; nothing where a connection stands or is under way.
+  retryNow() {
+    if (this.#closed || this.#socket) return;
+    this.#clock.cancel(this.#timer);
+    this.#connect();
+  }
+
+  #connect() {
+    this.#goodbye = "";
+    this.#on.state?.("connecting", {});
+    const socket = this.#make(this.url);
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#heardAt = this.#clock.now();
+      this.#watch();
+      this.#on.state?.("open", {});
+      this.#on.open?.();
+    };
+    socket.onmessage = ({ data }) => {
+      this.#heardAt = this.#clock.now();
+      this.#failures = 0;
+      const said = parseLine(data);
+      if (said.kind === "bye") this.#goodbye = said.word;
+      if (said.kind !== "pong") this.#on.message?.(said);
+    };
+    socket.onclose = ({ reason } = {}) => this.#lost(socket, this.#goodbye || reason || "the gateway does not answer");
+    this.#timer = this.#clock.after(OPEN_LIMIT_MS, () => this.#lost(socket, "the gateway does not answer"));
+  }
+
+  #watch() {
+    this.#clock.cancel(this.#timer);
+    this.#timer = this.#clock.after(PING_MS, () => {
+      const silent = this.#clock.now() - this.#heardAt;
+      if (silent >= 2 * PING_MS) {
+        this.#lost(this.#socket, "the gateway has fallen silent");
+        return;
+      }
+      if (silent >= PING_MS) this.send("PING");
+      this.#watch();
+    });
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  #lost(socket, reason) {
+    if (socket !== this.#socket) return;
+    this.#clock.cancel(this.#timer);
+    this.#drop();
+    const pause = pauseMs(++this.#failures);
+    this.#timer = this.#clock.after(pause, () => this.#connect());
+    this.#on.state?.("away", { retryAt: this.#clock.now() + pause, reason });
+  }
+}

@@ -1,0 +1,96 @@
+// How brokers and this gateway are, by the names of docs/operations.md: from $SYS events and /v1/status.
+
+const SOURCES_MAX = 1000;
+
+// Counters as they were told, and their rates since the time before.
+export class Figures {
+  counters = {};
+  #before = null;
+  #at = null;
+  #beforeAt = null;
+
+  update(counters, now) {
+    this.#before = this.counters;
+    this.#beforeAt = this.#at;
+    // 64-bit numbers are strings in the JSON of typed payloads.
+    this.counters = Object.fromEntries(Object.entries(counters).map(([name, value]) => [name, Number(value)]));
+    this.#at = now;
+  }
+
+  get(name) {
+    return this.counters[name] ?? 0;
+  }
+
+  rate(name) {
+    if (this.#beforeAt === null || this.#at <= this.#beforeAt) return null;
+    const come = this.get(name) - (this.#before[name] ?? 0);
+    // Less than before: it began anew.
+    return come < 0 ? null : come / ((this.#at - this.#beforeAt) / 1000);
+  }
+
+  // [label, value] of all whose name is `name` with a label behind a dot; those that are 0 are left out.
+  labelled(name) {
+    const prefix = `${name}.`;
+    return Object.entries(this.counters)
+      .filter(([each, value]) => each.startsWith(prefix) && value > 0)
+      .map(([each, value]) => [each.slice(prefix.length), value])
+      .sort((a, b) => b[1] - a[1]);
+  }
+}
+
+export class StatusModel {
+  brokers = new Map();  // by backplane: {figures, stream, heardMs}
+  sources = new Map();  // by name: {up, reason}
+  gateway = null;  // {backplane, broker, figures}
+
+  // @returns whether it was about status at all.
+  event(event) {
+    const data = event.data;
+    if (data === undefined || data === null) return false;
+    if (/^\$SYS\.broker\..+\.stats$/.test(event.topic) && data.counters) {
+      let broker = this.brokers.get(data.backplane);
+      if (!broker || broker.stream !== event.stream) {
+        broker = { figures: new Figures(), stream: event.stream };
+        this.brokers.set(data.backplane, broker);
+      }
+      broker.figures.update(data.counters, Date.parse(event.received));
+      broker.heardMs = Date.now();
+      return true;
+    }
+    if (event.topic.startsWith("$SYS.source.")) {
+      if (this.sources.size < SOURCES_MAX || this.sources.has(data.name)) {
+        this.sources.set(data.name, { up: data.up === true, reason: data.reason ?? "" });
+      }
+      return true;
+    }
+    return false;
+  }
+
+  // What /v1/status says.
+  told({ backplane, broker, counters }, now) {
+    this.gateway ??= { figures: new Figures() };
+    Object.assign(this.gateway, { backplane, broker });
+    this.gateway.figures.update(counters ?? {}, now);
+  }
+
+  // What was lost anywhere, with its reason: [[where, reason, count], …].
+  drops() {
+    const drops = [];
+    if (this.gateway) {
+      const { figures } = this.gateway;
+      for (const [reason, lost] of figures.labelled("dropped_total")) drops.push(["to clients", reason, lost]);
+      for (const [reason, lost] of figures.labelled("lost_total")) drops.push(["from broker", reason, lost]);
+    }
+    for (const [name, { figures }] of this.brokers) {
+      const at = this.brokers.size > 1 ? ` ${name}` : "";
+      for (const [reason, lost] of figures.labelled("rejected_total")) drops.push([`refused${at}`, reason, lost]);
+      if (figures.get("lossy_sends_total") > 0) {
+        drops.push([`from broker${at}`, "full_subscriber", figures.get("lossy_sends_total")]);
+      }
+      if (figures.get("lost_before_total") > 0) {
+        drops.push([`before broker${at}`, "lost_before", figures.get("lost_before_total")]);
+      }
+    }
+    return drops;
+  }
+}

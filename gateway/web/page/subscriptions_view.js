@@ -1,0 +1,139 @@
+// The box in which one subscribes, the tabs of the subscriptions, and what stands above the rows of the one
+// that is shown.
+
+import { SUBSCRIPTIONS_MAX } from "./url_state.js";
+import { patternProblem } from "./pattern.js";
+import { count, rate, words } from "./format.js";
+import { byId, make, setText } from "./dom.js";
+
+const FORM = { last: "sub-last", every: "sub-every", since: "sub-since", policy: "sub-policy" };
+
+const STATES = {
+  connecting: "connecting",
+  asking: "asked for; not in force yet",
+  live: "in force",
+  waiting: "the broker is away",
+  away: "no gateway",
+  refused: "refused",
+};
+
+export class SubscriptionsView {
+  #on;
+  #tabs = byId("tabs");
+  #elements = new Map();  // by subscription
+
+  // `on` has subscribe(wish), choose(index) and close(index).
+  constructor(on) {
+    this.#on = on;
+    byId("sub-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    byId("sub-pattern").addEventListener("input", () => this.problem(""));
+    this.#tabs.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  problem(text) {
+    setText(byId("sub-problem"), text);
+    byId("sub-pattern").setAttribute("aria-invalid", text !== "");
+  }
+
+  // Tabs as there are subscriptions, in their order; those that stay are not made anew.
+  tabs(subscriptions, active) {
+    for (const [subscription, element] of this.#elements) {
+      if (subscriptions.includes(subscription)) continue;
+      element.box.remove();
+      this.#elements.delete(subscription);
+    }
+    subscriptions.forEach((subscription, index) => {
+      if (!this.#elements.has(subscription)) this.#elements.set(subscription, this.#make(subscription));
+      const { box, tab, close } = this.#elements.get(subscription);
+      box.classList.toggle("active", index === active);
+      tab.setAttribute("aria-selected", index === active);
+      tab.tabIndex = index === active ? 0 : -1;
+      tab.dataset.index = index;
+      close.dataset.index = index;
+      tab.title = `${index + 1}: ${subscription.wish.pattern}`;
+    });
+  }
+
+  // States and counts of the tabs.
+  refresh(now) {
+    for (const [subscription, { tab, count: figure }] of this.#elements) {
+      tab.dataset.state = subscription.state;
+      setText(figure, `${rate(subscription.rate.perSecond(now))}/s`);
+    }
+  }
+
+  head(subscription) {
+    const box = byId("view-state");
+    const { state, problem, received, lost, gaps, resets } = subscription;
+    const parts = [state === "away" || state === "refused" ? `${STATES[state]}: ${problem}` : STATES[state],
+      `${count(received)} received`];
+    if (gaps > 0) parts.push(`${count(gaps)} ${gaps === 1 ? "gap" : "gaps"}, ${count(lost)} lost`);
+    if (resets > 0) parts.push(`${count(resets)} ${resets === 1 ? "reset" : "resets"}`);
+    setText(box, parts.join(" · "));
+    box.dataset.subscription = state;
+  }
+
+  // The numbers that there are to choose from; `field` is the one that is drawn, "" where rows are shown.
+  fields(subscription, field) {
+    const select = byId("chart-field");
+    const { fields } = subscription;
+    const wanted = field && !fields.includes(field) ? [field, ...fields] : fields;
+    const none = wanted.length === 0 ? "no number seen" : field ? "none: text" : "a number …";
+    const options = ["", ...wanted];
+    if (options.join("\n") !== [...select.options].map((each) => each.value).join("\n")) {
+      select.replaceChildren(...options.map((each) => make("option", { value: each, text: each })));
+    }
+    setText(select.options[0], none);
+    if (select.value !== field && document.activeElement !== select) select.value = field;
+  }
+
+  #submit() {
+    const wish = { pattern: byId("sub-pattern").value.trim() };
+    for (const [name, id] of Object.entries(FORM)) {
+      const element = byId(id);
+      wish[name] = element.type === "checkbox" ? element.checked : element.value.trim();
+    }
+    const problem = patternProblem(wish.pattern) ||
+      (["every", "since"].some((name) => /\s/.test(wish[name])) ? "every and since are one word each: 5s, 10m" : "");
+    this.problem(problem && words(problem));
+    if (problem) byId("sub-pattern").focus();
+    else this.#on.subscribe(wish);
+  }
+
+  // What is asked for again is easily changed.
+  fill(wish) {
+    byId("sub-pattern").value = wish.pattern;
+    byId("sub-last").checked = wish.last;
+    for (const name of ["every", "since", "policy"]) byId(FORM[name]).value = wish[name] ?? "";
+  }
+
+  #make(subscription) {
+    const figure = make("span", { class: "count" });
+    const tab = make("button", {
+      type: "button", role: "tab", "aria-controls": "view", "data-testid": "tab",
+      onclick: (event) => this.#on.choose(Number(event.currentTarget.dataset.index)),
+    }, make("span", { class: "name", text: subscription.wish.pattern }), figure);
+    const close = make("button", {
+      type: "button", class: "close", text: "×", "aria-label": `End ${subscription.wish.pattern}`, title: "Unsubscribe (x)",
+      onclick: (event) => this.#on.close(Number(event.currentTarget.dataset.index)),
+    });
+    const box = make("div", { class: "tab", role: "presentation" }, tab, close);
+    this.#tabs.append(box);
+    return { box, tab, close, count: figure };
+  }
+
+  #key(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const index = Number(event.target.dataset.index);
+    if (!step || Number.isNaN(index)) return;
+    const next = (index + step + this.#elements.size) % this.#elements.size;
+    this.#on.choose(next);
+    this.#tabs.querySelector(`[role="tab"][data-index="${next}"]`)?.focus();
+    event.preventDefault();
+  }
+}
+
+export const FULL = `${SUBSCRIPTIONS_MAX} subscriptions at most: close one first.`;

@@ -1,0 +1,161 @@
+#include "gateway/protocols/http/request_reader.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace backplane::gateway::http {
+namespace {
+
+using State = RequestReader::State;
+
+constexpr RequestReader::Limits limits{.header_bytes_max = 1000, .body_bytes_max = 100};
+
+struct Read {
+  std::vector<Request> requests;
+  std::optional<Fault> fault;
+};
+
+Read read(std::string_view bytes, std::size_t piece = 1'000'000) {
+  RequestReader reader(limits);
+  Read result;
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
+    reader.add(bytes.substr(0, piece));
+    State state = reader.read();
+    for (; state == State::whole; state = reader.read()) result.requests.push_back(reader.take());
+    if (state != State::bad) continue;
+    result.fault = reader.fault();
+    break;
+  }
+  return result;
+}
+
+/// The status that it is refused with; 0: it is not.
+int refused(const std::string& bytes) {
+  const Read all = read(bytes);
+  const Read byte_by_byte = read(bytes, 1);
+  EXPECT_EQ(all.requests.size(), byte_by_byte.requests.size());
+  EXPECT_EQ(all.fault.has_value(), byte_by_byte.fault.has_value());
+  if (all.fault && byte_by_byte.fault) {
+    EXPECT_EQ(all.fault->status, byte_by_byte.fault->status);
+  }
+  return all.fault ? all.fault->status : 0;
+}
+
+std::string with(const std::string& fields, const std::string& body = "") {
+  return "POST /v1/topics/a HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n" + body;
+}
+
+TEST(HttpRequestReader, ReadsRequestsHoweverTheyCome) {
+  const std::string bytes =
+      "GET /v1/events?topic=stock.>&last HTTP/1.1\r\nHost: localhost:1601\r\nLast-Event-ID:  a:1 \r\n\r\n" +
+      with("Content-Length: 5\r\n", "Hello") +
+      with("Transfer-Encoding: Chunked\r\n", "3\r\nHel\r\n2;x=y\r\nlo\r\n0\r\n\r\n") +
+      "\r\nHEAD http://example.org/x HTTP/1.0\r\n\r\n";
+  for (const std::size_t piece : {1u, 7u, 1000u}) {
+    const Read all = read(bytes, piece);
+    ASSERT_FALSE(all.fault) << all.fault->detail;
+    ASSERT_EQ(all.requests.size(), 4u);
+    EXPECT_EQ(all.requests[0].method, "GET");
+    EXPECT_EQ(all.requests[0].path, "/v1/events");
+    EXPECT_EQ(all.requests[0].query, "topic=stock.>&last");
+    EXPECT_EQ(all.requests[0].host, "localhost:1601");
+    EXPECT_EQ(all.requests[0].field("last-event-id"), "a:1");
+    EXPECT_TRUE(all.requests[0].keep_alive);
+    EXPECT_EQ(all.requests[1].body, "Hello");
+    EXPECT_EQ(all.requests[2].body, "Hello");
+    EXPECT_EQ(all.requests[3].path, "/x");
+    EXPECT_EQ(all.requests[3].host, "example.org");
+    EXPECT_TRUE(all.requests[3].http_1_0);
+    EXPECT_FALSE(all.requests[3].keep_alive);
+  }
+}
+
+TEST(HttpRequestReader, RefusesWhatTwoReadersMightTakeDifferently) {
+  EXPECT_EQ(refused(with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")), 400);
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n")), 400);
+  EXPECT_EQ(refused(with("Content-Length: 5\r\nContent-Length: 5\r\n", "Hello")), 400);
+  EXPECT_EQ(refused(with("Content-Length: 5, 5\r\n", "Hello")), 400);
+  EXPECT_EQ(refused(with("Content-Length: +5\r\n", "Hello")), 400);
+  EXPECT_EQ(refused(with("Content-Length: 0x5\r\n", "Hello")), 400);
+  EXPECT_EQ(refused(with("Content-Length: -1\r\n")), 400);
+  EXPECT_EQ(refused(with("Content-Length: 99999999999999999999999\r\n")), 400);
+  EXPECT_EQ(refused(with("Content-Length:\r\n")), 400);
+  EXPECT_EQ(refused(with("Content-Length : 5\r\n", "Hello")), 400);
+  EXPECT_EQ(refused(with(" Content-Length: 5\r\n", "Hello")), 400);
+  EXPECT_EQ(refused(with("X: a\r\n b\r\n")), 400);
+  EXPECT_EQ(refused(with("X: a\r\n\tb\r\n")), 400);
+  EXPECT_EQ(refused(with("X: a\nY: b\r\n")), 400);
+  EXPECT_EQ(refused(with("X: a\rY: b\r\n")), 400);
+  EXPECT_EQ(refused("GET / HTTP/1.1\nHost: x\n\n"), 400);
+  EXPECT_EQ(refused(with(std::string("X: a\0b\r\n", 8))), 400);
+  EXPECT_EQ(refused(with(": x\r\n")), 400);
+  EXPECT_EQ(refused(with("no colon\r\n")), 400);
+  EXPECT_EQ(refused(with("Transfer-Encoding: gzip\r\n")), 501);
+  EXPECT_EQ(refused(with("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n")), 501);
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n")), 501);
+  EXPECT_EQ(refused(with("Transfer-Encoding: xchunked\r\n")), 501);
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")), 400);
+  EXPECT_EQ(refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
+}
+
+TEST(HttpRequestReader, RefusesChunksThatAreNone) {
+  for (const std::string chunks :
+       {"x\r\n", "-1\r\nHello", "5 5\r\nHello\r\n", "0x5\r\nHello\r\n", "5\r\nHelloo\r\n", "5\nHello\n0\n\n",
+        "\r\n\r\n", "ffffffffffffffffff\r\n", "5;\n\r\nHello\r\n"}) {
+    EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", chunks + "\r\n\r\n")), 400) << chunks;
+  }
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", "5;" + std::string(2000, 'x'))), 400);
+}
+
+TEST(HttpRequestReader, HasLimits) {
+  EXPECT_EQ(refused("GET /" + std::string(2000, 'x')), 414);
+  EXPECT_EQ(refused(with("X: " + std::string(2000, 'x') + "\r\n")), 431);
+  EXPECT_EQ(refused(with("X: " + std::string(2000, 'x'))), 431);
+  EXPECT_EQ(refused(with("X: " + std::string(900, 'x') + "\r\n")), 0);
+  EXPECT_EQ(refused(with("Content-Length: 101\r\n")), 413);
+  EXPECT_EQ(refused(with("Content-Length: 100\r\n", std::string(100, 'x'))), 0);
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", "32\r\n" + std::string(50, 'x') + "\r\n40\r\n")),
+            413);
+}
+
+TEST(HttpRequestReader, WantsOneHostAndATargetOfItsOwn) {
+  EXPECT_EQ(refused("GET / HTTP/1.1\r\n\r\n"), 400);
+  EXPECT_EQ(refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refused("GET / HTTP/1.0\r\n\r\n"), 0);
+  EXPECT_EQ(refused("GET x HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refused("GET * HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refused("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), 0);
+  EXPECT_EQ(refused("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refused("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refused("GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refused("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), 505);
+  EXPECT_EQ(refused("GET / http/1.1\r\nHost: a\r\n\r\n"), 400);
+}
+
+TEST(HttpRequestReader, SaysWhetherTheClientWaitsBeforeItsBody) {
+  RequestReader reader(limits);
+  reader.add(with("Expect: 100-continue\r\nContent-Length: 5\r\n"));
+  EXPECT_EQ(reader.read(), State::reading);
+  EXPECT_TRUE(reader.take_continue());
+  EXPECT_FALSE(reader.take_continue());
+  reader.add("Hello");
+  EXPECT_EQ(reader.read(), State::whole);
+  EXPECT_EQ(reader.take().body, "Hello");
+  EXPECT_EQ(refused(with("Expect: miracles\r\n")), 417);
+  EXPECT_EQ(refused(with("Expect: 100-continue\r\nContent-Length: 500\r\n")), 413);
+}
+
+TEST(HttpRequestReader, NothingBehindAFaultIsRead) {
+  RequestReader reader(limits);
+  reader.add("GET / HTTP/9.9\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(reader.read(), State::bad);
+  reader.add("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(reader.read(), State::bad);
+}
+
+}  // namespace
+}  // namespace backplane::gateway::http

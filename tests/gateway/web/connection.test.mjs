@@ -1,0 +1,206 @@
+// The page's connection and what stands on it: with a socket and a clock of the test's.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Connection, pauseMs } from "../../../gateway/web/page/connection.js";
+import { Publisher } from "../../../gateway/web/page/publisher.js";
+import { Subscription } from "../../../gateway/web/page/subscription.js";
+
+// Sockets that the test opens, speaks through and closes; timers that run when it says so.
+class Stage {
+  sockets = [];
+  timers = new Map();
+  time = 0;
+  #next = 1;
+
+  options = {
+    make: (url) => {
+      const socket = { url, readyState: 0, sent: [], send: (line) => socket.sent.push(line), close: () => { socket.readyState = 3; } };
+      this.sockets.push(socket);
+      return socket;
+    },
+    clock: {
+      now: () => this.time,
+      after: (ms, run) => { this.timers.set(this.#next, { at: this.time + ms, run }); return this.#next++; },
+      cancel: (timer) => this.timers.delete(timer),
+    },
+  };
+
+  get socket() {
+    return this.sockets.at(-1);
+  }
+
+  open() {
+    this.socket.readyState = 1;
+    this.socket.onopen();
+  }
+
+  say(...lines) {
+    for (const line of lines) this.socket.onmessage({ data: line });
+  }
+
+  lose(reason = "") {
+    this.socket.readyState = 3;
+    this.socket.onclose({ reason });
+  }
+
+  pass(ms) {
+    const end = this.time + ms;
+    for (;;) {
+      const due = [...this.timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
+      if (!due) break;
+      this.timers.delete(due[0]);
+      this.time = Math.max(this.time, due[1].at);
+      due[1].run();
+    }
+    this.time = end;
+  }
+}
+
+const event = (position, more = {}) => JSON.stringify({ topic: "a", stream: "000000010000000a", position, offset: position,
+  received: "2000-01-01T00:00:00Z", text: `${position}`, ...more });
+const wish = { pattern: "a", last: true, every: "", since: "", policy: "" };
+
+test("pauses grow to a bound, and are spread", () => {
+  assert.deepEqual([1, 2, 3, 9, 50].map((failures) => pauseMs(failures, 1)), [250, 500, 1000, 8000, 8000]);
+  assert.equal(pauseMs(1, 0), 125);
+});
+
+test("a lost connection is made again, and says when", () => {
+  const stage = new Stage();
+  const states = [];
+  new Connection("ws://x", { state: (state, detail) => states.push([state, detail.reason]) }, stage.options);
+  stage.open();
+  stage.say('{"bye":"drain"}');
+  stage.lose();
+  assert.deepEqual(states, [["connecting", undefined], ["open", undefined], ["away", "drain"]]);
+  stage.pass(250);
+  assert.equal(stage.sockets.length, 2);
+});
+
+test("a gateway that stays silent is asked, and given up", () => {
+  const stage = new Stage();
+  const states = [];
+  new Connection("ws://x", { state: (state) => states.push(state) }, stage.options);
+  stage.open();
+  stage.pass(16_000);
+  assert.deepEqual(stage.socket.sent, ["PING"]);
+  stage.say("+PONG");
+  stage.pass(16_000);
+  assert.equal(states.at(-1), "open");
+  stage.pass(30_000);
+  assert.ok(states.includes("away"));
+});
+
+test("one that never opens is given up", () => {
+  const stage = new Stage();
+  new Connection("ws://x", {}, stage.options);
+  stage.pass(10_300);
+  assert.equal(stage.sockets.length, 2);
+});
+
+test("a closed connection stays closed", () => {
+  const stage = new Stage();
+  const connection = new Connection("ws://x", {}, stage.options);
+  stage.open();
+  connection.close();
+  connection.retryNow();
+  stage.pass(60_000);
+  assert.equal(stage.sockets.length, 1);
+  assert.equal(connection.send("PING"), false);
+});
+
+test("a subscription resumes behind the last event that it has seen", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  stage.open();
+  assert.deepEqual(stage.socket.sent, ["SUB a last"]);
+  stage.say("+OK SUB a", event(7), event(8));
+  assert.equal(subscription.state, "live");
+  stage.lose();
+  assert.equal(subscription.state, "away");
+  stage.pass(250);
+  stage.open();
+  assert.deepEqual(stage.socket.sent, ["SUB a since=000000010000000a:8"]);
+  stage.say("+OK SUB a", '{"gap":{"topic":"a","stream":"000000010000000a","first":9,"last":11,"reason":"history_gone"}}', event(12));
+  const rows = subscription.takeRows();
+  assert.deepEqual(rows.map((row) => row.kind), ["event", "event", "note", "note", "gap", "event"]);
+  assert.deepEqual([subscription.received, subscription.gaps, subscription.lost], [3, 1, 3]);
+});
+
+test("a broker that goes and comes is told among the rows", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a", '{"wait":"broker"}');
+  assert.equal(subscription.state, "waiting");
+  stage.say('{"live":"broker"}', '{"reset":{"topic":"a","stream":"000000010000000b"}}');
+  assert.equal(subscription.state, "live");
+  assert.equal(subscription.resets, 1);
+  assert.deepEqual(subscription.takeRows().map((row) => row.kind), ["note", "note", "reset"]);
+});
+
+test("what the gateway refuses is not asked for again", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", { ...wish, every: "soon" }, () => {}, stage.options);
+  stage.open();
+  stage.say('-ERR bad_every a duration is wanted, got "soon"');
+  assert.equal(subscription.state, "refused");
+  assert.equal(subscription.problem, 'a duration is wanted, got "soon"');
+  stage.pass(60_000);
+  assert.equal(stage.sockets.length, 1);
+});
+
+test("a chart begins with the events still known, and has gaps as breaks", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a", event(1, { received: "2000-01-01T00:00:00Z" }));
+  subscription.plot("(value)", 60);
+  stage.say('{"gap":{"topic":"a","stream":"x","first":2,"last":3,"reason":"slow_consumer"}}',
+    event(4, { received: "2000-01-01T00:00:05Z" }));
+  assert.deepEqual(subscription.chart.tables()[0][1], [1, null, 4]);
+});
+
+test("of an event too large to be kept, its size is", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a", event(1, { text: "x".repeat(100_000) }), event(2));
+  const [large, small] = subscription.takeRows();
+  assert.match(large.event.text, /^\(97\.8kB: too large/);
+  assert.equal(small.event.text, "2");
+});
+
+test("publishing is answered by the broker's word, one event at a time", async () => {
+  const stage = new Stage();
+  const publisher = new Publisher("ws://x", stage.options);
+  const answer = publisher.publish("news.uk", "two\nlines");
+  assert.equal(publisher.busy, true);
+  stage.open();
+  assert.deepEqual(stage.socket.sent, ["PUB news.uk two\\nlines"]);
+  stage.say("+OK PUB news.uk");
+  assert.equal((await answer).ok, true);
+  const refused = publisher.publish("news.uk", "x");
+  stage.say("-ERR unavailable no broker");
+  assert.deepEqual(await refused, { ok: false, text: "unavailable: no broker" });
+});
+
+test("a publish whose connection is lost may have been published, and is not sent twice", async () => {
+  const stage = new Stage();
+  const publisher = new Publisher("ws://x", stage.options);
+  const answer = publisher.publish("a", "x");
+  stage.open();
+  stage.lose();
+  assert.match((await answer).text, /may have been published/);
+  stage.pass(1000);
+  stage.open();
+  assert.deepEqual(stage.socket.sent, []);
+});
+
+test("what is no topic is not published", async () => {
+  const stage = new Stage();
+  const publisher = new Publisher("ws://x", stage.options);
+  for (const topic of ["", "a..b", "a.*", "$SYS.x"]) assert.equal((await publisher.publish(topic, "x")).ok, false);
+  assert.equal(stage.sockets.length, 0);
+});

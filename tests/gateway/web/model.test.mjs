@@ -1,0 +1,333 @@
+// What the page knows of topics, patterns, lines and places to go on from: gateway/web/page, without a browser.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { commandText, durationMs, eventsQuery, leftOut } from "../../../gateway/web/page/commands.js";
+import { FieldFinder, fieldsOf, readField, WHOLE } from "../../../gateway/web/page/fields.js";
+import { age, bytes, count, gapText, rate, value } from "../../../gateway/web/page/format.js";
+import { matches, patternProblem, topicProblem } from "../../../gateway/web/page/pattern.js";
+import { escapeText, parseLine, parseWish, wishText } from "../../../gateway/web/page/protocol.js";
+import { RateMeter } from "../../../gateway/web/page/rate.js";
+import { Ring } from "../../../gateway/web/page/ring.js";
+import { Sampler } from "../../../gateway/web/page/sampler.js";
+import { Chart, LINES_MAX } from "../../../gateway/web/page/series.js";
+import { Figures, StatusModel } from "../../../gateway/web/page/status_model.js";
+import { ResumeToken, resumed } from "../../../gateway/web/page/token.js";
+import { Topics, TOPICS_MAX, topicsPattern } from "../../../gateway/web/page/topics_model.js";
+import { readHash, SUBSCRIPTIONS_MAX, writeHash } from "../../../gateway/web/page/url_state.js";
+
+const golden = (name) => readFileSync(new URL(`../../golden/${name}`, import.meta.url), "utf8")
+  .split("\n").filter((line) => line && !line.startsWith("# ")).map((line) => line.split("\t"));
+const wish = (more) => ({ pattern: "stock.>", last: false, every: "", since: "", policy: "", ...more });
+
+// null where the bytes are no text: a browser's input never has such.
+function textOf(hex) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.from(hex, "hex"));
+  } catch {
+    return null;
+  }
+}
+
+test("names are topics and patterns as the golden cases say", () => {
+  let looked = 0;
+  for (const [topic, pattern, hex] of golden("names.tsv")) {
+    const text = textOf(hex ?? "");
+    if (text === null) continue;
+    assert.equal(topicProblem(text) === "", topic === "yes", hex);
+    assert.equal(patternProblem(text) === "", pattern === "yes", hex);
+    ++looked;
+  }
+  assert.ok(looked > 10);
+  assert.notEqual(topicProblem("\ud800"), "");
+});
+
+test("patterns match as the golden cases say", () => {
+  for (const [pattern, , topic, yes] of golden("patterns.tsv")) {
+    assert.equal(matches(pattern, topic), yes === "yes", `${pattern} ${topic}`);
+  }
+});
+
+test("text is escaped as the golden cases say", () => {
+  for (const [which, hex, written] of golden("escapes.tsv")) {
+    const text = textOf(hex);
+    if (which === "both" && text !== null) assert.equal(escapeText(text), written);
+  }
+});
+
+test("lines of the gateway are told apart", () => {
+  assert.deepEqual(parseLine("+OK SUB stock.>"), { kind: "ok", word: "SUB", rest: "stock.>" });
+  assert.deepEqual(parseLine('-ERR bad_topic a token is empty: "a..b"'),
+    { kind: "error", code: "bad_topic", text: 'a token is empty: "a..b"' });
+  assert.deepEqual(parseLine("+TOPIC stock.MSFT 17 128 2.1"), { kind: "topic", name: "stock.MSFT", offset: 17, bytes: 128, age: 2.1 });
+  assert.equal(parseLine("+PONG").kind, "pong");
+  assert.deepEqual(parseLine('{"gap":{"topic":"a","stream":"00c0ffee0000002a","first":1,"last":5,"reason":"slow_consumer"}}'),
+    { kind: "gap", topic: "a", stream: "00c0ffee0000002a", first: 1, last: 5, reason: "slow_consumer" });
+  assert.deepEqual(parseLine('{"wait":"broker"}'), { kind: "wait", word: "broker" });
+  assert.equal(parseLine('{"topic":"a","position":1}').event.topic, "a");
+});
+
+test("a line that is broken or unknown is passed over", () => {
+  for (const line of ["", "{", '{"new":1}', "+HELP x", "nonsense", "{}"]) assert.equal(parseLine(line).kind, "other", line);
+});
+
+test("a wish is written as SUB takes it, and read back", () => {
+  const all = wish({ last: true, every: "5s", since: "10m", policy: "latest" });
+  assert.equal(wishText(all), "stock.> last every=5s since=10m policy=latest");
+  assert.deepEqual(parseWish(wishText(all)), all);
+  assert.equal(parseWish("a unknown"), null);
+});
+
+test("a subscription goes on after the last position of each stream", () => {
+  const token = new ResumeToken();
+  token.see("000000010000000a", 7);
+  token.see("000000020000000b", 3);
+  token.see("000000010000000a", 5);  // an older value that came later
+  assert.equal(token.toString(), "000000010000000a:7,000000020000000b:3");
+  assert.equal(resumed(wish({ last: true }), token, 1000, 2000).since, token.toString());
+  assert.equal(resumed(wish({ last: true }), token, 1000, 2000).last, false);
+});
+
+test("a broker's new life takes the place of its old one", () => {
+  const token = new ResumeToken();
+  token.see("000000010000000a", 700);
+  token.see("000000010000000c", 2);
+  assert.equal(token.toString(), "000000010000000c:2");
+});
+
+test("a token has at most 64 streams", () => {
+  const token = new ResumeToken();
+  for (let each = 0; each < 100; ++each) token.see(`${each.toString(16).padStart(8, "0")}00000001`, 1);
+  assert.equal(token.toString().split(",").length, 64);
+});
+
+test("where nothing was seen yet, what came since the subscription was in force is asked for", () => {
+  const none = new ResumeToken();
+  assert.equal(resumed(wish(), none, 1000, 3500.4).since, "2501ms");
+  assert.deepEqual(resumed(wish({ last: true }), none, null, 5), wish({ last: true }));
+});
+
+test("a ring forgets the oldest", () => {
+  const ring = new Ring(3);
+  for (const each of [1, 2, 3, 4, 5]) ring.push(each);
+  assert.deepEqual([...ring], [3, 4, 5]);
+  assert.equal(ring.at(-1), 5);
+  assert.equal(ring.at(0), 3);
+  assert.equal(ring.at(3), undefined);
+  ring.clear();
+  assert.deepEqual([...ring], []);
+});
+
+test("a ring is bounded by what its items hold as well", () => {
+  const ring = new Ring(1000, 100);
+  for (let each = 0; each < 5000; ++each) ring.push({ each, size: 30 });
+  assert.deepEqual([...ring].map((item) => item.each), [4997, 4998, 4999]);
+  ring.push({ each: 5000, size: 500 });
+  assert.deepEqual([...ring].map((item) => item.each), [5000]);
+});
+
+test("a rate is that of the last second", () => {
+  const meter = new RateMeter();
+  for (let now = 0; now < 5000; now += 10) meter.add(now);
+  assert.ok(Math.abs(meter.perSecond(5000) - 100) < 1);
+  assert.equal(meter.perSecond(9000), 0);
+});
+
+test("few events are all drawn, in their order", () => {
+  const sampler = new Sampler(12);
+  for (let each = 0; each < 12; ++each) sampler.add({ kind: "event", each });
+  const { items, come } = sampler.take();
+  assert.deepEqual(items.map((item) => item.each), [...Array(12).keys()]);
+  assert.equal(come, 12);
+});
+
+test("of many events an even choice is drawn, and memory stays bounded", () => {
+  const sampler = new Sampler(12);
+  for (let each = 0; each < 100_000; ++each) sampler.add({ kind: "event", each });
+  const { items, come } = sampler.take();
+  assert.equal(come, 100_000);
+  assert.ok(items.length <= 13 && items.length >= 10, `${items.length}`);
+  assert.ok(items[0].each < 20_000 && items.at(-1).each > 80_000);
+  const middle = items[items.length >> 1].each;
+  assert.ok(middle > 30_000 && middle < 70_000, `${middle}`);
+});
+
+test("the newest event is drawn, and every gap", () => {
+  const sampler = new Sampler(3);
+  for (let each = 0; each < 11; ++each) {
+    sampler.add({ kind: "event", each });
+    if (each % 5 === 0) sampler.add({ kind: "gap", each });
+  }
+  const { items } = sampler.take();
+  assert.equal(items.filter((item) => item.kind === "gap").length, 3);
+  assert.equal(items.filter((item) => item.kind === "event").at(-1).each, 10);
+  for (let each = 0; each < 1000; ++each) sampler.add({ kind: "gap", each });
+  assert.ok(sampler.take().items.length <= 12, "gaps alone are bounded too");
+});
+
+test("numbers are found within objects, also as strings and within text", () => {
+  const event = { data: { price: 39.8, size: { lots: "12" }, name: "MSFT", "a.b": 1, list: [5] } };
+  assert.deepEqual(fieldsOf(event), ["price", "size.lots", "a\u2024b", "list.0"]);
+  assert.equal(readField(event, "size.lots"), 12);
+  assert.equal(readField(event, "a\u2024b"), 1);
+  assert.equal(readField(event, "name"), null);
+  assert.equal(readField(event, "no.such"), null);
+  assert.deepEqual(fieldsOf({ text: " 21.5 " }), [WHOLE]);
+  assert.equal(readField({ text: '{"t":[{"x":-2e3}]}' }, "t.0.x"), -2000);
+  assert.deepEqual(fieldsOf({ text: "{broken" }), []);
+  assert.deepEqual(fieldsOf({ base64: "AA==" }), []);
+  assert.deepEqual(fieldsOf({}), []);
+});
+
+test("fields are looked for at the beginning, and now and then", () => {
+  const finder = new FieldFinder();
+  assert.equal(finder.look({ data: { a: 1 } }), true);
+  assert.equal(finder.look({ data: { a: 2 } }), false);
+  assert.deepEqual(finder.fields, ["a"]);
+  const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`f${index}`, index]));
+  assert.equal(fieldsOf({ data: many }).length, 64);
+  finder.look({ data: many });
+  assert.equal(finder.fields.length, 64);
+});
+
+test("a chart keeps the least and the greatest value of each slice of time", () => {
+  const chart = new Chart(500);  // slices of a second
+  for (const [at, each] of [[10.1, 5], [10.2, 9], [10.3, 1], [10.9, 4], [11.5, 6]]) chart.add("a", at, each);
+  assert.deepEqual(chart.tables(), [[[10.2, 10.3, 11.5], [9, 1, 6]]]);
+});
+
+test("a gap breaks the line of its topic, and is marked until the next event", () => {
+  const chart = new Chart(500);
+  chart.add("a", 10, 1);
+  chart.add("b", 10, 1);
+  chart.breakAt("a", 20);
+  chart.breakAt("a", 21);  // the same one
+  assert.deepEqual(chart.marks, [{ topic: "a", from: 10, to: null }]);
+  chart.add("a", 30, 2);
+  chart.add("b", 30, 2);
+  assert.equal(chart.marks[0].to, 30);
+  assert.deepEqual(chart.tables()[0][1], [1, null, 2]);
+  assert.deepEqual(chart.tables()[1][1], [1, 2]);
+  chart.breakAt(null, 40);
+  assert.equal(chart.marks.length, 3);
+});
+
+test("times of a line rise, whatever came late", () => {
+  const chart = new Chart(60);
+  for (const at of [5, 4, 4, 6, 3, 6, 6.5, 6.2]) chart.add("a", at, at);
+  chart.breakAt("a", 7);
+  chart.add("a", 2, 1);
+  const [[times]] = chart.tables();
+  for (let each = 1; each < times.length; ++each) assert.ok(times[each] > times[each - 1]);
+});
+
+test("a chart's memory and its lines are bounded", () => {
+  const chart = new Chart(60);
+  for (let each = 0; each < 100_000; ++each) chart.add("a", each / 10, each);
+  assert.ok(chart.tables()[0][0].length < 1300);
+  for (let each = 0; each < LINES_MAX + 5; ++each) chart.add(`t${each}`, 1, 1);
+  assert.equal(chart.topics.length, LINES_MAX);
+  assert.equal(chart.topicsLeftOut, 6);
+});
+
+test("topics have rates once they were told of twice", () => {
+  const topics = new Topics();
+  const tell = (now, ...told) => {
+    topics.begin();
+    for (const [name, offset] of told) topics.hear({ name, offset, age: 0 });
+    topics.end(now);
+  };
+  tell(1000, ["b", 10], ["a", 5]);
+  tell(3000, ["b", 30], ["a", 5], ["new", 4]);
+  assert.deepEqual(topics.list("", "name").map((topic) => [topic.name, topic.rate]), [["a", 0], ["b", 10], ["new", 0]]);
+  assert.equal(topics.list("", "rate")[0].name, "b");
+  assert.equal(topics.totalRate, 10);
+  tell(5000, ["b", 6]);  // numbered anew
+  assert.equal(topics.get("b").rate, 3);
+  assert.equal(topics.size, 1);
+});
+
+test("topics are found by a part of their name, and by a pattern", () => {
+  const topics = new Topics();
+  topics.begin();
+  for (const name of ["stock.MSFT", "stock.IBM.close", "weather.stockholm"]) topics.hear({ name, offset: 1, age: 0 });
+  topics.end(0);
+  const found = (text) => topics.list(text, "name").map((topic) => topic.name);
+  assert.deepEqual(found("STOCK"), ["stock.IBM.close", "stock.MSFT", "weather.stockholm"]);
+  assert.deepEqual(found("stock.*"), ["stock.MSFT"]);
+  assert.deepEqual(found("> no pattern"), []);
+  assert.equal(topicsPattern("stock"), ">");
+  assert.equal(topicsPattern("stock.*"), "stock.*");
+  assert.equal(topicsPattern("$SYS.br"), "$SYS.>");
+});
+
+test("of too many topics the first are kept, and all are counted", () => {
+  const topics = new Topics();
+  topics.begin();
+  for (let each = 0; each < TOPICS_MAX + 10; ++each) topics.hear({ name: `t${each}`, offset: 1, age: 0 });
+  topics.end(0);
+  assert.equal(topics.size, TOPICS_MAX);
+  assert.equal(topics.total, TOPICS_MAX + 10);
+});
+
+test("figures have rates, and none over a new beginning", () => {
+  const figures = new Figures();
+  figures.update({ in: "100" }, 0);
+  assert.equal(figures.rate("in"), null);
+  figures.update({ in: "300" }, 2000);
+  assert.equal(figures.rate("in"), 100);
+  figures.update({ in: "5" }, 4000);
+  assert.equal(figures.rate("in"), null);
+});
+
+test("drops are told by place and reason, those that are 0 not", () => {
+  const status = new StatusModel();
+  status.told({ backplane: "default", broker: true, counters: { "dropped_total.slow_consumer": 7, "dropped_total.client_gone": 0, "lost_total.history_gone": 2 } }, 0);
+  assert.ok(status.event({ topic: "$SYS.broker.default.stats", stream: "a", received: "2000-01-01T00:00:00Z",
+    data: { backplane: "default", counters: { "rejected_total.bad_topic": "3", lossy_sends_total: "0" } } }));
+  assert.deepEqual(status.drops(), [["to clients", "slow_consumer", 7], ["from broker", "history_gone", 2], ["refused", "bad_topic", 3]]);
+  assert.equal(status.event({ topic: "$SYS.drain", data: {} }), false);
+});
+
+test("what is on screen is kept in the hash", () => {
+  const state = { wishes: [wish({ last: true }), wish({ pattern: "a&b#c.*", every: "1s" })], tab: 1, view: "chart",
+    field: "size.lots", window: 300, find: "über", sort: "rate", place: "status" };
+  assert.deepEqual(readHash(writeHash(state)), state);
+  assert.ok(writeHash(state).startsWith("#sub=stock.%3E+last&"));
+  assert.equal(writeHash(readHash("")), "");
+});
+
+test("a hash that somebody else wrote does no harm", () => {
+  const state = readHash("#sub=..&sub=a+nonsense&tab=99&view=x&window=7&sort=1&place=<img>&sub=%ff");
+  assert.deepEqual(state.wishes.length <= 1, true);
+  assert.equal(state.tab, 0);
+  assert.equal(state.window, 60);
+  assert.equal(state.place, "");
+  assert.equal(readHash(`#${"sub=a&".repeat(100)}`).wishes.length, SUBSCRIPTIONS_MAX);
+});
+
+test("commands ask for what is on screen, whatever is in it", () => {
+  const gateway = { host: "host7", port: "1601", origin: "http://host7:1601" };
+  const all = wish({ pattern: "it's.>", last: true, every: "5s" });
+  assert.equal(commandText("nc", all, gateway), `printf '%s\\n' 'SUB it'\\''s.> last every=5s' | nc -N host7 1601`);
+  assert.equal(commandText("curl", all, gateway), `curl -N 'http://host7:1601/v1/events?topic=it'\\''s.%3E&last&every=5s'`);
+  assert.match(commandText("Python", all, gateway), /Subscriber\("it's.>", egress="tcp:\/\/host7:5571"/);
+  assert.match(commandText("C++", all, gateway), /subscribe\("it's.>", \{.last = true, .every = std::chrono::milliseconds\{5000\}\}\)/);
+  assert.match(commandText("nc", all, { ...gateway, host: "[::1]" }), /nc -N ::1 1601$/);
+  assert.equal(leftOut("Python", all), "Without every.");
+  assert.equal(leftOut("nc", all), "");
+  assert.equal(eventsQuery(wish({ since: "a:1,b:2" })), "topic=stock.%3E&since=a%3A1%2Cb%3A2");
+  assert.equal(durationMs("250ms"), 250);
+  assert.equal(durationMs("soon"), null);
+});
+
+test("numbers are short, and gaps are said in words", () => {
+  assert.deepEqual([count(1012), count(1_234_567), bytes(2048), rate(0.24), rate(1012)], ["1,012", "1.2M", "2.0kB", "0.2", "1,012"]);
+  assert.deepEqual([age(0.2), age(12), age(240), age(7300)], ["now", "12 s", "4 min", "2 h"]);
+  assert.equal(gapText({ first: 101, last: 105, reason: "slow_consumer" }), "events 101–105 lost (5): slow consumer");
+  assert.equal(gapText({ first: 7, last: 7, reason: "history_gone" }), "event 7 lost (1): history gone");
+  assert.equal(gapText({ first: 0, last: 0, reason: "history_gone" }), "some events are lost: history gone");
+  assert.equal(value({ data: { symbol: "MSFT", price: 1 } }), "symbol MSFT  price 1");
+  assert.equal(value({}), "(cleared)");
+});

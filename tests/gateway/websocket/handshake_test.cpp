@@ -1,0 +1,107 @@
+#include "gateway/protocols/websocket/handshake.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace backplane::gateway::websocket {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using Fields = std::vector<std::pair<std::string_view, std::string_view>>;
+
+// The example of RFC 6455 1.3.
+const Fields good{{"Host", "server.example.com"},
+                  {"Upgrade", "websocket"},
+                  {"Connection", "keep-alive, Upgrade"},
+                  {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+                  {"Origin", "http://example.com"},
+                  {"Sec-WebSocket-Protocol", "chat, superchat"},
+                  {"Sec-WebSocket-Extensions", "permessage-deflate"},
+                  {"Sec-WebSocket-Version", "13"}};
+
+UpgradeRequest request(const Fields& fields) {
+  return {.method = "GET", .target = "/v1/socket", .version = 11, .fields = fields};
+}
+
+unsigned refusal(const UpgradeRequest& request) {
+  const auto answer = answer_upgrade(request);
+  if (answer) return 101;
+  EXPECT_THAT(answer.error().text, StartsWith("wanted the handshake of a WebSocket: "));
+  return answer.error().status;
+}
+
+/// With another value in one field, or without it where that is empty.
+Fields with(std::string_view name, std::string_view value) {
+  Fields fields = good;
+  const auto found =
+      std::find_if(fields.begin(), fields.end(), [&](const auto& each) { return each.first == name; });
+  if (value.empty()) {
+    fields.erase(found);
+  } else {
+    found->second = value;
+  }
+  return fields;
+}
+
+TEST(WebSocketHandshake, AnswersTheExampleOfTheStandard) {
+  const auto answer = answer_upgrade(request(good));
+  ASSERT_TRUE(answer) << answer.error().text;
+  EXPECT_THAT(*answer, StartsWith("HTTP/1.1 101 Switching Protocols\r\n"));
+  EXPECT_THAT(*answer, HasSubstr("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+  EXPECT_THAT(*answer, HasSubstr("\r\nUpgrade: websocket\r\n"));
+  EXPECT_TRUE(answer->ends_with("\r\n\r\n"));
+  EXPECT_EQ(answer->find("Protocol:"), std::string::npos) << "nothing was agreed on";
+  EXPECT_EQ(answer->find("Extensions:"), std::string::npos);
+}
+
+TEST(WebSocketHandshake, TakesFieldsInAnyCase) {
+  Fields fields = with("Connection", "UPGRADE");
+  for (auto& [name, value] : fields) {
+    if (name == "Upgrade") value = "WebSocket";
+    if (name == "Sec-WebSocket-Key") name = "sec-websocket-key";
+  }
+  EXPECT_EQ(refusal(request(fields)), 101u);
+}
+
+TEST(WebSocketHandshake, AnswersNothingBefore101) {
+  Fields fields = good;
+  fields.emplace_back("expect", "100-continue");
+  const auto answer = answer_upgrade(request(fields));
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(*answer, StartsWith("HTTP/1.1 101 "));
+}
+
+TEST(WebSocketHandshake, SaysWhichVersionItSpeaks) {
+  EXPECT_EQ(refusal(request(with("Sec-WebSocket-Version", "8"))), 426u);
+  EXPECT_EQ(refusal(request(with("Sec-WebSocket-Version", ""))), 426u);
+}
+
+TEST(WebSocketHandshake, AsksWhoWantsNoUpgradeForOne) {
+  EXPECT_EQ(refusal(request(with("Upgrade", ""))), 426u);
+  EXPECT_EQ(refusal(request(with("Upgrade", "h2c"))), 426u);
+  EXPECT_EQ(refusal(request(with("Connection", ""))), 426u);
+  EXPECT_EQ(refusal(request(with("Connection", "keep-alive"))), 426u);
+}
+
+TEST(WebSocketHandshake, RefusesWhatCannotBeOne) {
+  for (const std::string_view key : {"", "x", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZ?==",
+                                     "dGhlIHNhbXBsZSBub25jZQ==dGhlIHNhbXBsZSBub25jZQ=="}) {
+    EXPECT_EQ(refusal(request(with("Sec-WebSocket-Key", key))), 400u) << key;
+  }
+  EXPECT_EQ(refusal(request(with("Host", ""))), 400u);
+  UpgradeRequest post = request(good);
+  post.method = "POST";
+  EXPECT_EQ(refusal(post), 400u);
+  UpgradeRequest old = request(good);
+  old.version = 10;
+  EXPECT_EQ(refusal(old), 400u);
+}
+
+}  // namespace
+}  // namespace backplane::gateway::websocket

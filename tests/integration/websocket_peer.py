@@ -1,0 +1,188 @@
+"""A WebSocket client that writes its own frames, good or bad, and looks at every bit of what comes."""
+
+import base64
+import collections
+import hashlib
+import json
+import os
+import select
+import socket
+import struct
+
+from harness import GATEWAY, PATIENCE_S, Deadline
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+Frame = collections.namedtuple("Frame", "opcode payload")
+
+
+def frame(opcode, payload=b"", final=True, reserved=0, masked=True):
+    """A frame as a client sends it."""
+    payload = payload.encode() if isinstance(payload, str) else payload
+    head = bytes([final << 7 | reserved << 4 | opcode])
+    length = len(payload)
+    if length <= 125:
+        head += bytes([masked << 7 | length])
+    elif length <= 0xFFFF:
+        head += bytes([masked << 7 | 126]) + struct.pack(">H", length)
+    else:
+        head += bytes([masked << 7 | 127]) + struct.pack(">Q", length)
+    if not masked:
+        return head + payload
+    mask = os.urandom(4)
+    repeated = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
+    return head + mask + (int.from_bytes(payload, "big") ^ repeated).to_bytes(length, "big")
+
+
+def take_frame(data):
+    """(the first frame of what a server sent, the rest), or (None, data) where it is not whole. A frame that a server
+    must not send is an error."""
+    if len(data) < 2:
+        return None, data
+    if data[0] & 0x70 or not data[0] & 0x80 or data[1] & 0x80:
+        raise AssertionError(f"a frame that a server must not send: {data[:20]}")
+    length, at = data[1], 2
+    if length == 126:
+        length, at = int.from_bytes(data[2:4], "big"), 4
+    elif length == 127:
+        length, at = int.from_bytes(data[2:10], "big"), 10
+    if len(data) < at + length or len(data) < at:
+        return None, data
+    if (at == 4 and length < 126) or (at == 10 and length < 1 << 16):
+        raise AssertionError(f"not the shortest form of {length}")
+    return Frame(data[0] & 0xF, data[at:at + length]), data[at + length:]
+
+
+class WebSocketPeer:
+    """One connection. What comes is sorted as LineClient does it: events (gaps and resets among them), replies,
+    notices; then pongs and the close. `fields` go into the request's head, in place of the usual ones; None: without."""
+
+    def __init__(self, address=GATEWAY, receive_bytes=None, **fields):
+        host, port = address.rsplit(":", 1)
+        self._socket = socket.socket()
+        if receive_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self._socket.settimeout(PATIENCE_S)
+        self._socket.connect((host, int(port)))
+        self._buffer = b""
+        self.frames = []
+        self.ended = False
+        self.close_code = self.close_reason = None
+        self._events, self._replies, self._notices, self._pongs = (collections.deque() for _ in range(4))
+        key = base64.b64encode(os.urandom(16))
+        self._shake_hands(address, key, fields)
+
+    def _shake_hands(self, host, key, fields):
+        wanted = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key.decode(),
+                  "Sec-WebSocket-Version": "13", **fields}
+        lines = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
+        self._socket.sendall("\r\n".join(["GET /v1/socket HTTP/1.1", *lines, "", ""]).encode())
+        while b"\r\n\r\n" not in self._buffer and not self.ended:
+            self._read(Deadline())
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        self.status = int(status.split(" ")[1])
+        self.fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        if self.status != 101:
+            return
+        accept = base64.b64encode(hashlib.sha1(key + ACCEPT_SUFFIX).digest()).decode()
+        if self.fields.get("sec-websocket-accept") != accept:
+            raise AssertionError(f"wanted {accept}, got {self.fields}")
+        self._sort()
+
+    def send(self, text):
+        self.send_bytes(frame(TEXT, text))
+
+    def send_bytes(self, data):
+        self._socket.sendall(data)
+
+    def _read(self, deadline):
+        if not select.select([self._socket], [], [], deadline.left())[0]:
+            raise AssertionError(f"nothing more came within {PATIENCE_S} s; there was {self.frames[-20:]}")
+        try:
+            data = self._socket.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        self.ended = not data
+        self._buffer += data
+
+    def _sort(self):
+        while True:
+            got, self._buffer = take_frame(self._buffer)
+            if got is None:
+                return
+            if self.close_code is not None:
+                raise AssertionError(f"a frame behind the close: {got}")
+            self.frames.append(got)
+            if got.opcode == TEXT:
+                text = got.payload.decode()
+                if "\n" in text:
+                    raise AssertionError(f"more than a line: {text}")
+                if text[0] in "+-":
+                    self._replies.append(text)
+                else:
+                    thing = json.loads(text)
+                    of_topic = thing.keys() & {"topic", "gap", "reset"}
+                    (self._events if of_topic else self._notices).append(thing)
+            elif got.opcode == PONG:
+                self._pongs.append(got.payload)
+            elif got.opcode == CLOSE:
+                self.close_code = int.from_bytes(got.payload[:2], "big") if got.payload else 1005
+                self.close_reason = got.payload[2:].decode()
+            elif got.opcode != PING:
+                raise AssertionError(f"a frame that nobody wants: {got}")
+
+    def pump(self, deadline):
+        if self.ended:
+            raise AssertionError(f"the gateway has ended the connection; it had sent {self.frames[-5:]}")
+        self._read(deadline)
+        self._sort()
+
+    def _next(self, queue):
+        deadline = Deadline()
+        while not queue:
+            self.pump(deadline)
+        return queue.popleft()
+
+    def reply(self):
+        return self._next(self._replies)
+
+    def event_or_gap(self):
+        return self._next(self._events)
+
+    def event(self):
+        event = self.event_or_gap()
+        if "topic" not in event:
+            raise AssertionError(f"wanted an event, got {event}")
+        return event
+
+    def notice(self):
+        return self._next(self._notices)
+
+    def pong(self):
+        return self._next(self._pongs)
+
+    def command(self, text):
+        """Sends a command and gives the reply to it."""
+        self.send(text)
+        return self.reply()
+
+    def subscribe(self, *patterns):
+        for pattern in patterns:
+            reply = self.command(f"SUB {pattern}")
+            if reply != f"+OK SUB {pattern.split(' ')[0]}":
+                raise AssertionError(f"SUB {pattern} was answered with {reply!r}")
+
+    def wait_close(self):
+        """Reads until the gateway says close and ends. @returns the code."""
+        deadline = Deadline()
+        while not self.ended:
+            self.pump(deadline)
+        return self.close_code
+
+    def half_close(self):
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        self._socket.close()

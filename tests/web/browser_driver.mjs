@@ -1,0 +1,69 @@
+// Chromium on a leash: a line of JSON a command, [name, ...arguments], a line of JSON an answer. See web_harness.py.
+
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const [executablePath, hostRules, timeout] = process.argv.slice(2);
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--disable-dev-shm-usage", `--host-resolver-rules=${hostRules}`],
+  timeout: Number(timeout),
+});
+const pages = new Map();
+
+const commands = {
+  version: () => browser.version(),
+  async open(name, options) {
+    const context = await browser.newContext(options);
+    context.setDefaultTimeout(Number(timeout));
+    const page = await context.newPage();
+    const problems = [];
+    page.on("console", (message) => {
+      if (message.type() === "error") problems.push(`console: ${message.text()} (${message.location().url})`);
+    });
+    page.on("pageerror", (error) => problems.push(`uncaught: ${error}`));
+    // Of what a policy stops, Chromium tells the console too; of what is reported only, the page alone.
+    await context.exposeBinding("backplaneTestViolation", (_, what) => problems.push(`policy: ${what}`));
+    await context.addInitScript(() => document.addEventListener("securitypolicyviolation",
+      (event) => globalThis.backplaneTestViolation(`${event.violatedDirective} ${event.blockedURI}`)));
+    pages.set(name, { page, problems });
+  },
+  async goto(name, url) {
+    const response = await pages.get(name).page.goto(url, { waitUntil: "load" });
+    return { status: response.status(), headers: response.headers() };
+  },
+  // The expression may be a function, which gets the argument.
+  evaluate: (name, expression, argument) => pages.get(name).page.evaluate(within(expression), argument),
+  wait: async (name, expression, argument) =>
+    (await pages.get(name).page.waitForFunction(within(expression), argument, { polling: 50 })).jsonValue(),
+  locate: (name, selector, method, ...args) => pages.get(name).page.locator(selector)[method](...args),
+  press: (name, key) => pages.get(name).page.keyboard.press(key),
+  type: (name, text) => pages.get(name).page.keyboard.type(text),
+  resize: (name, width, height) => pages.get(name).page.setViewportSize({ width, height }),
+  emulate: (name, media) => pages.get(name).page.emulateMedia(media),
+  async screenshot(name, path, fullPage) {
+    await pages.get(name).page.screenshot({ path, fullPage });
+  },
+  problems: (name) => pages.get(name).problems,
+  async close_page(name) {
+    await pages.get(name).page.context().close();
+    pages.delete(name);
+  },
+  close: () => browser.close(),
+};
+
+// A function's text becomes a function of the page's; playwright would take it for a string otherwise.
+const within = (expression) => (/^\s*(async\s*)?\(?[\w\s,{}[\]]*\)?\s*=>/.test(expression)
+  ? new Function("argument", `return (${expression})(argument)`) : expression);
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [name, ...args] = JSON.parse(line);
+  let answer;
+  try {
+    answer = { value: await commands[name](...args) ?? null };
+  } catch (error) {
+    answer = { error: error.name, text: error.message };
+  }
+  console.log(JSON.stringify(answer));
+}
+await browser.close();

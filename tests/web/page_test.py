@@ -1,0 +1,386 @@
+"""The gateway's page in Chromium, with real processes behind it. Screenshots are kept beside the build."""
+
+import gzip
+import json
+import math
+import unittest
+
+from harness import ENDPOINTS, HOST
+from web_harness import ORIGIN, SANITIZED, BrowserTest, testid
+
+DESK = {"width": 1280, "height": 900}
+PHONES = ({"width": 320, "height": 640}, {"width": 390, "height": 844})
+# What Chromium tells the console while the gateway is gone.
+NOBODY_THERE = ["WebSocket connection to", "net::ERR_"]
+# How long it takes until a page that has much to do answers, in ms: the longest of some turns of its event loop.
+TURNS = """async (count) => {
+    const turn = () => new Promise((resolve) => {
+        const begun = performance.now();
+        const channel = new MessageChannel();
+        channel.port1.onmessage = () => resolve(performance.now() - begun);
+        requestAnimationFrame(() => channel.port2.postMessage(null));
+    });
+    const turns = [];
+    while (turns.length < count) turns.push(await turn());
+    turns.sort((a, b) => a - b);
+    return { median: turns[count >> 1], longest: turns[count - 1] };
+}"""
+# Not white alone: something is drawn on the chart's canvas.
+DRAWN = """(selector) => {
+    const canvas = document.querySelector(`${selector} canvas`);
+    if (!canvas || !canvas.width) return false;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const colours = new Set();
+    for (let at = 0; at < data.length; at += 4) colours.add(`${data[at]} ${data[at + 1]} ${data[at + 2]} ${data[at + 3]}`);
+    return colours.size > 5;
+}"""
+
+
+class PageTest(BrowserTest):
+    def setUp(self):
+        super().setUp()
+        self.start_all()
+
+    def open(self, viewport=DESK, hash="", **options):
+        """The page, connected."""
+        page = self.page(f"{ORIGIN}/{hash}", viewport=viewport, **options)
+        self.wait_state(page, "live")
+        return page
+
+    def wait_state(self, page, state):
+        page.wait("([selector, state]) => document.querySelector(selector)?.dataset.state === state",
+                  [testid("connection"), state])
+
+    def subscribe(self, page, pattern):
+        """Waits until it is in force, which publishing to it needs."""
+        page.fill("sub-pattern", pattern)
+        page.click("sub-go")
+        self.wait_subscribed(page, pattern)
+
+    def wait_subscribed(self, page, pattern):
+        page.wait("""(pattern) => {
+            const tab = document.querySelector('[role="tab"][aria-selected="true"]');
+            return tab?.dataset.state === "live" && tab.title.endsWith(`: ${pattern}`);
+        }""", pattern)
+
+    def chart(self, page, field):
+        """Until there is something on it."""
+        page.locate("#as-chart", "click")
+        page.wait("([selector, field]) => [...document.querySelector(selector).options].some(({ value }) => value === field)",
+                  [testid("chart-field"), field])
+        page.locate(testid("chart-field"), "selectOption", field)
+        page.wait(DRAWN, testid("chart"))
+
+    def figure(self, name):
+        return json.loads(self.get("/v1/status")[2])["counters"].get(name, 0)
+
+    def wait_row(self, page, pattern):
+        return page.wait_text("event-row", pattern)
+
+    def start_quotes(self, every="100ms"):
+        """Prices that rise and fall."""
+        rows = "".join(f"2024-{month:02}-{day:02},{symbol},{price + price / 10 * math.sin((month * 28 + day) / 9):.2f}\n"
+                       for month in range(1, 13) for day in range(1, 29)
+                       for symbol, price in (("MSFT", 400), ("IBM", 180), ("AAPL", 190)))
+        path = self.config_file("date,symbol,price\n" + rows)
+        quotes = self.run_program("publish", "quotes", "--csv", path, "--format", "csv", "--every", every, *ENDPOINTS)
+        quotes.ready()
+        return quotes
+
+    def start_sources(self):
+        self.start_clock(every="200ms").ready()
+        self.start_quotes()
+        self.run_program("publish", "thermometer", "--every", "1s", *ENDPOINTS).ready()
+
+
+class Files(PageTest):
+    def test_the_page_is_served_compressed_and_asked_for_again_only_where_it_changed(self):
+        status, headers, body = self.get("/")
+        self.assertEqual((status, headers["content-type"]), (200, "text/html; charset=utf-8"))
+        self.assertIn("default-src 'self'", headers["content-security-policy"])
+        self.assertEqual(headers["x-content-type-options"], "nosniff")
+        raw = self.raw()
+        raw.send(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nAccept-Encoding: br, gzip\r\n\r\n".encode())
+        _, headers, packed = raw.response()
+        self.assertEqual(headers["content-encoding"], "gzip")
+        self.assertEqual(gzip.decompress(packed).decode(), body)
+        self.assertLess(len(packed), len(body))
+        status, _, again = self.get("/", If_None_Match=headers["etag"], Accept_Encoding="gzip")
+        self.assertEqual((status, again), (304, ""))
+        self.assertEqual(self.get("/", If_None_Match='"another"')[0], 200)
+
+    def test_all_that_the_page_loads_comes_from_the_gateway(self):
+        page = self.open()
+        loaded = page.evaluate('() => performance.getEntriesByType("resource").map(({ name }) => name)')
+        self.assertGreater(len(loaded), 3)
+        for url in loaded:
+            self.assertTrue(url.startswith(ORIGIN) or url.startswith(ORIGIN.replace("http", "ws")), url)
+
+
+class Topics(PageTest):
+    def test_topics_appear_with_their_rates_and_are_found(self):
+        self.start_sources()
+        page = self.open()
+        page.wait_text("topic-row", r"stock\.MSFT")
+        page.wait_text("topic-row", r"clock")
+        page.wait_text("topic-row", r"[1-9][\d.]*/s")
+        page.fill("topic-search", "stock")
+        page.wait(f"() => [...document.querySelectorAll('{testid('topic-row')}')].length === 3")
+        page.fill("topic-search", "*.IBM")
+        page.wait(f"() => [...document.querySelectorAll('{testid('topic-row')}')].length === 1")
+        page.fill("topic-search", "nothing has this name")
+        page.wait(f"() => document.querySelectorAll('{testid('topic-row')}').length === 0")
+        page.fill("topic-search", "")
+        page.wait_text("topic-row", r"clock")
+
+    def test_thousands_of_topics_are_listed_with_few_elements(self):
+        count = 1000 if SANITIZED else 5000
+        for number in range(count):
+            self.publisher.send(f"many.{number % 10}.{number}", "x")
+        self.wait_admitted(self.publisher)
+        page = self.open()
+        page.wait_text("topic-row", r"many\.0\.0")
+        page.wait(f"(text) => document.body.innerText.includes(text)", f"{count:,}")
+        self.assertLess(page.count("topic-row"), 200)
+        page.fill("topic-search", f"many.7.{count - 3}")
+        page.wait_text("topic-row", rf"many\.7\.{count - 3}")
+        page.locate(testid("topic-row"), "click")
+        self.assertEqual(page.locate(testid("sub-pattern"), "inputValue"), f"many.7.{count - 3}")
+
+    def test_the_status_tells_of_clients_and_of_what_was_refused(self):
+        page = self.open()
+        page.wait_text("status-clients", r"^[1-9]")
+        self.publisher.send("not a topic", "x")
+        self.wait_admitted(self.publisher)
+        page.wait_text("status-drops", r"bad.topic")
+
+
+class Events(PageTest):
+    def test_values_move_and_a_number_becomes_a_chart(self):
+        self.start_sources()
+        page = self.open()
+        self.subscribe(page, "stock.>")
+        self.wait_row(page, r"stock\.MSFT[^]*price")
+        offset = int(page.evaluate(f"() => document.querySelector('{testid('event-row')} .offset').innerText"))
+        page.wait(f"(old) => [...document.querySelectorAll('{testid('event-row')} .offset')].some((each) => Number(each.innerText) > old + 3)",
+                  offset)
+        page.screenshot("desk-light-events")
+        self.chart(page, "price")
+        page.wait('() => document.querySelectorAll(\'[data-testid="chart-line"]\').length === 3')
+        page.screenshot("desk-light-chart")
+        page.emulate(colorScheme="dark")
+        page.wait(DRAWN, testid("chart"))
+        page.screenshot("desk-dark-chart")
+
+    def test_retained_values_come_first_where_they_are_asked_for(self):
+        self.publish(3, topic="kept")
+        page = self.open(hash="#sub=kept+last")
+        self.wait_row(page, r"kept[^]*2")
+        self.assertEqual(page.count("event-row"), 1)
+
+    def test_a_pattern_that_is_none_is_told_and_the_page_goes_on(self):
+        page = self.open()
+        page.fill("sub-pattern", "stock..MSFT")
+        page.click("sub-go")
+        page.wait("() => /empty|token/.test(document.getElementById('sub-problem').innerText)")
+        self.subscribe(page, "n")
+        self.publish(1)
+        self.wait_row(page, "n[^]*0")
+
+    def test_text_that_looks_like_a_page_is_text(self):
+        page = self.open()
+        self.subscribe(page, "evil.>")
+        page.evaluate("() => { window.harmed = false; }")
+        texts = ["<img src=x onerror='window.harmed = true'>", "<script>window.harmed = true</script>",
+                 "\"><svg onload=window.harmed=true>", "javascript:window.harmed=true", "a" * 20_000,
+                 "\u202e right to left \u2066", "💥 e\u0301 \u200d", json.dumps({"__proto__": {"x": 1}, "constructor": 2}),
+                 "[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000, "1e999", '{"n": 1e400, "m": "NaN"}']
+        for number, text in enumerate(texts):
+            self.publisher.send(f"evil.{number}.<b&\"'{'x' * 60}", text)
+        self.publisher.send("evil.end", "the end")
+        self.wait_row(page, r"evil\.end[^]*the end")
+        page.wait_text("topic-row", r"evil\.0\.<b&")
+        self.assertFalse(page.evaluate("() => window.harmed"))
+        self.assertEqual(page.evaluate(f"() => document.querySelectorAll('{testid('events')} :is(img, script, svg, b)').length"), 0)
+        width, inner = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+        self.assertLessEqual(width, inner)
+
+    def test_a_thousand_events_a_second_leave_the_page_answering(self):
+        page = self.open()
+        self.subscribe(page, "walk.>")
+        rate = 200 if SANITIZED else 1000
+        self.run_program("publish", "random-walk", "--symbols", "20", "--rate", str(rate), *ENDPOINTS).ready()
+        # Over all of it, some seconds: it is counted, drawn in part, and the page says so.
+        self.wait_figure("backplane_gateway_delivered_total", lambda value: value > rate)
+        page.wait("() => /showing .* of .*\\/s/.test(document.getElementById('sampled').innerText)")
+        turns = [page.evaluate(TURNS, 30)]
+        self.chart(page, "price")
+        turns.append(page.evaluate(TURNS, 30))
+        self.wait_figure("backplane_gateway_delivered_total", lambda value: value > 6 * rate)
+        page.screenshot("desk-thousand-a-second")
+        for name, turn in zip(("rows", "chart"), turns):
+            print(f"a turn at {rate} events/s, {name}: median {turn['median']:.1f} ms, longest {turn['longest']:.1f} ms")
+        self.assertLess(page.count("event-row"), 1000)
+        page.fill("pub-topic", "walk.end")
+        page.fill("pub-text", "typed meanwhile")
+        page.click("pub-go")
+        page.wait_text("pub-answer", "admitted|published|ok")
+        # Nothing was dropped for the page's sake.
+        self.assertEqual(self.figure("dropped_total.slow_consumer"), 0)
+        self.assertEqual(page.count("gap"), 0)
+
+
+class Publishing(PageTest):
+    def test_what_is_published_is_admitted_and_seen(self):
+        page = self.open()
+        self.subscribe(page, "news.*")
+        page.fill("pub-topic", "news.uk")
+        page.fill("pub-text", 'two\nlines, a \\ and "quotes" ✓')
+        page.click("pub-go")
+        page.wait_text("pub-answer", "admitted|published|ok")
+        self.wait_row(page, r"news\.uk[^]*two")
+        self.assertEqual(self.history(self.asker(), "news.uk")[0].text, 'two\nlines, a \\ and "quotes" ✓')
+
+    def test_what_cannot_be_published_says_why(self):
+        page = self.open()
+        for topic, why in (("news..uk", "empty"), ("$SYS.x", "system"), ("a b", ".")):
+            page.fill("pub-topic", topic)
+            page.fill("pub-text", "x")
+            page.click("pub-go")
+            page.wait_text("pub-answer", why)
+        self.broker.kill()
+        self.wait_state(page, "waiting")
+        page.fill("pub-topic", "news.uk")
+        page.click("pub-go")
+        page.wait_text("pub-answer", "unavailable|broker")
+
+    def test_the_same_is_had_elsewhere_by_a_command_to_copy(self):
+        page = self.open()
+        self.subscribe(page, "stock.>")
+        page.wait_text("command-text", r"stock\.>[^]*nc ")
+        commands = page.text("command-text")
+        self.assertIn(HOST, commands)
+        self.assertIn("1601", commands)
+
+
+class Restarts(PageTest):
+    def test_the_page_comes_back_with_the_broker_and_shows_what_was_lost(self):
+        page = self.open()
+        self.subscribe(page, "n")
+        for number in range(20):
+            self.publisher.send("n", json.dumps({"price": 10 + number % 7}))
+        self.wait_row(page, "price")
+        self.chart(page, "price")
+        self.broker.kill()
+        self.wait_state(page, "waiting")
+        page.screenshot("desk-broker-away")
+        self.broker = self.start_broker()
+        self.wait_state(page, "live")
+        self.publisher = self.ready_writer(source="again@test")
+        for number in range(20):
+            self.publisher.send("n", json.dumps({"price": 30 + number % 7}))
+        page.wait(f"() => Number(document.querySelector('{testid('chart')}').dataset.gaps) > 0")
+        page.wait(DRAWN, testid("chart"))
+        page.screenshot("desk-chart-with-gap")
+        page.locate("#as-text", "click")
+        page.wait(f"() => document.querySelectorAll('{testid('gap')}, {testid('reset')}').length > 0")
+        self.wait_row(page, f'"price": {30 + 19 % 7}')  # the newest is always among those drawn
+        page.screenshot("desk-events-with-gap")
+
+    def test_after_the_gateway_is_killed_the_page_goes_on_where_it_was(self):
+        page = self.open()
+        page.expected_problems += NOBODY_THERE
+        self.subscribe(page, "n")
+        self.publish(5)
+        self.wait_row(page, r"\b4$")
+        self.gateway.kill()
+        self.wait_state(page, "away")
+        page.screenshot("desk-gateway-away")
+        self.publish(5, first=5)
+        self.start_the_gateway()
+        self.wait_state(page, "live")
+        self.wait_row(page, r"\b9$")
+        offsets = page.evaluate(f"() => [...document.querySelectorAll('{testid('event-row')} .offset')].map((each) => Number(each.innerText))")
+        self.assertEqual(offsets[::-1], list(range(1, 11)))
+        self.assertEqual(page.count("gap"), 0)
+
+
+class Reach(PageTest):
+    """By keyboard alone, on a phone, in the dark."""
+
+    def focused(self, page):
+        return page.evaluate('() => document.activeElement?.dataset.testid ?? document.activeElement?.id ?? ""')
+
+    def tab_to(self, page, name):
+        for _ in range(80):
+            page.press("Tab")
+            if self.focused(page) == name:
+                return
+        self.fail(f"the Tab key does not get to {name}")
+
+    def test_the_keyboard_reaches_everything_and_enter_subscribes(self):
+        self.start_sources()
+        page = self.open()
+        page.wait_text("topic-row", "clock")
+        self.tab_to(page, "sub-pattern")
+        page.type("clock")
+        page.press("Enter")
+        self.wait_row(page, "clock")
+        page.evaluate("() => document.activeElement.blur()")
+        reached = set()
+        for _ in range(80):
+            page.press("Tab")
+            reached.add(self.focused(page))
+        self.assertLessEqual({"topic-search", "topics-list", "sub-pattern", "sub-go", "as-chart", "events", "pub-topic",
+                              "pub-text", "pub-go", "command-text"}, reached)
+        # A topic is chosen in the list by arrows, and Enter subscribes to it.
+        self.tab_to(page, "topic-search")
+        page.type("IBM")
+        page.wait(f"() => document.querySelectorAll('{testid('topic-row')}').length === 1")
+        self.tab_to(page, "topics-list")
+        page.press("ArrowDown")
+        page.press("Enter")
+        self.wait_row(page, r"stock\.IBM")
+
+    def test_everything_that_takes_input_has_a_name(self):
+        page = self.open()
+        nameless = page.evaluate("""() => [...document.querySelectorAll("input, textarea, select, button, [role=button]")]
+            .filter((each) => !(each.labels?.length || each.getAttribute("aria-label") || each.innerText.trim()
+                || each.getAttribute("aria-labelledby")))
+            .map((each) => each.outerHTML.slice(0, 200))""")
+        self.assertEqual(nameless, [])
+        self.assertTrue(page.evaluate("() => document.title && document.documentElement.lang"))
+
+    def test_a_phone_needs_no_scrolling_sideways(self):
+        self.start_sources()
+        self.publisher.send("a.topic." + "with-a-very-long-name" * 10, "and a text that is long too " * 100)
+        for viewport in PHONES:
+            page = self.open(viewport=viewport, deviceScaleFactor=2, hasTouch=True)
+            self.subscribe(page, ">")
+            self.wait_row(page, "stock")
+            for place in ("events", "topics", "status", "publish"):
+                with self.subTest(f"{place} at {viewport['width']}"):
+                    page.locate(f'[data-place="{place}"]:not(body)', "click")
+                    page.wait("(place) => document.body.dataset.place === place", place)
+                    width, inner = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+                    self.assertLessEqual(width, inner)
+                    page.screenshot(f"phone-{viewport['width']}-{place}")
+
+    def test_the_dark_theme_is_dark(self):
+        self.start_sources()
+        colours = {}
+        for theme in ("light", "dark"):
+            page = self.open(colorScheme=theme, hash="#sub=stock.>&sub=clock")
+            self.wait_row(page, "stock")
+            colours[theme] = page.evaluate("""() => {
+                const of = (name) => getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).map(Number);
+                return { ground: of("backgroundColor"), ink: of("color") };
+            }""")
+            page.screenshot(f"desk-{theme}")
+        for theme, (low, high) in {"light": ("ink", "ground"), "dark": ("ground", "ink")}.items():
+            self.assertLess(sum(colours[theme][low]), 250)
+            self.assertGreater(sum(colours[theme][high]), 550)
+
+
+if __name__ == "__main__":
+    unittest.main()
