@@ -15,6 +15,12 @@ namespace {
 // Commands of one client that wait for a long answer of its own to end.
 constexpr std::size_t deferred_max = 100'000;
 
+/// Whether it waits until all joins have been given what they begin with.
+bool is_for_later(const Request& request) {
+  return std::holds_alternative<request::SetFormat>(request.what) ||
+         std::holds_alternative<request::Reached>(request.what);
+}
+
 }  // namespace
 
 Hub::Hub(HubLimits limits, Upstream& upstream, Outlet& outlet, TopicDirectory& directory,
@@ -81,8 +87,8 @@ void Hub::handle(Request request, Clock::time_point now) {
   if (reader == nullptr) return;
   const bool at_once = std::holds_alternative<request::Room>(request.what) ||
                        std::holds_alternative<request::HoldLost>(request.what);
-  const bool changes_format = std::holds_alternative<request::SetFormat>(request.what);
-  const bool waits = !reader->deferred.empty() || reader->topics || (changes_format && reader->feeding > 0);
+  const bool waits =
+      !reader->deferred.empty() || reader->topics || (is_for_later(request) && reader->feeding > 0);
   if (!at_once && !reader->resuming && waits) {
     if (reader->deferred.size() < deferred_max) return reader->deferred.push_back(std::move(request));
     return tell(*reader, [](Subscriber& client) { client.say_goodbye("too_many_commands"); });
@@ -93,8 +99,7 @@ void Hub::handle(Request request, Clock::time_point now) {
 void Hub::resume_deferred(Reader& reader) {
   reader.resuming = true;
   while (!reader.deferred.empty() && !reader.topics) {
-    const bool changes_format = std::holds_alternative<request::SetFormat>(reader.deferred.front().what);
-    if (changes_format && reader.feeding > 0) break;
+    if (is_for_later(reader.deferred.front()) && reader.feeding > 0) break;
     Request next = std::move(reader.deferred.front());
     reader.deferred.pop_front();
     std::visit([&](auto& what) { execute(reader, what, now_); }, next.what);
@@ -234,6 +239,14 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
   reader.format = format;
   // What is kept aside begins anew here: values are asked for as of now, see Values.
   for (const auto& [subscription, held] : moved) enter(*subscription, held);
+}
+
+void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
+  StreamPosition reached = upstream_.home();
+  if (reached.stream == 0) return;
+  if (place_.stream == stream_id(reached.stream))
+    reached.position = std::max(reached.position, place_.position);
+  tell(reader, [reached](Subscriber& client) { client.on_reached(reached); });
 }
 
 void Hub::execute(Reader& reader, request::Say& request, Clock::time_point) {

@@ -148,6 +148,7 @@ class Hub final : public FollowerListener {
   void execute(Reader& reader, request::Unsubscribe& request, Clock::time_point now);
   void execute(Reader& reader, request::SetFormat& request, Clock::time_point now);
   void execute(Reader& reader, request::Say& request, Clock::time_point now);
+  void execute(Reader& reader, request::Reached& request, Clock::time_point now);
   void execute(Reader& reader, request::Topics& request, Clock::time_point now);
   void execute(Reader& reader, request::Room& request, Clock::time_point now);
   void execute(Reader& reader, request::HoldLost& request, Clock::time_point now);

@@ -44,6 +44,8 @@ struct SetFormat {
 struct Say {
   std::string answer;
 };
+/// How far the client has been given what it has subscribed to, once it has been given what comes first.
+struct Reached {};
 struct Topics {
   std::string pattern;
 };
@@ -59,7 +61,7 @@ struct Quit {};
 struct Request {
   fanout::ClientId client{};
   std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Say,
-               request::Topics, request::Room, request::HoldLost, request::Quit>
+               request::Reached, request::Topics, request::Room, request::HoldLost, request::Quit>
       what;
 };
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "clients/lib/answers.hpp"
+#include "clients/lib/replay.hpp"
 #include "fanout/client.hpp"
 #include "gateway/encode/encoder.hpp"
 
@@ -25,6 +26,9 @@ class Subscriber : public fanout::Handler {
   virtual void on_unsubscribed(std::string_view /*pattern*/, bool /*was*/) {}
   /// Events from here on are written so.
   virtual void on_format(Format /*format*/) {}
+  /// Of the broker's stream, all that is subscribed to and lies up to here has been given. Only where a
+  /// broker is known.
+  virtual void on_reached(const StreamPosition& /*reached*/) {}
   /// It is the turn of an answer that was the client's own, behind what the hub had to answer before.
   virtual void on_turn(std::string_view /*answer*/) {}
   /// Some of the topics asked for, in order of names.

@@ -351,13 +351,14 @@ class BackplaneFor final : public Backplane {
     pipe.buffer() = request(topics);
     pipe.flush();
     std::string answer;
-    while (!answer.ends_with(end)) {
+    std::size_t at = 0;
+    while ((at = answer.find(end)) == std::string::npos) {
       std::array<char, 4096> bytes;
       const ssize_t got = ::recv(pipe.fd(), bytes.data(), bytes.size(), 0);
       if (got <= 0) give_up("wanted a subscription, got: " + answer);
       answer.append(bytes.data(), static_cast<std::size_t>(got));
     }
-    answer_bytes_ = answer.size();
+    answer_bytes_ = at + end.size();  // in SSE an id follows, which may be longer for the next
     return answer_bytes_;
   }
 

@@ -17,6 +17,15 @@ class EventStream:
         self.response = self._connection.getresponse()
         self.last_id = None
 
+    def wait_id(self):
+        """Reads until there is one, with an event or without."""
+        while self.last_id is None:
+            line = self.response.readline().decode()
+            if not line:
+                raise AssertionError("the stream has ended")
+            if line.startswith("id: "):
+                self.last_id = line.removeprefix("id: ").rstrip("\n")
+
     def next(self):
         """(name, data as an object, id) of the next event; comments and what has no data are passed over."""
         fields = {}
@@ -31,6 +40,7 @@ class EventStream:
                 self.last_id = fields.get("id", self.last_id)
                 return fields.get("event", "message"), json.loads(fields["data"]), fields.get("id")
             else:
+                self.last_id = fields.get("id", self.last_id)
                 fields = {}
 
     def text(self):
@@ -147,6 +157,17 @@ class Http(BackplaneTest):
         while len(seen) < count:
             seen.append(stream.text())
         self.assertEqual(seen, [str(number) for number in range(count)])
+
+    def test_who_is_cut_off_before_the_first_event_misses_none(self):
+        self.publish("early", "0")
+        for query in ("topic=early", "topic=early&topic=other.*", "topic=early&last"):
+            stream = self.stream("/v1/events?" + query)
+            stream.wait_id()
+            stream.close()
+            for number in range(1, 4):
+                self.publish("early", str(number))
+            again = self.stream("/v1/events?" + query, **{"Last-Event-ID": stream.last_id})
+            self.assertEqual([again.text() for _ in range(3)], ["1", "2", "3"], query)
 
     def test_several_topics_resume_from_one_token(self):
         target = "/v1/events?topic=a&topic=b.*"

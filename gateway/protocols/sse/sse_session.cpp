@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "clients/lib/resume_token.hpp"
 #include "core/time/duration.hpp"
 #include "gateway/protocols/http/site.hpp"
 
@@ -43,12 +44,12 @@ SseSession::~SseSession() {
 }
 
 void SseSession::begin(const std::vector<Subscribe>& subscribes) {
-  const bool in_order = std::none_of(subscribes.begin(), subscribes.end(), [&](const Subscribe& each) {
+  waiting_ = subscribes.size();
+  numbered_ = std::none_of(subscribes.begin(), subscribes.end(), [&](const Subscribe& each) {
     const bool replayed = !std::holds_alternative<std::monostate>(each.since);
     return replayed ? subscribes.size() > 1 : each.last;
   });
-  unnumbered_ = in_order ? 0 : subscribes.size();
-  ask(request::SetFormat{in_order ? Format::sse : Format::sse_without_ids});
+  ask(request::SetFormat{numbered_ ? Format::sse : Format::sse_without_ids});
   const std::int64_t now_ns = unix_now_ns();
   for (const Subscribe& each : subscribes) {
     if (each.policy) client().set_policy(*each.policy);
@@ -97,8 +98,14 @@ void SseSession::say_goodbye(std::string_view reason) {
 
 void SseSession::on_subscribed(std::string_view) {
   begin_stream();
-  // What each of them begins with is under way now, or given: the hub changes the format behind it.
-  if (unnumbered_ > 0 && --unnumbered_ == 0) ask(request::SetFormat{Format::sse});
+  if (waiting_ == 0 || --waiting_ > 0) return;
+  // What each of them begins with is under way now, or given: both come behind it.
+  if (!numbered_) ask(request::SetFormat{Format::sse});
+  ask(request::Reached{});
+}
+
+void SseSession::on_reached(const StreamPosition& reached) {
+  client().reply(fmt::format("id: {}\n\n", resume_token({reached})));
 }
 
 void SseSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {

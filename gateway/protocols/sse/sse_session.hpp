@@ -22,6 +22,7 @@ namespace backplane::gateway::sse {
 /// An id says: all before it has been given. That holds for live events and for the history of one pattern.
 /// Retained values come in no order, and several patterns' histories beside each other: what is given before
 /// all of that is there has no id, so that whoever is cut off meanwhile resumes from where it was before.
+/// Behind it comes an id without an event, for who is cut off before the first one.
 /// What the client sends is not read. Lives on its worker; owned by its fanout::Client.
 class SseSession final : public Session {
  public:
@@ -42,6 +43,7 @@ class SseSession final : public Session {
   void on_subscribed(std::string_view pattern) override;
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;
   void on_format(Format /*format*/) override {}
+  void on_reached(const StreamPosition& reached) override;
   void on_interest(bool any) override;
   void on_broker(bool up) override;
 
@@ -51,7 +53,8 @@ class SseSession final : public Session {
 
   http::Response head_;
   bool streaming_{};
-  std::size_t unnumbered_{};  ///< subscriptions whose beginning has no ids, and that are not begun
+  bool numbered_{};        ///< what the subscriptions begin with has ids too
+  std::size_t waiting_{};  ///< subscriptions that are not begun
 };
 
 }  // namespace backplane::gateway::sse

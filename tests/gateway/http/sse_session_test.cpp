@@ -200,6 +200,37 @@ TEST_F(SseSessionTest, RetainedValuesHaveNoTokenAsTheyAreInNoOrder) {
   EXPECT_THAT(take(), StartsWith("id: 0000000100000001:3\n"));
 }
 
+/// So that who is cut off before the first event has something to resume from.
+TEST_F(SseSessionTest, AnIdWithoutAnEventComesWhereTheSubscriptionsBegin) {
+  upstream_.home_now = {broker_.stream(), 5};
+  come_up();
+  ask("topic=a&topic=b");
+  prove();
+  EXPECT_THAT(take(), EndsWith("retry: 2000\n\nid: 0000000100000001:5\n\n"));
+}
+
+TEST_F(SseSessionTest, AnIdWithoutAnEventComesBehindRetainedValues) {
+  come_up();
+  const auto a = broker_.publish("v.a", "1");
+  upstream_.home_now = {broker_.stream(), 1};
+  ask("topic=v.*&last");
+  prove();
+  EXPECT_THAT(take(), Not(HasSubstr("id: ")));
+  retained(1, a);
+  retained_end(1);
+  EXPECT_THAT(take(), AllOf(HasSubstr("\"v.a\""), EndsWith("}\n\nid: 0000000100000001:1\n\n")));
+}
+
+TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
+  listen("topic=a");
+  for (int i = 0; i < 3; ++i) publish("a");
+  upstream_.home_now = {broker_.stream(), 1};
+  Peer other = connect();
+  send(other, get("/v1/events?topic=a"));
+  prove();
+  EXPECT_THAT(other.take(), EndsWith("\nid: 0000000100000001:3\n\n"));
+}
+
 /// Else who is cut off meanwhile would resume from where the one of them is, and never get the rest of the
 /// other.
 TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllOfThemAreGiven) {
