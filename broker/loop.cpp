@@ -1,14 +1,10 @@
 #include "broker/loop.hpp"
 
 #include <array>
-#include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include <boost/crc.hpp>
 #include <fmt/format.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "backplane/v1/system.pb.h"
 #include "broker/control/participants.hpp"
@@ -22,6 +18,8 @@
 #include "core/log/log.hpp"
 #include "core/payload/type_registry.hpp"
 #include "core/process/host.hpp"
+#include "core/process/wake_fd.hpp"
+#include "core/time/deadline.hpp"
 #include "core/time/duration.hpp"
 
 namespace backplane::broker {
@@ -108,7 +106,6 @@ std::uint64_t make_stream(const std::string& backplane, const std::string& ingre
 class Loop::Impl final : public ReplySink {
  public:
   Impl(BackplaneConfig config, SnapshotBoard& board);
-  ~Impl() override { ::close(wake_fd_); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -173,8 +170,8 @@ class Loop::Impl final : public ReplySink {
   std::size_t source_topics_{};  ///< $SYS.source.<name> that there have been
   log::RateLimit source_lines_{1s};
 
-  // The crossings: written by other threads, read here once a turn after wake_fd_ was readable.
-  int wake_fd_;
+  // The crossings: written by other threads, read here once a turn after wake_ was readable.
+  WakeFd wake_;
   std::atomic<bool> drain_asked_{};
   std::atomic<bool> settings_wait_{};
   std::mutex settings_mutex_;
@@ -196,9 +193,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
       service_(state_, participants_, types_, *this, [this] { drain(); }),
       each_second_(1s, Clock::now()),
       stats_(config_.stats_every, Clock::now()),
-      snapshots_(snapshot_every, Clock::now()),
-      wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  if (wake_fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+      snapshots_(snapshot_every, Clock::now()) {
   if (config_.raw != off) {
     raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes));
   }
@@ -410,8 +405,6 @@ void Loop::Impl::sleep(Clock::time_point now) {
   if (pipeline_.pending() > 0) return;
   auto until = std::min(each_second_.next(), stats_.next());
   if (state_.draining) until = std::min(until, now + quiet_before_drained / 4);
-  const auto timeout = std::chrono::ceil<std::chrono::milliseconds>(until - now);
-
   std::array<zmq_pollitem_t, 6> items{};
   std::size_t count = 0;
   const auto watch_socket = [&](mq::Socket& socket) {
@@ -424,13 +417,11 @@ void Loop::Impl::sleep(Clock::time_point now) {
   watch_socket(control_);
   watch_socket(egress_.socket());
   if (raw_) watch_socket(*raw_);
-  watch_fd(wake_fd_);
+  watch_fd(wake_.fd());
   if (const int fd = state_.history->progress_fd(); fd >= 0) watch_fd(fd);
 
-  zmq_poll(items.data(), static_cast<int>(count), std::max<long>(0, timeout.count()));
-  std::uint64_t wakeups = 0;
-  // Only to make it unreadable again; what it stands for is looked at every turn.
-  [[maybe_unused]] const auto bytes = ::read(wake_fd_, &wakeups, sizeof wakeups);
+  zmq_poll(items.data(), static_cast<int>(count), poll_timeout(until, now));
+  wake_.drain();  // what it stands for is looked at every turn
 }
 
 /// Topics are never forgotten, and anybody can say Hello by any number of names: they may have their part of
@@ -519,8 +510,7 @@ void Loop::Impl::end() {
 }
 
 void Loop::Impl::wake() noexcept {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto bytes = ::write(wake_fd_, &one, sizeof one);
+  wake_.wake();
 }
 
 void Loop::Impl::drain() noexcept {
