@@ -281,7 +281,7 @@ class Slow(Hostile):
         count = 50 if SANITIZED else 300
         # Each stops within its first line, a header or its body, and then adds a byte now and then.
         beginnings = (b"GET /he", b"GET /healthz HTTP/1.1\r\nX: ",
-                      request("POST", "/v1/topics/n", "Content-Length: 1000000", body=b"a"))
+                      request("POST", "/v1/topics/n", f"Content-Length: {MAX_EVENT_BYTES}", body=b"a"))
         slow = [self.raw() for _ in range(count)]
         for number, raw in enumerate(slow):
             raw.send(beginnings[number % len(beginnings)])
