@@ -296,6 +296,7 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
   for (bool there = true; there && taken < messages_a_turn;) {
     std::size_t received = 0;
     while (received < incoming_.size() && (there = receive(socket, incoming_[received]))) ++received;
+    for (std::size_t i = 0; i < received; ++i) pipeline_.expect(incoming_[i].topic.to_string_view());
     for (std::size_t i = 0; i < received; ++i) {
       Incoming& message = incoming_[i];
       if (message.frames != 2) {

@@ -28,6 +28,9 @@ class Pipeline {
   /// All three outlive the pipeline.
   Pipeline(BackplaneState& state, EventSink& sink, UnixClock now);
 
+  /// An event of this topic is about to be taken: begins to fetch from memory what is known of it. For some
+  /// events together, one after the other.
+  void expect(std::string_view topic) const;
   /// One message of a publisher: [topic][Event]. The frames are moved from.
   void take(zmq::message_t& topic, zmq::message_t& event);
   /// One message of a PUB that knows no protobuf: [topic][bytes], made into an Event of source "raw".
