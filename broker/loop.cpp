@@ -296,7 +296,10 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
   for (bool there = true; there && taken < messages_a_turn;) {
     std::size_t received = 0;
     while (received < incoming_.size() && (there = receive(socket, incoming_[received]))) ++received;
-    for (std::size_t i = 0; i < received; ++i) pipeline_.expect(incoming_[i].topic.to_string_view());
+    std::array<TopicEntry*, messages_ahead> known;
+    for (std::size_t i = 0; i < received; ++i) {
+      known[i] = pipeline_.find_topic(incoming_[i].topic.to_string_view());
+    }
     for (std::size_t i = 0; i < received; ++i) {
       Incoming& message = incoming_[i];
       if (message.frames != 2) {
@@ -304,7 +307,7 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
       } else if (raw) {
         pipeline_.take_raw(message.topic, message.event);
       } else {
-        pipeline_.take(message.topic, message.event);
+        pipeline_.take(message.topic, message.event, known[i]);
       }
       if (message.large) {
         message.topic.rebuild();

@@ -45,10 +45,10 @@ Pipeline::Pipeline(BackplaneState& state, EventSink& sink, UnixClock now)
   appends_.reserve(1024);
 }
 
-void Pipeline::take(zmq::message_t& topic, zmq::message_t& event) {
+void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known) {
   ++state_.counters.received_total;
   const std::span<const std::byte> bytes = bytes_of(event);
-  Admitted admitted;
+  Admitted admitted{.topic = known};
   if (admit(topic.to_string_view(), bytes, admitted) != Refusal::none) return;
 
   // Never re-serialised: the publisher's bytes, then field 15.
@@ -58,15 +58,6 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event) {
   const std::span<std::byte> stamped = make_room(slot.event, bytes.size());
   std::memcpy(stamped.data(), bytes.data(), bytes.size());
   number(*admitted.topic, stamped, admitted.clears_value);
-}
-
-void Pipeline::expect(std::string_view topic) const {
-  // Fewer topics are in the caches anyway.
-  constexpr std::size_t topics_in_cache = 4096;
-  const TopicTable& topics = state_.topics;
-  if (topics.size() < topics_in_cache) return;
-  if (const TopicEntry* const entry = topics.find(topic); entry != nullptr)
-    __builtin_prefetch(entry->store_mark, 1);
 }
 
 void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
@@ -131,7 +122,7 @@ Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event
 }
 
 /// Events of one topic come in runs, so it is the last one's like as not: that spares the search.
-TopicEntry* Pipeline::known_topic(std::string_view name) {
+TopicEntry* Pipeline::find_topic(std::string_view name) {
   if (latest_topic_ != nullptr && latest_topic_->name == name) return latest_topic_;
   TopicEntry* const entry = state_.topics.find(name);
   if (entry != nullptr) latest_topic_ = entry;
@@ -140,7 +131,7 @@ TopicEntry* Pipeline::known_topic(std::string_view name) {
 
 Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitted& admitted) {
   // A topic that is known was checked when it came first.
-  admitted.topic = known_topic(topic);
+  if (admitted.topic == nullptr) admitted.topic = find_topic(topic);
   if (admitted.topic == nullptr) {
     if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
       refuse(Refusal::bad_topic, topic, describe(fault, topic));

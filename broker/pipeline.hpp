@@ -28,11 +28,12 @@ class Pipeline {
   /// All three outlive the pipeline.
   Pipeline(BackplaneState& state, EventSink& sink, UnixClock now);
 
-  /// An event of this topic is about to be taken: begins to fetch from memory what is known of it. For some
-  /// events together, one after the other.
-  void expect(std::string_view topic) const;
-  /// One message of a publisher: [topic][Event]. The frames are moved from.
-  void take(zmq::message_t& topic, zmq::message_t& event);
+  /// What is known of a topic, or nullptr; for as long as the state. Of some topics, one after the other:
+  /// with very many topics each search waits for memory, and those of several go on side by side.
+  [[nodiscard]] TopicEntry* find_topic(std::string_view name);
+  /// One message of a publisher: [topic][Event]. The frames are moved from. `known`: what find_topic() gave,
+  /// where it was asked.
+  void take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known = nullptr);
   /// One message of a PUB that knows no protobuf: [topic][bytes], made into an Event of source "raw".
   void take_raw(zmq::message_t& topic, zmq::message_t& bytes);
   /// A message that has not two frames: counted and logged.
@@ -50,7 +51,7 @@ class Pipeline {
 
  private:
   struct Admitted {
-    TopicEntry* topic{};
+    TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
   };
   // What is published of an event; what is remembered of it is in appends_, at the same place.
@@ -64,7 +65,6 @@ class Pipeline {
   [[nodiscard]] Refusal check(std::string_view topic, std::size_t event_bytes, Admitted& admitted);
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
                                Admitted& admitted);
-  [[nodiscard]] TopicEntry* known_topic(std::string_view name);
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);
