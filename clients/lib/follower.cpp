@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <span>
 #include <stdexcept>
 
@@ -59,7 +58,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
-class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
+class Follower::Impl : private client::ReadingSink, private client::ReplaySink, private client::RetainedSink {
  public:
   Impl(mq::Context& context, Options options, FollowerListener& listener)
       : options_(std::move(options)),
@@ -69,6 +68,7 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
         live_(options_.live_retry, random_id),
         reading_(reading_options(options_), *this),
         replays_(*this, options_.control_timeout),
+        retained_reads_(*this, link_->control(), options_.control_timeout),
         questions_(link_->control(), options_.control_timeout),
         session_(random_id()) {
     for (const BrokerEndpoints& broker : options_.brokers) check(broker);
@@ -92,8 +92,7 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   }
 
   std::uint64_t retained(std::string_view pattern) {
-    retained_.emplace(++last_request_, RetainedEnd{});
-    ask_retained(last_request_, std::string(pattern), {});
+    retained_reads_.begin(++last_request_, pattern);
     return last_request_;
   }
 
@@ -105,7 +104,7 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   void replay_more(std::uint64_t request) { replays_.more(request); }
 
   void cancel(std::uint64_t request) {
-    retained_.erase(request);
+    retained_reads_.cancel(request);
     replays_.cancel(request);
   }
 
@@ -119,6 +118,7 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
     done += received;
     done += check_live(now);
     say_hello(now);
+    retained_reads_.turn(now);
     done += link_->control().do_work(now);
     reading_.tick(now, received < events_a_turn_max);
     done += ask_for_what_is_missing(now);
@@ -152,8 +152,8 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
     status.control_connected = link_->control().connected();
     status.broker = broker_;
     const client::ReadingCounters& read = reading_.counters();
-    status.undecodable += read.undecodable + replays_.undecodable();
-    status.control_timeouts += replays_.timeouts();
+    status.undecodable += read.undecodable + replays_.undecodable() + retained_reads_.undecodable();
+    status.control_timeouts += replays_.timeouts() + retained_reads_.timeouts();
     status.expected = read.expected;
     status.seen = read.seen;
     status.recovered = read.recovered;
@@ -238,6 +238,7 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
     broker_ = (broker_ + 1) % options_.brokers.size();
     std::unique_ptr<client::BrokerLink> next = open_link();
     next->control().take_over(link_->control());
+    retained_reads_.use(next->control());
     questions_.use(next->control());
     fds_.remove(link_->fds());
     link_ = std::move(next);
@@ -350,6 +351,12 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   void replay_slice(std::uint64_t number, const ReplaySlice& slice) override {
     listener_.on_replay_slice(number, slice);
   }
+  void retained(std::uint64_t number, const Delivery& delivery) override {
+    listener_.on_retained(number, delivery);
+  }
+  void retained_end(std::uint64_t number, const RetainedEnd& end) override {
+    listener_.on_retained_end(number, end);
+  }
 
   [[nodiscard]] bool may_ask() const { return up_ && link_->control().connected(); }
 
@@ -459,58 +466,6 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
     if (!reply && reply.error().code == ErrorCode::timeout) ++status_.control_timeouts;
   }
 
-  void ask_retained(std::uint64_t number, std::string pattern, std::string cursor) {
-    v1::ControlRequest request;
-    request.mutable_retained()->set_pattern(pattern);
-    request.mutable_retained()->set_cursor(cursor);
-    link_->control().ask(request, options_.control_timeout, client::ControlChannel::Urgency::patient,
-                         [this, number, pattern = std::move(pattern),
-                          cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
-                           count_timeout(reply);
-                           if (!retained_.contains(number)) return;  // cancelled
-                           if (!reply) return end_retained(number, reply.error());
-                           handle_retained(number, pattern, cursor, **reply);
-                         });
-  }
-
-  void handle_retained(std::uint64_t number, const std::string& pattern, const std::string& cursor,
-                       const v1::ControlReply& reply) {
-    // What comes after the first reply may be in the later ones or not: the values stand for the first.
-    if (cursor.empty()) retained_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
-    if (const std::uint64_t valid = reply.retained().valid_ns(); valid > 0) {
-      Clock::time_point& until = retained_[number].valid_until;
-      const auto longest =
-          static_cast<std::uint64_t>(std::chrono::nanoseconds{std::chrono::hours{24 * 365}}.count());
-      until = std::min(until, now_ + std::chrono::nanoseconds{std::min(valid, longest)});
-    }
-    for (const v1::StoredEvent& stored : reply.retained().events()) {
-      const auto event = bytes_of(stored.event());
-      const auto stamp = wire::read_stamp(event);
-      if (!stamp || check_topic(stored.topic()) != TopicFault::none) {
-        ++status_.undecodable;
-        continue;
-      }
-      if (!retained_.contains(number)) return;
-      listener_.on_retained(number, Delivery{stored.topic(), event, *stamp});
-    }
-    if (!retained_.contains(number)) return;
-    if (!reply.has_more()) return end_retained(number, std::nullopt);
-    if (reply.more().cursor().empty() || reply.more().cursor() == cursor) {
-      return end_retained(
-          number,
-          Error{ErrorCode::protocol,
-                fmt::format("retained values of \"{}\": the broker's cursor does not move", pattern)});
-    }
-    ask_retained(number, pattern, reply.more().cursor());
-  }
-
-  void end_retained(std::uint64_t number, std::optional<Error> error) {
-    RetainedEnd end = std::move(retained_[number]);
-    retained_.erase(number);
-    end.error = std::move(error);
-    listener_.on_retained_end(number, end);
-  }
-
   Options options_;
   mq::Context& context_;
   FollowerListener& listener_;
@@ -520,15 +475,15 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink {
   client::LiveCheck live_;
   client::Reading reading_;
   client::Replays replays_;
+  client::RetainedReads retained_reads_;
   client::Questions questions_;
   std::uint64_t session_;
 
   std::uint64_t last_ticket_{};
   std::uint64_t told_ticket_{};
   std::uint64_t last_request_{};
-  std::map<std::uint64_t, RetainedEnd> retained_;  // those that have not ended
-  StreamPosition home_;                            // the newest live answer
-  Clock::time_point now_{};                        // of the turn
+  StreamPosition home_;      // the newest live answer
+  Clock::time_point now_{};  // of the turn
   bool up_{};
   bool told_up_{};
   bool was_up_{};

@@ -15,6 +15,7 @@
 #include "clients/lib/answers.hpp"
 #include "clients/lib/delivery.hpp"
 #include "clients/lib/replay.hpp"
+#include "clients/lib/retained_reads.hpp"
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
 
@@ -25,17 +26,6 @@ struct BrokerEndpoints {
   std::string ingress = "tcp://127.0.0.1:5570";
   std::string egress = "tcp://127.0.0.1:5571";
   std::string control = "tcp://127.0.0.1:5572";
-};
-
-/// How a question for retained values ended.
-struct RetainedEnd {
-  /// The values stand for this place: all that matches up to it is in them or superseded by them. Live
-  /// events behind it are news, unless they are a value that was given (compare Stamp::position).
-  std::uint64_t stream{};
-  std::uint64_t position{};
-  std::optional<Error> error;  ///< then only some values have come, or none
-  /// Until then none of them ends for its ttl, nor any that is published meanwhile.
-  std::chrono::steady_clock::time_point valid_until = std::chrono::steady_clock::time_point::max();
 };
 
 /// Who is told what a Follower finds. Called on the follower's thread, from within do_work(); may call
