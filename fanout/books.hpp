@@ -1,10 +1,8 @@
 #pragma once
 // What became of the messages that were for a shard's clients.
 
-#include <array>
 #include <atomic>
 #include <cstdint>
-#include <utility>
 
 namespace backplane::fanout {
 

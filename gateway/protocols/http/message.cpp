@@ -29,6 +29,14 @@ std::string http_date() {
 
 }  // namespace
 
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
 std::string_view Request::field(std::string_view name) const noexcept {
   const auto found =
       std::find_if(fields.begin(), fields.end(), [=](const auto& each) { return each.first == name; });

@@ -11,6 +11,10 @@
 
 namespace backplane::gateway::http {
 
+/// With ASCII's capitals as small letters: names of fields and hosts, and most words of HTTP, mean the same
+/// either way.
+[[nodiscard]] std::string lower_case(std::string_view text);
+
 /// A request that is whole and well-formed.
 struct Request {
   std::string method;

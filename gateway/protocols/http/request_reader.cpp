@@ -1,7 +1,6 @@
 #include "gateway/protocols/http/request_reader.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <limits>
 #include <utility>
 
@@ -22,12 +21,6 @@ using boost::system::error_code;
 
 std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
 }
 
 }  // namespace
@@ -141,7 +134,8 @@ bool RequestReader::check_fields() {
   std::size_t lengths = 0;
   std::size_t codings = 0;
   for (const auto& field : message) {
-    auto& [name, value] = request_.fields.emplace_back(lower(view(field.name_string())), view(field.value()));
+    auto& [name, value] =
+        request_.fields.emplace_back(lower_case(view(field.name_string())), view(field.value()));
     hosts += name == "host" ? 1u : 0u;
     lengths += name == "content-length" ? 1u : 0u;
     codings += name == "transfer-encoding" ? 1u : 0u;
@@ -157,12 +151,12 @@ bool RequestReader::check_fields() {
   if (codings > 0 && (lengths > 0 || codings > 1 || request_.http_1_0)) {
     return bad(400, "wanted one Transfer-Encoding, without Content-Length and in HTTP/1.1");
   }
-  if (codings > 0 && lower(request_.field("transfer-encoding")) != "chunked") {
+  if (codings > 0 && lower_case(request_.field("transfer-encoding")) != "chunked") {
     return bad(501,
                "wanted no Transfer-Encoding but chunked, got " + shown(request_.field("transfer-encoding")));
   }
   if (hosts > 1 || (hosts == 0 && !request_.http_1_0)) return bad(400, "wanted one Host");
-  if (const auto expect = request_.field("expect"); !expect.empty() && lower(expect) != "100-continue") {
+  if (const auto expect = request_.field("expect"); !expect.empty() && lower_case(expect) != "100-continue") {
     return bad(417, "wanted no expectation but 100-continue, got " + shown(expect));
   }
   request_.host = request_.field("host");
@@ -172,7 +166,7 @@ bool RequestReader::check_fields() {
 bool RequestReader::take_target(std::string_view target) {
   const std::string_view whole = target;
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!lower(target.substr(0, scheme.size())).starts_with(scheme)) continue;
+    if (!lower_case(target.substr(0, scheme.size())).starts_with(scheme)) continue;
     target.remove_prefix(scheme.size());
     const std::size_t path = std::min(target.find_first_of("/?"), target.size());
     request_.host = target.substr(0, path);

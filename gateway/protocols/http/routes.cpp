@@ -103,8 +103,7 @@ std::optional<Response> unsupported_media(const Request& request) {
   if (const auto coding = request.field("content-encoding"); !coding.empty() && coding != "identity") {
     return problem(415, "bad_argument", "wanted a body without Content-Encoding, got " + shown(coding));
   }
-  std::string type(request.field("content-type"));
-  for (char& c : type) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const std::string type = lower_case(request.field("content-type"));
   const std::size_t charset = type.find("charset=");
   const bool other_charset = charset != std::string::npos &&
                              type.find("utf-8", charset) == std::string::npos &&

@@ -1,10 +1,12 @@
 #include "gateway/protocols/http/site.hpp"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <utility>
 
 #include <arpa/inet.h>
+
+#include "gateway/protocols/http/message.hpp"
 
 namespace backplane::gateway::http {
 namespace {
@@ -12,8 +14,7 @@ namespace {
 /// Without its port, in lower case, without a dot at the end; IPv6 in brackets.
 std::string name_of(std::string_view host) {
   const std::size_t bracket = host.starts_with('[') ? host.find(']') : 0;
-  std::string name(host.substr(0, host.find(':', std::min(bracket, host.size()))));
-  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string name = lower_case(host.substr(0, host.find(':', std::min(bracket, host.size()))));
   if (name.ends_with('.')) name.pop_back();
   return name;
 }
@@ -72,11 +73,7 @@ bool Site::is_cors_origin(std::string_view origin) const {
 bool Site::may_use(std::string_view origin, std::string_view host) const {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!origin.starts_with(scheme)) continue;
-    const std::string_view authority = origin.substr(scheme.size());
-    const auto same = [](char a, char b) {
-      return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-    };
-    if (std::equal(authority.begin(), authority.end(), host.begin(), host.end(), same)) return true;
+    if (lower_case(origin.substr(scheme.size())) == lower_case(host)) return true;
   }
   return is_cors_origin(origin);
 }
