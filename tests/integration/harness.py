@@ -149,19 +149,16 @@ class Process:
         return text if len(text) < 20_000 else text[:10_000] + "\n…\n" + text[-10_000:]
 
 
-class LineClient:
-    """A client of the gateway's line protocol, as nc is: sorts what comes into events, replies and notices."""
+class CommandClient:
+    """A client that gives the gateway commands. Whoever derives sorts what comes, in _sort(), into events, replies and
+    notices, and all of it into `seen`."""
 
-    def __init__(self, address=GATEWAY):
-        host, port = address.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+    def __init__(self, connection):
+        self._socket = connection
         self._buffer = b""
-        self.lines = []
+        self.seen = []
         self.closed = False
         self._events, self._replies, self._notices = (collections.deque() for _ in range(3))
-
-    def send(self, text):
-        self.send_bytes((text + "\n").encode())
 
     def send_bytes(self, data):
         self._socket.sendall(data)
@@ -169,24 +166,22 @@ class LineClient:
     def half_close(self):
         self._socket.shutdown(socket.SHUT_WR)
 
-    def _pump(self, deadline):
-        """Waits for bytes, and sorts the lines that they complete."""
-        if self.closed:
-            raise AssertionError(f"the gateway has closed the connection; it had said {self.lines}")
+    def _read(self, deadline):
         if not select.select([self._socket], [], [], deadline.left())[0]:
-            raise AssertionError(f"nothing more came within {PATIENCE_S} s; there was {self.lines[-20:]}")
+            raise AssertionError(f"nothing more came within {PATIENCE_S} s; there was {self.seen[-20:]}")
         try:
             data = self._socket.recv(65536)
         except ConnectionResetError:
             data = b""
-        if not data:
-            self.closed = True
-            return
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in (line.decode() for line in lines):
-            self.lines.append(line)
-            kind = {"+": self._replies, "-": self._replies, "!": self._notices}.get(line[:1], self._events)
-            kind.append(line)
+        self.closed = not data
+        self._buffer += data
+
+    def _pump(self, deadline):
+        """Waits for bytes, and sorts what they complete."""
+        if self.closed:
+            raise AssertionError(f"the gateway has closed the connection; it had said {self.seen}")
+        self._read(deadline)
+        self._sort()
 
     def _next(self, queue):
         deadline = Deadline()
@@ -203,22 +198,54 @@ class LineClient:
     def notice(self):
         return self._next(self._notices)
 
-    def wait_notice(self, text):
-        """Reads notices until this one comes. Before it there may be some about lost events, no others."""
-        while (notice := self.notice()) != text:
-            if not re.match("!(GAP|RESET) ", notice):
-                raise AssertionError(f"wanted {text!r}, got {notice!r}")
-
     def command(self, text):
         """Sends a command and gives the reply to it."""
         self.send(text)
         return self.reply()
 
     def subscribe(self, *patterns):
+        """Each may have its options behind it."""
         for pattern in patterns:
             reply = self.command(f"SUB {pattern}")
-            if reply != f"+OK SUB {pattern}":
+            if reply != f"+OK SUB {pattern.split(' ')[0]}":
                 raise AssertionError(f"SUB {pattern} was answered with {reply!r}")
+
+    def wait_closed(self):
+        """Reads until the gateway closes the connection."""
+        deadline = Deadline()
+        while not self.closed:
+            self._pump(deadline)
+
+    def close(self):
+        self._socket.close()
+
+
+class LineClient(CommandClient):
+    """A client of the gateway's line protocol, as nc is."""
+
+    def __init__(self, address=GATEWAY):
+        host, port = address.rsplit(":", 1)
+        super().__init__(socket.create_connection((host, int(port)), timeout=PATIENCE_S))
+
+    @property
+    def lines(self):
+        return self.seen
+
+    def send(self, text):
+        self.send_bytes((text + "\n").encode())
+
+    def _sort(self):
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in (line.decode() for line in lines):
+            self.seen.append(line)
+            kind = {"+": self._replies, "-": self._replies, "!": self._notices}.get(line[:1], self._events)
+            kind.append(line)
+
+    def wait_notice(self, text):
+        """Reads notices until this one comes. Before it there may be some about lost events, no others."""
+        while (notice := self.notice()) != text:
+            if not re.match("!(GAP|RESET) ", notice):
+                raise AssertionError(f"wanted {text!r}, got {notice!r}")
 
     def events_until(self, last):
         """The events up to the one that is the line `last`, without it."""
@@ -231,15 +258,6 @@ class LineClient:
         while not (match := re.search(pattern, self.event())):
             pass
         return match
-
-    def wait_closed(self):
-        """Reads until the gateway closes the connection."""
-        deadline = Deadline()
-        while not self.closed:
-            self._pump(deadline)
-
-    def close(self):
-        self._socket.close()
 
 
 class Reader:

@@ -1,7 +1,7 @@
 // The Node client on a leash: see python_driver.py, which is the same for Python.
 
-import { createInterface } from "node:readline";
 import * as backplane from "../../clients/node/index.js";
+import { serve } from "./command_loop.mjs";
 
 const QUOTE = "backplane.events.v1.Quote";
 const [ingress, egress, control] = process.argv.slice(2).map((each) => each.split(",")); // of several brokers
@@ -87,13 +87,5 @@ function kindOf(error) {
   return error.code === "EINVAL" ? "endpoint" : `${error.name} ${error.stack}`;
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const [name, ...args] = JSON.parse(line);
-  let answer;
-  try {
-    answer = { value: await commands[name](...args) ?? null };
-  } catch (error) {
-    answer = { error: kindOf(error), text: error.message, value: Number(error.firstAvailableOffset ?? 0) };
-  }
-  console.log(JSON.stringify(answer));
-}
+await serve(commands, (error) => (
+  { error: kindOf(error), text: error.message, value: Number(error.firstAvailableOffset ?? 0) }));

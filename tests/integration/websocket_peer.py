@@ -5,11 +5,10 @@ import collections
 import hashlib
 import json
 import os
-import select
 import socket
 import struct
 
-from harness import GATEWAY, PATIENCE_S, Deadline
+from harness import GATEWAY, PATIENCE_S, CommandClient, Deadline
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -54,22 +53,20 @@ def take_frame(data):
     return Frame(data[0] & 0xF, data[at:at + length]), data[at + length:]
 
 
-class WebSocketPeer:
-    """One connection. What comes is sorted as LineClient does it: events (gaps and resets among them), replies,
-    notices; then pongs and the close. `fields` go into the request's head, in place of the usual ones; None: without."""
+class WebSocketPeer(CommandClient):
+    """One connection. What comes is sorted as by LineClient: events (gaps and resets among them), replies, notices;
+    then pongs and the close. `fields` go into the request's head, in place of the usual ones; None: without."""
 
     def __init__(self, address=GATEWAY, receive_bytes=None, **fields):
-        host, port = address.rsplit(":", 1)
-        self._socket = socket.socket()
+        connection = socket.socket()
         if receive_bytes:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self._socket.settimeout(PATIENCE_S)
-        self._socket.connect((host, int(port)))
-        self._buffer = b""
-        self.frames = []
-        self.ended = False
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(PATIENCE_S)
+        host, port = address.rsplit(":", 1)
+        connection.connect((host, int(port)))
+        super().__init__(connection)
         self.close_code = self.close_reason = None
-        self._events, self._replies, self._notices, self._pongs = (collections.deque() for _ in range(4))
+        self._pongs = collections.deque()
         key = base64.b64encode(os.urandom(16))
         self._shake_hands(address, key, fields)
 
@@ -78,7 +75,7 @@ class WebSocketPeer:
                   "Sec-WebSocket-Version": "13", **fields}
         lines = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
         self._socket.sendall("\r\n".join(["GET /v1/socket HTTP/1.1", *lines, "", ""]).encode())
-        while b"\r\n\r\n" not in self._buffer and not self.ended:
+        while b"\r\n\r\n" not in self._buffer and not self.closed:
             self._read(Deadline())
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         status, *lines = head.decode().split("\r\n")
@@ -94,19 +91,6 @@ class WebSocketPeer:
     def send(self, text):
         self.send_bytes(frame(TEXT, text))
 
-    def send_bytes(self, data):
-        self._socket.sendall(data)
-
-    def _read(self, deadline):
-        if not select.select([self._socket], [], [], deadline.left())[0]:
-            raise AssertionError(f"nothing more came within {PATIENCE_S} s; there was {self.frames[-20:]}")
-        try:
-            data = self._socket.recv(65536)
-        except ConnectionResetError:
-            data = b""
-        self.ended = not data
-        self._buffer += data
-
     def _sort(self):
         while True:
             got, self._buffer = take_frame(self._buffer)
@@ -114,7 +98,7 @@ class WebSocketPeer:
                 return
             if self.close_code is not None:
                 raise AssertionError(f"a frame behind the close: {got}")
-            self.frames.append(got)
+            self.seen.append(got)
             if got.opcode == TEXT:
                 text = got.payload.decode()
                 if "\n" in text:
@@ -133,23 +117,8 @@ class WebSocketPeer:
             elif got.opcode != PING:
                 raise AssertionError(f"a frame that nobody wants: {got}")
 
-    def pump(self, deadline):
-        if self.ended:
-            raise AssertionError(f"the gateway has ended the connection; it had sent {self.frames[-5:]}")
-        self._read(deadline)
-        self._sort()
-
-    def _next(self, queue):
-        deadline = Deadline()
-        while not queue:
-            self.pump(deadline)
-        return queue.popleft()
-
-    def reply(self):
-        return self._next(self._replies)
-
     def event_or_gap(self):
-        return self._next(self._events)
+        return super().event()
 
     def event(self):
         event = self.event_or_gap()
@@ -157,32 +126,10 @@ class WebSocketPeer:
             raise AssertionError(f"wanted an event, got {event}")
         return event
 
-    def notice(self):
-        return self._next(self._notices)
-
     def pong(self):
         return self._next(self._pongs)
 
-    def command(self, text):
-        """Sends a command and gives the reply to it."""
-        self.send(text)
-        return self.reply()
-
-    def subscribe(self, *patterns):
-        for pattern in patterns:
-            reply = self.command(f"SUB {pattern}")
-            if reply != f"+OK SUB {pattern.split(' ')[0]}":
-                raise AssertionError(f"SUB {pattern} was answered with {reply!r}")
-
     def wait_close(self):
         """Reads until the gateway says close and ends. @returns the code."""
-        deadline = Deadline()
-        while not self.ended:
-            self.pump(deadline)
+        self.wait_closed()
         return self.close_code
-
-    def half_close(self):
-        self._socket.shutdown(socket.SHUT_WR)
-
-    def close(self):
-        self._socket.close()

@@ -64,7 +64,7 @@ class WebSockets(BackplaneTest):
             self.publisher.send("n", "x" * size)
             text = line.event()
             peer.event()
-            self.assertEqual(peer.frames[-1].payload.decode(), text)
+            self.assertEqual(peer.seen[-1].payload.decode(), text)
 
     def test_bytes_may_come_one_by_one_and_in_fragments(self):
         peer = self.open()
@@ -116,9 +116,7 @@ class WebSockets(BackplaneTest):
         peer = self.open()
         peer.subscribe("n")
         peer.half_close()
-        deadline = Deadline()
-        while not peer.ended:
-            peer.pump(deadline)
+        peer.wait_closed()
         self.wait_metric("clients", lambda count: count == 0)
 
     def test_a_slow_reader_is_told_exactly_what_it_lost(self):

@@ -1,7 +1,8 @@
 // Chromium on a leash: a line of JSON a command, [name, ...arguments], a line of JSON an answer. See web_harness.py.
 
-import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
+
+import { serve } from "../integration/command_loop.mjs";
 
 const [executablePath, hostRules, timeout] = process.argv.slice(2);
 const browser = await chromium.launch({
@@ -56,14 +57,5 @@ const commands = {
 const within = (expression) => (/^\s*(async\s*)?\(?[\w\s,{}[\]]*\)?\s*=>/.test(expression)
   ? new Function("argument", `return (${expression})(argument)`) : expression);
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const [name, ...args] = JSON.parse(line);
-  let answer;
-  try {
-    answer = { value: await commands[name](...args) ?? null };
-  } catch (error) {
-    answer = { error: error.name, text: error.message };
-  }
-  console.log(JSON.stringify(answer));
-}
+await serve(commands);
 await browser.close();

@@ -1,8 +1,9 @@
 // npm's WebSocket client on a leash: a line of JSON a command, a line of JSON an answer. See ws_client_test.py.
 
 import { once } from "node:events";
-import { createInterface } from "node:readline";
 import WebSocket from "ws";
+
+import { serve } from "../integration/command_loop.mjs";
 
 const timeout = Number(process.argv[2]);
 const clients = new Map();
@@ -109,13 +110,4 @@ const commands = {
   },
 };
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const [name, ...args] = JSON.parse(line);
-  let answer;
-  try {
-    answer = { value: await commands[name](...args) ?? null };
-  } catch (error) {
-    answer = { error: error.name, text: error.message };
-  }
-  console.log(JSON.stringify(answer));
-}
+await serve(commands);
