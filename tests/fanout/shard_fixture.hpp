@@ -4,11 +4,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fanout/shard.hpp"
 #include "tests/fanout/simulated_stream.hpp"
@@ -111,6 +114,32 @@ class Stage {
   Shard::Clock::time_point now{std::chrono::hours{1}};
   Log log;
   Shard shard;
+};
+
+/// Two topics with a route and an audience each.
+class ShardTest : public ::testing::Test {
+ protected:
+  ShardTest() : ShardTest(ShardOptions{}) {}
+  explicit ShardTest(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
+    for (const std::uint32_t topic : {1u, 2u}) {
+      stage_.shard.set_route(RouteId{topic}, {AudienceId{topic}});
+    }
+  }
+
+  std::shared_ptr<Played> add(std::uint64_t id, std::initializer_list<std::uint32_t> audiences) {
+    auto played = stage_.add(id);
+    for (const std::uint32_t audience : audiences) stage_.shard.join(ClientId{id}, AudienceId{audience});
+    return played;
+  }
+  void give_room(std::uint64_t id, Played& played, std::size_t room) {
+    played.stream.room = room;
+    stage_.client(id).on_writable();
+    stage_.flush();
+  }
+  [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
+  [[nodiscard]] const Books& books() { return stage_.shard.books(); }
+
+  Stage stage_;
 };
 
 }  // namespace backplane::fanout

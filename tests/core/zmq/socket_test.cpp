@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace backplane::mq {
 namespace {
@@ -9,6 +12,18 @@ namespace {
 using testing::EndsWith;
 using testing::Not;
 using testing::StartsWith;
+
+/// Whether this machine can bind to its IPv6 loopback.
+bool has_ipv6() {
+  const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  const bool bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(fd);
+  return bound;
+}
 
 TEST(Socket, TellsTheAddressThatItWasBoundToWithTheRealPort) {
   Context context;
@@ -34,8 +49,12 @@ TEST(Socket, BindsToIpv6) {
   Context context;
   Socket socket(context, zmq::socket_type::pub, {});
   const auto endpoint = socket.bind("tcp://[::1]:0");
-  if (!endpoint) GTEST_SKIP() << "no IPv6 here: " << endpoint.error().text;
-  EXPECT_THAT(*endpoint, StartsWith("tcp://[::1]:"));
+  EXPECT_EQ(endpoint.has_value(), has_ipv6());
+  if (endpoint) {
+    EXPECT_THAT(*endpoint, StartsWith("tcp://[::1]:"));
+  } else {
+    EXPECT_THAT(endpoint.error().text, StartsWith("cannot listen on tcp://[::1]:0: "));
+  }
 }
 
 TEST(CheckEndpoint, TellsWhatWasWanted) {

@@ -1,0 +1,222 @@
+// What a shard does where there is too much: backlogs, the log, replies, patience.
+#include <chrono>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/fanout/shard_fixture.hpp"
+
+namespace backplane::fanout {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class SmallBacklog : public ShardTest {
+ protected:
+  SmallBacklog() : ShardTest(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.client.backlog_bytes_max = 32;  // 6 messages of 5 bytes
+    return options;
+  }
+};
+
+class SmallLog : public ShardTest {
+ protected:
+  SmallLog() : ShardTest({}, options()) {}
+  static LogOptions options() {
+    LogOptions options;
+    options.segment_bytes = 100;
+    options.bytes_max = 1000;
+    return options;
+  }
+};
+
+TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
+  const auto client = add(1, {1, 2});
+  client->stream.room = 2;
+  stage_.append(1, 1);
+  stage_.turn();  // begun: it is finished whatever happens
+  for (std::uint64_t i = 2; i <= 10; ++i) {
+    stage_.append(1, i);
+    stage_.append(2, i);
+    stage_.turn();
+  }
+  EXPECT_EQ(client->stream.output, "1 ");
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "1 1 \n!1 2 7\n!2 2 7\n1 8 \n2 8 \n1 9 \n2 9 \n1 10 \n2 10 \n");
+  EXPECT_EQ(books().matched, 19u);
+  EXPECT_EQ(books().delivered, 7u);
+  EXPECT_EQ(books().dropped, 12u);
+}
+
+TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
+  const auto client = add(1, {1, 2});
+  stage_.client(1).set_policy(Policy::latest);
+  client->stream.room = 0;
+  stage_.append(2, 1);
+  for (std::uint64_t i = 1; i <= 9; ++i) stage_.append(1, i);
+  stage_.turn();
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "2 1 \n1 9 \n");
+  EXPECT_EQ(books().conflated, 8u);
+}
+
+TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
+  const auto client = add(1, {1});
+  stage_.client(1).set_policy(Policy::disconnect);
+  client->stream.room = 0;
+  for (std::uint64_t i = 1; i <= 9; ++i) stage_.append(1, i);
+  stage_.turn();
+  EXPECT_THAT(client->goodbyes, ElementsAre("slow_consumer"));
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "!1 1 9\n!BYE slow_consumer\n");
+  EXPECT_TRUE(client->stream.output_ended);
+}
+
+TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
+  const auto stalled = add(1, {1, 2});
+  const auto healthy = add(2, {2});
+  stalled->stream.room = 2;
+  stage_.append(1, 1);  // one message, begun, holds a whole segment
+  stage_.turn();
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    stage_.append(2, i, 50);
+    stage_.turn();
+  }
+  EXPECT_LE(stage_.log.held_bytes(), 1200u);
+  give_room(1, *stalled, SimulatedStream::no_limit);
+  const std::string& output = stalled->stream.output;
+  EXPECT_TRUE(output.starts_with("1 1 \n!2 1 ")) << output.substr(0, 40);
+  EXPECT_TRUE(output.ends_with(Stage::text(2, 100, 50)));
+  EXPECT_EQ(books().abandoned, 0u);
+  EXPECT_EQ(books().matched, books().delivered + books().dropped);
+}
+
+TEST_F(SmallLog, WhoWouldRatherBeDisconnectedIsWhenTheLogIsFull) {
+  const auto stalled = add(1, {2});
+  stage_.client(1).set_policy(Policy::disconnect);
+  stalled->stream.room = 0;
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    stage_.append(2, i, 50);
+    stage_.turn();
+  }
+  EXPECT_THAT(stalled->goodbyes, ElementsAre("slow_consumer"));
+  EXPECT_LE(stage_.log.held_bytes(), 1300u);
+}
+
+TEST_F(SmallLog, OfTwoStalledClientsTheOneWithTheOldestMessagesLosesThem) {
+  const auto early = add(1, {1, 2});
+  const auto late = add(2, {});
+  early->stream.room = late->stream.room = 0;
+  stage_.append(1, 1);
+  stage_.turn();
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    if (i == 100) stage_.shard.join(ClientId{2}, AudienceId{2});
+    stage_.append(2, i, 50);
+    stage_.turn();
+  }
+  give_room(1, *early, SimulatedStream::no_limit);
+  give_room(2, *late, SimulatedStream::no_limit);
+  EXPECT_TRUE(early->stream.output.starts_with("!1 1 1\n!2 1 ")) << early->stream.output.substr(0, 40);
+  EXPECT_EQ(late->stream.output, Stage::text(2, 100, 50));
+}
+
+class Impatient : public ShardTest {
+ protected:
+  Impatient() : ShardTest(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.first_byte_timeout = 10s;
+    options.idle_timeout = 60s;
+    return options;
+  }
+  void pass(std::chrono::milliseconds time) {
+    stage_.pass(time);
+    stage_.flush();
+  }
+};
+
+TEST_F(Impatient, WhoSaysNothingIsSentAwayAndWhoSaysAnythingIsNot) {
+  const auto silent = add(1, {});
+  const auto speaking = add(2, {});
+  speaking->stream.input = "S";
+  stage_.client(2).on_readable();
+  stage_.pass(10'020ms);
+  stage_.flush();
+  EXPECT_THAT(silent->goodbyes, ElementsAre("silent"));
+  EXPECT_TRUE(speaking->goodbyes.empty());
+}
+
+TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
+  const auto idle = add(1, {});
+  const auto speaking = add(2, {});
+  const auto listening = add(3, {1});
+  for (const auto& each : {idle, speaking, listening}) each->stream.input = "S";
+  for (const std::uint64_t id : {1u, 2u, 3u}) stage_.client(id).on_readable();
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    pass(30s);
+    speaking->stream.input = "S";
+    stage_.client(2).on_readable();
+    stage_.append(1, i);
+    stage_.turn();
+  }
+  EXPECT_THAT(idle->goodbyes, ElementsAre("idle"));
+  EXPECT_TRUE(speaking->goodbyes.empty());
+  EXPECT_TRUE(listening->goodbyes.empty());
+  pass(60'020ms);
+  EXPECT_THAT(speaking->goodbyes, ElementsAre("idle"));
+  EXPECT_THAT(listening->goodbyes, ElementsAre("idle"));
+  EXPECT_EQ(counters().silent.get(), 3u);
+}
+
+TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {
+  const auto feed = add(1, {});
+  stage_.client(1).excuse_silence(true);
+  pass(1h);
+  EXPECT_TRUE(feed->goodbyes.empty());
+  feed->stream.input = "S";
+  stage_.client(1).on_readable();
+  stage_.client(1).excuse_silence(false);
+  pass(59s);
+  EXPECT_TRUE(feed->goodbyes.empty());
+  pass(1020ms);
+  EXPECT_THAT(feed->goodbyes, ElementsAre("idle"));
+}
+
+class FewReplies : public ShardTest {
+ protected:
+  FewReplies() : ShardTest(options()) {}
+  static ShardOptions options() {
+    ShardOptions options;
+    options.client.replies_bytes_max = 1000;
+    options.client.unread_bytes_max = 5000;
+    return options;
+  }
+};
+
+TEST_F(FewReplies, NoMoreInputIsTakenThanIsAnswered) {
+  const auto client = add(1, {});
+  client->stream.room = 0;
+  stage_.client(1).reply(std::string(1001, 'a'));
+  client->stream.input = "PING\n";
+  stage_.client(1).on_readable();
+  stage_.flush();
+  EXPECT_EQ(client->received, "");
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->received, "PING\n");
+}
+
+TEST_F(FewReplies, WhoNeverReadsWhatItIsToldIsAborted) {
+  const auto client = add(1, {});
+  client->stream.room = 0;
+  for (int i = 0; i < 6; ++i) stage_.client(1).reply(std::string(1000, 'a'));
+  stage_.flush();
+  EXPECT_TRUE(client->gone);
+}
+
+}  // namespace
+}  // namespace backplane::fanout
