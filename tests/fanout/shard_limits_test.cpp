@@ -12,7 +12,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 class SmallBacklog : public ShardTest {
  protected:
