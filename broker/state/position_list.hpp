@@ -11,13 +11,14 @@
 namespace backplane::broker {
 
 /// A doubly linked list of elements in ascending order of their positions, with a sparse index over it:
-/// the first element of every run of 2^RunBits positions that has one. Appending and taking out cost the
-/// same however long the list is; finding costs a search over the runs and a walk within one.
+/// the first element of every run of 2^RunBits positions that has one, but for the first run, which begins
+/// with the list: so the oldest goes, time and again, without a look at the index. Appending and taking out
+/// cost the same however long the list is; finding costs a search over the runs and a walk within one.
 /// T has members `T* older`, `T* newer`, `bool leads_run` (a bit will do) and `std::uint64_t list_position()
 /// const`, which must not change while it is in the list. Owns no element. One thread.
 ///
-/// Taking an element out reads none of its neighbours, unless it leads its run: they lie anywhere in memory,
-/// and waiting for them is what that would cost.
+/// Taking an element out reads none of its neighbours, unless it is the first or leads its run: they lie
+/// anywhere in memory, and waiting for them is what that would cost.
 ///
 /// Runs without elements cost nothing, so it does not matter how far apart the oldest and the newest
 /// position are. An index entry that falls free is kept for the next run: in a steady state nothing is
@@ -42,14 +43,26 @@ class PositionList {
     element.newer = newer;
     (older == nullptr ? first_ : older->newer) = &element;
     (newer == nullptr ? last_ : newer->older) = &element;
-    element.leads_run = older == nullptr || run_of(*older) != run_of(element);
-    if (element.leads_run) lead_run(element);
+    if (older == nullptr) {
+      element.leads_run = false;
+      // Who was the first leads a run like the others now, if it is another.
+      if (newer != nullptr && run_of(*newer) != run_of(element)) lead_run(*newer);
+    } else if (run_of(*older) != run_of(element)) {
+      lead_run(element);
+    } else {
+      element.leads_run = false;
+    }
   }
 
   void erase(T& element) {
     if (element.leads_run) leave_run(element);
     (element.older == nullptr ? first_ : element.older->newer) = element.newer;
     (element.newer == nullptr ? last_ : element.newer->older) = element.older;
+    // The new first needs no entry: it had one where its run was the second, now the index's first.
+    if (element.older == nullptr && element.newer != nullptr && element.newer->leads_run) {
+      element.newer->leads_run = false;
+      forget_run(runs_.begin());
+    }
     element.older = nullptr;
     element.newer = nullptr;
   }
@@ -57,9 +70,11 @@ class PositionList {
   /// The first element whose position is above `position`, or nullptr.
   [[nodiscard]] T* first_after(std::uint64_t position) const {
     if (last_ == nullptr || last_->list_position() <= position) return nullptr;
-    auto run = runs_.lower_bound(run_of(position));
-    if (run == runs_.end()) return nullptr;
-    T* element = run->first;
+    T* element = first_;
+    if (run_of(position) > run_of(*first_)) {
+      const auto run = runs_.lower_bound(run_of(position));
+      element = run == runs_.end() ? nullptr : run->first;
+    }
     while (element != nullptr && element->list_position() <= position) element = element->newer;
     return element;
   }
@@ -75,9 +90,8 @@ class PositionList {
   /// for all that follow.
   template <class Reached>
   [[nodiscard]] T* first_where(const Reached& reached) const {
-    auto run = runs_.lower_bound(Search<Reached>{reached});
-    if (run != runs_.begin()) --run;
-    T* element = run == runs_.end() ? nullptr : run->first;
+    const auto run = runs_.lower_bound(Search<Reached>{reached});
+    T* element = run == runs_.begin() ? first_ : std::prev(run)->first;
     while (element != nullptr && !reached(std::as_const(*element))) element = element->newer;
     return element;
   }
@@ -109,16 +123,11 @@ class PositionList {
   static std::uint64_t run_of(std::uint64_t position) { return position >> RunBits; }
   static std::uint64_t run_of(const T& element) { return run_of(element.list_position()); }
 
-  auto find_run(const T& element) {
-    // Nearly always the oldest goes: spare the search.
-    if (!runs_.empty() && runs_.begin()->number == run_of(element)) return runs_.begin();
-    return runs_.find(run_of(element));
-  }
-
   void lead_run(T& element) {
-    if (element.newer != nullptr && run_of(*element.newer) == run_of(element)) {
+    element.leads_run = true;
+    if (element.newer != nullptr && element.newer->leads_run && run_of(*element.newer) == run_of(element)) {
       element.newer->leads_run = false;
-      find_run(element)->first = &element;
+      runs_.find(run_of(element))->first = &element;
       return;
     }
     const Run run{run_of(element), &element};
@@ -135,11 +144,17 @@ class PositionList {
   }
 
   void leave_run(T& element) {
-    const auto run = find_run(element);
+    const auto run = runs_.find(run_of(element));
     if (element.newer != nullptr && run_of(*element.newer) == run_of(element)) {
       element.newer->leads_run = true;
       run->first = element.newer;
-    } else if (spares_held_ < spares_.size()) {
+    } else {
+      forget_run(run);
+    }
+  }
+
+  void forget_run(typename Runs::const_iterator run) {
+    if (spares_held_ < spares_.size()) {
       spares_[spares_held_++] = runs_.extract(run);
     } else {
       runs_.erase(run);

@@ -47,6 +47,11 @@ class TopicTable::Impl {
   }
 
   void touched(Slot& slot) {
+    // Events of one topic come in runs.
+    if (!touched_.empty() && touched_.back().slot == &slot) {
+      touched_.back().position = slot.position;
+      return;
+    }
     touched_.push_back({&slot, slot.position});
     if (touched_.size() == touched_max) put_in_order();
   }
