@@ -32,6 +32,9 @@ using namespace std::chrono_literals;
 constexpr int messages_a_turn = 256;
 constexpr std::size_t messages_ahead = 16;
 static_assert(messages_a_turn % messages_ahead == 0);
+// What a turn has taken is there twice, as it came and stamped, until it is published: of large events it is
+// fewer.
+constexpr std::size_t bytes_a_turn = 4u << 20;
 // Frames are let go when others take their places. At rest that may be long: large ones go at once.
 constexpr std::size_t held_bytes_max = 64u << 10;
 // A look at a socket that has nothing is a system call, and a turn may be a few events long. While events
@@ -41,9 +44,13 @@ constexpr int subscriptions_a_turn = 4096;
 // While events flow, readers of history get few answers a turn; at rest they get many.
 constexpr int requests_a_busy_turn = 2;
 constexpr int requests_a_quiet_turn = 64;
+// Some questions take long to answer: no further one is taken after so much time, and while events flow, they
+// have this many times as long as the last answers took.
+constexpr auto answers_a_turn_time = 1ms;
+constexpr int time_for_events = 3;
 constexpr std::size_t envelope_frames_max = 8;
-// Replies that wait for one asker: 64 of at most 256 KiB.
-constexpr int replies_hwm = 64;
+// Replies that wait for one asker, of at most 256 KiB.
+constexpr int replies_hwm = 32;
 // 20 live events a second and more have short slices of history beside them.
 constexpr auto quiet_before_long_slices = 50ms;
 constexpr auto snapshot_every = 250ms;
@@ -121,7 +128,7 @@ class Loop::Impl final : public ReplySink {
     zmq::message_t topic;
     zmq::message_t event;
     std::size_t frames{};
-    bool large{};
+    std::size_t bytes{};
   };
 
   // One turn of the loop, in this order.
@@ -252,7 +259,7 @@ Result<BoundEndpoints> Loop::Impl::open() {
 
 void Loop::Impl::run() {
   last_event_ = Clock::now();
-  Clock::time_point last_round = last_event_;
+  Clock::time_point next_round{};
   bool round = true;  // whether this turn looks at all sockets
   for (;;) {
     ++state_.counters.turns_total;
@@ -270,14 +277,15 @@ void Loop::Impl::run() {
     service_.set_busy(now - last_event_ < quiet_before_long_slices);
     if (round) {
       const int answered = answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn, now);
+      const Clock::time_point asked = now;
       if (answered > 0) now = Clock::now();
       done += answered;
-      last_round = now;
+      next_round = now + std::max<Clock::duration>(round_every, time_for_events * (now - asked));
     }
     keep_time(now);
     if (state_.draining && drained(now)) break;
     if (done == 0) sleep(now);
-    round = done == 0 || now - last_round >= round_every;
+    round = done == 0 || now >= next_round;
   }
   end();
 }
@@ -293,9 +301,13 @@ int Loop::Impl::take_events(bool all) {
 int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
   // Some messages ahead: their bytes come out of the I/O thread's cache while others are worked on.
   int taken = 0;
-  for (bool there = true; there && taken < messages_a_turn;) {
+  std::size_t bytes = 0;
+  for (bool there = true; there && taken < messages_a_turn && bytes < bytes_a_turn;) {
     std::size_t received = 0;
-    while (received < incoming_.size() && (there = receive(socket, incoming_[received]))) ++received;
+    while (received < incoming_.size() && bytes < bytes_a_turn &&
+           (there = receive(socket, incoming_[received]))) {
+      bytes += incoming_[received++].bytes;
+    }
     std::array<TopicEntry*, messages_ahead> known;
     for (std::size_t i = 0; i < received; ++i) {
       known[i] = pipeline_.find_topic(incoming_[i].topic.to_string_view());
@@ -309,7 +321,7 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
       } else {
         pipeline_.take(message.topic, message.event, known[i]);
       }
-      if (message.large) {
+      if (message.bytes > held_bytes_max) {
         message.topic.rebuild();
         message.event.rebuild();
       }
@@ -322,7 +334,7 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
 bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
   if (!socket.receive(message.topic)) return false;
   message.frames = 1;
-  std::size_t bytes = message.topic.size();
+  message.bytes = message.topic.size();
   if (message.topic.more() && socket.receive(message.event)) {
     message.frames = 2;
     if (message.event.more()) {
@@ -331,9 +343,8 @@ bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
     }
     const std::size_t event_bytes = message.event.size();
     prefetch_lines(message.event.data(), event_bytes);
-    bytes += event_bytes;
+    message.bytes += event_bytes;
   }
-  message.large = bytes > held_bytes_max;
   return true;
 }
 
@@ -354,7 +365,9 @@ int Loop::Impl::answer_subscriptions() {
 
 int Loop::Impl::answer_requests(int limit, Clock::time_point now) {
   int answered = 0;
-  for (; answered < limit && control_.receive(request_); ++answered) {
+  while (answered < limit && (answered == 0 || Clock::now() - now < answers_a_turn_time) &&
+         control_.receive(request_)) {
+    ++answered;
     Envelope envelope;
     std::size_t frames = 1;
     while (request_.more()) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -174,7 +175,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
 
   const std::uint64_t seen = std::max(session->sequence, session->refused_sequence);
   // A session that is new to us may have begun at another broker: its first number proves no loss.
-  if (!is_new && event.sequence > seen + 1) state_.counters.lost_before_total += event.sequence - seen - 1;
+  if (!is_new && event.sequence > seen) count_lost(event.sequence - seen - 1);
   if (found == Refusal::none) {
     session->sequence = event.sequence;
   } else {
@@ -183,6 +184,12 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     ++session->refused;
   }
   return found;
+}
+
+/// Any number may stand there: the counter never goes down for it.
+void Pipeline::count_lost(std::uint64_t events) {
+  std::uint64_t& lost = state_.counters.lost_before_total;
+  lost += std::min(events, std::numeric_limits<std::uint64_t>::max() - lost);
 }
 
 void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view detail) {

@@ -68,6 +68,7 @@ class Pipeline {
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);
+  void count_lost(std::uint64_t events);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
   [[nodiscard]] bool remember();
 

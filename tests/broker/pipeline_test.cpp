@@ -1,5 +1,6 @@
 #include "broker/pipeline.hpp"
 
+#include <limits>
 #include <map>
 
 #include <gmock/gmock.h>
@@ -221,6 +222,29 @@ TEST_F(PipelineTest, CountsWhatIsMissingInASequence) {
   take("t", event(1));
   take("t", event(5));
   EXPECT_EQ(state.counters.lost_before_total, 3u);
+}
+
+TEST_F(PipelineTest, CountsNoLossBackwardsWhateverNumbersCome) {
+  constexpr std::uint64_t highest = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t before = 0;
+  for (std::uint64_t session = 1; session <= 3; ++session) {
+    for (const std::uint64_t sequence : {std::uint64_t{1}, highest}) {
+      v1::Event made = event(sequence);
+      made.set_session(session);
+      take("t", made);
+      EXPECT_GE(state.counters.lost_before_total, before);
+      before = state.counters.lost_before_total;
+    }
+  }
+  EXPECT_EQ(before, highest);
+}
+
+TEST_F(PipelineTest, MissesNothingBeforeAnEventWhoseNumberIsBelowARefusedOne) {
+  take("t", event(1));
+  take("a..b", event(std::numeric_limits<std::uint64_t>::max()));
+  const std::uint64_t lost = state.counters.lost_before_total;
+  take("t", event(2));
+  EXPECT_EQ(state.counters.lost_before_total, lost);
 }
 
 TEST_F(PipelineTest, TakesTheFirstNumberOfASessionThatIsNewAsNoLoss) {
