@@ -1,9 +1,16 @@
 #include "broker/config.hpp"
 
-#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "core/metrics/listener.hpp"
 #include "core/topic/pattern.hpp"
@@ -25,9 +32,60 @@ Result<void> check_name(std::string_view name, std::string_view where) {
               fmt::format("{}: wanted one token of a topic, at most 64 bytes, got \"{}\"", where, name));
 }
 
-Result<void> check_endpoint_or_off(std::string_view endpoint, std::string_view where) {
+constexpr std::string_view tcp = "tcp://";
+constexpr std::string_view ipc = "ipc://";
+
+struct HostPort {
+  std::string host;  ///< an address in one way of writing, without brackets; else as it stands
+  unsigned port{};   ///< 0: a free one
+  bool is_address{};
+};
+
+// The address that a host is, in the way in which the system writes it.
+std::optional<std::string> written_address(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return std::nullopt;
+  std::array<char, NI_MAXHOST> text{};
+  const int error =
+      ::getnameinfo(found->ai_addr, found->ai_addrlen, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST);
+  ::freeaddrinfo(found);
+  if (error != 0) return std::nullopt;
+  return std::string(text.data());
+}
+
+// Of HOST:PORT, which has been checked.
+HostPort split(std::string_view address) {
+  const std::size_t colon = address.rfind(':');
+  std::string_view host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "*") host = "0.0.0.0";
+  HostPort parts{std::string(host)};
+  const std::string_view port = address.substr(colon + 1);
+  std::from_chars(port.data(), port.data() + port.size(), parts.port);  // "*" leaves the 0
+  if (auto written = written_address(parts.host)) {
+    parts.host = std::move(*written);
+    parts.is_address = true;
+  }
+  return parts;
+}
+
+Result<void> check_listening(std::string_view endpoint, std::string_view where) {
+  if (auto checked = mq::check_endpoint(endpoint, where); !checked) return checked;
+  if (!endpoint.starts_with(tcp)) return {};
+  const HostPort parts = split(endpoint.substr(tcp.size()));
+  if (parts.is_address || ::if_nametoindex(parts.host.c_str()) != 0) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: wanted an address or a network interface of this machine to listen on, as "
+                          "tcp://127.0.0.1:5570, got \"{}\"",
+                          where, endpoint));
+}
+
+Result<void> check_listening_or_off(std::string_view endpoint, std::string_view where) {
   if (endpoint == off) return {};
-  return mq::check_endpoint(endpoint, where);
+  return check_listening(endpoint, where);
 }
 
 Result<void> check_metrics(std::string_view address, std::string_view where) {
@@ -53,11 +111,11 @@ void describe_retention(Section& section, Retention& retention) {
 
 void describe_backplane(Section& section, BackplaneConfig& backplane) {
   section.field("name", backplane.name, "What this backplane is called.", check_name);
-  section.field("ingress", backplane.ingress, "Where publishers connect (XSUB).", mq::check_endpoint);
-  section.field("egress", backplane.egress, "Where subscribers connect (XPUB).", mq::check_endpoint);
-  section.field("control", backplane.control, "Where requests are answered (ROUTER).", mq::check_endpoint);
+  section.field("ingress", backplane.ingress, "Where publishers connect (XSUB).", check_listening);
+  section.field("egress", backplane.egress, "Where subscribers connect (XPUB).", check_listening);
+  section.field("control", backplane.control, "Where requests are answered (ROUTER).", check_listening);
   section.field("raw", backplane.raw, "Where PUBs without protobuf connect (XSUB), or \"off\".",
-                check_endpoint_or_off);
+                check_listening_or_off);
   section.bytes("max_event_bytes", backplane.max_event_bytes, 256, 256u << 20, "Largest event taken in.");
   section.field("max_topics", backplane.max_topics, 1, 100'000'000,
                 "Topics at most; events of further ones are refused.");
@@ -84,23 +142,59 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                  });
 }
 
-/// Whether two backplanes with this endpoint would be in each other's way: a free port never is.
-bool is_exclusive(const std::string& endpoint) {
-  return endpoint != off && !endpoint.ends_with(":0") && !endpoint.ends_with(":*");
-}
-
-/// Remembers who uses a name or an endpoint, across all backplanes.
+/// Who uses a name or an endpoint, across all backplanes.
 class Claims {
  public:
-  void claim(Section& section, std::string_view key, const std::string& value, std::string_view what) {
-    const auto [other, is_new] = taken_.try_emplace(value, section.place(key));
-    if (is_new) return;
-    section.error(key, fmt::format("{} \"{}\" is taken: see {} at {}", what, value, other->second.key,
-                                   other->second.spot()));
+  void claim_name(Section& section, std::string_view key, const std::string& name) {
+    claim(section, key, "the name", {name, name, {}});
+  }
+
+  /// Endpoints that mean the same place are the same, however they are written.
+  void claim_endpoint(Section& section, std::string_view key, const std::string& endpoint) {
+    if (endpoint == off) return;
+    if (endpoint.starts_with(tcp)) {
+      HostPort parts = split(std::string_view(endpoint).substr(tcp.size()));
+      if (parts.port == 0) return;  // a free one is in nobody's way
+      return claim(section, key, "the endpoint",
+                   {fmt::format("{}{}", tcp, parts.port), endpoint, std::move(parts.host)});
+    }
+    if (!endpoint.starts_with(ipc)) return claim(section, key, "the endpoint", {endpoint, endpoint, {}});
+    const std::filesystem::path path(endpoint.substr(ipc.size()));
+    if (path == "*") return;  // nor is a free one of these
+    claim(section, key, "the endpoint",
+          {fmt::format("{}{}", ipc, path.lexically_normal().string()), endpoint, {}});
   }
 
  private:
-  std::map<std::string, config::Place> taken_;
+  struct Claim {
+    std::string what;     ///< a name, a port or a path
+    std::string written;  ///< as it is in the file
+    std::string host;     ///< of a port
+    config::Place place{};
+  };
+
+  static bool meet(const std::string& a, const std::string& b) {
+    const auto takes_all_of = [](const std::string& all, const std::string& host) {
+      return all == "::" || (all == "0.0.0.0" && host.find(':') == std::string::npos);
+    };
+    return a == b || takes_all_of(a, b) || takes_all_of(b, a);
+  }
+
+  void claim(Section& section, std::string_view key, std::string_view what, Claim claim) {
+    std::vector<Claim>& claims = taken_[claim.what];
+    for (const Claim& other : claims) {
+      if (!meet(claim.host, other.host)) continue;
+      const std::string by =
+          other.written == claim.written ? std::string() : fmt::format(" by \"{}\"", other.written);
+      section.error(key, fmt::format("{} \"{}\" is taken{}: see {} at {}", what, claim.written, by,
+                                     other.place.key, other.place.spot()));
+      return;
+    }
+    claim.place = section.place(key);
+    claims.push_back(std::move(claim));
+  }
+
+  std::map<std::string, std::vector<Claim>> taken_;
 };
 
 }  // namespace
@@ -112,13 +206,13 @@ void describe(Section& section, BrokerConfig& broker) {
                  [&](Section& table, BackplaneConfig& backplane) {
                    describe_backplane(table, backplane);
                    if (!table.reading()) return;
-                   names.claim(table, "name", backplane.name, "the name");
+                   names.claim_name(table, "name", backplane.name);
                    for (const auto& [key, endpoint] :
                         {std::pair<std::string_view, const std::string&>{"ingress", backplane.ingress},
                          {"egress", backplane.egress},
                          {"control", backplane.control},
                          {"raw", backplane.raw}}) {
-                     if (is_exclusive(endpoint)) endpoints.claim(table, key, endpoint, "the endpoint");
+                     endpoints.claim_endpoint(table, key, endpoint);
                    }
                  });
   if (section.reading() && broker.backplanes.empty())
@@ -126,8 +220,8 @@ void describe(Section& section, BrokerConfig& broker) {
   section.table("metrics", "What an operator's tools read.", [&](Section& metrics) {
     metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".",
                   check_metrics);
-    if (!metrics.reading() || !is_exclusive(broker.metrics)) return;
-    endpoints.claim(metrics, "listen", fmt::format("tcp://{}", broker.metrics), "the endpoint");
+    if (!metrics.reading() || broker.metrics == off) return;
+    endpoints.claim_endpoint(metrics, "listen", fmt::format("tcp://{}", broker.metrics));
   });
 }
 

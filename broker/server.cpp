@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -59,7 +60,7 @@ class Server::Impl {
  public:
   explicit Impl(BrokerConfig config) : config_(std::move(config)) {}
   ~Impl() {
-    for (auto& backplane : backplanes_) backplane->loop->drain();
+    drain();
     join();
   }
   Impl(const Impl&) = delete;
@@ -73,15 +74,17 @@ class Server::Impl {
   struct Backplane {
     BackplaneConfig config;
     SnapshotBoard board;
-    std::unique_ptr<Loop> loop;
     BoundEndpoints bound;
     std::thread thread;
+    std::mutex loop_mutex;       ///< held by the loop's thread for the moment in which it takes the loop away
+    std::unique_ptr<Loop> loop;  ///< under loop_mutex once the thread runs; none when that has ended
   };
 
   Result<void> open_metrics();
   [[nodiscard]] std::string exposition() const;
   [[nodiscard]] std::string why_not_ready() const;
   void work(Backplane& backplane) noexcept;
+  void drain();
   void reload(const Reader& read_again);
   void join();
 
@@ -156,6 +159,13 @@ void Server::Impl::work(Backplane& backplane) noexcept {
     log::error("{}: {}", backplane.config.name, problem.what());
     failed_ = true;
   }
+  // Closing waits for subscribers that still read: each backplane's on its own thread, side by side.
+  std::unique_ptr<Loop> ended;
+  {
+    const std::lock_guard lock(backplane.loop_mutex);
+    ended = std::move(backplane.loop);
+  }
+  ended.reset();
   --running_;
   ended_.wake();
 }
@@ -172,7 +182,7 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
     switch (signals.next()) {
       case Signals::Event::stop:
         log::info("draining");
-        for (auto& backplane : backplanes_) backplane->loop->drain();
+        drain();
         break;
       case Signals::Event::reload:
         reload(read_again);
@@ -181,9 +191,16 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
         break;
     }
   }
-  for (auto& backplane : backplanes_) backplane->loop->drain();
+  drain();
   join();
   return failed_ ? ExitCode::failed : ExitCode::done;
+}
+
+void Server::Impl::drain() {
+  for (auto& backplane : backplanes_) {
+    const std::lock_guard lock(backplane->loop_mutex);
+    if (backplane->loop) backplane->loop->drain();
+  }
 }
 
 void Server::Impl::reload(const Reader& read_again) {
@@ -192,7 +209,9 @@ void Server::Impl::reload(const Reader& read_again) {
     log::error("reload: nothing changed: {}", fresh.error().text);
     return;
   }
-  if (fresh->metrics != config_.metrics) log::warning("reload: [metrics].listen needs a restart");
+  if (fresh->metrics != config_.metrics) {
+    log::warning("reload: needs a restart: [metrics].listen (stays {})", config_.metrics);
+  }
   for (auto& backplane : backplanes_) {
     const auto found = std::find_if(fresh->backplanes.begin(), fresh->backplanes.end(),
                                     [&](const auto& each) { return each.name == backplane->config.name; });
@@ -203,7 +222,11 @@ void Server::Impl::reload(const Reader& read_again) {
     for (const std::string& change : fixed_changes(backplane->config, *found)) {
       log::warning("reload: {}: needs a restart: {}", backplane->config.name, change);
     }
-    backplane->loop->reload(settings_of(*found));
+    {
+      const std::lock_guard lock(backplane->loop_mutex);
+      if (!backplane->loop) continue;
+      backplane->loop->reload(settings_of(*found));
+    }
     log::info(
         "reload: {}: retention, history_bytes_max, stats_every and max_subscriptions_warning are in force",
         backplane->config.name);

@@ -65,13 +65,18 @@ Result<config::Source> broker_source(const BrokerFlags& flags) {
   return source;
 }
 
-/// For SIGHUP: the same flags over the file as it is now.
-Result<broker::BrokerConfig> read_again(const BrokerFlags& flags) {
+/// For SIGHUP: the same flags over the file as it is now. `level` is the one in force.
+Result<broker::BrokerConfig> read_again(const BrokerFlags& flags, log::Level& level) {
   const Result<config::Source> source = broker_source(flags);
   if (!source) return tl::unexpected(source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) {
     return fail(ErrorCode::invalid_argument, fmt::format("{}", fmt::join(configuration.error(), "; ")));
+  }
+  if (configuration->log_level != level) {
+    level = configuration->log_level;
+    log::set_level(level);
+    log::info("reload: [log].level is in force");
   }
   return std::move(configuration->broker);
 }
@@ -84,7 +89,8 @@ ExitCode run_broker(const BrokerFlags& flags) {
   if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("broker");
-  log::set_level(configuration->log_level);
+  log::Level level = configuration->log_level;
+  log::set_level(level);
   Signals signals;
   raise_open_files_limit();
   auto server = broker::Server::open(std::move(configuration->broker));
@@ -94,7 +100,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
   }
   for (const std::string& line : (*server)->ready_lines()) fmt::print("{}\n", line);
   std::fflush(stdout);
-  return (*server)->run(signals, [&flags] { return read_again(flags); });
+  return (*server)->run(signals, [&] { return read_again(flags, level); });
 }
 
 }  // namespace

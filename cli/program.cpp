@@ -6,7 +6,9 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/command.hpp"
 #include "core/log/escape.hpp"
@@ -18,6 +20,14 @@ namespace {
 /// On standard error. Unlike fmt::print, it doesn't throw where nobody reads that any more.
 void write_line(const std::string& line) {
   std::fputs((line + '\n').c_str(), stderr);
+}
+
+/// Where a standard stream is closed, the next socket would have its number, and be written to in its place.
+/// What takes its place here can be used the other way round alone: writing stays an error.
+void fill_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 /// One line that says what was wrong and where help is.
@@ -85,6 +95,7 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
 }  // namespace
 
 ExitCode run_program(int argc, const char* const* argv) {
+  fill_closed_streams();
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {

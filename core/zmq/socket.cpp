@@ -6,6 +6,9 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace backplane::mq {
 namespace {
@@ -19,6 +22,21 @@ Error endpoint_error(std::string_view verb, const std::string& endpoint, int err
                          : error == EADDRINUSE                       ? ErrorCode::unavailable
                                                                      : ErrorCode::io;
   return Error{code, fmt::format("cannot {} {}: {}", verb, endpoint, zmq_strerror(error))};
+}
+
+// Whether somebody listens on a path. libzmq would put its own socket there without a word, and who was there
+// before would never hear of a new peer again.
+bool is_listened_on(std::string_view path) {
+  sockaddr_un address{};
+  if (path.empty() || path.size() >= sizeof address.sun_path) return false;
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (probe < 0) return false;
+  const int connected = ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const bool is_full = connected != 0 && errno == EAGAIN;
+  ::close(probe);
+  return connected == 0 || is_full;
 }
 
 }  // namespace
@@ -67,6 +85,10 @@ void Socket::allow_ipv6_of(const std::string& endpoint) {
 Result<std::string> Socket::bind(const std::string& endpoint) {
   check_owner();
   allow_ipv6_of(endpoint);
+  constexpr std::string_view ipc = "ipc://";
+  if (endpoint.starts_with(ipc) && is_listened_on(std::string_view(endpoint).substr(ipc.size()))) {
+    return tl::unexpected(endpoint_error("listen on", endpoint, EADDRINUSE));
+  }
   if (zmq_bind(socket_.handle(), endpoint.c_str()) != 0) {
     return tl::unexpected(endpoint_error("listen on", endpoint, zmq_errno()));
   }

@@ -78,16 +78,47 @@ raw = "off"
   EXPECT_THAT(errors[1], HasSubstr("b.toml:3"));
 }
 
-TEST(BrokerConfig, LetsFreePortsBeAskedForAnyNumberOfTimes) {
+std::vector<std::string> errors_of_two(const std::string& ingress, const std::string& egress) {
   BrokerConfig config;
-  EXPECT_THAT(errors_of(R"([[backplane]]
-ingress = "tcp://127.0.0.1:0"
-egress = "tcp://127.0.0.1:0"
-control = "tcp://127.0.0.1:0"
-raw = "tcp://127.0.0.1:0"
-)",
-                        config),
-              IsEmpty());
+  return errors_of(fmt::format("[[backplane]]\ningress = '{}'\negress = '{}'\n", ingress, egress), config);
+}
+
+TEST(BrokerConfig, KnowsAnEndpointHoweverItIsWritten) {
+  using Pair = std::pair<const char*, const char*>;
+  for (const auto& [one, other] : {Pair{"tcp://127.0.0.1:6570", "tcp://*:6570"},
+                                   {"tcp://0.0.0.0:6570", "tcp://127.0.0.1:6570"},
+                                   {"tcp://*:6570", "tcp://0.0.0.0:6570"},
+                                   {"tcp://[::]:6570", "tcp://127.0.0.1:6570"},
+                                   {"tcp://127.0.0.1:6570", "tcp://127.0.0.1:06570"},
+                                   {"tcp://[::1]:6570", "tcp://[0:0:0:0:0:0:0:1]:6570"},
+                                   {"ipc:///tmp/x", "ipc:///tmp/./x"}}) {
+    const auto errors = errors_of_two(one, other);
+    ASSERT_EQ(errors.size(), 1u) << one << " and " << other;
+    EXPECT_THAT(errors[0], HasSubstr(fmt::format("b.toml:3 [backplane].egress: the endpoint \"{}\"", other)));
+    EXPECT_THAT(errors[0], HasSubstr(fmt::format("\"{}\": see [backplane].ingress at b.toml:2", one)));
+  }
+  for (const auto& [one, other] : {Pair{"tcp://127.0.0.1:6570", "tcp://127.0.0.2:6570"},
+                                   {"tcp://127.0.0.1:6570", "tcp://127.0.0.1:6580"},
+                                   {"tcp://0.0.0.0:6570", "tcp://[::1]:6570"},
+                                   {"ipc:///tmp/x", "ipc:///tmp/x/x"}}) {
+    EXPECT_THAT(errors_of_two(one, other), IsEmpty());
+  }
+}
+
+TEST(BrokerConfig, LetsFreeEndpointsBeAskedForAnyNumberOfTimes) {
+  for (const char* free : {"tcp://127.0.0.1:0", "tcp://127.0.0.1:*", "ipc://*"}) {
+    EXPECT_THAT(errors_of_two(free, free), IsEmpty()) << free;
+  }
+}
+
+TEST(BrokerConfig, WantsAnAddressOrAnInterfaceToListenOn) {
+  for (const char* name : {"tcp://localhost:6570", "tcp://example.org:6570"}) {
+    const auto errors = errors_of_two(name, "tcp://127.0.0.1:6571");
+    ASSERT_EQ(errors.size(), 1u) << name;
+    EXPECT_THAT(errors[0], HasSubstr("b.toml:2 [backplane].ingress: wanted an address"));
+    EXPECT_THAT(errors[0], HasSubstr(fmt::format("got \"{}\"", name)));
+  }
+  EXPECT_THAT(errors_of_two("tcp://lo:6570", "tcp://127.0.0.1:6571"), IsEmpty());
 }
 
 TEST(BrokerConfig, RefusesWhatCannotBeUsedAllAtOnce) {

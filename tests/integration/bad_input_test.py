@@ -6,7 +6,7 @@ import socket
 import tempfile
 import unittest
 
-from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, HOST, INGRESS, METRICS, RAW, BackplaneTest
+from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, HOST, INGRESS, METRICS, PROGRAM, RAW, BackplaneTest
 
 
 class OverTcp(BackplaneTest):
@@ -161,6 +161,14 @@ class AtStart(BackplaneTest):
         path = self.config('[[backplane]]\nname = "a"\n\n[[backplane]]\nname = "a"\ningress = "tcp://127.0.0.1:5571"\n')
         said = self.ends_with(2, "broker", "--config", path)
         self.assertRegex(said, r"backplane\.toml:5\b.*\b2\b")
+
+
+    def test_what_is_written_to_a_closed_stream_goes_to_no_socket(self):
+        closed = self.run_process(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', PROGRAM, "broker", *ENDPOINTS,
+                                   "--raw", RAW, "--metrics", METRICS])
+        self.asker().ask(stats={})  # it is there
+        streams = [os.readlink(f"/proc/{closed.pid}/fd/{number}") for number in range(3)]
+        self.assertEqual(streams, ["/dev/null"] * 3)
 
 
 class BeforeTheBroker(BackplaneTest):

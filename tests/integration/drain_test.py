@@ -1,13 +1,14 @@
 """The end of a broker, asked for: what publishers had sent before it arrives."""
 
 import signal
+import socket
 import subprocess
 import threading
 import unittest
 
 import zmq
 from backplane.v1 import control_pb2, system_pb2
-from harness import ENDPOINTS, RAW, BackplaneTest, Deadline, position_and_offset
+from harness import ENDPOINTS, HOST, PATIENCE_S, RAW, Asker, BackplaneTest, Deadline, Writer, position_and_offset
 
 # Well above drain_limit (5 s): only a broker that doesn't end takes longer.
 END_S = 20
@@ -50,6 +51,40 @@ class Load:
         self._thread.join(60)
         if self._thread.is_alive():
             raise AssertionError("a publisher hangs")
+
+
+class FrozenSubscriber:
+    """A SUB that reads nothing once it is live. It says something now and then: a silent one would be cut off."""
+
+    GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)
+    READY = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB"
+    PING = b"\x04\x07\x04PING\0\0"
+
+    def __init__(self, port, prefix):
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(PATIENCE_S)
+        self._socket.connect((HOST, port))
+        nonce = b"$SYS.live.frozen"
+        subscriptions = b"".join(bytes([0, 1 + len(each)]) + b"\x01" + each for each in (prefix, nonce))
+        self._socket.sendall(self.GREETING)
+        self._read_until(lambda said: len(said) >= len(self.GREETING))
+        self._socket.sendall(self.READY + subscriptions)
+        self._read_until(lambda said: nonce in said)
+
+    def _read_until(self, enough):
+        said = b""
+        while not enough(said):
+            more = self._socket.recv(4096)
+            if not more:
+                raise AssertionError(f"the broker closed the connection after {said}")
+            said += more
+
+    def say_something(self):
+        self._socket.sendall(self.PING)
+
+    def close(self):
+        self._socket.close()
 
 
 class Drain(BackplaneTest):
@@ -145,6 +180,57 @@ class Drain(BackplaneTest):
         self.assertTrue(asker.ask(hello={"name": "x"}).hello.draining)
         loads["load.0"].stop()
         self.assertEqual(self.broker.wait_exit(END_S), 0)
+
+    def start_two(self, drain_limit):
+        """Two backplanes instead of the one. Gives their first ports: of ingress, then come egress and control."""
+        self.broker.end()
+        ports = {"one": 5600, "other": 5610}
+        text = "".join(f'[[backplane]]\nname = "{name}"\ndrain_limit = "{drain_limit}"\nraw = "off"\n' + "".join(
+            f'{key} = "tcp://{HOST}:{first + at}"\n' for at, key in enumerate(("ingress", "egress", "control")))
+            for name, first in ports.items())
+        self.broker = self.run_program("broker", "--config", self.config_file(f'{text}[metrics]\nlisten = "off"\n'))
+        self.broker.ready()
+        return ports["one"], ports["other"]
+
+    def listens(self, port):
+        try:
+            socket.create_connection((HOST, port), timeout=PATIENCE_S).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def test_a_backplane_that_is_asked_to_drain_closes_its_ports_and_the_other_goes_on(self):
+        one, other = self.start_two("5s")
+        asker = Asker(self.context, control=f"tcp://{HOST}:{one + 2}")
+        self.addCleanup(asker.close)
+        asker.ask(drain={})
+        deadline = Deadline()
+        while any(self.listens(one + at) for at in range(3)):
+            self.assertTrue(deadline.left(), "it listens and serves nobody")
+        asker = Asker(self.context, control=f"tcp://{HOST}:{other + 2}")
+        self.addCleanup(asker.close)
+        self.assertEqual(asker.ask(stats={}).broker, "other")
+        self.broker.signal(signal.SIGTERM)
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+
+    def test_a_subscriber_that_does_not_read_holds_up_no_other_backplane(self):
+        one, other = self.start_two("10m")
+        stuck = FrozenSubscriber(one + 1, b"n")
+        self.addCleanup(stuck.close)
+        writer = Writer(self.context, endpoint=f"tcp://{HOST}:{one}")
+        self.addCleanup(writer.close)
+        writer.wait_ready()
+        # More than the kernel takes for it.
+        for _ in range(64):
+            writer.send("n", "x" * 1_000_000)
+        self.broker.signal(signal.SIGTERM)
+        deadline = Deadline()
+        while self.listens(other):
+            stuck.say_something()
+            self.assertTrue(deadline.left(), "the other backplane waits for it")
+        self.assertTrue(self.broker.running(), self.broker.story())
+        stuck.close()
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
 
     def test_a_publisher_whose_broker_drains_and_comes_back_loses_nothing(self):
         reader = self.live_reader("log")

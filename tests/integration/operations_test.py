@@ -196,6 +196,18 @@ class FromAFile(OperationsTest):
         listed = self.ask(topics=control_pb2.TopicsRequest(pattern=topic)).topics.topics
         return listed[0].history_events
 
+    def test_sighup_changes_how_much_is_logged(self):
+        path = self.config_file("[log]\nlevel = 'error'\n")
+        broker = self.start_broker("--config", path)
+        writer = self.ready_writer()
+        writer.send("not a topic", "x")
+        self.wait_admitted(writer)
+        self.rewrite(path, "[log]\nlevel = 'info'\n")
+        self.reload(broker, r"\[log\]\.level is in force")
+        self.assertNotIn("not a topic", "\n".join(broker.err))
+        broker.signal(signal.SIGTERM)
+        broker.wait_line(broker.err, "drained at position")
+
     def test_sighup_with_another_endpoint_says_that_it_needs_a_restart(self):
         text = ('[[backplane]]\ningress = "{}"\n' f'egress = "{EGRESS}"\ncontrol = "{CONTROL}"\nraw = "off"\n'
                 '[metrics]\nlisten = "off"\n')

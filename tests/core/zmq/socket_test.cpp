@@ -1,5 +1,8 @@
 #include "core/zmq/socket.hpp"
 
+#include <filesystem>
+#include <string>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -43,6 +46,27 @@ TEST(Socket, AnAddressInUseIsNamed) {
   ASSERT_FALSE(taken.has_value());
   EXPECT_EQ(taken.error().code, ErrorCode::unavailable);
   EXPECT_EQ(taken.error().text, "cannot listen on " + endpoint + ": Address already in use");
+}
+
+TEST(Socket, TakesNoPathThatSomebodyListensOn) {
+  const auto path =
+      std::filesystem::path(testing::TempDir()) / ("backplane-socket-" + std::to_string(::getpid()));
+  const std::string endpoint = "ipc://" + path.string();
+  Context context;
+  {
+    Context of_another_process;
+    Socket first(of_another_process, zmq::socket_type::pub, {});
+    ASSERT_TRUE(first.bind(endpoint).has_value());
+    Socket second(context, zmq::socket_type::pub, {});
+    const auto taken = second.bind(endpoint);
+    ASSERT_FALSE(taken.has_value());
+    EXPECT_EQ(taken.error().code, ErrorCode::unavailable);
+    EXPECT_EQ(taken.error().text, "cannot listen on " + endpoint + ": Address already in use");
+  }
+  // What a process that was killed has left there is in nobody's way.
+  Socket after(context, zmq::socket_type::pub, {});
+  EXPECT_TRUE(after.bind(endpoint).has_value());
+  std::filesystem::remove(path);
 }
 
 TEST(Socket, BindsToIpv6) {
