@@ -8,10 +8,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
 #include "cli/command.hpp"
 #include "cli/configuration.hpp"
 #include "cli/demo_data.hpp"
+#include "cli/introduction.hpp"
 #include "cli/ready_line.hpp"
 #include "cli/status_line.hpp"
 #include "cli/status_numbers.hpp"
@@ -77,8 +77,7 @@ class Up {
   Signals signals_;  // before libzmq's threads, so that they inherit the mask
   StatusLine status_;
   Supervisor supervisor_;
-  std::vector<std::string> broker_ready_;
-  std::string gateway_ready_;
+  Started started_;
   std::vector<std::string> publisher_names_;
   mq::Context context_;
   std::vector<std::unique_ptr<StatusQuestion>> questions_;
@@ -90,7 +89,11 @@ Up::Up(const UpFlags& flags, Configuration configuration)
     : flags_(flags),
       configuration_(std::move(configuration)),
       supervisor_(signals_, {[this](std::string_view line) { status_.print_error_line(line); },
-                             [this](std::string_view text) { say(text); }}) {}
+                             [this](std::string_view text) { say(text); }}) {
+  started_.listeners = configuration_.gateway.first.listen.size();
+  started_.http = configuration_.gateway.http;
+  started_.program = typed_path(executable_);
+}
 
 ExitCode Up::run() {
   Outcome outcome = start_all();
@@ -126,19 +129,19 @@ Outcome Up::start_broker() {
   const std::size_t count = configuration_.broker.backplanes.size();
   const Outcome outcome = start(Supervisor::Role::broker, "the broker", command({"broker"}, true), count);
   if (outcome != Outcome::ready) return outcome;
-  broker_ready_ = supervisor_.ready_lines("the broker");
+  started_.broker = supervisor_.ready_lines("the broker");
   if (count == 1) {
     // Whoever is connected finds it again where it was, also where its ports were free ones.
     std::vector<std::string> again = command({"broker"}, true);
     for (const std::string_view key : {"ingress", "egress", "control", "raw", "metrics"}) {
-      const std::string endpoint = ready_value(broker_ready_.front(), key);
+      const std::string endpoint = ready_value(started_.broker.front(), key);
       if (endpoint.empty()) continue;
       again.push_back(fmt::format("--{}", key));
       again.push_back(endpoint);
     }
     supervisor_.set_arguments("the broker", std::move(again));
   }
-  for (const std::string& line : broker_ready_) {
+  for (const std::string& line : started_.broker) {
     questions_.push_back(std::make_unique<StatusQuestion>(context_, ready_value(line, "control")));
   }
   return outcome;
@@ -146,22 +149,19 @@ Outcome Up::start_broker() {
 
 Outcome Up::start_gateway() {
   std::vector<std::string> arguments = command({"gateway"}, true);
-  if (broker_ready_.size() == 1) {
+  if (started_.broker.size() == 1) {
     for (const std::string_view key : {"ingress", "egress", "control"}) {
       arguments.push_back(fmt::format("--{}", key));
-      arguments.push_back(ready_value(broker_ready_.front(), key));
+      arguments.push_back(ready_value(started_.broker.front(), key));
     }
   }
   const Outcome outcome = start(Supervisor::Role::gateway, "the gateway", arguments, 1);
   if (outcome != Outcome::ready) return outcome;
-  gateway_ready_ = supervisor_.ready_lines("the gateway").front();
-  // The same port again, also where it was a free one.
-  std::string listen = ready_value(gateway_ready_, "listen");
-  std::replace(listen.begin(), listen.end(), ',', ' ');
-  for (std::size_t at = 0; at < listen.size();) {
-    const std::size_t end = std::min(listen.find(' ', at), listen.size());
-    arguments.insert(arguments.end(), {"--listen", listen.substr(at, end - at)});
-    at = end + 1;
+  started_.gateway = supervisor_.ready_lines("the gateway").front();
+  // The same port again, also where it was a free one. A feed's is its own matter: two listeners cannot have
+  // it.
+  for (const std::string& place : places_of(started_, /*feeds=*/false)) {
+    arguments.insert(arguments.end(), {"--listen", place});
   }
   supervisor_.set_arguments("the gateway", std::move(arguments));
   return outcome;
@@ -195,7 +195,7 @@ Outcome Up::start_publishers() {
     arguments.insert(arguments.end(), each.arguments.begin(), each.arguments.end());
     for (const std::string_view key : {"ingress", "egress", "control"}) {
       arguments.push_back(fmt::format("--{}", key));
-      arguments.push_back(ready_value(broker_ready_.front(), key));
+      arguments.push_back(ready_value(started_.broker.front(), key));
     }
     if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));
         !started) {
@@ -224,41 +224,7 @@ std::vector<std::string> Up::command(std::vector<std::string> arguments, bool wi
 }
 
 void Up::introduce() {
-  fmt::print("Backplane is up. Ctrl-C ends it.\n");
-  for (const std::string& line : broker_ready_) {
-    fmt::print("  broker {}:", ready_value(line, "name"));
-    for (const std::string_view key : {"ingress", "egress", "control", "raw"}) {
-      const std::string endpoint = ready_value(line, key);
-      if (!endpoint.empty()) fmt::print("  {} {}", key, endpoint);
-    }
-    fmt::print("\n");
-  }
-  const std::string metrics = ready_value(broker_ready_.front(), "metrics");
-  if (!metrics.empty()) fmt::print("  metrics: http://{}/metrics\n", metrics);
-  const std::string listen = ready_value(gateway_ready_, "listen");
-  fmt::print("  gateway: {}\n", listen);
-
-  const std::string first = listen.substr(0, listen.find(','));
-  const std::size_t colon = first.rfind(':');
-  std::string host = first.substr(0, colon);
-  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
-  const std::string port = first.substr(colon + 1);
-  std::string addresses;
-  const BrokerAddress standard;
-  const std::string& ready = broker_ready_.front();
-  const auto add = [&](std::string_view key, const std::string& usual) {
-    if (ready_value(ready, key) != usual) addresses += fmt::format(" --{} {}", key, ready_value(ready, key));
-  };
-  add("ingress", standard.ingress);
-  add("egress", standard.egress);
-  add("control", standard.control);
-  const std::string program = typed_path(executable_);
-  fmt::print(
-      "Try in another terminal:\n"
-      "  nc {} {}        then type: SUB stock.>\n"
-      "  {} sub clock 'temperature.>'{}\n"
-      "  {} pub news.uk 'rain until Thursday'{}\n",
-      host, port, program, addresses, program, addresses);
+  fmt::print("{}", introduction(started_));
   std::fflush(stdout);
 }
 

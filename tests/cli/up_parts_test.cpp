@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/demo_data.hpp"
+#include "cli/introduction.hpp"
 #include "cli/ready_line.hpp"
 #include "cli/status_line.hpp"
 
@@ -15,7 +16,9 @@ namespace backplane::cli {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(StatusText, TellsTotalsAndRates) {
   EXPECT_EQ(status_text({1'234'567, 100, 3}, StatusNumbers{1'234'557, 50, 2}, 2s),
@@ -38,6 +41,67 @@ TEST(ReadyValue, IsTakenFromTheLine) {
   EXPECT_EQ(ready_value(line, "metrics"), "127.0.0.1:9570");
   EXPECT_EQ(ready_value(line, "raw"), "") << "off is absent";
   EXPECT_EQ(ready_value(line, "in"), "") << "a beginning is not the key";
+}
+
+class UpIntroduction : public testing::Test {
+ protected:
+  Started started_{
+      .broker = {"ready role=broker name=default ingress=tcp://127.0.0.1:5570 egress=tcp://127.0.0.1:5571 "
+                 "control=tcp://127.0.0.1:5572 raw=tcp://127.0.0.1:5574 metrics=127.0.0.1:9570"},
+      .gateway = "ready role=gateway listen=127.0.0.1:1601",
+      .listeners = 1,
+      .http = true,
+      .program = "build/backplane"};
+};
+
+TEST_F(UpIntroduction, SaysWhereEverythingIsAndWhatToType) {
+  EXPECT_EQ(introduction(started_),
+            "Backplane is up. Ctrl-C ends it.\n"
+            "  broker default:  ingress tcp://127.0.0.1:5570  egress tcp://127.0.0.1:5571  control "
+            "tcp://127.0.0.1:5572  raw tcp://127.0.0.1:5574\n"
+            "  metrics: http://127.0.0.1:9570/metrics\n"
+            "  gateway: 127.0.0.1:1601\n"
+            "  page: http://127.0.0.1:1601/\n"
+            "Try in another terminal:\n"
+            "  nc 127.0.0.1 1601        then type: SUB stock.>\n"
+            "  build/backplane sub clock 'temperature.>'\n"
+            "  build/backplane pub news.uk 'rain until Thursday'\n");
+}
+
+TEST_F(UpIntroduction, NamesThePageAsABrowserCanOpenIt) {
+  const auto page = [&](const std::string& listen) {
+    started_.gateway = "ready role=gateway listen=" + listen;
+    return introduction(started_);
+  };
+  EXPECT_THAT(page("[::1]:7000"), HasSubstr("  page: http://[::1]:7000/\n"));
+  EXPECT_THAT(page("[::1]:7000"), HasSubstr("  nc ::1 7000 "));
+  EXPECT_THAT(page("0.0.0.0:7000"), HasSubstr("  page: http://127.0.0.1:7000/\n"));
+  EXPECT_THAT(page("[::]:7000"), HasSubstr("  page: http://[::1]:7000/\n"));
+  started_.http = false;
+  EXPECT_THAT(page("127.0.0.1:1601"), Not(HasSubstr("page:")));
+}
+
+TEST_F(UpIntroduction, TellsFeedsFromWhereCommandsAreTaken) {
+  started_.gateway = "ready role=gateway listen=127.0.0.1:1601,[::1]:1601,127.0.0.1:1500";
+  started_.listeners = 2;
+  EXPECT_THAT(places_of(started_, /*feeds=*/false), ElementsAre("127.0.0.1:1601", "[::1]:1601"));
+  EXPECT_THAT(places_of(started_, /*feeds=*/true), ElementsAre("127.0.0.1:1500"));
+  EXPECT_THAT(introduction(started_),
+              HasSubstr("  gateway: 127.0.0.1:1601  [::1]:1601\n  feeds: 127.0.0.1:1500\n  page: "));
+  started_.gateway = "ready role=gateway listen=127.0.0.1:1500";
+  started_.listeners = 0;
+  const std::string feeds_alone = introduction(started_);
+  EXPECT_THAT(feeds_alone, HasSubstr("  nc 127.0.0.1 1500\n"));
+  EXPECT_THAT(feeds_alone, Not(HasSubstr("page:")));
+}
+
+TEST_F(UpIntroduction, NamesTheBrokersPlacesThatAreNotTheUsualOnes) {
+  started_.broker = {
+      "ready role=broker name=default ingress=tcp://127.0.0.1:5570 egress=ipc://e "
+      "control=tcp://127.0.0.1:7"};
+  const std::string text = introduction(started_);
+  EXPECT_THAT(text, HasSubstr("sub clock 'temperature.>' --egress ipc://e --control tcp://127.0.0.1:7\n"));
+  EXPECT_THAT(text, Not(HasSubstr("metrics")));
 }
 
 class DemoData : public testing::Test {

@@ -6,8 +6,10 @@ import select
 import signal
 import tempfile
 import unittest
+import urllib.request
 
-from harness import CONTROL, EGRESS, GATEWAY, HOST, INGRESS, METRICS, RAW, BackplaneTest, Deadline
+from harness import (CONTROL, EGRESS, GATEWAY, HOST, INGRESS, METRICS, PATIENCE_S, RAW, BackplaneTest, Deadline,
+                     LineClient)
 
 CONFIG = f"""
 [[backplane]]
@@ -43,16 +45,16 @@ def alive(pid):
 
 
 class Up(BackplaneTest):
-    def start_up(self, *options):
-        up = self.run_program("up", "--config", self.config(), *options, process_group=0)
+    def start_up(self, *options, more=""):
+        up = self.run_program("up", "--config", self.config(more), *options, process_group=0)
         up.wait_line(up.out, r"nc .*1601")
         return up
 
-    def config(self):
+    def config(self, more=""):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name, "backplane.toml")
-        path.write_text(CONFIG, encoding="utf-8")
+        path.write_text(CONFIG + more, encoding="utf-8")
         return str(path)
 
     def wait_gone(self, pids):
@@ -106,13 +108,52 @@ class Up(BackplaneTest):
         client = self.client()
         client.subscribe("clock")
         client.event()
-        broker = next(pid for pid in descendants(up.pid)
-                      if b"broker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:3])
-        os.kill(broker, signal.SIGKILL)
+        os.kill(self.child(up, b"broker"), signal.SIGKILL)
         client.wait_notice("!WAIT broker")
         client.wait_notice("!LIVE broker")
         client.event()
         self.assertTrue(any("broker" in line for line in up.out + up.err))
+
+    def child(self, up, role):
+        return next(pid for pid in descendants(up.pid)
+                    if role in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:3])
+
+    def test_the_page_that_it_names_is_there(self):
+        up = self.start_up("--no-demo")
+        page = up.wait_line(up.out, r"^  page: (http://\S+/)$")[1]
+        self.assertEqual(page, f"http://{GATEWAY}/")
+        with urllib.request.urlopen(page, timeout=PATIENCE_S) as response:
+            self.assertIn(b"<title>", response.read())
+
+    def test_a_gateway_that_dies_is_where_it_was_and_so_are_its_feeds(self):
+        feed = f"{HOST}:1500"
+        up = self.start_up("--no-demo", more=f'[[gateway.feed]]\nlisten = "{feed}"\ntopics = ["news.>"]\n')
+        up.wait_line(up.out, rf"^  feeds: {feed}$")
+        before = self.client()
+        gateway = self.child(up, b"gateway")
+        os.kill(gateway, signal.SIGKILL)
+        before.wait_closed()
+        self.wait_gone([gateway])
+        up.wait_line(up.err, r"the gateway ended .*; starting it again")
+        deadline = Deadline()
+        while not (client := self.connected(GATEWAY)):
+            self.assertTrue(deadline.left(), up.story())
+        reader = self.connected(feed)
+        self.assertTrue(reader, up.story())
+        # Nothing says when a feed is in force: knock until it is.
+        while not select.select([reader._socket], [], [], 0.02)[0]:
+            self.assertEqual(client.command("PUB news.uk rain"), "+OK PUB news.uk")
+            self.assertTrue(deadline.left(), up.story())
+        self.assertEqual(reader.event(), "news.uk rain")
+
+    def connected(self, place):
+        """A client, or None where nobody listens."""
+        try:
+            client = LineClient(place)
+        except ConnectionRefusedError:
+            return None
+        self.addCleanup(client.close)
+        return client
 
     def test_without_demo_there_is_a_broker_and_a_gateway(self):
         up = self.start_up("--no-demo")

@@ -1,0 +1,98 @@
+#include "cli/introduction.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/addresses.hpp"
+#include "cli/ready_line.hpp"
+#include "fanout/address.hpp"
+
+namespace backplane::cli {
+namespace {
+
+/// Where somebody on this machine connects to: the host alone, and the port.
+fanout::HostPort reachable(std::string_view place) {
+  fanout::HostPort at = fanout::parse_host_port(place, "listen").value_or(fanout::HostPort{});
+  if (at.host == "0.0.0.0") at.host = "127.0.0.1";
+  if (at.host == "::") at.host = "::1";
+  return at;
+}
+
+std::string page_url(std::string_view place) {
+  const fanout::HostPort at = reachable(place);
+  const bool ipv6 = at.host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}/", ipv6 ? fmt::format("[{}]", at.host) : at.host, at.port);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  return fmt::format("{}", fmt::join(words, "  "));
+}
+
+void append_broker(std::string_view ready, std::string& out) {
+  fmt::format_to(std::back_inserter(out), "  broker {}:", ready_value(ready, "name"));
+  for (const std::string_view key : {"ingress", "egress", "control", "raw"}) {
+    const std::string endpoint = ready_value(ready, key);
+    if (!endpoint.empty()) fmt::format_to(std::back_inserter(out), "  {} {}", key, endpoint);
+  }
+  out += '\n';
+}
+
+/// The options by which a command finds the broker; none where it is at the usual place.
+std::string address_options(std::string_view ready) {
+  const BrokerAddress standard;
+  std::string options;
+  for (const auto& [key, usual] : {std::pair<std::string_view, std::string_view>{"ingress", standard.ingress},
+                                   {"egress", standard.egress},
+                                   {"control", standard.control}}) {
+    const std::string endpoint = ready_value(ready, key);
+    if (endpoint != usual) fmt::format_to(std::back_inserter(options), " --{} {}", key, endpoint);
+  }
+  return options;
+}
+
+}  // namespace
+
+std::vector<std::string> places_of(const Started& started, bool feeds) {
+  const std::string all = ready_value(started.gateway, "listen");
+  std::vector<std::string> places;
+  std::size_t index = 0;
+  for (std::size_t at = 0; at < all.size(); ++index) {
+    const std::size_t end = std::min(all.find(',', at), all.size());
+    if ((index >= started.listeners) == feeds) places.push_back(all.substr(at, end - at));
+    at = end + 1;
+  }
+  return places;
+}
+
+std::string introduction(const Started& started) {
+  std::string text = "Backplane is up. Ctrl-C ends it.\n";
+  const auto out = std::back_inserter(text);
+  for (const std::string& ready : started.broker) append_broker(ready, text);
+  const std::string metrics = ready_value(started.broker.front(), "metrics");
+  if (!metrics.empty()) fmt::format_to(out, "  metrics: http://{}/metrics\n", metrics);
+  const std::vector<std::string> listeners = places_of(started, false);
+  const std::vector<std::string> feeds = places_of(started, true);
+  if (!listeners.empty()) fmt::format_to(out, "  gateway: {}\n", joined(listeners));
+  if (!feeds.empty()) fmt::format_to(out, "  feeds: {}\n", joined(feeds));
+  if (started.http && !listeners.empty()) fmt::format_to(out, "  page: {}\n", page_url(listeners.front()));
+
+  text += "Try in another terminal:\n";
+  if (!listeners.empty()) {
+    const fanout::HostPort at = reachable(listeners.front());
+    fmt::format_to(out, "  nc {} {}        then type: SUB stock.>\n", at.host, at.port);
+  } else if (!feeds.empty()) {
+    const fanout::HostPort at = reachable(feeds.front());
+    fmt::format_to(out, "  nc {} {}\n", at.host, at.port);
+  }
+  const std::string addresses = address_options(started.broker.front());
+  fmt::format_to(out,
+                 "  {0} sub clock 'temperature.>'{1}\n"
+                 "  {0} pub news.uk 'rain until Thursday'{1}\n",
+                 started.program, addresses);
+  return text;
+}
+
+}  // namespace backplane::cli
