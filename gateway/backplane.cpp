@@ -1,6 +1,7 @@
 #include "gateway/backplane.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <map>
 #include <thread>
@@ -48,6 +49,7 @@ fanout::EngineOptions engine_options(const GatewayConfig& config) {
   options.worker.shard.client.backlog_bytes_max = config.backlog_bytes_max;
   options.worker.shard.first_byte_timeout = config.first_byte_timeout;
   options.worker.shard.idle_timeout = config.idle_timeout;
+  options.worker.shard.linger = config.goodbye_limit;
   options.log.bytes_max = config.backlog_total_bytes_max;
   options.worker.shard.replies_total_bytes_max = config.backlog_total_bytes_max / options.workers;
   return options;
@@ -107,11 +109,8 @@ class Backplane::Impl final : public Upstream, public PublishListener {
       : gateway_(gateway),
         config_(backplane),
         site_(site_options(gateway), site_pages(board, backplane.name)),
-        services_{requests_,
-                  directory_,
-                  {gateway.line_bytes_max, gateway.max_event_bytes},
-                  websockets_,
-                  gateway.http ? &site_ : nullptr},
+        services_{requests_,   directory_, {gateway.line_bytes_max, gateway.max_event_bytes},
+                  websockets_, sessions_,  gateway.http ? &site_ : nullptr},
         engine_(engine_options(gateway)),
         outlet_(engine_),
         sink_(gateway, backplane, name),
@@ -125,7 +124,11 @@ class Backplane::Impl final : public Upstream, public PublishListener {
             }),
         listeners_(
             listeners_options(gateway),
-            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {}
+            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); },
+            [this](fanout::Refused why) {
+              ++refused_[static_cast<std::size_t>(why)];
+              return refusal(why);
+            }) {}
 
   Result<std::string> listen();
   void watch(Poller& poller);
@@ -168,6 +171,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   Requests requests_;
   TopicDirectory directory_;
   websocket::Counters websockets_;
+  SessionCounters sessions_;
   http::Site site_;
   const Services services_;
   std::atomic<std::size_t> told_goodbye_{0};
@@ -182,6 +186,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   fanout::Listeners listeners_;
   std::map<std::size_t, const FeedConfig*> feeds_;  // by place
   std::size_t goodbyes_{};
+  std::array<std::uint64_t, 2> refused_{};  // connections, by the limit
 
   Clock::time_point next_tick_{Clock::now() + tick_interval};
   bool broker_there_{};
@@ -341,6 +346,9 @@ Figures Backplane::Impl::figures() const {
   figures.published = desk_.counters();
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();
+  figures.sessions = sessions_.read();
+  figures.refused_in_all = refused_[static_cast<std::size_t>(fanout::Refused::connections_in_all)];
+  figures.refused_of_address = refused_[static_cast<std::size_t>(fanout::Refused::connections_of_address)];
   figures.log_bytes = engine_.log_bytes();
   figures.prefixes = hub_.demand().prefixes();
   figures.everything = hub_.demand().everything();

@@ -93,7 +93,8 @@ void describe_http(config::Section& section, GatewayConfig& gateway) {
 }
 
 void describe_limits(config::Section& section, GatewayConfig& gateway) {
-  section.field("connections_max", gateway.connections_max, 1, 10'000'000, "Clients connected at a time.");
+  section.field("connections_max", gateway.connections_max, 1, 10'000'000,
+                "Clients of each backplane connected at a time.");
   section.field("connections_per_address_max", gateway.connections_per_address_max, 1, 10'000'000,
                 "The same from one address; loopback has no such limit.");
   section.field("first_byte_timeout", gateway.first_byte_timeout, 0ms, 24h,
@@ -128,6 +129,15 @@ void describe_feed(config::Section& section, FeedConfig& feed) {
   if (feed.topics.empty()) section.error("topics", "wanted one pattern or more, got none");
 }
 
+/// A backplane that nobody can reach was not meant.
+void check_reachable(config::Section& section, const GatewayConfig& gateway) {
+  const bool fed = std::any_of(gateway.feeds.begin(), gateway.feeds.end(),
+                               [&](const FeedConfig& feed) { return feed.backplane == gateway.first.name; });
+  if (gateway.first.listen.empty() && !fed) {
+    section.error("listen", "wanted HOST:PORT, or a [[gateway.feed]], got neither");
+  }
+}
+
 }  // namespace
 
 std::vector<BrokerEndpoints> BackplaneConfig::endpoints() const {
@@ -155,6 +165,10 @@ void describe(config::Section& section, GatewayConfig& gateway) {
                 "How long at most events wait for more, under load.");
   section.field("publish_timeout", gateway.publish_timeout, 10ms, 10min,
                 "How long a PUB may wait for the broker before it is answered -ERR unavailable.");
+  section.field(
+      "goodbye_limit", gateway.goodbye_limit, 100ms, 10min,
+      "How long a client that is sent away may take to read what is queued for it, as all are when the "
+      "gateway ends.");
   std::set<std::string> names{gateway.first.name};
   section.tables("backplane", gateway.others, "Another backplane, with listeners of its own.",
                  [&](config::Section& each, BackplaneConfig& backplane) {
@@ -176,6 +190,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
                    each.error("backplane",
                               fmt::format("wanted the name of a backplane, got \"{}\"", feed.backplane));
                  });
+  if (section.reading()) check_reachable(section, gateway);
 }
 
 }  // namespace backplane::gateway

@@ -70,6 +70,7 @@ struct GatewayConfig {
   std::size_t prefixes_max = 10'000;
   std::chrono::milliseconds flush_window{2};
   std::chrono::milliseconds publish_timeout{2000};
+  std::chrono::milliseconds goodbye_limit{1000};  ///< to read what is queued, for who is sent away
 };
 
 /// Describes the table [gateway] to core/config.

@@ -23,7 +23,6 @@ using Clock = Backplane::Clock;
 using namespace std::chrono_literals;
 
 constexpr auto board_interval = 1s;
-constexpr auto drain_time_max = 1s;
 constexpr auto goodbye_time_max = 200ms;
 constexpr std::uint64_t own_files = 128;  // listeners, ZeroMQ's, workers', logs
 
@@ -136,7 +135,7 @@ void Gateway::Impl::drain() {
     return std::all_of(backplanes_.begin(), backplanes_.end(),
                        [](const auto& each) { return each->drained(); });
   };
-  const auto until = Clock::now() + drain_time_max;
+  const auto until = Clock::now() + config_.goodbye_limit;
   while (!all_drained() && Clock::now() < until) turn(std::min(until, Clock::now() + 10ms));
   for (const auto& backplane : backplanes_) backplane->close(goodbye_time_max);
 }

@@ -40,7 +40,9 @@ class RouteTable {
   using Set = std::vector<fanout::AudienceId>;
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(std::span<const fanout::AudienceId> set) const noexcept {
+    // Not noexcept, though it is: libstdc++ then keeps each hash beside its set, and looks at no others' sets
+    // to find one.
+    std::size_t operator()(std::span<const fanout::AudienceId> set) const {
       std::uint64_t hash = set.size();
       for (const fanout::AudienceId id : set)
         hash = (hash ^ static_cast<std::uint64_t>(id)) * 0x9E37'79B9'7F4A'7C15u;

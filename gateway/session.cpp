@@ -5,6 +5,11 @@
 namespace backplane::gateway {
 
 void Session::say_goodbye(std::string_view reason) {
+  if (client_.open()) services_.sessions.goodbye(reason);
+  last_words(reason);
+}
+
+void Session::last_words(std::string_view reason) {
   std::string line;
   append_session_line(format_, "BYE", reason, line);
   client_.end(line);

@@ -10,6 +10,7 @@
 #include "gateway/protocols/line/line_reader.hpp"
 #include "gateway/protocols/websocket/counters.hpp"
 #include "gateway/requests.hpp"
+#include "gateway/session_counters.hpp"
 #include "gateway/subscriber.hpp"
 #include "gateway/topic_directory.hpp"
 
@@ -25,6 +26,7 @@ struct Services {
   const TopicDirectory& directory;
   line::LineReader::Limits limits;
   websocket::Counters& websockets;
+  SessionCounters& sessions;
   const http::Site* site = nullptr;  ///< none: HTTP is not spoken
 };
 
@@ -38,12 +40,15 @@ class Session : public Subscriber {
   void report_losses(std::span<const fanout::Loss> losses, std::string& out) override {
     services_.directory.report(format_, losses, out);
   }
-  void say_goodbye(std::string_view reason) override;
+  /// Counts it, and leaves with last_words().
+  void say_goodbye(std::string_view reason) final;
   void on_room() override { ask(request::Room{}); }
   void on_hold_lost(fanout::AudienceId audience) override { ask(request::HoldLost{audience}); }
   void on_broker(bool up) override;
 
  protected:
+  /// Says why in the words of the protocol, and ends the client.
+  virtual void last_words(std::string_view reason);
   [[nodiscard]] fanout::Client& client() noexcept { return client_; }
   [[nodiscard]] const Services& services() const noexcept { return services_; }
   [[nodiscard]] Format format() const noexcept { return format_; }

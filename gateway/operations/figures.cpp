@@ -14,6 +14,15 @@ namespace {
 
 using metrics::Kind;
 
+template <std::size_t index>
+std::uint64_t goodbyes(const Figures& figures) {
+  return figures.sessions.goodbyes[index];
+}
+template <std::size_t index>
+std::uint64_t refusals(const Figures& figures) {
+  return figures.sessions.refusals[index];
+}
+
 constexpr std::array definitions = std::to_array<FigureDefinition>({
     // The clients' side of the ledger.
     {"matched_total", Kind::counter, "", "",
@@ -101,12 +110,30 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.listeners.connections; }},
     {"accepted_total", Kind::counter, "", "", "Clients that came",
      [](const Figures& f) { return f.listeners.accepted; }},
-    {"connections_refused_total", Kind::counter, "", "", "Connections above a limit",
-     [](const Figures& f) { return f.listeners.refused; }},
+    {"connections_refused_total", Kind::counter, "reason", "too_many_connections",
+     "Connections sent away at once, by the limit that they were above",
+     [](const Figures& f) { return f.refused_in_all; }},
+    {"connections_refused_total", Kind::counter, "reason", "too_many_connections_from_address", "",
+     [](const Figures& f) { return f.refused_of_address; }},
     {"accept_errors_total", Kind::counter, "", "", "Times that the kernel would not accept a connection",
      [](const Figures& f) { return f.listeners.accept_errors; }},
-    {"silent_total", Kind::counter, "", "", "Clients sent away as they said nothing",
-     [](const Figures& f) { return f.engine.silent; }},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[0],
+     "Clients sent away, by the reason that they are told", goodbyes<0>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[1], "", goodbyes<1>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[2], "", goodbyes<2>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[3], "", goodbyes<3>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[4], "", goodbyes<4>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[5], "", goodbyes<5>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[6], "", goodbyes<6>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[7], "", goodbyes<7>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[8], "", goodbyes<8>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[9], "", goodbyes<9>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[0],
+     "Commands answered with an error, by its code", refusals<0>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[1], "", refusals<1>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[2], "", refusals<2>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[3], "", refusals<3>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[4], "", refusals<4>},
     {"http_responses_total", Kind::counter, "status", "1xx",
      "Answers to HTTP requests, by the class of their status",
      [](const Figures& f) { return f.http.responses[0]; }},
@@ -142,8 +169,6 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.websockets.not_utf8; }},
     {"websocket_faults_total", Kind::counter, "reason", "too_long", "",
      [](const Figures& f) { return f.websockets.too_long; }},
-    {"unread_total", Kind::counter, "", "", "Clients sent away as they left too much of their answers unread",
-     [](const Figures& f) { return f.engine.unread; }},
     {"holds_lost_total", Kind::counter, "", "",
      "Times that too much came while a client was given what came before it",
      [](const Figures& f) { return f.engine.holds_lost; }},

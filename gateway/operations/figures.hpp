@@ -16,6 +16,7 @@
 #include "gateway/hub.hpp"
 #include "gateway/protocols/http/counters.hpp"
 #include "gateway/protocols/websocket/counters.hpp"
+#include "gateway/session_counters.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 
 namespace backplane::gateway {
@@ -31,6 +32,9 @@ struct Figures {
   PublishDesk::Counters published;
   http::Counted http;
   websocket::Counted websockets;
+  SessionsCounted sessions;
+  std::uint64_t refused_in_all{};      ///< connections
+  std::uint64_t refused_of_address{};  ///< the same
   std::uint64_t log_bytes{};
   std::uint64_t prefixes{};
   bool everything{};

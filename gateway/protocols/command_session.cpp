@@ -43,6 +43,7 @@ std::string CommandSession::ok_answer(std::string_view verb, std::string_view wh
 }
 
 std::string CommandSession::error_answer(std::string_view code, std::string_view text) const {
+  services().sessions.refusal(code);
   std::string answer;
   append_error(format(), code, text, answer);
   return answer;
@@ -68,6 +69,7 @@ void CommandSession::say(std::string answer) {
 }
 
 void CommandSession::error(std::string_view code, std::string_view text) {
+  services().sessions.refusal(code);
   std::string answer;
   append_error(asked_format_, code, text, answer);
   say(std::move(answer));

@@ -57,6 +57,7 @@ void FirstLineSession::become(Protocol protocol, std::string_view bytes) {
   append_error(Format::text, "not_http",
                "this port speaks the line protocol: wanted a command, see HELP; got an HTTP request", words);
   append_session_line(Format::text, "BYE", "not_http", words);
+  services().sessions.goodbye("not_http");
   client().end(words);
 }
 

@@ -51,6 +51,14 @@ arguments = []
                           "backplane.toml:9 [other]: unknown table"));
 }
 
+TEST(Configuration, AGatewayThatNobodyCanReachWasNotMeant) {
+  const auto nowhere = read("[gateway]\nlisten = []\n");
+  ASSERT_FALSE(nowhere.has_value());
+  EXPECT_THAT(nowhere.error(), ElementsAre("backplane.toml:2 [gateway].listen: wanted HOST:PORT, or a "
+                                           "[[gateway.feed]], got neither"));
+  EXPECT_TRUE(read("[gateway]\nlisten = []\n[[gateway.feed]]\nlisten = '127.0.0.1:0'\ntopics = ['a']\n"));
+}
+
 TEST(Configuration, TheSameNameTwiceNamesBothLines) {
   const auto configuration = read("[[backplane]]\nname = 'x'\n[[backplane]]\nname = 'x'\n");
   ASSERT_FALSE(configuration.has_value());

@@ -63,7 +63,8 @@ class EngineHubTest : public ::testing::Test {
   Requests requests_;
   TopicDirectory directory_;
   websocket::Counters websockets_;
-  const Services services_{requests_, directory_, {}, websockets_};
+  SessionCounters sessions_;
+  const Services services_{requests_, directory_, {}, websockets_, sessions_};
   fanout::Engine engine_{small_backlog()};
   EngineOutlet outlet_{engine_};
   Hub hub_{{}, upstream_, outlet_, directory_, Clock::now()};

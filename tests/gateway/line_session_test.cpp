@@ -1,8 +1,10 @@
 #include "gateway/protocols/line/line_session.hpp"
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -306,6 +308,37 @@ TEST_F(LineSessionTest, AStreamOfMessagesThatMakesNoSenseIsEnded) {
   send("FORMAT proto\n" + std::string(20, '\xff'));
   EXPECT_THAT(take(), HasSubstr("malformed"));
   EXPECT_TRUE(peer_.stream->output_ended);
+}
+
+TEST_F(LineSessionTest, WhyClientsAreRefusedAndSentAwayIsCounted) {
+  const auto refusals = [&](std::string_view code) {
+    const auto found = std::find(refusal_codes.begin(), refusal_codes.end(), code);
+    return sessions_.read().refusals.at(static_cast<std::size_t>(found - refusal_codes.begin()));
+  };
+  const auto goodbyes = [&](std::string_view reason) {
+    const auto found = std::find(goodbye_reasons.begin(), goodbye_reasons.end(), reason);
+    return sessions_.read().goodbyes.at(static_cast<std::size_t>(found - goodbye_reasons.begin()));
+  };
+  send(std::string(1500, 'x') + "\nFROBNICATE\nSUB a..b\n");
+  EXPECT_EQ(refusals("line_too_long"), 1u);
+  EXPECT_EQ(refusals("other"), 2u);
+  EXPECT_EQ(refusals("unavailable"), 0u);
+  Peer rubbish = connect();
+  send(rubbish, "FORMAT proto\n" + std::string(20, '\xff'));
+  EXPECT_EQ(goodbyes("malformed"), 1u);
+  Peer browser = connect();
+  send(browser, "GET / HTTP/1.1\r\n\r\n");  // there is no site
+  EXPECT_EQ(goodbyes("not_http"), 1u);
+  Peer slow = connect();
+  send(slow, "SUB a policy=disconnect\n");
+  prove();
+  slow.stream->room = 0;
+  for (int i = 0; i < 50; ++i) publish("a", "0123456789");
+  EXPECT_EQ(goodbyes("slow_consumer"), 1u);
+  shard_.say_goodbye("drain");
+  shard_.say_goodbye("drain");
+  EXPECT_EQ(goodbyes("drain"), 1u) << "once a client, and none of those that are ending already";
+  EXPECT_EQ(goodbyes("other"), 0u);
 }
 
 TEST_F(LineSessionTest, HelpEndsWithItsOk) {

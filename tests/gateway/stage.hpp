@@ -198,7 +198,8 @@ class Stage : public ::testing::Test, public PublishListener {
   Requests requests_;
   TopicDirectory directory_;
   websocket::Counters websockets_;
-  Services services_{requests_, directory_, {1000, 2000}, websockets_};
+  SessionCounters sessions_;
+  Services services_{requests_, directory_, {1000, 2000}, websockets_, sessions_};
   fanout::Log log_{{}, 1};
   fanout::Shard shard_;
   ShardOutlet outlet_{log_, shard_};

@@ -8,10 +8,13 @@ import select
 import socket
 import threading
 import unittest
+import urllib.request
 
 import zmq
 from backplane.v1 import control_pb2
 from harness import CONTROL, EGRESS, GATEWAY, HOST, INGRESS, PATIENCE_S, BackplaneTest, Deadline
+
+METRICS_GATEWAY = f"{HOST}:9571"
 
 
 class Crowd:
@@ -257,7 +260,18 @@ class Limits(BackplaneTest):
         self.start_broker()
 
     def start(self, text):
-        self.start_gateway("--config", self.config_file("[gateway]\n" + text))
+        self.start_gateway("--config", self.config_file("[gateway]\n" + text), "--metrics", METRICS_GATEWAY)
+
+    def wait_counted(self, name, reason, count):
+        """Until the gateway's page says that so many were: it is at most a second behind."""
+        sample = f'backplane_gateway_{name}{{backplane="default",reason="{reason}"}} {count}'
+        deadline = Deadline()
+        while sample not in (lines := self.metrics()):
+            self.assertTrue(deadline.left(), [sample, *(line for line in lines if name in line)])
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://{METRICS_GATEWAY}/metrics", timeout=PATIENCE_S) as page:
+            return page.read().decode().splitlines()
 
     def test_connections_above_the_limit_are_sent_away_with_the_reason(self):
         self.start("connections_max = 3\n")
@@ -267,6 +281,7 @@ class Limits(BackplaneTest):
         above = self.client()
         self.assertEqual(above.notice(), "!BYE too_many_connections")
         above.wait_closed()
+        self.wait_counted("connections_refused_total", "too_many_connections", 1)
         clients[0].close()
         deadline = Deadline()
         while True:  # until the gateway has seen that one leave
@@ -282,6 +297,7 @@ class Limits(BackplaneTest):
         silent = self.client()
         self.assertEqual(silent.notice(), "!BYE silent")
         silent.wait_closed()
+        self.wait_counted("goodbyes_total", "silent", 1)
 
     def test_who_subscribes_to_nothing_is_sent_away_in_the_end_and_who_listens_is_not(self):
         self.start('idle_timeout = "3s"\n')
@@ -290,6 +306,7 @@ class Limits(BackplaneTest):
         self.assertEqual(idle.command("PING"), "+PONG")
         self.assertEqual(idle.notice(), "!BYE idle")
         idle.wait_closed()
+        self.wait_counted("goodbyes_total", "idle", 1)
         self.assertEqual(listener.command("PUB n x"), "+OK PUB n")
         self.assertEqual(listener.event(), "n x")
 
@@ -302,6 +319,8 @@ class Limits(BackplaneTest):
         self.assertRegex(client.command("PUB a " + "x" * 2000), "^-ERR line_too_long .+")
         self.assertEqual(client.command("UNSUB a"), "+OK UNSUB a")
         client.subscribe("c")
+        self.wait_counted("commands_refused_total", "too_many_subscriptions", 1)
+        self.wait_counted("commands_refused_total", "line_too_long", 2)
 
     def test_one_byte_at_a_time_and_rubbish_and_half_a_line_harm_nobody(self):
         self.start("")
@@ -331,6 +350,7 @@ class Limits(BackplaneTest):
                 full += 1
                 self.assertEqual(other.command("PING"), "+PONG")
             self.assertLess(sent, 200 << 20, "the gateway goes on reading")
+        self.assertEqual(full, 20, "the gateway goes on reading")
 
 
 if __name__ == "__main__":

@@ -243,6 +243,16 @@ class Http(BackplaneTest):
         self.publish("forged", "by us")
         self.assertEqual(stream.text(), "by us")
 
+    def test_a_body_without_a_byte_may_come_byte_by_byte(self):
+        with socket.create_connection((HOST, 1601), timeout=PATIENCE_S) as slow:
+            slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            slow.sendall(b"POST /v1/topics/empty HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for byte in b"0\r\n\r\n":
+                slow.sendall(bytes([byte]))
+                self.assertEqual(self.get("/healthz")[0], 200)  # it has had time to read it
+            self.assertRegex(slow.recv(65536), rb"^HTTP/1\.1 200 ")
+        self.assertTrue(self.gateway.running())
+
     def test_a_million_bytes_of_header_are_refused_early(self):
         for data in (b"GET /" + b"x" * 30_000 + b" HTTP/1.1\r\n\r\n",
                      b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n"):

@@ -123,7 +123,7 @@ void HttpSession::refuse(const Fault& fault) {
   respond(problem(fault.status, name(fault.refusal), fault.detail));
 }
 
-void HttpSession::say_goodbye(std::string_view reason) {
+void HttpSession::last_words(std::string_view reason) {
   if (doing_ == Doing::nothing || listed_) return client().end({});
   request_.keep_alive = false;
   respond(problem(503, "unavailable", fmt::format("the connection ends: {}", reason)));

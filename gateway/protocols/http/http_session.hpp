@@ -30,12 +30,14 @@ class HttpSession final : public Session {
   void on_input_end() override;
   void on_room() override;
   void on_alarm() override;
-  void say_goodbye(std::string_view reason) override;
 
   void on_topics(std::span<const TopicInfo> topics) override;
   void on_topics_end(std::size_t count, std::string_view code, std::string_view text) override;
   void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;
+
+ protected:
+  void last_words(std::string_view reason) override;
 
  private:
   enum class Doing { nothing, publishing, listing };

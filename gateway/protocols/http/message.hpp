@@ -23,8 +23,8 @@ struct Request {
   /// What it is addressed to: of the target where that has one, else of the field Host. Empty only in
   /// HTTP/1.0.
   std::string host;
-  std::vector<std::pair<std::string, std::string>>
-      fields;  ///< names in lower case, but for those of trailers
+  /// Of its head, names in lower case. Trailers are passed over.
+  std::vector<std::pair<std::string, std::string>> fields;
   std::string body;
   bool http_1_0{};
   bool keep_alive{};

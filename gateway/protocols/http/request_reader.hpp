@@ -61,6 +61,7 @@ class RequestReader {
   Fault fault_;
   State state_{State::empty};
   bool wants_continue_{};
+  bool passed_line_{};  ///< an empty one before the request
 };
 
 }  // namespace backplane::gateway::http

@@ -91,8 +91,8 @@ void SseSession::on_alarm() {
   client().set_alarm(client().now() + comment_interval);
 }
 
-void SseSession::say_goodbye(std::string_view reason) {
-  if (streaming_) return Session::say_goodbye(reason);
+void SseSession::last_words(std::string_view reason) {
+  if (streaming_) return Session::last_words(reason);
   refuse("unavailable", fmt::format("the connection ends: {}", reason));
 }
 
@@ -111,7 +111,7 @@ void SseSession::on_reached(const StreamPosition& reached) {
 void SseSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {
   if (!streaming_) return refuse(code, fmt::format("{}: {}", pattern, text));
   // The others' events have begun: it would not be what was asked for.
-  Session::say_goodbye(code);
+  say_goodbye(code);
 }
 
 void SseSession::on_interest(bool any) {

@@ -39,13 +39,15 @@ class SseSession final : public Session {
   /// It may still be listening: a comment finds out.
   void on_input_end() override {}
   void on_alarm() override;
-  void say_goodbye(std::string_view reason) override;
   void on_subscribed(std::string_view pattern) override;
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;
   void on_format(Format /*format*/) override {}
   void on_reached(const StreamPosition& reached) override;
   void on_interest(bool any) override;
   void on_broker(bool up) override;
+
+ protected:
+  void last_words(std::string_view reason) override;
 
  private:
   void begin_stream();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <string_view>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
@@ -10,6 +11,7 @@
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/websocket/stream.hpp>
+#include <fmt/format.h>
 
 namespace backplane::gateway::websocket {
 namespace {
@@ -81,9 +83,25 @@ bool is_key(std::string_view text) noexcept {
          });
 }
 
+/// The first of the fields that stands twice and may not (RFC 6455, 11.3.1 and 11.3.5); empty: none. Beast
+/// looks at the first one alone.
+std::string_view repeated(const UpgradeRequest& request) {
+  for (const std::string_view single : {"Sec-WebSocket-Key", "Sec-WebSocket-Version"}) {
+    const auto count = std::count_if(request.fields.begin(), request.fields.end(),
+                                     [&](const auto& field) { return beast::iequals(field.first, single); });
+    if (count > 1) return single;
+  }
+  return {};
+}
+
 }  // namespace
 
 tl::expected<std::string, UpgradeRefusal> answer_upgrade(const UpgradeRequest& request) try {
+  if (const std::string_view field = repeated(request); !field.empty()) {
+    return tl::unexpected(
+        UpgradeRefusal{static_cast<unsigned>(http::status::bad_request),
+                       fmt::format("wanted the handshake of a WebSocket: {} stands more than once", field)});
+  }
   http::request<http::empty_body> asked;
   asked.method_string(request.method);
   asked.target(request.target);

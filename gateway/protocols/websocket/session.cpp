@@ -90,7 +90,7 @@ void WebSocketSession::on_alarm() {
   client().reply(ping);
 }
 
-void WebSocketSession::say_goodbye(std::string_view reason) {
+void WebSocketSession::last_words(std::string_view reason) {
   std::string bye;
   append_session_line(format(), "BYE", reason, bye);
   close(code_of(reason), reason, bye);

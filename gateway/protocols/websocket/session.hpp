@@ -25,7 +25,9 @@ class WebSocketSession final : public CommandSession {
   void on_alarm() override;
   /// It is in force before anything is subscribed to, and is not answered.
   void on_format(Format /*format*/) override {}
-  void say_goodbye(std::string_view reason) override;
+
+ protected:
+  void last_words(std::string_view reason) override;
 
  private:
   bool on_message(Opcode what, std::string_view payload);

@@ -102,6 +102,19 @@ TEST(HttpRequestReader, RefusesWhatTwoReadersMightTakeDifferently) {
   EXPECT_EQ(refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
 }
 
+TEST(HttpRequestReader, ReadsTheLastChunkByteByByte) {
+  // Beast's parser aborts where it is given the last chunk so, and no chunk came before it.
+  for (const std::string chunks : {"0\r\n\r\n", "00\r\n\r\n", "0;x\r\n\r\n", "0\r\nX: y\r\n\r\n"}) {
+    const Read all = read(with("Transfer-Encoding: chunked\r\n", chunks) + "GET / HTTP/1.0\r\n\r\n", 1);
+    ASSERT_FALSE(all.fault) << all.fault->detail;
+    ASSERT_EQ(all.requests.size(), 2u) << chunks;
+    EXPECT_EQ(all.requests[0].body, "");
+  }
+  for (const std::string bad : {"0\rx", "0x\r\n\r\n", "0\r\nno colon\r\n\r\n"}) {
+    EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", bad + "\r\n\r\n")), 400) << bad;
+  }
+}
+
 TEST(HttpRequestReader, RefusesChunksThatAreNone) {
   for (const std::string chunks :
        {"x\r\n", "-1\r\nHello", "5 5\r\nHello\r\n", "0x5\r\nHello\r\n", "5\r\nHelloo\r\n", "5\nHello\n0\n\n",
@@ -109,10 +122,30 @@ TEST(HttpRequestReader, RefusesChunksThatAreNone) {
     EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", chunks + "\r\n\r\n")), 400) << chunks;
   }
   EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", "5;" + std::string(2000, 'x'))), 400);
+  // Also where it comes at once and has an end.
+  const auto chunk = [](std::size_t extension) {
+    return "5;" + std::string(extension, 'x') + "\r\nHello\r\n0\r\n\r\n";
+  };
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", chunk(2000))), 400);
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", chunk(900))), 0);
+  EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", "0\r\nX: " + std::string(2000, 'x') + "\r\n\r\n")),
+            400);
+}
+
+TEST(HttpRequestReader, PassesOverOneEmptyLineBeforeARequest) {
+  const std::string request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  EXPECT_EQ(refused("\r\n" + request + "\r\n" + request), 0);
+  EXPECT_EQ(refused("\r\n\r\n" + request), 400) << "however it comes";
+  EXPECT_EQ(refused(request + "\r\n\r\n" + request), 400);
 }
 
 TEST(HttpRequestReader, HasLimits) {
   EXPECT_EQ(refused("GET /" + std::string(2000, 'x')), 414);
+  std::string head = "GET / HTTP/1.1\r\nHost: x\r\nX: ";
+  head.resize(limits.header_bytes_max, 'x');
+  EXPECT_EQ(refused(head + "\n\r\n\r\n"), 431) << "nothing behind the limit is looked at";
+  head.replace(head.size() - 4, 4, "\r\n\r\n");
+  EXPECT_EQ(refused(head), 0);
   EXPECT_EQ(refused(with("X: " + std::string(2000, 'x') + "\r\n")), 431);
   EXPECT_EQ(refused(with("X: " + std::string(2000, 'x'))), 431);
   EXPECT_EQ(refused(with("X: " + std::string(900, 'x') + "\r\n")), 0);

@@ -1,10 +1,15 @@
 // docs/operations.md and the code name the same figures of a gateway, and the ledgers among them add up.
 #include "gateway/operations/figures.hpp"
 
+#include <array>
+#include <cstddef>
 #include <fstream>
 #include <map>
 #include <regex>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -87,6 +92,28 @@ TEST(GatewayFigures, TheLedgersAddUp) {
                                      of("skipped_total") + of("pending"));
   EXPECT_EQ(of("expected_total"), of("seen_total") + of("recovered_total") + of("lost_total") +
                                       of("unwanted_total") + of("awaited"));
+}
+
+TEST(GatewayFigures, EachWordThatIsSaidToClientsHasItsFigure) {
+  Figures figures;
+  for (std::size_t i = 0; i < goodbye_reasons.size(); ++i) figures.sessions.goodbyes.at(i) = 10 + i;
+  for (std::size_t i = 0; i < refusal_codes.size(); ++i) figures.sessions.refusals.at(i) = 20 + i;
+  figures.refused_in_all = 1;
+  figures.refused_of_address = 2;
+  const auto all = exposed_figures(figures);
+  const auto check = [&](const std::string& name, std::span<const std::string_view> words, double first) {
+    const auto& samples = all.at("backplane_gateway_" + name).samples;
+    ASSERT_EQ(samples.size(), words.size()) << name;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      EXPECT_EQ(samples.at(i).labels.at(1), (std::pair<std::string, std::string>("reason", words[i])));
+      EXPECT_EQ(samples.at(i).value, first + static_cast<double>(i)) << words[i];
+    }
+  };
+  check("goodbyes_total", goodbye_reasons, 10);
+  check("commands_refused_total", refusal_codes, 20);
+  constexpr std::array<std::string_view, 2> limits{"too_many_connections",
+                                                   "too_many_connections_from_address"};
+  check("connections_refused_total", limits, 1);
 }
 
 TEST(GatewayFigures, AGatewayIsReadyWhenEveryBackplaneHasItsBroker) {

@@ -103,5 +103,18 @@ TEST(WebSocketHandshake, RefusesWhatCannotBeOne) {
   EXPECT_EQ(refusal(old), 400u);
 }
 
+TEST(WebSocketHandshake, RefusesFieldsThatStandTwice) {
+  // Two readers might take different ones of them.
+  const auto twice = [](std::string_view name, std::string_view value) {
+    Fields fields = good;
+    fields.emplace_back(name, value);
+    return refusal(request(fields));
+  };
+  EXPECT_EQ(twice("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="), 400u);
+  EXPECT_EQ(twice("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), 400u) << "the same one too";
+  EXPECT_EQ(twice("Sec-WebSocket-Version", "8"), 400u);
+  EXPECT_EQ(twice("Sec-WebSocket-Protocol", "superchat"), 101u) << "a list may be in two fields";
+}
+
 }  // namespace
 }  // namespace backplane::gateway::websocket

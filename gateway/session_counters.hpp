@@ -1,0 +1,54 @@
+#pragma once
+// Why clients were sent away, and what they were refused.
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace backplane::gateway {
+
+/// The words behind `!BYE`, of clients that had been let in; the last stands for any other.
+inline constexpr std::array<std::string_view, 10> goodbye_reasons{
+    "drain",     "slow_consumer",    "replies_unread", "silent", "idle", "too_many_commands",
+    "malformed", "message_too_long", "not_http",       "other"};
+/// The codes behind `-ERR` that say that a limit was met, or that there is no broker; the last stands for any
+/// other.
+inline constexpr std::array<std::string_view, 5> refusal_codes{"line_too_long", "too_many_subscriptions",
+                                                               "too_many_values", "unavailable", "other"};
+
+/// At one moment, each in the order of the words above.
+struct SessionsCounted {
+  std::array<std::uint64_t, goodbye_reasons.size()> goodbyes{};
+  std::array<std::uint64_t, refusal_codes.size()> refusals{};
+};
+
+/// Any thread's: all workers of a backplane count here, as none of it is frequent but where a client means
+/// harm.
+class SessionCounters {
+ public:
+  void goodbye(std::string_view reason) noexcept { count(goodbyes_, goodbye_reasons, reason); }
+  void refusal(std::string_view code) noexcept { count(refusals_, refusal_codes, code); }
+
+  [[nodiscard]] SessionsCounted read() const noexcept {
+    SessionsCounted counted;
+    for (std::size_t i = 0; i < goodbyes_.size(); ++i) counted.goodbyes[i] = goodbyes_[i].load();
+    for (std::size_t i = 0; i < refusals_.size(); ++i) counted.refusals[i] = refusals_[i].load();
+    return counted;
+  }
+
+ private:
+  template <std::size_t n>
+  static void count(std::array<std::atomic<std::uint64_t>, n>& counters,
+                    const std::array<std::string_view, n>& words, std::string_view word) noexcept {
+    const auto found = std::find(words.begin(), words.end() - 1, word);
+    counters[static_cast<std::size_t>(found - words.begin())].fetch_add(1, std::memory_order_relaxed);
+  }
+
+  std::array<std::atomic<std::uint64_t>, goodbye_reasons.size()> goodbyes_{};
+  std::array<std::atomic<std::uint64_t>, refusal_codes.size()> refusals_{};
+};
+
+}  // namespace backplane::gateway
