@@ -40,8 +40,8 @@ Shard::Audience& Shard::audience(AudienceId id) {
   return at_grown(audiences_, index(id));
 }
 
-void Shard::set_route(RouteId route, std::vector<AudienceId> audiences) {
-  at_grown(routes_, index(route)) = std::move(audiences);
+void Shard::set_route(RouteId route, const std::vector<AudienceId>& audiences) {
+  at_grown(routes_, index(route)) = Few<AudienceId>(audiences);
 }
 
 void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
@@ -50,7 +50,7 @@ void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
 }
 
 bool Shard::gives(RouteId route, AudienceId audience) const noexcept {
-  const std::vector<AudienceId>& all = routes_[index(route)];
+  const Few<AudienceId>& all = routes_[index(route)];
   return std::find(all.begin(), all.end(), audience) != all.end();
 }
 
@@ -93,7 +93,6 @@ void Shard::remove_member(AudienceId id, Audience& from, std::uint32_t place) {
   }
   move_to(place, from.members.size() - 1);
   from.members.pop_back();
-  if (from.members.empty()) from.members = {};
 }
 
 void Shard::join(ClientId id, AudienceId to) {
@@ -151,24 +150,19 @@ bool Shard::is_late(const Segment& segment, std::uint32_t at) {
   return false;
 }
 
-/// Who gets the messages from `next` on: with many routes, that is anywhere in memory, and four ways apart.
+/// Who gets the messages from `next` on: with many routes, that is anywhere in memory, and two ways apart.
 /// Each is begun some messages after the one before it, so that it does not wait for that.
 void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept {
-  const auto route_of = [&](std::uint32_t ahead) -> const std::vector<AudienceId>* {
+  const auto route_of = [&](std::uint32_t ahead) -> const Few<AudienceId>* {
     if (next + ahead >= end) return nullptr;
     const std::size_t route = index(segment.route(next + ahead));
     return route < routes_.size() ? &routes_[route] : nullptr;
   };
-  const auto audience_of = [&](std::uint32_t ahead) -> const Audience* {
-    const std::vector<AudienceId>* const route = route_of(ahead);
-    if (route == nullptr || route->empty() || index(route->front()) >= audiences_.size()) return nullptr;
-    return &audiences_[index(route->front())];
-  };
-  constexpr std::uint32_t step = 4;
-  if (const auto* const route = route_of(4 * step)) __builtin_prefetch(route);
-  if (const auto* const route = route_of(3 * step)) __builtin_prefetch(route->data());
-  if (const auto* const audience = audience_of(2 * step)) __builtin_prefetch(audience);
-  if (const auto* const audience = audience_of(step)) __builtin_prefetch(audience->members.data());
+  constexpr std::uint32_t step = 8;
+  if (const auto* const route = route_of(2 * step)) __builtin_prefetch(route);
+  const auto* const route = route_of(step);
+  if (route == nullptr || route->empty() || index((*route)[0]) >= audiences_.size()) return;
+  __builtin_prefetch(&audiences_[index((*route)[0])]);
 }
 
 void Shard::deliver(Segment& segment, std::uint32_t first, std::uint32_t last) {
@@ -195,7 +189,7 @@ void Shard::hand_out(Segment& segment, std::uint32_t first, std::uint32_t last, 
     for (const AudienceId id : routes_[route]) {
       if (index(id) >= audiences_.size()) continue;
       const Audience& to = audiences_[index(id)];
-      const std::span<Client* const> members(to.members);
+      const std::span<Client* const> members(to.members.begin(), to.members.size());
       if (pass == held) {
         for (Client* const client : members.subspan(to.given)) client->keep(id, segment, first, last);
       } else if ((to.interval.count() > 0) == (pass == timed)) {

@@ -103,14 +103,17 @@ void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t pos
 
 // ---- events ----
 
-void Reading::expect(std::string_view topic) const {
-  if (recent_ == nullptr || recent_->topics.size() < topics_in_cache) return;
-  const auto found = recent_->topics.find(topic);
-  if (found != recent_->topics.end()) __builtin_prefetch(&found->second);
+void Reading::expect(std::span<const std::string_view> topics) {
+  expected_.next = expected_.end = 0;
+  if (recent_ == nullptr || topics.size() > expected_max) return;
+  recent_->topics.look_up(topics, expected_.guesses);
+  expected_.end = topics.size();
 }
 
 void Reading::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
                     Clock::time_point now) {
+  const bool was_expected = expected_.next < expected_.end;
+  const Topics::Guess guess = was_expected ? expected_.guesses[expected_.next++] : Topics::none;
   const bool is_new =
       (recent_ == nullptr || recent_->id != stamp.stream) && find_stream(stamp.stream) == nullptr;
   if (is_new && (check_topic(topic) != TopicFault::none || streams_.size() >= streams_max)) {
@@ -124,11 +127,11 @@ void Reading::event(std::string_view topic, std::span<const std::byte> event, co
     ++counters_.expected;
     return pass(stream, Event{topic, event, stamp, false}, nullptr, now);
   }
-  take(stream, Event{topic, event, stamp, false}, now);
+  take(stream, Event{topic, event, stamp, false, guess}, now);
 }
 
 void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
-  TopicState* const state = known(stream, event.topic);
+  TopicState* const state = known(stream, event.topic, event.guess);
   if (state == nullptr) return take_first(stream, event, now);
   const wire::Stamp& stamp = event.stamp;
   if (stamp.offset <= state->offset) return fill(stream, event, now);
@@ -150,10 +153,10 @@ void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
   pass(stream, event, &state->mark, now);
 }
 
-Reading::TopicState* Reading::known(Stream& stream, std::string_view topic) {
-  const auto found = stream.topics.find(topic);
-  if (found == stream.topics.end()) return nullptr;
-  TopicState& state = found->second;
+Reading::TopicState* Reading::known(Stream& stream, std::string_view topic, Topics::Guess guess) {
+  TopicState* const found = stream.topics.find(topic, guess);
+  if (found == nullptr) return nullptr;
+  TopicState& state = *found;
   if (state.cover_seen == prefixes_.removed()) [[likely]]
     return &state;
   if (prefixes_.alive(state.cover)) {
@@ -167,7 +170,7 @@ Reading::TopicState* Reading::known(Stream& stream, std::string_view topic) {
     state.cover = *cover;
     return &state;
   }
-  stream.topics.erase(found);
+  stream.topics.erase(topic);
   return nullptr;
 }
 
@@ -182,8 +185,7 @@ void Reading::take_first(Stream& stream, const Event& event, Clock::time_point n
   auto start = prefixes_.start(*cover);
   if (start && start->stream != stream.id) start.reset();
   if (event.replayed && (!start || stamp.position <= start->position)) return;  // before the reading began
-  TopicState& state =
-      stream.topics.emplace(event.topic, TopicState{stamp.offset, stamp.position, *cover}).first->second;
+  TopicState& state = stream.topics.add(event.topic, TopicState{stamp.offset, stamp.position, *cover});
   ++counters_.expected;
   if (start && stamp.previous > start->position && stamp.offset > 1) {
     const std::uint64_t first = start->position == 0 ? 1 : 0;
@@ -386,8 +388,8 @@ void Reading::sweep(Clock::time_point now) {
   sweep_at_ = now + sweep_interval;
   swept_removed_ = prefixes_.removed();
   for (const auto& stream : streams_) {
-    std::erase_if(stream->topics, [&](const auto& entry) {
-      return !prefixes_.alive(entry.second.cover) && !prefixes_.cover(entry.first);
+    stream->topics.erase_if([&](std::string_view topic, const TopicState& state) {
+      return !prefixes_.alive(state.cover) && !prefixes_.cover(topic);
     });
   }
 }

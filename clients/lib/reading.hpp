@@ -1,6 +1,7 @@
 #pragma once
 // Reading streams in order, without holes: what is missing is fetched, or announced.
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,11 +13,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "clients/lib/delivery.hpp"
 #include "clients/lib/prefixes.hpp"
+#include "clients/lib/topic_map.hpp"
 
 namespace backplane::client {
 
@@ -126,9 +127,11 @@ class Reading {
   void live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
             Clock::time_point now);
 
-  /// An event of this topic is about to come: begins to fetch from memory what is known of it. For some
-  /// events together, one after the other.
-  void expect(std::string_view topic) const;
+  /// So many events are best announced together.
+  static constexpr std::size_t expected_max = 16;
+  /// Events of these topics, at most expected_max, are about to come in this order: what is known of them is
+  /// fetched from memory side by side. Others may come instead; it costs them no more than without it.
+  void expect(std::span<const std::string_view> topics);
   /// An event has come. The views need hold only during the call.
   void event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
              Clock::time_point now);
@@ -191,13 +194,20 @@ class Reading {
     std::uint64_t position{};
   };
   struct Stream;
+  using Topics = TopicMap<TopicState>;
   struct Event {
     std::string_view topic;
     std::span<const std::byte> bytes;
     wire::Stamp stamp;
     bool replayed{};
+    Topics::Guess guess{Topics::none};
   };
-  static constexpr std::size_t topics_in_cache = 4096;
+  /// What was looked up ahead, for the events that come next.
+  struct Expected {
+    std::array<Topics::Guess, expected_max> guesses{};
+    std::size_t next{};
+    std::size_t end{};
+  };
   struct Replaying {
     ReplayAsk ask;
     std::uint64_t covered_after{};  // where the first ask began
@@ -226,7 +236,7 @@ class Reading {
   void set_home(std::uint64_t stream, std::uint64_t position);
 
   void take(Stream& stream, const Event& event, Clock::time_point now);
-  [[nodiscard]] TopicState* known(Stream& stream, std::string_view topic);
+  [[nodiscard]] TopicState* known(Stream& stream, std::string_view topic, Topics::Guess guess = Topics::none);
   void take_first(Stream& stream, const Event& event, Clock::time_point now);
   void fill(Stream& stream, const Event& event, Clock::time_point now);
   [[nodiscard]] bool fetching_run(const Stream& stream) const noexcept;
@@ -254,7 +264,8 @@ class Reading {
   ReadingSink& sink_;
   Prefixes prefixes_;
   std::vector<std::unique_ptr<Stream>> streams_;
-  Stream* recent_{};      // of the last event
+  Stream* recent_{};  // of the last event
+  Expected expected_;
   std::uint64_t home_{};  // the stream of the broker that we read from; 0: not known yet
   std::size_t held_bytes_{};
   ReadingCounters counters_;
@@ -278,7 +289,7 @@ class Reading {
 /// What is known of one stream.
 struct Reading::Stream {
   std::uint64_t id{};
-  std::unordered_map<std::string, TopicState, StringHash, std::equal_to<>> topics;
+  Topics topics;
   std::uint64_t first_arrived{};                                // the position that came live first
   std::uint64_t arrived{};                                      // the highest position that came live
   std::uint64_t delivered{};                                    // the highest position that was delivered

@@ -226,7 +226,7 @@ void Reading::judge_suspects(Clock::time_point now, bool drained) {
     const auto cover = prefixes_.cover(tail.topic);
     const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
     if (!start || start->stream != stream->id || tail.position <= start->position) continue;
-    stream->topics.emplace(tail.topic, TopicState{tail.offset, tail.position, *cover});
+    stream->topics.add(tail.topic, TopicState{tail.offset, tail.position, *cover});
     const std::uint64_t first = start->position == 0 ? 1 : 0;
     if (first > 0) counters_.expected += tail.offset;
     open_hole(*stream, tail.topic,

@@ -125,8 +125,21 @@ class World : public ReadingSink {
     return fmt::format("{} offset {} position {}", p.topic, p.stamp.offset, p.stamp.position);
   }
 
-  void publish() {
+  static const std::vector<std::string>& all_topics() {
     static const std::vector<std::string> topics{"a.one", "a.two", "a.three", "b", "c.other", "a.four.deep"};
+    return topics;
+  }
+
+  /// Some topics are announced, rightly or not: what comes of an event may not depend on it.
+  void maybe_expect() {
+    if (announcing_() % 4 != 0) return;
+    std::vector<std::string_view> topics(announcing_() % Reading::expected_max + 1);
+    for (std::string_view& topic : topics) topic = all_topics()[announcing_() % all_topics().size()];
+    reading_.expect(topics);
+  }
+
+  void publish() {
+    const std::vector<std::string>& topics = all_topics();
     // A burst, all of it lost or none, as a full pipe loses.
     const int count = chance(10) ? pick(20) : 1;
     const bool lost = chance(weather_.loss_percent);
@@ -142,6 +155,7 @@ class World : public ReadingSink {
       live_at_ = std::max(live_at_, now_ + std::chrono::milliseconds{pick(weather_.live_delay_ms_max)});
       live_.push_back({live_at_, [this, key] {
                          const Published& p = published_.at(key);
+                         maybe_expect();
                          reading_.event(p.topic, std::as_bytes(std::span(p.event)), p.stamp, now_);
                        }});
     }
@@ -319,6 +333,7 @@ class World : public ReadingSink {
   }
 
   std::mt19937 random_;
+  std::mt19937 announcing_{1};  // of its own, so that it does not change what happens
   Weather weather_;
   Reading reading_;
   Clock::time_point now_{std::chrono::hours{1}};

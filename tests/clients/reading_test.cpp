@@ -111,6 +111,33 @@ TEST_F(AReading, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
   EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2, 0));
 }
 
+TEST_F(AReading, TakesEventsAsTheyComeWhateverWasExpected) {
+  const auto expect = [this](const std::vector<std::string_view>& topics) { reading.expect(topics); };
+  expect({"a.one", "a.two"});  // nothing is known yet
+  begin("a.");
+  arrive("a.one", 1, 1, 0);
+  arrive("a.two", 2, 1, 0);
+  expect({"a.one", "a.two", "a.three"});
+  arrive("a.one", 3, 2, 1);
+  arrive("a.two", 4, 2, 2);
+  arrive("a.three", 5, 1, 0);
+  expect({"a.one", "a.two", "a.three", "a.one"});  // in another order, more and fewer than come
+  arrive("a.three", 6, 2, 5);
+  arrive("a.one", 7, 3, 3);
+  expect({"a.one", "a.two", "a.three"});  // the last two are forgotten meanwhile
+  reading.unsubscribe("a.");
+  begin("a.", 7);
+  arrive("a.three", 8, 3, 6);
+  arrive("a.two", 9, 3, 4);
+  arrive("a.one", 10, 4, 7);
+  expect(std::vector<std::string_view>(Reading::expected_max + 1, "a.one"));
+  arrive("a.one", 11, 5, 10);
+  EXPECT_THAT(out, ElementsAre("a.one 1", "a.two 1", "a.one 2", "a.two 2", "a.three 1", "a.three 2",
+                               "a.one 3", "a.three 3", "a.two 3", "a.one 4", "a.one 5"));
+  EXPECT_THAT(marks, ElementsAre(0, 0, 1, 1, 0, 1, 2, 0, 0, 3, 4));
+  EXPECT_FALSE(ask());
+}
+
 TEST_F(AReading, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {
   begin("a", 50);
   arrive("a", 60, 8, 50);

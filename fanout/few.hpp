@@ -1,0 +1,86 @@
+#pragma once
+// Some things, of which there is mostly one.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "core/error/error.hpp"
+
+namespace backplane::fanout {
+
+/// Things one behind the other. A single one is in here, in 16 bytes together with how many there are: who
+/// finds a Few has found it, and waits for memory once. More are elsewhere. For numbers and pointers. One
+/// thread.
+template <class T>
+class Few {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Few() noexcept {}
+  explicit Few(std::span<const T> all) {
+    for (const T& thing : all) push_back(thing);
+  }
+  ~Few() { forget(); }
+  Few(Few&& other) noexcept { swap(other); }
+  Few& operator=(Few&& other) noexcept {
+    Few(std::move(other)).swap(*this);
+    return *this;
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] T* begin() noexcept { return capacity_ == 1 ? &place_.one : place_.many; }
+  [[nodiscard]] const T* begin() const noexcept { return capacity_ == 1 ? &place_.one : place_.many; }
+  [[nodiscard]] T* end() noexcept { return begin() + size_; }
+  [[nodiscard]] const T* end() const noexcept { return begin() + size_; }
+  [[nodiscard]] T& operator[](std::size_t at) noexcept { return begin()[at]; }
+  [[nodiscard]] const T& operator[](std::size_t at) const noexcept { return begin()[at]; }
+
+  void push_back(T thing) {
+    if (size_ == capacity_) grow();
+    begin()[size_++] = thing;
+  }
+  /// Where there is one; with the last, the memory goes too.
+  void pop_back() noexcept {
+    if (--size_ == 0) forget();
+  }
+  /// Bytes elsewhere.
+  [[nodiscard]] std::size_t memory() const noexcept { return capacity_ == 1 ? 0 : capacity_ * sizeof(T); }
+
+ private:
+  union Place {
+    T one;
+    T* many;
+  };
+  static_assert(sizeof(Place) == sizeof(void*), "what is larger than a pointer is no number");
+
+  void swap(Few& other) noexcept {
+    std::swap(place_, other.place_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+  void grow() {
+    CHECK(capacity_ <= std::numeric_limits<std::uint32_t>::max() / 2, "there are fewer than 2^31 of a thing");
+    T* const many = new T[std::size_t{capacity_} * 2];
+    std::copy(begin(), end(), many);
+    if (capacity_ > 1) delete[] place_.many;
+    place_.many = many;
+    capacity_ *= 2;
+  }
+  void forget() noexcept {
+    if (capacity_ > 1) delete[] place_.many;
+    capacity_ = 1;
+    size_ = 0;
+  }
+
+  Place place_{.many = nullptr};
+  std::uint32_t size_{0};
+  std::uint32_t capacity_{1};  ///< of 1: it is place_.one
+};
+
+}  // namespace backplane::fanout

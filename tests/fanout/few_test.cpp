@@ -1,0 +1,78 @@
+#include "fanout/few.hpp"
+
+#include <random>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace backplane::fanout {
+namespace {
+
+using Numbers = Few<std::uint32_t>;
+
+std::vector<std::uint32_t> list(const Numbers& few) {
+  return {few.begin(), few.end()};
+}
+
+TEST(Few, HoldsOneInItself) {
+  static_assert(sizeof(Few<std::uint64_t>) == 16);
+  Few<std::uint64_t> few;
+  few.push_back(~std::uint64_t{0});
+  EXPECT_EQ(few.memory(), 0u);
+  EXPECT_EQ(few[0], ~std::uint64_t{0});
+  const auto* const begin = reinterpret_cast<const char*>(few.begin());
+  EXPECT_TRUE(begin >= reinterpret_cast<const char*>(&few) &&
+              begin < reinterpret_cast<const char*>(&few + 1));
+}
+
+TEST(Few, HoldsWhatAVectorHolds) {
+  std::mt19937 random(1);
+  Numbers few;
+  std::vector<std::uint32_t> model;
+  for (std::uint32_t i = 0; i < 20'000; ++i) {
+    if (random() % 100 < (i / 1'000 % 2 == 0 ? 70u : 30u)) {
+      few.push_back(i);
+      model.push_back(i);
+    } else if (!model.empty()) {
+      few.pop_back();
+      model.pop_back();
+    }
+    ASSERT_EQ(few.size(), model.size());
+    ASSERT_EQ(few.empty(), model.empty());
+    if (!model.empty()) {
+      const std::size_t at = random() % model.size();
+      few[at] = model[at] = i;
+      ASSERT_EQ(few[model.size() - 1], model.back());
+    }
+    if (random() % 16 == 0) {
+      ASSERT_EQ(list(few), model);
+    }
+  }
+}
+
+TEST(Few, GivesBackItsMemoryWithTheLast) {
+  Numbers few(std::vector<std::uint32_t>{1, 2, 3});
+  EXPECT_GT(few.memory(), 0u);
+  while (!few.empty()) few.pop_back();
+  EXPECT_EQ(few.memory(), 0u);
+  few.push_back(4);
+  EXPECT_EQ(list(few), std::vector<std::uint32_t>{4});
+}
+
+TEST(Few, IsEmptyWhenItHasMovedAway) {
+  const std::vector<std::vector<std::uint32_t>> each{{}, {1}, {1, 2, 3}};
+  for (const std::vector<std::uint32_t>& all : each) {
+    Numbers from(all);
+    Numbers to(std::vector<std::uint32_t>{7, 8});
+    to = std::move(from);
+    EXPECT_EQ(list(to), all);
+    const Numbers made(std::move(to));
+    EXPECT_EQ(list(made), all);
+    from = Numbers(std::vector<std::uint32_t>{9});
+    EXPECT_EQ(list(from), std::vector<std::uint32_t>{9});
+  }
+}
+
+}  // namespace
+}  // namespace backplane::fanout
