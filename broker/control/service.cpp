@@ -139,6 +139,7 @@ class ControlService::Impl {
   // The reads of history: the answer comes by poll_slices().
   Answer<ReadRequest> read_of(const v1::RetainedRequest& request) const;
   Answer<ReadRequest> read_of(const v1::ReplayRequest& request) const;
+  [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
   void read(Asker asker, CursorKind kind, Answer<ReadRequest> request);
   void reply_slice(const PendingRead& pending, const ReadSlice& slice);
 
@@ -264,6 +265,11 @@ Answer<ReadRequest> ControlService::Impl::read_of(const v1::RetainedRequest& req
   return read;
 }
 
+std::uint64_t ControlService::Impl::last_offset(std::string_view topic) const {
+  const TopicEntry* const entry = std::as_const(state_.topics).find(topic);
+  return entry == nullptr ? 0 : entry->offset;
+}
+
 Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request) const {
   auto pattern = parse_pattern("replay.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
@@ -279,6 +285,11 @@ Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& reque
                       fmt::format("replay.after_position.stream: ours is {:016x}, got {:016x}", state_.stream,
                                   request.after_position().stream()));
       }
+      if (request.after_position().position() > state_.position) {
+        return refuse("not_reached",
+                      fmt::format("replay.after_position.position: ours has come to {}, got {}",
+                                  state_.position, request.after_position().position()));
+      }
       read.what = ReadRequest::What::after_position;
       read.position = request.after_position().position();
       return read;
@@ -287,6 +298,10 @@ Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& reque
         return refuse("bad_pattern",
                       fmt::format("replay.pattern: with after_offset one topic is wanted, got \"{}\"",
                                   log::escape(read.pattern.str())));
+      }
+      if (const std::uint64_t last = last_offset(read.pattern.str()); request.after_offset() > last) {
+        return refuse("not_reached", fmt::format("replay.after_offset: the topic has come to {}, got {}",
+                                                 last, request.after_offset()));
       }
       read.what = ReadRequest::What::after_offset;
       read.offset = request.after_offset();

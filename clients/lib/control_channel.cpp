@@ -30,6 +30,7 @@ mq::SocketOptions control_options(std::int64_t max_message_bytes) {
 Error refusal(const v1::ControlError& error) {
   const ErrorCode code = error.code() == "draining"      ? ErrorCode::unavailable
                          : error.code() == "bad_pattern" ? ErrorCode::invalid_argument
+                         : error.code() == "not_reached" ? ErrorCode::not_found
                                                          : ErrorCode::protocol;
   return Error{code, fmt::format("the broker refused: {} ({})", error.text(), error.code())};
 }

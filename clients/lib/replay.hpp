@@ -14,11 +14,13 @@ namespace backplane {
 
 /// Behind these places, as a resume token has them. Of several the one of the broker's own stream counts.
 /// Where there is none of it, the answer begins with ReplaySlice::reset: with all that the broker has
-/// where it is another life of a stream named here, else with what comes from now on.
+/// where it is another life of a stream named here, or one that has not come so far, else with what comes
+/// from now on.
 struct AfterPositions {
   std::vector<StreamPosition> positions;
 };
-/// What came after this offset; only with a pattern that is one topic.
+/// What came after this offset; only with a pattern that is one topic. Where the topic has not come so far,
+/// the answer begins with ReplaySlice::reset and has all that the broker has.
 struct AfterOffset {
   std::uint64_t offset{};
 };
@@ -43,8 +45,8 @@ struct ReplaySlice {
     std::uint64_t first_available_offset{};  ///< where the pattern is one topic, else 0
   };
   std::optional<Gone> gone;
-  /// The broker's stream is another one than was asked for, or than the last slice was of. What follows is
-  /// of the new one.
+  /// The broker's stream is another one than was asked for, or than the last slice was of; both numbers are
+  /// the same where it is called the same and has not come so far. What follows is of the new one.
   std::optional<Reset> reset;
   /// The request has ended without being complete: refused, or not answered in time.
   std::optional<Error> error;

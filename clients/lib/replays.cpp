@@ -70,6 +70,11 @@ std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& home, Cl
       tell(number, slice);
       continue;
     }
+    if (replay.reset) {  // told before anything of the new stream is given
+      replay.state = Replay::State::rests;
+      tell(number, {});
+      continue;
+    }
     v1::ControlRequest request;
     fill(replay, request);
     replay.state = Replay::State::asked;
@@ -199,6 +204,12 @@ void Replays::failed(std::uint64_t number, Replay& replay, const Error& error) {
   switch (error.code) {
     case ErrorCode::unavailable:
       return ask_again(number, replay);  // when there is a broker again
+    case ErrorCode::not_found:
+      // The stream has not come so far: who was there was in another one, whatever it was called.
+      replay.reset = Reset{replay.stream, replay.stream};
+      replay.start = replay.through = StreamPosition{replay.stream, 0};
+      replay.cursor.clear();
+      return ask_again(number, replay);
     case ErrorCode::protocol:
       if (++replay.refusals > refusals_max) break;
       // A cursor of the life before: what has been given is known without it.

@@ -250,6 +250,11 @@ void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlRepl
     reply.mutable_error()->set_code("other_stream");
     return;
   }
+  if (request.after_position().position() > position_ ||
+      (request.has_after_offset() && request.after_offset() > tails_[request.pattern()].offset)) {
+    reply.mutable_error()->set_code("not_reached");
+    return;
+  }
   std::uint64_t after = *start;
   if (after < history_gone_ && request.cursor().empty()) {
     const bool misses = std::any_of(history_.begin(), history_.end(), [&](const Entry& entry) {

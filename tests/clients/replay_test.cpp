@@ -117,6 +117,8 @@ TEST_F(ReplayOfABroker, OfAnEarlierLifeBeginsWithAResetAndAllOfTheNewOne) {
   ASSERT_TRUE(all[0].reset);
   EXPECT_EQ(all[0].reset->old_stream, first_life);
   EXPECT_EQ(all[0].reset->new_stream, second_life);
+  EXPECT_FALSE(all[0].complete) << "it comes alone, before the first event of the new life";
+  ASSERT_EQ(all.size(), 2u);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5"));
 }
 
@@ -132,6 +134,23 @@ TEST_F(ReplayOfABroker, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNow) 
   EXPECT_EQ(all[0].through_stream, first_life);
   EXPECT_EQ(all[0].through_position, 3u);
   EXPECT_THAT(recorder.replayed[request], IsEmpty());
+}
+
+TEST_F(ReplayOfABroker, BehindAPlaceThatIsNotReachedBeginsWithAResetAndAllThatThereIs) {
+  publish(1, 3);
+  start();
+  for (const ReplayFrom& from :
+       {ReplayFrom{AfterPositions{{{first_life, 1'000'000}}}}, ReplayFrom{AfterOffset{4}}}) {
+    const auto request = follower->replay("a.b", from);
+    const auto all = read_all(request);
+    ASSERT_EQ(all.size(), 2u);
+    ASSERT_TRUE(all[0].reset);
+    EXPECT_EQ(all[0].reset->old_stream, first_life);
+    EXPECT_EQ(all[0].reset->new_stream, first_life);
+    EXPECT_TRUE(all[1].complete);
+    EXPECT_EQ(all[1].through_position, 3u) << "what comes behind it is new to the reader";
+    EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"));
+  }
 }
 
 TEST_F(ReplayOfABroker, OfSeveralPlacesTakesTheOneOfTheBrokersStream) {
@@ -155,7 +174,9 @@ TEST_F(ReplayOfABroker, GoesOnAcrossARestartOfTheBrokerWithAReset) {
   follower->replay_more(request);
   ASSERT_TRUE(until([&] { return slices(request).size() == 2; }));
   ASSERT_TRUE(slices(request)[1].reset);
-  EXPECT_TRUE(slices(request)[1].complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"))
+      << "the reset comes before the new life";
+  EXPECT_TRUE(read_all(request).back().complete);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "101", "102"));
 }
 

@@ -92,6 +92,17 @@ class Protocol(BackplaneTest):
         self.assertEqual(client.notice(), "!RESET n")
         self.assertEqual([client.event() for _ in range(3)], ["n 1 0", "n 2 1", "n 3 2"])
 
+    def test_since_a_place_that_is_not_reached_begins_anew(self):
+        token = self.live_reader("n").wait_live().stamp
+        self.published(3)
+        for since in ("4", f"{token.stream:016x}:1000000"):
+            client = self.client_with_offsets()
+            self.subscribe(client, f"n since={since}")
+            self.assertEqual(client.notice(), "!RESET n")
+            self.assertEqual([client.event() for _ in range(3)], ["n 1 0", "n 2 1", "n 3 2"])
+            self.publisher.send("n", "live")
+            self.assertEqual(client.event().split(" ")[2], "live")
+
     def test_every_gives_the_first_at_once_and_the_last_in_the_end(self):
         client = self.client_with_offsets()
         self.subscribe(client, "n every=300ms")

@@ -124,6 +124,24 @@ TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsTold) {
             "replay.after_position.stream: ours is 0000000100000002, got 000000000000dead");
 }
 
+TEST_F(HistoryReads, ReplayAfterAPlaceThatIsNotReachedIsTold) {
+  broker.publish("a", "1");
+  broker.publish("b", "1");
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(">");
+  request.mutable_replay()->mutable_after_position()->set_stream(broker.state.stream);
+  request.mutable_replay()->mutable_after_position()->set_position(2);
+  EXPECT_TRUE(broker.ask(request).has_complete()) << "the last one is reached";
+  request.mutable_replay()->mutable_after_position()->set_position(3);
+  EXPECT_EQ(broker.ask(request).error().code(), "not_reached");
+  EXPECT_EQ(broker.ask(request).error().text(), "replay.after_position.position: ours has come to 2, got 3");
+  EXPECT_TRUE(broker.ask(after_offset("a", 1)).has_complete());
+  EXPECT_EQ(broker.ask(after_offset("a", 2)).error().text(),
+            "replay.after_offset: the topic has come to 1, got 2");
+  EXPECT_EQ(broker.ask(after_offset("never", 1)).error().code(), "not_reached");
+  EXPECT_TRUE(broker.ask(after_offset("never", 0)).has_complete());
+}
+
 TEST_F(HistoryReads, GoneTellsFromWhereItCanBeServed) {
   HistoryLimits limits;
   limits.otherwise.history_events = 3;
