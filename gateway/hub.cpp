@@ -244,8 +244,14 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
 void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
   StreamPosition reached = upstream_.home();
   if (reached.stream == 0) return;
-  if (place_.stream == stream_id(reached.stream))
-    reached.position = std::max(reached.position, place_.position);
+  // What waits for others has not been given, and is perhaps below where reading began: only what has been
+  // given says how far that is. Where nothing has, the client keeps the place that it has.
+  const bool waits = upstream_.holds_back();
+  if (place_.stream == stream_id(reached.stream)) {
+    reached.position = waits ? place_.position : std::max(reached.position, place_.position);
+  } else if (waits) {
+    return;
+  }
   tell(reader, [reached](Subscriber& client) { client.on_reached(reached); });
 }
 

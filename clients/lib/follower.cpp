@@ -144,6 +144,8 @@ class Follower::Impl : private client::ReadingSink, private client::ReplaySink, 
   [[nodiscard]] bool up() const noexcept { return up_; }
   [[nodiscard]] const StreamPosition& home() const noexcept { return home_; }
 
+  [[nodiscard]] bool holds_back() const noexcept { return reading_.held_bytes() > 0; }
+
   [[nodiscard]] StreamPosition settled() const noexcept { return {reading_.home(), reading_.settled()}; }
 
   [[nodiscard]] FollowerStatus status() const {
@@ -555,6 +557,9 @@ bool Follower::connected() const noexcept {
 }
 StreamPosition Follower::home() const noexcept {
   return impl_->home();
+}
+bool Follower::holds_back() const noexcept {
+  return impl_->holds_back();
 }
 StreamPosition Follower::settled() const noexcept {
   return impl_->settled();

@@ -47,6 +47,7 @@ class FakeUpstream final : public Upstream {
   }
   void cancel(std::uint64_t request) override { cancelled.push_back(request); }
   [[nodiscard]] StreamPosition home() const override { return home_now; }
+  [[nodiscard]] bool holds_back() const override { return holds_back_now; }
   [[nodiscard]] StreamPosition settled() const override { return settled_now; }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
@@ -61,6 +62,7 @@ class FakeUpstream final : public Upstream {
   std::vector<Replay> replays;
   std::vector<std::uint64_t> cancelled;
   StreamPosition home_now;
+  bool holds_back_now{};
   StreamPosition settled_now;
   std::vector<std::string> topics_asked;
   std::function<void(Result<TopicsPage>)> topics_handler;

@@ -231,6 +231,21 @@ TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
   EXPECT_THAT(other.take(), EndsWith("\nid: 0000000100000001:3\n\n"));
 }
 
+/// Else who is cut off before they come would resume behind them.
+TEST_F(SseSessionTest, TheIdWithoutAnEventIsNotAboveEventsThatWaitForOthers) {
+  upstream_.holds_back_now = true;
+  upstream_.home_now = {broker_.stream(), 9};
+  come_up();
+  ask("topic=a");
+  prove();
+  EXPECT_THAT(take(), Not(HasSubstr("id: "))) << "nothing has been given yet";
+  for (int i = 0; i < 3; ++i) publish("a");
+  Peer other = connect();
+  send(other, get("/v1/events?topic=a"));
+  prove();
+  EXPECT_THAT(other.take(), EndsWith("\nid: 0000000100000001:3\n\n"));
+}
+
 /// Else who is cut off meanwhile would resume from where the one of them is, and never get the rest of the
 /// other.
 TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllOfThemAreGiven) {
