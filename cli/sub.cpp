@@ -140,9 +140,15 @@ class BrokerSub {
     printer_.count_miss();
   }
 
-  /// Told for each topic that was printed: that is whose numbering begins anew.
+  /// Told for each topic that was printed: that is whose numbering begins anew. Before the first one it is
+  /// the place to go on from that is not in this stream, for all that was asked for.
   void handle(const Client::Reset& reset) {
     printer_.count_miss();
+    if (streams_.empty() && !std::holds_alternative<std::monostate>(options_.since)) {
+      for (const std::string& pattern : options_.patterns) {
+        printer_.writer().reset(pattern, reset.new_stream, printer_.output().buffer());
+      }
+    }
     for (auto& [topic, stream] : streams_) {
       if (stream != reset.old_stream) continue;
       stream = reset.new_stream;

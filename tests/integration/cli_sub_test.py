@@ -147,6 +147,15 @@ class Sub(BackplaneTest):
         self.assertRegex(sub.out[0], "^!GAP n .* history_gone$")
         self.assertEqual(sub.out[1:], ["n 8", "n 9"])
 
+    def test_a_place_that_is_not_reached_is_told_and_strict_ends_with_3(self):
+        self.start_broker()
+        self.publish(*(("n", str(number)) for number in range(1, 4)))
+        stamp = self.live_reader("n").wait_live().stamp
+        for since in ("4", f"{stamp.stream:016x}:1000000", f"{stamp.stream ^ 1:016x}:1"):
+            sub = self.sub("n", "--since", since, "--count", "3", "--strict")
+            self.assertEqual(sub.wait_exit(), 3, sub.story())
+            self.assertEqual(sub.out, ["!RESET n", "n 1", "n 2", "n 3"])
+
     def test_head_ends_it_quietly_while_events_flow(self):
         self.start_broker()
         self.start_clock(every="5ms")
