@@ -15,7 +15,8 @@ namespace {
 
 // Well below the 32 requests that a connection may have unanswered.
 constexpr std::size_t out_max = 8;
-// A refusal may pass: the broker is busy, or its control answers for a new life before egress does.
+// A refusal may pass: the broker is busy, or its control answers for a new life before egress does. So may
+// silence: a machine may stand still for seconds.
 constexpr int refusals_max = 5;
 constexpr std::chrono::milliseconds pause_after_refusal{100};
 
@@ -220,7 +221,8 @@ void Replays::failed(std::uint64_t number, Replay& replay, const Error& error) {
       return ask_again(number, replay);
     case ErrorCode::timeout:
       ++timeouts_;
-      break;
+      if (++replay.refusals > refusals_max) break;
+      return ask_again(number, replay);
     default:
       break;
   }

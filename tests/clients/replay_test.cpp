@@ -234,6 +234,21 @@ TEST_F(ReplayOfABroker, EndsWithAnErrorWhereTheBrokerIsSilent) {
   EXPECT_EQ(all.back().error->code, ErrorCode::timeout);
 }
 
+TEST_F(ReplayOfABroker, AsksAgainWhereTheBrokerIsSilentForAWhile) {
+  publish(1, 2);
+  broker.answers_control = false;
+  auto with = options();
+  with.control_timeout = 200ms;
+  start(with);
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  ASSERT_TRUE(until([&] { return follower->status().control_timeouts > 0; }));
+  broker.answers_control = true;
+  const auto all = read_all(request);
+  EXPECT_FALSE(all.back().error);
+  EXPECT_TRUE(all.back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
+}
+
 TEST_F(ReplayOfABroker, SaysNothingMoreOnceItIsCancelled) {
   publish(1, 7);
   start();
