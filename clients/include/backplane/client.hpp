@@ -159,7 +159,8 @@ class Client {
   };
 
   /// A broker came back without its history, or another one stands in for it: numbering begins anew, and
-  /// what the end of the old stream still had is lost; nobody knows how much that is.
+  /// what the end of the old stream still had is lost; nobody knows how much that is. Both numbers are the
+  /// same where a reading was to go on from a place that the stream has not come to.
   struct Reset {
     std::uint64_t old_stream{};
     std::uint64_t new_stream{};
