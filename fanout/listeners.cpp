@@ -128,7 +128,7 @@ bool Listeners::accept_one(std::size_t place, Clock::time_point now) {
 }
 
 void Listeners::refuse(Descriptor socket, Refused why) {
-  ++counters_.refused;
+  ++(why == Refused::connections_in_all ? counters_.refused_in_all : counters_.refused_of_address);
   const std::string_view line = refuse_(why);
   (void)::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // best effort
 }

@@ -33,8 +33,9 @@ struct ListenersOptions {
 struct ListenersCounters {
   std::uint64_t connections{};  ///< now
   std::uint64_t accepted{};
-  std::uint64_t refused{};        ///< above a limit
-  std::uint64_t accept_errors{};  ///< the kernel would not: out of descriptors or memory
+  std::uint64_t refused_in_all{};      ///< above the limit of them all
+  std::uint64_t refused_of_address{};  ///< above that of one address
+  std::uint64_t accept_errors{};       ///< the kernel would not: out of descriptors or memory
 };
 
 /// A place that is listened on.

@@ -1,7 +1,6 @@
 #include "gateway/backplane.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <map>
 #include <thread>
@@ -124,11 +123,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
             }),
         listeners_(
             listeners_options(gateway),
-            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); },
-            [this](fanout::Refused why) {
-              ++refused_[static_cast<std::size_t>(why)];
-              return refusal(why);
-            }) {}
+            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {}
 
   Result<std::string> listen();
   void watch(Poller& poller);
@@ -187,7 +182,6 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   fanout::Listeners listeners_;
   std::map<std::size_t, const FeedConfig*> feeds_;  // by place
   std::size_t goodbyes_{};
-  std::array<std::uint64_t, 2> refused_{};  // connections, by the limit
 
   Clock::time_point next_tick_{Clock::now() + tick_interval};
   bool broker_there_{};
@@ -348,8 +342,6 @@ Figures Backplane::Impl::figures() const {
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();
   figures.sessions = sessions_.read();
-  figures.refused_in_all = refused_[static_cast<std::size_t>(fanout::Refused::connections_in_all)];
-  figures.refused_of_address = refused_[static_cast<std::size_t>(fanout::Refused::connections_of_address)];
   figures.log_bytes = engine_.log_bytes();
   figures.prefixes = hub_.demand().prefixes();
   figures.everything = hub_.demand().everything();

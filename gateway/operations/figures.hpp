@@ -33,8 +33,6 @@ struct Figures {
   http::Counted http;
   websocket::Counted websockets;
   SessionsCounted sessions;
-  std::uint64_t refused_in_all{};      ///< connections
-  std::uint64_t refused_of_address{};  ///< the same
   std::uint64_t log_bytes{};
   std::uint64_t prefixes{};
   bool everything{};

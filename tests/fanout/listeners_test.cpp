@@ -111,7 +111,7 @@ TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 2u);
   EXPECT_EQ(receive(third), "full\n");
-  EXPECT_EQ(listeners_->counters().refused, 1u);
+  EXPECT_EQ(listeners_->counters().refused_in_all, 1u);
   listeners_->departed(ClientId{1});
   listeners_->departed(ClientId{1});  // told twice, or of somebody who did not come in here: nothing
   EXPECT_EQ(listeners_->counters().connections, 1u);
@@ -130,6 +130,8 @@ TEST_F(ListenersTest, AnAddressHasItsOwnLimit) {
   const auto elsewhere = connect(other);
   listeners_->accept(now_);
   EXPECT_EQ(receive(second), "too many of you\n");
+  EXPECT_EQ(listeners_->counters().refused_of_address, 1u);
+  EXPECT_EQ(listeners_->counters().refused_in_all, 0u);
   EXPECT_EQ(admitted_.size(), 2u);
   listeners_->departed(ClientId{1});
   const auto third = connect(place);
