@@ -1,7 +1,6 @@
 #include "broker/config.hpp"
 
 #include <array>
-#include <charconv>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "core/metrics/listener.hpp"
+#include "core/net/host_port.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
 #include "core/zmq/socket.hpp"
@@ -35,9 +35,8 @@ Result<void> check_name(std::string_view name, std::string_view where) {
 constexpr std::string_view tcp = "tcp://";
 constexpr std::string_view ipc = "ipc://";
 
-struct HostPort {
-  std::string host;  ///< an address in one way of writing, without brackets; else as it stands
-  unsigned port{};   ///< 0: a free one
+struct Listening {
+  HostPort place;  ///< its host is an address in one way of writing, else as it stands; port 0: a free one
   bool is_address{};
 };
 
@@ -56,27 +55,25 @@ std::optional<std::string> written_address(const std::string& host) {
   return std::string(text.data());
 }
 
-// Of HOST:PORT, which has been checked.
-HostPort split(std::string_view address) {
-  const std::size_t colon = address.rfind(':');
-  std::string_view host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host == "*") host = "0.0.0.0";
-  HostPort parts{std::string(host)};
-  const std::string_view port = address.substr(colon + 1);
-  std::from_chars(port.data(), port.data() + port.size(), parts.port);  // "*" leaves the 0
-  if (auto written = written_address(parts.host)) {
-    parts.host = std::move(*written);
-    parts.is_address = true;
+// Of HOST:PORT, which has been checked, and in which ZeroMQ takes a * for either.
+Listening listening(std::string_view address) {
+  const bool any_port = address.ends_with(":*");
+  const std::string numbered =
+      any_port ? fmt::format("{}0", address.substr(0, address.size() - 1)) : std::string(address);
+  Listening at{parse_host_port(numbered, "endpoint").value_or(HostPort{})};
+  if (at.place.host == "*") at.place.host = "0.0.0.0";
+  if (auto written = written_address(at.place.host)) {
+    at.place.host = std::move(*written);
+    at.is_address = true;
   }
-  return parts;
+  return at;
 }
 
 Result<void> check_listening(std::string_view endpoint, std::string_view where) {
   if (auto checked = mq::check_endpoint(endpoint, where); !checked) return checked;
   if (!endpoint.starts_with(tcp)) return {};
-  const HostPort parts = split(endpoint.substr(tcp.size()));
-  if (parts.is_address || ::if_nametoindex(parts.host.c_str()) != 0) return {};
+  const Listening at = listening(endpoint.substr(tcp.size()));
+  if (at.is_address || ::if_nametoindex(at.place.host.c_str()) != 0) return {};
   return fail(ErrorCode::invalid_argument,
               fmt::format("{}: wanted an address or a network interface of this machine to listen on, as "
                           "tcp://127.0.0.1:5570, got \"{}\"",
@@ -153,10 +150,10 @@ class Claims {
   void claim_endpoint(Section& section, std::string_view key, const std::string& endpoint) {
     if (endpoint == off) return;
     if (endpoint.starts_with(tcp)) {
-      HostPort parts = split(std::string_view(endpoint).substr(tcp.size()));
-      if (parts.port == 0) return;  // a free one is in nobody's way
+      HostPort place = listening(std::string_view(endpoint).substr(tcp.size())).place;
+      if (place.port == 0) return;  // a free one is in nobody's way
       return claim(section, key, "the endpoint",
-                   {fmt::format("{}{}", tcp, parts.port), endpoint, std::move(parts.host)});
+                   {fmt::format("{}{}", tcp, place.port), endpoint, std::move(place.host)});
     }
     if (!endpoint.starts_with(ipc)) return claim(section, key, "the endpoint", {endpoint, endpoint, {}});
     const std::filesystem::path path(endpoint.substr(ipc.size()));

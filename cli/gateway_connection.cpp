@@ -23,7 +23,7 @@ std::string shown(std::string_view text) {
 
 Result<GatewayConnection> GatewayConnection::open(const std::string& place, Waiter& waiter,
                                                   std::chrono::milliseconds limit) {
-  const auto host_port = fanout::parse_host_port(place, "--gateway");
+  const auto host_port = parse_host_port(place, "--gateway");
   if (!host_port) return tl::unexpected(host_port.error());
   const auto until = Clock::now() + limit;
   auto connected = TcpConnection::open(*host_port, waiter, until);

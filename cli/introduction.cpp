@@ -8,21 +8,21 @@
 
 #include "cli/addresses.hpp"
 #include "cli/ready_line.hpp"
-#include "fanout/address.hpp"
+#include "core/net/host_port.hpp"
 
 namespace backplane::cli {
 namespace {
 
 /// Where somebody on this machine connects to: the host alone, and the port.
-fanout::HostPort reachable(std::string_view place) {
-  fanout::HostPort at = fanout::parse_host_port(place, "listen").value_or(fanout::HostPort{});
+HostPort reachable(std::string_view place) {
+  HostPort at = parse_host_port(place, "listen").value_or(HostPort{});
   if (at.host == "0.0.0.0") at.host = "127.0.0.1";
   if (at.host == "::") at.host = "::1";
   return at;
 }
 
 std::string page_url(std::string_view place) {
-  const fanout::HostPort at = reachable(place);
+  const HostPort at = reachable(place);
   const bool ipv6 = at.host.find(':') != std::string::npos;
   return fmt::format("http://{}:{}/", ipv6 ? fmt::format("[{}]", at.host) : at.host, at.port);
 }
@@ -81,10 +81,10 @@ std::string introduction(const Started& started) {
 
   text += "Try in another terminal:\n";
   if (!listeners.empty()) {
-    const fanout::HostPort at = reachable(listeners.front());
+    const HostPort at = reachable(listeners.front());
     fmt::format_to(out, "  nc {} {}        then type: SUB stock.>\n", at.host, at.port);
   } else if (!feeds.empty()) {
-    const fanout::HostPort at = reachable(feeds.front());
+    const HostPort at = reachable(feeds.front());
     fmt::format_to(out, "  nc {} {}\n", at.host, at.port);
   }
   const std::string addresses = address_options(started.broker.front());

@@ -193,7 +193,7 @@ Result<PubOptions> read_options(const PubFlags& flags) {
     if (flags.addresses.given()) return wrong("--gateway: wanted without a broker's addresses");
     if (!flags.payload.json_type.empty())
       return wrong("--json: wanted a broker, as a gateway takes text alone");
-    if (auto place = fanout::parse_host_port(flags.gateway, "--gateway"); !place)
+    if (auto place = parse_host_port(flags.gateway, "--gateway"); !place)
       return tl::unexpected(place.error());
   }
   auto payload = read_payload(flags.payload, payload_bytes_max);

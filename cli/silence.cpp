@@ -44,7 +44,7 @@ Heard listen_to(TcpConnection& connection, Waiter& waiter, Waiter::Clock::time_p
   return heard;
 }
 
-Silence look_at_tcp(const fanout::HostPort& place, Waiter& waiter) {
+Silence look_at_tcp(const HostPort& place, Waiter& waiter) {
   using Found = Silence::Found;
   const auto until = Waiter::Clock::now() + 1s;
   auto connection = TcpConnection::open(place, waiter, until);
@@ -70,7 +70,7 @@ Silence why_silent(const std::string& endpoint, Waiter& waiter) {
   constexpr std::string_view tcp = "tcp://";
   constexpr std::string_view ipc = "ipc://";
   if (endpoint.starts_with(tcp)) {
-    const auto place = fanout::parse_host_port(std::string_view(endpoint).substr(tcp.size()), endpoint);
+    const auto place = parse_host_port(std::string_view(endpoint).substr(tcp.size()), endpoint);
     if (!place) return {place.error().text, Silence::Found::nobody};
     return look_at_tcp(*place, waiter);
   }

@@ -15,11 +15,11 @@
 #include "cli/retained_reader.hpp"
 #include "cli/silence.hpp"
 #include "cli/sub_options.hpp"
+#include "core/net/host_port.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/wire/stamp.hpp"
-#include "fanout/address.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -284,7 +284,7 @@ ExitCode run_sub(const SubFlags& flags) {
                     Error{ErrorCode::invalid_argument, "--gateway: wanted without a broker's addresses"});
   }
   if (!flags.gateway.empty()) {
-    if (const auto place = fanout::parse_host_port(flags.gateway, "--gateway"); !place) {
+    if (const auto place = parse_host_port(flags.gateway, "--gateway"); !place) {
       return complain("sub", place.error());
     }
   }

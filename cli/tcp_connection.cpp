@@ -24,7 +24,7 @@ struct LookUp {
   addrinfo hints{};
   gaicb request{};
 
-  explicit LookUp(const fanout::HostPort& place) : host(place.host), port(std::to_string(place.port)) {
+  explicit LookUp(const HostPort& place) : host(place.host), port(std::to_string(place.port)) {
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICSERV;
     request.ar_name = host.c_str();
@@ -33,7 +33,7 @@ struct LookUp {
   }
 };
 
-Result<Addresses> look_up(const fanout::HostPort& place, Waiter::Clock::time_point until) {
+Result<Addresses> look_up(const HostPort& place, Waiter::Clock::time_point until) {
   auto look_up = std::make_unique<LookUp>(place);
   // Addresses need no service, and so no thread.
   look_up->hints.ai_flags |= AI_NUMERICHOST;
@@ -83,8 +83,7 @@ Result<fanout::Descriptor> connect_to(const addrinfo& address, Waiter& waiter,
 
 }  // namespace
 
-Result<TcpConnection> TcpConnection::open(const fanout::HostPort& place, Waiter& waiter,
-                                          Clock::time_point until) {
+Result<TcpConnection> TcpConnection::open(const HostPort& place, Waiter& waiter, Clock::time_point until) {
   const auto addresses = look_up(place, until);
   if (!addresses) return tl::unexpected(addresses.error());
   Error last{ErrorCode::not_found, "the host has no address"};

@@ -8,7 +8,7 @@
 
 #include "cli/waiter.hpp"
 #include "core/error/error.hpp"
-#include "fanout/address.hpp"
+#include "core/net/host_port.hpp"
 #include "fanout/descriptor.hpp"
 
 namespace backplane::cli {
@@ -22,7 +22,7 @@ class TcpConnection {
   /// Looks the host up and connects to the first of its addresses that takes us. Blocks until `until` at
   /// most.
   /// @returns not_found (no such host), unavailable (nobody listens) or timeout, as a text without the place.
-  static Result<TcpConnection> open(const fanout::HostPort& place, Waiter& waiter, Clock::time_point until);
+  static Result<TcpConnection> open(const HostPort& place, Waiter& waiter, Clock::time_point until);
 
   /// Sends all of it. Blocks until `until` at most. @returns timeout, or io where the other side has gone.
   Result<void> send(std::string_view bytes, Waiter& waiter, Clock::time_point until);

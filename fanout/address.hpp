@@ -1,26 +1,17 @@
 #pragma once
-// HOST:PORT, as people write it and as the kernel has it.
+// A socket's address, as the kernel has it.
 
 #include <array>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "core/error/error.hpp"
+#include "core/net/host_port.hpp"
 
 namespace backplane::fanout {
-
-/// A place to listen on or connect to, not yet looked up.
-struct HostPort {
-  std::string host;  ///< a name or an address; IPv6 without its brackets
-  std::uint16_t port{};
-};
-
-/// Reads `127.0.0.1:1601`, `localhost:0`, `[::1]:1601`. `where` begins the error.
-Result<HostPort> parse_host_port(std::string_view text, std::string_view where);
 
 /// A socket address.
 struct Address {

@@ -7,9 +7,9 @@
 
 #include "core/config/section.hpp"
 #include "core/metrics/listener.hpp"
+#include "core/net/host_port.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/zmq/socket.hpp"
-#include "fanout/address.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 Result<void> check_listen(std::string_view value, std::string_view where) {
-  if (auto parsed = fanout::parse_host_port(value, where); !parsed) return tl::unexpected(parsed.error());
+  if (auto parsed = parse_host_port(value, where); !parsed) return tl::unexpected(parsed.error());
   return {};
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <exception>
 #include <list>
 #include <optional>
@@ -23,6 +22,7 @@
 #include <pthread.h>
 
 #include "core/metrics/exposition.hpp"
+#include "core/net/host_port.hpp"
 
 namespace backplane::metrics {
 namespace {
@@ -80,25 +80,6 @@ Response answer(const Request& request, const MetricsListener::Pages& pages) {
   } catch (const std::exception& problem) {
     return line(http::status::internal_server_error, problem.what());
   }
-}
-
-struct HostPort {
-  std::string host;
-  std::uint16_t port{};
-};
-
-std::optional<HostPort> split(std::string_view address) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos || colon == 0) return std::nullopt;
-  std::string_view host = address.substr(0, colon);
-  const std::string_view port = address.substr(colon + 1);
-  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  if (!bracketed && host.find(':') != std::string_view::npos) return std::nullopt;
-  HostPort parts{std::string(host), 0};
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parts.port);
-  if (error != std::errc{} || end != port.data() + port.size()) return std::nullopt;
-  return parts;
 }
 
 std::string show(const tcp::endpoint& endpoint) {
@@ -219,7 +200,7 @@ class MetricsListener::Impl {
   Impl& operator=(const Impl&) = delete;
 
   Result<std::string> bind(std::string_view address) {
-    const auto parts = split(address);
+    const auto parts = parse_host_port(address, "");
     if (!parts) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("HOST:PORT is wanted to listen on, IPv6 in brackets, got \"{}\"", address));
@@ -282,7 +263,7 @@ class MetricsListener::Impl {
 };
 
 Result<void> check_address(std::string_view address, std::string_view where) {
-  if (split(address)) return {};
+  if (parse_host_port(address, where)) return {};
   return fail(
       ErrorCode::invalid_argument,
       fmt::format("{}: wanted HOST:PORT, as 127.0.0.1:9570 or [::1]:9570, got \"{}\"", where, address));

@@ -5,22 +5,6 @@
 namespace backplane::fanout {
 namespace {
 
-TEST(HostPort, IsReadAsPeopleWriteIt) {
-  EXPECT_EQ(parse_host_port("127.0.0.1:1601", "listen")->port, 1601);
-  EXPECT_EQ(parse_host_port("[::1]:0", "listen")->host, "::1");
-  EXPECT_EQ(parse_host_port("localhost:65535", "listen")->host, "localhost");
-}
-
-TEST(HostPort, ThatIsWrongIsNamed) {
-  EXPECT_EQ(parse_host_port("127.0.0.1", "--listen").error().text,
-            "--listen: wanted HOST:PORT, as 127.0.0.1:1601 or [::1]:1601, got \"127.0.0.1\"");
-  EXPECT_EQ(parse_host_port("::1:1601", "--listen").error().text,
-            "--listen: wanted an IPv6 address in brackets, as [::1]:1601, got \"::1:1601\"");
-  for (const char* const wrong : {"", ":", ":1", "a:", "a:-1", "a:65536", "a:1x", "[]:1"}) {
-    EXPECT_FALSE(parse_host_port(wrong, "listen")) << wrong;
-  }
-}
-
 TEST(Address, KnowsLoopbackAndItsHost) {
   const auto address = [](const char* text) { return *look_up(*parse_host_port(text, "test")); };
   EXPECT_TRUE(address("127.0.0.9:1").is_loopback());
