@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "cli/silence.hpp"
-#include "clients/lib/questions.hpp"
+#include "follower/control/control_requests.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -93,7 +93,7 @@ Result<T> BrokerAsker::ask(Ask put, Clock::time_point until) {
 }
 
 Result<BrokerStats> BrokerAsker::stats(std::chrono::milliseconds limit) {
-  return ask<BrokerStats>([](client::Questions& questions, auto handler) { questions.stats(handler); },
+  return ask<BrokerStats>([](follower::Questions& questions, auto handler) { questions.stats(handler); },
                           Clock::now() + limit);
 }
 
@@ -104,7 +104,7 @@ Result<BrokerAsker::Topics> BrokerAsker::topics(std::string_view pattern, std::s
   std::string cursor;
   do {
     auto page = ask<TopicsPage>(
-        [&](client::Questions& questions, auto handler) { questions.topics(pattern, cursor, handler); },
+        [&](follower::Questions& questions, auto handler) { questions.topics(pattern, cursor, handler); },
         until);
     if (!page) return tl::unexpected(page.error());
     if (cursor.empty()) found.first_position = page->position;
@@ -126,13 +126,14 @@ Result<BrokerAsker::Topics> BrokerAsker::topics(std::string_view pattern, std::s
 Result<TypesAnswer> BrokerAsker::types(const std::vector<std::string>& names,
                                        std::chrono::milliseconds limit) {
   return ask<TypesAnswer>(
-      [&](client::Questions& questions, auto handler) { questions.types(names, handler); },
+      [&](follower::Questions& questions, auto handler) { questions.types(names, handler); },
       Clock::now() + limit);
 }
 
 Result<bool> BrokerAsker::drain(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
-  auto asked = ask<void>([](client::Questions& questions, auto handler) { questions.drain(handler); }, until);
+  auto asked =
+      ask<void>([](follower::Questions& questions, auto handler) { questions.drain(handler); }, until);
   if (!asked) return tl::unexpected(asked.error());
   while (control_->connected() && !waiter_.stopped() && Clock::now() < until) turn(until);
   return !control_->connected();

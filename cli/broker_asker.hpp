@@ -11,10 +11,10 @@
 
 #include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
-#include "clients/lib/answers.hpp"
-#include "clients/lib/broker_control.hpp"
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/control/broker_control.hpp"
+#include "follower/control/broker_info.hpp"
 
 namespace backplane::cli {
 

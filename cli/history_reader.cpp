@@ -8,7 +8,7 @@
 
 #include "cli/retained_reader.hpp"
 #include "cli/silence.hpp"
-#include "clients/lib/follower.hpp"
+#include "follower/follower.hpp"
 
 namespace backplane::cli {
 namespace {

@@ -10,10 +10,10 @@
 
 #include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
-#include "clients/lib/delivery.hpp"
-#include "clients/lib/replay.hpp"
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/control/replay_slice.hpp"
+#include "follower/order/delivery.hpp"
 
 namespace backplane::cli {
 

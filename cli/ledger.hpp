@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "clients/lib/answers.hpp"
+#include "follower/control/broker_info.hpp"
 
 namespace backplane::cli {
 

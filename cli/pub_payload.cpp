@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -50,7 +50,7 @@ Result<std::optional<std::string>> read_payload(const PayloadFlags& flags, std::
     return std::optional(std::move(*bytes));
   }
   const std::string where = fmt::format("--file {}", flags.file);
-  const fanout::Descriptor file(::open(flags.file.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(flags.file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return wrong(fmt::format("{}: {}", where, std::strerror(errno)));
   auto bytes = read_all(file.get(), where, bytes_max);
   if (!bytes) return tl::unexpected(bytes.error());

@@ -24,11 +24,11 @@
 #include "cli/units.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/payload_json.hpp"
+#include "core/process/descriptor.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
-#include "fanout/descriptor.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -54,9 +54,9 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_argument, std::move(text));
 }
 
-Result<fanout::Descriptor> open_file(const std::string& name, int flags, int standard) {
+Result<Descriptor> open_file(const std::string& name, int flags, int standard) {
   constexpr mode_t mode = 0644;
-  fanout::Descriptor file(name == "-" ? ::dup(standard) : ::open(name.c_str(), flags | O_CLOEXEC, mode));
+  Descriptor file(name == "-" ? ::dup(standard) : ::open(name.c_str(), flags | O_CLOEXEC, mode));
   if (!file) return wrong(fmt::format("{}: {}", name, std::strerror(errno)));
   return file;
 }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "cli/silence.hpp"
-#include "clients/lib/follower.hpp"
+#include "follower/follower.hpp"
 
 namespace backplane::cli {
 Follower::Options follower_options(const std::vector<BrokerAddress>& brokers) {

@@ -10,10 +10,10 @@
 
 #include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
-#include "clients/lib/follower.hpp"
 #include "core/error/error.hpp"
 #include "core/wire/stamp.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/follower.hpp"
 
 namespace backplane::cli {
 

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "cli/ledger.hpp"
-#include "clients/lib/broker_control.hpp"
+#include "follower/control/broker_control.hpp"
 
 namespace backplane::cli {
 

@@ -11,9 +11,9 @@
 #include "cli/gateway_connection.hpp"
 #include "cli/gateway_lines.hpp"
 #include "cli/sub_options.hpp"
-#include "clients/lib/resume_token.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/write.hpp"
+#include "follower/order/resume_token.hpp"
 
 namespace backplane::cli {
 namespace {

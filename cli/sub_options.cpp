@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
-#include "clients/lib/resume_token.hpp"
 #include "core/time/duration.hpp"
+#include "follower/order/resume_token.hpp"
 
 namespace backplane::cli {
 

@@ -61,10 +61,8 @@ Result<Addresses> look_up(const HostPort& place, Waiter::Clock::time_point until
               fmt::format("cannot look up \"{}\": {}", place.host, ::gai_strerror(error)));
 }
 
-Result<fanout::Descriptor> connect_to(const addrinfo& address, Waiter& waiter,
-                                      Waiter::Clock::time_point until) {
-  fanout::Descriptor socket(
-      ::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+Result<Descriptor> connect_to(const addrinfo& address, Waiter& waiter, Waiter::Clock::time_point until) {
+  Descriptor socket(::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) return fail(ErrorCode::io, fmt::format("no socket: {}", std::strerror(errno)));
   int error = ::connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0 ? 0 : errno;
   if (error == EINPROGRESS) {

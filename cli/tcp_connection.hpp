@@ -9,7 +9,7 @@
 #include "cli/waiter.hpp"
 #include "core/error/error.hpp"
 #include "core/net/host_port.hpp"
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::cli {
 
@@ -33,8 +33,8 @@ class TcpConnection {
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
  private:
-  explicit TcpConnection(fanout::Descriptor socket) : socket_(std::move(socket)) {}
-  fanout::Descriptor socket_;
+  explicit TcpConnection(Descriptor socket) : socket_(std::move(socket)) {}
+  Descriptor socket_;
 };
 
 }  // namespace backplane::cli

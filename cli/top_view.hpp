@@ -8,7 +8,7 @@
 
 #include "cli/screen.hpp"
 #include "cli/topics_view.hpp"
-#include "clients/lib/answers.hpp"
+#include "follower/control/broker_info.hpp"
 
 namespace backplane::cli {
 

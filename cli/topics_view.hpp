@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cli/table.hpp"
-#include "clients/lib/answers.hpp"
+#include "follower/control/broker_info.hpp"
 
 namespace backplane::cli {
 

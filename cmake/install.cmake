@@ -5,12 +5,12 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 # client and publisher, and the rooms below them: nobody links those by name.
-set(installed_rooms proto core payload client publisher)
+set(installed_rooms proto core payload follower client publisher)
 list(TRANSFORM installed_rooms PREPEND backplane_ OUTPUT_VARIABLE installed_targets)
 install(TARGETS ${installed_targets} EXPORT backplaneTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 
-foreach(room IN ITEMS clients publishers)
+foreach(room IN ITEMS follower clients publishers)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/${room}/include/backplane" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 endforeach()
 # The event types in C++, and all definitions for other languages.
@@ -34,7 +34,7 @@ foreach(library IN ITEMS client publisher)
   set(pc_name "backplane-${library}")
   if(library STREQUAL "client")
     set(pc_description "Reading from a backplane: events in order, without duplicates, and word of what is missing")
-    set(pc_libs "-lbackplane_client -lbackplane_payload")
+    set(pc_libs "-lbackplane_client -lbackplane_follower -lbackplane_payload")
   else()
     set(pc_description "Publishing to a backplane: numbered, and kept until the broker has admitted it")
     set(pc_libs "-lbackplane_publisher")

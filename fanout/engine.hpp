@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "core/process/descriptor.hpp"
 #include "fanout/books.hpp"
 #include "fanout/client.hpp"
 #include "fanout/departures.hpp"
-#include "fanout/descriptor.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/skip.hpp"

@@ -15,8 +15,8 @@
 
 #include "core/error/error.hpp"
 #include "core/log/log.hpp"
+#include "core/process/descriptor.hpp"
 #include "fanout/address.hpp"
-#include "fanout/descriptor.hpp"
 #include "fanout/log/ids.hpp"
 
 namespace backplane::fanout {

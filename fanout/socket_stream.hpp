@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 #include "fanout/stream.hpp"
 
 namespace backplane::fanout {

@@ -8,8 +8,8 @@
 #include <memory>
 #include <thread>
 
+#include "core/process/descriptor.hpp"
 #include "fanout/departures.hpp"
-#include "fanout/descriptor.hpp"
 #include "fanout/flush_window.hpp"
 #include "fanout/shard.hpp"
 #include "fanout/waker.hpp"

@@ -8,12 +8,12 @@
 
 #include <fmt/format.h>
 
-#include "clients/lib/follower.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
+#include "follower/follower.hpp"
 #include "gateway/hub.hpp"
 #include "gateway/poller.hpp"
 #include "gateway/protocols/feed/feed_session.hpp"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "clients/lib/follower.hpp"
 #include "core/error/error.hpp"
+#include "follower/follower.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::config {

@@ -16,8 +16,8 @@
 #include <utility>
 #include <vector>
 
-#include "clients/lib/follower.hpp"
 #include "core/topic/pattern.hpp"
+#include "follower/follower.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/notice.hpp"
 #include "gateway/outlet.hpp"

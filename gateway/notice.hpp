@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "clients/lib/answers.hpp"
+#include "follower/control/broker_info.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {

@@ -9,8 +9,8 @@
 
 #include <sys/epoll.h>
 
+#include "core/process/descriptor.hpp"
 #include "core/time/deadline.hpp"
-#include "fanout/descriptor.hpp"
 
 namespace backplane::gateway {
 
@@ -48,7 +48,7 @@ class Poller {
   }
 
  private:
-  fanout::Descriptor epoll_;
+  Descriptor epoll_;
 };
 
 }  // namespace backplane::gateway

@@ -8,11 +8,11 @@
 #include <variant>
 #include <vector>
 
-#include "clients/lib/replay.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/mailbox.hpp"
 #include "fanout/waker.hpp"
+#include "follower/control/replay_slice.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {

@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "clients/lib/answers.hpp"
-#include "clients/lib/replay.hpp"
 #include "fanout/client.hpp"
+#include "follower/control/broker_info.hpp"
+#include "follower/control/replay_slice.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {

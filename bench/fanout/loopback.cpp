@@ -8,7 +8,7 @@
 
 namespace backplane::bench {
 
-using fanout::Descriptor;
+using Descriptor;
 
 void must(bool works, const char* what) {
   if (works) return;

@@ -3,7 +3,7 @@
 
 #include <netinet/in.h>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::bench {
 
@@ -15,12 +15,12 @@ class Loopback {
  public:
   Loopback();
   /// A connection from here to here: the other end is the next accept()'s. May be called in a child process.
-  [[nodiscard]] fanout::Descriptor connect() const;
+  [[nodiscard]] Descriptor connect() const;
   /// Non-blocking, and without Nagle's delay. Blocks until there is one.
-  [[nodiscard]] fanout::Descriptor accept() const;
+  [[nodiscard]] Descriptor accept() const;
 
  private:
-  fanout::Descriptor listener_;
+  Descriptor listener_;
   sockaddr_in address_{};
 };
 

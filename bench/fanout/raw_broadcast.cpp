@@ -25,12 +25,12 @@ std::size_t send_some(int fd, std::string_view bytes) {
 }  // namespace
 
 struct RawBroadcast::Socket {
-  fanout::Descriptor fd;
+  Descriptor fd;
   std::string rest;
 };
 
-RawBroadcast::RawBroadcast(std::vector<fanout::Descriptor> sockets) : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
-  for (fanout::Descriptor& each : sockets) {
+RawBroadcast::RawBroadcast(std::vector<Descriptor> sockets) : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  for (Descriptor& each : sockets) {
     auto socket = std::make_unique<Socket>();
     socket->fd = std::move(each);
     epoll_event event{};

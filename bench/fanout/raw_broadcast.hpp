@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::bench {
 
@@ -13,7 +13,7 @@ namespace backplane::bench {
 /// may leave. A client that is slow gets a copy of what it has yet to read.
 class RawBroadcast {
  public:
-  explicit RawBroadcast(std::vector<fanout::Descriptor> sockets);
+  explicit RawBroadcast(std::vector<Descriptor> sockets);
   ~RawBroadcast();
   RawBroadcast(const RawBroadcast&) = delete;
   RawBroadcast& operator=(const RawBroadcast&) = delete;
@@ -26,7 +26,7 @@ class RawBroadcast {
   struct Socket;
   void write_rest(Socket& socket);
 
-  fanout::Descriptor epoll_;
+  Descriptor epoll_;
   std::vector<std::unique_ptr<Socket>> sockets_;
 };
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::bench {
 
@@ -18,14 +18,13 @@ class Receivers {
  public:
   explicit Receivers(std::size_t count);
   /// So many connections: the client's end, and the server's, which is non-blocking and has no Nagle's delay.
-  [[nodiscard]] static std::vector<std::pair<fanout::Descriptor, fanout::Descriptor>> connect(
-      std::size_t count);
+  [[nodiscard]] static std::vector<std::pair<Descriptor, Descriptor>> connect(std::size_t count);
   ~Receivers();
   Receivers(const Receivers&) = delete;
   Receivers& operator=(const Receivers&) = delete;
 
   /// The server's ends, non-blocking; to be taken once.
-  [[nodiscard]] std::vector<fanout::Descriptor> take_server_ends();
+  [[nodiscard]] std::vector<Descriptor> take_server_ends();
 
   /// arrived_fd() becomes readable when `bytes` more have come, over all clients. Before they are sent.
   void expect(std::uint64_t bytes);
@@ -37,11 +36,11 @@ class Receivers {
  private:
   void run();
 
-  fanout::Descriptor epoll_;
-  fanout::Descriptor arrived_;
-  fanout::Descriptor stop_;
-  std::vector<fanout::Descriptor> clients_;
-  std::vector<fanout::Descriptor> server_ends_;
+  Descriptor epoll_;
+  Descriptor arrived_;
+  Descriptor stop_;
+  std::vector<Descriptor> clients_;
+  std::vector<Descriptor> server_ends_;
   std::atomic<std::uint64_t> expected_{0};
   std::uint64_t received_{0};
   std::thread thread_;

@@ -25,7 +25,7 @@
 namespace backplane::bench {
 namespace {
 
-using fanout::Descriptor;
+using Descriptor;
 
 constexpr const char* redis_program = "/usr/bin/redis-server";
 

@@ -13,7 +13,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::bench {
 namespace {
@@ -65,7 +65,7 @@ void add(const char* data, std::size_t size, std::uint16_t port, SocketMemory& m
 
 SocketMemory socket_memory(std::uint16_t port) {
   SocketMemory memory;
-  const fanout::Descriptor diagnosis(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  const Descriptor diagnosis(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!diagnosis || !ask(diagnosis.get())) return memory;
   std::vector<char> buffer(64u << 10);
   for (;;) {

@@ -93,7 +93,7 @@ void Swarm::connect(std::size_t first, std::size_t last) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(plan_.port);
   for (std::size_t n = first; n < last; ++n) {
-    clients_[n].fd = fanout::Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    clients_[n].fd = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int fd = clients_[n].fd.get();
     if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) give_up("connect");
     const int one = 1;

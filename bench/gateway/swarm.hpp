@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "fanout/descriptor.hpp"
+#include "core/process/descriptor.hpp"
 
 namespace backplane::bench {
 
@@ -74,7 +74,7 @@ class Swarm {
 
  private:
   struct Client {
-    fanout::Descriptor fd;
+    Descriptor fd;
     std::uint64_t answer_left{};
     std::uint64_t bytes{};     // of messages
     std::uint64_t messages{};  // where they differ in length
@@ -89,8 +89,8 @@ class Swarm {
   void look_at_payload(const char* payload, std::uint64_t number);
 
   Plan plan_;
-  fanout::Descriptor epoll_;
-  fanout::Descriptor stop_;
+  Descriptor epoll_;
+  Descriptor stop_;
   std::vector<Client> clients_;  // those that read, then the stalled ones
   std::vector<char> buffer_;
   std::vector<double> latencies_;

@@ -9,11 +9,8 @@
 #include <poll.h>
 
 #include "backplane/v1/event.pb.h"
-#include "clients/lib/broker_control.hpp"
-#include "clients/lib/fd_group.hpp"
-#include "clients/lib/feeds.hpp"
-#include "clients/lib/follower.hpp"
 #include "clients/lib/item_queue.hpp"
+#include "clients/lib/subscriptions.hpp"
 #include "core/payload/payload_json.hpp"
 #include "core/payload/text.hpp"
 #include "core/process/wake_fd.hpp"
@@ -21,6 +18,9 @@
 #include "core/wire/scan.hpp"
 #include "core/wire/stamp.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/connection/fd_group.hpp"
+#include "follower/control/broker_control.hpp"
+#include "follower/follower.hpp"
 
 namespace backplane {
 namespace {
@@ -215,7 +215,7 @@ class Client::Impl final : private client::FeedSource {
   client::Feeds feeds_;
   Follower follower_;
   WakeFd wake_;
-  client::FdGroup fds_;
+  follower::FdGroup fds_;
   std::atomic<bool> stopped_{};
   Item item_;  // the one given last
   std::uint64_t given_{};

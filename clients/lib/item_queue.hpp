@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "backplane/client.hpp"
-#include "clients/lib/resume_token.hpp"
 #include "core/wire/stamp.hpp"
+#include "follower/order/resume_token.hpp"
 
 namespace backplane::client {
 

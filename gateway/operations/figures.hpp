@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "clients/lib/follower.hpp"
 #include "core/metrics/exposition.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
+#include "follower/follower.hpp"
 #include "gateway/hub.hpp"
 #include "gateway/protocols/http/counters.hpp"
 #include "gateway/protocols/websocket/counters.hpp"

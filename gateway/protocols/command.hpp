@@ -8,10 +8,10 @@
 #include <string_view>
 #include <variant>
 
-#include "clients/lib/replay.hpp"
 #include "core/error/error.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/client.hpp"
+#include "follower/control/replay_slice.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {

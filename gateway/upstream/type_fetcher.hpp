@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "clients/lib/answers.hpp"
 #include "core/error/error.hpp"
 #include "core/log/log.hpp"
 #include "core/payload/payload_json.hpp"
+#include "follower/control/broker_info.hpp"
 
 namespace backplane::gateway {
 

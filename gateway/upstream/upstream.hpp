@@ -5,13 +5,13 @@
 #include <functional>
 #include <string_view>
 
-#include "clients/lib/answers.hpp"
-#include "clients/lib/replay.hpp"
 #include "core/error/error.hpp"
+#include "follower/control/broker_info.hpp"
+#include "follower/control/replay_slice.hpp"
 
 namespace backplane::gateway {
 
-/// What a hub asks of a broker, with the meaning that Follower gives it (clients/lib/follower.hpp); a test
+/// What a hub asks of a broker, with the meaning that Follower gives it (follower/follower.hpp); a test
 /// plays it. Called on the hub's thread; nothing blocks.
 class Upstream {
  public:

@@ -12,7 +12,7 @@
 
 #include "backplane/events/v1/text_message.pb.h"
 #include "backplane/v1/event.pb.h"
-#include "tests/clients/fake_broker.hpp"
+#include "tests/follower/fake_broker.hpp"
 
 namespace backplane::testing {
 namespace {

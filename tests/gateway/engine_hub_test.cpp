@@ -44,7 +44,7 @@ class EngineHubTest : public ::testing::Test {
     const int buffer = 4096;
     EXPECT_EQ(::setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer), 0);
     EXPECT_EQ(::fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-    const auto client = engine_.adopt(fanout::Descriptor(ends[0]), [this](fanout::Client& of) {
+    const auto client = engine_.adopt(Descriptor(ends[0]), [this](fanout::Client& of) {
       return std::make_unique<line::LineSession>(of, services_);
     });
     hub_.add(client, Format::text);

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "backplane/v1/event.pb.h"
-#include "clients/lib/delivery.hpp"
 #include "core/wire/stamp.hpp"
+#include "follower/order/delivery.hpp"
 #include "gateway/upstream/upstream.hpp"
 
 namespace backplane::gateway {

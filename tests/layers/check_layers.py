@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Holds the direction of the dependencies, in #include lines and in CMakeLists.txt:
 
-    proto <- core <- { broker | publishers | clients | fanout } <- gateway <- { cli, tests, bench }
+    proto <- core <- { broker | publishers | follower | fanout } <- { clients | gateway } <- { cli, tests, bench }
 
-The four in the middle never use each other, and the gateway is a client: it knows nothing of the broker.
+The four in the middle never use each other. Clients and gateway follow a broker and know nothing of its insides.
 
     check_layers.py [TREE]
 """
@@ -20,9 +20,10 @@ MAY_USE = {
     "core": {"proto"},
     "broker": BASE,
     "publishers": BASE,
-    "clients": BASE,
+    "follower": BASE,
     "fanout": BASE,
-    "gateway": BASE | {"publishers", "clients", "fanout"},
+    "clients": BASE | {"follower"},
+    "gateway": BASE | {"publishers", "follower", "fanout"},
 }
 MAY_USE["cli"] = set(MAY_USE)
 MAY_USE["bench"] = set(MAY_USE) - {"cli"}

@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "clients/lib/resume_token.hpp"
 #include "core/time/duration.hpp"
+#include "follower/order/resume_token.hpp"
 #include "gateway/protocols/http/site.hpp"
 
 namespace backplane::gateway::sse {

@@ -1,0 +1,213 @@
+#pragma once
+// What a client subscribes to: how history joins the live events, and which event is whose.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "backplane/client.hpp"
+#include "clients/lib/item_queue.hpp"
+#include "core/topic/pattern.hpp"
+#include "core/topic/string_hash.hpp"
+#include "follower/follower.hpp"
+
+namespace backplane::client {
+
+/// A broker, as a Follower has it.
+class FeedSource {
+ public:
+  virtual ~FeedSource() = default;
+  virtual std::uint64_t subscribe(std::string_view prefix) = 0;
+  virtual void unsubscribe(std::string_view prefix) = 0;
+  virtual std::uint64_t retained(std::string_view pattern) = 0;
+  virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
+  virtual void replay_more(std::uint64_t request) = 0;
+  virtual void cancel(std::uint64_t request) = 0;
+  [[nodiscard]] virtual StreamPosition home() const = 0;
+  /// Index of the broker that is followed.
+  [[nodiscard]] virtual std::size_t broker() const = 0;
+};
+
+/// A place in each stream that was read.
+class Places {
+ public:
+  /// What has been read up to here is behind it; a place only goes on.
+  void advance(std::uint64_t stream, std::uint64_t position) {
+    if (!places_.empty() && places_.front().stream == stream) [[likely]] {
+      if (places_.front().position < position) places_.front().position = position;
+      return;
+    }
+    advance_other({stream, position});
+  }
+  void replace(std::uint64_t old_stream, const StreamPosition& place);
+  [[nodiscard]] std::optional<std::uint64_t> of(std::uint64_t stream) const;
+  [[nodiscard]] const std::vector<StreamPosition>& all() const noexcept { return places_; }
+
+ private:
+  void advance_other(const StreamPosition& place);
+  std::vector<StreamPosition> places_;
+};
+
+struct FeedGroup;
+
+/// One pattern of a subscription. Owned by Feeds; until the queue is empty it outlives its subscription.
+struct Feed {
+  enum class Stage : std::uint8_t {
+    waits,     ///< not in force yet
+    retained,  ///< last values are asked for, live events are held
+    replay,    ///< the same for history
+    live,
+  };
+  /// A live event, or a gap among them, that came while history is read.
+  struct Held {
+    std::string topic;
+    std::string event;
+    wire::Stamp stamp;
+    bool late{};
+    std::optional<Client::Gap> gap;
+  };
+
+  explicit Feed(Pattern wanted) : pattern(std::move(wanted)) {}
+
+  std::uint64_t number{};  ///< never given twice
+  FeedGroup* group{};
+  Pattern pattern;
+  Stage stage{Stage::waits};
+  bool ended{};
+  std::uint64_t ticket{};
+  std::uint64_t request{};  ///< of history; 0: none
+  std::deque<Held> held;
+  std::size_t held_bytes{};
+  std::optional<StreamPosition> dropped;  ///< the last one that was held no longer
+  StreamPosition joined;                  ///< up to here it came from history
+  // As it has been given:
+  Places at;
+  bool given_live{};
+};
+
+/// One subscribe(). Owned by Feeds, as its feeds.
+struct FeedGroup {
+  /// Of a topic that gave something within the last `every`.
+  struct Pause {
+    Feed* feed{};
+    std::string topic;
+    std::optional<std::string> event;  ///< that came since
+    wire::Stamp stamp;
+    bool from_history{};
+    bool late{};
+  };
+  using Clock = std::chrono::steady_clock;
+
+  Client::Subscription id{};
+  SubscribeOptions options;
+  ReplayFrom from;  ///< where options has a since
+  bool since{};
+  std::vector<std::unique_ptr<Feed>> feeds;
+  std::size_t waiting{};  ///< feeds that are not in force yet
+  std::unordered_map<std::string, Pause, StringHash, std::equal_to<>> pauses;
+  std::deque<std::pair<Clock::time_point, std::string>> pause_ends;
+};
+
+/// The subscriptions of one client. Lives on the client's thread, is told by its follower, and fills its
+/// queue; does no I/O of its own.
+class Feeds final : public FollowerListener {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// `queue` outlives it. `join_bytes_max`: of live events that are held, for each feed.
+  Feeds(ItemQueue& queue, std::size_t join_bytes_max);
+  ~Feeds() override;
+
+  /// To be called once, before all else. `source` outlives this.
+  void attach(FeedSource& source) noexcept { source_ = &source; }
+
+  /// Throws std::invalid_argument as Client::subscribe() says.
+  Client::Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options);
+  void unsubscribe(Client::Subscription subscription);
+
+  /// What time brings (`every`), and what waited for the queue to be empty. Call it with each turn.
+  /// @returns how much was done.
+  std::size_t tick(Clock::time_point now);
+  [[nodiscard]] Clock::time_point next_deadline() const;
+
+  /// An item of the queue was given: keeps the account of how far the reading has come.
+  void given(const ItemQueue::Record& record);
+  /// As Client::resume_token() says.
+  [[nodiscard]] std::vector<StreamPosition> places() const;
+  [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
+
+  void on_event(const Delivery& delivery) override;
+  void on_live(std::uint64_t ticket) override;
+  void on_connection(bool up) override;
+  void on_retained(std::uint64_t request, const Delivery& delivery) override;
+  void on_retained_end(std::uint64_t request, const RetainedEnd& end) override;
+  void on_replayed(std::uint64_t request, const Delivery& delivery) override;
+  void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override;
+  void on_gap(const Gap& gap) override;
+  void on_reset(const Reset& reset) override;
+
+ private:
+  struct Want {
+    Feed* feed{};
+    std::uint64_t number{};  // of the feed, which may be gone
+    std::uint64_t stream{};  // offsets up to here came from history
+    std::uint64_t offset{};
+  };
+  struct Topic {
+    std::uint64_t generation{};
+    std::vector<Want> wants;
+  };
+  using Topics = std::unordered_map<std::string, Topic, StringHash, std::equal_to<>>;
+
+  Topics::value_type& topic_of(std::string_view name);
+  void find_wants(std::string_view name, Topic& topic);
+  Feed* feed_of(std::uint64_t request);
+  void come_into_force(Feed& feed);
+  void begin(Feed& feed);
+  void hold(Feed& feed, Feed::Held held);
+  void join(Feed& feed, const StreamPosition& through);
+  void history_event(Feed& feed, const Delivery& delivery);
+  void pass(Feed& feed, Want& want, const Delivery& delivery, std::optional<ItemQueue::Bytes>& bytes);
+  void give(Feed& feed, const Delivery& delivery, bool from_history, std::optional<ItemQueue::Bytes>& bytes);
+  [[nodiscard]] bool pauses(Feed& feed, const Delivery& delivery, bool from_history);
+  void give_gap(Feed& feed, const Want& want, Client::Gap gap);
+  void tell_reset(const Reset& reset, std::uint64_t position);
+  std::size_t end_pauses(FeedGroup& group);
+
+  ItemQueue& queue_;
+  std::size_t join_bytes_max_;
+  FeedSource* source_{};
+  Clock::time_point now_{};
+
+  std::map<std::uint64_t, std::unique_ptr<FeedGroup>> groups_;
+  std::vector<std::unique_ptr<FeedGroup>> ended_;  // the queue may speak of them
+  std::vector<FeedGroup*> with_every_;
+  std::uint64_t last_group_{};
+  std::uint64_t last_feed_{};
+
+  std::unordered_map<std::string, std::vector<Feed*>, StringHash, std::equal_to<>> exact_;
+  std::vector<Feed*> wildcards_;
+  Topics topics_;
+  Topics::value_type* recent_{};
+  std::uint64_t generation_{1};
+
+  std::deque<Feed*> waiting_;                // in the order of tickets
+  std::map<std::uint64_t, Feed*> requests_;  // history that is being read
+  std::vector<std::uint64_t> more_wanted_;   // when the queue is empty
+  std::uint64_t home_{};                     // stream of the broker that was there last
+  std::optional<Reset> told_reset_;
+  std::uint64_t conflated_{};
+  Places live_at_;  // as it has been given
+};
+
+}  // namespace backplane::client

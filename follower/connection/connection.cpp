@@ -1,0 +1,53 @@
+#include "follower/connection/connection.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+namespace backplane::follower {
+namespace {
+
+// Well above the longest pause between two of libzmq's own attempts (SocketOptions: 1 s).
+constexpr std::chrono::seconds quiet_max{3};
+
+}  // namespace
+
+Connection::Connection(mq::Context& context, mq::Socket& socket, std::string endpoint)
+    : socket_(socket), monitor_(context, socket), endpoint_(std::move(endpoint)) {
+  if (auto result = socket_.connect(endpoint_); !result) throw std::invalid_argument(result.error().text);
+}
+
+Connection::Change Connection::next() {
+  for (;;) {
+    switch (monitor_.next()) {
+      case mq::ConnectionEvent::none:
+        return Change::none;
+      case mq::ConnectionEvent::connected:
+        up_ = true;
+        quiet_since_.reset();
+        return Change::up;
+      case mq::ConnectionEvent::disconnected:
+        up_ = false;
+        quiet_since_.reset();
+        return Change::down;
+      case mq::ConnectionEvent::other:
+        break;
+    }
+  }
+}
+
+void Connection::keep_up(Clock::time_point now) {
+  if (up_) return;
+  if (!quiet_since_) quiet_since_ = now;
+  if (now - *quiet_since_ < quiet_max) return;
+  quiet_since_ = now;
+  zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());  // fails where libzmq has dropped it already
+  // It was accepted before, so what is left to go wrong is out of sockets or memory: tried again later.
+  (void)socket_.connect(endpoint_);
+}
+
+Connection::Clock::time_point Connection::next_deadline() const noexcept {
+  if (up_) return Clock::time_point::max();
+  return quiet_since_ ? *quiet_since_ + quiet_max : Clock::time_point::min();
+}
+
+}  // namespace backplane::follower

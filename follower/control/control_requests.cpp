@@ -1,0 +1,146 @@
+#include "follower/control/control_requests.hpp"
+
+#include <utility>
+
+#include "backplane/v1/control.pb.h"
+#include "follower/control/control_channel.hpp"
+
+namespace backplane::follower {
+namespace {
+
+constexpr std::size_t types_bytes_max = 16u << 20;
+constexpr std::size_t participants_max = 100'000;
+
+Error stuck(std::string_view what) {
+  return Error{ErrorCode::protocol, std::string(what) + ": the broker's cursor does not move"};
+}
+
+TopicsPage page_of(const v1::ControlReply& reply) {
+  TopicsPage page;
+  page.stream = reply.stream();
+  page.position = reply.position();
+  for (const v1::TopicsReply::Topic& topic : reply.topics().topics()) {
+    page.topics.push_back({topic.name(), topic.offset(), topic.position(), topic.value_bytes(),
+                           topic.received_ns(), topic.events(), topic.bytes(), topic.history_events()});
+  }
+  if (reply.has_more()) page.cursor = reply.more().cursor();
+  return page;
+}
+
+ParticipantInfo::Role role_of(v1::HelloRequest::Role role) {
+  switch (role) {
+    case v1::HelloRequest::ROLE_PUBLISHER:
+      return ParticipantInfo::Role::publisher;
+    case v1::HelloRequest::ROLE_GATEWAY:
+      return ParticipantInfo::Role::gateway;
+    case v1::HelloRequest::ROLE_CLIENT:
+      return ParticipantInfo::Role::client;
+    default:
+      return ParticipantInfo::Role::unspecified;
+  }
+}
+
+void add_to(BrokerStats& stats, const v1::ControlReply& reply) {
+  stats.broker = reply.broker();
+  stats.stream = reply.stream();
+  stats.position = reply.position();
+  stats.started_ns = reply.stats().started_ns();
+  for (const auto& [name, value] : reply.stats().counters()) stats.counters[name] = value;
+  for (const v1::StatsReply::Participant& from : reply.stats().participants()) {
+    ParticipantInfo& who = stats.participants.emplace_back();
+    who.name = from.name();
+    who.session = from.session();
+    who.role = role_of(from.role());
+    who.up = from.up();
+    for (const auto& [name, value] : from.counters()) who.counters[name] = value;
+  }
+}
+
+}  // namespace
+
+Questions::Questions(ControlChannel& channel, std::chrono::milliseconds limit)
+    : channel_(&channel), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
+Questions::~Questions() = default;
+
+void Questions::topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler) {
+  v1::ControlRequest request;
+  request.mutable_topics()->set_pattern(std::string(pattern));
+  request.mutable_topics()->set_cursor(std::string(cursor));
+  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
+                [alive = std::weak_ptr(alive_), handler = std::move(handler),
+                 cursor = std::string(cursor)](const Result<const v1::ControlReply*>& reply) {
+                  if (alive.expired()) return;
+                  if (!reply) return handler(tl::unexpected(reply.error()));
+                  TopicsPage page = page_of(**reply);
+                  if (!page.cursor.empty() && page.cursor == cursor) {
+                    return handler(tl::unexpected(stuck("topics")));
+                  }
+                  handler(std::move(page));
+                });
+}
+
+void Questions::types(const std::vector<std::string>& names, Handler<TypesAnswer> handler) {
+  ask_types(names, {}, std::make_shared<TypesAnswer>(), std::move(handler));
+}
+
+void Questions::ask_types(const std::vector<std::string>& names, const std::string& cursor,
+                          std::shared_ptr<TypesAnswer> so_far, Handler<TypesAnswer> handler) {
+  v1::ControlRequest request;
+  for (const std::string& name : names) request.mutable_types()->add_names(name);
+  request.mutable_types()->set_cursor(cursor);
+  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
+                [this, alive = std::weak_ptr(alive_), names, cursor, so_far = std::move(so_far),
+                 handler = std::move(handler)](const Result<const v1::ControlReply*>& answer) mutable {
+                  if (alive.expired()) return;
+                  if (!answer) return handler(tl::unexpected(answer.error()));
+                  const v1::ControlReply& reply = **answer;
+                  // Protobuf puts repeated fields together where messages stand one behind the other.
+                  reply.types().files().AppendToString(&so_far->files);
+                  for (const std::string& name : reply.types().unknown()) so_far->unknown.push_back(name);
+                  if (!reply.has_more()) return handler(std::move(*so_far));
+                  if (reply.more().cursor() == cursor) return handler(tl::unexpected(stuck("types")));
+                  if (so_far->files.size() > types_bytes_max) {
+                    return handler(fail(ErrorCode::exhausted, "types: the broker's answer is above 16 MiB"));
+                  }
+                  ask_types(names, reply.more().cursor(), std::move(so_far), std::move(handler));
+                });
+}
+
+void Questions::stats(Handler<BrokerStats> handler) {
+  ask_stats({}, std::make_shared<BrokerStats>(), std::move(handler));
+}
+
+void Questions::ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
+                          Handler<BrokerStats> handler) {
+  v1::ControlRequest request;
+  request.mutable_stats()->set_cursor(cursor);
+  channel_->ask(
+      request, limit_, ControlChannel::Urgency::patient,
+      [this, alive = std::weak_ptr(alive_), cursor, so_far = std::move(so_far),
+       handler = std::move(handler)](const Result<const v1::ControlReply*>& answer) mutable {
+        if (alive.expired()) return;
+        if (!answer) return handler(tl::unexpected(answer.error()));
+        const v1::ControlReply& reply = **answer;
+        add_to(*so_far, reply);
+        if (!reply.has_more()) return handler(std::move(*so_far));
+        if (reply.more().cursor() == cursor) return handler(tl::unexpected(stuck("stats")));
+        if (so_far->participants.size() > participants_max) {
+          return handler(fail(ErrorCode::exhausted, "stats: the broker has more than 100,000 participants"));
+        }
+        ask_stats(reply.more().cursor(), std::move(so_far), std::move(handler));
+      });
+}
+
+void Questions::drain(Handler<void> handler) {
+  v1::ControlRequest request;
+  request.mutable_drain();
+  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
+                [alive = std::weak_ptr(alive_),
+                 handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
+                  if (alive.expired()) return;
+                  if (!reply) return handler(tl::unexpected(reply.error()));
+                  handler({});
+                });
+}
+
+}  // namespace backplane::follower

@@ -1,0 +1,246 @@
+#include "follower/control/replay_requests.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "backplane/v1/control.pb.h"
+#include "core/topic/topic.hpp"
+#include "core/wire/stamp.hpp"
+#include "follower/control/control_channel.hpp"
+
+namespace backplane::follower {
+namespace {
+
+// Well below the 32 requests that a connection may have unanswered.
+constexpr std::size_t out_max = 8;
+// A refusal may pass: the broker is busy, or its control answers for a new life before egress does. So may
+// silence: a machine may stand still for seconds.
+constexpr int refusals_max = 5;
+constexpr std::chrono::milliseconds pause_after_refusal{100};
+
+std::uint32_t origin(std::uint64_t stream) {
+  return static_cast<std::uint32_t>(stream >> 32);
+}
+
+}  // namespace
+
+Replays::Replays(ReplaySink& sink, std::chrono::milliseconds limit)
+    : sink_(sink), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
+Replays::~Replays() = default;
+
+void Replays::begin(std::uint64_t number, std::string_view pattern, ReplayFrom from) {
+  Replay replay;
+  replay.text = pattern;
+  if (auto parsed = Pattern::parse(pattern)) replay.pattern = std::move(*parsed);
+  replay.from = std::move(from);
+  replays_.emplace(number, std::move(replay));
+  waiting_.push_back(number);
+}
+
+void Replays::more(std::uint64_t number) {
+  const auto found = replays_.find(number);
+  if (found == replays_.end() || found->second.state != Replay::State::rests) return;
+  ask_again(number, found->second);
+}
+
+void Replays::cancel(std::uint64_t number) {
+  replays_.erase(number);
+}
+
+void Replays::ask_again(std::uint64_t number, Replay& replay) {
+  replay.state = Replay::State::waits;
+  waiting_.push_back(number);
+}
+
+std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& home, Clock::time_point now) {
+  now_ = now;
+  if (now < ask_at_) return 0;
+  std::size_t done = 0;
+  for (std::size_t count = waiting_.size(); count > 0 && out_ < out_max && now >= ask_at_; --count, ++done) {
+    const std::uint64_t number = waiting_.front();
+    waiting_.pop_front();
+    const auto found = replays_.find(number);
+    if (found == replays_.end() || found->second.state != Replay::State::waits) continue;
+    Replay& replay = found->second;
+    if (!aim(replay, home)) {
+      replay.state = Replay::State::rests;
+      ReplaySlice slice;
+      slice.complete = true;
+      tell(number, slice);
+      continue;
+    }
+    if (replay.reset) {  // told before anything of the new stream is given
+      replay.state = Replay::State::rests;
+      tell(number, {});
+      continue;
+    }
+    v1::ControlRequest request;
+    fill(replay, request);
+    replay.state = Replay::State::asked;
+    ++out_;
+    channel.ask(request, limit_, ControlChannel::Urgency::now,
+                [this, number, alive = std::weak_ptr(alive_)](const Result<const v1::ControlReply*>& answer) {
+                  if (!alive.expired()) answered(number, answer);
+                });
+  }
+  return done;
+}
+
+Replays::Clock::time_point Replays::ask_deadline() const noexcept {
+  return waiting_.empty() || out_ >= out_max ? Clock::time_point::max() : ask_at_;
+}
+
+bool Replays::aim(Replay& replay, const StreamPosition& home) {
+  replay.stream = home.stream;
+  std::optional<std::uint64_t> former;  // a stream that is not the broker's
+  if (replay.through) {
+    if (replay.through->stream == home.stream) return true;
+    former = replay.through->stream;
+  } else if (const auto* after = std::get_if<AfterPositions>(&replay.from)) {
+    for (const StreamPosition& each : after->positions) {
+      if (each.stream == home.stream) {
+        replay.start = replay.through = each;
+        return true;
+      }
+      if (!former || origin(each.stream) == origin(home.stream)) former = each.stream;
+    }
+  } else {
+    return true;
+  }
+  replay.cursor.clear();
+  if (former) replay.reset = Reset{*former, home.stream};
+  const bool later_life = former && origin(*former) == origin(home.stream);
+  replay.start = replay.through = StreamPosition{home.stream, later_life ? 0 : home.position};
+  return later_life;
+}
+
+void Replays::fill(const Replay& replay, v1::ControlRequest& request) {
+  v1::ReplayRequest& wanted = *request.mutable_replay();
+  wanted.set_pattern(replay.text);
+  wanted.set_cursor(replay.cursor);
+  if (replay.start) {
+    wanted.mutable_after_position()->set_stream(replay.start->stream);
+    wanted.mutable_after_position()->set_position(replay.start->position);
+  } else if (const auto* offset = std::get_if<AfterOffset>(&replay.from)) {
+    wanted.set_after_offset(offset->offset);
+  } else if (const auto* since = std::get_if<SinceTime>(&replay.from)) {
+    wanted.set_since_ns(since->unix_ns);
+  }
+}
+
+void Replays::answered(std::uint64_t number, const Result<const v1::ControlReply*>& answer) {
+  --out_;
+  auto found = replays_.find(number);
+  if (found == replays_.end()) return;
+  if (!answer) return failed(number, found->second, answer.error());
+  const v1::ControlReply& reply = **answer;
+  if (reply.stream() != found->second.stream) {
+    return failed(
+        number, found->second,
+        Error{ErrorCode::protocol, fmt::format("the broker answers for stream {:016x}, wanted {:016x}",
+                                               reply.stream(), found->second.stream)});
+  }
+  if (reply.has_gone()) return gone(number, found->second, reply);
+  const bool some = deliver(number, reply);
+  found = replays_.find(number);
+  if (found == replays_.end()) return;  // it was cancelled meanwhile
+  Replay& replay = found->second;
+  replay.refusals = 0;
+  const std::uint64_t before = replay.through ? replay.through->position : 0;
+  replay.through = StreamPosition{reply.stream(), std::max(before, reply.replay().through_position())};
+  if (!reply.has_more()) {
+    replay.start = replay.through;
+    replay.cursor.clear();
+    replay.state = Replay::State::rests;
+    ReplaySlice slice;
+    slice.complete = true;
+    return tell(number, slice);
+  }
+  if (!some && reply.more().cursor() == replay.cursor) {
+    return failed(number, replay, Error{ErrorCode::protocol, "the broker's cursor does not move"});
+  }
+  replay.cursor = reply.more().cursor();
+  if (!some && !replay.reset) return ask_again(number, replay);
+  replay.state = Replay::State::rests;
+  tell(number, {});
+}
+
+bool Replays::deliver(std::uint64_t number, const v1::ControlReply& reply) {
+  for (const v1::StoredEvent& stored : reply.replay().events()) {
+    const auto found = replays_.find(number);
+    if (found == replays_.end()) break;
+    const auto event = std::as_bytes(std::span(stored.event()));
+    const auto stamp = wire::read_stamp(event);
+    const std::optional<Pattern>& pattern = found->second.pattern;
+    if (!stamp || stamp->stream != reply.stream() || check_topic(stored.topic()) != TopicFault::none ||
+        !pattern || !pattern->matches(stored.topic())) {
+      ++undecodable_;
+      continue;
+    }
+    if (found->second.through && stamp->position <= found->second.through->position) continue;
+    sink_.replayed(number, Delivery{stored.topic(), event, *stamp});
+  }
+  return reply.replay().events_size() > 0;
+}
+
+void Replays::gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {
+  const std::uint64_t first = reply.gone().first_available();
+  if (first == 0 || (replay.through && first - 1 <= replay.through->position)) {
+    return failed(number, replay,
+                  Error{ErrorCode::protocol, fmt::format("the broker says that what it holds begins at {}, "
+                                                         "where it has been read already",
+                                                         first)});
+  }
+  replay.start = replay.through = StreamPosition{reply.stream(), first - 1};
+  replay.cursor.clear();
+  replay.state = Replay::State::rests;
+  ReplaySlice slice;
+  slice.gone = ReplaySlice::Gone{first, reply.gone().first_available_offset()};
+  tell(number, slice);
+}
+
+void Replays::failed(std::uint64_t number, Replay& replay, const Error& error) {
+  switch (error.code) {
+    case ErrorCode::unavailable:
+      return ask_again(number, replay);  // when there is a broker again
+    case ErrorCode::not_found:
+      // The stream has not come so far: who was there was in another one, whatever it was called.
+      replay.reset = Reset{replay.stream, replay.stream};
+      replay.start = replay.through = StreamPosition{replay.stream, 0};
+      replay.cursor.clear();
+      return ask_again(number, replay);
+    case ErrorCode::protocol:
+      if (++replay.refusals > refusals_max) break;
+      // A cursor of the life before: what has been given is known without it.
+      if (!replay.cursor.empty() && replay.through && replay.through->position > 0)
+        replay.start = replay.through;
+      replay.cursor.clear();
+      ask_at_ = now_ + pause_after_refusal;
+      return ask_again(number, replay);
+    case ErrorCode::timeout:
+      ++timeouts_;
+      if (++replay.refusals > refusals_max) break;
+      return ask_again(number, replay);
+    default:
+      break;
+  }
+  ReplaySlice slice;
+  slice.error = error;
+  tell(number, slice);
+  replays_.erase(number);
+}
+
+void Replays::tell(std::uint64_t number, ReplaySlice slice) {
+  const auto found = replays_.find(number);
+  if (found == replays_.end()) return;
+  if (found->second.through) {
+    slice.through_stream = found->second.through->stream;
+    slice.through_position = found->second.through->position;
+  }
+  slice.reset = std::exchange(found->second.reset, std::nullopt);
+  sink_.replay_slice(number, slice);
+}
+
+}  // namespace backplane::follower

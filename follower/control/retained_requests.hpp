@@ -1,0 +1,82 @@
+#pragma once
+// Requests for the newest values of topics, read in pieces.
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/error/error.hpp"
+#include "follower/order/delivery.hpp"
+
+namespace backplane {
+
+namespace v1 {
+class ControlReply;
+}
+
+/// How a question for retained values ended.
+struct RetainedEnd {
+  /// The values stand for this place: all that matches up to it is in them or superseded by them. Live
+  /// events behind it are news, unless they are a value that was given (compare Stamp::position).
+  std::uint64_t stream{};
+  std::uint64_t position{};
+  std::optional<Error> error;  ///< then only some values have come, or none
+  /// Until then none of them ends for its ttl, nor any that is published meanwhile.
+  std::chrono::steady_clock::time_point valid_until = std::chrono::steady_clock::time_point::max();
+};
+
+namespace follower {
+
+class ControlChannel;
+
+/// Who takes what RetainedReads give. May call their methods.
+class RetainedSink {
+ public:
+  virtual ~RetainedSink() = default;
+  virtual void retained(std::uint64_t number, const Delivery& delivery) = 0;
+  virtual void retained_end(std::uint64_t number, const RetainedEnd& end) = 0;
+};
+
+/// The retained values that somebody has asked for. Lives on its follower's thread.
+class RetainedReads {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// @param limit how long the broker may take for a piece. `sink` outlives it; so does `channel`, or it is
+  /// exchanged by use().
+  RetainedReads(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds limit);
+
+  /// Each number once.
+  void begin(std::uint64_t number, std::string_view pattern);
+  void cancel(std::uint64_t number) { reads_.erase(number); }
+  /// What is asked from now on goes through another channel.
+  void use(ControlChannel& channel) noexcept { channel_ = &channel; }
+  /// The time of the turn: before the channel's do_work().
+  void turn(Clock::time_point now) noexcept { now_ = now; }
+
+  /// Events in replies that are none.
+  [[nodiscard]] std::uint64_t undecodable() const noexcept { return undecodable_; }
+  [[nodiscard]] std::uint64_t timeouts() const noexcept { return timeouts_; }
+
+ private:
+  void ask(std::uint64_t number, std::string pattern, std::string cursor);
+  void answered(std::uint64_t number, const std::string& pattern, const std::string& cursor,
+                const v1::ControlReply& reply);
+  void end(std::uint64_t number, std::optional<Error> error);
+
+  RetainedSink& sink_;
+  ControlChannel* channel_;
+  std::chrono::milliseconds limit_;
+  std::map<std::uint64_t, RetainedEnd> reads_;  // those that have not ended
+  Clock::time_point now_{};
+  std::uint64_t undecodable_{};
+  std::uint64_t timeouts_{};
+  std::shared_ptr<const bool> alive_;  // handlers in the channel ask whether we are still there
+};
+
+}  // namespace follower
+}  // namespace backplane

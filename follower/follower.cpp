@@ -1,0 +1,580 @@
+#include "follower/follower.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "backplane/v1/control.pb.h"
+#include "core/process/host.hpp"
+#include "core/topic/topic.hpp"
+#include "core/wire/stamp.hpp"
+#include "follower/broker_connections.hpp"
+#include "follower/connection/fd_group.hpp"
+#include "follower/connection/live_check.hpp"
+#include "follower/control/control_requests.hpp"
+#include "follower/control/replay_requests.hpp"
+#include "follower/order/gap_repair.hpp"
+
+namespace backplane {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// At most so many events a turn, so that control and connection events have theirs.
+constexpr std::size_t events_a_turn_max = 256;
+// So many are looked up side by side: memory takes as long for one of a hundred thousand topics as for some.
+constexpr std::size_t messages_at_once = follower::Reading::expected_max;
+constexpr std::chrono::seconds hello_interval{1};
+// Above the broker's own limit, since libzmq cuts the connection at a message that is larger.
+constexpr std::size_t message_bytes_extra = 64u << 10;
+// What a broker says to its subscribers when it ends.
+constexpr std::string_view drain_topic = "$SYS.drain";
+// A broker that has us, but has not answered a live check yet: many subscriptions take it a while.
+constexpr int patience_when_connected = 10;
+
+follower::Reading::Options reading_options(const Follower::Options& options) {
+  follower::Reading::Options reading;
+  reading.recovery_limit = options.recovery_limit;
+  reading.held_bytes_max = options.held_bytes_max;
+  reading.tails_interval = options.tails_interval;
+  return reading;
+}
+
+/// Whether the broker did answer, and not merely that it is about to end.
+bool is_refusal(const Error& error) {
+  return error.code == ErrorCode::protocol || error.code == ErrorCode::invalid_argument;
+}
+
+std::string_view text_of(const zmq::message_t& frame) {
+  return {static_cast<const char*>(frame.data()), frame.size()};
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+}  // namespace
+
+class Follower::Impl : private follower::ReadingSink,
+                       private follower::ReplaySink,
+                       private follower::RetainedSink {
+ public:
+  Impl(mq::Context& context, Options options, FollowerListener& listener)
+      : options_(std::move(options)),
+        context_(context),
+        listener_(listener),
+        link_(open_link()),
+        live_(options_.live_retry, random_id),
+        reading_(reading_options(options_), *this),
+        replays_(*this, options_.control_timeout),
+        retained_reads_(*this, link_->control(), options_.control_timeout),
+        questions_(link_->control(), options_.control_timeout),
+        session_(random_id()) {
+    for (const BrokerEndpoints& broker : options_.brokers) check(broker);
+    fds_.add(link_->fds());
+    watch_drain();
+    release();
+  }
+
+  ~Impl() override { say_goodbye(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  std::uint64_t subscribe(std::string_view prefix) {
+    live_.want(++last_ticket_);
+    if (reading_.subscribe(prefix, last_ticket_)) link_->sub().raw().set(zmq::sockopt::subscribe, prefix);
+    return last_ticket_;
+  }
+
+  void unsubscribe(std::string_view prefix) {
+    if (reading_.unsubscribe(prefix)) link_->sub().raw().set(zmq::sockopt::unsubscribe, prefix);
+  }
+
+  std::uint64_t retained(std::string_view pattern) {
+    retained_reads_.begin(++last_request_, pattern);
+    return last_request_;
+  }
+
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) {
+    replays_.begin(++last_request_, pattern, from);
+    return last_request_;
+  }
+
+  void replay_more(std::uint64_t request) { replays_.more(request); }
+
+  void cancel(std::uint64_t request) {
+    retained_reads_.cancel(request);
+    replays_.cancel(request);
+  }
+
+  follower::Questions& questions() noexcept { return questions_; }
+
+  std::size_t do_work(Clock::time_point now) {
+    now_ = now;
+    std::size_t done = watch_connection();
+    link_->connection().keep_up(now);
+    const std::size_t received = receive_events();
+    done += received;
+    done += check_live(now);
+    say_hello(now);
+    retained_reads_.turn(now);
+    done += link_->control().do_work(now);
+    reading_.tick(now, received < events_a_turn_max);
+    done += ask_for_what_is_missing(now);
+    done += move_on(now);
+    return done;
+  }
+
+  [[nodiscard]] std::vector<int> fds() const { return {fds_.fd()}; }
+
+  [[nodiscard]] Clock::time_point next_deadline() const {
+    auto earliest = std::min(
+        {live_.next_deadline(), link_->control().next_deadline(), link_->connection().next_deadline()});
+    if (!options_.name.empty() && link_->control().connected()) earliest = std::min(earliest, next_hello_);
+    if (may_ask()) earliest = std::min({earliest, reading_.ask_deadline(), replays_.ask_deadline()});
+    return std::min({earliest, reading_.next_deadline(), give_up_deadline()});
+  }
+
+  bool pending() {
+    return live_.next_deadline() == Clock::time_point::min() || link_->pending() ||
+           (may_ask() && std::min(reading_.ask_deadline(), replays_.ask_deadline()) <= now_);
+  }
+
+  [[nodiscard]] bool up() const noexcept { return up_; }
+  [[nodiscard]] const StreamPosition& home() const noexcept { return home_; }
+
+  [[nodiscard]] bool holds_back() const noexcept { return reading_.held_bytes() > 0; }
+
+  [[nodiscard]] StreamPosition settled() const noexcept { return {reading_.home(), reading_.settled()}; }
+
+  [[nodiscard]] FollowerStatus status() const {
+    FollowerStatus status = status_;
+    status.connected = up_;
+    status.control_connected = link_->control().connected();
+    status.broker = broker_;
+    const follower::ReadingCounters& read = reading_.counters();
+    status.undecodable += read.undecodable + replays_.undecodable() + retained_reads_.undecodable();
+    status.control_timeouts += replays_.timeouts() + retained_reads_.timeouts();
+    status.expected = read.expected;
+    status.seen = read.seen;
+    status.recovered = read.recovered;
+    status.lost_history_gone = read.lost_history_gone;
+    status.lost_recovery_timeout = read.lost_recovery_timeout;
+    status.unwanted = read.unwanted;
+    status.awaited = reading_.awaited();
+    status.gaps = read.gaps;
+    status.gaps_of_unknown_size = read.gaps_of_unknown_size;
+    status.duplicates = read.duplicates;
+    status.late = read.late;
+    status.resets = read.resets;
+    status.held_bytes = reading_.held_bytes();
+    return status;
+  }
+
+  void set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters) {
+    counters_ = std::move(counters);
+  }
+
+  void release() { link_->release(); }
+
+ private:
+  struct Message {
+    zmq::message_t topic;
+    zmq::message_t event;
+  };
+
+  static void check(const BrokerEndpoints& broker) {
+    for (const std::string& endpoint : {broker.egress, broker.control}) {
+      if (auto good = mq::check_endpoint(endpoint, "follower"); !good) {
+        throw std::invalid_argument(good.error().text);
+      }
+    }
+  }
+
+  [[nodiscard]] std::unique_ptr<follower::BrokerLink> open_link() const {
+    if (options_.brokers.empty()) throw std::invalid_argument("follower: wanted a broker, got none");
+    const BrokerEndpoints& broker = options_.brokers[broker_];
+    return std::make_unique<follower::BrokerLink>(
+        context_, broker.egress, broker.control,
+        static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
+  }
+
+  std::size_t watch_connection() {
+    using follower::Connection;
+    std::size_t done = 0;
+    Connection& connection = link_->connection();
+    for (auto change = connection.next(); change != Connection::Change::none; change = connection.next()) {
+      ++done;
+      if (change == Connection::Change::up) {
+        live_.connected();
+      } else {
+        live_.disconnected();
+        if (std::exchange(up_, false)) absent_since_ = now_;
+        tell_connection(false);
+      }
+    }
+    return done;
+  }
+
+  void tell_connection(bool up) {
+    if (std::exchange(told_up_, up) != up) listener_.on_connection(up);
+  }
+
+  // ---- several brokers ----
+
+  /// When the next broker is to be tried.
+  [[nodiscard]] Clock::time_point give_up_deadline() const {
+    if (options_.brokers.size() == 1 || up_) return Clock::time_point::max();
+    if (!absent_since_) return Clock::time_point::min();
+    if (status_.draining) return *absent_since_;
+    const int factor = link_->connection().up() ? patience_when_connected : 1;
+    return *absent_since_ + factor * options_.broker_patience;
+  }
+
+  std::size_t move_on(Clock::time_point now) {
+    if (options_.brokers.size() == 1 || up_) return 0;
+    if (!absent_since_) absent_since_ = now;
+    if (now < give_up_deadline()) return 0;
+    say_goodbye();
+    broker_ = (broker_ + 1) % options_.brokers.size();
+    std::unique_ptr<follower::BrokerLink> next = open_link();
+    next->control().take_over(link_->control());
+    retained_reads_.use(next->control());
+    questions_.use(next->control());
+    fds_.remove(link_->fds());
+    link_ = std::move(next);
+    fds_.add(link_->fds());
+    live_.disconnected();
+    status_.draining = false;
+    absent_since_ = now;
+    next_hello_ = {};
+    reading_.prefixes().visit([this](std::string_view prefix) { subscribe_socket(prefix); });
+    watch_drain();
+    return 1;
+  }
+
+  void subscribe_socket(std::string_view prefix) { link_->sub().raw().set(zmq::sockopt::subscribe, prefix); }
+
+  /// Where there is another broker, it matters at once that this one ends.
+  void watch_drain() {
+    if (options_.brokers.size() > 1) subscribe_socket(drain_topic);
+  }
+
+  std::size_t check_live(Clock::time_point now) {
+    const auto step = live_.step(now);
+    if (!step) return 0;
+    if (!step->drop.empty()) link_->sub().raw().set(zmq::sockopt::unsubscribe, step->drop);
+    if (!step->take.empty()) {
+      // After a reconnect libzmq sends all subscriptions again in byte order, as soon as the socket takes
+      // notice of it. Asking for its state makes it do so before the nonce is among them, where it could
+      // be answered before the others are in force.
+      (void)link_->sub().readable();
+      link_->sub().raw().set(zmq::sockopt::subscribe, step->take);
+    }
+    return 1;
+  }
+
+  std::size_t receive_events() {
+    std::size_t done = 0;
+    for (std::size_t count = messages_.size(); count == messages_.size() && done < events_a_turn_max;) {
+      count = 0;
+      while (count < messages_.size() && receive(messages_[count], done)) ++count;
+      const std::span<Message> messages = std::span(messages_).first(count);
+      std::array<std::string_view, messages_at_once> topics;
+      std::transform(messages.begin(), messages.end(), topics.begin(),
+                     [](const Message& each) { return text_of(each.topic); });
+      reading_.expect(std::span(topics).first(count));
+      for (const Message& each : messages) fetch_ends(text_of(each.event));
+      for (Message& each : messages) {
+        handle_message(text_of(each.topic), bytes_of(text_of(each.event)));
+        each.topic.rebuild();  // else the last ones would hold their memory until more come
+        each.event.rebuild();
+      }
+    }
+    return done;
+  }
+
+  /// Begins to fetch an event from memory, where another thread has just put it: its beginning and its stamp.
+  static void fetch_ends(std::string_view event) {
+    __builtin_prefetch(event.data());
+    __builtin_prefetch(event.data() + event.size());
+  }
+
+  /// @returns whether there was a message of [topic][event]; others are counted and passed over.
+  bool receive(Message& into, std::size_t& done) {
+    mq::Socket& sub = link_->sub();
+    while (done < events_a_turn_max && sub.receive(into.topic)) {
+      ++done;
+      if (into.topic.more() && sub.receive(into.event)) {  // frames of one message come together
+        if (!into.event.more()) return true;
+        sub.skip_rest(into.event);
+      }
+      undecodable();
+    }
+    return false;
+  }
+
+  void handle_message(std::string_view topic, std::span<const std::byte> event) {
+    const auto stamp = wire::read_stamp(event);
+    if (!stamp) return undecodable();
+    if (topic.starts_with(follower::live_prefix)) return handle_live_answer(topic, *stamp);
+    if (topic == drain_topic) status_.draining = true;
+    ++status_.received;
+    reading_.event(topic, event, *stamp, now_);
+  }
+
+  void undecodable() {
+    ++status_.received;
+    ++status_.undecodable;
+  }
+
+  void handle_live_answer(std::string_view topic, const wire::Stamp& stamp) {
+    // An answer from a newer connection than we know of must not count for the older one: the monitor
+    // tells of a connection before anything comes through it.
+    watch_connection();
+    const auto proof = live_.answered(topic);
+    if (!proof) return;
+    reading_.live(proof->ticket, stamp.stream, stamp.position, proof->first, now_);
+    home_ = {stamp.stream, stamp.position};
+    if (proof->first) {
+      up_ = true;
+      absent_since_.reset();
+      if (was_up_) ++status_.reconnects;
+      was_up_ = true;
+      tell_connection(true);
+    }
+    if (proof->ticket > told_ticket_) {
+      told_ticket_ = proof->ticket;
+      listener_.on_live(proof->ticket);
+    }
+  }
+
+  void deliver(const Delivery& delivery) override { listener_.on_event(delivery); }
+  void gap(const Gap& gap) override { listener_.on_gap(gap); }
+  void reset(const Reset& reset) override {
+    // What was published before our subscriptions were back is of the new life, and may still be fetched.
+    home_ = {reset.new_stream, 0};
+    listener_.on_reset(reset);
+  }
+  void replayed(std::uint64_t number, const Delivery& delivery) override {
+    listener_.on_replayed(number, delivery);
+  }
+  void replay_slice(std::uint64_t number, const ReplaySlice& slice) override {
+    listener_.on_replay_slice(number, slice);
+  }
+  void retained(std::uint64_t number, const Delivery& delivery) override {
+    listener_.on_retained(number, delivery);
+  }
+  void retained_end(std::uint64_t number, const RetainedEnd& end) override {
+    listener_.on_retained_end(number, end);
+  }
+
+  [[nodiscard]] bool may_ask() const { return up_ && link_->control().connected(); }
+
+  std::size_t ask_for_what_is_missing(Clock::time_point now) {
+    if (!may_ask()) return 0;
+    std::size_t done = 0;
+    if (const auto ask = reading_.replay_wanted(now)) {
+      ask_replay(*ask);
+      ++done;
+    }
+    if (const auto ask = reading_.tails_wanted(now)) {
+      ask_tails(*ask);
+      ++done;
+    }
+    done += replays_.ask(link_->control(), home_, now);
+    return done;
+  }
+
+  void ask_replay(const follower::ReplayAsk& ask) {
+    v1::ControlRequest request;
+    v1::ReplayRequest& replay = *request.mutable_replay();
+    replay.set_pattern(ask.pattern);
+    replay.mutable_after_position()->set_stream(ask.stream);
+    replay.mutable_after_position()->set_position(ask.after);
+    replay.set_until_position(ask.until);
+    replay.set_cursor(ask.cursor);
+    link_->control().ask(request, options_.recovery_limit, follower::ControlChannel::Urgency::now,
+                         [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (!reply) return reading_.replay_failed(number, is_refusal(reply.error()), now_);
+                           handle_replay(number, **reply);
+                         });
+  }
+
+  void handle_replay(std::uint64_t number, const v1::ControlReply& reply) {
+    using follower::ReplayAnswer;
+    ReplayAnswer answer;
+    for (const v1::StoredEvent& stored : reply.replay().events()) {
+      answer.events.push_back({stored.topic(), bytes_of(stored.event())});
+    }
+    if (reply.has_more()) {
+      answer.end = ReplayAnswer::End::more;
+      answer.cursor = reply.more().cursor();
+    } else if (reply.has_gone()) {
+      answer.end = ReplayAnswer::End::gone;
+      answer.first_available = reply.gone().first_available();
+    }
+    reading_.replay_answered(number, answer, now_);
+  }
+
+  void ask_tails(const follower::TailsAsk& ask) {
+    v1::ControlRequest request;
+    v1::TailsRequest& tails = *request.mutable_tails();
+    for (const std::string& pattern : ask.patterns) tails.add_patterns(pattern);
+    tails.set_after_position(ask.after);
+    tails.set_cursor(ask.cursor);
+    link_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
+                         [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (!reply || (*reply)->has_gone()) return reading_.tails_failed(number, now_);
+                           handle_tails(number, **reply);
+                         });
+  }
+
+  void handle_tails(std::uint64_t number, const v1::ControlReply& reply) {
+    follower::TailsAnswer answer;
+    answer.stream = reply.stream();
+    answer.position = reply.position();
+    for (const v1::TailsReply::Tail& tail : reply.tails().tails()) {
+      answer.tails.push_back({tail.topic(), tail.position(), tail.offset()});
+    }
+    if (reply.has_more()) answer.cursor = reply.more().cursor();
+    reading_.tails_answered(number, answer, now_);
+  }
+
+  v1::ControlRequest hello() const {
+    v1::ControlRequest request;
+    v1::HelloRequest& hello = *request.mutable_hello();
+    hello.set_name(options_.name);
+    hello.set_session(session_);
+    hello.set_role(options_.role == Role::gateway ? v1::HelloRequest::ROLE_GATEWAY
+                                                  : v1::HelloRequest::ROLE_CLIENT);
+    for (const auto& [counter, value] : counters_) (*hello.mutable_counters())[counter] = value;
+    return request;
+  }
+
+  void say_goodbye() {
+    if (!std::exchange(said_hello_, false)) return;
+    v1::ControlRequest request = hello();
+    request.mutable_hello()->set_closing(true);
+    link_->control().tell(request);
+  }
+
+  void say_hello(Clock::time_point now) {
+    if (options_.name.empty() || !link_->control().connected() || now < next_hello_) return;
+    next_hello_ = now + hello_interval;
+    said_hello_ = true;
+    v1::ControlRequest request = hello();
+    link_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
+                         [this](const Result<const v1::ControlReply*>& reply) {
+                           count_timeout(reply);
+                           if (reply) status_.draining = (*reply)->hello().draining();
+                         });
+  }
+
+  void count_timeout(const Result<const v1::ControlReply*>& reply) {
+    if (!reply && reply.error().code == ErrorCode::timeout) ++status_.control_timeouts;
+  }
+
+  Options options_;
+  mq::Context& context_;
+  FollowerListener& listener_;
+  std::size_t broker_{};  // index in options_.brokers
+  std::unique_ptr<follower::BrokerLink> link_;
+  follower::FdGroup fds_;
+  follower::LiveCheck live_;
+  follower::Reading reading_;
+  follower::Replays replays_;
+  follower::RetainedReads retained_reads_;
+  follower::Questions questions_;
+  std::uint64_t session_;
+
+  std::uint64_t last_ticket_{};
+  std::uint64_t told_ticket_{};
+  std::uint64_t last_request_{};
+  StreamPosition home_;      // the newest live answer
+  Clock::time_point now_{};  // of the turn
+  bool up_{};
+  bool told_up_{};
+  bool was_up_{};
+  std::optional<Clock::time_point> absent_since_;  // no broker, with another one to try
+  bool said_hello_{};
+  Clock::time_point next_hello_{};
+  std::vector<std::pair<std::string, std::uint64_t>> counters_;
+  FollowerStatus status_;
+  std::array<Message, messages_at_once> messages_;
+};
+
+Follower::Follower(mq::Context& context, Options options, FollowerListener& listener)
+    : impl_(std::make_unique<Impl>(context, std::move(options), listener)) {}
+Follower::~Follower() = default;
+
+std::uint64_t Follower::subscribe(std::string_view prefix) {
+  return impl_->subscribe(prefix);
+}
+void Follower::unsubscribe(std::string_view prefix) {
+  impl_->unsubscribe(prefix);
+}
+std::uint64_t Follower::retained(std::string_view pattern) {
+  return impl_->retained(pattern);
+}
+std::uint64_t Follower::replay(std::string_view pattern, const ReplayFrom& from) {
+  return impl_->replay(pattern, from);
+}
+void Follower::replay_more(std::uint64_t request) {
+  impl_->replay_more(request);
+}
+void Follower::cancel(std::uint64_t request) {
+  impl_->cancel(request);
+}
+void Follower::topics(std::string_view pattern, std::string_view cursor,
+                      std::function<void(Result<TopicsPage>)> handler) {
+  impl_->questions().topics(pattern, cursor, std::move(handler));
+}
+void Follower::types(const std::vector<std::string>& names,
+                     std::function<void(Result<TypesAnswer>)> handler) {
+  impl_->questions().types(names, std::move(handler));
+}
+void Follower::stats(std::function<void(Result<BrokerStats>)> handler) {
+  impl_->questions().stats(std::move(handler));
+}
+std::size_t Follower::do_work(Clock::time_point now) {
+  return impl_->do_work(now);
+}
+std::vector<int> Follower::fds() {
+  return impl_->fds();
+}
+Clock::time_point Follower::next_deadline() const {
+  return impl_->next_deadline();
+}
+bool Follower::pending() {
+  return impl_->pending();
+}
+bool Follower::connected() const noexcept {
+  return impl_->up();
+}
+StreamPosition Follower::home() const noexcept {
+  return impl_->home();
+}
+bool Follower::holds_back() const noexcept {
+  return impl_->holds_back();
+}
+StreamPosition Follower::settled() const noexcept {
+  return impl_->settled();
+}
+FollowerStatus Follower::status() const {
+  return impl_->status();
+}
+void Follower::release() {
+  impl_->release();
+}
+
+void Follower::set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters) {
+  impl_->set_counters(std::move(counters));
+}
+
+}  // namespace backplane

@@ -1,0 +1,185 @@
+#pragma once
+// Following a broker: subscriptions that are known to be in force, and events in order.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/error/error.hpp"
+#include "core/zmq/socket.hpp"
+#include "follower/control/broker_info.hpp"
+#include "follower/control/replay_slice.hpp"
+#include "follower/control/retained_requests.hpp"
+#include "follower/order/delivery.hpp"
+
+namespace backplane {
+
+/// Where one broker is reached.
+struct BrokerEndpoints {
+  std::string ingress = "tcp://127.0.0.1:5570";
+  std::string egress = "tcp://127.0.0.1:5571";
+  std::string control = "tcp://127.0.0.1:5572";
+};
+
+/// Who is told what a Follower finds. Called on the follower's thread, from within do_work(); may call
+/// the follower's methods, but for do_work().
+class FollowerListener {
+ public:
+  virtual ~FollowerListener() = default;
+  /// An event of a prefix subscribed to (or that begins like it: filter exactly).
+  virtual void on_event(const Delivery& delivery) = 0;
+  /// Everything subscribed to up to `ticket` is in force at the broker.
+  virtual void on_live(std::uint64_t ticket) = 0;
+  /// There is no broker now (`false`), or there is one again with all subscriptions in force (`true`).
+  /// Before the first `true` there is none; on_live() for what waited comes right after `true`.
+  virtual void on_connection(bool up) = 0;
+  /// The last value of each topic that matches `pattern`, asked for by retained(); then on_retained_end.
+  virtual void on_retained(std::uint64_t request, const Delivery& delivery) = 0;
+  virtual void on_retained_end(std::uint64_t request, const RetainedEnd& end) = 0;
+  /// An event of history, asked for by replay(), in position order; after some hundred of them comes
+  /// on_replay_slice(), and then nothing until replay_more() or cancel(). After a slice that is complete
+  /// the request stands until cancel(); replay_more() then gives what has come meanwhile. One with an
+  /// error ends it.
+  virtual void on_replayed(std::uint64_t /*request*/, const Delivery& /*delivery*/) {}
+  virtual void on_replay_slice(std::uint64_t /*request*/, const ReplaySlice& /*slice*/) {}
+  /// Events of a prefix subscribed to that will never come, in their place among the topic's events.
+  virtual void on_gap(const Gap& /*gap*/) {}
+  /// Comes before the first event of the new stream.
+  virtual void on_reset(const Reset& /*reset*/) {}
+};
+
+/// What a Follower has seen so far. Counters only grow.
+struct FollowerStatus {
+  bool connected{};             ///< as connected()
+  bool control_connected{};     ///< the broker's control endpoint has us
+  std::size_t broker{};         ///< index in Options::brokers of the one that is followed, or tried
+  bool draining{};              ///< the broker is about to end
+  std::uint64_t received{};     ///< messages from egress; live answers and others' are not counted
+  std::uint64_t undecodable{};  ///< of these (and of replies' events): not [topic][stamped Event]
+  std::uint64_t reconnects{};   ///< how often on_connection(true) came again
+  std::uint64_t control_timeouts{};
+  // The books: at every moment expected = seen + recovered + lost (of both kinds) + unwanted + awaited.
+  std::uint64_t expected{};           ///< by the numbers of events, and of those that the broker tells of
+  std::uint64_t seen{};               ///< of these, delivered as they came on egress
+  std::uint64_t recovered{};          ///< events that were missing, and were fetched by Replay
+  std::uint64_t lost_history_gone{};  ///< events announced by on_gap(), as far as their number is known
+  std::uint64_t lost_recovery_timeout{};
+  std::uint64_t unwanted{};  ///< neither: nobody was subscribed to them any more when it was their turn
+  std::uint64_t awaited{};   ///< now: missing, or waiting for those that are
+  std::uint64_t gaps{};
+  std::uint64_t gaps_of_unknown_size{};  ///< of these: Gap::first is 0
+  std::uint64_t duplicates{};            ///< events that came again and were left out
+  std::uint64_t late{};                  ///< of what was delivered: see Delivery::late
+  std::uint64_t resets{};
+  std::size_t held_bytes{};  ///< of events that wait now for others to be fetched
+};
+
+/// A reader of one broker's egress, or of the next one of a list where that one is gone. Lives on one
+/// thread, which polls its descriptors and calls do_work(); owns its sockets. It never blocks. May be made
+/// on another thread than it lives on.
+class Follower {
+ public:
+  /// What we are, for status displays.
+  enum class Role : std::uint8_t { client, gateway };
+
+  struct Options {
+    /// Tried in order, again and again: the next one where there has been none for `broker_patience`, at
+    /// once where the last one said that it ends. At least one.
+    std::vector<BrokerEndpoints> brokers{BrokerEndpoints{}};
+    std::chrono::milliseconds broker_patience{1000};
+    std::string name;  ///< who we are, said to the broker once a second; "" says nothing
+    Role role = Role::client;
+    std::size_t max_event_bytes = 1u << 20;
+    std::chrono::milliseconds control_timeout{2000};
+    /// How long to wait for a live answer before asking again.
+    std::chrono::milliseconds live_retry{1000};
+    /// How long, and with how many bytes, a stream's events wait for one that was lost on the way and is
+    /// being fetched; then it becomes a gap.
+    std::chrono::milliseconds recovery_limit{1000};
+    std::size_t held_bytes_max = 64u << 20;
+    /// How often at most the broker is asked whether a topic that fell quiet has lost its last events.
+    std::chrono::milliseconds tails_interval{1000};
+  };
+
+  /// Starts connecting and returns at once. Throws std::invalid_argument for no broker, or an endpoint
+  /// that cannot be used, zmq::error_t where libzmq cannot make its sockets. `context` and `listener`
+  /// outlive it.
+  Follower(mq::Context& context, Options options, FollowerListener& listener);
+  /// Says goodbye to the broker, where it has said hello.
+  ~Follower();
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
+
+  /// Subscribes to every topic that begins with `prefix` (counted: as many unsubscribe() end it).
+  /// @returns a ticket: on_live() with it or a later one says that the subscription is in force.
+  std::uint64_t subscribe(std::string_view prefix);
+  /// Takes back one subscribe() of the same prefix; without one it does nothing.
+  void unsubscribe(std::string_view prefix);
+
+  /// Asks the broker for retained values; while there is no broker, the request waits for one.
+  /// @returns the request's number. on_retained_end() comes once for each, from do_work(), with an
+  ///          error where the broker refuses or is silent for Options::control_timeout.
+  std::uint64_t retained(std::string_view pattern);
+
+  /// Asks for history; while there is no broker, the request waits for one. Of each topic that is
+  /// subscribed to as well, what lies between the replay's last event and the first live one is not lost:
+  /// subscribe first, wait for on_live(), and join at a slice that is complete.
+  /// @returns the request's number (of one row with retained()'s). on_replayed() and on_replay_slice()
+  ///          follow, from do_work().
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from);
+  /// Asks for the next slice, once the last one has come: so the caller sets the pace.
+  void replay_more(std::uint64_t request);
+  /// Ends a retained() or a replay(): nothing more is said of it. For one that has ended it does nothing.
+  void cancel(std::uint64_t request);
+
+  /// Questions to the broker about itself; each waits while there is no broker. `handler` is called once,
+  /// from do_work(), with the answer or an error: the broker's refusal, or its silence for
+  /// Options::control_timeout. (What each gives: follower/control/control_requests.hpp.)
+  void topics(std::string_view pattern, std::string_view cursor,
+              std::function<void(Result<TopicsPage>)> handler);
+  void types(const std::vector<std::string>& names, std::function<void(Result<TypesAnswer>)> handler);
+  void stats(std::function<void(Result<BrokerStats>)> handler);
+
+  /// Counters that go with the hello, for status displays: a gateway's "clients", "deliveries", …
+  void set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters);
+
+  /// Does what is to be done now, at most some hundred events, and returns how much that was; 0: sleep
+  /// until a descriptor is readable or `next_deadline` comes.
+  std::size_t do_work(std::chrono::steady_clock::time_point now);
+  /// What to wait for to be readable: the same for the follower's whole life.
+  [[nodiscard]] std::vector<int> fds();
+  /// When do_work() has something to do without any descriptor; time_point::min(): now.
+  [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const;
+  /// Whether there is work at once. Ask before sleeping: the descriptors are edge-triggered.
+  [[nodiscard]] bool pending();
+
+  /// Whether the broker is there with all subscriptions in force that were made before it came.
+  [[nodiscard]] bool connected() const noexcept;
+  /// The broker's stream, and the position of its newest live answer: where reading what was subscribed to
+  /// last began. {0, 0} before the first.
+  [[nodiscard]] StreamPosition home() const noexcept;
+  /// Whether events have come that wait for others, which are missing and asked for: home() may be above
+  /// them.
+  [[nodiscard]] bool holds_back() const noexcept;
+  /// The broker's stream, and up to where no event or gap of it comes any more, however late: found out by
+  /// asking for tails, and so a second or two behind. It may be less than before, for what is subscribed to
+  /// anew.
+  [[nodiscard]] StreamPosition settled() const noexcept;
+  [[nodiscard]] FollowerStatus status() const;
+
+  /// Gives the sockets away: the next thread that calls a method owns them.
+  void release();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace backplane

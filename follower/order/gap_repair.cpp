@@ -1,0 +1,397 @@
+#include "follower/order/gap_repair.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "core/topic/topic.hpp"
+
+namespace backplane::follower {
+namespace {
+
+// Which broker and backplane a stream is of; the rest of the number is which life of it.
+std::uint32_t origin(std::uint64_t stream) {
+  return static_cast<std::uint32_t>(stream >> 32);
+}
+
+/// How many events that stands for: one, or those of a gap, where that is known.
+std::uint64_t size_of(const std::optional<Gap>& gap) {
+  if (!gap) return 1;
+  return gap->first == 0 ? 0 : gap->last - gap->first + 1;
+}
+
+// More brokers than any mesh has.
+constexpr std::size_t streams_max = 4096;
+constexpr std::chrono::seconds sweep_interval{10};
+constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
+
+}  // namespace
+
+Reading::Reading(const Options& options, ReadingSink& sink) : options_(options), sink_(sink) {}
+Reading::~Reading() = default;
+
+bool Reading::subscribe(std::string_view prefix, std::uint64_t ticket) {
+  return prefixes_.add(prefix, ticket);
+}
+
+bool Reading::unsubscribe(std::string_view prefix) {
+  return prefixes_.remove(prefix);
+}
+
+// ---- streams ----
+
+Reading::Stream* Reading::find_stream(std::uint64_t id) {
+  for (const auto& stream : streams_) {
+    if (stream->id == id) return stream.get();
+  }
+  return nullptr;
+}
+
+Reading::Stream& Reading::stream_of(std::uint64_t id) {
+  if (recent_ != nullptr && recent_->id == id) return *recent_;
+  recent_ = find_stream(id);
+  if (recent_ != nullptr) return *recent_;
+  const auto earlier_life = std::find_if(
+      streams_.begin(), streams_.end(), [&](const auto& stream) { return origin(stream->id) == origin(id); });
+  if (earlier_life != streams_.end()) {
+    retire(**earlier_life, id);
+    streams_.erase(earlier_life);
+  }
+  streams_.push_back(std::make_unique<Stream>());
+  recent_ = streams_.back().get();
+  recent_->id = id;
+  return *recent_;
+}
+
+void Reading::retire(Stream& stream, std::uint64_t new_stream) {
+  give_up_where(stream, GapReason::history_gone, [](auto, const Hole&) { return true; });
+  release(stream, everything);
+  if (replaying_ && replaying_->ask.stream == stream.id) replaying_.reset();
+  // All of the new life is ours, what was published before our subscriptions were back included.
+  prefixes_.move(stream.id, {new_stream, 0});
+  if (home_ == stream.id) set_home(new_stream, 0);
+  ++counters_.resets;
+  sink_.reset(Reset{stream.id, new_stream});
+}
+
+void Reading::set_home(std::uint64_t stream, std::uint64_t position) {
+  home_ = stream;
+  verified_ = position;
+  settled_ = 0;
+  tails_round_.reset();
+  suspects_.clear();
+  suspects_up_to_ = 0;
+}
+
+void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
+                   Clock::time_point now) {
+  const Stream& read = stream_of(stream);
+  if (home_ != stream) {
+    // Another broker than before: what was in force there is in force here from now on.
+    if (home_ != 0) prefixes_.move(home_, {stream, position});
+    // Events may have come before the first answer did, and a connection been lost in between.
+    set_home(stream, read.first_arrived == 0 ? position : std::min(position, read.first_arrived));
+    tails_at_ = now + options_.tails_interval;
+  }
+  prefixes_.live(ticket, {stream, position});
+  // A new prefix's topics were not among those asked for: whatever is being checked, they are not.
+  verified_ = std::min(verified_, position);
+  settled_ = std::min(settled_, position);
+  if (tails_round_) tails_round_->verified = std::min(tails_round_->verified, position);
+  if (anew) tails_at_ = std::min(tails_at_, now);
+}
+
+// ---- events ----
+
+void Reading::expect(std::span<const std::string_view> topics) {
+  expected_.next = expected_.end = 0;
+  if (recent_ == nullptr || topics.size() > expected_max) return;
+  recent_->topics.look_up(topics, expected_.guesses);
+  expected_.end = topics.size();
+}
+
+void Reading::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
+                    Clock::time_point now) {
+  const bool was_expected = expected_.next < expected_.end;
+  const Topics::Guess guess = was_expected ? expected_.guesses[expected_.next++] : Topics::none;
+  const bool is_new =
+      (recent_ == nullptr || recent_->id != stamp.stream) && find_stream(stamp.stream) == nullptr;
+  if (is_new && (check_topic(topic) != TopicFault::none || streams_.size() >= streams_max)) {
+    ++counters_.undecodable;  // must not be taken for a broker's new life
+    return;
+  }
+  Stream& stream = stream_of(stamp.stream);
+  if (stream.first_arrived == 0) stream.first_arrived = stamp.position;
+  stream.arrived = std::max(stream.arrived, stamp.position);
+  if (stamp.offset == 0) {  // is not numbered
+    ++counters_.expected;
+    return pass(stream, Event{topic, event, stamp, false}, nullptr, now);
+  }
+  take(stream, Event{topic, event, stamp, false, guess}, now);
+}
+
+void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
+  TopicState* const state = known(stream, event.topic, event.guess);
+  if (state == nullptr) return take_first(stream, event, now);
+  const wire::Stamp& stamp = event.stamp;
+  if (stamp.offset <= state->offset) return fill(stream, event, now);
+  const TopicState before = *state;
+  counters_.expected += stamp.offset - before.offset;
+  state->offset = stamp.offset;
+  state->position = stamp.position;
+  if (stamp.offset > before.offset + 1) {
+    open_hole(stream, event.topic,
+              Hole{before.offset + 1,
+                   stamp.offset - 1,
+                   before.position,
+                   stamp.previous,
+                   stamp.position - 1,
+                   {},
+                   false},
+              now);
+  }
+  pass(stream, event, &state->mark, now);
+}
+
+Reading::TopicState* Reading::known(Stream& stream, std::string_view topic, Topics::Guess guess) {
+  TopicState* const found = stream.topics.find(topic, guess);
+  if (found == nullptr) return nullptr;
+  TopicState& state = *found;
+  if (state.cover_seen == prefixes_.removed()) [[likely]]
+    return &state;
+  if (prefixes_.alive(state.cover)) {
+    state.cover_seen = prefixes_.removed();
+    return &state;
+  }
+  // Its prefix is gone. If another was in force all the time since the last event, nothing is missing.
+  const auto cover = prefixes_.cover(topic);
+  const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
+  if (start && start->stream == stream.id && start->position <= state.position) {
+    state.cover = *cover;
+    return &state;
+  }
+  stream.topics.erase(topic);
+  return nullptr;
+}
+
+void Reading::take_first(Stream& stream, const Event& event, Clock::time_point now) {
+  const wire::Stamp& stamp = event.stamp;
+  if (check_topic(event.topic) != TopicFault::none) {
+    ++counters_.undecodable;
+    return;
+  }
+  const auto cover = prefixes_.cover(event.topic);
+  if (!cover) return;  // nobody wants it any more
+  auto start = prefixes_.start(*cover);
+  if (start && start->stream != stream.id) start.reset();
+  if (event.replayed && (!start || stamp.position <= start->position)) return;  // before the reading began
+  TopicState& state = stream.topics.add(event.topic, TopicState{stamp.offset, stamp.position, *cover});
+  ++counters_.expected;
+  if (start && stamp.previous > start->position && stamp.offset > 1) {
+    const std::uint64_t first = start->position == 0 ? 1 : 0;
+    if (first > 0) counters_.expected += stamp.offset - first;
+    open_hole(stream, event.topic,
+              Hole{first, stamp.offset - 1, start->position, stamp.previous, stamp.position - 1, {}, false},
+              now);
+  }
+  pass(stream, event, &state.mark, now);
+}
+
+void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
+  const wire::Stamp& stamp = event.stamp;
+  const auto of_topic = stream.holes.find(event.topic);
+  if (of_topic == stream.holes.end()) {
+    ++counters_.duplicates;
+    return;
+  }
+  std::vector<Hole>& holes = of_topic->second;
+  const auto found = std::find_if(holes.begin(), holes.end(), [&](const Hole& hole) {
+    return stamp.offset <= hole.last && stamp.offset >= hole.first && stamp.position > hole.after;
+  });
+  if (found == holes.end()) {
+    ++counters_.duplicates;
+    return;
+  }
+  const Hole hole = *found;
+  holes.erase(found);
+  // Where a hole begins nobody knew; what is behind this event is known now.
+  if (hole.first == 0) counters_.expected += hole.last - stamp.offset + 1;
+  Hole left = hole;
+  left.last = stamp.offset - 1;
+  left.until = stamp.previous;
+  left.shown = stamp.position - 1;
+  const bool left_open = hole.first != 0 ? stamp.offset > hole.first : stamp.previous > hole.after;
+  if (left_open && left.last > 0) holes.push_back(left);
+  Hole right = hole;
+  right.first = stamp.offset + 1;
+  right.after = stamp.position;
+  if (right.first <= right.last) holes.push_back(right);
+  if (holes.empty()) stream.holes.erase(of_topic);
+  hold(stream, event, now);
+  if (!event.replayed) settle(stream, now);
+}
+
+bool Reading::fetching_run(const Stream& stream) const noexcept {
+  return replaying_ && replaying_->together && replaying_->ask.stream == stream.id;
+}
+
+void Reading::pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
+  if (!stream.holes.empty() || !stream.held.empty() || fetching_run(stream)) return hold(stream, event, now);
+  deliver(stream, Delivery{event.topic, event.bytes, event.stamp, false, mark}, event.replayed);
+}
+
+void Reading::hold(Stream& stream, const Event& event, Clock::time_point now) {
+  const auto* bytes = reinterpret_cast<const char*>(event.bytes.data());
+  stream.held.emplace(event.stamp.position,
+                      Held{std::string(event.topic), std::string(bytes, event.bytes.size()), event.stamp,
+                           event.replayed, std::nullopt});
+  stream.arrivals.push_back({now, event.stamp.position});
+  held_bytes_ += event.topic.size() + event.bytes.size();
+  if (held_bytes_ <= options_.held_bytes_max) return;
+  give_up_where(stream, GapReason::recovery_timeout, [](auto, const Hole&) { return true; });
+  settle(stream, now);
+}
+
+void Reading::deliver(Stream& stream, const Delivery& event, bool replayed) {
+  ++(replayed ? counters_.recovered : counters_.seen);
+  Delivery delivery = event;
+  delivery.late = event.stamp.position < stream.delivered;
+  if (delivery.late) ++counters_.late;
+  stream.delivered = std::max(stream.delivered, event.stamp.position);
+  sink_.deliver(delivery);
+}
+
+// ---- holes ----
+
+void Reading::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now) {
+  hole.deadline = now + options_.recovery_limit;
+  // The system's topics are not matched by the pattern that several others have in common.
+  hole.alone = is_system_topic(topic);
+  auto of_topic = stream.holes.find(topic);
+  if (of_topic == stream.holes.end()) of_topic = stream.holes.try_emplace(std::string(topic)).first;
+  of_topic->second.push_back(hole);
+}
+
+void Reading::give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
+  Held held{std::string(topic), {}, {}, false, Gap{stream.id, {}, hole.first, hole.last, reason, hole.until}};
+  stream.held.emplace(hole.until, std::move(held));
+}
+
+void Reading::give_up_where(Stream& stream, GapReason reason, const Condition& condition) {
+  for (auto of_topic = stream.holes.begin(); of_topic != stream.holes.end();) {
+    std::erase_if(of_topic->second, [&](const Hole& hole) {
+      if (!condition(of_topic->first, hole)) return false;
+      give_up(stream, of_topic->first, hole, reason);
+      return true;
+    });
+    of_topic = of_topic->second.empty() ? stream.holes.erase(of_topic) : std::next(of_topic);
+  }
+}
+
+void Reading::settle(Stream& stream, Clock::time_point now) {
+  if (stream.holes.empty() && stream.held.empty()) return;
+  give_up_where(stream, GapReason::recovery_timeout,
+                [&](auto, const Hole& hole) { return hole.deadline <= now; });
+  // Of a run that is being fetched, more may be missing than is known yet.
+  std::uint64_t up_to = fetching_run(stream) ? replaying_->progress : everything;
+  std::uint64_t keeps_topics_in_order = everything;
+  for (const auto& [topic, holes] : stream.holes) {
+    for (const Hole& hole : holes) {
+      up_to = std::min(up_to, hole.after);
+      keeps_topics_in_order = std::min(keeps_topics_in_order, hole.shown);
+    }
+  }
+  while (!stream.arrivals.empty() && stream.arrivals.front().at + options_.recovery_limit <= now) {
+    stream.overdue = std::max(stream.overdue, stream.arrivals.front().position);
+    stream.arrivals.pop_front();
+  }
+  release(stream, std::max(up_to, std::min(stream.overdue, keeps_topics_in_order)));
+}
+
+void Reading::release(Stream& stream, std::uint64_t up_to) {
+  while (!stream.held.empty() && stream.held.begin()->first <= up_to) {
+    const auto node = stream.held.extract(stream.held.begin());
+    const Held& held = node.mapped();
+    if (!held.gap) held_bytes_ -= held.topic.size() + held.event.size();
+    if (!prefixes_.cover(held.topic)) {  // nobody wants it any more
+      counters_.unwanted += size_of(held.gap);
+    } else if (held.gap) {
+      announce(held);
+    } else {
+      deliver(stream, Delivery{held.topic, std::as_bytes(std::span(held.event)), held.stamp}, held.replayed);
+    }
+  }
+  if (!stream.held.empty()) return;
+  stream.arrivals.clear();
+  stream.overdue = 0;
+}
+
+void Reading::announce(const Held& held) {
+  Gap gap = *held.gap;
+  gap.topic = held.topic;
+  ++counters_.gaps;
+  if (gap.first == 0) ++counters_.gaps_of_unknown_size;
+  auto& lost =
+      gap.reason == GapReason::history_gone ? counters_.lost_history_gone : counters_.lost_recovery_timeout;
+  lost += size_of(gap);
+  sink_.gap(gap);
+}
+
+std::uint64_t Reading::awaited() const {
+  std::uint64_t count = 0;
+  for (const auto& stream : streams_) {
+    for (const auto& [topic, holes] : stream->holes) {
+      for (const Hole& hole : holes) count += hole.first == 0 ? 0 : hole.last - hole.first + 1;
+    }
+    for (const auto& [position, held] : stream->held) count += size_of(held.gap);
+  }
+  return count;
+}
+
+// ---- time ----
+
+void Reading::tick(Clock::time_point now, bool drained) {
+  judge_suspects(now, drained);
+  for (const auto& stream : streams_) settle(*stream, now);
+  sweep(now);
+  find_settled();
+}
+
+void Reading::find_settled() {
+  const Stream* const stream = find_stream(home_);
+  if (stream == nullptr || !suspects_.empty()) return;
+  std::uint64_t settled = verified_;
+  if (fetching_run(*stream)) settled = std::min(settled, replaying_->covered_after);
+  for (const auto& [topic, holes] : stream->holes) {
+    for (const Hole& hole : holes) settled = std::min(settled, hole.after);
+  }
+  if (!stream->held.empty()) settled = std::min(settled, stream->held.begin()->first - 1);
+  settled_ = std::max(settled_, settled);
+}
+
+Reading::Clock::time_point Reading::next_deadline() const {
+  auto earliest = Clock::time_point::max();
+  for (const auto& stream : streams_) {
+    for (const auto& [topic, holes] : stream->holes) {
+      for (const Hole& hole : holes) earliest = std::min(earliest, hole.deadline);
+    }
+    if (!stream->arrivals.empty()) {
+      earliest = std::min(earliest, stream->arrivals.front().at + options_.recovery_limit);
+    }
+  }
+  if (!suspects_.empty()) earliest = std::min(earliest, suspects_since_ + options_.tails_grace);
+  return earliest;
+}
+
+void Reading::sweep(Clock::time_point now) {
+  if (now < sweep_at_ || swept_removed_ == prefixes_.removed()) return;
+  sweep_at_ = now + sweep_interval;
+  swept_removed_ = prefixes_.removed();
+  for (const auto& stream : streams_) {
+    stream->topics.erase_if([&](std::string_view topic, const TopicState& state) {
+      return !prefixes_.alive(state.cover) && !prefixes_.cover(topic);
+    });
+  }
+}
+
+}  // namespace backplane::follower

@@ -1,0 +1,251 @@
+// What a Reading asks the broker: Replay for holes that it knows of, Tails for those that it doesn't.
+
+#include <algorithm>
+#include <utility>
+
+#include "core/topic/pattern.hpp"
+#include "core/topic/topic.hpp"
+#include "core/wire/stamp.hpp"
+#include "follower/order/gap_repair.hpp"
+
+namespace backplane::follower {
+namespace {
+
+// Holes are asked for together, with all else in their range, where that brings at most so many events a
+// hole that are not missing: about what the round trips cost that it saves.
+constexpr std::uint64_t others_a_hole_max = 256;
+// Above this, what they have in common is not worth looking for.
+constexpr std::size_t common_prefixes_max = 1024;
+// More patterns than this make a request that costs the broker more than the topics nobody asked for.
+constexpr std::size_t tails_patterns_max = 256;
+// A round of Tails may take a twentieth of the time, however many topics there are.
+constexpr int tails_share = 20;
+
+}  // namespace
+
+// ---- replay ----
+
+std::optional<ReplayAsk> Reading::replay_wanted(Clock::time_point now) {
+  if (replaying_) {
+    if (std::exchange(replaying_->asked, true)) return std::nullopt;
+    return replaying_->ask;
+  }
+  if (now < replay_at_) return std::nullopt;
+  replaying_ = choose_replay();
+  if (!replaying_) return std::nullopt;
+  replaying_->asked = true;
+  replaying_->ask.number = ++last_ask_;
+  return replaying_->ask;
+}
+
+std::optional<Reading::Replaying> Reading::choose_replay() const {
+  const auto stream = std::find_if(streams_.begin(), streams_.end(),
+                                   [](const auto& candidate) { return !candidate->holes.empty(); });
+  if (stream == streams_.end()) return std::nullopt;
+
+  const Hole* urgent = nullptr;  // whose time is over first
+  std::string_view topic_of_urgent;
+  std::uint64_t after = ~std::uint64_t{0};
+  std::uint64_t until = 0;
+  std::uint64_t worth = 0;  // of those that may go together, in events
+  for (const auto& [topic, holes] : (*stream)->holes) {
+    for (const Hole& hole : holes) {
+      if (urgent == nullptr || hole.deadline < urgent->deadline) {
+        urgent = &hole;
+        topic_of_urgent = topic;
+      }
+      if (hole.alone) continue;
+      worth += others_a_hole_max + (hole.first == 0 ? 1 : hole.last - hole.first + 1);
+      after = std::min(after, hole.after);
+      until = std::max(until, hole.shown);
+    }
+  }
+  if (urgent == nullptr) return std::nullopt;
+  // What is lost at once is lost in a run, over all topics; most of them show it later. So the whole run
+  // is fetched where that is little, and what the others lost comes in its place too.
+  if (!urgent->alone && until - after <= worth) {
+    const std::string common = prefixes_.common_pattern(common_prefixes_max);
+    const auto pattern = Pattern::parse(common);
+    if (pattern && pattern->matches(topic_of_urgent)) {
+      return Replaying{{0, (*stream)->id, common, after, until, {}}, after, after, true, false};
+    }
+  }
+  return Replaying{{0, (*stream)->id, std::string(topic_of_urgent), urgent->after, urgent->until, {}},
+                   urgent->after,
+                   urgent->after,
+                   false,
+                   false};
+}
+
+void Reading::replay_answered(std::uint64_t number, const ReplayAnswer& answer, Clock::time_point now) {
+  if (!replaying_ || replaying_->ask.number != number) return;
+  Stream* const stream = find_stream(replaying_->ask.stream);
+  if (stream == nullptr) return replaying_.reset();
+  for (const ReplayAnswer::Stored& stored : answer.events) {
+    const auto stamp = wire::read_stamp(stored.event);
+    if (!stamp || stamp->stream != stream->id || stamp->position > replaying_->ask.until) {
+      ++counters_.undecodable;
+      continue;
+    }
+    replaying_->progress = std::max(replaying_->progress, stamp->position);
+    take(*stream, Event{stored.topic, stored.event, *stamp, true}, now);
+  }
+  ReplayAsk& ask = replaying_->ask;
+  switch (answer.end) {
+    case ReplayAnswer::End::complete:
+      return finish_replay(*stream, now);
+    case ReplayAnswer::End::more:
+      if (answer.cursor.empty() || answer.cursor == ask.cursor) return finish_replay(*stream, now);
+      ask.cursor = answer.cursor;
+      replaying_->asked = false;
+      settle(*stream, now);
+      if (stream->holes.empty() && !replaying_->together) replaying_.reset();  // the rest is not needed
+      return;
+    case ReplayAnswer::End::gone:
+      // For several topics one answer cannot say what is held of each.
+      if (replaying_->together) return ask_one_by_one(*stream);
+      if (answer.first_available > ask.until || answer.first_available <= ask.after + 1) {
+        return finish_replay(*stream, now);
+      }
+      ask.after = answer.first_available - 1;
+      ask.cursor.clear();
+      replaying_->asked = false;
+      return;
+  }
+}
+
+void Reading::replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {
+  if (!replaying_ || replaying_->ask.number != number) return;
+  Stream* const stream = find_stream(replaying_->ask.stream);
+  if (stream == nullptr) return replaying_.reset();
+  if (refused && replaying_->together) return ask_one_by_one(*stream);
+  if (refused) return finish_replay(*stream, now);
+  replaying_.reset();
+  replay_at_ = now + options_.retry_interval;
+}
+
+void Reading::finish_replay(Stream& stream, Clock::time_point now) {
+  const Replaying done = std::move(*replaying_);
+  replaying_.reset();
+  const auto pattern = Pattern::parse(done.ask.pattern);
+  // What lies in the range that was read and still is missing is not held any more.
+  give_up_where(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
+    return hole.after >= done.covered_after && hole.until <= done.ask.until && pattern &&
+           pattern->matches(topic);
+  });
+  settle(stream, now);
+}
+
+void Reading::ask_one_by_one(Stream& stream) {
+  replaying_.reset();
+  for (auto& [topic, holes] : stream.holes) {
+    for (Hole& hole : holes) hole.alone = true;
+  }
+}
+
+// ---- tails ----
+
+std::optional<TailsAsk> Reading::tails_wanted(Clock::time_point now) {
+  if (home_ == 0 || prefixes_.empty()) return std::nullopt;
+  if (!tails_round_) {
+    if (now < tails_at_) return std::nullopt;
+    tails_at_ = now + options_.tails_interval;
+    if (prefixes_.patterns(tails_patterns_max).empty()) return std::nullopt;
+    tails_round_ = TailsRound{};
+    tails_round_->number = ++last_ask_;
+    tails_round_->after = verified_;
+    tails_round_->verified = ~std::uint64_t{0};
+    tails_round_->started = now;
+  }
+  if (std::exchange(tails_round_->asked, true)) return std::nullopt;
+  return TailsAsk{tails_round_->number, prefixes_.patterns(tails_patterns_max), tails_round_->after,
+                  tails_round_->cursor};
+}
+
+void Reading::tails_answered(std::uint64_t number, const TailsAnswer& answer, Clock::time_point now) {
+  if (!tails_round_ || tails_round_->number != number) return;
+  Stream* const stream = find_stream(home_);
+  // A reply can be ahead of egress: that the broker has begun a new life must be heard from there.
+  if (stream == nullptr || answer.stream != home_) return tails_failed(number, now);
+  if (!std::exchange(tails_round_->begun, true)) {
+    tails_round_->verified = std::min(tails_round_->verified, answer.position);
+  }
+  for (const TailsAnswer::Tail& tail : answer.tails) suspect(*stream, tail, now);
+  if (answer.cursor.empty() || answer.cursor == tails_round_->cursor) {
+    verified_ = tails_round_->verified;
+    const auto pause = tails_share * (now - tails_round_->started);
+    return end_tails_round(std::max<Clock::duration>(options_.tails_interval, pause), now);
+  }
+  tails_round_->cursor = answer.cursor;
+  tails_round_->asked = false;
+}
+
+void Reading::tails_failed(std::uint64_t number, Clock::time_point now) {
+  if (tails_round_ && tails_round_->number == number) end_tails_round(options_.tails_interval, now);
+}
+
+void Reading::end_tails_round(Clock::duration rest, Clock::time_point now) {
+  tails_at_ = now + rest;
+  tails_round_.reset();
+}
+
+void Reading::suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time_point now) {
+  const TopicState* const state = known(stream, tail.topic);
+  if (state != nullptr && state->offset >= tail.offset) return;
+  if (state == nullptr) {
+    const auto cover = prefixes_.cover(tail.topic);
+    const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
+    if (!start || start->stream != stream.id || tail.position <= start->position) return;
+  }
+  suspects_since_ = now;
+  suspects_.push_back({std::string(tail.topic), tail.position, tail.offset});
+  suspects_up_to_ = std::max(suspects_up_to_, tail.position);
+}
+
+void Reading::judge_suspects(Clock::time_point now, bool drained) {
+  if (suspects_.empty() || now < suspects_since_ + options_.tails_grace) return;
+  Stream* const stream = find_stream(home_);
+  if (stream == nullptr) return suspects_.clear();
+  // While there is more to receive, what a tail shows may be among it, unless the stream is past that.
+  if (!drained && stream->arrived < suspects_up_to_) return;
+  suspects_up_to_ = 0;
+  for (const Suspect& tail : std::exchange(suspects_, {})) {
+    TopicState* const state = known(*stream, tail.topic);
+    if (state != nullptr) {
+      if (state->offset >= tail.offset) continue;
+      counters_.expected += tail.offset - state->offset;
+      open_hole(
+          *stream, tail.topic,
+          Hole{state->offset + 1, tail.offset, state->position, tail.position, tail.position, {}, false},
+          now);
+      state->offset = tail.offset;
+      state->position = tail.position;
+      continue;
+    }
+    if (check_topic(tail.topic) != TopicFault::none) continue;
+    const auto cover = prefixes_.cover(tail.topic);
+    const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
+    if (!start || start->stream != stream->id || tail.position <= start->position) continue;
+    stream->topics.add(tail.topic, TopicState{tail.offset, tail.position, *cover});
+    const std::uint64_t first = start->position == 0 ? 1 : 0;
+    if (first > 0) counters_.expected += tail.offset;
+    open_hole(*stream, tail.topic,
+              Hole{first, tail.offset, start->position, tail.position, tail.position, {}, false}, now);
+  }
+}
+
+Reading::Clock::time_point Reading::ask_deadline() const {
+  const bool holes = std::any_of(streams_.begin(), streams_.end(),
+                                 [](const auto& stream) { return !stream->holes.empty(); });
+  auto earliest = Clock::time_point::max();
+  if (replaying_) {
+    if (!replaying_->asked) earliest = Clock::time_point::min();
+  } else if (holes) {
+    earliest = replay_at_;
+  }
+  if (home_ == 0 || prefixes_.empty()) return earliest;
+  if (!tails_round_) return std::min(earliest, tails_at_);
+  return tails_round_->asked ? earliest : Clock::time_point::min();
+}
+
+}  // namespace backplane::follower

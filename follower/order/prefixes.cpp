@@ -1,0 +1,103 @@
+#include "follower/order/prefixes.hpp"
+
+#include <algorithm>
+
+#include "core/topic/topic.hpp"
+
+namespace backplane::follower {
+
+bool Prefixes::add(std::string_view prefix, std::uint64_t ticket) {
+  const auto [entry, is_new] = by_prefix_.try_emplace(std::string(prefix));
+  if (!is_new) {
+    ++slots_[entry->second].count;
+    return false;
+  }
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  entry->second = free_.back();
+  free_.pop_back();
+  Slot& slot = slots_[entry->second];
+  slot.count = 1;
+  slot.start.reset();
+  ++lengths_[prefix.size()];
+  waiting_.push_back({ticket, Ref{entry->second, slot.life}});
+  return true;
+}
+
+bool Prefixes::remove(std::string_view prefix) {
+  const auto found = by_prefix_.find(prefix);
+  if (found == by_prefix_.end()) return false;
+  Slot& slot = slots_[found->second];
+  if (--slot.count > 0) return false;
+  ++slot.life;
+  free_.push_back(found->second);
+  by_prefix_.erase(found);
+  const auto length = lengths_.find(prefix.size());
+  if (--length->second == 0) lengths_.erase(length);
+  ++removed_;
+  return true;
+}
+
+void Prefixes::live(std::uint64_t ticket, const Start& start) {
+  auto next = waiting_.begin();
+  for (; next != waiting_.end() && next->ticket <= ticket; ++next) {
+    if (alive(next->ref)) slots_[next->ref.slot].start = start;
+  }
+  waiting_.erase(waiting_.begin(), next);
+}
+
+void Prefixes::move(std::uint64_t old_stream, const Start& start) {
+  for (Slot& slot : slots_) {
+    if (slot.start && slot.start->stream == old_stream) slot.start = start;
+  }
+}
+
+std::optional<Prefixes::Ref> Prefixes::cover(std::string_view topic) const {
+  const Slot* best = nullptr;
+  Ref ref;
+  for (const auto& [length, count] : lengths_) {
+    if (length > topic.size()) break;
+    const auto found = by_prefix_.find(topic.substr(0, length));
+    if (found == by_prefix_.end()) continue;
+    const Slot& slot = slots_[found->second];
+    const bool better =
+        best == nullptr || (slot.start && (!best->start || slot.start->position < best->start->position));
+    if (!better) continue;
+    best = &slot;
+    ref = Ref{found->second, slot.life};
+  }
+  if (best == nullptr) return std::nullopt;
+  return ref;
+}
+
+std::vector<std::string> Prefixes::patterns(std::size_t count_max) const {
+  std::vector<std::string> patterns;
+  if (by_prefix_.size() > count_max) {
+    patterns.emplace_back(">");
+    const bool system = std::any_of(by_prefix_.begin(), by_prefix_.end(),
+                                    [](const auto& entry) { return is_system_topic(entry.first); });
+    if (system) patterns.emplace_back("$SYS.>");
+    return patterns;
+  }
+  for (const auto& [prefix, slot] : by_prefix_) {
+    std::string pattern = prefix.empty() || prefix.back() == '.' ? prefix + ">" : prefix;
+    if (check_pattern(pattern) == TopicFault::none) patterns.push_back(std::move(pattern));
+  }
+  return patterns;
+}
+
+std::string Prefixes::common_pattern(std::size_t count_max) const {
+  if (by_prefix_.empty() || by_prefix_.size() > count_max) return ">";
+  std::string_view common = by_prefix_.begin()->first;
+  if (by_prefix_.size() == 1 && check_pattern(common) == TopicFault::none) return std::string(common);
+  for (const auto& [prefix, slot] : by_prefix_) {
+    const auto differs = std::mismatch(common.begin(), common.end(), prefix.begin(), prefix.end()).first;
+    common = common.substr(0, static_cast<std::size_t>(differs - common.begin()));
+  }
+  const std::size_t dot = common.rfind('.');
+  return std::string(dot == std::string_view::npos ? "" : common.substr(0, dot + 1)) + ">";
+}
+
+}  // namespace backplane::follower

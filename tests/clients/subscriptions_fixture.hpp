@@ -1,0 +1,193 @@
+#pragma once
+// The feeds of a client, before a broker that a test plays.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "clients/lib/subscriptions.hpp"
+#include "tests/follower/fake_broker.hpp"
+
+namespace backplane::testing {
+
+using namespace std::chrono_literals;
+using client::Feeds;
+using client::ItemQueue;
+
+inline constexpr std::uint64_t first_life = 0x0000'0007'0000'0001;
+inline constexpr std::uint64_t second_life = 0x0000'0007'0000'0002;
+inline constexpr std::uint64_t another_broker = 0x0000'0009'0000'0001;
+
+/// A broker's history in a vector, whose answers come when the test says so.
+class History final : public client::FeedSource {
+ public:
+  struct Entry {
+    std::string topic;
+    std::string event;
+    wire::Stamp stamp;
+  };
+  struct Asked {
+    std::string pattern;
+    std::optional<ReplayFrom> from;  // none: retained
+    std::uint64_t through{};
+    bool wanted{true};  // the next slice
+  };
+
+  std::uint64_t subscribe(std::string_view prefix) override {
+    prefixes.insert(std::string(prefix));
+    return ++tickets;
+  }
+  void unsubscribe(std::string_view prefix) override { prefixes.erase(prefixes.find(std::string(prefix))); }
+  std::uint64_t retained(std::string_view pattern) override {
+    asked.emplace(++requests, Asked{std::string(pattern), std::nullopt});
+    return requests;
+  }
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
+    std::uint64_t after = 0;
+    if (const auto* positions = std::get_if<AfterPositions>(&from))
+      after = positions->positions.front().position;
+    asked.emplace(++requests, Asked{std::string(pattern), from, after});
+    return requests;
+  }
+  void replay_more(std::uint64_t request) override { asked.at(request).wanted = true; }
+  void cancel(std::uint64_t request) override { asked.erase(request); }
+  [[nodiscard]] StreamPosition home() const override {
+    return live_home.value_or(StreamPosition{stream, position});
+  }
+  [[nodiscard]] std::size_t broker() const override { return 0; }
+
+  /// What a broker does with an event; the test decides whether it reaches the feeds.
+  const Entry& publish(const std::string& topic) {
+    auto& [offset, previous] = tails[topic];
+    const wire::Stamp stamp{stream, ++position, ++offset, previous, 1};
+    previous = position;
+    history.push_back({topic, stamped_event(fmt::format("{}", stamp.offset), stamp), stamp});
+    return history.back();
+  }
+
+  std::uint64_t stream = first_life;
+  std::optional<StreamPosition> live_home;  // of a proof that came later than it was made
+  std::uint64_t position{};
+  std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> tails;
+  std::deque<Entry> history;
+  std::multiset<std::string> prefixes;
+  std::map<std::uint64_t, Asked> asked;
+  std::uint64_t tickets{};
+  std::uint64_t requests{};
+};
+
+class FeedsOfAClient : public ::testing::Test {
+ protected:
+  FeedsOfAClient() { make(1 << 20); }
+  void make(std::size_t join_bytes_max) {
+    queue = {};
+    feeds.emplace(queue, join_bytes_max);
+    feeds->attach(source);
+    now = Feeds::Clock::time_point{} + 1h;
+    feeds->tick(now);
+  }
+
+  Client::Subscription subscribe(const std::string& pattern, const SubscribeOptions& options = {}) {
+    return feeds->subscribe({pattern}, options);
+  }
+  void live() { feeds->on_live(source.tickets); }
+  void arrive(const History::Entry& entry) {
+    feeds->on_event(Delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp});
+  }
+  void publish(const std::string& topic) { arrive(source.publish(topic)); }
+
+  /// Answers a question for history with so many events. @returns whether that completes it.
+  bool answer(std::uint64_t request, std::size_t events_max = 1000) {
+    History::Asked& asked = source.asked.at(request);
+    asked.wanted = false;
+    const auto pattern = Pattern::parse(asked.pattern);
+    if (!asked.from) {
+      std::map<std::string, const History::Entry*> values;
+      for (const auto& entry : source.history) {
+        if (pattern->matches(entry.topic)) values[entry.topic] = &entry;
+      }
+      const RetainedEnd end{source.stream, source.position, {}};
+      source.asked.erase(request);
+      for (const auto& [topic, entry] : values) feeds->on_retained(request, delivery(*entry));
+      feeds->on_retained_end(request, end);
+      return true;
+    }
+    ReplaySlice slice;
+    slice.complete = true;
+    slice.through_stream = source.stream;
+    slice.through_position = source.position;
+    std::size_t given = 0;
+    for (std::size_t i = 0; i < source.history.size(); ++i) {
+      const auto entry = source.history[i];
+      if (entry.stamp.position <= asked.through || !pattern->matches(entry.topic)) continue;
+      if (given++ == events_max) {
+        slice.complete = false;
+        slice.through_position = asked.through;
+        break;
+      }
+      asked.through = entry.stamp.position;
+      feeds->on_replayed(request, delivery(entry));
+    }
+    asked.through = slice.through_position;
+    feeds->on_replay_slice(request, slice);
+    return slice.complete;
+  }
+  static Delivery delivery(const History::Entry& entry) {
+    return Delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp};
+  }
+
+  /// Takes all that is to be given, a line each.
+  std::vector<std::string> take() {
+    std::vector<std::string> lines;
+    while (const ItemQueue::Record* record = queue.pop()) {
+      if (record->feed != nullptr && record->feed->ended) continue;
+      feeds->given(*record);
+      if (record->notice == ItemQueue::no_notice) {
+        lines.push_back(fmt::format("{} {}{}", record->bytes.topic, text_of(record->bytes.event),
+                                    record->from_history ? " (history)" : ""));
+        continue;
+      }
+      std::visit([&](const auto& notice) { add(lines, notice); }, queue.notice(*record));
+    }
+    feeds->tick(now);
+    return lines;
+  }
+  static void add(std::vector<std::string>& lines, const Client::Gap& gap) {
+    lines.push_back(fmt::format("gap {} {} {} {}", gap.topic, gap.first, gap.last, name(gap.reason)));
+  }
+  static void add(std::vector<std::string>& lines, const ItemQueue::Restarted&) {
+    lines.emplace_back("reset");
+  }
+  static void add(std::vector<std::string>& lines, const Client::Subscribed& what) {
+    lines.push_back(fmt::format("subscribed {}", static_cast<std::uint64_t>(what.subscription)));
+  }
+  static void add(std::vector<std::string>& lines, const Client::Refused& what) {
+    lines.push_back("refused " + what.text);
+  }
+  static void add(std::vector<std::string>& lines, const Client::Broker& broker) {
+    lines.emplace_back(broker.up ? "up" : "down");
+  }
+  static void add(std::vector<std::string>&, const ItemQueue::Joined&) {}
+
+  [[nodiscard]] std::string token() const { return resume_token(feeds->places()); }
+
+  History source;
+  ItemQueue queue;
+  std::optional<Feeds> feeds;
+  Feeds::Clock::time_point now;
+};
+
+}  // namespace backplane::testing

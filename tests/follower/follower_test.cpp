@@ -1,0 +1,391 @@
+#include "follower/follower.hpp"
+
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+
+#include "follower/connection/live_check.hpp"
+#include "tests/follower/following.hpp"
+
+namespace backplane::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+
+class FollowerOfABroker : public Following {};
+
+TEST_F(FollowerOfABroker, IsToldThatASubscriptionIsLiveOnlyOnceTheBrokerHasIt) {
+  broker.answers_live = false;
+  start();
+  const auto ticket = follower->subscribe("clock");
+  ASSERT_TRUE(until([&] { return broker.live_asked.size() == 1; }));
+  for (int i = 0; i < 100; ++i) turn();
+  EXPECT_EQ(recorder.live, 0u);
+  EXPECT_FALSE(follower->connected());
+  EXPECT_TRUE(broker.subscriptions.contains("clock"));
+  broker.answer_live(broker.live_asked.back());
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  EXPECT_THAT(recorder.order, ElementsAre("up", "live"));
+  EXPECT_TRUE(follower->connected());
+}
+
+TEST_F(FollowerOfABroker, ReceivesWhatItSubscribedToWithItsStamp) {
+  start();
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("stock.MSFT", "one");
+  broker.publish("news", "not for us");
+  broker.publish("stock.IBM", "two");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 2; }));
+  EXPECT_THAT(recorder.texts, ElementsAre("one", "two"));
+  EXPECT_THAT(recorder.positions, ElementsAre(1u, 3u));
+  EXPECT_EQ(follower->status().received, 2u);
+}
+
+TEST_F(FollowerOfABroker, ManySubscriptionsShareALiveCheck) {
+  start();
+  ASSERT_TRUE(until([&] { return follower->connected(); }));
+  const auto before = broker.live_asked.size();
+  std::uint64_t ticket = 0;
+  for (int i = 0; i < 1000; ++i) ticket = follower->subscribe(fmt::format("topic.{}", i));
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  EXPECT_EQ(broker.live_asked.size(), before + 1);
+}
+
+TEST_F(FollowerOfABroker, APrefixLastsUntilItsLastSubscriberIsGone) {
+  start();
+  follower->subscribe("a");
+  const auto ticket = follower->subscribe("a");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  follower->unsubscribe("a");
+  const auto marker = follower->subscribe("b");
+  ASSERT_TRUE(until([&] { return recorder.live == marker; }));
+  EXPECT_TRUE(broker.subscriptions.contains("a"));
+  follower->unsubscribe("a");
+  follower->unsubscribe("a");  // once too often
+  ASSERT_TRUE(until([&] { return !broker.subscriptions.contains("a"); }));
+}
+
+TEST_F(FollowerOfABroker, SaysDownAndUpAcrossARestartAndEventsFlowAgain) {
+  start();
+  const auto ticket = follower->subscribe("clock");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("clock", "before");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return recorder.connections.size() == 2; }));
+  EXPECT_FALSE(follower->connected());
+  broker.open();
+  ASSERT_TRUE(until([&] { return recorder.connections.size() == 3; }));
+  EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
+  broker.publish("clock", "after");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 2; }));
+  EXPECT_THAT(recorder.texts, ElementsAre("before", "after"));
+  EXPECT_EQ(follower->status().reconnects, 1u);
+}
+
+TEST_F(FollowerOfABroker, FiveThousandSubscriptionsAreInForceAgainWhenItSaysSo) {
+  start();
+  constexpr std::size_t count = 5000;
+  std::uint64_t ticket = 0;
+  for (std::size_t i = 0; i < count; ++i) ticket = follower->subscribe(fmt::format("topic.{}", i));
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  EXPECT_EQ(broker.subscriptions.size(), count);
+  for (int round = 0; round < 3; ++round) {
+    const auto before = recorder.connections.size();
+    broker.close();
+    ASSERT_TRUE(until([&] { return recorder.connections.size() == before + 1; }));
+    broker.open();
+    ASSERT_TRUE(until([&] { return recorder.connections.size() == before + 2; }));
+    // Some nonce may have been asked in a restart's confusion; the one that counted came after all.
+    EXPECT_TRUE(broker.subscriptions_at_live.contains(count));
+    EXPECT_EQ(broker.subscriptions.size(), count);
+  }
+}
+
+TEST_F(FollowerOfABroker, AnOldNoncesAnswerDoesNotCount) {
+  broker.answers_live = false;
+  auto with = options();
+  with.live_retry = 50ms;
+  start(with);
+  const auto ticket = follower->subscribe("clock");
+  ASSERT_TRUE(until([&] { return broker.live_asked.size() >= 2; }));
+  broker.send_raw({broker.live_asked.front(), stamped_event("", wire::Stamp{7, 1, 0, 0, 1})});
+  for (int i = 0; i < 100; ++i) turn();
+  EXPECT_EQ(recorder.live, 0u);
+  broker.answers_live = true;
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+}
+
+TEST_F(FollowerOfABroker, EachNonceIsUsedOnce) {
+  start();
+  std::set<std::string> seen;
+  for (int round = 0; round < 3; ++round) {
+    const auto ticket = follower->subscribe(fmt::format("topic.{}", round));
+    ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+    seen.insert(broker.live_asked.begin(), broker.live_asked.end());
+    EXPECT_EQ(seen.size(), broker.live_asked.size());
+  }
+  for (const std::string& topic : seen) EXPECT_EQ(topic.size(), follower::live_prefix.size() + 16);
+}
+
+TEST_F(FollowerOfABroker, RubbishIsCountedAndHarmsNothing) {
+  start();
+  const auto ticket = follower->subscribe("");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  const std::string good = stamped_event("good", wire::Stamp{9, 1, 1, 0, 1});
+  broker.send_raw({"one.frame"});
+  broker.send_raw({"three.frames", good, "more"});
+  broker.send_raw({"no.stamp", "an event without a stamp at its end, though long enough for it"});
+  broker.send_raw({"empty", ""});
+  broker.send_raw({"bad..topic", good});
+  broker.send_raw({std::string("\xff\xfe"), good});
+  broker.send_raw({std::string(300, 'x'), good});
+  broker.send_raw({"$SYS.live.0123456789abcdef", "no stamp"});
+  broker.send_raw({"$SYS.live.0123456789abcdef", good});  // somebody else's answer: not ours to count
+  broker.publish("clock", "still here");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+  EXPECT_EQ(follower->status().undecodable, 8u);
+  EXPECT_EQ(follower->status().received, 9u);
+  EXPECT_TRUE(follower->connected());
+}
+
+TEST_F(FollowerOfABroker, AMessageAboveTheLimitCutsTheConnectionAndItComesBack) {
+  auto with = options();
+  with.max_event_bytes = 1000;
+  start(with);
+  const auto ticket = follower->subscribe("big");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.send_raw({"big", std::string(200'000, 'x')});
+  ASSERT_TRUE(until([&] { return recorder.connections.size() == 3; }));
+  EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
+}
+
+TEST_F(FollowerOfABroker, GivesRetainedValuesSliceBySlice) {
+  for (int i = 0; i < 8; ++i) broker.values[fmt::format("stock.{}", i)] = fmt::format("{}", i);
+  broker.values["news"] = "no";
+  start();
+  const auto request = follower->retained("stock.>");
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
+  EXPECT_EQ(recorder.ended[request], std::nullopt);
+  EXPECT_EQ(recorder.retained[request].size(), 8u);
+  EXPECT_EQ(recorder.retained[request].front(), "stock.0=0");
+  EXPECT_EQ(recorder.retained[request].back(), "stock.7=7");
+}
+
+TEST_F(FollowerOfABroker, ARefusalOfTheBrokerComesAsAnError) {
+  start();
+  const auto request = follower->retained("a..b");
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
+  ASSERT_TRUE(recorder.ended[request]);
+  EXPECT_EQ(recorder.ended[request]->code, ErrorCode::invalid_argument);
+  EXPECT_THAT(recorder.ended[request]->text, ::testing::HasSubstr("that is no pattern"));
+}
+
+TEST_F(FollowerOfABroker, ASilentBrokerIsATimeout) {
+  broker.answers_control = false;
+  auto with = options();
+  with.control_timeout = 50ms;
+  start(with);
+  const auto request = follower->retained("a");
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
+  ASSERT_TRUE(recorder.ended[request]);
+  EXPECT_EQ(recorder.ended[request]->code, ErrorCode::timeout);
+  EXPECT_EQ(follower->status().control_timeouts, 1u);
+}
+
+TEST_F(FollowerOfABroker, RetainedRequestsWaitForABroker) {
+  broker.values["a"] = "1";
+  broker.close();
+  start();
+  std::vector<std::uint64_t> requests;
+  for (int i = 0; i < 100; ++i) requests.push_back(follower->retained("a"));
+  for (int i = 0; i < 100; ++i) turn();
+  EXPECT_TRUE(recorder.ended.empty());
+  broker.open();
+  ASSERT_TRUE(until([&] { return recorder.ended.size() == requests.size(); }));
+  for (const auto request : requests) {
+    EXPECT_EQ(recorder.ended[request], std::nullopt);
+    EXPECT_THAT(recorder.retained[request], ElementsAre("a=1"));
+  }
+}
+
+TEST_F(FollowerOfABroker, ARequestWhoseBrokerDiesIsAskedOfTheNext) {
+  broker.values["a"] = "1";
+  broker.answers_control = false;
+  start();
+  const auto request = follower->retained("a");
+  ASSERT_TRUE(until([&] { return !broker.requests.empty(); }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return !follower->status().control_connected; }));
+  broker.answers_control = true;
+  broker.open();
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
+  EXPECT_EQ(recorder.ended[request], std::nullopt);
+  EXPECT_THAT(recorder.retained[request], ElementsAre("a=1"));
+}
+
+TEST_F(FollowerOfABroker, SaysHelloWithItsCountersAndGoodbye) {
+  auto with = options();
+  with.name = "gateway@here";
+  with.role = Follower::Role::gateway;
+  start(with);
+  follower->set_counters({{"clients", 12}});
+  const auto hellos = [&] {
+    std::vector<v1::HelloRequest> all;
+    for (const auto& request : broker.requests) {
+      if (request.has_hello()) all.push_back(request.hello());
+    }
+    return all;
+  };
+  ASSERT_TRUE(until([&] { return hellos().size() == 2; })) << "one at once, one a second later";
+  EXPECT_EQ(hellos()[0].name(), "gateway@here");
+  EXPECT_EQ(hellos()[0].role(), v1::HelloRequest::ROLE_GATEWAY);
+  EXPECT_EQ(hellos()[0].counters().at("clients"), 12u);
+  EXPECT_FALSE(hellos()[0].closing());
+  EXPECT_NE(hellos()[0].session(), 0u);
+  follower.reset();
+  ASSERT_TRUE(until([&] { return hellos().back().closing(); }));
+  EXPECT_EQ(hellos().back().session(), hellos().front().session());
+}
+
+TEST_F(FollowerOfABroker, TheLoopOfPollAndPendingMissesNothing) {
+  start();
+  const auto ticket = follower->subscribe("burst");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  constexpr std::size_t count = 5000;
+  for (std::size_t i = 0; i < count; ++i) broker.publish("burst", std::to_string(i));
+  // From here on the follower works only when its descriptors or its deadline say so.
+  const auto limit = Clock::now() + 10s;
+  while (recorder.texts.size() < count && Clock::now() < limit) {
+    if (follower->do_work(Clock::now()) > 0 || follower->pending()) continue;
+    std::vector<pollfd> waits;
+    for (const int fd : follower->fds()) waits.push_back({fd, POLLIN, 0});
+    const auto wait = std::min(follower->next_deadline(), limit) - Clock::now();
+    const auto wait_ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+    poll(waits.data(), waits.size(), static_cast<int>(std::max<std::int64_t>(0, wait_ms)));
+  }
+  EXPECT_EQ(recorder.texts.size(), count);
+}
+
+TEST_F(FollowerOfABroker, AListenerMaySubscribeFromWithinACall) {
+  struct Curious : Recorder {
+    Follower* follower = nullptr;
+    std::uint64_t ticket{};
+    void on_event(const Delivery& delivery) override {
+      Recorder::on_event(delivery);
+      if (ticket != 0) return;
+      follower->unsubscribe("first");
+      ticket = follower->subscribe("second");
+      (void)follower->retained("second");
+    }
+  } curious;
+  follower.emplace(context, options(), curious);
+  curious.follower = &*follower;
+  const auto ticket = follower->subscribe("first");
+  ASSERT_TRUE(until([&] { return curious.live == ticket; }));
+  broker.publish("first", "1");
+  ASSERT_TRUE(until([&] { return curious.ticket != 0 && curious.live == curious.ticket; }));
+  broker.publish("second", "2");
+  ASSERT_TRUE(until([&] { return curious.texts.size() == 2 && curious.ended.size() == 1; }));
+  follower.reset();  // before its listener
+}
+
+TEST_F(FollowerOfABroker, WhatIsLostOnTheWayIsFetchedAndPutInItsPlace) {
+  start();
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  for (int i = 1; i <= 20; ++i) {
+    const bool lost = i > 3 && i < 18;
+    broker.publish(i % 2 == 0 ? "stock.A" : "stock.B", std::to_string(i), lost);
+  }
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 20; }));
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_EQ(recorder.positions[i], i + 1);
+  EXPECT_THAT(recorder.gaps, ::testing::IsEmpty());
+  EXPECT_EQ(follower->status().recovered, 14u);
+  EXPECT_EQ(follower->status().seen, 6u);
+  EXPECT_EQ(follower->status().late, 0u);
+}
+
+TEST_F(FollowerOfABroker, WhatHistoryNoLongerHoldsIsAnnounced) {
+  start();
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  for (int i = 1; i <= 10; ++i) broker.publish("stock.A", std::to_string(i), i > 1 && i < 10);
+  broker.forget_history(4);
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 7; }));
+  EXPECT_THAT(recorder.order, ElementsAre("up", "live", "event 1", "gap stock.A 2 4 history_gone", "event 5",
+                                          "event 6", "event 7", "event 8", "event 9", "event 10"));
+  EXPECT_EQ(follower->status().lost_history_gone, 3u);
+}
+
+TEST_F(FollowerOfABroker, ALossAtTheVeryEndIsFound) {
+  auto with = options();
+  with.tails_interval = 20ms;
+  start(with);
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("stock.A", "1");
+  for (int i = 2; i <= 9; ++i) broker.publish("stock.A", std::to_string(i), /*lost=*/true);
+  broker.publish("stock.never.seen", "10", /*lost=*/true);
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 10; }));
+  EXPECT_EQ(recorder.texts.back(), "10");
+}
+
+TEST_F(FollowerOfABroker, WhatWasPublishedWhileTheConnectionWasGoneIsFetched) {
+  start();
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("stock.A", "1");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return !follower->connected(); }));
+  for (int i = 2; i <= 5; ++i) broker.publish("stock.A", std::to_string(i));
+  broker.open();
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 5; })) << "without any further event";
+  EXPECT_EQ(recorder.texts.back(), "5");
+  EXPECT_THAT(recorder.resets, ::testing::IsEmpty());
+}
+
+TEST_F(FollowerOfABroker, ABrokerThatComesBackWithoutItsHistoryIsAReset) {
+  start();
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("stock.A", "old");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+  broker.close();
+  broker.forget(0x0000'0007'0000'0002);
+  broker.publish("stock.A", "new, before we are back");
+  broker.open();
+  ASSERT_TRUE(until([&] { return recorder.connections.size() == 3; }));
+  broker.publish("stock.A", "new");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 3; }));
+  EXPECT_THAT(recorder.order, ElementsAre("up", "live", "event old", "down", "reset", "up",
+                                          "event new, before we are back", "event new"));
+}
+
+TEST_F(FollowerOfABroker, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
+  broker.answers_control = false;
+  auto with = options();
+  with.recovery_limit = 100ms;
+  start(with);
+  const auto ticket = follower->subscribe("stock.");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("stock.A", "1");
+  broker.publish("stock.A", "2", /*lost=*/true);
+  broker.publish("stock.A", "3");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 2; }));
+  EXPECT_THAT(recorder.gaps, ElementsAre("stock.A 2 2 recovery_timeout"));
+}
+
+TEST_F(FollowerOfABroker, AnEndpointThatCannotBeUsedIsSaidAtOnce) {
+  auto with = options();
+  with.brokers.front().egress = "nonsense";
+  EXPECT_THROW(start(with), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace backplane::testing

@@ -1,0 +1,109 @@
+#pragma once
+// What the tests of a Follower share: a listener that remembers, and turns taken by both sides.
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "follower/follower.hpp"
+#include "tests/follower/fake_broker.hpp"
+
+namespace backplane::testing {
+
+/// Writes down what it is told, and as one list what came in which order.
+class Recorder : public FollowerListener {
+ public:
+  void on_event(const Delivery& delivery) override {
+    texts.push_back(text_of(delivery.event));
+    topics.emplace_back(delivery.topic);
+    positions.push_back(delivery.stamp.position);
+    order.push_back("event " + texts.back());
+  }
+  void on_live(std::uint64_t ticket) override {
+    live = ticket;
+    order.push_back("live");
+  }
+  void on_connection(bool up) override {
+    connections.push_back(up);
+    order.push_back(up ? "up" : "down");
+  }
+  void on_retained(std::uint64_t request, const Delivery& delivery) override {
+    retained[request].push_back(std::string(delivery.topic) + "=" + text_of(delivery.event));
+  }
+  void on_retained_end(std::uint64_t request, const RetainedEnd& end) override {
+    ended[request] = end.error;
+    stands_for[request] = {end.stream, end.position};
+  }
+  void on_gap(const Gap& gap) override {
+    gaps.push_back(std::string(gap.topic) + " " + std::to_string(gap.first) + " " + std::to_string(gap.last) +
+                   " " + std::string(name(gap.reason)));
+    order.push_back("gap " + gaps.back());
+  }
+  void on_reset(const Reset& reset) override {
+    resets.push_back(reset);
+    order.emplace_back("reset");
+  }
+
+  void on_replayed(std::uint64_t request, const Delivery& delivery) override {
+    replayed[request].push_back(text_of(delivery.event));
+  }
+  void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override {
+    slices[request].push_back(slice);
+  }
+
+  std::vector<std::string> texts;
+  std::vector<std::string> topics;
+  std::vector<std::uint64_t> positions;
+  std::uint64_t live{};
+  std::vector<bool> connections;
+  std::map<std::uint64_t, std::vector<std::string>> retained;
+  std::map<std::uint64_t, std::optional<Error>> ended;
+  std::map<std::uint64_t, StreamPosition> stands_for;  ///< of each retained()
+  std::map<std::uint64_t, std::vector<std::string>> replayed;
+  std::map<std::uint64_t, std::vector<ReplaySlice>> slices;
+  std::vector<std::string> gaps;
+  std::vector<Reset> resets;
+  std::vector<std::string> order;
+};
+
+/// A follower of a fake broker, on one thread with it.
+class Following : public ::testing::Test {
+ protected:
+  using Clock = std::chrono::steady_clock;
+
+  Follower::Options options() {
+    Follower::Options options;
+    options.brokers.front().egress = broker.egress();
+    options.brokers.front().control = broker.control();
+    return options;
+  }
+  void start(const Follower::Options& with) { follower.emplace(context, with, recorder); }
+  void start() { start(options()); }
+
+  /// Lets both sides work until `condition` holds. @returns whether it came to hold within 10 s.
+  template <class Condition>
+  bool until(Condition condition) {
+    const auto limit = Clock::now() + std::chrono::seconds{10};
+    while (!condition()) {
+      if (Clock::now() > limit) return false;
+      turn();
+    }
+    return true;
+  }
+  void turn() {
+    broker.do_work();
+    if (follower) follower->do_work(Clock::now());
+  }
+
+  FakeBroker broker;
+  mq::Context context;
+  Recorder recorder;
+  std::optional<Follower> follower;
+};
+
+}  // namespace backplane::testing

@@ -1,0 +1,434 @@
+// Many random interleavings of a stream that loses events, a control channel that is slow, silent or
+// asked too late, and a broker that restarts; each checked against what was published.
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <map>
+#include <random>
+#include <set>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "follower/order/gap_repair.hpp"
+#include "tests/follower/fake_broker.hpp"
+
+namespace backplane::follower {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = Reading::Clock;
+
+struct Published {
+  std::string topic;
+  std::string event;
+  wire::Stamp stamp;
+  bool lost{};     // on the way to us
+  bool evicted{};  // from history
+};
+
+/// What may go wrong in one run.
+struct Weather {
+  unsigned loss_percent{};      // of the events, in runs
+  unsigned eviction_percent{};  // of the steps: history forgets up to somewhere
+  unsigned silence_percent{};   // of the requests: no answer
+  int control_delay_ms_max{};
+  int live_delay_ms_max{};
+  bool restarts{};
+  // Where every request is answered, long enough for all of them one after the other.
+  std::chrono::milliseconds recovery_limit{60'000};
+};
+
+/// One broker, the ways between it and a Reading, and the books. Time is the model's own.
+class World : public ReadingSink {
+ public:
+  World(std::uint32_t seed, const Weather& weather)
+      : random_(seed), weather_(weather), reading_({.recovery_limit = weather.recovery_limit}, *this) {}
+
+  void run() {
+    reading_.subscribe("a.", 1);
+    reading_.subscribe("b", 1);
+    advance(1ms);
+    begin_ = position_;
+    reading_.live(1, stream_, position_, true, now_);
+    for (int step = 0; step < 400 && !::testing::Test::HasFailure(); ++step) {
+      if (chance(60)) publish();
+      if (chance(weather_.eviction_percent)) evict();
+      if (weather_.restarts && chance(1)) restart();
+      advance(std::chrono::milliseconds{pick(chance(2) ? 300 : 8)});
+    }
+    weather_ = {};  // calm, so that all is found
+    for (int i = 0; i < 1000; ++i) advance(10ms);
+    check_complete();
+  }
+
+  void deliver(const Delivery& delivery) override {
+    const auto found = published_.find({delivery.stamp.stream, delivery.stamp.position});
+    ASSERT_NE(found, published_.end()) << "never published";
+    const Published& published = found->second;
+    EXPECT_EQ(published.topic, delivery.topic);
+    EXPECT_EQ(published.event,
+              std::string(reinterpret_cast<const char*>(delivery.event.data()), delivery.event.size()));
+    EXPECT_EQ(delivery.stamp.stream, delivering_) << "an event of another life than now";
+    if (delivery.late) {
+      EXPECT_TRUE(published.lost) << "late, though it came live: " << where(published);
+    } else {
+      EXPECT_GT(delivery.stamp.position, highest_) << where(published);
+    }
+    highest_ = std::max(highest_, delivery.stamp.position);
+    std::uint64_t& next = expect(published.topic);
+    EXPECT_EQ(delivery.stamp.offset, next) << where(published);
+    next = delivery.stamp.offset + 1;
+    ++delivered;
+  }
+
+  void gap(const Gap& gap) override {
+    EXPECT_EQ(gap.stream, delivering_);
+    std::uint64_t& next = expect(std::string(gap.topic));
+    const std::uint64_t first = gap.first == 0 ? next : gap.first;
+    if (gap.first == 0) {
+      EXPECT_FALSE(seen_.contains(gap.topic)) << "unknown, though it was seen before";
+    }
+    EXPECT_EQ(first, next) << gap.topic;
+    EXPECT_GE(gap.last, first);
+    for (std::uint64_t offset = first; offset <= gap.last; ++offset) check_given_up(gap, offset);
+    next = gap.last + 1;
+    ++gaps;
+  }
+
+  void reset(const Reset& reset) override {
+    EXPECT_EQ(reset.old_stream, delivering_);
+    EXPECT_NE(reset.new_stream, delivering_);
+    delivering_ = reset.new_stream;
+    highest_ = 0;
+    begin_ = 0;
+    next_.clear();
+    seen_.clear();
+    ++resets;
+  }
+
+  int delivered = 0;
+  int gaps = 0;
+  int resets = 0;
+  [[nodiscard]] const ReadingCounters& counters() const { return reading_.counters(); }
+
+ private:
+  struct Timed {
+    Clock::time_point at;
+    std::function<void()> happen;
+  };
+
+  int pick(int max) { return std::uniform_int_distribution<int>{0, max}(random_); }
+  bool chance(unsigned percent) { return percent > 0 && pick(99) < static_cast<int>(percent); }
+  static std::string where(const Published& p) {
+    return fmt::format("{} offset {} position {}", p.topic, p.stamp.offset, p.stamp.position);
+  }
+
+  static const std::vector<std::string>& all_topics() {
+    static const std::vector<std::string> topics{"a.one", "a.two", "a.three", "b", "c.other", "a.four.deep"};
+    return topics;
+  }
+
+  /// Some topics are announced, rightly or not: what comes of an event may not depend on it.
+  void maybe_expect() {
+    if (announcing_() % 4 != 0) return;
+    std::vector<std::string_view> topics(announcing_() % Reading::expected_max + 1);
+    for (std::string_view& topic : topics) topic = all_topics()[announcing_() % all_topics().size()];
+    reading_.expect(topics);
+  }
+
+  void publish() {
+    const std::vector<std::string>& topics = all_topics();
+    // A burst, all of it lost or none, as a full pipe loses.
+    const int count = chance(10) ? pick(20) : 1;
+    const bool lost = chance(weather_.loss_percent);
+    for (int i = 0; i < count; ++i) {
+      const std::string& topic = topics[static_cast<std::size_t>(pick(static_cast<int>(topics.size()) - 1))];
+      wire::Stamp& tail = tails_[topic];
+      tail = wire::Stamp{stream_, ++position_, tail.offset + 1, tail.position, 1};
+      const auto key = std::pair{stream_, position_};
+      published_[key] =
+          Published{topic, testing::stamped_event(fmt::format("{}", position_), tail), tail, lost, false};
+      offsets_[{stream_, topic, tail.offset}] = position_;
+      if (lost || topic == "c.other") continue;
+      live_at_ = std::max(live_at_, now_ + std::chrono::milliseconds{pick(weather_.live_delay_ms_max)});
+      live_.push_back({live_at_, [this, key] {
+                         const Published& p = published_.at(key);
+                         maybe_expect();
+                         reading_.event(p.topic, std::as_bytes(std::span(p.event)), p.stamp, now_);
+                       }});
+    }
+  }
+
+  void evict() {
+    const auto up_to = position_ - std::min<std::uint64_t>(position_, static_cast<std::uint64_t>(pick(30)));
+    for (auto& [key, published] : published_) {
+      if (key.first == stream_ && key.second <= up_to) published.evicted = true;
+    }
+  }
+
+  void restart() {
+    // What was under way on the old connection is lost with it; all that it had is gone.
+    for (auto& [key, published] : published_) published.evicted = true;
+    live_.clear();
+    tails_.clear();
+    ++stream_;
+    position_ = 0;
+    const int before_we_are_back = pick(5);
+    for (int i = 0; i < before_we_are_back; ++i) {
+      const Weather weather = std::exchange(weather_, Weather{.loss_percent = 100});
+      publish();
+      weather_ = weather;
+    }
+    const auto stream = stream_;
+    const auto position = position_;
+    live_at_ = std::max(live_at_, now_ + 5ms);
+    live_.push_back({live_at_, [this, stream, position] { reading_.live(1, stream, position, true, now_); }});
+  }
+
+  void advance(std::chrono::milliseconds by) {
+    const auto end = now_ + by;
+    do {
+      deliver_due(live_);
+      deliver_due(control_);
+      reading_.tick(now_, live_.empty() || live_.front().at > now_);
+      ask();
+      EXPECT_LE(reading_.held_bytes(), std::size_t{64} << 20);
+      check_books();
+      now_ += 1ms;
+    } while (now_ <= end);
+  }
+
+  void deliver_due(std::deque<Timed>& queue) {
+    while (!queue.empty() && queue.front().at <= now_) {
+      const auto happen = std::move(queue.front().happen);
+      queue.pop_front();
+      happen();
+    }
+  }
+
+  void ask() {
+    const auto later = [this] {
+      return now_ + std::chrono::milliseconds{pick(weather_.control_delay_ms_max)};
+    };
+    if (const auto ask = reading_.replay_wanted(now_)) {
+      if (chance(weather_.silence_percent)) {
+        silenced_ = true;
+        insert({now_ + 1000ms, [this, ask] { reading_.replay_failed(ask->number, false, now_); }});
+      } else {
+        insert({later(), [this, ask] { answer_replay(*ask); }});
+      }
+    }
+    if (const auto ask = reading_.tails_wanted(now_)) {
+      if (chance(weather_.silence_percent)) {
+        insert({now_ + 1000ms, [this, ask] { reading_.tails_failed(ask->number, now_); }});
+      } else {
+        insert({later(), [this, ask] { answer_tails(*ask); }});
+      }
+    }
+  }
+
+  void insert(Timed timed) {
+    const auto place = std::find_if(control_.begin(), control_.end(),
+                                    [&](const Timed& other) { return other.at > timed.at; });
+    control_.insert(place, std::move(timed));
+  }
+
+  static bool matches(const std::string& pattern, const std::string& topic) {
+    if (pattern.back() != '>') return pattern == topic;
+    return topic.starts_with(pattern.substr(0, pattern.size() - 1));
+  }
+
+  void answer_replay(const ReplayAsk& ask) {
+    if (ask.stream != stream_) return reading_.replay_failed(ask.number, true, now_);
+    ReplayAnswer answer;
+    std::uint64_t first_available = position_ + 1;
+    const std::uint64_t after = ask.cursor.empty() ? ask.after : std::stoull(ask.cursor);
+    std::string cursor;
+    for (auto entry = published_.lower_bound({stream_, after + 1}); entry != published_.end(); ++entry) {
+      const Published& p = entry->second;
+      if (p.stamp.position > ask.until || !matches(ask.pattern, p.topic)) continue;
+      if (p.evicted) answer.end = ReplayAnswer::End::gone;
+      if (!p.evicted) first_available = std::min(first_available, p.stamp.position);
+      if (p.evicted || answer.end != ReplayAnswer::End::complete) continue;
+      if (answer.events.size() == 3) {
+        cursor = fmt::format("{}", published_.at({stream_, std::stoull(cursor)}).stamp.position);
+        answer.end = ReplayAnswer::End::more;
+        continue;
+      }
+      answer.events.push_back({p.topic, std::as_bytes(std::span(p.event))});
+      cursor = fmt::format("{}", p.stamp.position);
+    }
+    if (answer.end == ReplayAnswer::End::gone) answer.events.clear();
+    answer.first_available = first_available;
+    answer.cursor = cursor;
+    reading_.replay_answered(ask.number, answer, now_);
+  }
+
+  void answer_tails(const TailsAsk& ask) {
+    TailsAnswer answer;
+    answer.stream = stream_;
+    answer.position = position_;
+    std::string cursor;
+    for (const auto& [topic, tail] : tails_) {
+      if (tail.position <= ask.after || (!ask.cursor.empty() && topic <= ask.cursor)) continue;
+      if (std::none_of(ask.patterns.begin(), ask.patterns.end(),
+                       [&, name = topic](const auto& pattern) { return matches(pattern, name); })) {
+        continue;
+      }
+      if (answer.tails.size() == 2) {
+        cursor = answer.tails.back().topic;
+        break;
+      }
+      answer.tails.push_back({topic, tail.position, tail.offset});
+    }
+    answer.cursor = cursor;
+    reading_.tails_answered(ask.number, answer, now_);
+  }
+
+  /// The next offset of `topic` that is to be delivered or announced.
+  std::uint64_t& expect(const std::string& topic) {
+    seen_.insert(topic);
+    const auto [entry, is_new] = next_.try_emplace(topic, 1);
+    if (is_new) entry->second = first_expected(topic);
+    return entry->second;
+  }
+
+  std::uint64_t first_expected(const std::string& topic) const {
+    std::uint64_t first = 1;
+    for (const auto& [key, p] : published_) {
+      if (key.first == delivering_ && key.second <= begin_ && p.topic == topic) ++first;
+    }
+    return first;
+  }
+
+  void check_given_up(const Gap& gap, std::uint64_t offset) {
+    const auto position = offsets_.find({gap.stream, std::string(gap.topic), offset});
+    ASSERT_NE(position, offsets_.end()) << "never published";
+    const Published& p = published_.at({gap.stream, position->second});
+    if (gap.reason == GapReason::history_gone) {
+      EXPECT_TRUE(p.evicted) << "history holds it: " << where(p);
+    } else {
+      EXPECT_TRUE(silenced_) << "there was time enough: " << where(p);
+    }
+  }
+
+  void check_books() {
+    const ReadingCounters& all = reading_.counters();
+    ASSERT_EQ(all.expected, all.seen + all.recovered + all.lost_history_gone + all.lost_recovery_timeout +
+                                all.unwanted + reading_.awaited());
+    ASSERT_EQ(all.seen + all.recovered, static_cast<std::uint64_t>(delivered));
+  }
+
+  void check_complete() {
+    EXPECT_EQ(reading_.awaited(), 0u);
+    EXPECT_EQ(delivering_, stream_);
+    for (const auto& [topic, tail] : tails_) {
+      if (topic == "c.other" || tail.position <= begin_) continue;
+      EXPECT_EQ(expect(topic), tail.offset + 1) << topic << ": not all was delivered or announced";
+    }
+    EXPECT_EQ(reading_.held_bytes(), 0u);
+    EXPECT_EQ(reading_.next_deadline(), Clock::time_point::max());
+  }
+
+  std::mt19937 random_;
+  std::mt19937 announcing_{1};  // of its own, so that it does not change what happens
+  Weather weather_;
+  Reading reading_;
+  Clock::time_point now_{std::chrono::hours{1}};
+  std::deque<Timed> live_;
+  Clock::time_point live_at_{};
+  std::deque<Timed> control_;
+  bool silenced_ = false;
+
+  std::uint64_t stream_ = 0x0000'0005'0000'0001;
+  std::uint64_t position_ = 0;
+  std::map<std::string, wire::Stamp> tails_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Published> published_;
+  std::map<std::tuple<std::uint64_t, std::string, std::uint64_t>, std::uint64_t> offsets_;
+
+  std::uint64_t delivering_ = stream_;
+  std::uint64_t highest_ = 0;
+  std::uint64_t begin_ = 0;  // where the reading began
+  std::map<std::string, std::uint64_t> next_;
+  std::set<std::string, std::less<>> seen_;
+};
+
+struct Totals {
+  int delivered = 0;
+  int gaps = 0;
+  int resets = 0;
+  std::uint64_t recovered = 0;
+  std::uint64_t late = 0;
+};
+
+Totals run_many(const Weather& weather, std::uint32_t runs) {
+  Totals totals;
+  for (std::uint32_t seed = 1; seed <= runs && !::testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    World world{seed, weather};
+    world.run();
+    totals.delivered += world.delivered;
+    totals.gaps += world.gaps;
+    totals.resets += world.resets;
+    totals.recovered += world.counters().recovered;
+    totals.late += world.counters().late;
+  }
+  fmt::print("{} delivered, {} recovered, {} late, {} gaps, {} resets\n", totals.delivered, totals.recovered,
+             totals.late, totals.gaps, totals.resets);
+  return totals;
+}
+
+constexpr std::uint32_t runs_each = 250;
+
+TEST(ReadingModel, WithoutLossesNothingIsFetchedLateOrAnnounced) {
+  const Totals totals = run_many({.control_delay_ms_max = 40, .live_delay_ms_max = 60}, runs_each);
+  EXPECT_GT(totals.delivered, 0);
+  EXPECT_EQ(totals.recovered, 0u);
+  EXPECT_EQ(totals.late, 0u);
+  EXPECT_EQ(totals.gaps, 0);
+}
+
+TEST(ReadingModel, WhateverIsLostComesBackWhileHistoryHoldsIt) {
+  const Totals totals =
+      run_many({.loss_percent = 20, .control_delay_ms_max = 40, .live_delay_ms_max = 60}, runs_each);
+  EXPECT_GT(totals.recovered, 0u);
+  EXPECT_EQ(totals.gaps, 0);
+}
+
+TEST(ReadingModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
+  const Totals totals = run_many(
+      {.loss_percent = 20, .eviction_percent = 10, .control_delay_ms_max = 40, .live_delay_ms_max = 60},
+      runs_each);
+  EXPECT_GT(totals.recovered, 0u);
+  EXPECT_GT(totals.gaps, 0);
+}
+
+TEST(ReadingModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
+  const Totals totals = run_many({.loss_percent = 20,
+                                  .eviction_percent = 5,
+                                  .silence_percent = 40,
+                                  .control_delay_ms_max = 40,
+                                  .live_delay_ms_max = 60,
+                                  .recovery_limit = 1000ms},
+                                 runs_each);
+  EXPECT_GT(totals.recovered, 0u);
+  EXPECT_GT(totals.gaps, 0);
+}
+
+TEST(ReadingModel, ARestartIsAResetAndTheNewLifeIsReadFromItsBeginning) {
+  const Totals totals = run_many({.loss_percent = 10,
+                                  .eviction_percent = 5,
+                                  .silence_percent = 5,
+                                  .control_delay_ms_max = 40,
+                                  .live_delay_ms_max = 60,
+                                  .restarts = true,
+                                  .recovery_limit = 1000ms},
+                                 runs_each);
+  EXPECT_GT(totals.recovered, 0u);
+  EXPECT_GT(totals.resets, 0);
+}
+
+}  // namespace
+}  // namespace backplane::follower

@@ -1,0 +1,537 @@
+#include "follower/order/gap_repair.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/follower/fake_broker.hpp"
+
+namespace backplane::follower {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr std::uint64_t stream = 0x0000'0005'0000'0001;
+
+class AReading : public ::testing::Test, public ReadingSink {
+ protected:
+  void deliver(const Delivery& delivery) override {
+    out.push_back(
+        fmt::format("{} {}{}", delivery.topic, delivery.stamp.offset, delivery.late ? " late" : ""));
+    if (delivery.mark != nullptr) marks.push_back((*delivery.mark)++);
+  }
+  void gap(const Gap& gap) override {
+    out.push_back(fmt::format("gap {} {}-{} {}", gap.topic, gap.first, gap.last, name(gap.reason)));
+  }
+  void reset(const Reset& reset) override { out.push_back(fmt::format("reset to {:x}", reset.new_stream)); }
+
+  /// Subscribes to `prefix`, in force from `position` on.
+  void begin(std::string_view prefix, std::uint64_t position = 0) {
+    reading.subscribe(prefix, ++ticket);
+    reading.live(ticket, stream, position, false, now);
+  }
+  static std::string bytes(const wire::Stamp& stamp) { return testing::stamped_event("x", stamp); }
+  void arrive(std::string_view topic, std::uint64_t position, std::uint64_t offset, std::uint64_t previous,
+              std::uint64_t of_stream = stream) {
+    const wire::Stamp stamp{of_stream, position, offset, previous, 1};
+    const std::string event = bytes(stamp);
+    reading.event(topic, std::as_bytes(std::span(event)), stamp, now);
+  }
+  struct Stored {
+    std::string topic;
+    wire::Stamp stamp;
+  };
+  /// Answers the Replay that was asked for last.
+  void answer(const std::vector<Stored>& events, ReplayAnswer::End end = ReplayAnswer::End::complete,
+              std::string_view cursor = "", std::uint64_t first_available = 0) {
+    ReplayAnswer reply;
+    std::vector<std::string> kept;
+    for (const Stored& stored : events) kept.push_back(bytes(stored.stamp));
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      reply.events.push_back({events[i].topic, std::as_bytes(std::span(kept[i]))});
+    }
+    reply.end = end;
+    reply.cursor = cursor;
+    reply.first_available = first_available;
+    reading.replay_answered(asked->number, reply, now);
+  }
+  bool ask() {
+    asked = reading.replay_wanted(now);
+    return asked.has_value();
+  }
+  /// What the last Replay asked for.
+  std::string wanted() const {
+    return fmt::format("{} ({}, {}]", asked->pattern, asked->after, asked->until);
+  }
+
+  void pass_time(std::chrono::milliseconds time) {
+    now += time;
+    reading.tick(now, true);
+  }
+  /// Asks for Tails, and gives them.
+  void tails(const std::vector<TailsAnswer::Tail>& all, std::uint64_t position) {
+    const auto ask = reading.tails_wanted(now);
+    ASSERT_TRUE(ask);
+    reading.tails_answered(ask->number, TailsAnswer{stream, position, all, {}}, now);
+  }
+
+  Reading reading{Reading::Options{.recovery_limit = 1000ms,
+                                   .held_bytes_max = 10'000,
+                                   .tails_interval = 1000ms,
+                                   .tails_grace = 100ms,
+                                   .retry_interval = 100ms},
+                  *this};
+  Reading::Clock::time_point now{std::chrono::hours{1}};
+  std::uint64_t ticket{};
+  std::optional<ReplayAsk> asked;
+  std::vector<std::string> out;
+  std::vector<std::uint64_t> marks;  ///< as they came; each is one more the next time
+};
+
+TEST_F(AReading, GivesWhatComesInOrderAtOnce) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 2, 2, 1);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
+  EXPECT_FALSE(ask());
+}
+
+TEST_F(AReading, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("ab", 2, 1, 0);
+  arrive("a", 3, 2, 1);
+  arrive("a", 4, 3, 3);
+  EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2));
+  reading.unsubscribe("a");
+  begin("a", 5);
+  arrive("a", 6, 4, 4);
+  EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2, 0));
+}
+
+TEST_F(AReading, TakesEventsAsTheyComeWhateverWasExpected) {
+  const auto expect = [this](const std::vector<std::string_view>& topics) { reading.expect(topics); };
+  expect({"a.one", "a.two"});  // nothing is known yet
+  begin("a.");
+  arrive("a.one", 1, 1, 0);
+  arrive("a.two", 2, 1, 0);
+  expect({"a.one", "a.two", "a.three"});
+  arrive("a.one", 3, 2, 1);
+  arrive("a.two", 4, 2, 2);
+  arrive("a.three", 5, 1, 0);
+  expect({"a.one", "a.two", "a.three", "a.one"});  // in another order, more and fewer than come
+  arrive("a.three", 6, 2, 5);
+  arrive("a.one", 7, 3, 3);
+  expect({"a.one", "a.two", "a.three"});  // the last two are forgotten meanwhile
+  reading.unsubscribe("a.");
+  begin("a.", 7);
+  arrive("a.three", 8, 3, 6);
+  arrive("a.two", 9, 3, 4);
+  arrive("a.one", 10, 4, 7);
+  expect(std::vector<std::string_view>(Reading::expected_max + 1, "a.one"));
+  arrive("a.one", 11, 5, 10);
+  EXPECT_THAT(out, ElementsAre("a.one 1", "a.two 1", "a.one 2", "a.two 2", "a.three 1", "a.three 2",
+                               "a.one 3", "a.three 3", "a.two 3", "a.one 4", "a.one 5"));
+  EXPECT_THAT(marks, ElementsAre(0, 0, 1, 1, 0, 1, 2, 0, 0, 3, 4));
+  EXPECT_FALSE(ask());
+}
+
+TEST_F(AReading, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {
+  begin("a", 50);
+  arrive("a", 60, 8, 50);
+  EXPECT_THAT(out, ElementsAre("a 8"));
+  EXPECT_FALSE(ask());
+}
+
+TEST_F(AReading, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole) {
+  begin("a", 50);
+  arrive("a", 60, 8, 55);
+  EXPECT_THAT(out, IsEmpty());
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a (50, 59]");
+  answer({{"a", {stream, 55, 7, 40, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 7", "a 8"));
+}
+
+TEST_F(AReading, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
+  begin("");
+  arrive("a", 1, 1, 0);
+  arrive("a", 5, 3, 3);
+  arrive("b", 6, 1, 0);
+  EXPECT_THAT(out, ElementsAre("a 1"));
+  ASSERT_TRUE(ask());
+  arrive("a", 7, 4, 5);
+  EXPECT_FALSE(ask()) << "one Replay at a time";
+  answer({{"a", {stream, 3, 2, 1, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3", "b 1", "a 4"));
+  EXPECT_EQ(reading.counters().recovered, 1u);
+  EXPECT_EQ(reading.held_bytes(), 0u);
+}
+
+TEST_F(AReading, OtherStreamsAreNotHeldBack) {
+  begin("");
+  arrive("a", 1, 1, 0);
+  arrive("a", 5, 3, 3);
+  arrive("a", 1, 1, 0, 0x0000'0006'0000'0001);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 1"));
+}
+
+TEST_F(AReading, FetchesARunWithWhatItsOtherTopicsLost) {
+  begin("a.");
+  arrive("a.x", 1, 1, 0);
+  arrive("a.y", 2, 1, 0);
+  arrive("a.x", 9, 3, 3);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a.> (1, 8]");
+  answer({{"a.y", {stream, 2, 1, 0, 1}}, {"a.x", {stream, 3, 2, 1, 1}}}, ReplayAnswer::End::more, "cursor");
+  EXPECT_EQ(out.back(), "a.x 2") << "no further than the run is known";
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(asked->cursor, "cursor");
+  answer({{"a.y", {stream, 4, 2, 2, 1}}});
+  EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "a.x 2", "a.y 2", "a.x 3"));
+}
+
+TEST_F(AReading, FetchesOneTopicAloneWhereTheRangeIsLarge) {
+  begin("a.");
+  arrive("a.x", 1, 1, 0);
+  arrive("a.y", 1000, 1, 0);
+  arrive("a.x", 2000, 3, 1500);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a.x (1, 1500]");
+}
+
+TEST_F(AReading, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
+  begin("");
+  arrive("a", 1, 1, 0);
+  arrive("b", 2, 1, 0);
+  arrive("a", 4001, 2001, 3999);
+  arrive("b", 4002, 2001, 4000);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "> (1, 4001]");
+}
+
+TEST_F(AReading, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 4, 7);
+  ASSERT_TRUE(ask());
+  pass_time(999ms);
+  EXPECT_THAT(out, ElementsAre("a 1"));
+  EXPECT_EQ(reading.next_deadline(), now + 1ms);
+  pass_time(1ms);
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-3 recovery_timeout", "a 4"));
+  EXPECT_EQ(reading.counters().lost_recovery_timeout, 2u);
+  answer({{"a", {stream, 5, 2, 1, 1}}, {"a", {stream, 7, 3, 5, 1}}});
+  EXPECT_EQ(out.size(), 3u) << "what was announced as lost does not come after all";
+}
+
+TEST_F(AReading, OnlyWhatIsStillMissingBecomesAGap) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 5, 7);
+  ASSERT_TRUE(ask());
+  answer({{"a", {stream, 3, 2, 1, 1}}}, ReplayAnswer::End::more, "cursor");
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2")) << "in order, so nothing waits for it";
+  pass_time(1000ms);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
+}
+
+TEST_F(AReading, TooManyBytesThatWaitBecomeAGap) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  for (std::uint64_t i = 3; i < 300; ++i) arrive("a", i, i, i - 1);
+  EXPECT_EQ(out[1], "gap a 2-2 recovery_timeout");
+  EXPECT_GT(out.size(), 100u);
+  EXPECT_LE(reading.held_bytes(), 10'000u);
+}
+
+TEST_F(AReading, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 4, 7);
+  ASSERT_TRUE(ask());
+  answer({{"a", {stream, 7, 3, 5, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
+}
+
+TEST_F(AReading, AsksAgainFromWhereHistoryIsStillHeld) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 900, 4, 700);
+  ASSERT_TRUE(ask());
+  answer({}, ReplayAnswer::End::gone, "", 600);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a (599, 700]");
+  answer({{"a", {stream, 700, 3, 500, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
+}
+
+TEST_F(AReading, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 900, 3, 700);
+  ASSERT_TRUE(ask());
+  answer({}, ReplayAnswer::End::gone, "", 2);
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
+  EXPECT_FALSE(ask());
+}
+
+TEST_F(AReading, WhereARunIsGoneEachTopicIsAskedForAlone) {
+  begin("a.");
+  arrive("a.x", 1, 1, 0);
+  arrive("a.y", 2, 1, 0);
+  arrive("a.x", 8, 3, 5);
+  arrive("a.y", 9, 3, 6);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a.> (1, 8]");
+  answer({}, ReplayAnswer::End::gone, "", 6);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a.x (1, 5]");
+  answer({}, ReplayAnswer::End::gone, "", 8);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a.y (2, 6]");
+  answer({{"a.y", {stream, 6, 2, 2, 1}}});
+  EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "gap a.x 2-2 history_gone", "a.y 2", "a.x 3", "a.y 3"));
+}
+
+TEST_F(AReading, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
+  begin("a", 50);
+  arrive("a", 60, 8, 55);
+  ASSERT_TRUE(ask());
+  reading.replay_failed(asked->number, true, now);
+  ASSERT_TRUE(ask());
+  reading.replay_failed(asked->number, true, now);
+  EXPECT_THAT(out, ElementsAre("gap a 0-7 history_gone", "a 8"));
+  EXPECT_EQ(reading.counters().gaps_of_unknown_size, 1u);
+}
+
+TEST_F(AReading, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 3, 7);
+  ASSERT_TRUE(ask());
+  reading.replay_failed(asked->number, false, now);
+  EXPECT_FALSE(ask());
+  pass_time(100ms);
+  EXPECT_TRUE(ask());
+}
+
+TEST_F(AReading, WhatComesTwiceIsGivenOnce) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 5, 3, 3);
+  ASSERT_TRUE(ask());
+  answer({{"a", {stream, 1, 1, 0, 1}}, {"a", {stream, 3, 2, 1, 1}}});
+  arrive("a", 5, 3, 3);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
+  EXPECT_EQ(reading.counters().duplicates, 2u);
+}
+
+TEST_F(AReading, ALossAtTheVeryEndIsFoundByTails) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  pass_time(1000ms);
+  tails({{"a", 3, 3}}, 3);
+  EXPECT_FALSE(ask()) << "they may be under way";
+  pass_time(100ms);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a (1, 3]");
+  answer({{"a", {stream, 2, 2, 1, 1}}, {"a", {stream, 3, 3, 2, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
+}
+
+TEST_F(AReading, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFoundByTails) {
+  reading.subscribe("a", ++ticket);
+  arrive("a", 40, 3, 30);
+  // The connection was lost before the answer came; of the next one it is.
+  reading.live(ticket, stream, 90, true, now);
+  const auto tails = reading.tails_wanted(now + 1s);
+  ASSERT_TRUE(tails);
+  EXPECT_EQ(tails->after, 40u);
+  reading.tails_answered(tails->number, TailsAnswer{stream, 90, {{"a", 80, 7}}, {}}, now);
+  pass_time(100ms);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a (40, 80]");
+}
+
+TEST_F(AReading, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
+  begin("a.", 10);
+  pass_time(1000ms);
+  tails({{"a.old", 9, 4}, {"a.new", 12, 2}}, 12);
+  pass_time(100ms);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(wanted(), "a.> (10, 12]");
+  answer({{"a.new", {stream, 12, 2, 5, 1}}});
+  EXPECT_THAT(out, ElementsAre("a.new 2"));
+}
+
+TEST_F(AReading, WhatWasOnlyUnderWayIsNotFetched) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  pass_time(1000ms);
+  tails({{"a", 2, 2}}, 2);
+  arrive("a", 2, 2, 1);
+  pass_time(100ms);
+  EXPECT_FALSE(ask());
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
+}
+
+TEST_F(AReading, WhileThereIsMoreToReceiveATailIsNotBelieved) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  pass_time(1000ms);
+  tails({{"a", 2, 2}}, 2);
+  now += 5000ms;
+  reading.tick(now, /*drained=*/false);
+  EXPECT_FALSE(ask());
+  reading.tick(now, /*drained=*/true);
+  EXPECT_TRUE(ask());
+}
+
+TEST_F(AReading, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
+  begin("a");
+  begin("b.");
+  pass_time(1000ms);
+  auto first = reading.tails_wanted(now);
+  ASSERT_TRUE(first);
+  EXPECT_THAT(first->patterns, ::testing::UnorderedElementsAre("a", "b.>"));
+  EXPECT_EQ(first->after, 0u);
+  EXPECT_FALSE(reading.tails_wanted(now));
+  reading.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
+  pass_time(999ms);
+  EXPECT_FALSE(reading.tails_wanted(now));
+  pass_time(1ms);
+  const auto second = reading.tails_wanted(now);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->after, 77u);
+}
+
+TEST_F(AReading, ANewSubscriptionIsCheckedFromItsOwnBeginning) {
+  begin("a");
+  pass_time(1000ms);
+  const auto first = reading.tails_wanted(now);
+  begin("b", 40);  // not among the patterns of what is being asked
+  reading.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
+  pass_time(1000ms);
+  EXPECT_EQ(reading.tails_wanted(now)->after, 40u);
+}
+
+TEST_F(AReading, AnAnswerOfTailsThatWasAheadOfEgressDoesNotCoverANewSubscription) {
+  begin("a");
+  pass_time(1000ms);
+  tails({}, 77);
+  begin("b", 40);
+  pass_time(1000ms);
+  EXPECT_EQ(reading.tails_wanted(now)->after, 40u);
+}
+
+TEST_F(AReading, AfterAReconnectTailsAreAskedForAtOnce) {
+  begin("a");
+  pass_time(1000ms);
+  tails({}, 0);
+  EXPECT_FALSE(reading.tails_wanted(now));
+  reading.live(ticket, stream, 9, /*anew=*/true, now);
+  EXPECT_TRUE(reading.tails_wanted(now));
+}
+
+TEST_F(AReading, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 5, 3, 3);
+  arrive("a", 1, 1, 0, stream + 1);
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "reset to 500000002", "a 1"));
+  EXPECT_EQ(reading.counters().resets, 1u);
+}
+
+TEST_F(AReading, TheNewLifeIsReadFromItsBeginning) {
+  begin("a", 50);
+  arrive("a", 60, 8, 50);
+  reading.live(ticket, stream + 1, 7, true, now);
+  arrive("a", 9, 3, 6, stream + 1);
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(asked->stream, stream + 1);
+  EXPECT_EQ(asked->after, 0u);
+}
+
+TEST_F(AReading, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 5, 3, 3);
+  ASSERT_TRUE(ask());
+  const auto old = asked;
+  arrive("a", 4, 2, 2, stream + 1);
+  ASSERT_TRUE(ask());
+  reading.replay_failed(old->number, true, now);
+  EXPECT_EQ(out.back(), "reset to 500000002") << "the new life's hole still waits for its own answer";
+}
+
+TEST_F(AReading, WhatIsNoLongerSubscribedToIsNeitherGivenNorMissed) {
+  begin("a");
+  begin("b");
+  arrive("a", 1, 1, 0);
+  arrive("b", 2, 1, 0);
+  arrive("a", 6, 3, 4);
+  arrive("b", 7, 2, 2);
+  reading.unsubscribe("a");
+  pass_time(1000ms);
+  EXPECT_THAT(out, ElementsAre("a 1", "b 1", "b 2"));
+}
+
+TEST_F(AReading, ASubscriptionTakenUpAgainMissesNothingOfTheTimeBetween) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  reading.unsubscribe("a");
+  begin("a", 20);
+  arrive("a", 30, 9, 15);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 9"));
+}
+
+TEST_F(AReading, ATopicStaysKnownWhileAnotherPrefixCoversIt) {
+  begin("a.");
+  begin("a.b");
+  arrive("a.b", 1, 1, 0);
+  reading.unsubscribe("a.");
+  arrive("a.b", 5, 3, 3);
+  EXPECT_TRUE(ask());
+}
+
+TEST_F(AReading, EventsThatAreNotNumberedPassUncounted) {
+  begin("a");
+  arrive("a", 1, 0, 0);
+  arrive("a", 2, 0, 0);
+  EXPECT_EQ(out.size(), 2u);
+}
+
+TEST_F(AReading, ALossThatShowsOnlyLaterComesLateAndSaysSo) {
+  begin("a");
+  begin("b");
+  arrive("a", 1, 1, 0);
+  arrive("b", 5, 1, 0);  // a 2 at position 3 is lost; nobody can know
+  arrive("a", 7, 3, 3);
+  ASSERT_TRUE(ask());
+  answer({{"a", {stream, 3, 2, 1, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "b 1", "a 2 late", "a 3"));
+}
+
+TEST_F(AReading, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
+  begin("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 5, 3, 3);
+  ASSERT_TRUE(ask());
+  ReplayAnswer nonsense;
+  const std::string rubbish(100, 'x');
+  nonsense.events.push_back({"a", std::as_bytes(std::span(rubbish))});
+  const std::string other = bytes({stream + 9, 3, 2, 1, 1});
+  nonsense.events.push_back({"a", std::as_bytes(std::span(other))});
+  const std::string later = bytes({stream, 50, 20, 1, 1});
+  nonsense.events.push_back({"a", std::as_bytes(std::span(later))});
+  nonsense.end = ReplayAnswer::End::more;  // without a cursor
+  reading.replay_answered(asked->number, nonsense, now);
+  EXPECT_EQ(reading.counters().undecodable, 3u);
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
+}
+
+}  // namespace
+}  // namespace backplane::follower

@@ -1,0 +1,482 @@
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "follower/follower.hpp"
+#include "tests/follower/following.hpp"
+
+namespace backplane::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr std::uint64_t first_life = 0x0000'0007'0000'0001;
+constexpr std::uint64_t second_life = 0x0000'0007'0000'0002;
+
+class ReplayOfABroker : public Following {
+ protected:
+  void publish(int first, int last) {
+    for (int i = first; i <= last; ++i) broker.publish("a.b", std::to_string(i));
+  }
+  std::vector<ReplaySlice>& slices(std::uint64_t request) { return recorder.slices[request]; }
+  /// Reads on until a slice is complete or the request ends. @returns all slices.
+  std::vector<ReplaySlice> read_all(std::uint64_t request) {
+    std::size_t seen = 0;
+    const bool done = until([&] {
+      auto& all = slices(request);
+      if (all.size() == seen) return false;
+      seen = all.size();
+      if (all.back().complete || all.back().error) return true;
+      follower->replay_more(request);
+      return false;
+    });
+    EXPECT_TRUE(done);
+    return slices(request);
+  }
+};
+
+TEST_F(ReplayOfABroker, GivesASliceForEachTimeItIsAskedToGoOn) {
+  publish(1, 7);
+  start();
+  const auto request = follower->replay("a.>", AfterPositions{{{first_life, 1}}});
+  ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
+  for (int i = 0; i < 100; ++i) turn();
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("2", "3", "4"));
+  EXPECT_FALSE(slices(request)[0].complete);
+  follower->replay_more(request);
+  ASSERT_TRUE(until([&] { return slices(request).size() == 2; }));
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("2", "3", "4", "5", "6", "7"));
+}
+
+TEST_F(ReplayOfABroker, IsCompleteThroughWhatTheBrokerHadThen) {
+  publish(1, 2);
+  broker.publish("other", "x");
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto all = read_all(request);
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_TRUE(all[0].complete);
+  EXPECT_EQ(all[0].through_stream, first_life);
+  EXPECT_EQ(all[0].through_position, 3u);
+  EXPECT_FALSE(all[0].gone || all[0].reset || all[0].error);
+}
+
+TEST_F(ReplayOfABroker, GoesOnBehindItsEndWithWhatCameMeanwhile) {
+  publish(1, 2);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  (void)read_all(request);
+  publish(3, 4);
+  follower->replay_more(request);
+  ASSERT_TRUE(until([&] { return slices(request).size() == 2; }));
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "4"));
+  EXPECT_EQ(slices(request)[1].through_position, 4u);
+}
+
+TEST_F(ReplayOfABroker, BeginsBehindAnOffset) {
+  broker.publish("other", "x");
+  publish(1, 4);
+  start();
+  const auto request = follower->replay("a.b", AfterOffset{2});
+  EXPECT_TRUE(read_all(request).back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("3", "4"));
+}
+
+TEST_F(ReplayOfABroker, BeginsAtATime) {
+  publish(1, 9);
+  start();
+  const auto request = follower->replay("a.b", SinceTime{4});  // the fake broker's clock is its position
+  EXPECT_TRUE(read_all(request).back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5", "6", "7", "8", "9"));
+}
+
+TEST_F(ReplayOfABroker, SaysWhatIsGoneAndGoesOnWithWhatIsNot) {
+  publish(1, 6);
+  broker.forget_history(4);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 1}}});
+  const auto all = read_all(request);
+  ASSERT_EQ(all.size(), 2u);
+  ASSERT_TRUE(all[0].gone);
+  EXPECT_EQ(all[0].gone->first_available, 5u);
+  EXPECT_EQ(all[0].through_position, 4u);
+  EXPECT_TRUE(all[1].complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("5", "6"));
+}
+
+TEST_F(ReplayOfABroker, OfAnEarlierLifeBeginsWithAResetAndAllOfTheNewOne) {
+  publish(1, 3);
+  broker.forget(second_life);
+  publish(4, 5);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 2}}});
+  const auto all = read_all(request);
+  ASSERT_TRUE(all[0].reset);
+  EXPECT_EQ(all[0].reset->old_stream, first_life);
+  EXPECT_EQ(all[0].reset->new_stream, second_life);
+  EXPECT_FALSE(all[0].complete) << "it comes alone, before the first event of the new life";
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5"));
+}
+
+TEST_F(ReplayOfABroker, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNow) {
+  publish(1, 3);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{0x0000'0009'0000'0001, 2}}});
+  const auto all = read_all(request);
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_TRUE(all[0].complete);
+  ASSERT_TRUE(all[0].reset);
+  EXPECT_EQ(all[0].reset->old_stream, 0x0000'0009'0000'0001u);
+  EXPECT_EQ(all[0].through_stream, first_life);
+  EXPECT_EQ(all[0].through_position, 3u);
+  EXPECT_THAT(recorder.replayed[request], IsEmpty());
+}
+
+TEST_F(ReplayOfABroker, BehindAPlaceThatIsNotReachedBeginsWithAResetAndAllThatThereIs) {
+  publish(1, 3);
+  start();
+  for (const ReplayFrom& from :
+       {ReplayFrom{AfterPositions{{{first_life, 1'000'000}}}}, ReplayFrom{AfterOffset{4}}}) {
+    const auto request = follower->replay("a.b", from);
+    const auto all = read_all(request);
+    ASSERT_EQ(all.size(), 2u);
+    ASSERT_TRUE(all[0].reset);
+    EXPECT_EQ(all[0].reset->old_stream, first_life);
+    EXPECT_EQ(all[0].reset->new_stream, first_life);
+    EXPECT_TRUE(all[1].complete);
+    EXPECT_EQ(all[1].through_position, 3u) << "what comes behind it is new to the reader";
+    EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"));
+  }
+}
+
+TEST_F(ReplayOfABroker, OfSeveralPlacesTakesTheOneOfTheBrokersStream) {
+  publish(1, 3);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{0x0000'0009'0000'0001, 2}, {first_life, 2}}});
+  EXPECT_FALSE(read_all(request)[0].reset);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("3"));
+}
+
+TEST_F(ReplayOfABroker, GoesOnAcrossARestartOfTheBrokerWithAReset) {
+  publish(1, 7);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return !follower->connected(); }));
+  broker.forget(second_life);
+  broker.open();
+  publish(101, 102);
+  follower->replay_more(request);
+  ASSERT_TRUE(until([&] { return slices(request).size() == 2; }));
+  ASSERT_TRUE(slices(request)[1].reset);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"))
+      << "the reset comes before the new life";
+  EXPECT_TRUE(read_all(request).back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "101", "102"));
+}
+
+TEST_F(ReplayOfABroker, GoesOnWhereItWasAfterALostConnection) {
+  publish(1, 7);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return !follower->connected(); }));
+  broker.open();
+  const auto all = read_all(request);
+  EXPECT_TRUE(all.back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "4", "5", "6", "7"));
+}
+
+TEST_F(ReplayOfABroker, AsksAgainWhereTheBrokerIsBusy) {
+  publish(1, 2);
+  broker.refused_replays = 2;
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  EXPECT_TRUE(read_all(request).back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
+}
+
+TEST_F(ReplayOfABroker, EndsWithAnErrorWhereItIsRefusedForGood) {
+  broker.refused_replays = 1000;
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto all = read_all(request);
+  ASSERT_TRUE(all.back().error);
+  EXPECT_EQ(all.back().error->code, ErrorCode::protocol);
+  const auto asked = broker.requests.size();
+  follower->replay_more(request);
+  for (int i = 0; i < 100; ++i) turn();
+  EXPECT_EQ(broker.requests.size(), asked);
+}
+
+TEST_F(ReplayOfABroker, OfABadPatternEndsWithAnErrorAtOnce) {
+  start();
+  const auto request = follower->replay("a..b", AfterPositions{{{first_life, 0}}});
+  const auto all = read_all(request);
+  ASSERT_TRUE(all.back().error);
+  EXPECT_EQ(all.back().error->code, ErrorCode::invalid_argument);
+}
+
+TEST_F(ReplayOfABroker, EndsWithAnErrorWhereTheBrokerIsSilent) {
+  broker.answers_control = false;
+  auto with = options();
+  with.control_timeout = 50ms;
+  start(with);
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto all = read_all(request);
+  ASSERT_TRUE(all.back().error);
+  EXPECT_EQ(all.back().error->code, ErrorCode::timeout);
+}
+
+TEST_F(ReplayOfABroker, AsksAgainWhereTheBrokerIsSilentForAWhile) {
+  publish(1, 2);
+  broker.answers_control = false;
+  auto with = options();
+  with.control_timeout = 200ms;
+  start(with);
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  ASSERT_TRUE(until([&] { return follower->status().control_timeouts > 0; }));
+  broker.answers_control = true;
+  const auto all = read_all(request);
+  EXPECT_FALSE(all.back().error);
+  EXPECT_TRUE(all.back().complete);
+  EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
+}
+
+TEST_F(ReplayOfABroker, SaysNothingMoreOnceItIsCancelled) {
+  publish(1, 7);
+  start();
+  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
+  follower->replay_more(request);
+  follower->cancel(request);
+  const auto other = follower->replay("a.b", AfterPositions{{{first_life, 6}}});
+  ASSERT_TRUE(until([&] { return slices(other).size() == 1; }));
+  EXPECT_EQ(slices(request).size(), 1u);
+  EXPECT_EQ(recorder.replayed[request].size(), 3u);
+}
+
+TEST_F(ReplayOfABroker, ManyReplaysAreWithTheBrokerAFewAtATime) {
+  publish(1, 2);
+  broker.answers_control = false;
+  start();
+  std::vector<std::uint64_t> requests;
+  for (int i = 0; i < 100; ++i) requests.push_back(follower->replay("a.b", AfterOffset{0}));
+  const auto asked = [&] {
+    return std::count_if(broker.requests.begin(), broker.requests.end(),
+                         [](const auto& request) { return request.has_replay(); });
+  };
+  ASSERT_TRUE(until([&] { return asked() == 8; }));
+  for (int i = 0; i < 100; ++i) turn();
+  EXPECT_EQ(asked(), 8);
+}
+
+// ---- other questions ----
+
+class QuestionsToABroker : public ReplayOfABroker {};
+
+TEST_F(QuestionsToABroker, RetainedValuesStandForThePositionOfTheFirstReply) {
+  publish(1, 5);
+  broker.values = {{"v.1", "one"}, {"v.2", "two"}, {"v.3", "three"}, {"v.4", "four"}};
+  start();
+  const auto request = follower->retained("v.*");
+  ASSERT_TRUE(until([&] { return recorder.retained[request].size() == 3; }));
+  publish(6, 9);
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
+  EXPECT_EQ(recorder.stands_for[request], (StreamPosition{first_life, 5}));
+}
+
+TEST_F(QuestionsToABroker, ACancelledQuestionForRetainedValuesIsNotAnswered) {
+  broker.values = {{"v.1", "one"}};
+  start();
+  const auto first = follower->retained("v.*");
+  const auto second = follower->retained("v.*");
+  follower->cancel(first);
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(second); }));
+  EXPECT_FALSE(recorder.ended.contains(first));
+  EXPECT_FALSE(recorder.retained.contains(first));
+}
+
+TEST_F(QuestionsToABroker, TopicsComeInPages) {
+  for (const char* topic : {"t.1", "t.2", "t.3", "t.4", "u"}) broker.publish(topic, "x");
+  start();
+  std::optional<Result<TopicsPage>> page;
+  const auto ask = [&](std::string_view cursor) {
+    page.reset();
+    follower->topics("t.*", cursor, [&](Result<TopicsPage> answer) { page = std::move(answer); });
+    return until([&] { return page.has_value(); });
+  };
+  ASSERT_TRUE(ask(""));
+  ASSERT_TRUE(*page) << page->error().text;
+  EXPECT_EQ((*page)->topics.size(), 3u);
+  EXPECT_EQ((*page)->topics[1].name, "t.2");
+  EXPECT_EQ((*page)->topics[1].position, 2u);
+  EXPECT_EQ((*page)->stream, first_life);
+  ASSERT_TRUE(ask((*page)->cursor));
+  EXPECT_EQ((*page)->topics.size(), 1u);
+  EXPECT_EQ((*page)->cursor, "");
+}
+
+TEST_F(QuestionsToABroker, TypesAreOneSetFromAllReplies) {
+  google::protobuf::FileDescriptorProto file;
+  for (const char* name : {"one.proto", "two.proto"}) {
+    file.set_name(name);
+    broker.type_files.push_back(file.SerializeAsString());
+  }
+  start();
+  std::optional<Result<TypesAnswer>> types;
+  follower->types({"no.Such"}, [&](Result<TypesAnswer> answer) { types = std::move(answer); });
+  ASSERT_TRUE(until([&] { return types.has_value(); }));
+  ASSERT_TRUE(*types) << types->error().text;
+  google::protobuf::FileDescriptorSet set;
+  ASSERT_TRUE(set.ParseFromString((*types)->files));
+  ASSERT_EQ(set.file_size(), 2);
+  EXPECT_EQ(set.file(1).name(), "two.proto");
+  EXPECT_THAT((*types)->unknown, ElementsAre("no.Such"));
+}
+
+TEST_F(QuestionsToABroker, StatsAreOneValueFromAllReplies) {
+  publish(1, 3);
+  start();
+  std::optional<Result<BrokerStats>> stats;
+  follower->stats([&](Result<BrokerStats> answer) { stats = std::move(answer); });
+  ASSERT_TRUE(until([&] { return stats.has_value(); }));
+  ASSERT_TRUE(*stats) << stats->error().text;
+  EXPECT_EQ((*stats)->counters.at("events_received_total"), 3u);
+  ASSERT_EQ((*stats)->participants.size(), 2u);
+  EXPECT_EQ((*stats)->participants[1].name, "gateway");
+  EXPECT_EQ((*stats)->participants[1].role, ParticipantInfo::Role::gateway);
+}
+
+TEST_F(QuestionsToABroker, AQuestionThatNobodyAnswersInTimeIsAnError) {
+  broker.answers_control = false;
+  auto with = options();
+  with.control_timeout = 50ms;
+  start(with);
+  std::optional<Result<BrokerStats>> stats;
+  follower->stats([&](Result<BrokerStats> answer) { stats = std::move(answer); });
+  ASSERT_TRUE(until([&] { return stats.has_value(); }));
+  ASSERT_FALSE(*stats);
+  EXPECT_EQ(stats->error().code, ErrorCode::timeout);
+}
+
+// ---- several brokers ----
+
+class FollowerOfSeveralBrokers : public Following {
+ protected:
+  Follower::Options both() {
+    Follower::Options with = options();
+    with.brokers.push_back({"", second.egress(), second.control()});
+    with.broker_patience = 50ms;
+    return with;
+  }
+  template <class Condition>
+  bool until(Condition condition) {
+    return Following::until([&] {
+      second.do_work();
+      return condition();
+    });
+  }
+
+  FakeBroker second{0x0000'0008'0000'0001};
+};
+
+TEST_F(FollowerOfSeveralBrokers, StaysWithTheFirstWhileItIsThere) {
+  start(both());
+  follower->subscribe("a");
+  ASSERT_TRUE(until([&] { return follower->connected(); }));
+  const auto end = Clock::now() + 200ms;
+  ASSERT_TRUE(until([&] { return Clock::now() > end; }));
+  EXPECT_EQ(follower->status().broker, 0u);
+  EXPECT_THAT(recorder.connections, ElementsAre(true));
+}
+
+TEST_F(FollowerOfSeveralBrokers, TakesTheNextWhereThereIsNoFirst) {
+  broker.close();
+  start(both());
+  const auto ticket = follower->subscribe("a");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  EXPECT_EQ(follower->status().broker, 1u);
+  second.publish("a", "from the second");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+  EXPECT_THAT(recorder.texts, ElementsAre("from the second"));
+}
+
+TEST_F(FollowerOfSeveralBrokers, MovesOnWithItsSubscriptionsWhereTheFirstIsGone) {
+  start(both());
+  follower->subscribe("a.");
+  const auto ticket = follower->subscribe("b");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return recorder.connections.size() == 3; }));
+  EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
+  EXPECT_TRUE(second.subscriptions.contains("a."));
+  EXPECT_TRUE(second.subscriptions.contains("b"));
+  second.publish("a.1", "x");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+}
+
+TEST_F(FollowerOfSeveralBrokers, ComesBackToTheFirstWhereTheSecondGoes) {
+  start(both());
+  follower->subscribe("a");
+  ASSERT_TRUE(until([&] { return follower->connected(); }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 1; }));
+  broker.open();
+  second.close();
+  ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 0; }));
+}
+
+TEST_F(FollowerOfSeveralBrokers, DoesNotWaitForOneThatSaidThatItEnds) {
+  auto with = both();
+  with.broker_patience = 1h;
+  start(with);
+  const auto ticket = follower->subscribe("a");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("$SYS.drain", "");
+  ASSERT_TRUE(until([&] { return follower->status().draining; }));
+  EXPECT_TRUE(follower->connected());  // it may have more for us
+  broker.close();
+  ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 1; }));
+  EXPECT_FALSE(follower->status().draining);
+  EXPECT_TRUE(recorder.texts.empty());  // nobody asked for $SYS.drain
+}
+
+TEST_F(FollowerOfSeveralBrokers, TakesItsQuestionsAlong) {
+  second.values = {{"v", "from the second"}};
+  broker.answers_control = false;
+  start(both());
+  ASSERT_TRUE(until([&] { return follower->connected(); }));
+  const auto request = follower->retained("v");
+  ASSERT_TRUE(until([&] { return broker.requests.size() >= 1; }));
+  broker.close();
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
+  EXPECT_FALSE(recorder.ended[request]);
+  EXPECT_THAT(recorder.retained[request], ElementsAre("v=from the second"));
+}
+
+TEST_F(FollowerOfSeveralBrokers, KeepsOneDescriptorForItsLife) {
+  start(both());
+  const auto fds = follower->fds();
+  ASSERT_EQ(fds.size(), 1u);
+  broker.close();
+  ASSERT_TRUE(until([&] { return follower->connected(); }));
+  EXPECT_EQ(follower->fds(), fds);
+}
+
+TEST_F(FollowerOfSeveralBrokers, RefusesEndpointsThatNobodyCanUse) {
+  auto with = both();
+  with.brokers[1].control = "nonsense";
+  EXPECT_THROW(start(with), std::invalid_argument);
+  with.brokers.clear();
+  EXPECT_THROW(start(with), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace backplane::testing
