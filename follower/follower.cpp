@@ -144,11 +144,13 @@ class Follower::Impl : private follower::ReadingSink,
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
-  [[nodiscard]] const StreamPosition& home() const noexcept { return home_; }
+  [[nodiscard]] const StreamPosition& live_position() const noexcept { return live_position_; }
 
   [[nodiscard]] bool holds_back() const noexcept { return reading_.held_bytes() > 0; }
 
-  [[nodiscard]] StreamPosition settled() const noexcept { return {reading_.home(), reading_.settled()}; }
+  [[nodiscard]] StreamPosition settled() const noexcept {
+    return {reading_.current_stream(), reading_.settled()};
+  }
 
   [[nodiscard]] FollowerStatus status() const {
     FollowerStatus status = status_;
@@ -338,7 +340,7 @@ class Follower::Impl : private follower::ReadingSink,
     const auto proof = live_.answered(topic);
     if (!proof) return;
     reading_.live(proof->ticket, stamp.stream, stamp.position, proof->first, now_);
-    home_ = {stamp.stream, stamp.position};
+    live_position_ = {stamp.stream, stamp.position};
     if (proof->first) {
       up_ = true;
       absent_since_.reset();
@@ -356,7 +358,7 @@ class Follower::Impl : private follower::ReadingSink,
   void gap(const Gap& gap) override { listener_.on_gap(gap); }
   void reset(const Reset& reset) override {
     // What was published before our subscriptions were back is of the new life, and may still be fetched.
-    home_ = {reset.new_stream, 0};
+    live_position_ = {reset.new_stream, 0};
     listener_.on_reset(reset);
   }
   void replayed(std::uint64_t number, const Delivery& delivery) override {
@@ -385,7 +387,7 @@ class Follower::Impl : private follower::ReadingSink,
       ask_tails(*ask);
       ++done;
     }
-    done += replays_.ask(link_->control(), home_, now);
+    done += replays_.ask(link_->control(), live_position_, now);
     return done;
   }
 
@@ -496,8 +498,8 @@ class Follower::Impl : private follower::ReadingSink,
   std::uint64_t last_ticket_{};
   std::uint64_t told_ticket_{};
   std::uint64_t last_request_{};
-  StreamPosition home_;      // the newest live answer
-  Clock::time_point now_{};  // of the turn
+  StreamPosition live_position_;  // the newest live answer
+  Clock::time_point now_{};       // of the turn
   bool up_{};
   bool told_up_{};
   bool was_up_{};
@@ -557,8 +559,8 @@ bool Follower::pending() {
 bool Follower::connected() const noexcept {
   return impl_->up();
 }
-StreamPosition Follower::home() const noexcept {
-  return impl_->home();
+StreamPosition Follower::live_position() const noexcept {
+  return impl_->live_position();
 }
 bool Follower::holds_back() const noexcept {
   return impl_->holds_back();

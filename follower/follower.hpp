@@ -164,9 +164,9 @@ class Follower {
   [[nodiscard]] bool connected() const noexcept;
   /// The broker's stream, and the position of its newest live answer: where reading what was subscribed to
   /// last began. {0, 0} before the first.
-  [[nodiscard]] StreamPosition home() const noexcept;
-  /// Whether events have come that wait for others, which are missing and asked for: home() may be above
-  /// them.
+  [[nodiscard]] StreamPosition live_position() const noexcept;
+  /// Whether events have come that wait for others, which are missing and asked for: live_position() may be
+  /// above them.
   [[nodiscard]] bool holds_back() const noexcept;
   /// The broker's stream, and up to where no event or gap of it comes any more, however late: found out by
   /// asking for tails, and so a second or two behind. It may be less than before, for what is subscribed to

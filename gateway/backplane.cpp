@@ -141,7 +141,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   }
   void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
   void cancel(std::uint64_t request) override { follower_.cancel(request); }
-  [[nodiscard]] StreamPosition home() const override { return follower_.home(); }
+  [[nodiscard]] StreamPosition live_position() const override { return follower_.live_position(); }
   [[nodiscard]] bool holds_back() const override { return follower_.holds_back(); }
   [[nodiscard]] StreamPosition settled() const override { return follower_.settled(); }
   void topics(std::string_view pattern, std::string_view cursor,

@@ -242,7 +242,7 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
 }
 
 void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
-  StreamPosition reached = upstream_.home();
+  StreamPosition reached = upstream_.live_position();
   if (reached.stream == 0) return;
   // What waits for others has not been given, and is perhaps below where reading began: only what has been
   // given says how far that is. Where nothing has, the client keeps the place that it has.
@@ -377,9 +377,9 @@ void Hub::on_connection(bool up) {
   if (up) {
     // Another life of the same broker shows by itself. Another broker's stream has nothing to do with the one
     // before, whose end nobody will see.
-    const std::uint64_t stream = upstream_.home().stream;
-    if (home_ != 0 && stream != home_) on_reset(Reset{home_, stream});
-    home_ = stream;
+    const std::uint64_t stream = upstream_.live_position().stream;
+    if (broker_stream_ != 0 && stream != broker_stream_) on_reset(Reset{broker_stream_, stream});
+    broker_stream_ = stream;
     return proven();
   }
   wait_from_ = Clock::time_point::min();

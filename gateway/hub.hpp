@@ -259,7 +259,7 @@ class Hub final : public FollowerListener {
   Place place_;             // the highest of the last event's stream
   StreamPosition settled_;
   Clock::time_point settle_at_{};
-  std::uint64_t home_{};  // stream of the broker that was there last
+  std::uint64_t broker_stream_{};  // stream of the broker that was there last
   // Scratch memory.
   ByFormat<std::vector<fanout::AudienceId>> sets_;
   std::string line_;

@@ -139,7 +139,7 @@ void Hub::on_reset(const Reset& reset) {
     announce({.kind = Notice::Kind::reset, .topic = *topic.name, .stream = reset.new_stream, .reason = {}},
              0);
   }
-  if (home_ == reset.old_stream) home_ = reset.new_stream;
+  if (broker_stream_ == reset.old_stream) broker_stream_ = reset.new_stream;
   outlet_.settle(stream_id(reset.old_stream), std::numeric_limits<std::uint64_t>::max());
   forget_stream(reset.old_stream);
 }

@@ -201,7 +201,7 @@ class Client::Impl final : private client::FeedSource {
   }
   void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
   void cancel(std::uint64_t request) override { follower_.cancel(request); }
-  [[nodiscard]] StreamPosition home() const override { return follower_.home(); }
+  [[nodiscard]] StreamPosition live_position() const override { return follower_.live_position(); }
   [[nodiscard]] std::size_t broker() const override { return follower_.status().broker; }
 
   const Item* take();

@@ -149,7 +149,7 @@ void Feeds::on_live(std::uint64_t ticket) {
 void Feeds::come_into_force(Feed& feed) {
   FeedGroup& group = *feed.group;
   feed.stage = Feed::Stage::replay;  // live events are held until all of the subscription is in force
-  feed.joined = source_->home();
+  feed.joined = source_->live_position();
   if (--group.waiting > 0) return;
   queue_.push(&feed, Client::Subscribed{group.id});
   for (const auto& each : group.feeds) begin(*each);
@@ -377,11 +377,11 @@ void Feeds::tell_reset(const Reset& reset, std::uint64_t position) {
 
 void Feeds::on_connection(bool up) {
   if (up) {
-    const StreamPosition now = source_->home();
+    const StreamPosition now = source_->live_position();
     // Another life of the same broker shows by itself; another broker's stream has nothing to do with ours.
-    const bool other = home_ != 0 && origin(home_) != origin(now.stream);
-    if (other) tell_reset(Reset{home_, now.stream}, now.position);
-    home_ = now.stream;
+    const bool other = broker_stream_ != 0 && origin(broker_stream_) != origin(now.stream);
+    if (other) tell_reset(Reset{broker_stream_, now.stream}, now.position);
+    broker_stream_ = now.stream;
   }
   queue_.push(nullptr, Client::Broker{up, source_->broker()});
 }

@@ -33,7 +33,7 @@ class FeedSource {
   virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
   virtual void replay_more(std::uint64_t request) = 0;
   virtual void cancel(std::uint64_t request) = 0;
-  [[nodiscard]] virtual StreamPosition home() const = 0;
+  [[nodiscard]] virtual StreamPosition live_position() const = 0;
   /// Index of the broker that is followed.
   [[nodiscard]] virtual std::size_t broker() const = 0;
 };
@@ -204,7 +204,7 @@ class Feeds final : public FollowerListener {
   std::deque<Feed*> waiting_;                // in the order of tickets
   std::map<std::uint64_t, Feed*> requests_;  // history that is being read
   std::vector<std::uint64_t> more_wanted_;   // when the queue is empty
-  std::uint64_t home_{};                     // stream of the broker that was there last
+  std::uint64_t broker_stream_{};            // stream of the broker that was there last
   std::optional<Reset> told_reset_;
   std::uint64_t conflated_{};
   Places live_at_;  // as it has been given

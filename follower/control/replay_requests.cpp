@@ -54,7 +54,8 @@ void Replays::ask_again(std::uint64_t number, Replay& replay) {
   waiting_.push_back(number);
 }
 
-std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& home, Clock::time_point now) {
+std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& live_position,
+                         Clock::time_point now) {
   now_ = now;
   if (now < ask_at_) return 0;
   std::size_t done = 0;
@@ -64,7 +65,7 @@ std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& home, Cl
     const auto found = replays_.find(number);
     if (found == replays_.end() || found->second.state != Replay::State::waits) continue;
     Replay& replay = found->second;
-    if (!aim(replay, home)) {
+    if (!aim(replay, live_position)) {
       replay.state = Replay::State::rests;
       ReplaySlice slice;
       slice.complete = true;
@@ -92,27 +93,28 @@ Replays::Clock::time_point Replays::ask_deadline() const noexcept {
   return waiting_.empty() || out_ >= out_max ? Clock::time_point::max() : ask_at_;
 }
 
-bool Replays::aim(Replay& replay, const StreamPosition& home) {
-  replay.stream = home.stream;
+bool Replays::aim(Replay& replay, const StreamPosition& live_position) {
+  replay.stream = live_position.stream;
   std::optional<std::uint64_t> former;  // a stream that is not the broker's
   if (replay.through) {
-    if (replay.through->stream == home.stream) return true;
+    if (replay.through->stream == live_position.stream) return true;
     former = replay.through->stream;
   } else if (const auto* after = std::get_if<AfterPositions>(&replay.from)) {
     for (const StreamPosition& each : after->positions) {
-      if (each.stream == home.stream) {
+      if (each.stream == live_position.stream) {
         replay.start = replay.through = each;
         return true;
       }
-      if (!former || origin(each.stream) == origin(home.stream)) former = each.stream;
+      if (!former || origin(each.stream) == origin(live_position.stream)) former = each.stream;
     }
   } else {
     return true;
   }
   replay.cursor.clear();
-  if (former) replay.reset = Reset{*former, home.stream};
-  const bool later_life = former && origin(*former) == origin(home.stream);
-  replay.start = replay.through = StreamPosition{home.stream, later_life ? 0 : home.position};
+  if (former) replay.reset = Reset{*former, live_position.stream};
+  const bool later_life = former && origin(*former) == origin(live_position.stream);
+  replay.start = replay.through =
+      StreamPosition{live_position.stream, later_life ? 0 : live_position.position};
   return later_life;
 }
 

@@ -48,9 +48,9 @@ class Replays {
   void more(std::uint64_t number);
   void cancel(std::uint64_t number);
 
-  /// Asks for what waits. Only while the broker is there; `home` is where reading it began: its stream, and
-  /// the position of the newest live answer. @returns how much was done.
-  std::size_t ask(ControlChannel& channel, const StreamPosition& home, Clock::time_point now);
+  /// Asks for what waits. Only while the broker is there; `live_position` is where reading it began: its
+  /// stream, and the position of the newest live answer. @returns how much was done.
+  std::size_t ask(ControlChannel& channel, const StreamPosition& live_position, Clock::time_point now);
   /// When ask() may have something; time_point::min() is now.
   [[nodiscard]] Clock::time_point ask_deadline() const noexcept;
 
@@ -73,7 +73,7 @@ class Replays {
   };
 
   /// @returns whether there is something to ask; else the replay is complete as it is.
-  static bool aim(Replay& replay, const StreamPosition& home);
+  static bool aim(Replay& replay, const StreamPosition& live_position);
   static void fill(const Replay& replay, v1::ControlRequest& request);
   void answered(std::uint64_t number, const Result<const v1::ControlReply*>& answer);
   void failed(std::uint64_t number, Replay& replay, const Error& error);

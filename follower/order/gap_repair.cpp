@@ -69,13 +69,13 @@ void Reading::retire(Stream& stream, std::uint64_t new_stream) {
   if (replaying_ && replaying_->ask.stream == stream.id) replaying_.reset();
   // All of the new life is ours, what was published before our subscriptions were back included.
   prefixes_.move(stream.id, {new_stream, 0});
-  if (home_ == stream.id) set_home(new_stream, 0);
+  if (current_stream_ == stream.id) set_current_stream(new_stream, 0);
   ++counters_.resets;
   sink_.reset(Reset{stream.id, new_stream});
 }
 
-void Reading::set_home(std::uint64_t stream, std::uint64_t position) {
-  home_ = stream;
+void Reading::set_current_stream(std::uint64_t stream, std::uint64_t position) {
+  current_stream_ = stream;
   verified_ = position;
   settled_ = 0;
   tails_round_.reset();
@@ -86,11 +86,11 @@ void Reading::set_home(std::uint64_t stream, std::uint64_t position) {
 void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
                    Clock::time_point now) {
   const Stream& read = stream_of(stream);
-  if (home_ != stream) {
+  if (current_stream_ != stream) {
     // Another broker than before: what was in force there is in force here from now on.
-    if (home_ != 0) prefixes_.move(home_, {stream, position});
+    if (current_stream_ != 0) prefixes_.move(current_stream_, {stream, position});
     // Events may have come before the first answer did, and a connection been lost in between.
-    set_home(stream, read.first_arrived == 0 ? position : std::min(position, read.first_arrived));
+    set_current_stream(stream, read.first_arrived == 0 ? position : std::min(position, read.first_arrived));
     tails_at_ = now + options_.tails_interval;
   }
   prefixes_.live(ticket, {stream, position});
@@ -358,7 +358,7 @@ void Reading::tick(Clock::time_point now, bool drained) {
 }
 
 void Reading::find_settled() {
-  const Stream* const stream = find_stream(home_);
+  const Stream* const stream = find_stream(current_stream_);
   if (stream == nullptr || !suspects_.empty()) return;
   std::uint64_t settled = verified_;
   if (fetching_run(*stream)) settled = std::min(settled, replaying_->covered_after);

@@ -153,10 +153,10 @@ class Reading {
   [[nodiscard]] Clock::time_point ask_deadline() const;
 
   /// The stream of the broker that is read; 0: not known yet.
-  [[nodiscard]] std::uint64_t home() const noexcept { return home_; }
+  [[nodiscard]] std::uint64_t current_stream() const noexcept { return current_stream_; }
   [[nodiscard]] const ReadingCounters& counters() const noexcept { return counters_; }
-  /// No event of home() that has at most this position comes any more, nor a gap, however late; for what was
-  /// subscribed to when that was found out.
+  /// No event of current_stream() that has at most this position comes any more, nor a gap, however late; for
+  /// what was subscribed to when that was found out.
   [[nodiscard]] std::uint64_t settled() const noexcept { return settled_; }
   /// Bytes of events that wait for others.
   [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }
@@ -233,7 +233,7 @@ class Reading {
   Stream& stream_of(std::uint64_t id);
   Stream* find_stream(std::uint64_t id);
   void retire(Stream& stream, std::uint64_t new_stream);
-  void set_home(std::uint64_t stream, std::uint64_t position);
+  void set_current_stream(std::uint64_t stream, std::uint64_t position);
 
   void take(Stream& stream, const Event& event, Clock::time_point now);
   [[nodiscard]] TopicState* known(Stream& stream, std::string_view topic, Topics::Guess guess = Topics::none);
@@ -266,7 +266,7 @@ class Reading {
   std::vector<std::unique_ptr<Stream>> streams_;
   Stream* recent_{};  // of the last event
   Expected expected_;
-  std::uint64_t home_{};  // the stream of the broker that we read from; 0: not known yet
+  std::uint64_t current_stream_{};  // the stream of the broker that we read from; 0: not known yet
   std::size_t held_bytes_{};
   ReadingCounters counters_;
 
@@ -276,7 +276,7 @@ class Reading {
 
   std::optional<TailsRound> tails_round_;
   Clock::time_point tails_at_{};
-  std::uint64_t verified_{};  // all of home_ up to here has been checked
+  std::uint64_t verified_{};  // all of current_stream_ up to here has been checked
   std::uint64_t settled_{};
   std::vector<Suspect> suspects_;
   Clock::time_point suspects_since_{};

@@ -146,7 +146,7 @@ void Reading::ask_one_by_one(Stream& stream) {
 // ---- tails ----
 
 std::optional<TailsAsk> Reading::tails_wanted(Clock::time_point now) {
-  if (home_ == 0 || prefixes_.empty()) return std::nullopt;
+  if (current_stream_ == 0 || prefixes_.empty()) return std::nullopt;
   if (!tails_round_) {
     if (now < tails_at_) return std::nullopt;
     tails_at_ = now + options_.tails_interval;
@@ -164,9 +164,9 @@ std::optional<TailsAsk> Reading::tails_wanted(Clock::time_point now) {
 
 void Reading::tails_answered(std::uint64_t number, const TailsAnswer& answer, Clock::time_point now) {
   if (!tails_round_ || tails_round_->number != number) return;
-  Stream* const stream = find_stream(home_);
+  Stream* const stream = find_stream(current_stream_);
   // A reply can be ahead of egress: that the broker has begun a new life must be heard from there.
-  if (stream == nullptr || answer.stream != home_) return tails_failed(number, now);
+  if (stream == nullptr || answer.stream != current_stream_) return tails_failed(number, now);
   if (!std::exchange(tails_round_->begun, true)) {
     tails_round_->verified = std::min(tails_round_->verified, answer.position);
   }
@@ -204,7 +204,7 @@ void Reading::suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time
 
 void Reading::judge_suspects(Clock::time_point now, bool drained) {
   if (suspects_.empty() || now < suspects_since_ + options_.tails_grace) return;
-  Stream* const stream = find_stream(home_);
+  Stream* const stream = find_stream(current_stream_);
   if (stream == nullptr) return suspects_.clear();
   // While there is more to receive, what a tail shows may be among it, unless the stream is past that.
   if (!drained && stream->arrived < suspects_up_to_) return;
@@ -243,7 +243,7 @@ Reading::Clock::time_point Reading::ask_deadline() const {
   } else if (holes) {
     earliest = replay_at_;
   }
-  if (home_ == 0 || prefixes_.empty()) return earliest;
+  if (current_stream_ == 0 || prefixes_.empty()) return earliest;
   if (!tails_round_) return std::min(earliest, tails_at_);
   return tails_round_->asked ? earliest : Clock::time_point::min();
 }

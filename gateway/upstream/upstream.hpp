@@ -23,8 +23,9 @@ class Upstream {
   virtual void replay_more(std::uint64_t request) = 0;
   virtual void cancel(std::uint64_t request) = 0;
   /// Where reading what was subscribed to last began; {0, 0} before the first live answer.
-  [[nodiscard]] virtual StreamPosition home() const = 0;
-  /// Whether events wait for others that are missing: then some at or below home() may be yet to come.
+  [[nodiscard]] virtual StreamPosition live_position() const = 0;
+  /// Whether events wait for others that are missing: then some at or below live_position() may be yet to
+  /// come.
   [[nodiscard]] virtual bool holds_back() const = 0;
   /// Up to where nothing comes any more.
   [[nodiscard]] virtual StreamPosition settled() const = 0;

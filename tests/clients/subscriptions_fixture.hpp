@@ -64,8 +64,8 @@ class History final : public client::FeedSource {
   }
   void replay_more(std::uint64_t request) override { asked.at(request).wanted = true; }
   void cancel(std::uint64_t request) override { asked.erase(request); }
-  [[nodiscard]] StreamPosition home() const override {
-    return live_home.value_or(StreamPosition{stream, position});
+  [[nodiscard]] StreamPosition live_position() const override {
+    return live_position_now.value_or(StreamPosition{stream, position});
   }
   [[nodiscard]] std::size_t broker() const override { return 0; }
 
@@ -79,7 +79,7 @@ class History final : public client::FeedSource {
   }
 
   std::uint64_t stream = first_life;
-  std::optional<StreamPosition> live_home;  // of a proof that came later than it was made
+  std::optional<StreamPosition> live_position_now;  // of a proof that came later than it was made
   std::uint64_t position{};
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> tails;
   std::deque<Entry> history;

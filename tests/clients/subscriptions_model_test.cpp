@@ -56,7 +56,7 @@ class FeedsAgainstAModel : public FeedsOfAClient, public ::testing::WithParamInt
     auto what = std::move(egress.front());
     egress.pop_front();
     if (const auto* entry = std::get_if<History::Entry>(&what)) return arrive(*entry);
-    source.live_home = {first_life, std::get<Proof>(what).position};
+    source.live_position_now = {first_life, std::get<Proof>(what).position};
     feeds->on_live(std::get<Proof>(what).ticket);
   }
 

@@ -46,7 +46,7 @@ class FakeUpstream final : public Upstream {
     }
   }
   void cancel(std::uint64_t request) override { cancelled.push_back(request); }
-  [[nodiscard]] StreamPosition home() const override { return home_now; }
+  [[nodiscard]] StreamPosition live_position() const override { return live_position_now; }
   [[nodiscard]] bool holds_back() const override { return holds_back_now; }
   [[nodiscard]] StreamPosition settled() const override { return settled_now; }
   void topics(std::string_view pattern, std::string_view cursor,
@@ -61,7 +61,7 @@ class FakeUpstream final : public Upstream {
   std::vector<std::string> asked;  ///< for retained values
   std::vector<Replay> replays;
   std::vector<std::uint64_t> cancelled;
-  StreamPosition home_now;
+  StreamPosition live_position_now;
   bool holds_back_now{};
   StreamPosition settled_now;
   std::vector<std::string> topics_asked;

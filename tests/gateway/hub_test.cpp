@@ -262,7 +262,7 @@ TEST_F(HubTest, ALossThatShowsLateIsToldToThoseWhoWereThere) {
 }
 
 TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
-  upstream_.home_now = {broker_.stream(), 0};
+  upstream_.live_position_now = {broker_.stream(), 0};
   come_up();
   subscribe(a_, "a");
   publish("a");
@@ -271,7 +271,7 @@ TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
   turn();
   EXPECT_EQ(a_.take(), "!WAIT broker\n");
   broker_ = FakeBroker(0x2'00000001);
-  upstream_.home_now = {broker_.stream(), 7};
+  upstream_.live_position_now = {broker_.stream(), 7};
   hub_.on_connection(true);
   turn();
   publish("a");
@@ -280,7 +280,7 @@ TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
   hub_.on_connection(false);
   turn();
   hub_.on_reset({0x1'00000001, 0x1'00000002});
-  upstream_.home_now = {0x1'00000002, 3};
+  upstream_.live_position_now = {0x1'00000002, 3};
   hub_.on_connection(true);
   turn();
   EXPECT_EQ(a_.take(), "!WAIT broker\n!RESET a\n!LIVE broker\n");

@@ -202,7 +202,7 @@ TEST_F(SseSessionTest, RetainedValuesHaveNoTokenAsTheyAreInNoOrder) {
 
 /// So that who is cut off before the first event has something to resume from.
 TEST_F(SseSessionTest, AnIdWithoutAnEventComesWhereTheSubscriptionsBegin) {
-  upstream_.home_now = {broker_.stream(), 5};
+  upstream_.live_position_now = {broker_.stream(), 5};
   come_up();
   ask("topic=a&topic=b");
   prove();
@@ -212,7 +212,7 @@ TEST_F(SseSessionTest, AnIdWithoutAnEventComesWhereTheSubscriptionsBegin) {
 TEST_F(SseSessionTest, AnIdWithoutAnEventComesBehindRetainedValues) {
   come_up();
   const auto a = broker_.publish("v.a", "1");
-  upstream_.home_now = {broker_.stream(), 1};
+  upstream_.live_position_now = {broker_.stream(), 1};
   ask("topic=v.*&last");
   prove();
   EXPECT_THAT(take(), Not(HasSubstr("id: ")));
@@ -224,7 +224,7 @@ TEST_F(SseSessionTest, AnIdWithoutAnEventComesBehindRetainedValues) {
 TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
   listen("topic=a");
   for (int i = 0; i < 3; ++i) publish("a");
-  upstream_.home_now = {broker_.stream(), 1};
+  upstream_.live_position_now = {broker_.stream(), 1};
   Peer other = connect();
   send(other, get("/v1/events?topic=a"));
   prove();
@@ -234,7 +234,7 @@ TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
 /// Else who is cut off before they come would resume behind them.
 TEST_F(SseSessionTest, TheIdWithoutAnEventIsNotAboveEventsThatWaitForOthers) {
   upstream_.holds_back_now = true;
-  upstream_.home_now = {broker_.stream(), 9};
+  upstream_.live_position_now = {broker_.stream(), 9};
   come_up();
   ask("topic=a");
   prove();
