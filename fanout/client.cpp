@@ -242,7 +242,7 @@ void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
 }
 
 void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
-  if (shard_.has_settled(*skip)) return;
+  if (shard_.is_below_low_watermark(*skip)) return;
   if (!past_skips_) {
     past_skips_ = std::make_unique<KeptSkips>();
     shard_.note_past_skips(*this);
@@ -264,7 +264,7 @@ bool Client::end_skips() {
 
 bool Client::end_past_skips() {
   if (!past_skips_) return true;
-  past_skips_->end([this](const KeptSkips::Kept& each) { return shard_.has_settled(*each.skip); });
+  past_skips_->end([this](const KeptSkips::Kept& each) { return shard_.is_below_low_watermark(*each.skip); });
   if (!past_skips_->empty()) return false;
   past_skips_.reset();
   return true;

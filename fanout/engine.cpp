@@ -76,8 +76,8 @@ void Engine::release(ClientId client, AudienceId audience, SkipPtr skip) {
   });
 }
 
-void Engine::settle(StreamId stream, std::uint64_t position) {
-  command_all([=](Shard& shard) { shard.settle(stream, position); });
+void Engine::advance_low_watermark(StreamId stream, std::uint64_t position) {
+  command_all([=](Shard& shard) { shard.advance_low_watermark(stream, position); });
 }
 
 void Engine::publish() {

@@ -86,13 +86,13 @@ class Engine {
   void join_held(ClientId client, AudienceId audience);
   /// Gives what was kept aside, in the order of the log, and from now on what comes, but for what `skip`
   /// has. That goes on until its streams have come as far as it reaches, so a replay that ran ahead of the
-  /// log makes no duplicates either, and for what comes late until settle(); leave() ends it. Nothing happens
-  /// where the audience is not held.
+  /// log makes no duplicates either, and for what comes late until advance_low_watermark(); leave() ends it.
+  /// Nothing happens where the audience is not held.
   void release(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
 
   /// No message of `stream` comes any more that has at most this position, not even late: what was kept to
   /// tell such a one from a duplicate is forgotten. A later call may take some of it back.
-  void settle(StreamId stream, std::uint64_t position);
+  void advance_low_watermark(StreamId stream, std::uint64_t position);
 
   /// Copies the message, of at least one byte and at most Log::message_bytes_max.
   void append(std::string_view bytes, const MessageInfo& info) { log_.append(bytes, info); }

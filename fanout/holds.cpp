@@ -109,8 +109,8 @@ void Holds::drain(TopicId topic, std::vector<Ready>& ready) {
   if (chain.head == none) chains_.erase(found);
 }
 
-template <class Settle>
-std::vector<Holds::Ready> Holds::end(AudienceId audience, Settle&& settle) {
+template <class Release>
+std::vector<Holds::Ready> Holds::end(AudienceId audience, Release&& release) {
   std::vector<Ready> ready;
   const auto found = holds_.find(audience);
   if (found == holds_.end()) return ready;
@@ -123,7 +123,7 @@ std::vector<Holds::Ready> Holds::end(AudienceId audience, Settle&& settle) {
     --node.owners;
     if (node.state != State::done) {
       topics.push_back(node.segment->topic(node.index));
-      settle(node);
+      release(node);
     }
     free_if_unused(at);
   }

@@ -126,8 +126,8 @@ class Holds {
   void finish(Node& node) noexcept;
   void free_if_unused(Index index);
   void drain(TopicId topic, std::vector<Ready>& ready);
-  template <class Settle>
-  std::vector<Ready> end(AudienceId audience, Settle&& settle);
+  template <class Release>
+  std::vector<Ready> end(AudienceId audience, Release&& release);
 
   LogReader& reader_;
   std::vector<Node> nodes_;

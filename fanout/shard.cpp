@@ -60,8 +60,8 @@ bool Shard::beyond(const std::vector<std::uint64_t>& positions, const Skip& skip
   });
 }
 
-void Shard::settle(StreamId stream, std::uint64_t position) {
-  at_grown(settled_, index(stream)) = position;
+void Shard::advance_low_watermark(StreamId stream, std::uint64_t position) {
+  at_grown(low_watermark_, index(stream)) = position;
   std::erase_if(past_skipping_, [](Client* client) { return client->end_past_skips(); });
 }
 

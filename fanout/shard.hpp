@@ -103,7 +103,7 @@ class Shard {
   void join_held(ClientId client, AudienceId audience);
   void release(ClientId client, AudienceId audience, SkipPtr skip);
   void leave(ClientId client, AudienceId audience);
-  void settle(StreamId stream, std::uint64_t position);
+  void advance_low_watermark(StreamId stream, std::uint64_t position);
   void say_goodbye(std::string_view reason);
 
   /// Whether catch_up() has anything to do. Sequentially consistent with publish() and put_commands().
@@ -138,11 +138,13 @@ class Shard {
   /// No message to come is in `skip`, but for late ones.
   [[nodiscard]] bool has_passed(const Skip& skip) const noexcept { return beyond(reached_, skip); }
   /// No message to come is in `skip`.
-  [[nodiscard]] bool has_settled(const Skip& skip) const noexcept { return beyond(settled_, skip); }
+  [[nodiscard]] bool is_below_low_watermark(const Skip& skip) const noexcept {
+    return beyond(low_watermark_, skip);
+  }
   /// Calls Client::end_skips() after each catch_up() until it returns true.
   void note_skips(Client& client) { skipping_.push_back(&client); }
   /// Asks Client::leave_out() of each late message, until Client::end_past_skips() returns true after a
-  /// settle().
+  /// advance_low_watermark().
   void note_past_skips(Client& client) { past_skipping_.push_back(&client); }
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
   /// When this turn began.
@@ -195,7 +197,7 @@ class Shard {
   std::vector<Few<AudienceId>> routes_;  // by id
   // Positions, by stream: the highest that came, and up to where nothing comes any more.
   std::vector<std::uint64_t> reached_;
-  std::vector<std::uint64_t> settled_;
+  std::vector<std::uint64_t> low_watermark_;
   std::vector<Client*> skipping_;
   std::vector<Client*> past_skipping_;
   std::size_t reply_bytes_{};

@@ -148,8 +148,8 @@ class Follower::Impl : private follower::ReadingSink,
 
   [[nodiscard]] bool holds_back() const noexcept { return reading_.held_bytes() > 0; }
 
-  [[nodiscard]] StreamPosition settled() const noexcept {
-    return {reading_.current_stream(), reading_.settled()};
+  [[nodiscard]] StreamPosition low_watermark() const noexcept {
+    return {reading_.current_stream(), reading_.low_watermark()};
   }
 
   [[nodiscard]] FollowerStatus status() const {
@@ -565,8 +565,8 @@ StreamPosition Follower::live_position() const noexcept {
 bool Follower::holds_back() const noexcept {
   return impl_->holds_back();
 }
-StreamPosition Follower::settled() const noexcept {
-  return impl_->settled();
+StreamPosition Follower::low_watermark() const noexcept {
+  return impl_->low_watermark();
 }
 FollowerStatus Follower::status() const {
   return impl_->status();

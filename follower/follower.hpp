@@ -171,7 +171,7 @@ class Follower {
   /// The broker's stream, and up to where no event or gap of it comes any more, however late: found out by
   /// asking for tails, and so a second or two behind. It may be less than before, for what is subscribed to
   /// anew.
-  [[nodiscard]] StreamPosition settled() const noexcept;
+  [[nodiscard]] StreamPosition low_watermark() const noexcept;
   [[nodiscard]] FollowerStatus status() const;
 
   /// Gives the sockets away: the next thread that calls a method owns them.

@@ -143,7 +143,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   void cancel(std::uint64_t request) override { follower_.cancel(request); }
   [[nodiscard]] StreamPosition live_position() const override { return follower_.live_position(); }
   [[nodiscard]] bool holds_back() const override { return follower_.holds_back(); }
-  [[nodiscard]] StreamPosition settled() const override { return follower_.settled(); }
+  [[nodiscard]] StreamPosition low_watermark() const override { return follower_.low_watermark(); }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
     follower_.topics(pattern, cursor, std::move(handler));

@@ -405,7 +405,7 @@ void Hub::tick(Clock::time_point now) {
     for (auto& [id, reader] : readers_) tell_waiting(reader, now);
   }
   expire_values(now);
-  settle(now);
+  advance_low_watermark(now);
 }
 
 Hub::Clock::time_point Hub::next_deadline() const {

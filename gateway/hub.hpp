@@ -191,7 +191,7 @@ class Hub final : public FollowerListener {
   void announce(const Notice& notice, std::uint64_t position);
   void announce_one_by_one(const Notice& notice, const Place& place);
   void set_place(Subscription& subscription, const Place& place);
-  void settle(Clock::time_point now);
+  void advance_low_watermark(Clock::time_point now);
   void undecodable(const Topic& topic, const wire::Stamp& stamp);
   [[nodiscard]] static Notice notice_of(const Gap& gap);
 
@@ -257,8 +257,8 @@ class Hub final : public FollowerListener {
   std::uint64_t live_ticket_{};
   std::uint64_t serial_{};  // of the event under way, or the last
   Place place_;             // the highest of the last event's stream
-  StreamPosition settled_;
-  Clock::time_point settle_at_{};
+  StreamPosition low_watermark_;
+  Clock::time_point low_watermark_due_{};
   std::uint64_t broker_stream_{};  // stream of the broker that was there last
   // Scratch memory.
   ByFormat<std::vector<fanout::AudienceId>> sets_;

@@ -8,7 +8,7 @@
 namespace backplane::gateway {
 namespace {
 
-constexpr std::chrono::milliseconds settle_interval{500};
+constexpr std::chrono::milliseconds low_watermark_interval{500};
 
 }  // namespace
 
@@ -140,19 +140,20 @@ void Hub::on_reset(const Reset& reset) {
              0);
   }
   if (broker_stream_ == reset.old_stream) broker_stream_ = reset.new_stream;
-  outlet_.settle(stream_id(reset.old_stream), std::numeric_limits<std::uint64_t>::max());
+  outlet_.advance_low_watermark(stream_id(reset.old_stream), std::numeric_limits<std::uint64_t>::max());
   forget_stream(reset.old_stream);
 }
 
 /// The engine remembers what clients had by replays, until it cannot come again.
-void Hub::settle(Clock::time_point now) {
-  if (now < settle_at_) return;
-  settle_at_ = now + settle_interval;
-  const StreamPosition settled = upstream_.settled();
-  if (settled.stream == settled_.stream && settled.position == settled_.position) return;
-  settled_ = settled;
+void Hub::advance_low_watermark(Clock::time_point now) {
+  if (now < low_watermark_due_) return;
+  low_watermark_due_ = now + low_watermark_interval;
+  const StreamPosition low_watermark = upstream_.low_watermark();
+  if (low_watermark.stream == low_watermark_.stream && low_watermark.position == low_watermark_.position)
+    return;
+  low_watermark_ = low_watermark;
   for (const auto& [stream, id] : streams_) {
-    if (stream == settled.stream) outlet_.settle(id, settled.position);
+    if (stream == low_watermark.stream) outlet_.advance_low_watermark(id, low_watermark.position);
   }
 }
 

@@ -26,7 +26,7 @@ class Outlet {
   virtual void join_held(fanout::ClientId client, fanout::AudienceId audience) = 0;
   virtual void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) = 0;
   virtual void leave(fanout::ClientId client, fanout::AudienceId audience) = 0;
-  virtual void settle(fanout::StreamId stream, std::uint64_t position) = 0;
+  virtual void advance_low_watermark(fanout::StreamId stream, std::uint64_t position) = 0;
   virtual void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) = 0;
 };
 
@@ -53,7 +53,9 @@ class EngineOutlet final : public Outlet {
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     engine_.leave(client, audience);
   }
-  void settle(fanout::StreamId stream, std::uint64_t position) override { engine_.settle(stream, position); }
+  void advance_low_watermark(fanout::StreamId stream, std::uint64_t position) override {
+    engine_.advance_low_watermark(stream, position);
+  }
   void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) override {
     engine_.post(client, std::move(task));
   }

@@ -77,7 +77,7 @@ void Reading::retire(Stream& stream, std::uint64_t new_stream) {
 void Reading::set_current_stream(std::uint64_t stream, std::uint64_t position) {
   current_stream_ = stream;
   verified_ = position;
-  settled_ = 0;
+  low_watermark_ = 0;
   tails_round_.reset();
   suspects_.clear();
   suspects_up_to_ = 0;
@@ -96,7 +96,7 @@ void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t pos
   prefixes_.live(ticket, {stream, position});
   // A new prefix's topics were not among those asked for: whatever is being checked, they are not.
   verified_ = std::min(verified_, position);
-  settled_ = std::min(settled_, position);
+  low_watermark_ = std::min(low_watermark_, position);
   if (tails_round_) tails_round_->verified = std::min(tails_round_->verified, position);
   if (anew) tails_at_ = std::min(tails_at_, now);
 }
@@ -228,7 +228,7 @@ void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
   if (right.first <= right.last) holes.push_back(right);
   if (holes.empty()) stream.holes.erase(of_topic);
   hold(stream, event, now);
-  if (!event.replayed) settle(stream, now);
+  if (!event.replayed) release_ready(stream, now);
 }
 
 bool Reading::fetching_run(const Stream& stream) const noexcept {
@@ -249,7 +249,7 @@ void Reading::hold(Stream& stream, const Event& event, Clock::time_point now) {
   held_bytes_ += event.topic.size() + event.bytes.size();
   if (held_bytes_ <= options_.held_bytes_max) return;
   give_up_where(stream, GapReason::recovery_timeout, [](auto, const Hole&) { return true; });
-  settle(stream, now);
+  release_ready(stream, now);
 }
 
 void Reading::deliver(Stream& stream, const Delivery& event, bool replayed) {
@@ -288,7 +288,7 @@ void Reading::give_up_where(Stream& stream, GapReason reason, const Condition& c
   }
 }
 
-void Reading::settle(Stream& stream, Clock::time_point now) {
+void Reading::release_ready(Stream& stream, Clock::time_point now) {
   if (stream.holes.empty() && stream.held.empty()) return;
   give_up_where(stream, GapReason::recovery_timeout,
                 [&](auto, const Hole& hole) { return hole.deadline <= now; });
@@ -352,21 +352,21 @@ std::uint64_t Reading::awaited() const {
 
 void Reading::tick(Clock::time_point now, bool drained) {
   judge_suspects(now, drained);
-  for (const auto& stream : streams_) settle(*stream, now);
+  for (const auto& stream : streams_) release_ready(*stream, now);
   sweep(now);
-  find_settled();
+  find_low_watermark();
 }
 
-void Reading::find_settled() {
+void Reading::find_low_watermark() {
   const Stream* const stream = find_stream(current_stream_);
   if (stream == nullptr || !suspects_.empty()) return;
-  std::uint64_t settled = verified_;
-  if (fetching_run(*stream)) settled = std::min(settled, replaying_->covered_after);
+  std::uint64_t low_watermark = verified_;
+  if (fetching_run(*stream)) low_watermark = std::min(low_watermark, replaying_->covered_after);
   for (const auto& [topic, holes] : stream->holes) {
-    for (const Hole& hole : holes) settled = std::min(settled, hole.after);
+    for (const Hole& hole : holes) low_watermark = std::min(low_watermark, hole.after);
   }
-  if (!stream->held.empty()) settled = std::min(settled, stream->held.begin()->first - 1);
-  settled_ = std::max(settled_, settled);
+  if (!stream->held.empty()) low_watermark = std::min(low_watermark, stream->held.begin()->first - 1);
+  low_watermark_ = std::max(low_watermark_, low_watermark);
 }
 
 Reading::Clock::time_point Reading::next_deadline() const {

@@ -157,7 +157,7 @@ class Reading {
   [[nodiscard]] const ReadingCounters& counters() const noexcept { return counters_; }
   /// No event of current_stream() that has at most this position comes any more, nor a gap, however late; for
   /// what was subscribed to when that was found out.
-  [[nodiscard]] std::uint64_t settled() const noexcept { return settled_; }
+  [[nodiscard]] std::uint64_t low_watermark() const noexcept { return low_watermark_; }
   /// Bytes of events that wait for others.
   [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }
   /// Events that are missing and may still come, as far as their number is known, and all that waits for
@@ -248,7 +248,7 @@ class Reading {
   void give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason);
   using Condition = std::function<bool(std::string_view topic, const Hole&)>;
   void give_up_where(Stream& stream, GapReason reason, const Condition& condition);
-  void settle(Stream& stream, Clock::time_point now);
+  void release_ready(Stream& stream, Clock::time_point now);
   void release(Stream& stream, std::uint64_t up_to);
 
   [[nodiscard]] std::optional<Replaying> choose_replay() const;
@@ -258,7 +258,7 @@ class Reading {
   void judge_suspects(Clock::time_point now, bool drained);
   void end_tails_round(Clock::duration rest, Clock::time_point now);
   void sweep(Clock::time_point now);
-  void find_settled();
+  void find_low_watermark();
 
   Options options_;
   ReadingSink& sink_;
@@ -277,7 +277,7 @@ class Reading {
   std::optional<TailsRound> tails_round_;
   Clock::time_point tails_at_{};
   std::uint64_t verified_{};  // all of current_stream_ up to here has been checked
-  std::uint64_t settled_{};
+  std::uint64_t low_watermark_{};
   std::vector<Suspect> suspects_;
   Clock::time_point suspects_since_{};
   std::uint64_t suspects_up_to_{};  // the highest position among them

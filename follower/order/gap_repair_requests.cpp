@@ -98,7 +98,7 @@ void Reading::replay_answered(std::uint64_t number, const ReplayAnswer& answer, 
       if (answer.cursor.empty() || answer.cursor == ask.cursor) return finish_replay(*stream, now);
       ask.cursor = answer.cursor;
       replaying_->asked = false;
-      settle(*stream, now);
+      release_ready(*stream, now);
       if (stream->holes.empty() && !replaying_->together) replaying_.reset();  // the rest is not needed
       return;
     case ReplayAnswer::End::gone:
@@ -133,7 +133,7 @@ void Reading::finish_replay(Stream& stream, Clock::time_point now) {
     return hole.after >= done.covered_after && hole.until <= done.ask.until && pattern &&
            pattern->matches(topic);
   });
-  settle(stream, now);
+  release_ready(stream, now);
 }
 
 void Reading::ask_one_by_one(Stream& stream) {

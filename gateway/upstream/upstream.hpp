@@ -28,7 +28,7 @@ class Upstream {
   /// come.
   [[nodiscard]] virtual bool holds_back() const = 0;
   /// Up to where nothing comes any more.
-  [[nodiscard]] virtual StreamPosition settled() const = 0;
+  [[nodiscard]] virtual StreamPosition low_watermark() const = 0;
   virtual void topics(std::string_view pattern, std::string_view cursor,
                       std::function<void(Result<TopicsPage>)> handler) = 0;
 };

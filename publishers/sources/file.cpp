@@ -235,7 +235,7 @@ bool FileSource::publish_line(Followed& followed) {
 /// From here on, events are of that file; those before are done with. So a state on disk, with what the
 /// broker tells of the session, says exactly how far each file has come.
 bool FileSource::switch_to(Followed& followed) {
-  if (store_ && !runner_.settle()) return false;
+  if (store_ && !runner_.flush()) return false;
   on_progress(runner_.status());
   active_ = &followed;
   if (store_) save();

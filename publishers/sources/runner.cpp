@@ -72,7 +72,7 @@ bool Runner::wait_until(Timer& timer, std::int64_t due_ns) {
   return wait({timer.fd()});
 }
 
-bool Runner::settle() {
+bool Runner::flush() {
   for (;;) {
     publisher_.request_confirmation();
     const PublisherStatus status = publisher_.status();
@@ -190,7 +190,7 @@ void Runner::set_counter(std::string name, std::uint64_t value) {
 
 ExitCode Runner::finish() {
   // Until the broker has everything, however long that takes: whoever pipes something in wants it delivered.
-  if (!stopping_) (void)settle();
+  if (!stopping_) (void)flush();
   report();
   const bool flushed = publisher_.close(publisher_.status().ready ? stop_time : std::chrono::milliseconds{0});
   report();

@@ -32,7 +32,7 @@ class Runner {
   /// Waits until `due_ns` of the timer's clock. What is late waits for nothing. @returns as wait().
   [[nodiscard]] bool wait_until(Timer& timer, std::int64_t due_ns);
   /// Waits until the broker has dealt with everything offered. @returns as wait().
-  [[nodiscard]] bool settle();
+  [[nodiscard]] bool flush();
 
   /// Offers an event, and waits where the unconfirmed ones fill their bound. `where` begins the report where
   /// it cannot be taken. @returns false where the source is to end: finish() then knows why.

@@ -147,9 +147,9 @@ TEST_F(HeldJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
   EXPECT_FALSE(watched.expired());
   append(2, 2);  // of a topic that the client does not even get
   EXPECT_FALSE(watched.expired()) << "something may come late";
-  stage_.shard.settle(stream, 1);
+  stage_.shard.advance_low_watermark(stream, 1);
   EXPECT_FALSE(watched.expired());
-  stage_.shard.settle(stream, 2);
+  stage_.shard.advance_low_watermark(stream, 2);
   EXPECT_TRUE(watched.expired());
 }
 
@@ -157,7 +157,7 @@ TEST_F(HeldJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
   hold(AudienceId{1});
   append(2, 1);
   append(2, 2);
-  stage_.shard.settle(stream, 2);
+  stage_.shard.advance_low_watermark(stream, 2);
   auto skip = up_to(2);
   const std::weak_ptr<const Skip> watched = skip;
   release(AudienceId{1}, std::move(skip));
@@ -409,7 +409,7 @@ TEST_F(HeldJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
   stage_.catch_up();
   EXPECT_EQ(output(), "1 1 \n2 2 \n1 2 \n");
   EXPECT_EQ(books().skipped, 2u);
-  stage_.shard.settle(stream, 10);  // nothing of it comes any more: nothing is kept
+  stage_.shard.advance_low_watermark(stream, 10);  // nothing of it comes any more: nothing is kept
   stage_.append_at(2, 4, stream, 8);
   stage_.catch_up();
   EXPECT_TRUE(output().ends_with("2 4 \n"));

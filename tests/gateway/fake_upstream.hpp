@@ -48,7 +48,7 @@ class FakeUpstream final : public Upstream {
   void cancel(std::uint64_t request) override { cancelled.push_back(request); }
   [[nodiscard]] StreamPosition live_position() const override { return live_position_now; }
   [[nodiscard]] bool holds_back() const override { return holds_back_now; }
-  [[nodiscard]] StreamPosition settled() const override { return settled_now; }
+  [[nodiscard]] StreamPosition low_watermark() const override { return low_watermark_now; }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
     topics_asked.push_back(std::string(pattern) + "@" + std::string(cursor));
@@ -63,7 +63,7 @@ class FakeUpstream final : public Upstream {
   std::vector<std::uint64_t> cancelled;
   StreamPosition live_position_now;
   bool holds_back_now{};
-  StreamPosition settled_now;
+  StreamPosition low_watermark_now;
   std::vector<std::string> topics_asked;
   std::function<void(Result<TopicsPage>)> topics_handler;
 };

@@ -70,7 +70,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     for (const auto& [topic, lost] : lost_) {
       if (!lost.empty()) first = std::min(first, lost.front()->stamp.position);
     }
-    upstream_.settled_now = {broker_.stream(), first - 1};
+    upstream_.low_watermark_now = {broker_.stream(), first - 1};
   }
   void live_one() {
     if (live_.empty()) return;
@@ -213,7 +213,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       note_questions();
     }
   }
-  void settle() {
+  void drain_all() {
     for (Client& client : clients_) client.peer.stream->room = fanout::SimulatedStream::no_limit;
     for (auto& [topic, lost] : lost_) recover(lost);
     for (int i = 0; i < 2000; ++i) {
@@ -277,7 +277,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
 
 TEST_P(HubJoinModelTest, EveryEventBehindTheFirstComesOnceAndInOrder) {
   for (int i = 0; i < 3000; ++i) step();
-  settle();
+  drain_all();
   ASSERT_FALSE(clients_.empty());
   for (const Client& client : clients_) {
     check(client);

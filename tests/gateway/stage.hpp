@@ -62,8 +62,8 @@ class ShardOutlet final : public Outlet {
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     put([=](fanout::Shard& to) { to.leave(client, audience); });
   }
-  void settle(fanout::StreamId stream, std::uint64_t position) override {
-    put([=](fanout::Shard& to) { to.settle(stream, position); });
+  void advance_low_watermark(fanout::StreamId stream, std::uint64_t position) override {
+    put([=](fanout::Shard& to) { to.advance_low_watermark(stream, position); });
   }
   void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) override {
     put([client, task = std::move(task)](fanout::Shard& to) {
