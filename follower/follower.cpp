@@ -146,7 +146,7 @@ class Follower::Impl : private follower::ReadingSink,
   [[nodiscard]] bool up() const noexcept { return up_; }
   [[nodiscard]] const StreamPosition& live_position() const noexcept { return live_position_; }
 
-  [[nodiscard]] bool holds_back() const noexcept { return reading_.held_bytes() > 0; }
+  [[nodiscard]] bool is_recovering() const noexcept { return reading_.held_bytes() > 0; }
 
   [[nodiscard]] StreamPosition low_watermark() const noexcept {
     return {reading_.current_stream(), reading_.low_watermark()};
@@ -562,8 +562,8 @@ bool Follower::connected() const noexcept {
 StreamPosition Follower::live_position() const noexcept {
   return impl_->live_position();
 }
-bool Follower::holds_back() const noexcept {
-  return impl_->holds_back();
+bool Follower::is_recovering() const noexcept {
+  return impl_->is_recovering();
 }
 StreamPosition Follower::low_watermark() const noexcept {
   return impl_->low_watermark();

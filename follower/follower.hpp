@@ -167,7 +167,7 @@ class Follower {
   [[nodiscard]] StreamPosition live_position() const noexcept;
   /// Whether events have come that wait for others, which are missing and asked for: live_position() may be
   /// above them.
-  [[nodiscard]] bool holds_back() const noexcept;
+  [[nodiscard]] bool is_recovering() const noexcept;
   /// The broker's stream, and up to where no event or gap of it comes any more, however late: found out by
   /// asking for tails, and so a second or two behind. It may be less than before, for what is subscribed to
   /// anew.

@@ -142,7 +142,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
   void cancel(std::uint64_t request) override { follower_.cancel(request); }
   [[nodiscard]] StreamPosition live_position() const override { return follower_.live_position(); }
-  [[nodiscard]] bool holds_back() const override { return follower_.holds_back(); }
+  [[nodiscard]] bool is_recovering() const override { return follower_.is_recovering(); }
   [[nodiscard]] StreamPosition low_watermark() const override { return follower_.low_watermark(); }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {

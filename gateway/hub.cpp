@@ -246,7 +246,7 @@ void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
   if (reached.stream == 0) return;
   // What waits for others has not been given, and is perhaps below where reading began: only what has been
   // given says how far that is. Where nothing has, the client keeps the place that it has.
-  const bool waits = upstream_.holds_back();
+  const bool waits = upstream_.is_recovering();
   if (place_.stream == stream_id(reached.stream)) {
     reached.position = waits ? place_.position : std::max(reached.position, place_.position);
   } else if (waits) {

@@ -26,7 +26,7 @@ class Upstream {
   [[nodiscard]] virtual StreamPosition live_position() const = 0;
   /// Whether events wait for others that are missing: then some at or below live_position() may be yet to
   /// come.
-  [[nodiscard]] virtual bool holds_back() const = 0;
+  [[nodiscard]] virtual bool is_recovering() const = 0;
   /// Up to where nothing comes any more.
   [[nodiscard]] virtual StreamPosition low_watermark() const = 0;
   virtual void topics(std::string_view pattern, std::string_view cursor,

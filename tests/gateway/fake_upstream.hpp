@@ -47,7 +47,7 @@ class FakeUpstream final : public Upstream {
   }
   void cancel(std::uint64_t request) override { cancelled.push_back(request); }
   [[nodiscard]] StreamPosition live_position() const override { return live_position_now; }
-  [[nodiscard]] bool holds_back() const override { return holds_back_now; }
+  [[nodiscard]] bool is_recovering() const override { return is_recovering_now; }
   [[nodiscard]] StreamPosition low_watermark() const override { return low_watermark_now; }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
@@ -62,7 +62,7 @@ class FakeUpstream final : public Upstream {
   std::vector<Replay> replays;
   std::vector<std::uint64_t> cancelled;
   StreamPosition live_position_now;
-  bool holds_back_now{};
+  bool is_recovering_now{};
   StreamPosition low_watermark_now;
   std::vector<std::string> topics_asked;
   std::function<void(Result<TopicsPage>)> topics_handler;

@@ -233,7 +233,7 @@ TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
 
 /// Else who is cut off before they come would resume behind them.
 TEST_F(SseSessionTest, TheIdWithoutAnEventIsNotAboveEventsThatWaitForOthers) {
-  upstream_.holds_back_now = true;
+  upstream_.is_recovering_now = true;
   upstream_.live_position_now = {broker_.stream(), 9};
   come_up();
   ask("topic=a");
