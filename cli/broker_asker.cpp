@@ -52,13 +52,13 @@ Error BrokerAsker::silence(bool connected, std::chrono::milliseconds waited) {
   return no_broker(endpoints, waited, waiter_);
 }
 
-/// `put(questions, handler)` asks. It is asked again where the next broker is tried.
+/// `put(requests, handler)` asks. It is asked again where the next broker is tried.
 template <class T, class Ask>
 Result<T> BrokerAsker::ask(Ask put, Clock::time_point until) {
   const auto begun = Clock::now();
   const auto answer = std::make_shared<std::optional<Result<T>>>();
   const auto put_it = [&] {
-    put(control_->questions(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
+    put(control_->requests(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
   };
   put_it();
   auto patience_end = begun + patience;
@@ -93,7 +93,7 @@ Result<T> BrokerAsker::ask(Ask put, Clock::time_point until) {
 }
 
 Result<BrokerStats> BrokerAsker::stats(std::chrono::milliseconds limit) {
-  return ask<BrokerStats>([](follower::Questions& questions, auto handler) { questions.stats(handler); },
+  return ask<BrokerStats>([](follower::ControlRequests& requests, auto handler) { requests.stats(handler); },
                           Clock::now() + limit);
 }
 
@@ -104,7 +104,7 @@ Result<BrokerAsker::Topics> BrokerAsker::topics(std::string_view pattern, std::s
   std::string cursor;
   do {
     auto page = ask<TopicsPage>(
-        [&](follower::Questions& questions, auto handler) { questions.topics(pattern, cursor, handler); },
+        [&](follower::ControlRequests& requests, auto handler) { requests.topics(pattern, cursor, handler); },
         until);
     if (!page) return tl::unexpected(page.error());
     if (cursor.empty()) found.first_position = page->position;
@@ -123,17 +123,17 @@ Result<BrokerAsker::Topics> BrokerAsker::topics(std::string_view pattern, std::s
   return found;
 }
 
-Result<TypesAnswer> BrokerAsker::types(const std::vector<std::string>& names,
-                                       std::chrono::milliseconds limit) {
-  return ask<TypesAnswer>(
-      [&](follower::Questions& questions, auto handler) { questions.types(names, handler); },
+Result<TypesReply> BrokerAsker::types(const std::vector<std::string>& names,
+                                      std::chrono::milliseconds limit) {
+  return ask<TypesReply>(
+      [&](follower::ControlRequests& requests, auto handler) { requests.types(names, handler); },
       Clock::now() + limit);
 }
 
 Result<bool> BrokerAsker::drain(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
   auto asked =
-      ask<void>([](follower::Questions& questions, auto handler) { questions.drain(handler); }, until);
+      ask<void>([](follower::ControlRequests& requests, auto handler) { requests.drain(handler); }, until);
   if (!asked) return tl::unexpected(asked.error());
   while (control_->connected() && !waiter_.stopped() && Clock::now() < until) turn(until);
   return !control_->connected();

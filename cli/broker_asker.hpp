@@ -37,7 +37,7 @@ class BrokerAsker {
     std::uint64_t last_position{};   ///< the same for the last page
   };
   Result<Topics> topics(std::string_view pattern, std::size_t topics_max, std::chrono::milliseconds limit);
-  Result<TypesAnswer> types(const std::vector<std::string>& names, std::chrono::milliseconds limit);
+  Result<TypesReply> types(const std::vector<std::string>& names, std::chrono::milliseconds limit);
   /// Asks the broker to end, and waits until it has. @returns false where it is still there after `limit`.
   Result<bool> drain(std::chrono::milliseconds limit);
 

@@ -24,7 +24,7 @@ StatusQuestion::~StatusQuestion() = default;
 
 void StatusQuestion::ask() {
   if (std::exchange(waiting_, true)) return;
-  control_->questions().stats([this](const Result<BrokerStats>& stats) {
+  control_->requests().stats([this](const Result<BrokerStats>& stats) {
     waiting_ = false;
     if (!stats) return;  // the next question may find it better
     numbers_ = status_numbers(*stats);

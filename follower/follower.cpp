@@ -71,7 +71,7 @@ class Follower::Impl : private follower::ReadingSink,
         reading_(reading_options(options_), *this),
         replays_(*this, options_.control_timeout),
         retained_reads_(*this, link_->control(), options_.control_timeout),
-        questions_(link_->control(), options_.control_timeout),
+        requests_(link_->control(), options_.control_timeout),
         session_(random_id()) {
     for (const BrokerEndpoints& broker : options_.brokers) check(broker);
     fds_.add(link_->fds());
@@ -110,7 +110,7 @@ class Follower::Impl : private follower::ReadingSink,
     replays_.cancel(request);
   }
 
-  follower::Questions& questions() noexcept { return questions_; }
+  follower::ControlRequests& requests() noexcept { return requests_; }
 
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
@@ -245,7 +245,7 @@ class Follower::Impl : private follower::ReadingSink,
     std::unique_ptr<follower::BrokerLink> next = open_link();
     next->control().take_over(link_->control());
     retained_reads_.use(next->control());
-    questions_.use(next->control());
+    requests_.use(next->control());
     fds_.remove(link_->fds());
     link_ = std::move(next);
     fds_.add(link_->fds());
@@ -492,7 +492,7 @@ class Follower::Impl : private follower::ReadingSink,
   follower::Reading reading_;
   follower::Replays replays_;
   follower::RetainedReads retained_reads_;
-  follower::Questions questions_;
+  follower::ControlRequests requests_;
   std::uint64_t session_;
 
   std::uint64_t last_ticket_{};
@@ -535,14 +535,13 @@ void Follower::cancel(std::uint64_t request) {
 }
 void Follower::topics(std::string_view pattern, std::string_view cursor,
                       std::function<void(Result<TopicsPage>)> handler) {
-  impl_->questions().topics(pattern, cursor, std::move(handler));
+  impl_->requests().topics(pattern, cursor, std::move(handler));
 }
-void Follower::types(const std::vector<std::string>& names,
-                     std::function<void(Result<TypesAnswer>)> handler) {
-  impl_->questions().types(names, std::move(handler));
+void Follower::types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) {
+  impl_->requests().types(names, std::move(handler));
 }
 void Follower::stats(std::function<void(Result<BrokerStats>)> handler) {
-  impl_->questions().stats(std::move(handler));
+  impl_->requests().stats(std::move(handler));
 }
 std::size_t Follower::do_work(Clock::time_point now) {
   return impl_->do_work(now);

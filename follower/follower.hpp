@@ -139,12 +139,12 @@ class Follower {
   /// Ends a retained() or a replay(): nothing more is said of it. For one that has ended it does nothing.
   void cancel(std::uint64_t request);
 
-  /// Questions to the broker about itself; each waits while there is no broker. `handler` is called once,
-  /// from do_work(), with the answer or an error: the broker's refusal, or its silence for
+  /// ControlRequests to the broker about itself; each waits while there is no broker. `handler` is called
+  /// once, from do_work(), with the answer or an error: the broker's refusal, or its silence for
   /// Options::control_timeout. (What each gives: follower/control/control_requests.hpp.)
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler);
-  void types(const std::vector<std::string>& names, std::function<void(Result<TypesAnswer>)> handler);
+  void types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler);
   void stats(std::function<void(Result<BrokerStats>)> handler);
 
   /// Counters that go with the hello, for status displays: a gateway's "clients", "deliveries", …

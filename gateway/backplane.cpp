@@ -118,7 +118,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
         follower_(context_, follower_options(gateway, backplane, name), hub_),
         types_(
             hub_.payloads(),
-            [this](const std::vector<std::string>& names, std::function<void(Result<TypesAnswer>)> handler) {
+            [this](const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) {
               follower_.types(names, std::move(handler));
             }),
         listeners_(

@@ -23,11 +23,11 @@ class BrokerControl::Impl {
   Impl(mq::Context& context, Options options)
       : options_(std::move(options)),
         channel_(context, options_.control, message_bytes_max),
-        questions_(channel_, options_.answer_limit) {
+        requests_(channel_, options_.answer_limit) {
     channel_.release();
   }
 
-  follower::Questions& questions() noexcept { return questions_; }
+  follower::ControlRequests& requests() noexcept { return requests_; }
   follower::ControlChannel& channel() noexcept { return channel_; }
   [[nodiscard]] const follower::ControlChannel& channel() const noexcept { return channel_; }
 
@@ -67,7 +67,7 @@ class BrokerControl::Impl {
 
   Options options_;
   follower::ControlChannel channel_;
-  follower::Questions questions_;
+  follower::ControlRequests requests_;
 };
 
 BrokerControl::BrokerControl(mq::Context& context, Options options)
@@ -77,7 +77,7 @@ BrokerControl::~BrokerControl() = default;
 Result<TopicsPage> BrokerControl::topics(std::string_view pattern, std::string_view cursor,
                                          std::chrono::milliseconds limit) {
   return impl_->wait_for<TopicsPage>(
-      limit, [&](auto handler) { impl_->questions().topics(pattern, cursor, std::move(handler)); });
+      limit, [&](auto handler) { impl_->requests().topics(pattern, cursor, std::move(handler)); });
 }
 
 Result<std::vector<TopicInfo>> BrokerControl::all_topics(std::string_view pattern, std::size_t topics_max,
@@ -99,23 +99,23 @@ Result<std::vector<TopicInfo>> BrokerControl::all_topics(std::string_view patter
   return all;
 }
 
-Result<TypesAnswer> BrokerControl::types(const std::vector<std::string>& names,
-                                         std::chrono::milliseconds limit) {
-  return impl_->wait_for<TypesAnswer>(
-      limit, [&](auto handler) { impl_->questions().types(names, std::move(handler)); });
+Result<TypesReply> BrokerControl::types(const std::vector<std::string>& names,
+                                        std::chrono::milliseconds limit) {
+  return impl_->wait_for<TypesReply>(
+      limit, [&](auto handler) { impl_->requests().types(names, std::move(handler)); });
 }
 
 Result<BrokerStats> BrokerControl::stats(std::chrono::milliseconds limit) {
   return impl_->wait_for<BrokerStats>(limit,
-                                      [&](auto handler) { impl_->questions().stats(std::move(handler)); });
+                                      [&](auto handler) { impl_->requests().stats(std::move(handler)); });
 }
 
 Result<void> BrokerControl::drain(std::chrono::milliseconds limit) {
-  return impl_->wait_for<void>(limit, [&](auto handler) { impl_->questions().drain(std::move(handler)); });
+  return impl_->wait_for<void>(limit, [&](auto handler) { impl_->requests().drain(std::move(handler)); });
 }
 
-follower::Questions& BrokerControl::questions() noexcept {
-  return impl_->questions();
+follower::ControlRequests& BrokerControl::requests() noexcept {
+  return impl_->requests();
 }
 std::size_t BrokerControl::do_work(Clock::time_point now) {
   return impl_->channel().do_work(now);

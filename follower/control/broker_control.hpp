@@ -1,5 +1,5 @@
 #pragma once
-// One broker's control endpoint, for whoever only has questions.
+// One broker's control endpoint, for whoever only has requests.
 
 #include <chrono>
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace backplane {
 
-/// Asks one broker about itself, by and by (questions(), do_work()) or waiting for the answer (the
+/// Asks one broker about itself, by and by (requests(), do_work()) or waiting for the answer (the
 /// methods that return a Result). Lives on one thread; owns its socket; reconnects by itself.
 class BrokerControl {
  public:
@@ -40,12 +40,12 @@ class BrokerControl {
   /// All pages of topics(); at most `topics_max` (above it: exhausted).
   Result<std::vector<TopicInfo>> all_topics(std::string_view pattern, std::size_t topics_max,
                                             std::chrono::milliseconds limit);
-  Result<TypesAnswer> types(const std::vector<std::string>& names, std::chrono::milliseconds limit);
+  Result<TypesReply> types(const std::vector<std::string>& names, std::chrono::milliseconds limit);
   Result<BrokerStats> stats(std::chrono::milliseconds limit);
   Result<void> drain(std::chrono::milliseconds limit);
 
   /// These never block: ask, and call do_work() whenever a descriptor is readable or at next_deadline().
-  [[nodiscard]] follower::Questions& questions() noexcept;
+  [[nodiscard]] follower::ControlRequests& requests() noexcept;
   /// @returns how much was done.
   std::size_t do_work(Clock::time_point now);
   [[nodiscard]] std::vector<int> fds();

@@ -1,5 +1,5 @@
 #pragma once
-// What a broker answers to questions about itself, as values.
+// What a broker answers to requests about itself, as values.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +30,7 @@ struct TopicsPage {
 };
 
 /// The files that define some message types.
-struct TypesAnswer {
+struct TypesReply {
   std::string files;                 ///< a serialised google.protobuf.FileDescriptorSet
   std::vector<std::string> unknown;  ///< names asked for that nobody registered
 };

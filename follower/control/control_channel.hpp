@@ -44,7 +44,7 @@ class ControlChannel {
   /// Sends a request at once, if there is a broker, and ignores the reply. For goodbyes.
   void tell(v1::ControlRequest& request);
 
-  /// Takes the questions of a channel to another broker, which is about to end: what was asked there is asked
+  /// Takes the requests of a channel to another broker, which is about to end: what was asked there is asked
   /// here. Its handlers will be called from here.
   void take_over(ControlChannel& other);
 

@@ -58,11 +58,11 @@ void add_to(BrokerStats& stats, const v1::ControlReply& reply) {
 
 }  // namespace
 
-Questions::Questions(ControlChannel& channel, std::chrono::milliseconds limit)
+ControlRequests::ControlRequests(ControlChannel& channel, std::chrono::milliseconds limit)
     : channel_(&channel), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
-Questions::~Questions() = default;
+ControlRequests::~ControlRequests() = default;
 
-void Questions::topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler) {
+void ControlRequests::topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler) {
   v1::ControlRequest request;
   request.mutable_topics()->set_pattern(std::string(pattern));
   request.mutable_topics()->set_cursor(std::string(cursor));
@@ -79,12 +79,12 @@ void Questions::topics(std::string_view pattern, std::string_view cursor, Handle
                 });
 }
 
-void Questions::types(const std::vector<std::string>& names, Handler<TypesAnswer> handler) {
-  ask_types(names, {}, std::make_shared<TypesAnswer>(), std::move(handler));
+void ControlRequests::types(const std::vector<std::string>& names, Handler<TypesReply> handler) {
+  ask_types(names, {}, std::make_shared<TypesReply>(), std::move(handler));
 }
 
-void Questions::ask_types(const std::vector<std::string>& names, const std::string& cursor,
-                          std::shared_ptr<TypesAnswer> so_far, Handler<TypesAnswer> handler) {
+void ControlRequests::ask_types(const std::vector<std::string>& names, const std::string& cursor,
+                                std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler) {
   v1::ControlRequest request;
   for (const std::string& name : names) request.mutable_types()->add_names(name);
   request.mutable_types()->set_cursor(cursor);
@@ -106,12 +106,12 @@ void Questions::ask_types(const std::vector<std::string>& names, const std::stri
                 });
 }
 
-void Questions::stats(Handler<BrokerStats> handler) {
+void ControlRequests::stats(Handler<BrokerStats> handler) {
   ask_stats({}, std::make_shared<BrokerStats>(), std::move(handler));
 }
 
-void Questions::ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
-                          Handler<BrokerStats> handler) {
+void ControlRequests::ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
+                                Handler<BrokerStats> handler) {
   v1::ControlRequest request;
   request.mutable_stats()->set_cursor(cursor);
   channel_->ask(
@@ -131,7 +131,7 @@ void Questions::ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats
       });
 }
 
-void Questions::drain(Handler<void> handler) {
+void ControlRequests::drain(Handler<void> handler) {
   v1::ControlRequest request;
   request.mutable_drain();
   channel_->ask(request, limit_, ControlChannel::Urgency::patient,

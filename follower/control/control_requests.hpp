@@ -1,5 +1,5 @@
 #pragma once
-// Questions to a broker about itself, without protobuf on the asker's side.
+// ControlRequests to a broker about itself, without protobuf on the asker's side.
 
 #include <chrono>
 #include <functional>
@@ -18,22 +18,22 @@ class ControlChannel;
 /// Asks through a channel, and makes values of the answers. Lives on the channel's thread; `channel` outlives
 /// it, or is exchanged by use(). A question waits for a broker where there is none; then an answer that does
 /// not come within the limit is an Error (timeout). Each handler is called once, from the channel's
-/// do_work(); never after the Questions' end.
-class Questions {
+/// do_work(); never after the ControlRequests' end.
+class ControlRequests {
  public:
   template <class T>
   using Handler = std::function<void(Result<T>)>;
 
-  Questions(ControlChannel& channel, std::chrono::milliseconds limit);
-  ~Questions();
-  Questions(const Questions&) = delete;
-  Questions& operator=(const Questions&) = delete;
+  ControlRequests(ControlChannel& channel, std::chrono::milliseconds limit);
+  ~ControlRequests();
+  ControlRequests(const ControlRequests&) = delete;
+  ControlRequests& operator=(const ControlRequests&) = delete;
 
   /// A page of the topics that match; `cursor` from the page before, or "".
   void topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler);
   /// The files that define these message types, and those that they need; no names: all known types.
   /// Several replies are put together, up to 16 MiB (above it: exhausted).
-  void types(const std::vector<std::string>& names, Handler<TypesAnswer> handler);
+  void types(const std::vector<std::string>& names, Handler<TypesReply> handler);
   /// The broker's counters, and all that say Hello to it.
   void stats(Handler<BrokerStats> handler);
   /// Asks the broker to end without losing what was sent. The answer comes before it does.
@@ -44,7 +44,7 @@ class Questions {
 
  private:
   void ask_types(const std::vector<std::string>& names, const std::string& cursor,
-                 std::shared_ptr<TypesAnswer> so_far, Handler<TypesAnswer> handler);
+                 std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler);
   void ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
                  Handler<BrokerStats> handler);
 

@@ -20,7 +20,7 @@ namespace backplane::gateway {
 class TypeFetcher {
  public:
   using Clock = std::chrono::steady_clock;
-  using Ask = std::function<void(const std::vector<std::string>&, std::function<void(Result<TypesAnswer>)>)>;
+  using Ask = std::function<void(const std::vector<std::string>&, std::function<void(Result<TypesReply>)>)>;
 
   TypeFetcher(PayloadJson& payloads, Ask ask)
       : state_(std::make_shared<State>(payloads)), ask_(std::move(ask)) {}
@@ -35,7 +35,7 @@ class TypeFetcher {
     const std::vector<std::string> names = state_->payloads.take_unknown_types();
     if (names.empty()) return;
     state_->asking = true;
-    ask_(names, [weak = std::weak_ptr(state_)](const Result<TypesAnswer>& answer) {
+    ask_(names, [weak = std::weak_ptr(state_)](const Result<TypesReply>& answer) {
       const auto state = weak.lock();
       if (!state) return;
       state->asking = false;

@@ -277,11 +277,11 @@ TEST_F(ReplayOfABroker, ManyReplaysAreWithTheBrokerAFewAtATime) {
   EXPECT_EQ(asked(), 8);
 }
 
-// ---- other questions ----
+// ---- other requests ----
 
-class QuestionsToABroker : public ReplayOfABroker {};
+class ControlRequestsToABroker : public ReplayOfABroker {};
 
-TEST_F(QuestionsToABroker, RetainedValuesStandForThePositionOfTheFirstReply) {
+TEST_F(ControlRequestsToABroker, RetainedValuesStandForThePositionOfTheFirstReply) {
   publish(1, 5);
   broker.values = {{"v.1", "one"}, {"v.2", "two"}, {"v.3", "three"}, {"v.4", "four"}};
   start();
@@ -292,7 +292,7 @@ TEST_F(QuestionsToABroker, RetainedValuesStandForThePositionOfTheFirstReply) {
   EXPECT_EQ(recorder.stands_for[request], (StreamPosition{first_life, 5}));
 }
 
-TEST_F(QuestionsToABroker, ACancelledQuestionForRetainedValuesIsNotAnswered) {
+TEST_F(ControlRequestsToABroker, ACancelledQuestionForRetainedValuesIsNotAnswered) {
   broker.values = {{"v.1", "one"}};
   start();
   const auto first = follower->retained("v.*");
@@ -303,7 +303,7 @@ TEST_F(QuestionsToABroker, ACancelledQuestionForRetainedValuesIsNotAnswered) {
   EXPECT_FALSE(recorder.retained.contains(first));
 }
 
-TEST_F(QuestionsToABroker, TopicsComeInPages) {
+TEST_F(ControlRequestsToABroker, TopicsComeInPages) {
   for (const char* topic : {"t.1", "t.2", "t.3", "t.4", "u"}) broker.publish(topic, "x");
   start();
   std::optional<Result<TopicsPage>> page;
@@ -323,15 +323,15 @@ TEST_F(QuestionsToABroker, TopicsComeInPages) {
   EXPECT_EQ((*page)->cursor, "");
 }
 
-TEST_F(QuestionsToABroker, TypesAreOneSetFromAllReplies) {
+TEST_F(ControlRequestsToABroker, TypesAreOneSetFromAllReplies) {
   google::protobuf::FileDescriptorProto file;
   for (const char* name : {"one.proto", "two.proto"}) {
     file.set_name(name);
     broker.type_files.push_back(file.SerializeAsString());
   }
   start();
-  std::optional<Result<TypesAnswer>> types;
-  follower->types({"no.Such"}, [&](Result<TypesAnswer> answer) { types = std::move(answer); });
+  std::optional<Result<TypesReply>> types;
+  follower->types({"no.Such"}, [&](Result<TypesReply> answer) { types = std::move(answer); });
   ASSERT_TRUE(until([&] { return types.has_value(); }));
   ASSERT_TRUE(*types) << types->error().text;
   google::protobuf::FileDescriptorSet set;
@@ -341,7 +341,7 @@ TEST_F(QuestionsToABroker, TypesAreOneSetFromAllReplies) {
   EXPECT_THAT((*types)->unknown, ElementsAre("no.Such"));
 }
 
-TEST_F(QuestionsToABroker, StatsAreOneValueFromAllReplies) {
+TEST_F(ControlRequestsToABroker, StatsAreOneValueFromAllReplies) {
   publish(1, 3);
   start();
   std::optional<Result<BrokerStats>> stats;
@@ -354,7 +354,7 @@ TEST_F(QuestionsToABroker, StatsAreOneValueFromAllReplies) {
   EXPECT_EQ((*stats)->participants[1].role, ParticipantInfo::Role::gateway);
 }
 
-TEST_F(QuestionsToABroker, AQuestionThatNobodyAnswersInTimeIsAnError) {
+TEST_F(ControlRequestsToABroker, AQuestionThatNobodyAnswersInTimeIsAnError) {
   broker.answers_control = false;
   auto with = options();
   with.control_timeout = 50ms;
