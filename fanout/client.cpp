@@ -40,7 +40,7 @@ class Client::Throttle final : public TimerWheel::Timer {
     interval_ = interval;
     if (!is_set() && client_.offer_timed(bytes)) return wait(client_.shard_.now());
     supersede();
-    held_ = bytes;
+    throttled_ = bytes;
     ++client_.books().pending;
     if (!is_set()) wait(client_.shard_.now());
   }
@@ -48,16 +48,16 @@ class Client::Throttle final : public TimerWheel::Timer {
   void supersede() { client_.books().conflated += forget(); }
   /// @returns how many it held: one, or none.
   std::uint64_t forget() {
-    if (held_.empty()) return 0;
-    held_.clear();
+    if (throttled_.empty()) return 0;
+    throttled_.clear();
     --client_.books().pending;
     return 1;
   }
 
  private:
   void on_time(Clock::time_point now) override {
-    if (held_.empty()) return;  // nothing came for a whole interval: the next goes out at once
-    if (client_.offer_timed(held_)) forget();
+    if (throttled_.empty()) return;  // nothing came for a whole interval: the next goes out at once
+    if (client_.offer_timed(throttled_)) forget();
     wait(now);
   }
   void wait(Clock::time_point now) { client_.shard_.timers().set(*this, now + interval_); }
@@ -65,7 +65,7 @@ class Client::Throttle final : public TimerWheel::Timer {
   Client& client_;
   AudienceId audience_{};
   std::chrono::milliseconds interval_{};
-  std::string held_;
+  std::string throttled_;
 };
 
 /// What its handler wants to be reminded of.
@@ -387,9 +387,9 @@ void Client::count_replies(std::size_t before) noexcept {
   if (state_ == State::open) shard_.count_replies(backlog_.reply_bytes() - before);
 }
 
-void Client::hold_input(bool hold) noexcept {
-  if (held_ == hold) return;
-  held_ = hold;
+void Client::pause_input(bool paused) noexcept {
+  if (input_paused_ == paused) return;
+  input_paused_ = paused;
   mark_changed();
 }
 
@@ -473,7 +473,7 @@ void Client::on_time(Clock::time_point now) {
 bool Client::wants_input() const noexcept {
   if (input_ended_ || state_ == State::over) return false;
   if (state_ != State::open) return true;
-  return !held_ && backlog_.reply_bytes() <= shard_.limits().replies_bytes_max;
+  return !input_paused_ && backlog_.reply_bytes() <= shard_.limits().replies_bytes_max;
 }
 
 void Client::on_readable() {

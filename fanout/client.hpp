@@ -99,7 +99,7 @@ class Client final : private TimerWheel::Timer {
   /// listen; or they do again, from now.
   void excuse_silence(bool excused) noexcept;
   /// Stops reading from the client, for as long as the protocol can't take more.
-  void hold_input(bool hold) noexcept;
+  void pause_input(bool paused) noexcept;
   /// Has Handler::on_alarm() called once at that time, and not at one that was set before. It ends with the
   /// handler that set it.
   void set_alarm(Clock::time_point at);
@@ -221,7 +221,7 @@ class Client final : private TimerWheel::Timer {
   bool unsent_{};    ///< counted as one with something to write
   bool blocked_{};   ///< the stream takes no more, until on_writable()
   bool readable_{};  ///< the stream may have more input
-  bool held_{};
+  bool input_paused_{};
   bool input_ended_{};
   bool has_received_{};
   bool lingering_{};

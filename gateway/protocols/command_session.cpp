@@ -80,8 +80,8 @@ void CommandSession::hold_or_go_on() {
       unpublished_ > unpublished_max || unpublished_bytes_ > unpublished_bytes_max || in_turn_ > in_turn_max;
   const bool little = unpublished_ <= unpublished_max / 2 &&
                       unpublished_bytes_ <= unpublished_bytes_max / 2 && in_turn_ <= in_turn_max / 2;
-  if (much) client().hold_input(true);
-  if (little) client().hold_input(false);
+  if (much) client().pause_input(true);
+  if (little) client().pause_input(false);
 }
 
 // ---- commands ----

@@ -314,12 +314,12 @@ TEST_F(ShardTest, HalfClosingIsNotLeaving) {
 
 TEST_F(ShardTest, InputIsHeldWhileTheProtocolCannotTakeMore) {
   const auto client = add(1, {});
-  stage_.client(1).hold_input(true);
+  stage_.client(1).pause_input(true);
   client->stream.input = "PUB\n";
   stage_.client(1).on_readable();  // the only time that the kernel says so
   stage_.flush();
   EXPECT_EQ(client->received, "");
-  stage_.client(1).hold_input(false);
+  stage_.client(1).pause_input(false);
   stage_.flush();
   EXPECT_EQ(client->received, "PUB\n");
 }

@@ -69,7 +69,7 @@ void HttpSession::go_on() {
     if (became_) return;
   }
   if (!client().open()) return;
-  client().hold_input(doing_ != Doing::nothing || waits_for_room_);
+  client().pause_input(doing_ != Doing::nothing || waits_for_room_);
   set_time();
 }
 
