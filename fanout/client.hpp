@@ -97,7 +97,7 @@ class Client final : private TimerWheel::Timer {
   void want_room() noexcept;
   /// Neither first_byte_timeout nor idle_timeout applies from now on, as to a client that has come to
   /// listen; or they do again, from now.
-  void excuse_silence(bool excused) noexcept;
+  void exempt_from_timeouts(bool exempt) noexcept;
   /// Stops reading from the client, for as long as the protocol can't take more.
   void pause_input(bool paused) noexcept;
   /// Has Handler::on_alarm() called once at that time, and not at one that was set before. It ends with the
@@ -225,7 +225,7 @@ class Client final : private TimerWheel::Timer {
   bool input_ended_{};
   bool has_received_{};
   bool lingering_{};
-  bool excused_{};
+  bool timeouts_exempt_{};
   bool wants_room_{};
 };
 

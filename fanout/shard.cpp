@@ -27,7 +27,7 @@ Shard::~Shard() = default;
 Client& Shard::add(ClientId id, std::unique_ptr<Stream> stream) {
   Client& result = clients_.try_emplace(id, id, std::move(stream), *this).first->second;
   counters_.clients.add(1);
-  result.excuse_silence(false);
+  result.exempt_from_timeouts(false);
   return result;
 }
 

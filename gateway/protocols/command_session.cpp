@@ -201,7 +201,7 @@ void CommandSession::on_quit() {
 
 void CommandSession::on_interest(bool any) {
   subscribed_ = any;
-  client().excuse_silence(any);
+  client().exempt_from_timeouts(any);
   end_if_done();
 }
 

@@ -174,12 +174,12 @@ TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
 
 TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {
   const auto feed = add(1, {});
-  stage_.client(1).excuse_silence(true);
+  stage_.client(1).exempt_from_timeouts(true);
   pass(1h);
   EXPECT_TRUE(feed->goodbyes.empty());
   feed->stream.input = "S";
   stage_.client(1).on_readable();
-  stage_.client(1).excuse_silence(false);
+  stage_.client(1).exempt_from_timeouts(false);
   pass(59s);
   EXPECT_TRUE(feed->goodbyes.empty());
   pass(1020ms);

@@ -13,7 +13,7 @@ class FeedSession final : public Session {
  public:
   FeedSession(fanout::Client& client, const Services& services, Format format)
       : Session(client, services, format) {
-    client.excuse_silence(true);
+    client.exempt_from_timeouts(true);
   }
   void on_bytes(std::string_view /*bytes*/) override {}
   void on_input_end() override {}

@@ -115,7 +115,7 @@ void SseSession::on_refused(std::string_view pattern, std::string_view code, std
 }
 
 void SseSession::on_interest(bool any) {
-  client().excuse_silence(any);
+  client().exempt_from_timeouts(any);
 }
 
 void SseSession::on_broker(bool up) {
