@@ -440,8 +440,8 @@ void Client::abort() noexcept {
   mark_changed();
 }
 
-void Client::want_room() noexcept {
-  wants_room_ = true;
+void Client::notify_when_drained() noexcept {
+  notify_drained_ = true;
   mark_changed();
 }
 
@@ -566,9 +566,9 @@ void Client::flush(Clock::time_point now) {
     tell_lost_holds();
     tidy_holds();
   }
-  if (wants_room_ && open() && backlog_.reply_bytes() <= shard_.limits().replies_bytes_low) {
-    wants_room_ = false;
-    handler_->on_room();
+  if (notify_drained_ && open() && backlog_.reply_bytes() <= shard_.limits().replies_bytes_low) {
+    notify_drained_ = false;
+    handler_->on_replies_drained();
   }
   if (readable_) read();
   if (state_ == State::said && input_ended_) abort();

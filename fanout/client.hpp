@@ -41,8 +41,8 @@ class Handler {
   /// ("silent") nothing came in time, or ("idle") nothing has come or gone for long: says why and calls
   /// Client::end().
   virtual void say_goodbye(std::string_view reason) = 0;
-  /// After Client::want_room(), once: most of what was replied is written.
-  virtual void on_room() {}
+  /// After Client::notify_when_drained(), once: most of what was replied is written.
+  virtual void on_replies_drained() {}
   /// It is the time that Client::set_alarm() was given.
   virtual void on_alarm() {}
   /// More was kept aside for Engine::join_held() than may be: the client has left the audience, and what
@@ -91,10 +91,10 @@ class Client final : private TimerWheel::Timer {
   /// dropped: above unread_bytes_max of them the client is aborted.
   void reply(std::string_view bytes);
   void set_policy(Policy policy) noexcept { policy_ = policy; }
-  /// Has Handler::on_room() called once, from a later flush(), when at most replies_bytes_low of replies
-  /// are not written: so that a long answer is made in slices, as fast as the client reads. A slice of
-  /// some 64 KiB to 256 KiB keeps the client busy.
-  void want_room() noexcept;
+  /// Has Handler::on_replies_drained() called once, from a later flush(), when at most replies_bytes_low of
+  /// replies are not written: so that a long answer is made in slices, as fast as the client reads. A slice
+  /// of some 64 KiB to 256 KiB keeps the client busy.
+  void notify_when_drained() noexcept;
   /// Neither first_byte_timeout nor idle_timeout applies from now on, as to a client that has come to
   /// listen; or they do again, from now.
   void exempt_from_timeouts(bool exempt) noexcept;
@@ -226,7 +226,7 @@ class Client final : private TimerWheel::Timer {
   bool has_received_{};
   bool lingering_{};
   bool timeouts_exempt_{};
-  bool wants_room_{};
+  bool notify_drained_{};
 };
 
 }  // namespace backplane::fanout

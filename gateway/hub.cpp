@@ -72,10 +72,10 @@ void Hub::remove(fanout::ClientId client) {
   readers_.erase(client);
 }
 
-void Hub::give(const Reader& reader, Text text, bool wants_room) {
-  outlet_.post(reader.id, [text = std::move(text), wants_room](fanout::Client& client) {
+void Hub::give(const Reader& reader, Text text, bool notify_drained) {
+  outlet_.post(reader.id, [text = std::move(text), notify_drained](fanout::Client& client) {
     client.reply(*text);
-    if (wants_room) client.want_room();
+    if (notify_drained) client.notify_when_drained();
   });
 }
 
@@ -85,7 +85,7 @@ void Hub::handle(Request request, Clock::time_point now) {
   now_ = now;
   Reader* const reader = find(request.client);
   if (reader == nullptr) return;
-  const bool at_once = std::holds_alternative<request::Room>(request.what) ||
+  const bool at_once = std::holds_alternative<request::Drained>(request.what) ||
                        std::holds_alternative<request::HoldLost>(request.what);
   const bool waits =
       !reader->deferred.empty() || reader->topics || (is_for_later(request) && reader->feeding > 0);
@@ -298,7 +298,7 @@ void Hub::give_topics(fanout::ClientId client, Result<TopicsPage> page) {
   }
   if (page && !page->cursor.empty()) {
     answer.cursor = std::move(page->cursor);
-    return outlet_.post(client, [](fanout::Client& to) { to.want_room(); });
+    return outlet_.post(client, [](fanout::Client& to) { to.notify_when_drained(); });
   }
   std::string code;
   std::string text;
@@ -309,30 +309,32 @@ void Hub::give_topics(fanout::ClientId client, Result<TopicsPage> page) {
   const std::size_t count = answer.count;
   reader->topics.reset();
   tell(*reader, [count, code, text](Subscriber& to) { to.on_topics_end(count, code, text); });
-  if (!reader->room.empty()) outlet_.post(client, [](fanout::Client& to) { to.want_room(); });
+  if (!reader->paused_replies.empty())
+    outlet_.post(client, [](fanout::Client& to) { to.notify_when_drained(); });
   resume_deferred(*reader);
 }
 
 // ---- room ----
 
-void Hub::want_room(Subscription& subscription) {
-  subscription.reader->room.push_back(&subscription);
+void Hub::notify_when_drained(Subscription& subscription) {
+  subscription.reader->paused_replies.push_back(&subscription);
 }
 
-void Hub::execute(Reader& reader, request::Room&, Clock::time_point) {
+void Hub::execute(Reader& reader, request::Drained&, Clock::time_point) {
   if (reader.topics && !reader.topics->cursor.empty()) {
     ask_topics(reader.id, std::exchange(reader.topics->cursor, {}));
     return;  // its answer asks for room again, or ends
   }
   // One at a time, so that a slice is what is written at most.
-  while (!reader.room.empty()) {
-    Subscription& subscription = *reader.room.front();
-    reader.room.pop_front();
+  while (!reader.paused_replies.empty()) {
+    Subscription& subscription = *reader.paused_replies.front();
+    reader.paused_replies.pop_front();
     const bool gave =
         subscription.join->kind == Join::Kind::values ? serve_slice(subscription) : replay_on(subscription);
     if (gave) break;
   }
-  if (!reader.room.empty()) outlet_.post(reader.id, [](fanout::Client& client) { client.want_room(); });
+  if (!reader.paused_replies.empty())
+    outlet_.post(reader.id, [](fanout::Client& client) { client.notify_when_drained(); });
 }
 
 void Hub::execute(Reader& reader, request::HoldLost& request, Clock::time_point) {

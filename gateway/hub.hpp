@@ -143,14 +143,14 @@ class Hub final : public FollowerListener {
   [[nodiscard]] Reader* find(fanout::ClientId client);
   template <class Tell>
   void tell(const Reader& reader, Tell tell);
-  void give(const Reader& reader, Text text, bool wants_room);
+  void give(const Reader& reader, Text text, bool notify_drained);
   void execute(Reader& reader, request::Subscribe& request, Clock::time_point now);
   void execute(Reader& reader, request::Unsubscribe& request, Clock::time_point now);
   void execute(Reader& reader, request::SetFormat& request, Clock::time_point now);
   void execute(Reader& reader, request::Say& request, Clock::time_point now);
   void execute(Reader& reader, request::Reached& request, Clock::time_point now);
   void execute(Reader& reader, request::Topics& request, Clock::time_point now);
-  void execute(Reader& reader, request::Room& request, Clock::time_point now);
+  void execute(Reader& reader, request::Drained& request, Clock::time_point now);
   void execute(Reader& reader, request::HoldLost& request, Clock::time_point now);
   void execute(Reader& reader, request::Quit& request, Clock::time_point now);
   void execute(Reader& reader, request::Publish& request, Clock::time_point now);
@@ -220,7 +220,7 @@ class Hub final : public FollowerListener {
   void begin_feeding(Subscription& subscription);
   void end_feeding(Subscription& subscription);
   void end_join(Subscription& subscription);
-  void want_room(Subscription& subscription);
+  void notify_when_drained(Subscription& subscription);
 
   HubLimits limits_;
   Upstream& upstream_;

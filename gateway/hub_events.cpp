@@ -105,7 +105,7 @@ void Hub::announce_one_by_one(const Notice& notice, const Place& place) {
       append_notice(reader.format, notice, bytes);
       text = std::make_shared<const std::string>(std::move(bytes));
     }
-    give(reader, text, /*wants_room=*/false);
+    give(reader, text, /*notify_drained=*/false);
   }
 }
 

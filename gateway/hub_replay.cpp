@@ -94,8 +94,8 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
     return;
   }
   give(*subscription.reader, std::make_shared<const std::string>(std::exchange(join.text, {})),
-       /*wants_room=*/true);
-  want_room(subscription);
+       /*notify_drained=*/true);
+  notify_when_drained(subscription);
 }
 
 bool Hub::replay_on(Subscription& subscription) {
@@ -114,7 +114,7 @@ void Hub::end_replay(Subscription& subscription) {
   const Reader& reader = *subscription.reader;
   Join& join = *subscription.join;
   if (!join.text.empty()) {
-    give(reader, std::make_shared<const std::string>(std::exchange(join.text, {})), /*wants_room=*/false);
+    give(reader, std::make_shared<const std::string>(std::exchange(join.text, {})), /*notify_drained=*/false);
   }
   if (subscription.audience == nullptr) {
     enter(subscription, /*held=*/false);

@@ -172,7 +172,7 @@ struct Hub::Reader {
   /// By pattern, whose text is the interest's. A map, since a hash table has its first buckets for a single
   /// one.
   std::map<std::string_view, Subscription> subscriptions;
-  SeldomQueue<Subscription*> room;  ///< those that go on when there is room
+  SeldomQueue<Subscription*> paused_replies;  ///< those that go on when there is room
   std::unique_ptr<TopicsAnswer> topics;
   SeldomQueue<Request> deferred;  ///< what waits for `feeding` or `topics` to end
 };

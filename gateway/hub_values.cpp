@@ -262,7 +262,7 @@ void Hub::serve_all_at_once(Subscription& subscription) {
   }
   counters_.values += values.by_topic.size();
   answer(subscription);
-  if (!text->empty()) give(reader, text, /*wants_room=*/false);
+  if (!text->empty()) give(reader, text, /*notify_drained=*/false);
   outlet_.release(reader.id, subscription.audience->id, values.skip);
   subscription.in_force = true;
   subscription.join.reset();
@@ -302,9 +302,9 @@ bool Hub::serve_slice(Subscription& subscription) {
   }
   const bool done = next == values.by_topic.end();
   const bool gave = !text.empty();
-  if (gave) give(reader, std::make_shared<const std::string>(std::move(text)), /*wants_room=*/!done);
+  if (gave) give(reader, std::make_shared<const std::string>(std::move(text)), /*notify_drained=*/!done);
   if (!done) {
-    want_room(subscription);
+    notify_when_drained(subscription);
     return gave;
   }
   if (join.held) outlet_.release(reader.id, subscription.audience->id, join.skip);
@@ -323,7 +323,7 @@ void Hub::begin_feeding(Subscription& subscription) {
 void Hub::end_feeding(Subscription& subscription) {
   Reader& reader = *subscription.reader;
   if (!std::exchange(subscription.join->feeding, false)) return;
-  reader.room.remove(&subscription);
+  reader.paused_replies.remove(&subscription);
   --reader.feeding;
 }
 

@@ -50,7 +50,7 @@ struct Topics {
   std::string pattern;
 };
 /// The client has read most of what it was given.
-struct Room {};
+struct Drained {};
 /// What was kept for the client in an audience was too much.
 struct HoldLost {
   fanout::AudienceId audience{};
@@ -61,7 +61,7 @@ struct Quit {};
 struct Request {
   fanout::ClientId client{};
   std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Say,
-               request::Reached, request::Topics, request::Room, request::HoldLost, request::Quit>
+               request::Reached, request::Topics, request::Drained, request::HoldLost, request::Quit>
       what;
 };
 

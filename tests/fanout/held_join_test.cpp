@@ -359,7 +359,7 @@ TEST_F(SmallLogHold, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog)
 TEST_F(HeldJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
   client_->stream.room = 0;
   stage_.client(1).reply(std::string(100'000, 'a'));
-  stage_.client(1).want_room();
+  stage_.client(1).notify_when_drained();
   stage_.flush();
   EXPECT_EQ(client_->rooms, 0);
   client_->stream.room = 80'000;
@@ -379,14 +379,14 @@ TEST_F(HeldJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
 TEST_F(HeldJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
   int slices = 0;
   std::size_t most_queued = 0;
-  client_->on_room = [&](Client& client) {
+  client_->on_replies_drained = [&](Client& client) {
     if (++slices > 50) return;
     client.reply(std::string(100'000, 'a'));
     most_queued = std::max(most_queued, client.backlog().reply_bytes());
-    client.want_room();
+    client.notify_when_drained();
   };
   client_->stream.room = 0;
-  stage_.client(1).want_room();
+  stage_.client(1).notify_when_drained();
   for (int i = 0; i < 1000 && slices <= 50; ++i) {
     client_->stream.room = 30'000;
     stage_.client(1).on_writable();

@@ -25,7 +25,7 @@ struct Played {
   std::vector<std::string> goodbyes;
   std::vector<AudienceId> lost_holds;
   int rooms{};
-  std::function<void(Client&)> on_room;  ///< what its handler does then
+  std::function<void(Client&)> on_replies_drained;  ///< what its handler does then
   bool input_ended{};
   bool gone{};  ///< the handler is destroyed
 };
@@ -59,9 +59,9 @@ class PlayedHandler final : public Handler {
     played_->goodbyes.emplace_back(reason);
     client_.end("!BYE " + std::string(reason) + "\n");
   }
-  void on_room() override {
+  void on_replies_drained() override {
     ++played_->rooms;
-    if (played_->on_room) played_->on_room(client_);
+    if (played_->on_replies_drained) played_->on_replies_drained(client_);
   }
   void on_hold_lost(AudienceId audience) override { played_->lost_holds.push_back(audience); }
 

@@ -54,7 +54,7 @@ void HttpSession::go_on() {
   while (client().open() && doing_ == Doing::nothing) {
     if (client().backlog().reply_bytes() > unread_bytes_max) {
       waits_for_room_ = true;
-      client().want_room();
+      client().notify_when_drained();
       break;
     }
     const RequestReader::State state = reader_.read();
@@ -86,8 +86,8 @@ void HttpSession::on_alarm() {
           fmt::format("wanted a whole request within {}", format_duration(site_.options().request_timeout))});
 }
 
-void HttpSession::on_room() {
-  if (doing_ == Doing::listing) return Session::on_room();
+void HttpSession::on_replies_drained() {
+  if (doing_ == Doing::listing) return Session::on_replies_drained();
   if (!std::exchange(waits_for_room_, false)) return;
   client().input_ended() ? on_input_end() : go_on();
 }

@@ -28,7 +28,7 @@ class HttpSession final : public Session {
 
   void on_bytes(std::string_view bytes) override;
   void on_input_end() override;
-  void on_room() override;
+  void on_replies_drained() override;
   void on_alarm() override;
 
   void on_topics(std::span<const TopicInfo> topics) override;
