@@ -7,7 +7,7 @@
 namespace backplane::fanout {
 
 /// Messages, each counted once a client that it is for. At the end of a turn, exactly,
-///     matched = delivered + conflated + dropped + abandoned + left + hold_lost + skipped + pending
+///     matched = delivered + conflated + dropped + abandoned + left + join_buffer_full + skipped + pending
 /// where each is counted where it happens, and `pending` by what the clients' queues hold.
 struct Books {
   std::uint64_t matched{};    ///< handed to a client, by whichever audience first
@@ -16,9 +16,10 @@ struct Books {
   std::uint64_t dropped{};    ///< the backlog was full: announced
   std::uint64_t abandoned{};  ///< not written when their client ended
   std::uint64_t left{};       ///< kept aside, or for the next interval, when the client left the audience
-  std::uint64_t hold_lost{};  ///< kept aside until that was too much: Handler::on_hold_lost() said so
-  std::uint64_t skipped{};    ///< left out, as the client had them by another way
-  std::uint64_t pending{};    ///< now: in clients' queues, or kept aside for them
+  std::uint64_t
+      join_buffer_full{};   ///< kept aside until that was too much: Handler::on_join_buffer_full() said so
+  std::uint64_t skipped{};  ///< left out, as the client had them by another way
+  std::uint64_t pending{};  ///< now: in clients' queues, or kept aside for them
 
   /// Calls visit(ours, theirs) for each of them, of two books.
   template <class Mine, class Theirs, class Visit>
@@ -29,7 +30,7 @@ struct Books {
     visit(mine.dropped, theirs.dropped);
     visit(mine.abandoned, theirs.abandoned);
     visit(mine.left, theirs.left);
-    visit(mine.hold_lost, theirs.hold_lost);
+    visit(mine.join_buffer_full, theirs.join_buffer_full);
     visit(mine.skipped, theirs.skipped);
     visit(mine.pending, theirs.pending);
   }
@@ -61,8 +62,8 @@ class PublishedBooks {
 
  private:
   struct Shared {
-    std::atomic<std::uint64_t> matched, delivered, conflated, dropped, abandoned, left, hold_lost, skipped,
-        pending;
+    std::atomic<std::uint64_t> matched, delivered, conflated, dropped, abandoned, left, join_buffer_full,
+        skipped, pending;
   };
   std::atomic<std::uint64_t> version_{0};
   Shared books_{};

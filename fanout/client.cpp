@@ -97,7 +97,7 @@ Books& Client::books() noexcept {
 }
 
 std::uint64_t Client::queued() const noexcept {
-  return backlog_.event_count() + (holds_ ? holds_->count() : 0);
+  return backlog_.event_count() + (join_buffers_ ? join_buffers_->count() : 0);
 }
 
 template <class Change>
@@ -135,7 +135,7 @@ bool Client::take(const Segment& segment, std::uint32_t& first, std::uint32_t la
 
 void Client::give(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (!take(segment, first, last)) return;
-  if (!holds_) return queue(segment, first, last);
+  if (!join_buffers_) return queue(segment, first, last);
   begin_run(segment, first);
   for (; first < last; ++first) {
     if (may_give(segment, first, AudienceId{}, false)) queue(segment, first, first + 1);
@@ -157,9 +157,9 @@ void Client::queue(Segment& segment, std::uint32_t first, std::uint32_t last) {
 void Client::give_every(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                         std::uint32_t first, std::uint32_t last) {
   if (!take(segment, first, last)) return;
-  if (holds_) begin_run(segment, first);
+  if (join_buffers_) begin_run(segment, first);
   for (; first < last; ++first) {
-    if (!holds_ || may_give(segment, first, audience, true)) offer(audience, interval, segment, first);
+    if (!join_buffers_ || may_give(segment, first, audience, true)) offer(audience, interval, segment, first);
   }
 }
 
@@ -186,39 +186,39 @@ void Client::supersede_throttled(const Segment& segment, std::uint32_t first, st
 
 void Client::hold(AudienceId audience) {
   if (state_ != State::open) return;
-  if (!holds_) holds_ = std::make_unique<Holds>(shard_.reader());
-  holds_->begin(audience);
+  if (!join_buffers_) join_buffers_ = std::make_unique<JoinBuffers>(shard_.reader());
+  join_buffers_->begin(audience);
 }
 
 void Client::begin_run(const Segment& segment, std::uint32_t first) {
   // Between two runs, as no hold may end within one.
-  if (holds_->begin_run(segment, first)) bound_holds();
+  if (join_buffers_->begin_run(segment, first)) bound_join_buffers();
 }
 
 void Client::keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last) {
-  if (state_ != State::open || !holds_) return;
+  if (state_ != State::open || !join_buffers_) return;
   begin_run(segment, first);
   const bool given = given_ >= segment.base() + last;
-  books().matched += queues([&] { return holds_->add_held(audience, segment, first, last, given); });
+  books().matched += queues([&] { return join_buffers_->add_held(audience, segment, first, last, given); });
   mark_changed();  // where that was too much, flush() finds it also if no other run comes
 }
 
 /// Whether it is to be given now: not where a skip has it, and not where an earlier one of its topic waits.
 bool Client::may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
   const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
-  if (holds_->skips().has(segment, index, gives)) {
+  if (join_buffers_->skips().has(segment, index, gives)) {
     ++books().skipped;
     return false;
   }
-  if (!holds_->waits(segment.topic(index))) return true;
+  if (!join_buffers_->waits(segment.topic(index))) return true;
   return queues([&] {
-    holds_->add_due(segment, index, by, timed);
+    join_buffers_->add_due(segment, index, by, timed);
     return false;
   });
 }
 
-void Client::give_ready(const std::vector<Holds::Ready>& ready) {
-  for (const Holds::Ready& each : ready) {
+void Client::give_ready(const std::vector<JoinBuffers::Ready>& ready) {
+  for (const JoinBuffers::Ready& each : ready) {
     if (!each.timed) {
       queue(*each.segment, each.index, each.index + 1);
     } else if (audiences_.find(each.by) != nullptr) {
@@ -231,14 +231,14 @@ void Client::give_ready(const std::vector<Holds::Ready>& ready) {
 }
 
 void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
-  give_ready(queues([&] { return holds_->release(audience, timed, skip.get(), books().skipped); }));
+  give_ready(queues([&] { return join_buffers_->release(audience, timed, skip.get(), books().skipped); }));
   if (skip && !shard_.has_passed(*skip)) {
-    if (holds_->skips().empty()) shard_.note_skips(*this);
-    holds_->skips().add(audience, std::move(skip));
+    if (join_buffers_->skips().empty()) shard_.note_skips(*this);
+    join_buffers_->skips().add(audience, std::move(skip));
   } else if (skip) {
     keep_past_skip(audience, std::move(skip));
   }
-  tidy_holds();
+  tidy_join_buffers();
 }
 
 void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
@@ -251,14 +251,14 @@ void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
 }
 
 bool Client::end_skips() {
-  if (!holds_) return true;
-  holds_->skips().end([this](const KeptSkips::Kept& each) {
+  if (!join_buffers_) return true;
+  join_buffers_->skips().end([this](const KeptSkips::Kept& each) {
     if (!shard_.has_passed(*each.skip)) return false;
     keep_past_skip(each.audience, each.skip);
     return true;
   });
-  const bool none_left = holds_->skips().empty();
-  tidy_holds();
+  const bool none_left = join_buffers_->skips().empty();
+  tidy_join_buffers();
   return none_left;
 }
 
@@ -288,39 +288,39 @@ void Client::left(AudienceId audience) {
     });
   }
   if (past_skips_) past_skips_->drop(audience);
-  if (!holds_) return;
-  give_ready(queues([&] { return holds_->forget(audience, books().left); }));
-  holds_->skips().drop(audience);
-  holds_->forget_lost(audience);
-  tidy_holds();
+  if (!join_buffers_) return;
+  give_ready(queues([&] { return join_buffers_->forget(audience, books().left); }));
+  join_buffers_->skips().drop(audience);
+  join_buffers_->forget_lost(audience);
+  tidy_join_buffers();
 }
 
-void Client::lose_hold(AudienceId audience) {
-  holds_->note_lost(audience);
-  shard_.counters().holds_lost.add(1);
-  give_ready(queues([&] { return holds_->forget(audience, books().hold_lost); }));
+void Client::drop_join_buffer(AudienceId audience) {
+  join_buffers_->note_lost(audience);
+  shard_.counters().join_buffers_full.add(1);
+  give_ready(queues([&] { return join_buffers_->forget(audience, books().join_buffer_full); }));
   mark_changed();
 }
 
-void Client::bound_holds() {
-  while (holds_->bytes() > shard_.limits().backlog_bytes_max && holds_->has_holds()) {
-    lose_hold(holds_->largest());
+void Client::bound_join_buffers() {
+  while (join_buffers_->bytes() > shard_.limits().backlog_bytes_max && join_buffers_->has_holds()) {
+    drop_join_buffer(join_buffers_->largest());
   }
 }
 
 /// Not within a turn of the shard's that gives messages: the audiences lose a member.
-void Client::tell_lost_holds() {
-  for (const AudienceId audience : holds_->take_lost()) {
+void Client::notify_full_join_buffers() {
+  for (const AudienceId audience : join_buffers_->take_lost()) {
     shard_.leave(id_, audience);
-    if (open()) handler_->on_hold_lost(audience);
+    if (open()) handler_->on_join_buffer_full(audience);
   }
 }
 
-void Client::tidy_holds() noexcept {
-  if (!holds_ || (state_ == State::open && !holds_->empty())) return;
-  books().abandoned += holds_->count();
-  books().pending -= holds_->count();
-  holds_.reset();
+void Client::tidy_join_buffers() noexcept {
+  if (!join_buffers_ || (state_ == State::open && !join_buffers_->empty())) return;
+  books().abandoned += join_buffers_->count();
+  books().pending -= join_buffers_->count();
+  join_buffers_.reset();
 }
 
 /// @returns false where the client does not read what it got before: the message is better kept until later.
@@ -355,8 +355,8 @@ void Client::make_room() {
 }
 
 void Client::evict(std::uint64_t position) {
-  if (holds_) {
-    for (const AudienceId audience : holds_->before(position)) lose_hold(audience);
+  if (join_buffers_) {
+    for (const AudienceId audience : join_buffers_->before(position)) drop_join_buffer(audience);
   }
   const std::uint64_t dropped = queues([&] { return backlog_.drop_before(position); });
   if (dropped == 0) return;
@@ -561,10 +561,10 @@ void Client::flush(Clock::time_point now) {
   if (!blocked_ && !backlog_.empty()) write();
   if (over()) return;
   note_progress();
-  if (holds_) {
-    bound_holds();
-    tell_lost_holds();
-    tidy_holds();
+  if (join_buffers_) {
+    bound_join_buffers();
+    notify_full_join_buffers();
+    tidy_join_buffers();
   }
   if (notify_drained_ && open() && backlog_.reply_bytes() <= shard_.limits().replies_bytes_low) {
     notify_drained_ = false;

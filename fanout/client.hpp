@@ -13,7 +13,7 @@
 
 #include "fanout/audience_table.hpp"
 #include "fanout/backlog.hpp"
-#include "fanout/holds.hpp"
+#include "fanout/join_buffers.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/stream.hpp"
 #include "fanout/timer_wheel.hpp"
@@ -45,10 +45,10 @@ class Handler {
   virtual void on_replies_drained() {}
   /// It is the time that Client::set_alarm() was given.
   virtual void on_alarm() {}
-  /// More was kept aside for Engine::join_held() than may be: the client has left the audience, and what
+  /// More was kept aside for Engine::join_buffered() than may be: the client has left the audience, and what
   /// was kept is forgotten. Somebody must fetch it again or tell the client; who does neither loses the
   /// client rather than its trust.
-  virtual void on_hold_lost(AudienceId audience) {
+  virtual void on_join_buffer_full(AudienceId audience) {
     static_cast<void>(audience);
     say_goodbye("slow_consumer");
   }
@@ -135,7 +135,9 @@ class Client final : private TimerWheel::Timer {
   /// Messages of the audience are kept aside from now on.
   void hold(AudienceId audience);
   /// Whether they are, and none is lost.
-  [[nodiscard]] bool holds(AudienceId audience) const noexcept { return holds_ && holds_->has(audience); }
+  [[nodiscard]] bool holds(AudienceId audience) const noexcept {
+    return join_buffers_ && join_buffers_->has(audience);
+  }
   void keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
   /// @param timed the audience has an interval
   void release(AudienceId audience, bool timed, SkipPtr skip);
@@ -184,13 +186,13 @@ class Client final : private TimerWheel::Timer {
   void offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment, std::uint32_t index);
   void supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last);
   [[nodiscard]] bool may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
-  void give_ready(const std::vector<Holds::Ready>& ready);
+  void give_ready(const std::vector<JoinBuffers::Ready>& ready);
   void begin_run(const Segment& segment, std::uint32_t first);
   void keep_past_skip(AudienceId audience, SkipPtr skip);
-  void bound_holds();
-  void lose_hold(AudienceId audience);
-  void tell_lost_holds();
-  void tidy_holds() noexcept;
+  void bound_join_buffers();
+  void drop_join_buffer(AudienceId audience);
+  void notify_full_join_buffers();
+  void tidy_join_buffers() noexcept;
   void make_room();
   void note_dropped(std::uint64_t count);
   void read();
@@ -209,7 +211,7 @@ class Client final : private TimerWheel::Timer {
   std::unique_ptr<Alarm> alarm_;
   std::unique_ptr<Becoming> becoming_;  ///< only until the call has returned in which it became another
   AudienceTable audiences_;
-  std::unique_ptr<Holds> holds_;  ///< only while it catches up
+  std::unique_ptr<JoinBuffers> join_buffers_;  ///< only while it catches up
   /// Only for a while after that: what the log has passed, and what may be among it that comes late.
   std::unique_ptr<KeptSkips> past_skips_;
   std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;

@@ -66,13 +66,13 @@ void Engine::leave(ClientId client, AudienceId audience) {
   command(of(client), [=](Shard& shard) { shard.leave(client, audience); });
 }
 
-void Engine::join_held(ClientId client, AudienceId audience) {
-  command(of(client), [=](Shard& shard) { shard.join_held(client, audience); });
+void Engine::join_buffered(ClientId client, AudienceId audience) {
+  command(of(client), [=](Shard& shard) { shard.join_buffered(client, audience); });
 }
 
-void Engine::release(ClientId client, AudienceId audience, SkipPtr skip) {
+void Engine::release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip) {
   command(of(client), [client, audience, skip = std::move(skip)](Shard& shard) {
-    shard.release(client, audience, skip);
+    shard.release_join_buffer(client, audience, skip);
   });
 }
 
@@ -95,7 +95,7 @@ EngineCounters Engine::counters() const {
     const ShardCounters& each = std::as_const(*post.worker).shard().counters();
     const Books books = std::as_const(*post.worker).shard().published_books();
     Books::each(sum, books, [](std::uint64_t& to, std::uint64_t from) { to += from; });
-    sum.holds_lost += each.holds_lost.get();
+    sum.join_buffers_full += each.join_buffers_full.get();
     sum.unread += each.unread.get();
     sum.silent += each.silent.get();
     sum.sends += each.sends.get();

@@ -30,7 +30,7 @@ struct EngineOptions {
 
 /// See Books and ShardCounters, which they are the sums of.
 struct EngineCounters : Books {
-  std::uint64_t holds_lost{};
+  std::uint64_t join_buffers_full{};
   std::uint64_t unread{};
   std::uint64_t silent{};
   std::uint64_t sends{};
@@ -81,14 +81,14 @@ class Engine {
   ///
   /// At most ClientLimits::backlog_bytes_max are kept for a client. Above it, or where the log may not be
   /// held any longer (LogOptions::bytes_max), the client leaves the audience, what was kept is forgotten,
-  /// and Handler::on_hold_lost() says so. Who replays to a slow reader thus does best to hold only when
-  /// the replay has nearly caught up, and where that is lost to replay on and hold again.
-  void join_held(ClientId client, AudienceId audience);
+  /// and Handler::on_join_buffer_full() says so. Who replays to a slow reader thus does best to hold only
+  /// when the replay has nearly caught up, and where that is lost to replay on and hold again.
+  void join_buffered(ClientId client, AudienceId audience);
   /// Gives what was kept aside, in the order of the log, and from now on what comes, but for what `skip`
   /// has. That goes on until its streams have come as far as it reaches, so a replay that ran ahead of the
   /// log makes no duplicates either, and for what comes late until advance_low_watermark(); leave() ends it.
   /// Nothing happens where the audience is not held.
-  void release(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
+  void release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
 
   /// No message of `stream` comes any more that has at most this position, not even late: what was kept to
   /// tell such a one from a duplicate is forgotten. A later call may take some of it back.

@@ -101,7 +101,7 @@ void Shard::join(ClientId id, AudienceId to) {
   add_member(to, *client, false);
 }
 
-void Shard::join_held(ClientId id, AudienceId to) {
+void Shard::join_buffered(ClientId id, AudienceId to) {
   Client* const client = find(id);
   if (client == nullptr) return;
   if (const std::uint32_t* const place = client->audiences().find(to)) {
@@ -114,7 +114,7 @@ void Shard::join_held(ClientId id, AudienceId to) {
   client->hold(to);
 }
 
-void Shard::release(ClientId id, AudienceId from, SkipPtr skip) {
+void Shard::release_join_buffer(ClientId id, AudienceId from, SkipPtr skip) {
   Client* const client = find(id);
   if (client == nullptr || !client->holds(from)) return;
   const std::uint32_t* const place = client->audiences().find(from);

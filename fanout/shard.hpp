@@ -39,7 +39,7 @@ class Counter {
 };
 
 struct ShardCounters {
-  Counter holds_lost;
+  Counter join_buffers_full;
   Counter unread;  ///< clients that left too much unread of what they were replied
   Counter silent;  ///< clients that first_byte_timeout or idle_timeout sent away
   Counter sends;
@@ -100,8 +100,8 @@ class Shard {
   void set_interval(AudienceId audience, std::chrono::milliseconds interval);
   // See Engine.
   void join(ClientId client, AudienceId audience);
-  void join_held(ClientId client, AudienceId audience);
-  void release(ClientId client, AudienceId audience, SkipPtr skip);
+  void join_buffered(ClientId client, AudienceId audience);
+  void release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip);
   void leave(ClientId client, AudienceId audience);
   void advance_low_watermark(StreamId stream, std::uint64_t position);
   void say_goodbye(std::string_view reason);

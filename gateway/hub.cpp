@@ -86,7 +86,7 @@ void Hub::handle(Request request, Clock::time_point now) {
   Reader* const reader = find(request.client);
   if (reader == nullptr) return;
   const bool at_once = std::holds_alternative<request::Drained>(request.what) ||
-                       std::holds_alternative<request::HoldLost>(request.what);
+                       std::holds_alternative<request::JoinBufferFull>(request.what);
   const bool waits =
       !reader->deferred.empty() || reader->topics || (is_for_later(request) && reader->feeding > 0);
   if (!at_once && !reader->resuming && waits) {
@@ -148,7 +148,7 @@ bool Hub::subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptio
     // At another pace it goes on without a moment between.
     if (subscription.in_force && !options.since) {
       subscription.set_options(options);
-      enter(subscription, /*held=*/false);
+      enter(subscription, /*buffered=*/false);
     }
   }
   subscription.set_options(options);
@@ -165,7 +165,7 @@ void Hub::begin(Subscription& subscription) {
   if (subscription.since) return begin_replay(subscription);
   if (subscription.last) return begin_values(subscription);
   if (!subscription.in_force) {
-    if (subscription.audience == nullptr) enter(subscription, /*held=*/false);
+    if (subscription.audience == nullptr) enter(subscription, /*buffered=*/false);
     subscription.in_force = true;
   }
   answer(subscription);
@@ -233,12 +233,12 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
   std::vector<std::pair<Subscription*, bool>> moved;
   for (auto& [pattern, subscription] : reader.subscriptions) {
     if (subscription.audience == nullptr) continue;
-    moved.emplace_back(&subscription, subscription.join && subscription.join->held);
+    moved.emplace_back(&subscription, subscription.join && subscription.join->buffered);
     withdraw(subscription, /*gone=*/false);
   }
   reader.format = format;
   // What is kept aside begins anew here: values are asked for as of now, see Values.
-  for (const auto& [subscription, held] : moved) enter(*subscription, held);
+  for (const auto& [subscription, buffered] : moved) enter(*subscription, buffered);
 }
 
 void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
@@ -337,7 +337,7 @@ void Hub::execute(Reader& reader, request::Drained&, Clock::time_point) {
     outlet_.post(reader.id, [](fanout::Client& client) { client.notify_when_drained(); });
 }
 
-void Hub::execute(Reader& reader, request::HoldLost& request, Clock::time_point) {
+void Hub::execute(Reader& reader, request::JoinBufferFull& request, Clock::time_point) {
   const auto found =
       std::find_if(reader.subscriptions.begin(), reader.subscriptions.end(), [&](const auto& each) {
         return each.second.audience != nullptr && each.second.audience->id == request.audience;
@@ -346,10 +346,10 @@ void Hub::execute(Reader& reader, request::HoldLost& request, Clock::time_point)
   Subscription& subscription = found->second;
   withdraw(subscription, /*gone=*/true);
   Join* const join = subscription.join.get();
-  if (join != nullptr && join->held && join->kind == Join::Kind::replay) {
-    join->held = join->asked_held = false;  // the replay goes on, and holds again when it has caught up
-  } else if (join != nullptr && join->held && !join->feeding) {
-    enter(subscription, /*held=*/true);
+  if (join != nullptr && join->buffered && join->kind == Join::Kind::replay) {
+    join->buffered = join->asked_held = false;  // the replay goes on, and holds again when it has caught up
+  } else if (join != nullptr && join->buffered && !join->feeding) {
+    enter(subscription, /*buffered=*/true);
   } else {
     // It was released, or given values in part: what is missing now nobody can tell.
     tell(reader, [](Subscriber& client) { client.say_goodbye("slow_consumer"); });

@@ -151,7 +151,7 @@ class Hub final : public FollowerListener {
   void execute(Reader& reader, request::Reached& request, Clock::time_point now);
   void execute(Reader& reader, request::Topics& request, Clock::time_point now);
   void execute(Reader& reader, request::Drained& request, Clock::time_point now);
-  void execute(Reader& reader, request::HoldLost& request, Clock::time_point now);
+  void execute(Reader& reader, request::JoinBufferFull& request, Clock::time_point now);
   void execute(Reader& reader, request::Quit& request, Clock::time_point now);
   void execute(Reader& reader, request::Publish& request, Clock::time_point now);
   bool subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptions& options, bool answered);
@@ -169,7 +169,7 @@ class Hub final : public FollowerListener {
   Interest& interest_in(const Pattern& pattern);
   void let_go(Interest& interest);
   Audience& audience_of(Interest& interest, Format format, std::chrono::milliseconds every, bool notices);
-  void enter(Subscription& subscription, bool held);
+  void enter(Subscription& subscription, bool buffered);
   /// @param gone the engine knows already
   void withdraw(Subscription& subscription, bool gone);
   void leave(Reader& reader, Audience& audience, bool gone);

@@ -101,11 +101,11 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
 bool Hub::replay_on(Subscription& subscription) {
   Join& join = *subscription.join;
   // Where the replay has caught up, what comes from here on is kept, so that the next answer meets it.
-  if (std::exchange(join.caught_up, false) && !join.held) {
-    enter(subscription, /*held=*/true);
-    join.held = true;
+  if (std::exchange(join.caught_up, false) && !join.buffered) {
+    enter(subscription, /*buffered=*/true);
+    join.buffered = true;
   }
-  join.asked_held = join.held;
+  join.asked_held = join.buffered;
   upstream_.replay_more(join.request);
   return true;
 }
@@ -117,13 +117,13 @@ void Hub::end_replay(Subscription& subscription) {
     give(reader, std::make_shared<const std::string>(std::exchange(join.text, {})), /*notify_drained=*/false);
   }
   if (subscription.audience == nullptr) {
-    enter(subscription, /*held=*/false);
-  } else if (join.held) {
+    enter(subscription, /*buffered=*/false);
+  } else if (join.buffered) {
     auto skip = std::make_shared<fanout::Skip>();
     if (join.through_stream != fanout::no_stream) {
       skip->add_stream(join.through_stream, join.through_position);
     }
-    outlet_.release(reader.id, subscription.audience->id, std::move(skip));
+    outlet_.release_join_buffer(reader.id, subscription.audience->id, std::move(skip));
     const Place through{join.through_position, join.through_stream};
     if (!subscription.place.behind(through)) set_place(subscription, through);
   }

@@ -54,7 +54,7 @@ void Hub::changed(const Interest& interest) {
   if (topic != topics_by_name_.end()) topic->second->generation = 0;
 }
 
-void Hub::enter(Subscription& subscription, bool held) {
+void Hub::enter(Subscription& subscription, bool buffered) {
   const Reader& reader = *subscription.reader;
   const std::chrono::milliseconds every = subscription.every;
   Audience& audience = audience_of(*subscription.interest, reader.format, every, false);
@@ -63,8 +63,8 @@ void Hub::enter(Subscription& subscription, bool held) {
   subscription.active_since = serial_;
   // Who goes on, in another format or at another pace, goes on from where it began.
   set_place(subscription, subscription.in_force ? subscription.place : place_);
-  if (held) {
-    outlet_.join_held(reader.id, audience.id);
+  if (buffered) {
+    outlet_.join_buffered(reader.id, audience.id);
   } else {
     outlet_.join(reader.id, audience.id);
   }

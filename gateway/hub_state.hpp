@@ -76,8 +76,8 @@ struct Hub::Values {
 struct Hub::Join {
   enum class Kind : std::uint8_t { values, replay };
   Kind kind{Kind::values};
-  bool held{};     ///< its audience's events are kept aside meanwhile
-  bool feeding{};  ///< part of it has been given
+  bool buffered{};  ///< its audience's events are kept aside meanwhile
+  bool feeding{};   ///< part of it has been given
   // values
   std::string after;                   ///< the last topic that was given
   std::shared_ptr<fanout::Skip> skip;  ///< what was given

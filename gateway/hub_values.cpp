@@ -26,8 +26,8 @@ void Hub::begin_values(Subscription& subscription) {
   subscription.join = std::make_unique<Join>();
   subscription.join->kind = Join::Kind::values;
   if (!subscription.in_force) {
-    if (subscription.audience == nullptr) enter(subscription, /*held=*/true);
-    subscription.join->held = true;
+    if (subscription.audience == nullptr) enter(subscription, /*buffered=*/true);
+    subscription.join->buffered = true;
   }
   Interest& interest = *subscription.interest;
   if (!interest.values) {
@@ -263,7 +263,7 @@ void Hub::serve_all_at_once(Subscription& subscription) {
   counters_.values += values.by_topic.size();
   answer(subscription);
   if (!text->empty()) give(reader, text, /*notify_drained=*/false);
-  outlet_.release(reader.id, subscription.audience->id, values.skip);
+  outlet_.release_join_buffer(reader.id, subscription.audience->id, values.skip);
   subscription.in_force = true;
   subscription.join.reset();
 }
@@ -307,7 +307,7 @@ bool Hub::serve_slice(Subscription& subscription) {
     notify_when_drained(subscription);
     return gave;
   }
-  if (join.held) outlet_.release(reader.id, subscription.audience->id, join.skip);
+  if (join.buffered) outlet_.release_join_buffer(reader.id, subscription.audience->id, join.skip);
   subscription.in_force = true;
   end_join(subscription);
   return gave;

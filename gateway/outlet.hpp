@@ -23,8 +23,9 @@ class Outlet {
   virtual void set_route(fanout::RouteId route, std::vector<fanout::AudienceId> audiences) = 0;
   virtual void set_interval(fanout::AudienceId audience, std::chrono::milliseconds interval) = 0;
   virtual void join(fanout::ClientId client, fanout::AudienceId audience) = 0;
-  virtual void join_held(fanout::ClientId client, fanout::AudienceId audience) = 0;
-  virtual void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) = 0;
+  virtual void join_buffered(fanout::ClientId client, fanout::AudienceId audience) = 0;
+  virtual void release_join_buffer(fanout::ClientId client, fanout::AudienceId audience,
+                                   fanout::SkipPtr skip) = 0;
   virtual void leave(fanout::ClientId client, fanout::AudienceId audience) = 0;
   virtual void advance_low_watermark(fanout::StreamId stream, std::uint64_t position) = 0;
   virtual void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) = 0;
@@ -44,11 +45,12 @@ class EngineOutlet final : public Outlet {
     engine_.set_interval(audience, interval);
   }
   void join(fanout::ClientId client, fanout::AudienceId audience) override { engine_.join(client, audience); }
-  void join_held(fanout::ClientId client, fanout::AudienceId audience) override {
-    engine_.join_held(client, audience);
+  void join_buffered(fanout::ClientId client, fanout::AudienceId audience) override {
+    engine_.join_buffered(client, audience);
   }
-  void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) override {
-    engine_.release(client, audience, std::move(skip));
+  void release_join_buffer(fanout::ClientId client, fanout::AudienceId audience,
+                           fanout::SkipPtr skip) override {
+    engine_.release_join_buffer(client, audience, std::move(skip));
   }
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     engine_.leave(client, audience);

@@ -52,7 +52,7 @@ struct Topics {
 /// The client has read most of what it was given.
 struct Drained {};
 /// What was kept for the client in an audience was too much.
-struct HoldLost {
+struct JoinBufferFull {
   fanout::AudienceId audience{};
 };
 struct Quit {};
@@ -61,7 +61,7 @@ struct Quit {};
 struct Request {
   fanout::ClientId client{};
   std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Say,
-               request::Reached, request::Topics, request::Drained, request::HoldLost, request::Quit>
+               request::Reached, request::Topics, request::Drained, request::JoinBufferFull, request::Quit>
       what;
 };
 

@@ -43,7 +43,7 @@ class Session : public Subscriber {
   /// Counts it, and leaves with last_words().
   void say_goodbye(std::string_view reason) final;
   void on_replies_drained() override { ask(request::Drained{}); }
-  void on_hold_lost(fanout::AudienceId audience) override { ask(request::HoldLost{audience}); }
+  void on_join_buffer_full(fanout::AudienceId audience) override { ask(request::JoinBufferFull{audience}); }
   void on_broker(bool up) override;
 
  protected:

@@ -50,8 +50,8 @@ gateway::Figures busy_engine() {
   stage.client(2).set_policy(Policy::latest);
   for (const std::size_t slow : {0u, 1u, 2u}) clients[slow]->stream.room = 10;
   stage.shard.join(ClientId{5}, AudienceId{2});
-  stage.shard.join_held(ClientId{6}, AudienceId{1});  // has it by a replay, in part
-  stage.shard.join_held(ClientId{7}, AudienceId{1});  // until that is too much
+  stage.shard.join_buffered(ClientId{6}, AudienceId{1});  // has it by a replay, in part
+  stage.shard.join_buffered(ClientId{7}, AudienceId{1});  // until that is too much
   for (std::uint64_t offset = 1; offset <= 60; ++offset) {
     stage.append_at(1 + offset % 2, (offset + 1) / 2, StreamId{0}, offset);
     stage.turn();

@@ -252,7 +252,7 @@ class RandomRun {
     }
   }
 
-  /// Holds that the engine has given up are no longer held; that their clients have left comes with the
+  /// JoinBuffers that the engine has given up are no longer held; that their clients have left comes with the
   /// next flush.
   void note_lost_holds() {
     for (auto& [id, client] : clients_) {
@@ -298,7 +298,7 @@ class RandomRun {
     ModelClient& client = clients_[id];
     if (!client.lost.contains(audience)) client.held.insert(audience);
     client.joined.erase(audience);
-    stage_.shard.join_held(ClientId{id}, AudienceId{audience});
+    stage_.shard.join_buffered(ClientId{id}, AudienceId{audience});
   }
 
   void release() {
@@ -307,7 +307,7 @@ class RandomRun {
     ModelClient& client = clients_[id];
     if (open(id) == nullptr) return;
     if (!client.held.contains(audience)) {
-      return stage_.shard.release(ClientId{id}, AudienceId{audience}, nullptr);
+      return stage_.shard.release_join_buffer(ClientId{id}, AudienceId{audience}, nullptr);
     }
     ModelSkip skip;
     auto real = std::make_shared<Skip>();
@@ -325,7 +325,7 @@ class RandomRun {
       real->add_stream(static_cast<StreamId>(stream), skip.streams[stream]);
     }
     client.release(audience, skip);
-    stage_.shard.release(ClientId{id}, AudienceId{audience}, std::move(real));
+    stage_.shard.release_join_buffer(ClientId{id}, AudienceId{audience}, std::move(real));
   }
 
   void reply() {
@@ -357,7 +357,7 @@ class RandomRun {
       for (const std::uint32_t audience : std::set<std::uint32_t>(client.held)) {
         if (open(id) == nullptr) break;
         client.release(audience, {});
-        stage_.shard.release(ClientId{id}, AudienceId{audience}, nullptr);
+        stage_.shard.release_join_buffer(ClientId{id}, AudienceId{audience}, nullptr);
       }
       client.played->stream.room = SimulatedStream::no_limit;
       if (Client* const each = stage_.shard.find(ClientId{id})) each->on_writable();
@@ -451,7 +451,7 @@ class RandomRun {
   void check_books() {
     const Books& all = books();
     ASSERT_EQ(all.matched, all.delivered + all.conflated + all.dropped + all.abandoned + all.left +
-                               all.hold_lost + all.skipped + all.pending);
+                               all.join_buffer_full + all.skipped + all.pending);
   }
 
   void check_memory() {
@@ -481,7 +481,7 @@ struct Seen {
   int abandoned{};
   int evicted{};
   int skipped{};
-  int holds_lost{};
+  int join_buffers_full{};
 };
 
 Seen run_all(Kind kind, std::uint32_t runs) {
@@ -496,7 +496,7 @@ Seen run_all(Kind kind, std::uint32_t runs) {
     seen.abandoned += run.books().abandoned > 0 ? 1 : 0;
     seen.evicted += run.evicted() > 0 ? 1 : 0;
     seen.skipped += run.books().skipped > 0 ? 1 : 0;
-    seen.holds_lost += run.counters().holds_lost.get() > 0 ? 1 : 0;
+    seen.join_buffers_full += run.counters().join_buffers_full.get() > 0 ? 1 : 0;
   }
   return seen;
 }
@@ -512,13 +512,13 @@ TEST(EngineModel, EveryMessageIsReceivedOrAnnouncedWhateverTheSocketsTake) {
 TEST(EngineModel, WhatIsHeldIsGivenOnceAndInOrder) {
   const Seen seen = run_all(Kind::holds_in_runs, 4000);
   EXPECT_GT(seen.skipped, 1000);
-  EXPECT_EQ(seen.holds_lost, 0);
+  EXPECT_EQ(seen.join_buffers_full, 0);
 }
 
 TEST(EngineModel, WhatIsHeldIsGivenOrTheHoldIsKnownToBeLost) {
   const Seen seen = run_all(Kind::tight_holds, 4000);
   EXPECT_GT(seen.skipped, 400);
-  EXPECT_GT(seen.holds_lost, 500);
+  EXPECT_GT(seen.join_buffers_full, 500);
   EXPECT_GT(seen.dropped, 300);
   EXPECT_GT(seen.evicted, 100);
 }

@@ -197,7 +197,7 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
     const std::size_t one = number * 5 % remotes.size();
     Remote& remote = remotes[one];
     if (states[one] == State::out && number % 3 == 0) {
-      engine.join_held(remote.id, AudienceId{0});
+      engine.join_buffered(remote.id, AudienceId{0});
       states[one] = State::held;
     } else if (states[one] == State::held && number % 7 == 0) {
       // All so far, and some that are yet to be appended.
@@ -205,7 +205,7 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
       engine.reply(remote.id, history.substr(0, ends[reached]));
       auto skip = std::make_shared<Skip>();
       skip->add_stream(stream, reached);
-      engine.release(remote.id, AudienceId{0}, std::move(skip));
+      engine.release_join_buffer(remote.id, AudienceId{0}, std::move(skip));
       states[one] = State::in;
     }
     const std::string_view line =

@@ -63,7 +63,7 @@ class PlayedHandler final : public Handler {
     ++played_->rooms;
     if (played_->on_replies_drained) played_->on_replies_drained(client_);
   }
-  void on_hold_lost(AudienceId audience) override { played_->lost_holds.push_back(audience); }
+  void on_join_buffer_full(AudienceId audience) override { played_->lost_holds.push_back(audience); }
 
  private:
   Client& client_;

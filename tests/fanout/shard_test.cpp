@@ -369,7 +369,7 @@ TEST_F(ShardTest, MembersComeAndGoInAnyOrder) {
   for (std::uint64_t id = 1; id <= 9; ++id) clients.push_back(add(id, {1, 2}));
   for (const std::uint64_t id : {9u, 1u, 5u}) stage_.shard.leave(ClientId{id}, AudienceId{1});
   stage_.shard.leave(ClientId{5}, AudienceId{1});  // it has left already
-  for (const std::uint64_t id : {2u, 3u}) stage_.shard.join_held(ClientId{id}, AudienceId{1});
+  for (const std::uint64_t id : {2u, 3u}) stage_.shard.join_buffered(ClientId{id}, AudienceId{1});
   stage_.client(4).abort();
   stage_.flush();
   stage_.shard.join(ClientId{5}, AudienceId{1});

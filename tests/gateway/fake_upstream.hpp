@@ -78,7 +78,7 @@ class FakeBroker {
     std::string bytes;
     wire::Stamp stamp;
 
-    /// Holds as long as the event.
+    /// JoinBuffers as long as the event.
     [[nodiscard]] Delivery delivery() const {
       return Delivery{topic, std::as_bytes(std::span(bytes)), stamp};
     }

@@ -53,11 +53,12 @@ class ShardOutlet final : public Outlet {
   void join(fanout::ClientId client, fanout::AudienceId audience) override {
     put([=](fanout::Shard& to) { to.join(client, audience); });
   }
-  void join_held(fanout::ClientId client, fanout::AudienceId audience) override {
-    put([=](fanout::Shard& to) { to.join_held(client, audience); });
+  void join_buffered(fanout::ClientId client, fanout::AudienceId audience) override {
+    put([=](fanout::Shard& to) { to.join_buffered(client, audience); });
   }
-  void release(fanout::ClientId client, fanout::AudienceId audience, fanout::SkipPtr skip) override {
-    put([=](fanout::Shard& to) { to.release(client, audience, skip); });
+  void release_join_buffer(fanout::ClientId client, fanout::AudienceId audience,
+                           fanout::SkipPtr skip) override {
+    put([=](fanout::Shard& to) { to.release_join_buffer(client, audience, skip); });
   }
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     put([=](fanout::Shard& to) { to.leave(client, audience); });

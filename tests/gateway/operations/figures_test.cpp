@@ -76,7 +76,7 @@ TEST(GatewayFigures, TheLedgersAddUp) {
   figures.engine.dropped = 10;
   figures.engine.abandoned = 5;
   figures.engine.left = 1;
-  figures.engine.hold_lost = 2;
+  figures.engine.join_buffer_full = 2;
   figures.engine.skipped = 3;
   figures.engine.pending = 9;
   figures.upstream.expected = 19;

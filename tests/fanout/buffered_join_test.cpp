@@ -21,10 +21,10 @@ constexpr AudienceId all{9};
 
 /// Topics 1 and 2 with an audience each, and one of both; a client that is in none yet. Offsets count by
 /// topic, positions over both.
-class HeldJoin : public ::testing::Test {
+class BufferedJoin : public ::testing::Test {
  protected:
-  HeldJoin() : HeldJoin(ShardOptions{}) {}
-  explicit HeldJoin(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
+  BufferedJoin() : BufferedJoin(ShardOptions{}) {}
+  explicit BufferedJoin(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
     for (const std::uint32_t topic : {1u, 2u}) {
       stage_.shard.set_route(RouteId{topic}, {AudienceId{topic}, all});
     }
@@ -35,9 +35,9 @@ class HeldJoin : public ::testing::Test {
     stage_.append_at(topic, offset, stream, ++position_, padding);
     stage_.catch_up();
   }
-  void hold(AudienceId audience) { stage_.shard.join_held(one, audience); }
+  void hold(AudienceId audience) { stage_.shard.join_buffered(one, audience); }
   void release(AudienceId audience, SkipPtr skip = nullptr) {
-    stage_.shard.release(one, audience, std::move(skip));
+    stage_.shard.release_join_buffer(one, audience, std::move(skip));
   }
   static SkipPtr up_to(std::uint64_t position) {
     auto skip = std::make_shared<Skip>();
@@ -62,7 +62,7 @@ class HeldJoin : public ::testing::Test {
   std::shared_ptr<Played> client_;
 };
 
-TEST_F(HeldJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
+TEST_F(BufferedJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
   append(1, 1);
   hold(AudienceId{1});
   append(1, 2);
@@ -75,7 +75,7 @@ TEST_F(HeldJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
   EXPECT_EQ(books().matched, 3u);
 }
 
-TEST_F(HeldJoin, WhatTheReplayHadIsLeftOut) {
+TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
   hold(all);
   append(1, 1);
   append(2, 1);
@@ -86,7 +86,7 @@ TEST_F(HeldJoin, WhatTheReplayHadIsLeftOut) {
   EXPECT_EQ(books().skipped, 2u);
 }
 
-TEST_F(HeldJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
+TEST_F(BufferedJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
   hold(all);
   append(2, 1);
   append(1, 1);
@@ -96,7 +96,7 @@ TEST_F(HeldJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
   EXPECT_EQ(output(), "2 1 \n2 2 \n1 2 \n");
 }
 
-TEST_F(HeldJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
+TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
   hold(AudienceId{1});
   append(1, 1);
   release(AudienceId{1}, up_to(3));  // it had 1, 2 and 3
@@ -107,7 +107,7 @@ TEST_F(HeldJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
   EXPECT_EQ(books().skipped, 3u);
 }
 
-TEST_F(HeldJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
+TEST_F(BufferedJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
   stage_.shard.join(one, AudienceId{2});
   hold(AudienceId{1});
   release(AudienceId{1}, up_to(4));  // of topic 1
@@ -119,7 +119,7 @@ TEST_F(HeldJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
   EXPECT_EQ(output(), "2 1 \n2 2 \n1 3 \n");
 }
 
-TEST_F(HeldJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages) {
+TEST_F(BufferedJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages) {
   stage_.shard.join(one, all);
   hold(AudienceId{1});
   release(AudienceId{1}, up_to(2));
@@ -129,7 +129,7 @@ TEST_F(HeldJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages) {
   EXPECT_EQ(output(), "2 1 \n1 2 \n");
 }
 
-TEST_F(HeldJoin, AnotherStreamIsNotLeftOut) {
+TEST_F(BufferedJoin, AnotherStreamIsNotLeftOut) {
   hold(AudienceId{1});
   release(AudienceId{1}, up_to(1000));
   stage_.append_at(1, 1, StreamId{1}, 1);  // the broker came back without its history
@@ -137,7 +137,7 @@ TEST_F(HeldJoin, AnotherStreamIsNotLeftOut) {
   EXPECT_EQ(output(), "1 1 \n");
 }
 
-TEST_F(HeldJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
+TEST_F(BufferedJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
   hold(AudienceId{1});
   auto skip = up_to(2);
   const std::weak_ptr<const Skip> watched = skip;
@@ -153,7 +153,7 @@ TEST_F(HeldJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
   EXPECT_TRUE(watched.expired());
 }
 
-TEST_F(HeldJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
+TEST_F(BufferedJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
   hold(AudienceId{1});
   append(2, 1);
   append(2, 2);
@@ -164,7 +164,7 @@ TEST_F(HeldJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
   EXPECT_TRUE(watched.expired());
 }
 
-TEST_F(HeldJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
+TEST_F(BufferedJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
   stage_.shard.join(one, AudienceId{1});
   hold(all);
   append(1, 1);
@@ -174,7 +174,7 @@ TEST_F(HeldJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
   EXPECT_EQ(output(), "1 1 \n2 1 \n");
 }
 
-TEST_F(HeldJoin, TwoHoldsOfAMessageGiveItOnce) {
+TEST_F(BufferedJoin, TwoHoldsOfAMessageGiveItOnce) {
   hold(AudienceId{1});
   hold(all);
   append(1, 1);
@@ -187,7 +187,7 @@ TEST_F(HeldJoin, TwoHoldsOfAMessageGiveItOnce) {
   EXPECT_EQ(output(), "1 1 \n1 2 \n1 3 \n2 1 \n1 4 \n");
 }
 
-TEST_F(HeldJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
+TEST_F(BufferedJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
   hold(all);
   append(1, 1);
   append(2, 1);
@@ -200,7 +200,7 @@ TEST_F(HeldJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
   EXPECT_EQ(output(), "1 1 \n2 1 \n1 2 \n2 2 \n1 3 \n");
 }
 
-TEST_F(HeldJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
+TEST_F(BufferedJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
   hold(all);
   append(1, 1);
   stage_.shard.join(one, AudienceId{1});
@@ -212,7 +212,7 @@ TEST_F(HeldJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
   EXPECT_EQ(output(), "1 2 \n1 3 \n");
 }
 
-TEST_F(HeldJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
+TEST_F(BufferedJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
   hold(AudienceId{1});
   append(1, 1);
   stage_.shard.leave(one, AudienceId{1});
@@ -220,7 +220,7 @@ TEST_F(HeldJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
   EXPECT_EQ(output(), "");
 }
 
-TEST_F(HeldJoin, AMemberCanBeHeld) {
+TEST_F(BufferedJoin, AMemberCanBeHeld) {
   stage_.shard.join(one, AudienceId{1});
   append(1, 1);
   hold(AudienceId{1});
@@ -230,7 +230,7 @@ TEST_F(HeldJoin, AMemberCanBeHeld) {
   EXPECT_EQ(output(), "1 1 \n1 2 \n");
 }
 
-TEST_F(HeldJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothing) {
+TEST_F(BufferedJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothing) {
   hold(AudienceId{1});
   stage_.shard.join(one, AudienceId{1});
   append(1, 1);
@@ -242,7 +242,7 @@ TEST_F(HeldJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothing) 
   EXPECT_EQ(output(), "1 1 \n1 2 \n");
 }
 
-TEST_F(HeldJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
+TEST_F(BufferedJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
   stage_.shard.set_interval(AudienceId{1}, 5s);
   hold(AudienceId{1});
   append(1, 1);
@@ -254,7 +254,7 @@ TEST_F(HeldJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
   EXPECT_EQ(output(), "1 2 \n1 3 \n");
 }
 
-TEST_F(HeldJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
+TEST_F(BufferedJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
   stage_.shard.set_interval(AudienceId{1}, 5s);
   stage_.shard.join(one, AudienceId{1});
   append(1, 1);
@@ -266,7 +266,7 @@ TEST_F(HeldJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
   EXPECT_EQ(books().conflated, 1u);
 }
 
-TEST_F(HeldJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
+TEST_F(BufferedJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
   hold(all);
   for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100'000);
   client_->stream.error = ECONNRESET;
@@ -278,9 +278,9 @@ TEST_F(HeldJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
   EXPECT_LE(stage_.log.held_bytes(), 600'000u);
 }
 
-class SmallHold : public HeldJoin {
+class SmallHold : public BufferedJoin {
  protected:
-  SmallHold() : HeldJoin(options()) {}
+  SmallHold() : BufferedJoin(options()) {}
   static ShardOptions options() {
     ShardOptions options;
     options.client.backlog_bytes_max = 1000;
@@ -295,7 +295,7 @@ TEST_F(SmallHold, AHoldThatGrowsTooLargeIsLostAndItsOwnerIsTold) {
   for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100);
   stage_.flush();
   EXPECT_THAT(client_->lost_holds, ElementsAre(AudienceId{1}));
-  EXPECT_EQ(counters().holds_lost.get(), 1u);
+  EXPECT_EQ(counters().join_buffers_full.get(), 1u);
   release(AudienceId{1});
   release(AudienceId{2});
   append(1, 21);
@@ -316,9 +316,9 @@ TEST_F(SmallHold, WhatWaitedBehindALostHoldIsGiven) {
   EXPECT_THAT(client_->lost_holds, ElementsAre(all));
 }
 
-class SmallLogHold : public HeldJoin {
+class SmallLogHold : public BufferedJoin {
  protected:
-  SmallLogHold() : HeldJoin({}, options()) {}
+  SmallLogHold() : BufferedJoin({}, options()) {}
   static LogOptions options() {
     LogOptions options;
     options.segment_bytes = 100;
@@ -356,7 +356,7 @@ TEST_F(SmallLogHold, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog)
   EXPECT_EQ(output(), "!2 6 6\n!1 1 1\n");
 }
 
-TEST_F(HeldJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
+TEST_F(BufferedJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
   client_->stream.room = 0;
   stage_.client(1).reply(std::string(100'000, 'a'));
   stage_.client(1).notify_when_drained();
@@ -376,7 +376,7 @@ TEST_F(HeldJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
   EXPECT_EQ(client_->rooms, 1);
 }
 
-TEST_F(HeldJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
+TEST_F(BufferedJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
   int slices = 0;
   std::size_t most_queued = 0;
   client_->on_replies_drained = [&](Client& client) {
@@ -397,7 +397,7 @@ TEST_F(HeldJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
   EXPECT_EQ(client_->stream.output.size(), 5'000'000u);
 }
 
-TEST_F(HeldJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
+TEST_F(BufferedJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
   hold(all);
   release(all, up_to(10));
   stage_.append_at(1, 1, stream, 12);  // all that is not late is past the replay

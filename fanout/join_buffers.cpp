@@ -1,4 +1,4 @@
-#include "fanout/holds.hpp"
+#include "fanout/join_buffers.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -11,17 +11,17 @@ constexpr std::size_t node_bytes = 64;
 
 }  // namespace
 
-Holds::~Holds() {
+JoinBuffers::~JoinBuffers() {
   for (const Node& node : nodes_) {
     if (node.segment != nullptr) reader_.let_go(*node.segment);
   }
 }
 
-std::size_t Holds::size_of(const Node& node) noexcept {
+std::size_t JoinBuffers::size_of(const Node& node) noexcept {
   return node.segment->size(node.index, node.index + 1);
 }
 
-bool Holds::begin_run(const Segment& segment, std::uint32_t first) {
+bool JoinBuffers::begin_run(const Segment& segment, std::uint32_t first) {
   const std::uint64_t run = segment.base() + first;
   if (run == recent_run_) return false;
   recent_run_ = run;
@@ -29,7 +29,7 @@ bool Holds::begin_run(const Segment& segment, std::uint32_t first) {
   return true;
 }
 
-Holds::Index Holds::add_node(Segment& segment, std::uint32_t index) {
+JoinBuffers::Index JoinBuffers::add_node(Segment& segment, std::uint32_t index) {
   Index at = static_cast<Index>(nodes_.size());
   if (free_.empty()) {
     nodes_.emplace_back();
@@ -49,13 +49,13 @@ Holds::Index Holds::add_node(Segment& segment, std::uint32_t index) {
   return at;
 }
 
-void Holds::own(Hold& hold, Index node) {
+void JoinBuffers::own(Hold& hold, Index node) {
   hold.nodes.push_back(node);
   hold.bytes += size_of(nodes_[node]) + node_bytes;
   ++nodes_[node].owners;
 }
 
-void Holds::add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
+void JoinBuffers::add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
   const Index at = add_node(segment, index);
   nodes_[at].state = State::due;
   nodes_[at].by = by;
@@ -63,8 +63,8 @@ void Holds::add_due(Segment& segment, std::uint32_t index, AudienceId by, bool t
   recent_.push_back({index, at});
 }
 
-std::uint64_t Holds::add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
-                              bool given) {
+std::uint64_t JoinBuffers::add_held(AudienceId audience, Segment& segment, std::uint32_t first,
+                                    std::uint32_t last, bool given) {
   const auto found = holds_.find(audience);
   if (found == holds_.end()) return 0;  // lost
   Hold& hold = found->second;
@@ -76,21 +76,21 @@ std::uint64_t Holds::add_held(AudienceId audience, Segment& segment, std::uint32
   return known ? 0 : last - first;
 }
 
-void Holds::finish(Node& node) noexcept {
+void JoinBuffers::finish(Node& node) noexcept {
   bytes_ -= size_of(node);
   --count_;
   reader_.let_go(*std::exchange(node.segment, nullptr));
   node.state = State::done;
 }
 
-void Holds::free_if_unused(Index index) {
+void JoinBuffers::free_if_unused(Index index) {
   const Node& node = nodes_[index];
   if (node.owners > 0 || node.chained) return;
   bytes_ -= node_bytes;
   free_.push_back(index);
 }
 
-void Holds::drain(TopicId topic, std::vector<Ready>& ready) {
+void JoinBuffers::drain(TopicId topic, std::vector<Ready>& ready) {
   const auto found = chains_.find(topic);
   if (found == chains_.end()) return;
   Chain& chain = found->second;
@@ -110,7 +110,7 @@ void Holds::drain(TopicId topic, std::vector<Ready>& ready) {
 }
 
 template <class Release>
-std::vector<Holds::Ready> Holds::end(AudienceId audience, Release&& release) {
+std::vector<JoinBuffers::Ready> JoinBuffers::end(AudienceId audience, Release&& release) {
   std::vector<Ready> ready;
   const auto found = holds_.find(audience);
   if (found == holds_.end()) return ready;
@@ -133,8 +133,8 @@ std::vector<Holds::Ready> Holds::end(AudienceId audience, Release&& release) {
   return ready;
 }
 
-std::vector<Holds::Ready> Holds::release(AudienceId audience, bool timed, const Skip* skip,
-                                         std::uint64_t& skipped) {
+std::vector<JoinBuffers::Ready> JoinBuffers::release(AudienceId audience, bool timed, const Skip* skip,
+                                                     std::uint64_t& skipped) {
   return end(audience, [&](Node& node) {
     const StreamId stream = node.segment->stream(node.index);
     const std::uint64_t position = node.segment->position(node.index);
@@ -150,7 +150,7 @@ std::vector<Holds::Ready> Holds::release(AudienceId audience, bool timed, const 
   });
 }
 
-std::vector<Holds::Ready> Holds::forget(AudienceId audience, std::uint64_t& forgotten) {
+std::vector<JoinBuffers::Ready> JoinBuffers::forget(AudienceId audience, std::uint64_t& forgotten) {
   return end(audience, [&](Node& node) {
     if (node.state != State::waiting || node.owners > 0) return;
     ++forgotten;
@@ -158,7 +158,7 @@ std::vector<Holds::Ready> Holds::forget(AudienceId audience, std::uint64_t& forg
   });
 }
 
-AudienceId Holds::largest() const noexcept {
+AudienceId JoinBuffers::largest() const noexcept {
   AudienceId largest{};
   std::size_t most = 0;
   for (const auto& [audience, hold] : holds_) {
@@ -169,7 +169,7 @@ AudienceId Holds::largest() const noexcept {
   return largest;
 }
 
-std::vector<AudienceId> Holds::before(std::uint64_t position) const {
+std::vector<AudienceId> JoinBuffers::before(std::uint64_t position) const {
   std::vector<AudienceId> found;
   for (const auto& [audience, hold] : holds_) {
     const auto waits = std::find_if(hold.nodes.begin(), hold.nodes.end(),

@@ -20,7 +20,7 @@ namespace backplane::fanout {
 /// A message waits where every audience that would give it is held, or where an earlier one of its topic
 /// waits. It is `due` when an audience gives it at last, and leaves when it is due and no earlier one of its
 /// topic waits.
-class Holds {
+class JoinBuffers {
  public:
   /// A message that waits no more. Whoever gets it lets go of the segment (LogReader::let_go).
   struct Ready {
@@ -32,10 +32,10 @@ class Holds {
   };
 
   /// `reader` outlives it.
-  explicit Holds(LogReader& reader) noexcept : reader_(reader) {}
-  ~Holds();
-  Holds(const Holds&) = delete;
-  Holds& operator=(const Holds&) = delete;
+  explicit JoinBuffers(LogReader& reader) noexcept : reader_(reader) {}
+  ~JoinBuffers();
+  JoinBuffers(const JoinBuffers&) = delete;
+  JoinBuffers& operator=(const JoinBuffers&) = delete;
 
   void begin(AudienceId audience) { holds_.try_emplace(audience); }
 
@@ -72,7 +72,7 @@ class Holds {
   [[nodiscard]] bool has_holds() const noexcept { return !holds_.empty(); }
   /// The hold with most to wait for it. Only where there is one.
   [[nodiscard]] AudienceId largest() const noexcept;
-  /// Holds for which messages with a number below `position` wait.
+  /// JoinBuffers for which messages with a number below `position` wait.
   [[nodiscard]] std::vector<AudienceId> before(std::uint64_t position) const;
 
   /// Hold `audience` was forgotten against the owner's will: whoever must hear of it asks later.
