@@ -41,7 +41,7 @@ Shard::Audience& Shard::audience(AudienceId id) {
 }
 
 void Shard::set_route(RouteId route, const std::vector<AudienceId>& audiences) {
-  at_grown(routes_, index(route)) = Few<AudienceId>(audiences);
+  at_grown(routes_, index(route)) = SmallVector<AudienceId>(audiences);
 }
 
 void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
@@ -50,7 +50,7 @@ void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
 }
 
 bool Shard::gives(RouteId route, AudienceId audience) const noexcept {
-  const Few<AudienceId>& all = routes_[index(route)];
+  const SmallVector<AudienceId>& all = routes_[index(route)];
   return std::find(all.begin(), all.end(), audience) != all.end();
 }
 
@@ -153,7 +153,7 @@ bool Shard::is_late(const Segment& segment, std::uint32_t at) {
 /// Who gets the messages from `next` on: with many routes, that is anywhere in memory, and two ways apart.
 /// Each is begun some messages after the one before it, so that it does not wait for that.
 void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept {
-  const auto route_of = [&](std::uint32_t ahead) -> const Few<AudienceId>* {
+  const auto route_of = [&](std::uint32_t ahead) -> const SmallVector<AudienceId>* {
     if (next + ahead >= end) return nullptr;
     const std::size_t route = index(segment.route(next + ahead));
     return route < routes_.size() ? &routes_[route] : nullptr;

@@ -16,10 +16,10 @@
 
 #include "fanout/books.hpp"
 #include "fanout/client.hpp"
-#include "fanout/few.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/mailbox.hpp"
 #include "fanout/skip.hpp"
+#include "fanout/small_vector.hpp"
 #include "fanout/span_queue.hpp"
 #include "fanout/timer_wheel.hpp"
 
@@ -163,8 +163,8 @@ class Shard {
  private:
   /// Two a line of memory, and none in two lines.
   struct alignas(32) Audience {
-    Few<Client*> members;   ///< those that are given its messages, then those that are held
-    std::uint32_t given{};  ///< how many
+    SmallVector<Client*> members;  ///< those that are given its messages, then those that are held
+    std::uint32_t given{};         ///< how many
     std::chrono::duration<std::uint32_t, std::milli> interval{0};
   };
 
@@ -193,8 +193,8 @@ class Shard {
   std::string report_;
   Clock::time_point now_;
   std::uint64_t evicted_{};
-  std::vector<Audience> audiences_;      // by id
-  std::vector<Few<AudienceId>> routes_;  // by id
+  std::vector<Audience> audiences_;              // by id
+  std::vector<SmallVector<AudienceId>> routes_;  // by id
   // Positions, by stream: the highest that came, and up to where nothing comes any more.
   std::vector<std::uint64_t> reached_;
   std::vector<std::uint64_t> low_watermark_;

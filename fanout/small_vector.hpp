@@ -14,21 +14,21 @@
 namespace backplane::fanout {
 
 /// Things one behind the other. A single one is in here, in 16 bytes together with how many there are: who
-/// finds a Few has found it, and waits for memory once. More are elsewhere. For numbers and pointers. One
-/// thread.
+/// finds a SmallVector has found it, and waits for memory once. More are elsewhere. For numbers and pointers.
+/// One thread.
 template <class T>
-class Few {
+class SmallVector {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
-  Few() noexcept {}
-  explicit Few(std::span<const T> all) {
+  SmallVector() noexcept {}
+  explicit SmallVector(std::span<const T> all) {
     for (const T& thing : all) push_back(thing);
   }
-  ~Few() { forget(); }
-  Few(Few&& other) noexcept { swap(other); }
-  Few& operator=(Few&& other) noexcept {
-    Few(std::move(other)).swap(*this);
+  ~SmallVector() { forget(); }
+  SmallVector(SmallVector&& other) noexcept { swap(other); }
+  SmallVector& operator=(SmallVector&& other) noexcept {
+    SmallVector(std::move(other)).swap(*this);
     return *this;
   }
 
@@ -59,7 +59,7 @@ class Few {
   };
   static_assert(sizeof(Place) == sizeof(void*), "what is larger than a pointer is no number");
 
-  void swap(Few& other) noexcept {
+  void swap(SmallVector& other) noexcept {
     std::swap(place_, other.place_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);

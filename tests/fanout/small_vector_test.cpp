@@ -1,4 +1,4 @@
-#include "fanout/few.hpp"
+#include "fanout/small_vector.hpp"
 
 #include <random>
 #include <utility>
@@ -9,15 +9,15 @@
 namespace backplane::fanout {
 namespace {
 
-using Numbers = Few<std::uint32_t>;
+using Numbers = SmallVector<std::uint32_t>;
 
 std::vector<std::uint32_t> list(const Numbers& few) {
   return {few.begin(), few.end()};
 }
 
-TEST(Few, HoldsOneInItself) {
-  static_assert(sizeof(Few<std::uint64_t>) == 16);
-  Few<std::uint64_t> few;
+TEST(SmallVector, HoldsOneInItself) {
+  static_assert(sizeof(SmallVector<std::uint64_t>) == 16);
+  SmallVector<std::uint64_t> few;
   few.push_back(~std::uint64_t{0});
   EXPECT_EQ(few.memory(), 0u);
   EXPECT_EQ(few[0], ~std::uint64_t{0});
@@ -26,7 +26,7 @@ TEST(Few, HoldsOneInItself) {
               begin < reinterpret_cast<const char*>(&few + 1));
 }
 
-TEST(Few, HoldsWhatAVectorHolds) {
+TEST(SmallVector, HoldsWhatAVectorHolds) {
   std::mt19937 random(1);
   Numbers few;
   std::vector<std::uint32_t> model;
@@ -51,7 +51,7 @@ TEST(Few, HoldsWhatAVectorHolds) {
   }
 }
 
-TEST(Few, GivesBackItsMemoryWithTheLast) {
+TEST(SmallVector, GivesBackItsMemoryWithTheLast) {
   Numbers few(std::vector<std::uint32_t>{1, 2, 3});
   EXPECT_GT(few.memory(), 0u);
   while (!few.empty()) few.pop_back();
@@ -60,7 +60,7 @@ TEST(Few, GivesBackItsMemoryWithTheLast) {
   EXPECT_EQ(list(few), std::vector<std::uint32_t>{4});
 }
 
-TEST(Few, IsEmptyWhenItHasMovedAway) {
+TEST(SmallVector, IsEmptyWhenItHasMovedAway) {
   const std::vector<std::vector<std::uint32_t>> each{{}, {1}, {1, 2, 3}};
   for (const std::vector<std::uint32_t>& all : each) {
     Numbers from(all);
