@@ -38,7 +38,7 @@ constexpr int patience_when_connected = 10;
 follower::Reading::Options reading_options(const Follower::Options& options) {
   follower::Reading::Options reading;
   reading.recovery_limit = options.recovery_limit;
-  reading.held_bytes_max = options.held_bytes_max;
+  reading.reorder_buffer_bytes_max = options.reorder_buffer_bytes_max;
   reading.tails_interval = options.tails_interval;
   return reading;
 }
@@ -146,7 +146,7 @@ class Follower::Impl : private follower::ReadingSink,
   [[nodiscard]] bool up() const noexcept { return up_; }
   [[nodiscard]] const StreamPosition& live_position() const noexcept { return live_position_; }
 
-  [[nodiscard]] bool is_recovering() const noexcept { return reading_.held_bytes() > 0; }
+  [[nodiscard]] bool is_recovering() const noexcept { return reading_.reorder_buffer_bytes() > 0; }
 
   [[nodiscard]] StreamPosition low_watermark() const noexcept {
     return {reading_.current_stream(), reading_.low_watermark()};
@@ -172,7 +172,7 @@ class Follower::Impl : private follower::ReadingSink,
     status.duplicates = read.duplicates;
     status.late = read.late;
     status.resets = read.resets;
-    status.held_bytes = reading_.held_bytes();
+    status.reorder_buffer_bytes = reading_.reorder_buffer_bytes();
     return status;
   }
 

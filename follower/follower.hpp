@@ -78,7 +78,7 @@ struct FollowerStatus {
   std::uint64_t duplicates{};            ///< events that came again and were left out
   std::uint64_t late{};                  ///< of what was delivered: see Delivery::late
   std::uint64_t resets{};
-  std::size_t held_bytes{};  ///< of events that wait now for others to be fetched
+  std::size_t reorder_buffer_bytes{};  ///< of events that wait now for others to be fetched
 };
 
 /// A reader of one broker's egress, or of the next one of a list where that one is gone. Lives on one
@@ -103,7 +103,7 @@ class Follower {
     /// How long, and with how many bytes, a stream's events wait for one that was lost on the way and is
     /// being fetched; then it becomes a gap.
     std::chrono::milliseconds recovery_limit{1000};
-    std::size_t held_bytes_max = 64u << 20;
+    std::size_t reorder_buffer_bytes_max = 64u << 20;
     /// How often at most the broker is asked whether a topic that fell quiet has lost its last events.
     std::chrono::milliseconds tails_interval{1000};
   };

@@ -46,7 +46,7 @@ Follower::Options follower_options(const Client::Options& options) {
   with.max_event_bytes = options.max_event_bytes;
   with.control_timeout = options.answer_timeout;
   with.recovery_limit = options.recovery_limit;
-  with.held_bytes_max = options.held_bytes_max;
+  with.reorder_buffer_bytes_max = options.held_bytes_max;
   return with;
 }
 

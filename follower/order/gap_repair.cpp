@@ -227,7 +227,7 @@ void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
   right.after = stamp.position;
   if (right.first <= right.last) holes.push_back(right);
   if (holes.empty()) stream.holes.erase(of_topic);
-  hold(stream, event, now);
+  buffer(stream, event, now);
   if (!event.replayed) release_ready(stream, now);
 }
 
@@ -236,18 +236,19 @@ bool Reading::fetching_run(const Stream& stream) const noexcept {
 }
 
 void Reading::pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
-  if (!stream.holes.empty() || !stream.held.empty() || fetching_run(stream)) return hold(stream, event, now);
+  if (!stream.holes.empty() || !stream.reorder_buffer.empty() || fetching_run(stream))
+    return buffer(stream, event, now);
   deliver(stream, Delivery{event.topic, event.bytes, event.stamp, false, mark}, event.replayed);
 }
 
-void Reading::hold(Stream& stream, const Event& event, Clock::time_point now) {
+void Reading::buffer(Stream& stream, const Event& event, Clock::time_point now) {
   const auto* bytes = reinterpret_cast<const char*>(event.bytes.data());
-  stream.held.emplace(event.stamp.position,
-                      Held{std::string(event.topic), std::string(bytes, event.bytes.size()), event.stamp,
-                           event.replayed, std::nullopt});
+  stream.reorder_buffer.emplace(event.stamp.position,
+                                Buffered{std::string(event.topic), std::string(bytes, event.bytes.size()),
+                                         event.stamp, event.replayed, std::nullopt});
   stream.arrivals.push_back({now, event.stamp.position});
-  held_bytes_ += event.topic.size() + event.bytes.size();
-  if (held_bytes_ <= options_.held_bytes_max) return;
+  reorder_buffer_bytes_ += event.topic.size() + event.bytes.size();
+  if (reorder_buffer_bytes_ <= options_.reorder_buffer_bytes_max) return;
   give_up_where(stream, GapReason::recovery_timeout, [](auto, const Hole&) { return true; });
   release_ready(stream, now);
 }
@@ -273,8 +274,9 @@ void Reading::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock
 }
 
 void Reading::give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
-  Held held{std::string(topic), {}, {}, false, Gap{stream.id, {}, hole.first, hole.last, reason, hole.until}};
-  stream.held.emplace(hole.until, std::move(held));
+  Buffered buffered{
+      std::string(topic), {}, {}, false, Gap{stream.id, {}, hole.first, hole.last, reason, hole.until}};
+  stream.reorder_buffer.emplace(hole.until, std::move(buffered));
 }
 
 void Reading::give_up_where(Stream& stream, GapReason reason, const Condition& condition) {
@@ -289,7 +291,7 @@ void Reading::give_up_where(Stream& stream, GapReason reason, const Condition& c
 }
 
 void Reading::release_ready(Stream& stream, Clock::time_point now) {
-  if (stream.holes.empty() && stream.held.empty()) return;
+  if (stream.holes.empty() && stream.reorder_buffer.empty()) return;
   give_up_where(stream, GapReason::recovery_timeout,
                 [&](auto, const Hole& hole) { return hole.deadline <= now; });
   // Of a run that is being fetched, more may be missing than is known yet.
@@ -309,26 +311,27 @@ void Reading::release_ready(Stream& stream, Clock::time_point now) {
 }
 
 void Reading::release(Stream& stream, std::uint64_t up_to) {
-  while (!stream.held.empty() && stream.held.begin()->first <= up_to) {
-    const auto node = stream.held.extract(stream.held.begin());
-    const Held& held = node.mapped();
-    if (!held.gap) held_bytes_ -= held.topic.size() + held.event.size();
-    if (!prefixes_.cover(held.topic)) {  // nobody wants it any more
-      counters_.unwanted += size_of(held.gap);
-    } else if (held.gap) {
-      announce(held);
+  while (!stream.reorder_buffer.empty() && stream.reorder_buffer.begin()->first <= up_to) {
+    const auto node = stream.reorder_buffer.extract(stream.reorder_buffer.begin());
+    const Buffered& buffered = node.mapped();
+    if (!buffered.gap) reorder_buffer_bytes_ -= buffered.topic.size() + buffered.event.size();
+    if (!prefixes_.cover(buffered.topic)) {  // nobody wants it any more
+      counters_.unwanted += size_of(buffered.gap);
+    } else if (buffered.gap) {
+      announce(buffered);
     } else {
-      deliver(stream, Delivery{held.topic, std::as_bytes(std::span(held.event)), held.stamp}, held.replayed);
+      deliver(stream, Delivery{buffered.topic, std::as_bytes(std::span(buffered.event)), buffered.stamp},
+              buffered.replayed);
     }
   }
-  if (!stream.held.empty()) return;
+  if (!stream.reorder_buffer.empty()) return;
   stream.arrivals.clear();
   stream.overdue = 0;
 }
 
-void Reading::announce(const Held& held) {
-  Gap gap = *held.gap;
-  gap.topic = held.topic;
+void Reading::announce(const Buffered& buffered) {
+  Gap gap = *buffered.gap;
+  gap.topic = buffered.topic;
   ++counters_.gaps;
   if (gap.first == 0) ++counters_.gaps_of_unknown_size;
   auto& lost =
@@ -343,7 +346,7 @@ std::uint64_t Reading::awaited() const {
     for (const auto& [topic, holes] : stream->holes) {
       for (const Hole& hole : holes) count += hole.first == 0 ? 0 : hole.last - hole.first + 1;
     }
-    for (const auto& [position, held] : stream->held) count += size_of(held.gap);
+    for (const auto& [position, buffered] : stream->reorder_buffer) count += size_of(buffered.gap);
   }
   return count;
 }
@@ -365,7 +368,8 @@ void Reading::find_low_watermark() {
   for (const auto& [topic, holes] : stream->holes) {
     for (const Hole& hole : holes) low_watermark = std::min(low_watermark, hole.after);
   }
-  if (!stream->held.empty()) low_watermark = std::min(low_watermark, stream->held.begin()->first - 1);
+  if (!stream->reorder_buffer.empty())
+    low_watermark = std::min(low_watermark, stream->reorder_buffer.begin()->first - 1);
   low_watermark_ = std::max(low_watermark_, low_watermark);
 }
 

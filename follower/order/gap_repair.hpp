@@ -97,7 +97,7 @@ struct ReadingCounters {
 /// Within a topic, order is never broken. Within a stream, positions rise, with one exception: nobody
 /// can see that an event is missing before its own topic's next event, or a tail, shows it; if that is
 /// after higher positions of other topics were delivered, what is recovered comes late, and says so.
-/// For the same reason no event is held back much longer than Options::recovery_limit.
+/// For the same reason no event is buffered back much longer than Options::recovery_limit.
 ///
 /// Pure: no sockets, time is passed in. Belongs to one thread.
 class Reading {
@@ -105,11 +105,11 @@ class Reading {
   using Clock = std::chrono::steady_clock;
 
   struct Options {
-    std::chrono::milliseconds recovery_limit{1000};  ///< how long the others wait for what is missing
-    std::size_t held_bytes_max = 64u << 20;          ///< and how much of them, over all streams
-    std::chrono::milliseconds tails_interval{1000};  ///< at most so often
-    std::chrono::milliseconds tails_grace{100};      ///< what a tail shows may be under way for so long
-    std::chrono::milliseconds retry_interval{100};   ///< after a Replay that nobody answered
+    std::chrono::milliseconds recovery_limit{1000};    ///< how long the others wait for what is missing
+    std::size_t reorder_buffer_bytes_max = 64u << 20;  ///< and how much of them, over all streams
+    std::chrono::milliseconds tails_interval{1000};    ///< at most so often
+    std::chrono::milliseconds tails_grace{100};        ///< what a tail shows may be under way for so long
+    std::chrono::milliseconds retry_interval{100};     ///< after a Replay that nobody answered
   };
 
   Reading(const Options& options, ReadingSink& sink);
@@ -159,7 +159,7 @@ class Reading {
   /// what was subscribed to when that was found out.
   [[nodiscard]] std::uint64_t low_watermark() const noexcept { return low_watermark_; }
   /// Bytes of events that wait for others.
-  [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }
+  [[nodiscard]] std::size_t reorder_buffer_bytes() const noexcept { return reorder_buffer_bytes_; }
   /// Events that are missing and may still come, as far as their number is known, and all that waits for
   /// them: counted anew each time.
   [[nodiscard]] std::uint64_t awaited() const;
@@ -182,7 +182,7 @@ class Reading {
     Clock::time_point deadline;
     bool alone{};  // not to be asked for together with others
   };
-  struct Held {
+  struct Buffered {
     std::string topic;
     std::string event;
     wire::Stamp stamp;
@@ -241,9 +241,9 @@ class Reading {
   void fill(Stream& stream, const Event& event, Clock::time_point now);
   [[nodiscard]] bool fetching_run(const Stream& stream) const noexcept;
   void pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now);
-  void hold(Stream& stream, const Event& event, Clock::time_point now);
+  void buffer(Stream& stream, const Event& event, Clock::time_point now);
   void deliver(Stream& stream, const Delivery& event, bool replayed);
-  void announce(const Held& held);
+  void announce(const Buffered& buffered);
   void open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now);
   void give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason);
   using Condition = std::function<bool(std::string_view topic, const Hole&)>;
@@ -267,7 +267,7 @@ class Reading {
   Stream* recent_{};  // of the last event
   Expected expected_;
   std::uint64_t current_stream_{};  // the stream of the broker that we read from; 0: not known yet
-  std::size_t held_bytes_{};
+  std::size_t reorder_buffer_bytes_{};
   ReadingCounters counters_;
 
   std::uint64_t last_ask_{};
@@ -294,9 +294,9 @@ struct Reading::Stream {
   std::uint64_t arrived{};                                      // the highest position that came live
   std::uint64_t delivered{};                                    // the highest position that was delivered
   std::map<std::string, std::vector<Hole>, std::less<>> holes;  // open ones; no topic without
-  std::multimap<std::uint64_t, Held> held;                      // by position
-  std::deque<Arrival> arrivals;                                 // of what is held, in order of time
-  std::uint64_t overdue{};  // of what is held, up to here has waited for too long
+  std::multimap<std::uint64_t, Buffered> reorder_buffer;        // by position
+  std::deque<Arrival> arrivals;                                 // of what is buffered, in order of time
+  std::uint64_t overdue{};  // of what is buffered, up to here has waited for too long
 };
 
 }  // namespace backplane::follower

@@ -102,7 +102,7 @@ void Reading::replay_answered(std::uint64_t number, const ReplayAnswer& answer, 
       if (stream->holes.empty() && !replaying_->together) replaying_.reset();  // the rest is not needed
       return;
     case ReplayAnswer::End::gone:
-      // For several topics one answer cannot say what is held of each.
+      // For several topics one answer cannot say what is buffered of each.
       if (replaying_->together) return ask_one_by_one(*stream);
       if (answer.first_available > ask.until || answer.first_available <= ask.after + 1) {
         return finish_replay(*stream, now);
@@ -128,7 +128,7 @@ void Reading::finish_replay(Stream& stream, Clock::time_point now) {
   const Replaying done = std::move(*replaying_);
   replaying_.reset();
   const auto pattern = Pattern::parse(done.ask.pattern);
-  // What lies in the range that was read and still is missing is not held any more.
+  // What lies in the range that was read and still is missing is not buffered any more.
   give_up_where(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
     return hole.after >= done.covered_after && hole.until <= done.ask.until && pattern &&
            pattern->matches(topic);

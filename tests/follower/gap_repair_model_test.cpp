@@ -194,7 +194,7 @@ class World : public ReadingSink {
       deliver_due(control_);
       reading_.tick(now_, live_.empty() || live_.front().at > now_);
       ask();
-      EXPECT_LE(reading_.held_bytes(), std::size_t{64} << 20);
+      EXPECT_LE(reading_.reorder_buffer_bytes(), std::size_t{64} << 20);
       check_books();
       now_ += 1ms;
     } while (now_ <= end);
@@ -328,7 +328,7 @@ class World : public ReadingSink {
       if (topic == "c.other" || tail.position <= begin_) continue;
       EXPECT_EQ(expect(topic), tail.offset + 1) << topic << ": not all was delivered or announced";
     }
-    EXPECT_EQ(reading_.held_bytes(), 0u);
+    EXPECT_EQ(reading_.reorder_buffer_bytes(), 0u);
     EXPECT_EQ(reading_.next_deadline(), Clock::time_point::max());
   }
 

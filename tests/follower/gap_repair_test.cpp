@@ -78,7 +78,7 @@ class AReading : public ::testing::Test, public ReadingSink {
   }
 
   Reading reading{Reading::Options{.recovery_limit = 1000ms,
-                                   .held_bytes_max = 10'000,
+                                   .reorder_buffer_bytes_max = 10'000,
                                    .tails_interval = 1000ms,
                                    .tails_grace = 100ms,
                                    .retry_interval = 100ms},
@@ -167,7 +167,7 @@ TEST_F(AReading, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
   answer({{"a", {stream, 3, 2, 1, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3", "b 1", "a 4"));
   EXPECT_EQ(reading.counters().recovered, 1u);
-  EXPECT_EQ(reading.held_bytes(), 0u);
+  EXPECT_EQ(reading.reorder_buffer_bytes(), 0u);
 }
 
 TEST_F(AReading, OtherStreamsAreNotHeldBack) {
@@ -244,7 +244,7 @@ TEST_F(AReading, TooManyBytesThatWaitBecomeAGap) {
   for (std::uint64_t i = 3; i < 300; ++i) arrive("a", i, i, i - 1);
   EXPECT_EQ(out[1], "gap a 2-2 recovery_timeout");
   EXPECT_GT(out.size(), 100u);
-  EXPECT_LE(reading.held_bytes(), 10'000u);
+  EXPECT_LE(reading.reorder_buffer_bytes(), 10'000u);
 }
 
 TEST_F(AReading, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
