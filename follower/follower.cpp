@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 // At most so many events a turn, so that control and connection events have theirs.
 constexpr std::size_t events_a_turn_max = 256;
 // So many are looked up side by side: memory takes as long for one of a hundred thousand topics as for some.
-constexpr std::size_t messages_at_once = follower::Reading::expected_max;
+constexpr std::size_t messages_at_once = follower::GapRepair::expected_max;
 constexpr std::chrono::seconds hello_interval{1};
 // Above the broker's own limit, since libzmq cuts the connection at a message that is larger.
 constexpr std::size_t message_bytes_extra = 64u << 10;
@@ -35,12 +35,12 @@ constexpr std::string_view drain_topic = "$SYS.drain";
 // A broker that has us, but has not answered a live check yet: many subscriptions take it a while.
 constexpr int patience_when_connected = 10;
 
-follower::Reading::Options reading_options(const Follower::Options& options) {
-  follower::Reading::Options reading;
-  reading.recovery_limit = options.recovery_limit;
-  reading.reorder_buffer_bytes_max = options.reorder_buffer_bytes_max;
-  reading.tails_interval = options.tails_interval;
-  return reading;
+follower::GapRepair::Options gap_repair_options(const Follower::Options& options) {
+  follower::GapRepair::Options gap_repair;
+  gap_repair.recovery_limit = options.recovery_limit;
+  gap_repair.reorder_buffer_bytes_max = options.reorder_buffer_bytes_max;
+  gap_repair.tails_interval = options.tails_interval;
+  return gap_repair;
 }
 
 /// Whether the broker did answer, and not merely that it is about to end.
@@ -58,7 +58,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
-class Follower::Impl : private follower::ReadingSink,
+class Follower::Impl : private follower::GapRepairSink,
                        private follower::ReplaySink,
                        private follower::RetainedSink {
  public:
@@ -68,7 +68,7 @@ class Follower::Impl : private follower::ReadingSink,
         listener_(listener),
         link_(open_link()),
         live_(options_.live_retry, random_id),
-        reading_(reading_options(options_), *this),
+        gap_repair_(gap_repair_options(options_), *this),
         replays_(*this, options_.control_timeout),
         retained_reads_(*this, link_->control(), options_.control_timeout),
         requests_(link_->control(), options_.control_timeout),
@@ -85,12 +85,12 @@ class Follower::Impl : private follower::ReadingSink,
 
   std::uint64_t subscribe(std::string_view prefix) {
     live_.want(++last_ticket_);
-    if (reading_.subscribe(prefix, last_ticket_)) link_->sub().raw().set(zmq::sockopt::subscribe, prefix);
+    if (gap_repair_.subscribe(prefix, last_ticket_)) link_->sub().raw().set(zmq::sockopt::subscribe, prefix);
     return last_ticket_;
   }
 
   void unsubscribe(std::string_view prefix) {
-    if (reading_.unsubscribe(prefix)) link_->sub().raw().set(zmq::sockopt::unsubscribe, prefix);
+    if (gap_repair_.unsubscribe(prefix)) link_->sub().raw().set(zmq::sockopt::unsubscribe, prefix);
   }
 
   std::uint64_t retained(std::string_view pattern) {
@@ -122,7 +122,7 @@ class Follower::Impl : private follower::ReadingSink,
     say_hello(now);
     retained_reads_.turn(now);
     done += link_->control().do_work(now);
-    reading_.tick(now, received < events_a_turn_max);
+    gap_repair_.tick(now, received < events_a_turn_max);
     done += ask_for_what_is_missing(now);
     done += move_on(now);
     return done;
@@ -134,22 +134,22 @@ class Follower::Impl : private follower::ReadingSink,
     auto earliest = std::min(
         {live_.next_deadline(), link_->control().next_deadline(), link_->connection().next_deadline()});
     if (!options_.name.empty() && link_->control().connected()) earliest = std::min(earliest, next_hello_);
-    if (may_ask()) earliest = std::min({earliest, reading_.ask_deadline(), replays_.ask_deadline()});
-    return std::min({earliest, reading_.next_deadline(), give_up_deadline()});
+    if (may_ask()) earliest = std::min({earliest, gap_repair_.ask_deadline(), replays_.ask_deadline()});
+    return std::min({earliest, gap_repair_.next_deadline(), give_up_deadline()});
   }
 
   bool pending() {
     return live_.next_deadline() == Clock::time_point::min() || link_->pending() ||
-           (may_ask() && std::min(reading_.ask_deadline(), replays_.ask_deadline()) <= now_);
+           (may_ask() && std::min(gap_repair_.ask_deadline(), replays_.ask_deadline()) <= now_);
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
   [[nodiscard]] const StreamPosition& live_position() const noexcept { return live_position_; }
 
-  [[nodiscard]] bool is_recovering() const noexcept { return reading_.reorder_buffer_bytes() > 0; }
+  [[nodiscard]] bool is_recovering() const noexcept { return gap_repair_.reorder_buffer_bytes() > 0; }
 
   [[nodiscard]] StreamPosition low_watermark() const noexcept {
-    return {reading_.current_stream(), reading_.low_watermark()};
+    return {gap_repair_.current_stream(), gap_repair_.low_watermark()};
   }
 
   [[nodiscard]] FollowerStatus status() const {
@@ -157,7 +157,7 @@ class Follower::Impl : private follower::ReadingSink,
     status.connected = up_;
     status.control_connected = link_->control().connected();
     status.broker = broker_;
-    const follower::ReadingCounters& read = reading_.counters();
+    const follower::GapRepairCounters& read = gap_repair_.counters();
     status.undecodable += read.undecodable + replays_.undecodable() + retained_reads_.undecodable();
     status.control_timeouts += replays_.timeouts() + retained_reads_.timeouts();
     status.expected = read.expected;
@@ -166,13 +166,13 @@ class Follower::Impl : private follower::ReadingSink,
     status.lost_history_gone = read.lost_history_gone;
     status.lost_recovery_timeout = read.lost_recovery_timeout;
     status.unwanted = read.unwanted;
-    status.awaited = reading_.awaited();
+    status.awaited = gap_repair_.awaited();
     status.gaps = read.gaps;
     status.gaps_of_unknown_size = read.gaps_of_unknown_size;
     status.duplicates = read.duplicates;
     status.late = read.late;
     status.resets = read.resets;
-    status.reorder_buffer_bytes = reading_.reorder_buffer_bytes();
+    status.reorder_buffer_bytes = gap_repair_.reorder_buffer_bytes();
     return status;
   }
 
@@ -253,7 +253,7 @@ class Follower::Impl : private follower::ReadingSink,
     status_.draining = false;
     absent_since_ = now;
     next_hello_ = {};
-    reading_.prefixes().visit([this](std::string_view prefix) { subscribe_socket(prefix); });
+    gap_repair_.prefixes().visit([this](std::string_view prefix) { subscribe_socket(prefix); });
     watch_drain();
     return 1;
   }
@@ -288,7 +288,7 @@ class Follower::Impl : private follower::ReadingSink,
       std::array<std::string_view, messages_at_once> topics;
       std::transform(messages.begin(), messages.end(), topics.begin(),
                      [](const Message& each) { return text_of(each.topic); });
-      reading_.expect(std::span(topics).first(count));
+      gap_repair_.expect(std::span(topics).first(count));
       for (const Message& each : messages) fetch_ends(text_of(each.event));
       for (Message& each : messages) {
         handle_message(text_of(each.topic), bytes_of(text_of(each.event)));
@@ -325,7 +325,7 @@ class Follower::Impl : private follower::ReadingSink,
     if (topic.starts_with(follower::live_prefix)) return handle_live_answer(topic, *stamp);
     if (topic == drain_topic) status_.draining = true;
     ++status_.received;
-    reading_.event(topic, event, *stamp, now_);
+    gap_repair_.event(topic, event, *stamp, now_);
   }
 
   void undecodable() {
@@ -339,7 +339,7 @@ class Follower::Impl : private follower::ReadingSink,
     watch_connection();
     const auto proof = live_.answered(topic);
     if (!proof) return;
-    reading_.live(proof->ticket, stamp.stream, stamp.position, proof->first, now_);
+    gap_repair_.live(proof->ticket, stamp.stream, stamp.position, proof->first, now_);
     live_position_ = {stamp.stream, stamp.position};
     if (proof->first) {
       up_ = true;
@@ -379,11 +379,11 @@ class Follower::Impl : private follower::ReadingSink,
   std::size_t ask_for_what_is_missing(Clock::time_point now) {
     if (!may_ask()) return 0;
     std::size_t done = 0;
-    if (const auto ask = reading_.replay_wanted(now)) {
+    if (const auto ask = gap_repair_.replay_wanted(now)) {
       ask_replay(*ask);
       ++done;
     }
-    if (const auto ask = reading_.tails_wanted(now)) {
+    if (const auto ask = gap_repair_.tails_wanted(now)) {
       ask_tails(*ask);
       ++done;
     }
@@ -402,7 +402,8 @@ class Follower::Impl : private follower::ReadingSink,
     link_->control().ask(request, options_.recovery_limit, follower::ControlChannel::Urgency::now,
                          [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
                            count_timeout(reply);
-                           if (!reply) return reading_.replay_failed(number, is_refusal(reply.error()), now_);
+                           if (!reply)
+                             return gap_repair_.replay_failed(number, is_refusal(reply.error()), now_);
                            handle_replay(number, **reply);
                          });
   }
@@ -420,7 +421,7 @@ class Follower::Impl : private follower::ReadingSink,
       answer.end = ReplayAnswer::End::gone;
       answer.first_available = reply.gone().first_available();
     }
-    reading_.replay_answered(number, answer, now_);
+    gap_repair_.replay_answered(number, answer, now_);
   }
 
   void ask_tails(const follower::TailsAsk& ask) {
@@ -432,7 +433,7 @@ class Follower::Impl : private follower::ReadingSink,
     link_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
                          [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
                            count_timeout(reply);
-                           if (!reply || (*reply)->has_gone()) return reading_.tails_failed(number, now_);
+                           if (!reply || (*reply)->has_gone()) return gap_repair_.tails_failed(number, now_);
                            handle_tails(number, **reply);
                          });
   }
@@ -445,7 +446,7 @@ class Follower::Impl : private follower::ReadingSink,
       answer.tails.push_back({tail.topic(), tail.position(), tail.offset()});
     }
     if (reply.has_more()) answer.cursor = reply.more().cursor();
-    reading_.tails_answered(number, answer, now_);
+    gap_repair_.tails_answered(number, answer, now_);
   }
 
   v1::ControlRequest hello() const {
@@ -489,7 +490,7 @@ class Follower::Impl : private follower::ReadingSink,
   std::unique_ptr<follower::BrokerLink> link_;
   follower::FdGroup fds_;
   follower::LiveCheck live_;
-  follower::Reading reading_;
+  follower::GapRepair gap_repair_;
   follower::Replays replays_;
   follower::RetainedReads retained_reads_;
   follower::ControlRequests requests_;

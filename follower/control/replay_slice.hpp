@@ -1,5 +1,5 @@
 #pragma once
-// Reading history: where it begins, and how the answer comes.
+// GapRepair history: where it begins, and how the answer comes.
 
 #include <cstdint>
 #include <optional>

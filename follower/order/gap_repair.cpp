@@ -27,27 +27,27 @@ constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
 
 }  // namespace
 
-Reading::Reading(const Options& options, ReadingSink& sink) : options_(options), sink_(sink) {}
-Reading::~Reading() = default;
+GapRepair::GapRepair(const Options& options, GapRepairSink& sink) : options_(options), sink_(sink) {}
+GapRepair::~GapRepair() = default;
 
-bool Reading::subscribe(std::string_view prefix, std::uint64_t ticket) {
+bool GapRepair::subscribe(std::string_view prefix, std::uint64_t ticket) {
   return prefixes_.add(prefix, ticket);
 }
 
-bool Reading::unsubscribe(std::string_view prefix) {
+bool GapRepair::unsubscribe(std::string_view prefix) {
   return prefixes_.remove(prefix);
 }
 
 // ---- streams ----
 
-Reading::Stream* Reading::find_stream(std::uint64_t id) {
+GapRepair::Stream* GapRepair::find_stream(std::uint64_t id) {
   for (const auto& stream : streams_) {
     if (stream->id == id) return stream.get();
   }
   return nullptr;
 }
 
-Reading::Stream& Reading::stream_of(std::uint64_t id) {
+GapRepair::Stream& GapRepair::stream_of(std::uint64_t id) {
   if (recent_ != nullptr && recent_->id == id) return *recent_;
   recent_ = find_stream(id);
   if (recent_ != nullptr) return *recent_;
@@ -63,7 +63,7 @@ Reading::Stream& Reading::stream_of(std::uint64_t id) {
   return *recent_;
 }
 
-void Reading::retire(Stream& stream, std::uint64_t new_stream) {
+void GapRepair::retire(Stream& stream, std::uint64_t new_stream) {
   give_up_where(stream, GapReason::history_gone, [](auto, const Hole&) { return true; });
   release(stream, everything);
   if (replaying_ && replaying_->ask.stream == stream.id) replaying_.reset();
@@ -74,7 +74,7 @@ void Reading::retire(Stream& stream, std::uint64_t new_stream) {
   sink_.reset(Reset{stream.id, new_stream});
 }
 
-void Reading::set_current_stream(std::uint64_t stream, std::uint64_t position) {
+void GapRepair::set_current_stream(std::uint64_t stream, std::uint64_t position) {
   current_stream_ = stream;
   verified_ = position;
   low_watermark_ = 0;
@@ -83,8 +83,8 @@ void Reading::set_current_stream(std::uint64_t stream, std::uint64_t position) {
   suspects_up_to_ = 0;
 }
 
-void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
-                   Clock::time_point now) {
+void GapRepair::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
+                     Clock::time_point now) {
   const Stream& read = stream_of(stream);
   if (current_stream_ != stream) {
     // Another broker than before: what was in force there is in force here from now on.
@@ -103,15 +103,15 @@ void Reading::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t pos
 
 // ---- events ----
 
-void Reading::expect(std::span<const std::string_view> topics) {
+void GapRepair::expect(std::span<const std::string_view> topics) {
   expected_.next = expected_.end = 0;
   if (recent_ == nullptr || topics.size() > expected_max) return;
   recent_->topics.look_up(topics, expected_.guesses);
   expected_.end = topics.size();
 }
 
-void Reading::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
-                    Clock::time_point now) {
+void GapRepair::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
+                      Clock::time_point now) {
   const bool was_expected = expected_.next < expected_.end;
   const Topics::Guess guess = was_expected ? expected_.guesses[expected_.next++] : Topics::none;
   const bool is_new =
@@ -130,7 +130,7 @@ void Reading::event(std::string_view topic, std::span<const std::byte> event, co
   take(stream, Event{topic, event, stamp, false, guess}, now);
 }
 
-void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
+void GapRepair::take(Stream& stream, const Event& event, Clock::time_point now) {
   TopicState* const state = known(stream, event.topic, event.guess);
   if (state == nullptr) return take_first(stream, event, now);
   const wire::Stamp& stamp = event.stamp;
@@ -153,7 +153,7 @@ void Reading::take(Stream& stream, const Event& event, Clock::time_point now) {
   pass(stream, event, &state->mark, now);
 }
 
-Reading::TopicState* Reading::known(Stream& stream, std::string_view topic, Topics::Guess guess) {
+GapRepair::TopicState* GapRepair::known(Stream& stream, std::string_view topic, Topics::Guess guess) {
   TopicState* const found = stream.topics.find(topic, guess);
   if (found == nullptr) return nullptr;
   TopicState& state = *found;
@@ -174,7 +174,7 @@ Reading::TopicState* Reading::known(Stream& stream, std::string_view topic, Topi
   return nullptr;
 }
 
-void Reading::take_first(Stream& stream, const Event& event, Clock::time_point now) {
+void GapRepair::take_first(Stream& stream, const Event& event, Clock::time_point now) {
   const wire::Stamp& stamp = event.stamp;
   if (check_topic(event.topic) != TopicFault::none) {
     ++counters_.undecodable;
@@ -197,7 +197,7 @@ void Reading::take_first(Stream& stream, const Event& event, Clock::time_point n
   pass(stream, event, &state.mark, now);
 }
 
-void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
+void GapRepair::fill(Stream& stream, const Event& event, Clock::time_point now) {
   const wire::Stamp& stamp = event.stamp;
   const auto of_topic = stream.holes.find(event.topic);
   if (of_topic == stream.holes.end()) {
@@ -231,17 +231,17 @@ void Reading::fill(Stream& stream, const Event& event, Clock::time_point now) {
   if (!event.replayed) release_ready(stream, now);
 }
 
-bool Reading::fetching_run(const Stream& stream) const noexcept {
+bool GapRepair::fetching_run(const Stream& stream) const noexcept {
   return replaying_ && replaying_->together && replaying_->ask.stream == stream.id;
 }
 
-void Reading::pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
+void GapRepair::pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
   if (!stream.holes.empty() || !stream.reorder_buffer.empty() || fetching_run(stream))
     return buffer(stream, event, now);
   deliver(stream, Delivery{event.topic, event.bytes, event.stamp, false, mark}, event.replayed);
 }
 
-void Reading::buffer(Stream& stream, const Event& event, Clock::time_point now) {
+void GapRepair::buffer(Stream& stream, const Event& event, Clock::time_point now) {
   const auto* bytes = reinterpret_cast<const char*>(event.bytes.data());
   stream.reorder_buffer.emplace(event.stamp.position,
                                 Buffered{std::string(event.topic), std::string(bytes, event.bytes.size()),
@@ -253,7 +253,7 @@ void Reading::buffer(Stream& stream, const Event& event, Clock::time_point now) 
   release_ready(stream, now);
 }
 
-void Reading::deliver(Stream& stream, const Delivery& event, bool replayed) {
+void GapRepair::deliver(Stream& stream, const Delivery& event, bool replayed) {
   ++(replayed ? counters_.recovered : counters_.seen);
   Delivery delivery = event;
   delivery.late = event.stamp.position < stream.delivered;
@@ -264,7 +264,7 @@ void Reading::deliver(Stream& stream, const Delivery& event, bool replayed) {
 
 // ---- holes ----
 
-void Reading::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now) {
+void GapRepair::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now) {
   hole.deadline = now + options_.recovery_limit;
   // The system's topics are not matched by the pattern that several others have in common.
   hole.alone = is_system_topic(topic);
@@ -273,13 +273,13 @@ void Reading::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock
   of_topic->second.push_back(hole);
 }
 
-void Reading::give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
+void GapRepair::give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
   Buffered buffered{
       std::string(topic), {}, {}, false, Gap{stream.id, {}, hole.first, hole.last, reason, hole.until}};
   stream.reorder_buffer.emplace(hole.until, std::move(buffered));
 }
 
-void Reading::give_up_where(Stream& stream, GapReason reason, const Condition& condition) {
+void GapRepair::give_up_where(Stream& stream, GapReason reason, const Condition& condition) {
   for (auto of_topic = stream.holes.begin(); of_topic != stream.holes.end();) {
     std::erase_if(of_topic->second, [&](const Hole& hole) {
       if (!condition(of_topic->first, hole)) return false;
@@ -290,7 +290,7 @@ void Reading::give_up_where(Stream& stream, GapReason reason, const Condition& c
   }
 }
 
-void Reading::release_ready(Stream& stream, Clock::time_point now) {
+void GapRepair::release_ready(Stream& stream, Clock::time_point now) {
   if (stream.holes.empty() && stream.reorder_buffer.empty()) return;
   give_up_where(stream, GapReason::recovery_timeout,
                 [&](auto, const Hole& hole) { return hole.deadline <= now; });
@@ -310,7 +310,7 @@ void Reading::release_ready(Stream& stream, Clock::time_point now) {
   release(stream, std::max(up_to, std::min(stream.overdue, keeps_topics_in_order)));
 }
 
-void Reading::release(Stream& stream, std::uint64_t up_to) {
+void GapRepair::release(Stream& stream, std::uint64_t up_to) {
   while (!stream.reorder_buffer.empty() && stream.reorder_buffer.begin()->first <= up_to) {
     const auto node = stream.reorder_buffer.extract(stream.reorder_buffer.begin());
     const Buffered& buffered = node.mapped();
@@ -329,7 +329,7 @@ void Reading::release(Stream& stream, std::uint64_t up_to) {
   stream.overdue = 0;
 }
 
-void Reading::announce(const Buffered& buffered) {
+void GapRepair::announce(const Buffered& buffered) {
   Gap gap = *buffered.gap;
   gap.topic = buffered.topic;
   ++counters_.gaps;
@@ -340,7 +340,7 @@ void Reading::announce(const Buffered& buffered) {
   sink_.gap(gap);
 }
 
-std::uint64_t Reading::awaited() const {
+std::uint64_t GapRepair::awaited() const {
   std::uint64_t count = 0;
   for (const auto& stream : streams_) {
     for (const auto& [topic, holes] : stream->holes) {
@@ -353,14 +353,14 @@ std::uint64_t Reading::awaited() const {
 
 // ---- time ----
 
-void Reading::tick(Clock::time_point now, bool drained) {
+void GapRepair::tick(Clock::time_point now, bool drained) {
   judge_suspects(now, drained);
   for (const auto& stream : streams_) release_ready(*stream, now);
   sweep(now);
   find_low_watermark();
 }
 
-void Reading::find_low_watermark() {
+void GapRepair::find_low_watermark() {
   const Stream* const stream = find_stream(current_stream_);
   if (stream == nullptr || !suspects_.empty()) return;
   std::uint64_t low_watermark = verified_;
@@ -373,7 +373,7 @@ void Reading::find_low_watermark() {
   low_watermark_ = std::max(low_watermark_, low_watermark);
 }
 
-Reading::Clock::time_point Reading::next_deadline() const {
+GapRepair::Clock::time_point GapRepair::next_deadline() const {
   auto earliest = Clock::time_point::max();
   for (const auto& stream : streams_) {
     for (const auto& [topic, holes] : stream->holes) {
@@ -387,7 +387,7 @@ Reading::Clock::time_point Reading::next_deadline() const {
   return earliest;
 }
 
-void Reading::sweep(Clock::time_point now) {
+void GapRepair::sweep(Clock::time_point now) {
   if (now < sweep_at_ || swept_removed_ == prefixes_.removed()) return;
   sweep_at_ = now + sweep_interval;
   swept_removed_ = prefixes_.removed();

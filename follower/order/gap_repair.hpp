@@ -1,5 +1,5 @@
 #pragma once
-// Reading streams in order, without holes: what is missing is fetched, or announced.
+// GapRepair streams in order, without holes: what is missing is fetched, or announced.
 
 #include <array>
 #include <chrono>
@@ -21,10 +21,10 @@
 
 namespace backplane::follower {
 
-/// Who takes what a Reading gives. May call the Reading's subscribe() and unsubscribe(), nothing else.
-class ReadingSink {
+/// Who takes what a GapRepair gives. May call the GapRepair's subscribe() and unsubscribe(), nothing else.
+class GapRepairSink {
  public:
-  virtual ~ReadingSink() = default;
+  virtual ~GapRepairSink() = default;
   virtual void deliver(const Delivery& delivery) = 0;
   virtual void gap(const Gap& gap) = 0;
   virtual void reset(const Reset& reset) = 0;
@@ -73,9 +73,9 @@ struct TailsAnswer {
   std::string_view cursor;  ///< empty: complete
 };
 
-/// What a Reading has seen. At every moment, each counted where it happens,
-///     expected = seen + recovered + lost (of both kinds) + unwanted + Reading::awaited()
-struct ReadingCounters {
+/// What a GapRepair has seen. At every moment, each counted where it happens,
+///     expected = seen + recovered + lost (of both kinds) + unwanted + GapRepair::awaited()
+struct GapRepairCounters {
   std::uint64_t expected{};           ///< by their numbers: offsets of events, and those that tails tell of
   std::uint64_t seen{};               ///< events delivered that came as they were published
   std::uint64_t recovered{};          ///< events delivered that Replay brought
@@ -100,7 +100,7 @@ struct ReadingCounters {
 /// For the same reason no event is buffered back much longer than Options::recovery_limit.
 ///
 /// Pure: no sockets, time is passed in. Belongs to one thread.
-class Reading {
+class GapRepair {
  public:
   using Clock = std::chrono::steady_clock;
 
@@ -112,10 +112,10 @@ class Reading {
     std::chrono::milliseconds retry_interval{100};     ///< after a Replay that nobody answered
   };
 
-  Reading(const Options& options, ReadingSink& sink);
-  ~Reading();
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
+  GapRepair(const Options& options, GapRepairSink& sink);
+  ~GapRepair();
+  GapRepair(const GapRepair&) = delete;
+  GapRepair& operator=(const GapRepair&) = delete;
 
   /// As Prefixes has them.
   bool subscribe(std::string_view prefix, std::uint64_t ticket);
@@ -154,7 +154,7 @@ class Reading {
 
   /// The stream of the broker that is read; 0: not known yet.
   [[nodiscard]] std::uint64_t current_stream() const noexcept { return current_stream_; }
-  [[nodiscard]] const ReadingCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] const GapRepairCounters& counters() const noexcept { return counters_; }
   /// No event of current_stream() that has at most this position comes any more, nor a gap, however late; for
   /// what was subscribed to when that was found out.
   [[nodiscard]] std::uint64_t low_watermark() const noexcept { return low_watermark_; }
@@ -261,14 +261,14 @@ class Reading {
   void find_low_watermark();
 
   Options options_;
-  ReadingSink& sink_;
+  GapRepairSink& sink_;
   Prefixes prefixes_;
   std::vector<std::unique_ptr<Stream>> streams_;
   Stream* recent_{};  // of the last event
   Expected expected_;
   std::uint64_t current_stream_{};  // the stream of the broker that we read from; 0: not known yet
   std::size_t reorder_buffer_bytes_{};
-  ReadingCounters counters_;
+  GapRepairCounters counters_;
 
   std::uint64_t last_ask_{};
   std::optional<Replaying> replaying_;
@@ -287,7 +287,7 @@ class Reading {
 };
 
 /// What is known of one stream.
-struct Reading::Stream {
+struct GapRepair::Stream {
   std::uint64_t id{};
   Topics topics;
   std::uint64_t first_arrived{};                                // the position that came live first

@@ -1,4 +1,4 @@
-// What a Reading asks the broker: Replay for holes that it knows of, Tails for those that it doesn't.
+// What a GapRepair asks the broker: Replay for holes that it knows of, Tails for those that it doesn't.
 
 #include <algorithm>
 #include <utility>
@@ -25,7 +25,7 @@ constexpr int tails_share = 20;
 
 // ---- replay ----
 
-std::optional<ReplayAsk> Reading::replay_wanted(Clock::time_point now) {
+std::optional<ReplayAsk> GapRepair::replay_wanted(Clock::time_point now) {
   if (replaying_) {
     if (std::exchange(replaying_->asked, true)) return std::nullopt;
     return replaying_->ask;
@@ -38,7 +38,7 @@ std::optional<ReplayAsk> Reading::replay_wanted(Clock::time_point now) {
   return replaying_->ask;
 }
 
-std::optional<Reading::Replaying> Reading::choose_replay() const {
+std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
   const auto stream = std::find_if(streams_.begin(), streams_.end(),
                                    [](const auto& candidate) { return !candidate->holes.empty(); });
   if (stream == streams_.end()) return std::nullopt;
@@ -77,7 +77,7 @@ std::optional<Reading::Replaying> Reading::choose_replay() const {
                    false};
 }
 
-void Reading::replay_answered(std::uint64_t number, const ReplayAnswer& answer, Clock::time_point now) {
+void GapRepair::replay_answered(std::uint64_t number, const ReplayAnswer& answer, Clock::time_point now) {
   if (!replaying_ || replaying_->ask.number != number) return;
   Stream* const stream = find_stream(replaying_->ask.stream);
   if (stream == nullptr) return replaying_.reset();
@@ -102,7 +102,7 @@ void Reading::replay_answered(std::uint64_t number, const ReplayAnswer& answer, 
       if (stream->holes.empty() && !replaying_->together) replaying_.reset();  // the rest is not needed
       return;
     case ReplayAnswer::End::gone:
-      // For several topics one answer cannot say what is buffered of each.
+      // For several topics one answer cannot say what is held of each.
       if (replaying_->together) return ask_one_by_one(*stream);
       if (answer.first_available > ask.until || answer.first_available <= ask.after + 1) {
         return finish_replay(*stream, now);
@@ -114,7 +114,7 @@ void Reading::replay_answered(std::uint64_t number, const ReplayAnswer& answer, 
   }
 }
 
-void Reading::replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {
+void GapRepair::replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {
   if (!replaying_ || replaying_->ask.number != number) return;
   Stream* const stream = find_stream(replaying_->ask.stream);
   if (stream == nullptr) return replaying_.reset();
@@ -124,11 +124,11 @@ void Reading::replay_failed(std::uint64_t number, bool refused, Clock::time_poin
   replay_at_ = now + options_.retry_interval;
 }
 
-void Reading::finish_replay(Stream& stream, Clock::time_point now) {
+void GapRepair::finish_replay(Stream& stream, Clock::time_point now) {
   const Replaying done = std::move(*replaying_);
   replaying_.reset();
   const auto pattern = Pattern::parse(done.ask.pattern);
-  // What lies in the range that was read and still is missing is not buffered any more.
+  // What lies in the range that was read and still is missing is not held any more.
   give_up_where(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
     return hole.after >= done.covered_after && hole.until <= done.ask.until && pattern &&
            pattern->matches(topic);
@@ -136,7 +136,7 @@ void Reading::finish_replay(Stream& stream, Clock::time_point now) {
   release_ready(stream, now);
 }
 
-void Reading::ask_one_by_one(Stream& stream) {
+void GapRepair::ask_one_by_one(Stream& stream) {
   replaying_.reset();
   for (auto& [topic, holes] : stream.holes) {
     for (Hole& hole : holes) hole.alone = true;
@@ -145,7 +145,7 @@ void Reading::ask_one_by_one(Stream& stream) {
 
 // ---- tails ----
 
-std::optional<TailsAsk> Reading::tails_wanted(Clock::time_point now) {
+std::optional<TailsAsk> GapRepair::tails_wanted(Clock::time_point now) {
   if (current_stream_ == 0 || prefixes_.empty()) return std::nullopt;
   if (!tails_round_) {
     if (now < tails_at_) return std::nullopt;
@@ -162,7 +162,7 @@ std::optional<TailsAsk> Reading::tails_wanted(Clock::time_point now) {
                   tails_round_->cursor};
 }
 
-void Reading::tails_answered(std::uint64_t number, const TailsAnswer& answer, Clock::time_point now) {
+void GapRepair::tails_answered(std::uint64_t number, const TailsAnswer& answer, Clock::time_point now) {
   if (!tails_round_ || tails_round_->number != number) return;
   Stream* const stream = find_stream(current_stream_);
   // A reply can be ahead of egress: that the broker has begun a new life must be heard from there.
@@ -180,16 +180,16 @@ void Reading::tails_answered(std::uint64_t number, const TailsAnswer& answer, Cl
   tails_round_->asked = false;
 }
 
-void Reading::tails_failed(std::uint64_t number, Clock::time_point now) {
+void GapRepair::tails_failed(std::uint64_t number, Clock::time_point now) {
   if (tails_round_ && tails_round_->number == number) end_tails_round(options_.tails_interval, now);
 }
 
-void Reading::end_tails_round(Clock::duration rest, Clock::time_point now) {
+void GapRepair::end_tails_round(Clock::duration rest, Clock::time_point now) {
   tails_at_ = now + rest;
   tails_round_.reset();
 }
 
-void Reading::suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time_point now) {
+void GapRepair::suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time_point now) {
   const TopicState* const state = known(stream, tail.topic);
   if (state != nullptr && state->offset >= tail.offset) return;
   if (state == nullptr) {
@@ -202,7 +202,7 @@ void Reading::suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time
   suspects_up_to_ = std::max(suspects_up_to_, tail.position);
 }
 
-void Reading::judge_suspects(Clock::time_point now, bool drained) {
+void GapRepair::judge_suspects(Clock::time_point now, bool drained) {
   if (suspects_.empty() || now < suspects_since_ + options_.tails_grace) return;
   Stream* const stream = find_stream(current_stream_);
   if (stream == nullptr) return suspects_.clear();
@@ -234,7 +234,7 @@ void Reading::judge_suspects(Clock::time_point now, bool drained) {
   }
 }
 
-Reading::Clock::time_point Reading::ask_deadline() const {
+GapRepair::Clock::time_point GapRepair::ask_deadline() const {
   const bool holes = std::any_of(streams_.begin(), streams_.end(),
                                  [](const auto& stream) { return !stream->holes.empty(); });
   auto earliest = Clock::time_point::max();

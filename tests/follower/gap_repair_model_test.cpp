@@ -18,7 +18,7 @@ namespace backplane::follower {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = Reading::Clock;
+using Clock = GapRepair::Clock;
 
 struct Published {
   std::string topic;
@@ -40,18 +40,18 @@ struct Weather {
   std::chrono::milliseconds recovery_limit{60'000};
 };
 
-/// One broker, the ways between it and a Reading, and the books. Time is the model's own.
-class World : public ReadingSink {
+/// One broker, the ways between it and a GapRepair, and the books. Time is the model's own.
+class World : public GapRepairSink {
  public:
   World(std::uint32_t seed, const Weather& weather)
-      : random_(seed), weather_(weather), reading_({.recovery_limit = weather.recovery_limit}, *this) {}
+      : random_(seed), weather_(weather), gap_repair_({.recovery_limit = weather.recovery_limit}, *this) {}
 
   void run() {
-    reading_.subscribe("a.", 1);
-    reading_.subscribe("b", 1);
+    gap_repair_.subscribe("a.", 1);
+    gap_repair_.subscribe("b", 1);
     advance(1ms);
     begin_ = position_;
-    reading_.live(1, stream_, position_, true, now_);
+    gap_repair_.live(1, stream_, position_, true, now_);
     for (int step = 0; step < 400 && !::testing::Test::HasFailure(); ++step) {
       if (chance(60)) publish();
       if (chance(weather_.eviction_percent)) evict();
@@ -111,7 +111,7 @@ class World : public ReadingSink {
   int delivered = 0;
   int gaps = 0;
   int resets = 0;
-  [[nodiscard]] const ReadingCounters& counters() const { return reading_.counters(); }
+  [[nodiscard]] const GapRepairCounters& counters() const { return gap_repair_.counters(); }
 
  private:
   struct Timed {
@@ -133,9 +133,9 @@ class World : public ReadingSink {
   /// Some topics are announced, rightly or not: what comes of an event may not depend on it.
   void maybe_expect() {
     if (announcing_() % 4 != 0) return;
-    std::vector<std::string_view> topics(announcing_() % Reading::expected_max + 1);
+    std::vector<std::string_view> topics(announcing_() % GapRepair::expected_max + 1);
     for (std::string_view& topic : topics) topic = all_topics()[announcing_() % all_topics().size()];
-    reading_.expect(topics);
+    gap_repair_.expect(topics);
   }
 
   void publish() {
@@ -156,7 +156,7 @@ class World : public ReadingSink {
       live_.push_back({live_at_, [this, key] {
                          const Published& p = published_.at(key);
                          maybe_expect();
-                         reading_.event(p.topic, std::as_bytes(std::span(p.event)), p.stamp, now_);
+                         gap_repair_.event(p.topic, std::as_bytes(std::span(p.event)), p.stamp, now_);
                        }});
     }
   }
@@ -184,7 +184,8 @@ class World : public ReadingSink {
     const auto stream = stream_;
     const auto position = position_;
     live_at_ = std::max(live_at_, now_ + 5ms);
-    live_.push_back({live_at_, [this, stream, position] { reading_.live(1, stream, position, true, now_); }});
+    live_.push_back(
+        {live_at_, [this, stream, position] { gap_repair_.live(1, stream, position, true, now_); }});
   }
 
   void advance(std::chrono::milliseconds by) {
@@ -192,9 +193,9 @@ class World : public ReadingSink {
     do {
       deliver_due(live_);
       deliver_due(control_);
-      reading_.tick(now_, live_.empty() || live_.front().at > now_);
+      gap_repair_.tick(now_, live_.empty() || live_.front().at > now_);
       ask();
-      EXPECT_LE(reading_.reorder_buffer_bytes(), std::size_t{64} << 20);
+      EXPECT_LE(gap_repair_.reorder_buffer_bytes(), std::size_t{64} << 20);
       check_books();
       now_ += 1ms;
     } while (now_ <= end);
@@ -212,17 +213,17 @@ class World : public ReadingSink {
     const auto later = [this] {
       return now_ + std::chrono::milliseconds{pick(weather_.control_delay_ms_max)};
     };
-    if (const auto ask = reading_.replay_wanted(now_)) {
+    if (const auto ask = gap_repair_.replay_wanted(now_)) {
       if (chance(weather_.silence_percent)) {
         silenced_ = true;
-        insert({now_ + 1000ms, [this, ask] { reading_.replay_failed(ask->number, false, now_); }});
+        insert({now_ + 1000ms, [this, ask] { gap_repair_.replay_failed(ask->number, false, now_); }});
       } else {
         insert({later(), [this, ask] { answer_replay(*ask); }});
       }
     }
-    if (const auto ask = reading_.tails_wanted(now_)) {
+    if (const auto ask = gap_repair_.tails_wanted(now_)) {
       if (chance(weather_.silence_percent)) {
-        insert({now_ + 1000ms, [this, ask] { reading_.tails_failed(ask->number, now_); }});
+        insert({now_ + 1000ms, [this, ask] { gap_repair_.tails_failed(ask->number, now_); }});
       } else {
         insert({later(), [this, ask] { answer_tails(*ask); }});
       }
@@ -241,7 +242,7 @@ class World : public ReadingSink {
   }
 
   void answer_replay(const ReplayAsk& ask) {
-    if (ask.stream != stream_) return reading_.replay_failed(ask.number, true, now_);
+    if (ask.stream != stream_) return gap_repair_.replay_failed(ask.number, true, now_);
     ReplayAnswer answer;
     std::uint64_t first_available = position_ + 1;
     const std::uint64_t after = ask.cursor.empty() ? ask.after : std::stoull(ask.cursor);
@@ -263,7 +264,7 @@ class World : public ReadingSink {
     if (answer.end == ReplayAnswer::End::gone) answer.events.clear();
     answer.first_available = first_available;
     answer.cursor = cursor;
-    reading_.replay_answered(ask.number, answer, now_);
+    gap_repair_.replay_answered(ask.number, answer, now_);
   }
 
   void answer_tails(const TailsAsk& ask) {
@@ -284,7 +285,7 @@ class World : public ReadingSink {
       answer.tails.push_back({topic, tail.position, tail.offset});
     }
     answer.cursor = cursor;
-    reading_.tails_answered(ask.number, answer, now_);
+    gap_repair_.tails_answered(ask.number, answer, now_);
   }
 
   /// The next offset of `topic` that is to be delivered or announced.
@@ -315,27 +316,27 @@ class World : public ReadingSink {
   }
 
   void check_books() {
-    const ReadingCounters& all = reading_.counters();
+    const GapRepairCounters& all = gap_repair_.counters();
     ASSERT_EQ(all.expected, all.seen + all.recovered + all.lost_history_gone + all.lost_recovery_timeout +
-                                all.unwanted + reading_.awaited());
+                                all.unwanted + gap_repair_.awaited());
     ASSERT_EQ(all.seen + all.recovered, static_cast<std::uint64_t>(delivered));
   }
 
   void check_complete() {
-    EXPECT_EQ(reading_.awaited(), 0u);
+    EXPECT_EQ(gap_repair_.awaited(), 0u);
     EXPECT_EQ(delivering_, stream_);
     for (const auto& [topic, tail] : tails_) {
       if (topic == "c.other" || tail.position <= begin_) continue;
       EXPECT_EQ(expect(topic), tail.offset + 1) << topic << ": not all was delivered or announced";
     }
-    EXPECT_EQ(reading_.reorder_buffer_bytes(), 0u);
-    EXPECT_EQ(reading_.next_deadline(), Clock::time_point::max());
+    EXPECT_EQ(gap_repair_.reorder_buffer_bytes(), 0u);
+    EXPECT_EQ(gap_repair_.next_deadline(), Clock::time_point::max());
   }
 
   std::mt19937 random_;
   std::mt19937 announcing_{1};  // of its own, so that it does not change what happens
   Weather weather_;
-  Reading reading_;
+  GapRepair gap_repair_;
   Clock::time_point now_{std::chrono::hours{1}};
   std::deque<Timed> live_;
   Clock::time_point live_at_{};
@@ -382,7 +383,7 @@ Totals run_many(const Weather& weather, std::uint32_t runs) {
 
 constexpr std::uint32_t runs_each = 250;
 
-TEST(ReadingModel, WithoutLossesNothingIsFetchedLateOrAnnounced) {
+TEST(GapRepairModel, WithoutLossesNothingIsFetchedLateOrAnnounced) {
   const Totals totals = run_many({.control_delay_ms_max = 40, .live_delay_ms_max = 60}, runs_each);
   EXPECT_GT(totals.delivered, 0);
   EXPECT_EQ(totals.recovered, 0u);
@@ -390,14 +391,14 @@ TEST(ReadingModel, WithoutLossesNothingIsFetchedLateOrAnnounced) {
   EXPECT_EQ(totals.gaps, 0);
 }
 
-TEST(ReadingModel, WhateverIsLostComesBackWhileHistoryHoldsIt) {
+TEST(GapRepairModel, WhateverIsLostComesBackWhileHistoryHoldsIt) {
   const Totals totals =
       run_many({.loss_percent = 20, .control_delay_ms_max = 40, .live_delay_ms_max = 60}, runs_each);
   EXPECT_GT(totals.recovered, 0u);
   EXPECT_EQ(totals.gaps, 0);
 }
 
-TEST(ReadingModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
+TEST(GapRepairModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
   const Totals totals = run_many(
       {.loss_percent = 20, .eviction_percent = 10, .control_delay_ms_max = 40, .live_delay_ms_max = 60},
       runs_each);
@@ -405,7 +406,7 @@ TEST(ReadingModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
   EXPECT_GT(totals.gaps, 0);
 }
 
-TEST(ReadingModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
+TEST(GapRepairModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
   const Totals totals = run_many({.loss_percent = 20,
                                   .eviction_percent = 5,
                                   .silence_percent = 40,
@@ -417,7 +418,7 @@ TEST(ReadingModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
   EXPECT_GT(totals.gaps, 0);
 }
 
-TEST(ReadingModel, ARestartIsAResetAndTheNewLifeIsReadFromItsBeginning) {
+TEST(GapRepairModel, ARestartIsAResetAndTheNewLifeIsReadFromItsBeginning) {
   const Totals totals = run_many({.loss_percent = 10,
                                   .eviction_percent = 5,
                                   .silence_percent = 5,

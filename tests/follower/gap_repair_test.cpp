@@ -15,7 +15,7 @@ using ::testing::IsEmpty;
 
 constexpr std::uint64_t stream = 0x0000'0005'0000'0001;
 
-class AReading : public ::testing::Test, public ReadingSink {
+class GapRepairTest : public ::testing::Test, public GapRepairSink {
  protected:
   void deliver(const Delivery& delivery) override {
     out.push_back(
@@ -29,15 +29,15 @@ class AReading : public ::testing::Test, public ReadingSink {
 
   /// Subscribes to `prefix`, in force from `position` on.
   void begin(std::string_view prefix, std::uint64_t position = 0) {
-    reading.subscribe(prefix, ++ticket);
-    reading.live(ticket, stream, position, false, now);
+    gap_repair.subscribe(prefix, ++ticket);
+    gap_repair.live(ticket, stream, position, false, now);
   }
   static std::string bytes(const wire::Stamp& stamp) { return testing::stamped_event("x", stamp); }
   void arrive(std::string_view topic, std::uint64_t position, std::uint64_t offset, std::uint64_t previous,
               std::uint64_t of_stream = stream) {
     const wire::Stamp stamp{of_stream, position, offset, previous, 1};
     const std::string event = bytes(stamp);
-    reading.event(topic, std::as_bytes(std::span(event)), stamp, now);
+    gap_repair.event(topic, std::as_bytes(std::span(event)), stamp, now);
   }
   struct Stored {
     std::string topic;
@@ -55,10 +55,10 @@ class AReading : public ::testing::Test, public ReadingSink {
     reply.end = end;
     reply.cursor = cursor;
     reply.first_available = first_available;
-    reading.replay_answered(asked->number, reply, now);
+    gap_repair.replay_answered(asked->number, reply, now);
   }
   bool ask() {
-    asked = reading.replay_wanted(now);
+    asked = gap_repair.replay_wanted(now);
     return asked.has_value();
   }
   /// What the last Replay asked for.
@@ -68,29 +68,29 @@ class AReading : public ::testing::Test, public ReadingSink {
 
   void pass_time(std::chrono::milliseconds time) {
     now += time;
-    reading.tick(now, true);
+    gap_repair.tick(now, true);
   }
   /// Asks for Tails, and gives them.
   void tails(const std::vector<TailsAnswer::Tail>& all, std::uint64_t position) {
-    const auto ask = reading.tails_wanted(now);
+    const auto ask = gap_repair.tails_wanted(now);
     ASSERT_TRUE(ask);
-    reading.tails_answered(ask->number, TailsAnswer{stream, position, all, {}}, now);
+    gap_repair.tails_answered(ask->number, TailsAnswer{stream, position, all, {}}, now);
   }
 
-  Reading reading{Reading::Options{.recovery_limit = 1000ms,
-                                   .reorder_buffer_bytes_max = 10'000,
-                                   .tails_interval = 1000ms,
-                                   .tails_grace = 100ms,
-                                   .retry_interval = 100ms},
-                  *this};
-  Reading::Clock::time_point now{std::chrono::hours{1}};
+  GapRepair gap_repair{GapRepair::Options{.recovery_limit = 1000ms,
+                                          .reorder_buffer_bytes_max = 10'000,
+                                          .tails_interval = 1000ms,
+                                          .tails_grace = 100ms,
+                                          .retry_interval = 100ms},
+                       *this};
+  GapRepair::Clock::time_point now{std::chrono::hours{1}};
   std::uint64_t ticket{};
   std::optional<ReplayAsk> asked;
   std::vector<std::string> out;
   std::vector<std::uint64_t> marks;  ///< as they came; each is one more the next time
 };
 
-TEST_F(AReading, GivesWhatComesInOrderAtOnce) {
+TEST_F(GapRepairTest, GivesWhatComesInOrderAtOnce) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 2, 2, 1);
@@ -98,21 +98,21 @@ TEST_F(AReading, GivesWhatComesInOrderAtOnce) {
   EXPECT_FALSE(ask());
 }
 
-TEST_F(AReading, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
+TEST_F(GapRepairTest, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("ab", 2, 1, 0);
   arrive("a", 3, 2, 1);
   arrive("a", 4, 3, 3);
   EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2));
-  reading.unsubscribe("a");
+  gap_repair.unsubscribe("a");
   begin("a", 5);
   arrive("a", 6, 4, 4);
   EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2, 0));
 }
 
-TEST_F(AReading, TakesEventsAsTheyComeWhateverWasExpected) {
-  const auto expect = [this](const std::vector<std::string_view>& topics) { reading.expect(topics); };
+TEST_F(GapRepairTest, TakesEventsAsTheyComeWhateverWasExpected) {
+  const auto expect = [this](const std::vector<std::string_view>& topics) { gap_repair.expect(topics); };
   expect({"a.one", "a.two"});  // nothing is known yet
   begin("a.");
   arrive("a.one", 1, 1, 0);
@@ -125,12 +125,12 @@ TEST_F(AReading, TakesEventsAsTheyComeWhateverWasExpected) {
   arrive("a.three", 6, 2, 5);
   arrive("a.one", 7, 3, 3);
   expect({"a.one", "a.two", "a.three"});  // the last two are forgotten meanwhile
-  reading.unsubscribe("a.");
+  gap_repair.unsubscribe("a.");
   begin("a.", 7);
   arrive("a.three", 8, 3, 6);
   arrive("a.two", 9, 3, 4);
   arrive("a.one", 10, 4, 7);
-  expect(std::vector<std::string_view>(Reading::expected_max + 1, "a.one"));
+  expect(std::vector<std::string_view>(GapRepair::expected_max + 1, "a.one"));
   arrive("a.one", 11, 5, 10);
   EXPECT_THAT(out, ElementsAre("a.one 1", "a.two 1", "a.one 2", "a.two 2", "a.three 1", "a.three 2",
                                "a.one 3", "a.three 3", "a.two 3", "a.one 4", "a.one 5"));
@@ -138,14 +138,14 @@ TEST_F(AReading, TakesEventsAsTheyComeWhateverWasExpected) {
   EXPECT_FALSE(ask());
 }
 
-TEST_F(AReading, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {
+TEST_F(GapRepairTest, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {
   begin("a", 50);
   arrive("a", 60, 8, 50);
   EXPECT_THAT(out, ElementsAre("a 8"));
   EXPECT_FALSE(ask());
 }
 
-TEST_F(AReading, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole) {
+TEST_F(GapRepairTest, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole) {
   begin("a", 50);
   arrive("a", 60, 8, 55);
   EXPECT_THAT(out, IsEmpty());
@@ -155,7 +155,7 @@ TEST_F(AReading, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole) {
   EXPECT_THAT(out, ElementsAre("a 7", "a 8"));
 }
 
-TEST_F(AReading, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
+TEST_F(GapRepairTest, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
   begin("");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
@@ -166,11 +166,11 @@ TEST_F(AReading, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
   EXPECT_FALSE(ask()) << "one Replay at a time";
   answer({{"a", {stream, 3, 2, 1, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3", "b 1", "a 4"));
-  EXPECT_EQ(reading.counters().recovered, 1u);
-  EXPECT_EQ(reading.reorder_buffer_bytes(), 0u);
+  EXPECT_EQ(gap_repair.counters().recovered, 1u);
+  EXPECT_EQ(gap_repair.reorder_buffer_bytes(), 0u);
 }
 
-TEST_F(AReading, OtherStreamsAreNotHeldBack) {
+TEST_F(GapRepairTest, OtherStreamsAreNotHeldBack) {
   begin("");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
@@ -178,7 +178,7 @@ TEST_F(AReading, OtherStreamsAreNotHeldBack) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 1"));
 }
 
-TEST_F(AReading, FetchesARunWithWhatItsOtherTopicsLost) {
+TEST_F(GapRepairTest, FetchesARunWithWhatItsOtherTopicsLost) {
   begin("a.");
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 2, 1, 0);
@@ -193,7 +193,7 @@ TEST_F(AReading, FetchesARunWithWhatItsOtherTopicsLost) {
   EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "a.x 2", "a.y 2", "a.x 3"));
 }
 
-TEST_F(AReading, FetchesOneTopicAloneWhereTheRangeIsLarge) {
+TEST_F(GapRepairTest, FetchesOneTopicAloneWhereTheRangeIsLarge) {
   begin("a.");
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 1000, 1, 0);
@@ -202,7 +202,7 @@ TEST_F(AReading, FetchesOneTopicAloneWhereTheRangeIsLarge) {
   EXPECT_EQ(wanted(), "a.x (1, 1500]");
 }
 
-TEST_F(AReading, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
+TEST_F(GapRepairTest, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
   begin("");
   arrive("a", 1, 1, 0);
   arrive("b", 2, 1, 0);
@@ -212,22 +212,22 @@ TEST_F(AReading, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
   EXPECT_EQ(wanted(), "> (1, 4001]");
 }
 
-TEST_F(AReading, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
+TEST_F(GapRepairTest, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 4, 7);
   ASSERT_TRUE(ask());
   pass_time(999ms);
   EXPECT_THAT(out, ElementsAre("a 1"));
-  EXPECT_EQ(reading.next_deadline(), now + 1ms);
+  EXPECT_EQ(gap_repair.next_deadline(), now + 1ms);
   pass_time(1ms);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-3 recovery_timeout", "a 4"));
-  EXPECT_EQ(reading.counters().lost_recovery_timeout, 2u);
+  EXPECT_EQ(gap_repair.counters().lost_recovery_timeout, 2u);
   answer({{"a", {stream, 5, 2, 1, 1}}, {"a", {stream, 7, 3, 5, 1}}});
   EXPECT_EQ(out.size(), 3u) << "what was announced as lost does not come after all";
 }
 
-TEST_F(AReading, OnlyWhatIsStillMissingBecomesAGap) {
+TEST_F(GapRepairTest, OnlyWhatIsStillMissingBecomesAGap) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 5, 7);
@@ -238,16 +238,16 @@ TEST_F(AReading, OnlyWhatIsStillMissingBecomesAGap) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
 }
 
-TEST_F(AReading, TooManyBytesThatWaitBecomeAGap) {
+TEST_F(GapRepairTest, TooManyBytesThatWaitBecomeAGap) {
   begin("a");
   arrive("a", 1, 1, 0);
   for (std::uint64_t i = 3; i < 300; ++i) arrive("a", i, i, i - 1);
   EXPECT_EQ(out[1], "gap a 2-2 recovery_timeout");
   EXPECT_GT(out.size(), 100u);
-  EXPECT_LE(reading.reorder_buffer_bytes(), 10'000u);
+  EXPECT_LE(gap_repair.reorder_buffer_bytes(), 10'000u);
 }
 
-TEST_F(AReading, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
+TEST_F(GapRepairTest, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 4, 7);
@@ -256,7 +256,7 @@ TEST_F(AReading, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
 }
 
-TEST_F(AReading, AsksAgainFromWhereHistoryIsStillHeld) {
+TEST_F(GapRepairTest, AsksAgainFromWhereHistoryIsStillHeld) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 900, 4, 700);
@@ -268,7 +268,7 @@ TEST_F(AReading, AsksAgainFromWhereHistoryIsStillHeld) {
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
 }
 
-TEST_F(AReading, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
+TEST_F(GapRepairTest, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 900, 3, 700);
@@ -278,7 +278,7 @@ TEST_F(AReading, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
   EXPECT_FALSE(ask());
 }
 
-TEST_F(AReading, WhereARunIsGoneEachTopicIsAskedForAlone) {
+TEST_F(GapRepairTest, WhereARunIsGoneEachTopicIsAskedForAlone) {
   begin("a.");
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 2, 1, 0);
@@ -296,29 +296,29 @@ TEST_F(AReading, WhereARunIsGoneEachTopicIsAskedForAlone) {
   EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "gap a.x 2-2 history_gone", "a.y 2", "a.x 3", "a.y 3"));
 }
 
-TEST_F(AReading, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
+TEST_F(GapRepairTest, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
   begin("a", 50);
   arrive("a", 60, 8, 55);
   ASSERT_TRUE(ask());
-  reading.replay_failed(asked->number, true, now);
+  gap_repair.replay_failed(asked->number, true, now);
   ASSERT_TRUE(ask());
-  reading.replay_failed(asked->number, true, now);
+  gap_repair.replay_failed(asked->number, true, now);
   EXPECT_THAT(out, ElementsAre("gap a 0-7 history_gone", "a 8"));
-  EXPECT_EQ(reading.counters().gaps_of_unknown_size, 1u);
+  EXPECT_EQ(gap_repair.counters().gaps_of_unknown_size, 1u);
 }
 
-TEST_F(AReading, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
+TEST_F(GapRepairTest, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 3, 7);
   ASSERT_TRUE(ask());
-  reading.replay_failed(asked->number, false, now);
+  gap_repair.replay_failed(asked->number, false, now);
   EXPECT_FALSE(ask());
   pass_time(100ms);
   EXPECT_TRUE(ask());
 }
 
-TEST_F(AReading, WhatComesTwiceIsGivenOnce) {
+TEST_F(GapRepairTest, WhatComesTwiceIsGivenOnce) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
@@ -326,10 +326,10 @@ TEST_F(AReading, WhatComesTwiceIsGivenOnce) {
   answer({{"a", {stream, 1, 1, 0, 1}}, {"a", {stream, 3, 2, 1, 1}}});
   arrive("a", 5, 3, 3);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
-  EXPECT_EQ(reading.counters().duplicates, 2u);
+  EXPECT_EQ(gap_repair.counters().duplicates, 2u);
 }
 
-TEST_F(AReading, ALossAtTheVeryEndIsFoundByTails) {
+TEST_F(GapRepairTest, ALossAtTheVeryEndIsFoundByTails) {
   begin("a");
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
@@ -342,21 +342,21 @@ TEST_F(AReading, ALossAtTheVeryEndIsFoundByTails) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
 }
 
-TEST_F(AReading, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFoundByTails) {
-  reading.subscribe("a", ++ticket);
+TEST_F(GapRepairTest, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFoundByTails) {
+  gap_repair.subscribe("a", ++ticket);
   arrive("a", 40, 3, 30);
   // The connection was lost before the answer came; of the next one it is.
-  reading.live(ticket, stream, 90, true, now);
-  const auto tails = reading.tails_wanted(now + 1s);
+  gap_repair.live(ticket, stream, 90, true, now);
+  const auto tails = gap_repair.tails_wanted(now + 1s);
   ASSERT_TRUE(tails);
   EXPECT_EQ(tails->after, 40u);
-  reading.tails_answered(tails->number, TailsAnswer{stream, 90, {{"a", 80, 7}}, {}}, now);
+  gap_repair.tails_answered(tails->number, TailsAnswer{stream, 90, {{"a", 80, 7}}, {}}, now);
   pass_time(100ms);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a (40, 80]");
 }
 
-TEST_F(AReading, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
+TEST_F(GapRepairTest, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
   begin("a.", 10);
   pass_time(1000ms);
   tails({{"a.old", 9, 4}, {"a.new", 12, 2}}, 12);
@@ -367,7 +367,7 @@ TEST_F(AReading, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
   EXPECT_THAT(out, ElementsAre("a.new 2"));
 }
 
-TEST_F(AReading, WhatWasOnlyUnderWayIsNotFetched) {
+TEST_F(GapRepairTest, WhatWasOnlyUnderWayIsNotFetched) {
   begin("a");
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
@@ -378,84 +378,84 @@ TEST_F(AReading, WhatWasOnlyUnderWayIsNotFetched) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
 }
 
-TEST_F(AReading, WhileThereIsMoreToReceiveATailIsNotBelieved) {
+TEST_F(GapRepairTest, WhileThereIsMoreToReceiveATailIsNotBelieved) {
   begin("a");
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
   tails({{"a", 2, 2}}, 2);
   now += 5000ms;
-  reading.tick(now, /*drained=*/false);
+  gap_repair.tick(now, /*drained=*/false);
   EXPECT_FALSE(ask());
-  reading.tick(now, /*drained=*/true);
+  gap_repair.tick(now, /*drained=*/true);
   EXPECT_TRUE(ask());
 }
 
-TEST_F(AReading, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
+TEST_F(GapRepairTest, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
   begin("a");
   begin("b.");
   pass_time(1000ms);
-  auto first = reading.tails_wanted(now);
+  auto first = gap_repair.tails_wanted(now);
   ASSERT_TRUE(first);
   EXPECT_THAT(first->patterns, ::testing::UnorderedElementsAre("a", "b.>"));
   EXPECT_EQ(first->after, 0u);
-  EXPECT_FALSE(reading.tails_wanted(now));
-  reading.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
+  EXPECT_FALSE(gap_repair.tails_wanted(now));
+  gap_repair.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
   pass_time(999ms);
-  EXPECT_FALSE(reading.tails_wanted(now));
+  EXPECT_FALSE(gap_repair.tails_wanted(now));
   pass_time(1ms);
-  const auto second = reading.tails_wanted(now);
+  const auto second = gap_repair.tails_wanted(now);
   ASSERT_TRUE(second);
   EXPECT_EQ(second->after, 77u);
 }
 
-TEST_F(AReading, ANewSubscriptionIsCheckedFromItsOwnBeginning) {
+TEST_F(GapRepairTest, ANewSubscriptionIsCheckedFromItsOwnBeginning) {
   begin("a");
   pass_time(1000ms);
-  const auto first = reading.tails_wanted(now);
+  const auto first = gap_repair.tails_wanted(now);
   begin("b", 40);  // not among the patterns of what is being asked
-  reading.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
+  gap_repair.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
   pass_time(1000ms);
-  EXPECT_EQ(reading.tails_wanted(now)->after, 40u);
+  EXPECT_EQ(gap_repair.tails_wanted(now)->after, 40u);
 }
 
-TEST_F(AReading, AnAnswerOfTailsThatWasAheadOfEgressDoesNotCoverANewSubscription) {
+TEST_F(GapRepairTest, AnAnswerOfTailsThatWasAheadOfEgressDoesNotCoverANewSubscription) {
   begin("a");
   pass_time(1000ms);
   tails({}, 77);
   begin("b", 40);
   pass_time(1000ms);
-  EXPECT_EQ(reading.tails_wanted(now)->after, 40u);
+  EXPECT_EQ(gap_repair.tails_wanted(now)->after, 40u);
 }
 
-TEST_F(AReading, AfterAReconnectTailsAreAskedForAtOnce) {
+TEST_F(GapRepairTest, AfterAReconnectTailsAreAskedForAtOnce) {
   begin("a");
   pass_time(1000ms);
   tails({}, 0);
-  EXPECT_FALSE(reading.tails_wanted(now));
-  reading.live(ticket, stream, 9, /*anew=*/true, now);
-  EXPECT_TRUE(reading.tails_wanted(now));
+  EXPECT_FALSE(gap_repair.tails_wanted(now));
+  gap_repair.live(ticket, stream, 9, /*anew=*/true, now);
+  EXPECT_TRUE(gap_repair.tails_wanted(now));
 }
 
-TEST_F(AReading, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
+TEST_F(GapRepairTest, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   arrive("a", 1, 1, 0, stream + 1);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "reset to 500000002", "a 1"));
-  EXPECT_EQ(reading.counters().resets, 1u);
+  EXPECT_EQ(gap_repair.counters().resets, 1u);
 }
 
-TEST_F(AReading, TheNewLifeIsReadFromItsBeginning) {
+TEST_F(GapRepairTest, TheNewLifeIsReadFromItsBeginning) {
   begin("a", 50);
   arrive("a", 60, 8, 50);
-  reading.live(ticket, stream + 1, 7, true, now);
+  gap_repair.live(ticket, stream + 1, 7, true, now);
   arrive("a", 9, 3, 6, stream + 1);
   ASSERT_TRUE(ask());
   EXPECT_EQ(asked->stream, stream + 1);
   EXPECT_EQ(asked->after, 0u);
 }
 
-TEST_F(AReading, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
+TEST_F(GapRepairTest, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
@@ -463,48 +463,48 @@ TEST_F(AReading, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
   const auto old = asked;
   arrive("a", 4, 2, 2, stream + 1);
   ASSERT_TRUE(ask());
-  reading.replay_failed(old->number, true, now);
+  gap_repair.replay_failed(old->number, true, now);
   EXPECT_EQ(out.back(), "reset to 500000002") << "the new life's hole still waits for its own answer";
 }
 
-TEST_F(AReading, WhatIsNoLongerSubscribedToIsNeitherGivenNorMissed) {
+TEST_F(GapRepairTest, WhatIsNoLongerSubscribedToIsNeitherGivenNorMissed) {
   begin("a");
   begin("b");
   arrive("a", 1, 1, 0);
   arrive("b", 2, 1, 0);
   arrive("a", 6, 3, 4);
   arrive("b", 7, 2, 2);
-  reading.unsubscribe("a");
+  gap_repair.unsubscribe("a");
   pass_time(1000ms);
   EXPECT_THAT(out, ElementsAre("a 1", "b 1", "b 2"));
 }
 
-TEST_F(AReading, ASubscriptionTakenUpAgainMissesNothingOfTheTimeBetween) {
+TEST_F(GapRepairTest, ASubscriptionTakenUpAgainMissesNothingOfTheTimeBetween) {
   begin("a");
   arrive("a", 1, 1, 0);
-  reading.unsubscribe("a");
+  gap_repair.unsubscribe("a");
   begin("a", 20);
   arrive("a", 30, 9, 15);
   EXPECT_THAT(out, ElementsAre("a 1", "a 9"));
 }
 
-TEST_F(AReading, ATopicStaysKnownWhileAnotherPrefixCoversIt) {
+TEST_F(GapRepairTest, ATopicStaysKnownWhileAnotherPrefixCoversIt) {
   begin("a.");
   begin("a.b");
   arrive("a.b", 1, 1, 0);
-  reading.unsubscribe("a.");
+  gap_repair.unsubscribe("a.");
   arrive("a.b", 5, 3, 3);
   EXPECT_TRUE(ask());
 }
 
-TEST_F(AReading, EventsThatAreNotNumberedPassUncounted) {
+TEST_F(GapRepairTest, EventsThatAreNotNumberedPassUncounted) {
   begin("a");
   arrive("a", 1, 0, 0);
   arrive("a", 2, 0, 0);
   EXPECT_EQ(out.size(), 2u);
 }
 
-TEST_F(AReading, ALossThatShowsOnlyLaterComesLateAndSaysSo) {
+TEST_F(GapRepairTest, ALossThatShowsOnlyLaterComesLateAndSaysSo) {
   begin("a");
   begin("b");
   arrive("a", 1, 1, 0);
@@ -515,7 +515,7 @@ TEST_F(AReading, ALossThatShowsOnlyLaterComesLateAndSaysSo) {
   EXPECT_THAT(out, ElementsAre("a 1", "b 1", "a 2 late", "a 3"));
 }
 
-TEST_F(AReading, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
+TEST_F(GapRepairTest, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
@@ -528,8 +528,8 @@ TEST_F(AReading, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
   const std::string later = bytes({stream, 50, 20, 1, 1});
   nonsense.events.push_back({"a", std::as_bytes(std::span(later))});
   nonsense.end = ReplayAnswer::End::more;  // without a cursor
-  reading.replay_answered(asked->number, nonsense, now);
-  EXPECT_EQ(reading.counters().undecodable, 3u);
+  gap_repair.replay_answered(asked->number, nonsense, now);
+  EXPECT_EQ(gap_repair.counters().undecodable, 3u);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
 }
 
