@@ -134,13 +134,14 @@ class Follower::Impl : private follower::GapRepairSink,
     auto earliest = std::min(
         {live_.next_deadline(), link_->control().next_deadline(), link_->connection().next_deadline()});
     if (!options_.name.empty() && link_->control().connected()) earliest = std::min(earliest, next_hello_);
-    if (may_ask()) earliest = std::min({earliest, gap_repair_.ask_deadline(), replays_.ask_deadline()});
+    if (may_ask())
+      earliest = std::min({earliest, gap_repair_.request_deadline(), replays_.request_deadline()});
     return std::min({earliest, gap_repair_.next_deadline(), give_up_deadline()});
   }
 
   bool pending() {
     return live_.next_deadline() == Clock::time_point::min() || link_->pending() ||
-           (may_ask() && std::min(gap_repair_.ask_deadline(), replays_.ask_deadline()) <= now_);
+           (may_ask() && std::min(gap_repair_.request_deadline(), replays_.request_deadline()) <= now_);
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
@@ -379,11 +380,11 @@ class Follower::Impl : private follower::GapRepairSink,
   std::size_t ask_for_what_is_missing(Clock::time_point now) {
     if (!may_ask()) return 0;
     std::size_t done = 0;
-    if (const auto ask = gap_repair_.replay_wanted(now)) {
+    if (const auto ask = gap_repair_.next_replay(now)) {
       ask_replay(*ask);
       ++done;
     }
-    if (const auto ask = gap_repair_.tails_wanted(now)) {
+    if (const auto ask = gap_repair_.next_tails(now)) {
       ask_tails(*ask);
       ++done;
     }
@@ -391,7 +392,7 @@ class Follower::Impl : private follower::GapRepairSink,
     return done;
   }
 
-  void ask_replay(const follower::ReplayAsk& ask) {
+  void ask_replay(const follower::ReplayRequest& ask) {
     v1::ControlRequest request;
     v1::ReplayRequest& replay = *request.mutable_replay();
     replay.set_pattern(ask.pattern);
@@ -403,28 +404,28 @@ class Follower::Impl : private follower::GapRepairSink,
                          [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
                            count_timeout(reply);
                            if (!reply)
-                             return gap_repair_.replay_failed(number, is_refusal(reply.error()), now_);
+                             return gap_repair_.on_replay_failed(number, is_refusal(reply.error()), now_);
                            handle_replay(number, **reply);
                          });
   }
 
   void handle_replay(std::uint64_t number, const v1::ControlReply& reply) {
-    using follower::ReplayAnswer;
-    ReplayAnswer answer;
+    using follower::ReplayReply;
+    ReplayReply answer;
     for (const v1::StoredEvent& stored : reply.replay().events()) {
       answer.events.push_back({stored.topic(), bytes_of(stored.event())});
     }
     if (reply.has_more()) {
-      answer.end = ReplayAnswer::End::more;
+      answer.end = ReplayReply::End::more;
       answer.cursor = reply.more().cursor();
     } else if (reply.has_gone()) {
-      answer.end = ReplayAnswer::End::gone;
+      answer.end = ReplayReply::End::gone;
       answer.first_available = reply.gone().first_available();
     }
-    gap_repair_.replay_answered(number, answer, now_);
+    gap_repair_.on_replay_reply(number, answer, now_);
   }
 
-  void ask_tails(const follower::TailsAsk& ask) {
+  void ask_tails(const follower::TailsRequest& ask) {
     v1::ControlRequest request;
     v1::TailsRequest& tails = *request.mutable_tails();
     for (const std::string& pattern : ask.patterns) tails.add_patterns(pattern);
@@ -433,20 +434,21 @@ class Follower::Impl : private follower::GapRepairSink,
     link_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
                          [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
                            count_timeout(reply);
-                           if (!reply || (*reply)->has_gone()) return gap_repair_.tails_failed(number, now_);
+                           if (!reply || (*reply)->has_gone())
+                             return gap_repair_.on_tails_failed(number, now_);
                            handle_tails(number, **reply);
                          });
   }
 
   void handle_tails(std::uint64_t number, const v1::ControlReply& reply) {
-    follower::TailsAnswer answer;
+    follower::TailsReply answer;
     answer.stream = reply.stream();
     answer.position = reply.position();
     for (const v1::TailsReply::Tail& tail : reply.tails().tails()) {
       answer.tails.push_back({tail.topic(), tail.position(), tail.offset()});
     }
     if (reply.has_more()) answer.cursor = reply.more().cursor();
-    gap_repair_.tails_answered(number, answer, now_);
+    gap_repair_.on_tails_reply(number, answer, now_);
   }
 
   v1::ControlRequest hello() const {

@@ -89,7 +89,7 @@ std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& live_pos
   return done;
 }
 
-Replays::Clock::time_point Replays::ask_deadline() const noexcept {
+Replays::Clock::time_point Replays::request_deadline() const noexcept {
   return waiting_.empty() || out_ >= out_max ? Clock::time_point::max() : ask_at_;
 }
 

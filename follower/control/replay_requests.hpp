@@ -52,7 +52,7 @@ class Replays {
   /// stream, and the position of the newest live answer. @returns how much was done.
   std::size_t ask(ControlChannel& channel, const StreamPosition& live_position, Clock::time_point now);
   /// When ask() may have something; time_point::min() is now.
-  [[nodiscard]] Clock::time_point ask_deadline() const noexcept;
+  [[nodiscard]] Clock::time_point request_deadline() const noexcept;
 
   /// Events in replies that are none, or not of what was asked for.
   [[nodiscard]] std::uint64_t undecodable() const noexcept { return undecodable_; }

@@ -31,7 +31,7 @@ class GapRepairSink {
 };
 
 /// A Replay to be asked of the broker: `pattern`'s events after `after`, up to and including `until`.
-struct ReplayAsk {
+struct ReplayRequest {
   std::uint64_t number{};  ///< to be given back with what becomes of it
   std::uint64_t stream{};
   std::string pattern;
@@ -41,7 +41,7 @@ struct ReplayAsk {
 };
 
 /// Its answer. The views hold during the call that it is given to.
-struct ReplayAnswer {
+struct ReplayReply {
   enum class End : std::uint8_t { complete, more, gone };
   struct Stored {
     std::string_view topic;
@@ -54,14 +54,14 @@ struct ReplayAnswer {
 };
 
 /// Tails to be asked of the broker.
-struct TailsAsk {
+struct TailsRequest {
   std::uint64_t number{};  ///< as above
   std::vector<std::string> patterns;
   std::uint64_t after{};
   std::string cursor;
 };
 
-struct TailsAnswer {
+struct TailsReply {
   struct Tail {
     std::string_view topic;
     std::uint64_t position{};
@@ -91,7 +91,7 @@ struct GapRepairCounters {
 };
 
 /// Puts what arrives of one broker's streams in order. An event that shows a hole holds back its whole
-/// stream; what is missing is to be asked for (replay_wanted()), and is spliced in; what cannot be had in
+/// stream; what is missing is to be asked for (next_replay()), and is spliced in; what cannot be had in
 /// time becomes a Gap in its place. A loss that no later event shows is found by Tails.
 ///
 /// Within a topic, order is never broken. Within a stream, positions rise, with one exception: nobody
@@ -143,14 +143,14 @@ class GapRepair {
   /// What to ask the broker now; one Replay and one Tails at a time, each to be followed by its answer
   /// or by its failure, with its number: what is no longer waited for is passed over then.
   /// `refused`: the broker did answer, but with an error.
-  [[nodiscard]] std::optional<ReplayAsk> replay_wanted(Clock::time_point now);
-  void replay_answered(std::uint64_t number, const ReplayAnswer& answer, Clock::time_point now);
-  void replay_failed(std::uint64_t number, bool refused, Clock::time_point now);
-  [[nodiscard]] std::optional<TailsAsk> tails_wanted(Clock::time_point now);
-  void tails_answered(std::uint64_t number, const TailsAnswer& answer, Clock::time_point now);
-  void tails_failed(std::uint64_t number, Clock::time_point now);
+  [[nodiscard]] std::optional<ReplayRequest> next_replay(Clock::time_point now);
+  void on_replay_reply(std::uint64_t number, const ReplayReply& answer, Clock::time_point now);
+  void on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now);
+  [[nodiscard]] std::optional<TailsRequest> next_tails(Clock::time_point now);
+  void on_tails_reply(std::uint64_t number, const TailsReply& answer, Clock::time_point now);
+  void on_tails_failed(std::uint64_t number, Clock::time_point now);
   /// When one of these may be wanted; time_point::min(): now.
-  [[nodiscard]] Clock::time_point ask_deadline() const;
+  [[nodiscard]] Clock::time_point request_deadline() const;
 
   /// The stream of the broker that is read; 0: not known yet.
   [[nodiscard]] std::uint64_t current_stream() const noexcept { return current_stream_; }
@@ -209,7 +209,7 @@ class GapRepair {
     std::size_t end{};
   };
   struct Replaying {
-    ReplayAsk ask;
+    ReplayRequest ask;
     std::uint64_t covered_after{};  // where the first ask began
     std::uint64_t progress{};       // the last position that came
     bool together{};                // whatever was lost in a range, of all topics
@@ -254,7 +254,7 @@ class GapRepair {
   [[nodiscard]] std::optional<Replaying> choose_replay() const;
   void finish_replay(Stream& stream, Clock::time_point now);
   void ask_one_by_one(Stream& stream);
-  void suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time_point now);
+  void suspect(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now);
   void judge_suspects(Clock::time_point now, bool drained);
   void end_tails_round(Clock::duration rest, Clock::time_point now);
   void sweep(Clock::time_point now);

@@ -25,7 +25,7 @@ constexpr int tails_share = 20;
 
 // ---- replay ----
 
-std::optional<ReplayAsk> GapRepair::replay_wanted(Clock::time_point now) {
+std::optional<ReplayRequest> GapRepair::next_replay(Clock::time_point now) {
   if (replaying_) {
     if (std::exchange(replaying_->asked, true)) return std::nullopt;
     return replaying_->ask;
@@ -77,11 +77,11 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
                    false};
 }
 
-void GapRepair::replay_answered(std::uint64_t number, const ReplayAnswer& answer, Clock::time_point now) {
+void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& answer, Clock::time_point now) {
   if (!replaying_ || replaying_->ask.number != number) return;
   Stream* const stream = find_stream(replaying_->ask.stream);
   if (stream == nullptr) return replaying_.reset();
-  for (const ReplayAnswer::Stored& stored : answer.events) {
+  for (const ReplayReply::Stored& stored : answer.events) {
     const auto stamp = wire::read_stamp(stored.event);
     if (!stamp || stamp->stream != stream->id || stamp->position > replaying_->ask.until) {
       ++counters_.undecodable;
@@ -90,18 +90,18 @@ void GapRepair::replay_answered(std::uint64_t number, const ReplayAnswer& answer
     replaying_->progress = std::max(replaying_->progress, stamp->position);
     take(*stream, Event{stored.topic, stored.event, *stamp, true}, now);
   }
-  ReplayAsk& ask = replaying_->ask;
+  ReplayRequest& ask = replaying_->ask;
   switch (answer.end) {
-    case ReplayAnswer::End::complete:
+    case ReplayReply::End::complete:
       return finish_replay(*stream, now);
-    case ReplayAnswer::End::more:
+    case ReplayReply::End::more:
       if (answer.cursor.empty() || answer.cursor == ask.cursor) return finish_replay(*stream, now);
       ask.cursor = answer.cursor;
       replaying_->asked = false;
       release_ready(*stream, now);
       if (stream->holes.empty() && !replaying_->together) replaying_.reset();  // the rest is not needed
       return;
-    case ReplayAnswer::End::gone:
+    case ReplayReply::End::gone:
       // For several topics one answer cannot say what is held of each.
       if (replaying_->together) return ask_one_by_one(*stream);
       if (answer.first_available > ask.until || answer.first_available <= ask.after + 1) {
@@ -114,7 +114,7 @@ void GapRepair::replay_answered(std::uint64_t number, const ReplayAnswer& answer
   }
 }
 
-void GapRepair::replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {
+void GapRepair::on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {
   if (!replaying_ || replaying_->ask.number != number) return;
   Stream* const stream = find_stream(replaying_->ask.stream);
   if (stream == nullptr) return replaying_.reset();
@@ -145,7 +145,7 @@ void GapRepair::ask_one_by_one(Stream& stream) {
 
 // ---- tails ----
 
-std::optional<TailsAsk> GapRepair::tails_wanted(Clock::time_point now) {
+std::optional<TailsRequest> GapRepair::next_tails(Clock::time_point now) {
   if (current_stream_ == 0 || prefixes_.empty()) return std::nullopt;
   if (!tails_round_) {
     if (now < tails_at_) return std::nullopt;
@@ -158,19 +158,19 @@ std::optional<TailsAsk> GapRepair::tails_wanted(Clock::time_point now) {
     tails_round_->started = now;
   }
   if (std::exchange(tails_round_->asked, true)) return std::nullopt;
-  return TailsAsk{tails_round_->number, prefixes_.patterns(tails_patterns_max), tails_round_->after,
-                  tails_round_->cursor};
+  return TailsRequest{tails_round_->number, prefixes_.patterns(tails_patterns_max), tails_round_->after,
+                      tails_round_->cursor};
 }
 
-void GapRepair::tails_answered(std::uint64_t number, const TailsAnswer& answer, Clock::time_point now) {
+void GapRepair::on_tails_reply(std::uint64_t number, const TailsReply& answer, Clock::time_point now) {
   if (!tails_round_ || tails_round_->number != number) return;
   Stream* const stream = find_stream(current_stream_);
   // A reply can be ahead of egress: that the broker has begun a new life must be heard from there.
-  if (stream == nullptr || answer.stream != current_stream_) return tails_failed(number, now);
+  if (stream == nullptr || answer.stream != current_stream_) return on_tails_failed(number, now);
   if (!std::exchange(tails_round_->begun, true)) {
     tails_round_->verified = std::min(tails_round_->verified, answer.position);
   }
-  for (const TailsAnswer::Tail& tail : answer.tails) suspect(*stream, tail, now);
+  for (const TailsReply::Tail& tail : answer.tails) suspect(*stream, tail, now);
   if (answer.cursor.empty() || answer.cursor == tails_round_->cursor) {
     verified_ = tails_round_->verified;
     const auto pause = tails_share * (now - tails_round_->started);
@@ -180,7 +180,7 @@ void GapRepair::tails_answered(std::uint64_t number, const TailsAnswer& answer, 
   tails_round_->asked = false;
 }
 
-void GapRepair::tails_failed(std::uint64_t number, Clock::time_point now) {
+void GapRepair::on_tails_failed(std::uint64_t number, Clock::time_point now) {
   if (tails_round_ && tails_round_->number == number) end_tails_round(options_.tails_interval, now);
 }
 
@@ -189,7 +189,7 @@ void GapRepair::end_tails_round(Clock::duration rest, Clock::time_point now) {
   tails_round_.reset();
 }
 
-void GapRepair::suspect(Stream& stream, const TailsAnswer::Tail& tail, Clock::time_point now) {
+void GapRepair::suspect(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now) {
   const TopicState* const state = known(stream, tail.topic);
   if (state != nullptr && state->offset >= tail.offset) return;
   if (state == nullptr) {
@@ -234,7 +234,7 @@ void GapRepair::judge_suspects(Clock::time_point now, bool drained) {
   }
 }
 
-GapRepair::Clock::time_point GapRepair::ask_deadline() const {
+GapRepair::Clock::time_point GapRepair::request_deadline() const {
   const bool holes = std::any_of(streams_.begin(), streams_.end(),
                                  [](const auto& stream) { return !stream->holes.empty(); });
   auto earliest = Clock::time_point::max();

@@ -213,17 +213,17 @@ class World : public GapRepairSink {
     const auto later = [this] {
       return now_ + std::chrono::milliseconds{pick(weather_.control_delay_ms_max)};
     };
-    if (const auto ask = gap_repair_.replay_wanted(now_)) {
+    if (const auto ask = gap_repair_.next_replay(now_)) {
       if (chance(weather_.silence_percent)) {
         silenced_ = true;
-        insert({now_ + 1000ms, [this, ask] { gap_repair_.replay_failed(ask->number, false, now_); }});
+        insert({now_ + 1000ms, [this, ask] { gap_repair_.on_replay_failed(ask->number, false, now_); }});
       } else {
         insert({later(), [this, ask] { answer_replay(*ask); }});
       }
     }
-    if (const auto ask = gap_repair_.tails_wanted(now_)) {
+    if (const auto ask = gap_repair_.next_tails(now_)) {
       if (chance(weather_.silence_percent)) {
-        insert({now_ + 1000ms, [this, ask] { gap_repair_.tails_failed(ask->number, now_); }});
+        insert({now_ + 1000ms, [this, ask] { gap_repair_.on_tails_failed(ask->number, now_); }});
       } else {
         insert({later(), [this, ask] { answer_tails(*ask); }});
       }
@@ -241,34 +241,34 @@ class World : public GapRepairSink {
     return topic.starts_with(pattern.substr(0, pattern.size() - 1));
   }
 
-  void answer_replay(const ReplayAsk& ask) {
-    if (ask.stream != stream_) return gap_repair_.replay_failed(ask.number, true, now_);
-    ReplayAnswer answer;
+  void answer_replay(const ReplayRequest& ask) {
+    if (ask.stream != stream_) return gap_repair_.on_replay_failed(ask.number, true, now_);
+    ReplayReply answer;
     std::uint64_t first_available = position_ + 1;
     const std::uint64_t after = ask.cursor.empty() ? ask.after : std::stoull(ask.cursor);
     std::string cursor;
     for (auto entry = published_.lower_bound({stream_, after + 1}); entry != published_.end(); ++entry) {
       const Published& p = entry->second;
       if (p.stamp.position > ask.until || !matches(ask.pattern, p.topic)) continue;
-      if (p.evicted) answer.end = ReplayAnswer::End::gone;
+      if (p.evicted) answer.end = ReplayReply::End::gone;
       if (!p.evicted) first_available = std::min(first_available, p.stamp.position);
-      if (p.evicted || answer.end != ReplayAnswer::End::complete) continue;
+      if (p.evicted || answer.end != ReplayReply::End::complete) continue;
       if (answer.events.size() == 3) {
         cursor = fmt::format("{}", published_.at({stream_, std::stoull(cursor)}).stamp.position);
-        answer.end = ReplayAnswer::End::more;
+        answer.end = ReplayReply::End::more;
         continue;
       }
       answer.events.push_back({p.topic, std::as_bytes(std::span(p.event))});
       cursor = fmt::format("{}", p.stamp.position);
     }
-    if (answer.end == ReplayAnswer::End::gone) answer.events.clear();
+    if (answer.end == ReplayReply::End::gone) answer.events.clear();
     answer.first_available = first_available;
     answer.cursor = cursor;
-    gap_repair_.replay_answered(ask.number, answer, now_);
+    gap_repair_.on_replay_reply(ask.number, answer, now_);
   }
 
-  void answer_tails(const TailsAsk& ask) {
-    TailsAnswer answer;
+  void answer_tails(const TailsRequest& ask) {
+    TailsReply answer;
     answer.stream = stream_;
     answer.position = position_;
     std::string cursor;
@@ -285,7 +285,7 @@ class World : public GapRepairSink {
       answer.tails.push_back({topic, tail.position, tail.offset});
     }
     answer.cursor = cursor;
-    gap_repair_.tails_answered(ask.number, answer, now_);
+    gap_repair_.on_tails_reply(ask.number, answer, now_);
   }
 
   /// The next offset of `topic` that is to be delivered or announced.

@@ -44,9 +44,9 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     wire::Stamp stamp;
   };
   /// Answers the Replay that was asked for last.
-  void answer(const std::vector<Stored>& events, ReplayAnswer::End end = ReplayAnswer::End::complete,
+  void answer(const std::vector<Stored>& events, ReplayReply::End end = ReplayReply::End::complete,
               std::string_view cursor = "", std::uint64_t first_available = 0) {
-    ReplayAnswer reply;
+    ReplayReply reply;
     std::vector<std::string> kept;
     for (const Stored& stored : events) kept.push_back(bytes(stored.stamp));
     for (std::size_t i = 0; i < events.size(); ++i) {
@@ -55,10 +55,10 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     reply.end = end;
     reply.cursor = cursor;
     reply.first_available = first_available;
-    gap_repair.replay_answered(asked->number, reply, now);
+    gap_repair.on_replay_reply(asked->number, reply, now);
   }
   bool ask() {
-    asked = gap_repair.replay_wanted(now);
+    asked = gap_repair.next_replay(now);
     return asked.has_value();
   }
   /// What the last Replay asked for.
@@ -71,10 +71,10 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     gap_repair.tick(now, true);
   }
   /// Asks for Tails, and gives them.
-  void tails(const std::vector<TailsAnswer::Tail>& all, std::uint64_t position) {
-    const auto ask = gap_repair.tails_wanted(now);
+  void tails(const std::vector<TailsReply::Tail>& all, std::uint64_t position) {
+    const auto ask = gap_repair.next_tails(now);
     ASSERT_TRUE(ask);
-    gap_repair.tails_answered(ask->number, TailsAnswer{stream, position, all, {}}, now);
+    gap_repair.on_tails_reply(ask->number, TailsReply{stream, position, all, {}}, now);
   }
 
   GapRepair gap_repair{GapRepair::Options{.recovery_limit = 1000ms,
@@ -85,7 +85,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
                        *this};
   GapRepair::Clock::time_point now{std::chrono::hours{1}};
   std::uint64_t ticket{};
-  std::optional<ReplayAsk> asked;
+  std::optional<ReplayRequest> asked;
   std::vector<std::string> out;
   std::vector<std::uint64_t> marks;  ///< as they came; each is one more the next time
 };
@@ -185,7 +185,7 @@ TEST_F(GapRepairTest, FetchesARunWithWhatItsOtherTopicsLost) {
   arrive("a.x", 9, 3, 3);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a.> (1, 8]");
-  answer({{"a.y", {stream, 2, 1, 0, 1}}, {"a.x", {stream, 3, 2, 1, 1}}}, ReplayAnswer::End::more, "cursor");
+  answer({{"a.y", {stream, 2, 1, 0, 1}}, {"a.x", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
   EXPECT_EQ(out.back(), "a.x 2") << "no further than the run is known";
   ASSERT_TRUE(ask());
   EXPECT_EQ(asked->cursor, "cursor");
@@ -232,7 +232,7 @@ TEST_F(GapRepairTest, OnlyWhatIsStillMissingBecomesAGap) {
   arrive("a", 1, 1, 0);
   arrive("a", 9, 5, 7);
   ASSERT_TRUE(ask());
-  answer({{"a", {stream, 3, 2, 1, 1}}}, ReplayAnswer::End::more, "cursor");
+  answer({{"a", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
   EXPECT_THAT(out, ElementsAre("a 1", "a 2")) << "in order, so nothing waits for it";
   pass_time(1000ms);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
@@ -261,7 +261,7 @@ TEST_F(GapRepairTest, AsksAgainFromWhereHistoryIsStillHeld) {
   arrive("a", 1, 1, 0);
   arrive("a", 900, 4, 700);
   ASSERT_TRUE(ask());
-  answer({}, ReplayAnswer::End::gone, "", 600);
+  answer({}, ReplayReply::End::gone, "", 600);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a (599, 700]");
   answer({{"a", {stream, 700, 3, 500, 1}}});
@@ -273,7 +273,7 @@ TEST_F(GapRepairTest, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
   arrive("a", 1, 1, 0);
   arrive("a", 900, 3, 700);
   ASSERT_TRUE(ask());
-  answer({}, ReplayAnswer::End::gone, "", 2);
+  answer({}, ReplayReply::End::gone, "", 2);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
   EXPECT_FALSE(ask());
 }
@@ -286,10 +286,10 @@ TEST_F(GapRepairTest, WhereARunIsGoneEachTopicIsAskedForAlone) {
   arrive("a.y", 9, 3, 6);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a.> (1, 8]");
-  answer({}, ReplayAnswer::End::gone, "", 6);
+  answer({}, ReplayReply::End::gone, "", 6);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a.x (1, 5]");
-  answer({}, ReplayAnswer::End::gone, "", 8);
+  answer({}, ReplayReply::End::gone, "", 8);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a.y (2, 6]");
   answer({{"a.y", {stream, 6, 2, 2, 1}}});
@@ -300,9 +300,9 @@ TEST_F(GapRepairTest, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
   begin("a", 50);
   arrive("a", 60, 8, 55);
   ASSERT_TRUE(ask());
-  gap_repair.replay_failed(asked->number, true, now);
+  gap_repair.on_replay_failed(asked->number, true, now);
   ASSERT_TRUE(ask());
-  gap_repair.replay_failed(asked->number, true, now);
+  gap_repair.on_replay_failed(asked->number, true, now);
   EXPECT_THAT(out, ElementsAre("gap a 0-7 history_gone", "a 8"));
   EXPECT_EQ(gap_repair.counters().gaps_of_unknown_size, 1u);
 }
@@ -312,7 +312,7 @@ TEST_F(GapRepairTest, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
   arrive("a", 1, 1, 0);
   arrive("a", 9, 3, 7);
   ASSERT_TRUE(ask());
-  gap_repair.replay_failed(asked->number, false, now);
+  gap_repair.on_replay_failed(asked->number, false, now);
   EXPECT_FALSE(ask());
   pass_time(100ms);
   EXPECT_TRUE(ask());
@@ -347,10 +347,10 @@ TEST_F(GapRepairTest, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFou
   arrive("a", 40, 3, 30);
   // The connection was lost before the answer came; of the next one it is.
   gap_repair.live(ticket, stream, 90, true, now);
-  const auto tails = gap_repair.tails_wanted(now + 1s);
+  const auto tails = gap_repair.next_tails(now + 1s);
   ASSERT_TRUE(tails);
   EXPECT_EQ(tails->after, 40u);
-  gap_repair.tails_answered(tails->number, TailsAnswer{stream, 90, {{"a", 80, 7}}, {}}, now);
+  gap_repair.on_tails_reply(tails->number, TailsReply{stream, 90, {{"a", 80, 7}}, {}}, now);
   pass_time(100ms);
   ASSERT_TRUE(ask());
   EXPECT_EQ(wanted(), "a (40, 80]");
@@ -394,16 +394,16 @@ TEST_F(GapRepairTest, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
   begin("a");
   begin("b.");
   pass_time(1000ms);
-  auto first = gap_repair.tails_wanted(now);
+  auto first = gap_repair.next_tails(now);
   ASSERT_TRUE(first);
   EXPECT_THAT(first->patterns, ::testing::UnorderedElementsAre("a", "b.>"));
   EXPECT_EQ(first->after, 0u);
-  EXPECT_FALSE(gap_repair.tails_wanted(now));
-  gap_repair.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
+  EXPECT_FALSE(gap_repair.next_tails(now));
+  gap_repair.on_tails_reply(first->number, TailsReply{stream, 77, {}, {}}, now);
   pass_time(999ms);
-  EXPECT_FALSE(gap_repair.tails_wanted(now));
+  EXPECT_FALSE(gap_repair.next_tails(now));
   pass_time(1ms);
-  const auto second = gap_repair.tails_wanted(now);
+  const auto second = gap_repair.next_tails(now);
   ASSERT_TRUE(second);
   EXPECT_EQ(second->after, 77u);
 }
@@ -411,11 +411,11 @@ TEST_F(GapRepairTest, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
 TEST_F(GapRepairTest, ANewSubscriptionIsCheckedFromItsOwnBeginning) {
   begin("a");
   pass_time(1000ms);
-  const auto first = gap_repair.tails_wanted(now);
+  const auto first = gap_repair.next_tails(now);
   begin("b", 40);  // not among the patterns of what is being asked
-  gap_repair.tails_answered(first->number, TailsAnswer{stream, 77, {}, {}}, now);
+  gap_repair.on_tails_reply(first->number, TailsReply{stream, 77, {}, {}}, now);
   pass_time(1000ms);
-  EXPECT_EQ(gap_repair.tails_wanted(now)->after, 40u);
+  EXPECT_EQ(gap_repair.next_tails(now)->after, 40u);
 }
 
 TEST_F(GapRepairTest, AnAnswerOfTailsThatWasAheadOfEgressDoesNotCoverANewSubscription) {
@@ -424,16 +424,16 @@ TEST_F(GapRepairTest, AnAnswerOfTailsThatWasAheadOfEgressDoesNotCoverANewSubscri
   tails({}, 77);
   begin("b", 40);
   pass_time(1000ms);
-  EXPECT_EQ(gap_repair.tails_wanted(now)->after, 40u);
+  EXPECT_EQ(gap_repair.next_tails(now)->after, 40u);
 }
 
 TEST_F(GapRepairTest, AfterAReconnectTailsAreAskedForAtOnce) {
   begin("a");
   pass_time(1000ms);
   tails({}, 0);
-  EXPECT_FALSE(gap_repair.tails_wanted(now));
+  EXPECT_FALSE(gap_repair.next_tails(now));
   gap_repair.live(ticket, stream, 9, /*anew=*/true, now);
-  EXPECT_TRUE(gap_repair.tails_wanted(now));
+  EXPECT_TRUE(gap_repair.next_tails(now));
 }
 
 TEST_F(GapRepairTest, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
@@ -463,7 +463,7 @@ TEST_F(GapRepairTest, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
   const auto old = asked;
   arrive("a", 4, 2, 2, stream + 1);
   ASSERT_TRUE(ask());
-  gap_repair.replay_failed(old->number, true, now);
+  gap_repair.on_replay_failed(old->number, true, now);
   EXPECT_EQ(out.back(), "reset to 500000002") << "the new life's hole still waits for its own answer";
 }
 
@@ -520,15 +520,15 @@ TEST_F(GapRepairTest, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   ASSERT_TRUE(ask());
-  ReplayAnswer nonsense;
+  ReplayReply nonsense;
   const std::string rubbish(100, 'x');
   nonsense.events.push_back({"a", std::as_bytes(std::span(rubbish))});
   const std::string other = bytes({stream + 9, 3, 2, 1, 1});
   nonsense.events.push_back({"a", std::as_bytes(std::span(other))});
   const std::string later = bytes({stream, 50, 20, 1, 1});
   nonsense.events.push_back({"a", std::as_bytes(std::span(later))});
-  nonsense.end = ReplayAnswer::End::more;  // without a cursor
-  gap_repair.replay_answered(asked->number, nonsense, now);
+  nonsense.end = ReplayReply::End::more;  // without a cursor
+  gap_repair.on_replay_reply(asked->number, nonsense, now);
   EXPECT_EQ(gap_repair.counters().undecodable, 3u);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
 }
