@@ -13,23 +13,23 @@ mq::SocketOptions egress_options(std::int64_t max_message_bytes) {
 
 }  // namespace
 
-BrokerLink::BrokerLink(mq::Context& context, const std::string& egress, const std::string& control,
-                       std::int64_t max_message_bytes)
+BrokerConnections::BrokerConnections(mq::Context& context, const std::string& egress,
+                                     const std::string& control, std::int64_t max_message_bytes)
     : sub_(context, zmq::socket_type::sub, egress_options(max_message_bytes)),
       connection_(context, sub_, egress),
       control_(context, control, max_message_bytes) {}
 
-std::vector<int> BrokerLink::fds() {
+std::vector<int> BrokerConnections::fds() {
   std::vector<int> all{sub_.fd(), connection_.fd()};
   control_.add_fds(all);
   return all;
 }
 
-bool BrokerLink::pending() {
+bool BrokerConnections::pending() {
   return sub_.readable() || connection_.pending() || control_.pending();
 }
 
-void BrokerLink::release() {
+void BrokerConnections::release() {
   sub_.release();
   connection_.release();
   control_.release();

@@ -12,11 +12,11 @@
 namespace backplane::follower {
 
 /// Egress and control of one broker. Lives on its follower's thread; owns the sockets.
-class BrokerLink {
+class BrokerConnections {
  public:
   /// Throws std::invalid_argument for an endpoint that cannot be used.
-  BrokerLink(mq::Context& context, const std::string& egress, const std::string& control,
-             std::int64_t max_message_bytes);
+  BrokerConnections(mq::Context& context, const std::string& egress, const std::string& control,
+                    std::int64_t max_message_bytes);
 
   [[nodiscard]] mq::Socket& sub() noexcept { return sub_; }
   [[nodiscard]] Connection& connection() noexcept { return connection_; }

@@ -66,15 +66,15 @@ class Follower::Impl : private follower::GapRepairSink,
       : options_(std::move(options)),
         context_(context),
         listener_(listener),
-        link_(open_link()),
+        connections_(open_connections()),
         live_(options_.live_retry, random_id),
         gap_repair_(gap_repair_options(options_), *this),
-        replays_(*this, options_.control_timeout),
-        retained_reads_(*this, link_->control(), options_.control_timeout),
-        requests_(link_->control(), options_.control_timeout),
+        replay_requests_(*this, options_.control_timeout),
+        retained_requests_(*this, connections_->control(), options_.control_timeout),
+        requests_(connections_->control(), options_.control_timeout),
         session_(random_id()) {
     for (const BrokerEndpoints& broker : options_.brokers) check(broker);
-    fds_.add(link_->fds());
+    fds_.add(connections_->fds());
     watch_drain();
     release();
   }
@@ -85,29 +85,30 @@ class Follower::Impl : private follower::GapRepairSink,
 
   std::uint64_t subscribe(std::string_view prefix) {
     live_.want(++last_ticket_);
-    if (gap_repair_.subscribe(prefix, last_ticket_)) link_->sub().raw().set(zmq::sockopt::subscribe, prefix);
+    if (gap_repair_.subscribe(prefix, last_ticket_))
+      connections_->sub().raw().set(zmq::sockopt::subscribe, prefix);
     return last_ticket_;
   }
 
   void unsubscribe(std::string_view prefix) {
-    if (gap_repair_.unsubscribe(prefix)) link_->sub().raw().set(zmq::sockopt::unsubscribe, prefix);
+    if (gap_repair_.unsubscribe(prefix)) connections_->sub().raw().set(zmq::sockopt::unsubscribe, prefix);
   }
 
   std::uint64_t retained(std::string_view pattern) {
-    retained_reads_.begin(++last_request_, pattern);
+    retained_requests_.begin(++last_request_, pattern);
     return last_request_;
   }
 
   std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) {
-    replays_.begin(++last_request_, pattern, from);
+    replay_requests_.begin(++last_request_, pattern, from);
     return last_request_;
   }
 
-  void replay_more(std::uint64_t request) { replays_.more(request); }
+  void replay_more(std::uint64_t request) { replay_requests_.more(request); }
 
   void cancel(std::uint64_t request) {
-    retained_reads_.cancel(request);
-    replays_.cancel(request);
+    retained_requests_.cancel(request);
+    replay_requests_.cancel(request);
   }
 
   follower::ControlRequests& requests() noexcept { return requests_; }
@@ -115,13 +116,13 @@ class Follower::Impl : private follower::GapRepairSink,
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
     std::size_t done = watch_connection();
-    link_->connection().keep_up(now);
+    connections_->connection().keep_up(now);
     const std::size_t received = receive_events();
     done += received;
     done += check_live(now);
     say_hello(now);
-    retained_reads_.turn(now);
-    done += link_->control().do_work(now);
+    retained_requests_.turn(now);
+    done += connections_->control().do_work(now);
     gap_repair_.tick(now, received < events_a_turn_max);
     done += ask_for_what_is_missing(now);
     done += move_on(now);
@@ -131,17 +132,19 @@ class Follower::Impl : private follower::GapRepairSink,
   [[nodiscard]] std::vector<int> fds() const { return {fds_.fd()}; }
 
   [[nodiscard]] Clock::time_point next_deadline() const {
-    auto earliest = std::min(
-        {live_.next_deadline(), link_->control().next_deadline(), link_->connection().next_deadline()});
-    if (!options_.name.empty() && link_->control().connected()) earliest = std::min(earliest, next_hello_);
+    auto earliest = std::min({live_.next_deadline(), connections_->control().next_deadline(),
+                              connections_->connection().next_deadline()});
+    if (!options_.name.empty() && connections_->control().connected())
+      earliest = std::min(earliest, next_hello_);
     if (may_ask())
-      earliest = std::min({earliest, gap_repair_.request_deadline(), replays_.request_deadline()});
+      earliest = std::min({earliest, gap_repair_.request_deadline(), replay_requests_.request_deadline()});
     return std::min({earliest, gap_repair_.next_deadline(), give_up_deadline()});
   }
 
   bool pending() {
-    return live_.next_deadline() == Clock::time_point::min() || link_->pending() ||
-           (may_ask() && std::min(gap_repair_.request_deadline(), replays_.request_deadline()) <= now_);
+    return live_.next_deadline() == Clock::time_point::min() || connections_->pending() ||
+           (may_ask() &&
+            std::min(gap_repair_.request_deadline(), replay_requests_.request_deadline()) <= now_);
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
@@ -156,11 +159,12 @@ class Follower::Impl : private follower::GapRepairSink,
   [[nodiscard]] FollowerStatus status() const {
     FollowerStatus status = status_;
     status.connected = up_;
-    status.control_connected = link_->control().connected();
+    status.control_connected = connections_->control().connected();
     status.broker = broker_;
     const follower::GapRepairCounters& read = gap_repair_.counters();
-    status.undecodable += read.undecodable + replays_.undecodable() + retained_reads_.undecodable();
-    status.control_timeouts += replays_.timeouts() + retained_reads_.timeouts();
+    status.undecodable +=
+        read.undecodable + replay_requests_.undecodable() + retained_requests_.undecodable();
+    status.control_timeouts += replay_requests_.timeouts() + retained_requests_.timeouts();
     status.expected = read.expected;
     status.seen = read.seen;
     status.recovered = read.recovered;
@@ -181,7 +185,7 @@ class Follower::Impl : private follower::GapRepairSink,
     counters_ = std::move(counters);
   }
 
-  void release() { link_->release(); }
+  void release() { connections_->release(); }
 
  private:
   struct Message {
@@ -197,10 +201,10 @@ class Follower::Impl : private follower::GapRepairSink,
     }
   }
 
-  [[nodiscard]] std::unique_ptr<follower::BrokerLink> open_link() const {
+  [[nodiscard]] std::unique_ptr<follower::BrokerConnections> open_connections() const {
     if (options_.brokers.empty()) throw std::invalid_argument("follower: wanted a broker, got none");
     const BrokerEndpoints& broker = options_.brokers[broker_];
-    return std::make_unique<follower::BrokerLink>(
+    return std::make_unique<follower::BrokerConnections>(
         context_, broker.egress, broker.control,
         static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
   }
@@ -208,7 +212,7 @@ class Follower::Impl : private follower::GapRepairSink,
   std::size_t watch_connection() {
     using follower::Connection;
     std::size_t done = 0;
-    Connection& connection = link_->connection();
+    Connection& connection = connections_->connection();
     for (auto change = connection.next(); change != Connection::Change::none; change = connection.next()) {
       ++done;
       if (change == Connection::Change::up) {
@@ -233,7 +237,7 @@ class Follower::Impl : private follower::GapRepairSink,
     if (options_.brokers.size() == 1 || up_) return Clock::time_point::max();
     if (!absent_since_) return Clock::time_point::min();
     if (status_.draining) return *absent_since_;
-    const int factor = link_->connection().up() ? patience_when_connected : 1;
+    const int factor = connections_->connection().up() ? patience_when_connected : 1;
     return *absent_since_ + factor * options_.broker_patience;
   }
 
@@ -243,13 +247,13 @@ class Follower::Impl : private follower::GapRepairSink,
     if (now < give_up_deadline()) return 0;
     say_goodbye();
     broker_ = (broker_ + 1) % options_.brokers.size();
-    std::unique_ptr<follower::BrokerLink> next = open_link();
-    next->control().take_over(link_->control());
-    retained_reads_.use(next->control());
+    std::unique_ptr<follower::BrokerConnections> next = open_connections();
+    next->control().take_over(connections_->control());
+    retained_requests_.use(next->control());
     requests_.use(next->control());
-    fds_.remove(link_->fds());
-    link_ = std::move(next);
-    fds_.add(link_->fds());
+    fds_.remove(connections_->fds());
+    connections_ = std::move(next);
+    fds_.add(connections_->fds());
     live_.disconnected();
     status_.draining = false;
     absent_since_ = now;
@@ -259,7 +263,9 @@ class Follower::Impl : private follower::GapRepairSink,
     return 1;
   }
 
-  void subscribe_socket(std::string_view prefix) { link_->sub().raw().set(zmq::sockopt::subscribe, prefix); }
+  void subscribe_socket(std::string_view prefix) {
+    connections_->sub().raw().set(zmq::sockopt::subscribe, prefix);
+  }
 
   /// Where there is another broker, it matters at once that this one ends.
   void watch_drain() {
@@ -269,13 +275,13 @@ class Follower::Impl : private follower::GapRepairSink,
   std::size_t check_live(Clock::time_point now) {
     const auto step = live_.step(now);
     if (!step) return 0;
-    if (!step->drop.empty()) link_->sub().raw().set(zmq::sockopt::unsubscribe, step->drop);
+    if (!step->drop.empty()) connections_->sub().raw().set(zmq::sockopt::unsubscribe, step->drop);
     if (!step->take.empty()) {
       // After a reconnect libzmq sends all subscriptions again in byte order, as soon as the socket takes
       // notice of it. Asking for its state makes it do so before the nonce is among them, where it could
       // be answered before the others are in force.
-      (void)link_->sub().readable();
-      link_->sub().raw().set(zmq::sockopt::subscribe, step->take);
+      (void)connections_->sub().readable();
+      connections_->sub().raw().set(zmq::sockopt::subscribe, step->take);
     }
     return 1;
   }
@@ -308,7 +314,7 @@ class Follower::Impl : private follower::GapRepairSink,
 
   /// @returns whether there was a message of [topic][event]; others are counted and passed over.
   bool receive(Message& into, std::size_t& done) {
-    mq::Socket& sub = link_->sub();
+    mq::Socket& sub = connections_->sub();
     while (done < events_a_turn_max && sub.receive(into.topic)) {
       ++done;
       if (into.topic.more() && sub.receive(into.event)) {  // frames of one message come together
@@ -375,7 +381,7 @@ class Follower::Impl : private follower::GapRepairSink,
     listener_.on_retained_end(number, end);
   }
 
-  [[nodiscard]] bool may_ask() const { return up_ && link_->control().connected(); }
+  [[nodiscard]] bool may_ask() const { return up_ && connections_->control().connected(); }
 
   std::size_t ask_for_what_is_missing(Clock::time_point now) {
     if (!may_ask()) return 0;
@@ -388,7 +394,7 @@ class Follower::Impl : private follower::GapRepairSink,
       ask_tails(*ask);
       ++done;
     }
-    done += replays_.ask(link_->control(), live_position_, now);
+    done += replay_requests_.ask(connections_->control(), live_position_, now);
     return done;
   }
 
@@ -400,13 +406,14 @@ class Follower::Impl : private follower::GapRepairSink,
     replay.mutable_after_position()->set_position(ask.after);
     replay.set_until_position(ask.until);
     replay.set_cursor(ask.cursor);
-    link_->control().ask(request, options_.recovery_limit, follower::ControlChannel::Urgency::now,
-                         [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
-                           count_timeout(reply);
-                           if (!reply)
-                             return gap_repair_.on_replay_failed(number, is_refusal(reply.error()), now_);
-                           handle_replay(number, **reply);
-                         });
+    connections_->control().ask(request, options_.recovery_limit, follower::ControlChannel::Urgency::now,
+                                [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
+                                  count_timeout(reply);
+                                  if (!reply)
+                                    return gap_repair_.on_replay_failed(number, is_refusal(reply.error()),
+                                                                        now_);
+                                  handle_replay(number, **reply);
+                                });
   }
 
   void handle_replay(std::uint64_t number, const v1::ControlReply& reply) {
@@ -431,13 +438,13 @@ class Follower::Impl : private follower::GapRepairSink,
     for (const std::string& pattern : ask.patterns) tails.add_patterns(pattern);
     tails.set_after_position(ask.after);
     tails.set_cursor(ask.cursor);
-    link_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
-                         [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
-                           count_timeout(reply);
-                           if (!reply || (*reply)->has_gone())
-                             return gap_repair_.on_tails_failed(number, now_);
-                           handle_tails(number, **reply);
-                         });
+    connections_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
+                                [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
+                                  count_timeout(reply);
+                                  if (!reply || (*reply)->has_gone())
+                                    return gap_repair_.on_tails_failed(number, now_);
+                                  handle_tails(number, **reply);
+                                });
   }
 
   void handle_tails(std::uint64_t number, const v1::ControlReply& reply) {
@@ -466,19 +473,19 @@ class Follower::Impl : private follower::GapRepairSink,
     if (!std::exchange(said_hello_, false)) return;
     v1::ControlRequest request = hello();
     request.mutable_hello()->set_closing(true);
-    link_->control().tell(request);
+    connections_->control().tell(request);
   }
 
   void say_hello(Clock::time_point now) {
-    if (options_.name.empty() || !link_->control().connected() || now < next_hello_) return;
+    if (options_.name.empty() || !connections_->control().connected() || now < next_hello_) return;
     next_hello_ = now + hello_interval;
     said_hello_ = true;
     v1::ControlRequest request = hello();
-    link_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
-                         [this](const Result<const v1::ControlReply*>& reply) {
-                           count_timeout(reply);
-                           if (reply) status_.draining = (*reply)->hello().draining();
-                         });
+    connections_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
+                                [this](const Result<const v1::ControlReply*>& reply) {
+                                  count_timeout(reply);
+                                  if (reply) status_.draining = (*reply)->hello().draining();
+                                });
   }
 
   void count_timeout(const Result<const v1::ControlReply*>& reply) {
@@ -489,12 +496,12 @@ class Follower::Impl : private follower::GapRepairSink,
   mq::Context& context_;
   FollowerListener& listener_;
   std::size_t broker_{};  // index in options_.brokers
-  std::unique_ptr<follower::BrokerLink> link_;
+  std::unique_ptr<follower::BrokerConnections> connections_;
   follower::FdGroup fds_;
   follower::LiveCheck live_;
   follower::GapRepair gap_repair_;
-  follower::Replays replays_;
-  follower::RetainedReads retained_reads_;
+  follower::ReplayRequests replay_requests_;
+  follower::RetainedRequests retained_requests_;
   follower::ControlRequests requests_;
   std::uint64_t session_;
 

@@ -26,11 +26,11 @@ std::uint32_t origin(std::uint64_t stream) {
 
 }  // namespace
 
-Replays::Replays(ReplaySink& sink, std::chrono::milliseconds limit)
+ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds limit)
     : sink_(sink), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
-Replays::~Replays() = default;
+ReplayRequests::~ReplayRequests() = default;
 
-void Replays::begin(std::uint64_t number, std::string_view pattern, ReplayFrom from) {
+void ReplayRequests::begin(std::uint64_t number, std::string_view pattern, ReplayFrom from) {
   Replay replay;
   replay.text = pattern;
   if (auto parsed = Pattern::parse(pattern)) replay.pattern = std::move(*parsed);
@@ -39,23 +39,23 @@ void Replays::begin(std::uint64_t number, std::string_view pattern, ReplayFrom f
   waiting_.push_back(number);
 }
 
-void Replays::more(std::uint64_t number) {
+void ReplayRequests::more(std::uint64_t number) {
   const auto found = replays_.find(number);
   if (found == replays_.end() || found->second.state != Replay::State::rests) return;
   ask_again(number, found->second);
 }
 
-void Replays::cancel(std::uint64_t number) {
+void ReplayRequests::cancel(std::uint64_t number) {
   replays_.erase(number);
 }
 
-void Replays::ask_again(std::uint64_t number, Replay& replay) {
+void ReplayRequests::ask_again(std::uint64_t number, Replay& replay) {
   replay.state = Replay::State::waits;
   waiting_.push_back(number);
 }
 
-std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& live_position,
-                         Clock::time_point now) {
+std::size_t ReplayRequests::ask(ControlChannel& channel, const StreamPosition& live_position,
+                                Clock::time_point now) {
   now_ = now;
   if (now < ask_at_) return 0;
   std::size_t done = 0;
@@ -89,11 +89,11 @@ std::size_t Replays::ask(ControlChannel& channel, const StreamPosition& live_pos
   return done;
 }
 
-Replays::Clock::time_point Replays::request_deadline() const noexcept {
+ReplayRequests::Clock::time_point ReplayRequests::request_deadline() const noexcept {
   return waiting_.empty() || out_ >= out_max ? Clock::time_point::max() : ask_at_;
 }
 
-bool Replays::aim(Replay& replay, const StreamPosition& live_position) {
+bool ReplayRequests::aim(Replay& replay, const StreamPosition& live_position) {
   replay.stream = live_position.stream;
   std::optional<std::uint64_t> former;  // a stream that is not the broker's
   if (replay.through) {
@@ -118,7 +118,7 @@ bool Replays::aim(Replay& replay, const StreamPosition& live_position) {
   return later_life;
 }
 
-void Replays::fill(const Replay& replay, v1::ControlRequest& request) {
+void ReplayRequests::fill(const Replay& replay, v1::ControlRequest& request) {
   v1::ReplayRequest& wanted = *request.mutable_replay();
   wanted.set_pattern(replay.text);
   wanted.set_cursor(replay.cursor);
@@ -132,7 +132,7 @@ void Replays::fill(const Replay& replay, v1::ControlRequest& request) {
   }
 }
 
-void Replays::answered(std::uint64_t number, const Result<const v1::ControlReply*>& answer) {
+void ReplayRequests::answered(std::uint64_t number, const Result<const v1::ControlReply*>& answer) {
   --out_;
   auto found = replays_.find(number);
   if (found == replays_.end()) return;
@@ -169,7 +169,7 @@ void Replays::answered(std::uint64_t number, const Result<const v1::ControlReply
   tell(number, {});
 }
 
-bool Replays::deliver(std::uint64_t number, const v1::ControlReply& reply) {
+bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply) {
   for (const v1::StoredEvent& stored : reply.replay().events()) {
     const auto found = replays_.find(number);
     if (found == replays_.end()) break;
@@ -187,7 +187,7 @@ bool Replays::deliver(std::uint64_t number, const v1::ControlReply& reply) {
   return reply.replay().events_size() > 0;
 }
 
-void Replays::gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {
+void ReplayRequests::gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {
   const std::uint64_t first = reply.gone().first_available();
   if (first == 0 || (replay.through && first - 1 <= replay.through->position)) {
     return failed(number, replay,
@@ -203,7 +203,7 @@ void Replays::gone(std::uint64_t number, Replay& replay, const v1::ControlReply&
   tell(number, slice);
 }
 
-void Replays::failed(std::uint64_t number, Replay& replay, const Error& error) {
+void ReplayRequests::failed(std::uint64_t number, Replay& replay, const Error& error) {
   switch (error.code) {
     case ErrorCode::unavailable:
       return ask_again(number, replay);  // when there is a broker again
@@ -234,7 +234,7 @@ void Replays::failed(std::uint64_t number, Replay& replay, const Error& error) {
   replays_.erase(number);
 }
 
-void Replays::tell(std::uint64_t number, ReplaySlice slice) {
+void ReplayRequests::tell(std::uint64_t number, ReplaySlice slice) {
   const auto found = replays_.find(number);
   if (found == replays_.end()) return;
   if (found->second.through) {

@@ -24,7 +24,7 @@ namespace backplane::follower {
 
 class ControlChannel;
 
-/// Who takes what Replays give. May call their methods, but for ask().
+/// Who takes what ReplayRequests give. May call their methods, but for ask().
 class ReplaySink {
  public:
   virtual ~ReplaySink() = default;
@@ -34,15 +34,15 @@ class ReplaySink {
 
 /// The replays that somebody has asked for. A few of them are with the broker at a time, so that many
 /// readers that join at once do not flood it. Lives on its follower's thread.
-class Replays {
+class ReplayRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// @param limit how long the broker may take for a slice. `sink` outlives it.
-  Replays(ReplaySink& sink, std::chrono::milliseconds limit);
-  ~Replays();
-  Replays(const Replays&) = delete;
-  Replays& operator=(const Replays&) = delete;
+  ReplayRequests(ReplaySink& sink, std::chrono::milliseconds limit);
+  ~ReplayRequests();
+  ReplayRequests(const ReplayRequests&) = delete;
+  ReplayRequests& operator=(const ReplayRequests&) = delete;
 
   void begin(std::uint64_t number, std::string_view pattern, ReplayFrom from);
   void more(std::uint64_t number);

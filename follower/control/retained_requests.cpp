@@ -13,15 +13,16 @@
 
 namespace backplane::follower {
 
-RetainedReads::RetainedReads(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds limit)
+RetainedRequests::RetainedRequests(RetainedSink& sink, ControlChannel& channel,
+                                   std::chrono::milliseconds limit)
     : sink_(sink), channel_(&channel), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
 
-void RetainedReads::begin(std::uint64_t number, std::string_view pattern) {
+void RetainedRequests::begin(std::uint64_t number, std::string_view pattern) {
   reads_.emplace(number, RetainedEnd{});
   ask(number, std::string(pattern), {});
 }
 
-void RetainedReads::ask(std::uint64_t number, std::string pattern, std::string cursor) {
+void RetainedRequests::ask(std::uint64_t number, std::string pattern, std::string cursor) {
   v1::ControlRequest request;
   request.mutable_retained()->set_pattern(pattern);
   request.mutable_retained()->set_cursor(cursor);
@@ -36,8 +37,8 @@ void RetainedReads::ask(std::uint64_t number, std::string pattern, std::string c
                 });
 }
 
-void RetainedReads::answered(std::uint64_t number, const std::string& pattern, const std::string& cursor,
-                             const v1::ControlReply& reply) {
+void RetainedRequests::answered(std::uint64_t number, const std::string& pattern, const std::string& cursor,
+                                const v1::ControlReply& reply) {
   // What comes after the first reply may be in the later ones or not: the values stand for the first.
   if (cursor.empty()) reads_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
   if (const std::uint64_t valid = reply.retained().valid_ns(); valid > 0) {
@@ -66,7 +67,7 @@ void RetainedReads::answered(std::uint64_t number, const std::string& pattern, c
   ask(number, pattern, reply.more().cursor());
 }
 
-void RetainedReads::end(std::uint64_t number, std::optional<Error> error) {
+void RetainedRequests::end(std::uint64_t number, std::optional<Error> error) {
   RetainedEnd ended = std::move(reads_[number]);
   reads_.erase(number);
   ended.error = std::move(error);

@@ -33,7 +33,7 @@ namespace follower {
 
 class ControlChannel;
 
-/// Who takes what RetainedReads give. May call their methods.
+/// Who takes what RetainedRequests give. May call their methods.
 class RetainedSink {
  public:
   virtual ~RetainedSink() = default;
@@ -42,13 +42,13 @@ class RetainedSink {
 };
 
 /// The retained values that somebody has asked for. Lives on its follower's thread.
-class RetainedReads {
+class RetainedRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// @param limit how long the broker may take for a piece. `sink` outlives it; so does `channel`, or it is
   /// exchanged by use().
-  RetainedReads(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds limit);
+  RetainedRequests(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds limit);
 
   /// Each number once.
   void begin(std::uint64_t number, std::string_view pattern);
