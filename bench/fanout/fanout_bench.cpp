@@ -26,6 +26,7 @@ namespace {
 
 using backplane::bench::median;
 
+using backplane::Descriptor;
 using backplane::bench::Lines;
 using backplane::bench::RawBroadcast;
 using backplane::bench::Receivers;

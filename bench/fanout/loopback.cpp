@@ -8,7 +8,7 @@
 
 namespace backplane::bench {
 
-using Descriptor;
+using backplane::Descriptor;
 
 void must(bool works, const char* what) {
   if (works) return;

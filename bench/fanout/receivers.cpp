@@ -14,7 +14,7 @@
 
 namespace backplane::bench {
 
-using Descriptor;
+using backplane::Descriptor;
 
 std::vector<std::pair<Descriptor, Descriptor>> Receivers::connect(std::size_t count) {
   std::vector<std::pair<Descriptor, Descriptor>> connections;

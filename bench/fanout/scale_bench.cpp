@@ -31,6 +31,7 @@
 
 namespace {
 
+using backplane::Descriptor;
 using backplane::bench::Lines;
 using backplane::bench::Loopback;
 using backplane::bench::median;

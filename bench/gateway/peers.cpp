@@ -25,7 +25,7 @@
 namespace backplane::bench {
 namespace {
 
-using Descriptor;
+using backplane::Descriptor;
 
 constexpr const char* redis_program = "/usr/bin/redis-server";
 

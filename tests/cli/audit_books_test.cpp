@@ -58,7 +58,7 @@ gateway::Figures busy_engine() {
     if (offset != 3) continue;
     auto skip = std::make_shared<Skip>();
     skip->add_stream(StreamId{0}, 2);
-    stage.shard.release(ClientId{6}, AudienceId{1}, std::move(skip));
+    stage.shard.release_join_buffer(ClientId{6}, AudienceId{1}, std::move(skip));
   }
   stage.shard.leave(ClientId{5}, AudienceId{2});
   clients[2]->stream.error = ECONNRESET;
