@@ -252,7 +252,7 @@ class RandomRun {
     }
   }
 
-  /// JoinBuffers that the engine has given up are no longer held; that their clients have left comes with the
+  /// Join buffers that the engine has given up are no longer held; that their clients have left comes with the
   /// next flush.
   void note_lost_holds() {
     for (auto& [id, client] : clients_) {

@@ -78,7 +78,7 @@ class FakeBroker {
     std::string bytes;
     wire::Stamp stamp;
 
-    /// JoinBuffers as long as the event.
+    /// Valid as long as the event.
     [[nodiscard]] Delivery delivery() const {
       return Delivery{topic, std::as_bytes(std::span(bytes)), stamp};
     }

@@ -10,7 +10,7 @@
 
 namespace backplane::gateway::websocket {
 
-/// What matters of an HTTP request, which has been read as one. JoinBuffers while the request does.
+/// What matters of an HTTP request, which has been read as one. Valid as long as the request.
 struct UpgradeRequest {
   std::string_view method;
   std::string_view target;
