@@ -16,7 +16,7 @@ namespace {
 using Clock = Waiter::Clock;
 
 /// One reading. Lives on the main thread; owns its connections, and subscribes to nothing.
-class HistoryReader final : public FollowerListener {
+class HistoryReader final : public ReaderListener {
  public:
   HistoryReader(mq::Context& context, const std::vector<BrokerAddress>& brokers,
                 const std::function<bool(const Delivery&)>& take, Waiter& waiter)

@@ -20,7 +20,7 @@ Follower::Options follower_options(const std::vector<BrokerAddress>& brokers) {
 }
 
 /// What a Follower says of retained values, gathered.
-class RetainedReader::Impl final : public FollowerListener {
+class RetainedReader::Impl final : public ReaderListener {
  public:
   using Clock = Waiter::Clock;
 

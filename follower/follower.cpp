@@ -62,7 +62,7 @@ class Follower::Impl : private follower::GapRepairSink,
                        private follower::ReplaySink,
                        private follower::RetainedSink {
  public:
-  Impl(mq::Context& context, Options options, FollowerListener& listener)
+  Impl(mq::Context& context, Options options, ReaderListener& listener)
       : options_(std::move(options)),
         context_(context),
         listener_(listener),
@@ -149,6 +149,8 @@ class Follower::Impl : private follower::GapRepairSink,
 
   [[nodiscard]] bool up() const noexcept { return up_; }
   [[nodiscard]] const StreamPosition& live_position() const noexcept { return live_position_; }
+
+  [[nodiscard]] std::size_t broker() const noexcept { return broker_; }
 
   [[nodiscard]] bool is_recovering() const noexcept { return gap_repair_.reorder_buffer_bytes() > 0; }
 
@@ -494,7 +496,7 @@ class Follower::Impl : private follower::GapRepairSink,
 
   Options options_;
   mq::Context& context_;
-  FollowerListener& listener_;
+  ReaderListener& listener_;
   std::size_t broker_{};  // index in options_.brokers
   std::unique_ptr<follower::BrokerConnections> connections_;
   follower::FdGroup fds_;
@@ -521,7 +523,7 @@ class Follower::Impl : private follower::GapRepairSink,
   std::array<Message, messages_at_once> messages_;
 };
 
-Follower::Follower(mq::Context& context, Options options, FollowerListener& listener)
+Follower::Follower(mq::Context& context, Options options, ReaderListener& listener)
     : impl_(std::make_unique<Impl>(context, std::move(options), listener)) {}
 Follower::~Follower() = default;
 
@@ -570,6 +572,9 @@ bool Follower::connected() const noexcept {
 }
 StreamPosition Follower::live_position() const noexcept {
   return impl_->live_position();
+}
+std::size_t Follower::broker() const noexcept {
+  return impl_->broker();
 }
 bool Follower::is_recovering() const noexcept {
   return impl_->is_recovering();

@@ -14,46 +14,10 @@
 
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
-#include "follower/control/broker_info.hpp"
-#include "follower/control/replay_slice.hpp"
-#include "follower/control/retained_requests.hpp"
-#include "follower/order/delivery.hpp"
+#include "follower/broker_endpoints.hpp"
+#include "follower/broker_reader.hpp"
 
 namespace backplane {
-
-/// Where one broker is reached.
-struct BrokerEndpoints {
-  std::string ingress = "tcp://127.0.0.1:5570";
-  std::string egress = "tcp://127.0.0.1:5571";
-  std::string control = "tcp://127.0.0.1:5572";
-};
-
-/// Who is told what a Follower finds. Called on the follower's thread, from within do_work(); may call
-/// the follower's methods, but for do_work().
-class FollowerListener {
- public:
-  virtual ~FollowerListener() = default;
-  /// An event of a prefix subscribed to (or that begins like it: filter exactly).
-  virtual void on_event(const Delivery& delivery) = 0;
-  /// Everything subscribed to up to `ticket` is in force at the broker.
-  virtual void on_live(std::uint64_t ticket) = 0;
-  /// There is no broker now (`false`), or there is one again with all subscriptions in force (`true`).
-  /// Before the first `true` there is none; on_live() for what waited comes right after `true`.
-  virtual void on_connection(bool up) = 0;
-  /// The last value of each topic that matches `pattern`, asked for by retained(); then on_retained_end.
-  virtual void on_retained(std::uint64_t request, const Delivery& delivery) = 0;
-  virtual void on_retained_end(std::uint64_t request, const RetainedEnd& end) = 0;
-  /// An event of history, asked for by replay(), in position order; after some hundred of them comes
-  /// on_replay_slice(), and then nothing until replay_more() or cancel(). After a slice that is complete
-  /// the request stands until cancel(); replay_more() then gives what has come meanwhile. One with an
-  /// error ends it.
-  virtual void on_replayed(std::uint64_t /*request*/, const Delivery& /*delivery*/) {}
-  virtual void on_replay_slice(std::uint64_t /*request*/, const ReplaySlice& /*slice*/) {}
-  /// Events of a prefix subscribed to that will never come, in their place among the topic's events.
-  virtual void on_gap(const Gap& /*gap*/) {}
-  /// Comes before the first event of the new stream.
-  virtual void on_reset(const Reset& /*reset*/) {}
-};
 
 /// What a Follower has seen so far. Counters only grow.
 struct FollowerStatus {
@@ -84,7 +48,7 @@ struct FollowerStatus {
 /// A reader of one broker's egress, or of the next one of a list where that one is gone. Lives on one
 /// thread, which polls its descriptors and calls do_work(); owns its sockets. It never blocks. May be made
 /// on another thread than it lives on.
-class Follower {
+class Follower final : public BrokerReader {
  public:
   /// What we are, for status displays.
   enum class Role : std::uint8_t { client, gateway };
@@ -111,40 +75,28 @@ class Follower {
   /// Starts connecting and returns at once. Throws std::invalid_argument for no broker, or an endpoint
   /// that cannot be used, zmq::error_t where libzmq cannot make its sockets. `context` and `listener`
   /// outlive it.
-  Follower(mq::Context& context, Options options, FollowerListener& listener);
+  Follower(mq::Context& context, Options options, ReaderListener& listener);
   /// Says goodbye to the broker, where it has said hello.
-  ~Follower();
+  ~Follower() override;
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
 
-  /// Subscribes to every topic that begins with `prefix` (counted: as many unsubscribe() end it).
-  /// @returns a ticket: on_live() with it or a later one says that the subscription is in force.
-  std::uint64_t subscribe(std::string_view prefix);
-  /// Takes back one subscribe() of the same prefix; without one it does nothing.
-  void unsubscribe(std::string_view prefix);
-
-  /// Asks the broker for retained values; while there is no broker, the request waits for one.
-  /// @returns the request's number. on_retained_end() comes once for each, from do_work(), with an
-  ///          error where the broker refuses or is silent for Options::control_timeout.
-  std::uint64_t retained(std::string_view pattern);
-
-  /// Asks for history; while there is no broker, the request waits for one. Of each topic that is
-  /// subscribed to as well, what lies between the replay's last event and the first live one is not lost:
-  /// subscribe first, wait for on_live(), and join at a slice that is complete.
-  /// @returns the request's number (of one row with retained()'s). on_replayed() and on_replay_slice()
-  ///          follow, from do_work().
-  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from);
-  /// Asks for the next slice, once the last one has come: so the caller sets the pace.
-  void replay_more(std::uint64_t request);
-  /// Ends a retained() or a replay(): nothing more is said of it. For one that has ended it does nothing.
-  void cancel(std::uint64_t request);
-
-  /// ControlRequests to the broker about itself; each waits while there is no broker. `handler` is called
-  /// once, from do_work(), with the answer or an error: the broker's refusal, or its silence for
-  /// Options::control_timeout. (What each gives: follower/control/control_requests.hpp.)
+  std::uint64_t subscribe(std::string_view prefix) override;
+  void unsubscribe(std::string_view prefix) override;
+  std::uint64_t retained(std::string_view pattern) override;
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override;
+  void replay_more(std::uint64_t request) override;
+  void cancel(std::uint64_t request) override;
   void topics(std::string_view pattern, std::string_view cursor,
-              std::function<void(Result<TopicsPage>)> handler);
-  void types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler);
+              std::function<void(Result<TopicsPage>)> handler) override;
+  void types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) override;
+  [[nodiscard]] StreamPosition live_position() const noexcept override;
+  [[nodiscard]] bool is_recovering() const noexcept override;
+  [[nodiscard]] StreamPosition low_watermark() const noexcept override;
+  [[nodiscard]] std::size_t broker() const noexcept override;
+
+  /// Requests the broker's counters and participants. `handler` is called once, from do_work(), as that of
+  /// topics().
   void stats(std::function<void(Result<BrokerStats>)> handler);
 
   /// Counters that go with the hello, for status displays: a gateway's "clients", "deliveries", …
@@ -162,16 +114,6 @@ class Follower {
 
   /// Whether the broker is there with all subscriptions in force that were made before it came.
   [[nodiscard]] bool connected() const noexcept;
-  /// The broker's stream, and the position of its newest live answer: where reading what was subscribed to
-  /// last began. {0, 0} before the first.
-  [[nodiscard]] StreamPosition live_position() const noexcept;
-  /// Whether events have come that wait for others, which are missing and asked for: live_position() may be
-  /// above them.
-  [[nodiscard]] bool is_recovering() const noexcept;
-  /// The broker's stream, and up to where no event or gap of it comes any more, however late: found out by
-  /// asking for tails, and so a second or two behind. It may be less than before, for what is subscribed to
-  /// anew.
-  [[nodiscard]] StreamPosition low_watermark() const noexcept;
   [[nodiscard]] FollowerStatus status() const;
 
   /// Gives the sockets away: the next thread that calls a method owns them.

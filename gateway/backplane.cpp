@@ -101,7 +101,7 @@ std::string_view refusal(fanout::Refused why) {
 
 }  // namespace
 
-class Backplane::Impl final : public Upstream, public PublishListener {
+class Backplane::Impl final : public PublishListener {
  public:
   Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
        const FiguresBoard& board)
@@ -114,7 +114,7 @@ class Backplane::Impl final : public Upstream, public PublishListener {
         outlet_(engine_),
         sink_(gateway, backplane, name),
         desk_(sink_, *this, gateway.publish_timeout, waiting_bytes_max),
-        hub_(hub_limits(gateway), *this, outlet_, directory_, Clock::now()),
+        hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
         follower_(context_, follower_options(gateway, backplane, name), hub_),
         types_(
             hub_.payloads(),
@@ -123,7 +123,9 @@ class Backplane::Impl final : public Upstream, public PublishListener {
             }),
         listeners_(
             listeners_options(gateway),
-            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {}
+            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {
+    hub_.attach(follower_);
+  }
 
   Result<std::string> listen();
   void watch(Poller& poller);
@@ -132,22 +134,6 @@ class Backplane::Impl final : public Upstream, public PublishListener {
   void drain();
   [[nodiscard]] bool drained() const;
   [[nodiscard]] Figures figures() const;
-
-  std::uint64_t subscribe(std::string_view prefix) override { return follower_.subscribe(prefix); }
-  void unsubscribe(std::string_view prefix) override { follower_.unsubscribe(prefix); }
-  std::uint64_t retained(std::string_view pattern) override { return follower_.retained(pattern); }
-  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
-    return follower_.replay(pattern, from);
-  }
-  void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
-  void cancel(std::uint64_t request) override { follower_.cancel(request); }
-  [[nodiscard]] StreamPosition live_position() const override { return follower_.live_position(); }
-  [[nodiscard]] bool is_recovering() const override { return follower_.is_recovering(); }
-  [[nodiscard]] StreamPosition low_watermark() const override { return follower_.low_watermark(); }
-  void topics(std::string_view pattern, std::string_view cursor,
-              std::function<void(Result<TopicsPage>)> handler) override {
-    follower_.topics(pattern, cursor, std::move(handler));
-  }
 
   void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;

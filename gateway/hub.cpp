@@ -23,13 +23,11 @@ bool is_for_later(const Request& request) {
 
 }  // namespace
 
-Hub::Hub(HubLimits limits, Upstream& upstream, Outlet& outlet, TopicDirectory& directory,
-         Clock::time_point now)
+Hub::Hub(HubLimits limits, Outlet& outlet, TopicDirectory& directory, Clock::time_point now)
     : limits_(limits),
-      upstream_(upstream),
       outlet_(outlet),
       directory_(directory),
-      demand_(upstream, limits.prefixes_max),
+      demand_(limits.prefixes_max),
       routes_(outlet),
       wait_from_(now + limits.first_wait),
       now_(now) {
@@ -242,11 +240,11 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
 }
 
 void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
-  StreamPosition reached = upstream_.live_position();
+  StreamPosition reached = broker_->live_position();
   if (reached.stream == 0) return;
   // What waits for others has not been given, and is perhaps below where reading began: only what has been
   // given says how far that is. Where nothing has, the client keeps the place that it has.
-  const bool waits = upstream_.is_recovering();
+  const bool waits = broker_->is_recovering();
   if (place_.stream == stream_id(reached.stream)) {
     reached.position = waits ? place_.position : std::max(reached.position, place_.position);
   } else if (waits) {
@@ -283,8 +281,8 @@ void Hub::execute(Reader& reader, request::Topics& request, Clock::time_point) {
 }
 
 void Hub::ask_topics(fanout::ClientId client, const std::string& cursor) {
-  upstream_.topics(find(client)->topics->pattern, cursor,
-                   [this, client](Result<TopicsPage> page) { give_topics(client, std::move(page)); });
+  broker_->topics(find(client)->topics->pattern, cursor,
+                  [this, client](Result<TopicsPage> page) { give_topics(client, std::move(page)); });
 }
 
 void Hub::give_topics(fanout::ClientId client, Result<TopicsPage> page) {
@@ -379,7 +377,7 @@ void Hub::on_connection(bool up) {
   if (up) {
     // Another life of the same broker shows by itself. Another broker's stream has nothing to do with the one
     // before, whose end nobody will see.
-    const std::uint64_t stream = upstream_.live_position().stream;
+    const std::uint64_t stream = broker_->live_position().stream;
     if (broker_stream_ != 0 && stream != broker_stream_) on_reset(Reset{broker_stream_, stream});
     broker_stream_ = stream;
     return proven();

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "core/topic/pattern.hpp"
-#include "follower/follower.hpp"
+#include "follower/broker_reader.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/notice.hpp"
 #include "gateway/outlet.hpp"
@@ -26,7 +26,6 @@
 #include "gateway/route_table.hpp"
 #include "gateway/topic_directory.hpp"
 #include "gateway/upstream/demand.hpp"
-#include "gateway/upstream/upstream.hpp"
 
 namespace backplane::gateway {
 
@@ -67,13 +66,19 @@ struct HubCounters {
 /// interval. A topic's route is the set of audiences that match it, kept with the topic: a new audience of an
 /// exact pattern changes that one topic's entry, one of a pattern with wildcards all of them, each when its
 /// next event comes.
-class Hub final : public FollowerListener {
+class Hub final : public ReaderListener {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// All outlive the hub. `upstream` is not called before the first subscribe.
-  Hub(HubLimits limits, Upstream& upstream, Outlet& outlet, TopicDirectory& directory, Clock::time_point now);
+  /// `outlet` and `directory` outlive the hub.
+  Hub(HubLimits limits, Outlet& outlet, TopicDirectory& directory, Clock::time_point now);
   ~Hub() override;
+
+  /// To be called once, before all else: who reads for the hub, and reports to it. Outlives the hub's use.
+  void attach(BrokerReader& broker) noexcept {
+    broker_ = &broker;
+    demand_.attach(broker);
+  }
 
   /// A client of the engine, whose handler is a Subscriber.
   void add(fanout::ClientId client, Format format);
@@ -223,7 +228,7 @@ class Hub final : public FollowerListener {
   void notify_when_drained(Subscription& subscription);
 
   HubLimits limits_;
-  Upstream& upstream_;
+  BrokerReader* broker_{};
   Outlet& outlet_;
   TopicDirectory& directory_;
   Demand demand_;

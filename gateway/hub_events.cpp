@@ -148,7 +148,7 @@ void Hub::on_reset(const Reset& reset) {
 void Hub::advance_low_watermark(Clock::time_point now) {
   if (now < low_watermark_due_) return;
   low_watermark_due_ = now + low_watermark_interval;
-  const StreamPosition low_watermark = upstream_.low_watermark();
+  const StreamPosition low_watermark = broker_->low_watermark();
   if (low_watermark.stream == low_watermark_.stream && low_watermark.position == low_watermark_.position)
     return;
   low_watermark_ = low_watermark;

@@ -22,7 +22,7 @@ void Hub::begin_replay(Subscription& subscription) {
   }
   answer(subscription);
   begin_feeding(subscription);
-  join.request = upstream_.replay(subscription.interest->pattern.str(), *subscription.since);
+  join.request = broker_->replay(subscription.interest->pattern.str(), *subscription.since);
   replays_.emplace(join.request, &subscription);
 }
 
@@ -106,7 +106,7 @@ bool Hub::replay_on(Subscription& subscription) {
     join.buffered = true;
   }
   join.asked_held = join.buffered;
-  upstream_.replay_more(join.request);
+  broker_->replay_more(join.request);
   return true;
 }
 

@@ -52,7 +52,7 @@ void Hub::ask_values_again(Interest& interest) {
   Values& values = *interest.values;
   values.made = now_;
   ++values.round;
-  values.request = upstream_.retained(interest.pattern.str());
+  values.request = broker_->retained(interest.pattern.str());
   values_asked_.emplace(values.request, &interest);
 }
 
@@ -72,7 +72,7 @@ void Hub::drop_values(Interest& interest) {
   if (!interest.values) return;
   values_bytes_ -= interest.values->bytes;
   if (interest.values->request != 0) {
-    upstream_.cancel(interest.values->request);
+    broker_->cancel(interest.values->request);
     values_asked_.erase(interest.values->request);
   }
   values_kept_.erase(&interest);
@@ -334,7 +334,7 @@ void Hub::end_join(Subscription& subscription) {
   const bool fed = join.feeding;
   if (join.kind == Join::Kind::replay) {
     replays_.erase(join.request);
-    upstream_.cancel(join.request);
+    broker_->cancel(join.request);
   } else if (fed) {
     --subscription.interest->values->feeding;
   } else if (subscription.interest->values) {

@@ -113,13 +113,13 @@ bool Client::Event::unpack(google::protobuf::Message& into) const {
 
 // ---- the client ----
 
-class Client::Impl final : private client::FeedSource {
+class Client::Impl final {
  public:
   explicit Impl(Options options)
       : options_(std::move(options)),
         feeds_(queue_, options_.join_bytes_max),
         follower_(context_, follower_options(options_), feeds_) {
-    feeds_.attach(*this);
+    feeds_.attach(follower_);
     const int wake = wake_.fd();
     fds_.add(std::span(&wake, 1));
     fds_.add(follower_.fds());
@@ -193,17 +193,6 @@ class Client::Impl final : private client::FeedSource {
   }
 
  private:
-  std::uint64_t subscribe(std::string_view prefix) override { return follower_.subscribe(prefix); }
-  void unsubscribe(std::string_view prefix) override { follower_.unsubscribe(prefix); }
-  std::uint64_t retained(std::string_view pattern) override { return follower_.retained(pattern); }
-  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
-    return follower_.replay(pattern, from);
-  }
-  void replay_more(std::uint64_t request) override { follower_.replay_more(request); }
-  void cancel(std::uint64_t request) override { follower_.cancel(request); }
-  [[nodiscard]] StreamPosition live_position() const override { return follower_.live_position(); }
-  [[nodiscard]] std::size_t broker() const override { return follower_.status().broker; }
-
   const Item* take();
   static void call(const Callbacks& callbacks, const Item& item);
   void sleep(Clock::time_point until);

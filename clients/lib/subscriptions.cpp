@@ -103,7 +103,7 @@ Client::Subscription Feeds::subscribe(const std::vector<std::string>& patterns,
     } else {
       wildcards_.push_back(&feed);
     }
-    feed.ticket = source_->subscribe(feed.pattern.literal_prefix());
+    feed.ticket = broker_->subscribe(feed.pattern.literal_prefix());
     waiting_.push_back(&feed);
   }
   ++generation_;
@@ -116,9 +116,9 @@ void Feeds::unsubscribe(Client::Subscription subscription) {
   FeedGroup& group = *found->second;
   for (const auto& feed : group.feeds) {
     feed->ended = true;
-    source_->unsubscribe(feed->pattern.literal_prefix());
+    broker_->unsubscribe(feed->pattern.literal_prefix());
     if (feed->request != 0) {
-      source_->cancel(feed->request);
+      broker_->cancel(feed->request);
       requests_.erase(feed->request);
       std::erase(more_wanted_, feed->request);
     }
@@ -149,7 +149,7 @@ void Feeds::on_live(std::uint64_t ticket) {
 void Feeds::come_into_force(Feed& feed) {
   FeedGroup& group = *feed.group;
   feed.stage = Feed::Stage::replay;  // live events are held until all of the subscription is in force
-  feed.joined = source_->live_position();
+  feed.joined = broker_->live_position();
   if (--group.waiting > 0) return;
   queue_.push(&feed, Client::Subscribed{group.id});
   for (const auto& each : group.feeds) begin(*each);
@@ -158,10 +158,10 @@ void Feeds::come_into_force(Feed& feed) {
 void Feeds::begin(Feed& feed) {
   const FeedGroup& group = *feed.group;
   if (group.since) {
-    feed.request = source_->replay(feed.pattern.str(), group.from);
+    feed.request = broker_->replay(feed.pattern.str(), group.from);
   } else if (group.options.last) {
     feed.stage = Feed::Stage::retained;
-    feed.request = source_->retained(feed.pattern.str());
+    feed.request = broker_->retained(feed.pattern.str());
   } else {
     return join(feed, feed.joined);
   }
@@ -277,7 +277,7 @@ void Feeds::on_retained_end(std::uint64_t request, const RetainedEnd& end) {
   }
   if (!feed->dropped) return join(*feed, feed->joined);
   feed->stage = Feed::Stage::replay;
-  feed->request = source_->replay(feed->pattern.str(), AfterPositions{{{end.stream, end.position}}});
+  feed->request = broker_->replay(feed->pattern.str(), AfterPositions{{{end.stream, end.position}}});
   requests_.emplace(feed->request, feed);
 }
 
@@ -308,7 +308,7 @@ void Feeds::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
     const bool missing = feed->dropped && feed->dropped->stream == slice.through_stream &&
                          feed->dropped->position > slice.through_position;
     if (!slice.complete || missing) return more_wanted_.push_back(request);
-    source_->cancel(request);
+    broker_->cancel(request);
   }
   requests_.erase(request);
   feed->request = 0;
@@ -377,13 +377,13 @@ void Feeds::tell_reset(const Reset& reset, std::uint64_t position) {
 
 void Feeds::on_connection(bool up) {
   if (up) {
-    const StreamPosition now = source_->live_position();
+    const StreamPosition now = broker_->live_position();
     // Another life of the same broker shows by itself; another broker's stream has nothing to do with ours.
     const bool other = broker_stream_ != 0 && origin(broker_stream_) != origin(now.stream);
     if (other) tell_reset(Reset{broker_stream_, now.stream}, now.position);
     broker_stream_ = now.stream;
   }
-  queue_.push(nullptr, Client::Broker{up, source_->broker()});
+  queue_.push(nullptr, Client::Broker{up, broker_->broker()});
 }
 
 // ---- every ----
@@ -436,7 +436,7 @@ std::size_t Feeds::tick(Clock::time_point now) {
   queue_.clear();
   ended_.clear();
   for (const std::uint64_t request : std::exchange(more_wanted_, {})) {
-    source_->replay_more(request);
+    broker_->replay_more(request);
     ++done;
   }
   return done;

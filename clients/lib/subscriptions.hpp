@@ -19,24 +19,9 @@
 #include "clients/lib/item_queue.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/string_hash.hpp"
-#include "follower/follower.hpp"
+#include "follower/broker_reader.hpp"
 
 namespace backplane::client {
-
-/// A broker, as a Follower has it.
-class FeedSource {
- public:
-  virtual ~FeedSource() = default;
-  virtual std::uint64_t subscribe(std::string_view prefix) = 0;
-  virtual void unsubscribe(std::string_view prefix) = 0;
-  virtual std::uint64_t retained(std::string_view pattern) = 0;
-  virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
-  virtual void replay_more(std::uint64_t request) = 0;
-  virtual void cancel(std::uint64_t request) = 0;
-  [[nodiscard]] virtual StreamPosition live_position() const = 0;
-  /// Index of the broker that is followed.
-  [[nodiscard]] virtual std::size_t broker() const = 0;
-};
 
 /// A place in each stream that was read.
 class Places {
@@ -120,7 +105,7 @@ struct FeedGroup {
 
 /// The subscriptions of one client. Lives on the client's thread, is told by its follower, and fills its
 /// queue; does no I/O of its own.
-class Feeds final : public FollowerListener {
+class Feeds final : public ReaderListener {
  public:
   using Clock = std::chrono::steady_clock;
 
@@ -128,8 +113,8 @@ class Feeds final : public FollowerListener {
   Feeds(ItemQueue& queue, std::size_t join_bytes_max);
   ~Feeds() override;
 
-  /// To be called once, before all else. `source` outlives this.
-  void attach(FeedSource& source) noexcept { source_ = &source; }
+  /// To be called once, before all else. `broker` outlives this.
+  void attach(BrokerReader& broker) noexcept { broker_ = &broker; }
 
   /// Throws std::invalid_argument as Client::subscribe() says.
   Client::Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options);
@@ -186,7 +171,7 @@ class Feeds final : public FollowerListener {
 
   ItemQueue& queue_;
   std::size_t join_bytes_max_;
-  FeedSource* source_{};
+  BrokerReader* broker_{};
   Clock::time_point now_{};
 
   std::map<std::uint64_t, std::unique_ptr<FeedGroup>> groups_;

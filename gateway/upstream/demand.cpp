@@ -14,10 +14,10 @@ std::uint64_t Demand::want(std::string_view prefix) {
     wanted.ticket = everything_ticket_;
     return wanted.ticket;
   }
-  wanted.ticket = upstream_.subscribe(prefix);
+  wanted.ticket = broker_->subscribe(prefix);
   wanted.subscribed = true;
   if (mode_ == Mode::each && wanted_.size() > prefixes_max_) {
-    everything_ticket_ = upstream_.subscribe("");
+    everything_ticket_ = broker_->subscribe("");
     mode_ = Mode::to_everything;
   }
   return wanted.ticket;
@@ -26,13 +26,13 @@ std::uint64_t Demand::want(std::string_view prefix) {
 void Demand::unwant(std::string_view prefix) {
   const auto known = wanted_.find(prefix);
   if (known == wanted_.end() || --known->second.count > 0) return;
-  if (known->second.subscribed) upstream_.unsubscribe(prefix);
+  if (known->second.subscribed) broker_->unsubscribe(prefix);
   wanted_.erase(known);
   if (mode_ != Mode::everything || wanted_.size() > prefixes_max_ / 2) return;
   mode_ = Mode::to_each;
   each_ticket_ = everything_ticket_;
   for (auto& [each, wanted] : wanted_) {
-    wanted.ticket = each_ticket_ = upstream_.subscribe(each);
+    wanted.ticket = each_ticket_ = broker_->subscribe(each);
     wanted.subscribed = true;
   }
   on_live(live_ticket_);  // with nothing left that is wanted, nothing is to be waited for
@@ -43,12 +43,12 @@ void Demand::on_live(std::uint64_t ticket) {
   if (mode_ == Mode::to_everything && ticket >= everything_ticket_) {
     mode_ = Mode::everything;
     for (auto& [prefix, wanted] : wanted_) {
-      if (wanted.subscribed) upstream_.unsubscribe(prefix);
+      if (wanted.subscribed) broker_->unsubscribe(prefix);
       wanted.subscribed = false;
     }
   } else if (mode_ == Mode::to_each && ticket >= each_ticket_) {
     mode_ = Mode::each;
-    upstream_.unsubscribe("");
+    broker_->unsubscribe("");
   }
 }
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "gateway/upstream/upstream.hpp"
+#include "follower/broker_reader.hpp"
 
 namespace backplane::gateway {
 
@@ -19,7 +19,10 @@ namespace backplane::gateway {
 class Demand {
  public:
   /// @param prefixes_max above it everything is subscribed to, down to half of it
-  Demand(Upstream& upstream, std::size_t prefixes_max) : upstream_(upstream), prefixes_max_(prefixes_max) {}
+  explicit Demand(std::size_t prefixes_max) : prefixes_max_(prefixes_max) {}
+
+  /// To be called once, before all else. `broker` outlives this.
+  void attach(BrokerReader& broker) noexcept { broker_ = &broker; }
 
   /// @returns the ticket by which on_live() proves it.
   std::uint64_t want(std::string_view prefix);
@@ -44,7 +47,7 @@ class Demand {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
-  Upstream& upstream_;
+  BrokerReader* broker_{};
   const std::size_t prefixes_max_;
   std::unordered_map<std::string, Wanted, Hash, std::equal_to<>> wanted_;
   Mode mode_{Mode::each};

@@ -32,7 +32,7 @@ inline constexpr std::uint64_t second_life = 0x0000'0007'0000'0002;
 inline constexpr std::uint64_t another_broker = 0x0000'0009'0000'0001;
 
 /// A broker's history in a vector, whose answers come when the test says so.
-class History final : public client::FeedSource {
+class History final : public BrokerReader {
  public:
   struct Entry {
     std::string topic;
@@ -67,6 +67,10 @@ class History final : public client::FeedSource {
   [[nodiscard]] StreamPosition live_position() const override {
     return live_position_now.value_or(StreamPosition{stream, position});
   }
+  void topics(std::string_view, std::string_view, std::function<void(Result<TopicsPage>)>) override {}
+  void types(const std::vector<std::string>&, std::function<void(Result<TypesReply>)>) override {}
+  [[nodiscard]] bool is_recovering() const override { return false; }
+  [[nodiscard]] StreamPosition low_watermark() const override { return {}; }
   [[nodiscard]] std::size_t broker() const override { return 0; }
 
   /// What a broker does with an event; the test decides whether it reaches the feeds.

@@ -16,7 +16,7 @@
 namespace backplane::testing {
 
 /// Writes down what it is told, and as one list what came in which order.
-class Recorder : public FollowerListener {
+class Recorder : public ReaderListener {
  public:
   void on_event(const Delivery& delivery) override {
     texts.push_back(text_of(delivery.event));

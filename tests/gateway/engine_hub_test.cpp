@@ -17,7 +17,7 @@
 #include "fanout/engine.hpp"
 #include "gateway/hub.hpp"
 #include "gateway/protocols/line/line_session.hpp"
-#include "tests/gateway/fake_upstream.hpp"
+#include "tests/gateway/fake_reader.hpp"
 #include "tests/gateway/told_offsets.hpp"
 
 namespace backplane::gateway {
@@ -36,6 +36,7 @@ fanout::EngineOptions small_backlog() {
 class EngineHubTest : public ::testing::Test {
  protected:
   using Clock = Hub::Clock;
+  EngineHubTest() { hub_.attach(upstream_); }
 
   /// @returns the client's end.
   int connect() {
@@ -58,8 +59,8 @@ class EngineHubTest : public ::testing::Test {
     for (const fanout::ClientId gone : engine_.take_departed()) hub_.remove(gone);
   }
 
-  FakeUpstream upstream_;
-  FakeBroker broker_;
+  FakeReader upstream_;
+  NumberedEvents broker_;
   Requests requests_;
   TopicDirectory directory_;
   websocket::Counters websockets_;
@@ -67,7 +68,7 @@ class EngineHubTest : public ::testing::Test {
   const Services services_{requests_, directory_, {}, websockets_, sessions_};
   fanout::Engine engine_{small_backlog()};
   EngineOutlet outlet_{engine_};
-  Hub hub_{{}, upstream_, outlet_, directory_, Clock::now()};
+  Hub hub_{{}, outlet_, directory_, Clock::now()};
 };
 
 /// Reads from `go` on, up to the line `end`.

@@ -34,13 +34,13 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   };
   /// What comes on the broker's egress, in order.
   struct Live {
-    const FakeBroker::Event* event{};
+    const NumberedEvents::Event* event{};
     std::uint64_t ticket{};
   };
   struct Answer {
     std::uint64_t request{};
     bool replay{};
-    std::vector<const FakeBroker::Event*> events;
+    std::vector<const NumberedEvents::Event*> events;
     ReplaySlice slice;
   };
 
@@ -57,8 +57,8 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     if (!lost.empty() || pick(6) == 0) return lost.push_back(&history_.back());
     live_.push_back({&history_.back(), 0});
   }
-  void recover(std::deque<const FakeBroker::Event*>& lost) {
-    for (const FakeBroker::Event* const event : lost) live_.push_back({event, 0});
+  void recover(std::deque<const NumberedEvents::Event*>& lost) {
+    for (const NumberedEvents::Event* const event : lost) live_.push_back({event, 0});
     lost.clear();
   }
   /// What the follower knows of what may still come.
@@ -94,12 +94,12 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       // Questions are numbered over both kinds.
       Answer answer;
       answer.request = retained_requests_.at(seen_retained_);
-      std::map<std::string, const FakeBroker::Event*> newest;
+      std::map<std::string, const NumberedEvents::Event*> newest;
       for (const auto& event : history_) newest[event.topic] = &event;
       for (const auto& [topic, event] : newest) answer.events.push_back(event);
       answers_.push_back(std::move(answer));
     }
-    for (const FakeUpstream::Replay& replay : upstream_.replays) {
+    for (const FakeReader::Replay& replay : upstream_.replays) {
       int& done = evaluated_[replay.request];
       if (done == replay.asked) continue;
       ++done;
@@ -124,7 +124,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     if (answers_.empty()) return;
     const Answer answer = answers_.front();
     answers_.pop_front();
-    for (const FakeBroker::Event* const event : answer.events) {
+    for (const NumberedEvents::Event* const event : answer.events) {
       if (answer.replay) {
         hub_.on_replayed(answer.request, event->delivery());
       } else {
@@ -263,9 +263,9 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   }
 
   std::mt19937 random_;
-  std::deque<FakeBroker::Event> history_;
+  std::deque<NumberedEvents::Event> history_;
   std::deque<Live> live_;
-  std::map<std::string, std::deque<const FakeBroker::Event*>> lost_;
+  std::map<std::string, std::deque<const NumberedEvents::Event*>> lost_;
   std::deque<Answer> answers_;
   std::deque<Client> clients_;
   std::uint64_t asked_ticket_{};

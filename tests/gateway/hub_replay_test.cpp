@@ -25,7 +25,7 @@ class HubReplayTest : public Stage {
   }
   [[nodiscard]] std::uint64_t request() const { return upstream_.replays.back().request; }
   [[nodiscard]] int asked() const { return upstream_.replays.back().asked; }
-  void replayed(const FakeBroker::Event& event) { hub_.on_replayed(request(), event.delivery()); }
+  void replayed(const NumberedEvents::Event& event) { hub_.on_replayed(request(), event.delivery()); }
   void slice(ReplaySlice slice) {
     slice.through_stream = broker_.stream();
     hub_.on_replay_slice(request(), slice);
@@ -46,7 +46,7 @@ class HubReplayTest : public Stage {
 };
 
 TEST_F(HubReplayTest, HistoryComesBehindTheAnswerAndMeetsTheLiveEvents) {
-  std::vector<FakeBroker::Event> past;
+  std::vector<NumberedEvents::Event> past;
   for (int i = 0; i < 6; ++i) past.push_back(broker_.publish("a", "x"));
   subscribe("a since=0");
   EXPECT_EQ(a_.take(), "+OK SUB a\n");
@@ -153,7 +153,7 @@ TEST_F(HubReplayTest, UnsubscribingEndsIt) {
 TEST_F(HubReplayTest, WhereTooMuchComesMeanwhileTheReplayGoesOn) {
   subscribe("a since=0");
   complete(0);
-  std::vector<FakeBroker::Event> live;
+  std::vector<NumberedEvents::Event> live;
   for (int i = 0; i < 10; ++i) live.push_back(publish("a", std::string(1u << 20, 'x')));
   // Kept aside above the backlog's bound: forgotten, and to be fetched like the rest.
   for (const auto& event : live) replayed(event);

@@ -231,7 +231,7 @@ TEST_F(HubTest, AnnouncesAResetOfEachTopicThatSomebodyReads) {
   turn();
   const std::string resets = a_.take();
   EXPECT_THAT(resets, ::testing::AnyOf("!RESET a\n!RESET b\n", "!RESET b\n!RESET a\n"));
-  broker_ = FakeBroker(0x1'00000002);
+  broker_ = NumberedEvents(0x1'00000002);
   publish("a");
   EXPECT_EQ(a_.take(), "a 1 x\n");
 }
@@ -270,7 +270,7 @@ TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
   hub_.on_connection(false);
   turn();
   EXPECT_EQ(a_.take(), "!WAIT broker\n");
-  broker_ = FakeBroker(0x2'00000001);
+  broker_ = NumberedEvents(0x2'00000001);
   upstream_.live_position_now = {broker_.stream(), 7};
   hub_.on_connection(true);
   turn();

@@ -248,7 +248,7 @@ class HubManyValuesTest : public HubValuesTest {
 TEST_F(HubManyValuesTest, ManyValuesComeAsFastAsTheClientReads) {
   send(a_, "SUB s.> last\n");
   prove();
-  std::vector<FakeBroker::Event> values;
+  std::vector<NumberedEvents::Event> values;
   for (int i = 100; i < 200; ++i)
     values.push_back(broker_.publish("s." + std::to_string(i), std::string(2000, 'v')));
   for (const auto& value : values) retained(1, value);

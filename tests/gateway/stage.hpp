@@ -17,7 +17,7 @@
 #include "gateway/protocols/first_line_session.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 #include "tests/fanout/simulated_stream.hpp"
-#include "tests/gateway/fake_upstream.hpp"
+#include "tests/gateway/fake_reader.hpp"
 
 namespace backplane::gateway {
 
@@ -107,7 +107,8 @@ class Stage : public ::testing::Test, public PublishListener {
   };
 
   explicit Stage(HubLimits limits = {}, fanout::ShardOptions shard = {})
-      : shard_(shard, log_, 0, now_), hub_(limits, upstream_, outlet_, directory_, now_) {
+      : shard_(shard, log_, 0, now_), hub_(limits, outlet_, directory_, now_) {
+    hub_.attach(upstream_);
     sink_.state.ready = true;
   }
 
@@ -160,18 +161,18 @@ class Stage : public ::testing::Test, public PublishListener {
     hub_.on_live(upstream_.tickets);
     turn();
   }
-  FakeBroker::Event publish(const std::string& topic, const std::string& text = "x") {
-    FakeBroker::Event event = broker_.publish(topic, text);
+  NumberedEvents::Event publish(const std::string& topic, const std::string& text = "x") {
+    NumberedEvents::Event event = broker_.publish(topic, text);
     deliver(event);
     return event;
   }
-  void deliver(const FakeBroker::Event& event) {
+  void deliver(const NumberedEvents::Event& event) {
     Delivery delivery = event.delivery();
     delivery.mark = &marks_[{event.stamp.stream, event.topic}];  // as a follower keeps them
     hub_.on_event(delivery);
     turn();
   }
-  void retained(std::uint64_t request, const FakeBroker::Event& event) {
+  void retained(std::uint64_t request, const NumberedEvents::Event& event) {
     hub_.on_retained(request, event.delivery());
   }
   void retained_end(std::uint64_t request) {
@@ -192,8 +193,8 @@ class Stage : public ::testing::Test, public PublishListener {
   }
 
   Hub::Clock::time_point now_{std::chrono::hours{1}};
-  FakeUpstream upstream_;
-  FakeBroker broker_;
+  FakeReader upstream_;
+  NumberedEvents broker_;
   std::map<std::pair<std::uint64_t, std::string>, std::uint64_t> marks_;
   FakeSink sink_;
   Requests requests_;

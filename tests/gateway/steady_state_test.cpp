@@ -48,7 +48,7 @@ TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerT
     peer.stream->output.reserve(16u << 20);
   }
   prove();
-  std::vector<FakeBroker::Event> events;
+  std::vector<NumberedEvents::Event> events;
   for (std::size_t i = 0; i < warm + counted; ++i) {
     events.push_back(
         broker_.publish("t." + std::to_string(i % topics) + ".x", "a text of some length, as events have"));

@@ -250,7 +250,7 @@ TEST_F(SseSessionTest, TheIdWithoutAnEventIsNotAboveEventsThatWaitForOthers) {
 /// other.
 TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllOfThemAreGiven) {
   come_up();
-  std::vector<FakeBroker::Event> past;
+  std::vector<NumberedEvents::Event> past;
   for (const std::string topic : {"a", "b", "a", "b"}) past.push_back(broker_.publish(topic, topic));
   ask("topic=a&topic=b&last_event_id=0000000100000001:0");
   prove();

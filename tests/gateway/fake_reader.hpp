@@ -11,12 +11,12 @@
 
 #include "backplane/v1/event.pb.h"
 #include "core/wire/stamp.hpp"
+#include "follower/broker_reader.hpp"
 #include "follower/order/delivery.hpp"
-#include "gateway/upstream/upstream.hpp"
 
 namespace backplane::gateway {
 
-class FakeUpstream final : public Upstream {
+class FakeReader final : public BrokerReader {
  public:
   struct Replay {
     std::uint64_t request;
@@ -55,6 +55,9 @@ class FakeUpstream final : public Upstream {
     topics_handler = std::move(handler);
   }
 
+  void types(const std::vector<std::string>&, std::function<void(Result<TypesReply>)>) override {}
+  [[nodiscard]] std::size_t broker() const override { return 0; }
+
   std::map<std::string, int> prefixes;
   std::uint64_t tickets{};
   std::uint64_t requests{};
@@ -69,9 +72,9 @@ class FakeUpstream final : public Upstream {
 };
 
 /// Stamped text events of one stream, numbered as a broker numbers them.
-class FakeBroker {
+class NumberedEvents {
  public:
-  explicit FakeBroker(std::uint64_t stream = 0x1'00000001) : stream_(stream) {}
+  explicit NumberedEvents(std::uint64_t stream = 0x1'00000001) : stream_(stream) {}
 
   struct Event {
     std::string topic;

@@ -1,0 +1,16 @@
+#pragma once
+// How a broker is reached.
+
+#include <string>
+
+namespace backplane {
+
+/// The ZeroMQ endpoints of one broker; by default, those of a broker on this machine.
+struct BrokerEndpoints {
+  std::string ingress = "tcp://127.0.0.1:5570";
+  std::string egress = "tcp://127.0.0.1:5571";
+  std::string control = "tcp://127.0.0.1:5572";
+  friend bool operator==(const BrokerEndpoints&, const BrokerEndpoints&) = default;
+};
+
+}  // namespace backplane

@@ -1,0 +1,100 @@
+#pragma once
+// Reading from a broker: the one interface that clients and gateway use.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error/error.hpp"
+#include "follower/control/broker_info.hpp"
+#include "follower/control/replay_slice.hpp"
+#include "follower/control/retained_requests.hpp"
+#include "follower/order/delivery.hpp"
+#include "follower/order/resume_token.hpp"
+
+namespace backplane {
+
+/// Receives what a BrokerReader reads. Every method is called on the reader's thread, and may call the
+/// reader's methods.
+class ReaderListener {
+ public:
+  virtual ~ReaderListener() = default;
+
+  /// An event whose topic begins with a subscribed prefix. Patterns are filtered exactly by the listener.
+  virtual void on_event(const Delivery& delivery) = 0;
+  /// Every subscription up to `ticket` is active at the broker.
+  virtual void on_live(std::uint64_t ticket) = 0;
+  /// The broker has gone (`false`), or is back with all subscriptions active (`true`). Initially there is
+  /// none. on_live() for the tickets that waited follows right after `true`.
+  virtual void on_connection(bool up) = 0;
+
+  /// The last value of one topic that matches the pattern of a retained() request.
+  virtual void on_retained(std::uint64_t request, const Delivery& delivery) = 0;
+  /// Ends a retained() request. Called once for each, unless it is cancelled.
+  virtual void on_retained_end(std::uint64_t request, const RetainedEnd& end) = 0;
+
+  /// One event of a replay() request, in position order. After some hundred events comes on_replay_slice(),
+  /// and nothing more until replay_more() or cancel().
+  virtual void on_replayed(std::uint64_t /*request*/, const Delivery& /*delivery*/) {}
+  /// Ends a slice. After a complete slice the request stays open until cancel(): replay_more() returns what
+  /// has been published since. A slice with an error ends the request.
+  virtual void on_replay_slice(std::uint64_t /*request*/, const ReplaySlice& /*slice*/) {}
+
+  /// Events of a subscribed prefix that will never arrive, in their place among the topic's events.
+  virtual void on_gap(const Gap& /*gap*/) {}
+  /// The broker restarted without its state. Called before the first event of the new stream.
+  virtual void on_reset(const Reset& /*reset*/) {}
+};
+
+/// Reads events, retained values and history from a broker. A Follower reads over ZeroMQ; tests play one.
+/// Every method is called on one thread and returns at once; results reach the ReaderListener.
+class BrokerReader {
+ public:
+  virtual ~BrokerReader() = default;
+
+  /// Subscribes to every topic that begins with `prefix`. Calls are counted: as many unsubscribe() end it.
+  /// @returns a ticket: on_live() with this ticket or a later one reports the subscription active.
+  virtual std::uint64_t subscribe(std::string_view prefix) = 0;
+  /// Takes back one subscribe() of the same prefix. Without one, it does nothing.
+  virtual void unsubscribe(std::string_view prefix) = 0;
+
+  /// Requests the retained values of all topics that match `pattern`. Without a broker, the request waits.
+  /// @returns the request's number. on_retained_end() follows once, with an error if the broker refuses or
+  ///          does not reply in time.
+  virtual std::uint64_t retained(std::string_view pattern) = 0;
+
+  /// Requests history. Without a broker, the request waits. To continue with live events without a hole:
+  /// subscribe first, wait for on_live(), and join at a slice that is complete.
+  /// @returns the request's number, from the same sequence as retained()'s. on_replayed() and
+  ///          on_replay_slice() follow.
+  virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
+  /// Requests the next slice of a replay after the last one has arrived. The caller sets the pace.
+  virtual void replay_more(std::uint64_t request) = 0;
+  /// Ends a retained() or replay() request: nothing more is reported of it. If it has ended, does nothing.
+  virtual void cancel(std::uint64_t request) = 0;
+
+  /// Requests one page of the broker's topics that match, from `cursor` ("": from the first). `handler` is
+  /// called once, with the page, or with the broker's refusal or a timeout. Without a broker, it waits.
+  virtual void topics(std::string_view pattern, std::string_view cursor,
+                      std::function<void(Result<TopicsPage>)> handler) = 0;
+  /// Requests the definitions of message types; `handler` as for topics().
+  virtual void types(const std::vector<std::string>& names,
+                     std::function<void(Result<TypesReply>)> handler) = 0;
+
+  /// The broker's stream, and the position in its newest live reply: reading of what was subscribed to last
+  /// began there. {0, 0} before the first.
+  [[nodiscard]] virtual StreamPosition live_position() const = 0;
+  /// Whether events wait in the reorder buffer for missing ones. If so, events at or below live_position()
+  /// may still arrive.
+  [[nodiscard]] virtual bool is_recovering() const = 0;
+  /// The broker's stream, and the position at or below which no event or gap can arrive any more, however
+  /// late. It is found by requesting tails, and is a second or two behind. A new subscription may lower it.
+  [[nodiscard]] virtual StreamPosition low_watermark() const = 0;
+  /// Index of the broker that is read, or tried now, in the list that the reader was given.
+  [[nodiscard]] virtual std::size_t broker() const = 0;
+};
+
+}  // namespace backplane
