@@ -73,7 +73,7 @@ TEST(OperationsPage, ExplainsEveryReasonForARefusal) {
   std::ifstream file(BACKPLANE_OPERATIONS_MD);
   const std::regex row(R"(^\| `([a-z_0-9]+)` \| ([^|]+) \|$)");
   std::set<std::string> documented;
-  for (std::string line; std::getline(file, line) && line != "## A gateway's figures";) {
+  for (std::string line; std::getline(file, line) && line != "## Gateway metrics";) {
     std::smatch found;
     if (std::regex_match(line, found, row)) documented.insert(found[1]);
   }
