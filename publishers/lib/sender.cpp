@@ -45,7 +45,7 @@ Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uin
       types_(types),
       backoff_(backoff_min) {
   connect(Clock::now());
-  link_->release();
+  connection_->release();
 }
 
 void Sender::run() {
@@ -55,14 +55,14 @@ void Sender::run() {
       tell_change();
       if (!more) sleep();
     } catch (const std::exception& error) {  // too many open files, say: what ends one link may pass
-      drop_link(Clock::now(), error.what());
+      disconnect(Clock::now(), error.what());
     }
   }
-  if (link_ && phase_ != Phase::connecting) {
+  if (connection_ && phase_ != Phase::connecting) {
     send_hello(Clock::now(), /*closing=*/true);
-    link_->linger(goodbye_time);
+    connection_->linger(goodbye_time);
   }
-  link_.reset();
+  connection_.reset();
   outbox_.ended();
   tell_change();
 }
@@ -72,26 +72,26 @@ bool Sender::work(Clock::time_point now) {
     if (now < retry_at_) return false;
     connect(now);
   }
-  if (link_->disconnected()) {
-    drop_link(now, phase_ == Phase::connecting ? fmt::format("nobody answers at {}", broker().ingress)
-                                               : fmt::format("lost the connection to {}", broker().ingress));
+  if (connection_->disconnected()) {
+    disconnect(now, phase_ == Phase::connecting ? fmt::format("nobody answers at {}", broker().ingress)
+                                                : fmt::format("lost the connection to {}", broker().ingress));
     return false;
   }
-  const bool subscribed = link_->subscribed();
+  const bool subscribed = connection_->subscribed();
   if (phase_ == Phase::connecting && subscribed) on_subscribed(now);
   if (phase_ == Phase::connecting && now >= phase_deadline_) {
-    drop_link(now, fmt::format("{} accepts connections but does not subscribe", broker().ingress));
+    disconnect(now, fmt::format("{} accepts connections but does not subscribe", broker().ingress));
     return false;
   }
   if (drained() || (phase_ == Phase::draining && now >= phase_deadline_)) {
-    drop_link(now, fmt::format("the broker at {} is ending", broker().ingress));
+    disconnect(now, fmt::format("the broker at {} is ending", broker().ingress));
     return false;
   }
   read_replies(now);
   if (unanswered_since_ && now - *unanswered_since_ >= silence_max) {
-    drop_link(now, fmt::format("no answer from {}", broker().control));
+    disconnect(now, fmt::format("no answer from {}", broker().control));
   }
-  if (!link_) return false;
+  if (!connection_) return false;
   const bool more = phase_ == Phase::sending && send_events(now);
   send_requests(now);
   return more || drained();
@@ -103,14 +103,14 @@ bool Sender::drained() const {
 }
 
 void Sender::connect(Clock::time_point now) {
-  link_ = std::make_unique<BrokerLink>(context_, broker());
+  connection_ = std::make_unique<PublisherConnection>(context_, broker());
   phase_ = Phase::connecting;
   phase_deadline_ = now + connect_time_max;
-  link_stream_.reset();
-  sent_on_link_ = false;
+  connection_stream_.reset();
+  sent_on_connection_ = false;
   blocked_ = false;
   event_bytes_max_.reset();
-  link_first_id_ = next_id_;
+  first_request_id_ = next_id_;
   unanswered_since_.reset();
   ask_id_.reset();
   wanted_ = 0;
@@ -120,11 +120,11 @@ void Sender::connect(Clock::time_point now) {
   events_wait_ = false;
 }
 
-void Sender::drop_link(Clock::time_point now, const std::string& problem) {
-  if (sent_on_link_) sent_to_ = link_stream_;
-  sent_on_link_ = false;
+void Sender::disconnect(Clock::time_point now, const std::string& problem) {
+  if (sent_on_connection_) sent_to_ = connection_stream_;
+  sent_on_connection_ = false;
   unanswered_since_.reset();
-  link_.reset();
+  connection_.reset();
   phase_ = Phase::offline;
   broker_ = (broker_ + 1) % options_.brokers.size();
   retry_at_ = now + backoff_;
@@ -152,12 +152,12 @@ void Sender::on_subscribed(Clock::time_point now) {
 
 void Sender::read_replies(Clock::time_point now) {
   zmq::message_t reply;
-  while (link_ && link_->receive_reply(reply)) {
+  while (connection_ && connection_->receive_reply(reply)) {
     const auto answer = decode_reply(reply.to_string_view());
     if (!answer) {
       set_problem(fmt::format("{}: wanted a ControlReply, got {} bytes that are none", broker().control,
                               reply.size()));
-    } else if (answer->id >= link_first_id_ && answer->id < next_id_) {
+    } else if (answer->id >= first_request_id_ && answer->id < next_id_) {
       on_reply(*answer, now);
     }
   }
@@ -172,12 +172,12 @@ void Sender::on_reply(const ControlAnswer& answer, Clock::time_point now) {
     set_problem(fmt::format("{} refused a request: {}", broker().control, answer.error));
     return;
   }
-  if (link_stream_ && *link_stream_ != answer.stream) {
+  if (connection_stream_ && *connection_stream_ != answer.stream) {
     // The broker has come back sooner than the end of the old connection was seen.
-    drop_link(now, fmt::format("another life of the broker answers at {}", broker().control));
+    disconnect(now, fmt::format("another life of the broker answers at {}", broker().control));
     return;
   }
-  link_stream_ = answer.stream;
+  connection_stream_ = answer.stream;
   if (!answer.error.empty()) return;
   if (answer.hello && answer.hello->max_event_bytes > 0) {
     event_bytes_max_ = answer.hello->max_event_bytes;
@@ -273,7 +273,7 @@ void Sender::send_request(const std::string& request, Clock::time_point now) {
   ++next_id_;
   if (!unanswered_since_) unanswered_since_ = now;
   // A full queue means that nobody answers, which the deadlines see.
-  [[maybe_unused]] const bool sent = link_->send_request(request);
+  [[maybe_unused]] const bool sent = connection_->send_request(request);
 }
 
 Sender::Clock::time_point Sender::next_ask(const Outbox::View& view) const {
@@ -292,7 +292,7 @@ bool Sender::types_told(Clock::time_point now) {
   }
   if (!types_wait_since_) types_wait_since_ = now;
   // The first answer on a link tells how large a request may be.
-  if (link_stream_ && (!types_id_ || now - types_asked_at_ >= answer_time)) tell_types(now);
+  if (connection_stream_ && (!types_id_ || now - types_asked_at_ >= answer_time)) tell_types(now);
   // Better unreadable for some than late for all.
   return types_done_ == types_.size() || now - *types_wait_since_ >= answer_time;
 }
@@ -342,8 +342,8 @@ bool Sender::send_events(Clock::time_point now) {
     const EventFrames& event = batch_[done];
     if (event_bytes_max_ && event.event.size() > *event_bytes_max_) {
       refuse_here(before + done + 1, event.event.size());
-    } else if (link_->send_event(event)) {
-      sent_on_link_ = true;
+    } else if (connection_->send_event(event)) {
+      sent_on_connection_ = true;
     } else {
       break;
     }
@@ -377,13 +377,13 @@ void Sender::sleep() {
   std::size_t count = 0;
   const auto watch = [&](int fd) { descriptors[count++] = {fd, POLLIN, 0}; };
   watch(outbox_.wake_fd());
-  if (link_) {
-    if (link_->readable()) return;
+  if (connection_) {
+    if (connection_->readable()) return;
     // Asking that may have taken the news that there is room again, so that no descriptor tells it.
     if (blocked_ && phase_ == Phase::sending && (send_events(Clock::now()) || !blocked_)) return;
-    watch(link_->data_fd());
-    watch(link_->control_fd());
-    watch(link_->monitor_fd());
+    watch(connection_->data_fd());
+    watch(connection_->control_fd());
+    watch(connection_->monitor_fd());
   }
   if (!outbox_.may_sleep(phase_ == Phase::sending && !blocked_ && !events_wait_)) return;
   ::poll(descriptors.data(), count, poll_timeout(next_deadline(), Clock::now(), hello_interval));

@@ -12,21 +12,23 @@
 
 #include "backplane/publisher.hpp"
 #include "core/zmq/socket.hpp"
-#include "publishers/lib/broker_link.hpp"
 #include "publishers/lib/control_messages.hpp"
 #include "publishers/lib/outbox.hpp"
+#include "publishers/lib/publisher_connection.hpp"
 #include "publishers/lib/type_book.hpp"
 
 namespace backplane::publishing {
 
-/// Moves the events of an Outbox to one of the brokers. Lives on the thread that calls run(); owns the link.
+/// Moves the events of an Outbox to one of the brokers. Lives on the thread that calls run(); owns the
+/// connection.
 ///
 /// offline ──▶ connecting ──subscription──▶ sending ──"draining"──▶ draining
 ///    ▲                        └─(something sent is unconfirmed)─▶ resuming ─Admitted─▶ sending
 ///    └────── from each of them: the connection ends, or somebody does not answer in time
 class Sender {
  public:
-  /// Makes the first link. Throws as BrokerLink does. `options`, `outbox` and `types` outlive it.
+  /// Makes the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` outlive
+  /// it.
   Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
          const TypeBook& types);
 
@@ -42,7 +44,7 @@ class Sender {
   /// Whether the broker drains and has dealt with all that it was sent.
   [[nodiscard]] bool drained() const;
   void connect(Clock::time_point now);
-  void drop_link(Clock::time_point now, const std::string& problem);
+  void disconnect(Clock::time_point now, const std::string& problem);
   void on_subscribed(Clock::time_point now);
   void read_replies(Clock::time_point now);
   void on_reply(const ControlAnswer& answer, Clock::time_point now);
@@ -56,8 +58,8 @@ class Sender {
   void send_request(const std::string& request, Clock::time_point now);
   [[nodiscard]] Clock::time_point next_ask(const Outbox::View& view) const;
 
-  /// Tells the broker of types that it has not been told of on this link. @returns whether events may go:
-  /// one of a type that readers cannot know yet would reach them as bytes.
+  /// Tells the broker of types that it has not been told of on this connection. @returns whether events may
+  /// go: one of a type that readers cannot know yet would reach them as bytes.
   [[nodiscard]] bool types_told(Clock::time_point now);
   void tell_types(Clock::time_point now);
   void on_types(const ControlAnswer& answer);
@@ -79,7 +81,7 @@ class Sender {
   Outbox& outbox_;
   const TypeBook& types_;
 
-  std::unique_ptr<BrokerLink> link_;
+  std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};
   std::size_t broker_{};  // index of the one in use, or to be tried next
   std::chrono::milliseconds backoff_;
@@ -87,12 +89,12 @@ class Sender {
   Clock::time_point phase_deadline_;  // connecting and draining end here
   bool was_ready_{};
 
-  // Of this link.
-  std::optional<std::uint64_t> link_stream_;  // who answers on it
-  bool sent_on_link_{};
+  // Of this connection.
+  std::optional<std::uint64_t> connection_stream_;  // who answers on it
+  bool sent_on_connection_{};
   bool blocked_{};  // the connection's queue is full
   std::optional<std::size_t> event_bytes_max_;
-  std::uint64_t link_first_id_{};
+  std::uint64_t first_request_id_{};
   Clock::time_point hello_at_;
   std::optional<Clock::time_point> unanswered_since_;
   std::optional<std::uint64_t> ask_id_;  // the Admitted under way

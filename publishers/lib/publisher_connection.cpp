@@ -1,4 +1,4 @@
-#include "publishers/lib/broker_link.hpp"
+#include "publishers/lib/publisher_connection.hpp"
 
 #include <stdexcept>
 
@@ -42,7 +42,7 @@ void connect(mq::Socket& socket, const std::string& endpoint) {
 
 }  // namespace
 
-BrokerLink::BrokerLink(mq::Context& context, const PublisherEndpoints& broker)
+PublisherConnection::PublisherConnection(mq::Context& context, const PublisherEndpoints& broker)
     : data_(context, zmq::socket_type::xpub, data_options()),
       monitor_(context, data_),
       control_(context, zmq::socket_type::dealer, control_options()) {
@@ -50,7 +50,7 @@ BrokerLink::BrokerLink(mq::Context& context, const PublisherEndpoints& broker)
   connect(control_, broker.control);
 }
 
-bool BrokerLink::disconnected() {
+bool PublisherConnection::disconnected() {
   for (;;) {
     switch (monitor_.next()) {
       case mq::ConnectionEvent::none:
@@ -64,7 +64,7 @@ bool BrokerLink::disconnected() {
   }
 }
 
-bool BrokerLink::subscribed() {
+bool PublisherConnection::subscribed() {
   zmq::message_t frame;
   while (data_.receive(frame)) {
     // 1 and a prefix is a subscription; 0 ends one, as the end of the connection does.
@@ -74,35 +74,35 @@ bool BrokerLink::subscribed() {
   return subscribed_;
 }
 
-bool BrokerLink::send_event(const EventFrames& event) {
+bool PublisherConnection::send_event(const EventFrames& event) {
   if (!data_.send(event.topic, zmq::send_flags::sndmore | zmq::send_flags::dontwait)) return false;
   // libzmq counts whole messages: where the first frame went, the second one does.
   if (!data_.send(event.event)) throw zmq::error_t();
   return true;
 }
 
-bool BrokerLink::send_request(std::string_view request) {
+bool PublisherConnection::send_request(std::string_view request) {
   return control_.send(request, zmq::send_flags::dontwait);
 }
 
-bool BrokerLink::receive_reply(zmq::message_t& reply) {
+bool PublisherConnection::receive_reply(zmq::message_t& reply) {
   if (!control_.receive(reply)) return false;
   while (reply.more() && control_.receive(reply)) {
   }
   return true;
 }
 
-void BrokerLink::linger(std::chrono::milliseconds time) {
+void PublisherConnection::linger(std::chrono::milliseconds time) {
   const int time_ms = static_cast<int>(time.count());
   data_.raw().set(zmq::sockopt::linger, time_ms);
   control_.raw().set(zmq::sockopt::linger, time_ms);
 }
 
-bool BrokerLink::readable() {
+bool PublisherConnection::readable() {
   return data_.readable() || control_.readable() || monitor_.socket().readable();
 }
 
-void BrokerLink::release() {
+void PublisherConnection::release() {
   data_.release();
   control_.release();
   monitor_.socket().release();

@@ -15,15 +15,15 @@ namespace backplane::publishing {
 /// reconnect, and those leftovers would overtake what has to be sent again. The broker, which refuses what is
 /// not above the last sequence, would then refuse the rest. Belongs to the thread that uses it first, which
 /// need not be the one that makes it; owns its sockets.
-class BrokerLink {
+class PublisherConnection {
  public:
   /// Starts connecting. Throws std::invalid_argument for an endpoint that cannot be connected to,
   /// zmq::error_t where libzmq cannot make the sockets.
-  BrokerLink(mq::Context& context, const PublisherEndpoints& broker);
+  PublisherConnection(mq::Context& context, const PublisherEndpoints& broker);
 
   /// Whether the connection has ended, or was never made.
   [[nodiscard]] bool disconnected();
-  /// Whether the broker's subscription has come since the link was made.
+  /// Whether the broker's subscription has come since the connection was made.
   [[nodiscard]] bool subscribed();
 
   /// Whether both frames are on their way; false: the connection's queue is full. Then `data_fd` becomes
@@ -43,7 +43,7 @@ class BrokerLink {
   /// Whether a socket can be read at once. To be asked before sleeping on the descriptors.
   [[nodiscard]] bool readable();
 
-  /// Gives the link to the next thread that uses it.
+  /// Gives the connection to the next thread that uses it.
   void release();
 
  private:
