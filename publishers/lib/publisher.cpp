@@ -16,14 +16,14 @@
 #include "publishers/lib/event_encoder.hpp"
 #include "publishers/lib/outbox.hpp"
 #include "publishers/lib/sender.hpp"
-#include "publishers/lib/type_book.hpp"
+#include "publishers/lib/type_definitions.hpp"
 
 namespace backplane {
 namespace {
 
 using publishing::Outbox;
 using publishing::Sender;
-using publishing::TypeBook;
+using publishing::TypeDefinitions;
 
 Publisher::Options checked(Publisher::Options options) {
   if (options.brokers.empty()) throw std::invalid_argument("publisher: wanted a broker, got none");
@@ -101,7 +101,7 @@ class Publisher::Impl {
   }
 
   Outbox& outbox() noexcept { return outbox_; }
-  TypeBook& types() noexcept { return types_; }
+  TypeDefinitions& types() noexcept { return types_; }
 
  private:
   const Options options_;
@@ -109,7 +109,7 @@ class Publisher::Impl {
   const std::string head_;
   mq::Context context_;
   Outbox outbox_;
-  TypeBook types_;
+  TypeDefinitions types_;
   Sender sender_;
   std::mutex close_mutex_;  // thread_ and flushed_
   bool flushed_{};
@@ -122,7 +122,7 @@ Publisher::~Publisher() = default;
 
 Offer Publisher::offer(std::string_view topic, const google::protobuf::Message& message,
                        const EventOptions& event) {
-  impl_->types().note(*message.GetDescriptor());
+  impl_->types().add(*message.GetDescriptor());
   const std::size_t bytes = message.ByteSizeLong();
   return impl_->offer(topic, bytes, event,
                       [&](std::string& tail) { publishing::append_message(tail, message, bytes); });

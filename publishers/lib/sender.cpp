@@ -37,7 +37,7 @@ constexpr std::chrono::steady_clock::time_point never = std::chrono::steady_cloc
 }  // namespace
 
 Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
-               const TypeBook& types)
+               const TypeDefinitions& types)
     : context_(context),
       options_(options),
       session_(session),
@@ -286,7 +286,7 @@ Sender::Clock::time_point Sender::next_ask(const Outbox::View& view) const {
 }
 
 bool Sender::types_told(Clock::time_point now) {
-  if (types_done_ == types_.size()) {
+  if (types_done_ == types_.file_count()) {
     types_wait_since_.reset();
     return true;
   }
@@ -294,15 +294,15 @@ bool Sender::types_told(Clock::time_point now) {
   // The first answer on a link tells how large a request may be.
   if (connection_stream_ && (!types_id_ || now - types_asked_at_ >= answer_time)) tell_types(now);
   // Better unreadable for some than late for all.
-  return types_done_ == types_.size() || now - *types_wait_since_ >= answer_time;
+  return types_done_ == types_.file_count() || now - *types_wait_since_ >= answer_time;
 }
 
 void Sender::tell_types(Clock::time_point now) {
   const std::size_t bytes_max = event_bytes_max_
                                     ? std::min(types_bytes_max, *event_bytes_max_ + control_bytes_above_event)
                                     : control_bytes_above_event;
-  while (types_done_ < types_.size()) {
-    const TypeBook::Slice slice = types_.from(types_done_, bytes_max, types_files_max);
+  while (types_done_ < types_.file_count()) {
+    const TypeDefinitions::Slice slice = types_.files_from(types_done_, bytes_max, types_files_max);
     if (slice.files.front().size() <= bytes_max) {
       types_id_ = next_id_;
       types_asked_end_ = slice.end;

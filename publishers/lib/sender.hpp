@@ -15,7 +15,7 @@
 #include "publishers/lib/control_messages.hpp"
 #include "publishers/lib/outbox.hpp"
 #include "publishers/lib/publisher_connection.hpp"
-#include "publishers/lib/type_book.hpp"
+#include "publishers/lib/type_definitions.hpp"
 
 namespace backplane::publishing {
 
@@ -30,7 +30,7 @@ class Sender {
   /// Makes the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` outlive
   /// it.
   Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
-         const TypeBook& types);
+         const TypeDefinitions& types);
 
   /// Returns when Outbox::end() was called and the goodbye is on its way.
   void run();
@@ -79,7 +79,7 @@ class Sender {
   const Publisher::Options& options_;
   const std::uint64_t session_;
   Outbox& outbox_;
-  const TypeBook& types_;
+  const TypeDefinitions& types_;
 
   std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};

@@ -1,4 +1,4 @@
-#include "publishers/lib/type_book.hpp"
+#include "publishers/lib/type_definitions.hpp"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/api.pb.h>
@@ -17,7 +17,7 @@ using ::testing::IsEmpty;
 
 constexpr std::size_t plenty = 128u << 10;
 
-std::vector<std::string> names(const TypeBook::Slice& slice) {
+std::vector<std::string> names(const TypeDefinitions::Slice& slice) {
   std::vector<std::string> names;
   for (const std::string& bytes : slice.files) {
     pb::FileDescriptorProto file;
@@ -38,67 +38,67 @@ pb::FileDescriptorProto file_with(const std::string& name, const std::string& me
   return file;
 }
 
-TEST(TypeBook, WhatEveryReaderHasIsPassedOver) {
-  TypeBook book;
-  book.note(*events::v1::Quote::descriptor());
-  book.note(*pb::Timestamp::descriptor());
-  EXPECT_EQ(book.size(), 0U);
+TEST(TypeDefinitions, WhatEveryReaderHasIsPassedOver) {
+  TypeDefinitions types;
+  types.add(*events::v1::Quote::descriptor());
+  types.add(*pb::Timestamp::descriptor());
+  EXPECT_EQ(types.file_count(), 0U);
 }
 
-TEST(TypeBook, AFileStandsBehindThoseThatItImportsAndComesOnce) {
+TEST(TypeDefinitions, AFileStandsBehindThoseThatItImportsAndComesOnce) {
   pb::DescriptorPool pool;
   ASSERT_NE(pool.BuildFile(file_with("c.proto", "C", {})), nullptr);
   ASSERT_NE(pool.BuildFile(file_with("b.proto", "B", {"c.proto"})), nullptr);
   const auto* file = pool.BuildFile(file_with("a.proto", "A", {"b.proto", "c.proto"}));
   ASSERT_NE(file, nullptr);
-  TypeBook book;
-  book.note(*file->message_type(0));
-  book.note(*file->message_type(0));
-  book.note(*pool.FindMessageTypeByName("t.B"));
-  EXPECT_THAT(names(book.from(0, plenty, 512)), ElementsAre("c.proto", "b.proto", "a.proto"));
+  TypeDefinitions types;
+  types.add(*file->message_type(0));
+  types.add(*file->message_type(0));
+  types.add(*pool.FindMessageTypeByName("t.B"));
+  EXPECT_THAT(names(types.files_from(0, plenty, 512)), ElementsAre("c.proto", "b.proto", "a.proto"));
 }
 
-TEST(TypeBook, GooglesOwnThatABrokerHasNotComeWithTheOthers) {
-  TypeBook book;
-  book.note(*pb::Api::descriptor());
-  EXPECT_THAT(names(book.from(0, plenty, 512)),
+TEST(TypeDefinitions, GooglesOwnThatABrokerHasNotComeWithTheOthers) {
+  TypeDefinitions types;
+  types.add(*pb::Api::descriptor());
+  EXPECT_THAT(names(types.files_from(0, plenty, 512)),
               ElementsAre("google/protobuf/source_context.proto", "google/protobuf/type.proto",
                           "google/protobuf/api.proto"));
 }
 
-TEST(TypeBook, SlicesKeepWithinTheirBoundsAndHaveOneFileAtLeast) {
+TEST(TypeDefinitions, SlicesKeepWithinTheirBoundsAndHaveOneFileAtLeast) {
   pb::DescriptorPool pool;
-  TypeBook book;
+  TypeDefinitions types;
   for (const char* name : {"a", "b", "c"}) {
     const auto* file = pool.BuildFile(file_with(std::string(name) + ".proto", name, {}));
     ASSERT_NE(file, nullptr);
-    book.note(*file->message_type(0));
+    types.add(*file->message_type(0));
   }
-  EXPECT_THAT(names(book.from(0, plenty, 2)), ElementsAre("a.proto", "b.proto"));
-  EXPECT_THAT(names(book.from(2, plenty, 2)), ElementsAre("c.proto"));
-  const TypeBook::Slice one = book.from(1, 1, 512);
+  EXPECT_THAT(names(types.files_from(0, plenty, 2)), ElementsAre("a.proto", "b.proto"));
+  EXPECT_THAT(names(types.files_from(2, plenty, 2)), ElementsAre("c.proto"));
+  const TypeDefinitions::Slice one = types.files_from(1, 1, 512);
   EXPECT_THAT(names(one), ElementsAre("b.proto"));
   EXPECT_EQ(one.end, 2U);
-  EXPECT_THAT(names(book.from(3, plenty, 512)), IsEmpty());
+  EXPECT_THAT(names(types.files_from(3, plenty, 512)), IsEmpty());
 }
 
-TEST(TypeBook, WhatIsAboveItsBoundIsLeftOutAndSaid) {
+TEST(TypeDefinitions, WhatIsAboveItsBoundIsLeftOutAndSaid) {
   pb::DescriptorPool pool;
-  TypeBook book;
+  TypeDefinitions types;
   auto large = file_with("large.proto", "Large", {});
-  large.add_enum_type()->set_name(std::string(TypeBook::bytes_max, 'x'));
+  large.add_enum_type()->set_name(std::string(TypeDefinitions::bytes_max, 'x'));
   auto& value = *large.mutable_enum_type(0)->add_value();
   value.set_name("NONE");
   value.set_number(0);
   const auto* file = pool.BuildFile(large);
   ASSERT_NE(file, nullptr);
-  book.note(*file->message_type(0));
-  EXPECT_EQ(book.problem(), "");
+  types.add(*file->message_type(0));
+  EXPECT_EQ(types.problem(), "");
   const auto* more = pool.BuildFile(file_with("more.proto", "More", {}));
   ASSERT_NE(more, nullptr);
-  book.note(*more->message_type(0));
-  EXPECT_EQ(book.size(), 1U);
-  EXPECT_THAT(book.problem(), HasSubstr("no more are told"));
+  types.add(*more->message_type(0));
+  EXPECT_EQ(types.file_count(), 1U);
+  EXPECT_THAT(types.problem(), HasSubstr("no more are told"));
 }
 
 }  // namespace

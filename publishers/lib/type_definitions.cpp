@@ -1,4 +1,4 @@
-#include "publishers/lib/type_book.hpp"
+#include "publishers/lib/type_definitions.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -41,19 +41,19 @@ std::size_t framed_bytes(const std::string& file) {
 
 }  // namespace
 
-std::atomic<const TypeBook::Type*>& TypeBook::slot_of(const Type& type) noexcept {
+std::atomic<const TypeDefinitions::Type*>& TypeDefinitions::cache_slot(const Type& type) noexcept {
   // Descriptors lie at multiples of their alignment, and behind one another by their size.
-  return noted_[std::hash<const Type*>{}(&type) / sizeof(Type) % noted_.size()];
+  return cached_types_[std::hash<const Type*>{}(&type) / sizeof(Type) % cached_types_.size()];
 }
 
-void TypeBook::note(const Type& type) {
-  if (slot_of(type).load(std::memory_order_acquire) == &type) return;
-  note_slowly(type);
+void TypeDefinitions::add(const Type& type) {
+  if (cache_slot(type).load(std::memory_order_acquire) == &type) return;
+  add_new(type);
   // A type of a pool that somebody made may go, and another come to stand at its address.
-  if (is_compiled_in(type)) slot_of(type).store(&type, std::memory_order_release);
+  if (is_compiled_in(type)) cache_slot(type).store(&type, std::memory_order_release);
 }
 
-void TypeBook::note_slowly(const Type& type) {
+void TypeDefinitions::add_new(const Type& type) {
   if (every_reader_has(*type.file())) return;
   const std::lock_guard lock(mutex_);
   if (types_.contains(type.full_name())) return;
@@ -65,12 +65,12 @@ void TypeBook::note_slowly(const Type& type) {
   types_.emplace(type.full_name());
   std::set<std::string_view> visited;
   add_with_imports(*type.file(), visited);
-  size_.store(files_.size(), std::memory_order_release);
+  file_count_.store(files_.size(), std::memory_order_release);
 }
 
 // As deep as files import one another, which protobuf has built already.
 // NOLINTNEXTLINE(misc-no-recursion)
-void TypeBook::add_with_imports(const pb::FileDescriptor& file, std::set<std::string_view>& visited) {
+void TypeDefinitions::add_with_imports(const pb::FileDescriptor& file, std::set<std::string_view>& visited) {
   if (is_well_known(file.name()) || !visited.insert(file.name()).second) return;
   for (int i = 0; i < file.dependency_count(); ++i) add_with_imports(*file.dependency(i), visited);
   pb::FileDescriptorProto proto;
@@ -81,7 +81,8 @@ void TypeBook::add_with_imports(const pb::FileDescriptor& file, std::set<std::st
   files_.push_back(std::move(bytes));
 }
 
-TypeBook::Slice TypeBook::from(std::size_t begin, std::size_t slice_bytes_max, std::size_t files_max) const {
+TypeDefinitions::Slice TypeDefinitions::files_from(std::size_t begin, std::size_t slice_bytes_max,
+                                                   std::size_t files_max) const {
   const std::lock_guard lock(mutex_);
   Slice slice;
   slice.end = begin;
@@ -96,7 +97,7 @@ TypeBook::Slice TypeBook::from(std::size_t begin, std::size_t slice_bytes_max, s
   return slice;
 }
 
-std::string TypeBook::problem() const {
+std::string TypeDefinitions::problem() const {
   const std::lock_guard lock(mutex_);
   return problem_;
 }

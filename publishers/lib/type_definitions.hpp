@@ -19,7 +19,7 @@ namespace backplane::publishing {
 
 /// Collects .proto files, each once, in an order in which each stands behind those that it imports. It only
 /// grows. Every method may be called from any thread. Owns copies: a type need not outlive the call.
-class TypeBook {
+class TypeDefinitions {
  public:
   /// What a broker keeps at most, so more would be refused there.
   static constexpr std::size_t bytes_max = 4u << 20;
@@ -27,10 +27,12 @@ class TypeBook {
 
   /// Notes a type's file and what it imports, where they are new. Types that come with Backplane, and
   /// Google's well-known ones, are passed over: every reader has them.
-  void note(const google::protobuf::Descriptor& type);
+  void add(const google::protobuf::Descriptor& type);
 
   /// How many files there are.
-  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::size_t file_count() const noexcept {
+    return file_count_.load(std::memory_order_acquire);
+  }
 
   struct Slice {
     std::vector<std::string> files;  ///< serialised google.protobuf.FileDescriptorProtos
@@ -38,7 +40,7 @@ class TypeBook {
   };
   /// The files from index `begin` on, of at most `bytes_max` bytes as a FileDescriptorSet (but one at least)
   /// and `files_max` in number.
-  [[nodiscard]] Slice from(std::size_t begin, std::size_t bytes_max, std::size_t files_max) const;
+  [[nodiscard]] Slice files_from(std::size_t begin, std::size_t bytes_max, std::size_t files_max) const;
 
   /// Why types were left out; empty: none were.
   [[nodiscard]] std::string problem() const;
@@ -46,13 +48,13 @@ class TypeBook {
  private:
   using Type = google::protobuf::Descriptor;
 
-  [[nodiscard]] std::atomic<const Type*>& slot_of(const Type& type) noexcept;
-  void note_slowly(const Type& type);
+  [[nodiscard]] std::atomic<const Type*>& cache_slot(const Type& type) noexcept;
+  void add_new(const Type& type);
   void add_with_imports(const google::protobuf::FileDescriptor& file, std::set<std::string_view>& visited);
 
   // Compiled-in types that are noted, or need not be: so that an offer() costs no lock here.
-  std::array<std::atomic<const Type*>, 64> noted_{};
-  std::atomic<std::size_t> size_{};
+  std::array<std::atomic<const Type*>, 64> cached_types_{};
+  std::atomic<std::size_t> file_count_{};
 
   mutable std::mutex mutex_;  // guards the rest
   std::set<std::string, std::less<>> types_;
