@@ -74,28 +74,28 @@ char* UnconfirmedEvents::reserve(std::size_t size) {
     }
   }
   Segment& last = segments_.back();
-  char* place = last.data.get() + last.used;
+  char* const record = last.data.get() + last.used;
   last.used += size;
-  return place;
+  return record;
 }
 
-void UnconfirmedEvents::skip_to_record(Place& place) const noexcept {
-  while (place.segment < segments_.size() && place.at == segments_[place.segment].used) {
-    ++place.segment;
-    place.at = 0;
+void UnconfirmedEvents::skip_to_record(Cursor& cursor) const noexcept {
+  while (cursor.segment < segments_.size() && cursor.offset == segments_[cursor.segment].used) {
+    ++cursor.segment;
+    cursor.offset = 0;
   }
 }
 
 std::size_t UnconfirmedEvents::peek(std::span<EventFrames> out) const {
   const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), offered_ - sent_));
-  Place place = next_;
+  Cursor cursor = first_unsent_;
   for (std::size_t i = 0; i < count; ++i) {
-    skip_to_record(place);
-    const char* record = segments_[place.segment].data.get() + place.at;
+    skip_to_record(cursor);
+    const char* record = segments_[cursor.segment].data.get() + cursor.offset;
     const RecordSizes sizes = sizes_at(record);
     const char* topic = record + sizeof sizes;
     out[i] = {{topic, sizes.topic}, {topic + sizes.topic, sizes.event}};
-    place.at += record_bytes(sizes);
+    cursor.offset += record_bytes(sizes);
   }
   return count;
 }
@@ -103,8 +103,9 @@ std::size_t UnconfirmedEvents::peek(std::span<EventFrames> out) const {
 void UnconfirmedEvents::mark_sent(std::size_t count) {
   CHECK(count <= offered_ - sent_, "only what was offered is sent");
   for (std::size_t i = 0; i < count; ++i) {
-    skip_to_record(next_);
-    next_.at += record_bytes(sizes_at(segments_[next_.segment].data.get() + next_.at));
+    skip_to_record(first_unsent_);
+    first_unsent_.offset +=
+        record_bytes(sizes_at(segments_[first_unsent_.segment].data.get() + first_unsent_.offset));
   }
   sent_ += count;
 }
@@ -114,30 +115,30 @@ void UnconfirmedEvents::confirm(std::uint64_t sequence) {
   if (sequence <= confirmed_) return;
   // Whole segments without a look at what is in them: that was sent a while ago, and is in no cache any more.
   while (!segments_.empty() && segments_.front().last <= sequence) {
-    bytes_ -= segments_.front().used - front_.at;
+    bytes_ -= segments_.front().used - first_unconfirmed_.offset;
     confirmed_ = segments_.front().last;
     drop_front_segment();
   }
   for (; confirmed_ < sequence; ++confirmed_) {
-    const std::size_t size = record_bytes(sizes_at(segments_.front().data.get() + front_.at));
-    front_.at += size;
+    const std::size_t size = record_bytes(sizes_at(segments_.front().data.get() + first_unconfirmed_.offset));
+    first_unconfirmed_.offset += size;
     bytes_ -= size;
   }
   if (sent_ < confirmed_) {
     sent_ = confirmed_;
-    next_ = front_;
+    first_unsent_ = first_unconfirmed_;
   }
 }
 
 void UnconfirmedEvents::drop_front_segment() {
-  // Where something of it is unsent, confirm() moves `next_` on.
+  // Where something of it is unsent, confirm() moves `first_unsent_` on.
   Segment gone = std::move(segments_.front());
   segments_.pop_front();
-  front_ = {};
-  if (next_.segment == 0) {
-    next_ = {};
+  first_unconfirmed_ = {};
+  if (first_unsent_.segment == 0) {
+    first_unsent_ = {};
   } else {
-    --next_.segment;
+    --first_unsent_.segment;
   }
   gone.used = 0;
   if (gone.capacity == segment_bytes) spare_ = std::move(gone);
@@ -145,7 +146,7 @@ void UnconfirmedEvents::drop_front_segment() {
 
 void UnconfirmedEvents::rewind() noexcept {
   sent_ = confirmed_;
-  next_ = front_;
+  first_unsent_ = first_unconfirmed_;
 }
 
 }  // namespace backplane::publishing

@@ -54,22 +54,22 @@ class UnconfirmedEvents {
     std::uint64_t last{};  ///< sequence of its last event
   };
   /// Where a record begins; a segment's end is the same place as the next one's beginning.
-  struct Place {
+  struct Cursor {
     std::size_t segment{};
-    std::size_t at{};
+    std::size_t offset{};
   };
 
   char* reserve(std::size_t record_bytes);
   void drop_front_segment();
-  void skip_to_record(Place& place) const noexcept;
+  void skip_to_record(Cursor& cursor) const noexcept;
 
   std::string_view head_;
   std::size_t bytes_max_;
   std::size_t bytes_{};
   std::deque<Segment> segments_;
   Segment spare_;
-  Place front_;  // the first unconfirmed event
-  Place next_;   // the first event behind `sent`
+  Cursor first_unconfirmed_;
+  Cursor first_unsent_;
   std::uint64_t offered_{};
   std::uint64_t sent_{};
   std::uint64_t confirmed_{};
