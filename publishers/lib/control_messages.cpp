@@ -43,26 +43,26 @@ std::string encode_types(std::uint64_t id, const std::vector<std::string>& files
   return request.SerializeAsString();
 }
 
-std::optional<ControlAnswer> decode_reply(std::string_view bytes) {
-  v1::ControlReply reply;
-  if (!reply.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
-  ControlAnswer answer;
-  answer.id = reply.id();
-  answer.stream = reply.stream();
-  if (reply.has_error()) {
-    answer.error = fmt::format("{}: {}", reply.error().code(), reply.error().text());
+std::optional<BrokerReply> decode_reply(std::string_view bytes) {
+  v1::ControlReply message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
+  BrokerReply reply;
+  reply.id = message.id();
+  reply.stream = message.stream();
+  if (message.has_error()) {
+    reply.error = fmt::format("{}: {}", message.error().code(), message.error().text());
   }
-  if (reply.has_hello()) {
-    answer.draining = reply.hello().draining();
-    answer.hello = ControlAnswer::Hello{reply.hello().max_event_bytes()};
+  if (message.has_hello()) {
+    reply.draining = message.hello().draining();
+    reply.hello = BrokerReply::Hello{message.hello().max_event_bytes()};
   }
-  if (reply.has_admitted()) {
-    const v1::AdmittedReply& admitted = reply.admitted();
-    answer.draining = admitted.draining();
-    answer.admitted = ControlAnswer::Admitted{admitted.sequence(), admitted.refused_sequence(),
-                                              admitted.refused(), admitted.refused_reason()};
+  if (message.has_admitted()) {
+    const v1::AdmittedReply& admitted = message.admitted();
+    reply.draining = admitted.draining();
+    reply.admitted = BrokerReply::Admitted{admitted.sequence(), admitted.refused_sequence(),
+                                           admitted.refused(), admitted.refused_reason()};
   }
-  return answer;
+  return reply;
 }
 
 }  // namespace backplane::publishing

@@ -23,7 +23,7 @@ using Counters = std::vector<std::pair<std::string, std::uint64_t>>;
 [[nodiscard]] std::string encode_types(std::uint64_t id, const std::vector<std::string>& files);
 
 /// A reply, as far as a publisher cares.
-struct ControlAnswer {
+struct BrokerReply {
   struct Hello {
     std::uint64_t max_event_bytes{};  ///< 0: not told
   };
@@ -42,6 +42,6 @@ struct ControlAnswer {
 };
 
 /// @returns nothing where the bytes are not a reply.
-[[nodiscard]] std::optional<ControlAnswer> decode_reply(std::string_view bytes);
+[[nodiscard]] std::optional<BrokerReply> decode_reply(std::string_view bytes);
 
 }  // namespace backplane::publishing

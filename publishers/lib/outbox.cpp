@@ -17,14 +17,14 @@ Offer Outbox::append(std::string_view topic, std::string_view tail) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    if (refusing_) return Offer::closed;
+    if (refusing_offers_) return Offer::closed;
     const std::size_t event_bytes = events_.event_bytes(tail.size());
     if (event_bytes > event_bytes_max_ ||
         UnconfirmedEvents::footprint(topic.size(), event_bytes) > unconfirmed_bytes_max_) {
       return Offer::too_large;
     }
     if (!events_.append(topic, tail)) return Offer::backpressured;
-    wake = std::exchange(sleeps_for_events_, false);
+    wake = std::exchange(wake_on_offer_, false);
   }
   if (wake) wake_.wake();
   return Offer::accepted;
@@ -32,25 +32,25 @@ Offer Outbox::append(std::string_view topic, std::string_view tail) {
 
 bool Outbox::wait_ready(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, bounded(timeout), [this] { return status_.ready || ended_; });
+  changed_.wait_for(lock, bounded(timeout), [this] { return status_.ready || stopped_; });
   return status_.ready;
 }
 
 bool Outbox::flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   const std::uint64_t target = events_.offered();
-  if (events_.confirmed() < target && !ended_) {
-    wanted_ = std::max(wanted_, target);
+  if (events_.confirmed() < target && !stopped_) {
+    flush_target_ = std::max(flush_target_, target);
     wake_.wake();
-    changed_.wait_for(lock, bounded(timeout), [&] { return events_.confirmed() >= target || ended_; });
+    changed_.wait_for(lock, bounded(timeout), [&] { return events_.confirmed() >= target || stopped_; });
   }
   return events_.confirmed() >= target && status_.refused == 0;
 }
 
 void Outbox::request_confirmation() {
   const std::lock_guard lock(mutex_);
-  if (wanted_ == events_.offered()) return;
-  wanted_ = events_.offered();
+  if (flush_target_ == events_.offered()) return;
+  flush_target_ = events_.offered();
   wake_.wake();
 }
 
@@ -69,18 +69,18 @@ void Outbox::set_counters(Counters counters) {
 
 void Outbox::refuse_offers() {
   const std::lock_guard lock(mutex_);
-  refusing_ = true;
+  refusing_offers_ = true;
 }
 
-void Outbox::end() {
+void Outbox::request_stop() {
   const std::lock_guard lock(mutex_);
-  ending_ = true;
+  stop_requested_ = true;
   wake_.wake();
 }
 
 Outbox::View Outbox::view() const {
   const std::lock_guard lock(mutex_);
-  return {events_.offered(), events_.sent(), events_.confirmed(), wanted_, ending_};
+  return {events_.offered(), events_.sent(), events_.confirmed(), flush_target_, stop_requested_};
 }
 
 std::size_t Outbox::peek(std::span<EventFrames> out) const {
@@ -118,14 +118,14 @@ Counters Outbox::counters() const {
 bool Outbox::may_sleep(bool for_events) {
   const std::lock_guard lock(mutex_);
   if (for_events && events_.sent() < events_.offered()) return false;
-  sleeps_for_events_ = for_events;
+  wake_on_offer_ = for_events;
   return true;
 }
 
 void Outbox::woken() {
   wake_.drain();
   const std::lock_guard lock(mutex_);
-  sleeps_for_events_ = false;
+  wake_on_offer_ = false;
 }
 
 std::uint64_t Outbox::status_version() const {
@@ -133,9 +133,9 @@ std::uint64_t Outbox::status_version() const {
   return status_version_;
 }
 
-void Outbox::ended() {
+void Outbox::mark_stopped() {
   const std::lock_guard lock(mutex_);
-  ended_ = true;
+  stopped_ = true;
   status_.ready = false;
   status_changed();
 }

@@ -36,15 +36,15 @@ class Outbox {
   /// No event is taken from now on; what is there may still be flushed.
   void refuse_offers();
   /// Asks the sender to say goodbye and to end.
-  void end();
+  void request_stop();
 
   // The sender's.
   struct View {
     std::uint64_t offered{};
     std::uint64_t sent{};
     std::uint64_t confirmed{};
-    std::uint64_t wanted{};  ///< somebody waits for the events up to here to be confirmed
-    bool ending{};
+    std::uint64_t flush_target{};  ///< somebody waits for the events up to here to be confirmed
+    bool stop_requested{};
   };
   [[nodiscard]] View view() const;
   [[nodiscard]] std::size_t peek(std::span<EventFrames> out) const;
@@ -68,7 +68,7 @@ class Outbox {
   /// Grows whenever the status changes in something other than `offered`.
   [[nodiscard]] std::uint64_t status_version() const;
   /// The sender's thread is at its end: nobody need wait any longer.
-  void ended();
+  void mark_stopped();
 
  private:
   void status_changed() {
@@ -77,7 +77,7 @@ class Outbox {
   }
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;  // the status, or ended_
+  std::condition_variable changed_;  // the status, or stopped_
   WakeFd wake_;
 
   // Guarded by mutex_.
@@ -86,12 +86,12 @@ class Outbox {
   UnconfirmedEvents events_;
   PublisherStatus status_;
   std::uint64_t status_version_{};
-  std::uint64_t wanted_{};
+  std::uint64_t flush_target_{};
   Counters counters_;
-  bool refusing_{};
-  bool ending_{};
-  bool ended_{};
-  bool sleeps_for_events_{};
+  bool refusing_offers_{};
+  bool stop_requested_{};
+  bool stopped_{};
+  bool wake_on_offer_{};
 };
 
 }  // namespace backplane::publishing

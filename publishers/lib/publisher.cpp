@@ -95,7 +95,7 @@ class Publisher::Impl {
     if (!thread_.joinable()) return flushed_;
     outbox_.refuse_offers();
     flushed_ = outbox_.flush(timeout);
-    outbox_.end();
+    outbox_.request_stop();
     thread_.join();
     return flushed_;
   }

@@ -19,9 +19,9 @@ constexpr milliseconds backoff_max{1000};
 // From the start of a connection to the broker's subscription: two round trips of a healthy one.
 constexpr milliseconds connect_time_max{3000};
 constexpr milliseconds hello_interval{1000};
-constexpr milliseconds ask_interval{100};
+constexpr milliseconds admitted_interval{100};
 // A lost question is asked again; a broker that answers nothing for so long is given up.
-constexpr milliseconds answer_time{1000};
+constexpr milliseconds reply_timeout{1000};
 constexpr milliseconds silence_max{5000};
 // A broker that drains reads until 200 ms of quiet; what it has not confirmed by then it won't.
 constexpr milliseconds drain_time_max{1000};
@@ -49,10 +49,10 @@ Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uin
 }
 
 void Sender::run() {
-  while (!outbox_.view().ending) {
+  while (!outbox_.view().stop_requested) {
     try {
       const bool more = work(Clock::now());
-      tell_change();
+      notify_change();
       if (!more) sleep();
     } catch (const std::exception& error) {  // too many open files, say: what ends one link may pass
       disconnect(Clock::now(), error.what());
@@ -63,8 +63,8 @@ void Sender::run() {
     connection_->linger(goodbye_time);
   }
   connection_.reset();
-  outbox_.ended();
-  tell_change();
+  outbox_.mark_stopped();
+  notify_change();
 }
 
 bool Sender::work(Clock::time_point now) {
@@ -88,7 +88,7 @@ bool Sender::work(Clock::time_point now) {
     return false;
   }
   read_replies(now);
-  if (unanswered_since_ && now - *unanswered_since_ >= silence_max) {
+  if (awaiting_reply_since_ && now - *awaiting_reply_since_ >= silence_max) {
     disconnect(now, fmt::format("no answer from {}", broker().control));
   }
   if (!connection_) return false;
@@ -109,24 +109,24 @@ void Sender::connect(Clock::time_point now) {
   connection_stream_.reset();
   sent_on_connection_ = false;
   blocked_ = false;
-  event_bytes_max_.reset();
+  broker_event_bytes_max_.reset();
   first_request_id_ = next_id_;
-  unanswered_since_.reset();
-  ask_id_.reset();
-  wanted_ = 0;
-  types_done_ = 0;
-  types_id_.reset();
-  types_wait_since_.reset();
-  events_wait_ = false;
+  awaiting_reply_since_.reset();
+  admitted_request_id_.reset();
+  flush_target_ = 0;
+  registered_files_ = 0;
+  types_request_id_.reset();
+  types_awaited_since_.reset();
+  events_await_types_ = false;
 }
 
 void Sender::disconnect(Clock::time_point now, const std::string& problem) {
-  if (sent_on_connection_) sent_to_ = connection_stream_;
+  if (sent_on_connection_) sent_to_stream_ = connection_stream_;
   sent_on_connection_ = false;
-  unanswered_since_.reset();
+  awaiting_reply_since_.reset();
   connection_.reset();
   phase_ = Phase::offline;
-  broker_ = (broker_ + 1) % options_.brokers.size();
+  broker_index_ = (broker_index_ + 1) % options_.brokers.size();
   retry_at_ = now + backoff_;
   backoff_ = std::min(2 * backoff_, backoff_max);
   const PublisherStatus before = outbox_.status();
@@ -139,9 +139,9 @@ void Sender::disconnect(Clock::time_point now, const std::string& problem) {
 }
 
 void Sender::on_subscribed(Clock::time_point now) {
-  phase_ = sent_ever_ > outbox_.view().confirmed ? Phase::resuming : Phase::sending;
+  phase_ = highest_sent_ > outbox_.view().confirmed ? Phase::resuming : Phase::sending;
   hello_at_ = now;
-  asked_at_ = now - ask_interval;
+  admitted_requested_at_ = now - admitted_interval;
   outbox_.change_status([&](PublisherStatus& status) {
     status.ready = true;
     status.last_problem.clear();
@@ -151,39 +151,39 @@ void Sender::on_subscribed(Clock::time_point now) {
 }
 
 void Sender::read_replies(Clock::time_point now) {
-  zmq::message_t reply;
-  while (connection_ && connection_->receive_reply(reply)) {
-    const auto answer = decode_reply(reply.to_string_view());
-    if (!answer) {
+  zmq::message_t frame;
+  while (connection_ && connection_->receive_reply(frame)) {
+    const auto reply = decode_reply(frame.to_string_view());
+    if (!reply) {
       set_problem(fmt::format("{}: wanted a ControlReply, got {} bytes that are none", broker().control,
-                              reply.size()));
-    } else if (answer->id >= first_request_id_ && answer->id < next_id_) {
-      on_reply(*answer, now);
+                              frame.size()));
+    } else if (reply->id >= first_request_id_ && reply->id < next_id_) {
+      on_reply(*reply, now);
     }
   }
 }
 
-void Sender::on_reply(const ControlAnswer& answer, Clock::time_point now) {
-  unanswered_since_.reset();
-  if (ask_id_ && answer.id == *ask_id_) ask_id_.reset();
-  if (types_id_ && answer.id == *types_id_) {
-    on_types(answer);
-  } else if (!answer.error.empty()) {
-    set_problem(fmt::format("{} refused a request: {}", broker().control, answer.error));
+void Sender::on_reply(const BrokerReply& reply, Clock::time_point now) {
+  awaiting_reply_since_.reset();
+  if (admitted_request_id_ && reply.id == *admitted_request_id_) admitted_request_id_.reset();
+  if (types_request_id_ && reply.id == *types_request_id_) {
+    on_types(reply);
+  } else if (!reply.error.empty()) {
+    set_problem(fmt::format("{} refused a request: {}", broker().control, reply.error));
     return;
   }
-  if (connection_stream_ && *connection_stream_ != answer.stream) {
+  if (connection_stream_ && *connection_stream_ != reply.stream) {
     // The broker has come back sooner than the end of the old connection was seen.
     disconnect(now, fmt::format("another life of the broker answers at {}", broker().control));
     return;
   }
-  connection_stream_ = answer.stream;
-  if (!answer.error.empty()) return;
-  if (answer.hello && answer.hello->max_event_bytes > 0) {
-    event_bytes_max_ = answer.hello->max_event_bytes;
-    outbox_.limit_event_bytes(std::min(options_.max_event_bytes, *event_bytes_max_));
+  connection_stream_ = reply.stream;
+  if (!reply.error.empty()) return;
+  if (reply.hello && reply.hello->max_event_bytes > 0) {
+    broker_event_bytes_max_ = reply.hello->max_event_bytes;
+    outbox_.limit_event_bytes(std::min(options_.max_event_bytes, *broker_event_bytes_max_));
   }
-  if (!answer.draining) {
+  if (!reply.draining) {
     backoff_ = backoff_min;
   } else if (phase_ != Phase::draining) {
     // Sends no more: the broker ends sooner once it is quiet, and what it has read it still confirms.
@@ -191,37 +191,38 @@ void Sender::on_reply(const ControlAnswer& answer, Clock::time_point now) {
     phase_deadline_ = now + drain_time_max;
     outbox_.change_status([](PublisherStatus& status) { status.draining = true; });
   }
-  if (answer.admitted) on_admitted(*answer.admitted, answer.stream);
+  if (reply.admitted) on_admitted(*reply.admitted, reply.stream);
 }
 
-void Sender::on_admitted(const ControlAnswer::Admitted& admitted, std::uint64_t stream) {
+void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
   const std::uint64_t before = outbox_.view().confirmed;
   count_refusals(admitted, stream);
-  if (phase_ == Phase::resuming) count_doubt(admitted, stream);
-  confirm(std::min(std::max(admitted.sequence, admitted.refused_sequence), sent_ever_));
+  if (phase_ == Phase::resuming) count_in_doubt(admitted, stream);
+  confirm(std::min(std::max(admitted.sequence, admitted.refused_sequence), highest_sent_));
   if (phase_ == Phase::resuming) {
-    refused_here_.clear();
+    refused_locally_.clear();
     outbox_.rewind();
     phase_ = Phase::sending;
   }
   const bool progress = outbox_.view().confirmed > before;
-  hurry_interval_ =
-      progress ? milliseconds{1} : std::clamp(2 * hurry_interval_, milliseconds{1}, ask_interval);
+  fast_interval_ =
+      progress ? milliseconds{1} : std::clamp(2 * fast_interval_, milliseconds{1}, admitted_interval);
 }
 
-void Sender::count_doubt(const ControlAnswer::Admitted& admitted, std::uint64_t stream) {
+void Sender::count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
   const std::uint64_t confirmed = outbox_.view().confirmed;
-  const bool knows_us = admitted.sequence > 0 || admitted.refused_sequence > 0;
+  const bool knows_session = admitted.sequence > 0 || admitted.refused_sequence > 0;
   // Where nobody answered on the former link, the session tells: it is random, and known to one life only.
-  const bool remembers = sent_to_ ? *sent_to_ == stream && (knows_us || confirmed == 0) : knows_us;
+  const bool remembers =
+      sent_to_stream_ ? *sent_to_stream_ == stream && (knows_session || confirmed == 0) : knows_session;
   if (remembers) return;
-  const std::uint64_t from = std::max(confirmed, doubt_counted_);
-  if (from >= sent_ever_) return;
-  outbox_.change_status([&](PublisherStatus& status) { status.in_doubt += sent_ever_ - from; });
-  doubt_counted_ = sent_ever_;
+  const std::uint64_t from = std::max(confirmed, in_doubt_counted_);
+  if (from >= highest_sent_) return;
+  outbox_.change_status([&](PublisherStatus& status) { status.in_doubt += highest_sent_ - from; });
+  in_doubt_counted_ = highest_sent_;
 }
 
-void Sender::count_refusals(const ControlAnswer::Admitted& admitted, std::uint64_t stream) {
+void Sender::count_refusals(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
   std::uint64_t& known = refused_by_stream_[stream];
   if (admitted.refused <= known) return;
   const std::uint64_t more = admitted.refused - std::exchange(known, admitted.refused);
@@ -233,9 +234,9 @@ void Sender::count_refusals(const ControlAnswer::Admitted& admitted, std::uint64
 }
 
 void Sender::confirm(std::uint64_t sequence) {
-  while (!refused_here_.empty() && refused_here_.front() <= sequence + 1) {
-    sequence = std::max(sequence, refused_here_.front());
-    refused_here_.pop_front();
+  while (!refused_locally_.empty() && refused_locally_.front() <= sequence + 1) {
+    sequence = std::max(sequence, refused_locally_.front());
+    refused_locally_.pop_front();
   }
   outbox_.confirm(sequence);
 }
@@ -244,19 +245,19 @@ void Sender::send_requests(Clock::time_point now) {
   if (phase_ == Phase::connecting) return;
   if (now >= hello_at_) send_hello(now, /*closing=*/false);
   const Outbox::View view = outbox_.view();
-  if (view.wanted != wanted_) {
-    wanted_ = view.wanted;
-    hurry_interval_ = milliseconds{0};
+  if (view.flush_target != flush_target_) {
+    flush_target_ = view.flush_target;
+    fast_interval_ = milliseconds{0};
   }
-  if (now < next_ask(view)) return;
-  ask_id_ = next_id_;
-  asked_at_ = now;
+  if (now < next_admitted_request(view)) return;
+  admitted_request_id_ = next_id_;
+  admitted_requested_at_ = now;
   send_request(encode_admitted(next_id_, options_.source, session_), now);
 }
 
 void Sender::send_hello(Clock::time_point now, bool closing) {
   if (const std::string problem = types_.problem();
-      !problem.empty() && !std::exchange(types_full_told_, true)) {
+      !problem.empty() && !std::exchange(types_limit_reported_, true)) {
     set_problem(problem);
   }
   const PublisherStatus status = outbox_.status();
@@ -271,63 +272,65 @@ void Sender::send_hello(Clock::time_point now, bool closing) {
 
 void Sender::send_request(const std::string& request, Clock::time_point now) {
   ++next_id_;
-  if (!unanswered_since_) unanswered_since_ = now;
+  if (!awaiting_reply_since_) awaiting_reply_since_ = now;
   // A full queue means that nobody answers, which the deadlines see.
   [[maybe_unused]] const bool sent = connection_->send_request(request);
 }
 
-Sender::Clock::time_point Sender::next_ask(const Outbox::View& view) const {
-  if (ask_id_) return asked_at_ + answer_time;
-  if (phase_ == Phase::resuming) return asked_at_ + ask_interval;
+Sender::Clock::time_point Sender::next_admitted_request(const Outbox::View& view) const {
+  if (admitted_request_id_) return admitted_requested_at_ + reply_timeout;
+  if (phase_ == Phase::resuming) return admitted_requested_at_ + admitted_interval;
   if (view.sent <= view.confirmed) return never;
-  const bool awaited = view.wanted > view.confirmed && view.sent >= view.wanted;
-  const bool hurry = awaited || phase_ == Phase::draining;
-  return asked_at_ + (hurry ? hurry_interval_ : ask_interval);
+  const bool awaited = view.flush_target > view.confirmed && view.sent >= view.flush_target;
+  const bool fast = awaited || phase_ == Phase::draining;
+  return admitted_requested_at_ + (fast ? fast_interval_ : admitted_interval);
 }
 
-bool Sender::types_told(Clock::time_point now) {
-  if (types_done_ == types_.file_count()) {
-    types_wait_since_.reset();
+bool Sender::register_types(Clock::time_point now) {
+  if (registered_files_ == types_.file_count()) {
+    types_awaited_since_.reset();
     return true;
   }
-  if (!types_wait_since_) types_wait_since_ = now;
-  // The first answer on a link tells how large a request may be.
-  if (connection_stream_ && (!types_id_ || now - types_asked_at_ >= answer_time)) tell_types(now);
+  if (!types_awaited_since_) types_awaited_since_ = now;
+  // The first reply on a link tells how large a request may be.
+  if (connection_stream_ && (!types_request_id_ || now - types_requested_at_ >= reply_timeout))
+    send_type_registration(now);
   // Better unreadable for some than late for all.
-  return types_done_ == types_.file_count() || now - *types_wait_since_ >= answer_time;
+  return registered_files_ == types_.file_count() || now - *types_awaited_since_ >= reply_timeout;
 }
 
-void Sender::tell_types(Clock::time_point now) {
-  const std::size_t bytes_max = event_bytes_max_
-                                    ? std::min(types_bytes_max, *event_bytes_max_ + control_bytes_above_event)
-                                    : control_bytes_above_event;
-  while (types_done_ < types_.file_count()) {
-    const TypeDefinitions::Slice slice = types_.files_from(types_done_, bytes_max, types_files_max);
+void Sender::send_type_registration(Clock::time_point now) {
+  const std::size_t bytes_max =
+      broker_event_bytes_max_
+          ? std::min(types_bytes_max, *broker_event_bytes_max_ + control_bytes_above_event)
+          : control_bytes_above_event;
+  while (registered_files_ < types_.file_count()) {
+    const TypeDefinitions::Slice slice = types_.files_from(registered_files_, bytes_max, types_files_max);
     if (slice.files.front().size() <= bytes_max) {
-      types_id_ = next_id_;
-      types_asked_end_ = slice.end;
-      types_asked_at_ = now;
+      types_request_id_ = next_id_;
+      registering_files_ = slice.end;
+      types_requested_at_ = now;
       send_request(encode_types(next_id_, slice.files), now);
       return;
     }
     // A request that is too large would end the connection.
-    types_done_ = slice.end;
-    say_type_problem(slice.end, fmt::format("types: {} takes files of at most {} bytes, one has {}",
-                                            broker().control, bytes_max, slice.files.front().size()));
+    registered_files_ = slice.end;
+    report_type_problem(slice.end, fmt::format("types: {} takes files of at most {} bytes, one has {}",
+                                               broker().control, bytes_max, slice.files.front().size()));
   }
 }
 
-void Sender::on_types(const ControlAnswer& answer) {
-  types_id_.reset();
-  types_done_ = types_asked_end_;
-  if (answer.error.empty()) return;
-  say_type_problem(types_asked_end_, fmt::format("{} refused types: {}", broker().control, answer.error));
+void Sender::on_types(const BrokerReply& reply) {
+  types_request_id_.reset();
+  registered_files_ = registering_files_;
+  if (reply.error.empty()) return;
+  report_type_problem(registering_files_, fmt::format("{} refused types: {}", broker().control, reply.error));
 }
 
 // Once, not after each reconnect again.
-void Sender::say_type_problem(std::size_t files_end, const std::string& problem) {
-  if (files_end <= type_problem_told_) return;
-  type_problem_told_ = files_end;
+void Sender::report_type_problem(std::size_t files_end, const std::string& problem) {
+  if (files_end <= type_problem_reported_) return;
+  type_problem_reported_ = files_end;
   set_problem(problem);
 }
 
@@ -335,13 +338,13 @@ bool Sender::send_events(Clock::time_point now) {
   const std::uint64_t before = outbox_.view().sent;
   const std::size_t count = outbox_.peek(batch_);
   // Behind peek(): a type is noted before its first event is there.
-  events_wait_ = !types_told(now);
-  if (events_wait_) return false;
+  events_await_types_ = !register_types(now);
+  if (events_await_types_) return false;
   std::size_t done = 0;
   for (; done < count; ++done) {
     const EventFrames& event = batch_[done];
-    if (event_bytes_max_ && event.event.size() > *event_bytes_max_) {
-      refuse_here(before + done + 1, event.event.size());
+    if (broker_event_bytes_max_ && event.event.size() > *broker_event_bytes_max_) {
+      refuse_locally(before + done + 1, event.event.size());
     } else if (connection_->send_event(event)) {
       sent_on_connection_ = true;
     } else {
@@ -352,23 +355,23 @@ bool Sender::send_events(Clock::time_point now) {
   if (done == 0) return false;
   outbox_.mark_sent(done);
   const std::uint64_t sent = before + done;
-  const std::uint64_t again = std::min(sent, sent_ever_) - std::min(before, sent_ever_);
-  sent_ever_ = std::max(sent_ever_, sent);
+  const std::uint64_t again = std::min(sent, highest_sent_) - std::min(before, highest_sent_);
+  highest_sent_ = std::max(highest_sent_, sent);
   if (again > 0) outbox_.change_status([&](PublisherStatus& status) { status.resent += again; });
-  if (!refused_here_.empty()) confirm(outbox_.view().confirmed);
+  if (!refused_locally_.empty()) confirm(outbox_.view().confirmed);
   return !blocked_;
 }
 
 // An event far above the broker's limit makes libzmq cut the connection there, and would do so again after
 // each reconnect.
-void Sender::refuse_here(std::uint64_t sequence, std::size_t event_bytes) {
-  refused_here_.push_back(sequence);
-  if (sequence <= refused_here_counted_) return;
-  refused_here_counted_ = sequence;
+void Sender::refuse_locally(std::uint64_t sequence, std::size_t event_bytes) {
+  refused_locally_.push_back(sequence);
+  if (sequence <= refused_locally_counted_) return;
+  refused_locally_counted_ = sequence;
   outbox_.change_status([&](PublisherStatus& status) {
     ++status.refused;
     status.last_problem = fmt::format("event {}: the broker at {} takes at most {} bytes, it has {}",
-                                      sequence, broker().ingress, *event_bytes_max_, event_bytes);
+                                      sequence, broker().ingress, *broker_event_bytes_max_, event_bytes);
   });
 }
 
@@ -385,7 +388,7 @@ void Sender::sleep() {
     watch(connection_->control_fd());
     watch(connection_->monitor_fd());
   }
-  if (!outbox_.may_sleep(phase_ == Phase::sending && !blocked_ && !events_wait_)) return;
+  if (!outbox_.may_sleep(phase_ == Phase::sending && !blocked_ && !events_await_types_)) return;
   ::poll(descriptors.data(), count, poll_timeout(next_deadline(), Clock::now(), hello_interval));
   outbox_.woken();
 }
@@ -401,19 +404,20 @@ Sender::Clock::time_point Sender::next_deadline() const {
     case Phase::draining:
       break;
   }
-  Clock::time_point deadline = std::min(hello_at_, next_ask(outbox_.view()));
-  if (unanswered_since_) deadline = std::min(deadline, *unanswered_since_ + silence_max);
+  Clock::time_point deadline = std::min(hello_at_, next_admitted_request(outbox_.view()));
+  if (awaiting_reply_since_) deadline = std::min(deadline, *awaiting_reply_since_ + silence_max);
   if (phase_ == Phase::draining) deadline = std::min(deadline, phase_deadline_);
-  if (phase_ == Phase::sending && events_wait_)
-    deadline = std::min(deadline, *types_wait_since_ + answer_time);
-  if (phase_ == Phase::sending && types_id_) deadline = std::min(deadline, types_asked_at_ + answer_time);
+  if (phase_ == Phase::sending && events_await_types_)
+    deadline = std::min(deadline, *types_awaited_since_ + reply_timeout);
+  if (phase_ == Phase::sending && types_request_id_)
+    deadline = std::min(deadline, types_requested_at_ + reply_timeout);
   return deadline;
 }
 
-void Sender::tell_change() {
+void Sender::notify_change() {
   const std::uint64_t version = outbox_.status_version();
-  if (version == told_version_) return;
-  told_version_ = version;
+  if (version == notified_version_) return;
+  notified_version_ = version;
   if (options_.on_change) options_.on_change(outbox_.status());
 }
 

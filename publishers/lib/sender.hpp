@@ -24,7 +24,7 @@ namespace backplane::publishing {
 ///
 /// offline ──▶ connecting ──subscription──▶ sending ──"draining"──▶ draining
 ///    ▲                        └─(something sent is unconfirmed)─▶ resuming ─Admitted─▶ sending
-///    └────── from each of them: the connection ends, or somebody does not answer in time
+///    └────── from each of them: the connection ends, or somebody does not reply in time
 class Sender {
  public:
   /// Makes the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` outlive
@@ -32,7 +32,7 @@ class Sender {
   Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
          const TypeDefinitions& types);
 
-  /// Returns when Outbox::end() was called and the goodbye is on its way.
+  /// Returns when Outbox::request_stop() was called and the goodbye is on its way.
   void run();
 
  private:
@@ -47,33 +47,33 @@ class Sender {
   void disconnect(Clock::time_point now, const std::string& problem);
   void on_subscribed(Clock::time_point now);
   void read_replies(Clock::time_point now);
-  void on_reply(const ControlAnswer& answer, Clock::time_point now);
-  void on_admitted(const ControlAnswer::Admitted& admitted, std::uint64_t stream);
-  void count_doubt(const ControlAnswer::Admitted& admitted, std::uint64_t stream);
-  void count_refusals(const ControlAnswer::Admitted& admitted, std::uint64_t stream);
+  void on_reply(const BrokerReply& reply, Clock::time_point now);
+  void on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream);
+  void count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream);
+  void count_refusals(const BrokerReply::Admitted& admitted, std::uint64_t stream);
   void confirm(std::uint64_t sequence);
 
   void send_requests(Clock::time_point now);
   void send_hello(Clock::time_point now, bool closing);
   void send_request(const std::string& request, Clock::time_point now);
-  [[nodiscard]] Clock::time_point next_ask(const Outbox::View& view) const;
+  [[nodiscard]] Clock::time_point next_admitted_request(const Outbox::View& view) const;
 
   /// Tells the broker of types that it has not been told of on this connection. @returns whether events may
   /// go: one of a type that readers cannot know yet would reach them as bytes.
-  [[nodiscard]] bool types_told(Clock::time_point now);
-  void tell_types(Clock::time_point now);
-  void on_types(const ControlAnswer& answer);
-  void say_type_problem(std::size_t files_end, const std::string& problem);
+  [[nodiscard]] bool register_types(Clock::time_point now);
+  void send_type_registration(Clock::time_point now);
+  void on_types(const BrokerReply& reply);
+  void report_type_problem(std::size_t files_end, const std::string& problem);
 
   /// @returns whether everything that was there could be sent, and was something.
   [[nodiscard]] bool send_events(Clock::time_point now);
-  void refuse_here(std::uint64_t sequence, std::size_t event_bytes);
+  void refuse_locally(std::uint64_t sequence, std::size_t event_bytes);
 
   void sleep();
   [[nodiscard]] Clock::time_point next_deadline() const;
-  void tell_change();
+  void notify_change();
   void set_problem(const std::string& problem);
-  [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[broker_]; }
+  [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[broker_index_]; }
 
   mq::Context& context_;
   const Publisher::Options& options_;
@@ -83,7 +83,7 @@ class Sender {
 
   std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};
-  std::size_t broker_{};  // index of the one in use, or to be tried next
+  std::size_t broker_index_{};  // index of the one in use, or to be tried next
   std::chrono::milliseconds backoff_;
   Clock::time_point retry_at_;
   Clock::time_point phase_deadline_;  // connecting and draining end here
@@ -93,34 +93,34 @@ class Sender {
   std::optional<std::uint64_t> connection_stream_;  // who answers on it
   bool sent_on_connection_{};
   bool blocked_{};  // the connection's queue is full
-  std::optional<std::size_t> event_bytes_max_;
+  std::optional<std::size_t> broker_event_bytes_max_;
   std::uint64_t first_request_id_{};
   Clock::time_point hello_at_;
-  std::optional<Clock::time_point> unanswered_since_;
-  std::optional<std::uint64_t> ask_id_;  // the Admitted under way
-  Clock::time_point asked_at_;
-  std::uint64_t wanted_{};
-  std::chrono::milliseconds hurry_interval_{};
-  std::size_t types_done_{};               // the broker has dealt with the files of types_ up to here
-  std::optional<std::uint64_t> types_id_;  // the registration under way
-  std::size_t types_asked_end_{};
-  Clock::time_point types_asked_at_;
-  std::optional<Clock::time_point> types_wait_since_;  // events wait for it
-  bool events_wait_{};
+  std::optional<Clock::time_point> awaiting_reply_since_;
+  std::optional<std::uint64_t> admitted_request_id_;  // the Admitted under way
+  Clock::time_point admitted_requested_at_;
+  std::uint64_t flush_target_{};
+  std::chrono::milliseconds fast_interval_{};
+  std::size_t registered_files_{};                 // the broker has dealt with the files of types_ up to here
+  std::optional<std::uint64_t> types_request_id_;  // the registration under way
+  std::size_t registering_files_{};
+  Clock::time_point types_requested_at_;
+  std::optional<Clock::time_point> types_awaited_since_;  // events wait for it
+  bool events_await_types_{};
 
   // Of the session.
   std::uint64_t next_id_{1};
-  std::uint64_t sent_ever_{};             // highest sequence sent to any broker
-  std::optional<std::uint64_t> sent_to_;  // stream of the broker that it was sent to, where known
-  std::uint64_t doubt_counted_{};         // in_doubt knows of the events up to here
+  std::uint64_t highest_sent_{};                 // highest sequence sent to any broker
+  std::optional<std::uint64_t> sent_to_stream_;  // stream of the broker that it was sent to, where known
+  std::uint64_t in_doubt_counted_{};             // in_doubt knows of the events up to here
   std::map<std::uint64_t, std::uint64_t> refused_by_stream_;
-  std::size_t type_problem_told_{};  // what is wrong with the files of types_ up to here has been said
-  bool types_full_told_{};
-  std::deque<std::uint64_t> refused_here_;  // unconfirmed events that no broker is going to see
-  std::uint64_t refused_here_counted_{};    // status knows of the events up to here
+  std::size_t type_problem_reported_{};  // what is wrong with the files of types_ up to here has been said
+  bool types_limit_reported_{};
+  std::deque<std::uint64_t> refused_locally_;  // unconfirmed events that no broker is going to see
+  std::uint64_t refused_locally_counted_{};    // status knows of the events up to here
 
   std::array<EventFrames, 256> batch_;
-  std::uint64_t told_version_{};
+  std::uint64_t notified_version_{};
 };
 
 }  // namespace backplane::publishing
