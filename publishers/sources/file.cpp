@@ -70,9 +70,9 @@ bool FileSource::begin(const std::optional<FileState>& remembered) {
   reopened_ = false;
   if (!store_) return true;
   // From the first event on it must be known whose they are.
-  Admissions admissions(options_.brokers);
+  SessionLookup lookup(options_.brokers);
   while (session_ == 0) {
-    session_ = admissions.session_with(runner_.source_name(), std::string(run_counter), run_).value_or(0);
+    session_ = lookup.find_session(runner_.source_name(), std::string(run_counter), run_).value_or(0);
     if (session_ == 0 && !pause(ask_interval)) return false;
   }
   if (active_ != nullptr) save();
@@ -110,10 +110,10 @@ bool FileSource::resume(const FileState& state) {
 }
 
 std::optional<std::uint64_t> FileSource::ask_admitted(std::uint64_t session) {
-  Admissions admissions(options_.brokers);
+  SessionLookup lookup(options_.brokers);
   std::optional<std::uint64_t> last;
   for (int same = 0; same < same_answers_wanted;) {
-    const auto answer = admissions.dealt_with(runner_.source_name(), session);
+    const auto answer = lookup.confirmed_sequence(runner_.source_name(), session);
     same = answer && answer == last ? same + 1 : 0;
     if (answer) last = answer;
     if (!pause(ask_interval)) return {};

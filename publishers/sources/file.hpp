@@ -8,12 +8,12 @@
 #include <optional>
 #include <vector>
 
-#include "publishers/sources/admissions.hpp"
 #include "publishers/sources/file_state.hpp"
 #include "publishers/sources/file_watch.hpp"
 #include "publishers/sources/growing_file.hpp"
 #include "publishers/sources/pace.hpp"
 #include "publishers/sources/runner.hpp"
+#include "publishers/sources/session_lookup.hpp"
 
 namespace backplane::sources {
 

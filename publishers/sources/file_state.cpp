@@ -12,8 +12,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "publishers/sources/naming.hpp"
 #include "publishers/sources/sources.hpp"
+#include "publishers/sources/topic_token.hpp"
 
 namespace backplane::sources {
 namespace {

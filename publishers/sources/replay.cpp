@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <google/protobuf/message.h>
 
-#include "publishers/sources/naming.hpp"
 #include "publishers/sources/pace.hpp"
+#include "publishers/sources/topic_token.hpp"
 
 namespace backplane::sources {
 namespace {

@@ -4,11 +4,11 @@
 #include "backplane/events/v1/memory_use.pb.h"
 #include "backplane/events/v1/temperature.pb.h"
 #include "core/time/duration.hpp"
-#include "publishers/sources/naming.hpp"
 #include "publishers/sources/pace.hpp"
 #include "publishers/sources/replay.hpp"
 #include "publishers/sources/sensors.hpp"
 #include "publishers/sources/timestamp.hpp"
+#include "publishers/sources/topic_token.hpp"
 
 namespace backplane::sources {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "publishers/sources/naming.hpp"
+#include "publishers/sources/topic_token.hpp"
 #include "tests/publishers/temporary_directory.hpp"
 
 namespace backplane::sources {
@@ -95,7 +95,7 @@ TEST(Sensors, TheMemoryIsReadFromTheKernelsTable) {
   EXPECT_THAT(read_memory(proc.path() / "none").error().text, HasSubstr("none"));
 }
 
-TEST(Naming, AnyNameBecomesATokenOfATopic) {
+TEST(TopicToken, AnyNameBecomesATokenOfATopic) {
   EXPECT_EQ(topic_token("coretemp/Core 0"), "coretemp_Core_0");
   EXPECT_EQ(topic_token("BRK.B"), "BRK_B");
   EXPECT_EQ(topic_token(">*"), "__");

@@ -1,4 +1,4 @@
-#include "publishers/sources/admissions.hpp"
+#include "publishers/sources/session_lookup.hpp"
 
 #include <algorithm>
 #include <stdexcept>
@@ -11,7 +11,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds patience{500};
+constexpr std::chrono::milliseconds reply_timeout{500};
 constexpr std::int64_t reply_bytes_max = 1 << 20;
 
 mq::SocketOptions socket_options() {
@@ -23,16 +23,16 @@ mq::SocketOptions socket_options() {
 }  // namespace
 
 /// One broker.
-class Admissions::Link {
+class SessionLookup::Connection {
  public:
-  explicit Link(const PublisherEndpoints& broker) : broker_(broker) {}
+  explicit Connection(const PublisherEndpoints& broker) : broker_(broker) {}
 
-  std::optional<v1::ControlReply> ask(v1::ControlRequest request) {
+  std::optional<v1::ControlReply> request_reply(v1::ControlRequest request) {
     if (!socket_) connect();
     request.set_version(1);
     request.set_id(++last_id_);
     if (!socket_->send(request.SerializeAsString(), zmq::send_flags::dontwait)) return {};
-    const Clock::time_point deadline = Clock::now() + patience;
+    const Clock::time_point deadline = Clock::now() + reply_timeout;
     for (;;) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
       if (left.count() <= 0) break;
@@ -66,19 +66,21 @@ class Admissions::Link {
   std::uint64_t last_id_{};
 };
 
-Admissions::Admissions(const std::vector<PublisherEndpoints>& brokers) {
-  for (const PublisherEndpoints& broker : brokers) links_.push_back(std::make_unique<Link>(broker));
+SessionLookup::SessionLookup(const std::vector<PublisherEndpoints>& brokers) {
+  for (const PublisherEndpoints& broker : brokers)
+    connections_.push_back(std::make_unique<Connection>(broker));
 }
 
-Admissions::~Admissions() = default;
+SessionLookup::~SessionLookup() = default;
 
-std::optional<std::uint64_t> Admissions::dealt_with(const std::string& source, std::uint64_t session) {
+std::optional<std::uint64_t> SessionLookup::confirmed_sequence(const std::string& source,
+                                                               std::uint64_t session) {
   std::optional<std::uint64_t> sequence;
-  for (const auto& link : links_) {
+  for (const auto& connection : connections_) {
     v1::ControlRequest request;
     request.mutable_admitted()->set_source(source);
     request.mutable_admitted()->set_session(session);
-    const auto reply = link->ask(std::move(request));
+    const auto reply = connection->request_reply(std::move(request));
     if (!reply || !reply->has_admitted()) continue;
     const v1::AdmittedReply& admitted = reply->admitted();
     sequence = std::max({sequence.value_or(0), admitted.sequence(), admitted.refused_sequence()});
@@ -86,13 +88,13 @@ std::optional<std::uint64_t> Admissions::dealt_with(const std::string& source, s
   return sequence;
 }
 
-std::optional<std::uint64_t> Admissions::session_with(const std::string& source, const std::string& counter,
-                                                      std::uint64_t value) {
-  for (const auto& link : links_) {
+std::optional<std::uint64_t> SessionLookup::find_session(const std::string& source,
+                                                         const std::string& counter, std::uint64_t value) {
+  for (const auto& connection : connections_) {
     v1::ControlRequest request;
     request.mutable_stats();
     for (;;) {
-      const auto reply = link->ask(request);
+      const auto reply = connection->request_reply(request);
       if (!reply || !reply->has_stats()) break;
       for (const v1::StatsReply::Participant& each : reply->stats().participants()) {
         const auto found = each.counters().find(counter);

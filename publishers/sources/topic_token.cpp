@@ -1,4 +1,4 @@
-#include "publishers/sources/naming.hpp"
+#include "publishers/sources/topic_token.hpp"
 
 #include "core/topic/topic.hpp"
 
