@@ -322,7 +322,7 @@ Source add_file(CLI::App& publish) {
     }
     sources::FileOptions file{.path = flags->path, .state = flags->state, .from_end = flags->from == "end"};
     if (flags->state == "none") file.state.clear();
-    if (flags->state.empty()) file.state = sources::usual_state_file(file.path, options.topic);
+    if (flags->state.empty()) file.state = sources::default_state_file(file.path, options.topic);
     return sources::run_file(options, file, signals);
   };
   return source;

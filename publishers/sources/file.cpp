@@ -16,9 +16,9 @@ using namespace std::chrono_literals;
 // Who rotates a file tells its writer later: what that still writes meanwhile is taken too.
 constexpr std::chrono::seconds quiet_time{10};
 constexpr std::chrono::milliseconds save_interval{100};
-// The broker reads what a killed process had sent while it answers: so often the same answer, and it has all.
-constexpr int same_answers_wanted = 3;
-constexpr std::chrono::milliseconds ask_interval{100};
+// The broker reads what a killed process had sent while it answers: so often the same reply, and it has all.
+constexpr int same_replies_required = 3;
+constexpr std::chrono::milliseconds request_interval{100};
 // The kernel stamps files with a clock that ticks some hundred times a second.
 constexpr std::int64_t clock_slack_ns = 20'000'000;
 constexpr std::string_view run_counter = "run";
@@ -32,66 +32,66 @@ FileSource::FileSource(Runner& runner, const SourceOptions& options, const FileO
       file_(file),
       line_bytes_max_(line_bytes_max),
       store_(store),
-      run_(random_id()),
+      run_id_(random_id()),
       watch_(file.path) {
-  runner_.set_counter(std::string(run_counter), run_);
-  if (store_) runner_.set_remembers();
+  runner_.set_counter(std::string(run_counter), run_id_);
+  if (store_) runner_.set_resumable();
   runner_.on_progress([this](const PublisherStatus& status) { on_progress(status); });
 }
 
-ExitCode FileSource::run(const std::optional<FileState>& remembered) {
+ExitCode FileSource::run(const std::optional<FileState>& saved) {
   const std::chrono::nanoseconds every = options_.every.value_or(1s);
-  bool goes_on = begin(remembered);
-  while (goes_on) {
-    goes_on = look() && read_all() && drop_old();
+  bool running = start(saved);
+  while (running) {
+    running = open_new_file() && read_all() && drop_rotated();
     if (dirty_) save();
     timer_.set(timer_.now_ns() + every.count());
-    goes_on = goes_on && runner_.wait({watch_.fd(), timer_.fd()});
+    running = running && runner_.wait({watch_.fd(), timer_.fd()});
     watch_.drain();
   }
   const ExitCode code = runner_.finish();
   if (active_ != nullptr) {
     // Nothing is in doubt then, and the next run need not ask.
-    if (marks_.empty()) session_ = 0;
+    if (unconfirmed_lines_.empty()) session_ = 0;
     save();
   }
   return code;
 }
 
-bool FileSource::begin(const std::optional<FileState>& remembered) {
-  if (remembered && !resume(*remembered)) return false;
-  if (!remembered && file_.from_end) {
+bool FileSource::start(const std::optional<FileState>& saved) {
+  if (saved && !resume(*saved)) return false;
+  if (!saved && file_.from_end) {
     if (auto file = GrowingFile::open(file_.path, {}, line_bytes_max_)) {
       file->skip_to_end();
       follow(std::move(*file));
     }
   }
-  if (!look()) return false;
-  reopened_ = false;
+  if (!open_new_file()) return false;
+  resuming_ = false;
   if (!store_) return true;
   // From the first event on it must be known whose they are.
   SessionLookup lookup(options_.brokers);
   while (session_ == 0) {
-    session_ = lookup.find_session(runner_.source_name(), std::string(run_counter), run_).value_or(0);
-    if (session_ == 0 && !pause(ask_interval)) return false;
+    session_ = lookup.find_session(runner_.source_name(), std::string(run_counter), run_id_).value_or(0);
+    if (session_ == 0 && !pause(request_interval)) return false;
   }
   if (active_ != nullptr) save();
   return true;
 }
 
 bool FileSource::resume(const FileState& state) {
-  std::uint64_t known = 0;
+  std::uint64_t already_published = 0;
   if (state.session != 0) {
-    const auto dealt = ask_admitted(state.session);
-    if (!dealt) return false;
-    known = *dealt > state.sequence ? *dealt - state.sequence : 0;
-    if (*dealt < state.sequence) {
+    const auto confirmed = last_run_confirmed(state.session);
+    if (!confirmed) return false;
+    already_published = *confirmed > state.sequence ? *confirmed - state.sequence : 0;
+    if (*confirmed < state.sequence) {
       log::warning("{}: the broker does not know the last run: what it had not confirmed is sent again",
                    runner_.source_name());
     }
   }
-  reopened_ = true;
-  newest_ns_ = state.saved_ns;
+  resuming_ = true;
+  newest_modified_ns_ = state.saved_ns;
   for (std::size_t i = 0; i < state.files.size(); ++i) {
     auto file =
         find_moved(file_.path, state.files[i], state.saved_ns - std::int64_t{1'000'000'000}, line_bytes_max_);
@@ -103,20 +103,20 @@ bool FileSource::resume(const FileState& state) {
     Followed& followed = follow(std::move(*file));
     if (i == state.active) {
       active_ = &followed;
-      skip(followed, known);
+      skip(followed, already_published);
     }
   }
   return true;
 }
 
-std::optional<std::uint64_t> FileSource::ask_admitted(std::uint64_t session) {
+std::optional<std::uint64_t> FileSource::last_run_confirmed(std::uint64_t session) {
   SessionLookup lookup(options_.brokers);
   std::optional<std::uint64_t> last;
-  for (int same = 0; same < same_answers_wanted;) {
-    const auto answer = lookup.confirmed_sequence(runner_.source_name(), session);
-    same = answer && answer == last ? same + 1 : 0;
-    if (answer) last = answer;
-    if (!pause(ask_interval)) return {};
+  for (int same = 0; same < same_replies_required;) {
+    const auto reply = lookup.confirmed_sequence(runner_.source_name(), session);
+    same = reply && reply == last ? same + 1 : 0;
+    if (reply) last = reply;
+    if (!pause(request_interval)) return {};
   }
   return last;
 }
@@ -148,8 +148,8 @@ FileSource::Followed& FileSource::follow(GrowingFile file) {
   watch_.add(file.fd());
   auto followed = std::make_unique<Followed>(Followed{.file = std::move(file)});
   followed->confirmed = followed->file.position();
-  followed->news_at = Clock::now();
-  followed->read_ns = unix_now_ns();
+  followed->last_read_at = Clock::now();
+  followed->last_read_ns = unix_now_ns();
   return *files_.emplace_back(std::move(followed));
 }
 
@@ -158,7 +158,7 @@ bool FileSource::follows(FileId id) const {
 }
 
 /// Finds out who has the name now. @returns false where the source is to end.
-bool FileSource::look() {
+bool FileSource::open_new_file() {
   struct stat status {};
   if (::stat(file_.path.c_str(), &status) != 0) return true;  // another one may come
   const FileId id{static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
@@ -166,12 +166,12 @@ bool FileSource::look() {
   auto file = GrowingFile::open(file_.path, {}, line_bytes_max_);
   if (!file) {
     if (file.error().code == ErrorCode::not_found) return true;
-    return id == unreadable_ || (unreadable_ = id, runner_.bad_record(file.error().text));
+    return id == reported_unreadable_ || (reported_unreadable_ = id, runner_.bad_record(file.error().text));
   }
   if (follows(file->id())) return true;
-  if (!files_.empty() || reopened_) {
-    if (!files_.empty()) newest_ns_ = files_.back()->file.modified_ns();
-    follow_those_between(file->id());
+  if (!files_.empty() || resuming_) {
+    if (!files_.empty()) newest_modified_ns_ = files_.back()->file.modified_ns();
+    follow_rotated(file->id());
     log::info("{}: {} is another file now", runner_.source_name(), file_.path.string());
   }
   Followed& followed = follow(std::move(*file));
@@ -183,23 +183,24 @@ bool FileSource::look() {
 }
 
 /// Several may have had the name, one after the other, since the last look.
-void FileSource::follow_those_between(FileId newest) {
+void FileSource::follow_rotated(FileId newest) {
   for (const auto& path : rotated_files(file_.path)) {
     auto file = GrowingFile::open(path, {}, line_bytes_max_);
     if (!file || file->id() == newest || follows(file->id())) continue;
     const std::int64_t modified_ns = file->modified_ns();
-    const bool later = reopened_ ? modified_ns > newest_ns_ : modified_ns >= newest_ns_;
-    if (later && std::find(done_.begin(), done_.end(), file->id()) == done_.end()) follow(std::move(*file));
+    const bool later = resuming_ ? modified_ns > newest_modified_ns_ : modified_ns >= newest_modified_ns_;
+    if (later && std::find(finished_.begin(), finished_.end(), file->id()) == finished_.end())
+      follow(std::move(*file));
   }
 }
 
 bool FileSource::read_all() {
   do {
-    again_ = false;
-    for (std::size_t i = 0; i < files_.size() && !again_; ++i) {
+    files_changed_ = false;
+    for (std::size_t i = 0; i < files_.size() && !files_changed_; ++i) {
       if (!read_one(*files_[i])) return false;
     }
-  } while (again_);
+  } while (files_changed_);
   return true;
 }
 
@@ -212,10 +213,10 @@ bool FileSource::read_one(Followed& followed) {
     // Looks at the signals now and then.
     if (!runner_.wait_until(timer_, 0)) return false;
     const std::string_view chunk = followed.file.read();
-    if (chunk.empty()) return !followed.file.truncated() || begin_anew(followed);
-    if (&followed != active_ && !switch_to(followed)) return false;
-    followed.news_at = Clock::now();
-    followed.read_ns = unix_now_ns();
+    if (chunk.empty()) return !followed.file.truncated() || handle_truncation(followed);
+    if (&followed != active_ && !activate(followed)) return false;
+    followed.last_read_at = Clock::now();
+    followed.last_read_ns = unix_now_ns();
     lines.feed(chunk);
   }
 }
@@ -223,18 +224,18 @@ bool FileSource::read_one(Followed& followed) {
 bool FileSource::publish_line(Followed& followed) {
   const FilePosition position = followed.file.position();
   const std::string where = fmt::format("{}:{}", file_.path.string(), position.line);
-  const bool goes_on =
+  const bool running =
       followed.file.lines().too_long()
           ? runner_.bad_record(fmt::format("{}: wanted at most {} bytes, got more", where, line_bytes_max_))
           : runner_.publish_text(where, options_.topic, followed.file.lines().text());
   // Where it was not taken because the source is to end, the next run takes it.
-  if (goes_on && store_) marks_.push_back({runner_.status().offered, position});
-  return goes_on;
+  if (running && store_) unconfirmed_lines_.push_back({runner_.status().offered, position});
+  return running;
 }
 
 /// From here on, events are of that file; those before are done with. So a state on disk, with what the
 /// broker tells of the session, says exactly how far each file has come.
-bool FileSource::switch_to(Followed& followed) {
+bool FileSource::activate(Followed& followed) {
   if (store_ && !runner_.flush()) return false;
   on_progress(runner_.status());
   active_ = &followed;
@@ -243,17 +244,17 @@ bool FileSource::switch_to(Followed& followed) {
 }
 
 /// A file that was emptied, or is another one under the same number.
-bool FileSource::begin_anew(Followed& followed) {
+bool FileSource::handle_truncation(Followed& followed) {
   // What has lost the name and is written from its beginning is a newer copy, or nothing of ours.
-  if (&followed != files_.back().get()) return drop(followed);
-  if (!switch_to(followed)) return false;
+  if (&followed != files_.back().get()) return stop_following(followed);
+  if (!activate(followed)) return false;
   const FilePosition before = followed.file.position();
   // An older copy may have been written over with the newer one.
   std::erase_if(files_, [&](const auto& each) { return each.get() != &followed && each->file.truncated(); });
-  auto copy = find_moved(file_.path, before, followed.read_ns - clock_slack_ns, line_bytes_max_);
+  auto copy = find_moved(file_.path, before, followed.last_read_ns - clock_slack_ns, line_bytes_max_);
   followed.file.restart();
   followed.confirmed = followed.file.position();
-  followed.news_at = Clock::now();
+  followed.last_read_at = Clock::now();
   if (copy && !follows(copy->id())) {
     // What was written after our last look is in the copy alone.
     follow(std::move(*copy));
@@ -266,40 +267,41 @@ bool FileSource::begin_anew(Followed& followed) {
                  runner_.source_name(), file_.path.string(), before.line);
   }
   if (store_) save();
-  again_ = true;
+  files_changed_ = true;
   return true;
 }
 
 /// Lets go of files that have lost the name and are no longer written.
-bool FileSource::drop_old() {
+bool FileSource::drop_rotated() {
   for (std::size_t i = 0; i + 1 < files_.size();) {
     Followed& followed = *files_[i];
-    if (Clock::now() - followed.news_at < quiet_time) {
+    if (Clock::now() - followed.last_read_at < quiet_time) {
       ++i;
       continue;
     }
     if (followed.file.lines().take_rest()) {  // its last line has no end, and gets none any more
-      if (&followed != active_ && !switch_to(followed)) return false;
+      if (&followed != active_ && !activate(followed)) return false;
       if (!publish_line(followed)) return false;
     }
-    if (!drop(followed)) return false;
+    if (!stop_following(followed)) return false;
   }
   return true;
 }
 
-bool FileSource::drop(Followed& followed) {
-  if (&followed == active_ && !switch_to(*files_.back())) return false;
-  done_.push_back(followed.file.id());
+bool FileSource::stop_following(Followed& followed) {
+  if (&followed == active_ && !activate(*files_.back())) return false;
+  finished_.push_back(followed.file.id());
   std::erase_if(files_, [&](const auto& each) { return each.get() == &followed; });
   dirty_ = true;
-  again_ = true;
+  files_changed_ = true;
   return true;
 }
 
 void FileSource::on_progress(const PublisherStatus& status) {
-  for (; !marks_.empty() && marks_.front().sequence <= status.confirmed; marks_.pop_front()) {
-    active_->confirmed = marks_.front().position;
-    sequence_ = marks_.front().sequence;
+  for (; !unconfirmed_lines_.empty() && unconfirmed_lines_.front().sequence <= status.confirmed;
+       unconfirmed_lines_.pop_front()) {
+    active_->confirmed = unconfirmed_lines_.front().position;
+    sequence_ = unconfirmed_lines_.front().sequence;
     dirty_ = true;
   }
   if (dirty_ && session_ != 0 && Clock::now() >= save_at_) save();
@@ -341,19 +343,18 @@ ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals
                                    options.max_event_bytes));
   }
   std::optional<FileStateStore> store;
-  std::optional<FileState> remembered;
+  std::optional<FileState> saved;
   if (!file.state.empty()) {
     auto opened = FileStateStore::open(file.state);
     if (!opened) return wrong_usage(opened.error().text);
     auto loaded = opened->load();
     if (!loaded) return wrong_usage(loaded.error().text);
     store = std::move(*opened);
-    remembered = std::move(*loaded);
+    saved = std::move(*loaded);
     log::info("remembers in {} how far it has come", file.state.string());
   }
   return run_source(options, "file", signals, [&](Runner& runner) {
-    return FileSource(runner, options, file, options.max_event_bytes - envelope_bytes_max, store)
-        .run(remembered);
+    return FileSource(runner, options, file, options.max_event_bytes - envelope_bytes_max, store).run(saved);
   });
 }
 

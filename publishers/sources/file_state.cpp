@@ -35,9 +35,9 @@ std::string to_text(const FileState& state) {
 }
 
 /// Reads the next word, and says whether it is the one wanted.
-bool is_next(std::istream& in, std::string_view wanted) {
+bool is_next(std::istream& in, std::string_view expected) {
   std::string word;
-  return in >> word && word == wanted;
+  return in >> word && word == expected;
 }
 
 bool read_file_line(std::istream& in, FileState& state) {
@@ -136,7 +136,7 @@ Result<void> FileStateStore::save(const FileState& state) const {
   return {};
 }
 
-fs::path usual_state_file(const fs::path& followed, const std::string& topic) {
+fs::path default_state_file(const fs::path& followed, const std::string& topic) {
   fs::path folder;
   if (const char* const systemd = std::getenv("STATE_DIRECTORY")) {
     folder = systemd;

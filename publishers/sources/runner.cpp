@@ -32,7 +32,7 @@ Publisher::Options publisher_options(const SourceOptions& options, const std::st
   return publisher;
 }
 
-std::string and_others(const log::RateLimit& limit) {
+std::string suppressed_note(const log::RateLimit& limit) {
   return limit.suppressed() == 0 ? "" : fmt::format(" ({} more since the last line)", limit.suppressed());
 }
 
@@ -45,12 +45,12 @@ Runner::Runner(const SourceOptions& options, std::string_view source, Signals& s
                                                : options.source_name),
       publisher_(publisher_options(options, source_name_, changed_)) {}
 
-bool Runner::wait(std::initializer_list<int> wanted) {
+bool Runner::wait(std::initializer_list<int> fds) {
   constexpr std::size_t own = 2;
   std::array<pollfd, 8> descriptors{{{signals_.fd(), POLLIN, 0}, {changed_.fd(), POLLIN, 0}}};
-  CHECK(wanted.size() <= descriptors.size() - own, "a source waits for a few descriptors");
+  CHECK(fds.size() <= descriptors.size() - own, "a source waits for a few descriptors");
   std::size_t count = own;
-  for (const int fd : wanted) descriptors[count++] = {fd, POLLIN, 0};
+  for (const int fd : fds) descriptors[count++] = {fd, POLLIN, 0};
   unpolled_ = 0;
   while (!stopping_) {
     ::poll(descriptors.data(), count, -1);
@@ -110,22 +110,22 @@ void Runner::report() {
   changed_.drain();
   const PublisherStatus status = publisher_.status();
   const Clock::time_point now = Clock::now();
-  if (status.ready && !said_ready_) {
-    said_ready_ = true;
+  if (status.ready && !ready_printed_) {
+    ready_printed_ = true;
     fmt::print("ready role=publisher source={}\n", source_name_);
     std::fflush(stdout);
   } else if (status.ready && !reported_.ready && connections_.allow(now)) {
-    log::info("{}: a broker is there again{}", source_name_, and_others(connections_));
+    log::info("{}: a broker is there again{}", source_name_, suppressed_note(connections_));
   }
-  if (!status.ready && !status.last_problem.empty() && (reported_.ready || !said_waiting_)) {
-    if (!said_waiting_ || connections_.allow(now)) {
+  if (!status.ready && !status.last_problem.empty() && (reported_.ready || !waiting_logged_)) {
+    if (!waiting_logged_ || connections_.allow(now)) {
       log::warning("{} waits for a broker at {}: {}", source_name_, options_.brokers.front().ingress,
                    status.last_problem);
     }
-    said_waiting_ = true;
+    waiting_logged_ = true;
   }
   if (status.refused > reported_.refused && refusals_.allow(now)) {
-    log::warning("{}: {}{}", source_name_, status.last_problem, and_others(refusals_));
+    log::warning("{}: {}{}", source_name_, status.last_problem, suppressed_note(refusals_));
   }
   if (status.in_doubt > reported_.in_doubt) {
     log::warning("{}: the broker is another one or has forgotten; {} events sent before are in doubt",
@@ -175,7 +175,7 @@ bool Runner::bad_record(std::string_view problem, std::string_view consequence) 
     failed_ = true;
     return false;
   }
-  if (records_.allow(Clock::now())) log::warning("{}{}{}", problem, consequence, and_others(records_));
+  if (records_.allow(Clock::now())) log::warning("{}{}{}", problem, consequence, suppressed_note(records_));
   return true;
 }
 
@@ -202,7 +202,7 @@ ExitCode Runner::finish() {
   if (status.confirmed < status.offered) {
     log::warning("{} ends while {} events await a broker: {}", source_name_,
                  status.offered - status.confirmed,
-                 remembers_ ? "the next run publishes what has not arrived" : "they are lost");
+                 resumable_ ? "the next run publishes what has not arrived" : "they are lost");
   }
   const bool ended_well = flushed || stopping_;
   return ended_well && !failed_ ? ExitCode::done : ExitCode::failed;

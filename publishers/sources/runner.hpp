@@ -28,7 +28,7 @@ class Runner {
 
   /// Waits until one of the descriptors is readable (negative ones never are), and reports meanwhile what
   /// becomes of the publisher. @returns false where a signal asks for the end.
-  [[nodiscard]] bool wait(std::initializer_list<int> descriptors);
+  [[nodiscard]] bool wait(std::initializer_list<int> fds);
   /// Waits until `due_ns` of the timer's clock. What is late waits for nothing. @returns as wait().
   [[nodiscard]] bool wait_until(Timer& timer, std::int64_t due_ns);
   /// Waits until the broker has dealt with everything offered. @returns as wait().
@@ -56,7 +56,7 @@ class Runner {
   /// Called on the source's thread whenever it notices that the publisher has come further.
   void on_progress(std::function<void(const PublisherStatus&)> call) { on_progress_ = std::move(call); }
   /// The source itself remembers what the broker has not taken: the end does not call it lost.
-  void set_remembers() noexcept { remembers_ = true; }
+  void set_resumable() noexcept { resumable_ = true; }
   /// Goes with the hello that the publisher says to its broker.
   void set_counter(std::string name, std::uint64_t value);
 
@@ -75,11 +75,11 @@ class Runner {
   PublisherStatus reported_;
   std::function<void(const PublisherStatus&)> on_progress_;
   std::uint32_t unpolled_{};  // waits that were over at once, since the last look at the signals
-  bool said_ready_{};
-  bool said_waiting_{};
+  bool ready_printed_{};
+  bool waiting_logged_{};
   bool stopping_{};
   bool failed_{};
-  bool remembers_{};
+  bool resumable_{};
   std::uint64_t bad_records_{};
   log::RateLimit refusals_{std::chrono::seconds{1}};
   log::RateLimit connections_{std::chrono::seconds{1}};

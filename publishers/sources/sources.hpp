@@ -102,8 +102,8 @@ ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals
 /// Where a state is kept if nobody says where: in $STATE_DIRECTORY (as systemd has it),
 /// $XDG_STATE_HOME/backplane or ~/.local/state/backplane, under a name made of topic and path. "" where none
 /// of them is set.
-[[nodiscard]] std::filesystem::path usual_state_file(const std::filesystem::path& followed,
-                                                     const std::string& topic);
+[[nodiscard]] std::filesystem::path default_state_file(const std::filesystem::path& followed,
+                                                       const std::string& topic);
 
 struct ExecOptions {
   std::vector<std::string> command;                 ///< the program, looked for in PATH, and its arguments
