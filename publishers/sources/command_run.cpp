@@ -58,17 +58,17 @@ void CommandRun::signal_group(int number) noexcept {
 bool CommandRun::terminate(std::chrono::milliseconds grace, const TakeLine& take) {
   signal_group(SIGTERM);
   const Clock::time_point deadline = Clock::now() + grace;
-  bool wanted = true;
+  bool taking = true;
   while (!ended()) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
     if (left.count() <= 0) break;
     std::array<pollfd, 3> descriptors{
         {{output_fd(), POLLIN, 0}, {errors_fd(), POLLIN, 0}, {exit_fd(), POLLIN, 0}}};
     ::poll(descriptors.data(), descriptors.size(), static_cast<int>(left.count()));
-    wanted = wanted && read(take);
+    taking = taking && read(take);
   }
   signal_group(SIGKILL);
-  return wanted;
+  return taking;
 }
 
 bool CommandRun::finish(const TakeLine& take) {

@@ -29,12 +29,12 @@ class Exec {
   ExitCode run() {
     const std::int64_t start_ns = timer_.now_ns();
     for (;;) {
-      const bool goes_on = run_once();
+      const bool running = run_once();
       if (!options_.every) return std::max(runner_.finish(), clean_ ? ExitCode::done : ExitCode::failed);
       // A run that takes longer than the interval swallows those that it overlaps.
       const std::int64_t next_ns = start_ns + next_tick(timer_.now_ns() - start_ns, *options_.every);
       timer_.set(next_ns);
-      if (!goes_on || !runner_.wait({timer_.fd()})) return runner_.finish();
+      if (!running || !runner_.wait({timer_.fd()})) return runner_.finish();
     }
   }
 
@@ -48,12 +48,12 @@ class Exec {
     result.set_command(text_);
     result.set_exit_code(-1);
     auto child = Child::start(command_);
-    bool goes_on = true;
+    bool running = true;
     if (!child) {
       result.set_problem(child.error().text);
     } else {
       CommandRun run(std::move(*child), options_.max_event_bytes);
-      goes_on = follow(run, begin_ns, result);
+      running = follow(run, begin_ns, result);
     }
     result.set_duration_seconds(static_cast<double>(timer_.now_ns() - begin_ns) / 1e9);
     set_time(*result.mutable_time(), unix_now_ns());
@@ -62,7 +62,7 @@ class Exec {
     const bool published = runner_.publish(where, options_.topic + ".exit", result);
     const std::string fault = fault_of(result);
     clean_ = fault.empty();
-    if (!goes_on || !published) {
+    if (!running || !published) {
       clean_ = true;  // it was ended by whoever ended us
       return false;
     }
@@ -75,22 +75,22 @@ class Exec {
     };
     const std::int64_t limit_at_ns = limit_ns_ == 0 ? never_ns : begin_ns + limit_ns_;
     timer_.set(limit_at_ns);
-    bool goes_on = true;
-    while (goes_on && !run.ended()) {
-      goes_on =
+    bool running = true;
+    while (running && !run.ended()) {
+      running =
           runner_.wait({run.output_fd(), run.errors_fd(), run.exit_fd(), timer_.fd()}) && run.read(take);
-      if (goes_on && timer_.now_ns() >= limit_at_ns && !run.ended()) {
+      if (running && timer_.now_ns() >= limit_at_ns && !run.ended()) {
         result.set_timed_out(true);
         break;
       }
     }
-    if (!run.ended()) goes_on = run.terminate(grace, take) && goes_on;
-    goes_on = run.finish(take) && goes_on;
+    if (!run.ended()) running = run.terminate(grace, take) && running;
+    running = run.finish(take) && running;
     if (const auto exit = run.exit()) {
       if (exit->signal == 0) result.set_exit_code(exit->code);
       result.set_signal(exit->signal);
     }
-    return goes_on;
+    return running;
   }
 
   bool publish_line(CommandRun::Stream stream, const LineSplitter& line) {

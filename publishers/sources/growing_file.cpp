@@ -115,8 +115,8 @@ FilePosition GrowingFile::position() const noexcept {
 
 std::uint64_t GrowingFile::hash_head(std::uint64_t bytes) const {
   std::array<char, head_bytes_max> head{};
-  const std::size_t wanted = std::min<std::uint64_t>(bytes, head.size());
-  const ssize_t got = ::pread(fd_, head.data(), wanted, 0);
+  const std::size_t length = std::min<std::uint64_t>(bytes, head.size());
+  const ssize_t got = ::pread(fd_, head.data(), length, 0);
   std::uint64_t hash = 14'695'981'039'346'656'037U;  // FNV-1a
   for (ssize_t i = 0; i < got; ++i) {
     hash = (hash ^ static_cast<unsigned char>(head[static_cast<std::size_t>(i)])) * 1'099'511'628'211U;

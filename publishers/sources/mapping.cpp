@@ -45,9 +45,9 @@ const pb::Descriptor* find_type(const std::string& name) {
   return type != nullptr ? type : pool.FindMessageTypeByName("backplane.events.v1." + name);
 }
 
-tl::unexpected<Error> wanted(std::string_view where, std::string_view what, std::string_view got) {
+tl::unexpected<Error> bad_value(std::string_view where, std::string_view expected, std::string_view got) {
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted {}, got {}", where, what,
+              fmt::format("{}: wanted {}, got {}", where, expected,
                           got.empty() ? "nothing" : fmt::format("\"{}\"", log::escape(got))));
 }
 
@@ -68,7 +68,7 @@ Result<double> parse_number(std::string_view text, std::string_view where) {
   double value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || stop != text.data() + text.size() || !std::isfinite(value)) {
-    return wanted(where, "a number", text);
+    return bad_value(where, "a number", text);
   }
   return value;
 }
@@ -88,7 +88,7 @@ Result<std::int64_t> read_time(const Value& value, TimeUnit unit, std::string_vi
   }
   // What 64 bits of nanoseconds can hold.
   if (!(size * static_cast<double>(unit_ns) < 9.2e18))
-    return wanted(where, "a time of 1678 to 2261", value.text);
+    return bad_value(where, "a time of 1678 to 2261", value.text);
   std::int64_t whole = 0;
   if (is_integer(value.text)) {  // exactly: a double has 53 bits
     std::from_chars(value.text.data(), value.text.data() + value.text.size(), whole);
@@ -100,7 +100,7 @@ Result<std::int64_t> read_time(const Value& value, TimeUnit unit, std::string_vi
 Result<Mapping> Mapping::make(const std::string& type, std::vector<FieldRule> rules,
                               const ColumnNames& columns, TimeUnit unit) {
   const pb::Descriptor* const descriptor = find_type(type);
-  if (descriptor == nullptr) return wanted("--type", "a type such as Quote or Earthquake", type);
+  if (descriptor == nullptr) return bad_value("--type", "a type such as Quote or Earthquake", type);
   const auto rule_of = [&](const std::string& field) -> FieldRule& {
     const auto known =
         std::find_if(rules.begin(), rules.end(), [&](const FieldRule& rule) { return rule.field == field; });
@@ -115,7 +115,7 @@ Result<Mapping> Mapping::make(const std::string& type, std::vector<FieldRule> ru
   }
   for (const auto& [field, column] : columns) {
     if (descriptor->FindFieldByName(field) == nullptr) {
-      return wanted(
+      return bad_value(
           "--map",
           fmt::format("a field of {}: {}", descriptor->name(), fmt::join(field_names(*descriptor), ", ")),
           field);
@@ -150,8 +150,8 @@ const Value* Mapping::find(const Record& record, std::string_view field) const {
   return nullptr;
 }
 
-/// The value as protobuf's JSON has it for this field. Our own words for what people get wrong most; the rest
-/// is protobuf's to say.
+/// The value as protobuf's JSON has it for this field. Our own words for expected people get wrong most; the
+/// rest is protobuf's to say.
 Result<std::string> Mapping::literal(const pb::FieldDescriptor& field, const Value& value,
                                      std::string_view where) const {
   const bool text = value.kind == Value::Kind::text;
@@ -165,12 +165,12 @@ Result<std::string> Mapping::literal(const pb::FieldDescriptor& field, const Val
     case pb::FieldDescriptor::CPPTYPE_INT64:
     case pb::FieldDescriptor::CPPTYPE_UINT32:
     case pb::FieldDescriptor::CPPTYPE_UINT64:
-      if (!is_integer(value.text)) return wanted(where, "a whole number", value.text);
+      if (!is_integer(value.text)) return bad_value(where, "a whole number", value.text);
       return json_string(value.text);
     case pb::FieldDescriptor::CPPTYPE_BOOL:
       if (value.text == "true" || value.text == "1") return "true";
       if (value.text == "false" || value.text == "0") return "false";
-      return wanted(where, "true or false", value.text);
+      return bad_value(where, "true or false", value.text);
     case pb::FieldDescriptor::CPPTYPE_ENUM:
       return is_integer(value.text) ? value.text : json_string(value.text);
     case pb::FieldDescriptor::CPPTYPE_STRING:
@@ -193,7 +193,7 @@ Result<std::unique_ptr<pb::Message>> Mapping::message(const Record& record, std:
     CHECK(field != nullptr, "a rule is about a field of its type");
     const Value* const value = find(record, rule.field);
     const std::string there = fmt::format("{}: {}", where, rule.columns.front());
-    if (value == nullptr && rule.required) return wanted(there, "a value", "");
+    if (value == nullptr && rule.required) return bad_value(there, "a value", "");
     if (value == nullptr) continue;
     const auto written = literal(*field, *value, there);
     if (!written) return tl::unexpected(written.error());

@@ -121,23 +121,23 @@ Result<Memory> read_memory(const fs::path& file) {
   std::ifstream in(file);
   if (!in) return fail(ErrorCode::io, fmt::format("{}: {}", file.string(), std::strerror(errno)));
   Memory memory;
-  std::map<std::string, std::uint64_t*, std::less<>> wanted{{"MemTotal:", &memory.total_bytes},
-                                                            {"MemAvailable:", &memory.available_bytes},
-                                                            {"SwapTotal:", &memory.swap_total_bytes},
-                                                            {"SwapFree:", &memory.swap_free_bytes}};
-  for (std::string line; !wanted.empty() && std::getline(in, line);) {
+  std::map<std::string, std::uint64_t*, std::less<>> missing{{"MemTotal:", &memory.total_bytes},
+                                                             {"MemAvailable:", &memory.available_bytes},
+                                                             {"SwapTotal:", &memory.swap_total_bytes},
+                                                             {"SwapFree:", &memory.swap_free_bytes}};
+  for (std::string line; !missing.empty() && std::getline(in, line);) {
     std::istringstream fields(line);
     std::string name;
     std::uint64_t kib = 0;
     if (!(fields >> name >> kib)) continue;
-    const auto found = wanted.find(name);
-    if (found == wanted.end()) continue;
+    const auto found = missing.find(name);
+    if (found == missing.end()) continue;
     *found->second = kib * 1024;
-    wanted.erase(found);
+    missing.erase(found);
   }
-  if (wanted.empty()) return memory;
+  if (missing.empty()) return memory;
   return fail(ErrorCode::protocol, fmt::format("{}: wanted a line with {} and a number, got none",
-                                               file.string(), wanted.begin()->first));
+                                               file.string(), missing.begin()->first));
 }
 
 }  // namespace backplane::sources
