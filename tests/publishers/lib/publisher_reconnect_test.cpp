@@ -4,34 +4,35 @@
 #include <google/protobuf/type.pb.h>
 
 #include "backplane/publisher.hpp"
-#include "tests/publishers/fake_broker.hpp"
+#include "tests/publishers/fake_ingress_broker.hpp"
 
 namespace backplane {
 namespace {
 
 using namespace std::chrono_literals;
-using backplane::testing::FakeBroker;
+using backplane::testing::FakeIngressBroker;
 
-/// Every status that a publisher has told, and waiting for one that fits.
+/// Every status that a publisher has reported, and waiting for one that fits.
 class StatusWatch {
  public:
   std::function<void(const PublisherStatus&)> callback() {
     return [this](const PublisherStatus& status) {
       const std::lock_guard lock(mutex_);
-      told_.push_back(status);
+      reported_.push_back(status);
       changed_.notify_all();
     };
   }
   template <class Condition>
   bool wait(Condition condition) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, 30s, [&] { return std::any_of(told_.begin(), told_.end(), condition); });
+    return changed_.wait_for(lock, 30s,
+                             [&] { return std::any_of(reported_.begin(), reported_.end(), condition); });
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<PublisherStatus> told_;
+  std::vector<PublisherStatus> reported_;
 };
 
 Publisher::Options options_for(std::vector<PublisherEndpoints> brokers, StatusWatch& watch) {
@@ -42,7 +43,7 @@ Publisher::Options options_for(std::vector<PublisherEndpoints> brokers, StatusWa
   return options;
 }
 
-void expect_complete(const FakeBroker& broker, std::size_t count) {
+void expect_complete(const FakeIngressBroker& broker, std::size_t count) {
   const auto admitted = broker.admitted();
   ASSERT_EQ(admitted.size(), count);
   for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(admitted[i].event.sequence(), i + 1);
@@ -52,7 +53,7 @@ void expect_complete(const FakeBroker& broker, std::size_t count) {
 TEST(PublisherReconnect, AConnectionCutInTheMiddleOfABurstLosesNothing) {
   constexpr std::size_t count = 60'000;
   StatusWatch watch;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for({broker.endpoints()}, watch));
   broker.cut_after(20'000);
   const std::string payload(100, 'x');
@@ -71,7 +72,7 @@ TEST(PublisherReconnect, AConnectionCutInTheMiddleOfABurstLosesNothing) {
 TEST(PublisherReconnect, ManyCutsLoseNothingEither) {
   constexpr std::size_t count = 30'000;
   StatusWatch watch;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for({broker.endpoints()}, watch));
   std::size_t offered = 0;
   for (std::uint64_t cut = 1; cut <= 5; ++cut) {
@@ -87,7 +88,7 @@ TEST(PublisherReconnect, ManyCutsLoseNothingEither) {
 
 TEST(PublisherReconnect, AnIdlePublisherComesBackAndGoesOnNumbering) {
   StatusWatch watch;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for({broker.endpoints()}, watch));
   ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
   ASSERT_TRUE(publisher.flush(10s));
@@ -101,16 +102,16 @@ TEST(PublisherReconnect, AnIdlePublisherComesBackAndGoesOnNumbering) {
 
 TEST(PublisherReconnect, WhatABrokerWithoutMemoryMayHaveLostIsInDoubtAndSentAgain) {
   StatusWatch watch;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for({broker.endpoints()}, watch));
   ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
   ASSERT_TRUE(publisher.flush(10s));
-  broker.answer(false);
+  broker.send_replies(false);
   ASSERT_EQ(publisher.offer_text("t", "2"), Offer::accepted);
   ASSERT_EQ(publisher.offer_text("t", "3"), Offer::accepted);
   ASSERT_TRUE(broker.wait_admitted(3));
   broker.restart();
-  broker.answer(true);
+  broker.send_replies(true);
   ASSERT_TRUE(publisher.flush(10s)) << publisher.status().last_problem;
   const PublisherStatus status = publisher.status();
   EXPECT_EQ(status.in_doubt, 2U);
@@ -120,16 +121,16 @@ TEST(PublisherReconnect, WhatABrokerWithoutMemoryMayHaveLostIsInDoubtAndSentAgai
 
 TEST(PublisherReconnect, TypesAreToldOnceALinkBeforeTheirFirstEventAndWhatIsRefusedIsSaidOnce) {
   StatusWatch watch;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.refuse_types(true);
   Publisher publisher(options_for({broker.endpoints()}, watch));
   ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
   ASSERT_TRUE(publisher.flush(30s));
   for (int i = 0; i < 3; ++i) ASSERT_EQ(publisher.offer("t", google::protobuf::Type()), Offer::accepted);
   ASSERT_TRUE(publisher.flush(30s));
-  const auto told = broker.types();
-  ASSERT_EQ(told.size(), 2U);
-  EXPECT_EQ(told.back(), std::pair(std::string("google/protobuf/type.proto"), std::size_t{1}));
+  const auto files = broker.types();
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_EQ(files.back(), std::pair(std::string("google/protobuf/type.proto"), std::size_t{1}));
   EXPECT_THAT(publisher.status().last_problem, ::testing::HasSubstr("refused types: conflict"));
 
   broker.restart();
@@ -142,10 +143,10 @@ TEST(PublisherReconnect, TypesAreToldOnceALinkBeforeTheirFirstEventAndWhatIsRefu
 
 TEST(PublisherReconnect, ABrokerThatNeverAnswersIsGivenUpForTheNext) {
   StatusWatch watch;
-  FakeBroker mute;
-  mute.answer(false);
-  FakeBroker broker;
-  Publisher publisher(options_for({mute.endpoints(), broker.endpoints()}, watch));
+  FakeIngressBroker silent;
+  silent.send_replies(false);
+  FakeIngressBroker broker;
+  Publisher publisher(options_for({silent.endpoints(), broker.endpoints()}, watch));
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
   EXPECT_TRUE(publisher.flush(20s)) << publisher.status().last_problem;
   EXPECT_EQ(broker.admitted().size(), 1U);
@@ -154,9 +155,9 @@ TEST(PublisherReconnect, ABrokerThatNeverAnswersIsGivenUpForTheNext) {
 
 TEST(PublisherReconnect, WhereTheFirstBrokerIsNotThereTheNextIsTaken) {
   StatusWatch watch;
-  FakeBroker absent;
+  FakeIngressBroker absent;
   absent.stop_listening();
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for({absent.endpoints(), broker.endpoints()}, watch));
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
   EXPECT_TRUE(publisher.flush(10s));
@@ -166,8 +167,8 @@ TEST(PublisherReconnect, WhereTheFirstBrokerIsNotThereTheNextIsTaken) {
 
 TEST(PublisherReconnect, ADrainingBrokerIsLeftForTheNextOne) {
   StatusWatch watch;
-  FakeBroker first;
-  FakeBroker second;
+  FakeIngressBroker first;
+  FakeIngressBroker second;
   Publisher publisher(options_for({first.endpoints(), second.endpoints()}, watch));
   ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
   ASSERT_TRUE(publisher.flush(10s));
@@ -184,7 +185,7 @@ TEST(PublisherReconnect, ADrainingBrokerIsLeftForTheNextOne) {
 
 TEST(PublisherReconnect, AnEventThatTheBrokerCannotTakeDoesNotStopTheOthers) {
   StatusWatch watch;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.stop_listening();
   broker.limit_event_bytes(1000);
   Publisher publisher(options_for({broker.endpoints()}, watch));

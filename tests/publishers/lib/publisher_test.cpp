@@ -6,16 +6,16 @@
 #include <gmock/gmock.h>
 
 #include "backplane/events/v1/clock_tick.pb.h"
-#include "tests/publishers/fake_broker.hpp"
+#include "tests/publishers/fake_ingress_broker.hpp"
 
 namespace backplane {
 namespace {
 
 using namespace std::chrono_literals;
-using backplane::testing::FakeBroker;
+using backplane::testing::FakeIngressBroker;
 using ::testing::HasSubstr;
 
-Publisher::Options options_for(const FakeBroker& broker) {
+Publisher::Options options_for(const FakeIngressBroker& broker) {
   Publisher::Options options;
   options.brokers = {broker.endpoints()};
   options.source = "test@here";
@@ -23,7 +23,7 @@ Publisher::Options options_for(const FakeBroker& broker) {
 }
 
 TEST(Publisher, NumbersItsEventsAndTheyArriveInOrder) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   for (const char* text : {"one", "two", "three"}) {
     ASSERT_EQ(publisher.offer_text("count", text), Offer::accepted);
@@ -39,7 +39,7 @@ TEST(Publisher, NumbersItsEventsAndTheyArriveInOrder) {
 }
 
 TEST(Publisher, CarriesEachKindOfPayload) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   events::v1::ClockTick tick;
   tick.set_tick(7);
@@ -68,7 +68,7 @@ TEST(Publisher, CarriesEachKindOfPayload) {
 }
 
 TEST(Publisher, IsReadyOnlyWhenTheBrokerHasSubscribed) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.stop_listening();
   Publisher publisher(options_for(broker));
   EXPECT_FALSE(publisher.wait_ready(100ms));
@@ -80,7 +80,7 @@ TEST(Publisher, IsReadyOnlyWhenTheBrokerHasSubscribed) {
 }
 
 TEST(Publisher, SaysWhomItWaitsFor) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.stop_listening();
   std::mutex mutex;
   std::condition_variable changed;
@@ -98,7 +98,7 @@ TEST(Publisher, SaysWhomItWaitsFor) {
 }
 
 TEST(Publisher, EventsOfferedBeforeTheBrokerIsThereWaitForIt) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.stop_listening();
   Publisher publisher(options_for(broker));
   ASSERT_EQ(publisher.offer_text("early", "bird"), Offer::accepted);
@@ -110,7 +110,7 @@ TEST(Publisher, EventsOfferedBeforeTheBrokerIsThereWaitForIt) {
 
 TEST(Publisher, ABurstOf200000ArrivesCompleteAndInOrder) {
   constexpr std::size_t count = 200'000;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   const std::string payload(128, 'x');
   for (std::size_t i = 0; i < count; ++i) {
@@ -120,13 +120,13 @@ TEST(Publisher, ABurstOf200000ArrivesCompleteAndInOrder) {
   const auto admitted = broker.admitted();
   ASSERT_EQ(admitted.size(), count);
   for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(admitted[i].event.sequence(), i + 1);
-  EXPECT_EQ(broker.repeats(), 0U);
+  EXPECT_EQ(broker.duplicates(), 0U);
   EXPECT_EQ(publisher.status().confirmed, count);
 }
 
 TEST(Publisher, SeveralThreadsShareOneNumbering) {
   constexpr std::uint64_t each = 5'000;
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   std::vector<std::thread> threads;
   for (int t = 0; t < 3; ++t) {
@@ -141,7 +141,7 @@ TEST(Publisher, SeveralThreadsShareOneNumbering) {
 }
 
 TEST(Publisher, AtItsBoundItRefusesAndGoesOnWhenTheBrokerReads) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   auto options = options_for(broker);
   options.unconfirmed_bytes_max = 1'000'000;
   Publisher publisher(options);
@@ -162,7 +162,7 @@ TEST(Publisher, AtItsBoundItRefusesAndGoesOnWhenTheBrokerReads) {
 }
 
 TEST(Publisher, FlushIsFalseWhenTheTimeIsOverBeforeTheBrokerHasAdmitted) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   ASSERT_TRUE(publisher.wait_ready(10s));
   broker.read_events(false);
@@ -174,7 +174,7 @@ TEST(Publisher, FlushIsFalseWhenTheTimeIsOverBeforeTheBrokerHasAdmitted) {
 }
 
 TEST(Publisher, FlushIsFalseWhenAnEventWasRefused) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.refuse("bad");
   Publisher publisher(options_for(broker));
   ASSERT_EQ(publisher.offer_text("good", "x"), Offer::accepted);
@@ -188,7 +188,7 @@ TEST(Publisher, FlushIsFalseWhenAnEventWasRefused) {
 }
 
 TEST(Publisher, AsksAtOnceWhereSomebodyRequestsConfirmation) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   std::mutex mutex;
   std::condition_variable changed;
   std::uint64_t confirmed = 0;
@@ -211,7 +211,7 @@ TEST(Publisher, AsksAtOnceWhereSomebodyRequestsConfirmation) {
 }
 
 TEST(Publisher, RefusesWhatIsAboveItsLimit) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   auto options = options_for(broker);
   options.max_event_bytes = 1000;
   Publisher publisher(options);
@@ -224,7 +224,7 @@ TEST(Publisher, RefusesWhatIsAboveItsLimit) {
 }
 
 TEST(Publisher, TheLimitOfTheBrokerHoldsOnceItIsKnown) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   broker.limit_event_bytes(1000);
   Publisher publisher(options_for(broker));
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
@@ -233,7 +233,7 @@ TEST(Publisher, TheLimitOfTheBrokerHoldsOnceItIsKnown) {
 }
 
 TEST(Publisher, RefusesWhatIsNoTopicOrTheSystems) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   for (const char* topic : {"", "a..b", "a b", "a.*", "$SYS.mine", "+a"}) {
     EXPECT_EQ(publisher.offer_text(topic, "x"), Offer::bad_topic) << topic;
@@ -242,7 +242,7 @@ TEST(Publisher, RefusesWhatIsNoTopicOrTheSystems) {
 }
 
 TEST(Publisher, AttributesThatReadersCouldNotDecodeAreTheCallersMistake) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   EXPECT_THROW((void)publisher.offer_text("t", "x", {.time_ns = {}, .attributes = {{"k", "\xff"}}}),
                std::invalid_argument);
@@ -267,7 +267,7 @@ TEST(Publisher, RefusesOptionsThatCannotBeUsed) {
 }
 
 TEST(Publisher, SaysHelloWithItsCountersAndGoodbye) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   publisher.set_counters({{"ticks", 5}});
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
@@ -285,7 +285,7 @@ TEST(Publisher, SaysHelloWithItsCountersAndGoodbye) {
 }
 
 TEST(Publisher, AfterCloseNothingIsTaken) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
   EXPECT_TRUE(publisher.close(10s));
@@ -296,7 +296,7 @@ TEST(Publisher, AfterCloseNothingIsTaken) {
 }
 
 TEST(Publisher, OneShotPublishersLoseNothing) {
-  FakeBroker broker;
+  FakeIngressBroker broker;
   for (int i = 0; i < 100; ++i) {
     Publisher publisher(options_for(broker));
     ASSERT_EQ(publisher.offer_text("shot", std::to_string(i)), Offer::accepted);

@@ -14,14 +14,14 @@
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/events/v1/temperature.pb.h"
 #include "core/process/signals.hpp"
-#include "tests/publishers/fake_broker.hpp"
+#include "tests/publishers/fake_ingress_broker.hpp"
 #include "tests/publishers/temporary_directory.hpp"
 
 namespace backplane::sources {
 namespace {
 
 using namespace std::chrono_literals;
-using backplane::testing::FakeBroker;
+using backplane::testing::FakeIngressBroker;
 using backplane::testing::TemporaryDirectory;
 using ::testing::HasSubstr;
 
@@ -46,14 +46,14 @@ class Sources : public ::testing::Test {
     return options;
   }
   template <class Payload>
-  static Payload payload(const FakeBroker::Admitted& admitted) {
+  static Payload payload(const FakeIngressBroker::Admitted& admitted) {
     Payload unpacked;
     EXPECT_TRUE(admitted.event.message().UnpackTo(&unpacked)) << admitted.event.message().type_url();
     return unpacked;
   }
 
   Signals signals_;  // before any thread starts
-  FakeBroker broker_;
+  FakeIngressBroker broker_;
   TemporaryDirectory files_;
 
  private:
@@ -255,23 +255,23 @@ TEST_F(Sources, WhatCannotBeUsedIsToldAtOnce) {
     options.topic = topic;
     return run_quotes(options, {.file = file, .rate = rate, .once = true}, signals_);
   };
-  const auto told = [&](const std::filesystem::path& file, double rate) {
+  const auto usage_error = [&](const std::filesystem::path& file, double rate) {
     ::testing::internal::CaptureStderr();
     EXPECT_EQ(quotes(file, rate), ExitCode::usage);
     return ::testing::internal::GetCapturedStderr();
   };
   const auto good = files_.write("good.csv", "symbol,date,price\nA,2000-01-01,1\n");
-  EXPECT_THAT(told(files_.path() / "none.csv", 1), HasSubstr("none.csv: No such file"));
+  EXPECT_THAT(usage_error(files_.path() / "none.csv", 1), HasSubstr("none.csv: No such file"));
   const auto folder = files_.path() / "folder.csv";
   std::filesystem::create_directory(folder);
-  EXPECT_THAT(told(folder, 1), HasSubstr("got a directory"));
-  EXPECT_THAT(told(files_.write("data", "x"), 1), HasSubstr("or --format"));
-  EXPECT_THAT(told(files_.write("empty.csv", ""), 1), HasSubstr("got an empty file"));
-  EXPECT_THAT(told(files_.write("columns.csv", "symbol,price\nA,1\n"), 1),
+  EXPECT_THAT(usage_error(folder, 1), HasSubstr("got a directory"));
+  EXPECT_THAT(usage_error(files_.write("data", "x"), 1), HasSubstr("or --format"));
+  EXPECT_THAT(usage_error(files_.write("empty.csv", ""), 1), HasSubstr("got an empty file"));
+  EXPECT_THAT(usage_error(files_.write("columns.csv", "symbol,price\nA,1\n"), 1),
               HasSubstr("columns.csv:1: wanted columns symbol, date, price, got symbol, price"));
-  EXPECT_THAT(told(files_.write("bad.csv", "symbol,date,price\nA,2000-01-01,x\n"), 1),
+  EXPECT_THAT(usage_error(files_.write("bad.csv", "symbol,date,price\nA,2000-01-01,x\n"), 1),
               HasSubstr("no record that can be used"));
-  EXPECT_THAT(told(good, 0), HasSubstr("--rate: wanted more than 0"));
+  EXPECT_THAT(usage_error(good, 0), HasSubstr("--rate: wanted more than 0"));
   EXPECT_EQ(quotes(good, 1000, "a..b"), ExitCode::usage);
   EXPECT_EQ(quotes(good, 1000, "$SYS.mine"), ExitCode::usage);
 

@@ -1,4 +1,4 @@
-#include "tests/publishers/fake_broker.hpp"
+#include "tests/publishers/fake_ingress_broker.hpp"
 
 #include <stdexcept>
 #include <utility>
@@ -17,7 +17,7 @@ mq::SocketOptions ingress_options(std::uint64_t event_bytes_max) {
 
 }  // namespace
 
-FakeBroker::Sockets::Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max)
+FakeIngressBroker::Sockets::Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max)
     : ingress(context, zmq::socket_type::xsub, ingress_options(event_bytes_max)),
       control(context, zmq::socket_type::router, mq::SocketOptions{}) {
   for (auto [socket, endpoint] : {std::pair{&ingress, where.ingress}, {&control, where.control}}) {
@@ -27,12 +27,12 @@ FakeBroker::Sockets::Sockets(const PublisherEndpoints& where, std::uint64_t even
   if (!ingress.send(everything)) throw std::runtime_error("cannot subscribe");
 }
 
-FakeBroker::FakeBroker() {
+FakeIngressBroker::FakeIngressBroker() {
   thread_ = std::thread([this] { run(); });
   on_thread([] {});
 }
 
-FakeBroker::~FakeBroker() {
+FakeIngressBroker::~FakeIngressBroker() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -41,15 +41,15 @@ FakeBroker::~FakeBroker() {
   thread_.join();
 }
 
-void FakeBroker::on_thread(std::function<void()> command) {
+void FakeIngressBroker::on_thread(std::function<void()> command) {
   std::unique_lock lock(mutex_);
   commands_.push_back(std::move(command));
-  const std::uint64_t number = ++commands_given_;
+  const std::uint64_t number = ++commands_queued_;
   wake_.wake();
   changed_.wait(lock, [&] { return commands_done_ >= number; });
 }
 
-void FakeBroker::run() {
+void FakeIngressBroker::run() {
   bind();
   for (;;) {
     run_commands();
@@ -59,15 +59,15 @@ void FakeBroker::run() {
     }
     std::vector<zmq::pollitem_t> items{{nullptr, wake_.fd(), ZMQ_POLLIN, 0}};
     if (sockets_ && reading_) items.push_back({sockets_->ingress.raw().handle(), 0, ZMQ_POLLIN, 0});
-    if (sockets_ && answering_) items.push_back({sockets_->control.raw().handle(), 0, ZMQ_POLLIN, 0});
+    if (sockets_ && replying_) items.push_back({sockets_->control.raw().handle(), 0, ZMQ_POLLIN, 0});
     zmq::poll(items, std::chrono::milliseconds{-1});
     if (sockets_ && reading_) read_ingress();
-    if (sockets_ && answering_) read_control();
+    if (sockets_ && replying_) read_control();
   }
   unbind_all();
 }
 
-void FakeBroker::run_commands() {
+void FakeIngressBroker::run_commands() {
   wake_.drain();
   std::vector<std::function<void()>> commands;
   {
@@ -80,7 +80,7 @@ void FakeBroker::run_commands() {
   changed_.notify_all();
 }
 
-void FakeBroker::bind() {
+void FakeIngressBroker::bind() {
   sockets_ = std::make_unique<Sockets>(endpoints_, event_bytes_max_);
   // The ports that were free the first time are kept for later lives.
   endpoints_.ingress = sockets_->ingress.raw().get(zmq::sockopt::last_endpoint);
@@ -88,18 +88,18 @@ void FakeBroker::bind() {
 }
 
 // The end of a context waits for its sockets and their connections, so the ports are free afterwards.
-void FakeBroker::unbind_all() {
+void FakeIngressBroker::unbind_all() {
   sockets_.reset();
 }
 
-void FakeBroker::cut() {
+void FakeIngressBroker::cut() {
   on_thread([this] {
     unbind_all();
     bind();
   });
 }
 
-void FakeBroker::restart() {
+void FakeIngressBroker::restart() {
   on_thread([this] {
     unbind_all();
     sessions_.clear();
@@ -109,49 +109,49 @@ void FakeBroker::restart() {
   });
 }
 
-void FakeBroker::stop_listening() {
+void FakeIngressBroker::stop_listening() {
   on_thread([this] { unbind_all(); });
 }
 
-void FakeBroker::listen_again() {
+void FakeIngressBroker::listen_again() {
   on_thread([this] { bind(); });
 }
 
-void FakeBroker::read_events(bool on) {
+void FakeIngressBroker::read_events(bool on) {
   on_thread([this, on] { reading_ = on; });
 }
 
-void FakeBroker::answer(bool on) {
-  on_thread([this, on] { answering_ = on; });
+void FakeIngressBroker::send_replies(bool on) {
+  on_thread([this, on] { replying_ = on; });
 }
 
-void FakeBroker::drain(bool on) {
+void FakeIngressBroker::drain(bool on) {
   on_thread([this, on] { draining_ = on; });
 }
 
-void FakeBroker::refuse(std::string topic) {
+void FakeIngressBroker::refuse(std::string topic) {
   on_thread([this, topic = std::move(topic)] { refused_topic_ = topic; });
 }
 
-void FakeBroker::refuse_types(bool on) {
+void FakeIngressBroker::refuse_types(bool on) {
   on_thread([this, on] { refusing_types_ = on; });
 }
 
-void FakeBroker::limit_event_bytes(std::uint64_t bytes_max) {
+void FakeIngressBroker::limit_event_bytes(std::uint64_t bytes_max) {
   on_thread([this, bytes_max] { event_bytes_max_ = bytes_max; });
 }
 
-void FakeBroker::cut_after(std::uint64_t events) {
+void FakeIngressBroker::cut_after(std::uint64_t events) {
   on_thread([this, events] { cut_after_ = events; });
 }
 
-void FakeBroker::read_ingress() {
+void FakeIngressBroker::read_ingress() {
   for (int i = 0; i < 256; ++i) {
     zmq::message_t topic;
     zmq::message_t event;
     if (!sockets_->ingress.receive(topic)) return;
     if (!topic.more() || !sockets_->ingress.receive(event)) continue;
-    take(topic.to_string(), event.to_string());
+    admit(topic.to_string(), event.to_string());
     if (cut_after_ && (*cut_after_)-- == 0) {
       cut_after_.reset();
       unbind_all();
@@ -164,7 +164,7 @@ void FakeBroker::read_ingress() {
   }
 }
 
-void FakeBroker::take(const std::string& topic, const std::string& bytes) {
+void FakeIngressBroker::admit(const std::string& topic, const std::string& bytes) {
   v1::Event event;
   if (!event.ParseFromString(bytes)) throw std::runtime_error("an event that does not parse");
   Session& session = sessions_[{event.source(), event.session()}];
@@ -172,7 +172,7 @@ void FakeBroker::take(const std::string& topic, const std::string& bytes) {
   const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
   const std::lock_guard lock(mutex_);
   if (sequence <= session.sequence) {
-    ++repeats_;
+    ++duplicates_;
     return;
   }
   if (sequence > seen + 1) holes_ += sequence - seen - 1;
@@ -186,7 +186,7 @@ void FakeBroker::take(const std::string& topic, const std::string& bytes) {
   changed_.notify_all();
 }
 
-void FakeBroker::read_control() {
+void FakeIngressBroker::read_control() {
   zmq::message_t frame;
   while (sockets_->control.receive(frame)) {
     std::vector<std::string> frames{frame.to_string()};
@@ -206,7 +206,7 @@ void FakeBroker::read_control() {
   }
 }
 
-v1::ControlReply FakeBroker::reply_to(const v1::ControlRequest& request) {
+v1::ControlReply FakeIngressBroker::reply_to(const v1::ControlRequest& request) {
   v1::ControlReply reply;
   reply.set_version(1);
   reply.set_id(request.id());
@@ -242,49 +242,49 @@ v1::ControlReply FakeBroker::reply_to(const v1::ControlRequest& request) {
   return reply;
 }
 
-bool FakeBroker::wait(const std::function<bool()>& condition) {
+bool FakeIngressBroker::wait(const std::function<bool()>& condition) {
   std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, patience, condition);
 }
 
-bool FakeBroker::wait_admitted(std::size_t count) {
+bool FakeIngressBroker::wait_admitted(std::size_t count) {
   return wait([&] { return admitted_.size() >= count; });
 }
 
-bool FakeBroker::wait_hellos(std::size_t count) {
+bool FakeIngressBroker::wait_hellos(std::size_t count) {
   return wait([&] { return hellos_.size() >= count; });
 }
 
-bool FakeBroker::wait_goodbye() {
+bool FakeIngressBroker::wait_goodbye() {
   return wait([&] { return !hellos_.empty() && hellos_.back().closing(); });
 }
 
-std::vector<FakeBroker::Admitted> FakeBroker::admitted() const {
+std::vector<FakeIngressBroker::Admitted> FakeIngressBroker::admitted() const {
   const std::lock_guard lock(mutex_);
   return admitted_;
 }
 
-std::vector<v1::HelloRequest> FakeBroker::hellos() const {
+std::vector<v1::HelloRequest> FakeIngressBroker::hellos() const {
   const std::lock_guard lock(mutex_);
   return hellos_;
 }
 
-std::vector<std::pair<std::string, std::size_t>> FakeBroker::types() const {
+std::vector<std::pair<std::string, std::size_t>> FakeIngressBroker::types() const {
   const std::lock_guard lock(mutex_);
   return types_;
 }
 
-std::uint64_t FakeBroker::holes() const {
+std::uint64_t FakeIngressBroker::holes() const {
   const std::lock_guard lock(mutex_);
   return holes_;
 }
 
-std::uint64_t FakeBroker::repeats() const {
+std::uint64_t FakeIngressBroker::duplicates() const {
   const std::lock_guard lock(mutex_);
-  return repeats_;
+  return duplicates_;
 }
 
-std::uint64_t FakeBroker::cuts() const {
+std::uint64_t FakeIngressBroker::cuts() const {
   const std::lock_guard lock(mutex_);
   return cuts_;
 }

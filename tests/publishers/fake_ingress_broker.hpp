@@ -26,15 +26,15 @@ namespace backplane::testing {
 /// Takes events in on an XSUB and answers Hello, Admitted and Types on a ROUTER, on free ports. Owns its
 /// thread, which owns the sockets. Every method may be called from the test's thread; a change is in force
 /// when the method returns.
-class FakeBroker {
+class FakeIngressBroker {
  public:
   struct Admitted {
     std::string topic;
     v1::Event event;
   };
 
-  FakeBroker();
-  ~FakeBroker();
+  FakeIngressBroker();
+  ~FakeIngressBroker();
 
   [[nodiscard]] PublisherEndpoints endpoints() const { return endpoints_; }
 
@@ -48,7 +48,7 @@ class FakeBroker {
   /// Whether it reads events.
   void read_events(bool on);
   /// Whether it answers requests.
-  void answer(bool on);
+  void send_replies(bool on);
   void drain(bool on);
   void refuse(std::string topic);
   /// Refuses all types.
@@ -69,7 +69,7 @@ class FakeBroker {
   [[nodiscard]] std::vector<std::pair<std::string, std::size_t>> types() const;
   /// Sequences that were missing when a later one came.
   [[nodiscard]] std::uint64_t holes() const;
-  [[nodiscard]] std::uint64_t repeats() const;
+  [[nodiscard]] std::uint64_t duplicates() const;
   [[nodiscard]] std::uint64_t cuts() const;
 
  private:
@@ -91,7 +91,7 @@ class FakeBroker {
   void bind();
   void unbind_all();
   void read_ingress();
-  void take(const std::string& topic, const std::string& bytes);
+  void admit(const std::string& topic, const std::string& bytes);
   void read_control();
   v1::ControlReply reply_to(const v1::ControlRequest& request);
   bool wait(const std::function<bool()>& condition);
@@ -107,7 +107,7 @@ class FakeBroker {
   std::string refused_topic_;
   std::optional<std::uint64_t> cut_after_;
   bool reading_{true};
-  bool answering_{true};
+  bool replying_{true};
   bool draining_{};
   bool refusing_types_{};
 
@@ -115,12 +115,12 @@ class FakeBroker {
   std::condition_variable changed_;
   std::vector<std::function<void()>> commands_;
   std::uint64_t commands_done_{};
-  std::uint64_t commands_given_{};
+  std::uint64_t commands_queued_{};
   std::vector<Admitted> admitted_;
   std::vector<v1::HelloRequest> hellos_;
   std::vector<std::pair<std::string, std::size_t>> types_;
   std::uint64_t holes_{};
-  std::uint64_t repeats_{};
+  std::uint64_t duplicates_{};
   std::uint64_t cuts_{};
   bool ending_{};
 
