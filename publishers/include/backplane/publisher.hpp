@@ -1,5 +1,6 @@
 #pragma once
-// Publishing to a backplane: numbered, kept until the broker has admitted it, sent again after a reconnect.
+// Publishing to a backplane. Events are numbered, kept until the broker confirms them, and resent after a
+// reconnect.
 
 #include <chrono>
 #include <cstddef>
@@ -18,126 +19,127 @@ class Message;
 
 namespace backplane {
 
-/// What became of an event that was offered.
+/// The result of offering an event.
 enum class Offer : std::uint8_t {
-  accepted,       ///< kept until the broker admits it
-  backpressured,  ///< the unconfirmed events fill their bound: nothing was kept; retry later, or drop
-  too_large,      ///< above Options::max_event_bytes: nothing was kept
-  bad_topic,      ///< not a topic, or one of the system's: nothing was kept
-  closed,         ///< after close(): nothing was kept
+  accepted,       ///< queued; kept until the broker confirms it
+  backpressured,  ///< Options::unconfirmed_bytes_max reached: the event was not kept; retry later or drop it
+  too_large,      ///< above Options::max_event_bytes or the broker's limit: the event was not kept
+  bad_topic,      ///< not a valid topic, or a $SYS. topic: the event was not kept
+  closed,         ///< after close(): the event was not kept
 };
 
-/// Where one broker is reached; both must belong to the same broker. Endpoints are ZeroMQ's:
+/// The endpoints of one broker; both must belong to the same broker. These are ZeroMQ endpoints:
 /// tcp://127.0.0.1:5570, ipc://PATH.
 struct PublisherEndpoints {
   std::string ingress = "tcp://127.0.0.1:5570";
   std::string control = "tcp://127.0.0.1:5572";
 };
 
-/// What goes with an event beside its payload.
+/// The parts of an event other than its payload.
 struct EventOptions {
-  /// When it happened, Unix nanoseconds; none: now.
+  /// When the event happened, in Unix nanoseconds. Without a value: now.
   std::optional<std::int64_t> time_ns{};
   std::vector<std::pair<std::string, std::string>> attributes{};
 };
 
-/// How far a publisher has come, since it was made. Counters only grow.
+/// The state of a publisher. Counters start at 0 when the publisher is created, and only grow.
 struct PublisherStatus {
-  bool ready{};                ///< a broker has us: its subscription has come, and the connection stands
-  bool draining{};             ///< the broker is about to end: events wait for the next one
+  bool ready{};                ///< connected: a broker's subscription has arrived
+  bool draining{};             ///< the broker is shutting down: events wait for the next one
   std::uint64_t offered{};     ///< sequence of the last event accepted by offer()
-  std::uint64_t confirmed{};   ///< sequence up to which the broker has dealt with everything
-  std::uint64_t refused{};     ///< events that the broker refused: dealt with, but no reader gets them
-  std::uint64_t resent{};      ///< events sent more than once, after a reconnect
-  std::uint64_t reconnects{};  ///< times that a broker had us again, the same one or another
-  /// Unconfirmed events sent to a broker that then came back without memory of the session: each may
-  /// be lost or may reach readers twice.
+  std::uint64_t confirmed{};   ///< sequence up to which the broker has admitted or refused every event
+  std::uint64_t refused{};     ///< events that the broker refused: confirmed, but no reader receives them
+  std::uint64_t resent{};      ///< events sent again after a reconnect
+  std::uint64_t reconnects{};  ///< connections after the first one, to the same broker or another
+  /// Unconfirmed events that were sent to a broker which then came back without its state, or which another
+  /// broker replaced. Each of them may be lost or may reach readers twice.
   std::uint64_t in_doubt{};
-  /// One line: why there is no broker, which event or type a broker refused and why. Emptied when a broker
-  /// has us again. Types that cannot be told are said once in a publisher's life.
+  /// The last problem, on one line: why no broker is connected, or which event or type a broker refused and
+  /// why. Cleared when a broker is connected again. A problem with a type is reported once per publisher.
   std::string last_problem;
 };
 
-/// A source of events. Numbers them 1, 2, 3, … over all topics, keeps each until the broker has dealt with
-/// it, and after a lost connection, or with another broker, sends again what was not confirmed; the broker
-/// refuses what comes twice. So a lost connection loses nothing, doubles nothing and changes no order. Only
-/// a broker that comes back without memory, or that another one stands in for, may have had unconfirmed
-/// events already: PublisherStatus::in_doubt counts those.
+/// A source of events. Numbers them 1, 2, 3, … over all topics and keeps each one until the broker has
+/// confirmed it. After a lost connection, or when it moves to another broker, it resends what is unconfirmed,
+/// and the broker refuses duplicates. A lost connection therefore loses nothing, duplicates nothing and keeps
+/// the order. There is one exception: a broker that came back without its state, or another broker, cannot
+/// recognise events that were sent before. PublisherStatus::in_doubt counts these.
 ///
-/// Has a thread of its own, which owns its sockets; every method may be called from any thread, several at
-/// once, but not while it is destroyed. Events that one thread offers keep their order. Destruction is
-/// close() with no time to flush. A fork()ed child must not use its parent's publisher.
+/// Owns a thread, which owns the sockets. Any thread may call any method, several threads at once, but not
+/// during destruction. Events offered by one thread keep their order. The destructor does what close() with
+/// a timeout of 0 does. A fork()ed child must not use its parent's publisher.
 class Publisher {
  public:
   struct Options {
-    /// Tried in order, again and again, until one answers.
+    /// Tried in this order, repeatedly, until one responds.
     std::vector<PublisherEndpoints> brokers{PublisherEndpoints{}};
-    /// The stable name, for example "clock@host7".
+    /// The publisher's stable name, for example "clock@host7": a valid topic of at most 243 bytes.
     std::string source;
-    /// Bound of the events that await the broker, with their topics and 8 bytes each: the publisher's
-    /// memory, but for what a connection holds of it on its way.
+    /// Limit on the unconfirmed events: their bytes, their topics and 8 bytes each. This bounds the
+    /// publisher's memory, apart from the copies that wait in a connection's send queue.
     std::size_t unconfirmed_bytes_max = 64u << 20;
-    /// Bound of one event as it is sent, source, attributes and type included; at most 2 GiB - 1. The
-    /// broker's own limit holds beside it, once it is known.
+    /// Limit on one event as sent, including source, attributes and type; at most 2 GiB - 1. The broker's
+    /// own limit applies as well, once it is known.
     std::size_t max_event_bytes = 1u << 20;
-    /// Called on the publisher's own thread whenever status() changes in something other than `offered`.
-    /// Must not block, throw, or call wait_ready(), flush() or close().
+    /// Called on the publisher's thread when anything in status() other than `offered` has changed. It must
+    /// not block, throw, or call wait_ready(), flush() or close().
     std::function<void(const PublisherStatus&)> on_change{};
   };
 
-  /// Starts connecting and returns at once. Throws std::invalid_argument for endpoints or a source that
-  /// cannot be used, zmq::error_t where libzmq cannot make its sockets.
+  /// Starts connecting and returns at once. Throws std::invalid_argument if an endpoint, the source or
+  /// max_event_bytes is invalid, and zmq::error_t if libzmq cannot create the sockets.
   explicit Publisher(Options options);
   ~Publisher();
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
 
-  /// Queues an event and returns at once, in well under a microsecond for a small one; the bytes are copied
-  /// before it returns. Before the broker is there, events wait for it. `message` travels in an Any with its
-  /// full type name; required fields that are not set are not looked for. A type that does not come with
-  /// Backplane is told the broker, with all that its file imports, before the first of its events is sent,
-  /// so that readers which do not know it can show it (that first offer takes some 100 µs).
-  /// Throws std::invalid_argument for an attribute without key or whose key or value is not UTF-8,
-  /// std::bad_alloc where memory is at its end.
+  /// Queues an event and returns at once (a small event takes well under a microsecond). The bytes are copied
+  /// before it returns. Without a broker, events wait for one. `message` is sent in an Any under its full
+  /// type name; required fields are not checked. If its type does not come with Backplane, the publisher
+  /// registers the definition, with everything that its file imports, with the broker before it sends the
+  /// first event of that type, so that readers can show events of types they do not know. (That first offer
+  /// takes some 100 µs.)
+  /// Throws std::invalid_argument for an attribute with an empty key, or with a key or value that is not
+  /// UTF-8, and std::bad_alloc if memory is exhausted.
   [[nodiscard]] Offer offer(std::string_view topic, const google::protobuf::Message& message,
                             const EventOptions& event = {});
-  /// The same with a message that was serialised elsewhere; `type` is its full name, for example
-  /// "backplane.events.v1.Quote". Nobody looks whether the bytes are such a message, and the broker is not
-  /// told the type's definition.
+  /// Like offer(), with a message that is already serialised. `type` is its full name, for example
+  /// "backplane.events.v1.Quote". Whether the bytes are such a message is not checked, and the type's
+  /// definition is not registered with the broker.
   [[nodiscard]] Offer offer_serialized(std::string_view topic, std::string_view type, std::string_view bytes,
                                        const EventOptions& event = {});
-  /// The same with text, which must be UTF-8 (else it travels as bytes).
+  /// Like offer(), with text. Text that is not UTF-8 is sent as bytes.
   [[nodiscard]] Offer offer_text(std::string_view topic, std::string_view text,
                                  const EventOptions& event = {});
-  /// The same with bytes that nobody interprets.
+  /// Like offer(), with bytes that are not interpreted.
   [[nodiscard]] Offer offer_bytes(std::string_view topic, std::string_view bytes,
                                   const EventOptions& event = {});
-  /// An event without payload: clears the topic's retained value.
+  /// Like offer(), without a payload. This clears the topic's retained value.
   [[nodiscard]] Offer offer_clear(std::string_view topic, const EventOptions& event = {});
 
-  /// Blocks until a broker has us, at most `timeout` (0: asks only). @returns whether one has, which
-  /// close() ends. What was offered before then is not lost: it waits.
+  /// Blocks until a broker is connected, for at most `timeout` (0: does not block). @returns whether one is;
+  /// false after close(). Events can be offered before: they wait for the broker.
   [[nodiscard]] bool wait_ready(std::chrono::milliseconds timeout);
 
-  /// Blocks until the broker has dealt with everything offered before, at most `timeout`; it is asked at
-  /// once, so that takes about a round trip. Other threads may go on offering.
-  /// @returns whether it has, and refused none of this session's events. False says which of the two by
-  ///          status(): `confirmed` below `offered`, or `refused` above 0.
+  /// Blocks until the broker has confirmed everything offered before the call, for at most `timeout`. The
+  /// confirmation is requested at once and takes about one round trip. Other threads may keep offering.
+  /// @returns whether everything is confirmed and no event of this session was refused. If false, status()
+  ///          shows which: `confirmed` is below `offered`, or `refused` is above 0.
   [[nodiscard]] bool flush(std::chrono::milliseconds timeout);
 
-  /// flush() without waiting: asks the broker at once how far it has come, and again until it has dealt
-  /// with everything offered before. status() and on_change tell. Returns at once.
+  /// flush() without blocking: requests confirmation of everything offered before, at once and repeatedly
+  /// until it is confirmed. status() and on_change show the progress.
   void request_confirmation();
 
-  /// As of now. Does not block.
+  /// The current state. Does not block.
   [[nodiscard]] PublisherStatus status() const;
 
-  /// Sets counters that go with the hello said to the broker each second, for status displays.
+  /// Sets counters that are sent to the broker in the Hello each second, for status displays.
   void set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters);
 
-  /// Takes no more events, does flush(timeout), says goodbye and ends the thread, which takes up to 0.2 s
-  /// more. What is unconfirmed then is given up. Repeating it does nothing.
-  /// @returns what flush() did.
+  /// Accepts no more events, calls flush(timeout), sends a closing Hello and stops the thread, which takes up
+  /// to 0.2 s more. Events that are still unconfirmed are discarded. A second call has no effect.
+  /// @returns the result of flush().
   bool close(std::chrono::milliseconds timeout);
 
  private:
