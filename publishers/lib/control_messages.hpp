@@ -1,5 +1,5 @@
 #pragma once
-// What a publisher asks a broker's control, and what the broker answers (proto/backplane/v1/control.proto).
+// A publisher's requests to a broker's control endpoint, and the replies (proto/backplane/v1/control.proto).
 
 #include <cstdint>
 #include <optional>
@@ -12,20 +12,20 @@ namespace backplane::publishing {
 
 using Counters = std::vector<std::pair<std::string, std::uint64_t>>;
 
-/// "I am here", or, with `closing`, "I go".
+/// Announces the publisher, or, with `closing`, that it is about to exit.
 [[nodiscard]] std::string encode_hello(std::uint64_t id, const std::string& source, std::uint64_t session,
                                        bool closing, const Counters& counters);
 
-/// "How far have you come with my session?"
+/// Asks up to which sequence the broker has admitted or refused the session's events.
 [[nodiscard]] std::string encode_admitted(std::uint64_t id, const std::string& source, std::uint64_t session);
 
-/// "These are types of mine." `files` are serialised google.protobuf.FileDescriptorProtos.
+/// Registers types. `files` are serialised google.protobuf.FileDescriptorProtos.
 [[nodiscard]] std::string encode_types(std::uint64_t id, const std::vector<std::string>& files);
 
-/// A reply, as far as a publisher cares.
+/// The parts of a control reply that a publisher uses.
 struct BrokerReply {
   struct Hello {
-    std::uint64_t max_event_bytes{};  ///< 0: not told
+    std::uint64_t max_event_bytes{};  ///< 0: unknown
   };
   struct Admitted {
     std::uint64_t sequence{};
@@ -41,7 +41,7 @@ struct BrokerReply {
   std::string error;  ///< one line; empty: none
 };
 
-/// @returns nothing where the bytes are not a reply.
+/// @returns nothing if the bytes are not a reply.
 [[nodiscard]] std::optional<BrokerReply> decode_reply(std::string_view bytes);
 
 }  // namespace backplane::publishing

@@ -43,12 +43,12 @@ void append_field(std::string& out, std::uint32_t field, std::string_view bytes)
   out.append(bytes);
 }
 
-/// Bytes of a length-delimited field with a tag of one byte.
+/// Size of a length-delimited field with a one-byte tag.
 std::size_t field_bytes(std::size_t content_bytes) noexcept {
   return 1 + varint_bytes(content_bytes) + content_bytes;
 }
 
-/// The field `message` up to the bytes of the message itself, which must follow.
+/// Writes the field `message` up to the bytes of the message itself, which must follow.
 void append_message_head(std::string& tail, std::string_view type, std::size_t value_bytes) {
   const std::size_t url_bytes = type_url_prefix.size() + type.size();
   tail.push_back(tag(5, length_delimited));
@@ -79,7 +79,7 @@ void append_time(std::string& tail, std::int64_t unix_ns) {
   constexpr std::int64_t second = 1'000'000'000;
   std::int64_t seconds = unix_ns / second;
   std::int64_t nanos = unix_ns % second;
-  if (nanos < 0) {  // a Timestamp counts nanoseconds forward, before 1970 too
+  if (nanos < 0) {  // nanos of a Timestamp count forward, also before 1970
     nanos += second;
     --seconds;
   }
@@ -96,7 +96,7 @@ void append_time(std::string& tail, std::int64_t unix_ns) {
 
 void append_message(std::string& tail, const google::protobuf::Message& message, std::size_t value_bytes) {
   append_message_head(tail, message.GetDescriptor()->full_name(), value_bytes);
-  // The sizes that ByteSizeLong() has left in the message need not be worked out again.
+  // Uses the sizes that ByteSizeLong() has cached in the message.
   const std::size_t before = tail.size();
   tail.resize(before + value_bytes);
   message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(tail.data() + before));

@@ -1,7 +1,7 @@
 #pragma once
-// Writes a backplane.v1.Event (proto/backplane/v1/event.proto) straight into bytes. The order is source and
-// session (the head, the same for a whole session), sequence, and then the rest (the tail), so that only the
-// sequence need be known where events are put in order.
+// Encodes a backplane.v1.Event (proto/backplane/v1/event.proto) directly. The order is: source and session
+// (the head, constant for a session), then the sequence, then the rest (the tail). This way only the sequence
+// has to be written when an event gets its place in the order.
 
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ class Message;
 
 namespace backplane::publishing {
 
-/// Longest sequence field: its tag and a varint of 64 bits.
+/// The longest sequence field: a tag and a 64-bit varint.
 inline constexpr std::size_t sequence_field_bytes_max = 11;
 
 /// Fields 1 and 2.
@@ -26,12 +26,12 @@ inline constexpr std::size_t sequence_field_bytes_max = 11;
 
 /// Field 4, from Unix nanoseconds.
 void append_time(std::string& tail, std::int64_t unix_ns);
-/// Field 5: `message` in an Any under its full type name; `value_bytes` is its ByteSizeLong(),
-/// just asked.
+/// Field 5: `message` in an Any under its full type name. `value_bytes` is the result of its ByteSizeLong(),
+/// which must have been called just before.
 void append_message(std::string& tail, const google::protobuf::Message& message, std::size_t value_bytes);
 /// Field 5: the bytes of a message of `type` (its full name) in an Any.
 void append_serialized(std::string& tail, std::string_view type, std::string_view bytes);
-/// Field 6, which must be UTF-8.
+/// Field 6. `text` must be UTF-8.
 void append_text(std::string& tail, std::string_view text);
 /// Field 7.
 void append_binary(std::string& tail, std::string_view bytes);

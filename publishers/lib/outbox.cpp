@@ -6,7 +6,7 @@
 namespace backplane::publishing {
 namespace {
 
-/// A wait that somebody means to be without end must not overflow the clock.
+/// A timeout that is meant to be infinite must not overflow the clock.
 std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
   return std::min<std::chrono::milliseconds>(timeout, std::chrono::hours{24 * 365});
 }

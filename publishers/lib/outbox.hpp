@@ -1,5 +1,5 @@
 #pragma once
-// Where the callers' threads and the sender's thread of a publisher meet.
+// The state that a publisher's callers share with its sender thread.
 
 #include <chrono>
 #include <condition_variable>
@@ -17,8 +17,9 @@
 
 namespace backplane::publishing {
 
-/// The unconfirmed events, the status and who waits for it. Every method may be called from any thread,
-/// those under "the sender's" from its thread alone. Owns the events; one short mutex guards all of it.
+/// The unconfirmed events, the status, and the callers that wait for a change of either. Callers may use
+/// their methods from any thread; the sender's methods are called on the sender's thread only. Owns the
+/// events. One mutex, locked briefly, guards everything.
 class Outbox {
  public:
   Outbox(std::string_view head, const Publisher::Options& options)
@@ -26,24 +27,24 @@ class Outbox {
         unconfirmed_bytes_max_(options.unconfirmed_bytes_max),
         events_(head, options.unconfirmed_bytes_max) {}
 
-  // The callers'.
+  // For callers.
   [[nodiscard]] Offer append(std::string_view topic, std::string_view tail);
   [[nodiscard]] bool wait_ready(std::chrono::milliseconds timeout);
   [[nodiscard]] bool flush(std::chrono::milliseconds timeout);
   void request_confirmation();
   [[nodiscard]] PublisherStatus status() const;
   void set_counters(Counters counters);
-  /// No event is taken from now on; what is there may still be flushed.
+  /// Refuses all further offers; what was offered before can still be flushed.
   void refuse_offers();
-  /// Asks the sender to say goodbye and to end.
+  /// Asks the sender to send its closing Hello and to return from run().
   void request_stop();
 
-  // The sender's.
+  // For the sender.
   struct View {
     std::uint64_t offered{};
     std::uint64_t sent{};
     std::uint64_t confirmed{};
-    std::uint64_t flush_target{};  ///< somebody waits for the events up to here to be confirmed
+    std::uint64_t flush_target{};  ///< a caller waits until the events up to here are confirmed
     bool stop_requested{};
   };
   [[nodiscard]] View view() const;
@@ -53,21 +54,22 @@ class Outbox {
   void rewind();
   void limit_event_bytes(std::size_t bytes_max);
   [[nodiscard]] Counters counters() const;
-  /// Changes the status (all but `offered` and `confirmed`, which are kept here) and tells who waits for it.
+  /// Changes the status (except `offered` and `confirmed`, which the outbox maintains) and wakes the callers
+  /// that wait for it.
   template <class Change>
   void change_status(Change change) {
     const std::lock_guard lock(mutex_);
     change(status_);
     status_changed();
   }
-  /// To be called before sleeping on wake_fd(). With `for_events`, @returns false where an event is to be
-  /// sent, and otherwise the next one offered wakes the sender; without, offered events let it sleep.
+  /// Must be called before sleeping on wake_fd(). With `for_events`: @returns false if an event can be sent
+  /// now; otherwise the next offered event wakes the sender. Without: offered events do not wake the sender.
   [[nodiscard]] bool may_sleep(bool for_events);
   void woken();
   [[nodiscard]] int wake_fd() const noexcept { return wake_.fd(); }
-  /// Grows whenever the status changes in something other than `offered`.
+  /// Increases when anything in the status other than `offered` changes.
   [[nodiscard]] std::uint64_t status_version() const;
-  /// The sender's thread is at its end: nobody need wait any longer.
+  /// Marks the sender as stopped, which ends all waits.
   void mark_stopped();
 
  private:

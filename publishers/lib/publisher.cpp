@@ -26,7 +26,7 @@ using publishing::Sender;
 using publishing::TypeDefinitions;
 
 Publisher::Options checked(Publisher::Options options) {
-  if (options.brokers.empty()) throw std::invalid_argument("publisher: wanted a broker, got none");
+  if (options.brokers.empty()) throw std::invalid_argument("brokers: expected at least one, got none");
   for (const PublisherEndpoints& broker : options.brokers) {
     for (const auto& [name, endpoint] : {std::pair{"ingress", broker.ingress}, {"control", broker.control}}) {
       if (auto usable = mq::check_endpoint(endpoint, name); !usable) {
@@ -34,17 +34,19 @@ Publisher::Options checked(Publisher::Options options) {
       }
     }
   }
-  // The broker announces the source in a topic of its own.
+  // The broker announces the source on $SYS.source.<name>, which must be a topic.
   const TopicFault fault = check_topic(options.source);
   constexpr std::size_t source_bytes_max = topic_bytes_max - std::string_view("$SYS.source.").size();
-  if (fault != TopicFault::none || options.source.size() > source_bytes_max) {
+  if (fault != TopicFault::none) {
+    throw std::invalid_argument("source: " + describe(fault, options.source));
+  }
+  if (options.source.size() > source_bytes_max) {
     throw std::invalid_argument(
-        fmt::format("source: wanted a name that can stand in a topic, of at most {} bytes: {}",
-                    source_bytes_max, describe(fault, options.source)));
+        fmt::format("source: expected at most {} bytes, got {}", source_bytes_max, options.source.size()));
   }
   constexpr std::size_t event_bytes_limit = std::numeric_limits<std::int32_t>::max();  // protobuf's own
   if (options.max_event_bytes > event_bytes_limit) {
-    throw std::invalid_argument(fmt::format("max_event_bytes: wanted at most {}, got {}", event_bytes_limit,
+    throw std::invalid_argument(fmt::format("max_event_bytes: expected at most {}, got {}", event_bytes_limit,
                                             options.max_event_bytes));
   }
   return options;
@@ -59,7 +61,7 @@ bool usable_attributes(const EventOptions& event) {
 
 }  // namespace
 
-/// Lives wherever it is called; the thread that it owns runs the Sender.
+/// Callable from any thread. Owns the thread that runs the Sender.
 class Publisher::Impl {
  public:
   explicit Impl(Options options)
@@ -72,16 +74,16 @@ class Publisher::Impl {
 
   ~Impl() { close(std::chrono::milliseconds{0}); }
 
-  /// `append_payload(tail)` writes the payload's field, which has about `payload_bytes`.
+  /// `append_payload(tail)` writes the payload's field, of about `payload_bytes`.
   template <class AppendPayload>
   Offer offer(std::string_view topic, std::size_t payload_bytes, const EventOptions& event,
               AppendPayload append_payload) {
     if (check_topic(topic) != TopicFault::none || is_system_topic(topic)) return Offer::bad_topic;
     if (payload_bytes > options_.max_event_bytes) return Offer::too_large;
     if (!usable_attributes(event)) {
-      throw std::invalid_argument("attributes: wanted keys that are not empty, and UTF-8");
+      throw std::invalid_argument("attributes: expected non-empty keys, and keys and values in UTF-8");
     }
-    // One buffer a thread, so that encoding neither allocates nor holds the lock.
+    // One buffer per thread, so that encoding neither allocates nor needs the lock.
     thread_local std::string tail;
     tail.clear();
     publishing::append_time(tail, event.time_ns ? *event.time_ns : unix_now_ns());
@@ -111,7 +113,7 @@ class Publisher::Impl {
   Outbox outbox_;
   TypeDefinitions types_;
   Sender sender_;
-  std::mutex close_mutex_;  // thread_ and flushed_
+  std::mutex close_mutex_;  // guards thread_ and flushed_
   bool flushed_{};
   std::thread thread_;
 };

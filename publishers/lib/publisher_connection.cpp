@@ -7,19 +7,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Enough to keep a fast connection busy between two wakeups. What waits here is a copy of unconfirmed events
-// and so within their bound.
+// Enough to keep a fast connection busy between two wakeups. The queue contains copies of unconfirmed events,
+// so their limit bounds it.
 constexpr int data_hwm = 4000;
-// At most one a second, and some while somebody flushes.
+// Requests are at most one a second, and some more during a flush.
 constexpr int control_hwm = 100;
-// Replies to a publisher are small; the broker's limit for requests on this endpoint is as large.
+// Replies to a publisher are small. The broker limits requests on this endpoint to the same size.
 constexpr std::int64_t reply_bytes_max = 1 << 20;
 
 mq::SocketOptions data_options() {
   mq::SocketOptions options;
   options.send_hwm = data_hwm;
   options.receive_hwm = 0;
-  options.send_timeout = milliseconds{1000};  // for second frames alone, see send_event()
+  options.send_timeout = milliseconds{1000};  // only for second frames, see send_event()
   options.xpub_nodrop = true;
   options.xpub_verbose = true;
   options.reconnect_interval = milliseconds{-1};
@@ -67,7 +67,7 @@ bool PublisherConnection::disconnected() {
 bool PublisherConnection::subscribed() {
   zmq::message_t frame;
   while (data_.receive(frame)) {
-    // 1 and a prefix is a subscription; 0 ends one, as the end of the connection does.
+    // A frame of 1 and a prefix subscribes. 0 and a prefix unsubscribes, as does the end of the connection.
     if (frame.size() > 0 && *frame.data<char>() == 1) subscribed_ = true;
     data_.skip_rest(frame);
   }
@@ -76,7 +76,7 @@ bool PublisherConnection::subscribed() {
 
 bool PublisherConnection::send_event(const EventFrames& event) {
   if (!data_.send(event.topic, zmq::send_flags::sndmore | zmq::send_flags::dontwait)) return false;
-  // libzmq counts whole messages: where the first frame went, the second one does.
+  // libzmq counts whole messages: if the first frame was accepted, so is the second.
   if (!data_.send(event.event)) throw zmq::error_t();
   return true;
 }

@@ -1,5 +1,5 @@
 #pragma once
-// One connection to one broker: its ingress and its control.
+// A publisher's connection to one broker: its ingress and its control endpoint.
 
 #include <string_view>
 
@@ -11,39 +11,39 @@
 
 namespace backplane::publishing {
 
-/// A connection is used once and then thrown away, never repaired: libzmq keeps a peer's queue across its own
-/// reconnect, and those leftovers would overtake what has to be sent again. The broker, which refuses what is
-/// not above the last sequence, would then refuse the rest. Belongs to the thread that uses it first, which
-/// need not be the one that makes it; owns its sockets.
+/// A connection is used once and then discarded, never repaired. libzmq keeps a peer's queue across its own
+/// reconnects, so leftovers in that queue would overtake the events that must be resent. The broker refuses
+/// any sequence that is not above the last one, and would then refuse the resent events. Belongs to the first
+/// thread that uses it, which need not be the one that created it. Owns its sockets.
 class PublisherConnection {
  public:
-  /// Starts connecting. Throws std::invalid_argument for an endpoint that cannot be connected to,
-  /// zmq::error_t where libzmq cannot make the sockets.
+  /// Starts connecting. Throws std::invalid_argument if libzmq cannot connect to an endpoint, and
+  /// zmq::error_t if it cannot create the sockets.
   PublisherConnection(mq::Context& context, const PublisherEndpoints& broker);
 
-  /// Whether the connection has ended, or was never made.
+  /// Whether the connection has ended, or could not be established.
   [[nodiscard]] bool disconnected();
-  /// Whether the broker's subscription has come since the connection was made.
+  /// Whether the broker's subscription has arrived on this connection.
   [[nodiscard]] bool subscribed();
 
-  /// Whether both frames are on their way; false: the connection's queue is full. Then `data_fd` becomes
-  /// readable once there is room (libzmq has no better sign: a ZMQ_POLLOUT of an XPUB is always there).
+  /// Sends both frames. @returns false if the connection's send queue is full; data_fd() becomes readable
+  /// once there is room (libzmq has no better signal: an XPUB always polls as ZMQ_POLLOUT).
   [[nodiscard]] bool send_event(const EventFrames& event);
-  /// @returns false where the queue of requests is full, as it is when nobody answers for long.
+  /// @returns false if the queue of requests is full, which happens when the broker has not replied for long.
   [[nodiscard]] bool send_request(std::string_view request);
-  /// The next reply: the last frame of a message. @returns whether there was one.
+  /// Receives the next reply (the last frame of its message). @returns false if there is none.
   [[nodiscard]] bool receive_reply(zmq::message_t& reply);
 
-  /// Closing waits for what has been sent to reach the network, at most so long.
+  /// Sets how long closing waits at most for sent messages to reach the network.
   void linger(std::chrono::milliseconds time);
 
   [[nodiscard]] int data_fd() { return data_.fd(); }
   [[nodiscard]] int control_fd() { return control_.fd(); }
   [[nodiscard]] int monitor_fd() { return monitor_.fd(); }
-  /// Whether a socket can be read at once. To be asked before sleeping on the descriptors.
+  /// Whether a socket can be read now. Must be checked before sleeping on the descriptors.
   [[nodiscard]] bool readable();
 
-  /// Gives the connection to the next thread that uses it.
+  /// Hands the connection over to the next thread that uses it.
   void release();
 
  private:

@@ -16,18 +16,19 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds backoff_min{50};
 constexpr milliseconds backoff_max{1000};
-// From the start of a connection to the broker's subscription: two round trips of a healthy one.
+// From the start of a connection to the broker's subscription. A healthy connection needs two round trips.
 constexpr milliseconds connect_time_max{3000};
 constexpr milliseconds hello_interval{1000};
 constexpr milliseconds admitted_interval{100};
-// A lost question is asked again; a broker that answers nothing for so long is given up.
+// After reply_timeout a request counts as lost and is sent again. A broker that has not replied for
+// silence_max is abandoned.
 constexpr milliseconds reply_timeout{1000};
 constexpr milliseconds silence_max{5000};
-// A broker that drains reads until 200 ms of quiet; what it has not confirmed by then it won't.
+// A draining broker reads until 200 ms of quiet. What it has not confirmed by then it will not confirm.
 constexpr milliseconds drain_time_max{1000};
 constexpr milliseconds goodbye_time{200};
-// What a broker takes in one registration, and what its control takes above its event limit (less some for
-// the request around the files).
+// What a broker accepts in one registration, and the bytes that its control endpoint accepts above its event
+// limit (less some for the request around the files).
 constexpr std::size_t types_bytes_max = 128u << 10;
 constexpr std::size_t types_files_max = 512;
 constexpr std::size_t control_bytes_above_event = 63u << 10;
@@ -54,7 +55,7 @@ void Sender::run() {
       const bool more = work(Clock::now());
       notify_change();
       if (!more) sleep();
-    } catch (const std::exception& error) {  // too many open files, say: what ends one link may pass
+    } catch (const std::exception& error) {  // for example too many open files, which may pass
       disconnect(Clock::now(), error.what());
     }
   }
@@ -73,7 +74,7 @@ bool Sender::work(Clock::time_point now) {
     connect(now);
   }
   if (connection_->disconnected()) {
-    disconnect(now, phase_ == Phase::connecting ? fmt::format("nobody answers at {}", broker().ingress)
+    disconnect(now, phase_ == Phase::connecting ? fmt::format("cannot connect to {}", broker().ingress)
                                                 : fmt::format("lost the connection to {}", broker().ingress));
     return false;
   }
@@ -84,12 +85,12 @@ bool Sender::work(Clock::time_point now) {
     return false;
   }
   if (drained() || (phase_ == Phase::draining && now >= phase_deadline_)) {
-    disconnect(now, fmt::format("the broker at {} is ending", broker().ingress));
+    disconnect(now, fmt::format("the broker at {} is shutting down", broker().ingress));
     return false;
   }
   read_replies(now);
   if (awaiting_reply_since_ && now - *awaiting_reply_since_ >= silence_max) {
-    disconnect(now, fmt::format("no answer from {}", broker().control));
+    disconnect(now, fmt::format("no reply from {}", broker().control));
   }
   if (!connection_) return false;
   const bool more = phase_ == Phase::sending && send_events(now);
@@ -155,7 +156,7 @@ void Sender::read_replies(Clock::time_point now) {
   while (connection_ && connection_->receive_reply(frame)) {
     const auto reply = decode_reply(frame.to_string_view());
     if (!reply) {
-      set_problem(fmt::format("{}: wanted a ControlReply, got {} bytes that are none", broker().control,
+      set_problem(fmt::format("{}: expected a ControlReply, got {} bytes that do not parse", broker().control,
                               frame.size()));
     } else if (reply->id >= first_request_id_ && reply->id < next_id_) {
       on_reply(*reply, now);
@@ -173,8 +174,8 @@ void Sender::on_reply(const BrokerReply& reply, Clock::time_point now) {
     return;
   }
   if (connection_stream_ && *connection_stream_ != reply.stream) {
-    // The broker has come back sooner than the end of the old connection was seen.
-    disconnect(now, fmt::format("another life of the broker answers at {}", broker().control));
+    // The broker restarted before the end of the old connection was noticed.
+    disconnect(now, fmt::format("the broker at {} has restarted", broker().control));
     return;
   }
   connection_stream_ = reply.stream;
@@ -186,7 +187,7 @@ void Sender::on_reply(const BrokerReply& reply, Clock::time_point now) {
   if (!reply.draining) {
     backoff_ = backoff_min;
   } else if (phase_ != Phase::draining) {
-    // Sends no more: the broker ends sooner once it is quiet, and what it has read it still confirms.
+    // Stop sending: once it is quiet the broker exits sooner, and it still confirms what it has read.
     phase_ = Phase::draining;
     phase_deadline_ = now + drain_time_max;
     outbox_.change_status([](PublisherStatus& status) { status.draining = true; });
@@ -212,7 +213,8 @@ void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t st
 void Sender::count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
   const std::uint64_t confirmed = outbox_.view().confirmed;
   const bool knows_session = admitted.sequence > 0 || admitted.refused_sequence > 0;
-  // Where nobody answered on the former link, the session tells: it is random, and known to one life only.
+  // If no reply came on the previous connection, the session decides: it is random, so only the incarnation
+  // that has seen it can know it.
   const bool remembers =
       sent_to_stream_ ? *sent_to_stream_ == stream && (knows_session || confirmed == 0) : knows_session;
   if (remembers) return;
@@ -228,8 +230,8 @@ void Sender::count_refusals(const BrokerReply::Admitted& admitted, std::uint64_t
   const std::uint64_t more = admitted.refused - std::exchange(known, admitted.refused);
   outbox_.change_status([&](PublisherStatus& status) {
     status.refused += more;
-    status.last_problem = fmt::format("the broker refused {} events, last event {}: {}", status.refused,
-                                      admitted.refused_sequence, admitted.refused_reason);
+    status.last_problem = fmt::format("the broker refused {} events, most recently event {}: {}",
+                                      status.refused, admitted.refused_sequence, admitted.refused_reason);
   });
 }
 
@@ -273,7 +275,7 @@ void Sender::send_hello(Clock::time_point now, bool closing) {
 void Sender::send_request(const std::string& request, Clock::time_point now) {
   ++next_id_;
   if (!awaiting_reply_since_) awaiting_reply_since_ = now;
-  // A full queue means that nobody answers, which the deadlines see.
+  // If the queue is full, the broker does not reply; the deadlines detect that.
   [[maybe_unused]] const bool sent = connection_->send_request(request);
 }
 
@@ -292,10 +294,10 @@ bool Sender::register_types(Clock::time_point now) {
     return true;
   }
   if (!types_awaited_since_) types_awaited_since_ = now;
-  // The first reply on a link tells how large a request may be.
+  // The first reply on a connection says how large a request may be.
   if (connection_stream_ && (!types_request_id_ || now - types_requested_at_ >= reply_timeout))
     send_type_registration(now);
-  // Better unreadable for some than late for all.
+  // After the timeout, send the events: better undecoded for some readers than late for all.
   return registered_files_ == types_.file_count() || now - *types_awaited_since_ >= reply_timeout;
 }
 
@@ -313,9 +315,9 @@ void Sender::send_type_registration(Clock::time_point now) {
       send_request(encode_types(next_id_, slice.files), now);
       return;
     }
-    // A request that is too large would end the connection.
+    // A request that is too large would make the broker close the connection.
     registered_files_ = slice.end;
-    report_type_problem(slice.end, fmt::format("types: {} takes files of at most {} bytes, one has {}",
+    report_type_problem(slice.end, fmt::format("types: {} accepts files of at most {} bytes, got {}",
                                                broker().control, bytes_max, slice.files.front().size()));
   }
 }
@@ -327,7 +329,7 @@ void Sender::on_types(const BrokerReply& reply) {
   report_type_problem(registering_files_, fmt::format("{} refused types: {}", broker().control, reply.error));
 }
 
-// Once, not after each reconnect again.
+// Reports a problem once, not again after each reconnect.
 void Sender::report_type_problem(std::size_t files_end, const std::string& problem) {
   if (files_end <= type_problem_reported_) return;
   type_problem_reported_ = files_end;
@@ -337,7 +339,7 @@ void Sender::report_type_problem(std::size_t files_end, const std::string& probl
 bool Sender::send_events(Clock::time_point now) {
   const std::uint64_t before = outbox_.view().sent;
   const std::size_t count = outbox_.peek(batch_);
-  // Behind peek(): a type is noted before its first event is there.
+  // This must follow peek(): a type is added before its first event is queued.
   events_await_types_ = !register_types(now);
   if (events_await_types_) return false;
   std::size_t done = 0;
@@ -362,16 +364,16 @@ bool Sender::send_events(Clock::time_point now) {
   return !blocked_;
 }
 
-// An event far above the broker's limit makes libzmq cut the connection there, and would do so again after
-// each reconnect.
+// An event far above the broker's limit would make libzmq close the connection there, and again after each
+// reconnect.
 void Sender::refuse_locally(std::uint64_t sequence, std::size_t event_bytes) {
   refused_locally_.push_back(sequence);
   if (sequence <= refused_locally_counted_) return;
   refused_locally_counted_ = sequence;
   outbox_.change_status([&](PublisherStatus& status) {
     ++status.refused;
-    status.last_problem = fmt::format("event {}: the broker at {} takes at most {} bytes, it has {}",
-                                      sequence, broker().ingress, *broker_event_bytes_max_, event_bytes);
+    status.last_problem = fmt::format("event {}: the broker at {} accepts at most {} bytes, got {}", sequence,
+                                      broker().ingress, *broker_event_bytes_max_, event_bytes);
   });
 }
 
@@ -382,7 +384,7 @@ void Sender::sleep() {
   watch(outbox_.wake_fd());
   if (connection_) {
     if (connection_->readable()) return;
-    // Asking that may have taken the news that there is room again, so that no descriptor tells it.
+    // readable() may have consumed the signal that the queue has room again; then no descriptor shows it.
     if (blocked_ && phase_ == Phase::sending && (send_events(Clock::now()) || !blocked_)) return;
     watch(connection_->data_fd());
     watch(connection_->control_fd());

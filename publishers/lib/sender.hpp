@@ -1,5 +1,6 @@
 #pragma once
-// The publisher's own thread: keeps a connection to a broker, sends, learns what was admitted, sends again.
+// What the publisher's thread does: it keeps a connection to a broker, sends events, learns which were
+// admitted, and resends after a reconnect.
 
 #include <array>
 #include <chrono>
@@ -19,29 +20,29 @@
 
 namespace backplane::publishing {
 
-/// Moves the events of an Outbox to one of the brokers. Lives on the thread that calls run(); owns the
+/// Sends the events of an Outbox to one of the brokers. Lives on the thread that calls run(). Owns the
 /// connection.
 ///
 /// offline ──▶ connecting ──subscription──▶ sending ──"draining"──▶ draining
 ///    ▲                        └─(something sent is unconfirmed)─▶ resuming ─Admitted─▶ sending
-///    └────── from each of them: the connection ends, or somebody does not reply in time
+///    └────── from every phase: the connection ends, or the broker does not reply in time
 class Sender {
  public:
-  /// Makes the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` outlive
-  /// it.
+  /// Starts the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` must
+  /// outlive the sender.
   Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
          const TypeDefinitions& types);
 
-  /// Returns when Outbox::request_stop() was called and the goodbye is on its way.
+  /// Runs until Outbox::request_stop() is called, then sends the closing Hello and returns.
   void run();
 
  private:
   using Clock = std::chrono::steady_clock;
   enum class Phase { offline, connecting, resuming, sending, draining };
 
-  /// @returns whether there is more to do at once.
+  /// @returns whether there is more to do now.
   [[nodiscard]] bool work(Clock::time_point now);
-  /// Whether the broker drains and has dealt with all that it was sent.
+  /// Whether the broker is draining and has confirmed everything that was sent to it.
   [[nodiscard]] bool drained() const;
   void connect(Clock::time_point now);
   void disconnect(Clock::time_point now, const std::string& problem);
@@ -58,14 +59,14 @@ class Sender {
   void send_request(const std::string& request, Clock::time_point now);
   [[nodiscard]] Clock::time_point next_admitted_request(const Outbox::View& view) const;
 
-  /// Tells the broker of types that it has not been told of on this connection. @returns whether events may
-  /// go: one of a type that readers cannot know yet would reach them as bytes.
+  /// Registers the types that have not been registered on this connection. @returns whether events may be
+  /// sent: until its type is registered, an event would reach readers as undecoded bytes.
   [[nodiscard]] bool register_types(Clock::time_point now);
   void send_type_registration(Clock::time_point now);
   void on_types(const BrokerReply& reply);
   void report_type_problem(std::size_t files_end, const std::string& problem);
 
-  /// @returns whether everything that was there could be sent, and was something.
+  /// @returns whether at least one event was sent and the connection can take more.
   [[nodiscard]] bool send_events(Clock::time_point now);
   void refuse_locally(std::uint64_t sequence, std::size_t event_bytes);
 
@@ -83,41 +84,41 @@ class Sender {
 
   std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};
-  std::size_t broker_index_{};  // index of the one in use, or to be tried next
+  std::size_t broker_index_{};  // of the broker in use, or the one to try next
   std::chrono::milliseconds backoff_;
   Clock::time_point retry_at_;
-  Clock::time_point phase_deadline_;  // connecting and draining end here
+  Clock::time_point phase_deadline_;  // for connecting and draining
   bool was_ready_{};
 
-  // Of this connection.
-  std::optional<std::uint64_t> connection_stream_;  // who answers on it
+  // State of this connection.
+  std::optional<std::uint64_t> connection_stream_;  // of the broker that replies on it
   bool sent_on_connection_{};
-  bool blocked_{};  // the connection's queue is full
+  bool blocked_{};  // the connection's send queue is full
   std::optional<std::size_t> broker_event_bytes_max_;
   std::uint64_t first_request_id_{};
   Clock::time_point hello_at_;
   std::optional<Clock::time_point> awaiting_reply_since_;
-  std::optional<std::uint64_t> admitted_request_id_;  // the Admitted under way
+  std::optional<std::uint64_t> admitted_request_id_;  // of the outstanding Admitted request
   Clock::time_point admitted_requested_at_;
   std::uint64_t flush_target_{};
   std::chrono::milliseconds fast_interval_{};
-  std::size_t registered_files_{};                 // the broker has dealt with the files of types_ up to here
-  std::optional<std::uint64_t> types_request_id_;  // the registration under way
-  std::size_t registering_files_{};
+  std::size_t registered_files_{};                 // files of types_ that the broker has accepted or refused
+  std::optional<std::uint64_t> types_request_id_;  // of the outstanding registration
+  std::size_t registering_files_{};                // registered_files_ once that registration is answered
   Clock::time_point types_requested_at_;
-  std::optional<Clock::time_point> types_awaited_since_;  // events wait for it
+  std::optional<Clock::time_point> types_awaited_since_;  // since when events wait for their types
   bool events_await_types_{};
 
-  // Of the session.
+  // State of the session.
   std::uint64_t next_id_{1};
   std::uint64_t highest_sent_{};                 // highest sequence sent to any broker
-  std::optional<std::uint64_t> sent_to_stream_;  // stream of the broker that it was sent to, where known
-  std::uint64_t in_doubt_counted_{};             // in_doubt knows of the events up to here
+  std::optional<std::uint64_t> sent_to_stream_;  // stream of the broker that highest_sent_ went to, if known
+  std::uint64_t in_doubt_counted_{};             // events up to this sequence are counted in in_doubt
   std::map<std::uint64_t, std::uint64_t> refused_by_stream_;
-  std::size_t type_problem_reported_{};  // what is wrong with the files of types_ up to here has been said
+  std::size_t type_problem_reported_{};  // files of types_ whose problems have been reported
   bool types_limit_reported_{};
-  std::deque<std::uint64_t> refused_locally_;  // unconfirmed events that no broker is going to see
-  std::uint64_t refused_locally_counted_{};    // status knows of the events up to here
+  std::deque<std::uint64_t> refused_locally_;  // unconfirmed events that are not sent to the broker
+  std::uint64_t refused_locally_counted_{};    // events up to this sequence are counted in status
 
   std::array<EventFrames, 256> batch_;
   std::uint64_t notified_version_{};

@@ -12,7 +12,7 @@ namespace {
 
 namespace pb = google::protobuf;
 
-// Those that a broker has without being told. Others of Google's (api.proto, say) it has not.
+// Google's files that every broker has. It does not have the others, for example api.proto.
 constexpr std::array<std::string_view, 8> well_known_files{
     "google/protobuf/any.proto",       "google/protobuf/descriptor.proto", "google/protobuf/duration.proto",
     "google/protobuf/empty.proto",     "google/protobuf/field_mask.proto", "google/protobuf/struct.proto",
@@ -34,7 +34,7 @@ bool is_compiled_in(const pb::Descriptor& type) {
   return type.file()->pool() == pb::DescriptorPool::generated_pool();
 }
 
-// Bytes of one file in a FileDescriptorSet: tag and length before it.
+// Bytes of one file in a FileDescriptorSet, including its tag and length.
 std::size_t framed_bytes(const std::string& file) {
   return file.size() + 1 + 5;
 }
@@ -42,14 +42,15 @@ std::size_t framed_bytes(const std::string& file) {
 }  // namespace
 
 std::atomic<const TypeDefinitions::Type*>& TypeDefinitions::cache_slot(const Type& type) noexcept {
-  // Descriptors lie at multiples of their alignment, and behind one another by their size.
+  // Descriptors are aligned and often adjacent, so the address is divided by their size.
   return cached_types_[std::hash<const Type*>{}(&type) / sizeof(Type) % cached_types_.size()];
 }
 
 void TypeDefinitions::add(const Type& type) {
   if (cache_slot(type).load(std::memory_order_acquire) == &type) return;
   add_new(type);
-  // A type of a pool that somebody made may go, and another come to stand at its address.
+  // Only compiled-in types are cached: a type of another pool may be destroyed and a new one take its
+  // address.
   if (is_compiled_in(type)) cache_slot(type).store(&type, std::memory_order_release);
 }
 
@@ -58,8 +59,9 @@ void TypeDefinitions::add_new(const Type& type) {
   const std::lock_guard lock(mutex_);
   if (types_.contains(type.full_name())) return;
   if (bytes_ >= bytes_max || types_.size() >= types_max) {
-    problem_ = fmt::format("types: {} types of {} bytes are known, no more are told the broker",
-                           types_.size(), bytes_);
+    problem_ =
+        fmt::format("types: limit reached with {} types of {} bytes; no more are registered with the broker",
+                    types_.size(), bytes_);
     return;
   }
   types_.emplace(type.full_name());
@@ -68,7 +70,7 @@ void TypeDefinitions::add_new(const Type& type) {
   file_count_.store(files_.size(), std::memory_order_release);
 }
 
-// As deep as files import one another, which protobuf has built already.
+// The depth is that of the imports, which protobuf has already resolved.
 // NOLINTNEXTLINE(misc-no-recursion)
 void TypeDefinitions::add_with_imports(const pb::FileDescriptor& file, std::set<std::string_view>& visited) {
   if (is_well_known(file.name()) || !visited.insert(file.name()).second) return;

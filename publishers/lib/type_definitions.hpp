@@ -1,5 +1,5 @@
 #pragma once
-// The definitions of the message types that a publisher offers, for readers that were not built with them.
+// The definitions of the message types that a publisher uses, for readers that were not built with them.
 
 #include <array>
 #include <atomic>
@@ -17,32 +17,32 @@ class FileDescriptor;
 
 namespace backplane::publishing {
 
-/// Collects .proto files, each once, in an order in which each stands behind those that it imports. It only
-/// grows. Every method may be called from any thread. Owns copies: a type need not outlive the call.
+/// Collects .proto files, each once, ordered so that each file follows the files it imports. Files are never
+/// removed. Any thread may call any method. Stores copies: a type need not outlive the call.
 class TypeDefinitions {
  public:
-  /// What a broker keeps at most, so more would be refused there.
+  /// A broker's own limits; it would refuse more.
   static constexpr std::size_t bytes_max = 4u << 20;
   static constexpr std::size_t types_max = 4096;
 
-  /// Notes a type's file and what it imports, where they are new. Types that come with Backplane, and
-  /// Google's well-known ones, are passed over: every reader has them.
+  /// Adds a type's file and the files it imports, if they are new. Ignores types that come with Backplane and
+  /// Google's well-known types, because every reader has them.
   void add(const google::protobuf::Descriptor& type);
 
-  /// How many files there are.
+  /// The number of files.
   [[nodiscard]] std::size_t file_count() const noexcept {
     return file_count_.load(std::memory_order_acquire);
   }
 
   struct Slice {
     std::vector<std::string> files;  ///< serialised google.protobuf.FileDescriptorProtos
-    std::size_t end{};               ///< the index behind the last one
+    std::size_t end{};               ///< index after the last file
   };
-  /// The files from index `begin` on, of at most `bytes_max` bytes as a FileDescriptorSet (but one at least)
-  /// and `files_max` in number.
+  /// The files from index `begin` on: at most `files_max`, and at most `bytes_max` bytes as a
+  /// FileDescriptorSet, but always at least one if there is one.
   [[nodiscard]] Slice files_from(std::size_t begin, std::size_t bytes_max, std::size_t files_max) const;
 
-  /// Why types were left out; empty: none were.
+  /// Why types were left out; empty if none were.
   [[nodiscard]] std::string problem() const;
 
  private:
@@ -52,7 +52,7 @@ class TypeDefinitions {
   void add_new(const Type& type);
   void add_with_imports(const google::protobuf::FileDescriptor& file, std::set<std::string_view>& visited);
 
-  // Compiled-in types that are noted, or need not be: so that an offer() costs no lock here.
+  // Compiled-in types that have been added or can be ignored, so that offer() does not lock here.
   std::array<std::atomic<const Type*>, 64> cached_types_{};
   std::atomic<std::size_t> file_count_{};
 

@@ -10,11 +10,10 @@
 namespace backplane::publishing {
 namespace {
 
-// Below malloc's threshold for mapping pages, so that a busy publisher does not fault them in again and
-// again.
+// Below malloc's mmap threshold, so that a busy publisher does not fault pages in again and again.
 constexpr std::size_t segment_bytes = 64u << 10;
 
-/// Stands before each record's bytes: [topic][event].
+/// Precedes the bytes of each record: [topic][event].
 struct RecordSizes {
   std::uint32_t topic;
   std::uint32_t event;
@@ -101,7 +100,7 @@ std::size_t UnconfirmedEvents::peek(std::span<EventFrames> out) const {
 }
 
 void UnconfirmedEvents::mark_sent(std::size_t count) {
-  CHECK(count <= offered_ - sent_, "only what was offered is sent");
+  CHECK(count <= offered_ - sent_, "the events marked as sent have been offered");
   for (std::size_t i = 0; i < count; ++i) {
     skip_to_record(first_unsent_);
     first_unsent_.offset +=
@@ -111,9 +110,9 @@ void UnconfirmedEvents::mark_sent(std::size_t count) {
 }
 
 void UnconfirmedEvents::confirm(std::uint64_t sequence) {
-  CHECK(sequence <= offered_, "only what was offered is confirmed");
+  CHECK(sequence <= offered_, "the events to be confirmed have been offered");
   if (sequence <= confirmed_) return;
-  // Whole segments without a look at what is in them: that was sent a while ago, and is in no cache any more.
+  // Drop whole segments without reading them: they were sent a while ago and are no longer in any cache.
   while (!segments_.empty() && segments_.front().last <= sequence) {
     bytes_ -= segments_.front().used - first_unconfirmed_.offset;
     confirmed_ = segments_.front().last;
@@ -131,7 +130,7 @@ void UnconfirmedEvents::confirm(std::uint64_t sequence) {
 }
 
 void UnconfirmedEvents::drop_front_segment() {
-  // Where something of it is unsent, confirm() moves `first_unsent_` on.
+  // If part of the segment is unsent, confirm() advances `first_unsent_`.
   Segment gone = std::move(segments_.front());
   segments_.pop_front();
   first_unconfirmed_ = {};

@@ -1,5 +1,5 @@
 #pragma once
-// The events that a broker has not confirmed: what is still to be sent, and what may have to be sent again.
+// The events that the broker has not confirmed: those to be sent, and those that may have to be resent.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,35 +10,35 @@
 
 namespace backplane::publishing {
 
-/// One event as it goes out. The views hold until the event is confirmed.
+/// The two frames of an event. The views are valid until the event is confirmed.
 struct EventFrames {
   std::string_view topic;
   std::string_view event;
 };
 
-/// A bounded queue with three cursors, confirmed ≤ sent ≤ offered, each the sequence of an event. Events lie
-/// one behind the other in segments that are never moved, so what peek() gave stays readable while another
-/// thread appends. Not thread-safe as such: its owner guards every call.
+/// A bounded queue with three positions, confirmed ≤ sent ≤ offered, each the sequence of an event. Events
+/// are stored back to back in segments that never move, so the result of peek() stays readable while another
+/// thread appends. Not thread-safe by itself: the owner guards every call.
 class UnconfirmedEvents {
  public:
-  /// @param head begins every event, see event_encoder.hpp.
+  /// @param head the first bytes of every event, see event_encoder.hpp
   UnconfirmedEvents(std::string_view head, std::size_t bytes_max) : head_(head), bytes_max_(bytes_max) {}
 
-  /// Size of the next event with such a tail.
+  /// Size of the next event if it has a tail of this size.
   [[nodiscard]] std::size_t event_bytes(std::size_t tail_bytes) const noexcept;
-  /// What an event takes of the bound.
+  /// How much of the limit an event uses.
   [[nodiscard]] static std::size_t footprint(std::size_t topic_bytes, std::size_t event_bytes) noexcept;
 
-  /// Numbers an event and keeps it. @returns false, and keeps nothing, where the bound does not allow it.
+  /// Numbers an event and stores it. @returns false, and stores nothing, if the limit would be exceeded.
   [[nodiscard]] bool append(std::string_view topic, std::string_view tail);
 
-  /// The events behind `sent`, in order, as many as `out` takes. @returns how many.
+  /// Writes the events after `sent` to `out`, in order, as many as fit. @returns how many.
   [[nodiscard]] std::size_t peek(std::span<EventFrames> out) const;
-  /// Moves `sent` on by `count` of the events that peek() gave.
+  /// Advances `sent` by `count` events, at most as many as peek() returned.
   void mark_sent(std::size_t count);
-  /// Forgets the events up to `sequence` (at most `offered`); `sent` moves on where it lies behind that.
+  /// Discards the events up to `sequence` (at most `offered`). Advances `sent` if it is lower.
   void confirm(std::uint64_t sequence);
-  /// Everything unconfirmed is to be sent again.
+  /// Moves `sent` back to `confirmed`: everything unconfirmed will be sent again.
   void rewind() noexcept;
 
   [[nodiscard]] std::uint64_t offered() const noexcept { return offered_; }
@@ -53,7 +53,7 @@ class UnconfirmedEvents {
     std::size_t used{};
     std::uint64_t last{};  ///< sequence of its last event
   };
-  /// Where a record begins; a segment's end is the same place as the next one's beginning.
+  /// The start of a record. The end of a segment is the same place as the start of the next one.
   struct Cursor {
     std::size_t segment{};
     std::size_t offset{};

@@ -94,7 +94,7 @@ TEST(Publisher, SaysWhomItWaitsFor) {
   const Publisher publisher(options);
   std::unique_lock lock(mutex);
   ASSERT_TRUE(changed.wait_for(lock, 10s, [&] { return !problem.empty(); }));
-  EXPECT_EQ(problem, "nobody answers at " + broker.endpoints().ingress);
+  EXPECT_EQ(problem, "cannot connect to " + broker.endpoints().ingress);
 }
 
 TEST(Publisher, EventsOfferedBeforeTheBrokerIsThereWaitForIt) {

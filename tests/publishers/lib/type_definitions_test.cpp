@@ -98,7 +98,7 @@ TEST(TypeDefinitions, WhatIsAboveItsBoundIsLeftOutAndSaid) {
   ASSERT_NE(more, nullptr);
   types.add(*more->message_type(0));
   EXPECT_EQ(types.file_count(), 1U);
-  EXPECT_THAT(types.problem(), HasSubstr("no more are told"));
+  EXPECT_THAT(types.problem(), HasSubstr("no more are registered"));
 }
 
 }  // namespace
