@@ -15,8 +15,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// No more than a pipe can hold is taken at a time, so that a command which never stops writing keeps nobody
-// from looking at its time limit.
+// Read at most as much as a pipe can contain at a time, so that the time limit is checked even if a command
+// never stops writing.
 constexpr int chunks_max = 16;
 
 }  // namespace
@@ -50,7 +50,7 @@ bool CommandRun::ended() const {
   return ::poll(&descriptor, 1, 0) == 1;
 }
 
-// The command is not reaped before exit(), so the number of its group is still its own.
+// The command is not reaped before exit(), so its group id cannot have been reused.
 void CommandRun::signal_group(int number) noexcept {
   ::kill(-child_.pid(), number);
 }
@@ -76,7 +76,7 @@ bool CommandRun::finish(const TakeLine& take) {
   if (!read(take)) return false;
   for (const Stream stream : {Stream::output, Stream::errors}) {
     Output& output = stream == Stream::output ? output_ : errors_;
-    // Somebody who has left the group may hold the pipe open.
+    // A process that has left the group may keep the pipe open.
     if (!output.ended && output.lines.take_rest() && !take(stream, output.lines)) return false;
     output.ended = true;
   }
@@ -94,8 +94,7 @@ Result<std::string> find_program(const std::string& name, std::string_view path)
     }
     path.remove_prefix(std::min(end + 1, path.size()));
   }
-  return fail(ErrorCode::not_found,
-              fmt::format("wanted a program's name, got \"{}\", which is nowhere in PATH", name));
+  return fail(ErrorCode::not_found, fmt::format("command: expected a program in PATH, got \"{}\"", name));
 }
 
 }  // namespace backplane::sources

@@ -1,5 +1,5 @@
 #pragma once
-// A command whose output becomes events.
+// One run of a command, and its output line by line.
 
 #include <chrono>
 #include <cstdint>
@@ -15,32 +15,33 @@
 
 namespace backplane::sources {
 
-/// One run of a command, in a process group of its own. Lives on one thread; owns the child. What is left of
-/// the group when the command has ended is killed: nothing of a run outlives it.
+/// One run of a command, in its own process group. Lives on one thread; owns the child process. When the
+/// command has exited, the rest of the group is killed: no process of a run outlives it.
 class CommandRun {
  public:
   enum class Stream { output, errors };
-  /// A line without its end, or that one was too long. @returns false where no more are wanted.
+  /// Takes a line without its line end, or the notice that a line was too long. @returns false to stop.
   using TakeLine = std::function<bool(Stream, const LineSplitter& lines)>;
 
   CommandRun(Child child, std::size_t line_bytes_max)
       : child_(std::move(child)), output_(line_bytes_max), errors_(line_bytes_max) {}
 
-  /// Readable when there is output or the command has ended; negative: that stream has ended.
+  /// Readable when there is output, or (exit_fd) when the command has exited. Negative if the stream has
+  /// ended.
   [[nodiscard]] int output_fd() noexcept { return output_.ended ? -1 : child_.output().fd(); }
   [[nodiscard]] int errors_fd() noexcept { return errors_.ended ? -1 : child_.errors().fd(); }
   [[nodiscard]] int exit_fd() const noexcept { return child_.exit_fd(); }
 
-  /// Takes what is there, a pipe's fill at most. @returns false where `take` did.
+  /// Reads the available output, at most as much as a pipe can contain. @returns false if `take` did.
   [[nodiscard]] bool read(const TakeLine& take);
-  /// Whether the command itself has ended.
+  /// Whether the command itself has exited.
   [[nodiscard]] bool ended() const;
-  /// Asks the group to end (SIGTERM), goes on taking its output for at most `grace`, then kills it.
-  /// @returns false where `take` did.
+  /// Sends SIGTERM to the group, keeps reading its output for at most `grace`, then kills the group.
+  /// @returns false if `take` did.
   [[nodiscard]] bool terminate(std::chrono::milliseconds grace, const TakeLine& take);
-  /// To be called when it has ended: takes the rest of the output. @returns false where `take` did.
+  /// Must be called after the command has exited: reads the rest of the output. @returns false if `take` did.
   [[nodiscard]] bool finish(const TakeLine& take);
-  /// How it ended, after finish().
+  /// How the command exited. Call it after finish().
   [[nodiscard]] std::optional<Exit> exit() { return child_.wait(std::chrono::seconds{1}); }
 
  private:
@@ -57,7 +58,8 @@ class CommandRun {
   Output errors_;
 };
 
-/// Where a program is: `name` itself where it has a slash, else in one of the folders of `path` (as in PATH).
+/// The path of a program: `name` itself if it contains a slash, else its place in one of the folders of
+/// `path` (in the form of PATH).
 [[nodiscard]] Result<std::string> find_program(const std::string& name, std::string_view path);
 
 }  // namespace backplane::sources

@@ -56,7 +56,8 @@ CsvReader::Next CsvReader::next() {
     if (!take_line(first)) return Next::end;
   } while (first.text.empty());
   line_ = lines_taken_;
-  if (first.cut) return bad(fmt::format("wanted at most {} bytes a record", record_bytes_max_), {});
+  if (first.cut)
+    return bad(fmt::format("expected at most {} bytes per record, got more", record_bytes_max_), {});
 
   std::string record = std::move(first.text);
   std::deque<Line> more;
@@ -65,14 +66,14 @@ CsvReader::Next CsvReader::next() {
     Line line;
     if (!take_line(line)) {
       --lines_taken_;
-      return bad("a quoted field is not closed", std::move(more));
+      return bad("expected a closing quote, got none", std::move(more));
     }
     record.append("\n").append(line.text);
     within_quotes = ends_within_quotes(line.text, true);
     const bool too_long = line.cut || record.size() > record_bytes_max_;
     more.push_back(std::move(line));
     if (too_long) {
-      return bad(fmt::format("a quoted field is not closed within {} bytes", record_bytes_max_),
+      return bad(fmt::format("expected a closing quote within {} bytes, got none", record_bytes_max_),
                  std::move(more));
     }
   }
@@ -94,18 +95,19 @@ std::string CsvReader::split(std::string_view record) {
           break;
         }
       }
-      ++at;  // the closing quote, which is there: their number is even
+      ++at;  // the closing quote, which exists because the number of quotes is even
     } else {
       const std::size_t end = std::min(record.find(',', at), record.size());
       field = record.substr(at, end - at);
       if (field.find('"') != std::string::npos) {
-        return fmt::format("field {}: a quote inside a field that does not begin with one", fields_.size());
+        return fmt::format("field {}: expected quotes around the whole field, got one inside it",
+                           fields_.size());
       }
       at = end;
     }
     if (at >= record.size()) return {};
     if (record[at] != ',') {
-      return fmt::format("field {}: wanted a comma after the closing quote", fields_.size());
+      return fmt::format("field {}: expected a comma after the closing quote", fields_.size());
     }
   }
 }

@@ -5,7 +5,7 @@ namespace backplane::sources {
 ExitCode run_earthquakes(const SourceOptions& options, const ReplayOptions& replay, Signals& signals) {
   ReplayPlan plan;
   plan.type = "Earthquake";
-  // The second names are those of the tables that the USGS offers.
+  // The second names are the ones in the tables of the USGS.
   plan.rules = {{"time", {"time"}, true},
                 {"magnitude", {"magnitude", "mag"}, true},
                 {"depth_km", {"depth_km", "depth"}, false}};
@@ -16,9 +16,9 @@ ExitCode run_earthquakes(const SourceOptions& options, const ReplayOptions& repl
 
 ExitCode run_replay(const SourceOptions& options, const ReplayOptions& replay, const ReplayAs& as,
                     Signals& signals) {
-  if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the records, got none");
+  if (options.topic.empty()) return wrong_usage("--topic: expected the topic of the records, got none");
   if (as.type.empty() && !replay.columns.empty()) {
-    return wrong_usage("--map: wanted a --type whose fields it names, got none");
+    return wrong_usage("--map: expected a --type whose fields it names, got none");
   }
   ReplayPlan plan;
   plan.type = as.type;

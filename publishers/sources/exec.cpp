@@ -13,15 +13,16 @@
 namespace backplane::sources {
 namespace {
 
-// With the second that the broker has for what is under way, a whole set of programs still ends in under two.
+// Together with the second that the broker has to confirm pending events, a whole set of programs still exits
+// within two seconds.
 constexpr std::chrono::milliseconds grace{500};
 constexpr std::int64_t never_ns = std::int64_t{1} << 62;
 
-/// Runs one command, again and again. Lives on the source's thread.
+/// Runs a command, once or repeatedly. Lives on the source's thread.
 class Exec {
  public:
   /// @param command begins with the program's path
-  /// @param text the command as it was given
+  /// @param text the command as the user wrote it
   Exec(Runner& runner, const SourceOptions& options, const std::vector<std::string>& command,
        const std::string& text, std::chrono::nanoseconds limit)
       : runner_(runner), options_(options), command_(command), text_(text), limit_ns_(limit.count()) {}
@@ -31,7 +32,7 @@ class Exec {
     for (;;) {
       const bool running = run_once();
       if (!options_.every) return std::max(runner_.finish(), clean_ ? ExitCode::done : ExitCode::failed);
-      // A run that takes longer than the interval swallows those that it overlaps.
+      // Runs that would start while one is still active are skipped.
       const std::int64_t next_ns = start_ns + next_tick(timer_.now_ns() - start_ns, *options_.every);
       timer_.set(next_ns);
       if (!running || !runner_.wait({timer_.fd()})) return runner_.finish();
@@ -39,7 +40,7 @@ class Exec {
   }
 
  private:
-  /// @returns false where the source is to end.
+  /// @returns false if the source is to stop.
   bool run_once() {
     ++runs_;
     clean_ = false;
@@ -58,12 +59,12 @@ class Exec {
     result.set_duration_seconds(static_cast<double>(timer_.now_ns() - begin_ns) / 1e9);
     set_time(*result.mutable_time(), unix_now_ns());
     const std::string where = fmt::format("run {}", runs_);
-    // Also where the source is to end: how the last run ended is told too.
+    // Publish the result even if the source is to stop.
     const bool published = runner_.publish(where, options_.topic + ".exit", result);
     const std::string fault = fault_of(result);
     clean_ = fault.empty();
     if (!running || !published) {
-      clean_ = true;  // it was ended by whoever ended us
+      clean_ = true;  // the run was interrupted because the source stops
       return false;
     }
     return clean_ || runner_.bad_record(fmt::format("{}: {}: {}", where, text_, fault), "");
@@ -99,7 +100,7 @@ class Exec {
         fmt::format("run {}: {}: line {}", runs_, output ? "output" : "errors", line.number());
     if (line.too_long()) {
       return runner_.bad_record(
-          fmt::format("{}: wanted at most {} bytes, got more", where, options_.max_event_bytes));
+          fmt::format("{}: expected at most {} bytes, got more", where, options_.max_event_bytes));
     }
     return runner_.publish_text(where, output ? options_.topic : options_.topic + ".error", line.text());
   }
@@ -107,7 +108,7 @@ class Exec {
   [[nodiscard]] std::string fault_of(const events::v1::CommandResult& result) const {
     if (!result.problem().empty()) return result.problem();
     if (result.timed_out()) {
-      return fmt::format("still ran after {}, and was ended",
+      return fmt::format("still running after {}; terminated",
                          format_duration(std::chrono::nanoseconds{limit_ns_}));
     }
     const Exit exit{.code = result.exit_code(), .signal = result.signal()};
@@ -127,14 +128,14 @@ class Exec {
 }  // namespace
 
 ExitCode run_exec(const SourceOptions& options, const ExecOptions& exec, Signals& signals) {
-  if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the output, got none");
+  if (options.topic.empty()) return wrong_usage("--topic: expected the topic of the output, got none");
   if (auto usable = check_source_topic(options.topic + ".error"); !usable) {
     return wrong_usage(usable.error().text);
   }
   if (options.every) {
     if (auto usable = check_every(*options.every); !usable) return wrong_usage(usable.error().text);
   }
-  if (exec.command.empty()) return wrong_usage("wanted a command after --, got none");
+  if (exec.command.empty()) return wrong_usage("command: expected one after --, got none");
   const char* const path = std::getenv("PATH");
   auto program = find_program(exec.command.front(), path != nullptr ? path : "/usr/bin:/bin");
   if (!program) return wrong_usage(program.error().text);

@@ -13,13 +13,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Who rotates a file tells its writer later: what that still writes meanwhile is taken too.
+// After a rotation, the writer learns of it with a delay; what it still writes to the old file is read too.
 constexpr std::chrono::seconds quiet_time{10};
 constexpr std::chrono::milliseconds save_interval{100};
-// The broker reads what a killed process had sent while it answers: so often the same reply, and it has all.
+// The broker may still be reading what a killed process had sent. After this many equal replies it has read
+// all.
 constexpr int same_replies_required = 3;
 constexpr std::chrono::milliseconds request_interval{100};
-// The kernel stamps files with a clock that ticks some hundred times a second.
+// The kernel's clock for file times ticks only a few hundred times a second.
 constexpr std::int64_t clock_slack_ns = 20'000'000;
 constexpr std::string_view run_counter = "run";
 
@@ -51,7 +52,7 @@ ExitCode FileSource::run(const std::optional<FileState>& saved) {
   }
   const ExitCode code = runner_.finish();
   if (active_ != nullptr) {
-    // Nothing is in doubt then, and the next run need not ask.
+    // Everything is confirmed, so the next run need not ask the broker.
     if (unconfirmed_lines_.empty()) session_ = 0;
     save();
   }
@@ -69,7 +70,7 @@ bool FileSource::start(const std::optional<FileState>& saved) {
   if (!open_new_file()) return false;
   resuming_ = false;
   if (!store_) return true;
-  // From the first event on it must be known whose they are.
+  // The session must be known before the first event is published.
   SessionLookup lookup(options_.brokers);
   while (session_ == 0) {
     session_ = lookup.find_session(runner_.source_name(), std::string(run_counter), run_id_).value_or(0);
@@ -86,7 +87,7 @@ bool FileSource::resume(const FileState& state) {
     if (!confirmed) return false;
     already_published = *confirmed > state.sequence ? *confirmed - state.sequence : 0;
     if (*confirmed < state.sequence) {
-      log::warning("{}: the broker does not know the last run: what it had not confirmed is sent again",
+      log::warning("{}: the broker has no record of the last run; publishing again what it had not confirmed",
                    runner_.source_name());
     }
   }
@@ -96,8 +97,7 @@ bool FileSource::resume(const FileState& state) {
     auto file =
         find_moved(file_.path, state.files[i], state.saved_ns - std::int64_t{1'000'000'000}, line_bytes_max_);
     if (!file) {
-      log::warning("{}: {}; what had not been published of it is lost", runner_.source_name(),
-                   file.error().text);
+      log::warning("{}: {}; its unpublished lines are lost", runner_.source_name(), file.error().text);
       continue;
     }
     Followed& followed = follow(std::move(*file));
@@ -121,7 +121,7 @@ std::optional<std::uint64_t> FileSource::last_run_confirmed(std::uint64_t sessio
   return last;
 }
 
-/// Passes over lines that the broker has from the last run. Each line that fits was an event.
+/// Skips lines that the last run has published. Each line that is not too long was an event.
 void FileSource::skip(Followed& followed, std::uint64_t events) {
   LineSplitter& lines = followed.file.lines();
   while (events > 0) {
@@ -139,7 +139,7 @@ void FileSource::skip(Followed& followed, std::uint64_t events) {
   }
   followed.confirmed = followed.file.position();
   if (events > 0) {
-    log::warning("{}: the broker has {} lines more than {}", runner_.source_name(), events,
+    log::warning("{}: the broker has {} more lines than {}", runner_.source_name(), events,
                  file_.path.string());
   }
 }
@@ -157,10 +157,11 @@ bool FileSource::follows(FileId id) const {
   return std::any_of(files_.begin(), files_.end(), [&](const auto& each) { return each->file.id() == id; });
 }
 
-/// Finds out who has the name now. @returns false where the source is to end.
+/// Checks which file has the name now, and follows it if it is a new one. @returns false if the source is to
+/// stop.
 bool FileSource::open_new_file() {
   struct stat status {};
-  if (::stat(file_.path.c_str(), &status) != 0) return true;  // another one may come
+  if (::stat(file_.path.c_str(), &status) != 0) return true;  // a file may appear later
   const FileId id{static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
   if (follows(id)) return true;
   auto file = GrowingFile::open(file_.path, {}, line_bytes_max_);
@@ -172,7 +173,7 @@ bool FileSource::open_new_file() {
   if (!files_.empty() || resuming_) {
     if (!files_.empty()) newest_modified_ns_ = files_.back()->file.modified_ns();
     follow_rotated(file->id());
-    log::info("{}: {} is another file now", runner_.source_name(), file_.path.string());
+    log::info("{}: {} has been replaced by a new file", runner_.source_name(), file_.path.string());
   }
   Followed& followed = follow(std::move(*file));
   dirty_ = true;
@@ -182,7 +183,7 @@ bool FileSource::open_new_file() {
   return true;
 }
 
-/// Several may have had the name, one after the other, since the last look.
+/// Several files may have had the name, one after the other, since the last look.
 void FileSource::follow_rotated(FileId newest) {
   for (const auto& path : rotated_files(file_.path)) {
     auto file = GrowingFile::open(path, {}, line_bytes_max_);
@@ -210,7 +211,7 @@ bool FileSource::read_one(Followed& followed) {
     while (lines.take_line()) {
       if (!publish_line(followed)) return false;
     }
-    // Looks at the signals now and then.
+    // Also checks for signals now and then.
     if (!runner_.wait_until(timer_, 0)) return false;
     const std::string_view chunk = followed.file.read();
     if (chunk.empty()) return !followed.file.truncated() || handle_truncation(followed);
@@ -226,15 +227,15 @@ bool FileSource::publish_line(Followed& followed) {
   const std::string where = fmt::format("{}:{}", file_.path.string(), position.line);
   const bool running =
       followed.file.lines().too_long()
-          ? runner_.bad_record(fmt::format("{}: wanted at most {} bytes, got more", where, line_bytes_max_))
+          ? runner_.bad_record(fmt::format("{}: expected at most {} bytes, got more", where, line_bytes_max_))
           : runner_.publish_text(where, options_.topic, followed.file.lines().text());
-  // Where it was not taken because the source is to end, the next run takes it.
+  // If it was not published because the source is to stop, the next run publishes it.
   if (running && store_) unconfirmed_lines_.push_back({runner_.status().offered, position});
   return running;
 }
 
-/// From here on, events are of that file; those before are done with. So a state on disk, with what the
-/// broker tells of the session, says exactly how far each file has come.
+/// Makes this the file that events come from, after all earlier events are confirmed. The state on disk
+/// together with the broker's account of the session then says exactly how far each file has been published.
 bool FileSource::activate(Followed& followed) {
   if (store_ && !runner_.flush()) return false;
   on_progress(runner_.status());
@@ -243,27 +244,28 @@ bool FileSource::activate(Followed& followed) {
   return true;
 }
 
-/// A file that was emptied, or is another one under the same number.
+/// Called for a file that was truncated, or replaced by another one with the same inode.
 bool FileSource::handle_truncation(Followed& followed) {
-  // What has lost the name and is written from its beginning is a newer copy, or nothing of ours.
+  // A file that has lost the name and is being overwritten is a newer copy, or not ours.
   if (&followed != files_.back().get()) return stop_following(followed);
   if (!activate(followed)) return false;
   const FilePosition before = followed.file.position();
-  // An older copy may have been written over with the newer one.
+  // The newer copy may have overwritten an older one.
   std::erase_if(files_, [&](const auto& each) { return each.get() != &followed && each->file.truncated(); });
   auto copy = find_moved(file_.path, before, followed.last_read_ns - clock_slack_ns, line_bytes_max_);
   followed.file.restart();
   followed.confirmed = followed.file.position();
   followed.last_read_at = Clock::now();
   if (copy && !follows(copy->id())) {
-    // What was written after our last look is in the copy alone.
+    // Only the copy contains what was written after our last read.
     follow(std::move(*copy));
     const auto here =
         std::find_if(files_.begin(), files_.end(), [&](const auto& each) { return each.get() == &followed; });
     std::rotate(here, files_.end() - 1, files_.end());
-    log::info("{}: {} was truncated, and copied before", runner_.source_name(), file_.path.string());
+    log::info("{}: {} was truncated after a copy was made; reading the rest of the copy first",
+              runner_.source_name(), file_.path.string());
   } else {
-    log::warning("{}: {} was truncated behind line {}; what it had and was not yet read is lost",
+    log::warning("{}: {} was truncated after line {}; lines that had not been read are lost",
                  runner_.source_name(), file_.path.string(), before.line);
   }
   if (store_) save();
@@ -271,7 +273,7 @@ bool FileSource::handle_truncation(Followed& followed) {
   return true;
 }
 
-/// Lets go of files that have lost the name and are no longer written.
+/// Stops following files that have lost the name and are no longer written.
 bool FileSource::drop_rotated() {
   for (std::size_t i = 0; i + 1 < files_.size();) {
     Followed& followed = *files_[i];
@@ -279,7 +281,7 @@ bool FileSource::drop_rotated() {
       ++i;
       continue;
     }
-    if (followed.file.lines().take_rest()) {  // its last line has no end, and gets none any more
+    if (followed.file.lines().take_rest()) {  // the last line has no line end and will not get one
       if (&followed != active_ && !activate(followed)) return false;
       if (!publish_line(followed)) return false;
     }
@@ -317,8 +319,8 @@ void FileSource::save() {
     state.files.push_back(each->confirmed);
   }
   if (auto saved = store_->save(state); !saved && save_problems_.allow(Clock::now())) {
-    log::error("{}: {}; a restart repeats what was published since", runner_.source_name(),
-               saved.error().text);
+    log::error("{}: {}; a restart would publish again what was published since the last save",
+               runner_.source_name(), saved.error().text);
   }
 }
 
@@ -328,18 +330,19 @@ bool FileSource::pause(std::chrono::milliseconds time) {
 }
 
 ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals& signals) {
-  if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the lines, got none");
+  if (options.topic.empty()) return wrong_usage("--topic: expected the topic of the lines, got none");
   if (auto usable = check_source_topic(options.topic); !usable) return wrong_usage(usable.error().text);
   if (options.every) {
     if (auto usable = check_every(*options.every); !usable) return wrong_usage(usable.error().text);
   }
   if (std::filesystem::is_directory(file.path)) {
-    return wrong_usage(fmt::format("{}: wanted a file, got a directory", file.path.string()));
+    return wrong_usage(fmt::format("{}: expected a file, got a directory", file.path.string()));
   }
-  // With its envelope each line that is not too long fits into an event: so an event is known to be a line.
+  // Every line that is not too long must fit into an event with its envelope, so that each is exactly one
+  // event.
   constexpr std::size_t envelope_bytes_max = 512;
   if (options.max_event_bytes <= envelope_bytes_max) {
-    return wrong_usage(fmt::format("--max-event-bytes: wanted more than {}, got {}", envelope_bytes_max,
+    return wrong_usage(fmt::format("--max-event-bytes: expected more than {}, got {}", envelope_bytes_max,
                                    options.max_event_bytes));
   }
   std::optional<FileStateStore> store;
@@ -351,7 +354,7 @@ ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals
     if (!loaded) return wrong_usage(loaded.error().text);
     store = std::move(*opened);
     saved = std::move(*loaded);
-    log::info("remembers in {} how far it has come", file.state.string());
+    log::info("saving the position in {}", file.state.string());
   }
   return run_source(options, "file", signals, [&](Runner& runner) {
     return FileSource(runner, options, file, options.max_event_bytes - envelope_bytes_max, store).run(saved);

@@ -1,5 +1,5 @@
 #pragma once
-// Follows a growing file across rotation, truncation and its own restarts.
+// Follows a growing file across rotation, truncation and restarts of the source.
 
 #include <chrono>
 #include <cstdint>
@@ -19,28 +19,28 @@ namespace backplane::sources {
 
 /// The source `file`. Lives on the source's thread; owns the files that it follows.
 ///
-/// What makes a restart repeat and lose nothing: the state on disk has the position of the last line that the
-/// broker has confirmed, the publisher's session and that line's sequence. After a kill -9 the broker says
-/// how far the session came in truth; so many lines are passed over. This holds because each line is one
-/// event, in order, and because events of two files are never under way together.
+/// Why a restart loses and duplicates nothing: the state on disk contains the position of the last line that
+/// the broker has confirmed, the publisher's session and that line's sequence. After a kill -9, the broker
+/// reports how far the session really got, and the lines up to there are skipped. This works because each
+/// line is one event, in order, and because unconfirmed events always come from a single file.
 class FileSource {
  public:
   FileSource(Runner& runner, const SourceOptions& options, const FileOptions& file,
              std::size_t line_bytes_max, std::optional<FileStateStore>& store);
 
-  /// Follows until the source is to end. @param saved by the last run
+  /// Follows the file until the source is to stop. @param saved the state of the last run, if any
   ExitCode run(const std::optional<FileState>& saved);
 
  private:
   using Clock = std::chrono::steady_clock;
-  /// A file that has the name, or had it.
+  /// A file that has, or had, the followed name.
   struct Followed {
     GrowingFile file;
-    FilePosition confirmed{};          // the broker has everything before it
-    Clock::time_point last_read_at{};  // when it last had something new
-    std::int64_t last_read_ns{};       // the same as Unix time
+    FilePosition confirmed{};          // the broker has confirmed everything before it
+    Clock::time_point last_read_at{};  // when something new was last read
+    std::int64_t last_read_ns{};       // the same in Unix time
   };
-  /// An event, and the position behind its line in the active file.
+  /// An unconfirmed event, and the position after its line in the active file.
   struct UnconfirmedLine {
     std::uint64_t sequence;
     FilePosition position;
@@ -69,21 +69,21 @@ class FileSource {
   const SourceOptions& options_;
   const FileOptions& file_;
   std::size_t line_bytes_max_;
-  std::optional<FileStateStore>& store_;  // none: nothing is remembered
-  const std::uint64_t run_id_;            // finds our session among the broker's
-  std::uint64_t session_{};               // 0: not known, or nothing of it is in doubt
+  std::optional<FileStateStore>& store_;  // none: the position is not saved
+  const std::uint64_t run_id_;            // identifies our session in the broker's statistics
+  std::uint64_t session_{};               // 0: unknown, or all its events are confirmed
   std::uint64_t sequence_{};              // of the last event before the active file's confirmed position
   FileWatch watch_;
   Timer timer_{CLOCK_MONOTONIC};
 
-  std::vector<std::unique_ptr<Followed>> files_;   // in the order in which they had the name
-  Followed* active_{};                             // whose lines are under way
-  std::deque<UnconfirmedLine> unconfirmed_lines_;  // lines of it that are not confirmed
-  std::vector<FileId> finished_;                   // followed in this run, and let go
-  std::optional<FileId> reported_unreadable_;      // was told of
-  std::int64_t newest_modified_ns_{};              // when the newest file that we know of was written last
-  bool resuming_{};                                // looks for the first time after a restart
-  bool files_changed_{};                           // the order of files_ has changed
+  std::vector<std::unique_ptr<Followed>> files_;   // ordered by when they had the name
+  Followed* active_{};                             // the file that unconfirmed events come from
+  std::deque<UnconfirmedLine> unconfirmed_lines_;  // of the active file
+  std::vector<FileId> finished_;                   // files that were followed in this run and no longer are
+  std::optional<FileId> reported_unreadable_;      // unreadable file that has been reported
+  std::int64_t newest_modified_ns_{};              // modification time of the newest known file
+  bool resuming_{};                                // during the first look after a restart
+  bool files_changed_{};                           // files_ has changed, iterate again
   bool dirty_{};
   Clock::time_point save_at_{};
   log::RateLimit save_problems_{std::chrono::seconds{10}};

@@ -34,7 +34,7 @@ std::string to_text(const FileState& state) {
   return text + "end\n";
 }
 
-/// Reads the next word, and says whether it is the one wanted.
+/// Reads the next word. @returns whether it is `expected`.
 bool is_next(std::istream& in, std::string_view expected) {
   std::string word;
   return in >> word && word == expected;
@@ -78,15 +78,15 @@ tl::unexpected<Error> cannot(std::string_view what, const fs::path& file, int er
 Result<FileStateStore> FileStateStore::open(const fs::path& file) {
   std::error_code error;
   if (file.has_parent_path()) fs::create_directories(file.parent_path(), error);
-  if (error) return cannot("make the folder of", file, error.value());
-  // Beside the file, which is replaced each time.
+  if (error) return cannot("create the folder of", file, error.value());
+  // A file of its own, because save() replaces the state file.
   const fs::path lock = file.string() + ".lock";
   const int fd = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return cannot("write", lock, errno);
   FileStateStore store(file, fd);
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: another process has this state file", file.string()));
+                fmt::format("cannot lock {}: another process has this state file open", file.string()));
   }
   return store;
 }
@@ -113,9 +113,10 @@ Result<std::optional<FileState>> FileStateStore::load() const {
   if (!in || !state) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("{}: wanted a position that `publish file` wrote, got something else; without the "
-                    "file it begins anew",
-                    file_.string()));
+        fmt::format(
+            "{}: expected a state file written by `publish file`, got something else; delete the file "
+            "to start over",
+            file_.string()));
   }
   return state;
 }

@@ -1,5 +1,5 @@
 #pragma once
-// What a follower of a file remembers over its own end.
+// The position in a followed file, saved across restarts.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,29 +12,30 @@
 
 namespace backplane::sources {
 
-/// How far a file and those that had its name before have been published. A value.
+/// How far a file, and the files that had its name before, have been published. A value type.
 struct FileState {
-  std::uint64_t session{};   ///< of the publisher that wrote it
-  std::uint64_t sequence{};  ///< of its last event before the active file's position
+  std::uint64_t session{};   ///< of the publisher that saved the state
+  std::uint64_t sequence{};  ///< of the session's last event before the active file's position
   std::int64_t saved_ns{};
-  std::vector<FilePosition> files;  ///< the oldest first
-  /// Index of the one that the session's later events are of.
+  std::vector<FilePosition> files;  ///< oldest first
+  /// Index of the file that the session's later events come from.
   std::size_t active{};
 };
 
-/// A small text file. One process at a time has it: another one's attempt is an error. Belongs to one thread.
+/// A small text file that one process at a time may open. Belongs to one thread.
 class FileStateStore {
  public:
-  /// Makes the folder and the lock beside the file. @returns invalid_argument where another process has it.
+  /// Creates the folder, and a lock file next to the file. @returns invalid_argument if another process has
+  /// the lock.
   static Result<FileStateStore> open(const std::filesystem::path& file);
   ~FileStateStore();
   FileStateStore(FileStateStore&& other) noexcept;
   FileStateStore& operator=(FileStateStore&& other) noexcept;
 
-  /// Nothing where there is no file yet. invalid_argument where it is none of ours.
+  /// @returns nothing if there is no file yet, invalid_argument if its content is not a saved state.
   [[nodiscard]] Result<std::optional<FileState>> load() const;
-  /// Replaces the file at once and whole: whoever reads it, also after a crash, sees the old or the new one.
-  /// Blocks until the disk has it.
+  /// Replaces the file atomically: a reader sees the old or the new state, even after a crash. Blocks until
+  /// the state is on disk.
   [[nodiscard]] Result<void> save(const FileState& state) const;
 
  private:

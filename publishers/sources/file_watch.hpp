@@ -1,23 +1,24 @@
 #pragma once
-// Wakes whoever follows a file when it, or what has its name, changes.
+// Notifies a file's follower when the file changes, or when another file takes its name.
 
 #include <filesystem>
 
 namespace backplane::sources {
 
-/// The kernel's inotify. It tells nothing of what other machines do to a network file system, and a machine
-/// has a limit of watches: a caller looks now and then by itself too. Belongs to one thread.
+/// The kernel's inotify. It does not report changes that other machines make to a network file system, and
+/// the number of watches per machine is limited. A caller must therefore also check at intervals. Belongs to
+/// one thread.
 class FileWatch {
  public:
-  /// Watches the folder of `path`, in which files come and go.
+  /// Watches the folder of `path` for files that appear, disappear or are renamed.
   explicit FileWatch(const std::filesystem::path& path);
   ~FileWatch();
   FileWatch(const FileWatch&) = delete;
   FileWatch& operator=(const FileWatch&) = delete;
 
-  /// Watches an open file too, whatever its name is or will be, until it is gone.
+  /// Also watches an open file, regardless of later renames, until it is deleted.
   void add(int file_fd) noexcept;
-  /// Readable after a change, until drain(); negative where the kernel has no watch for us.
+  /// Readable after a change, until drain(). Negative if the kernel provides no watch.
   [[nodiscard]] int fd() const noexcept { return fd_; }
   void drain() noexcept;
 

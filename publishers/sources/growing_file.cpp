@@ -41,7 +41,7 @@ GrowingFile::GrowingFile(int fd, const FilePosition& position, std::size_t line_
 
 Result<GrowingFile> GrowingFile::open(const fs::path& path, const FilePosition& position,
                                       std::size_t line_bytes_max) {
-  // Not to wait where it is a pipe that nobody writes.
+  // O_NONBLOCK: opening a pipe that has no writer must not block.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     return fail(errno == ENOENT ? ErrorCode::not_found : ErrorCode::io,
@@ -50,7 +50,8 @@ Result<GrowingFile> GrowingFile::open(const fs::path& path, const FilePosition& 
   GrowingFile file(fd, position, line_bytes_max);
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted a regular file", path.string()));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected a regular file, got something else", path.string()));
   }
   file.position_.id = id_of(status);
   return file;
@@ -99,7 +100,7 @@ std::string_view GrowingFile::read() {
   do got = ::pread(fd_, chunk_.data(), chunk_.size(), static_cast<off_t>(read_to_));
   while (got < 0 && errno == EINTR);
   if (got <= 0) return {};
-  // What was read belongs to the file that we know only if that is so now: see truncated().
+  // The chunk belongs to the known content only if the file has not been truncated by now.
   if (truncated()) return {};
   read_to_ += static_cast<std::uint64_t>(got);
   extend_head();
@@ -174,18 +175,17 @@ Result<GrowingFile> find_moved(const fs::path& path, const FilePosition& positio
                                std::int64_t copied_after_ns, std::size_t line_bytes_max) {
   std::vector<fs::path> candidates = rotated_files(path);
   candidates.push_back(path);
-  for (const bool by_number : {true, false}) {
-    if (!by_number && position.head_bytes == 0) break;  // a copy is known by its beginning
+  for (const bool by_inode : {true, false}) {
+    if (!by_inode && position.head_bytes == 0) break;  // a copy is recognised by its first bytes
     for (auto candidate = candidates.rbegin(); candidate != candidates.rend(); ++candidate) {
       auto file = GrowingFile::open(*candidate, position, line_bytes_max);
       if (!file || file->truncated()) continue;
       const bool ours = file->id() == position.id;
-      if (by_number ? ours : !ours && file->modified_ns() >= copied_after_ns) return file;
+      if (by_inode ? ours : !ours && file->modified_ns() >= copied_after_ns) return file;
     }
   }
-  return fail(ErrorCode::not_found,
-              fmt::format("{}: line {} and what follows it are in none of the files there", path.string(),
-                          position.line + 1));
+  return fail(ErrorCode::not_found, fmt::format("{}: cannot find the file that contains line {}",
+                                                path.string(), position.line + 1));
 }
 
 }  // namespace backplane::sources

@@ -1,5 +1,5 @@
 #pragma once
-// A file that somebody else writes, line by line.
+// A file that another program writes, read line by line.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,27 +14,27 @@
 
 namespace backplane::sources {
 
-/// Which file it is, whatever its name.
+/// Identifies a file regardless of its name.
 struct FileId {
   std::uint64_t device{};
   std::uint64_t inode{};
   friend bool operator==(const FileId&, const FileId&) = default;
 };
 
-/// How far a file was read, and enough to know it again.
+/// How far a file was read, and enough to recognise the file later.
 struct FilePosition {
   FileId id;
-  std::uint64_t offset{};      ///< bytes before it: whole lines
-  std::uint64_t line{};        ///< lines before it
-  std::uint64_t head_bytes{};  ///< so many of the file's first bytes …
-  std::uint64_t head_hash{};   ///< … have this hash: another file of the same number hasn't
+  std::uint64_t offset{};      ///< bytes before the position: whole lines
+  std::uint64_t line{};        ///< lines before the position
+  std::uint64_t head_bytes{};  ///< how many of the file's first bytes head_hash covers
+  std::uint64_t head_hash{};   ///< detects another file with the same inode
 };
 
-/// One file, held open under whatever name it has now. Belongs to one thread; owns the descriptor.
+/// One open file, whatever its name is now. Belongs to one thread; owns the descriptor.
 class GrowingFile {
  public:
-  /// Opens it to be read from `position` on; its id and head are the file's own then.
-  /// @returns not_found where there is none, invalid_argument where it isn't a regular file, io.
+  /// Opens a file to be read from `position` on. The position's id is replaced by the file's own.
+  /// @returns not_found if there is no such file, invalid_argument if it is not a regular file, else io.
   static Result<GrowingFile> open(const std::filesystem::path& path, const FilePosition& position,
                                   std::size_t line_bytes_max);
   ~GrowingFile();
@@ -46,17 +46,17 @@ class GrowingFile {
   [[nodiscard]] std::int64_t modified_ns() const;
   [[nodiscard]] std::uint64_t size() const;
 
-  /// Reads on, as far as one chunk goes. What it gives goes through lines(). Empty: nothing more for now.
+  /// Reads the next chunk, which the caller feeds to lines(). Empty if there is nothing more for now.
   [[nodiscard]] std::string_view read();
   [[nodiscard]] LineSplitter& lines() noexcept { return lines_; }
-  /// Behind the line that lines() gave last.
+  /// The position after the last line that lines() returned.
   [[nodiscard]] FilePosition position() const noexcept;
 
-  /// Whether it is no longer the file of which we read: shorter than that, or with another beginning.
+  /// Whether this is no longer the content that was read: the file is shorter now, or begins differently.
   [[nodiscard]] bool truncated() const;
-  /// Begins anew at the file's beginning.
+  /// Starts again at the beginning of the file.
   void restart();
-  /// Goes on behind the last line that the file has now.
+  /// Continues after the last line that the file has now.
   void skip_to_end();
 
  private:
@@ -67,19 +67,19 @@ class GrowingFile {
 
   int fd_;
   std::size_t line_bytes_max_;
-  FilePosition position_;  // where lines_ began; the head is kept up to date
+  FilePosition position_;  // where lines_ started; the head is kept up to date
   std::uint64_t read_to_{};
   LineSplitter lines_;
   std::vector<char> chunk_;
 };
 
-/// The file that was read as far as `position`, where it is now: at `path` or near it (rotated), or a copy of
-/// it there that was written after `copied_after_ns` (copytruncate). Not_found where it is gone.
+/// Finds the file that was read as far as `position`: at `path`, under a name that a rotation gave it, or as
+/// a copy written after `copied_after_ns` (copytruncate). @returns not_found if it is gone.
 [[nodiscard]] Result<GrowingFile> find_moved(const std::filesystem::path& path, const FilePosition& position,
                                              std::int64_t copied_after_ns, std::size_t line_bytes_max);
 
-/// Regular, uncompressed files near `path` whose names begin with that of `path`, a dot or a dash, written
-/// last the last.
+/// The regular, uncompressed files in the folder of `path` whose names are that of `path` followed by a dot
+/// or a dash and more. Sorted by modification time, the most recent last.
 [[nodiscard]] std::vector<std::filesystem::path> rotated_files(const std::filesystem::path& path);
 
 }  // namespace backplane::sources

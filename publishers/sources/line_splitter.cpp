@@ -4,7 +4,7 @@ namespace backplane::sources {
 
 void LineSplitter::keep(std::string_view part) {
   pending_any_ = pending_any_ || !part.empty();
-  // One byte more than allowed may be the CR of a line end.
+  // Allow one byte more: it may be the CR of a line end.
   if (pending_too_long_ || pending_.size() + part.size() > line_bytes_max_ + 1) {
     pending_too_long_ = true;
     pending_.clear();

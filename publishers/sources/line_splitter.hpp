@@ -8,25 +8,25 @@
 
 namespace backplane::sources {
 
-/// Holds at most one line, as far as it has come. Belongs to one thread.
+/// Stores at most one incomplete line. Belongs to one thread.
 class LineSplitter {
  public:
   explicit LineSplitter(std::size_t line_bytes_max) : line_bytes_max_(line_bytes_max) {}
 
-  /// What take_line() goes on with. The bytes must stay until it has returned false.
+  /// Sets the bytes that take_line() continues with. They must stay valid until take_line() returns false.
   void feed(std::string_view bytes) noexcept { bytes_ = bytes; }
-  /// The next whole line, without LF or CRLF. @returns false where there is none yet.
+  /// Takes the next whole line, without LF or CRLF. @returns false if there is none yet.
   [[nodiscard]] bool take_line();
-  /// The last line, which has no end. To be asked once, after everything was fed. @returns whether there is
-  /// one.
+  /// Takes the last line if it has no line end. Call it once, after all bytes were fed. @returns whether
+  /// there is one.
   [[nodiscard]] bool take_rest();
 
-  /// Of the line taken last. The text holds until the next call.
+  /// The line taken last. The text is valid until the next call.
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
-  /// How many bytes of what was fed lie before its end, its line end included.
+  /// How many bytes were fed up to the end of that line, including its line end.
   [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
-  /// Whether it was longer than allowed; then its text is not kept.
+  /// Whether that line was too long; its text is then empty.
   [[nodiscard]] bool too_long() const noexcept { return too_long_; }
 
  private:
@@ -41,7 +41,7 @@ class LineSplitter {
   std::string text_;
   bool too_long_{};
   std::uint64_t number_{};
-  std::uint64_t fed_{};  // bytes, without those that are still in bytes_
+  std::uint64_t fed_{};  // bytes consumed, without those still in bytes_
   std::uint64_t end_{};
 };
 

@@ -12,12 +12,12 @@
 namespace backplane::sources {
 namespace {
 
-/// @returns false where the source is to end.
+/// @returns false if the source is to stop.
 bool publish_line(Runner& runner, const SourceOptions& options, const LineSplitter& lines) {
   const std::string where = fmt::format("line {}", lines.number());
   if (lines.too_long()) {
     return runner.bad_record(
-        fmt::format("{}: wanted at most {} bytes, got more", where, options.max_event_bytes));
+        fmt::format("{}: expected at most {} bytes, got more", where, options.max_event_bytes));
   }
   return runner.publish_text(where, options.topic, lines.text());
 }
@@ -32,7 +32,7 @@ ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) return runner.fail(fmt::format("cannot read the input: {}", std::strerror(errno)));
     if (got == 0) {
-      // Whether the last one could be taken, finish() knows.
+      // If the last line cannot be published, finish() accounts for it.
       if (lines.take_rest()) (void)publish_line(runner, options, lines);
       break;
     }
@@ -48,7 +48,7 @@ ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std
 }  // namespace
 
 ExitCode run_lines(const SourceOptions& options, const LinesOptions& lines, Signals& signals) {
-  if (options.topic.empty()) return wrong_usage("--topic: wanted the topic of the lines, got none");
+  if (options.topic.empty()) return wrong_usage("--topic: expected the topic of the lines, got none");
   if (auto usable = check_source_topic(options.topic); !usable) return wrong_usage(usable.error().text);
   const auto rate = even_rate(options, {});
   if (!rate) return wrong_usage(rate.error().text);

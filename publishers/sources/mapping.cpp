@@ -26,7 +26,7 @@ namespace {
 
 namespace pb = google::protobuf;
 
-/// Without a reference the linker leaves the types of a static library out of the pool.
+/// Without a reference, the linker would leave these types of a static library out of the descriptor pool.
 void link_event_types() {
   pb::LinkMessageReflection<events::v1::ClockTick>();
   pb::LinkMessageReflection<events::v1::CommandResult>();
@@ -47,7 +47,7 @@ const pb::Descriptor* find_type(const std::string& name) {
 
 tl::unexpected<Error> bad_value(std::string_view where, std::string_view expected, std::string_view got) {
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted {}, got {}", where, expected,
+              fmt::format("{}: expected {}, got {}", where, expected,
                           got.empty() ? "nothing" : fmt::format("\"{}\"", log::escape(got))));
 }
 
@@ -86,11 +86,11 @@ Result<std::int64_t> read_time(const Value& value, TimeUnit unit, std::string_vi
   } else if (unit == TimeUnit::microseconds || (unit == TimeUnit::by_size && size < 1e17)) {
     unit_ns = 1'000;
   }
-  // What 64 bits of nanoseconds can hold.
+  // The range of 64-bit nanoseconds.
   if (!(size * static_cast<double>(unit_ns) < 9.2e18))
     return bad_value(where, "a time of 1678 to 2261", value.text);
   std::int64_t whole = 0;
-  if (is_integer(value.text)) {  // exactly: a double has 53 bits
+  if (is_integer(value.text)) {  // exact; a double has only 53 bits
     std::from_chars(value.text.data(), value.text.data() + value.text.size(), whole);
     return whole * unit_ns;
   }
@@ -136,7 +136,7 @@ Result<void> Mapping::check_columns(std::span<const std::string> columns, std::s
           });
   }
   if (all) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted columns {}, got {}", where,
+  return fail(ErrorCode::invalid_argument, fmt::format("{}: expected columns {}, got {}", where,
                                                        fmt::join(names, ", "), fmt::join(columns, ", ")));
 }
 
@@ -150,8 +150,8 @@ const Value* Mapping::find(const Record& record, std::string_view field) const {
   return nullptr;
 }
 
-/// The value as protobuf's JSON has it for this field. Our own words for expected people get wrong most; the
-/// rest is protobuf's to say.
+/// The value as a literal of protobuf's JSON for this field. The most common mistakes get an error message
+/// here; protobuf reports the others.
 Result<std::string> Mapping::literal(const pb::FieldDescriptor& field, const Value& value,
                                      std::string_view where) const {
   const bool text = value.kind == Value::Kind::text;
@@ -190,7 +190,7 @@ Result<std::unique_ptr<pb::Message>> Mapping::message(const Record& record, std:
   std::string json = "{";
   for (const FieldRule& rule : rules_) {
     const pb::FieldDescriptor* const field = type_->FindFieldByName(rule.field);
-    CHECK(field != nullptr, "a rule is about a field of its type");
+    CHECK(field != nullptr, "a rule refers to a field of the type");
     const Value* const value = find(record, rule.field);
     const std::string there = fmt::format("{}: {}", where, rule.columns.front());
     if (value == nullptr && rule.required) return bad_value(there, "a value", "");

@@ -1,5 +1,5 @@
 #pragma once
-// Makes typed messages of records, by the names of their fields.
+// Converts records to typed messages, by field names.
 
 #include <cstdint>
 #include <map>
@@ -20,7 +20,7 @@ class Message;
 
 namespace backplane::sources {
 
-/// What a number says where a time is wanted. Text is read as parse_time() does, or is such a number.
+/// The unit of a number that is used as a time. Text is parsed by parse_time(), unless it is a number.
 enum class TimeUnit {
   by_size,  ///< seconds below 1e11, milliseconds below 1e14, microseconds below 1e17, else nanoseconds
   seconds,
@@ -29,37 +29,38 @@ enum class TimeUnit {
   nanoseconds,
 };
 
-/// Unix nanoseconds. `where` begins the error.
+/// The time in Unix nanoseconds. An error begins with `where`.
 [[nodiscard]] Result<std::int64_t> read_time(const Value& value, TimeUnit unit, std::string_view where);
 
-/// Where a field of a message comes from.
+/// Which column a field of a message is taken from.
 struct FieldRule {
   std::string field;
-  std::vector<std::string> columns;  ///< the first of these that a record has
-  bool required{};                   ///< a record without it is a bad one
+  std::vector<std::string> columns;  ///< the first of these that the record has is used
+  bool required{};                   ///< whether a record without it is bad
 };
 
-/// By the user's wish: field → column.
+/// Chosen by the user: field → column.
 using ColumnNames = std::map<std::string, std::string>;
 
-/// Makes messages of one type. Lives on one thread; the type outlives it (generated ones always do).
+/// Creates messages of one type. Lives on one thread; the type must outlive it (generated types always do).
 class Mapping {
  public:
-  /// @param type a full name, or one in backplane.events.v1
-  /// @param rules of the type's fields; those without one take the column of their own name, if there is one
-  /// @param columns go before the rules, and are required
+  /// @param type a full name, or a name in backplane.events.v1
+  /// @param rules for fields of the type; a field without a rule uses the column of its own name, if any
+  /// @param columns override the rules; these columns are required
   static Result<Mapping> make(const std::string& type, std::vector<FieldRule> rules,
                               const ColumnNames& columns, TimeUnit unit);
 
-  /// Whether a table with these columns can give what is required.
+  /// Whether a table with these columns has all that are required.
   [[nodiscard]] Result<void> check_columns(std::span<const std::string> columns,
                                            std::string_view where) const;
 
-  /// `where` is file:line and begins the error. What is not required and missing stays unset.
+  /// Converts a record. An error begins with `where`, which is file:line. Optional fields without a value
+  /// stay unset.
   [[nodiscard]] Result<std::unique_ptr<google::protobuf::Message>> message(const Record& record,
                                                                            std::string_view where) const;
 
-  /// What the record has for a field; nothing where it has none.
+  /// The record's value for a field; null if it has none.
   [[nodiscard]] const Value* find(const Record& record, std::string_view field) const;
 
  private:
@@ -69,11 +70,11 @@ class Mapping {
                                             const Value& value, std::string_view where) const;
 
   const google::protobuf::Descriptor* type_;
-  std::vector<FieldRule> rules_;  // one a field, in the order of the first ones given
+  std::vector<FieldRule> rules_;  // one per field; those given to make() first
   TimeUnit unit_;
 };
 
-/// A finite number that is the whole of `text`.
+/// Parses all of `text` as a finite number.
 [[nodiscard]] Result<double> parse_number(std::string_view text, std::string_view where);
 
 }  // namespace backplane::sources

@@ -36,7 +36,7 @@ std::int64_t EvenPace::next(std::int64_t now_ns) noexcept {
 }
 
 std::int64_t DataPace::next(std::int64_t data_ns, std::int64_t now_ns) noexcept {
-  // Some slow paces lead far beyond what 64 bits can hold: nobody waits that long.
+  // At a very slow pace the result would exceed 64 bits. Nobody waits that long.
   constexpr long double ahead_max_ns = 1e18L;
   const bool went_back = !begun_ || data_ns < last_data_ns_;
   const long double ahead_ns =
@@ -64,7 +64,7 @@ void Timer::set(std::int64_t due_ns) {
   itimerspec when{};
   when.it_value = {at / second_ns, at % second_ns};
   const int flags = TFD_TIMER_ABSTIME | (clock_ == CLOCK_REALTIME ? TFD_TIMER_CANCEL_ON_SET : 0);
-  // Where the clock has been set since, the kernel says so here, and has set the timer nevertheless.
+  // ECANCELED: the clock was set since the last call. The kernel has set the timer nevertheless.
   if (timerfd_settime(fd_, flags, &when, nullptr) != 0 && errno != ECANCELED) {
     throw std::system_error(errno, std::generic_category(), "timerfd_settime");
   }

@@ -1,5 +1,5 @@
 #pragma once
-// When a source has its next event.
+// When a source's next event is due.
 
 #include <chrono>
 #include <cstdint>
@@ -8,18 +8,18 @@
 
 namespace backplane::sources {
 
-/// The first multiple of `every` (above 0) after `now`: aligned to the wall clock, and so without drift
-/// however late the last one was noticed. Both in Unix nanoseconds.
+/// The first multiple of `every` (above 0) after `now_ns`, both in Unix nanoseconds. It is aligned to the
+/// wall clock, so there is no drift, however late the previous tick was noticed.
 [[nodiscard]] std::int64_t next_tick(std::int64_t now_ns, std::chrono::nanoseconds every) noexcept;
 
-/// Events at an even rate, each a time of its own after the start, so that delays don't add up.
+/// Events at a constant rate. Each one's time is computed from the start, so that delays do not add up.
 class EvenPace {
  public:
-  /// @param rate events a second, above 0
+  /// @param rate events per second, above 0
   EvenPace(double rate, std::int64_t start_ns) noexcept : rate_(rate), start_ns_(start_ns) {}
 
-  /// When the next event is due, on the clock of `now_ns`. Where that is more than a second ago, the pace
-  /// begins anew: what was held up for long does not come as a burst.
+  /// When the next event is due, on the clock of `now_ns`. If that was more than a second ago, the pace
+  /// restarts at now, so that a long delay does not cause a burst.
   [[nodiscard]] std::int64_t next(std::int64_t now_ns) noexcept;
 
  private:
@@ -28,14 +28,15 @@ class EvenPace {
   std::uint64_t events_{};
 };
 
-/// Events at the pace of their data, so many times as fast.
+/// Events at the pace of their own times, multiplied by a speed.
 class DataPace {
  public:
-  /// @param speed above 0; 60: a minute of the data is a second
+  /// @param speed above 0; with 60, a minute of the data takes a second
   explicit DataPace(double speed) noexcept : speed_(speed) {}
 
-  /// When the event of a record of `data_ns` is due, on the clock of `now_ns`: at once for the first one,
-  /// and where the data's time goes back or the event is more than a second late; the pace begins anew there.
+  /// When the event of a record with time `data_ns` is due, on the clock of `now_ns`. The pace (re)starts,
+  /// with an event that is due at once, at the first record, when the data's time goes back, and when an
+  /// event is more than a second late.
   [[nodiscard]] std::int64_t next(std::int64_t data_ns, std::int64_t now_ns) noexcept;
 
  private:
@@ -46,17 +47,17 @@ class DataPace {
   std::int64_t last_data_ns_{};
 };
 
-/// A descriptor that becomes readable at an instant. Belongs to one thread.
+/// A descriptor that becomes readable at a given time. Belongs to one thread.
 class Timer {
  public:
   /// @param clock CLOCK_REALTIME, which also wakes when the clock is set, or CLOCK_MONOTONIC.
-  /// Throws std::system_error where the kernel refuses.
+  /// Throws std::system_error if the kernel refuses.
   explicit Timer(clockid_t clock);
   ~Timer();
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  /// Readable from `due_ns` of the clock on, until it is set again.
+  /// Makes the descriptor readable from `due_ns` of the clock until the next set().
   void set(std::int64_t due_ns);
   [[nodiscard]] std::int64_t now_ns() const noexcept;
   [[nodiscard]] int fd() const noexcept { return fd_; }

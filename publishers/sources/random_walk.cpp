@@ -26,7 +26,7 @@ RandomWalk::RandomWalk(std::uint64_t seed, std::uint64_t symbols) : random_(seed
 }
 
 const RandomWalk::Quote& RandomWalk::next() {
-  // The engine's numbers are the same everywhere; the library's distributions need not be.
+  // The engine's numbers are the same everywhere; those of the library's distributions may differ.
   Quote& quote = quotes_[random_() % quotes_.size()];
   const auto step_max = static_cast<std::uint64_t>(quote.cents / 200 + 1);  // half a per cent
   quote.cents +=
@@ -42,7 +42,7 @@ ExitCode run_random_walk(const SourceOptions& options, const RandomWalkOptions& 
   const auto rate = even_rate(options, walk.rate);
   if (!rate) return wrong_usage(rate.error().text);
   if (walk.symbols < 1 || walk.symbols > symbols_max) {
-    return wrong_usage(fmt::format("--symbols: wanted 1 to {}, got {}", symbols_max, walk.symbols));
+    return wrong_usage(fmt::format("--symbols: expected 1 to {}, got {}", symbols_max, walk.symbols));
   }
   return run_source(options, "random-walk", signals, [&](Runner& runner) {
     RandomWalk prices(walk.seed, walk.symbols);

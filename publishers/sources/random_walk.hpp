@@ -1,5 +1,5 @@
 #pragma once
-// Prices that nobody has ever paid.
+// Made-up prices.
 
 #include <cstdint>
 #include <random>
@@ -8,8 +8,8 @@
 
 namespace backplane::sources {
 
-/// Prices of some symbols, each of which wanders by at most half a per cent a step. The same seed gives the
-/// same ones, on every machine. Belongs to one thread.
+/// Prices of a number of symbols. Each price changes by at most half a per cent per step. The same seed gives
+/// the same prices on every machine. Belongs to one thread.
 class RandomWalk {
  public:
   struct Quote {
@@ -20,7 +20,7 @@ class RandomWalk {
   /// @param symbols above 0
   RandomWalk(std::uint64_t seed, std::uint64_t symbols);
 
-  /// The next price of one of the symbols. Holds until the next call.
+  /// The next price of one of the symbols. Valid until the next call.
   const Quote& next();
 
  private:

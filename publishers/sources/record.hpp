@@ -1,5 +1,5 @@
 #pragma once
-// One record of a file of data, whatever its format.
+// One record of a data file, in any format.
 
 #include <string>
 #include <string_view>
@@ -10,20 +10,20 @@ namespace backplane::sources {
 
 struct Value {
   enum class Kind {
-    text,     ///< a JSON string, or what stands in a table
-    literal,  ///< any other JSON value, as it is written: 1.5, true, null, [1,2]
+    text,     ///< a JSON string, or a field of a table
+    literal,  ///< any other JSON value, as written: 1.5, true, null, [1,2]
   };
   std::string text;
   Kind kind{Kind::text};
-  /// A table's empty field, or null.
+  /// Whether it is null, or an empty field of a table.
   [[nodiscard]] bool empty() const noexcept { return kind == Kind::literal && text == "null"; }
 };
 
-/// Named values in their order. A value type.
+/// Named values, in order. A value type.
 class Record {
  public:
   void set(std::string name, Value value) { values_.emplace_back(std::move(name), std::move(value)); }
-  /// The value, or nothing where there is none or it is empty. Lives as long as the record is not changed.
+  /// The value; null if there is none or it is empty. Valid until the record changes.
   [[nodiscard]] const Value* find(std::string_view name) const noexcept {
     for (const auto& [own, value] : values_) {
       if (own == name) return value.empty() ? nullptr : &value;

@@ -25,7 +25,8 @@ class Table : public RecordReader {
   Result<void> read_columns(const std::string& file) {
     switch (csv_.next()) {
       case CsvReader::Next::end:
-        return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted a table, got an empty file", file));
+        return fail(ErrorCode::invalid_argument,
+                    fmt::format("{}: expected a table, got an empty file", file));
       case CsvReader::Next::bad:
         return fail(ErrorCode::invalid_argument, fmt::format("{}:{}: {}", file, csv_.line(), csv_.fault()));
       case CsvReader::Next::record:
@@ -44,11 +45,12 @@ class Table : public RecordReader {
     const std::vector<std::string>& fields = csv_.fields();
     if (fields.size() != columns_.size()) {
       return bad(
-          fmt::format("wanted {} fields, as the first line has, got {}", columns_.size(), fields.size()));
+          fmt::format("expected {} fields, like the first line, got {}", columns_.size(), fields.size()));
     }
     record_ = {};
     for (std::size_t i = 0; i < fields.size(); ++i) {
-      if (!wire::is_utf8(fields[i])) return bad(fmt::format("{}: wanted UTF-8", columns_[i]));
+      if (!wire::is_utf8(fields[i]))
+        return bad(fmt::format("{}: expected UTF-8, got other bytes", columns_[i]));
       if (fields[i].empty()) {
         record_.set(columns_[i], {"null", Value::Kind::literal});
       } else {
@@ -58,7 +60,7 @@ class Table : public RecordReader {
     return Next::record;
   }
 
-  /// Numbers are numbers there, everything else is text.
+  /// Writes numbers as JSON numbers, everything else as text.
   std::string json() const override {
     Record record;
     for (const auto& [name, value] : record_.values()) {
@@ -78,7 +80,7 @@ class Table : public RecordReader {
   CsvReader csv_;
 };
 
-/// A JSON object a line. Empty lines are passed over.
+/// One JSON object per line. Empty lines are skipped.
 class JsonLines : public RecordReader {
  public:
   explicit JsonLines(std::ifstream in) : in_(std::move(in)), lines_(record_bytes_max) {}
@@ -89,7 +91,7 @@ class JsonLines : public RecordReader {
     } while (lines_.text().find_first_not_of(" \t") == std::string_view::npos && !lines_.too_long());
     line_ = lines_.number();
     if (lines_.too_long()) {
-      fault_ = fmt::format("wanted at most {} bytes a record", record_bytes_max);
+      fault_ = fmt::format("expected at most {} bytes per record, got more", record_bytes_max);
       return Next::bad;
     }
     auto record = parse_json_object(lines_.text());
@@ -125,7 +127,7 @@ Result<RecordFormat> format_of(const std::filesystem::path& file, RecordFormat f
   if (ending == ".csv") return RecordFormat::csv;
   if (ending == ".ndjson" || ending == ".jsonl" || ending == ".json") return RecordFormat::ndjson;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted a name that ends in .csv, .ndjson, .jsonl or .json, or --format",
+              fmt::format("{}: expected a name that ends in .csv, .ndjson, .jsonl or .json, or --format",
                           file.string()));
 }
 
@@ -137,10 +139,10 @@ Result<std::unique_ptr<RecordReader>> RecordReader::open(const std::filesystem::
   if (!known) return tl::unexpected(known.error());
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(file, error);
-  // A pipe could keep us waiting where a signal would not be heard.
+  // Opening a pipe could block, and a signal would not interrupt that.
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: wanted a regular file, got {}", file.string(),
+                fmt::format("{}: expected a regular file, got {}", file.string(),
                             std::filesystem::is_directory(status) ? "a directory" : "something else"));
   }
   errno = 0;

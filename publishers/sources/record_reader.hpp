@@ -1,5 +1,5 @@
 #pragma once
-// Reads the records of a file: a table (CSV) or a JSON object a line (NDJSON).
+// Reads the records of a file: a table (CSV), or one JSON object per line (NDJSON).
 
 #include <cstddef>
 #include <filesystem>
@@ -19,26 +19,26 @@ enum class RecordFormat {
   ndjson,
 };
 
-/// Reads one file once. Belongs to one thread. A record that is damaged is told and passed over.
+/// Reads one file once. Belongs to one thread. Damaged records are reported and skipped.
 class RecordReader {
  public:
   enum class Next { record, bad, end };
 
-  /// Opens a regular file; of a table, the first line is read, which names the columns.
+  /// Opens a regular file. Reads the first line of a table, which names the columns.
   static Result<std::unique_ptr<RecordReader>> open(const std::filesystem::path& file, RecordFormat format);
   virtual ~RecordReader() = default;
 
   [[nodiscard]] virtual Next next() = 0;
 
-  /// Of the last record.
+  /// The last record.
   [[nodiscard]] const Record& record() const noexcept { return record_; }
-  /// The record as JSON text.
+  /// The last record as JSON text.
   [[nodiscard]] virtual std::string json() const = 0;
   /// The line on which the last record, good or bad, begins: 1, 2, 3, …
   [[nodiscard]] std::size_t line() const noexcept { return line_; }
-  /// What is wrong with the last record, where it is bad.
+  /// What is wrong with the last record, if it is bad.
   [[nodiscard]] const std::string& fault() const noexcept { return fault_; }
-  /// The names that each record has; none where each has its own.
+  /// The names common to all records; empty if each record has its own names.
   [[nodiscard]] const std::vector<std::string>& columns() const noexcept { return columns_; }
 
  protected:

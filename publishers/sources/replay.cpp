@@ -15,23 +15,23 @@ using Next = RecordReader::Next;
 
 constexpr double speed_max = 1e12;
 
-/// An event made of a record.
+/// An event made from a record.
 struct ReplayedEvent {
   std::string topic;
-  std::unique_ptr<google::protobuf::Message> message;  // none: the text
+  std::unique_ptr<google::protobuf::Message> message;  // null: use the text
   std::string text;
 };
 
 Result<std::optional<double>> check_pace(const SourceOptions& options, const ReplayOptions& replay,
                                          const ReplayPlan& plan) {
-  const int given = (options.every ? 1 : 0) + (replay.rate ? 1 : 0) + (replay.speed ? 1 : 0);
-  if (given > 1) {
-    return fail(ErrorCode::invalid_argument, "wanted one of --every, --rate and --speed, got more");
+  const int paces = (options.every ? 1 : 0) + (replay.rate ? 1 : 0) + (replay.speed ? 1 : 0);
+  if (paces > 1) {
+    return fail(ErrorCode::invalid_argument, "expected only one of --every, --rate and --speed, got several");
   }
   const double speed = replay.speed.value_or(1);
   if (!(speed > 0 && speed <= speed_max)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("--speed: wanted more than 0 and at most {}, got {}", speed_max, speed));
+                fmt::format("--speed: expected more than 0 and at most {}, got {}", speed_max, speed));
   }
   const auto rate = even_rate(options, replay.rate);
   if (!rate) return tl::unexpected(rate.error());
@@ -39,14 +39,14 @@ Result<std::optional<double>> check_pace(const SourceOptions& options, const Rep
   return std::optional(plan.rate_default);
 }
 
-/// One source that plays a file. Lives on the source's thread.
+/// Publishes the records of a file. Lives on the source's thread.
 class Replay {
  public:
   Replay(const ReplayOptions& options, const ReplayPlan& plan, std::optional<Mapping> mapping,
          std::optional<double> rate)
       : options_(options), plan_(plan), mapping_(std::move(mapping)), rate_(rate) {}
 
-  /// Whether the file can be opened and has the columns that are needed.
+  /// Opens the file and checks that it has the required columns.
   Result<std::unique_ptr<RecordReader>> open() const {
     auto reader = RecordReader::open(options_.file, options_.format);
     if (!reader || (*reader)->columns().empty() || !mapping_) return reader;
@@ -61,7 +61,7 @@ class Replay {
     EvenPace even(rate_.value_or(1), timer_.now_ns());
     DataPace own(options_.speed.value_or(1));
     for (;;) {
-      // The file is opened anew each time round, so a new one that took its place is read then.
+      // The file is opened again for each pass, so a new file that took its place is read then.
       auto reader = open();
       if (!reader) return runner.fail(reader.error().text);
       bool played = false;
@@ -79,21 +79,22 @@ class Replay {
         played = true;
       }
       if (!played) {
-        return runner.fail(fmt::format("{}: no record that can be used", options_.file.string()),
-                           ExitCode::usage);
+        return runner.fail(
+            fmt::format("{}: expected at least one usable record, got none", options_.file.string()),
+            ExitCode::usage);
       }
       if (options_.once) return runner.finish();
     }
   }
 
  private:
-  /// A field of the type, or else a column.
+  /// The value of a field of the type, or else of a column.
   [[nodiscard]] const Value* find(const Record& record, const std::string& field) const {
     const Value* const value = mapping_ ? mapping_->find(record, field) : nullptr;
     return value != nullptr ? value : record.find(field);
   }
 
-  /// When the record's event happened; 0 where the pace does not ask for it.
+  /// When the record's event happened; 0 if the pace does not depend on it.
   [[nodiscard]] Result<std::int64_t> time_of(const RecordReader& reader, Next next,
                                              std::string_view where) const {
     if (next == Next::bad) {
@@ -102,7 +103,7 @@ class Replay {
     if (rate_) return 0;
     const std::string there = fmt::format("{}: {}", where, plan_.time_field);
     const Value* const value = find(reader.record(), plan_.time_field);
-    if (value == nullptr) return fail(ErrorCode::protocol, there + ": wanted a time, got nothing");
+    if (value == nullptr) return fail(ErrorCode::protocol, there + ": expected a time, got nothing");
     return read_time(*value, options_.time_unit, there);
   }
 
@@ -112,8 +113,8 @@ class Replay {
     if (!plan_.topic_field.empty()) {
       const Value* const token = find(reader.record(), plan_.topic_field);
       if (token == nullptr || token->text.empty()) {
-        return fail(ErrorCode::protocol,
-                    fmt::format("{}: {}: wanted a part of the topic, got nothing", where, plan_.topic_field));
+        return fail(ErrorCode::protocol, fmt::format("{}: {}: expected a part of the topic, got nothing",
+                                                     where, plan_.topic_field));
       }
       event.topic.append(1, '.').append(topic_token(token->text));
     }

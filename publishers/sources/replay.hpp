@@ -1,5 +1,5 @@
 #pragma once
-// Plays the records of a file as events, at an even rate or at the pace of their own time.
+// Publishes the records of a file as events, at a constant rate or at the pace of their own times.
 
 #include <memory>
 #include <optional>
@@ -15,22 +15,24 @@
 
 namespace backplane::sources {
 
-/// What a source makes of records.
+/// How a source turns records into events.
 struct ReplayPlan {
-  std::string type;              ///< "": each record's JSON as text
+  std::string type;              ///< empty: each record's JSON as text
   std::vector<FieldRule> rules;  ///< see Mapping
-  /// The field of the type (the column, where there is none) that says when a record's event happened.
+  /// The field of the type (or else the column) that says when a record's event happened.
   std::string time_field = "time";
   std::string topic;
-  /// The field (the column) whose value is the topic's last token; "": the topic is the same for all.
+  /// The field (or else the column) whose value becomes the topic's last token. Empty: all records have the
+  /// same topic.
   std::string topic_field;
-  /// A last touch to each message; may be empty.
+  /// Completes each message; may be empty.
   std::function<void(google::protobuf::Message&)> finish;
-  double rate_default{};  ///< where neither rate nor speed is given; 0: the data's own pace
+  double rate_default{};  ///< used without a rate, speed or interval; 0: the data's own pace
 };
 
-/// Plays a file as a whole source: checks everything, connects, publishes until the file ends (once) or the
-/// source is to end. Records that cannot be used are reported by file:line.
+/// Runs a source that publishes a file: checks the options and the file, connects, and publishes until the
+/// source is stopped or, with ReplayOptions::once, the file ends. Unusable records are reported with
+/// file:line.
 [[nodiscard]] ExitCode run_replayed(const SourceOptions& options, std::string_view source,
                                     const ReplayOptions& replay, const ReplayPlan& plan, Signals& signals);
 

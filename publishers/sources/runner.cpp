@@ -19,7 +19,7 @@ namespace {
 
 using Clock = log::RateLimit::Clock;
 
-// Ctrl-C has to end a whole set of programs in under two seconds.
+// Ctrl-C must end a whole set of programs in under two seconds.
 constexpr std::chrono::milliseconds stop_time{1000};
 
 Publisher::Options publisher_options(const SourceOptions& options, const std::string& source_name,
@@ -65,7 +65,7 @@ bool Runner::wait(std::initializer_list<int> fds) {
 }
 
 bool Runner::wait_until(Timer& timer, std::int64_t due_ns) {
-  // At high rates many are late; looking at the signals each time would cost more than the event.
+  // At high rates many events are late, and checking for signals each time would cost more than the event.
   constexpr std::uint32_t unpolled_max = 64;
   if (timer.now_ns() >= due_ns && ++unpolled_ < unpolled_max) return !stopping_;
   timer.set(due_ns);
@@ -115,11 +115,11 @@ void Runner::report() {
     fmt::print("ready role=publisher source={}\n", source_name_);
     std::fflush(stdout);
   } else if (status.ready && !reported_.ready && connections_.allow(now)) {
-    log::info("{}: a broker is there again{}", source_name_, suppressed_note(connections_));
+    log::info("{}: reconnected to a broker{}", source_name_, suppressed_note(connections_));
   }
   if (!status.ready && !status.last_problem.empty() && (reported_.ready || !waiting_logged_)) {
     if (!waiting_logged_ || connections_.allow(now)) {
-      log::warning("{} waits for a broker at {}: {}", source_name_, options_.brokers.front().ingress,
+      log::warning("{}: waiting for a broker at {}: {}", source_name_, options_.brokers.front().ingress,
                    status.last_problem);
     }
     waiting_logged_ = true;
@@ -128,7 +128,7 @@ void Runner::report() {
     log::warning("{}: {}{}", source_name_, status.last_problem, suppressed_note(refusals_));
   }
   if (status.in_doubt > reported_.in_doubt) {
-    log::warning("{}: the broker is another one or has forgotten; {} events sent before are in doubt",
+    log::warning("{}: the broker restarted or another one took over; {} events sent before are in doubt",
                  source_name_, status.in_doubt - reported_.in_doubt);
   }
   reported_ = status;
@@ -152,16 +152,16 @@ bool Runner::publish_with(std::string_view where, std::string_view topic,
         return true;
       case Offer::backpressured:
         if (pressure_.allow(Clock::now())) {
-          log::warning("{} waits: {} events await the broker", source_name_,
+          log::warning("{}: waiting for the broker to confirm {} events", source_name_,
                        publisher_.status().offered - publisher_.status().confirmed);
         }
         if (!wait_for_change()) return false;
         break;
       case Offer::too_large:
-        return bad_record(fmt::format("{}: an event is larger than the limit of {} bytes", where,
+        return bad_record(fmt::format("{}: expected an event of at most {} bytes, got more", where,
                                       options_.max_event_bytes));
       case Offer::bad_topic:
-        return bad_record(fmt::format("{}: wanted a topic, got \"{}\"", where, topic));
+        return bad_record(fmt::format("{}: expected a topic, got \"{}\"", where, topic));
       case Offer::closed:
         return false;
     }
@@ -189,7 +189,7 @@ void Runner::set_counter(std::string name, std::uint64_t value) {
 }
 
 ExitCode Runner::finish() {
-  // Until the broker has everything, however long that takes: whoever pipes something in wants it delivered.
+  // Wait until the broker has everything, however long that takes: piped input must be delivered.
   if (!stopping_) (void)flush();
   report();
   const bool flushed = publisher_.close(publisher_.status().ready ? stop_time : std::chrono::milliseconds{0});
@@ -200,9 +200,9 @@ ExitCode Runner::finish() {
                  status.confirmed - std::min(status.refused, status.confirmed));
   }
   if (status.confirmed < status.offered) {
-    log::warning("{} ends while {} events await a broker: {}", source_name_,
+    log::warning("{}: exiting with {} unconfirmed events: {}", source_name_,
                  status.offered - status.confirmed,
-                 resumable_ ? "the next run publishes what has not arrived" : "they are lost");
+                 resumable_ ? "the next run publishes those that have not arrived" : "they are lost");
   }
   const bool ended_well = flushed || stopping_;
   return ended_well && !failed_ ? ExitCode::done : ExitCode::failed;
@@ -228,7 +228,7 @@ Result<void> check_source_topic(std::string_view topic) {
   }
   if (is_system_topic(topic)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("--topic: \"{}\" is one of the system's own", topic));
+                fmt::format("--topic: expected a topic outside $SYS., got \"{}\"", topic));
   }
   return {};
 }
@@ -236,26 +236,26 @@ Result<void> check_source_topic(std::string_view topic) {
 Result<void> check_every(std::chrono::nanoseconds every) {
   if (every >= std::chrono::milliseconds{1} && every <= std::chrono::hours{24}) return {};
   return fail(ErrorCode::invalid_argument,
-              fmt::format("--every: wanted 1ms to 24h, got {}", format_duration(every)));
+              fmt::format("--every: expected 1ms to 24h, got {}", format_duration(every)));
 }
 
 Result<std::optional<double>> even_rate(const SourceOptions& options, const std::optional<double>& rate) {
   constexpr double rate_max = 1e6;
   if (rate && options.every) {
-    return fail(ErrorCode::invalid_argument, "wanted one of --every and --rate, got both");
+    return fail(ErrorCode::invalid_argument, "expected only one of --every and --rate, got both");
   }
   if (options.every) {
     const double every_s = std::chrono::duration<double>(*options.every).count();
     if (!(every_s > 0 && every_s >= 1 / rate_max)) {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("--every: wanted at least 1us, got {}", format_duration(*options.every)));
+                  fmt::format("--every: expected at least 1us, got {}", format_duration(*options.every)));
     }
     return std::optional(1 / every_s);
   }
   if (rate && !(*rate > 0 && *rate <= rate_max)) {
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("--rate: wanted more than 0 and at most {} events a second, got {}", rate_max, *rate));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--rate: expected more than 0 and at most {} events per second, got {}", rate_max,
+                            *rate));
   }
   return rate;
 }

@@ -1,5 +1,5 @@
 #pragma once
-// What every source does around its events: the publisher, the signals, the ready line, the reports.
+// What all sources share: the publisher, signals, the ready line, reports.
 
 #include <chrono>
 #include <cstdint>
@@ -20,44 +20,44 @@ namespace backplane::sources {
 
 class Timer;
 
-/// Lives on the source's thread; owns the publisher. The one crossing is the publisher's on_change, which
-/// does no more than wake this thread.
+/// Runs one source. Lives on the source's thread; owns the publisher. The only thread crossing is the
+/// publisher's on_change, which just wakes this thread.
 class Runner {
  public:
   Runner(const SourceOptions& options, std::string_view source, Signals& signals);
 
-  /// Waits until one of the descriptors is readable (negative ones never are), and reports meanwhile what
-  /// becomes of the publisher. @returns false where a signal asks for the end.
+  /// Waits until one of the descriptors is readable (negative ones are ignored), and reports changes of the
+  /// publisher meanwhile. @returns false if a signal has requested the source to stop.
   [[nodiscard]] bool wait(std::initializer_list<int> fds);
-  /// Waits until `due_ns` of the timer's clock. What is late waits for nothing. @returns as wait().
+  /// Waits until `due_ns` of the timer's clock; not at all if that has passed. @returns like wait().
   [[nodiscard]] bool wait_until(Timer& timer, std::int64_t due_ns);
-  /// Waits until the broker has dealt with everything offered. @returns as wait().
+  /// Waits until the broker has confirmed everything offered. @returns like wait().
   [[nodiscard]] bool flush();
 
-  /// Offers an event, and waits where the unconfirmed ones fill their bound. `where` begins the report where
-  /// it cannot be taken. @returns false where the source is to end: finish() then knows why.
+  /// Offers an event, and waits while the publisher's limit on unconfirmed events is reached. If the event is
+  /// refused, the report begins with `where`. @returns false if the source is to stop; finish() knows why.
   [[nodiscard]] bool publish(std::string_view where, std::string_view topic,
                              const google::protobuf::Message& message, const EventOptions& event = {});
   [[nodiscard]] bool publish_text(std::string_view where, std::string_view topic, std::string_view text);
 
-  /// Reports something in the input that cannot be used, at a limited rate, and counts it. `consequence` ends
-  /// the report where the source goes on. @returns as publish().
+  /// Counts an unusable part of the input and reports it, at a limited rate. `consequence` is appended to the
+  /// report if the source continues. @returns like publish().
   [[nodiscard]] bool bad_record(std::string_view problem, std::string_view consequence = "; skipped");
 
-  /// Logs why the source cannot go on, and ends as finish() does. @returns `code`.
+  /// Logs why the source cannot continue, and calls finish(). @returns the higher of `code` and its result.
   [[nodiscard]] ExitCode fail(std::string_view problem, ExitCode code = ExitCode::failed);
 
-  /// The end: after a signal, with a second at most for what the broker has not admitted; else when it has
-  /// dealt with everything. @returns what the program returns.
+  /// Stops the publisher. After a signal, waits at most a second for the broker to confirm pending events;
+  /// otherwise waits until everything is confirmed. @returns the program's exit code.
   [[nodiscard]] ExitCode finish();
 
   [[nodiscard]] PublisherStatus status() const { return publisher_.status(); }
   [[nodiscard]] const std::string& source_name() const noexcept { return source_name_; }
-  /// Called on the source's thread whenever it notices that the publisher has come further.
+  /// Sets a function that is called on the source's thread when the publisher's status has changed.
   void on_progress(std::function<void(const PublisherStatus&)> call) { on_progress_ = std::move(call); }
-  /// The source itself remembers what the broker has not taken: the end does not call it lost.
+  /// The source saves its position, so finish() does not report unconfirmed events as lost.
   void set_resumable() noexcept { resumable_ = true; }
-  /// Goes with the hello that the publisher says to its broker.
+  /// Sets a counter that the publisher sends to the broker in its Hello.
   void set_counter(std::string name, std::uint64_t value);
 
  private:
@@ -74,7 +74,7 @@ class Runner {
   Publisher publisher_;
   PublisherStatus reported_;
   std::function<void(const PublisherStatus&)> on_progress_;
-  std::uint32_t unpolled_{};  // waits that were over at once, since the last look at the signals
+  std::uint32_t unpolled_{};  // waits that returned at once since the signals were last checked
   bool ready_printed_{};
   bool waiting_logged_{};
   bool stopping_{};
@@ -87,21 +87,21 @@ class Runner {
   log::RateLimit records_{std::chrono::seconds{1}};
 };
 
-/// Makes a Runner and runs `source` with it. What cannot be used of the options is logged and ends as
+/// Creates a Runner and runs `source` with it. If an option is invalid, logs that and returns
 /// ExitCode::usage.
 ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,
                     const std::function<ExitCode(Runner&)>& source);
 
-/// Whether events can be published on `topic`, or on topics that begin with it and a dot.
+/// Whether events can be published on `topic`, or on topics that begin with `topic` and a dot.
 [[nodiscard]] Result<void> check_source_topic(std::string_view topic);
-/// Whether a source can have an event each `every`: a millisecond to a day.
+/// Checks the interval of a source: a millisecond to a day.
 [[nodiscard]] Result<void> check_every(std::chrono::nanoseconds every);
 
-/// Events a second, where --rate or --every says so: up to a million.
+/// Events per second according to --rate or --every, at most a million. Nothing if neither is set.
 [[nodiscard]] Result<std::optional<double>> even_rate(const SourceOptions& options,
                                                       const std::optional<double>& rate);
 
-/// Logs why the options cannot be used.
+/// Logs why the options are invalid. @returns ExitCode::usage.
 [[nodiscard]] ExitCode wrong_usage(std::string_view problem);
 
 }  // namespace backplane::sources

@@ -23,9 +23,10 @@ Result<std::string> first_line(const fs::path& file) {
   std::ifstream in(file);
   std::string line;
   if (!in || !std::getline(in, line)) {
-    const int error = errno;  // a sensor that is switched off opens well and refuses to be read
-    return fail(ErrorCode::io, fmt::format("{}: {}", file.string(),
-                                           error != 0 ? std::strerror(error) : "wanted a line, got nothing"));
+    const int error = errno;  // a sensor that is switched off can be opened but not read
+    return fail(ErrorCode::io,
+                fmt::format("{}: {}", file.string(),
+                            error != 0 ? std::strerror(error) : "expected a line, got nothing"));
   }
   return line;
 }
@@ -45,7 +46,7 @@ std::vector<fs::path> sorted_entries(const fs::path& directory) {
   return entries;
 }
 
-/// Collects readings and keeps their names apart: two disks of one kind have the same chip and label.
+/// Collects readings and makes their names unique: two disks of one kind have the same chip and label.
 class Collector {
  public:
   void add(const std::string& sensor, const fs::path& file) {
@@ -60,7 +61,7 @@ class Collector {
     const auto [stop, error] = std::from_chars(line->data(), end, millidegrees);
     if (error != std::errc{} || stop != end) {
       found_.problems.push_back(
-          fmt::format("{}: wanted thousandths of a degree, got \"{}\"", file.string(), *line));
+          fmt::format("{}: expected thousandths of a degree, got \"{}\"", file.string(), *line));
       return;
     }
     found_.readings.push_back({number == 1 ? sensor : fmt::format("{}#{}", sensor, number),
@@ -92,7 +93,7 @@ SensorReadings read_sensors(const fs::path& sysfs) {
   for (const fs::path& chip : sorted_entries(sysfs / "class" / "hwmon")) read_hwmon(chip, collector);
   for (const fs::path& zone : sorted_entries(sysfs / "class" / "thermal")) {
     const std::string filename = zone.filename().string();
-    if (!filename.starts_with("thermal_zone")) continue;  // cooling devices stand there too
+    if (!filename.starts_with("thermal_zone")) continue;  // cooling devices are listed there too
     collector.add("thermal/" + first_line(zone / "type").value_or(filename), zone / "temp");
   }
   return collector.take();
@@ -109,7 +110,7 @@ Result<Load> read_load(const fs::path& file) {
     const auto [stop, error] = std::from_chars(at, end, *value);
     if (error != std::errc{}) {
       return fail(ErrorCode::protocol,
-                  fmt::format("{}: wanted three numbers, got \"{}\"", file.string(), *line));
+                  fmt::format("{}: expected three numbers, got \"{}\"", file.string(), *line));
     }
     at = stop;
   }
@@ -136,7 +137,7 @@ Result<Memory> read_memory(const fs::path& file) {
     missing.erase(found);
   }
   if (missing.empty()) return memory;
-  return fail(ErrorCode::protocol, fmt::format("{}: wanted a line with {} and a number, got none",
+  return fail(ErrorCode::protocol, fmt::format("{}: expected a line with {} and a number, got none",
                                                file.string(), missing.begin()->first));
 }
 

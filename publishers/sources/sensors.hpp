@@ -1,5 +1,5 @@
 #pragma once
-// What the kernel tells of this machine's temperatures, load and memory.
+// This machine's temperatures, load and memory, as the kernel reports them.
 
 #include <cstdint>
 #include <filesystem>
@@ -11,17 +11,17 @@
 namespace backplane::sources {
 
 struct SensorReading {
-  std::string sensor;  ///< "coretemp/Core 0": the chip and its label; unique among the readings
+  std::string sensor;  ///< "coretemp/Core 0": the chip and the label; unique among the readings
   double celsius{};
 };
 
 struct SensorReadings {
   std::vector<SensorReading> readings;
-  std::vector<std::string> problems;  ///< one line each: sensors that are there and cannot be read now
+  std::vector<std::string> problems;  ///< one line for each sensor that cannot be read now
 };
 
 /// Reads class/hwmon and class/thermal below `sysfs`, which is /sys on a real machine, in a stable order.
-/// A machine without sensors has no readings, and that is no problem.
+/// A machine without sensors yields no readings and no problems.
 [[nodiscard]] SensorReadings read_sensors(const std::filesystem::path& sysfs);
 
 struct Load {

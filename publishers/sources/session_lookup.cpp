@@ -48,7 +48,7 @@ class SessionLookup::Connection {
         }
       }
     }
-    socket_.reset();  // what it could not send must not come late
+    socket_.reset();  // a request that is still queued must not be sent later
     return {};
   }
 

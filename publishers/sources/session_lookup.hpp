@@ -1,5 +1,5 @@
 #pragma once
-// What a broker knows of a publisher's sessions, also of one that has ended.
+// What brokers know about a publisher's sessions, including sessions that have ended.
 
 #include <chrono>
 #include <cstdint>
@@ -17,22 +17,22 @@ class ControlRequest;
 
 namespace backplane::sources {
 
-/// Asks brokers' control endpoints. Belongs to one thread; owns its sockets. Each question blocks for at most
-/// half a second a broker.
+/// Sends requests to the control endpoints of brokers. Belongs to one thread; owns its sockets. Each call
+/// blocks for at most half a second per broker and request.
 class SessionLookup {
  public:
-  /// `brokers` outlive it. Throws zmq::error_t where libzmq cannot make its sockets.
+  /// `brokers` must outlive this object. Throws zmq::error_t if libzmq cannot create the sockets.
   explicit SessionLookup(const std::vector<PublisherEndpoints>& brokers);
   ~SessionLookup();
   SessionLookup(const SessionLookup&) = delete;
   SessionLookup& operator=(const SessionLookup&) = delete;
 
-  /// Up to which sequence a session's events were admitted or refused, by any of the brokers; 0: none of
-  /// those that answered knows of it. Nothing where no broker answers.
+  /// The highest sequence up to which any of the brokers has admitted or refused the session's events; 0 if
+  /// none of the brokers that replied knows the session. Nothing if no broker replies.
   [[nodiscard]] std::optional<std::uint64_t> confirmed_sequence(const std::string& source,
                                                                 std::uint64_t session);
 
-  /// The session of the source whose hello carries this counter. Nothing where no broker knows it yet.
+  /// The source's session whose Hello carries this counter value. Nothing if no broker knows it yet.
   [[nodiscard]] std::optional<std::uint64_t> find_session(const std::string& source,
                                                           const std::string& counter, std::uint64_t value);
 

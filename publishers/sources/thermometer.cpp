@@ -30,7 +30,7 @@ ExitCode replay_readings(const SourceOptions& options, const std::string& prefix
   return run_replayed(options, "thermometer", replay, plan, signals);
 }
 
-/// One round of all sensors. @returns false where the source is to end.
+/// Publishes one reading of each sensor. @returns false if the source is to stop.
 bool publish_sensors(Runner& runner, const std::string& prefix, const SensorReadings& sensors,
                      std::int64_t now_ns) {
   for (const std::string& problem : sensors.problems) {
@@ -73,14 +73,14 @@ bool publish_memory(Runner& runner, const std::filesystem::path& file, std::int6
 ExitCode measure(Runner& runner, const std::string& prefix, const ThermometerOptions& thermometer,
                  std::chrono::nanoseconds every) {
   Timer timer(CLOCK_REALTIME);
-  // The first reading at once, the others aligned to the clock. Sensors may come and go: looked for each
-  // time.
+  // The first reading is immediate, the others are aligned to the clock. Sensors may come and go, so they are
+  // searched for each time.
   for (bool first = true;; first = false) {
     timer.set(first ? 0 : next_tick(timer.now_ns(), every));
     if (!runner.wait({timer.fd()})) return runner.finish();
     const SensorReadings sensors = read_sensors(thermometer.sysfs);
     if (first && sensors.readings.empty() && sensors.problems.empty()) {
-      log::info("no temperature sensors below {}: publishes load and memory alone",
+      log::info("no temperature sensors below {}; publishing only load and memory",
                 thermometer.sysfs.string());
     }
     const std::int64_t now_ns = unix_now_ns();

@@ -1,5 +1,5 @@
 #pragma once
-// Instants as the typed payloads carry them.
+// Times in the typed payloads.
 
 #include <cstdint>
 
@@ -7,7 +7,7 @@
 
 namespace backplane::sources {
 
-/// Unix nanoseconds into a Timestamp, which counts its nanoseconds forward before 1970 too.
+/// Converts Unix nanoseconds to a Timestamp, whose nanoseconds count forward, also before 1970.
 inline void set_time(google::protobuf::Timestamp& time, std::int64_t unix_ns) {
   constexpr std::int64_t second_ns = 1'000'000'000;
   const std::int64_t nanos = ((unix_ns % second_ns) + second_ns) % second_ns;

@@ -1,13 +1,14 @@
 #pragma once
-// Topics made of names that come from outside.
+// Topic tokens made from arbitrary names.
 
 #include <string>
 #include <string_view>
 
 namespace backplane::sources {
 
-/// A token of a topic from any name: letters, digits, `-` and `_` of ASCII and whatever lies beyond ASCII
-/// stay, everything else becomes `_`. "Core 0" → "Core_0"; "" → "_"; what is not UTF-8 loses what is beyond.
+/// Converts any name to a token of a topic. ASCII letters and digits, `-`, `_` and non-ASCII characters are
+/// kept; everything else becomes `_`. "Core 0" → "Core_0"; "" → "_". If the name is not valid UTF-8, or
+/// contains white space or control characters beyond ASCII, all non-ASCII bytes become `_`.
 [[nodiscard]] std::string topic_token(std::string_view name);
 
 }  // namespace backplane::sources

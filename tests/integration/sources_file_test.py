@@ -109,7 +109,7 @@ class Following(FileTest):
         source = self.follow("--max-event-bytes", "4KiB")
         self.assertEqual(self.texts(2), ["one", "two"])
         source.end()
-        self.assertRegex("\n".join(source.err), r"app\.log:2: wanted at most 3584 bytes, got more")
+        self.assertRegex("\n".join(source.err), r"app\.log:2: expected at most 3584 bytes, got more")
         self.assertRegex(source.err[-1], "bad records: 1; events published: 2")
 
     def test_a_state_belongs_to_one_process(self):
@@ -217,7 +217,7 @@ class Restarts(FileTest):
         log.write(5)
         source = self.follow()
         self.expect_lines(101, 105)
-        self.assertRegex("\n".join(source.err), "line 101 and what follows it are in none of the files there")
+        self.assertRegex("\n".join(source.err), "cannot find the file that contains line 101")
 
     def test_a_broker_that_has_forgotten_gets_what_was_not_confirmed(self):
         log = self.writer_of_log()
@@ -232,7 +232,7 @@ class Restarts(FileTest):
         log.write(10)
         source = self.follow()
         self.expect_lines(101, 110)
-        source.wait_line(source.err, "the broker does not know the last run")
+        source.wait_line(source.err, "the broker has no record of the last run")
 
 
     def test_what_no_broker_has_confirmed_is_published_by_the_next_run(self):
@@ -248,7 +248,7 @@ class Restarts(FileTest):
         while self.bytes_read(source) < before + 7000:
             self.assertTrue(deadline.left(), source.story())
         source.end()
-        self.assertRegex("\n".join(source.err), "await a broker: the next run publishes what has not arrived")
+        self.assertRegex("\n".join(source.err), "unconfirmed events: the next run publishes those that have not arrived")
         self.start_broker()
         self.reader_of_log = self.live_reader("log")
         self.follow()
@@ -303,7 +303,7 @@ class Rotations(FileTest):
         os.truncate(self.path, 0)
         log.write(100)
         self.expect_lines(11, 110)
-        source.wait_line(source.err, r"was truncated behind line 10")
+        source.wait_line(source.err, r"was truncated after line 10")
         source.kill()
         log.write(1)
         self.follow()

@@ -109,7 +109,7 @@ class Replays(SourcesTest):
         reader = self.live_reader("stock.")
         quotes = self.source("quotes", "--csv", str(data), "--rate", "1000", "--once", "--on-error", "stop")
         self.assertEqual(quotes.wait_exit(), 1)
-        self.assertRegex(quotes.err[0], r"q\.csv:5: price: wanted a number, got \"dear\"")
+        self.assertRegex(quotes.err[0], r"q\.csv:5: price: expected a number, got \"dear\"")
         self.assertRegex(quotes.err[-1], r"bad records: 1; events published: 3$")
         for _ in range(3):
             reader.receive()
@@ -226,7 +226,7 @@ class Exec(SourcesTest):
     def test_a_program_that_is_nowhere_is_wrong_usage(self):
         source = self.source("exec", "--topic", "cmd", "--", "no-such-program-anywhere")
         self.assertEqual(source.wait_exit(), 2)
-        self.assertIn("nowhere in PATH", source.err[0])
+        self.assertIn("expected a program in PATH", source.err[0])
 
     def wait_gone(self, pid):
         deadline = Deadline()

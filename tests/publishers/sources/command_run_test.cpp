@@ -92,7 +92,7 @@ TEST(CommandRun, ProgramsAreLookedForInThePath) {
   EXPECT_EQ(find_program("sh", "/nowhere::/bin").value(), "/bin/sh");
   EXPECT_EQ(find_program("./own", "").value(), "./own");
   const auto missing = find_program("no-such", "/bin");
-  EXPECT_EQ(missing.error().text, "wanted a program's name, got \"no-such\", which is nowhere in PATH");
+  EXPECT_EQ(missing.error().text, "command: expected a program in PATH, got \"no-such\"");
 }
 
 }  // namespace

@@ -43,26 +43,29 @@ TEST(Csv, AByteOrderMarkIsNotPartOfTheFirstField) {
 }
 
 TEST(Csv, DamagedRecordsAreToldByLineAndTheNextOnesAreRead) {
-  EXPECT_THAT(read("1\n\"a\"b,c\n2\n"),
-              ElementsAre(Record{"1"}, Record{"bad", "2", "field 1: wanted a comma after the closing quote"},
-                          Record{"2"}));
-  EXPECT_THAT(read("x,a\"\"b\n2\n"),
-              ElementsAre(Record{"bad", "1", "field 2: a quote inside a field that does not begin with one"},
-                          Record{"2"}));
+  EXPECT_THAT(
+      read("1\n\"a\"b,c\n2\n"),
+      ElementsAre(Record{"1"}, Record{"bad", "2", "field 1: expected a comma after the closing quote"},
+                  Record{"2"}));
+  EXPECT_THAT(
+      read("x,a\"\"b\n2\n"),
+      ElementsAre(Record{"bad", "1", "field 2: expected quotes around the whole field, got one inside it"},
+                  Record{"2"}));
 }
 
 TEST(Csv, AQuoteThatIsNeverClosedCostsOneRecordOnly) {
   EXPECT_THAT(read("1\n\"open,2\n3,4\n5,6"),
-              ElementsAre(Record{"1"}, Record{"bad", "2", "a quoted field is not closed"}, Record{"3", "4"},
-                          Record{"5", "6"}));
+              ElementsAre(Record{"1"}, Record{"bad", "2", "expected a closing quote, got none"},
+                          Record{"3", "4"}, Record{"5", "6"}));
   EXPECT_THAT(read("\"open\n3,4\n5,6\n", 8),
-              ElementsAre(Record{"bad", "1", "a quoted field is not closed within 8 bytes"}, Record{"3", "4"},
-                          Record{"5", "6"}));
+              ElementsAre(Record{"bad", "1", "expected a closing quote within 8 bytes, got none"},
+                          Record{"3", "4"}, Record{"5", "6"}));
 }
 
 TEST(Csv, ARecordThatIsTooLongIsToldAndPassedOver) {
   EXPECT_THAT(read("1\n" + std::string(100, 'x') + "\n2\n", 10),
-              ElementsAre(Record{"1"}, Record{"bad", "2", "wanted at most 10 bytes a record"}, Record{"2"}));
+              ElementsAre(Record{"1"}, Record{"bad", "2", "expected at most 10 bytes per record, got more"},
+                          Record{"2"}));
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ TEST(GrowingFile, TheEndIsBehindTheLastWholeLine) {
 TEST(GrowingFile, WhatIsNoFileIsTold) {
   const TemporaryDirectory files;
   EXPECT_EQ(GrowingFile::open(files.path() / "none", {}, 10).error().code, ErrorCode::not_found);
-  EXPECT_THAT(GrowingFile::open("/dev/null", {}, 10).error().text, HasSubstr("wanted a regular file"));
+  EXPECT_THAT(GrowingFile::open("/dev/null", {}, 10).error().text, HasSubstr("expected a regular file"));
 }
 
 TEST(GrowingFile, IsFoundUnderTheNameThatARotationGaveIt) {

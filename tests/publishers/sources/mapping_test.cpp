@@ -38,10 +38,10 @@ TEST(Mapping, FieldsAreFilledByNameWhateverTheJsonType) {
 TEST(Mapping, WhatCannotBeUsedIsToldByFileLineAndColumn) {
   const Mapping mapping = Mapping::make("Quote", quote_rules, {}, {}).value();
   EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":"dear"})"),
-            R"(f:7: price: wanted a number, got "dear")");
+            R"(f:7: price: expected a number, got "dear")");
   EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":"nan"})"),
-            R"(f:7: price: wanted a number, got "nan")");
-  EXPECT_EQ(made(mapping, R"({"symbol":"A","price":1})"), "f:7: date: wanted a value, got nothing");
+            R"(f:7: price: expected a number, got "nan")");
+  EXPECT_EQ(made(mapping, R"({"symbol":"A","price":1})"), "f:7: date: expected a value, got nothing");
   EXPECT_THAT(made(mapping, R"({"symbol":"A","date":"soon","price":1})"),
               StartsWith("f:7: date: wanted a time"));
 }
@@ -50,10 +50,11 @@ TEST(Mapping, OtherColumnsCanBeNamedAndThenMustBeThere) {
   const Mapping mapping = Mapping::make("Quote", quote_rules, {{"price", "Close"}}, {}).value();
   EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":1,"Close":2})"),
             R"(symbol: "A" price: 2 time { seconds: 1 })");
-  EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":1})"), "f:7: Close: wanted a value, got nothing");
+  EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":1})"),
+            "f:7: Close: expected a value, got nothing");
   const std::vector<std::string> columns{"symbol", "time", "price"};
   EXPECT_EQ(mapping.check_columns(columns, "f:1").error().text,
-            "f:1: wanted columns symbol, date, Close, got symbol, time, price");
+            "f:1: expected columns symbol, date, Close, got symbol, time, price");
   EXPECT_THAT(Mapping::make("Quote", {}, {{"volume", "v"}}, {}).error().text,
               HasSubstr("symbol, price, time, got \"volume\""));
 }
@@ -62,15 +63,15 @@ TEST(Mapping, EveryKindOfFieldHasItsOwnCheck) {
   const Mapping mapping = Mapping::make("backplane.events.v1.CommandResult", {}, {}, {}).value();
   EXPECT_EQ(made(mapping, R"({"exit_code":"-3","timedOut":"1","durationSeconds":2})"),
             "exit_code: -3 timed_out: true duration_seconds: 2");
-  EXPECT_EQ(made(mapping, R"({"exit_code":1.5})"), R"(f:7: exit_code: wanted a whole number, got "1.5")");
+  EXPECT_EQ(made(mapping, R"({"exit_code":1.5})"), R"(f:7: exit_code: expected a whole number, got "1.5")");
   EXPECT_EQ(made(mapping, R"({"timed_out":"perhaps"})"),
-            R"(f:7: timed_out: wanted true or false, got "perhaps")");
+            R"(f:7: timed_out: expected true or false, got "perhaps")");
   EXPECT_THAT(made(mapping, R"({"exit_code":99999999999})"), StartsWith("f:7: "));
 }
 
 TEST(Mapping, ATypeThatNobodyKnowsIsTold) {
   EXPECT_EQ(Mapping::make("Quoet", {}, {}, {}).error().text,
-            "--type: wanted a type such as Quote or Earthquake, got \"Quoet\"");
+            "--type: expected a type such as Quote or Earthquake, got \"Quoet\"");
 }
 
 TEST(Mapping, ANumberIsATimeOfTheUnitThatItsSizeSays) {
@@ -118,15 +119,15 @@ TEST(RecordReader, JsonLinesAreReadOneByOneAndDamagedOnesAreTold) {
                   "4 wanted a JSON object, got another JSON value",
                   StartsWith("5 wanted a JSON object, got: "), "{\"d\":\"\\u00fc\"}"));
   EXPECT_THAT(read(files.write("b.json", std::string(2u << 20, 'x') + "\n{}\n")),
-              ElementsAre("1 wanted at most 1048576 bytes a record", "{}"));
+              ElementsAre("1 expected at most 1048576 bytes per record, got more", "{}"));
 }
 
 TEST(RecordReader, ATablesRecordsHaveItsColumnsOrAreTold) {
   const backplane::testing::TemporaryDirectory files;
   EXPECT_THAT(read(files.write("a.csv", "n,t\n1,one\n2\n3,three,more\n004,\xff\n,\"a,b\"\n")),
-              ElementsAre(R"({"n":1,"t":"one"})", "3 wanted 2 fields, as the first line has, got 1",
-                          "4 wanted 2 fields, as the first line has, got 3", "5 t: wanted UTF-8",
-                          R"({"n":null,"t":"a,b"})"));
+              ElementsAre(R"({"n":1,"t":"one"})", "3 expected 2 fields, like the first line, got 1",
+                          "4 expected 2 fields, like the first line, got 3",
+                          "5 t: expected UTF-8, got other bytes", R"({"n":null,"t":"a,b"})"));
 }
 
 }  // namespace

@@ -57,8 +57,8 @@ TEST(Sensors, OneThatCannotBeReadIsToldAndTheOthersAreRead) {
   const SensorReadings sensors = read_sensors(sys.path());
   EXPECT_THAT(names(sensors), ElementsAre("chip/temp3"));
   EXPECT_THAT(sensors.problems,
-              ElementsAre(EndsWith("temp1_input: wanted thousandths of a degree, got \"warm\""),
-                          EndsWith("temp2_input: wanted a line, got nothing")));
+              ElementsAre(EndsWith("temp1_input: expected thousandths of a degree, got \"warm\""),
+                          EndsWith("temp2_input: expected a line, got nothing")));
 }
 
 TEST(Sensors, AMachineWithoutAnyIsNoProblem) {
@@ -91,7 +91,7 @@ TEST(Sensors, TheMemoryIsReadFromTheKernelsTable) {
   EXPECT_EQ(memory->swap_total_bytes, 300U * 1024);
   EXPECT_EQ(memory->swap_free_bytes, 0U);
   EXPECT_THAT(read_memory(proc.write("short", "MemTotal: 1 kB\n")).error().text,
-              HasSubstr("wanted a line with MemAvailable:"));
+              HasSubstr("expected a line with MemAvailable:"));
   EXPECT_THAT(read_memory(proc.path() / "none").error().text, HasSubstr("none"));
 }
 

@@ -268,10 +268,10 @@ TEST_F(Sources, WhatCannotBeUsedIsToldAtOnce) {
   EXPECT_THAT(usage_error(files_.write("data", "x"), 1), HasSubstr("or --format"));
   EXPECT_THAT(usage_error(files_.write("empty.csv", ""), 1), HasSubstr("got an empty file"));
   EXPECT_THAT(usage_error(files_.write("columns.csv", "symbol,price\nA,1\n"), 1),
-              HasSubstr("columns.csv:1: wanted columns symbol, date, price, got symbol, price"));
+              HasSubstr("columns.csv:1: expected columns symbol, date, price, got symbol, price"));
   EXPECT_THAT(usage_error(files_.write("bad.csv", "symbol,date,price\nA,2000-01-01,x\n"), 1),
-              HasSubstr("no record that can be used"));
-  EXPECT_THAT(usage_error(good, 0), HasSubstr("--rate: wanted more than 0"));
+              HasSubstr("expected at least one usable record"));
+  EXPECT_THAT(usage_error(good, 0), HasSubstr("--rate: expected more than 0"));
   EXPECT_EQ(quotes(good, 1000, "a..b"), ExitCode::usage);
   EXPECT_EQ(quotes(good, 1000, "$SYS.mine"), ExitCode::usage);
 
