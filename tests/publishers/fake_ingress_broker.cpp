@@ -6,7 +6,7 @@
 namespace backplane::testing {
 namespace {
 
-constexpr std::chrono::seconds patience{30};
+constexpr std::chrono::seconds wait_timeout{30};
 
 mq::SocketOptions ingress_options(std::uint64_t event_bytes_max) {
   mq::SocketOptions options;
@@ -82,12 +82,12 @@ void FakeIngressBroker::run_commands() {
 
 void FakeIngressBroker::bind() {
   sockets_ = std::make_unique<Sockets>(endpoints_, event_bytes_max_);
-  // The ports that were free the first time are kept for later lives.
+  // Later incarnations keep the ports that were free the first time.
   endpoints_.ingress = sockets_->ingress.raw().get(zmq::sockopt::last_endpoint);
   endpoints_.control = sockets_->control.raw().get(zmq::sockopt::last_endpoint);
 }
 
-// The end of a context waits for its sockets and their connections, so the ports are free afterwards.
+// Destroying a context waits for its sockets and their connections, so the ports are free afterwards.
 void FakeIngressBroker::unbind_all() {
   sockets_.reset();
 }
@@ -201,7 +201,7 @@ void FakeIngressBroker::read_control() {
           break;
       }
     } catch (const zmq::error_t&) {
-      // Who asked has gone.
+      // The requester has disconnected.
     }
   }
 }
@@ -244,7 +244,7 @@ v1::ControlReply FakeIngressBroker::reply_to(const v1::ControlRequest& request) 
 
 bool FakeIngressBroker::wait(const std::function<bool()>& condition) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, patience, condition);
+  return changed_.wait_for(lock, wait_timeout, condition);
 }
 
 bool FakeIngressBroker::wait_admitted(std::size_t count) {

@@ -1,5 +1,5 @@
 #pragma once
-// A broker as far as a publisher sees one, which does what a test tells it to.
+// The part of a broker that a publisher sees, controlled by a test.
 
 #include <chrono>
 #include <condition_variable>
@@ -23,9 +23,9 @@
 
 namespace backplane::testing {
 
-/// Takes events in on an XSUB and answers Hello, Admitted and Types on a ROUTER, on free ports. Owns its
-/// thread, which owns the sockets. Every method may be called from the test's thread; a change is in force
-/// when the method returns.
+/// Receives events on an XSUB and replies to Hello, Admitted and Types on a ROUTER, on free ports. Owns its
+/// thread, which owns the sockets. Every method may be called from the test's thread and has taken effect
+/// when it returns.
 class FakeIngressBroker {
  public:
   struct Admitted {
@@ -38,36 +38,37 @@ class FakeIngressBroker {
 
   [[nodiscard]] PublisherEndpoints endpoints() const { return endpoints_; }
 
-  /// Cuts all connections; what was sent and not yet read is lost. Then binds the same endpoints again.
+  /// Cuts all connections; sent events that have not been read are lost. Then binds the same endpoints again.
   void cut();
-  /// The same, and nothing of the past is remembered: a new life.
+  /// Like cut(), and loses all state: a new incarnation.
   void restart();
-  /// Ends for good: nothing listens any longer.
+  /// Stops listening until listen_again().
   void stop_listening();
   void listen_again();
   /// Whether it reads events.
   void read_events(bool on);
-  /// Whether it answers requests.
+  /// Whether it replies to requests.
   void send_replies(bool on);
   void drain(bool on);
   void refuse(std::string topic);
   /// Refuses all types.
   void refuse_types(bool on);
-  /// Refuses larger events; one of more than four times that ends the connection, in lives to come.
+  /// Refuses larger events. After the next bind, an event of more than four times the limit ends the
+  /// connection.
   void limit_event_bytes(std::uint64_t bytes_max);
-  /// From now on, cuts the connections once after so many more events.
+  /// Cuts the connections once, after this many more events.
   void cut_after(std::uint64_t events);
 
-  /// Waits until so many events were admitted, in all lives together.
+  /// Waits until this many events have been admitted, over all incarnations.
   [[nodiscard]] bool wait_admitted(std::size_t count);
   [[nodiscard]] bool wait_hellos(std::size_t count);
   [[nodiscard]] bool wait_goodbye();
 
   [[nodiscard]] std::vector<Admitted> admitted() const;
   [[nodiscard]] std::vector<v1::HelloRequest> hellos() const;
-  /// Names of the files registered, in all lives, and how many events had been admitted then.
+  /// Names of the files registered, over all incarnations, and how many events had been admitted by then.
   [[nodiscard]] std::vector<std::pair<std::string, std::size_t>> types() const;
-  /// Sequences that were missing when a later one came.
+  /// Sequences that were missing when a later one arrived.
   [[nodiscard]] std::uint64_t holes() const;
   [[nodiscard]] std::uint64_t duplicates() const;
   [[nodiscard]] std::uint64_t cuts() const;
@@ -99,7 +100,7 @@ class FakeIngressBroker {
   PublisherEndpoints endpoints_{"tcp://127.0.0.1:0", "tcp://127.0.0.1:0"};
   WakeFd wake_;
 
-  // The thread's.
+  // Used on the thread only.
   std::unique_ptr<Sockets> sockets_;
   std::map<std::pair<std::string, std::uint64_t>, Session> sessions_;
   std::uint64_t stream_{0x1234'5678'0000'0001};

@@ -1,5 +1,5 @@
 #pragma once
-// Files that a test makes.
+// Files that a test creates.
 
 #include <filesystem>
 #include <fstream>
@@ -11,7 +11,7 @@
 
 namespace backplane::testing {
 
-/// A directory that is there as long as the object.
+/// A directory that is removed with the object.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
@@ -28,7 +28,7 @@ class TemporaryDirectory {
 
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
 
-  /// Writes a file, and the directories that it needs. @returns where it is.
+  /// Writes a file, and creates its directories. @returns its path.
   std::filesystem::path write(const std::string& name, std::string_view text) const {
     const std::filesystem::path file = path_ / name;
     std::filesystem::create_directories(file.parent_path());

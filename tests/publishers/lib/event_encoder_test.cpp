@@ -37,7 +37,7 @@ TEST(EventEncoder, WhatItWritesIsWhatProtobufReads) {
   EXPECT_EQ(event.attributes().at("empty"), "");
 }
 
-TEST(EventEncoder, ATimeBefore1970CountsItsNanosecondsForward) {
+TEST(EventEncoder, NanosecondsCountForwardBefore1970) {
   std::string tail;
   append_time(tail, -1);
   const v1::Event event = decode(1, tail);
@@ -45,14 +45,14 @@ TEST(EventEncoder, ATimeBefore1970CountsItsNanosecondsForward) {
   EXPECT_EQ(event.time().nanos(), 999'999'999);
 }
 
-TEST(EventEncoder, EveryLengthOfSequenceFits) {
+TEST(EventEncoder, SequencesOfEveryLengthRoundTrip) {
   for (std::uint64_t sequence : {std::uint64_t{1}, std::uint64_t{127}, std::uint64_t{128},
                                  std::numeric_limits<std::uint64_t>::max()}) {
     EXPECT_EQ(decode(sequence, "").sequence(), sequence);
   }
 }
 
-TEST(EventEncoder, AMessageThatWasSerialisedElsewhereIsTheSame) {
+TEST(EventEncoder, ASerialisedMessageIsEncodedLikeTheMessageItself) {
   backplane::events::v1::Quote quote;
   quote.set_symbol("MSFT");
   std::string made;
@@ -62,7 +62,7 @@ TEST(EventEncoder, AMessageThatWasSerialisedElsewhereIsTheSame) {
   EXPECT_EQ(given, made);
 }
 
-TEST(EventEncoder, AMessageTravelsUnderItsFullName) {
+TEST(EventEncoder, AMessageIsPackedUnderItsFullTypeName) {
   backplane::events::v1::Quote quote;
   quote.set_symbol("MSFT");
   quote.set_price(39.81);
@@ -76,7 +76,7 @@ TEST(EventEncoder, AMessageTravelsUnderItsFullName) {
   EXPECT_EQ(unpacked.price(), 39.81);
 }
 
-TEST(EventEncoder, AnEmptyTextIsAPayloadAndNothingIsNone) {
+TEST(EventEncoder, AnEmptyTextIsAPayload) {
   std::string tail;
   append_text(tail, "");
   EXPECT_EQ(decode(1, tail).payload_case(), v1::Event::kText);

@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using backplane::testing::FakeIngressBroker;
 
-/// Every status that a publisher has reported, and waiting for one that fits.
+/// Records every status that a publisher reports, and waits for one that matches.
 class StatusWatch {
  public:
   std::function<void(const PublisherStatus&)> callback() {
@@ -66,10 +66,10 @@ TEST(PublisherReconnect, AConnectionCutInTheMiddleOfABurstLosesNothing) {
   const PublisherStatus status = publisher.status();
   EXPECT_GE(status.reconnects, 1U);
   EXPECT_GT(status.resent, 0U);
-  EXPECT_EQ(status.in_doubt, 0U) << "the broker remembers the session";
+  EXPECT_EQ(status.in_doubt, 0U) << "the broker still knows the session";
 }
 
-TEST(PublisherReconnect, ManyCutsLoseNothingEither) {
+TEST(PublisherReconnect, ManyCutConnectionsLoseNothing) {
   constexpr std::size_t count = 30'000;
   StatusWatch watch;
   FakeIngressBroker broker;
@@ -86,7 +86,7 @@ TEST(PublisherReconnect, ManyCutsLoseNothingEither) {
   expect_complete(broker, offered);
 }
 
-TEST(PublisherReconnect, AnIdlePublisherComesBackAndGoesOnNumbering) {
+TEST(PublisherReconnect, AnIdlePublisherReconnectsAndContinuesItsNumbering) {
   StatusWatch watch;
   FakeIngressBroker broker;
   Publisher publisher(options_for({broker.endpoints()}, watch));
@@ -100,7 +100,7 @@ TEST(PublisherReconnect, AnIdlePublisherComesBackAndGoesOnNumbering) {
   EXPECT_EQ(publisher.status().resent, 0U);
 }
 
-TEST(PublisherReconnect, WhatABrokerWithoutMemoryMayHaveLostIsInDoubtAndSentAgain) {
+TEST(PublisherReconnect, UnconfirmedEventsAreResentAndInDoubtAfterABrokerRestart) {
   StatusWatch watch;
   FakeIngressBroker broker;
   Publisher publisher(options_for({broker.endpoints()}, watch));
@@ -116,10 +116,10 @@ TEST(PublisherReconnect, WhatABrokerWithoutMemoryMayHaveLostIsInDoubtAndSentAgai
   const PublisherStatus status = publisher.status();
   EXPECT_EQ(status.in_doubt, 2U);
   EXPECT_EQ(status.resent, 2U);
-  EXPECT_EQ(broker.admitted().size(), 5U) << "2 and 3 reach both lives";
+  EXPECT_EQ(broker.admitted().size(), 5U) << "2 and 3 reach both incarnations";
 }
 
-TEST(PublisherReconnect, TypesAreToldOnceALinkBeforeTheirFirstEventAndWhatIsRefusedIsSaidOnce) {
+TEST(PublisherReconnect, TypesAreRegisteredBeforeTheirFirstEventAndARefusalIsReportedOnce) {
   StatusWatch watch;
   FakeIngressBroker broker;
   broker.refuse_types(true);
@@ -137,11 +137,11 @@ TEST(PublisherReconnect, TypesAreToldOnceALinkBeforeTheirFirstEventAndWhatIsRefu
   ASSERT_TRUE(watch.wait([](const auto& status) { return status.ready && status.reconnects == 1; }));
   ASSERT_EQ(publisher.offer("t", google::protobuf::Type()), Offer::accepted);
   ASSERT_TRUE(publisher.flush(30s));
-  EXPECT_EQ(broker.types().size(), 4U) << "a new life knows nothing";
-  EXPECT_EQ(publisher.status().last_problem, "") << "that has been said";
+  EXPECT_EQ(broker.types().size(), 4U) << "a new incarnation has no types";
+  EXPECT_EQ(publisher.status().last_problem, "") << "the refusal was reported before";
 }
 
-TEST(PublisherReconnect, ABrokerThatNeverAnswersIsGivenUpForTheNext) {
+TEST(PublisherReconnect, ABrokerThatNeverRepliesIsAbandonedForTheNext) {
   StatusWatch watch;
   FakeIngressBroker silent;
   silent.send_replies(false);
@@ -150,10 +150,10 @@ TEST(PublisherReconnect, ABrokerThatNeverAnswersIsGivenUpForTheNext) {
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
   EXPECT_TRUE(publisher.flush(20s)) << publisher.status().last_problem;
   EXPECT_EQ(broker.admitted().size(), 1U);
-  EXPECT_EQ(publisher.status().in_doubt, 1U) << "the first one has it, and did not say so";
+  EXPECT_EQ(publisher.status().in_doubt, 1U) << "the first broker has it but never confirmed it";
 }
 
-TEST(PublisherReconnect, WhereTheFirstBrokerIsNotThereTheNextIsTaken) {
+TEST(PublisherReconnect, IfTheFirstBrokerIsAbsentTheNextIsUsed) {
   StatusWatch watch;
   FakeIngressBroker absent;
   absent.stop_listening();
@@ -176,14 +176,14 @@ TEST(PublisherReconnect, ADrainingBrokerIsLeftForTheNextOne) {
   ASSERT_TRUE(watch.wait([](const auto& status) { return status.draining; }));
   ASSERT_EQ(publisher.offer_text("t", "2"), Offer::accepted);
   ASSERT_TRUE(publisher.flush(20s)) << publisher.status().last_problem;
-  EXPECT_EQ(first.admitted().size(), 1U) << "a broker that drains gets nothing more";
+  EXPECT_EQ(first.admitted().size(), 1U) << "a draining broker gets no more events";
   ASSERT_EQ(second.admitted().size(), 1U);
   EXPECT_EQ(second.admitted()[0].event.sequence(), 2U);
   EXPECT_FALSE(publisher.status().draining);
   EXPECT_EQ(publisher.status().in_doubt, 0U);
 }
 
-TEST(PublisherReconnect, AnEventThatTheBrokerCannotTakeDoesNotStopTheOthers) {
+TEST(PublisherReconnect, AnEventAboveTheBrokersLimitDoesNotBlockOtherEvents) {
   StatusWatch watch;
   FakeIngressBroker broker;
   broker.stop_listening();

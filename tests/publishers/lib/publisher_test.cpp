@@ -61,10 +61,10 @@ TEST(Publisher, CarriesEachKindOfPayload) {
   EXPECT_EQ(admitted[0].event.time().nanos(), 500'000'000);
   EXPECT_EQ(admitted[0].event.attributes().at("why"), "test");
   EXPECT_EQ(admitted[1].event.text(), "grüß");
-  EXPECT_EQ(admitted[2].event.binary(), "\xff") << "text that is not UTF-8 travels as bytes";
+  EXPECT_EQ(admitted[2].event.binary(), "\xff") << "text that is not UTF-8 is sent as bytes";
   EXPECT_EQ(admitted[3].event.binary(), "plain");
   EXPECT_EQ(admitted[4].event.payload_case(), v1::Event::PAYLOAD_NOT_SET);
-  EXPECT_TRUE(admitted[4].event.has_time()) << "an event without a time of its own happens now";
+  EXPECT_TRUE(admitted[4].event.has_time()) << "without a time, an event happens now";
 }
 
 TEST(Publisher, IsReadyOnlyWhenTheBrokerHasSubscribed) {
@@ -79,7 +79,7 @@ TEST(Publisher, IsReadyOnlyWhenTheBrokerHasSubscribed) {
   EXPECT_EQ(publisher.status().reconnects, 0U);
 }
 
-TEST(Publisher, SaysWhomItWaitsFor) {
+TEST(Publisher, ReportsTheEndpointItCannotConnectTo) {
   FakeIngressBroker broker;
   broker.stop_listening();
   std::mutex mutex;
@@ -97,7 +97,7 @@ TEST(Publisher, SaysWhomItWaitsFor) {
   EXPECT_EQ(problem, "cannot connect to " + broker.endpoints().ingress);
 }
 
-TEST(Publisher, EventsOfferedBeforeTheBrokerIsThereWaitForIt) {
+TEST(Publisher, EventsOfferedBeforeTheBrokerStartsWaitForIt) {
   FakeIngressBroker broker;
   broker.stop_listening();
   Publisher publisher(options_for(broker));
@@ -140,7 +140,7 @@ TEST(Publisher, SeveralThreadsShareOneNumbering) {
   EXPECT_EQ(broker.holes(), 0U);
 }
 
-TEST(Publisher, AtItsBoundItRefusesAndGoesOnWhenTheBrokerReads) {
+TEST(Publisher, AtItsLimitItAppliesBackpressureUntilTheBrokerReads) {
   FakeIngressBroker broker;
   auto options = options_for(broker);
   options.unconfirmed_bytes_max = 1'000'000;
@@ -161,7 +161,7 @@ TEST(Publisher, AtItsBoundItRefusesAndGoesOnWhenTheBrokerReads) {
   EXPECT_EQ(broker.admitted().size(), accepted + 1);
 }
 
-TEST(Publisher, FlushIsFalseWhenTheTimeIsOverBeforeTheBrokerHasAdmitted) {
+TEST(Publisher, FlushFailsIfTheBrokerDoesNotConfirmInTime) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   ASSERT_TRUE(publisher.wait_ready(10s));
@@ -173,7 +173,7 @@ TEST(Publisher, FlushIsFalseWhenTheTimeIsOverBeforeTheBrokerHasAdmitted) {
   EXPECT_TRUE(publisher.flush(10s));
 }
 
-TEST(Publisher, FlushIsFalseWhenAnEventWasRefused) {
+TEST(Publisher, FlushFailsIfAnEventWasRefused) {
   FakeIngressBroker broker;
   broker.refuse("bad");
   Publisher publisher(options_for(broker));
@@ -182,12 +182,12 @@ TEST(Publisher, FlushIsFalseWhenAnEventWasRefused) {
   ASSERT_EQ(publisher.offer_text("bad", "x"), Offer::accepted);
   EXPECT_FALSE(publisher.flush(10s));
   const PublisherStatus status = publisher.status();
-  EXPECT_EQ(status.confirmed, 2U) << "a refused event is dealt with";
+  EXPECT_EQ(status.confirmed, 2U) << "a refused event counts as confirmed";
   EXPECT_EQ(status.refused, 1U);
   EXPECT_THAT(status.last_problem, HasSubstr("bad_topic"));
 }
 
-TEST(Publisher, AsksAtOnceWhereSomebodyRequestsConfirmation) {
+TEST(Publisher, ConfirmationIsRequestedWithoutDelay) {
   FakeIngressBroker broker;
   std::mutex mutex;
   std::condition_variable changed;
@@ -207,10 +207,11 @@ TEST(Publisher, AsksAtOnceWhereSomebodyRequestsConfirmation) {
     std::unique_lock lock(mutex);
     ASSERT_TRUE(changed.wait_for(lock, 10s, [&] { return confirmed == i; }));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 2500ms) << "50 of them at the usual pace take 5 s";
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 2500ms)
+      << "at the usual interval, 50 requests take 5 s";
 }
 
-TEST(Publisher, RefusesWhatIsAboveItsLimit) {
+TEST(Publisher, RefusesEventsAboveItsLimit) {
   FakeIngressBroker broker;
   auto options = options_for(broker);
   options.max_event_bytes = 1000;
@@ -220,10 +221,10 @@ TEST(Publisher, RefusesWhatIsAboveItsLimit) {
   EXPECT_EQ(publisher.offer_bytes("t", std::string(900, 'x')), Offer::accepted);
   options.unconfirmed_bytes_max = 500;
   Publisher small(options);
-  EXPECT_EQ(small.offer_bytes("t", std::string(900, 'x')), Offer::too_large) << "it could never be kept";
+  EXPECT_EQ(small.offer_bytes("t", std::string(900, 'x')), Offer::too_large) << "it can never fit";
 }
 
-TEST(Publisher, TheLimitOfTheBrokerHoldsOnceItIsKnown) {
+TEST(Publisher, TheBrokersLimitAppliesOnceItIsKnown) {
   FakeIngressBroker broker;
   broker.limit_event_bytes(1000);
   Publisher publisher(options_for(broker));
@@ -232,7 +233,7 @@ TEST(Publisher, TheLimitOfTheBrokerHoldsOnceItIsKnown) {
   EXPECT_EQ(publisher.offer_bytes("t", std::string(1000, 'x')), Offer::too_large);
 }
 
-TEST(Publisher, RefusesWhatIsNoTopicOrTheSystems) {
+TEST(Publisher, RefusesInvalidTopicsAndSystemTopics) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   for (const char* topic : {"", "a..b", "a b", "a.*", "$SYS.mine", "+a"}) {
@@ -241,7 +242,7 @@ TEST(Publisher, RefusesWhatIsNoTopicOrTheSystems) {
   EXPECT_EQ(publisher.status().offered, 0U);
 }
 
-TEST(Publisher, AttributesThatReadersCouldNotDecodeAreTheCallersMistake) {
+TEST(Publisher, InvalidAttributesThrow) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   EXPECT_THROW((void)publisher.offer_text("t", "x", {.time_ns = {}, .attributes = {{"k", "\xff"}}}),
@@ -250,7 +251,7 @@ TEST(Publisher, AttributesThatReadersCouldNotDecodeAreTheCallersMistake) {
                std::invalid_argument);
 }
 
-TEST(Publisher, RefusesOptionsThatCannotBeUsed) {
+TEST(Publisher, InvalidOptionsThrow) {
   const auto with = [](auto change) {
     Publisher::Options options;
     options.source = "test@here";
@@ -266,13 +267,13 @@ TEST(Publisher, RefusesOptionsThatCannotBeUsed) {
   EXPECT_THROW(Publisher(with([](auto& o) { o.source = std::string(250, 'x'); })), std::invalid_argument);
 }
 
-TEST(Publisher, SaysHelloWithItsCountersAndGoodbye) {
+TEST(Publisher, SendsHellosWithItsCountersAndAClosingHello) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   publisher.set_counters({{"ticks", 5}});
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
   ASSERT_TRUE(publisher.flush(10s));
-  ASSERT_TRUE(broker.wait_hellos(2)) << "one a second";
+  ASSERT_TRUE(broker.wait_hellos(2)) << "one per second";
   EXPECT_TRUE(publisher.close(10s));
   ASSERT_TRUE(broker.wait_goodbye());
   const auto hellos = broker.hellos();
@@ -284,15 +285,15 @@ TEST(Publisher, SaysHelloWithItsCountersAndGoodbye) {
   EXPECT_EQ(hellos.back().session(), broker.admitted().front().event.session());
 }
 
-TEST(Publisher, AfterCloseNothingIsTaken) {
+TEST(Publisher, AfterCloseOffersAreRefused) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
   ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
   EXPECT_TRUE(publisher.close(10s));
   EXPECT_EQ(publisher.offer_text("t", "x"), Offer::closed);
-  EXPECT_TRUE(publisher.close(10s)) << "again, it tells the same";
+  EXPECT_TRUE(publisher.close(10s)) << "a second call returns the same";
   EXPECT_TRUE(publisher.flush(10s));
-  EXPECT_FALSE(publisher.wait_ready(10s)) << "waits for nothing that cannot come";
+  EXPECT_FALSE(publisher.wait_ready(10s)) << "does not wait after close()";
 }
 
 TEST(Publisher, OneShotPublishersLoseNothing) {

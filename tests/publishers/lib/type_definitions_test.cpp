@@ -38,14 +38,14 @@ pb::FileDescriptorProto file_with(const std::string& name, const std::string& me
   return file;
 }
 
-TEST(TypeDefinitions, WhatEveryReaderHasIsPassedOver) {
+TEST(TypeDefinitions, TypesThatEveryReaderHasAreIgnored) {
   TypeDefinitions types;
   types.add(*events::v1::Quote::descriptor());
   types.add(*pb::Timestamp::descriptor());
   EXPECT_EQ(types.file_count(), 0U);
 }
 
-TEST(TypeDefinitions, AFileStandsBehindThoseThatItImportsAndComesOnce) {
+TEST(TypeDefinitions, EachFileIsListedOnceAfterItsImports) {
   pb::DescriptorPool pool;
   ASSERT_NE(pool.BuildFile(file_with("c.proto", "C", {})), nullptr);
   ASSERT_NE(pool.BuildFile(file_with("b.proto", "B", {"c.proto"})), nullptr);
@@ -58,7 +58,7 @@ TEST(TypeDefinitions, AFileStandsBehindThoseThatItImportsAndComesOnce) {
   EXPECT_THAT(names(types.files_from(0, plenty, 512)), ElementsAre("c.proto", "b.proto", "a.proto"));
 }
 
-TEST(TypeDefinitions, GooglesOwnThatABrokerHasNotComeWithTheOthers) {
+TEST(TypeDefinitions, GooglesTypesThatABrokerLacksAreIncluded) {
   TypeDefinitions types;
   types.add(*pb::Api::descriptor());
   EXPECT_THAT(names(types.files_from(0, plenty, 512)),
@@ -66,7 +66,7 @@ TEST(TypeDefinitions, GooglesOwnThatABrokerHasNotComeWithTheOthers) {
                           "google/protobuf/api.proto"));
 }
 
-TEST(TypeDefinitions, SlicesKeepWithinTheirBoundsAndHaveOneFileAtLeast) {
+TEST(TypeDefinitions, SlicesKeepTheirLimitsButHaveAtLeastOneFile) {
   pb::DescriptorPool pool;
   TypeDefinitions types;
   for (const char* name : {"a", "b", "c"}) {
@@ -82,7 +82,7 @@ TEST(TypeDefinitions, SlicesKeepWithinTheirBoundsAndHaveOneFileAtLeast) {
   EXPECT_THAT(names(types.files_from(3, plenty, 512)), IsEmpty());
 }
 
-TEST(TypeDefinitions, WhatIsAboveItsBoundIsLeftOutAndSaid) {
+TEST(TypeDefinitions, TypesAboveTheLimitAreLeftOutAndReported) {
   pb::DescriptorPool pool;
   TypeDefinitions types;
   auto large = file_with("large.proto", "Large", {});

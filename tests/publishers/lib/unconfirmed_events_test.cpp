@@ -10,7 +10,7 @@
 namespace backplane::publishing {
 namespace {
 
-/// Topics of what would be sent next, at most `count`.
+/// Topics of the next events to send, at most `count`.
 std::vector<std::string> next_topics(const UnconfirmedEvents& events, std::size_t count) {
   std::vector<EventFrames> frames(count);
   frames.resize(events.peek(frames));
@@ -36,7 +36,7 @@ TEST(UnconfirmedEvents, ARewindSendsEverythingUnconfirmedAgain) {
   EXPECT_THAT(next_topics(events, 9), testing::ElementsAre("b", "c"));
 }
 
-TEST(UnconfirmedEvents, WhatIsConfirmedBeforeItIsSentAgainIsNotSentAgain) {
+TEST(UnconfirmedEvents, EventsConfirmedAfterARewindAreNotResent) {
   UnconfirmedEvents events("", 1 << 20);
   for (const char* topic : {"a", "b", "c"}) ASSERT_TRUE(events.append(topic, ""));
   events.mark_sent(3);
@@ -46,7 +46,7 @@ TEST(UnconfirmedEvents, WhatIsConfirmedBeforeItIsSentAgainIsNotSentAgain) {
   EXPECT_THAT(next_topics(events, 9), testing::ElementsAre("c"));
 }
 
-TEST(UnconfirmedEvents, TheBoundRefusesAndConfirmingMakesRoom) {
+TEST(UnconfirmedEvents, AtTheLimitAppendFailsUntilEventsAreConfirmed) {
   const std::size_t one = UnconfirmedEvents::footprint(1, 2 + 10);
   UnconfirmedEvents events("", 3 * one);
   const std::string tail(10, 'x');
@@ -59,7 +59,7 @@ TEST(UnconfirmedEvents, TheBoundRefusesAndConfirmingMakesRoom) {
   EXPECT_EQ(events.bytes(), 3 * one);
 }
 
-TEST(UnconfirmedEvents, AgreeWithASimpleModelWhateverIsDone) {
+TEST(UnconfirmedEvents, AgreeWithASimpleModelUnderRandomOperations) {
   std::mt19937 random(7);
   UnconfirmedEvents events("head", 400'000);
   std::deque<std::pair<std::uint64_t, std::string>> model;  // unconfirmed: sequence and topic
@@ -68,7 +68,7 @@ TEST(UnconfirmedEvents, AgreeWithASimpleModelWhateverIsDone) {
       case 0:
       case 1: {
         const std::string topic = "t" + std::to_string(step);
-        // Now and then one that needs a segment of its own.
+        // Now and then an event that needs its own segment.
         const std::string tail(random() % 50 == 0 ? 100'000 : random() % 500, 'x');
         if (events.append(topic, tail)) model.emplace_back(events.offered(), topic);
         break;

@@ -19,7 +19,7 @@ struct Tick {
   std::int64_t due_ns;
 };
 
-/// A machine's clock that a test moves. Waiting ends as late as `late` says.
+/// A clock that a test controls. `late` returns how late each wait ends.
 class SimulatedTime {
  public:
   explicit SimulatedTime(std::int64_t begin_ns) : now_ns_(begin_ns) {}
@@ -46,11 +46,11 @@ class SimulatedTime {
   std::int64_t now_ns_;
 };
 
-TEST(Clock, TenThousandTicksLaterItHasNotDriftedHoweverLateItIsWoken) {
+TEST(Clock, TenThousandLateTicksDoNotDrift) {
   std::mt19937_64 random(3);
   SimulatedTime time(1'700'000'000 * second_ns + 123'456'789);
   const auto ticks = time.run(250ms, 10'000, [&](std::size_t) {
-    return static_cast<std::int64_t>(random() % 249'999'999);  // late, but not by a tick
+    return static_cast<std::int64_t>(random() % 249'999'999);  // late, but by less than a tick
   });
   ASSERT_EQ(ticks.size(), 10'000U);
   for (std::size_t i = 0; i < ticks.size(); ++i) {
@@ -60,7 +60,7 @@ TEST(Clock, TenThousandTicksLaterItHasNotDriftedHoweverLateItIsWoken) {
   }
 }
 
-TEST(Clock, TicksThatWereSleptThroughAreLeftOutAndTheOthersStayAligned) {
+TEST(Clock, MissedTicksAreSkippedAndTheOthersStayAligned) {
   SimulatedTime time(100 * second_ns);
   const auto ticks = time.run(1s, 3, [](std::size_t tick) { return tick == 1 ? 5 * second_ns + 1 : 0; });
   ASSERT_EQ(ticks.size(), 3U);
@@ -70,7 +70,7 @@ TEST(Clock, TicksThatWereSleptThroughAreLeftOutAndTheOthersStayAligned) {
   EXPECT_EQ(ticks[2].number, 3U);
 }
 
-TEST(Clock, AClockThatIsSetBackTicksAgainAtItsNewTime) {
+TEST(Clock, AfterTheClockIsSetBackItTicksAtTheNewTime) {
   SimulatedTime time(100 * second_ns);
   bool set_back = false;
   const auto ticks = time.run(1s, 2, [&](std::size_t tick) {

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 
-/// Runs a shell's command and keeps what it said.
+/// Runs a shell command and collects its output.
 class ShellRun {
  public:
   explicit ShellRun(const std::string& command)
@@ -22,12 +22,12 @@ class ShellRun {
   CommandRun& run() { return run_; }
   CommandRun::TakeLine take() {
     return [this](CommandRun::Stream stream, const LineSplitter& lines) {
-      auto& said = stream == CommandRun::Stream::output ? output : errors;
-      said.push_back(lines.too_long() ? "too long" : std::string(lines.text()));
+      auto& collected = stream == CommandRun::Stream::output ? output : errors;
+      collected.push_back(lines.too_long() ? "too long" : std::string(lines.text()));
       return true;
     };
   }
-  /// Reads until it has ended, or has said so many lines; at most a minute.
+  /// Reads until the command has exited or printed this many lines, for at most a minute.
   void wait(std::size_t lines = ~std::size_t{0}) {
     const auto end = std::chrono::steady_clock::now() + 60s;
     while (!run_.ended() && output.size() < lines && std::chrono::steady_clock::now() < end) {
@@ -45,7 +45,7 @@ class ShellRun {
   CommandRun run_;
 };
 
-TEST(CommandRun, GivesLinesOfBothOutputsAndHowItEnded) {
+TEST(CommandRun, ReportsTheLinesOfBothOutputsAndTheExitCode) {
   ShellRun shell("echo one; echo oops >&2; printf 'two\\nlast'; exit 3");
   shell.wait();
   EXPECT_TRUE(shell.run().finish(shell.take()));
@@ -54,7 +54,7 @@ TEST(CommandRun, GivesLinesOfBothOutputsAndHowItEnded) {
   EXPECT_EQ(shell.run().exit()->code, 3);
 }
 
-TEST(CommandRun, MegabytesComeWhole) {
+TEST(CommandRun, MegabytesOfOutputArriveComplete) {
   ShellRun shell("seq 1 300000; head -c 1000 /dev/zero | tr '\\0' x");
   shell.wait();
   EXPECT_TRUE(shell.run().finish(shell.take()));
@@ -63,7 +63,7 @@ TEST(CommandRun, MegabytesComeWhole) {
   EXPECT_EQ(shell.output[300'000], "too long");
 }
 
-TEST(CommandRun, TheWholeGroupEndsWhereItIsAskedTo) {
+TEST(CommandRun, TerminateEndsTheWholeGroup) {
   ShellRun shell("sleep 1000 & echo $!; wait");
   shell.wait(1);
   ASSERT_EQ(shell.output.size(), 1U);
@@ -73,14 +73,14 @@ TEST(CommandRun, TheWholeGroupEndsWhereItIsAskedTo) {
   EXPECT_EQ(shell.run().exit()->signal, SIGTERM);
 }
 
-TEST(CommandRun, WhoeverDoesNotListenIsKilled) {
+TEST(CommandRun, ACommandThatIgnoresSigtermIsKilled) {
   ShellRun shell("trap '' TERM; echo ready; while :; do read x < /dev/zero; done");
   shell.wait(1);
   EXPECT_TRUE(shell.run().terminate(1ms, shell.take()));
   EXPECT_EQ(shell.run().exit()->signal, SIGKILL);
 }
 
-TEST(CommandRun, WhatTheCommandLeavesBehindDoesNotKeepItFromEnding) {
+TEST(CommandRun, ProcessesLeftBehindDoNotKeepTheRunAlive) {
   ShellRun shell("sleep 1000 & echo done");
   shell.wait();
   EXPECT_TRUE(shell.run().finish(shell.take()));
@@ -88,7 +88,7 @@ TEST(CommandRun, WhatTheCommandLeavesBehindDoesNotKeepItFromEnding) {
   EXPECT_EQ(shell.run().exit()->code, 0);
 }
 
-TEST(CommandRun, ProgramsAreLookedForInThePath) {
+TEST(CommandRun, ProgramsAreSearchedForInPath) {
   EXPECT_EQ(find_program("sh", "/nowhere::/bin").value(), "/bin/sh");
   EXPECT_EQ(find_program("./own", "").value(), "./own");
   const auto missing = find_program("no-such", "/bin");

@@ -11,7 +11,7 @@ using Record = std::vector<std::string>;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-/// All good records; the bad ones as {"bad", line, fault}.
+/// All records. A bad one is {"bad", line, fault}.
 std::vector<Record> read(const std::string& text, std::size_t record_bytes_max = 1000) {
   std::istringstream in(text);
   CsvReader reader(in, record_bytes_max);
@@ -31,7 +31,7 @@ TEST(Csv, FieldsAreSeparatedByCommasAndRecordsByLines) {
   EXPECT_THAT(read("\n\r\n"), IsEmpty());
 }
 
-TEST(Csv, QuotedFieldsMayHoldCommasQuotesAndLineEnds) {
+TEST(Csv, QuotedFieldsMayContainCommasQuotesAndLineEnds) {
   EXPECT_THAT(read("\"a,b\",\"say \"\"hi\"\"\"\n\"two\r\nlines\",x\n\"\",\n"),
               ElementsAre(Record{"a,b", "say \"hi\""}, Record{"two\nlines", "x"}, Record{"", ""}));
 }
@@ -42,7 +42,7 @@ TEST(Csv, AByteOrderMarkIsNotPartOfTheFirstField) {
               ElementsAre(Record{"date", "x"}));
 }
 
-TEST(Csv, DamagedRecordsAreToldByLineAndTheNextOnesAreRead) {
+TEST(Csv, DamagedRecordsAreReportedByLineAndReadingContinues) {
   EXPECT_THAT(
       read("1\n\"a\"b,c\n2\n"),
       ElementsAre(Record{"1"}, Record{"bad", "2", "field 1: expected a comma after the closing quote"},
@@ -53,7 +53,7 @@ TEST(Csv, DamagedRecordsAreToldByLineAndTheNextOnesAreRead) {
                   Record{"2"}));
 }
 
-TEST(Csv, AQuoteThatIsNeverClosedCostsOneRecordOnly) {
+TEST(Csv, AnUnclosedQuoteCostsOnlyOneRecord) {
   EXPECT_THAT(read("1\n\"open,2\n3,4\n5,6"),
               ElementsAre(Record{"1"}, Record{"bad", "2", "expected a closing quote, got none"},
                           Record{"3", "4"}, Record{"5", "6"}));
@@ -62,7 +62,7 @@ TEST(Csv, AQuoteThatIsNeverClosedCostsOneRecordOnly) {
                           Record{"3", "4"}, Record{"5", "6"}));
 }
 
-TEST(Csv, ARecordThatIsTooLongIsToldAndPassedOver) {
+TEST(Csv, ARecordThatIsTooLongIsReportedAndSkipped) {
   EXPECT_THAT(read("1\n" + std::string(100, 'x') + "\n2\n", 10),
               ElementsAre(Record{"1"}, Record{"bad", "2", "expected at most 10 bytes per record, got more"},
                           Record{"2"}));

@@ -34,7 +34,7 @@ std::vector<std::string> lines_of(GrowingFile& file) {
   return lines;
 }
 
-TEST(GrowingFile, GivesWholeLinesAsTheyComeAndAPositionBehindThem) {
+TEST(GrowingFile, ReturnsWholeLinesAndThePositionAfterThem) {
   const TemporaryDirectory files;
   const fs::path path = files.write("log", "one\ntw");
   GrowingFile file = open(path);
@@ -46,7 +46,7 @@ TEST(GrowingFile, GivesWholeLinesAsTheyComeAndAPositionBehindThem) {
   EXPECT_EQ(file.position().line, 3U);
 }
 
-TEST(GrowingFile, AnotherReaderGoesOnAtAPosition) {
+TEST(GrowingFile, AnotherReaderContinuesAtAPosition) {
   const TemporaryDirectory files;
   const fs::path path = files.write("log", "one\ntwo\nthr");
   GrowingFile first = open(path);
@@ -58,7 +58,7 @@ TEST(GrowingFile, AnotherReaderGoesOnAtAPosition) {
   EXPECT_EQ(second.position().line, 3U);
 }
 
-TEST(GrowingFile, NoticesThatItWasTruncatedAlsoWhereItHasGrownSince) {
+TEST(GrowingFile, DetectsTruncationEvenIfTheFileHasGrownSince) {
   const TemporaryDirectory files;
   const fs::path path = files.write("log", "one\ntwo\n");
   GrowingFile file = open(path);
@@ -68,13 +68,13 @@ TEST(GrowingFile, NoticesThatItWasTruncatedAlsoWhereItHasGrownSince) {
   EXPECT_TRUE(file.truncated());
   EXPECT_THAT(lines_of(file), IsEmpty());
   append(path, "and so much more that it is longer than ever\n");
-  EXPECT_TRUE(file.truncated()) << "it begins otherwise";
+  EXPECT_TRUE(file.truncated()) << "its first bytes differ";
   file.restart();
   EXPECT_FALSE(file.truncated());
   EXPECT_THAT(lines_of(file), ElementsAre("x", "and so much more that it is longer than ever"));
 }
 
-TEST(GrowingFile, TheEndIsBehindTheLastWholeLine) {
+TEST(GrowingFile, SkippingToTheEndStopsAfterTheLastWholeLine) {
   const TemporaryDirectory files;
   const fs::path path = files.write("log", "one\ntwo\nthr");
   GrowingFile file = open(path);
@@ -85,13 +85,13 @@ TEST(GrowingFile, TheEndIsBehindTheLastWholeLine) {
   EXPECT_EQ(file.position().line, 3U);
 }
 
-TEST(GrowingFile, WhatIsNoFileIsTold) {
+TEST(GrowingFile, OpeningSomethingElseThanAFileFails) {
   const TemporaryDirectory files;
   EXPECT_EQ(GrowingFile::open(files.path() / "none", {}, 10).error().code, ErrorCode::not_found);
   EXPECT_THAT(GrowingFile::open("/dev/null", {}, 10).error().text, HasSubstr("expected a regular file"));
 }
 
-TEST(GrowingFile, IsFoundUnderTheNameThatARotationGaveIt) {
+TEST(GrowingFile, IsFoundUnderItsNameAfterARotation) {
   const TemporaryDirectory files;
   const fs::path path = files.write("log", "one\ntwo\n");
   GrowingFile file = open(path);
@@ -105,7 +105,7 @@ TEST(GrowingFile, IsFoundUnderTheNameThatARotationGaveIt) {
   EXPECT_THAT(lines_of(*found), ElementsAre("three"));
 }
 
-TEST(GrowingFile, ACopyThatWasMadeBeforeTruncatingHasTheRest) {
+TEST(GrowingFile, ACopyMadeBeforeTruncationContainsTheRest) {
   const TemporaryDirectory files;
   const fs::path path = files.write("log", "one\n");
   GrowingFile file = open(path);
@@ -118,10 +118,10 @@ TEST(GrowingFile, ACopyThatWasMadeBeforeTruncatingHasTheRest) {
   ASSERT_TRUE(found.has_value()) << found.error().text;
   EXPECT_THAT(lines_of(*found), ElementsAre("two"));
   constexpr std::int64_t later_ns = std::int64_t{1} << 62;
-  EXPECT_FALSE(find_moved(path, file.position(), later_ns, 1000).has_value()) << "an old one is none";
+  EXPECT_FALSE(find_moved(path, file.position(), later_ns, 1000).has_value()) << "an old file is not a copy";
 }
 
-TEST(GrowingFile, RotatedOnesAreThoseOfItsNameThatCanBeRead) {
+TEST(GrowingFile, RotatedFilesHaveItsNameAndAreNotCompressed) {
   const TemporaryDirectory files;
   for (const char* name : {"log", "log.1", "log-20240101", "log.2.gz", "logbook", "other"})
     files.write(name, "x");
@@ -157,7 +157,7 @@ TEST(FileState, IsReadAsItWasWritten) {
   EXPECT_FALSE(fs::exists(path.string() + ".new"));
 }
 
-TEST(FileState, APartOfOneIsNone) {
+TEST(FileState, AnIncompleteFileIsRefused) {
   const TemporaryDirectory files;
   const fs::path path = files.path() / "state";
   const auto store = FileStateStore::open(path).value();
@@ -170,7 +170,7 @@ TEST(FileState, APartOfOneIsNone) {
   }
 }
 
-TEST(FileState, BelongsToOneAtATime) {
+TEST(FileState, OnlyOneProcessAtATimeCanOpenIt) {
   const TemporaryDirectory files;
   const fs::path path = files.path() / "state";
   {

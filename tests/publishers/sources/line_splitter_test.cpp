@@ -9,7 +9,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-/// The lines of `text`, fed `step` bytes at a time; those too long as "<number> too long".
+/// The lines of `text`, fed `step` bytes at a time. A line that is too long is "<number> too long".
 std::vector<std::string> split(std::string_view text, std::size_t step, std::size_t line_bytes_max = 100) {
   LineSplitter splitter(line_bytes_max);
   std::vector<std::string> lines;
@@ -25,17 +25,17 @@ std::vector<std::string> split(std::string_view text, std::size_t step, std::siz
   return lines;
 }
 
-TEST(LineSplitter, LinesAreTheSameHoweverTheBytesArrive) {
+TEST(LineSplitter, LinesDoNotDependOnHowTheBytesArrive) {
   for (std::size_t step : {1U, 2U, 3U, 7U, 100U}) {
     EXPECT_THAT(split("one\ntwo\r\n\nfour", step), ElementsAre("one", "two", "", "four")) << step;
   }
 }
 
-TEST(LineSplitter, ALineEndAtTheEndBeginsNoOtherLine) {
+TEST(LineSplitter, AFinalLineEndDoesNotStartAnotherLine) {
   EXPECT_THAT(split("one\n", 1), ElementsAre("one"));
 }
 
-TEST(LineSplitter, LinesThatAreTooLongAreNumberedAndTheNextOnesRead) {
+TEST(LineSplitter, TooLongLinesAreCountedAndReadingContinues) {
   for (std::size_t step : {1U, 3U, 100U}) {
     EXPECT_THAT(split("12345\n123456\n12345\r\n123456789\nx\n1234567", step, 5),
                 ElementsAre("12345", "2 too long", "12345", "4 too long", "x", "6 too long"))

@@ -18,7 +18,7 @@ using ::testing::StartsWith;
 const std::vector<FieldRule> quote_rules{
     {"symbol", {"symbol"}, true}, {"time", {"date", "time"}, true}, {"price", {"price"}, false}};
 
-/// What a mapping makes of a JSON object; its error's text where it makes nothing.
+/// The message made from a JSON object, or the text of the error.
 std::string made(const Mapping& mapping, const std::string& json) {
   const auto record = parse_json_object(json);
   if (!record) return record.error().text;
@@ -35,7 +35,7 @@ TEST(Mapping, FieldsAreFilledByNameWhateverTheJsonType) {
   EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":null})"), R"(symbol: "A" time { seconds: 1 })");
 }
 
-TEST(Mapping, WhatCannotBeUsedIsToldByFileLineAndColumn) {
+TEST(Mapping, UnusableValuesAreReportedWithFileLineAndColumn) {
   const Mapping mapping = Mapping::make("Quote", quote_rules, {}, {}).value();
   EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":"dear"})"),
             R"(f:7: price: expected a number, got "dear")");
@@ -46,7 +46,7 @@ TEST(Mapping, WhatCannotBeUsedIsToldByFileLineAndColumn) {
               StartsWith("f:7: date: wanted a time"));
 }
 
-TEST(Mapping, OtherColumnsCanBeNamedAndThenMustBeThere) {
+TEST(Mapping, ChosenColumnsAreRequired) {
   const Mapping mapping = Mapping::make("Quote", quote_rules, {{"price", "Close"}}, {}).value();
   EXPECT_EQ(made(mapping, R"({"symbol":"A","time":1,"price":1,"Close":2})"),
             R"(symbol: "A" price: 2 time { seconds: 1 })");
@@ -69,12 +69,12 @@ TEST(Mapping, EveryKindOfFieldHasItsOwnCheck) {
   EXPECT_THAT(made(mapping, R"({"exit_code":99999999999})"), StartsWith("f:7: "));
 }
 
-TEST(Mapping, ATypeThatNobodyKnowsIsTold) {
+TEST(Mapping, AnUnknownTypeIsReported) {
   EXPECT_EQ(Mapping::make("Quoet", {}, {}, {}).error().text,
             "--type: expected a type such as Quote or Earthquake, got \"Quoet\"");
 }
 
-TEST(Mapping, ANumberIsATimeOfTheUnitThatItsSizeSays) {
+TEST(Mapping, TheSizeOfANumberDecidesItsTimeUnit) {
   const auto time = [](const char* text, TimeUnit unit = {}) { return read_time({text}, unit, "t").value(); };
   EXPECT_EQ(time("1517363399"), 1'517'363'399'000'000'000);
   EXPECT_EQ(time("1517363399.25"), 1'517'363'399'250'000'000);
@@ -97,7 +97,7 @@ TEST(Json, OnlyNumbersAsJsonHasThemAreNumbers) {
   }
 }
 
-/// A line a record: its JSON, or its line and what is wrong.
+/// One string per record: its JSON, or its line and what is wrong.
 std::vector<std::string> read(const std::filesystem::path& file) {
   auto reader = RecordReader::open(file, RecordFormat::by_name);
   if (!reader) return {reader.error().text};
@@ -110,7 +110,7 @@ std::vector<std::string> read(const std::filesystem::path& file) {
   return records;
 }
 
-TEST(RecordReader, JsonLinesAreReadOneByOneAndDamagedOnesAreTold) {
+TEST(RecordReader, JsonLinesAreReadOneByOneAndDamagedOnesAreReported) {
   const backplane::testing::TemporaryDirectory files;
   const std::string deep(100, '[');
   EXPECT_THAT(
@@ -122,7 +122,7 @@ TEST(RecordReader, JsonLinesAreReadOneByOneAndDamagedOnesAreTold) {
               ElementsAre("1 expected at most 1048576 bytes per record, got more", "{}"));
 }
 
-TEST(RecordReader, ATablesRecordsHaveItsColumnsOrAreTold) {
+TEST(RecordReader, RecordsOfATableMustHaveItsColumns) {
   const backplane::testing::TemporaryDirectory files;
   EXPECT_THAT(read(files.write("a.csv", "n,t\n1,one\n2\n3,three,more\n004,\xff\n,\"a,b\"\n")),
               ElementsAre(R"({"n":1,"t":"one"})", "3 expected 2 fields, like the first line, got 1",

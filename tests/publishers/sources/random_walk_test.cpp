@@ -7,7 +7,7 @@
 namespace backplane::sources {
 namespace {
 
-TEST(RandomWalk, ASeedGivesTheSamePricesForEverAndAnotherOneOthers) {
+TEST(RandomWalk, TheSameSeedAlwaysGivesTheSamePrices) {
   RandomWalk first(1, 3);
   RandomWalk again(1, 3);
   RandomWalk other(2, 3);
@@ -21,7 +21,7 @@ TEST(RandomWalk, ASeedGivesTheSamePricesForEverAndAnotherOneOthers) {
     differs = differs || a.cents != c.cents;
   }
   EXPECT_TRUE(differs);
-  // What scripts may rely on, on any machine.
+  // Scripts may rely on these prices, on any machine.
   RandomWalk walk(1, 3);
   std::string prices;
   for (int i = 0; i < 4; ++i) {
@@ -31,7 +31,7 @@ TEST(RandomWalk, ASeedGivesTheSamePricesForEverAndAnotherOneOthers) {
   EXPECT_EQ(prices, "AAA 12496, AAA 12554, AAA 12598, AAB 33448, ");
 }
 
-TEST(RandomWalk, PricesGoInSmallStepsAndStayAboveNothing) {
+TEST(RandomWalk, PricesMoveInSmallStepsAndStayPositive) {
   RandomWalk walk(5, 1);
   std::int64_t before = walk.next().cents;
   for (int i = 0; i < 100'000; ++i) {
@@ -42,12 +42,12 @@ TEST(RandomWalk, PricesGoInSmallStepsAndStayAboveNothing) {
   }
 }
 
-TEST(RandomWalk, EverySymbolHasANameOfItsOwn) {
+TEST(RandomWalk, SymbolsHaveDifferentNames) {
   RandomWalk walk(9, 20'000);
   std::set<std::string> symbols;
   for (int i = 0; i < 400'000; ++i) symbols.insert(walk.next().symbol);
   EXPECT_GT(symbols.size(), 19'990U);
-  EXPECT_EQ(symbols.begin()->size(), 4U) << "three letters do for 17,576";
+  EXPECT_EQ(symbols.begin()->size(), 4U) << "three letters suffice for 17,576";
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include "publishers/sources/topic_token.hpp"
 #include "tests/publishers/temporary_directory.hpp"
 
 namespace backplane::sources {
@@ -36,7 +35,7 @@ TEST(Sensors, EveryTemperatureOfEveryChipIsRead) {
   EXPECT_THAT(sensors.problems, IsEmpty());
 }
 
-TEST(Sensors, TwoOfOneNameAreKeptApartInAStableOrder) {
+TEST(Sensors, SensorsWithTheSameNameAreNumberedInAStableOrder) {
   const backplane::testing::TemporaryDirectory sys;
   for (const char* chip : {"hwmon10", "hwmon9"}) {
     sys.write(std::string("class/hwmon/") + chip + "/name", "nvme\n");
@@ -48,7 +47,7 @@ TEST(Sensors, TwoOfOneNameAreKeptApartInAStableOrder) {
   EXPECT_EQ(sensors.readings[0].celsius, 9.0);
 }
 
-TEST(Sensors, OneThatCannotBeReadIsToldAndTheOthersAreRead) {
+TEST(Sensors, AnUnreadableSensorIsReportedAndTheOthersAreRead) {
   const backplane::testing::TemporaryDirectory sys;
   sys.write("class/hwmon/hwmon0/name", "chip\n");
   sys.write("class/hwmon/hwmon0/temp1_input", "warm\n");
@@ -61,7 +60,7 @@ TEST(Sensors, OneThatCannotBeReadIsToldAndTheOthersAreRead) {
                           EndsWith("temp2_input: expected a line, got nothing")));
 }
 
-TEST(Sensors, AMachineWithoutAnyIsNoProblem) {
+TEST(Sensors, AMachineWithoutSensorsIsNoProblem) {
   const backplane::testing::TemporaryDirectory sys;
   const SensorReadings sensors = read_sensors(sys.path());
   EXPECT_THAT(sensors.readings, IsEmpty());
@@ -93,15 +92,6 @@ TEST(Sensors, TheMemoryIsReadFromTheKernelsTable) {
   EXPECT_THAT(read_memory(proc.write("short", "MemTotal: 1 kB\n")).error().text,
               HasSubstr("expected a line with MemAvailable:"));
   EXPECT_THAT(read_memory(proc.path() / "none").error().text, HasSubstr("none"));
-}
-
-TEST(TopicToken, AnyNameBecomesATokenOfATopic) {
-  EXPECT_EQ(topic_token("coretemp/Core 0"), "coretemp_Core_0");
-  EXPECT_EQ(topic_token("BRK.B"), "BRK_B");
-  EXPECT_EQ(topic_token(">*"), "__");
-  EXPECT_EQ(topic_token("köln"), "köln");
-  EXPECT_EQ(topic_token("a\xff"), "a_");
-  EXPECT_EQ(topic_token(""), "_");
 }
 
 }  // namespace

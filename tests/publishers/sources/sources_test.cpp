@@ -25,7 +25,7 @@ using backplane::testing::FakeIngressBroker;
 using backplane::testing::TemporaryDirectory;
 using ::testing::HasSubstr;
 
-/// Runs a source on a thread of its own, until the test asks it to stop or its input ends.
+/// Runs a source on its own thread until the test stops it or its input ends.
 class Sources : public ::testing::Test {
  protected:
   template <class Run>
@@ -79,7 +79,7 @@ TEST_F(Sources, TheClockTicksAtMultiplesOfItsInterval) {
   EXPECT_TRUE(broker_.wait_goodbye());
 }
 
-TEST_F(Sources, AClockWithoutABrokerWaitsForItAndEndsWhenAsked) {
+TEST_F(Sources, AClockWithoutABrokerWaitsForItAndStopsOnASignal) {
   broker_.stop_listening();
   SourceOptions options = this->options();
   options.every = 1ms;
@@ -113,7 +113,7 @@ TEST_F(Sources, TheThermometerPublishesEachSensorAndTheLoad) {
   EXPECT_EQ(payload<events::v1::MemoryUse>(admitted[2]).available_bytes(), 2048U);
 }
 
-TEST_F(Sources, TheThermometerPlaysReadingsOfAFile) {
+TEST_F(Sources, TheThermometerPublishesTheReadingsOfAFile) {
   ThermometerOptions thermometer;
   thermometer.replay = ReplayOptions{.file = files_.write("seattle-hourly.csv",
                                                           "date,pressure,temperature,wind\n"
@@ -130,7 +130,7 @@ TEST_F(Sources, TheThermometerPlaysReadingsOfAFile) {
   EXPECT_EQ(payload<events::v1::Temperature>(admitted[0]).time().seconds(), 1'262'307'600);
 }
 
-TEST_F(Sources, QuotesAreOnATopicOfTheirSymbolAndBadRecordsAreSkipped) {
+TEST_F(Sources, QuotesHaveATopicPerSymbolAndBadRecordsAreSkipped) {
   const ReplayOptions replay{.file = files_.write("stocks.csv",
                                                   "symbol,date,price\n"
                                                   "MSFT,Jan 1 2000,39.81\n"
@@ -152,7 +152,7 @@ TEST_F(Sources, QuotesAreOnATopicOfTheirSymbolAndBadRecordsAreSkipped) {
   EXPECT_EQ(payload<events::v1::Quote>(admitted[1]).symbol(), "BRK.B");
 }
 
-TEST_F(Sources, QuotesBeginAgainAtTheFilesEnd) {
+TEST_F(Sources, QuotesStartAgainAtTheEndOfTheFile) {
   const ReplayOptions replay{
       .file = files_.write("q.csv", "symbol,date,price\nA,2000-01-01,1\nB,2000-01-01,2\n"),
       .rate = 2000,
@@ -164,7 +164,7 @@ TEST_F(Sources, QuotesBeginAgainAtTheFilesEnd) {
   EXPECT_EQ(broker_.admitted()[4].topic, "stock.A");
 }
 
-TEST_F(Sources, ColumnsMayHaveOtherNamesAndTheDataItsOwnPace) {
+TEST_F(Sources, ColumnsCanBeMappedAndTheDataCanSetThePace) {
   const ReplayOptions replay{.file = files_.write("daily.csv",
                                                   "Day,Ticker,Close\n"
                                                   "1000,A,1.5\n1001,A,2.5\n"),
@@ -180,7 +180,7 @@ TEST_F(Sources, ColumnsMayHaveOtherNamesAndTheDataItsOwnPace) {
   EXPECT_EQ(payload<events::v1::Quote>(admitted[1]).time().seconds(), 1001);
 }
 
-TEST_F(Sources, EarthquakesAreReadAsTheUsgsHasThem) {
+TEST_F(Sources, EarthquakesAreReadInTheFormatOfTheUsgs) {
   const ReplayOptions replay{
       .file = files_.write("feed.csv",
                            "time,latitude,longitude,depth,mag,net,id,place\n"
@@ -201,7 +201,7 @@ TEST_F(Sources, EarthquakesAreReadAsTheUsgsHasThem) {
   EXPECT_EQ(quake.time().nanos(), 650'000'000);
 }
 
-TEST_F(Sources, RecordsAreReplayedAsJsonTextWhereNoTypeIsNamed) {
+TEST_F(Sources, WithoutATypeRecordsAreReplayedAsJsonText) {
   const ReplayOptions replay{.file = files_.write("any.csv", "at,what,level,none\n5,\"a \"\"b\"\"\",1.50,\n"),
                              .once = true};
   SourceOptions options = this->options();
@@ -237,7 +237,7 @@ TEST_F(Sources, TheSameSeedGivesTheSamePrices) {
   }
 }
 
-TEST_F(Sources, WhereErrorsAreToStopItTheFirstBadRecordEndsIt) {
+TEST_F(Sources, WithStopOnErrorTheFirstBadRecordEndsTheSource) {
   const ReplayOptions replay{
       .file = files_.write("q.csv", "symbol,date,price\nA,2000-01-01,1\nB,2000-01-01,x\n"),
       .rate = 1000,
@@ -246,10 +246,10 @@ TEST_F(Sources, WhereErrorsAreToStopItTheFirstBadRecordEndsIt) {
   options.stop_on_error = true;
   start([&] { return run_quotes(options, replay, signals_); });
   EXPECT_EQ(join(), ExitCode::failed);
-  EXPECT_EQ(broker_.admitted().size(), 1U) << "what was good before is delivered";
+  EXPECT_EQ(broker_.admitted().size(), 1U) << "good records before it are delivered";
 }
 
-TEST_F(Sources, WhatCannotBeUsedIsToldAtOnce) {
+TEST_F(Sources, InvalidOptionsAndFilesAreReportedAtOnce) {
   const auto quotes = [&](const std::filesystem::path& file, double rate, const std::string& topic = "") {
     SourceOptions options = this->options();
     options.topic = topic;
@@ -291,7 +291,7 @@ TEST_F(Sources, WhatCannotBeUsedIsToldAtOnce) {
   const auto damaged = files_.write("damaged", "something else\n");
   EXPECT_EQ(run_file(options, {.path = good, .state = damaged}, signals_), ExitCode::usage);
   options = this->options();
-  EXPECT_EQ(run_lines(options, {}, signals_), ExitCode::usage) << "lines have no topic of their own";
+  EXPECT_EQ(run_lines(options, {}, signals_), ExitCode::usage) << "lines have no default topic";
   options.every = 0ms;
   EXPECT_EQ(run_clock(options, signals_), ExitCode::usage);
   options = this->options();
@@ -312,14 +312,14 @@ TEST_F(Sources, LinesArePublishedAsTextUntilTheInputEnds) {
   EXPECT_EQ(join(), ExitCode::done);
   ::close(pipe[0]);
   const auto admitted = broker_.admitted();
-  ASSERT_EQ(admitted.size(), 3U) << "without the two that are too long, one with its envelope";
+  ASSERT_EQ(admitted.size(), 3U) << "two are too long, one of them only with its envelope";
   EXPECT_EQ(admitted[0].topic, "said");
   EXPECT_EQ(admitted[0].event.text(), "one");
   EXPECT_EQ(admitted[1].event.text(), "");
   EXPECT_EQ(admitted[2].event.text(), "last");
 }
 
-TEST_F(Sources, LinesSaysWhenItIsReadyAndNothingElse) {
+TEST_F(Sources, LinesPrintsOnlyTheReadyLine) {
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe(pipe.data()), 0);
   SourceOptions options = this->options();
