@@ -80,7 +80,7 @@ void Outbox::request_stop() {
 
 Outbox::View Outbox::view() const {
   const std::lock_guard lock(mutex_);
-  return {events_.offered(), events_.sent(), events_.confirmed(), flush_target_, stop_requested_};
+  return {events_.sent(), events_.confirmed(), flush_target_, stop_requested_};
 }
 
 std::size_t Outbox::peek(std::span<EventFrames> out) const {

@@ -41,7 +41,6 @@ class Outbox {
 
   // For the sender.
   struct View {
-    std::uint64_t offered{};
     std::uint64_t sent{};
     std::uint64_t confirmed{};
     std::uint64_t flush_target{};  ///< a caller waits until the events up to here are confirmed

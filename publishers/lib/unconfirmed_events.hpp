@@ -44,7 +44,6 @@ class UnconfirmedEvents {
   [[nodiscard]] std::uint64_t offered() const noexcept { return offered_; }
   [[nodiscard]] std::uint64_t sent() const noexcept { return sent_; }
   [[nodiscard]] std::uint64_t confirmed() const noexcept { return confirmed_; }
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
  private:
   struct Segment {

@@ -2,12 +2,11 @@
 // One run of a command, and its output line by line.
 
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/error/error.hpp"
 #include "core/process/child.hpp"

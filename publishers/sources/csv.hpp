@@ -17,8 +17,7 @@ class CsvReader {
  public:
   enum class Next { record, bad, end };
 
-  explicit CsvReader(std::istream& in, std::size_t record_bytes_max = 64u << 10)
-      : in_(in), record_bytes_max_(record_bytes_max) {}
+  CsvReader(std::istream& in, std::size_t record_bytes_max) : in_(in), record_bytes_max_(record_bytes_max) {}
 
   /// Skips empty lines. Line ends may be LF or CRLF; within quotes they are returned as LF.
   [[nodiscard]] Next next();

@@ -1,6 +1,7 @@
 #include "publishers/sources/session_lookup.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 
 #include "backplane/v1/control.pb.h"

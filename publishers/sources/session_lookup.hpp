@@ -1,7 +1,6 @@
 #pragma once
 // What brokers know about a publisher's sessions, including sessions that have ended.
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
