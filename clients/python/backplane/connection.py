@@ -9,7 +9,7 @@ from zmq.utils.monitor import recv_monitor_message
 _ENDED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _ENDED |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _HEARTBEAT_MS = 5000
-_PATIENCE_S = 1.0
+_FAILOVER_S = 1.0
 
 
 class Brokers:
@@ -23,26 +23,26 @@ class Brokers:
         if len(counts) != 1 or 0 in counts:
             numbers = ", ".join(f"{len(each)} of {name}" for name, each in lists.items())
             raise ValueError(f"as many endpoints of each kind are wanted, at least one, got {numbers}")
-        self._all = [dict(zip(lists, each)) for each in zip(*lists.values())]
+        self._brokers = [dict(zip(lists, each)) for each in zip(*lists.values())]
         self.index = 0
-        self._away_since: float | None = time.monotonic()
+        self._down_since: float | None = time.monotonic()
 
     def __getitem__(self, name: str) -> str:
-        return self._all[self.index][name]
+        return self._brokers[self.index][name]
 
-    def there(self) -> None:
+    def mark_up(self) -> None:
         """It has answered."""
-        self._away_since = None
+        self._down_since = None
 
     def move_on(self) -> bool:
         """Before another connection is made. True where that is to the next broker."""
         now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-        if len(self._all) == 1 or now - self._away_since < _PATIENCE_S:
+        if self._down_since is None:
+            self._down_since = now
+        if len(self._brokers) == 1 or now - self._down_since < _FAILOVER_S:
             return False
-        self.index = (self.index + 1) % len(self._all)
-        self._away_since = now
+        self.index = (self.index + 1) % len(self._brokers)
+        self._down_since = now
         return True
 
 

@@ -99,8 +99,8 @@ class Control:
     def ask(self, timeout: float = 10.0, **request) -> control_pb2.ControlReply:
         """One request, named by the keyword, and its one reply: ask(admitted={"source": …, "session": …})."""
         self._last_id += 1
-        question = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
-        reply = self._exchange(question.SerializeToString(), time.monotonic() + timeout)
+        message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
+        reply = self._exchange(message.SerializeToString(), time.monotonic() + timeout)
         if reply is None:
             # With a new socket, what is still queued for a broker that is not there is forgotten.
             self._connect()
@@ -131,8 +131,8 @@ class Control:
         self._socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
         self._socket.connect(self.endpoint)
 
-    def _exchange(self, question: bytes, deadline: float) -> control_pb2.ControlReply | None:
-        self._socket.send(question, zmq.DONTWAIT)
+    def _exchange(self, message: bytes, deadline: float) -> control_pb2.ControlReply | None:
+        self._socket.send(message, zmq.DONTWAIT)
         while self._socket.poll(max(0.0, deadline - time.monotonic()) * 1000):
             try:
                 reply = control_pb2.ControlReply.FromString(self._socket.recv_multipart()[-1])

@@ -14,11 +14,11 @@ from backplane.v1 import control_pb2, event_pb2
 
 DEFAULT_INGRESS = "tcp://127.0.0.1:5570"
 
-_SUBSCRIBED_S = 10.0        # a connection whose broker has not subscribed by then is given up
-_PAUSE_S = (0.05, 1.0)      # between two connections: the first, and the longest
-_ANSWER_S = 5.0             # a broker that does not answer for so long is given up
-_ASK_S = 0.1                # how often publish() asks what was admitted
-_POLL_S = (0.001, 0.1)      # how often flush() asks: at first, and in the long run
+_SUBSCRIBE_TIMEOUT_S = 10.0        # a connection whose broker has not subscribed by then is given up
+_BACKOFF_S = (0.05, 1.0)      # between two connections: the first, and the longest
+_REPLY_TIMEOUT_S = 5.0             # a broker that does not answer for so long is given up
+_CONFIRM_S = 0.1                # how often publish() asks what was admitted
+_FLUSH_S = (0.001, 0.1)      # how often flush() asks: at first, and in the long run
 _SEND_HWM = 4000
 
 
@@ -58,13 +58,13 @@ class Publisher:
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
         self._unconfirmed: dict[int, tuple[bytes, bytes]] = {}  # by sequence, in order
         self._bytes = 0
-        self._sent, self._sent_ever = 0, 0       # sequence of the last one: over this connection, over any
+        self._sent, self._highest_sent = 0, 0       # sequence of the last one: over this connection, over any
         self._stream: int | None = None          # whose answers we had
-        self._refused_there, self._refused_told, self._refused_why = 0, 0, ""
+        self._refused_by_broker, self._refused_reported, self._refused_reason = 0, 0, ""
 
         self._connection: Connection | None = None
         self._subscribed, self._resumed = False, False
-        self._connect_at, self._pause, self._subscribed_until, self._ask_at = 0.0, _PAUSE_S[0], 0.0, 0.0
+        self._connect_at, self._backoff, self._subscribe_deadline, self._confirm_at = 0.0, _BACKOFF_S[0], 0.0, 0.0
         try:
             self._connect()
         except zmq.ZMQError:
@@ -75,7 +75,7 @@ class Publisher:
         """Waits until a broker has us. Not needed before publish(). Raises TimeoutError."""
         self._check_open()
         deadline = time.monotonic() + timeout
-        while not self._up(deadline):
+        while not self._ready_to_send(deadline):
             self._wait(deadline, f"nobody has subscribed at {self._brokers['ingress']} within {timeout:g} s")
 
     def publish(self, topic: str, payload: str | bytes | Message | None, *, time_ns: int | None = None,
@@ -97,22 +97,22 @@ class Publisher:
         self.offered += 1
         self._unconfirmed[self.offered] = frames
         self._bytes += size
-        if self._up(deadline) and self._send() and time.monotonic() >= self._ask_at:
-            self._ask(deadline)
+        if self._ready_to_send(deadline) and self._send() and time.monotonic() >= self._confirm_at:
+            self._request_confirmation(deadline)
 
     def flush(self, timeout: float = 10.0) -> None:
         """Waits until the broker has admitted all that was published. Raises TimeoutError where it has not
         within `timeout` seconds (the events are kept), Refused where it refused some since the last flush."""
         self._check_open()
-        deadline, pause = time.monotonic() + timeout, _POLL_S[0]
+        deadline, pause = time.monotonic() + timeout, _FLUSH_S[0]
         while self.confirmed < self.offered:
             before = self.confirmed
             self._confirm_more(deadline, f"not admitted by {self._brokers['ingress']} within {timeout:g} s: "
                                          f"{len(self._unconfirmed)} of {self.offered} events", pause)
-            pause = _POLL_S[0] if self.confirmed > before else min(2 * pause, _POLL_S[1])
-        if self.refused > self._refused_told:
-            refused, self._refused_told = self.refused - self._refused_told, self.refused
-            raise Refused(f"the broker refused {refused} events, of the last one it said: {self._refused_why}")
+            pause = _FLUSH_S[0] if self.confirmed > before else min(2 * pause, _FLUSH_S[1])
+        if self.refused > self._refused_reported:
+            refused, self._refused_reported = self.refused - self._refused_reported, self.refused
+            raise Refused(f"the broker refused {refused} events, of the last one it said: {self._refused_reason}")
 
     def close(self, timeout: float = 10.0) -> None:
         """flush(timeout), then ends in any case. Repeating it does nothing."""
@@ -162,15 +162,15 @@ class Publisher:
         self._connection = Connection(self._context, zmq.XPUB, self._brokers["ingress"],
                                       {zmq.XPUB_NODROP: 1, zmq.SNDHWM: _SEND_HWM, zmq.SNDTIMEO: 1000})
         self._subscribed, self._resumed = False, False
-        self._subscribed_until = time.monotonic() + _SUBSCRIBED_S
+        self._subscribe_deadline = time.monotonic() + _SUBSCRIBE_TIMEOUT_S
 
     def _disconnect(self) -> None:
         self._connection.close()
         self._connection = None
-        self._connect_at = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _PAUSE_S[1])
+        self._connect_at = time.monotonic() + self._backoff
+        self._backoff = min(2 * self._backoff, _BACKOFF_S[1])
 
-    def _up(self, deadline: float) -> bool:
+    def _ready_to_send(self, deadline: float) -> bool:
         """Whether events can be sent: connected, and with what an earlier connection did known."""
         if not self._connection:
             if time.monotonic() < self._connect_at:
@@ -179,12 +179,12 @@ class Publisher:
         while frames := self._connection.receive(0.0):
             # The broker subscribes to everything: 1 and an empty prefix.
             self._subscribed = self._subscribed or frames[0][:1] == b"\x01"
-            self._brokers.there()
-        if self._connection.ended() or (not self._subscribed and time.monotonic() >= self._subscribed_until):
+            self._brokers.mark_up()
+        if self._connection.ended() or (not self._subscribed and time.monotonic() >= self._subscribe_deadline):
             self._disconnect()
             return False
         if self._subscribed and not self._resumed:
-            self._resumed = self._sent_ever == self.confirmed or self._ask(deadline)
+            self._resumed = self._highest_sent == self.confirmed or self._request_confirmation(deadline)
             if self._resumed:
                 # All that is not confirmed goes out again; the broker refuses what it has already.
                 self._sent = self.confirmed
@@ -200,32 +200,32 @@ class Publisher:
                 return False
             self._connection.socket.send(event)  # where the first frame went, the second does
             self._sent += 1
-            self.resent += self._sent <= self._sent_ever
-            self._sent_ever = max(self._sent_ever, self._sent)
+            self.resent += self._sent <= self._highest_sent
+            self._highest_sent = max(self._highest_sent, self._sent)
         return True
 
-    def _ask(self, deadline: float) -> bool:
+    def _request_confirmation(self, deadline: float) -> bool:
         """Asks what was admitted. Gives the connection up where nobody answers for long."""
-        self._ask_at = time.monotonic() + _ASK_S
+        self._confirm_at = time.monotonic() + _CONFIRM_S
         left = max(0.001, deadline - time.monotonic())
         request = control_pb2.AdmittedRequest(source=self.source, session=self.session)
         try:
-            reply = self._control.ask(min(left, _ANSWER_S), admitted=request)
+            reply = self._control.ask(min(left, _REPLY_TIMEOUT_S), admitted=request)
         except TimeoutError:
-            if left >= _ANSWER_S:
+            if left >= _REPLY_TIMEOUT_S:
                 self._disconnect()
             return False
-        self._pause = _PAUSE_S[0]
+        self._backoff = _BACKOFF_S[0]
         admitted = reply.admitted
         if reply.stream != self._stream:
             # Another life of the broker than before, or the first that we know of.
             if self._stream is not None or (not self._resumed and admitted.sequence == 0):
-                self.in_doubt += self._sent_ever - self.confirmed
-            self._stream, self._refused_there = reply.stream, 0
-        self.refused += max(0, admitted.refused - self._refused_there)
-        self._refused_there, self._refused_why = admitted.refused, admitted.refused_reason or self._refused_why
+                self.in_doubt += self._highest_sent - self.confirmed
+            self._stream, self._refused_by_broker = reply.stream, 0
+        self.refused += max(0, admitted.refused - self._refused_by_broker)
+        self._refused_by_broker, self._refused_reason = admitted.refused, admitted.refused_reason or self._refused_reason
         for sequence in range(self.confirmed + 1,
-                              min(max(admitted.sequence, admitted.refused_sequence), self._sent_ever) + 1):
+                              min(max(admitted.sequence, admitted.refused_sequence), self._highest_sent) + 1):
             self._bytes -= sum(map(len, self._unconfirmed.pop(sequence)))
             self.confirmed = sequence
         self._sent = max(self._sent, self.confirmed)
@@ -233,14 +233,14 @@ class Publisher:
 
     # What waits.
 
-    def _confirm_more(self, deadline: float, problem: str, pause: float = _POLL_S[0]) -> None:
-        if self._up(deadline):
+    def _confirm_more(self, deadline: float, problem: str, pause: float = _FLUSH_S[0]) -> None:
+        if self._ready_to_send(deadline):
             self._send()
-            self._ask(deadline)
+            self._request_confirmation(deadline)
         if self._unconfirmed:
             self._wait(deadline, problem, pause)
 
-    def _wait(self, deadline: float, problem: str, pause: float = _POLL_S[1]) -> None:
+    def _wait(self, deadline: float, problem: str, pause: float = _FLUSH_S[1]) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError(problem)

@@ -17,10 +17,10 @@ from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
 
 DEFAULT_EGRESS = "tcp://127.0.0.1:5571"
 
-_LIVE_S = 10.0                # a connection over which no live answer came for so long is given up
-_PAUSE_S = (0.05, 1.0)        # between two connections: the first, and the longest
-_RECOVERY_S = 1.0             # how long the others wait for what is missing
-_TAILS_S = 1.0                # what no later event shows is looked for so often
+_LIVE_TIMEOUT_S = 10.0                # a connection over which no live answer came for so long is given up
+_BACKOFF_S = (0.05, 1.0)        # between two connections: the first, and the longest
+_RECOVERY_TIMEOUT_S = 1.0             # how long the others wait for what is missing
+_TAILS_INTERVAL_S = 1.0                # what no later event shows is looked for so often
 _GRACE_S = 0.1                # what a tail shows may still be under way for so long
 _RECEIVE_HWM = 100_000
 
@@ -61,14 +61,14 @@ class Subscriber:
         self._ready: deque[Event | Gap | Reset] = deque()
 
         self._connection: Connection | None = None
-        self._connect_at, self._pause = 0.0, _PAUSE_S[0]
-        self._live_topic, self._live_until, self._live = b"", 0.0, False
+        self._connect_at, self._backoff = 0.0, _BACKOFF_S[0]
+        self._live_topic, self._live_deadline, self._live = b"", 0.0, False
 
-        self._home: int | None = None         # the broker's stream
-        self._start: dict[int, int] = {}      # by stream: the position after which all is ours
-        self._seen: dict[tuple[int, str], _Seen] = {}
+        self._stream: int | None = None         # the broker's stream
+        self._start_position: dict[int, int] = {}      # by stream: the position after which all is ours
+        self._last_seen: dict[tuple[int, str], _Seen] = {}
         self._tails_at, self._tails_after = 0.0, 0
-        self._suspects, self._judge_at = [], 0.0
+        self._suspected_gaps, self._repair_at = [], 0.0
         try:
             self._connect()
         except zmq.ZMQError:
@@ -125,13 +125,13 @@ class Subscriber:
             self._connection.socket.subscribe(pattern.prefix)
         self._live_topic = b"$SYS.live." + os.urandom(8).hex().encode()
         self._connection.socket.subscribe(self._live_topic)
-        self._live_until = time.monotonic() + _LIVE_S
+        self._live_deadline = time.monotonic() + _LIVE_TIMEOUT_S
 
     def _disconnect(self) -> None:
         self._connection.close()
         self._connection, self._live = None, False
-        self._connect_at = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _PAUSE_S[1])
+        self._connect_at = time.monotonic() + self._backoff
+        self._backoff = min(2 * self._backoff, _BACKOFF_S[1])
 
     def _work(self, deadline: float) -> None:
         """Takes one message, or waits for one until `deadline` or until something else is to be done."""
@@ -143,18 +143,18 @@ class Subscriber:
             if time.monotonic() >= self._connect_at:
                 self._connect()
             return
-        due = (self._judge_at if self._suspects else self._tails_at) if self._live else self._live_until
+        due = (self._repair_at if self._suspected_gaps else self._tails_at) if self._live else self._live_deadline
         frames = self._connection.receive(min(deadline, due))
         if frames is not None:
-            self._take(frames)
-        elif self._connection.ended() or (not self._live and time.monotonic() >= self._live_until):
+            self._on_message(frames)
+        elif self._connection.ended() or (not self._live and time.monotonic() >= self._live_deadline):
             self._disconnect()
         elif self._live and time.monotonic() >= due:
-            self._judge_suspects() if self._suspects else self._check_tails()
+            self._repair_suspected_gaps() if self._suspected_gaps else self._check_tails()
 
     # What comes over it.
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _on_message(self, frames: list[bytes]) -> None:
         stamp = read_stamp(frames[-1])
         if len(frames) != 2 or stamp is None:
             self.undecodable += 1
@@ -168,31 +168,31 @@ class Subscriber:
 
     def _on_live(self, stamp: Stamp) -> None:
         self._connection.socket.unsubscribe(self._live_topic)
-        if self._home is None:
-            self._home, self._start[stamp.stream], self._tails_after = stamp.stream, stamp.position, stamp.position
-        elif self._home != stamp.stream:
+        if self._stream is None:
+            self._stream, self._start_position[stamp.stream], self._tails_after = stamp.stream, stamp.position, stamp.position
+        elif self._stream != stamp.stream:
             # All of another life of the same broker is ours, what was published before our subscriptions were back
             # included; another broker's events are from now on.
-            self._reset(stamp.stream, 0 if self._home >> 32 == stamp.stream >> 32 else stamp.position)
-        self._live, self._pause = True, _PAUSE_S[0]
-        self._brokers.there()
+            self._reset(stamp.stream, 0 if self._stream >> 32 == stamp.stream >> 32 else stamp.position)
+        self._live, self._backoff = True, _BACKOFF_S[0]
+        self._brokers.mark_up()
         self._tails_at = time.monotonic()  # something may have been published while there was no connection
 
     def _reset(self, stream: int, position: int) -> None:
-        self._ready.append(Reset(self._home, stream))
-        self._seen = {key: seen for key, seen in self._seen.items() if key[0] != self._home}
-        self._home, self._start[stream], self._tails_after, self._suspects = stream, position, position, []
+        self._ready.append(Reset(self._stream, stream))
+        self._last_seen = {key: seen for key, seen in self._last_seen.items() if key[0] != self._stream}
+        self._stream, self._start_position[stream], self._tails_after, self._suspected_gaps = stream, position, position, []
 
     def _on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
-        if self._home not in (None, stamp.stream) and self._home >> 32 == stamp.stream >> 32:
+        if self._stream not in (None, stamp.stream) and self._stream >> 32 == stamp.stream >> 32:
             self._reset(stamp.stream, 0)  # the same broker in another life
         if stamp.offset > 0:  # some of the system's events are not numbered
-            seen = self._seen.get((stamp.stream, topic))
+            seen = self._last_seen.get((stamp.stream, topic))
             if seen and stamp.offset <= seen.offset:
                 self.duplicates += 1
                 return
-            self._close_hole(topic, stamp.stream, stamp.offset - 1, stamp.previous)
-            self._seen[stamp.stream, topic] = _Seen(stamp.offset, stamp.position)
+            self._repair_gap(topic, stamp.stream, stamp.offset - 1, stamp.previous)
+            self._last_seen[stamp.stream, topic] = _Seen(stamp.offset, stamp.position)
         try:
             self._ready.append(Event(topic, event_pb2.Event.FromString(body), stamp))
         except DecodeError:
@@ -200,14 +200,14 @@ class Subscriber:
 
     # What does not come.
 
-    def _close_hole(self, topic: str, stream: int, last: int, until: int) -> None:
+    def _repair_gap(self, topic: str, stream: int, last: int, until: int) -> None:
         """Delivers what this reader lacks of the topic up to the offset `last`, at the position `until`."""
-        if seen := self._seen.get((stream, topic)):
+        if seen := self._last_seen.get((stream, topic)):
             first, after = seen.offset + 1, seen.position
             missing = last >= first
         else:
             # The topic's first event: without a hole unless there was another since the reading began.
-            after = self._start.get(stream)
+            after = self._start_position.get(stream)
             first = 1 if after == 0 else 0
             missing = after is not None and until > after
         if not missing:
@@ -230,7 +230,7 @@ class Subscriber:
         lost_some = False
         while True:
             try:
-                for event in self._control.replay(topic, after=(stream, after), until=until, timeout=_RECOVERY_S):
+                for event in self._control.replay(topic, after=(stream, after), until=until, timeout=_RECOVERY_TIMEOUT_S):
                     events.append(event)
                     after = event.stamp.position
                 return events, lost_some, "history_gone"
@@ -246,23 +246,23 @@ class Subscriber:
 
     def _check_tails(self) -> None:
         """Asks for what no later event shows: a loss at the very end."""
-        self._tails_at = time.monotonic() + _TAILS_S
+        self._tails_at = time.monotonic() + _TAILS_INTERVAL_S
         try:
             stream, position, tails = self._control.tails([pattern.text for pattern in self._patterns],
-                                                          self._tails_after, timeout=_RECOVERY_S)
+                                                          self._tails_after, timeout=_RECOVERY_TIMEOUT_S)
         except (TimeoutError, ControlError):
             return
-        if stream == self._home:
+        if stream == self._stream:
             self._tails_after = position
-            self._suspects = [tail for tail in tails if self._lacks(tail)]
-            self._judge_at = time.monotonic() + _GRACE_S
+            self._suspected_gaps = [tail for tail in tails if self._is_missing(tail)]
+            self._repair_at = time.monotonic() + _GRACE_S
 
-    def _lacks(self, tail) -> bool:
-        seen = self._seen.get((self._home, tail.topic))
-        return seen.offset < tail.offset if seen else tail.position > self._start[self._home]
+    def _is_missing(self, tail) -> bool:
+        seen = self._last_seen.get((self._stream, tail.topic))
+        return seen.offset < tail.offset if seen else tail.position > self._start_position[self._stream]
 
-    def _judge_suspects(self) -> None:
-        suspects, self._suspects = self._suspects, []
-        for tail in filter(self._lacks, suspects):
-            self._close_hole(tail.topic, self._home, tail.offset, tail.position)
-            self._seen[self._home, tail.topic] = _Seen(tail.offset, tail.position)
+    def _repair_suspected_gaps(self) -> None:
+        suspects, self._suspected_gaps = self._suspected_gaps, []
+        for tail in filter(self._is_missing, suspects):
+            self._repair_gap(tail.topic, self._stream, tail.offset, tail.position)
+            self._last_seen[self._stream, tail.topic] = _Seen(tail.offset, tail.position)
