@@ -1,15 +1,15 @@
-"""Backplane from Python: subscribe, publish, ask for last values and history.
+"""Backplane from Python: subscribe, publish, read last values and history.
 
     from backplane import Control, Event, Gap, Publisher, Reset, Subscriber
 
-Needs pyzmq and the classes that protoc makes of `proto/` (docs/any-language.md tells what they are good for).
-A Subscriber, Publisher or Control belongs to one thread at a time and starts none of its own: it does its
-work while one of its methods runs. Every method that waits has a time limit, in seconds.
+Requires pyzmq and the classes that protoc generates from `proto/` (see docs/any-language.md). A Subscriber,
+Publisher or Control belongs to one thread at a time and starts no threads: it works only while one of its
+methods runs. Every method that waits has a timeout, in seconds.
 """
 
 import pkgutil
 
-# The generated classes are a part of this package, in another folder: backplane.v1, backplane.events.v1.
+# The generated classes belong to this package but are in another folder: backplane.v1, backplane.events.v1.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 from backplane.control import DEFAULT_CONTROL, Control, ControlError, HistoryGone

@@ -1,4 +1,4 @@
-"""One ZeroMQ connection, and whether it still stands."""
+"""A single ZeroMQ connection, and the choice of a broker."""
 
 import time
 from collections.abc import Sequence
@@ -13,16 +13,17 @@ _FAILOVER_S = 1.0
 
 
 class Brokers:
-    """Which of some brokers is used: the next one where the last has been away for a second. A value of its owner's."""
+    """Which broker of a list is in use. Moves to the next one when the current one has been down for a second.
+    Not thread-safe: used by its owner only."""
 
     def __init__(self, **endpoints: str | Sequence[str]):
-        """By what each is for, one endpoint or several; the first ones belong together, the second ones, and so on.
-        Raises ValueError where they are none, or not as many of each."""
+        """Takes one endpoint or several for each purpose: egress=…, control=…. The first endpoints of all purposes
+        belong to the first broker, and so on. Raises ValueError if there are none, or if the numbers differ."""
         lists = {name: [each] if isinstance(each, str) else list(each) for name, each in endpoints.items()}
         counts = {len(each) for each in lists.values()}
         if len(counts) != 1 or 0 in counts:
-            numbers = ", ".join(f"{len(each)} of {name}" for name, each in lists.items())
-            raise ValueError(f"as many endpoints of each kind are wanted, at least one, got {numbers}")
+            numbers = ", ".join(f"{len(each)} for {name}" for name, each in lists.items())
+            raise ValueError(f"expected the same number of endpoints for each purpose, at least one, got {numbers}")
         self._brokers = [dict(zip(lists, each)) for each in zip(*lists.values())]
         self.index = 0
         self._down_since: float | None = time.monotonic()
@@ -31,11 +32,11 @@ class Brokers:
         return self._brokers[self.index][name]
 
     def mark_up(self) -> None:
-        """It has answered."""
+        """Notes that the current broker has responded."""
         self._down_since = None
 
     def move_on(self) -> bool:
-        """Before another connection is made. True where that is to the next broker."""
+        """To be called before a new connection. Returns True if that should go to the next broker."""
         now = time.monotonic()
         if self._down_since is None:
             self._down_since = now
@@ -47,14 +48,14 @@ class Brokers:
 
 
 class Connection:
-    """A socket with one connection that libzmq does not renew: when it ends, its owner makes another one. So
-    all that comes out of the socket came over the same connection, in order.
+    """A socket with one connection that libzmq does not renew: when it ends, the owner creates another Connection.
+    Everything received from the socket therefore came over the same connection, in order.
 
     Belongs to one thread. Owns its socket and the socket's monitor.
     """
 
     def __init__(self, context: zmq.Context, kind: int, endpoint: str, options: dict[int, int] | None = None):
-        """Begins to connect. Raises zmq.ZMQError where `endpoint` is none."""
+        """Starts connecting. Raises zmq.ZMQError if `endpoint` is invalid."""
         self.socket = context.socket(kind)
         for option, value in {
                 zmq.LINGER: 0, zmq.RECONNECT_IVL: -1, zmq.IPV6: int("[" in endpoint), zmq.SNDHWM: 0, zmq.RCVHWM: 0,
@@ -73,14 +74,14 @@ class Connection:
             raise
 
     def ended(self) -> bool:
-        """Whether the connection has ended, or could not be made. Does not wait."""
+        """Whether the connection has ended or could not be established. Does not wait."""
         while not self._ended and self._monitor.poll(0):
             self._ended = bool(recv_monitor_message(self._monitor)["event"] & _ENDED)
         return self._ended
 
     def receive(self, deadline: float) -> list[bytes] | None:
-        """The next message's frames; None where none has come by `deadline` (time.monotonic()), or the
-        connection has ended and all that had come over it was given."""
+        """The frames of the next message. None if none has arrived by `deadline` (time.monotonic()), or if the
+        connection has ended and everything received over it has been returned."""
         while True:
             try:
                 return self.socket.recv_multipart(zmq.DONTWAIT)
@@ -90,15 +91,15 @@ class Connection:
             if left <= 0 or self._ended:
                 return None
             self.poll(left)
-            # What came before the end is in the queue by now: it is given before the end is told.
+            # Messages received before the end are in the queue by now. They are returned before the end is reported.
             self.ended()
 
     def poll(self, seconds: float) -> None:
-        """Waits until there is something to receive or news of the connection, at most so long."""
+        """Waits until a message or a connection event is available, for at most `seconds`."""
         self._poller.poll(seconds * 1000)
 
     def close(self) -> None:
-        """Ends it at once; nothing lingers."""
+        """Closes the connection at once and discards unsent messages."""
         self.socket.disable_monitor()
         self._monitor.close()
         self.socket.close()

@@ -1,4 +1,4 @@
-"""Questions to a broker: last values, history, how far a publisher has come."""
+"""Requests to a broker: last values, history, and what it has admitted from a publisher."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ DEFAULT_CONTROL = "tcp://127.0.0.1:5572"
 
 
 class ControlError(Exception):
-    """The broker refused a request: `code` is a word that a program can test, see control.proto."""
+    """The broker refused a request. `code` is a word for programs to test, see control.proto."""
 
     def __init__(self, code: str, text: str):
         super().__init__(f"{code}: {text}")
@@ -22,8 +22,8 @@ class ControlError(Exception):
 
 
 class HistoryGone(Exception):
-    """Some of what was asked for is no longer held. From `first_available`, a position, on everything is;
-    where one topic was asked for, that is its offset `first_available_offset`."""
+    """Some of the requested history is no longer available. History begins at the position `first_available`, which
+    for a single topic is its offset `first_available_offset`."""
 
     def __init__(self, pattern: str, first_available: int, first_available_offset: int):
         super().__init__(f"history of {pattern} begins at position {first_available}")
@@ -32,14 +32,14 @@ class HistoryGone(Exception):
 
 
 class Control:
-    """Asks a broker's control endpoint, one question at a time. Belongs to one thread, owns its socket.
+    """Sends requests to a broker's control endpoint, one at a time. Belongs to one thread; owns its socket.
 
-    Every method raises TimeoutError where the whole answer is not there within `timeout` seconds, and
-    ControlError where the broker refuses.
+    Every method raises TimeoutError if the complete reply does not arrive within `timeout` seconds, and
+    ControlError if the broker refuses the request.
     """
 
     def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None):
-        """Connects in the background. Raises zmq.ZMQError where `endpoint` is none."""
+        """Connects in the background. Raises zmq.ZMQError if `endpoint` is invalid."""
         self.endpoint = endpoint
         self._context = context or zmq.Context.instance()
         self._socket: zmq.Socket | None = None
@@ -47,17 +47,17 @@ class Control:
         self._connect()
 
     def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
-        """The last event of every topic that matches, in order of topic names."""
+        """The last event of each matching topic, ordered by topic name."""
         Pattern(pattern)
         pages = self._pages("retained", control_pb2.RetainedRequest(pattern=pattern), timeout)
         return [event for reply in pages for event in self._events(reply.retained.events)]
 
     def replay(self, pattern: str, *, after: tuple[int, int] | None = None, after_offset: int | None = None,
                since_ns: int | None = None, until: int = 0, timeout: float = 10.0) -> Iterator[Event]:
-        """History in order of positions, fetched slice by slice as it is read, `timeout` from slice to slice.
-        It begins after a (stream, position), or after an offset where `pattern` is one topic, or at a Unix time in
-        nanoseconds; it ends at the position `until`, or with what there is. Raises HistoryGone where some of it
-        is no longer held."""
+        """History in order of positions, fetched in slices as it is read; `timeout` applies to each slice. It begins
+        after a (stream, position), or after an offset if `pattern` is a single topic, or at a Unix time in
+        nanoseconds. It ends at the position `until`, or at the newest event. Raises HistoryGone if some of it is no
+        longer available."""
         Pattern(pattern)
         request = control_pb2.ReplayRequest(pattern=pattern, until_position=until)
         if after is not None:
@@ -73,15 +73,15 @@ class Control:
 
     def tails(self, patterns: list[str], after: int = 0,
               timeout: float = 10.0) -> tuple[int, int, list[control_pb2.TailsReply.Tail]]:
-        """(stream, position, the last position and offset of each matching topic that changed after `after`).
-        The tails are complete up to that position."""
+        """(stream, position, the last position and offset of each matching topic that changed after `after`). The
+        tails are complete up to the returned position."""
         request = control_pb2.TailsRequest(patterns=patterns, after_position=after)
         replies = list(self._pages("tails", request, timeout))
         return replies[0].stream, replies[0].position, [tail for reply in replies for tail in reply.tails.tails]
 
     def register(self, *kinds: type[Message], timeout: float = 10.0) -> None:
-        """Tells the broker what one's own types look like, so that every reader of the gateway can have them as JSON.
-        A broker that has come back without its history has forgotten them too."""
+        """Registers the definitions of your own types with the broker, so that readers of the gateway get them as
+        JSON. A broker that comes back without its history has lost the registrations as well."""
         request = control_pb2.TypesRequest()
         known: set[str] = set()
 
@@ -97,20 +97,20 @@ class Control:
         self.ask(timeout, types=request)
 
     def ask(self, timeout: float = 10.0, **request) -> control_pb2.ControlReply:
-        """One request, named by the keyword, and its one reply: ask(admitted={"source": …, "session": …})."""
+        """Sends one request, named by the keyword, and returns its reply: ask(admitted={"source": …, "session": …})."""
         self._last_id += 1
         message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
         reply = self._exchange(message.SerializeToString(), time.monotonic() + timeout)
         if reply is None:
-            # With a new socket, what is still queued for a broker that is not there is forgotten.
+            # A new socket discards requests that are still queued for an absent broker.
             self._connect()
-            raise TimeoutError(f"no answer from {self.endpoint} within {timeout:g} s")
+            raise TimeoutError(f"no reply from {self.endpoint} within {timeout:g} s")
         if reply.WhichOneof("end") == "error":
             raise ControlError(reply.error.code, reply.error.text)
         return reply
 
     def use(self, endpoint: str) -> None:
-        """Asks that one from now on."""
+        """Sends further requests to this endpoint."""
         self.endpoint = endpoint
         self._connect()
 
@@ -131,19 +131,19 @@ class Control:
         self._socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
         self._socket.connect(self.endpoint)
 
-    def _exchange(self, message: bytes, deadline: float) -> control_pb2.ControlReply | None:
-        self._socket.send(message, zmq.DONTWAIT)
+    def _exchange(self, request_bytes: bytes, deadline: float) -> control_pb2.ControlReply | None:
+        self._socket.send(request_bytes, zmq.DONTWAIT)
         while self._socket.poll(max(0.0, deadline - time.monotonic()) * 1000):
             try:
                 reply = control_pb2.ControlReply.FromString(self._socket.recv_multipart()[-1])
             except DecodeError:
-                continue  # whoever sent that is no broker: it comes to the time limit
+                continue  # not from a broker: let the timeout decide
             if reply.id == self._last_id:
                 return reply
         return None
 
     def _pages(self, name: str, request, timeout: float) -> Iterator[control_pb2.ControlReply]:
-        """The replies to a request that is asked again with the cursor of each until nothing follows."""
+        """The replies to a request, which is repeated with the cursor of the last reply until there is no more."""
         while True:
             reply = self.ask(timeout, **{name: request})
             yield reply

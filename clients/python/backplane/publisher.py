@@ -1,4 +1,4 @@
-"""Publishing: numbered, kept until the broker has admitted it, sent again after a reconnect."""
+"""Publishing: events are numbered, kept until the broker confirms them, and resent after a reconnect."""
 
 import os
 import time
@@ -14,11 +14,11 @@ from backplane.v1 import control_pb2, event_pb2
 
 DEFAULT_INGRESS = "tcp://127.0.0.1:5570"
 
-_SUBSCRIBE_TIMEOUT_S = 10.0        # a connection whose broker has not subscribed by then is given up
-_BACKOFF_S = (0.05, 1.0)      # between two connections: the first, and the longest
-_REPLY_TIMEOUT_S = 5.0             # a broker that does not answer for so long is given up
-_CONFIRM_S = 0.1                # how often publish() asks what was admitted
-_FLUSH_S = (0.001, 0.1)      # how often flush() asks: at first, and in the long run
+_SUBSCRIBE_TIMEOUT_S = 10.0  # a connection over which the broker has not subscribed by then is closed
+_BACKOFF_S = (0.05, 1.0)     # between two connections: at first, and at most
+_REPLY_TIMEOUT_S = 5.0       # a connection whose broker has not replied for this long is closed
+_CONFIRM_S = 0.1             # how often publish() requests confirmation
+_FLUSH_S = (0.001, 0.1)      # how often flush() requests it: at first, and at most
 _SEND_HWM = 4000
 
 
@@ -27,12 +27,11 @@ class Refused(Exception):
 
 
 class Publisher:
-    """A source of events. Belongs to one thread at a time, owns its sockets.
+    """A source of events. Belongs to one thread at a time; owns its sockets.
 
-    Events are kept until the broker has admitted them, and sent again after a reconnect; the broker refuses
-    what comes twice. Only flush() and close() tell that all were admitted. What was sent to a broker that then
-    came back without memory, or to one that another stands in for now, is sent again and may reach readers twice: see
-    `in_doubt`.
+    Events are kept until the broker has admitted them, and resent after a reconnect; the broker refuses duplicates.
+    Only flush() and close() confirm that everything was admitted. If the broker comes back without its state, or
+    another broker takes over, the unconfirmed events are resent and may reach readers twice: see `in_doubt`.
 
         with Publisher("clock@host7") as publisher:  # flushes at the end
             publisher.publish("clock", "it is late")
@@ -41,16 +40,17 @@ class Publisher:
     def __init__(self, source: str, *, ingress: str | Sequence[str] = DEFAULT_INGRESS,
                  control: str | Sequence[str] = DEFAULT_CONTROL, unconfirmed_bytes_max: int = 64 << 20,
                  event_bytes_max: int = 1 << 20, context: zmq.Context | None = None):
-        """Connects in the background. `source` is the publisher's stable name; at most `unconfirmed_bytes_max`
-        of events await the broker. Of several brokers there is an endpoint each in `ingress` and `control`: the next
-        one is used where one has been away for a second. Raises zmq.ZMQError for an endpoint that is none."""
+        """Connects in the background. `source` is the publisher's stable name. At most `unconfirmed_bytes_max` bytes
+        of events wait for the broker. For several brokers, `ingress` and `control` contain one endpoint each per
+        broker; the publisher moves to the next broker when one has been down for a second. Raises zmq.ZMQError for
+        an invalid endpoint."""
         self.source = source
         self.session = int.from_bytes(os.urandom(8), "little") or 1
-        self.offered = 0      # sequence of the last event that publish() has taken
-        self.confirmed = 0    # sequence up to which the broker has dealt with everything
+        self.offered = 0      # sequence of the last event accepted by publish()
+        self.confirmed = 0    # sequence up to which the broker has admitted or refused every event
         self.refused = 0      # events that the broker refused
-        self.resent = 0       # events sent more than once, after a reconnect
-        self.in_doubt = 0     # events sent to a broker that then came back without memory of them
+        self.resent = 0       # events sent again after a reconnect
+        self.in_doubt = 0     # unconfirmed events sent to a broker that lost its state or was replaced
         self._closed = False
         self._brokers = Brokers(ingress=ingress, control=control)
         self._context = context or zmq.Context.instance()
@@ -58,13 +58,14 @@ class Publisher:
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
         self._unconfirmed: dict[int, tuple[bytes, bytes]] = {}  # by sequence, in order
         self._bytes = 0
-        self._sent, self._highest_sent = 0, 0       # sequence of the last one: over this connection, over any
-        self._stream: int | None = None          # whose answers we had
+        self._sent, self._highest_sent = 0, 0  # last sequence sent over this connection, over any connection
+        self._stream: int | None = None        # of the broker that replied last
         self._refused_by_broker, self._refused_reported, self._refused_reason = 0, 0, ""
 
         self._connection: Connection | None = None
         self._subscribed, self._resumed = False, False
-        self._connect_at, self._backoff, self._subscribe_deadline, self._confirm_at = 0.0, _BACKOFF_S[0], 0.0, 0.0
+        self._connect_at, self._subscribe_deadline, self._confirm_at = 0.0, 0.0, 0.0
+        self._backoff = _BACKOFF_S[0]
         try:
             self._connect()
         except zmq.ZMQError:
@@ -72,28 +73,29 @@ class Publisher:
             raise
 
     def wait_ready(self, timeout: float = 10.0) -> None:
-        """Waits until a broker has us. Not needed before publish(). Raises TimeoutError."""
+        """Waits until a broker is connected. Not required before publish(). Raises TimeoutError."""
         self._check_open()
         deadline = time.monotonic() + timeout
         while not self._ready_to_send(deadline):
-            self._wait(deadline, f"nobody has subscribed at {self._brokers['ingress']} within {timeout:g} s")
+            self._wait(deadline, f"no broker has subscribed at {self._brokers['ingress']} within {timeout:g} s")
 
     def publish(self, topic: str, payload: str | bytes | Message | None, *, time_ns: int | None = None,
                 attributes: dict[str, str] | None = None, timeout: float = 10.0) -> None:
-        """Takes an event: text, bytes, a typed message, or None, which clears the topic's retained value. It
-        happened at `time_ns` (Unix; None: now). Returns at once, also without a broker, but where the unconfirmed
-        events fill their bound or a broker is slow to answer: then it takes at most `timeout` seconds. Raises
-        TimeoutError, and keeps nothing, where there is no room; ValueError for what cannot be published."""
+        """Queues an event: text, bytes, a message, or None, which clears the topic's retained value. `time_ns` is when
+        it happened (Unix; None: now). Returns at once, also without a broker, unless the limit on unconfirmed events
+        is reached or a broker is slow to reply; then it waits for at most `timeout` seconds. Raises TimeoutError,
+        and queues nothing, if the limit is still reached; ValueError if the event cannot be published."""
         self._check_open()
         if check_topic(topic).startswith(SYSTEM_PREFIX):
-            raise ValueError(f"the system's topics cannot be published to: {topic!r}")
+            raise ValueError(f"expected a topic outside $SYS., got {topic!r}")
         frames = topic.encode(), self._encode(payload, time_ns or time.time_ns(), attributes or {})
         size = len(frames[0]) + len(frames[1])
         if len(frames[1]) > self._event_bytes_max:
-            raise ValueError(f"at most {self._event_bytes_max} bytes can be published, the event has {len(frames[1])}")
+            raise ValueError(f"expected an event of at most {self._event_bytes_max} bytes, got {len(frames[1])}")
         deadline = time.monotonic() + timeout
         while self._bytes + size > self._unconfirmed_bytes_max and self._unconfirmed:
-            self._confirm_more(deadline, f"no room for another event within {timeout:g} s")
+            self._confirm_more(deadline, f"limit of {self._unconfirmed_bytes_max} unconfirmed bytes still reached "
+                                         f"after {timeout:g} s")
         self.offered += 1
         self._unconfirmed[self.offered] = frames
         self._bytes += size
@@ -101,21 +103,21 @@ class Publisher:
             self._request_confirmation(deadline)
 
     def flush(self, timeout: float = 10.0) -> None:
-        """Waits until the broker has admitted all that was published. Raises TimeoutError where it has not
-        within `timeout` seconds (the events are kept), Refused where it refused some since the last flush."""
+        """Waits until the broker has admitted everything published before. Raises TimeoutError if that takes longer
+        than `timeout` seconds (the events are kept), and Refused if it has refused events since the last flush."""
         self._check_open()
         deadline, pause = time.monotonic() + timeout, _FLUSH_S[0]
         while self.confirmed < self.offered:
             before = self.confirmed
-            self._confirm_more(deadline, f"not admitted by {self._brokers['ingress']} within {timeout:g} s: "
-                                         f"{len(self._unconfirmed)} of {self.offered} events", pause)
+            self._confirm_more(deadline, f"{len(self._unconfirmed)} of {self.offered} events not admitted by "
+                                         f"{self._brokers['ingress']} within {timeout:g} s", pause)
             pause = _FLUSH_S[0] if self.confirmed > before else min(2 * pause, _FLUSH_S[1])
         if self.refused > self._refused_reported:
             refused, self._refused_reported = self.refused - self._refused_reported, self.refused
-            raise Refused(f"the broker refused {refused} events, of the last one it said: {self._refused_reason}")
+            raise Refused(f"the broker refused {refused} events, the last one because of: {self._refused_reason}")
 
     def close(self, timeout: float = 10.0) -> None:
-        """flush(timeout), then ends in any case. Repeating it does nothing."""
+        """Calls flush(timeout), then closes the publisher in any case. A second call has no effect."""
         try:
             if not self._closed:
                 self.flush(timeout)
@@ -151,10 +153,10 @@ class Publisher:
         elif isinstance(payload, Message):
             event.message.Pack(payload)
         elif payload is not None:
-            raise ValueError(f"text, bytes, a message or None is wanted, got {type(payload).__name__}")
+            raise ValueError(f"payload: expected str, bytes, a message or None, got {type(payload).__name__}")
         return event.SerializeToString()
 
-    # The connection. None of these waits, but for an answer from control, until the deadline.
+    # The connection. These methods do not wait, except for a reply from control, until the deadline.
 
     def _connect(self) -> None:
         if self._brokers.move_on():
@@ -171,7 +173,7 @@ class Publisher:
         self._backoff = min(2 * self._backoff, _BACKOFF_S[1])
 
     def _ready_to_send(self, deadline: float) -> bool:
-        """Whether events can be sent: connected, and with what an earlier connection did known."""
+        """Whether events can be sent: connected, and it is known which events earlier connections delivered."""
         if not self._connection:
             if time.monotonic() < self._connect_at:
                 return False
@@ -186,26 +188,26 @@ class Publisher:
         if self._subscribed and not self._resumed:
             self._resumed = self._highest_sent == self.confirmed or self._request_confirmation(deadline)
             if self._resumed:
-                # All that is not confirmed goes out again; the broker refuses what it has already.
+                # Resend everything unconfirmed; the broker refuses duplicates.
                 self._sent = self.confirmed
         return self._subscribed and self._resumed
 
     def _send(self) -> bool:
-        """Sends what is unsent. False where the connection takes no more at the moment."""
+        """Sends the unsent events. Returns False if the connection's send queue is full."""
         while self._sent < self.offered:
             topic, event = self._unconfirmed[self._sent + 1]
             try:
                 self._connection.socket.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
             except zmq.Again:
                 return False
-            self._connection.socket.send(event)  # where the first frame went, the second does
+            self._connection.socket.send(event)  # libzmq takes both frames or none
             self._sent += 1
             self.resent += self._sent <= self._highest_sent
             self._highest_sent = max(self._highest_sent, self._sent)
         return True
 
     def _request_confirmation(self, deadline: float) -> bool:
-        """Asks what was admitted. Gives the connection up where nobody answers for long."""
+        """Asks the broker which events it has admitted. Closes the connection if it does not reply for long."""
         self._confirm_at = time.monotonic() + _CONFIRM_S
         left = max(0.001, deadline - time.monotonic())
         request = control_pb2.AdmittedRequest(source=self.source, session=self.session)
@@ -218,12 +220,13 @@ class Publisher:
         self._backoff = _BACKOFF_S[0]
         admitted = reply.admitted
         if reply.stream != self._stream:
-            # Another life of the broker than before, or the first that we know of.
+            # The broker restarted, another one took over, or this is the first reply.
             if self._stream is not None or (not self._resumed and admitted.sequence == 0):
                 self.in_doubt += self._highest_sent - self.confirmed
             self._stream, self._refused_by_broker = reply.stream, 0
         self.refused += max(0, admitted.refused - self._refused_by_broker)
-        self._refused_by_broker, self._refused_reason = admitted.refused, admitted.refused_reason or self._refused_reason
+        self._refused_by_broker = admitted.refused
+        self._refused_reason = admitted.refused_reason or self._refused_reason
         for sequence in range(self.confirmed + 1,
                               min(max(admitted.sequence, admitted.refused_sequence), self._highest_sent) + 1):
             self._bytes -= sum(map(len, self._unconfirmed.pop(sequence)))
@@ -231,7 +234,7 @@ class Publisher:
         self._sent = max(self._sent, self.confirmed)
         return True
 
-    # What waits.
+    # Waiting.
 
     def _confirm_more(self, deadline: float, problem: str, pause: float = _FLUSH_S[0]) -> None:
         if self._ready_to_send(deadline):

@@ -1,4 +1,4 @@
-"""Following a broker: events by pattern, and word of every event that cannot be had."""
+"""Following a broker: events by pattern, and a Gap for every event that is lost."""
 
 import os
 import time
@@ -17,11 +17,11 @@ from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
 
 DEFAULT_EGRESS = "tcp://127.0.0.1:5571"
 
-_LIVE_TIMEOUT_S = 10.0                # a connection over which no live answer came for so long is given up
-_BACKOFF_S = (0.05, 1.0)        # between two connections: the first, and the longest
-_RECOVERY_TIMEOUT_S = 1.0             # how long the others wait for what is missing
-_TAILS_INTERVAL_S = 1.0                # what no later event shows is looked for so often
-_GRACE_S = 0.1                # what a tail shows may still be under way for so long
+_LIVE_TIMEOUT_S = 10.0      # a connection without a live reply by then is closed
+_BACKOFF_S = (0.05, 1.0)    # between two connections: at first, and at most
+_RECOVERY_TIMEOUT_S = 1.0   # how long recovering missing events may delay later ones
+_TAILS_INTERVAL_S = 1.0     # how often to check for losses that no later event reveals
+_GRACE_S = 0.1              # how long an event that a tail shows may still be in flight
 _RECEIVE_HWM = 100_000
 
 
@@ -31,12 +31,12 @@ class _Seen(NamedTuple):
 
 
 class Subscriber:
-    """Reads the topics that match some patterns. Belongs to one thread at a time, owns its sockets.
+    """Reads the topics that match some patterns. Belongs to one thread at a time; owns its sockets.
 
-    Each topic's events come in order and once. One that is missing is fetched from the broker's history; if that
-    no longer has it, a Gap stands in its place. When the broker comes back without its history, a Reset is
-    given. A lost connection is made again by itself, and what was published meanwhile is fetched. Of several brokers
-    the next one is read where one has been away for a second, which is a Reset too.
+    The events of each topic arrive in order and once. A missing event is recovered from the broker's history. If it
+    is no longer there, a Gap takes its place. When the broker comes back without its history, a Reset is returned.
+    After a lost connection the subscriber reconnects and recovers what was published meanwhile. With several
+    brokers it moves to the next one when one has been down for a second, which is a Reset too.
 
         with Subscriber("stock.>", "clock") as subscriber:
             subscriber.wait_live()
@@ -46,26 +46,26 @@ class Subscriber:
 
     def __init__(self, *patterns: str, egress: str | Sequence[str] = DEFAULT_EGRESS,
                  control: str | Sequence[str] = DEFAULT_CONTROL, context: zmq.Context | None = None):
-        """Connects in the background. Of several brokers there is an endpoint each in `egress` and `control`. Raises
-        ValueError for a pattern that is none, zmq.ZMQError for an endpoint that is none."""
+        """Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per
+        broker. Raises ValueError for an invalid pattern, zmq.ZMQError for an invalid endpoint."""
         if not patterns:
-            raise ValueError("at least one pattern is wanted, got none")
+            raise ValueError("expected at least one pattern, got none")
         self._patterns = [Pattern(pattern) for pattern in patterns]
         self._closed = False
         self._brokers = Brokers(egress=egress, control=control)
         self._context = context or zmq.Context.instance()
         self._control = Control(self._brokers["control"], self._context)
-        self.duplicates = 0    # events that came again and were left out
-        self.recovered = 0     # events fetched from history
-        self.undecodable = 0   # messages that are no events
+        self.duplicates = 0    # events that arrived again and were skipped
+        self.recovered = 0     # events recovered from history
+        self.undecodable = 0   # messages that are not events
         self._ready: deque[Event | Gap | Reset] = deque()
 
         self._connection: Connection | None = None
         self._connect_at, self._backoff = 0.0, _BACKOFF_S[0]
         self._live_topic, self._live_deadline, self._live = b"", 0.0, False
 
-        self._stream: int | None = None         # the broker's stream
-        self._start_position: dict[int, int] = {}      # by stream: the position after which all is ours
+        self._stream: int | None = None            # the broker's stream
+        self._start_position: dict[int, int] = {}  # by stream: reading began after this position
         self._last_seen: dict[tuple[int, str], _Seen] = {}
         self._tails_at, self._tails_after = 0.0, 0
         self._suspected_gaps, self._repair_at = [], 0.0
@@ -77,21 +77,21 @@ class Subscriber:
 
     @property
     def live(self) -> bool:
-        """Whether the broker has said that the subscriptions are in force on the connection that stands."""
+        """Whether the subscriptions are active on the current connection, confirmed by the broker's live reply."""
         return self._live
 
     def wait_live(self, timeout: float = 10.0) -> None:
-        """Waits until the subscriptions are in force: what is published from now on comes, or is announced as
-        lost. Raises TimeoutError."""
+        """Waits until the subscriptions are active: everything published from now on is delivered or reported as a
+        Gap. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while not self._live:
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"no live answer from {self._brokers['egress']} within {timeout:g} s")
+                raise TimeoutError(f"no live reply from {self._brokers['egress']} within {timeout:g} s")
             self._work(deadline)
 
     def receive(self, timeout: float = 10.0) -> Event | Gap | Reset | None:
-        """The next one; None where nothing came within `timeout` seconds. May take up to two seconds longer
-        while something is fetched from history."""
+        """The next event, Gap or Reset; None if there is none within `timeout` seconds. May take up to two seconds
+        longer while missing events are recovered."""
         deadline = time.monotonic() + timeout
         while not self._ready:
             self._work(deadline)
@@ -100,7 +100,7 @@ class Subscriber:
         return self._ready.popleft()
 
     def close(self) -> None:
-        """Ends it at once. Repeating it does nothing."""
+        """Closes the subscriber at once. A second call has no effect."""
         self._closed = True
         if self._connection:
             self._connection.close()
@@ -119,8 +119,8 @@ class Subscriber:
         if self._brokers.move_on():
             self._control.use(self._brokers["control"])
         self._connection = Connection(self._context, zmq.SUB, self._brokers["egress"], {zmq.RCVHWM: _RECEIVE_HWM})
-        # Subscriptions go out in this order, as it was connected before: the answer to the last one tells
-        # that all are in force. Nobody used its nonce before.
+        # The socket is already connecting, so subscriptions are sent in this order. The reply to the last one shows
+        # that all are active. Its nonce has not been used before.
         for pattern in self._patterns:
             self._connection.socket.subscribe(pattern.prefix)
         self._live_topic = b"$SYS.live." + os.urandom(8).hex().encode()
@@ -134,7 +134,7 @@ class Subscriber:
         self._backoff = min(2 * self._backoff, _BACKOFF_S[1])
 
     def _work(self, deadline: float) -> None:
-        """Takes one message, or waits for one until `deadline` or until something else is to be done."""
+        """Handles one message, or waits for one until `deadline` or until another action is due."""
         if self._closed:
             raise ValueError("the subscriber is closed")
         now = time.monotonic()
@@ -143,7 +143,10 @@ class Subscriber:
             if time.monotonic() >= self._connect_at:
                 self._connect()
             return
-        due = (self._repair_at if self._suspected_gaps else self._tails_at) if self._live else self._live_deadline
+        if self._live:
+            due = self._repair_at if self._suspected_gaps else self._tails_at
+        else:
+            due = self._live_deadline
         frames = self._connection.receive(min(deadline, due))
         if frames is not None:
             self._on_message(frames)
@@ -152,7 +155,7 @@ class Subscriber:
         elif self._live and time.monotonic() >= due:
             self._repair_suspected_gaps() if self._suspected_gaps else self._check_tails()
 
-    # What comes over it.
+    # Received messages.
 
     def _on_message(self, frames: list[bytes]) -> None:
         stamp = read_stamp(frames[-1])
@@ -162,31 +165,33 @@ class Subscriber:
             self._on_live(stamp)
         else:
             topic = frames[0].decode(errors="replace")
-            # ZeroMQ compares the beginnings of bytes: "time" also gets "timezone".
+            # ZeroMQ matches byte prefixes: "time" also gets "timezone".
             if any(pattern.matches(topic) for pattern in self._patterns):
                 self._on_event(topic, frames[1], stamp)
 
     def _on_live(self, stamp: Stamp) -> None:
         self._connection.socket.unsubscribe(self._live_topic)
         if self._stream is None:
-            self._stream, self._start_position[stamp.stream], self._tails_after = stamp.stream, stamp.position, stamp.position
+            self._stream, self._tails_after = stamp.stream, stamp.position
+            self._start_position[stamp.stream] = stamp.position
         elif self._stream != stamp.stream:
-            # All of another life of the same broker is ours, what was published before our subscriptions were back
-            # included; another broker's events are from now on.
+            # A new incarnation of the same broker is read from its beginning, including what was published before the
+            # subscriptions were active again. Another broker is read from now on.
             self._reset(stamp.stream, 0 if self._stream >> 32 == stamp.stream >> 32 else stamp.position)
         self._live, self._backoff = True, _BACKOFF_S[0]
         self._brokers.mark_up()
-        self._tails_at = time.monotonic()  # something may have been published while there was no connection
+        self._tails_at = time.monotonic()  # events may have been published while disconnected
 
     def _reset(self, stream: int, position: int) -> None:
         self._ready.append(Reset(self._stream, stream))
         self._last_seen = {key: seen for key, seen in self._last_seen.items() if key[0] != self._stream}
-        self._stream, self._start_position[stream], self._tails_after, self._suspected_gaps = stream, position, position, []
+        self._stream, self._tails_after, self._suspected_gaps = stream, position, []
+        self._start_position[stream] = position
 
     def _on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
         if self._stream not in (None, stamp.stream) and self._stream >> 32 == stamp.stream >> 32:
-            self._reset(stamp.stream, 0)  # the same broker in another life
-        if stamp.offset > 0:  # some of the system's events are not numbered
+            self._reset(stamp.stream, 0)  # a new incarnation of the same broker
+        if stamp.offset > 0:  # some system events are not numbered
             seen = self._last_seen.get((stamp.stream, topic))
             if seen and stamp.offset <= seen.offset:
                 self.duplicates += 1
@@ -198,22 +203,22 @@ class Subscriber:
         except DecodeError:
             self._ready.append(Gap(stamp.stream, topic, stamp.offset, stamp.offset, "undecodable"))
 
-    # What does not come.
+    # Missing events.
 
     def _repair_gap(self, topic: str, stream: int, last: int, until: int) -> None:
-        """Delivers what this reader lacks of the topic up to the offset `last`, at the position `until`."""
+        """Delivers the missing events of the topic up to the offset `last`, which is at the position `until`."""
         if seen := self._last_seen.get((stream, topic)):
             first, after = seen.offset + 1, seen.position
             missing = last >= first
         else:
-            # The topic's first event: without a hole unless there was another since the reading began.
+            # The topic's first event: nothing is missing unless the topic had another one since reading began.
             after = self._start_position.get(stream)
             first = 1 if after == 0 else 0
             missing = after is not None and until > after
         if not missing:
             return
         events, lost_some, reason = self._fetch(topic, stream, after, until)
-        expected = first  # 0: not known
+        expected = first  # 0: unknown
         for event in events:
             offset = event.stamp.offset
             if offset > expected and (expected or lost_some):
@@ -225,12 +230,13 @@ class Subscriber:
             self._ready.append(Gap(stream, topic, expected, last, reason))
 
     def _fetch(self, topic: str, stream: int, after: int, until: int) -> tuple[list[Event], bool, str]:
-        """(what history has of the topic in (after, until], whether it has not all, why not)"""
+        """(the events of the topic in (after, until] from history, whether some are lost, the reason)"""
         events: list[Event] = []
         lost_some = False
         while True:
             try:
-                for event in self._control.replay(topic, after=(stream, after), until=until, timeout=_RECOVERY_TIMEOUT_S):
+                for event in self._control.replay(topic, after=(stream, after), until=until,
+                                                  timeout=_RECOVERY_TIMEOUT_S):
                     events.append(event)
                     after = event.stamp.position
                 return events, lost_some, "history_gone"
@@ -241,11 +247,11 @@ class Subscriber:
                 after = gone.first_available - 1
             except TimeoutError:
                 return events, True, "recovery_timeout"
-            except (ControlError, DecodeError, ValueError):  # another stream's history, say
+            except (ControlError, DecodeError, ValueError):  # for example the history of another stream
                 return events, True, "history_gone"
 
     def _check_tails(self) -> None:
-        """Asks for what no later event shows: a loss at the very end."""
+        """Checks for losses that no later event reveals: at the end of a topic."""
         self._tails_at = time.monotonic() + _TAILS_INTERVAL_S
         try:
             stream, position, tails = self._control.tails([pattern.text for pattern in self._patterns],

@@ -1,4 +1,4 @@
-"""The escapes of the gateway's line protocol, in which one event is one line."""
+"""The escapes of the gateway's line protocol, which puts each event on one line."""
 
 import re
 
@@ -14,5 +14,5 @@ def escape(text: bytes) -> bytes:
 
 
 def unescape(text: bytes) -> bytes:
-    """Undoes escape(); an escape that it does not know stands as it is."""
+    """Reverses escape(). Unknown escapes are left unchanged."""
     return _ESCAPE.sub(lambda found: _LETTERS[found[1]] if found[1] else bytes.fromhex(found[2].decode()), text)
