@@ -1,9 +1,9 @@
 // One ZeroMQ connection, and whether it still stands.
 
 const HEARTBEAT_MS = 5000;
-const PATIENCE_MS = 1000;
-const LOOK_MS = 100; // so often a reader looks whether its connection still stands
-const ENDS = ["disconnect", "close", "handshake:error:other", "handshake:error:protocol", "handshake:error:auth"];
+const FAILOVER_MS = 1000;
+const END_CHECK_MS = 100; // so often a reader looks whether its connection still stands
+const END_EVENTS = ["disconnect", "close", "handshake:error:other", "handshake:error:protocol", "handshake:error:auth"];
 
 export const now = () => performance.now();
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
@@ -11,8 +11,8 @@ export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, Math.m
 /** Which of some brokers is used: the next one where the last has been away for a second. */
 export class Brokers {
   index = 0;
-  #all;
-  #awaySince = now();
+  #endpoints;
+  #downSince = now();
 
   /** By what each is for, one endpoint or several; the first ones belong together, the second ones, and so on. Throws a
    * RangeError where they are none, or not as many of each. */
@@ -23,24 +23,24 @@ export class Brokers {
       const numbers = lists.map(([name, each]) => `${each.length} of ${name}`).join(", ");
       throw new RangeError(`as many endpoints of each kind are wanted, at least one, got ${numbers}`);
     }
-    this.#all = Array.from({ length: count }, (_, i) => Object.fromEntries(lists.map(([name, each]) => [name, each[i]])));
+    this.#endpoints = Array.from({ length: count }, (_, i) => Object.fromEntries(lists.map(([name, each]) => [name, each[i]])));
   }
 
   get current() {
-    return this.#all[this.index];
+    return this.#endpoints[this.index];
   }
 
   /** It has answered. */
-  there() {
-    this.#awaySince = null;
+  markUp() {
+    this.#downSince = null;
   }
 
   /** Before another connection is made. True where that is to the next broker. */
   moveOn() {
-    this.#awaySince ??= now();
-    if (this.#all.length === 1 || now() - this.#awaySince < PATIENCE_MS) return false;
-    this.index = (this.index + 1) % this.#all.length;
-    this.#awaySince = now();
+    this.#downSince ??= now();
+    if (this.#endpoints.length === 1 || now() - this.#downSince < FAILOVER_MS) return false;
+    this.index = (this.index + 1) % this.#endpoints.length;
+    this.#downSince = now();
     return true;
   }
 }
@@ -56,7 +56,7 @@ export class Connection {
       linger: 0, reconnectInterval: -1, ipv6: endpoint.includes("["),
       heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS, ...options,
     });
-    for (const end of ENDS) this.socket.events.on(end, () => { this.ended = true; });
+    for (const end of END_EVENTS) this.socket.events.on(end, () => { this.ended = true; });
     try {
       this.socket.connect(endpoint);
     } catch (error) {
@@ -71,7 +71,7 @@ export class Connection {
     for (;;) {
       if (this.socket.closed) return null;
       const { ended } = this; // what came before the end is in the queue: it is given before the end is told
-      this.socket.receiveTimeout = Math.ceil(Math.max(0, ended ? 0 : Math.min(deadline - now(), LOOK_MS)));
+      this.socket.receiveTimeout = Math.ceil(Math.max(0, ended ? 0 : Math.min(deadline - now(), END_CHECK_MS)));
       try {
         return await this.socket.receive();
       } catch (error) {

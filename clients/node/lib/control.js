@@ -85,9 +85,9 @@ export class Control {
 
   /** One request, `{ [its name]: its fields }`, and its one reply: ask({ admitted: { source, session } }). */
   ask(request, { timeout = 10_000 } = {}) {
-    const answer = this.#turn.then(() => this.#exchange(request, timeout));
-    this.#turn = answer.catch(() => {});
-    return answer;
+    const reply = this.#turn.then(() => this.#exchange(request, timeout));
+    this.#turn = reply.catch(() => {});
+    return reply;
   }
 
   /** Asks that one from now on. What is being asked is rejected with TimeoutError. */

@@ -9,11 +9,11 @@ import { checkTopic, SYSTEM_PREFIX } from "./topic.js";
 
 export const DEFAULT_INGRESS = "tcp://127.0.0.1:5570";
 
-const SUBSCRIBED_MS = 10_000; // a connection whose broker has not subscribed by then is given up
-const PAUSE_MS = [50, 1000]; // between two connections: the first, and the longest
-const ANSWER_MS = 5000; // a broker that does not answer for so long is given up
-const ASK_MS = 100; // how often publish() asks what was admitted
-const POLL_MS = [1, 100]; // how often flush() asks: at first, and in the long run
+const SUBSCRIBE_TIMEOUT_MS = 10_000; // a connection whose broker has not subscribed by then is given up
+const BACKOFF_MS = [50, 1000]; // between two connections: the first, and the longest
+const REPLY_TIMEOUT_MS = 5000; // a broker that does not answer for so long is given up
+const CONFIRM_MS = 100; // how often publish() asks what was admitted
+const FLUSH_MS = [1, 100]; // how often flush() asks: at first, and in the long run
 const SEND_HWM = 4000;
 
 /** The broker refused events of this publisher. */
@@ -46,19 +46,19 @@ export class Publisher {
   #unconfirmed = new Map(); // by sequence, in order
   #bytes = 0;
   #sent = 0; // sequence of the last one sent over this connection
-  #sentEver = 0; // and over any
+  #highestSent = 0; // and over any
   #stream = null; // whose answers we had
-  #refusedThere = 0;
-  #refusedTold = 0;
-  #refusedWhy = "";
+  #refusedByBroker = 0;
+  #refusedReported = 0;
+  #refusedReason = "";
 
   #connection = null;
   #subscribed = false;
   #resumed = false;
   #connectAt = 0;
-  #pause = PAUSE_MS[0];
-  #subscribedUntil;
-  #askAt = 0;
+  #backoff = BACKOFF_MS[0];
+  #subscribeDeadline;
+  #confirmAt = 0;
 
   /** Connects in the background. `source` is the publisher's stable name; at most `unconfirmedBytesMax` of events await
    * the broker. Of several brokers there is an endpoint each in `ingress` and `control`: the next one is used where one
@@ -83,7 +83,7 @@ export class Publisher {
   waitReady({ timeout = 10_000 } = {}) {
     return this.#whileOpen(async () => {
       const deadline = now() + timeout;
-      while (!(await this.#up(deadline))) {
+      while (!(await this.#readyToSend(deadline))) {
         await this.#wait(deadline, `nobody has subscribed at ${this.#brokers.current.ingress} within ${timeout} ms`);
       }
     });
@@ -110,7 +110,7 @@ export class Publisher {
       this.offered += 1;
       this.#unconfirmed.set(this.offered, { topic, event, size });
       this.#bytes += size;
-      if (await this.#up(deadline) && await this.#send() && now() >= this.#askAt) await this.#ask(deadline);
+      if (await this.#readyToSend(deadline) && await this.#send() && now() >= this.#confirmAt) await this.#requestConfirmation(deadline);
     });
   }
 
@@ -119,16 +119,16 @@ export class Publisher {
   flush({ timeout = 10_000 } = {}) {
     return this.#whileOpen(async () => {
       const deadline = now() + timeout;
-      for (let pause = POLL_MS[0]; this.confirmed < this.offered;) {
+      for (let pause = FLUSH_MS[0]; this.confirmed < this.offered;) {
         const before = this.confirmed;
         await this.#confirmMore(deadline, `not admitted by ${this.#brokers.current.ingress} within ${timeout} ms: `
           + `${this.#unconfirmed.size} of ${this.offered} events`, pause);
-        pause = this.confirmed > before ? POLL_MS[0] : Math.min(2 * pause, POLL_MS[1]);
+        pause = this.confirmed > before ? FLUSH_MS[0] : Math.min(2 * pause, FLUSH_MS[1]);
       }
-      if (this.refused > this.#refusedTold) {
-        const refused = this.refused - this.#refusedTold;
-        this.#refusedTold = this.refused;
-        throw new Refused(`the broker refused ${refused} events, of the last one it said: ${this.#refusedWhy}`);
+      if (this.refused > this.#refusedReported) {
+        const refused = this.refused - this.#refusedReported;
+        this.#refusedReported = this.refused;
+        throw new Refused(`the broker refused ${refused} events, of the last one it said: ${this.#refusedReason}`);
       }
     });
   }
@@ -183,18 +183,18 @@ export class Publisher {
       { noDrop: true, sendHighWaterMark: SEND_HWM, sendTimeout: 0 });
     this.#subscribed = false;
     this.#resumed = false;
-    this.#subscribedUntil = now() + SUBSCRIBED_MS;
+    this.#subscribeDeadline = now() + SUBSCRIBE_TIMEOUT_MS;
   }
 
   #disconnect() {
     this.#connection.close();
     this.#connection = null;
-    this.#connectAt = now() + this.#pause;
-    this.#pause = Math.min(2 * this.#pause, PAUSE_MS[1]);
+    this.#connectAt = now() + this.#backoff;
+    this.#backoff = Math.min(2 * this.#backoff, BACKOFF_MS[1]);
   }
 
   /** Whether events can be sent: connected, and with what an earlier connection did known. */
-  async #up(deadline) {
+  async #readyToSend(deadline) {
     if (!this.#connection) {
       if (now() < this.#connectAt) return false;
       this.#connect();
@@ -202,14 +202,14 @@ export class Publisher {
     for (let frames; (frames = await this.#connection.receive(0));) {
       // The broker subscribes to everything: 1 and an empty prefix.
       this.#subscribed ||= frames[0][0] === 1;
-      this.#brokers.there();
+      this.#brokers.markUp();
     }
-    if (this.#connection.ended || (!this.#subscribed && now() >= this.#subscribedUntil)) {
+    if (this.#connection.ended || (!this.#subscribed && now() >= this.#subscribeDeadline)) {
       this.#disconnect();
       return false;
     }
     if (this.#subscribed && !this.#resumed) {
-      this.#resumed = this.#sentEver === this.confirmed || await this.#ask(deadline);
+      this.#resumed = this.#highestSent === this.confirmed || await this.#requestConfirmation(deadline);
       // All that is not confirmed goes out again; the broker refuses what it has already.
       if (this.#resumed) this.#sent = this.confirmed;
     }
@@ -227,37 +227,37 @@ export class Publisher {
         throw error;
       }
       this.#sent += 1;
-      if (this.#sent <= this.#sentEver) this.resent += 1;
-      this.#sentEver = Math.max(this.#sentEver, this.#sent);
+      if (this.#sent <= this.#highestSent) this.resent += 1;
+      this.#highestSent = Math.max(this.#highestSent, this.#sent);
     }
     return true;
   }
 
   /** Asks what was admitted. Gives the connection up where nobody answers for long. */
-  async #ask(deadline) {
-    this.#askAt = now() + ASK_MS;
+  async #requestConfirmation(deadline) {
+    this.#confirmAt = now() + CONFIRM_MS;
     const left = Math.max(1, deadline - now());
     const { source, session } = this;
     let reply;
     try {
-      reply = await this.#control.ask({ admitted: { source, session } }, { timeout: Math.min(left, ANSWER_MS) });
+      reply = await this.#control.ask({ admitted: { source, session } }, { timeout: Math.min(left, REPLY_TIMEOUT_MS) });
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error;
-      if (left >= ANSWER_MS) this.#disconnect();
+      if (left >= REPLY_TIMEOUT_MS) this.#disconnect();
       return false;
     }
-    this.#pause = PAUSE_MS[0];
+    this.#backoff = BACKOFF_MS[0];
     const { sequence, refused_sequence: refusedSequence, refused, refused_reason: why } = reply.admitted;
     if (reply.stream !== this.#stream) {
       // Another life of the broker than before, or the first that we know of.
-      if (this.#stream !== null || (!this.#resumed && sequence === 0n)) this.inDoubt += this.#sentEver - this.confirmed;
+      if (this.#stream !== null || (!this.#resumed && sequence === 0n)) this.inDoubt += this.#highestSent - this.confirmed;
       this.#stream = reply.stream;
-      this.#refusedThere = 0;
+      this.#refusedByBroker = 0;
     }
-    this.refused += Math.max(0, Number(refused) - this.#refusedThere);
-    this.#refusedThere = Number(refused);
-    this.#refusedWhy = why || this.#refusedWhy;
-    this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.#sentEver));
+    this.refused += Math.max(0, Number(refused) - this.#refusedByBroker);
+    this.#refusedByBroker = Number(refused);
+    this.#refusedReason = why || this.#refusedReason;
+    this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.#highestSent));
     return true;
   }
 
@@ -272,15 +272,15 @@ export class Publisher {
 
   // What waits.
 
-  async #confirmMore(deadline, problem, pause = POLL_MS[0]) {
-    if (await this.#up(deadline)) {
+  async #confirmMore(deadline, problem, pause = FLUSH_MS[0]) {
+    if (await this.#readyToSend(deadline)) {
       await this.#send();
-      await this.#ask(deadline);
+      await this.#requestConfirmation(deadline);
     }
     if (this.#unconfirmed.size > 0) await this.#wait(deadline, problem, pause);
   }
 
-  async #wait(deadline, problem, pause = POLL_MS[1]) {
+  async #wait(deadline, problem, pause = FLUSH_MS[1]) {
     const left = deadline - now();
     if (left <= 0) throw new TimeoutError(problem);
     await sleep(Math.min(left, pause));

@@ -9,10 +9,10 @@ import { Event, Gap, readStamp, Reset } from "./wire.js";
 
 export const DEFAULT_EGRESS = "tcp://127.0.0.1:5571";
 
-const LIVE_MS = 10_000; // a connection over which no live answer came for so long is given up
-const PAUSE_MS = [50, 1000]; // between two connections: the first, and the longest
-const RECOVERY_MS = 1000; // how long the others wait for what is missing
-const TAILS_MS = 1000; // what no later event shows is looked for so often
+const LIVE_TIMEOUT_MS = 10_000; // a connection over which no live answer came for so long is given up
+const BACKOFF_MS = [50, 1000]; // between two connections: the first, and the longest
+const RECOVERY_TIMEOUT_MS = 1000; // how long the others wait for what is missing
+const TAILS_INTERVAL_MS = 1000; // what no later event shows is looked for so often
 const GRACE_MS = 100; // what a tail shows may still be under way for so long
 const RECEIVE_HWM = 100_000;
 const ZMQ_SNDHWM = 23;
@@ -45,23 +45,23 @@ export class Subscriber {
   #patterns;
   #brokers;
   #control;
-  #ready = []; // what receive() gives, from #given on
-  #given = 0;
+  #ready = []; // what receive() gives, from #returned on
+  #returned = 0;
 
   #connection = null;
   #connectAt = 0;
-  #pause = PAUSE_MS[0];
+  #backoff = BACKOFF_MS[0];
   #liveTopic;
-  #liveUntil;
+  #liveDeadline;
   #live = false;
 
-  #home = null; // the broker's stream
-  #start = new Map(); // by stream: the position after which all is ours
-  #seen = new Map(); // by stream, then by topic: { offset, position } of the last one
+  #stream = null; // the broker's stream
+  #startPosition = new Map(); // by stream: the position after which all is ours
+  #lastSeenByTopic = new Map(); // by stream, then by topic: { offset, position } of the last one
   #tailsAt = 0;
   #tailsAfter = 0n;
-  #suspects = [];
-  #judgeAt = 0;
+  #suspectedGaps = [];
+  #repairAt = 0;
 
   /** Connects in the background. Of several brokers there is an endpoint each in `egress` and `control`. Throws a
    * RangeError for a pattern that is none, an Error for such an endpoint. */
@@ -97,14 +97,14 @@ export class Subscriber {
   /** The next Event, Gap or Reset; null where nothing came within `timeout`, or it was closed. May take up to two
    * seconds longer while something is fetched from history. */
   async receive({ timeout = 10_000 } = {}) {
-    for (const deadline = now() + timeout; this.#given === this.#ready.length && !this.closed;) {
+    for (const deadline = now() + timeout; this.#returned === this.#ready.length && !this.closed;) {
       await this.#work(deadline);
       if (now() >= deadline) break;
     }
-    const item = this.#ready[this.#given++] ?? null;
-    if (this.#given >= this.#ready.length) {
+    const item = this.#ready[this.#returned++] ?? null;
+    if (this.#returned >= this.#ready.length) {
       this.#ready = [];
-      this.#given = 0;
+      this.#returned = 0;
     }
     return item;
   }
@@ -135,15 +135,15 @@ export class Subscriber {
     this.#liveTopic = `$SYS.live.${randomBytes(8).toString("hex")}`;
     for (const { prefix } of this.#patterns) this.#connection.socket.subscribe(prefix);
     this.#connection.socket.subscribe(this.#liveTopic);
-    this.#liveUntil = now() + LIVE_MS;
+    this.#liveDeadline = now() + LIVE_TIMEOUT_MS;
   }
 
   #disconnect() {
     this.#connection.close();
     this.#connection = null;
     this.#live = false;
-    this.#connectAt = now() + this.#pause;
-    this.#pause = Math.min(2 * this.#pause, PAUSE_MS[1]);
+    this.#connectAt = now() + this.#backoff;
+    this.#backoff = Math.min(2 * this.#backoff, BACKOFF_MS[1]);
   }
 
   /** Takes one message, or waits for one until `deadline` or until something else is to be done. */
@@ -153,22 +153,22 @@ export class Subscriber {
       if (!this.closed && now() >= this.#connectAt) this.#connect();
       return;
     }
-    const due = !this.#live ? this.#liveUntil : this.#suspects.length > 0 ? this.#judgeAt : this.#tailsAt;
+    const due = !this.#live ? this.#liveDeadline : this.#suspectedGaps.length > 0 ? this.#repairAt : this.#tailsAt;
     const frames = await this.#connection.receive(Math.min(deadline, due));
     if (frames) {
-      await this.#take(frames);
+      await this.#onMessage(frames);
     } else if (this.closed) {
       return;
-    } else if (this.#connection.ended || (!this.#live && now() >= this.#liveUntil)) {
+    } else if (this.#connection.ended || (!this.#live && now() >= this.#liveDeadline)) {
       this.#disconnect();
     } else if (this.#live && now() >= due) {
-      await (this.#suspects.length > 0 ? this.#judgeSuspects() : this.#checkTails());
+      await (this.#suspectedGaps.length > 0 ? this.#repairSuspectedGaps() : this.#checkTails());
     }
   }
 
   // What comes over it.
 
-  async #take(frames) {
+  async #onMessage(frames) {
     const stamp = readStamp(frames.at(-1));
     if (frames.length !== 2 || !stamp) {
       this.undecodable += 1;
@@ -185,33 +185,33 @@ export class Subscriber {
 
   #onLive({ stream, position }) {
     this.#connection.socket.unsubscribe(this.#liveTopic);
-    if (this.#home === null) {
-      this.#home = stream;
-      this.#start.set(stream, position);
+    if (this.#stream === null) {
+      this.#stream = stream;
+      this.#startPosition.set(stream, position);
       this.#tailsAfter = position;
-    } else if (this.#home !== stream) {
+    } else if (this.#stream !== stream) {
       // All of another life of the same broker is ours, what was published before our subscriptions were back included;
       // another broker's events are from now on.
-      this.#reset(stream, originOf(this.#home) === originOf(stream) ? 0n : position);
+      this.#reset(stream, originOf(this.#stream) === originOf(stream) ? 0n : position);
     }
-    this.#brokers.there();
+    this.#brokers.markUp();
     this.#live = true;
-    this.#pause = PAUSE_MS[0];
+    this.#backoff = BACKOFF_MS[0];
     this.#tailsAt = now(); // something may have been published while there was no connection
   }
 
   #reset(stream, position) {
-    this.#ready.push(new Reset(this.#home, stream));
-    this.#seen.delete(this.#home);
-    this.#home = stream;
-    this.#start.set(stream, position);
+    this.#ready.push(new Reset(this.#stream, stream));
+    this.#lastSeenByTopic.delete(this.#stream);
+    this.#stream = stream;
+    this.#startPosition.set(stream, position);
     this.#tailsAfter = position;
-    this.#suspects = [];
+    this.#suspectedGaps = [];
   }
 
   async #onEvent(topic, bytes, stamp) {
     const { stream, offset, position, previous } = stamp;
-    if (this.#home !== null && this.#home !== stream && originOf(this.#home) === originOf(stream)) {
+    if (this.#stream !== null && this.#stream !== stream && originOf(this.#stream) === originOf(stream)) {
       this.#reset(stream, 0n); // the same broker in another life
     }
     if (offset > 0n) { // some of the system's events are not numbered
@@ -219,8 +219,8 @@ export class Subscriber {
         this.duplicates += 1;
         return;
       }
-      await this.#closeHole(topic, stream, offset - 1n, previous);
-      this.#see(stream, topic, offset, position);
+      await this.#repairGap(topic, stream, offset - 1n, previous);
+      this.#setLastSeen(stream, topic, offset, position);
     }
     try {
       this.#ready.push(new Event(topic, bytes, stamp));
@@ -230,21 +230,21 @@ export class Subscriber {
   }
 
   #lastSeen(stream, topic) {
-    return this.#seen.get(stream)?.get(topic);
+    return this.#lastSeenByTopic.get(stream)?.get(topic);
   }
 
-  #see(stream, topic, offset, position) {
-    if (!this.#seen.has(stream)) this.#seen.set(stream, new Map());
-    this.#seen.get(stream).set(topic, { offset, position });
+  #setLastSeen(stream, topic, offset, position) {
+    if (!this.#lastSeenByTopic.has(stream)) this.#lastSeenByTopic.set(stream, new Map());
+    this.#lastSeenByTopic.get(stream).set(topic, { offset, position });
   }
 
   // What does not come.
 
   /** Delivers what this reader lacks of the topic up to the offset `last`, at the position `until`. */
-  async #closeHole(topic, stream, last, until) {
+  async #repairGap(topic, stream, last, until) {
     const seen = this.#lastSeen(stream, topic);
     // The topic's first event comes without a hole unless there was another since the reading began.
-    const after = seen ? seen.position : this.#start.get(stream);
+    const after = seen ? seen.position : this.#startPosition.get(stream);
     const first = seen ? seen.offset + 1n : after === 0n ? 1n : 0n;
     if (seen ? last < first : after === undefined || until <= after) return;
     const { events, lostSome, reason } = await this.#fetch(topic, stream, after, until);
@@ -266,7 +266,7 @@ export class Subscriber {
     const events = [];
     for (let lostSome = false; ;) {
       try {
-        const slice = { after: { stream, position: after }, until, timeout: RECOVERY_MS };
+        const slice = { after: { stream, position: after }, until, timeout: RECOVERY_TIMEOUT_MS };
         for await (const event of this.#control.replay(topic, slice)) {
           events.push(event);
           after = event.stamp.position;
@@ -284,30 +284,30 @@ export class Subscriber {
 
   /** Asks for what no later event shows: a loss at the very end. */
   async #checkTails() {
-    this.#tailsAt = now() + TAILS_MS;
+    this.#tailsAt = now() + TAILS_INTERVAL_MS;
     try {
       const patterns = this.#patterns.map(({ text }) => text);
-      const { stream, position, tails } = await this.#control.tails(patterns, this.#tailsAfter, { timeout: RECOVERY_MS });
-      if (stream !== this.#home) return;
+      const { stream, position, tails } = await this.#control.tails(patterns, this.#tailsAfter, { timeout: RECOVERY_TIMEOUT_MS });
+      if (stream !== this.#stream) return;
       this.#tailsAfter = position;
-      this.#suspects = tails.filter((tail) => this.#lacks(tail));
-      this.#judgeAt = now() + GRACE_MS;
+      this.#suspectedGaps = tails.filter((tail) => this.#isMissing(tail));
+      this.#repairAt = now() + GRACE_MS;
     } catch (error) {
       if (!(error instanceof TimeoutError || error instanceof ControlError)) throw error;
     }
   }
 
-  #lacks(tail) {
-    const seen = this.#lastSeen(this.#home, tail.topic);
-    return seen ? seen.offset < tail.offset : tail.position > this.#start.get(this.#home);
+  #isMissing(tail) {
+    const seen = this.#lastSeen(this.#stream, tail.topic);
+    return seen ? seen.offset < tail.offset : tail.position > this.#startPosition.get(this.#stream);
   }
 
-  async #judgeSuspects() {
-    const suspects = this.#suspects;
-    this.#suspects = [];
-    for (const tail of suspects.filter((suspect) => this.#lacks(suspect))) {
-      await this.#closeHole(tail.topic, this.#home, tail.offset, tail.position);
-      this.#see(this.#home, tail.topic, tail.offset, tail.position);
+  async #repairSuspectedGaps() {
+    const suspects = this.#suspectedGaps;
+    this.#suspectedGaps = [];
+    for (const tail of suspects.filter((suspect) => this.#isMissing(suspect))) {
+      await this.#repairGap(tail.topic, this.#stream, tail.offset, tail.position);
+      this.#setLastSeen(this.#stream, tail.topic, tail.offset, tail.position);
     }
   }
 }

@@ -61,6 +61,6 @@ export class Pattern {
     if (wildFirst && topic.startsWith(SYSTEM_PREFIX)) return false;
     const length = this.#tokens.length;
     if (this.#open ? tokens.length <= length : tokens.length !== length) return false;
-    return this.#tokens.every((wanted, at) => wanted === "*" || wanted === tokens[at]);
+    return this.#tokens.every((own, at) => own === "*" || own === tokens[at]);
   }
 }
