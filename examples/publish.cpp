@@ -1,8 +1,8 @@
-// Publishes one text, and ends when the broker has it.
+// Publishes one text and exits when the broker has admitted it.
 //
-//   publish TOPIC TEXT        for example: publish greetings.world hello
+//   publish TOPIC TEXT        example: publish greetings.world hello
 //
-// BACKPLANE_HOST names the broker's machine; without it, it is this one.
+// BACKPLANE_HOST is the broker's host. The default is this machine.
 
 #include <chrono>
 #include <cstdlib>
@@ -22,25 +22,25 @@ int run(const std::string& topic, const std::string& text) {
   const char* host = std::getenv("BACKPLANE_HOST");
   const std::string at = "tcp://" + std::string(host != nullptr ? host : "127.0.0.1");
   Publisher::Options options;
-  options.brokers = {{at + ":5570", at + ":5572"}};  // several can be named
-  options.source = "publish@example";                // who we are: stable from run to run
-  Publisher publisher(options);                      // has a thread of its own
+  options.brokers = {{at + ":5570", at + ":5572"}};  // may list several brokers
+  options.source = "publish@example";                // our name, the same in every run
+  Publisher publisher(options);                      // starts its own thread
 
-  // Any protobuf message can be an event: the types that come with Backplane, or one of your own. Plain text
-  // and bytes go with offer_text() and offer_bytes().
+  // Any protobuf message can be an event: a type that comes with Backplane, or your own. For plain text and
+  // bytes there are offer_text() and offer_bytes().
   backplane::events::v1::TextMessage message;
   message.set_text(text);
 
-  // offer() never blocks: the event is kept, and sent again if need be, until a broker has admitted it.
+  // offer() never blocks. The event is kept, and resent if necessary, until a broker has admitted it.
   if (publisher.offer(topic, message) != Offer::accepted) {
-    std::cerr << "publish: \"" << topic << "\" is not a topic that can be published to\n";
+    std::cerr << "publish: cannot publish to \"" << topic << "\"\n";
     return 2;
   }
-  // close() waits for that, as flush() does. Only then it is certain that every reader gets it, or hears that
-  // it was lost.
+  // close() waits until the broker has admitted the event, like flush(). From then on, every reader receives
+  // the event or a notice that it was lost.
   if (!publisher.close(std::chrono::seconds{5})) {
     const std::string problem = publisher.status().last_problem;
-    std::cerr << "publish: no broker has taken it within 5 s" << (problem.empty() ? "" : ": " + problem)
+    std::cerr << "publish: no broker admitted the event within 5 s" << (problem.empty() ? "" : ": " + problem)
               << '\n';
     return 1;
   }

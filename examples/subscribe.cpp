@@ -1,9 +1,9 @@
-// Prints the events of some topics, and whatever is missing among them.
+// Prints the events of some topics, and reports the ones that were lost.
 //
-//   subscribe PATTERN [TOKEN]        for example: subscribe 'stock.>'
+//   subscribe PATTERN [TOKEN]        example: subscribe 'stock.>'
 //
-// BACKPLANE_HOST names the broker's machine; without it, it is this one. Ctrl-C ends it and prints a token:
-// given as TOKEN the next time, it makes the reading go on exactly where it ended.
+// BACKPLANE_HOST is the broker's host. The default is this machine. Ctrl-C ends the program and prints a
+// token. Pass it as TOKEN the next time to continue exactly where the program ended.
 
 #include <csignal>
 #include <cstdlib>
@@ -24,7 +24,7 @@ void on_signal(int) {
 }
 
 int run(const std::string& pattern, const std::string& token) {
-  // Where the broker is. Several can be named: the client moves on when one is gone.
+  // The broker's endpoints. With several brokers, the client fails over to the next one.
   const char* host = std::getenv("BACKPLANE_HOST");
   const std::string at = "tcp://" + std::string(host != nullptr ? host : "127.0.0.1");
   Client::Options options;
@@ -34,34 +34,34 @@ int run(const std::string& pattern, const std::string& token) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
 
-  // `last = true` instead would begin with the last value of each topic.
+  // With `last = true` instead, reading begins with the last value of each topic.
   client.subscribe(pattern, {.since_token = token});
 
-  // What comes is one of six kinds; what is not set here is passed over.
+  // There are six callbacks. Those that are not set are skipped.
   Client::Callbacks callbacks;
   callbacks.on_subscribed = [](const Client::Subscribed&) {
-    // From here on nothing is missed without word of it.
+    // From here on, every lost event is reported.
     std::cerr << "subscribed\n";
   };
   callbacks.on_event = [&](const Client::Event& event) {
-    // payload_json() shows messages of any type, also of one that this program was not built with. With a
-    // type that it was built with, event.unpack(message) gives the message itself.
+    // payload_json() shows messages of any type, including types that this program was not built with. For a
+    // type that it was built with, event.unpack(message) returns the message.
     std::cout << event.topic() << ' ' << event.offset() << ' ' << client.payload_json(event) << std::endl;
   };
   callbacks.on_gap = [](const Client::Gap& gap) {
-    std::cout << "missing: " << gap.topic << ' ' << gap.first << " to " << gap.last << " ("
+    std::cout << "lost: " << gap.topic << ' ' << gap.first << " to " << gap.last << " ("
               << backplane::name(gap.reason) << ")" << std::endl;
   };
   callbacks.on_reset = [](const Client::Reset&) {
-    std::cout << "the broker began anew; what it had before is lost" << std::endl;
+    std::cout << "the broker restarted without its history; earlier events may be lost" << std::endl;
   };
   callbacks.on_refused = [](const Client::Refused& refused) { std::cerr << refused.text << '\n'; };
   callbacks.on_broker = [](const Client::Broker& broker) {
-    std::cerr << (broker.up ? "the broker is there\n" : "the broker is gone; waiting for it\n");
+    std::cerr << (broker.up ? "connected to the broker\n" : "lost the connection to the broker; waiting\n");
   };
   while (client.run_for(std::chrono::hours{1}, callbacks)) {
   }
-  std::cerr << "go on with: " << client.resume_token() << '\n';
+  std::cerr << "to continue: " << client.resume_token() << '\n';
   return 0;
 }
 
@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   }
   try {
     return run(argv[1], argc == 3 ? argv[2] : "");
-  } catch (const std::exception& error) {  // a pattern that is none, for example
+  } catch (const std::exception& error) {  // for example an invalid pattern
     std::cerr << "subscribe: " << error.what() << '\n';
     return 2;
   }

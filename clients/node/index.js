@@ -1,9 +1,9 @@
-// Backplane from Node: subscribe, publish, ask for last values and history.
+// Backplane from Node: subscribe, publish, read last values and history.
 //
 //   import { Control, Event, Gap, Publisher, Reset, Subscriber } from "backplane";
 //
-// Every call that waits takes `timeout`, in milliseconds. All 64-bit numbers are BigInt. Fields have the names of
-// the definitions in proto/ (docs/any-language.md tells what is done with them).
+// Every call that waits takes a `timeout`, in milliseconds. All 64-bit numbers are BigInt. Fields have the names in
+// proto/ (see docs/any-language.md).
 
 export { Control, ControlError, DEFAULT_CONTROL, HistoryGone, TimeoutError } from "./lib/control.js";
 export { loadTypes, message } from "./lib/proto.js";

@@ -71,7 +71,7 @@ class Install(BackplaneTest):
         reader.wait_line(reader.out, r'^greetings\.world 1 \{.*"text":"hello".*\}$')
         reader.signal(signal.SIGINT)
         self.assertEqual(reader.wait_exit(), 0)
-        token = reader.wait_line(reader.err, r"^go on with: ([0-9a-f]{16}:\d+)$")[1]
+        token = reader.wait_line(reader.err, r"^to continue: ([0-9a-f]{16}:\d+)$")[1]
         run(*environment, build / "publish", "greetings.world", "meanwhile")
         again = self.run_process([*environment, str(build / "subscribe"), "greetings.>", token])
         again.wait_line(again.out, r'^greetings\.world 2 \{.*"text":"meanwhile".*\}$')

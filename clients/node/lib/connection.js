@@ -1,41 +1,42 @@
-// One ZeroMQ connection, and whether it still stands.
+// A single ZeroMQ connection, and the choice of a broker.
 
 const HEARTBEAT_MS = 5000;
 const FAILOVER_MS = 1000;
-const END_CHECK_MS = 100; // so often a reader looks whether its connection still stands
+const END_CHECK_MS = 100; // how often receive() checks whether the connection has ended
 const END_EVENTS = ["disconnect", "close", "handshake:error:other", "handshake:error:protocol", "handshake:error:auth"];
 
 export const now = () => performance.now();
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 
-/** Which of some brokers is used: the next one where the last has been away for a second. */
+/** Which broker of a list is in use. Moves to the next one when the current one has been down for a second. */
 export class Brokers {
   index = 0;
   #endpoints;
   #downSince = now();
 
-  /** By what each is for, one endpoint or several; the first ones belong together, the second ones, and so on. Throws a
-   * RangeError where they are none, or not as many of each. */
+  /** Takes one endpoint or several for each purpose: { egress, control }. The first endpoints of all purposes belong to
+   * the first broker, and so on. Throws a RangeError if there are none, or if the numbers differ. */
   constructor(endpoints) {
     const lists = Object.entries(endpoints).map(([name, each]) => [name, [each].flat()]);
     const count = lists[0][1].length;
     if (count === 0 || lists.some(([, each]) => each.length !== count)) {
-      const numbers = lists.map(([name, each]) => `${each.length} of ${name}`).join(", ");
-      throw new RangeError(`as many endpoints of each kind are wanted, at least one, got ${numbers}`);
+      const numbers = lists.map(([name, each]) => `${each.length} for ${name}`).join(", ");
+      throw new RangeError(`expected the same number of endpoints for each purpose, at least one, got ${numbers}`);
     }
-    this.#endpoints = Array.from({ length: count }, (_, i) => Object.fromEntries(lists.map(([name, each]) => [name, each[i]])));
+    this.#endpoints = Array.from({ length: count },
+      (_, i) => Object.fromEntries(lists.map(([name, each]) => [name, each[i]])));
   }
 
   get current() {
     return this.#endpoints[this.index];
   }
 
-  /** It has answered. */
+  /** Notes that the current broker has responded. */
   markUp() {
     this.#downSince = null;
   }
 
-  /** Before another connection is made. True where that is to the next broker. */
+  /** To be called before a new connection. Returns true if that should go to the next broker. */
   moveOn() {
     this.#downSince ??= now();
     if (this.#endpoints.length === 1 || now() - this.#downSince < FAILOVER_MS) return false;
@@ -45,12 +46,12 @@ export class Brokers {
   }
 }
 
-/** A socket with one connection that libzmq does not renew: when it ends, its owner makes another one. So all that
- * comes out of the socket came over the same connection, in order. Owns its socket. */
+/** A socket with one connection that libzmq does not renew: when it ends, the owner creates another Connection.
+ * Everything received from the socket therefore came over the same connection, in order. Owns its socket. */
 export class Connection {
   ended = false;
 
-  /** Begins to connect. Throws where `endpoint` is none. */
+  /** Starts connecting. Throws if `endpoint` is invalid. */
   constructor(Kind, endpoint, options = {}) {
     this.socket = new Kind({
       linger: 0, reconnectInterval: -1, ipv6: endpoint.includes("["),
@@ -65,12 +66,12 @@ export class Connection {
     }
   }
 
-  /** The next message's frames; null where none has come by `deadline` (of now()), or the connection has ended and
-   * all that had come over it was given. */
+  /** The frames of the next message. null if none has arrived by `deadline` (of now()), or if the connection has ended
+   * and everything received over it has been returned. */
   async receive(deadline) {
     for (;;) {
       if (this.socket.closed) return null;
-      const { ended } = this; // what came before the end is in the queue: it is given before the end is told
+      const { ended } = this; // messages received before the end are in the queue: they are returned first
       this.socket.receiveTimeout = Math.ceil(Math.max(0, ended ? 0 : Math.min(deadline - now(), END_CHECK_MS)));
       try {
         return await this.socket.receive();
@@ -81,7 +82,7 @@ export class Connection {
     }
   }
 
-  /** Ends it at once; nothing lingers. */
+  /** Closes the connection at once and discards unsent messages. */
   close() {
     this.ended = true;
     this.socket.close();

@@ -1,4 +1,4 @@
-// Questions to a broker: last values, history, how far a publisher has come.
+// Requests to a broker: last values, history, and what it has admitted from a publisher.
 
 import { Dealer } from "zeromq";
 import { now } from "./connection.js";
@@ -8,10 +8,10 @@ import { Event, readStamp } from "./wire.js";
 
 export const DEFAULT_CONTROL = "tcp://127.0.0.1:5572";
 
-/** What was wanted did not come within the call's time limit. */
+/** The call did not complete within its timeout. */
 export class TimeoutError extends Error {}
 
-/** The broker refused a request: `code` is a word that a program can test, see control.proto. */
+/** The broker refused a request. `code` is a word for programs to test, see control.proto. */
 export class ControlError extends Error {
   constructor({ code, text }) {
     super(`${code}: ${text}`);
@@ -19,8 +19,8 @@ export class ControlError extends Error {
   }
 }
 
-/** Some of what was asked for is no longer held. From `firstAvailable`, a position, on everything is; where one topic
- * was asked for, that is its offset `firstAvailableOffset`. */
+/** Some of the requested history is no longer available. History begins at the position `firstAvailable`, which for a
+ * single topic is its offset `firstAvailableOffset`. */
 export class HistoryGone extends Error {
   constructor(pattern, gone) {
     super(`history of ${pattern} begins at position ${gone.first_available}`);
@@ -29,22 +29,22 @@ export class HistoryGone extends Error {
   }
 }
 
-/** Asks a broker's control endpoint, one question at a time; more wait for their turn. Owns its socket. Every method
- * rejects with TimeoutError where an answer is not there within `timeout` ms, and with ControlError where the broker
- * refuses. */
+/** Sends requests to a broker's control endpoint, one at a time; further requests wait for their turn. Owns its socket.
+ * Every method rejects with TimeoutError if a reply does not arrive within `timeout` ms, and with ControlError if the
+ * broker refuses the request. */
 export class Control {
   #endpoint;
   #socket;
   #turn = Promise.resolve();
   #lastId = 0n;
 
-  /** Connects in the background. Throws where `endpoint` is none. */
+  /** Connects in the background. Throws if `endpoint` is invalid. */
   constructor(endpoint = DEFAULT_CONTROL) {
     this.#endpoint = endpoint;
     this.#connect();
   }
 
-  /** The last event of every topic that matches, in order of topic names. */
+  /** The last event of each matching topic, ordered by topic name. */
   async last(pattern, { timeout = 10_000 } = {}) {
     new Pattern(pattern);
     const events = [];
@@ -54,10 +54,10 @@ export class Control {
     return events;
   }
 
-  /** History in order of positions, fetched slice by slice as it is read, `timeout` from slice to slice. It begins
-   * after a position (`after: { stream, position }`), or `afterOffset` where `pattern` is one topic, or at `sinceNs`,
-   * Unix time in nanoseconds; it ends at the position `until`, or with what there is. Throws HistoryGone where some of
-   * it is no longer held. */
+  /** History in order of positions, fetched in slices as it is read; `timeout` applies to each slice. It begins after a
+   * position (`after: { stream, position }`), or after `afterOffset` if `pattern` is a single topic, or at `sinceNs`
+   * (Unix time in nanoseconds). It ends at the position `until`, or at the newest event. Throws HistoryGone if some of
+   * it is no longer available. */
   async *replay(pattern, { after, afterOffset, sinceNs = 0n, until = 0n, timeout = 10_000 } = {}) {
     new Pattern(pattern);
     const start = after ? { after_position: after }
@@ -68,8 +68,8 @@ export class Control {
     }
   }
 
-  /** {stream, position, tails}: the last position and offset of each matching topic that changed after `after`. They
-   * are complete up to that position. */
+  /** { stream, position, tails }: the last position and offset of each matching topic that changed after `after`. The
+   * tails are complete up to `position`. */
   async tails(patterns, after = 0n, { timeout = 10_000 } = {}) {
     const replies = [];
     for await (const reply of this.#pages("tails", { patterns, after_position: after }, timeout)) replies.push(reply);
@@ -77,27 +77,27 @@ export class Control {
     return { stream, position, tails: replies.flatMap((reply) => reply.tails.tails) };
   }
 
-  /** Tells the broker what types look like, by their full names, so that every reader of the gateway can have them as
-   * JSON: loadTypes() has read them before. A broker that has come back without its history has forgotten them too. */
+  /** Registers the definitions of types, by full name, with the broker, so that readers of the gateway get them as
+   * JSON. Call loadTypes() first. A broker that comes back without its history has lost the registrations as well. */
   async register(typeNames, { timeout = 10_000 } = {}) {
     await this.ask({ types: { register_files: fileDescriptorSet(typeNames) } }, { timeout });
   }
 
-  /** One request, `{ [its name]: its fields }`, and its one reply: ask({ admitted: { source, session } }). */
+  /** Sends one request, `{ [name]: fields }`, and returns its reply: ask({ admitted: { source, session } }). */
   ask(request, { timeout = 10_000 } = {}) {
     const reply = this.#turn.then(() => this.#exchange(request, timeout));
     this.#turn = reply.catch(() => {});
     return reply;
   }
 
-  /** Asks that one from now on. What is being asked is rejected with TimeoutError. */
+  /** Sends further requests to this endpoint. The pending request is rejected with TimeoutError. */
   use(endpoint) {
     this.#socket.close();
     this.#endpoint = endpoint;
     this.#connect();
   }
 
-  /** Ends it at once. What is being asked is rejected with TimeoutError. */
+  /** Closes the socket at once. The pending request is rejected with TimeoutError. */
   close() {
     this.#socket.close();
   }
@@ -118,21 +118,21 @@ export class Control {
       try {
         reply = decode("backplane.v1.ControlReply", (await socket.receive()).at(-1));
       } catch {
-        continue; // the time is over, or whoever answered is no broker
+        continue; // timed out, or not a reply of a broker
       }
       if (reply.id !== id) continue;
       if (reply.end === "error") throw new ControlError(reply.error);
       return reply;
     }
     if (!socket.closed) {
-      // With a new socket, what is still queued for a broker that is not there is forgotten.
+      // A new socket discards requests that are still queued for an absent broker.
       socket.close();
       this.#connect();
     }
-    throw new TimeoutError(`no answer from ${this.#endpoint} within ${timeout} ms`);
+    throw new TimeoutError(`no reply from ${this.#endpoint} within ${timeout} ms`);
   }
 
-  /** The replies to a request that is asked again with the cursor of each until nothing follows. */
+  /** The replies to a request, which is repeated with the cursor of the last reply until there is no more. */
   async *#pages(name, request, timeout) {
     for (let cursor = Buffer.alloc(0); ;) {
       const reply = await this.ask({ [name]: { ...request, cursor } }, { timeout });

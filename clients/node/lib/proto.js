@@ -1,4 +1,4 @@
-// The messages of proto/, read from the .proto files as they stand there.
+// The messages of proto/, loaded from its .proto files.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -13,37 +13,37 @@ const TYPE_URL = "type.googleapis.com/";
 const IMPORT = /(?:^|;)\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"\s*(?=;)/gm;
 
 const root = new protobuf.Root();
-// What protobufjs has built in it finds by itself; google/protobuf/descriptor.proto it has as a file.
+// protobufjs finds its built-in types by itself; it has google/protobuf/descriptor.proto as a file.
 root.resolvePath = (_, target) => path.resolve(target.startsWith("google/") ? PROTOBUFJS : PROTO, target);
 for (const folder of ["backplane/v1", "backplane/events/v1"]) {
   const files = readdirSync(path.join(PROTO, folder)).filter((name) => name.endsWith(".proto"));
   loadTypes(...files.map((name) => `${folder}/${name}`));
 }
 
-/** Reads more .proto files, so that message() and Event.unpack() know their types. Throws where one cannot be read. */
+/** Loads more .proto files, so that message() and Event.unpack() know their types. Throws if one cannot be read. */
 export function loadTypes(...files) {
   root.loadSync(files, { keepCase: true });
 }
 
-/** The bytes of a message of the type with this full name. 64-bit fields take BigInt or number. */
+/** Encodes a message of the type with this full name. 64-bit fields accept BigInt or number. */
 export function encode(typeName, fields) {
   const type = root.lookupType(typeName);
   return type.encode(type.fromObject(fields)).finish();
 }
 
-/** A message's fields, those at their default included; 64-bit ones are BigInt. Throws for bytes that are none. */
+/** Decodes a message to its fields, including defaults; 64-bit fields are BigInt. Throws for invalid bytes. */
 export function decode(typeName, bytes) {
   const type = root.lookupType(typeName);
   return type.toObject(type.decode(bytes), { longs: BigInt, defaults: true, oneofs: true });
 }
 
-/** A typed payload, for Publisher.publish(): message("backplane.events.v1.Quote", { symbol: "MSFT", price: 39.81 }). */
+/** A message payload for Publisher.publish(): message("backplane.events.v1.Quote", { symbol: "MSFT", price: 39.81 }). */
 export function message(typeName, fields) {
   return { type_url: TYPE_URL + typeName, value: encode(typeName, fields) };
 }
 
-/** The files that define these types, and what they import, as a FileDescriptorSet. Google's own are left out: every
- * broker has them. Throws for a type that is not known. */
+/** The files that define these types, and their imports, as a FileDescriptorSet. Excludes Google's files, which every
+ * broker has. Throws for an unknown type. */
 export function fileDescriptorSet(typeNames) {
   root.resolveAll();
   const defined = new Map(); // by the path of the file
@@ -62,7 +62,7 @@ export function fileDescriptorSet(typeNames) {
   for (const typeName of typeNames) {
     let type = root.lookupType(typeName);
     while (type.parent instanceof protobuf.Type) type = type.parent;
-    if (type.filename) add(importName(type.filename), type.filename); // else protobufjs has it built in: Google's
+    if (type.filename) add(importName(type.filename), type.filename); // otherwise built into protobufjs: Google's
   }
   const set = descriptor.FileDescriptorSet.create({ file: [...files.values()] });
   return root.lookupType("google.protobuf.FileDescriptorSet").decode(descriptor.FileDescriptorSet.encode(set).finish());
@@ -81,7 +81,7 @@ function collect(namespace, defined) {
   }
 }
 
-/** As a compiler has it: with types by their full names, and a map's entries called as they must be. */
+/** The descriptor as protoc would write it: with full type names, and with the required names of map entries. */
 function describe(type) {
   const described = type.toDescriptor("proto3");
   const nested = type.nestedArray.filter((member) => member instanceof protobuf.Type).map(describe);
@@ -100,7 +100,7 @@ function describe(type) {
   return described;
 }
 
-/** The name by which others import the file. */
+/** The name under which other files import this file. */
 function importName(filename) {
   const folder = [PROTO, PROTOBUFJS].find((each) => filename.startsWith(each));
   return folder ? path.relative(folder, filename) : path.basename(filename);

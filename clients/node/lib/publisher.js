@@ -1,4 +1,4 @@
-// Publishing: numbered, kept until the broker has admitted it, sent again after a reconnect.
+// Publishing: events are numbered, kept until the broker confirms them, and resent after a reconnect.
 
 import { randomBytes } from "node:crypto";
 import { XPublisher } from "zeromq";
@@ -9,21 +9,21 @@ import { checkTopic, SYSTEM_PREFIX } from "./topic.js";
 
 export const DEFAULT_INGRESS = "tcp://127.0.0.1:5570";
 
-const SUBSCRIBE_TIMEOUT_MS = 10_000; // a connection whose broker has not subscribed by then is given up
-const BACKOFF_MS = [50, 1000]; // between two connections: the first, and the longest
-const REPLY_TIMEOUT_MS = 5000; // a broker that does not answer for so long is given up
-const CONFIRM_MS = 100; // how often publish() asks what was admitted
-const FLUSH_MS = [1, 100]; // how often flush() asks: at first, and in the long run
+const SUBSCRIBE_TIMEOUT_MS = 10_000; // a connection over which the broker has not subscribed by then is closed
+const BACKOFF_MS = [50, 1000]; // between two connections: at first, and at most
+const REPLY_TIMEOUT_MS = 5000; // a connection whose broker has not replied for this long is closed
+const CONFIRM_MS = 100; // how often publish() requests confirmation
+const FLUSH_MS = [1, 100]; // how often flush() requests it: at first, and at most
 const SEND_HWM = 4000;
 
 /** The broker refused events of this publisher. */
 export class Refused extends Error {}
 
-/** A source of events. Owns its sockets; calls take their turn in the order in which they were made.
+/** A source of events. Owns its sockets. Calls are executed one at a time, in order.
  *
- * Events are kept until the broker has admitted them, and sent again after a reconnect; the broker refuses what comes
- * twice. Only flush() and close() tell that all were admitted. What was sent to a broker that then came back without
- * memory, or to one that another stands in for now, is sent again and may reach readers twice: see `inDoubt`.
+ * Events are kept until the broker has admitted them, and resent after a reconnect; the broker refuses duplicates.
+ * Only flush() and close() confirm that everything was admitted. If the broker comes back without its state, or another
+ * broker takes over, the unconfirmed events are resent and may reach readers twice: see `inDoubt`.
  *
  *   const publisher = new Publisher("clock@host7");
  *   await publisher.publish("clock", "it is late");
@@ -31,12 +31,12 @@ export class Refused extends Error {}
  */
 export class Publisher {
   session = randomBytes(8).readBigUInt64LE() || 1n;
-  offered = 0; // sequence of the last event that publish() has taken
-  confirmed = 0; // sequence up to which the broker has dealt with everything
+  offered = 0; // sequence of the last event accepted by publish()
+  confirmed = 0; // sequence up to which the broker has admitted or refused every event
   refused = 0; // events that the broker refused
-  resent = 0; // events sent more than once, after a reconnect
+  resent = 0; // events sent again after a reconnect
   closed = false;
-  inDoubt = 0; // events sent to a broker that then came back without memory of them
+  inDoubt = 0; // unconfirmed events sent to a broker that lost its state or was replaced
 
   #brokers;
   #control;
@@ -45,9 +45,9 @@ export class Publisher {
   #turn = Promise.resolve();
   #unconfirmed = new Map(); // by sequence, in order
   #bytes = 0;
-  #sent = 0; // sequence of the last one sent over this connection
-  #highestSent = 0; // and over any
-  #stream = null; // whose answers we had
+  #sent = 0; // last sequence sent over this connection
+  #highestSent = 0; // last sequence sent over any connection
+  #stream = null; // of the broker that replied last
   #refusedByBroker = 0;
   #refusedReported = 0;
   #refusedReason = "";
@@ -60,9 +60,9 @@ export class Publisher {
   #subscribeDeadline;
   #confirmAt = 0;
 
-  /** Connects in the background. `source` is the publisher's stable name; at most `unconfirmedBytesMax` of events await
-   * the broker. Of several brokers there is an endpoint each in `ingress` and `control`: the next one is used where one
-   * has been away for a second. Throws for an endpoint that is none. */
+  /** Connects in the background. `source` is the publisher's stable name. At most `unconfirmedBytesMax` bytes of events
+   * wait for the broker. For several brokers, `ingress` and `control` contain one endpoint each per broker; the
+   * publisher moves to the next broker when one has been down for a second. Throws for an invalid endpoint. */
   constructor(source, {
     ingress = DEFAULT_INGRESS, control = DEFAULT_CONTROL, unconfirmedBytesMax = 64 << 20, eventBytesMax = 1 << 20,
   } = {}) {
@@ -79,61 +79,64 @@ export class Publisher {
     }
   }
 
-  /** Waits until a broker has us. Not needed before publish(). Rejects with TimeoutError. */
+  /** Waits until a broker is connected. Not required before publish(). Rejects with TimeoutError. */
   waitReady({ timeout = 10_000 } = {}) {
     return this.#whileOpen(async () => {
       const deadline = now() + timeout;
       while (!(await this.#readyToSend(deadline))) {
-        await this.#wait(deadline, `nobody has subscribed at ${this.#brokers.current.ingress} within ${timeout} ms`);
+        await this.#wait(deadline, `no broker has subscribed at ${this.#brokers.current.ingress} within ${timeout} ms`);
       }
     });
   }
 
-  /** Takes an event: text, bytes (a Uint8Array), a typed message (of message()), or null, which clears the topic's
-   * retained value. It happened at `timeNs` (Unix; none: now). Waits only where the unconfirmed events fill their bound
-   * or a broker is slow to answer, at most `timeout`; rejects with TimeoutError, and keeps nothing, where there is no
-   * room, with a RangeError for what cannot be published. */
+  /** Queues an event: text, bytes (a Uint8Array), a message (from message()), or null, which clears the topic's retained
+   * value. `timeNs` is when it happened (Unix; default: now). Waits only if the limit on unconfirmed events is reached
+   * or a broker is slow to reply, for at most `timeout`. Rejects with TimeoutError, and queues nothing, if the limit is
+   * still reached; with a RangeError if the event cannot be published. */
   publish(topic, payload, { timeNs, attributes = {}, timeout = 10_000 } = {}) {
     return this.#whileOpen(async () => {
       if (checkTopic(topic).startsWith(SYSTEM_PREFIX)) {
-        throw new RangeError(`the system's topics cannot be published to: ${JSON.stringify(topic)}`);
+        throw new RangeError(`expected a topic outside $SYS., got ${JSON.stringify(topic)}`);
       }
       const event = this.#encode(payload, timeNs ?? BigInt(Date.now()) * 1_000_000n, attributes);
       if (event.length > this.#eventBytesMax) {
-        throw new RangeError(`at most ${this.#eventBytesMax} bytes can be published, the event has ${event.length}`);
+        throw new RangeError(`expected an event of at most ${this.#eventBytesMax} bytes, got ${event.length}`);
       }
       const size = Buffer.byteLength(topic) + event.length;
       const deadline = now() + timeout;
       while (this.#bytes + size > this.#unconfirmedBytesMax && this.#unconfirmed.size > 0) {
-        await this.#confirmMore(deadline, `no room for another event within ${timeout} ms`);
+        await this.#confirmMore(deadline,
+          `limit of ${this.#unconfirmedBytesMax} unconfirmed bytes still reached after ${timeout} ms`);
       }
       this.offered += 1;
       this.#unconfirmed.set(this.offered, { topic, event, size });
       this.#bytes += size;
-      if (await this.#readyToSend(deadline) && await this.#send() && now() >= this.#confirmAt) await this.#requestConfirmation(deadline);
+      if (await this.#readyToSend(deadline) && await this.#send() && now() >= this.#confirmAt) {
+        await this.#requestConfirmation(deadline);
+      }
     });
   }
 
-  /** Waits until the broker has admitted all that was published. Rejects with TimeoutError where it has not within
-   * `timeout` (the events are kept), with Refused where it refused some since the last flush. */
+  /** Waits until the broker has admitted everything published before. Rejects with TimeoutError if that takes longer
+   * than `timeout` (the events are kept), and with Refused if it has refused events since the last flush. */
   flush({ timeout = 10_000 } = {}) {
     return this.#whileOpen(async () => {
       const deadline = now() + timeout;
       for (let pause = FLUSH_MS[0]; this.confirmed < this.offered;) {
         const before = this.confirmed;
-        await this.#confirmMore(deadline, `not admitted by ${this.#brokers.current.ingress} within ${timeout} ms: `
-          + `${this.#unconfirmed.size} of ${this.offered} events`, pause);
+        await this.#confirmMore(deadline, `${this.#unconfirmed.size} of ${this.offered} events not admitted by `
+          + `${this.#brokers.current.ingress} within ${timeout} ms`, pause);
         pause = this.confirmed > before ? FLUSH_MS[0] : Math.min(2 * pause, FLUSH_MS[1]);
       }
       if (this.refused > this.#refusedReported) {
         const refused = this.refused - this.#refusedReported;
         this.#refusedReported = this.refused;
-        throw new Refused(`the broker refused ${refused} events, of the last one it said: ${this.#refusedReason}`);
+        throw new Refused(`the broker refused ${refused} events, the last one because of: ${this.#refusedReason}`);
       }
     });
   }
 
-  /** flush(), then ends in any case. Repeating it does nothing. */
+  /** Calls flush(), then closes the publisher in any case. A second call has no effect. */
   async close({ timeout = 10_000 } = {}) {
     if (this.closed) return;
     try {
@@ -171,11 +174,13 @@ export class Publisher {
     if (typeof payload === "string") event.text = payload;
     else if (payload instanceof Uint8Array) event.binary = payload;
     else if (payload?.type_url) event.message = payload;
-    else if (payload !== null) throw new RangeError(`text, bytes, a message or null is wanted, got ${typeof payload}`);
+    else if (payload !== null) {
+      throw new RangeError(`payload: expected text, bytes, a message or null, got ${typeof payload}`);
+    }
     return encode("backplane.v1.Event", event);
   }
 
-  // The connection. None of these waits, but for an answer from control, until the deadline.
+  // The connection. These methods do not wait, except for a reply from control, until the deadline.
 
   #connect() {
     if (this.#brokers.moveOn()) this.#control.use(this.#brokers.current.control);
@@ -193,7 +198,7 @@ export class Publisher {
     this.#backoff = Math.min(2 * this.#backoff, BACKOFF_MS[1]);
   }
 
-  /** Whether events can be sent: connected, and with what an earlier connection did known. */
+  /** Whether events can be sent: connected, and it is known which events earlier connections delivered. */
   async #readyToSend(deadline) {
     if (!this.#connection) {
       if (now() < this.#connectAt) return false;
@@ -210,13 +215,13 @@ export class Publisher {
     }
     if (this.#subscribed && !this.#resumed) {
       this.#resumed = this.#highestSent === this.confirmed || await this.#requestConfirmation(deadline);
-      // All that is not confirmed goes out again; the broker refuses what it has already.
+      // Resend everything unconfirmed; the broker refuses duplicates.
       if (this.#resumed) this.#sent = this.confirmed;
     }
     return this.#subscribed && this.#resumed;
   }
 
-  /** Sends what is unsent. False where the connection takes no more at the moment. */
+  /** Sends the unsent events. Returns false if the connection's send queue is full. */
   async #send() {
     while (this.#sent < this.offered) {
       const { topic, event } = this.#unconfirmed.get(this.#sent + 1);
@@ -233,7 +238,7 @@ export class Publisher {
     return true;
   }
 
-  /** Asks what was admitted. Gives the connection up where nobody answers for long. */
+  /** Asks the broker which events it has admitted. Closes the connection if it does not reply for long. */
   async #requestConfirmation(deadline) {
     this.#confirmAt = now() + CONFIRM_MS;
     const left = Math.max(1, deadline - now());
@@ -247,16 +252,18 @@ export class Publisher {
       return false;
     }
     this.#backoff = BACKOFF_MS[0];
-    const { sequence, refused_sequence: refusedSequence, refused, refused_reason: why } = reply.admitted;
+    const { sequence, refused_sequence: refusedSequence, refused, refused_reason: reason } = reply.admitted;
     if (reply.stream !== this.#stream) {
-      // Another life of the broker than before, or the first that we know of.
-      if (this.#stream !== null || (!this.#resumed && sequence === 0n)) this.inDoubt += this.#highestSent - this.confirmed;
+      // The broker restarted, another one took over, or this is the first reply.
+      if (this.#stream !== null || (!this.#resumed && sequence === 0n)) {
+        this.inDoubt += this.#highestSent - this.confirmed;
+      }
       this.#stream = reply.stream;
       this.#refusedByBroker = 0;
     }
     this.refused += Math.max(0, Number(refused) - this.#refusedByBroker);
     this.#refusedByBroker = Number(refused);
-    this.#refusedReason = why || this.#refusedReason;
+    this.#refusedReason = reason || this.#refusedReason;
     this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.#highestSent));
     return true;
   }
@@ -270,7 +277,7 @@ export class Publisher {
     this.#sent = Math.max(this.#sent, this.confirmed);
   }
 
-  // What waits.
+  // Waiting.
 
   async #confirmMore(deadline, problem, pause = FLUSH_MS[0]) {
     if (await this.#readyToSend(deadline)) {

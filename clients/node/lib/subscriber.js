@@ -1,4 +1,4 @@
-// Following a broker: events by pattern, and word of every event that cannot be had.
+// Following a broker: events by pattern, and a Gap for every event that is lost.
 
 import { randomBytes } from "node:crypto";
 import { Subscriber as Sub } from "zeromq";
@@ -9,17 +9,17 @@ import { Event, Gap, readStamp, Reset } from "./wire.js";
 
 export const DEFAULT_EGRESS = "tcp://127.0.0.1:5571";
 
-const LIVE_TIMEOUT_MS = 10_000; // a connection over which no live answer came for so long is given up
-const BACKOFF_MS = [50, 1000]; // between two connections: the first, and the longest
-const RECOVERY_TIMEOUT_MS = 1000; // how long the others wait for what is missing
-const TAILS_INTERVAL_MS = 1000; // what no later event shows is looked for so often
-const GRACE_MS = 100; // what a tail shows may still be under way for so long
+const LIVE_TIMEOUT_MS = 10_000; // a connection without a live reply by then is closed
+const BACKOFF_MS = [50, 1000]; // between two connections: at first, and at most
+const RECOVERY_TIMEOUT_MS = 1000; // how long recovering missing events may delay later ones
+const TAILS_INTERVAL_MS = 1000; // how often to check for losses that no later event reveals
+const GRACE_MS = 100; // how long an event that a tail shows may still be in flight
 const RECEIVE_HWM = 100_000;
 const ZMQ_SNDHWM = 23;
 
 const originOf = (stream) => stream >> 32n;
 
-/** Subscriptions are messages too: at the default mark, many at once would be lost. */
+/** Subscriptions are messages too: at the default high-water mark, many at once would be lost. */
 class UnboundedSub extends Sub {
   constructor(options) {
     super(options);
@@ -27,25 +27,25 @@ class UnboundedSub extends Sub {
   }
 }
 
-/** Reads the topics that match some patterns. Owns its sockets; one call of receive() or waitLive() at a time.
+/** Reads the topics that match some patterns. Owns its sockets. Only one call of receive() or waitLive() at a time.
  *
- * Each topic's events come in order and once. One that is missing is fetched from the broker's history; if that no
- * longer has it, a Gap stands in its place. When the broker comes back without its history, a Reset is given. A lost
- * connection is made again by itself, and what was published meanwhile is fetched. Of several brokers the next one is
- * read where one has been away for a second, which is a Reset too.
+ * The events of each topic arrive in order and once. A missing event is recovered from the broker's history. If it is no
+ * longer there, a Gap takes its place. When the broker comes back without its history, a Reset is returned. After a lost
+ * connection the subscriber reconnects and recovers what was published meanwhile. With several brokers it moves to the
+ * next one when one has been down for a second, which is a Reset too.
  *
  *   for await (const item of new Subscriber(["stock.>", "clock"])) …
  */
 export class Subscriber {
-  duplicates = 0; // events that came again and were left out
-  recovered = 0; // events fetched from history
-  undecodable = 0; // messages that are no events
+  duplicates = 0; // events that arrived again and were skipped
+  recovered = 0; // events recovered from history
+  undecodable = 0; // messages that are not events
   closed = false;
 
   #patterns;
   #brokers;
   #control;
-  #ready = []; // what receive() gives, from #returned on
+  #ready = []; // items for receive(); those before #returned have been returned
   #returned = 0;
 
   #connection = null;
@@ -56,17 +56,17 @@ export class Subscriber {
   #live = false;
 
   #stream = null; // the broker's stream
-  #startPosition = new Map(); // by stream: the position after which all is ours
-  #lastSeenByTopic = new Map(); // by stream, then by topic: { offset, position } of the last one
+  #startPosition = new Map(); // by stream: reading began after this position
+  #lastSeenByTopic = new Map(); // by stream, then by topic: { offset, position }
   #tailsAt = 0;
   #tailsAfter = 0n;
   #suspectedGaps = [];
   #repairAt = 0;
 
-  /** Connects in the background. Of several brokers there is an endpoint each in `egress` and `control`. Throws a
-   * RangeError for a pattern that is none, an Error for such an endpoint. */
+  /** Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per broker.
+   * Throws a RangeError for an invalid pattern, an Error for an invalid endpoint. */
   constructor(patterns, { egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL } = {}) {
-    if (patterns.length === 0) throw new RangeError("at least one pattern is wanted, got none");
+    if (patterns.length === 0) throw new RangeError("expected at least one pattern, got none");
     this.#patterns = patterns.map((pattern) => new Pattern(pattern));
     this.#brokers = new Brokers({ egress, control });
     this.#control = new Control(this.#brokers.current.control);
@@ -78,24 +78,24 @@ export class Subscriber {
     }
   }
 
-  /** Whether the broker has said that the subscriptions are in force on the connection that stands. */
+  /** Whether the subscriptions are active on the current connection, confirmed by the broker's live reply. */
   get live() {
     return this.#live;
   }
 
-  /** Waits until the subscriptions are in force: what is published from now on comes, or is announced as lost. Rejects
-   * with TimeoutError. */
+  /** Waits until the subscriptions are active: everything published from now on is delivered or reported as a Gap.
+   * Rejects with TimeoutError. */
   async waitLive({ timeout = 10_000 } = {}) {
     for (const deadline = now() + timeout; !this.#live;) {
       if (this.closed || now() >= deadline) {
-        throw new TimeoutError(`no live answer from ${this.#brokers.current.egress} within ${timeout} ms`);
+        throw new TimeoutError(`no live reply from ${this.#brokers.current.egress} within ${timeout} ms`);
       }
       await this.#work(deadline);
     }
   }
 
-  /** The next Event, Gap or Reset; null where nothing came within `timeout`, or it was closed. May take up to two
-   * seconds longer while something is fetched from history. */
+  /** The next Event, Gap or Reset; null if there is none within `timeout`, or after close(). May take up to two seconds
+   * longer while missing events are recovered. */
   async receive({ timeout = 10_000 } = {}) {
     for (const deadline = now() + timeout; this.#returned === this.#ready.length && !this.closed;) {
       await this.#work(deadline);
@@ -109,7 +109,7 @@ export class Subscriber {
     return item;
   }
 
-  /** All that comes, until it is closed. */
+  /** All items, until close(). */
   async *[Symbol.asyncIterator]() {
     while (!this.closed) {
       const item = await this.receive({ timeout: 60_000 });
@@ -117,7 +117,7 @@ export class Subscriber {
     }
   }
 
-  /** Ends it at once. */
+  /** Closes the subscriber at once. */
   close() {
     this.closed = true;
     this.#live = false;
@@ -129,9 +129,10 @@ export class Subscriber {
 
   #connect() {
     if (this.#brokers.moveOn()) this.#control.use(this.#brokers.current.control);
-    this.#connection = new Connection(UnboundedSub, this.#brokers.current.egress, { receiveHighWaterMark: RECEIVE_HWM });
-    // Subscriptions go out in this order, as it was connected before: the answer to the last one tells that all are in
-    // force. Nobody used its nonce before.
+    const options = { receiveHighWaterMark: RECEIVE_HWM };
+    this.#connection = new Connection(UnboundedSub, this.#brokers.current.egress, options);
+    // The socket is already connecting, so subscriptions are sent in this order. The reply to the last one shows that
+    // all are active. Its nonce has not been used before.
     this.#liveTopic = `$SYS.live.${randomBytes(8).toString("hex")}`;
     for (const { prefix } of this.#patterns) this.#connection.socket.subscribe(prefix);
     this.#connection.socket.subscribe(this.#liveTopic);
@@ -146,7 +147,7 @@ export class Subscriber {
     this.#backoff = Math.min(2 * this.#backoff, BACKOFF_MS[1]);
   }
 
-  /** Takes one message, or waits for one until `deadline` or until something else is to be done. */
+  /** Handles one message, or waits for one until `deadline` or until another action is due. */
   async #work(deadline) {
     if (!this.#connection) {
       await sleep(Math.min(this.#connectAt, deadline) - now());
@@ -166,7 +167,7 @@ export class Subscriber {
     }
   }
 
-  // What comes over it.
+  // Received messages.
 
   async #onMessage(frames) {
     const stamp = readStamp(frames.at(-1));
@@ -178,7 +179,7 @@ export class Subscriber {
     if (topic === this.#liveTopic) {
       this.#onLive(stamp);
     } else if (this.#patterns.some((pattern) => pattern.matches(topic))) {
-      // ZeroMQ compares the beginnings of bytes: "time" also gets "timezone".
+      // ZeroMQ matches byte prefixes: "time" also gets "timezone".
       await this.#onEvent(topic, frames[1], stamp);
     }
   }
@@ -190,14 +191,14 @@ export class Subscriber {
       this.#startPosition.set(stream, position);
       this.#tailsAfter = position;
     } else if (this.#stream !== stream) {
-      // All of another life of the same broker is ours, what was published before our subscriptions were back included;
-      // another broker's events are from now on.
+      // A new incarnation of the same broker is read from its beginning, including what was published before the
+      // subscriptions were active again. Another broker is read from now on.
       this.#reset(stream, originOf(this.#stream) === originOf(stream) ? 0n : position);
     }
     this.#brokers.markUp();
     this.#live = true;
     this.#backoff = BACKOFF_MS[0];
-    this.#tailsAt = now(); // something may have been published while there was no connection
+    this.#tailsAt = now(); // events may have been published while disconnected
   }
 
   #reset(stream, position) {
@@ -212,9 +213,9 @@ export class Subscriber {
   async #onEvent(topic, bytes, stamp) {
     const { stream, offset, position, previous } = stamp;
     if (this.#stream !== null && this.#stream !== stream && originOf(this.#stream) === originOf(stream)) {
-      this.#reset(stream, 0n); // the same broker in another life
+      this.#reset(stream, 0n); // a new incarnation of the same broker
     }
-    if (offset > 0n) { // some of the system's events are not numbered
+    if (offset > 0n) { // some system events are not numbered
       if (offset <= (this.#lastSeen(stream, topic)?.offset ?? 0n)) {
         this.duplicates += 1;
         return;
@@ -238,9 +239,9 @@ export class Subscriber {
     this.#lastSeenByTopic.get(stream).set(topic, { offset, position });
   }
 
-  // What does not come.
+  // Missing events.
 
-  /** Delivers what this reader lacks of the topic up to the offset `last`, at the position `until`. */
+  /** Delivers the missing events of the topic up to the offset `last`, which is at the position `until`. */
   async #repairGap(topic, stream, last, until) {
     const seen = this.#lastSeen(stream, topic);
     // The topic's first event comes without a hole unless there was another since the reading began.
@@ -261,7 +262,7 @@ export class Subscriber {
     if (expected <= last) this.#ready.push(new Gap(stream, topic, expected, last, reason));
   }
 
-  /** What history has of the topic in (after, until], whether it has not all, and why not. */
+  /** The events of the topic in (after, until] from history, whether some are lost, and the reason. */
   async #fetch(topic, stream, after, until) {
     const events = [];
     for (let lostSome = false; ;) {
@@ -282,12 +283,13 @@ export class Subscriber {
     }
   }
 
-  /** Asks for what no later event shows: a loss at the very end. */
+  /** Checks for losses that no later event reveals: at the end of a topic. */
   async #checkTails() {
     this.#tailsAt = now() + TAILS_INTERVAL_MS;
     try {
       const patterns = this.#patterns.map(({ text }) => text);
-      const { stream, position, tails } = await this.#control.tails(patterns, this.#tailsAfter, { timeout: RECOVERY_TIMEOUT_MS });
+      const { stream, position, tails } = await this.#control.tails(patterns, this.#tailsAfter,
+        { timeout: RECOVERY_TIMEOUT_MS });
       if (stream !== this.#stream) return;
       this.#tailsAfter = position;
       this.#suspectedGaps = tails.filter((tail) => this.#isMissing(tail));

@@ -1,4 +1,4 @@
-// Names of topics, and patterns that match them.
+// Topic names, and patterns that match them.
 
 export const TOPIC_BYTES_MAX = 255;
 export const SYSTEM_PREFIX = "$SYS.";
@@ -7,8 +7,7 @@ export const SYSTEM_PREFIX = "$SYS.";
 const FORBIDDEN = /[\u0000-\u0020\u007f-\u009f]/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** Gives `name` back where it is a topic, the system's own included; throws a RangeError, with the reason, where
- * it is none. */
+/** Returns `name` if it is a valid topic (including $SYS. topics). Otherwise throws a RangeError with the reason. */
 export function checkTopic(name) {
   check(name, name.split("."));
   return name;
@@ -19,16 +18,16 @@ function check(name, tokens) {
   const bytes = Buffer.byteLength(name);
   if (LONE_SURROGATE.test(name)) throw new RangeError(`not UTF-8: ${quoted}`);
   if (bytes < 1 || bytes > TOPIC_BYTES_MAX) {
-    throw new RangeError(`a name of 1 to ${TOPIC_BYTES_MAX} bytes is wanted, got ${bytes}: ${quoted}`);
+    throw new RangeError(`expected a name of 1 to ${TOPIC_BYTES_MAX} bytes, got ${bytes}: ${quoted}`);
   }
   if ("+-!{".includes(name[0]) || (name[0] === "$" && !name.startsWith(SYSTEM_PREFIX))) {
-    throw new RangeError(`must not begin with + - ! { or $ (but for $SYS.): ${quoted}`);
+    throw new RangeError(`must not begin with + - ! { or $ (except $SYS.): ${quoted}`);
   }
   for (const token of tokens) {
     if (token === "") throw new RangeError(`a token is empty: ${quoted}`);
     if (FORBIDDEN.test(token)) throw new RangeError(`white space or a control character: ${quoted}`);
     if (/[*>]/.test(token)) {
-      throw new RangeError(`* and > stand in patterns only, each as a whole token, > as the last: ${quoted}`);
+      throw new RangeError(`* and > are for patterns only, each as a whole token, > as the last: ${quoted}`);
     }
   }
 }
@@ -38,7 +37,7 @@ export class Pattern {
   #tokens;
   #open;
 
-  /** Throws a RangeError, with the reason, where `text` is no pattern. */
+  /** Throws a RangeError with the reason if `text` is not a valid pattern. */
   constructor(text) {
     this.text = text;
     const tokens = text.split(".");
@@ -47,14 +46,14 @@ export class Pattern {
     check(text, this.#tokens.filter((token) => token !== "*"));
   }
 
-  /** What to subscribe to at a ZeroMQ socket: the text before the first wildcard. */
+  /** The prefix to subscribe to with a ZeroMQ socket: the text before the first wildcard. */
   get prefix() {
     const wild = this.#tokens.indexOf("*");
     const literal = wild < 0 ? this.#tokens : this.#tokens.slice(0, wild);
     return (wild >= 0 || this.#open ? [...literal, ""] : literal).join(".");
   }
 
-  /** Whether `topic`, which must be one, is among those meant. */
+  /** Whether the pattern matches `topic`, which must be a valid topic. */
   matches(topic) {
     const tokens = topic.split(".");
     const wildFirst = this.#tokens.length === 0 || this.#tokens[0] === "*";

@@ -1,15 +1,15 @@
-// What a subscriber gets: events with the broker's stamp, and word of those that it will never get.
+// What a subscriber returns: events with the broker's stamp, gaps and resets.
 
 import { decode, typeOf } from "./proto.js";
 
 export const STAMP_BYTES = 47;
-const HEAD = [0x7a, 0x2d]; // field 15 of 45 bytes
+const HEAD = [0x7a, 0x2d]; // field 15 with 45 bytes
 const TAGS = [0x09, 0x11, 0x19, 0x21, 0x29];
 
-/** The stamp of an event's bytes (a Buffer), without parsing them: it is their end. null where they have none.
- * stream: which broker and backplane (upper 32 bits), and which life of it; position: 1, 2, 3, … in the stream, over
- * all topics; offset: 1, 2, 3, … in the topic (0: not numbered); previous: position of the topic's previous event (0
- * for its first); received_ns: Unix time at the broker. */
+/** Reads the stamp from the end of an event's bytes (a Buffer), without parsing them. null if there is no stamp.
+ * stream: which broker and backplane (upper 32 bits), and which incarnation; position: 1, 2, 3, … in the stream, over all
+ * topics; offset: 1, 2, 3, … in the topic (0: not numbered); previous: position of the topic's previous event (0 for its
+ * first); received_ns: Unix time at the broker, in nanoseconds. */
 export function readStamp(event) {
   const begin = event.length - STAMP_BYTES;
   if (begin < 0 || HEAD.some((byte, at) => event[begin + at] !== byte)) return null;
@@ -19,37 +19,37 @@ export function readStamp(event) {
   return { stream, position, offset, previous, received_ns: event.readBigInt64LE(at(4) + 1) };
 }
 
-/** One event: its topic, the whole of it (`body`: source, sequence, time, payload, attributes, …), its stamp. */
+/** One event: its topic, the event itself (`body`: source, sequence, time, payload, attributes, …) and its stamp. */
 export class Event {
-  /** Throws where `bytes` are no event. */
+  /** Throws if `bytes` are not an event. */
   constructor(topic, bytes, stamp) {
     this.topic = topic;
     this.body = decode("backplane.v1.Event", bytes);
     this.stamp = stamp;
   }
 
-  /** The payload where it is text, else "". */
+  /** The payload if it is text, else "". */
   get text() {
     return this.body.text ?? "";
   }
 
-  /** The fields of the payload where it is a message of this type, else null. */
+  /** The fields of the payload if it is a message of this type, else null. */
   unpack(typeName) {
     const any = this.body.message;
     return any && typeOf(any) === typeName ? decode(typeName, any.value) : null;
   }
 }
 
-/** Events of one topic that this reader will never get: the offsets from `first` to `last`. `first` is 0n where nobody
- * knows it: history does not reach back to the beginning of the reading. */
+/** Events of one topic that are lost to this reader: the offsets from `first` to `last`. `first` is 0n if it is unknown
+ * because history does not reach back to where reading began. */
 export class Gap {
   constructor(stream, topic, first, last, reason) {
     Object.assign(this, { stream, topic, first, last, reason });
   }
 }
 
-/** A broker came back without its history. Its numbering began anew, and what the end of the old stream still had for
- * this reader is lost; nobody knows how much that is. */
+/** The broker came back without its history, or another broker took over. Numbering restarted. An unknown number of
+ * events at the end of the old stream may be lost. */
 export class Reset {
   constructor(oldStream, newStream) {
     Object.assign(this, { oldStream, newStream });
