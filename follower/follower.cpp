@@ -24,16 +24,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // At most so many events a turn, so that control and connection events have theirs.
-constexpr std::size_t events_a_turn_max = 256;
+constexpr std::size_t events_per_turn_max = 256;
 // So many are looked up side by side: memory takes as long for one of a hundred thousand topics as for some.
-constexpr std::size_t messages_at_once = follower::GapRepair::expected_max;
+constexpr std::size_t messages_per_batch = follower::GapRepair::prefetched_max;
 constexpr std::chrono::seconds hello_interval{1};
 // Above the broker's own limit, since libzmq cuts the connection at a message that is larger.
 constexpr std::size_t message_bytes_extra = 64u << 10;
 // What a broker says to its subscribers when it ends.
 constexpr std::string_view drain_topic = "$SYS.drain";
 // A broker that has us, but has not answered a live check yet: many subscriptions take it a while.
-constexpr int patience_when_connected = 10;
+constexpr int connected_patience_factor = 10;
 
 follower::GapRepair::Options gap_repair_options(const Follower::Options& options) {
   follower::GapRepair::Options gap_repair;
@@ -79,12 +79,12 @@ class Follower::Impl : private follower::GapRepairSink,
     release();
   }
 
-  ~Impl() override { say_goodbye(); }
+  ~Impl() override { send_goodbye(); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   std::uint64_t subscribe(std::string_view prefix) {
-    live_.want(++last_ticket_);
+    live_.require(++last_ticket_);
     if (gap_repair_.subscribe(prefix, last_ticket_))
       connections_->sub().raw().set(zmq::sockopt::subscribe, prefix);
     return last_ticket_;
@@ -116,16 +116,16 @@ class Follower::Impl : private follower::GapRepairSink,
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
     std::size_t done = watch_connection();
-    connections_->connection().keep_up(now);
+    connections_->connection().reconnect_if_stalled(now);
     const std::size_t received = receive_events();
     done += received;
     done += check_live(now);
-    say_hello(now);
-    retained_requests_.turn(now);
+    send_hello(now);
+    retained_requests_.begin_turn(now);
     done += connections_->control().do_work(now);
-    gap_repair_.tick(now, received < events_a_turn_max);
-    done += ask_for_what_is_missing(now);
-    done += move_on(now);
+    gap_repair_.tick(now, received < events_per_turn_max);
+    done += send_requests(now);
+    done += fail_over(now);
     return done;
   }
 
@@ -136,14 +136,14 @@ class Follower::Impl : private follower::GapRepairSink,
                               connections_->connection().next_deadline()});
     if (!options_.name.empty() && connections_->control().connected())
       earliest = std::min(earliest, next_hello_);
-    if (may_ask())
+    if (can_request())
       earliest = std::min({earliest, gap_repair_.request_deadline(), replay_requests_.request_deadline()});
-    return std::min({earliest, gap_repair_.next_deadline(), give_up_deadline()});
+    return std::min({earliest, gap_repair_.next_deadline(), failover_deadline()});
   }
 
   bool pending() {
     return live_.next_deadline() == Clock::time_point::min() || connections_->pending() ||
-           (may_ask() &&
+           (can_request() &&
             std::min(gap_repair_.request_deadline(), replay_requests_.request_deadline()) <= now_);
   }
 
@@ -163,22 +163,22 @@ class Follower::Impl : private follower::GapRepairSink,
     status.connected = up_;
     status.control_connected = connections_->control().connected();
     status.broker = broker_;
-    const follower::GapRepairCounters& read = gap_repair_.counters();
+    const follower::GapRepairCounters& counted = gap_repair_.counters();
     status.undecodable +=
-        read.undecodable + replay_requests_.undecodable() + retained_requests_.undecodable();
+        counted.undecodable + replay_requests_.undecodable() + retained_requests_.undecodable();
     status.control_timeouts += replay_requests_.timeouts() + retained_requests_.timeouts();
-    status.expected = read.expected;
-    status.seen = read.seen;
-    status.recovered = read.recovered;
-    status.lost_history_gone = read.lost_history_gone;
-    status.lost_recovery_timeout = read.lost_recovery_timeout;
-    status.unwanted = read.unwanted;
+    status.expected = counted.expected;
+    status.seen = counted.seen;
+    status.recovered = counted.recovered;
+    status.lost_history_gone = counted.lost_history_gone;
+    status.lost_recovery_timeout = counted.lost_recovery_timeout;
+    status.unwanted = counted.unwanted;
     status.awaited = gap_repair_.awaited();
-    status.gaps = read.gaps;
-    status.gaps_of_unknown_size = read.gaps_of_unknown_size;
-    status.duplicates = read.duplicates;
-    status.late = read.late;
-    status.resets = read.resets;
+    status.gaps = counted.gaps;
+    status.gaps_of_unknown_size = counted.gaps_of_unknown_size;
+    status.duplicates = counted.duplicates;
+    status.late = counted.late;
+    status.resets = counted.resets;
     status.reorder_buffer_bytes = gap_repair_.reorder_buffer_bytes();
     return status;
   }
@@ -218,47 +218,47 @@ class Follower::Impl : private follower::GapRepairSink,
     for (auto change = connection.next(); change != Connection::Change::none; change = connection.next()) {
       ++done;
       if (change == Connection::Change::up) {
-        live_.connected();
+        live_.on_connected();
       } else {
-        live_.disconnected();
-        if (std::exchange(up_, false)) absent_since_ = now_;
-        tell_connection(false);
+        live_.on_disconnected();
+        if (std::exchange(up_, false)) down_since_ = now_;
+        notify_connection(false);
       }
     }
     return done;
   }
 
-  void tell_connection(bool up) {
-    if (std::exchange(told_up_, up) != up) listener_.on_connection(up);
+  void notify_connection(bool up) {
+    if (std::exchange(notified_up_, up) != up) listener_.on_connection(up);
   }
 
   // ---- several brokers ----
 
   /// When the next broker is to be tried.
-  [[nodiscard]] Clock::time_point give_up_deadline() const {
+  [[nodiscard]] Clock::time_point failover_deadline() const {
     if (options_.brokers.size() == 1 || up_) return Clock::time_point::max();
-    if (!absent_since_) return Clock::time_point::min();
-    if (status_.draining) return *absent_since_;
-    const int factor = connections_->connection().up() ? patience_when_connected : 1;
-    return *absent_since_ + factor * options_.broker_patience;
+    if (!down_since_) return Clock::time_point::min();
+    if (status_.draining) return *down_since_;
+    const int factor = connections_->connection().up() ? connected_patience_factor : 1;
+    return *down_since_ + factor * options_.broker_patience;
   }
 
-  std::size_t move_on(Clock::time_point now) {
+  std::size_t fail_over(Clock::time_point now) {
     if (options_.brokers.size() == 1 || up_) return 0;
-    if (!absent_since_) absent_since_ = now;
-    if (now < give_up_deadline()) return 0;
-    say_goodbye();
+    if (!down_since_) down_since_ = now;
+    if (now < failover_deadline()) return 0;
+    send_goodbye();
     broker_ = (broker_ + 1) % options_.brokers.size();
     std::unique_ptr<follower::BrokerConnections> next = open_connections();
-    next->control().take_over(connections_->control());
+    next->control().adopt_requests(connections_->control());
     retained_requests_.use(next->control());
     requests_.use(next->control());
     fds_.remove(connections_->fds());
     connections_ = std::move(next);
     fds_.add(connections_->fds());
-    live_.disconnected();
+    live_.on_disconnected();
     status_.draining = false;
-    absent_since_ = now;
+    down_since_ = now;
     next_hello_ = {};
     gap_repair_.prefixes().visit([this](std::string_view prefix) { subscribe_socket(prefix); });
     watch_drain();
@@ -277,27 +277,28 @@ class Follower::Impl : private follower::GapRepairSink,
   std::size_t check_live(Clock::time_point now) {
     const auto step = live_.step(now);
     if (!step) return 0;
-    if (!step->drop.empty()) connections_->sub().raw().set(zmq::sockopt::unsubscribe, step->drop);
-    if (!step->take.empty()) {
+    if (!step->unsubscribe.empty())
+      connections_->sub().raw().set(zmq::sockopt::unsubscribe, step->unsubscribe);
+    if (!step->subscribe.empty()) {
       // After a reconnect libzmq sends all subscriptions again in byte order, as soon as the socket takes
       // notice of it. Asking for its state makes it do so before the nonce is among them, where it could
       // be answered before the others are in force.
       (void)connections_->sub().readable();
-      connections_->sub().raw().set(zmq::sockopt::subscribe, step->take);
+      connections_->sub().raw().set(zmq::sockopt::subscribe, step->subscribe);
     }
     return 1;
   }
 
   std::size_t receive_events() {
     std::size_t done = 0;
-    for (std::size_t count = messages_.size(); count == messages_.size() && done < events_a_turn_max;) {
+    for (std::size_t count = messages_.size(); count == messages_.size() && done < events_per_turn_max;) {
       count = 0;
       while (count < messages_.size() && receive(messages_[count], done)) ++count;
       const std::span<Message> messages = std::span(messages_).first(count);
-      std::array<std::string_view, messages_at_once> topics;
+      std::array<std::string_view, messages_per_batch> topics;
       std::transform(messages.begin(), messages.end(), topics.begin(),
                      [](const Message& each) { return text_of(each.topic); });
-      gap_repair_.expect(std::span(topics).first(count));
+      gap_repair_.prefetch(std::span(topics).first(count));
       for (const Message& each : messages) fetch_ends(text_of(each.event));
       for (Message& each : messages) {
         handle_message(text_of(each.topic), bytes_of(text_of(each.event)));
@@ -317,7 +318,7 @@ class Follower::Impl : private follower::GapRepairSink,
   /// @returns whether there was a message of [topic][event]; others are counted and passed over.
   bool receive(Message& into, std::size_t& done) {
     mq::Socket& sub = connections_->sub();
-    while (done < events_a_turn_max && sub.receive(into.topic)) {
+    while (done < events_per_turn_max && sub.receive(into.topic)) {
       ++done;
       if (into.topic.more() && sub.receive(into.event)) {  // frames of one message come together
         if (!into.event.more()) return true;
@@ -331,10 +332,10 @@ class Follower::Impl : private follower::GapRepairSink,
   void handle_message(std::string_view topic, std::span<const std::byte> event) {
     const auto stamp = wire::read_stamp(event);
     if (!stamp) return undecodable();
-    if (topic.starts_with(follower::live_prefix)) return handle_live_answer(topic, *stamp);
+    if (topic.starts_with(follower::live_prefix)) return handle_live_reply(topic, *stamp);
     if (topic == drain_topic) status_.draining = true;
     ++status_.received;
-    gap_repair_.event(topic, event, *stamp, now_);
+    gap_repair_.on_event(topic, event, *stamp, now_);
   }
 
   void undecodable() {
@@ -342,24 +343,24 @@ class Follower::Impl : private follower::GapRepairSink,
     ++status_.undecodable;
   }
 
-  void handle_live_answer(std::string_view topic, const wire::Stamp& stamp) {
+  void handle_live_reply(std::string_view topic, const wire::Stamp& stamp) {
     // An answer from a newer connection than we know of must not count for the older one: the monitor
     // tells of a connection before anything comes through it.
     watch_connection();
-    const auto proof = live_.answered(topic);
-    if (!proof) return;
-    gap_repair_.live(proof->ticket, stamp.stream, stamp.position, proof->first, now_);
+    const auto confirmation = live_.on_reply(topic);
+    if (!confirmation) return;
+    gap_repair_.on_live_reply(confirmation->ticket, stamp.stream, stamp.position, confirmation->first, now_);
     live_position_ = {stamp.stream, stamp.position};
-    if (proof->first) {
+    if (confirmation->first) {
       up_ = true;
-      absent_since_.reset();
+      down_since_.reset();
       if (was_up_) ++status_.reconnects;
       was_up_ = true;
-      tell_connection(true);
+      notify_connection(true);
     }
-    if (proof->ticket > told_ticket_) {
-      told_ticket_ = proof->ticket;
-      listener_.on_live(proof->ticket);
+    if (confirmation->ticket > notified_ticket_) {
+      notified_ticket_ = confirmation->ticket;
+      listener_.on_live(confirmation->ticket);
     }
   }
 
@@ -383,81 +384,81 @@ class Follower::Impl : private follower::GapRepairSink,
     listener_.on_retained_end(number, end);
   }
 
-  [[nodiscard]] bool may_ask() const { return up_ && connections_->control().connected(); }
+  [[nodiscard]] bool can_request() const { return up_ && connections_->control().connected(); }
 
-  std::size_t ask_for_what_is_missing(Clock::time_point now) {
-    if (!may_ask()) return 0;
+  std::size_t send_requests(Clock::time_point now) {
+    if (!can_request()) return 0;
     std::size_t done = 0;
-    if (const auto ask = gap_repair_.next_replay(now)) {
-      ask_replay(*ask);
+    if (const auto request = gap_repair_.next_replay(now)) {
+      send_replay(*request);
       ++done;
     }
-    if (const auto ask = gap_repair_.next_tails(now)) {
-      ask_tails(*ask);
+    if (const auto request = gap_repair_.next_tails(now)) {
+      send_tails(*request);
       ++done;
     }
-    done += replay_requests_.ask(connections_->control(), live_position_, now);
+    done += replay_requests_.send(connections_->control(), live_position_, now);
     return done;
   }
 
-  void ask_replay(const follower::ReplayRequest& ask) {
+  void send_replay(const follower::ReplayRequest& from) {
     v1::ControlRequest request;
     v1::ReplayRequest& replay = *request.mutable_replay();
-    replay.set_pattern(ask.pattern);
-    replay.mutable_after_position()->set_stream(ask.stream);
-    replay.mutable_after_position()->set_position(ask.after);
-    replay.set_until_position(ask.until);
-    replay.set_cursor(ask.cursor);
-    connections_->control().ask(request, options_.recovery_limit, follower::ControlChannel::Urgency::now,
-                                [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
-                                  count_timeout(reply);
-                                  if (!reply)
-                                    return gap_repair_.on_replay_failed(number, is_refusal(reply.error()),
-                                                                        now_);
-                                  handle_replay(number, **reply);
-                                });
+    replay.set_pattern(from.pattern);
+    replay.mutable_after_position()->set_stream(from.stream);
+    replay.mutable_after_position()->set_position(from.after);
+    replay.set_until_position(from.until);
+    replay.set_cursor(from.cursor);
+    connections_->control().send(request, options_.recovery_limit, follower::ControlChannel::Urgency::urgent,
+                                 [this, number = from.number](const Result<const v1::ControlReply*>& reply) {
+                                   count_timeout(reply);
+                                   if (!reply)
+                                     return gap_repair_.on_replay_failed(number, is_refusal(reply.error()),
+                                                                         now_);
+                                   handle_replay(number, **reply);
+                                 });
   }
 
   void handle_replay(std::uint64_t number, const v1::ControlReply& reply) {
     using follower::ReplayReply;
-    ReplayReply answer;
+    ReplayReply converted;
     for (const v1::StoredEvent& stored : reply.replay().events()) {
-      answer.events.push_back({stored.topic(), bytes_of(stored.event())});
+      converted.events.push_back({stored.topic(), bytes_of(stored.event())});
     }
     if (reply.has_more()) {
-      answer.end = ReplayReply::End::more;
-      answer.cursor = reply.more().cursor();
+      converted.end = ReplayReply::End::more;
+      converted.cursor = reply.more().cursor();
     } else if (reply.has_gone()) {
-      answer.end = ReplayReply::End::gone;
-      answer.first_available = reply.gone().first_available();
+      converted.end = ReplayReply::End::gone;
+      converted.first_available = reply.gone().first_available();
     }
-    gap_repair_.on_replay_reply(number, answer, now_);
+    gap_repair_.on_replay_reply(number, converted, now_);
   }
 
-  void ask_tails(const follower::TailsRequest& ask) {
+  void send_tails(const follower::TailsRequest& from) {
     v1::ControlRequest request;
     v1::TailsRequest& tails = *request.mutable_tails();
-    for (const std::string& pattern : ask.patterns) tails.add_patterns(pattern);
-    tails.set_after_position(ask.after);
-    tails.set_cursor(ask.cursor);
-    connections_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
-                                [this, number = ask.number](const Result<const v1::ControlReply*>& reply) {
-                                  count_timeout(reply);
-                                  if (!reply || (*reply)->has_gone())
-                                    return gap_repair_.on_tails_failed(number, now_);
-                                  handle_tails(number, **reply);
-                                });
+    for (const std::string& pattern : from.patterns) tails.add_patterns(pattern);
+    tails.set_after_position(from.after);
+    tails.set_cursor(from.cursor);
+    connections_->control().send(request, options_.control_timeout, follower::ControlChannel::Urgency::urgent,
+                                 [this, number = from.number](const Result<const v1::ControlReply*>& reply) {
+                                   count_timeout(reply);
+                                   if (!reply || (*reply)->has_gone())
+                                     return gap_repair_.on_tails_failed(number, now_);
+                                   handle_tails(number, **reply);
+                                 });
   }
 
   void handle_tails(std::uint64_t number, const v1::ControlReply& reply) {
-    follower::TailsReply answer;
-    answer.stream = reply.stream();
-    answer.position = reply.position();
+    follower::TailsReply converted;
+    converted.stream = reply.stream();
+    converted.position = reply.position();
     for (const v1::TailsReply::Tail& tail : reply.tails().tails()) {
-      answer.tails.push_back({tail.topic(), tail.position(), tail.offset()});
+      converted.tails.push_back({tail.topic(), tail.position(), tail.offset()});
     }
-    if (reply.has_more()) answer.cursor = reply.more().cursor();
-    gap_repair_.on_tails_reply(number, answer, now_);
+    if (reply.has_more()) converted.cursor = reply.more().cursor();
+    gap_repair_.on_tails_reply(number, converted, now_);
   }
 
   v1::ControlRequest hello() const {
@@ -471,23 +472,23 @@ class Follower::Impl : private follower::GapRepairSink,
     return request;
   }
 
-  void say_goodbye() {
-    if (!std::exchange(said_hello_, false)) return;
+  void send_goodbye() {
+    if (!std::exchange(hello_sent_, false)) return;
     v1::ControlRequest request = hello();
     request.mutable_hello()->set_closing(true);
-    connections_->control().tell(request);
+    connections_->control().post(request);
   }
 
-  void say_hello(Clock::time_point now) {
+  void send_hello(Clock::time_point now) {
     if (options_.name.empty() || !connections_->control().connected() || now < next_hello_) return;
     next_hello_ = now + hello_interval;
-    said_hello_ = true;
+    hello_sent_ = true;
     v1::ControlRequest request = hello();
-    connections_->control().ask(request, options_.control_timeout, follower::ControlChannel::Urgency::now,
-                                [this](const Result<const v1::ControlReply*>& reply) {
-                                  count_timeout(reply);
-                                  if (reply) status_.draining = (*reply)->hello().draining();
-                                });
+    connections_->control().send(request, options_.control_timeout, follower::ControlChannel::Urgency::urgent,
+                                 [this](const Result<const v1::ControlReply*>& reply) {
+                                   count_timeout(reply);
+                                   if (reply) status_.draining = (*reply)->hello().draining();
+                                 });
   }
 
   void count_timeout(const Result<const v1::ControlReply*>& reply) {
@@ -508,19 +509,19 @@ class Follower::Impl : private follower::GapRepairSink,
   std::uint64_t session_;
 
   std::uint64_t last_ticket_{};
-  std::uint64_t told_ticket_{};
+  std::uint64_t notified_ticket_{};
   std::uint64_t last_request_{};
   StreamPosition live_position_;  // the newest live answer
   Clock::time_point now_{};       // of the turn
   bool up_{};
-  bool told_up_{};
+  bool notified_up_{};
   bool was_up_{};
-  std::optional<Clock::time_point> absent_since_;  // no broker, with another one to try
-  bool said_hello_{};
+  std::optional<Clock::time_point> down_since_;  // no broker, with another one to try
+  bool hello_sent_{};
   Clock::time_point next_hello_{};
   std::vector<std::pair<std::string, std::uint64_t>> counters_;
   FollowerStatus status_;
-  std::array<Message, messages_at_once> messages_;
+  std::array<Message, messages_per_batch> messages_;
 };
 
 Follower::Follower(mq::Context& context, Options options, ReaderListener& listener)

@@ -7,7 +7,7 @@ namespace backplane::follower {
 namespace {
 
 // Well above the longest pause between two of libzmq's own attempts (SocketOptions: 1 s).
-constexpr std::chrono::seconds quiet_max{3};
+constexpr std::chrono::seconds idle_max{3};
 
 }  // namespace
 
@@ -23,11 +23,11 @@ Connection::Change Connection::next() {
         return Change::none;
       case mq::ConnectionEvent::connected:
         up_ = true;
-        quiet_since_.reset();
+        idle_since_.reset();
         return Change::up;
       case mq::ConnectionEvent::disconnected:
         up_ = false;
-        quiet_since_.reset();
+        idle_since_.reset();
         return Change::down;
       case mq::ConnectionEvent::other:
         break;
@@ -35,11 +35,11 @@ Connection::Change Connection::next() {
   }
 }
 
-void Connection::keep_up(Clock::time_point now) {
+void Connection::reconnect_if_stalled(Clock::time_point now) {
   if (up_) return;
-  if (!quiet_since_) quiet_since_ = now;
-  if (now - *quiet_since_ < quiet_max) return;
-  quiet_since_ = now;
+  if (!idle_since_) idle_since_ = now;
+  if (now - *idle_since_ < idle_max) return;
+  idle_since_ = now;
   zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());  // fails where libzmq has dropped it already
   // It was accepted before, so what is left to go wrong is out of sockets or memory: tried again later.
   (void)socket_.connect(endpoint_);
@@ -47,7 +47,7 @@ void Connection::keep_up(Clock::time_point now) {
 
 Connection::Clock::time_point Connection::next_deadline() const noexcept {
   if (up_) return Clock::time_point::max();
-  return quiet_since_ ? *quiet_since_ + quiet_max : Clock::time_point::min();
+  return idle_since_ ? *idle_since_ + idle_max : Clock::time_point::min();
 }
 
 }  // namespace backplane::follower

@@ -25,7 +25,7 @@ class Connection {
   [[nodiscard]] Change next();
   /// Begins anew where there has been neither a connection nor an attempt for some seconds.
   /// Call it with each turn, when next() has no more.
-  void keep_up(Clock::time_point now);
+  void reconnect_if_stalled(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const noexcept;
 
   [[nodiscard]] bool up() const noexcept { return up_; }
@@ -38,7 +38,7 @@ class Connection {
   mq::Monitor monitor_;
   std::string endpoint_;
   bool up_{};
-  std::optional<Clock::time_point> quiet_since_;  // no connection, and no word of an attempt
+  std::optional<Clock::time_point> idle_since_;  // no connection, and no word of an attempt
 };
 
 }  // namespace backplane::follower

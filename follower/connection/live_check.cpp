@@ -9,44 +9,44 @@ namespace backplane::follower {
 LiveCheck::LiveCheck(std::chrono::milliseconds retry, std::function<std::uint64_t()> random)
     : retry_(retry), random_(std::move(random)) {}
 
-void LiveCheck::connected() {
-  disconnected();
+void LiveCheck::on_connected() {
+  on_disconnected();
   connected_ = true;
 }
 
-void LiveCheck::disconnected() {
+void LiveCheck::on_disconnected() {
   connected_ = false;
-  proven_ = false;
-  if (!asked_.empty()) stale_ = std::exchange(asked_, {});
+  confirmed_ = false;
+  if (!nonce_topic_.empty()) stale_topic_ = std::exchange(nonce_topic_, {});
 }
 
 std::optional<LiveCheck::Step> LiveCheck::step(Clock::time_point now) {
-  if (!asked_.empty() && now >= retry_at_) stale_ = std::exchange(asked_, {});
-  Step step{std::exchange(stale_, {}), {}};
-  const bool something_to_prove = !proven_ || wanted_ > proven_ticket_;
-  if (connected_ && asked_.empty() && something_to_prove) {
-    asked_ = fmt::format("{}{:016x}", live_prefix, random_());
-    asked_ticket_ = wanted_;
+  if (!nonce_topic_.empty() && now >= retry_at_) stale_topic_ = std::exchange(nonce_topic_, {});
+  Step step{std::exchange(stale_topic_, {}), {}};
+  const bool needs_check = !confirmed_ || last_ticket_ > confirmed_ticket_;
+  if (connected_ && nonce_topic_.empty() && needs_check) {
+    nonce_topic_ = fmt::format("{}{:016x}", live_prefix, random_());
+    nonce_ticket_ = last_ticket_;
     retry_at_ = now + retry_;
-    step.take = asked_;
+    step.subscribe = nonce_topic_;
   }
-  if (step.drop.empty() && step.take.empty()) return std::nullopt;
+  if (step.unsubscribe.empty() && step.subscribe.empty()) return std::nullopt;
   return step;
 }
 
 LiveCheck::Clock::time_point LiveCheck::next_deadline() const noexcept {
-  if (!stale_.empty()) return Clock::time_point::min();
+  if (!stale_topic_.empty()) return Clock::time_point::min();
   if (!connected_) return Clock::time_point::max();
-  if (!asked_.empty()) return retry_at_;
-  const bool something_to_prove = !proven_ || wanted_ > proven_ticket_;
-  return something_to_prove ? Clock::time_point::min() : Clock::time_point::max();
+  if (!nonce_topic_.empty()) return retry_at_;
+  const bool needs_check = !confirmed_ || last_ticket_ > confirmed_ticket_;
+  return needs_check ? Clock::time_point::min() : Clock::time_point::max();
 }
 
-std::optional<LiveCheck::Proof> LiveCheck::answered(std::string_view topic) {
-  if (!connected_ || asked_.empty() || topic != asked_) return std::nullopt;
-  stale_ = std::exchange(asked_, {});
-  proven_ticket_ = asked_ticket_;
-  return Proof{proven_ticket_, !std::exchange(proven_, true)};
+std::optional<LiveCheck::Confirmation> LiveCheck::on_reply(std::string_view topic) {
+  if (!connected_ || nonce_topic_.empty() || topic != nonce_topic_) return std::nullopt;
+  stale_topic_ = std::exchange(nonce_topic_, {});
+  confirmed_ticket_ = nonce_ticket_;
+  return Confirmation{confirmed_ticket_, !std::exchange(confirmed_, true)};
 }
 
 }  // namespace backplane::follower

@@ -26,38 +26,38 @@ class LiveCheck {
   LiveCheck(std::chrono::milliseconds retry, std::function<std::uint64_t()> random);
 
   /// Something was subscribed to: `ticket` is to be proven. Tickets only grow.
-  void want(std::uint64_t ticket) noexcept { wanted_ = ticket; }
+  void require(std::uint64_t ticket) noexcept { last_ticket_ = ticket; }
   /// A connection stands, with nothing proven on it.
-  void connected();
-  void disconnected();
+  void on_connected();
+  void on_disconnected();
 
-  /// Which subscriptions to change now: first end `drop`, then begin `take`; empty is none.
+  /// Which subscriptions to change now: first end `unsubscribe`, then begin `subscribe`; empty is none.
   struct Step {
-    std::string drop;
-    std::string take;
+    std::string unsubscribe;
+    std::string subscribe;
   };
   [[nodiscard]] std::optional<Step> step(Clock::time_point now);
   /// When step() may have something; time_point::min() is now, max() never (but for another call).
   [[nodiscard]] Clock::time_point next_deadline() const noexcept;
 
   /// What an answer proves.
-  struct Proof {
+  struct Confirmation {
     std::uint64_t ticket{};  ///< all up to this one is in force
     bool first{};            ///< on this connection
   };
   /// An event on a topic that begins with live_prefix has come. @returns nothing where it does not count.
-  [[nodiscard]] std::optional<Proof> answered(std::string_view topic);
+  [[nodiscard]] std::optional<Confirmation> on_reply(std::string_view topic);
 
  private:
   std::chrono::milliseconds retry_;
   std::function<std::uint64_t()> random_;
   bool connected_{};
-  bool proven_{};  // something, on this connection
-  std::uint64_t wanted_{};
-  std::uint64_t proven_ticket_{};
-  std::uint64_t asked_ticket_{};
-  std::string asked_;  // the topic that is out; empty: none
-  std::string stale_;  // a topic still subscribed to whose answer no longer counts
+  bool confirmed_{};  // something, on this connection
+  std::uint64_t last_ticket_{};
+  std::uint64_t confirmed_ticket_{};
+  std::uint64_t nonce_ticket_{};
+  std::string nonce_topic_;  // the topic that is out; empty: none
+  std::string stale_topic_;  // a topic still subscribed to whose answer no longer counts
   Clock::time_point retry_at_{};
 };
 

@@ -31,22 +31,22 @@ class BrokerControl::Impl {
   follower::ControlChannel& channel() noexcept { return channel_; }
   [[nodiscard]] const follower::ControlChannel& channel() const noexcept { return channel_; }
 
-  /// `ask` puts the question, with the handler that it is given.
-  template <class T, class Ask>
-  Result<T> wait_for(std::chrono::milliseconds limit, Ask ask) {
-    const auto answer = std::make_shared<std::optional<Result<T>>>();  // may come when we no longer wait
-    ask([answer](Result<T> result) { *answer = std::move(result); });
+  /// `send` sends the request, with the handler that it is given.
+  template <class T, class Send>
+  Result<T> wait_for(std::chrono::milliseconds limit, Send send) {
+    const auto reply = std::make_shared<std::optional<Result<T>>>();  // may come when we no longer wait
+    send([reply](Result<T> result) { *reply = std::move(result); });
     const Clock::time_point until = Clock::now() + limit;
-    for (Clock::time_point now = Clock::now(); !*answer; now = Clock::now()) {
+    for (Clock::time_point now = Clock::now(); !*reply; now = Clock::now()) {
       if (channel_.do_work(now) > 0) continue;
-      if (now >= until) return silence(limit);
+      if (now >= until) return no_reply(limit);
       sleep(until);
     }
-    return std::move(**answer);
+    return std::move(**reply);
   }
 
  private:
-  [[nodiscard]] tl::unexpected<Error> silence(std::chrono::milliseconds limit) const {
+  [[nodiscard]] tl::unexpected<Error> no_reply(std::chrono::milliseconds limit) const {
     if (!channel_.connected()) {
       return fail(ErrorCode::unavailable,
                   fmt::format("no broker at {} within {} ms", options_.control, limit.count()));

@@ -13,14 +13,14 @@ namespace {
 
 constexpr std::uint32_t protocol_version = 1;
 // Replies are at most 256 KiB each, so this bounds what can be under way to us at once.
-constexpr std::size_t out_max = 32;
-constexpr std::size_t waiting_max = 100'000;
+constexpr std::size_t in_flight_max = 32;
+constexpr std::size_t queued_max = 100'000;
 // A turn's replies, so that a burst of them cannot hold up live events.
-constexpr std::size_t replies_a_turn_max = 16;
+constexpr std::size_t replies_per_turn_max = 16;
 
 mq::SocketOptions control_options(std::int64_t max_message_bytes) {
   mq::SocketOptions options;
-  options.send_hwm = 0;  // bounded by out_max
+  options.send_hwm = 0;  // bounded by in_flight_max
   options.receive_hwm = 0;
   options.max_message_bytes = max_message_bytes;
   options.linger = std::chrono::milliseconds{100};  // for the goodbye
@@ -42,21 +42,21 @@ ControlChannel::ControlChannel(mq::Context& context, const std::string& endpoint
     : socket_(context, zmq::socket_type::dealer, control_options(max_message_bytes)),
       connection_(context, socket_, endpoint) {}
 
-void ControlChannel::ask(v1::ControlRequest& request, std::chrono::milliseconds limit, Urgency urgency,
-                         Handler handler) {
+void ControlChannel::send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency,
+                          Handler handler) {
   request.set_version(protocol_version);
   request.clear_id();
-  Asked asked{request.SerializeAsString(), limit, urgency, std::move(handler), {}};
-  if (urgency == Urgency::now) {
-    urgent_.push_back(std::move(asked));
-  } else if (waiting_.size() < waiting_max) {
-    waiting_.push_back(std::move(asked));
+  Request queued{request.SerializeAsString(), timeout, urgency, std::move(handler), {}};
+  if (urgency == Urgency::urgent) {
+    urgent_.push_back(std::move(queued));
+  } else if (queued_.size() < queued_max) {
+    queued_.push_back(std::move(queued));
   } else {
-    refused_.push_back(std::move(asked));
+    rejected_.push_back(std::move(queued));
   }
 }
 
-void ControlChannel::tell(v1::ControlRequest& request) {
+void ControlChannel::post(v1::ControlRequest& request) {
   if (!connected()) return;
   request.set_version(protocol_version);
   request.set_id(++last_id_);
@@ -64,47 +64,47 @@ void ControlChannel::tell(v1::ControlRequest& request) {
   (void)socket_.send(request.SerializeAsString(), zmq::send_flags::dontwait);
 }
 
-void ControlChannel::take_over(ControlChannel& other) {
-  other.lose_connection();
+void ControlChannel::adopt_requests(ControlChannel& other) {
+  other.requeue_in_flight();
   std::move(other.urgent_.begin(), other.urgent_.end(), std::back_inserter(urgent_));
-  std::move(other.waiting_.begin(), other.waiting_.end(), std::back_inserter(waiting_));
-  std::move(other.refused_.begin(), other.refused_.end(), std::back_inserter(refused_));
+  std::move(other.queued_.begin(), other.queued_.end(), std::back_inserter(queued_));
+  std::move(other.rejected_.begin(), other.rejected_.end(), std::back_inserter(rejected_));
   other.urgent_.clear();
-  other.waiting_.clear();
-  other.refused_.clear();
+  other.queued_.clear();
+  other.rejected_.clear();
 }
 
 std::size_t ControlChannel::do_work(Clock::time_point now) {
   std::size_t done = watch_connection(now);
   done += receive_replies();
   done += expire(now);
-  done += send_waiting(now);
+  done += send_queued(now);
   return done;
 }
 
 std::size_t ControlChannel::watch_connection(Clock::time_point now) {
   std::size_t done = 0;
   for (auto change = connection_.next(); change != Connection::Change::none; change = connection_.next()) {
-    if (change == Connection::Change::down) lose_connection();
+    if (change == Connection::Change::down) requeue_in_flight();
     ++done;
   }
-  connection_.keep_up(now);
+  connection_.reconnect_if_stalled(now);
   return done;
 }
 
-void ControlChannel::lose_connection() {
+void ControlChannel::requeue_in_flight() {
   // What was out is as good as unasked: the patient wait for the next broker, in their old order.
-  for (auto entry = out_.rbegin(); entry != out_.rend(); ++entry) {
-    auto& queue = entry->second.urgency == Urgency::now ? urgent_ : waiting_;
+  for (auto entry = in_flight_.rbegin(); entry != in_flight_.rend(); ++entry) {
+    auto& queue = entry->second.urgency == Urgency::urgent ? urgent_ : queued_;
     queue.push_front(std::move(entry->second));
   }
-  out_.clear();
+  in_flight_.clear();
 }
 
 std::size_t ControlChannel::receive_replies() {
   zmq::message_t frame;
   std::size_t done = 0;
-  while (done < replies_a_turn_max && socket_.receive(frame)) {
+  while (done < replies_per_turn_max && socket_.receive(frame)) {
     while (frame.more()) {
       zmq::message_t next;
       if (!socket_.receive(next)) break;
@@ -122,83 +122,83 @@ void ControlChannel::handle_reply(const zmq::message_t& frame) {
     ++stray_replies_;
     return;
   }
-  const auto found = out_.find(reply.id());
-  if (found == out_.end()) {
+  const auto found = in_flight_.find(reply.id());
+  if (found == in_flight_.end()) {
     ++stray_replies_;
     return;
   }
-  const Asked asked = std::move(found->second);
-  out_.erase(found);
+  const Request request = std::move(found->second);
+  in_flight_.erase(found);
   switch (reply.end_case()) {
     case v1::ControlReply::kError:
-      return asked.handler(tl::unexpected(refusal(reply.error())));
+      return request.handler(tl::unexpected(refusal(reply.error())));
     case v1::ControlReply::END_NOT_SET:
-      return asked.handler(fail(ErrorCode::protocol, "the broker's reply has no end"));
+      return request.handler(fail(ErrorCode::protocol, "the broker's reply has no end"));
     default:
-      return asked.handler(&reply);
+      return request.handler(&reply);
   }
 }
 
 std::size_t ControlChannel::expire(Clock::time_point now) {
   std::size_t done = 0;
-  for (; !refused_.empty(); ++done) {
-    const Asked asked = std::move(refused_.front());
-    refused_.pop_front();
-    asked.handler(
-        fail(ErrorCode::exhausted, fmt::format("{} requests wait for the broker already", waiting_max)));
+  for (; !rejected_.empty(); ++done) {
+    const Request request = std::move(rejected_.front());
+    rejected_.pop_front();
+    request.handler(
+        fail(ErrorCode::exhausted, fmt::format("{} requests wait for the broker already", queued_max)));
   }
   if (!connected()) {
     for (std::size_t count = urgent_.size(); count > 0 && !urgent_.empty(); --count, ++done) {
-      const Asked asked = std::move(urgent_.front());
+      const Request request = std::move(urgent_.front());
       urgent_.pop_front();
-      asked.handler(fail(ErrorCode::unavailable, "no broker answers on control now"));
+      request.handler(fail(ErrorCode::unavailable, "no broker answers on control now"));
     }
   }
-  std::vector<Asked> late;  // handlers may ask again, so they run when the map is at rest
-  for (auto entry = out_.begin(); entry != out_.end();) {
+  std::vector<Request> late;  // handlers may ask again, so they run when the map is at rest
+  for (auto entry = in_flight_.begin(); entry != in_flight_.end();) {
     if (entry->second.deadline <= now) {
       late.push_back(std::move(entry->second));
-      entry = out_.erase(entry);
+      entry = in_flight_.erase(entry);
     } else {
       ++entry;
     }
   }
-  for (const Asked& asked : late) {
-    asked.handler(
-        fail(ErrorCode::timeout, fmt::format("the broker did not answer within {} ms", asked.limit.count())));
+  for (const Request& request : late) {
+    request.handler(fail(ErrorCode::timeout,
+                         fmt::format("the broker did not answer within {} ms", request.timeout.count())));
   }
   return done + late.size();
 }
 
-bool ControlChannel::may_send() const {
-  return connected() && (!urgent_.empty() || (!waiting_.empty() && out_.size() < out_max));
+bool ControlChannel::can_send() const {
+  return connected() && (!urgent_.empty() || (!queued_.empty() && in_flight_.size() < in_flight_max));
 }
 
-std::size_t ControlChannel::send_waiting(Clock::time_point now) {
+std::size_t ControlChannel::send_queued(Clock::time_point now) {
   std::size_t done = 0;
-  while (may_send()) {
-    auto& queue = urgent_.empty() ? waiting_ : urgent_;
+  while (can_send()) {
+    auto& queue = urgent_.empty() ? queued_ : urgent_;
     v1::ControlRequest id;  // protobuf merges what is concatenated: the id goes behind the rest
     id.set_id(++last_id_);
     if (!socket_.send(queue.front().bytes + id.SerializeAsString(), zmq::send_flags::dontwait)) break;
-    Asked asked = std::move(queue.front());
+    Request request = std::move(queue.front());
     queue.pop_front();
-    asked.deadline = now + asked.limit;
-    out_.emplace(last_id_, std::move(asked));
+    request.deadline = now + request.timeout;
+    in_flight_.emplace(last_id_, std::move(request));
     ++done;
   }
   return done;
 }
 
 bool ControlChannel::pending() {
-  return may_send() || !refused_.empty() || (!connected() && !urgent_.empty()) || socket_.readable() ||
+  return can_send() || !rejected_.empty() || (!connected() && !urgent_.empty()) || socket_.readable() ||
          connection_.pending();
 }
 
 ControlChannel::Clock::time_point ControlChannel::next_deadline() const {
-  if (may_send() || !refused_.empty() || (!connected() && !urgent_.empty())) return Clock::time_point::min();
+  if (can_send() || !rejected_.empty() || (!connected() && !urgent_.empty())) return Clock::time_point::min();
   auto earliest = connection_.next_deadline();
-  for (const auto& [id, asked] : out_) earliest = std::min(earliest, asked.deadline);
+  for (const auto& [id, request] : in_flight_) earliest = std::min(earliest, request.deadline);
   return earliest;
 }
 

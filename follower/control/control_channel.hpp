@@ -31,8 +31,8 @@ class ControlChannel {
   using Handler = std::function<void(const Result<const v1::ControlReply*>&)>;
 
   enum class Urgency {
-    patient,  ///< waits for a broker, and is asked again after a reconnect; at most some are out at a time
-    now,      ///< goes before the patient ones; fails at once where there is no broker
+    can_wait,  ///< waits for a broker, and is asked again after a reconnect; at most some are out at a time
+    urgent,    ///< goes before the patient ones; fails at once where there is no broker
   };
 
   /// Throws std::invalid_argument for an endpoint that cannot be used.
@@ -40,13 +40,13 @@ class ControlChannel {
 
   /// Queues a request; version and id are set here. `limit` runs from the moment it is sent.
   /// `handler` is called once, from do_work().
-  void ask(v1::ControlRequest& request, std::chrono::milliseconds limit, Urgency urgency, Handler handler);
+  void send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency, Handler handler);
   /// Sends a request at once, if there is a broker, and ignores the reply. For goodbyes.
-  void tell(v1::ControlRequest& request);
+  void post(v1::ControlRequest& request);
 
   /// Takes the requests of a channel to another broker, which is about to end: what was asked there is asked
   /// here. Its handlers will be called from here.
-  void take_over(ControlChannel& other);
+  void adopt_requests(ControlChannel& other);
 
   /// @returns how much was done.
   std::size_t do_work(Clock::time_point now);
@@ -61,9 +61,9 @@ class ControlChannel {
   [[nodiscard]] std::uint64_t stray_replies() const noexcept { return stray_replies_; }
 
  private:
-  struct Asked {
+  struct Request {
     std::string bytes;  // without the id, which is appended as it is sent
-    std::chrono::milliseconds limit{};
+    std::chrono::milliseconds timeout{};
     Urgency urgency{};
     Handler handler;
     Clock::time_point deadline{};
@@ -72,18 +72,18 @@ class ControlChannel {
   std::size_t watch_connection(Clock::time_point now);
   std::size_t receive_replies();
   std::size_t expire(Clock::time_point now);
-  std::size_t send_waiting(Clock::time_point now);
-  void lose_connection();
+  std::size_t send_queued(Clock::time_point now);
+  void requeue_in_flight();
   void handle_reply(const zmq::message_t& frame);
-  [[nodiscard]] bool may_send() const;
+  [[nodiscard]] bool can_send() const;
 
   mq::Socket socket_;
   Connection connection_;
   std::uint64_t last_id_{};
-  std::deque<Asked> urgent_;
-  std::deque<Asked> waiting_;
-  std::map<std::uint64_t, Asked> out_;  // by id, and so in the order of sending
-  std::deque<Asked> refused_;           // over the limit of waiting requests
+  std::deque<Request> urgent_;
+  std::deque<Request> queued_;
+  std::map<std::uint64_t, Request> in_flight_;  // by id, and so in the order of sending
+  std::deque<Request> rejected_;                // over the limit of waiting requests
   std::uint64_t stray_replies_{};
 };
 

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t types_bytes_max = 16u << 20;
 constexpr std::size_t participants_max = 100'000;
 
-Error stuck(std::string_view what) {
+Error cursor_error(std::string_view what) {
   return Error{ErrorCode::protocol, std::string(what) + ": the broker's cursor does not move"};
 }
 
@@ -47,100 +47,100 @@ void add_to(BrokerStats& stats, const v1::ControlReply& reply) {
   stats.started_ns = reply.stats().started_ns();
   for (const auto& [name, value] : reply.stats().counters()) stats.counters[name] = value;
   for (const v1::StatsReply::Participant& from : reply.stats().participants()) {
-    ParticipantInfo& who = stats.participants.emplace_back();
-    who.name = from.name();
-    who.session = from.session();
-    who.role = role_of(from.role());
-    who.up = from.up();
-    for (const auto& [name, value] : from.counters()) who.counters[name] = value;
+    ParticipantInfo& participant = stats.participants.emplace_back();
+    participant.name = from.name();
+    participant.session = from.session();
+    participant.role = role_of(from.role());
+    participant.up = from.up();
+    for (const auto& [name, value] : from.counters()) participant.counters[name] = value;
   }
 }
 
 }  // namespace
 
-ControlRequests::ControlRequests(ControlChannel& channel, std::chrono::milliseconds limit)
-    : channel_(&channel), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
+ControlRequests::ControlRequests(ControlChannel& channel, std::chrono::milliseconds timeout)
+    : channel_(&channel), timeout_(timeout), alive_(std::make_shared<const bool>(true)) {}
 ControlRequests::~ControlRequests() = default;
 
 void ControlRequests::topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler) {
   v1::ControlRequest request;
   request.mutable_topics()->set_pattern(std::string(pattern));
   request.mutable_topics()->set_cursor(std::string(cursor));
-  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
-                [alive = std::weak_ptr(alive_), handler = std::move(handler),
-                 cursor = std::string(cursor)](const Result<const v1::ControlReply*>& reply) {
-                  if (alive.expired()) return;
-                  if (!reply) return handler(tl::unexpected(reply.error()));
-                  TopicsPage page = page_of(**reply);
-                  if (!page.cursor.empty() && page.cursor == cursor) {
-                    return handler(tl::unexpected(stuck("topics")));
-                  }
-                  handler(std::move(page));
-                });
+  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
+                 [alive = std::weak_ptr(alive_), handler = std::move(handler),
+                  cursor = std::string(cursor)](const Result<const v1::ControlReply*>& reply) {
+                   if (alive.expired()) return;
+                   if (!reply) return handler(tl::unexpected(reply.error()));
+                   TopicsPage page = page_of(**reply);
+                   if (!page.cursor.empty() && page.cursor == cursor) {
+                     return handler(tl::unexpected(cursor_error("topics")));
+                   }
+                   handler(std::move(page));
+                 });
 }
 
 void ControlRequests::types(const std::vector<std::string>& names, Handler<TypesReply> handler) {
-  ask_types(names, {}, std::make_shared<TypesReply>(), std::move(handler));
+  request_types(names, {}, std::make_shared<TypesReply>(), std::move(handler));
 }
 
-void ControlRequests::ask_types(const std::vector<std::string>& names, const std::string& cursor,
-                                std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler) {
+void ControlRequests::request_types(const std::vector<std::string>& names, const std::string& cursor,
+                                    std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler) {
   v1::ControlRequest request;
   for (const std::string& name : names) request.mutable_types()->add_names(name);
   request.mutable_types()->set_cursor(cursor);
-  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
-                [this, alive = std::weak_ptr(alive_), names, cursor, so_far = std::move(so_far),
-                 handler = std::move(handler)](const Result<const v1::ControlReply*>& answer) mutable {
-                  if (alive.expired()) return;
-                  if (!answer) return handler(tl::unexpected(answer.error()));
-                  const v1::ControlReply& reply = **answer;
-                  // Protobuf puts repeated fields together where messages stand one behind the other.
-                  reply.types().files().AppendToString(&so_far->files);
-                  for (const std::string& name : reply.types().unknown()) so_far->unknown.push_back(name);
-                  if (!reply.has_more()) return handler(std::move(*so_far));
-                  if (reply.more().cursor() == cursor) return handler(tl::unexpected(stuck("types")));
-                  if (so_far->files.size() > types_bytes_max) {
-                    return handler(fail(ErrorCode::exhausted, "types: the broker's answer is above 16 MiB"));
-                  }
-                  ask_types(names, reply.more().cursor(), std::move(so_far), std::move(handler));
-                });
+  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
+                 [this, alive = std::weak_ptr(alive_), names, cursor, so_far = std::move(so_far),
+                  handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
+                   if (alive.expired()) return;
+                   if (!result) return handler(tl::unexpected(result.error()));
+                   const v1::ControlReply& reply = **result;
+                   // Protobuf puts repeated fields together where messages stand one behind the other.
+                   reply.types().files().AppendToString(&so_far->files);
+                   for (const std::string& name : reply.types().unknown()) so_far->unknown.push_back(name);
+                   if (!reply.has_more()) return handler(std::move(*so_far));
+                   if (reply.more().cursor() == cursor) return handler(tl::unexpected(cursor_error("types")));
+                   if (so_far->files.size() > types_bytes_max) {
+                     return handler(fail(ErrorCode::exhausted, "types: the broker's answer is above 16 MiB"));
+                   }
+                   request_types(names, reply.more().cursor(), std::move(so_far), std::move(handler));
+                 });
 }
 
 void ControlRequests::stats(Handler<BrokerStats> handler) {
-  ask_stats({}, std::make_shared<BrokerStats>(), std::move(handler));
+  request_stats({}, std::make_shared<BrokerStats>(), std::move(handler));
 }
 
-void ControlRequests::ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
-                                Handler<BrokerStats> handler) {
+void ControlRequests::request_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
+                                    Handler<BrokerStats> handler) {
   v1::ControlRequest request;
   request.mutable_stats()->set_cursor(cursor);
-  channel_->ask(
-      request, limit_, ControlChannel::Urgency::patient,
+  channel_->send(
+      request, timeout_, ControlChannel::Urgency::can_wait,
       [this, alive = std::weak_ptr(alive_), cursor, so_far = std::move(so_far),
-       handler = std::move(handler)](const Result<const v1::ControlReply*>& answer) mutable {
+       handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
         if (alive.expired()) return;
-        if (!answer) return handler(tl::unexpected(answer.error()));
-        const v1::ControlReply& reply = **answer;
+        if (!result) return handler(tl::unexpected(result.error()));
+        const v1::ControlReply& reply = **result;
         add_to(*so_far, reply);
         if (!reply.has_more()) return handler(std::move(*so_far));
-        if (reply.more().cursor() == cursor) return handler(tl::unexpected(stuck("stats")));
+        if (reply.more().cursor() == cursor) return handler(tl::unexpected(cursor_error("stats")));
         if (so_far->participants.size() > participants_max) {
           return handler(fail(ErrorCode::exhausted, "stats: the broker has more than 100,000 participants"));
         }
-        ask_stats(reply.more().cursor(), std::move(so_far), std::move(handler));
+        request_stats(reply.more().cursor(), std::move(so_far), std::move(handler));
       });
 }
 
 void ControlRequests::drain(Handler<void> handler) {
   v1::ControlRequest request;
   request.mutable_drain();
-  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
-                [alive = std::weak_ptr(alive_),
-                 handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
-                  if (alive.expired()) return;
-                  if (!reply) return handler(tl::unexpected(reply.error()));
-                  handler({});
-                });
+  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
+                 [alive = std::weak_ptr(alive_),
+                  handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
+                   if (alive.expired()) return;
+                   if (!reply) return handler(tl::unexpected(reply.error()));
+                   handler({});
+                 });
 }
 
 }  // namespace backplane::follower

@@ -24,7 +24,7 @@ class ControlRequests {
   template <class T>
   using Handler = std::function<void(Result<T>)>;
 
-  ControlRequests(ControlChannel& channel, std::chrono::milliseconds limit);
+  ControlRequests(ControlChannel& channel, std::chrono::milliseconds timeout);
   ~ControlRequests();
   ControlRequests(const ControlRequests&) = delete;
   ControlRequests& operator=(const ControlRequests&) = delete;
@@ -43,13 +43,13 @@ class ControlRequests {
   void use(ControlChannel& channel) noexcept { channel_ = &channel; }
 
  private:
-  void ask_types(const std::vector<std::string>& names, const std::string& cursor,
-                 std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler);
-  void ask_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
-                 Handler<BrokerStats> handler);
+  void request_types(const std::vector<std::string>& names, const std::string& cursor,
+                     std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler);
+  void request_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
+                     Handler<BrokerStats> handler);
 
   ControlChannel* channel_;
-  std::chrono::milliseconds limit_;
+  std::chrono::milliseconds timeout_;
   std::shared_ptr<const bool> alive_;  // handlers in the channel ask whether we are still there
 };
 

@@ -14,11 +14,11 @@ namespace backplane::follower {
 namespace {
 
 // Well below the 32 requests that a connection may have unanswered.
-constexpr std::size_t out_max = 8;
+constexpr std::size_t in_flight_max = 8;
 // A refusal may pass: the broker is busy, or its control answers for a new life before egress does. So may
 // silence: a machine may stand still for seconds.
 constexpr int refusals_max = 5;
-constexpr std::chrono::milliseconds pause_after_refusal{100};
+constexpr std::chrono::milliseconds refusal_backoff{100};
 
 std::uint32_t origin(std::uint64_t stream) {
   return static_cast<std::uint32_t>(stream >> 32);
@@ -26,8 +26,8 @@ std::uint32_t origin(std::uint64_t stream) {
 
 }  // namespace
 
-ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds limit)
-    : sink_(sink), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
+ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout)
+    : sink_(sink), timeout_(timeout), alive_(std::make_shared<const bool>(true)) {}
 ReplayRequests::~ReplayRequests() = default;
 
 void ReplayRequests::begin(std::uint64_t number, std::string_view pattern, ReplayFrom from) {
@@ -36,116 +36,118 @@ void ReplayRequests::begin(std::uint64_t number, std::string_view pattern, Repla
   if (auto parsed = Pattern::parse(pattern)) replay.pattern = std::move(*parsed);
   replay.from = std::move(from);
   replays_.emplace(number, std::move(replay));
-  waiting_.push_back(number);
+  queued_.push_back(number);
 }
 
 void ReplayRequests::more(std::uint64_t number) {
   const auto found = replays_.find(number);
-  if (found == replays_.end() || found->second.state != Replay::State::rests) return;
-  ask_again(number, found->second);
+  if (found == replays_.end() || found->second.state != Replay::State::idle) return;
+  requeue(number, found->second);
 }
 
 void ReplayRequests::cancel(std::uint64_t number) {
   replays_.erase(number);
 }
 
-void ReplayRequests::ask_again(std::uint64_t number, Replay& replay) {
-  replay.state = Replay::State::waits;
-  waiting_.push_back(number);
+void ReplayRequests::requeue(std::uint64_t number, Replay& replay) {
+  replay.state = Replay::State::queued;
+  queued_.push_back(number);
 }
 
-std::size_t ReplayRequests::ask(ControlChannel& channel, const StreamPosition& live_position,
-                                Clock::time_point now) {
+std::size_t ReplayRequests::send(ControlChannel& channel, const StreamPosition& live_position,
+                                 Clock::time_point now) {
   now_ = now;
-  if (now < ask_at_) return 0;
+  if (now < not_before_) return 0;
   std::size_t done = 0;
-  for (std::size_t count = waiting_.size(); count > 0 && out_ < out_max && now >= ask_at_; --count, ++done) {
-    const std::uint64_t number = waiting_.front();
-    waiting_.pop_front();
+  for (std::size_t count = queued_.size(); count > 0 && in_flight_ < in_flight_max && now >= not_before_;
+       --count, ++done) {
+    const std::uint64_t number = queued_.front();
+    queued_.pop_front();
     const auto found = replays_.find(number);
-    if (found == replays_.end() || found->second.state != Replay::State::waits) continue;
+    if (found == replays_.end() || found->second.state != Replay::State::queued) continue;
     Replay& replay = found->second;
-    if (!aim(replay, live_position)) {
-      replay.state = Replay::State::rests;
+    if (!choose_start(replay, live_position)) {
+      replay.state = Replay::State::idle;
       ReplaySlice slice;
       slice.complete = true;
-      tell(number, slice);
+      report(number, slice);
       continue;
     }
     if (replay.reset) {  // told before anything of the new stream is given
-      replay.state = Replay::State::rests;
-      tell(number, {});
+      replay.state = Replay::State::idle;
+      report(number, {});
       continue;
     }
     v1::ControlRequest request;
-    fill(replay, request);
-    replay.state = Replay::State::asked;
-    ++out_;
-    channel.ask(request, limit_, ControlChannel::Urgency::now,
-                [this, number, alive = std::weak_ptr(alive_)](const Result<const v1::ControlReply*>& answer) {
-                  if (!alive.expired()) answered(number, answer);
-                });
+    write_request(replay, request);
+    replay.state = Replay::State::in_flight;
+    ++in_flight_;
+    channel.send(
+        request, timeout_, ControlChannel::Urgency::urgent,
+        [this, number, alive = std::weak_ptr(alive_)](const Result<const v1::ControlReply*>& result) {
+          if (!alive.expired()) on_reply(number, result);
+        });
   }
   return done;
 }
 
 ReplayRequests::Clock::time_point ReplayRequests::request_deadline() const noexcept {
-  return waiting_.empty() || out_ >= out_max ? Clock::time_point::max() : ask_at_;
+  return queued_.empty() || in_flight_ >= in_flight_max ? Clock::time_point::max() : not_before_;
 }
 
-bool ReplayRequests::aim(Replay& replay, const StreamPosition& live_position) {
+bool ReplayRequests::choose_start(Replay& replay, const StreamPosition& live_position) {
   replay.stream = live_position.stream;
-  std::optional<std::uint64_t> former;  // a stream that is not the broker's
+  std::optional<std::uint64_t> old_stream;  // a stream that is not the broker's
   if (replay.through) {
     if (replay.through->stream == live_position.stream) return true;
-    former = replay.through->stream;
+    old_stream = replay.through->stream;
   } else if (const auto* after = std::get_if<AfterPositions>(&replay.from)) {
     for (const StreamPosition& each : after->positions) {
       if (each.stream == live_position.stream) {
         replay.start = replay.through = each;
         return true;
       }
-      if (!former || origin(each.stream) == origin(live_position.stream)) former = each.stream;
+      if (!old_stream || origin(each.stream) == origin(live_position.stream)) old_stream = each.stream;
     }
   } else {
     return true;
   }
   replay.cursor.clear();
-  if (former) replay.reset = Reset{*former, live_position.stream};
-  const bool later_life = former && origin(*former) == origin(live_position.stream);
+  if (old_stream) replay.reset = Reset{*old_stream, live_position.stream};
+  const bool same_broker = old_stream && origin(*old_stream) == origin(live_position.stream);
   replay.start = replay.through =
-      StreamPosition{live_position.stream, later_life ? 0 : live_position.position};
-  return later_life;
+      StreamPosition{live_position.stream, same_broker ? 0 : live_position.position};
+  return same_broker;
 }
 
-void ReplayRequests::fill(const Replay& replay, v1::ControlRequest& request) {
-  v1::ReplayRequest& wanted = *request.mutable_replay();
-  wanted.set_pattern(replay.text);
-  wanted.set_cursor(replay.cursor);
+void ReplayRequests::write_request(const Replay& replay, v1::ControlRequest& request) {
+  v1::ReplayRequest& replay_request = *request.mutable_replay();
+  replay_request.set_pattern(replay.text);
+  replay_request.set_cursor(replay.cursor);
   if (replay.start) {
-    wanted.mutable_after_position()->set_stream(replay.start->stream);
-    wanted.mutable_after_position()->set_position(replay.start->position);
+    replay_request.mutable_after_position()->set_stream(replay.start->stream);
+    replay_request.mutable_after_position()->set_position(replay.start->position);
   } else if (const auto* offset = std::get_if<AfterOffset>(&replay.from)) {
-    wanted.set_after_offset(offset->offset);
+    replay_request.set_after_offset(offset->offset);
   } else if (const auto* since = std::get_if<SinceTime>(&replay.from)) {
-    wanted.set_since_ns(since->unix_ns);
+    replay_request.set_since_ns(since->unix_ns);
   }
 }
 
-void ReplayRequests::answered(std::uint64_t number, const Result<const v1::ControlReply*>& answer) {
-  --out_;
+void ReplayRequests::on_reply(std::uint64_t number, const Result<const v1::ControlReply*>& result) {
+  --in_flight_;
   auto found = replays_.find(number);
   if (found == replays_.end()) return;
-  if (!answer) return failed(number, found->second, answer.error());
-  const v1::ControlReply& reply = **answer;
+  if (!result) return on_failed(number, found->second, result.error());
+  const v1::ControlReply& reply = **result;
   if (reply.stream() != found->second.stream) {
-    return failed(
+    return on_failed(
         number, found->second,
         Error{ErrorCode::protocol, fmt::format("the broker answers for stream {:016x}, wanted {:016x}",
                                                reply.stream(), found->second.stream)});
   }
-  if (reply.has_gone()) return gone(number, found->second, reply);
-  const bool some = deliver(number, reply);
+  if (reply.has_gone()) return on_gone(number, found->second, reply);
+  const bool delivered_any = deliver(number, reply);
   found = replays_.find(number);
   if (found == replays_.end()) return;  // it was cancelled meanwhile
   Replay& replay = found->second;
@@ -155,18 +157,18 @@ void ReplayRequests::answered(std::uint64_t number, const Result<const v1::Contr
   if (!reply.has_more()) {
     replay.start = replay.through;
     replay.cursor.clear();
-    replay.state = Replay::State::rests;
+    replay.state = Replay::State::idle;
     ReplaySlice slice;
     slice.complete = true;
-    return tell(number, slice);
+    return report(number, slice);
   }
-  if (!some && reply.more().cursor() == replay.cursor) {
-    return failed(number, replay, Error{ErrorCode::protocol, "the broker's cursor does not move"});
+  if (!delivered_any && reply.more().cursor() == replay.cursor) {
+    return on_failed(number, replay, Error{ErrorCode::protocol, "the broker's cursor does not move"});
   }
   replay.cursor = reply.more().cursor();
-  if (!some && !replay.reset) return ask_again(number, replay);
-  replay.state = Replay::State::rests;
-  tell(number, {});
+  if (!delivered_any && !replay.reset) return requeue(number, replay);
+  replay.state = Replay::State::idle;
+  report(number, {});
 }
 
 bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply) {
@@ -187,54 +189,55 @@ bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply
   return reply.replay().events_size() > 0;
 }
 
-void ReplayRequests::gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {
+void ReplayRequests::on_gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {
   const std::uint64_t first = reply.gone().first_available();
   if (first == 0 || (replay.through && first - 1 <= replay.through->position)) {
-    return failed(number, replay,
-                  Error{ErrorCode::protocol, fmt::format("the broker says that what it holds begins at {}, "
-                                                         "where it has been read already",
-                                                         first)});
+    return on_failed(
+        number, replay,
+        Error{ErrorCode::protocol, fmt::format("the broker says that what it holds begins at {}, "
+                                               "where it has been read already",
+                                               first)});
   }
   replay.start = replay.through = StreamPosition{reply.stream(), first - 1};
   replay.cursor.clear();
-  replay.state = Replay::State::rests;
+  replay.state = Replay::State::idle;
   ReplaySlice slice;
   slice.gone = ReplaySlice::Gone{first, reply.gone().first_available_offset()};
-  tell(number, slice);
+  report(number, slice);
 }
 
-void ReplayRequests::failed(std::uint64_t number, Replay& replay, const Error& error) {
+void ReplayRequests::on_failed(std::uint64_t number, Replay& replay, const Error& error) {
   switch (error.code) {
     case ErrorCode::unavailable:
-      return ask_again(number, replay);  // when there is a broker again
+      return requeue(number, replay);  // when there is a broker again
     case ErrorCode::not_found:
       // The stream has not come so far: who was there was in another one, whatever it was called.
       replay.reset = Reset{replay.stream, replay.stream};
       replay.start = replay.through = StreamPosition{replay.stream, 0};
       replay.cursor.clear();
-      return ask_again(number, replay);
+      return requeue(number, replay);
     case ErrorCode::protocol:
       if (++replay.refusals > refusals_max) break;
       // A cursor of the life before: what has been given is known without it.
       if (!replay.cursor.empty() && replay.through && replay.through->position > 0)
         replay.start = replay.through;
       replay.cursor.clear();
-      ask_at_ = now_ + pause_after_refusal;
-      return ask_again(number, replay);
+      not_before_ = now_ + refusal_backoff;
+      return requeue(number, replay);
     case ErrorCode::timeout:
       ++timeouts_;
       if (++replay.refusals > refusals_max) break;
-      return ask_again(number, replay);
+      return requeue(number, replay);
     default:
       break;
   }
   ReplaySlice slice;
   slice.error = error;
-  tell(number, slice);
+  report(number, slice);
   replays_.erase(number);
 }
 
-void ReplayRequests::tell(std::uint64_t number, ReplaySlice slice) {
+void ReplayRequests::report(std::uint64_t number, ReplaySlice slice) {
   const auto found = replays_.find(number);
   if (found == replays_.end()) return;
   if (found->second.through) {

@@ -38,8 +38,8 @@ class ReplayRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param limit how long the broker may take for a slice. `sink` outlives it.
-  ReplayRequests(ReplaySink& sink, std::chrono::milliseconds limit);
+  /// @param timeout how long the broker may take for a slice. `sink` outlives it.
+  ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout);
   ~ReplayRequests();
   ReplayRequests(const ReplayRequests&) = delete;
   ReplayRequests& operator=(const ReplayRequests&) = delete;
@@ -49,8 +49,8 @@ class ReplayRequests {
   void cancel(std::uint64_t number);
 
   /// Asks for what waits. Only while the broker is there; `live_position` is where reading it began: its
-  /// stream, and the position of the newest live answer. @returns how much was done.
-  std::size_t ask(ControlChannel& channel, const StreamPosition& live_position, Clock::time_point now);
+  /// stream, and the position of the newest live result. @returns how much was done.
+  std::size_t send(ControlChannel& channel, const StreamPosition& live_position, Clock::time_point now);
   /// When ask() may have something; time_point::min() is now.
   [[nodiscard]] Clock::time_point request_deadline() const noexcept;
 
@@ -69,27 +69,27 @@ class ReplayRequests {
     std::optional<Reset> reset;  // to be told with the next slice
     std::uint64_t stream{};      // that was asked for last
     int refusals{};              // running
-    enum class State : std::uint8_t { waits, asked, rests } state{State::waits};
+    enum class State : std::uint8_t { queued, in_flight, idle } state{State::queued};
   };
 
   /// @returns whether there is something to ask; else the replay is complete as it is.
-  static bool aim(Replay& replay, const StreamPosition& live_position);
-  static void fill(const Replay& replay, v1::ControlRequest& request);
-  void answered(std::uint64_t number, const Result<const v1::ControlReply*>& answer);
-  void failed(std::uint64_t number, Replay& replay, const Error& error);
-  void gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply);
+  static bool choose_start(Replay& replay, const StreamPosition& live_position);
+  static void write_request(const Replay& replay, v1::ControlRequest& request);
+  void on_reply(std::uint64_t number, const Result<const v1::ControlReply*>& result);
+  void on_failed(std::uint64_t number, Replay& replay, const Error& error);
+  void on_gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply);
   /// @returns whether there were any.
   bool deliver(std::uint64_t number, const v1::ControlReply& reply);
-  void tell(std::uint64_t number, ReplaySlice slice);
-  void ask_again(std::uint64_t number, Replay& replay);
+  void report(std::uint64_t number, ReplaySlice slice);
+  void requeue(std::uint64_t number, Replay& replay);
 
   ReplaySink& sink_;
-  std::chrono::milliseconds limit_;
+  std::chrono::milliseconds timeout_;
   std::map<std::uint64_t, Replay> replays_;
-  std::deque<std::uint64_t> waiting_;
-  std::size_t out_{};
+  std::deque<std::uint64_t> queued_;
+  std::size_t in_flight_{};
   Clock::time_point now_{};
-  Clock::time_point ask_at_{};  // not before, after a refusal
+  Clock::time_point not_before_{};  // not before, after a refusal
   std::uint64_t undecodable_{};
   std::uint64_t timeouts_{};
   std::shared_ptr<const bool> alive_;

@@ -14,35 +14,35 @@
 namespace backplane::follower {
 
 RetainedRequests::RetainedRequests(RetainedSink& sink, ControlChannel& channel,
-                                   std::chrono::milliseconds limit)
-    : sink_(sink), channel_(&channel), limit_(limit), alive_(std::make_shared<const bool>(true)) {}
+                                   std::chrono::milliseconds timeout)
+    : sink_(sink), channel_(&channel), timeout_(timeout), alive_(std::make_shared<const bool>(true)) {}
 
 void RetainedRequests::begin(std::uint64_t number, std::string_view pattern) {
-  reads_.emplace(number, RetainedEnd{});
-  ask(number, std::string(pattern), {});
+  requests_.emplace(number, RetainedEnd{});
+  send(number, std::string(pattern), {});
 }
 
-void RetainedRequests::ask(std::uint64_t number, std::string pattern, std::string cursor) {
+void RetainedRequests::send(std::uint64_t number, std::string pattern, std::string cursor) {
   v1::ControlRequest request;
   request.mutable_retained()->set_pattern(pattern);
   request.mutable_retained()->set_cursor(cursor);
-  channel_->ask(request, limit_, ControlChannel::Urgency::patient,
-                [this, number, alive = std::weak_ptr(alive_), pattern = std::move(pattern),
-                 cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
-                  if (alive.expired()) return;
-                  if (!reply && reply.error().code == ErrorCode::timeout) ++timeouts_;
-                  if (!reads_.contains(number)) return;  // cancelled
-                  if (!reply) return end(number, reply.error());
-                  answered(number, pattern, cursor, **reply);
-                });
+  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
+                 [this, number, alive = std::weak_ptr(alive_), pattern = std::move(pattern),
+                  cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
+                   if (alive.expired()) return;
+                   if (!reply && reply.error().code == ErrorCode::timeout) ++timeouts_;
+                   if (!requests_.contains(number)) return;  // cancelled
+                   if (!reply) return end(number, reply.error());
+                   on_reply(number, pattern, cursor, **reply);
+                 });
 }
 
-void RetainedRequests::answered(std::uint64_t number, const std::string& pattern, const std::string& cursor,
+void RetainedRequests::on_reply(std::uint64_t number, const std::string& pattern, const std::string& cursor,
                                 const v1::ControlReply& reply) {
   // What comes after the first reply may be in the later ones or not: the values stand for the first.
-  if (cursor.empty()) reads_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
+  if (cursor.empty()) requests_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
   if (const std::uint64_t valid = reply.retained().valid_ns(); valid > 0) {
-    Clock::time_point& until = reads_[number].valid_until;
+    Clock::time_point& until = requests_[number].valid_until;
     const auto longest =
         static_cast<std::uint64_t>(std::chrono::nanoseconds{std::chrono::hours{24 * 365}}.count());
     until = std::min(until, now_ + std::chrono::nanoseconds{std::min(valid, longest)});
@@ -54,22 +54,22 @@ void RetainedRequests::answered(std::uint64_t number, const std::string& pattern
       ++undecodable_;
       continue;
     }
-    if (!reads_.contains(number)) return;
+    if (!requests_.contains(number)) return;
     sink_.retained(number, Delivery{stored.topic(), event, *stamp});
   }
-  if (!reads_.contains(number)) return;
+  if (!requests_.contains(number)) return;
   if (!reply.has_more()) return end(number, std::nullopt);
   if (reply.more().cursor().empty() || reply.more().cursor() == cursor) {
     return end(number,
                Error{ErrorCode::protocol,
                      fmt::format("retained values of \"{}\": the broker's cursor does not move", pattern)});
   }
-  ask(number, pattern, reply.more().cursor());
+  send(number, pattern, reply.more().cursor());
 }
 
 void RetainedRequests::end(std::uint64_t number, std::optional<Error> error) {
-  RetainedEnd ended = std::move(reads_[number]);
-  reads_.erase(number);
+  RetainedEnd ended = std::move(requests_[number]);
+  requests_.erase(number);
   ended.error = std::move(error);
   sink_.retained_end(number, ended);
 }

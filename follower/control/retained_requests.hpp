@@ -46,32 +46,32 @@ class RetainedRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param limit how long the broker may take for a piece. `sink` outlives it; so does `channel`, or it is
+  /// @param timeout how long the broker may take for a piece. `sink` outlives it; so does `channel`, or it is
   /// exchanged by use().
-  RetainedRequests(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds limit);
+  RetainedRequests(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds timeout);
 
   /// Each number once.
   void begin(std::uint64_t number, std::string_view pattern);
-  void cancel(std::uint64_t number) { reads_.erase(number); }
+  void cancel(std::uint64_t number) { requests_.erase(number); }
   /// What is asked from now on goes through another channel.
   void use(ControlChannel& channel) noexcept { channel_ = &channel; }
   /// The time of the turn: before the channel's do_work().
-  void turn(Clock::time_point now) noexcept { now_ = now; }
+  void begin_turn(Clock::time_point now) noexcept { now_ = now; }
 
   /// Events in replies that are none.
   [[nodiscard]] std::uint64_t undecodable() const noexcept { return undecodable_; }
   [[nodiscard]] std::uint64_t timeouts() const noexcept { return timeouts_; }
 
  private:
-  void ask(std::uint64_t number, std::string pattern, std::string cursor);
-  void answered(std::uint64_t number, const std::string& pattern, const std::string& cursor,
+  void send(std::uint64_t number, std::string pattern, std::string cursor);
+  void on_reply(std::uint64_t number, const std::string& pattern, const std::string& cursor,
                 const v1::ControlReply& reply);
   void end(std::uint64_t number, std::optional<Error> error);
 
   RetainedSink& sink_;
   ControlChannel* channel_;
-  std::chrono::milliseconds limit_;
-  std::map<std::uint64_t, RetainedEnd> reads_;  // those that have not ended
+  std::chrono::milliseconds timeout_;
+  std::map<std::uint64_t, RetainedEnd> requests_;  // those that have not ended
   Clock::time_point now_{};
   std::uint64_t undecodable_{};
   std::uint64_t timeouts_{};

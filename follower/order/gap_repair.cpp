@@ -22,7 +22,7 @@ std::uint64_t size_of(const std::optional<Gap>& gap) {
 
 // More brokers than any mesh has.
 constexpr std::size_t streams_max = 4096;
-constexpr std::chrono::seconds sweep_interval{10};
+constexpr std::chrono::seconds purge_interval{10};
 constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
 
 }  // namespace
@@ -51,11 +51,11 @@ GapRepair::Stream& GapRepair::stream_of(std::uint64_t id) {
   if (recent_ != nullptr && recent_->id == id) return *recent_;
   recent_ = find_stream(id);
   if (recent_ != nullptr) return *recent_;
-  const auto earlier_life = std::find_if(
-      streams_.begin(), streams_.end(), [&](const auto& stream) { return origin(stream->id) == origin(id); });
-  if (earlier_life != streams_.end()) {
-    retire(**earlier_life, id);
-    streams_.erase(earlier_life);
+  const auto earlier = std::find_if(streams_.begin(), streams_.end(),
+                                    [&](const auto& stream) { return origin(stream->id) == origin(id); });
+  if (earlier != streams_.end()) {
+    retire(**earlier, id);
+    streams_.erase(earlier);
   }
   streams_.push_back(std::make_unique<Stream>());
   recent_ = streams_.back().get();
@@ -64,11 +64,11 @@ GapRepair::Stream& GapRepair::stream_of(std::uint64_t id) {
 }
 
 void GapRepair::retire(Stream& stream, std::uint64_t new_stream) {
-  give_up_where(stream, GapReason::history_gone, [](auto, const Hole&) { return true; });
+  declare_lost_if(stream, GapReason::history_gone, [](auto, const Hole&) { return true; });
   release(stream, everything);
-  if (replaying_ && replaying_->ask.stream == stream.id) replaying_.reset();
+  if (replaying_ && replaying_->request.stream == stream.id) replaying_.reset();
   // All of the new life is ours, what was published before our subscriptions were back included.
-  prefixes_.move(stream.id, {new_stream, 0});
+  prefixes_.rebase(stream.id, {new_stream, 0});
   if (current_stream_ == stream.id) set_current_stream(new_stream, 0);
   ++counters_.resets;
   sink_.reset(Reset{stream.id, new_stream});
@@ -79,41 +79,42 @@ void GapRepair::set_current_stream(std::uint64_t stream, std::uint64_t position)
   verified_ = position;
   low_watermark_ = 0;
   tails_round_.reset();
-  suspects_.clear();
-  suspects_up_to_ = 0;
+  unconfirmed_tails_.clear();
+  tails_up_to_ = 0;
 }
 
-void GapRepair::live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
-                     Clock::time_point now) {
-  const Stream& read = stream_of(stream);
+void GapRepair::on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
+                              bool first_on_connection, Clock::time_point now) {
+  const Stream& current = stream_of(stream);
   if (current_stream_ != stream) {
     // Another broker than before: what was in force there is in force here from now on.
-    if (current_stream_ != 0) prefixes_.move(current_stream_, {stream, position});
+    if (current_stream_ != 0) prefixes_.rebase(current_stream_, {stream, position});
     // Events may have come before the first answer did, and a connection been lost in between.
-    set_current_stream(stream, read.first_arrived == 0 ? position : std::min(position, read.first_arrived));
+    set_current_stream(stream,
+                       current.first_arrived == 0 ? position : std::min(position, current.first_arrived));
     tails_at_ = now + options_.tails_interval;
   }
-  prefixes_.live(ticket, {stream, position});
+  prefixes_.activate(ticket, {stream, position});
   // A new prefix's topics were not among those asked for: whatever is being checked, they are not.
   verified_ = std::min(verified_, position);
   low_watermark_ = std::min(low_watermark_, position);
   if (tails_round_) tails_round_->verified = std::min(tails_round_->verified, position);
-  if (anew) tails_at_ = std::min(tails_at_, now);
+  if (first_on_connection) tails_at_ = std::min(tails_at_, now);
 }
 
 // ---- events ----
 
-void GapRepair::expect(std::span<const std::string_view> topics) {
-  expected_.next = expected_.end = 0;
-  if (recent_ == nullptr || topics.size() > expected_max) return;
-  recent_->topics.look_up(topics, expected_.guesses);
-  expected_.end = topics.size();
+void GapRepair::prefetch(std::span<const std::string_view> topics) {
+  prefetched_.next = prefetched_.end = 0;
+  if (recent_ == nullptr || topics.size() > prefetched_max) return;
+  recent_->topics.look_up(topics, prefetched_.guesses);
+  prefetched_.end = topics.size();
 }
 
-void GapRepair::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
-                      Clock::time_point now) {
-  const bool was_expected = expected_.next < expected_.end;
-  const Topics::Guess guess = was_expected ? expected_.guesses[expected_.next++] : Topics::none;
+void GapRepair::on_event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
+                         Clock::time_point now) {
+  const bool was_prefetched = prefetched_.next < prefetched_.end;
+  const Topics::Guess guess = was_prefetched ? prefetched_.guesses[prefetched_.next++] : Topics::none;
   const bool is_new =
       (recent_ == nullptr || recent_->id != stamp.stream) && find_stream(stamp.stream) == nullptr;
   if (is_new && (check_topic(topic) != TopicFault::none || streams_.size() >= streams_max)) {
@@ -125,16 +126,16 @@ void GapRepair::event(std::string_view topic, std::span<const std::byte> event, 
   stream.arrived = std::max(stream.arrived, stamp.position);
   if (stamp.offset == 0) {  // is not numbered
     ++counters_.expected;
-    return pass(stream, Event{topic, event, stamp, false}, nullptr, now);
+    return forward(stream, Event{topic, event, stamp, false}, nullptr, now);
   }
-  take(stream, Event{topic, event, stamp, false, guess}, now);
+  admit(stream, Event{topic, event, stamp, false, guess}, now);
 }
 
-void GapRepair::take(Stream& stream, const Event& event, Clock::time_point now) {
-  TopicState* const state = known(stream, event.topic, event.guess);
-  if (state == nullptr) return take_first(stream, event, now);
+void GapRepair::admit(Stream& stream, const Event& event, Clock::time_point now) {
+  TopicState* const state = find_topic(stream, event.topic, event.guess);
+  if (state == nullptr) return admit_first(stream, event, now);
   const wire::Stamp& stamp = event.stamp;
-  if (stamp.offset <= state->offset) return fill(stream, event, now);
+  if (stamp.offset <= state->offset) return fill_hole(stream, event, now);
   const TopicState before = *state;
   counters_.expected += stamp.offset - before.offset;
   state->offset = stamp.offset;
@@ -150,42 +151,42 @@ void GapRepair::take(Stream& stream, const Event& event, Clock::time_point now) 
                    false},
               now);
   }
-  pass(stream, event, &state->mark, now);
+  forward(stream, event, &state->mark, now);
 }
 
-GapRepair::TopicState* GapRepair::known(Stream& stream, std::string_view topic, Topics::Guess guess) {
+GapRepair::TopicState* GapRepair::find_topic(Stream& stream, std::string_view topic, Topics::Guess guess) {
   TopicState* const found = stream.topics.find(topic, guess);
   if (found == nullptr) return nullptr;
   TopicState& state = *found;
-  if (state.cover_seen == prefixes_.removed()) [[likely]]
+  if (state.prefix_checked == prefixes_.removals()) [[likely]]
     return &state;
-  if (prefixes_.alive(state.cover)) {
-    state.cover_seen = prefixes_.removed();
+  if (prefixes_.is_current(state.prefix)) {
+    state.prefix_checked = prefixes_.removals();
     return &state;
   }
   // Its prefix is gone. If another was in force all the time since the last event, nothing is missing.
-  const auto cover = prefixes_.cover(topic);
-  const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
+  const auto prefix = prefixes_.match(topic);
+  const auto start = prefix ? prefixes_.start(*prefix) : std::nullopt;
   if (start && start->stream == stream.id && start->position <= state.position) {
-    state.cover = *cover;
+    state.prefix = *prefix;
     return &state;
   }
   stream.topics.erase(topic);
   return nullptr;
 }
 
-void GapRepair::take_first(Stream& stream, const Event& event, Clock::time_point now) {
+void GapRepair::admit_first(Stream& stream, const Event& event, Clock::time_point now) {
   const wire::Stamp& stamp = event.stamp;
   if (check_topic(event.topic) != TopicFault::none) {
     ++counters_.undecodable;
     return;
   }
-  const auto cover = prefixes_.cover(event.topic);
-  if (!cover) return;  // nobody wants it any more
-  auto start = prefixes_.start(*cover);
+  const auto prefix = prefixes_.match(event.topic);
+  if (!prefix) return;  // nobody wants it any more
+  auto start = prefixes_.start(*prefix);
   if (start && start->stream != stream.id) start.reset();
   if (event.replayed && (!start || stamp.position <= start->position)) return;  // before the reading began
-  TopicState& state = stream.topics.add(event.topic, TopicState{stamp.offset, stamp.position, *cover});
+  TopicState& state = stream.topics.add(event.topic, TopicState{stamp.offset, stamp.position, *prefix});
   ++counters_.expected;
   if (start && stamp.previous > start->position && stamp.offset > 1) {
     const std::uint64_t first = start->position == 0 ? 1 : 0;
@@ -194,10 +195,10 @@ void GapRepair::take_first(Stream& stream, const Event& event, Clock::time_point
               Hole{first, stamp.offset - 1, start->position, stamp.previous, stamp.position - 1, {}, false},
               now);
   }
-  pass(stream, event, &state.mark, now);
+  forward(stream, event, &state.mark, now);
 }
 
-void GapRepair::fill(Stream& stream, const Event& event, Clock::time_point now) {
+void GapRepair::fill_hole(Stream& stream, const Event& event, Clock::time_point now) {
   const wire::Stamp& stamp = event.stamp;
   const auto of_topic = stream.holes.find(event.topic);
   if (of_topic == stream.holes.end()) {
@@ -219,7 +220,7 @@ void GapRepair::fill(Stream& stream, const Event& event, Clock::time_point now) 
   Hole left = hole;
   left.last = stamp.offset - 1;
   left.until = stamp.previous;
-  left.shown = stamp.position - 1;
+  left.lost_through = stamp.position - 1;
   const bool left_open = hole.first != 0 ? stamp.offset > hole.first : stamp.previous > hole.after;
   if (left_open && left.last > 0) holes.push_back(left);
   Hole right = hole;
@@ -231,12 +232,12 @@ void GapRepair::fill(Stream& stream, const Event& event, Clock::time_point now) 
   if (!event.replayed) release_ready(stream, now);
 }
 
-bool GapRepair::fetching_run(const Stream& stream) const noexcept {
-  return replaying_ && replaying_->together && replaying_->ask.stream == stream.id;
+bool GapRepair::is_replaying_range(const Stream& stream) const noexcept {
+  return replaying_ && replaying_->whole_range && replaying_->request.stream == stream.id;
 }
 
-void GapRepair::pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
-  if (!stream.holes.empty() || !stream.reorder_buffer.empty() || fetching_run(stream))
+void GapRepair::forward(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now) {
+  if (!stream.holes.empty() || !stream.reorder_buffer.empty() || is_replaying_range(stream))
     return buffer(stream, event, now);
   deliver(stream, Delivery{event.topic, event.bytes, event.stamp, false, mark}, event.replayed);
 }
@@ -249,7 +250,7 @@ void GapRepair::buffer(Stream& stream, const Event& event, Clock::time_point now
   stream.arrivals.push_back({now, event.stamp.position});
   reorder_buffer_bytes_ += event.topic.size() + event.bytes.size();
   if (reorder_buffer_bytes_ <= options_.reorder_buffer_bytes_max) return;
-  give_up_where(stream, GapReason::recovery_timeout, [](auto, const Hole&) { return true; });
+  declare_lost_if(stream, GapReason::recovery_timeout, [](auto, const Hole&) { return true; });
   release_ready(stream, now);
 }
 
@@ -267,23 +268,23 @@ void GapRepair::deliver(Stream& stream, const Delivery& event, bool replayed) {
 void GapRepair::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now) {
   hole.deadline = now + options_.recovery_limit;
   // The system's topics are not matched by the pattern that several others have in common.
-  hole.alone = is_system_topic(topic);
+  hole.replay_alone = is_system_topic(topic);
   auto of_topic = stream.holes.find(topic);
   if (of_topic == stream.holes.end()) of_topic = stream.holes.try_emplace(std::string(topic)).first;
   of_topic->second.push_back(hole);
 }
 
-void GapRepair::give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
+void GapRepair::declare_lost(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason) {
   Buffered buffered{
       std::string(topic), {}, {}, false, Gap{stream.id, {}, hole.first, hole.last, reason, hole.until}};
   stream.reorder_buffer.emplace(hole.until, std::move(buffered));
 }
 
-void GapRepair::give_up_where(Stream& stream, GapReason reason, const Condition& condition) {
+void GapRepair::declare_lost_if(Stream& stream, GapReason reason, const Condition& condition) {
   for (auto of_topic = stream.holes.begin(); of_topic != stream.holes.end();) {
     std::erase_if(of_topic->second, [&](const Hole& hole) {
       if (!condition(of_topic->first, hole)) return false;
-      give_up(stream, of_topic->first, hole, reason);
+      declare_lost(stream, of_topic->first, hole, reason);
       return true;
     });
     of_topic = of_topic->second.empty() ? stream.holes.erase(of_topic) : std::next(of_topic);
@@ -292,15 +293,15 @@ void GapRepair::give_up_where(Stream& stream, GapReason reason, const Condition&
 
 void GapRepair::release_ready(Stream& stream, Clock::time_point now) {
   if (stream.holes.empty() && stream.reorder_buffer.empty()) return;
-  give_up_where(stream, GapReason::recovery_timeout,
-                [&](auto, const Hole& hole) { return hole.deadline <= now; });
+  declare_lost_if(stream, GapReason::recovery_timeout,
+                  [&](auto, const Hole& hole) { return hole.deadline <= now; });
   // Of a run that is being fetched, more may be missing than is known yet.
-  std::uint64_t up_to = fetching_run(stream) ? replaying_->progress : everything;
+  std::uint64_t up_to = is_replaying_range(stream) ? replaying_->progress : everything;
   std::uint64_t keeps_topics_in_order = everything;
   for (const auto& [topic, holes] : stream.holes) {
     for (const Hole& hole : holes) {
       up_to = std::min(up_to, hole.after);
-      keeps_topics_in_order = std::min(keeps_topics_in_order, hole.shown);
+      keeps_topics_in_order = std::min(keeps_topics_in_order, hole.lost_through);
     }
   }
   while (!stream.arrivals.empty() && stream.arrivals.front().at + options_.recovery_limit <= now) {
@@ -315,7 +316,7 @@ void GapRepair::release(Stream& stream, std::uint64_t up_to) {
     const auto node = stream.reorder_buffer.extract(stream.reorder_buffer.begin());
     const Buffered& buffered = node.mapped();
     if (!buffered.gap) reorder_buffer_bytes_ -= buffered.topic.size() + buffered.event.size();
-    if (!prefixes_.cover(buffered.topic)) {  // nobody wants it any more
+    if (!prefixes_.match(buffered.topic)) {  // nobody wants it any more
       counters_.unwanted += size_of(buffered.gap);
     } else if (buffered.gap) {
       announce(buffered);
@@ -354,17 +355,17 @@ std::uint64_t GapRepair::awaited() const {
 // ---- time ----
 
 void GapRepair::tick(Clock::time_point now, bool drained) {
-  judge_suspects(now, drained);
+  check_tails(now, drained);
   for (const auto& stream : streams_) release_ready(*stream, now);
-  sweep(now);
+  purge_topics(now);
   find_low_watermark();
 }
 
 void GapRepair::find_low_watermark() {
   const Stream* const stream = find_stream(current_stream_);
-  if (stream == nullptr || !suspects_.empty()) return;
+  if (stream == nullptr || !unconfirmed_tails_.empty()) return;
   std::uint64_t low_watermark = verified_;
-  if (fetching_run(*stream)) low_watermark = std::min(low_watermark, replaying_->covered_after);
+  if (is_replaying_range(*stream)) low_watermark = std::min(low_watermark, replaying_->covered_after);
   for (const auto& [topic, holes] : stream->holes) {
     for (const Hole& hole : holes) low_watermark = std::min(low_watermark, hole.after);
   }
@@ -383,17 +384,17 @@ GapRepair::Clock::time_point GapRepair::next_deadline() const {
       earliest = std::min(earliest, stream->arrivals.front().at + options_.recovery_limit);
     }
   }
-  if (!suspects_.empty()) earliest = std::min(earliest, suspects_since_ + options_.tails_grace);
+  if (!unconfirmed_tails_.empty()) earliest = std::min(earliest, tails_noted_at_ + options_.tails_grace);
   return earliest;
 }
 
-void GapRepair::sweep(Clock::time_point now) {
-  if (now < sweep_at_ || swept_removed_ == prefixes_.removed()) return;
-  sweep_at_ = now + sweep_interval;
-  swept_removed_ = prefixes_.removed();
+void GapRepair::purge_topics(Clock::time_point now) {
+  if (now < purge_at_ || purged_removals_ == prefixes_.removals()) return;
+  purge_at_ = now + purge_interval;
+  purged_removals_ = prefixes_.removals();
   for (const auto& stream : streams_) {
     stream->topics.erase_if([&](std::string_view topic, const TopicState& state) {
-      return !prefixes_.alive(state.cover) && !prefixes_.cover(topic);
+      return !prefixes_.is_current(state.prefix) && !prefixes_.match(topic);
     });
   }
 }

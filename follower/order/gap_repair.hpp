@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "follower/order/delivery.hpp"
-#include "follower/order/prefixes.hpp"
+#include "follower/order/prefix_set.hpp"
 #include "follower/order/topic_map.hpp"
 
 namespace backplane::follower {
@@ -117,24 +117,24 @@ class GapRepair {
   GapRepair(const GapRepair&) = delete;
   GapRepair& operator=(const GapRepair&) = delete;
 
-  /// As Prefixes has them.
+  /// As PrefixSet has them.
   bool subscribe(std::string_view prefix, std::uint64_t ticket);
   bool unsubscribe(std::string_view prefix);
-  [[nodiscard]] const Prefixes& prefixes() const noexcept { return prefixes_; }
+  [[nodiscard]] const PrefixSet& prefixes() const noexcept { return prefixes_; }
 
   /// A live answer of the broker: subscriptions up to `ticket` are in force from this position on.
   /// `anew`: it is the first on this connection, so what was published meanwhile is checked for soon.
-  void live(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position, bool anew,
-            Clock::time_point now);
+  void on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
+                     bool first_on_connection, Clock::time_point now);
 
   /// So many events are best announced together.
-  static constexpr std::size_t expected_max = 16;
-  /// Events of these topics, at most expected_max, are about to come in this order: what is known of them is
-  /// fetched from memory side by side. Others may come instead; it costs them no more than without it.
-  void expect(std::span<const std::string_view> topics);
+  static constexpr std::size_t prefetched_max = 16;
+  /// Events of these topics, at most prefetched_max, are about to come in this order: what is known of them
+  /// is fetched from memory side by side. Others may come instead; it costs them no more than without it.
+  void prefetch(std::span<const std::string_view> topics);
   /// An event has come. The views need hold only during the call.
-  void event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
-             Clock::time_point now);
+  void on_event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
+                Clock::time_point now);
 
   /// What time brings. `drained`: there was nothing more to receive.
   void tick(Clock::time_point now, bool drained);
@@ -144,10 +144,10 @@ class GapRepair {
   /// or by its failure, with its number: what is no longer waited for is passed over then.
   /// `refused`: the broker did answer, but with an error.
   [[nodiscard]] std::optional<ReplayRequest> next_replay(Clock::time_point now);
-  void on_replay_reply(std::uint64_t number, const ReplayReply& answer, Clock::time_point now);
+  void on_replay_reply(std::uint64_t number, const ReplayReply& reply, Clock::time_point now);
   void on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now);
   [[nodiscard]] std::optional<TailsRequest> next_tails(Clock::time_point now);
-  void on_tails_reply(std::uint64_t number, const TailsReply& answer, Clock::time_point now);
+  void on_tails_reply(std::uint64_t number, const TailsReply& reply, Clock::time_point now);
   void on_tails_failed(std::uint64_t number, Clock::time_point now);
   /// When one of these may be wanted; time_point::min(): now.
   [[nodiscard]] Clock::time_point request_deadline() const;
@@ -168,9 +168,9 @@ class GapRepair {
   struct TopicState {
     std::uint64_t offset{};  // of the last event that was taken, or is known to be missing
     std::uint64_t position{};
-    Prefixes::Ref cover;
-    std::uint64_t cover_seen{};  // Prefixes::removed() when it was alive
-    std::uint64_t mark{};        // Delivery::mark
+    PrefixSet::Ref prefix;
+    std::uint64_t prefix_checked{};  // PrefixSet::removals() when it was alive
+    std::uint64_t mark{};            // Delivery::mark
   };
   struct Hole {
     std::uint64_t first{};  // offsets that are missing; 0: unknown
@@ -178,9 +178,9 @@ class GapRepair {
     std::uint64_t after{};  // they are in (after, until] of the stream, `until` being the last one's
     std::uint64_t until{};
     // Up to here, all that has not come is lost; the topic's next event that has come is behind it.
-    std::uint64_t shown{};
+    std::uint64_t lost_through{};
     Clock::time_point deadline;
-    bool alone{};  // not to be asked for together with others
+    bool replay_alone{};  // not to be asked for together with others
   };
   struct Buffered {
     std::string topic;
@@ -203,28 +203,28 @@ class GapRepair {
     Topics::Guess guess{Topics::none};
   };
   /// What was looked up ahead, for the events that come next.
-  struct Expected {
-    std::array<Topics::Guess, expected_max> guesses{};
+  struct Prefetched {
+    std::array<Topics::Guess, prefetched_max> guesses{};
     std::size_t next{};
     std::size_t end{};
   };
   struct Replaying {
-    ReplayRequest ask;
+    ReplayRequest request;
     std::uint64_t covered_after{};  // where the first ask began
     std::uint64_t progress{};       // the last position that came
-    bool together{};                // whatever was lost in a range, of all topics
-    bool asked{};
+    bool whole_range{};             // whatever was lost in a range, of all topics
+    bool sent{};
   };
   struct TailsRound {
     std::uint64_t number{};
     std::uint64_t after{};
     std::string cursor;
-    bool asked{};
-    bool begun{};              // a first answer has come
+    bool sent{};
+    bool replied{};            // a first answer has come
     std::uint64_t verified{};  // up to where all is checked when it ends
     Clock::time_point started;
   };
-  struct Suspect {
+  struct UnconfirmedTail {
     std::string topic;
     std::uint64_t position{};
     std::uint64_t offset{};
@@ -235,42 +235,43 @@ class GapRepair {
   void retire(Stream& stream, std::uint64_t new_stream);
   void set_current_stream(std::uint64_t stream, std::uint64_t position);
 
-  void take(Stream& stream, const Event& event, Clock::time_point now);
-  [[nodiscard]] TopicState* known(Stream& stream, std::string_view topic, Topics::Guess guess = Topics::none);
-  void take_first(Stream& stream, const Event& event, Clock::time_point now);
-  void fill(Stream& stream, const Event& event, Clock::time_point now);
-  [[nodiscard]] bool fetching_run(const Stream& stream) const noexcept;
-  void pass(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now);
+  void admit(Stream& stream, const Event& event, Clock::time_point now);
+  [[nodiscard]] TopicState* find_topic(Stream& stream, std::string_view topic,
+                                       Topics::Guess guess = Topics::none);
+  void admit_first(Stream& stream, const Event& event, Clock::time_point now);
+  void fill_hole(Stream& stream, const Event& event, Clock::time_point now);
+  [[nodiscard]] bool is_replaying_range(const Stream& stream) const noexcept;
+  void forward(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now);
   void buffer(Stream& stream, const Event& event, Clock::time_point now);
   void deliver(Stream& stream, const Delivery& event, bool replayed);
   void announce(const Buffered& buffered);
   void open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now);
-  void give_up(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason);
+  void declare_lost(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason);
   using Condition = std::function<bool(std::string_view topic, const Hole&)>;
-  void give_up_where(Stream& stream, GapReason reason, const Condition& condition);
+  void declare_lost_if(Stream& stream, GapReason reason, const Condition& condition);
   void release_ready(Stream& stream, Clock::time_point now);
   void release(Stream& stream, std::uint64_t up_to);
 
   [[nodiscard]] std::optional<Replaying> choose_replay() const;
   void finish_replay(Stream& stream, Clock::time_point now);
-  void ask_one_by_one(Stream& stream);
-  void suspect(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now);
-  void judge_suspects(Clock::time_point now, bool drained);
+  void replay_each_hole(Stream& stream);
+  void note_tail(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now);
+  void check_tails(Clock::time_point now, bool drained);
   void end_tails_round(Clock::duration rest, Clock::time_point now);
-  void sweep(Clock::time_point now);
+  void purge_topics(Clock::time_point now);
   void find_low_watermark();
 
   Options options_;
   GapRepairSink& sink_;
-  Prefixes prefixes_;
+  PrefixSet prefixes_;
   std::vector<std::unique_ptr<Stream>> streams_;
   Stream* recent_{};  // of the last event
-  Expected expected_;
+  Prefetched prefetched_;
   std::uint64_t current_stream_{};  // the stream of the broker that we read from; 0: not known yet
   std::size_t reorder_buffer_bytes_{};
   GapRepairCounters counters_;
 
-  std::uint64_t last_ask_{};
+  std::uint64_t last_request_{};
   std::optional<Replaying> replaying_;
   Clock::time_point replay_at_{};  // not before
 
@@ -278,12 +279,12 @@ class GapRepair {
   Clock::time_point tails_at_{};
   std::uint64_t verified_{};  // all of current_stream_ up to here has been checked
   std::uint64_t low_watermark_{};
-  std::vector<Suspect> suspects_;
-  Clock::time_point suspects_since_{};
-  std::uint64_t suspects_up_to_{};  // the highest position among them
+  std::vector<UnconfirmedTail> unconfirmed_tails_;
+  Clock::time_point tails_noted_at_{};
+  std::uint64_t tails_up_to_{};  // the highest position among them
 
-  std::uint64_t swept_removed_{};
-  Clock::time_point sweep_at_{};
+  std::uint64_t purged_removals_{};
+  Clock::time_point purge_at_{};
 };
 
 /// What is known of one stream.

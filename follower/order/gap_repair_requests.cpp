@@ -27,15 +27,15 @@ constexpr int tails_share = 20;
 
 std::optional<ReplayRequest> GapRepair::next_replay(Clock::time_point now) {
   if (replaying_) {
-    if (std::exchange(replaying_->asked, true)) return std::nullopt;
-    return replaying_->ask;
+    if (std::exchange(replaying_->sent, true)) return std::nullopt;
+    return replaying_->request;
   }
   if (now < replay_at_) return std::nullopt;
   replaying_ = choose_replay();
   if (!replaying_) return std::nullopt;
-  replaying_->asked = true;
-  replaying_->ask.number = ++last_ask_;
-  return replaying_->ask;
+  replaying_->sent = true;
+  replaying_->request.number = ++last_request_;
+  return replaying_->request;
 }
 
 std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
@@ -54,16 +54,16 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
         urgent = &hole;
         topic_of_urgent = topic;
       }
-      if (hole.alone) continue;
+      if (hole.replay_alone) continue;
       worth += others_a_hole_max + (hole.first == 0 ? 1 : hole.last - hole.first + 1);
       after = std::min(after, hole.after);
-      until = std::max(until, hole.shown);
+      until = std::max(until, hole.lost_through);
     }
   }
   if (urgent == nullptr) return std::nullopt;
   // What is lost at once is lost in a run, over all topics; most of them show it later. So the whole run
   // is fetched where that is little, and what the others lost comes in its place too.
-  if (!urgent->alone && until - after <= worth) {
+  if (!urgent->replay_alone && until - after <= worth) {
     const std::string common = prefixes_.common_pattern(common_prefixes_max);
     const auto pattern = Pattern::parse(common);
     if (pattern && pattern->matches(topic_of_urgent)) {
@@ -77,48 +77,48 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
                    false};
 }
 
-void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& answer, Clock::time_point now) {
-  if (!replaying_ || replaying_->ask.number != number) return;
-  Stream* const stream = find_stream(replaying_->ask.stream);
+void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, Clock::time_point now) {
+  if (!replaying_ || replaying_->request.number != number) return;
+  Stream* const stream = find_stream(replaying_->request.stream);
   if (stream == nullptr) return replaying_.reset();
-  for (const ReplayReply::Stored& stored : answer.events) {
+  for (const ReplayReply::Stored& stored : reply.events) {
     const auto stamp = wire::read_stamp(stored.event);
-    if (!stamp || stamp->stream != stream->id || stamp->position > replaying_->ask.until) {
+    if (!stamp || stamp->stream != stream->id || stamp->position > replaying_->request.until) {
       ++counters_.undecodable;
       continue;
     }
     replaying_->progress = std::max(replaying_->progress, stamp->position);
-    take(*stream, Event{stored.topic, stored.event, *stamp, true}, now);
+    admit(*stream, Event{stored.topic, stored.event, *stamp, true}, now);
   }
-  ReplayRequest& ask = replaying_->ask;
-  switch (answer.end) {
+  ReplayRequest& request = replaying_->request;
+  switch (reply.end) {
     case ReplayReply::End::complete:
       return finish_replay(*stream, now);
     case ReplayReply::End::more:
-      if (answer.cursor.empty() || answer.cursor == ask.cursor) return finish_replay(*stream, now);
-      ask.cursor = answer.cursor;
-      replaying_->asked = false;
+      if (reply.cursor.empty() || reply.cursor == request.cursor) return finish_replay(*stream, now);
+      request.cursor = reply.cursor;
+      replaying_->sent = false;
       release_ready(*stream, now);
-      if (stream->holes.empty() && !replaying_->together) replaying_.reset();  // the rest is not needed
+      if (stream->holes.empty() && !replaying_->whole_range) replaying_.reset();  // the rest is not needed
       return;
     case ReplayReply::End::gone:
       // For several topics one answer cannot say what is held of each.
-      if (replaying_->together) return ask_one_by_one(*stream);
-      if (answer.first_available > ask.until || answer.first_available <= ask.after + 1) {
+      if (replaying_->whole_range) return replay_each_hole(*stream);
+      if (reply.first_available > request.until || reply.first_available <= request.after + 1) {
         return finish_replay(*stream, now);
       }
-      ask.after = answer.first_available - 1;
-      ask.cursor.clear();
-      replaying_->asked = false;
+      request.after = reply.first_available - 1;
+      request.cursor.clear();
+      replaying_->sent = false;
       return;
   }
 }
 
 void GapRepair::on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {
-  if (!replaying_ || replaying_->ask.number != number) return;
-  Stream* const stream = find_stream(replaying_->ask.stream);
+  if (!replaying_ || replaying_->request.number != number) return;
+  Stream* const stream = find_stream(replaying_->request.stream);
   if (stream == nullptr) return replaying_.reset();
-  if (refused && replaying_->together) return ask_one_by_one(*stream);
+  if (refused && replaying_->whole_range) return replay_each_hole(*stream);
   if (refused) return finish_replay(*stream, now);
   replaying_.reset();
   replay_at_ = now + options_.retry_interval;
@@ -127,19 +127,19 @@ void GapRepair::on_replay_failed(std::uint64_t number, bool refused, Clock::time
 void GapRepair::finish_replay(Stream& stream, Clock::time_point now) {
   const Replaying done = std::move(*replaying_);
   replaying_.reset();
-  const auto pattern = Pattern::parse(done.ask.pattern);
+  const auto pattern = Pattern::parse(done.request.pattern);
   // What lies in the range that was read and still is missing is not held any more.
-  give_up_where(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
-    return hole.after >= done.covered_after && hole.until <= done.ask.until && pattern &&
+  declare_lost_if(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
+    return hole.after >= done.covered_after && hole.until <= done.request.until && pattern &&
            pattern->matches(topic);
   });
   release_ready(stream, now);
 }
 
-void GapRepair::ask_one_by_one(Stream& stream) {
+void GapRepair::replay_each_hole(Stream& stream) {
   replaying_.reset();
   for (auto& [topic, holes] : stream.holes) {
-    for (Hole& hole : holes) hole.alone = true;
+    for (Hole& hole : holes) hole.replay_alone = true;
   }
 }
 
@@ -152,32 +152,32 @@ std::optional<TailsRequest> GapRepair::next_tails(Clock::time_point now) {
     tails_at_ = now + options_.tails_interval;
     if (prefixes_.patterns(tails_patterns_max).empty()) return std::nullopt;
     tails_round_ = TailsRound{};
-    tails_round_->number = ++last_ask_;
+    tails_round_->number = ++last_request_;
     tails_round_->after = verified_;
     tails_round_->verified = ~std::uint64_t{0};
     tails_round_->started = now;
   }
-  if (std::exchange(tails_round_->asked, true)) return std::nullopt;
+  if (std::exchange(tails_round_->sent, true)) return std::nullopt;
   return TailsRequest{tails_round_->number, prefixes_.patterns(tails_patterns_max), tails_round_->after,
                       tails_round_->cursor};
 }
 
-void GapRepair::on_tails_reply(std::uint64_t number, const TailsReply& answer, Clock::time_point now) {
+void GapRepair::on_tails_reply(std::uint64_t number, const TailsReply& reply, Clock::time_point now) {
   if (!tails_round_ || tails_round_->number != number) return;
   Stream* const stream = find_stream(current_stream_);
   // A reply can be ahead of egress: that the broker has begun a new life must be heard from there.
-  if (stream == nullptr || answer.stream != current_stream_) return on_tails_failed(number, now);
-  if (!std::exchange(tails_round_->begun, true)) {
-    tails_round_->verified = std::min(tails_round_->verified, answer.position);
+  if (stream == nullptr || reply.stream != current_stream_) return on_tails_failed(number, now);
+  if (!std::exchange(tails_round_->replied, true)) {
+    tails_round_->verified = std::min(tails_round_->verified, reply.position);
   }
-  for (const TailsReply::Tail& tail : answer.tails) suspect(*stream, tail, now);
-  if (answer.cursor.empty() || answer.cursor == tails_round_->cursor) {
+  for (const TailsReply::Tail& tail : reply.tails) note_tail(*stream, tail, now);
+  if (reply.cursor.empty() || reply.cursor == tails_round_->cursor) {
     verified_ = tails_round_->verified;
     const auto pause = tails_share * (now - tails_round_->started);
     return end_tails_round(std::max<Clock::duration>(options_.tails_interval, pause), now);
   }
-  tails_round_->cursor = answer.cursor;
-  tails_round_->asked = false;
+  tails_round_->cursor = reply.cursor;
+  tails_round_->sent = false;
 }
 
 void GapRepair::on_tails_failed(std::uint64_t number, Clock::time_point now) {
@@ -189,28 +189,28 @@ void GapRepair::end_tails_round(Clock::duration rest, Clock::time_point now) {
   tails_round_.reset();
 }
 
-void GapRepair::suspect(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now) {
-  const TopicState* const state = known(stream, tail.topic);
+void GapRepair::note_tail(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now) {
+  const TopicState* const state = find_topic(stream, tail.topic);
   if (state != nullptr && state->offset >= tail.offset) return;
   if (state == nullptr) {
-    const auto cover = prefixes_.cover(tail.topic);
-    const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
+    const auto prefix = prefixes_.match(tail.topic);
+    const auto start = prefix ? prefixes_.start(*prefix) : std::nullopt;
     if (!start || start->stream != stream.id || tail.position <= start->position) return;
   }
-  suspects_since_ = now;
-  suspects_.push_back({std::string(tail.topic), tail.position, tail.offset});
-  suspects_up_to_ = std::max(suspects_up_to_, tail.position);
+  tails_noted_at_ = now;
+  unconfirmed_tails_.push_back({std::string(tail.topic), tail.position, tail.offset});
+  tails_up_to_ = std::max(tails_up_to_, tail.position);
 }
 
-void GapRepair::judge_suspects(Clock::time_point now, bool drained) {
-  if (suspects_.empty() || now < suspects_since_ + options_.tails_grace) return;
+void GapRepair::check_tails(Clock::time_point now, bool drained) {
+  if (unconfirmed_tails_.empty() || now < tails_noted_at_ + options_.tails_grace) return;
   Stream* const stream = find_stream(current_stream_);
-  if (stream == nullptr) return suspects_.clear();
+  if (stream == nullptr) return unconfirmed_tails_.clear();
   // While there is more to receive, what a tail shows may be among it, unless the stream is past that.
-  if (!drained && stream->arrived < suspects_up_to_) return;
-  suspects_up_to_ = 0;
-  for (const Suspect& tail : std::exchange(suspects_, {})) {
-    TopicState* const state = known(*stream, tail.topic);
+  if (!drained && stream->arrived < tails_up_to_) return;
+  tails_up_to_ = 0;
+  for (const UnconfirmedTail& tail : std::exchange(unconfirmed_tails_, {})) {
+    TopicState* const state = find_topic(*stream, tail.topic);
     if (state != nullptr) {
       if (state->offset >= tail.offset) continue;
       counters_.expected += tail.offset - state->offset;
@@ -223,10 +223,10 @@ void GapRepair::judge_suspects(Clock::time_point now, bool drained) {
       continue;
     }
     if (check_topic(tail.topic) != TopicFault::none) continue;
-    const auto cover = prefixes_.cover(tail.topic);
-    const auto start = cover ? prefixes_.start(*cover) : std::nullopt;
+    const auto prefix = prefixes_.match(tail.topic);
+    const auto start = prefix ? prefixes_.start(*prefix) : std::nullopt;
     if (!start || start->stream != stream->id || tail.position <= start->position) continue;
-    stream->topics.add(tail.topic, TopicState{tail.offset, tail.position, *cover});
+    stream->topics.add(tail.topic, TopicState{tail.offset, tail.position, *prefix});
     const std::uint64_t first = start->position == 0 ? 1 : 0;
     if (first > 0) counters_.expected += tail.offset;
     open_hole(*stream, tail.topic,
@@ -239,13 +239,13 @@ GapRepair::Clock::time_point GapRepair::request_deadline() const {
                                  [](const auto& stream) { return !stream->holes.empty(); });
   auto earliest = Clock::time_point::max();
   if (replaying_) {
-    if (!replaying_->asked) earliest = Clock::time_point::min();
+    if (!replaying_->sent) earliest = Clock::time_point::min();
   } else if (holes) {
     earliest = replay_at_;
   }
   if (current_stream_ == 0 || prefixes_.empty()) return earliest;
   if (!tails_round_) return std::min(earliest, tails_at_);
-  return tails_round_->asked ? earliest : Clock::time_point::min();
+  return tails_round_->sent ? earliest : Clock::time_point::min();
 }
 
 }  // namespace backplane::follower

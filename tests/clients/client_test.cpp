@@ -24,7 +24,7 @@ using ::testing::Pair;
 using Clock = std::chrono::steady_clock;
 
 /// A client of a fake broker, on one thread with it.
-class ClientOfABroker : public ::testing::Test {
+class ClientTest : public ::testing::Test {
  protected:
   Client::Options options() {
     Client::Options options;
@@ -69,7 +69,7 @@ class ClientOfABroker : public ::testing::Test {
   std::vector<std::string> lines;
 };
 
-TEST_F(ClientOfABroker, IsGivenTheBrokerTheSubscriptionAndItsEvents) {
+TEST_F(ClientTest, IsGivenTheBrokerTheSubscriptionAndItsEvents) {
   start();
   client->subscribe("stock.*");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -82,7 +82,7 @@ TEST_F(ClientOfABroker, IsGivenTheBrokerTheSubscriptionAndItsEvents) {
   EXPECT_EQ(client->status().given, 2u);
 }
 
-TEST_F(ClientOfABroker, ReturnsInTimeWhereNothingComes) {
+TEST_F(ClientTest, ReturnsInTimeWhereNothingComes) {
   broker.close();
   start();
   client->subscribe("a");
@@ -92,7 +92,7 @@ TEST_F(ClientOfABroker, ReturnsInTimeWhereNothingComes) {
   EXPECT_EQ(client->next(0ms), nullptr);
 }
 
-TEST_F(ClientOfABroker, GoesOnFromItsTokenWithoutHoleOrDuplicate) {
+TEST_F(ClientTest, GoesOnFromItsTokenWithoutHoleOrDuplicate) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -112,7 +112,7 @@ TEST_F(ClientOfABroker, GoesOnFromItsTokenWithoutHoleOrDuplicate) {
               ElementsAre("up", "subscribed 1", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9", "a 10"));
 }
 
-TEST_F(ClientOfABroker, RecoversWhatWasLostOnTheWay) {
+TEST_F(ClientTest, RecoversWhatWasLostOnTheWay) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -124,7 +124,7 @@ TEST_F(ClientOfABroker, RecoversWhatWasLostOnTheWay) {
   EXPECT_EQ(client->status().recovered, 1u);
 }
 
-TEST_F(ClientOfABroker, FindsALossInQuietTimes) {
+TEST_F(ClientTest, FindsALossInQuietTimes) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -134,20 +134,20 @@ TEST_F(ClientOfABroker, FindsALossInQuietTimes) {
   ASSERT_TRUE(until_line("a 2"));
 }
 
-TEST_F(ClientOfABroker, HandsOverAsAGapWhatCannotBeHad) {
+TEST_F(ClientTest, HandsOverAsAGapWhatCannotBeHad) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
   broker.publish("a", "1");
   broker.publish("a", "2", /*lost=*/true);
-  broker.forget_history(2);
+  broker.evict_history(2);
   broker.publish("a", "3");
   ASSERT_TRUE(until_line("a 3"));
   EXPECT_THAT(lines, ElementsAre("up", "subscribed 1", "a 1", "gap a 2 2 history_gone", "a 3"));
   EXPECT_EQ(client->status().lost, 1u);
 }
 
-TEST_F(ClientOfABroker, SaysThatTheBrokerBeganAnew) {
+TEST_F(ClientTest, SaysThatTheBrokerBeganAnew) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -155,7 +155,7 @@ TEST_F(ClientOfABroker, SaysThatTheBrokerBeganAnew) {
   ASSERT_TRUE(until_line("a 1"));
   broker.close();
   ASSERT_TRUE(until_line("down"));
-  broker.forget(0x0000'0007'0000'0002);
+  broker.restart_without_state(0x0000'0007'0000'0002);
   broker.open();
   ASSERT_TRUE(until_line("up"));
   broker.publish("a", "anew");
@@ -163,7 +163,7 @@ TEST_F(ClientOfABroker, SaysThatTheBrokerBeganAnew) {
   EXPECT_THAT(lines, ElementsAre("up", "subscribed 1", "a 1", "down", "reset", "up", "a anew"));
 }
 
-TEST_F(ClientOfABroker, SaysUpOnlyWhenAllSubscriptionsAreBack) {
+TEST_F(ClientTest, SaysUpOnlyWhenAllSubscriptionsAreBack) {
   start();
   for (int i = 0; i < 2000; ++i) client->subscribe(fmt::format("topic.{}", i));
   ASSERT_TRUE(until_line("subscribed 2000"));
@@ -172,10 +172,10 @@ TEST_F(ClientOfABroker, SaysUpOnlyWhenAllSubscriptionsAreBack) {
   broker.open();
   ASSERT_TRUE(until_line("up"));
   EXPECT_EQ(broker.subscriptions.size(), 2000u);
-  EXPECT_EQ(*broker.subscriptions_at_live.rbegin(), 2000u);
+  EXPECT_EQ(*broker.subscriptions_at_live_check.rbegin(), 2000u);
 }
 
-TEST_F(ClientOfABroker, MovesOnToTheNextBroker) {
+TEST_F(ClientTest, MovesOnToTheNextBroker) {
   FakeBroker second{0x0000'0009'0000'0001};
   auto with = options();
   with.brokers.push_back({second.egress(), second.control()});
@@ -194,7 +194,7 @@ TEST_F(ClientOfABroker, MovesOnToTheNextBroker) {
   EXPECT_EQ(client->status().broker, 1u);
 }
 
-TEST_F(ClientOfABroker, GivesToCallbacksWhatNextWouldGive) {
+TEST_F(ClientTest, GivesToCallbacksWhatNextWouldGive) {
   start();
   client->subscribe("a");
   Client::Callbacks callbacks;
@@ -209,7 +209,7 @@ TEST_F(ClientOfABroker, GivesToCallbacksWhatNextWouldGive) {
   EXPECT_THAT(lines, ElementsAre("subscribed 1", "a 1"));
 }
 
-TEST_F(ClientOfABroker, StopsFromAnotherThreadAtOnceAndForEver) {
+TEST_F(ClientTest, StopsFromAnotherThreadAtOnceAndForEver) {
   start();
   std::thread other([&] { client->stop(); });
   EXPECT_FALSE(client->run_for(1h, {}));
@@ -217,7 +217,7 @@ TEST_F(ClientOfABroker, StopsFromAnotherThreadAtOnceAndForEver) {
   EXPECT_EQ(client->next(1h), nullptr);
 }
 
-TEST_F(ClientOfABroker, ItsDescriptorIsReadableWhenThereIsSomethingToDo) {
+TEST_F(ClientTest, ItsDescriptorIsReadableWhenThereIsSomethingToDo) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -227,7 +227,7 @@ TEST_F(ClientOfABroker, ItsDescriptorIsReadableWhenThereIsSomethingToDo) {
   EXPECT_GT(client->wait_until(), Clock::time_point::min());
 }
 
-TEST_F(ClientOfABroker, RefusesEndpointsAndPatternsThatNobodyCanUse) {
+TEST_F(ClientTest, RefusesEndpointsAndPatternsThatNobodyCanUse) {
   EXPECT_THROW(start({.brokers = {}}), std::invalid_argument);
   EXPECT_THROW(start({.brokers = {{"nonsense", "tcp://127.0.0.1:1"}}}), std::invalid_argument);
   start();
@@ -237,7 +237,7 @@ TEST_F(ClientOfABroker, RefusesEndpointsAndPatternsThatNobodyCanUse) {
 
 // ---- what an event says ----
 
-class AnEventOfAClient : public ClientOfABroker {
+class ClientEventTest : public ClientTest {
  protected:
   /// Publishes an event and takes it; `look` sees it.
   template <class Look>
@@ -261,7 +261,7 @@ class AnEventOfAClient : public ClientOfABroker {
   }
 };
 
-TEST_F(AnEventOfAClient, HasAllOfTheEnvelope) {
+TEST_F(ClientEventTest, HasAllOfTheEnvelope) {
   v1::Event event;
   event.set_source("clock@host7");
   event.set_session(5);
@@ -287,13 +287,13 @@ TEST_F(AnEventOfAClient, HasAllOfTheEnvelope) {
   });
 }
 
-TEST_F(AnEventOfAClient, HasNoTimeWhereThePublisherGaveNoneThatFits) {
+TEST_F(ClientEventTest, HasNoTimeWhereThePublisherGaveNoneThatFits) {
   v1::Event event;
   event.mutable_time()->set_seconds(1ll << 60);
   give(event, [](const Client::Event& seen) { EXPECT_EQ(seen.time_ns(), std::nullopt); });
 }
 
-TEST_F(AnEventOfAClient, UnpacksAMessageOfItsTypeOnly) {
+TEST_F(ClientEventTest, UnpacksAMessageOfItsTypeOnly) {
   events::v1::TextMessage message;
   message.set_text("hello");
   v1::Event event;
@@ -309,7 +309,7 @@ TEST_F(AnEventOfAClient, UnpacksAMessageOfItsTypeOnly) {
   });
 }
 
-TEST_F(AnEventOfAClient, ShowsTextBytesAndNothingAsJson) {
+TEST_F(ClientEventTest, ShowsTextBytesAndNothingAsJson) {
   v1::Event event;
   event.set_text("say \"hi\"");
   give(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), R"("say \"hi\"")"); });
@@ -319,7 +319,7 @@ TEST_F(AnEventOfAClient, ShowsTextBytesAndNothingAsJson) {
   give(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), "null"); });
 }
 
-TEST_F(AnEventOfAClient, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
+TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
   google::protobuf::FileDescriptorProto file;
   file.set_name("farm.proto");
   file.set_package("farm");
@@ -354,12 +354,12 @@ TEST_F(AnEventOfAClient, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
   });
 }
 
-TEST_F(AnEventOfAClient, ShowsAMessageOfATypeThatNobodyKnowsAsItsBytesWithinTheLimit) {
+TEST_F(ClientEventTest, ShowsAMessageOfATypeThatNobodyKnowsAsItsBytesWithinTheLimit) {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/farm.Milk");
   event.mutable_message()->set_value("\x08\x2a");
   give(event, [&](const Client::Event& seen) {
-    broker.answers_control = false;  // and nobody takes turns for it
+    broker.replies_to_requests = false;  // and nobody takes turns for it
     EXPECT_THAT(client->payload_json(seen), HasSubstr("\"value\":\"CCo=\""));
     EXPECT_THAT(client->payload_json(seen), HasSubstr("farm.Milk"));
   });

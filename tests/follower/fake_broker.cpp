@@ -74,14 +74,14 @@ void FakeBroker::open() {
 void FakeBroker::close() {
   sockets_.reset();
   subscriptions.clear();
-  live_asked.clear();
-  subscriptions_at_live.clear();
+  live_checks.clear();
+  subscriptions_at_live_check.clear();
 }
 
-void FakeBroker::forget(std::uint64_t new_stream) {
+void FakeBroker::restart_without_state(std::uint64_t new_stream) {
   stream_ = new_stream;
   position_ = 0;
-  history_gone_ = 0;
+  evicted_through_ = 0;
   tails_.clear();
   history_.clear();
 }
@@ -116,12 +116,12 @@ void FakeBroker::handle_subscription(std::string_view message) {
     return;
   }
   if (!begins) return;
-  live_asked.push_back(prefix);
-  subscriptions_at_live.insert(subscriptions.size());
-  if (answers_live) answer_live(prefix);
+  live_checks.push_back(prefix);
+  subscriptions_at_live_check.insert(subscriptions.size());
+  if (replies_to_live_checks) send_live_reply(prefix);
 }
 
-void FakeBroker::answer_live(const std::string& topic) {
+void FakeBroker::send_live_reply(const std::string& topic) {
   send_raw({topic, stamped_event("", wire::Stamp{stream_, position_, 0, 0, 1})});
 }
 
@@ -147,8 +147,8 @@ void FakeBroker::handle_request(std::vector<std::string> frames) {
   v1::ControlRequest request;
   if (!request.ParseFromString(frames.back())) throw std::runtime_error("not a ControlRequest");
   requests.push_back(request);
-  if (!answers_control) return;
-  frames.back() = answer(request).SerializeAsString();
+  if (!replies_to_requests) return;
+  frames.back() = reply_to(request).SerializeAsString();
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const auto flags = i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none;
     try {
@@ -159,7 +159,7 @@ void FakeBroker::handle_request(std::vector<std::string> frames) {
   }
 }
 
-v1::ControlReply FakeBroker::answer(const v1::ControlRequest& request) {
+v1::ControlReply FakeBroker::reply_to(const v1::ControlRequest& request) {
   v1::ControlReply reply;
   reply.set_version(1);
   reply.set_id(request.id());
@@ -171,22 +171,22 @@ v1::ControlReply FakeBroker::answer(const v1::ControlRequest& request) {
       reply.mutable_hello()->set_version("fake");
       break;
     case v1::ControlRequest::kRetained:
-      answer_retained(request.retained(), reply);
+      reply_to_retained(request.retained(), reply);
       break;
     case v1::ControlRequest::kReplay:
-      answer_replay(request.replay(), reply);
+      reply_to_replay(request.replay(), reply);
       break;
     case v1::ControlRequest::kTails:
-      answer_tails(request.tails(), reply);
+      reply_to_tails(request.tails(), reply);
       break;
     case v1::ControlRequest::kTopics:
-      answer_topics(request.topics(), reply);
+      reply_to_topics(request.topics(), reply);
       break;
     case v1::ControlRequest::kTypes:
-      answer_types(request.types(), reply);
+      reply_to_types(request.types(), reply);
       break;
     case v1::ControlRequest::kStats:
-      answer_stats(request.stats(), reply);
+      reply_to_stats(request.stats(), reply);
       break;
     case v1::ControlRequest::kDrain:
       reply.mutable_drain();
@@ -197,7 +197,7 @@ v1::ControlReply FakeBroker::answer(const v1::ControlRequest& request) {
   return reply;
 }
 
-void FakeBroker::answer_retained(const v1::RetainedRequest& request, v1::ControlReply& reply) {
+void FakeBroker::reply_to_retained(const v1::RetainedRequest& request, v1::ControlReply& reply) {
   if (!Pattern::parse(request.pattern())) {
     reply.mutable_error()->set_code("bad_pattern");
     reply.mutable_error()->set_text("that is no pattern");
@@ -238,15 +238,15 @@ std::optional<std::uint64_t> FakeBroker::start_of(const v1::ReplayRequest& reque
   return std::nullopt;
 }
 
-void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlReply& reply) {
+void FakeBroker::reply_to_replay(const v1::ReplayRequest& request, v1::ControlReply& reply) {
   if (refused_replays > 0 || !Pattern::parse(request.pattern())) {
     reply.mutable_error()->set_code(refused_replays > 0 ? "busy" : "bad_pattern");
     refused_replays -= refused_replays > 0 ? 1 : 0;
     return;
   }
   const auto start = start_of(request);
-  const std::string life = std::to_string(stream_) + " ";
-  if (!start || (!request.cursor().empty() && !request.cursor().starts_with(life))) {
+  const std::string cursor_prefix = std::to_string(stream_) + " ";
+  if (!start || (!request.cursor().empty() && !request.cursor().starts_with(cursor_prefix))) {
     reply.mutable_error()->set_code("other_stream");
     return;
   }
@@ -256,25 +256,25 @@ void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlRepl
     return;
   }
   std::uint64_t after = *start;
-  if (after < history_gone_ && request.cursor().empty()) {
+  if (after < evicted_through_ && request.cursor().empty()) {
     const bool misses = std::any_of(history_.begin(), history_.end(), [&](const Entry& entry) {
-      return entry.stamp.position > after && entry.stamp.position <= history_gone_ &&
+      return entry.stamp.position > after && entry.stamp.position <= evicted_through_ &&
              matches(request.pattern(), entry.topic);
     });
     if (misses) {
-      reply.mutable_gone()->set_first_available(history_gone_ + 1);
+      reply.mutable_gone()->set_first_available(evicted_through_ + 1);
       return;
     }
   }
-  if (!request.cursor().empty()) after = std::stoull(request.cursor().substr(life.size()));
+  if (!request.cursor().empty()) after = std::stoull(request.cursor().substr(cursor_prefix.size()));
   const std::uint64_t until = request.until_position() == 0 ? position_ : request.until_position();
   auto& replay = *reply.mutable_replay();
   for (const Entry& entry : history_) {
     const std::uint64_t position = entry.stamp.position;
-    if (position <= std::max(after, history_gone_) || position > until) continue;
+    if (position <= std::max(after, evicted_through_) || position > until) continue;
     if (!matches(request.pattern(), entry.topic)) continue;
     if (static_cast<std::size_t>(replay.events_size()) == slice_events) {
-      reply.mutable_more()->set_cursor(life + std::to_string(replay.through_position()));
+      reply.mutable_more()->set_cursor(cursor_prefix + std::to_string(replay.through_position()));
       return;
     }
     replay.add_events()->set_topic(entry.topic);
@@ -284,7 +284,7 @@ void FakeBroker::answer_replay(const v1::ReplayRequest& request, v1::ControlRepl
   replay.set_through_position(until);
 }
 
-void FakeBroker::answer_topics(const v1::TopicsRequest& request, v1::ControlReply& reply) {
+void FakeBroker::reply_to_topics(const v1::TopicsRequest& request, v1::ControlReply& reply) {
   auto& topics = *reply.mutable_topics();
   for (const auto& [topic, stamp] : tails_) {
     if (topic <= request.cursor() || !matches(request.pattern(), topic)) continue;
@@ -300,7 +300,7 @@ void FakeBroker::answer_topics(const v1::TopicsRequest& request, v1::ControlRepl
   }
 }
 
-void FakeBroker::answer_types(const v1::TypesRequest& request, v1::ControlReply& reply) {
+void FakeBroker::reply_to_types(const v1::TypesRequest& request, v1::ControlReply& reply) {
   auto& found = *reply.mutable_types();
   if (request.cursor().empty()) {
     for (const std::string& name : request.names()) found.add_unknown(name);
@@ -310,7 +310,7 @@ void FakeBroker::answer_types(const v1::TypesRequest& request, v1::ControlReply&
   if (at + 1 < type_files.size()) reply.mutable_more()->set_cursor(std::to_string(at + 1));
 }
 
-void FakeBroker::answer_stats(const v1::StatsRequest& request, v1::ControlReply& reply) {
+void FakeBroker::reply_to_stats(const v1::StatsRequest& request, v1::ControlReply& reply) {
   auto& stats = *reply.mutable_stats();
   if (request.cursor().empty()) (*stats.mutable_counters())["events_received_total"] = position_;
   auto& who = *stats.add_participants();
@@ -319,7 +319,7 @@ void FakeBroker::answer_stats(const v1::StatsRequest& request, v1::ControlReply&
   if (request.cursor().empty()) reply.mutable_more()->set_cursor("1");
 }
 
-void FakeBroker::answer_tails(const v1::TailsRequest& request, v1::ControlReply& reply) {
+void FakeBroker::reply_to_tails(const v1::TailsRequest& request, v1::ControlReply& reply) {
   auto& tails = *reply.mutable_tails();
   for (const auto& [topic, stamp] : tails_) {
     if (stamp.position <= request.after_position() || topic <= request.cursor()) continue;

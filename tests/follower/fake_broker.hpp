@@ -33,10 +33,11 @@ class FakeBroker {
 
   /// Binds, at the same endpoints as before where there are any.
   void open();
-  /// Closes both sockets, as a process does that dies. State stays, unless forget() is called too.
+  /// Closes both sockets, as a process does that dies. State stays, unless restart_without_state() is called
+  /// too.
   void close();
   /// A new life: another stream, no events.
-  void forget(std::uint64_t new_stream);
+  void restart_without_state(std::uint64_t new_stream);
 
   std::size_t do_work();
   /// The next thread that calls a method owns the sockets.
@@ -46,25 +47,25 @@ class FakeBroker {
   wire::Stamp publish(std::string_view topic, std::string_view text, bool lost = false);
   /// Sends frames as they are.
   void send_raw(const std::vector<std::string>& frames);
-  /// Answers a live check that was held back by `answers_live = false`.
-  void answer_live(const std::string& topic);
+  /// Answers a live check that was held back by `replies_to_live_checks = false`.
+  void send_live_reply(const std::string& topic);
   /// History forgets all up to this position.
-  void forget_history(std::uint64_t up_to) { history_gone_ = up_to; }
+  void evict_history(std::uint64_t up_to) { evicted_through_ = up_to; }
 
   [[nodiscard]] const std::string& egress() const { return egress_; }
   [[nodiscard]] const std::string& control() const { return control_; }
   [[nodiscard]] std::uint64_t position() const { return position_; }
 
-  bool answers_live = true;
-  bool answers_control = true;
+  bool replies_to_live_checks = true;
+  bool replies_to_requests = true;
   std::size_t slice_events = 3;
-  int refused_replays = 0;                      ///< so many are refused as "busy"
-  std::vector<std::string> type_files;          ///< serialised FileDescriptorProtos, one a page
-  std::set<std::string> subscriptions;          ///< now in force, live checks left out
-  std::vector<std::string> live_asked;          ///< topics of live checks, in order, since open()
-  std::vector<v1::ControlRequest> requests;     ///< in order
-  std::map<std::string, std::string> values;    ///< retained: topic to text
-  std::set<std::size_t> subscriptions_at_live;  ///< how many were in force as each live check came
+  int refused_replays = 0;                            ///< so many are refused as "busy"
+  std::vector<std::string> type_files;                ///< serialised FileDescriptorProtos, one a page
+  std::set<std::string> subscriptions;                ///< now in force, live checks left out
+  std::vector<std::string> live_checks;               ///< topics of live checks, in order, since open()
+  std::vector<v1::ControlRequest> requests;           ///< in order
+  std::map<std::string, std::string> values;          ///< retained: topic to text
+  std::set<std::size_t> subscriptions_at_live_check;  ///< how many were in force as each live check came
 
  private:
   struct Entry {
@@ -81,21 +82,21 @@ class FakeBroker {
 
   void handle_subscription(std::string_view message);
   void handle_request(std::vector<std::string> frames);
-  v1::ControlReply answer(const v1::ControlRequest& request);
-  void answer_retained(const v1::RetainedRequest& request, v1::ControlReply& reply);
+  v1::ControlReply reply_to(const v1::ControlRequest& request);
+  void reply_to_retained(const v1::RetainedRequest& request, v1::ControlReply& reply);
   [[nodiscard]] std::optional<std::uint64_t> start_of(const v1::ReplayRequest& request) const;
-  void answer_replay(const v1::ReplayRequest& request, v1::ControlReply& reply);
-  void answer_topics(const v1::TopicsRequest& request, v1::ControlReply& reply);
-  void answer_types(const v1::TypesRequest& request, v1::ControlReply& reply);
-  void answer_stats(const v1::StatsRequest& request, v1::ControlReply& reply);
-  void answer_tails(const v1::TailsRequest& request, v1::ControlReply& reply);
+  void reply_to_replay(const v1::ReplayRequest& request, v1::ControlReply& reply);
+  void reply_to_topics(const v1::TopicsRequest& request, v1::ControlReply& reply);
+  void reply_to_types(const v1::TypesRequest& request, v1::ControlReply& reply);
+  void reply_to_stats(const v1::StatsRequest& request, v1::ControlReply& reply);
+  void reply_to_tails(const v1::TailsRequest& request, v1::ControlReply& reply);
 
   std::optional<Sockets> sockets_;
   std::string egress_ = "tcp://127.0.0.1:*";
   std::string control_ = "tcp://127.0.0.1:*";
   std::uint64_t stream_;
   std::uint64_t position_{};
-  std::uint64_t history_gone_{};
+  std::uint64_t evicted_through_{};
   std::map<std::string, wire::Stamp, std::less<>> tails_;
   std::vector<Entry> history_;
 };

@@ -7,7 +7,7 @@
 #include <poll.h>
 
 #include "follower/connection/live_check.hpp"
-#include "tests/follower/following.hpp"
+#include "tests/follower/follower_fixture.hpp"
 
 namespace backplane::testing {
 namespace {
@@ -15,24 +15,24 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 
-class FollowerOfABroker : public Following {};
+class FollowerTest : public FollowerFixture {};
 
-TEST_F(FollowerOfABroker, IsToldThatASubscriptionIsLiveOnlyOnceTheBrokerHasIt) {
-  broker.answers_live = false;
+TEST_F(FollowerTest, IsToldThatASubscriptionIsLiveOnlyOnceTheBrokerHasIt) {
+  broker.replies_to_live_checks = false;
   start();
   const auto ticket = follower->subscribe("clock");
-  ASSERT_TRUE(until([&] { return broker.live_asked.size() == 1; }));
+  ASSERT_TRUE(until([&] { return broker.live_checks.size() == 1; }));
   for (int i = 0; i < 100; ++i) turn();
   EXPECT_EQ(recorder.live, 0u);
   EXPECT_FALSE(follower->connected());
   EXPECT_TRUE(broker.subscriptions.contains("clock"));
-  broker.answer_live(broker.live_asked.back());
+  broker.send_live_reply(broker.live_checks.back());
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
   EXPECT_THAT(recorder.order, ElementsAre("up", "live"));
   EXPECT_TRUE(follower->connected());
 }
 
-TEST_F(FollowerOfABroker, ReceivesWhatItSubscribedToWithItsStamp) {
+TEST_F(FollowerTest, ReceivesWhatItSubscribedToWithItsStamp) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -45,17 +45,17 @@ TEST_F(FollowerOfABroker, ReceivesWhatItSubscribedToWithItsStamp) {
   EXPECT_EQ(follower->status().received, 2u);
 }
 
-TEST_F(FollowerOfABroker, ManySubscriptionsShareALiveCheck) {
+TEST_F(FollowerTest, ManySubscriptionsShareALiveCheck) {
   start();
   ASSERT_TRUE(until([&] { return follower->connected(); }));
-  const auto before = broker.live_asked.size();
+  const auto before = broker.live_checks.size();
   std::uint64_t ticket = 0;
   for (int i = 0; i < 1000; ++i) ticket = follower->subscribe(fmt::format("topic.{}", i));
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
-  EXPECT_EQ(broker.live_asked.size(), before + 1);
+  EXPECT_EQ(broker.live_checks.size(), before + 1);
 }
 
-TEST_F(FollowerOfABroker, APrefixLastsUntilItsLastSubscriberIsGone) {
+TEST_F(FollowerTest, APrefixLastsUntilItsLastSubscriberIsGone) {
   start();
   follower->subscribe("a");
   const auto ticket = follower->subscribe("a");
@@ -69,7 +69,7 @@ TEST_F(FollowerOfABroker, APrefixLastsUntilItsLastSubscriberIsGone) {
   ASSERT_TRUE(until([&] { return !broker.subscriptions.contains("a"); }));
 }
 
-TEST_F(FollowerOfABroker, SaysDownAndUpAcrossARestartAndEventsFlowAgain) {
+TEST_F(FollowerTest, SaysDownAndUpAcrossARestartAndEventsFlowAgain) {
   start();
   const auto ticket = follower->subscribe("clock");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -87,7 +87,7 @@ TEST_F(FollowerOfABroker, SaysDownAndUpAcrossARestartAndEventsFlowAgain) {
   EXPECT_EQ(follower->status().reconnects, 1u);
 }
 
-TEST_F(FollowerOfABroker, FiveThousandSubscriptionsAreInForceAgainWhenItSaysSo) {
+TEST_F(FollowerTest, FiveThousandSubscriptionsAreInForceAgainWhenItSaysSo) {
   start();
   constexpr std::size_t count = 5000;
   std::uint64_t ticket = 0;
@@ -101,38 +101,38 @@ TEST_F(FollowerOfABroker, FiveThousandSubscriptionsAreInForceAgainWhenItSaysSo) 
     broker.open();
     ASSERT_TRUE(until([&] { return recorder.connections.size() == before + 2; }));
     // Some nonce may have been asked in a restart's confusion; the one that counted came after all.
-    EXPECT_TRUE(broker.subscriptions_at_live.contains(count));
+    EXPECT_TRUE(broker.subscriptions_at_live_check.contains(count));
     EXPECT_EQ(broker.subscriptions.size(), count);
   }
 }
 
-TEST_F(FollowerOfABroker, AnOldNoncesAnswerDoesNotCount) {
-  broker.answers_live = false;
+TEST_F(FollowerTest, AnOldNoncesAnswerDoesNotCount) {
+  broker.replies_to_live_checks = false;
   auto with = options();
   with.live_retry = 50ms;
   start(with);
   const auto ticket = follower->subscribe("clock");
-  ASSERT_TRUE(until([&] { return broker.live_asked.size() >= 2; }));
-  broker.send_raw({broker.live_asked.front(), stamped_event("", wire::Stamp{7, 1, 0, 0, 1})});
+  ASSERT_TRUE(until([&] { return broker.live_checks.size() >= 2; }));
+  broker.send_raw({broker.live_checks.front(), stamped_event("", wire::Stamp{7, 1, 0, 0, 1})});
   for (int i = 0; i < 100; ++i) turn();
   EXPECT_EQ(recorder.live, 0u);
-  broker.answers_live = true;
+  broker.replies_to_live_checks = true;
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
 }
 
-TEST_F(FollowerOfABroker, EachNonceIsUsedOnce) {
+TEST_F(FollowerTest, EachNonceIsUsedOnce) {
   start();
   std::set<std::string> seen;
   for (int round = 0; round < 3; ++round) {
     const auto ticket = follower->subscribe(fmt::format("topic.{}", round));
     ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
-    seen.insert(broker.live_asked.begin(), broker.live_asked.end());
-    EXPECT_EQ(seen.size(), broker.live_asked.size());
+    seen.insert(broker.live_checks.begin(), broker.live_checks.end());
+    EXPECT_EQ(seen.size(), broker.live_checks.size());
   }
   for (const std::string& topic : seen) EXPECT_EQ(topic.size(), follower::live_prefix.size() + 16);
 }
 
-TEST_F(FollowerOfABroker, RubbishIsCountedAndHarmsNothing) {
+TEST_F(FollowerTest, RubbishIsCountedAndHarmsNothing) {
   start();
   const auto ticket = follower->subscribe("");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -153,7 +153,7 @@ TEST_F(FollowerOfABroker, RubbishIsCountedAndHarmsNothing) {
   EXPECT_TRUE(follower->connected());
 }
 
-TEST_F(FollowerOfABroker, AMessageAboveTheLimitCutsTheConnectionAndItComesBack) {
+TEST_F(FollowerTest, AMessageAboveTheLimitCutsTheConnectionAndItComesBack) {
   auto with = options();
   with.max_event_bytes = 1000;
   start(with);
@@ -164,7 +164,7 @@ TEST_F(FollowerOfABroker, AMessageAboveTheLimitCutsTheConnectionAndItComesBack) 
   EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
 }
 
-TEST_F(FollowerOfABroker, GivesRetainedValuesSliceBySlice) {
+TEST_F(FollowerTest, GivesRetainedValuesSliceBySlice) {
   for (int i = 0; i < 8; ++i) broker.values[fmt::format("stock.{}", i)] = fmt::format("{}", i);
   broker.values["news"] = "no";
   start();
@@ -176,7 +176,7 @@ TEST_F(FollowerOfABroker, GivesRetainedValuesSliceBySlice) {
   EXPECT_EQ(recorder.retained[request].back(), "stock.7=7");
 }
 
-TEST_F(FollowerOfABroker, ARefusalOfTheBrokerComesAsAnError) {
+TEST_F(FollowerTest, ARefusalOfTheBrokerComesAsAnError) {
   start();
   const auto request = follower->retained("a..b");
   ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
@@ -185,8 +185,8 @@ TEST_F(FollowerOfABroker, ARefusalOfTheBrokerComesAsAnError) {
   EXPECT_THAT(recorder.ended[request]->text, ::testing::HasSubstr("that is no pattern"));
 }
 
-TEST_F(FollowerOfABroker, ASilentBrokerIsATimeout) {
-  broker.answers_control = false;
+TEST_F(FollowerTest, ASilentBrokerIsATimeout) {
+  broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 50ms;
   start(with);
@@ -197,7 +197,7 @@ TEST_F(FollowerOfABroker, ASilentBrokerIsATimeout) {
   EXPECT_EQ(follower->status().control_timeouts, 1u);
 }
 
-TEST_F(FollowerOfABroker, RetainedRequestsWaitForABroker) {
+TEST_F(FollowerTest, RetainedRequestsWaitForABroker) {
   broker.values["a"] = "1";
   broker.close();
   start();
@@ -213,22 +213,22 @@ TEST_F(FollowerOfABroker, RetainedRequestsWaitForABroker) {
   }
 }
 
-TEST_F(FollowerOfABroker, ARequestWhoseBrokerDiesIsAskedOfTheNext) {
+TEST_F(FollowerTest, ARequestWhoseBrokerDiesIsAskedOfTheNext) {
   broker.values["a"] = "1";
-  broker.answers_control = false;
+  broker.replies_to_requests = false;
   start();
   const auto request = follower->retained("a");
   ASSERT_TRUE(until([&] { return !broker.requests.empty(); }));
   broker.close();
   ASSERT_TRUE(until([&] { return !follower->status().control_connected; }));
-  broker.answers_control = true;
+  broker.replies_to_requests = true;
   broker.open();
   ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
   EXPECT_EQ(recorder.ended[request], std::nullopt);
   EXPECT_THAT(recorder.retained[request], ElementsAre("a=1"));
 }
 
-TEST_F(FollowerOfABroker, SaysHelloWithItsCountersAndGoodbye) {
+TEST_F(FollowerTest, SaysHelloWithItsCountersAndGoodbye) {
   auto with = options();
   with.name = "gateway@here";
   with.role = Follower::Role::gateway;
@@ -252,7 +252,7 @@ TEST_F(FollowerOfABroker, SaysHelloWithItsCountersAndGoodbye) {
   EXPECT_EQ(hellos().back().session(), hellos().front().session());
 }
 
-TEST_F(FollowerOfABroker, TheLoopOfPollAndPendingMissesNothing) {
+TEST_F(FollowerTest, TheLoopOfPollAndPendingMissesNothing) {
   start();
   const auto ticket = follower->subscribe("burst");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -271,7 +271,7 @@ TEST_F(FollowerOfABroker, TheLoopOfPollAndPendingMissesNothing) {
   EXPECT_EQ(recorder.texts.size(), count);
 }
 
-TEST_F(FollowerOfABroker, AListenerMaySubscribeFromWithinACall) {
+TEST_F(FollowerTest, AListenerMaySubscribeFromWithinACall) {
   struct Curious : Recorder {
     Follower* follower = nullptr;
     std::uint64_t ticket{};
@@ -294,7 +294,7 @@ TEST_F(FollowerOfABroker, AListenerMaySubscribeFromWithinACall) {
   follower.reset();  // before its listener
 }
 
-TEST_F(FollowerOfABroker, WhatIsLostOnTheWayIsFetchedAndPutInItsPlace) {
+TEST_F(FollowerTest, WhatIsLostOnTheWayIsFetchedAndPutInItsPlace) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -310,19 +310,19 @@ TEST_F(FollowerOfABroker, WhatIsLostOnTheWayIsFetchedAndPutInItsPlace) {
   EXPECT_EQ(follower->status().late, 0u);
 }
 
-TEST_F(FollowerOfABroker, WhatHistoryNoLongerHoldsIsAnnounced) {
+TEST_F(FollowerTest, WhatHistoryNoLongerHoldsIsAnnounced) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
   for (int i = 1; i <= 10; ++i) broker.publish("stock.A", std::to_string(i), i > 1 && i < 10);
-  broker.forget_history(4);
+  broker.evict_history(4);
   ASSERT_TRUE(until([&] { return recorder.texts.size() == 7; }));
   EXPECT_THAT(recorder.order, ElementsAre("up", "live", "event 1", "gap stock.A 2 4 history_gone", "event 5",
                                           "event 6", "event 7", "event 8", "event 9", "event 10"));
   EXPECT_EQ(follower->status().lost_history_gone, 3u);
 }
 
-TEST_F(FollowerOfABroker, ALossAtTheVeryEndIsFound) {
+TEST_F(FollowerTest, ALossAtTheVeryEndIsFound) {
   auto with = options();
   with.tails_interval = 20ms;
   start(with);
@@ -335,7 +335,7 @@ TEST_F(FollowerOfABroker, ALossAtTheVeryEndIsFound) {
   EXPECT_EQ(recorder.texts.back(), "10");
 }
 
-TEST_F(FollowerOfABroker, WhatWasPublishedWhileTheConnectionWasGoneIsFetched) {
+TEST_F(FollowerTest, WhatWasPublishedWhileTheConnectionWasGoneIsFetched) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -350,14 +350,14 @@ TEST_F(FollowerOfABroker, WhatWasPublishedWhileTheConnectionWasGoneIsFetched) {
   EXPECT_THAT(recorder.resets, ::testing::IsEmpty());
 }
 
-TEST_F(FollowerOfABroker, ABrokerThatComesBackWithoutItsHistoryIsAReset) {
+TEST_F(FollowerTest, ABrokerThatComesBackWithoutItsHistoryIsAReset) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
   broker.publish("stock.A", "old");
   ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
   broker.close();
-  broker.forget(0x0000'0007'0000'0002);
+  broker.restart_without_state(0x0000'0007'0000'0002);
   broker.publish("stock.A", "new, before we are back");
   broker.open();
   ASSERT_TRUE(until([&] { return recorder.connections.size() == 3; }));
@@ -367,8 +367,8 @@ TEST_F(FollowerOfABroker, ABrokerThatComesBackWithoutItsHistoryIsAReset) {
                                           "event new, before we are back", "event new"));
 }
 
-TEST_F(FollowerOfABroker, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
-  broker.answers_control = false;
+TEST_F(FollowerTest, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
+  broker.replies_to_requests = false;
   auto with = options();
   with.recovery_limit = 100ms;
   start(with);
@@ -381,7 +381,7 @@ TEST_F(FollowerOfABroker, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
   EXPECT_THAT(recorder.gaps, ElementsAre("stock.A 2 2 recovery_timeout"));
 }
 
-TEST_F(FollowerOfABroker, AnEndpointThatCannotBeUsedIsSaidAtOnce) {
+TEST_F(FollowerTest, AnEndpointThatCannotBeUsedIsSaidAtOnce) {
   auto with = options();
   with.brokers.front().egress = "nonsense";
   EXPECT_THROW(start(with), std::invalid_argument);

@@ -29,10 +29,10 @@ struct Published {
 };
 
 /// What may go wrong in one run.
-struct Weather {
+struct Faults {
   unsigned loss_percent{};      // of the events, in runs
   unsigned eviction_percent{};  // of the steps: history forgets up to somewhere
-  unsigned silence_percent{};   // of the requests: no answer
+  unsigned timeout_percent{};   // of the requests: no answer
   int control_delay_ms_max{};
   int live_delay_ms_max{};
   bool restarts{};
@@ -41,24 +41,24 @@ struct Weather {
 };
 
 /// One broker, the ways between it and a GapRepair, and the books. Time is the model's own.
-class World : public GapRepairSink {
+class Simulation : public GapRepairSink {
  public:
-  World(std::uint32_t seed, const Weather& weather)
-      : random_(seed), weather_(weather), gap_repair_({.recovery_limit = weather.recovery_limit}, *this) {}
+  Simulation(std::uint32_t seed, const Faults& faults)
+      : random_(seed), faults_(faults), gap_repair_({.recovery_limit = faults.recovery_limit}, *this) {}
 
   void run() {
     gap_repair_.subscribe("a.", 1);
     gap_repair_.subscribe("b", 1);
     advance(1ms);
     begin_ = position_;
-    gap_repair_.live(1, stream_, position_, true, now_);
+    gap_repair_.on_live_reply(1, stream_, position_, true, now_);
     for (int step = 0; step < 400 && !::testing::Test::HasFailure(); ++step) {
       if (chance(60)) publish();
-      if (chance(weather_.eviction_percent)) evict();
-      if (weather_.restarts && chance(1)) restart();
+      if (chance(faults_.eviction_percent)) evict();
+      if (faults_.restarts && chance(1)) restart();
       advance(std::chrono::milliseconds{pick(chance(2) ? 300 : 8)});
     }
-    weather_ = {};  // calm, so that all is found
+    faults_ = {};  // calm, so that all is found
     for (int i = 0; i < 1000; ++i) advance(10ms);
     check_complete();
   }
@@ -92,7 +92,7 @@ class World : public GapRepairSink {
     }
     EXPECT_EQ(first, next) << gap.topic;
     EXPECT_GE(gap.last, first);
-    for (std::uint64_t offset = first; offset <= gap.last; ++offset) check_given_up(gap, offset);
+    for (std::uint64_t offset = first; offset <= gap.last; ++offset) check_lost(gap, offset);
     next = gap.last + 1;
     ++gaps;
   }
@@ -131,18 +131,18 @@ class World : public GapRepairSink {
   }
 
   /// Some topics are announced, rightly or not: what comes of an event may not depend on it.
-  void maybe_expect() {
-    if (announcing_() % 4 != 0) return;
-    std::vector<std::string_view> topics(announcing_() % GapRepair::expected_max + 1);
-    for (std::string_view& topic : topics) topic = all_topics()[announcing_() % all_topics().size()];
-    gap_repair_.expect(topics);
+  void maybe_prefetch() {
+    if (prefetch_random_() % 4 != 0) return;
+    std::vector<std::string_view> topics(prefetch_random_() % GapRepair::prefetched_max + 1);
+    for (std::string_view& topic : topics) topic = all_topics()[prefetch_random_() % all_topics().size()];
+    gap_repair_.prefetch(topics);
   }
 
   void publish() {
     const std::vector<std::string>& topics = all_topics();
     // A burst, all of it lost or none, as a full pipe loses.
     const int count = chance(10) ? pick(20) : 1;
-    const bool lost = chance(weather_.loss_percent);
+    const bool lost = chance(faults_.loss_percent);
     for (int i = 0; i < count; ++i) {
       const std::string& topic = topics[static_cast<std::size_t>(pick(static_cast<int>(topics.size()) - 1))];
       wire::Stamp& tail = tails_[topic];
@@ -152,11 +152,11 @@ class World : public GapRepairSink {
           Published{topic, testing::stamped_event(fmt::format("{}", position_), tail), tail, lost, false};
       offsets_[{stream_, topic, tail.offset}] = position_;
       if (lost || topic == "c.other") continue;
-      live_at_ = std::max(live_at_, now_ + std::chrono::milliseconds{pick(weather_.live_delay_ms_max)});
+      live_at_ = std::max(live_at_, now_ + std::chrono::milliseconds{pick(faults_.live_delay_ms_max)});
       live_.push_back({live_at_, [this, key] {
                          const Published& p = published_.at(key);
-                         maybe_expect();
-                         gap_repair_.event(p.topic, std::as_bytes(std::span(p.event)), p.stamp, now_);
+                         maybe_prefetch();
+                         gap_repair_.on_event(p.topic, std::as_bytes(std::span(p.event)), p.stamp, now_);
                        }});
     }
   }
@@ -177,15 +177,15 @@ class World : public GapRepairSink {
     position_ = 0;
     const int before_we_are_back = pick(5);
     for (int i = 0; i < before_we_are_back; ++i) {
-      const Weather weather = std::exchange(weather_, Weather{.loss_percent = 100});
+      const Faults faults = std::exchange(faults_, Faults{.loss_percent = 100});
       publish();
-      weather_ = weather;
+      faults_ = faults;
     }
     const auto stream = stream_;
     const auto position = position_;
     live_at_ = std::max(live_at_, now_ + 5ms);
     live_.push_back(
-        {live_at_, [this, stream, position] { gap_repair_.live(1, stream, position, true, now_); }});
+        {live_at_, [this, stream, position] { gap_repair_.on_live_reply(1, stream, position, true, now_); }});
   }
 
   void advance(std::chrono::milliseconds by) {
@@ -194,7 +194,7 @@ class World : public GapRepairSink {
       deliver_due(live_);
       deliver_due(control_);
       gap_repair_.tick(now_, live_.empty() || live_.front().at > now_);
-      ask();
+      send_requests();
       EXPECT_LE(gap_repair_.reorder_buffer_bytes(), std::size_t{64} << 20);
       check_books();
       now_ += 1ms;
@@ -209,23 +209,24 @@ class World : public GapRepairSink {
     }
   }
 
-  void ask() {
+  void send_requests() {
     const auto later = [this] {
-      return now_ + std::chrono::milliseconds{pick(weather_.control_delay_ms_max)};
+      return now_ + std::chrono::milliseconds{pick(faults_.control_delay_ms_max)};
     };
-    if (const auto ask = gap_repair_.next_replay(now_)) {
-      if (chance(weather_.silence_percent)) {
-        silenced_ = true;
-        insert({now_ + 1000ms, [this, ask] { gap_repair_.on_replay_failed(ask->number, false, now_); }});
+    if (const auto request = gap_repair_.next_replay(now_)) {
+      if (chance(faults_.timeout_percent)) {
+        timed_out_ = true;
+        insert(
+            {now_ + 1000ms, [this, request] { gap_repair_.on_replay_failed(request->number, false, now_); }});
       } else {
-        insert({later(), [this, ask] { answer_replay(*ask); }});
+        insert({later(), [this, request] { reply_to_replay(*request); }});
       }
     }
-    if (const auto ask = gap_repair_.next_tails(now_)) {
-      if (chance(weather_.silence_percent)) {
-        insert({now_ + 1000ms, [this, ask] { gap_repair_.on_tails_failed(ask->number, now_); }});
+    if (const auto request = gap_repair_.next_tails(now_)) {
+      if (chance(faults_.timeout_percent)) {
+        insert({now_ + 1000ms, [this, request] { gap_repair_.on_tails_failed(request->number, now_); }});
       } else {
-        insert({later(), [this, ask] { answer_tails(*ask); }});
+        insert({later(), [this, request] { reply_to_tails(*request); }});
       }
     }
   }
@@ -241,51 +242,51 @@ class World : public GapRepairSink {
     return topic.starts_with(pattern.substr(0, pattern.size() - 1));
   }
 
-  void answer_replay(const ReplayRequest& ask) {
-    if (ask.stream != stream_) return gap_repair_.on_replay_failed(ask.number, true, now_);
-    ReplayReply answer;
+  void reply_to_replay(const ReplayRequest& request) {
+    if (request.stream != stream_) return gap_repair_.on_replay_failed(request.number, true, now_);
+    ReplayReply reply;
     std::uint64_t first_available = position_ + 1;
-    const std::uint64_t after = ask.cursor.empty() ? ask.after : std::stoull(ask.cursor);
+    const std::uint64_t after = request.cursor.empty() ? request.after : std::stoull(request.cursor);
     std::string cursor;
     for (auto entry = published_.lower_bound({stream_, after + 1}); entry != published_.end(); ++entry) {
       const Published& p = entry->second;
-      if (p.stamp.position > ask.until || !matches(ask.pattern, p.topic)) continue;
-      if (p.evicted) answer.end = ReplayReply::End::gone;
+      if (p.stamp.position > request.until || !matches(request.pattern, p.topic)) continue;
+      if (p.evicted) reply.end = ReplayReply::End::gone;
       if (!p.evicted) first_available = std::min(first_available, p.stamp.position);
-      if (p.evicted || answer.end != ReplayReply::End::complete) continue;
-      if (answer.events.size() == 3) {
+      if (p.evicted || reply.end != ReplayReply::End::complete) continue;
+      if (reply.events.size() == 3) {
         cursor = fmt::format("{}", published_.at({stream_, std::stoull(cursor)}).stamp.position);
-        answer.end = ReplayReply::End::more;
+        reply.end = ReplayReply::End::more;
         continue;
       }
-      answer.events.push_back({p.topic, std::as_bytes(std::span(p.event))});
+      reply.events.push_back({p.topic, std::as_bytes(std::span(p.event))});
       cursor = fmt::format("{}", p.stamp.position);
     }
-    if (answer.end == ReplayReply::End::gone) answer.events.clear();
-    answer.first_available = first_available;
-    answer.cursor = cursor;
-    gap_repair_.on_replay_reply(ask.number, answer, now_);
+    if (reply.end == ReplayReply::End::gone) reply.events.clear();
+    reply.first_available = first_available;
+    reply.cursor = cursor;
+    gap_repair_.on_replay_reply(request.number, reply, now_);
   }
 
-  void answer_tails(const TailsRequest& ask) {
-    TailsReply answer;
-    answer.stream = stream_;
-    answer.position = position_;
+  void reply_to_tails(const TailsRequest& request) {
+    TailsReply reply;
+    reply.stream = stream_;
+    reply.position = position_;
     std::string cursor;
     for (const auto& [topic, tail] : tails_) {
-      if (tail.position <= ask.after || (!ask.cursor.empty() && topic <= ask.cursor)) continue;
-      if (std::none_of(ask.patterns.begin(), ask.patterns.end(),
+      if (tail.position <= request.after || (!request.cursor.empty() && topic <= request.cursor)) continue;
+      if (std::none_of(request.patterns.begin(), request.patterns.end(),
                        [&, name = topic](const auto& pattern) { return matches(pattern, name); })) {
         continue;
       }
-      if (answer.tails.size() == 2) {
-        cursor = answer.tails.back().topic;
+      if (reply.tails.size() == 2) {
+        cursor = reply.tails.back().topic;
         break;
       }
-      answer.tails.push_back({topic, tail.position, tail.offset});
+      reply.tails.push_back({topic, tail.position, tail.offset});
     }
-    answer.cursor = cursor;
-    gap_repair_.on_tails_reply(ask.number, answer, now_);
+    reply.cursor = cursor;
+    gap_repair_.on_tails_reply(request.number, reply, now_);
   }
 
   /// The next offset of `topic` that is to be delivered or announced.
@@ -304,14 +305,14 @@ class World : public GapRepairSink {
     return first;
   }
 
-  void check_given_up(const Gap& gap, std::uint64_t offset) {
+  void check_lost(const Gap& gap, std::uint64_t offset) {
     const auto position = offsets_.find({gap.stream, std::string(gap.topic), offset});
     ASSERT_NE(position, offsets_.end()) << "never published";
     const Published& p = published_.at({gap.stream, position->second});
     if (gap.reason == GapReason::history_gone) {
       EXPECT_TRUE(p.evicted) << "history holds it: " << where(p);
     } else {
-      EXPECT_TRUE(silenced_) << "there was time enough: " << where(p);
+      EXPECT_TRUE(timed_out_) << "there was time enough: " << where(p);
     }
   }
 
@@ -334,14 +335,14 @@ class World : public GapRepairSink {
   }
 
   std::mt19937 random_;
-  std::mt19937 announcing_{1};  // of its own, so that it does not change what happens
-  Weather weather_;
+  std::mt19937 prefetch_random_{1};  // of its own, so that it does not change what happens
+  Faults faults_;
   GapRepair gap_repair_;
   Clock::time_point now_{std::chrono::hours{1}};
   std::deque<Timed> live_;
   Clock::time_point live_at_{};
   std::deque<Timed> control_;
-  bool silenced_ = false;
+  bool timed_out_ = false;
 
   std::uint64_t stream_ = 0x0000'0005'0000'0001;
   std::uint64_t position_ = 0;
@@ -364,17 +365,17 @@ struct Totals {
   std::uint64_t late = 0;
 };
 
-Totals run_many(const Weather& weather, std::uint32_t runs) {
+Totals run_many(const Faults& faults, std::uint32_t runs) {
   Totals totals;
   for (std::uint32_t seed = 1; seed <= runs && !::testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
-    World world{seed, weather};
-    world.run();
-    totals.delivered += world.delivered;
-    totals.gaps += world.gaps;
-    totals.resets += world.resets;
-    totals.recovered += world.counters().recovered;
-    totals.late += world.counters().late;
+    Simulation simulation{seed, faults};
+    simulation.run();
+    totals.delivered += simulation.delivered;
+    totals.gaps += simulation.gaps;
+    totals.resets += simulation.resets;
+    totals.recovered += simulation.counters().recovered;
+    totals.late += simulation.counters().late;
   }
   fmt::print("{} delivered, {} recovered, {} late, {} gaps, {} resets\n", totals.delivered, totals.recovered,
              totals.late, totals.gaps, totals.resets);
@@ -409,7 +410,7 @@ TEST(GapRepairModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
 TEST(GapRepairModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
   const Totals totals = run_many({.loss_percent = 20,
                                   .eviction_percent = 5,
-                                  .silence_percent = 40,
+                                  .timeout_percent = 40,
                                   .control_delay_ms_max = 40,
                                   .live_delay_ms_max = 60,
                                   .recovery_limit = 1000ms},
@@ -421,7 +422,7 @@ TEST(GapRepairModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
 TEST(GapRepairModel, ARestartIsAResetAndTheNewLifeIsReadFromItsBeginning) {
   const Totals totals = run_many({.loss_percent = 10,
                                   .eviction_percent = 5,
-                                  .silence_percent = 5,
+                                  .timeout_percent = 5,
                                   .control_delay_ms_max = 40,
                                   .live_delay_ms_max = 60,
                                   .restarts = true,

@@ -30,40 +30,40 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   /// Subscribes to `prefix`, in force from `position` on.
   void begin(std::string_view prefix, std::uint64_t position = 0) {
     gap_repair.subscribe(prefix, ++ticket);
-    gap_repair.live(ticket, stream, position, false, now);
+    gap_repair.on_live_reply(ticket, stream, position, false, now);
   }
   static std::string bytes(const wire::Stamp& stamp) { return testing::stamped_event("x", stamp); }
   void arrive(std::string_view topic, std::uint64_t position, std::uint64_t offset, std::uint64_t previous,
               std::uint64_t of_stream = stream) {
     const wire::Stamp stamp{of_stream, position, offset, previous, 1};
     const std::string event = bytes(stamp);
-    gap_repair.event(topic, std::as_bytes(std::span(event)), stamp, now);
+    gap_repair.on_event(topic, std::as_bytes(std::span(event)), stamp, now);
   }
   struct Stored {
     std::string topic;
     wire::Stamp stamp;
   };
   /// Answers the Replay that was asked for last.
-  void answer(const std::vector<Stored>& events, ReplayReply::End end = ReplayReply::End::complete,
-              std::string_view cursor = "", std::uint64_t first_available = 0) {
-    ReplayReply reply;
+  void reply(const std::vector<Stored>& events, ReplayReply::End end = ReplayReply::End::complete,
+             std::string_view cursor = "", std::uint64_t first_available = 0) {
+    ReplayReply replay_reply;
     std::vector<std::string> kept;
     for (const Stored& stored : events) kept.push_back(bytes(stored.stamp));
     for (std::size_t i = 0; i < events.size(); ++i) {
-      reply.events.push_back({events[i].topic, std::as_bytes(std::span(kept[i]))});
+      replay_reply.events.push_back({events[i].topic, std::as_bytes(std::span(kept[i]))});
     }
-    reply.end = end;
-    reply.cursor = cursor;
-    reply.first_available = first_available;
-    gap_repair.on_replay_reply(asked->number, reply, now);
+    replay_reply.end = end;
+    replay_reply.cursor = cursor;
+    replay_reply.first_available = first_available;
+    gap_repair.on_replay_reply(request->number, replay_reply, now);
   }
-  bool ask() {
-    asked = gap_repair.next_replay(now);
-    return asked.has_value();
+  bool next_replay() {
+    request = gap_repair.next_replay(now);
+    return request.has_value();
   }
   /// What the last Replay asked for.
-  std::string wanted() const {
-    return fmt::format("{} ({}, {}]", asked->pattern, asked->after, asked->until);
+  std::string request_text() const {
+    return fmt::format("{} ({}, {}]", request->pattern, request->after, request->until);
   }
 
   void pass_time(std::chrono::milliseconds time) {
@@ -72,9 +72,9 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   }
   /// Asks for Tails, and gives them.
   void tails(const std::vector<TailsReply::Tail>& all, std::uint64_t position) {
-    const auto ask = gap_repair.next_tails(now);
-    ASSERT_TRUE(ask);
-    gap_repair.on_tails_reply(ask->number, TailsReply{stream, position, all, {}}, now);
+    const auto round = gap_repair.next_tails(now);
+    ASSERT_TRUE(round);
+    gap_repair.on_tails_reply(round->number, TailsReply{stream, position, all, {}}, now);
   }
 
   GapRepair gap_repair{GapRepair::Options{.recovery_limit = 1000ms,
@@ -85,7 +85,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
                        *this};
   GapRepair::Clock::time_point now{std::chrono::hours{1}};
   std::uint64_t ticket{};
-  std::optional<ReplayRequest> asked;
+  std::optional<ReplayRequest> request;
   std::vector<std::string> out;
   std::vector<std::uint64_t> marks;  ///< as they came; each is one more the next time
 };
@@ -95,7 +95,7 @@ TEST_F(GapRepairTest, GivesWhatComesInOrderAtOnce) {
   arrive("a", 1, 1, 0);
   arrive("a", 2, 2, 1);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
-  EXPECT_FALSE(ask());
+  EXPECT_FALSE(next_replay());
 }
 
 TEST_F(GapRepairTest, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
@@ -112,46 +112,46 @@ TEST_F(GapRepairTest, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
 }
 
 TEST_F(GapRepairTest, TakesEventsAsTheyComeWhateverWasExpected) {
-  const auto expect = [this](const std::vector<std::string_view>& topics) { gap_repair.expect(topics); };
-  expect({"a.one", "a.two"});  // nothing is known yet
+  const auto prefetch = [this](const std::vector<std::string_view>& topics) { gap_repair.prefetch(topics); };
+  prefetch({"a.one", "a.two"});  // nothing is known yet
   begin("a.");
   arrive("a.one", 1, 1, 0);
   arrive("a.two", 2, 1, 0);
-  expect({"a.one", "a.two", "a.three"});
+  prefetch({"a.one", "a.two", "a.three"});
   arrive("a.one", 3, 2, 1);
   arrive("a.two", 4, 2, 2);
   arrive("a.three", 5, 1, 0);
-  expect({"a.one", "a.two", "a.three", "a.one"});  // in another order, more and fewer than come
+  prefetch({"a.one", "a.two", "a.three", "a.one"});  // in another order, more and fewer than come
   arrive("a.three", 6, 2, 5);
   arrive("a.one", 7, 3, 3);
-  expect({"a.one", "a.two", "a.three"});  // the last two are forgotten meanwhile
+  prefetch({"a.one", "a.two", "a.three"});  // the last two are forgotten meanwhile
   gap_repair.unsubscribe("a.");
   begin("a.", 7);
   arrive("a.three", 8, 3, 6);
   arrive("a.two", 9, 3, 4);
   arrive("a.one", 10, 4, 7);
-  expect(std::vector<std::string_view>(GapRepair::expected_max + 1, "a.one"));
+  prefetch(std::vector<std::string_view>(GapRepair::prefetched_max + 1, "a.one"));
   arrive("a.one", 11, 5, 10);
   EXPECT_THAT(out, ElementsAre("a.one 1", "a.two 1", "a.one 2", "a.two 2", "a.three 1", "a.three 2",
                                "a.one 3", "a.three 3", "a.two 3", "a.one 4", "a.one 5"));
   EXPECT_THAT(marks, ElementsAre(0, 0, 1, 1, 0, 1, 2, 0, 0, 3, 4));
-  EXPECT_FALSE(ask());
+  EXPECT_FALSE(next_replay());
 }
 
 TEST_F(GapRepairTest, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {
   begin("a", 50);
   arrive("a", 60, 8, 50);
   EXPECT_THAT(out, ElementsAre("a 8"));
-  EXPECT_FALSE(ask());
+  EXPECT_FALSE(next_replay());
 }
 
 TEST_F(GapRepairTest, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole) {
   begin("a", 50);
   arrive("a", 60, 8, 55);
   EXPECT_THAT(out, IsEmpty());
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a (50, 59]");
-  answer({{"a", {stream, 55, 7, 40, 1}}});
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (50, 59]");
+  reply({{"a", {stream, 55, 7, 40, 1}}});
   EXPECT_THAT(out, ElementsAre("a 7", "a 8"));
 }
 
@@ -161,10 +161,10 @@ TEST_F(GapRepairTest, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
   arrive("a", 5, 3, 3);
   arrive("b", 6, 1, 0);
   EXPECT_THAT(out, ElementsAre("a 1"));
-  ASSERT_TRUE(ask());
+  ASSERT_TRUE(next_replay());
   arrive("a", 7, 4, 5);
-  EXPECT_FALSE(ask()) << "one Replay at a time";
-  answer({{"a", {stream, 3, 2, 1, 1}}});
+  EXPECT_FALSE(next_replay()) << "one Replay at a time";
+  reply({{"a", {stream, 3, 2, 1, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3", "b 1", "a 4"));
   EXPECT_EQ(gap_repair.counters().recovered, 1u);
   EXPECT_EQ(gap_repair.reorder_buffer_bytes(), 0u);
@@ -183,13 +183,13 @@ TEST_F(GapRepairTest, FetchesARunWithWhatItsOtherTopicsLost) {
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 2, 1, 0);
   arrive("a.x", 9, 3, 3);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a.> (1, 8]");
-  answer({{"a.y", {stream, 2, 1, 0, 1}}, {"a.x", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.> (1, 8]");
+  reply({{"a.y", {stream, 2, 1, 0, 1}}, {"a.x", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
   EXPECT_EQ(out.back(), "a.x 2") << "no further than the run is known";
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(asked->cursor, "cursor");
-  answer({{"a.y", {stream, 4, 2, 2, 1}}});
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request->cursor, "cursor");
+  reply({{"a.y", {stream, 4, 2, 2, 1}}});
   EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "a.x 2", "a.y 2", "a.x 3"));
 }
 
@@ -198,8 +198,8 @@ TEST_F(GapRepairTest, FetchesOneTopicAloneWhereTheRangeIsLarge) {
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 1000, 1, 0);
   arrive("a.x", 2000, 3, 1500);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a.x (1, 1500]");
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.x (1, 1500]");
 }
 
 TEST_F(GapRepairTest, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
@@ -208,22 +208,22 @@ TEST_F(GapRepairTest, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
   arrive("b", 2, 1, 0);
   arrive("a", 4001, 2001, 3999);
   arrive("b", 4002, 2001, 4000);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "> (1, 4001]");
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "> (1, 4001]");
 }
 
 TEST_F(GapRepairTest, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 4, 7);
-  ASSERT_TRUE(ask());
+  ASSERT_TRUE(next_replay());
   pass_time(999ms);
   EXPECT_THAT(out, ElementsAre("a 1"));
   EXPECT_EQ(gap_repair.next_deadline(), now + 1ms);
   pass_time(1ms);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-3 recovery_timeout", "a 4"));
   EXPECT_EQ(gap_repair.counters().lost_recovery_timeout, 2u);
-  answer({{"a", {stream, 5, 2, 1, 1}}, {"a", {stream, 7, 3, 5, 1}}});
+  reply({{"a", {stream, 5, 2, 1, 1}}, {"a", {stream, 7, 3, 5, 1}}});
   EXPECT_EQ(out.size(), 3u) << "what was announced as lost does not come after all";
 }
 
@@ -231,8 +231,8 @@ TEST_F(GapRepairTest, OnlyWhatIsStillMissingBecomesAGap) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 5, 7);
-  ASSERT_TRUE(ask());
-  answer({{"a", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
   EXPECT_THAT(out, ElementsAre("a 1", "a 2")) << "in order, so nothing waits for it";
   pass_time(1000ms);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
@@ -251,8 +251,8 @@ TEST_F(GapRepairTest, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 4, 7);
-  ASSERT_TRUE(ask());
-  answer({{"a", {stream, 7, 3, 5, 1}}});
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 7, 3, 5, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
 }
 
@@ -260,11 +260,11 @@ TEST_F(GapRepairTest, AsksAgainFromWhereHistoryIsStillHeld) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 900, 4, 700);
-  ASSERT_TRUE(ask());
-  answer({}, ReplayReply::End::gone, "", 600);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a (599, 700]");
-  answer({{"a", {stream, 700, 3, 500, 1}}});
+  ASSERT_TRUE(next_replay());
+  reply({}, ReplayReply::End::gone, "", 600);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (599, 700]");
+  reply({{"a", {stream, 700, 3, 500, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
 }
 
@@ -272,10 +272,10 @@ TEST_F(GapRepairTest, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 900, 3, 700);
-  ASSERT_TRUE(ask());
-  answer({}, ReplayReply::End::gone, "", 2);
+  ASSERT_TRUE(next_replay());
+  reply({}, ReplayReply::End::gone, "", 2);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
-  EXPECT_FALSE(ask());
+  EXPECT_FALSE(next_replay());
 }
 
 TEST_F(GapRepairTest, WhereARunIsGoneEachTopicIsAskedForAlone) {
@@ -284,25 +284,25 @@ TEST_F(GapRepairTest, WhereARunIsGoneEachTopicIsAskedForAlone) {
   arrive("a.y", 2, 1, 0);
   arrive("a.x", 8, 3, 5);
   arrive("a.y", 9, 3, 6);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a.> (1, 8]");
-  answer({}, ReplayReply::End::gone, "", 6);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a.x (1, 5]");
-  answer({}, ReplayReply::End::gone, "", 8);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a.y (2, 6]");
-  answer({{"a.y", {stream, 6, 2, 2, 1}}});
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.> (1, 8]");
+  reply({}, ReplayReply::End::gone, "", 6);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.x (1, 5]");
+  reply({}, ReplayReply::End::gone, "", 8);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.y (2, 6]");
+  reply({{"a.y", {stream, 6, 2, 2, 1}}});
   EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "gap a.x 2-2 history_gone", "a.y 2", "a.x 3", "a.y 3"));
 }
 
 TEST_F(GapRepairTest, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
   begin("a", 50);
   arrive("a", 60, 8, 55);
-  ASSERT_TRUE(ask());
-  gap_repair.on_replay_failed(asked->number, true, now);
-  ASSERT_TRUE(ask());
-  gap_repair.on_replay_failed(asked->number, true, now);
+  ASSERT_TRUE(next_replay());
+  gap_repair.on_replay_failed(request->number, true, now);
+  ASSERT_TRUE(next_replay());
+  gap_repair.on_replay_failed(request->number, true, now);
   EXPECT_THAT(out, ElementsAre("gap a 0-7 history_gone", "a 8"));
   EXPECT_EQ(gap_repair.counters().gaps_of_unknown_size, 1u);
 }
@@ -311,19 +311,19 @@ TEST_F(GapRepairTest, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 3, 7);
-  ASSERT_TRUE(ask());
-  gap_repair.on_replay_failed(asked->number, false, now);
-  EXPECT_FALSE(ask());
+  ASSERT_TRUE(next_replay());
+  gap_repair.on_replay_failed(request->number, false, now);
+  EXPECT_FALSE(next_replay());
   pass_time(100ms);
-  EXPECT_TRUE(ask());
+  EXPECT_TRUE(next_replay());
 }
 
 TEST_F(GapRepairTest, WhatComesTwiceIsGivenOnce) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
-  ASSERT_TRUE(ask());
-  answer({{"a", {stream, 1, 1, 0, 1}}, {"a", {stream, 3, 2, 1, 1}}});
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 1, 1, 0, 1}}, {"a", {stream, 3, 2, 1, 1}}});
   arrive("a", 5, 3, 3);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
   EXPECT_EQ(gap_repair.counters().duplicates, 2u);
@@ -334,11 +334,11 @@ TEST_F(GapRepairTest, ALossAtTheVeryEndIsFoundByTails) {
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
   tails({{"a", 3, 3}}, 3);
-  EXPECT_FALSE(ask()) << "they may be under way";
+  EXPECT_FALSE(next_replay()) << "they may be under way";
   pass_time(100ms);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a (1, 3]");
-  answer({{"a", {stream, 2, 2, 1, 1}}, {"a", {stream, 3, 3, 2, 1}}});
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (1, 3]");
+  reply({{"a", {stream, 2, 2, 1, 1}}, {"a", {stream, 3, 3, 2, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
 }
 
@@ -346,14 +346,14 @@ TEST_F(GapRepairTest, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFou
   gap_repair.subscribe("a", ++ticket);
   arrive("a", 40, 3, 30);
   // The connection was lost before the answer came; of the next one it is.
-  gap_repair.live(ticket, stream, 90, true, now);
+  gap_repair.on_live_reply(ticket, stream, 90, true, now);
   const auto tails = gap_repair.next_tails(now + 1s);
   ASSERT_TRUE(tails);
   EXPECT_EQ(tails->after, 40u);
   gap_repair.on_tails_reply(tails->number, TailsReply{stream, 90, {{"a", 80, 7}}, {}}, now);
   pass_time(100ms);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a (40, 80]");
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (40, 80]");
 }
 
 TEST_F(GapRepairTest, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
@@ -361,9 +361,9 @@ TEST_F(GapRepairTest, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
   pass_time(1000ms);
   tails({{"a.old", 9, 4}, {"a.new", 12, 2}}, 12);
   pass_time(100ms);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(wanted(), "a.> (10, 12]");
-  answer({{"a.new", {stream, 12, 2, 5, 1}}});
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.> (10, 12]");
+  reply({{"a.new", {stream, 12, 2, 5, 1}}});
   EXPECT_THAT(out, ElementsAre("a.new 2"));
 }
 
@@ -374,7 +374,7 @@ TEST_F(GapRepairTest, WhatWasOnlyUnderWayIsNotFetched) {
   tails({{"a", 2, 2}}, 2);
   arrive("a", 2, 2, 1);
   pass_time(100ms);
-  EXPECT_FALSE(ask());
+  EXPECT_FALSE(next_replay());
   EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
 }
 
@@ -385,9 +385,9 @@ TEST_F(GapRepairTest, WhileThereIsMoreToReceiveATailIsNotBelieved) {
   tails({{"a", 2, 2}}, 2);
   now += 5000ms;
   gap_repair.tick(now, /*drained=*/false);
-  EXPECT_FALSE(ask());
+  EXPECT_FALSE(next_replay());
   gap_repair.tick(now, /*drained=*/true);
-  EXPECT_TRUE(ask());
+  EXPECT_TRUE(next_replay());
 }
 
 TEST_F(GapRepairTest, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
@@ -432,7 +432,7 @@ TEST_F(GapRepairTest, AfterAReconnectTailsAreAskedForAtOnce) {
   pass_time(1000ms);
   tails({}, 0);
   EXPECT_FALSE(gap_repair.next_tails(now));
-  gap_repair.live(ticket, stream, 9, /*anew=*/true, now);
+  gap_repair.on_live_reply(ticket, stream, 9, /*first_on_connection=*/true, now);
   EXPECT_TRUE(gap_repair.next_tails(now));
 }
 
@@ -448,21 +448,21 @@ TEST_F(GapRepairTest, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
 TEST_F(GapRepairTest, TheNewLifeIsReadFromItsBeginning) {
   begin("a", 50);
   arrive("a", 60, 8, 50);
-  gap_repair.live(ticket, stream + 1, 7, true, now);
+  gap_repair.on_live_reply(ticket, stream + 1, 7, true, now);
   arrive("a", 9, 3, 6, stream + 1);
-  ASSERT_TRUE(ask());
-  EXPECT_EQ(asked->stream, stream + 1);
-  EXPECT_EQ(asked->after, 0u);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request->stream, stream + 1);
+  EXPECT_EQ(request->after, 0u);
 }
 
 TEST_F(GapRepairTest, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
-  ASSERT_TRUE(ask());
-  const auto old = asked;
+  ASSERT_TRUE(next_replay());
+  const auto old = request;
   arrive("a", 4, 2, 2, stream + 1);
-  ASSERT_TRUE(ask());
+  ASSERT_TRUE(next_replay());
   gap_repair.on_replay_failed(old->number, true, now);
   EXPECT_EQ(out.back(), "reset to 500000002") << "the new life's hole still waits for its own answer";
 }
@@ -494,7 +494,7 @@ TEST_F(GapRepairTest, ATopicStaysKnownWhileAnotherPrefixCoversIt) {
   arrive("a.b", 1, 1, 0);
   gap_repair.unsubscribe("a.");
   arrive("a.b", 5, 3, 3);
-  EXPECT_TRUE(ask());
+  EXPECT_TRUE(next_replay());
 }
 
 TEST_F(GapRepairTest, EventsThatAreNotNumberedPassUncounted) {
@@ -510,8 +510,8 @@ TEST_F(GapRepairTest, ALossThatShowsOnlyLaterComesLateAndSaysSo) {
   arrive("a", 1, 1, 0);
   arrive("b", 5, 1, 0);  // a 2 at position 3 is lost; nobody can know
   arrive("a", 7, 3, 3);
-  ASSERT_TRUE(ask());
-  answer({{"a", {stream, 3, 2, 1, 1}}});
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 3, 2, 1, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "b 1", "a 2 late", "a 3"));
 }
 
@@ -519,7 +519,7 @@ TEST_F(GapRepairTest, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
   begin("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
-  ASSERT_TRUE(ask());
+  ASSERT_TRUE(next_replay());
   ReplayReply nonsense;
   const std::string rubbish(100, 'x');
   nonsense.events.push_back({"a", std::as_bytes(std::span(rubbish))});
@@ -528,7 +528,7 @@ TEST_F(GapRepairTest, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
   const std::string later = bytes({stream, 50, 20, 1, 1});
   nonsense.events.push_back({"a", std::as_bytes(std::span(later))});
   nonsense.end = ReplayReply::End::more;  // without a cursor
-  gap_repair.on_replay_reply(asked->number, nonsense, now);
+  gap_repair.on_replay_reply(request->number, nonsense, now);
   EXPECT_EQ(gap_repair.counters().undecodable, 3u);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
 }

@@ -7,7 +7,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class LiveChecking : public ::testing::Test {
+class LiveCheckTest : public ::testing::Test {
  protected:
   LiveCheck check{1000ms, [this] { return ++nonces; }};
   std::uint64_t nonces{};
@@ -16,66 +16,66 @@ class LiveChecking : public ::testing::Test {
   static std::string nonce(int number) { return "$SYS.live.000000000000000" + std::to_string(number); }
 };
 
-TEST_F(LiveChecking, AsksNothingWithoutAConnection) {
-  check.want(1);
+TEST_F(LiveCheckTest, AsksNothingWithoutAConnection) {
+  check.require(1);
   EXPECT_FALSE(check.step(now));
   EXPECT_EQ(check.next_deadline(), LiveCheck::Clock::time_point::max());
 }
 
-TEST_F(LiveChecking, ANewConnectionIsProvenEvenWithoutSubscriptions) {
-  check.connected();
-  EXPECT_EQ(check.step(now)->take, nonce(1));
-  const auto proof = check.answered(nonce(1));
-  ASSERT_TRUE(proof);
-  EXPECT_TRUE(proof->first);
-  EXPECT_EQ(check.step(now)->drop, nonce(1)) << "an answered nonce is unsubscribed";
+TEST_F(LiveCheckTest, ANewConnectionIsProvenEvenWithoutSubscriptions) {
+  check.on_connected();
+  EXPECT_EQ(check.step(now)->subscribe, nonce(1));
+  const auto confirmation = check.on_reply(nonce(1));
+  ASSERT_TRUE(confirmation);
+  EXPECT_TRUE(confirmation->first);
+  EXPECT_EQ(check.step(now)->unsubscribe, nonce(1)) << "an answered nonce is unsubscribed";
   EXPECT_FALSE(check.step(now));
 }
 
-TEST_F(LiveChecking, SubscriptionsMadeWhileANonceIsOutWaitForTheNext) {
-  check.connected();
-  check.want(1);
-  EXPECT_EQ(check.step(now)->take, nonce(1));
-  check.want(2);
-  check.want(3);
+TEST_F(LiveCheckTest, SubscriptionsMadeWhileANonceIsOutWaitForTheNext) {
+  check.on_connected();
+  check.require(1);
+  EXPECT_EQ(check.step(now)->subscribe, nonce(1));
+  check.require(2);
+  check.require(3);
   EXPECT_FALSE(check.step(now)) << "one nonce at a time";
-  EXPECT_EQ(check.answered(nonce(1))->ticket, 1u);
-  EXPECT_EQ(check.step(now)->take, nonce(2));
-  const auto proof = check.answered(nonce(2));
-  EXPECT_EQ(proof->ticket, 3u);
-  EXPECT_FALSE(proof->first);
+  EXPECT_EQ(check.on_reply(nonce(1))->ticket, 1u);
+  EXPECT_EQ(check.step(now)->subscribe, nonce(2));
+  const auto confirmation = check.on_reply(nonce(2));
+  EXPECT_EQ(confirmation->ticket, 3u);
+  EXPECT_FALSE(confirmation->first);
 }
 
-TEST_F(LiveChecking, SilenceBringsAnotherNonceAndTheOldOnesAnswerNoLongerCounts) {
-  check.connected();
+TEST_F(LiveCheckTest, SilenceBringsAnotherNonceAndTheOldOnesAnswerNoLongerCounts) {
+  check.on_connected();
   (void)check.step(now);
   EXPECT_FALSE(check.step(now + 999ms));
   EXPECT_EQ(check.next_deadline(), now + 1000ms);
   const auto step = check.step(now + 1000ms);
   ASSERT_TRUE(step);
-  EXPECT_EQ(step->drop, nonce(1));
-  EXPECT_EQ(step->take, nonce(2));
-  EXPECT_FALSE(check.answered(nonce(1)));
-  EXPECT_TRUE(check.answered(nonce(2)));
+  EXPECT_EQ(step->unsubscribe, nonce(1));
+  EXPECT_EQ(step->subscribe, nonce(2));
+  EXPECT_FALSE(check.on_reply(nonce(1)));
+  EXPECT_TRUE(check.on_reply(nonce(2)));
 }
 
-TEST_F(LiveChecking, AnAnswerFromBeforeTheReconnectDoesNotCount) {
-  check.connected();
+TEST_F(LiveCheckTest, AnAnswerFromBeforeTheReconnectDoesNotCount) {
+  check.on_connected();
   (void)check.step(now);
-  check.disconnected();
-  EXPECT_FALSE(check.answered(nonce(1)));
-  EXPECT_EQ(check.step(now)->drop, nonce(1));
-  check.connected();
-  EXPECT_FALSE(check.answered(nonce(1)));
-  EXPECT_EQ(check.step(now)->take, nonce(2));
-  EXPECT_TRUE(check.answered(nonce(2))->first);
+  check.on_disconnected();
+  EXPECT_FALSE(check.on_reply(nonce(1)));
+  EXPECT_EQ(check.step(now)->unsubscribe, nonce(1));
+  check.on_connected();
+  EXPECT_FALSE(check.on_reply(nonce(1)));
+  EXPECT_EQ(check.step(now)->subscribe, nonce(2));
+  EXPECT_TRUE(check.on_reply(nonce(2))->first);
 }
 
-TEST_F(LiveChecking, AnAnswerCountsOnce) {
-  check.connected();
+TEST_F(LiveCheckTest, AnAnswerCountsOnce) {
+  check.on_connected();
   (void)check.step(now);
-  EXPECT_TRUE(check.answered(nonce(1)));
-  EXPECT_FALSE(check.answered(nonce(1)));
+  EXPECT_TRUE(check.on_reply(nonce(1)));
+  EXPECT_FALSE(check.on_reply(nonce(1)));
 }
 
 }  // namespace

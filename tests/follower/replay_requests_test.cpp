@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "follower/follower.hpp"
-#include "tests/follower/following.hpp"
+#include "tests/follower/follower_fixture.hpp"
 
 namespace backplane::testing {
 namespace {
@@ -13,10 +13,10 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr std::uint64_t first_life = 0x0000'0007'0000'0001;
-constexpr std::uint64_t second_life = 0x0000'0007'0000'0002;
+constexpr std::uint64_t first_incarnation = 0x0000'0007'0000'0001;
+constexpr std::uint64_t second_incarnation = 0x0000'0007'0000'0002;
 
-class ReplayOfABroker : public Following {
+class ReplayRequestsTest : public FollowerFixture {
  protected:
   void publish(int first, int last) {
     for (int i = first; i <= last; ++i) broker.publish("a.b", std::to_string(i));
@@ -38,10 +38,10 @@ class ReplayOfABroker : public Following {
   }
 };
 
-TEST_F(ReplayOfABroker, GivesASliceForEachTimeItIsAskedToGoOn) {
+TEST_F(ReplayRequestsTest, GivesASliceForEachTimeItIsAskedToGoOn) {
   publish(1, 7);
   start();
-  const auto request = follower->replay("a.>", AfterPositions{{{first_life, 1}}});
+  const auto request = follower->replay("a.>", AfterPositions{{{first_incarnation, 1}}});
   ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
   for (int i = 0; i < 100; ++i) turn();
   EXPECT_THAT(recorder.replayed[request], ElementsAre("2", "3", "4"));
@@ -51,23 +51,23 @@ TEST_F(ReplayOfABroker, GivesASliceForEachTimeItIsAskedToGoOn) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("2", "3", "4", "5", "6", "7"));
 }
 
-TEST_F(ReplayOfABroker, IsCompleteThroughWhatTheBrokerHadThen) {
+TEST_F(ReplayRequestsTest, IsCompleteThroughWhatTheBrokerHadThen) {
   publish(1, 2);
   broker.publish("other", "x");
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   const auto all = read_all(request);
   ASSERT_EQ(all.size(), 1u);
   EXPECT_TRUE(all[0].complete);
-  EXPECT_EQ(all[0].through_stream, first_life);
+  EXPECT_EQ(all[0].through_stream, first_incarnation);
   EXPECT_EQ(all[0].through_position, 3u);
   EXPECT_FALSE(all[0].gone || all[0].reset || all[0].error);
 }
 
-TEST_F(ReplayOfABroker, GoesOnBehindItsEndWithWhatCameMeanwhile) {
+TEST_F(ReplayRequestsTest, GoesOnBehindItsEndWithWhatCameMeanwhile) {
   publish(1, 2);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   (void)read_all(request);
   publish(3, 4);
   follower->replay_more(request);
@@ -76,7 +76,7 @@ TEST_F(ReplayOfABroker, GoesOnBehindItsEndWithWhatCameMeanwhile) {
   EXPECT_EQ(slices(request)[1].through_position, 4u);
 }
 
-TEST_F(ReplayOfABroker, BeginsBehindAnOffset) {
+TEST_F(ReplayRequestsTest, BeginsBehindAnOffset) {
   broker.publish("other", "x");
   publish(1, 4);
   start();
@@ -85,7 +85,7 @@ TEST_F(ReplayOfABroker, BeginsBehindAnOffset) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("3", "4"));
 }
 
-TEST_F(ReplayOfABroker, BeginsAtATime) {
+TEST_F(ReplayRequestsTest, BeginsAtATime) {
   publish(1, 9);
   start();
   const auto request = follower->replay("a.b", SinceTime{4});  // the fake broker's clock is its position
@@ -93,11 +93,11 @@ TEST_F(ReplayOfABroker, BeginsAtATime) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5", "6", "7", "8", "9"));
 }
 
-TEST_F(ReplayOfABroker, SaysWhatIsGoneAndGoesOnWithWhatIsNot) {
+TEST_F(ReplayRequestsTest, SaysWhatIsGoneAndGoesOnWithWhatIsNot) {
   publish(1, 6);
-  broker.forget_history(4);
+  broker.evict_history(4);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 1}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 1}}});
   const auto all = read_all(request);
   ASSERT_EQ(all.size(), 2u);
   ASSERT_TRUE(all[0].gone);
@@ -107,22 +107,22 @@ TEST_F(ReplayOfABroker, SaysWhatIsGoneAndGoesOnWithWhatIsNot) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("5", "6"));
 }
 
-TEST_F(ReplayOfABroker, OfAnEarlierLifeBeginsWithAResetAndAllOfTheNewOne) {
+TEST_F(ReplayRequestsTest, OfAnEarlierLifeBeginsWithAResetAndAllOfTheNewOne) {
   publish(1, 3);
-  broker.forget(second_life);
+  broker.restart_without_state(second_incarnation);
   publish(4, 5);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 2}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 2}}});
   const auto all = read_all(request);
   ASSERT_TRUE(all[0].reset);
-  EXPECT_EQ(all[0].reset->old_stream, first_life);
-  EXPECT_EQ(all[0].reset->new_stream, second_life);
+  EXPECT_EQ(all[0].reset->old_stream, first_incarnation);
+  EXPECT_EQ(all[0].reset->new_stream, second_incarnation);
   EXPECT_FALSE(all[0].complete) << "it comes alone, before the first event of the new life";
   ASSERT_EQ(all.size(), 2u);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5"));
 }
 
-TEST_F(ReplayOfABroker, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNow) {
+TEST_F(ReplayRequestsTest, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNow) {
   publish(1, 3);
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{0x0000'0009'0000'0001, 2}}});
@@ -131,44 +131,45 @@ TEST_F(ReplayOfABroker, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNow) 
   EXPECT_TRUE(all[0].complete);
   ASSERT_TRUE(all[0].reset);
   EXPECT_EQ(all[0].reset->old_stream, 0x0000'0009'0000'0001u);
-  EXPECT_EQ(all[0].through_stream, first_life);
+  EXPECT_EQ(all[0].through_stream, first_incarnation);
   EXPECT_EQ(all[0].through_position, 3u);
   EXPECT_THAT(recorder.replayed[request], IsEmpty());
 }
 
-TEST_F(ReplayOfABroker, BehindAPlaceThatIsNotReachedBeginsWithAResetAndAllThatThereIs) {
+TEST_F(ReplayRequestsTest, BehindAPlaceThatIsNotReachedBeginsWithAResetAndAllThatThereIs) {
   publish(1, 3);
   start();
   for (const ReplayFrom& from :
-       {ReplayFrom{AfterPositions{{{first_life, 1'000'000}}}}, ReplayFrom{AfterOffset{4}}}) {
+       {ReplayFrom{AfterPositions{{{first_incarnation, 1'000'000}}}}, ReplayFrom{AfterOffset{4}}}) {
     const auto request = follower->replay("a.b", from);
     const auto all = read_all(request);
     ASSERT_EQ(all.size(), 2u);
     ASSERT_TRUE(all[0].reset);
-    EXPECT_EQ(all[0].reset->old_stream, first_life);
-    EXPECT_EQ(all[0].reset->new_stream, first_life);
+    EXPECT_EQ(all[0].reset->old_stream, first_incarnation);
+    EXPECT_EQ(all[0].reset->new_stream, first_incarnation);
     EXPECT_TRUE(all[1].complete);
     EXPECT_EQ(all[1].through_position, 3u) << "what comes behind it is new to the reader";
     EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"));
   }
 }
 
-TEST_F(ReplayOfABroker, OfSeveralPlacesTakesTheOneOfTheBrokersStream) {
+TEST_F(ReplayRequestsTest, OfSeveralPlacesTakesTheOneOfTheBrokersStream) {
   publish(1, 3);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{0x0000'0009'0000'0001, 2}, {first_life, 2}}});
+  const auto request =
+      follower->replay("a.b", AfterPositions{{{0x0000'0009'0000'0001, 2}, {first_incarnation, 2}}});
   EXPECT_FALSE(read_all(request)[0].reset);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("3"));
 }
 
-TEST_F(ReplayOfABroker, GoesOnAcrossARestartOfTheBrokerWithAReset) {
+TEST_F(ReplayRequestsTest, GoesOnAcrossARestartOfTheBrokerWithAReset) {
   publish(1, 7);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
   broker.close();
   ASSERT_TRUE(until([&] { return !follower->connected(); }));
-  broker.forget(second_life);
+  broker.restart_without_state(second_incarnation);
   broker.open();
   publish(101, 102);
   follower->replay_more(request);
@@ -180,10 +181,10 @@ TEST_F(ReplayOfABroker, GoesOnAcrossARestartOfTheBrokerWithAReset) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "101", "102"));
 }
 
-TEST_F(ReplayOfABroker, GoesOnWhereItWasAfterALostConnection) {
+TEST_F(ReplayRequestsTest, GoesOnWhereItWasAfterALostConnection) {
   publish(1, 7);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
   broker.close();
   ASSERT_TRUE(until([&] { return !follower->connected(); }));
@@ -193,95 +194,95 @@ TEST_F(ReplayOfABroker, GoesOnWhereItWasAfterALostConnection) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "4", "5", "6", "7"));
 }
 
-TEST_F(ReplayOfABroker, AsksAgainWhereTheBrokerIsBusy) {
+TEST_F(ReplayRequestsTest, AsksAgainWhereTheBrokerIsBusy) {
   publish(1, 2);
   broker.refused_replays = 2;
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   EXPECT_TRUE(read_all(request).back().complete);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
 }
 
-TEST_F(ReplayOfABroker, EndsWithAnErrorWhereItIsRefusedForGood) {
+TEST_F(ReplayRequestsTest, EndsWithAnErrorWhereItIsRefusedForGood) {
   broker.refused_replays = 1000;
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   const auto all = read_all(request);
   ASSERT_TRUE(all.back().error);
   EXPECT_EQ(all.back().error->code, ErrorCode::protocol);
-  const auto asked = broker.requests.size();
+  const auto sent = broker.requests.size();
   follower->replay_more(request);
   for (int i = 0; i < 100; ++i) turn();
-  EXPECT_EQ(broker.requests.size(), asked);
+  EXPECT_EQ(broker.requests.size(), sent);
 }
 
-TEST_F(ReplayOfABroker, OfABadPatternEndsWithAnErrorAtOnce) {
+TEST_F(ReplayRequestsTest, OfABadPatternEndsWithAnErrorAtOnce) {
   start();
-  const auto request = follower->replay("a..b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a..b", AfterPositions{{{first_incarnation, 0}}});
   const auto all = read_all(request);
   ASSERT_TRUE(all.back().error);
   EXPECT_EQ(all.back().error->code, ErrorCode::invalid_argument);
 }
 
-TEST_F(ReplayOfABroker, EndsWithAnErrorWhereTheBrokerIsSilent) {
-  broker.answers_control = false;
+TEST_F(ReplayRequestsTest, EndsWithAnErrorWhereTheBrokerIsSilent) {
+  broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 50ms;
   start(with);
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   const auto all = read_all(request);
   ASSERT_TRUE(all.back().error);
   EXPECT_EQ(all.back().error->code, ErrorCode::timeout);
 }
 
-TEST_F(ReplayOfABroker, AsksAgainWhereTheBrokerIsSilentForAWhile) {
+TEST_F(ReplayRequestsTest, AsksAgainWhereTheBrokerIsSilentForAWhile) {
   publish(1, 2);
-  broker.answers_control = false;
+  broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 200ms;
   start(with);
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   ASSERT_TRUE(until([&] { return follower->status().control_timeouts > 0; }));
-  broker.answers_control = true;
+  broker.replies_to_requests = true;
   const auto all = read_all(request);
   EXPECT_FALSE(all.back().error);
   EXPECT_TRUE(all.back().complete);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
 }
 
-TEST_F(ReplayOfABroker, SaysNothingMoreOnceItIsCancelled) {
+TEST_F(ReplayRequestsTest, SaysNothingMoreOnceItIsCancelled) {
   publish(1, 7);
   start();
-  const auto request = follower->replay("a.b", AfterPositions{{{first_life, 0}}});
+  const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   ASSERT_TRUE(until([&] { return slices(request).size() == 1; }));
   follower->replay_more(request);
   follower->cancel(request);
-  const auto other = follower->replay("a.b", AfterPositions{{{first_life, 6}}});
+  const auto other = follower->replay("a.b", AfterPositions{{{first_incarnation, 6}}});
   ASSERT_TRUE(until([&] { return slices(other).size() == 1; }));
   EXPECT_EQ(slices(request).size(), 1u);
   EXPECT_EQ(recorder.replayed[request].size(), 3u);
 }
 
-TEST_F(ReplayOfABroker, ManyReplaysAreWithTheBrokerAFewAtATime) {
+TEST_F(ReplayRequestsTest, ManyReplaysAreWithTheBrokerAFewAtATime) {
   publish(1, 2);
-  broker.answers_control = false;
+  broker.replies_to_requests = false;
   start();
   std::vector<std::uint64_t> requests;
   for (int i = 0; i < 100; ++i) requests.push_back(follower->replay("a.b", AfterOffset{0}));
-  const auto asked = [&] {
+  const auto replay_count = [&] {
     return std::count_if(broker.requests.begin(), broker.requests.end(),
                          [](const auto& request) { return request.has_replay(); });
   };
-  ASSERT_TRUE(until([&] { return asked() == 8; }));
+  ASSERT_TRUE(until([&] { return replay_count() == 8; }));
   for (int i = 0; i < 100; ++i) turn();
-  EXPECT_EQ(asked(), 8);
+  EXPECT_EQ(replay_count(), 8);
 }
 
 // ---- other requests ----
 
-class ControlRequestsToABroker : public ReplayOfABroker {};
+class ControlRequestsTest : public ReplayRequestsTest {};
 
-TEST_F(ControlRequestsToABroker, RetainedValuesStandForThePositionOfTheFirstReply) {
+TEST_F(ControlRequestsTest, RetainedValuesStandForThePositionOfTheFirstReply) {
   publish(1, 5);
   broker.values = {{"v.1", "one"}, {"v.2", "two"}, {"v.3", "three"}, {"v.4", "four"}};
   start();
@@ -289,10 +290,10 @@ TEST_F(ControlRequestsToABroker, RetainedValuesStandForThePositionOfTheFirstRepl
   ASSERT_TRUE(until([&] { return recorder.retained[request].size() == 3; }));
   publish(6, 9);
   ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
-  EXPECT_EQ(recorder.stands_for[request], (StreamPosition{first_life, 5}));
+  EXPECT_EQ(recorder.stands_for[request], (StreamPosition{first_incarnation, 5}));
 }
 
-TEST_F(ControlRequestsToABroker, ACancelledQuestionForRetainedValuesIsNotAnswered) {
+TEST_F(ControlRequestsTest, ACancelledQuestionForRetainedValuesIsNotAnswered) {
   broker.values = {{"v.1", "one"}};
   start();
   const auto first = follower->retained("v.*");
@@ -303,27 +304,27 @@ TEST_F(ControlRequestsToABroker, ACancelledQuestionForRetainedValuesIsNotAnswere
   EXPECT_FALSE(recorder.retained.contains(first));
 }
 
-TEST_F(ControlRequestsToABroker, TopicsComeInPages) {
+TEST_F(ControlRequestsTest, TopicsComeInPages) {
   for (const char* topic : {"t.1", "t.2", "t.3", "t.4", "u"}) broker.publish(topic, "x");
   start();
   std::optional<Result<TopicsPage>> page;
-  const auto ask = [&](std::string_view cursor) {
+  const auto request_page = [&](std::string_view cursor) {
     page.reset();
-    follower->topics("t.*", cursor, [&](Result<TopicsPage> answer) { page = std::move(answer); });
+    follower->topics("t.*", cursor, [&](Result<TopicsPage> result) { page = std::move(result); });
     return until([&] { return page.has_value(); });
   };
-  ASSERT_TRUE(ask(""));
+  ASSERT_TRUE(request_page(""));
   ASSERT_TRUE(*page) << page->error().text;
   EXPECT_EQ((*page)->topics.size(), 3u);
   EXPECT_EQ((*page)->topics[1].name, "t.2");
   EXPECT_EQ((*page)->topics[1].position, 2u);
-  EXPECT_EQ((*page)->stream, first_life);
-  ASSERT_TRUE(ask((*page)->cursor));
+  EXPECT_EQ((*page)->stream, first_incarnation);
+  ASSERT_TRUE(request_page((*page)->cursor));
   EXPECT_EQ((*page)->topics.size(), 1u);
   EXPECT_EQ((*page)->cursor, "");
 }
 
-TEST_F(ControlRequestsToABroker, TypesAreOneSetFromAllReplies) {
+TEST_F(ControlRequestsTest, TypesAreOneSetFromAllReplies) {
   google::protobuf::FileDescriptorProto file;
   for (const char* name : {"one.proto", "two.proto"}) {
     file.set_name(name);
@@ -331,7 +332,7 @@ TEST_F(ControlRequestsToABroker, TypesAreOneSetFromAllReplies) {
   }
   start();
   std::optional<Result<TypesReply>> types;
-  follower->types({"no.Such"}, [&](Result<TypesReply> answer) { types = std::move(answer); });
+  follower->types({"no.Such"}, [&](Result<TypesReply> result) { types = std::move(result); });
   ASSERT_TRUE(until([&] { return types.has_value(); }));
   ASSERT_TRUE(*types) << types->error().text;
   google::protobuf::FileDescriptorSet set;
@@ -341,11 +342,11 @@ TEST_F(ControlRequestsToABroker, TypesAreOneSetFromAllReplies) {
   EXPECT_THAT((*types)->unknown, ElementsAre("no.Such"));
 }
 
-TEST_F(ControlRequestsToABroker, StatsAreOneValueFromAllReplies) {
+TEST_F(ControlRequestsTest, StatsAreOneValueFromAllReplies) {
   publish(1, 3);
   start();
   std::optional<Result<BrokerStats>> stats;
-  follower->stats([&](Result<BrokerStats> answer) { stats = std::move(answer); });
+  follower->stats([&](Result<BrokerStats> result) { stats = std::move(result); });
   ASSERT_TRUE(until([&] { return stats.has_value(); }));
   ASSERT_TRUE(*stats) << stats->error().text;
   EXPECT_EQ((*stats)->counters.at("events_received_total"), 3u);
@@ -354,13 +355,13 @@ TEST_F(ControlRequestsToABroker, StatsAreOneValueFromAllReplies) {
   EXPECT_EQ((*stats)->participants[1].role, ParticipantInfo::Role::gateway);
 }
 
-TEST_F(ControlRequestsToABroker, AQuestionThatNobodyAnswersInTimeIsAnError) {
-  broker.answers_control = false;
+TEST_F(ControlRequestsTest, AQuestionThatNobodyAnswersInTimeIsAnError) {
+  broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 50ms;
   start(with);
   std::optional<Result<BrokerStats>> stats;
-  follower->stats([&](Result<BrokerStats> answer) { stats = std::move(answer); });
+  follower->stats([&](Result<BrokerStats> result) { stats = std::move(result); });
   ASSERT_TRUE(until([&] { return stats.has_value(); }));
   ASSERT_FALSE(*stats);
   EXPECT_EQ(stats->error().code, ErrorCode::timeout);
@@ -368,7 +369,7 @@ TEST_F(ControlRequestsToABroker, AQuestionThatNobodyAnswersInTimeIsAnError) {
 
 // ---- several brokers ----
 
-class FollowerOfSeveralBrokers : public Following {
+class FailoverTest : public FollowerFixture {
  protected:
   Follower::Options both() {
     Follower::Options with = options();
@@ -378,7 +379,7 @@ class FollowerOfSeveralBrokers : public Following {
   }
   template <class Condition>
   bool until(Condition condition) {
-    return Following::until([&] {
+    return FollowerFixture::until([&] {
       second.do_work();
       return condition();
     });
@@ -387,7 +388,7 @@ class FollowerOfSeveralBrokers : public Following {
   FakeBroker second{0x0000'0008'0000'0001};
 };
 
-TEST_F(FollowerOfSeveralBrokers, StaysWithTheFirstWhileItIsThere) {
+TEST_F(FailoverTest, StaysWithTheFirstWhileItIsThere) {
   start(both());
   follower->subscribe("a");
   ASSERT_TRUE(until([&] { return follower->connected(); }));
@@ -397,7 +398,7 @@ TEST_F(FollowerOfSeveralBrokers, StaysWithTheFirstWhileItIsThere) {
   EXPECT_THAT(recorder.connections, ElementsAre(true));
 }
 
-TEST_F(FollowerOfSeveralBrokers, TakesTheNextWhereThereIsNoFirst) {
+TEST_F(FailoverTest, TakesTheNextWhereThereIsNoFirst) {
   broker.close();
   start(both());
   const auto ticket = follower->subscribe("a");
@@ -408,7 +409,7 @@ TEST_F(FollowerOfSeveralBrokers, TakesTheNextWhereThereIsNoFirst) {
   EXPECT_THAT(recorder.texts, ElementsAre("from the second"));
 }
 
-TEST_F(FollowerOfSeveralBrokers, MovesOnWithItsSubscriptionsWhereTheFirstIsGone) {
+TEST_F(FailoverTest, MovesOnWithItsSubscriptionsWhereTheFirstIsGone) {
   start(both());
   follower->subscribe("a.");
   const auto ticket = follower->subscribe("b");
@@ -422,7 +423,7 @@ TEST_F(FollowerOfSeveralBrokers, MovesOnWithItsSubscriptionsWhereTheFirstIsGone)
   ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
 }
 
-TEST_F(FollowerOfSeveralBrokers, ComesBackToTheFirstWhereTheSecondGoes) {
+TEST_F(FailoverTest, ComesBackToTheFirstWhereTheSecondGoes) {
   start(both());
   follower->subscribe("a");
   ASSERT_TRUE(until([&] { return follower->connected(); }));
@@ -433,7 +434,7 @@ TEST_F(FollowerOfSeveralBrokers, ComesBackToTheFirstWhereTheSecondGoes) {
   ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 0; }));
 }
 
-TEST_F(FollowerOfSeveralBrokers, DoesNotWaitForOneThatSaidThatItEnds) {
+TEST_F(FailoverTest, DoesNotWaitForOneThatSaidThatItEnds) {
   auto with = both();
   with.broker_patience = 1h;
   start(with);
@@ -445,12 +446,12 @@ TEST_F(FollowerOfSeveralBrokers, DoesNotWaitForOneThatSaidThatItEnds) {
   broker.close();
   ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 1; }));
   EXPECT_FALSE(follower->status().draining);
-  EXPECT_TRUE(recorder.texts.empty());  // nobody asked for $SYS.drain
+  EXPECT_TRUE(recorder.texts.empty());  // nobody replay_count for $SYS.drain
 }
 
-TEST_F(FollowerOfSeveralBrokers, TakesItsQuestionsAlong) {
+TEST_F(FailoverTest, TakesItsQuestionsAlong) {
   second.values = {{"v", "from the second"}};
-  broker.answers_control = false;
+  broker.replies_to_requests = false;
   start(both());
   ASSERT_TRUE(until([&] { return follower->connected(); }));
   const auto request = follower->retained("v");
@@ -461,7 +462,7 @@ TEST_F(FollowerOfSeveralBrokers, TakesItsQuestionsAlong) {
   EXPECT_THAT(recorder.retained[request], ElementsAre("v=from the second"));
 }
 
-TEST_F(FollowerOfSeveralBrokers, KeepsOneDescriptorForItsLife) {
+TEST_F(FailoverTest, KeepsOneDescriptorForItsLife) {
   start(both());
   const auto fds = follower->fds();
   ASSERT_EQ(fds.size(), 1u);
@@ -470,7 +471,7 @@ TEST_F(FollowerOfSeveralBrokers, KeepsOneDescriptorForItsLife) {
   EXPECT_EQ(follower->fds(), fds);
 }
 
-TEST_F(FollowerOfSeveralBrokers, RefusesEndpointsThatNobodyCanUse) {
+TEST_F(FailoverTest, RefusesEndpointsThatNobodyCanUse) {
   auto with = both();
   with.brokers[1].control = "nonsense";
   EXPECT_THROW(start(with), std::invalid_argument);

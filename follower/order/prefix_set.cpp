@@ -1,4 +1,4 @@
-#include "follower/order/prefixes.hpp"
+#include "follower/order/prefix_set.hpp"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 
 namespace backplane::follower {
 
-bool Prefixes::add(std::string_view prefix, std::uint64_t ticket) {
+bool PrefixSet::add(std::string_view prefix, std::uint64_t ticket) {
   const auto [entry, is_new] = by_prefix_.try_emplace(std::string(prefix));
   if (!is_new) {
     ++slots_[entry->second].count;
@@ -22,39 +22,39 @@ bool Prefixes::add(std::string_view prefix, std::uint64_t ticket) {
   slot.count = 1;
   slot.start.reset();
   ++lengths_[prefix.size()];
-  waiting_.push_back({ticket, Ref{entry->second, slot.life}});
+  waiting_.push_back({ticket, Ref{entry->second, slot.generation}});
   return true;
 }
 
-bool Prefixes::remove(std::string_view prefix) {
+bool PrefixSet::remove(std::string_view prefix) {
   const auto found = by_prefix_.find(prefix);
   if (found == by_prefix_.end()) return false;
   Slot& slot = slots_[found->second];
   if (--slot.count > 0) return false;
-  ++slot.life;
+  ++slot.generation;
   free_.push_back(found->second);
   by_prefix_.erase(found);
   const auto length = lengths_.find(prefix.size());
   if (--length->second == 0) lengths_.erase(length);
-  ++removed_;
+  ++removals_;
   return true;
 }
 
-void Prefixes::live(std::uint64_t ticket, const Start& start) {
+void PrefixSet::activate(std::uint64_t ticket, const Start& start) {
   auto next = waiting_.begin();
   for (; next != waiting_.end() && next->ticket <= ticket; ++next) {
-    if (alive(next->ref)) slots_[next->ref.slot].start = start;
+    if (is_current(next->ref)) slots_[next->ref.slot].start = start;
   }
   waiting_.erase(waiting_.begin(), next);
 }
 
-void Prefixes::move(std::uint64_t old_stream, const Start& start) {
+void PrefixSet::rebase(std::uint64_t old_stream, const Start& start) {
   for (Slot& slot : slots_) {
     if (slot.start && slot.start->stream == old_stream) slot.start = start;
   }
 }
 
-std::optional<Prefixes::Ref> Prefixes::cover(std::string_view topic) const {
+std::optional<PrefixSet::Ref> PrefixSet::match(std::string_view topic) const {
   const Slot* best = nullptr;
   Ref ref;
   for (const auto& [length, count] : lengths_) {
@@ -66,13 +66,13 @@ std::optional<Prefixes::Ref> Prefixes::cover(std::string_view topic) const {
         best == nullptr || (slot.start && (!best->start || slot.start->position < best->start->position));
     if (!better) continue;
     best = &slot;
-    ref = Ref{found->second, slot.life};
+    ref = Ref{found->second, slot.generation};
   }
   if (best == nullptr) return std::nullopt;
   return ref;
 }
 
-std::vector<std::string> Prefixes::patterns(std::size_t count_max) const {
+std::vector<std::string> PrefixSet::patterns(std::size_t count_max) const {
   std::vector<std::string> patterns;
   if (by_prefix_.size() > count_max) {
     patterns.emplace_back(">");
@@ -88,7 +88,7 @@ std::vector<std::string> Prefixes::patterns(std::size_t count_max) const {
   return patterns;
 }
 
-std::string Prefixes::common_pattern(std::size_t count_max) const {
+std::string PrefixSet::common_pattern(std::size_t count_max) const {
   if (by_prefix_.empty() || by_prefix_.size() > count_max) return ">";
   std::string_view common = by_prefix_.begin()->first;
   if (by_prefix_.size() == 1 && check_pattern(common) == TopicFault::none) return std::string(common);

@@ -17,7 +17,7 @@ namespace backplane::follower {
 
 /// The prefixes subscribed to, counted, each with the position from which on it is in force. A value of
 /// its owner's thread.
-class Prefixes {
+class PrefixSet {
  public:
   /// Where the reading of a prefix began: all after `position` of `stream` concerns it.
   struct Start {
@@ -27,7 +27,7 @@ class Prefixes {
   /// Names one life of one prefix, from its first add() to its last remove().
   struct Ref {
     std::uint32_t slot{};
-    std::uint32_t life{};
+    std::uint32_t generation{};
   };
 
   /// @returns whether the prefix is new, and so to be subscribed to.
@@ -36,13 +36,15 @@ class Prefixes {
   bool remove(std::string_view prefix);
 
   /// What was added with a ticket up to this one is in force from `position` of `stream` on.
-  void live(std::uint64_t ticket, const Start& start);
+  void activate(std::uint64_t ticket, const Start& start);
   /// What was in force in a stream counts from `start` on, which is in another one.
-  void move(std::uint64_t old_stream, const Start& start);
+  void rebase(std::uint64_t old_stream, const Start& start);
 
   /// A prefix with which `topic` begins: of several, the one in force for longest. None: nobody wants it.
-  [[nodiscard]] std::optional<Ref> cover(std::string_view topic) const;
-  [[nodiscard]] bool alive(const Ref& ref) const noexcept { return slots_[ref.slot].life == ref.life; }
+  [[nodiscard]] std::optional<Ref> match(std::string_view topic) const;
+  [[nodiscard]] bool is_current(const Ref& ref) const noexcept {
+    return slots_[ref.slot].generation == ref.generation;
+  }
   /// Nothing while it is not known to be in force. `ref` must be alive.
   [[nodiscard]] const std::optional<Start>& start(const Ref& ref) const { return slots_[ref.slot].start; }
 
@@ -58,11 +60,11 @@ class Prefixes {
     for (const auto& [prefix, slot] : by_prefix_) visitor(std::string_view(prefix));
   }
   /// How many prefixes have been removed so far.
-  [[nodiscard]] std::uint64_t removed() const noexcept { return removed_; }
+  [[nodiscard]] std::uint64_t removals() const noexcept { return removals_; }
 
  private:
   struct Slot {
-    std::uint32_t life{};
+    std::uint32_t generation{};
     std::size_t count{};
     std::optional<Start> start;
   };
@@ -76,7 +78,7 @@ class Prefixes {
   std::unordered_map<std::string, std::uint32_t, StringHash, std::equal_to<>> by_prefix_;
   std::map<std::size_t, std::size_t> lengths_;  // how many prefixes have each length
   std::vector<Waiting> waiting_;                // for live(), in the order of tickets
-  std::uint64_t removed_{};
+  std::uint64_t removals_{};
 };
 
 }  // namespace backplane::follower

@@ -72,7 +72,7 @@ class Recorder : public ReaderListener {
 };
 
 /// A follower of a fake broker, on one thread with it.
-class Following : public ::testing::Test {
+class FollowerFixture : public ::testing::Test {
  protected:
   using Clock = std::chrono::steady_clock;
 
