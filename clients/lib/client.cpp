@@ -117,9 +117,9 @@ class Client::Impl final {
  public:
   explicit Impl(Options options)
       : options_(std::move(options)),
-        feeds_(queue_, options_.join_bytes_max),
-        follower_(context_, follower_options(options_), feeds_) {
-    feeds_.attach(follower_);
+        subscriptions_(queue_, options_.join_bytes_max),
+        follower_(context_, follower_options(options_), subscriptions_) {
+    subscriptions_.attach(follower_);
     const int wake = wake_.fd();
     fds_.add(std::span(&wake, 1));
     fds_.add(follower_.fds());
@@ -127,9 +127,9 @@ class Client::Impl final {
   }
 
   Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options) {
-    return feeds_.subscribe(patterns, options);
+    return subscriptions_.subscribe(patterns, options);
   }
-  void end(Subscription subscription) { feeds_.unsubscribe(subscription); }
+  void end(Subscription subscription) { subscriptions_.unsubscribe(subscription); }
 
   const Item* next(std::chrono::milliseconds timeout) {
     if (stopped_.load(std::memory_order_relaxed)) return nullptr;
@@ -138,7 +138,7 @@ class Client::Impl final {
     const Clock::time_point until =
         now + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours{24 * 365});
     for (int turns = 1;; ++turns, now = Clock::now()) {
-      const std::size_t done = feeds_.tick(now) + follower_.do_work(now);
+      const std::size_t done = subscriptions_.tick(now) + follower_.do_work(now);
       if (const Item* const item = take()) return item;
       if (stopped_.load(std::memory_order_relaxed)) return nullptr;
       if (now >= until && (done == 0 || turns >= idle_turns_max)) return nullptr;
@@ -164,7 +164,7 @@ class Client::Impl final {
     wake_.wake();
   }
 
-  [[nodiscard]] std::string token() const { return backplane::resume_token(feeds_.places()); }
+  [[nodiscard]] std::string token() const { return backplane::resume_token(subscriptions_.read_positions()); }
 
   std::string payload_json(const Event& event);
 
@@ -172,7 +172,7 @@ class Client::Impl final {
 
   Clock::time_point wait_until() {
     if (!queue_.empty() || follower_.pending()) return Clock::time_point::min();
-    return std::min(feeds_.next_deadline(), follower_.next_deadline());
+    return std::min(subscriptions_.next_deadline(), follower_.next_deadline());
   }
 
   [[nodiscard]] ClientStatus status() const {
@@ -181,7 +181,7 @@ class Client::Impl final {
     status.connected = follower.connected;
     status.broker = follower.broker;
     status.given = given_;
-    status.conflated = feeds_.conflated();
+    status.conflated = subscriptions_.conflated();
     status.seen = follower.seen;
     status.recovered = follower.recovered;
     status.lost = follower.lost_history_gone + follower.lost_recovery_timeout;
@@ -201,7 +201,7 @@ class Client::Impl final {
   Options options_;
   mq::Context context_;
   client::ItemQueue queue_;
-  client::Feeds feeds_;
+  client::Subscriptions subscriptions_;
   Follower follower_;
   WakeFd wake_;
   follower::FdGroup fds_;
@@ -217,13 +217,13 @@ class Client::Impl final {
 
 const Client::Item* Client::Impl::take() {
   while (const client::ItemQueue::Record* const record = queue_.pop()) {
-    if (record->feed != nullptr && record->feed->ended) continue;
-    feeds_.given(*record);
+    if (record->subscription != nullptr && record->subscription->ended) continue;
+    subscriptions_.on_delivered(*record);
     if (record->notice == client::ItemQueue::no_notice) [[likely]] {
       ++given_;
       Event* event = std::get_if<Event>(&item_);
       if (event == nullptr) event = &item_.emplace<Event>();
-      event->subscription_ = record->feed->group->id;
+      event->subscription_ = record->subscription->group->id;
       event->topic_ = record->bytes.topic;
       event->envelope_ = record->bytes.event;
       event->stream_ = record->stamp.stream;
@@ -252,18 +252,18 @@ const Client::Item* Client::Impl::take() {
 }
 
 void Client::Impl::call(const Callbacks& callbacks, const Item& item) {
-  const auto give = [](const auto& callback, const auto& what) {
+  const auto call = [](const auto& callback, const auto& what) {
     if (callback) callback(what);
   };
   std::visit(
       [&](const auto& what) {
         using What = std::decay_t<decltype(what)>;
-        if constexpr (std::is_same_v<What, Event>) give(callbacks.on_event, what);
-        if constexpr (std::is_same_v<What, Gap>) give(callbacks.on_gap, what);
-        if constexpr (std::is_same_v<What, Reset>) give(callbacks.on_reset, what);
-        if constexpr (std::is_same_v<What, Subscribed>) give(callbacks.on_subscribed, what);
-        if constexpr (std::is_same_v<What, Refused>) give(callbacks.on_refused, what);
-        if constexpr (std::is_same_v<What, Broker>) give(callbacks.on_broker, what);
+        if constexpr (std::is_same_v<What, Event>) call(callbacks.on_event, what);
+        if constexpr (std::is_same_v<What, Gap>) call(callbacks.on_gap, what);
+        if constexpr (std::is_same_v<What, Reset>) call(callbacks.on_reset, what);
+        if constexpr (std::is_same_v<What, Subscribed>) call(callbacks.on_subscribed, what);
+        if constexpr (std::is_same_v<What, Refused>) call(callbacks.on_refused, what);
+        if constexpr (std::is_same_v<What, Broker>) call(callbacks.on_broker, what);
       },
       item);
 }

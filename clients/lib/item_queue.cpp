@@ -16,7 +16,7 @@ constexpr std::size_t records_kept_max = 16'384;
 
 }  // namespace
 
-char* ItemQueue::room(std::size_t bytes) {
+char* ItemQueue::allocate(std::size_t bytes) {
   while (block_ < blocks_.size() && blocks_[block_].size - used_ < bytes) {
     ++block_;
     used_ = 0;
@@ -30,16 +30,16 @@ char* ItemQueue::room(std::size_t bytes) {
   return at;
 }
 
-ItemQueue::Bytes ItemQueue::keep(std::string_view topic, std::span<const std::byte> event) {
-  char* const at = room(topic.size() + event.size());
+ItemQueue::Bytes ItemQueue::copy(std::string_view topic, std::span<const std::byte> event) {
+  char* const at = allocate(topic.size() + event.size());
   std::memcpy(at, topic.data(), topic.size());
   std::memcpy(at + topic.size(), event.data(), event.size());
   return {{at, topic.size()}, std::as_bytes(std::span(at + topic.size(), event.size()))};
 }
 
-void ItemQueue::push(Feed* feed, Notice notice) {
+void ItemQueue::push(PatternSubscription* subscription, Notice notice) {
   Record record;
-  record.feed = feed;
+  record.subscription = subscription;
   record.notice = static_cast<std::uint32_t>(notices_.size());
   notices_.push_back(std::move(notice));
   records_.push_back(record);

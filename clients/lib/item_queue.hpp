@@ -17,13 +17,13 @@
 
 namespace backplane::client {
 
-struct Feed;
+struct PatternSubscription;
 
-/// Events and notices in the order in which they are to be given. Copies an event once, however many feeds
-/// want it, into memory that it uses again. A value of its owner's thread.
+/// Events and notices in the order in which they are to be given. Copies an event once, however many
+/// subscriptions match it, into memory that it uses again. A value of its owner's thread.
 class ItemQueue {
  public:
-  /// A feed has come to its live events: everything up to `at` is behind it.
+  /// A subscription has come to its live events: everything up to `at` is behind it.
   struct Joined {
     StreamPosition at;
   };
@@ -40,7 +40,7 @@ class ItemQueue {
     std::span<const std::byte> event;
   };
   struct Record {
-    Feed* feed{};  // nullptr: it concerns all
+    PatternSubscription* subscription{};  // nullptr: it concerns all
     Bytes bytes;
     wire::Stamp stamp;
     std::uint32_t notice{no_notice};  // or, without one, an event
@@ -50,9 +50,9 @@ class ItemQueue {
   static constexpr std::uint32_t no_notice = ~std::uint32_t{0};
 
   /// Copies; holds until clear().
-  [[nodiscard]] Bytes keep(std::string_view topic, std::span<const std::byte> event);
+  [[nodiscard]] Bytes copy(std::string_view topic, std::span<const std::byte> event);
   void push(const Record& event) { records_.push_back(event); }
-  void push(Feed* feed, Notice notice);
+  void push(PatternSubscription* subscription, Notice notice);
 
   /// The next one; nullptr: none. What was returned before stays until clear().
   [[nodiscard]] const Record* pop() noexcept {
@@ -68,7 +68,7 @@ class ItemQueue {
     std::unique_ptr<char[]> bytes;
     std::size_t size{};
   };
-  [[nodiscard]] char* room(std::size_t bytes);
+  [[nodiscard]] char* allocate(std::size_t bytes);
 
   std::vector<Record> records_;
   std::size_t next_{};

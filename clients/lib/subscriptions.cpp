@@ -46,21 +46,21 @@ std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::v
 
 // ---- places ----
 
-void Places::advance_other(const StreamPosition& place) {
-  const auto found = std::find_if(places_.begin(), places_.end(),
+void ReadPositions::advance_other(const StreamPosition& place) {
+  const auto found = std::find_if(positions_.begin(), positions_.end(),
                                   [&](const StreamPosition& each) { return each.stream == place.stream; });
-  if (found == places_.end()) return places_.push_back(place);
+  if (found == positions_.end()) return positions_.push_back(place);
   found->position = std::max(found->position, place.position);
 }
 
-void Places::replace(std::uint64_t old_stream, const StreamPosition& place) {
-  if (std::erase_if(places_, [&](const StreamPosition& each) { return each.stream == old_stream; }) == 0)
+void ReadPositions::replace(std::uint64_t old_stream, const StreamPosition& place) {
+  if (std::erase_if(positions_, [&](const StreamPosition& each) { return each.stream == old_stream; }) == 0)
     return;
   advance(place.stream, place.position);
 }
 
-std::optional<std::uint64_t> Places::of(std::uint64_t stream) const {
-  for (const StreamPosition& each : places_) {
+std::optional<std::uint64_t> ReadPositions::of(std::uint64_t stream) const {
+  for (const StreamPosition& each : positions_) {
     if (each.stream == stream) return each.position;
   }
   return std::nullopt;
@@ -68,11 +68,12 @@ std::optional<std::uint64_t> Places::of(std::uint64_t stream) const {
 
 // ---- subscribing ----
 
-Feeds::Feeds(ItemQueue& queue, std::size_t join_bytes_max) : queue_(queue), join_bytes_max_(join_bytes_max) {}
-Feeds::~Feeds() = default;
+Subscriptions::Subscriptions(ItemQueue& queue, std::size_t join_bytes_max)
+    : queue_(queue), join_buffer_bytes_max_(join_bytes_max) {}
+Subscriptions::~Subscriptions() = default;
 
-Client::Subscription Feeds::subscribe(const std::vector<std::string>& patterns,
-                                      const SubscribeOptions& options) {
+Client::Subscription Subscriptions::subscribe(const std::vector<std::string>& patterns,
+                                              const SubscribeOptions& options) {
   std::vector<Pattern> parsed;
   for (const std::string& text : patterns) {
     auto pattern = Pattern::parse(text);
@@ -82,305 +83,326 @@ Client::Subscription Feeds::subscribe(const std::vector<std::string>& patterns,
   if (parsed.empty()) refuse("wanted a pattern, got none");
   auto from = start_of(options, parsed);
 
-  auto made = std::make_unique<FeedGroup>();
-  FeedGroup& group = *made;
+  auto made = std::make_unique<SubscriptionGroup>();
+  SubscriptionGroup& group = *made;
   group.id = Client::Subscription{++last_group_};
   group.options = options;
   group.since = from.has_value();
   if (from) group.from = std::move(*from);
   group.waiting = parsed.size();
   groups_.emplace(last_group_, std::move(made));
-  if (options.every.count() > 0) with_every_.push_back(&group);
+  if (options.every.count() > 0) throttled_groups_.push_back(&group);
   for (Pattern& pattern : parsed) {
-    Feed& feed = *group.feeds.emplace_back(std::make_unique<Feed>(std::move(pattern)));
-    feed.number = ++last_feed_;
-    feed.group = &group;
+    PatternSubscription& subscription =
+        *group.subscriptions.emplace_back(std::make_unique<PatternSubscription>(std::move(pattern)));
+    subscription.number = ++last_pattern_;
+    subscription.group = &group;
     if (const auto* after = std::get_if<AfterPositions>(&group.from); group.since && after != nullptr) {
-      for (const StreamPosition& each : after->positions) feed.at.advance(each.stream, each.position);
+      for (const StreamPosition& each : after->positions)
+        subscription.read.advance(each.stream, each.position);
     }
-    if (feed.pattern.is_exact()) {
-      exact_[feed.pattern.str()].push_back(&feed);
+    if (subscription.pattern.is_exact()) {
+      exact_[subscription.pattern.str()].push_back(&subscription);
     } else {
-      wildcards_.push_back(&feed);
+      wildcards_.push_back(&subscription);
     }
-    feed.ticket = broker_->subscribe(feed.pattern.literal_prefix());
-    waiting_.push_back(&feed);
+    subscription.ticket = broker_->subscribe(subscription.pattern.literal_prefix());
+    pending_.push_back(&subscription);
   }
   ++generation_;
   return group.id;
 }
 
-void Feeds::unsubscribe(Client::Subscription subscription) {
-  const auto found = groups_.find(static_cast<std::uint64_t>(subscription));
+void Subscriptions::unsubscribe(Client::Subscription id) {
+  const auto found = groups_.find(static_cast<std::uint64_t>(id));
   if (found == groups_.end()) return;
-  FeedGroup& group = *found->second;
-  for (const auto& feed : group.feeds) {
-    feed->ended = true;
-    broker_->unsubscribe(feed->pattern.literal_prefix());
-    if (feed->request != 0) {
-      broker_->cancel(feed->request);
-      requests_.erase(feed->request);
-      std::erase(more_wanted_, feed->request);
+  SubscriptionGroup& group = *found->second;
+  for (const auto& subscription : group.subscriptions) {
+    subscription->ended = true;
+    broker_->unsubscribe(subscription->pattern.literal_prefix());
+    if (subscription->request != 0) {
+      broker_->cancel(subscription->request);
+      requests_.erase(subscription->request);
+      std::erase(replays_to_continue_, subscription->request);
     }
-    if (feed->stage == Feed::Stage::waits) std::erase(waiting_, feed.get());
-    if (!feed->pattern.is_exact()) {
-      std::erase(wildcards_, feed.get());
+    if (subscription->state == PatternSubscription::State::pending) std::erase(pending_, subscription.get());
+    if (!subscription->pattern.is_exact()) {
+      std::erase(wildcards_, subscription.get());
       continue;
     }
-    const auto exact = exact_.find(feed->pattern.str());
+    const auto exact = exact_.find(subscription->pattern.str());
     if (exact == exact_.end()) continue;
-    std::erase(exact->second, feed.get());
+    std::erase(exact->second, subscription.get());
     if (exact->second.empty()) exact_.erase(exact);
   }
-  std::erase(with_every_, &group);
+  std::erase(throttled_groups_, &group);
   ended_.push_back(std::move(found->second));
   groups_.erase(found);
   ++generation_;
 }
 
-void Feeds::on_live(std::uint64_t ticket) {
-  while (!waiting_.empty() && waiting_.front()->ticket <= ticket) {
-    Feed& feed = *waiting_.front();
-    waiting_.pop_front();
-    come_into_force(feed);
+void Subscriptions::on_live(std::uint64_t ticket) {
+  while (!pending_.empty() && pending_.front()->ticket <= ticket) {
+    PatternSubscription& subscription = *pending_.front();
+    pending_.pop_front();
+    activate(subscription);
   }
 }
 
-void Feeds::come_into_force(Feed& feed) {
-  FeedGroup& group = *feed.group;
-  feed.stage = Feed::Stage::replay;  // live events are held until all of the subscription is in force
-  feed.joined = broker_->live_position();
+void Subscriptions::activate(PatternSubscription& subscription) {
+  SubscriptionGroup& group = *subscription.group;
+  // Live events are buffered until all patterns of the group are active.
+  subscription.state = PatternSubscription::State::replaying;
+  subscription.joined = broker_->live_position();
   if (--group.waiting > 0) return;
-  queue_.push(&feed, Client::Subscribed{group.id});
-  for (const auto& each : group.feeds) begin(*each);
+  queue_.push(&subscription, Client::Subscribed{group.id});
+  for (const auto& each : group.subscriptions) start(*each);
 }
 
-void Feeds::begin(Feed& feed) {
-  const FeedGroup& group = *feed.group;
+void Subscriptions::start(PatternSubscription& subscription) {
+  const SubscriptionGroup& group = *subscription.group;
   if (group.since) {
-    feed.request = broker_->replay(feed.pattern.str(), group.from);
+    subscription.request = broker_->replay(subscription.pattern.str(), group.from);
   } else if (group.options.last) {
-    feed.stage = Feed::Stage::retained;
-    feed.request = broker_->retained(feed.pattern.str());
+    subscription.state = PatternSubscription::State::retained;
+    subscription.request = broker_->retained(subscription.pattern.str());
   } else {
-    return join(feed, feed.joined);
+    return join(subscription, subscription.joined);
   }
-  requests_.emplace(feed.request, &feed);
+  requests_.emplace(subscription.request, &subscription);
 }
 
 // ---- which event is whose ----
 
-Feeds::Topics::value_type& Feeds::topic_of(std::string_view name) {
+Subscriptions::Topics::value_type& Subscriptions::topic_of(std::string_view name) {
   if (recent_ == nullptr || recent_->first != name) {
     auto found = topics_.find(name);
     if (found == topics_.end()) found = topics_.try_emplace(std::string(name)).first;
     recent_ = &*found;
   }
   if (recent_->second.generation != generation_) [[unlikely]]
-    find_wants(name, recent_->second);
+    find_matches(name, recent_->second);
   return *recent_;
 }
 
-void Feeds::find_wants(std::string_view name, Topic& topic) {
-  std::vector<Feed*> feeds;
-  if (const auto exact = exact_.find(name); exact != exact_.end()) feeds = exact->second;
-  for (Feed* const feed : wildcards_) {
-    if (feed->pattern.matches(name)) feeds.push_back(feed);
+void Subscriptions::find_matches(std::string_view name, Topic& topic) {
+  std::vector<PatternSubscription*> subscriptions;
+  if (const auto exact = exact_.find(name); exact != exact_.end()) subscriptions = exact->second;
+  for (PatternSubscription* const subscription : wildcards_) {
+    if (subscription->pattern.matches(name)) subscriptions.push_back(subscription);
   }
   // Of a subscription's patterns, the first that matches has it.
-  std::sort(feeds.begin(), feeds.end(), [](const Feed* a, const Feed* b) { return a->number < b->number; });
-  feeds.erase(std::unique(feeds.begin(), feeds.end(),
-                          [](const Feed* a, const Feed* b) { return a->group == b->group; }),
-              feeds.end());
-  std::vector<Want> wants;
-  for (Feed* const feed : feeds) {
-    const auto before = std::find_if(topic.wants.begin(), topic.wants.end(),
-                                     [&](const Want& want) { return want.number == feed->number; });
-    wants.push_back(before != topic.wants.end() ? *before : Want{feed, feed->number, 0, 0});
+  std::sort(subscriptions.begin(), subscriptions.end(),
+            [](const PatternSubscription* a, const PatternSubscription* b) { return a->number < b->number; });
+  subscriptions.erase(std::unique(subscriptions.begin(), subscriptions.end(),
+                                  [](const PatternSubscription* a, const PatternSubscription* b) {
+                                    return a->group == b->group;
+                                  }),
+                      subscriptions.end());
+  std::vector<Match> matches;
+  for (PatternSubscription* const subscription : subscriptions) {
+    const auto before = std::find_if(topic.matches.begin(), topic.matches.end(), [&](const Match& match) {
+      return match.number == subscription->number;
+    });
+    matches.push_back(before != topic.matches.end() ? *before
+                                                    : Match{subscription, subscription->number, 0, 0});
   }
-  topic.wants = std::move(wants);
+  topic.matches = std::move(matches);
   topic.generation = generation_;
 }
 
-void Feeds::on_event(const Delivery& delivery) {
+void Subscriptions::on_event(const Delivery& delivery) {
   std::optional<ItemQueue::Bytes> bytes;
-  for (Want& want : topic_of(delivery.topic).second.wants) {
-    Feed& feed = *want.feed;
-    if (feed.stage == Feed::Stage::live) [[likely]] {
-      pass(feed, want, delivery, bytes);
-    } else if (feed.stage != Feed::Stage::waits) {
-      hold(feed, Feed::Held{std::string(delivery.topic), std::string(text_of(delivery.event)), delivery.stamp,
-                            delivery.late, std::nullopt});
+  for (Match& match : topic_of(delivery.topic).second.matches) {
+    PatternSubscription& subscription = *match.subscription;
+    if (subscription.state == PatternSubscription::State::live) [[likely]] {
+      deliver_live(subscription, match, delivery, bytes);
+    } else if (subscription.state != PatternSubscription::State::pending) {
+      buffer(subscription,
+             PatternSubscription::Buffered{std::string(delivery.topic), std::string(text_of(delivery.event)),
+                                           delivery.stamp, delivery.late, std::nullopt});
     }
   }
 }
 
-void Feeds::pass(Feed& feed, Want& want, const Delivery& delivery, std::optional<ItemQueue::Bytes>& bytes) {
+void Subscriptions::deliver_live(PatternSubscription& subscription, Match& match, const Delivery& delivery,
+                                 std::optional<ItemQueue::Bytes>& bytes) {
   const wire::Stamp& stamp = delivery.stamp;
-  if (stamp.stream == feed.joined.stream && stamp.position <= feed.joined.position) return;
+  if (stamp.stream == subscription.joined.stream && stamp.position <= subscription.joined.position) return;
   // A value that was given may be newer than what the values stand for.
-  if (stamp.stream == want.stream && stamp.offset <= want.offset) return;
-  give(feed, delivery, false, bytes);
+  if (stamp.stream == match.stream && stamp.offset <= match.offset) return;
+  enqueue(subscription, delivery, false, bytes);
 }
 
-void Feeds::give(Feed& feed, const Delivery& delivery, bool from_history,
-                 std::optional<ItemQueue::Bytes>& bytes) {
-  if (feed.group->options.every.count() > 0 && pauses(feed, delivery, from_history)) return;
-  if (!bytes) bytes = queue_.keep(delivery.topic, delivery.event);
-  queue_.push(
-      ItemQueue::Record{&feed, *bytes, delivery.stamp, ItemQueue::no_notice, from_history, delivery.late});
+void Subscriptions::enqueue(PatternSubscription& subscription, const Delivery& delivery, bool from_history,
+                            std::optional<ItemQueue::Bytes>& bytes) {
+  if (subscription.group->options.every.count() > 0 && throttle(subscription, delivery, from_history)) return;
+  if (!bytes) bytes = queue_.copy(delivery.topic, delivery.event);
+  queue_.push(ItemQueue::Record{&subscription, *bytes, delivery.stamp, ItemQueue::no_notice, from_history,
+                                delivery.late});
 }
 
 // ---- history, and how it joins the live events ----
 
-void Feeds::hold(Feed& feed, Feed::Held held) {
-  feed.held_bytes += held.topic.size() + held.event.size();
-  feed.held.push_back(std::move(held));
-  while (feed.held_bytes > join_bytes_max_) {
-    const Feed::Held& oldest = feed.held.front();
-    feed.held_bytes -= oldest.topic.size() + oldest.event.size();
+void Subscriptions::buffer(PatternSubscription& subscription, PatternSubscription::Buffered buffered) {
+  subscription.join_buffer_bytes += buffered.topic.size() + buffered.event.size();
+  subscription.join_buffer.push_back(std::move(buffered));
+  while (subscription.join_buffer_bytes > join_buffer_bytes_max_) {
+    const PatternSubscription::Buffered& oldest = subscription.join_buffer.front();
+    subscription.join_buffer_bytes -= oldest.topic.size() + oldest.event.size();
     // What is dropped here will be read from history. (A gap too: history says what it does not hold.)
-    if (!oldest.gap) feed.dropped = StreamPosition{oldest.stamp.stream, oldest.stamp.position};
-    feed.held.pop_front();
+    if (!oldest.gap) subscription.discarded = StreamPosition{oldest.stamp.stream, oldest.stamp.position};
+    subscription.join_buffer.pop_front();
   }
 }
 
-Feed* Feeds::feed_of(std::uint64_t request) {
+PatternSubscription* Subscriptions::subscription_of(std::uint64_t request) {
   const auto found = requests_.find(request);
   return found == requests_.end() ? nullptr : found->second;
 }
 
-void Feeds::history_event(Feed& feed, const Delivery& delivery) {
-  for (Want& want : topic_of(delivery.topic).second.wants) {
-    if (want.feed != &feed) continue;  // another pattern of the same subscription has it
-    want.stream = delivery.stamp.stream;
-    want.offset = delivery.stamp.offset;
+void Subscriptions::deliver_history(PatternSubscription& subscription, const Delivery& delivery) {
+  for (Match& match : topic_of(delivery.topic).second.matches) {
+    if (match.subscription != &subscription) continue;  // another pattern of the same subscription has it
+    match.stream = delivery.stamp.stream;
+    match.offset = delivery.stamp.offset;
     std::optional<ItemQueue::Bytes> bytes;
-    give(feed, delivery, true, bytes);
+    enqueue(subscription, delivery, true, bytes);
   }
 }
 
-void Feeds::on_retained(std::uint64_t request, const Delivery& delivery) {
-  if (Feed* const feed = feed_of(request); feed != nullptr && feed->pattern.matches(delivery.topic)) {
-    history_event(*feed, delivery);
+void Subscriptions::on_retained(std::uint64_t request, const Delivery& delivery) {
+  if (PatternSubscription* const subscription = subscription_of(request);
+      subscription != nullptr && subscription->pattern.matches(delivery.topic)) {
+    deliver_history(*subscription, delivery);
   }
 }
 
-void Feeds::on_retained_end(std::uint64_t request, const RetainedEnd& end) {
-  Feed* const feed = feed_of(request);
-  if (feed == nullptr) return;
+void Subscriptions::on_retained_end(std::uint64_t request, const RetainedEnd& end) {
+  PatternSubscription* const subscription = subscription_of(request);
+  if (subscription == nullptr) return;
   requests_.erase(request);
-  feed->request = 0;
+  subscription->request = 0;
   if (end.error) {
-    queue_.push(feed, Client::Refused{feed->group->id, fmt::format("last: {}", end.error->text)});
-    if (end.stream == 0) return join(*feed, feed->joined);
+    queue_.push(subscription,
+                Client::Refused{subscription->group->id, fmt::format("last: {}", end.error->text)});
+    if (end.stream == 0) return join(*subscription, subscription->joined);
   }
-  if (!feed->dropped) return join(*feed, feed->joined);
-  feed->stage = Feed::Stage::replay;
-  feed->request = broker_->replay(feed->pattern.str(), AfterPositions{{{end.stream, end.position}}});
-  requests_.emplace(feed->request, feed);
+  if (!subscription->discarded) return join(*subscription, subscription->joined);
+  subscription->state = PatternSubscription::State::replaying;
+  subscription->request =
+      broker_->replay(subscription->pattern.str(), AfterPositions{{{end.stream, end.position}}});
+  requests_.emplace(subscription->request, subscription);
 }
 
-void Feeds::on_replayed(std::uint64_t request, const Delivery& delivery) {
-  if (Feed* const feed = feed_of(request)) history_event(*feed, delivery);
+void Subscriptions::on_replayed(std::uint64_t request, const Delivery& delivery) {
+  if (PatternSubscription* const subscription = subscription_of(request))
+    deliver_history(*subscription, delivery);
 }
 
-void Feeds::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
-  Feed* const feed = feed_of(request);
-  if (feed == nullptr) return;
+void Subscriptions::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
+  PatternSubscription* const subscription = subscription_of(request);
+  if (subscription == nullptr) return;
   if (slice.reset) {
     const bool same_broker = origin(slice.reset->old_stream) == origin(slice.reset->new_stream);
-    tell_reset(*slice.reset, same_broker ? 0 : slice.through_position);
+    report_reset(*slice.reset, same_broker ? 0 : slice.through_position);
   }
   if (slice.gone) {
-    Client::Gap gap{feed->group->id,        slice.through_stream, feed->pattern.str(), 0, 0,
+    Client::Gap gap{subscription->group->id, slice.through_stream, subscription->pattern.str(), 0, 0,
                     GapReason::history_gone};
-    if (feed->pattern.is_exact() && slice.gone->first_available_offset > 0) {
+    if (subscription->pattern.is_exact() && slice.gone->first_available_offset > 0) {
       gap.last = slice.gone->first_available_offset - 1;
-      const auto* offset = std::get_if<AfterOffset>(&feed->group->from);
-      if (feed->group->since && offset != nullptr) gap.first = offset->offset + 1;
+      const auto* offset = std::get_if<AfterOffset>(&subscription->group->from);
+      if (subscription->group->since && offset != nullptr) gap.first = offset->offset + 1;
     }
-    queue_.push(feed, std::move(gap));
+    queue_.push(subscription, std::move(gap));
   }
   if (slice.error) {
-    queue_.push(feed, Client::Refused{feed->group->id, fmt::format("since: {}", slice.error->text)});
+    queue_.push(subscription,
+                Client::Refused{subscription->group->id, fmt::format("since: {}", slice.error->text)});
   } else {
-    const bool missing = feed->dropped && feed->dropped->stream == slice.through_stream &&
-                         feed->dropped->position > slice.through_position;
-    if (!slice.complete || missing) return more_wanted_.push_back(request);
+    const bool missing = subscription->discarded && subscription->discarded->stream == slice.through_stream &&
+                         subscription->discarded->position > slice.through_position;
+    if (!slice.complete || missing) return replays_to_continue_.push_back(request);
     broker_->cancel(request);
   }
   requests_.erase(request);
-  feed->request = 0;
-  join(*feed, slice.complete ? StreamPosition{slice.through_stream, slice.through_position} : feed->joined);
+  subscription->request = 0;
+  join(*subscription,
+       slice.complete ? StreamPosition{slice.through_stream, slice.through_position} : subscription->joined);
 }
 
-void Feeds::join(Feed& feed, const StreamPosition& through) {
-  feed.stage = Feed::Stage::live;
-  feed.joined = through;
-  if (feed.dropped && feed.dropped->stream == through.stream && feed.dropped->position > through.position) {
+void Subscriptions::join(PatternSubscription& subscription, const StreamPosition& through) {
+  subscription.state = PatternSubscription::State::live;
+  subscription.joined = through;
+  if (subscription.discarded && subscription.discarded->stream == through.stream &&
+      subscription.discarded->position > through.position) {
     // They were to come from history, which could not be read.
-    queue_.push(&feed, Client::Gap{feed.group->id, through.stream, feed.pattern.str(), 0, 0,
-                                   GapReason::recovery_timeout});
+    queue_.push(&subscription, Client::Gap{subscription.group->id, through.stream, subscription.pattern.str(),
+                                           0, 0, GapReason::recovery_timeout});
   }
-  feed.dropped.reset();
-  feed.held_bytes = 0;
-  for (Feed::Held& held : std::exchange(feed.held, {})) {
-    for (Want& want : topic_of(held.topic).second.wants) {
-      if (want.feed != &feed) continue;
-      if (held.gap) {
-        give_gap(feed, want, std::move(*held.gap));
+  subscription.discarded.reset();
+  subscription.join_buffer_bytes = 0;
+  for (PatternSubscription::Buffered& buffered : std::exchange(subscription.join_buffer, {})) {
+    for (Match& match : topic_of(buffered.topic).second.matches) {
+      if (match.subscription != &subscription) continue;
+      if (buffered.gap) {
+        enqueue_gap(subscription, match, std::move(*buffered.gap));
         break;
       }
       std::optional<ItemQueue::Bytes> bytes;
-      pass(feed, want, Delivery{held.topic, std::as_bytes(std::span(held.event)), held.stamp, held.late},
-           bytes);
+      deliver_live(
+          subscription, match,
+          Delivery{buffered.topic, std::as_bytes(std::span(buffered.event)), buffered.stamp, buffered.late},
+          bytes);
       break;
     }
   }
-  queue_.push(&feed, ItemQueue::Joined{through});
+  queue_.push(&subscription, ItemQueue::Joined{through});
 }
 
 // ---- losses ----
 
-void Feeds::on_gap(const Gap& gap) {
-  for (Want& want : topic_of(gap.topic).second.wants) {
-    Feed& feed = *want.feed;
-    Client::Gap told{feed.group->id, gap.stream, std::string(gap.topic), gap.first, gap.last, gap.reason};
-    if (feed.stage == Feed::Stage::live) {
-      give_gap(feed, want, std::move(told));
-    } else if (feed.stage != Feed::Stage::waits) {
-      hold(feed, Feed::Held{std::string(gap.topic), {}, {}, false, std::move(told)});
+void Subscriptions::on_gap(const Gap& gap) {
+  for (Match& match : topic_of(gap.topic).second.matches) {
+    PatternSubscription& subscription = *match.subscription;
+    Client::Gap told{
+        subscription.group->id, gap.stream, std::string(gap.topic), gap.first, gap.last, gap.reason};
+    if (subscription.state == PatternSubscription::State::live) {
+      enqueue_gap(subscription, match, std::move(told));
+    } else if (subscription.state != PatternSubscription::State::pending) {
+      buffer(subscription,
+             PatternSubscription::Buffered{std::string(gap.topic), {}, {}, false, std::move(told)});
     }
   }
 }
 
-void Feeds::give_gap(Feed& feed, const Want& want, Client::Gap gap) {
-  if (gap.stream == want.stream) {  // what came from history is not lost
-    if (gap.last <= want.offset) return;
-    if (want.offset > 0) gap.first = std::max(gap.first, want.offset + 1);
+void Subscriptions::enqueue_gap(PatternSubscription& subscription, const Match& match, Client::Gap gap) {
+  if (gap.stream == match.stream) {  // what came from history is not lost
+    if (gap.last <= match.offset) return;
+    if (match.offset > 0) gap.first = std::max(gap.first, match.offset + 1);
   }
-  queue_.push(&feed, std::move(gap));
+  queue_.push(&subscription, std::move(gap));
 }
 
-void Feeds::on_reset(const Reset& reset) {
-  tell_reset(reset, 0);
+void Subscriptions::on_reset(const Reset& reset) {
+  report_reset(reset, 0);
 }
 
-void Feeds::tell_reset(const Reset& reset, std::uint64_t position) {
-  const bool told = told_reset_ && told_reset_->old_stream == reset.old_stream &&
-                    told_reset_->new_stream == reset.new_stream;
+void Subscriptions::report_reset(const Reset& reset, std::uint64_t position) {
+  const bool told = reported_reset_ && reported_reset_->old_stream == reset.old_stream &&
+                    reported_reset_->new_stream == reset.new_stream;
   if (told) return;
-  told_reset_ = reset;
+  reported_reset_ = reset;
   queue_.push(nullptr, ItemQueue::Restarted{{reset.old_stream, reset.new_stream}, position});
 }
 
-void Feeds::on_connection(bool up) {
+void Subscriptions::on_connection(bool up) {
   if (up) {
     const StreamPosition now = broker_->live_position();
     // Another life of the same broker shows by itself; another broker's stream has nothing to do with ours.
     const bool other = broker_stream_ != 0 && origin(broker_stream_) != origin(now.stream);
-    if (other) tell_reset(Reset{broker_stream_, now.stream}, now.position);
+    if (other) report_reset(Reset{broker_stream_, now.stream}, now.position);
     broker_stream_ = now.stream;
   }
   queue_.push(nullptr, Client::Broker{up, broker_->broker()});
@@ -388,109 +410,112 @@ void Feeds::on_connection(bool up) {
 
 // ---- every ----
 
-bool Feeds::pauses(Feed& feed, const Delivery& delivery, bool from_history) {
-  FeedGroup& group = *feed.group;
-  const auto found = group.pauses.find(delivery.topic);
-  if (found == group.pauses.end()) {
+bool Subscriptions::throttle(PatternSubscription& subscription, const Delivery& delivery, bool from_history) {
+  SubscriptionGroup& group = *subscription.group;
+  const auto found = group.throttled.find(delivery.topic);
+  if (found == group.throttled.end()) {
     std::string topic(delivery.topic);
-    group.pauses.emplace(topic, FeedGroup::Pause{&feed, topic, std::nullopt, {}, false, false});
-    group.pause_ends.emplace_back(now_ + group.options.every, std::move(topic));
+    group.throttled.emplace(
+        topic, SubscriptionGroup::Throttled{&subscription, topic, std::nullopt, {}, false, false});
+    group.throttle_deadlines.emplace_back(now_ + group.options.every, std::move(topic));
     return false;
   }
-  FeedGroup::Pause& pause = found->second;
-  if (pause.event) ++conflated_;
-  pause.feed = &feed;
-  pause.event = text_of(delivery.event);
-  pause.stamp = delivery.stamp;
-  pause.from_history = from_history;
-  pause.late = delivery.late;
+  SubscriptionGroup::Throttled& throttled = found->second;
+  if (throttled.event) ++conflated_;
+  throttled.subscription = &subscription;
+  throttled.event = text_of(delivery.event);
+  throttled.stamp = delivery.stamp;
+  throttled.from_history = from_history;
+  throttled.late = delivery.late;
   return true;
 }
 
-std::size_t Feeds::end_pauses(FeedGroup& group) {
+std::size_t Subscriptions::end_throttles(SubscriptionGroup& group) {
   std::size_t done = 0;
-  for (; !group.pause_ends.empty() && group.pause_ends.front().first <= now_; ++done) {
-    std::string topic = std::move(group.pause_ends.front().second);
-    group.pause_ends.pop_front();
-    const auto found = group.pauses.find(topic);
-    if (found == group.pauses.end()) continue;
-    FeedGroup::Pause& pause = found->second;
-    if (!pause.event) {
-      group.pauses.erase(found);
+  for (; !group.throttle_deadlines.empty() && group.throttle_deadlines.front().first <= now_; ++done) {
+    std::string topic = std::move(group.throttle_deadlines.front().second);
+    group.throttle_deadlines.pop_front();
+    const auto found = group.throttled.find(topic);
+    if (found == group.throttled.end()) continue;
+    SubscriptionGroup::Throttled& throttled = found->second;
+    if (!throttled.event) {
+      group.throttled.erase(found);
       continue;
     }
-    const auto bytes = queue_.keep(topic, std::as_bytes(std::span(*pause.event)));
-    queue_.push(ItemQueue::Record{pause.feed, bytes, pause.stamp, ItemQueue::no_notice, pause.from_history,
-                                  pause.late});
-    pause.event.reset();
-    group.pause_ends.emplace_back(now_ + group.options.every, std::move(topic));
+    const auto bytes = queue_.copy(topic, std::as_bytes(std::span(*throttled.event)));
+    queue_.push(ItemQueue::Record{throttled.subscription, bytes, throttled.stamp, ItemQueue::no_notice,
+                                  throttled.from_history, throttled.late});
+    throttled.event.reset();
+    group.throttle_deadlines.emplace_back(now_ + group.options.every, std::move(topic));
   }
   return done;
 }
 
-std::size_t Feeds::tick(Clock::time_point now) {
+std::size_t Subscriptions::tick(Clock::time_point now) {
   now_ = now;
   std::size_t done = 0;
-  for (FeedGroup* const group : with_every_) done += end_pauses(*group);
+  for (SubscriptionGroup* const group : throttled_groups_) done += end_throttles(*group);
   if (!queue_.empty()) return done;
   queue_.clear();
   ended_.clear();
-  for (const std::uint64_t request : std::exchange(more_wanted_, {})) {
+  for (const std::uint64_t request : std::exchange(replays_to_continue_, {})) {
     broker_->replay_more(request);
     ++done;
   }
   return done;
 }
 
-Feeds::Clock::time_point Feeds::next_deadline() const {
-  auto earliest = more_wanted_.empty() ? Clock::time_point::max() : Clock::time_point::min();
-  for (const FeedGroup* const group : with_every_) {
-    if (!group->pause_ends.empty()) earliest = std::min(earliest, group->pause_ends.front().first);
+Subscriptions::Clock::time_point Subscriptions::next_deadline() const {
+  auto earliest = replays_to_continue_.empty() ? Clock::time_point::max() : Clock::time_point::min();
+  for (const SubscriptionGroup* const group : throttled_groups_) {
+    if (!group->throttle_deadlines.empty())
+      earliest = std::min(earliest, group->throttle_deadlines.front().first);
   }
   return earliest;
 }
 
 // ---- how far the reading has come ----
 
-void Feeds::given(const ItemQueue::Record& record) {
+void Subscriptions::on_delivered(const ItemQueue::Record& record) {
   if (record.notice == ItemQueue::no_notice) {
-    Feed& feed = *record.feed;
-    if (feed.given_live && !record.from_history) [[likely]] {
-      live_at_.advance(record.stamp.stream, record.stamp.position);
-    } else if (!feed.group->options.last) {
-      feed.at.advance(record.stamp.stream, record.stamp.position);
+    PatternSubscription& subscription = *record.subscription;
+    if (subscription.delivered_live && !record.from_history) [[likely]] {
+      live_read_.advance(record.stamp.stream, record.stamp.position);
+    } else if (!subscription.group->options.last) {
+      subscription.read.advance(record.stamp.stream, record.stamp.position);
     }
     return;
   }
   const ItemQueue::Notice& notice = queue_.notice(record);
   if (const auto* joined = std::get_if<ItemQueue::Joined>(&notice)) {
-    record.feed->at.advance(joined->at.stream, joined->at.position);
-    record.feed->given_live = true;
+    record.subscription->read.advance(joined->at.stream, joined->at.position);
+    record.subscription->delivered_live = true;
   } else if (const auto* restarted = std::get_if<ItemQueue::Restarted>(&notice)) {
     const StreamPosition place{restarted->reset.new_stream, restarted->position};
-    live_at_.replace(restarted->reset.old_stream, place);
+    live_read_.replace(restarted->reset.old_stream, place);
     for (const auto& [id, group] : groups_) {
-      for (const auto& feed : group->feeds) feed->at.replace(restarted->reset.old_stream, place);
+      for (const auto& subscription : group->subscriptions)
+        subscription->read.replace(restarted->reset.old_stream, place);
     }
   }
 }
 
-std::vector<StreamPosition> Feeds::places() const {
+std::vector<StreamPosition> Subscriptions::read_positions() const {
   std::map<std::uint64_t, std::uint64_t> lowest;
   const auto limit = [&](std::uint64_t stream, std::uint64_t position) {
     const auto [found, is_new] = lowest.try_emplace(stream, position);
     if (!is_new) found->second = std::min(found->second, position);
   };
   for (const auto& [id, group] : groups_) {
-    for (const auto& feed : group->feeds) {
-      Places at = feed->at;
-      if (feed->given_live) {
-        for (const StreamPosition& live : live_at_.all()) at.advance(live.stream, live.position);
+    for (const auto& subscription : group->subscriptions) {
+      ReadPositions read = subscription->read;
+      if (subscription->delivered_live) {
+        for (const StreamPosition& live : live_read_.all()) read.advance(live.stream, live.position);
       }
-      for (const StreamPosition& each : at.all()) limit(each.stream, each.position);
+      for (const StreamPosition& each : read.all()) limit(each.stream, each.position);
     }
-    for (const auto& [topic, pause] : group->pauses) {
-      if (pause.event) limit(pause.stamp.stream, pause.stamp.position - 1);
+    for (const auto& [topic, throttled] : group->throttled) {
+      if (throttled.event) limit(throttled.stamp.stream, throttled.stamp.position - 1);
     }
   }
   std::vector<StreamPosition> places;

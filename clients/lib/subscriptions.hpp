@@ -24,37 +24,38 @@
 namespace backplane::client {
 
 /// A place in each stream that was read.
-class Places {
+class ReadPositions {
  public:
   /// What has been read up to here is behind it; a place only goes on.
   void advance(std::uint64_t stream, std::uint64_t position) {
-    if (!places_.empty() && places_.front().stream == stream) [[likely]] {
-      if (places_.front().position < position) places_.front().position = position;
+    if (!positions_.empty() && positions_.front().stream == stream) [[likely]] {
+      if (positions_.front().position < position) positions_.front().position = position;
       return;
     }
     advance_other({stream, position});
   }
   void replace(std::uint64_t old_stream, const StreamPosition& place);
   [[nodiscard]] std::optional<std::uint64_t> of(std::uint64_t stream) const;
-  [[nodiscard]] const std::vector<StreamPosition>& all() const noexcept { return places_; }
+  [[nodiscard]] const std::vector<StreamPosition>& all() const noexcept { return positions_; }
 
  private:
   void advance_other(const StreamPosition& place);
-  std::vector<StreamPosition> places_;
+  std::vector<StreamPosition> positions_;
 };
 
-struct FeedGroup;
+struct SubscriptionGroup;
 
-/// One pattern of a subscription. Owned by Feeds; until the queue is empty it outlives its subscription.
-struct Feed {
-  enum class Stage : std::uint8_t {
-    waits,     ///< not in force yet
-    retained,  ///< last values are asked for, live events are held
-    replay,    ///< the same for history
+/// One pattern of a subscription. Owned by Subscriptions; until the queue is empty it outlives its
+/// subscription.
+struct PatternSubscription {
+  enum class State : std::uint8_t {
+    pending,    ///< not in force yet
+    retained,   ///< last values are asked for, live events are held
+    replaying,  ///< the same for history
     live,
   };
   /// A live event, or a gap among them, that came while history is read.
-  struct Held {
+  struct Buffered {
     std::string topic;
     std::string event;
     wire::Stamp stamp;
@@ -62,29 +63,29 @@ struct Feed {
     std::optional<Client::Gap> gap;
   };
 
-  explicit Feed(Pattern wanted) : pattern(std::move(wanted)) {}
+  explicit PatternSubscription(Pattern wanted) : pattern(std::move(wanted)) {}
 
   std::uint64_t number{};  ///< never given twice
-  FeedGroup* group{};
+  SubscriptionGroup* group{};
   Pattern pattern;
-  Stage stage{Stage::waits};
+  State state{State::pending};
   bool ended{};
   std::uint64_t ticket{};
   std::uint64_t request{};  ///< of history; 0: none
-  std::deque<Held> held;
-  std::size_t held_bytes{};
-  std::optional<StreamPosition> dropped;  ///< the last one that was held no longer
-  StreamPosition joined;                  ///< up to here it came from history
+  std::deque<Buffered> join_buffer;
+  std::size_t join_buffer_bytes{};
+  std::optional<StreamPosition> discarded;  ///< the last one that was held no longer
+  StreamPosition joined;                    ///< up to here it came from history
   // As it has been given:
-  Places at;
-  bool given_live{};
+  ReadPositions read;
+  bool delivered_live{};
 };
 
-/// One subscribe(). Owned by Feeds, as its feeds.
-struct FeedGroup {
+/// One subscribe(). Owned by Subscriptions, as its subscriptions.
+struct SubscriptionGroup {
   /// Of a topic that gave something within the last `every`.
-  struct Pause {
-    Feed* feed{};
+  struct Throttled {
+    PatternSubscription* subscription{};
     std::string topic;
     std::optional<std::string> event;  ///< that came since
     wire::Stamp stamp;
@@ -97,28 +98,28 @@ struct FeedGroup {
   SubscribeOptions options;
   ReplayFrom from;  ///< where options has a since
   bool since{};
-  std::vector<std::unique_ptr<Feed>> feeds;
-  std::size_t waiting{};  ///< feeds that are not in force yet
-  std::unordered_map<std::string, Pause, StringHash, std::equal_to<>> pauses;
-  std::deque<std::pair<Clock::time_point, std::string>> pause_ends;
+  std::vector<std::unique_ptr<PatternSubscription>> subscriptions;
+  std::size_t waiting{};  ///< subscriptions that are not in force yet
+  std::unordered_map<std::string, Throttled, StringHash, std::equal_to<>> throttled;
+  std::deque<std::pair<Clock::time_point, std::string>> throttle_deadlines;
 };
 
 /// The subscriptions of one client. Lives on the client's thread, is told by its follower, and fills its
 /// queue; does no I/O of its own.
-class Feeds final : public ReaderListener {
+class Subscriptions final : public ReaderListener {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `queue` outlives it. `join_bytes_max`: of live events that are held, for each feed.
-  Feeds(ItemQueue& queue, std::size_t join_bytes_max);
-  ~Feeds() override;
+  /// `queue` outlives it. `join_bytes_max`: of live events that are held, for each subscription.
+  Subscriptions(ItemQueue& queue, std::size_t join_bytes_max);
+  ~Subscriptions() override;
 
   /// To be called once, before all else. `broker` outlives this.
   void attach(BrokerReader& broker) noexcept { broker_ = &broker; }
 
   /// Throws std::invalid_argument as Client::subscribe() says.
   Client::Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options);
-  void unsubscribe(Client::Subscription subscription);
+  void unsubscribe(Client::Subscription id);
 
   /// What time brings (`every`), and what waited for the queue to be empty. Call it with each turn.
   /// @returns how much was done.
@@ -126,9 +127,9 @@ class Feeds final : public ReaderListener {
   [[nodiscard]] Clock::time_point next_deadline() const;
 
   /// An item of the queue was given: keeps the account of how far the reading has come.
-  void given(const ItemQueue::Record& record);
+  void on_delivered(const ItemQueue::Record& record);
   /// As Client::resume_token() says.
-  [[nodiscard]] std::vector<StreamPosition> places() const;
+  [[nodiscard]] std::vector<StreamPosition> read_positions() const;
   [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
 
   void on_event(const Delivery& delivery) override;
@@ -142,57 +143,59 @@ class Feeds final : public ReaderListener {
   void on_reset(const Reset& reset) override;
 
  private:
-  struct Want {
-    Feed* feed{};
-    std::uint64_t number{};  // of the feed, which may be gone
+  struct Match {
+    PatternSubscription* subscription{};
+    std::uint64_t number{};  // of the subscription, which may be gone
     std::uint64_t stream{};  // offsets up to here came from history
     std::uint64_t offset{};
   };
   struct Topic {
     std::uint64_t generation{};
-    std::vector<Want> wants;
+    std::vector<Match> matches;
   };
   using Topics = std::unordered_map<std::string, Topic, StringHash, std::equal_to<>>;
 
   Topics::value_type& topic_of(std::string_view name);
-  void find_wants(std::string_view name, Topic& topic);
-  Feed* feed_of(std::uint64_t request);
-  void come_into_force(Feed& feed);
-  void begin(Feed& feed);
-  void hold(Feed& feed, Feed::Held held);
-  void join(Feed& feed, const StreamPosition& through);
-  void history_event(Feed& feed, const Delivery& delivery);
-  void pass(Feed& feed, Want& want, const Delivery& delivery, std::optional<ItemQueue::Bytes>& bytes);
-  void give(Feed& feed, const Delivery& delivery, bool from_history, std::optional<ItemQueue::Bytes>& bytes);
-  [[nodiscard]] bool pauses(Feed& feed, const Delivery& delivery, bool from_history);
-  void give_gap(Feed& feed, const Want& want, Client::Gap gap);
-  void tell_reset(const Reset& reset, std::uint64_t position);
-  std::size_t end_pauses(FeedGroup& group);
+  void find_matches(std::string_view name, Topic& topic);
+  PatternSubscription* subscription_of(std::uint64_t request);
+  void activate(PatternSubscription& subscription);
+  void start(PatternSubscription& subscription);
+  void buffer(PatternSubscription& subscription, PatternSubscription::Buffered buffered);
+  void join(PatternSubscription& subscription, const StreamPosition& through);
+  void deliver_history(PatternSubscription& subscription, const Delivery& delivery);
+  void deliver_live(PatternSubscription& subscription, Match& match, const Delivery& delivery,
+                    std::optional<ItemQueue::Bytes>& bytes);
+  void enqueue(PatternSubscription& subscription, const Delivery& delivery, bool from_history,
+               std::optional<ItemQueue::Bytes>& bytes);
+  [[nodiscard]] bool throttle(PatternSubscription& subscription, const Delivery& delivery, bool from_history);
+  void enqueue_gap(PatternSubscription& subscription, const Match& match, Client::Gap gap);
+  void report_reset(const Reset& reset, std::uint64_t position);
+  std::size_t end_throttles(SubscriptionGroup& group);
 
   ItemQueue& queue_;
-  std::size_t join_bytes_max_;
+  std::size_t join_buffer_bytes_max_;
   BrokerReader* broker_{};
   Clock::time_point now_{};
 
-  std::map<std::uint64_t, std::unique_ptr<FeedGroup>> groups_;
-  std::vector<std::unique_ptr<FeedGroup>> ended_;  // the queue may speak of them
-  std::vector<FeedGroup*> with_every_;
+  std::map<std::uint64_t, std::unique_ptr<SubscriptionGroup>> groups_;
+  std::vector<std::unique_ptr<SubscriptionGroup>> ended_;  // the queue may speak of them
+  std::vector<SubscriptionGroup*> throttled_groups_;
   std::uint64_t last_group_{};
-  std::uint64_t last_feed_{};
+  std::uint64_t last_pattern_{};
 
-  std::unordered_map<std::string, std::vector<Feed*>, StringHash, std::equal_to<>> exact_;
-  std::vector<Feed*> wildcards_;
+  std::unordered_map<std::string, std::vector<PatternSubscription*>, StringHash, std::equal_to<>> exact_;
+  std::vector<PatternSubscription*> wildcards_;
   Topics topics_;
   Topics::value_type* recent_{};
   std::uint64_t generation_{1};
 
-  std::deque<Feed*> waiting_;                // in the order of tickets
-  std::map<std::uint64_t, Feed*> requests_;  // history that is being read
-  std::vector<std::uint64_t> more_wanted_;   // when the queue is empty
-  std::uint64_t broker_stream_{};            // stream of the broker that was there last
-  std::optional<Reset> told_reset_;
+  std::deque<PatternSubscription*> pending_;                // in the order of tickets
+  std::map<std::uint64_t, PatternSubscription*> requests_;  // history that is being read
+  std::vector<std::uint64_t> replays_to_continue_;          // when the queue is empty
+  std::uint64_t broker_stream_{};                           // stream of the broker that was there last
+  std::optional<Reset> reported_reset_;
   std::uint64_t conflated_{};
-  Places live_at_;  // as it has been given
+  ReadPositions live_read_;  // as it has been given
 };
 
 }  // namespace backplane::client

@@ -1,5 +1,5 @@
 #pragma once
-// The feeds of a client, before a broker that a test plays.
+// The subscriptions of a client, before a broker that a test plays.
 
 #include <chrono>
 #include <cstddef>
@@ -24,26 +24,26 @@
 namespace backplane::testing {
 
 using namespace std::chrono_literals;
-using client::Feeds;
 using client::ItemQueue;
+using client::Subscriptions;
 
-inline constexpr std::uint64_t first_life = 0x0000'0007'0000'0001;
-inline constexpr std::uint64_t second_life = 0x0000'0007'0000'0002;
-inline constexpr std::uint64_t another_broker = 0x0000'0009'0000'0001;
+inline constexpr std::uint64_t first_incarnation = 0x0000'0007'0000'0001;
+inline constexpr std::uint64_t second_incarnation = 0x0000'0007'0000'0002;
+inline constexpr std::uint64_t other_broker_stream = 0x0000'0009'0000'0001;
 
 /// A broker's history in a vector, whose answers come when the test says so.
-class History final : public BrokerReader {
+class FakeReader final : public BrokerReader {
  public:
   struct Entry {
     std::string topic;
     std::string event;
     wire::Stamp stamp;
   };
-  struct Asked {
+  struct Request {
     std::string pattern;
     std::optional<ReplayFrom> from;  // none: retained
     std::uint64_t through{};
-    bool wanted{true};  // the next slice
+    bool slice_due{true};  // the next slice
   };
 
   std::uint64_t subscribe(std::string_view prefix) override {
@@ -52,18 +52,18 @@ class History final : public BrokerReader {
   }
   void unsubscribe(std::string_view prefix) override { prefixes.erase(prefixes.find(std::string(prefix))); }
   std::uint64_t retained(std::string_view pattern) override {
-    asked.emplace(++requests, Asked{std::string(pattern), std::nullopt});
-    return requests;
+    requests.emplace(++last_request, Request{std::string(pattern), std::nullopt});
+    return last_request;
   }
   std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override {
     std::uint64_t after = 0;
     if (const auto* positions = std::get_if<AfterPositions>(&from))
       after = positions->positions.front().position;
-    asked.emplace(++requests, Asked{std::string(pattern), from, after});
-    return requests;
+    requests.emplace(++last_request, Request{std::string(pattern), from, after});
+    return last_request;
   }
-  void replay_more(std::uint64_t request) override { asked.at(request).wanted = true; }
-  void cancel(std::uint64_t request) override { asked.erase(request); }
+  void replay_more(std::uint64_t request) override { requests.at(request).slice_due = true; }
+  void cancel(std::uint64_t request) override { requests.erase(request); }
   [[nodiscard]] StreamPosition live_position() const override {
     return live_position_now.value_or(StreamPosition{stream, position});
   }
@@ -73,7 +73,7 @@ class History final : public BrokerReader {
   [[nodiscard]] StreamPosition low_watermark() const override { return {}; }
   [[nodiscard]] std::size_t broker() const override { return 0; }
 
-  /// What a broker does with an event; the test decides whether it reaches the feeds.
+  /// What a broker does with an event; the test decides whether it reaches the subscriptions.
   const Entry& publish(const std::string& topic) {
     auto& [offset, previous] = tails[topic];
     const wire::Stamp stamp{stream, ++position, ++offset, previous, 1};
@@ -82,74 +82,74 @@ class History final : public BrokerReader {
     return history.back();
   }
 
-  std::uint64_t stream = first_life;
+  std::uint64_t stream = first_incarnation;
   std::optional<StreamPosition> live_position_now;  // of a proof that came later than it was made
   std::uint64_t position{};
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> tails;
   std::deque<Entry> history;
   std::multiset<std::string> prefixes;
-  std::map<std::uint64_t, Asked> asked;
+  std::map<std::uint64_t, Request> requests;
   std::uint64_t tickets{};
-  std::uint64_t requests{};
+  std::uint64_t last_request{};
 };
 
-class FeedsOfAClient : public ::testing::Test {
+class SubscriptionsTest : public ::testing::Test {
  protected:
-  FeedsOfAClient() { make(1 << 20); }
+  SubscriptionsTest() { make(1 << 20); }
   void make(std::size_t join_bytes_max) {
     queue = {};
-    feeds.emplace(queue, join_bytes_max);
-    feeds->attach(source);
-    now = Feeds::Clock::time_point{} + 1h;
-    feeds->tick(now);
+    subscriptions.emplace(queue, join_bytes_max);
+    subscriptions->attach(broker);
+    now = Subscriptions::Clock::time_point{} + 1h;
+    subscriptions->tick(now);
   }
 
   Client::Subscription subscribe(const std::string& pattern, const SubscribeOptions& options = {}) {
-    return feeds->subscribe({pattern}, options);
+    return subscriptions->subscribe({pattern}, options);
   }
-  void live() { feeds->on_live(source.tickets); }
-  void arrive(const History::Entry& entry) {
-    feeds->on_event(Delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp});
+  void live() { subscriptions->on_live(broker.tickets); }
+  void arrive(const FakeReader::Entry& entry) {
+    subscriptions->on_event(Delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp});
   }
-  void publish(const std::string& topic) { arrive(source.publish(topic)); }
+  void publish(const std::string& topic) { arrive(broker.publish(topic)); }
 
   /// Answers a question for history with so many events. @returns whether that completes it.
-  bool answer(std::uint64_t request, std::size_t events_max = 1000) {
-    History::Asked& asked = source.asked.at(request);
-    asked.wanted = false;
-    const auto pattern = Pattern::parse(asked.pattern);
-    if (!asked.from) {
-      std::map<std::string, const History::Entry*> values;
-      for (const auto& entry : source.history) {
+  bool reply(std::uint64_t request, std::size_t events_max = 1000) {
+    FakeReader::Request& pending = broker.requests.at(request);
+    pending.slice_due = false;
+    const auto pattern = Pattern::parse(pending.pattern);
+    if (!pending.from) {
+      std::map<std::string, const FakeReader::Entry*> values;
+      for (const auto& entry : broker.history) {
         if (pattern->matches(entry.topic)) values[entry.topic] = &entry;
       }
-      const RetainedEnd end{source.stream, source.position, {}};
-      source.asked.erase(request);
-      for (const auto& [topic, entry] : values) feeds->on_retained(request, delivery(*entry));
-      feeds->on_retained_end(request, end);
+      const RetainedEnd end{broker.stream, broker.position, {}};
+      broker.requests.erase(request);
+      for (const auto& [topic, entry] : values) subscriptions->on_retained(request, delivery(*entry));
+      subscriptions->on_retained_end(request, end);
       return true;
     }
     ReplaySlice slice;
     slice.complete = true;
-    slice.through_stream = source.stream;
-    slice.through_position = source.position;
+    slice.through_stream = broker.stream;
+    slice.through_position = broker.position;
     std::size_t given = 0;
-    for (std::size_t i = 0; i < source.history.size(); ++i) {
-      const auto entry = source.history[i];
-      if (entry.stamp.position <= asked.through || !pattern->matches(entry.topic)) continue;
+    for (std::size_t i = 0; i < broker.history.size(); ++i) {
+      const auto entry = broker.history[i];
+      if (entry.stamp.position <= pending.through || !pattern->matches(entry.topic)) continue;
       if (given++ == events_max) {
         slice.complete = false;
-        slice.through_position = asked.through;
+        slice.through_position = pending.through;
         break;
       }
-      asked.through = entry.stamp.position;
-      feeds->on_replayed(request, delivery(entry));
+      pending.through = entry.stamp.position;
+      subscriptions->on_replayed(request, delivery(entry));
     }
-    asked.through = slice.through_position;
-    feeds->on_replay_slice(request, slice);
+    pending.through = slice.through_position;
+    subscriptions->on_replay_slice(request, slice);
     return slice.complete;
   }
-  static Delivery delivery(const History::Entry& entry) {
+  static Delivery delivery(const FakeReader::Entry& entry) {
     return Delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp};
   }
 
@@ -157,8 +157,8 @@ class FeedsOfAClient : public ::testing::Test {
   std::vector<std::string> take() {
     std::vector<std::string> lines;
     while (const ItemQueue::Record* record = queue.pop()) {
-      if (record->feed != nullptr && record->feed->ended) continue;
-      feeds->given(*record);
+      if (record->subscription != nullptr && record->subscription->ended) continue;
+      subscriptions->on_delivered(*record);
       if (record->notice == ItemQueue::no_notice) {
         lines.push_back(fmt::format("{} {}{}", record->bytes.topic, text_of(record->bytes.event),
                                     record->from_history ? " (history)" : ""));
@@ -166,7 +166,7 @@ class FeedsOfAClient : public ::testing::Test {
       }
       std::visit([&](const auto& notice) { add(lines, notice); }, queue.notice(*record));
     }
-    feeds->tick(now);
+    subscriptions->tick(now);
     return lines;
   }
   static void add(std::vector<std::string>& lines, const Client::Gap& gap) {
@@ -181,17 +181,17 @@ class FeedsOfAClient : public ::testing::Test {
   static void add(std::vector<std::string>& lines, const Client::Refused& what) {
     lines.push_back("refused " + what.text);
   }
-  static void add(std::vector<std::string>& lines, const Client::Broker& broker) {
-    lines.emplace_back(broker.up ? "up" : "down");
+  static void add(std::vector<std::string>& lines, const Client::Broker& change) {
+    lines.emplace_back(change.up ? "up" : "down");
   }
   static void add(std::vector<std::string>&, const ItemQueue::Joined&) {}
 
-  [[nodiscard]] std::string token() const { return resume_token(feeds->places()); }
+  [[nodiscard]] std::string token() const { return resume_token(subscriptions->read_positions()); }
 
-  History source;
+  FakeReader broker;
   ItemQueue queue;
-  std::optional<Feeds> feeds;
-  Feeds::Clock::time_point now;
+  std::optional<Subscriptions> subscriptions;
+  Subscriptions::Clock::time_point now;
 };
 
 }  // namespace backplane::testing
