@@ -12,10 +12,6 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::uint32_t origin(std::uint64_t stream) {
-  return static_cast<std::uint32_t>(stream >> 32);
-}
-
 [[noreturn]] void refuse(std::string_view what) {
   throw std::invalid_argument(fmt::format("subscribe: {}", what));
 }

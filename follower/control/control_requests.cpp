@@ -59,7 +59,7 @@ void add_to(BrokerStats& stats, const v1::ControlReply& reply) {
 }  // namespace
 
 ControlRequests::ControlRequests(ControlChannel& channel, std::chrono::milliseconds timeout)
-    : channel_(&channel), timeout_(timeout), alive_(std::make_shared<const bool>(true)) {}
+    : channel_(&channel), timeout_(timeout) {}
 ControlRequests::~ControlRequests() = default;
 
 void ControlRequests::topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler) {
@@ -67,7 +67,7 @@ void ControlRequests::topics(std::string_view pattern, std::string_view cursor, 
   request.mutable_topics()->set_pattern(std::string(pattern));
   request.mutable_topics()->set_cursor(std::string(cursor));
   channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [alive = std::weak_ptr(alive_), handler = std::move(handler),
+                 [alive = alive_.token(), handler = std::move(handler),
                   cursor = std::string(cursor)](const Result<const v1::ControlReply*>& reply) {
                    if (alive.expired()) return;
                    if (!reply) return handler(tl::unexpected(reply.error()));
@@ -89,7 +89,7 @@ void ControlRequests::request_types(const std::vector<std::string>& names, const
   for (const std::string& name : names) request.mutable_types()->add_names(name);
   request.mutable_types()->set_cursor(cursor);
   channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [this, alive = std::weak_ptr(alive_), names, cursor, so_far = std::move(so_far),
+                 [this, alive = alive_.token(), names, cursor, so_far = std::move(so_far),
                   handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
                    if (alive.expired()) return;
                    if (!result) return handler(tl::unexpected(result.error()));
@@ -116,7 +116,7 @@ void ControlRequests::request_stats(const std::string& cursor, std::shared_ptr<B
   request.mutable_stats()->set_cursor(cursor);
   channel_->send(
       request, timeout_, ControlChannel::Urgency::can_wait,
-      [this, alive = std::weak_ptr(alive_), cursor, so_far = std::move(so_far),
+      [this, alive = alive_.token(), cursor, so_far = std::move(so_far),
        handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
         if (alive.expired()) return;
         if (!result) return handler(tl::unexpected(result.error()));
@@ -134,13 +134,13 @@ void ControlRequests::request_stats(const std::string& cursor, std::shared_ptr<B
 void ControlRequests::drain(Handler<void> handler) {
   v1::ControlRequest request;
   request.mutable_drain();
-  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [alive = std::weak_ptr(alive_),
-                  handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
-                   if (alive.expired()) return;
-                   if (!reply) return handler(tl::unexpected(reply.error()));
-                   handler({});
-                 });
+  channel_->send(
+      request, timeout_, ControlChannel::Urgency::can_wait,
+      [alive = alive_.token(), handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
+        if (alive.expired()) return;
+        if (!reply) return handler(tl::unexpected(reply.error()));
+        handler({});
+      });
 }
 
 }  // namespace backplane::follower

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error/error.hpp"
+#include "follower/control/alive_guard.hpp"
 #include "follower/control/broker_info.hpp"
 
 namespace backplane::follower {
@@ -50,7 +51,7 @@ class ControlRequests {
 
   ControlChannel* channel_;
   std::chrono::milliseconds timeout_;
-  std::shared_ptr<const bool> alive_;  // handlers in the channel ask whether we are still there
+  AliveGuard alive_;
 };
 
 }  // namespace backplane::follower

@@ -20,14 +20,10 @@ constexpr std::size_t in_flight_max = 8;
 constexpr int refusals_max = 5;
 constexpr std::chrono::milliseconds refusal_backoff{100};
 
-std::uint32_t origin(std::uint64_t stream) {
-  return static_cast<std::uint32_t>(stream >> 32);
-}
-
 }  // namespace
 
 ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout)
-    : sink_(sink), timeout_(timeout), alive_(std::make_shared<const bool>(true)) {}
+    : sink_(sink), timeout_(timeout) {}
 ReplayRequests::~ReplayRequests() = default;
 
 void ReplayRequests::begin(std::uint64_t number, std::string_view pattern, ReplayFrom from) {
@@ -82,11 +78,10 @@ std::size_t ReplayRequests::send(ControlChannel& channel, const StreamPosition& 
     write_request(replay, request);
     replay.state = Replay::State::in_flight;
     ++in_flight_;
-    channel.send(
-        request, timeout_, ControlChannel::Urgency::urgent,
-        [this, number, alive = std::weak_ptr(alive_)](const Result<const v1::ControlReply*>& result) {
-          if (!alive.expired()) on_reply(number, result);
-        });
+    channel.send(request, timeout_, ControlChannel::Urgency::urgent,
+                 [this, number, alive = alive_.token()](const Result<const v1::ControlReply*>& result) {
+                   if (!alive.expired()) on_reply(number, result);
+                 });
   }
   return done;
 }

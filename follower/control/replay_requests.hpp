@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/topic/pattern.hpp"
+#include "follower/control/alive_guard.hpp"
 #include "follower/control/replay_slice.hpp"
 #include "follower/order/delivery.hpp"
 
@@ -92,7 +92,7 @@ class ReplayRequests {
   Clock::time_point not_before_{};  // not before, after a refusal
   std::uint64_t undecodable_{};
   std::uint64_t timeouts_{};
-  std::shared_ptr<const bool> alive_;
+  AliveGuard alive_;
 };
 
 }  // namespace backplane::follower

@@ -15,7 +15,7 @@ namespace backplane::follower {
 
 RetainedRequests::RetainedRequests(RetainedSink& sink, ControlChannel& channel,
                                    std::chrono::milliseconds timeout)
-    : sink_(sink), channel_(&channel), timeout_(timeout), alive_(std::make_shared<const bool>(true)) {}
+    : sink_(sink), channel_(&channel), timeout_(timeout) {}
 
 void RetainedRequests::begin(std::uint64_t number, std::string_view pattern) {
   requests_.emplace(number, RetainedEnd{});
@@ -27,7 +27,7 @@ void RetainedRequests::send(std::uint64_t number, std::string pattern, std::stri
   request.mutable_retained()->set_pattern(pattern);
   request.mutable_retained()->set_cursor(cursor);
   channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [this, number, alive = std::weak_ptr(alive_), pattern = std::move(pattern),
+                 [this, number, alive = alive_.token(), pattern = std::move(pattern),
                   cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
                    if (alive.expired()) return;
                    if (!reply && reply.error().code == ErrorCode::timeout) ++timeouts_;

@@ -4,12 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/error/error.hpp"
+#include "follower/control/alive_guard.hpp"
 #include "follower/order/delivery.hpp"
 
 namespace backplane {
@@ -75,7 +75,7 @@ class RetainedRequests {
   Clock::time_point now_{};
   std::uint64_t undecodable_{};
   std::uint64_t timeouts_{};
-  std::shared_ptr<const bool> alive_;  // handlers in the channel ask whether we are still there
+  AliveGuard alive_;
 };
 
 }  // namespace follower

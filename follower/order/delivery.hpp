@@ -11,6 +11,11 @@
 
 namespace backplane {
 
+/// Which broker and backplane a stream belongs to. The lower half of the number is the incarnation.
+[[nodiscard]] constexpr std::uint32_t origin(std::uint64_t stream) noexcept {
+  return static_cast<std::uint32_t>(stream >> 32);
+}
+
 /// One event as it reaches a reader. The views hold until the callback returns.
 struct Delivery {
   std::string_view topic;

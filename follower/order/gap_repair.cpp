@@ -9,11 +9,6 @@
 namespace backplane::follower {
 namespace {
 
-// Which broker and backplane a stream is of; the rest of the number is which life of it.
-std::uint32_t origin(std::uint64_t stream) {
-  return static_cast<std::uint32_t>(stream >> 32);
-}
-
 /// How many events that stands for: one, or those of a gap, where that is known.
 std::uint64_t size_of(const std::optional<Gap>& gap) {
   if (!gap) return 1;
