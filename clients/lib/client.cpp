@@ -20,6 +20,7 @@
 #include "core/zmq/socket.hpp"
 #include "follower/connection/fd_group.hpp"
 #include "follower/control/broker_control.hpp"
+#include "follower/control/type_fetcher.hpp"
 #include "follower/follower.hpp"
 
 namespace backplane {
@@ -29,8 +30,6 @@ using Clock = std::chrono::steady_clock;
 
 // Turns that bring nothing to give, before a caller with no time to wait has its thread back.
 constexpr int idle_turns_max = 8;
-// A type that was not known is asked for again after this; it may have been registered meanwhile.
-constexpr std::chrono::seconds types_asked_again{5};
 constexpr std::int64_t nanoseconds_a_second = 1'000'000'000;
 
 wire::EventView view_of(std::span<const std::byte> envelope) {
@@ -196,7 +195,7 @@ class Client::Impl final {
   const Item* take();
   static void call(const Callbacks& callbacks, const Item& item);
   void sleep(Clock::time_point until);
-  void fetch_types(const std::vector<std::string>& names);
+  Result<TypesReply> request_types(const std::vector<std::string>& names);
 
   Options options_;
   mq::Context context_;
@@ -210,9 +209,11 @@ class Client::Impl final {
   std::uint64_t given_{};
 
   PayloadJson json_;
-  std::unique_ptr<BrokerControl> asker_;  // of types, so that nothing else is done meanwhile
-  std::size_t asked_broker_{};
-  Clock::time_point ask_types_again_{};
+  // A connection of its own, so that only the types are read while payload_json() blocks.
+  std::unique_ptr<BrokerControl> control_;
+  std::size_t control_broker_{};
+  TypeFetcher types_{json_, [this](const std::vector<std::string>& names,
+                                   const TypeFetcher::Handler& handler) { handler(request_types(names)); }};
 };
 
 const Client::Item* Client::Impl::take() {
@@ -293,7 +294,8 @@ std::string Client::Impl::payload_json(const Event& event) {
     case wire::Payload::message:
       json_.append(view.type_url, view.message, json);
       if (!json_.has_unknown_types()) break;
-      fetch_types(json_.take_unknown_types());
+      // Without a usable reply, the payload is shown as its bytes.
+      if (!json_.has_unknown_types() || !types_.turn(Clock::now())) break;
       json.clear();
       json_.append(view.type_url, view.message, json);
       break;
@@ -301,21 +303,14 @@ std::string Client::Impl::payload_json(const Event& event) {
   return json;
 }
 
-void Client::Impl::fetch_types(const std::vector<std::string>& names) {
-  const Clock::time_point now = Clock::now();
-  if (now >= ask_types_again_) {
-    json_.ask_again();
-    ask_types_again_ = now + types_asked_again;
-  }
-  const std::size_t broker = follower_.status().broker;
-  if (!asker_ || asked_broker_ != broker) {
-    asker_ = std::make_unique<BrokerControl>(
+Result<TypesReply> Client::Impl::request_types(const std::vector<std::string>& names) {
+  const std::size_t broker = follower_.broker();
+  if (!control_ || control_broker_ != broker) {
+    control_ = std::make_unique<BrokerControl>(
         context_, BrokerControl::Options{options_.brokers[broker].control, options_.answer_timeout});
-    asked_broker_ = broker;
+    control_broker_ = broker;
   }
-  const auto types = asker_->types(names, options_.answer_timeout);
-  // Without an answer, or with one that makes no sense, the payload is shown as the bytes that it is.
-  if (types) (void)json_.add_types(types->files);
+  return control_->types(names, options_.answer_timeout);
 }
 
 Client::Client(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
