@@ -29,7 +29,7 @@ BrokerAsker::BrokerAsker(mq::Context& context, std::vector<BrokerAddress> broker
 void BrokerAsker::connect() {
   BrokerControl::Options options;
   options.control = brokers_[at_].control;
-  options.answer_limit = answer_limit;
+  options.reply_timeout = answer_limit;
   control_ = std::make_unique<BrokerControl>(context_, options);
 }
 

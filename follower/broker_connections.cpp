@@ -5,7 +5,7 @@ namespace {
 
 mq::SocketOptions egress_options(std::int64_t max_message_bytes) {
   mq::SocketOptions options;
-  options.send_hwm = 0;  // subscriptions are messages too: above a mark they are lost in silence
+  options.send_hwm = 0;  // subscriptions are messages too: above a limit, libzmq drops them silently
   options.receive_hwm = 100'000;
   options.max_message_bytes = max_message_bytes;
   return options;

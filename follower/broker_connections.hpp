@@ -1,5 +1,5 @@
 #pragma once
-// A reader's connections to one broker.
+// The connections of a reader to one broker.
 
 #include <cstdint>
 #include <string>
@@ -11,10 +11,11 @@
 
 namespace backplane::follower {
 
-/// Egress and control of one broker. Lives on its follower's thread; owns the sockets.
+/// Connections to the egress and control endpoints of one broker. Lives on its follower's thread; owns the
+/// sockets.
 class BrokerConnections {
  public:
-  /// Throws std::invalid_argument for an endpoint that cannot be used.
+  /// Throws std::invalid_argument for an invalid endpoint.
   BrokerConnections(mq::Context& context, const std::string& egress, const std::string& control,
                     std::int64_t max_message_bytes);
 

@@ -1,5 +1,5 @@
 #pragma once
-// How a broker is reached.
+// The endpoints of a broker.
 
 #include <string>
 

@@ -23,16 +23,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// At most so many events a turn, so that control and connection events have theirs.
+// A burst of events must not delay control replies and connection changes.
 constexpr std::size_t events_per_turn_max = 256;
-// So many are looked up side by side: memory takes as long for one of a hundred thousand topics as for some.
+// Topics looked up at once: with a hundred thousand topics, several memory accesses take as long as one.
 constexpr std::size_t messages_per_batch = follower::GapRepair::prefetched_max;
 constexpr std::chrono::seconds hello_interval{1};
-// Above the broker's own limit, since libzmq cuts the connection at a message that is larger.
+// Above the broker's own limit, because libzmq closes the connection at a larger message.
 constexpr std::size_t message_bytes_extra = 64u << 10;
-// What a broker says to its subscribers when it ends.
+// A broker publishes to it before it exits.
 constexpr std::string_view drain_topic = "$SYS.drain";
-// A broker that has us, but has not answered a live check yet: many subscriptions take it a while.
+// For a broker that is connected but has not sent a live reply: many subscriptions take it a while.
 constexpr int connected_patience_factor = 10;
 
 follower::GapRepair::Options gap_repair_options(const Follower::Options& options) {
@@ -43,7 +43,7 @@ follower::GapRepair::Options gap_repair_options(const Follower::Options& options
   return gap_repair;
 }
 
-/// Whether the broker did answer, and not merely that it is about to end.
+/// Whether the broker replied with an error, other than that it is about to exit.
 bool is_refusal(const Error& error) {
   return error.code == ErrorCode::protocol || error.code == ErrorCode::invalid_argument;
 }
@@ -204,7 +204,8 @@ class Follower::Impl : private follower::GapRepairSink,
   }
 
   [[nodiscard]] std::unique_ptr<follower::BrokerConnections> open_connections() const {
-    if (options_.brokers.empty()) throw std::invalid_argument("follower: wanted a broker, got none");
+    if (options_.brokers.empty())
+      throw std::invalid_argument("follower: expected at least one broker, got none");
     const BrokerEndpoints& broker = options_.brokers[broker_];
     return std::make_unique<follower::BrokerConnections>(
         context_, broker.egress, broker.control,
@@ -234,7 +235,7 @@ class Follower::Impl : private follower::GapRepairSink,
 
   // ---- several brokers ----
 
-  /// When the next broker is to be tried.
+  /// When to try the next broker.
   [[nodiscard]] Clock::time_point failover_deadline() const {
     if (options_.brokers.size() == 1 || up_) return Clock::time_point::max();
     if (!down_since_) return Clock::time_point::min();
@@ -269,7 +270,7 @@ class Follower::Impl : private follower::GapRepairSink,
     connections_->sub().raw().set(zmq::sockopt::subscribe, prefix);
   }
 
-  /// Where there is another broker, it matters at once that this one ends.
+  /// With several brokers, an announced exit starts the failover at once.
   void watch_drain() {
     if (options_.brokers.size() > 1) subscribe_socket(drain_topic);
   }
@@ -280,9 +281,9 @@ class Follower::Impl : private follower::GapRepairSink,
     if (!step->unsubscribe.empty())
       connections_->sub().raw().set(zmq::sockopt::unsubscribe, step->unsubscribe);
     if (!step->subscribe.empty()) {
-      // After a reconnect libzmq sends all subscriptions again in byte order, as soon as the socket takes
-      // notice of it. Asking for its state makes it do so before the nonce is among them, where it could
-      // be answered before the others are in force.
+      // After a reconnect, libzmq sends all subscriptions again in byte order, as soon as the socket notices
+      // it. Reading the socket's state makes it notice now, before the nonce is among them. Otherwise the
+      // broker could reply to the nonce before the other subscriptions are active.
       (void)connections_->sub().readable();
       connections_->sub().raw().set(zmq::sockopt::subscribe, step->subscribe);
     }
@@ -302,25 +303,26 @@ class Follower::Impl : private follower::GapRepairSink,
       for (const Message& each : messages) fetch_ends(text_of(each.event));
       for (Message& each : messages) {
         handle_message(text_of(each.topic), bytes_of(text_of(each.event)));
-        each.topic.rebuild();  // else the last ones would hold their memory until more come
+        each.topic.rebuild();  // otherwise the last ones would keep their memory until more arrive
         each.event.rebuild();
       }
     }
     return done;
   }
 
-  /// Begins to fetch an event from memory, where another thread has just put it: its beginning and its stamp.
+  /// Prefetches the beginning and the stamp of an event, which another thread has just written.
   static void fetch_ends(std::string_view event) {
     __builtin_prefetch(event.data());
     __builtin_prefetch(event.data() + event.size());
   }
 
-  /// @returns whether there was a message of [topic][event]; others are counted and passed over.
+  /// Receives the next message of [topic][event]. Other messages are counted and skipped.
+  /// @returns whether there was one.
   bool receive(Message& into, std::size_t& done) {
     mq::Socket& sub = connections_->sub();
     while (done < events_per_turn_max && sub.receive(into.topic)) {
       ++done;
-      if (into.topic.more() && sub.receive(into.event)) {  // frames of one message come together
+      if (into.topic.more() && sub.receive(into.event)) {  // frames of one message arrive together
         if (!into.event.more()) return true;
         sub.skip_rest(into.event);
       }
@@ -344,8 +346,8 @@ class Follower::Impl : private follower::GapRepairSink,
   }
 
   void handle_live_reply(std::string_view topic, const wire::Stamp& stamp) {
-    // An answer from a newer connection than we know of must not count for the older one: the monitor
-    // tells of a connection before anything comes through it.
+    // A reply on a connection that has not been noticed yet must not count for the one before. The monitor
+    // reports a connection before anything arrives through it.
     watch_connection();
     const auto confirmation = live_.on_reply(topic);
     if (!confirmation) return;
@@ -367,7 +369,8 @@ class Follower::Impl : private follower::GapRepairSink,
   void deliver(const Delivery& delivery) override { listener_.on_event(delivery); }
   void gap(const Gap& gap) override { listener_.on_gap(gap); }
   void reset(const Reset& reset) override {
-    // What was published before our subscriptions were back is of the new life, and may still be fetched.
+    // Events published before our subscriptions were active again belong to the new stream and can be
+    // recovered.
     live_position_ = {reset.new_stream, 0};
     listener_.on_reset(reset);
   }
@@ -511,12 +514,12 @@ class Follower::Impl : private follower::GapRepairSink,
   std::uint64_t last_ticket_{};
   std::uint64_t notified_ticket_{};
   std::uint64_t last_request_{};
-  StreamPosition live_position_;  // the newest live answer
+  StreamPosition live_position_;  // in the newest live reply
   Clock::time_point now_{};       // of the turn
   bool up_{};
   bool notified_up_{};
   bool was_up_{};
-  std::optional<Clock::time_point> down_since_;  // no broker, with another one to try
+  std::optional<Clock::time_point> down_since_;  // since when there is no broker
   bool hello_sent_{};
   Clock::time_point next_hello_{};
   std::vector<std::pair<std::string, std::uint64_t>> counters_;

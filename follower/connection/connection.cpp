@@ -6,7 +6,7 @@
 namespace backplane::follower {
 namespace {
 
-// Well above the longest pause between two of libzmq's own attempts (SocketOptions: 1 s).
+// Well above the longest interval between two attempts of libzmq (SocketOptions: 1 s).
 constexpr std::chrono::seconds idle_max{3};
 
 }  // namespace
@@ -40,8 +40,8 @@ void Connection::reconnect_if_stalled(Clock::time_point now) {
   if (!idle_since_) idle_since_ = now;
   if (now - *idle_since_ < idle_max) return;
   idle_since_ = now;
-  zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());  // fails where libzmq has dropped it already
-  // It was accepted before, so what is left to go wrong is out of sockets or memory: tried again later.
+  zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());  // fails if libzmq has dropped it already
+  // The endpoint is valid, so this fails only without sockets or memory, and is tried again later.
   (void)socket_.connect(endpoint_);
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// A socket's one outgoing connection, kept up.
+// The one outgoing connection of a socket.
 
 #include <chrono>
 #include <optional>
@@ -9,9 +9,9 @@
 
 namespace backplane::follower {
 
-/// Connects a socket, says when the connection comes and goes, and begins anew where libzmq has given
-/// up: it reconnects by itself after a lost connection, but never again after a protocol error (a peer
-/// that is no ZeroMQ, a message above the limit). Lives on the socket's thread and dies before it.
+/// Connects a socket, reports when the connection comes and goes, and connects again if libzmq has stopped
+/// trying: libzmq reconnects by itself after a lost connection, but never after a protocol error (a peer that
+/// does not speak ZeroMQ, a message above the limit). Lives on the socket's thread; the socket outlives it.
 class Connection {
  public:
   using Clock = std::chrono::steady_clock;
@@ -20,11 +20,11 @@ class Connection {
   /// Throws std::invalid_argument for an endpoint that cannot be used.
   Connection(mq::Context& context, mq::Socket& socket, std::string endpoint);
 
-  /// What happened next, in order; `none`: no more now. `down` may come several times running, and for
-  /// a connection that never was up.
+  /// @returns the next change, in order; `none` if there is no more now. `down` can be reported several times
+  ///          in a row, and for a connection that never was up.
   [[nodiscard]] Change next();
-  /// Begins anew where there has been neither a connection nor an attempt for some seconds.
-  /// Call it with each turn, when next() has no more.
+  /// Connects again if there has been neither a connection nor an attempt for some seconds. Call it once per
+  /// turn, after next() has returned `none`.
   void reconnect_if_stalled(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const noexcept;
 
@@ -38,7 +38,7 @@ class Connection {
   mq::Monitor monitor_;
   std::string endpoint_;
   bool up_{};
-  std::optional<Clock::time_point> idle_since_;  // no connection, and no word of an attempt
+  std::optional<Clock::time_point> idle_since_;  // no connection, and no report of an attempt
 };
 
 }  // namespace backplane::follower

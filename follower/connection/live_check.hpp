@@ -1,5 +1,5 @@
 #pragma once
-// Whether what we subscribed to is in force at the broker.
+// Whether subscriptions are active at the broker.
 
 #include <chrono>
 #include <cstdint>
@@ -10,54 +10,54 @@
 
 namespace backplane::follower {
 
-/// Topics of live answers begin so; what follows is the nonce.
+/// The prefix of live replies' topics. The nonce follows.
 inline constexpr std::string_view live_prefix = "$SYS.live.";
 
-/// Decides when to subscribe to which nonce, and which answer counts: one to the newest nonce, asked on
-/// the connection that still stands. One nonce is out at a time; what is subscribed to meanwhile waits
-/// for the next, so that a steady flow of subscriptions cannot put off the answer for ever.
+/// Decides when to subscribe to which nonce, and which live reply counts: the one to the newest nonce, on the
+/// connection on which it was sent. One nonce is pending at a time. Subscriptions made meanwhile wait for the
+/// next nonce, because otherwise a steady flow of them could postpone the reply forever.
 /// Pure: no sockets, time is passed in. Belongs to one thread.
 class LiveCheck {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param retry   how long to wait for an answer before another nonce is tried
-  /// @param random  gives each nonce; never the same twice
+  /// @param retry   timeout of a live reply, after which another nonce is tried
+  /// @param random  returns each nonce, never the same one twice
   LiveCheck(std::chrono::milliseconds retry, std::function<std::uint64_t()> random);
 
-  /// Something was subscribed to: `ticket` is to be proven. Tickets only grow.
+  /// Something was subscribed to: `ticket` needs a confirmation. Tickets only grow.
   void require(std::uint64_t ticket) noexcept { last_ticket_ = ticket; }
-  /// A connection stands, with nothing proven on it.
+  /// The connection is up, with nothing confirmed on it.
   void on_connected();
   void on_disconnected();
 
-  /// Which subscriptions to change now: first end `unsubscribe`, then begin `subscribe`; empty is none.
+  /// Topics to unsubscribe from and then to subscribe to. "": none.
   struct Step {
     std::string unsubscribe;
     std::string subscribe;
   };
   [[nodiscard]] std::optional<Step> step(Clock::time_point now);
-  /// When step() may have something; time_point::min() is now, max() never (but for another call).
+  /// When step() may return something. min(): now. max(): not before another call.
   [[nodiscard]] Clock::time_point next_deadline() const noexcept;
 
-  /// What an answer proves.
+  /// What a live reply confirms.
   struct Confirmation {
-    std::uint64_t ticket{};  ///< all up to this one is in force
+    std::uint64_t ticket{};  ///< all subscriptions up to this ticket are active
     bool first{};            ///< on this connection
   };
-  /// An event on a topic that begins with live_prefix has come. @returns nothing where it does not count.
+  /// An event on a topic that begins with live_prefix has arrived. @returns nothing if it does not count.
   [[nodiscard]] std::optional<Confirmation> on_reply(std::string_view topic);
 
  private:
   std::chrono::milliseconds retry_;
   std::function<std::uint64_t()> random_;
   bool connected_{};
-  bool confirmed_{};  // something, on this connection
+  bool confirmed_{};  // on this connection
   std::uint64_t last_ticket_{};
   std::uint64_t confirmed_ticket_{};
   std::uint64_t nonce_ticket_{};
-  std::string nonce_topic_;  // the topic that is out; empty: none
-  std::string stale_topic_;  // a topic still subscribed to whose answer no longer counts
+  std::string nonce_topic_;  // the pending topic; "": none
+  std::string stale_topic_;  // still subscribed to, but its reply no longer counts
   Clock::time_point retry_at_{};
 };
 

@@ -13,7 +13,7 @@
 namespace backplane {
 namespace {
 
-// Replies are of 256 KiB at most; one event that is larger travels alone, but none is asked for here.
+// Replies have at most 256 KiB. Only a larger event can exceed that, and none is requested here.
 constexpr std::int64_t message_bytes_max = 16 << 20;
 
 }  // namespace
@@ -23,7 +23,7 @@ class BrokerControl::Impl {
   Impl(mq::Context& context, Options options)
       : options_(std::move(options)),
         channel_(context, options_.control, message_bytes_max),
-        requests_(channel_, options_.answer_limit) {
+        requests_(channel_, options_.reply_timeout) {
     channel_.release();
   }
 
@@ -31,10 +31,10 @@ class BrokerControl::Impl {
   follower::ControlChannel& channel() noexcept { return channel_; }
   [[nodiscard]] const follower::ControlChannel& channel() const noexcept { return channel_; }
 
-  /// `send` sends the request, with the handler that it is given.
+  /// Blocks until the reply, at most `limit`. `send` sends the request with the handler that it receives.
   template <class T, class Send>
   Result<T> wait_for(std::chrono::milliseconds limit, Send send) {
-    const auto reply = std::make_shared<std::optional<Result<T>>>();  // may come when we no longer wait
+    const auto reply = std::make_shared<std::optional<Result<T>>>();  // may come after the limit
     send([reply](Result<T> result) { *reply = std::move(result); });
     const Clock::time_point until = Clock::now() + limit;
     for (Clock::time_point now = Clock::now(); !*reply; now = Clock::now()) {
@@ -52,7 +52,7 @@ class BrokerControl::Impl {
                   fmt::format("no broker at {} within {} ms", options_.control, limit.count()));
     }
     return fail(ErrorCode::timeout,
-                fmt::format("the broker at {} did not answer within {} ms", options_.control, limit.count()));
+                fmt::format("the broker at {} did not reply within {} ms", options_.control, limit.count()));
   }
 
   void sleep(Clock::time_point until) {
@@ -74,44 +74,10 @@ BrokerControl::BrokerControl(mq::Context& context, Options options)
     : impl_(std::make_unique<Impl>(context, std::move(options))) {}
 BrokerControl::~BrokerControl() = default;
 
-Result<TopicsPage> BrokerControl::topics(std::string_view pattern, std::string_view cursor,
-                                         std::chrono::milliseconds limit) {
-  return impl_->wait_for<TopicsPage>(
-      limit, [&](auto handler) { impl_->requests().topics(pattern, cursor, std::move(handler)); });
-}
-
-Result<std::vector<TopicInfo>> BrokerControl::all_topics(std::string_view pattern, std::size_t topics_max,
-                                                         std::chrono::milliseconds limit) {
-  const Clock::time_point until = Clock::now() + limit;
-  std::vector<TopicInfo> all;
-  std::string cursor;
-  do {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
-    auto page = topics(pattern, cursor, std::max(left, std::chrono::milliseconds{0}));
-    if (!page) return tl::unexpected(page.error());
-    if (all.size() + page->topics.size() > topics_max) {
-      return fail(ErrorCode::exhausted,
-                  fmt::format("topics \"{}\": more than {} of them match", pattern, topics_max));
-    }
-    std::move(page->topics.begin(), page->topics.end(), std::back_inserter(all));
-    cursor = std::move(page->cursor);
-  } while (!cursor.empty());
-  return all;
-}
-
 Result<TypesReply> BrokerControl::types(const std::vector<std::string>& names,
                                         std::chrono::milliseconds limit) {
   return impl_->wait_for<TypesReply>(
       limit, [&](auto handler) { impl_->requests().types(names, std::move(handler)); });
-}
-
-Result<BrokerStats> BrokerControl::stats(std::chrono::milliseconds limit) {
-  return impl_->wait_for<BrokerStats>(limit,
-                                      [&](auto handler) { impl_->requests().stats(std::move(handler)); });
-}
-
-Result<void> BrokerControl::drain(std::chrono::milliseconds limit) {
-  return impl_->wait_for<void>(limit, [&](auto handler) { impl_->requests().drain(std::move(handler)); });
 }
 
 follower::ControlRequests& BrokerControl::requests() noexcept {

@@ -1,5 +1,5 @@
 #pragma once
-// What a broker answers to requests about itself, as values.
+// What a broker reports about itself.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,33 +9,33 @@
 
 namespace backplane {
 
-/// A topic as a broker has it.
+/// A topic at a broker.
 struct TopicInfo {
   std::string name;
   std::uint64_t offset{};       ///< of its last event
   std::uint64_t position{};     ///< of its last event
-  std::uint64_t value_bytes{};  ///< of the retained value; 0: there is none
-  std::int64_t received_ns{};   ///< when its last event came, Unix time
-  std::uint64_t events{};       ///< since the broker's start
+  std::uint64_t value_bytes{};  ///< of the retained value; 0: none
+  std::int64_t received_ns{};   ///< when the broker received its last event, Unix time
+  std::uint64_t events{};       ///< since the broker started
   std::uint64_t bytes{};
-  std::uint64_t history_events{};  ///< held now
+  std::uint64_t history_events{};  ///< in history now
 };
 
-/// A part of a list of topics, in order of names.
+/// A part of a list of topics, ordered by name.
 struct TopicsPage {
   std::uint64_t stream{};
-  std::uint64_t position{};  ///< of the broker's last event as it answered
+  std::uint64_t position{};  ///< of the broker's last event when it replied
   std::vector<TopicInfo> topics;
-  std::string cursor;  ///< ask again with it for the next page; empty: that was all
+  std::string cursor;  ///< requests the next page; "": this is the last one
 };
 
 /// The files that define some message types.
 struct TypesReply {
   std::string files;                 ///< a serialised google.protobuf.FileDescriptorSet
-  std::vector<std::string> unknown;  ///< names asked for that nobody registered
+  std::vector<std::string> unknown;  ///< requested names that nobody has registered
 };
 
-/// Who says Hello to a broker.
+/// A connected program that sends Hello to a broker.
 struct ParticipantInfo {
   enum class Role { unspecified, publisher, gateway, client };
   std::string name;
@@ -45,14 +45,14 @@ struct ParticipantInfo {
   std::map<std::string, std::uint64_t> counters;
 };
 
-/// What a broker says of itself.
+/// State and counters of a broker.
 struct BrokerStats {
   std::string broker;  ///< its name
   std::uint64_t stream{};
-  std::uint64_t position{};  ///< of its last event as it answered
+  std::uint64_t position{};  ///< of its last event when it replied
   std::int64_t started_ns{};
   std::map<std::string, std::uint64_t> counters;  ///< by the names of docs/operations.md
-  std::vector<ParticipantInfo> participants;      ///< in the order in which they first came
+  std::vector<ParticipantInfo> participants;      ///< in the order of their first Hello
 };
 
 }  // namespace backplane

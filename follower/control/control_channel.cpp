@@ -12,10 +12,10 @@ namespace backplane::follower {
 namespace {
 
 constexpr std::uint32_t protocol_version = 1;
-// Replies are at most 256 KiB each, so this bounds what can be under way to us at once.
+// Replies have at most 256 KiB each, which bounds the bytes that can be in flight to us.
 constexpr std::size_t in_flight_max = 32;
 constexpr std::size_t queued_max = 100'000;
-// A turn's replies, so that a burst of them cannot hold up live events.
+// A burst of replies must not delay live events.
 constexpr std::size_t replies_per_turn_max = 16;
 
 mq::SocketOptions control_options(std::int64_t max_message_bytes) {
@@ -60,7 +60,7 @@ void ControlChannel::post(v1::ControlRequest& request) {
   if (!connected()) return;
   request.set_version(protocol_version);
   request.set_id(++last_id_);
-  // A full queue is not waited for: who misses a goodbye notices the silence.
+  // If the queue is full, the goodbye is dropped: the broker notices missing Hellos.
   (void)socket_.send(request.SerializeAsString(), zmq::send_flags::dontwait);
 }
 
@@ -93,7 +93,7 @@ std::size_t ControlChannel::watch_connection(Clock::time_point now) {
 }
 
 void ControlChannel::requeue_in_flight() {
-  // What was out is as good as unasked: the patient wait for the next broker, in their old order.
+  // Requests in flight will get no reply. They are sent again, in their old order.
   for (auto entry = in_flight_.rbegin(); entry != in_flight_.rend(); ++entry) {
     auto& queue = entry->second.urgency == Urgency::urgent ? urgent_ : queued_;
     queue.push_front(std::move(entry->second));
@@ -118,15 +118,9 @@ std::size_t ControlChannel::receive_replies() {
 
 void ControlChannel::handle_reply(const zmq::message_t& frame) {
   v1::ControlReply reply;
-  if (!reply.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) {
-    ++stray_replies_;
-    return;
-  }
+  if (!reply.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) return;
   const auto found = in_flight_.find(reply.id());
-  if (found == in_flight_.end()) {
-    ++stray_replies_;
-    return;
-  }
+  if (found == in_flight_.end()) return;  // its request has timed out
   const Request request = std::move(found->second);
   in_flight_.erase(found);
   switch (reply.end_case()) {
@@ -145,16 +139,16 @@ std::size_t ControlChannel::expire(Clock::time_point now) {
     const Request request = std::move(rejected_.front());
     rejected_.pop_front();
     request.handler(
-        fail(ErrorCode::exhausted, fmt::format("{} requests wait for the broker already", queued_max)));
+        fail(ErrorCode::exhausted, fmt::format("{} requests are waiting for the broker", queued_max)));
   }
   if (!connected()) {
     for (std::size_t count = urgent_.size(); count > 0 && !urgent_.empty(); --count, ++done) {
       const Request request = std::move(urgent_.front());
       urgent_.pop_front();
-      request.handler(fail(ErrorCode::unavailable, "no broker answers on control now"));
+      request.handler(fail(ErrorCode::unavailable, "no connection to the broker's control endpoint"));
     }
   }
-  std::vector<Request> late;  // handlers may ask again, so they run when the map is at rest
+  std::vector<Request> late;  // handlers may send requests, so they run after the loop
   for (auto entry = in_flight_.begin(); entry != in_flight_.end();) {
     if (entry->second.deadline <= now) {
       late.push_back(std::move(entry->second));
@@ -165,7 +159,7 @@ std::size_t ControlChannel::expire(Clock::time_point now) {
   }
   for (const Request& request : late) {
     request.handler(fail(ErrorCode::timeout,
-                         fmt::format("the broker did not answer within {} ms", request.timeout.count())));
+                         fmt::format("the broker did not reply within {} ms", request.timeout.count())));
   }
   return done + late.size();
 }
@@ -178,7 +172,7 @@ std::size_t ControlChannel::send_queued(Clock::time_point now) {
   std::size_t done = 0;
   while (can_send()) {
     auto& queue = urgent_.empty() ? queued_ : urgent_;
-    v1::ControlRequest id;  // protobuf merges what is concatenated: the id goes behind the rest
+    v1::ControlRequest id;  // protobuf merges concatenated messages: the id follows the rest
     id.set_id(++last_id_);
     if (!socket_.send(queue.front().bytes + id.SerializeAsString(), zmq::send_flags::dontwait)) break;
     Request request = std::move(queue.front());

@@ -1,5 +1,5 @@
 #pragma once
-// Asking a broker on its control endpoint.
+// Requests to a broker on its control endpoint.
 
 #include <chrono>
 #include <cstddef>
@@ -21,48 +21,46 @@ class ControlRequest;
 
 namespace backplane::follower {
 
-/// Requests to one broker, each with its answer or an error. Lives on its follower's thread; owns its
-/// sockets. Never blocks.
+/// Sends requests to one broker and calls a handler with each reply or error. Lives on its follower's thread;
+/// owns its sockets. Never blocks.
 class ControlChannel {
  public:
   using Clock = std::chrono::steady_clock;
-  /// The reply (which holds during the call) or why there is none: unavailable, timeout, exhausted, or
-  /// the broker's own refusal as protocol. May ask again.
+  /// Receives the reply, which is valid during the call, or an error: unavailable, timeout, exhausted, or
+  /// what the broker refused. The handler may send requests.
   using Handler = std::function<void(const Result<const v1::ControlReply*>&)>;
 
   enum class Urgency {
-    can_wait,  ///< waits for a broker, and is asked again after a reconnect; at most some are out at a time
-    urgent,    ///< goes before the patient ones; fails at once where there is no broker
+    can_wait,  ///< waits for a broker, and is sent again after a reconnect; a limited number is in flight
+    urgent,    ///< sent before those that can wait; fails at once without a broker
   };
 
-  /// Throws std::invalid_argument for an endpoint that cannot be used.
+  /// Throws std::invalid_argument for an invalid endpoint.
   ControlChannel(mq::Context& context, const std::string& endpoint, std::int64_t max_message_bytes);
 
-  /// Queues a request; version and id are set here. `limit` runs from the moment it is sent.
+  /// Queues a request; sets its version and id. `timeout` runs from the moment when it is sent.
   /// `handler` is called once, from do_work().
   void send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency, Handler handler);
-  /// Sends a request at once, if there is a broker, and ignores the reply. For goodbyes.
+  /// Sends a request at once if there is a broker, and ignores the reply. For goodbyes.
   void post(v1::ControlRequest& request);
 
-  /// Takes the requests of a channel to another broker, which is about to end: what was asked there is asked
-  /// here. Its handlers will be called from here.
+  /// Takes over the requests of a channel to another broker, which is about to be destroyed. They are sent
+  /// again here, and their handlers are called from here.
   void adopt_requests(ControlChannel& other);
 
-  /// @returns how much was done.
+  /// @returns the amount of work done.
   std::size_t do_work(Clock::time_point now);
   [[nodiscard]] bool pending();
   [[nodiscard]] Clock::time_point next_deadline() const;
   void add_fds(std::vector<int>& fds);
-  /// Gives the sockets away: the next thread that uses them owns them.
+  /// Lets another thread own the sockets: the next one that calls a method.
   void release();
 
   [[nodiscard]] bool connected() const noexcept { return connection_.up(); }
-  /// Replies that cannot be read, or that nobody asked for (late ones among them).
-  [[nodiscard]] std::uint64_t stray_replies() const noexcept { return stray_replies_; }
 
  private:
   struct Request {
-    std::string bytes;  // without the id, which is appended as it is sent
+    std::string bytes;  // without the id, which is appended when it is sent
     std::chrono::milliseconds timeout{};
     Urgency urgency{};
     Handler handler;
@@ -82,9 +80,8 @@ class ControlChannel {
   std::uint64_t last_id_{};
   std::deque<Request> urgent_;
   std::deque<Request> queued_;
-  std::map<std::uint64_t, Request> in_flight_;  // by id, and so in the order of sending
-  std::deque<Request> rejected_;                // over the limit of waiting requests
-  std::uint64_t stray_replies_{};
+  std::map<std::uint64_t, Request> in_flight_;  // by id, which is the order of sending
+  std::deque<Request> rejected_;                // above queued_max
 };
 
 }  // namespace backplane::follower

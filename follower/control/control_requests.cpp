@@ -12,7 +12,7 @@ constexpr std::size_t types_bytes_max = 16u << 20;
 constexpr std::size_t participants_max = 100'000;
 
 Error cursor_error(std::string_view what) {
-  return Error{ErrorCode::protocol, std::string(what) + ": the broker's cursor does not move"};
+  return Error{ErrorCode::protocol, std::string(what) + ": the broker repeats its cursor"};
 }
 
 TopicsPage page_of(const v1::ControlReply& reply) {
@@ -94,13 +94,13 @@ void ControlRequests::request_types(const std::vector<std::string>& names, const
                    if (alive.expired()) return;
                    if (!result) return handler(tl::unexpected(result.error()));
                    const v1::ControlReply& reply = **result;
-                   // Protobuf puts repeated fields together where messages stand one behind the other.
+                   // Protobuf concatenates the repeated fields of concatenated messages.
                    reply.types().files().AppendToString(&so_far->files);
                    for (const std::string& name : reply.types().unknown()) so_far->unknown.push_back(name);
                    if (!reply.has_more()) return handler(std::move(*so_far));
                    if (reply.more().cursor() == cursor) return handler(tl::unexpected(cursor_error("types")));
                    if (so_far->files.size() > types_bytes_max) {
-                     return handler(fail(ErrorCode::exhausted, "types: the broker's answer is above 16 MiB"));
+                     return handler(fail(ErrorCode::exhausted, "types: the broker's reply exceeds 16 MiB"));
                    }
                    request_types(names, reply.more().cursor(), std::move(so_far), std::move(handler));
                  });

@@ -1,5 +1,5 @@
 #pragma once
-// ControlRequests to a broker about itself, without protobuf on the asker's side.
+// Requests to a broker about itself, as values without protobuf.
 
 #include <chrono>
 #include <functional>
@@ -16,10 +16,10 @@ namespace backplane::follower {
 
 class ControlChannel;
 
-/// Asks through a channel, and makes values of the answers. Lives on the channel's thread; `channel` outlives
-/// it, or is exchanged by use(). A question waits for a broker where there is none; then an answer that does
-/// not come within the limit is an Error (timeout). Each handler is called once, from the channel's
-/// do_work(); never after the ControlRequests' end.
+/// Sends requests through a channel and converts the replies. Lives on the channel's thread; `channel`
+/// outlives it, or is replaced by use(). Without a broker, a request waits. Once sent, a request without a
+/// reply within the timeout ends in an Error (timeout). Each handler is called once, from the channel's
+/// do_work(), and not after this object has been destroyed.
 class ControlRequests {
  public:
   template <class T>
@@ -30,17 +30,17 @@ class ControlRequests {
   ControlRequests(const ControlRequests&) = delete;
   ControlRequests& operator=(const ControlRequests&) = delete;
 
-  /// A page of the topics that match; `cursor` from the page before, or "".
+  /// Requests one page of the topics that match. `cursor` comes from the page before; "": the first page.
   void topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler);
-  /// The files that define these message types, and those that they need; no names: all known types.
-  /// Several replies are put together, up to 16 MiB (above it: exhausted).
+  /// Requests the files that define these message types, with the files that they import. No names: all known
+  /// types. Several replies become one, up to 16 MiB (above: exhausted).
   void types(const std::vector<std::string>& names, Handler<TypesReply> handler);
-  /// The broker's counters, and all that say Hello to it.
+  /// Requests the broker's counters and the programs that send Hello to it.
   void stats(Handler<BrokerStats> handler);
-  /// Asks the broker to end without losing what was sent. The answer comes before it does.
+  /// Requests that the broker drains and exits without losing events. The reply comes before it exits.
   void drain(Handler<void> handler);
 
-  /// What is asked from now on goes through another channel.
+  /// Sends requests through another channel from now on.
   void use(ControlChannel& channel) noexcept { channel_ = &channel; }
 
  private:
@@ -51,7 +51,7 @@ class ControlRequests {
 
   ControlChannel* channel_;
   std::chrono::milliseconds timeout_;
-  AliveGuard alive_;
+  AliveGuard alive_;  // for handlers in the channel
 };
 
 }  // namespace backplane::follower

@@ -13,10 +13,10 @@
 namespace backplane::follower {
 namespace {
 
-// Well below the 32 requests that a connection may have unanswered.
+// Well below the 32 requests that a connection may have in flight.
 constexpr std::size_t in_flight_max = 8;
-// A refusal may pass: the broker is busy, or its control answers for a new life before egress does. So may
-// silence: a machine may stand still for seconds.
+// A refusal can be temporary: the broker is busy, or its control endpoint speaks for a new incarnation before
+// egress does. A timeout can be too: a machine may stall for seconds.
 constexpr int refusals_max = 5;
 constexpr std::chrono::milliseconds refusal_backoff{100};
 
@@ -69,7 +69,7 @@ std::size_t ReplayRequests::send(ControlChannel& channel, const StreamPosition& 
       report(number, slice);
       continue;
     }
-    if (replay.reset) {  // told before anything of the new stream is given
+    if (replay.reset) {  // reported before any event of the new stream
       replay.state = Replay::State::idle;
       report(number, {});
       continue;
@@ -92,7 +92,7 @@ ReplayRequests::Clock::time_point ReplayRequests::request_deadline() const noexc
 
 bool ReplayRequests::choose_start(Replay& replay, const StreamPosition& live_position) {
   replay.stream = live_position.stream;
-  std::optional<std::uint64_t> old_stream;  // a stream that is not the broker's
+  std::optional<std::uint64_t> old_stream;  // a stream that is not the broker's current one
   if (replay.through) {
     if (replay.through->stream == live_position.stream) return true;
     old_stream = replay.through->stream;
@@ -138,13 +138,13 @@ void ReplayRequests::on_reply(std::uint64_t number, const Result<const v1::Contr
   if (reply.stream() != found->second.stream) {
     return on_failed(
         number, found->second,
-        Error{ErrorCode::protocol, fmt::format("the broker answers for stream {:016x}, wanted {:016x}",
-                                               reply.stream(), found->second.stream)});
+        Error{ErrorCode::protocol, fmt::format("expected a reply for stream {:016x}, got one for {:016x}",
+                                               found->second.stream, reply.stream())});
   }
   if (reply.has_gone()) return on_gone(number, found->second, reply);
   const bool delivered_any = deliver(number, reply);
   found = replays_.find(number);
-  if (found == replays_.end()) return;  // it was cancelled meanwhile
+  if (found == replays_.end()) return;  // the sink cancelled it
   Replay& replay = found->second;
   replay.refusals = 0;
   const std::uint64_t before = replay.through ? replay.through->position : 0;
@@ -158,7 +158,7 @@ void ReplayRequests::on_reply(std::uint64_t number, const Result<const v1::Contr
     return report(number, slice);
   }
   if (!delivered_any && reply.more().cursor() == replay.cursor) {
-    return on_failed(number, replay, Error{ErrorCode::protocol, "the broker's cursor does not move"});
+    return on_failed(number, replay, Error{ErrorCode::protocol, "the broker repeats its cursor"});
   }
   replay.cursor = reply.more().cursor();
   if (!delivered_any && !replay.reset) return requeue(number, replay);
@@ -189,9 +189,8 @@ void ReplayRequests::on_gone(std::uint64_t number, Replay& replay, const v1::Con
   if (first == 0 || (replay.through && first - 1 <= replay.through->position)) {
     return on_failed(
         number, replay,
-        Error{ErrorCode::protocol, fmt::format("the broker says that what it holds begins at {}, "
-                                               "where it has been read already",
-                                               first)});
+        Error{ErrorCode::protocol,
+              fmt::format("the broker's history begins at position {}, which has been read already", first)});
   }
   replay.start = replay.through = StreamPosition{reply.stream(), first - 1};
   replay.cursor.clear();
@@ -204,16 +203,16 @@ void ReplayRequests::on_gone(std::uint64_t number, Replay& replay, const v1::Con
 void ReplayRequests::on_failed(std::uint64_t number, Replay& replay, const Error& error) {
   switch (error.code) {
     case ErrorCode::unavailable:
-      return requeue(number, replay);  // when there is a broker again
+      return requeue(number, replay);  // once there is a broker again
     case ErrorCode::not_found:
-      // The stream has not come so far: who was there was in another one, whatever it was called.
+      // The stream has not reached the position, which must be one of another stream with the same number.
       replay.reset = Reset{replay.stream, replay.stream};
       replay.start = replay.through = StreamPosition{replay.stream, 0};
       replay.cursor.clear();
       return requeue(number, replay);
     case ErrorCode::protocol:
       if (++replay.refusals > refusals_max) break;
-      // A cursor of the life before: what has been given is known without it.
+      // The cursor may be of an earlier incarnation. What has been delivered is known without it.
       if (!replay.cursor.empty() && replay.through && replay.through->position > 0)
         replay.start = replay.through;
       replay.cursor.clear();

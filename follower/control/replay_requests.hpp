@@ -1,5 +1,5 @@
 #pragma once
-// Requests for history, read slice by slice across whatever becomes of the broker meanwhile.
+// Requests for history, slice by slice, across reconnects and restarts of the broker.
 
 #include <chrono>
 #include <cstddef>
@@ -24,7 +24,7 @@ namespace backplane::follower {
 
 class ControlChannel;
 
-/// Who takes what ReplayRequests give. May call their methods, but for ask().
+/// Receives what ReplayRequests read. May call their methods except send().
 class ReplaySink {
  public:
   virtual ~ReplaySink() = default;
@@ -32,13 +32,13 @@ class ReplaySink {
   virtual void replay_slice(std::uint64_t number, const ReplaySlice& slice) = 0;
 };
 
-/// The replays that somebody has asked for. A few of them are with the broker at a time, so that many
-/// readers that join at once do not flood it. Lives on its follower's thread.
+/// The open replays. Only a few requests are in flight at a time: many readers that join at once must not
+/// flood the broker. Lives on its follower's thread.
 class ReplayRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param timeout how long the broker may take for a slice. `sink` outlives it.
+  /// @param timeout for each slice. `sink` outlives it.
   ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout);
   ~ReplayRequests();
   ReplayRequests(const ReplayRequests&) = delete;
@@ -48,37 +48,37 @@ class ReplayRequests {
   void more(std::uint64_t number);
   void cancel(std::uint64_t number);
 
-  /// Asks for what waits. Only while the broker is there; `live_position` is where reading it began: its
-  /// stream, and the position of the newest live result. @returns how much was done.
+  /// Sends queued requests. Only while the broker is connected. `live_position` is its stream and the
+  /// position in the newest live reply. @returns the amount of work done.
   std::size_t send(ControlChannel& channel, const StreamPosition& live_position, Clock::time_point now);
-  /// When ask() may have something; time_point::min() is now.
+  /// When send() may have something to send; time_point::min(): now.
   [[nodiscard]] Clock::time_point request_deadline() const noexcept;
 
-  /// Events in replies that are none, or not of what was asked for.
+  /// Events in replies that are invalid, or do not match the request.
   [[nodiscard]] std::uint64_t undecodable() const noexcept { return undecodable_; }
   [[nodiscard]] std::uint64_t timeouts() const noexcept { return timeouts_; }
 
  private:
   struct Replay {
     std::string text;
-    std::optional<Pattern> pattern;  // none: the broker is to say what is wrong with it
+    std::optional<Pattern> pattern;  // none: invalid, and the broker will say why
     ReplayFrom from;
-    std::optional<StreamPosition> start;    // where the slices asked for now began, once it is a position
-    std::optional<StreamPosition> through;  // all up to here has been given
+    std::optional<StreamPosition> start;    // where the current slices began, once it is a position
+    std::optional<StreamPosition> through;  // everything up to here has been delivered
     std::string cursor;
-    std::optional<Reset> reset;  // to be told with the next slice
-    std::uint64_t stream{};      // that was asked for last
-    int refusals{};              // running
+    std::optional<Reset> reset;  // to be reported with the next slice
+    std::uint64_t stream{};      // that was requested last
+    int refusals{};              // in a row
     enum class State : std::uint8_t { queued, in_flight, idle } state{State::queued};
   };
 
-  /// @returns whether there is something to ask; else the replay is complete as it is.
+  /// @returns false if nothing needs to be requested: the replay is complete.
   static bool choose_start(Replay& replay, const StreamPosition& live_position);
   static void write_request(const Replay& replay, v1::ControlRequest& request);
   void on_reply(std::uint64_t number, const Result<const v1::ControlReply*>& result);
   void on_failed(std::uint64_t number, Replay& replay, const Error& error);
   void on_gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply);
-  /// @returns whether there were any.
+  /// @returns whether the reply contained events.
   bool deliver(std::uint64_t number, const v1::ControlReply& reply);
   void report(std::uint64_t number, ReplaySlice slice);
   void requeue(std::uint64_t number, Replay& replay);
@@ -89,7 +89,7 @@ class ReplayRequests {
   std::deque<std::uint64_t> queued_;
   std::size_t in_flight_{};
   Clock::time_point now_{};
-  Clock::time_point not_before_{};  // not before, after a refusal
+  Clock::time_point not_before_{};  // after a refusal
   std::uint64_t undecodable_{};
   std::uint64_t timeouts_{};
   AliveGuard alive_;

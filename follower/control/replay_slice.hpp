@@ -1,5 +1,5 @@
 #pragma once
-// GapRepair history: where it begins, and how the answer comes.
+// Replaying history: where it begins, and how it arrives.
 
 #include <cstdint>
 #include <optional>
@@ -12,43 +12,45 @@
 
 namespace backplane {
 
-/// Behind these places, as a resume token has them. Of several the one of the broker's own stream counts.
-/// Where there is none of it, the answer begins with ReplaySlice::reset: with all that the broker has
-/// where it is another life of a stream named here, or one that has not come so far, else with what comes
-/// from now on.
+/// After these positions, from a resume token. The one in the broker's own stream counts. If there is none,
+/// the replay begins with ReplaySlice::reset. It then contains everything that the broker has, if the
+/// broker's stream is another incarnation of a stream named here, and otherwise what is published from now
+/// on. If the broker's stream has not reached the position, the replay begins with a reset too and contains
+/// everything.
 struct AfterPositions {
   std::vector<StreamPosition> positions;
 };
-/// What came after this offset; only with a pattern that is one topic. Where the topic has not come so far,
-/// the answer begins with ReplaySlice::reset and has all that the broker has.
+/// After this offset; only if the pattern is one topic. If the topic has not reached the offset, the replay
+/// begins with ReplaySlice::reset and contains everything that the broker has.
 struct AfterOffset {
   std::uint64_t offset{};
 };
-/// What the broker received at this Unix time or later.
+/// From what the broker received at this Unix time or later.
 struct SinceTime {
   std::int64_t unix_ns{};
 };
 using ReplayFrom = std::variant<AfterPositions, AfterOffset, SinceTime>;
 
-/// Between two events of a replay, or at its end.
+/// The end of a part of a replay.
 struct ReplaySlice {
-  /// All that matches up to `through_position` of `through_stream` has been given (as far as history held
-  /// it): whoever has the live events too goes on with those behind it.
+  /// All matching events up to `through_position` of `through_stream` have been delivered, as far as history
+  /// holds them. A reader of live events continues with those after it.
   bool complete{};
   std::uint64_t through_stream{};
   std::uint64_t through_position{};
 
-  /// Something that matches is no longer held. replay_more() goes on with everything that is, from
+  /// History no longer holds some matching events. replay_more() continues with those that it holds, from
   /// `first_available` on.
   struct Gone {
     std::uint64_t first_available{};         ///< position
-    std::uint64_t first_available_offset{};  ///< where the pattern is one topic, else 0
+    std::uint64_t first_available_offset{};  ///< 0 unless the pattern is one topic
   };
   std::optional<Gone> gone;
-  /// The broker's stream is another one than was asked for, or than the last slice was of; both numbers are
-  /// the same where it is called the same and has not come so far. What follows is of the new one.
+  /// The broker's stream is not the one that was requested, or not that of the last slice. Both numbers are
+  /// equal if it is the same stream, but has not reached the position. The following events are of the new
+  /// one.
   std::optional<Reset> reset;
-  /// The request has ended without being complete: refused, or not answered in time.
+  /// The request has ended incomplete: it was refused, or the broker did not reply in time.
   std::optional<Error> error;
 };
 

@@ -39,7 +39,7 @@ void RetainedRequests::send(std::uint64_t number, std::string pattern, std::stri
 
 void RetainedRequests::on_reply(std::uint64_t number, const std::string& pattern, const std::string& cursor,
                                 const v1::ControlReply& reply) {
-  // What comes after the first reply may be in the later ones or not: the values stand for the first.
+  // Later replies may or may not contain later events: the values are those of the first reply's position.
   if (cursor.empty()) requests_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
   if (const std::uint64_t valid = reply.retained().valid_ns(); valid > 0) {
     Clock::time_point& until = requests_[number].valid_until;
@@ -62,7 +62,7 @@ void RetainedRequests::on_reply(std::uint64_t number, const std::string& pattern
   if (reply.more().cursor().empty() || reply.more().cursor() == cursor) {
     return end(number,
                Error{ErrorCode::protocol,
-                     fmt::format("retained values of \"{}\": the broker's cursor does not move", pattern)});
+                     fmt::format("retained values of \"{}\": the broker repeats its cursor", pattern)});
   }
   send(number, pattern, reply.more().cursor());
 }

@@ -1,5 +1,5 @@
 #pragma once
-// Requests for the newest values of topics, read in pieces.
+// Requests for retained values.
 
 #include <chrono>
 #include <cstdint>
@@ -18,14 +18,14 @@ namespace v1 {
 class ControlReply;
 }
 
-/// How a question for retained values ended.
+/// How a request for retained values ended.
 struct RetainedEnd {
-  /// The values stand for this place: all that matches up to it is in them or superseded by them. Live
-  /// events behind it are news, unless they are a value that was given (compare Stamp::position).
+  /// The position of the values: every matching event up to it is among them or superseded by them. A live
+  /// event after it is new, unless it is one of the values (compare Stamp::position).
   std::uint64_t stream{};
   std::uint64_t position{};
-  std::optional<Error> error;  ///< then only some values have come, or none
-  /// Until then none of them ends for its ttl, nor any that is published meanwhile.
+  std::optional<Error> error;  ///< if set, some or all values are missing
+  /// Until then, neither these values expire (`ttl`), nor values that are published meanwhile.
   std::chrono::steady_clock::time_point valid_until = std::chrono::steady_clock::time_point::max();
 };
 
@@ -33,7 +33,7 @@ namespace follower {
 
 class ControlChannel;
 
-/// Who takes what RetainedRequests give. May call their methods.
+/// Receives what RetainedRequests read. May call their methods.
 class RetainedSink {
  public:
   virtual ~RetainedSink() = default;
@@ -41,24 +41,23 @@ class RetainedSink {
   virtual void retained_end(std::uint64_t number, const RetainedEnd& end) = 0;
 };
 
-/// The retained values that somebody has asked for. Lives on its follower's thread.
+/// The open requests for retained values. Lives on its follower's thread.
 class RetainedRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param timeout how long the broker may take for a piece. `sink` outlives it; so does `channel`, or it is
-  /// exchanged by use().
+  /// @param timeout for each reply. `sink` outlives it. `channel` outlives it, or is replaced by use().
   RetainedRequests(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds timeout);
 
-  /// Each number once.
+  /// `number` must be new.
   void begin(std::uint64_t number, std::string_view pattern);
   void cancel(std::uint64_t number) { requests_.erase(number); }
-  /// What is asked from now on goes through another channel.
+  /// Sends requests through another channel from now on.
   void use(ControlChannel& channel) noexcept { channel_ = &channel; }
-  /// The time of the turn: before the channel's do_work().
+  /// Sets the time of this turn. Call it before the channel's do_work().
   void begin_turn(Clock::time_point now) noexcept { now_ = now; }
 
-  /// Events in replies that are none.
+  /// Invalid events in replies.
   [[nodiscard]] std::uint64_t undecodable() const noexcept { return undecodable_; }
   [[nodiscard]] std::uint64_t timeouts() const noexcept { return timeouts_; }
 
@@ -71,7 +70,7 @@ class RetainedRequests {
   RetainedSink& sink_;
   ControlChannel* channel_;
   std::chrono::milliseconds timeout_;
-  std::map<std::uint64_t, RetainedEnd> requests_;  // those that have not ended
+  std::map<std::uint64_t, RetainedEnd> requests_;  // the open ones
   Clock::time_point now_{};
   std::uint64_t undecodable_{};
   std::uint64_t timeouts_{};

@@ -12,7 +12,7 @@
 
 namespace backplane {
 
-/// Where a subscription begins: with live events, so long ago, after an offset (only if the pattern is one
+/// Where a subscription begins: with live events, a duration ago, after an offset (only if the pattern is one
 /// topic), or after the positions of a resume token.
 using Since = std::variant<std::monostate, std::chrono::nanoseconds, AfterOffset, AfterPositions>;
 

@@ -1,5 +1,5 @@
 #pragma once
-// What reaches a reader: events, and word of those that cannot.
+// What reaches a reader: events, and notices of those that are lost.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,34 +16,33 @@ namespace backplane {
   return static_cast<std::uint32_t>(stream >> 32);
 }
 
-/// One event as it reaches a reader. The views hold until the callback returns.
+/// One event. The views are valid until the callback returns.
 struct Delivery {
   std::string_view topic;
-  std::span<const std::byte> event;  ///< stamped: a backplane.v1.Event, its last 47 bytes the stamp
+  std::span<const std::byte> event;  ///< a backplane.v1.Event whose last 47 bytes are the stamp
   wire::Stamp stamp;
-  /// Its position is below one of the same stream that was delivered before: it was lost on the way, and
-  /// that showed only later. Within its topic it is in order all the same.
+  /// An event of the same stream with a higher position was delivered before: this one had been lost on the
+  /// way, which showed only later. Within its topic, it is in order.
   bool late = false;
-  /// A number of the listener's, which it may change: kept with what is known of this topic of this stream,
-  /// 0 at first, so that it finds its own things about the topic without looking for the name. Holds as the
-  /// views do. nullptr: there is none this time.
+  /// A number that belongs to the listener, which may change it. It is kept for each topic of each stream,
+  /// initially 0, and spares the listener a look-up by name. Valid as long as the views. nullptr: none.
   std::uint64_t* mark = nullptr;
 };
 
-/// Events of one topic that this reader will never get. The views hold until the callback returns.
+/// Events of one topic that will never arrive. The views are valid until the callback returns.
 struct Gap {
   std::uint64_t stream{};
   std::string_view topic;
-  /// Offsets, both included. `first` is 0 where nobody knows it: the topic had not been seen since the
-  /// reading began, and history does not reach back so far.
+  /// Offsets, both included. `first` is 0 if it is unknown: no event of the topic had arrived since the
+  /// subscription became active, and history does not reach back far enough.
   std::uint64_t first{};
   std::uint64_t last{};
   GapReason reason{GapReason::history_gone};
-  std::uint64_t position{};  ///< of the last of them, or behind it and before the topic's next event
+  std::uint64_t position{};  ///< of the last one, or between it and the topic's next event
 };
 
-/// A broker came back without its history: numbering began anew, and what the end of the old stream
-/// still had for us is lost; nobody knows how much that is.
+/// A broker restarted without its history: numbering begins again, and events at the end of the old stream
+/// may be lost. Their number is unknown.
 struct Reset {
   std::uint64_t old_stream{};
   std::uint64_t new_stream{};

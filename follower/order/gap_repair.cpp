@@ -9,13 +9,13 @@
 namespace backplane::follower {
 namespace {
 
-/// How many events that stands for: one, or those of a gap, where that is known.
+/// Number of events that a buffered entry stands for: one, or those of a gap if their number is known.
 std::uint64_t size_of(const std::optional<Gap>& gap) {
   if (!gap) return 1;
   return gap->first == 0 ? 0 : gap->last - gap->first + 1;
 }
 
-// More brokers than any mesh has.
+// More brokers than any installation has.
 constexpr std::size_t streams_max = 4096;
 constexpr std::chrono::seconds purge_interval{10};
 constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
@@ -62,7 +62,8 @@ void GapRepair::retire(Stream& stream, std::uint64_t new_stream) {
   declare_lost_if(stream, GapReason::history_gone, [](auto, const Hole&) { return true; });
   release(stream, everything);
   if (replaying_ && replaying_->request.stream == stream.id) replaying_.reset();
-  // All of the new life is ours, what was published before our subscriptions were back included.
+  // All events of the new incarnation are expected, including those published before we were subscribed
+  // again.
   prefixes_.rebase(stream.id, {new_stream, 0});
   if (current_stream_ == stream.id) set_current_stream(new_stream, 0);
   ++counters_.resets;
@@ -82,15 +83,15 @@ void GapRepair::on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::u
                               bool first_on_connection, Clock::time_point now) {
   const Stream& current = stream_of(stream);
   if (current_stream_ != stream) {
-    // Another broker than before: what was in force there is in force here from now on.
+    // Another broker than before: what was active there is active here from now on.
     if (current_stream_ != 0) prefixes_.rebase(current_stream_, {stream, position});
-    // Events may have come before the first answer did, and a connection been lost in between.
+    // Events may have arrived before the first live reply, and a connection may have been lost in between.
     set_current_stream(stream,
                        current.first_arrived == 0 ? position : std::min(position, current.first_arrived));
     tails_at_ = now + options_.tails_interval;
   }
   prefixes_.activate(ticket, {stream, position});
-  // A new prefix's topics were not among those asked for: whatever is being checked, they are not.
+  // The topics of a new prefix have not been checked yet, nor are they in a round of Tails that is running.
   verified_ = std::min(verified_, position);
   low_watermark_ = std::min(low_watermark_, position);
   if (tails_round_) tails_round_->verified = std::min(tails_round_->verified, position);
@@ -113,13 +114,13 @@ void GapRepair::on_event(std::string_view topic, std::span<const std::byte> even
   const bool is_new =
       (recent_ == nullptr || recent_->id != stamp.stream) && find_stream(stamp.stream) == nullptr;
   if (is_new && (check_topic(topic) != TopicFault::none || streams_.size() >= streams_max)) {
-    ++counters_.undecodable;  // must not be taken for a broker's new life
+    ++counters_.undecodable;  // it must not look like a new incarnation of a broker
     return;
   }
   Stream& stream = stream_of(stamp.stream);
   if (stream.first_arrived == 0) stream.first_arrived = stamp.position;
   stream.arrived = std::max(stream.arrived, stamp.position);
-  if (stamp.offset == 0) {  // is not numbered
+  if (stamp.offset == 0) {  // not numbered
     ++counters_.expected;
     return forward(stream, Event{topic, event, stamp, false}, nullptr, now);
   }
@@ -159,7 +160,7 @@ GapRepair::TopicState* GapRepair::find_topic(Stream& stream, std::string_view to
     state.prefix_checked = prefixes_.removals();
     return &state;
   }
-  // Its prefix is gone. If another was in force all the time since the last event, nothing is missing.
+  // Its prefix was removed. If another has been active since the last event, nothing is missing.
   const auto prefix = prefixes_.match(topic);
   const auto start = prefix ? prefixes_.start(*prefix) : std::nullopt;
   if (start && start->stream == stream.id && start->position <= state.position) {
@@ -177,10 +178,11 @@ void GapRepair::admit_first(Stream& stream, const Event& event, Clock::time_poin
     return;
   }
   const auto prefix = prefixes_.match(event.topic);
-  if (!prefix) return;  // nobody wants it any more
+  if (!prefix) return;  // unsubscribed meanwhile
   auto start = prefixes_.start(*prefix);
   if (start && start->stream != stream.id) start.reset();
-  if (event.replayed && (!start || stamp.position <= start->position)) return;  // before the reading began
+  if (event.replayed && (!start || stamp.position <= start->position))
+    return;  // before the subscription was active
   TopicState& state = stream.topics.add(event.topic, TopicState{stamp.offset, stamp.position, *prefix});
   ++counters_.expected;
   if (start && stamp.previous > start->position && stamp.offset > 1) {
@@ -210,7 +212,7 @@ void GapRepair::fill_hole(Stream& stream, const Event& event, Clock::time_point 
   }
   const Hole hole = *found;
   holes.erase(found);
-  // Where a hole begins nobody knew; what is behind this event is known now.
+  // Where the hole begins was unknown. The number of events after this one is known now.
   if (hole.first == 0) counters_.expected += hole.last - stamp.offset + 1;
   Hole left = hole;
   left.last = stamp.offset - 1;
@@ -262,7 +264,7 @@ void GapRepair::deliver(Stream& stream, const Delivery& event, bool replayed) {
 
 void GapRepair::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now) {
   hole.deadline = now + options_.recovery_limit;
-  // The system's topics are not matched by the pattern that several others have in common.
+  // $SYS. topics do not match the common pattern of other topics.
   hole.replay_alone = is_system_topic(topic);
   auto of_topic = stream.holes.find(topic);
   if (of_topic == stream.holes.end()) of_topic = stream.holes.try_emplace(std::string(topic)).first;
@@ -290,7 +292,7 @@ void GapRepair::release_ready(Stream& stream, Clock::time_point now) {
   if (stream.holes.empty() && stream.reorder_buffer.empty()) return;
   declare_lost_if(stream, GapReason::recovery_timeout,
                   [&](auto, const Hole& hole) { return hole.deadline <= now; });
-  // Of a run that is being fetched, more may be missing than is known yet.
+  // In a range that is being replayed, more events may be missing than is known yet.
   std::uint64_t up_to = is_replaying_range(stream) ? replaying_->progress : everything;
   std::uint64_t keeps_topics_in_order = everything;
   for (const auto& [topic, holes] : stream.holes) {
@@ -311,7 +313,7 @@ void GapRepair::release(Stream& stream, std::uint64_t up_to) {
     const auto node = stream.reorder_buffer.extract(stream.reorder_buffer.begin());
     const Buffered& buffered = node.mapped();
     if (!buffered.gap) reorder_buffer_bytes_ -= buffered.topic.size() + buffered.event.size();
-    if (!prefixes_.match(buffered.topic)) {  // nobody wants it any more
+    if (!prefixes_.match(buffered.topic)) {  // unsubscribed meanwhile
       counters_.unwanted += size_of(buffered.gap);
     } else if (buffered.gap) {
       announce(buffered);

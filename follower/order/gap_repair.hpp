@@ -1,5 +1,5 @@
 #pragma once
-// GapRepair streams in order, without holes: what is missing is fetched, or announced.
+// Streams in order and without holes: missing events are recovered, or announced as lost.
 
 #include <array>
 #include <chrono>
@@ -21,7 +21,7 @@
 
 namespace backplane::follower {
 
-/// Who takes what a GapRepair gives. May call the GapRepair's subscribe() and unsubscribe(), nothing else.
+/// Receives what a GapRepair delivers. May call its subscribe() and unsubscribe(), but no other method.
 class GapRepairSink {
  public:
   virtual ~GapRepairSink() = default;
@@ -30,9 +30,9 @@ class GapRepairSink {
   virtual void reset(const Reset& reset) = 0;
 };
 
-/// A Replay to be asked of the broker: `pattern`'s events after `after`, up to and including `until`.
+/// A Replay to request from the broker: events of `pattern` after `after`, up to and including `until`.
 struct ReplayRequest {
-  std::uint64_t number{};  ///< to be given back with what becomes of it
+  std::uint64_t number{};  ///< identifies the request in on_replay_reply() and on_replay_failed()
   std::uint64_t stream{};
   std::string pattern;
   std::uint64_t after{};
@@ -40,7 +40,7 @@ struct ReplayRequest {
   std::string cursor;
 };
 
-/// Its answer. The views hold during the call that it is given to.
+/// Its reply. The views are valid during on_replay_reply().
 struct ReplayReply {
   enum class End : std::uint8_t { complete, more, gone };
   struct Stored {
@@ -53,9 +53,9 @@ struct ReplayReply {
   std::uint64_t first_available{};  ///< gone
 };
 
-/// Tails to be asked of the broker.
+/// Tails to request from the broker.
 struct TailsRequest {
-  std::uint64_t number{};  ///< as above
+  std::uint64_t number{};  ///< identifies the request in on_tails_reply() and on_tails_failed()
   std::vector<std::string> patterns;
   std::uint64_t after{};
   std::string cursor;
@@ -73,31 +73,31 @@ struct TailsReply {
   std::string_view cursor;  ///< empty: complete
 };
 
-/// What a GapRepair has seen. At every moment, each counted where it happens,
+/// Counters of a GapRepair. At every moment,
 ///     expected = seen + recovered + lost (of both kinds) + unwanted + GapRepair::awaited()
 struct GapRepairCounters {
-  std::uint64_t expected{};           ///< by their numbers: offsets of events, and those that tails tell of
-  std::uint64_t seen{};               ///< events delivered that came as they were published
-  std::uint64_t recovered{};          ///< events delivered that Replay brought
-  std::uint64_t lost_history_gone{};  ///< events announced as lost, where their number is known
+  std::uint64_t expected{};           ///< by the offsets of events and of tails
+  std::uint64_t seen{};               ///< events delivered that arrived live
+  std::uint64_t recovered{};          ///< events delivered that a Replay recovered
+  std::uint64_t lost_history_gone{};  ///< events announced as lost, as far as their number is known
   std::uint64_t lost_recovery_timeout{};
-  std::uint64_t unwanted{};  ///< neither: when it was their turn, nobody was subscribed to them any more
+  std::uint64_t unwanted{};  ///< events that were unsubscribed from before their turn
   std::uint64_t gaps{};
-  std::uint64_t gaps_of_unknown_size{};  ///< of these: nobody knows how many were lost
-  std::uint64_t duplicates{};            ///< events that came again and were left out
-  std::uint64_t late{};                  ///< delivered behind a higher position of their stream
+  std::uint64_t gaps_of_unknown_size{};  ///< of these: the number of lost events is unknown
+  std::uint64_t duplicates{};            ///< events that arrived again and were discarded
+  std::uint64_t late{};                  ///< events delivered after a higher position of their stream
   std::uint64_t resets{};
-  std::uint64_t undecodable{};  ///< topics that are none, and answers' events without a stamp
+  std::uint64_t undecodable{};  ///< invalid topics, and events in replies without a stamp
 };
 
-/// Puts what arrives of one broker's streams in order. An event that shows a hole holds back its whole
-/// stream; what is missing is to be asked for (next_replay()), and is spliced in; what cannot be had in
-/// time becomes a Gap in its place. A loss that no later event shows is found by Tails.
+/// Delivers the streams of one broker in order. When an event shows a hole, it and the rest of its stream go
+/// to the reorder buffer. The missing events are requested (next_replay()) and delivered in their place. If
+/// they cannot be recovered in time, a Gap takes their place. Tails find losses that no later event shows.
 ///
-/// Within a topic, order is never broken. Within a stream, positions rise, with one exception: nobody
-/// can see that an event is missing before its own topic's next event, or a tail, shows it; if that is
-/// after higher positions of other topics were delivered, what is recovered comes late, and says so.
-/// For the same reason no event is buffered back much longer than Options::recovery_limit.
+/// Within a topic, order is never broken. Within a stream, positions rise, with one exception: only its own
+/// topic's next event, or a tail, can show that an event is missing. If higher positions of other topics have
+/// been delivered by then, the recovered event is late, and marked as such (Delivery::late). For the same
+/// reason, no event stays in the reorder buffer much longer than Options::recovery_limit.
 ///
 /// Pure: no sockets, time is passed in. Belongs to one thread.
 class GapRepair {
@@ -105,11 +105,11 @@ class GapRepair {
   using Clock = std::chrono::steady_clock;
 
   struct Options {
-    std::chrono::milliseconds recovery_limit{1000};    ///< how long the others wait for what is missing
-    std::size_t reorder_buffer_bytes_max = 64u << 20;  ///< and how much of them, over all streams
-    std::chrono::milliseconds tails_interval{1000};    ///< at most so often
-    std::chrono::milliseconds tails_grace{100};        ///< what a tail shows may be under way for so long
-    std::chrono::milliseconds retry_interval{100};     ///< after a Replay that nobody answered
+    std::chrono::milliseconds recovery_limit{1000};    ///< how long other events wait for missing ones
+    std::size_t reorder_buffer_bytes_max = 64u << 20;  ///< of those that wait, over all streams
+    std::chrono::milliseconds tails_interval{1000};    ///< at least between two rounds of Tails
+    std::chrono::milliseconds tails_grace{100};        ///< events that a tail shows may still be in flight
+    std::chrono::milliseconds retry_interval{100};     ///< after a Replay without a reply
   };
 
   GapRepair(const Options& options, GapRepairSink& sink);
@@ -117,70 +117,72 @@ class GapRepair {
   GapRepair(const GapRepair&) = delete;
   GapRepair& operator=(const GapRepair&) = delete;
 
-  /// As PrefixSet has them.
+  /// As PrefixSet::add() and PrefixSet::remove().
   bool subscribe(std::string_view prefix, std::uint64_t ticket);
   bool unsubscribe(std::string_view prefix);
   [[nodiscard]] const PrefixSet& prefixes() const noexcept { return prefixes_; }
 
-  /// A live answer of the broker: subscriptions up to `ticket` are in force from this position on.
-  /// `anew`: it is the first on this connection, so what was published meanwhile is checked for soon.
+  /// A live reply of the broker: subscriptions up to `ticket` are active from this position on. After the
+  /// first one on a connection, events that were published meanwhile are looked for soon.
   void on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
                      bool first_on_connection, Clock::time_point now);
 
-  /// So many events are best announced together.
+  /// Maximum of prefetch(), and the best number.
   static constexpr std::size_t prefetched_max = 16;
-  /// Events of these topics, at most prefetched_max, are about to come in this order: what is known of them
-  /// is fetched from memory side by side. Others may come instead; it costs them no more than without it.
+  /// Announces that events of these topics, at most prefetched_max, are about to arrive in this order. What
+  /// is known of the topics is prefetched from memory. Other events may arrive instead, at no extra cost.
   void prefetch(std::span<const std::string_view> topics);
-  /// An event has come. The views need hold only during the call.
+  /// Admits an event that arrived live. The views need to be valid during the call only.
   void on_event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
                 Clock::time_point now);
 
-  /// What time brings. `drained`: there was nothing more to receive.
+  /// Applies time limits. `drained`: there was nothing more to receive.
   void tick(Clock::time_point now, bool drained);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
-  /// What to ask the broker now; one Replay and one Tails at a time, each to be followed by its answer
-  /// or by its failure, with its number: what is no longer waited for is passed over then.
-  /// `refused`: the broker did answer, but with an error.
+  /// What to request from the broker now: one Replay and one Tails at a time. Each ends in its reply or its
+  /// failure, by its number; those of abandoned requests are ignored. `refused`: the broker replied with an
+  /// error.
   [[nodiscard]] std::optional<ReplayRequest> next_replay(Clock::time_point now);
   void on_replay_reply(std::uint64_t number, const ReplayReply& reply, Clock::time_point now);
   void on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now);
   [[nodiscard]] std::optional<TailsRequest> next_tails(Clock::time_point now);
   void on_tails_reply(std::uint64_t number, const TailsReply& reply, Clock::time_point now);
   void on_tails_failed(std::uint64_t number, Clock::time_point now);
-  /// When one of these may be wanted; time_point::min(): now.
+  /// When a request may be due; time_point::min(): now.
   [[nodiscard]] Clock::time_point request_deadline() const;
 
-  /// The stream of the broker that is read; 0: not known yet.
+  /// The stream of the broker that is being read; 0: not known yet.
   [[nodiscard]] std::uint64_t current_stream() const noexcept { return current_stream_; }
   [[nodiscard]] const GapRepairCounters& counters() const noexcept { return counters_; }
-  /// No event of current_stream() that has at most this position comes any more, nor a gap, however late; for
-  /// what was subscribed to when that was found out.
+  /// No event or gap of current_stream() at or below this position can arrive any more, however late. Holds
+  /// for the subscriptions that existed when it was found.
   [[nodiscard]] std::uint64_t low_watermark() const noexcept { return low_watermark_; }
-  /// Bytes of events that wait for others.
+  /// Bytes of events in the reorder buffer.
   [[nodiscard]] std::size_t reorder_buffer_bytes() const noexcept { return reorder_buffer_bytes_; }
-  /// Events that are missing and may still come, as far as their number is known, and all that waits for
-  /// them: counted anew each time.
+  /// Missing events that may still arrive, as far as their number is known, and the events that wait for
+  /// them. Counted on each call.
   [[nodiscard]] std::uint64_t awaited() const;
 
  private:
   struct TopicState {
-    std::uint64_t offset{};  // of the last event that was taken, or is known to be missing
+    std::uint64_t offset{};  // of the last event that was admitted, or is known to be missing
     std::uint64_t position{};
     PrefixSet::Ref prefix;
-    std::uint64_t prefix_checked{};  // PrefixSet::removals() when it was alive
+    std::uint64_t prefix_checked{};  // PrefixSet::removals() when `prefix` was last current
     std::uint64_t mark{};            // Delivery::mark
   };
   struct Hole {
-    std::uint64_t first{};  // offsets that are missing; 0: unknown
+    std::uint64_t first{};  // missing offsets; 0: unknown
     std::uint64_t last{};
-    std::uint64_t after{};  // they are in (after, until] of the stream, `until` being the last one's
+    std::uint64_t
+        after{};  // the missing events are in (after, until]; `until` is the position of the last one
     std::uint64_t until{};
-    // Up to here, all that has not come is lost; the topic's next event that has come is behind it.
+    // Everything of the topic up to here that has not arrived is lost. The next event that arrived is after
+    // it.
     std::uint64_t lost_through{};
     Clock::time_point deadline;
-    bool replay_alone{};  // not to be asked for together with others
+    bool replay_alone{};  // not together with other holes
   };
   struct Buffered {
     std::string topic;
@@ -202,7 +204,7 @@ class GapRepair {
     bool replayed{};
     Topics::Guess guess{Topics::none};
   };
-  /// What was looked up ahead, for the events that come next.
+  /// Look-ups made for the events that arrive next.
   struct Prefetched {
     std::array<Topics::Guess, prefetched_max> guesses{};
     std::size_t next{};
@@ -210,9 +212,9 @@ class GapRepair {
   };
   struct Replaying {
     ReplayRequest request;
-    std::uint64_t covered_after{};  // where the first ask began
-    std::uint64_t progress{};       // the last position that came
-    bool whole_range{};             // whatever was lost in a range, of all topics
+    std::uint64_t covered_after{};  // where the first request began
+    std::uint64_t progress{};       // the highest position that arrived
+    bool whole_range{};             // of all topics, to recover everything that was lost in it
     bool sent{};
   };
   struct TailsRound {
@@ -220,8 +222,8 @@ class GapRepair {
     std::uint64_t after{};
     std::string cursor;
     bool sent{};
-    bool replied{};            // a first answer has come
-    std::uint64_t verified{};  // up to where all is checked when it ends
+    bool replied{};            // at least once
+    std::uint64_t verified{};  // everything up to here is checked when the round ends
     Clock::time_point started;
   };
   struct UnconfirmedTail {
@@ -265,23 +267,23 @@ class GapRepair {
   GapRepairSink& sink_;
   PrefixSet prefixes_;
   std::vector<std::unique_ptr<Stream>> streams_;
-  Stream* recent_{};  // of the last event
+  Stream* recent_{};  // the stream of the last event
   Prefetched prefetched_;
-  std::uint64_t current_stream_{};  // the stream of the broker that we read from; 0: not known yet
+  std::uint64_t current_stream_{};  // 0: not known yet
   std::size_t reorder_buffer_bytes_{};
   GapRepairCounters counters_;
 
   std::uint64_t last_request_{};
   std::optional<Replaying> replaying_;
-  Clock::time_point replay_at_{};  // not before
+  Clock::time_point replay_at_{};  // not before, after a failure
 
   std::optional<TailsRound> tails_round_;
   Clock::time_point tails_at_{};
-  std::uint64_t verified_{};  // all of current_stream_ up to here has been checked
+  std::uint64_t verified_{};  // everything of current_stream_ up to here has been checked
   std::uint64_t low_watermark_{};
   std::vector<UnconfirmedTail> unconfirmed_tails_;
   Clock::time_point tails_noted_at_{};
-  std::uint64_t tails_up_to_{};  // the highest position among them
+  std::uint64_t tails_up_to_{};  // the highest position of unconfirmed_tails_
 
   std::uint64_t purged_removals_{};
   Clock::time_point purge_at_{};
@@ -291,13 +293,13 @@ class GapRepair {
 struct GapRepair::Stream {
   std::uint64_t id{};
   Topics topics;
-  std::uint64_t first_arrived{};                                // the position that came live first
-  std::uint64_t arrived{};                                      // the highest position that came live
-  std::uint64_t delivered{};                                    // the highest position that was delivered
-  std::map<std::string, std::vector<Hole>, std::less<>> holes;  // open ones; no topic without
+  std::uint64_t first_arrived{};  // the first position that arrived live
+  std::uint64_t arrived{};        // the highest position that arrived live
+  std::uint64_t delivered{};      // the highest position that has been delivered
+  std::map<std::string, std::vector<Hole>, std::less<>> holes;  // open ones; no topic with an empty list
   std::multimap<std::uint64_t, Buffered> reorder_buffer;        // by position
-  std::deque<Arrival> arrivals;                                 // of what is buffered, in order of time
-  std::uint64_t overdue{};  // of what is buffered, up to here has waited for too long
+  std::deque<Arrival> arrivals;                                 // of buffered events, in order of time
+  std::uint64_t overdue{};  // buffered events up to here have waited for too long
 };
 
 }  // namespace backplane::follower

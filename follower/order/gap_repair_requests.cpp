@@ -1,4 +1,4 @@
-// What a GapRepair asks the broker: Replay for holes that it knows of, Tails for those that it doesn't.
+// What a GapRepair requests from the broker: Replay for known holes, Tails to find unknown ones.
 
 #include <algorithm>
 #include <utility>
@@ -11,14 +11,14 @@
 namespace backplane::follower {
 namespace {
 
-// Holes are asked for together, with all else in their range, where that brings at most so many events a
-// hole that are not missing: about what the round trips cost that it saves.
+// Holes are requested together, with everything else in their range, if that brings at most this many events
+// per hole that are not missing: about the cost of the round trips that it saves.
 constexpr std::uint64_t others_a_hole_max = 256;
-// Above this, what they have in common is not worth looking for.
+// Above this, a common pattern is not worth looking for.
 constexpr std::size_t common_prefixes_max = 1024;
-// More patterns than this make a request that costs the broker more than the topics nobody asked for.
+// A request with more patterns costs the broker more than tails of topics that are not subscribed to.
 constexpr std::size_t tails_patterns_max = 256;
-// A round of Tails may take a twentieth of the time, however many topics there are.
+// Rounds of Tails take at most a twentieth of the time, however many topics there are.
 constexpr int tails_share = 20;
 
 }  // namespace
@@ -43,11 +43,11 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
                                    [](const auto& candidate) { return !candidate->holes.empty(); });
   if (stream == streams_.end()) return std::nullopt;
 
-  const Hole* urgent = nullptr;  // whose time is over first
+  const Hole* urgent = nullptr;  // the one with the earliest deadline
   std::string_view topic_of_urgent;
   std::uint64_t after = ~std::uint64_t{0};
   std::uint64_t until = 0;
-  std::uint64_t worth = 0;  // of those that may go together, in events
+  std::uint64_t worth = 0;  // of the holes that can be replayed together, in events
   for (const auto& [topic, holes] : (*stream)->holes) {
     for (const Hole& hole : holes) {
       if (urgent == nullptr || hole.deadline < urgent->deadline) {
@@ -61,8 +61,8 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
     }
   }
   if (urgent == nullptr) return std::nullopt;
-  // What is lost at once is lost in a run, over all topics; most of them show it later. So the whole run
-  // is fetched where that is little, and what the others lost comes in its place too.
+  // Events are lost in runs, over all topics, and most topics show it later. A short range is replayed as a
+  // whole, which recovers the losses of the other topics in their place too.
   if (!urgent->replay_alone && until - after <= worth) {
     const std::string common = prefixes_.common_pattern(common_prefixes_max);
     const auto pattern = Pattern::parse(common);
@@ -99,10 +99,10 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
       request.cursor = reply.cursor;
       replaying_->sent = false;
       release_ready(*stream, now);
-      if (stream->holes.empty() && !replaying_->whole_range) replaying_.reset();  // the rest is not needed
+      if (stream->holes.empty() && !replaying_->whole_range) replaying_.reset();  // the rest is not missing
       return;
     case ReplayReply::End::gone:
-      // For several topics one answer cannot say what is held of each.
+      // One reply for several topics does not say what history holds of each.
       if (replaying_->whole_range) return replay_each_hole(*stream);
       if (reply.first_available > request.until || reply.first_available <= request.after + 1) {
         return finish_replay(*stream, now);
@@ -128,7 +128,7 @@ void GapRepair::finish_replay(Stream& stream, Clock::time_point now) {
   const Replaying done = std::move(*replaying_);
   replaying_.reset();
   const auto pattern = Pattern::parse(done.request.pattern);
-  // What lies in the range that was read and still is missing is not held any more.
+  // What is still missing in the range is no longer in history.
   declare_lost_if(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
     return hole.after >= done.covered_after && hole.until <= done.request.until && pattern &&
            pattern->matches(topic);
@@ -165,7 +165,7 @@ std::optional<TailsRequest> GapRepair::next_tails(Clock::time_point now) {
 void GapRepair::on_tails_reply(std::uint64_t number, const TailsReply& reply, Clock::time_point now) {
   if (!tails_round_ || tails_round_->number != number) return;
   Stream* const stream = find_stream(current_stream_);
-  // A reply can be ahead of egress: that the broker has begun a new life must be heard from there.
+  // A reply can be ahead of egress, but a new incarnation must be noticed there.
   if (stream == nullptr || reply.stream != current_stream_) return on_tails_failed(number, now);
   if (!std::exchange(tails_round_->replied, true)) {
     tails_round_->verified = std::min(tails_round_->verified, reply.position);
@@ -206,7 +206,7 @@ void GapRepair::check_tails(Clock::time_point now, bool drained) {
   if (unconfirmed_tails_.empty() || now < tails_noted_at_ + options_.tails_grace) return;
   Stream* const stream = find_stream(current_stream_);
   if (stream == nullptr) return unconfirmed_tails_.clear();
-  // While there is more to receive, what a tail shows may be among it, unless the stream is past that.
+  // While there is more to receive, it may contain what a tail shows, unless the stream is past that.
   if (!drained && stream->arrived < tails_up_to_) return;
   tails_up_to_ = 0;
   for (const UnconfirmedTail& tail : std::exchange(unconfirmed_tails_, {})) {

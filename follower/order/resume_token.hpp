@@ -1,5 +1,5 @@
 #pragma once
-// Where a reading can go on later, as a value and as text.
+// Where reading can continue later, as a value and as text.
 
 #include <cstdint>
 #include <string>
@@ -10,17 +10,17 @@
 
 namespace backplane {
 
-/// A place in one stream: everything up to and including `position` is behind it.
+/// A position in one stream. Everything up to and including it has been read.
 struct StreamPosition {
   std::uint64_t stream{};
   std::uint64_t position{};
   friend bool operator==(const StreamPosition&, const StreamPosition&) = default;
 };
 
-/// `<stream as 16 hex digits>:<position>`, several joined by commas. Nothing: "".
+/// Returns `<stream as 16 hex digits>:<position>`, several joined by commas. Without positions: "".
 [[nodiscard]] std::string resume_token(const std::vector<StreamPosition>& positions);
 
-/// The way back. @returns invalid_argument for anything but a token of 1 to 64 places, each stream once.
+/// Reads a token. @returns invalid_argument unless it has 1 to 64 positions, each of another stream.
 Result<std::vector<StreamPosition>> parse_resume_token(std::string_view text);
 
 }  // namespace backplane

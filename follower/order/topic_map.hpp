@@ -1,5 +1,5 @@
 #pragma once
-// Something for each of many topics, found by name.
+// A value for each of many topics, found by name.
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@
 
 namespace backplane::follower {
 
-/// A topic's name in 24 bytes: most are in here, longer ones elsewhere.
+/// A topic's name in 24 bytes. Names of more than 23 bytes are on the heap.
 class TopicName {
  public:
   TopicName() noexcept = default;
@@ -54,31 +54,31 @@ class TopicName {
     return at;
   }
 
-  std::array<char, near_max> near_{};  ///< the name, or where it is
+  std::array<char, near_max> near_{};  ///< the name, or a pointer to it
   std::uint8_t size_{0};
 };
 static_assert(topic_bytes_max <= std::numeric_limits<std::uint8_t>::max());
 
-/// A `State` for each topic. Made for hundred thousands of topics whose events come in any order, where the
-/// time goes into waiting for memory: a topic is at one place in each of two tables, a slot of 8 bytes and
-/// an entry with name and state, and look_up() goes there for some topics side by side. Open addressing; it
-/// allocates where it grows, in pieces, and gives memory back where it shrinks. One thread; moves states
-/// about when one is added or erased.
+/// A `State` for each topic. Made for hundreds of thousands of topics whose events arrive in any order, when
+/// most time is spent waiting for memory. A topic has one place in each of two tables: a slot of 8 bytes, and
+/// an entry with name and state. look_up() prefetches both for several topics at once. Open addressing. The
+/// map grows in chunks and returns memory when it shrinks. Belongs to one thread. Adding or erasing a topic
+/// can move other states.
 template <class State, class Hash = std::hash<std::string_view>>
 class TopicMap {
  public:
-  /// Where a topic may be. What happens to the map meanwhile makes it worth less, and never wrong.
+  /// Where a topic may be. Changes of the map make a guess useless, but never wrong.
   enum class Guess : std::uint32_t {};
   static constexpr Guess none{std::numeric_limits<std::uint32_t>::max()};
 
-  /// Guesses for some names, whose entries begin to come from memory.
+  /// Guesses where `names` are, and prefetches their entries from memory.
   /// @param guesses at least as many as `names`
   void look_up(std::span<const std::string_view> names, std::span<Guess> guesses) const {
     if (slots_.empty()) {
       std::fill_n(guesses.begin(), names.size(), none);
       return;
     }
-    // The first pass leaves the hash where the second one has its guess.
+    // The first pass stores the hash where the second one stores the guess.
     for (std::size_t i = 0; i < names.size(); ++i) {
       const std::uint32_t hash = hash_of(names[i]);
       guesses[i] = Guess{hash};
@@ -93,7 +93,7 @@ class TopicMap {
     }
   }
 
-  /// @returns nullptr where there is none; else it holds until add() or erase().
+  /// @returns nullptr if there is none. The pointer is valid until the next add() or erase().
   [[nodiscard]] State* find(std::string_view name, Guess guess = none) {
     const auto guessed = static_cast<std::uint32_t>(guess);
     if (guessed < size_ && entry(guessed).name.view() == name) return &entry(guessed).state;
@@ -102,7 +102,7 @@ class TopicMap {
     return found == free_slot ? nullptr : &entry(found).state;
   }
 
-  /// One that is not in it. @returns where it is until the next add() or erase().
+  /// Adds a topic that is not in the map. The reference is valid until the next add() or erase().
   State& add(std::string_view name, State state) {
     CHECK(size_ < topics_max, "there are fewer than 2^31 topics");
     if ((size_ + 1) * 4 > slots_.size() * 3) resize(std::max<std::size_t>(8, slots_.size() * 2));
@@ -114,17 +114,17 @@ class TopicMap {
     return made.state;
   }
 
-  /// Where it is in it.
+  /// Erases a topic, if it is in the map.
   void erase(std::string_view name) {
     if (slots_.empty()) return;
     const std::size_t at = slot_of(name, hash_of(name));
     if (slots_[at].entry != free_slot) erase_at(at);
   }
 
-  /// Erases those for which condition(name, state).
+  /// Erases all topics for which condition(name, state) is true.
   template <class Condition>
   void erase_if(Condition condition) {
-    // From the end, as the last one takes the place of one that goes.
+    // From the end, because the last entry replaces an erased one.
     for (std::uint32_t i = size_; i-- > 0;) {
       const Entry& each = entry(i);
       if (condition(each.name.view(), each.state)) erase_at(slot_with(i));
@@ -132,7 +132,7 @@ class TopicMap {
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// All that it takes, but for names that are elsewhere.
+  /// Memory in use, without long names.
   [[nodiscard]] std::size_t memory_bytes() const noexcept {
     return slots_.capacity() * sizeof(Slot) + chunks_.capacity() * sizeof(chunks_[0]) +
            chunks_.size() * sizeof(Chunk);
@@ -147,7 +147,7 @@ class TopicMap {
     std::uint32_t hash{};
     std::uint32_t entry{free_slot};
   };
-  /// One line of memory, where the state is small enough.
+  /// One cache line, if the state is small enough.
   struct alignas(64) Entry {
     TopicName name;
     State state{};
@@ -166,7 +166,7 @@ class TopicMap {
     return (*chunks_[at / chunk_entries])[at % chunk_entries];
   }
 
-  /// Where it is, or where it would be.
+  /// The slot of a name, or the one that it would get.
   [[nodiscard]] std::size_t slot_of(std::string_view name, std::uint32_t hash) const noexcept {
     for (std::size_t at = home(hash);; at = after(at)) {
       const Slot& slot = slots_[at];
@@ -182,13 +182,13 @@ class TopicMap {
 
   void erase_at(std::size_t hole) {
     const std::uint32_t gone = slots_[hole].entry;
-    // The last entry takes its place.
+    // The last entry replaces the erased one.
     if (const std::uint32_t last = size_ - 1; last != gone) {
       slots_[slot_with(last)].entry = gone;
       entry(gone) = std::move(entry(last));
     }
     entry(--size_) = {};
-    // Slots behind it that had to step aside move up, so that no search ends early.
+    // Slots after it that were displaced move up, so that no search ends early.
     for (std::size_t at = after(hole); slots_[at].entry != free_slot; at = after(at)) {
       const std::size_t mask = slots_.size() - 1;
       const std::size_t stepped = (at - home(slots_[at].hash)) & mask;
@@ -197,7 +197,7 @@ class TopicMap {
       hole = at;
     }
     slots_[hole] = {};
-    // One chunk more than needed stays, and a good part of the slots.
+    // One chunk more than needed is kept, and up to 8 slots per topic.
     if (size_ + 2 * chunk_entries <= chunks_.size() * chunk_entries) chunks_.pop_back();
     if (size_ * 8 < slots_.size()) resize(size_ == 0 ? 0 : slots_.size() / 2);
   }
@@ -213,7 +213,7 @@ class TopicMap {
   }
 
   std::vector<Slot> slots_;                     ///< none, or a power of two
-  std::vector<std::unique_ptr<Chunk>> chunks_;  ///< of entries, with no gap between them
+  std::vector<std::unique_ptr<Chunk>> chunks_;  ///< of entries, without gaps
   std::uint32_t size_{0};
 };
 

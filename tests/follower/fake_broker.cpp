@@ -21,7 +21,7 @@ mq::SocketOptions unlimited() {
   return options;
 }
 
-// A closed listener's port is free only when the I/O thread has come round to it.
+// The port of a closed listener is free only after the I/O thread has handled it.
 std::string bind_again(mq::Socket& socket, const std::string& endpoint) {
   const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds{5};
   for (;;) {
@@ -154,7 +154,7 @@ void FakeBroker::handle_request(std::vector<std::string> frames) {
     try {
       (void)sockets_->router.send(frames[i], flags);
     } catch (const zmq::error_t&) {
-      return;  // who asked has gone
+      return;  // the client has gone
     }
   }
 }
@@ -217,7 +217,7 @@ void FakeBroker::reply_to_retained(const v1::RetainedRequest& request, v1::Contr
   }
 }
 
-// Where a replay begins: behind this position.
+// The position after which a replay begins.
 std::optional<std::uint64_t> FakeBroker::start_of(const v1::ReplayRequest& request) const {
   switch (request.start_case()) {
     case v1::ReplayRequest::kAfterPosition:

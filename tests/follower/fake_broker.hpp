@@ -1,6 +1,6 @@
 #pragma once
-// A broker of a hundred lines, for tests of those who follow one: it stamps, publishes, answers live
-// checks and control requests, and does wrong what a test asks it to.
+// A small broker for tests of its readers: it stamps and publishes events, replies to live checks and control
+// requests, and fails in the ways that a test sets.
 
 #include <cstdint>
 #include <map>
@@ -17,10 +17,10 @@
 
 namespace backplane::testing {
 
-/// An event as a broker would publish it: text and a stamp.
+/// An event as a broker publishes it: text and a stamp.
 std::string stamped_event(std::string_view text, const wire::Stamp& stamp);
 
-/// The text of such an event.
+/// The text of an event.
 std::string text_of(std::span<const std::byte> event);
 
 /// Lives on the test's thread, which calls do_work() often.
@@ -31,25 +31,24 @@ class FakeBroker {
   FakeBroker(const FakeBroker&) = delete;
   FakeBroker& operator=(const FakeBroker&) = delete;
 
-  /// Binds, at the same endpoints as before where there are any.
+  /// Binds, at the same endpoints as before if there are any.
   void open();
-  /// Closes both sockets, as a process does that dies. State stays, unless restart_without_state() is called
-  /// too.
+  /// Closes both sockets, as if the process died. Keeps its state unless restart_without_state() follows.
   void close();
-  /// A new life: another stream, no events.
+  /// Begins a new incarnation: another stream, no events.
   void restart_without_state(std::uint64_t new_stream);
 
   std::size_t do_work();
-  /// The next thread that calls a method owns the sockets.
+  /// Lets another thread own the sockets: the next one that calls a method.
   void release();
 
-  /// Stamps, remembers and publishes. `lost`: remembers without publishing, as a full pipe would.
+  /// Stamps, stores and publishes an event. `lost`: does not publish it, as if the pipe were full.
   wire::Stamp publish(std::string_view topic, std::string_view text, bool lost = false);
   /// Sends frames as they are.
   void send_raw(const std::vector<std::string>& frames);
-  /// Answers a live check that was held back by `replies_to_live_checks = false`.
+  /// Replies to a live check that is pending because of `replies_to_live_checks = false`.
   void send_live_reply(const std::string& topic);
-  /// History forgets all up to this position.
+  /// Evicts everything up to this position from history.
   void evict_history(std::uint64_t up_to) { evicted_through_ = up_to; }
 
   [[nodiscard]] const std::string& egress() const { return egress_; }
@@ -59,13 +58,13 @@ class FakeBroker {
   bool replies_to_live_checks = true;
   bool replies_to_requests = true;
   std::size_t slice_events = 3;
-  int refused_replays = 0;                            ///< so many are refused as "busy"
-  std::vector<std::string> type_files;                ///< serialised FileDescriptorProtos, one a page
-  std::set<std::string> subscriptions;                ///< now in force, live checks left out
+  int refused_replays = 0;                            ///< number of replays to refuse as "busy"
+  std::vector<std::string> type_files;                ///< serialised FileDescriptorProtos, one per reply
+  std::set<std::string> subscriptions;                ///< active now, without live checks
   std::vector<std::string> live_checks;               ///< topics of live checks, in order, since open()
   std::vector<v1::ControlRequest> requests;           ///< in order
   std::map<std::string, std::string> values;          ///< retained: topic to text
-  std::set<std::size_t> subscriptions_at_live_check;  ///< how many were in force as each live check came
+  std::set<std::size_t> subscriptions_at_live_check;  ///< number of active subscriptions at each live check
 
  private:
   struct Entry {

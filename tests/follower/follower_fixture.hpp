@@ -1,5 +1,5 @@
 #pragma once
-// What the tests of a Follower share: a listener that remembers, and turns taken by both sides.
+// The fixture of a Follower's tests: a recording listener, and turns of follower and broker.
 
 #include <chrono>
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace backplane::testing {
 
-/// Writes down what it is told, and as one list what came in which order.
+/// Records every call, and the order of most calls in one list.
 class Recorder : public ReaderListener {
  public:
   void on_event(const Delivery& delivery) override {
@@ -37,7 +37,7 @@ class Recorder : public ReaderListener {
   }
   void on_retained_end(std::uint64_t request, const RetainedEnd& end) override {
     ended[request] = end.error;
-    stands_for[request] = {end.stream, end.position};
+    retained_positions[request] = {end.stream, end.position};
   }
   void on_gap(const Gap& gap) override {
     gaps.push_back(std::string(gap.topic) + " " + std::to_string(gap.first) + " " + std::to_string(gap.last) +
@@ -63,7 +63,7 @@ class Recorder : public ReaderListener {
   std::vector<bool> connections;
   std::map<std::uint64_t, std::vector<std::string>> retained;
   std::map<std::uint64_t, std::optional<Error>> ended;
-  std::map<std::uint64_t, StreamPosition> stands_for;  ///< of each retained()
+  std::map<std::uint64_t, StreamPosition> retained_positions;  ///< of each retained()
   std::map<std::uint64_t, std::vector<std::string>> replayed;
   std::map<std::uint64_t, std::vector<ReplaySlice>> slices;
   std::vector<std::string> gaps;
@@ -71,7 +71,7 @@ class Recorder : public ReaderListener {
   std::vector<std::string> order;
 };
 
-/// A follower of a fake broker, on one thread with it.
+/// A follower of a fake broker, both on one thread.
 class FollowerFixture : public ::testing::Test {
  protected:
   using Clock = std::chrono::steady_clock;
@@ -85,7 +85,7 @@ class FollowerFixture : public ::testing::Test {
   void start(const Follower::Options& with) { follower.emplace(context, with, recorder); }
   void start() { start(options()); }
 
-  /// Lets both sides work until `condition` holds. @returns whether it came to hold within 10 s.
+  /// Runs both sides until `condition` is true. @returns false if that takes more than 10 s.
   template <class Condition>
   bool until(Condition condition) {
     const auto limit = Clock::now() + std::chrono::seconds{10};

@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 
 class FollowerTest : public FollowerFixture {};
 
-TEST_F(FollowerTest, IsToldThatASubscriptionIsLiveOnlyOnceTheBrokerHasIt) {
+TEST_F(FollowerTest, ReportsASubscriptionActiveOnlyAfterTheLiveReply) {
   broker.replies_to_live_checks = false;
   start();
   const auto ticket = follower->subscribe("clock");
@@ -55,7 +55,7 @@ TEST_F(FollowerTest, ManySubscriptionsShareALiveCheck) {
   EXPECT_EQ(broker.live_checks.size(), before + 1);
 }
 
-TEST_F(FollowerTest, APrefixLastsUntilItsLastSubscriberIsGone) {
+TEST_F(FollowerTest, APrefixStaysSubscribedUntilItsLastUnsubscribe) {
   start();
   follower->subscribe("a");
   const auto ticket = follower->subscribe("a");
@@ -65,11 +65,11 @@ TEST_F(FollowerTest, APrefixLastsUntilItsLastSubscriberIsGone) {
   ASSERT_TRUE(until([&] { return recorder.live == marker; }));
   EXPECT_TRUE(broker.subscriptions.contains("a"));
   follower->unsubscribe("a");
-  follower->unsubscribe("a");  // once too often
+  follower->unsubscribe("a");  // once more than subscribe()
   ASSERT_TRUE(until([&] { return !broker.subscriptions.contains("a"); }));
 }
 
-TEST_F(FollowerTest, SaysDownAndUpAcrossARestartAndEventsFlowAgain) {
+TEST_F(FollowerTest, ReportsDownAndUpAcrossARestartAndDeliversEventsAgain) {
   start();
   const auto ticket = follower->subscribe("clock");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -87,7 +87,7 @@ TEST_F(FollowerTest, SaysDownAndUpAcrossARestartAndEventsFlowAgain) {
   EXPECT_EQ(follower->status().reconnects, 1u);
 }
 
-TEST_F(FollowerTest, FiveThousandSubscriptionsAreInForceAgainWhenItSaysSo) {
+TEST_F(FollowerTest, FiveThousandSubscriptionsAreActiveAgainWhenUpIsReported) {
   start();
   constexpr std::size_t count = 5000;
   std::uint64_t ticket = 0;
@@ -100,13 +100,13 @@ TEST_F(FollowerTest, FiveThousandSubscriptionsAreInForceAgainWhenItSaysSo) {
     ASSERT_TRUE(until([&] { return recorder.connections.size() == before + 1; }));
     broker.open();
     ASSERT_TRUE(until([&] { return recorder.connections.size() == before + 2; }));
-    // Some nonce may have been asked in a restart's confusion; the one that counted came after all.
+    // A nonce may have been sent during the restart. The one that counted came after all subscriptions.
     EXPECT_TRUE(broker.subscriptions_at_live_check.contains(count));
     EXPECT_EQ(broker.subscriptions.size(), count);
   }
 }
 
-TEST_F(FollowerTest, AnOldNoncesAnswerDoesNotCount) {
+TEST_F(FollowerTest, ALiveReplyToAnOldNonceDoesNotCount) {
   broker.replies_to_live_checks = false;
   auto with = options();
   with.live_retry = 50ms;
@@ -132,7 +132,7 @@ TEST_F(FollowerTest, EachNonceIsUsedOnce) {
   for (const std::string& topic : seen) EXPECT_EQ(topic.size(), follower::live_prefix.size() + 16);
 }
 
-TEST_F(FollowerTest, RubbishIsCountedAndHarmsNothing) {
+TEST_F(FollowerTest, InvalidMessagesAreCountedAndSkipped) {
   start();
   const auto ticket = follower->subscribe("");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -145,7 +145,7 @@ TEST_F(FollowerTest, RubbishIsCountedAndHarmsNothing) {
   broker.send_raw({std::string("\xff\xfe"), good});
   broker.send_raw({std::string(300, 'x'), good});
   broker.send_raw({"$SYS.live.0123456789abcdef", "no stamp"});
-  broker.send_raw({"$SYS.live.0123456789abcdef", good});  // somebody else's answer: not ours to count
+  broker.send_raw({"$SYS.live.0123456789abcdef", good});  // the reply to another reader's check
   broker.publish("clock", "still here");
   ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
   EXPECT_EQ(follower->status().undecodable, 8u);
@@ -153,7 +153,7 @@ TEST_F(FollowerTest, RubbishIsCountedAndHarmsNothing) {
   EXPECT_TRUE(follower->connected());
 }
 
-TEST_F(FollowerTest, AMessageAboveTheLimitCutsTheConnectionAndItComesBack) {
+TEST_F(FollowerTest, AMessageAboveTheLimitClosesTheConnectionWhichIsMadeAgain) {
   auto with = options();
   with.max_event_bytes = 1000;
   start(with);
@@ -164,7 +164,7 @@ TEST_F(FollowerTest, AMessageAboveTheLimitCutsTheConnectionAndItComesBack) {
   EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
 }
 
-TEST_F(FollowerTest, GivesRetainedValuesSliceBySlice) {
+TEST_F(FollowerTest, DeliversRetainedValuesFromSeveralReplies) {
   for (int i = 0; i < 8; ++i) broker.values[fmt::format("stock.{}", i)] = fmt::format("{}", i);
   broker.values["news"] = "no";
   start();
@@ -176,7 +176,7 @@ TEST_F(FollowerTest, GivesRetainedValuesSliceBySlice) {
   EXPECT_EQ(recorder.retained[request].back(), "stock.7=7");
 }
 
-TEST_F(FollowerTest, ARefusalOfTheBrokerComesAsAnError) {
+TEST_F(FollowerTest, ARefusedRequestEndsInAnError) {
   start();
   const auto request = follower->retained("a..b");
   ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
@@ -185,7 +185,7 @@ TEST_F(FollowerTest, ARefusalOfTheBrokerComesAsAnError) {
   EXPECT_THAT(recorder.ended[request]->text, ::testing::HasSubstr("that is no pattern"));
 }
 
-TEST_F(FollowerTest, ASilentBrokerIsATimeout) {
+TEST_F(FollowerTest, ARequestWithoutAReplyTimesOut) {
   broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 50ms;
@@ -213,7 +213,7 @@ TEST_F(FollowerTest, RetainedRequestsWaitForABroker) {
   }
 }
 
-TEST_F(FollowerTest, ARequestWhoseBrokerDiesIsAskedOfTheNext) {
+TEST_F(FollowerTest, ARequestInFlightIsSentAgainAfterARestart) {
   broker.values["a"] = "1";
   broker.replies_to_requests = false;
   start();
@@ -228,7 +228,7 @@ TEST_F(FollowerTest, ARequestWhoseBrokerDiesIsAskedOfTheNext) {
   EXPECT_THAT(recorder.retained[request], ElementsAre("a=1"));
 }
 
-TEST_F(FollowerTest, SaysHelloWithItsCountersAndGoodbye) {
+TEST_F(FollowerTest, SendsHelloWithItsCountersAndAClosingHello) {
   auto with = options();
   with.name = "gateway@here";
   with.role = Follower::Role::gateway;
@@ -241,7 +241,7 @@ TEST_F(FollowerTest, SaysHelloWithItsCountersAndGoodbye) {
     }
     return all;
   };
-  ASSERT_TRUE(until([&] { return hellos().size() == 2; })) << "one at once, one a second later";
+  ASSERT_TRUE(until([&] { return hellos().size() == 2; })) << "one at once, the next a second later";
   EXPECT_EQ(hellos()[0].name(), "gateway@here");
   EXPECT_EQ(hellos()[0].role(), v1::HelloRequest::ROLE_GATEWAY);
   EXPECT_EQ(hellos()[0].counters().at("clients"), 12u);
@@ -252,13 +252,13 @@ TEST_F(FollowerTest, SaysHelloWithItsCountersAndGoodbye) {
   EXPECT_EQ(hellos().back().session(), hellos().front().session());
 }
 
-TEST_F(FollowerTest, TheLoopOfPollAndPendingMissesNothing) {
+TEST_F(FollowerTest, ALoopOfPollAndPendingMissesNoEvent) {
   start();
   const auto ticket = follower->subscribe("burst");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
   constexpr std::size_t count = 5000;
   for (std::size_t i = 0; i < count; ++i) broker.publish("burst", std::to_string(i));
-  // From here on the follower works only when its descriptors or its deadline say so.
+  // From here on, the follower works only when a descriptor is readable or its deadline has passed.
   const auto limit = Clock::now() + 10s;
   while (recorder.texts.size() < count && Clock::now() < limit) {
     if (follower->do_work(Clock::now()) > 0 || follower->pending()) continue;
@@ -271,8 +271,8 @@ TEST_F(FollowerTest, TheLoopOfPollAndPendingMissesNothing) {
   EXPECT_EQ(recorder.texts.size(), count);
 }
 
-TEST_F(FollowerTest, AListenerMaySubscribeFromWithinACall) {
-  struct Curious : Recorder {
+TEST_F(FollowerTest, AListenerCanSubscribeDuringACallback) {
+  struct SubscribingListener : Recorder {
     Follower* follower = nullptr;
     std::uint64_t ticket{};
     void on_event(const Delivery& delivery) override {
@@ -282,19 +282,19 @@ TEST_F(FollowerTest, AListenerMaySubscribeFromWithinACall) {
       ticket = follower->subscribe("second");
       (void)follower->retained("second");
     }
-  } curious;
-  follower.emplace(context, options(), curious);
-  curious.follower = &*follower;
+  } listener;
+  follower.emplace(context, options(), listener);
+  listener.follower = &*follower;
   const auto ticket = follower->subscribe("first");
-  ASSERT_TRUE(until([&] { return curious.live == ticket; }));
+  ASSERT_TRUE(until([&] { return listener.live == ticket; }));
   broker.publish("first", "1");
-  ASSERT_TRUE(until([&] { return curious.ticket != 0 && curious.live == curious.ticket; }));
+  ASSERT_TRUE(until([&] { return listener.ticket != 0 && listener.live == listener.ticket; }));
   broker.publish("second", "2");
-  ASSERT_TRUE(until([&] { return curious.texts.size() == 2 && curious.ended.size() == 1; }));
-  follower.reset();  // before its listener
+  ASSERT_TRUE(until([&] { return listener.texts.size() == 2 && listener.ended.size() == 1; }));
+  follower.reset();  // before its listener is destroyed
 }
 
-TEST_F(FollowerTest, WhatIsLostOnTheWayIsFetchedAndPutInItsPlace) {
+TEST_F(FollowerTest, LostEventsAreRecoveredAndDeliveredInOrder) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -310,7 +310,7 @@ TEST_F(FollowerTest, WhatIsLostOnTheWayIsFetchedAndPutInItsPlace) {
   EXPECT_EQ(follower->status().late, 0u);
 }
 
-TEST_F(FollowerTest, WhatHistoryNoLongerHoldsIsAnnounced) {
+TEST_F(FollowerTest, LostEventsThatAreNotInHistoryBecomeAGap) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -322,7 +322,7 @@ TEST_F(FollowerTest, WhatHistoryNoLongerHoldsIsAnnounced) {
   EXPECT_EQ(follower->status().lost_history_gone, 3u);
 }
 
-TEST_F(FollowerTest, ALossAtTheVeryEndIsFound) {
+TEST_F(FollowerTest, ALossAtTheEndOfATopicIsFound) {
   auto with = options();
   with.tails_interval = 20ms;
   start(with);
@@ -335,7 +335,7 @@ TEST_F(FollowerTest, ALossAtTheVeryEndIsFound) {
   EXPECT_EQ(recorder.texts.back(), "10");
 }
 
-TEST_F(FollowerTest, WhatWasPublishedWhileTheConnectionWasGoneIsFetched) {
+TEST_F(FollowerTest, EventsPublishedWhileDisconnectedAreRecovered) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -350,7 +350,7 @@ TEST_F(FollowerTest, WhatWasPublishedWhileTheConnectionWasGoneIsFetched) {
   EXPECT_THAT(recorder.resets, ::testing::IsEmpty());
 }
 
-TEST_F(FollowerTest, ABrokerThatComesBackWithoutItsHistoryIsAReset) {
+TEST_F(FollowerTest, ABrokerThatRestartsWithoutItsHistoryCausesAReset) {
   start();
   const auto ticket = follower->subscribe("stock.");
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
@@ -367,7 +367,7 @@ TEST_F(FollowerTest, ABrokerThatComesBackWithoutItsHistoryIsAReset) {
                                           "event new, before we are back", "event new"));
 }
 
-TEST_F(FollowerTest, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
+TEST_F(FollowerTest, WithoutControlRepliesAMissingEventBecomesAGapAfterTheLimit) {
   broker.replies_to_requests = false;
   auto with = options();
   with.recovery_limit = 100ms;
@@ -381,7 +381,7 @@ TEST_F(FollowerTest, ABrokerWhoseControlIsSilentCostsTheLimitAndAGap) {
   EXPECT_THAT(recorder.gaps, ElementsAre("stock.A 2 2 recovery_timeout"));
 }
 
-TEST_F(FollowerTest, AnEndpointThatCannotBeUsedIsSaidAtOnce) {
+TEST_F(FollowerTest, AnInvalidEndpointThrows) {
   auto with = options();
   with.brokers.front().egress = "nonsense";
   EXPECT_THROW(start(with), std::invalid_argument);

@@ -1,5 +1,5 @@
-// Many random interleavings of a stream that loses events, a control channel that is slow, silent or
-// asked too late, and a broker that restarts; each checked against what was published.
+// Many random interleavings of a stream that loses events, a control channel that is slow or does not reply,
+// evictions and restarts of the broker; each is checked against what was published.
 
 #include <algorithm>
 #include <deque>
@@ -24,23 +24,24 @@ struct Published {
   std::string topic;
   std::string event;
   wire::Stamp stamp;
-  bool lost{};     // on the way to us
+  bool lost{};     // on its way to the reader
   bool evicted{};  // from history
 };
 
-/// What may go wrong in one run.
+/// What can go wrong in one run.
 struct Faults {
   unsigned loss_percent{};      // of the events, in runs
-  unsigned eviction_percent{};  // of the steps: history forgets up to somewhere
-  unsigned timeout_percent{};   // of the requests: no answer
+  unsigned eviction_percent{};  // of the steps: history is evicted up to a random position
+  unsigned timeout_percent{};   // of the requests: no reply
   int control_delay_ms_max{};
   int live_delay_ms_max{};
   bool restarts{};
-  // Where every request is answered, long enough for all of them one after the other.
+  // By default, long enough for all requests one after the other.
   std::chrono::milliseconds recovery_limit{60'000};
 };
 
-/// One broker, the ways between it and a GapRepair, and the books. Time is the model's own.
+/// A broker, a GapRepair, the channels between them, and the account of what was delivered. Time is
+/// simulated.
 class Simulation : public GapRepairSink {
  public:
   Simulation(std::uint32_t seed, const Faults& faults)
@@ -58,7 +59,7 @@ class Simulation : public GapRepairSink {
       if (faults_.restarts && chance(1)) restart();
       advance(std::chrono::milliseconds{pick(chance(2) ? 300 : 8)});
     }
-    faults_ = {};  // calm, so that all is found
+    faults_ = {};  // without faults, until everything is recovered
     for (int i = 0; i < 1000; ++i) advance(10ms);
     check_complete();
   }
@@ -70,9 +71,9 @@ class Simulation : public GapRepairSink {
     EXPECT_EQ(published.topic, delivery.topic);
     EXPECT_EQ(published.event,
               std::string(reinterpret_cast<const char*>(delivery.event.data()), delivery.event.size()));
-    EXPECT_EQ(delivery.stamp.stream, delivering_) << "an event of another life than now";
+    EXPECT_EQ(delivery.stamp.stream, delivering_) << "an event of another incarnation";
     if (delivery.late) {
-      EXPECT_TRUE(published.lost) << "late, though it came live: " << where(published);
+      EXPECT_TRUE(published.lost) << "late, although it arrived live: " << where(published);
     } else {
       EXPECT_GT(delivery.stamp.position, highest_) << where(published);
     }
@@ -88,7 +89,7 @@ class Simulation : public GapRepairSink {
     std::uint64_t& next = expect(std::string(gap.topic));
     const std::uint64_t first = gap.first == 0 ? next : gap.first;
     if (gap.first == 0) {
-      EXPECT_FALSE(seen_.contains(gap.topic)) << "unknown, though it was seen before";
+      EXPECT_FALSE(seen_.contains(gap.topic)) << "unknown size, although the topic was seen before";
     }
     EXPECT_EQ(first, next) << gap.topic;
     EXPECT_GE(gap.last, first);
@@ -130,7 +131,7 @@ class Simulation : public GapRepairSink {
     return topics;
   }
 
-  /// Some topics are announced, rightly or not: what comes of an event may not depend on it.
+  /// Prefetches random topics, which must not affect how events are handled.
   void maybe_prefetch() {
     if (prefetch_random_() % 4 != 0) return;
     std::vector<std::string_view> topics(prefetch_random_() % GapRepair::prefetched_max + 1);
@@ -140,7 +141,7 @@ class Simulation : public GapRepairSink {
 
   void publish() {
     const std::vector<std::string>& topics = all_topics();
-    // A burst, all of it lost or none, as a full pipe loses.
+    // A burst is lost as a whole or not at all, as with a full pipe.
     const int count = chance(10) ? pick(20) : 1;
     const bool lost = chance(faults_.loss_percent);
     for (int i = 0; i < count; ++i) {
@@ -169,7 +170,7 @@ class Simulation : public GapRepairSink {
   }
 
   void restart() {
-    // What was under way on the old connection is lost with it; all that it had is gone.
+    // Events in flight on the old connection are lost, and the broker has lost its history.
     for (auto& [key, published] : published_) published.evicted = true;
     live_.clear();
     tails_.clear();
@@ -289,7 +290,7 @@ class Simulation : public GapRepairSink {
     gap_repair_.on_tails_reply(request.number, reply, now_);
   }
 
-  /// The next offset of `topic` that is to be delivered or announced.
+  /// The next offset of `topic` that must be delivered or announced as lost.
   std::uint64_t& expect(const std::string& topic) {
     seen_.insert(topic);
     const auto [entry, is_new] = next_.try_emplace(topic, 1);
@@ -312,7 +313,7 @@ class Simulation : public GapRepairSink {
     if (gap.reason == GapReason::history_gone) {
       EXPECT_TRUE(p.evicted) << "history holds it: " << where(p);
     } else {
-      EXPECT_TRUE(timed_out_) << "there was time enough: " << where(p);
+      EXPECT_TRUE(timed_out_) << "no request timed out: " << where(p);
     }
   }
 
@@ -328,14 +329,14 @@ class Simulation : public GapRepairSink {
     EXPECT_EQ(delivering_, stream_);
     for (const auto& [topic, tail] : tails_) {
       if (topic == "c.other" || tail.position <= begin_) continue;
-      EXPECT_EQ(expect(topic), tail.offset + 1) << topic << ": not all was delivered or announced";
+      EXPECT_EQ(expect(topic), tail.offset + 1) << topic << ": not every event was delivered or announced";
     }
     EXPECT_EQ(gap_repair_.reorder_buffer_bytes(), 0u);
     EXPECT_EQ(gap_repair_.next_deadline(), Clock::time_point::max());
   }
 
   std::mt19937 random_;
-  std::mt19937 prefetch_random_{1};  // of its own, so that it does not change what happens
+  std::mt19937 prefetch_random_{1};  // separate, so that it does not change the run
   Faults faults_;
   GapRepair gap_repair_;
   Clock::time_point now_{std::chrono::hours{1}};
@@ -352,7 +353,7 @@ class Simulation : public GapRepairSink {
 
   std::uint64_t delivering_ = stream_;
   std::uint64_t highest_ = 0;
-  std::uint64_t begin_ = 0;  // where the reading began
+  std::uint64_t begin_ = 0;  // the position at which the subscription became active
   std::map<std::string, std::uint64_t> next_;
   std::set<std::string, std::less<>> seen_;
 };
@@ -384,7 +385,7 @@ Totals run_many(const Faults& faults, std::uint32_t runs) {
 
 constexpr std::uint32_t runs_each = 250;
 
-TEST(GapRepairModel, WithoutLossesNothingIsFetchedLateOrAnnounced) {
+TEST(GapRepairModel, WithoutLossesNothingIsRecoveredLateOrAnnounced) {
   const Totals totals = run_many({.control_delay_ms_max = 40, .live_delay_ms_max = 60}, runs_each);
   EXPECT_GT(totals.delivered, 0);
   EXPECT_EQ(totals.recovered, 0u);
@@ -392,14 +393,14 @@ TEST(GapRepairModel, WithoutLossesNothingIsFetchedLateOrAnnounced) {
   EXPECT_EQ(totals.gaps, 0);
 }
 
-TEST(GapRepairModel, WhateverIsLostComesBackWhileHistoryHoldsIt) {
+TEST(GapRepairModel, EveryLostEventIsRecoveredWhileHistoryHoldsIt) {
   const Totals totals =
       run_many({.loss_percent = 20, .control_delay_ms_max = 40, .live_delay_ms_max = 60}, runs_each);
   EXPECT_GT(totals.recovered, 0u);
   EXPECT_EQ(totals.gaps, 0);
 }
 
-TEST(GapRepairModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
+TEST(GapRepairModel, OnlyEvictedEventsAreAnnouncedAsLost) {
   const Totals totals = run_many(
       {.loss_percent = 20, .eviction_percent = 10, .control_delay_ms_max = 40, .live_delay_ms_max = 60},
       runs_each);
@@ -407,7 +408,7 @@ TEST(GapRepairModel, WhatHistoryForgetsIsAnnouncedAndNothingElse) {
   EXPECT_GT(totals.gaps, 0);
 }
 
-TEST(GapRepairModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
+TEST(GapRepairModel, TimeoutsTurnHolesIntoGapsInTheirPlace) {
   const Totals totals = run_many({.loss_percent = 20,
                                   .eviction_percent = 5,
                                   .timeout_percent = 40,
@@ -419,7 +420,7 @@ TEST(GapRepairModel, ASilentControlChannelTurnsHolesIntoGapsInTheirPlace) {
   EXPECT_GT(totals.gaps, 0);
 }
 
-TEST(GapRepairModel, ARestartIsAResetAndTheNewLifeIsReadFromItsBeginning) {
+TEST(GapRepairModel, ARestartIsAResetAndTheNewStreamIsReadFromItsBeginning) {
   const Totals totals = run_many({.loss_percent = 10,
                                   .eviction_percent = 5,
                                   .timeout_percent = 5,

@@ -27,8 +27,8 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   }
   void reset(const Reset& reset) override { out.push_back(fmt::format("reset to {:x}", reset.new_stream)); }
 
-  /// Subscribes to `prefix`, in force from `position` on.
-  void begin(std::string_view prefix, std::uint64_t position = 0) {
+  /// Subscribes to `prefix`, active from `position` on.
+  void subscribe(std::string_view prefix, std::uint64_t position = 0) {
     gap_repair.subscribe(prefix, ++ticket);
     gap_repair.on_live_reply(ticket, stream, position, false, now);
   }
@@ -43,7 +43,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     std::string topic;
     wire::Stamp stamp;
   };
-  /// Answers the Replay that was asked for last.
+  /// Replies to the last Replay request.
   void reply(const std::vector<Stored>& events, ReplayReply::End end = ReplayReply::End::complete,
              std::string_view cursor = "", std::uint64_t first_available = 0) {
     ReplayReply replay_reply;
@@ -61,7 +61,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     request = gap_repair.next_replay(now);
     return request.has_value();
   }
-  /// What the last Replay asked for.
+  /// Describes the last Replay request.
   std::string request_text() const {
     return fmt::format("{} ({}, {}]", request->pattern, request->after, request->until);
   }
@@ -70,7 +70,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     now += time;
     gap_repair.tick(now, true);
   }
-  /// Asks for Tails, and gives them.
+  /// Takes the next Tails request and replies to it.
   void tails(const std::vector<TailsReply::Tail>& all, std::uint64_t position) {
     const auto round = gap_repair.next_tails(now);
     ASSERT_TRUE(round);
@@ -87,46 +87,46 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   std::uint64_t ticket{};
   std::optional<ReplayRequest> request;
   std::vector<std::string> out;
-  std::vector<std::uint64_t> marks;  ///< as they came; each is one more the next time
+  std::vector<std::uint64_t> marks;  ///< as they arrived; each call increments the mark
 };
 
-TEST_F(GapRepairTest, GivesWhatComesInOrderAtOnce) {
-  begin("a");
+TEST_F(GapRepairTest, DeliversEventsInOrderAtOnce) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 2, 2, 1);
   EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
   EXPECT_FALSE(next_replay());
 }
 
-TEST_F(GapRepairTest, KeepsAMarkOfTheListenersWithEachTopicUntilNobodyWantsIt) {
-  begin("a");
+TEST_F(GapRepairTest, KeepsTheListenersMarkOfEachTopicUntilItIsUnsubscribed) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("ab", 2, 1, 0);
   arrive("a", 3, 2, 1);
   arrive("a", 4, 3, 3);
   EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2));
   gap_repair.unsubscribe("a");
-  begin("a", 5);
+  subscribe("a", 5);
   arrive("a", 6, 4, 4);
   EXPECT_THAT(marks, ElementsAre(0, 0, 1, 2, 0));
 }
 
-TEST_F(GapRepairTest, TakesEventsAsTheyComeWhateverWasExpected) {
+TEST_F(GapRepairTest, AdmitsEventsAsTheyArriveWhateverWasPrefetched) {
   const auto prefetch = [this](const std::vector<std::string_view>& topics) { gap_repair.prefetch(topics); };
   prefetch({"a.one", "a.two"});  // nothing is known yet
-  begin("a.");
+  subscribe("a.");
   arrive("a.one", 1, 1, 0);
   arrive("a.two", 2, 1, 0);
   prefetch({"a.one", "a.two", "a.three"});
   arrive("a.one", 3, 2, 1);
   arrive("a.two", 4, 2, 2);
   arrive("a.three", 5, 1, 0);
-  prefetch({"a.one", "a.two", "a.three", "a.one"});  // in another order, more and fewer than come
+  prefetch({"a.one", "a.two", "a.three", "a.one"});  // in another order, and with topics that do not arrive
   arrive("a.three", 6, 2, 5);
   arrive("a.one", 7, 3, 3);
-  prefetch({"a.one", "a.two", "a.three"});  // the last two are forgotten meanwhile
+  prefetch({"a.one", "a.two", "a.three"});  // the topics are erased meanwhile
   gap_repair.unsubscribe("a.");
-  begin("a.", 7);
+  subscribe("a.", 7);
   arrive("a.three", 8, 3, 6);
   arrive("a.two", 9, 3, 4);
   arrive("a.one", 10, 4, 7);
@@ -138,15 +138,15 @@ TEST_F(GapRepairTest, TakesEventsAsTheyComeWhateverWasExpected) {
   EXPECT_FALSE(next_replay());
 }
 
-TEST_F(GapRepairTest, BeginsWhereTheFirstEventStandsIfNothingWasMissedSinceTheLiveAnswer) {
-  begin("a", 50);
+TEST_F(GapRepairTest, BeginsWithTheFirstEventIfNothingWasMissedSinceTheLiveReply) {
+  subscribe("a", 50);
   arrive("a", 60, 8, 50);
   EXPECT_THAT(out, ElementsAre("a 8"));
   EXPECT_FALSE(next_replay());
 }
 
-TEST_F(GapRepairTest, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole) {
-  begin("a", 50);
+TEST_F(GapRepairTest, AFirstEventWhosePreviousIsAfterTheLiveReplyShowsAHole) {
+  subscribe("a", 50);
   arrive("a", 60, 8, 55);
   EXPECT_THAT(out, IsEmpty());
   ASSERT_TRUE(next_replay());
@@ -155,8 +155,8 @@ TEST_F(GapRepairTest, AFirstEventWhosePreviousIsLaterThanTheBeginningShowsAHole)
   EXPECT_THAT(out, ElementsAre("a 7", "a 8"));
 }
 
-TEST_F(GapRepairTest, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
-  begin("");
+TEST_F(GapRepairTest, BuffersTheWholeStreamWhileAHoleIsBeingRecovered) {
+  subscribe("");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   arrive("b", 6, 1, 0);
@@ -170,31 +170,31 @@ TEST_F(GapRepairTest, HoldsTheWholeStreamWhileAHoleIsFetchedAndSplicesItIn) {
   EXPECT_EQ(gap_repair.reorder_buffer_bytes(), 0u);
 }
 
-TEST_F(GapRepairTest, OtherStreamsAreNotHeldBack) {
-  begin("");
+TEST_F(GapRepairTest, DoesNotBufferOtherStreams) {
+  subscribe("");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   arrive("a", 1, 1, 0, 0x0000'0006'0000'0001);
   EXPECT_THAT(out, ElementsAre("a 1", "a 1"));
 }
 
-TEST_F(GapRepairTest, FetchesARunWithWhatItsOtherTopicsLost) {
-  begin("a.");
+TEST_F(GapRepairTest, ReplaysAShortRangeOfAllTopics) {
+  subscribe("a.");
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 2, 1, 0);
   arrive("a.x", 9, 3, 3);
   ASSERT_TRUE(next_replay());
   EXPECT_EQ(request_text(), "a.> (1, 8]");
   reply({{"a.y", {stream, 2, 1, 0, 1}}, {"a.x", {stream, 3, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
-  EXPECT_EQ(out.back(), "a.x 2") << "no further than the run is known";
+  EXPECT_EQ(out.back(), "a.x 2") << "not beyond what has been replayed";
   ASSERT_TRUE(next_replay());
   EXPECT_EQ(request->cursor, "cursor");
   reply({{"a.y", {stream, 4, 2, 2, 1}}});
   EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "a.x 2", "a.y 2", "a.x 3"));
 }
 
-TEST_F(GapRepairTest, FetchesOneTopicAloneWhereTheRangeIsLarge) {
-  begin("a.");
+TEST_F(GapRepairTest, ReplaysOneTopicIfTheRangeIsLarge) {
+  subscribe("a.");
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 1000, 1, 0);
   arrive("a.x", 2000, 3, 1500);
@@ -202,8 +202,8 @@ TEST_F(GapRepairTest, FetchesOneTopicAloneWhereTheRangeIsLarge) {
   EXPECT_EQ(request_text(), "a.x (1, 1500]");
 }
 
-TEST_F(GapRepairTest, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
-  begin("");
+TEST_F(GapRepairTest, ReplaysALargeRangeOfAllTopicsIfMostOfItIsMissing) {
+  subscribe("");
   arrive("a", 1, 1, 0);
   arrive("b", 2, 1, 0);
   arrive("a", 4001, 2001, 3999);
@@ -212,8 +212,8 @@ TEST_F(GapRepairTest, FetchesALargeRangeTogetherWhereMostOfItIsMissing) {
   EXPECT_EQ(request_text(), "> (1, 4001]");
 }
 
-TEST_F(GapRepairTest, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
-  begin("a");
+TEST_F(GapRepairTest, AnEventThatIsNotRecoveredInTimeBecomesAGapInItsPlace) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 4, 7);
   ASSERT_TRUE(next_replay());
@@ -224,11 +224,11 @@ TEST_F(GapRepairTest, WhatCannotBeFetchedInTimeBecomesAGapInItsPlace) {
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-3 recovery_timeout", "a 4"));
   EXPECT_EQ(gap_repair.counters().lost_recovery_timeout, 2u);
   reply({{"a", {stream, 5, 2, 1, 1}}, {"a", {stream, 7, 3, 5, 1}}});
-  EXPECT_EQ(out.size(), 3u) << "what was announced as lost does not come after all";
+  EXPECT_EQ(out.size(), 3u) << "an event that was announced as lost is not delivered";
 }
 
-TEST_F(GapRepairTest, OnlyWhatIsStillMissingBecomesAGap) {
-  begin("a");
+TEST_F(GapRepairTest, OnlyEventsThatAreStillMissingBecomeAGap) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 5, 7);
   ASSERT_TRUE(next_replay());
@@ -238,8 +238,8 @@ TEST_F(GapRepairTest, OnlyWhatIsStillMissingBecomesAGap) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
 }
 
-TEST_F(GapRepairTest, TooManyBytesThatWaitBecomeAGap) {
-  begin("a");
+TEST_F(GapRepairTest, AFullReorderBufferTurnsTheHoleIntoAGap) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   for (std::uint64_t i = 3; i < 300; ++i) arrive("a", i, i, i - 1);
   EXPECT_EQ(out[1], "gap a 2-2 recovery_timeout");
@@ -247,8 +247,8 @@ TEST_F(GapRepairTest, TooManyBytesThatWaitBecomeAGap) {
   EXPECT_LE(gap_repair.reorder_buffer_bytes(), 10'000u);
 }
 
-TEST_F(GapRepairTest, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
-  begin("a");
+TEST_F(GapRepairTest, AnEventThatIsNotInACompleteReplayIsGone) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 4, 7);
   ASSERT_TRUE(next_replay());
@@ -256,8 +256,8 @@ TEST_F(GapRepairTest, AReplayThatEndsWithoutWhatIsMissingMeansThatItIsGone) {
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
 }
 
-TEST_F(GapRepairTest, AsksAgainFromWhereHistoryIsStillHeld) {
-  begin("a");
+TEST_F(GapRepairTest, RequestsTheRestFromWhereHistoryBegins) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 900, 4, 700);
   ASSERT_TRUE(next_replay());
@@ -268,8 +268,8 @@ TEST_F(GapRepairTest, AsksAgainFromWhereHistoryIsStillHeld) {
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
 }
 
-TEST_F(GapRepairTest, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
-  begin("a");
+TEST_F(GapRepairTest, AReplyOfGoneThatAllowsNoProgressEndsTheReplay) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 900, 3, 700);
   ASSERT_TRUE(next_replay());
@@ -278,8 +278,8 @@ TEST_F(GapRepairTest, AnAnswerOfGoneThatLeadsNowhereEndsTheMatter) {
   EXPECT_FALSE(next_replay());
 }
 
-TEST_F(GapRepairTest, WhereARunIsGoneEachTopicIsAskedForAlone) {
-  begin("a.");
+TEST_F(GapRepairTest, IfARangeIsGoneEachTopicIsReplayedAlone) {
+  subscribe("a.");
   arrive("a.x", 1, 1, 0);
   arrive("a.y", 2, 1, 0);
   arrive("a.x", 8, 3, 5);
@@ -296,8 +296,8 @@ TEST_F(GapRepairTest, WhereARunIsGoneEachTopicIsAskedForAlone) {
   EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "gap a.x 2-2 history_gone", "a.y 2", "a.x 3", "a.y 3"));
 }
 
-TEST_F(GapRepairTest, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
-  begin("a", 50);
+TEST_F(GapRepairTest, TheSizeOfALossBeforeTheFirstEventCanBeUnknown) {
+  subscribe("a", 50);
   arrive("a", 60, 8, 55);
   ASSERT_TRUE(next_replay());
   gap_repair.on_replay_failed(request->number, true, now);
@@ -307,8 +307,8 @@ TEST_F(GapRepairTest, TheSizeOfALossAtTheVeryBeginningMayBeUnknown) {
   EXPECT_EQ(gap_repair.counters().gaps_of_unknown_size, 1u);
 }
 
-TEST_F(GapRepairTest, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
-  begin("a");
+TEST_F(GapRepairTest, AReplayWithoutAReplyIsRequestedAgainAfterAnInterval) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 9, 3, 7);
   ASSERT_TRUE(next_replay());
@@ -318,8 +318,8 @@ TEST_F(GapRepairTest, AReplayThatNobodyAnsweredIsAskedAgainALittleLater) {
   EXPECT_TRUE(next_replay());
 }
 
-TEST_F(GapRepairTest, WhatComesTwiceIsGivenOnce) {
-  begin("a");
+TEST_F(GapRepairTest, AnEventThatArrivesTwiceIsDeliveredOnce) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   ASSERT_TRUE(next_replay());
@@ -329,12 +329,12 @@ TEST_F(GapRepairTest, WhatComesTwiceIsGivenOnce) {
   EXPECT_EQ(gap_repair.counters().duplicates, 2u);
 }
 
-TEST_F(GapRepairTest, ALossAtTheVeryEndIsFoundByTails) {
-  begin("a");
+TEST_F(GapRepairTest, ALossAtTheEndOfATopicIsFoundByTails) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
   tails({{"a", 3, 3}}, 3);
-  EXPECT_FALSE(next_replay()) << "they may be under way";
+  EXPECT_FALSE(next_replay()) << "the events may be in flight";
   pass_time(100ms);
   ASSERT_TRUE(next_replay());
   EXPECT_EQ(request_text(), "a (1, 3]");
@@ -342,10 +342,10 @@ TEST_F(GapRepairTest, ALossAtTheVeryEndIsFoundByTails) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
 }
 
-TEST_F(GapRepairTest, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFoundByTails) {
+TEST_F(GapRepairTest, ALossBetweenTheFirstEventAndTheFirstLiveReplyIsFoundByTails) {
   gap_repair.subscribe("a", ++ticket);
   arrive("a", 40, 3, 30);
-  // The connection was lost before the answer came; of the next one it is.
+  // The connection was lost before its live reply. This reply is of the next connection.
   gap_repair.on_live_reply(ticket, stream, 90, true, now);
   const auto tails = gap_repair.next_tails(now + 1s);
   ASSERT_TRUE(tails);
@@ -356,8 +356,8 @@ TEST_F(GapRepairTest, WhatWasLostBetweenItsFirstEventsAndTheFirstLiveAnswerIsFou
   EXPECT_EQ(request_text(), "a (40, 80]");
 }
 
-TEST_F(GapRepairTest, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
-  begin("a.", 10);
+TEST_F(GapRepairTest, ATopicOfWhichNoEventArrivedIsFoundByTails) {
+  subscribe("a.", 10);
   pass_time(1000ms);
   tails({{"a.old", 9, 4}, {"a.new", 12, 2}}, 12);
   pass_time(100ms);
@@ -367,8 +367,8 @@ TEST_F(GapRepairTest, ATopicOfWhichNothingEverCameIsFoundByTailsToo) {
   EXPECT_THAT(out, ElementsAre("a.new 2"));
 }
 
-TEST_F(GapRepairTest, WhatWasOnlyUnderWayIsNotFetched) {
-  begin("a");
+TEST_F(GapRepairTest, AnEventThatWasOnlyInFlightIsNotRequested) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
   tails({{"a", 2, 2}}, 2);
@@ -378,8 +378,8 @@ TEST_F(GapRepairTest, WhatWasOnlyUnderWayIsNotFetched) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2"));
 }
 
-TEST_F(GapRepairTest, WhileThereIsMoreToReceiveATailIsNotBelieved) {
-  begin("a");
+TEST_F(GapRepairTest, ATailIsNotCheckedWhileThereIsMoreToReceive) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   pass_time(1000ms);
   tails({{"a", 2, 2}}, 2);
@@ -390,9 +390,9 @@ TEST_F(GapRepairTest, WhileThereIsMoreToReceiveATailIsNotBelieved) {
   EXPECT_TRUE(next_replay());
 }
 
-TEST_F(GapRepairTest, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
-  begin("a");
-  begin("b.");
+TEST_F(GapRepairTest, TailsAreRequestedAtMostOnceASecondAndOnlyForChangedTopics) {
+  subscribe("a");
+  subscribe("b.");
   pass_time(1000ms);
   auto first = gap_repair.next_tails(now);
   ASSERT_TRUE(first);
@@ -408,27 +408,27 @@ TEST_F(GapRepairTest, TailsAreAskedForOnceASecondAtMostAndOnlyForWhatChanged) {
   EXPECT_EQ(second->after, 77u);
 }
 
-TEST_F(GapRepairTest, ANewSubscriptionIsCheckedFromItsOwnBeginning) {
-  begin("a");
+TEST_F(GapRepairTest, ANewSubscriptionIsCheckedFromItsOwnStart) {
+  subscribe("a");
   pass_time(1000ms);
   const auto first = gap_repair.next_tails(now);
-  begin("b", 40);  // not among the patterns of what is being asked
+  subscribe("b", 40);  // not in the pending request
   gap_repair.on_tails_reply(first->number, TailsReply{stream, 77, {}, {}}, now);
   pass_time(1000ms);
   EXPECT_EQ(gap_repair.next_tails(now)->after, 40u);
 }
 
-TEST_F(GapRepairTest, AnAnswerOfTailsThatWasAheadOfEgressDoesNotCoverANewSubscription) {
-  begin("a");
+TEST_F(GapRepairTest, ATailsReplyThatWasAheadOfEgressDoesNotCoverANewSubscription) {
+  subscribe("a");
   pass_time(1000ms);
   tails({}, 77);
-  begin("b", 40);
+  subscribe("b", 40);
   pass_time(1000ms);
   EXPECT_EQ(gap_repair.next_tails(now)->after, 40u);
 }
 
-TEST_F(GapRepairTest, AfterAReconnectTailsAreAskedForAtOnce) {
-  begin("a");
+TEST_F(GapRepairTest, TailsAreRequestedAtOnceAfterAReconnect) {
+  subscribe("a");
   pass_time(1000ms);
   tails({}, 0);
   EXPECT_FALSE(gap_repair.next_tails(now));
@@ -436,8 +436,8 @@ TEST_F(GapRepairTest, AfterAReconnectTailsAreAskedForAtOnce) {
   EXPECT_TRUE(gap_repair.next_tails(now));
 }
 
-TEST_F(GapRepairTest, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
-  begin("a");
+TEST_F(GapRepairTest, ANewIncarnationOfAStreamIsAReset) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   arrive("a", 1, 1, 0, stream + 1);
@@ -445,8 +445,8 @@ TEST_F(GapRepairTest, AStreamWithAKnownUpperAndANewLowerHalfIsAReset) {
   EXPECT_EQ(gap_repair.counters().resets, 1u);
 }
 
-TEST_F(GapRepairTest, TheNewLifeIsReadFromItsBeginning) {
-  begin("a", 50);
+TEST_F(GapRepairTest, ANewIncarnationIsReadFromItsBeginning) {
+  subscribe("a", 50);
   arrive("a", 60, 8, 50);
   gap_repair.on_live_reply(ticket, stream + 1, 7, true, now);
   arrive("a", 9, 3, 6, stream + 1);
@@ -455,8 +455,8 @@ TEST_F(GapRepairTest, TheNewLifeIsReadFromItsBeginning) {
   EXPECT_EQ(request->after, 0u);
 }
 
-TEST_F(GapRepairTest, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
-  begin("a");
+TEST_F(GapRepairTest, AReplyForAnEarlierIncarnationDoesNotAffectTheNewOne) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   ASSERT_TRUE(next_replay());
@@ -464,12 +464,12 @@ TEST_F(GapRepairTest, AnAnswerForAnEarlierLifeSaysNothingAboutTheNew) {
   arrive("a", 4, 2, 2, stream + 1);
   ASSERT_TRUE(next_replay());
   gap_repair.on_replay_failed(old->number, true, now);
-  EXPECT_EQ(out.back(), "reset to 500000002") << "the new life's hole still waits for its own answer";
+  EXPECT_EQ(out.back(), "reset to 500000002") << "the hole in the new stream still waits for its own reply";
 }
 
-TEST_F(GapRepairTest, WhatIsNoLongerSubscribedToIsNeitherGivenNorMissed) {
-  begin("a");
-  begin("b");
+TEST_F(GapRepairTest, UnsubscribedEventsAreNeitherDeliveredNorAnnouncedAsLost) {
+  subscribe("a");
+  subscribe("b");
   arrive("a", 1, 1, 0);
   arrive("b", 2, 1, 0);
   arrive("a", 6, 3, 4);
@@ -479,56 +479,56 @@ TEST_F(GapRepairTest, WhatIsNoLongerSubscribedToIsNeitherGivenNorMissed) {
   EXPECT_THAT(out, ElementsAre("a 1", "b 1", "b 2"));
 }
 
-TEST_F(GapRepairTest, ASubscriptionTakenUpAgainMissesNothingOfTheTimeBetween) {
-  begin("a");
+TEST_F(GapRepairTest, AfterSubscribingAgainEventsOfTheTimeBetweenAreNotMissing) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   gap_repair.unsubscribe("a");
-  begin("a", 20);
+  subscribe("a", 20);
   arrive("a", 30, 9, 15);
   EXPECT_THAT(out, ElementsAre("a 1", "a 9"));
 }
 
 TEST_F(GapRepairTest, ATopicStaysKnownWhileAnotherPrefixCoversIt) {
-  begin("a.");
-  begin("a.b");
+  subscribe("a.");
+  subscribe("a.b");
   arrive("a.b", 1, 1, 0);
   gap_repair.unsubscribe("a.");
   arrive("a.b", 5, 3, 3);
   EXPECT_TRUE(next_replay());
 }
 
-TEST_F(GapRepairTest, EventsThatAreNotNumberedPassUncounted) {
-  begin("a");
+TEST_F(GapRepairTest, EventsWithoutAnOffsetAreDeliveredUnchecked) {
+  subscribe("a");
   arrive("a", 1, 0, 0);
   arrive("a", 2, 0, 0);
   EXPECT_EQ(out.size(), 2u);
 }
 
-TEST_F(GapRepairTest, ALossThatShowsOnlyLaterComesLateAndSaysSo) {
-  begin("a");
-  begin("b");
+TEST_F(GapRepairTest, ALossThatShowsOnlyLaterIsDeliveredAsLate) {
+  subscribe("a");
+  subscribe("b");
   arrive("a", 1, 1, 0);
-  arrive("b", 5, 1, 0);  // a 2 at position 3 is lost; nobody can know
+  arrive("b", 5, 1, 0);  // a 2 at position 3 is lost, which nothing shows yet
   arrive("a", 7, 3, 3);
   ASSERT_TRUE(next_replay());
   reply({{"a", {stream, 3, 2, 1, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "b 1", "a 2 late", "a 3"));
 }
 
-TEST_F(GapRepairTest, AnswersThatMakeNoSenseAreCountedAndLeadNowhere) {
-  begin("a");
+TEST_F(GapRepairTest, InvalidRepliesAreCountedAndEndTheReplay) {
+  subscribe("a");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
   ASSERT_TRUE(next_replay());
-  ReplayReply nonsense;
-  const std::string rubbish(100, 'x');
-  nonsense.events.push_back({"a", std::as_bytes(std::span(rubbish))});
+  ReplayReply invalid;
+  const std::string no_event(100, 'x');
+  invalid.events.push_back({"a", std::as_bytes(std::span(no_event))});
   const std::string other = bytes({stream + 9, 3, 2, 1, 1});
-  nonsense.events.push_back({"a", std::as_bytes(std::span(other))});
+  invalid.events.push_back({"a", std::as_bytes(std::span(other))});
   const std::string later = bytes({stream, 50, 20, 1, 1});
-  nonsense.events.push_back({"a", std::as_bytes(std::span(later))});
-  nonsense.end = ReplayReply::End::more;  // without a cursor
-  gap_repair.on_replay_reply(request->number, nonsense, now);
+  invalid.events.push_back({"a", std::as_bytes(std::span(later))});
+  invalid.end = ReplayReply::End::more;  // without a cursor
+  gap_repair.on_replay_reply(request->number, invalid, now);
   EXPECT_EQ(gap_repair.counters().undecodable, 3u);
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
 }

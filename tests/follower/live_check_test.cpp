@@ -16,23 +16,23 @@ class LiveCheckTest : public ::testing::Test {
   static std::string nonce(int number) { return "$SYS.live.000000000000000" + std::to_string(number); }
 };
 
-TEST_F(LiveCheckTest, AsksNothingWithoutAConnection) {
+TEST_F(LiveCheckTest, SendsNoNonceWithoutAConnection) {
   check.require(1);
   EXPECT_FALSE(check.step(now));
   EXPECT_EQ(check.next_deadline(), LiveCheck::Clock::time_point::max());
 }
 
-TEST_F(LiveCheckTest, ANewConnectionIsProvenEvenWithoutSubscriptions) {
+TEST_F(LiveCheckTest, ANewConnectionIsConfirmedEvenWithoutSubscriptions) {
   check.on_connected();
   EXPECT_EQ(check.step(now)->subscribe, nonce(1));
   const auto confirmation = check.on_reply(nonce(1));
   ASSERT_TRUE(confirmation);
   EXPECT_TRUE(confirmation->first);
-  EXPECT_EQ(check.step(now)->unsubscribe, nonce(1)) << "an answered nonce is unsubscribed";
+  EXPECT_EQ(check.step(now)->unsubscribe, nonce(1)) << "a nonce is unsubscribed after its reply";
   EXPECT_FALSE(check.step(now));
 }
 
-TEST_F(LiveCheckTest, SubscriptionsMadeWhileANonceIsOutWaitForTheNext) {
+TEST_F(LiveCheckTest, SubscriptionsMadeWhileANonceIsPendingWaitForTheNext) {
   check.on_connected();
   check.require(1);
   EXPECT_EQ(check.step(now)->subscribe, nonce(1));
@@ -46,7 +46,7 @@ TEST_F(LiveCheckTest, SubscriptionsMadeWhileANonceIsOutWaitForTheNext) {
   EXPECT_FALSE(confirmation->first);
 }
 
-TEST_F(LiveCheckTest, SilenceBringsAnotherNonceAndTheOldOnesAnswerNoLongerCounts) {
+TEST_F(LiveCheckTest, AfterATimeoutOnlyTheReplyToANewNonceCounts) {
   check.on_connected();
   (void)check.step(now);
   EXPECT_FALSE(check.step(now + 999ms));
@@ -59,7 +59,7 @@ TEST_F(LiveCheckTest, SilenceBringsAnotherNonceAndTheOldOnesAnswerNoLongerCounts
   EXPECT_TRUE(check.on_reply(nonce(2)));
 }
 
-TEST_F(LiveCheckTest, AnAnswerFromBeforeTheReconnectDoesNotCount) {
+TEST_F(LiveCheckTest, AReplyFromBeforeAReconnectDoesNotCount) {
   check.on_connected();
   (void)check.step(now);
   check.on_disconnected();
@@ -71,7 +71,7 @@ TEST_F(LiveCheckTest, AnAnswerFromBeforeTheReconnectDoesNotCount) {
   EXPECT_TRUE(check.on_reply(nonce(2))->first);
 }
 
-TEST_F(LiveCheckTest, AnAnswerCountsOnce) {
+TEST_F(LiveCheckTest, AReplyCountsOnce) {
   check.on_connected();
   (void)check.step(now);
   EXPECT_TRUE(check.on_reply(nonce(1)));

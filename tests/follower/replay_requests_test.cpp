@@ -22,7 +22,7 @@ class ReplayRequestsTest : public FollowerFixture {
     for (int i = first; i <= last; ++i) broker.publish("a.b", std::to_string(i));
   }
   std::vector<ReplaySlice>& slices(std::uint64_t request) { return recorder.slices[request]; }
-  /// Reads on until a slice is complete or the request ends. @returns all slices.
+  /// Reads until a slice is complete or the request ends. @returns all slices.
   std::vector<ReplaySlice> read_all(std::uint64_t request) {
     std::size_t seen = 0;
     const bool done = until([&] {
@@ -38,7 +38,7 @@ class ReplayRequestsTest : public FollowerFixture {
   }
 };
 
-TEST_F(ReplayRequestsTest, GivesASliceForEachTimeItIsAskedToGoOn) {
+TEST_F(ReplayRequestsTest, DeliversOneSlicePerReplayMore) {
   publish(1, 7);
   start();
   const auto request = follower->replay("a.>", AfterPositions{{{first_incarnation, 1}}});
@@ -51,7 +51,7 @@ TEST_F(ReplayRequestsTest, GivesASliceForEachTimeItIsAskedToGoOn) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("2", "3", "4", "5", "6", "7"));
 }
 
-TEST_F(ReplayRequestsTest, IsCompleteThroughWhatTheBrokerHadThen) {
+TEST_F(ReplayRequestsTest, IsCompleteUpToTheBrokersPosition) {
   publish(1, 2);
   broker.publish("other", "x");
   start();
@@ -64,7 +64,7 @@ TEST_F(ReplayRequestsTest, IsCompleteThroughWhatTheBrokerHadThen) {
   EXPECT_FALSE(all[0].gone || all[0].reset || all[0].error);
 }
 
-TEST_F(ReplayRequestsTest, GoesOnBehindItsEndWithWhatCameMeanwhile) {
+TEST_F(ReplayRequestsTest, ContinuesAfterItsEndWithNewEvents) {
   publish(1, 2);
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
@@ -76,7 +76,7 @@ TEST_F(ReplayRequestsTest, GoesOnBehindItsEndWithWhatCameMeanwhile) {
   EXPECT_EQ(slices(request)[1].through_position, 4u);
 }
 
-TEST_F(ReplayRequestsTest, BeginsBehindAnOffset) {
+TEST_F(ReplayRequestsTest, BeginsAfterAnOffset) {
   broker.publish("other", "x");
   publish(1, 4);
   start();
@@ -93,7 +93,7 @@ TEST_F(ReplayRequestsTest, BeginsAtATime) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5", "6", "7", "8", "9"));
 }
 
-TEST_F(ReplayRequestsTest, SaysWhatIsGoneAndGoesOnWithWhatIsNot) {
+TEST_F(ReplayRequestsTest, ReportsWhatIsGoneAndContinuesWithTheRest) {
   publish(1, 6);
   broker.evict_history(4);
   start();
@@ -107,7 +107,7 @@ TEST_F(ReplayRequestsTest, SaysWhatIsGoneAndGoesOnWithWhatIsNot) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("5", "6"));
 }
 
-TEST_F(ReplayRequestsTest, OfAnEarlierLifeBeginsWithAResetAndAllOfTheNewOne) {
+TEST_F(ReplayRequestsTest, AfterARestartBeginsWithAResetAndAllOfTheNewStream) {
   publish(1, 3);
   broker.restart_without_state(second_incarnation);
   publish(4, 5);
@@ -117,12 +117,12 @@ TEST_F(ReplayRequestsTest, OfAnEarlierLifeBeginsWithAResetAndAllOfTheNewOne) {
   ASSERT_TRUE(all[0].reset);
   EXPECT_EQ(all[0].reset->old_stream, first_incarnation);
   EXPECT_EQ(all[0].reset->new_stream, second_incarnation);
-  EXPECT_FALSE(all[0].complete) << "it comes alone, before the first event of the new life";
+  EXPECT_FALSE(all[0].complete) << "the reset comes alone, before the first event of the new stream";
   ASSERT_EQ(all.size(), 2u);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5"));
 }
 
-TEST_F(ReplayRequestsTest, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNow) {
+TEST_F(ReplayRequestsTest, OfAnotherBrokersStreamBeginsWithAResetAndNewEvents) {
   publish(1, 3);
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{0x0000'0009'0000'0001, 2}}});
@@ -136,7 +136,7 @@ TEST_F(ReplayRequestsTest, OfAnotherBrokersStreamBeginsWithAResetAndGoesOnFromNo
   EXPECT_THAT(recorder.replayed[request], IsEmpty());
 }
 
-TEST_F(ReplayRequestsTest, BehindAPlaceThatIsNotReachedBeginsWithAResetAndAllThatThereIs) {
+TEST_F(ReplayRequestsTest, AfterAPositionThatIsNotReachedBeginsWithAResetAndAllOfTheStream) {
   publish(1, 3);
   start();
   for (const ReplayFrom& from :
@@ -148,12 +148,12 @@ TEST_F(ReplayRequestsTest, BehindAPlaceThatIsNotReachedBeginsWithAResetAndAllTha
     EXPECT_EQ(all[0].reset->old_stream, first_incarnation);
     EXPECT_EQ(all[0].reset->new_stream, first_incarnation);
     EXPECT_TRUE(all[1].complete);
-    EXPECT_EQ(all[1].through_position, 3u) << "what comes behind it is new to the reader";
+    EXPECT_EQ(all[1].through_position, 3u) << "later events are new to the reader";
     EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"));
   }
 }
 
-TEST_F(ReplayRequestsTest, OfSeveralPlacesTakesTheOneOfTheBrokersStream) {
+TEST_F(ReplayRequestsTest, OfSeveralPositionsUsesTheOneOfTheBrokersStream) {
   publish(1, 3);
   start();
   const auto request =
@@ -162,7 +162,7 @@ TEST_F(ReplayRequestsTest, OfSeveralPlacesTakesTheOneOfTheBrokersStream) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("3"));
 }
 
-TEST_F(ReplayRequestsTest, GoesOnAcrossARestartOfTheBrokerWithAReset) {
+TEST_F(ReplayRequestsTest, ContinuesAcrossARestartOfTheBrokerWithAReset) {
   publish(1, 7);
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
@@ -176,12 +176,12 @@ TEST_F(ReplayRequestsTest, GoesOnAcrossARestartOfTheBrokerWithAReset) {
   ASSERT_TRUE(until([&] { return slices(request).size() == 2; }));
   ASSERT_TRUE(slices(request)[1].reset);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"))
-      << "the reset comes before the new life";
+      << "the reset comes before events of the new stream";
   EXPECT_TRUE(read_all(request).back().complete);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "101", "102"));
 }
 
-TEST_F(ReplayRequestsTest, GoesOnWhereItWasAfterALostConnection) {
+TEST_F(ReplayRequestsTest, ContinuesAfterALostConnection) {
   publish(1, 7);
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
@@ -194,7 +194,7 @@ TEST_F(ReplayRequestsTest, GoesOnWhereItWasAfterALostConnection) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "4", "5", "6", "7"));
 }
 
-TEST_F(ReplayRequestsTest, AsksAgainWhereTheBrokerIsBusy) {
+TEST_F(ReplayRequestsTest, IsSentAgainIfTheBrokerIsBusy) {
   publish(1, 2);
   broker.refused_replays = 2;
   start();
@@ -203,7 +203,7 @@ TEST_F(ReplayRequestsTest, AsksAgainWhereTheBrokerIsBusy) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
 }
 
-TEST_F(ReplayRequestsTest, EndsWithAnErrorWhereItIsRefusedForGood) {
+TEST_F(ReplayRequestsTest, EndsInAnErrorAfterSeveralRefusals) {
   broker.refused_replays = 1000;
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
@@ -216,7 +216,7 @@ TEST_F(ReplayRequestsTest, EndsWithAnErrorWhereItIsRefusedForGood) {
   EXPECT_EQ(broker.requests.size(), sent);
 }
 
-TEST_F(ReplayRequestsTest, OfABadPatternEndsWithAnErrorAtOnce) {
+TEST_F(ReplayRequestsTest, OfABadPatternEndsInAnErrorAtOnce) {
   start();
   const auto request = follower->replay("a..b", AfterPositions{{{first_incarnation, 0}}});
   const auto all = read_all(request);
@@ -224,7 +224,7 @@ TEST_F(ReplayRequestsTest, OfABadPatternEndsWithAnErrorAtOnce) {
   EXPECT_EQ(all.back().error->code, ErrorCode::invalid_argument);
 }
 
-TEST_F(ReplayRequestsTest, EndsWithAnErrorWhereTheBrokerIsSilent) {
+TEST_F(ReplayRequestsTest, EndsInAnErrorAfterSeveralTimeouts) {
   broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 50ms;
@@ -235,7 +235,7 @@ TEST_F(ReplayRequestsTest, EndsWithAnErrorWhereTheBrokerIsSilent) {
   EXPECT_EQ(all.back().error->code, ErrorCode::timeout);
 }
 
-TEST_F(ReplayRequestsTest, AsksAgainWhereTheBrokerIsSilentForAWhile) {
+TEST_F(ReplayRequestsTest, IsSentAgainAfterATimeout) {
   publish(1, 2);
   broker.replies_to_requests = false;
   auto with = options();
@@ -250,7 +250,7 @@ TEST_F(ReplayRequestsTest, AsksAgainWhereTheBrokerIsSilentForAWhile) {
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2"));
 }
 
-TEST_F(ReplayRequestsTest, SaysNothingMoreOnceItIsCancelled) {
+TEST_F(ReplayRequestsTest, ReportsNothingAfterCancel) {
   publish(1, 7);
   start();
   const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
@@ -263,7 +263,7 @@ TEST_F(ReplayRequestsTest, SaysNothingMoreOnceItIsCancelled) {
   EXPECT_EQ(recorder.replayed[request].size(), 3u);
 }
 
-TEST_F(ReplayRequestsTest, ManyReplaysAreWithTheBrokerAFewAtATime) {
+TEST_F(ReplayRequestsTest, LimitsTheRequestsInFlight) {
   publish(1, 2);
   broker.replies_to_requests = false;
   start();
@@ -282,7 +282,7 @@ TEST_F(ReplayRequestsTest, ManyReplaysAreWithTheBrokerAFewAtATime) {
 
 class ControlRequestsTest : public ReplayRequestsTest {};
 
-TEST_F(ControlRequestsTest, RetainedValuesStandForThePositionOfTheFirstReply) {
+TEST_F(ControlRequestsTest, RetainedValuesHaveThePositionOfTheFirstReply) {
   publish(1, 5);
   broker.values = {{"v.1", "one"}, {"v.2", "two"}, {"v.3", "three"}, {"v.4", "four"}};
   start();
@@ -290,10 +290,10 @@ TEST_F(ControlRequestsTest, RetainedValuesStandForThePositionOfTheFirstReply) {
   ASSERT_TRUE(until([&] { return recorder.retained[request].size() == 3; }));
   publish(6, 9);
   ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
-  EXPECT_EQ(recorder.stands_for[request], (StreamPosition{first_incarnation, 5}));
+  EXPECT_EQ(recorder.retained_positions[request], (StreamPosition{first_incarnation, 5}));
 }
 
-TEST_F(ControlRequestsTest, ACancelledQuestionForRetainedValuesIsNotAnswered) {
+TEST_F(ControlRequestsTest, ACancelledRetainedRequestDeliversNothing) {
   broker.values = {{"v.1", "one"}};
   start();
   const auto first = follower->retained("v.*");
@@ -355,7 +355,7 @@ TEST_F(ControlRequestsTest, StatsAreOneValueFromAllReplies) {
   EXPECT_EQ((*stats)->participants[1].role, ParticipantInfo::Role::gateway);
 }
 
-TEST_F(ControlRequestsTest, AQuestionThatNobodyAnswersInTimeIsAnError) {
+TEST_F(ControlRequestsTest, ARequestWithoutAReplyInTimeEndsInAnError) {
   broker.replies_to_requests = false;
   auto with = options();
   with.control_timeout = 50ms;
@@ -388,7 +388,7 @@ class FailoverTest : public FollowerFixture {
   FakeBroker second{0x0000'0008'0000'0001};
 };
 
-TEST_F(FailoverTest, StaysWithTheFirstWhileItIsThere) {
+TEST_F(FailoverTest, StaysWithTheFirstBrokerWhileItIsUp) {
   start(both());
   follower->subscribe("a");
   ASSERT_TRUE(until([&] { return follower->connected(); }));
@@ -398,7 +398,7 @@ TEST_F(FailoverTest, StaysWithTheFirstWhileItIsThere) {
   EXPECT_THAT(recorder.connections, ElementsAre(true));
 }
 
-TEST_F(FailoverTest, TakesTheNextWhereThereIsNoFirst) {
+TEST_F(FailoverTest, UsesTheNextBrokerIfTheFirstIsDown) {
   broker.close();
   start(both());
   const auto ticket = follower->subscribe("a");
@@ -409,7 +409,7 @@ TEST_F(FailoverTest, TakesTheNextWhereThereIsNoFirst) {
   EXPECT_THAT(recorder.texts, ElementsAre("from the second"));
 }
 
-TEST_F(FailoverTest, MovesOnWithItsSubscriptionsWhereTheFirstIsGone) {
+TEST_F(FailoverTest, FailsOverWithItsSubscriptions) {
   start(both());
   follower->subscribe("a.");
   const auto ticket = follower->subscribe("b");
@@ -423,7 +423,7 @@ TEST_F(FailoverTest, MovesOnWithItsSubscriptionsWhereTheFirstIsGone) {
   ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
 }
 
-TEST_F(FailoverTest, ComesBackToTheFirstWhereTheSecondGoes) {
+TEST_F(FailoverTest, FailsOverFromTheLastBrokerToTheFirst) {
   start(both());
   follower->subscribe("a");
   ASSERT_TRUE(until([&] { return follower->connected(); }));
@@ -434,7 +434,7 @@ TEST_F(FailoverTest, ComesBackToTheFirstWhereTheSecondGoes) {
   ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 0; }));
 }
 
-TEST_F(FailoverTest, DoesNotWaitForOneThatSaidThatItEnds) {
+TEST_F(FailoverTest, DoesNotWaitForABrokerThatAnnouncedItsExit) {
   auto with = both();
   with.broker_patience = 1h;
   start(with);
@@ -442,14 +442,14 @@ TEST_F(FailoverTest, DoesNotWaitForOneThatSaidThatItEnds) {
   ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
   broker.publish("$SYS.drain", "");
   ASSERT_TRUE(until([&] { return follower->status().draining; }));
-  EXPECT_TRUE(follower->connected());  // it may have more for us
+  EXPECT_TRUE(follower->connected());  // it may still publish
   broker.close();
   ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 1; }));
   EXPECT_FALSE(follower->status().draining);
-  EXPECT_TRUE(recorder.texts.empty());  // nobody replay_count for $SYS.drain
+  EXPECT_TRUE(recorder.texts.empty());  // $SYS.drain was not subscribed to by the test
 }
 
-TEST_F(FailoverTest, TakesItsQuestionsAlong) {
+TEST_F(FailoverTest, SendsPendingRequestsToTheNextBroker) {
   second.values = {{"v", "from the second"}};
   broker.replies_to_requests = false;
   start(both());
@@ -462,7 +462,7 @@ TEST_F(FailoverTest, TakesItsQuestionsAlong) {
   EXPECT_THAT(recorder.retained[request], ElementsAre("v=from the second"));
 }
 
-TEST_F(FailoverTest, KeepsOneDescriptorForItsLife) {
+TEST_F(FailoverTest, KeepsItsDescriptorAcrossAFailover) {
   start(both());
   const auto fds = follower->fds();
   ASSERT_EQ(fds.size(), 1u);
@@ -471,7 +471,7 @@ TEST_F(FailoverTest, KeepsOneDescriptorForItsLife) {
   EXPECT_EQ(follower->fds(), fds);
 }
 
-TEST_F(FailoverTest, RefusesEndpointsThatNobodyCanUse) {
+TEST_F(FailoverTest, InvalidEndpointsThrow) {
   auto with = both();
   with.brokers[1].control = "nonsense";
   EXPECT_THROW(start(with), std::invalid_argument);

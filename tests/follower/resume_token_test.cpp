@@ -21,7 +21,7 @@ TEST(ResumeToken, IsReadBackAsItWas) {
   EXPECT_EQ(*read, places);
 }
 
-TEST(ResumeToken, AnythingElseIsRefusedWithWhatItWas) {
+TEST(ResumeToken, AnythingElseIsRefusedWithTheText) {
   for (const char* text :
        {"", ":", "1:2", "000000000000001f", "000000000000001f:", "000000000000001f:-1", "000000000000001f:+1",
         "000000000000001f:1,", ",000000000000001f:1", "000000000000001f:1 ", "00000000000000xf:1",
@@ -30,7 +30,7 @@ TEST(ResumeToken, AnythingElseIsRefusedWithWhatItWas) {
     const auto read = parse_resume_token(text);
     ASSERT_FALSE(read) << text;
     EXPECT_EQ(read.error().code, ErrorCode::invalid_argument);
-    EXPECT_THAT(read.error().text, HasSubstr("resume token: wanted"));
+    EXPECT_THAT(read.error().text, HasSubstr("resume token: expected"));
   }
 }
 

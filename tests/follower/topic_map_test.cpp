@@ -14,14 +14,14 @@ struct State {
   std::uint64_t value{};
 };
 
-/// All names have one of three hashes, the highest among them: long runs of slots, around the table's end.
+/// All names have one of three hashes, including the highest. That makes long runs of slots, across the end.
 struct PoorHash {
   std::size_t operator()(std::string_view name) const noexcept {
     return name.size() % 3 == 0 ? 0xFFFF'FFFF : name.size() % 3;
   }
 };
 
-/// A map and its model, changed and asked in any order.
+/// A map and its model, with changes and look-ups in random order.
 template <class Map>
 class Compared {
  public:
@@ -46,7 +46,7 @@ class Compared {
     ASSERT_EQ(map_.size(), model_.size());
   }
 
-  /// As a reader does: some are looked up together, and each is found after changes.
+  /// As a reader does: looks up several topics together, then finds each, with changes in between.
   void look_up(bool with_changes) {
     std::vector<std::string> names;
     for (int i = 0; i < 16; ++i) names.push_back(any_name());
@@ -80,7 +80,7 @@ class Compared {
   }
 
  private:
-  /// Of 4 to 40 bytes, so that both kinds are there; the shortest has the number's digits.
+  /// A name of up to 40 bytes, short enough for the entry or not.
   std::string any_name() {
     const std::uint32_t number = static_cast<std::uint32_t>(random_()) % range_;
     std::string name = "t" + std::to_string(number);
@@ -104,11 +104,11 @@ void compare(std::uint32_t range, int steps) {
   compared.check_all();
 }
 
-TEST(TopicMap, KnowsWhatAMapKnows) {
+TEST(TopicMap, BehavesLikeAMap) {
   for (const std::uint32_t range : {1u, 3u, 30u, 3'000u}) compare<TopicMap<State>>(range, 20'000);
 }
 
-TEST(TopicMap, TellsNamesOfOneHashApart) {
+TEST(TopicMap, DistinguishesNamesWithEqualHashes) {
   for (const std::uint32_t range : {3u, 30u, 100u}) compare<TopicMap<State, PoorHash>>(range, 10'000);
 }
 
@@ -139,7 +139,7 @@ TEST(TopicMap, LooksUpTheEntriesThemselves) {
   EXPECT_NE(guesses[0], guesses[2]);
 }
 
-TEST(TopicMap, TakesALineOfMemoryAndFewSlotsATopicAndGivesThemBack) {
+TEST(TopicMap, UsesOneCacheLineAndFewSlotsPerTopicAndReturnsThem) {
   constexpr std::size_t topics = 100'000;
   TopicMap<std::array<std::uint64_t, 5>> map;
   EXPECT_EQ(map.memory_bytes(), 0u);

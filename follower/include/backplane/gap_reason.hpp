@@ -1,15 +1,16 @@
 #pragma once
-// Why events are lost to a reader.
+// Why a reader lost events.
 
 #include <cstdint>
 #include <string_view>
 
 namespace backplane {
 
-/// Why a reader's events are lost. On /metrics and in GAP lines by these names.
+/// Why events are lost to a reader. /metrics and GAP lines use these names.
 enum class GapReason : std::uint8_t {
-  history_gone,      ///< the broker no longer holds them
-  recovery_timeout,  ///< they were not to be had within the time, or the bytes, that the rest may wait
+  history_gone,      ///< the broker's history no longer holds them
+  recovery_timeout,  ///< they could not be recovered within the time limit, or the bytes that may wait for
+                     ///< them
 };
 
 /// The reason as one word: "history_gone", "recovery_timeout".
