@@ -1,9 +1,10 @@
-// What the client library costs beside a SUB socket alone: the same messages of two frames, an Event with a
-// 128-byte payload each, read by Client::next() and by a loop that does nothing but receive, in turns.
+// Cost of the client library compared with a plain SUB socket. Both read the same messages in turns:
+// Client::next() and a loop that only receives. A message has two frames, the second one an Event with a
+// 128-byte payload.
 //
-//   bench_client [events a run] [runs]
+//   bench_client [events per run] [runs]
 //
-// Prints rates and the reader's CPU time an event, and the ratio of the medians.
+// Prints rates, the reader's CPU time per event, and the ratio of the medians.
 
 #include <algorithm>
 #include <array>
@@ -35,18 +36,19 @@ using backplane::bench::median;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view live_prefix = "$SYS.live.";
-constexpr std::string_view go = "go.now";  // whoever subscribes to it wants a run, behind its live answer
+constexpr std::string_view go =
+    "go.now";  // a reader that subscribes to it starts a run, after its live reply
 constexpr std::uint64_t stream = 0x0000'0001'0000'0001;
 constexpr std::size_t topics = 16;
 constexpr auto patience = 30s;
 
 struct Outcome {
-  double events_a_second{};
-  double cpu_ns_an_event{};
+  double events_per_second{};
+  double cpu_ns_per_event{};
   bool complete{};
 };
 
-/// Stamps and sends as a broker does, as fast as it goes. Lives in a process of its own.
+/// Stamps and sends events as a broker does, as fast as possible. Runs in a separate process.
 class Sender {
  public:
   explicit Sender(std::uint64_t events) : events_(events), xpub_(context_, zmq::socket_type::xpub) {
@@ -68,17 +70,17 @@ class Sender {
 
   void run() {
     zmq::message_t message;
-    bool wanted = false;
+    bool start = false;
     for (;;) {
       if (!xpub_.recv(message)) continue;
       const std::string_view subscription = message.to_string_view();
       if (subscription.empty() || subscription.front() != 1) continue;
       if (subscription.substr(1).starts_with(live_prefix)) {
         send(subscription.substr(1), {stream, position_, 0, 0, 1});
-        if (!std::exchange(wanted, false)) continue;
+        if (!std::exchange(start, false)) continue;
         for (std::uint64_t i = 0; i < events_; ++i) send_next();
       } else if (subscription.substr(1) == go) {
-        wanted = true;
+        start = true;
       }
     }
   }
@@ -127,7 +129,7 @@ double cpu_ns() {
   return ns(used.ru_utime) + ns(used.ru_stime);
 }
 
-/// Times from the first event to the last.
+/// Measures the time from the first event to the last.
 class Watch {
  public:
   void first() {
@@ -158,7 +160,7 @@ Outcome read_bare(const std::string& endpoint, std::uint64_t events) {
   zmq::message_t topic;
   zmq::message_t event;
   std::size_t bytes = 0;
-  if (!sub.recv(topic) || !sub.recv(event)) return {};  // the live answer
+  if (!sub.recv(topic) || !sub.recv(event)) return {};  // the live reply
   for (std::uint64_t i = 0; i < events; ++i) {
     if (!sub.recv(topic) || !sub.recv(event)) return {};
     bytes += event.size();
@@ -169,7 +171,7 @@ Outcome read_bare(const std::string& endpoint, std::uint64_t events) {
 
 Outcome read_client(const std::string& endpoint, std::uint64_t events) {
   Client::Options options;
-  options.brokers = {{endpoint, "tcp://127.0.0.1:1"}};  // there is nothing to ask for
+  options.brokers = {{endpoint, "tcp://127.0.0.1:1"}};  // without control: nothing needs to be requested
   Client client(options);
   client.subscribe({"bench.>", std::string(go)});
   Watch watch;
@@ -197,7 +199,7 @@ int main(int argc, char** argv) {
   const std::uint64_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 2'000'000;
   const int runs = argc > 2 ? std::atoi(argv[2]) : 5;
   if (events == 0 || runs < 1) {
-    fmt::print(stderr, "usage: bench_client [events a run] [runs]\n");
+    fmt::print(stderr, "usage: bench_client [events per run] [runs]\n");
     return 2;
   }
   std::array<int, 2> pipe{};
@@ -225,21 +227,21 @@ int main(int argc, char** argv) {
     for (Reader& reader : readers) {
       const Outcome outcome = reader.read(endpoint, events);
       complete = complete && outcome.complete;
-      reader.rates.push_back(outcome.events_a_second);
-      reader.cpu.push_back(outcome.cpu_ns_an_event);
-      fmt::print("{:>10}  {:>10.0f} events/s  {:>6.0f} ns CPU an event\n", reader.name,
-                 outcome.events_a_second, outcome.cpu_ns_an_event);
+      reader.rates.push_back(outcome.events_per_second);
+      reader.cpu.push_back(outcome.cpu_ns_per_event);
+      fmt::print("{:>10}  {:>10.0f} events/s  {:>6.0f} ns CPU per event\n", reader.name,
+                 outcome.events_per_second, outcome.cpu_ns_per_event);
     }
   }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   if (!complete) {
-    fmt::print(stderr, "some events did not come\n");
+    fmt::print(stderr, "some events did not arrive\n");
     return 1;
   }
   fmt::print(
-      "median: client {:.0f} events/s, SUB alone {:.0f}: ratio {:.2f} (wanted 0.70 or more); CPU {:.2f} "
-      "times\n",
+      "median: client {:.0f} events/s, SUB alone {:.0f}: ratio {:.2f} (expected 0.70 or more); CPU "
+      "{:.2f} times\n",
       median(readers[1].rates), median(readers[0].rates), median(readers[1].rates) / median(readers[0].rates),
       median(readers[1].cpu) / median(readers[0].cpu));
   return 0;

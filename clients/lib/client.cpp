@@ -28,7 +28,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Turns that bring nothing to give, before a caller with no time to wait has its thread back.
+// Turns without an item, after which next() returns to a caller whose timeout has passed.
 constexpr int idle_turns_max = 8;
 constexpr std::int64_t nanoseconds_a_second = 1'000'000'000;
 
@@ -148,9 +148,9 @@ class Client::Impl final {
   bool run_for(std::chrono::milliseconds time, const Callbacks& callbacks) {
     const Clock::time_point until = Clock::now() + time;
     std::chrono::milliseconds left = time;
-    // Between two looks at the clock, many events; and the clock is looked at where there is none.
-    for (int given = 0;; ++given) {
-      if (given % 256 == 0) left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    // The clock is read once per 256 items; next() reads it when there is none.
+    for (int count = 0;; ++count) {
+      if (count % 256 == 0) left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
       if (left.count() < 0) return true;
       const Item* const item = next(left);
       if (item == nullptr) return !stopped_.load(std::memory_order_relaxed);
@@ -205,7 +205,7 @@ class Client::Impl final {
   WakeFd wake_;
   follower::FdGroup fds_;
   std::atomic<bool> stopped_{};
-  Item item_;  // the one given last
+  Item item_;  // the one returned last
   std::uint64_t given_{};
 
   PayloadJson json_;

@@ -8,9 +8,9 @@
 namespace backplane::client {
 namespace {
 
-// A turn's events of usual size fit into one.
+// The events of one turn fit into one block, if they have the usual size.
 constexpr std::size_t block_bytes = 256u << 10;
-// What stays after a burst.
+// Memory that is kept after a burst.
 constexpr std::size_t blocks_kept_max = 4;
 constexpr std::size_t records_kept_max = 16'384;
 
@@ -46,7 +46,7 @@ void ItemQueue::push(PatternSubscription* subscription, Notice notice) {
 }
 
 void ItemQueue::clear() {
-  CHECK(empty(), "nothing is thrown away that was not given");
+  CHECK(empty(), "only records that have been taken are discarded");
   records_.clear();
   if (records_.capacity() > records_kept_max) records_.shrink_to_fit();
   next_ = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// What waits to be given to a client's caller.
+// Items that wait until the client's caller takes them.
 
 #include <cstddef>
 #include <cstdint>
@@ -19,15 +19,15 @@ namespace backplane::client {
 
 struct PatternSubscription;
 
-/// Events and notices in the order in which they are to be given. Copies an event once, however many
-/// subscriptions match it, into memory that it uses again. A value of its owner's thread.
+/// Events and notices in the order of their delivery. An event that matches several subscriptions is copied
+/// once, into memory that is reused. Belongs to one thread.
 class ItemQueue {
  public:
-  /// A subscription has come to its live events: everything up to `at` is behind it.
+  /// A subscription has caught up: everything up to `at` came before this notice.
   struct Joined {
     StreamPosition at;
   };
-  /// Where the reading goes on after a reset.
+  /// A reset, and the position in the new stream from which reading continues.
   struct Restarted {
     Client::Reset reset;
     std::uint64_t position{};
@@ -40,27 +40,27 @@ class ItemQueue {
     std::span<const std::byte> event;
   };
   struct Record {
-    PatternSubscription* subscription{};  // nullptr: it concerns all
+    PatternSubscription* subscription{};  // nullptr: a notice for all
     Bytes bytes;
     wire::Stamp stamp;
-    std::uint32_t notice{no_notice};  // or, without one, an event
+    std::uint32_t notice{no_notice};  // index of the notice; no_notice: an event
     bool from_history{};
     bool late{};
   };
   static constexpr std::uint32_t no_notice = ~std::uint32_t{0};
 
-  /// Copies; holds until clear().
+  /// Copies an event. The copy is valid until clear().
   [[nodiscard]] Bytes copy(std::string_view topic, std::span<const std::byte> event);
   void push(const Record& event) { records_.push_back(event); }
   void push(PatternSubscription* subscription, Notice notice);
 
-  /// The next one; nullptr: none. What was returned before stays until clear().
+  /// @returns the next record, or nullptr. Every record is valid until clear().
   [[nodiscard]] const Record* pop() noexcept {
     return next_ == records_.size() ? nullptr : &records_[next_++];
   }
   [[nodiscard]] Notice& notice(const Record& record) { return notices_[record.notice]; }
   [[nodiscard]] bool empty() const noexcept { return next_ == records_.size(); }
-  /// Throws away what was given. Only where nothing is left.
+  /// Discards records that have been taken. Only if empty().
   void clear();
 
  private:
@@ -74,8 +74,8 @@ class ItemQueue {
   std::size_t next_{};
   std::vector<Notice> notices_;
   std::vector<Block> blocks_;
-  std::size_t block_{};  // that is being filled
-  std::size_t used_{};   // of it
+  std::size_t block_{};  // the one that is being filled
+  std::size_t used_{};   // bytes of it
 };
 
 }  // namespace backplane::client

@@ -16,7 +16,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   throw std::invalid_argument(fmt::format("subscribe: {}", what));
 }
 
-/// Where the options say that the reading begins; nothing: now.
+/// Where the subscription begins; nothing: with live events.
 std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::vector<Pattern>& patterns) {
   const int sinces = int{!options.since_token.empty()} + int{options.since_offset.has_value()} +
                      int{options.since_time_ns.has_value()};
@@ -24,42 +24,35 @@ std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::v
     refuse("at most one of last, since_token, since_offset and since_time_ns can be set");
   }
   if (options.every.count() < 0)
-    refuse(fmt::format("every: wanted 0 ms or more, got {} ms", options.every.count()));
+    refuse(fmt::format("every: expected 0 ms or more, got {} ms", options.every.count()));
   if (options.since_offset) {
     if (patterns.size() != 1 || !patterns.front().is_exact()) {
-      refuse("since_offset: wanted with one pattern that is one topic");
+      refuse("since_offset: expected one pattern without wildcards");
     }
     return AfterOffset{*options.since_offset};
   }
   if (options.since_time_ns) return SinceTime{*options.since_time_ns};
   if (options.since_token.empty()) return std::nullopt;
-  auto places = parse_resume_token(options.since_token);
-  if (!places) refuse(places.error().text);
-  return AfterPositions{std::move(*places)};
+  auto positions = parse_resume_token(options.since_token);
+  if (!positions) refuse(positions.error().text);
+  return AfterPositions{std::move(*positions)};
 }
 
 }  // namespace
 
-// ---- places ----
+// ---- read positions ----
 
-void ReadPositions::advance_other(const StreamPosition& place) {
+void ReadPositions::advance_other(const StreamPosition& to) {
   const auto found = std::find_if(positions_.begin(), positions_.end(),
-                                  [&](const StreamPosition& each) { return each.stream == place.stream; });
-  if (found == positions_.end()) return positions_.push_back(place);
-  found->position = std::max(found->position, place.position);
+                                  [&](const StreamPosition& each) { return each.stream == to.stream; });
+  if (found == positions_.end()) return positions_.push_back(to);
+  found->position = std::max(found->position, to.position);
 }
 
-void ReadPositions::replace(std::uint64_t old_stream, const StreamPosition& place) {
+void ReadPositions::replace(std::uint64_t old_stream, const StreamPosition& to) {
   if (std::erase_if(positions_, [&](const StreamPosition& each) { return each.stream == old_stream; }) == 0)
     return;
-  advance(place.stream, place.position);
-}
-
-std::optional<std::uint64_t> ReadPositions::of(std::uint64_t stream) const {
-  for (const StreamPosition& each : positions_) {
-    if (each.stream == stream) return each.position;
-  }
-  return std::nullopt;
+  advance(to.stream, to.position);
 }
 
 // ---- subscribing ----
@@ -76,17 +69,17 @@ Client::Subscription Subscriptions::subscribe(const std::vector<std::string>& pa
     if (!pattern) refuse(pattern.error().text);
     parsed.push_back(std::move(*pattern));
   }
-  if (parsed.empty()) refuse("wanted a pattern, got none");
+  if (parsed.empty()) refuse("expected at least one pattern, got none");
   auto from = start_of(options, parsed);
 
-  auto made = std::make_unique<SubscriptionGroup>();
-  SubscriptionGroup& group = *made;
+  auto owned = std::make_unique<SubscriptionGroup>();
+  SubscriptionGroup& group = *owned;
   group.id = Client::Subscription{++last_group_};
   group.options = options;
   group.since = from.has_value();
   if (from) group.from = std::move(*from);
   group.waiting = parsed.size();
-  groups_.emplace(last_group_, std::move(made));
+  groups_.emplace(last_group_, std::move(owned));
   if (options.every.count() > 0) throttled_groups_.push_back(&group);
   for (Pattern& pattern : parsed) {
     PatternSubscription& subscription =
@@ -168,7 +161,7 @@ void Subscriptions::start(PatternSubscription& subscription) {
   requests_.emplace(subscription.request, &subscription);
 }
 
-// ---- which event is whose ----
+// ---- matching ----
 
 Subscriptions::Topics::value_type& Subscriptions::topic_of(std::string_view name) {
   if (recent_ == nullptr || recent_->first != name) {
@@ -187,7 +180,7 @@ void Subscriptions::find_matches(std::string_view name, Topic& topic) {
   for (PatternSubscription* const subscription : wildcards_) {
     if (subscription->pattern.matches(name)) subscriptions.push_back(subscription);
   }
-  // Of a subscription's patterns, the first that matches has it.
+  // If several patterns of a group match, the first one gets the event.
   std::sort(subscriptions.begin(), subscriptions.end(),
             [](const PatternSubscription* a, const PatternSubscription* b) { return a->number < b->number; });
   subscriptions.erase(std::unique(subscriptions.begin(), subscriptions.end(),
@@ -225,7 +218,7 @@ void Subscriptions::deliver_live(PatternSubscription& subscription, Match& match
                                  std::optional<ItemQueue::Bytes>& bytes) {
   const wire::Stamp& stamp = delivery.stamp;
   if (stamp.stream == subscription.joined.stream && stamp.position <= subscription.joined.position) return;
-  // A value that was given may be newer than what the values stand for.
+  // A last value may be newer than the position of the reply that contained it.
   if (stamp.stream == match.stream && stamp.offset <= match.offset) return;
   enqueue(subscription, delivery, false, bytes);
 }
@@ -238,7 +231,7 @@ void Subscriptions::enqueue(PatternSubscription& subscription, const Delivery& d
                                 delivery.late});
 }
 
-// ---- history, and how it joins the live events ----
+// ---- history, and how it joins live events ----
 
 void Subscriptions::buffer(PatternSubscription& subscription, PatternSubscription::Buffered buffered) {
   subscription.join_buffer_bytes += buffered.topic.size() + buffered.event.size();
@@ -246,7 +239,7 @@ void Subscriptions::buffer(PatternSubscription& subscription, PatternSubscriptio
   while (subscription.join_buffer_bytes > join_buffer_bytes_max_) {
     const PatternSubscription::Buffered& oldest = subscription.join_buffer.front();
     subscription.join_buffer_bytes -= oldest.topic.size() + oldest.event.size();
-    // What is dropped here will be read from history. (A gap too: history says what it does not hold.)
+    // History is read up to discarded events. (That covers discarded gaps: the replay reports what is gone.)
     if (!oldest.gap) subscription.discarded = StreamPosition{oldest.stamp.stream, oldest.stamp.position};
     subscription.join_buffer.pop_front();
   }
@@ -259,7 +252,7 @@ PatternSubscription* Subscriptions::subscription_of(std::uint64_t request) {
 
 void Subscriptions::deliver_history(PatternSubscription& subscription, const Delivery& delivery) {
   for (Match& match : topic_of(delivery.topic).second.matches) {
-    if (match.subscription != &subscription) continue;  // another pattern of the same subscription has it
+    if (match.subscription != &subscription) continue;  // another pattern of the group gets it
     match.stream = delivery.stamp.stream;
     match.offset = delivery.stamp.offset;
     std::optional<ItemQueue::Bytes> bytes;
@@ -333,7 +326,7 @@ void Subscriptions::join(PatternSubscription& subscription, const StreamPosition
   subscription.joined = through;
   if (subscription.discarded && subscription.discarded->stream == through.stream &&
       subscription.discarded->position > through.position) {
-    // They were to come from history, which could not be read.
+    // Discarded events would have come from history, which could not be read.
     queue_.push(&subscription, Client::Gap{subscription.group->id, through.stream, subscription.pattern.str(),
                                            0, 0, GapReason::recovery_timeout});
   }
@@ -362,19 +355,19 @@ void Subscriptions::join(PatternSubscription& subscription, const StreamPosition
 void Subscriptions::on_gap(const Gap& gap) {
   for (Match& match : topic_of(gap.topic).second.matches) {
     PatternSubscription& subscription = *match.subscription;
-    Client::Gap told{
+    Client::Gap announced{
         subscription.group->id, gap.stream, std::string(gap.topic), gap.first, gap.last, gap.reason};
     if (subscription.state == PatternSubscription::State::live) {
-      enqueue_gap(subscription, match, std::move(told));
+      enqueue_gap(subscription, match, std::move(announced));
     } else if (subscription.state != PatternSubscription::State::pending) {
       buffer(subscription,
-             PatternSubscription::Buffered{std::string(gap.topic), {}, {}, false, std::move(told)});
+             PatternSubscription::Buffered{std::string(gap.topic), {}, {}, false, std::move(announced)});
     }
   }
 }
 
 void Subscriptions::enqueue_gap(PatternSubscription& subscription, const Match& match, Client::Gap gap) {
-  if (gap.stream == match.stream) {  // what came from history is not lost
+  if (gap.stream == match.stream) {  // events that came from history are not lost
     if (gap.last <= match.offset) return;
     if (match.offset > 0) gap.first = std::max(gap.first, match.offset + 1);
   }
@@ -386,9 +379,9 @@ void Subscriptions::on_reset(const Reset& reset) {
 }
 
 void Subscriptions::report_reset(const Reset& reset, std::uint64_t position) {
-  const bool told = reported_reset_ && reported_reset_->old_stream == reset.old_stream &&
-                    reported_reset_->new_stream == reset.new_stream;
-  if (told) return;
+  const bool reported = reported_reset_ && reported_reset_->old_stream == reset.old_stream &&
+                        reported_reset_->new_stream == reset.new_stream;
+  if (reported) return;
   reported_reset_ = reset;
   queue_.push(nullptr, ItemQueue::Restarted{{reset.old_stream, reset.new_stream}, position});
 }
@@ -396,7 +389,7 @@ void Subscriptions::report_reset(const Reset& reset, std::uint64_t position) {
 void Subscriptions::on_connection(bool up) {
   if (up) {
     const StreamPosition now = broker_->live_position();
-    // Another life of the same broker shows by itself; another broker's stream has nothing to do with ours.
+    // A new incarnation of the same broker causes on_reset(). Another broker's stream is unrelated to ours.
     const bool other = broker_stream_ != 0 && origin(broker_stream_) != origin(now.stream);
     if (other) report_reset(Reset{broker_stream_, now.stream}, now.position);
     broker_stream_ = now.stream;
@@ -404,7 +397,7 @@ void Subscriptions::on_connection(bool up) {
   queue_.push(nullptr, Client::Broker{up, broker_->broker()});
 }
 
-// ---- every ----
+// ---- throttling (every) ----
 
 bool Subscriptions::throttle(PatternSubscription& subscription, const Delivery& delivery, bool from_history) {
   SubscriptionGroup& group = *subscription.group;
@@ -470,7 +463,7 @@ Subscriptions::Clock::time_point Subscriptions::next_deadline() const {
   return earliest;
 }
 
-// ---- how far the reading has come ----
+// ---- how far events have been delivered ----
 
 void Subscriptions::on_delivered(const ItemQueue::Record& record) {
   if (record.notice == ItemQueue::no_notice) {
@@ -487,11 +480,11 @@ void Subscriptions::on_delivered(const ItemQueue::Record& record) {
     record.subscription->read.advance(joined->at.stream, joined->at.position);
     record.subscription->delivered_live = true;
   } else if (const auto* restarted = std::get_if<ItemQueue::Restarted>(&notice)) {
-    const StreamPosition place{restarted->reset.new_stream, restarted->position};
-    live_read_.replace(restarted->reset.old_stream, place);
+    const StreamPosition to{restarted->reset.new_stream, restarted->position};
+    live_read_.replace(restarted->reset.old_stream, to);
     for (const auto& [id, group] : groups_) {
       for (const auto& subscription : group->subscriptions)
-        subscription->read.replace(restarted->reset.old_stream, place);
+        subscription->read.replace(restarted->reset.old_stream, to);
     }
   }
 }
@@ -514,9 +507,9 @@ std::vector<StreamPosition> Subscriptions::read_positions() const {
       if (throttled.event) limit(throttled.stamp.stream, throttled.stamp.position - 1);
     }
   }
-  std::vector<StreamPosition> places;
-  for (const auto& [stream, position] : lowest) places.push_back({stream, position});
-  return places;
+  std::vector<StreamPosition> positions;
+  for (const auto& [stream, position] : lowest) positions.push_back({stream, position});
+  return positions;
 }
 
 }  // namespace backplane::client

@@ -1,5 +1,5 @@
 #pragma once
-// What a client subscribes to: how history joins the live events, and which event is whose.
+// The subscriptions of a client: how history joins live events, and which subscriptions match an event.
 
 #include <chrono>
 #include <cstddef>
@@ -23,10 +23,10 @@
 
 namespace backplane::client {
 
-/// A place in each stream that was read.
+/// The position up to which each stream has been read.
 class ReadPositions {
  public:
-  /// What has been read up to here is behind it; a place only goes on.
+  /// Everything up to `position` has been read. Positions never go back.
   void advance(std::uint64_t stream, std::uint64_t position) {
     if (!positions_.empty() && positions_.front().stream == stream) [[likely]] {
       if (positions_.front().position < position) positions_.front().position = position;
@@ -34,27 +34,26 @@ class ReadPositions {
     }
     advance_other({stream, position});
   }
-  void replace(std::uint64_t old_stream, const StreamPosition& place);
-  [[nodiscard]] std::optional<std::uint64_t> of(std::uint64_t stream) const;
+  void replace(std::uint64_t old_stream, const StreamPosition& to);
   [[nodiscard]] const std::vector<StreamPosition>& all() const noexcept { return positions_; }
 
  private:
-  void advance_other(const StreamPosition& place);
+  void advance_other(const StreamPosition& to);
   std::vector<StreamPosition> positions_;
 };
 
 struct SubscriptionGroup;
 
-/// One pattern of a subscription. Owned by Subscriptions; until the queue is empty it outlives its
-/// subscription.
+/// One pattern of a subscription. Owned by its group. It outlives unsubscribe() until the queue is empty,
+/// because records refer to it.
 struct PatternSubscription {
   enum class State : std::uint8_t {
-    pending,    ///< not in force yet
-    retained,   ///< last values are asked for, live events are held
+    pending,    ///< not active yet
+    retained,   ///< last values are being read, live events go to the join buffer
     replaying,  ///< the same for history
     live,
   };
-  /// A live event, or a gap among them, that came while history is read.
+  /// A live event, or a gap between live events, in the join buffer.
   struct Buffered {
     std::string topic;
     std::string event;
@@ -63,31 +62,31 @@ struct PatternSubscription {
     std::optional<Client::Gap> gap;
   };
 
-  explicit PatternSubscription(Pattern wanted) : pattern(std::move(wanted)) {}
+  explicit PatternSubscription(Pattern with) : pattern(std::move(with)) {}
 
-  std::uint64_t number{};  ///< never given twice
+  std::uint64_t number{};  ///< never reused
   SubscriptionGroup* group{};
   Pattern pattern;
   State state{State::pending};
   bool ended{};
   std::uint64_t ticket{};
-  std::uint64_t request{};  ///< of history; 0: none
+  std::uint64_t request{};  ///< for history or last values; 0: none
   std::deque<Buffered> join_buffer;
   std::size_t join_buffer_bytes{};
-  std::optional<StreamPosition> discarded;  ///< the last one that was held no longer
-  StreamPosition joined;                    ///< up to here it came from history
-  // As it has been given:
+  std::optional<StreamPosition> discarded;  ///< the last one that did not fit into the join buffer
+  StreamPosition joined;                    ///< the position up to which events came from history
+  // How far its events have been delivered:
   ReadPositions read;
   bool delivered_live{};
 };
 
-/// One subscribe(). Owned by Subscriptions, as its subscriptions.
+/// One subscribe(). Owned by Subscriptions; owns its pattern subscriptions.
 struct SubscriptionGroup {
-  /// Of a topic that gave something within the last `every`.
+  /// A topic whose interval (`every`) has not ended.
   struct Throttled {
     PatternSubscription* subscription{};
     std::string topic;
-    std::optional<std::string> event;  ///< that came since
+    std::optional<std::string> event;  ///< the latest one since the interval began
     wire::Stamp stamp;
     bool from_history{};
     bool late{};
@@ -96,39 +95,39 @@ struct SubscriptionGroup {
 
   Client::Subscription id{};
   SubscribeOptions options;
-  ReplayFrom from;  ///< where options has a since
+  ReplayFrom from;  ///< only if `since` is set
   bool since{};
   std::vector<std::unique_ptr<PatternSubscription>> subscriptions;
-  std::size_t waiting{};  ///< subscriptions that are not in force yet
+  std::size_t waiting{};  ///< patterns that are not active yet
   std::unordered_map<std::string, Throttled, StringHash, std::equal_to<>> throttled;
   std::deque<std::pair<Clock::time_point, std::string>> throttle_deadlines;
 };
 
-/// The subscriptions of one client. Lives on the client's thread, is told by its follower, and fills its
-/// queue; does no I/O of its own.
+/// The subscriptions of one client. Lives on the client's thread. Listens to the client's reader and fills
+/// its queue; does no I/O of its own.
 class Subscriptions final : public ReaderListener {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `queue` outlives it. `join_bytes_max`: of live events that are held, for each subscription.
+  /// `queue` outlives it. `join_bytes_max` limits the join buffer of each pattern.
   Subscriptions(ItemQueue& queue, std::size_t join_bytes_max);
   ~Subscriptions() override;
 
-  /// To be called once, before all else. `broker` outlives this.
+  /// Called once, before any other method. `broker` outlives this object.
   void attach(BrokerReader& broker) noexcept { broker_ = &broker; }
 
-  /// Throws std::invalid_argument as Client::subscribe() says.
+  /// Throws std::invalid_argument as Client::subscribe() does.
   Client::Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options);
   void unsubscribe(Client::Subscription id);
 
-  /// What time brings (`every`), and what waited for the queue to be empty. Call it with each turn.
-  /// @returns how much was done.
+  /// Ends intervals (`every`) and, if the queue is empty, continues replays. Call it once per turn.
+  /// @returns the amount of work done.
   std::size_t tick(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
-  /// An item of the queue was given: keeps the account of how far the reading has come.
+  /// Records that the caller has taken an item of the queue.
   void on_delivered(const ItemQueue::Record& record);
-  /// As Client::resume_token() says.
+  /// For Client::resume_token().
   [[nodiscard]] std::vector<StreamPosition> read_positions() const;
   [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
 
@@ -145,8 +144,8 @@ class Subscriptions final : public ReaderListener {
  private:
   struct Match {
     PatternSubscription* subscription{};
-    std::uint64_t number{};  // of the subscription, which may be gone
-    std::uint64_t stream{};  // offsets up to here came from history
+    std::uint64_t number{};  // of the subscription, which may have ended
+    std::uint64_t stream{};  // events of this stream up to `offset` came from history
     std::uint64_t offset{};
   };
   struct Topic {
@@ -178,7 +177,8 @@ class Subscriptions final : public ReaderListener {
   Clock::time_point now_{};
 
   std::map<std::uint64_t, std::unique_ptr<SubscriptionGroup>> groups_;
-  std::vector<std::unique_ptr<SubscriptionGroup>> ended_;  // the queue may speak of them
+  std::vector<std::unique_ptr<SubscriptionGroup>>
+      ended_;  // until the queue is empty: records may refer to them
   std::vector<SubscriptionGroup*> throttled_groups_;
   std::uint64_t last_group_{};
   std::uint64_t last_pattern_{};
@@ -189,13 +189,13 @@ class Subscriptions final : public ReaderListener {
   Topics::value_type* recent_{};
   std::uint64_t generation_{1};
 
-  std::deque<PatternSubscription*> pending_;                // in the order of tickets
-  std::map<std::uint64_t, PatternSubscription*> requests_;  // history that is being read
-  std::vector<std::uint64_t> replays_to_continue_;          // when the queue is empty
-  std::uint64_t broker_stream_{};                           // stream of the broker that was there last
+  std::deque<PatternSubscription*> pending_;                // in ticket order
+  std::map<std::uint64_t, PatternSubscription*> requests_;  // that read history
+  std::vector<std::uint64_t> replays_to_continue_;          // once the queue is empty
+  std::uint64_t broker_stream_{};                           // of the latest connection
   std::optional<Reset> reported_reset_;
   std::uint64_t conflated_{};
-  ReadPositions live_read_;  // as it has been given
+  ReadPositions live_read_;  // as delivered, for all that have caught up
 };
 
 }  // namespace backplane::client

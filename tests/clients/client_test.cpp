@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 using ::testing::Pair;
 using Clock = std::chrono::steady_clock;
 
-/// A client of a fake broker, on one thread with it.
+/// A client of a fake broker, both on one thread.
 class ClientTest : public ::testing::Test {
  protected:
   Client::Options options() {
@@ -34,9 +34,9 @@ class ClientTest : public ::testing::Test {
   void start(const Client::Options& with) { client.emplace(with); }
   void start() { start(options()); }
 
-  /// Takes what comes, a line each, until the last line is `wanted`. @returns whether it came within 20 s.
-  bool until_line(const std::string& wanted) {
-    return until([&] { return !lines.empty() && lines.back() == wanted; });
+  /// Adds a line per item until the last line is `expected`. @returns false if that takes more than 20 s.
+  bool until_line(const std::string& expected) {
+    return until([&] { return !lines.empty() && lines.back() == expected; });
   }
   template <class Condition>
   bool until(Condition condition) {
@@ -69,7 +69,7 @@ class ClientTest : public ::testing::Test {
   std::vector<std::string> lines;
 };
 
-TEST_F(ClientTest, IsGivenTheBrokerTheSubscriptionAndItsEvents) {
+TEST_F(ClientTest, ReturnsTheBrokerTheSubscriptionAndItsEvents) {
   start();
   client->subscribe("stock.*");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -82,7 +82,7 @@ TEST_F(ClientTest, IsGivenTheBrokerTheSubscriptionAndItsEvents) {
   EXPECT_EQ(client->status().given, 2u);
 }
 
-TEST_F(ClientTest, ReturnsInTimeWhereNothingComes) {
+TEST_F(ClientTest, ReturnsAfterTheTimeoutWithoutAnItem) {
   broker.close();
   start();
   client->subscribe("a");
@@ -92,7 +92,7 @@ TEST_F(ClientTest, ReturnsInTimeWhereNothingComes) {
   EXPECT_EQ(client->next(0ms), nullptr);
 }
 
-TEST_F(ClientTest, GoesOnFromItsTokenWithoutHoleOrDuplicate) {
+TEST_F(ClientTest, ContinuesFromItsTokenWithoutHoleOrDuplicate) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -112,7 +112,7 @@ TEST_F(ClientTest, GoesOnFromItsTokenWithoutHoleOrDuplicate) {
               ElementsAre("up", "subscribed 1", "a 3", "a 4", "a 5", "a 6", "a 7", "a 8", "a 9", "a 10"));
 }
 
-TEST_F(ClientTest, RecoversWhatWasLostOnTheWay) {
+TEST_F(ClientTest, RecoversLostEvents) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -124,7 +124,7 @@ TEST_F(ClientTest, RecoversWhatWasLostOnTheWay) {
   EXPECT_EQ(client->status().recovered, 1u);
 }
 
-TEST_F(ClientTest, FindsALossInQuietTimes) {
+TEST_F(ClientTest, FindsALossWithoutALaterEvent) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -134,7 +134,7 @@ TEST_F(ClientTest, FindsALossInQuietTimes) {
   ASSERT_TRUE(until_line("a 2"));
 }
 
-TEST_F(ClientTest, HandsOverAsAGapWhatCannotBeHad) {
+TEST_F(ClientTest, ReportsEventsThatCannotBeRecoveredAsAGap) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -147,7 +147,7 @@ TEST_F(ClientTest, HandsOverAsAGapWhatCannotBeHad) {
   EXPECT_EQ(client->status().lost, 1u);
 }
 
-TEST_F(ClientTest, SaysThatTheBrokerBeganAnew) {
+TEST_F(ClientTest, ReportsARestartAsAReset) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -163,7 +163,7 @@ TEST_F(ClientTest, SaysThatTheBrokerBeganAnew) {
   EXPECT_THAT(lines, ElementsAre("up", "subscribed 1", "a 1", "down", "reset", "up", "a anew"));
 }
 
-TEST_F(ClientTest, SaysUpOnlyWhenAllSubscriptionsAreBack) {
+TEST_F(ClientTest, ReportsUpOnlyWhenAllSubscriptionsAreActive) {
   start();
   for (int i = 0; i < 2000; ++i) client->subscribe(fmt::format("topic.{}", i));
   ASSERT_TRUE(until_line("subscribed 2000"));
@@ -175,7 +175,7 @@ TEST_F(ClientTest, SaysUpOnlyWhenAllSubscriptionsAreBack) {
   EXPECT_EQ(*broker.subscriptions_at_live_check.rbegin(), 2000u);
 }
 
-TEST_F(ClientTest, MovesOnToTheNextBroker) {
+TEST_F(ClientTest, FailsOverToTheNextBroker) {
   FakeBroker second{0x0000'0009'0000'0001};
   auto with = options();
   with.brokers.push_back({second.egress(), second.control()});
@@ -194,7 +194,7 @@ TEST_F(ClientTest, MovesOnToTheNextBroker) {
   EXPECT_EQ(client->status().broker, 1u);
 }
 
-TEST_F(ClientTest, GivesToCallbacksWhatNextWouldGive) {
+TEST_F(ClientTest, CallsCallbacksWithTheItemsOfNext) {
   start();
   client->subscribe("a");
   Client::Callbacks callbacks;
@@ -209,7 +209,7 @@ TEST_F(ClientTest, GivesToCallbacksWhatNextWouldGive) {
   EXPECT_THAT(lines, ElementsAre("subscribed 1", "a 1"));
 }
 
-TEST_F(ClientTest, StopsFromAnotherThreadAtOnceAndForEver) {
+TEST_F(ClientTest, StopsAtOnceAndForeverFromAnotherThread) {
   start();
   std::thread other([&] { client->stop(); });
   EXPECT_FALSE(client->run_for(1h, {}));
@@ -217,7 +217,7 @@ TEST_F(ClientTest, StopsFromAnotherThreadAtOnceAndForEver) {
   EXPECT_EQ(client->next(1h), nullptr);
 }
 
-TEST_F(ClientTest, ItsDescriptorIsReadableWhenThereIsSomethingToDo) {
+TEST_F(ClientTest, ItsDescriptorIsReadableWhenThereIsWork) {
   start();
   client->subscribe("a");
   ASSERT_TRUE(until_line("subscribed 1"));
@@ -227,7 +227,7 @@ TEST_F(ClientTest, ItsDescriptorIsReadableWhenThereIsSomethingToDo) {
   EXPECT_GT(client->wait_until(), Clock::time_point::min());
 }
 
-TEST_F(ClientTest, RefusesEndpointsAndPatternsThatNobodyCanUse) {
+TEST_F(ClientTest, InvalidEndpointsAndPatternsThrow) {
   EXPECT_THROW(start({.brokers = {}}), std::invalid_argument);
   EXPECT_THROW(start({.brokers = {{"nonsense", "tcp://127.0.0.1:1"}}}), std::invalid_argument);
   start();
@@ -235,13 +235,13 @@ TEST_F(ClientTest, RefusesEndpointsAndPatternsThatNobodyCanUse) {
   EXPECT_THROW(client->subscribe(""), std::invalid_argument);
 }
 
-// ---- what an event says ----
+// ---- fields of an event ----
 
 class ClientEventTest : public ClientTest {
  protected:
-  /// Publishes an event and takes it; `look` sees it.
-  template <class Look>
-  void give(const v1::Event& event, Look look) {
+  /// Publishes an event, receives it, and calls `check` with it.
+  template <class Check>
+  void receive(const v1::Event& event, Check check) {
     lines.clear();
     start();
     client->subscribe("a");
@@ -256,12 +256,12 @@ class ClientEventTest : public ClientTest {
       broker.do_work();
       const Client::Item* const item = client->next(1ms);
       if (item == nullptr) continue;
-      if (const auto* found = std::get_if<Client::Event>(item)) return look(*found);
+      if (const auto* found = std::get_if<Client::Event>(item)) return check(*found);
     }
   }
 };
 
-TEST_F(ClientEventTest, HasAllOfTheEnvelope) {
+TEST_F(ClientEventTest, HasAllFieldsOfTheEnvelope) {
   v1::Event event;
   event.set_source("clock@host7");
   event.set_session(5);
@@ -270,7 +270,7 @@ TEST_F(ClientEventTest, HasAllOfTheEnvelope) {
   event.mutable_time()->set_nanos(3);
   event.set_text("noon");
   (*event.mutable_attributes())["zone"] = "UTC";
-  give(event, [](const Client::Event& seen) {
+  receive(event, [](const Client::Event& seen) {
     EXPECT_EQ(seen.topic(), "a");
     EXPECT_EQ(seen.stream(), 0x0000'0007'0000'0001u);
     EXPECT_EQ(seen.position(), 1u);
@@ -287,18 +287,18 @@ TEST_F(ClientEventTest, HasAllOfTheEnvelope) {
   });
 }
 
-TEST_F(ClientEventTest, HasNoTimeWhereThePublisherGaveNoneThatFits) {
+TEST_F(ClientEventTest, HasNoTimeIfThePublishersDoesNotFit) {
   v1::Event event;
   event.mutable_time()->set_seconds(1ll << 60);
-  give(event, [](const Client::Event& seen) { EXPECT_EQ(seen.time_ns(), std::nullopt); });
+  receive(event, [](const Client::Event& seen) { EXPECT_EQ(seen.time_ns(), std::nullopt); });
 }
 
-TEST_F(ClientEventTest, UnpacksAMessageOfItsTypeOnly) {
+TEST_F(ClientEventTest, UnpacksOnlyIntoItsOwnType) {
   events::v1::TextMessage message;
   message.set_text("hello");
   v1::Event event;
   event.mutable_message()->PackFrom(message);
-  give(event, [&](const Client::Event& seen) {
+  receive(event, [&](const Client::Event& seen) {
     EXPECT_EQ(seen.type(), "backplane.events.v1.TextMessage");
     events::v1::TextMessage read;
     EXPECT_TRUE(seen.unpack(read));
@@ -309,14 +309,15 @@ TEST_F(ClientEventTest, UnpacksAMessageOfItsTypeOnly) {
   });
 }
 
-TEST_F(ClientEventTest, ShowsTextBytesAndNothingAsJson) {
+TEST_F(ClientEventTest, ShowsTextBytesAndNoPayloadAsJson) {
   v1::Event event;
   event.set_text("say \"hi\"");
-  give(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), R"("say \"hi\"")"); });
+  receive(event,
+          [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), R"("say \"hi\"")"); });
   event.set_binary("\xff");
-  give(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), "\"/w==\""); });
+  receive(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), "\"/w==\""); });
   event.clear_binary();
-  give(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), "null"); });
+  receive(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), "null"); });
 }
 
 TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
@@ -335,7 +336,7 @@ TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/farm.Milk");
   event.mutable_message()->set_value("\x08\x2a");
-  give(event, [&](const Client::Event& seen) {
+  receive(event, [&](const Client::Event& seen) {
     std::atomic<bool> done{false};
     broker.release();
     std::thread answers([&] {
@@ -349,17 +350,17 @@ TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
     done = true;
     answers.join();
     EXPECT_EQ(json, R"({"litres_today":42})");
-    EXPECT_EQ(seen.topic(), "a");  // its views hold
+    EXPECT_EQ(seen.topic(), "a");  // its views are still valid
     EXPECT_EQ(client->payload_json(seen), json);
   });
 }
 
-TEST_F(ClientEventTest, ShowsAMessageOfATypeThatNobodyKnowsAsItsBytesWithinTheLimit) {
+TEST_F(ClientEventTest, ShowsAMessageOfAnUnknownTypeAsBytesWithinTheTimeout) {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/farm.Milk");
   event.mutable_message()->set_value("\x08\x2a");
-  give(event, [&](const Client::Event& seen) {
-    broker.replies_to_requests = false;  // and nobody takes turns for it
+  receive(event, [&](const Client::Event& seen) {
+    broker.replies_to_requests = false;  // and its do_work() is not called
     EXPECT_THAT(client->payload_json(seen), HasSubstr("\"value\":\"CCo=\""));
     EXPECT_THAT(client->payload_json(seen), HasSubstr("farm.Milk"));
   });

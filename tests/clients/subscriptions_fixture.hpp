@@ -1,5 +1,5 @@
 #pragma once
-// The subscriptions of a client, before a broker that a test plays.
+// The subscriptions of a client, with a broker that the test plays.
 
 #include <chrono>
 #include <cstddef>
@@ -31,7 +31,7 @@ inline constexpr std::uint64_t first_incarnation = 0x0000'0007'0000'0001;
 inline constexpr std::uint64_t second_incarnation = 0x0000'0007'0000'0002;
 inline constexpr std::uint64_t other_broker_stream = 0x0000'0009'0000'0001;
 
-/// A broker's history in a vector, whose answers come when the test says so.
+/// A reader with the broker's history in memory. The test decides when its replies come.
 class FakeReader final : public BrokerReader {
  public:
   struct Entry {
@@ -41,9 +41,9 @@ class FakeReader final : public BrokerReader {
   };
   struct Request {
     std::string pattern;
-    std::optional<ReplayFrom> from;  // none: retained
+    std::optional<ReplayFrom> from;  // none: retained values
     std::uint64_t through{};
-    bool slice_due{true};  // the next slice
+    bool slice_due{true};  // the next slice has been requested
   };
 
   std::uint64_t subscribe(std::string_view prefix) override {
@@ -73,7 +73,7 @@ class FakeReader final : public BrokerReader {
   [[nodiscard]] StreamPosition low_watermark() const override { return {}; }
   [[nodiscard]] std::size_t broker() const override { return 0; }
 
-  /// What a broker does with an event; the test decides whether it reaches the subscriptions.
+  /// Stores an event as a broker does. The test decides whether it reaches the subscriptions.
   const Entry& publish(const std::string& topic) {
     auto& [offset, previous] = tails[topic];
     const wire::Stamp stamp{stream, ++position, ++offset, previous, 1};
@@ -83,7 +83,7 @@ class FakeReader final : public BrokerReader {
   }
 
   std::uint64_t stream = first_incarnation;
-  std::optional<StreamPosition> live_position_now;  // of a proof that came later than it was made
+  std::optional<StreamPosition> live_position_now;  // of a live reply that arrives later than it was sent
   std::uint64_t position{};
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> tails;
   std::deque<Entry> history;
@@ -113,7 +113,7 @@ class SubscriptionsTest : public ::testing::Test {
   }
   void publish(const std::string& topic) { arrive(broker.publish(topic)); }
 
-  /// Answers a question for history with so many events. @returns whether that completes it.
+  /// Replies to a request for history with at most `events_max` events. @returns whether it is complete.
   bool reply(std::uint64_t request, std::size_t events_max = 1000) {
     FakeReader::Request& pending = broker.requests.at(request);
     pending.slice_due = false;
@@ -153,7 +153,7 @@ class SubscriptionsTest : public ::testing::Test {
     return Delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp};
   }
 
-  /// Takes all that is to be given, a line each.
+  /// Takes all records, a line each.
   std::vector<std::string> take() {
     std::vector<std::string> lines;
     while (const ItemQueue::Record* record = queue.pop()) {

@@ -1,4 +1,4 @@
-// The subscriptions of a client against a model of what they are to give.
+// The subscriptions of a client against a model of what they must deliver.
 #include <random>
 
 #include <gmock/gmock.h>
@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::IsEmpty;
 
-/// A broker whose egress and control are each in order, but not with each other.
+/// A broker whose egress and control are each in order, but not relative to each other.
 class SubscriptionsModelTest : public SubscriptionsTest, public ::testing::WithParamInterface<unsigned> {
  protected:
   struct LiveReply {
@@ -24,7 +24,7 @@ class SubscriptionsModelTest : public SubscriptionsTest, public ::testing::WithP
   };
   struct Reader {
     Pattern pattern;
-    std::map<std::string, std::uint64_t> next;  // offset, of each topic
+    std::map<std::string, std::uint64_t> next;  // next offset of each topic
   };
 
   std::size_t pick(std::size_t count) {
@@ -36,7 +36,7 @@ class SubscriptionsModelTest : public SubscriptionsTest, public ::testing::WithP
   void subscribe_one() {
     const auto pattern = Pattern::parse(patterns[pick(patterns.size())]);
     SubscribeOptions options;
-    std::uint64_t after = broker.position;  // nothing arrives before the proof
+    std::uint64_t after = broker.position;  // nothing arrives before the live reply
     if (pick(2) == 0) {
       after = pick(broker.position + 1);
       options.since_token = resume_token({{first_incarnation, after}});
@@ -107,7 +107,7 @@ class SubscriptionsModelTest : public SubscriptionsTest, public ::testing::WithP
     subscriptions->tick(now);
   }
 
-  /// Whoever goes on from the token gets all that this reader has not had yet.
+  /// A reader that continues from the token gets everything that was not delivered yet.
   void check_token(const ItemQueue::Record& record) {
     if (readers.size() > 1) return;
     const auto positions = subscriptions->read_positions();
@@ -123,7 +123,7 @@ class SubscriptionsModelTest : public SubscriptionsTest, public ::testing::WithP
   std::deque<Reply> control;
 };
 
-TEST_P(SubscriptionsModelTest, EverySubscriptionHasExactlyWhatCameBehindItsStartInOrder) {
+TEST_P(SubscriptionsModelTest, EverySubscriptionGetsExactlyTheEventsAfterItsStartInOrder) {
   make(pick(2) == 0 ? 150 : 1 << 20);
   const std::size_t readers_max = 1 + pick(5);
   for (int step = 0; step < 1500; ++step) {

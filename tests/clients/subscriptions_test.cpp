@@ -11,7 +11,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-TEST_F(SubscriptionsTest, GiveNothingBeforeTheSubscriptionIsInForce) {
+TEST_F(SubscriptionsTest, DeliverNothingBeforeTheSubscriptionIsActive) {
   subscribe("a");
   publish("a");
   EXPECT_THAT(take(), IsEmpty());
@@ -20,7 +20,7 @@ TEST_F(SubscriptionsTest, GiveNothingBeforeTheSubscriptionIsInForce) {
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "a 2"));
 }
 
-TEST_F(SubscriptionsTest, GiveWhatAPatternMeansAndNothingElse) {
+TEST_F(SubscriptionsTest, DeliverOnlyMatchingEvents) {
   subscribe("a.*");
   subscribe("b");
   live();
@@ -28,7 +28,7 @@ TEST_F(SubscriptionsTest, GiveWhatAPatternMeansAndNothingElse) {
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "subscribed 2", "a.x 1", "b 1"));
 }
 
-TEST_F(SubscriptionsTest, GiveAnEventOncePerSubscriptionHoweverManyOfItsPatternsMatch) {
+TEST_F(SubscriptionsTest, DeliverAnEventOncePerSubscriptionHoweverManyOfItsPatternsMatch) {
   subscriptions->subscribe({"a.>", "a.b", "*.b"}, {});
   subscribe("a.b");
   live();
@@ -36,7 +36,7 @@ TEST_F(SubscriptionsTest, GiveAnEventOncePerSubscriptionHoweverManyOfItsPatterns
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "subscribed 2", "a.b 1", "a.b 1"));
 }
 
-TEST_F(SubscriptionsTest, GiveNothingOfWhatHasEndedNotEvenWhatWaited) {
+TEST_F(SubscriptionsTest, DeliverNothingAfterUnsubscribeNotEvenQueuedEvents) {
   const auto id = subscribe("a");
   live();
   publish("a");
@@ -48,7 +48,7 @@ TEST_F(SubscriptionsTest, GiveNothingOfWhatHasEndedNotEvenWhatWaited) {
   EXPECT_THAT(take(), IsEmpty());
 }
 
-TEST_F(SubscriptionsTest, RefuseWhatIsNoPatternAndOptionsThatExcludeEachOther) {
+TEST_F(SubscriptionsTest, RefuseInvalidPatternsAndOptionsThatExcludeEachOther) {
   const auto problem = [&](const std::vector<std::string>& patterns, const SubscribeOptions& options = {}) {
     try {
       subscriptions->subscribe(patterns, options);
@@ -57,18 +57,18 @@ TEST_F(SubscriptionsTest, RefuseWhatIsNoPatternAndOptionsThatExcludeEachOther) {
     }
     return std::string("taken");
   };
-  EXPECT_THAT(problem({}), HasSubstr("wanted a pattern"));
+  EXPECT_THAT(problem({}), HasSubstr("expected at least one pattern"));
   EXPECT_THAT(problem({"a..b"}), HasSubstr("a token is empty"));
   EXPECT_THAT(problem({"a"}, {.since_token = "nonsense"}), HasSubstr("resume token"));
   EXPECT_THAT(problem({"a"}, {.last = true, .since_time_ns = 1}), HasSubstr("at most one of"));
   EXPECT_THAT(problem({"a"}, {.since_offset = 1, .since_time_ns = 1}), HasSubstr("at most one of"));
-  EXPECT_THAT(problem({"a.*"}, {.since_offset = 1}), HasSubstr("one topic"));
-  EXPECT_THAT(problem({"a", "b"}, {.since_offset = 1}), HasSubstr("one topic"));
+  EXPECT_THAT(problem({"a.*"}, {.since_offset = 1}), HasSubstr("one pattern without wildcards"));
+  EXPECT_THAT(problem({"a", "b"}, {.since_offset = 1}), HasSubstr("one pattern without wildcards"));
   EXPECT_THAT(problem({"a"}, {.every = -1ms}), HasSubstr("every"));
   EXPECT_THAT(broker.prefixes, IsEmpty());
 }
 
-// ---- history joins the live events ----
+// ---- history joins live events ----
 
 TEST_F(SubscriptionsTest, JoinHistoryAndLiveEventsWithoutHoleOrDuplicate) {
   for (int i = 0; i < 3; ++i) broker.publish("a");
@@ -83,7 +83,7 @@ TEST_F(SubscriptionsTest, JoinHistoryAndLiveEventsWithoutHoleOrDuplicate) {
   EXPECT_THAT(broker.requests, IsEmpty());
 }
 
-TEST_F(SubscriptionsTest, GiveLiveEventsThatHistoryDidNotReach) {
+TEST_F(SubscriptionsTest, DeliverLiveEventsAfterTheEndOfHistory) {
   broker.publish("a");
   subscribe("a", {.since_time_ns = 0});
   live();
@@ -94,7 +94,7 @@ TEST_F(SubscriptionsTest, GiveLiveEventsThatHistoryDidNotReach) {
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "a 1 (history)", "a 2 (history)", "a 3"));
 }
 
-TEST_F(SubscriptionsTest, AskForTheNextSliceOnlyWhenTheLastOneIsTaken) {
+TEST_F(SubscriptionsTest, RequestTheNextSliceOnlyWhenTheLastOneHasBeenTaken) {
   for (int i = 0; i < 4; ++i) broker.publish("a");
   subscribe("a", {.since_offset = 0});
   live();
@@ -107,13 +107,13 @@ TEST_F(SubscriptionsTest, AskForTheNextSliceOnlyWhenTheLastOneIsTaken) {
   EXPECT_THAT(take(), ElementsAre("a 3 (history)", "a 4 (history)"));
 }
 
-TEST_F(SubscriptionsTest, ReadFromHistoryWhatTheyCouldNotHold) {
+TEST_F(SubscriptionsTest, ReadEventsThatDoNotFitIntoTheJoinBufferFromHistory) {
   make(/*join_bytes_max=*/100);
   broker.publish("a");
   subscribe("a", {.since_offset = 0});
   live();
   ASSERT_TRUE(reply(1));
-  // The answer was made before these came, and there are more than can be held.
+  // The reply was made before these events, which do not fit into the join buffer.
   subscribe("b", {.since_offset = 0});
   live();
   for (int i = 0; i < 10; ++i) publish("b");
@@ -129,19 +129,19 @@ TEST_F(SubscriptionsTest, ReadFromHistoryWhatTheyCouldNotHold) {
                                   "b 9 (history)", "b 10 (history)", "b 11"));
 }
 
-TEST_F(SubscriptionsTest, GiveTheLastValuesFirstAndNothingThatIsOlder) {
+TEST_F(SubscriptionsTest, DeliverTheLastValuesFirstAndNothingOlder) {
   for (const char* topic : {"v.1", "v.1", "v.2"}) broker.publish(topic);
   subscribe("v.*", {.last = true});
   live();
   const FakeReader::Entry early = broker.publish("v.1");
   reply(1);
-  arrive(early);  // it is the value that was given
+  arrive(early);  // it is the last value that was delivered
   publish("v.2");
   publish("v.3");
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "v.1 3 (history)", "v.2 1 (history)", "v.2 2", "v.3 1"));
 }
 
-TEST_F(SubscriptionsTest, GiveLiveEventsThoughHistoryIsRefused) {
+TEST_F(SubscriptionsTest, DeliverLiveEventsEvenIfHistoryIsRefused) {
   subscribe("a", {.since_time_ns = 0});
   live();
   publish("a");
@@ -152,7 +152,7 @@ TEST_F(SubscriptionsTest, GiveLiveEventsThoughHistoryIsRefused) {
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "refused since: no reply", "a 1", "a 2"));
 }
 
-TEST_F(SubscriptionsTest, AnnounceWhatNeitherHistoryNorMemoryHad) {
+TEST_F(SubscriptionsTest, AnnounceEventsThatNeitherHistoryNorTheJoinBufferHad) {
   make(/*join_bytes_max=*/100);
   subscribe("a", {.since_time_ns = 0});
   live();
@@ -167,7 +167,7 @@ TEST_F(SubscriptionsTest, AnnounceWhatNeitherHistoryNorMemoryHad) {
   EXPECT_EQ(lines.back(), "a 10");
 }
 
-TEST_F(SubscriptionsTest, SayWhatHistoryNoLongerHolds) {
+TEST_F(SubscriptionsTest, AnnounceWhatHistoryNoLongerHolds) {
   for (int i = 0; i < 5; ++i) broker.publish("a");
   subscribe("a", {.since_offset = 1});
   live();
@@ -182,7 +182,7 @@ TEST_F(SubscriptionsTest, SayWhatHistoryNoLongerHolds) {
   EXPECT_THAT(take(), ElementsAre("a 4 (history)", "a 5 (history)"));
 }
 
-TEST_F(SubscriptionsTest, CutAGapByWhatCameFromHistory) {
+TEST_F(SubscriptionsTest, ShortenAGapByEventsFromHistory) {
   for (int i = 0; i < 5; ++i) broker.publish("a");
   subscribe("a", {.since_offset = 0});
   live();
@@ -200,7 +200,7 @@ TEST_F(SubscriptionsTest, CutAGapByWhatCameFromHistory) {
 
 // ---- resets ----
 
-TEST_F(SubscriptionsTest, TellAResetOnceHoweverManyNoticeIt) {
+TEST_F(SubscriptionsTest, ReportAResetOnceHoweverManySubscriptionsNoticeIt) {
   subscribe("a", {.since_token = "0000000700000001:5"});
   subscribe("b", {.since_token = "0000000700000001:5"});
   broker.stream = second_incarnation;
@@ -212,7 +212,7 @@ TEST_F(SubscriptionsTest, TellAResetOnceHoweverManyNoticeIt) {
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "subscribed 2", "reset"));
 }
 
-TEST_F(SubscriptionsTest, TellAResetWhereAnotherBrokerStandsIn) {
+TEST_F(SubscriptionsTest, ReportAResetOnFailoverToAnotherBroker) {
   subscribe("a");
   subscriptions->on_connection(true);
   live();
@@ -227,9 +227,9 @@ TEST_F(SubscriptionsTest, TellAResetWhereAnotherBrokerStandsIn) {
   EXPECT_EQ(token(), "0000000900000001:70");
 }
 
-// ---- where to go on ----
+// ---- resume tokens ----
 
-TEST_F(SubscriptionsTest, TheTokenSaysWhatWasGivenNotWhatHasCome) {
+TEST_F(SubscriptionsTest, TheTokenCoversDeliveredEventsNotQueuedOnes) {
   broker.position = 10;
   subscribe("a");
   EXPECT_EQ(token(), "");
@@ -242,7 +242,7 @@ TEST_F(SubscriptionsTest, TheTokenSaysWhatWasGivenNotWhatHasCome) {
   EXPECT_EQ(token(), "0000000700000001:11");
 }
 
-TEST_F(SubscriptionsTest, TheTokenOfAResumedReadingNeverGoesBeyondWhatItHasGiven) {
+TEST_F(SubscriptionsTest, TheTokenOfAResumedSubscriptionNeverGoesBeyondDeliveredEvents) {
   for (int i = 0; i < 6; ++i) broker.publish("a");
   subscribe("a", {.since_token = "0000000700000001:2"});
   EXPECT_EQ(token(), "0000000700000001:2");
@@ -258,7 +258,7 @@ TEST_F(SubscriptionsTest, TheTokenOfAResumedReadingNeverGoesBeyondWhatItHasGiven
   EXPECT_EQ(token(), "0000000700000001:7");
 }
 
-TEST_F(SubscriptionsTest, TheTokenOfSeveralSubscriptionsIsThatOfTheOneThatIsBehind) {
+TEST_F(SubscriptionsTest, TheTokenOfSeveralSubscriptionsIsThatOfTheSlowest) {
   for (int i = 0; i < 4; ++i) broker.publish("a");
   subscribe("b");
   subscribe("a", {.since_token = "0000000700000001:1"});
@@ -283,7 +283,7 @@ TEST_F(SubscriptionsTest, AResetMovesTheTokenToTheNewStream) {
 
 // ---- every ----
 
-TEST_F(SubscriptionsTest, WithEveryTheFirstComesAtOnceThenTheLatestOnceAnInterval) {
+TEST_F(SubscriptionsTest, WithEveryTheFirstEventComesAtOnceThenTheLatestOncePerInterval) {
   subscribe("a", {.every = 5s});
   live();
   publish("a");
@@ -321,7 +321,7 @@ TEST_F(SubscriptionsTest, WithEveryEachTopicHasItsOwnInterval) {
   EXPECT_THAT(take(), ElementsAre("b 2"));
 }
 
-TEST_F(SubscriptionsTest, WithEveryTheTokenWaitsForWhatIsStillToCome) {
+TEST_F(SubscriptionsTest, WithEveryTheTokenWaitsForThrottledEvents) {
   subscribe("*", {.every = 5s});
   live();
   publish("a");

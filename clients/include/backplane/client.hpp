@@ -1,5 +1,5 @@
 #pragma once
-// Reading from a backplane: events in order, without duplicates, and word of those that are missing.
+// Reading from a backplane: events in order, without duplicates, and notices of events that are missing.
 
 #include <chrono>
 #include <cstddef>
@@ -22,113 +22,118 @@ class Message;
 
 namespace backplane {
 
-/// Where one broker is read from. Endpoints are ZeroMQ's: tcp://127.0.0.1:5571, ipc://PATH.
+/// The ZeroMQ endpoints of one broker: tcp://127.0.0.1:5571, ipc://PATH.
 struct ClientEndpoints {
   std::string egress = "tcp://127.0.0.1:5571";
   std::string control = "tcp://127.0.0.1:5572";
 };
 
-/// Where a subscription begins, and how much of it comes. Nothing set: all events from now on.
+/// Where a subscription begins, and how many of its events are delivered. By default: all events from now on.
 struct SubscribeOptions {
-  /// The last value of each topic first. Not together with a `since_…`.
+  /// Deliver the last value of each topic first. Cannot be combined with a `since_…`.
   bool last = false;
-  /// Where an earlier reading ended: Client::resume_token(). At most one of the three `since_…`.
+  /// Continue where an earlier client stopped: its Client::resume_token(). At most one `since_…` can be set.
   std::string since_token{};
-  /// What came after this offset; for a pattern that is one topic.
+  /// Begin after this offset. Only for a pattern that is one topic.
   std::optional<std::uint64_t> since_offset{};
-  /// What the broker received at this Unix time (nanoseconds) or later, as far as it still holds it.
+  /// Begin with what the broker received at this Unix time (nanoseconds) or later, as far as its history
+  /// still holds it.
   std::optional<std::int64_t> since_time_ns{};
-  /// Of each topic the first event at once, then the latest at most once in this time, and only if there is
-  /// a new one: what it supersedes does not come. 0: every event.
+  /// Deliver the first event of each topic at once, then at most one per interval: the latest. Superseded
+  /// events are not delivered. 0: deliver every event.
   std::chrono::milliseconds every{0};
 };
 
-/// What a Client has seen so far. Counters only grow. What was expected = seen + recovered + lost, once
-/// nothing is being fetched any more.
+/// Counters of a Client, which only grow, and its state. Once nothing is being recovered, the events that
+/// were expected are seen + recovered + lost.
 struct ClientStatus {
-  bool connected{};           ///< a broker is there, with all subscriptions in force
-  std::size_t broker{};       ///< index in Client::Options::brokers of the one followed, or tried
-  std::uint64_t given{};      ///< events that next() gave
+  bool connected{};           ///< to a broker, with all subscriptions active
+  std::size_t broker{};       ///< index in Client::Options::brokers of the one that is followed or tried
+  std::uint64_t given{};      ///< events that next() returned
   std::uint64_t conflated{};  ///< events that a later one superseded (`every`)
-  std::uint64_t seen{};       ///< events that came from the broker's egress
-  std::uint64_t recovered{};  ///< events that were lost on the way and fetched
+  std::uint64_t seen{};       ///< events from the broker's egress
+  std::uint64_t recovered{};  ///< events that were lost on the way and recovered from history
   std::uint64_t lost{};       ///< events announced as a Gap, as far as their number is known
   std::uint64_t gaps{};
   std::uint64_t resets{};
-  std::uint64_t undecodable{};  ///< messages that are no events of a broker
+  std::uint64_t undecodable{};  ///< messages that are not events of a broker
   std::uint64_t reconnects{};
 };
 
-/// A reader of a backplane. Lives on one thread: every method but stop() is called there; it works while
-/// next() or run_for() is called, and has no thread of its own for it. While nobody calls them, events wait
-/// in the socket (100,000) and then at the broker; what is lost there is fetched again later.
+/// A reader of a backplane. Lives on one thread: every method except stop() is called there. It works while
+/// next() or run_for() runs, and has no thread of its own. Between calls, events wait in the socket
+/// (100,000 of them), then at the broker. Events lost there are recovered later.
 class Client {
  public:
   struct Options {
-    /// Tried in order, again and again: the next one where there has been none for a second. At least one.
+    /// At least one. The client uses the first, and fails over to the next, in a circle, when there has been
+    /// no broker for a second.
     std::vector<ClientEndpoints> brokers{ClientEndpoints{}};
-    /// Who we are, for the broker's status displays; "" says nothing.
+    /// The client's name in the broker's status displays. "": none is sent.
     std::string name{};
     std::size_t max_event_bytes = 1u << 20;
-    /// How long the broker may take to answer a question.
+    /// Timeout of a request to the broker.
     std::chrono::milliseconds answer_timeout{2000};
-    /// How long, and with how many bytes, the others wait for an event that was lost on the way and is being
-    /// fetched; then it becomes a Gap.
+    /// How long later events wait for one that was lost on the way and is being recovered. After that it
+    /// becomes a Gap.
     std::chrono::milliseconds recovery_limit{1000};
+    /// Limit of the reorder buffer, in which they wait. Above it, the missing event becomes a Gap at once.
     std::size_t held_bytes_max = 64u << 20;
-    /// Live events kept while a subscription's history is read; what is more is read from history too.
+    /// Limit of a subscription's join buffer: live events kept while its history is read. Events above the
+    /// limit are read from history too.
     std::size_t join_bytes_max = 16u << 20;
   };
 
-  /// Names one subscribe().
+  /// Identifies one subscribe().
   enum class Subscription : std::uint64_t {};
 
   enum class Payload : std::uint8_t {
-    none,  ///< the topic's retained value is cleared
+    none,  ///< clears the topic's retained value
     message,
     text,
     bytes,
   };
 
-  /// An event. Its views hold until the client's next next() or run_for().
+  /// An event. Its views are valid until the client's next next() or run_for().
   class Event {
    public:
-    /// Whose event it is. One that several subscriptions want comes once for each.
+    /// The subscription that matched. An event that matches several is delivered once for each.
     [[nodiscard]] Subscription subscription() const noexcept { return subscription_; }
     [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
 
-    /// Which broker's numbering this is, in which life of that broker.
+    /// Identifies a broker and its incarnation, and with them the numbering of positions and offsets.
     [[nodiscard]] std::uint64_t stream() const noexcept { return stream_; }
     /// 1, 2, 3, … in the stream, over all topics.
     [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
     /// 1, 2, 3, … in the topic, in this stream.
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
-    /// Unix time at which the broker had it, nanoseconds.
+    /// Unix time at which the broker received the event, in nanoseconds.
     [[nodiscard]] std::int64_t received_ns() const noexcept { return received_ns_; }
-    /// It comes from the broker's history or its retained values, not as it happened.
+    /// Whether the event comes from the broker's history or retained values, and not live.
     [[nodiscard]] bool from_history() const noexcept { return from_history_; }
-    /// Its loss on the way showed only after higher positions of other topics had been given.
+    /// Whether events of other topics with higher positions were delivered before, because nothing showed
+    /// earlier that this one had been lost on the way. Within its topic, the event is in order.
     [[nodiscard]] bool late() const noexcept { return late_; }
 
-    /// The publisher's name, its session and its own number in it (0: it does not number).
+    /// The publisher's name, its session, and its sequence number in that session (0: not numbered).
     [[nodiscard]] std::string_view source() const;
     [[nodiscard]] std::uint64_t session() const;
     [[nodiscard]] std::uint64_t sequence() const;
-    /// When it happened, Unix nanoseconds; none where the publisher gave no time between the years 1678 and
-    /// 2261.
+    /// When the event happened according to its publisher, in Unix nanoseconds. Nothing if the publisher gave
+    /// no time, or one before 1678 or after 2261.
     [[nodiscard]] std::optional<std::int64_t> time_ns() const;
     /// In no particular order.
     [[nodiscard]] std::vector<std::pair<std::string, std::string>> attributes() const;
 
     [[nodiscard]] Payload payload() const;
-    /// The text, or the bytes; of a message, its bytes.
+    /// The text, the bytes, or a message's serialised bytes.
     [[nodiscard]] std::string_view content() const;
-    /// Of a message: its type in full, for example "backplane.events.v1.Quote"; else "".
+    /// A message's full type name, for example "backplane.events.v1.Quote". "" for other payloads.
     [[nodiscard]] std::string_view type() const;
-    /// Reads a message. @returns false where the payload is not a message of that type.
+    /// Parses a message. @returns false if the payload is not a message of that type.
     [[nodiscard]] bool unpack(google::protobuf::Message& into) const;
 
-    /// The serialised backplane.v1.Event, stamp included.
+    /// The serialised backplane.v1.Event, with its stamp.
     [[nodiscard]] std::span<const std::byte> envelope() const noexcept { return envelope_; }
 
    private:
@@ -144,39 +149,39 @@ class Client {
     bool late_{};
   };
 
-  /// Events that will not come, in their place among the topic's events.
+  /// Events that will not arrive, in their place among the topic's events.
   struct Gap {
     Subscription subscription{};
     std::uint64_t stream{};
-    /// Or, for a subscription with wildcards, the pattern itself, where some of the history that it asked for
-    /// is gone: of which topics, and how much, the broker no longer knows; both offsets are 0 then. It comes
-    /// once, for all of them; what follows of a topic tells by its offset how much of that one came before.
+    /// If history that a subscription with wildcards requested is gone, this is the pattern: the broker no
+    /// longer knows which topics lost how much, and both offsets are 0. One such Gap stands for all topics.
+    /// The offset of the next event of a topic shows how many of that topic came before it.
     std::string topic;
-    /// Offsets, both included. `first` is 0 where nobody knows it.
+    /// Offsets, both included. `first` is 0 if it is unknown.
     std::uint64_t first{};
     std::uint64_t last{};
     GapReason reason{GapReason::history_gone};
   };
 
-  /// A broker came back without its history, or another one stands in for it: numbering begins anew, and
-  /// what the end of the old stream still had is lost; nobody knows how much that is. Both numbers are the
-  /// same where a reading was to go on from a place that the stream has not come to.
+  /// The broker restarted without its history, or the client failed over to another broker. Numbering begins
+  /// again, and events at the end of the old stream may be lost; their number is unknown. Both numbers are
+  /// equal if the position or offset to continue from is beyond the end of the stream.
   struct Reset {
     std::uint64_t old_stream{};
     std::uint64_t new_stream{};
   };
 
-  /// The subscription is in force: no event from now on is missed without word of it. Before its events.
+  /// The subscription is active: from now on, no event is missed without a notice. Comes before its events.
   struct Subscribed {
     Subscription subscription{};
   };
-  /// What a subscription asked to begin with cannot be had; live events come all the same.
+  /// The history or last values that a subscription requested cannot be read. Live events are delivered
+  /// nevertheless.
   struct Refused {
     Subscription subscription{};
     std::string text;  ///< one line
   };
-  /// There is no broker now, or there is one again, with all subscriptions in force. Before the first `up`
-  /// there is none.
+  /// The broker has gone (`up` is false), or is back with all subscriptions active. Initially there is none.
   struct Broker {
     bool up{};
     std::size_t index{};  ///< in Options::brokers
@@ -184,30 +189,30 @@ class Client {
 
   using Item = std::variant<Event, Gap, Reset, Subscribed, Refused, Broker>;
 
-  /// Starts connecting and returns at once. Throws std::invalid_argument for no broker, or endpoints that
-  /// cannot be used; zmq::error_t (a std::exception) where libzmq cannot make its sockets.
+  /// Starts connecting and returns at once. Throws std::invalid_argument if there is no broker or an endpoint
+  /// is invalid, and zmq::error_t (a std::exception) if libzmq cannot create its sockets.
   explicit Client(Options options);
   Client();
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  /// Subscribes to the topics that a pattern means: a topic in which `*` stands for one token and a final
-  /// `>` for one or more. Returns at once; a Subscribed item follows when it is in force, then its events.
-  /// Throws std::invalid_argument for what is not a pattern or not a resume token, and for options that
-  /// exclude each other; the text says what was wanted.
+  /// Subscribes to the topics that match a pattern: a topic in which `*` stands for one token and a final `>`
+  /// for one or more. Returns at once. A Subscribed item follows when it is active, then its events.
+  /// Throws std::invalid_argument for an invalid pattern or resume token and for options that exclude each
+  /// other. The text says what was expected.
   Subscription subscribe(std::string_view pattern, const SubscribeOptions& options = {});
-  /// The same for several patterns: one subscription, to which an event comes once.
+  /// One subscription of several patterns. An event that matches more than one is delivered once.
   Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options = {});
-  /// Ends it: nothing of it is given any more. For one that has ended it does nothing.
+  /// Ends a subscription: none of its items is delivered any more. If it has ended, does nothing.
   void unsubscribe(Subscription subscription);
 
-  /// What comes next, in order; blocks until there is something, at most `timeout` (0: never).
-  /// @returns nullptr where there was nothing in that time, or after stop(). The item holds until the
-  ///          next call.
+  /// Returns the next item in order. Blocks until there is one, at most `timeout` (0: never).
+  /// @returns nullptr if there was none in that time, and after stop(). The item is valid until the next
+  ///          call.
   [[nodiscard]] const Item* next(std::chrono::milliseconds timeout);
 
-  /// Who takes what comes; what is not set is passed over.
+  /// Handlers of items. Items without a handler are skipped.
   struct Callbacks {
     std::function<void(const Event&)> on_event{};
     std::function<void(const Gap&)> on_gap{};
@@ -216,25 +221,28 @@ class Client {
     std::function<void(const Refused&)> on_refused{};
     std::function<void(const Broker&)> on_broker{};
   };
-  /// Gives all that comes within `time` to callbacks, which may call every method but next() and run_for().
-  /// @returns false where it ended early, for stop().
+  /// Calls the callbacks with all items that arrive within `time`. Blocks for that time. The callbacks may
+  /// call every method except next() and run_for().
+  /// @returns false if stop() ended it early.
   bool run_for(std::chrono::milliseconds time, const Callbacks& callbacks);
 
-  /// Ends next() and run_for() at once, now and ever after. From any thread, and from a signal handler.
+  /// Makes next() and run_for() return at once, now and in every later call. Can be called from any thread
+  /// and from a signal handler.
   void stop() noexcept;
 
-  /// Where everything that next() has given ends: to be given to SubscribeOptions::since_token, after which
-  /// that does not come again. (With several subscriptions a few events may.) Empty where nothing has begun.
+  /// Where to continue after everything that next() has returned, for SubscribeOptions::since_token. (With
+  /// several subscriptions, a few events may be delivered again.) "" before any subscription is active.
   [[nodiscard]] std::string resume_token() const;
 
-  /// An event's payload as JSON on one line: of a message its fields by their names in the definition, of
-  /// text a string, of bytes a string in base64, of none `null`. The definition of a type that this program
-  /// was not built with is fetched from the broker, once, which blocks for at most Options::answer_timeout;
-  /// one that is not to be had is shown as {"@type":…,"value":base64}. `event` must be the one given last.
+  /// An event's payload as JSON on one line: a message with its fields by their names in the definition, text
+  /// as a string, bytes as a base64 string, no payload as `null`. `event` must be the one returned last.
+  /// If the program was not built with the message's type, the definition is requested from the broker once,
+  /// which blocks for at most Options::answer_timeout. Without a definition, the message is shown as
+  /// {"@type":…,"value":base64}.
   [[nodiscard]] std::string payload_json(const Event& event);
 
-  /// For loops of one's own: readable when next(0 ms) may have something. Before sleeping on it, call
-  /// next(0 ms) until it has nothing, and sleep no longer than until wait_until().
+  /// For your own event loop: the descriptor is readable when next(0 ms) may return an item. Before sleeping,
+  /// call next(0 ms) until it returns nullptr, and sleep no longer than until wait_until().
   [[nodiscard]] int fd() const;
   [[nodiscard]] std::chrono::steady_clock::time_point wait_until();
 
