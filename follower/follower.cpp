@@ -300,7 +300,7 @@ class Follower::Impl : private follower::GapRepairSink,
       std::transform(messages.begin(), messages.end(), topics.begin(),
                      [](const Message& each) { return text_of(each.topic); });
       gap_repair_.prefetch(std::span(topics).first(count));
-      for (const Message& each : messages) fetch_ends(text_of(each.event));
+      for (const Message& each : messages) prefetch_event(text_of(each.event));
       for (Message& each : messages) {
         handle_message(text_of(each.topic), bytes_of(text_of(each.event)));
         each.topic.rebuild();  // otherwise the last ones would keep their memory until more arrive
@@ -311,7 +311,7 @@ class Follower::Impl : private follower::GapRepairSink,
   }
 
   /// Prefetches the beginning and the stamp of an event, which another thread has just written.
-  static void fetch_ends(std::string_view event) {
+  static void prefetch_event(std::string_view event) {
     __builtin_prefetch(event.data());
     __builtin_prefetch(event.data() + event.size());
   }

@@ -80,7 +80,7 @@ struct PatternSubscription {
   bool delivered_live{};
 };
 
-/// One subscribe(). Owned by Subscriptions; owns its pattern subscriptions.
+/// One subscribe(): a PatternSubscription for each pattern. Owned by Subscriptions.
 struct SubscriptionGroup {
   /// A topic whose interval (`every`) has not ended.
   struct Throttled {
@@ -177,8 +177,7 @@ class Subscriptions final : public ReaderListener {
   Clock::time_point now_{};
 
   std::map<std::uint64_t, std::unique_ptr<SubscriptionGroup>> groups_;
-  std::vector<std::unique_ptr<SubscriptionGroup>>
-      ended_;  // until the queue is empty: records may refer to them
+  std::vector<std::unique_ptr<SubscriptionGroup>> ended_;  // records may refer to them
   std::vector<SubscriptionGroup*> throttled_groups_;
   std::uint64_t last_group_{};
   std::uint64_t last_pattern_{};

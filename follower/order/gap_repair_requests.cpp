@@ -13,7 +13,7 @@ namespace {
 
 // Holes are requested together, with everything else in their range, if that brings at most this many events
 // per hole that are not missing: about the cost of the round trips that it saves.
-constexpr std::uint64_t others_a_hole_max = 256;
+constexpr std::uint64_t others_per_hole_max = 256;
 // Above this, a common pattern is not worth looking for.
 constexpr std::size_t common_prefixes_max = 1024;
 // A request with more patterns costs the broker more than tails of topics that are not subscribed to.
@@ -55,7 +55,7 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
         topic_of_urgent = topic;
       }
       if (hole.replay_alone) continue;
-      worth += others_a_hole_max + (hole.first == 0 ? 1 : hole.last - hole.first + 1);
+      worth += others_per_hole_max + (hole.first == 0 ? 1 : hole.last - hole.first + 1);
       after = std::min(after, hole.after);
       until = std::max(until, hole.lost_through);
     }
