@@ -30,7 +30,7 @@ using Clock = std::chrono::steady_clock;
 
 // Turns without an item, after which next() returns to a caller whose timeout has passed.
 constexpr int idle_turns_max = 8;
-constexpr std::int64_t nanoseconds_a_second = 1'000'000'000;
+constexpr std::int64_t nanoseconds_per_second = 1'000'000'000;
 
 wire::EventView view_of(std::span<const std::byte> envelope) {
   return wire::scan_event(wire::without_stamp(envelope)).event;
@@ -65,11 +65,11 @@ std::uint64_t Client::Event::sequence() const {
 
 std::optional<std::int64_t> Client::Event::time_ns() const {
   const wire::EventView view = view_of(envelope_);
-  constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / nanoseconds_a_second - 1;
+  constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / nanoseconds_per_second - 1;
   const bool fits = view.time_seconds <= seconds_max && view.time_seconds >= -seconds_max;
-  const bool proper = view.time_nanos >= 0 && view.time_nanos < nanoseconds_a_second;
+  const bool proper = view.time_nanos >= 0 && view.time_nanos < nanoseconds_per_second;
   if (!view.has_time || !fits || !proper) return std::nullopt;
-  return view.time_seconds * nanoseconds_a_second + view.time_nanos;
+  return view.time_seconds * nanoseconds_per_second + view.time_nanos;
 }
 
 std::vector<std::pair<std::string, std::string>> Client::Event::attributes() const {
@@ -128,7 +128,7 @@ class Client::Impl final {
   Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options) {
     return subscriptions_.subscribe(patterns, options);
   }
-  void end(Subscription subscription) { subscriptions_.unsubscribe(subscription); }
+  void unsubscribe(Subscription subscription) { subscriptions_.unsubscribe(subscription); }
 
   const Item* next(std::chrono::milliseconds timeout) {
     if (stopped_.load(std::memory_order_relaxed)) return nullptr;
@@ -163,7 +163,9 @@ class Client::Impl final {
     wake_.wake();
   }
 
-  [[nodiscard]] std::string token() const { return backplane::resume_token(subscriptions_.read_positions()); }
+  [[nodiscard]] std::string resume_token() const {
+    return backplane::resume_token(subscriptions_.read_positions());
+  }
 
   std::string payload_json(const Event& event);
 
@@ -325,7 +327,7 @@ Client::Subscription Client::subscribe(const std::vector<std::string>& patterns,
   return impl_->subscribe(patterns, options);
 }
 void Client::unsubscribe(Subscription subscription) {
-  impl_->end(subscription);
+  impl_->unsubscribe(subscription);
 }
 const Client::Item* Client::next(std::chrono::milliseconds timeout) {
   return impl_->next(timeout);
@@ -337,7 +339,7 @@ void Client::stop() noexcept {
   impl_->stop();
 }
 std::string Client::resume_token() const {
-  return impl_->token();
+  return impl_->resume_token();
 }
 std::string Client::payload_json(const Event& event) {
   return impl_->payload_json(event);

@@ -133,11 +133,11 @@ class SubscriptionsTest : public ::testing::Test {
     slice.complete = true;
     slice.through_stream = broker.stream;
     slice.through_position = broker.position;
-    std::size_t given = 0;
+    std::size_t delivered = 0;
     for (std::size_t i = 0; i < broker.history.size(); ++i) {
       const auto entry = broker.history[i];
       if (entry.stamp.position <= pending.through || !pattern->matches(entry.topic)) continue;
-      if (given++ == events_max) {
+      if (delivered++ == events_max) {
         slice.complete = false;
         slice.through_position = pending.through;
         break;
