@@ -94,7 +94,7 @@ std::uint64_t Backlog::drop_before(std::uint64_t position) {
     mine.first = begun_rest();
     mine.first_written = 0;
     mine.first_is_event = true;
-    spans_.reader().let_go(*std::exchange(begun_.segment, nullptr));
+    spans_.reader().unpin(*std::exchange(begun_.segment, nullptr));
   }
   return dropped;
 }
@@ -139,7 +139,7 @@ std::uint64_t Backlog::keep_latest(TopicTable& newest) {
 
 void Backlog::clear() noexcept {
   spans_.clear();
-  if (begun_.segment != nullptr) spans_.reader().let_go(*std::exchange(begun_.segment, nullptr));
+  if (begun_.segment != nullptr) spans_.reader().unpin(*std::exchange(begun_.segment, nullptr));
   own_.reset();
   popped_ = pushed_;
   event_bytes_ = 0;
@@ -206,7 +206,7 @@ std::size_t Backlog::advance_begun(std::size_t written, std::uint64_t& ended) {
     begun_.written += static_cast<std::uint32_t>(written);
     return written;
   }
-  spans_.reader().let_go(*std::exchange(begun_.segment, nullptr));
+  spans_.reader().unpin(*std::exchange(begun_.segment, nullptr));
   ++ended;
   return rest;
 }
@@ -252,7 +252,7 @@ std::size_t Backlog::advance_span(std::size_t written, std::uint64_t& ended) {
   const std::uint32_t whole = span.segment->whole_messages(span.first, last, written);
   const std::size_t begun = written - span.segment->size(span.first, span.first + whole);
   if (begun > 0) {
-    spans_.reader().hold(*span.segment);
+    spans_.reader().pin(*span.segment);
     begun_ = {span.segment, span.first + whole, static_cast<std::uint32_t>(begun)};
   }
   ended += whole;

@@ -226,7 +226,7 @@ void Client::give_ready(const std::vector<JoinBuffers::Ready>& ready) {
     } else {
       ++books().left;
     }
-    shard_.reader().let_go(*each.segment);
+    shard_.reader().unpin(*each.segment);
   }
 }
 

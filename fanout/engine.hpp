@@ -110,7 +110,7 @@ class Engine {
   [[nodiscard]] EngineCounters counters() const;
   /// CPU time of all workers.
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
-  [[nodiscard]] std::size_t log_bytes() const noexcept { return log_.held_bytes(); }
+  [[nodiscard]] std::size_t log_bytes() const noexcept { return log_.bytes_in_use(); }
 
  private:
   struct Post {

@@ -13,7 +13,7 @@ constexpr std::size_t node_bytes = 64;
 
 JoinBuffers::~JoinBuffers() {
   for (const Node& node : nodes_) {
-    if (node.segment != nullptr) reader_.let_go(*node.segment);
+    if (node.segment != nullptr) reader_.unpin(*node.segment);
   }
 }
 
@@ -38,7 +38,7 @@ JoinBuffers::Index JoinBuffers::add_node(Segment& segment, std::uint32_t index) 
     free_.pop_back();
   }
   nodes_[at] = {&segment, index, 0, none, AudienceId{}, State::waiting, false, true};
-  reader_.hold(segment);
+  reader_.pin(segment);
   bytes_ += size_of(nodes_[at]) + node_bytes;
   ++count_;
   const auto [chain, is_new] = chains_.try_emplace(segment.topic(index), Chain{at, at});
@@ -79,7 +79,7 @@ std::uint64_t JoinBuffers::add_held(AudienceId audience, Segment& segment, std::
 void JoinBuffers::finish(Node& node) noexcept {
   bytes_ -= size_of(node);
   --count_;
-  reader_.let_go(*std::exchange(node.segment, nullptr));
+  reader_.unpin(*std::exchange(node.segment, nullptr));
   node.state = State::done;
 }
 
@@ -99,7 +99,7 @@ void JoinBuffers::drain(TopicId topic, std::vector<Ready>& ready) {
     Node& node = nodes_[at];
     if (node.state == State::due) {
       ready.push_back({node.segment, node.index, node.by, node.timed});
-      reader_.hold(*node.segment);  // the receiver's
+      reader_.pin(*node.segment);  // the receiver's
       finish(node);
     }
     chain.head = node.next;

@@ -22,7 +22,7 @@ namespace backplane::fanout {
 /// topic waits.
 class JoinBuffers {
  public:
-  /// A message that waits no more. Whoever gets it lets go of the segment (LogReader::let_go).
+  /// A message that waits no more. Whoever gets it lets go of the segment (LogReader::unpin).
   struct Ready {
     Segment* segment;
     std::uint32_t index;

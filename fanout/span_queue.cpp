@@ -53,7 +53,7 @@ void SpanQueue::pop(std::uint32_t count) noexcept {
   } else {
     newest_ = {};
   }
-  reader_->let_go(segment);
+  reader_->unpin(segment);
 }
 
 void SpanQueue::clear() noexcept {

@@ -52,7 +52,7 @@ class SpanQueue {
       return;
     }
     if (!newest_.empty()) store_newest();
-    reader_->hold(segment);
+    reader_->pin(segment);
     newest_ = {&segment, first, last};
   }
 

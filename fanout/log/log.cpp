@@ -9,19 +9,19 @@ namespace backplane::fanout {
 namespace {
 
 // So many marks of segments that were given back stand between those that are held, before they are tidied.
-constexpr std::size_t given_back_max = 64;
+constexpr std::size_t reclaimed_max = 64;
 
 }  // namespace
 
 Log::Log(LogOptions options, std::size_t readers) : options_(options), readers_(readers) {
-  held_.reserve(2 * given_back_max);
+  in_use_.reserve(2 * reclaimed_max);
   roll(0);
   first_ = current_;
 }
 
 Log::~Log() {
-  take_back();
-  for (const Held& held : held_) delete held.segment;
+  reclaim_returned();
+  for (const SegmentInUse& entry : in_use_) delete entry.segment;
 }
 
 void Log::append(std::string_view bytes, const MessageInfo& info) {
@@ -44,24 +44,24 @@ std::unique_ptr<Segment> Log::make_segment(std::size_t size) {
 }
 
 void Log::roll(std::size_t size) {
-  take_back();
+  reclaim_returned();
   Segment* const segment = make_segment(size).release();
   segment->open(++last_serial_, appended_);
-  held_.push_back({last_serial_, segment});
-  held_bytes_ += segment->bytes_max_;
+  in_use_.push_back({last_serial_, segment});
+  bytes_in_use_ += segment->bytes_max_;
   Segment* const before = std::exchange(current_, segment);
   if (before != nullptr) {
     before->next_.store(segment, std::memory_order_release);
     release(*before);
   }
-  if (held_bytes_ > options_.bytes_max) evict();
+  if (bytes_in_use_ > options_.bytes_max) evict();
 }
 
 void Log::release(Segment& segment) noexcept {
-  if (segment.holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) give_back(segment);
+  if (segment.users_.fetch_sub(1, std::memory_order_acq_rel) == 1) return_segment(segment);
 }
 
-void Log::give_back(Segment& segment) noexcept {
+void Log::return_segment(Segment& segment) noexcept {
   // Only the writer takes from this stack, and always all of it.
   Segment* head = returned_.load(std::memory_order_relaxed);
   do {
@@ -70,22 +70,22 @@ void Log::give_back(Segment& segment) noexcept {
       !returned_.compare_exchange_weak(head, &segment, std::memory_order_release, std::memory_order_relaxed));
 }
 
-void Log::take_back() {
+void Log::reclaim_returned() {
   Segment* returned = returned_.exchange(nullptr, std::memory_order_acquire);
-  while (returned != nullptr) take_back(std::exchange(returned, returned->next_returned_));
-  if (given_back_ > given_back_max && given_back_ > held_.size() / 2) {
-    std::erase_if(held_, [](const Held& held) { return held.segment == nullptr; });
-    given_back_ = 0;
+  while (returned != nullptr) reclaim(std::exchange(returned, returned->next_returned_));
+  if (reclaimed_ > reclaimed_max && reclaimed_ > in_use_.size() / 2) {
+    std::erase_if(in_use_, [](const SegmentInUse& entry) { return entry.segment == nullptr; });
+    reclaimed_ = 0;
   }
 }
 
-void Log::take_back(Segment* segment) {
-  const auto held =
-      std::lower_bound(held_.begin(), held_.end(), segment->serial_,
-                       [](const Held& each, std::uint64_t serial) { return each.serial < serial; });
-  held->segment = nullptr;
-  ++given_back_;
-  held_bytes_ -= segment->bytes_max_;
+void Log::reclaim(Segment* segment) {
+  const auto entry =
+      std::lower_bound(in_use_.begin(), in_use_.end(), segment->serial_,
+                       [](const SegmentInUse& each, std::uint64_t serial) { return each.serial < serial; });
+  entry->segment = nullptr;
+  ++reclaimed_;
+  bytes_in_use_ -= segment->bytes_max_;
   std::unique_ptr<Segment> owned(segment);
   const bool usual = segment->bytes_max_ == options_.segment_bytes;
   if (usual && spare_.size() < options_.spare_segments_max) spare_.push_back(std::move(owned));
@@ -93,14 +93,14 @@ void Log::take_back(Segment* segment) {
 
 void Log::evict() {
   // Some more than must be, so that readers are not asked again for each segment.
-  std::size_t left = held_bytes_ - options_.bytes_max + options_.bytes_max / 8;
-  for (const Held& held : held_) {
-    if (held.segment == nullptr) continue;
-    if (left == 0 || held.segment == current_) {
-      evicted_.store(held.segment->base_, std::memory_order_relaxed);
+  std::size_t left = bytes_in_use_ - options_.bytes_max + options_.bytes_max / 8;
+  for (const SegmentInUse& entry : in_use_) {
+    if (entry.segment == nullptr) continue;
+    if (left == 0 || entry.segment == current_) {
+      evicted_.store(entry.segment->base_, std::memory_order_relaxed);
       return;
     }
-    left -= std::min(left, held.segment->bytes_max_);
+    left -= std::min(left, entry.segment->bytes_max_);
   }
 }
 

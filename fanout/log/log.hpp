@@ -43,7 +43,7 @@ class Log {
   /// The number of the next message.
   [[nodiscard]] std::uint64_t appended() const noexcept { return appended_; }
   /// Of segments that somebody holds, as of the last time that one was needed.
-  [[nodiscard]] std::size_t held_bytes() const noexcept { return held_bytes_; }
+  [[nodiscard]] std::size_t bytes_in_use() const noexcept { return bytes_in_use_; }
 
   // Any thread's.
 
@@ -54,25 +54,25 @@ class Log {
 
  private:
   friend class LogReader;
-  struct Held {
+  struct SegmentInUse {
     std::uint64_t serial;
     Segment* segment;  ///< nullptr: given back already, sooner than older ones
   };
 
   void roll(std::size_t size);
   std::unique_ptr<Segment> make_segment(std::size_t size);
-  void take_back();
-  void take_back(Segment* segment);
+  void reclaim_returned();
+  void reclaim(Segment* segment);
   void evict();
   /// By the last holder, on its thread.
-  void give_back(Segment& segment) noexcept;
+  void return_segment(Segment& segment) noexcept;
   void release(Segment& segment) noexcept;
 
   LogOptions options_;
   std::size_t readers_;
-  std::vector<Held> held_;    ///< in order
-  std::size_t given_back_{};  ///< of these
-  std::size_t held_bytes_{};
+  std::vector<SegmentInUse> in_use_;  ///< in order
+  std::size_t reclaimed_{};           ///< of these
+  std::size_t bytes_in_use_{};
   std::vector<std::unique_ptr<Segment>> spare_;
   Segment* first_{};
   Segment* current_{};
@@ -115,18 +115,18 @@ class LogReader {
         position_ = limit;
       } else {
         segment_ = next;
-        Segment::Hold& hold = segment.holds_[index_];
-        hold.passed = true;
-        if (hold.spans == 0) log_.release(segment);
+        Segment::Pin& pin = segment.pins_[index_];
+        pin.passed = true;
+        if (pin.count == 0) log_.release(segment);
       }
     }
   }
 
-  /// Keeps a segment that read_until() showed until as many calls of let_go().
-  void hold(Segment& segment) noexcept { ++segment.holds_[index_].spans; }
-  void let_go(Segment& segment) noexcept {
-    Segment::Hold& hold = segment.holds_[index_];
-    if (--hold.spans == 0 && hold.passed) log_.release(segment);
+  /// Keeps a segment that read_until() showed until as many calls of unpin().
+  void pin(Segment& segment) noexcept { ++segment.pins_[index_].count; }
+  void unpin(Segment& segment) noexcept {
+    Segment::Pin& pin = segment.pins_[index_];
+    if (--pin.count == 0 && pin.passed) log_.release(segment);
   }
 
  private:

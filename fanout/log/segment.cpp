@@ -14,17 +14,17 @@ Segment::Segment(std::size_t bytes_max, std::size_t messages_max, std::size_t re
       offsets_(messages_max),
       streams_(messages_max),
       positions_(messages_max),
-      holds_(readers) {}
+      pins_(readers) {}
 
 void Segment::open(std::uint64_t serial, std::uint64_t base) {
   serial_ = serial;
   base_ = base;
   count_ = 0;
   begins_[0] = 0;
-  std::fill(holds_.begin(), holds_.end(), Hold{});
+  std::fill(pins_.begin(), pins_.end(), Pin{});
   next_.store(nullptr, std::memory_order_relaxed);
   next_returned_ = nullptr;
-  holders_.store(1 + holds_.size(), std::memory_order_relaxed);
+  users_.store(1 + pins_.size(), std::memory_order_relaxed);
 }
 
 void Segment::append(std::string_view bytes, const MessageInfo& info) noexcept {

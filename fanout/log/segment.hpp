@@ -46,8 +46,8 @@ class Segment {
   friend class LogReader;
 
   /// What one reader still wants of it; touched by that reader's thread alone.
-  struct alignas(64) Hold {
-    std::uint32_t spans{};  ///< pieces of it that wait to be written
+  struct alignas(64) Pin {
+    std::uint32_t count{};  ///< pieces of it that wait to be written
     bool passed{};          ///< the reader has seen all of it
   };
 
@@ -66,12 +66,12 @@ class Segment {
   std::vector<std::uint64_t> offsets_;
   std::vector<StreamId> streams_;
   std::vector<std::uint64_t> positions_;
-  std::vector<Hold> holds_;  ///< by reader
+  std::vector<Pin> pins_;  ///< by reader
   std::uint64_t base_{};
   std::uint64_t serial_{};  ///< which of all segments this is
   std::uint32_t count_{};   ///< the writer's; readers go by what is published
   std::atomic<Segment*> next_{nullptr};
-  std::atomic<std::size_t> holders_{0};  ///< the writer, and each reader until it wants nothing more of it
+  std::atomic<std::size_t> users_{0};  ///< the writer, and each reader until it wants nothing more of it
   Segment* next_returned_{};
 };
 

@@ -275,7 +275,7 @@ TEST_F(BufferedJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
   stage_.flush();
   EXPECT_TRUE(client_->gone);
   for (std::uint64_t i = 21; i <= 25; ++i) append(1, i, 100'000);
-  EXPECT_LE(stage_.log.held_bytes(), 600'000u);
+  EXPECT_LE(stage_.log.bytes_in_use(), 600'000u);
 }
 
 class SmallHold : public BufferedJoin {
@@ -332,7 +332,7 @@ TEST_F(SmallLogHold, AHoldIsLostWhereTheLogMayNotBeHeldAnyLonger) {
   append(1, 1);
   stage_.shard.join(one, AudienceId{2});
   for (std::uint64_t i = 1; i <= 100; ++i) append(2, i, 50);
-  EXPECT_LE(stage_.log.held_bytes(), 1300u);
+  EXPECT_LE(stage_.log.bytes_in_use(), 1300u);
   EXPECT_TRUE(output().ends_with(Stage::text(2, 100, 50)));
   EXPECT_THAT(client_->lost_holds, ElementsAre(AudienceId{1}));
 }

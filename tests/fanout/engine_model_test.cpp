@@ -463,7 +463,7 @@ class RandomRun {
     stage_.append(topics + 1, 1);
     stage_.turn();
     stage_.append(topics + 1, 1, 2000);
-    ASSERT_LE(stage_.log.held_bytes(), 3000u);
+    ASSERT_LE(stage_.log.bytes_in_use(), 3000u);
   }
 
   std::mt19937 random_;

@@ -63,31 +63,31 @@ TEST(Log, WhatOneOfTwoReadersHasNotReadIsKept) {
   for (int i = 0; i < 5; ++i) append(log, std::string(90, static_cast<char>('a' + i)));
   (void)read(fast, 5);
   append(log, std::string(90, 'f'));
-  EXPECT_EQ(log.held_bytes(), 600u);
+  EXPECT_EQ(log.bytes_in_use(), 600u);
   EXPECT_EQ(read(slow, 6).size(), 6u);
   (void)read(fast, 6);
   append(log, std::string(90, 'g'));
-  EXPECT_EQ(log.held_bytes(), 200u);  // readers stay in the last segment that they know
+  EXPECT_EQ(log.bytes_in_use(), 200u);  // readers stay in the last segment that they know
 }
 
 TEST(Log, ASegmentThatIsHeldStaysAsItWas) {
   Log log(small, 1);
   LogReader reader(log, 0);
   append(log, std::string(90, 'a'));
-  Segment* held = nullptr;
+  Segment* pinned = nullptr;
   reader.read_until(1, [&](Segment& segment, std::uint32_t, std::uint32_t, std::uint32_t) {
-    reader.hold(segment);
-    held = &segment;
+    reader.pin(segment);
+    pinned = &segment;
   });
   for (std::uint64_t i = 2; i < 50; ++i) {
     append(log, std::string(90, 'z'));
     (void)read(reader, i);
   }
-  EXPECT_EQ(held->bytes(0, 1), std::string(90, 'a'));
-  EXPECT_LE(log.held_bytes(), 300u);
-  reader.let_go(*held);
+  EXPECT_EQ(pinned->bytes(0, 1), std::string(90, 'a'));
+  EXPECT_LE(log.bytes_in_use(), 300u);
+  reader.unpin(*pinned);
   append(log, std::string(90, 'z'));
-  EXPECT_LE(log.held_bytes(), 200u);
+  EXPECT_LE(log.bytes_in_use(), 200u);
 }
 
 TEST(Log, AboveItsBoundItAsksForTheOldest) {

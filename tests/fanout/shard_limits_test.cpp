@@ -86,7 +86,7 @@ TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
     stage_.append(2, i, 50);
     stage_.turn();
   }
-  EXPECT_LE(stage_.log.held_bytes(), 1200u);
+  EXPECT_LE(stage_.log.bytes_in_use(), 1200u);
   give_room(1, *stalled, SimulatedStream::no_limit);
   const std::string& output = stalled->stream.output;
   EXPECT_TRUE(output.starts_with("1 1 \n!2 1 ")) << output.substr(0, 40);
@@ -104,7 +104,7 @@ TEST_F(SmallLog, WhoWouldRatherBeDisconnectedIsWhenTheLogIsFull) {
     stage_.turn();
   }
   EXPECT_THAT(stalled->goodbyes, ElementsAre("slow_consumer"));
-  EXPECT_LE(stage_.log.held_bytes(), 1300u);
+  EXPECT_LE(stage_.log.bytes_in_use(), 1300u);
 }
 
 TEST_F(SmallLog, OfTwoStalledClientsTheOneWithTheOldestMessagesLosesThem) {
