@@ -62,7 +62,7 @@ void Backlog::pop_messages(const Span& span, std::uint32_t count) noexcept {
 
 void Backlog::drop_message() {
   const Span& span = spans_.front();
-  own().ledger.add(span.segment->topic(span.first), span.segment->offset(span.first));
+  own().losses.add(span.segment->topic(span.first), span.segment->offset(span.first));
   pop_messages(span, 1);
 }
 
@@ -146,17 +146,17 @@ void Backlog::clear() noexcept {
 }
 
 bool Backlog::loss_is_next() const noexcept {
-  if (!own_ || own_->ledger.empty() || begun_.segment != nullptr || !own_->first.empty()) return false;
+  if (!own_ || own_->losses.empty() || begun_.segment != nullptr || !own_->first.empty()) return false;
   // Nothing leaves spans_ while the mark stands, so it is where popped_ is.
   return own_->replies.empty() || own_->replies.front().after >= popped_;
 }
 
 std::span<const Loss> Backlog::losses() const noexcept {
-  return own_ ? own_->ledger.losses() : std::span<const Loss>{};
+  return own_ ? own_->losses.losses() : std::span<const Loss>{};
 }
 
 void Backlog::report_losses(std::string_view report) {
-  own_->ledger.clear();
+  own_->losses.clear();
   own_->first = report;
   own_->first_written = 0;
   own_->bytes += report.size();
@@ -176,7 +176,7 @@ void Backlog::gather(Gather& out) const {
   if (!out.add(std::string_view(own_->first).substr(own_->first_written))) return;
   std::uint64_t taken = popped_;
   std::size_t reply = 0;
-  const bool marked = !own_->ledger.empty();
+  const bool marked = !own_->losses.empty();
   const auto add_replies = [&] {
     for (; reply < own_->replies.size(); ++reply) {
       const Reply& next = own_->replies[reply];
@@ -280,7 +280,7 @@ std::uint64_t Backlog::advance(std::size_t written) {
 void Backlog::tidy() {
   // An idle client keeps nothing; one that is often slow keeps its memory for the next time.
   constexpr std::size_t kept = 4096;
-  if (own_ && own_->empty() && (!own_->ledger.has_memory() || own_->first.capacity() > kept)) own_.reset();
+  if (own_ && own_->empty() && (!own_->losses.has_memory() || own_->first.capacity() > kept)) own_.reset();
 }
 
 }  // namespace backplane::fanout

@@ -12,7 +12,7 @@
 
 #include <sys/uio.h>
 
-#include "fanout/loss_ledger.hpp"
+#include "fanout/loss_ranges.hpp"
 #include "fanout/span_queue.hpp"
 #include "fanout/topic_table.hpp"
 
@@ -143,8 +143,8 @@ class Backlog {
     std::uint64_t replies_written{};
     Queue<std::uint64_t> copied;
     std::size_t bytes{};  ///< of the replies, and of a report
-    LossLedger ledger;
-    [[nodiscard]] bool empty() const noexcept { return first.empty() && replies.empty() && ledger.empty(); }
+    LossRanges losses;
+    [[nodiscard]] bool empty() const noexcept { return first.empty() && replies.empty() && losses.empty(); }
   };
 
   [[nodiscard]] bool has_begun() const noexcept {

@@ -32,7 +32,7 @@ constexpr std::size_t after_conflation(std::size_t limit) {
 class Client::Throttle final : public TimerWheel::Timer {
  public:
   explicit Throttle(Client& client) : client_(client) {}
-  ~Throttle() override { client_.books().abandoned += forget(); }
+  ~Throttle() override { client_.ledger().client_gone += forget(); }
 
   [[nodiscard]] bool of(AudienceId audience) const noexcept { return audience_ == audience; }
   void take(std::string_view bytes, AudienceId audience, std::chrono::milliseconds interval) {
@@ -41,16 +41,16 @@ class Client::Throttle final : public TimerWheel::Timer {
     if (!is_set() && client_.offer_timed(bytes)) return wait(client_.shard_.now());
     supersede();
     throttled_ = bytes;
-    ++client_.books().pending;
+    ++client_.ledger().pending;
     if (!is_set()) wait(client_.shard_.now());
   }
   /// A newer one is given.
-  void supersede() { client_.books().conflated += forget(); }
+  void supersede() { client_.ledger().conflated += forget(); }
   /// @returns how many it held: one, or none.
   std::uint64_t forget() {
     if (throttled_.empty()) return 0;
     throttled_.clear();
-    --client_.books().pending;
+    --client_.ledger().pending;
     return 1;
   }
 
@@ -86,14 +86,14 @@ Client::Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard)
 
 Client::~Client() {
   throttles_.reset();
-  books().abandoned += queued();
-  books().pending -= queued();
+  ledger().client_gone += queued();
+  ledger().pending -= queued();
   if (open()) shard_.count_replies(0 - backlog_.reply_bytes());
   if (unsent_) shard_.counters().unsent_clients.subtract(1);
 }
 
-Books& Client::books() noexcept {
-  return shard_.books();
+DeliveryLedger& Client::ledger() noexcept {
+  return shard_.ledger();
 }
 
 std::uint64_t Client::queued() const noexcept {
@@ -104,7 +104,7 @@ template <class Change>
 auto Client::queues(Change&& change) {
   const std::uint64_t before = queued();
   auto result = change();
-  books().pending += queued() - before;  // which may be below zero
+  ledger().pending += queued() - before;  // which may be below zero
   return result;
 }
 
@@ -129,7 +129,7 @@ bool Client::take(const Segment& segment, std::uint32_t& first, std::uint32_t la
   if (given_ >= end) return false;
   if (given_ > segment.base() + first) first = static_cast<std::uint32_t>(given_ - segment.base());
   given_ = end;
-  books().matched += last - first;
+  ledger().matched += last - first;
   return true;
 }
 
@@ -144,12 +144,12 @@ void Client::give(Segment& segment, std::uint32_t first, std::uint32_t last) {
 
 void Client::queue(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (state_ != State::open) {
-    books().abandoned += last - first;
+    ledger().client_gone += last - first;
     return;
   }
   if (throttles_) supersede_throttled(segment, first, last);
   backlog_.add(segment, first, last);
-  books().pending += last - first;
+  ledger().pending += last - first;
   if (backlog_.event_bytes() > shard_.limits().backlog_bytes_max) make_room();
   mark_queued();
 }
@@ -166,7 +166,7 @@ void Client::give_every(AudienceId audience, std::chrono::milliseconds interval,
 void Client::offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                    std::uint32_t index) {
   if (state_ != State::open) {
-    ++books().abandoned;
+    ++ledger().client_gone;
     return;
   }
   if (!throttles_) throttles_ = std::make_unique<std::unordered_map<TopicId, std::unique_ptr<Throttle>>>();
@@ -199,7 +199,7 @@ void Client::keep(AudienceId audience, Segment& segment, std::uint32_t first, st
   if (state_ != State::open || !join_buffers_) return;
   begin_run(segment, first);
   const bool given = given_ >= segment.base() + last;
-  books().matched += queues([&] { return join_buffers_->add_held(audience, segment, first, last, given); });
+  ledger().matched += queues([&] { return join_buffers_->add_held(audience, segment, first, last, given); });
   mark_changed();  // where that was too much, flush() finds it also if no other run comes
 }
 
@@ -207,7 +207,7 @@ void Client::keep(AudienceId audience, Segment& segment, std::uint32_t first, st
 bool Client::may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
   const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
   if (join_buffers_->skips().has(segment, index, gives)) {
-    ++books().skipped;
+    ++ledger().skipped;
     return false;
   }
   if (!join_buffers_->waits(segment.topic(index))) return true;
@@ -224,14 +224,14 @@ void Client::give_ready(const std::vector<JoinBuffers::Ready>& ready) {
     } else if (audiences_.find(each.by) != nullptr) {
       offer(each.by, shard_.interval(each.by), *each.segment, each.index);
     } else {
-      ++books().left;
+      ++ledger().unsubscribed;
     }
     shard_.reader().unpin(*each.segment);
   }
 }
 
 void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
-  give_ready(queues([&] { return join_buffers_->release(audience, timed, skip.get(), books().skipped); }));
+  give_ready(queues([&] { return join_buffers_->release(audience, timed, skip.get(), ledger().skipped); }));
   if (skip && !shard_.has_passed(*skip)) {
     if (join_buffers_->skips().empty()) shard_.note_skips(*this);
     join_buffers_->skips().add(audience, std::move(skip));
@@ -275,7 +275,7 @@ bool Client::leave_out(const Segment& segment, std::uint32_t index) {
   const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
   if (!past_skips_->has(segment, index, gives)) return false;
   std::uint32_t first = index;
-  if (take(segment, first, index + 1)) ++books().skipped;  // not again, where another audience gives it too
+  if (take(segment, first, index + 1)) ++ledger().skipped;  // not again, where another audience gives it too
   return true;
 }
 
@@ -283,13 +283,13 @@ void Client::left(AudienceId audience) {
   if (throttles_) {
     std::erase_if(*throttles_, [&](const auto& each) {
       if (!each.second->of(audience)) return false;
-      books().left += each.second->forget();
+      ledger().unsubscribed += each.second->forget();
       return true;
     });
   }
   if (past_skips_) past_skips_->drop(audience);
   if (!join_buffers_) return;
-  give_ready(queues([&] { return join_buffers_->forget(audience, books().left); }));
+  give_ready(queues([&] { return join_buffers_->forget(audience, ledger().unsubscribed); }));
   join_buffers_->skips().drop(audience);
   join_buffers_->forget_lost(audience);
   tidy_join_buffers();
@@ -298,7 +298,7 @@ void Client::left(AudienceId audience) {
 void Client::drop_join_buffer(AudienceId audience) {
   join_buffers_->note_lost(audience);
   shard_.counters().join_buffers_full.add(1);
-  give_ready(queues([&] { return join_buffers_->forget(audience, books().join_buffer_full); }));
+  give_ready(queues([&] { return join_buffers_->forget(audience, ledger().join_buffer_full); }));
   mark_changed();
 }
 
@@ -318,8 +318,8 @@ void Client::notify_full_join_buffers() {
 
 void Client::tidy_join_buffers() noexcept {
   if (!join_buffers_ || (state_ == State::open && !join_buffers_->empty())) return;
-  books().abandoned += join_buffers_->count();
-  books().pending -= join_buffers_->count();
+  ledger().client_gone += join_buffers_->count();
+  ledger().pending -= join_buffers_->count();
   join_buffers_.reset();
 }
 
@@ -328,13 +328,13 @@ bool Client::offer_timed(std::string_view bytes) {
   if (!open() || backlog_.reply_bytes() > shard_.limits().replies_bytes_max) return false;
   const std::size_t before = backlog_.reply_bytes();
   backlog_.add_copied(bytes);
-  ++books().pending;
+  ++ledger().pending;
   bound_replies(before);
   return true;
 }
 
 void Client::note_dropped(std::uint64_t count) {
-  books().dropped += count;
+  ledger().dropped += count;
   if (backlog_.losses().size() > shard_.limits().loss_ranges_max && open()) {
     handler_->say_goodbye("slow_consumer");
   }
@@ -346,10 +346,10 @@ void Client::make_room() {
     case Policy::gap:
       return note_dropped(queues([&] { return backlog_.drop_oldest(after_dropping(limit)); }));
     case Policy::latest:
-      books().conflated += queues([&] { return backlog_.keep_latest(shard_.newest()); });
+      ledger().conflated += queues([&] { return backlog_.keep_latest(shard_.newest()); });
       return note_dropped(queues([&] { return backlog_.drop_oldest(after_conflation(limit)); }));
     case Policy::disconnect:
-      books().dropped += queues([&] { return backlog_.drop_oldest(0); });
+      ledger().dropped += queues([&] { return backlog_.drop_oldest(0); });
       handler_->say_goodbye("slow_consumer");
   }
 }
@@ -537,7 +537,7 @@ void Client::write() {
   shard_.note_send(written);
   active_at_ = shard_.now();
   const std::size_t replies_left = backlog_.reply_bytes();
-  books().delivered += queues([&] { return backlog_.advance(written); });
+  ledger().delivered += queues([&] { return backlog_.advance(written); });
   count_replies(replies_left);
   blocked_ = written < gather.bytes();
 }

@@ -20,7 +20,7 @@
 
 namespace backplane::fanout {
 
-struct Books;
+struct DeliveryLedger;
 class Client;
 class Shard;
 
@@ -171,7 +171,7 @@ class Client final : private TimerWheel::Timer {
     std::string rest;
   };
 
-  [[nodiscard]] Books& books() noexcept;
+  [[nodiscard]] DeliveryLedger& ledger() noexcept;
   /// Runs change(), which makes the client's queues longer or shorter, and keeps the account of what is
   /// pending. Not within another one.
   template <class Change>

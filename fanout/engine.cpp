@@ -93,8 +93,8 @@ EngineCounters Engine::counters() const {
   EngineCounters sum;
   for (const Post& post : posts_) {
     const ShardCounters& each = std::as_const(*post.worker).shard().counters();
-    const Books books = std::as_const(*post.worker).shard().published_books();
-    Books::each(sum, books, [](std::uint64_t& to, std::uint64_t from) { to += from; });
+    const DeliveryLedger ledger = std::as_const(*post.worker).shard().published_ledger();
+    DeliveryLedger::each(sum, ledger, [](std::uint64_t& to, std::uint64_t from) { to += from; });
     sum.join_buffers_full += each.join_buffers_full.get();
     sum.unread += each.unread.get();
     sum.silent += each.silent.get();

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/process/descriptor.hpp"
-#include "fanout/books.hpp"
 #include "fanout/client.hpp"
+#include "fanout/delivery_ledger.hpp"
 #include "fanout/departures.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/log/log.hpp"
@@ -28,8 +28,8 @@ struct EngineOptions {
   LogOptions log;
 };
 
-/// See Books and ShardCounters, which they are the sums of.
-struct EngineCounters : Books {
+/// See DeliveryLedger and ShardCounters, which they are the sums of.
+struct EngineCounters : DeliveryLedger {
   std::uint64_t join_buffers_full{};
   std::uint64_t unread{};
   std::uint64_t silent{};
@@ -105,7 +105,7 @@ class Engine {
   /// Readable while take_departed() has something to give. The engine's; to be watched, not read.
   [[nodiscard]] int departed_fd() const noexcept { return departures_.fd(); }
 
-  /// Any thread's. The books add up, as each worker's are of the end of a turn of its; all else is of
+  /// Any thread's. The ledger adds up, as each worker's are of the end of a turn of its; all else is of
   /// slightly different moments while workers are at work.
   [[nodiscard]] EngineCounters counters() const;
   /// CPU time of all workers.

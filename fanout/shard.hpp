@@ -14,8 +14,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "fanout/books.hpp"
 #include "fanout/client.hpp"
+#include "fanout/delivery_ledger.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/mailbox.hpp"
 #include "fanout/skip.hpp"
@@ -86,8 +86,8 @@ class Shard {
   void put_commands(std::vector<Command>& commands) { inbox_.put_all(commands); }
   /// Any thread.
   [[nodiscard]] const ShardCounters& counters() const noexcept { return counters_; }
-  /// Any thread: as they were at the last publish_books().
-  [[nodiscard]] Books published_books() const noexcept { return published_books_.read(); }
+  /// Any thread: as they were at the last publish_ledger().
+  [[nodiscard]] DeliveryLedger published_ledger() const noexcept { return published_ledger_.read(); }
 
   // The shard's thread.
 
@@ -119,7 +119,7 @@ class Shard {
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
 
   /// At the end of a turn, when they add up.
-  void publish_books() noexcept { published_books_.publish(books_); }
+  void publish_ledger() noexcept { published_ledger_.publish(ledger_); }
 
   /// Clients that flush() has destroyed; whoever is told of them empties it.
   [[nodiscard]] std::vector<ClientId>& departed() noexcept { return departed_; }
@@ -128,7 +128,7 @@ class Shard {
   [[nodiscard]] LogReader& reader() noexcept { return reader_; }
   [[nodiscard]] SpanPool& pool() noexcept { return pool_; }
   [[nodiscard]] ShardCounters& counters() noexcept { return counters_; }
-  [[nodiscard]] Books& books() noexcept { return books_; }
+  [[nodiscard]] DeliveryLedger& ledger() noexcept { return ledger_; }
   [[nodiscard]] const ClientLimits& limits() const noexcept { return options_.client; }
   [[nodiscard]] const ShardOptions& options() const noexcept { return options_; }
   [[nodiscard]] std::chrono::milliseconds interval(AudienceId audience) const noexcept {
@@ -182,8 +182,8 @@ class Shard {
 
   const ShardOptions options_;
   ShardCounters counters_;
-  Books books_;
-  PublishedBooks published_books_;
+  DeliveryLedger ledger_;
+  PublishedDeliveryLedger published_ledger_;
   Log& log_;
   LogReader reader_;
   SpanPool pool_;

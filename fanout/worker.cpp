@@ -107,7 +107,7 @@ void Worker::turn() {
   const bool rested = began >= window_.until();
   if (rested) shard_.catch_up(began);
   shard_.flush(began);
-  shard_.publish_books();
+  shard_.publish_ledger();
   if (!shard_.departed().empty()) departures_.put(shard_.departed());
   if (rested) {
     window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,

@@ -12,7 +12,7 @@
 #include <variant>
 
 #include "fanout/log/ids.hpp"
-#include "fanout/loss_ledger.hpp"
+#include "fanout/loss_ranges.hpp"
 #include "gateway/notice.hpp"
 
 namespace backplane::gateway {

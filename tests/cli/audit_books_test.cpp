@@ -65,19 +65,19 @@ gateway::Figures busy_engine() {
   stage.client(3).on_writable();
   stage.flush();
   gateway::Figures figures;
-  static_cast<Books&>(figures.engine) = stage.shard.books();
+  static_cast<DeliveryLedger&>(figures.engine) = stage.shard.ledger();
   return figures;
 }
 
 TEST(AuditBooks, OfABusyEngineBalanceAndEveryPartOfThemCounts) {
   const gateway::Figures figures = busy_engine();
   EXPECT_TRUE(balances(figures)) << testing::PrintToString(report(accounts(stats_of(figures), {})));
-  fanout::Books broken = figures.engine;
-  fanout::Books::each(broken, figures.engine, [&](std::uint64_t& counter, std::uint64_t counted) {
+  fanout::DeliveryLedger broken = figures.engine;
+  fanout::DeliveryLedger::each(broken, figures.engine, [&](std::uint64_t& counter, std::uint64_t counted) {
     EXPECT_GT(counted, 0u) << "each of them came to pass";
     ++counter;
     gateway::Figures wrong = figures;
-    static_cast<fanout::Books&>(wrong.engine) = broken;
+    static_cast<fanout::DeliveryLedger&>(wrong.engine) = broken;
     EXPECT_FALSE(balances(wrong));
     --counter;
   });

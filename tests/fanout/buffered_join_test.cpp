@@ -55,7 +55,7 @@ class BufferedJoin : public ::testing::Test {
     return client_->stream.output;
   }
   [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
-  [[nodiscard]] const Books& books() { return stage_.shard.books(); }
+  [[nodiscard]] const DeliveryLedger& ledger() { return stage_.shard.ledger(); }
 
   std::uint64_t position_{};
   Stage stage_;
@@ -72,7 +72,7 @@ TEST_F(BufferedJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
   release(AudienceId{1});
   append(1, 4);
   EXPECT_EQ(output(), "1 1 (replayed)\n1 2 \n1 3 \n1 4 \n");
-  EXPECT_EQ(books().matched, 3u);
+  EXPECT_EQ(ledger().matched, 3u);
 }
 
 TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
@@ -83,7 +83,7 @@ TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
   append(2, 2);
   release(all, up_to(2));
   EXPECT_EQ(output(), "1 2 \n2 2 \n");
-  EXPECT_EQ(books().skipped, 2u);
+  EXPECT_EQ(ledger().skipped, 2u);
 }
 
 TEST_F(BufferedJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
@@ -104,7 +104,7 @@ TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
   append(1, 3);
   append(1, 4);
   EXPECT_EQ(output(), "1 4 \n");
-  EXPECT_EQ(books().skipped, 3u);
+  EXPECT_EQ(ledger().skipped, 3u);
 }
 
 TEST_F(BufferedJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
@@ -263,7 +263,7 @@ TEST_F(BufferedJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
   append(1, 3);
   stage_.pass(5020ms);
   EXPECT_EQ(output(), "1 1 \n1 3 \n");
-  EXPECT_EQ(books().conflated, 1u);
+  EXPECT_EQ(ledger().conflated, 1u);
 }
 
 TEST_F(BufferedJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
@@ -408,7 +408,7 @@ TEST_F(BufferedJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
   stage_.append_at(2, 3, stream, 9);
   stage_.catch_up();
   EXPECT_EQ(output(), "1 1 \n2 2 \n1 2 \n");
-  EXPECT_EQ(books().skipped, 2u);
+  EXPECT_EQ(ledger().skipped, 2u);
   stage_.shard.advance_low_watermark(stream, 10);  // nothing of it comes any more: nothing is kept
   stage_.append_at(2, 4, stream, 8);
   stage_.catch_up();

@@ -159,17 +159,17 @@ class RandomRun {
     const std::uint64_t steps = 20 + below(150);
     for (std::uint64_t i = 0; i < steps; ++i) {
       step();
-      check_books();
+      check_ledger();
     }
     drain();
-    check_books();
-    ASSERT_EQ(books().pending, 0u);
+    check_ledger();
+    ASSERT_EQ(ledger().pending, 0u);
     for (auto& [id, client] : clients_) check(client);
     check_counters();
     check_memory();
   }
   [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
-  [[nodiscard]] const Books& books() { return stage_.shard.books(); }
+  [[nodiscard]] const DeliveryLedger& ledger() { return stage_.shard.ledger(); }
   [[nodiscard]] std::uint64_t evicted() const { return stage_.log.evicted(); }
 
  private:
@@ -440,17 +440,17 @@ class RandomRun {
     for (const auto& [id, client] : clients_) {
       for (const Item& item : client.queued) matched += item.first == reply_mark ? 0 : 1;
     }
-    ASSERT_LE(books().delivered + books().conflated + books().dropped, matched);
+    ASSERT_LE(ledger().delivered + ledger().conflated + ledger().dropped, matched);
     std::uint64_t skipped = 0;
     for (const auto& [id, client] : clients_) skipped += client.skipped;
-    ASSERT_LE(books().skipped, skipped);
+    ASSERT_LE(ledger().skipped, skipped);
     ASSERT_EQ(counters().unsent_clients.get(), 0u);
   }
 
   /// After each step, whatever is half written or waits.
-  void check_books() {
-    const Books& all = books();
-    ASSERT_EQ(all.matched, all.delivered + all.conflated + all.dropped + all.abandoned + all.left +
+  void check_ledger() {
+    const DeliveryLedger& all = ledger();
+    ASSERT_EQ(all.matched, all.delivered + all.conflated + all.dropped + all.client_gone + all.unsubscribed +
                                all.join_buffer_full + all.skipped + all.pending);
   }
 
@@ -478,7 +478,7 @@ class RandomRun {
 struct Seen {
   int dropped{};
   int conflated{};
-  int abandoned{};
+  int client_gone{};
   int evicted{};
   int skipped{};
   int join_buffers_full{};
@@ -491,11 +491,11 @@ Seen run_all(Kind kind, std::uint32_t runs) {
     RandomRun run(seed, kind);
     run.go();
     if (::testing::Test::HasFatalFailure()) break;
-    seen.dropped += run.books().dropped > 0 ? 1 : 0;
-    seen.conflated += run.books().conflated > 0 ? 1 : 0;
-    seen.abandoned += run.books().abandoned > 0 ? 1 : 0;
+    seen.dropped += run.ledger().dropped > 0 ? 1 : 0;
+    seen.conflated += run.ledger().conflated > 0 ? 1 : 0;
+    seen.client_gone += run.ledger().client_gone > 0 ? 1 : 0;
     seen.evicted += run.evicted() > 0 ? 1 : 0;
-    seen.skipped += run.books().skipped > 0 ? 1 : 0;
+    seen.skipped += run.ledger().skipped > 0 ? 1 : 0;
     seen.join_buffers_full += run.counters().join_buffers_full.get() > 0 ? 1 : 0;
   }
   return seen;
@@ -505,7 +505,7 @@ TEST(EngineModel, EveryMessageIsReceivedOrAnnouncedWhateverTheSocketsTake) {
   const Seen seen = run_all(Kind::no_holds, 4000);
   EXPECT_GT(seen.dropped, 1000);
   EXPECT_GT(seen.conflated, 300);
-  EXPECT_GT(seen.abandoned, 300);
+  EXPECT_GT(seen.client_gone, 300);
   EXPECT_GT(seen.evicted, 300);
 }
 

@@ -137,7 +137,7 @@ class ShardTest : public ::testing::Test {
     stage_.flush();
   }
   [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
-  [[nodiscard]] const Books& books() { return stage_.shard.books(); }
+  [[nodiscard]] const DeliveryLedger& ledger() { return stage_.shard.ledger(); }
 
   Stage stage_;
 };

@@ -47,9 +47,9 @@ TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
   EXPECT_EQ(client->stream.output, "1 ");
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->stream.output, "1 1 \n!1 2 7\n!2 2 7\n1 8 \n2 8 \n1 9 \n2 9 \n1 10 \n2 10 \n");
-  EXPECT_EQ(books().matched, 19u);
-  EXPECT_EQ(books().delivered, 7u);
-  EXPECT_EQ(books().dropped, 12u);
+  EXPECT_EQ(ledger().matched, 19u);
+  EXPECT_EQ(ledger().delivered, 7u);
+  EXPECT_EQ(ledger().dropped, 12u);
 }
 
 TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
@@ -61,7 +61,7 @@ TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
   stage_.turn();
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->stream.output, "2 1 \n1 9 \n");
-  EXPECT_EQ(books().conflated, 8u);
+  EXPECT_EQ(ledger().conflated, 8u);
 }
 
 TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
@@ -91,8 +91,8 @@ TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
   const std::string& output = stalled->stream.output;
   EXPECT_TRUE(output.starts_with("1 1 \n!2 1 ")) << output.substr(0, 40);
   EXPECT_TRUE(output.ends_with(Stage::text(2, 100, 50)));
-  EXPECT_EQ(books().abandoned, 0u);
-  EXPECT_EQ(books().matched, books().delivered + books().dropped);
+  EXPECT_EQ(ledger().client_gone, 0u);
+  EXPECT_EQ(ledger().matched, ledger().delivered + ledger().dropped);
 }
 
 TEST_F(SmallLog, WhoWouldRatherBeDisconnectedIsWhenTheLogIsFull) {

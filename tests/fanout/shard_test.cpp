@@ -192,7 +192,7 @@ TEST_F(ShardTest, EveryGivesTheFirstAtOnceAndThenTheLatestOnceAnInterval) {
   stage_.pass(20ms);
   stage_.flush();
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
-  EXPECT_EQ(books().conflated, 1u);
+  EXPECT_EQ(ledger().conflated, 1u);
   stage_.pass(5020ms);
   stage_.flush();  // nothing new: nothing is said
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
@@ -208,11 +208,11 @@ TEST_F(ShardTest, WhatComesAtAnIntervalIsDeliveredWhenItsLastByteIsWritten) {
   stage_.append(1, 1);
   stage_.turn();
   EXPECT_EQ(client->stream.output, "1 1 ");
-  EXPECT_EQ(books().pending, 1u);
-  EXPECT_EQ(books().delivered, 0u);
+  EXPECT_EQ(ledger().pending, 1u);
+  EXPECT_EQ(ledger().delivered, 0u);
   give_room(1, *client, 1);
-  EXPECT_EQ(books().pending, 0u);
-  EXPECT_EQ(books().delivered, 1u);
+  EXPECT_EQ(ledger().pending, 0u);
+  EXPECT_EQ(ledger().delivered, 1u);
 }
 
 TEST_F(ShardTest, WhereAllRepliesAreTooMuchWhoReadsLeastIsSentAway) {
@@ -254,7 +254,7 @@ TEST_F(ShardTest, EveryHoldsTheLatestForAClientThatDoesNotRead) {
   stage_.pass(200ms);
   stage_.flush();
   EXPECT_TRUE(client->stream.output.ends_with(Stage::text(1, 200, 10'000)));
-  EXPECT_EQ(books().matched, books().delivered + books().conflated);
+  EXPECT_EQ(ledger().matched, ledger().delivered + ledger().conflated);
 }
 
 TEST_F(ShardTest, WhoIsAlsoInAnAudienceWithoutIntervalGetsAllAtOnce) {
@@ -279,7 +279,7 @@ TEST_F(ShardTest, WhoLeavesGetsNothingThatWasHeldForIt) {
   stage_.pass(10s);
   stage_.flush();
   EXPECT_EQ(client->stream.output, "1 1 \n");
-  EXPECT_EQ(books().left, 1u);
+  EXPECT_EQ(ledger().unsubscribed, 1u);
 }
 
 TEST_F(ShardTest, AClientThatVanishesLeavesNothingBehind) {
@@ -292,11 +292,11 @@ TEST_F(ShardTest, AClientThatVanishesLeavesNothingBehind) {
   give_room(1, *client, 100);
   EXPECT_TRUE(client->gone);
   EXPECT_EQ(stage_.shard.find(ClientId{1}), nullptr);
-  EXPECT_EQ(books().abandoned, 2u);
+  EXPECT_EQ(ledger().client_gone, 2u);
   EXPECT_EQ(counters().clients.get(), 0u);
   stage_.append(1, 3);
   stage_.turn();
-  EXPECT_EQ(books().matched, 2u);
+  EXPECT_EQ(ledger().matched, 2u);
 }
 
 TEST_F(ShardTest, HalfClosingIsNotLeaving) {

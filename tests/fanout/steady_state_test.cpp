@@ -149,8 +149,8 @@ TEST(SteadyState, AnEventCostsNoAllocationAndNoLock) {
   EXPECT_EQ(allocated, 0u);
   EXPECT_EQ(locked, 0u);
   EXPECT_GT(Terse::losses_told, told_before);
-  EXPECT_GT(shard.books().conflated, 0u);
-  EXPECT_GT(shard.books().delivered, 1'000'000u);
+  EXPECT_GT(shard.ledger().conflated, 0u);
+  EXPECT_GT(shard.ledger().delivered, 1'000'000u);
 }
 
 TEST(SteadyState, TheCountersOfThisTestCount) {

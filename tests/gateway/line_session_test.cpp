@@ -218,8 +218,8 @@ TEST_F(LineSessionTest, ReceivedAndAnnouncedTogetherAreWhatWasPublished) {
   }
   read_all(peer_);
   EXPECT_EQ(told_offsets(take()), published);
-  EXPECT_GT(shard_.books().dropped, 0u);
-  EXPECT_GT(shard_.books().delivered, 0u);
+  EXPECT_GT(shard_.ledger().dropped, 0u);
+  EXPECT_GT(shard_.ledger().delivered, 0u);
 }
 
 TEST_F(LineSessionTest, PolicyDisconnectEndsASlowSession) {
@@ -243,7 +243,7 @@ TEST_F(LineSessionTest, PolicyLatestKeepsTheNewestOfEachTopicUnannounced) {
   const std::string all = take();
   EXPECT_EQ(all.find('!'), std::string::npos) << all;
   EXPECT_THAT(all, EndsWith("a 30 0123456789\nb 30 0123456789\n"));
-  EXPECT_GT(shard_.books().conflated, 0u);
+  EXPECT_GT(shard_.ledger().conflated, 0u);
 }
 
 TEST_F(LineSessionTest, NoticesAreJsonWhereEventsAre) {

@@ -72,7 +72,7 @@ TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerT
   }
   EXPECT_EQ(testing::allocations - allocations, 0u);
   EXPECT_EQ(locks, 0u);
-  EXPECT_EQ(shard_.books().delivered, peers.size() * events.size());
+  EXPECT_EQ(shard_.ledger().delivered, peers.size() * events.size());
 }
 
 }  // namespace

@@ -74,8 +74,8 @@ TEST(GatewayFigures, TheLedgersAddUp) {
   figures.engine.delivered = 50;
   figures.engine.conflated = 20;
   figures.engine.dropped = 10;
-  figures.engine.abandoned = 5;
-  figures.engine.left = 1;
+  figures.engine.client_gone = 5;
+  figures.engine.unsubscribed = 1;
   figures.engine.join_buffer_full = 2;
   figures.engine.skipped = 3;
   figures.engine.pending = 9;

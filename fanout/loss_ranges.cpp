@@ -1,4 +1,4 @@
-#include "fanout/loss_ledger.hpp"
+#include "fanout/loss_ranges.hpp"
 
 namespace backplane::fanout {
 namespace {
@@ -8,7 +8,7 @@ constexpr std::size_t ranges_kept = 64;
 
 }  // namespace
 
-void LossLedger::add(TopicId topic, std::uint64_t offset) {
+void LossRanges::add(TopicId topic, std::uint64_t offset) {
   if (!losses_.empty() && losses_.back().topic == topic && losses_.back().last + 1 == offset) {
     losses_.back().last = offset;  // a run of one topic is the usual case
     return;
@@ -24,7 +24,7 @@ void LossLedger::add(TopicId topic, std::uint64_t offset) {
   losses_.push_back({topic, offset, offset});
 }
 
-void LossLedger::clear() {
+void LossRanges::clear() {
   if (losses_.capacity() > ranges_kept) {
     *this = {};
     return;

@@ -20,7 +20,7 @@ struct Loss {
 
 /// Ranges of lost messages, exactly: what lies in none of them was not lost. Belongs to its client; grows
 /// with the number of topics, not of messages.
-class LossLedger {
+class LossRanges {
  public:
   void add(TopicId topic, std::uint64_t offset);
   [[nodiscard]] bool empty() const noexcept { return losses_.empty(); }
