@@ -446,14 +446,13 @@ void Client::notify_when_drained() noexcept {
 }
 
 void Client::exempt_from_timeouts(bool exempt) noexcept {
-  timeouts_exempt_ = exempt;
   if (lingering_) return;
   cancel();
   const ShardOptions& options = shard_.options();
   active_at_ = shard_.now();
   const auto limit = has_received_ || options.first_byte_timeout.count() == 0 ? options.idle_timeout
                                                                               : options.first_byte_timeout;
-  if (!timeouts_exempt_ && limit.count() > 0) shard_.timers().set(*this, active_at_ + limit);
+  if (!exempt && limit.count() > 0) shard_.timers().set(*this, active_at_ + limit);
 }
 
 void Client::on_time(Clock::time_point now) {

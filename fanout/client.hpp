@@ -159,7 +159,6 @@ class Client final : private TimerWheel::Timer {
   void flush(Clock::time_point now);
 
   [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
-  [[nodiscard]] Stream& stream() noexcept { return *stream_; }
 
  private:
   enum class State : std::uint8_t { open, ending, said, over };
@@ -227,7 +226,6 @@ class Client final : private TimerWheel::Timer {
   bool input_ended_{};
   bool has_received_{};
   bool lingering_{};
-  bool timeouts_exempt_{};
   bool notify_drained_{};
 };
 

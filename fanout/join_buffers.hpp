@@ -1,7 +1,6 @@
 #pragma once
 // What one client is not given yet, and what it is not to be given again.
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
@@ -78,10 +77,6 @@ class JoinBuffers {
   /// Hold `audience` was forgotten against the owner's will: whoever must hear of it asks later.
   void note_lost(AudienceId audience) { lost_.push_back(audience); }
   [[nodiscard]] std::vector<AudienceId> take_lost() noexcept { return std::exchange(lost_, {}); }
-  [[nodiscard]] bool has_lost() const noexcept { return !lost_.empty(); }
-  [[nodiscard]] bool is_lost(AudienceId audience) const noexcept {
-    return std::find(lost_.begin(), lost_.end(), audience) != lost_.end();
-  }
   void forget_lost(AudienceId audience) { std::erase(lost_, audience); }
 
   /// Those that apply to what comes.

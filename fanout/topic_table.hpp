@@ -28,7 +28,6 @@ class TopicTable {
     ++era_;
     used_ = 0;
   }
-  [[nodiscard]] std::size_t capacity() const noexcept { return entries_.size(); }
 
  private:
   struct Entry {
