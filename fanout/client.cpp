@@ -38,7 +38,7 @@ class Client::Throttle final : public TimerWheel::Timer {
   void take(std::string_view bytes, AudienceId audience, std::chrono::milliseconds interval) {
     audience_ = audience;
     interval_ = interval;
-    if (!is_set() && client_.offer_timed(bytes)) return wait(client_.shard_.now());
+    if (!is_set() && client_.send_throttled(bytes)) return wait(client_.shard_.now());
     supersede();
     throttled_ = bytes;
     ++client_.ledger().pending;
@@ -57,7 +57,7 @@ class Client::Throttle final : public TimerWheel::Timer {
  private:
   void on_time(Clock::time_point now) override {
     if (throttled_.empty()) return;  // nothing came for a whole interval: the next goes out at once
-    if (client_.offer_timed(throttled_)) forget();
+    if (client_.send_throttled(throttled_)) forget();
     wait(now);
   }
   void wait(Clock::time_point now) { client_.shard_.timers().set(*this, now + interval_); }
@@ -101,7 +101,7 @@ std::uint64_t Client::queued() const noexcept {
 }
 
 template <class Change>
-auto Client::queues(Change&& change) {
+auto Client::update_pending(Change&& change) {
   const std::uint64_t before = queued();
   auto result = change();
   ledger().pending += queued() - before;  // which may be below zero
@@ -123,26 +123,27 @@ void Client::mark_changed() {
 }
 
 /// @returns whether there is anything of it that it was not given before; `first` is the first of these.
-bool Client::take(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept {
+bool Client::claim_new(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept {
   if (state_ != State::open) return false;
   const std::uint64_t end = segment.base() + last;
-  if (given_ >= end) return false;
-  if (given_ > segment.base() + first) first = static_cast<std::uint32_t>(given_ - segment.base());
-  given_ = end;
+  if (claimed_until_ >= end) return false;
+  if (claimed_until_ > segment.base() + first)
+    first = static_cast<std::uint32_t>(claimed_until_ - segment.base());
+  claimed_until_ = end;
   ledger().matched += last - first;
   return true;
 }
 
-void Client::give(Segment& segment, std::uint32_t first, std::uint32_t last) {
-  if (!take(segment, first, last)) return;
-  if (!join_buffers_) return queue(segment, first, last);
+void Client::enqueue(Segment& segment, std::uint32_t first, std::uint32_t last) {
+  if (!claim_new(segment, first, last)) return;
+  if (!join_buffers_) return append(segment, first, last);
   begin_run(segment, first);
   for (; first < last; ++first) {
-    if (may_give(segment, first, AudienceId{}, false)) queue(segment, first, first + 1);
+    if (admit(segment, first, AudienceId{}, false)) append(segment, first, first + 1);
   }
 }
 
-void Client::queue(Segment& segment, std::uint32_t first, std::uint32_t last) {
+void Client::append(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (state_ != State::open) {
     ledger().client_gone += last - first;
     return;
@@ -154,17 +155,17 @@ void Client::queue(Segment& segment, std::uint32_t first, std::uint32_t last) {
   mark_queued();
 }
 
-void Client::give_every(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
-                        std::uint32_t first, std::uint32_t last) {
-  if (!take(segment, first, last)) return;
+void Client::enqueue_throttled(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
+                               std::uint32_t first, std::uint32_t last) {
+  if (!claim_new(segment, first, last)) return;
   if (join_buffers_) begin_run(segment, first);
   for (; first < last; ++first) {
-    if (!join_buffers_ || may_give(segment, first, audience, true)) offer(audience, interval, segment, first);
+    if (!join_buffers_ || admit(segment, first, audience, true)) throttle(audience, interval, segment, first);
   }
 }
 
-void Client::offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
-                   std::uint32_t index) {
+void Client::throttle(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
+                      std::uint32_t index) {
   if (state_ != State::open) {
     ++ledger().client_gone;
     return;
@@ -184,7 +185,7 @@ void Client::supersede_throttled(const Segment& segment, std::uint32_t first, st
 
 // Catching up.
 
-void Client::hold(AudienceId audience) {
+void Client::begin_buffering(AudienceId audience) {
   if (state_ != State::open) return;
   if (!join_buffers_) join_buffers_ = std::make_unique<JoinBuffers>(shard_.reader());
   join_buffers_->begin(audience);
@@ -195,34 +196,35 @@ void Client::begin_run(const Segment& segment, std::uint32_t first) {
   if (join_buffers_->begin_run(segment, first)) bound_join_buffers();
 }
 
-void Client::keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last) {
+void Client::buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (state_ != State::open || !join_buffers_) return;
   begin_run(segment, first);
-  const bool given = given_ >= segment.base() + last;
-  ledger().matched += queues([&] { return join_buffers_->add_held(audience, segment, first, last, given); });
+  const bool dispatched = claimed_until_ >= segment.base() + last;
+  ledger().matched +=
+      update_pending([&] { return join_buffers_->add(audience, segment, first, last, dispatched); });
   mark_changed();  // where that was too much, flush() finds it also if no other run comes
 }
 
 /// Whether it is to be given now: not where a skip has it, and not where an earlier one of its topic waits.
-bool Client::may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
-  const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
+bool Client::admit(Segment& segment, std::uint32_t index, AudienceId via, bool throttled) {
+  const auto gives = [&](AudienceId audience) { return shard_.goes_to(segment.route(index), audience); };
   if (join_buffers_->skips().has(segment, index, gives)) {
     ++ledger().skipped;
     return false;
   }
   if (!join_buffers_->waits(segment.topic(index))) return true;
-  return queues([&] {
-    join_buffers_->add_due(segment, index, by, timed);
+  return update_pending([&] {
+    join_buffers_->add_behind(segment, index, via, throttled);
     return false;
   });
 }
 
-void Client::give_ready(const std::vector<JoinBuffers::Ready>& ready) {
+void Client::enqueue_ready(const std::vector<JoinBuffers::Ready>& ready) {
   for (const JoinBuffers::Ready& each : ready) {
-    if (!each.timed) {
-      queue(*each.segment, each.index, each.index + 1);
-    } else if (audiences_.find(each.by) != nullptr) {
-      offer(each.by, shard_.interval(each.by), *each.segment, each.index);
+    if (!each.throttled) {
+      append(*each.segment, each.index, each.index + 1);
+    } else if (audiences_.find(each.via) != nullptr) {
+      throttle(each.via, shard_.interval(each.via), *each.segment, each.index);
     } else {
       ++ledger().unsubscribed;
     }
@@ -230,8 +232,9 @@ void Client::give_ready(const std::vector<JoinBuffers::Ready>& ready) {
   }
 }
 
-void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
-  give_ready(queues([&] { return join_buffers_->release(audience, timed, skip.get(), ledger().skipped); }));
+void Client::release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip) {
+  enqueue_ready(update_pending(
+      [&] { return join_buffers_->release(audience, throttled, skip.get(), ledger().skipped); }));
   if (skip && !shard_.has_passed(*skip)) {
     if (join_buffers_->skips().empty()) shard_.note_skips(*this);
     join_buffers_->skips().add(audience, std::move(skip));
@@ -244,7 +247,7 @@ void Client::release(AudienceId audience, bool timed, SkipPtr skip) {
 void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
   if (shard_.is_below_low_watermark(*skip)) return;
   if (!past_skips_) {
-    past_skips_ = std::make_unique<KeptSkips>();
+    past_skips_ = std::make_unique<SkipList>();
     shard_.note_past_skips(*this);
   }
   past_skips_->add(audience, std::move(skip));
@@ -252,7 +255,7 @@ void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
 
 bool Client::end_skips() {
   if (!join_buffers_) return true;
-  join_buffers_->skips().end([this](const KeptSkips::Kept& each) {
+  join_buffers_->skips().erase_if([this](const SkipList::Entry& each) {
     if (!shard_.has_passed(*each.skip)) return false;
     keep_past_skip(each.audience, each.skip);
     return true;
@@ -264,22 +267,24 @@ bool Client::end_skips() {
 
 bool Client::end_past_skips() {
   if (!past_skips_) return true;
-  past_skips_->end([this](const KeptSkips::Kept& each) { return shard_.is_below_low_watermark(*each.skip); });
+  past_skips_->erase_if(
+      [this](const SkipList::Entry& each) { return shard_.is_below_low_watermark(*each.skip); });
   if (!past_skips_->empty()) return false;
   past_skips_.reset();
   return true;
 }
 
-bool Client::leave_out(const Segment& segment, std::uint32_t index) {
+bool Client::skip_late(const Segment& segment, std::uint32_t index) {
   if (!past_skips_ || state_ != State::open) return false;
-  const auto gives = [&](AudienceId audience) { return shard_.gives(segment.route(index), audience); };
+  const auto gives = [&](AudienceId audience) { return shard_.goes_to(segment.route(index), audience); };
   if (!past_skips_->has(segment, index, gives)) return false;
   std::uint32_t first = index;
-  if (take(segment, first, index + 1)) ++ledger().skipped;  // not again, where another audience gives it too
+  if (claim_new(segment, first, index + 1))
+    ++ledger().skipped;  // not again, where another audience gives it too
   return true;
 }
 
-void Client::left(AudienceId audience) {
+void Client::on_leave(AudienceId audience) {
   if (throttles_) {
     std::erase_if(*throttles_, [&](const auto& each) {
       if (!each.second->of(audience)) return false;
@@ -289,28 +294,28 @@ void Client::left(AudienceId audience) {
   }
   if (past_skips_) past_skips_->drop(audience);
   if (!join_buffers_) return;
-  give_ready(queues([&] { return join_buffers_->forget(audience, ledger().unsubscribed); }));
+  enqueue_ready(update_pending([&] { return join_buffers_->discard(audience, ledger().unsubscribed); }));
   join_buffers_->skips().drop(audience);
-  join_buffers_->forget_lost(audience);
+  join_buffers_->forget_full(audience);
   tidy_join_buffers();
 }
 
-void Client::drop_join_buffer(AudienceId audience) {
-  join_buffers_->note_lost(audience);
+void Client::discard_join_buffer(AudienceId audience) {
+  join_buffers_->note_full(audience);
   shard_.counters().join_buffers_full.add(1);
-  give_ready(queues([&] { return join_buffers_->forget(audience, ledger().join_buffer_full); }));
+  enqueue_ready(update_pending([&] { return join_buffers_->discard(audience, ledger().join_buffer_full); }));
   mark_changed();
 }
 
 void Client::bound_join_buffers() {
-  while (join_buffers_->bytes() > shard_.limits().backlog_bytes_max && join_buffers_->has_holds()) {
-    drop_join_buffer(join_buffers_->largest());
+  while (join_buffers_->bytes() > shard_.limits().backlog_bytes_max && join_buffers_->has_buffers()) {
+    discard_join_buffer(join_buffers_->largest());
   }
 }
 
 /// Not within a turn of the shard's that gives messages: the audiences lose a member.
 void Client::notify_full_join_buffers() {
-  for (const AudienceId audience : join_buffers_->take_lost()) {
+  for (const AudienceId audience : join_buffers_->take_full()) {
     shard_.leave(id_, audience);
     if (open()) handler_->on_join_buffer_full(audience);
   }
@@ -324,7 +329,7 @@ void Client::tidy_join_buffers() noexcept {
 }
 
 /// @returns false where the client does not read what it got before: the message is better kept until later.
-bool Client::offer_timed(std::string_view bytes) {
+bool Client::send_throttled(std::string_view bytes) {
   if (!open() || backlog_.reply_bytes() > shard_.limits().replies_bytes_max) return false;
   const std::size_t before = backlog_.reply_bytes();
   backlog_.add_copied(bytes);
@@ -344,21 +349,21 @@ void Client::make_room() {
   const std::size_t limit = shard_.limits().backlog_bytes_max;
   switch (policy_) {
     case Policy::gap:
-      return note_dropped(queues([&] { return backlog_.drop_oldest(after_dropping(limit)); }));
+      return note_dropped(update_pending([&] { return backlog_.drop_oldest(after_dropping(limit)); }));
     case Policy::latest:
-      ledger().conflated += queues([&] { return backlog_.keep_latest(shard_.newest()); });
-      return note_dropped(queues([&] { return backlog_.drop_oldest(after_conflation(limit)); }));
+      ledger().conflated += update_pending([&] { return backlog_.keep_latest(shard_.newest()); });
+      return note_dropped(update_pending([&] { return backlog_.drop_oldest(after_conflation(limit)); }));
     case Policy::disconnect:
-      ledger().dropped += queues([&] { return backlog_.drop_oldest(0); });
+      ledger().dropped += update_pending([&] { return backlog_.drop_oldest(0); });
       handler_->say_goodbye("slow_consumer");
   }
 }
 
 void Client::evict(std::uint64_t position) {
   if (join_buffers_) {
-    for (const AudienceId audience : join_buffers_->before(position)) drop_join_buffer(audience);
+    for (const AudienceId audience : join_buffers_->pinning_before(position)) discard_join_buffer(audience);
   }
-  const std::uint64_t dropped = queues([&] { return backlog_.drop_before(position); });
+  const std::uint64_t dropped = update_pending([&] { return backlog_.drop_before(position); });
   if (dropped == 0) return;
   note_dropped(dropped);
   if (policy_ == Policy::disconnect && open()) handler_->say_goodbye("slow_consumer");
@@ -402,9 +407,9 @@ void Client::end(std::string_view last_words) {
   mark_changed();
 }
 
-void Client::become(std::unique_ptr<Handler> handler, std::string_view rest) {
-  CHECK(!becoming_, "a client becomes one thing at a time");
-  becoming_ = std::make_unique<Becoming>(Becoming{std::move(handler_), std::string(rest)});
+void Client::switch_handler(std::unique_ptr<Handler> handler, std::string_view rest) {
+  CHECK(!switch_, "a client becomes one thing at a time");
+  switch_ = std::make_unique<HandlerSwitch>(HandlerSwitch{std::move(handler_), std::string(rest)});
   handler_ = std::move(handler);
   alarm_.reset();
   mark_changed();
@@ -424,19 +429,19 @@ Client::Clock::time_point Client::now() const noexcept {
 }
 
 /// Where no call of the handler's is under way.
-void Client::finish_becoming() {
-  while (becoming_) {
-    const std::unique_ptr<Becoming> done = std::move(becoming_);
+void Client::finish_switch() {
+  while (switch_) {
+    const std::unique_ptr<HandlerSwitch> done = std::move(switch_);
     done->before.reset();
     if (open() && !done->rest.empty()) handler_->on_bytes(done->rest);
     // Had it been told before, it would not be told what comes.
-    if (open() && input_ended_ && !becoming_) handler_->on_input_end();
+    if (open() && input_ended_ && !switch_) handler_->on_input_end();
   }
 }
 
 void Client::abort() noexcept {
   if (state_ == State::open) shard_.count_replies(0 - backlog_.reply_bytes());
-  state_ = State::over;
+  state_ = State::closed;
   mark_changed();
 }
 
@@ -470,7 +475,7 @@ void Client::on_time(Clock::time_point now) {
 }
 
 bool Client::wants_input() const noexcept {
-  if (input_ended_ || state_ == State::over) return false;
+  if (input_ended_ || state_ == State::closed) return false;
   if (state_ != State::open) return true;
   return !input_paused_ && backlog_.reply_bytes() <= shard_.limits().replies_bytes_max;
 }
@@ -481,7 +486,7 @@ void Client::on_readable() {
 }
 
 void Client::read() {
-  finish_becoming();  // what came before comes first
+  finish_switch();  // what came before comes first
   std::array<char, read_bytes> buffer;
   for (int i = 0; i < reads_a_turn && wants_input(); ++i) {
     const ssize_t got = stream_->read(buffer);
@@ -489,12 +494,12 @@ void Client::read() {
       has_received_ = true;
       active_at_ = shard_.now();
       if (open()) handler_->on_bytes({buffer.data(), static_cast<std::size_t>(got)});
-      finish_becoming();
+      finish_switch();
     } else if (got == 0) {
       readable_ = false;
       input_ended_ = true;
       if (open()) handler_->on_input_end();
-      finish_becoming();
+      finish_switch();
       return mark_changed();
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       readable_ = false;
@@ -536,7 +541,7 @@ void Client::write() {
   shard_.note_send(written);
   active_at_ = shard_.now();
   const std::size_t replies_left = backlog_.reply_bytes();
-  ledger().delivered += queues([&] { return backlog_.advance(written); });
+  ledger().delivered += update_pending([&] { return backlog_.advance(written); });
   count_replies(replies_left);
   blocked_ = written < gather.bytes();
 }
@@ -546,7 +551,7 @@ void Client::note_progress() {
     if (std::exchange(unsent_, false)) shard_.counters().unsent_clients.subtract(1);
     if (state_ == State::ending) {
       stream_->end_output();
-      state_ = State::said;
+      state_ = State::output_ended;
     }
   } else if (!blocked_) {
     mark_changed();  // the others first
@@ -555,10 +560,10 @@ void Client::note_progress() {
 
 void Client::flush(Clock::time_point now) {
   dirty_ = false;
-  finish_becoming();
-  if (over()) return;
+  finish_switch();
+  if (closed()) return;
   if (!blocked_ && !backlog_.empty()) write();
-  if (over()) return;
+  if (closed()) return;
   note_progress();
   if (join_buffers_) {
     bound_join_buffers();
@@ -570,8 +575,8 @@ void Client::flush(Clock::time_point now) {
     handler_->on_replies_drained();
   }
   if (readable_) read();
-  if (state_ == State::said && input_ended_) abort();
-  if (state_ != State::open && !over() && !lingering_) {
+  if (state_ == State::output_ended && input_ended_) abort();
+  if (state_ != State::open && !closed() && !lingering_) {
     lingering_ = true;
     shard_.timers().set(*this, now + shard_.options().linger);
   }

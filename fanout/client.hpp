@@ -72,7 +72,7 @@ struct ClientLimits {
 };
 
 /// One client. Lives on its shard's thread; every method is called there. Owns its stream, its handler and
-/// its replies; the messages are the log's. Its shard destroys it, in a flush() after it is over().
+/// its replies; the messages are the log's. Its shard destroys it, in a flush() after it is closed().
 class Client final : private TimerWheel::Timer {
  public:
   using Clock = TimerWheel::Clock;
@@ -113,7 +113,7 @@ class Client final : private TimerWheel::Timer {
   /// Has `handler` from now on, which is given `rest`, where it is not empty, and then what comes. May be
   /// called by the handler itself, whatever it was called for: it is destroyed when that call has returned.
   /// Once until then.
-  void become(std::unique_ptr<Handler> handler, std::string_view rest);
+  void switch_handler(std::unique_ptr<Handler> handler, std::string_view rest);
   /// Nothing has ended it.
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   [[nodiscard]] bool input_ended() const noexcept { return input_ended_; }
@@ -126,30 +126,30 @@ class Client final : private TimerWheel::Timer {
 
   void set_handler(std::unique_ptr<Handler> handler) noexcept { handler_ = std::move(handler); }
   /// Queues messages of the log; those that it was given before, by another audience, are not given again.
-  void give(Segment& segment, std::uint32_t first, std::uint32_t last);
+  void enqueue(Segment& segment, std::uint32_t first, std::uint32_t last);
   /// The same, one message at once and then the latest of its topic once an `interval`, where it changed.
-  void give_every(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
-                  std::uint32_t first, std::uint32_t last);
+  void enqueue_throttled(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
+                         std::uint32_t first, std::uint32_t last);
   /// Lets go of segments before `position`.
   void evict(std::uint64_t position);
   /// Messages of the audience are kept aside from now on.
-  void hold(AudienceId audience);
+  void begin_buffering(AudienceId audience);
   /// Whether they are, and none is lost.
-  [[nodiscard]] bool holds(AudienceId audience) const noexcept {
+  [[nodiscard]] bool is_buffering(AudienceId audience) const noexcept {
     return join_buffers_ && join_buffers_->has(audience);
   }
-  void keep(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
-  /// @param timed the audience has an interval
-  void release(AudienceId audience, bool timed, SkipPtr skip);
+  void buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
+  /// @param throttled the audience has an interval
+  void release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip);
   /// Takes out the skips that the log has passed. @returns whether none is left.
   bool end_skips();
   /// Takes out those of them that nothing is to come of any more, late or not. @returns the same.
   bool end_past_skips();
   /// The message comes late, behind a later one of its stream. @returns whether the client had it by another
   /// way.
-  bool leave_out(const Segment& segment, std::uint32_t index);
+  bool skip_late(const Segment& segment, std::uint32_t index);
   /// What is held for it is not given any more.
-  void left(AudienceId audience);
+  void on_leave(AudienceId audience);
   /// Kept by the shard.
   [[nodiscard]] AudienceTable& audiences() noexcept { return audiences_; }
 
@@ -158,14 +158,14 @@ class Client final : private TimerWheel::Timer {
   /// Writes what is queued in one gathered write; reads what could not be taken before.
   void flush(Clock::time_point now);
 
-  [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
+  [[nodiscard]] bool closed() const noexcept { return state_ == State::closed; }
 
  private:
-  enum class State : std::uint8_t { open, ending, said, over };
+  enum class State : std::uint8_t { open, ending, output_ended, closed };
   class Alarm;
   class Throttle;
   /// Who handled it before, and what the new handler has yet to get.
-  struct Becoming {
+  struct HandlerSwitch {
     std::unique_ptr<Handler> before;
     std::string rest;
   };
@@ -174,31 +174,32 @@ class Client final : private TimerWheel::Timer {
   /// Runs change(), which makes the client's queues longer or shorter, and keeps the account of what is
   /// pending. Not within another one.
   template <class Change>
-  auto queues(Change&& change);
+  auto update_pending(Change&& change);
   [[nodiscard]] std::uint64_t queued() const noexcept;
   void on_time(Clock::time_point now) override;
   [[nodiscard]] bool wants_input() const noexcept;
   void mark_queued();
   void mark_changed();
-  bool take(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept;
-  void queue(Segment& segment, std::uint32_t first, std::uint32_t last);
-  void offer(AudienceId audience, std::chrono::milliseconds interval, Segment& segment, std::uint32_t index);
+  bool claim_new(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept;
+  void append(Segment& segment, std::uint32_t first, std::uint32_t last);
+  void throttle(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
+                std::uint32_t index);
   void supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last);
-  [[nodiscard]] bool may_give(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
-  void give_ready(const std::vector<JoinBuffers::Ready>& ready);
+  [[nodiscard]] bool admit(Segment& segment, std::uint32_t index, AudienceId via, bool throttled);
+  void enqueue_ready(const std::vector<JoinBuffers::Ready>& ready);
   void begin_run(const Segment& segment, std::uint32_t first);
   void keep_past_skip(AudienceId audience, SkipPtr skip);
   void bound_join_buffers();
-  void drop_join_buffer(AudienceId audience);
+  void discard_join_buffer(AudienceId audience);
   void notify_full_join_buffers();
   void tidy_join_buffers() noexcept;
   void make_room();
   void note_dropped(std::uint64_t count);
   void read();
-  void finish_becoming();
+  void finish_switch();
   void write();
   void note_progress();
-  bool offer_timed(std::string_view bytes);
+  bool send_throttled(std::string_view bytes);
   void bound_replies(std::size_t before);
   void count_replies(std::size_t before) noexcept;
 
@@ -208,14 +209,14 @@ class Client final : private TimerWheel::Timer {
   Backlog backlog_;
   std::unique_ptr<Handler> handler_;
   std::unique_ptr<Alarm> alarm_;
-  std::unique_ptr<Becoming> becoming_;  ///< only until the call has returned in which it became another
+  std::unique_ptr<HandlerSwitch> switch_;  ///< only until the call has returned in which it became another
   AudienceTable audiences_;
   std::unique_ptr<JoinBuffers> join_buffers_;  ///< only while it catches up
   /// Only for a while after that: what the log has passed, and what may be among it that comes late.
-  std::unique_ptr<KeptSkips> past_skips_;
+  std::unique_ptr<SkipList> past_skips_;
   std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;
   Clock::time_point active_at_{};  ///< when anything last came or was written
-  std::uint64_t given_{};          ///< number of the message after the last that it was given
+  std::uint64_t claimed_until_{};  ///< number of the message after the last that it was given
   State state_{State::open};
   Policy policy_{Policy::gap};
   bool dirty_{};     ///< its shard will flush it

@@ -8,36 +8,36 @@
 namespace backplane::fanout {
 
 Engine::Engine(EngineOptions options) : log_(options.log, std::max<std::size_t>(options.workers, 1)) {
-  posts_.resize(std::max<std::size_t>(options.workers, 1));
-  for (std::size_t i = 0; i < posts_.size(); ++i) {
-    posts_[i].worker = std::make_unique<Worker>(options.worker, log_, departures_, i);
+  slots_.resize(std::max<std::size_t>(options.workers, 1));
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].worker = std::make_unique<Worker>(options.worker, log_, closed_clients_, i);
   }
-  for (Post& post : posts_) post.worker->start();
+  for (WorkerSlot& slot : slots_) slot.worker->start();
 }
 
 Engine::~Engine() = default;
 
-void Engine::command(Post& post, std::function<void(Shard&)> run) {
-  post.commands.push_back({log_.appended(), std::move(run)});
+void Engine::command(WorkerSlot& slot, std::function<void(Shard&)> run) {
+  slot.commands.push_back({log_.appended(), std::move(run)});
 }
 
 void Engine::command_all(const std::function<void(Shard&)>& run) {
-  for (Post& post : posts_) command(post, run);
+  for (WorkerSlot& slot : slots_) command(slot, run);
 }
 
 ClientId Engine::adopt(Descriptor socket, MakeHandler make) {
   const ClientId id{++last_client_};
-  Post& post = of(id);
+  WorkerSlot& slot = slot_of(id);
   // A command must be copyable, and a descriptor is not.
   auto shared = std::make_shared<Descriptor>(std::move(socket));
-  command(post, [worker = post.worker.get(), id, shared, make = std::move(make)](Shard&) {
+  command(slot, [worker = slot.worker.get(), id, shared, make = std::move(make)](Shard&) {
     worker->add(id, std::move(*shared), make);
   });
   return id;
 }
 
 void Engine::post(ClientId client, std::function<void(Client&)> task) {
-  command(of(client), [client, task = std::move(task)](Shard& shard) {
+  command(slot_of(client), [client, task = std::move(task)](Shard& shard) {
     if (Client* const found = shard.find(client)) task(*found);
   });
 }
@@ -59,19 +59,19 @@ void Engine::set_interval(AudienceId audience, std::chrono::milliseconds interva
 }
 
 void Engine::join(ClientId client, AudienceId audience) {
-  command(of(client), [=](Shard& shard) { shard.join(client, audience); });
+  command(slot_of(client), [=](Shard& shard) { shard.join(client, audience); });
 }
 
 void Engine::leave(ClientId client, AudienceId audience) {
-  command(of(client), [=](Shard& shard) { shard.leave(client, audience); });
+  command(slot_of(client), [=](Shard& shard) { shard.leave(client, audience); });
 }
 
 void Engine::join_buffered(ClientId client, AudienceId audience) {
-  command(of(client), [=](Shard& shard) { shard.join_buffered(client, audience); });
+  command(slot_of(client), [=](Shard& shard) { shard.join_buffered(client, audience); });
 }
 
 void Engine::release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip) {
-  command(of(client), [client, audience, skip = std::move(skip)](Shard& shard) {
+  command(slot_of(client), [client, audience, skip = std::move(skip)](Shard& shard) {
     shard.release_join_buffer(client, audience, skip);
   });
 }
@@ -82,18 +82,18 @@ void Engine::advance_low_watermark(StreamId stream, std::uint64_t position) {
 
 void Engine::publish() {
   // In this order: a worker that sees a message sees the commands that come before it.
-  for (Post& post : posts_) {
-    if (!post.commands.empty()) post.worker->shard().put_commands(post.commands);
+  for (WorkerSlot& slot : slots_) {
+    if (!slot.commands.empty()) slot.worker->shard().put_commands(slot.commands);
   }
   log_.publish();
-  for (Post& post : posts_) post.worker->wake();
+  for (WorkerSlot& slot : slots_) slot.worker->wake();
 }
 
 EngineCounters Engine::counters() const {
   EngineCounters sum;
-  for (const Post& post : posts_) {
-    const ShardCounters& each = std::as_const(*post.worker).shard().counters();
-    const DeliveryLedger ledger = std::as_const(*post.worker).shard().published_ledger();
+  for (const WorkerSlot& slot : slots_) {
+    const ShardCounters& each = std::as_const(*slot.worker).shard().counters();
+    const DeliveryLedger ledger = std::as_const(*slot.worker).shard().published_ledger();
     DeliveryLedger::each(sum, ledger, [](std::uint64_t& to, std::uint64_t from) { to += from; });
     sum.join_buffers_full += each.join_buffers_full.get();
     sum.unread += each.unread.get();
@@ -109,7 +109,7 @@ EngineCounters Engine::counters() const {
 
 std::chrono::nanoseconds Engine::cpu_time() const {
   std::chrono::nanoseconds sum{};
-  for (const Post& post : posts_) sum += post.worker->cpu_time();
+  for (const WorkerSlot& slot : slots_) sum += slot.worker->cpu_time();
   return sum;
 }
 

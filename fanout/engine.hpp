@@ -12,8 +12,8 @@
 
 #include "core/process/descriptor.hpp"
 #include "fanout/client.hpp"
+#include "fanout/closed_clients.hpp"
 #include "fanout/delivery_ledger.hpp"
-#include "fanout/departures.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/skip.hpp"
@@ -101,9 +101,9 @@ class Engine {
 
   /// Clients that are over since the last call, each once: their handlers are destroyed, their sockets
   /// closed, and what is asked of them does nothing.
-  [[nodiscard]] std::vector<ClientId> take_departed() { return departures_.take(); }
-  /// Readable while take_departed() has something to give. The engine's; to be watched, not read.
-  [[nodiscard]] int departed_fd() const noexcept { return departures_.fd(); }
+  [[nodiscard]] std::vector<ClientId> take_closed_clients() { return closed_clients_.take(); }
+  /// Readable while take_closed_clients() has something to give. The engine's; to be watched, not read.
+  [[nodiscard]] int closed_clients_fd() const noexcept { return closed_clients_.fd(); }
 
   /// Any thread's. The ledger adds up, as each worker's are of the end of a turn of its; all else is of
   /// slightly different moments while workers are at work.
@@ -113,19 +113,19 @@ class Engine {
   [[nodiscard]] std::size_t log_bytes() const noexcept { return log_.bytes_in_use(); }
 
  private:
-  struct Post {
+  struct WorkerSlot {
     std::unique_ptr<Worker> worker;
     std::vector<Shard::Command> commands;  ///< since the last publish()
   };
 
-  void command(Post& post, std::function<void(Shard&)> run);
+  void command(WorkerSlot& slot, std::function<void(Shard&)> run);
   void command_all(const std::function<void(Shard&)>& run);
-  Post& of(ClientId client) { return posts_[static_cast<std::size_t>(client) % posts_.size()]; }
+  WorkerSlot& slot_of(ClientId client) { return slots_[static_cast<std::size_t>(client) % slots_.size()]; }
 
   // These outlive the workers.
   Log log_;
-  Departures departures_;
-  std::vector<Post> posts_;
+  ClosedClients closed_clients_;
+  std::vector<WorkerSlot> slots_;
   std::uint64_t last_client_{};
 };
 

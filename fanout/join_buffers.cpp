@@ -23,9 +23,9 @@ std::size_t JoinBuffers::size_of(const Node& node) noexcept {
 
 bool JoinBuffers::begin_run(const Segment& segment, std::uint32_t first) {
   const std::uint64_t run = segment.base() + first;
-  if (run == recent_run_) return false;
-  recent_run_ = run;
-  recent_.clear();
+  if (run == run_) return false;
+  run_ = run;
+  run_nodes_.clear();
   return true;
 }
 
@@ -37,7 +37,7 @@ JoinBuffers::Index JoinBuffers::add_node(Segment& segment, std::uint32_t index) 
     at = free_.back();
     free_.pop_back();
   }
-  nodes_[at] = {&segment, index, 0, none, AudienceId{}, State::waiting, false, true};
+  nodes_[at] = {&segment, index, 0, none, AudienceId{}, State::buffered, false, true};
   reader_.pin(segment);
   bytes_ += size_of(nodes_[at]) + node_bytes;
   ++count_;
@@ -49,30 +49,30 @@ JoinBuffers::Index JoinBuffers::add_node(Segment& segment, std::uint32_t index) 
   return at;
 }
 
-void JoinBuffers::own(Hold& hold, Index node) {
-  hold.nodes.push_back(node);
-  hold.bytes += size_of(nodes_[node]) + node_bytes;
-  ++nodes_[node].owners;
+void JoinBuffers::add_to(Buffer& buffer, Index node) {
+  buffer.nodes.push_back(node);
+  buffer.bytes += size_of(nodes_[node]) + node_bytes;
+  ++nodes_[node].buffers;
 }
 
-void JoinBuffers::add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed) {
+void JoinBuffers::add_behind(Segment& segment, std::uint32_t index, AudienceId via, bool throttled) {
   const Index at = add_node(segment, index);
-  nodes_[at].state = State::due;
-  nodes_[at].by = by;
-  nodes_[at].timed = timed;
-  recent_.push_back({index, at});
+  nodes_[at].state = State::released;
+  nodes_[at].via = via;
+  nodes_[at].throttled = throttled;
+  run_nodes_.push_back({index, at});
 }
 
-std::uint64_t JoinBuffers::add_held(AudienceId audience, Segment& segment, std::uint32_t first,
-                                    std::uint32_t last, bool given) {
-  const auto found = holds_.find(audience);
-  if (found == holds_.end()) return 0;  // lost
-  Hold& hold = found->second;
-  const bool known = given || !recent_.empty();
+std::uint64_t JoinBuffers::add(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
+                               bool dispatched) {
+  const auto found = buffers_.find(audience);
+  if (found == buffers_.end()) return 0;  // lost
+  Buffer& buffer = found->second;
+  const bool known = dispatched || !run_nodes_.empty();
   if (!known) {
-    for (std::uint32_t i = first; i < last; ++i) recent_.push_back({i, add_node(segment, i)});
+    for (std::uint32_t i = first; i < last; ++i) run_nodes_.push_back({i, add_node(segment, i)});
   }
-  for (const Recent& each : recent_) own(hold, each.node);
+  for (const RunNode& each : run_nodes_) add_to(buffer, each.node);
   return known ? 0 : last - first;
 }
 
@@ -85,25 +85,25 @@ void JoinBuffers::finish(Node& node) noexcept {
 
 void JoinBuffers::free_if_unused(Index index) {
   const Node& node = nodes_[index];
-  if (node.owners > 0 || node.chained) return;
+  if (node.buffers > 0 || node.in_chain) return;
   bytes_ -= node_bytes;
   free_.push_back(index);
 }
 
-void JoinBuffers::drain(TopicId topic, std::vector<Ready>& ready) {
+void JoinBuffers::collect_ready(TopicId topic, std::vector<Ready>& ready) {
   const auto found = chains_.find(topic);
   if (found == chains_.end()) return;
   Chain& chain = found->second;
-  while (chain.head != none && nodes_[chain.head].state != State::waiting) {
+  while (chain.head != none && nodes_[chain.head].state != State::buffered) {
     const Index at = chain.head;
     Node& node = nodes_[at];
-    if (node.state == State::due) {
-      ready.push_back({node.segment, node.index, node.by, node.timed});
+    if (node.state == State::released) {
+      ready.push_back({node.segment, node.index, node.via, node.throttled});
       reader_.pin(*node.segment);  // the receiver's
       finish(node);
     }
     chain.head = node.next;
-    node.chained = false;
+    node.in_chain = false;
     free_if_unused(at);
   }
   if (chain.head == none) chains_.erase(found);
@@ -112,28 +112,28 @@ void JoinBuffers::drain(TopicId topic, std::vector<Ready>& ready) {
 template <class Release>
 std::vector<JoinBuffers::Ready> JoinBuffers::end(AudienceId audience, Release&& release) {
   std::vector<Ready> ready;
-  const auto found = holds_.find(audience);
-  if (found == holds_.end()) return ready;
-  const Hold hold = std::move(found->second);
-  holds_.erase(found);
-  recent_.clear();
+  const auto found = buffers_.find(audience);
+  if (found == buffers_.end()) return ready;
+  const Buffer buffer = std::move(found->second);
+  buffers_.erase(found);
+  run_nodes_.clear();
   std::vector<TopicId> topics;
-  for (const Index at : hold.nodes) {
+  for (const Index at : buffer.nodes) {
     Node& node = nodes_[at];
-    --node.owners;
+    --node.buffers;
     if (node.state != State::done) {
       topics.push_back(node.segment->topic(node.index));
       release(node);
     }
     free_if_unused(at);
   }
-  for (const TopicId topic : topics) drain(topic, ready);
+  for (const TopicId topic : topics) collect_ready(topic, ready);
   std::sort(ready.begin(), ready.end(),
             [](const Ready& a, const Ready& b) { return a.number() < b.number(); });
   return ready;
 }
 
-std::vector<JoinBuffers::Ready> JoinBuffers::release(AudienceId audience, bool timed, const Skip* skip,
+std::vector<JoinBuffers::Ready> JoinBuffers::release(AudienceId audience, bool throttled, const Skip* skip,
                                                      std::uint64_t& skipped) {
   return end(audience, [&](Node& node) {
     const StreamId stream = node.segment->stream(node.index);
@@ -142,18 +142,18 @@ std::vector<JoinBuffers::Ready> JoinBuffers::release(AudienceId audience, bool t
                             skip->has_stream(stream, position))) {
       ++skipped;
       finish(node);
-    } else if (node.state == State::waiting || (node.timed && !timed)) {
-      node.state = State::due;
-      node.by = audience;
-      node.timed = timed;
+    } else if (node.state == State::buffered || (node.throttled && !throttled)) {
+      node.state = State::released;
+      node.via = audience;
+      node.throttled = throttled;
     }
   });
 }
 
-std::vector<JoinBuffers::Ready> JoinBuffers::forget(AudienceId audience, std::uint64_t& forgotten) {
+std::vector<JoinBuffers::Ready> JoinBuffers::discard(AudienceId audience, std::uint64_t& discarded) {
   return end(audience, [&](Node& node) {
-    if (node.state != State::waiting || node.owners > 0) return;
-    ++forgotten;
+    if (node.state != State::buffered || node.buffers > 0) return;
+    ++discarded;
     finish(node);
   });
 }
@@ -161,20 +161,20 @@ std::vector<JoinBuffers::Ready> JoinBuffers::forget(AudienceId audience, std::ui
 AudienceId JoinBuffers::largest() const noexcept {
   AudienceId largest{};
   std::size_t most = 0;
-  for (const auto& [audience, hold] : holds_) {
-    if (hold.bytes < most) continue;
-    most = hold.bytes;
+  for (const auto& [audience, buffer] : buffers_) {
+    if (buffer.bytes < most) continue;
+    most = buffer.bytes;
     largest = audience;
   }
   return largest;
 }
 
-std::vector<AudienceId> JoinBuffers::before(std::uint64_t position) const {
+std::vector<AudienceId> JoinBuffers::pinning_before(std::uint64_t position) const {
   std::vector<AudienceId> found;
-  for (const auto& [audience, hold] : holds_) {
-    const auto waits = std::find_if(hold.nodes.begin(), hold.nodes.end(),
+  for (const auto& [audience, buffer] : buffers_) {
+    const auto waits = std::find_if(buffer.nodes.begin(), buffer.nodes.end(),
                                     [this](Index at) { return nodes_[at].segment != nullptr; });
-    if (waits == hold.nodes.end()) continue;
+    if (waits == buffer.nodes.end()) continue;
     if (nodes_[*waits].segment->base() + nodes_[*waits].index < position) found.push_back(audience);
   }
   return found;

@@ -25,8 +25,8 @@ class JoinBuffers {
   struct Ready {
     Segment* segment;
     std::uint32_t index;
-    AudienceId by;  ///< gives it
-    bool timed;     ///< that one has an interval
+    AudienceId via;  ///< gives it
+    bool throttled;  ///< that one has an interval
     [[nodiscard]] std::uint64_t number() const noexcept { return segment->base() + index; }
   };
 
@@ -36,9 +36,9 @@ class JoinBuffers {
   JoinBuffers(const JoinBuffers&) = delete;
   JoinBuffers& operator=(const JoinBuffers&) = delete;
 
-  void begin(AudienceId audience) { holds_.try_emplace(audience); }
+  void begin(AudienceId audience) { buffers_.try_emplace(audience); }
 
-  [[nodiscard]] bool has(AudienceId audience) const noexcept { return holds_.contains(audience); }
+  [[nodiscard]] bool has(AudienceId audience) const noexcept { return buffers_.contains(audience); }
 
   // For each run of the log, in this order: begin_run(), perhaps more than once; messages that an audience
   // gives; those that are held. No hold ends within a run.
@@ -48,91 +48,91 @@ class JoinBuffers {
   /// Something of the topic waits, so what comes behind it must.
   [[nodiscard]] bool waits(TopicId topic) const noexcept { return chains_.contains(topic); }
   /// A message that `by` gives, behind what waits of its topic.
-  void add_due(Segment& segment, std::uint32_t index, AudienceId by, bool timed);
+  void add_behind(Segment& segment, std::uint32_t index, AudienceId via, bool throttled);
   /// Messages [first, last) of a held audience. Where they are `given` already, those that wait also wait
   /// for this audience, and the rest is left alone.
   /// @returns how many now wait that neither an audience gave nor another one held.
-  std::uint64_t add_held(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
-                         bool given);
+  std::uint64_t add(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
+                    bool dispatched);
 
   /// Ends the hold: its messages are due, but for those that `skip` has.
   /// @param skipped is increased by how many those are
   /// @returns what leaves, in the order of the log.
-  [[nodiscard]] std::vector<Ready> release(AudienceId audience, bool timed, const Skip* skip,
+  [[nodiscard]] std::vector<Ready> release(AudienceId audience, bool throttled, const Skip* skip,
                                            std::uint64_t& skipped);
   /// Ends the hold and forgets what only this audience gives. @returns what leaves.
-  /// @param forgotten is increased by how many those are
-  [[nodiscard]] std::vector<Ready> forget(AudienceId audience, std::uint64_t& forgotten);
+  /// @param discarded is increased by how many those are
+  [[nodiscard]] std::vector<Ready> discard(AudienceId audience, std::uint64_t& discarded);
 
   /// Messages that wait.
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
   /// Of all that waits, with what the waiting itself takes.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-  [[nodiscard]] bool has_holds() const noexcept { return !holds_.empty(); }
+  [[nodiscard]] bool has_buffers() const noexcept { return !buffers_.empty(); }
   /// The hold with most to wait for it. Only where there is one.
   [[nodiscard]] AudienceId largest() const noexcept;
   /// JoinBuffers for which messages with a number below `position` wait.
-  [[nodiscard]] std::vector<AudienceId> before(std::uint64_t position) const;
+  [[nodiscard]] std::vector<AudienceId> pinning_before(std::uint64_t position) const;
 
-  /// Hold `audience` was forgotten against the owner's will: whoever must hear of it asks later.
-  void note_lost(AudienceId audience) { lost_.push_back(audience); }
-  [[nodiscard]] std::vector<AudienceId> take_lost() noexcept { return std::exchange(lost_, {}); }
-  void forget_lost(AudienceId audience) { std::erase(lost_, audience); }
+  /// Buffer `audience` was forgotten against the owner's will: whoever must hear of it asks later.
+  void note_full(AudienceId audience) { full_.push_back(audience); }
+  [[nodiscard]] std::vector<AudienceId> take_full() noexcept { return std::exchange(full_, {}); }
+  void forget_full(AudienceId audience) { std::erase(full_, audience); }
 
   /// Those that apply to what comes.
-  [[nodiscard]] KeptSkips& skips() noexcept { return skips_; }
+  [[nodiscard]] SkipList& skips() noexcept { return skips_; }
 
   /// Nothing waits, is held, lost or skipped.
   [[nodiscard]] bool empty() const noexcept {
-    return holds_.empty() && chains_.empty() && skips_.empty() && lost_.empty();
+    return buffers_.empty() && chains_.empty() && skips_.empty() && full_.empty();
   }
 
  private:
   using Index = std::uint32_t;
   static constexpr Index none = 0xFFFF'FFFF;
-  enum class State : std::uint8_t { waiting, due, done };
+  enum class State : std::uint8_t { buffered, released, done };
   struct Node {
     Segment* segment;  ///< held, until it is done
     std::uint32_t index;
-    std::uint32_t owners;  ///< holds that list it
-    Index next;            ///< of its topic
-    AudienceId by;         ///< gives it, where it is due
+    std::uint32_t buffers;  ///< that list it
+    Index next;             ///< of its topic
+    AudienceId via;         ///< gives it, where it is due
     State state;
-    bool timed;
-    bool chained;  ///< not yet taken from its topic's chain
+    bool throttled;
+    bool in_chain;  ///< not yet taken from its topic's chain
   };
   struct Chain {
     Index head;
     Index tail;
   };
-  struct Hold {
+  struct Buffer {
     std::vector<Index> nodes;  ///< in the order of the log
     std::size_t bytes{};
   };
   /// A node of the run that is being given.
-  struct Recent {
+  struct RunNode {
     std::uint32_t index;
     Index node;
   };
 
   Index add_node(Segment& segment, std::uint32_t index);
   [[nodiscard]] static std::size_t size_of(const Node& node) noexcept;
-  void own(Hold& hold, Index node);
+  void add_to(Buffer& buffer, Index node);
   void finish(Node& node) noexcept;
   void free_if_unused(Index index);
-  void drain(TopicId topic, std::vector<Ready>& ready);
+  void collect_ready(TopicId topic, std::vector<Ready>& ready);
   template <class Release>
   std::vector<Ready> end(AudienceId audience, Release&& release);
 
   LogReader& reader_;
   std::vector<Node> nodes_;
   std::vector<Index> free_;
-  std::unordered_map<AudienceId, Hold> holds_;
+  std::unordered_map<AudienceId, Buffer> buffers_;
   std::unordered_map<TopicId, Chain> chains_;  ///< the first of each waits
-  std::vector<Recent> recent_;
-  std::uint64_t recent_run_{~std::uint64_t{0}};  ///< number of the first message of the run that they are of
-  KeptSkips skips_;
-  std::vector<AudienceId> lost_;
+  std::vector<RunNode> run_nodes_;
+  std::uint64_t run_{~std::uint64_t{0}};  ///< number of the first message of the run that they are of
+  SkipList skips_;
+  std::vector<AudienceId> full_;
   std::size_t bytes_{};
   std::uint64_t count_{};
 };

@@ -36,43 +36,43 @@ Listeners::Listeners(ListenersOptions options, Admit admit, Refuse refuse)
 
 Listeners::~Listeners() = default;
 
-Result<Place> Listeners::listen(std::string_view place) {
-  const auto parsed = parse_host_port(place, "listen");
+Result<Listener> Listeners::listen(std::string_view address) {
+  const auto parsed = parse_host_port(address, "listen");
   if (!parsed) return tl::unexpected(parsed.error());
-  auto address = look_up(*parsed);
-  if (!address) return tl::unexpected(address.error());
+  auto resolved = look_up(*parsed);
+  if (!resolved) return tl::unexpected(resolved.error());
   const auto refused = [&] {
     const int error = errno;
     return fail(error == EADDRINUSE ? ErrorCode::unavailable : ErrorCode::io,
-                fmt::format("cannot listen on {}: {}", place, std::strerror(error)));
+                fmt::format("cannot listen on {}: {}", address, std::strerror(error)));
   };
-  Descriptor socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Descriptor socket(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) return refused();
   set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (::bind(socket.get(), address->get(), address->length) != 0) return refused();
+  if (::bind(socket.get(), resolved->get(), resolved->length) != 0) return refused();
   if (::listen(socket.get(), SOMAXCONN) != 0) return refused();
   Address bound;
   bound.length = sizeof bound.storage;
   if (::getsockname(socket.get(), bound.get(), &bound.length) != 0) return refused();
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = places_.size();
+  event.data.u64 = sockets_.size();
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event) != 0) return refused();
-  places_.push_back(std::move(socket));
-  return Place{places_.size() - 1, bound.text(), bound.is_loopback()};
+  sockets_.push_back(std::move(socket));
+  return Listener{sockets_.size() - 1, bound.text(), bound.is_loopback()};
 }
 
 void Listeners::stop() noexcept {
-  for (Descriptor& place : places_) place.reset();
+  for (Descriptor& socket : sockets_) socket.reset();
   listen_again_ = Clock::time_point::max();
 }
 
 void Listeners::pause(bool paused) noexcept {
-  for (std::size_t i = 0; i < places_.size(); ++i) {
+  for (std::size_t i = 0; i < sockets_.size(); ++i) {
     epoll_event event{};
     event.events = paused ? 0u : std::uint32_t{EPOLLIN};
     event.data.u64 = i;
-    if (places_[i]) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, places_[i].get(), &event);
+    if (sockets_[i]) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, sockets_[i].get(), &event);
   }
 }
 
@@ -81,18 +81,20 @@ void Listeners::accept(Clock::time_point now) {
     listen_again_ = Clock::time_point::max();
     pause(false);
   }
-  for (std::size_t place = 0; place < places_.size(); ++place) {
-    for (int i = 0; i < accepts_a_turn && listen_again_ == Clock::time_point::max() && places_[place]; ++i) {
-      if (!accept_one(place, now)) break;
+  for (std::size_t listener = 0; listener < sockets_.size(); ++listener) {
+    for (int i = 0; i < accepts_a_turn && listen_again_ == Clock::time_point::max() && sockets_[listener];
+         ++i) {
+      if (!accept_one(listener, now)) break;
     }
   }
 }
 
 /// @returns whether another may wait.
-bool Listeners::accept_one(std::size_t place, Clock::time_point now) {
+bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
   Address peer;
   peer.length = sizeof peer.storage;
-  Descriptor socket(::accept4(places_[place].get(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Descriptor socket(
+      ::accept4(sockets_[listener].get(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
@@ -109,31 +111,31 @@ bool Listeners::accept_one(std::size_t place, Clock::time_point now) {
   }
   const HostKey host = peer.host_key();
   if (hosts_.size() >= options_.connections_max) {
-    refuse(std::move(socket), Refused::connections_in_all);
+    refuse(std::move(socket), Refusal::connection_limit);
     return true;
   }
   const auto of_host = clients_of_host_.find(host);
   const bool exempt = options_.loopback_is_exempt && peer.is_loopback();
   if (!exempt && of_host != clients_of_host_.end() &&
       of_host->second >= options_.connections_per_address_max) {
-    refuse(std::move(socket), Refused::connections_of_address);
+    refuse(std::move(socket), Refusal::address_limit);
     return true;
   }
   set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-  hosts_.emplace(admit_({std::move(socket), peer, place}), host);
+  hosts_.emplace(admit_({std::move(socket), peer, listener}), host);
   ++clients_of_host_[host];
   ++counters_.accepted;
   counters_.connections = hosts_.size();
   return true;
 }
 
-void Listeners::refuse(Descriptor socket, Refused why) {
-  ++(why == Refused::connections_in_all ? counters_.refused_in_all : counters_.refused_of_address);
+void Listeners::refuse(Descriptor socket, Refusal why) {
+  ++(why == Refusal::connection_limit ? counters_.refused_connection_limit : counters_.refused_address_limit);
   const std::string_view line = refuse_(why);
   (void)::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // best effort
 }
 
-void Listeners::departed(ClientId client) noexcept {
+void Listeners::on_client_closed(ClientId client) noexcept {
   const auto found = hosts_.find(client);
   if (found == hosts_.end()) return;
   const auto of_host = clients_of_host_.find(found->second);

@@ -49,13 +49,13 @@ void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(interval.count(), 0, 0xFFFF'FFFF)));
 }
 
-bool Shard::gives(RouteId route, AudienceId audience) const noexcept {
+bool Shard::goes_to(RouteId route, AudienceId audience) const noexcept {
   const SmallVector<AudienceId>& all = routes_[index(route)];
   return std::find(all.begin(), all.end(), audience) != all.end();
 }
 
 bool Shard::beyond(const std::vector<std::uint64_t>& positions, const Skip& skip) noexcept {
-  return std::all_of(skip.ends().begin(), skip.ends().end(), [&](const Skip::Reached& end) {
+  return std::all_of(skip.ends().begin(), skip.ends().end(), [&](const Skip::StreamPosition& end) {
     return index(end.stream) < positions.size() && positions[index(end.stream)] >= end.position;
   });
 }
@@ -72,12 +72,12 @@ void Shard::swap_members(AudienceId id, Audience& of, std::uint32_t one, std::ui
   of.members[other]->audiences().move(id, other);
 }
 
-void Shard::add_member(AudienceId id, Client& client, bool held) {
+void Shard::add_member(AudienceId id, Client& client, bool buffered) {
   Audience& to = audience(id);
   const auto place = static_cast<std::uint32_t>(to.members.size());
   to.members.push_back(&client);
   client.audiences().add(id, place);
-  if (!held) swap_members(id, to, place, to.given++);
+  if (!buffered) swap_members(id, to, place, to.active++);
 }
 
 void Shard::remove_member(AudienceId id, Audience& from, std::uint32_t place) {
@@ -87,9 +87,9 @@ void Shard::remove_member(AudienceId id, Audience& from, std::uint32_t place) {
     from.members[to]->audiences().move(id, to);
   };
   // The last of those that are given its messages fills the gap, and the last of all fills its.
-  if (place < from.given) {
-    move_to(place, --from.given);
-    place = from.given;
+  if (place < from.active) {
+    move_to(place, --from.active);
+    place = from.active;
   }
   move_to(place, from.members.size() - 1);
   from.members.pop_back();
@@ -106,22 +106,22 @@ void Shard::join_buffered(ClientId id, AudienceId to) {
   if (client == nullptr) return;
   if (const std::uint32_t* const place = client->audiences().find(to)) {
     Audience& of = audience(to);
-    if (*place >= of.given) return;
-    swap_members(to, of, *place, --of.given);
+    if (*place >= of.active) return;
+    swap_members(to, of, *place, --of.active);
   } else {
     add_member(to, *client, true);
   }
-  client->hold(to);
+  client->begin_buffering(to);
 }
 
 void Shard::release_join_buffer(ClientId id, AudienceId from, SkipPtr skip) {
   Client* const client = find(id);
-  if (client == nullptr || !client->holds(from)) return;
+  if (client == nullptr || !client->is_buffering(from)) return;
   const std::uint32_t* const place = client->audiences().find(from);
   if (place == nullptr) return;
   Audience& of = audience(from);
-  swap_members(from, of, *place, of.given++);
-  client->release(from, of.interval.count() > 0, std::move(skip));
+  swap_members(from, of, *place, of.active++);
+  client->release_join_buffer(from, of.interval.count() > 0, std::move(skip));
 }
 
 void Shard::leave(ClientId id, AudienceId from) {
@@ -131,7 +131,7 @@ void Shard::leave(ClientId id, AudienceId from) {
   if (place == nullptr) return;
   remove_member(from, audience(from), *place);
   client->audiences().remove(from);
-  client->left(from);
+  client->on_leave(from);
 }
 
 void Shard::say_goodbye(std::string_view reason) {
@@ -165,10 +165,10 @@ void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_
   __builtin_prefetch(&audiences_[index((*route)[0])]);
 }
 
-void Shard::deliver(Segment& segment, std::uint32_t first, std::uint32_t last) {
+void Shard::dispatch(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (past_skipping_.empty()) {
     (void)is_late(segment, last - 1);
-    return hand_out(segment, first, last, false);
+    return dispatch_run(segment, first, last, false);
   }
   for (std::uint32_t next = first; first < last; first = next) {
     const bool late = is_late(segment, next++);
@@ -176,29 +176,29 @@ void Shard::deliver(Segment& segment, std::uint32_t first, std::uint32_t last) {
     if (!late) {
       while (next < last && !is_late(segment, next)) ++next;
     }
-    hand_out(segment, first, next, late);
+    dispatch_run(segment, first, next, late);
   }
 }
 
-void Shard::hand_out(Segment& segment, std::uint32_t first, std::uint32_t last, bool late) {
+void Shard::dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t last, bool late) {
   const std::size_t route = index(segment.route(first));
   if (route >= routes_.size()) return;
   // Who is in several of them gets it once, at once if any of them is for that, and is not held for it.
-  enum Pass : std::uint8_t { at_once, timed, held };
-  for (const Pass pass : {at_once, timed, held}) {
+  enum Pass : std::uint8_t { immediate, throttled, buffered };
+  for (const Pass pass : {immediate, throttled, buffered}) {
     for (const AudienceId id : routes_[route]) {
       if (index(id) >= audiences_.size()) continue;
       const Audience& to = audiences_[index(id)];
       const std::span<Client* const> members(to.members.begin(), to.members.size());
-      if (pass == held) {
-        for (Client* const client : members.subspan(to.given)) client->keep(id, segment, first, last);
-      } else if ((to.interval.count() > 0) == (pass == timed)) {
-        for (Client* const client : members.first(to.given)) {
-          if (late && client->leave_out(segment, first)) continue;
-          if (pass == timed) {
-            client->give_every(id, to.interval, segment, first, last);
+      if (pass == buffered) {
+        for (Client* const client : members.subspan(to.active)) client->buffer(id, segment, first, last);
+      } else if ((to.interval.count() > 0) == (pass == throttled)) {
+        for (Client* const client : members.first(to.active)) {
+          if (late && client->skip_late(segment, first)) continue;
+          if (pass == throttled) {
+            client->enqueue_throttled(id, to.interval, segment, first, last);
           } else {
-            client->give(segment, first, last);
+            client->enqueue(segment, first, last);
           }
         }
       }
@@ -213,19 +213,19 @@ void Shard::catch_up(Clock::time_point now) {
   if (!inbox_.empty()) {
     for (Command& command : inbox_.take()) commands_.push_back(std::move(command));
   }
-  const auto deliver_run = [this](Segment& segment, std::uint32_t first, std::uint32_t last,
-                                  std::uint32_t of_segment) {
+  const auto on_run = [this](Segment& segment, std::uint32_t first, std::uint32_t last,
+                             std::uint32_t of_segment) {
     fetch_ahead(segment, last, of_segment);
-    deliver(segment, first, last);
+    dispatch(segment, first, last);
   };
   while (!commands_.empty() && commands_.front().at <= end) {
     const Command command = std::move(commands_.front());
     commands_.pop_front();
-    reader_.read_until(command.at, deliver_run);
+    reader_.read_until(command.at, on_run);
     counters_.commands.add(1);
     command.run(*this);
   }
-  reader_.read_until(end, deliver_run);
+  reader_.read_until(end, on_run);
   if (log_.evicted() != evicted_) evict();
   std::erase_if(skipping_, [](Client* client) { return client->end_skips(); });
 }
@@ -247,12 +247,12 @@ void Shard::evict() {
   for (auto& [id, client] : clients_) client.evict(evicted_);
 }
 
-void Shard::let_go(Client& client) {
+void Shard::remove(Client& client) {
   client.audiences().for_each(
       [this](AudienceId id, std::uint32_t place) { remove_member(id, audience(id), place); });
   std::erase(skipping_, &client);
   std::erase(past_skipping_, &client);
-  departed_.push_back(client.id());
+  closed_clients_.push_back(client.id());
   counters_.clients.subtract(1);
   clients_.erase(client.id());
 }
@@ -262,9 +262,9 @@ void Shard::flush(Clock::time_point now) {
   timers_.advance(now);
   std::swap(dirty_, flushing_);
   for (Client* const client : flushing_) {
-    const bool over = client->over();
+    const bool closed = client->closed();
     client->flush(now);
-    if (over) let_go(*client);
+    if (closed) remove(*client);
   }
   flushing_.clear();
 }

@@ -122,7 +122,7 @@ class Shard {
   void publish_ledger() noexcept { published_ledger_.publish(ledger_); }
 
   /// Clients that flush() has destroyed; whoever is told of them empties it.
-  [[nodiscard]] std::vector<ClientId>& departed() noexcept { return departed_; }
+  [[nodiscard]] std::vector<ClientId>& closed_clients() noexcept { return closed_clients_; }
 
   // For clients.
   [[nodiscard]] LogReader& reader() noexcept { return reader_; }
@@ -134,7 +134,7 @@ class Shard {
   [[nodiscard]] std::chrono::milliseconds interval(AudienceId audience) const noexcept {
     return audiences_[static_cast<std::size_t>(audience)].interval;
   }
-  [[nodiscard]] bool gives(RouteId route, AudienceId audience) const noexcept;
+  [[nodiscard]] bool goes_to(RouteId route, AudienceId audience) const noexcept;
   /// No message to come is in `skip`, but for late ones.
   [[nodiscard]] bool has_passed(const Skip& skip) const noexcept { return beyond(reached_, skip); }
   /// No message to come is in `skip`.
@@ -143,7 +143,7 @@ class Shard {
   }
   /// Calls Client::end_skips() after each catch_up() until it returns true.
   void note_skips(Client& client) { skipping_.push_back(&client); }
-  /// Asks Client::leave_out() of each late message, until Client::end_past_skips() returns true after a
+  /// Asks Client::skip_late() of each late message, until Client::end_past_skips() returns true after a
   /// advance_low_watermark().
   void note_past_skips(Client& client) { past_skipping_.push_back(&client); }
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
@@ -164,21 +164,21 @@ class Shard {
   /// Two a line of memory, and none in two lines.
   struct alignas(32) Audience {
     SmallVector<Client*> members;  ///< those that are given its messages, then those that are held
-    std::uint32_t given{};         ///< how many
+    std::uint32_t active{};        ///< how many
     std::chrono::duration<std::uint32_t, std::milli> interval{0};
   };
 
   Audience& audience(AudienceId id);
   static void swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other);
-  void add_member(AudienceId id, Client& client, bool held);
+  void add_member(AudienceId id, Client& client, bool buffered);
   static void remove_member(AudienceId id, Audience& from, std::uint32_t place);
   static bool beyond(const std::vector<std::uint64_t>& positions, const Skip& skip) noexcept;
   void fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept;
-  void deliver(Segment& segment, std::uint32_t first, std::uint32_t last);
+  void dispatch(Segment& segment, std::uint32_t first, std::uint32_t last);
   bool is_late(const Segment& segment, std::uint32_t index);
-  void hand_out(Segment& segment, std::uint32_t first, std::uint32_t last, bool late);
+  void dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t last, bool late);
   void evict();
-  void let_go(Client& client);
+  void remove(Client& client);
 
   const ShardOptions options_;
   ShardCounters counters_;
@@ -201,7 +201,7 @@ class Shard {
   std::vector<Client*> skipping_;
   std::vector<Client*> past_skipping_;
   std::size_t reply_bytes_{};
-  std::vector<ClientId> departed_;
+  std::vector<ClientId> closed_clients_;
   std::vector<Client*> dirty_;
   std::vector<Client*> flushing_;
   Mailbox<Command> inbox_;

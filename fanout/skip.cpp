@@ -11,8 +11,8 @@ std::uint64_t key(TopicId topic, StreamId stream) {
   return static_cast<std::uint64_t>(topic) << 16 | static_cast<std::uint64_t>(stream);
 }
 
-void reach(std::vector<Skip::Reached>& all, StreamId stream, std::uint64_t position) {
-  for (Skip::Reached& each : all) {
+void reach(std::vector<Skip::StreamPosition>& all, StreamId stream, std::uint64_t position) {
+  for (Skip::StreamPosition& each : all) {
     if (each.stream != stream) continue;
     each.position = std::max(each.position, position);
     return;
@@ -41,8 +41,9 @@ bool Skip::has_topic(TopicId topic, StreamId stream, std::uint64_t position) con
 }
 
 bool Skip::has_stream(StreamId stream, std::uint64_t position) const noexcept {
-  return std::any_of(streams_.begin(), streams_.end(),
-                     [=](const Reached& each) { return each.stream == stream && position <= each.position; });
+  return std::any_of(streams_.begin(), streams_.end(), [=](const StreamPosition& each) {
+    return each.stream == stream && position <= each.position;
+  });
 }
 
 }  // namespace backplane::fanout

@@ -21,7 +21,7 @@ namespace backplane::fanout {
 class Skip {
  public:
   /// The stream has been read up to this position.
-  struct Reached {
+  struct StreamPosition {
     StreamId stream{};
     std::uint64_t position{};
   };
@@ -35,12 +35,12 @@ class Skip {
   [[nodiscard]] bool has_topic(TopicId topic, StreamId stream, std::uint64_t position) const noexcept;
   [[nodiscard]] bool has_stream(StreamId stream, std::uint64_t position) const noexcept;
   /// Where every stream has come so far, no message to come is in it, but for those that come late.
-  [[nodiscard]] std::span<const Reached> ends() const noexcept { return ends_; }
+  [[nodiscard]] std::span<const StreamPosition> ends() const noexcept { return ends_; }
 
  private:
   std::unordered_map<std::uint64_t, std::uint64_t> topics_;  ///< position by topic and stream
-  std::vector<Reached> streams_;
-  std::vector<Reached> ends_;
+  std::vector<StreamPosition> streams_;
+  std::vector<StreamPosition> ends_;
 };
 
 /// nullptr: nothing is left out.
@@ -48,36 +48,36 @@ using SkipPtr = std::shared_ptr<const Skip>;
 
 /// The skips that apply to one client, each for one audience: its topics whichever audience gives a message,
 /// its streams where that one gives it too. A value of its client's.
-class KeptSkips {
+class SkipList {
  public:
-  struct Kept {
+  struct Entry {
     AudienceId audience;
     SkipPtr skip;
   };
 
-  void add(AudienceId audience, SkipPtr skip) { kept_.push_back({audience, std::move(skip)}); }
+  void add(AudienceId audience, SkipPtr skip) { entries_.push_back({audience, std::move(skip)}); }
   void drop(AudienceId audience) {
-    std::erase_if(kept_, [=](const Kept& each) { return each.audience == audience; });
+    std::erase_if(entries_, [=](const Entry& each) { return each.audience == audience; });
   }
   /// Takes out those for which ended(kept) holds.
   template <class Ended>
-  void end(Ended&& ended) {
-    std::erase_if(kept_, ended);
+  void erase_if(Ended&& ended) {
+    std::erase_if(entries_, ended);
   }
-  [[nodiscard]] bool empty() const noexcept { return kept_.empty(); }
+  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
   /// Whether one of them has message `index`. gives(audience): whether that one gives it.
   template <class Gives>
   [[nodiscard]] bool has(const Segment& segment, std::uint32_t index, Gives&& gives) const {
     const StreamId stream = segment.stream(index);
     const std::uint64_t position = segment.position(index);
-    return std::any_of(kept_.begin(), kept_.end(), [&](const Kept& each) {
+    return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& each) {
       return each.skip->has_topic(segment.topic(index), stream, position) ||
              (each.skip->has_stream(stream, position) && gives(each.audience));
     });
   }
 
  private:
-  std::vector<Kept> kept_;
+  std::vector<Entry> entries_;
 };
 
 }  // namespace backplane::fanout

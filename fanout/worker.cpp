@@ -16,9 +16,9 @@
 
 namespace backplane::fanout {
 
-Worker::Worker(WorkerOptions options, Log& log, Departures& departures, std::size_t index)
+Worker::Worker(WorkerOptions options, Log& log, ClosedClients& closed_clients, std::size_t index)
     : options_(options),
-      departures_(departures),
+      closed_clients_(closed_clients),
       shard_(options.shard, log, index, Clock::now()),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       window_(options.flush_window) {
@@ -108,7 +108,7 @@ void Worker::turn() {
   if (rested) shard_.catch_up(began);
   shard_.flush(began);
   shard_.publish_ledger();
-  if (!shard_.departed().empty()) departures_.put(shard_.departed());
+  if (!shard_.closed_clients().empty()) closed_clients_.put(shard_.closed_clients());
   if (rested) {
     window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,
                   shard_.counters().sent_bytes.get() - bytes, shard_.is_behind());

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "core/process/descriptor.hpp"
-#include "fanout/departures.hpp"
+#include "fanout/closed_clients.hpp"
 #include "fanout/flush_window.hpp"
 #include "fanout/shard.hpp"
 #include "fanout/waker.hpp"
@@ -33,7 +33,7 @@ class Worker {
 
   /// Throws std::system_error where the kernel refuses an epoll or an eventfd.
   /// All it is given outlives it.
-  Worker(WorkerOptions options, Log& log, Departures& departures, std::size_t index);
+  Worker(WorkerOptions options, Log& log, ClosedClients& closed_clients, std::size_t index);
   /// Stops and joins the thread; what is queued is lost.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -57,7 +57,7 @@ class Worker {
   void turn();
 
   const WorkerOptions options_;
-  Departures& departures_;
+  ClosedClients& closed_clients_;
   Shard shard_;
   Waker waker_;
   Descriptor epoll_;

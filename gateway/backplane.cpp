@@ -94,9 +94,9 @@ http::SitePages site_pages(const FiguresBoard& board, const std::string& backpla
           .status = [&board, backplane] { return status_json(board.latest(), backplane); }};
 }
 
-std::string_view refusal(fanout::Refused why) {
-  return why == fanout::Refused::connections_in_all ? "!BYE too_many_connections\n"
-                                                    : "!BYE too_many_connections_from_address\n";
+std::string_view refusal(fanout::Refusal why) {
+  return why == fanout::Refusal::connection_limit ? "!BYE too_many_connections\n"
+                                                  : "!BYE too_many_connections_from_address\n";
 }
 
 }  // namespace
@@ -201,7 +201,7 @@ Result<std::string> Backplane::Impl::listen() {
 }
 
 fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
-  const auto feed = feeds_.find(accepted.place);
+  const auto feed = feeds_.find(accepted.listener);
   if (feed == feeds_.end()) {
     const fanout::ClientId client = engine_.adopt(std::move(accepted.socket), [this](fanout::Client& of) {
       return std::make_unique<FirstLineSession>(of, services_);
@@ -224,7 +224,7 @@ fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
 void Backplane::Impl::watch(Poller& poller) {
   poller.watch(requests_.waker().fd(), &waker_ready_);
   poller.watch(listeners_.fd(), &accept_ready_);
-  poller.watch(engine_.departed_fd(), &departed_ready_);
+  poller.watch(engine_.closed_clients_fd(), &departed_ready_);
   poller.watch(sink_.fd(), &sink_ready_);
   for (const int fd : follower_.fds()) poller.watch(fd, nullptr);  // each turn asks the follower anyway
 }
@@ -253,9 +253,9 @@ void Backplane::Impl::turn(Clock::time_point now) {
   if (now >= next_tick_) tick(now);
   engine_.publish();
   if (std::exchange(departed_ready_, false)) {
-    for (const fanout::ClientId client : engine_.take_departed()) {
+    for (const fanout::ClientId client : engine_.take_closed_clients()) {
       hub_.remove(client);
-      listeners_.departed(client);
+      listeners_.on_client_closed(client);
     }
   }
 }

@@ -47,10 +47,11 @@ void FirstLineSession::on_alarm() {
 
 void FirstLineSession::become(Protocol protocol, std::string_view bytes) {
   if (protocol == Protocol::line) {
-    return client().become(std::make_unique<line::LineSession>(client(), services()), bytes);
+    return client().switch_handler(std::make_unique<line::LineSession>(client(), services()), bytes);
   }
   if (services().site != nullptr) {
-    return client().become(std::make_unique<http::HttpSession>(client(), services(), begun_at_), bytes);
+    return client().switch_handler(std::make_unique<http::HttpSession>(client(), services(), begun_at_),
+                                   bytes);
   }
   // A browser can be made to send a page's text here: what comes behind an HTTP request is not obeyed.
   std::string words;

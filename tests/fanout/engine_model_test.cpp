@@ -258,7 +258,7 @@ class RandomRun {
     for (auto& [id, client] : clients_) {
       const Client* const real = stage_.shard.find(ClientId{id});
       for (const std::uint32_t audience : std::set<std::uint32_t>(client.held)) {
-        if (real != nullptr && real->holds(AudienceId{audience})) continue;
+        if (real != nullptr && real->is_buffering(AudienceId{audience})) continue;
         client.forget(audience);
         client.lost.insert(audience);
       }

@@ -230,14 +230,14 @@ TEST(Engine, TheOwnerHearsWhoIsOver) {
   Remote two = connect(engine);
   Remote three = connect(engine);
   engine.publish();
-  EXPECT_TRUE(engine.take_departed().empty());
+  EXPECT_TRUE(engine.take_closed_clients().empty());
   one.socket.reset();
   two.socket.reset();
   std::set<ClientId> departed;
   while (departed.size() < 2) {
-    pollfd ready{.fd = engine.departed_fd(), .events = POLLIN, .revents = 0};
+    pollfd ready{.fd = engine.closed_clients_fd(), .events = POLLIN, .revents = 0};
     ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
-    for (const ClientId client : engine.take_departed()) EXPECT_TRUE(departed.insert(client).second);
+    for (const ClientId client : engine.take_closed_clients()) EXPECT_TRUE(departed.insert(client).second);
   }
   EXPECT_EQ(departed, (std::set<ClientId>{one.id, two.id}));
   EXPECT_EQ(engine.counters().clients, 1u);
@@ -251,10 +251,10 @@ TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
         return engine.adopt(std::move(accepted.socket),
                             [](Client& client) { return std::make_unique<Echo>(client); });
       },
-      [](Refused) { return "full\n"; });
-  const auto place = listeners.listen("127.0.0.1:0");
-  ASSERT_TRUE(place);
-  const auto address = look_up(*parse_host_port(place->address, "test"));
+      [](Refusal) { return "full\n"; });
+  const auto listener = listeners.listen("127.0.0.1:0");
+  ASSERT_TRUE(listener);
+  const auto address = look_up(*parse_host_port(listener->address, "test"));
   const auto come_in = [&] {
     Remote remote;
     remote.socket = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -276,9 +276,9 @@ TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     ASSERT_EQ(::setsockopt(remote.socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
     remote.socket.reset();
-    pollfd ready{.fd = engine.departed_fd(), .events = POLLIN, .revents = 0};
+    pollfd ready{.fd = engine.closed_clients_fd(), .events = POLLIN, .revents = 0};
     ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
-    for (const ClientId client : engine.take_departed()) listeners.departed(client);
+    for (const ClientId client : engine.take_closed_clients()) listeners.on_client_closed(client);
     EXPECT_EQ(listeners.counters().connections, 0u);
   }
 }

@@ -28,15 +28,15 @@ class ListenersTest : public ::testing::Test {
           admitted_.push_back(std::move(accepted));
           return ClientId{admitted_.size()};
         },
-        [](Refused why) { return why == Refused::connections_in_all ? "full\n" : "too many of you\n"; });
+        [](Refusal why) { return why == Refusal::connection_limit ? "full\n" : "too many of you\n"; });
   }
-  Place listen(const std::string& place = "127.0.0.1:0") {
-    auto listening = listeners_->listen(place);
+  Listener listen(const std::string& address = "127.0.0.1:0") {
+    auto listening = listeners_->listen(address);
     EXPECT_TRUE(listening) << listening.error().text;
-    return listening ? *listening : Place{};
+    return listening ? *listening : Listener{};
   }
-  static Descriptor connect(const Place& place) {
-    const auto address = look_up(*parse_host_port(place.address, "test"));
+  static Descriptor connect(const Listener& listener) {
+    const auto address = look_up(*parse_host_port(listener.address, "test"));
     Descriptor socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     EXPECT_EQ(::connect(socket.get(), address->get(), address->length), 0);
     return socket;
@@ -65,8 +65,8 @@ class ListenersTest : public ::testing::Test {
 
 TEST_F(ListenersTest, HandsOverWhoConnectsWithItsAddressAndItsPlace) {
   start();
-  const Place one = listen();
-  const Place two = listen();
+  const Listener one = listen();
+  const Listener two = listen();
   EXPECT_THAT(one.address, ::testing::Not(HasSubstr(":0")));
   EXPECT_TRUE(one.loopback);
   EXPECT_FALSE(somebody_waits());
@@ -74,7 +74,7 @@ TEST_F(ListenersTest, HandsOverWhoConnectsWithItsAddressAndItsPlace) {
   EXPECT_TRUE(somebody_waits());
   listeners_->accept(now_);
   ASSERT_EQ(admitted_.size(), 1u);
-  EXPECT_EQ(admitted_[0].place, two.index);
+  EXPECT_EQ(admitted_[0].listener, two.index);
   EXPECT_TRUE(admitted_[0].peer.is_loopback());
   EXPECT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
   char byte = 0;
@@ -86,36 +86,36 @@ TEST_F(ListenersTest, HandsOverWhoConnectsWithItsAddressAndItsPlace) {
 
 TEST_F(ListenersTest, ListensOnIpv6) {
   start();
-  const Place place = listen("[::1]:0");
-  EXPECT_TRUE(place.loopback);
-  const auto client = connect(place);
+  const Listener listener = listen("[::1]:0");
+  EXPECT_TRUE(listener.loopback);
+  const auto client = connect(listener);
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 1u);
 }
 
 TEST_F(ListenersTest, NamesThePlaceWhereItCannotListen) {
   start();
-  const Place place = listen();
-  const auto again = listeners_->listen(place.address);
+  const Listener listener = listen();
+  const auto again = listeners_->listen(listener.address);
   ASSERT_FALSE(again);
-  EXPECT_EQ(again.error().text, "cannot listen on " + place.address + ": Address already in use");
+  EXPECT_EQ(again.error().text, "cannot listen on " + listener.address + ": Address already in use");
   EXPECT_FALSE(listeners_->listen("nowhere"));
 }
 
 TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
   start({.connections_max = 2});
-  const Place place = listen();
-  const auto first = connect(place);
-  const auto second = connect(place);
-  const auto third = connect(place);
+  const Listener listener = listen();
+  const auto first = connect(listener);
+  const auto second = connect(listener);
+  const auto third = connect(listener);
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 2u);
   EXPECT_EQ(receive(third), "full\n");
-  EXPECT_EQ(listeners_->counters().refused_in_all, 1u);
-  listeners_->departed(ClientId{1});
-  listeners_->departed(ClientId{1});  // told twice, or of somebody who did not come in here: nothing
+  EXPECT_EQ(listeners_->counters().refused_connection_limit, 1u);
+  listeners_->on_client_closed(ClientId{1});
+  listeners_->on_client_closed(ClientId{1});  // told twice, or of somebody who did not come in here: nothing
   EXPECT_EQ(listeners_->counters().connections, 1u);
-  const auto fourth = connect(place);
+  const auto fourth = connect(listener);
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 3u);
   EXPECT_EQ(listeners_->counters().accepted, 3u);
@@ -123,36 +123,36 @@ TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
 
 TEST_F(ListenersTest, AnAddressHasItsOwnLimit) {
   start({.connections_per_address_max = 1, .loopback_is_exempt = false});
-  const Place place = listen();
-  const Place other = listen("[::1]:0");
-  const auto first = connect(place);
-  const auto second = connect(place);
+  const Listener listener = listen();
+  const Listener other = listen("[::1]:0");
+  const auto first = connect(listener);
+  const auto second = connect(listener);
   const auto elsewhere = connect(other);
   listeners_->accept(now_);
   EXPECT_EQ(receive(second), "too many of you\n");
-  EXPECT_EQ(listeners_->counters().refused_of_address, 1u);
-  EXPECT_EQ(listeners_->counters().refused_in_all, 0u);
+  EXPECT_EQ(listeners_->counters().refused_address_limit, 1u);
+  EXPECT_EQ(listeners_->counters().refused_connection_limit, 0u);
   EXPECT_EQ(admitted_.size(), 2u);
-  listeners_->departed(ClientId{1});
-  const auto third = connect(place);
+  listeners_->on_client_closed(ClientId{1});
+  const auto third = connect(listener);
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 3u);
 }
 
 TEST_F(ListenersTest, LoopbackHasNoLimitOfAnAddress) {
   start({.connections_per_address_max = 1});
-  const Place place = listen();
-  const auto first = connect(place);
-  const auto second = connect(place);
+  const Listener listener = listen();
+  const auto first = connect(listener);
+  const auto second = connect(listener);
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 2u);
 }
 
 TEST_F(ListenersTest, AFloodOfConnectsIsTakenInTurns) {
   start();
-  const Place place = listen();
+  const Listener listener = listen();
   std::vector<Descriptor> clients;
-  for (int i = 0; i < 100; ++i) clients.push_back(connect(place));
+  for (int i = 0; i < 100; ++i) clients.push_back(connect(listener));
   listeners_->accept(now_);
   EXPECT_LT(admitted_.size(), 100u);
   EXPECT_TRUE(somebody_waits());
@@ -162,8 +162,8 @@ TEST_F(ListenersTest, AFloodOfConnectsIsTakenInTurns) {
 
 TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndGoesOnWhenThereAreSome) {
   start();
-  const Place place = listen();
-  const auto client = connect(place);
+  const Listener listener = listen();
+  const auto client = connect(listener);
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
@@ -182,13 +182,13 @@ TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndGoesOnWhenThereAreSome) {
 
 TEST_F(ListenersTest, WhoIsInStaysWhenListeningStops) {
   start();
-  const Place place = listen();
-  const auto client = connect(place);
+  const Listener listener = listen();
+  const auto client = connect(listener);
   listeners_->accept(now_);
   listeners_->stop();
   listeners_->accept(now_);
   EXPECT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
-  const auto address = look_up(*parse_host_port(place.address, "test"));
+  const auto address = look_up(*parse_host_port(listener.address, "test"));
   const Descriptor late(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_EQ(::connect(late.get(), address->get(), address->length), -1);
 }

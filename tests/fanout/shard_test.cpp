@@ -107,9 +107,9 @@ class Caterpillar final : public Handler {
  private:
   void change(std::string_view rest) {
     if (changes_ > 1) {
-      client_.become(std::make_unique<Caterpillar>(client_, played_, changes_ - 1), rest);
+      client_.switch_handler(std::make_unique<Caterpillar>(client_, played_, changes_ - 1), rest);
     } else {
-      client_.become(std::make_unique<PlayedHandler>(client_, played_), rest);
+      client_.switch_handler(std::make_unique<PlayedHandler>(client_, played_), rest);
     }
     EXPECT_EQ(played_->goodbyes.size(), 2u - static_cast<unsigned>(changes_)) << "it outlives its own call";
   }
@@ -162,7 +162,7 @@ TEST_F(ShardTest, AnAlarmRingsOnceAtItsTimeAndEndsWithItsHandler) {
   }
   EXPECT_EQ(played->stream.output, "alarm");
   client.set_alarm(stage_.now + 2s);
-  client.become(std::make_unique<PlayedHandler>(client, played), {});
+  client.switch_handler(std::make_unique<PlayedHandler>(client, played), {});
   stage_.pass(3s);
   stage_.turn();
   EXPECT_EQ(played->stream.output, "alarm");
@@ -358,7 +358,7 @@ TEST_F(ShardTest, WhoIsOverIsToldOfOnce) {
   stage_.client(1).abort();
   stage_.flush();
   stage_.flush();
-  EXPECT_THAT(stage_.shard.departed(), ElementsAre(ClientId{1}));
+  EXPECT_THAT(stage_.shard.closed_clients(), ElementsAre(ClientId{1}));
   stage_.append(1, 1);
   stage_.turn();
   EXPECT_EQ(other->stream.output, "1 1 \n");

@@ -56,7 +56,7 @@ class EngineHubTest : public ::testing::Test {
     hub_.on_live(upstream_.tickets);
     hub_.tick(Clock::now());
     engine_.publish();
-    for (const fanout::ClientId gone : engine_.take_departed()) hub_.remove(gone);
+    for (const fanout::ClientId gone : engine_.take_closed_clients()) hub_.remove(gone);
   }
 
   FakeReader upstream_;

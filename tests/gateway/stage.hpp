@@ -149,7 +149,7 @@ class Stage : public ::testing::Test, public PublishListener {
       shard_.catch_up(now_);
       do shard_.flush(now_);
       while (shard_.is_dirty());
-      for (const fanout::ClientId gone : std::exchange(shard_.departed(), {})) hub_.remove(gone);
+      for (const fanout::ClientId gone : std::exchange(shard_.closed_clients(), {})) hub_.remove(gone);
       more = !requests_.empty() || shard_.is_behind();
     }
   }

@@ -222,7 +222,7 @@ void HttpSession::execute(const EventsRoute&) {
   became_ = true;
   auto session = std::make_unique<sse::SseSession>(client(), services(), std::move(head));
   sse::SseSession& events = *session;
-  client().become(std::move(session), {});
+  client().switch_handler(std::move(session), {});
   events.begin(*asked);
 }
 

@@ -32,7 +32,7 @@ std::string_view without_end(std::string_view line) noexcept {
 
 void WebSocketSession::begin(fanout::Client& client, const Services& services, std::string_view rest) {
   services.websockets.count_begun();
-  client.become(std::make_unique<WebSocketSession>(client, services), rest);
+  client.switch_handler(std::make_unique<WebSocketSession>(client, services), rest);
   client.set_alarm(client.now() + ping_after);
 }
 

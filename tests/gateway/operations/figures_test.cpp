@@ -98,8 +98,8 @@ TEST(GatewayFigures, EachWordThatIsSaidToClientsHasItsFigure) {
   Figures figures;
   for (std::size_t i = 0; i < goodbye_reasons.size(); ++i) figures.sessions.goodbyes.at(i) = 10 + i;
   for (std::size_t i = 0; i < refusal_codes.size(); ++i) figures.sessions.refusals.at(i) = 20 + i;
-  figures.listeners.refused_in_all = 1;
-  figures.listeners.refused_of_address = 2;
+  figures.listeners.refused_connection_limit = 1;
+  figures.listeners.refused_address_limit = 2;
   const auto all = exposed_figures(figures);
   const auto check = [&](const std::string& name, std::span<const std::string_view> words, double first) {
     const auto& samples = all.at("backplane_gateway_" + name).samples;

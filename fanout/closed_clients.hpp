@@ -10,7 +10,7 @@
 namespace backplane::fanout {
 
 /// Workers put, their owner takes.
-class Departures {
+class ClosedClients {
  public:
   /// Any thread's. Empties `clients`.
   void put(std::vector<ClientId>& clients) {
