@@ -207,7 +207,9 @@ void Client::buffer(AudienceId audience, Segment& segment, std::uint32_t first, 
 
 /// Whether it is to be given now: not where a skip has it, and not where an earlier one of its topic waits.
 bool Client::admit(Segment& segment, std::uint32_t index, AudienceId via, bool throttled) {
-  const auto gives = [&](AudienceId audience) { return shard_.goes_to(segment.route(index), audience); };
+  const auto gives = [&](AudienceId audience) {
+    return shard_.routes().contains(segment.route(index), audience);
+  };
   if (join_buffers_->skips().has(segment, index, gives)) {
     ++ledger().skipped;
     return false;
@@ -235,7 +237,7 @@ void Client::enqueue_ready(const std::vector<JoinBuffers::Ready>& ready) {
 void Client::release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip) {
   enqueue_ready(update_pending(
       [&] { return join_buffers_->release(audience, throttled, skip.get(), ledger().skipped); }));
-  if (skip && !shard_.has_passed(*skip)) {
+  if (skip && !shard_.progress().has_passed(*skip)) {
     if (join_buffers_->skips().empty()) shard_.note_skips(*this);
     join_buffers_->skips().add(audience, std::move(skip));
   } else if (skip) {
@@ -245,7 +247,7 @@ void Client::release_join_buffer(AudienceId audience, bool throttled, SkipPtr sk
 }
 
 void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
-  if (shard_.is_below_low_watermark(*skip)) return;
+  if (shard_.progress().is_below_low_watermark(*skip)) return;
   if (!past_skips_) {
     past_skips_ = std::make_unique<SkipList>();
     shard_.note_past_skips(*this);
@@ -256,7 +258,7 @@ void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
 bool Client::end_skips() {
   if (!join_buffers_) return true;
   join_buffers_->skips().erase_if([this](const SkipList::Entry& each) {
-    if (!shard_.has_passed(*each.skip)) return false;
+    if (!shard_.progress().has_passed(*each.skip)) return false;
     keep_past_skip(each.audience, each.skip);
     return true;
   });
@@ -268,7 +270,7 @@ bool Client::end_skips() {
 bool Client::end_past_skips() {
   if (!past_skips_) return true;
   past_skips_->erase_if(
-      [this](const SkipList::Entry& each) { return shard_.is_below_low_watermark(*each.skip); });
+      [this](const SkipList::Entry& each) { return shard_.progress().is_below_low_watermark(*each.skip); });
   if (!past_skips_->empty()) return false;
   past_skips_.reset();
   return true;
@@ -276,7 +278,9 @@ bool Client::end_past_skips() {
 
 bool Client::skip_late(const Segment& segment, std::uint32_t index) {
   if (!past_skips_ || state_ != State::open) return false;
-  const auto gives = [&](AudienceId audience) { return shard_.goes_to(segment.route(index), audience); };
+  const auto gives = [&](AudienceId audience) {
+    return shard_.routes().contains(segment.route(index), audience);
+  };
   if (!past_skips_->has(segment, index, gives)) return false;
   std::uint32_t first = index;
   if (claim_new(segment, first, index + 1))

@@ -11,12 +11,6 @@ std::size_t index(Id id) {
   return static_cast<std::size_t>(id);
 }
 
-template <class T>
-T& at_grown(std::vector<T>& all, std::size_t at) {
-  if (at >= all.size()) all.resize(at + 1);
-  return all[at];
-}
-
 }  // namespace
 
 Shard::Shard(ShardOptions options, Log& log, std::size_t index_of_it, Clock::time_point now)
@@ -37,11 +31,12 @@ Client* Shard::find(ClientId id) noexcept {
 }
 
 Shard::Audience& Shard::audience(AudienceId id) {
-  return at_grown(audiences_, index(id));
+  if (index(id) >= audiences_.size()) audiences_.resize(index(id) + 1);
+  return audiences_[index(id)];
 }
 
 void Shard::set_route(RouteId route, const std::vector<AudienceId>& audiences) {
-  at_grown(routes_, index(route)) = SmallVector<AudienceId>(audiences);
+  routes_.set(route, audiences);
 }
 
 void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
@@ -49,19 +44,8 @@ void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(interval.count(), 0, 0xFFFF'FFFF)));
 }
 
-bool Shard::goes_to(RouteId route, AudienceId audience) const noexcept {
-  const SmallVector<AudienceId>& all = routes_[index(route)];
-  return std::find(all.begin(), all.end(), audience) != all.end();
-}
-
-bool Shard::beyond(const std::vector<std::uint64_t>& positions, const Skip& skip) noexcept {
-  return std::all_of(skip.ends().begin(), skip.ends().end(), [&](const Skip::StreamPosition& end) {
-    return index(end.stream) < positions.size() && positions[index(end.stream)] >= end.position;
-  });
-}
-
 void Shard::advance_low_watermark(StreamId stream, std::uint64_t position) {
-  at_grown(low_watermark_, index(stream)) = position;
+  progress_.set_low_watermark(stream, position);
   std::erase_if(past_skipping_, [](Client* client) { return client->end_past_skips(); });
 }
 
@@ -140,23 +124,11 @@ void Shard::say_goodbye(std::string_view reason) {
   }
 }
 
-/// Whether it comes behind a later message of its stream; if not, it is what the stream has reached.
-bool Shard::is_late(const Segment& segment, std::uint32_t at) {
-  const StreamId stream = segment.stream(at);
-  if (stream == no_stream) return false;
-  std::uint64_t& reached = at_grown(reached_, index(stream));
-  if (segment.position(at) < reached) return true;
-  reached = segment.position(at);
-  return false;
-}
-
 /// Who gets the messages from `next` on: with many routes, that is anywhere in memory, and two ways apart.
 /// Each is begun some messages after the one before it, so that it does not wait for that.
 void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept {
-  const auto route_of = [&](std::uint32_t ahead) -> const SmallVector<AudienceId>* {
-    if (next + ahead >= end) return nullptr;
-    const std::size_t route = index(segment.route(next + ahead));
-    return route < routes_.size() ? &routes_[route] : nullptr;
+  const auto route_of = [&](std::uint32_t ahead) {
+    return next + ahead < end ? routes_.find(segment.route(next + ahead)) : nullptr;
   };
   constexpr std::uint32_t step = 8;
   if (const auto* const route = route_of(2 * step)) __builtin_prefetch(route);
@@ -167,26 +139,26 @@ void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_
 
 void Shard::dispatch(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (past_skipping_.empty()) {
-    (void)is_late(segment, last - 1);
+    (void)note_position(segment, last - 1);
     return dispatch_run(segment, first, last, false);
   }
   for (std::uint32_t next = first; first < last; first = next) {
-    const bool late = is_late(segment, next++);
+    const bool late = note_position(segment, next++);
     // Late ones one by one, the rest together.
     if (!late) {
-      while (next < last && !is_late(segment, next)) ++next;
+      while (next < last && !note_position(segment, next)) ++next;
     }
     dispatch_run(segment, first, next, late);
   }
 }
 
 void Shard::dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t last, bool late) {
-  const std::size_t route = index(segment.route(first));
-  if (route >= routes_.size()) return;
+  const Routes::Audiences* const audiences = routes_.find(segment.route(first));
+  if (audiences == nullptr) return;
   // Who is in several of them gets it once, at once if any of them is for that, and is not held for it.
   enum Pass : std::uint8_t { immediate, throttled, buffered };
   for (const Pass pass : {immediate, throttled, buffered}) {
-    for (const AudienceId id : routes_[route]) {
+    for (const AudienceId id : *audiences) {
       if (index(id) >= audiences_.size()) continue;
       const Audience& to = audiences_[index(id)];
       const std::span<Client* const> members(to.members.begin(), to.members.size());

@@ -1,7 +1,6 @@
 #pragma once
 // The clients of one worker, and who of them gets what.
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -15,28 +14,18 @@
 #include <vector>
 
 #include "fanout/client.hpp"
+#include "fanout/counter.hpp"
 #include "fanout/delivery_ledger.hpp"
 #include "fanout/log/log.hpp"
 #include "fanout/mailbox.hpp"
+#include "fanout/routes.hpp"
 #include "fanout/skip.hpp"
 #include "fanout/small_vector.hpp"
 #include "fanout/span_queue.hpp"
+#include "fanout/stream_progress.hpp"
 #include "fanout/timer_wheel.hpp"
 
 namespace backplane::fanout {
-
-/// Changed by one thread, read by any.
-class Counter {
- public:
-  void add(std::uint64_t count) noexcept {
-    value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
-  }
-  void subtract(std::uint64_t count) noexcept { add(0 - count); }
-  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
 
 struct ShardCounters {
   Counter join_buffers_full;
@@ -134,13 +123,8 @@ class Shard {
   [[nodiscard]] std::chrono::milliseconds interval(AudienceId audience) const noexcept {
     return audiences_[static_cast<std::size_t>(audience)].interval;
   }
-  [[nodiscard]] bool goes_to(RouteId route, AudienceId audience) const noexcept;
-  /// No message to come is in `skip`, but for late ones.
-  [[nodiscard]] bool has_passed(const Skip& skip) const noexcept { return beyond(reached_, skip); }
-  /// No message to come is in `skip`.
-  [[nodiscard]] bool is_below_low_watermark(const Skip& skip) const noexcept {
-    return beyond(low_watermark_, skip);
-  }
+  [[nodiscard]] const Routes& routes() const noexcept { return routes_; }
+  [[nodiscard]] const StreamProgress& progress() const noexcept { return progress_; }
   /// Calls Client::end_skips() after each catch_up() until it returns true.
   void note_skips(Client& client) { skipping_.push_back(&client); }
   /// Asks Client::skip_late() of each late message, until Client::end_past_skips() returns true after a
@@ -172,10 +156,11 @@ class Shard {
   static void swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other);
   void add_member(AudienceId id, Client& client, bool buffered);
   static void remove_member(AudienceId id, Audience& from, std::uint32_t place);
-  static bool beyond(const std::vector<std::uint64_t>& positions, const Skip& skip) noexcept;
   void fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept;
   void dispatch(Segment& segment, std::uint32_t first, std::uint32_t last);
-  bool is_late(const Segment& segment, std::uint32_t index);
+  bool note_position(const Segment& segment, std::uint32_t index) {
+    return progress_.note(segment.stream(index), segment.position(index));
+  }
   void dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t last, bool late);
   void evict();
   void remove(Client& client);
@@ -193,11 +178,9 @@ class Shard {
   std::string report_;
   Clock::time_point now_;
   std::uint64_t evicted_{};
-  std::vector<Audience> audiences_;              // by id
-  std::vector<SmallVector<AudienceId>> routes_;  // by id
-  // Positions, by stream: the highest that came, and up to where nothing comes any more.
-  std::vector<std::uint64_t> reached_;
-  std::vector<std::uint64_t> low_watermark_;
+  std::vector<Audience> audiences_;  // by id
+  Routes routes_;
+  StreamProgress progress_;
   std::vector<Client*> skipping_;
   std::vector<Client*> past_skipping_;
   std::size_t reply_bytes_{};
