@@ -86,8 +86,8 @@ Client::Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard)
 
 Client::~Client() {
   throttles_.reset();
-  ledger().client_gone += queued();
-  ledger().pending -= queued();
+  ledger().client_gone += backlog_.event_count();
+  ledger().pending -= backlog_.event_count();
   if (open()) shard_.count_replies(0 - backlog_.reply_bytes());
   if (unsent_) shard_.counters().unsent_clients.subtract(1);
 }
@@ -96,15 +96,11 @@ DeliveryLedger& Client::ledger() noexcept {
   return shard_.ledger();
 }
 
-std::uint64_t Client::queued() const noexcept {
-  return backlog_.event_count() + (join_buffers_ ? join_buffers_->count() : 0);
-}
-
 template <class Change>
 auto Client::update_pending(Change&& change) {
-  const std::uint64_t before = queued();
+  const std::uint64_t before = backlog_.event_count();
   auto result = change();
-  ledger().pending += queued() - before;  // which may be below zero
+  ledger().pending += backlog_.event_count() - before;  // the difference may be negative, modulo 2^64
   return result;
 }
 
@@ -136,10 +132,10 @@ bool Client::claim_new(const Segment& segment, std::uint32_t& first, std::uint32
 
 void Client::enqueue(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (!claim_new(segment, first, last)) return;
-  if (!join_buffers_) return append(segment, first, last);
-  begin_run(segment, first);
+  if (!catch_up_ || !catch_up_->filters()) return append(segment, first, last);
+  enqueue_ready(catch_up_->begin_run(segment, first));
   for (; first < last; ++first) {
-    if (admit(segment, first, AudienceId{}, false)) append(segment, first, first + 1);
+    if (catch_up_->admit(segment, first, AudienceId{}, false)) append(segment, first, first + 1);
   }
 }
 
@@ -158,9 +154,12 @@ void Client::append(Segment& segment, std::uint32_t first, std::uint32_t last) {
 void Client::enqueue_throttled(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                                std::uint32_t first, std::uint32_t last) {
   if (!claim_new(segment, first, last)) return;
-  if (join_buffers_) begin_run(segment, first);
+  const bool filtered = catch_up_ && catch_up_->filters();
+  if (filtered) enqueue_ready(catch_up_->begin_run(segment, first));
   for (; first < last; ++first) {
-    if (!join_buffers_ || admit(segment, first, audience, true)) throttle(audience, interval, segment, first);
+    if (!filtered || catch_up_->admit(segment, first, audience, true)) {
+      throttle(audience, interval, segment, first);
+    }
   }
 }
 
@@ -186,105 +185,34 @@ void Client::supersede_throttled(const Segment& segment, std::uint32_t first, st
 // Catching up.
 
 void Client::begin_buffering(AudienceId audience) {
-  if (state_ != State::open) return;
-  if (!join_buffers_) join_buffers_ = std::make_unique<JoinBuffers>(shard_.reader());
-  join_buffers_->begin(audience);
-}
-
-void Client::begin_run(const Segment& segment, std::uint32_t first) {
-  // Between two runs, as no hold may end within one.
-  if (join_buffers_->begin_run(segment, first)) bound_join_buffers();
+  if (!open()) return;
+  if (!catch_up_) catch_up_ = std::make_unique<CatchUp>(shard_.catch_up_context());
+  catch_up_->begin(audience);
 }
 
 void Client::buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last) {
-  if (state_ != State::open || !join_buffers_) return;
-  begin_run(segment, first);
-  const bool dispatched = claimed_until_ >= segment.base() + last;
-  ledger().matched +=
-      update_pending([&] { return join_buffers_->add(audience, segment, first, last, dispatched); });
-  mark_changed();  // where that was too much, flush() finds it also if no other run comes
-}
-
-/// Whether it is to be given now: not where a skip has it, and not where an earlier one of its topic waits.
-bool Client::admit(Segment& segment, std::uint32_t index, AudienceId via, bool throttled) {
-  const auto gives = [&](AudienceId audience) {
-    return shard_.routes().contains(segment.route(index), audience);
-  };
-  if (join_buffers_->skips().has(segment, index, gives)) {
-    ++ledger().skipped;
-    return false;
-  }
-  if (!join_buffers_->waits(segment.topic(index))) return true;
-  return update_pending([&] {
-    join_buffers_->add_behind(segment, index, via, throttled);
-    return false;
-  });
-}
-
-void Client::enqueue_ready(const std::vector<JoinBuffers::Ready>& ready) {
-  for (const JoinBuffers::Ready& each : ready) {
-    if (!each.throttled) {
-      append(*each.segment, each.index, each.index + 1);
-    } else if (audiences_.find(each.via) != nullptr) {
-      throttle(each.via, shard_.interval(each.via), *each.segment, each.index);
-    } else {
-      ++ledger().unsubscribed;
-    }
-    shard_.reader().unpin(*each.segment);
-  }
+  if (!open() || !catch_up_) return;
+  enqueue_ready(catch_up_->begin_run(segment, first));
+  catch_up_->buffer(audience, segment, first, last, claimed_until_ >= segment.base() + last);
+  mark_changed();  // if that is too much, flush() discards it, even if no other run comes
 }
 
 void Client::release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip) {
-  enqueue_ready(update_pending(
-      [&] { return join_buffers_->release(audience, throttled, skip.get(), ledger().skipped); }));
-  if (skip && !shard_.progress().has_passed(*skip)) {
-    if (join_buffers_->skips().empty()) shard_.note_skips(*this);
-    join_buffers_->skips().add(audience, std::move(skip));
-  } else if (skip) {
-    keep_past_skip(audience, std::move(skip));
-  }
-  tidy_join_buffers();
+  enqueue_ready(catch_up_->release(audience, throttled, std::move(skip)));
+  end_catch_up_if_done();
 }
 
-void Client::keep_past_skip(AudienceId audience, SkipPtr skip) {
-  if (shard_.progress().is_below_low_watermark(*skip)) return;
-  if (!past_skips_) {
-    past_skips_ = std::make_unique<SkipList>();
-    shard_.note_past_skips(*this);
-  }
-  past_skips_->add(audience, std::move(skip));
-}
-
-bool Client::end_skips() {
-  if (!join_buffers_) return true;
-  join_buffers_->skips().erase_if([this](const SkipList::Entry& each) {
-    if (!shard_.progress().has_passed(*each.skip)) return false;
-    keep_past_skip(each.audience, each.skip);
-    return true;
-  });
-  const bool none_left = join_buffers_->skips().empty();
-  tidy_join_buffers();
-  return none_left;
-}
-
-bool Client::end_past_skips() {
-  if (!past_skips_) return true;
-  past_skips_->erase_if(
-      [this](const SkipList::Entry& each) { return shard_.progress().is_below_low_watermark(*each.skip); });
-  if (!past_skips_->empty()) return false;
-  past_skips_.reset();
-  return true;
+void Client::end_skips() {
+  if (!catch_up_) return;
+  catch_up_->end_skips();
+  end_catch_up_if_done();
 }
 
 bool Client::skip_late(const Segment& segment, std::uint32_t index) {
-  if (!past_skips_ || state_ != State::open) return false;
-  const auto gives = [&](AudienceId audience) {
-    return shard_.routes().contains(segment.route(index), audience);
-  };
-  if (!past_skips_->has(segment, index, gives)) return false;
+  if (!open() || !catch_up_ || !catch_up_->skips_late(segment, index)) return false;
   std::uint32_t first = index;
-  if (claim_new(segment, first, index + 1))
-    ++ledger().skipped;  // not again, where another audience gives it too
+  // Claimed, so that it does not come through another audience either.
+  if (claim_new(segment, first, index + 1)) ++ledger().skipped;
   return true;
 }
 
@@ -296,40 +224,35 @@ void Client::on_leave(AudienceId audience) {
       return true;
     });
   }
-  if (past_skips_) past_skips_->drop(audience);
-  if (!join_buffers_) return;
-  enqueue_ready(update_pending([&] { return join_buffers_->discard(audience, ledger().unsubscribed); }));
-  join_buffers_->skips().drop(audience);
-  join_buffers_->forget_full(audience);
-  tidy_join_buffers();
+  if (!catch_up_) return;
+  enqueue_ready(catch_up_->leave(audience));
+  end_catch_up_if_done();
 }
 
-void Client::discard_join_buffer(AudienceId audience) {
-  join_buffers_->note_full(audience);
-  shard_.counters().join_buffers_full.add(1);
-  enqueue_ready(update_pending([&] { return join_buffers_->discard(audience, ledger().join_buffer_full); }));
-  mark_changed();
-}
-
-void Client::bound_join_buffers() {
-  while (join_buffers_->bytes() > shard_.limits().backlog_bytes_max && join_buffers_->has_buffers()) {
-    discard_join_buffer(join_buffers_->largest());
+void Client::enqueue_ready(const std::vector<CatchUp::Ready>& ready) {
+  for (const CatchUp::Ready& each : ready) {
+    if (!each.throttled) {
+      append(*each.segment, each.index, each.index + 1);
+    } else if (audiences_.find(each.via) != nullptr) {
+      throttle(each.via, shard_.interval(each.via), *each.segment, each.index);
+    } else {
+      ++ledger().unsubscribed;
+    }
+    shard_.reader().unpin(*each.segment);
   }
+  if (catch_up_->has_full()) mark_changed();  // flush() notifies the handler
 }
 
-/// Not within a turn of the shard's that gives messages: the audiences lose a member.
+/// Not while the shard dispatches a run: the audiences lose a member.
 void Client::notify_full_join_buffers() {
-  for (const AudienceId audience : join_buffers_->take_full()) {
+  for (const AudienceId audience : catch_up_->take_full()) {
     shard_.leave(id_, audience);
     if (open()) handler_->on_join_buffer_full(audience);
   }
 }
 
-void Client::tidy_join_buffers() noexcept {
-  if (!join_buffers_ || (state_ == State::open && !join_buffers_->empty())) return;
-  ledger().client_gone += join_buffers_->count();
-  ledger().pending -= join_buffers_->count();
-  join_buffers_.reset();
+void Client::end_catch_up_if_done() noexcept {
+  if (catch_up_ && (!open() || catch_up_->done())) catch_up_.reset();
 }
 
 /// @returns false where the client does not read what it got before: the message is better kept until later.
@@ -364,9 +287,7 @@ void Client::make_room() {
 }
 
 void Client::evict(std::uint64_t position) {
-  if (join_buffers_) {
-    for (const AudienceId audience : join_buffers_->pinning_before(position)) discard_join_buffer(audience);
-  }
+  if (catch_up_) enqueue_ready(catch_up_->discard_before(position));
   const std::uint64_t dropped = update_pending([&] { return backlog_.drop_before(position); });
   if (dropped == 0) return;
   note_dropped(dropped);
@@ -569,10 +490,10 @@ void Client::flush(Clock::time_point now) {
   if (!blocked_ && !backlog_.empty()) write();
   if (closed()) return;
   note_progress();
-  if (join_buffers_) {
-    bound_join_buffers();
+  if (catch_up_) {
+    enqueue_ready(catch_up_->discard_over_limit());
     notify_full_join_buffers();
-    tidy_join_buffers();
+    end_catch_up_if_done();
   }
   if (notify_drained_ && open() && backlog_.reply_bytes() <= shard_.limits().replies_bytes_low) {
     notify_drained_ = false;

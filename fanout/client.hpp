@@ -13,7 +13,7 @@
 
 #include "fanout/audience_table.hpp"
 #include "fanout/backlog.hpp"
-#include "fanout/join_buffers.hpp"
+#include "fanout/catch_up.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/stream.hpp"
 #include "fanout/timer_wheel.hpp"
@@ -132,23 +132,22 @@ class Client final : private TimerWheel::Timer {
                          std::uint32_t first, std::uint32_t last);
   /// Lets go of segments before `position`.
   void evict(std::uint64_t position);
-  /// Messages of the audience are kept aside from now on.
+  /// Messages of the audience wait in a join buffer from now on.
   void begin_buffering(AudienceId audience);
-  /// Whether they are, and none is lost.
   [[nodiscard]] bool is_buffering(AudienceId audience) const noexcept {
-    return join_buffers_ && join_buffers_->has(audience);
+    return catch_up_ && catch_up_->is_buffering(audience);
   }
   void buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
   /// @param throttled the audience has an interval
   void release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip);
-  /// Takes out the skips that the log has passed. @returns whether none is left.
-  bool end_skips();
-  /// Takes out those of them that nothing is to come of any more, late or not. @returns the same.
-  bool end_past_skips();
-  /// The message comes late, behind a later one of its stream. @returns whether the client had it by another
-  /// way.
+  /// See CatchUp.
+  void end_skips();
+  [[nodiscard]] bool has_skips() const noexcept { return catch_up_ && catch_up_->has_skips(); }
+  [[nodiscard]] bool has_past_skips() const noexcept { return catch_up_ && catch_up_->has_past_skips(); }
+  /// Skips a late message, behind a later one of its stream, if the client has it from a replay.
+  /// @returns whether it does
   bool skip_late(const Segment& segment, std::uint32_t index);
-  /// What is held for it is not given any more.
+  /// Discards what only this audience has for the client.
   void on_leave(AudienceId audience);
   /// Kept by the shard.
   [[nodiscard]] AudienceTable& audiences() noexcept { return audiences_; }
@@ -175,7 +174,6 @@ class Client final : private TimerWheel::Timer {
   /// pending. Not within another one.
   template <class Change>
   auto update_pending(Change&& change);
-  [[nodiscard]] std::uint64_t queued() const noexcept;
   void on_time(Clock::time_point now) override;
   [[nodiscard]] bool wants_input() const noexcept;
   void mark_queued();
@@ -185,14 +183,9 @@ class Client final : private TimerWheel::Timer {
   void throttle(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                 std::uint32_t index);
   void supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last);
-  [[nodiscard]] bool admit(Segment& segment, std::uint32_t index, AudienceId via, bool throttled);
-  void enqueue_ready(const std::vector<JoinBuffers::Ready>& ready);
-  void begin_run(const Segment& segment, std::uint32_t first);
-  void keep_past_skip(AudienceId audience, SkipPtr skip);
-  void bound_join_buffers();
-  void discard_join_buffer(AudienceId audience);
+  void enqueue_ready(const std::vector<CatchUp::Ready>& ready);
   void notify_full_join_buffers();
-  void tidy_join_buffers() noexcept;
+  void end_catch_up_if_done() noexcept;
   void make_room();
   void note_dropped(std::uint64_t count);
   void read();
@@ -211,9 +204,7 @@ class Client final : private TimerWheel::Timer {
   std::unique_ptr<Alarm> alarm_;
   std::unique_ptr<HandlerSwitch> switch_;  ///< only until the call has returned in which it became another
   AudienceTable audiences_;
-  std::unique_ptr<JoinBuffers> join_buffers_;  ///< only while it catches up
-  /// Only for a while after that: what the log has passed, and what may be among it that comes late.
-  std::unique_ptr<SkipList> past_skips_;
+  std::unique_ptr<CatchUp> catch_up_;  ///< only while it catches up
   std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;
   Clock::time_point active_at_{};  ///< when anything last came or was written
   std::uint64_t claimed_until_{};  ///< number of the message after the last that it was given

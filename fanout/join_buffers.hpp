@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "fanout/log/ids.hpp"
@@ -74,18 +73,8 @@ class JoinBuffers {
   /// JoinBuffers for which messages with a number below `position` wait.
   [[nodiscard]] std::vector<AudienceId> pinning_before(std::uint64_t position) const;
 
-  /// Buffer `audience` was forgotten against the owner's will: whoever must hear of it asks later.
-  void note_full(AudienceId audience) { full_.push_back(audience); }
-  [[nodiscard]] std::vector<AudienceId> take_full() noexcept { return std::exchange(full_, {}); }
-  void forget_full(AudienceId audience) { std::erase(full_, audience); }
-
-  /// Those that apply to what comes.
-  [[nodiscard]] SkipList& skips() noexcept { return skips_; }
-
-  /// Nothing waits, is held, lost or skipped.
-  [[nodiscard]] bool empty() const noexcept {
-    return buffers_.empty() && chains_.empty() && skips_.empty() && full_.empty();
-  }
+  /// Nothing waits, and no audience is buffering.
+  [[nodiscard]] bool empty() const noexcept { return buffers_.empty() && chains_.empty(); }
 
  private:
   using Index = std::uint32_t;
@@ -131,8 +120,6 @@ class JoinBuffers {
   std::unordered_map<TopicId, Chain> chains_;  ///< the first of each waits
   std::vector<RunNode> run_nodes_;
   std::uint64_t run_{~std::uint64_t{0}};  ///< number of the first message of the run that they are of
-  SkipList skips_;
-  std::vector<AudienceId> full_;
   std::size_t bytes_{};
   std::uint64_t count_{};
 };

@@ -14,7 +14,17 @@ std::size_t index(Id id) {
 }  // namespace
 
 Shard::Shard(ShardOptions options, Log& log, std::size_t index_of_it, Clock::time_point now)
-    : options_(options), log_(log), reader_(log, index_of_it), timers_(now), now_(now) {}
+    : options_(options),
+      log_(log),
+      reader_(log, index_of_it),
+      timers_(now),
+      now_(now),
+      catch_up_context_{reader_,
+                        routes_,
+                        progress_,
+                        ledger_,
+                        counters_.join_buffers_full,
+                        options_.client.backlog_bytes_max} {}
 
 Shard::~Shard() = default;
 
@@ -46,7 +56,10 @@ void Shard::set_interval(AudienceId id, std::chrono::milliseconds interval) {
 
 void Shard::advance_low_watermark(StreamId stream, std::uint64_t position) {
   progress_.set_low_watermark(stream, position);
-  std::erase_if(past_skipping_, [](Client* client) { return client->end_past_skips(); });
+  std::erase_if(past_skipping_, [](Client* client) {
+    client->end_skips();
+    return !client->has_past_skips();
+  });
 }
 
 void Shard::swap_members(AudienceId id, Audience& of, std::uint32_t one, std::uint32_t other) {
@@ -106,6 +119,8 @@ void Shard::release_join_buffer(ClientId id, AudienceId from, SkipPtr skip) {
   Audience& of = audience(from);
   swap_members(from, of, *place, of.active++);
   client->release_join_buffer(from, of.interval.count() > 0, std::move(skip));
+  if (client->has_skips()) skipping_.insert(client);
+  if (client->has_past_skips()) past_skipping_.insert(client);
 }
 
 void Shard::leave(ClientId id, AudienceId from) {
@@ -199,7 +214,16 @@ void Shard::catch_up(Clock::time_point now) {
   }
   reader_.read_until(end, on_run);
   if (log_.evicted() != evicted_) evict();
-  std::erase_if(skipping_, [](Client* client) { return client->end_skips(); });
+  end_skips();
+}
+
+/// Of skips that the log has passed: they apply to late messages from now on, or not at all.
+void Shard::end_skips() {
+  std::erase_if(skipping_, [this](Client* client) {
+    client->end_skips();
+    if (client->has_past_skips()) past_skipping_.insert(client);
+    return !client->has_skips();
+  });
 }
 
 void Shard::bound_replies() {
@@ -222,8 +246,8 @@ void Shard::evict() {
 void Shard::remove(Client& client) {
   client.audiences().for_each(
       [this](AudienceId id, std::uint32_t place) { remove_member(id, audience(id), place); });
-  std::erase(skipping_, &client);
-  std::erase(past_skipping_, &client);
+  skipping_.erase(&client);
+  past_skipping_.erase(&client);
   closed_clients_.push_back(client.id());
   counters_.clients.subtract(1);
   clients_.erase(client.id());

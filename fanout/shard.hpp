@@ -11,8 +11,10 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "fanout/catch_up.hpp"
 #include "fanout/client.hpp"
 #include "fanout/counter.hpp"
 #include "fanout/delivery_ledger.hpp"
@@ -123,13 +125,7 @@ class Shard {
   [[nodiscard]] std::chrono::milliseconds interval(AudienceId audience) const noexcept {
     return audiences_[static_cast<std::size_t>(audience)].interval;
   }
-  [[nodiscard]] const Routes& routes() const noexcept { return routes_; }
-  [[nodiscard]] const StreamProgress& progress() const noexcept { return progress_; }
-  /// Calls Client::end_skips() after each catch_up() until it returns true.
-  void note_skips(Client& client) { skipping_.push_back(&client); }
-  /// Asks Client::skip_late() of each late message, until Client::end_past_skips() returns true after a
-  /// advance_low_watermark().
-  void note_past_skips(Client& client) { past_skipping_.push_back(&client); }
+  [[nodiscard]] const CatchUp::Context& catch_up_context() const noexcept { return catch_up_context_; }
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
   /// When this turn began.
   [[nodiscard]] Clock::time_point now() const noexcept { return now_; }
@@ -162,6 +158,7 @@ class Shard {
     return progress_.note(segment.stream(index), segment.position(index));
   }
   void dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t last, bool late);
+  void end_skips();
   void evict();
   void remove(Client& client);
 
@@ -181,8 +178,10 @@ class Shard {
   std::vector<Audience> audiences_;  // by id
   Routes routes_;
   StreamProgress progress_;
-  std::vector<Client*> skipping_;
-  std::vector<Client*> past_skipping_;
+  const CatchUp::Context catch_up_context_;
+  // Clients with skips: those that apply to all messages, and to late ones.
+  std::unordered_set<Client*> skipping_;
+  std::unordered_set<Client*> past_skipping_;
   std::size_t reply_bytes_{};
   std::vector<ClientId> closed_clients_;
   std::vector<Client*> dirty_;
