@@ -27,47 +27,6 @@ constexpr std::size_t after_conflation(std::size_t limit) {
 
 }  // namespace
 
-/// The latest of one topic, for a client that wants it at most once an interval. It is a copy: a reference
-/// would hold a whole segment for one message and for long. Belongs to its client.
-class Client::Throttle final : public TimerWheel::Timer {
- public:
-  explicit Throttle(Client& client) : client_(client) {}
-  ~Throttle() override { client_.ledger().client_gone += forget(); }
-
-  [[nodiscard]] bool of(AudienceId audience) const noexcept { return audience_ == audience; }
-  void take(std::string_view bytes, AudienceId audience, std::chrono::milliseconds interval) {
-    audience_ = audience;
-    interval_ = interval;
-    if (!is_set() && client_.send_throttled(bytes)) return wait(client_.shard_.now());
-    supersede();
-    throttled_ = bytes;
-    ++client_.ledger().pending;
-    if (!is_set()) wait(client_.shard_.now());
-  }
-  /// A newer one is given.
-  void supersede() { client_.ledger().conflated += forget(); }
-  /// @returns how many it held: one, or none.
-  std::uint64_t forget() {
-    if (throttled_.empty()) return 0;
-    throttled_.clear();
-    --client_.ledger().pending;
-    return 1;
-  }
-
- private:
-  void on_time(Clock::time_point now) override {
-    if (throttled_.empty()) return;  // nothing came for a whole interval: the next goes out at once
-    if (client_.send_throttled(throttled_)) forget();
-    wait(now);
-  }
-  void wait(Clock::time_point now) { client_.shard_.timers().set(*this, now + interval_); }
-
-  Client& client_;
-  AudienceId audience_{};
-  std::chrono::milliseconds interval_{};
-  std::string throttled_;
-};
-
 /// What its handler wants to be reminded of.
 class Client::Alarm final : public TimerWheel::Timer {
  public:
@@ -85,7 +44,6 @@ Client::Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard)
     : id_(id), stream_(std::move(stream)), shard_(shard), backlog_(shard.reader(), shard.pool()) {}
 
 Client::~Client() {
-  throttles_.reset();
   ledger().client_gone += backlog_.event_count();
   ledger().pending -= backlog_.event_count();
   if (open()) shard_.count_replies(0 - backlog_.reply_bytes());
@@ -144,7 +102,7 @@ void Client::append(Segment& segment, std::uint32_t first, std::uint32_t last) {
     ledger().client_gone += last - first;
     return;
   }
-  if (throttles_) supersede_throttled(segment, first, last);
+  if (throttles_) throttles_->supersede(segment, first, last);
   backlog_.add(segment, first, last);
   ledger().pending += last - first;
   if (backlog_.event_bytes() > shard_.limits().backlog_bytes_max) make_room();
@@ -169,17 +127,11 @@ void Client::throttle(AudienceId audience, std::chrono::milliseconds interval, S
     ++ledger().client_gone;
     return;
   }
-  if (!throttles_) throttles_ = std::make_unique<std::unordered_map<TopicId, std::unique_ptr<Throttle>>>();
-  std::unique_ptr<Throttle>& throttle = (*throttles_)[segment.topic(index)];
-  if (!throttle) throttle = std::make_unique<Throttle>(*this);
-  throttle->take(segment.bytes(index, index + 1), audience, interval);
-}
-
-void Client::supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last) {
-  for (; first < last; ++first) {
-    const auto throttle = throttles_->find(segment.topic(first));
-    if (throttle != throttles_->end()) throttle->second->supersede();
+  if (!throttles_) {
+    throttles_ = std::make_unique<Throttles>(
+        shard_.timers(), ledger(), [this](std::string_view message) { return send_throttled(message); });
   }
+  throttles_->offer(audience, interval, segment, index, shard_.now());
 }
 
 // Catching up.
@@ -217,13 +169,7 @@ bool Client::skip_late(const Segment& segment, std::uint32_t index) {
 }
 
 void Client::on_leave(AudienceId audience) {
-  if (throttles_) {
-    std::erase_if(*throttles_, [&](const auto& each) {
-      if (!each.second->of(audience)) return false;
-      ledger().unsubscribed += each.second->forget();
-      return true;
-    });
-  }
+  if (throttles_) throttles_->leave(audience);
   if (!catch_up_) return;
   enqueue_ready(catch_up_->leave(audience));
   end_catch_up_if_done();

@@ -8,7 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "fanout/audience_table.hpp"
@@ -16,6 +15,7 @@
 #include "fanout/catch_up.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/stream.hpp"
+#include "fanout/throttles.hpp"
 #include "fanout/timer_wheel.hpp"
 
 namespace backplane::fanout {
@@ -162,7 +162,6 @@ class Client final : private TimerWheel::Timer {
  private:
   enum class State : std::uint8_t { open, ending, output_ended, closed };
   class Alarm;
-  class Throttle;
   /// Who handled it before, and what the new handler has yet to get.
   struct HandlerSwitch {
     std::unique_ptr<Handler> before;
@@ -182,7 +181,6 @@ class Client final : private TimerWheel::Timer {
   void append(Segment& segment, std::uint32_t first, std::uint32_t last);
   void throttle(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                 std::uint32_t index);
-  void supersede_throttled(const Segment& segment, std::uint32_t first, std::uint32_t last);
   void enqueue_ready(const std::vector<CatchUp::Ready>& ready);
   void notify_full_join_buffers();
   void end_catch_up_if_done() noexcept;
@@ -204,10 +202,10 @@ class Client final : private TimerWheel::Timer {
   std::unique_ptr<Alarm> alarm_;
   std::unique_ptr<HandlerSwitch> switch_;  ///< only until the call has returned in which it became another
   AudienceTable audiences_;
-  std::unique_ptr<CatchUp> catch_up_;  ///< only while it catches up
-  std::unique_ptr<std::unordered_map<TopicId, std::unique_ptr<Throttle>>> throttles_;
-  Clock::time_point active_at_{};  ///< when anything last came or was written
-  std::uint64_t claimed_until_{};  ///< number of the message after the last that it was given
+  std::unique_ptr<CatchUp> catch_up_;     ///< only while it catches up
+  std::unique_ptr<Throttles> throttles_;  ///< from the first throttled message on
+  Clock::time_point active_at_{};         ///< when anything last came or was written
+  std::uint64_t claimed_until_{};         ///< number of the message after the last that it was given
   State state_{State::open};
   Policy policy_{Policy::gap};
   bool dirty_{};     ///< its shard will flush it
