@@ -39,12 +39,12 @@ gateway::Figures busy_engine() {
   using namespace fanout;
   ShardOptions options;
   options.client.backlog_bytes_max = 250;
-  fanout::Stage stage(options);
+  fanout::ShardRig stage(options);
   for (std::uint32_t topic = 1; topic <= 2; ++topic) {
     stage.shard.set_route(RouteId{topic}, {AudienceId{1}, AudienceId{2}});
   }
   stage.shard.set_interval(AudienceId{2}, std::chrono::seconds{1});
-  std::vector<std::shared_ptr<Played>> clients;
+  std::vector<std::shared_ptr<Peer>> clients;
   for (std::uint64_t id = 1; id <= 7; ++id) clients.push_back(stage.add(id));
   for (const std::uint64_t id : {1u, 2u, 3u, 4u}) stage.shard.join(ClientId{id}, AudienceId{1});
   stage.client(2).set_policy(Policy::latest);

@@ -24,20 +24,20 @@ constexpr AudienceId all{9};
 class BufferedJoin : public ::testing::Test {
  protected:
   BufferedJoin() : BufferedJoin(ShardOptions{}) {}
-  explicit BufferedJoin(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
+  explicit BufferedJoin(ShardOptions options, LogOptions log_options = {}) : rig_(options, log_options) {
     for (const std::uint32_t topic : {1u, 2u}) {
-      stage_.shard.set_route(RouteId{topic}, {AudienceId{topic}, all});
+      rig_.shard.set_route(RouteId{topic}, {AudienceId{topic}, all});
     }
-    client_ = stage_.add(1);
+    client_ = rig_.add(1);
   }
 
   void append(std::uint32_t topic, std::uint64_t offset, std::size_t padding = 0) {
-    stage_.append_at(topic, offset, stream, ++position_, padding);
-    stage_.catch_up();
+    rig_.append_at(topic, offset, stream, ++position_, padding);
+    rig_.catch_up();
   }
-  void hold(AudienceId audience) { stage_.shard.join_buffered(one, audience); }
+  void join(AudienceId audience) { rig_.shard.join_buffered(one, audience); }
   void release(AudienceId audience, SkipPtr skip = nullptr) {
-    stage_.shard.release_join_buffer(one, audience, std::move(skip));
+    rig_.shard.release_join_buffer(one, audience, std::move(skip));
   }
   static SkipPtr up_to(std::uint64_t position) {
     auto skip = std::make_shared<Skip>();
@@ -51,24 +51,24 @@ class BufferedJoin : public ::testing::Test {
   }
   /// All that it was given so far.
   const std::string& output() {
-    stage_.flush();
+    rig_.flush();
     return client_->stream.output;
   }
-  [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
-  [[nodiscard]] const DeliveryLedger& ledger() { return stage_.shard.ledger(); }
+  [[nodiscard]] const ShardCounters& counters() const { return rig_.shard.counters(); }
+  [[nodiscard]] const DeliveryLedger& ledger() { return rig_.shard.ledger(); }
 
   std::uint64_t position_{};
-  Stage stage_;
-  std::shared_ptr<Played> client_;
+  ShardRig rig_;
+  std::shared_ptr<Peer> client_;
 };
 
 TEST_F(BufferedJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
   append(1, 1);
-  hold(AudienceId{1});
+  join(AudienceId{1});
   append(1, 2);
   append(1, 3);
   EXPECT_EQ(output(), "");
-  stage_.client(1).reply("1 1 (replayed)\n");
+  rig_.client(1).reply("1 1 (replayed)\n");
   release(AudienceId{1});
   append(1, 4);
   EXPECT_EQ(output(), "1 1 (replayed)\n1 2 \n1 3 \n1 4 \n");
@@ -76,7 +76,7 @@ TEST_F(BufferedJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
 }
 
 TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
-  hold(all);
+  join(all);
   append(1, 1);
   append(2, 1);
   append(1, 2);
@@ -87,7 +87,7 @@ TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
 }
 
 TEST_F(BufferedJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
-  hold(all);
+  join(all);
   append(2, 1);
   append(1, 1);
   append(2, 2);
@@ -97,7 +97,7 @@ TEST_F(BufferedJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
 }
 
 TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
-  hold(AudienceId{1});
+  join(AudienceId{1});
   append(1, 1);
   release(AudienceId{1}, up_to(3));  // it had 1, 2 and 3
   append(1, 2);
@@ -108,8 +108,8 @@ TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
 }
 
 TEST_F(BufferedJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
-  stage_.shard.join(one, AudienceId{2});
-  hold(AudienceId{1});
+  rig_.shard.join(one, AudienceId{2});
+  join(AudienceId{1});
   release(AudienceId{1}, up_to(4));  // of topic 1
   append(2, 1);
   append(1, 1);
@@ -120,8 +120,8 @@ TEST_F(BufferedJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
 }
 
 TEST_F(BufferedJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages) {
-  stage_.shard.join(one, all);
-  hold(AudienceId{1});
+  rig_.shard.join(one, all);
+  join(AudienceId{1});
   release(AudienceId{1}, up_to(2));
   append(1, 1);
   append(2, 1);
@@ -130,15 +130,15 @@ TEST_F(BufferedJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages)
 }
 
 TEST_F(BufferedJoin, AnotherStreamIsNotLeftOut) {
-  hold(AudienceId{1});
+  join(AudienceId{1});
   release(AudienceId{1}, up_to(1000));
-  stage_.append_at(1, 1, StreamId{1}, 1);  // the broker came back without its history
-  stage_.catch_up();
+  rig_.append_at(1, 1, StreamId{1}, 1);  // the broker came back without its history
+  rig_.catch_up();
   EXPECT_EQ(output(), "1 1 \n");
 }
 
 TEST_F(BufferedJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
-  hold(AudienceId{1});
+  join(AudienceId{1});
   auto skip = up_to(2);
   const std::weak_ptr<const Skip> watched = skip;
   release(AudienceId{1}, std::move(skip));
@@ -147,17 +147,17 @@ TEST_F(BufferedJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
   EXPECT_FALSE(watched.expired());
   append(2, 2);  // of a topic that the client does not even get
   EXPECT_FALSE(watched.expired()) << "something may come late";
-  stage_.shard.advance_low_watermark(stream, 1);
+  rig_.shard.advance_low_watermark(stream, 1);
   EXPECT_FALSE(watched.expired());
-  stage_.shard.advance_low_watermark(stream, 2);
+  rig_.shard.advance_low_watermark(stream, 2);
   EXPECT_TRUE(watched.expired());
 }
 
 TEST_F(BufferedJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
-  hold(AudienceId{1});
+  join(AudienceId{1});
   append(2, 1);
   append(2, 2);
-  stage_.shard.advance_low_watermark(stream, 2);
+  rig_.shard.advance_low_watermark(stream, 2);
   auto skip = up_to(2);
   const std::weak_ptr<const Skip> watched = skip;
   release(AudienceId{1}, std::move(skip));
@@ -165,8 +165,8 @@ TEST_F(BufferedJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
 }
 
 TEST_F(BufferedJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
-  stage_.shard.join(one, AudienceId{1});
-  hold(all);
+  rig_.shard.join(one, AudienceId{1});
+  join(all);
   append(1, 1);
   append(2, 1);
   EXPECT_EQ(output(), "1 1 \n");
@@ -175,8 +175,8 @@ TEST_F(BufferedJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
 }
 
 TEST_F(BufferedJoin, TwoHoldsOfAMessageGiveItOnce) {
-  hold(AudienceId{1});
-  hold(all);
+  join(AudienceId{1});
+  join(all);
   append(1, 1);
   append(2, 1);
   append(1, 2);
@@ -188,10 +188,10 @@ TEST_F(BufferedJoin, TwoHoldsOfAMessageGiveItOnce) {
 }
 
 TEST_F(BufferedJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
-  hold(all);
+  join(all);
   append(1, 1);
   append(2, 1);
-  stage_.shard.join(one, AudienceId{1});
+  rig_.shard.join(one, AudienceId{1});
   append(1, 2);  // would overtake
   append(2, 2);
   EXPECT_EQ(output(), "");
@@ -201,11 +201,11 @@ TEST_F(BufferedJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
 }
 
 TEST_F(BufferedJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
-  hold(all);
+  join(all);
   append(1, 1);
-  stage_.shard.join(one, AudienceId{1});
+  rig_.shard.join(one, AudienceId{1});
   append(1, 2);
-  stage_.shard.leave(one, all);
+  rig_.shard.leave(one, all);
   EXPECT_EQ(output(), "1 2 \n");
   append(2, 1);
   append(1, 3);
@@ -213,17 +213,17 @@ TEST_F(BufferedJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
 }
 
 TEST_F(BufferedJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
-  hold(AudienceId{1});
+  join(AudienceId{1});
   append(1, 1);
-  stage_.shard.leave(one, AudienceId{1});
+  rig_.shard.leave(one, AudienceId{1});
   release(AudienceId{1});
   EXPECT_EQ(output(), "");
 }
 
 TEST_F(BufferedJoin, AMemberCanBeHeld) {
-  stage_.shard.join(one, AudienceId{1});
+  rig_.shard.join(one, AudienceId{1});
   append(1, 1);
-  hold(AudienceId{1});
+  join(AudienceId{1});
   append(1, 2);
   EXPECT_EQ(output(), "1 1 \n");
   release(AudienceId{1});
@@ -231,8 +231,8 @@ TEST_F(BufferedJoin, AMemberCanBeHeld) {
 }
 
 TEST_F(BufferedJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothing) {
-  hold(AudienceId{1});
-  stage_.shard.join(one, AudienceId{1});
+  join(AudienceId{1});
+  rig_.shard.join(one, AudienceId{1});
   append(1, 1);
   EXPECT_EQ(output(), "");
   release(AudienceId{1});
@@ -243,44 +243,44 @@ TEST_F(BufferedJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothi
 }
 
 TEST_F(BufferedJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
-  stage_.shard.set_interval(AudienceId{1}, 5s);
-  hold(AudienceId{1});
+  rig_.shard.set_interval(AudienceId{1}, 5s);
+  join(AudienceId{1});
   append(1, 1);
   append(1, 2);
   append(1, 3);
   release(AudienceId{1}, up_to(1));
   EXPECT_EQ(output(), "1 2 \n");
-  stage_.pass(5020ms);
+  rig_.pass(5020ms);
   EXPECT_EQ(output(), "1 2 \n1 3 \n");
 }
 
 TEST_F(BufferedJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
-  stage_.shard.set_interval(AudienceId{1}, 5s);
-  stage_.shard.join(one, AudienceId{1});
+  rig_.shard.set_interval(AudienceId{1}, 5s);
+  rig_.shard.join(one, AudienceId{1});
   append(1, 1);
   append(1, 2);
-  stage_.shard.join(one, all);
+  rig_.shard.join(one, all);
   append(1, 3);
-  stage_.pass(5020ms);
+  rig_.pass(5020ms);
   EXPECT_EQ(output(), "1 1 \n1 3 \n");
   EXPECT_EQ(ledger().conflated, 1u);
 }
 
 TEST_F(BufferedJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
-  hold(all);
+  join(all);
   for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100'000);
   client_->stream.error = ECONNRESET;
-  stage_.client(1).reply("x\n");
-  stage_.flush();
-  stage_.flush();
-  EXPECT_TRUE(client_->gone);
+  rig_.client(1).reply("x\n");
+  rig_.flush();
+  rig_.flush();
+  EXPECT_TRUE(client_->handler_destroyed);
   for (std::uint64_t i = 21; i <= 25; ++i) append(1, i, 100'000);
-  EXPECT_LE(stage_.log.bytes_in_use(), 600'000u);
+  EXPECT_LE(rig_.log.bytes_in_use(), 600'000u);
 }
 
-class SmallHold : public BufferedJoin {
+class SmallJoinBuffer : public BufferedJoin {
  protected:
-  SmallHold() : BufferedJoin(options()) {}
+  SmallJoinBuffer() : BufferedJoin(options()) {}
   static ShardOptions options() {
     ShardOptions options;
     options.client.backlog_bytes_max = 1000;
@@ -288,37 +288,37 @@ class SmallHold : public BufferedJoin {
   }
 };
 
-TEST_F(SmallHold, AHoldThatGrowsTooLargeIsLostAndItsOwnerIsTold) {
-  hold(AudienceId{1});
-  hold(AudienceId{2});
+TEST_F(SmallJoinBuffer, AHoldThatGrowsTooLargeIsLostAndItsOwnerIsTold) {
+  join(AudienceId{1});
+  join(AudienceId{2});
   append(2, 1);
   for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100);
-  stage_.flush();
-  EXPECT_THAT(client_->lost_holds, ElementsAre(AudienceId{1}));
+  rig_.flush();
+  EXPECT_THAT(client_->full_join_buffers, ElementsAre(AudienceId{1}));
   EXPECT_EQ(counters().join_buffers_full.get(), 1u);
   release(AudienceId{1});
   release(AudienceId{2});
   append(1, 21);
   EXPECT_EQ(output(), "2 1 \n") << "it has left the one and keeps the other";
-  hold(AudienceId{1});
+  join(AudienceId{1});
   append(1, 22);
   release(AudienceId{1});
   EXPECT_EQ(output(), "2 1 \n1 22 \n") << "it can be had again";
 }
 
-TEST_F(SmallHold, WhatWaitedBehindALostHoldIsGiven) {
-  hold(all);
+TEST_F(SmallJoinBuffer, WhatWaitedBehindALostHoldIsGiven) {
+  join(all);
   append(1, 1, 900);
-  stage_.shard.join(one, AudienceId{1});
+  rig_.shard.join(one, AudienceId{1});
   append(1, 2, 10);
   append(1, 3, 10);
-  EXPECT_THAT(output(), Stage::text(1, 2, 10) + Stage::text(1, 3, 10));
-  EXPECT_THAT(client_->lost_holds, ElementsAre(all));
+  EXPECT_THAT(output(), ShardRig::text(1, 2, 10) + ShardRig::text(1, 3, 10));
+  EXPECT_THAT(client_->full_join_buffers, ElementsAre(all));
 }
 
-class SmallLogHold : public BufferedJoin {
+class SmallLogJoin : public BufferedJoin {
  protected:
-  SmallLogHold() : BufferedJoin({}, options()) {}
+  SmallLogJoin() : BufferedJoin({}, options()) {}
   static LogOptions options() {
     LogOptions options;
     options.segment_bytes = 100;
@@ -327,53 +327,53 @@ class SmallLogHold : public BufferedJoin {
   }
 };
 
-TEST_F(SmallLogHold, AHoldIsLostWhereTheLogMayNotBeHeldAnyLonger) {
-  hold(AudienceId{1});
+TEST_F(SmallLogJoin, AHoldIsLostWhereTheLogMayNotBeHeldAnyLonger) {
+  join(AudienceId{1});
   append(1, 1);
-  stage_.shard.join(one, AudienceId{2});
+  rig_.shard.join(one, AudienceId{2});
   for (std::uint64_t i = 1; i <= 100; ++i) append(2, i, 50);
-  EXPECT_LE(stage_.log.bytes_in_use(), 1300u);
-  EXPECT_TRUE(output().ends_with(Stage::text(2, 100, 50)));
-  EXPECT_THAT(client_->lost_holds, ElementsAre(AudienceId{1}));
+  EXPECT_LE(rig_.log.bytes_in_use(), 1300u);
+  EXPECT_TRUE(output().ends_with(ShardRig::text(2, 100, 50)));
+  EXPECT_THAT(client_->full_join_buffers, ElementsAre(AudienceId{1}));
 }
 
-TEST_F(SmallLogHold, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog) {
+TEST_F(SmallLogJoin, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog) {
   client_->stream.room = 0;
-  const auto other = stage_.add(2);
+  const auto other = rig_.add(2);
   other->stream.room = 0;
-  stage_.shard.join(ClientId{2}, AudienceId{2});
-  hold(AudienceId{1});
+  rig_.shard.join(ClientId{2}, AudienceId{2});
+  join(AudienceId{1});
   append(1, 1);
   for (std::uint64_t i = 1; i <= 5; ++i) append(2, i, 50);
-  stage_.shard.join(one, AudienceId{2});
+  rig_.shard.join(one, AudienceId{2});
   append(2, 6, 50);
   release(AudienceId{1});  // behind a newer one
-  stage_.shard.leave(one, AudienceId{2});
-  for (std::uint64_t i = 7; stage_.log.evicted() == 0; ++i) append(2, i, 50);
-  ASSERT_LE(stage_.log.evicted(), 6u) << "the newer one might have stayed";
+  rig_.shard.leave(one, AudienceId{2});
+  for (std::uint64_t i = 7; rig_.log.evicted() == 0; ++i) append(2, i, 50);
+  ASSERT_LE(rig_.log.evicted(), 6u) << "the newer one might have stayed";
   client_->stream.room = SimulatedStream::no_limit;
-  stage_.client(1).on_writable();
+  rig_.client(1).on_writable();
   EXPECT_EQ(output(), "!2 6 6\n!1 1 1\n");
 }
 
 TEST_F(BufferedJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
   client_->stream.room = 0;
-  stage_.client(1).reply(std::string(100'000, 'a'));
-  stage_.client(1).notify_when_drained();
-  stage_.flush();
-  EXPECT_EQ(client_->rooms, 0);
+  rig_.client(1).reply(std::string(100'000, 'a'));
+  rig_.client(1).notify_when_drained();
+  rig_.flush();
+  EXPECT_EQ(client_->drained, 0);
   client_->stream.room = 80'000;
-  stage_.client(1).on_writable();
-  stage_.flush();
-  EXPECT_EQ(client_->rooms, 0);
+  rig_.client(1).on_writable();
+  rig_.flush();
+  EXPECT_EQ(client_->drained, 0);
   client_->stream.room = 10'000;
-  stage_.client(1).on_writable();
-  stage_.flush();
-  EXPECT_EQ(client_->rooms, 1);
+  rig_.client(1).on_writable();
+  rig_.flush();
+  EXPECT_EQ(client_->drained, 1);
   client_->stream.room = SimulatedStream::no_limit;
-  stage_.client(1).on_writable();
-  stage_.flush();
-  EXPECT_EQ(client_->rooms, 1);
+  rig_.client(1).on_writable();
+  rig_.flush();
+  EXPECT_EQ(client_->drained, 1);
 }
 
 TEST_F(BufferedJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
@@ -386,11 +386,11 @@ TEST_F(BufferedJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
     client.notify_when_drained();
   };
   client_->stream.room = 0;
-  stage_.client(1).notify_when_drained();
+  rig_.client(1).notify_when_drained();
   for (int i = 0; i < 1000 && slices <= 50; ++i) {
     client_->stream.room = 30'000;
-    stage_.client(1).on_writable();
-    stage_.flush();
+    rig_.client(1).on_writable();
+    rig_.flush();
   }
   EXPECT_EQ(slices, 51);
   EXPECT_LE(most_queued, 120'000u);
@@ -398,20 +398,20 @@ TEST_F(BufferedJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
 }
 
 TEST_F(BufferedJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
-  hold(all);
+  join(all);
   release(all, up_to(10));
-  stage_.append_at(1, 1, stream, 12);  // all that is not late is past the replay
-  stage_.catch_up();
-  stage_.append_at(2, 1, stream, 7);
-  stage_.append_at(2, 2, stream, 11);
-  stage_.append_at(1, 2, stream, 13);
-  stage_.append_at(2, 3, stream, 9);
-  stage_.catch_up();
+  rig_.append_at(1, 1, stream, 12);  // all that is not late is past the replay
+  rig_.catch_up();
+  rig_.append_at(2, 1, stream, 7);
+  rig_.append_at(2, 2, stream, 11);
+  rig_.append_at(1, 2, stream, 13);
+  rig_.append_at(2, 3, stream, 9);
+  rig_.catch_up();
   EXPECT_EQ(output(), "1 1 \n2 2 \n1 2 \n");
   EXPECT_EQ(ledger().skipped, 2u);
-  stage_.shard.advance_low_watermark(stream, 10);  // nothing of it comes any more: nothing is kept
-  stage_.append_at(2, 4, stream, 8);
-  stage_.catch_up();
+  rig_.shard.advance_low_watermark(stream, 10);  // nothing of it comes any more: nothing is kept
+  rig_.append_at(2, 4, stream, 8);
+  rig_.catch_up();
   EXPECT_TRUE(output().ends_with("2 4 \n"));
 }
 

@@ -185,7 +185,7 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
   for (int i = 0; i < 8; ++i) remotes.push_back(connect(engine));
   std::string history;
   std::vector<std::size_t> ends{0};  // of each message in it
-  enum class State : std::uint8_t { out, held, in };
+  enum class State : std::uint8_t { out, buffering, joined };
   std::vector<State> states(remotes.size(), State::out);
   constexpr std::uint64_t count = 4000;
   for (std::uint64_t number = 1; number <= count; ++number) {
@@ -198,15 +198,15 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
     Remote& remote = remotes[one];
     if (states[one] == State::out && number % 3 == 0) {
       engine.join_buffered(remote.id, AudienceId{0});
-      states[one] = State::held;
-    } else if (states[one] == State::held && number % 7 == 0) {
+      states[one] = State::buffering;
+    } else if (states[one] == State::buffering && number % 7 == 0) {
       // All so far, and some that are yet to be appended.
       const std::uint64_t reached = std::min(count, number + number % 5);
       engine.reply(remote.id, history.substr(0, ends[reached]));
       auto skip = std::make_shared<Skip>();
       skip->add_stream(stream, reached);
       engine.release_join_buffer(remote.id, AudienceId{0}, std::move(skip));
-      states[one] = State::in;
+      states[one] = State::joined;
     }
     const std::string_view line =
         std::string_view(history).substr(ends[number - 1], ends[number] - ends[number - 1]);
@@ -217,8 +217,8 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
   engine.publish();
   for (std::size_t i = 0; i < remotes.size(); ++i) {
     while (!remotes[i].ended) ASSERT_TRUE(remotes[i].wait_and_read());
-    EXPECT_EQ(remotes[i].received, (states[i] == State::in ? history : "") + "bye drain\n") << i;
-    EXPECT_EQ(states[i], State::in) << i;
+    EXPECT_EQ(remotes[i].received, (states[i] == State::joined ? history : "") + "bye drain\n") << i;
+    EXPECT_EQ(states[i], State::joined) << i;
   }
 }
 

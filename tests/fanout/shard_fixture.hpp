@@ -19,36 +19,35 @@
 namespace backplane::fanout {
 
 /// What outlives a client: its side of the wire, and what its handler was told.
-struct Played {
+struct Peer {
   SimulatedStream stream;
   std::string received;
   std::vector<std::string> goodbyes;
-  std::vector<AudienceId> lost_holds;
-  int rooms{};
+  std::vector<AudienceId> full_join_buffers;
+  int drained{};
   std::function<void(Client&)> on_replies_drained;  ///< what its handler does then
   bool input_ended{};
-  bool gone{};  ///< the handler is destroyed
+  bool handler_destroyed{};
 };
 
-class PlayedStream final : public Stream {
+class PeerStream final : public Stream {
  public:
-  explicit PlayedStream(std::shared_ptr<Played> played) : played_(std::move(played)) {}
-  ssize_t read(std::span<char> into) noexcept override { return played_->stream.read(into); }
-  ssize_t write(std::span<const iovec> pieces) noexcept override { return played_->stream.write(pieces); }
-  void end_output() noexcept override { played_->stream.end_output(); }
+  explicit PeerStream(std::shared_ptr<Peer> peer) : peer_(std::move(peer)) {}
+  ssize_t read(std::span<char> into) noexcept override { return peer_->stream.read(into); }
+  ssize_t write(std::span<const iovec> pieces) noexcept override { return peer_->stream.write(pieces); }
+  void end_output() noexcept override { peer_->stream.end_output(); }
 
  private:
-  std::shared_ptr<Played> played_;
+  std::shared_ptr<Peer> peer_;
 };
 
 /// Reports each loss as "!<topic> <first> <last>\n" and says "!BYE <reason>\n".
-class PlayedHandler final : public Handler {
+class RecordingHandler final : public Handler {
  public:
-  PlayedHandler(Client& client, std::shared_ptr<Played> played)
-      : client_(client), played_(std::move(played)) {}
-  ~PlayedHandler() override { played_->gone = true; }
-  void on_bytes(std::string_view bytes) override { played_->received += bytes; }
-  void on_input_end() override { played_->input_ended = true; }
+  RecordingHandler(Client& client, std::shared_ptr<Peer> peer) : client_(client), peer_(std::move(peer)) {}
+  ~RecordingHandler() override { peer_->handler_destroyed = true; }
+  void on_bytes(std::string_view bytes) override { peer_->received += bytes; }
+  void on_input_end() override { peer_->input_ended = true; }
   void report_losses(std::span<const Loss> losses, std::string& out) override {
     for (const Loss& loss : losses) {
       out += "!" + std::to_string(static_cast<std::uint32_t>(loss.topic)) + " " + std::to_string(loss.first) +
@@ -56,31 +55,31 @@ class PlayedHandler final : public Handler {
     }
   }
   void say_goodbye(std::string_view reason) override {
-    played_->goodbyes.emplace_back(reason);
+    peer_->goodbyes.emplace_back(reason);
     client_.end("!BYE " + std::string(reason) + "\n");
   }
   void on_replies_drained() override {
-    ++played_->rooms;
-    if (played_->on_replies_drained) played_->on_replies_drained(client_);
+    ++peer_->drained;
+    if (peer_->on_replies_drained) peer_->on_replies_drained(client_);
   }
-  void on_join_buffer_full(AudienceId audience) override { played_->lost_holds.push_back(audience); }
+  void on_join_buffer_full(AudienceId audience) override { peer_->full_join_buffers.push_back(audience); }
 
  private:
   Client& client_;
-  std::shared_ptr<Played> played_;
+  std::shared_ptr<Peer> peer_;
 };
 
 /// Time stands still until a test moves it.
-class Stage {
+class ShardRig {
  public:
-  explicit Stage(ShardOptions options = {}, LogOptions log_options = {})
+  explicit ShardRig(ShardOptions options = {}, LogOptions log_options = {})
       : log(log_options, 1), shard(options, log, 0, now) {}
 
-  std::shared_ptr<Played> add(std::uint64_t id) {
-    auto played = std::make_shared<Played>();
-    Client& client = shard.add(ClientId{id}, std::make_unique<PlayedStream>(played));
-    client.set_handler(std::make_unique<PlayedHandler>(client, played));
-    return played;
+  std::shared_ptr<Peer> add(std::uint64_t id) {
+    auto peer = std::make_shared<Peer>();
+    Client& client = shard.add(ClientId{id}, std::make_unique<PeerStream>(peer));
+    client.set_handler(std::make_unique<RecordingHandler>(client, peer));
+    return peer;
   }
   Client& client(std::uint64_t id) { return *shard.find(ClientId{id}); }
 
@@ -120,26 +119,26 @@ class Stage {
 class ShardTest : public ::testing::Test {
  protected:
   ShardTest() : ShardTest(ShardOptions{}) {}
-  explicit ShardTest(ShardOptions options, LogOptions log_options = {}) : stage_(options, log_options) {
+  explicit ShardTest(ShardOptions options, LogOptions log_options = {}) : rig_(options, log_options) {
     for (const std::uint32_t topic : {1u, 2u}) {
-      stage_.shard.set_route(RouteId{topic}, {AudienceId{topic}});
+      rig_.shard.set_route(RouteId{topic}, {AudienceId{topic}});
     }
   }
 
-  std::shared_ptr<Played> add(std::uint64_t id, std::initializer_list<std::uint32_t> audiences) {
-    auto played = stage_.add(id);
-    for (const std::uint32_t audience : audiences) stage_.shard.join(ClientId{id}, AudienceId{audience});
-    return played;
+  std::shared_ptr<Peer> add(std::uint64_t id, std::initializer_list<std::uint32_t> audiences) {
+    auto peer = rig_.add(id);
+    for (const std::uint32_t audience : audiences) rig_.shard.join(ClientId{id}, AudienceId{audience});
+    return peer;
   }
-  void give_room(std::uint64_t id, Played& played, std::size_t room) {
-    played.stream.room = room;
-    stage_.client(id).on_writable();
-    stage_.flush();
+  void give_room(std::uint64_t id, Peer& peer, std::size_t room) {
+    peer.stream.room = room;
+    rig_.client(id).on_writable();
+    rig_.flush();
   }
-  [[nodiscard]] const ShardCounters& counters() const { return stage_.shard.counters(); }
-  [[nodiscard]] const DeliveryLedger& ledger() { return stage_.shard.ledger(); }
+  [[nodiscard]] const ShardCounters& counters() const { return rig_.shard.counters(); }
+  [[nodiscard]] const DeliveryLedger& ledger() { return rig_.shard.ledger(); }
 
-  Stage stage_;
+  ShardRig rig_;
 };
 
 }  // namespace backplane::fanout

@@ -37,12 +37,12 @@ class SmallLog : public ShardTest {
 TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
   const auto client = add(1, {1, 2});
   client->stream.room = 2;
-  stage_.append(1, 1);
-  stage_.turn();  // begun: it is finished whatever happens
+  rig_.append(1, 1);
+  rig_.turn();  // begun: it is finished whatever happens
   for (std::uint64_t i = 2; i <= 10; ++i) {
-    stage_.append(1, i);
-    stage_.append(2, i);
-    stage_.turn();
+    rig_.append(1, i);
+    rig_.append(2, i);
+    rig_.turn();
   }
   EXPECT_EQ(client->stream.output, "1 ");
   give_room(1, *client, SimulatedStream::no_limit);
@@ -54,11 +54,11 @@ TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
 
 TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
   const auto client = add(1, {1, 2});
-  stage_.client(1).set_policy(Policy::latest);
+  rig_.client(1).set_policy(Policy::latest);
   client->stream.room = 0;
-  stage_.append(2, 1);
-  for (std::uint64_t i = 1; i <= 9; ++i) stage_.append(1, i);
-  stage_.turn();
+  rig_.append(2, 1);
+  for (std::uint64_t i = 1; i <= 9; ++i) rig_.append(1, i);
+  rig_.turn();
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->stream.output, "2 1 \n1 9 \n");
   EXPECT_EQ(ledger().conflated, 8u);
@@ -66,10 +66,10 @@ TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
 
 TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
   const auto client = add(1, {1});
-  stage_.client(1).set_policy(Policy::disconnect);
+  rig_.client(1).set_policy(Policy::disconnect);
   client->stream.room = 0;
-  for (std::uint64_t i = 1; i <= 9; ++i) stage_.append(1, i);
-  stage_.turn();
+  for (std::uint64_t i = 1; i <= 9; ++i) rig_.append(1, i);
+  rig_.turn();
   EXPECT_THAT(client->goodbyes, ElementsAre("slow_consumer"));
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->stream.output, "!1 1 9\n!BYE slow_consumer\n");
@@ -80,48 +80,48 @@ TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
   const auto stalled = add(1, {1, 2});
   const auto healthy = add(2, {2});
   stalled->stream.room = 2;
-  stage_.append(1, 1);  // one message, begun, holds a whole segment
-  stage_.turn();
+  rig_.append(1, 1);  // one message, begun, holds a whole segment
+  rig_.turn();
   for (std::uint64_t i = 1; i <= 100; ++i) {
-    stage_.append(2, i, 50);
-    stage_.turn();
+    rig_.append(2, i, 50);
+    rig_.turn();
   }
-  EXPECT_LE(stage_.log.bytes_in_use(), 1200u);
+  EXPECT_LE(rig_.log.bytes_in_use(), 1200u);
   give_room(1, *stalled, SimulatedStream::no_limit);
   const std::string& output = stalled->stream.output;
   EXPECT_TRUE(output.starts_with("1 1 \n!2 1 ")) << output.substr(0, 40);
-  EXPECT_TRUE(output.ends_with(Stage::text(2, 100, 50)));
+  EXPECT_TRUE(output.ends_with(ShardRig::text(2, 100, 50)));
   EXPECT_EQ(ledger().client_gone, 0u);
   EXPECT_EQ(ledger().matched, ledger().delivered + ledger().dropped);
 }
 
 TEST_F(SmallLog, WhoWouldRatherBeDisconnectedIsWhenTheLogIsFull) {
   const auto stalled = add(1, {2});
-  stage_.client(1).set_policy(Policy::disconnect);
+  rig_.client(1).set_policy(Policy::disconnect);
   stalled->stream.room = 0;
   for (std::uint64_t i = 1; i <= 100; ++i) {
-    stage_.append(2, i, 50);
-    stage_.turn();
+    rig_.append(2, i, 50);
+    rig_.turn();
   }
   EXPECT_THAT(stalled->goodbyes, ElementsAre("slow_consumer"));
-  EXPECT_LE(stage_.log.bytes_in_use(), 1300u);
+  EXPECT_LE(rig_.log.bytes_in_use(), 1300u);
 }
 
 TEST_F(SmallLog, OfTwoStalledClientsTheOneWithTheOldestMessagesLosesThem) {
   const auto early = add(1, {1, 2});
   const auto late = add(2, {});
   early->stream.room = late->stream.room = 0;
-  stage_.append(1, 1);
-  stage_.turn();
+  rig_.append(1, 1);
+  rig_.turn();
   for (std::uint64_t i = 1; i <= 100; ++i) {
-    if (i == 100) stage_.shard.join(ClientId{2}, AudienceId{2});
-    stage_.append(2, i, 50);
-    stage_.turn();
+    if (i == 100) rig_.shard.join(ClientId{2}, AudienceId{2});
+    rig_.append(2, i, 50);
+    rig_.turn();
   }
   give_room(1, *early, SimulatedStream::no_limit);
   give_room(2, *late, SimulatedStream::no_limit);
   EXPECT_TRUE(early->stream.output.starts_with("!1 1 1\n!2 1 ")) << early->stream.output.substr(0, 40);
-  EXPECT_EQ(late->stream.output, Stage::text(2, 100, 50));
+  EXPECT_EQ(late->stream.output, ShardRig::text(2, 100, 50));
 }
 
 class Impatient : public ShardTest {
@@ -134,8 +134,8 @@ class Impatient : public ShardTest {
     return options;
   }
   void pass(std::chrono::milliseconds time) {
-    stage_.pass(time);
-    stage_.flush();
+    rig_.pass(time);
+    rig_.flush();
   }
 };
 
@@ -143,9 +143,9 @@ TEST_F(Impatient, WhoSaysNothingIsSentAwayAndWhoSaysAnythingIsNot) {
   const auto silent = add(1, {});
   const auto speaking = add(2, {});
   speaking->stream.input = "S";
-  stage_.client(2).on_readable();
-  stage_.pass(10'020ms);
-  stage_.flush();
+  rig_.client(2).on_readable();
+  rig_.pass(10'020ms);
+  rig_.flush();
   EXPECT_THAT(silent->goodbyes, ElementsAre("silent"));
   EXPECT_TRUE(speaking->goodbyes.empty());
 }
@@ -155,13 +155,13 @@ TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
   const auto speaking = add(2, {});
   const auto listening = add(3, {1});
   for (const auto& each : {idle, speaking, listening}) each->stream.input = "S";
-  for (const std::uint64_t id : {1u, 2u, 3u}) stage_.client(id).on_readable();
+  for (const std::uint64_t id : {1u, 2u, 3u}) rig_.client(id).on_readable();
   for (std::uint64_t i = 1; i <= 3; ++i) {
     pass(30s);
     speaking->stream.input = "S";
-    stage_.client(2).on_readable();
-    stage_.append(1, i);
-    stage_.turn();
+    rig_.client(2).on_readable();
+    rig_.append(1, i);
+    rig_.turn();
   }
   EXPECT_THAT(idle->goodbyes, ElementsAre("idle"));
   EXPECT_TRUE(speaking->goodbyes.empty());
@@ -174,12 +174,12 @@ TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
 
 TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {
   const auto feed = add(1, {});
-  stage_.client(1).exempt_from_timeouts(true);
+  rig_.client(1).exempt_from_timeouts(true);
   pass(1h);
   EXPECT_TRUE(feed->goodbyes.empty());
   feed->stream.input = "S";
-  stage_.client(1).on_readable();
-  stage_.client(1).exempt_from_timeouts(false);
+  rig_.client(1).on_readable();
+  rig_.client(1).exempt_from_timeouts(false);
   pass(59s);
   EXPECT_TRUE(feed->goodbyes.empty());
   pass(1020ms);
@@ -200,10 +200,10 @@ class FewReplies : public ShardTest {
 TEST_F(FewReplies, NoMoreInputIsTakenThanIsAnswered) {
   const auto client = add(1, {});
   client->stream.room = 0;
-  stage_.client(1).reply(std::string(1001, 'a'));
+  rig_.client(1).reply(std::string(1001, 'a'));
   client->stream.input = "PING\n";
-  stage_.client(1).on_readable();
-  stage_.flush();
+  rig_.client(1).on_readable();
+  rig_.flush();
   EXPECT_EQ(client->received, "");
   give_room(1, *client, SimulatedStream::no_limit);
   EXPECT_EQ(client->received, "PING\n");
@@ -212,9 +212,9 @@ TEST_F(FewReplies, NoMoreInputIsTakenThanIsAnswered) {
 TEST_F(FewReplies, WhoNeverReadsWhatItIsToldIsAborted) {
   const auto client = add(1, {});
   client->stream.room = 0;
-  for (int i = 0; i < 6; ++i) stage_.client(1).reply(std::string(1000, 'a'));
-  stage_.flush();
-  EXPECT_TRUE(client->gone);
+  for (int i = 0; i < 6; ++i) rig_.client(1).reply(std::string(1000, 'a'));
+  rig_.flush();
+  EXPECT_TRUE(client->handler_destroyed);
 }
 
 }  // namespace

@@ -94,10 +94,10 @@ class Terse final : public Handler {
   void on_input_end() override {}
   void report_losses(std::span<const Loss> losses, std::string& out) override {
     out.append(losses.size(), '!');
-    losses_told += losses.size();
+    losses_reported += losses.size();
   }
   void say_goodbye(std::string_view) override {}
-  static inline std::uint64_t losses_told{};
+  static inline std::uint64_t losses_reported{};
 };
 
 TEST(SteadyState, AnEventCostsNoAllocationAndNoLock) {
@@ -142,13 +142,13 @@ TEST(SteadyState, AnEventCostsNoAllocationAndNoLock) {
   for (int i = 0; i < 1500; ++i) round();  // until backlogs are as full as they get
   const std::uint64_t allocations_before = allocations.load();
   const std::uint64_t locks_before = locks.load();
-  const std::uint64_t told_before = Terse::losses_told;
+  const std::uint64_t reported_before = Terse::losses_reported;
   for (int i = 0; i < 300; ++i) round();
   const std::uint64_t allocated = allocations.load() - allocations_before;
   const std::uint64_t locked = locks.load() - locks_before;
   EXPECT_EQ(allocated, 0u);
   EXPECT_EQ(locked, 0u);
-  EXPECT_GT(Terse::losses_told, told_before);
+  EXPECT_GT(Terse::losses_reported, reported_before);
   EXPECT_GT(shard.ledger().conflated, 0u);
   EXPECT_GT(shard.ledger().delivered, 1'000'000u);
 }
