@@ -251,7 +251,7 @@ void Client::bound_replies(std::size_t before) {
   count_replies(before);
   // Commands are read no more long before this; what is left are notices to somebody who reads nothing.
   if (backlog_.reply_bytes() > shard_.limits().unread_bytes_max) {
-    shard_.counters().unread.add(1);
+    shard_.counters().replies_unread.add(1);
     return abort();
   }
   mark_queued();
@@ -341,7 +341,7 @@ void Client::on_time(Clock::time_point now) {
     shard_.timers().set(*this, active_at_ + options.idle_timeout);
     return;
   }
-  shard_.counters().silent.add(1);
+  shard_.counters().timed_out.add(1);
   handler_->say_goodbye(silent ? "silent" : "idle");
 }
 

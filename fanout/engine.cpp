@@ -96,8 +96,8 @@ EngineCounters Engine::counters() const {
     const DeliveryLedger ledger = std::as_const(*slot.worker).shard().published_ledger();
     DeliveryLedger::each(sum, ledger, [](std::uint64_t& to, std::uint64_t from) { to += from; });
     sum.join_buffers_full += each.join_buffers_full.get();
-    sum.unread += each.unread.get();
-    sum.silent += each.silent.get();
+    sum.replies_unread += each.replies_unread.get();
+    sum.timed_out += each.timed_out.get();
     sum.sends += each.sends.get();
     sum.sent_bytes += each.sent_bytes.get();
     sum.commands += each.commands.get();

@@ -31,8 +31,8 @@ struct EngineOptions {
 /// See DeliveryLedger and ShardCounters, which they are the sums of.
 struct EngineCounters : DeliveryLedger {
   std::uint64_t join_buffers_full{};
-  std::uint64_t unread{};
-  std::uint64_t silent{};
+  std::uint64_t replies_unread{};
+  std::uint64_t timed_out{};
   std::uint64_t sends{};
   std::uint64_t sent_bytes{};
   std::uint64_t commands{};

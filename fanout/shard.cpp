@@ -234,7 +234,7 @@ void Shard::bound_replies() {
     if (most == nullptr || client.backlog().reply_bytes() > most->backlog().reply_bytes()) most = &client;
   }
   if (most == nullptr) return;
-  counters_.unread.add(1);
+  counters_.replies_unread.add(1);
   most->handler().say_goodbye("replies_unread");
 }
 

@@ -31,8 +31,8 @@ namespace backplane::fanout {
 
 struct ShardCounters {
   Counter join_buffers_full;
-  Counter unread;  ///< clients that left too much unread of what they were replied
-  Counter silent;  ///< clients that first_byte_timeout or idle_timeout sent away
+  Counter replies_unread;  ///< clients that left too much unread of what they were replied
+  Counter timed_out;       ///< clients that first_byte_timeout or idle_timeout sent away
   Counter sends;
   Counter sent_bytes;
   Counter commands;        ///< from the owner

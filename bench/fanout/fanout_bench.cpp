@@ -27,10 +27,10 @@ namespace {
 using backplane::bench::median;
 
 using backplane::Descriptor;
+using backplane::bench::IgnoringHandler;
 using backplane::bench::Lines;
 using backplane::bench::RawBroadcast;
 using backplane::bench::Receivers;
-using backplane::bench::Silent;
 using backplane::bench::thread_cpu_us;
 using namespace backplane::fanout;
 
@@ -75,7 +75,7 @@ double run_engine(const Shape& shape) {
   }
   for (Descriptor& socket : receivers.take_server_ends()) {
     const ClientId client =
-        engine.adopt(std::move(socket), [](Client&) { return std::make_unique<Silent>(); });
+        engine.adopt(std::move(socket), [](Client&) { return std::make_unique<IgnoringHandler>(); });
     for (std::uint32_t topic = 0; topic < shape.topics; ++topic) engine.join(client, AudienceId{topic});
   }
   Lines lines;

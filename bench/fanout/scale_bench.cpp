@@ -32,12 +32,12 @@
 namespace {
 
 using backplane::Descriptor;
+using backplane::bench::IgnoringHandler;
 using backplane::bench::Lines;
 using backplane::bench::Loopback;
 using backplane::bench::median;
 using backplane::bench::must;
 using backplane::bench::Receivers;
-using backplane::bench::Silent;
 using backplane::bench::thread_cpu_us;
 using namespace backplane::fanout;
 using Clock = std::chrono::steady_clock;
@@ -59,7 +59,7 @@ void wait_for_commands(const Engine& engine, std::uint64_t count) {
 }
 
 std::unique_ptr<Handler> silent(Client&) {
-  return std::make_unique<Silent>();
+  return std::make_unique<IgnoringHandler>();
 }
 
 /// Sockets whose other ends are a child process's, as one process may not have so many descriptors.
@@ -185,7 +185,7 @@ void members() {
   Log log({}, 1);
   Shard shard({}, log, 0, Clock::now());
   const auto add = [&](std::uint64_t id) {
-    shard.add(ClientId{id}, std::make_unique<NoStream>()).set_handler(std::make_unique<Silent>());
+    shard.add(ClientId{id}, std::make_unique<NoStream>()).set_handler(std::make_unique<IgnoringHandler>());
   };
   constexpr std::uint64_t clients = 10'000;
   for (std::uint64_t id = 1; id <= clients; ++id) add(id);

@@ -35,7 +35,7 @@ class Lines {
 };
 
 /// What a client of a bench says, which is nothing.
-class Silent final : public fanout::Handler {
+class IgnoringHandler final : public fanout::Handler {
  public:
   void on_bytes(std::string_view) override {}
   void on_input_end() override {}

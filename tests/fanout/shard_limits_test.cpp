@@ -169,7 +169,7 @@ TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
   pass(60'020ms);
   EXPECT_THAT(speaking->goodbyes, ElementsAre("idle"));
   EXPECT_THAT(listening->goodbyes, ElementsAre("idle"));
-  EXPECT_EQ(counters().silent.get(), 3u);
+  EXPECT_EQ(counters().timed_out.get(), 3u);
 }
 
 TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {

@@ -233,7 +233,7 @@ TEST_F(ShardTest, WhereAllRepliesAreTooMuchWhoReadsLeastIsSentAway) {
   EXPECT_THAT(clients[1]->goodbyes, ElementsAre("replies_unread"));
   EXPECT_THAT(clients[0]->goodbyes, IsEmpty());
   EXPECT_THAT(clients[2]->goodbyes, IsEmpty()) << "it reads as it gets it";
-  EXPECT_EQ(rig.shard.counters().unread.get(), 1u);
+  EXPECT_EQ(rig.shard.counters().replies_unread.get(), 1u);
   rig.pass(options.linger + 50ms);
   rig.flush();
   EXPECT_TRUE(clients[1]->handler_destroyed);
