@@ -8,7 +8,7 @@
 namespace backplane::fanout {
 namespace {
 
-// So many marks of segments that were given back stand between those that are held, before they are tidied.
+// How many entries of reclaimed segments may stay among those in use, before they are removed together.
 constexpr std::size_t reclaimed_max = 64;
 
 }  // namespace
@@ -33,7 +33,7 @@ void Log::append(std::string_view bytes, const MessageInfo& info) {
 }
 
 std::unique_ptr<Segment> Log::make_segment(std::size_t size) {
-  // What is larger than a segment gets one of its own.
+  // A message that is larger than a segment gets a segment of its own.
   if (size > options_.segment_bytes) return std::make_unique<Segment>(size, 1, readers_);
   if (spare_.empty()) {
     return std::make_unique<Segment>(options_.segment_bytes, options_.segment_messages, readers_);
@@ -62,7 +62,7 @@ void Log::release(Segment& segment) noexcept {
 }
 
 void Log::return_segment(Segment& segment) noexcept {
-  // Only the writer takes from this stack, and always all of it.
+  // Only the writer pops from this stack, and it always takes everything.
   Segment* head = returned_.load(std::memory_order_relaxed);
   do {
     segment.next_returned_ = head;
@@ -92,7 +92,7 @@ void Log::reclaim(Segment* segment) {
 }
 
 void Log::evict() {
-  // Some more than must be, so that readers are not asked again for each segment.
+  // An eighth more than necessary. Otherwise readers would have to unpin something for each new segment.
   std::size_t left = bytes_in_use_ - options_.bytes_max + options_.bytes_max / 8;
   for (const SegmentInUse& entry : in_use_) {
     if (entry.segment == nullptr) continue;

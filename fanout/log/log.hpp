@@ -1,5 +1,5 @@
 #pragma once
-// What is written to many, once.
+// The log: messages that many clients receive are written to it once.
 
 #include <atomic>
 #include <cstddef>
@@ -15,18 +15,18 @@ namespace backplane::fanout {
 
 struct LogOptions {
   std::size_t segment_bytes = 256u << 10;
-  std::size_t segment_messages = 4096;  ///< a segment of small messages is full before its bytes are
-  /// Of all segments that somebody holds. Above it, readers are told to let go of the oldest.
+  std::size_t segment_messages = 4096;  ///< in a segment, even if there is room for more bytes
+  /// Of all segments in use. Above it, readers must unpin the oldest ones; see evicted().
   std::size_t bytes_max = 1u << 30;
-  std::size_t spare_segments_max = 64;  ///< kept for the next messages; more are given back to the heap
+  std::size_t spare_segments_max = 64;  ///< unused segments that are kept; others are freed
 };
 
-/// An append-only sequence of messages. One thread writes it; any number of readers, known from the start,
-/// follow it without a lock: what is published is a number, and a segment goes back to the writer when the
-/// last reader has let go of it. Owns the segments; outlives its readers.
+/// An append-only sequence of messages, numbered 0, 1, 2, …. One thread writes it. A fixed number of readers
+/// follow it, each on one thread, without locks: publishing stores a number, and a segment returns to the
+/// writer when its last reader is done with it. Owns the segments; outlives its readers.
 class Log {
  public:
-  /// The largest message that it takes.
+  /// The size of the largest message that append() accepts.
   static constexpr std::size_t message_bytes_max = std::size_t{1} << 31;
 
   Log(LogOptions options, std::size_t readers);
@@ -34,29 +34,30 @@ class Log {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  // The writer's side.
+  // The writer's thread.
 
-  /// Copies the message, of at least one byte. Readers see it after the next publish(). Allocates only where
-  /// no segment is spare, or where the message is larger than a segment.
+  /// Appends a copy of the message, which has at least one byte. Readers see it after the next publish().
+  /// Allocates only if there is no spare segment, or if the message is larger than a segment.
   void append(std::string_view bytes, const MessageInfo& info);
   void publish() noexcept { published_.store(appended_); }
   /// The number of the next message.
   [[nodiscard]] std::uint64_t appended() const noexcept { return appended_; }
-  /// Of segments that somebody holds, as of the last time that one was needed.
+  /// Bytes of all segments in use, as of the last time that a new segment was needed.
   [[nodiscard]] std::size_t bytes_in_use() const noexcept { return bytes_in_use_; }
 
-  // Any thread's.
+  // Any thread.
 
-  /// Messages before this number may be read.
+  /// Messages with a lower number may be read.
   [[nodiscard]] std::uint64_t published() const noexcept { return published_.load(); }
-  /// Readers are to let go of messages before this number: the log holds more than it may.
+  /// Readers must unpin the segments of messages with a lower number: more than LogOptions::bytes_max are in
+  /// use.
   [[nodiscard]] std::uint64_t evicted() const noexcept { return evicted_.load(std::memory_order_relaxed); }
 
  private:
   friend class LogReader;
   struct SegmentInUse {
     std::uint64_t serial;
-    Segment* segment;  ///< nullptr: given back already, sooner than older ones
+    Segment* segment;  ///< nullptr: reclaimed already, before older ones
   };
 
   void roll(std::size_t size);
@@ -64,13 +65,13 @@ class Log {
   void reclaim_returned();
   void reclaim(Segment* segment);
   void evict();
-  /// By the last holder, on its thread.
+  /// Called by the segment's last user, on its thread.
   void return_segment(Segment& segment) noexcept;
   void release(Segment& segment) noexcept;
 
   LogOptions options_;
   std::size_t readers_;
-  std::vector<SegmentInUse> in_use_;  ///< in order
+  std::vector<SegmentInUse> in_use_;  ///< in the order of their serials
   std::size_t reclaimed_{};           ///< of these
   std::size_t bytes_in_use_{};
   std::vector<std::unique_ptr<Segment>> spare_;
@@ -78,13 +79,13 @@ class Log {
   Segment* current_{};
   std::uint64_t last_serial_{};
   std::uint64_t appended_{};
-  // Written by the writer and read by all; apart from what readers write.
+  // The writer writes these and all threads read them. They share no cache line with what readers write.
   alignas(64) std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> evicted_{0};
   alignas(64) std::atomic<Segment*> returned_{nullptr};
 };
 
-/// Where one reader is in a log, and what it holds of it. Lives on the reader's thread; is made before the
+/// The position of one reader in a log, and its pins. Lives on the reader's thread; is created before the
 /// first message is appended.
 class LogReader {
  public:
@@ -95,9 +96,9 @@ class LogReader {
 
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
 
-  /// Calls on_run(Segment&, first, last, end) for the messages up to number `end` (at most published()), in
-  /// order: as many at a time as lie together and have the same route. Those from `last` to the segment's
-  /// `end` come next.
+  /// Reads messages with a number below `end`, which is at most published(). Calls
+  /// on_run(Segment&, first, last, segment_end) for each run of adjacent messages with the same route, in
+  /// order. Messages [last, segment_end) of the segment come next.
   template <class OnRun>
   void read_until(std::uint64_t end, OnRun&& on_run) {
     while (position_ < end) {
@@ -122,7 +123,7 @@ class LogReader {
     }
   }
 
-  /// Keeps a segment that read_until() showed until as many calls of unpin().
+  /// Keeps a segment that on_run() received, until unpin() has been called as often as pin().
   void pin(Segment& segment) noexcept { ++segment.pins_[index_].count; }
   void unpin(Segment& segment) noexcept {
     Segment::Pin& pin = segment.pins_[index_];
