@@ -11,13 +11,14 @@
 namespace backplane::fanout {
 namespace {
 
-// Small, so that a flood of short commands makes at most some hundred KiB of replies before
-// replies_bytes_max is looked at again.
+// Small: replies_bytes_max is checked between two reads, and the short commands of one read can cause some
+// hundred KiB of replies.
 constexpr std::size_t read_bytes = 4096;
-// So many reads a turn, so that one busy client cannot starve the others.
-constexpr int reads_a_turn = 16;
+// At most so many per turn: one busy client cannot starve the others.
+constexpr int reads_per_turn = 16;
 
-/// What is left of a full backlog: room is made for some time, as making it looks at many messages.
+// What is left of a full backlog. More is dropped than necessary, because each time many messages are
+// visited.
 constexpr std::size_t after_dropping(std::size_t limit) {
   return limit - limit / 16;
 }
@@ -27,15 +28,14 @@ constexpr std::size_t after_conflation(std::size_t limit) {
 
 }  // namespace
 
-/// What its handler wants to be reminded of.
+/// The alarm of the client's handler.
 class Client::Alarm final : public TimerWheel::Timer {
  public:
   explicit Alarm(Client& client) : client_(client) {}
 
  private:
   void on_time(Clock::time_point) override {
-    Client& client = client_;  // this may be gone after it
-    if (client.open()) client.handler_->on_alarm();
+    if (client_.open()) client_.handler_->on_alarm();  // which may destroy this
   }
   Client& client_;
 };
@@ -67,7 +67,7 @@ void Client::mark_queued() {
     unsent_ = true;
     shard_.counters().unsent_clients.add(1);
   }
-  if (!blocked_) mark_changed();  // a blocked one is woken by its stream
+  if (!blocked_) mark_changed();  // if it is blocked, on_writable() does
 }
 
 void Client::mark_changed() {
@@ -76,7 +76,8 @@ void Client::mark_changed() {
   shard_.mark_dirty(*this);
 }
 
-/// @returns whether there is anything of it that it was not given before; `first` is the first of these.
+/// Claims those of messages [first, last) that did not reach the client through another audience, and counts
+/// them as matched. @returns whether there are any; `first` is then the first of them.
 bool Client::claim_new(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept {
   if (state_ != State::open) return false;
   const std::uint64_t end = segment.base() + last;
@@ -146,7 +147,7 @@ void Client::buffer(AudienceId audience, Segment& segment, std::uint32_t first, 
   if (!open() || !catch_up_) return;
   enqueue_ready(catch_up_->begin_run(segment, first));
   catch_up_->buffer(audience, segment, first, last, claimed_until_ >= segment.base() + last);
-  mark_changed();  // if that is too much, flush() discards it, even if no other run comes
+  mark_changed();  // flush() checks the limit, in case no other run follows
 }
 
 void Client::release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip) {
@@ -163,7 +164,7 @@ void Client::end_skips() {
 bool Client::skip_late(const Segment& segment, std::uint32_t index) {
   if (!open() || !catch_up_ || !catch_up_->skips_late(segment, index)) return false;
   std::uint32_t first = index;
-  // Claimed, so that it does not come through another audience either.
+  // A claimed message does not come through another audience either.
   if (claim_new(segment, first, index + 1)) ++ledger().skipped;
   return true;
 }
@@ -189,7 +190,7 @@ void Client::enqueue_ready(const std::vector<CatchUp::Ready>& ready) {
   if (catch_up_->has_full()) mark_changed();  // flush() notifies the handler
 }
 
-/// Not while the shard dispatches a run: the audiences lose a member.
+/// Not while the shard dispatches a run, because audiences lose a member.
 void Client::notify_full_join_buffers() {
   for (const AudienceId audience : catch_up_->take_full()) {
     shard_.leave(id_, audience);
@@ -201,7 +202,7 @@ void Client::end_catch_up_if_done() noexcept {
   if (catch_up_ && (!open() || catch_up_->done())) catch_up_.reset();
 }
 
-/// @returns false where the client does not read what it got before: the message is better kept until later.
+/// @returns false if the client has not read earlier replies. A newer message can then replace this one.
 bool Client::send_throttled(std::string_view bytes) {
   if (!open() || backlog_.reply_bytes() > shard_.limits().replies_bytes_max) return false;
   const std::size_t before = backlog_.reply_bytes();
@@ -249,7 +250,8 @@ void Client::reply(std::string_view bytes) {
 
 void Client::bound_replies(std::size_t before) {
   count_replies(before);
-  // Commands are read no more long before this; what is left are notices to somebody who reads nothing.
+  // No commands are read above replies_bytes_max, which is less. The rest are notices to a client that reads
+  // nothing.
   if (backlog_.reply_bytes() > shard_.limits().unread_bytes_max) {
     shard_.counters().replies_unread.add(1);
     return abort();
@@ -258,7 +260,7 @@ void Client::bound_replies(std::size_t before) {
   shard_.bound_replies();
 }
 
-/// Of those that are open, so that who is being sent away for it does not count any more.
+/// Only of open clients: one that is being disconnected for its replies does not count any longer.
 void Client::count_replies(std::size_t before) noexcept {
   if (state_ == State::open) shard_.count_replies(backlog_.reply_bytes() - before);
 }
@@ -274,12 +276,12 @@ void Client::end(std::string_view last_words) {
   shard_.count_replies(0 - backlog_.reply_bytes());
   backlog_.add_reply(last_words);
   state_ = State::ending;
-  readable_ = true;  // what still comes is read and thrown away
+  readable_ = true;  // further input is read and discarded
   mark_changed();
 }
 
 void Client::switch_handler(std::unique_ptr<Handler> handler, std::string_view rest) {
-  CHECK(!switch_, "a client becomes one thing at a time");
+  CHECK(!switch_, "a handler is switched once per call");
   switch_ = std::make_unique<HandlerSwitch>(HandlerSwitch{std::move(handler_), std::string(rest)});
   handler_ = std::move(handler);
   alarm_.reset();
@@ -299,13 +301,13 @@ Client::Clock::time_point Client::now() const noexcept {
   return shard_.now();
 }
 
-/// Where no call of the handler's is under way.
+/// Only while no function of the handler is running.
 void Client::finish_switch() {
   while (switch_) {
     const std::unique_ptr<HandlerSwitch> done = std::move(switch_);
     done->before.reset();
     if (open() && !done->rest.empty()) handler_->on_bytes(done->rest);
-    // Had it been told before, it would not be told what comes.
+    // Last: a handler that has seen the end of the input expects no bytes.
     if (open() && input_ended_ && !switch_) handler_->on_input_end();
   }
 }
@@ -357,9 +359,9 @@ void Client::on_readable() {
 }
 
 void Client::read() {
-  finish_switch();  // what came before comes first
+  finish_switch();  // the new handler first receives what the old one left
   std::array<char, read_bytes> buffer;
-  for (int i = 0; i < reads_a_turn && wants_input(); ++i) {
+  for (int i = 0; i < reads_per_turn && wants_input(); ++i) {
     const ssize_t got = stream_->read(buffer);
     if (got > 0) {
       has_received_ = true;
@@ -379,7 +381,7 @@ void Client::read() {
       return abort();
     }
   }
-  // Nobody says again that there is input: flush() goes on with it.
+  // The stream does not report this input again: flush() continues with it.
   if (wants_input()) mark_changed();
 }
 
@@ -425,7 +427,7 @@ void Client::note_progress() {
       state_ = State::output_ended;
     }
   } else if (!blocked_) {
-    mark_changed();  // the others first
+    mark_changed();  // continue after the other clients
   }
 }
 

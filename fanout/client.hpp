@@ -24,55 +24,60 @@ struct DeliveryLedger;
 class Client;
 class Shard;
 
-/// What a protocol does with one client. Called on the client's worker; it may call the client's methods
-/// at any time until it is destroyed, which its client does, on the same thread.
+/// The protocol of one client. Lives on the client's worker and is called there. It may call the client at
+/// any time. The client destroys it, on the same thread.
 class Handler {
  public:
   virtual ~Handler() = default;
-  /// Bytes from the client, as they came: half a line or ten.
+  /// Bytes from the client, in pieces of any size: half a line or ten lines.
   virtual void on_bytes(std::string_view bytes) = 0;
   /// The client will send no more. It may still be listening.
   virtual void on_input_end() = 0;
-  /// There is room again: appends what is to be said of all that was lost since the last time.
+  /// The backlog has drained: appends to `out` what the client is to read about everything that was lost
+  /// since the last report.
   virtual void report_losses(std::span<const Loss> losses, std::string& out) = 0;
-  /// The engine is about to end, or ("slow_consumer") the backlog is full and cannot be kept, or
-  /// ("replies_unread") all clients' replies are too much, and this one has the most that it does not read,
-  /// or
-  /// ("silent") nothing came in time, or ("idle") nothing has come or gone for long: says why and calls
-  /// Client::end().
+  /// Must tell the client why its connection ends, and call Client::end(). The reason is one that the owner
+  /// passed to Engine::say_goodbye(), or
+  /// - "slow_consumer": the backlog is full and the policy is `disconnect`, or there are too many losses
+  /// - "replies_unread": the replies of all clients exceed their limit, and this client has the most
+  /// - "silent": no byte came within first_byte_timeout
+  /// - "idle": nothing came or was written within idle_timeout.
   virtual void say_goodbye(std::string_view reason) = 0;
-  /// After Client::notify_when_drained(), once: most of what was replied is written.
+  /// Called once after Client::notify_when_drained(): most of the replies are written.
   virtual void on_replies_drained() {}
-  /// It is the time that Client::set_alarm() was given.
+  /// The time passed to Client::set_alarm() has come.
   virtual void on_alarm() {}
-  /// More was kept aside for Engine::join_buffered() than may be: the client has left the audience, and what
-  /// was kept is forgotten. Somebody must fetch it again or tell the client; who does neither loses the
-  /// client rather than its trust.
+  /// Too much was in the join buffer of an audience (see Engine::join_buffered()): the client has left the
+  /// audience, and the buffered messages are discarded. The handler must have them replayed, or tell the
+  /// client that they are lost. By default the connection ends, because the client would miss them
+  /// unannounced.
   virtual void on_join_buffer_full(AudienceId audience) {
     static_cast<void>(audience);
     say_goodbye("slow_consumer");
   }
 };
 
-/// What happens where a client's backlog is full.
+/// What happens when a client's backlog is full.
 enum class Policy : std::uint8_t {
-  gap,     ///< the oldest messages are dropped, and the client is told of each when it reads again
-  latest,  ///< of each topic only the newest stays, unannounced; what is still too much is a gap
+  gap,     ///< the oldest messages are dropped; each is announced to the client when it reads again
+  latest,  ///< only the newest message of each topic is kept, unannounced; if that is too much: gap
   disconnect,
 };
 
 struct ClientLimits {
   std::size_t backlog_bytes_max = 8u << 20;   ///< messages queued for one client
   std::size_t replies_bytes_max = 64u << 10;  ///< above it, no input is read until replies are written
-  std::size_t replies_bytes_low = 16u << 10;  ///< at most so much is left to write when there is room
-  /// Notices to somebody who reads nothing; larger than any report of losses.
+  std::size_t replies_bytes_low = 16u << 10;  ///< replies have drained when at most this much is unwritten
+  /// Above so many bytes of unwritten replies, which are notices to a client that reads nothing, it is
+  /// aborted. Larger than any report of losses.
   std::size_t unread_bytes_max = 32u << 20;
-  /// Who cannot be told of its losses, over so many topics, is ended with the reason.
+  /// With more ranges of losses to report, a client is disconnected ("slow_consumer").
   std::size_t loss_ranges_max = 100'000;
 };
 
-/// One client. Lives on its shard's thread; every method is called there. Owns its stream, its handler and
-/// its replies; the messages are the log's. Its shard destroys it, in a flush() after it is closed().
+/// One client of an engine. Lives on its shard's thread; every method is called there. Owns its stream, its
+/// handler and its replies; messages stay in the log. Its shard destroys it, in a flush() once it is
+/// closed().
 class Client final : private TimerWheel::Timer {
  public:
   using Clock = TimerWheel::Clock;
@@ -85,54 +90,58 @@ class Client final : private TimerWheel::Timer {
 
   [[nodiscard]] ClientId id() const noexcept { return id_; }
 
-  // The protocol's side. Nothing is written before the shard's flush().
+  // For its handler. Nothing is written before the shard's next flush().
 
-  /// Queues bytes for this client alone, behind all messages that it was given so far. They are never
-  /// dropped: above unread_bytes_max of them the client is aborted.
+  /// Queues bytes for this client alone, behind all messages that are queued for it. Replies are never
+  /// dropped: a client with more than unread_bytes_max of them is aborted.
   void reply(std::string_view bytes);
   void set_policy(Policy policy) noexcept { policy_ = policy; }
-  /// Has Handler::on_replies_drained() called once, from a later flush(), when at most replies_bytes_low of
-  /// replies are not written: so that a long answer is made in slices, as fast as the client reads. A slice
-  /// of some 64 KiB to 256 KiB keeps the client busy.
+  /// Calls Handler::on_replies_drained() once, in a later flush(), when at most replies_bytes_low of the
+  /// replies are unwritten. Long replies are made in slices this way, as fast as the client reads; slices of
+  /// 64 KiB to 256 KiB keep the client busy.
   void notify_when_drained() noexcept;
-  /// Neither first_byte_timeout nor idle_timeout applies from now on, as to a client that has come to
-  /// listen; or they do again, from now.
+  /// While a client is exempt, because it only listens, neither first_byte_timeout nor idle_timeout applies.
+  /// Ending the exemption starts the timeout anew.
   void exempt_from_timeouts(bool exempt) noexcept;
-  /// Stops reading from the client, for as long as the protocol can't take more.
+  /// While input is paused, nothing is read from the client: the protocol cannot accept more.
   void pause_input(bool paused) noexcept;
-  /// Has Handler::on_alarm() called once at that time, and not at one that was set before. It ends with the
-  /// handler that set it.
+  /// Calls Handler::on_alarm() once at that time, and no longer at a time that was set before. Switching the
+  /// handler cancels the alarm.
   void set_alarm(Clock::time_point at);
   void cancel_alarm() noexcept;
   /// When this turn of its shard began.
   [[nodiscard]] Clock::time_point now() const noexcept;
-  /// When anything last came or was written.
+  /// When anything was last received or written.
   [[nodiscard]] Clock::time_point active_at() const noexcept { return active_at_; }
-  /// Queues `last_words`, takes no more input or messages, and ends when all that is queued is written.
+  /// Queues `last_words`, accepts no more input or messages, and closes when everything queued is written.
   void end(std::string_view last_words);
-  /// Has `handler` from now on, which is given `rest`, where it is not empty, and then what comes. May be
-  /// called by the handler itself, whatever it was called for: it is destroyed when that call has returned.
-  /// Once until then.
+  /// Replaces the handler. The new one receives `rest`, unless it is empty, and all later input. The old one
+  /// may call this from any of its functions: it is destroyed when that function has returned. Not again
+  /// before that.
   void switch_handler(std::unique_ptr<Handler> handler, std::string_view rest);
-  /// Nothing has ended it.
+  /// Neither end() nor abort() was called, and the connection has not failed.
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   [[nodiscard]] bool input_ended() const noexcept { return input_ended_; }
   [[nodiscard]] const Backlog& backlog() const noexcept { return backlog_; }
   [[nodiscard]] Handler& handler() noexcept { return *handler_; }
-  /// Ends it at once; what is queued is lost.
+  /// Closes the connection at once; everything queued is lost.
   void abort() noexcept;
 
-  // The shard's side.
+  // For its shard.
 
   void set_handler(std::unique_ptr<Handler> handler) noexcept { handler_ = std::move(handler); }
-  /// Queues messages of the log; those that it was given before, by another audience, are not given again.
+  /// Queues messages of the log, except those that it already got through another audience.
   void enqueue(Segment& segment, std::uint32_t first, std::uint32_t last);
-  /// The same, one message at once and then the latest of its topic once an `interval`, where it changed.
+  /// The same for a throttled audience: a message at once, then the latest of its topic once per interval.
   void enqueue_throttled(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
                          std::uint32_t first, std::uint32_t last);
-  /// Lets go of segments before `position`.
+  /// Drops queued and buffered messages with a number below `position`, and unpins their segments.
   void evict(std::uint64_t position);
-  /// Messages of the audience wait in a join buffer from now on.
+  /// The audiences of which it is a member. The shard maintains them.
+  [[nodiscard]] AudienceTable& audiences() noexcept { return audiences_; }
+
+  // For its shard, while it catches up: see CatchUp.
+
   void begin_buffering(AudienceId audience);
   [[nodiscard]] bool is_buffering(AudienceId audience) const noexcept {
     return catch_up_ && catch_up_->is_buffering(audience);
@@ -140,37 +149,36 @@ class Client final : private TimerWheel::Timer {
   void buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
   /// @param throttled the audience has an interval
   void release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip);
-  /// See CatchUp.
   void end_skips();
   [[nodiscard]] bool has_skips() const noexcept { return catch_up_ && catch_up_->has_skips(); }
   [[nodiscard]] bool has_past_skips() const noexcept { return catch_up_ && catch_up_->has_past_skips(); }
-  /// Skips a late message, behind a later one of its stream, if the client has it from a replay.
-  /// @returns whether it does
+  /// Skips a late message (one behind a later message of its stream) if the client has it from a replay.
+  /// @returns whether it has
   bool skip_late(const Segment& segment, std::uint32_t index);
-  /// Discards what only this audience has for the client.
+  /// It is no member of the audience any longer: discards what only that audience has for it.
   void on_leave(AudienceId audience);
-  /// Kept by the shard.
-  [[nodiscard]] AudienceTable& audiences() noexcept { return audiences_; }
+
+  // For its worker and its shard.
 
   void on_readable();
   void on_writable();
-  /// Writes what is queued in one gathered write; reads what could not be taken before.
+  /// Writes what is queued, in one gathered write, and reads input that had to wait.
   void flush(Clock::time_point now);
-
+  /// It is over; the shard destroys it in the flush() after.
   [[nodiscard]] bool closed() const noexcept { return state_ == State::closed; }
 
  private:
   enum class State : std::uint8_t { open, ending, output_ended, closed };
   class Alarm;
-  /// Who handled it before, and what the new handler has yet to get.
+  /// The handler before the switch, and bytes that the new handler has yet to receive.
   struct HandlerSwitch {
     std::unique_ptr<Handler> before;
     std::string rest;
   };
 
   [[nodiscard]] DeliveryLedger& ledger() noexcept;
-  /// Runs change(), which makes the client's queues longer or shorter, and keeps the account of what is
-  /// pending. Not within another one.
+  /// Runs change(), which adds messages to the backlog or takes some from it, and keeps the ledger's
+  /// `pending` right. Not within another change.
   template <class Change>
   auto update_pending(Change&& change);
   void on_time(Clock::time_point now) override;
@@ -200,22 +208,22 @@ class Client final : private TimerWheel::Timer {
   Backlog backlog_;
   std::unique_ptr<Handler> handler_;
   std::unique_ptr<Alarm> alarm_;
-  std::unique_ptr<HandlerSwitch> switch_;  ///< only until the call has returned in which it became another
+  std::unique_ptr<HandlerSwitch> switch_;  ///< only until the call in which the handler was switched returns
   AudienceTable audiences_;
   std::unique_ptr<CatchUp> catch_up_;     ///< only while it catches up
   std::unique_ptr<Throttles> throttles_;  ///< from the first throttled message on
-  Clock::time_point active_at_{};         ///< when anything last came or was written
-  std::uint64_t claimed_until_{};         ///< number of the message after the last that it was given
+  Clock::time_point active_at_{};
+  std::uint64_t claimed_until_{};  ///< number of the message after the last that was claimed
   State state_{State::open};
   Policy policy_{Policy::gap};
   bool dirty_{};     ///< its shard will flush it
-  bool unsent_{};    ///< counted as one with something to write
-  bool blocked_{};   ///< the stream takes no more, until on_writable()
+  bool unsent_{};    ///< counted in ShardCounters::unsent_clients
+  bool blocked_{};   ///< the stream accepts no more until on_writable()
   bool readable_{};  ///< the stream may have more input
   bool input_paused_{};
   bool input_ended_{};
   bool has_received_{};
-  bool lingering_{};
+  bool lingering_{};  ///< it is ending, and the timer will close it
   bool notify_drained_{};
 };
 
