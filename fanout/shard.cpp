@@ -193,7 +193,7 @@ void Shard::dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t la
   }
 }
 
-void Shard::catch_up(Clock::time_point now) {
+void Shard::read_log(Clock::time_point now) {
   now_ = now;
   // In this order: commands are put before what follows them is published.
   const std::uint64_t end = log_.published();

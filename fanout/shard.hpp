@@ -53,7 +53,7 @@ struct ShardOptions {
 /// Clients, audiences and routes of one worker, and how far it has read the log. Lives on one thread, but
 /// for put_commands() and counters(); owns the clients. It does no waiting: in a test, or a Worker, turns
 /// are
-///     hand streams' readiness to the clients; catch_up(); flush();
+///     hand streams' readiness to the clients; read_log(); flush();
 class Shard {
  public:
   using Clock = TimerWheel::Clock;
@@ -97,12 +97,12 @@ class Shard {
   void advance_low_watermark(StreamId stream, std::uint64_t position);
   void say_goodbye(std::string_view reason);
 
-  /// Whether catch_up() has anything to do. Sequentially consistent with publish() and put_commands().
+  /// Whether read_log() has anything to do. Sequentially consistent with publish() and put_commands().
   [[nodiscard]] bool is_behind() const noexcept {
     return log_.published() != reader_.position() || !inbox_.empty() || log_.evicted() != evicted_;
   }
   /// Does what the owner wants and queues what is published.
-  void catch_up(Clock::time_point now);
+  void read_log(Clock::time_point now);
   /// Calls timers, writes what is queued, one gathered write a client, and destroys clients that are over.
   void flush(Clock::time_point now);
   /// Whether another flush() has something to do at once.

@@ -105,7 +105,7 @@ void Worker::turn() {
   const std::uint64_t sends = shard_.counters().sends.get();
   const std::uint64_t bytes = shard_.counters().sent_bytes.get();
   const bool rested = began >= window_.until();
-  if (rested) shard_.catch_up(began);
+  if (rested) shard_.read_log(began);
   shard_.flush(began);
   shard_.publish_ledger();
   if (!shard_.closed_clients().empty()) closed_clients_.put(shard_.closed_clients());

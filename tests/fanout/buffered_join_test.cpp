@@ -33,7 +33,7 @@ class BufferedJoin : public ::testing::Test {
 
   void append(std::uint32_t topic, std::uint64_t offset, std::size_t padding = 0) {
     rig_.append_at(topic, offset, stream, ++position_, padding);
-    rig_.catch_up();
+    rig_.read_log();
   }
   void join(AudienceId audience) { rig_.shard.join_buffered(one, audience); }
   void release(AudienceId audience, SkipPtr skip = nullptr) {
@@ -133,7 +133,7 @@ TEST_F(BufferedJoin, AnotherStreamIsNotLeftOut) {
   join(AudienceId{1});
   release(AudienceId{1}, up_to(1000));
   rig_.append_at(1, 1, StreamId{1}, 1);  // the broker came back without its history
-  rig_.catch_up();
+  rig_.read_log();
   EXPECT_EQ(output(), "1 1 \n");
 }
 
@@ -401,17 +401,17 @@ TEST_F(BufferedJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
   join(all);
   release(all, up_to(10));
   rig_.append_at(1, 1, stream, 12);  // all that is not late is past the replay
-  rig_.catch_up();
+  rig_.read_log();
   rig_.append_at(2, 1, stream, 7);
   rig_.append_at(2, 2, stream, 11);
   rig_.append_at(1, 2, stream, 13);
   rig_.append_at(2, 3, stream, 9);
-  rig_.catch_up();
+  rig_.read_log();
   EXPECT_EQ(output(), "1 1 \n2 2 \n1 2 \n");
   EXPECT_EQ(ledger().skipped, 2u);
   rig_.shard.advance_low_watermark(stream, 10);  // nothing of it comes any more: nothing is kept
   rig_.append_at(2, 4, stream, 8);
-  rig_.catch_up();
+  rig_.read_log();
   EXPECT_TRUE(output().ends_with("2 4 \n"));
 }
 

@@ -245,7 +245,7 @@ class RandomRun {
     for (auto& [id, client] : clients_) {
       if (open(id) != nullptr) takers.push_back(&client);
     }
-    rig_.catch_up();
+    rig_.read_log();
     note_full_join_buffers();
     for (const ModelMessage& message : messages) {
       for (ModelClient* const client : takers) client->take(message);

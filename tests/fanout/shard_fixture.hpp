@@ -95,9 +95,9 @@ class ShardRig {
                  std::size_t padding = 0) {
     log.append(text(topic, offset, padding), {TopicId{topic}, RouteId{topic}, offset, stream, position});
   }
-  void catch_up() {
+  void read_log() {
     log.publish();
-    shard.catch_up(now);
+    shard.read_log(now);
   }
   /// Until nothing more can be done.
   void flush() {
@@ -105,7 +105,7 @@ class ShardRig {
     while (shard.is_dirty());
   }
   void turn() {
-    catch_up();
+    read_log();
     flush();
   }
   void pass(std::chrono::milliseconds time) { now += time; }

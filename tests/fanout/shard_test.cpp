@@ -47,7 +47,7 @@ TEST_F(ShardTest, AReplyStandsBetweenTheMessagesBetweenWhichItWasMade) {
   const auto client = add(1, {1});
   client->stream.room = 0;
   rig_.append(1, 1);
-  rig_.catch_up();
+  rig_.read_log();
   rig_.client(1).reply("+OK\n");
   rig_.append(1, 2);
   rig_.turn();
@@ -77,7 +77,7 @@ TEST_F(ShardTest, EverySplitOfWhatIsWrittenGivesTheSameBytes) {
     rig.shard.join(ClientId{1}, AudienceId{1});
     client->stream.room = split;
     rig.append(1, 1);
-    rig.catch_up();
+    rig.read_log();
     rig.client(1).reply("+OK\n");
     rig.append(1, 2, 3);
     rig.turn();
@@ -327,7 +327,7 @@ TEST_F(ShardTest, InputIsHeldWhileTheProtocolCannotTakeMore) {
 TEST_F(ShardTest, WhoEndsGetsItsLastWordsAndIsGoneWhenItClosesToo) {
   const auto client = add(1, {1});
   rig_.append(1, 1);
-  rig_.catch_up();
+  rig_.read_log();
   rig_.shard.say_goodbye("drain");
   rig_.append(1, 2);
   rig_.turn();

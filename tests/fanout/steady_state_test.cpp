@@ -131,7 +131,7 @@ TEST(SteadyState, AnEventCostsNoAllocationAndNoLock) {
       log.append(line, {TopicId{topic}, RouteId{topic}, ++offsets[topic]});
     }
     log.publish();
-    shard.catch_up(now);
+    shard.read_log(now);
     shard.flush(now);
     for (std::uint64_t id = 1; id <= 100; ++id) {
       streams[id - 1]->give_room();

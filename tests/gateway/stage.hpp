@@ -146,7 +146,7 @@ class Stage : public ::testing::Test, public PublishListener {
       }
       hub_.tick(now_);
       log_.publish();
-      shard_.catch_up(now_);
+      shard_.read_log(now_);
       do shard_.flush(now_);
       while (shard_.is_dirty());
       for (const fanout::ClientId gone : std::exchange(shard_.closed_clients(), {})) hub_.remove(gone);

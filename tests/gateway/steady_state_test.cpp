@@ -62,7 +62,7 @@ TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerT
     hub_.on_event(events[i].delivery());
     if (i % 16 != 15) continue;
     log_.publish();
-    shard_.catch_up(now_);
+    shard_.read_log(now_);
     do shard_.flush(now_);
     while (shard_.is_dirty());
     // What has been read by the clients gives its segments back.
