@@ -1,5 +1,5 @@
 #pragma once
-// Many clients, and one thread that has something for them.
+// The fan-out engine: one thread writes messages, any number of clients receive them.
 
 #include <chrono>
 #include <cstddef>
@@ -24,11 +24,11 @@ namespace backplane::fanout {
 struct EngineOptions {
   std::size_t workers = 1;
   WorkerOptions worker;
-  /// LogOptions::bytes_max bounds what all clients together keep from being forgotten.
+  /// LogOptions::bytes_max bounds what all backlogs and join buffers together pin.
   LogOptions log;
 };
 
-/// See DeliveryLedger and ShardCounters, which they are the sums of.
+/// Sums over all workers: see DeliveryLedger and ShardCounters.
 struct EngineCounters : DeliveryLedger {
   std::uint64_t join_buffers_full{};
   std::uint64_t replies_unread{};
@@ -40,76 +40,82 @@ struct EngineCounters : DeliveryLedger {
   std::uint64_t unsent_clients{};
 };
 
-/// Writes each message once, into a log, and from there to any number of clients on some worker threads.
-/// It knows nothing of what messages mean: each has a route, a route is some audiences, an audience some
-/// clients; a client gets a message once. Owns log, workers and clients. One thread, its owner's, calls
-/// all but counters(); nothing blocks but the destructor. All calls take effect in the order in which they
-/// were made, between the messages that were appended before and after them, and not before publish().
+/// Writes each message once, into a log; worker threads write it from there to any number of clients. It does
+/// not know what messages mean: a message has a route, a route is a set of audiences, an audience is a set of
+/// clients, and a client gets a message once. Owns the log, the workers and the clients. One thread, the
+/// owner's, calls everything except counters(). Only the destructor blocks. Calls take effect at the next
+/// publish(), in the order in which they were made, between the messages that were appended before and after
+/// them.
 ///
-/// A client's own side, Handler and Client, lives on its worker's thread: post() goes there. What a
-/// handler has for the owner it puts into a Mailbox of the owner's.
+/// A Client and its Handler live on a worker's thread; post() runs a task there. A handler reaches the owner
+/// through a Mailbox that the owner reads.
 class Engine {
  public:
-  /// Throws std::system_error where the kernel refuses descriptors or threads.
+  /// Throws std::system_error if the kernel refuses descriptors or threads.
   explicit Engine(EngineOptions options);
-  /// Ends all clients at once; what is queued is lost.
+  /// Closes all clients at once; everything queued is lost.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
   /// Takes over a connected, non-blocking socket. `make` is called once, on the client's worker.
   ClientId adopt(Descriptor socket, MakeHandler make);
-  /// Runs `task` on the client's worker, unless it has gone.
+  /// Runs `task` on the client's worker, unless the client is closed by then.
   void post(ClientId client, std::function<void(Client&)> task);
-  /// Client::reply(), from here.
+  /// Calls Client::reply() on the client's worker.
   void reply(ClientId client, std::string bytes);
-  /// Has each client say goodbye.
+  /// Calls Handler::say_goodbye() of each client.
   void say_goodbye(std::string_view reason);
 
-  /// Messages of `route` go to these audiences, and to no others, from the next message on.
+  /// From the next message on, messages of `route` go to these audiences and to no others.
   void set_route(RouteId route, std::vector<AudienceId> audiences);
-  /// Members get messages at once (0, the default), or one at once and then the latest of each topic once
-  /// an interval, where there is a new one. Before anybody joins.
+  /// Throttles the audience: its members get the first message of each topic at once, then the latest one per
+  /// interval, if there is a newer one. 0, the default: all messages at once. To be set before a client
+  /// joins.
   void set_interval(AudienceId audience, std::chrono::milliseconds interval);
-  /// A client that has gone has left all audiences.
+  /// When a client is closed, it leaves all audiences.
   void join(ClientId client, AudienceId audience);
   void leave(ClientId client, AudienceId audience);
-  /// The same as join(), but messages of the audience are kept aside for this client until release(): time
-  /// to reply with what came before them. Other audiences go on giving; a message that one of them gives
-  /// is not kept. The order within a topic holds: behind a message that is kept aside, the topic's next
-  /// ones wait for it, whichever audience gives them. A member that was not held is from now on.
+  /// The same as join(), but messages of the audience wait in a join buffer for this client until
+  /// release_join_buffer(). Meanwhile the owner can reply with what came before them. Messages still come
+  /// through other audiences, and those do not wait. The order within a topic is kept: behind a buffered
+  /// message, the topic's next ones wait as well, whichever audience they come through. If the client is a
+  /// member already, its messages wait from now on.
   ///
-  /// At most ClientLimits::backlog_bytes_max are kept for a client. Above it, or where the log may not be
-  /// held any longer (LogOptions::bytes_max), the client leaves the audience, what was kept is forgotten,
-  /// and Handler::on_join_buffer_full() says so. Who replays to a slow reader thus does best to hold only
-  /// when the replay has nearly caught up, and where that is lost to replay on and hold again.
+  /// A client's join buffers have at most ClientLimits::backlog_bytes_max in all. Above it, or if the log may
+  /// not be pinned any longer (LogOptions::bytes_max), the client leaves the audience, the buffered messages
+  /// are discarded, and Handler::on_join_buffer_full() is called. A replay to a slow reader should therefore
+  /// call this only when it has nearly caught up; if the join buffer becomes full, it continues and tries
+  /// again.
   void join_buffered(ClientId client, AudienceId audience);
-  /// Gives what was kept aside, in the order of the log, and from now on what comes, but for what `skip`
-  /// has. That goes on until its streams have come as far as it reaches, so a replay that ran ahead of the
-  /// log makes no duplicates either, and for what comes late until advance_low_watermark(); leave() ends it.
-  /// Nothing happens where the audience is not held.
+  /// Enqueues the buffered messages, in the order of the log, and from now on those that come, except those
+  /// that `skip` contains. They are skipped until its streams have come as far as it reaches, so that a
+  /// replay that ran ahead of the log causes no duplicates; late messages are skipped until
+  /// advance_low_watermark(). leave() ends the skip. Does nothing if the audience has no join buffer for this
+  /// client.
   void release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
 
-  /// No message of `stream` comes any more that has at most this position, not even late: what was kept to
-  /// tell such a one from a duplicate is forgotten. A later call may take some of it back.
+  /// No message of `stream` with at most this position will be appended any more, not even late: skips that
+  /// detect such duplicates end. A later call may set a lower position.
   void advance_low_watermark(StreamId stream, std::uint64_t position);
 
-  /// Copies the message, of at least one byte and at most Log::message_bytes_max.
+  /// Appends a copy of the message, which has 1 to Log::message_bytes_max bytes.
   void append(std::string_view bytes, const MessageInfo& info) { log_.append(bytes, info); }
-  /// Makes all of the above happen. Best after some messages rather than each: it may wake the workers.
+  /// Makes all earlier calls take effect. Call it once for several messages: it may wake the workers.
   void publish();
 
-  /// Clients that are over since the last call, each once: their handlers are destroyed, their sockets
-  /// closed, and what is asked of them does nothing.
+  /// Clients that were closed since the last call, each once: the handler is destroyed and the socket is
+  /// closed. Calls for them do nothing.
   [[nodiscard]] std::vector<ClientId> take_closed_clients() { return closed_clients_.take(); }
-  /// Readable while take_closed_clients() has something to give. The engine's; to be watched, not read.
+  /// Readable while take_closed_clients() has something to return. The engine's: to be polled, not read.
   [[nodiscard]] int closed_clients_fd() const noexcept { return closed_clients_.fd(); }
 
-  /// Any thread's. The ledger adds up, as each worker's are of the end of a turn of its; all else is of
-  /// slightly different moments while workers are at work.
+  /// Any thread. The ledger adds up, because each worker publishes its own at the end of a turn. The other
+  /// counters are of slightly different moments while workers are busy.
   [[nodiscard]] EngineCounters counters() const;
-  /// CPU time of all workers.
+  /// CPU time of all workers so far.
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
+  /// Bytes of the log's segments in use.
   [[nodiscard]] std::size_t log_bytes() const noexcept { return log_.bytes_in_use(); }
 
  private:

@@ -6,7 +6,7 @@
 namespace backplane::fanout {
 namespace {
 
-// What a message that waits takes beside its bytes, roughly: so that many tiny ones are bounded as well.
+// The approximate memory of a node. It bounds the number of tiny messages as well.
 constexpr std::size_t node_bytes = 64;
 
 }  // namespace
@@ -64,11 +64,11 @@ void JoinBuffers::add_behind(Segment& segment, std::uint32_t index, AudienceId v
 }
 
 std::uint64_t JoinBuffers::add(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
-                               bool dispatched) {
+                               bool claimed) {
   const auto found = buffers_.find(audience);
-  if (found == buffers_.end()) return 0;  // lost
+  if (found == buffers_.end()) return 0;  // discarded, because it was full
   Buffer& buffer = found->second;
-  const bool known = dispatched || !run_nodes_.empty();
+  const bool known = claimed || !run_nodes_.empty();
   if (!known) {
     for (std::uint32_t i = first; i < last; ++i) run_nodes_.push_back({i, add_node(segment, i)});
   }
@@ -99,7 +99,7 @@ void JoinBuffers::collect_ready(TopicId topic, std::vector<Ready>& ready) {
     Node& node = nodes_[at];
     if (node.state == State::released) {
       ready.push_back({node.segment, node.index, node.via, node.throttled});
-      reader_.pin(*node.segment);  // the receiver's
+      reader_.pin(*node.segment);  // for the receiver
       finish(node);
     }
     chain.head = node.next;

@@ -1,5 +1,5 @@
 #pragma once
-// What one client is not given yet, and what it is not to be given again.
+// Messages that wait until their client has received a replay.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,20 +12,20 @@
 
 namespace backplane::fanout {
 
-/// Messages of one client that wait for a release, and skips that still apply. Only a client that catches
-/// up has one. Lives on its worker's thread; holds the segments of what waits.
+/// The join buffers of one client. Belongs to its CatchUp. Lives on its worker's thread; pins the segments of
+/// messages that wait.
 ///
-/// A message waits where every audience that would give it is held, or where an earlier one of its topic
-/// waits. It is `due` when an audience gives it at last, and leaves when it is due and no earlier one of its
-/// topic waits.
+/// A message waits while every audience that has it for the client is buffering, or while an earlier message
+/// of its topic waits. It is `released` when an active audience has it, and leaves once no earlier message of
+/// its topic is `buffered`.
 class JoinBuffers {
  public:
-  /// A message that waits no more. Whoever gets it lets go of the segment (LogReader::unpin).
+  /// A message that need not wait any longer. Its receiver unpins the segment (LogReader::unpin).
   struct Ready {
     Segment* segment;
     std::uint32_t index;
-    AudienceId via;  ///< gives it
-    bool throttled;  ///< that one has an interval
+    AudienceId via;  ///< the audience through which it comes
+    bool throttled;  ///< that audience has an interval
     [[nodiscard]] std::uint64_t number() const noexcept { return segment->base() + index; }
   };
 
@@ -39,41 +39,42 @@ class JoinBuffers {
 
   [[nodiscard]] bool has(AudienceId audience) const noexcept { return buffers_.contains(audience); }
 
-  // For each run of the log, in this order: begin_run(), perhaps more than once; messages that an audience
-  // gives; those that are held. No hold ends within a run.
+  // For each run of the log, in this order: begin_run(), any number of times; messages that come through
+  // active audiences; messages that come through buffering ones. No buffer ends within a run.
 
-  /// @returns whether it has not begun yet.
+  /// @returns whether this is the run's first call.
   bool begin_run(const Segment& segment, std::uint32_t first);
-  /// Something of the topic waits, so what comes behind it must.
+  /// Whether a message of the topic waits; later ones must wait behind it.
   [[nodiscard]] bool waits(TopicId topic) const noexcept { return chains_.contains(topic); }
-  /// A message that `by` gives, behind what waits of its topic.
+  /// Adds a message of an active audience behind those of its topic.
   void add_behind(Segment& segment, std::uint32_t index, AudienceId via, bool throttled);
-  /// Messages [first, last) of a held audience. Where they are `given` already, those that wait also wait
-  /// for this audience, and the rest is left alone.
-  /// @returns how many now wait that neither an audience gave nor another one held.
+  /// Adds messages [first, last) of a buffering audience. If the client has claimed them already, only those
+  /// that wait are added to this audience's buffer too.
+  /// @returns how many of them no other audience had for the client
   std::uint64_t add(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last,
-                    bool dispatched);
+                    bool claimed);
 
-  /// Ends the hold: its messages are due, but for those that `skip` has.
-  /// @param skipped is increased by how many those are
-  /// @returns what leaves, in the order of the log.
+  /// Ends the audience's buffer: releases its messages, and removes those that `skip` contains.
+  /// @param skipped is increased by the number of these
+  /// @returns the messages that leave, in the order of the log
   [[nodiscard]] std::vector<Ready> release(AudienceId audience, bool throttled, const Skip* skip,
                                            std::uint64_t& skipped);
-  /// Ends the hold and forgets what only this audience gives. @returns what leaves.
-  /// @param discarded is increased by how many those are
+  /// Ends the audience's buffer, and discards messages that no other audience has for the client.
+  /// @param discarded is increased by the number of these
+  /// @returns the messages that leave, in the order of the log
   [[nodiscard]] std::vector<Ready> discard(AudienceId audience, std::uint64_t& discarded);
 
   /// Messages that wait.
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
-  /// Of all that waits, with what the waiting itself takes.
+  /// The memory of all messages that wait, including what the buffers themselves need.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool has_buffers() const noexcept { return !buffers_.empty(); }
-  /// The hold with most to wait for it. Only where there is one.
+  /// The audience with the largest buffer. Only if has_buffers().
   [[nodiscard]] AudienceId largest() const noexcept;
-  /// JoinBuffers for which messages with a number below `position` wait.
+  /// Audiences whose buffers have messages with a number below `position`.
   [[nodiscard]] std::vector<AudienceId> pinning_before(std::uint64_t position) const;
 
-  /// Nothing waits, and no audience is buffering.
+  /// Whether no audience is buffering and no message waits.
   [[nodiscard]] bool empty() const noexcept { return buffers_.empty() && chains_.empty(); }
 
  private:
@@ -81,15 +82,16 @@ class JoinBuffers {
   static constexpr Index none = 0xFFFF'FFFF;
   enum class State : std::uint8_t { buffered, released, done };
   struct Node {
-    Segment* segment;  ///< held, until it is done
+    Segment* segment;  ///< pinned, until the node is done
     std::uint32_t index;
-    std::uint32_t buffers;  ///< that list it
+    std::uint32_t buffers;  ///< how many buffers list it
     Index next;             ///< of its topic
-    AudienceId via;         ///< gives it, where it is due
+    AudienceId via;         ///< if it is released
     State state;
     bool throttled;
-    bool in_chain;  ///< not yet taken from its topic's chain
+    bool in_chain;  ///< not yet removed from its topic's chain
   };
+  /// The messages of a topic, oldest first.
   struct Chain {
     Index head;
     Index tail;
@@ -98,7 +100,7 @@ class JoinBuffers {
     std::vector<Index> nodes;  ///< in the order of the log
     std::size_t bytes{};
   };
-  /// A node of the run that is being given.
+  /// A node of the current run.
   struct RunNode {
     std::uint32_t index;
     Index node;
@@ -117,9 +119,9 @@ class JoinBuffers {
   std::vector<Node> nodes_;
   std::vector<Index> free_;
   std::unordered_map<AudienceId, Buffer> buffers_;
-  std::unordered_map<TopicId, Chain> chains_;  ///< the first of each waits
+  std::unordered_map<TopicId, Chain> chains_;  ///< the first message of each is buffered
   std::vector<RunNode> run_nodes_;
-  std::uint64_t run_{~std::uint64_t{0}};  ///< number of the first message of the run that they are of
+  std::uint64_t run_{~std::uint64_t{0}};  ///< number of the first message of the current run
   std::size_t bytes_{};
   std::uint64_t count_{};
 };

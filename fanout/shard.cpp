@@ -83,7 +83,7 @@ void Shard::remove_member(AudienceId id, Audience& from, std::uint32_t place) {
     from.members[to] = from.members[one];
     from.members[to]->audiences().move(id, to);
   };
-  // The last of those that are given its messages fills the gap, and the last of all fills its.
+  // The last active member fills the gap, and the last of all members fills that one's place.
   if (place < from.active) {
     move_to(place, --from.active);
     place = from.active;
@@ -139,8 +139,8 @@ void Shard::say_goodbye(std::string_view reason) {
   }
 }
 
-/// Who gets the messages from `next` on: with many routes, that is anywhere in memory, and two ways apart.
-/// Each is begun some messages after the one before it, so that it does not wait for that.
+/// Prefetches the routes and audiences of messages from `next` on: with many routes, they lie anywhere in
+/// memory. An audience is prefetched some messages after its route, so that the route has arrived by then.
 void Shard::fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept {
   const auto route_of = [&](std::uint32_t ahead) {
     return next + ahead < end ? routes_.find(segment.route(next + ahead)) : nullptr;
@@ -159,7 +159,7 @@ void Shard::dispatch(Segment& segment, std::uint32_t first, std::uint32_t last) 
   }
   for (std::uint32_t next = first; first < last; first = next) {
     const bool late = note_position(segment, next++);
-    // Late ones one by one, the rest together.
+    // Late messages are dispatched one by one, the others together.
     if (!late) {
       while (next < last && !note_position(segment, next)) ++next;
     }
@@ -170,7 +170,8 @@ void Shard::dispatch(Segment& segment, std::uint32_t first, std::uint32_t last) 
 void Shard::dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t last, bool late) {
   const Routes::Audiences* const audiences = routes_.find(segment.route(first));
   if (audiences == nullptr) return;
-  // Who is in several of them gets it once, at once if any of them is for that, and is not held for it.
+  // A client that is in several of the audiences gets a message once: at once if one of them is active and
+  // not throttled, else throttled if one is active, else in the join buffers of all of them.
   enum Pass : std::uint8_t { immediate, throttled, buffered };
   for (const Pass pass : {immediate, throttled, buffered}) {
     for (const AudienceId id : *audiences) {
@@ -195,7 +196,7 @@ void Shard::dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t la
 
 void Shard::read_log(Clock::time_point now) {
   now_ = now;
-  // In this order: commands are put before what follows them is published.
+  // In this order: commands are put before the messages that follow them are published.
   const std::uint64_t end = log_.published();
   if (!inbox_.empty()) {
     for (Command& command : inbox_.take()) commands_.push_back(std::move(command));
@@ -217,7 +218,7 @@ void Shard::read_log(Clock::time_point now) {
   end_skips();
 }
 
-/// Of skips that the log has passed: they apply to late messages from now on, or not at all.
+/// Skips that the log has passed apply only to late messages from now on, or not at all.
 void Shard::end_skips() {
   std::erase_if(skipping_, [this](Client* client) {
     client->end_skips();

@@ -1,5 +1,5 @@
 #pragma once
-// The clients of one worker, and who of them gets what.
+// The clients of one worker, their audiences, and what they get.
 
 #include <chrono>
 #include <cstddef>
@@ -31,8 +31,8 @@ namespace backplane::fanout {
 
 struct ShardCounters {
   Counter join_buffers_full;
-  Counter replies_unread;  ///< clients that left too much unread of what they were replied
-  Counter timed_out;       ///< clients that first_byte_timeout or idle_timeout sent away
+  Counter replies_unread;  ///< clients disconnected or aborted for their unwritten replies
+  Counter timed_out;       ///< clients disconnected by first_byte_timeout or idle_timeout
   Counter sends;
   Counter sent_bytes;
   Counter commands;        ///< from the owner
@@ -42,29 +42,29 @@ struct ShardCounters {
 
 struct ShardOptions {
   ClientLimits client;
-  std::chrono::milliseconds first_byte_timeout{0};  ///< 0: a client may stay silent for ever
-  std::chrono::milliseconds idle_timeout{0};  ///< the same for the time since anything came or was written
-  /// Of the replies of all clients that are not ending. Above it, who has most of them is sent away.
+  std::chrono::milliseconds first_byte_timeout{0};  ///< 0: no timeout
+  std::chrono::milliseconds idle_timeout{0};        ///< since anything was received or written; 0: no timeout
+  /// For the replies of all open clients. Above it, the client that has most of them is disconnected.
   std::size_t replies_total_bytes_max = std::size_t{1} << 30;
-  /// How long a client that ends may take to get what is queued and to be closed by its other side.
+  /// When a client ends, this is the limit for writing what is queued and for the peer to close.
   std::chrono::milliseconds linger{1000};
 };
 
-/// Clients, audiences and routes of one worker, and how far it has read the log. Lives on one thread, but
-/// for put_commands() and counters(); owns the clients. It does no waiting: in a test, or a Worker, turns
-/// are
-///     hand streams' readiness to the clients; read_log(); flush();
+/// The clients, audiences and routes of one worker, and its position in the log. Lives on one thread, except
+/// put_commands(), counters() and published_ledger(). Owns the clients. It never waits: a Worker or a test
+/// calls, in each turn,
+///     on_readable() and on_writable() of clients whose streams are ready; read_log(); flush().
 class Shard {
  public:
   using Clock = TimerWheel::Clock;
 
-  /// Something that the owner wants done between two messages.
+  /// A call by the owner, which takes effect between two messages.
   struct Command {
-    std::uint64_t at;  ///< after messages before this number, and before all others
+    std::uint64_t at;  ///< after all messages with a lower number, and before the others
     std::function<void(Shard&)> run;
   };
 
-  /// @param index of the log's readers, this shard's
+  /// @param index this shard's among the log's readers
   Shard(ShardOptions options, Log& log, std::size_t index, Clock::time_point now);
   ~Shard();
   Shard(const Shard&) = delete;
@@ -72,24 +72,24 @@ class Shard {
 
   // The owner's thread.
 
-  /// Hands over what is to be done, in order, and empties `commands`. Before the log's publish() of what
-  /// was appended before them.
+  /// Hands over commands, in order, and empties `commands`. Must be called before the log publishes messages
+  /// that were appended after them.
   void put_commands(std::vector<Command>& commands) { inbox_.put_all(commands); }
-  /// Any thread.
+
+  // Any thread.
+
   [[nodiscard]] const ShardCounters& counters() const noexcept { return counters_; }
-  /// Any thread: as they were at the last publish_ledger().
+  /// The ledger as of the last publish_ledger().
   [[nodiscard]] DeliveryLedger published_ledger() const noexcept { return published_ledger_.read(); }
 
-  // The shard's thread.
+  // The shard's thread: commands.
 
   Client& add(ClientId id, std::unique_ptr<Stream> stream);
-  /// @returns nullptr where it has gone.
+  /// @returns nullptr if the client is closed.
   [[nodiscard]] Client* find(ClientId id) noexcept;
-  /// Messages of `route` go to these from now on.
-  void set_route(RouteId route, const std::vector<AudienceId>& audiences);
-  /// Members get a message at once (0, the default), or the latest of each topic once an interval.
-  void set_interval(AudienceId audience, std::chrono::milliseconds interval);
   // See Engine.
+  void set_route(RouteId route, const std::vector<AudienceId>& audiences);
+  void set_interval(AudienceId audience, std::chrono::milliseconds interval);
   void join(ClientId client, AudienceId audience);
   void join_buffered(ClientId client, AudienceId audience);
   void release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip);
@@ -97,25 +97,26 @@ class Shard {
   void advance_low_watermark(StreamId stream, std::uint64_t position);
   void say_goodbye(std::string_view reason);
 
-  /// Whether read_log() has anything to do. Sequentially consistent with publish() and put_commands().
+  // The shard's thread: turns.
+
+  /// Whether read_log() has something to do. Sequentially consistent with publish() and put_commands().
   [[nodiscard]] bool is_behind() const noexcept {
     return log_.published() != reader_.position() || !inbox_.empty() || log_.evicted() != evicted_;
   }
-  /// Does what the owner wants and queues what is published.
+  /// Runs the owner's commands, and enqueues what is published for the clients.
   void read_log(Clock::time_point now);
-  /// Calls timers, writes what is queued, one gathered write a client, and destroys clients that are over.
+  /// Calls timers, writes what is queued, in one gathered write per client, and destroys closed clients.
   void flush(Clock::time_point now);
-  /// Whether another flush() has something to do at once.
+  /// Whether flush() has something to do at once.
   [[nodiscard]] bool is_dirty() const noexcept { return !dirty_.empty(); }
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
-
-  /// At the end of a turn, when they add up.
+  /// At the end of a turn, when the ledger adds up.
   void publish_ledger() noexcept { published_ledger_.publish(ledger_); }
-
-  /// Clients that flush() has destroyed; whoever is told of them empties it.
+  /// Clients that flush() has destroyed; the caller empties it.
   [[nodiscard]] std::vector<ClientId>& closed_clients() noexcept { return closed_clients_; }
 
   // For clients.
+
   [[nodiscard]] LogReader& reader() noexcept { return reader_; }
   [[nodiscard]] SpanPool& pool() noexcept { return pool_; }
   [[nodiscard]] ShardCounters& counters() noexcept { return counters_; }
@@ -129,11 +130,15 @@ class Shard {
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
   /// When this turn began.
   [[nodiscard]] Clock::time_point now() const noexcept { return now_; }
+  // Scratch memory for one call.
   [[nodiscard]] Gather& gather() noexcept { return gather_; }
   [[nodiscard]] TopicTable& newest() noexcept { return newest_; }
   [[nodiscard]] std::string& report() noexcept { return report_; }
-  void count_replies(std::size_t more) noexcept { reply_bytes_ += more; }  // fewer: modulo 2^64
+  /// @param more bytes of replies than before; fewer modulo 2^64
+  void count_replies(std::size_t more) noexcept { reply_bytes_ += more; }
+  /// Disconnects the client with most replies if all replies together exceed their limit.
   void bound_replies();
+  /// The client will be flushed.
   void mark_dirty(Client& client) { dirty_.push_back(&client); }
   void note_send(std::size_t bytes) noexcept {
     counters_.sends.add(1);
@@ -141,10 +146,10 @@ class Shard {
   }
 
  private:
-  /// Two a line of memory, and none in two lines.
+  /// Two of them fill a cache line, and none crosses into another.
   struct alignas(32) Audience {
-    SmallVector<Client*> members;  ///< those that are given its messages, then those that are held
-    std::uint32_t active{};        ///< how many
+    SmallVector<Client*> members;  ///< first the active ones, then those that are buffering
+    std::uint32_t active{};        ///< how many are active
     std::chrono::duration<std::uint32_t, std::milli> interval{0};
   };
 
@@ -179,7 +184,7 @@ class Shard {
   Routes routes_;
   StreamProgress progress_;
   const CatchUp::Context catch_up_context_;
-  // Clients with skips: those that apply to all messages, and to late ones.
+  // Clients with skips that apply to all messages, and with skips that apply to late ones.
   std::unordered_set<Client*> skipping_;
   std::unordered_set<Client*> past_skipping_;
   std::size_t reply_bytes_{};
@@ -187,7 +192,7 @@ class Shard {
   std::vector<Client*> dirty_;
   std::vector<Client*> flushing_;
   Mailbox<Command> inbox_;
-  std::deque<Command> commands_;  // taken, and not yet due
+  std::deque<Command> commands_;  // taken from the inbox, not yet run
   std::unordered_map<ClientId, Client> clients_;
 };
 

@@ -23,14 +23,14 @@ void reach(std::vector<Skip::StreamPosition>& all, StreamId stream, std::uint64_
 }  // namespace
 
 void Skip::add_topic(TopicId topic, StreamId stream, std::uint64_t position) {
-  CHECK(stream != no_stream, "what is skipped belongs to a stream");
+  CHECK(stream != no_stream, "a skip applies to messages of a stream");
   std::uint64_t& known = topics_[key(topic, stream)];
   known = std::max(known, position);
   reach(ends_, stream, position);
 }
 
 void Skip::add_stream(StreamId stream, std::uint64_t position) {
-  CHECK(stream != no_stream, "what is skipped belongs to a stream");
+  CHECK(stream != no_stream, "a skip applies to messages of a stream");
   reach(streams_, stream, position);
   reach(ends_, stream, position);
 }

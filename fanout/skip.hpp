@@ -1,5 +1,5 @@
 #pragma once
-// What a client has been given by another way than the log.
+// Messages that a client has from a replay.
 
 #include <algorithm>
 #include <cstddef>
@@ -15,26 +15,26 @@
 
 namespace backplane::fanout {
 
-/// Says which messages of the log a client is not to get, because it got them already: by a replay, say,
-/// which may have run ahead of the log. Filled by one thread; unchanged once it is shared, which costs
-/// nothing: the same one may serve any number of clients.
+/// Messages of the log that a client must not get, because it has them already, for example from a replay,
+/// which may have run ahead of the log. One thread fills it; once it is shared, it does not change, and the
+/// same one can serve any number of clients.
 class Skip {
  public:
-  /// The stream has been read up to this position.
   struct StreamPosition {
     StreamId stream{};
     std::uint64_t position{};
   };
 
-  /// Messages of `topic` that belong to `stream` and have at most this position.
+  /// Adds messages of `topic` that belong to `stream` and have at most this position. They are skipped
+  /// through any audience.
   void add_topic(TopicId topic, StreamId stream, std::uint64_t position);
-  /// Messages of the audience that is released, of any topic, that belong to `stream` and have at most this
+  /// Adds messages of the released audience, of any topic, that belong to `stream` and have at most this
   /// position.
   void add_stream(StreamId stream, std::uint64_t position);
 
   [[nodiscard]] bool has_topic(TopicId topic, StreamId stream, std::uint64_t position) const noexcept;
   [[nodiscard]] bool has_stream(StreamId stream, std::uint64_t position) const noexcept;
-  /// Where every stream has come so far, no message to come is in it, but for those that come late.
+  /// Once every stream has reached its position here, no later message is in the skip, except late ones.
   [[nodiscard]] std::span<const StreamPosition> ends() const noexcept { return ends_; }
 
  private:
@@ -43,11 +43,11 @@ class Skip {
   std::vector<StreamPosition> ends_;
 };
 
-/// nullptr: nothing is left out.
+/// nullptr: nothing is skipped.
 using SkipPtr = std::shared_ptr<const Skip>;
 
-/// The skips that apply to one client, each for one audience: its topics whichever audience gives a message,
-/// its streams where that one gives it too. A value of its client's.
+/// The skips that apply to one client, each with its audience. A skip's topics apply through any audience;
+/// its streams apply to messages that its audience gets. Belongs to a CatchUp.
 class SkipList {
  public:
   struct Entry {
@@ -59,20 +59,20 @@ class SkipList {
   void drop(AudienceId audience) {
     std::erase_if(entries_, [=](const Entry& each) { return each.audience == audience; });
   }
-  /// Takes out those for which ended(kept) holds.
+  /// Removes the skips for which ended(entry) is true.
   template <class Ended>
   void erase_if(Ended&& ended) {
     std::erase_if(entries_, ended);
   }
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
-  /// Whether one of them has message `index`. gives(audience): whether that one gives it.
-  template <class Gives>
-  [[nodiscard]] bool has(const Segment& segment, std::uint32_t index, Gives&& gives) const {
+  /// Whether a skip contains message `index`. goes_to(audience): whether the audience gets that message.
+  template <class GoesTo>
+  [[nodiscard]] bool has(const Segment& segment, std::uint32_t index, GoesTo&& goes_to) const {
     const StreamId stream = segment.stream(index);
     const std::uint64_t position = segment.position(index);
     return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& each) {
       return each.skip->has_topic(segment.topic(index), stream, position) ||
-             (each.skip->has_stream(stream, position) && gives(each.audience));
+             (each.skip->has_stream(stream, position) && goes_to(each.audience));
     });
   }
 
