@@ -32,14 +32,14 @@ bool Gather::add(std::string_view bytes) noexcept {
   return true;
 }
 
-Backlog::Own& Backlog::own() {
-  if (!own_) own_ = std::make_unique<Own>();
+Backlog::OwnBytes& Backlog::own() {
+  if (!own_) own_ = std::make_unique<OwnBytes>();
   return *own_;
 }
 
 void Backlog::add_reply(std::string_view bytes) {
   if (bytes.empty()) return;
-  Own& mine = own();
+  OwnBytes& mine = own();
   mine.bytes += bytes.size();
   mine.replies_added += bytes.size();
   if (!mine.replies.empty() && mine.replies.back().after == pushed_) {
@@ -55,7 +55,7 @@ void Backlog::add_copied(std::string_view message) {
 }
 
 void Backlog::pop_messages(const Span& span, std::uint32_t count) noexcept {
-  event_bytes_ -= span.segment->size(span.first, span.first + count);
+  message_bytes_ -= span.segment->size(span.first, span.first + count);
   popped_ += count;
   spans_.pop(count);
 }
@@ -68,7 +68,7 @@ void Backlog::drop_message() {
 
 std::uint64_t Backlog::drop_oldest(std::size_t target) {
   std::uint64_t dropped = 0;
-  for (; event_bytes_ > target && !spans_.empty(); ++dropped) drop_message();
+  for (; message_bytes_ > target && !spans_.empty(); ++dropped) drop_message();
   return dropped;
 }
 
@@ -87,14 +87,14 @@ std::uint64_t Backlog::count_until(std::uint64_t position) const {
 std::uint64_t Backlog::drop_before(std::uint64_t position) {
   const std::uint64_t dropped = count_until(position);
   for (std::uint64_t i = 0; i < dropped; ++i) drop_message();
-  if (begun_.segment != nullptr && begun_.segment->base() + begun_.index < position) {
+  if (partial_.segment != nullptr && partial_.segment->base() + partial_.index < position) {
     // It must be finished, but not at the price of a whole segment. There is no report half written: while
     // there is, no message begins.
-    Own& mine = own();
-    mine.first = begun_rest();
+    OwnBytes& mine = own();
+    mine.first = partial_rest();
     mine.first_written = 0;
-    mine.first_is_event = true;
-    spans_.reader().unpin(*std::exchange(begun_.segment, nullptr));
+    mine.first_is_message = true;
+    spans_.reader().unpin(*std::exchange(partial_.segment, nullptr));
   }
   return dropped;
 }
@@ -126,7 +126,7 @@ std::uint64_t Backlog::keep_latest(TopicTable& newest) {
         kept.push(*span.segment, i, i + 1);
       } else {
         ++removed;
-        event_bytes_ -= span.segment->size(i, i + 1);
+        message_bytes_ -= span.segment->size(i, i + 1);
       }
     }
     return true;
@@ -139,14 +139,14 @@ std::uint64_t Backlog::keep_latest(TopicTable& newest) {
 
 void Backlog::clear() noexcept {
   spans_.clear();
-  if (begun_.segment != nullptr) spans_.reader().unpin(*std::exchange(begun_.segment, nullptr));
+  if (partial_.segment != nullptr) spans_.reader().unpin(*std::exchange(partial_.segment, nullptr));
   own_.reset();
   popped_ = pushed_;
-  event_bytes_ = 0;
+  message_bytes_ = 0;
 }
 
 bool Backlog::loss_is_next() const noexcept {
-  if (!own_ || own_->losses.empty() || begun_.segment != nullptr || !own_->first.empty()) return false;
+  if (!own_ || own_->losses.empty() || partial_.segment != nullptr || !own_->first.empty()) return false;
   // Nothing leaves spans_ while the mark stands, so it is where popped_ is.
   return own_->replies.empty() || own_->replies.front().after >= popped_;
 }
@@ -163,12 +163,12 @@ void Backlog::report_losses(std::string_view report) {
   tidy();
 }
 
-std::string_view Backlog::begun_rest() const noexcept {
-  return begun_.segment->bytes(begun_.index, begun_.index + 1).substr(begun_.written);
+std::string_view Backlog::partial_rest() const noexcept {
+  return partial_.segment->bytes(partial_.index, partial_.index + 1).substr(partial_.written);
 }
 
 void Backlog::gather(Gather& out) const {
-  if (begun_.segment != nullptr && !out.add(begun_rest())) return;
+  if (partial_.segment != nullptr && !out.add(partial_rest())) return;
   if (!own_ || own_->empty()) {
     spans_.for_each([&](const Span& span) { return out.add(span.segment->bytes(span.first, span.last)); });
     return;
@@ -200,13 +200,13 @@ void Backlog::gather(Gather& out) const {
   });
 }
 
-std::size_t Backlog::advance_begun(std::size_t written, std::uint64_t& ended) {
-  const std::size_t rest = begun_rest().size();
+std::size_t Backlog::advance_partial(std::size_t written, std::uint64_t& ended) {
+  const std::size_t rest = partial_rest().size();
   if (written < rest) {
-    begun_.written += static_cast<std::uint32_t>(written);
+    partial_.written += static_cast<std::uint32_t>(written);
     return written;
   }
-  spans_.reader().unpin(*std::exchange(begun_.segment, nullptr));
+  spans_.reader().unpin(*std::exchange(partial_.segment, nullptr));
   ++ended;
   return rest;
 }
@@ -215,10 +215,10 @@ std::size_t Backlog::advance_first(std::size_t written, std::uint64_t& ended) {
   const std::size_t rest = own_->first.size() - own_->first_written;
   const std::size_t count = std::min(written, rest);
   own_->first_written += count;
-  if (!own_->first_is_event) own_->bytes -= count;
+  if (!own_->first_is_message) own_->bytes -= count;
   if (count < rest) return count;
-  if (own_->first_is_event) ++ended;
-  own_->first_is_event = false;
+  if (own_->first_is_message) ++ended;
+  own_->first_is_message = false;
   own_->first.clear();
   own_->first_written = 0;
   return count;
@@ -253,7 +253,7 @@ std::size_t Backlog::advance_span(std::size_t written, std::uint64_t& ended) {
   const std::size_t begun = written - span.segment->size(span.first, span.first + whole);
   if (begun > 0) {
     spans_.reader().pin(*span.segment);
-    begun_ = {span.segment, span.first + whole, static_cast<std::uint32_t>(begun)};
+    partial_ = {span.segment, span.first + whole, static_cast<std::uint32_t>(begun)};
   }
   ended += whole;
   pop_messages(span, whole + (begun > 0 ? 1 : 0));
@@ -263,8 +263,8 @@ std::size_t Backlog::advance_span(std::size_t written, std::uint64_t& ended) {
 std::uint64_t Backlog::advance(std::size_t written) {
   std::uint64_t ended = 0;
   while (written > 0) {
-    if (begun_.segment != nullptr) {
-      written -= advance_begun(written, ended);
+    if (partial_.segment != nullptr) {
+      written -= advance_partial(written, ended);
     } else if (own_ && !own_->first.empty()) {
       written -= advance_first(written, ended);
     } else if (own_ && !own_->replies.empty() && own_->replies.front().after <= popped_) {

@@ -60,7 +60,7 @@ class Backlog {
     end_ = segment.base() + last;
     spans_.push(segment, first, last);
     pushed_ += last - first;
-    event_bytes_ += segment.size(first, last);
+    message_bytes_ += segment.size(first, last);
   }
   void add_reply(std::string_view bytes);
   /// A copy of a message, queued as a reply is: it is never dropped.
@@ -89,18 +89,18 @@ class Backlog {
   std::uint64_t advance(std::size_t written);
 
   [[nodiscard]] bool empty() const noexcept {
-    return spans_.empty() && begun_.segment == nullptr && (!own_ || own_->empty());
+    return spans_.empty() && partial_.segment == nullptr && (!own_ || own_->empty());
   }
   /// Of messages that are not begun: what drop_oldest() can free.
-  [[nodiscard]] std::size_t event_bytes() const noexcept { return event_bytes_; }
+  [[nodiscard]] std::size_t message_bytes() const noexcept { return message_bytes_; }
   /// Messages that are not written to their end, those that were copied among them.
-  [[nodiscard]] std::uint64_t event_count() const noexcept {
-    return pushed_ - popped_ + (has_begun() ? 1 : 0) + (own_ ? own_->copied.size() : 0);
+  [[nodiscard]] std::uint64_t message_count() const noexcept {
+    return pushed_ - popped_ + (has_partial() ? 1 : 0) + (own_ ? own_->copied.size() : 0);
   }
   [[nodiscard]] std::size_t reply_bytes() const noexcept { return own_ ? own_->bytes : 0; }
 
  private:
-  struct Begun {
+  struct Partial {
     Segment* segment{};
     std::uint32_t index{};
     std::uint32_t written{};  ///< of a message, and so less than Log::message_bytes_max
@@ -131,10 +131,10 @@ class Backlog {
     std::size_t begin_{};
   };
   /// What only some clients have, and most only for moments.
-  struct Own {
+  struct OwnBytes {
     std::string first;  ///< to be written before all but a message begun: a report, or the rest of a message
     std::size_t first_written{};
-    bool first_is_event{};
+    bool first_is_message{};
     Queue<Reply> replies;
     std::size_t reply_written{};  ///< of the oldest
     // Of all that was ever among the replies, how much was added and written, and where copies of messages
@@ -147,28 +147,28 @@ class Backlog {
     [[nodiscard]] bool empty() const noexcept { return first.empty() && replies.empty() && losses.empty(); }
   };
 
-  [[nodiscard]] bool has_begun() const noexcept {
-    return begun_.segment != nullptr || (own_ && own_->first_is_event);
+  [[nodiscard]] bool has_partial() const noexcept {
+    return partial_.segment != nullptr || (own_ && own_->first_is_message);
   }
-  Own& own();
-  [[nodiscard]] std::string_view begun_rest() const noexcept;
+  OwnBytes& own();
+  [[nodiscard]] std::string_view partial_rest() const noexcept;
   void pop_messages(const Span& span, std::uint32_t count) noexcept;
   void drop_message();
   [[nodiscard]] std::uint64_t count_until(std::uint64_t position) const;
-  std::size_t advance_begun(std::size_t written, std::uint64_t& ended);
+  std::size_t advance_partial(std::size_t written, std::uint64_t& ended);
   std::size_t advance_first(std::size_t written, std::uint64_t& ended);
   std::size_t advance_reply(std::size_t written, std::uint64_t& ended);
   std::size_t advance_span(std::size_t written, std::uint64_t& ended);
   void tidy();
 
   SpanQueue spans_;
-  Begun begun_;  ///< written in part; not in spans_ any more
-  std::unique_ptr<Own> own_;
+  Partial partial_;  ///< written in part; not in spans_ any more
+  std::unique_ptr<OwnBytes> own_;
   // Messages that were ever queued, and that have left spans_ since; conflated ones count in neither.
   std::uint64_t pushed_{};
   std::uint64_t popped_{};
   std::uint64_t end_{};  ///< number of the message after the last
-  std::size_t event_bytes_{};
+  std::size_t message_bytes_{};
   bool in_order_{true};  ///< of the log
 };
 

@@ -44,8 +44,8 @@ Client::Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard)
     : id_(id), stream_(std::move(stream)), shard_(shard), backlog_(shard.reader(), shard.pool()) {}
 
 Client::~Client() {
-  ledger().client_gone += backlog_.event_count();
-  ledger().pending -= backlog_.event_count();
+  ledger().client_gone += backlog_.message_count();
+  ledger().pending -= backlog_.message_count();
   if (open()) shard_.count_replies(0 - backlog_.reply_bytes());
   if (unsent_) shard_.counters().unsent_clients.subtract(1);
 }
@@ -56,9 +56,9 @@ DeliveryLedger& Client::ledger() noexcept {
 
 template <class Change>
 auto Client::update_pending(Change&& change) {
-  const std::uint64_t before = backlog_.event_count();
+  const std::uint64_t before = backlog_.message_count();
   auto result = change();
-  ledger().pending += backlog_.event_count() - before;  // the difference may be negative, modulo 2^64
+  ledger().pending += backlog_.message_count() - before;  // the difference may be negative, modulo 2^64
   return result;
 }
 
@@ -106,7 +106,7 @@ void Client::append(Segment& segment, std::uint32_t first, std::uint32_t last) {
   if (throttles_) throttles_->supersede(segment, first, last);
   backlog_.add(segment, first, last);
   ledger().pending += last - first;
-  if (backlog_.event_bytes() > shard_.limits().backlog_bytes_max) make_room();
+  if (backlog_.message_bytes() > shard_.limits().backlog_bytes_max) make_room();
   mark_queued();
 }
 
