@@ -28,7 +28,7 @@ Result<Address> look_up(const HostPort& place) {
 
 namespace {
 
-// The address as the kernel's own type: copied out, as a cast would alias.
+// The address as the kernel's own type. It is copied, because a cast would violate strict aliasing.
 template <class Sockaddr>
 Sockaddr as(const sockaddr_storage& storage) {
   Sockaddr address;

@@ -1,5 +1,5 @@
 #pragma once
-// A socket's address, as the kernel has it.
+// A socket address.
 
 #include <array>
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace backplane::fanout {
 
-/// A socket address.
+/// An IPv4 or IPv6 address with a port. A value.
 struct Address {
   sockaddr_storage storage{};
   socklen_t length{};
@@ -22,12 +22,12 @@ struct Address {
   [[nodiscard]] sockaddr* get() noexcept { return reinterpret_cast<sockaddr*>(&storage); }
   /// `127.0.0.1:1601`, `[::1]:1601`.
   [[nodiscard]] std::string text() const;
-  /// The host alone, comparable; an IPv4 address mapped into IPv6 is the IPv4 address.
+  /// The host without the port, for comparison. An IPv4 address and the same one mapped into IPv6 are equal.
   [[nodiscard]] std::array<std::uint8_t, 16> host_key() const noexcept;
   [[nodiscard]] bool is_loopback() const noexcept;
 };
 
-/// Looks the host up and takes the first of its addresses. Blocks while the name service does.
+/// Looks the host up. Blocks as long as the name service does. @returns the first of its addresses.
 Result<Address> look_up(const HostPort& place);
 
 }  // namespace backplane::fanout

@@ -12,30 +12,30 @@
 
 namespace backplane::fanout {
 
-/// Where a client stands among the members of each of its audiences: open addressing, so that joining and
-/// leaving take the same time for one audience as for a hundred thousand, at 11 to 22 bytes each. Belongs to
-/// its client.
+/// The place of a client among the members of each of its audiences. A hash table with open addressing:
+/// joining and leaving take the same time with one audience as with a hundred thousand, at 11 to 22 bytes per
+/// audience. Belongs to its client.
 class AudienceTable {
  public:
-  /// @returns its place, or nullptr; until the next add() or remove().
+  /// @returns the client's place, valid until the next add() or remove(); nullptr if it is not in the table
   [[nodiscard]] const std::uint32_t* find(AudienceId audience) const noexcept {
     if (used_ == 0) return nullptr;
     const Entry& entry = entries_[slot(audience)];
     return entry.place == free_place ? nullptr : &entry.place;
   }
-  /// One that is not in it.
+  /// Only if the audience is not in the table.
   void add(AudienceId audience, std::uint32_t place) {
     if ((used_ + 1) * 4 > slots_ * 3) resize(slots_ == 0 ? 4 : slots_ * 2);
     entries_[slot(audience)] = {audience, place};
     ++used_;
   }
-  /// One that is in it.
+  /// Changes the client's place. Only if the audience is in the table.
   void move(AudienceId audience, std::uint32_t place) noexcept { entries_[slot(audience)].place = place; }
-  /// One that is in it.
+  /// Only if the audience is in the table.
   void remove(AudienceId audience) {
     const std::size_t mask = slots_ - 1;
     std::size_t hole = slot(audience);
-    // Those behind it that had to step aside move up, so that no search ends early.
+    // Displaced entries behind it move up. Otherwise a search for them would end at the hole.
     for (std::size_t at = (hole + 1) & mask; entries_[at].place != free_place; at = (at + 1) & mask) {
       const std::size_t stepped = (at - home(entries_[at].audience)) & mask;
       if (stepped < ((at - hole) & mask)) continue;
@@ -67,7 +67,7 @@ class AudienceTable {
   [[nodiscard]] std::size_t home(AudienceId audience) const noexcept {
     return (static_cast<std::uint64_t>(audience) * 0x9E37'79B9'7F4A'7C15u >> 32) & (slots_ - 1);
   }
-  /// Where it is, or where it would be.
+  /// The slot that contains the audience, or the free one where it would be.
   [[nodiscard]] std::size_t slot(AudienceId audience) const noexcept {
     std::size_t at = home(audience);
     while (entries_[at].place != free_place && entries_[at].audience != audience) {
@@ -83,8 +83,8 @@ class AudienceTable {
   }
 
   std::unique_ptr<Entry[]> entries_;
-  std::uint32_t slots_{};  ///< how many entries there are: none, or a power of two
-  std::uint32_t used_{};   ///< how many of them are in use
+  std::uint32_t slots_{};  ///< size of entries_: 0 or a power of two
+  std::uint32_t used_{};   ///< how many of these are in use
 };
 
 }  // namespace backplane::fanout

@@ -25,7 +25,7 @@ bool Gather::add(std::string_view bytes) noexcept {
     }
   } else {
     if (count_ == pieces_.size()) return false;
-    // The kernel only reads it; iovec serves both directions.
+    // The kernel only reads it. iovec is not const, because it serves reading as well.
     pieces_[count_++] = {const_cast<char*>(bytes.data()), bytes.size()};
   }
   bytes_ += bytes.size();
@@ -88,8 +88,8 @@ std::uint64_t Backlog::drop_before(std::uint64_t position) {
   const std::uint64_t dropped = count_until(position);
   for (std::uint64_t i = 0; i < dropped; ++i) drop_message();
   if (partial_.segment != nullptr && partial_.segment->base() + partial_.index < position) {
-    // It must be finished, but not at the price of a whole segment. There is no report half written: while
-    // there is, no message begins.
+    // The rest must still be written, but it is not worth pinning a whole segment. No report is partly
+    // written now: no message begins while one is.
     OwnBytes& mine = own();
     mine.first = partial_rest();
     mine.first_written = 0;
@@ -111,7 +111,7 @@ std::uint64_t Backlog::keep_latest(TopicTable& newest) {
   std::uint64_t seen = popped_;
   std::uint64_t removed = 0;
   std::size_t reply = 0;
-  // Replies keep their place among the messages that stay.
+  // Replies keep their place among the remaining messages.
   const auto move_replies = [&] {
     if (!own_) return;
     for (; reply < own_->replies.size() && own_->replies[reply].after <= seen; ++reply) {
@@ -147,7 +147,7 @@ void Backlog::clear() noexcept {
 
 bool Backlog::loss_is_next() const noexcept {
   if (!own_ || own_->losses.empty() || partial_.segment != nullptr || !own_->first.empty()) return false;
-  // Nothing leaves spans_ while the mark stands, so it is where popped_ is.
+  // Nothing leaves spans_ while there is a mark: the mark is at popped_.
   return own_->replies.empty() || own_->replies.front().after >= popped_;
 }
 
@@ -278,7 +278,7 @@ std::uint64_t Backlog::advance(std::size_t written) {
 }
 
 void Backlog::tidy() {
-  // An idle client keeps nothing; one that is often slow keeps its memory for the next time.
+  // An idle client keeps no memory. A client that was slow keeps a little, for the next time.
   constexpr std::size_t kept = 4096;
   if (own_ && own_->empty() && (!own_->losses.has_memory() || own_->first.capacity() > kept)) own_.reset();
 }

@@ -1,5 +1,5 @@
 #pragma once
-// Which clients are over, for the thread that brought them.
+// Reports closed clients to the engine's owner.
 
 #include <vector>
 
@@ -9,20 +9,22 @@
 
 namespace backplane::fanout {
 
-/// Workers put, their owner takes.
+/// Workers put closed clients, the owner's thread takes them.
 class ClosedClients {
  public:
-  /// Any thread's. Empties `clients`.
+  /// Any thread. Empties `clients`.
   void put(std::vector<ClientId>& clients) {
     mailbox_.put_all(clients);
     wake_.wake();
   }
 
-  // The owner's.
+  // The owner's thread.
+
+  /// Readable while take() has something to return.
   [[nodiscard]] int fd() const noexcept { return wake_.fd(); }
   [[nodiscard]] std::vector<ClientId> take() {
     if (mailbox_.empty()) return {};
-    // In this order: what is put in between makes it readable again.
+    // In this order: clients that are put in between make fd() readable again.
     wake_.drain();
     return mailbox_.take();
   }

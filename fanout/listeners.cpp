@@ -14,13 +14,13 @@
 namespace backplane::fanout {
 namespace {
 
-// So many of each place a turn, so that a flood of connects cannot starve those who are connected.
-constexpr int accepts_a_turn = 64;
-// Out of descriptors, a place stays readable: it is left alone for a while instead of spun on.
+// Per listening socket and turn: a flood of connections cannot starve the clients that are connected.
+constexpr int accepts_per_turn = 64;
+// Out of descriptors, a listening socket stays readable. It is ignored for a while, to avoid a busy loop.
 constexpr std::chrono::milliseconds accept_pause{100};
 
 void set_option(int fd, int level, int option, int value) noexcept {
-  // Each only tunes: a kernel that refuses one serves the client as well.
+  // Errors are ignored: clients are served without the option, too.
   (void)::setsockopt(fd, level, option, &value, sizeof value);
 }
 
@@ -82,7 +82,7 @@ void Listeners::accept(Clock::time_point now) {
     pause(false);
   }
   for (std::size_t listener = 0; listener < sockets_.size(); ++listener) {
-    for (int i = 0; i < accepts_a_turn && listen_again_ == Clock::time_point::max() && sockets_[listener];
+    for (int i = 0; i < accepts_per_turn && listen_again_ == Clock::time_point::max() && sockets_[listener];
          ++i) {
       if (!accept_one(listener, now)) break;
     }
@@ -98,7 +98,7 @@ bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
   if (!socket) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
-      return true;  // that one's trouble
+      return true;  // only that connection failed
     }
     const int error = errno;
     ++counters_.accept_errors;

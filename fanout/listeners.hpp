@@ -1,5 +1,5 @@
 #pragma once
-// Where clients come in.
+// Listening sockets, and limits for connections.
 
 #include <array>
 #include <chrono>
@@ -21,67 +21,69 @@
 
 namespace backplane::fanout {
 
-/// Why somebody who connected is sent away.
+/// The limit because of which a connection is refused: of all connections, or of those from one address.
 enum class Refusal : std::uint8_t { connection_limit, address_limit };
 
 struct ListenersOptions {
   std::size_t connections_max = 16'384;
   std::size_t connections_per_address_max = 256;
-  bool loopback_is_exempt = true;  ///< it has no such limit
+  bool loopback_is_exempt = true;  ///< no limit per address for connections from this machine
 };
 
 struct ListenersCounters {
-  std::uint64_t connections{};  ///< now
+  std::uint64_t connections{};  ///< open now
   std::uint64_t accepted{};
-  std::uint64_t refused_connection_limit{};  ///< above the limit of them all
-  std::uint64_t refused_address_limit{};     ///< above that of one address
-  std::uint64_t accept_errors{};             ///< the kernel would not: out of descriptors or memory
+  std::uint64_t refused_connection_limit{};  ///< above connections_max
+  std::uint64_t refused_address_limit{};     ///< above connections_per_address_max
+  std::uint64_t accept_errors{};             ///< the kernel was out of descriptors or memory
 };
 
-/// A place that is listened on.
+/// A listening socket.
 struct Listener {
   std::size_t index{};  ///< 0, 1, 2, … in the order of listen()
-  std::string address;  ///< in force: `127.0.0.1:1601`, `[::1]:1601`
-  bool loopback{};      ///< it can be reached from this machine alone
+  std::string address;  ///< as bound: `127.0.0.1:1601`, `[::1]:1601`
+  bool loopback{};      ///< only this machine can reach it
 };
 
-/// Somebody who has connected: a non-blocking socket without Nagle's delay.
+/// An accepted connection. The socket does not block and has no Nagle delay.
 struct Accepted {
   Descriptor socket;
   Address peer;
   std::size_t listener{};  ///< Listener::index
 };
 
-/// Sockets that listen, and how many have come in by them. Lives on one thread, its owner's, which calls
-/// accept() when fd() is readable or next_deadline() is past. Owns the listening sockets; nothing blocks
-/// but listen().
+/// Listening sockets, and the number of connections that were accepted and are still open. Lives on its
+/// owner's thread, which calls accept() when fd() is readable or next_deadline() has passed. Owns the
+/// listening sockets. Only listen() blocks.
 class Listeners {
  public:
   using Clock = std::chrono::steady_clock;
-  /// Hands somebody over: Engine::adopt(), for one. @returns the number to give to on_client_closed().
+  /// Takes over a connection, for example by Engine::adopt(). @returns the client, for on_client_closed().
   using Admit = std::function<ClientId(Accepted)>;
-  /// What is said to somebody who is sent away; it may not arrive.
+  /// @returns the bytes to send before a refused connection is closed. They may not arrive.
   using Refuse = std::function<std::string_view(Refusal)>;
 
-  /// Throws std::system_error where the kernel refuses an epoll.
+  /// Throws std::system_error if the kernel refuses an epoll.
   Listeners(ListenersOptions options, Admit admit, Refuse refuse);
   ~Listeners();
   Listeners(const Listeners&) = delete;
   Listeners& operator=(const Listeners&) = delete;
 
-  /// Listens on HOST:PORT (port 0 picks a free one; the name is looked up once, blocking).
-  /// @returns the place, or an error that names it.
+  /// Listens on HOST:PORT. Port 0 picks a free one. The name is looked up once, which may block.
+  /// @returns the listener, or an error that names the address.
   Result<Listener> listen(std::string_view address);
-  /// Closes all places; whoever is in stays.
+  /// Closes all listening sockets; connections stay open.
   void stop() noexcept;
 
-  /// Readable while somebody waits. To be watched, not read.
+  /// Readable while a connection waits. To be polled, not read.
   [[nodiscard]] int fd() const noexcept { return epoll_.get(); }
-  /// Out of descriptors or memory, nothing is accepted until then; else time_point::max().
+  /// When the kernel is out of descriptors or memory, nothing is accepted until this time. Otherwise
+  /// time_point::max().
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return listen_again_; }
-  /// Admits or refuses those who wait, at most some of each place: a flood of connects starves nobody.
+  /// Admits or refuses connections that wait, at most 64 per listening socket, so that a flood of connections
+  /// does not starve the rest of the thread's work.
   void accept(Clock::time_point now);
-  /// A client that was admitted is over: see Engine::take_closed_clients(). Others are ignored.
+  /// An admitted client is closed: see Engine::take_closed_clients(). Other clients are ignored.
   void on_client_closed(ClientId client) noexcept;
 
   [[nodiscard]] const ListenersCounters& counters() const noexcept { return counters_; }

@@ -1,5 +1,5 @@
 #pragma once
-// Which messages a client has lost since it was last told.
+// The messages that a client has lost since its last report.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,23 +11,24 @@
 
 namespace backplane::fanout {
 
-/// Messages of one topic with all offsets from `first` to `last` are lost.
+/// All messages of the topic with an offset from `first` to `last` are lost.
 struct Loss {
   TopicId topic{};
   std::uint64_t first{};
   std::uint64_t last{};
 };
 
-/// Ranges of lost messages, exactly: what lies in none of them was not lost. Belongs to its client; grows
-/// with the number of topics, not of messages.
+/// Exact ranges of lost messages: a message in none of them was not lost. Belongs to a backlog. Its size
+/// grows with the number of topics, not of messages.
 class LossRanges {
  public:
   void add(TopicId topic, std::uint64_t offset);
   [[nodiscard]] bool empty() const noexcept { return losses_.empty(); }
-  /// Whether anything was ever added, but for what clear() gave back.
+  /// Whether it has allocated memory.
   [[nodiscard]] bool has_memory() const noexcept { return losses_.capacity() > 0; }
-  /// In the order in which the losses began.
+  /// The ranges, in the order of their first messages' loss.
   [[nodiscard]] std::span<const Loss> losses() const noexcept { return losses_; }
+  /// Removes all ranges. Keeps a little memory for the next ones.
   void clear();
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-// Things for another thread, now and then.
+// Passes items to another thread.
 
 #include <atomic>
 #include <cstddef>
@@ -10,38 +10,38 @@
 
 namespace backplane::fanout {
 
-/// Any thread puts, one takes. It locks, so it is for what happens seldom beside events; whether there is
-/// anything costs the taker no lock. Wakes nobody: see Waker.
+/// Any thread puts items, one thread takes them. It locks a mutex, which suits what is rare compared with
+/// events; empty() takes no lock. It wakes no thread: see Waker.
 template <class T>
 class Mailbox {
  public:
-  void put(T thing) {
+  void put(T item) {
     const std::lock_guard lock(mutex_);
-    things_.push_back(std::move(thing));
-    size_.store(things_.size());
+    items_.push_back(std::move(item));
+    size_.store(items_.size());
   }
-  /// Puts all of `things`, in order, under one lock, and empties it.
-  void put_all(std::vector<T>& things) {
+  /// Puts all of `items`, in order, under one lock, and empties the vector.
+  void put_all(std::vector<T>& items) {
     const std::lock_guard lock(mutex_);
-    if (things_.empty()) {
-      things_.swap(things);  // with its memory, which the taker frees
+    if (items_.empty()) {
+      items_.swap(items);  // with its memory, which the taker frees
     } else {
-      std::move(things.begin(), things.end(), std::back_inserter(things_));
-      things.clear();
+      std::move(items.begin(), items.end(), std::back_inserter(items_));
+      items.clear();
     }
-    size_.store(things_.size());
+    size_.store(items_.size());
   }
   [[nodiscard]] bool empty() const noexcept { return size_.load() == 0; }
-  /// Empties it. @returns what was put, in order.
+  /// Takes all items. @returns them in the order in which they were put.
   [[nodiscard]] std::vector<T> take() {
     const std::lock_guard lock(mutex_);
     size_.store(0);
-    return std::exchange(things_, {});
+    return std::exchange(items_, {});
   }
 
  private:
   std::mutex mutex_;
-  std::vector<T> things_;
+  std::vector<T> items_;
   std::atomic<std::size_t> size_{0};
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// Some things, of which there is mostly one.
+// A vector that usually has one element.
 
 #include <algorithm>
 #include <cstddef>
@@ -13,9 +13,8 @@
 
 namespace backplane::fanout {
 
-/// Things one behind the other. A single one is in here, in 16 bytes together with how many there are: who
-/// finds a SmallVector has found it, and waits for memory once. More are elsewhere. For numbers and pointers.
-/// One thread.
+/// A vector of 16 bytes that contains a single element in itself: reading that takes one memory access
+/// instead of two. More elements are on the heap. For numbers and pointers. Belongs to one thread.
 template <class T>
 class SmallVector {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -23,9 +22,9 @@ class SmallVector {
  public:
   SmallVector() noexcept {}
   explicit SmallVector(std::span<const T> all) {
-    for (const T& thing : all) push_back(thing);
+    for (const T& item : all) push_back(item);
   }
-  ~SmallVector() { forget(); }
+  ~SmallVector() { reset(); }
   SmallVector(SmallVector&& other) noexcept { swap(other); }
   SmallVector& operator=(SmallVector&& other) noexcept {
     SmallVector(std::move(other)).swap(*this);
@@ -41,15 +40,15 @@ class SmallVector {
   [[nodiscard]] T& operator[](std::size_t at) noexcept { return begin()[at]; }
   [[nodiscard]] const T& operator[](std::size_t at) const noexcept { return begin()[at]; }
 
-  void push_back(T thing) {
+  void push_back(T item) {
     if (size_ == capacity_) grow();
-    begin()[size_++] = thing;
+    begin()[size_++] = item;
   }
-  /// Where there is one; with the last, the memory goes too.
+  /// Only if not empty(). Removing the last element frees the memory.
   void pop_back() noexcept {
-    if (--size_ == 0) forget();
+    if (--size_ == 0) reset();
   }
-  /// Bytes elsewhere.
+  /// Bytes on the heap.
   [[nodiscard]] std::size_t memory() const noexcept { return capacity_ == 1 ? 0 : capacity_ * sizeof(T); }
 
  private:
@@ -57,7 +56,7 @@ class SmallVector {
     T one;
     T* many;
   };
-  static_assert(sizeof(Place) == sizeof(void*), "what is larger than a pointer is no number");
+  static_assert(sizeof(Place) == sizeof(void*), "an element is at most as large as a pointer");
 
   void swap(SmallVector& other) noexcept {
     std::swap(place_, other.place_);
@@ -65,14 +64,15 @@ class SmallVector {
     std::swap(capacity_, other.capacity_);
   }
   void grow() {
-    CHECK(capacity_ <= std::numeric_limits<std::uint32_t>::max() / 2, "there are fewer than 2^31 of a thing");
+    CHECK(capacity_ <= std::numeric_limits<std::uint32_t>::max() / 2,
+          "a SmallVector has fewer than 2^31 elements");
     T* const many = new T[std::size_t{capacity_} * 2];
     std::copy(begin(), end(), many);
     if (capacity_ > 1) delete[] place_.many;
     place_.many = many;
     capacity_ *= 2;
   }
-  void forget() noexcept {
+  void reset() noexcept {
     if (capacity_ > 1) delete[] place_.many;
     capacity_ = 1;
     size_ = 0;
@@ -80,7 +80,7 @@ class SmallVector {
 
   Place place_{.many = nullptr};
   std::uint32_t size_{0};
-  std::uint32_t capacity_{1};  ///< of 1: it is place_.one
+  std::uint32_t capacity_{1};  ///< if 1, the element is place_.one
 };
 
 }  // namespace backplane::fanout

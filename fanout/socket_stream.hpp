@@ -21,10 +21,11 @@ class SocketStream final : public Stream {
   void end_output() noexcept override;
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
-  /// Sets what suits many small messages. A client that has vanished without a word is found within some
-  /// two minutes, also where nothing is ever written to it. Each option only tunes: a kernel that refuses
-  /// one serves the client as well.
-  /// @param unsent_bytes_max what the kernel may hold unsent: a stalled client would else pin megabytes
+  /// Sets options for many small messages. With keep-alive, a peer that has vanished is detected within about
+  /// two minutes, even if nothing is written to it. Errors are ignored: the client works without any of these
+  /// options.
+  /// @param unsent_bytes_max what the kernel may buffer unsent: a stalled client would otherwise occupy
+  /// megabytes
   void tune(int unsent_bytes_max) noexcept;
 
  private:

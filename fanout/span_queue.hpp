@@ -1,5 +1,5 @@
 #pragma once
-// Which pieces of the log one client has yet to get.
+// The messages of the log that are queued for one client.
 
 #include <array>
 #include <cstddef>
@@ -18,7 +18,7 @@ struct Span {
   [[nodiscard]] bool empty() const noexcept { return first == last; }
 };
 
-/// Where the queues of one worker get their memory, and give it back to. Lives on the worker's thread.
+/// The memory of all queues of one worker. Lives on the worker's thread.
 class SpanPool {
  public:
   struct Chunk {
@@ -35,8 +35,8 @@ class SpanPool {
   std::size_t spare_count_{};
 };
 
-/// Spans in the order of the log; neighbours are one. Each span in it holds its segment once. Lives on its
-/// worker's thread; takes memory only where it has two spans or more.
+/// A queue of spans. Adjacent ones are joined. Each span pins its segment once. Lives on its worker's thread.
+/// Uses memory of the pool only if it has at least two spans.
 class SpanQueue {
  public:
   /// Both outlive it.
@@ -45,7 +45,7 @@ class SpanQueue {
   SpanQueue(const SpanQueue&) = delete;
   SpanQueue& operator=(const SpanQueue&) = delete;
 
-  /// Messages [first, last) of `segment`, none of them empty, behind all that is queued.
+  /// Appends messages [first, last) of `segment`, at least one.
   void push(Segment& segment, std::uint32_t first, std::uint32_t last) {
     if (newest_.segment == &segment && newest_.last == first && !newest_.empty()) {
       newest_.last = last;
@@ -59,9 +59,9 @@ class SpanQueue {
   [[nodiscard]] LogReader& reader() const noexcept { return *reader_; }
   [[nodiscard]] SpanPool& pool() const noexcept { return *pool_; }
   [[nodiscard]] bool empty() const noexcept { return newest_.empty(); }
-  /// The oldest. Only where it is not empty().
+  /// The oldest span. Only if not empty().
   [[nodiscard]] const Span& front() const noexcept { return head_ ? head_->spans[begin_] : newest_; }
-  /// Takes `count` messages, at most all, from the oldest span.
+  /// Removes the first `count` messages of the oldest span, at most all of them.
   void pop(std::uint32_t count) noexcept;
   void clear() noexcept;
   void swap(SpanQueue& other) noexcept;
@@ -86,7 +86,7 @@ class SpanQueue {
   LogReader* reader_;
   SpanPool* pool_;
   Span newest_;
-  // All older ones, in chunks that are full but for the first and the last.
+  // All older spans, in chunks. All chunks except the first and the last are full.
   std::unique_ptr<SpanPool::Chunk> head_;
   SpanPool::Chunk* tail_{};
   std::uint32_t begin_{};

@@ -1,5 +1,5 @@
 #pragma once
-// Where a session's bytes come from and go to.
+// The byte stream between a client and its peer.
 
 #include <span>
 
@@ -8,15 +8,15 @@
 
 namespace backplane::fanout {
 
-/// A byte stream that never blocks: a socket, or in a test whatever plays one. The results are those of
-/// recv and sendmsg: a number of bytes, or -1 and errno.
+/// A byte stream that never blocks: a socket, or a simulated one in tests. The results are those of recv()
+/// and sendmsg(): a number of bytes, or -1 and errno.
 class Stream {
  public:
   virtual ~Stream() = default;
-  /// 0: the other side will send no more.
+  /// @returns 0 if the peer will send no more
   [[nodiscard]] virtual ssize_t read(std::span<char> into) noexcept = 0;
   [[nodiscard]] virtual ssize_t write(std::span<const iovec> pieces) noexcept = 0;
-  /// Tells the other side that nothing more will come.
+  /// Shuts the output down: the peer sees its end.
   virtual void end_output() noexcept = 0;
 };
 

@@ -28,7 +28,8 @@ void TimerWheel::link(Timer& timer, Timer*& head) noexcept {
 
 void TimerWheel::set(Timer& timer, Clock::time_point due) noexcept {
   timer.cancel();
-  // Rounded up, and never into the tick that has been: nothing is early, and nothing waits a whole turn.
+  // Rounded up, because no timer may be early. At least the next tick: the current slot has been visited, and
+  // a timer in it would wait for a whole turn.
   timer.due_ = std::max(ticks(due) + 1, now_ + 1);
   timer.count_ = &count_;
   ++count_;
@@ -38,11 +39,12 @@ void TimerWheel::set(Timer& timer, Clock::time_point due) noexcept {
 void TimerWheel::advance(Clock::time_point now) {
   const std::uint64_t until = ticks(now);
   if (until <= now_) return;
-  // After a long sleep each slot is looked at once.
+  // After a long sleep, each slot is visited once.
   const std::uint64_t from = std::max(now_ + 1, until >= slots ? until - slots + 1 : 0);
   now_ = until;
   for (std::uint64_t at = from; at <= until && count_ > 0; ++at) {
-    // What is called may set and destroy timers, also of this slot: they are taken off a list of their own.
+    // A callback may set and destroy timers, even of this slot. Timers that expire are therefore moved to a
+    // list of their own first.
     Timer* due = nullptr;
     Timer* timer = slots_[at % slots];
     while (timer != nullptr) {

@@ -1,5 +1,5 @@
 #pragma once
-// Many deadlines, cheaply.
+// Many timers at little cost.
 
 #include <array>
 #include <chrono>
@@ -8,14 +8,14 @@
 
 namespace backplane::fanout {
 
-/// Timers that are set and taken back in constant time, without memory of their own. A deadline is kept to
-/// within one tick, never early. Belongs to one thread.
+/// A hashed timer wheel: timers are set and cancelled in constant time and without allocation. A timer
+/// expires at most one tick late, and never early, if advance() is called in time. Belongs to one thread.
 class TimerWheel {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds tick{10};
 
-  /// Whoever waits. Takes itself back when it is destroyed.
+  /// A base class. The destructor cancels the timer.
   class Timer {
    public:
     Timer() = default;
@@ -23,16 +23,17 @@ class TimerWheel {
     Timer(const Timer&) = delete;
     Timer& operator=(const Timer&) = delete;
 
-    /// Called once, from advance(). May set any timer, this one too, and destroy this one.
+    /// Called once when the timer expires, from advance(). May set any timer, including this one, and may
+    /// destroy this one.
     virtual void on_time(Clock::time_point now) = 0;
     [[nodiscard]] bool is_set() const noexcept { return previous_ != nullptr; }
     void cancel() noexcept;
 
    private:
     friend class TimerWheel;
-    Timer** previous_{};  ///< what points here
+    Timer** previous_{};  ///< the pointer to this timer in its list
     Timer* next_{};
-    std::uint64_t due_{};  ///< tick
+    std::uint64_t due_{};  ///< the tick at which it expires
     std::size_t* count_{};
   };
 
@@ -41,12 +42,12 @@ class TimerWheel {
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
 
-  /// A timer that is set already is set anew.
+  /// Sets the timer, or changes its time if it is set.
   void set(Timer& timer, Clock::time_point due) noexcept;
-  /// Calls what is due.
+  /// Calls timers that expire.
   void advance(Clock::time_point now);
-  /// When advance() should be called next: at the latest one turn of the wheel (some 5 s) from now, where
-  /// any timer is set; else time_point::max().
+  /// When to call advance() next: at most one turn of the wheel (about 5 s) from now if a timer is set, else
+  /// time_point::max().
   [[nodiscard]] Clock::time_point next() const noexcept;
 
  private:
@@ -57,7 +58,7 @@ class TimerWheel {
   void link(Timer& timer, Timer*& head) noexcept;
 
   std::array<Timer*, slots> slots_{};
-  std::uint64_t now_;  ///< the last tick that was advanced to
+  std::uint64_t now_;  ///< the tick of the last advance()
   std::size_t count_{};
 };
 

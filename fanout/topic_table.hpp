@@ -1,5 +1,5 @@
 #pragma once
-// A number for each of some topics.
+// A table from topics to numbers.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,10 +10,11 @@
 
 namespace backplane::fanout {
 
-/// Open addressing; clear() forgets all in constant time and keeps the memory. Belongs to one thread.
+/// A hash table with open addressing. clear() takes constant time and keeps the memory. Belongs to one
+/// thread.
 class TopicTable {
  public:
-  /// The topic's number, made with `initial` where there was none.
+  /// @returns the topic's number, which is `initial` if it was not in the table.
   std::uint64_t& at(TopicId topic, std::uint64_t initial) {
     if ((used_ + 1) * 4 > entries_.size() * 3) grow();
     Entry& entry = find(topic);
@@ -50,8 +51,8 @@ class TopicTable {
     }
   }
 
-  std::vector<Entry> entries_;  ///< a power of two of them
-  std::uint64_t era_{1};
+  std::vector<Entry> entries_;  ///< their number is a power of two
+  std::uint64_t era_{1};        ///< entries of earlier eras are free
   std::size_t used_{};
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// How one thread wakes another that waits in epoll.
+// Wakes a thread that waits in epoll.
 
 #include <atomic>
 
@@ -7,10 +7,10 @@
 
 namespace backplane::fanout {
 
-/// Costs the waking threads a load while the other is awake, and one write where it sleeps.
+/// wake() costs one load while the other thread is awake, and one write() if it sleeps.
 ///
 ///     sleeper: fall_asleep(); if (nothing to do) epoll_wait(…, fd(), …); wake_up();
-///     others:  make something to do (a sequentially consistent store), then wake();
+///     others:  provide something to do (a sequentially consistent store), then wake();
 ///
 /// Either the sleeper sees what there is to do, or the others see that it sleeps.
 class Waker {
@@ -18,12 +18,12 @@ class Waker {
   /// Readable after a wake() that found the sleeper asleep, until drain().
   [[nodiscard]] int fd() const noexcept { return wake_.fd(); }
 
-  // The sleeper's.
+  // The sleeper's thread.
   void fall_asleep() noexcept { asleep_.store(true); }
   void wake_up() noexcept { asleep_.store(false, std::memory_order_relaxed); }
   void drain() noexcept { wake_.drain(); }
 
-  /// Any other thread's.
+  /// Any other thread.
   void wake() noexcept {
     if (!asleep_.load() || !asleep_.exchange(false)) return;
     wake_.wake();

@@ -24,7 +24,7 @@ Worker::Worker(WorkerOptions options, Log& log, ClosedClients& closed_clients, s
       window_(options.flush_window) {
   if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
   epoll_event event{};
-  event.events = EPOLLIN;  // data.ptr stays nullptr: that is the waker's
+  event.events = EPOLLIN;  // data.ptr stays nullptr, which stands for the waker
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, waker_.fd(), &event) != 0) {
     throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
@@ -44,7 +44,7 @@ void Worker::start() {
 std::chrono::nanoseconds Worker::cpu_time() const {
   clockid_t clock{};
   timespec time{};
-  // The handle is the thread's own; a thread that has not started has none.
+  // A thread that has not started has no handle.
   const auto handle = const_cast<std::thread&>(thread_).native_handle();
   if (!thread_.joinable() || ::pthread_getcpuclockid(handle, &clock) != 0 ||
       ::clock_gettime(clock, &time) != 0) {
@@ -60,15 +60,15 @@ void Worker::add(ClientId id, Descriptor socket, const MakeHandler& make) {
   Client& client = shard_.add(id, std::move(stream));
   client.set_handler(make(client));
   epoll_event event{};
-  // Edges, so that a client costs no call for each time that its socket is full.
+  // Edge-triggered: otherwise each client whose socket is full would cost an epoll_ctl().
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.ptr = &client;
-  // Out of memory or of epoll's own bound: this client is closed, the rest go on.
+  // Out of memory, or above epoll's own limit: only this client is closed.
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) client.abort();
 }
 
 void Worker::wait(Clock::time_point now) {
-  // What is published during a rest waits for its end; then a wake-up would only be in the way.
+  // While the worker rests, published messages wait for the end of the rest, and nothing needs to wake it.
   const bool resting = now < window_.until();
   Clock::time_point until = shard_.next_deadline();
   bool sleeps = !shard_.is_dirty();
@@ -92,7 +92,8 @@ void Worker::wait(Clock::time_point now) {
       waker_.drain();
       continue;
     }
-    // After a reset nothing can be written. A mere end of input (EPOLLRDHUP) is not leaving.
+    // After a reset nothing can be written. The end of the input alone (EPOLLRDHUP) does not end the
+    // connection.
     if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) client->abort();
     if ((event.events & (EPOLLIN | EPOLLRDHUP)) != 0) client->on_readable();
     if ((event.events & EPOLLOUT) != 0) client->on_writable();

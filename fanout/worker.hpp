@@ -18,12 +18,13 @@ namespace backplane::fanout {
 
 struct WorkerOptions {
   ShardOptions shard;
-  std::chrono::microseconds flush_window{2000};  ///< at most so long events wait for more, under load
-  /// What the kernel may hold unsent of one client: a stalled one would else pin megabytes there.
+  std::chrono::microseconds flush_window{2000};  ///< how long events may wait for more under load
+  /// What the kernel may buffer unsent for one client. A stalled client would otherwise occupy megabytes
+  /// there.
   int unsent_bytes_max = 64 << 10;
 };
 
-/// Makes the protocol's side of a client. Called on the client's worker.
+/// Creates the handler of a client. Called on the client's worker.
 using MakeHandler = std::function<std::unique_ptr<Handler>(Client&)>;
 
 /// A shard with a thread, an epoll for its sockets and an eventfd to wake it. Owns all of them.
@@ -31,24 +32,28 @@ class Worker {
  public:
   using Clock = Shard::Clock;
 
-  /// Throws std::system_error where the kernel refuses an epoll or an eventfd.
-  /// All it is given outlives it.
+  /// Throws std::system_error if the kernel refuses an epoll or an eventfd. `log` and `closed_clients`
+  /// outlive it.
   Worker(WorkerOptions options, Log& log, ClosedClients& closed_clients, std::size_t index);
-  /// Stops and joins the thread; what is queued is lost.
+  /// Stops and joins the thread; everything queued is lost.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   void start();
 
-  /// The owner's thread: something was published or put.
+  // The owner's thread.
+
+  /// Wakes the worker's thread, after something was published or put.
   void wake() noexcept { waker_.wake(); }
   [[nodiscard]] Shard& shard() noexcept { return shard_; }
   [[nodiscard]] const Shard& shard() const noexcept { return shard_; }
-  /// What the thread has used; 0 before start().
+  /// CPU time of the thread; 0 before start().
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
 
-  /// From a command: takes over a connected socket.
+  // The worker's thread, from a command.
+
+  /// Takes over a connected socket.
   void add(ClientId id, Descriptor socket, const MakeHandler& make);
 
  private:
