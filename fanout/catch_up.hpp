@@ -24,7 +24,7 @@ namespace backplane::fanout {
 /// 2. On release, messages that the replay contained are skipped; the others leave the buffer.
 /// 3. A replay may have run ahead of the log. Until each of its streams has reached the replay's end, later
 ///    messages that it contained are skipped as well.
-/// 4. From then until the low watermark has passed the replay's end, only late messages are.
+/// 4. From then until the low watermark has passed the replay's end, only late messages are skipped.
 /// A client that joins several audiences can be in several of these steps at once.
 ///
 /// Only a client that catches up has one; it may be destroyed at any time, and should be once done(). Lives
@@ -33,7 +33,7 @@ namespace backplane::fanout {
 /// counts in the shard's ledger what it skips and discards, and what waits.
 class CatchUp {
  public:
-  /// A message that need not wait any longer; whoever receives it unpins its segment.
+  /// A message that need not wait any longer. Its receiver unpins the segment.
   using Ready = JoinBuffers::Ready;
 
   /// What it uses of its shard. All of it outlives the CatchUp, and so does the Context.

@@ -5,7 +5,7 @@
 namespace backplane::fanout {
 namespace {
 
-TEST(Address, KnowsLoopbackAndItsHost) {
+TEST(Address, ComparesHostsAndDetectsLoopback) {
   const auto address = [](const char* text) { return *look_up(*parse_host_port(text, "test")); };
   EXPECT_TRUE(address("127.0.0.9:1").is_loopback());
   EXPECT_TRUE(address("[::1]:1").is_loopback());

@@ -8,7 +8,7 @@
 namespace backplane::fanout {
 namespace {
 
-TEST(AudienceTable, KnowsWhatAMapKnows) {
+TEST(AudienceTable, HasTheEntriesOfAMapAfterTheSameCalls) {
   std::mt19937 random(1);
   const auto any = [&](std::uint32_t range) {
     return AudienceId{static_cast<std::uint32_t>(random()) % range * 7};
@@ -39,7 +39,7 @@ TEST(AudienceTable, KnowsWhatAMapKnows) {
   }
 }
 
-TEST(AudienceTable, GivesBackItsMemory) {
+TEST(AudienceTable, FreesItsMemory) {
   AudienceTable table;
   EXPECT_EQ(table.memory(), 0u);
   for (std::uint32_t i = 0; i < 100'000; ++i) table.add(AudienceId{i}, i);

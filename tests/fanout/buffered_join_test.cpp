@@ -1,4 +1,4 @@
-// Joining with what came before: messages are kept aside until a replay has been given.
+// Joining with a replay: live messages wait in a join buffer until the client has the replay.
 #include <chrono>
 #include <memory>
 #include <string>
@@ -19,8 +19,8 @@ constexpr StreamId stream{0};
 constexpr ClientId one{1};
 constexpr AudienceId all{9};
 
-/// Topics 1 and 2 with an audience each, and one of both; a client that is in none yet. Offsets count by
-/// topic, positions over both.
+/// Topics 1 and 2 with an audience each, an audience of both topics, and a client that has joined none of
+/// them. Offsets count per topic, positions over both.
 class BufferedJoin : public ::testing::Test {
  protected:
   BufferedJoin() : BufferedJoin(ShardOptions{}) {}
@@ -49,7 +49,7 @@ class BufferedJoin : public ::testing::Test {
     skip->add_topic(topic, stream, position);
     return skip;
   }
-  /// All that it was given so far.
+  /// Everything that the client has received so far.
   const std::string& output() {
     rig_.flush();
     return client_->stream.output;
@@ -62,7 +62,7 @@ class BufferedJoin : public ::testing::Test {
   std::shared_ptr<Peer> client_;
 };
 
-TEST_F(BufferedJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
+TEST_F(BufferedJoin, MessagesOfAJoiningAudienceFollowTheRepliesMadeMeanwhile) {
   append(1, 1);
   join(AudienceId{1});
   append(1, 2);
@@ -75,7 +75,7 @@ TEST_F(BufferedJoin, WhatComesWhileItIsHeldFollowsWhatIsRepliedMeanwhile) {
   EXPECT_EQ(ledger().matched, 3u);
 }
 
-TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
+TEST_F(BufferedJoin, MessagesThatTheReplayContainedAreSkipped) {
   join(all);
   append(1, 1);
   append(2, 1);
@@ -86,7 +86,7 @@ TEST_F(BufferedJoin, WhatTheReplayHadIsLeftOut) {
   EXPECT_EQ(ledger().skipped, 2u);
 }
 
-TEST_F(BufferedJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
+TEST_F(BufferedJoin, ASkipOfOneTopicDoesNotAffectOthers) {
   join(all);
   append(2, 1);
   append(1, 1);
@@ -96,10 +96,10 @@ TEST_F(BufferedJoin, ATopicsRetainedValueLeavesOtherTopicsAlone) {
   EXPECT_EQ(output(), "2 1 \n2 2 \n1 2 \n");
 }
 
-TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
+TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogCausesNoDuplicates) {
   join(AudienceId{1});
   append(1, 1);
-  release(AudienceId{1}, up_to(3));  // it had 1, 2 and 3
+  release(AudienceId{1}, up_to(3));  // it contained 1, 2 and 3
   append(1, 2);
   append(1, 3);
   append(1, 4);
@@ -107,7 +107,7 @@ TEST_F(BufferedJoin, AReplayThatRanAheadOfTheLogMakesNoDuplicates) {
   EXPECT_EQ(ledger().skipped, 3u);
 }
 
-TEST_F(BufferedJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
+TEST_F(BufferedJoin, AReplayOfOneTopicThatRanAheadDoesNotAffectOthers) {
   rig_.shard.join(one, AudienceId{2});
   join(AudienceId{1});
   release(AudienceId{1}, up_to(4));  // of topic 1
@@ -119,7 +119,7 @@ TEST_F(BufferedJoin, AReplayThatRanAheadIsNotAskedForWhatItWasNotAbout) {
   EXPECT_EQ(output(), "2 1 \n2 2 \n1 3 \n");
 }
 
-TEST_F(BufferedJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages) {
+TEST_F(BufferedJoin, AReplayThatRanAheadAlsoSkipsItsMessagesThroughOtherAudiences) {
   rig_.shard.join(one, all);
   join(AudienceId{1});
   release(AudienceId{1}, up_to(2));
@@ -129,7 +129,7 @@ TEST_F(BufferedJoin, AReplayThatRanAheadHoldsForOtherAudiencesOfTheSameMessages)
   EXPECT_EQ(output(), "2 1 \n1 2 \n");
 }
 
-TEST_F(BufferedJoin, AnotherStreamIsNotLeftOut) {
+TEST_F(BufferedJoin, MessagesOfAnotherStreamAreNotSkipped) {
   join(AudienceId{1});
   release(AudienceId{1}, up_to(1000));
   rig_.append_at(1, 1, StreamId{1}, 1);  // the broker came back without its history
@@ -137,7 +137,7 @@ TEST_F(BufferedJoin, AnotherStreamIsNotLeftOut) {
   EXPECT_EQ(output(), "1 1 \n");
 }
 
-TEST_F(BufferedJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
+TEST_F(BufferedJoin, ASkipIsDestroyedWhenNoneOfItsMessagesCanArriveAnyMore) {
   join(AudienceId{1});
   auto skip = up_to(2);
   const std::weak_ptr<const Skip> watched = skip;
@@ -145,15 +145,15 @@ TEST_F(BufferedJoin, ASkipIsForgottenWhenNothingOfItCanComeAnyMore) {
   EXPECT_FALSE(watched.expired());
   append(2, 1);
   EXPECT_FALSE(watched.expired());
-  append(2, 2);  // of a topic that the client does not even get
-  EXPECT_FALSE(watched.expired()) << "something may come late";
+  append(2, 2);  // of a topic to which the client does not subscribe
+  EXPECT_FALSE(watched.expired()) << "a message may still come late";
   rig_.shard.advance_low_watermark(stream, 1);
   EXPECT_FALSE(watched.expired());
   rig_.shard.advance_low_watermark(stream, 2);
   EXPECT_TRUE(watched.expired());
 }
 
-TEST_F(BufferedJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
+TEST_F(BufferedJoin, ASkipBelowTheLowWatermarkIsNotKept) {
   join(AudienceId{1});
   append(2, 1);
   append(2, 2);
@@ -164,7 +164,7 @@ TEST_F(BufferedJoin, ASkipThatTheLogHasPassedForGoodIsNotKept) {
   EXPECT_TRUE(watched.expired());
 }
 
-TEST_F(BufferedJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
+TEST_F(BufferedJoin, AMessageThatAlsoComesThroughAnActiveAudienceIsSentOnceAndAtOnce) {
   rig_.shard.join(one, AudienceId{1});
   join(all);
   append(1, 1);
@@ -174,7 +174,7 @@ TEST_F(BufferedJoin, WhatAnotherAudienceGivesIsGivenOnceAndAtOnce) {
   EXPECT_EQ(output(), "1 1 \n2 1 \n");
 }
 
-TEST_F(BufferedJoin, TwoHoldsOfAMessageGiveItOnce) {
+TEST_F(BufferedJoin, AMessageInTwoJoinBuffersIsSentOnce) {
   join(AudienceId{1});
   join(all);
   append(1, 1);
@@ -187,7 +187,7 @@ TEST_F(BufferedJoin, TwoHoldsOfAMessageGiveItOnce) {
   EXPECT_EQ(output(), "1 1 \n1 2 \n1 3 \n2 1 \n1 4 \n");
 }
 
-TEST_F(BufferedJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
+TEST_F(BufferedJoin, ATopicsOrderIsKeptWhenAnotherAudienceIsJoinedMeanwhile) {
   join(all);
   append(1, 1);
   append(2, 1);
@@ -200,7 +200,7 @@ TEST_F(BufferedJoin, TheTopicsOrderHoldsWhereAnotherAudienceIsJoinedMeanwhile) {
   EXPECT_EQ(output(), "1 1 \n2 1 \n1 2 \n2 2 \n1 3 \n");
 }
 
-TEST_F(BufferedJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
+TEST_F(BufferedJoin, MessagesBehindAJoinBufferAreSentWhenItsAudienceIsLeft) {
   join(all);
   append(1, 1);
   rig_.shard.join(one, AudienceId{1});
@@ -212,7 +212,7 @@ TEST_F(BufferedJoin, WhatWaitedBehindAHoldIsGivenWhenItIsLeft) {
   EXPECT_EQ(output(), "1 2 \n1 3 \n");
 }
 
-TEST_F(BufferedJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
+TEST_F(BufferedJoin, AClientThatLeavesGetsNothingFromTheJoinBuffer) {
   join(AudienceId{1});
   append(1, 1);
   rig_.shard.leave(one, AudienceId{1});
@@ -220,7 +220,7 @@ TEST_F(BufferedJoin, WhoLeavesGetsNothingThatWasHeldForIt) {
   EXPECT_EQ(output(), "");
 }
 
-TEST_F(BufferedJoin, AMemberCanBeHeld) {
+TEST_F(BufferedJoin, AMemberCanBeginBuffering) {
   rig_.shard.join(one, AudienceId{1});
   append(1, 1);
   join(AudienceId{1});
@@ -230,7 +230,7 @@ TEST_F(BufferedJoin, AMemberCanBeHeld) {
   EXPECT_EQ(output(), "1 1 \n1 2 \n");
 }
 
-TEST_F(BufferedJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothing) {
+TEST_F(BufferedJoin, JoinDoesNotEndBufferingAndReleaseWithoutBufferingDoesNothing) {
   join(AudienceId{1});
   rig_.shard.join(one, AudienceId{1});
   append(1, 1);
@@ -242,7 +242,7 @@ TEST_F(BufferedJoin, JoiningWhatIsHeldLeavesItHeldAndReleasingWhatIsNotDoesNothi
   EXPECT_EQ(output(), "1 1 \n1 2 \n");
 }
 
-TEST_F(BufferedJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
+TEST_F(BufferedJoin, AThrottledJoinBufferSendsTheFirstMessageAtOnceAndThenTheLatest) {
   rig_.shard.set_interval(AudienceId{1}, 5s);
   join(AudienceId{1});
   append(1, 1);
@@ -254,7 +254,7 @@ TEST_F(BufferedJoin, AHeldIntervalGivesTheFirstAtOnceAndThenTheLatest) {
   EXPECT_EQ(output(), "1 2 \n1 3 \n");
 }
 
-TEST_F(BufferedJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
+TEST_F(BufferedJoin, AThrottledMessageIsNotSentAfterANewerOne) {
   rig_.shard.set_interval(AudienceId{1}, 5s);
   rig_.shard.join(one, AudienceId{1});
   append(1, 1);
@@ -266,7 +266,7 @@ TEST_F(BufferedJoin, WhatAnIntervalHoldsBackDoesNotFollowWhatIsNewer) {
   EXPECT_EQ(ledger().conflated, 1u);
 }
 
-TEST_F(BufferedJoin, AClientThatVanishesWhileItIsHeldLetsGoOfTheLog) {
+TEST_F(BufferedJoin, AClientThatVanishesWhileBufferingUnpinsTheLog) {
   join(all);
   for (std::uint64_t i = 1; i <= 20; ++i) append(1, i, 100'000);
   client_->stream.error = ECONNRESET;
@@ -288,7 +288,7 @@ class SmallJoinBuffer : public BufferedJoin {
   }
 };
 
-TEST_F(SmallJoinBuffer, AHoldThatGrowsTooLargeIsLostAndItsOwnerIsTold) {
+TEST_F(SmallJoinBuffer, AJoinBufferThatGrowsTooLargeIsDiscardedAndTheHandlerIsNotified) {
   join(AudienceId{1});
   join(AudienceId{2});
   append(2, 1);
@@ -299,14 +299,14 @@ TEST_F(SmallJoinBuffer, AHoldThatGrowsTooLargeIsLostAndItsOwnerIsTold) {
   release(AudienceId{1});
   release(AudienceId{2});
   append(1, 21);
-  EXPECT_EQ(output(), "2 1 \n") << "it has left the one and keeps the other";
+  EXPECT_EQ(output(), "2 1 \n") << "it has left audience 1 and stays in audience 2";
   join(AudienceId{1});
   append(1, 22);
   release(AudienceId{1});
-  EXPECT_EQ(output(), "2 1 \n1 22 \n") << "it can be had again";
+  EXPECT_EQ(output(), "2 1 \n1 22 \n") << "it can join again";
 }
 
-TEST_F(SmallJoinBuffer, WhatWaitedBehindALostHoldIsGiven) {
+TEST_F(SmallJoinBuffer, MessagesBehindADiscardedJoinBufferAreSent) {
   join(all);
   append(1, 1, 900);
   rig_.shard.join(one, AudienceId{1});
@@ -327,7 +327,7 @@ class SmallLogJoin : public BufferedJoin {
   }
 };
 
-TEST_F(SmallLogJoin, AHoldIsLostWhereTheLogMayNotBeHeldAnyLonger) {
+TEST_F(SmallLogJoin, AJoinBufferIsDiscardedWhenTheLogMayNotBePinnedAnyLonger) {
   join(AudienceId{1});
   append(1, 1);
   rig_.shard.join(one, AudienceId{2});
@@ -337,7 +337,7 @@ TEST_F(SmallLogJoin, AHoldIsLostWhereTheLogMayNotBeHeldAnyLonger) {
   EXPECT_THAT(client_->full_join_buffers, ElementsAre(AudienceId{1}));
 }
 
-TEST_F(SmallLogJoin, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog) {
+TEST_F(SmallLogJoin, MessagesReleasedOutOfOrderAreDroppedAndAnnouncedBeforeTheyPinTheLog) {
   client_->stream.room = 0;
   const auto other = rig_.add(2);
   other->stream.room = 0;
@@ -350,13 +350,13 @@ TEST_F(SmallLogJoin, WhatWasReleasedLateIsDroppedAndAnnouncedBeforeItPinsTheLog)
   release(AudienceId{1});  // behind a newer one
   rig_.shard.leave(one, AudienceId{2});
   for (std::uint64_t i = 7; rig_.log.evicted() == 0; ++i) append(2, i, 50);
-  ASSERT_LE(rig_.log.evicted(), 6u) << "the newer one might have stayed";
+  ASSERT_LE(rig_.log.evicted(), 6u) << "the newer message could stay";
   client_->stream.room = SimulatedStream::no_limit;
   rig_.client(1).on_writable();
   EXPECT_EQ(output(), "!2 6 6\n!1 1 1\n");
 }
 
-TEST_F(BufferedJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
+TEST_F(BufferedJoin, OnRepliesDrainedIsCalledOnceWhenMostRepliesAreWritten) {
   client_->stream.room = 0;
   rig_.client(1).reply(std::string(100'000, 'a'));
   rig_.client(1).notify_when_drained();
@@ -376,7 +376,7 @@ TEST_F(BufferedJoin, RoomIsToldOnceWhenRepliesAreMostlyWritten) {
   EXPECT_EQ(client_->drained, 1);
 }
 
-TEST_F(BufferedJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
+TEST_F(BufferedJoin, ALongReplyIsMadeInSlicesAsFastAsTheClientReads) {
   int slices = 0;
   std::size_t most_queued = 0;
   client_->on_replies_drained = [&](Client& client) {
@@ -397,10 +397,10 @@ TEST_F(BufferedJoin, ALongAnswerIsMadeInSlicesAsFastAsTheClientReads) {
   EXPECT_EQ(client_->stream.output.size(), 5'000'000u);
 }
 
-TEST_F(BufferedJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
+TEST_F(BufferedJoin, LateMessagesThatTheReplayContainedAreSkipped) {
   join(all);
   release(all, up_to(10));
-  rig_.append_at(1, 1, stream, 12);  // all that is not late is past the replay
+  rig_.append_at(1, 1, stream, 12);  // the log has passed the replay; only late messages can be in it
   rig_.read_log();
   rig_.append_at(2, 1, stream, 7);
   rig_.append_at(2, 2, stream, 11);
@@ -409,7 +409,7 @@ TEST_F(BufferedJoin, WhatTheReplayHadDoesNotComeAgainThoughItComesLate) {
   rig_.read_log();
   EXPECT_EQ(output(), "1 1 \n2 2 \n1 2 \n");
   EXPECT_EQ(ledger().skipped, 2u);
-  rig_.shard.advance_low_watermark(stream, 10);  // nothing of it comes any more: nothing is kept
+  rig_.shard.advance_low_watermark(stream, 10);  // none of its messages can arrive any more: the skip ends
   rig_.append_at(2, 4, stream, 8);
   rig_.read_log();
   EXPECT_TRUE(output().ends_with("2 4 \n"));

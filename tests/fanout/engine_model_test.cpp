@@ -1,5 +1,5 @@
-// Random runs of a shard against a model: whatever the sockets take and whenever, each stream is well-formed
-// and each message that was matched is received, or announced as lost, or conflated, exactly once.
+// Random runs of a shard against a model. However much the sockets accept, and whenever, each client's bytes
+// are well-formed, and each matched message is received, announced as lost, or conflated exactly once.
 
 #include <algorithm>
 #include <map>
@@ -30,11 +30,11 @@ struct ModelMessage {
   Item item;
   std::uint64_t position{};
   [[nodiscard]] std::uint32_t topic() const { return item.first; }
-  /// A topic is of one stream.
+  /// All messages of a topic are of one stream.
   [[nodiscard]] std::uint32_t stream() const { return item.first % streams; }
 };
 
-/// What was replied otherwise: positions up to which messages of a topic, or of a stream, are left out.
+/// What a replay contained: the positions up to which messages of a topic, or of a stream, are skipped.
 struct ModelSkip {
   std::map<std::uint32_t, std::uint64_t> topics;
   std::map<std::uint32_t, std::uint64_t> streams;
@@ -61,7 +61,7 @@ struct ModelClient {
   std::vector<Item> queued;
   std::set<std::uint32_t> joined;
   std::set<std::uint32_t> buffering;
-  std::set<std::uint32_t> full;  ///< buffering, until the engine says so
+  std::set<std::uint32_t> full;  ///< the join buffer is discarded; the handler has not been notified
   std::vector<ModelBuffered> buffered;
   std::multimap<std::uint32_t, ModelSkip> skips;  ///< by audience
   bool vanished{};
@@ -99,7 +99,7 @@ struct ModelClient {
     }
     if (through_active || !entry.audiences.empty()) buffered.push_back(entry);
   }
-  /// What is due and is the first of its topic.
+  /// Queues messages that are released and have no earlier one of their topic before them.
   void queue_released() {
     std::set<std::uint32_t> waiting;
     std::erase_if(buffered, [&](const ModelBuffered& each) {
@@ -134,8 +134,8 @@ struct ModelClient {
   }
 };
 
-/// What a run is about: what is buffering cannot be followed message by message where messages come in runs
-/// and the bounds are tight.
+/// What a run tests. The model cannot follow join buffers message by message if messages come in runs and
+/// limits are tight: a run tests one or the other.
 enum class Kind : std::uint8_t { no_joins, joins_in_runs, tight_joins };
 
 class RandomRun {
@@ -178,7 +178,7 @@ class RandomRun {
   ShardOptions shard_options() {
     ShardOptions options;
     options.client.backlog_bytes_max = kind_ == Kind::joins_in_runs ? 1 << 20 : 20 + below(400);
-    // What waits counts for more than its bytes.
+    // A buffered message counts more than its bytes.
     if (kind_ == Kind::tight_joins) options.client.backlog_bytes_max *= 4;
     return options;
   }
@@ -192,7 +192,7 @@ class RandomRun {
   }
 
   std::uint64_t any_client() { return 1 + below(clients_.size()); }
-  /// nullptr where it takes nothing more.
+  /// nullptr if the client accepts nothing any more.
   Client* open(std::uint64_t id) {
     Client* const client = rig_.shard.find(ClientId{id});
     return client != nullptr && client->open() ? client : nullptr;
@@ -252,8 +252,8 @@ class RandomRun {
     }
   }
 
-  /// JoinBuffers that the engine has given up are no longer buffering; that their clients have left comes
-  /// with the next flush.
+  /// Audiences whose join buffers the engine has discarded are not buffering any longer. Their clients leave
+  /// them in the next flush.
   void note_full_join_buffers() {
     for (auto& [id, client] : clients_) {
       const Client* const real = rig_.shard.find(ClientId{id});
@@ -311,11 +311,12 @@ class RandomRun {
     }
     ModelSkip skip;
     auto real = std::make_shared<Skip>();
-    // From what is long past to what is still to come.
+    // Positions that are long past, up to those of messages that are yet to come.
     for (std::uint64_t i = below(4); i > 0; --i) {
       const auto topic = static_cast<std::uint32_t>(below(topics));
       const std::uint64_t position = below(positions_[topic % streams] + 6);
-      if (!ModelClient::goes_through(audience, topic)) continue;  // it replays what the audience would give
+      if (!ModelClient::goes_through(audience, topic))
+        continue;  // a replay contains only messages of its audience
       skip.topics[topic] = std::max(skip.topics[topic], position);
       real->add_topic(TopicId{topic}, static_cast<StreamId>(topic % streams), position);
     }
@@ -378,8 +379,8 @@ class RandomRun {
     std::map<std::uint32_t, std::uint64_t> reached;  // by topic: the last offset received or lost
     std::size_t next_place = 0;
     const auto account = [&](Item item) {
-      ASSERT_TRUE(place.contains(item)) << item.first << " " << item.second << " was never for it";
-      ASSERT_TRUE(accounted.insert(item).second) << item.first << " " << item.second << " twice";
+      ASSERT_TRUE(place.contains(item)) << item.first << " " << item.second << " was not queued for it";
+      ASSERT_TRUE(accounted.insert(item).second) << item.first << " " << item.second << " came twice";
       ASSERT_LT(reached[item.first], item.second) << "out of order";
       reached[item.first] = item.second;
     };
@@ -410,9 +411,9 @@ class RandomRun {
         }
         const Item item{is_reply ? reply_mark : static_cast<std::uint32_t>(first), second};
         account(item);
-        // Where the log evicts, the model cannot tell what was queued just before and what just after.
+        // When the log evicts, the model does not know which messages were queued just before and just after.
         if (kind_ == Kind::tight_joins && evicted() > 0) continue;
-        ASSERT_GE(place.at(item), next_place) << "in the order in which it was queued";
+        ASSERT_GE(place.at(item), next_place) << "not in the order in which it was queued";
         next_place = place.at(item) + 1;
       }
     }
@@ -422,7 +423,8 @@ class RandomRun {
     bool ended = false;
     for (const Item& item : client.queued) {
       if (!client.peer->goodbyes.empty()) {
-        // It ended within a run of messages, and gets none of the rest; the model looks only between them.
+        // It ended within a run of messages and gets none of the others. The model only sees the state
+        // between runs.
         ended = ended || !accounted.contains(item);
         ASSERT_NE(ended, accounted.contains(item));
         continue;
@@ -446,7 +448,7 @@ class RandomRun {
     ASSERT_EQ(counters().unsent_clients.get(), 0u);
   }
 
-  /// After each step, whatever is half written or waits.
+  /// Holds after each step, even if messages are partly written or wait.
   void check_ledger() {
     const DeliveryLedger& all = ledger();
     ASSERT_EQ(all.matched, all.delivered + all.conflated + all.dropped + all.client_gone + all.unsubscribed +
@@ -454,7 +456,7 @@ class RandomRun {
   }
 
   void check_memory() {
-    // Nobody holds anything: after the next segment, that one is all that is left.
+    // Nothing is pinned: after the next segment, only that one is in use.
     for (int i = 0; i < 50; ++i) rig_.append(topics + 1, 1, 30);
     rig_.turn();
     rig_.append(topics + 1, 1, 2000);
@@ -473,7 +475,7 @@ class RandomRun {
   std::map<std::uint32_t, std::uint64_t> positions_;  ///< by stream
 };
 
-/// In how many runs each of these came to pass.
+/// In how many runs each of these occurred.
 struct Seen {
   int dropped{};
   int conflated{};
@@ -500,7 +502,7 @@ Seen run_all(Kind kind, std::uint32_t runs) {
   return seen;
 }
 
-TEST(EngineModel, EveryMessageIsReceivedOrAnnouncedWhateverTheSocketsTake) {
+TEST(EngineModel, EveryMessageIsReceivedOrAnnouncedHoweverSlowTheSocketsAre) {
   const Seen seen = run_all(Kind::no_joins, 4000);
   EXPECT_GT(seen.dropped, 1000);
   EXPECT_GT(seen.conflated, 300);
@@ -508,13 +510,13 @@ TEST(EngineModel, EveryMessageIsReceivedOrAnnouncedWhateverTheSocketsTake) {
   EXPECT_GT(seen.evicted, 300);
 }
 
-TEST(EngineModel, WhatIsHeldIsGivenOnceAndInOrder) {
+TEST(EngineModel, BufferedMessagesAreSentOnceAndInOrder) {
   const Seen seen = run_all(Kind::joins_in_runs, 4000);
   EXPECT_GT(seen.skipped, 1000);
   EXPECT_EQ(seen.join_buffers_full, 0);
 }
 
-TEST(EngineModel, WhatIsHeldIsGivenOrTheHoldIsKnownToBeLost) {
+TEST(EngineModel, BufferedMessagesAreSentOrTheirJoinBufferIsReportedFull) {
   const Seen seen = run_all(Kind::tight_joins, 4000);
   EXPECT_GT(seen.skipped, 400);
   EXPECT_GT(seen.join_buffers_full, 500);

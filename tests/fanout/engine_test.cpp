@@ -27,7 +27,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Says back what it is told, and of losses "!<topic> <first> <last>\n".
+/// Echoes what it receives, and reports each loss as "!<topic> <first> <last>\n".
 class Echo final : public Handler {
  public:
   explicit Echo(Client& client) : client_(client) {}
@@ -45,12 +45,12 @@ class Echo final : public Handler {
   Client& client_;
 };
 
-/// The other side of a client, and what it is to receive.
+/// The other side of a client, and the messages that it must receive.
 struct Remote {
   ClientId id{};
   Descriptor socket;
   std::string received;
-  std::set<std::pair<std::uint32_t, std::uint64_t>> wanted;
+  std::set<std::pair<std::uint32_t, std::uint64_t>> expected;
   std::set<std::uint32_t> joined;
   bool reads{true};
   bool ended{};
@@ -67,7 +67,7 @@ struct Remote {
       }
     }
   }
-  /// @returns false where nothing came for long.
+  /// @returns false if nothing came for 20 s.
   bool wait_and_read() {
     pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
     if (::poll(&ready, 1, 20'000) != 1) return false;
@@ -79,7 +79,7 @@ struct Remote {
 Remote connect(Engine& engine) {
   std::array<int, 2> ends{};
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
-  const int small = 4096;  // so that little is queued in the kernel
+  const int small = 4096;  // the kernel queues little
   EXPECT_EQ(::setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
   Remote remote;
   remote.socket = Descriptor(ends[1]);
@@ -89,13 +89,13 @@ Remote connect(Engine& engine) {
 }
 
 void check(const Remote& remote) {
-  auto wanted = remote.wanted;
+  auto expected = remote.expected;
   std::map<std::uint32_t, std::uint64_t> reached;
   std::istringstream lines(remote.received);
   std::string line;
   std::string last_line;
   const auto account = [&](std::uint32_t topic, std::uint64_t offset) {
-    ASSERT_EQ(wanted.erase({topic, offset}), 1u) << line;
+    ASSERT_EQ(expected.erase({topic, offset}), 1u) << line;
     ASSERT_LT(reached[topic], offset) << line;
     reached[topic] = offset;
   };
@@ -112,14 +112,14 @@ void check(const Remote& remote) {
     for (std::uint64_t offset = first; offset <= last; ++offset) account(topic, offset);
   }
   EXPECT_EQ(last_line, "bye drain");
-  EXPECT_TRUE(wanted.empty()) << wanted.size() << " missing";
+  EXPECT_TRUE(expected.empty()) << expected.size() << " missing";
 }
 
 TEST(Engine, AcrossThreadsEveryMessageArrivesOrIsAnnounced) {
   constexpr std::uint32_t topics = 3;
   EngineOptions options;
   options.workers = 2;
-  options.log.segment_bytes = 4096;  // so that segments come round often
+  options.log.segment_bytes = 4096;  // segments are reused often
   options.log.spare_segments_max = 4;
   options.worker.shard.client.backlog_bytes_max = 60'000;
   options.worker.shard.linger = 20s;
@@ -132,7 +132,7 @@ TEST(Engine, AcrossThreadsEveryMessageArrivesOrIsAnnounced) {
     remotes.push_back(connect(engine));
     remotes.back().reads = i % 6 != 0;
   }
-  std::uint64_t gone = 0;
+  std::uint64_t vanished = 0;
   for (std::uint64_t offset = 1; offset <= 6000; ++offset) {
     Remote& one = remotes[offset * 7 % remotes.size()];
     const auto changed = static_cast<std::uint32_t>(offset % topics);
@@ -146,14 +146,14 @@ TEST(Engine, AcrossThreadsEveryMessageArrivesOrIsAnnounced) {
     }
     if (offset % 2000 == 0) {  // some vanish
       one.socket.reset();
-      ++gone;
+      ++vanished;
     }
     for (std::uint32_t topic = 0; topic < topics; ++topic) {
       const std::string line =
           std::to_string(topic) + " " + std::to_string(offset) + std::string(offset % 50, ' ') + "\n";
       engine.append(line, {TopicId{topic}, RouteId{topic}, offset});
       for (Remote& remote : remotes) {
-        if (remote.joined.contains(topic)) remote.wanted.emplace(topic, offset);
+        if (remote.joined.contains(topic)) remote.expected.emplace(topic, offset);
       }
     }
     if (offset % 3 == 0) engine.publish();
@@ -170,7 +170,7 @@ TEST(Engine, AcrossThreadsEveryMessageArrivesOrIsAnnounced) {
     remote.socket.reset();
   }
   EXPECT_GT(engine.counters().dropped, 0u);
-  EXPECT_EQ(gone, 3u);
+  EXPECT_EQ(vanished, 3u);
 }
 
 TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
@@ -184,7 +184,7 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
   std::vector<Remote> remotes;
   for (int i = 0; i < 8; ++i) remotes.push_back(connect(engine));
   std::string history;
-  std::vector<std::size_t> ends{0};  // of each message in it
+  std::vector<std::size_t> ends{0};  // of each message in the history
   enum class State : std::uint8_t { out, buffering, joined };
   std::vector<State> states(remotes.size(), State::out);
   constexpr std::uint64_t count = 4000;
@@ -200,7 +200,7 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
       engine.join_buffered(remote.id, AudienceId{0});
       states[one] = State::buffering;
     } else if (states[one] == State::buffering && number % 7 == 0) {
-      // All so far, and some that are yet to be appended.
+      // All messages so far, and some that are yet to be appended.
       const std::uint64_t reached = std::min(count, number + number % 5);
       engine.reply(remote.id, history.substr(0, ends[reached]));
       auto skip = std::make_shared<Skip>();
@@ -222,7 +222,7 @@ TEST(Engine, AcrossThreadsAReplayJoinsTheLogWithoutHoleAndWithoutDuplicate) {
   }
 }
 
-TEST(Engine, TheOwnerHearsWhoIsOver) {
+TEST(Engine, ClosedClientsAreReportedToTheOwner) {
   EngineOptions options;
   options.workers = 2;
   Engine engine(options);
@@ -243,7 +243,7 @@ TEST(Engine, TheOwnerHearsWhoIsOver) {
   EXPECT_EQ(engine.counters().clients, 1u);
 }
 
-TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
+TEST(Engine, ServesClientsOfItsListenersAndAcceptsOthersWhenTheyHaveClosed) {
   Engine engine({});
   Listeners listeners(
       {.connections_max = 1},
@@ -255,7 +255,7 @@ TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
   const auto listener = listeners.listen("127.0.0.1:0");
   ASSERT_TRUE(listener);
   const auto address = look_up(*parse_host_port(listener->address, "test"));
-  const auto come_in = [&] {
+  const auto connect_to_listener = [&] {
     Remote remote;
     remote.socket = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     EXPECT_EQ(::connect(remote.socket.get(), address->get(), address->length), 0);
@@ -265,14 +265,14 @@ TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
     return remote;
   };
   for (int i = 0; i < 3; ++i) {
-    Remote remote = come_in();
+    Remote remote = connect_to_listener();
     ASSERT_EQ(::send(remote.socket.get(), "hello", 5, MSG_NOSIGNAL), 5);
     while (remote.received.size() < 5) ASSERT_TRUE(remote.wait_and_read());
     EXPECT_EQ(remote.received, "hello");
-    Remote other = come_in();
+    Remote other = connect_to_listener();
     while (!other.ended) ASSERT_TRUE(other.wait_and_read());
     EXPECT_EQ(other.received, "full\n");
-    // It vanishes. A mere end of its input would not be leaving.
+    // It vanishes. The end of its input alone would not end the connection.
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     ASSERT_EQ(::setsockopt(remote.socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
     remote.socket.reset();
@@ -283,17 +283,17 @@ TEST(Engine, ServesThoseWhoComeInByItsListenersAndFreesTheirPlaces) {
   }
 }
 
-TEST(Engine, LastWordsArriveAlsoWhereTheClientGoesOnTalking) {
+TEST(Engine, LastWordsArriveEvenIfTheClientGoesOnSending) {
   EngineOptions options;
   options.worker.shard.linger = 60s;
   Engine engine(options);
   Remote remote = connect(engine);
   engine.publish();
-  const std::string talk(10'000, 'a');
-  (void)::send(remote.socket.get(), talk.data(), talk.size(), MSG_NOSIGNAL);
+  const std::string input(10'000, 'a');
+  (void)::send(remote.socket.get(), input.data(), input.size(), MSG_NOSIGNAL);
   engine.say_goodbye("drain");
   engine.publish();
-  (void)::send(remote.socket.get(), talk.data(), talk.size(), MSG_NOSIGNAL);
+  (void)::send(remote.socket.get(), input.data(), input.size(), MSG_NOSIGNAL);
   while (!remote.ended) ASSERT_TRUE(remote.wait_and_read());
   EXPECT_TRUE(remote.received.ends_with("bye drain\n"));
 }
@@ -303,17 +303,17 @@ TEST(Engine, AnIdleWorkerIsWokenByEachMessage) {
   engine.set_route(RouteId{0}, {AudienceId{0}});
   Remote remote = connect(engine);
   engine.join(remote.id, AudienceId{0});
-  std::string wanted;
+  std::string expected;
   for (std::uint64_t offset = 1; offset <= 2000; ++offset) {
     engine.append("x\n", {TopicId{0}, RouteId{0}, offset});
     engine.publish();
-    wanted += "x\n";
-    while (remote.received.size() < wanted.size()) ASSERT_TRUE(remote.wait_and_read());
+    expected += "x\n";
+    while (remote.received.size() < expected.size()) ASSERT_TRUE(remote.wait_and_read());
   }
-  EXPECT_EQ(remote.received, wanted);
+  EXPECT_EQ(remote.received, expected);
 }
 
-TEST(Engine, AHandlerHearsAndAnswersItsClient) {
+TEST(Engine, AHandlerReceivesFromItsClientAndReplies) {
   Engine engine({});
   Remote remote = connect(engine);
   engine.publish();
@@ -332,15 +332,15 @@ TEST(Engine, TasksRunOnTheClientsWorkerInOrder) {
   Remote remote = connect(engine);
   engine.reply(remote.id, "one\n");
   engine.post(remote.id, [](Client& client) { client.reply("two\n"); });
-  engine.post(ClientId{999}, [](Client&) { FAIL() << "nobody has that number"; });
+  engine.post(ClientId{999}, [](Client&) { FAIL() << "no client has that number"; });
   engine.post(remote.id, [](Client& client) { client.end("three\n"); });
   engine.publish();
   while (!remote.ended) ASSERT_TRUE(remote.wait_and_read());
   EXPECT_EQ(remote.received, "one\ntwo\nthree\n");
 }
 
-/// Writes of `took` to 100 clients, one after the other and each with more behind it, for 2 ms. @returns when
-/// the last ended.
+/// Simulates writes to 100 clients for 2 ms. Each takes `took`, and after each there is more to write.
+/// @returns the end of the last write
 FlushWindow::Clock::time_point fall_behind(FlushWindow& window, FlushWindow::Clock::time_point now,
                                            std::chrono::microseconds took, std::uint64_t bytes_a_send) {
   for (const auto until = now + 2ms; now < until; now += took) {
@@ -350,7 +350,7 @@ FlushWindow::Clock::time_point fall_behind(FlushWindow& window, FlushWindow::Clo
   return now;
 }
 
-TEST(FlushWindow, AWorkerThatIsBehindForLongRestsAsLongAsSmallWritesTookAndAtMostTheWindow) {
+TEST(FlushWindow, AWorkerThatHasBeenBehindRestsAsLongAsItsSmallWritesTookAndAtMostTheWindow) {
   FlushWindow window(1ms);
   auto now = fall_behind(window, FlushWindow::Clock::time_point{1h}, 500us, 150);
   EXPECT_EQ(window.until(), now + 500us);

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-/// Keeps whoever is admitted. Time stands still until a test moves it.
+/// Keeps admitted connections. The test sets the time.
 class ListenersTest : public ::testing::Test {
  protected:
   void start(ListenersOptions options = {}) {
@@ -41,11 +41,11 @@ class ListenersTest : public ::testing::Test {
     EXPECT_EQ(::connect(socket.get(), address->get(), address->length), 0);
     return socket;
   }
-  [[nodiscard]] bool somebody_waits() const {
+  [[nodiscard]] bool connection_waits() const {
     pollfd ready{.fd = listeners_->fd(), .events = POLLIN, .revents = 0};
     return ::poll(&ready, 1, 0) == 1;
   }
-  /// Until its end.
+  /// @returns all bytes until the end of the stream.
   static std::string receive(const Descriptor& socket) {
     std::string all;
     std::array<char, 100> buffer;
@@ -55,7 +55,7 @@ class ListenersTest : public ::testing::Test {
       if (got <= 0) return all;
       all.append(buffer.data(), static_cast<std::size_t>(got));
     }
-    return all + "(nothing came for long)";
+    return all + "(no end within 60 s)";
   }
 
   Listeners::Clock::time_point now_{1h};
@@ -63,15 +63,15 @@ class ListenersTest : public ::testing::Test {
   std::optional<Listeners> listeners_;
 };
 
-TEST_F(ListenersTest, HandsOverWhoConnectsWithItsAddressAndItsPlace) {
+TEST_F(ListenersTest, AdmitsAConnectionWithItsPeersAddressAndItsListener) {
   start();
   const Listener one = listen();
   const Listener two = listen();
   EXPECT_THAT(one.address, ::testing::Not(HasSubstr(":0")));
   EXPECT_TRUE(one.loopback);
-  EXPECT_FALSE(somebody_waits());
+  EXPECT_FALSE(connection_waits());
   const auto client = connect(two);
-  EXPECT_TRUE(somebody_waits());
+  EXPECT_TRUE(connection_waits());
   listeners_->accept(now_);
   ASSERT_EQ(admitted_.size(), 1u);
   EXPECT_EQ(admitted_[0].listener, two.index);
@@ -81,7 +81,7 @@ TEST_F(ListenersTest, HandsOverWhoConnectsWithItsAddressAndItsPlace) {
   pollfd ready{.fd = admitted_[0].socket.get(), .events = POLLIN, .revents = 0};
   ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
   EXPECT_EQ(::recv(admitted_[0].socket.get(), &byte, 1, 0), 1);
-  EXPECT_EQ(::recv(admitted_[0].socket.get(), &byte, 1, 0), -1) << "it does not block";
+  EXPECT_EQ(::recv(admitted_[0].socket.get(), &byte, 1, 0), -1) << "the socket does not block";
 }
 
 TEST_F(ListenersTest, ListensOnIpv6) {
@@ -93,7 +93,7 @@ TEST_F(ListenersTest, ListensOnIpv6) {
   EXPECT_EQ(admitted_.size(), 1u);
 }
 
-TEST_F(ListenersTest, NamesThePlaceWhereItCannotListen) {
+TEST_F(ListenersTest, AnErrorNamesTheAddressOnWhichItCannotListen) {
   start();
   const Listener listener = listen();
   const auto again = listeners_->listen(listener.address);
@@ -102,7 +102,7 @@ TEST_F(ListenersTest, NamesThePlaceWhereItCannotListen) {
   EXPECT_FALSE(listeners_->listen("nowhere"));
 }
 
-TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
+TEST_F(ListenersTest, RefusesConnectionsAboveTheLimitAndAcceptsAgainWhenOneHasClosed) {
   start({.connections_max = 2});
   const Listener listener = listen();
   const auto first = connect(listener);
@@ -113,7 +113,7 @@ TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
   EXPECT_EQ(receive(third), "full\n");
   EXPECT_EQ(listeners_->counters().refused_connection_limit, 1u);
   listeners_->on_client_closed(ClientId{1});
-  listeners_->on_client_closed(ClientId{1});  // told twice, or of somebody who did not come in here: nothing
+  listeners_->on_client_closed(ClientId{1});  // a client that was reported already, or is unknown, is ignored
   EXPECT_EQ(listeners_->counters().connections, 1u);
   const auto fourth = connect(listener);
   listeners_->accept(now_);
@@ -121,7 +121,7 @@ TEST_F(ListenersTest, SendsAwayWhoIsTooManyAndTakesTheNextWhenOneHasGone) {
   EXPECT_EQ(listeners_->counters().accepted, 3u);
 }
 
-TEST_F(ListenersTest, AnAddressHasItsOwnLimit) {
+TEST_F(ListenersTest, EachAddressHasItsOwnLimit) {
   start({.connections_per_address_max = 1, .loopback_is_exempt = false});
   const Listener listener = listen();
   const Listener other = listen("[::1]:0");
@@ -139,7 +139,7 @@ TEST_F(ListenersTest, AnAddressHasItsOwnLimit) {
   EXPECT_EQ(admitted_.size(), 3u);
 }
 
-TEST_F(ListenersTest, LoopbackHasNoLimitOfAnAddress) {
+TEST_F(ListenersTest, LoopbackIsExemptFromTheLimitPerAddress) {
   start({.connections_per_address_max = 1});
   const Listener listener = listen();
   const auto first = connect(listener);
@@ -148,19 +148,19 @@ TEST_F(ListenersTest, LoopbackHasNoLimitOfAnAddress) {
   EXPECT_EQ(admitted_.size(), 2u);
 }
 
-TEST_F(ListenersTest, AFloodOfConnectsIsTakenInTurns) {
+TEST_F(ListenersTest, AFloodOfConnectionsIsAcceptedInSeveralTurns) {
   start();
   const Listener listener = listen();
   std::vector<Descriptor> clients;
   for (int i = 0; i < 100; ++i) clients.push_back(connect(listener));
   listeners_->accept(now_);
   EXPECT_LT(admitted_.size(), 100u);
-  EXPECT_TRUE(somebody_waits());
+  EXPECT_TRUE(connection_waits());
   listeners_->accept(now_);
   EXPECT_EQ(admitted_.size(), 100u);
 }
 
-TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndGoesOnWhenThereAreSome) {
+TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndContinuesWhenThereAreSomeAgain) {
   start();
   const Listener listener = listen();
   const auto client = connect(listener);
@@ -171,7 +171,7 @@ TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndGoesOnWhenThereAreSome) {
   listeners_->accept(now_);
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(listeners_->counters().accept_errors, 1u);
-  EXPECT_FALSE(somebody_waits()) << "nobody spins meanwhile";
+  EXPECT_FALSE(connection_waits()) << "no busy loop meanwhile";
   EXPECT_EQ(listeners_->next_deadline(), now_ + 100ms);
   listeners_->accept(now_ + 50ms);
   EXPECT_TRUE(admitted_.empty());
@@ -180,7 +180,7 @@ TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndGoesOnWhenThereAreSome) {
   EXPECT_EQ(listeners_->next_deadline(), Listeners::Clock::time_point::max());
 }
 
-TEST_F(ListenersTest, WhoIsInStaysWhenListeningStops) {
+TEST_F(ListenersTest, ConnectionsStayOpenWhenListeningStops) {
   start();
   const Listener listener = listen();
   const auto client = connect(listener);

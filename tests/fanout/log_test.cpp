@@ -18,7 +18,7 @@ void append(Log& log, std::string_view bytes, std::uint32_t route = 0) {
   log.append(bytes, {TopicId{0}, RouteId{route}, 1});
 }
 
-/// What a reader sees, one string a run.
+/// @returns the runs that a reader sees.
 std::vector<std::string> read(LogReader& reader, std::uint64_t end) {
   std::vector<std::string> runs;
   reader.read_until(end, [&](Segment& segment, std::uint32_t first, std::uint32_t last, std::uint32_t) {
@@ -27,7 +27,7 @@ std::vector<std::string> read(LogReader& reader, std::uint64_t end) {
   return runs;
 }
 
-TEST(Log, NeighboursOfOneRouteAreReadAsOne) {
+TEST(Log, AdjacentMessagesOfOneRouteAreReadAsOneRun) {
   Log log(small, 1);
   LogReader reader(log, 0);
   for (const auto route : {1u, 1u, 2u, 1u}) append(log, "x", route);
@@ -45,7 +45,7 @@ TEST(Log, AMessageNeverSpansTwoSegments) {
                                            std::string(40, 'd')));
 }
 
-TEST(Log, AReaderMayStopAnywhere) {
+TEST(Log, AReaderMayStopAtAnyMessage) {
   Log log(small, 1);
   LogReader reader(log, 0);
   for (int i = 0; i < 20; ++i) append(log, std::to_string(i));
@@ -56,7 +56,7 @@ TEST(Log, AReaderMayStopAnywhere) {
   EXPECT_EQ(all, "012345678910111213141516171819");
 }
 
-TEST(Log, WhatOneOfTwoReadersHasNotReadIsKept) {
+TEST(Log, SegmentsThatOneOfTwoReadersHasNotReadAreKept) {
   Log log(small, 2);
   LogReader fast(log, 0);
   LogReader slow(log, 1);
@@ -67,10 +67,10 @@ TEST(Log, WhatOneOfTwoReadersHasNotReadIsKept) {
   EXPECT_EQ(read(slow, 6).size(), 6u);
   (void)read(fast, 6);
   append(log, std::string(90, 'g'));
-  EXPECT_EQ(log.bytes_in_use(), 200u);  // readers stay in the last segment that they know
+  EXPECT_EQ(log.bytes_in_use(), 200u);  // a reader stays in the last segment that it has read
 }
 
-TEST(Log, ASegmentThatIsHeldStaysAsItWas) {
+TEST(Log, APinnedSegmentDoesNotChange) {
   Log log(small, 1);
   LogReader reader(log, 0);
   append(log, std::string(90, 'a'));
@@ -90,13 +90,13 @@ TEST(Log, ASegmentThatIsHeldStaysAsItWas) {
   EXPECT_LE(log.bytes_in_use(), 200u);
 }
 
-TEST(Log, AboveItsBoundItAsksForTheOldest) {
+TEST(Log, AboveItsLimitItEvictsTheOldestMessages) {
   Log log(small, 1);
   LogReader reader(log, 0);
   for (std::uint64_t i = 1; i <= 10; ++i) append(log, std::string(90, 'a'));
   EXPECT_EQ(log.evicted(), 0u);
   append(log, std::string(90, 'a'));
-  EXPECT_EQ(log.evicted(), 3u);  // 100 bytes too much, and an eighth of the bound
+  EXPECT_EQ(log.evicted(), 3u);  // 100 bytes too many, and an eighth of the limit
 }
 
 }  // namespace

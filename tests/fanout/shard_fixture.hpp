@@ -1,5 +1,5 @@
 #pragma once
-// A log and a shard without threads or sockets, and clients that a test plays.
+// A log and a shard without threads or sockets, and clients whose peers are simulated.
 
 #include <chrono>
 #include <cstdint>
@@ -18,14 +18,14 @@
 
 namespace backplane::fanout {
 
-/// What outlives a client: its side of the wire, and what its handler was told.
+/// The other side of a client, and a record of its handler's calls. Outlives the client.
 struct Peer {
   SimulatedStream stream;
   std::string received;
   std::vector<std::string> goodbyes;
   std::vector<AudienceId> full_join_buffers;
   int drained{};
-  std::function<void(Client&)> on_replies_drained;  ///< what its handler does then
+  std::function<void(Client&)> on_replies_drained;  ///< called by the handler
   bool input_ended{};
   bool handler_destroyed{};
 };
@@ -41,7 +41,7 @@ class PeerStream final : public Stream {
   std::shared_ptr<Peer> peer_;
 };
 
-/// Reports each loss as "!<topic> <first> <last>\n" and says "!BYE <reason>\n".
+/// Reports each loss as "!<topic> <first> <last>\n", and a goodbye as "!BYE <reason>\n".
 class RecordingHandler final : public Handler {
  public:
   RecordingHandler(Client& client, std::shared_ptr<Peer> peer) : client_(client), peer_(std::move(peer)) {}
@@ -69,7 +69,7 @@ class RecordingHandler final : public Handler {
   std::shared_ptr<Peer> peer_;
 };
 
-/// Time stands still until a test moves it.
+/// A log, a shard that reads it, and a clock that the test advances.
 class ShardRig {
  public:
   explicit ShardRig(ShardOptions options = {}, LogOptions log_options = {})
@@ -83,7 +83,7 @@ class ShardRig {
   }
   Client& client(std::uint64_t id) { return *shard.find(ClientId{id}); }
 
-  /// "<topic> <offset>\n", padded in the middle.
+  /// "<topic> <offset> <padding>\n".
   static std::string text(std::uint32_t topic, std::uint64_t offset, std::size_t padding = 0) {
     return std::to_string(topic) + " " + std::to_string(offset) + " " + std::string(padding, '.') + "\n";
   }
@@ -99,7 +99,7 @@ class ShardRig {
     log.publish();
     shard.read_log(now);
   }
-  /// Until nothing more can be done.
+  /// Flushes until nothing is left to do.
   void flush() {
     do shard.flush(now);
     while (shard.is_dirty());
@@ -115,7 +115,7 @@ class ShardRig {
   Shard shard;
 };
 
-/// Two topics with a route and an audience each.
+/// A rig with two topics, each with a route and an audience.
 class ShardTest : public ::testing::Test {
  protected:
   ShardTest() : ShardTest(ShardOptions{}) {}

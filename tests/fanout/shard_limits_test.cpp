@@ -1,4 +1,4 @@
-// What a shard does where there is too much: backlogs, the log, replies, patience.
+// The limits of a shard: backlogs, the log, replies, timeouts.
 #include <chrono>
 #include <string>
 
@@ -34,11 +34,11 @@ class SmallLog : public ShardTest {
   }
 };
 
-TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
+TEST_F(SmallBacklog, AFullBacklogDropsItsOldestMessagesAndAnnouncesThemWhenItDrains) {
   const auto client = add(1, {1, 2});
   client->stream.room = 2;
   rig_.append(1, 1);
-  rig_.turn();  // begun: it is finished whatever happens
+  rig_.turn();  // partly written: it will be completed in any case
   for (std::uint64_t i = 2; i <= 10; ++i) {
     rig_.append(1, i);
     rig_.append(2, i);
@@ -52,7 +52,7 @@ TEST_F(SmallBacklog, AFullBacklogLosesItsOldestAndSaysWhichWhenItDrains) {
   EXPECT_EQ(ledger().dropped, 12u);
 }
 
-TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
+TEST_F(SmallBacklog, PolicyLatestKeepsTheNewestOfEachTopicAndAnnouncesNothing) {
   const auto client = add(1, {1, 2});
   rig_.client(1).set_policy(Policy::latest);
   client->stream.room = 0;
@@ -64,7 +64,7 @@ TEST_F(SmallBacklog, TheLatestOfEachTopicIsKeptUnannounced) {
   EXPECT_EQ(ledger().conflated, 8u);
 }
 
-TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
+TEST_F(SmallBacklog, PolicyDisconnectAnnouncesTheLossesBeforeTheEnd) {
   const auto client = add(1, {1});
   rig_.client(1).set_policy(Policy::disconnect);
   client->stream.room = 0;
@@ -76,11 +76,11 @@ TEST_F(SmallBacklog, WhoWantsToBeDisconnectedIsAfterHearingWhatItLost) {
   EXPECT_TRUE(client->stream.output_ended);
 }
 
-TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
+TEST_F(SmallLog, AStalledClientUnpinsTheLogWhenTooMuchIsInUse) {
   const auto stalled = add(1, {1, 2});
   const auto healthy = add(2, {2});
   stalled->stream.room = 2;
-  rig_.append(1, 1);  // one message, begun, holds a whole segment
+  rig_.append(1, 1);  // one partly written message pins a whole segment
   rig_.turn();
   for (std::uint64_t i = 1; i <= 100; ++i) {
     rig_.append(2, i, 50);
@@ -95,7 +95,7 @@ TEST_F(SmallLog, AStalledClientLetsGoOfTheLogWhereItHoldsTooMuch) {
   EXPECT_EQ(ledger().matched, ledger().delivered + ledger().dropped);
 }
 
-TEST_F(SmallLog, WhoWouldRatherBeDisconnectedIsWhenTheLogIsFull) {
+TEST_F(SmallLog, PolicyDisconnectAlsoAppliesWhenTheLogIsFull) {
   const auto stalled = add(1, {2});
   rig_.client(1).set_policy(Policy::disconnect);
   stalled->stream.room = 0;
@@ -124,9 +124,9 @@ TEST_F(SmallLog, OfTwoStalledClientsTheOneWithTheOldestMessagesLosesThem) {
   EXPECT_EQ(late->stream.output, ShardRig::text(2, 100, 50));
 }
 
-class Impatient : public ShardTest {
+class ShortTimeouts : public ShardTest {
  protected:
-  Impatient() : ShardTest(options()) {}
+  ShortTimeouts() : ShardTest(options()) {}
   static ShardOptions options() {
     ShardOptions options;
     options.first_byte_timeout = 10s;
@@ -139,7 +139,7 @@ class Impatient : public ShardTest {
   }
 };
 
-TEST_F(Impatient, WhoSaysNothingIsSentAwayAndWhoSaysAnythingIsNot) {
+TEST_F(ShortTimeouts, AClientThatSendsNothingInTimeIsDisconnectedAndOneThatSendsAByteIsNot) {
   const auto silent = add(1, {});
   const auto speaking = add(2, {});
   speaking->stream.input = "S";
@@ -150,7 +150,7 @@ TEST_F(Impatient, WhoSaysNothingIsSentAwayAndWhoSaysAnythingIsNot) {
   EXPECT_TRUE(speaking->goodbyes.empty());
 }
 
-TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
+TEST_F(ShortTimeouts, AClientThatHasSentSomethingAndIsThenIdleIsDisconnected) {
   const auto idle = add(1, {});
   const auto speaking = add(2, {});
   const auto listening = add(3, {1});
@@ -172,7 +172,7 @@ TEST_F(Impatient, WhoHasSpokenAndThenNeitherSaysNorGetsAnythingIsSentAway) {
   EXPECT_EQ(counters().timed_out.get(), 3u);
 }
 
-TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {
+TEST_F(ShortTimeouts, AnExemptClientStaysUntilTheExemptionEnds) {
   const auto feed = add(1, {});
   rig_.client(1).exempt_from_timeouts(true);
   pass(1h);
@@ -186,9 +186,9 @@ TEST_F(Impatient, WhoMayListenInSilenceStaysUntilItMayNoMore) {
   EXPECT_THAT(feed->goodbyes, ElementsAre("idle"));
 }
 
-class FewReplies : public ShardTest {
+class SmallReplyLimits : public ShardTest {
  protected:
-  FewReplies() : ShardTest(options()) {}
+  SmallReplyLimits() : ShardTest(options()) {}
   static ShardOptions options() {
     ShardOptions options;
     options.client.replies_bytes_max = 1000;
@@ -197,7 +197,7 @@ class FewReplies : public ShardTest {
   }
 };
 
-TEST_F(FewReplies, NoMoreInputIsTakenThanIsAnswered) {
+TEST_F(SmallReplyLimits, NoInputIsReadWhileTooManyRepliesAreUnwritten) {
   const auto client = add(1, {});
   client->stream.room = 0;
   rig_.client(1).reply(std::string(1001, 'a'));
@@ -209,7 +209,7 @@ TEST_F(FewReplies, NoMoreInputIsTakenThanIsAnswered) {
   EXPECT_EQ(client->received, "PING\n");
 }
 
-TEST_F(FewReplies, WhoNeverReadsWhatItIsToldIsAborted) {
+TEST_F(SmallReplyLimits, AClientThatNeverReadsItsRepliesIsAborted) {
   const auto client = add(1, {});
   client->stream.room = 0;
   for (int i = 0; i < 6; ++i) rig_.client(1).reply(std::string(1000, 'a'));

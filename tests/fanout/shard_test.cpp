@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-TEST_F(ShardTest, AClientGetsWhatItsAudiencesGet) {
+TEST_F(ShardTest, AClientGetsTheMessagesOfItsAudiences) {
   const auto one = add(1, {1});
   const auto both = add(2, {1, 2});
   const auto none = add(3, {});
@@ -28,7 +28,7 @@ TEST_F(ShardTest, AClientGetsWhatItsAudiencesGet) {
   EXPECT_EQ(none->stream.output, "");
 }
 
-TEST_F(ShardTest, OneWriteCarriesATurnsMessages) {
+TEST_F(ShardTest, AllMessagesOfATurnAreWrittenAtOnce) {
   const auto client = add(1, {1, 2});
   for (std::uint64_t i = 1; i <= 100; ++i) rig_.append(1 + i % 2, i);
   rig_.turn();
@@ -43,7 +43,7 @@ TEST_F(ShardTest, AMemberOfTwoAudiencesOfARouteGetsAMessageOnce) {
   EXPECT_EQ(client->stream.output, "1 1 \n");
 }
 
-TEST_F(ShardTest, AReplyStandsBetweenTheMessagesBetweenWhichItWasMade) {
+TEST_F(ShardTest, RepliesAndMessagesAreWrittenInTheOrderInWhichTheyWereQueued) {
   const auto client = add(1, {1});
   client->stream.room = 0;
   rig_.append(1, 1);
@@ -55,7 +55,7 @@ TEST_F(ShardTest, AReplyStandsBetweenTheMessagesBetweenWhichItWasMade) {
   EXPECT_EQ(client->stream.output, "1 1 \n+OK\n1 2 \n");
 }
 
-TEST_F(ShardTest, ACommandTakesEffectBetweenTheMessagesBetweenWhichItWasPut) {
+TEST_F(ShardTest, CommandsTakeEffectInOrderWithTheMessages) {
   const auto client = add(1, {});
   std::vector<Shard::Command> commands;
   rig_.append(1, 1);
@@ -68,7 +68,7 @@ TEST_F(ShardTest, ACommandTakesEffectBetweenTheMessagesBetweenWhichItWasPut) {
   EXPECT_EQ(client->stream.output, "1 2 \n");
 }
 
-TEST_F(ShardTest, EverySplitOfWhatIsWrittenGivesTheSameBytes) {
+TEST_F(ShardTest, TheBytesAreTheSameHoweverTheWriteIsSplit) {
   std::string whole;
   for (std::size_t split = 0; split < 40; ++split) {
     ShardRig rig;
@@ -82,7 +82,7 @@ TEST_F(ShardTest, EverySplitOfWhatIsWrittenGivesTheSameBytes) {
     rig.append(1, 2, 3);
     rig.turn();
     EXPECT_EQ(client->stream.output.size(), std::min<std::size_t>(split, 17));
-    // One byte at a time from here.
+    // Then one byte at a time.
     for (int i = 0; i < 20; ++i) {
       client->stream.room = 1;
       rig.client(1).on_writable();
@@ -92,65 +92,66 @@ TEST_F(ShardTest, EverySplitOfWhatIsWrittenGivesTheSameBytes) {
   }
 }
 
-/// Becomes another handler at its first byte, and once more at the second, with what is not used.
-class Caterpillar final : public Handler {
+/// Switches to another handler at its first byte, and passes the rest on.
+class SwitchingHandler final : public Handler {
  public:
-  Caterpillar(Client& client, std::shared_ptr<Peer> peer, int changes)
-      : client_(client), peer_(std::move(peer)), changes_(changes) {}
-  ~Caterpillar() override { peer_->goodbyes.push_back("gone " + std::to_string(changes_)); }
-  void on_bytes(std::string_view bytes) override { change(bytes.substr(1)); }
-  void on_input_end() override { change({}); }
+  SwitchingHandler(Client& client, std::shared_ptr<Peer> peer, int switches)
+      : client_(client), peer_(std::move(peer)), switches_(switches) {}
+  ~SwitchingHandler() override { peer_->goodbyes.push_back("destroyed " + std::to_string(switches_)); }
+  void on_bytes(std::string_view bytes) override { switch_to_next(bytes.substr(1)); }
+  void on_input_end() override { switch_to_next({}); }
   void report_losses(std::span<const Loss>, std::string&) override {}
   void say_goodbye(std::string_view) override {}
   void on_alarm() override { client_.reply("alarm"); }
 
  private:
-  void change(std::string_view rest) {
-    if (changes_ > 1) {
-      client_.switch_handler(std::make_unique<Caterpillar>(client_, peer_, changes_ - 1), rest);
+  void switch_to_next(std::string_view rest) {
+    if (switches_ > 1) {
+      client_.switch_handler(std::make_unique<SwitchingHandler>(client_, peer_, switches_ - 1), rest);
     } else {
       client_.switch_handler(std::make_unique<RecordingHandler>(client_, peer_), rest);
     }
-    EXPECT_EQ(peer_->goodbyes.size(), 2u - static_cast<unsigned>(changes_)) << "it outlives its own call";
+    EXPECT_EQ(peer_->goodbyes.size(), 2u - static_cast<unsigned>(switches_))
+        << "a handler outlives its own call";
   }
   Client& client_;
   std::shared_ptr<Peer> peer_;
-  int changes_;
+  int switches_;
 };
 
-TEST_F(ShardTest, AHandlerBecomesAnotherWithTheBytesThatItDidNotUse) {
+TEST_F(ShardTest, AHandlerIsReplacedAndTheNewOneGetsTheUnusedBytes) {
   for (const std::size_t piece : {1u, 2u, 100u}) {
     const std::uint64_t id = 10 + piece;
     auto peer = add(id, {});
     peer->stream.read_max = piece;
     Client& client = rig_.client(id);
-    client.set_handler(std::make_unique<Caterpillar>(client, peer, 2));
+    client.set_handler(std::make_unique<SwitchingHandler>(client, peer, 2));
     peer->goodbyes.clear();
     peer->stream.input = "abrest";
     client.on_readable();
     rig_.turn();
     EXPECT_EQ(peer->received, "rest");
-    EXPECT_THAT(peer->goodbyes, ElementsAre("gone 2", "gone 1"));
+    EXPECT_THAT(peer->goodbyes, ElementsAre("destroyed 2", "destroyed 1"));
     EXPECT_FALSE(peer->input_ended);
   }
 }
 
-TEST_F(ShardTest, WhoBecomesAnotherAtTheEndOfInputIsToldOfIt) {
+TEST_F(ShardTest, AHandlerThatReplacesAnotherAtTheEndOfInputIsNotifiedOfIt) {
   auto peer = add(9, {});
   Client& client = rig_.client(9);
-  client.set_handler(std::make_unique<Caterpillar>(client, peer, 2));
+  client.set_handler(std::make_unique<SwitchingHandler>(client, peer, 2));
   peer->goodbyes.clear();
   peer->stream.input_ends = true;
   client.on_readable();
   rig_.turn();
   EXPECT_TRUE(peer->input_ended);
-  EXPECT_THAT(peer->goodbyes, ElementsAre("gone 2", "gone 1"));
+  EXPECT_THAT(peer->goodbyes, ElementsAre("destroyed 2", "destroyed 1"));
 }
 
-TEST_F(ShardTest, AnAlarmRingsOnceAtItsTimeAndEndsWithItsHandler) {
+TEST_F(ShardTest, AnAlarmGoesOffOnceAtItsTimeAndEndsWithItsHandler) {
   auto peer = add(9, {});
   Client& client = rig_.client(9);
-  client.set_handler(std::make_unique<Caterpillar>(client, peer, 2));
+  client.set_handler(std::make_unique<SwitchingHandler>(client, peer, 2));
   client.set_alarm(rig_.now + 5s);
   client.set_alarm(rig_.now + 2s);
   rig_.pass(1900ms);
@@ -177,7 +178,7 @@ TEST_F(ShardTest, AMessageLargerThanASegmentArrivesWhole) {
   EXPECT_EQ(client->stream.output, "1 1 \n" + ShardRig::text(1, 2, 1u << 20) + "1 3 \n");
 }
 
-TEST_F(ShardTest, EveryGivesTheFirstAtOnceAndThenTheLatestOnceAnInterval) {
+TEST_F(ShardTest, AThrottledAudienceSendsTheFirstMessageAtOnceAndThenTheLatestPerInterval) {
   rig_.shard.set_interval(AudienceId{1}, 5s);
   const auto client = add(1, {1});
   rig_.append(1, 1);
@@ -194,14 +195,14 @@ TEST_F(ShardTest, EveryGivesTheFirstAtOnceAndThenTheLatestOnceAnInterval) {
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
   EXPECT_EQ(ledger().conflated, 1u);
   rig_.pass(5020ms);
-  rig_.flush();  // nothing new: nothing is said
+  rig_.flush();  // nothing new: nothing is sent
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n");
   rig_.append(1, 4);
   rig_.turn();
   EXPECT_EQ(client->stream.output, "1 1 \n1 3 \n1 4 \n");
 }
 
-TEST_F(ShardTest, WhatComesAtAnIntervalIsDeliveredWhenItsLastByteIsWritten) {
+TEST_F(ShardTest, AThrottledMessageIsDeliveredWhenItsLastByteIsWritten) {
   rig_.shard.set_interval(AudienceId{1}, 100ms);
   const auto client = add(1, {1});
   client->stream.room = 4;
@@ -215,7 +216,7 @@ TEST_F(ShardTest, WhatComesAtAnIntervalIsDeliveredWhenItsLastByteIsWritten) {
   EXPECT_EQ(ledger().delivered, 1u);
 }
 
-TEST_F(ShardTest, WhereAllRepliesAreTooMuchWhoReadsLeastIsSentAway) {
+TEST_F(ShardTest, WhenAllRepliesExceedTheLimitTheClientWithMostIsDisconnected) {
   ShardOptions options;
   options.replies_total_bytes_max = 1000;
   ShardRig rig(options);
@@ -232,14 +233,14 @@ TEST_F(ShardTest, WhereAllRepliesAreTooMuchWhoReadsLeastIsSentAway) {
   }
   EXPECT_THAT(clients[1]->goodbyes, ElementsAre("replies_unread"));
   EXPECT_THAT(clients[0]->goodbyes, IsEmpty());
-  EXPECT_THAT(clients[2]->goodbyes, IsEmpty()) << "it reads as it gets it";
+  EXPECT_THAT(clients[2]->goodbyes, IsEmpty()) << "it reads its replies";
   EXPECT_EQ(rig.shard.counters().replies_unread.get(), 1u);
   rig.pass(options.linger + 50ms);
   rig.flush();
   EXPECT_TRUE(clients[1]->handler_destroyed);
 }
 
-TEST_F(ShardTest, EveryHoldsTheLatestForAClientThatDoesNotRead) {
+TEST_F(ShardTest, TheLatestThrottledMessageWaitsForAClientThatDoesNotRead) {
   rig_.shard.set_interval(AudienceId{1}, 100ms);
   const auto client = add(1, {1});
   client->stream.room = 0;
@@ -257,7 +258,7 @@ TEST_F(ShardTest, EveryHoldsTheLatestForAClientThatDoesNotRead) {
   EXPECT_EQ(ledger().matched, ledger().delivered + ledger().conflated);
 }
 
-TEST_F(ShardTest, WhoIsAlsoInAnAudienceWithoutIntervalGetsAllAtOnce) {
+TEST_F(ShardTest, AMemberOfAnotherAudienceWithoutIntervalGetsAllMessagesAtOnce) {
   rig_.shard.set_interval(AudienceId{1}, 5s);
   rig_.shard.set_route(RouteId{1}, {AudienceId{1}, AudienceId{2}});
   const auto client = add(1, {1, 2});
@@ -269,7 +270,7 @@ TEST_F(ShardTest, WhoIsAlsoInAnAudienceWithoutIntervalGetsAllAtOnce) {
   EXPECT_EQ(client->stream.output, "1 1 \n1 2 \n");
 }
 
-TEST_F(ShardTest, WhoLeavesGetsNothingThatWasHeldForIt) {
+TEST_F(ShardTest, AClientThatLeavesGetsNoThrottledMessageAnyMore) {
   rig_.shard.set_interval(AudienceId{1}, 5s);
   const auto client = add(1, {1});
   rig_.append(1, 1);
@@ -299,7 +300,7 @@ TEST_F(ShardTest, AClientThatVanishesLeavesNothingBehind) {
   EXPECT_EQ(ledger().matched, 2u);
 }
 
-TEST_F(ShardTest, HalfClosingIsNotLeaving) {
+TEST_F(ShardTest, AHalfClosedConnectionStaysOpen) {
   const auto client = add(1, {1});
   client->stream.input = "SUB 1\n";
   client->stream.input_ends = true;
@@ -312,11 +313,11 @@ TEST_F(ShardTest, HalfClosingIsNotLeaving) {
   EXPECT_FALSE(client->handler_destroyed);
 }
 
-TEST_F(ShardTest, InputIsHeldWhileTheProtocolCannotTakeMore) {
+TEST_F(ShardTest, NothingIsReadWhileInputIsPaused) {
   const auto client = add(1, {});
   rig_.client(1).pause_input(true);
   client->stream.input = "PUB\n";
-  rig_.client(1).on_readable();  // the only time that the kernel says so
+  rig_.client(1).on_readable();  // the kernel reports the input only once
   rig_.flush();
   EXPECT_EQ(client->received, "");
   rig_.client(1).pause_input(false);
@@ -324,7 +325,7 @@ TEST_F(ShardTest, InputIsHeldWhileTheProtocolCannotTakeMore) {
   EXPECT_EQ(client->received, "PUB\n");
 }
 
-TEST_F(ShardTest, WhoEndsGetsItsLastWordsAndIsGoneWhenItClosesToo) {
+TEST_F(ShardTest, AClientThatEndsGetsItsLastWordsAndIsDestroyedWhenItsPeerCloses) {
   const auto client = add(1, {1});
   rig_.append(1, 1);
   rig_.read_log();
@@ -340,7 +341,7 @@ TEST_F(ShardTest, WhoEndsGetsItsLastWordsAndIsGoneWhenItClosesToo) {
   EXPECT_TRUE(client->handler_destroyed);
 }
 
-TEST_F(ShardTest, WhoEndsAndIsNotClosedByItsOtherSideIsClosedAfterSomeTime) {
+TEST_F(ShardTest, AClientThatEndsIsClosedAfterTheLingerTimeIfItsPeerDoesNotClose) {
   const auto client = add(1, {});
   rig_.client(1).end("bye\n");
   rig_.flush();
@@ -352,7 +353,7 @@ TEST_F(ShardTest, WhoEndsAndIsNotClosedByItsOtherSideIsClosedAfterSomeTime) {
   EXPECT_TRUE(client->handler_destroyed);
 }
 
-TEST_F(ShardTest, WhoIsOverIsToldOfOnce) {
+TEST_F(ShardTest, AClosedClientIsReportedOnce) {
   const auto client = add(1, {1, 2});
   const auto other = add(2, {1});
   rig_.client(1).abort();
@@ -368,7 +369,7 @@ TEST_F(ShardTest, MembersComeAndGoInAnyOrder) {
   std::vector<std::shared_ptr<Peer>> clients;
   for (std::uint64_t id = 1; id <= 9; ++id) clients.push_back(add(id, {1, 2}));
   for (const std::uint64_t id : {9u, 1u, 5u}) rig_.shard.leave(ClientId{id}, AudienceId{1});
-  rig_.shard.leave(ClientId{5}, AudienceId{1});  // it has left already
+  rig_.shard.leave(ClientId{5}, AudienceId{1});  // it has already left
   for (const std::uint64_t id : {2u, 3u}) rig_.shard.join_buffered(ClientId{id}, AudienceId{1});
   rig_.client(4).abort();
   rig_.flush();

@@ -1,5 +1,5 @@
 #pragma once
-// A stream that takes and gives what a test says.
+// A stream that a test controls.
 
 #include <algorithm>
 #include <cerrno>
@@ -11,7 +11,7 @@
 
 namespace backplane::fanout {
 
-/// Takes `room` bytes in all, then blocks; gives `input`, then blocks or ends.
+/// Accepts `room` bytes in all, then blocks. Provides `input`, then blocks or ends.
 class SimulatedStream final : public Stream {
  public:
   static constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();

@@ -11,56 +11,56 @@ namespace {
 
 using Numbers = SmallVector<std::uint32_t>;
 
-std::vector<std::uint32_t> list(const Numbers& few) {
-  return {few.begin(), few.end()};
+std::vector<std::uint32_t> list(const Numbers& items) {
+  return {items.begin(), items.end()};
 }
 
-TEST(SmallVector, HoldsOneInItself) {
+TEST(SmallVector, ContainsASingleElementInItself) {
   static_assert(sizeof(SmallVector<std::uint64_t>) == 16);
-  SmallVector<std::uint64_t> few;
-  few.push_back(~std::uint64_t{0});
-  EXPECT_EQ(few.memory(), 0u);
-  EXPECT_EQ(few[0], ~std::uint64_t{0});
-  const auto* const begin = reinterpret_cast<const char*>(few.begin());
-  EXPECT_TRUE(begin >= reinterpret_cast<const char*>(&few) &&
-              begin < reinterpret_cast<const char*>(&few + 1));
+  SmallVector<std::uint64_t> items;
+  items.push_back(~std::uint64_t{0});
+  EXPECT_EQ(items.memory(), 0u);
+  EXPECT_EQ(items[0], ~std::uint64_t{0});
+  const auto* const begin = reinterpret_cast<const char*>(items.begin());
+  EXPECT_TRUE(begin >= reinterpret_cast<const char*>(&items) &&
+              begin < reinterpret_cast<const char*>(&items + 1));
 }
 
-TEST(SmallVector, HoldsWhatAVectorHolds) {
+TEST(SmallVector, HasTheElementsOfAVectorAfterTheSameCalls) {
   std::mt19937 random(1);
-  Numbers few;
+  Numbers items;
   std::vector<std::uint32_t> model;
   for (std::uint32_t i = 0; i < 20'000; ++i) {
     if (random() % 100 < (i / 1'000 % 2 == 0 ? 70u : 30u)) {
-      few.push_back(i);
+      items.push_back(i);
       model.push_back(i);
     } else if (!model.empty()) {
-      few.pop_back();
+      items.pop_back();
       model.pop_back();
     }
-    ASSERT_EQ(few.size(), model.size());
-    ASSERT_EQ(few.empty(), model.empty());
+    ASSERT_EQ(items.size(), model.size());
+    ASSERT_EQ(items.empty(), model.empty());
     if (!model.empty()) {
       const std::size_t at = random() % model.size();
-      few[at] = model[at] = i;
-      ASSERT_EQ(few[model.size() - 1], model.back());
+      items[at] = model[at] = i;
+      ASSERT_EQ(items[model.size() - 1], model.back());
     }
     if (random() % 16 == 0) {
-      ASSERT_EQ(list(few), model);
+      ASSERT_EQ(list(items), model);
     }
   }
 }
 
-TEST(SmallVector, GivesBackItsMemoryWithTheLast) {
-  Numbers few(std::vector<std::uint32_t>{1, 2, 3});
-  EXPECT_GT(few.memory(), 0u);
-  while (!few.empty()) few.pop_back();
-  EXPECT_EQ(few.memory(), 0u);
-  few.push_back(4);
-  EXPECT_EQ(list(few), std::vector<std::uint32_t>{4});
+TEST(SmallVector, FreesItsMemoryWithTheLastElement) {
+  Numbers items(std::vector<std::uint32_t>{1, 2, 3});
+  EXPECT_GT(items.memory(), 0u);
+  while (!items.empty()) items.pop_back();
+  EXPECT_EQ(items.memory(), 0u);
+  items.push_back(4);
+  EXPECT_EQ(list(items), std::vector<std::uint32_t>{4});
 }
 
-TEST(SmallVector, IsEmptyWhenItHasMovedAway) {
+TEST(SmallVector, IsEmptyAfterBeingMovedFrom) {
   const std::vector<std::vector<std::uint32_t>> each{{}, {1}, {1, 2, 3}};
   for (const std::vector<std::uint32_t>& all : each) {
     Numbers from(all);

@@ -1,4 +1,5 @@
-// What an event costs beside its bytes: no allocation, and no lock. A program of its own, as it counts both.
+// In a steady state, an event costs no allocation and no lock. This is a program of its own, because it
+// counts all allocations and locks.
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -50,7 +51,7 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
   std::free(memory);
 }
 
-// The linker puts this in the place of pthread_mutex_lock, by --wrap, so the names are its.
+// With --wrap, the linker replaces pthread_mutex_lock by this function. It prescribes the names.
 // NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" int __real_pthread_mutex_lock(pthread_mutex_t* mutex);
 extern "C" int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex);
@@ -63,7 +64,7 @@ extern "C" int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex) {
 namespace backplane::fanout {
 namespace {
 
-/// Takes `pace` bytes whenever it is let to.
+/// Accepts `pace` bytes after each give_room().
 class PacedStream final : public Stream {
  public:
   explicit PacedStream(std::size_t pace) : pace_(pace), room_(pace) {}
@@ -88,7 +89,7 @@ class PacedStream final : public Stream {
   std::size_t room_;
 };
 
-class Terse final : public Handler {
+class TerseHandler final : public Handler {
  public:
   void on_bytes(std::string_view) override {}
   void on_input_end() override {}
@@ -113,11 +114,11 @@ TEST(SteadyState, AnEventCostsNoAllocationAndNoLock) {
   shard.set_interval(AudienceId{topics}, std::chrono::hours{1});
   std::vector<PacedStream*> streams;
   for (std::uint64_t id = 1; id <= 100; ++id) {
-    // Every tenth takes less than comes: it loses some, and is told.
+    // Every tenth client accepts less than comes: it loses messages, and gets reports.
     auto stream = std::make_unique<PacedStream>(id % 10 == 0 ? 3001 : 9000 + id * 100);
     streams.push_back(stream.get());
     Client& client = shard.add(ClientId{id}, std::move(stream));
-    client.set_handler(std::make_unique<Terse>());
+    client.set_handler(std::make_unique<TerseHandler>());
     if (id % 20 == 0) client.set_policy(Policy::latest);
     for (std::uint32_t topic = 0; topic < topics; ++topic) {
       if (id % 7 != topic) shard.join(ClientId{id}, AudienceId{id % 13 == 0 ? topics : topic});
@@ -139,21 +140,21 @@ TEST(SteadyState, AnEventCostsNoAllocationAndNoLock) {
     }
     shard.flush(now);
   };
-  for (int i = 0; i < 1500; ++i) round();  // until backlogs are as full as they get
+  for (int i = 0; i < 1500; ++i) round();  // until the backlogs have their largest size
   const std::uint64_t allocations_before = allocations.load();
   const std::uint64_t locks_before = locks.load();
-  const std::uint64_t reported_before = Terse::losses_reported;
+  const std::uint64_t reported_before = TerseHandler::losses_reported;
   for (int i = 0; i < 300; ++i) round();
   const std::uint64_t allocated = allocations.load() - allocations_before;
   const std::uint64_t locked = locks.load() - locks_before;
   EXPECT_EQ(allocated, 0u);
   EXPECT_EQ(locked, 0u);
-  EXPECT_GT(Terse::losses_reported, reported_before);
+  EXPECT_GT(TerseHandler::losses_reported, reported_before);
   EXPECT_GT(shard.ledger().conflated, 0u);
   EXPECT_GT(shard.ledger().delivered, 1'000'000u);
 }
 
-TEST(SteadyState, TheCountersOfThisTestCount) {
+TEST(SteadyState, AllocationsAndLocksAreCounted) {
   const std::uint64_t allocations_before = allocations.load();
   const std::uint64_t locks_before = locks.load();
   Mailbox<int> mailbox;

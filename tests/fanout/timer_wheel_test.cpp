@@ -15,42 +15,42 @@ using Clock = TimerWheel::Clock;
 
 class Alarm final : public TimerWheel::Timer {
  public:
-  void on_time(Clock::time_point now) override { rung.push_back(now); }
-  std::vector<Clock::time_point> rung;
+  void on_time(Clock::time_point now) override { expirations.push_back(now); }
+  std::vector<Clock::time_point> expirations;
 };
 
 constexpr Clock::time_point start{1h};
 
-TEST(TimerWheel, ATimerRingsOnceAndNeverEarly) {
+TEST(TimerWheel, ATimerExpiresOnceAndNeverEarly) {
   TimerWheel wheel(start);
   Alarm alarm;
   wheel.set(alarm, start + 55ms);
   for (auto now = start; now < start + 200ms; now += 1ms) wheel.advance(now);
-  ASSERT_EQ(alarm.rung.size(), 1u);
-  EXPECT_GE(alarm.rung[0], start + 55ms);
-  EXPECT_LE(alarm.rung[0], start + 55ms + TimerWheel::tick);
+  ASSERT_EQ(alarm.expirations.size(), 1u);
+  EXPECT_GE(alarm.expirations[0], start + 55ms);
+  EXPECT_LE(alarm.expirations[0], start + 55ms + TimerWheel::tick);
   EXPECT_FALSE(alarm.is_set());
 }
 
-TEST(TimerWheel, ATimerLongerThanATurnOfTheWheelWaits) {
+TEST(TimerWheel, ATimerCanBeLongerThanATurnOfTheWheel) {
   TimerWheel wheel(start);
   Alarm alarm;
   wheel.set(alarm, start + 1min);
   for (auto now = start; now < start + 59s; now += 7ms) wheel.advance(now);
-  EXPECT_TRUE(alarm.rung.empty());
+  EXPECT_TRUE(alarm.expirations.empty());
   wheel.advance(start + 61s);
-  EXPECT_EQ(alarm.rung.size(), 1u);
+  EXPECT_EQ(alarm.expirations.size(), 1u);
 }
 
-TEST(TimerWheel, WhatWasDueDuringALongSleepRingsAtOnce) {
+TEST(TimerWheel, TimersThatExpiredDuringALongSleepAreCalledAtOnce) {
   TimerWheel wheel(start);
   std::vector<Alarm> alarms(100);
   for (std::size_t i = 0; i < alarms.size(); ++i) wheel.set(alarms[i], start + 100ms * i);
   wheel.advance(start + 1h);
-  for (const Alarm& alarm : alarms) EXPECT_EQ(alarm.rung.size(), 1u);
+  for (const Alarm& alarm : alarms) EXPECT_EQ(alarm.expirations.size(), 1u);
 }
 
-TEST(TimerWheel, ACancelledOrDestroyedTimerDoesNotRing) {
+TEST(TimerWheel, ACancelledOrDestroyedTimerDoesNotExpire) {
   TimerWheel wheel(start);
   Alarm cancelled;
   wheel.set(cancelled, start + 20ms);
@@ -60,36 +60,36 @@ TEST(TimerWheel, ACancelledOrDestroyedTimerDoesNotRing) {
   destroyed.reset();
   EXPECT_EQ(wheel.next(), Clock::time_point::max());
   wheel.advance(start + 1s);
-  EXPECT_TRUE(cancelled.rung.empty());
+  EXPECT_TRUE(cancelled.expirations.empty());
 }
 
-TEST(TimerWheel, NextSaysWhenToCome) {
+TEST(TimerWheel, NextReturnsWhenToAdvance) {
   TimerWheel wheel(start);
   Alarm alarm;
   wheel.set(alarm, start + 300ms);
   EXPECT_GE(wheel.next(), start + 300ms);
   EXPECT_LE(wheel.next(), start + 300ms + TimerWheel::tick);
   wheel.advance(wheel.next());
-  EXPECT_EQ(alarm.rung.size(), 1u);
+  EXPECT_EQ(alarm.expirations.size(), 1u);
 }
 
-/// Sets itself anew, and destroys another.
+/// Sets itself again, and destroys another timer.
 class Busy final : public TimerWheel::Timer {
  public:
   explicit Busy(TimerWheel& wheel) : wheel_(wheel) {}
   void on_time(Clock::time_point now) override {
-    ++rung;
+    ++expirations;
     other.reset();
     wheel_.set(*this, now);
   }
-  int rung{};
+  int expirations{};
   std::unique_ptr<Alarm> other;
 
  private:
   TimerWheel& wheel_;
 };
 
-TEST(TimerWheel, WhatRingsMaySetItselfAnewAndDestroyOthersThatAreDue) {
+TEST(TimerWheel, ATimerMaySetItselfAgainAndDestroyOthersThatExpire) {
   TimerWheel wheel(start);
   Busy first(wheel);
   Busy second(wheel);
@@ -100,18 +100,18 @@ TEST(TimerWheel, WhatRingsMaySetItselfAnewAndDestroyOthersThatAreDue) {
   wheel.set(second, start + 20ms);
   wheel.set(*second.other, start + 20ms);
   wheel.advance(start + 40ms);
-  EXPECT_EQ(first.rung, 1);
-  EXPECT_EQ(second.rung, 1);
+  EXPECT_EQ(first.expirations, 1);
+  EXPECT_EQ(second.expirations, 1);
   wheel.advance(start + 80ms);
-  EXPECT_EQ(first.rung, 2);
+  EXPECT_EQ(first.expirations, 2);
 }
 
-TEST(TimerWheel, ManyTimersRingAsOftenAsTheyAreSet) {
+TEST(TimerWheel, ManyTimersExpireAsOftenAsTheyAreSet) {
   std::mt19937 random(1);
   TimerWheel wheel(start);
   std::vector<Alarm> alarms(50);
   std::vector<Clock::time_point> due(alarms.size());
-  std::vector<std::size_t> wanted(alarms.size());
+  std::vector<std::size_t> expected(alarms.size());
   auto now = start;
   for (int step = 0; step < 20'000; ++step) {
     const std::size_t i = random() % alarms.size();
@@ -128,10 +128,10 @@ TEST(TimerWheel, ManyTimersRingAsOftenAsTheyAreSet) {
       const bool must_ring = was_set[k] && due[k] + 2 * TimerWheel::tick <= now;
       ASSERT_FALSE(must_ring && alarms[k].is_set());
       if (was_set[k] && !alarms[k].is_set()) {
-        ASSERT_GE(alarms[k].rung.back(), due[k]);
-        ++wanted[k];
+        ASSERT_GE(alarms[k].expirations.back(), due[k]);
+        ++expected[k];
       }
-      ASSERT_EQ(alarms[k].rung.size(), wanted[k]);
+      ASSERT_EQ(alarms[k].expirations.size(), expected[k]);
     }
   }
 }
