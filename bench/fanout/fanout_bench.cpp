@@ -1,10 +1,10 @@
-// The fan-out engine beside the simplest possible epoll broadcast server: server CPU a delivery, of all of
-// a server's threads, by their own clocks. Both get the same batches, one when the last has arrived; one
-// thread holds all clients.
+// Compares the fan-out engine with the simplest possible epoll broadcast server: CPU time per delivery, of
+// all threads of the server, by their own clocks. Both get the same batches, each when the one before has
+// arrived. One thread reads from all clients.
 //
-//   bench_fanout [deliveries a run] [runs]
+//   bench_fanout [deliveries per run] [runs]
 //
-// Prints medians of the runs, which take turns, and the ratio.
+// The two take turns. Prints the medians of the runs, and their ratio.
 
 #include <algorithm>
 #include <chrono>
@@ -38,11 +38,12 @@ constexpr std::size_t batch_events = 64;
 
 struct Shape {
   std::size_t clients;
-  std::size_t topics;  ///< lines of several topics have several routes
+  std::size_t topics;  ///< each topic has a route of its own
   std::size_t batches;
 };
 
-/// Calls `batch` so many times, the first tenth of them unmeasured. @returns CPU µs a delivery.
+/// Calls batch() for a tenth of the batches without measuring, then for all of them. @returns CPU µs per
+/// delivery.
 template <class Batch, class Cpu>
 double measure(const Shape& shape, Batch&& batch, Cpu&& cpu_us) {
   for (std::size_t i = 0; i < shape.batches / 10 + 1; ++i) batch();

@@ -1,5 +1,5 @@
 #pragma once
-// Connections of this machine with itself.
+// Connections within this machine.
 
 #include <netinet/in.h>
 
@@ -7,16 +7,16 @@
 
 namespace backplane::bench {
 
-/// Ends the program, with errno's text, where something does not work.
+/// Prints `what` and errno's text and exits, if `works` is false.
 void must(bool works, const char* what);
 
-/// A listener on a free port of 127.0.0.1. What does not work ends the program.
+/// A listener on a free port of 127.0.0.1. Errors end the program.
 class Loopback {
  public:
   Loopback();
-  /// A connection from here to here: the other end is the next accept()'s. May be called in a child process.
+  /// Connects to the listener; the next accept() returns the other end. May be called in a child process.
   [[nodiscard]] Descriptor connect() const;
-  /// Non-blocking, and without Nagle's delay. Blocks until there is one.
+  /// Waits for a connection. @returns its socket, which does not block and has no Nagle delay
   [[nodiscard]] Descriptor accept() const;
 
  private:

@@ -55,9 +55,9 @@ void RawBroadcast::write_rest(Socket& socket) {
 }
 
 void RawBroadcast::serve_until_readable(int fd) {
-  epoll_event wanted{};
-  wanted.events = EPOLLIN;
-  (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &wanted);
+  epoll_event readable_event{};
+  readable_event.events = EPOLLIN;
+  (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &readable_event);
   std::array<epoll_event, 256> events;
   for (bool readable = false; !readable;) {
     const int ready = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);

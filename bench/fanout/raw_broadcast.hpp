@@ -1,5 +1,5 @@
 #pragma once
-// The simplest possible broadcast server: what fan-out costs without doing anything else.
+// The simplest possible broadcast server: the cost of fan-out alone.
 
 #include <memory>
 #include <string_view>
@@ -9,8 +9,8 @@
 
 namespace backplane::bench {
 
-/// Sends the same bytes to all sockets, on the caller's thread: no topics, no accounts, no limits; nobody
-/// may leave. A client that is slow gets a copy of what it has yet to read.
+/// Sends the same bytes to all sockets, on the caller's thread: no topics, no counters, no limits. Clients
+/// must stay connected. For a slow client, it keeps a copy of the bytes that the client has yet to read.
 class RawBroadcast {
  public:
   explicit RawBroadcast(std::vector<Descriptor> sockets);
@@ -19,7 +19,7 @@ class RawBroadcast {
   RawBroadcast& operator=(const RawBroadcast&) = delete;
 
   void send(std::string_view bytes);
-  /// Writes what sockets would not take at once, until `fd` is readable.
+  /// Writes what the sockets did not accept at once, until `fd` is readable.
   void serve_until_readable(int fd);
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-// The clients of a measurement: one thread that reads from all of them.
+// The clients of a measurement. One thread reads from all of them.
 
 #include <atomic>
 #include <cstddef>
@@ -12,25 +12,27 @@
 
 namespace backplane::bench {
 
-/// Connects `count` sockets to a listener of its own and reads whatever comes, on one epoll thread. It says
-/// when so many bytes have come as were expected, and ends the program where more come.
+/// Connects `count` sockets to its own listener, and reads from all of them on one epoll thread. It reports
+/// when the expected number of bytes has arrived, and ends the program if more arrive.
 class Receivers {
  public:
   explicit Receivers(std::size_t count);
-  /// So many connections: the client's end, and the server's, which is non-blocking and has no Nagle's delay.
+  /// @returns `count` connections: the client's end, and the server's, which does not block and has no Nagle
+  /// delay
   [[nodiscard]] static std::vector<std::pair<Descriptor, Descriptor>> connect(std::size_t count);
   ~Receivers();
   Receivers(const Receivers&) = delete;
   Receivers& operator=(const Receivers&) = delete;
 
-  /// The server's ends, non-blocking; to be taken once.
+  /// The server's ends of all connections. Call it once.
   [[nodiscard]] std::vector<Descriptor> take_server_ends();
 
-  /// arrived_fd() becomes readable when `bytes` more have come, over all clients. Before they are sent.
+  /// Makes arrived_fd() readable when `bytes` more have arrived, over all clients. Call it before they are
+  /// sent.
   void expect(std::uint64_t bytes);
   [[nodiscard]] int arrived_fd() const noexcept { return arrived_.get(); }
   void clear_arrived() const;
-  /// Waits for them without using CPU time.
+  /// Waits for the expected bytes without using CPU time.
   void wait() const;
 
  private:

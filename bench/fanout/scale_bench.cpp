@@ -1,9 +1,10 @@
-// What the fan-out engine costs where there are many of something: idle clients, topics, audiences of one
-// client, members of one audience, stalled clients beside healthy ones.
+// The cost of the fan-out engine with many idle clients, topics, audiences of one client, members of one
+// audience, or stalled clients beside healthy ones.
 //
 //   bench_fanout_scale [idle | topics | members | stalled]
 //
-// CPU is the engine's threads' and, for what the owner's thread does, that thread's, by their own clocks.
+// CPU time is that of the engine's threads, plus that of the owner's thread if it does part of the work, by
+// their own clocks.
 
 #include <algorithm>
 #include <array>
@@ -62,7 +63,7 @@ std::unique_ptr<Handler> silent(Client&) {
   return std::make_unique<IgnoringHandler>();
 }
 
-/// Sockets whose other ends are a child process's, as one process may not have so many descriptors.
+/// Sockets whose other ends belong to a child process, because one process may not have so many descriptors.
 class Remotes {
  public:
   explicit Remotes(std::size_t count) {
@@ -167,7 +168,7 @@ void topics() {
   }
 }
 
-/// Takes nothing and says nothing.
+/// Accepts and provides nothing.
 class NoStream final : public Stream {
  public:
   ssize_t read(std::span<char>) noexcept override { return blocked(); }
@@ -197,7 +198,8 @@ void members() {
   fmt::print("members: {} of one audience, each: join {:.3f} us, leave {:.3f} us\n", clients, join,
              us_since(began) / clients);
   constexpr std::uint32_t audiences = 100'000;
-  for (std::uint32_t i = 0; i < audiences; ++i) shard.join(ClientId{2}, AudienceId{i});  // they exist
+  for (std::uint32_t i = 0; i < audiences; ++i)
+    shard.join(ClientId{2}, AudienceId{i});  // the audiences exist then
   const double bytes = user_bytes();
   began = Clock::now();
   for (std::uint32_t i = 0; i < audiences; ++i) shard.join(ClientId{1}, AudienceId{i});
@@ -212,8 +214,8 @@ void members() {
 }
 
 struct Healthy {
-  double cpu_us;  ///< a delivery
-  double p50_us;  ///< until all have a batch
+  double cpu_us;  ///< per delivery
+  double p50_us;  ///< until all healthy clients have a batch
   double p99_us;
 };
 
@@ -222,7 +224,7 @@ Healthy beside(std::size_t stalled) {
   constexpr std::size_t batch = 64;
   constexpr std::size_t batches = 300;
   EngineOptions options;
-  options.worker.shard.client.backlog_bytes_max = 1u << 20;  // so that most of the run is beyond it
+  options.worker.shard.client.backlog_bytes_max = 1u << 20;  // exceeded in most of the run
   Receivers receivers(clients);
   auto stalled_ends = Receivers::connect(stalled);
   Engine engine(options);
@@ -253,7 +255,7 @@ Healthy beside(std::size_t stalled) {
 }
 
 void stalled() {
-  for (const std::size_t count : {0u, 100u}) (void)beside(count);  // warm
+  for (const std::size_t count : {0u, 100u}) (void)beside(count);  // to warm up
   std::array<std::vector<Healthy>, 2> runs;
   for (int run = 0; run < 5; ++run) {
     for (const std::size_t with : {0u, 1u}) runs[with].push_back(beside(with * 100));
@@ -264,9 +266,9 @@ void stalled() {
       for (const Healthy& each : runs[with]) all.push_back(each.*part);
       return median(all);
     };
-    fmt::print("stalled: {:>3} beside 1000 healthy: {:.4f} us of CPU a delivery to a healthy one, ",
+    fmt::print("stalled: {:>3} beside 1000 healthy: {:.4f} us of CPU per delivery to a healthy one, ",
                with * 100, middle(&Healthy::cpu_us));
-    fmt::print("64 events to all in p50 {:.1f} ms, p99 {:.1f} ms\n", middle(&Healthy::p50_us) / 1e3,
+    fmt::print("64 events to all of them in p50 {:.1f} ms, p99 {:.1f} ms\n", middle(&Healthy::p50_us) / 1e3,
                middle(&Healthy::p99_us) / 1e3);
   }
 }

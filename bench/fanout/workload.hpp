@@ -1,5 +1,5 @@
 #pragma once
-// What the engine's benches have in common: who listens, what is written, what it cost.
+// What the benchmarks of the engine have in common: clients, messages and CPU time.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace backplane::bench {
 
-/// Lines as a gateway would write them, with a number that changes.
+/// Lines as a gateway would write them, each with another number.
 class Lines {
  public:
   static constexpr std::size_t bytes = 150;
@@ -34,7 +34,7 @@ class Lines {
   std::uint64_t number_{};
 };
 
-/// What a client of a bench says, which is nothing.
+/// Ignores everything.
 class IgnoringHandler final : public fanout::Handler {
  public:
   void on_bytes(std::string_view) override {}
