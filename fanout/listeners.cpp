@@ -89,7 +89,7 @@ void Listeners::accept(Clock::time_point now) {
   }
 }
 
-/// @returns whether another may wait.
+/// @returns whether another connection may wait.
 bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
   Address peer;
   peer.length = sizeof peer.storage;

@@ -21,7 +21,7 @@
 
 namespace backplane::fanout {
 
-/// The limit because of which a connection is refused: of all connections, or of those from one address.
+/// The limit that a refused connection would exceed: of all connections, or of those from one address.
 enum class Refusal : std::uint8_t { connection_limit, address_limit };
 
 struct ListenersOptions {
