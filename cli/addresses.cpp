@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "core/log/escape.hpp"
@@ -31,13 +30,13 @@ Result<std::string> endpoint_host(std::string_view host) {
 
 }  // namespace
 
-void add_addresses(CLI::App& app, AddressFlags& flags) {
+void add_addresses(const Command& command, AddressFlags& flags) {
   const std::string group = "Addresses of the broker (none given: the local one)";
-  app.add_option("--broker", flags.broker, "Brokers with the default ports 5570, 5571 and 5572")
-      ->type_name("HOST[,HOST...]")
-      ->group(group);
+  command.add_option("--broker", flags.broker, "Brokers with the default ports 5570, 5571 and 5572")
+      .value_name("HOST[,HOST...]")
+      .group(group);
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {
-    app.add_option(name, value, about)->type_name("ENDPOINT")->group(group);
+    command.add_option(name, value, about).value_name("ENDPOINT").group(group);
   };
   add("--ingress", flags.ingress, "Where publishers connect, e.g. tcp://127.0.0.1:5570");
   add("--egress", flags.egress, "Where subscribers connect, e.g. tcp://127.0.0.1:5571");

@@ -6,11 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/command_line.hpp"
 #include "core/error/error.hpp"
-
-namespace CLI {
-class App;
-}
 
 namespace backplane::cli {
 
@@ -22,7 +19,7 @@ struct BrokerAddress {
   friend bool operator==(const BrokerAddress&, const BrokerAddress&) = default;
 };
 
-/// What the command line says of them. Lives as long as the CLI::App that it was added to.
+/// What the command line says of them. Lives as long as the CommandLine that it was added to.
 struct AddressFlags {
   std::string broker{};  ///< HOST[,HOST…]; empty: not given
   std::optional<std::string> ingress{};
@@ -33,7 +30,7 @@ struct AddressFlags {
 };
 
 /// Adds --broker, --ingress, --egress and --control.
-void add_addresses(CLI::App& app, AddressFlags& flags);
+void add_addresses(const Command& command, AddressFlags& flags);
 
 /// The brokers meant, at least one: the local one where nothing is given. `--broker HOST` is that host
 /// with the default ports; an endpoint beside it replaces that one's. An error names the flag.

@@ -4,7 +4,6 @@
 #include <iterator>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -81,16 +80,16 @@ ExitCode run_audit(const AuditOptions& options) {
 
 }  // namespace
 
-Run add_audit(CLI::App& program) {
+void add_audit(const Command& program) {
   auto options = std::make_shared<AuditOptions>();
-  CLI::App* app = program.add_subcommand(
+  const Command command = program.add_command(
       "audit", "Add up the books of brokers, gateways and publishers; code 1 where they do not balance");
-  add_addresses(*app, options->addresses);
-  app->footer(
+  add_addresses(command, options->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane audit\n"
       "  backplane audit --broker host7,host8");
-  return [options] { return run_audit(*options); };
+  command.set_run([options] { return run_audit(*options); });
 }
 
 }  // namespace backplane::cli

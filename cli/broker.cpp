@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "broker/server.hpp"
@@ -105,31 +104,30 @@ ExitCode run_broker(const BrokerFlags& flags) {
 
 }  // namespace
 
-Run add_broker(CLI::App& program) {
+void add_broker(const Command& program) {
   auto flags = std::make_shared<BrokerFlags>();
-  CLI::App* app = program.add_subcommand("broker", "Take events in, number them, keep them, hand them out");
-  add_configuration(*app, flags->configuration);
-  app->add_option("--name", flags->name, "The backplane's name; which one, where the file has several");
+  const Command command =
+      program.add_command("broker", "Take events in, number them, keep them, hand them out");
+  add_configuration(command, flags->configuration);
+  command.add_option("--name", flags->name, "The backplane's name; which one, where the file has several");
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {
-    app->add_option(name, value, about)->type_name("ENDPOINT");
+    command.add_option(name, value, about).value_name("ENDPOINT");
   };
   add("--ingress", flags->ingress, "Where publishers connect, by default tcp://127.0.0.1:5570");
   add("--egress", flags->egress, "Where subscribers connect, by default tcp://127.0.0.1:5571");
   add("--control", flags->control, "Where requests are answered, by default tcp://127.0.0.1:5572");
   add("--raw", flags->raw, "Where PUBs without protobuf connect, by default tcp://127.0.0.1:5574, or off");
-  app->add_option("--metrics", flags->metrics,
+  command
+      .add_option("--metrics", flags->metrics,
                   "/metrics, /healthz and /readyz, by default 127.0.0.1:9570, or off")
-      ->type_name("HOST:PORT");
-  app->footer(
+      .value_name("HOST:PORT");
+  command.set_footer(
       "Example:\n"
       "  backplane broker --config backplane.toml\n"
       "  backplane broker --ingress tcp://127.0.0.1:0 --egress tcp://127.0.0.1:0 --control "
       "tcp://127.0.0.1:0");
-  Run run_drain = add_drain(*app);
-  const CLI::App* drain = app->get_subcommands({}).back();
-  return [flags, drain, run_drain = std::move(run_drain)] {
-    return drain->parsed() ? run_drain() : run_broker(*flags);
-  };
+  command.set_run([flags] { return run_broker(*flags); });
+  add_drain(command);
 }
 
 }  // namespace backplane::cli

@@ -1,38 +1,31 @@
 #pragma once
-// What every subcommand is to the program: options on the command line, and what to do with them.
+// The program's subcommands, and how each of them reports what goes wrong.
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "cli/command_line.hpp"
 #include "core/error/error.hpp"
 #include "core/process/exit_code.hpp"
 
-namespace CLI {
-class App;
-}
-
 namespace backplane::cli {
 
-/// Does what the subcommand is for, after its options were parsed. Called once, on the main thread.
-using Run = std::function<ExitCode()>;
-
-/// Each adds a subcommand to `program` and gives what runs it. One file a subcommand.
-Run add_audit(CLI::App& program);
-Run add_broker(CLI::App& program);
-Run add_config(CLI::App& program);
-Run add_gateway(CLI::App& program);
-Run add_get(CLI::App& program);
-Run add_pub(CLI::App& program);
-Run add_publish(CLI::App& program);
-Run add_replay(CLI::App& program);
-Run add_sub(CLI::App& program);
-Run add_top(CLI::App& program);
-Run add_topics(CLI::App& program);
-Run add_up(CLI::App& program);
-/// Below `broker`.
-Run add_drain(CLI::App& broker);
+/// Each adds one subcommand to `program`, with its options and what it runs. Each has a file of its own.
+void add_audit(const Command& program);
+void add_broker(const Command& program);
+void add_config(const Command& program);
+void add_gateway(const Command& program);
+void add_get(const Command& program);
+void add_pub(const Command& program);
+void add_publish(const Command& program);
+void add_replay(const Command& program);
+void add_sub(const Command& program);
+void add_top(const Command& program);
+void add_topics(const Command& program);
+void add_up(const Command& program);
+/// A subcommand of `broker`.
+void add_drain(const Command& broker);
 
 /// Writes `backplane <subcommand>: <text>` on standard error, control characters escaped.
 void complain(std::string_view subcommand, std::string_view text);

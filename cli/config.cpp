@@ -2,7 +2,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
@@ -22,26 +21,30 @@ ExitCode run_config(const ConfigurationFlags& flags) {
 
 }  // namespace
 
-Run add_config(CLI::App& program) {
-  CLI::App* app =
-      program.add_subcommand("config", "Check or print the configuration, without starting anything");
-  app->require_subcommand(1);
-  app->footer(
+void add_config(const Command& program) {
+  const Command command =
+      program.add_command("config", "Check or print the configuration, without starting anything");
+  command.require_command();
+  command.set_footer(
       "Example:\n"
       "  backplane config check backplane.toml\n"
       "  backplane config print                  every key with its meaning and its default");
   auto flags = std::make_shared<ConfigurationFlags>();
-  CLI::App* check = app->add_subcommand("check", "Tell all that is wrong with a file, by line; code 2 then");
-  check->add_option("FILE", flags->file, "The configuration file")->required()->type_name("");
-  check->footer("Example:\n  backplane config check backplane.toml");
-  CLI::App* print = app->add_subcommand("print", "Print what is in force, explained");
-  print->add_option("FILE", flags->file, "The configuration file; none: the defaults")->type_name("");
-  print->footer("Example:\n  backplane config print >backplane.toml");
-  return [flags, check] {
-    flags->check = check->parsed();
-    flags->print = !flags->check;
+  const Command check =
+      command.add_command("check", "Tell all that is wrong with a file, by line; code 2 then");
+  check.add_option("FILE", flags->file, "The configuration file").required().value_name("");
+  check.set_footer("Example:\n  backplane config check backplane.toml");
+  check.set_run([flags] {
+    flags->check = true;
     return run_config(*flags);
-  };
+  });
+  const Command print = command.add_command("print", "Print what is in force, explained");
+  print.add_option("FILE", flags->file, "The configuration file; none: the defaults").value_name("");
+  print.set_footer("Example:\n  backplane config print >backplane.toml");
+  print.set_run([flags] {
+    flags->print = true;
+    return run_config(*flags);
+  });
 }
 
 }  // namespace backplane::cli

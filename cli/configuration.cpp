@@ -1,6 +1,5 @@
 #include "cli/configuration.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "core/log/escape.hpp"
@@ -40,11 +39,12 @@ ConfigurationResult read_configuration(const config::Source& source) {
   return configuration;
 }
 
-void add_configuration(CLI::App& app, ConfigurationFlags& flags) {
-  app.add_option("--config", flags.file, "The configuration file; none: defaults")->type_name("FILE");
-  app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")->type_name("LEVEL");
-  app.add_flag("--check-config", flags.check, "Tell what is wrong with the configuration, and end");
-  app.add_flag("--print-config", flags.print, "Print the configuration in force, explained, and end");
+void add_configuration(const Command& command, ConfigurationFlags& flags) {
+  command.add_option("--config", flags.file, "The configuration file; none: defaults").value_name("FILE");
+  command.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
+      .value_name("LEVEL");
+  command.add_flag("--check-config", flags.check, "Tell what is wrong with the configuration, and end");
+  command.add_flag("--print-config", flags.print, "Print the configuration in force, explained, and end");
 }
 
 Result<config::Source> open_source(const ConfigurationFlags& flags) {

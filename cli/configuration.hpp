@@ -7,14 +7,11 @@
 #include <vector>
 
 #include "broker/config.hpp"
+#include "cli/command_line.hpp"
 #include "core/config/section.hpp"
 #include "core/config/source.hpp"
 #include "core/log/log.hpp"
 #include "gateway/config.hpp"
-
-namespace CLI {
-class App;
-}
 
 namespace backplane::cli {
 
@@ -48,7 +45,7 @@ struct ConfigurationFlags {
 };
 
 /// Adds --config, --log-level, --check-config and --print-config.
-void add_configuration(CLI::App& app, ConfigurationFlags& flags);
+void add_configuration(const Command& command, ConfigurationFlags& flags);
 
 /// The file that the flags name (nothing, where none is named), with --log-level over it.
 Result<config::Source> open_source(const ConfigurationFlags& flags);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -44,19 +43,19 @@ ExitCode run_drain(const DrainOptions& options) {
 
 }  // namespace
 
-Run add_drain(CLI::App& broker) {
+void add_drain(const Command& broker) {
   auto options = std::make_shared<DrainOptions>();
-  CLI::App* app = broker.add_subcommand(
+  const Command command = broker.add_command(
       "drain", "End a running broker without losing what was sent to it; done when it has gone");
-  app->add_option("--timeout", options->timeout, "Wait so long for it to end")
-      ->type_name("DURATION")
-      ->capture_default_str();
-  add_addresses(*app, options->addresses);
-  app->footer(
+  command.add_option("--timeout", options->timeout, "Wait so long for it to end")
+      .value_name("DURATION")
+      .show_default();
+  add_addresses(command, options->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane broker drain\n"
       "  backplane broker drain --control tcp://host7:5572");
-  return [options] { return run_drain(*options); };
+  command.set_run([options] { return run_drain(*options); });
 }
 
 }  // namespace backplane::cli

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -84,25 +83,27 @@ ExitCode run_gateway(const GatewayFlags& flags) {
 
 }  // namespace
 
-Run add_gateway(CLI::App& program) {
+void add_gateway(const Command& program) {
   auto flags = std::make_shared<GatewayFlags>();
-  CLI::App* app =
-      program.add_subcommand("gateway", "Let TCP clients (nc, telnet, devices) subscribe and publish");
-  add_configuration(*app, flags->configuration);
-  app->add_option("--listen", flags->listen,
+  const Command command =
+      program.add_command("gateway", "Let TCP clients (nc, telnet, devices) subscribe and publish");
+  add_configuration(command, flags->configuration);
+  command
+      .add_option("--listen", flags->listen,
                   "Where clients connect, by default 127.0.0.1:1601; may be repeated")
-      ->type_name("HOST:PORT")
-      ->allow_extra_args(false);
-  app->add_option("--workers", flags->workers,
+      .value_name("HOST:PORT")
+      .one_value_each();
+  command
+      .add_option("--workers", flags->workers,
                   "Threads that write to clients; by default one less than there are cores")
-      ->type_name("N");
-  app->add_option("--metrics", flags->metrics, "Where operators' tools read, by default off")
-      ->type_name("HOST:PORT");
-  add_addresses(*app, flags->addresses);
-  app->footer(
+      .value_name("N");
+  command.add_option("--metrics", flags->metrics, "Where operators' tools read, by default off")
+      .value_name("HOST:PORT");
+  add_addresses(command, flags->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane gateway --listen 127.0.0.1:1601 --listen '[::1]:1601' --broker 127.0.0.1");
-  return [flags] { return run_gateway(*flags); };
+  command.set_run([flags] { return run_gateway(*flags); });
 }
 
 }  // namespace backplane::cli

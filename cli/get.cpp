@@ -2,7 +2,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -81,20 +80,23 @@ ExitCode run_get(const GetOptions& options) {
 
 }  // namespace
 
-Run add_get(CLI::App& program) {
+void add_get(const Command& program) {
   auto options = std::make_shared<GetOptions>();
-  CLI::App* app =
-      program.add_subcommand("get", "Print the retained value of a topic; code 1 where there is none");
-  app->add_option("TOPIC", options->topic, "The topic, or a pattern for several")->required()->type_name("");
-  app->add_option("--format", options->format,
+  const Command command =
+      program.add_command("get", "Print the retained value of a topic; code 1 where there is none");
+  command.add_option("TOPIC", options->topic, "The topic, or a pattern for several")
+      .required()
+      .value_name("");
+  command
+      .add_option("--format", options->format,
                   "value (the payload alone, for one topic the default), text, text+offset, json or proto")
-      ->type_name("FORMAT");
-  add_addresses(*app, options->addresses);
-  app->footer(
+      .value_name("FORMAT");
+  add_addresses(command, options->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane get clock\n"
       "  backplane get 'stock.>' --format json");
-  return [options] { return run_get(*options); };
+  command.set_run([options] { return run_get(*options); });
 }
 
 }  // namespace backplane::cli

@@ -3,7 +3,6 @@
 #include <array>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <google/protobuf/message.h>
 
@@ -219,32 +218,35 @@ ExitCode run_pub(const PubFlags& flags) {
 
 }  // namespace
 
-Run add_pub(CLI::App& program) {
+void add_pub(const Command& program) {
   auto flags = std::make_shared<PubFlags>();
-  CLI::App* app = program.add_subcommand("pub", "Publish events; done when the broker has admitted them");
-  app->add_option("TOPIC", flags->topic, "The topic, e.g. news.uk")->required()->type_name("");
-  app->add_option("TEXT", flags->payload.text, "The payload")->type_name("");
-  app->add_option("--file", flags->payload.file,
+  const Command command =
+      program.add_command("pub", "Publish events; done when the broker has admitted them");
+  command.add_option("TOPIC", flags->topic, "The topic, e.g. news.uk").required().value_name("");
+  command.add_option("TEXT", flags->payload.text, "The payload").value_name("");
+  command
+      .add_option("--file", flags->payload.file,
                   "The payload is this file: text where it is UTF-8, else bytes")
-      ->type_name("FILE");
-  app->add_flag("--stdin", flags->payload.standard_input,
-                "The payload is all of standard input (for a line an event: backplane publish lines)");
-  app->add_flag("--clear", flags->payload.clear, "No payload: the topic's retained value is forgotten");
-  app->add_option(
-         "--json", flags->payload.json_type,
-         "The payload is a message of this type, given as JSON: Quote, backplane.events.v1.Quote, or one "
-         "that the broker knows")
-      ->type_name("TYPE");
-  app->add_option("--count", flags->count, "Publish it so often")->type_name("N")->capture_default_str();
-  app->add_option("--every", flags->every, "From one to the next; none: at once")->type_name("DURATION");
-  app->add_option("--gateway", flags->gateway, "Publish text through a gateway")->type_name("HOST:PORT");
-  add_addresses(*app, flags->addresses);
-  app->footer(
+      .value_name("FILE");
+  command.add_flag("--stdin", flags->payload.standard_input,
+                   "The payload is all of standard input (for a line an event: backplane publish lines)");
+  command.add_flag("--clear", flags->payload.clear, "No payload: the topic's retained value is forgotten");
+  command
+      .add_option(
+          "--json", flags->payload.json_type,
+          "The payload is a message of this type, given as JSON: Quote, backplane.events.v1.Quote, or one "
+          "that the broker knows")
+      .value_name("TYPE");
+  command.add_option("--count", flags->count, "Publish it so often").value_name("N").show_default();
+  command.add_option("--every", flags->every, "From one to the next; none: at once").value_name("DURATION");
+  command.add_option("--gateway", flags->gateway, "Publish text through a gateway").value_name("HOST:PORT");
+  add_addresses(command, flags->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane pub news.uk 'rain until Thursday'\n"
       "  backplane pub stock.MSFT --json Quote '{\"symbol\":\"MSFT\",\"price\":39.81}'\n"
       "  date | backplane pub news.date --stdin --gateway 127.0.0.1:1601");
-  return [flags] { return run_pub(*flags); };
+  command.set_run([flags] { return run_pub(*flags); });
 }
 
 }  // namespace backplane::cli

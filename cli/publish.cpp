@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -41,14 +40,6 @@ struct ReplayFlags {
   std::string time_unit;
 };
 
-/// A source to choose: its subcommand, and what runs it with its options as they were given.
-struct Source {
-  CLI::App* app;
-  std::shared_ptr<SourceFlags> flags;
-  /// Gives an error where an option of the source itself is wrong.
-  std::function<Result<ExitCode>(const sources::SourceOptions&, Signals&)> run;
-};
-
 Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
   sources::SourceOptions options;
   options.topic = flags.topic;
@@ -81,65 +72,81 @@ Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
   return options;
 }
 
-ExitCode run_publish(const Source& source) {
-  const std::string name = "publish " + source.app->get_name();
-  const auto level = log::parse_level(source.flags->log_level);
+/// Runs a source until it ends. @returns an error if an option of that source is wrong.
+using RunSource = std::function<Result<ExitCode>(const sources::SourceOptions&, Signals&)>;
+
+ExitCode run_publish(const std::string& source, const SourceFlags& flags, const RunSource& run) {
+  const std::string name = "publish " + source;
+  const auto level = log::parse_level(flags.log_level);
   if (!level) {
     complain(name, "--log-level: " + level.error().text);
     return ExitCode::usage;
   }
-  const auto options = source_options(*source.flags);
+  const auto options = source_options(flags);
   if (!options) return complain(name, options.error());
-  log::set_program(source.app->get_name());
+  log::set_program(source);
   log::set_level(*level);
   Signals signals;
-  const auto code = source.run(*options, signals);
+  const auto code = run(*options, signals);
   return code ? *code : complain(name, code.error());
 }
 
+/// A source's subcommand with the options that all sources have.
+struct Source {
+  std::string name;
+  Command command;
+  std::shared_ptr<SourceFlags> flags;
+
+  void set_run(RunSource run) const {
+    command.set_run(
+        [name = name, flags = flags, run = std::move(run)] { return run_publish(name, *flags, run); });
+  }
+};
+
 /// Adds a source with the options that all have. `every`: what --every means to it.
-Source add_source(CLI::App& publish, const std::string& name, const std::string& about,
+Source add_source(const Command& publish, const std::string& name, const std::string& about,
                   const std::string& every) {
-  Source source{publish.add_subcommand(name, about), std::make_shared<SourceFlags>(), {}};
-  CLI::App& app = *source.app;
+  Source source{name, publish.add_command(name, about), std::make_shared<SourceFlags>()};
+  const Command& command = source.command;
   SourceFlags& flags = *source.flags;
-  app.add_option("--topic", flags.topic, "The topic, or what stands for its first part");
-  app.add_option("--every", flags.every, every)->type_name("DURATION");
-  app.add_option("--source-name", flags.source_name, "Who we are; by default " + name + "@<host>")
-      ->type_name("NAME");
-  app.add_option("--on-error", flags.on_error, "skip or stop: what to do at a record that cannot be used")
-      ->capture_default_str();
-  app.add_option("--max-event-bytes", flags.max_event_bytes, "Largest event")
-      ->type_name("SIZE")
-      ->capture_default_str();
-  app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
-      ->type_name("LEVEL")
-      ->capture_default_str();
-  add_addresses(app, flags.addresses);
+  command.add_option("--topic", flags.topic, "The topic, or what stands for its first part");
+  command.add_option("--every", flags.every, every).value_name("DURATION");
+  command.add_option("--source-name", flags.source_name, "Who we are; by default " + name + "@<host>")
+      .value_name("NAME");
+  command.add_option("--on-error", flags.on_error, "skip or stop: what to do at a record that cannot be used")
+      .show_default();
+  command.add_option("--max-event-bytes", flags.max_event_bytes, "Largest event")
+      .value_name("SIZE")
+      .show_default();
+  command.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
+      .value_name("LEVEL")
+      .show_default();
+  add_addresses(command, flags.addresses);
   return source;
 }
 
 constexpr const char* even_pace = "From event to event, instead of --rate";
 
-CLI::Option* add_rate(CLI::App& app, std::optional<double>& rate, const std::string& about) {
-  return app.add_option("--rate", rate, about)->type_name("N");
+void add_rate(const Command& command, std::optional<double>& rate, const std::string& about) {
+  command.add_option("--rate", rate, about).value_name("N");
 }
 
 /// @param usual what it does without --rate, --speed and --every
-void add_replay(CLI::App& app, ReplayFlags& flags, const std::string& about, const std::string& usual,
-                bool required) {
-  CLI::Option* const file = app.add_option("--file,--csv", flags.file, about)->type_name("FILE");
-  if (required) file->required();
-  app.add_option("--format", flags.format, "csv or ndjson; by default as the file's name ends")
-      ->type_name("FORMAT");
-  add_rate(app, flags.rate, "Records a second; without it and --speed: " + usual);
-  app.add_option("--speed", flags.speed, "At the data's own pace, so many times as fast")->type_name("N");
-  app.add_flag("--once", flags.once, "End at the file's end, instead of beginning again");
-  app.add_option("--map", flags.map, "Take this field from that column; may be repeated")
-      ->type_name("FIELD=COLUMN")
-      ->allow_extra_args(false);
-  app.add_option("--time-unit", flags.time_unit, "s, ms, us or ns: what a number means as time; by its size")
-      ->type_name("UNIT");
+void add_replay(const Command& command, ReplayFlags& flags, const std::string& about,
+                const std::string& usual, bool required) {
+  const Option file = command.add_option("--file,--csv", flags.file, about).value_name("FILE");
+  if (required) file.required();
+  command.add_option("--format", flags.format, "csv or ndjson; by default as the file's name ends")
+      .value_name("FORMAT");
+  add_rate(command, flags.rate, "Records a second; without it and --speed: " + usual);
+  command.add_option("--speed", flags.speed, "At the data's own pace, so many times as fast").value_name("N");
+  command.add_flag("--once", flags.once, "End at the file's end, instead of beginning again");
+  command.add_option("--map", flags.map, "Take this field from that column; may be repeated")
+      .value_name("FIELD=COLUMN")
+      .one_value_each();
+  command
+      .add_option("--time-unit", flags.time_unit, "s, ms, us or ns: what a number means as time; by its size")
+      .value_name("UNIT");
 }
 
 Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
@@ -175,18 +182,17 @@ Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
   return replay;
 }
 
-Source add_clock(CLI::App& publish) {
-  Source source =
+void add_clock(const Command& publish) {
+  const Source source =
       add_source(publish, "clock", "The time, each second or --every, on topic clock", "From tick to tick");
-  source.app->footer("Example:\n  backplane publish clock --every 250ms");
-  source.run = [](const sources::SourceOptions& options, Signals& signals) {
+  source.command.set_footer("Example:\n  backplane publish clock --every 250ms");
+  source.set_run([](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_clock(options, signals);
-  };
-  return source;
+  });
 }
 
-Source add_thermometer(CLI::App& publish) {
-  Source source =
+void add_thermometer(const Command& publish) {
+  const Source source =
       add_source(publish, "thermometer",
                  "This machine's sensors on temperature.<sensor>, its load on load and its memory "
                  "on memory, or a file's readings",
@@ -196,105 +202,101 @@ Source add_thermometer(CLI::App& publish) {
     sources::ThermometerOptions options;
   };
   auto flags = std::make_shared<Flags>();
-  add_replay(*source.app, flags->replay, "Instead of sensors: records with date and temperature", "1", false);
+  add_replay(source.command, flags->replay, "Instead of sensors: records with date and temperature", "1",
+             false);
   const auto add_path = [&](const std::string& flag, std::filesystem::path& path, const std::string& about) {
-    source.app->add_option(flag, path, about)->type_name("PATH")->capture_default_str();
+    source.command.add_option(flag, path, about).value_name("PATH").show_default();
   };
   add_path("--sysfs", flags->options.sysfs, "Where the sensors are");
   add_path("--load-average", flags->options.load_average, "Where the load is");
   add_path("--memory", flags->options.memory, "Where the memory is");
-  source.app->footer(
+  source.command.set_footer(
       "Example:\n"
       "  backplane publish thermometer --every 10s\n"
       "  backplane publish thermometer --csv config/demo/seattle-hourly.csv --speed 3600");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
     if (!flags->replay.file.empty()) {
       auto replay = replay_options(flags->replay);
       if (!replay) return tl::unexpected(replay.error());
       flags->options.replay = std::move(*replay);
     }
     return sources::run_thermometer(options, flags->options, signals);
-  };
-  return source;
+  });
 }
 
-Source add_quotes(CLI::App& publish) {
-  Source source = add_source(publish, "quotes", "Prices of a file on stock.<SYMBOL>", even_pace);
+void add_quotes(const Command& publish) {
+  const Source source = add_source(publish, "quotes", "Prices of a file on stock.<SYMBOL>", even_pace);
   auto flags = std::make_shared<ReplayFlags>();
-  add_replay(*source.app, *flags, "Records with symbol, date and price", "1", true);
-  source.app->footer(
+  add_replay(source.command, *flags, "Records with symbol, date and price", "1", true);
+  source.command.set_footer(
       "Example:\n"
       "  backplane publish quotes --csv config/demo/stocks.csv --rate 10\n"
       "  backplane publish quotes --csv daily.csv --map symbol=Ticker --map price=Close --map time=Day");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) {
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
     return replay_options(*flags).map(
         [&](const sources::ReplayOptions& replay) { return sources::run_quotes(options, replay, signals); });
-  };
-  return source;
+  });
 }
 
-Source add_earthquakes(CLI::App& publish) {
-  Source source =
+void add_earthquakes(const Command& publish) {
+  const Source source =
       add_source(publish, "earthquakes", "Earthquakes of a file on earthquake.<network>", even_pace);
   auto flags = std::make_shared<ReplayFlags>();
-  add_replay(*source.app, *flags, "Records with time, magnitude, place, … as the USGS has them",
+  add_replay(source.command, *flags, "Records with time, magnitude, place, … as the USGS has them",
              "the data's own pace", true);
-  source.app->footer(
+  source.command.set_footer(
       "Example:\n"
       "  backplane publish earthquakes --file config/demo/earthquakes.ndjson --speed 60");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) {
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
     return replay_options(*flags).map([&](const sources::ReplayOptions& replay) {
       return sources::run_earthquakes(options, replay, signals);
     });
-  };
-  return source;
+  });
 }
 
-Source add_replay_source(CLI::App& publish) {
-  Source source = add_source(publish, "replay",
-                             "Any records of a file, at the pace of their time, on --topic", even_pace);
+void add_replay_source(const Command& publish) {
+  const Source source = add_source(publish, "replay",
+                                   "Any records of a file, at the pace of their time, on --topic", even_pace);
   struct Flags {
     ReplayFlags replay;
     sources::ReplayAs as;
   };
   auto flags = std::make_shared<Flags>();
-  source.app->get_option("--topic")->required();
-  add_replay(*source.app, flags->replay, "A table (CSV) or a JSON object a line (NDJSON)",
+  source.command.option("--topic").required();
+  add_replay(source.command, flags->replay, "A table (CSV) or a JSON object a line (NDJSON)",
              "the data's own pace", true);
-  source.app
-      ->add_option("--type", flags->as.type, "The message to make of each: Quote, …; without it JSON text")
-      ->type_name("TYPE");
-  source.app->add_option("--time-field", flags->as.time_field, "When a record's event happened")
-      ->type_name("FIELD")
-      ->capture_default_str();
-  source.app->add_option("--topic-field", flags->as.topic_field, "Its value is added to the topic")
-      ->type_name("FIELD");
-  source.app->footer(
+  source.command
+      .add_option("--type", flags->as.type, "The message to make of each: Quote, …; without it JSON text")
+      .value_name("TYPE");
+  source.command.add_option("--time-field", flags->as.time_field, "When a record's event happened")
+      .value_name("FIELD")
+      .show_default();
+  source.command.add_option("--topic-field", flags->as.topic_field, "Its value is added to the topic")
+      .value_name("FIELD");
+  source.command.set_footer(
       "Example:\n"
       "  backplane publish replay --file config/demo/seattle-hourly.csv --topic weather.seattle \\\n"
       "    --time-field date --speed 3600\n"
       "  backplane publish replay --file quakes.ndjson --type Earthquake --topic quake --topic-field net");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) {
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
     return replay_options(flags->replay).map([&](const sources::ReplayOptions& replay) {
       return sources::run_replay(options, replay, flags->as, signals);
     });
-  };
-  return source;
+  });
 }
 
-Source add_lines(CLI::App& publish) {
-  Source source = add_source(publish, "lines", "Standard input, a line an event, on --topic",
-                             "At most one line each; by default as they come");
-  source.app->get_option("--topic")->required();
-  source.app->footer("Example:\n  dmesg --follow | backplane publish lines --topic log.kernel");
-  source.run = [](const sources::SourceOptions& options, Signals& signals) {
+void add_lines(const Command& publish) {
+  const Source source = add_source(publish, "lines", "Standard input, a line an event, on --topic",
+                                   "At most one line each; by default as they come");
+  source.command.option("--topic").required();
+  source.command.set_footer("Example:\n  dmesg --follow | backplane publish lines --topic log.kernel");
+  source.set_run([](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_lines(options, {}, signals);
-  };
-  return source;
+  });
 }
 
-Source add_file(CLI::App& publish) {
-  Source source = add_source(
+void add_file(const Command& publish) {
+  const Source source = add_source(
       publish, "file", "The lines of a growing file on --topic, across rotation, truncation and restarts",
       "How often to look where the kernel tells nothing; by default 1s");
   struct Flags {
@@ -303,19 +305,18 @@ Source add_file(CLI::App& publish) {
     std::string from = "start";
   };
   auto flags = std::make_shared<Flags>();
-  source.app->get_option("--topic")->required();
-  source.app->add_option("--path,--file", flags->path, "The file; it may come later")
-      ->type_name("FILE")
-      ->required();
-  source.app
-      ->add_option(
-          "--state", flags->state,
-          "Where to remember how far it has come, or none; by default below ~/.local/state/backplane")
-      ->type_name("FILE");
-  source.app->add_option("--from", flags->from, "start or end: where to begin if nothing is remembered")
-      ->capture_default_str();
-  source.app->footer("Example:\n  backplane publish file --path /var/log/syslog --topic log.syslog");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
+  source.command.option("--topic").required();
+  source.command.add_option("--path,--file", flags->path, "The file; it may come later")
+      .value_name("FILE")
+      .required();
+  source.command
+      .add_option("--state", flags->state,
+                  "Where to remember how far it has come, or none; by default below ~/.local/state/backplane")
+      .value_name("FILE");
+  source.command.add_option("--from", flags->from, "start or end: where to begin if nothing is remembered")
+      .show_default();
+  source.command.set_footer("Example:\n  backplane publish file --path /var/log/syslog --topic log.syslog");
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
     if (flags->from != "start" && flags->from != "end") {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("--from: wanted start or end, got \"{}\"", flags->from));
@@ -324,12 +325,11 @@ Source add_file(CLI::App& publish) {
     if (flags->state == "none") file.state.clear();
     if (flags->state.empty()) file.state = sources::default_state_file(file.path, options.topic);
     return sources::run_file(options, file, signals);
-  };
-  return source;
+  });
 }
 
-Source add_exec(CLI::App& publish) {
-  Source source =
+void add_exec(const Command& publish) {
+  const Source source =
       add_source(publish, "exec",
                  "What a command prints on --topic, its errors on <topic>.error and how it ended on "
                  "<topic>.exit",
@@ -339,21 +339,20 @@ Source add_exec(CLI::App& publish) {
     std::string limit;
   };
   auto flags = std::make_shared<Flags>();
-  source.app->get_option("--topic")->required();
-  source.app
-      ->add_option(
-          "--limit", flags->limit,
-          "A run that takes longer is ended; 0: none. By default 1m or --every, whichever is longer, "
-          "and none without --every")
-      ->type_name("DURATION");
-  source.app->add_option("command", flags->command, "The command, after --")
-      ->type_name("COMMAND…")
-      ->required();
-  source.app->footer(
+  source.command.option("--topic").required();
+  source.command
+      .add_option("--limit", flags->limit,
+                  "A run that takes longer is ended; 0: none. By default 1m or --every, whichever is longer, "
+                  "and none without --every")
+      .value_name("DURATION");
+  source.command.add_option("command", flags->command, "The command, after --")
+      .value_name("COMMAND…")
+      .required();
+  source.command.set_footer(
       "Example:\n"
       "  backplane publish exec --topic disk --every 1m -- df --output=pcent,target\n"
       "  backplane publish exec --topic log.kernel -- dmesg --follow");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
     sources::ExecOptions exec{.command = flags->command, .limit = {}};
     if (!flags->limit.empty()) {
       const auto limit = parse_duration(flags->limit, "--limit");
@@ -361,47 +360,40 @@ Source add_exec(CLI::App& publish) {
       exec.limit = *limit;
     }
     return sources::run_exec(options, exec, signals);
-  };
-  return source;
+  });
 }
 
-Source add_random_walk(CLI::App& publish) {
-  Source source = add_source(publish, "random-walk", "Made-up prices on walk.<SYMBOL>", even_pace);
+void add_random_walk(const Command& publish) {
+  const Source source = add_source(publish, "random-walk", "Made-up prices on walk.<SYMBOL>", even_pace);
   auto flags = std::make_shared<sources::RandomWalkOptions>();
-  source.app->add_option("--seed", flags->seed, "The same seed gives the same prices")
-      ->type_name("N")
-      ->capture_default_str();
-  source.app->add_option("--symbols", flags->symbols, "How many there are: AAA, AAB, …")
-      ->type_name("N")
-      ->capture_default_str();
-  add_rate(*source.app, flags->rate, "Prices a second; by default 1");
-  source.app->add_option("--count", flags->count, "End after so many; by default never")->type_name("N");
-  source.app->footer("Example:\n  backplane publish random-walk --symbols 1000 --rate 10000 --seed 7");
-  source.run = [flags](const sources::SourceOptions& options, Signals& signals) {
+  source.command.add_option("--seed", flags->seed, "The same seed gives the same prices")
+      .value_name("N")
+      .show_default();
+  source.command.add_option("--symbols", flags->symbols, "How many there are: AAA, AAB, …")
+      .value_name("N")
+      .show_default();
+  add_rate(source.command, flags->rate, "Prices a second; by default 1");
+  source.command.add_option("--count", flags->count, "End after so many; by default never").value_name("N");
+  source.command.set_footer("Example:\n  backplane publish random-walk --symbols 1000 --rate 10000 --seed 7");
+  source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_random_walk(options, *flags, signals);
-  };
-  return source;
+  });
 }
 
 }  // namespace
 
-Run add_publish(CLI::App& program) {
-  CLI::App* app = program.add_subcommand(
-      "publish", "Publish what a clock, sensors, files, commands or standard input say");
-  app->require_subcommand(1);
-  app->footer(
+void add_publish(const Command& program) {
+  const Command command =
+      program.add_command("publish", "Publish what a clock, sensors, files, commands or standard input say");
+  command.require_command();
+  command.set_footer(
       "Example:\n"
       "  backplane publish clock --every 1s\n"
       "  backplane publish SOURCE --help       the options of one source");
-  std::vector<Source> all{add_clock(*app),       add_thermometer(*app),   add_quotes(*app),
-                          add_earthquakes(*app), add_replay_source(*app), add_lines(*app),
-                          add_file(*app),        add_exec(*app),          add_random_walk(*app)};
-  return [all = std::move(all)] {
-    for (const Source& source : all) {
-      if (source.app->parsed()) return run_publish(source);
-    }
-    return ExitCode::usage;
-  };
+  for (const auto add : {add_clock, add_thermometer, add_quotes, add_earthquakes, add_replay_source,
+                         add_lines, add_file, add_exec, add_random_walk}) {
+    add(command);
+  }
 }
 
 }  // namespace backplane::cli

@@ -6,7 +6,6 @@
 #include <optional>
 #include <set>
 
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -256,35 +255,38 @@ ExitCode run_replay(const ReplayFlags& flags) {
 
 }  // namespace
 
-Run add_replay(CLI::App& program) {
+void add_replay(const Command& program) {
   auto flags = std::make_shared<ReplayFlags>();
-  CLI::App* app =
-      program.add_subcommand("replay", "Write a broker's history to a file, or publish such a file");
-  app->add_option("PATTERN", flags->pattern, "Which topics to write; > for all")->type_name("");
-  app->add_option("--to", flags->to, "Write history to this file; - for standard output")->type_name("FILE");
-  app->add_option("--since", flags->since,
+  const Command command =
+      program.add_command("replay", "Write a broker's history to a file, or publish such a file");
+  command.add_option("PATTERN", flags->pattern, "Which topics to write; > for all").value_name("");
+  command.add_option("--to", flags->to, "Write history to this file; - for standard output")
+      .value_name("FILE");
+  command
+      .add_option("--since", flags->since,
                   "Only what came in so much time, after an offset, or behind a resume token")
-      ->type_name("10m|OFFSET|TOKEN");
-  app->add_option(
-         "--format", flags->format,
-         "How to write it: proto (which --from reads, and sub --format proto writes too), json, text, "
-         "text+offset or value")
-      ->type_name("FORMAT")
-      ->capture_default_str();
-  app->add_option("--from", flags->from, "Publish what is in this file; - for standard input")
-      ->type_name("FILE");
-  app->add_option("--speed", flags->speed, "How many times as fast as it was; max: without waiting")
-      ->type_name("X")
-      ->capture_default_str();
-  app->add_option("--under", flags->under, "Publish on TOPIC.<the old topic>, beside what is there")
-      ->type_name("TOPIC");
-  app->add_flag("--strict", flags->strict, "End with code 3 where events are missing");
-  add_addresses(*app, flags->addresses);
-  app->footer(
+      .value_name("10m|OFFSET|TOKEN");
+  command
+      .add_option(
+          "--format", flags->format,
+          "How to write it: proto (which --from reads, and sub --format proto writes too), json, text, "
+          "text+offset or value")
+      .value_name("FORMAT")
+      .show_default();
+  command.add_option("--from", flags->from, "Publish what is in this file; - for standard input")
+      .value_name("FILE");
+  command.add_option("--speed", flags->speed, "How many times as fast as it was; max: without waiting")
+      .value_name("X")
+      .show_default();
+  command.add_option("--under", flags->under, "Publish on TOPIC.<the old topic>, beside what is there")
+      .value_name("TOPIC");
+  command.add_flag("--strict", flags->strict, "End with code 3 where events are missing");
+  add_addresses(command, flags->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane replay 'stock.>' --to stock.events --since 1h\n"
       "  backplane replay --from stock.events --speed 10 --under again");
-  return [flags] { return run_replay(*flags); };
+  command.set_run([flags] { return run_replay(*flags); });
 }
 
 }  // namespace backplane::cli

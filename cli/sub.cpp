@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <backplane/client.hpp>
 #include <fmt/format.h>
 
@@ -303,38 +302,42 @@ ExitCode run_sub(const SubFlags& flags) {
 
 }  // namespace
 
-Run add_sub(CLI::App& program) {
+void add_sub(const Command& program) {
   auto flags = std::make_shared<SubFlags>();
-  CLI::App* app = program.add_subcommand("sub", "Print the events of some topics, a line each");
-  app->add_option("PATTERN", flags->patterns, "Topics; * stands for one token, a final > for one or more")
-      ->required()
-      ->type_name("");
-  app->add_flag("--last", flags->last, "First the last value of each topic");
-  app->add_option(
-         "--since", flags->since,
-         "First what came before: in so much time (10m), after an offset of one topic (17), or where "
-         "a resume token says")
-      ->type_name("10m|OFFSET|TOKEN");
-  app->add_option("--every", flags->every, "Of each topic the latest event only, at most once in this time")
-      ->type_name("DURATION");
-  app->add_option("--count", flags->count, "End after this many events")->type_name("N");
-  app->add_option("--timeout", flags->timeout, "End after this time; with --count an error if it comes first")
-      ->type_name("DURATION");
-  app->add_option(
-         "--format", flags->format,
-         "text, text+offset, json, proto (ServerMessages, each behind its length) or value (payloads alone)")
-      ->type_name("FORMAT")
-      ->capture_default_str();
-  app->add_flag("--strict", flags->strict, "End with code 3 where events were missed (!GAP, !RESET)");
-  app->add_option("--gateway", flags->gateway, "Read from a gateway instead of a broker")
-      ->type_name("HOST:PORT");
-  add_addresses(*app, flags->addresses);
-  app->footer(
+  const Command command = program.add_command("sub", "Print the events of some topics, a line each");
+  command.add_option("PATTERN", flags->patterns, "Topics; * stands for one token, a final > for one or more")
+      .required()
+      .value_name("");
+  command.add_flag("--last", flags->last, "First the last value of each topic");
+  command
+      .add_option(
+          "--since", flags->since,
+          "First what came before: in so much time (10m), after an offset of one topic (17), or where "
+          "a resume token says")
+      .value_name("10m|OFFSET|TOKEN");
+  command
+      .add_option("--every", flags->every, "Of each topic the latest event only, at most once in this time")
+      .value_name("DURATION");
+  command.add_option("--count", flags->count, "End after this many events").value_name("N");
+  command
+      .add_option("--timeout", flags->timeout, "End after this time; with --count an error if it comes first")
+      .value_name("DURATION");
+  command
+      .add_option(
+          "--format", flags->format,
+          "text, text+offset, json, proto (ServerMessages, each behind its length) or value (payloads alone)")
+      .value_name("FORMAT")
+      .show_default();
+  command.add_flag("--strict", flags->strict, "End with code 3 where events were missed (!GAP, !RESET)");
+  command.add_option("--gateway", flags->gateway, "Read from a gateway instead of a broker")
+      .value_name("HOST:PORT");
+  add_addresses(command, flags->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane sub 'stock.>' clock --count 10 --format json\n"
       "  backplane sub 'temperature.>' --last --every 5s\n"
       "  backplane sub clock --since 10m --gateway 127.0.0.1:1601");
-  return [flags] { return run_sub(*flags); };
+  command.set_run([flags] { return run_sub(*flags); });
 }
 
 }  // namespace backplane::cli

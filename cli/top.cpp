@@ -2,7 +2,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -133,21 +132,21 @@ ExitCode run_top(const TopOptions& options) {
 
 }  // namespace
 
-Run add_top(CLI::App& program) {
+void add_top(const Command& program) {
   auto options = std::make_shared<TopOptions>();
-  CLI::App* app = program.add_subcommand(
-      "top", "Show brokers, gateways, publishers and the busiest topics on one screen");
-  app->add_option("--every", options->every, "From picture to picture, over which rates are taken")
-      ->type_name("DURATION")
-      ->capture_default_str();
-  app->add_flag("--once", options->once,
-                "Print one picture and end; so it is anyway where there is no terminal");
-  add_addresses(*app, options->addresses);
-  app->footer(
+  const Command command =
+      program.add_command("top", "Show brokers, gateways, publishers and the busiest topics on one screen");
+  command.add_option("--every", options->every, "From picture to picture, over which rates are taken")
+      .value_name("DURATION")
+      .show_default();
+  command.add_flag("--once", options->once,
+                   "Print one picture and end; so it is anyway where there is no terminal");
+  add_addresses(command, options->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane top\n"
       "  backplane top --broker host7,host8 --every 5s");
-  return [options] { return run_top(*options); };
+  command.set_run([options] { return run_top(*options); });
 }
 
 }  // namespace backplane::cli

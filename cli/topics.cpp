@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
@@ -194,31 +193,32 @@ ExitCode run_topics(const TopicsOptions& options) {
 
 }  // namespace
 
-Run add_topics(CLI::App& program) {
+void add_topics(const Command& program) {
   auto options = std::make_shared<TopicsOptions>();
-  CLI::App* app = program.add_subcommand("topics", "Show the topics: rate, bytes, last offset, age, sources");
-  app->add_option("PATTERN", options->pattern, "Which ones; $SYS.> shows the system's own")
-      ->type_name("")
-      ->capture_default_str();
-  app->add_option("--every", options->every, "From reading to reading, over which rates are taken")
-      ->type_name("DURATION")
-      ->capture_default_str();
-  app->add_option("--sort", options->sort, "name, rate, bytes, offset or age")
-      ->type_name("ORDER")
-      ->capture_default_str();
-  app->add_option("--limit", options->limit, "Look at this many topics at most")
-      ->type_name("N")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{10'000'000}))
-      ->capture_default_str();
-  app->add_flag("--once", options->once,
-                "Print one table and end; so it is anyway where there is no terminal");
-  app->add_flag("--json", options->json, "Like --once, with one JSON object a line");
-  add_addresses(*app, options->addresses);
-  app->footer(
+  const Command command =
+      program.add_command("topics", "Show the topics: rate, bytes, last offset, age, sources");
+  command.add_option("PATTERN", options->pattern, "Which ones; $SYS.> shows the system's own")
+      .value_name("")
+      .show_default();
+  command.add_option("--every", options->every, "From reading to reading, over which rates are taken")
+      .value_name("DURATION")
+      .show_default();
+  command.add_option("--sort", options->sort, "name, rate, bytes, offset or age")
+      .value_name("ORDER")
+      .show_default();
+  command.add_option("--limit", options->limit, "Look at this many topics at most")
+      .value_name("N")
+      .range(1, 10'000'000)
+      .show_default();
+  command.add_flag("--once", options->once,
+                   "Print one table and end; so it is anyway where there is no terminal");
+  command.add_flag("--json", options->json, "Like --once, with one JSON object a line");
+  add_addresses(command, options->addresses);
+  command.set_footer(
       "Example:\n"
       "  backplane topics\n"
       "  backplane topics 'stock.>' --once --sort rate");
-  return [options] { return run_topics(*options); };
+  command.set_run([options] { return run_topics(*options); });
 }
 
 }  // namespace backplane::cli

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
@@ -280,16 +279,17 @@ ExitCode run_up(const UpFlags& flags) {
 
 }  // namespace
 
-Run add_up(CLI::App& program) {
+void add_up(const Command& program) {
   auto flags = std::make_shared<UpFlags>();
-  CLI::App* app = program.add_subcommand("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
-  app->add_flag("--no-demo", flags->no_demo, "Without the demo publishers");
-  app->add_option("--config", flags->file, "The configuration file; none: defaults")->type_name("FILE");
-  app->add_option("--data", flags->data, "The folder of the demo's data")->type_name("DIR");
-  app->footer(
+  const Command command =
+      program.add_command("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
+  command.add_flag("--no-demo", flags->no_demo, "Without the demo publishers");
+  command.add_option("--config", flags->file, "The configuration file; none: defaults").value_name("FILE");
+  command.add_option("--data", flags->data, "The folder of the demo's data").value_name("DIR");
+  command.set_footer(
       "Example:\n"
       "  backplane up --no-demo --config backplane.toml");
-  return [flags] { return run_up(*flags); };
+  command.set_run([flags] { return run_up(*flags); });
 }
 
 }  // namespace backplane::cli
