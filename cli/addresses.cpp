@@ -43,8 +43,8 @@ void add_addresses(const Command& command, AddressFlags& flags) {
   add("--control", flags.control, "Where requests are answered, e.g. tcp://127.0.0.1:5572");
 }
 
-Result<std::vector<BrokerAddress>> resolve(const AddressFlags& flags) {
-  std::vector<BrokerAddress> brokers;
+Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags) {
+  std::vector<BrokerEndpoints> brokers;
   std::string_view hosts = flags.broker;
   while (!flags.broker.empty()) {
     const std::size_t comma = hosts.find(',');
@@ -60,11 +60,11 @@ Result<std::vector<BrokerAddress>> resolve(const AddressFlags& flags) {
   struct Given {
     std::string_view flag;
     const std::optional<std::string>& endpoint;
-    std::string BrokerAddress::*place;
+    std::string BrokerEndpoints::*place;
   };
-  for (const Given& each : {Given{"--ingress", flags.ingress, &BrokerAddress::ingress},
-                            Given{"--egress", flags.egress, &BrokerAddress::egress},
-                            Given{"--control", flags.control, &BrokerAddress::control}}) {
+  for (const Given& each : {Given{"--ingress", flags.ingress, &BrokerEndpoints::ingress},
+                            Given{"--egress", flags.egress, &BrokerEndpoints::egress},
+                            Given{"--control", flags.control, &BrokerEndpoints::control}}) {
     if (!each.endpoint) continue;
     if (brokers.size() > 1) {
       return fail(ErrorCode::invalid_argument,

@@ -8,16 +8,9 @@
 
 #include "cli/command_line.hpp"
 #include "core/error/error.hpp"
+#include "follower/broker_endpoints.hpp"
 
 namespace backplane::cli {
-
-/// Where one broker is reached, for publishers and for readers.
-struct BrokerAddress {
-  std::string ingress = "tcp://127.0.0.1:5570";
-  std::string egress = "tcp://127.0.0.1:5571";
-  std::string control = "tcp://127.0.0.1:5572";
-  friend bool operator==(const BrokerAddress&, const BrokerAddress&) = default;
-};
 
 /// What the command line says of them. Lives as long as the CommandLine that it was added to.
 struct AddressFlags {
@@ -34,6 +27,6 @@ void add_addresses(const Command& command, AddressFlags& flags);
 
 /// The brokers meant, at least one: the local one where nothing is given. `--broker HOST` is that host
 /// with the default ports; an endpoint beside it replaces that one's. An error names the flag.
-Result<std::vector<BrokerAddress>> resolve(const AddressFlags& flags);
+Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags);
 
 }  // namespace backplane::cli

@@ -65,7 +65,7 @@ ExitCode run_audit(const AuditOptions& options) {
   mq::Context context;
   std::vector<Account> all;
   // Each of them, unlike elsewhere: their books are different ones.
-  for (const BrokerAddress& broker : *brokers) {
+  for (const BrokerEndpoints& broker : *brokers) {
     BrokerAsker asker(context, {broker}, waiter);
     auto found = audit(asker, waiter);
     if (!found) return complain("audit", found.error());

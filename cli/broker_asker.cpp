@@ -21,7 +21,7 @@ constexpr std::chrono::milliseconds answer_limit = 1min;
 
 }  // namespace
 
-BrokerAsker::BrokerAsker(mq::Context& context, std::vector<BrokerAddress> brokers, Waiter& waiter)
+BrokerAsker::BrokerAsker(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter)
     : context_(context), brokers_(std::move(brokers)), waiter_(waiter) {
   connect();
 }
@@ -48,7 +48,7 @@ Error BrokerAsker::silence(bool connected, std::chrono::milliseconds waited) {
             fmt::format("the broker at {} did not answer within {}", broker().control, waited_text(waited))};
   }
   std::vector<std::string> endpoints;
-  for (const BrokerAddress& each : brokers_) endpoints.push_back(each.control);
+  for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
   return no_broker(endpoints, waited, waiter_);
 }
 

@@ -9,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/broker_endpoints.hpp"
 #include "follower/control/broker_control.hpp"
 #include "follower/control/broker_info.hpp"
 
@@ -26,7 +26,7 @@ class BrokerAsker {
   using Clock = Waiter::Clock;
 
   /// @param brokers at least one; `context` and `waiter` outlive it.
-  BrokerAsker(mq::Context& context, std::vector<BrokerAddress> brokers, Waiter& waiter);
+  BrokerAsker(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter);
 
   Result<BrokerStats> stats(std::chrono::milliseconds limit);
   /// At most `topics_max` of those that match, in order of names. `all` says whether that was all of them.
@@ -42,7 +42,7 @@ class BrokerAsker {
   Result<bool> drain(std::chrono::milliseconds limit);
 
   /// The one that is asked now.
-  [[nodiscard]] const BrokerAddress& broker() const noexcept { return brokers_[at_]; }
+  [[nodiscard]] const BrokerEndpoints& broker() const noexcept { return brokers_[at_]; }
 
  private:
   template <class T, class Ask>
@@ -53,7 +53,7 @@ class BrokerAsker {
   [[nodiscard]] Error silence(bool connected, std::chrono::milliseconds waited);
 
   mq::Context& context_;
-  std::vector<BrokerAddress> brokers_;
+  std::vector<BrokerEndpoints> brokers_;
   Waiter& waiter_;
   std::size_t at_{};
   std::unique_ptr<BrokerControl> control_;

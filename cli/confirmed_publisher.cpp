@@ -13,12 +13,12 @@ namespace {
 
 using Clock = Waiter::Clock;
 
-Publisher::Options publisher_options(const std::string& command, const std::vector<BrokerAddress>& brokers,
+Publisher::Options publisher_options(const std::string& command, const std::vector<BrokerEndpoints>& brokers,
                                      std::size_t max_event_bytes, const WakeFd& changed) {
   Publisher::Options options;
   options.source = fmt::format("{}@{}", command, host_name());
   options.brokers.clear();
-  for (const BrokerAddress& broker : brokers) options.brokers.push_back({broker.ingress, broker.control});
+  for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.ingress, broker.control});
   options.max_event_bytes = max_event_bytes;
   options.unconfirmed_bytes_max = std::max(options.unconfirmed_bytes_max, 2 * max_event_bytes);
   options.on_change = [&changed](const PublisherStatus&) { changed.wake(); };
@@ -27,7 +27,7 @@ Publisher::Options publisher_options(const std::string& command, const std::vect
 
 }  // namespace
 
-ConfirmedPublisher::ConfirmedPublisher(std::string command, const std::vector<BrokerAddress>& brokers,
+ConfirmedPublisher::ConfirmedPublisher(std::string command, const std::vector<BrokerEndpoints>& brokers,
                                        std::size_t max_event_bytes, Waiter& waiter)
     : command_(std::move(command)),
       brokers_(brokers),
@@ -42,7 +42,7 @@ ConfirmedPublisher::~ConfirmedPublisher() {
 
 std::string ConfirmedPublisher::endpoints() const {
   std::string all;
-  for (const BrokerAddress& broker : brokers_) all += (all.empty() ? "" : ", ") + broker.ingress;
+  for (const BrokerEndpoints& broker : brokers_) all += (all.empty() ? "" : ", ") + broker.ingress;
   return all;
 }
 

@@ -10,9 +10,9 @@
 
 #include <backplane/publisher.hpp>
 
-#include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
 #include "core/process/wake_fd.hpp"
+#include "follower/broker_endpoints.hpp"
 
 namespace backplane::cli {
 
@@ -21,7 +21,7 @@ namespace backplane::cli {
 class ConfirmedPublisher {
  public:
   /// @param command  who complains: "pub"
-  ConfirmedPublisher(std::string command, const std::vector<BrokerAddress>& brokers,
+  ConfirmedPublisher(std::string command, const std::vector<BrokerEndpoints>& brokers,
                      std::size_t max_event_bytes, Waiter& waiter);
   ~ConfirmedPublisher();
   ConfirmedPublisher(const ConfirmedPublisher&) = delete;
@@ -45,7 +45,7 @@ class ConfirmedPublisher {
   [[nodiscard]] std::string endpoints() const;
 
   std::string command_;
-  std::vector<BrokerAddress> brokers_;
+  std::vector<BrokerEndpoints> brokers_;
   Waiter& waiter_;
   WakeFd changed_;
   bool was_ready_{};

@@ -49,7 +49,7 @@ Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   }
   // An endpoint says where the one broker is; --broker beside it leaves the others to that host.
   source.set_flag("gateway.brokers", "--broker", {});
-  const BrokerAddress& broker = brokers->front();
+  const BrokerEndpoints& broker = brokers->front();
   const auto set = [&](std::string_view key, const std::optional<std::string>& given,
                        const std::string& value) {
     if (!given && flags.broker.empty()) return;  // the file decides

@@ -18,7 +18,7 @@ using Clock = Waiter::Clock;
 /// One reading. Lives on the main thread; owns its connections, and subscribes to nothing.
 class HistoryReader final : public ReaderListener {
  public:
-  HistoryReader(mq::Context& context, const std::vector<BrokerAddress>& brokers,
+  HistoryReader(mq::Context& context, const std::vector<BrokerEndpoints>& brokers,
                 const std::function<bool(const Delivery&)>& take, Waiter& waiter)
       : brokers_(brokers),
         take_(take),
@@ -37,7 +37,7 @@ class HistoryReader final : public ReaderListener {
       return fail(ErrorCode::timeout, "the broker did not answer within " + waited_text(waited));
     }
     std::vector<std::string> endpoints;
-    for (const BrokerAddress& each : brokers_) endpoints.push_back(each.control);
+    for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
     return tl::unexpected(no_broker(endpoints, waited, waiter_));
   }
 
@@ -74,7 +74,7 @@ class HistoryReader final : public ReaderListener {
     (void)waiter_.wait(follower_.fds(), std::min(until, follower_.next_deadline()));
   }
 
-  std::vector<BrokerAddress> brokers_;
+  std::vector<BrokerEndpoints> brokers_;
   const std::function<bool(const Delivery&)>& take_;
   Waiter& waiter_;
   Clock::time_point last_word_{};
@@ -86,7 +86,7 @@ class HistoryReader final : public ReaderListener {
 
 }  // namespace
 
-Result<HistoryHoles> read_history(mq::Context& context, const std::vector<BrokerAddress>& brokers,
+Result<HistoryHoles> read_history(mq::Context& context, const std::vector<BrokerEndpoints>& brokers,
                                   const std::string& pattern, const ReplayFrom& from,
                                   const std::function<bool(const Delivery&)>& take, Waiter& waiter,
                                   std::chrono::milliseconds limit) {

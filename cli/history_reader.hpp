@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/broker_endpoints.hpp"
 #include "follower/control/replay_slice.hpp"
 #include "follower/order/delivery.hpp"
 
@@ -28,7 +28,7 @@ struct HistoryHoles {
 /// `take` is called for each event, whose views hold during the call, and says whether to go on.
 /// @param limit  how long the broker may be silent
 /// @returns what was missing; or an error, after which some events may have been given.
-Result<HistoryHoles> read_history(mq::Context& context, const std::vector<BrokerAddress>& brokers,
+Result<HistoryHoles> read_history(mq::Context& context, const std::vector<BrokerEndpoints>& brokers,
                                   const std::string& pattern, const ReplayFrom& from,
                                   const std::function<bool(const Delivery&)>& take, Waiter& waiter,
                                   std::chrono::milliseconds limit);

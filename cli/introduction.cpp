@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
 #include "cli/ready_line.hpp"
 #include "core/net/host_port.hpp"
+#include "follower/broker_endpoints.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -42,7 +42,7 @@ void append_broker(std::string_view ready, std::string& out) {
 
 /// The options by which a command finds the broker; none where it is at the usual place.
 std::string address_options(std::string_view ready) {
-  const BrokerAddress standard;
+  const BrokerEndpoints standard;
   std::string options;
   for (const auto& [key, usual] : {std::pair<std::string_view, std::string_view>{"ingress", standard.ingress},
                                    {"egress", standard.egress},

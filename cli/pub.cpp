@@ -65,7 +65,7 @@ bool repeat(const PubOptions& options, Waiter& waiter, const std::function<bool(
 Result<std::unique_ptr<google::protobuf::Message>> make_message(TypedPayloads& types,
                                                                 const std::string& type_name,
                                                                 const std::string& json,
-                                                                const std::vector<BrokerAddress>& brokers,
+                                                                const std::vector<BrokerEndpoints>& brokers,
                                                                 Waiter& waiter) {
   std::string type = types.find(type_name);
   if (type.empty()) {
@@ -103,7 +103,7 @@ std::string describe(Offer offer, const PubOptions& options) {
 }
 
 ExitCode publish_to_broker(const PubOptions& options, const std::string& json_type,
-                           const std::vector<BrokerAddress>& brokers, Waiter& waiter) {
+                           const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
   TypedPayloads types;
   std::unique_ptr<google::protobuf::Message> message;
   if (!json_type.empty()) {

@@ -68,7 +68,7 @@ Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
   const auto brokers = resolve(flags.addresses);
   if (!brokers) return tl::unexpected(brokers.error());
   options.brokers.clear();
-  for (const BrokerAddress& broker : *brokers) options.brokers.push_back({broker.ingress, broker.control});
+  for (const BrokerEndpoints& broker : *brokers) options.brokers.push_back({broker.ingress, broker.control});
   return options;
 }
 

@@ -82,7 +82,7 @@ Result<ReplayFrom> replay_from(const ReplayFlags& flags, const Pattern& pattern)
   return ReplayFrom{AfterPositions{parse_resume_token(std::get<std::string>(*since)).value()}};
 }
 
-ExitCode save(const ReplayFlags& flags, const std::vector<BrokerAddress>& brokers, Waiter& waiter) {
+ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
   const auto pattern = Pattern::parse(flags.pattern);
   if (!pattern)
     return complain("replay", Error{ErrorCode::invalid_argument, "PATTERN: " + pattern.error().text});
@@ -132,7 +132,7 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerAddress>& broker
 /// Publishes what a file has, in its order. Lives on the main thread; owns the publisher.
 class Player {
  public:
-  Player(const ReplayFlags& flags, double speed, const std::vector<BrokerAddress>& brokers, Waiter& waiter)
+  Player(const ReplayFlags& flags, double speed, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
       : flags_(flags),
         waiter_(waiter),
         speed_(speed),
@@ -219,7 +219,7 @@ class Player {
   std::uint64_t holes_{};
 };
 
-ExitCode play(const ReplayFlags& flags, const std::vector<BrokerAddress>& brokers, Waiter& waiter) {
+ExitCode play(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
   const auto speed = parse_speed(flags.speed);
   if (!speed) return complain("replay", speed.error());
   if (!flags.under.empty()) {

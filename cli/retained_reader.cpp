@@ -9,12 +9,9 @@
 #include "follower/follower.hpp"
 
 namespace backplane::cli {
-Follower::Options follower_options(const std::vector<BrokerAddress>& brokers) {
+Follower::Options follower_options(const std::vector<BrokerEndpoints>& brokers) {
   Follower::Options options;
-  options.brokers.clear();
-  for (const BrokerAddress& each : brokers) {
-    options.brokers.push_back({each.ingress, each.egress, each.control});
-  }
+  options.brokers = brokers;
   options.max_event_bytes = readable_event_bytes_max;
   return options;
 }
@@ -24,7 +21,7 @@ class RetainedReader::Impl final : public ReaderListener {
  public:
   using Clock = Waiter::Clock;
 
-  Impl(mq::Context& context, const std::vector<BrokerAddress>& brokers, Waiter& waiter)
+  Impl(mq::Context& context, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
       : brokers_(brokers), waiter_(waiter), follower_(context, follower_options(brokers), *this) {}
 
   Result<std::vector<StoredValue>> read(const std::vector<std::string>& patterns,
@@ -70,11 +67,11 @@ class RetainedReader::Impl final : public ReaderListener {
       return {ErrorCode::timeout, "the broker did not answer within " + waited_text(waited)};
     }
     std::vector<std::string> endpoints;
-    for (const BrokerAddress& each : brokers_) endpoints.push_back(each.control);
+    for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
     return no_broker(endpoints, waited, waiter_);
   }
 
-  std::vector<BrokerAddress> brokers_;
+  std::vector<BrokerEndpoints> brokers_;
   Waiter& waiter_;
   std::vector<std::uint64_t> open_;  // requests
   std::vector<StoredValue> values_;
@@ -82,7 +79,7 @@ class RetainedReader::Impl final : public ReaderListener {
   Follower follower_;  // last: it may call us
 };
 
-RetainedReader::RetainedReader(mq::Context& context, const std::vector<BrokerAddress>& brokers,
+RetainedReader::RetainedReader(mq::Context& context, const std::vector<BrokerEndpoints>& brokers,
                                Waiter& waiter)
     : impl_(std::make_unique<Impl>(context, brokers, waiter)) {}
 RetainedReader::~RetainedReader() = default;

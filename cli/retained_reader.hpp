@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "cli/addresses.hpp"
 #include "cli/waiter.hpp"
 #include "core/error/error.hpp"
 #include "core/wire/stamp.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/broker_endpoints.hpp"
 #include "follower/follower.hpp"
 
 namespace backplane::cli {
@@ -21,7 +21,7 @@ namespace backplane::cli {
 inline constexpr std::size_t readable_event_bytes_max = 256u << 20;
 
 /// How a Follower reads from these brokers what it asks for, though it subscribes to nothing.
-[[nodiscard]] Follower::Options follower_options(const std::vector<BrokerAddress>& brokers);
+[[nodiscard]] Follower::Options follower_options(const std::vector<BrokerEndpoints>& brokers);
 
 /// One event as a broker keeps it. Owns its bytes.
 struct StoredValue {
@@ -37,7 +37,7 @@ struct StoredValue {
 class RetainedReader {
  public:
   /// @param brokers at least one; `context` and `waiter` outlive it.
-  RetainedReader(mq::Context& context, const std::vector<BrokerAddress>& brokers, Waiter& waiter);
+  RetainedReader(mq::Context& context, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter);
   ~RetainedReader();
   RetainedReader(const RetainedReader&) = delete;
   RetainedReader& operator=(const RetainedReader&) = delete;

@@ -47,10 +47,10 @@ struct SubFlags {
   AddressFlags addresses;
 };
 
-Client::Options client_options(const std::vector<BrokerAddress>& brokers) {
+Client::Options client_options(const std::vector<BrokerEndpoints>& brokers) {
   Client::Options options;
   options.brokers.clear();
-  for (const BrokerAddress& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
+  for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
   options.max_event_bytes = readable_event_bytes_max;
   return options;
 }
@@ -72,7 +72,7 @@ SubscribeOptions subscribe_options(const SubOptions& options) {
 /// One reading of a broker, or of the next one where that is gone. Lives on the main thread; owns the client.
 class BrokerSub {
  public:
-  BrokerSub(const SubOptions& options, std::vector<BrokerAddress> brokers, SubPrinter& printer,
+  BrokerSub(const SubOptions& options, std::vector<BrokerEndpoints> brokers, SubPrinter& printer,
             Waiter& waiter)
       : options_(options),
         brokers_(std::move(brokers)),
@@ -188,7 +188,7 @@ class BrokerSub {
   bool tell_waiting() {
     complain_at_ = Clock::time_point::max();
     std::vector<std::string> endpoints;
-    for (const BrokerAddress& broker : brokers_) endpoints.push_back(broker.egress);
+    for (const BrokerEndpoints& broker : brokers_) endpoints.push_back(broker.egress);
     const Silence why = why_silent(brokers_[client_.status().broker].egress, waiter_);
     told_ = true;
     const bool hopeless = why.found == Silence::Found::something_else && !was_there_ && brokers_.size() == 1;
@@ -216,7 +216,7 @@ class BrokerSub {
   }
 
   const SubOptions& options_;
-  std::vector<BrokerAddress> brokers_;
+  std::vector<BrokerEndpoints> brokers_;
   SubPrinter& printer_;
   Waiter& waiter_;
   std::map<std::string, std::uint64_t, std::less<>> streams_;  // of each topic printed

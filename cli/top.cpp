@@ -33,9 +33,9 @@ struct TopOptions {
 /// One `backplane top`. Lives on the main thread; owns a connection to each broker.
 class TopCommand {
  public:
-  TopCommand(std::chrono::nanoseconds interval, const std::vector<BrokerAddress>& brokers, Waiter& waiter)
+  TopCommand(std::chrono::nanoseconds interval, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
       : interval_(interval), waiter_(waiter) {
-    for (const BrokerAddress& broker : brokers) {
+    for (const BrokerEndpoints& broker : brokers) {
       askers_.push_back(std::make_unique<BrokerAsker>(context_, std::vector{broker}, waiter));
       now_.push_back({broker.control, {}, {}, {}, {}});
     }

@@ -44,7 +44,7 @@ struct TopicsOptions {
 class TopicsCommand {
  public:
   TopicsCommand(const TopicsOptions& options, TopicOrder order, std::chrono::nanoseconds interval,
-                const std::vector<BrokerAddress>& brokers, Waiter& waiter)
+                const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
       : options_(options),
         order_(order),
         interval_(interval),

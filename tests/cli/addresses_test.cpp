@@ -14,13 +14,13 @@ std::string error_of(const AddressFlags& flags) {
 }
 
 TEST(Addresses, WithoutFlagsTheLocalBrokerIsMeant) {
-  EXPECT_THAT(resolve({}).value(), ElementsAre(BrokerAddress{"tcp://127.0.0.1:5570", "tcp://127.0.0.1:5571",
-                                                             "tcp://127.0.0.1:5572"}));
+  EXPECT_THAT(resolve({}).value(), ElementsAre(BrokerEndpoints{"tcp://127.0.0.1:5570", "tcp://127.0.0.1:5571",
+                                                               "tcp://127.0.0.1:5572"}));
 }
 
 TEST(Addresses, ABrokerIsAHostWithTheDefaultPorts) {
   EXPECT_THAT(resolve({.broker = "host7"}).value(),
-              ElementsAre(BrokerAddress{"tcp://host7:5570", "tcp://host7:5571", "tcp://host7:5572"}));
+              ElementsAre(BrokerEndpoints{"tcp://host7:5570", "tcp://host7:5571", "tcp://host7:5572"}));
 }
 
 TEST(Addresses, SeveralBrokersAreKeptInOrder) {
@@ -38,7 +38,7 @@ TEST(Addresses, Ipv6WorksWithAndWithoutBrackets) {
 
 TEST(Addresses, AnEndpointReplacesThatOneOfTheHost) {
   EXPECT_THAT(resolve({.broker = "host7", .egress = "ipc:///tmp/out"}).value(),
-              ElementsAre(BrokerAddress{"tcp://host7:5570", "ipc:///tmp/out", "tcp://host7:5572"}));
+              ElementsAre(BrokerEndpoints{"tcp://host7:5570", "ipc:///tmp/out", "tcp://host7:5572"}));
 }
 
 TEST(Addresses, AnErrorNamesTheFlag) {
