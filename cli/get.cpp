@@ -9,7 +9,7 @@
 #include "cli/command.hpp"
 #include "cli/event_writer.hpp"
 #include "cli/output.hpp"
-#include "cli/retained_reader.hpp"
+#include "cli/stored_events.hpp"
 #include "cli/waiter.hpp"
 #include "core/topic/pattern.hpp"
 
@@ -25,9 +25,9 @@ struct GetOptions {
 };
 
 /// Writes the values, with the types that the broker knows where the program was not built with them.
-bool write_values(const std::vector<StoredValue>& values, EventWriter& writer, std::string& out) {
+bool write_values(const std::vector<StoredEvent>& values, EventWriter& writer, std::string& out) {
   bool good = true;
-  for (const StoredValue& value : values) {
+  for (const StoredEvent& value : values) {
     if (writer.event(value.topic, value.bytes(), value.stamp, out)) continue;
     complain("get", fmt::format("the value of {} cannot be read", value.topic));
     good = false;
@@ -55,8 +55,8 @@ ExitCode run_get(const GetOptions& options) {
 
   Waiter waiter;
   mq::Context context;
-  RetainedReader reader(context, *brokers, waiter);
-  const auto values = reader.read({options.topic}, answer_limit);
+  StoredEvents stored(context, *brokers, waiter);
+  const auto values = stored.last_values({options.topic}, answer_limit);
   if (!values) return complain("get", values.error());
   if (values->empty()) {
     complain("get", fmt::format("\"{}\" has no retained value", options.topic));

@@ -16,9 +16,9 @@
 #include "cli/confirmed_publisher.hpp"
 #include "cli/event_file.hpp"
 #include "cli/event_writer.hpp"
-#include "cli/history_reader.hpp"
 #include "cli/output.hpp"
 #include "cli/playback.hpp"
+#include "cli/stored_events.hpp"
 #include "cli/sub_options.hpp"
 #include "cli/units.hpp"
 #include "core/log/escape.hpp"
@@ -111,20 +111,21 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
     if (output.full()) output.flush();
     return !output.closed();
   };
-  const auto holes = read_history(context, brokers, flags.pattern, *from, take, waiter, answer_limit);
+  const auto missing =
+      StoredEvents(context, brokers, waiter).replay(flags.pattern, *from, take, answer_limit);
   output.flush();
   if (!output.problem().empty()) {
     complain("replay", output.problem());
     return ExitCode::failed;
   }
-  if (!holes) return complain("replay", holes.error());
-  if (!holes->text.empty()) complain("replay", holes->text);
+  if (!missing) return complain("replay", missing.error());
+  if (!missing->empty()) complain("replay", *missing);
   if (!output.closed()) {
     tell(fmt::format("{} of {} written to {}", counted(events, "event"), counted(topics.size(), "topic"),
                      log::escape(flags.to)),
          flags.to == "-");
   }
-  return flags.strict && !holes->text.empty() ? ExitCode::gaps : ExitCode::done;
+  return flags.strict && !missing->empty() ? ExitCode::gaps : ExitCode::done;
 }
 
 // ── a file to a broker ───────────────────────────────────────────────────────────────────────────────────

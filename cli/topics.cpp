@@ -10,7 +10,7 @@
 #include "cli/command.hpp"
 #include "cli/live_view.hpp"
 #include "cli/output.hpp"
-#include "cli/retained_reader.hpp"
+#include "cli/stored_events.hpp"
 #include "cli/topics_view.hpp"
 #include "cli/units.hpp"
 #include "core/log/escape.hpp"
@@ -50,7 +50,7 @@ class TopicsCommand {
         interval_(interval),
         waiter_(waiter),
         asker_(context_, brokers, waiter),
-        values_(context_, brokers, waiter) {}
+        stored_(context_, brokers, waiter) {}
 
   /// Prints one table, its rates taken over one interval.
   ExitCode print_once();
@@ -69,7 +69,7 @@ class TopicsCommand {
   Waiter& waiter_;
   mq::Context context_;
   BrokerAsker asker_;
-  RetainedReader values_;
+  StoredEvents stored_;
   TopicsReading now_;
   std::optional<TopicsReading> before_;
   SourcesByTopic sources_;
@@ -97,9 +97,9 @@ void TopicsCommand::find_sources(const std::vector<TopicRow>& rows, std::size_t 
     wanted.push_back(topic.name);
   }
   if (wanted.empty()) return;
-  const auto values = values_.read(wanted, answer_limit);
+  const auto values = stored_.last_values(wanted, answer_limit);
   if (!values) return;  // the table is worth showing without
-  for (const StoredValue& value : *values) {
+  for (const StoredEvent& value : *values) {
     const auto scan = wire::scan_event(wire::without_stamp(value.bytes()));
     if (scan.fault == wire::EventFault::none) sources_[value.topic].emplace(scan.event.source);
   }
