@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/ledger.hpp"
 #include "cli/output.hpp"
@@ -16,8 +16,8 @@ namespace backplane::cli {
 namespace {
 
 /// A broker may have a million topics, which are read in pages of 512.
-constexpr std::chrono::minutes answer_limit{1};
-constexpr std::chrono::seconds first_answer_limit{5};
+constexpr std::chrono::minutes reply_limit{1};
+constexpr std::chrono::seconds first_reply_limit{5};
 constexpr std::size_t topics_max = 20'000'000;
 constexpr int readings_max = 3;
 /// Gateways and publishers tell their figures once a second.
@@ -27,12 +27,12 @@ struct AuditOptions {
   AddressFlags addresses;
 };
 
-Result<TopicsTotal> add_up_topics(BrokerAsker& asker) {
+Result<TopicsTotal> add_up_topics(BrokerRequests& requests) {
   TopicsTotal total;
   bool first = true;
   // No one pattern means both everybody's topics and the system's own, and positions count them all.
   for (const std::string_view pattern : {">", "$SYS.>"}) {
-    const auto found = asker.topics(pattern, topics_max, answer_limit);
+    const auto found = requests.topics(pattern, topics_max, reply_limit);
     if (!found) return tl::unexpected(found.error());
     if (std::exchange(first, false)) total.first_position = found->first_position;
     total.last_position = found->last_position;
@@ -44,11 +44,11 @@ Result<TopicsTotal> add_up_topics(BrokerAsker& asker) {
 
 /// One broker's books, and of those that say Hello to it. Read again where they don't balance: what others
 /// tell is up to a second old, and counted while they work; what is really wrong stays so.
-Result<std::vector<Account>> audit(BrokerAsker& asker, Waiter& waiter) {
+Result<std::vector<Account>> audit(BrokerRequests& requests, Waiter& waiter) {
   for (int readings = 1;; ++readings) {
-    const auto stats = asker.stats(first_answer_limit);
+    const auto stats = requests.stats(first_reply_limit);
     if (!stats) return tl::unexpected(stats.error());
-    const auto topics = add_up_topics(asker);
+    const auto topics = add_up_topics(requests);
     if (!topics) return tl::unexpected(topics.error());
     auto found = accounts(*stats, *topics);
     if (all_balance(found) || readings == readings_max) return found;
@@ -66,8 +66,8 @@ ExitCode run_audit(const AuditOptions& options) {
   std::vector<Account> all;
   // Each of them, unlike elsewhere: their books are different ones.
   for (const BrokerEndpoints& broker : *brokers) {
-    BrokerAsker asker(context, {broker}, waiter);
-    auto found = audit(asker, waiter);
+    BrokerRequests requests(context, {broker}, waiter);
+    auto found = audit(requests, waiter);
     if (!found) return complain("audit", found.error());
     std::move(found->begin(), found->end(), std::back_inserter(all));
   }

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "core/time/duration.hpp"
 
@@ -31,13 +31,13 @@ ExitCode run_drain(const DrainOptions& options) {
   }
   Waiter waiter;
   mq::Context context;
-  BrokerAsker asker(context, *brokers, waiter);
-  const auto gone = asker.drain(
+  BrokerRequests requests(context, *brokers, waiter);
+  const auto gone = requests.drain(
       std::chrono::ceil<std::chrono::milliseconds>(std::min<std::chrono::nanoseconds>(*timeout, longest)));
   if (!gone) return complain("broker drain", gone.error());
   if (*gone) return ExitCode::done;
   complain("broker drain", fmt::format("the broker at {} drains, and is still there after {}",
-                                       asker.broker().control, format_duration(*timeout)));
+                                       requests.broker().control, format_duration(*timeout)));
   return ExitCode::failed;
 }
 

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/event_writer.hpp"
 #include "cli/output.hpp"
@@ -16,7 +16,7 @@
 namespace backplane::cli {
 namespace {
 
-constexpr std::chrono::seconds answer_limit{5};
+constexpr std::chrono::seconds reply_limit{5};
 
 struct GetOptions {
   std::string topic;
@@ -56,7 +56,7 @@ ExitCode run_get(const GetOptions& options) {
   Waiter waiter;
   mq::Context context;
   StoredEvents stored(context, *brokers, waiter);
-  const auto values = stored.last_values({options.topic}, answer_limit);
+  const auto values = stored.last_values({options.topic}, reply_limit);
   if (!values) return complain("get", values.error());
   if (values->empty()) {
     complain("get", fmt::format("\"{}\" has no retained value", options.topic));
@@ -67,7 +67,7 @@ ExitCode run_get(const GetOptions& options) {
   bool good = write_values(*values, writer, output.buffer());
   if (const auto unknown = writer.payloads().take_unknown_types(); !unknown.empty()) {
     // Whoever published them may have told the broker what they look like; if not, base64 is what there is.
-    const auto types = BrokerAsker(context, *brokers, waiter).types(unknown, answer_limit);
+    const auto types = BrokerRequests(context, *brokers, waiter).types(unknown, reply_limit);
     if (types && writer.payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none) {
       output.buffer().clear();
       good = write_values(*values, writer, output.buffer());

@@ -7,7 +7,7 @@
 #include <google/protobuf/message.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/confirmed_publisher.hpp"
 #include "cli/gateway_connection.hpp"
@@ -25,7 +25,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = Waiter::Clock;
 
-constexpr std::chrono::milliseconds answer_limit = 5s;
+constexpr std::chrono::milliseconds reply_limit = 5s;
 /// As everywhere; a broker that takes less refuses.
 constexpr std::size_t payload_bytes_max = 1u << 20;
 
@@ -70,7 +70,7 @@ Result<std::unique_ptr<google::protobuf::Message>> make_message(TypedPayloads& t
   std::string type = types.find(type_name);
   if (type.empty()) {
     mq::Context context;
-    const auto answer = BrokerAsker(context, brokers, waiter).types({type_name}, answer_limit);
+    const auto answer = BrokerRequests(context, brokers, waiter).types({type_name}, reply_limit);
     if (!answer) return tl::unexpected(answer.error());
     if (auto added = types.add_types(answer->files); !added) return tl::unexpected(added.error());
     type = types.find(type_name);
@@ -112,7 +112,7 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
     message = std::move(*made);
   }
   ConfirmedPublisher publisher("pub", brokers, payload_bytes_max, waiter);
-  if (options.every.count() > 0) publisher.wait_ready(answer_limit);
+  if (options.every.count() > 0) publisher.wait_ready(reply_limit);
   Offer last = Offer::accepted;
   const bool all = repeat(options, waiter, [&] {
     last = publisher.offer(
@@ -121,10 +121,10 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
           return options.payload ? to.offer_text(options.topic, *options.payload)
                                  : to.offer_clear(options.topic);
         },
-        answer_limit);
+        reply_limit);
     return last == Offer::accepted;
   });
-  const std::string problem = publisher.finish(answer_limit);
+  const std::string problem = publisher.finish(reply_limit);
   if (!problem.empty()) {
     complain("pub", problem);
     return ExitCode::failed;
@@ -141,7 +141,7 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& place,
   }
   std::string line = fmt::format("PUB {} ", options.topic);
   append_escaped(*options.payload, line);
-  auto gateway = GatewayConnection::open(place, waiter, answer_limit);
+  auto gateway = GatewayConnection::open(place, waiter, reply_limit);
   if (!gateway) return complain("pub", gateway.error());
   Error problem;
   const bool all = repeat(options, waiter, [&] {
@@ -150,7 +150,7 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& place,
       return false;
     }
     // A broker that has gone is waited for by the gateway, which says in the end that there is none.
-    const auto until = Clock::now() + answer_limit;
+    const auto until = Clock::now() + reply_limit;
     for (;;) {
       const auto answer = gateway->wait_line(until);
       if (!answer) {

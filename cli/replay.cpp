@@ -35,7 +35,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = Waiter::Clock;
 
-constexpr std::chrono::milliseconds answer_limit = 5s;
+constexpr std::chrono::milliseconds reply_limit = 5s;
 
 struct ReplayFlags {
   std::string pattern;
@@ -111,8 +111,7 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
     if (output.full()) output.flush();
     return !output.closed();
   };
-  const auto missing =
-      StoredEvents(context, brokers, waiter).replay(flags.pattern, *from, take, answer_limit);
+  const auto missing = StoredEvents(context, brokers, waiter).replay(flags.pattern, *from, take, reply_limit);
   output.flush();
   if (!output.problem().empty()) {
     complain("replay", output.problem());
@@ -140,7 +139,7 @@ class Player {
         publisher_("replay", brokers, Publisher::Options{}.max_event_bytes, waiter) {}
 
   ExitCode play(EventFileReader& file) {
-    publisher_.wait_ready(answer_limit);
+    publisher_.wait_ready(reply_limit);
     playback_.emplace(speed_, Clock::now());
     std::string problem;
     while (!waiter_.stopped() && problem.empty()) {
@@ -153,7 +152,7 @@ class Player {
         ++holes_;
       }
     }
-    const std::string unconfirmed = publisher_.finish(answer_limit);
+    const std::string unconfirmed = publisher_.finish(reply_limit);
     for (const std::string& each : {problem, unconfirmed}) {
       if (!each.empty()) complain("replay", each);
     }
@@ -184,7 +183,7 @@ class Player {
     if (event.has_time()) options.time_ns = event.time().seconds() * 1'000'000'000 + event.time().nanos();
     for (const auto& [key, value] : event.attributes()) options.attributes.emplace_back(key, value);
     const Offer offer =
-        publisher_.offer([&](Publisher& to) { return offer_to(to, topic, event, options); }, answer_limit);
+        publisher_.offer([&](Publisher& to) { return offer_to(to, topic, event, options); }, reply_limit);
     if (offer == Offer::accepted) {
       ++published_;
       return {};

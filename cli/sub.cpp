@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/silence.hpp"
 #include "cli/stored_events.hpp"
@@ -209,8 +209,8 @@ class BrokerSub {
   /// Asks what types are that the program was not built with. @returns whether any is known now.
   bool learn_types() {
     const auto unknown = printer_.writer().payloads().take_unknown_types();
-    if (!asker_) asker_.emplace(context_, brokers_, waiter_);
-    const auto types = asker_->types(unknown, types_limit);
+    if (!requests_) requests_.emplace(context_, brokers_, waiter_);
+    const auto types = requests_->types(unknown, types_limit);
     return types &&
            printer_.writer().payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none;
   }
@@ -225,7 +225,7 @@ class BrokerSub {
   bool told_{};  // that there is no broker
   bool was_there_{};
   mq::Context context_;
-  std::optional<BrokerAsker> asker_;
+  std::optional<BrokerRequests> requests_;
   Client client_;
 };
 

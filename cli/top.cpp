@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/live_view.hpp"
 #include "cli/output.hpp"
@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::milliseconds answer_limit = 5s;
+constexpr std::chrono::milliseconds reply_limit = 5s;
 /// The busiest are looked for among so many: a list of a million each second would be work for the broker.
 constexpr std::size_t topics_max = 20'000;
 /// A picture for a pipe: wide and long enough for most.
@@ -36,7 +36,7 @@ class TopCommand {
   TopCommand(std::chrono::nanoseconds interval, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
       : interval_(interval), waiter_(waiter) {
     for (const BrokerEndpoints& broker : brokers) {
-      askers_.push_back(std::make_unique<BrokerAsker>(context_, std::vector{broker}, waiter));
+      requests_.push_back(std::make_unique<BrokerRequests>(context_, std::vector{broker}, waiter));
       now_.push_back({broker.control, {}, {}, {}, {}});
     }
   }
@@ -52,18 +52,18 @@ class TopCommand {
   std::chrono::nanoseconds interval_;
   Waiter& waiter_;
   mq::Context context_;
-  std::vector<std::unique_ptr<BrokerAsker>> askers_;
+  std::vector<std::unique_ptr<BrokerRequests>> requests_;
   std::vector<BrokerReading> now_;
   std::vector<BrokerReading> before_;
 };
 
 void TopCommand::read() {
   std::vector<BrokerReading> readings;
-  for (std::size_t at = 0; at < askers_.size(); ++at) {
+  for (std::size_t at = 0; at < requests_.size(); ++at) {
     BrokerReading reading = now_[at];
-    auto stats = askers_[at]->stats(answer_limit);
+    auto stats = requests_[at]->stats(reply_limit);
     const auto taken = Waiter::Clock::now();
-    auto topics = stats ? askers_[at]->topics(">", topics_max, answer_limit) : tl::unexpected(stats.error());
+    auto topics = stats ? requests_[at]->topics(">", topics_max, reply_limit) : tl::unexpected(stats.error());
     if (topics) {
       reading = {reading.endpoint, std::move(*stats), taken,
                  TopicsReading{std::move(topics->topics), topics->all, Waiter::Clock::now(), unix_now_ns()},

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "cli/addresses.hpp"
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/live_view.hpp"
 #include "cli/output.hpp"
@@ -24,7 +24,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::milliseconds answer_limit = 5s;
+constexpr std::chrono::milliseconds reply_limit = 5s;
 /// A large value is not fetched again each second only to see who sent it.
 constexpr std::uint64_t value_bytes_max = 64u << 10;
 /// Without a terminal lines are as long as they are.
@@ -49,7 +49,7 @@ class TopicsCommand {
         order_(order),
         interval_(interval),
         waiter_(waiter),
-        asker_(context_, brokers, waiter),
+        requests_(context_, brokers, waiter),
         stored_(context_, brokers, waiter) {}
 
   /// Prints one table, its rates taken over one interval.
@@ -68,7 +68,7 @@ class TopicsCommand {
   std::chrono::nanoseconds interval_;
   Waiter& waiter_;
   mq::Context context_;
-  BrokerAsker asker_;
+  BrokerRequests requests_;
   StoredEvents stored_;
   TopicsReading now_;
   std::optional<TopicsReading> before_;
@@ -79,7 +79,7 @@ class TopicsCommand {
 };
 
 Result<void> TopicsCommand::read() {
-  auto found = asker_.topics(options_.pattern, options_.limit, answer_limit);
+  auto found = requests_.topics(options_.pattern, options_.limit, reply_limit);
   if (!found) return tl::unexpected(found.error());
   if (now_.taken != Waiter::Clock::time_point{}) before_ = std::move(now_);
   now_ = {std::move(found->topics), found->all, Waiter::Clock::now(), unix_now_ns()};
@@ -97,7 +97,7 @@ void TopicsCommand::find_sources(const std::vector<TopicRow>& rows, std::size_t 
     wanted.push_back(topic.name);
   }
   if (wanted.empty()) return;
-  const auto values = stored_.last_values(wanted, answer_limit);
+  const auto values = stored_.last_values(wanted, reply_limit);
   if (!values) return;  // the table is worth showing without
   for (const StoredEvent& value : *values) {
     const auto scan = wire::scan_event(wire::without_stamp(value.bytes()));
@@ -140,7 +140,7 @@ std::vector<ScreenLine> TopicsCommand::draw(ScreenSize size) {
   lines.push_back(
       {fmt::format("backplane topics {}   {}{} at {}   every {}, q quits", log::escape(options_.pattern),
                    now_.all ? "" : "the first of more: ", counted(rows.size(), "topic"),
-                   asker_.broker().control, format_duration(interval_)),
+                   requests_.broker().control, format_duration(interval_)),
        Style::plain});
   if (!problem_.empty()) lines.push_back({log::escape(problem_), Style::alarm});
   bool heading = true;

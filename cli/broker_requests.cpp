@@ -1,4 +1,4 @@
-#include "cli/broker_asker.hpp"
+#include "cli/broker_requests.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -17,23 +17,23 @@ using namespace std::chrono_literals;
 /// A broker that is there has a connection within a few ms; after this the next one is tried.
 constexpr Waiter::Clock::duration patience = 1s;
 /// From the moment that a question is sent: the caller's own limits are shorter.
-constexpr std::chrono::milliseconds answer_limit = 1min;
+constexpr std::chrono::milliseconds reply_limit = 1min;
 
 }  // namespace
 
-BrokerAsker::BrokerAsker(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter)
+BrokerRequests::BrokerRequests(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter)
     : context_(context), brokers_(std::move(brokers)), waiter_(waiter) {
   connect();
 }
 
-void BrokerAsker::connect() {
+void BrokerRequests::connect() {
   BrokerControl::Options options;
   options.control = brokers_[at_].control;
-  options.reply_timeout = answer_limit;
+  options.reply_timeout = reply_limit;
   control_ = std::make_unique<BrokerControl>(context_, options);
 }
 
-void BrokerAsker::turn(Clock::time_point until) {
+void BrokerRequests::turn(Clock::time_point until) {
   if (control_->do_work(Clock::now()) > 0 || control_->pending()) {
     // Work without end must not keep a signal waiting.
     (void)waiter_.wait({}, Clock::time_point::min());
@@ -42,7 +42,7 @@ void BrokerAsker::turn(Clock::time_point until) {
   (void)waiter_.wait(control_->fds(), std::min(until, control_->next_deadline()));
 }
 
-Error BrokerAsker::silence(bool connected, std::chrono::milliseconds waited) {
+Error BrokerRequests::silence(bool connected, std::chrono::milliseconds waited) {
   if (connected && !waiter_.stopped()) {
     return {ErrorCode::timeout,
             fmt::format("the broker at {} did not answer within {}", broker().control, waited_text(waited))};
@@ -54,7 +54,7 @@ Error BrokerAsker::silence(bool connected, std::chrono::milliseconds waited) {
 
 /// `put(requests, handler)` asks. It is asked again where the next broker is tried.
 template <class T, class Ask>
-Result<T> BrokerAsker::ask(Ask put, Clock::time_point until) {
+Result<T> BrokerRequests::ask(Ask put, Clock::time_point until) {
   const auto begun = Clock::now();
   const auto answer = std::make_shared<std::optional<Result<T>>>();
   const auto put_it = [&] {
@@ -92,13 +92,13 @@ Result<T> BrokerAsker::ask(Ask put, Clock::time_point until) {
   return result;
 }
 
-Result<BrokerStats> BrokerAsker::stats(std::chrono::milliseconds limit) {
+Result<BrokerStats> BrokerRequests::stats(std::chrono::milliseconds limit) {
   return ask<BrokerStats>([](follower::ControlRequests& requests, auto handler) { requests.stats(handler); },
                           Clock::now() + limit);
 }
 
-Result<BrokerAsker::Topics> BrokerAsker::topics(std::string_view pattern, std::size_t topics_max,
-                                                std::chrono::milliseconds limit) {
+Result<BrokerRequests::Topics> BrokerRequests::topics(std::string_view pattern, std::size_t topics_max,
+                                                      std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
   Topics found;
   std::string cursor;
@@ -123,14 +123,14 @@ Result<BrokerAsker::Topics> BrokerAsker::topics(std::string_view pattern, std::s
   return found;
 }
 
-Result<TypesReply> BrokerAsker::types(const std::vector<std::string>& names,
-                                      std::chrono::milliseconds limit) {
+Result<TypesReply> BrokerRequests::types(const std::vector<std::string>& names,
+                                         std::chrono::milliseconds limit) {
   return ask<TypesReply>(
       [&](follower::ControlRequests& requests, auto handler) { requests.types(names, handler); },
       Clock::now() + limit);
 }
 
-Result<bool> BrokerAsker::drain(std::chrono::milliseconds limit) {
+Result<bool> BrokerRequests::drain(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
   auto asked =
       ask<void>([](follower::ControlRequests& requests, auto handler) { requests.drain(handler); }, until);

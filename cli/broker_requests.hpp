@@ -21,12 +21,12 @@ namespace backplane::cli {
 /// Asks the first of some brokers that is there. Lives on the main thread; owns its connection. Each question
 /// blocks until its answer has come, `limit` is over or the waiter is stopped; errors name the endpoint and
 /// say what was found there.
-class BrokerAsker {
+class BrokerRequests {
  public:
   using Clock = Waiter::Clock;
 
   /// @param brokers at least one; `context` and `waiter` outlive it.
-  BrokerAsker(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter);
+  BrokerRequests(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter);
 
   Result<BrokerStats> stats(std::chrono::milliseconds limit);
   /// At most `topics_max` of those that match, in order of names. `all` says whether that was all of them.
