@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/silence.hpp"
+#include "cli/endpoint_diagnosis.hpp"
 #include "follower/control/control_requests.hpp"
 
 namespace backplane::cli {
@@ -74,7 +74,7 @@ Result<T> BrokerRequests::ask(Ask put, Clock::time_point until) {
     // With one broker it is waited for, unless it never will be one.
     if (!may_move && !looked && !control_->connected() && Clock::now() >= patience_end) {
       looked = true;
-      if (why_silent(broker().control, waiter_).found == Silence::Found::something_else) break;
+      if (diagnose(broker().control, waiter_).found == Diagnosis::Found::other_protocol) break;
     }
     const bool impatient = may_move || (!looked && !control_->connected());
     turn(impatient ? std::min(until, patience_end) : until);

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
-#include "cli/silence.hpp"
+#include "cli/endpoint_diagnosis.hpp"
 #include "core/process/host.hpp"
 
 namespace backplane::cli {
@@ -107,7 +107,7 @@ std::string ConfirmedPublisher::finish(std::chrono::milliseconds limit) {
   const std::string_view what = status.offered == 1 ? "the event" : "all events";
   return fmt::format("no broker at {} confirmed {} within {}: {}", endpoints(), what, waited_text(limit),
                      was_ready_ ? fmt::format("{} of {} are confirmed", status.confirmed, status.offered)
-                                : why_silent(brokers_.back().ingress, waiter_).text);
+                                : diagnose(brokers_.back().ingress, waiter_).text);
 }
 
 }  // namespace backplane::cli

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/silence.hpp"
+#include "cli/endpoint_diagnosis.hpp"
 #include "follower/follower.hpp"
 
 namespace backplane::cli {

@@ -11,7 +11,7 @@
 #include "cli/addresses.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
-#include "cli/silence.hpp"
+#include "cli/endpoint_diagnosis.hpp"
 #include "cli/stored_events.hpp"
 #include "cli/sub_options.hpp"
 #include "core/net/host_port.hpp"
@@ -189,9 +189,10 @@ class BrokerSub {
     complain_at_ = Clock::time_point::max();
     std::vector<std::string> endpoints;
     for (const BrokerEndpoints& broker : brokers_) endpoints.push_back(broker.egress);
-    const Silence why = why_silent(brokers_[client_.status().broker].egress, waiter_);
+    const Diagnosis why = diagnose(brokers_[client_.status().broker].egress, waiter_);
     told_ = true;
-    const bool hopeless = why.found == Silence::Found::something_else && !was_there_ && brokers_.size() == 1;
+    const bool hopeless =
+        why.found == Diagnosis::Found::other_protocol && !was_there_ && brokers_.size() == 1;
     complain("sub", fmt::format("no broker answers at {}: {}{}", fmt::join(endpoints, ", "), why.text,
                                 hopeless ? "" : "; waiting for one"));
     return !hopeless;
@@ -201,8 +202,8 @@ class BrokerSub {
   void look_at_control() {
     look_at_control_at_ = Clock::time_point::max();
     const std::string& control = brokers_[client_.status().broker].control;
-    const Silence why = why_silent(control, waiter_);
-    if (why.found == Silence::Found::zeromq) return;
+    const Diagnosis why = diagnose(control, waiter_);
+    if (why.found == Diagnosis::Found::zeromq) return;
     complain("sub", fmt::format("history waits for the broker's control endpoint {}: {}", control, why.text));
   }
 

@@ -1,4 +1,4 @@
-#include "cli/silence.hpp"
+#include "cli/endpoint_diagnosis.hpp"
 
 #include <algorithm>
 #include <array>
@@ -44,11 +44,11 @@ Heard listen_to(TcpConnection& connection, Waiter& waiter, Waiter::Clock::time_p
   return heard;
 }
 
-Silence look_at_tcp(const HostPort& place, Waiter& waiter) {
-  using Found = Silence::Found;
+Diagnosis diagnose_tcp(const HostPort& place, Waiter& waiter) {
+  using Found = Diagnosis::Found;
   const auto until = Waiter::Clock::now() + 1s;
   auto connection = TcpConnection::open(place, waiter, until);
-  if (!connection) return {connection.error().text, Found::nobody};
+  if (!connection) return {connection.error().text, Found::no_reply};
   Heard heard = listen_to(*connection, waiter, until);
   if (heard.text.empty() && !heard.closed) {
     // Who waits to be spoken to may be a web server, a gateway, or a broker that hangs: only the last says
@@ -60,27 +60,27 @@ Silence look_at_tcp(const HostPort& place, Waiter& waiter) {
     return {"what listens there speaks ZeroMQ but does not answer: is it this endpoint of a broker?",
             Found::zeromq};
   }
-  if (heard.text.empty() && !heard.closed) return {"what listens there says nothing at all", Found::nobody};
-  return {"what listens there does not speak ZeroMQ", Found::something_else};
+  if (heard.text.empty() && !heard.closed) return {"what listens there says nothing at all", Found::no_reply};
+  return {"what listens there does not speak ZeroMQ", Found::other_protocol};
 }
 
 }  // namespace
 
-Silence why_silent(const std::string& endpoint, Waiter& waiter) {
+Diagnosis diagnose(const std::string& endpoint, Waiter& waiter) {
   constexpr std::string_view tcp = "tcp://";
   constexpr std::string_view ipc = "ipc://";
   if (endpoint.starts_with(tcp)) {
     const auto place = parse_host_port(std::string_view(endpoint).substr(tcp.size()), endpoint);
-    if (!place) return {place.error().text, Silence::Found::nobody};
-    return look_at_tcp(*place, waiter);
+    if (!place) return {place.error().text, Diagnosis::Found::no_reply};
+    return diagnose_tcp(*place, waiter);
   }
   if (endpoint.starts_with(ipc)) {
     struct stat status {};
     const bool there = ::stat(endpoint.substr(ipc.size()).c_str(), &status) == 0;
     return {there ? "there is such a socket, and nobody answers on it" : "there is no such socket",
-            Silence::Found::nobody};
+            Diagnosis::Found::no_reply};
   }
-  return {"nothing answers there", Silence::Found::nobody};
+  return {"nothing answers there", Diagnosis::Found::no_reply};
 }
 
 std::string waited_text(std::chrono::milliseconds waited) {
@@ -91,7 +91,7 @@ Error no_broker(const std::vector<std::string>& endpoints, std::chrono::millisec
   if (waiter.stopped()) return {ErrorCode::unavailable, "interrupted"};
   return {ErrorCode::unavailable,
           fmt::format("no broker answers at {} within {}: {}", fmt::join(endpoints, ", "),
-                      waited_text(waited), why_silent(endpoints.back(), waiter).text)};
+                      waited_text(waited), diagnose(endpoints.back(), waiter).text)};
 }
 
 }  // namespace backplane::cli

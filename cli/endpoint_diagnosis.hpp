@@ -1,5 +1,5 @@
 #pragma once
-// Why nobody answers.
+// Why nothing answers.
 
 #include <chrono>
 #include <cstdint>
@@ -11,22 +11,22 @@
 
 namespace backplane::cli {
 
-struct Silence {
+struct Diagnosis {
   enum class Found : std::uint8_t {
-    nobody,
-    something_else,  ///< to wait for it is no use
+    no_reply,
+    other_protocol,  ///< to wait for it is no use
     zeromq,          ///< though perhaps no broker
   };
   std::string text;  ///< `nothing listens there`, `what listens there does not speak ZeroMQ`, …
-  Found found{Found::nobody};
+  Found found{Found::no_reply};
 };
 
 /// Looks at a ZeroMQ endpoint that gave no answer, for a person who wonders. Blocks for three seconds at
 /// most.
-[[nodiscard]] Silence why_silent(const std::string& endpoint, Waiter& waiter);
+[[nodiscard]] Diagnosis diagnose(const std::string& endpoint, Waiter& waiter);
 
 /// The whole line: `no broker answers at tcp://… within 5 s: nothing listens there`, after a look at the last
-/// of the endpoints. Blocks as why_silent() does.
+/// of the endpoints. Blocks as diagnose() does.
 [[nodiscard]] Error no_broker(const std::vector<std::string>& endpoints, std::chrono::milliseconds waited,
                               Waiter& waiter);
 
