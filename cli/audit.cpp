@@ -6,10 +6,10 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
+#include "cli/balance_checks.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
-#include "cli/ledger.hpp"
 #include "cli/output.hpp"
 
 namespace backplane::cli {
@@ -84,7 +84,7 @@ void add_audit(const Command& program) {
   auto options = std::make_shared<AuditOptions>();
   const Command command = program.add_command(
       "audit", "Add up the books of brokers, gateways and publishers; code 1 where they do not balance");
-  add_addresses(command, options->addresses);
+  add_address_flags(command, options->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane audit\n"

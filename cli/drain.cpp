@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "core/time/duration.hpp"
@@ -50,7 +50,7 @@ void add_drain(const Command& broker) {
   command.add_option("--timeout", options->timeout, "Wait so long for it to end")
       .value_name("DURATION")
       .show_default();
-  add_addresses(command, options->addresses);
+  add_address_flags(command, options->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane broker drain\n"

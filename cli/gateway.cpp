@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/command.hpp"
 #include "cli/configuration.hpp"
 #include "core/process/host.hpp"
@@ -99,7 +99,7 @@ void add_gateway(const Command& program) {
       .value_name("N");
   command.add_option("--metrics", flags->metrics, "Where operators' tools read, by default off")
       .value_name("HOST:PORT");
-  add_addresses(command, flags->addresses);
+  add_address_flags(command, flags->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane gateway --listen 127.0.0.1:1601 --listen '[::1]:1601' --broker 127.0.0.1");

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/event_writer.hpp"
@@ -91,7 +91,7 @@ void add_get(const Command& program) {
       .add_option("--format", options->format,
                   "value (the payload alone, for one topic the default), text, text+offset, json or proto")
       .value_name("FORMAT");
-  add_addresses(command, options->addresses);
+  add_address_flags(command, options->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane get clock\n"

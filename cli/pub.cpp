@@ -6,13 +6,13 @@
 #include <fmt/format.h>
 #include <google/protobuf/message.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/confirmed_publisher.hpp"
 #include "cli/gateway_connection.hpp"
-#include "cli/pub_payload.hpp"
-#include "cli/typed_payload.hpp"
+#include "cli/json_messages.hpp"
+#include "cli/payload_flags.hpp"
 #include "core/payload/text.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
@@ -62,7 +62,7 @@ bool repeat(const PubOptions& options, Waiter& waiter, const std::function<bool(
 
 /// The message that --json means, with the types that the broker knows where the program was not built with
 /// it.
-Result<std::unique_ptr<google::protobuf::Message>> make_message(TypedPayloads& types,
+Result<std::unique_ptr<google::protobuf::Message>> make_message(JsonMessages& types,
                                                                 const std::string& type_name,
                                                                 const std::string& json,
                                                                 const std::vector<BrokerEndpoints>& brokers,
@@ -104,7 +104,7 @@ std::string describe(Offer offer, const PubOptions& options) {
 
 ExitCode publish_to_broker(const PubOptions& options, const std::string& json_type,
                            const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
-  TypedPayloads types;
+  JsonMessages types;
   std::unique_ptr<google::protobuf::Message> message;
   if (!json_type.empty()) {
     auto made = make_message(types, json_type, *options.payload, brokers, waiter);
@@ -240,7 +240,7 @@ void add_pub(const Command& program) {
   command.add_option("--count", flags->count, "Publish it so often").value_name("N").show_default();
   command.add_option("--every", flags->every, "From one to the next; none: at once").value_name("DURATION");
   command.add_option("--gateway", flags->gateway, "Publish text through a gateway").value_name("HOST:PORT");
-  add_addresses(command, flags->addresses);
+  add_address_flags(command, flags->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane pub news.uk 'rain until Thursday'\n"

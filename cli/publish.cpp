@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/command.hpp"
 #include "core/config/size.hpp"
 #include "core/log/log.hpp"
@@ -121,7 +121,7 @@ Source add_source(const Command& publish, const std::string& name, const std::st
   command.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
       .value_name("LEVEL")
       .show_default();
-  add_addresses(command, flags.addresses);
+  add_address_flags(command, flags.addresses);
   return source;
 }
 

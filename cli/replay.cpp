@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "backplane/v1/session.pb.h"
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/command.hpp"
 #include "cli/confirmed_publisher.hpp"
 #include "cli/event_file.hpp"
@@ -281,7 +281,7 @@ void add_replay(const Command& program) {
   command.add_option("--under", flags->under, "Publish on TOPIC.<the old topic>, beside what is there")
       .value_name("TOPIC");
   command.add_flag("--strict", flags->strict, "End with code 3 where events are missing");
-  add_addresses(command, flags->addresses);
+  add_address_flags(command, flags->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane replay 'stock.>' --to stock.events --since 1h\n"

@@ -8,7 +8,7 @@
 #include <backplane/client.hpp>
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/endpoint_diagnosis.hpp"
@@ -332,7 +332,7 @@ void add_sub(const Command& program) {
   command.add_flag("--strict", flags->strict, "End with code 3 where events were missed (!GAP, !RESET)");
   command.add_option("--gateway", flags->gateway, "Read from a gateway instead of a broker")
       .value_name("HOST:PORT");
-  add_addresses(command, flags->addresses);
+  add_address_flags(command, flags->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane sub 'stock.>' clock --count 10 --format json\n"

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/live_view.hpp"
@@ -141,7 +141,7 @@ void add_top(const Command& program) {
       .show_default();
   command.add_flag("--once", options->once,
                    "Print one picture and end; so it is anyway where there is no terminal");
-  add_addresses(command, options->addresses);
+  add_address_flags(command, options->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane top\n"

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/ledger.hpp"
+#include "cli/balance_checks.hpp"
 #include "cli/table.hpp"
 #include "cli/units.hpp"
 #include "core/log/escape.hpp"

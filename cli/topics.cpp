@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
 #include "cli/command.hpp"
 #include "cli/live_view.hpp"
@@ -213,7 +213,7 @@ void add_topics(const Command& program) {
   command.add_flag("--once", options->once,
                    "Print one table and end; so it is anyway where there is no terminal");
   command.add_flag("--json", options->json, "Like --once, with one JSON object a line");
-  add_addresses(command, options->addresses);
+  add_address_flags(command, options->addresses);
   command.set_footer(
       "Example:\n"
       "  backplane topics\n"

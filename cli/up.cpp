@@ -10,10 +10,10 @@
 #include "cli/command.hpp"
 #include "cli/configuration.hpp"
 #include "cli/demo_data.hpp"
-#include "cli/introduction.hpp"
 #include "cli/ready_line.hpp"
+#include "cli/startup_banner.hpp"
 #include "cli/status_line.hpp"
-#include "cli/status_numbers.hpp"
+#include "cli/status_poller.hpp"
 #include "cli/supervisor.hpp"
 #include "core/process/child.hpp"
 #include "core/process/signals.hpp"
@@ -76,10 +76,10 @@ class Up {
   Signals signals_;  // before libzmq's threads, so that they inherit the mask
   StatusLine status_;
   Supervisor supervisor_;
-  Started started_;
+  StartedDaemons daemons_;
   std::vector<std::string> publisher_names_;
   mq::Context context_;
-  std::vector<std::unique_ptr<StatusQuestion>> questions_;
+  std::vector<std::unique_ptr<StatusPoller>> pollers_;
   std::optional<StatusNumbers> shown_;
   Clock::time_point shown_at_{};
 };
@@ -89,9 +89,9 @@ Up::Up(const UpFlags& flags, Configuration configuration)
       configuration_(std::move(configuration)),
       supervisor_(signals_, {[this](std::string_view line) { status_.print_error_line(line); },
                              [this](std::string_view text) { say(text); }}) {
-  started_.listeners = configuration_.gateway.first.listen.size();
-  started_.http = configuration_.gateway.http;
-  started_.program = typed_path(executable_);
+  daemons_.listeners = configuration_.gateway.first.listen.size();
+  daemons_.http = configuration_.gateway.http;
+  daemons_.program = typed_path(executable_);
 }
 
 ExitCode Up::run() {
@@ -128,38 +128,38 @@ Outcome Up::start_broker() {
   const std::size_t count = configuration_.broker.backplanes.size();
   const Outcome outcome = start(Supervisor::Role::broker, "the broker", command({"broker"}, true), count);
   if (outcome != Outcome::ready) return outcome;
-  started_.broker = supervisor_.ready_lines("the broker");
+  daemons_.broker = supervisor_.ready_lines("the broker");
   if (count == 1) {
     // Whoever is connected finds it again where it was, also where its ports were free ones.
     std::vector<std::string> again = command({"broker"}, true);
     for (const std::string_view key : {"ingress", "egress", "control", "raw", "metrics"}) {
-      const std::string endpoint = ready_value(started_.broker.front(), key);
+      const std::string endpoint = ready_value(daemons_.broker.front(), key);
       if (endpoint.empty()) continue;
       again.push_back(fmt::format("--{}", key));
       again.push_back(endpoint);
     }
     supervisor_.set_arguments("the broker", std::move(again));
   }
-  for (const std::string& line : started_.broker) {
-    questions_.push_back(std::make_unique<StatusQuestion>(context_, ready_value(line, "control")));
+  for (const std::string& line : daemons_.broker) {
+    pollers_.push_back(std::make_unique<StatusPoller>(context_, ready_value(line, "control")));
   }
   return outcome;
 }
 
 Outcome Up::start_gateway() {
   std::vector<std::string> arguments = command({"gateway"}, true);
-  if (started_.broker.size() == 1) {
+  if (daemons_.broker.size() == 1) {
     for (const std::string_view key : {"ingress", "egress", "control"}) {
       arguments.push_back(fmt::format("--{}", key));
-      arguments.push_back(ready_value(started_.broker.front(), key));
+      arguments.push_back(ready_value(daemons_.broker.front(), key));
     }
   }
   const Outcome outcome = start(Supervisor::Role::gateway, "the gateway", arguments, 1);
   if (outcome != Outcome::ready) return outcome;
-  started_.gateway = supervisor_.ready_lines("the gateway").front();
+  daemons_.gateway = supervisor_.ready_lines("the gateway").front();
   // The same port again, also where it was a free one. A feed's is its own matter: two listeners cannot have
   // it.
-  for (const std::string& place : places_of(started_, /*feeds=*/false)) {
+  for (const std::string& place : gateway_addresses(daemons_, /*feeds=*/false)) {
     arguments.insert(arguments.end(), {"--listen", place});
   }
   supervisor_.set_arguments("the gateway", std::move(arguments));
@@ -194,7 +194,7 @@ Outcome Up::start_publishers() {
     arguments.insert(arguments.end(), each.arguments.begin(), each.arguments.end());
     for (const std::string_view key : {"ingress", "egress", "control"}) {
       arguments.push_back(fmt::format("--{}", key));
-      arguments.push_back(ready_value(started_.broker.front(), key));
+      arguments.push_back(ready_value(daemons_.broker.front(), key));
     }
     if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));
         !started) {
@@ -223,21 +223,21 @@ std::vector<std::string> Up::command(std::vector<std::string> arguments, bool wi
 }
 
 void Up::introduce() {
-  fmt::print("{}", introduction(started_));
+  fmt::print("{}", startup_banner(daemons_));
   std::fflush(stdout);
 }
 
 Outcome Up::watch() {
   for (;;) {
     const Clock::time_point now = Clock::now();
-    for (const auto& each : questions_) each->ask();
+    for (const auto& each : pollers_) each->request();
     const Clock::time_point next = now + 1s;
     bool fresh = false;
     while (Clock::now() < next) {
       // The answers come within a few ms; after that the descriptor is only looked at once a second.
-      for (const auto& each : questions_) fresh = each->receive() || fresh;
+      for (const auto& each : pollers_) fresh = each->receive() || fresh;
       if (fresh) break;
-      const Outcome outcome = supervisor_.tend(std::min(next, Clock::now() + 20ms), questions_.front()->fd());
+      const Outcome outcome = supervisor_.tend(std::min(next, Clock::now() + 20ms), pollers_.front()->fd());
       if (outcome == Outcome::stop || outcome == Outcome::ended) return outcome;
     }
     if (fresh) {
@@ -253,7 +253,7 @@ Outcome Up::watch() {
 
 void Up::show_status(Clock::time_point now) {
   StatusNumbers numbers;
-  for (const auto& each : questions_) {
+  for (const auto& each : pollers_) {
     numbers.events_in += each->numbers().events_in;
     numbers.deliveries_out += each->numbers().deliveries_out;
     numbers.clients += each->numbers().clients;

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "cli/demo_data.hpp"
-#include "cli/introduction.hpp"
 #include "cli/ready_line.hpp"
+#include "cli/startup_banner.hpp"
 #include "cli/status_line.hpp"
 
 namespace backplane::cli {
@@ -43,9 +43,9 @@ TEST(ReadyValue, IsTakenFromTheLine) {
   EXPECT_EQ(ready_value(line, "in"), "") << "a beginning is not the key";
 }
 
-class UpIntroduction : public testing::Test {
+class StartupBanner : public testing::Test {
  protected:
-  Started started_{
+  StartedDaemons daemons_{
       .broker = {"ready role=broker name=default ingress=tcp://127.0.0.1:5570 egress=tcp://127.0.0.1:5571 "
                  "control=tcp://127.0.0.1:5572 raw=tcp://127.0.0.1:5574 metrics=127.0.0.1:9570"},
       .gateway = "ready role=gateway listen=127.0.0.1:1601",
@@ -54,8 +54,8 @@ class UpIntroduction : public testing::Test {
       .program = "build/backplane"};
 };
 
-TEST_F(UpIntroduction, SaysWhereEverythingIsAndWhatToType) {
-  EXPECT_EQ(introduction(started_),
+TEST_F(StartupBanner, SaysWhereEverythingIsAndWhatToType) {
+  EXPECT_EQ(startup_banner(daemons_),
             "Backplane is up. Ctrl-C ends it.\n"
             "  broker default:  ingress tcp://127.0.0.1:5570  egress tcp://127.0.0.1:5571  control "
             "tcp://127.0.0.1:5572  raw tcp://127.0.0.1:5574\n"
@@ -68,38 +68,38 @@ TEST_F(UpIntroduction, SaysWhereEverythingIsAndWhatToType) {
             "  build/backplane pub news.uk 'rain until Thursday'\n");
 }
 
-TEST_F(UpIntroduction, NamesThePageAsABrowserCanOpenIt) {
+TEST_F(StartupBanner, NamesThePageAsABrowserCanOpenIt) {
   const auto page = [&](const std::string& listen) {
-    started_.gateway = "ready role=gateway listen=" + listen;
-    return introduction(started_);
+    daemons_.gateway = "ready role=gateway listen=" + listen;
+    return startup_banner(daemons_);
   };
   EXPECT_THAT(page("[::1]:7000"), HasSubstr("  page: http://[::1]:7000/\n"));
   EXPECT_THAT(page("[::1]:7000"), HasSubstr("  nc ::1 7000 "));
   EXPECT_THAT(page("0.0.0.0:7000"), HasSubstr("  page: http://127.0.0.1:7000/\n"));
   EXPECT_THAT(page("[::]:7000"), HasSubstr("  page: http://[::1]:7000/\n"));
-  started_.http = false;
+  daemons_.http = false;
   EXPECT_THAT(page("127.0.0.1:1601"), Not(HasSubstr("page:")));
 }
 
-TEST_F(UpIntroduction, TellsFeedsFromWhereCommandsAreTaken) {
-  started_.gateway = "ready role=gateway listen=127.0.0.1:1601,[::1]:1601,127.0.0.1:1500";
-  started_.listeners = 2;
-  EXPECT_THAT(places_of(started_, /*feeds=*/false), ElementsAre("127.0.0.1:1601", "[::1]:1601"));
-  EXPECT_THAT(places_of(started_, /*feeds=*/true), ElementsAre("127.0.0.1:1500"));
-  EXPECT_THAT(introduction(started_),
+TEST_F(StartupBanner, TellsFeedsFromWhereCommandsAreTaken) {
+  daemons_.gateway = "ready role=gateway listen=127.0.0.1:1601,[::1]:1601,127.0.0.1:1500";
+  daemons_.listeners = 2;
+  EXPECT_THAT(gateway_addresses(daemons_, /*feeds=*/false), ElementsAre("127.0.0.1:1601", "[::1]:1601"));
+  EXPECT_THAT(gateway_addresses(daemons_, /*feeds=*/true), ElementsAre("127.0.0.1:1500"));
+  EXPECT_THAT(startup_banner(daemons_),
               HasSubstr("  gateway: 127.0.0.1:1601  [::1]:1601\n  feeds: 127.0.0.1:1500\n  page: "));
-  started_.gateway = "ready role=gateway listen=127.0.0.1:1500";
-  started_.listeners = 0;
-  const std::string feeds_alone = introduction(started_);
+  daemons_.gateway = "ready role=gateway listen=127.0.0.1:1500";
+  daemons_.listeners = 0;
+  const std::string feeds_alone = startup_banner(daemons_);
   EXPECT_THAT(feeds_alone, HasSubstr("  nc 127.0.0.1 1500\n"));
   EXPECT_THAT(feeds_alone, Not(HasSubstr("page:")));
 }
 
-TEST_F(UpIntroduction, NamesTheBrokersPlacesThatAreNotTheUsualOnes) {
-  started_.broker = {
+TEST_F(StartupBanner, NamesTheBrokersPlacesThatAreNotTheUsualOnes) {
+  daemons_.broker = {
       "ready role=broker name=default ingress=tcp://127.0.0.1:5570 egress=ipc://e "
       "control=tcp://127.0.0.1:7"};
-  const std::string text = introduction(started_);
+  const std::string text = startup_banner(daemons_);
   EXPECT_THAT(text, HasSubstr("sub clock 'temperature.>' --egress ipc://e --control tcp://127.0.0.1:7\n"));
   EXPECT_THAT(text, Not(HasSubstr("metrics")));
 }

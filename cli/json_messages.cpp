@@ -1,4 +1,4 @@
-#include "cli/typed_payload.hpp"
+#include "cli/json_messages.hpp"
 
 #include <limits>
 
@@ -31,7 +31,7 @@ class FirstFault final : public pb::DescriptorPool::ErrorCollector {
 
 }  // namespace
 
-class TypedPayloads::Impl {
+class JsonMessages::Impl {
  public:
   [[nodiscard]] const pb::Descriptor* find_type(const std::string& name) const {
     if (const auto* type = pb::DescriptorPool::generated_pool()->FindMessageTypeByName(name)) return type;
@@ -77,17 +77,17 @@ class TypedPayloads::Impl {
   pb::DynamicMessageFactory factory_{&pool_};
 };
 
-TypedPayloads::TypedPayloads() : impl_(std::make_unique<Impl>()) {}
-TypedPayloads::~TypedPayloads() = default;
+JsonMessages::JsonMessages() : impl_(std::make_unique<Impl>()) {}
+JsonMessages::~JsonMessages() = default;
 
-std::string TypedPayloads::find(std::string_view name) const {
+std::string JsonMessages::find(std::string_view name) const {
   for (const std::string& full : {std::string(name), fmt::format("backplane.events.v1.{}", name)}) {
     if (impl_->find_type(full) != nullptr) return full;
   }
   return {};
 }
 
-Result<void> TypedPayloads::add_types(std::string_view file_descriptor_set) {
+Result<void> JsonMessages::add_types(std::string_view file_descriptor_set) {
   pb::FileDescriptorSet set;
   constexpr std::size_t parse_max = std::numeric_limits<int>::max();
   if (file_descriptor_set.size() > parse_max ||
@@ -97,7 +97,7 @@ Result<void> TypedPayloads::add_types(std::string_view file_descriptor_set) {
   return impl_->add(set);
 }
 
-Result<std::unique_ptr<pb::Message>> TypedPayloads::make(const std::string& type, std::string_view json) {
+Result<std::unique_ptr<pb::Message>> JsonMessages::make(const std::string& type, std::string_view json) {
   const pb::Descriptor* const descriptor = impl_->find_type(type);
   CHECK(descriptor != nullptr, "a type is found before a message of it is made");
   std::unique_ptr<pb::Message> message(impl_->make_new(descriptor));

@@ -1,4 +1,4 @@
-#include "cli/ledger.hpp"
+#include "cli/balance_checks.hpp"
 
 #include <gmock/gmock.h>
 
@@ -28,7 +28,7 @@ BrokerStats balanced() {
 
 constexpr TopicsTotal topics{.topics = 3, .events = 13, .first_position = 13, .last_position = 13};
 
-TEST(Ledger, ABrokersBooksBalance) {
+TEST(BalanceChecks, ABrokersBooksBalance) {
   const auto all = accounts(balanced(), topics);
   EXPECT_TRUE(all_balance(all));
   EXPECT_THAT(report(all),
@@ -40,7 +40,7 @@ TEST(Ledger, ABrokersBooksBalance) {
                           "all 4 books balance"));
 }
 
-TEST(Ledger, WhatDoesNotBalanceIsToldByHowMuch) {
+TEST(BalanceChecks, WhatDoesNotBalanceIsToldByHowMuch) {
   BrokerStats stats = balanced();
   stats.counters["received_total"] = 15;
   stats.counters["system_published_total"] = 5;
@@ -51,17 +51,17 @@ TEST(Ledger, WhatDoesNotBalanceIsToldByHowMuch) {
   EXPECT_EQ(report(all).back(), "2 of 4 books do not balance");
 }
 
-TEST(Ledger, WhatCameWhileTheTopicsWereReadMayBeInTheListOrNot) {
+TEST(BalanceChecks, WhatCameWhileTheTopicsWereReadMayBeInTheListOrNot) {
   // Position went from 100 to 120 during the list.
   for (const std::uint64_t events : {100u, 110u, 120u}) {
-    const Book book{{"position", 120}, {{"events of 3 topics", events}}, 20};
-    EXPECT_TRUE(book.balances()) << events;
+    const BalanceCheck check{{"position", 120}, {{"events of 3 topics", events}}, 20};
+    EXPECT_TRUE(check.balances()) << events;
   }
-  EXPECT_EQ((Book{{"position", 120}, {{"events of 3 topics", 99}}, 20}).difference(), 1);
-  EXPECT_EQ((Book{{"position", 120}, {{"events of 3 topics", 121}}, 20}).difference(), -1);
+  EXPECT_EQ((BalanceCheck{{"position", 120}, {{"events of 3 topics", 99}}, 20}).difference(), 1);
+  EXPECT_EQ((BalanceCheck{{"position", 120}, {{"events of 3 topics", 121}}, 20}).difference(), -1);
 }
 
-TEST(Ledger, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
+TEST(BalanceChecks, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
   BrokerStats stats = balanced();
   ParticipantInfo gateway;
   gateway.name = "gateway@host7";
@@ -101,7 +101,7 @@ TEST(Ledger, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
   EXPECT_THAT(report(accounts(stats, topics)), Contains(HasSubstr("OFF BY 2  matched 100")));
 }
 
-TEST(Ledger, WhoIsDownIsLeftOutAndThatIsSaid) {
+TEST(BalanceChecks, WhoIsDownIsLeftOutAndThatIsSaid) {
   BrokerStats stats = balanced();
   ParticipantInfo gone;
   gone.name = "clock@host7";
@@ -113,7 +113,7 @@ TEST(Ledger, WhoIsDownIsLeftOutAndThatIsSaid) {
   EXPECT_THAT(lines, Contains("  note      1 that said Hello and no longer do are left out"));
 }
 
-TEST(Ledger, APublisherHasNoMoreConfirmedThanItOffered) {
+TEST(BalanceChecks, APublisherHasNoMoreConfirmedThanItOffered) {
   BrokerStats stats = balanced();
   ParticipantInfo clock;
   clock.name = "clock@host7";
@@ -127,14 +127,14 @@ TEST(Ledger, APublisherHasNoMoreConfirmedThanItOffered) {
               Contains("  OFF BY -1 offered 10 = dealt with 11 + waiting 0"));
 }
 
-TEST(Ledger, LossesAreNotedThoughTheBooksBalance) {
+TEST(BalanceChecks, LossesAreNotedThoughTheBooksBalance) {
   BrokerStats stats = balanced();
   stats.counters["lost_before_total"] = 1'234;
   EXPECT_THAT(report(accounts(stats, topics)),
               Contains("  note      1,234 events were lost before the broker"));
 }
 
-TEST(Ledger, NamesFromOutsideCannotForgeALine) {
+TEST(BalanceChecks, NamesFromOutsideCannotForgeALine) {
   BrokerStats stats = balanced();
   stats.broker = "x\nall 9 books balance";
   EXPECT_EQ(report(accounts(stats, topics)).front(), "broker x\\nall 9 books balance");

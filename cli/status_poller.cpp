@@ -1,8 +1,8 @@
-#include "cli/status_numbers.hpp"
+#include "cli/status_poller.hpp"
 
 #include <utility>
 
-#include "cli/ledger.hpp"
+#include "cli/balance_checks.hpp"
 #include "follower/control/broker_control.hpp"
 
 namespace backplane::cli {
@@ -18,11 +18,11 @@ StatusNumbers status_numbers(const BrokerStats& stats) {
   return numbers;
 }
 
-StatusQuestion::StatusQuestion(mq::Context& context, const std::string& control)
+StatusPoller::StatusPoller(mq::Context& context, const std::string& control)
     : control_(std::make_unique<BrokerControl>(context, BrokerControl::Options{.control = control})) {}
-StatusQuestion::~StatusQuestion() = default;
+StatusPoller::~StatusPoller() = default;
 
-void StatusQuestion::ask() {
+void StatusPoller::request() {
   if (std::exchange(waiting_, true)) return;
   control_->requests().stats([this](const Result<BrokerStats>& stats) {
     waiting_ = false;
@@ -32,12 +32,12 @@ void StatusQuestion::ask() {
   });
 }
 
-bool StatusQuestion::receive() {
+bool StatusPoller::receive() {
   control_->do_work(Clock::now());
   return std::exchange(fresh_, false);
 }
 
-int StatusQuestion::fd() {
+int StatusPoller::fd() {
   return control_->fds().front();
 }
 

@@ -23,7 +23,7 @@ struct AddressFlags {
 };
 
 /// Adds --broker, --ingress, --egress and --control.
-void add_addresses(const Command& command, AddressFlags& flags);
+void add_address_flags(const Command& command, AddressFlags& flags);
 
 /// The brokers meant, at least one: the local one where nothing is given. `--broker HOST` is that host
 /// with the default ports; an endpoint beside it replaces that one's. An error names the flag.

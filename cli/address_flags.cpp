@@ -1,4 +1,4 @@
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 
 #include <algorithm>
 
@@ -30,7 +30,7 @@ Result<std::string> endpoint_host(std::string_view host) {
 
 }  // namespace
 
-void add_addresses(const Command& command, AddressFlags& flags) {
+void add_address_flags(const Command& command, AddressFlags& flags) {
   const std::string group = "Addresses of the broker (none given: the local one)";
   command.add_option("--broker", flags.broker, "Brokers with the default ports 5570, 5571 and 5572")
       .value_name("HOST[,HOST...]")

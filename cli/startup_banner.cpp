@@ -1,4 +1,4 @@
-#include "cli/introduction.hpp"
+#include "cli/startup_banner.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -55,29 +55,29 @@ std::string address_options(std::string_view ready) {
 
 }  // namespace
 
-std::vector<std::string> places_of(const Started& started, bool feeds) {
-  const std::string all = ready_value(started.gateway, "listen");
+std::vector<std::string> gateway_addresses(const StartedDaemons& daemons, bool feeds) {
+  const std::string all = ready_value(daemons.gateway, "listen");
   std::vector<std::string> places;
   std::size_t index = 0;
   for (std::size_t at = 0; at < all.size(); ++index) {
     const std::size_t end = std::min(all.find(',', at), all.size());
-    if ((index >= started.listeners) == feeds) places.push_back(all.substr(at, end - at));
+    if ((index >= daemons.listeners) == feeds) places.push_back(all.substr(at, end - at));
     at = end + 1;
   }
   return places;
 }
 
-std::string introduction(const Started& started) {
+std::string startup_banner(const StartedDaemons& daemons) {
   std::string text = "Backplane is up. Ctrl-C ends it.\n";
   const auto out = std::back_inserter(text);
-  for (const std::string& ready : started.broker) append_broker(ready, text);
-  const std::string metrics = ready_value(started.broker.front(), "metrics");
+  for (const std::string& ready : daemons.broker) append_broker(ready, text);
+  const std::string metrics = ready_value(daemons.broker.front(), "metrics");
   if (!metrics.empty()) fmt::format_to(out, "  metrics: http://{}/metrics\n", metrics);
-  const std::vector<std::string> listeners = places_of(started, false);
-  const std::vector<std::string> feeds = places_of(started, true);
+  const std::vector<std::string> listeners = gateway_addresses(daemons, false);
+  const std::vector<std::string> feeds = gateway_addresses(daemons, true);
   if (!listeners.empty()) fmt::format_to(out, "  gateway: {}\n", joined(listeners));
   if (!feeds.empty()) fmt::format_to(out, "  feeds: {}\n", joined(feeds));
-  if (started.http && !listeners.empty()) fmt::format_to(out, "  page: {}\n", page_url(listeners.front()));
+  if (daemons.http && !listeners.empty()) fmt::format_to(out, "  page: {}\n", page_url(listeners.front()));
 
   text += "Try in another terminal:\n";
   if (!listeners.empty()) {
@@ -87,11 +87,11 @@ std::string introduction(const Started& started) {
     const HostPort at = reachable(feeds.front());
     fmt::format_to(out, "  nc {} {}\n", at.host, at.port);
   }
-  const std::string addresses = address_options(started.broker.front());
+  const std::string addresses = address_options(daemons.broker.front());
   fmt::format_to(out,
                  "  {0} sub clock 'temperature.>'{1}\n"
                  "  {0} pub news.uk 'rain until Thursday'{1}\n",
-                 started.program, addresses);
+                 daemons.program, addresses);
   return text;
 }
 

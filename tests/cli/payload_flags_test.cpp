@@ -1,4 +1,4 @@
-#include "cli/pub_payload.hpp"
+#include "cli/payload_flags.hpp"
 
 #include <gmock/gmock.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(PubPayload, IsExactlyOneOfTheWays) {
+TEST(Payload, IsExactlyOneOfTheWays) {
   EXPECT_EQ(read_payload({.text = "x"}, 100).value(), "x");
   EXPECT_EQ(read_payload({.text = ""}, 100).value(), "");
   EXPECT_EQ(read_payload({.clear = true}, 100).value(), std::nullopt);
@@ -19,13 +19,13 @@ TEST(PubPayload, IsExactlyOneOfTheWays) {
             "--json: wanted a payload, which --clear has none of");
 }
 
-TEST(PubPayload, AFileThatIsNotThereIsToldByItsName) {
+TEST(Payload, AFileThatIsNotThereIsToldByItsName) {
   EXPECT_EQ(read_payload({.file = "/nowhere"}, 100).error().text,
             "--file /nowhere: No such file or directory");
   EXPECT_THAT(read_payload({.file = "/"}, 100).error().text, HasSubstr("--file /: "));
 }
 
-TEST(PubPayload, OfAnEndlessInputNoMoreIsReadThanMayBe) {
+TEST(Payload, OfAnEndlessInputNoMoreIsReadThanMayBe) {
   EXPECT_EQ(read_payload({.file = "/dev/zero"}, 1000).error().text,
             "--file /dev/zero: wanted at most 1000 bytes, got more");
 }

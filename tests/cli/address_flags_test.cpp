@@ -1,4 +1,4 @@
-#include "cli/addresses.hpp"
+#include "cli/address_flags.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

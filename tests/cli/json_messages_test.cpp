@@ -1,4 +1,4 @@
-#include "cli/typed_payload.hpp"
+#include "cli/json_messages.hpp"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.pb.h>
@@ -28,15 +28,15 @@ std::string acme_types() {
   return set.SerializeAsString();
 }
 
-TEST(TypedPayloads, ABuiltInEventIsFoundByItsShortName) {
-  TypedPayloads types;
+TEST(JsonMessages, ABuiltInEventIsFoundByItsShortName) {
+  JsonMessages types;
   EXPECT_EQ(types.find("Quote"), "backplane.events.v1.Quote");
   EXPECT_EQ(types.find("backplane.events.v1.Quote"), "backplane.events.v1.Quote");
   EXPECT_EQ(types.find("acme.Reading"), "");
 }
 
-TEST(TypedPayloads, JsonBecomesTheMessage) {
-  TypedPayloads types;
+TEST(JsonMessages, JsonBecomesTheMessage) {
+  JsonMessages types;
   const auto message = types.make(types.find("Quote"), R"({"symbol":"MSFT","price":39.81})");
   ASSERT_TRUE(message.has_value());
   events::v1::Quote quote;
@@ -45,8 +45,8 @@ TEST(TypedPayloads, JsonBecomesTheMessage) {
   EXPECT_DOUBLE_EQ(quote.price(), 39.81);
 }
 
-TEST(TypedPayloads, ATypeThatTheBrokerKnowsCanBeMadeToo) {
-  TypedPayloads types;
+TEST(JsonMessages, ATypeThatTheBrokerKnowsCanBeMadeToo) {
+  JsonMessages types;
   ASSERT_TRUE(types.add_types(acme_types()).has_value());
   ASSERT_TRUE(types.add_types(acme_types()).has_value()) << "the same once more";
   ASSERT_EQ(types.find("acme.Reading"), "acme.Reading");
@@ -55,8 +55,8 @@ TEST(TypedPayloads, ATypeThatTheBrokerKnowsCanBeMadeToo) {
   EXPECT_EQ((*message)->SerializeAsString(), "\x0a\x04roof");
 }
 
-TEST(TypedPayloads, JsonThatDoesNotFitIsTold) {
-  TypedPayloads types;
+TEST(JsonMessages, JsonThatDoesNotFitIsTold) {
+  JsonMessages types;
   const auto unknown = types.make("backplane.events.v1.Quote", R"({"volume":1})");
   EXPECT_THAT(unknown.error().text, HasSubstr("wanted a backplane.events.v1.Quote as JSON: "));
   EXPECT_THAT(unknown.error().text, HasSubstr("volume"));
@@ -64,8 +64,8 @@ TEST(TypedPayloads, JsonThatDoesNotFitIsTold) {
   EXPECT_FALSE(types.make("backplane.events.v1.Quote", "").has_value());
 }
 
-TEST(TypedPayloads, TypesThatMakeNoSenseAreRefused) {
-  TypedPayloads types;
+TEST(JsonMessages, TypesThatMakeNoSenseAreRefused) {
+  JsonMessages types;
   EXPECT_FALSE(types.add_types("\xff\xff").has_value());
   google::protobuf::FileDescriptorSet set;
   set.ParseFromString(acme_types());

@@ -15,12 +15,12 @@ namespace backplane::cli {
 
 /// Makes messages of the types that the program was built with (the events of backplane/events/v1, Google's
 /// well-known ones) and of those that it is given. Belongs to one thread; outlives the messages.
-class TypedPayloads {
+class JsonMessages {
  public:
-  TypedPayloads();
-  ~TypedPayloads();
-  TypedPayloads(const TypedPayloads&) = delete;
-  TypedPayloads& operator=(const TypedPayloads&) = delete;
+  JsonMessages();
+  ~JsonMessages();
+  JsonMessages(const JsonMessages&) = delete;
+  JsonMessages& operator=(const JsonMessages&) = delete;
 
   /// The full name of a type that is known: `name` itself, or backplane.events.v1.<name>; else "".
   [[nodiscard]] std::string find(std::string_view name) const;

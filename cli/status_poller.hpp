@@ -19,19 +19,19 @@ namespace backplane::cli {
 [[nodiscard]] StatusNumbers status_numbers(const BrokerStats& stats);
 
 /// Asks one broker's control endpoint. Lives on one thread; owns its connection; never blocks.
-class StatusQuestion {
+class StatusPoller {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// Returns at once, whether there is a broker or not. Throws std::invalid_argument where `control` is not
   /// an endpoint. `context` outlives it.
-  StatusQuestion(mq::Context& context, const std::string& control);
-  ~StatusQuestion();
-  StatusQuestion(const StatusQuestion&) = delete;
-  StatusQuestion& operator=(const StatusQuestion&) = delete;
+  StatusPoller(mq::Context& context, const std::string& control);
+  ~StatusPoller();
+  StatusPoller(const StatusPoller&) = delete;
+  StatusPoller& operator=(const StatusPoller&) = delete;
 
   /// Asks, unless an answer is waited for.
-  void ask();
+  void request();
   /// Takes an answer, where there is one. @returns whether `numbers()` is new.
   [[nodiscard]] bool receive();
   [[nodiscard]] const StatusNumbers& numbers() const noexcept { return numbers_; }

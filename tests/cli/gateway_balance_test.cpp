@@ -7,7 +7,7 @@
 
 #include <gmock/gmock.h>
 
-#include "cli/ledger.hpp"
+#include "cli/balance_checks.hpp"
 #include "gateway/operations/figures.hpp"
 #include "tests/fanout/shard_fixture.hpp"
 
@@ -69,7 +69,7 @@ gateway::Figures busy_engine() {
   return figures;
 }
 
-TEST(AuditBooks, OfABusyEngineBalanceAndEveryPartOfThemCounts) {
+TEST(GatewayBalance, OfABusyEngineBalanceAndEveryPartOfThemCounts) {
   const gateway::Figures figures = busy_engine();
   EXPECT_TRUE(balances(figures)) << testing::PrintToString(report(accounts(stats_of(figures), {})));
   fanout::DeliveryLedger broken = figures.engine;
@@ -83,7 +83,7 @@ TEST(AuditBooks, OfABusyEngineBalanceAndEveryPartOfThemCounts) {
   });
 }
 
-TEST(AuditBooks, OfTheFollowingAndOfWhatClientsPublishEveryPartCounts) {
+TEST(GatewayBalance, OfTheFollowingAndOfWhatClientsPublishEveryPartCounts) {
   gateway::Figures figures;
   figures.upstream.expected = 70;
   figures.upstream.seen = 40;

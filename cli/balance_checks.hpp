@@ -13,7 +13,7 @@
 namespace backplane::cli {
 
 /// One sum that must come out: `received 12 = published 10 + rejected 2`.
-struct Book {
+struct BalanceCheck {
   using Entry = std::pair<std::string, std::uint64_t>;
   Entry whole;
   std::vector<Entry> parts;
@@ -29,7 +29,7 @@ struct Book {
 /// All that is known of one participant.
 struct Account {
   std::string whose;  ///< `broker default`, `gateway gateway@host7`
-  std::vector<Book> books;
+  std::vector<BalanceCheck> checks;
   std::vector<std::string> notes;  ///< what the sums don't say: losses, and books that are not kept
 };
 

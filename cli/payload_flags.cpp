@@ -1,4 +1,4 @@
-#include "cli/pub_payload.hpp"
+#include "cli/payload_flags.hpp"
 
 #include <array>
 #include <cerrno>
