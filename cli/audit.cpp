@@ -9,8 +9,9 @@
 #include "cli/address_flags.hpp"
 #include "cli/balance_checks.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
+#include "cli/messages.hpp"
 #include "cli/output.hpp"
+#include "cli/subcommands.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -60,7 +61,7 @@ Result<std::vector<Account>> audit(BrokerRequests& requests, Waiter& waiter) {
 
 ExitCode run_audit(const AuditOptions& options) {
   const auto brokers = resolve(options.addresses);
-  if (!brokers) return complain("audit", brokers.error());
+  if (!brokers) return print_error("audit", brokers.error());
   Waiter waiter;
   mq::Context context;
   std::vector<Account> all;
@@ -68,13 +69,13 @@ ExitCode run_audit(const AuditOptions& options) {
   for (const BrokerEndpoints& broker : *brokers) {
     BrokerRequests requests(context, {broker}, waiter);
     auto found = audit(requests, waiter);
-    if (!found) return complain("audit", found.error());
+    if (!found) return print_error("audit", found.error());
     std::move(found->begin(), found->end(), std::back_inserter(all));
   }
   Output output;
   for (const std::string& line : report(all)) output.line(line);
   output.flush();
-  if (!output.problem().empty()) complain("audit", output.problem());
+  if (!output.problem().empty()) print_message("audit", output.problem());
   return all_balance(all) && output.problem().empty() ? ExitCode::done : ExitCode::failed;
 }
 

@@ -6,8 +6,9 @@
 #include <fmt/format.h>
 
 #include "broker/server.hpp"
-#include "cli/command.hpp"
 #include "cli/configuration.hpp"
+#include "cli/messages.hpp"
+#include "cli/subcommands.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 
@@ -82,9 +83,9 @@ Result<broker::BrokerConfig> read_again(const BrokerFlags& flags, log::Level& le
 
 ExitCode run_broker(const BrokerFlags& flags) {
   const Result<config::Source> source = broker_source(flags);
-  if (!source) return complain("broker", source.error());
+  if (!source) return print_error("broker", source.error());
   ConfigurationResult configuration = read_configuration(*source);
-  if (!configuration) return complain(configuration.error());
+  if (!configuration) return print_errors(configuration.error());
   if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("broker");
@@ -94,7 +95,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
   raise_open_files_limit();
   auto server = broker::Server::open(std::move(configuration->broker));
   if (!server) {
-    complain("broker", server.error().text);
+    print_message("broker", server.error().text);
     return ExitCode::failed;
   }
   for (const std::string& line : (*server)->ready_lines()) fmt::print("{}\n", line);

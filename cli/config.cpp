@@ -4,17 +4,18 @@
 
 #include <fmt/format.h>
 
-#include "cli/command.hpp"
 #include "cli/configuration.hpp"
+#include "cli/messages.hpp"
+#include "cli/subcommands.hpp"
 
 namespace backplane::cli {
 namespace {
 
 ExitCode run_config(const ConfigurationFlags& flags) {
   const Result<config::Source> source = open_source(flags);
-  if (!source) return complain(flags.check ? "config check" : "config print", source.error());
+  if (!source) return print_error(flags.check ? "config check" : "config print", source.error());
   const ConfigurationResult configuration = read_configuration(*source);
-  if (!configuration) return complain(configuration.error());
+  if (!configuration) return print_errors(configuration.error());
   (void)tell_configuration(flags, *configuration);
   return ExitCode::done;
 }

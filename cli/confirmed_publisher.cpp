@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "cli/command.hpp"
 #include "cli/endpoint_diagnosis.hpp"
+#include "cli/messages.hpp"
 #include "core/process/host.hpp"
 
 namespace backplane::cli {
@@ -52,10 +52,10 @@ void ConfirmedPublisher::report() {
   const PublisherStatus status = publisher_.status();
   if (was_ready_ && !status.ready && !told_waiting_) {
     told_waiting_ = true;
-    complain(command_, fmt::format("the broker at {} has gone; waiting for one", endpoints()));
+    print_message(command_, fmt::format("the broker at {} has gone; waiting for one", endpoints()));
   } else if (status.ready && told_waiting_) {
     told_waiting_ = false;
-    complain(command_, fmt::format("the broker at {} is there", endpoints()));
+    print_message(command_, fmt::format("the broker at {} is there", endpoints()));
   }
   was_ready_ = was_ready_ || status.ready;
 }

@@ -7,7 +7,8 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
+#include "cli/messages.hpp"
+#include "cli/subcommands.hpp"
 #include "core/time/duration.hpp"
 
 namespace backplane::cli {
@@ -22,11 +23,11 @@ struct DrainOptions {
 
 ExitCode run_drain(const DrainOptions& options) {
   const auto timeout = parse_duration(options.timeout, "--timeout");
-  if (!timeout) return complain("broker drain", timeout.error());
+  if (!timeout) return print_error("broker drain", timeout.error());
   const auto brokers = resolve(options.addresses);
-  if (!brokers) return complain("broker drain", brokers.error());
+  if (!brokers) return print_error("broker drain", brokers.error());
   if (brokers->size() > 1) {
-    complain("broker drain", "--broker: wanted one host, as one broker is ended at a time");
+    print_message("broker drain", "--broker: wanted one host, as one broker is ended at a time");
     return ExitCode::usage;
   }
   Waiter waiter;
@@ -34,10 +35,10 @@ ExitCode run_drain(const DrainOptions& options) {
   BrokerRequests requests(context, *brokers, waiter);
   const auto gone = requests.drain(
       std::chrono::ceil<std::chrono::milliseconds>(std::min<std::chrono::nanoseconds>(*timeout, longest)));
-  if (!gone) return complain("broker drain", gone.error());
+  if (!gone) return print_error("broker drain", gone.error());
   if (*gone) return ExitCode::done;
-  complain("broker drain", fmt::format("the broker at {} drains, and is still there after {}",
-                                       requests.broker().control, format_duration(*timeout)));
+  print_message("broker drain", fmt::format("the broker at {} drains, and is still there after {}",
+                                            requests.broker().control, format_duration(*timeout)));
   return ExitCode::failed;
 }
 

@@ -11,8 +11,9 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/command.hpp"
 #include "cli/configuration.hpp"
+#include "cli/messages.hpp"
+#include "cli/subcommands.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 
@@ -64,13 +65,14 @@ Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
 
 ExitCode run_gateway(const GatewayFlags& flags) {
   Result<config::Source> source = open_source(flags.configuration);
-  if (!source) return complain("gateway", source.error());
-  if (const auto set = set_addresses(*source, flags.addresses); !set) return complain("gateway", set.error());
+  if (!source) return print_error("gateway", source.error());
+  if (const auto set = set_addresses(*source, flags.addresses); !set)
+    return print_error("gateway", set.error());
   if (!flags.listen.empty()) source->set_flag("gateway.listen", "--listen", flags.listen);
   set_flag(*source, "gateway.workers", "--workers", flags.workers);
   set_flag(*source, "gateway.metrics", "--metrics", flags.metrics);
   ConfigurationResult configuration = read_configuration(*source);
-  if (!configuration) return complain(configuration.error());
+  if (!configuration) return print_errors(configuration.error());
   if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("gateway");

@@ -6,10 +6,11 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
 #include "cli/event_writer.hpp"
+#include "cli/messages.hpp"
 #include "cli/output.hpp"
 #include "cli/stored_events.hpp"
+#include "cli/subcommands.hpp"
 #include "cli/waiter.hpp"
 #include "core/topic/pattern.hpp"
 
@@ -29,7 +30,7 @@ bool write_values(const std::vector<StoredEvent>& values, EventWriter& writer, s
   bool good = true;
   for (const StoredEvent& value : values) {
     if (writer.event(value.topic, value.bytes(), value.stamp, out)) continue;
-    complain("get", fmt::format("the value of {} cannot be read", value.topic));
+    print_message("get", fmt::format("the value of {} cannot be read", value.topic));
     good = false;
   }
   return good;
@@ -38,7 +39,7 @@ bool write_values(const std::vector<StoredEvent>& values, EventWriter& writer, s
 ExitCode run_get(const GetOptions& options) {
   const auto pattern = Pattern::parse(options.topic);
   if (!pattern) {
-    complain("get", "TOPIC: " + pattern.error().text);
+    print_message("get", "TOPIC: " + pattern.error().text);
     return ExitCode::usage;
   }
   const std::string wanted = !options.format.empty() ? options.format
@@ -46,20 +47,20 @@ ExitCode run_get(const GetOptions& options) {
                                                      : "text";
   const auto format = parse_output_format(wanted);
   if (!format) {
-    complain("get",
-             fmt::format("--format: wanted value, text, text+offset, json or proto, got \"{}\"", wanted));
+    print_message(
+        "get", fmt::format("--format: wanted value, text, text+offset, json or proto, got \"{}\"", wanted));
     return ExitCode::usage;
   }
   const auto brokers = resolve(options.addresses);
-  if (!brokers) return complain("get", brokers.error());
+  if (!brokers) return print_error("get", brokers.error());
 
   Waiter waiter;
   mq::Context context;
   StoredEvents stored(context, *brokers, waiter);
   const auto values = stored.last_values({options.topic}, reply_limit);
-  if (!values) return complain("get", values.error());
+  if (!values) return print_error("get", values.error());
   if (values->empty()) {
-    complain("get", fmt::format("\"{}\" has no retained value", options.topic));
+    print_message("get", fmt::format("\"{}\" has no retained value", options.topic));
     return ExitCode::failed;
   }
   EventWriter writer(*format);
@@ -74,7 +75,7 @@ ExitCode run_get(const GetOptions& options) {
     }
   }
   output.flush();
-  if (!output.problem().empty()) complain("get", output.problem());
+  if (!output.problem().empty()) print_message("get", output.problem());
   return good && output.problem().empty() ? ExitCode::done : ExitCode::failed;
 }
 

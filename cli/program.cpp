@@ -9,17 +9,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "cli/command.hpp"
+#include "cli/messages.hpp"
+#include "cli/subcommands.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/payload_json.hpp"
 
 namespace backplane::cli {
 namespace {
-
-/// On standard error. Unlike fmt::print, it doesn't throw where nobody reads that any more.
-void write_line(const std::string& line) {
-  std::fputs((line + '\n').c_str(), stderr);
-}
 
 /// Where a standard stream is closed, the next socket would have its number, and be written to in its place.
 /// What takes its place here can be used the other way round alone: writing stays an error.
@@ -50,7 +46,7 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
   }
   const auto parsed = command_line.parse(argc, argv);
   if (!parsed) {
-    write_line(log::escape(parsed.error().text));
+    print_error_line(log::escape(parsed.error().text));
     return ExitCode::usage;
   }
   if (*parsed == CommandLine::Parsed::help) return ExitCode::done;
@@ -65,23 +61,9 @@ ExitCode run_program(int argc, const char* const* argv) {
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {
-    write_line(fmt::format("backplane: {}", log::escape(error.what())));
+    print_error_line(fmt::format("backplane: {}", log::escape(error.what())));
     return ExitCode::failed;
   }
-}
-
-void complain(std::string_view subcommand, std::string_view text) {
-  write_line(fmt::format("backplane {}: {}", subcommand, log::escape(text)));
-}
-
-ExitCode complain(std::string_view subcommand, const Error& error) {
-  complain(subcommand, error.text);
-  return error.code == ErrorCode::invalid_argument ? ExitCode::usage : ExitCode::failed;
-}
-
-ExitCode complain(const std::vector<std::string>& configuration_errors) {
-  for (const std::string& error : configuration_errors) write_line(error);
-  return ExitCode::usage;
 }
 
 }  // namespace backplane::cli

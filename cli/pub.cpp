@@ -8,11 +8,12 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
 #include "cli/confirmed_publisher.hpp"
 #include "cli/gateway_connection.hpp"
 #include "cli/json_messages.hpp"
+#include "cli/messages.hpp"
 #include "cli/payload_flags.hpp"
+#include "cli/subcommands.hpp"
 #include "core/payload/text.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
@@ -108,7 +109,7 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
   std::unique_ptr<google::protobuf::Message> message;
   if (!json_type.empty()) {
     auto made = make_message(types, json_type, *options.payload, brokers, waiter);
-    if (!made) return complain("pub", made.error());
+    if (!made) return print_error("pub", made.error());
     message = std::move(*made);
   }
   ConfirmedPublisher publisher("pub", brokers, payload_bytes_max, waiter);
@@ -126,23 +127,23 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
   });
   const std::string problem = publisher.finish(reply_limit);
   if (!problem.empty()) {
-    complain("pub", problem);
+    print_message("pub", problem);
     return ExitCode::failed;
   }
   if (all || waiter.stopped()) return ExitCode::done;
-  complain("pub", describe(last, options));
+  print_message("pub", describe(last, options));
   return last == Offer::backpressured ? ExitCode::failed : ExitCode::usage;
 }
 
 ExitCode publish_to_gateway(const PubOptions& options, const std::string& place, Waiter& waiter) {
   if (!options.payload || !wire::is_utf8(*options.payload)) {
-    complain("pub", "--gateway: wanted text, as a gateway takes no other payloads");
+    print_message("pub", "--gateway: wanted text, as a gateway takes no other payloads");
     return ExitCode::usage;
   }
   std::string line = fmt::format("PUB {} ", options.topic);
   append_escaped(*options.payload, line);
   auto gateway = GatewayConnection::open(place, waiter, reply_limit);
-  if (!gateway) return complain("pub", gateway.error());
+  if (!gateway) return print_error("pub", gateway.error());
   Error problem;
   const bool all = repeat(options, waiter, [&] {
     if (auto sent = gateway->send_line(line); !sent) {
@@ -165,7 +166,7 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& place,
     }
   });
   if (all || waiter.stopped()) return ExitCode::done;
-  complain("pub", problem.text);
+  print_message("pub", problem.text);
   return ExitCode::failed;
 }
 
@@ -203,9 +204,9 @@ Result<PubOptions> read_options(const PubFlags& flags) {
 
 ExitCode run_pub(const PubFlags& flags) {
   const auto brokers = resolve(flags.addresses);
-  if (!brokers) return complain("pub", brokers.error());
+  if (!brokers) return print_error("pub", brokers.error());
   const auto options = read_options(flags);
-  if (!options) return complain("pub", options.error());
+  if (!options) return print_error("pub", options.error());
 
   Signals signals;  // before other threads, so that they inherit the mask
   Waiter waiter;

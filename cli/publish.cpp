@@ -8,7 +8,8 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/command.hpp"
+#include "cli/messages.hpp"
+#include "cli/subcommands.hpp"
 #include "core/config/size.hpp"
 #include "core/log/log.hpp"
 #include "core/process/signals.hpp"
@@ -79,16 +80,16 @@ ExitCode run_publish(const std::string& source, const SourceFlags& flags, const 
   const std::string name = "publish " + source;
   const auto level = log::parse_level(flags.log_level);
   if (!level) {
-    complain(name, "--log-level: " + level.error().text);
+    print_message(name, "--log-level: " + level.error().text);
     return ExitCode::usage;
   }
   const auto options = source_options(flags);
-  if (!options) return complain(name, options.error());
+  if (!options) return print_error(name, options.error());
   log::set_program(source);
   log::set_level(*level);
   Signals signals;
   const auto code = run(*options, signals);
-  return code ? *code : complain(name, code.error());
+  return code ? *code : print_error(name, code.error());
 }
 
 /// A source's subcommand with the options that all sources have.

@@ -12,14 +12,15 @@
 
 #include "backplane/v1/session.pb.h"
 #include "cli/address_flags.hpp"
-#include "cli/command.hpp"
 #include "cli/confirmed_publisher.hpp"
 #include "cli/event_file.hpp"
 #include "cli/event_writer.hpp"
+#include "cli/messages.hpp"
 #include "cli/output.hpp"
 #include "cli/playback.hpp"
 #include "cli/stored_events.hpp"
 #include "cli/sub_options.hpp"
+#include "cli/subcommands.hpp"
 #include "cli/units.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/payload_json.hpp"
@@ -85,18 +86,18 @@ Result<ReplayFrom> replay_from(const ReplayFlags& flags, const Pattern& pattern)
 ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
   const auto pattern = Pattern::parse(flags.pattern);
   if (!pattern)
-    return complain("replay", Error{ErrorCode::invalid_argument, "PATTERN: " + pattern.error().text});
+    return print_error("replay", Error{ErrorCode::invalid_argument, "PATTERN: " + pattern.error().text});
   const auto from = replay_from(flags, *pattern);
-  if (!from) return complain("replay", from.error());
+  if (!from) return print_error("replay", from.error());
   const auto format = parse_output_format(flags.format);
   if (!format) {
-    return complain("replay",
-                    Error{ErrorCode::invalid_argument,
-                          fmt::format("--format: wanted proto, json, text, text+offset or value, got \"{}\"",
-                                      flags.format)});
+    return print_error(
+        "replay", Error{ErrorCode::invalid_argument,
+                        fmt::format("--format: wanted proto, json, text, text+offset or value, got \"{}\"",
+                                    flags.format)});
   }
   const auto file = open_file(flags.to, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
-  if (!file) return complain("replay", file.error());
+  if (!file) return print_error("replay", file.error());
 
   Output output(file->get(), flags.to == "-" ? "standard output" : flags.to);
   EventWriter writer(*format);
@@ -114,11 +115,11 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
   const auto missing = StoredEvents(context, brokers, waiter).replay(flags.pattern, *from, take, reply_limit);
   output.flush();
   if (!output.problem().empty()) {
-    complain("replay", output.problem());
+    print_message("replay", output.problem());
     return ExitCode::failed;
   }
-  if (!missing) return complain("replay", missing.error());
-  if (!missing->empty()) complain("replay", *missing);
+  if (!missing) return print_error("replay", missing.error());
+  if (!missing->empty()) print_message("replay", *missing);
   if (!output.closed()) {
     tell(fmt::format("{} of {} written to {}", counted(events, "event"), counted(topics.size(), "topic"),
                      log::escape(flags.to)),
@@ -154,13 +155,14 @@ class Player {
     }
     const std::string unconfirmed = publisher_.finish(reply_limit);
     for (const std::string& each : {problem, unconfirmed}) {
-      if (!each.empty()) complain("replay", each);
+      if (!each.empty()) print_message("replay", each);
     }
     if (left_out_ > 0)
-      complain("replay", fmt::format("{} of the system's own topics left out", counted(left_out_, "event")));
+      print_message("replay",
+                    fmt::format("{} of the system's own topics left out", counted(left_out_, "event")));
     if (holes_ > 0)
-      complain("replay",
-               fmt::format("the file says in {} that events are missing", counted(holes_, "place")));
+      print_message("replay",
+                    fmt::format("the file says in {} that events are missing", counted(holes_, "place")));
     tell(fmt::format("{} published", counted(published_, "event")), false);
     if (!problem.empty() || !unconfirmed.empty()) return ExitCode::failed;
     return flags_.strict && holes_ > 0 ? ExitCode::gaps : ExitCode::done;
@@ -221,16 +223,16 @@ class Player {
 
 ExitCode play(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
   const auto speed = parse_speed(flags.speed);
-  if (!speed) return complain("replay", speed.error());
+  if (!speed) return print_error("replay", speed.error());
   if (!flags.under.empty()) {
     if (const TopicFault fault = check_topic(flags.under);
         fault != TopicFault::none || is_system_topic(flags.under)) {
-      return complain("replay", Error{ErrorCode::invalid_argument,
-                                      fmt::format("--under: wanted a topic, got \"{}\"", flags.under)});
+      return print_error("replay", Error{ErrorCode::invalid_argument,
+                                         fmt::format("--under: wanted a topic, got \"{}\"", flags.under)});
     }
   }
   const auto file = open_file(flags.from, O_RDONLY, STDIN_FILENO);
-  if (!file) return complain("replay", file.error());
+  if (!file) return print_error("replay", file.error());
   EventFileReader reader(file->get(), flags.from == "-" ? "standard input" : flags.from);
   return Player(flags, *speed, brokers, waiter).play(reader);
 }
@@ -239,12 +241,12 @@ ExitCode run_replay(const ReplayFlags& flags) {
   const bool saves = !flags.pattern.empty() && !flags.to.empty() && flags.from.empty();
   const bool plays = flags.pattern.empty() && flags.to.empty() && !flags.from.empty();
   if (!saves && !plays) {
-    return complain("replay",
-                    Error{ErrorCode::invalid_argument,
-                          "wanted PATTERN --to FILE, or --from FILE (see backplane replay --help)"});
+    return print_error("replay",
+                       Error{ErrorCode::invalid_argument,
+                             "wanted PATTERN --to FILE, or --from FILE (see backplane replay --help)"});
   }
   const auto brokers = resolve(flags.addresses);
-  if (!brokers) return complain("replay", brokers.error());
+  if (!brokers) return print_error("replay", brokers.error());
   Signals signals;  // before libzmq's threads, so that they inherit the mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {

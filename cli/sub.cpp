@@ -10,10 +10,11 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
 #include "cli/endpoint_diagnosis.hpp"
+#include "cli/messages.hpp"
 #include "cli/stored_events.hpp"
 #include "cli/sub_options.hpp"
+#include "cli/subcommands.hpp"
 #include "core/net/host_port.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
@@ -120,7 +121,7 @@ class BrokerSub {
     const std::size_t begin = out.size();
     EventWriter& writer = printer_.writer();
     if (!writer.event(event.topic(), event.envelope(), stamp, out)) {
-      complain("sub", fmt::format("an event of {} cannot be read", event.topic()));
+      print_message("sub", fmt::format("an event of {} cannot be read", event.topic()));
       return;
     }
     if (writer.payloads().has_unknown_types() && learn_types()) {
@@ -163,7 +164,7 @@ class BrokerSub {
 
   void handle(const Client::Refused& refused) {
     printer_.output().flush();
-    complain("sub", refused.text);
+    print_message("sub", refused.text);
     printer_.count_miss();
   }
 
@@ -171,7 +172,7 @@ class BrokerSub {
     complain_at_ = broker.up ? Clock::time_point::max() : Clock::now() + patience;
     if (broker.up && std::exchange(told_, false)) {
       printer_.output().flush();
-      complain("sub", fmt::format("the broker at {} is there", brokers_[broker.index].egress));
+      print_message("sub", fmt::format("the broker at {} is there", brokers_[broker.index].egress));
     }
     was_there_ = was_there_ || broker.up;
   }
@@ -193,8 +194,8 @@ class BrokerSub {
     told_ = true;
     const bool hopeless =
         why.found == Diagnosis::Found::other_protocol && !was_there_ && brokers_.size() == 1;
-    complain("sub", fmt::format("no broker answers at {}: {}{}", fmt::join(endpoints, ", "), why.text,
-                                hopeless ? "" : "; waiting for one"));
+    print_message("sub", fmt::format("no broker answers at {}: {}{}", fmt::join(endpoints, ", "), why.text,
+                                     hopeless ? "" : "; waiting for one"));
     return !hopeless;
   }
 
@@ -204,7 +205,8 @@ class BrokerSub {
     const std::string& control = brokers_[client_.status().broker].control;
     const Diagnosis why = diagnose(control, waiter_);
     if (why.found == Diagnosis::Found::zeromq) return;
-    complain("sub", fmt::format("history waits for the broker's control endpoint {}: {}", control, why.text));
+    print_message("sub",
+                  fmt::format("history waits for the broker's control endpoint {}: {}", control, why.text));
   }
 
   /// Asks what types are that the program was not built with. @returns whether any is known now.
@@ -278,18 +280,18 @@ Result<SubOptions> read_options(const SubFlags& flags) {
 
 ExitCode run_sub(const SubFlags& flags) {
   const auto options = read_options(flags);
-  if (!options) return complain("sub", options.error());
+  if (!options) return print_error("sub", options.error());
   if (!flags.gateway.empty() && flags.addresses.given()) {
-    return complain("sub",
-                    Error{ErrorCode::invalid_argument, "--gateway: wanted without a broker's addresses"});
+    return print_error("sub",
+                       Error{ErrorCode::invalid_argument, "--gateway: wanted without a broker's addresses"});
   }
   if (!flags.gateway.empty()) {
     if (const auto place = parse_host_port(flags.gateway, "--gateway"); !place) {
-      return complain("sub", place.error());
+      return print_error("sub", place.error());
     }
   }
   auto brokers = resolve(flags.addresses);
-  if (!brokers) return complain("sub", brokers.error());
+  if (!brokers) return print_error("sub", brokers.error());
 
   Signals signals;  // before libzmq's threads, so that they inherit the mask
   Waiter waiter;

@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/session.pb.h"
-#include "cli/command.hpp"
 #include "cli/gateway_connection.hpp"
 #include "cli/gateway_lines.hpp"
+#include "cli/messages.hpp"
 #include "cli/sub_options.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/write.hpp"
@@ -43,7 +43,7 @@ class GatewaySub {
       if (refused_) return ExitCode::failed;
       // What is not a gateway never was one; what was one may be so again.
       if (over.error().code == ErrorCode::protocol && !was_there_) {
-        complain("sub", over.error().text);
+        print_message("sub", over.error().text);
         return ExitCode::failed;
       }
       tell_lost(over.error());
@@ -61,7 +61,7 @@ class GatewaySub {
   void tell_lost(const Error& error) {
     printer_.output().flush();
     if (std::exchange(told_lost_, true)) return;
-    complain("sub", error.text + "; trying again");
+    print_message("sub", error.text + "; trying again");
   }
 
   /// @returns why the connection is over.
@@ -135,10 +135,10 @@ class GatewaySub {
         if (unanswered_ > 0 && --unanswered_ == 0) say_there();
         return true;
       case Kind::wait:
-        complain("sub", fmt::format("the gateway at {} has no broker; waiting for one", place_));
+        print_message("sub", fmt::format("the gateway at {} has no broker; waiting for one", place_));
         return true;
       case Kind::live:
-        complain("sub", fmt::format("the gateway at {} has a broker again", place_));
+        print_message("sub", fmt::format("the gateway at {} has a broker again", place_));
         return true;
       case Kind::error:
       case Kind::bye:
@@ -155,7 +155,7 @@ class GatewaySub {
                   fmt::format("the gateway at {} ends the connection: {}", place_, item.text));
     }
     printer_.output().flush();
-    complain("sub", fmt::format("the gateway at {} refuses: {}", place_, item.text));
+    print_message("sub", fmt::format("the gateway at {} refuses: {}", place_, item.text));
     refused_ = true;
     return fail(ErrorCode::invalid_argument, item.text);
   }
@@ -166,10 +166,10 @@ class GatewaySub {
     if (std::exchange(told_lost_, false)) {
       printer_.output().flush();
       const bool resumed = !resume().empty();
-      complain("sub", fmt::format("the gateway at {} is there{}", place_,
-                                  !was_there_ ? ""
-                                  : resumed   ? " again"
-                                              : " again; what came meanwhile is not known"));
+      print_message("sub", fmt::format("the gateway at {} is there{}", place_,
+                                       !was_there_ ? ""
+                                       : resumed   ? " again"
+                                                   : " again; what came meanwhile is not known"));
       if (was_there_ && !resumed) printer_.count_miss();
     }
     was_there_ = true;

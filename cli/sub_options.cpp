@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/command.hpp"
+#include "cli/messages.hpp"
 #include "core/time/duration.hpp"
 #include "follower/order/resume_token.hpp"
 
@@ -49,14 +49,14 @@ void SubPrinter::count_event() {
 ExitCode SubPrinter::finish() {
   output_.flush();
   if (!output_.problem().empty()) {
-    complain("sub", output_.problem());
+    print_message("sub", output_.problem());
     return ExitCode::failed;
   }
   const bool wanted_more =
       options_.count != std::numeric_limits<std::uint64_t>::max() && seen_ < options_.count;
   if (wanted_more && !output_.closed() && late()) {
-    complain("sub",
-             fmt::format("wanted {} events within {}, got {}", options_.count, options_.timeout_text, seen_));
+    print_message("sub", fmt::format("wanted {} events within {}, got {}", options_.count,
+                                     options_.timeout_text, seen_));
     return ExitCode::failed;
   }
   return options_.strict && missed_ ? ExitCode::gaps : ExitCode::done;

@@ -6,9 +6,10 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
 #include "cli/live_view.hpp"
+#include "cli/messages.hpp"
 #include "cli/output.hpp"
+#include "cli/subcommands.hpp"
 #include "cli/top_view.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
@@ -87,7 +88,7 @@ ExitCode TopCommand::print_once() {
   for (int reading = 0; reading < 2; ++reading) {
     read();
     if (const auto problem = all_silent()) {
-      complain("top", *problem);
+      print_message("top", *problem);
       return ExitCode::failed;
     }
     const auto next = Waiter::Clock::now() + std::chrono::duration_cast<Waiter::Clock::duration>(interval_);
@@ -98,14 +99,14 @@ ExitCode TopCommand::print_once() {
   for (const ScreenLine& line : top_picture(now_, before_, page, interval_)) output.line(line.text);
   output.flush();
   if (output.problem().empty()) return ExitCode::done;
-  complain("top", output.problem());
+  print_message("top", output.problem());
   return ExitCode::failed;
 }
 
 ExitCode TopCommand::show_live() {
   read();
   if (const auto problem = all_silent()) {
-    complain("top", *problem);
+    print_message("top", *problem);
     return ExitCode::failed;
   }
   LiveView view;
@@ -118,9 +119,9 @@ ExitCode TopCommand::show_live() {
 
 ExitCode run_top(const TopOptions& options) {
   const auto interval = parse_interval(options.every);
-  if (!interval) return complain("top", interval.error());
+  if (!interval) return print_error("top", interval.error());
   const auto brokers = resolve(options.addresses);
-  if (!brokers) return complain("top", brokers.error());
+  if (!brokers) return print_error("top", brokers.error());
   Waiter waiter;
   if (options.once || !Screen::available()) return TopCommand(*interval, *brokers, waiter).print_once();
   Signals signals;  // before libzmq's threads, so that they inherit the mask

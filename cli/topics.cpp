@@ -7,10 +7,11 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/broker_requests.hpp"
-#include "cli/command.hpp"
 #include "cli/live_view.hpp"
+#include "cli/messages.hpp"
 #include "cli/output.hpp"
 #include "cli/stored_events.hpp"
+#include "cli/subcommands.hpp"
 #include "cli/topics_view.hpp"
 #include "cli/units.hpp"
 #include "core/log/escape.hpp"
@@ -107,7 +108,7 @@ void TopicsCommand::find_sources(const std::vector<TopicRow>& rows, std::size_t 
 
 ExitCode TopicsCommand::print_once() {
   for (int reading = 0; reading < 2; ++reading) {
-    if (const auto read_it = read(); !read_it) return complain("topics", read_it.error());
+    if (const auto read_it = read(); !read_it) return print_error("topics", read_it.error());
     const auto next = now_.taken + std::chrono::duration_cast<Waiter::Clock::duration>(interval_);
     while (reading == 0 && waiter_.wait({}, next) && Waiter::Clock::now() < next) {
     }
@@ -124,11 +125,11 @@ ExitCode TopicsCommand::print_once() {
   }
   output.flush();
   if (!now_.all) {
-    complain("topics",
-             fmt::format("there are more than {} topics: these are the first (see --limit)", options_.limit));
+    print_message("topics", fmt::format("there are more than {} topics: these are the first (see --limit)",
+                                        options_.limit));
   }
   if (output.problem().empty()) return ExitCode::done;
-  complain("topics", output.problem());
+  print_message("topics", output.problem());
   return ExitCode::failed;
 }
 
@@ -152,7 +153,7 @@ std::vector<ScreenLine> TopicsCommand::draw(ScreenSize size) {
 }
 
 ExitCode TopicsCommand::show_live() {
-  if (const auto read_it = read(); !read_it) return complain("topics", read_it.error());
+  if (const auto read_it = read(); !read_it) return print_error("topics", read_it.error());
   LiveView view;
   view.interval = interval_;
   view.read = [this] {
@@ -167,19 +168,19 @@ ExitCode TopicsCommand::show_live() {
 
 ExitCode run_topics(const TopicsOptions& options) {
   if (const auto pattern = Pattern::parse(options.pattern); !pattern) {
-    complain("topics", "PATTERN: " + pattern.error().text);
+    print_message("topics", "PATTERN: " + pattern.error().text);
     return ExitCode::usage;
   }
   const auto order = parse_topic_order(options.sort);
   if (!order) {
-    complain("topics",
-             fmt::format("--sort: wanted name, rate, bytes, offset or age, got \"{}\"", options.sort));
+    print_message("topics",
+                  fmt::format("--sort: wanted name, rate, bytes, offset or age, got \"{}\"", options.sort));
     return ExitCode::usage;
   }
   const auto interval = parse_interval(options.every);
-  if (!interval) return complain("topics", interval.error());
+  if (!interval) return print_error("topics", interval.error());
   const auto brokers = resolve(options.addresses);
-  if (!brokers) return complain("topics", brokers.error());
+  if (!brokers) return print_error("topics", brokers.error());
 
   const bool live = !options.once && !options.json && Screen::available();
   Waiter waiter;

@@ -7,13 +7,14 @@
 
 #include <fmt/format.h>
 
-#include "cli/command.hpp"
 #include "cli/configuration.hpp"
 #include "cli/demo_data.hpp"
+#include "cli/messages.hpp"
 #include "cli/ready_line.hpp"
 #include "cli/startup_banner.hpp"
 #include "cli/status_line.hpp"
 #include "cli/status_poller.hpp"
+#include "cli/subcommands.hpp"
 #include "cli/supervisor.hpp"
 #include "core/process/child.hpp"
 #include "core/process/signals.hpp"
@@ -265,12 +266,12 @@ void Up::show_status(Clock::time_point now) {
 
 ExitCode run_up(const UpFlags& flags) {
   const Result<config::Source> source = open_source({flags.file, {}});
-  if (!source) return complain("up", source.error());
+  if (!source) return print_error("up", source.error());
   ConfigurationResult configuration = read_configuration(*source);
-  if (!configuration) return complain(configuration.error());
+  if (!configuration) return print_errors(configuration.error());
   if (!flags.data.empty()) {
     if (auto data = find_demo_data(flags.data, {}); !data) {
-      complain("up", data.error().text);
+      print_message("up", data.error().text);
       return ExitCode::usage;
     }
   }

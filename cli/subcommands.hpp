@@ -1,13 +1,7 @@
 #pragma once
-// The program's subcommands, and how each of them reports what goes wrong.
-
-#include <string>
-#include <string_view>
-#include <vector>
+// The subcommands of the program.
 
 #include "cli/command_line.hpp"
-#include "core/error/error.hpp"
-#include "core/process/exit_code.hpp"
 
 namespace backplane::cli {
 
@@ -26,14 +20,5 @@ void add_topics(const Command& program);
 void add_up(const Command& program);
 /// A subcommand of `broker`.
 void add_drain(const Command& broker);
-
-/// Writes `backplane <subcommand>: <text>` on standard error, control characters escaped.
-void complain(std::string_view subcommand, std::string_view text);
-
-/// The same for an error; usage where trying again as it is won't help, else failed.
-[[nodiscard]] ExitCode complain(std::string_view subcommand, const Error& error);
-
-/// What is wrong with a configuration, a line each. @returns usage.
-[[nodiscard]] ExitCode complain(const std::vector<std::string>& configuration_errors);
 
 }  // namespace backplane::cli
