@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "cli/endpoint_diagnosis.hpp"
-#include "cli/messages.hpp"
 #include "core/process/host.hpp"
 
 namespace backplane::cli {
@@ -13,10 +12,10 @@ namespace {
 
 using Clock = Waiter::Clock;
 
-Publisher::Options publisher_options(const std::string& command, const std::vector<BrokerEndpoints>& brokers,
+Publisher::Options publisher_options(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
                                      std::size_t max_event_bytes, const WakeFd& changed) {
   Publisher::Options options;
-  options.source = fmt::format("{}@{}", command, host_name());
+  options.source = fmt::format("{}@{}", name, host_name());
   options.brokers.clear();
   for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.ingress, broker.control});
   options.max_event_bytes = max_event_bytes;
@@ -27,12 +26,13 @@ Publisher::Options publisher_options(const std::string& command, const std::vect
 
 }  // namespace
 
-ConfirmedPublisher::ConfirmedPublisher(std::string command, const std::vector<BrokerEndpoints>& brokers,
-                                       std::size_t max_event_bytes, Waiter& waiter)
-    : command_(std::move(command)),
-      brokers_(brokers),
+ConfirmedPublisher::ConfirmedPublisher(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
+                                       std::size_t max_event_bytes, Waiter& waiter,
+                                       std::function<void(std::string_view)> on_notice)
+    : brokers_(brokers),
       waiter_(waiter),
-      publisher_(publisher_options(command_, brokers, max_event_bytes, changed_)) {
+      on_notice_(std::move(on_notice)),
+      publisher_(publisher_options(name, brokers, max_event_bytes, changed_)) {
   waiter_.on_readable(changed_.fd(), [this] { report(); });
 }
 
@@ -52,10 +52,10 @@ void ConfirmedPublisher::report() {
   const PublisherStatus status = publisher_.status();
   if (was_ready_ && !status.ready && !told_waiting_) {
     told_waiting_ = true;
-    print_message(command_, fmt::format("the broker at {} has gone; waiting for one", endpoints()));
+    on_notice_(fmt::format("the broker at {} has gone; waiting for one", endpoints()));
   } else if (status.ready && told_waiting_) {
     told_waiting_ = false;
-    print_message(command_, fmt::format("the broker at {} is there", endpoints()));
+    on_notice_(fmt::format("the broker at {} is there", endpoints()));
   }
   was_ready_ = was_ready_ || status.ready;
 }

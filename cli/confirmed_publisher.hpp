@@ -17,12 +17,14 @@
 namespace backplane::cli {
 
 /// A Publisher for a command that ends. Lives on the main thread; owns the publisher, whose thread does no
-/// more here than wake this one. Says on standard error when the broker goes and comes.
+/// more here than wake this one.
 class ConfirmedPublisher {
  public:
-  /// @param command  who complains: "pub"
-  ConfirmedPublisher(std::string command, const std::vector<BrokerEndpoints>& brokers,
-                     std::size_t max_event_bytes, Waiter& waiter);
+  /// @param name       begins the publisher's source name: `pub@host7`
+  /// @param on_notice  called on the main thread, with one line, when the connection is lost or back
+  ConfirmedPublisher(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
+                     std::size_t max_event_bytes, Waiter& waiter,
+                     std::function<void(std::string_view)> on_notice);
   ~ConfirmedPublisher();
   ConfirmedPublisher(const ConfirmedPublisher&) = delete;
   ConfirmedPublisher& operator=(const ConfirmedPublisher&) = delete;
@@ -44,9 +46,9 @@ class ConfirmedPublisher {
   void report();
   [[nodiscard]] std::string endpoints() const;
 
-  std::string command_;
   std::vector<BrokerEndpoints> brokers_;
   Waiter& waiter_;
+  std::function<void(std::string_view)> on_notice_;
   WakeFd changed_;
   bool was_ready_{};
   bool told_waiting_{};

@@ -1,5 +1,9 @@
 #include "cli/event_writer.hpp"
 
+#include <fmt/format.h>
+
+#include "core/payload/text.hpp"
+#include "core/wire/write.hpp"
 #include "gateway/notice.hpp"
 
 namespace backplane::cli {
@@ -37,6 +41,38 @@ void EventWriter::reset(std::string_view topic, std::uint64_t stream, std::strin
   notice.topic = topic;
   notice.stream = stream;
   gateway::append_notice(format_.format, notice, out);
+}
+
+void append_gateway_item(OutputFormat format, const GatewayItem& item, std::string_view bytes,
+                         std::string& out) {
+  if (format.binary()) {
+    wire::append_varint(bytes.size(), out);
+    out.append(bytes);
+    return;
+  }
+  if (format.format == gateway::Format::json) {
+    out.append(bytes).push_back('\n');
+    return;
+  }
+  if (item.kind != GatewayItem::Kind::event) {
+    gateway::Notice notice;
+    notice.kind =
+        item.kind == GatewayItem::Kind::gap ? gateway::Notice::Kind::gap : gateway::Notice::Kind::reset;
+    notice.topic = item.topic;
+    notice.stream = item.stream;
+    notice.first = item.first;
+    notice.last = item.last;
+    notice.reason = item.reason;
+    return gateway::append_notice(format.format, notice, out);
+  }
+  if (!format.value_only) out.append(item.topic).push_back(' ');
+  if (format.format == gateway::Format::text_offset) out.append(fmt::format("{} ", item.offset));
+  if (item.payload == GatewayItem::Payload::text) {
+    append_escaped(item.body, out);
+  } else {
+    out.append(item.body);
+  }
+  out.push_back('\n');
 }
 
 }  // namespace backplane::cli

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "cli/gateway_item.hpp"
 #include "core/wire/stamp.hpp"
 #include "gateway/encode/encoder.hpp"
 
@@ -44,5 +45,9 @@ class EventWriter {
   OutputFormat format_;
   gateway::Encoder encoder_;
 };
+
+/// Appends an event, a gap or a reset that a gateway has sent. `bytes` is what `item` was parsed from.
+void append_gateway_item(OutputFormat format, const GatewayItem& item, std::string_view bytes,
+                         std::string& out);
 
 }  // namespace backplane::cli

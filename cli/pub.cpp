@@ -112,7 +112,8 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
     if (!made) return print_error("pub", made.error());
     message = std::move(*made);
   }
-  ConfirmedPublisher publisher("pub", brokers, payload_bytes_max, waiter);
+  ConfirmedPublisher publisher("pub", brokers, payload_bytes_max, waiter,
+                               [](std::string_view text) { print_message("pub", text); });
   if (options.every.count() > 0) publisher.wait_ready(reply_limit);
   Offer last = Offer::accepted;
   const bool all = repeat(options, waiter, [&] {

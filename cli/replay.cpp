@@ -137,7 +137,8 @@ class Player {
       : flags_(flags),
         waiter_(waiter),
         speed_(speed),
-        publisher_("replay", brokers, Publisher::Options{}.max_event_bytes, waiter) {}
+        publisher_("replay", brokers, Publisher::Options{}.max_event_bytes, waiter,
+                   [](std::string_view text) { print_message("replay", text); }) {}
 
   ExitCode play(EventFileReader& file) {
     publisher_.wait_ready(reply_limit);

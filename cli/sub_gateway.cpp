@@ -8,7 +8,7 @@
 
 #include "backplane/v1/session.pb.h"
 #include "cli/gateway_connection.hpp"
-#include "cli/gateway_lines.hpp"
+#include "cli/gateway_item.hpp"
 #include "cli/messages.hpp"
 #include "cli/sub_options.hpp"
 #include "core/time/duration.hpp"
@@ -122,13 +122,13 @@ class GatewaySub {
   bool handle(const GatewayItem& item, std::string_view piece) {
     switch (item.kind) {
       case Kind::event:
-        append_item(options_.format, item, piece, printer_.output().buffer());
+        append_gateway_item(options_.format, item, piece, printer_.output().buffer());
         printer_.count_event();
         seen_[item.stream] = std::max(seen_[item.stream], item.position);
         return true;
       case Kind::gap:
       case Kind::reset:
-        append_item(options_.format, item, piece, printer_.output().buffer());
+        append_gateway_item(options_.format, item, piece, printer_.output().buffer());
         printer_.count_miss();
         return true;
       case Kind::ok:

@@ -5,7 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "cli/event_writer.hpp"
 #include "core/error/error.hpp"
 
 namespace backplane::cli {
@@ -35,8 +34,5 @@ struct GatewayItem {
 [[nodiscard]] Result<GatewayItem> parse_gateway_line(std::string_view line);
 /// Reads a serialised backplane.v1.ServerMessage, but for an event's payload.
 [[nodiscard]] Result<GatewayItem> parse_gateway_message(std::string_view bytes);
-
-/// Appends an event, a gap or a reset as `sub` prints it. `line` is what it was read from.
-void append_item(OutputFormat format, const GatewayItem& item, std::string_view line, std::string& out);
 
 }  // namespace backplane::cli

@@ -1,8 +1,9 @@
-#include "cli/gateway_lines.hpp"
+#include "cli/gateway_item.hpp"
 
 #include <gmock/gmock.h>
 
 #include "backplane/v1/session.pb.h"
+#include "cli/event_writer.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -23,11 +24,11 @@ std::string as(std::string_view format, const std::string& line) {
   const auto item = parse_gateway_line(line);
   EXPECT_TRUE(item.has_value()) << line;
   std::string out;
-  if (item) append_item(parse_output_format(format).value(), *item, line, out);
+  if (item) append_gateway_item(parse_output_format(format).value(), *item, line, out);
   return out;
 }
 
-TEST(GatewayLines, AnEventTellsWhereAReadingCanGoOn) {
+TEST(GatewayItem, AnEventTellsWhereAReadingCanGoOn) {
   const auto item = parse_gateway_line(event(R"(,"text":"x")")).value();
   EXPECT_EQ(item.kind, Kind::event);
   EXPECT_EQ(item.topic, "stock.MSFT");
@@ -36,7 +37,7 @@ TEST(GatewayLines, AnEventTellsWhereAReadingCanGoOn) {
   EXPECT_EQ(item.offset, 17u);
 }
 
-TEST(GatewayLines, AnEventIsPrintedAsTheGatewayWouldHave) {
+TEST(GatewayItem, AnEventIsPrintedAsTheGatewayWouldHave) {
   const std::string typed = event(R"(,"data":{"symbol":"MSFT","price":39.81,"n":1e3})");
   EXPECT_EQ(as("text", typed), "stock.MSFT {\"symbol\":\"MSFT\",\"price\":39.81,\"n\":1e3}\n");
   EXPECT_EQ(as("text+offset", typed), "stock.MSFT 17 {\"symbol\":\"MSFT\",\"price\":39.81,\"n\":1e3}\n");
@@ -47,17 +48,17 @@ TEST(GatewayLines, AnEventIsPrintedAsTheGatewayWouldHave) {
   EXPECT_EQ(as("text", event("")), "stock.MSFT \n");
 }
 
-TEST(GatewayLines, TextThatLooksLikeAPayloadStaysText) {
+TEST(GatewayItem, TextThatLooksLikeAPayloadStaysText) {
   EXPECT_EQ(as("text", event(R"(,"text":"{\"gap\":1},\"data\":{}")")),
             "stock.MSFT {\"gap\":1},\"data\":{}\n");
 }
 
-TEST(GatewayLines, APayloadNestedDeeplyIsNotLookedInto) {
+TEST(GatewayItem, APayloadNestedDeeplyIsNotLookedInto) {
   const std::string deep = std::string(500, '[') + std::string(500, ']');
   EXPECT_EQ(as("value", event(",\"data\":" + deep)), deep + "\n");
 }
 
-TEST(GatewayLines, GapsAndResetsAreUnderstood) {
+TEST(GatewayItem, GapsAndResetsAreUnderstood) {
   const std::string gap =
       R"({"gap":{"topic":"t","stream":"00000000000000ab","first":5,"last":9,"reason":"slow_consumer"}})";
   EXPECT_EQ(parse_gateway_line(gap).value().kind, Kind::gap);
@@ -68,7 +69,7 @@ TEST(GatewayLines, GapsAndResetsAreUnderstood) {
   EXPECT_EQ(as("text", reset), "!RESET t\n");
 }
 
-TEST(GatewayLines, WhatIsSaidOfTheSessionIsToldApart) {
+TEST(GatewayItem, WhatIsSaidOfTheSessionIsToldApart) {
   EXPECT_EQ(parse_gateway_line("+OK SUB stock.>").value().kind, Kind::ok);
   const auto error = parse_gateway_line("-ERR bad_topic a token is empty").value();
   EXPECT_EQ(error.kind, Kind::error);
@@ -79,7 +80,7 @@ TEST(GatewayLines, WhatIsSaidOfTheSessionIsToldApart) {
   EXPECT_EQ(parse_gateway_line("+PONG").value().kind, Kind::other);
 }
 
-TEST(GatewayLines, WhatNoGatewaySaysIsAnErrorAndNotACrash) {
+TEST(GatewayItem, WhatNoGatewaySaysIsAnErrorAndNotACrash) {
   for (const char* line :
        {"", "HTTP/1.1 400 Bad Request", "{", "{}", "{\"topic\":1}", "[]", "\xff\xfe", "{\"gap\":1}",
         "{\"gap\":{\"topic\":\"t\"}}", "{\"reset\":{\"topic\":\"t\",\"stream\":\"xyz\"}}",
@@ -90,7 +91,7 @@ TEST(GatewayLines, WhatNoGatewaySaysIsAnErrorAndNotACrash) {
   }
 }
 
-TEST(GatewayLines, MessagesAreUnderstoodToo) {
+TEST(GatewayItem, MessagesAreUnderstoodToo) {
   v1::ServerMessage message;
   message.mutable_delivery()->set_topic("t");
   message.mutable_delivery()->mutable_event()->mutable_stamp()->set_position(9);
@@ -99,7 +100,7 @@ TEST(GatewayLines, MessagesAreUnderstoodToo) {
   EXPECT_EQ(item.kind, Kind::event);
   EXPECT_EQ(item.position, 9u);
   std::string out;
-  append_item(parse_output_format("proto").value(), item, bytes, out);
+  append_gateway_item(parse_output_format("proto").value(), item, bytes, out);
   EXPECT_EQ(out, std::string(1, static_cast<char>(bytes.size())) + bytes);
   message.mutable_bye()->set_reason("drain");
   EXPECT_EQ(parse_gateway_message(message.SerializeAsString()).value().kind, Kind::bye);

@@ -1,4 +1,4 @@
-#include "cli/gateway_lines.hpp"
+#include "cli/gateway_item.hpp"
 
 #include <array>
 #include <charconv>
@@ -8,9 +8,6 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/session.pb.h"
-#include "core/payload/text.hpp"
-#include "core/wire/write.hpp"
-#include "gateway/notice.hpp"
 #include "publishers/sources/json.hpp"
 
 namespace backplane::cli {
@@ -194,36 +191,6 @@ Result<GatewayItem> parse_gateway_message(std::string_view bytes) {
       break;
   }
   return item;
-}
-
-void append_item(OutputFormat format, const GatewayItem& item, std::string_view line, std::string& out) {
-  if (format.binary()) {
-    wire::append_varint(line.size(), out);
-    out.append(line);
-    return;
-  }
-  if (format.format == gateway::Format::json) {
-    out.append(line).push_back('\n');
-    return;
-  }
-  if (item.kind != Kind::event) {
-    gateway::Notice notice;
-    notice.kind = item.kind == Kind::gap ? gateway::Notice::Kind::gap : gateway::Notice::Kind::reset;
-    notice.topic = item.topic;
-    notice.stream = item.stream;
-    notice.first = item.first;
-    notice.last = item.last;
-    notice.reason = item.reason;
-    return gateway::append_notice(format.format, notice, out);
-  }
-  if (!format.value_only) out.append(item.topic).push_back(' ');
-  if (format.format == gateway::Format::text_offset) out.append(fmt::format("{} ", item.offset));
-  if (item.payload == GatewayItem::Payload::text) {
-    append_escaped(item.body, out);
-  } else {
-    out.append(item.body);
-  }
-  out.push_back('\n');
 }
 
 }  // namespace backplane::cli
