@@ -7,10 +7,10 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/balance_checks.hpp"
-#include "cli/broker_requests.hpp"
-#include "cli/messages.hpp"
-#include "cli/output.hpp"
+#include "cli/connection/broker_requests.hpp"
+#include "cli/console/balance_checks.hpp"
+#include "cli/console/messages.hpp"
+#include "cli/console/output.hpp"
 #include "cli/subcommands.hpp"
 
 namespace backplane::cli {

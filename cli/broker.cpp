@@ -7,7 +7,7 @@
 
 #include "broker/server.hpp"
 #include "cli/configuration.hpp"
-#include "cli/messages.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/configuration.hpp"
-#include "cli/messages.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 
 namespace backplane::cli {

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/broker_requests.hpp"
-#include "cli/messages.hpp"
+#include "cli/connection/broker_requests.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/time/duration.hpp"
 

@@ -12,7 +12,7 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/configuration.hpp"
-#include "cli/messages.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"

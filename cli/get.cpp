@@ -5,13 +5,13 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/broker_requests.hpp"
-#include "cli/event_writer.hpp"
-#include "cli/messages.hpp"
-#include "cli/output.hpp"
-#include "cli/stored_events.hpp"
+#include "cli/connection/broker_requests.hpp"
+#include "cli/connection/stored_events.hpp"
+#include "cli/connection/waiter.hpp"
+#include "cli/console/event_writer.hpp"
+#include "cli/console/messages.hpp"
+#include "cli/console/output.hpp"
 #include "cli/subcommands.hpp"
-#include "cli/waiter.hpp"
 #include "core/topic/pattern.hpp"
 
 namespace backplane::cli {

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "cli/messages.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/payload_json.hpp"

@@ -7,12 +7,12 @@
 #include <google/protobuf/message.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/broker_requests.hpp"
-#include "cli/confirmed_publisher.hpp"
-#include "cli/gateway_connection.hpp"
-#include "cli/json_messages.hpp"
-#include "cli/messages.hpp"
-#include "cli/payload_flags.hpp"
+#include "cli/connection/broker_requests.hpp"
+#include "cli/connection/confirmed_publisher.hpp"
+#include "cli/connection/gateway_connection.hpp"
+#include "cli/console/messages.hpp"
+#include "cli/input/json_messages.hpp"
+#include "cli/input/payload_flags.hpp"
 #include "cli/subcommands.hpp"
 #include "core/payload/text.hpp"
 #include "core/process/signals.hpp"

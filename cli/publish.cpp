@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/messages.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/config/size.hpp"
 #include "core/log/log.hpp"

@@ -9,10 +9,10 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/broker_requests.hpp"
-#include "cli/endpoint_diagnosis.hpp"
-#include "cli/messages.hpp"
-#include "cli/stored_events.hpp"
+#include "cli/connection/broker_requests.hpp"
+#include "cli/connection/endpoint_diagnosis.hpp"
+#include "cli/connection/stored_events.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/sub_options.hpp"
 #include "cli/subcommands.hpp"
 #include "core/net/host_port.hpp"

@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/session.pb.h"
-#include "cli/gateway_connection.hpp"
-#include "cli/gateway_item.hpp"
-#include "cli/messages.hpp"
+#include "cli/connection/gateway_connection.hpp"
+#include "cli/connection/gateway_item.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/sub_options.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/write.hpp"

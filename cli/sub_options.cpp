@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/messages.hpp"
+#include "cli/console/messages.hpp"
 #include "core/time/duration.hpp"
 #include "follower/order/resume_token.hpp"
 

@@ -11,9 +11,9 @@
 #include <variant>
 #include <vector>
 
-#include "cli/event_writer.hpp"
-#include "cli/output.hpp"
-#include "cli/waiter.hpp"
+#include "cli/connection/waiter.hpp"
+#include "cli/console/event_writer.hpp"
+#include "cli/console/output.hpp"
 #include "core/process/exit_code.hpp"
 
 namespace backplane::cli {

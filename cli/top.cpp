@@ -5,12 +5,12 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
-#include "cli/broker_requests.hpp"
-#include "cli/live_view.hpp"
-#include "cli/messages.hpp"
-#include "cli/output.hpp"
+#include "cli/connection/broker_requests.hpp"
+#include "cli/console/live_view.hpp"
+#include "cli/console/messages.hpp"
+#include "cli/console/output.hpp"
+#include "cli/console/top_view.hpp"
 #include "cli/subcommands.hpp"
-#include "cli/top_view.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 

@@ -8,14 +8,14 @@
 #include <fmt/format.h>
 
 #include "cli/configuration.hpp"
-#include "cli/demo_data.hpp"
-#include "cli/messages.hpp"
-#include "cli/ready_line.hpp"
-#include "cli/startup_banner.hpp"
-#include "cli/status_line.hpp"
-#include "cli/status_poller.hpp"
+#include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
-#include "cli/supervisor.hpp"
+#include "cli/supervision/demo_data.hpp"
+#include "cli/supervision/ready_line.hpp"
+#include "cli/supervision/startup_banner.hpp"
+#include "cli/supervision/status_line.hpp"
+#include "cli/supervision/status_poller.hpp"
+#include "cli/supervision/supervisor.hpp"
 #include "core/process/child.hpp"
 #include "core/process/signals.hpp"
 

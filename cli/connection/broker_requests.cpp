@@ -1,0 +1,142 @@
+#include "cli/connection/broker_requests.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/connection/endpoint_diagnosis.hpp"
+#include "follower/control/control_requests.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A broker that is there has a connection within a few ms; after this the next one is tried.
+constexpr Waiter::Clock::duration patience = 1s;
+/// From the moment that a question is sent: the caller's own limits are shorter.
+constexpr std::chrono::milliseconds reply_limit = 1min;
+
+}  // namespace
+
+BrokerRequests::BrokerRequests(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter)
+    : context_(context), brokers_(std::move(brokers)), waiter_(waiter) {
+  connect();
+}
+
+void BrokerRequests::connect() {
+  BrokerControl::Options options;
+  options.control = brokers_[at_].control;
+  options.reply_timeout = reply_limit;
+  control_ = std::make_unique<BrokerControl>(context_, options);
+}
+
+void BrokerRequests::turn(Clock::time_point until) {
+  if (control_->do_work(Clock::now()) > 0 || control_->pending()) {
+    // Work without end must not keep a signal waiting.
+    (void)waiter_.wait({}, Clock::time_point::min());
+    return;
+  }
+  (void)waiter_.wait(control_->fds(), std::min(until, control_->next_deadline()));
+}
+
+Error BrokerRequests::silence(bool connected, std::chrono::milliseconds waited) {
+  if (connected && !waiter_.stopped()) {
+    return {ErrorCode::timeout,
+            fmt::format("the broker at {} did not answer within {}", broker().control, waited_text(waited))};
+  }
+  std::vector<std::string> endpoints;
+  for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
+  return no_broker(endpoints, waited, waiter_);
+}
+
+/// `put(requests, handler)` asks. It is asked again where the next broker is tried.
+template <class T, class Ask>
+Result<T> BrokerRequests::ask(Ask put, Clock::time_point until) {
+  const auto begun = Clock::now();
+  const auto answer = std::make_shared<std::optional<Result<T>>>();
+  const auto put_it = [&] {
+    put(control_->requests(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
+  };
+  put_it();
+  auto patience_end = begun + patience;
+  bool looked = false;
+  while (!answer->has_value() && !waiter_.stopped() && Clock::now() < until) {
+    const bool may_move = brokers_.size() > 1 && !control_->connected();
+    if (may_move && Clock::now() >= patience_end) {
+      at_ = (at_ + 1) % brokers_.size();
+      connect();
+      put_it();
+      patience_end = Clock::now() + patience;
+    }
+    // With one broker it is waited for, unless it never will be one.
+    if (!may_move && !looked && !control_->connected() && Clock::now() >= patience_end) {
+      looked = true;
+      if (diagnose(broker().control, waiter_).found == Diagnosis::Found::other_protocol) break;
+    }
+    const bool impatient = may_move || (!looked && !control_->connected());
+    turn(impatient ? std::min(until, patience_end) : until);
+  }
+  if (!answer->has_value()) {
+    const auto waited = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - begun);
+    return tl::unexpected(silence(control_->connected(), waited));
+  }
+  Result<T> result = std::move(**answer);
+  if (!result) {
+    Error error = std::move(result.error());
+    error.text = fmt::format("{}: {}", broker().control, error.text);
+    return tl::unexpected(std::move(error));
+  }
+  return result;
+}
+
+Result<BrokerStats> BrokerRequests::stats(std::chrono::milliseconds limit) {
+  return ask<BrokerStats>([](follower::ControlRequests& requests, auto handler) { requests.stats(handler); },
+                          Clock::now() + limit);
+}
+
+Result<BrokerRequests::Topics> BrokerRequests::topics(std::string_view pattern, std::size_t topics_max,
+                                                      std::chrono::milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  Topics found;
+  std::string cursor;
+  do {
+    auto page = ask<TopicsPage>(
+        [&](follower::ControlRequests& requests, auto handler) { requests.topics(pattern, cursor, handler); },
+        until);
+    if (!page) return tl::unexpected(page.error());
+    if (cursor.empty()) found.first_position = page->position;
+    found.last_position = page->position;
+    if (!page->cursor.empty() && page->cursor == cursor) {
+      return fail(ErrorCode::protocol,
+                  fmt::format("{}: the broker's list of topics does not move on", broker().control));
+    }
+    cursor = std::move(page->cursor);
+    for (TopicInfo& topic : page->topics) {
+      if (found.topics.size() == topics_max) return found;
+      found.topics.push_back(std::move(topic));
+    }
+  } while (!cursor.empty());
+  found.all = true;
+  return found;
+}
+
+Result<TypesReply> BrokerRequests::types(const std::vector<std::string>& names,
+                                         std::chrono::milliseconds limit) {
+  return ask<TypesReply>(
+      [&](follower::ControlRequests& requests, auto handler) { requests.types(names, handler); },
+      Clock::now() + limit);
+}
+
+Result<bool> BrokerRequests::drain(std::chrono::milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  auto asked =
+      ask<void>([](follower::ControlRequests& requests, auto handler) { requests.drain(handler); }, until);
+  if (!asked) return tl::unexpected(asked.error());
+  while (control_->connected() && !waiter_.stopped() && Clock::now() < until) turn(until);
+  return !control_->connected();
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,113 @@
+#include "cli/connection/confirmed_publisher.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "cli/connection/endpoint_diagnosis.hpp"
+#include "core/process/host.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using Clock = Waiter::Clock;
+
+Publisher::Options publisher_options(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
+                                     std::size_t max_event_bytes, const WakeFd& changed) {
+  Publisher::Options options;
+  options.source = fmt::format("{}@{}", name, host_name());
+  options.brokers.clear();
+  for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.ingress, broker.control});
+  options.max_event_bytes = max_event_bytes;
+  options.unconfirmed_bytes_max = std::max(options.unconfirmed_bytes_max, 2 * max_event_bytes);
+  options.on_change = [&changed](const PublisherStatus&) { changed.wake(); };
+  return options;
+}
+
+}  // namespace
+
+ConfirmedPublisher::ConfirmedPublisher(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
+                                       std::size_t max_event_bytes, Waiter& waiter,
+                                       std::function<void(std::string_view)> on_notice)
+    : brokers_(brokers),
+      waiter_(waiter),
+      on_notice_(std::move(on_notice)),
+      publisher_(publisher_options(name, brokers, max_event_bytes, changed_)) {
+  waiter_.on_readable(changed_.fd(), [this] { report(); });
+}
+
+ConfirmedPublisher::~ConfirmedPublisher() {
+  waiter_.forget(changed_.fd());
+}
+
+std::string ConfirmedPublisher::endpoints() const {
+  std::string all;
+  for (const BrokerEndpoints& broker : brokers_) all += (all.empty() ? "" : ", ") + broker.ingress;
+  return all;
+}
+
+/// Only of what comes after a broker was there: that there is none at all is told at the end.
+void ConfirmedPublisher::report() {
+  changed_.drain();
+  const PublisherStatus status = publisher_.status();
+  if (was_ready_ && !status.ready && !told_waiting_) {
+    told_waiting_ = true;
+    on_notice_(fmt::format("the broker at {} has gone; waiting for one", endpoints()));
+  } else if (status.ready && told_waiting_) {
+    told_waiting_ = false;
+    on_notice_(fmt::format("the broker at {} is there", endpoints()));
+  }
+  was_ready_ = was_ready_ || status.ready;
+}
+
+void ConfirmedPublisher::wait_ready(std::chrono::milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  while (!publisher_.status().ready && Clock::now() < until && waiter_.wait({}, until)) {
+  }
+}
+
+Offer ConfirmedPublisher::offer(const std::function<Offer(Publisher&)>& offer,
+                                std::chrono::milliseconds limit) {
+  std::uint64_t confirmed = publisher_.status().confirmed;
+  auto until = Clock::now() + limit;
+  for (;;) {
+    const Offer result = offer(publisher_);
+    if (result != Offer::backpressured || waiter_.stopped() || Clock::now() >= until) return result;
+    publisher_.request_confirmation();
+    (void)waiter_.wait({}, until);  // woken by the publisher's every step
+    if (const std::uint64_t now = publisher_.status().confirmed; now != confirmed) {
+      confirmed = now;
+      until = Clock::now() + limit;
+    }
+  }
+}
+
+std::string ConfirmedPublisher::finish(std::chrono::milliseconds limit) {
+  using namespace std::chrono_literals;
+  publisher_.request_confirmation();
+  std::uint64_t confirmed = publisher_.status().confirmed;
+  auto until = Clock::now() + limit;
+  // A signal ends the sending, not this: what was sent is to be accounted for.
+  for (PublisherStatus status = publisher_.status();
+       status.confirmed < status.offered && Clock::now() < until && !waiter_.stopped();
+       status = publisher_.status()) {
+    (void)waiter_.wait({}, until);
+    if (const std::uint64_t now = publisher_.status().confirmed; now != confirmed) {
+      confirmed = now;
+      until = Clock::now() + limit;
+    }
+  }
+  const bool all = publisher_.close(waiter_.stopped() ? std::min<std::chrono::milliseconds>(limit, 1s) : 0ms);
+  const PublisherStatus status = publisher_.status();
+  if (all) return {};
+  if (status.refused > 0) {
+    return fmt::format("the broker at {} refused {} of {} events: {}", endpoints(), status.refused,
+                       status.offered, status.last_problem);
+  }
+  const std::string_view what = status.offered == 1 ? "the event" : "all events";
+  return fmt::format("no broker at {} confirmed {} within {}: {}", endpoints(), what, waited_text(limit),
+                     was_ready_ ? fmt::format("{} of {} are confirmed", status.confirmed, status.offered)
+                                : diagnose(brokers_.back().ingress, waiter_).text);
+}
+
+}  // namespace backplane::cli

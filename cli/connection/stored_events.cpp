@@ -1,0 +1,148 @@
+#include "cli/connection/stored_events.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/connection/endpoint_diagnosis.hpp"
+#include "follower/follower.hpp"
+
+namespace backplane::cli {
+namespace {
+
+Follower::Options follower_options(const std::vector<BrokerEndpoints>& brokers) {
+  Follower::Options options;
+  options.brokers = brokers;
+  options.max_event_bytes = readable_event_bytes_max;
+  return options;
+}
+
+}  // namespace
+
+/// Collects what a Follower reports.
+class StoredEvents::Impl final : public ReaderListener {
+ public:
+  using Clock = Waiter::Clock;
+
+  Impl(mq::Context& context, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
+      : brokers_(brokers), waiter_(waiter), follower_(context, follower_options(brokers), *this) {}
+
+  Result<std::vector<StoredEvent>> last_values(const std::vector<std::string>& patterns,
+                                               std::chrono::milliseconds limit) {
+    const auto begun = Clock::now();
+    values_.clear();
+    problem_.reset();
+    for (const std::string& pattern : patterns) requests_.push_back(follower_.retained(pattern));
+    while (!requests_.empty() && !problem_ && !waiter_.stopped() && Clock::now() < begun + limit) {
+      turn(begun + limit);
+    }
+    for (const std::uint64_t request : std::exchange(requests_, {})) {
+      if (!problem_) problem_ = no_reply(begun);
+      follower_.cancel(request);
+    }
+    if (problem_) return tl::unexpected(*problem_);
+    return std::move(values_);
+  }
+
+  Result<std::string> replay(const std::string& pattern, const ReplayFrom& from,
+                             const std::function<bool(const Delivery&)>& take,
+                             std::chrono::milliseconds silence_limit) {
+    take_ = &take;
+    replaying_ = true;
+    missing_.clear();
+    problem_.reset();
+    last_reply_ = Clock::now();
+    const std::uint64_t request = follower_.replay(pattern, from);
+    while (replaying_ && !waiter_.stopped() && Clock::now() < last_reply_ + silence_limit) {
+      turn(last_reply_ + silence_limit);
+    }
+    follower_.cancel(request);
+    if (replaying_ && !waiter_.stopped()) problem_ = no_reply(last_reply_);
+    if (problem_) return tl::unexpected(*problem_);
+    return missing_;
+  }
+
+  void on_event(const Delivery&) override {}
+  void on_live(std::uint64_t) override {}
+  void on_connection(bool) override {}
+
+  void on_retained(std::uint64_t, const Delivery& delivery) override {
+    const std::string_view bytes(reinterpret_cast<const char*>(delivery.event.data()), delivery.event.size());
+    values_.push_back({std::string(delivery.topic), std::string(bytes), delivery.stamp});
+  }
+
+  void on_retained_end(std::uint64_t request, const RetainedEnd& end) override {
+    std::erase(requests_, request);
+    if (end.error && !problem_) problem_ = end.error;
+  }
+
+  void on_replayed(std::uint64_t, const Delivery& delivery) override {
+    if (replaying_ && !(*take_)(delivery)) replaying_ = false;
+  }
+
+  void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override {
+    last_reply_ = Clock::now();
+    if (slice.gone) missing_ = fmt::format("history before position {} is gone", slice.gone->first_available);
+    if (slice.reset) {
+      missing_ = fmt::format("the broker's stream is {:016x}, and not {:016x}", slice.reset->new_stream,
+                             slice.reset->old_stream);
+    }
+    if (slice.error) problem_ = slice.error;
+    replaying_ = replaying_ && !slice.complete && !slice.error;
+    if (replaying_) follower_.replay_more(request);
+  }
+
+ private:
+  void turn(Clock::time_point until) {
+    if (follower_.do_work(Clock::now()) > 0 || follower_.pending()) {
+      (void)waiter_.wait({}, Clock::time_point::min());
+      return;
+    }
+    (void)waiter_.wait(follower_.fds(), std::min(until, follower_.next_deadline()));
+  }
+
+  [[nodiscard]] Error no_reply(Clock::time_point since) {
+    const auto waited = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - since);
+    if (follower_.status().control_connected && !waiter_.stopped()) {
+      return {ErrorCode::timeout, "the broker did not answer within " + waited_text(waited)};
+    }
+    std::vector<std::string> endpoints;
+    for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
+    return no_broker(endpoints, waited, waiter_);
+  }
+
+  std::vector<BrokerEndpoints> brokers_;
+  Waiter& waiter_;
+  std::optional<Error> problem_;
+
+  // While last_values() runs.
+  std::vector<std::uint64_t> requests_;
+  std::vector<StoredEvent> values_;
+
+  // While replay() runs.
+  const std::function<bool(const Delivery&)>* take_{};
+  bool replaying_{};
+  Clock::time_point last_reply_{};
+  std::string missing_;
+
+  Follower follower_;  // last, because its destructor may call us
+};
+
+StoredEvents::StoredEvents(mq::Context& context, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
+    : impl_(std::make_unique<Impl>(context, brokers, waiter)) {}
+StoredEvents::~StoredEvents() = default;
+
+Result<std::vector<StoredEvent>> StoredEvents::last_values(const std::vector<std::string>& patterns,
+                                                           std::chrono::milliseconds limit) {
+  return impl_->last_values(patterns, limit);
+}
+
+Result<std::string> StoredEvents::replay(const std::string& pattern, const ReplayFrom& from,
+                                         const std::function<bool(const Delivery&)>& take,
+                                         std::chrono::milliseconds silence_limit) {
+  return impl_->replay(pattern, from, take, silence_limit);
+}
+
+}  // namespace backplane::cli

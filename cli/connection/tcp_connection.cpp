@@ -1,0 +1,125 @@
+#include "cli/connection/tcp_connection.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include <fmt/format.h>
+#include <netdb.h>
+#include <sys/socket.h>
+
+namespace backplane::cli {
+namespace {
+
+struct FreeAddresses {
+  void operator()(addrinfo* list) const noexcept { ::freeaddrinfo(list); }
+};
+using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
+
+/// A question to the name service, which runs on a thread of the C library's.
+struct LookUp {
+  std::string host;
+  std::string port;
+  addrinfo hints{};
+  gaicb request{};
+
+  explicit LookUp(const HostPort& place) : host(place.host), port(std::to_string(place.port)) {
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV;
+    request.ar_name = host.c_str();
+    request.ar_service = port.c_str();
+    request.ar_request = &hints;
+  }
+};
+
+Result<Addresses> look_up(const HostPort& place, Waiter::Clock::time_point until) {
+  auto look_up = std::make_unique<LookUp>(place);
+  // Addresses need no service, and so no thread.
+  look_up->hints.ai_flags |= AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  int error = ::getaddrinfo(look_up->request.ar_name, look_up->request.ar_service, &look_up->hints, &found);
+  if (error == 0) return Addresses(found);
+
+  look_up->hints.ai_flags &= ~AI_NUMERICHOST;
+  gaicb* requests[] = {&look_up->request};
+  error = ::getaddrinfo_a(GAI_NOWAIT, requests, 1, nullptr);
+  if (error == 0) {
+    const auto left = std::max(Waiter::Clock::duration{0}, until - Waiter::Clock::now());
+    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(left).count();
+    const timespec limit{ns / 1'000'000'000, ns % 1'000'000'000};
+    (void)::gai_suspend(requests, 1, &limit);
+    error = ::gai_error(&look_up->request);
+    if (error == EAI_INPROGRESS) {
+      // Its thread may write to it at any time: then it is never freed. That happens once a connection.
+      if (::gai_cancel(&look_up->request) != EAI_CANCELED) (void)look_up.release();
+      return fail(ErrorCode::timeout, "the name service does not answer");
+    }
+    if (error == 0) return Addresses(look_up->request.ar_result);
+  }
+  return fail(ErrorCode::not_found,
+              fmt::format("cannot look up \"{}\": {}", place.host, ::gai_strerror(error)));
+}
+
+Result<Descriptor> connect_to(const addrinfo& address, Waiter& waiter, Waiter::Clock::time_point until) {
+  Descriptor socket(::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket) return fail(ErrorCode::io, fmt::format("no socket: {}", std::strerror(errno)));
+  int error = ::connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0 ? 0 : errno;
+  if (error == EINPROGRESS) {
+    bool decided = false;
+    while (!decided && !waiter.stopped() && Waiter::Clock::now() < until) {
+      decided = waiter.wait_writable(socket.get(), until);
+    }
+    if (!decided) return fail(ErrorCode::timeout, "nothing answers there");
+    socklen_t length = sizeof error;
+    ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+  }
+  if (error == ECONNREFUSED) return fail(ErrorCode::unavailable, "nothing listens there");
+  if (error != 0) return fail(ErrorCode::unavailable, std::strerror(error));
+  return socket;
+}
+
+}  // namespace
+
+Result<TcpConnection> TcpConnection::open(const HostPort& place, Waiter& waiter, Clock::time_point until) {
+  const auto addresses = look_up(place, until);
+  if (!addresses) return tl::unexpected(addresses.error());
+  Error last{ErrorCode::not_found, "the host has no address"};
+  for (const addrinfo* each = addresses->get(); each != nullptr; each = each->ai_next) {
+    auto socket = connect_to(*each, waiter, until);
+    if (socket) return TcpConnection(std::move(*socket));
+    last = socket.error();
+  }
+  return tl::unexpected(last);
+}
+
+Result<void> TcpConnection::send(std::string_view bytes, Waiter& waiter, Clock::time_point until) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN) {
+      if (waiter.stopped() || Clock::now() >= until) {
+        return fail(ErrorCode::timeout, "the other side does not read");
+      }
+      (void)waiter.wait_writable(socket_.get(), until);
+    } else if (errno != EINTR) {
+      return fail(ErrorCode::io, fmt::format("the connection was lost: {}", std::strerror(errno)));
+    }
+  }
+  return {};
+}
+
+Result<std::size_t> TcpConnection::receive(std::span<char> into) {
+  for (;;) {
+    const ssize_t bytes = ::recv(socket_.get(), into.data(), into.size(), MSG_DONTWAIT);
+    if (bytes > 0) return static_cast<std::size_t>(bytes);
+    if (bytes == 0) return fail(ErrorCode::unavailable, "the connection was closed");
+    if (errno == EAGAIN) return std::size_t{0};
+    if (errno != EINTR) {
+      return fail(ErrorCode::unavailable, fmt::format("the connection was lost: {}", std::strerror(errno)));
+    }
+  }
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,91 @@
+#include "cli/console/screen.hpp"
+
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string_view>
+
+#include <langinfo.h>
+#include <unistd.h>
+
+// As functions: the macros of the same names are in the way of everybody's.
+#define NCURSES_NOMACROS
+#include <curses.h>
+
+#include "cli/console/table.hpp"
+
+namespace backplane::cli {
+
+class Screen::Impl {
+ public:
+  Impl() {
+    // What curses writes is in the environment's character set, and ours is UTF-8.
+    if (std::setlocale(LC_CTYPE, "") == nullptr || std::string_view(::nl_langinfo(CODESET)) != "UTF-8") {
+      std::setlocale(LC_CTYPE, "C.UTF-8");
+    }
+    // Escape quits at once: no key that we know takes longer than this to arrive.
+    ::set_escdelay(25);
+    terminal_ = ::newterm(nullptr, stdout, stdin);
+    if (terminal_ == nullptr) {
+      const char* const name = std::getenv("TERM");
+      throw std::runtime_error(std::string("the terminal \"") + (name == nullptr ? "" : name) +
+                               "\" cannot show a full screen: wanted TERM to name one that can");
+    }
+    ::cbreak();
+    ::noecho();
+    ::nodelay(stdscr, TRUE);
+    ::keypad(stdscr, TRUE);
+    ::curs_set(0);
+  }
+
+  ~Impl() {
+    ::endwin();
+    ::delscreen(terminal_);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+ private:
+  SCREEN* terminal_;
+};
+
+bool Screen::available() {
+  return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+}
+
+Screen::Screen() : impl_(std::make_unique<Impl>()) {}
+Screen::~Screen() = default;
+
+ScreenSize Screen::size() const {
+  return {static_cast<std::size_t>(::getmaxy(stdscr)), static_cast<std::size_t>(::getmaxx(stdscr))};
+}
+
+void Screen::show(const std::vector<ScreenLine>& lines) {
+  const ScreenSize now = size();
+  ::werase(stdscr);
+  for (std::size_t row = 0; row < lines.size() && row < now.rows; ++row) {
+    const attr_t style = lines[row].style == ScreenLine::Style::heading ? A_BOLD
+                         : lines[row].style == ScreenLine::Style::alarm ? A_REVERSE
+                                                                        : A_NORMAL;
+    ::wattrset(stdscr, static_cast<int>(style));
+    // The last cell of the last row stays empty: writing it would scroll some terminals.
+    const std::size_t width = row + 1 == now.rows ? now.columns - 1 : now.columns;
+    ::mvwaddstr(stdscr, static_cast<int>(row), 0, cut(lines[row].text, width).c_str());
+  }
+  ::wattrset(stdscr, A_NORMAL);
+  ::wrefresh(stdscr);
+}
+
+Screen::Key Screen::key() {
+  const int key = ::wgetch(stdscr);
+  if (key == ERR) return Key::none;
+  constexpr int escape = 27;
+  return key == 'q' || key == 'Q' || key == escape ? Key::quit : Key::other;
+}
+
+int Screen::fd() noexcept {
+  return STDIN_FILENO;
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,274 @@
+#include "cli/console/top_view.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/console/balance_checks.hpp"
+#include "cli/console/table.hpp"
+#include "cli/console/units.hpp"
+#include "core/log/escape.hpp"
+#include "core/time/duration.hpp"
+
+namespace backplane::cli {
+namespace {
+
+using Align = Column::Align;
+using Counters = std::map<std::string, std::uint64_t>;
+
+/// A participant as it is and, where it was known then, as it was.
+struct Seen {
+  const ParticipantInfo* now{};
+  const ParticipantInfo* before{};
+  std::chrono::nanoseconds interval{};
+
+  [[nodiscard]] std::uint64_t value(const std::string& name) const { return counter(now->counters, name); }
+  [[nodiscard]] double rate_of(const std::string& name) const {
+    return before == nullptr ? 0 : rate(value(name), counter(before->counters, name), interval);
+  }
+};
+
+const BrokerReading* same_broker(const std::vector<BrokerReading>& before, const BrokerReading& now) {
+  const auto found = std::find_if(before.begin(), before.end(), [&](const BrokerReading& each) {
+    return each.endpoint == now.endpoint && each.stats.stream == now.stats.stream;
+  });
+  return found == before.end() ? nullptr : &*found;
+}
+
+/// Where a broker is, as short as it can be said.
+std::string_view place(std::string_view endpoint) {
+  constexpr std::string_view tcp = "tcp://";
+  if (endpoint.starts_with(tcp)) endpoint.remove_prefix(tcp.size());
+  return endpoint;
+}
+
+/// Those that are up first; then as the broker has them.
+std::vector<Seen> participants(const std::vector<BrokerReading>& now,
+                               const std::vector<BrokerReading>& before, bool gateways) {
+  std::vector<Seen> all;
+  for (const BrokerReading& broker : now) {
+    const BrokerReading* const was = same_broker(before, broker);
+    for (const ParticipantInfo& who : broker.stats.participants) {
+      if ((who.role == ParticipantInfo::Role::gateway) != gateways) continue;
+      Seen seen{&who, nullptr, {}};
+      if (was != nullptr) {
+        seen.interval = broker.taken - was->taken;
+        const auto& list = was->stats.participants;
+        const auto found = std::find_if(list.begin(), list.end(), [&](const ParticipantInfo& each) {
+          return each.name == who.name && each.session == who.session && each.role == who.role;
+        });
+        if (found != list.end()) seen.before = &*found;
+      }
+      all.push_back(seen);
+    }
+  }
+  std::stable_partition(all.begin(), all.end(), [](const Seen& each) { return each.now->up; });
+  return all;
+}
+
+/// A part of the picture: as many of its rows are shown as there is room for.
+struct Section {
+  Table table;
+  std::size_t rows_min;  ///< what it has before others get more
+};
+
+Table broker_table(const std::vector<BrokerReading>& now, const std::vector<BrokerReading>& before) {
+  Table table({{"BROKER", Align::left, true, 10},
+               {"IN/s", Align::right},
+               {"BYTES/s", Align::right},
+               {"REJECTED", Align::right},
+               {"DROPS", Align::right},
+               {"TOPICS", Align::right},
+               {"SUBS", Align::right},
+               {"HISTORY", Align::right},
+               {"UP", Align::right}});
+  for (const BrokerReading& broker : now) {
+    if (broker.taken == std::chrono::steady_clock::time_point{}) continue;  // never answered
+    const Counters& counters = broker.stats.counters;
+    const BrokerReading* const was = same_broker(before, broker);
+    const auto rate_of = [&](const std::string& name) {
+      if (was == nullptr) return 0.0;
+      return rate(counter(counters, name), counter(was->stats.counters, name), broker.taken - was->taken);
+    };
+    const std::chrono::nanoseconds up{broker.topics.unix_ns - broker.stats.started_ns};
+    table.add({fmt::format("{} {}", log::escape(broker.stats.broker), place(broker.endpoint)),
+               short_rate(rate_of("received_total")),
+               short_bytes(static_cast<std::uint64_t>(rate_of("published_bytes_total"))),
+               short_count(counter_sum(counters, "rejected_total")),
+               short_count(counter(counters, "lossy_sends_total")), short_count(counter(counters, "topics")),
+               short_count(counter(counters, "subscriptions")),
+               short_bytes(counter(counters, "history_bytes")), short_age(up)});
+  }
+  return table;
+}
+
+std::string_view state(const ParticipantInfo& who) {
+  return who.up ? "up" : "down";
+}
+
+Table gateway_table(const std::vector<Seen>& gateways) {
+  Table table({{"GATEWAY", Align::left, true, 12},
+               {"CLIENTS", Align::right},
+               {"SUBS", Align::right},
+               {"OUT/s", Align::right},
+               {"OUT", Align::right},
+               {"DROPS", Align::right},
+               {"BACKLOG", Align::right},
+               {"STATE", Align::left}});
+  for (const Seen& each : gateways) {
+    // One that went away tells nothing any more: its last word is not the state of things.
+    const bool up = each.now->up;
+    const auto gauge = [&](const std::string& name) { return up ? each.value(name) : 0; };
+    table.add({log::escape(each.now->name), short_count(gauge("clients")),
+               short_count(gauge("subscriptions")), short_rate(up ? each.rate_of("delivered_total") : 0),
+               short_count(each.value("delivered_total")),
+               short_count(counter(each.now->counters, "dropped_total.slow_consumer")),
+               short_bytes(gauge("backlog_bytes")), std::string(state(*each.now))});
+  }
+  return table;
+}
+
+std::string_view role_name(ParticipantInfo::Role role) {
+  switch (role) {
+    case ParticipantInfo::Role::publisher:
+      return "publisher";
+    case ParticipantInfo::Role::gateway:
+      return "gateway";
+    case ParticipantInfo::Role::client:
+      return "client";
+    case ParticipantInfo::Role::unspecified:
+      break;
+  }
+  return "-";
+}
+
+Table others_table(const std::vector<Seen>& others) {
+  Table table({{"PUBLISHER OR CLIENT", Align::left, true, 20},
+               {"ROLE", Align::left},
+               {"EVENTS/s", Align::right},
+               {"EVENTS", Align::right},
+               {"WAITING", Align::right},
+               {"REFUSED", Align::right},
+               {"STATE", Align::left}});
+  for (const Seen& each : others) {
+    const bool publishes = each.now->counters.contains("offered");
+    const std::string events = publishes ? "offered" : "given";
+    const std::uint64_t offered = each.value("offered");
+    table.add({log::escape(each.now->name), std::string(role_name(each.now->role)),
+               short_rate(each.now->up ? each.rate_of(events) : 0), short_count(each.value(events)),
+               publishes ? short_count(offered - std::min(offered, each.value("confirmed"))) : "-",
+               publishes ? short_count(each.value("refused")) : "-", std::string(state(*each.now))});
+  }
+  return table;
+}
+
+/// One topic with where it is, as several brokers may have it.
+struct BusyTopic {
+  TopicRow row;
+  std::chrono::nanoseconds age{};
+};
+
+Table topic_table(const std::vector<BrokerReading>& now, const std::vector<BrokerReading>& before,
+                  std::size_t rows_max) {
+  std::vector<BusyTopic> busy;
+  bool all = true;
+  for (const BrokerReading& broker : now) {
+    const BrokerReading* const was = same_broker(before, broker);
+    std::optional<TopicsReading> topics_before;
+    if (was != nullptr) topics_before = was->topics;
+    for (const TopicRow& row : topic_rows(broker.topics, topics_before, TopicOrder::age)) {
+      busy.push_back({row, std::chrono::nanoseconds{broker.topics.unix_ns - row.topic->received_ns}});
+    }
+    all = all && (broker.topics.all || broker.topics.topics.empty());
+  }
+  // Where nothing happens, those that spoke last.
+  const auto busier = [](const BusyTopic& a, const BusyTopic& b) {
+    if (a.row.events_a_second != b.row.events_a_second) return a.row.events_a_second > b.row.events_a_second;
+    return a.age < b.age;
+  };
+  const auto shown = static_cast<std::ptrdiff_t>(std::min(rows_max, busy.size()));
+  std::partial_sort(busy.begin(), busy.begin() + shown, busy.end(), busier);
+  busy.resize(static_cast<std::size_t>(shown));
+  Table table({{all ? "BUSIEST TOPICS" : "BUSIEST TOPICS OF THE FIRST", Align::left, true, 20},
+               {"RATE/s", Align::right},
+               {"BYTES/s", Align::right},
+               {"EVENTS", Align::right},
+               {"BYTES", Align::right},
+               {"AGE", Align::right}});
+  for (const BusyTopic& each : busy) {
+    const TopicInfo& topic = *each.row.topic;
+    table.add({log::escape(topic.name), short_rate(each.row.events_a_second),
+               short_bytes(static_cast<std::uint64_t>(each.row.bytes_a_second)), short_count(topic.events),
+               short_bytes(topic.bytes), short_age(each.age)});
+  }
+  return table;
+}
+
+/// How many rows each section gets of `room`: first its share, then what is left, from the last one (the
+/// topics, which are the most) to the first.
+std::vector<std::size_t> share_out(const std::vector<Section>& sections, std::size_t room) {
+  std::vector<std::size_t> rows(sections.size());
+  const auto give = [&](std::size_t section, std::size_t upto) {
+    const std::size_t more = std::min(room, std::min(upto, sections[section].table.rows()) - rows[section]);
+    rows[section] += more;
+    room -= more;
+  };
+  for (std::size_t at = 0; at < sections.size(); ++at) give(at, sections[at].rows_min);
+  for (std::size_t at = sections.size(); at-- > 0;) give(at, sections[at].table.rows());
+  return rows;
+}
+
+std::string title(const std::vector<BrokerReading>& now, std::chrono::nanoseconds interval) {
+  std::array<std::size_t, 4> up{};
+  for (const BrokerReading& broker : now) {
+    for (const ParticipantInfo& who : broker.stats.participants) {
+      if (who.up) ++up.at(static_cast<std::size_t>(who.role));
+    }
+  }
+  const auto of = [&](ParticipantInfo::Role role) { return up.at(static_cast<std::size_t>(role)); };
+  return fmt::format("backplane top   {}, {}, {} up   every {}, q quits",
+                     counted(of(ParticipantInfo::Role::publisher), "publisher"),
+                     counted(of(ParticipantInfo::Role::gateway), "gateway"),
+                     counted(of(ParticipantInfo::Role::client), "client"), format_duration(interval));
+}
+
+}  // namespace
+
+std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
+                                    const std::vector<BrokerReading>& before, ScreenSize size,
+                                    std::chrono::nanoseconds interval) {
+  using Style = ScreenLine::Style;
+  std::vector<ScreenLine> lines{{title(now, interval), Style::plain}};
+  for (const BrokerReading& broker : now) {
+    if (!broker.problem.empty()) lines.push_back({log::escape(broker.problem), Style::alarm});
+  }
+  std::vector<Section> sections;
+  sections.push_back({broker_table(now, before), 3});
+  sections.push_back({gateway_table(participants(now, before, true)), 3});
+  sections.push_back({others_table(participants(now, before, false)), 4});
+  sections.push_back({topic_table(now, before, size.rows), 0});
+  std::erase_if(sections, [](const Section& section) { return section.table.rows() == 0; });
+
+  // An empty line before each section where there is room for it, and its titles.
+  const bool roomy = size.rows >= 24;
+  const std::size_t around = lines.size() + sections.size() * (roomy ? 2 : 1);
+  const auto rows = share_out(sections, size.rows > around ? size.rows - around : 0);
+  for (std::size_t at = 0; at < sections.size(); ++at) {
+    if (roomy) lines.push_back({});
+    const std::vector<std::string> text = sections[at].table.lines(size.columns);
+    lines.push_back({text.front(), Style::heading});
+    for (std::size_t row = 1; row <= rows[at]; ++row) lines.push_back({text[row], Style::plain});
+    const std::size_t left_out = sections[at].table.rows() - rows[at];
+    // The topics are those that are busiest anyway.
+    if (left_out > 0 && rows[at] > 0 && at + 1 < sections.size()) {
+      lines.back() = {fmt::format("… and {} more", left_out + 1), Style::plain};
+    }
+  }
+  if (lines.size() > size.rows) lines.resize(size.rows);
+  return lines;
+}
+
+}  // namespace backplane::cli

@@ -1,0 +1,98 @@
+#include "cli/supervision/startup_banner.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/supervision/ready_line.hpp"
+#include "core/net/host_port.hpp"
+#include "follower/broker_endpoints.hpp"
+
+namespace backplane::cli {
+namespace {
+
+/// Where somebody on this machine connects to: the host alone, and the port.
+HostPort reachable(std::string_view place) {
+  HostPort at = parse_host_port(place, "listen").value_or(HostPort{});
+  if (at.host == "0.0.0.0") at.host = "127.0.0.1";
+  if (at.host == "::") at.host = "::1";
+  return at;
+}
+
+std::string page_url(std::string_view place) {
+  const HostPort at = reachable(place);
+  const bool ipv6 = at.host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}/", ipv6 ? fmt::format("[{}]", at.host) : at.host, at.port);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  return fmt::format("{}", fmt::join(words, "  "));
+}
+
+void append_broker(std::string_view ready, std::string& out) {
+  fmt::format_to(std::back_inserter(out), "  broker {}:", ready_value(ready, "name"));
+  for (const std::string_view key : {"ingress", "egress", "control", "raw"}) {
+    const std::string endpoint = ready_value(ready, key);
+    if (!endpoint.empty()) fmt::format_to(std::back_inserter(out), "  {} {}", key, endpoint);
+  }
+  out += '\n';
+}
+
+/// The options by which a command finds the broker; none where it is at the usual place.
+std::string address_options(std::string_view ready) {
+  const BrokerEndpoints standard;
+  std::string options;
+  for (const auto& [key, usual] : {std::pair<std::string_view, std::string_view>{"ingress", standard.ingress},
+                                   {"egress", standard.egress},
+                                   {"control", standard.control}}) {
+    const std::string endpoint = ready_value(ready, key);
+    if (endpoint != usual) fmt::format_to(std::back_inserter(options), " --{} {}", key, endpoint);
+  }
+  return options;
+}
+
+}  // namespace
+
+std::vector<std::string> gateway_addresses(const StartedDaemons& daemons, bool feeds) {
+  const std::string all = ready_value(daemons.gateway, "listen");
+  std::vector<std::string> places;
+  std::size_t index = 0;
+  for (std::size_t at = 0; at < all.size(); ++index) {
+    const std::size_t end = std::min(all.find(',', at), all.size());
+    if ((index >= daemons.listeners) == feeds) places.push_back(all.substr(at, end - at));
+    at = end + 1;
+  }
+  return places;
+}
+
+std::string startup_banner(const StartedDaemons& daemons) {
+  std::string text = "Backplane is up. Ctrl-C ends it.\n";
+  const auto out = std::back_inserter(text);
+  for (const std::string& ready : daemons.broker) append_broker(ready, text);
+  const std::string metrics = ready_value(daemons.broker.front(), "metrics");
+  if (!metrics.empty()) fmt::format_to(out, "  metrics: http://{}/metrics\n", metrics);
+  const std::vector<std::string> listeners = gateway_addresses(daemons, false);
+  const std::vector<std::string> feeds = gateway_addresses(daemons, true);
+  if (!listeners.empty()) fmt::format_to(out, "  gateway: {}\n", joined(listeners));
+  if (!feeds.empty()) fmt::format_to(out, "  feeds: {}\n", joined(feeds));
+  if (daemons.http && !listeners.empty()) fmt::format_to(out, "  page: {}\n", page_url(listeners.front()));
+
+  text += "Try in another terminal:\n";
+  if (!listeners.empty()) {
+    const HostPort at = reachable(listeners.front());
+    fmt::format_to(out, "  nc {} {}        then type: SUB stock.>\n", at.host, at.port);
+  } else if (!feeds.empty()) {
+    const HostPort at = reachable(feeds.front());
+    fmt::format_to(out, "  nc {} {}\n", at.host, at.port);
+  }
+  const std::string addresses = address_options(daemons.broker.front());
+  fmt::format_to(out,
+                 "  {0} sub clock 'temperature.>'{1}\n"
+                 "  {0} pub news.uk 'rain until Thursday'{1}\n",
+                 daemons.program, addresses);
+  return text;
+}
+
+}  // namespace backplane::cli

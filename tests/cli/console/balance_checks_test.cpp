@@ -1,0 +1,144 @@
+#include "cli/console/balance_checks.hpp"
+
+#include <gmock/gmock.h>
+
+namespace backplane::cli {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+BrokerStats balanced() {
+  BrokerStats stats;
+  stats.broker = "default";
+  stats.counters = {{"received_total", 12},
+                    {"published_total", 9},
+                    {"rejected_total.bad_topic", 1},
+                    {"rejected_total.repeat", 2},
+                    {"system_published_total", 4},
+                    {"position", 13},
+                    {"history_events", 10},
+                    {"history_expired_events_total", 2},
+                    {"history_evicted_events_total", 1},
+                    {"history_refused_total", 0}};
+  return stats;
+}
+
+constexpr TopicsTotal topics{.topics = 3, .events = 13, .first_position = 13, .last_position = 13};
+
+TEST(BalanceChecks, ABrokersBooksBalance) {
+  const auto all = accounts(balanced(), topics);
+  EXPECT_TRUE(all_balance(all));
+  EXPECT_THAT(report(all),
+              ElementsAre("broker default",                                              //
+                          "  ok        received 12 = published 9 + rejected 3",          //
+                          "  ok        position 13 = published 9 + the system's own 4",  //
+                          "  ok        position 13 = in history 10 + expired 2 + evicted 1 + refused by it 0",
+                          "  ok        position 13 = events of 3 topics 13",  //
+                          "all 4 books balance"));
+}
+
+TEST(BalanceChecks, WhatDoesNotBalanceIsToldByHowMuch) {
+  BrokerStats stats = balanced();
+  stats.counters["received_total"] = 15;
+  stats.counters["system_published_total"] = 5;
+  const auto all = accounts(stats, topics);
+  EXPECT_FALSE(all_balance(all));
+  EXPECT_THAT(report(all), Contains("  OFF BY 3  received 15 = published 9 + rejected 3"));
+  EXPECT_THAT(report(all), Contains("  OFF BY -1 position 13 = published 9 + the system's own 5"));
+  EXPECT_EQ(report(all).back(), "2 of 4 books do not balance");
+}
+
+TEST(BalanceChecks, WhatCameWhileTheTopicsWereReadMayBeInTheListOrNot) {
+  // Position went from 100 to 120 during the list.
+  for (const std::uint64_t events : {100u, 110u, 120u}) {
+    const BalanceCheck check{{"position", 120}, {{"events of 3 topics", events}}, 20};
+    EXPECT_TRUE(check.balances()) << events;
+  }
+  EXPECT_EQ((BalanceCheck{{"position", 120}, {{"events of 3 topics", 99}}, 20}).difference(), 1);
+  EXPECT_EQ((BalanceCheck{{"position", 120}, {{"events of 3 topics", 121}}, 20}).difference(), -1);
+}
+
+TEST(BalanceChecks, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
+  BrokerStats stats = balanced();
+  ParticipantInfo gateway;
+  gateway.name = "gateway@host7";
+  gateway.role = ParticipantInfo::Role::gateway;
+  gateway.up = true;
+  gateway.counters = {{"matched_total", 100},
+                      {"delivered_total", 80},
+                      {"conflated_total", 5},
+                      {"skipped_total", 1},
+                      {"pending", 2},
+                      {"dropped_total.slow_consumer", 11},
+                      {"dropped_total.client_gone", 1},
+                      {"expected_total", 50},
+                      {"seen_total", 38},
+                      {"unwanted_total", 1},
+                      {"awaited", 1},
+                      {"recovered_total", 4},
+                      {"lost_total.history_gone", 5},
+                      {"lost_total.recovery_timeout", 1},
+                      {"publish_received_total", 9},
+                      {"publish_admitted_total", 6},
+                      {"publish_refused_total", 1},
+                      {"publish_waiting", 2}};
+  stats.participants = {gateway};
+  const auto all = accounts(stats, topics);
+  EXPECT_TRUE(all_balance(all));
+  const auto lines = report(all);
+  EXPECT_THAT(lines, Contains("gateway gateway@host7"));
+  EXPECT_THAT(lines, Contains("  ok        matched 100 = delivered 80 + conflated 5 + "
+                              "dropped.client_gone 1 + dropped.slow_consumer 11 + skipped 1 + pending 2"));
+  EXPECT_THAT(lines, Contains("  ok        expected 50 = seen 38 + recovered 4 + lost.history_gone 5 + "
+                              "lost.recovery_timeout 1 + unwanted 1 + awaited 1"));
+  EXPECT_THAT(lines, Contains("  ok        publish_received 9 = publish_admitted 6 + publish_refused 1 + "
+                              "publish_waiting 2"));
+  EXPECT_THAT(lines, Contains("  note      11 events were dropped, and announced, to clients too slow"));
+  stats.participants.front().counters["pending"] = 0;
+  EXPECT_THAT(report(accounts(stats, topics)), Contains(HasSubstr("OFF BY 2  matched 100")));
+}
+
+TEST(BalanceChecks, WhoIsDownIsLeftOutAndThatIsSaid) {
+  BrokerStats stats = balanced();
+  ParticipantInfo gone;
+  gone.name = "clock@host7";
+  gone.role = ParticipantInfo::Role::publisher;
+  gone.counters = {{"offered", 1}, {"confirmed", 5}};
+  stats.participants = {gone};
+  const auto lines = report(accounts(stats, topics));
+  EXPECT_THAT(lines, Not(Contains("publisher clock@host7")));
+  EXPECT_THAT(lines, Contains("  note      1 that said Hello and no longer do are left out"));
+}
+
+TEST(BalanceChecks, APublisherHasNoMoreConfirmedThanItOffered) {
+  BrokerStats stats = balanced();
+  ParticipantInfo clock;
+  clock.name = "clock@host7";
+  clock.role = ParticipantInfo::Role::publisher;
+  clock.up = true;
+  clock.counters = {{"offered", 10}, {"confirmed", 8}};
+  stats.participants = {clock};
+  EXPECT_THAT(report(accounts(stats, topics)), Contains("  ok        offered 10 = dealt with 8 + waiting 2"));
+  stats.participants.front().counters["confirmed"] = 11;
+  EXPECT_THAT(report(accounts(stats, topics)),
+              Contains("  OFF BY -1 offered 10 = dealt with 11 + waiting 0"));
+}
+
+TEST(BalanceChecks, LossesAreNotedThoughTheBooksBalance) {
+  BrokerStats stats = balanced();
+  stats.counters["lost_before_total"] = 1'234;
+  EXPECT_THAT(report(accounts(stats, topics)),
+              Contains("  note      1,234 events were lost before the broker"));
+}
+
+TEST(BalanceChecks, NamesFromOutsideCannotForgeALine) {
+  BrokerStats stats = balanced();
+  stats.broker = "x\nall 9 books balance";
+  EXPECT_EQ(report(accounts(stats, topics)).front(), "broker x\\nall 9 books balance");
+}
+
+}  // namespace
+}  // namespace backplane::cli
