@@ -10,7 +10,8 @@
 namespace backplane::cli {
 namespace {
 
-/// A name, an IPv4 address, or an IPv6 address with or without brackets; @returns it as an endpoint has it.
+/// @param host  a name, an IPv4 address, or an IPv6 address with or without brackets
+/// @returns the host as an endpoint has it: an IPv6 address is in brackets.
 Result<std::string> endpoint_host(std::string_view host) {
   std::string_view bare = host;
   const bool bracketed = bare.size() > 2 && bare.front() == '[' && bare.back() == ']';
@@ -23,7 +24,7 @@ Result<std::string> endpoint_host(std::string_view host) {
   if (!good || (bracketed && !ipv6)) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("--broker: wanted HOST or HOST,HOST without ports, got \"{}\"", log::escape(host)));
+        fmt::format("--broker: expected HOST or HOST,HOST without ports, got \"{}\"", log::escape(host)));
   }
   return ipv6 ? fmt::format("[{}]", bare) : std::string(bare);
 }
@@ -31,16 +32,16 @@ Result<std::string> endpoint_host(std::string_view host) {
 }  // namespace
 
 void add_address_flags(const Command& command, AddressFlags& flags) {
-  const std::string group = "Addresses of the broker (none given: the local one)";
-  command.add_option("--broker", flags.broker, "Brokers with the default ports 5570, 5571 and 5572")
+  const std::string group = "Addresses of the broker (default: the local broker)";
+  command.add_option("--broker", flags.broker, "Broker hosts, with the default ports 5570, 5571 and 5572")
       .value_name("HOST[,HOST...]")
       .group(group);
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {
     command.add_option(name, value, about).value_name("ENDPOINT").group(group);
   };
-  add("--ingress", flags.ingress, "Where publishers connect, e.g. tcp://127.0.0.1:5570");
-  add("--egress", flags.egress, "Where subscribers connect, e.g. tcp://127.0.0.1:5571");
-  add("--control", flags.control, "Where requests are answered, e.g. tcp://127.0.0.1:5572");
+  add("--ingress", flags.ingress, "Endpoint for publishers, e.g. tcp://127.0.0.1:5570");
+  add("--egress", flags.egress, "Endpoint for subscribers, e.g. tcp://127.0.0.1:5571");
+  add("--control", flags.control, "Endpoint for requests, e.g. tcp://127.0.0.1:5572");
 }
 
 Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags) {
@@ -60,7 +61,7 @@ Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags) {
   struct Given {
     std::string_view flag;
     const std::optional<std::string>& endpoint;
-    std::string BrokerEndpoints::*place;
+    std::string BrokerEndpoints::*field;
   };
   for (const Given& each : {Given{"--ingress", flags.ingress, &BrokerEndpoints::ingress},
                             Given{"--egress", flags.egress, &BrokerEndpoints::egress},
@@ -68,11 +69,10 @@ Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags) {
     if (!each.endpoint) continue;
     if (brokers.size() > 1) {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("{}: wanted one host in --broker beside an endpoint, got {}", each.flag,
-                              brokers.size()));
+                  fmt::format("{}: expected a single host in --broker, got {}", each.flag, brokers.size()));
     }
     if (auto good = mq::check_endpoint(*each.endpoint, each.flag); !good) return tl::unexpected(good.error());
-    brokers.front().*each.place = *each.endpoint;
+    brokers.front().*each.field = *each.endpoint;
   }
   return brokers;
 }

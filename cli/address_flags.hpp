@@ -1,5 +1,5 @@
 #pragma once
-// The addresses group: how every subcommand is told where the broker is.
+// The options that name the broker, the same for every subcommand.
 
 #include <optional>
 #include <string>
@@ -12,9 +12,9 @@
 
 namespace backplane::cli {
 
-/// What the command line says of them. Lives as long as the CommandLine that it was added to.
+/// The values of these options. Must live as long as the CommandLine.
 struct AddressFlags {
-  std::string broker{};  ///< HOST[,HOST…]; empty: not given
+  std::string broker{};  ///< HOST[,HOST…]; empty if not given
   std::optional<std::string> ingress{};
   std::optional<std::string> egress{};
   std::optional<std::string> control{};
@@ -25,8 +25,9 @@ struct AddressFlags {
 /// Adds --broker, --ingress, --egress and --control.
 void add_address_flags(const Command& command, AddressFlags& flags);
 
-/// The brokers meant, at least one: the local one where nothing is given. `--broker HOST` is that host
-/// with the default ports; an endpoint beside it replaces that one's. An error names the flag.
+/// The endpoints of the brokers that the flags name, at least one; without flags, the local broker. `--broker
+/// HOST` means that host with the default ports; --ingress, --egress and --control replace an endpoint of a
+/// single host. An error names the flag.
 Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags);
 
 }  // namespace backplane::cli

@@ -1,4 +1,4 @@
-// backplane audit: adds the books up, and says what does not balance.
+// backplane audit: checks that the ledgers of brokers, gateways and publishers balance.
 
 #include <algorithm>
 #include <iterator>
@@ -8,7 +8,7 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/connection/broker_requests.hpp"
-#include "cli/console/balance_checks.hpp"
+#include "cli/console/audit_report.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/console/output.hpp"
 #include "cli/subcommands.hpp"
@@ -16,13 +16,13 @@
 namespace backplane::cli {
 namespace {
 
-/// A broker may have a million topics, which are read in pages of 512.
-constexpr std::chrono::minutes reply_limit{1};
-constexpr std::chrono::seconds first_reply_limit{5};
+/// For all pages of the list of topics: a broker may have a million topics, and a page has 512.
+constexpr std::chrono::minutes topics_limit{1};
+constexpr std::chrono::seconds stats_limit{5};
 constexpr std::size_t topics_max = 20'000'000;
 constexpr int readings_max = 3;
-/// Gateways and publishers tell their figures once a second.
-constexpr std::chrono::milliseconds between_readings{1200};
+/// Longer than the second after which gateways and publishers report again.
+constexpr std::chrono::milliseconds reading_interval{1200};
 
 struct AuditOptions {
   AddressFlags addresses;
@@ -31,9 +31,9 @@ struct AuditOptions {
 Result<TopicsTotal> add_up_topics(BrokerRequests& requests) {
   TopicsTotal total;
   bool first = true;
-  // No one pattern means both everybody's topics and the system's own, and positions count them all.
+  // Positions count the system's topics too, which > does not match.
   for (const std::string_view pattern : {">", "$SYS.>"}) {
-    const auto found = requests.topics(pattern, topics_max, reply_limit);
+    const auto found = requests.topics(pattern, topics_max, topics_limit);
     if (!found) return tl::unexpected(found.error());
     if (std::exchange(first, false)) total.first_position = found->first_position;
     total.last_position = found->last_position;
@@ -43,17 +43,18 @@ Result<TopicsTotal> add_up_topics(BrokerRequests& requests) {
   return total;
 }
 
-/// One broker's books, and of those that say Hello to it. Read again where they don't balance: what others
-/// tell is up to a second old, and counted while they work; what is really wrong stays so.
-Result<std::vector<Account>> audit(BrokerRequests& requests, Waiter& waiter) {
+/// The ledgers of one broker and of its gateways and publishers. If they do not balance, it reads them again:
+/// what gateways and publishers report is up to a second old. A real error is still there in the next
+/// reading.
+Result<std::vector<Ledger>> audit(BrokerRequests& requests, Waiter& waiter) {
   for (int readings = 1;; ++readings) {
-    const auto stats = requests.stats(first_reply_limit);
+    const auto stats = requests.stats(stats_limit);
     if (!stats) return tl::unexpected(stats.error());
     const auto topics = add_up_topics(requests);
     if (!topics) return tl::unexpected(topics.error());
-    auto found = accounts(*stats, *topics);
+    auto found = ledgers(*stats, *topics);
     if (all_balance(found) || readings == readings_max) return found;
-    const auto until = Waiter::Clock::now() + between_readings;
+    const auto until = Waiter::Clock::now() + reading_interval;
     while (waiter.wait({}, until) && Waiter::Clock::now() < until) {
     }
   }
@@ -64,8 +65,8 @@ ExitCode run_audit(const AuditOptions& options) {
   if (!brokers) return print_error("audit", brokers.error());
   Waiter waiter;
   mq::Context context;
-  std::vector<Account> all;
-  // Each of them, unlike elsewhere: their books are different ones.
+  std::vector<Ledger> all;
+  // All brokers of the list, not the first that replies: each has a ledger of its own.
   for (const BrokerEndpoints& broker : *brokers) {
     BrokerRequests requests(context, {broker}, waiter);
     auto found = audit(requests, waiter);
@@ -84,10 +85,10 @@ ExitCode run_audit(const AuditOptions& options) {
 void add_audit(const Command& program) {
   auto options = std::make_shared<AuditOptions>();
   const Command command = program.add_command(
-      "audit", "Add up the books of brokers, gateways and publishers; code 1 where they do not balance");
+      "audit", "Check that the ledgers of brokers, gateways and publishers balance (exit code 1 if not)");
   add_address_flags(command, options->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane audit\n"
       "  backplane audit --broker host7,host8");
   command.set_run([options] { return run_audit(*options); });

@@ -1,4 +1,4 @@
-// backplane broker: one process that hosts any number of named backplanes.
+// backplane broker: one process that runs any number of named backplanes.
 
 #include <cstdio>
 #include <memory>
@@ -27,25 +27,25 @@ struct BrokerFlags {
   [[nodiscard]] bool has_endpoint() const { return ingress || egress || control || raw; }
 };
 
-/// Which [[backplane]] the flags speak of: the one called --name where the file has several, else the
-/// only one. Nothing, where the flags don't say it.
+/// The index of the [[backplane]] that the flags are about: the one called --name if the file has several,
+/// else 0. An error if the flags do not say which.
 Result<std::size_t> flags_table(const config::Source& source, const BrokerFlags& flags) {
   const std::size_t count = source.table_count("backplane");
   if (count <= 1 || (!flags.name && !flags.has_endpoint())) return 0;
   if (!flags.name) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("wanted --name beside an endpoint, as {} has {} backplanes", source.file(), count));
+        fmt::format("--name: expected one of the {} backplanes in {}, got none", count, source.file()));
   }
   const ConfigurationResult in_file = read_configuration(source);
-  if (!in_file) return 0;  // the errors are told when it is read for good
+  if (!in_file) return 0;  // the caller reads the file again and reports its errors
   const auto& backplanes = in_file->broker.backplanes;
   for (std::size_t index = 0; index < backplanes.size(); ++index) {
     if (backplanes[index].name == *flags.name) return index;
   }
   return fail(
       ErrorCode::invalid_argument,
-      fmt::format("--name: wanted one of the backplanes in {}, got \"{}\"", source.file(), *flags.name));
+      fmt::format("--name: expected one of the backplanes in {}, got \"{}\"", source.file(), *flags.name));
 }
 
 Result<config::Source> broker_source(const BrokerFlags& flags) {
@@ -65,8 +65,9 @@ Result<config::Source> broker_source(const BrokerFlags& flags) {
   return source;
 }
 
-/// For SIGHUP: the same flags over the file as it is now. `level` is the one in force.
-Result<broker::BrokerConfig> read_again(const BrokerFlags& flags, log::Level& level) {
+/// The configuration after SIGHUP: the same flags, and the file as it is now. `level` is the active log
+/// level.
+Result<broker::BrokerConfig> reload(const BrokerFlags& flags, log::Level& level) {
   const Result<config::Source> source = broker_source(flags);
   if (!source) return tl::unexpected(source.error());
   ConfigurationResult configuration = read_configuration(*source);
@@ -76,7 +77,7 @@ Result<broker::BrokerConfig> read_again(const BrokerFlags& flags, log::Level& le
   if (configuration->log_level != level) {
     level = configuration->log_level;
     log::set_level(level);
-    log::info("reload: [log].level is in force");
+    log::info("reload: applied [log].level");
   }
   return std::move(configuration->broker);
 }
@@ -86,7 +87,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
   if (!source) return print_error("broker", source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
-  if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
+  if (show_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("broker");
   log::Level level = configuration->log_level;
@@ -100,7 +101,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
   }
   for (const std::string& line : (*server)->ready_lines()) fmt::print("{}\n", line);
   std::fflush(stdout);
-  return (*server)->run(signals, [&] { return read_again(flags, level); });
+  return (*server)->run(signals, [&] { return reload(flags, level); });
 }
 
 }  // namespace
@@ -108,22 +109,23 @@ ExitCode run_broker(const BrokerFlags& flags) {
 void add_broker(const Command& program) {
   auto flags = std::make_shared<BrokerFlags>();
   const Command command =
-      program.add_command("broker", "Take events in, number them, keep them, hand them out");
+      program.add_command("broker", "Run a broker, which receives, numbers, stores and delivers events");
   add_configuration(command, flags->configuration);
-  command.add_option("--name", flags->name, "The backplane's name; which one, where the file has several");
+  command.add_option("--name", flags->name, "Name of the backplane; selects one if the file has several");
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {
     command.add_option(name, value, about).value_name("ENDPOINT");
   };
-  add("--ingress", flags->ingress, "Where publishers connect, by default tcp://127.0.0.1:5570");
-  add("--egress", flags->egress, "Where subscribers connect, by default tcp://127.0.0.1:5571");
-  add("--control", flags->control, "Where requests are answered, by default tcp://127.0.0.1:5572");
-  add("--raw", flags->raw, "Where PUBs without protobuf connect, by default tcp://127.0.0.1:5574, or off");
+  add("--ingress", flags->ingress, "Endpoint for publishers (default: tcp://127.0.0.1:5570)");
+  add("--egress", flags->egress, "Endpoint for subscribers (default: tcp://127.0.0.1:5571)");
+  add("--control", flags->control, "Endpoint for requests (default: tcp://127.0.0.1:5572)");
+  add("--raw", flags->raw,
+      "Endpoint for PUB sockets that send raw bytes, or off (default: tcp://127.0.0.1:5574)");
   command
       .add_option("--metrics", flags->metrics,
-                  "/metrics, /healthz and /readyz, by default 127.0.0.1:9570, or off")
+                  "Address of /metrics, /healthz and /readyz, or off (default: 127.0.0.1:9570)")
       .value_name("HOST:PORT");
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane broker --config backplane.toml\n"
       "  backplane broker --ingress tcp://127.0.0.1:0 --egress tcp://127.0.0.1:0 --control "
       "tcp://127.0.0.1:0");

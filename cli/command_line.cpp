@@ -115,13 +115,12 @@ std::pair<const CLI::App*, std::string> innermost(const CLI::App& program) {
 Error usage_error(const CLI::App& program, const CLI::ParseError& error) {
   const auto [command, name] = innermost(program);
   std::string text = error.what();
-  if (error.get_name() == "RequiredError" && command == &program) text = "wanted a subcommand";
-  // If the first word left is no subcommand, that is the mistake; CLI11 only says that a subcommand is
-  // missing.
+  if (error.get_name() == "RequiredError" && command == &program) text = "expected a subcommand, got none";
+  // CLI11 only says that a subcommand is missing. If there is a word in its place, that word is the mistake.
   const std::vector<std::string> rest = command->remaining();
   const bool takes_subcommand = command->get_require_subcommand_min() > 0;
   if (takes_subcommand && !rest.empty() && !rest.front().starts_with('-')) {
-    text = fmt::format("there is no subcommand \"{}\"", rest.front());
+    text = fmt::format("expected a subcommand, got \"{}\"", rest.front());
   }
   return {ErrorCode::invalid_argument, fmt::format("{}: {} (see {} --help)", name, text, name)};
 }

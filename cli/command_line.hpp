@@ -1,6 +1,6 @@
 #pragma once
-// The grammar of the command line: commands, their options, and what each command runs. Hides CLI11, which
-// costs 20 s of compile time in every file that includes it: command_line.cpp alone does.
+// The grammar of the command line: commands, their options, and what each command runs. Only command_line.cpp
+// includes CLI11, which takes several seconds to compile in each file.
 
 #include <cstdint>
 #include <filesystem>
@@ -98,10 +98,9 @@ class CommandLine {
   [[nodiscard]] Command program();
 
   enum class Parsed { command, help };
-  /// @returns command: run() can be called; help: --help or --version was given and its text was written to
-  ///          standard output; or an error whose text is `backplane sub: PATTERN is required (see backplane
-  ///          sub
-  ///          --help)`, with the arguments' control characters as they were.
+  /// @returns command: run() can be called next; help: --help or --version was given, and its text is on
+  ///          standard output; or an error such as `backplane sub: PATTERN is required (see …)`, in which
+  ///          control characters are not escaped.
   [[nodiscard]] Result<Parsed> parse(int argc, const char* const* argv);
 
   /// Runs the innermost command that was given. Blocks until it ends.

@@ -1,4 +1,4 @@
-// backplane config check|print: what is wrong with a configuration, and what it comes to.
+// backplane config check|print: lists the errors in a configuration, or prints the effective one.
 
 #include <memory>
 
@@ -16,7 +16,7 @@ ExitCode run_config(const ConfigurationFlags& flags) {
   if (!source) return print_error(flags.check ? "config check" : "config print", source.error());
   const ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
-  (void)tell_configuration(flags, *configuration);
+  (void)show_configuration(flags, *configuration);
   return ExitCode::done;
 }
 
@@ -24,24 +24,25 @@ ExitCode run_config(const ConfigurationFlags& flags) {
 
 void add_config(const Command& program) {
   const Command command =
-      program.add_command("config", "Check or print the configuration, without starting anything");
+      program.add_command("config", "Check or print the configuration without starting anything");
   command.require_command();
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane config check backplane.toml\n"
-      "  backplane config print                  every key with its meaning and its default");
+      "  backplane config print                  print every key with its meaning and its default");
   auto flags = std::make_shared<ConfigurationFlags>();
   const Command check =
-      command.add_command("check", "Tell all that is wrong with a file, by line; code 2 then");
-  check.add_option("FILE", flags->file, "The configuration file").required().value_name("");
-  check.set_footer("Example:\n  backplane config check backplane.toml");
+      command.add_command("check", "List every error in a file, by line (exit code 2 if there is one)");
+  check.add_option("FILE", flags->file, "Configuration file").required().value_name("");
+  check.set_footer("Examples:\n  backplane config check backplane.toml");
   check.set_run([flags] {
     flags->check = true;
     return run_config(*flags);
   });
-  const Command print = command.add_command("print", "Print what is in force, explained");
-  print.add_option("FILE", flags->file, "The configuration file; none: the defaults").value_name("");
-  print.set_footer("Example:\n  backplane config print >backplane.toml");
+  const Command print = command.add_command("print", "Print the effective configuration with explanations");
+  print.add_option("FILE", flags->file, "Configuration file (default: none, every key has its default)")
+      .value_name("");
+  print.set_footer("Examples:\n  backplane config print >backplane.toml");
   print.set_run([flags] {
     flags->print = true;
     return run_config(*flags);

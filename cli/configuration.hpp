@@ -1,6 +1,6 @@
 #pragma once
-// The whole configuration file: what each program describes, put together. Every program reads all of it,
-// so that a mistake is told wherever it is made.
+// The configuration file, with the tables of all programs. Every program reads the whole file, and therefore
+// reports every error in it.
 
 #include <optional>
 #include <string>
@@ -17,7 +17,7 @@ namespace backplane::cli {
 
 /// One publisher that `up` runs: `[[publish]]`.
 struct PublishConfig {
-  std::string source;                  ///< as in `backplane publish SOURCE`
+  std::string source;                  ///< the SOURCE of `backplane publish SOURCE`
   std::vector<std::string> arguments;  ///< the rest of that command line
 };
 
@@ -28,17 +28,17 @@ struct Configuration {
   std::vector<PublishConfig> publish;
 };
 
-/// The one description of the file: for reading, printing and the reference.
+/// Describes every key of the file: for reading, for printing and for the reference.
 void describe(config::Section& root, Configuration& configuration);
 
 using ConfigurationResult = tl::expected<Configuration, std::vector<std::string>>;
 
-/// @returns the configuration, or all that is wrong with it, a line each.
+/// @returns the configuration, or every error in it, one line each.
 [[nodiscard]] ConfigurationResult read_configuration(const config::Source& source);
 
-/// The flags that say where a daemon's configuration comes from.
+/// The options of a daemon that concern its configuration.
 struct ConfigurationFlags {
-  std::string file;  ///< empty: none
+  std::string file;  ///< empty if not given
   std::optional<std::string> log_level;
   bool check{};
   bool print{};
@@ -47,17 +47,19 @@ struct ConfigurationFlags {
 /// Adds --config, --log-level, --check-config and --print-config.
 void add_configuration(const Command& command, ConfigurationFlags& flags);
 
-/// The file that the flags name (nothing, where none is named), with --log-level over it.
+/// The file that the flags name, with --log-level in place of its value. Without a file, it has only
+/// --log-level.
 Result<config::Source> open_source(const ConfigurationFlags& flags);
 
-/// The configuration in force as --print-config shows it: the reference, config/backplane.toml.
+/// The effective configuration as --print-config shows it. That of the defaults is the reference,
+/// config/backplane.toml.
 [[nodiscard]] std::string print_configuration(Configuration configuration);
 
-/// Does what --check-config or --print-config asks for, on standard output. @returns whether one was given:
-/// then there is nothing more to do.
-[[nodiscard]] bool tell_configuration(const ConfigurationFlags& flags, const Configuration& configuration);
+/// Writes the result of --check-config or --print-config to standard output. @returns whether one of them was
+/// given: then the command is done.
+[[nodiscard]] bool show_configuration(const ConfigurationFlags& flags, const Configuration& configuration);
 
-/// Sets the flag where it was given.
+/// Puts a flag's value in place of the key's, if the flag was given.
 void set_flag(config::Source& source, std::string path, std::string flag,
               const std::optional<std::string>& value);
 

@@ -1,4 +1,4 @@
-// backplane broker drain: ends a broker as SIGTERM does, from elsewhere.
+// backplane broker drain: stops a broker from elsewhere, as SIGTERM does.
 
 #include <algorithm>
 #include <memory>
@@ -14,7 +14,7 @@
 namespace backplane::cli {
 namespace {
 
-constexpr std::chrono::hours longest{24 * 365};  // what is longer does not fit on the clock
+constexpr std::chrono::hours timeout_max{24 * 365};  // adding much more would overflow the clock
 
 struct DrainOptions {
   std::string timeout = "15s";
@@ -27,17 +27,17 @@ ExitCode run_drain(const DrainOptions& options) {
   const auto brokers = resolve(options.addresses);
   if (!brokers) return print_error("broker drain", brokers.error());
   if (brokers->size() > 1) {
-    print_message("broker drain", "--broker: wanted one host, as one broker is ended at a time");
+    print_message("broker drain", fmt::format("--broker: expected one host, got {}", brokers->size()));
     return ExitCode::usage;
   }
   Waiter waiter;
   mq::Context context;
   BrokerRequests requests(context, *brokers, waiter);
-  const auto gone = requests.drain(
-      std::chrono::ceil<std::chrono::milliseconds>(std::min<std::chrono::nanoseconds>(*timeout, longest)));
+  const auto gone = requests.drain(std::chrono::ceil<std::chrono::milliseconds>(
+      std::min<std::chrono::nanoseconds>(*timeout, timeout_max)));
   if (!gone) return print_error("broker drain", gone.error());
   if (*gone) return ExitCode::done;
-  print_message("broker drain", fmt::format("the broker at {} drains, and is still there after {}",
+  print_message("broker drain", fmt::format("the broker at {} is still draining after {}",
                                             requests.broker().control, format_duration(*timeout)));
   return ExitCode::failed;
 }
@@ -47,13 +47,13 @@ ExitCode run_drain(const DrainOptions& options) {
 void add_drain(const Command& broker) {
   auto options = std::make_shared<DrainOptions>();
   const Command command = broker.add_command(
-      "drain", "End a running broker without losing what was sent to it; done when it has gone");
-  command.add_option("--timeout", options->timeout, "Wait so long for it to end")
+      "drain", "Stop a running broker without losing events, and wait until it has exited");
+  command.add_option("--timeout", options->timeout, "How long to wait for the broker to exit")
       .value_name("DURATION")
       .show_default();
   add_address_flags(command, options->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane broker drain\n"
       "  backplane broker drain --control tcp://host7:5572");
   command.set_run([options] { return run_drain(*options); });

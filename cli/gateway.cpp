@@ -1,4 +1,4 @@
-// backplane gateway: TCP clients' way to a backplane.
+// backplane gateway: serves TCP clients.
 
 #include "gateway/gateway.hpp"
 
@@ -38,7 +38,7 @@ std::vector<std::string> hosts_of(std::string_view list) {
   return hosts;
 }
 
-/// Puts the addresses over the file's, each under the flag that gave it.
+/// Puts the addresses in place of the file's. Errors in them name the flag.
 Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   if (!flags.given()) return {};
   const auto brokers = resolve(flags);
@@ -48,7 +48,7 @@ Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
     source.set_flag("gateway.brokers", "--broker", hosts_of(flags.broker));
     return {};
   }
-  // An endpoint says where the one broker is; --broker beside it leaves the others to that host.
+  // With an endpoint there is one broker, whose other endpoints are those of --broker, if that is given.
   source.set_flag("gateway.brokers", "--broker", {});
   const BrokerEndpoints& broker = brokers->front();
   const auto set = [&](std::string_view key, const std::optional<std::string>& given,
@@ -73,7 +73,7 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   set_flag(*source, "gateway.metrics", "--metrics", flags.metrics);
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
-  if (tell_configuration(flags.configuration, *configuration)) return ExitCode::done;
+  if (show_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("gateway");
   log::set_level(configuration->log_level);
@@ -87,23 +87,21 @@ ExitCode run_gateway(const GatewayFlags& flags) {
 
 void add_gateway(const Command& program) {
   auto flags = std::make_shared<GatewayFlags>();
-  const Command command =
-      program.add_command("gateway", "Let TCP clients (nc, telnet, devices) subscribe and publish");
+  const Command command = program.add_command(
+      "gateway", "Run a gateway, where TCP clients (nc, curl, browsers, devices) subscribe and publish");
   add_configuration(command, flags->configuration);
-  command
-      .add_option("--listen", flags->listen,
-                  "Where clients connect, by default 127.0.0.1:1601; may be repeated")
+  command.add_option("--listen", flags->listen, "Address for clients (default: 127.0.0.1:1601); repeatable")
       .value_name("HOST:PORT")
       .one_value_each();
   command
       .add_option("--workers", flags->workers,
-                  "Threads that write to clients; by default one less than there are cores")
+                  "Threads that write to clients (default: one less than there are cores)")
       .value_name("N");
-  command.add_option("--metrics", flags->metrics, "Where operators' tools read, by default off")
+  command.add_option("--metrics", flags->metrics, "Address of /metrics, /healthz and /readyz (default: off)")
       .value_name("HOST:PORT");
   add_address_flags(command, flags->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane gateway --listen 127.0.0.1:1601 --listen '[::1]:1601' --broker 127.0.0.1");
   command.set_run([flags] { return run_gateway(*flags); });
 }

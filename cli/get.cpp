@@ -1,4 +1,4 @@
-// backplane get TOPIC: the last value that a broker keeps of a topic.
+// backplane get TOPIC: prints the retained value of a topic.
 
 #include <memory>
 
@@ -25,12 +25,12 @@ struct GetOptions {
   AddressFlags addresses;
 };
 
-/// Writes the values, with the types that the broker knows where the program was not built with them.
+/// Appends the values to `out`. @returns whether all of them could be decoded.
 bool write_values(const std::vector<StoredEvent>& values, EventWriter& writer, std::string& out) {
   bool good = true;
   for (const StoredEvent& value : values) {
     if (writer.event(value.topic, value.bytes(), value.stamp, out)) continue;
-    print_message("get", fmt::format("the value of {} cannot be read", value.topic));
+    print_message("get", fmt::format("cannot decode the value of {}", value.topic));
     good = false;
   }
   return good;
@@ -42,13 +42,11 @@ ExitCode run_get(const GetOptions& options) {
     print_message("get", "TOPIC: " + pattern.error().text);
     return ExitCode::usage;
   }
-  const std::string wanted = !options.format.empty() ? options.format
-                             : pattern->is_exact()   ? "value"
-                                                     : "text";
-  const auto format = parse_output_format(wanted);
+  const std::string name = !options.format.empty() ? options.format : pattern->is_exact() ? "value" : "text";
+  const auto format = parse_output_format(name);
   if (!format) {
     print_message(
-        "get", fmt::format("--format: wanted value, text, text+offset, json or proto, got \"{}\"", wanted));
+        "get", fmt::format("--format: expected value, text, text+offset, json or proto, got \"{}\"", name));
     return ExitCode::usage;
   }
   const auto brokers = resolve(options.addresses);
@@ -67,7 +65,7 @@ ExitCode run_get(const GetOptions& options) {
   Output output;
   bool good = write_values(*values, writer, output.buffer());
   if (const auto unknown = writer.payloads().take_unknown_types(); !unknown.empty()) {
-    // Whoever published them may have told the broker what they look like; if not, base64 is what there is.
+    // A publisher may have registered these types with the broker. If not, the payload is printed as base64.
     const auto types = BrokerRequests(context, *brokers, waiter).types(unknown, reply_limit);
     if (types && writer.payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none) {
       output.buffer().clear();
@@ -84,17 +82,19 @@ ExitCode run_get(const GetOptions& options) {
 void add_get(const Command& program) {
   auto options = std::make_shared<GetOptions>();
   const Command command =
-      program.add_command("get", "Print the retained value of a topic; code 1 where there is none");
-  command.add_option("TOPIC", options->topic, "The topic, or a pattern for several")
+      program.add_command("get", "Print the retained value of a topic (exit code 1 if there is none)");
+  command.add_option("TOPIC", options->topic, "Topic, or a pattern for several topics")
       .required()
       .value_name("");
   command
-      .add_option("--format", options->format,
-                  "value (the payload alone, for one topic the default), text, text+offset, json or proto")
+      .add_option(
+          "--format", options->format,
+          "value (the payload alone; default for one topic), text (default for a pattern), text+offset, "
+          "json or proto")
       .value_name("FORMAT");
   add_address_flags(command, options->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane get clock\n"
       "  backplane get 'stock.>' --format json");
   command.set_run([options] { return run_get(*options); });

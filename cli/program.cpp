@@ -17,8 +17,8 @@
 namespace backplane::cli {
 namespace {
 
-/// Where a standard stream is closed, the next socket would have its number, and be written to in its place.
-/// What takes its place here can be used the other way round alone: writing stays an error.
+/// If a standard stream is closed, the next socket would get its number, and output would go to that socket.
+/// What takes its place here is open in the wrong direction, so that reading or writing is still an error.
 void fill_closed_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
@@ -28,18 +28,19 @@ void fill_closed_streams() {
 ExitCode parse_and_run(int argc, const char* const* argv) {
   CommandLine command_line(
       "backplane",
-      "Backplane: any number of event sources publish, any number of clients are told the moment\n"
-      "something happens. Begin with `backplane up`.",
+      "Backplane is a publish/subscribe broker. Any number of sources publish events; any number of\n"
+      "clients receive each event the moment it happens. To try it, run `backplane up`.",
       std::string("backplane ") + BACKPLANE_VERSION);
   const Command program = command_line.program();
   program.require_command();
   program.set_footer(
-      "Example:\n"
-      "  backplane up                  a broker, a gateway and demo publishers\n"
-      "  backplane sub 'stock.>'       in another terminal: see what they publish\n"
+      "Examples:\n"
+      "  backplane up                  run a broker, a gateway and demo publishers\n"
+      "  backplane sub 'stock.>'       in another terminal, print what they publish\n"
+      "  backplane COMMAND --help      list the options of a command\n"
       "\n"
-      "Exit codes: 0 done, 1 something went wrong while running, 2 wrong usage or configuration,\n"
-      "3 events were missed where --strict forbids that.");
+      "Exit codes: 0 done; 1 something failed at run time; 2 wrong usage or configuration;\n"
+      "3 events were missed although --strict forbids it.");
   for (const auto add : {add_up, add_broker, add_gateway, add_publish, add_sub, add_pub, add_get, add_topics,
                          add_top, add_replay, add_audit, add_config}) {
     add(program);

@@ -1,4 +1,4 @@
-// backplane pub TOPIC TEXT: events from the command line.
+// backplane pub TOPIC TEXT: publishes an event.
 
 #include <array>
 #include <memory>
@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 using Clock = Waiter::Clock;
 
 constexpr std::chrono::milliseconds reply_limit = 5s;
-/// As everywhere; a broker that takes less refuses.
+/// The default limit of a broker. A broker with a lower limit refuses larger events.
 constexpr std::size_t payload_bytes_max = 1u << 20;
 
 struct PubFlags {
@@ -41,19 +41,19 @@ struct PubFlags {
 
 struct PubOptions {
   std::string topic;
-  std::optional<std::string> payload;  ///< nothing: clears the retained value
+  std::optional<std::string> payload;  ///< without a value, the event clears the retained value
   std::uint64_t count{1};
   std::chrono::nanoseconds every{0};
 };
 
-/// Calls `send` as often as the options say, at their pace. @returns whether it was always true, and nothing
-/// stopped it.
+/// Calls `send` as many times, and at the interval, that the options say. Stops when `send` returns false, or
+/// the waiter is stopped. @returns whether all calls were made and returned true.
 bool repeat(const PubOptions& options, Waiter& waiter, const std::function<bool()>& send) {
   auto next = Clock::now();
   for (std::uint64_t sent = 0; sent < options.count; ++sent) {
     while (Clock::now() < next && waiter.wait({}, next)) {
     }
-    // Without a pace signals are looked for now and then.
+    // Without an interval there is no wait that would notice a signal.
     if (options.every.count() == 0 && sent % 1000 == 999) (void)waiter.wait({}, Clock::time_point::min());
     if (waiter.stopped() || !send()) return false;
     next += std::chrono::duration_cast<Clock::duration>(options.every);
@@ -61,8 +61,8 @@ bool repeat(const PubOptions& options, Waiter& waiter, const std::function<bool(
   return true;
 }
 
-/// The message that --json means, with the types that the broker knows where the program was not built with
-/// it.
+/// The message that `json` describes. If the program was not built with the type, it requests it from the
+/// broker.
 Result<std::unique_ptr<google::protobuf::Message>> make_message(JsonMessages& types,
                                                                 const std::string& type_name,
                                                                 const std::string& json,
@@ -71,36 +71,36 @@ Result<std::unique_ptr<google::protobuf::Message>> make_message(JsonMessages& ty
   std::string type = types.find(type_name);
   if (type.empty()) {
     mq::Context context;
-    const auto answer = BrokerRequests(context, brokers, waiter).types({type_name}, reply_limit);
-    if (!answer) return tl::unexpected(answer.error());
-    if (auto added = types.add_types(answer->files); !added) return tl::unexpected(added.error());
+    const auto reply = BrokerRequests(context, brokers, waiter).types({type_name}, reply_limit);
+    if (!reply) return tl::unexpected(reply.error());
+    if (auto added = types.add_types(reply->files); !added) return tl::unexpected(added.error());
     type = types.find(type_name);
   }
   if (type.empty()) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("--json: wanted the name of a message type, such as Quote or backplane.events.v1.Quote, "
-                    "got \"{}\", which the broker does not know either",
+        fmt::format("--json: expected a message type that the program or the broker knows, such as Quote or "
+                    "backplane.events.v1.Quote, got \"{}\"",
                     type_name));
   }
   return types.make(type, json);
 }
 
-/// Why an event was not taken.
+/// Why the publisher did not accept an event.
 std::string describe(Offer offer, const PubOptions& options) {
   switch (offer) {
     case Offer::too_large:
-      return fmt::format("wanted a payload of at most {} bytes, got {}", payload_bytes_max,
+      return fmt::format("expected a payload of at most {} bytes, got {}", payload_bytes_max,
                          options.payload ? options.payload->size() : 0);
     case Offer::bad_topic:
-      return fmt::format("TOPIC: \"{}\" cannot be published to", options.topic);
+      return fmt::format("TOPIC: cannot publish to \"{}\"", options.topic);
     case Offer::backpressured:
-      return "the broker confirms nothing more";
+      return "cannot publish: the broker has stopped confirming events";
     case Offer::accepted:
     case Offer::closed:
       break;
   }
-  return "the publisher is closed";
+  return "cannot publish: the publisher is closed";
 }
 
 ExitCode publish_to_broker(const PubOptions& options, const std::string& json_type,
@@ -136,14 +136,15 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
   return last == Offer::backpressured ? ExitCode::failed : ExitCode::usage;
 }
 
-ExitCode publish_to_gateway(const PubOptions& options, const std::string& place, Waiter& waiter) {
+ExitCode publish_to_gateway(const PubOptions& options, const std::string& address, Waiter& waiter) {
   if (!options.payload || !wire::is_utf8(*options.payload)) {
-    print_message("pub", "--gateway: wanted text, as a gateway takes no other payloads");
+    print_message("pub", fmt::format("--gateway: expected a payload of text, got {}",
+                                     options.payload ? "bytes" : "none"));
     return ExitCode::usage;
   }
   std::string line = fmt::format("PUB {} ", options.topic);
   append_escaped(*options.payload, line);
-  auto gateway = GatewayConnection::open(place, waiter, reply_limit);
+  auto gateway = GatewayConnection::open(address, waiter, reply_limit);
   if (!gateway) return print_error("pub", gateway.error());
   Error problem;
   const bool all = repeat(options, waiter, [&] {
@@ -151,18 +152,18 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& place,
       problem = sent.error();
       return false;
     }
-    // A broker that has gone is waited for by the gateway, which says in the end that there is none.
+    // Without a broker, the gateway waits for one, and replies with an error in the end.
     const auto until = Clock::now() + reply_limit;
     for (;;) {
-      const auto answer = gateway->wait_line(until);
-      if (!answer) {
-        problem = answer.error();
+      const auto reply = gateway->wait_line(until);
+      if (!reply) {
+        problem = reply.error();
         return false;
       }
-      if (answer->starts_with("+OK PUB")) return true;
-      if (!answer->starts_with("-ERR ") && !answer->starts_with("!BYE ")) continue;  // !WAIT, !LIVE
+      if (reply->starts_with("+OK PUB")) return true;
+      if (!reply->starts_with("-ERR ") && !reply->starts_with("!BYE ")) continue;  // !WAIT, !LIVE
       problem = {ErrorCode::unavailable,
-                 fmt::format("the gateway at {} refuses: {}", place, answer->substr(5))};
+                 fmt::format("the gateway at {} refused the event: {}", address, reply->substr(5))};
       return false;
     }
   });
@@ -177,25 +178,26 @@ Result<PubOptions> read_options(const PubFlags& flags) {
     return wrong("TOPIC: " + backplane::describe(fault, flags.topic));
   }
   if (is_system_topic(flags.topic)) {
-    return wrong(fmt::format("TOPIC: \"{}\" is the system's own and cannot be published to", flags.topic));
+    return wrong(
+        fmt::format("TOPIC: cannot publish to \"{}\": $SYS topics belong to the system", flags.topic));
   }
   PubOptions options;
   options.topic = flags.topic;
-  if (flags.count == 0) return wrong("--count: wanted 1 or more, got 0");
+  if (flags.count == 0) return wrong("--count: expected 1 or more, got 0");
   options.count = flags.count;
   if (!flags.every.empty()) {
     const auto every = parse_duration(flags.every, "--every");
     if (!every) return tl::unexpected(every.error());
     if (*every < 1ms || *every > 24h)
-      return wrong(fmt::format("--every: wanted 1ms to 24h, got \"{}\"", flags.every));
+      return wrong(fmt::format("--every: expected 1ms to 24h, got \"{}\"", flags.every));
     options.every = *every;
   }
   if (!flags.gateway.empty()) {
-    if (flags.addresses.given()) return wrong("--gateway: wanted without a broker's addresses");
+    if (flags.addresses.given()) return wrong("--gateway: cannot be combined with the addresses of a broker");
     if (!flags.payload.json_type.empty())
-      return wrong("--json: wanted a broker, as a gateway takes text alone");
-    if (auto place = parse_host_port(flags.gateway, "--gateway"); !place)
-      return tl::unexpected(place.error());
+      return wrong("--json: cannot be combined with --gateway, which accepts text only");
+    if (auto address = parse_host_port(flags.gateway, "--gateway"); !address)
+      return tl::unexpected(address.error());
   }
   auto payload = read_payload(flags.payload, payload_bytes_max);
   if (!payload) return tl::unexpected(payload.error());
@@ -209,7 +211,7 @@ ExitCode run_pub(const PubFlags& flags) {
   const auto options = read_options(flags);
   if (!options) return print_error("pub", options.error());
 
-  Signals signals;  // before other threads, so that they inherit the mask
+  Signals signals;  // before other threads start, because they inherit the signal mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
@@ -223,28 +225,30 @@ ExitCode run_pub(const PubFlags& flags) {
 void add_pub(const Command& program) {
   auto flags = std::make_shared<PubFlags>();
   const Command command =
-      program.add_command("pub", "Publish events; done when the broker has admitted them");
-  command.add_option("TOPIC", flags->topic, "The topic, e.g. news.uk").required().value_name("");
-  command.add_option("TEXT", flags->payload.text, "The payload").value_name("");
+      program.add_command("pub", "Publish an event, and exit when the broker has admitted it");
+  command.add_option("TOPIC", flags->topic, "Topic, e.g. news.uk").required().value_name("");
+  command.add_option("TEXT", flags->payload.text, "Payload").value_name("");
   command
       .add_option("--file", flags->payload.file,
-                  "The payload is this file: text where it is UTF-8, else bytes")
+                  "Read the payload from this file: text if it is UTF-8, else bytes")
       .value_name("FILE");
   command.add_flag("--stdin", flags->payload.standard_input,
-                   "The payload is all of standard input (for a line an event: backplane publish lines)");
-  command.add_flag("--clear", flags->payload.clear, "No payload: the topic's retained value is forgotten");
+                   "Read the payload from standard input, up to its end (for one event per line: backplane "
+                   "publish lines)");
+  command.add_flag("--clear", flags->payload.clear,
+                   "Publish no payload, which clears the topic's retained value");
   command
-      .add_option(
-          "--json", flags->payload.json_type,
-          "The payload is a message of this type, given as JSON: Quote, backplane.events.v1.Quote, or one "
-          "that the broker knows")
+      .add_option("--json", flags->payload.json_type,
+                  "Encode the payload, which is JSON, as a message of this type: Quote, "
+                  "backplane.events.v1.Quote, or one that the broker knows")
       .value_name("TYPE");
-  command.add_option("--count", flags->count, "Publish it so often").value_name("N").show_default();
-  command.add_option("--every", flags->every, "From one to the next; none: at once").value_name("DURATION");
+  command.add_option("--count", flags->count, "Publish N times").value_name("N").show_default();
+  command.add_option("--every", flags->every, "Interval between events (default: none)")
+      .value_name("DURATION");
   command.add_option("--gateway", flags->gateway, "Publish text through a gateway").value_name("HOST:PORT");
   add_address_flags(command, flags->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane pub news.uk 'rain until Thursday'\n"
       "  backplane pub stock.MSFT --json Quote '{\"symbol\":\"MSFT\",\"price\":39.81}'\n"
       "  date | backplane pub news.date --stdin --gateway 127.0.0.1:1601");

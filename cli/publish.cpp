@@ -1,4 +1,4 @@
-// backplane publish SOURCE: one of the publishers that come with Backplane.
+// backplane publish SOURCE: runs one of the sources of events that come with Backplane.
 
 #include <filesystem>
 #include <map>
@@ -20,7 +20,7 @@
 namespace backplane::cli {
 namespace {
 
-/// What all sources have on the command line.
+/// The options that all sources have.
 struct SourceFlags {
   std::string topic;
   std::string every;
@@ -54,13 +54,13 @@ Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
     const auto every = parse_duration(flags.every, "--every");
     if (!every) return tl::unexpected(every.error());
     if (every->count() == 0)
-      return fail(ErrorCode::invalid_argument, "--every: wanted more than 0, got \"0\"");
+      return fail(ErrorCode::invalid_argument, "--every: expected more than 0, got \"0\"");
     options.every = *every;
   }
   const bool stop = flags.on_error == "stop" || flags.on_error == "fail";
   if (!stop && flags.on_error != "skip") {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("--on-error: wanted skip or stop, got \"{}\"", flags.on_error));
+                fmt::format("--on-error: expected skip or stop, got \"{}\"", flags.on_error));
   }
   options.stop_on_error = stop;
   const auto bytes = config::parse_size(flags.max_event_bytes, "--max-event-bytes");
@@ -104,49 +104,55 @@ struct Source {
   }
 };
 
-/// Adds a source with the options that all have. `every`: what --every means to it.
+/// Adds a source with the options that all sources have. @param every  what --every means to this source
 Source add_source(const Command& publish, const std::string& name, const std::string& about,
                   const std::string& every) {
   Source source{name, publish.add_command(name, about), std::make_shared<SourceFlags>()};
   const Command& command = source.command;
   SourceFlags& flags = *source.flags;
-  command.add_option("--topic", flags.topic, "The topic, or what stands for its first part");
+  command.add_option("--topic", flags.topic, "Topic, or the first part of each topic");
   command.add_option("--every", flags.every, every).value_name("DURATION");
-  command.add_option("--source-name", flags.source_name, "Who we are; by default " + name + "@<host>")
+  command.add_option("--source-name", flags.source_name, "Name of this source (default: " + name + "@<host>)")
       .value_name("NAME");
-  command.add_option("--on-error", flags.on_error, "skip or stop: what to do at a record that cannot be used")
+  command
+      .add_option("--on-error", flags.on_error, "What to do with a record that cannot be used: skip or stop")
       .show_default();
-  command.add_option("--max-event-bytes", flags.max_event_bytes, "Largest event")
+  command
+      .add_option("--max-event-bytes", flags.max_event_bytes,
+                  "Size limit of an event; larger ones count as records that cannot be used")
       .value_name("SIZE")
       .show_default();
-  command.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
+  command
+      .add_option("--log-level", flags.log_level,
+                  "Least severe messages to log: debug, info, warning, error or off")
       .value_name("LEVEL")
       .show_default();
   add_address_flags(command, flags.addresses);
   return source;
 }
 
-constexpr const char* even_pace = "From event to event, instead of --rate";
+constexpr const char* interval_for_rate = "Interval between events, instead of --rate";
 
 void add_rate(const Command& command, std::optional<double>& rate, const std::string& about) {
   command.add_option("--rate", rate, about).value_name("N");
 }
 
-/// @param usual what it does without --rate, --speed and --every
+/// @param default_rate  the rate without --rate, --speed and --every
 void add_replay(const Command& command, ReplayFlags& flags, const std::string& about,
-                const std::string& usual, bool required) {
+                const std::string& default_rate, bool required) {
   const Option file = command.add_option("--file,--csv", flags.file, about).value_name("FILE");
   if (required) file.required();
-  command.add_option("--format", flags.format, "csv or ndjson; by default as the file's name ends")
+  command.add_option("--format", flags.format, "csv or ndjson (default: from the file name)")
       .value_name("FORMAT");
-  add_rate(command, flags.rate, "Records a second; without it and --speed: " + usual);
-  command.add_option("--speed", flags.speed, "At the data's own pace, so many times as fast").value_name("N");
-  command.add_flag("--once", flags.once, "End at the file's end, instead of beginning again");
-  command.add_option("--map", flags.map, "Take this field from that column; may be repeated")
+  add_rate(command, flags.rate, "Records per second (default without --speed: " + default_rate + ")");
+  command.add_option("--speed", flags.speed, "Replay at N times the pace of the data").value_name("N");
+  command.add_flag("--once", flags.once, "Stop at the end of the file instead of starting again");
+  command.add_option("--map", flags.map, "Read FIELD from COLUMN; repeatable")
       .value_name("FIELD=COLUMN")
       .one_value_each();
   command
-      .add_option("--time-unit", flags.time_unit, "s, ms, us or ns: what a number means as time; by its size")
+      .add_option("--time-unit", flags.time_unit,
+                  "Unit of times that are numbers: s, ms, us or ns (default: from the size of the number)")
       .value_name("UNIT");
 }
 
@@ -164,19 +170,19 @@ Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
                                                        {"ms", sources::TimeUnit::milliseconds},
                                                        {"us", sources::TimeUnit::microseconds},
                                                        {"ns", sources::TimeUnit::nanoseconds}};
-  const auto wanted = [](std::string_view flag, std::string_view what, std::string_view got) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted {}, got \"{}\"", flag, what, got));
+  const auto wrong = [](std::string_view flag, std::string_view expected, std::string_view got) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: expected {}, got \"{}\"", flag, expected, got));
   };
   const auto format = formats.find(flags.format);
-  if (format == formats.end()) return wanted("--format", "csv or ndjson", flags.format);
+  if (format == formats.end()) return wrong("--format", "csv or ndjson", flags.format);
   replay.format = format->second;
   const auto unit = units.find(flags.time_unit);
-  if (unit == units.end()) return wanted("--time-unit", "s, ms, us or ns", flags.time_unit);
+  if (unit == units.end()) return wrong("--time-unit", "s, ms, us or ns", flags.time_unit);
   replay.time_unit = unit->second;
   for (const std::string& each : flags.map) {
     const std::size_t equals = each.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == each.size()) {
-      return wanted("--map", "FIELD=COLUMN", each);
+      return wrong("--map", "FIELD=COLUMN", each);
     }
     replay.columns[each.substr(0, equals)] = each.substr(equals + 1);
   }
@@ -184,9 +190,9 @@ Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
 }
 
 void add_clock(const Command& publish) {
-  const Source source =
-      add_source(publish, "clock", "The time, each second or --every, on topic clock", "From tick to tick");
-  source.command.set_footer("Example:\n  backplane publish clock --every 250ms");
+  const Source source = add_source(publish, "clock", "The time, once per second, on topic clock",
+                                   "Interval between ticks (default: 1s)");
+  source.command.set_footer("Examples:\n  backplane publish clock --every 250ms");
   source.set_run([](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_clock(options, signals);
   });
@@ -196,23 +202,23 @@ void add_thermometer(const Command& publish) {
   const Source source =
       add_source(publish, "thermometer",
                  "This machine's sensors on temperature.<sensor>, its load on load and its memory "
-                 "on memory, or a file's readings",
-                 "From reading to reading; by default 5s");
+                 "on memory; or temperatures from a file",
+                 "Interval between readings (default: 5s)");
   struct Flags {
     ReplayFlags replay;
     sources::ThermometerOptions options;
   };
   auto flags = std::make_shared<Flags>();
-  add_replay(source.command, flags->replay, "Instead of sensors: records with date and temperature", "1",
-             false);
+  add_replay(source.command, flags->replay,
+             "File with records of date and temperature, instead of the sensors", "1", false);
   const auto add_path = [&](const std::string& flag, std::filesystem::path& path, const std::string& about) {
     source.command.add_option(flag, path, about).value_name("PATH").show_default();
   };
-  add_path("--sysfs", flags->options.sysfs, "Where the sensors are");
-  add_path("--load-average", flags->options.load_average, "Where the load is");
-  add_path("--memory", flags->options.memory, "Where the memory is");
+  add_path("--sysfs", flags->options.sysfs, "Folder of the kernel's sensors");
+  add_path("--load-average", flags->options.load_average, "File with the load");
+  add_path("--memory", flags->options.memory, "File with the memory use");
   source.command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane publish thermometer --every 10s\n"
       "  backplane publish thermometer --csv config/demo/seattle-hourly.csv --speed 3600");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
@@ -226,11 +232,12 @@ void add_thermometer(const Command& publish) {
 }
 
 void add_quotes(const Command& publish) {
-  const Source source = add_source(publish, "quotes", "Prices of a file on stock.<SYMBOL>", even_pace);
+  const Source source =
+      add_source(publish, "quotes", "Prices from a file, on stock.<SYMBOL>", interval_for_rate);
   auto flags = std::make_shared<ReplayFlags>();
-  add_replay(source.command, *flags, "Records with symbol, date and price", "1", true);
+  add_replay(source.command, *flags, "File with records of symbol, date and price", "1", true);
   source.command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane publish quotes --csv config/demo/stocks.csv --rate 10\n"
       "  backplane publish quotes --csv daily.csv --map symbol=Ticker --map price=Close --map time=Day");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
@@ -240,13 +247,14 @@ void add_quotes(const Command& publish) {
 }
 
 void add_earthquakes(const Command& publish) {
-  const Source source =
-      add_source(publish, "earthquakes", "Earthquakes of a file on earthquake.<network>", even_pace);
+  const Source source = add_source(publish, "earthquakes", "Earthquakes from a file, on earthquake.<network>",
+                                   interval_for_rate);
   auto flags = std::make_shared<ReplayFlags>();
-  add_replay(source.command, *flags, "Records with time, magnitude, place, … as the USGS has them",
-             "the data's own pace", true);
+  add_replay(source.command, *flags,
+             "File with records of time, magnitude, place, … as the USGS publishes them",
+             "the pace of the data", true);
   source.command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane publish earthquakes --file config/demo/earthquakes.ndjson --speed 60");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
     return replay_options(*flags).map([&](const sources::ReplayOptions& replay) {
@@ -256,26 +264,28 @@ void add_earthquakes(const Command& publish) {
 }
 
 void add_replay_source(const Command& publish) {
-  const Source source = add_source(publish, "replay",
-                                   "Any records of a file, at the pace of their time, on --topic", even_pace);
+  const Source source =
+      add_source(publish, "replay", "Any records from a file, at the pace of their times, on --topic",
+                 interval_for_rate);
   struct Flags {
     ReplayFlags replay;
     sources::ReplayAs as;
   };
   auto flags = std::make_shared<Flags>();
   source.command.option("--topic").required();
-  add_replay(source.command, flags->replay, "A table (CSV) or a JSON object a line (NDJSON)",
-             "the data's own pace", true);
+  add_replay(source.command, flags->replay, "File with a table (CSV) or one JSON object per line (NDJSON)",
+             "the pace of the data", true);
   source.command
-      .add_option("--type", flags->as.type, "The message to make of each: Quote, …; without it JSON text")
+      .add_option("--type", flags->as.type, "Message type of the events, e.g. Quote (default: JSON text)")
       .value_name("TYPE");
-  source.command.add_option("--time-field", flags->as.time_field, "When a record's event happened")
+  source.command.add_option("--time-field", flags->as.time_field, "Field with the time of the event")
       .value_name("FIELD")
       .show_default();
-  source.command.add_option("--topic-field", flags->as.topic_field, "Its value is added to the topic")
+  source.command
+      .add_option("--topic-field", flags->as.topic_field, "Field whose value is appended to the topic")
       .value_name("FIELD");
   source.command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane publish replay --file config/demo/seattle-hourly.csv --topic weather.seattle \\\n"
       "    --time-field date --speed 3600\n"
       "  backplane publish replay --file quakes.ndjson --type Earthquake --topic quake --topic-field net");
@@ -287,10 +297,11 @@ void add_replay_source(const Command& publish) {
 }
 
 void add_lines(const Command& publish) {
-  const Source source = add_source(publish, "lines", "Standard input, a line an event, on --topic",
-                                   "At most one line each; by default as they come");
+  const Source source =
+      add_source(publish, "lines", "The lines of standard input, one event each, on --topic",
+                 "Minimum interval between events (default: none)");
   source.command.option("--topic").required();
-  source.command.set_footer("Example:\n  dmesg --follow | backplane publish lines --topic log.kernel");
+  source.command.set_footer("Examples:\n  dmesg --follow | backplane publish lines --topic log.kernel");
   source.set_run([](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_lines(options, {}, signals);
   });
@@ -298,8 +309,8 @@ void add_lines(const Command& publish) {
 
 void add_file(const Command& publish) {
   const Source source = add_source(
-      publish, "file", "The lines of a growing file on --topic, across rotation, truncation and restarts",
-      "How often to look where the kernel tells nothing; by default 1s");
+      publish, "file", "The lines of a growing file, across rotation, truncation and restarts, on --topic",
+      "How often to check the file if the kernel does not report changes (default: 1s)");
   struct Flags {
     std::string path;
     std::string state;
@@ -307,20 +318,20 @@ void add_file(const Command& publish) {
   };
   auto flags = std::make_shared<Flags>();
   source.command.option("--topic").required();
-  source.command.add_option("--path,--file", flags->path, "The file; it may come later")
+  source.command.add_option("--path,--file", flags->path, "File to follow; it may be created later")
       .value_name("FILE")
       .required();
   source.command
       .add_option("--state", flags->state,
-                  "Where to remember how far it has come, or none; by default below ~/.local/state/backplane")
+                  "File in which to keep the position, or none (default: a file in ~/.local/state/backplane)")
       .value_name("FILE");
-  source.command.add_option("--from", flags->from, "start or end: where to begin if nothing is remembered")
+  source.command.add_option("--from", flags->from, "Where to begin without a kept position: start or end")
       .show_default();
-  source.command.set_footer("Example:\n  backplane publish file --path /var/log/syslog --topic log.syslog");
+  source.command.set_footer("Examples:\n  backplane publish file --path /var/log/syslog --topic log.syslog");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
     if (flags->from != "start" && flags->from != "end") {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("--from: wanted start or end, got \"{}\"", flags->from));
+                  fmt::format("--from: expected start or end, got \"{}\"", flags->from));
     }
     sources::FileOptions file{.path = flags->path, .state = flags->state, .from_end = flags->from == "end"};
     if (flags->state == "none") file.state.clear();
@@ -332,9 +343,9 @@ void add_file(const Command& publish) {
 void add_exec(const Command& publish) {
   const Source source =
       add_source(publish, "exec",
-                 "What a command prints on --topic, its errors on <topic>.error and how it ended on "
+                 "The output of a command on --topic, its errors on <topic>.error and its exit on "
                  "<topic>.exit",
-                 "Run it each; by default once, as long as it runs");
+                 "Interval between runs (default: a single run without a time limit)");
   struct Flags {
     std::vector<std::string> command;
     std::string limit;
@@ -343,14 +354,14 @@ void add_exec(const Command& publish) {
   source.command.option("--topic").required();
   source.command
       .add_option("--limit", flags->limit,
-                  "A run that takes longer is ended; 0: none. By default 1m or --every, whichever is longer, "
-                  "and none without --every")
+                  "Stop a run that takes longer; 0: no limit (default: 1m or --every, whichever is longer; "
+                  "without --every: no limit)")
       .value_name("DURATION");
-  source.command.add_option("command", flags->command, "The command, after --")
+  source.command.add_option("command", flags->command, "Command to run, after --")
       .value_name("COMMAND…")
       .required();
   source.command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane publish exec --topic disk --every 1m -- df --output=pcent,target\n"
       "  backplane publish exec --topic log.kernel -- dmesg --follow");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
@@ -365,17 +376,19 @@ void add_exec(const Command& publish) {
 }
 
 void add_random_walk(const Command& publish) {
-  const Source source = add_source(publish, "random-walk", "Made-up prices on walk.<SYMBOL>", even_pace);
+  const Source source =
+      add_source(publish, "random-walk", "Made-up prices, on walk.<SYMBOL>", interval_for_rate);
   auto flags = std::make_shared<sources::RandomWalkOptions>();
-  source.command.add_option("--seed", flags->seed, "The same seed gives the same prices")
+  source.command.add_option("--seed", flags->seed, "Seed of the prices; the same seed gives the same prices")
       .value_name("N")
       .show_default();
-  source.command.add_option("--symbols", flags->symbols, "How many there are: AAA, AAB, …")
+  source.command.add_option("--symbols", flags->symbols, "Number of symbols: AAA, AAB, …")
       .value_name("N")
       .show_default();
-  add_rate(source.command, flags->rate, "Prices a second; by default 1");
-  source.command.add_option("--count", flags->count, "End after so many; by default never").value_name("N");
-  source.command.set_footer("Example:\n  backplane publish random-walk --symbols 1000 --rate 10000 --seed 7");
+  add_rate(source.command, flags->rate, "Prices per second (default: 1)");
+  source.command.add_option("--count", flags->count, "Exit after N prices (default: never)").value_name("N");
+  source.command.set_footer(
+      "Examples:\n  backplane publish random-walk --symbols 1000 --rate 10000 --seed 7");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_random_walk(options, *flags, signals);
   });
@@ -384,13 +397,13 @@ void add_random_walk(const Command& publish) {
 }  // namespace
 
 void add_publish(const Command& program) {
-  const Command command =
-      program.add_command("publish", "Publish what a clock, sensors, files, commands or standard input say");
+  const Command command = program.add_command(
+      "publish", "Publish events from a clock, sensors, files, commands or standard input");
   command.require_command();
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane publish clock --every 1s\n"
-      "  backplane publish SOURCE --help       the options of one source");
+      "  backplane publish SOURCE --help       list the options of a source");
   for (const auto add : {add_clock, add_thermometer, add_quotes, add_earthquakes, add_replay_source,
                          add_lines, add_file, add_exec, add_random_walk}) {
     add(command);

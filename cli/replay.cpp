@@ -1,4 +1,4 @@
-// backplane replay: history to a file, and a file back to a broker.
+// backplane replay: writes history to a file, or publishes such a file.
 
 #include <cerrno>
 #include <cstring>
@@ -61,12 +61,12 @@ Result<Descriptor> open_file(const std::string& name, int flags, int standard) {
   return file;
 }
 
-/// What was done, for a person: not among the events, where these go to standard output.
-void tell(const std::string& line, bool events_on_standard_output) {
+/// Prints the summary, on standard error if the events go to standard output.
+void print_summary(const std::string& line, bool events_on_standard_output) {
   std::fputs((line + '\n').c_str(), events_on_standard_output ? stderr : stdout);
 }
 
-// ── history to a file ────────────────────────────────────────────────────────────────────────────────────
+// ── from history to a file ───────────────────────────────────────────────────────────────────────────────
 
 Result<ReplayFrom> replay_from(const ReplayFlags& flags, const Pattern& pattern) {
   if (flags.since.empty()) return ReplayFrom{SinceTime{0}};
@@ -77,8 +77,7 @@ Result<ReplayFrom> replay_from(const ReplayFlags& flags, const Pattern& pattern)
   }
   if (const auto* offset = std::get_if<std::uint64_t>(&*since)) {
     if (pattern.is_exact()) return ReplayFrom{AfterOffset{*offset}};
-    return wrong(
-        "--since: an offset goes with one topic, as each has its own; wanted a duration or a resume token");
+    return wrong("--since: expected a duration or a resume token for several topics, got an offset");
   }
   return ReplayFrom{AfterPositions{parse_resume_token(std::get<std::string>(*since)).value()}};
 }
@@ -93,7 +92,7 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
   if (!format) {
     return print_error(
         "replay", Error{ErrorCode::invalid_argument,
-                        fmt::format("--format: wanted proto, json, text, text+offset or value, got \"{}\"",
+                        fmt::format("--format: expected proto, json, text, text+offset or value, got \"{}\"",
                                     flags.format)});
   }
   const auto file = open_file(flags.to, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
@@ -121,16 +120,16 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
   if (!missing) return print_error("replay", missing.error());
   if (!missing->empty()) print_message("replay", *missing);
   if (!output.closed()) {
-    tell(fmt::format("{} of {} written to {}", counted(events, "event"), counted(topics.size(), "topic"),
-                     log::escape(flags.to)),
-         flags.to == "-");
+    print_summary(fmt::format("{} of {} written to {}", counted(events, "event"),
+                              counted(topics.size(), "topic"), log::escape(flags.to)),
+                  flags.to == "-");
   }
   return flags.strict && !missing->empty() ? ExitCode::gaps : ExitCode::done;
 }
 
-// ── a file to a broker ───────────────────────────────────────────────────────────────────────────────────
+// ── from a file to a broker ──────────────────────────────────────────────────────────────────────────────
 
-/// Publishes what a file has, in its order. Lives on the main thread; owns the publisher.
+/// Publishes the events of a file, in their order. Lives on the main thread; owns the publisher.
 class Player {
  public:
   Player(const ReplayFlags& flags, double speed, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
@@ -159,18 +158,16 @@ class Player {
       if (!each.empty()) print_message("replay", each);
     }
     if (left_out_ > 0)
-      print_message("replay",
-                    fmt::format("{} of the system's own topics left out", counted(left_out_, "event")));
+      print_message("replay", fmt::format("{} of $SYS topics left out", counted(left_out_, "event")));
     if (holes_ > 0)
-      print_message("replay",
-                    fmt::format("the file says in {} that events are missing", counted(holes_, "place")));
-    tell(fmt::format("{} published", counted(published_, "event")), false);
+      print_message("replay", fmt::format("the file reports missing events in {}", counted(holes_, "place")));
+    print_summary(fmt::format("{} published", counted(published_, "event")), false);
     if (!problem.empty() || !unconfirmed.empty()) return ExitCode::failed;
     return flags_.strict && holes_ > 0 ? ExitCode::gaps : ExitCode::done;
   }
 
  private:
-  /// @returns why the rest cannot be published either; empty: it can.
+  /// @returns an error that ends the replay, or an empty string.
   std::string publish(const v1::ServerMessage::Delivery& delivery) {
     const v1::Event& event = delivery.event();
     if (is_system_topic(delivery.topic())) {
@@ -191,9 +188,10 @@ class Player {
       ++published_;
       return {};
     }
-    if (offer == Offer::bad_topic) return fmt::format("\"{}\" is no topic to publish on", topic);
-    if (offer == Offer::too_large) return fmt::format("an event of {} is larger than 1 MiB", topic);
-    return waiter_.stopped() ? "" : "the broker confirms nothing more";
+    if (offer == Offer::bad_topic) return fmt::format("cannot publish to \"{}\": not a topic", topic);
+    if (offer == Offer::too_large)
+      return fmt::format("cannot publish an event of {}: larger than 1 MiB", topic);
+    return waiter_.stopped() ? "" : "cannot publish: the broker has stopped confirming events";
   }
 
   static Offer offer_to(Publisher& to, const std::string& topic, const v1::Event& event,
@@ -229,7 +227,7 @@ ExitCode play(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
     if (const TopicFault fault = check_topic(flags.under);
         fault != TopicFault::none || is_system_topic(flags.under)) {
       return print_error("replay", Error{ErrorCode::invalid_argument,
-                                         fmt::format("--under: wanted a topic, got \"{}\"", flags.under)});
+                                         fmt::format("--under: expected a topic, got \"{}\"", flags.under)});
     }
   }
   const auto file = open_file(flags.from, O_RDONLY, STDIN_FILENO);
@@ -244,11 +242,11 @@ ExitCode run_replay(const ReplayFlags& flags) {
   if (!saves && !plays) {
     return print_error("replay",
                        Error{ErrorCode::invalid_argument,
-                             "wanted PATTERN --to FILE, or --from FILE (see backplane replay --help)"});
+                             "expected PATTERN --to FILE, or --from FILE (see backplane replay --help)"});
   }
   const auto brokers = resolve(flags.addresses);
   if (!brokers) return print_error("replay", brokers.error());
-  Signals signals;  // before libzmq's threads, so that they inherit the mask
+  Signals signals;  // before libzmq starts its threads, because they inherit the signal mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
@@ -262,31 +260,29 @@ void add_replay(const Command& program) {
   auto flags = std::make_shared<ReplayFlags>();
   const Command command =
       program.add_command("replay", "Write a broker's history to a file, or publish such a file");
-  command.add_option("PATTERN", flags->pattern, "Which topics to write; > for all").value_name("");
-  command.add_option("--to", flags->to, "Write history to this file; - for standard output")
-      .value_name("FILE");
-  command
-      .add_option("--since", flags->since,
-                  "Only what came in so much time, after an offset, or behind a resume token")
-      .value_name("10m|OFFSET|TOKEN");
+  command.add_option("PATTERN", flags->pattern, "Topics to write; > for all").value_name("");
+  command.add_option("--to", flags->to, "Write history to this file (-: standard output)").value_name("FILE");
   command
       .add_option(
-          "--format", flags->format,
-          "How to write it: proto (which --from reads, and sub --format proto writes too), json, text, "
-          "text+offset or value")
+          "--since", flags->since,
+          "Only history of this period (10m), after an offset of one topic (17), or after a resume token")
+      .value_name("10m|OFFSET|TOKEN");
+  command
+      .add_option("--format", flags->format,
+                  "Format of the file: proto (which --from reads, and which sub --format proto writes too), "
+                  "json, text, text+offset or value")
       .value_name("FORMAT")
       .show_default();
-  command.add_option("--from", flags->from, "Publish what is in this file; - for standard input")
+  command.add_option("--from", flags->from, "Publish the events of this file (-: standard input)")
       .value_name("FILE");
-  command.add_option("--speed", flags->speed, "How many times as fast as it was; max: without waiting")
+  command.add_option("--speed", flags->speed, "Publish at X times the original pace; max: without waiting")
       .value_name("X")
       .show_default();
-  command.add_option("--under", flags->under, "Publish on TOPIC.<the old topic>, beside what is there")
-      .value_name("TOPIC");
-  command.add_flag("--strict", flags->strict, "End with code 3 where events are missing");
+  command.add_option("--under", flags->under, "Publish on TOPIC.<original topic>").value_name("TOPIC");
+  command.add_flag("--strict", flags->strict, "Exit with code 3 if events are missing");
   add_address_flags(command, flags->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane replay 'stock.>' --to stock.events --since 1h\n"
       "  backplane replay --from stock.events --speed 10 --under again");
   command.set_run([flags] { return run_replay(*flags); });

@@ -1,4 +1,4 @@
-// backplane sub PATTERN…: events as lines on standard output.
+// backplane sub PATTERN…: prints events, one per line.
 
 #include <algorithm>
 #include <array>
@@ -27,18 +27,18 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = Waiter::Clock;
 
-/// A broker that is there answers in a few ms; after this a person is told.
-constexpr Clock::duration patience = 1s;
-/// Where history was asked for and nothing has come by then, it is looked whether it can come at all.
+/// A running broker replies within a few ms. After this time, the missing broker is reported.
+constexpr Clock::duration connect_patience = 1s;
+/// If no history has arrived after this time, the control endpoint is checked.
 constexpr Clock::duration history_patience = 3s;
-/// Signals are looked for at least once in so many events.
-constexpr std::size_t events_a_turn = 1000;
+/// Signals are checked at least once per so many events.
+constexpr std::size_t events_per_turn = 1000;
 constexpr std::chrono::milliseconds types_limit = 1s;
 
 struct SubFlags {
   std::vector<std::string> patterns;
   std::optional<std::uint64_t> count;
-  std::string timeout;  ///< empty: none
+  std::string timeout;  ///< empty if not given
   std::string since;
   std::string every;
   std::string format = "text";
@@ -70,7 +70,8 @@ SubscribeOptions subscribe_options(const SubOptions& options) {
   return subscribe;
 }
 
-/// One reading of a broker, or of the next one where that is gone. Lives on the main thread; owns the client.
+/// Reads from one broker at a time, and fails over to the next one. Lives on the main thread; owns the
+/// client.
 class BrokerSub {
  public:
   BrokerSub(const SubOptions& options, std::vector<BrokerEndpoints> brokers, SubPrinter& printer,
@@ -86,24 +87,24 @@ class BrokerSub {
   ExitCode run() {
     const std::array fds{client_.fd()};
     while (!ended()) {
-      const bool more = take_some();
+      const bool more = take_items();
       if (!more) printer_.output().flush();
       if (ended()) break;
-      if (Clock::now() >= complain_at_ && !tell_waiting()) return ExitCode::failed;
-      if (Clock::now() >= look_at_control_at_) look_at_control();
+      if (Clock::now() >= report_no_broker_at_ && !report_no_broker()) return ExitCode::failed;
+      if (Clock::now() >= check_control_at_) check_control();
       const auto until =
-          std::min({options_.deadline, client_.wait_until(), complain_at_, look_at_control_at_});
+          std::min({options_.deadline, client_.wait_until(), report_no_broker_at_, check_control_at_});
       (void)waiter_.wait(fds, more ? Clock::time_point::min() : until);
     }
     return printer_.finish();
   }
 
  private:
-  [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.late(); }
+  [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.timed_out(); }
 
-  /// @returns whether there may be more at once.
-  bool take_some() {
-    for (std::size_t taken = 0; taken < events_a_turn; ++taken) {
+  /// @returns whether more items may be available at once.
+  bool take_items() {
+    for (std::size_t taken = 0; taken < events_per_turn; ++taken) {
       const Client::Item* const item = client_.next(0ms);
       if (item == nullptr) return false;
       std::visit([this](const auto& each) { handle(each); }, *item);
@@ -121,15 +122,15 @@ class BrokerSub {
     const std::size_t begin = out.size();
     EventWriter& writer = printer_.writer();
     if (!writer.event(event.topic(), event.envelope(), stamp, out)) {
-      print_message("sub", fmt::format("an event of {} cannot be read", event.topic()));
+      print_message("sub", fmt::format("cannot decode an event of {}", event.topic()));
       return;
     }
-    if (writer.payloads().has_unknown_types() && learn_types()) {
+    if (writer.payloads().has_unknown_types() && fetch_types()) {
       out.resize(begin);
       (void)writer.event(event.topic(), event.envelope(), stamp, out);
     }
     remember_stream(event.topic(), event.stream());
-    look_at_control_at_ = Clock::time_point::max();
+    check_control_at_ = Clock::time_point::max();
     printer_.count_event();
   }
 
@@ -140,8 +141,8 @@ class BrokerSub {
     printer_.count_miss();
   }
 
-  /// Told for each topic that was printed: that is whose numbering begins anew. Before the first one it is
-  /// the place to go on from that is not in this stream, for all that was asked for.
+  /// Prints one !RESET for each topic that was printed, because its numbering starts again. If nothing was
+  /// printed yet, the position of --since is not in this stream: one !RESET for each pattern.
   void handle(const Client::Reset& reset) {
     printer_.count_miss();
     if (streams_.empty() && !std::holds_alternative<std::monostate>(options_.since)) {
@@ -157,9 +158,9 @@ class BrokerSub {
   }
 
   void handle(const Client::Subscribed&) {
-    complain_at_ = Clock::time_point::max();
-    const bool wants_history = options_.last || !std::holds_alternative<std::monostate>(options_.since);
-    if (wants_history) look_at_control_at_ = Clock::now() + history_patience;
+    report_no_broker_at_ = Clock::time_point::max();
+    const bool history_requested = options_.last || !std::holds_alternative<std::monostate>(options_.since);
+    if (history_requested) check_control_at_ = Clock::now() + history_patience;
   }
 
   void handle(const Client::Refused& refused) {
@@ -169,12 +170,12 @@ class BrokerSub {
   }
 
   void handle(const Client::Broker& broker) {
-    complain_at_ = broker.up ? Clock::time_point::max() : Clock::now() + patience;
-    if (broker.up && std::exchange(told_, false)) {
+    report_no_broker_at_ = broker.up ? Clock::time_point::max() : Clock::now() + connect_patience;
+    if (broker.up && std::exchange(reported_, false)) {
       printer_.output().flush();
-      print_message("sub", fmt::format("the broker at {} is there", brokers_[broker.index].egress));
+      print_message("sub", fmt::format("connected to the broker at {}", brokers_[broker.index].egress));
     }
-    was_there_ = was_there_ || broker.up;
+    was_connected_ = was_connected_ || broker.up;
   }
 
   void remember_stream(std::string_view topic, std::uint64_t stream) {
@@ -185,32 +186,32 @@ class BrokerSub {
     }
   }
 
-  /// There has been no broker for a while. @returns false where there never will be one.
-  bool tell_waiting() {
-    complain_at_ = Clock::time_point::max();
+  /// Reports why there is no broker. @returns false if waiting for one is pointless.
+  bool report_no_broker() {
+    report_no_broker_at_ = Clock::time_point::max();
     std::vector<std::string> endpoints;
     for (const BrokerEndpoints& broker : brokers_) endpoints.push_back(broker.egress);
-    const Diagnosis why = diagnose(brokers_[client_.status().broker].egress, waiter_);
-    told_ = true;
+    const Diagnosis diagnosis = diagnose(brokers_[client_.status().broker].egress, waiter_);
+    reported_ = true;
     const bool hopeless =
-        why.found == Diagnosis::Found::other_protocol && !was_there_ && brokers_.size() == 1;
-    print_message("sub", fmt::format("no broker answers at {}: {}{}", fmt::join(endpoints, ", "), why.text,
-                                     hopeless ? "" : "; waiting for one"));
+        diagnosis.found == Diagnosis::Found::other_protocol && !was_connected_ && brokers_.size() == 1;
+    print_message("sub", fmt::format("{} a broker at {}: {}", hopeless ? "cannot reach" : "waiting for",
+                                     fmt::join(endpoints, ", "), diagnosis.text));
     return !hopeless;
   }
 
-  /// What was asked for before the live events comes from the broker's control endpoint, which is another.
-  void look_at_control() {
-    look_at_control_at_ = Clock::time_point::max();
+  /// History comes from the broker's control endpoint. If that cannot be a broker's, says so.
+  void check_control() {
+    check_control_at_ = Clock::time_point::max();
     const std::string& control = brokers_[client_.status().broker].control;
-    const Diagnosis why = diagnose(control, waiter_);
-    if (why.found == Diagnosis::Found::zeromq) return;
-    print_message("sub",
-                  fmt::format("history waits for the broker's control endpoint {}: {}", control, why.text));
+    const Diagnosis diagnosis = diagnose(control, waiter_);
+    if (diagnosis.found == Diagnosis::Found::zeromq) return;
+    print_message(
+        "sub", fmt::format("waiting for history from the control endpoint {}: {}", control, diagnosis.text));
   }
 
-  /// Asks what types are that the program was not built with. @returns whether any is known now.
-  bool learn_types() {
+  /// Requests the types that the program was not built with. @returns whether the broker knew any of them.
+  bool fetch_types() {
     const auto unknown = printer_.writer().payloads().take_unknown_types();
     if (!requests_) requests_.emplace(context_, brokers_, waiter_);
     const auto types = requests_->types(unknown, types_limit);
@@ -222,11 +223,11 @@ class BrokerSub {
   std::vector<BrokerEndpoints> brokers_;
   SubPrinter& printer_;
   Waiter& waiter_;
-  std::map<std::string, std::uint64_t, std::less<>> streams_;  // of each topic printed
-  Clock::time_point complain_at_ = Clock::now() + patience;
-  Clock::time_point look_at_control_at_ = Clock::time_point::max();
-  bool told_{};  // that there is no broker
-  bool was_there_{};
+  std::map<std::string, std::uint64_t, std::less<>> streams_;  // the stream of each topic printed
+  Clock::time_point report_no_broker_at_ = Clock::now() + connect_patience;
+  Clock::time_point check_control_at_ = Clock::time_point::max();
+  bool reported_{};  // that there is no broker
+  bool was_connected_{};
   mq::Context context_;
   std::optional<BrokerRequests> requests_;
   Client client_;
@@ -242,12 +243,12 @@ Result<SubOptions> read_options(const SubFlags& flags) {
     if (auto pattern = Pattern::parse(text); !pattern) return wrong("PATTERN: " + pattern.error().text);
   }
   options.patterns = flags.patterns;
-  if (flags.count == std::uint64_t{0}) return wrong("--count: wanted 1 or more, got 0");
+  if (flags.count == std::uint64_t{0}) return wrong("--count: expected 1 or more, got 0");
   if (flags.count) options.count = *flags.count;
   const auto format = parse_output_format(flags.format);
   if (!format) {
     return wrong(
-        fmt::format("--format: wanted text, text+offset, json, proto or value, got \"{}\"", flags.format));
+        fmt::format("--format: expected text, text+offset, json, proto or value, got \"{}\"", flags.format));
   }
   options.format = *format;
   if (!flags.timeout.empty()) {
@@ -260,19 +261,18 @@ Result<SubOptions> read_options(const SubFlags& flags) {
     const auto every = parse_duration(flags.every, "--every");
     if (!every) return tl::unexpected(every.error());
     if (*every < 1ms || *every > 24h)
-      return wrong(fmt::format("--every: wanted 1ms to 24h, got \"{}\"", flags.every));
+      return wrong(fmt::format("--every: expected 1ms to 24h, got \"{}\"", flags.every));
     options.every = std::chrono::ceil<std::chrono::milliseconds>(*every);
   }
   options.last = flags.last;
   options.strict = flags.strict;
   if (flags.since.empty()) return options;
-  if (flags.last) return wrong("--since: wanted without --last, as the last values are not what came since");
+  if (flags.last) return wrong("--since: cannot be combined with --last");
   auto since = parse_since(flags.since);
   if (!since) return tl::unexpected(since.error());
   const bool one_topic = flags.patterns.size() == 1 && Pattern::parse(flags.patterns.front())->is_exact();
   if (std::holds_alternative<std::uint64_t>(*since) && !one_topic) {
-    return wrong(
-        "--since: an offset goes with one topic, as each has its own; wanted a duration or a resume token");
+    return wrong("--since: expected a duration or a resume token for several topics, got an offset");
   }
   options.since = std::move(*since);
   return options;
@@ -282,18 +282,18 @@ ExitCode run_sub(const SubFlags& flags) {
   const auto options = read_options(flags);
   if (!options) return print_error("sub", options.error());
   if (!flags.gateway.empty() && flags.addresses.given()) {
-    return print_error("sub",
-                       Error{ErrorCode::invalid_argument, "--gateway: wanted without a broker's addresses"});
+    return print_error("sub", Error{ErrorCode::invalid_argument,
+                                    "--gateway: cannot be combined with the addresses of a broker"});
   }
   if (!flags.gateway.empty()) {
-    if (const auto place = parse_host_port(flags.gateway, "--gateway"); !place) {
-      return print_error("sub", place.error());
+    if (const auto address = parse_host_port(flags.gateway, "--gateway"); !address) {
+      return print_error("sub", address.error());
     }
   }
   auto brokers = resolve(flags.addresses);
   if (!brokers) return print_error("sub", brokers.error());
 
-  Signals signals;  // before libzmq's threads, so that they inherit the mask
+  Signals signals;  // before libzmq starts its threads, because they inherit the signal mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
@@ -307,36 +307,37 @@ ExitCode run_sub(const SubFlags& flags) {
 
 void add_sub(const Command& program) {
   auto flags = std::make_shared<SubFlags>();
-  const Command command = program.add_command("sub", "Print the events of some topics, a line each");
-  command.add_option("PATTERN", flags->patterns, "Topics; * stands for one token, a final > for one or more")
+  const Command command = program.add_command("sub", "Print events, one per line");
+  command
+      .add_option("PATTERN", flags->patterns, "Topics to print; * matches one token, a final > one or more")
       .required()
       .value_name("");
-  command.add_flag("--last", flags->last, "First the last value of each topic");
+  command.add_flag("--last", flags->last, "Begin with the retained value of each topic");
   command
-      .add_option(
-          "--since", flags->since,
-          "First what came before: in so much time (10m), after an offset of one topic (17), or where "
-          "a resume token says")
+      .add_option("--since", flags->since,
+                  "Begin with history: of this period (10m), after an offset of one topic (17), or after a "
+                  "resume token")
       .value_name("10m|OFFSET|TOKEN");
   command
-      .add_option("--every", flags->every, "Of each topic the latest event only, at most once in this time")
+      .add_option("--every", flags->every, "Print at most one event per topic in each interval, the latest")
       .value_name("DURATION");
-  command.add_option("--count", flags->count, "End after this many events").value_name("N");
+  command.add_option("--count", flags->count, "Exit after N events").value_name("N");
   command
-      .add_option("--timeout", flags->timeout, "End after this time; with --count an error if it comes first")
+      .add_option("--timeout", flags->timeout,
+                  "Exit after this time; with --count, that is an error (exit code 1)")
       .value_name("DURATION");
   command
-      .add_option(
-          "--format", flags->format,
-          "text, text+offset, json, proto (ServerMessages, each behind its length) or value (payloads alone)")
+      .add_option("--format", flags->format,
+                  "text, text+offset, json, proto (ServerMessages, each preceded by its length) or value "
+                  "(the payload alone)")
       .value_name("FORMAT")
       .show_default();
-  command.add_flag("--strict", flags->strict, "End with code 3 where events were missed (!GAP, !RESET)");
+  command.add_flag("--strict", flags->strict, "Exit with code 3 if events were missed (!GAP, !RESET)");
   command.add_option("--gateway", flags->gateway, "Read from a gateway instead of a broker")
       .value_name("HOST:PORT");
   add_address_flags(command, flags->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane sub 'stock.>' clock --count 10 --format json\n"
       "  backplane sub 'temperature.>' --last --every 5s\n"
       "  backplane sub clock --since 10m --gateway 127.0.0.1:1601");

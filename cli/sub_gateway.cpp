@@ -1,4 +1,4 @@
-// backplane sub --gateway HOST:PORT: what a gateway's clients get.
+// backplane sub --gateway HOST:PORT: reads from a gateway.
 
 #include <algorithm>
 #include <array>
@@ -23,50 +23,51 @@ using Clock = Waiter::Clock;
 using Kind = GatewayItem::Kind;
 
 constexpr std::chrono::milliseconds step_limit = 5s;
-constexpr Clock::duration first_pause = 250ms;
-constexpr Clock::duration longest_pause = 5s;
+constexpr Clock::duration pause_min = 250ms;
+constexpr Clock::duration pause_max = 5s;
 
-/// One reading through one gateway, over however many connections. Lives on the main thread. The session is
-/// in json, from which the text formats are made, since json alone tells where a reading can go on; or in
-/// proto.
+/// Reads from one gateway, and reconnects when the connection is lost. Lives on the main thread. The
+/// session's format is proto, or else json: text has no positions to resume at, so that the text formats are
+/// made from json.
 class GatewaySub {
  public:
-  GatewaySub(const SubOptions& options, std::string place, SubPrinter& printer, Waiter& waiter)
-      : options_(options), place_(std::move(place)), printer_(printer), waiter_(waiter) {}
+  GatewaySub(const SubOptions& options, std::string address, SubPrinter& printer, Waiter& waiter)
+      : options_(options), address_(std::move(address)), printer_(printer), waiter_(waiter) {}
 
   ExitCode run() {
     while (!ended()) {
-      auto gateway = GatewayConnection::open(place_, waiter_, step_limit);
+      auto gateway = GatewayConnection::open(address_, waiter_, step_limit);
       if (ended()) break;
-      const Result<void> over = gateway ? follow(*gateway) : Result<void>(tl::unexpected(gateway.error()));
+      const Result<void> ended_by =
+          gateway ? follow(*gateway) : Result<void>(tl::unexpected(gateway.error()));
       if (ended()) break;
       if (refused_) return ExitCode::failed;
-      // What is not a gateway never was one; what was one may be so again.
-      if (over.error().code == ErrorCode::protocol && !was_there_) {
-        print_message("sub", over.error().text);
+      // A server that was a gateway may become one again. Another server will not.
+      if (ended_by.error().code == ErrorCode::protocol && !was_connected_) {
+        print_message("sub", ended_by.error().text);
         return ExitCode::failed;
       }
-      tell_lost(over.error());
+      report_lost(ended_by.error());
       const auto until = std::min(Clock::now() + pause_, options_.deadline);
       while (Clock::now() < until && waiter_.wait({}, until)) {
       }
-      pause_ = std::min(2 * pause_, longest_pause);
+      pause_ = std::min(2 * pause_, pause_max);
     }
     return printer_.finish();
   }
 
  private:
-  [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.late(); }
+  [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.timed_out(); }
 
-  void tell_lost(const Error& error) {
+  void report_lost(const Error& error) {
     printer_.output().flush();
-    if (std::exchange(told_lost_, true)) return;
-    print_message("sub", error.text + "; trying again");
+    if (std::exchange(reported_lost_, true)) return;
+    print_message("sub", error.text + "; reconnecting");
   }
 
-  /// @returns why the connection is over.
+  /// @returns why the connection ended.
   Result<void> follow(GatewayConnection& gateway) {
-    if (auto asked = subscribe(gateway); !asked) return asked;
+    if (auto subscribed = subscribe(gateway); !subscribed) return subscribed;
     const std::array fds{gateway.fd()};
     while (!ended()) {
       auto received = gateway.receive();
@@ -79,18 +80,18 @@ class GatewaySub {
   }
 
   Result<void> subscribe(GatewayConnection& gateway) {
-    unanswered_ = options_.patterns.size();
+    unconfirmed_ = options_.patterns.size();
     binary_now_ = false;
     if (auto sent = gateway.send_line(options_.format.binary() ? "FORMAT proto" : "FORMAT json"); !sent)
       return sent;
     const auto until = Clock::now() + step_limit;
     for (;;) {
-      const auto answer = gateway.wait_line(until);
-      if (!answer) return tl::unexpected(answer.error());
-      const auto item = parse_gateway_line(*answer);
+      const auto reply = gateway.wait_line(until);
+      if (!reply) return tl::unexpected(reply.error());
+      const auto item = parse_gateway_line(*reply);
       if (!item) return tl::unexpected(item.error());
       if (item->kind == Kind::ok) break;
-      if (!handle(*item, *answer)) return refusal(*item);
+      if (!handle(*item, *reply)) return refusal(*item);
     }
     binary_now_ = options_.format.binary();
     for (const std::string& pattern : options_.patterns) {
@@ -118,7 +119,7 @@ class GatewaySub {
     return {};
   }
 
-  /// @returns whether to go on.
+  /// @returns whether to continue.
   bool handle(const GatewayItem& item, std::string_view piece) {
     switch (item.kind) {
       case Kind::event:
@@ -132,13 +133,13 @@ class GatewaySub {
         printer_.count_miss();
         return true;
       case Kind::ok:
-        if (unanswered_ > 0 && --unanswered_ == 0) say_there();
+        if (unconfirmed_ > 0 && --unconfirmed_ == 0) on_subscribed();
         return true;
       case Kind::wait:
-        print_message("sub", fmt::format("the gateway at {} has no broker; waiting for one", place_));
+        print_message("sub", fmt::format("the gateway at {} is waiting for a broker", address_));
         return true;
       case Kind::live:
-        print_message("sub", fmt::format("the gateway at {} has a broker again", place_));
+        print_message("sub", fmt::format("the gateway at {} is connected to a broker again", address_));
         return true;
       case Kind::error:
       case Kind::bye:
@@ -152,30 +153,28 @@ class GatewaySub {
   tl::unexpected<Error> refusal(const GatewayItem& item) {
     if (item.kind == Kind::bye) {
       return fail(ErrorCode::unavailable,
-                  fmt::format("the gateway at {} ends the connection: {}", place_, item.text));
+                  fmt::format("the gateway at {} closed the connection: {}", address_, item.text));
     }
     printer_.output().flush();
-    print_message("sub", fmt::format("the gateway at {} refuses: {}", place_, item.text));
+    print_message("sub", fmt::format("the gateway at {} refused the subscription: {}", address_, item.text));
     refused_ = true;
     return fail(ErrorCode::invalid_argument, item.text);
   }
 
-  /// All subscriptions are in force.
-  void say_there() {
-    pause_ = first_pause;
-    if (std::exchange(told_lost_, false)) {
+  /// All subscriptions are active.
+  void on_subscribed() {
+    pause_ = pause_min;
+    if (std::exchange(reported_lost_, false)) {
       printer_.output().flush();
       const bool resumed = !resume().empty();
-      print_message("sub", fmt::format("the gateway at {} is there{}", place_,
-                                       !was_there_ ? ""
-                                       : resumed   ? " again"
-                                                   : " again; what came meanwhile is not known"));
-      if (was_there_ && !resumed) printer_.count_miss();
+      print_message("sub", fmt::format("connected to the gateway at {}{}", address_,
+                                       resumed || !was_connected_ ? "" : "; events may have been missed"));
+      if (was_connected_ && !resumed) printer_.count_miss();
     }
-    was_there_ = true;
+    was_connected_ = true;
   }
 
-  /// Where the last connection ended; empty: nowhere, or it is no use.
+  /// The resume token after the last event; empty if there is none, or with --every, which skips events.
   [[nodiscard]] std::string resume() const {
     if (options_.every.count() > 0) return {};
     std::vector<StreamPosition> positions;
@@ -230,16 +229,16 @@ class GatewaySub {
   }
 
   const SubOptions& options_;
-  std::string place_;
+  std::string address_;
   SubPrinter& printer_;
   Waiter& waiter_;
-  std::map<std::uint64_t, std::uint64_t> seen_;  // the last position, by stream
-  std::size_t unanswered_{};                     // subscriptions
-  bool binary_now_{};                            // the session is in proto by now
-  bool was_there_{};
-  bool told_lost_{};
+  std::map<std::uint64_t, std::uint64_t> seen_;  // the last position of each stream
+  std::size_t unconfirmed_{};                    // subscriptions
+  bool binary_now_{};                            // the session has switched to proto
+  bool was_connected_{};
+  bool reported_lost_{};
   bool refused_{};
-  Clock::duration pause_ = first_pause;
+  Clock::duration pause_ = pause_min;
 };
 
 }  // namespace

@@ -28,14 +28,14 @@ Result<Since> parse_since(const std::string& text) {
   return fail(
       ErrorCode::invalid_argument,
       fmt::format(
-          "--since: wanted a duration such as 10m, an offset such as 17, or a resume token, got \"{}\"",
+          "--since: expected a duration such as 10m, an offset such as 17, or a resume token, got \"{}\"",
           text));
 }
 
 SubPrinter::SubPrinter(const SubOptions& options, Waiter& waiter)
     : options_(options), writer_(options.format) {
-  // `| head` has gone: nobody is left to print for.
-  waiter.on_gone(output_.fd(), [this, &waiter] {
+  // The reader of the pipe has exited, as in `| head`.
+  waiter.on_hangup(output_.fd(), [this, &waiter] {
     output_.close();
     waiter.stop();
   });
@@ -52,10 +52,10 @@ ExitCode SubPrinter::finish() {
     print_message("sub", output_.problem());
     return ExitCode::failed;
   }
-  const bool wanted_more =
+  const bool incomplete =
       options_.count != std::numeric_limits<std::uint64_t>::max() && seen_ < options_.count;
-  if (wanted_more && !output_.closed() && late()) {
-    print_message("sub", fmt::format("wanted {} events within {}, got {}", options_.count,
+  if (incomplete && !output_.closed() && timed_out()) {
+    print_message("sub", fmt::format("expected {} events within {}, got {}", options_.count,
                                      options_.timeout_text, seen_));
     return ExitCode::failed;
   }

@@ -1,5 +1,5 @@
 #pragma once
-// What `backplane sub` was asked for, and how it ends.
+// The options of `backplane sub`, and what its two ways of reading share.
 
 #include <chrono>
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace backplane::cli {
 
-/// Where a reading begins: now, so long ago, after an offset, or where a resume token says.
+/// Where reading begins: now, at a time ago, after an offset, or after a resume token.
 using Since = std::variant<std::monostate, std::chrono::nanoseconds, std::uint64_t, std::string>;
 
 /// Reads `10m`, `17` or `00000000000000ab:12,…`.
@@ -28,15 +28,15 @@ struct SubOptions {
   std::vector<std::string> patterns;
   bool last{};
   Since since{};
-  std::chrono::milliseconds every{0};  ///< 0: all events
+  std::chrono::milliseconds every{0};  ///< 0: every event
   OutputFormat format{};
   std::uint64_t count = std::numeric_limits<std::uint64_t>::max();
-  std::string timeout_text;  ///< as it was given
+  std::string timeout_text;  ///< --timeout as it was given
   Waiter::Clock::time_point deadline = Waiter::Clock::time_point::max();
   bool strict{};
 };
 
-/// What is printed, and when that is enough. Lives on the main thread; owns the output.
+/// Prints events until --count or --timeout is reached. Lives on the main thread; owns the output.
 class SubPrinter {
  public:
   SubPrinter(const SubOptions& options, Waiter& waiter);
@@ -44,15 +44,15 @@ class SubPrinter {
   [[nodiscard]] EventWriter& writer() noexcept { return writer_; }
   [[nodiscard]] Output& output() noexcept { return output_; }
 
-  /// An event was appended to the output.
+  /// Counts an event that was appended to the output.
   void count_event();
-  /// A gap or a reset was; or events were missed without a word of which.
+  /// Notes a gap, a reset, or events that were missed without being named.
   void count_miss() noexcept { missed_ = true; }
-  /// Whether there is nothing more to print.
+  /// Whether --count is reached, or nobody reads the output any more.
   [[nodiscard]] bool done() const noexcept { return output_.closed() || seen_ >= options_.count; }
-  [[nodiscard]] bool late() const noexcept { return Waiter::Clock::now() >= options_.deadline; }
+  [[nodiscard]] bool timed_out() const noexcept { return Waiter::Clock::now() >= options_.deadline; }
 
-  /// Writes the rest, and says what there is to say at the end.
+  /// Writes the rest, and reports an error if there is one.
   [[nodiscard]] ExitCode finish();
 
  private:
@@ -63,8 +63,8 @@ class SubPrinter {
   bool missed_{};
 };
 
-/// Reads from a gateway: see gateway_connection.hpp. Says on standard error when the connection goes and
-/// comes. Blocks until the printer is done, the time is over or the waiter is stopped.
+/// Reads from a gateway. Reports on standard error when the connection is lost or back. Blocks until the
+/// printer is done, --timeout is reached or the waiter is stopped.
 [[nodiscard]] ExitCode sub_through_gateway(const SubOptions& options, const std::string& gateway,
                                            SubPrinter& printer, Waiter& waiter);
 

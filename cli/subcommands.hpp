@@ -5,7 +5,8 @@
 
 namespace backplane::cli {
 
-/// Each adds one subcommand to `program`, with its options and what it runs. Each has a file of its own.
+/// Each adds one subcommand to `program`, with its options and what it runs. Each is defined in a file of its
+/// own.
 void add_audit(const Command& program);
 void add_broker(const Command& program);
 void add_config(const Command& program);

@@ -1,4 +1,4 @@
-// backplane top: who does what, on one screen.
+// backplane top: brokers, gateways, publishers and topics on one screen.
 
 #include <memory>
 
@@ -20,10 +20,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds reply_limit = 5s;
-/// The busiest are looked for among so many: a list of a million each second would be work for the broker.
+/// The busiest topics are chosen from so many: a list of a million each second would load the broker.
 constexpr std::size_t topics_max = 20'000;
-/// A picture for a pipe: wide and long enough for most.
-constexpr ScreenSize page{1'000, 120};
+/// The size of a picture that goes to a pipe or a file.
+constexpr ScreenSize no_screen{1'000, 120};
 
 struct TopOptions {
   std::string every = "1s";
@@ -31,7 +31,7 @@ struct TopOptions {
   AddressFlags addresses;
 };
 
-/// One `backplane top`. Lives on the main thread; owns a connection to each broker.
+/// Runs `backplane top`. Lives on the main thread; owns a connection to each broker.
 class TopCommand {
  public:
   TopCommand(std::chrono::nanoseconds interval, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
@@ -47,8 +47,8 @@ class TopCommand {
 
  private:
   void read();
-  /// @returns why none of the brokers answers; nothing where one does.
-  [[nodiscard]] std::optional<std::string> all_silent() const;
+  /// @returns the first broker's problem if no broker has replied.
+  [[nodiscard]] std::optional<std::string> no_reply() const;
 
   std::chrono::nanoseconds interval_;
   Waiter& waiter_;
@@ -77,7 +77,7 @@ void TopCommand::read() {
   before_ = std::exchange(now_, std::move(readings));
 }
 
-std::optional<std::string> TopCommand::all_silent() const {
+std::optional<std::string> TopCommand::no_reply() const {
   for (const BrokerReading& each : now_) {
     if (each.problem.empty()) return std::nullopt;
   }
@@ -87,7 +87,7 @@ std::optional<std::string> TopCommand::all_silent() const {
 ExitCode TopCommand::print_once() {
   for (int reading = 0; reading < 2; ++reading) {
     read();
-    if (const auto problem = all_silent()) {
+    if (const auto problem = no_reply()) {
       print_message("top", *problem);
       return ExitCode::failed;
     }
@@ -96,7 +96,7 @@ ExitCode TopCommand::print_once() {
     }
   }
   Output output;
-  for (const ScreenLine& line : top_picture(now_, before_, page, interval_)) output.line(line.text);
+  for (const ScreenLine& line : top_picture(now_, before_, no_screen, interval_)) output.line(line.text);
   output.flush();
   if (output.problem().empty()) return ExitCode::done;
   print_message("top", output.problem());
@@ -105,7 +105,7 @@ ExitCode TopCommand::print_once() {
 
 ExitCode TopCommand::show_live() {
   read();
-  if (const auto problem = all_silent()) {
+  if (const auto problem = no_reply()) {
     print_message("top", *problem);
     return ExitCode::failed;
   }
@@ -124,7 +124,7 @@ ExitCode run_top(const TopOptions& options) {
   if (!brokers) return print_error("top", brokers.error());
   Waiter waiter;
   if (options.once || !Screen::available()) return TopCommand(*interval, *brokers, waiter).print_once();
-  Signals signals;  // before libzmq's threads, so that they inherit the mask
+  Signals signals;  // before libzmq starts its threads, because they inherit the signal mask
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
   });
@@ -137,14 +137,13 @@ void add_top(const Command& program) {
   auto options = std::make_shared<TopOptions>();
   const Command command =
       program.add_command("top", "Show brokers, gateways, publishers and the busiest topics on one screen");
-  command.add_option("--every", options->every, "From picture to picture, over which rates are taken")
+  command.add_option("--every", options->every, "Interval between readings, over which rates are measured")
       .value_name("DURATION")
       .show_default();
-  command.add_flag("--once", options->once,
-                   "Print one picture and end; so it is anyway where there is no terminal");
+  command.add_flag("--once", options->once, "Print one picture and exit (default without a terminal)");
   add_address_flags(command, options->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane top\n"
       "  backplane top --broker host7,host8 --every 5s");
   command.set_run([options] { return run_top(*options); });

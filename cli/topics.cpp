@@ -1,4 +1,4 @@
-// backplane topics: what there is, how much of it, from whom.
+// backplane topics: lists topics with their rates, sizes and sources.
 
 #include <algorithm>
 #include <memory>
@@ -26,9 +26,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds reply_limit = 5s;
-/// A large value is not fetched again each second only to see who sent it.
+/// Larger values are fetched only once: their source is not worth it every second.
 constexpr std::uint64_t value_bytes_max = 64u << 10;
-/// Without a terminal lines are as long as they are.
+/// Without a terminal, no line is cut.
 constexpr std::size_t no_width = 1u << 20;
 
 struct TopicsOptions {
@@ -41,7 +41,7 @@ struct TopicsOptions {
   AddressFlags addresses;
 };
 
-/// One `backplane topics`. Lives on the main thread; owns its connections to the broker.
+/// Runs `backplane topics`. Lives on the main thread; owns its connections to the broker.
 class TopicsCommand {
  public:
   TopicsCommand(const TopicsOptions& options, TopicOrder order, std::chrono::nanoseconds interval,
@@ -53,14 +53,14 @@ class TopicsCommand {
         requests_(context_, brokers, waiter),
         stored_(context_, brokers, waiter) {}
 
-  /// Prints one table, its rates taken over one interval.
+  /// Prints one table, with rates measured over one interval.
   ExitCode print_once();
   ExitCode show_live();
 
  private:
-  /// Takes a reading; the last one becomes the one before.
+  /// Takes a reading, and keeps the previous one for rates.
   Result<void> read();
-  /// Looks who sent the last values of these.
+  /// Fetches the last values of the first `rows_max` topics for their sources, if the values are new.
   void find_sources(const std::vector<TopicRow>& rows, std::size_t rows_max);
   std::vector<ScreenLine> draw(ScreenSize size);
 
@@ -74,9 +74,9 @@ class TopicsCommand {
   TopicsReading now_;
   std::optional<TopicsReading> before_;
   SourcesByTopic sources_;
-  std::map<std::string, std::uint64_t> looked_at_;  // offset, by topic
+  std::map<std::string, std::uint64_t> fetched_offsets_;  // of the last value fetched, by topic
   std::size_t rows_shown_{50};
-  std::string problem_;  // why there is no newer reading
+  std::string problem_;  // why the last reading failed
 };
 
 Result<void> TopicsCommand::read() {
@@ -88,18 +88,18 @@ Result<void> TopicsCommand::read() {
 }
 
 void TopicsCommand::find_sources(const std::vector<TopicRow>& rows, std::size_t rows_max) {
-  std::vector<std::string> wanted;
+  std::vector<std::string> new_values;
   for (std::size_t at = 0; at < std::min(rows.size(), rows_max); ++at) {
     const TopicInfo& topic = *rows[at].topic;
-    std::uint64_t& looked_at = looked_at_[topic.name];
-    const bool again = looked_at == 0 || topic.value_bytes <= value_bytes_max;
-    if (topic.value_bytes == 0 || looked_at == topic.offset || !again) continue;
-    looked_at = topic.offset;
-    wanted.push_back(topic.name);
+    std::uint64_t& fetched = fetched_offsets_[topic.name];
+    const bool worthwhile = fetched == 0 || topic.value_bytes <= value_bytes_max;
+    if (topic.value_bytes == 0 || fetched == topic.offset || !worthwhile) continue;
+    fetched = topic.offset;
+    new_values.push_back(topic.name);
   }
-  if (wanted.empty()) return;
-  const auto values = stored_.last_values(wanted, reply_limit);
-  if (!values) return;  // the table is worth showing without
+  if (new_values.empty()) return;
+  const auto values = stored_.last_values(new_values, reply_limit);
+  if (!values) return;  // show the table without new sources
   for (const StoredEvent& value : *values) {
     const auto scan = wire::scan_event(wire::without_stamp(value.bytes()));
     if (scan.fault == wire::EventFault::none) sources_[value.topic].emplace(scan.event.source);
@@ -125,8 +125,7 @@ ExitCode TopicsCommand::print_once() {
   }
   output.flush();
   if (!now_.all) {
-    print_message("topics", fmt::format("there are more than {} topics: these are the first (see --limit)",
-                                        options_.limit));
+    print_message("topics", fmt::format("only the first {} topics are shown (see --limit)", options_.limit));
   }
   if (output.problem().empty()) return ExitCode::done;
   print_message("topics", output.problem());
@@ -140,8 +139,8 @@ std::vector<ScreenLine> TopicsCommand::draw(ScreenSize size) {
   std::vector<ScreenLine> lines;
   lines.push_back(
       {fmt::format("backplane topics {}   {}{} at {}   every {}, q quits", log::escape(options_.pattern),
-                   now_.all ? "" : "the first of more: ", counted(rows.size(), "topic"),
-                   requests_.broker().control, format_duration(interval_)),
+                   now_.all ? "" : "the first ", counted(rows.size(), "topic"), requests_.broker().control,
+                   format_duration(interval_)),
        Style::plain});
   if (!problem_.empty()) lines.push_back({log::escape(problem_), Style::alarm});
   bool heading = true;
@@ -174,7 +173,7 @@ ExitCode run_topics(const TopicsOptions& options) {
   const auto order = parse_topic_order(options.sort);
   if (!order) {
     print_message("topics",
-                  fmt::format("--sort: wanted name, rate, bytes, offset or age, got \"{}\"", options.sort));
+                  fmt::format("--sort: expected name, rate, bytes, offset or age, got \"{}\"", options.sort));
     return ExitCode::usage;
   }
   const auto interval = parse_interval(options.every);
@@ -185,7 +184,7 @@ ExitCode run_topics(const TopicsOptions& options) {
   const bool live = !options.once && !options.json && Screen::available();
   Waiter waiter;
   if (!live) return TopicsCommand(options, *order, *interval, *brokers, waiter).print_once();
-  Signals signals;  // before libzmq's threads, so that they inherit the mask
+  Signals signals;  // before libzmq starts its threads, because they inherit the signal mask
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
   });
@@ -197,26 +196,25 @@ ExitCode run_topics(const TopicsOptions& options) {
 void add_topics(const Command& program) {
   auto options = std::make_shared<TopicsOptions>();
   const Command command =
-      program.add_command("topics", "Show the topics: rate, bytes, last offset, age, sources");
-  command.add_option("PATTERN", options->pattern, "Which ones; $SYS.> shows the system's own")
+      program.add_command("topics", "List topics with their rates, sizes, offsets, ages and sources");
+  command.add_option("PATTERN", options->pattern, "Topics to list; $SYS.> lists the system's topics")
       .value_name("")
       .show_default();
-  command.add_option("--every", options->every, "From reading to reading, over which rates are taken")
+  command.add_option("--every", options->every, "Interval between readings, over which rates are measured")
       .value_name("DURATION")
       .show_default();
-  command.add_option("--sort", options->sort, "name, rate, bytes, offset or age")
+  command.add_option("--sort", options->sort, "Sort by name, rate, bytes, offset or age")
       .value_name("ORDER")
       .show_default();
-  command.add_option("--limit", options->limit, "Look at this many topics at most")
+  command.add_option("--limit", options->limit, "Read at most N topics")
       .value_name("N")
       .range(1, 10'000'000)
       .show_default();
-  command.add_flag("--once", options->once,
-                   "Print one table and end; so it is anyway where there is no terminal");
-  command.add_flag("--json", options->json, "Like --once, with one JSON object a line");
+  command.add_flag("--once", options->once, "Print one table and exit (default without a terminal)");
+  command.add_flag("--json", options->json, "Print one JSON object per topic and exit");
   add_address_flags(command, options->addresses);
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
       "  backplane topics\n"
       "  backplane topics 'stock.>' --once --sort rate");
   command.set_run([options] { return run_topics(*options); });

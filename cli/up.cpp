@@ -1,4 +1,4 @@
-// backplane up: a broker, a gateway and demo publishers, until Ctrl-C.
+// backplane up: runs a broker, a gateway and demo publishers until Ctrl-C.
 
 #include <algorithm>
 #include <cstdio>
@@ -26,9 +26,9 @@ using namespace std::chrono_literals;
 using Clock = Supervisor::Clock;
 using Outcome = Supervisor::Outcome;
 
-/// A daemon that is not ready by then never will be.
+/// A daemon that is not ready after this time is broken.
 constexpr std::chrono::seconds start_limit{15};
-/// Publishers that are not ready by then are no reason to keep a person waiting.
+/// The banner waits at most this long for publishers.
 constexpr std::chrono::milliseconds publishers_limit{2'000};
 
 struct UpFlags {
@@ -37,7 +37,7 @@ struct UpFlags {
   bool no_demo{};
 };
 
-/// How the executable is named in the folder where we are: its path from here, where it is below.
+/// The executable's path as typed in the current folder: relative if it is below that folder.
 std::string typed_path(const std::string& executable) {
   std::error_code error;
   const std::filesystem::path here = std::filesystem::current_path(error);
@@ -46,7 +46,8 @@ std::string typed_path(const std::string& executable) {
   return relative.empty() || relative.starts_with("..") ? executable : relative;
 }
 
-/// One `backplane up`, from the first child to the last. Lives on the main thread; owns the children.
+/// Runs `backplane up`, from the first child process to the last. Lives on the main thread; owns the
+/// children.
 class Up {
  public:
   Up(const UpFlags& flags, Configuration configuration);
@@ -66,15 +67,15 @@ class Up {
                               std::vector<std::string> arguments, std::size_t ready_lines);
   [[nodiscard]] std::vector<Publisher> publishers();
   [[nodiscard]] std::vector<std::string> command(std::vector<std::string> arguments, bool with_config) const;
-  void introduce();
+  void print_banner();
   [[nodiscard]] Outcome watch();
   void show_status(Clock::time_point now);
-  void say(std::string_view text) { status_.print_error_line(fmt::format("backplane up: {}", text)); }
+  void report(std::string_view text) { status_.print_error_line(fmt::format("backplane up: {}", text)); }
 
   const UpFlags& flags_;
   Configuration configuration_;
   std::string executable_ = own_executable();
-  Signals signals_;  // before libzmq's threads, so that they inherit the mask
+  Signals signals_;  // before libzmq starts its threads, because they inherit the signal mask
   StatusLine status_;
   Supervisor supervisor_;
   StartedDaemons daemons_;
@@ -89,7 +90,7 @@ Up::Up(const UpFlags& flags, Configuration configuration)
     : flags_(flags),
       configuration_(std::move(configuration)),
       supervisor_(signals_, {[this](std::string_view line) { status_.print_error_line(line); },
-                             [this](std::string_view text) { say(text); }}) {
+                             [this](std::string_view text) { report(text); }}) {
   daemons_.listeners = configuration_.gateway.first.listen.size();
   daemons_.http = configuration_.gateway.http;
   daemons_.program = typed_path(executable_);
@@ -98,7 +99,7 @@ Up::Up(const UpFlags& flags, Configuration configuration)
 ExitCode Up::run() {
   Outcome outcome = start_all();
   if (outcome == Outcome::ready) {
-    introduce();
+    print_banner();
     outcome = watch();
   }
   status_.finish();
@@ -113,15 +114,16 @@ Outcome Up::start_all() {
   return Outcome::ready;
 }
 
-/// Starts a daemon and waits until it is ready; says so where it takes too long.
+/// Starts a daemon and waits until it is ready. Reports a timeout.
 Outcome Up::start(Supervisor::Role role, const std::string& name, std::vector<std::string> arguments,
                   std::size_t ready_lines) {
   if (auto started = supervisor_.start(role, name, std::move(arguments)); !started) {
-    say(started.error().text);
+    report(started.error().text);
     return Outcome::ended;
   }
   const Outcome outcome = supervisor_.wait_ready(name, ready_lines, start_limit);
-  if (outcome == Outcome::timeout) say(fmt::format("{} is not ready after {} s", name, start_limit.count()));
+  if (outcome == Outcome::timeout)
+    report(fmt::format("{} is not ready after {} s", name, start_limit.count()));
   return outcome;
 }
 
@@ -131,7 +133,7 @@ Outcome Up::start_broker() {
   if (outcome != Outcome::ready) return outcome;
   daemons_.broker = supervisor_.ready_lines("the broker");
   if (count == 1) {
-    // Whoever is connected finds it again where it was, also where its ports were free ones.
+    // After a restart it has the same endpoints, also if their ports were picked: its clients find it again.
     std::vector<std::string> again = command({"broker"}, true);
     for (const std::string_view key : {"ingress", "egress", "control", "raw", "metrics"}) {
       const std::string endpoint = ready_value(daemons_.broker.front(), key);
@@ -158,8 +160,8 @@ Outcome Up::start_gateway() {
   const Outcome outcome = start(Supervisor::Role::gateway, "the gateway", arguments, 1);
   if (outcome != Outcome::ready) return outcome;
   daemons_.gateway = supervisor_.ready_lines("the gateway").front();
-  // The same port again, also where it was a free one. A feed's is its own matter: two listeners cannot have
-  // it.
+  // After a restart it has the same ports, also if they were picked. The ports of feeds are in the
+  // configuration, and two listeners cannot have the same one.
   for (const std::string& place : gateway_addresses(daemons_, /*feeds=*/false)) {
     arguments.insert(arguments.end(), {"--listen", place});
   }
@@ -179,7 +181,7 @@ std::vector<Up::Publisher> Up::publishers() {
   all.push_back({"the thermometer", {"thermometer", "--every", "5s"}});
   const auto data = find_demo_data(flags_.data, executable_);
   if (!data) {
-    say(data.error().text);
+    report(data.error().text);
     return all;
   }
   all.push_back({"the thermometer of Seattle",
@@ -199,7 +201,7 @@ Outcome Up::start_publishers() {
     }
     if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));
         !started) {
-      say(started.error().text);
+      report(started.error().text);
       return Outcome::ended;
     }
     publisher_names_.push_back(each.name);
@@ -210,7 +212,7 @@ Outcome Up::start_publishers() {
   };
   const Clock::time_point deadline = Clock::now() + publishers_limit;
   while (!all_ready() && Clock::now() < deadline) {
-    // In short steps: the ready line itself doesn't end tend().
+    // In short steps, because a ready line does not end tend().
     const Outcome outcome = supervisor_.tend(std::min(deadline, Clock::now() + 20ms));
     if (outcome == Outcome::stop || outcome == Outcome::ended) return outcome;
   }
@@ -223,7 +225,7 @@ std::vector<std::string> Up::command(std::vector<std::string> arguments, bool wi
   return arguments;
 }
 
-void Up::introduce() {
+void Up::print_banner() {
   fmt::print("{}", startup_banner(daemons_));
   std::fflush(stdout);
 }
@@ -235,7 +237,7 @@ Outcome Up::watch() {
     const Clock::time_point next = now + 1s;
     bool fresh = false;
     while (Clock::now() < next) {
-      // The answers come within a few ms; after that the descriptor is only looked at once a second.
+      // Replies arrive within a few ms. Until then, poll in short steps.
       for (const auto& each : pollers_) fresh = each->receive() || fresh;
       if (fresh) break;
       const Outcome outcome = supervisor_.tend(std::min(next, Clock::now() + 20ms), pollers_.front()->fd());
@@ -284,11 +286,13 @@ void add_up(const Command& program) {
   auto flags = std::make_shared<UpFlags>();
   const Command command =
       program.add_command("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
-  command.add_flag("--no-demo", flags->no_demo, "Without the demo publishers");
-  command.add_option("--config", flags->file, "The configuration file; none: defaults").value_name("FILE");
-  command.add_option("--data", flags->data, "The folder of the demo's data").value_name("DIR");
+  command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
+  command.add_option("--config", flags->file, "Configuration file (default: none, every key has its default)")
+      .value_name("FILE");
+  command.add_option("--data", flags->data, "Folder of the demo's data").value_name("DIR");
   command.set_footer(
-      "Example:\n"
+      "Examples:\n"
+      "  backplane up\n"
       "  backplane up --no-demo --config backplane.toml");
   command.set_run([flags] { return run_up(*flags); });
 }

@@ -14,9 +14,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A broker that is there has a connection within a few ms; after this the next one is tried.
-constexpr Waiter::Clock::duration patience = 1s;
-/// From the moment that a question is sent: the caller's own limits are shorter.
+/// Connecting to a running broker takes a few ms. After this time, the next broker is tried.
+constexpr Waiter::Clock::duration connect_patience = 1s;
+/// The limit of BrokerControl, which counts from the sending of a request. Those of our callers are shorter.
 constexpr std::chrono::milliseconds reply_limit = 1min;
 
 }  // namespace
@@ -35,55 +35,55 @@ void BrokerRequests::connect() {
 
 void BrokerRequests::turn(Clock::time_point until) {
   if (control_->do_work(Clock::now()) > 0 || control_->pending()) {
-    // Work without end must not keep a signal waiting.
+    // Look for signals, however much work there is.
     (void)waiter_.wait({}, Clock::time_point::min());
     return;
   }
   (void)waiter_.wait(control_->fds(), std::min(until, control_->next_deadline()));
 }
 
-Error BrokerRequests::silence(bool connected, std::chrono::milliseconds waited) {
+Error BrokerRequests::no_reply(bool connected, std::chrono::milliseconds waited) {
   if (connected && !waiter_.stopped()) {
     return {ErrorCode::timeout,
-            fmt::format("the broker at {} did not answer within {}", broker().control, waited_text(waited))};
+            fmt::format("the broker at {} did not reply within {}", broker().control, waited_text(waited))};
   }
   std::vector<std::string> endpoints;
   for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
   return no_broker(endpoints, waited, waiter_);
 }
 
-/// `put(requests, handler)` asks. It is asked again where the next broker is tried.
-template <class T, class Ask>
-Result<T> BrokerRequests::ask(Ask put, Clock::time_point until) {
+/// @param send  `send(requests, handler)` sends the request; called again for each broker that is tried
+template <class T, class Send>
+Result<T> BrokerRequests::request(Send send, Clock::time_point until) {
   const auto begun = Clock::now();
-  const auto answer = std::make_shared<std::optional<Result<T>>>();
-  const auto put_it = [&] {
-    put(control_->requests(), [answer](Result<T> result) { answer->emplace(std::move(result)); });
+  const auto reply = std::make_shared<std::optional<Result<T>>>();
+  const auto send_it = [&] {
+    send(control_->requests(), [reply](Result<T> result) { reply->emplace(std::move(result)); });
   };
-  put_it();
-  auto patience_end = begun + patience;
-  bool looked = false;
-  while (!answer->has_value() && !waiter_.stopped() && Clock::now() < until) {
-    const bool may_move = brokers_.size() > 1 && !control_->connected();
-    if (may_move && Clock::now() >= patience_end) {
+  send_it();
+  auto patience_end = begun + connect_patience;
+  bool diagnosed = false;
+  while (!reply->has_value() && !waiter_.stopped() && Clock::now() < until) {
+    const bool may_fail_over = brokers_.size() > 1 && !control_->connected();
+    if (may_fail_over && Clock::now() >= patience_end) {
       at_ = (at_ + 1) % brokers_.size();
       connect();
-      put_it();
-      patience_end = Clock::now() + patience;
+      send_it();
+      patience_end = Clock::now() + connect_patience;
     }
-    // With one broker it is waited for, unless it never will be one.
-    if (!may_move && !looked && !control_->connected() && Clock::now() >= patience_end) {
-      looked = true;
+    // A single broker may still start, unless something else listens there.
+    if (!may_fail_over && !diagnosed && !control_->connected() && Clock::now() >= patience_end) {
+      diagnosed = true;
       if (diagnose(broker().control, waiter_).found == Diagnosis::Found::other_protocol) break;
     }
-    const bool impatient = may_move || (!looked && !control_->connected());
+    const bool impatient = may_fail_over || (!diagnosed && !control_->connected());
     turn(impatient ? std::min(until, patience_end) : until);
   }
-  if (!answer->has_value()) {
+  if (!reply->has_value()) {
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - begun);
-    return tl::unexpected(silence(control_->connected(), waited));
+    return tl::unexpected(no_reply(control_->connected(), waited));
   }
-  Result<T> result = std::move(**answer);
+  Result<T> result = std::move(**reply);
   if (!result) {
     Error error = std::move(result.error());
     error.text = fmt::format("{}: {}", broker().control, error.text);
@@ -93,8 +93,9 @@ Result<T> BrokerRequests::ask(Ask put, Clock::time_point until) {
 }
 
 Result<BrokerStats> BrokerRequests::stats(std::chrono::milliseconds limit) {
-  return ask<BrokerStats>([](follower::ControlRequests& requests, auto handler) { requests.stats(handler); },
-                          Clock::now() + limit);
+  return request<BrokerStats>(
+      [](follower::ControlRequests& requests, auto handler) { requests.stats(handler); },
+      Clock::now() + limit);
 }
 
 Result<BrokerRequests::Topics> BrokerRequests::topics(std::string_view pattern, std::size_t topics_max,
@@ -103,7 +104,7 @@ Result<BrokerRequests::Topics> BrokerRequests::topics(std::string_view pattern, 
   Topics found;
   std::string cursor;
   do {
-    auto page = ask<TopicsPage>(
+    auto page = request<TopicsPage>(
         [&](follower::ControlRequests& requests, auto handler) { requests.topics(pattern, cursor, handler); },
         until);
     if (!page) return tl::unexpected(page.error());
@@ -111,7 +112,7 @@ Result<BrokerRequests::Topics> BrokerRequests::topics(std::string_view pattern, 
     found.last_position = page->position;
     if (!page->cursor.empty() && page->cursor == cursor) {
       return fail(ErrorCode::protocol,
-                  fmt::format("{}: the broker's list of topics does not move on", broker().control));
+                  fmt::format("{}: the broker sent the same page of topics twice", broker().control));
     }
     cursor = std::move(page->cursor);
     for (TopicInfo& topic : page->topics) {
@@ -125,16 +126,16 @@ Result<BrokerRequests::Topics> BrokerRequests::topics(std::string_view pattern, 
 
 Result<TypesReply> BrokerRequests::types(const std::vector<std::string>& names,
                                          std::chrono::milliseconds limit) {
-  return ask<TypesReply>(
+  return request<TypesReply>(
       [&](follower::ControlRequests& requests, auto handler) { requests.types(names, handler); },
       Clock::now() + limit);
 }
 
 Result<bool> BrokerRequests::drain(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
-  auto asked =
-      ask<void>([](follower::ControlRequests& requests, auto handler) { requests.drain(handler); }, until);
-  if (!asked) return tl::unexpected(asked.error());
+  auto sent = request<void>(
+      [](follower::ControlRequests& requests, auto handler) { requests.drain(handler); }, until);
+  if (!sent) return tl::unexpected(sent.error());
   while (control_->connected() && !waiter_.stopped() && Clock::now() < until) turn(until);
   return !control_->connected();
 }

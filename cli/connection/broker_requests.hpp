@@ -1,5 +1,5 @@
 #pragma once
-// Asking a broker from the command line: one question, one answer or one line that says why not.
+// Requests to a broker that block until the reply.
 
 #include <chrono>
 #include <cstddef>
@@ -18,39 +18,43 @@
 
 namespace backplane::cli {
 
-/// Asks the first of some brokers that is there. Lives on the main thread; owns its connection. Each question
-/// blocks until its answer has come, `limit` is over or the waiter is stopped; errors name the endpoint and
-/// say what was found there.
+/// Sends control requests to the first of some brokers that it can connect to. Lives on the main thread; owns
+/// its connection. Each request blocks until its reply has arrived, `limit` is over or the waiter is stopped.
+/// Errors name the endpoint, and say what was found there if it did not reply.
 class BrokerRequests {
  public:
   using Clock = Waiter::Clock;
 
-  /// @param brokers at least one; `context` and `waiter` outlive it.
+  /// @param brokers  at least one. `context` and `waiter` outlive it.
   BrokerRequests(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter);
 
   Result<BrokerStats> stats(std::chrono::milliseconds limit);
-  /// At most `topics_max` of those that match, in order of names. `all` says whether that was all of them.
+
+  /// Topics that match, in the order of their names.
   struct Topics {
     std::vector<TopicInfo> topics;
-    bool all{};
-    std::uint64_t first_position{};  ///< of the broker's last event, when the first page was made
-    std::uint64_t last_position{};   ///< the same for the last page
+    bool all{};                      ///< whether the list has every topic that matches
+    std::uint64_t first_position{};  ///< the broker's position when it sent the first page
+    std::uint64_t last_position{};   ///< the broker's position when it sent the last page
   };
   Result<Topics> topics(std::string_view pattern, std::size_t topics_max, std::chrono::milliseconds limit);
+
   Result<TypesReply> types(const std::vector<std::string>& names, std::chrono::milliseconds limit);
-  /// Asks the broker to end, and waits until it has. @returns false where it is still there after `limit`.
+
+  /// Makes the broker drain, and waits until it has exited. @returns false if it is still running after
+  /// `limit`.
   Result<bool> drain(std::chrono::milliseconds limit);
 
-  /// The one that is asked now.
+  /// The broker that requests go to now.
   [[nodiscard]] const BrokerEndpoints& broker() const noexcept { return brokers_[at_]; }
 
  private:
-  template <class T, class Ask>
-  Result<T> ask(Ask put, Clock::time_point until);
+  template <class T, class Send>
+  Result<T> request(Send send, Clock::time_point until);
   void connect();
-  /// Does what there is to do, or waits for it.
+  /// Does the work that is due, or waits for some.
   void turn(Clock::time_point until);
-  [[nodiscard]] Error silence(bool connected, std::chrono::milliseconds waited);
+  [[nodiscard]] Error no_reply(bool connected, std::chrono::milliseconds waited);
 
   mq::Context& context_;
   std::vector<BrokerEndpoints> brokers_;

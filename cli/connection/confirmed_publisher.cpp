@@ -37,7 +37,7 @@ ConfirmedPublisher::ConfirmedPublisher(const std::string& name, const std::vecto
 }
 
 ConfirmedPublisher::~ConfirmedPublisher() {
-  waiter_.forget(changed_.fd());
+  waiter_.remove(changed_.fd());
 }
 
 std::string ConfirmedPublisher::endpoints() const {
@@ -46,16 +46,16 @@ std::string ConfirmedPublisher::endpoints() const {
   return all;
 }
 
-/// Only of what comes after a broker was there: that there is none at all is told at the end.
+/// Reports only a connection that is lost and back. finish() reports that there was no broker at all.
 void ConfirmedPublisher::report() {
   changed_.drain();
   const PublisherStatus status = publisher_.status();
-  if (was_ready_ && !status.ready && !told_waiting_) {
-    told_waiting_ = true;
-    on_notice_(fmt::format("the broker at {} has gone; waiting for one", endpoints()));
-  } else if (status.ready && told_waiting_) {
-    told_waiting_ = false;
-    on_notice_(fmt::format("the broker at {} is there", endpoints()));
+  if (was_ready_ && !status.ready && !reported_lost_) {
+    reported_lost_ = true;
+    on_notice_(fmt::format("lost the connection to the broker at {}; reconnecting", endpoints()));
+  } else if (status.ready && reported_lost_) {
+    reported_lost_ = false;
+    on_notice_(fmt::format("connected to the broker at {}", endpoints()));
   }
   was_ready_ = was_ready_ || status.ready;
 }
@@ -74,7 +74,7 @@ Offer ConfirmedPublisher::offer(const std::function<Offer(Publisher&)>& offer,
     const Offer result = offer(publisher_);
     if (result != Offer::backpressured || waiter_.stopped() || Clock::now() >= until) return result;
     publisher_.request_confirmation();
-    (void)waiter_.wait({}, until);  // woken by the publisher's every step
+    (void)waiter_.wait({}, until);  // returns at every change of the publisher's status
     if (const std::uint64_t now = publisher_.status().confirmed; now != confirmed) {
       confirmed = now;
       until = Clock::now() + limit;
@@ -87,7 +87,7 @@ std::string ConfirmedPublisher::finish(std::chrono::milliseconds limit) {
   publisher_.request_confirmation();
   std::uint64_t confirmed = publisher_.status().confirmed;
   auto until = Clock::now() + limit;
-  // A signal ends the sending, not this: what was sent is to be accounted for.
+  // After a signal, close() below still waits up to 1 s for the events that were sent.
   for (PublisherStatus status = publisher_.status();
        status.confirmed < status.offered && Clock::now() < until && !waiter_.stopped();
        status = publisher_.status()) {

@@ -1,5 +1,5 @@
 #pragma once
-// Publishing from the command line: done means admitted.
+// A publisher for commands that exit when their events are admitted.
 
 #include <chrono>
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace backplane::cli {
 
-/// A Publisher for a command that ends. Lives on the main thread; owns the publisher, whose thread does no
-/// more here than wake this one.
+/// Publishes, and waits until the broker has admitted everything. Lives on the main thread; owns a Publisher,
+/// whose own thread only wakes this one.
 class ConfirmedPublisher {
  public:
   /// @param name       begins the publisher's source name: `pub@host7`
@@ -29,17 +29,18 @@ class ConfirmedPublisher {
   ConfirmedPublisher(const ConfirmedPublisher&) = delete;
   ConfirmedPublisher& operator=(const ConfirmedPublisher&) = delete;
 
-  [[nodiscard]] Publisher& publisher() noexcept { return publisher_; }
-
-  /// Waits until a broker has us, at most `limit`: what is to keep a pace begins then.
+  /// Blocks until a broker is connected, `limit` at most, so that connecting does not disturb the pace of the
+  /// events.
   void wait_ready(std::chrono::milliseconds limit);
 
-  /// Offers an event, and waits where the unconfirmed ones fill their bound: until the waiter is stopped, or
-  /// the broker has confirmed nothing for `limit`. @returns what became of it.
+  /// Calls `offer`, again and again while the bound on unconfirmed events is reached. Blocks until the event
+  /// is accepted or refused, the waiter is stopped, or the broker has confirmed nothing for `limit`.
+  /// @returns the last result of `offer`.
   [[nodiscard]] Offer offer(const std::function<Offer(Publisher&)>& offer, std::chrono::milliseconds limit);
 
-  /// Waits until the broker has dealt with everything that was offered, as long as it goes on, at most
-  /// `limit` without progress. @returns an empty text, or why not all of it was admitted, as one line.
+  /// Blocks until the broker has admitted or refused every event, or has confirmed nothing for `limit`, and
+  /// closes the publisher.
+  /// @returns why not all events were admitted, as one line; empty if all were.
   [[nodiscard]] std::string finish(std::chrono::milliseconds limit);
 
  private:
@@ -51,7 +52,7 @@ class ConfirmedPublisher {
   std::function<void(std::string_view)> on_notice_;
   WakeFd changed_;
   bool was_ready_{};
-  bool told_waiting_{};
+  bool reported_lost_{};
   Publisher publisher_;
 };
 

@@ -17,31 +17,32 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t greeting_bytes = 10;
 
-/// ZMTP's signature: whoever speaks it says this first, on its own account (rfc.zeromq.org/spec/23).
+/// The signature that each ZMTP peer sends first, without waiting for the other (rfc.zeromq.org/spec/23).
 bool is_greeting(std::string_view bytes) {
   return bytes.size() >= greeting_bytes && bytes[0] == '\xff' && bytes[9] == '\x7f';
 }
 
-/// What the other side says until `until`, or as much of it as is needed to know who it is.
-struct Heard {
+/// What a server has sent.
+struct Received {
   std::string text;
   bool closed{};
 };
-Heard listen_to(TcpConnection& connection, Waiter& waiter, Waiter::Clock::time_point until) {
-  Heard heard;
+/// Reads until `until`, or until the bytes are enough to recognise ZMTP or another protocol.
+Received read_greeting(TcpConnection& connection, Waiter& waiter, Waiter::Clock::time_point until) {
+  Received received;
   const std::array fds{connection.fd()};
-  while (heard.text.size() < greeting_bytes && !waiter.stopped() && Waiter::Clock::now() < until) {
+  while (received.text.size() < greeting_bytes && !waiter.stopped() && Waiter::Clock::now() < until) {
     std::array<char, 64> bytes{};
     const auto more = connection.receive(bytes);
     if (!more) {
-      heard.closed = true;
+      received.closed = true;
       break;
     }
-    heard.text.append(bytes.data(), *more);
-    if (!heard.text.empty() && heard.text[0] != '\xff') break;
+    received.text.append(bytes.data(), *more);
+    if (!received.text.empty() && received.text[0] != '\xff') break;
     if (*more == 0) (void)waiter.wait(fds, until);
   }
-  return heard;
+  return received;
 }
 
 Diagnosis diagnose_tcp(const HostPort& place, Waiter& waiter) {
@@ -49,19 +50,19 @@ Diagnosis diagnose_tcp(const HostPort& place, Waiter& waiter) {
   const auto until = Waiter::Clock::now() + 1s;
   auto connection = TcpConnection::open(place, waiter, until);
   if (!connection) return {connection.error().text, Found::no_reply};
-  Heard heard = listen_to(*connection, waiter, until);
-  if (heard.text.empty() && !heard.closed) {
-    // Who waits to be spoken to may be a web server, a gateway, or a broker that hangs: only the last says
-    // nothing to this either.
+  Received received = read_greeting(*connection, waiter, until);
+  if (received.text.empty() && !received.closed) {
+    // It may be a web server, a gateway, or a broker that hangs. Only a broker that hangs does not reply to
+    // this.
     (void)connection->send("GET / HTTP/1.0\r\n\r\n", waiter, Waiter::Clock::now() + 1s);
-    heard = listen_to(*connection, waiter, Waiter::Clock::now() + 1s);
+    received = read_greeting(*connection, waiter, Waiter::Clock::now() + 1s);
   }
-  if (is_greeting(heard.text)) {
-    return {"what listens there speaks ZeroMQ but does not answer: is it this endpoint of a broker?",
+  if (is_greeting(received.text)) {
+    return {"a ZeroMQ socket listens there but does not reply: is it another endpoint of the broker?",
             Found::zeromq};
   }
-  if (heard.text.empty() && !heard.closed) return {"what listens there says nothing at all", Found::no_reply};
-  return {"what listens there does not speak ZeroMQ", Found::other_protocol};
+  if (received.text.empty() && !received.closed) return {"the listener there sends nothing", Found::no_reply};
+  return {"the listener there does not speak ZeroMQ", Found::other_protocol};
 }
 
 }  // namespace
@@ -76,11 +77,11 @@ Diagnosis diagnose(const std::string& endpoint, Waiter& waiter) {
   }
   if (endpoint.starts_with(ipc)) {
     struct stat status {};
-    const bool there = ::stat(endpoint.substr(ipc.size()).c_str(), &status) == 0;
-    return {there ? "there is such a socket, and nobody answers on it" : "there is no such socket",
+    const bool exists = ::stat(endpoint.substr(ipc.size()).c_str(), &status) == 0;
+    return {exists ? "the socket exists but nothing replies" : "there is no such socket",
             Diagnosis::Found::no_reply};
   }
-  return {"nothing answers there", Diagnosis::Found::no_reply};
+  return {"nothing replies there", Diagnosis::Found::no_reply};
 }
 
 std::string waited_text(std::chrono::milliseconds waited) {
@@ -90,7 +91,7 @@ std::string waited_text(std::chrono::milliseconds waited) {
 Error no_broker(const std::vector<std::string>& endpoints, std::chrono::milliseconds waited, Waiter& waiter) {
   if (waiter.stopped()) return {ErrorCode::unavailable, "interrupted"};
   return {ErrorCode::unavailable,
-          fmt::format("no broker answers at {} within {}: {}", fmt::join(endpoints, ", "),
+          fmt::format("cannot reach a broker at {} within {}: {}", fmt::join(endpoints, ", "),
                       waited_text(waited), diagnose(endpoints.back(), waiter).text)};
 }
 

@@ -10,61 +10,64 @@ namespace backplane::cli {
 namespace {
 
 constexpr std::size_t piece_bytes = 64u << 10;
-/// The largest event as JSON, with room to spare: what is longer is no gateway's.
+/// More than the largest event as JSON.
 constexpr std::size_t line_bytes_max = 512u << 20;
 
-/// How the answer of something else is shown.
-std::string shown(std::string_view text) {
+/// The beginning of an unexpected reply, in quotes.
+std::string quoted(std::string_view text) {
   constexpr std::size_t shown_max = 60;
   return fmt::format("\"{}{}\"", text.substr(0, shown_max), text.size() > shown_max ? "…" : "");
 }
 
 }  // namespace
 
-Result<GatewayConnection> GatewayConnection::open(const std::string& place, Waiter& waiter,
+Result<GatewayConnection> GatewayConnection::open(const std::string& address, Waiter& waiter,
                                                   std::chrono::milliseconds limit) {
-  const auto host_port = parse_host_port(place, "--gateway");
+  const auto host_port = parse_host_port(address, "--gateway");
   if (!host_port) return tl::unexpected(host_port.error());
   const auto until = Clock::now() + limit;
   auto connected = TcpConnection::open(*host_port, waiter, until);
   if (!connected) {
     return fail(connected.error().code,
-                fmt::format("no gateway answers at {}: {}", place, connected.error().text));
+                fmt::format("cannot reach a gateway at {}: {}", address, connected.error().text));
   }
-  GatewayConnection gateway(std::move(*connected), place, waiter, limit);
+  GatewayConnection gateway(std::move(*connected), address, waiter, limit);
   if (auto sent = gateway.send_line("PING"); !sent) return tl::unexpected(sent.error());
-  // What comes is looked at before it is a line: not everybody's greeting ends.
+  // Look at the bytes before there is a whole line: another server's greeting may not end with one.
   const std::array fds{gateway.fd()};
   constexpr std::string_view pong = "+PONG\n";
   for (;;) {
     const auto received = gateway.receive();
-    const std::string_view said = gateway.buffer_;
-    if (said.starts_with(pong)) break;
-    const bool refused = said.starts_with("!BYE ") && said.find('\n') != std::string_view::npos;
+    const std::string_view received_text = gateway.buffer_;
+    if (received_text.starts_with(pong)) break;
+    const bool refused =
+        received_text.starts_with("!BYE ") && received_text.find('\n') != std::string_view::npos;
     if (refused) {
-      return fail(ErrorCode::unavailable, fmt::format("the gateway at {} takes no more clients: {}", place,
-                                                      said.substr(0, said.find('\n'))));
+      return fail(ErrorCode::unavailable,
+                  fmt::format("the gateway at {} accepts no more clients: {}", address,
+                              received_text.substr(0, received_text.find('\n'))));
     }
-    // Whoever connects while there is no broker may be told so first.
-    const bool may_become = pong.starts_with(said) || said.starts_with("!");
-    if (!said.empty() && (!may_become || !received)) {
+    // Without a broker, the gateway may send a notice first.
+    const bool may_become = pong.starts_with(received_text) || received_text.starts_with("!");
+    if (!received_text.empty() && (!may_become || !received)) {
       return fail(ErrorCode::protocol,
-                  fmt::format("what listens at {} is no gateway: it says {}", place, shown(said)));
+                  fmt::format("the server at {} is not a gateway: expected +PONG, got {}", address,
+                              quoted(received_text)));
     }
     if (!received) {
       return fail(ErrorCode::protocol,
-                  fmt::format("what listens at {} is no gateway: it closes the connection", place));
+                  fmt::format("the server at {} is not a gateway: it closed the connection", address));
     }
-    if (said.starts_with("!") && said.find("\n+PONG\n") != std::string_view::npos) break;
+    if (received_text.starts_with("!") && received_text.find("\n+PONG\n") != std::string_view::npos) break;
     if (waiter.stopped()) return fail(ErrorCode::unavailable, "interrupted");
     if (Clock::now() >= until) {
       return fail(ErrorCode::timeout,
-                  fmt::format("what listens at {} did not answer within {} s: is it a gateway?", place,
+                  fmt::format("the server at {} did not reply within {} s: is it a gateway?", address,
                               limit.count() / 1000));
     }
     (void)waiter.wait(fds, until);
   }
-  // Notices before the answer stay: they are the session's.
+  // Notices before the reply stay in the buffer, for the session.
   gateway.buffer_.erase(gateway.buffer_.find(pong), pong.size());
   return gateway;
 }
@@ -76,7 +79,7 @@ Result<void> GatewayConnection::send_line(std::string_view line) {
 Result<void> GatewayConnection::send_bytes(std::string_view bytes) {
   auto sent = connection_.send(bytes, *waiter_, Clock::now() + limit_);
   if (sent) return sent;
-  return fail(sent.error().code, fmt::format("the gateway at {}: {}", place_, sent.error().text));
+  return fail(sent.error().code, fmt::format("the gateway at {}: {}", address_, sent.error().text));
 }
 
 void GatewayConnection::drop_taken() {
@@ -88,18 +91,18 @@ Result<void> GatewayConnection::receive() {
   const std::size_t before = buffer_.size();
   if (before >= line_bytes_max) {
     return fail(ErrorCode::protocol,
-                fmt::format("the gateway at {}: wanted lines of at most {} bytes, got a longer one", place_,
-                            line_bytes_max));
+                fmt::format("the gateway at {}: expected lines of at most {} bytes, got a longer one",
+                            address_, line_bytes_max));
   }
   buffer_.resize(before + piece_bytes);
   const auto bytes = connection_.receive(std::span(buffer_).subspan(before));
   buffer_.resize(before + bytes.value_or(0));
   if (bytes) return {};
-  return fail(bytes.error().code, fmt::format("the gateway at {}: {}", place_, bytes.error().text));
+  return fail(bytes.error().code, fmt::format("the gateway at {}: {}", address_, bytes.error().text));
 }
 
 std::optional<std::string_view> GatewayConnection::take_line() {
-  // The front is dropped when more is received; till then a line after the other is taken from it.
+  // Lines are taken from the front of the buffer, which is dropped when more is received.
   const std::size_t from = std::max(taken_, searched_);
   const std::size_t end = buffer_.find('\n', from);
   if (end == std::string::npos) {
@@ -125,11 +128,13 @@ Result<std::optional<std::string_view>> GatewayConnection::take_message() {
     length |= static_cast<std::uint64_t>(byte & 0x7fU) << (7 * digits);
     if ((byte & 0x80U) == 0) break;
     if (digits == 4)
-      return fail(ErrorCode::protocol, fmt::format("the gateway at {}: a length that is none", place_));
+      return fail(
+          ErrorCode::protocol,
+          fmt::format("the gateway at {}: expected the length of a message, got other bytes", address_));
   }
   if (length > line_bytes_max) {
     return fail(ErrorCode::protocol,
-                fmt::format("the gateway at {}: wanted messages of at most {} bytes, got {}", place_,
+                fmt::format("the gateway at {}: expected messages of at most {} bytes, got {}", address_,
                             line_bytes_max, length));
   }
   if (rest.size() - digits - 1 < length) return std::optional<std::string_view>{};
@@ -145,7 +150,7 @@ Result<std::string> GatewayConnection::wait_line(Clock::time_point until) {
     if (const auto line = take_line()) return std::string(*line);
     if (waiter_->stopped()) return fail(ErrorCode::unavailable, "interrupted");
     if (Clock::now() >= until) {
-      return fail(ErrorCode::timeout, fmt::format("the gateway at {} does not answer", place_));
+      return fail(ErrorCode::timeout, fmt::format("the gateway at {} does not reply", address_));
     }
     (void)waiter_->wait(fds, until);
   }

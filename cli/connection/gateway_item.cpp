@@ -16,10 +16,10 @@ namespace {
 using Kind = GatewayItem::Kind;
 using Members = sources::Record;
 
-tl::unexpected<Error> not_a_gateways(std::string_view line) {
+tl::unexpected<Error> unexpected_message(std::string_view line) {
   constexpr std::size_t shown_max = 80;
   return fail(ErrorCode::protocol,
-              fmt::format("the gateway says what no gateway says: \"{}{}\"", line.substr(0, shown_max),
+              fmt::format("expected a gateway's message, got \"{}{}\"", line.substr(0, shown_max),
                           line.size() > shown_max ? "…" : ""));
 }
 
@@ -39,27 +39,27 @@ const std::string* find(const Members& members, std::string_view name) {
 /// {"gap":{…}} or {"reset":{…}}
 Result<GatewayItem> parse_notice(Kind kind, std::string_view line, const std::string& inner) {
   const auto members = sources::parse_json_object(inner);
-  if (!members) return not_a_gateways(line);
+  if (!members) return unexpected_message(line);
   GatewayItem item;
   item.kind = kind;
   const std::string* const topic = find(*members, "topic");
   const auto stream = number_of(find(*members, "stream"), 16);
-  if (topic == nullptr || !stream) return not_a_gateways(line);
+  if (topic == nullptr || !stream) return unexpected_message(line);
   item.topic = *topic;
   item.stream = *stream;
   if (kind == Kind::reset) return item;
   const auto first = number_of(find(*members, "first"));
   const auto last = number_of(find(*members, "last"));
   const std::string* const reason = find(*members, "reason");
-  if (!first || !last || reason == nullptr) return not_a_gateways(line);
+  if (!first || !last || reason == nullptr) return unexpected_message(line);
   item.first = *first;
   item.last = *last;
   item.reason = *reason;
   return item;
 }
 
-/// Where an event's typed payload begins: it is the last member, and stands in the line as it is to be
-/// printed. npos where there is none. Within a string the quotes would be escaped.
+/// Where an event's typed payload begins; npos if it has none. It is the last member, and is printed as it is
+/// in the line. Inside a string, these quotes would be escaped.
 std::size_t data_at(std::string_view line) {
   constexpr std::string_view data = ",\"data\":";
   const std::size_t at = line.find(data);
@@ -73,7 +73,7 @@ Result<GatewayItem> parse_event(const Members& members, std::string_view line) {
   const auto stream = number_of(find(members, "stream"), 16);
   const auto position = number_of(find(members, "position"));
   const auto offset = number_of(find(members, "offset"));
-  if (topic == nullptr || !stream || !position || !offset) return not_a_gateways(line);
+  if (topic == nullptr || !stream || !position || !offset) return unexpected_message(line);
   item.topic = *topic;
   item.stream = *stream;
   item.position = *position;
@@ -92,12 +92,12 @@ Result<GatewayItem> parse_event(const Members& members, std::string_view line) {
 }
 
 Result<GatewayItem> parse_object(std::string_view line) {
-  // Without the payload, which may be nested more deeply than a parser wants, and is not looked into.
+  // Leave out the payload: it is not needed, and may be nested more deeply than the parser allows.
   const std::size_t data = data_at(line);
   const auto members = data == std::string_view::npos
                            ? sources::parse_json_object(line)
                            : sources::parse_json_object(std::string(line.substr(0, data)) + "null}");
-  if (!members) return not_a_gateways(line);
+  if (!members) return unexpected_message(line);
   if (const std::string* gap = find(*members, "gap")) return parse_notice(Kind::gap, line, *gap);
   if (const std::string* reset = find(*members, "reset")) return parse_notice(Kind::reset, line, *reset);
   constexpr std::array<std::pair<std::string_view, Kind>, 3> words{
@@ -132,7 +132,7 @@ Result<GatewayItem> parse_gateway_line(std::string_view line) {
   } else if (word == "!BYE") {
     item.kind = Kind::bye;
   } else if (!word.starts_with('+') && !word.starts_with('!')) {
-    return not_a_gateways(line);
+    return unexpected_message(line);
   }
   return item;
 }
@@ -141,7 +141,7 @@ Result<GatewayItem> parse_gateway_message(std::string_view bytes) {
   v1::ServerMessage message;
   constexpr std::size_t parse_max = std::numeric_limits<int>::max();
   if (bytes.size() > parse_max || !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return not_a_gateways(bytes);
+    return unexpected_message(bytes);
   }
   GatewayItem item;
   switch (message.message_case()) {

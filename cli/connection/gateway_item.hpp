@@ -1,5 +1,5 @@
 #pragma once
-// What a gateway says to its client, understood.
+// The messages that a gateway sends.
 
 #include <cstdint>
 #include <string>
@@ -9,13 +9,13 @@
 
 namespace backplane::cli {
 
-/// One line (of a session in FORMAT json) or one message (in FORMAT proto).
+/// One line (of a session in FORMAT json) or one message (in FORMAT proto). A value.
 struct GatewayItem {
   enum class Kind : std::uint8_t { event, gap, reset, ok, error, wait, live, bye, other };
   enum class Payload : std::uint8_t { none, data, text, base64 };
 
   Kind kind{Kind::other};
-  std::string topic;  ///< of an event, a gap, a reset
+  std::string topic;  ///< of an event, a gap or a reset
   std::uint64_t stream{};
   std::uint64_t position{};
   std::uint64_t offset{};
@@ -23,16 +23,16 @@ struct GatewayItem {
   std::uint64_t first{};
   std::uint64_t last{};
   std::string reason;
-  // Of an event that came as a line.
+  // Of an event that was read from a line.
   Payload payload{Payload::none};
   std::string body;  ///< JSON, text or base64
-  /// Of ok, error, wait, live and bye: the rest of the line.
+  /// The rest of the line, for ok, error, wait, live and bye.
   std::string text;
 };
 
-/// Reads a line. An error where a gateway says no such thing.
+/// Parses a line. @returns an error if a gateway sends no such line.
 [[nodiscard]] Result<GatewayItem> parse_gateway_line(std::string_view line);
-/// Reads a serialised backplane.v1.ServerMessage, but for an event's payload.
+/// Parses a serialised backplane.v1.ServerMessage, without an event's payload.
 [[nodiscard]] Result<GatewayItem> parse_gateway_message(std::string_view bytes);
 
 }  // namespace backplane::cli

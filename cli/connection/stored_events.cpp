@@ -86,8 +86,10 @@ class StoredEvents::Impl final : public ReaderListener {
     last_reply_ = Clock::now();
     if (slice.gone) missing_ = fmt::format("history before position {} is gone", slice.gone->first_available);
     if (slice.reset) {
-      missing_ = fmt::format("the broker's stream is {:016x}, and not {:016x}", slice.reset->new_stream,
-                             slice.reset->old_stream);
+      const auto [old_stream, new_stream] = *slice.reset;
+      missing_ = old_stream == new_stream
+                     ? fmt::format("the broker's stream {:016x} ends before this position", new_stream)
+                     : fmt::format("expected stream {:016x}, got {:016x}", old_stream, new_stream);
     }
     if (slice.error) problem_ = slice.error;
     replaying_ = replaying_ && !slice.complete && !slice.error;
@@ -106,7 +108,7 @@ class StoredEvents::Impl final : public ReaderListener {
   [[nodiscard]] Error no_reply(Clock::time_point since) {
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - since);
     if (follower_.status().control_connected && !waiter_.stopped()) {
-      return {ErrorCode::timeout, "the broker did not answer within " + waited_text(waited)};
+      return {ErrorCode::timeout, "the broker did not reply within " + waited_text(waited)};
     }
     std::vector<std::string> endpoints;
     for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);

@@ -50,8 +50,8 @@ class StoredEvents {
                                                std::chrono::milliseconds limit);
 
   /// History that matches `pattern`, in position order, up to the present.
-  /// @param take           called for each event, whose views are valid during the call; returns whether to
-  ///                       continue
+  /// @param take           called for each event, whose views are valid during the call; false stops the
+  /// replay
   /// @param silence_limit  how long the broker may send nothing
   /// @returns one line that says what history no longer has, empty if nothing is missing; or an error, before
   ///          which `take` may have been called. If the waiter was stopped, it returns without an error.

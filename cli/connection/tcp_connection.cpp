@@ -17,14 +17,14 @@ struct FreeAddresses {
 };
 using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
 
-/// A question to the name service, which runs on a thread of the C library's.
-struct LookUp {
+/// A request to the resolver, which runs on a thread of the C library.
+struct Lookup {
   std::string host;
   std::string port;
   addrinfo hints{};
   gaicb request{};
 
-  explicit LookUp(const HostPort& place) : host(place.host), port(std::to_string(place.port)) {
+  explicit Lookup(const HostPort& place) : host(place.host), port(std::to_string(place.port)) {
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICSERV;
     request.ar_name = host.c_str();
@@ -33,44 +33,45 @@ struct LookUp {
   }
 };
 
-Result<Addresses> look_up(const HostPort& place, Waiter::Clock::time_point until) {
-  auto look_up = std::make_unique<LookUp>(place);
-  // Addresses need no service, and so no thread.
-  look_up->hints.ai_flags |= AI_NUMERICHOST;
+Result<Addresses> resolve_host(const HostPort& place, Waiter::Clock::time_point until) {
+  auto lookup = std::make_unique<Lookup>(place);
+  // Numeric addresses need no resolver and no thread.
+  lookup->hints.ai_flags |= AI_NUMERICHOST;
   addrinfo* found = nullptr;
-  int error = ::getaddrinfo(look_up->request.ar_name, look_up->request.ar_service, &look_up->hints, &found);
+  int error = ::getaddrinfo(lookup->request.ar_name, lookup->request.ar_service, &lookup->hints, &found);
   if (error == 0) return Addresses(found);
 
-  look_up->hints.ai_flags &= ~AI_NUMERICHOST;
-  gaicb* requests[] = {&look_up->request};
+  lookup->hints.ai_flags &= ~AI_NUMERICHOST;
+  gaicb* requests[] = {&lookup->request};
   error = ::getaddrinfo_a(GAI_NOWAIT, requests, 1, nullptr);
   if (error == 0) {
     const auto left = std::max(Waiter::Clock::duration{0}, until - Waiter::Clock::now());
     const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(left).count();
     const timespec limit{ns / 1'000'000'000, ns % 1'000'000'000};
     (void)::gai_suspend(requests, 1, &limit);
-    error = ::gai_error(&look_up->request);
+    error = ::gai_error(&lookup->request);
     if (error == EAI_INPROGRESS) {
-      // Its thread may write to it at any time: then it is never freed. That happens once a connection.
-      if (::gai_cancel(&look_up->request) != EAI_CANCELED) (void)look_up.release();
-      return fail(ErrorCode::timeout, "the name service does not answer");
+      // If it cannot be cancelled, its thread may still write to it: then it is never freed, once per
+      // connection.
+      if (::gai_cancel(&lookup->request) != EAI_CANCELED) (void)lookup.release();
+      return fail(ErrorCode::timeout, "the resolver does not reply");
     }
-    if (error == 0) return Addresses(look_up->request.ar_result);
+    if (error == 0) return Addresses(lookup->request.ar_result);
   }
   return fail(ErrorCode::not_found,
-              fmt::format("cannot look up \"{}\": {}", place.host, ::gai_strerror(error)));
+              fmt::format("cannot resolve \"{}\": {}", place.host, ::gai_strerror(error)));
 }
 
 Result<Descriptor> connect_to(const addrinfo& address, Waiter& waiter, Waiter::Clock::time_point until) {
   Descriptor socket(::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket) return fail(ErrorCode::io, fmt::format("no socket: {}", std::strerror(errno)));
+  if (!socket) return fail(ErrorCode::io, fmt::format("cannot open a socket: {}", std::strerror(errno)));
   int error = ::connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0 ? 0 : errno;
   if (error == EINPROGRESS) {
     bool decided = false;
     while (!decided && !waiter.stopped() && Waiter::Clock::now() < until) {
       decided = waiter.wait_writable(socket.get(), until);
     }
-    if (!decided) return fail(ErrorCode::timeout, "nothing answers there");
+    if (!decided) return fail(ErrorCode::timeout, "connecting timed out");
     socklen_t length = sizeof error;
     ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &length);
   }
@@ -82,7 +83,7 @@ Result<Descriptor> connect_to(const addrinfo& address, Waiter& waiter, Waiter::C
 }  // namespace
 
 Result<TcpConnection> TcpConnection::open(const HostPort& place, Waiter& waiter, Clock::time_point until) {
-  const auto addresses = look_up(place, until);
+  const auto addresses = resolve_host(place, until);
   if (!addresses) return tl::unexpected(addresses.error());
   Error last{ErrorCode::not_found, "the host has no address"};
   for (const addrinfo* each = addresses->get(); each != nullptr; each = each->ai_next) {
@@ -100,7 +101,7 @@ Result<void> TcpConnection::send(std::string_view bytes, Waiter& waiter, Clock::
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN) {
       if (waiter.stopped() || Clock::now() >= until) {
-        return fail(ErrorCode::timeout, "the other side does not read");
+        return fail(ErrorCode::timeout, "the peer does not read");
       }
       (void)waiter.wait_writable(socket_.get(), until);
     } else if (errno != EINTR) {

@@ -1,5 +1,5 @@
 #pragma once
-// A TCP connection to somebody who may be slow, somebody else, or not there.
+// A TCP connection with time limits.
 
 #include <chrono>
 #include <cstddef>
@@ -13,21 +13,22 @@
 
 namespace backplane::cli {
 
-/// A connected socket. Every call has a time limit and can be ended through the waiter. Lives on the main
-/// thread; owns its descriptor.
+/// A connected socket. Calls that block have a deadline, and end when the waiter is stopped. Lives on the
+/// main thread; owns its descriptor.
 class TcpConnection {
  public:
   using Clock = Waiter::Clock;
 
-  /// Looks the host up and connects to the first of its addresses that takes us. Blocks until `until` at
+  /// Resolves the host, and connects to the first of its addresses that accepts. Blocks until `until` at
   /// most.
-  /// @returns not_found (no such host), unavailable (nobody listens) or timeout, as a text without the place.
+  /// @returns an error whose text does not name the address: not_found (no such host), unavailable (nothing
+  ///          listens) or timeout.
   static Result<TcpConnection> open(const HostPort& place, Waiter& waiter, Clock::time_point until);
 
-  /// Sends all of it. Blocks until `until` at most. @returns timeout, or io where the other side has gone.
+  /// Sends all bytes. Blocks until `until` at most. @returns an error: timeout, or io if the peer closed.
   Result<void> send(std::string_view bytes, Waiter& waiter, Clock::time_point until);
 
-  /// What has come by now, without waiting. @returns 0 for nothing yet; an error (unavailable) at the end.
+  /// Reads what has arrived, without blocking. @returns 0 for nothing yet; an error (unavailable) at the end.
   Result<std::size_t> receive(std::span<char> into);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }

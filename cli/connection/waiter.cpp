@@ -17,22 +17,22 @@ void Waiter::on_readable(int fd, std::function<void()> handler) {
   watched_.push_back({fd, POLLIN, std::move(handler)});
 }
 
-void Waiter::on_gone(int fd, std::function<void()> handler) {
+void Waiter::on_hangup(int fd, std::function<void()> handler) {
   watched_.push_back({fd, 0, std::move(handler)});
 }
 
-void Waiter::forget(int fd) {
+void Waiter::remove(int fd) {
   std::erase_if(watched_, [fd](const Watched& each) { return each.fd == fd; });
 }
 
 void Waiter::poll(Waiting& waiting, Clock::time_point until) {
   const int timeout = poll_timeout(until, Clock::now());
-  // Interrupted by a signal's handler it returns early, which every caller's loop allows for.
+  // A signal handler makes poll() return early, which every caller's loop allows for.
   if (::poll(waiting.descriptors.data(), waiting.descriptors.size(), timeout) <= 0) return;
   for (std::size_t at = 0; at < watched_.size(); ++at) {
     const short happened = waiting.descriptors[at].revents;
-    const int gone = watched_[at].events == 0 ? POLLERR | POLLHUP | POLLNVAL : POLLHUP | POLLERR | POLLIN;
-    if ((happened & gone) != 0) watched_[at].handler();
+    const int relevant = watched_[at].events == 0 ? POLLERR | POLLHUP | POLLNVAL : POLLHUP | POLLERR | POLLIN;
+    if ((happened & relevant) != 0) watched_[at].handler();
   }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Waiting, for commands that can be told to end while they do.
+// Waiting that can be interrupted.
 
 #include <chrono>
 #include <functional>
@@ -8,27 +8,27 @@
 
 namespace backplane::cli {
 
-/// Waits for the descriptors that a command works with, and beside them for those that may end it: signals,
-/// keys, a reader of its output that has gone. Lives on the main thread; owns no descriptor.
+/// Waits for a command's own descriptors, and at the same time for those that may end it: signals, keys, the
+/// pipe of its output. Lives on the main thread; owns no descriptor.
 class Waiter {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Calls `handler` from wait() whenever `fd` is readable, or (`gone`) when the other side of it has closed.
-  /// Both live until forget(fd), or outlive this.
+  /// Makes wait() call `handler` whenever `fd` is readable, or (on_hangup) when its other end has closed.
+  /// Both must be valid until remove(fd), or as long as this.
   void on_readable(int fd, std::function<void()> handler);
-  void on_gone(int fd, std::function<void()> handler);
-  /// No more of that.
-  void forget(int fd);
+  void on_hangup(int fd, std::function<void()> handler);
+  /// Ends on_readable() and on_hangup() of this descriptor.
+  void remove(int fd);
 
-  /// Ends the wait, and makes every later one return at once.
+  /// Ends the present wait, and makes every later one return at once.
   void stop() noexcept { stopped_ = true; }
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
 
-  /// Blocks until one of `fds` is readable, something watched happened (its handler has been called), or
-  /// `until` comes. @returns whether to go on: not stopped.
+  /// Blocks until one of `fds` is readable, a handler was called, or `until` is reached. It may return early.
+  /// @returns false if stopped.
   bool wait(std::span<const int> fds, Clock::time_point until);
-  /// The same, for one descriptor to be writable. @returns whether it is.
+  /// The same for one descriptor to become writable. @returns whether it is.
   bool wait_writable(int fd, Clock::time_point until);
 
  private:
@@ -37,7 +37,7 @@ class Waiter {
     short events;
     std::function<void()> handler;
   };
-  /// The first are those watched; @returns poll's answer.
+  /// The descriptors to poll: first those of watched_.
   struct Waiting;
   void poll(Waiting& waiting, Clock::time_point until);
 

@@ -1,5 +1,5 @@
 #pragma once
-// Events as `sub`, `get` and `replay` print them.
+// The formats in which `sub`, `get` and `replay` print events.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,31 +14,33 @@
 
 namespace backplane::cli {
 
-/// How events are printed: as the gateway does for its clients, or the payload alone.
+/// One of the gateway's formats, or the payload alone.
 struct OutputFormat {
   gateway::Format format{gateway::Format::text};
-  bool value_only{};  ///< text without topic
+  bool value_only{};  ///< text without the topic
 
   [[nodiscard]] bool binary() const noexcept { return format == gateway::Format::proto; }
 };
-/// value, text, text+offset, json or proto; nothing for any other name.
+/// @param name  value, text, text+offset, json or proto
+/// @returns nothing for any other name.
 [[nodiscard]] std::optional<OutputFormat> parse_output_format(std::string_view name) noexcept;
 
-/// Writes events and what is to be said between them. Belongs to one thread.
+/// Formats events, and the gaps and resets between them. Belongs to one thread.
 class EventWriter {
  public:
   explicit EventWriter(OutputFormat format) : format_(format) {}
 
-  /// Appends an event. @returns false, `out` being as it was, where it is none that a broker lets through.
+  /// Appends an event. @returns false, with `out` unchanged, if the bytes are not an event that a broker
+  /// admits.
   [[nodiscard]] bool event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
                            std::string& out);
-  /// Appends `!GAP …`, or what stands for it. `reason` is a word of the ledger's.
+  /// Appends `!GAP …`, or its form in json or proto. `reason` is a reason code.
   void gap(std::string_view topic, std::uint64_t stream, std::uint64_t first, std::uint64_t last,
            std::string_view reason, std::string& out);
-  /// Appends `!RESET topic`, or what stands for it. `stream` is the new one.
+  /// Appends `!RESET topic`, or its form in json or proto. `stream` is the new stream.
   void reset(std::string_view topic, std::uint64_t stream, std::string& out);
 
-  /// The types that it writes payloads with.
+  /// The types with which payloads are formatted.
   [[nodiscard]] PayloadJson& payloads() { return encoder_.payloads(); }
 
  private:

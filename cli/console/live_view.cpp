@@ -23,7 +23,7 @@ void show_live(const LiveView& view, Waiter& waiter) {
     view.read();
     if (waiter.stopped()) break;
     draw();
-    // A change of the size interrupts the wait, and shows in the size once curses has read its key.
+    // A change of the size interrupts the wait. curses updates size() when it has read the key for it.
     while (waiter.wait({}, next) && Waiter::Clock::now() < next) {
       (void)screen.key();
       const ScreenSize now = screen.size();
@@ -32,7 +32,7 @@ void show_live(const LiveView& view, Waiter& waiter) {
       draw();
     }
   }
-  waiter.forget(Screen::fd());
+  waiter.remove(Screen::fd());
 }
 
 Result<std::chrono::nanoseconds> parse_interval(const std::string& text) {
@@ -40,7 +40,7 @@ Result<std::chrono::nanoseconds> parse_interval(const std::string& text) {
   auto interval = parse_duration(text, "--every");
   if (!interval) return interval;
   if (*interval < 100ms || *interval > 24h) {
-    return fail(ErrorCode::invalid_argument, fmt::format("--every: wanted 100ms to 24h, got \"{}\"", text));
+    return fail(ErrorCode::invalid_argument, fmt::format("--every: expected 100ms to 24h, got \"{}\"", text));
   }
   return interval;
 }

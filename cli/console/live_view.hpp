@@ -1,5 +1,5 @@
 #pragma once
-// What `topics` and `top` do until somebody presses q.
+// A full-screen view that is redrawn at an interval, for `topics` and `top`.
 
 #include <chrono>
 #include <functional>
@@ -14,18 +14,18 @@ namespace backplane::cli {
 
 struct LiveView {
   std::chrono::nanoseconds interval;
-  /// Asks what there is to ask. Blocks, through the waiter.
+  /// Takes a new reading. Blocks in the waiter.
   std::function<void()> read;
-  /// What to show of what was read last.
+  /// The lines that show the last reading.
   std::function<std::vector<ScreenLine>(ScreenSize)> draw;
 };
 
-/// Shows a view on the whole terminal, read anew each interval, until q or a signal: then `waiter` is
-/// stopped. Keys and changes of the size are attended to while it reads, too. Throws where the terminal
-/// cannot.
+/// Shows a view on the whole screen, and redraws it at each interval. Blocks until `q` is pressed, which
+/// stops `waiter`, or until a signal does. Handles keys and changes of the size while it reads. Throws
+/// std::runtime_error if the terminal cannot show a full screen.
 void show_live(const LiveView& view, Waiter& waiter);
 
-/// Reads --every of a view. An error where it is not a duration of 100 ms to a day.
+/// Parses --every of a view. @returns an error unless it is a duration of 100 ms to 24 h.
 [[nodiscard]] Result<std::chrono::nanoseconds> parse_interval(const std::string& text);
 
 }  // namespace backplane::cli

@@ -1,32 +1,33 @@
 #pragma once
-// Standard output as scripts want it: whole lines, and no complaint where nobody reads any more.
+// Buffered output to standard output or a file.
 
 #include <string>
 #include <string_view>
 
 namespace backplane::cli {
 
-/// Gathers bytes and hands them over in large pieces. Lives on the main thread. SIGPIPE is ignored from its
-/// making on, for the whole process: `| head -3` is an end, not a failure.
+/// Buffers bytes, and writes them in large pieces. Lives on the main thread. The constructor makes the whole
+/// process ignore SIGPIPE, so that a reader that exits (`| head -3`) is not an error.
 class Output {
  public:
-  /// @param fd    where to; not owned
-  /// @param name  begins what is told of problems
+  /// @param fd    the descriptor to write to; not owned
+  /// @param name  begins the text of problem()
   explicit Output(int fd = 1, std::string name = "standard output");
 
-  /// To append to. Bytes go out with flush().
+  /// The buffer to append to. flush() writes it.
   [[nodiscard]] std::string& buffer() noexcept { return buffer_; }
   /// Appends a line.
   void line(std::string_view text) { buffer_.append(text).push_back('\n'); }
-  /// Whether there is enough to be worth a flush().
+  /// Whether the buffer is large enough to be worth a flush().
   [[nodiscard]] bool full() const noexcept;
-  /// Writes all there is. Blocks while the other side does not read.
+  /// Writes the whole buffer. Blocks while the reader does not read.
   void flush();
 
-  /// The other side has gone: there is nobody to write for.
+  /// Discards all further output, because its reader has exited.
   void close() noexcept { closed_ = true; }
   [[nodiscard]] bool closed() const noexcept { return closed_; }
-  /// What went wrong but for a reader that has gone: `standard output: No space left on device`; or empty.
+  /// Why writing failed: `standard output: No space left on device`; empty if it did not, or if the reader
+  /// exited.
   [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
 

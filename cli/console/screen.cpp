@@ -9,7 +9,7 @@
 #include <langinfo.h>
 #include <unistd.h>
 
-// As functions: the macros of the same names are in the way of everybody's.
+// Use the functions: macros of the same names would clash with other code.
 #define NCURSES_NOMACROS
 #include <curses.h>
 
@@ -20,17 +20,18 @@ namespace backplane::cli {
 class Screen::Impl {
  public:
   Impl() {
-    // What curses writes is in the environment's character set, and ours is UTF-8.
+    // curses writes in the character set of the environment. Our text is UTF-8.
     if (std::setlocale(LC_CTYPE, "") == nullptr || std::string_view(::nl_langinfo(CODESET)) != "UTF-8") {
       std::setlocale(LC_CTYPE, "C.UTF-8");
     }
-    // Escape quits at once: no key that we know takes longer than this to arrive.
+    // The time in ms after which a lone Escape is not the beginning of another key. The default of 1 s delays
+    // quitting.
     ::set_escdelay(25);
     terminal_ = ::newterm(nullptr, stdout, stdin);
     if (terminal_ == nullptr) {
       const char* const name = std::getenv("TERM");
       throw std::runtime_error(std::string("the terminal \"") + (name == nullptr ? "" : name) +
-                               "\" cannot show a full screen: wanted TERM to name one that can");
+                               "\" cannot show a full screen; set TERM to a terminal that can");
     }
     ::cbreak();
     ::noecho();
@@ -69,7 +70,7 @@ void Screen::show(const std::vector<ScreenLine>& lines) {
                          : lines[row].style == ScreenLine::Style::alarm ? A_REVERSE
                                                                         : A_NORMAL;
     ::wattrset(stdscr, static_cast<int>(style));
-    // The last cell of the last row stays empty: writing it would scroll some terminals.
+    // The last cell of the last row stays empty, because writing it scrolls some terminals.
     const std::size_t width = row + 1 == now.rows ? now.columns - 1 : now.columns;
     ::mvwaddstr(stdscr, static_cast<int>(row), 0, cut(lines[row].text, width).c_str());
   }

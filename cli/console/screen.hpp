@@ -1,5 +1,5 @@
 #pragma once
-// A whole terminal, for as long as somebody looks at it.
+// The whole screen of a terminal.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,28 +21,28 @@ struct ScreenSize {
   std::size_t columns{};
 };
 
-/// Takes the terminal over (its other screen, where it has one) and gives it back as it was on destruction.
-/// Lives on the main thread; there is one at a time.
+/// Takes over the terminal (its alternate screen, if it has one). The destructor restores it. Lives on the
+/// main thread; only one exists at a time.
 class Screen {
  public:
   enum class Key : std::uint8_t { none, quit, other };
 
-  /// Whether standard input and output are a terminal that can show pictures.
+  /// Whether standard input and standard output are a terminal.
   [[nodiscard]] static bool available();
 
-  /// Throws std::runtime_error where the terminal cannot do it.
+  /// Throws std::runtime_error if the terminal cannot show a full screen.
   Screen();
   ~Screen();
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
-  /// As the terminal is now; it may change at any time.
+  /// The present size of the terminal, which may change at any time.
   [[nodiscard]] ScreenSize size() const;
   /// Shows these lines from the top, cut to the screen. Text is UTF-8 without control characters.
   void show(const std::vector<ScreenLine>& lines);
-  /// The next key that was pressed, without waiting. `q`, `Q` and Escape quit.
+  /// The next key that was pressed, without blocking. `q`, `Q` and Escape are quit.
   [[nodiscard]] Key key();
-  /// Readable when there is a key.
+  /// Readable when a key was pressed.
   [[nodiscard]] static int fd() noexcept;
 
  private:

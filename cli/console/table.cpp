@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view between = "  ";
 constexpr std::string_view ellipsis = "…";
 
-/// The C library's knowledge of UTF-8, whatever the environment says, for as long as this lives.
+/// Switches this thread to a UTF-8 locale while it exists, whatever the environment says.
 class Utf8 {
  public:
   Utf8() : before_(::uselocale(locale())) {}
@@ -24,8 +24,8 @@ class Utf8 {
   Utf8& operator=(const Utf8&) = delete;
 
  private:
-  /// Made once, as making one reads files; it has no state. Null (an odd C library) leaves things as they
-  /// are.
+  /// Created once, because that reads files; it has no state. If the C library has no such locale,
+  /// uselocale(null) changes nothing.
   static locale_t locale() {
     static const locale_t utf8 = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
     return utf8;
@@ -33,7 +33,7 @@ class Utf8 {
   locale_t before_;
 };
 
-/// The next character's bytes and columns.
+/// The size of a character in bytes and in columns.
 struct Character {
   std::size_t bytes;
   std::size_t columns;
@@ -42,7 +42,7 @@ Character next_character(std::string_view text) {
   std::mbstate_t state{};
   wchar_t wide = 0;
   const std::size_t bytes = std::mbrtowc(&wide, text.data(), text.size(), &state);
-  if (bytes == 0 || bytes > text.size()) return {1, 1};  // not UTF-8, or cut within a character
+  if (bytes == 0 || bytes > text.size()) return {1, 1};  // not UTF-8, or an incomplete character
   const int columns = ::wcwidth(wide);
   return {bytes, columns < 0 ? 1 : static_cast<std::size_t>(columns)};
 }
@@ -76,7 +76,7 @@ std::string cut(std::string_view text, std::size_t width) {
 }
 
 void Table::add(std::vector<std::string> cells) {
-  CHECK(cells.size() == columns_.size(), "a row has a cell for each column");
+  CHECK(cells.size() == columns_.size(), "a row has one cell for each column");
   rows_.push_back(std::move(cells));
 }
 
@@ -95,7 +95,7 @@ std::vector<std::size_t> Table::widths(std::size_t width) const {
       if (!columns_[column].shrinks || widths[column] <= columns_[column].width_min) continue;
       if (widest == columns_.size() || widths[column] > widths[widest]) widest = column;
     }
-    if (widest == columns_.size()) break;  // nothing gives way any more
+    if (widest == columns_.size()) break;  // no column can shrink further
     --widths[widest];
     --all;
   }

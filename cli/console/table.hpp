@@ -1,5 +1,5 @@
 #pragma once
-// Columns that align, within the width that there is.
+// Tables with aligned columns.
 
 #include <cstddef>
 #include <string>
@@ -8,18 +8,18 @@
 
 namespace backplane::cli {
 
-/// How many columns of a terminal UTF-8 text takes: 2 for a wide character, 0 for a combining one. A byte
-/// that is not UTF-8 counts as one.
+/// The number of terminal columns that UTF-8 text occupies: 2 for a wide character, 0 for a combining one. A
+/// byte that is not UTF-8 counts as one.
 [[nodiscard]] std::size_t display_width(std::string_view text);
 
-/// The text, or its beginning and an ellipsis where it would take more than `width` columns.
+/// The text, or its beginning and an ellipsis if it occupies more than `width` columns.
 [[nodiscard]] std::string cut(std::string_view text, std::size_t width);
 
 struct Column {
   enum class Align : unsigned char { left, right };
   std::string title;
   Align align = Align::left;
-  /// Gives way where the table is too wide (the widest of those that do first), down to `width_min`.
+  /// Becomes narrower if the table is too wide, down to `width_min`. The widest such column shrinks first.
   bool shrinks = false;
   std::size_t width_min = 8;
 };
@@ -29,12 +29,12 @@ class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
-  /// One cell a column. Cells are shown as they are: what comes from outside is escaped before.
+  /// @param cells  one for each column. They are shown as they are: the caller escapes text from outside.
   void add(std::vector<std::string> cells);
   [[nodiscard]] std::size_t rows() const noexcept { return rows_.size(); }
 
-  /// The titles, then the rows, two spaces between columns, none at the end of a line. No line takes more
-  /// than `width` columns: what columns that shrink cannot save is cut off at the right.
+  /// The titles, then the rows, with two spaces between columns and none at the end of a line. Lines occupy
+  /// at most `width` columns: if shrinking is not enough, they are cut at the right.
   [[nodiscard]] std::vector<std::string> lines(std::size_t width) const;
 
  private:

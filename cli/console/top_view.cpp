@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/console/balance_checks.hpp"
+#include "cli/console/counters.hpp"
 #include "cli/console/table.hpp"
 #include "cli/console/units.hpp"
 #include "core/log/escape.hpp"
@@ -17,10 +17,9 @@ namespace backplane::cli {
 namespace {
 
 using Align = Column::Align;
-using Counters = std::map<std::string, std::uint64_t>;
 
-/// A participant as it is and, where it was known then, as it was.
-struct Seen {
+/// A participant in this reading and, if it was there, in the previous one.
+struct ParticipantReading {
   const ParticipantInfo* now{};
   const ParticipantInfo* before{};
   std::chrono::nanoseconds interval{};
@@ -38,41 +37,42 @@ const BrokerReading* same_broker(const std::vector<BrokerReading>& before, const
   return found == before.end() ? nullptr : &*found;
 }
 
-/// Where a broker is, as short as it can be said.
-std::string_view place(std::string_view endpoint) {
+/// The endpoint without tcp://.
+std::string_view short_endpoint(std::string_view endpoint) {
   constexpr std::string_view tcp = "tcp://";
   if (endpoint.starts_with(tcp)) endpoint.remove_prefix(tcp.size());
   return endpoint;
 }
 
-/// Those that are up first; then as the broker has them.
-std::vector<Seen> participants(const std::vector<BrokerReading>& now,
-                               const std::vector<BrokerReading>& before, bool gateways) {
-  std::vector<Seen> all;
+/// The gateways, or all others: those that are up, then those that are down, each in the order of the broker.
+std::vector<ParticipantReading> participants(const std::vector<BrokerReading>& now,
+                                             const std::vector<BrokerReading>& before, bool gateways) {
+  std::vector<ParticipantReading> all;
   for (const BrokerReading& broker : now) {
     const BrokerReading* const was = same_broker(before, broker);
-    for (const ParticipantInfo& who : broker.stats.participants) {
-      if ((who.role == ParticipantInfo::Role::gateway) != gateways) continue;
-      Seen seen{&who, nullptr, {}};
+    for (const ParticipantInfo& participant : broker.stats.participants) {
+      if ((participant.role == ParticipantInfo::Role::gateway) != gateways) continue;
+      ParticipantReading reading{&participant, nullptr, {}};
       if (was != nullptr) {
-        seen.interval = broker.taken - was->taken;
+        reading.interval = broker.taken - was->taken;
         const auto& list = was->stats.participants;
         const auto found = std::find_if(list.begin(), list.end(), [&](const ParticipantInfo& each) {
-          return each.name == who.name && each.session == who.session && each.role == who.role;
+          return each.name == participant.name && each.session == participant.session &&
+                 each.role == participant.role;
         });
-        if (found != list.end()) seen.before = &*found;
+        if (found != list.end()) reading.before = &*found;
       }
-      all.push_back(seen);
+      all.push_back(reading);
     }
   }
-  std::stable_partition(all.begin(), all.end(), [](const Seen& each) { return each.now->up; });
+  std::stable_partition(all.begin(), all.end(), [](const ParticipantReading& each) { return each.now->up; });
   return all;
 }
 
-/// A part of the picture: as many of its rows are shown as there is room for.
+/// A part of the screen, which shows as many of its rows as fit.
 struct Section {
   Table table;
-  std::size_t rows_min;  ///< what it has before others get more
+  std::size_t rows_min;  ///< the rows that it gets before others get more
 };
 
 Table broker_table(const std::vector<BrokerReading>& now, const std::vector<BrokerReading>& before) {
@@ -86,7 +86,7 @@ Table broker_table(const std::vector<BrokerReading>& now, const std::vector<Brok
                {"HISTORY", Align::right},
                {"UP", Align::right}});
   for (const BrokerReading& broker : now) {
-    if (broker.taken == std::chrono::steady_clock::time_point{}) continue;  // never answered
+    if (broker.taken == std::chrono::steady_clock::time_point{}) continue;  // has never replied
     const Counters& counters = broker.stats.counters;
     const BrokerReading* const was = same_broker(before, broker);
     const auto rate_of = [&](const std::string& name) {
@@ -94,7 +94,7 @@ Table broker_table(const std::vector<BrokerReading>& now, const std::vector<Brok
       return rate(counter(counters, name), counter(was->stats.counters, name), broker.taken - was->taken);
     };
     const std::chrono::nanoseconds up{broker.topics.unix_ns - broker.stats.started_ns};
-    table.add({fmt::format("{} {}", log::escape(broker.stats.broker), place(broker.endpoint)),
+    table.add({fmt::format("{} {}", log::escape(broker.stats.broker), short_endpoint(broker.endpoint)),
                short_rate(rate_of("received_total")),
                short_bytes(static_cast<std::uint64_t>(rate_of("published_bytes_total"))),
                short_count(counter_sum(counters, "rejected_total")),
@@ -105,11 +105,11 @@ Table broker_table(const std::vector<BrokerReading>& now, const std::vector<Brok
   return table;
 }
 
-std::string_view state(const ParticipantInfo& who) {
-  return who.up ? "up" : "down";
+std::string_view state(const ParticipantInfo& participant) {
+  return participant.up ? "up" : "down";
 }
 
-Table gateway_table(const std::vector<Seen>& gateways) {
+Table gateway_table(const std::vector<ParticipantReading>& gateways) {
   Table table({{"GATEWAY", Align::left, true, 12},
                {"CLIENTS", Align::right},
                {"SUBS", Align::right},
@@ -118,8 +118,8 @@ Table gateway_table(const std::vector<Seen>& gateways) {
                {"DROPS", Align::right},
                {"BACKLOG", Align::right},
                {"STATE", Align::left}});
-  for (const Seen& each : gateways) {
-    // One that went away tells nothing any more: its last word is not the state of things.
+  for (const ParticipantReading& each : gateways) {
+    // A gateway that is down has no clients, whatever it reported last.
     const bool up = each.now->up;
     const auto gauge = [&](const std::string& name) { return up ? each.value(name) : 0; };
     table.add({log::escape(each.now->name), short_count(gauge("clients")),
@@ -145,7 +145,7 @@ std::string_view role_name(ParticipantInfo::Role role) {
   return "-";
 }
 
-Table others_table(const std::vector<Seen>& others) {
+Table others_table(const std::vector<ParticipantReading>& others) {
   Table table({{"PUBLISHER OR CLIENT", Align::left, true, 20},
                {"ROLE", Align::left},
                {"EVENTS/s", Align::right},
@@ -153,7 +153,7 @@ Table others_table(const std::vector<Seen>& others) {
                {"WAITING", Align::right},
                {"REFUSED", Align::right},
                {"STATE", Align::left}});
-  for (const Seen& each : others) {
+  for (const ParticipantReading& each : others) {
     const bool publishes = each.now->counters.contains("offered");
     const std::string events = publishes ? "offered" : "given";
     const std::uint64_t offered = each.value("offered");
@@ -165,7 +165,7 @@ Table others_table(const std::vector<Seen>& others) {
   return table;
 }
 
-/// One topic with where it is, as several brokers may have it.
+/// A topic of one broker, with its age by that broker's clock.
 struct BusyTopic {
   TopicRow row;
   std::chrono::nanoseconds age{};
@@ -184,9 +184,10 @@ Table topic_table(const std::vector<BrokerReading>& now, const std::vector<Broke
     }
     all = all && (broker.topics.all || broker.topics.topics.empty());
   }
-  // Where nothing happens, those that spoke last.
+  // Topics with the same rate are sorted by the age of their last event.
   const auto busier = [](const BusyTopic& a, const BusyTopic& b) {
-    if (a.row.events_a_second != b.row.events_a_second) return a.row.events_a_second > b.row.events_a_second;
+    if (a.row.events_per_second != b.row.events_per_second)
+      return a.row.events_per_second > b.row.events_per_second;
     return a.age < b.age;
   };
   const auto shown = static_cast<std::ptrdiff_t>(std::min(rows_max, busy.size()));
@@ -200,15 +201,15 @@ Table topic_table(const std::vector<BrokerReading>& now, const std::vector<Broke
                {"AGE", Align::right}});
   for (const BusyTopic& each : busy) {
     const TopicInfo& topic = *each.row.topic;
-    table.add({log::escape(topic.name), short_rate(each.row.events_a_second),
-               short_bytes(static_cast<std::uint64_t>(each.row.bytes_a_second)), short_count(topic.events),
+    table.add({log::escape(topic.name), short_rate(each.row.events_per_second),
+               short_bytes(static_cast<std::uint64_t>(each.row.bytes_per_second)), short_count(topic.events),
                short_bytes(topic.bytes), short_age(each.age)});
   }
   return table;
 }
 
-/// How many rows each section gets of `room`: first its share, then what is left, from the last one (the
-/// topics, which are the most) to the first.
+/// Divides `room` rows among the sections. Each gets its minimum first; the rest goes to the last section
+/// (the topics, which are the most), then to the one before, and so on.
 std::vector<std::size_t> share_out(const std::vector<Section>& sections, std::size_t room) {
   std::vector<std::size_t> rows(sections.size());
   const auto give = [&](std::size_t section, std::size_t upto) {
@@ -224,8 +225,8 @@ std::vector<std::size_t> share_out(const std::vector<Section>& sections, std::si
 std::string title(const std::vector<BrokerReading>& now, std::chrono::nanoseconds interval) {
   std::array<std::size_t, 4> up{};
   for (const BrokerReading& broker : now) {
-    for (const ParticipantInfo& who : broker.stats.participants) {
-      if (who.up) ++up.at(static_cast<std::size_t>(who.role));
+    for (const ParticipantInfo& participant : broker.stats.participants) {
+      if (participant.up) ++up.at(static_cast<std::size_t>(participant.role));
     }
   }
   const auto of = [&](ParticipantInfo::Role role) { return up.at(static_cast<std::size_t>(role)); };
@@ -252,7 +253,7 @@ std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
   sections.push_back({topic_table(now, before, size.rows), 0});
   std::erase_if(sections, [](const Section& section) { return section.table.rows() == 0; });
 
-  // An empty line before each section where there is room for it, and its titles.
+  // Each section has a line of titles and, if there is room, an empty line before it.
   const bool roomy = size.rows >= 24;
   const std::size_t around = lines.size() + sections.size() * (roomy ? 2 : 1);
   const auto rows = share_out(sections, size.rows > around ? size.rows - around : 0);
@@ -262,7 +263,7 @@ std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
     lines.push_back({text.front(), Style::heading});
     for (std::size_t row = 1; row <= rows[at]; ++row) lines.push_back({text[row], Style::plain});
     const std::size_t left_out = sections[at].table.rows() - rows[at];
-    // The topics are those that are busiest anyway.
+    // Not for the last section: it shows only the busiest topics anyway.
     if (left_out > 0 && rows[at] > 0 && at + 1 < sections.size()) {
       lines.back() = {fmt::format("… and {} more", left_out + 1), Style::plain};
     }

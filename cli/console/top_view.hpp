@@ -1,5 +1,5 @@
 #pragma once
-// The picture of `backplane top`.
+// The screen of `backplane top`.
 
 #include <chrono>
 #include <cstdint>
@@ -12,18 +12,18 @@
 
 namespace backplane::cli {
 
-/// What one broker said last.
+/// The last reading of one broker.
 struct BrokerReading {
   std::string endpoint;  ///< its control endpoint
   BrokerStats stats;
   std::chrono::steady_clock::time_point taken{};
   TopicsReading topics;
-  std::string problem;  ///< why there is nothing newer; empty: there is
+  std::string problem;  ///< why a newer reading failed; empty if none failed
 };
 
-/// Brokers, gateways, publishers and clients, and the busiest topics, on as many lines as there are. Rates
-/// are those between the two readings of each broker; `before` may be empty.
-/// @param interval how often it is renewed, for the title
+/// Brokers, gateways, publishers and clients, and the busiest topics, on at most `size.rows` lines. Rates are
+/// measured between the two readings of each broker; `before` may be empty.
+/// @param interval  the interval between readings, for the title
 [[nodiscard]] std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
                                                   const std::vector<BrokerReading>& before, ScreenSize size,
                                                   std::chrono::nanoseconds interval);

@@ -20,11 +20,11 @@ constexpr std::array<std::pair<std::string_view, TopicOrder>, 5> orders{{{"name"
                                                                          {"offset", TopicOrder::offset},
                                                                          {"age", TopicOrder::age}}};
 
-/// Whether `a` stands before `b` but for their names.
+/// Whether `a` is before `b` in this order, names aside.
 bool before_in(TopicOrder order, const TopicRow& a, const TopicRow& b) {
   switch (order) {
     case TopicOrder::rate:
-      return a.events_a_second > b.events_a_second;
+      return a.events_per_second > b.events_per_second;
     case TopicOrder::bytes:
       return a.topic->bytes > b.topic->bytes;
     case TopicOrder::offset:
@@ -37,7 +37,7 @@ bool before_in(TopicOrder order, const TopicRow& a, const TopicRow& b) {
   return false;
 }
 
-/// `clock@host7`, `clock@host7 +2`, or nothing.
+/// `clock@host7`, `clock@host7 +2`, or `-`.
 std::string shown_sources(const SourcesByTopic& sources, const std::string& topic) {
   const auto found = sources.find(topic);
   if (found == sources.end() || found->second.empty()) return "-";
@@ -62,15 +62,15 @@ std::vector<TopicRow> topic_rows(const TopicsReading& now, const std::optional<T
   for (const TopicInfo& topic : now.topics) {
     TopicRow row{&topic, 0, 0, false};
     if (before) {
-      // Both are in the order of names, as brokers give them.
+      // Brokers list topics in the order of their names.
       const auto was =
           std::lower_bound(before->topics.begin(), before->topics.end(), topic.name,
                            [](const TopicInfo& each, const std::string& name) { return each.name < name; });
       const bool known = was != before->topics.end() && was->name == topic.name;
-      row.rate_known = known || before->all;  // a topic that was not there has had its events since
-      row.events_a_second = rate(topic.events, known ? was->events : 0, interval);
-      row.bytes_a_second = rate(topic.bytes, known ? was->bytes : 0, interval);
-      if (!row.rate_known) row.events_a_second = row.bytes_a_second = 0;
+      row.rate_known = known || before->all;  // a new topic has had all its events since
+      row.events_per_second = rate(topic.events, known ? was->events : 0, interval);
+      row.bytes_per_second = rate(topic.bytes, known ? was->bytes : 0, interval);
+      if (!row.rate_known) row.events_per_second = row.bytes_per_second = 0;
     }
     rows.push_back(row);
   }
@@ -93,8 +93,8 @@ Table topics_table(const std::vector<TopicRow>& rows, const TopicsReading& now, 
     if (table.rows() == rows_max) break;
     const TopicInfo& topic = *row.topic;
     const std::chrono::nanoseconds age{now.unix_ns - topic.received_ns};
-    table.add({log::escape(topic.name), row.rate_known ? short_rate(row.events_a_second) : "-",
-               row.rate_known ? short_bytes(static_cast<std::uint64_t>(row.bytes_a_second)) : "-",
+    table.add({log::escape(topic.name), row.rate_known ? short_rate(row.events_per_second) : "-",
+               row.rate_known ? short_bytes(static_cast<std::uint64_t>(row.bytes_per_second)) : "-",
                short_bytes(topic.bytes), fmt::format("{}", topic.offset),
                topic.received_ns == 0 ? "-" : short_age(age), shown_sources(sources, topic.name)});
   }
@@ -108,7 +108,7 @@ std::string topic_json(const TopicRow& row, const TopicsReading& now, const Sour
   out += fmt::format(
       ",\"events_per_second\":{:.3f},\"bytes_per_second\":{:.3f},\"events\":{},\"bytes\":{},\"offset\":{},"
       "\"position\":{},\"value_bytes\":{},\"history_events\":{},\"received\":",
-      row.events_a_second, row.bytes_a_second, topic.events, topic.bytes, topic.offset, topic.position,
+      row.events_per_second, row.bytes_per_second, topic.events, topic.bytes, topic.offset, topic.position,
       topic.value_bytes, topic.history_events);
   append_json_string(format_time(topic.received_ns), out);
   out += fmt::format(

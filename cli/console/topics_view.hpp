@@ -16,10 +16,10 @@
 
 namespace backplane::cli {
 
-/// The topics as they were at one moment.
+/// A list of topics, read at one moment.
 struct TopicsReading {
   std::vector<TopicInfo> topics;
-  bool all{};  ///< else there are more than were asked for
+  bool all{};  ///< whether the list has every topic; else it was limited
   std::chrono::steady_clock::time_point taken{};
   std::int64_t unix_ns{};  ///< the same moment, for ages
 };
@@ -27,19 +27,19 @@ struct TopicsReading {
 enum class TopicOrder : std::uint8_t { name, rate, bytes, offset, age };
 [[nodiscard]] std::optional<TopicOrder> parse_topic_order(std::string_view name) noexcept;
 
-/// One topic, with what two readings say together.
+/// One topic, with its rates between two readings.
 struct TopicRow {
   const TopicInfo* topic{};
-  double events_a_second{};
-  double bytes_a_second{};
-  bool rate_known{};  ///< it was there at the reading before
+  double events_per_second{};
+  double bytes_per_second{};
+  bool rate_known{};  ///< whether the previous reading had the topic, or every topic
 };
 
-/// The rows of `now` in order; equal ones by name. The rows point into `now`, which outlives them.
+/// The rows of `now` in this order, and equal rows by name. They point into `now`, which must outlive them.
 [[nodiscard]] std::vector<TopicRow> topic_rows(const TopicsReading& now,
                                                const std::optional<TopicsReading>& before, TopicOrder order);
 
-/// Who has published on a topic, as far as was seen: by topic.
+/// The sources seen on each topic.
 using SourcesByTopic = std::map<std::string, std::set<std::string>, std::less<>>;
 
 /// TOPIC RATE BYTES OFFSET AGE SOURCES, for the first `rows_max` rows.

@@ -11,11 +11,11 @@
 namespace backplane::cli {
 namespace {
 
-/// Three digits and the first unit in which there are no more than three before the point. `step` is what
-/// leads from one unit to the next.
+/// Three digits in the first unit that needs no more than three before the decimal point. `step` is the
+/// factor between units.
 std::string three_digits(double number, double step, std::span<const std::string_view> units) {
   std::size_t unit = 0;
-  // 999.5 would be written as 1000.
+  // 999.5 would be rounded to 1000.
   while (number >= 999.5 && unit + 1 < units.size()) {
     number /= step;
     ++unit;
@@ -48,11 +48,11 @@ std::string short_count(std::uint64_t number) {
   return three_digits(static_cast<double>(number), 1000, counts);
 }
 
-std::string short_rate(double a_second) {
-  if (!(a_second > 0)) return "0";
-  if (a_second < 9.95) return fmt::format("{:.1f}", a_second);
+std::string short_rate(double per_second) {
+  if (!(per_second > 0)) return "0";
+  if (per_second < 9.95) return fmt::format("{:.1f}", per_second);
   constexpr double rate_max = 1e18;
-  return short_count(static_cast<std::uint64_t>(std::llround(std::min(a_second, rate_max))));
+  return short_count(static_cast<std::uint64_t>(std::llround(std::min(per_second, rate_max))));
 }
 
 std::string short_bytes(std::uint64_t bytes) {

@@ -1,5 +1,5 @@
 #pragma once
-// Numbers as a person reads them in a column.
+// Numbers in a form that fits a column.
 
 #include <chrono>
 #include <cstdint>
@@ -17,17 +17,17 @@ namespace backplane::cli {
 /// At most five characters: up to 9999 exactly, then three digits and a unit: 12.3k, 123k, 1.23M.
 [[nodiscard]] std::string short_count(std::uint64_t number);
 
-/// The same for a rate; below 10 with one decimal ("0.5"), and "0" where nothing happens.
-[[nodiscard]] std::string short_rate(double a_second);
+/// The same for a rate; with one decimal below 10 ("0.5"), and "0" for no events.
+[[nodiscard]] std::string short_rate(double per_second);
 
 /// 999 B, 1.21 KiB, 12.3 MiB, 1.00 GiB: at most 8 characters.
 [[nodiscard]] std::string short_bytes(std::uint64_t bytes);
 
-/// 0.3s, 12s, 5m, 3h, 2d: what is below the unit is dropped. Negative ones (clocks that differ) are 0.0s.
+/// 0.3s, 12s, 5m, 3h, 2d, rounded down. Negative ages, from clocks that differ, are 0.0s.
 [[nodiscard]] std::string short_age(std::chrono::nanoseconds age);
 
-/// How much it is a second, where a counter went from `before` to `now` within `interval`; 0 where it went
-/// back (it began anew) or no time has passed.
+/// The rate per second of a counter that went from `before` to `now` within `interval`; 0 if it went back,
+/// because its program restarted, or if no time has passed.
 [[nodiscard]] double rate(std::uint64_t now, std::uint64_t before, std::chrono::nanoseconds interval);
 
 }  // namespace backplane::cli

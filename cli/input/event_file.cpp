@@ -13,7 +13,7 @@ namespace backplane::cli {
 namespace {
 
 constexpr std::size_t piece_bytes = 256u << 10;
-/// The largest event that a broker may be told to take, and what goes around it.
+/// The largest event limit that a broker can be configured with, and the message around the event.
 constexpr std::uint64_t message_bytes_max = (256u << 20) + 4096;
 
 }  // namespace
@@ -52,24 +52,24 @@ Result<const v1::ServerMessage*> EventFileReader::next() {
     if (!there) return tl::unexpected(there.error());
     if (!*there && digits == 0) return nullptr;
     if (!*there) return wrong("the file ends within a length");
-    if (digits == digits_max) return wrong("wanted the length of a message: is this a file of events?");
+    if (digits == digits_max) return wrong("expected the length of a message: is this an event file?");
     const auto byte = static_cast<unsigned char>(buffer_[taken_ + digits]);
     length |= static_cast<std::uint64_t>(byte & 0x7fU) << (7 * digits);
     more = (byte & 0x80U) != 0;
   }
   if (length > message_bytes_max) {
-    return wrong(fmt::format("wanted a message of at most {} bytes, got {}: is this a file of events?",
+    return wrong(fmt::format("expected a message of at most {} bytes, got {}: is this an event file?",
                              message_bytes_max, length));
   }
   const auto there = fill(digits + length);
   if (!there) return tl::unexpected(there.error());
   if (!*there) {
-    return wrong(fmt::format("the file ends within a message: wanted {} bytes, got {}", length,
+    return wrong(fmt::format("the file ends within a message: expected {} bytes, got {}", length,
                              buffer_.size() - taken_ - digits));
   }
   if (!message_->ParseFromArray(buffer_.data() + taken_ + digits, static_cast<int>(length)) ||
       message_->message_case() == v1::ServerMessage::MESSAGE_NOT_SET) {
-    return wrong("wanted a ServerMessage, got other bytes: is this a file of events?");
+    return wrong("expected a ServerMessage, got other bytes: is this an event file?");
   }
   taken_ += digits + length;
   return message_.get();

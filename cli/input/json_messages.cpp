@@ -16,8 +16,8 @@ namespace {
 
 namespace pb = google::protobuf;
 
-/// Keeps the last line of what protobuf finds wrong with a file.
-class FirstFault final : public pb::DescriptorPool::ErrorCollector {
+/// Keeps the first error that protobuf finds in a file.
+class FirstError final : public pb::DescriptorPool::ErrorCollector {
  public:
   void AddError(const std::string& file, const std::string& element, const pb::Message*, ErrorLocation,
                 const std::string& message) override {
@@ -39,15 +39,15 @@ class JsonMessages::Impl {
   }
 
   Result<void> add(const pb::FileDescriptorSet& set) {
-    // In an order in which each file's imports are there before it: as brokers give them, but from anybody.
+    // Add each file after its imports. Brokers send them in this order, but others may not.
     int left = set.file_size();
     for (bool progress = true; progress && left > 0;) {
       progress = false;
       for (const pb::FileDescriptorProto& file : set.file()) {
         if (knows(file.name()) || !has_imports_of(file)) continue;
-        FirstFault fault;
-        if (pool_.BuildFileCollectingErrors(file, &fault) == nullptr) {
-          return fail(ErrorCode::protocol, "types: " + fault.text());
+        FirstError error;
+        if (pool_.BuildFileCollectingErrors(file, &error) == nullptr) {
+          return fail(ErrorCode::protocol, "types: " + error.text());
         }
         progress = true;
         --left;
@@ -72,7 +72,7 @@ class JsonMessages::Impl {
     return true;
   }
 
-  PayloadJson built_in_;  // brings the program's own types with it
+  PayloadJson built_in_;  // links the program's own types
   pb::DescriptorPool pool_{pb::DescriptorPool::generated_pool()};
   pb::DynamicMessageFactory factory_{&pool_};
 };
@@ -92,19 +92,19 @@ Result<void> JsonMessages::add_types(std::string_view file_descriptor_set) {
   constexpr std::size_t parse_max = std::numeric_limits<int>::max();
   if (file_descriptor_set.size() > parse_max ||
       !set.ParseFromArray(file_descriptor_set.data(), static_cast<int>(file_descriptor_set.size()))) {
-    return fail(ErrorCode::protocol, "types: wanted a FileDescriptorSet, got other bytes");
+    return fail(ErrorCode::protocol, "types: expected a FileDescriptorSet, got other bytes");
   }
   return impl_->add(set);
 }
 
 Result<std::unique_ptr<pb::Message>> JsonMessages::make(const std::string& type, std::string_view json) {
   const pb::Descriptor* const descriptor = impl_->find_type(type);
-  CHECK(descriptor != nullptr, "a type is found before a message of it is made");
+  CHECK(descriptor != nullptr, "the type is one that find() returned");
   std::unique_ptr<pb::Message> message(impl_->make_new(descriptor));
   const auto parsed = pb::util::JsonStringToMessage(pb::StringPiece(json.data(), json.size()), message.get());
   if (parsed.ok()) return message;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("wanted a {} as JSON: {}", type, parsed.message().ToString()));
+              fmt::format("--json: expected a {} as JSON: {}", type, parsed.message().ToString()));
 }
 
 }  // namespace backplane::cli

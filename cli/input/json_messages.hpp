@@ -1,5 +1,5 @@
 #pragma once
-// Messages made of JSON, for whoever publishes from a shell.
+// Protobuf messages from JSON.
 
 #include <memory>
 #include <string>
@@ -13,8 +13,8 @@ class Message;
 
 namespace backplane::cli {
 
-/// Makes messages of the types that the program was built with (the events of backplane/events/v1, Google's
-/// well-known ones) and of those that it is given. Belongs to one thread; outlives the messages.
+/// Makes messages of the types that the program was built with (backplane/events/v1 and Google's well-known
+/// types) and of types that are added. Belongs to one thread; must outlive the messages.
 class JsonMessages {
  public:
   JsonMessages();
@@ -22,14 +22,15 @@ class JsonMessages {
   JsonMessages(const JsonMessages&) = delete;
   JsonMessages& operator=(const JsonMessages&) = delete;
 
-  /// The full name of a type that is known: `name` itself, or backplane.events.v1.<name>; else "".
+  /// The full name of a known type: `name` itself or backplane.events.v1.<name>; empty if neither is known.
   [[nodiscard]] std::string find(std::string_view name) const;
 
-  /// Takes the files of a serialised FileDescriptorSet. @returns what is wrong with them, in one line.
+  /// Adds the files of a serialised FileDescriptorSet. @returns an error if they are invalid.
   Result<void> add_types(std::string_view file_descriptor_set);
 
-  /// The message of this type (a full name that find() gave) which `json` describes, with proto field names
-  /// or JSON's. The error says what is wrong with the JSON.
+  /// Makes the message that `json` describes, with proto field names or JSON names.
+  /// @param type  a full name that find() returned
+  /// @returns an error if the JSON does not fit the type.
   Result<std::unique_ptr<google::protobuf::Message>> make(const std::string& type, std::string_view json);
 
  private:

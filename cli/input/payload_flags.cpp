@@ -17,8 +17,7 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_argument, std::move(text));
 }
 
-}  // namespace
-
+/// Reads `fd` to its end. `where` begins the errors.
 Result<std::string> read_all(int fd, std::string_view where, std::size_t bytes_max) {
   std::string all;
   std::array<char, 64u << 10> piece{};
@@ -29,19 +28,20 @@ Result<std::string> read_all(int fd, std::string_view where, std::size_t bytes_m
     if (bytes < 0) return wrong(fmt::format("{}: {}", where, std::strerror(errno)));
     all.append(piece.data(), static_cast<std::size_t>(bytes));
     if (all.size() > bytes_max)
-      return wrong(fmt::format("{}: wanted at most {} bytes, got more", where, bytes_max));
+      return wrong(fmt::format("{}: expected at most {} bytes, got more", where, bytes_max));
   }
 }
+
+}  // namespace
 
 Result<std::optional<std::string>> read_payload(const PayloadFlags& flags, std::size_t bytes_max) {
   const int given = (flags.text ? 1 : 0) + (flags.file.empty() ? 0 : 1) + (flags.standard_input ? 1 : 0) +
                     (flags.clear ? 1 : 0);
   if (given != 1) {
-    return wrong(fmt::format("wanted one of TEXT, --file, --stdin and --clear, got {}",
+    return wrong(fmt::format("expected one of TEXT, --file, --stdin and --clear, got {}",
                              given == 0 ? "none" : "several"));
   }
-  if (flags.clear && !flags.json_type.empty())
-    return wrong("--json: wanted a payload, which --clear has none of");
+  if (flags.clear && !flags.json_type.empty()) return wrong("--json: cannot be combined with --clear");
   if (flags.clear) return std::optional<std::string>{};
   if (flags.text) return std::optional(*flags.text);
   if (flags.standard_input) {

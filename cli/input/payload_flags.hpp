@@ -1,5 +1,5 @@
 #pragma once
-// What `backplane pub` publishes.
+// The payload of `backplane pub`.
 
 #include <cstddef>
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace backplane::cli {
 
-/// The words of the command line that say what an event's payload is.
+/// The options and arguments that say what the payload is.
 struct PayloadFlags {
   std::optional<std::string> text{};
   std::string file{};
@@ -19,11 +19,9 @@ struct PayloadFlags {
   bool clear{};
 };
 
-/// The bytes that the flags mean: exactly one of them may. Reads a file or standard input to its end, of
-/// which there may be at most `bytes_max`. Nothing for --clear.
+/// The payload that the flags name; no value for --clear. Reads a file or standard input to its end. An error
+/// if not exactly one of TEXT, --file, --stdin and --clear is given, or if there are more than `bytes_max`
+/// bytes.
 Result<std::optional<std::string>> read_payload(const PayloadFlags& flags, std::size_t bytes_max);
-
-/// All that can be read from `fd`; `where` begins the errors.
-Result<std::string> read_all(int fd, std::string_view where, std::size_t bytes_max);
 
 }  // namespace backplane::cli

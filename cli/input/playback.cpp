@@ -12,7 +12,7 @@ namespace backplane::cli {
 
 Playback::Clock::time_point Playback::due(std::int64_t unix_ns) {
   if (!first_ns_) first_ns_ = unix_ns;
-  // As doubles: a damaged file may say any time, and a microsecond in a day is exact enough.
+  // Doubles cannot overflow, whatever times a damaged file has, and are exact to a microsecond in a day.
   const double after_ns = (static_cast<double>(unix_ns) - static_cast<double>(*first_ns_)) / speed_;
   constexpr double longest_ns = 1e9 * 3600 * 24 * 365;
   const auto after = std::chrono::nanoseconds{std::llround(std::clamp(after_ns, 0.0, longest_ns))};
@@ -30,7 +30,7 @@ Result<double> parse_speed(const std::string& text) {
   if (error == std::errc{} && end == digits.data() + digits.size() && speed > 0 && speed <= speed_max)
     return speed;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("--speed: wanted a number above 0, such as 10 or 0.5, or max, got \"{}\"", text));
+              fmt::format("--speed: expected a number above 0, such as 10 or 0.5, or max, got \"{}\"", text));
 }
 
 }  // namespace backplane::cli

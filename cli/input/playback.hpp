@@ -1,5 +1,5 @@
 #pragma once
-// When an event of a file has its turn.
+// When each event of a file is due.
 
 #include <chrono>
 #include <cstdint>
@@ -10,15 +10,16 @@
 
 namespace backplane::cli {
 
-/// Plays times of the past on a clock of now, so many times as fast. A value; pure.
+/// Maps recorded times to the present, at a multiple of their pace. A value; it never reads a clock.
 class Playback {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param speed  how many times as fast as it was, above 0; infinite: at once
+  /// @param speed  the multiple of the original pace, above 0; infinity: everything is due at once
   Playback(double speed, Clock::time_point start) : speed_(speed), start_(start) {}
 
-  /// When an event of this Unix time is due. The first one is at once; time never goes back.
+  /// When an event with this Unix time is due. The first one is due at `start`; later ones are never due
+  /// earlier than those before them.
   [[nodiscard]] Clock::time_point due(std::int64_t unix_ns);
 
  private:

@@ -9,7 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// How far above the executable a source tree may begin: build/dev/bin/backplane.
+/// How many folders above the executable are searched: build/dev/bin/backplane.
 constexpr int levels_max = 4;
 
 bool has_data(const fs::path& folder) {
@@ -25,7 +25,7 @@ Result<fs::path> find_demo_data(const std::string& given, const fs::path& execut
     if (has_data(given)) return given;
     return fail(
         ErrorCode::not_found,
-        fmt::format("--data: wanted a folder with stocks.csv and seattle-hourly.csv, got \"{}\"", given));
+        fmt::format("--data: expected a folder with stocks.csv and seattle-hourly.csv, got \"{}\"", given));
   }
   std::vector<fs::path> candidates;
   fs::path folder = executable.parent_path();
@@ -38,11 +38,10 @@ Result<fs::path> find_demo_data(const std::string& given, const fs::path& execut
   for (const fs::path& each : candidates) {
     if (has_data(each)) return each;
   }
-  return fail(
-      ErrorCode::not_found,
-      fmt::format("the demo's data (stocks.csv, seattle-hourly.csv) are neither in {} nor in {}; name "
-                  "their folder with --data",
-                  candidates.front().string(), candidates.back().string()));
+  return fail(ErrorCode::not_found,
+              fmt::format("cannot find the demo's data (stocks.csv, seattle-hourly.csv) in {} or {}; give "
+                          "their folder with --data",
+                          candidates.front().string(), candidates.back().string()));
 }
 
 }  // namespace backplane::cli

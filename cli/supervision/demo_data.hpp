@@ -1,5 +1,5 @@
 #pragma once
-// Where the demo's real data are.
+// Finds the files that the demo publishes.
 
 #include <filesystem>
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace backplane::cli {
 
-/// The folder with stocks.csv and seattle-hourly.csv: `given` where that is not empty, else config/demo
-/// beside or above the executable (a build tree), or where it was installed. @returns not_found with the
-/// folders that were looked into.
+/// The folder with stocks.csv and seattle-hourly.csv: `given` if that is not empty, else config/demo next to
+/// or above the executable (in a build tree), or the folder in which they were installed. @returns not_found
+/// with the folders that were searched.
 Result<std::filesystem::path> find_demo_data(const std::string& given,
                                              const std::filesystem::path& executable);
 

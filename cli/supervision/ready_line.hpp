@@ -1,12 +1,13 @@
 #pragma once
-// What a daemon says when it is ready.
+// The line that a daemon prints when it is ready.
 
 #include <string>
 #include <string_view>
 
 namespace backplane::cli {
 
-/// The value of `key` in `ready role=broker name=default ingress=tcp://…`; empty: it has none.
+/// The value of `key` in a line such as `ready role=broker name=default ingress=tcp://…`; empty if it has
+/// none.
 [[nodiscard]] std::string ready_value(std::string_view line, std::string_view key);
 
 }  // namespace backplane::cli

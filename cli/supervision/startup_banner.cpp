@@ -13,16 +13,16 @@
 namespace backplane::cli {
 namespace {
 
-/// Where somebody on this machine connects to: the host alone, and the port.
-HostPort reachable(std::string_view place) {
-  HostPort at = parse_host_port(place, "listen").value_or(HostPort{});
+/// The address to which a program on this machine connects.
+HostPort reachable(std::string_view address) {
+  HostPort at = parse_host_port(address, "listen").value_or(HostPort{});
   if (at.host == "0.0.0.0") at.host = "127.0.0.1";
   if (at.host == "::") at.host = "::1";
   return at;
 }
 
-std::string page_url(std::string_view place) {
-  const HostPort at = reachable(place);
+std::string page_url(std::string_view address) {
+  const HostPort at = reachable(address);
   const bool ipv6 = at.host.find(':') != std::string::npos;
   return fmt::format("http://{}:{}/", ipv6 ? fmt::format("[{}]", at.host) : at.host, at.port);
 }
@@ -40,7 +40,7 @@ void append_broker(std::string_view ready, std::string& out) {
   out += '\n';
 }
 
-/// The options by which a command finds the broker; none where it is at the usual place.
+/// The options that a command needs to find the broker; none if it has the default endpoints.
 std::string address_options(std::string_view ready) {
   const BrokerEndpoints standard;
   std::string options;
@@ -57,18 +57,18 @@ std::string address_options(std::string_view ready) {
 
 std::vector<std::string> gateway_addresses(const StartedDaemons& daemons, bool feeds) {
   const std::string all = ready_value(daemons.gateway, "listen");
-  std::vector<std::string> places;
+  std::vector<std::string> addresses;
   std::size_t index = 0;
   for (std::size_t at = 0; at < all.size(); ++index) {
     const std::size_t end = std::min(all.find(',', at), all.size());
-    if ((index >= daemons.listeners) == feeds) places.push_back(all.substr(at, end - at));
+    if ((index >= daemons.listeners) == feeds) addresses.push_back(all.substr(at, end - at));
     at = end + 1;
   }
-  return places;
+  return addresses;
 }
 
 std::string startup_banner(const StartedDaemons& daemons) {
-  std::string text = "Backplane is up. Ctrl-C ends it.\n";
+  std::string text = "Backplane is up. Press Ctrl-C to stop it.\n";
   const auto out = std::back_inserter(text);
   for (const std::string& ready : daemons.broker) append_broker(ready, text);
   const std::string metrics = ready_value(daemons.broker.front(), "metrics");

@@ -1,5 +1,5 @@
 #pragma once
-// What `backplane up` says when all is ready: where everything is, and what to type.
+// What `backplane up` prints when everything is ready: the addresses, and commands to try.
 
 #include <cstddef>
 #include <string>
@@ -8,20 +8,20 @@
 
 namespace backplane::cli {
 
-/// What is up.
+/// The daemons that are running.
 struct StartedDaemons {
-  std::vector<std::string> broker;  ///< its ready lines, one a backplane
+  std::vector<std::string> broker;  ///< its ready lines, one for each backplane
   std::string gateway;              ///< its first ready line
-  std::size_t listeners{};          ///< so many of that line's places take commands; the others are feeds
-  bool http{};                      ///< spoken on these, so that there is a page
-  std::string program;              ///< what a person types to run `backplane`
+  std::size_t listeners{};          ///< how many of that line's addresses take commands; the others are feeds
+  bool http{};                      ///< whether the listeners serve HTTP, and therefore the page
+  std::string program;              ///< the command to type for `backplane`
 };
 
-/// The places of a gateway's ready line that take commands, or with `feeds` the others.
+/// The addresses in the gateway's ready line that take commands, or with `feeds` the others.
 [[nodiscard]] std::vector<std::string> gateway_addresses(const StartedDaemons& daemons, bool feeds);
 
-/// The lines for a person, each with its end. Where a place takes connections to any address of the machine,
-/// what is to be typed or opened names the loopback one.
+/// The lines of the banner, each with its line end. For an address that accepts connections on every
+/// interface, it names the loopback address.
 [[nodiscard]] std::string startup_banner(const StartedDaemons& daemons);
 
 }  // namespace backplane::cli

@@ -12,10 +12,10 @@
 namespace backplane::cli {
 namespace {
 
-/// Without a terminal the line goes to a file or a log: often enough to see that all is well.
+/// The interval without a terminal, where the line goes to a log.
 constexpr std::chrono::seconds print_every{10};
 
-/// Unlike fmt::print, it doesn't throw where nobody reads any more: then there is nobody to tell.
+/// Unlike fmt::print(), it does not throw if the reader has exited.
 void write(std::FILE* file, const std::string& text) {
   std::fputs(text.c_str(), file);
   std::fflush(file);
@@ -27,7 +27,7 @@ std::string rate_text(std::uint64_t now, std::uint64_t before, std::chrono::nano
                      grouped(static_cast<std::uint64_t>(std::llround(rate(now, before, interval)))));
 }
 
-/// Columns of the terminal; a longer line would wrap and could not be redrawn.
+/// The columns of the terminal. A longer line would wrap, and could not be redrawn.
 std::size_t columns() {
   winsize size{};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;

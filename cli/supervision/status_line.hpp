@@ -1,5 +1,5 @@
 #pragma once
-// The live line of `backplane up`, and how it gets out of other lines' way.
+// The status line of `backplane up`.
 
 #include <chrono>
 #include <cstdint>
@@ -9,19 +9,19 @@
 
 namespace backplane::cli {
 
-/// What the line tells; all but `clients` only grow.
+/// The numbers in the line. All but `clients` only grow.
 struct StatusNumbers {
   std::uint64_t events_in{};
   std::uint64_t deliveries_out{};
   std::uint64_t clients{};
 };
 
-/// `events in 1,234 (5/s)   deliveries out 56,789 (57/s)   clients 3`; the rates are those since `before`, an
-/// interval ago. Numbers that went back (a new broker) have no rate.
+/// `events in 1,234 (5/s)   deliveries out 56,789 (57/s)   clients 3`. Rates are measured since `before`, an
+/// interval ago. A number that went back, because the broker restarted, has no rate.
 [[nodiscard]] std::string status_text(const StatusNumbers& now, const std::optional<StatusNumbers>& before,
                                       std::chrono::nanoseconds interval);
 
-/// One line on standard output: redrawn in place on a terminal, else printed now and then. Lives on one
+/// One line on standard output: redrawn in place on a terminal, else printed every 10 s. Belongs to one
 /// thread.
 class StatusLine {
  public:
@@ -29,13 +29,13 @@ class StatusLine {
 
   StatusLine();
 
-  /// Shows the line, or remembers it for when its time has come.
+  /// Redraws the line, or prints it if 10 s have passed since the last one.
   void show(std::string text, Clock::time_point now);
 
-  /// Prints another line on standard error, and the status below it again.
+  /// Prints another line on standard error, and redraws the status below it.
   void print_error_line(std::string_view line);
 
-  /// Ends the line, so that what follows begins at the left.
+  /// Ends the line, so that later output begins on a new one.
   void finish();
 
  private:

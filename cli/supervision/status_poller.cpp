@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "cli/console/balance_checks.hpp"
+#include "cli/console/counters.hpp"
 #include "follower/control/broker_control.hpp"
 
 namespace backplane::cli {
@@ -23,10 +23,10 @@ StatusPoller::StatusPoller(mq::Context& context, const std::string& control)
 StatusPoller::~StatusPoller() = default;
 
 void StatusPoller::request() {
-  if (std::exchange(waiting_, true)) return;
+  if (std::exchange(outstanding_, true)) return;
   control_->requests().stats([this](const Result<BrokerStats>& stats) {
-    waiting_ = false;
-    if (!stats) return;  // the next question may find it better
+    outstanding_ = false;
+    if (!stats) return;  // the next request may succeed
     numbers_ = status_numbers(*stats);
     fresh_ = true;
   });

@@ -1,5 +1,5 @@
 #pragma once
-// What the status line of `backplane up` needs to know of a broker, asked for over and over.
+// Polls a broker for the numbers of the status line.
 
 #include <chrono>
 #include <memory>
@@ -15,34 +15,34 @@ struct BrokerStats;
 
 namespace backplane::cli {
 
-/// What went in, what its gateways gave out, and their clients.
+/// The events that a broker received, and the deliveries and clients of its gateways.
 [[nodiscard]] StatusNumbers status_numbers(const BrokerStats& stats);
 
-/// Asks one broker's control endpoint. Lives on one thread; owns its connection; never blocks.
+/// Requests the stats of one broker. Belongs to one thread; owns its connection; never blocks.
 class StatusPoller {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Returns at once, whether there is a broker or not. Throws std::invalid_argument where `control` is not
-  /// an endpoint. `context` outlives it.
+  /// Starts to connect, and returns at once. Throws std::invalid_argument if `control` is not an endpoint.
+  /// `context` outlives it.
   StatusPoller(mq::Context& context, const std::string& control);
   ~StatusPoller();
   StatusPoller(const StatusPoller&) = delete;
   StatusPoller& operator=(const StatusPoller&) = delete;
 
-  /// Asks, unless an answer is waited for.
+  /// Sends a request, unless a reply is outstanding.
   void request();
-  /// Takes an answer, where there is one. @returns whether `numbers()` is new.
+  /// Reads a reply if one has arrived. @returns whether `numbers()` is new.
   [[nodiscard]] bool receive();
   [[nodiscard]] const StatusNumbers& numbers() const noexcept { return numbers_; }
 
-  /// For poll; call receive() before every sleep.
+  /// For poll(). It is edge-triggered: call receive() before each poll().
   [[nodiscard]] int fd();
 
  private:
   std::unique_ptr<BrokerControl> control_;
   StatusNumbers numbers_;
-  bool waiting_{};
+  bool outstanding_{};  // a request
   bool fresh_{};
 };
 

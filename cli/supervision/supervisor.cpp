@@ -15,21 +15,21 @@ using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds backoff_min{200};
 constexpr std::chrono::milliseconds backoff_max{10'000};
-/// Whoever has lived that long is not in a loop of dying.
-constexpr std::chrono::seconds sound_life{30};
+/// A child that has run this long is healthy: its next delay is the shortest one again.
+constexpr std::chrono::seconds healthy_after{30};
 
-/// When the last of each kind has to have ended, from the beginning of the end on. A broker reads until
-/// 200 ms of quiet before it ends.
-constexpr std::chrono::milliseconds publishers_end{800};
-constexpr std::chrono::milliseconds broker_ends{1'500};
-constexpr std::chrono::milliseconds gateway_ends{1'900};
+/// The deadlines for each role, counted from the call of stop(). A broker that drains waits for 200 ms of
+/// quiet.
+constexpr std::chrono::milliseconds publishers_stop_limit{800};
+constexpr std::chrono::milliseconds broker_stop_limit{1'500};
+constexpr std::chrono::milliseconds gateway_stop_limit{1'900};
 
-/// Lines of one child that are read in a row, so that a talkative one doesn't keep us from the others.
-constexpr int lines_a_turn = 256;
+/// At most so many lines of one child per turn, so that its output cannot delay the others.
+constexpr int lines_per_turn = 256;
 
 }  // namespace
 
-/// One program, whether it runs at the moment or not.
+/// One program, running or waiting to be restarted.
 struct Supervisor::Member {
   Role role;
   std::string name;
@@ -37,9 +37,9 @@ struct Supervisor::Member {
   std::optional<Child> child{};
   std::vector<std::string> ready_lines{};
   Clock::time_point started{};
-  Clock::time_point restart_at{};  ///< where there is no child
+  Clock::time_point restart_at{};  ///< if there is no child
   std::chrono::milliseconds backoff{backoff_min};
-  bool finished{};  ///< not to be started again
+  bool finished{};  ///< not restarted any more
 };
 
 Supervisor::Supervisor(Signals& signals, Listener listener)
@@ -49,7 +49,7 @@ Supervisor::~Supervisor() = default;
 Supervisor::Member& Supervisor::member(std::string_view name) const {
   const auto found =
       std::find_if(members_.begin(), members_.end(), [&](const auto& each) { return each->name == name; });
-  CHECK(found != members_.end(), "a program that is asked for was started");
+  CHECK(found != members_.end(), "a child's name is one that was started");
   return **found;
 }
 
@@ -74,22 +74,22 @@ Supervisor::Outcome Supervisor::wait_ready(std::string_view name, std::size_t co
                                            std::chrono::milliseconds timeout) {
   const Clock::time_point deadline = Clock::now() + timeout;
   Member& waited_for = member(name);
-  CHECK(waited_for.child.has_value(), "a program is waited for at its first start");
+  CHECK(waited_for.child.has_value(), "wait_ready() is for a child that was just started");
   while (waited_for.ready_lines.size() < count) {
     if (Clock::now() >= deadline) return Outcome::timeout;
-    wait_for_something(deadline, -1);
+    wait_for_event(deadline, -1);
     relay_signals();
-    if (stop_asked_) return Outcome::stop;
+    if (stop_requested_) return Outcome::stop;
     for (const auto& each : members_) {
-      if (each.get() != &waited_for) look_after(*each, Clock::now());
+      if (each.get() != &waited_for) check(*each, Clock::now());
     }
     read_pipes(waited_for);
     if (waited_for.ready_lines.size() >= count) break;
     if (const auto exit = waited_for.child->wait(0ms)) {
       read_pipes(waited_for);
-      // Whoever ends by itself has said why; what a signal does to it, only we know.
+      // A child that exits by itself has printed the reason. If a signal ended it, it has not.
       if (exit->signal != 0) {
-        listener_.on_report(fmt::format("{} was ended by {} before it was ready", name, exit->str()));
+        listener_.on_report(fmt::format("{} was killed by {} before it was ready", name, exit->str()));
       }
       waited_for.child.reset();
       waited_for.finished = true;
@@ -101,25 +101,26 @@ Supervisor::Outcome Supervisor::wait_ready(std::string_view name, std::size_t co
 
 Supervisor::Outcome Supervisor::tend(Clock::time_point deadline, int also) {
   for (;;) {
-    const bool also_readable = wait_for_something(deadline, also);
+    const bool also_readable = wait_for_event(deadline, also);
     relay_signals();
     const Clock::time_point now = Clock::now();
-    for (const auto& each : members_) look_after(*each, now);
-    if (stop_asked_) return Outcome::stop;
-    if (given_up_) return Outcome::ended;
+    for (const auto& each : members_) check(*each, now);
+    if (stop_requested_) return Outcome::stop;
+    if (cannot_run_) return Outcome::ended;
     if (also_readable) return Outcome::ready;
     if (now >= deadline) return Outcome::timeout;
   }
 }
 
-/// Sleeps until a child, a signal or `also` wants something, or until a restart or `deadline` is due.
+/// Blocks until a child has output or exits, a signal arrives, `also` is readable, or a restart or `deadline`
+/// is due.
 /// @returns whether `also` is readable.
-bool Supervisor::wait_for_something(Clock::time_point deadline, int also) {
+bool Supervisor::wait_for_event(Clock::time_point deadline, int also) {
   std::vector<pollfd> waiting{{signals_.fd(), POLLIN, 0}, {also, POLLIN, 0}};
   for (const auto& each : members_) {
     if (each->child) {
       for (const int fd : {each->child->exit_fd(), each->child->output().fd(), each->child->errors().fd()}) {
-        waiting.push_back({fd, POLLIN, 0});  // poll passes over -1
+        waiting.push_back({fd, POLLIN, 0});  // poll() ignores -1
       }
     } else if (!each->finished) {
       deadline = std::min(deadline, each->restart_at);
@@ -131,19 +132,19 @@ bool Supervisor::wait_for_something(Clock::time_point deadline, int also) {
 }
 
 void Supervisor::read_pipes(Member& member) {
-  for (int i = 0; i < lines_a_turn; ++i) {
+  for (int i = 0; i < lines_per_turn; ++i) {
     auto line = member.child->output().next();
     if (!line) break;
     if (line->starts_with("ready ")) member.ready_lines.push_back(std::move(*line));
   }
-  for (int i = 0; i < lines_a_turn; ++i) {
+  for (int i = 0; i < lines_per_turn; ++i) {
     const auto line = member.child->errors().next();
     if (!line) break;
     listener_.on_line(*line);
   }
 }
 
-void Supervisor::look_after(Member& member, Clock::time_point now) {
+void Supervisor::check(Member& member, Clock::time_point now) {
   if (!member.child) {
     if (!member.finished && now >= member.restart_at) restart(member, now);
     return;
@@ -157,13 +158,13 @@ void Supervisor::look_after(Member& member, Clock::time_point now) {
   if (usage || (member.role == Role::publisher && exit->clean())) {
     member.finished = true;
     if (usage)
-      listener_.on_report(fmt::format("{} ended: it cannot be run as it is configured", member.name));
-    if (member.role != Role::publisher) given_up_ = true;
+      listener_.on_report(fmt::format("{} exited: it cannot run with this configuration", member.name));
+    if (member.role != Role::publisher) cannot_run_ = true;
     return;
   }
-  if (now - member.started > sound_life) member.backoff = backoff_min;
+  if (now - member.started > healthy_after) member.backoff = backoff_min;
   member.restart_at = now + member.backoff;
-  listener_.on_report(fmt::format("{} ended ({}); starting it again in {}", member.name, exit->str(),
+  listener_.on_report(fmt::format("{} exited ({}); restarting it in {}", member.name, exit->str(),
                                   format_duration(member.backoff)));
   member.backoff = std::min(member.backoff * 2, backoff_max);
 }
@@ -185,8 +186,8 @@ void Supervisor::relay_signals() {
     const Signals::Event event = signals_.next();
     if (event == Signals::Event::none) return;
     if (event == Signals::Event::stop) {
-      stop_asked_ = true;
-      return;  // a second one is for stop()
+      stop_requested_ = true;
+      return;  // stop() handles a second one
     }
     for (const auto& each : members_) {
       if (each->role == Role::broker && each->child) each->child->signal(SIGHUP);
@@ -196,9 +197,9 @@ void Supervisor::relay_signals() {
 
 void Supervisor::stop() {
   const Clock::time_point begin = Clock::now();
-  stop(Role::publisher, begin + publishers_end);
-  stop(Role::broker, begin + broker_ends);
-  stop(Role::gateway, begin + gateway_ends);
+  stop(Role::publisher, begin + publishers_stop_limit);
+  stop(Role::broker, begin + broker_stop_limit);
+  stop(Role::gateway, begin + gateway_stop_limit);
 }
 
 void Supervisor::stop(Role role, Clock::time_point deadline) {
@@ -210,22 +211,22 @@ void Supervisor::stop(Role role, Clock::time_point deadline) {
     ending.push_back(each.get());
   }
   while (!ending.empty() && Clock::now() < deadline) {
-    wait_for_something(deadline, -1);
-    // In a hurry: who asks twice doesn't want to wait.
+    wait_for_event(deadline, -1);
+    // A second signal asks to stop at once.
     if (signals_.next() == Signals::Event::stop) deadline = Clock::now();
     for (const auto& each : members_) {
-      if (each->child) read_pipes(*each);  // nobody must hang on a full pipe
+      if (each->child) read_pipes(*each);  // so that no child blocks on a full pipe
     }
     std::erase_if(ending, [this](Member* each) {
       if (!each->child->wait(0ms)) return false;
-      read_pipes(*each);  // its last words
+      read_pipes(*each);  // its last lines
       each->child.reset();
       return true;
     });
   }
   for (Member* each : ending) {
-    listener_.on_report(fmt::format("{} did not end when asked and was killed", each->name));
-    each->child.reset();  // kills
+    listener_.on_report(fmt::format("{} did not stop in time and was killed", each->name));
+    each->child.reset();  // the destructor kills it
   }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Child processes that are kept running.
+// Child processes that are restarted when they exit.
 
 #include <chrono>
 #include <cstddef>
@@ -15,60 +15,67 @@
 
 namespace backplane::cli {
 
-/// Runs the programs of one `backplane up`. Lives on the main thread, which must not end while there are
-/// children; owns them. One that dies unasked is started again, later each time.
+/// Runs the child processes of `backplane up`. Lives on the main thread, which must not exit while there are
+/// children; owns them. Restarts a child that exits unexpectedly, after a delay that doubles each time.
 class Supervisor {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Who is told what the children say and do. Called from within the supervisor's methods.
+  /// Receives what the children print and do. Called from the supervisor's methods.
   struct Listener {
-    /// A line that a child wrote on standard error.
+    /// A line that a child wrote to standard error.
     std::function<void(std::string_view line)> on_line;
-    /// Something happened to a child: one line for a person.
+    /// A child was restarted, killed, or cannot run: one line.
     std::function<void(std::string_view text)> on_report;
   };
 
-  /// What a child is, for the order of the end and for what its death means.
+  /// The role of a child decides when it is stopped, and whether its exit is an error.
   enum class Role { publisher, broker, gateway };
 
-  /// What became of waiting.
-  enum class Outcome { ready, timeout, ended, stop };
+  /// How waiting ended.
+  enum class Outcome {
+    ready,    ///< what was waited for has happened
+    timeout,  ///< the deadline was reached
+    ended,    ///< a child exited, and is not restarted
+    stop      ///< a signal asks this process to stop
+  };
 
   Supervisor(Signals& signals, Listener listener);
   ~Supervisor();
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
-  /// Starts a program. @param name what it is called in reports; unique
-  /// @returns an error that names the program, where it cannot be started.
+  /// Starts a child.
+  /// @param name  names it in reports; unique
+  /// @returns an error that names the program if it cannot be started.
   Result<void> start(Role role, const std::string& name, std::vector<std::string> arguments);
 
-  /// What a program is to be started with, should it die.
+  /// Replaces the arguments for later restarts of a child.
   void set_arguments(std::string_view name, std::vector<std::string> arguments);
 
-  /// Waits until a program just started has said `count` ready lines. `ended`: it has ended before that,
-  /// and is not started again.
+  /// Blocks until a child that was just started has printed `count` ready lines. Does not restart this child.
   Outcome wait_ready(std::string_view name, std::size_t count, std::chrono::milliseconds timeout);
 
-  /// Tends to the children until `deadline`, or until `also` (a descriptor; -1: none) is readable (then
-  /// `ready`). `stop`: a signal asks for the end. `ended`: a program can't go on (wrong configuration).
+  /// Blocks until `deadline`, or until the descriptor `also` (-1: none) is readable, which returns `ready`.
+  /// Meanwhile it reads the children's output, restarts children and relays SIGHUP to the broker. `ended`: a
+  /// broker or gateway cannot run with its configuration.
   Outcome tend(Clock::time_point deadline, int also = -1);
 
-  /// The ready lines of a program's present life.
+  /// The ready lines that a child has printed since it was last started.
   [[nodiscard]] const std::vector<std::string>& ready_lines(std::string_view name) const;
 
-  /// Ends all: publishers first, then the broker, then the gateway, each kind within its bound (SIGTERM,
-  /// then SIGKILL; a second signal to us: SIGKILL at once). Takes less than 2 s.
+  /// Stops all children: publishers first, then the broker, then the gateway. Each role gets SIGTERM, and
+  /// SIGKILL after its time limit. After a second signal to this process, SIGKILL comes at once. Blocks for
+  /// less than 2 s.
   void stop();
 
  private:
   struct Member;
 
   Member& member(std::string_view name) const;
-  bool wait_for_something(Clock::time_point deadline, int also);
+  bool wait_for_event(Clock::time_point deadline, int also);
   void read_pipes(Member& member);
-  void look_after(Member& member, Clock::time_point now);
+  void check(Member& member, Clock::time_point now);
   void restart(Member& member, Clock::time_point now);
   void stop(Role role, Clock::time_point deadline);
   void relay_signals();
@@ -76,8 +83,8 @@ class Supervisor {
   Signals& signals_;
   Listener listener_;
   std::vector<std::unique_ptr<Member>> members_;
-  bool stop_asked_{};
-  bool given_up_{};
+  bool stop_requested_{};
+  bool cannot_run_{};  // a broker or gateway with a wrong configuration
 };
 
 }  // namespace backplane::cli

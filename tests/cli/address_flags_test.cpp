@@ -13,43 +13,43 @@ std::string error_of(const AddressFlags& flags) {
   return brokers ? "(no error)" : brokers.error().text;
 }
 
-TEST(Addresses, WithoutFlagsTheLocalBrokerIsMeant) {
+TEST(AddressFlags, WithoutFlagsTheBrokerIsTheLocalOne) {
   EXPECT_THAT(resolve({}).value(), ElementsAre(BrokerEndpoints{"tcp://127.0.0.1:5570", "tcp://127.0.0.1:5571",
                                                                "tcp://127.0.0.1:5572"}));
 }
 
-TEST(Addresses, ABrokerIsAHostWithTheDefaultPorts) {
+TEST(AddressFlags, AHostHasTheDefaultPorts) {
   EXPECT_THAT(resolve({.broker = "host7"}).value(),
               ElementsAre(BrokerEndpoints{"tcp://host7:5570", "tcp://host7:5571", "tcp://host7:5572"}));
 }
 
-TEST(Addresses, SeveralBrokersAreKeptInOrder) {
+TEST(AddressFlags, SeveralHostsKeepTheirOrder) {
   const auto brokers = resolve({.broker = "b,a"}).value();
   ASSERT_EQ(brokers.size(), 2u);
   EXPECT_EQ(brokers[0].control, "tcp://b:5572");
   EXPECT_EQ(brokers[1].control, "tcp://a:5572");
 }
 
-TEST(Addresses, Ipv6WorksWithAndWithoutBrackets) {
+TEST(AddressFlags, AnIpv6AddressMayHaveBrackets) {
   EXPECT_EQ(resolve({.broker = "::1"}).value()[0].egress, "tcp://[::1]:5571");
   EXPECT_EQ(resolve({.broker = "[fe80::1]"}).value()[0].egress, "tcp://[fe80::1]:5571");
   EXPECT_EQ(resolve({.egress = "tcp://[::1]:9"}).value()[0].egress, "tcp://[::1]:9");
 }
 
-TEST(Addresses, AnEndpointReplacesThatOneOfTheHost) {
+TEST(AddressFlags, AnEndpointReplacesThatOfTheHost) {
   EXPECT_THAT(resolve({.broker = "host7", .egress = "ipc:///tmp/out"}).value(),
               ElementsAre(BrokerEndpoints{"tcp://host7:5570", "ipc:///tmp/out", "tcp://host7:5572"}));
 }
 
-TEST(Addresses, AnErrorNamesTheFlag) {
+TEST(AddressFlags, AnErrorNamesTheFlag) {
   EXPECT_EQ(error_of({.broker = "host7:5570"}),
-            "--broker: wanted HOST or HOST,HOST without ports, got \"host7:5570\"");
-  EXPECT_EQ(error_of({.broker = "a,,b"}), "--broker: wanted HOST or HOST,HOST without ports, got \"\"");
-  EXPECT_EQ(error_of({.broker = "a b"}), "--broker: wanted HOST or HOST,HOST without ports, got \"a b\"");
+            "--broker: expected HOST or HOST,HOST without ports, got \"host7:5570\"");
+  EXPECT_EQ(error_of({.broker = "a,,b"}), "--broker: expected HOST or HOST,HOST without ports, got \"\"");
+  EXPECT_EQ(error_of({.broker = "a b"}), "--broker: expected HOST or HOST,HOST without ports, got \"a b\"");
   EXPECT_EQ(error_of({.egress = "host7"}),
             "--egress: wanted tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"host7\"");
   EXPECT_EQ(error_of({.broker = "a,b", .control = "ipc:///x"}),
-            "--control: wanted one host in --broker beside an endpoint, got 2");
+            "--control: expected a single host in --broker, got 2");
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ TEST(Configuration, WithoutAFileThereIsOneBackplaneCalledDefault) {
   EXPECT_EQ(configuration->log_level, log::Level::info);
 }
 
-TEST(Configuration, EveryProgramReadsTheWholeFileAndTellsAllItsMistakesAtOnce) {
+TEST(Configuration, EveryProgramReadsTheWholeFileAndReportsEveryError) {
   const auto configuration = read(R"([[backplane]]
 name = "a.b"
 [gateway]
@@ -47,11 +47,11 @@ arguments = []
               ElementsAre(HasSubstr("backplane.toml:2 [backplane].name: "),
                           "backplane.toml:4 [gateway].lisen: unknown key; did you mean \"listen\"?",
                           HasSubstr("backplane.toml:6 [log].level: level must be one of debug"),
-                          "backplane.toml:7 [publish].source: wanted the name of a source, got none",
+                          "backplane.toml:7 [publish].source: expected the name of a source, got none",
                           "backplane.toml:9 [other]: unknown table"));
 }
 
-TEST(Configuration, AGatewayThatNobodyCanReachWasNotMeant) {
+TEST(Configuration, AGatewayWithoutAListenerIsAnError) {
   const auto nowhere = read("[gateway]\nlisten = []\n");
   ASSERT_FALSE(nowhere.has_value());
   EXPECT_THAT(nowhere.error(), ElementsAre("backplane.toml:2 [gateway].listen: wanted HOST:PORT, or a "
@@ -59,14 +59,14 @@ TEST(Configuration, AGatewayThatNobodyCanReachWasNotMeant) {
   EXPECT_TRUE(read("[gateway]\nlisten = []\n[[gateway.feed]]\nlisten = '127.0.0.1:0'\ntopics = ['a']\n"));
 }
 
-TEST(Configuration, TheSameNameTwiceNamesBothLines) {
+TEST(Configuration, ADuplicateNameIsReportedWithBothLines) {
   const auto configuration = read("[[backplane]]\nname = 'x'\n[[backplane]]\nname = 'x'\n");
   ASSERT_FALSE(configuration.has_value());
   EXPECT_THAT(configuration.error(), testing::Contains(testing::AllOf(HasSubstr("backplane.toml:4 "),
                                                                       HasSubstr("backplane.toml:2"))));
 }
 
-TEST(Configuration, ThePrintedReferenceReadsBackToTheSame) {
+TEST(Configuration, APrintedConfigurationReadsBackToTheSame) {
   Configuration configuration;
   configuration.log_level = log::Level::debug;
   configuration.publish = {{"clock", {"--every", "1s"}}};
@@ -78,17 +78,17 @@ TEST(Configuration, ThePrintedReferenceReadsBackToTheSame) {
   EXPECT_EQ(again->broker.backplanes[0].max_topics, 17u);
 }
 
-TEST(Configuration, TheReferenceIsWhatTheProgramPrintsWithoutAFile) {
+TEST(Configuration, TheReferenceFileIsWhatTheProgramPrints) {
   std::ifstream file(BACKPLANE_REFERENCE);
   std::ostringstream text;
   text << file.rdbuf();
   const std::string reference = text.str();
   EXPECT_EQ(reference, printed(Configuration{}))
-      << "config/backplane.toml is what `backplane broker --print-config` prints: write it anew";
+      << "config/backplane.toml must be what `backplane config print` prints: write it again";
   EXPECT_TRUE(read(reference).has_value());
 }
 
-TEST(Configuration, AFlagOverTheFileIsNamedWhereItIsWrong) {
+TEST(Configuration, AnErrorInAFlagNamesTheFlag) {
   config::Source source;
   set_flag(source, "log.level", "--log-level", "loud");
   const auto configuration = read_configuration(source);

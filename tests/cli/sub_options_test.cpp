@@ -15,12 +15,13 @@ TEST(Since, IsADurationAnOffsetOrAToken) {
   EXPECT_EQ(std::get<std::string>(parse_since(token).value()), token);
 }
 
-TEST(Since, WhatIsNoneOfThemIsTold) {
+TEST(Since, AnythingElseIsAnError) {
   for (const char* bad : {"", "yesterday", "-1", "99999999999999999999", "1.5", "10 m"}) {
-    EXPECT_EQ(parse_since(bad).error().text,
-              std::string(
-                  "--since: wanted a duration such as 10m, an offset such as 17, or a resume token, got \"") +
-                  bad + "\"");
+    EXPECT_EQ(
+        parse_since(bad).error().text,
+        std::string(
+            "--since: expected a duration such as 10m, an offset such as 17, or a resume token, got \"") +
+            bad + "\"");
   }
   EXPECT_FALSE(parse_since("zz:1").has_value());
   EXPECT_FALSE(parse_since("00000000000000ab:").has_value());

@@ -43,9 +43,9 @@ class Pub(BackplaneTest):
 
     def test_json_that_does_not_fit_is_told(self):
         pub = self.pub("n", "--json", "Quote", '{"volume": 5}', code=2)
-        self.assertRegex(pub.err[0], "^backplane pub: wanted a backplane.events.v1.Quote as JSON: .*volume")
+        self.assertRegex(pub.err[0], "^backplane pub: --json: expected a backplane.events.v1.Quote as JSON: .*volume")
         pub = self.pub("n", "--json", "Nonsense", "{}", code=2)
-        self.assertRegex(pub.err[0], '^backplane pub: --json: wanted the name of a message type, .*"Nonsense"')
+        self.assertRegex(pub.err[0], '^backplane pub: --json: expected a message type .*"Nonsense"')
         self.assertEqual(self.counters()["received_total"], 0)
 
     def test_a_file_is_one_event(self):
@@ -101,7 +101,7 @@ class Pub(BackplaneTest):
 
     def test_what_the_broker_refuses_is_told(self):
         pub = self.pub("n", "--file", self.file_of(2 << 20), code=2)
-        self.assertRegex(pub.err[0], "^backplane pub: wanted a payload of at most|^backplane pub: --file .*: wanted at most")
+        self.assertRegex(pub.err[0], "^backplane pub: expected a payload of at most|^backplane pub: --file .*: expected at most")
 
     def file_of(self, size):
         file = tempfile.NamedTemporaryFile()
@@ -137,9 +137,9 @@ class PubAtNobodys(BackplaneTest):
         pub = self.run_program("pub", "n", "x", "--count", "1000000", "--every", "10ms", *ENDPOINTS)
         self.live_reader("n").receive()
         broker.end()
-        pub.wait_line(pub.err, "^backplane pub: the broker at .* has gone; waiting for one$")
+        pub.wait_line(pub.err, "^backplane pub: lost the connection to the broker at .*; reconnecting$")
         self.start_broker()
-        pub.wait_line(pub.err, "^backplane pub: the broker at .* is there$")
+        pub.wait_line(pub.err, "^backplane pub: connected to the broker at .*$")
         self.live_reader("n").receive()
         pub.signal(signal.SIGTERM)
         self.assertEqual(pub.wait_exit(), 0, pub.story())

@@ -116,7 +116,7 @@ class Replay(BackplaneTest):
     def test_another_kind_of_file_is_told(self):
         pathlib.Path(self.file).write_text("topic,price\nMSFT,39.81\n" + 300 * "x", encoding="utf-8")
         played = self.replay("--from", self.file, code=1)
-        self.assertRegex(played.err[0], "is this a file of events\\?$")
+        self.assertRegex(played.err[0], "is this an event file\\?$")
 
     def test_a_signal_ends_a_slow_one(self):
         pub = self.run_program("pub", "n", "x", "--count", "2", "--every", "500ms", *ENDPOINTS)

@@ -98,7 +98,7 @@ class Ledger(BackplaneTest):
             crowd.close()
         values = self.wait_figures(lambda values: values["clients"] == 40 + 20 + sum(len(c.sockets) for c in joining))
         self.assertGreaterEqual(values["delivered_total"], 40 * self.sent)
-        self.assertRegex(self.audit()[-1], "^all [0-9]+ books balance$")
+        self.assertRegex(self.audit()[-1], "^all [0-9]+ equations balance$")
 
     def test_the_books_balance_over_a_brokers_kill_and_a_loss_on_the_way(self):
         crowd = self.crowd(20, "SUB load.>\n")
@@ -115,7 +115,7 @@ class Ledger(BackplaneTest):
         values = self.wait_figures(lambda values: values["resets_total"] == 1 and values["delivered_total"] >= 20 * 501
                                    and values["awaited"] == 0 and values["pending"] == 0)
         self.assertEqual(values["dropped_total.slow_consumer"], 0)
-        self.assertRegex(self.audit()[-1], "^all [0-9]+ books balance$")
+        self.assertRegex(self.audit()[-1], "^all [0-9]+ equations balance$")
 
     def test_a_gateway_that_counts_wrong_is_found(self):
         self.send(10)
@@ -129,12 +129,12 @@ class Ledger(BackplaneTest):
                              "counters": {**counters, **changed}})
 
         hello()
-        self.assertRegex(self.audit()[-1], "^all [0-9]+ books balance$")
+        self.assertRegex(self.audit()[-1], "^all [0-9]+ equations balance$")
         for changed, said in (({"pending": 1}, "OFF BY 1  matched 10 = "), ({"awaited": 3}, "OFF BY -2 expected 9 = ")):
             hello(**changed)
             out = self.audit(code=1)
             self.assertTrue([line for line in out if said in line], out)
-            self.assertRegex(out[-1], "^1 of [0-9]+ books do not balance$")
+            self.assertRegex(out[-1], "^1 of [0-9]+ equations do not balance$")
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ class FromAFile(OperationsTest):
         writer.send("not a topic", "x")
         self.wait_admitted(writer)
         self.rewrite(path, "[log]\nlevel = 'info'\n")
-        self.reload(broker, r"\[log\]\.level is in force")
+        self.reload(broker, r"applied \[log\]\.level")
         self.assertNotIn("not a topic", "\n".join(broker.err))
         broker.signal(signal.SIGTERM)
         broker.wait_line(broker.err, "drained at position")

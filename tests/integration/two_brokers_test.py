@@ -62,7 +62,7 @@ class TwoBrokers(BackplaneTest):
         other = self.writer_at(SECOND)
         self.knock_until_heard("n.a", sub)
         self.first.kill()
-        sub.wait_line(sub.err, f"^backplane sub: the broker at tcp://{SECOND}:5571 is there$")
+        sub.wait_line(sub.err, f"^backplane sub: connected to the broker at tcp://{SECOND}:5571$")
         other.send("n.a", "from the second")
         sub.wait_line(sub.out, "^n.a 1 from the second$")
         self.assertIn("!RESET n.a", sub.out)

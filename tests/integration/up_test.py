@@ -134,7 +134,7 @@ class Up(BackplaneTest):
         os.kill(gateway, signal.SIGKILL)
         before.wait_closed()
         self.wait_gone([gateway])
-        up.wait_line(up.err, r"the gateway ended .*; starting it again")
+        up.wait_line(up.err, r"the gateway exited .*; restarting it")
         deadline = Deadline()
         while not (client := self.connected(GATEWAY)):
             self.assertTrue(deadline.left(), up.story())

@@ -28,7 +28,7 @@ std::string as(std::string_view format, const std::string& line) {
   return out;
 }
 
-TEST(GatewayItem, AnEventTellsWhereAReadingCanGoOn) {
+TEST(GatewayItem, AnEventHasThePositionToResumeAt) {
   const auto item = parse_gateway_line(event(R"(,"text":"x")")).value();
   EXPECT_EQ(item.kind, Kind::event);
   EXPECT_EQ(item.topic, "stock.MSFT");
@@ -37,7 +37,7 @@ TEST(GatewayItem, AnEventTellsWhereAReadingCanGoOn) {
   EXPECT_EQ(item.offset, 17u);
 }
 
-TEST(GatewayItem, AnEventIsPrintedAsTheGatewayWouldHave) {
+TEST(GatewayItem, AnEventIsPrintedAsTheGatewayPrintsIt) {
   const std::string typed = event(R"(,"data":{"symbol":"MSFT","price":39.81,"n":1e3})");
   EXPECT_EQ(as("text", typed), "stock.MSFT {\"symbol\":\"MSFT\",\"price\":39.81,\"n\":1e3}\n");
   EXPECT_EQ(as("text+offset", typed), "stock.MSFT 17 {\"symbol\":\"MSFT\",\"price\":39.81,\"n\":1e3}\n");
@@ -53,12 +53,12 @@ TEST(GatewayItem, TextThatLooksLikeAPayloadStaysText) {
             "stock.MSFT {\"gap\":1},\"data\":{}\n");
 }
 
-TEST(GatewayItem, APayloadNestedDeeplyIsNotLookedInto) {
+TEST(GatewayItem, ADeeplyNestedPayloadIsNotParsed) {
   const std::string deep = std::string(500, '[') + std::string(500, ']');
   EXPECT_EQ(as("value", event(",\"data\":" + deep)), deep + "\n");
 }
 
-TEST(GatewayItem, GapsAndResetsAreUnderstood) {
+TEST(GatewayItem, GapsAndResetsAreParsed) {
   const std::string gap =
       R"({"gap":{"topic":"t","stream":"00000000000000ab","first":5,"last":9,"reason":"slow_consumer"}})";
   EXPECT_EQ(parse_gateway_line(gap).value().kind, Kind::gap);
@@ -69,7 +69,7 @@ TEST(GatewayItem, GapsAndResetsAreUnderstood) {
   EXPECT_EQ(as("text", reset), "!RESET t\n");
 }
 
-TEST(GatewayItem, WhatIsSaidOfTheSessionIsToldApart) {
+TEST(GatewayItem, RepliesAndNoticesHaveTheirKinds) {
   EXPECT_EQ(parse_gateway_line("+OK SUB stock.>").value().kind, Kind::ok);
   const auto error = parse_gateway_line("-ERR bad_topic a token is empty").value();
   EXPECT_EQ(error.kind, Kind::error);
@@ -80,18 +80,18 @@ TEST(GatewayItem, WhatIsSaidOfTheSessionIsToldApart) {
   EXPECT_EQ(parse_gateway_line("+PONG").value().kind, Kind::other);
 }
 
-TEST(GatewayItem, WhatNoGatewaySaysIsAnErrorAndNotACrash) {
+TEST(GatewayItem, AnUnexpectedLineIsAnError) {
   for (const char* line :
        {"", "HTTP/1.1 400 Bad Request", "{", "{}", "{\"topic\":1}", "[]", "\xff\xfe", "{\"gap\":1}",
         "{\"gap\":{\"topic\":\"t\"}}", "{\"reset\":{\"topic\":\"t\",\"stream\":\"xyz\"}}",
         "{\"topic\":\"t\",\"stream\":\"0\",\"position\":-1,\"offset\":1}", "{\"data\":}"}) {
     const auto item = parse_gateway_line(line);
     ASSERT_FALSE(item.has_value()) << line;
-    EXPECT_THAT(item.error().text, HasSubstr("no gateway says"));
+    EXPECT_THAT(item.error().text, HasSubstr("expected a gateway's message"));
   }
 }
 
-TEST(GatewayItem, MessagesAreUnderstoodToo) {
+TEST(GatewayItem, ProtoMessagesAreParsed) {
   v1::ServerMessage message;
   message.mutable_delivery()->set_topic("t");
   message.mutable_delivery()->mutable_event()->mutable_stamp()->set_position(9);

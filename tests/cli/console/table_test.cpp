@@ -24,34 +24,34 @@ TEST(Table, ColumnsAlignAndLinesEndWithoutSpaces) {
                                               "stock.IBM   100.5  q"));
 }
 
-TEST(Table, AColumnThatMayShrinksWhereTheTableIsTooWide) {
+TEST(Table, AColumnShrinksIfTheTableIsTooWide) {
   EXPECT_THAT(prices().lines(22), ElementsAre("TOPIC    PRICE  FROM",    //
                                               "stock.…  39.81  quotes",  //
                                               "stock.…  100.5  q"));
 }
 
-TEST(Table, NoLineIsWiderThanIsAskedFor) {
+TEST(Table, NoLineIsWiderThanTheGivenWidth) {
   for (std::size_t width = 0; width < 40; ++width) {
     for (const std::string& line : prices().lines(width)) EXPECT_LE(display_width(line), width) << line;
   }
 }
 
-TEST(Table, OfSeveralColumnsThatShrinkTheWidestGivesWay) {
+TEST(Table, TheWidestOfSeveralColumnsShrinks) {
   Table table({{"A", Column::Align::left, true, 2}, {"B", Column::Align::left, true, 2}});
   table.add({"12345678", "1234"});
   EXPECT_THAT(table.lines(10), ElementsAre("A     B", "123…  1234"));
 }
 
-TEST(Table, WithoutRowsItHasItsTitles) {
+TEST(Table, WithoutRowsOnlyTitlesAreShown) {
   EXPECT_THAT(Table({{"A"}, {"B"}}).lines(80), ElementsAre("A  B"));
 }
 
-TEST(Table, WidthIsThatOnATerminalWhateverTheBytes) {
+TEST(Table, WidthIsCountedInTerminalColumns) {
   EXPECT_EQ(display_width("abc"), 3u);
   EXPECT_EQ(display_width("Zürich"), 6u);
   EXPECT_EQ(display_width("東京"), 4u);
   EXPECT_EQ(display_width("e\xcc\x81"), 1u) << "a combining accent";
-  EXPECT_EQ(display_width("\xff\xfe"), 2u) << "what is not UTF-8 counts by bytes";
+  EXPECT_EQ(display_width("\xff\xfe"), 2u) << "each byte that is not UTF-8 counts";
 }
 
 TEST(Table, WideCharactersAreNotCutInTwo) {

@@ -23,7 +23,7 @@ ParticipantInfo who(ParticipantInfo::Role role, const std::string& name,
   return info;
 }
 
-/// A broker with so many of each, all of which count `factor` times as far.
+/// A broker with so many topics, gateways and publishers, with counters in proportion to `factor`.
 BrokerReading reading(std::size_t topics, std::size_t gateways, std::size_t publishers,
                       std::uint64_t factor) {
   BrokerReading reading;
@@ -68,7 +68,7 @@ std::string joined(const std::vector<ScreenLine>& lines) {
   return fmt::format("{}", fmt::join(text(lines), "\n"));
 }
 
-TEST(TopPicture, ShowsEverybodyWithRates) {
+TEST(TopPicture, ShowsBrokersGatewaysPublishersAndTopicsWithRates) {
   const auto lines = top_picture({reading(2, 1, 1, 2)}, {reading(2, 1, 1, 1)}, {24, 80}, 1s);
   EXPECT_EQ(joined(lines),
             "backplane top   1 publisher, 1 gateway, 0 clients up   every 1s, q quits\n"
@@ -87,7 +87,7 @@ TEST(TopPicture, ShowsEverybodyWithRates) {
             "topic.000            0      0 B       0    0 B   1h");
 }
 
-TEST(TopPicture, FitsEveryScreenWhateverThereIs) {
+TEST(TopPicture, FitsAScreenOfAnySize) {
   const auto before = reading(500, 20, 50, 1);
   const auto now = reading(500, 20, 50, 2);
   for (const ScreenSize size :
@@ -100,7 +100,7 @@ TEST(TopPicture, FitsEveryScreenWhateverThereIs) {
   }
 }
 
-TEST(TopPicture, OnASmallScreenEachSectionHasItsShare) {
+TEST(TopPicture, OnASmallScreenEachSectionGetsItsMinimum) {
   const std::string picture =
       joined(top_picture({reading(500, 20, 50, 2)}, {reading(500, 20, 50, 1)}, {24, 80}, 1s));
   EXPECT_THAT(picture, HasSubstr("default"));
@@ -109,16 +109,16 @@ TEST(TopPicture, OnASmallScreenEachSectionHasItsShare) {
   EXPECT_THAT(picture, HasSubstr("topic.499")) << "the busiest";
 }
 
-TEST(TopPicture, ABrokerThatDoesNotAnswerIsSaidAboveItsLastFigures) {
+TEST(TopPicture, AProblemIsShownAboveTheBrokersLastFigures) {
   BrokerReading silent = reading(2, 1, 0, 2);
-  silent.problem = "no broker answers at tcp://127.0.0.1:5572 within 5 s";
+  silent.problem = "cannot reach a broker at tcp://127.0.0.1:5572 within 5 s";
   const auto lines = top_picture({silent}, {}, {24, 80}, 1s);
   EXPECT_EQ(lines[1].text, silent.problem);
   EXPECT_EQ(lines[1].style, ScreenLine::Style::alarm);
   EXPECT_THAT(joined(lines), HasSubstr("default"));
 }
 
-TEST(TopPicture, WhoWentDownIsShownBehindThoseThatAreUp) {
+TEST(TopPicture, GatewaysThatAreDownAreListedLast) {
   BrokerReading now = reading(0, 2, 0, 2);
   now.stats.participants.front().up = false;
   const auto lines = text(top_picture({now}, {}, {24, 80}, 1s));
@@ -130,7 +130,7 @@ TEST(TopPicture, WhoWentDownIsShownBehindThoseThatAreUp) {
   EXPECT_THAT(*at("gateway0"), testing::EndsWith("down"));
 }
 
-TEST(TopPicture, ABrokerInAnotherLifeHasNoRates) {
+TEST(TopPicture, ABrokerThatRestartedHasNoRates) {
   BrokerReading now = reading(1, 0, 0, 2);
   now.stats.stream = 99;
   const auto lines = text(top_picture({now}, {reading(1, 0, 0, 1)}, {24, 80}, 1s));

@@ -35,30 +35,31 @@ TEST(TopicRows, RatesAreTakenBetweenTwoReadings) {
   const auto now = reading({topic("a", 30, 300, 1s)}, 102s);
   const auto rows = topic_rows(now, before, TopicOrder::name);
   EXPECT_TRUE(rows[0].rate_known);
-  EXPECT_DOUBLE_EQ(rows[0].events_a_second, 10);
-  EXPECT_DOUBLE_EQ(rows[0].bytes_a_second, 100);
+  EXPECT_DOUBLE_EQ(rows[0].events_per_second, 10);
+  EXPECT_DOUBLE_EQ(rows[0].bytes_per_second, 100);
 }
 
-TEST(TopicRows, ANewTopicHasHadAllItsEventsSince) {
+TEST(TopicRows, ANewTopicHasHadAllItsEventsSinceTheLastReading) {
   const auto before = reading({}, 100s);
   const auto now = reading({topic("new", 5, 50, 0s)}, 101s);
-  EXPECT_DOUBLE_EQ(topic_rows(now, before, TopicOrder::name)[0].events_a_second, 5);
+  EXPECT_DOUBLE_EQ(topic_rows(now, before, TopicOrder::name)[0].events_per_second, 5);
   const auto part = reading({}, 100s, /*all=*/false);
-  EXPECT_FALSE(topic_rows(now, part, TopicOrder::name)[0].rate_known) << "it may have been there unread";
+  EXPECT_FALSE(topic_rows(now, part, TopicOrder::name)[0].rate_known)
+      << "the previous reading may have left it out";
 }
 
-TEST(TopicRows, WithoutAReadingBeforeThereIsNoRate) {
+TEST(TopicRows, WithoutAPreviousReadingThereIsNoRate) {
   const auto now = reading({topic("a", 5, 50, 0s)}, 101s);
   EXPECT_FALSE(topic_rows(now, std::nullopt, TopicOrder::name)[0].rate_known);
 }
 
-TEST(TopicRows, ABrokerThatBeganAnewHasNoRateBelowZero) {
+TEST(TopicRows, ABrokerThatRestartedHasNoNegativeRate) {
   const auto before = reading({topic("a", 1000, 100, 1s)}, 100s);
   const auto now = reading({topic("a", 3, 300, 1s)}, 102s);
-  EXPECT_DOUBLE_EQ(topic_rows(now, before, TopicOrder::name)[0].events_a_second, 0);
+  EXPECT_DOUBLE_EQ(topic_rows(now, before, TopicOrder::name)[0].events_per_second, 0);
 }
 
-TEST(TopicRows, EachOrderIsMostFirst) {
+TEST(TopicRows, EachOrderButNamesIsDescending) {
   const auto before = reading({topic("a", 0, 0, 0s), topic("b", 50, 0, 0s), topic("c", 0, 0, 0s)}, 1s);
   const auto now = reading({topic("a", 7, 30, 3s), topic("b", 51, 20, 2s), topic("c", 3, 90, 9s)}, 2s);
   EXPECT_THAT(names(topic_rows(now, before, TopicOrder::name)), ElementsAre("a", "b", "c"));
@@ -79,7 +80,7 @@ TEST(TopicsTable, ShowsRateBytesOffsetAgeAndSources) {
                           "load      1.5  2.00 KiB  4.00 KiB       3    2m  -"));
 }
 
-TEST(TopicsTable, ARowIsAJsonObjectToo) {
+TEST(TopicsTable, ARowIsFormattedAsAJsonObject) {
   const auto now = reading({topic("a\"b", 2, 10, 1s)}, 102s);
   const auto rows = topic_rows(now, reading({topic("a\"b", 1, 5, 1s)}, 101s), TopicOrder::name);
   EXPECT_EQ(topic_json(rows[0], now, {{"a\"b", {"x"}}}),

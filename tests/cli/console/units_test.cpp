@@ -9,7 +9,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(Units, CountsHaveThreeDigitsAndAUnitOnceTheyAreLong) {
+TEST(Units, LongCountsHaveThreeDigitsAndAUnit) {
   EXPECT_EQ(short_count(0), "0");
   EXPECT_EQ(short_count(9'999), "9999");
   EXPECT_EQ(short_count(10'000), "10.0k");
@@ -27,7 +27,7 @@ TEST(Units, BytesAreInPowersOf1024) {
   EXPECT_EQ(short_bytes(300u << 20), "300 MiB");
 }
 
-TEST(Units, SlowRatesHaveADecimal) {
+TEST(Units, LowRatesHaveADecimal) {
   EXPECT_EQ(short_rate(0), "0");
   EXPECT_EQ(short_rate(0.5), "0.5");
   EXPECT_EQ(short_rate(9.96), "10");

@@ -25,7 +25,7 @@ std::string delivery(const std::string& topic, const std::string& text) {
   return bytes + message.SerializeAsString();
 }
 
-/// A file with these bytes, read from its beginning.
+/// Reads a file with given bytes from its beginning.
 class EventFile : public testing::Test {
  protected:
   EventFileReader& open(const std::string& bytes) {
@@ -42,7 +42,7 @@ class EventFile : public testing::Test {
   std::optional<EventFileReader> reader_;
 };
 
-TEST_F(EventFile, GivesWhatWasWrittenInItsOrder) {
+TEST_F(EventFile, ReturnsMessagesInTheirOrder) {
   EventFileReader& reader =
       open(delivery("a", "1") + delivery("b", std::string(700'000, 'x')) + delivery("c", "3"));
   EXPECT_EQ(reader.next().value()->delivery().topic(), "a");
@@ -52,11 +52,11 @@ TEST_F(EventFile, GivesWhatWasWrittenInItsOrder) {
   EXPECT_EQ(reader.next().value(), nullptr);
 }
 
-TEST_F(EventFile, AnEmptyFileHasNone) {
+TEST_F(EventFile, AnEmptyFileHasNoMessages) {
   EXPECT_EQ(open("").next().value(), nullptr);
 }
 
-TEST_F(EventFile, ATruncatedFileIsToldByThePlace) {
+TEST_F(EventFile, AnErrorNamesTheByteWhereAFileIsTruncated) {
   const std::string first = delivery("a", "1");
   const std::string second = delivery("b", "2");
   for (std::size_t cut = 1; cut < second.size(); ++cut) {
@@ -69,20 +69,20 @@ TEST_F(EventFile, ATruncatedFileIsToldByThePlace) {
   }
 }
 
-TEST_F(EventFile, OneThatEndsWithinALengthIsTruncatedToo) {
+TEST_F(EventFile, AFileThatEndsWithinALengthIsTruncated) {
   const std::string long_one = delivery("a", std::string(1000, 'x'));
   const auto next = open(long_one.substr(0, 1)).next();
   ASSERT_FALSE(next.has_value());
   EXPECT_EQ(next.error().text, "day.events: byte 0: the file ends within a length");
 }
 
-TEST_F(EventFile, AnotherKindOfFileIsTold) {
+TEST_F(EventFile, AnotherKindOfFileIsAnError) {
   EXPECT_THAT(open("topic,price\nMSFT,39.81\n" + std::string(300, 'x')).next().error().text,
-              HasSubstr("is this a file of events?"));
+              HasSubstr("is this an event file?"));
   std::fclose(std::exchange(file_, nullptr));
-  EXPECT_THAT(open(std::string(20, '\xff')).next().error().text, HasSubstr("is this a file of events?"));
+  EXPECT_THAT(open(std::string(20, '\xff')).next().error().text, HasSubstr("is this an event file?"));
   std::fclose(std::exchange(file_, nullptr));
-  EXPECT_THAT(open(std::string(20, '\0')).next().error().text, HasSubstr("is this a file of events?"));
+  EXPECT_THAT(open(std::string(20, '\0')).next().error().text, HasSubstr("is this an event file?"));
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ std::string acme_types() {
   return set.SerializeAsString();
 }
 
-TEST(JsonMessages, ABuiltInEventIsFoundByItsShortName) {
+TEST(JsonMessages, ABuiltInTypeIsFoundByItsShortName) {
   JsonMessages types;
   EXPECT_EQ(types.find("Quote"), "backplane.events.v1.Quote");
   EXPECT_EQ(types.find("backplane.events.v1.Quote"), "backplane.events.v1.Quote");
@@ -45,26 +45,26 @@ TEST(JsonMessages, JsonBecomesTheMessage) {
   EXPECT_DOUBLE_EQ(quote.price(), 39.81);
 }
 
-TEST(JsonMessages, ATypeThatTheBrokerKnowsCanBeMadeToo) {
+TEST(JsonMessages, ATypeThatWasAddedCanBeMade) {
   JsonMessages types;
   ASSERT_TRUE(types.add_types(acme_types()).has_value());
-  ASSERT_TRUE(types.add_types(acme_types()).has_value()) << "the same once more";
+  ASSERT_TRUE(types.add_types(acme_types()).has_value()) << "the same types again";
   ASSERT_EQ(types.find("acme.Reading"), "acme.Reading");
   const auto message = types.make("acme.Reading", R"({"sensor":"roof"})");
   ASSERT_TRUE(message.has_value()) << message.error().text;
   EXPECT_EQ((*message)->SerializeAsString(), "\x0a\x04roof");
 }
 
-TEST(JsonMessages, JsonThatDoesNotFitIsTold) {
+TEST(JsonMessages, JsonThatDoesNotFitTheTypeIsAnError) {
   JsonMessages types;
   const auto unknown = types.make("backplane.events.v1.Quote", R"({"volume":1})");
-  EXPECT_THAT(unknown.error().text, HasSubstr("wanted a backplane.events.v1.Quote as JSON: "));
+  EXPECT_THAT(unknown.error().text, HasSubstr("--json: expected a backplane.events.v1.Quote as JSON: "));
   EXPECT_THAT(unknown.error().text, HasSubstr("volume"));
   EXPECT_FALSE(types.make("backplane.events.v1.Quote", "not json").has_value());
   EXPECT_FALSE(types.make("backplane.events.v1.Quote", "").has_value());
 }
 
-TEST(JsonMessages, TypesThatMakeNoSenseAreRefused) {
+TEST(JsonMessages, InvalidTypesAreAnError) {
   JsonMessages types;
   EXPECT_FALSE(types.add_types("\xff\xff").has_value());
   google::protobuf::FileDescriptorSet set;

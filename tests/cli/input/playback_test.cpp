@@ -11,25 +11,25 @@ using namespace std::chrono_literals;
 
 constexpr Playback::Clock::time_point start{1000s};
 
-TEST(Playback, EventsKeepTheirDistances) {
+TEST(Playback, EventsKeepTheirIntervals) {
   Playback playback(1, start);
   EXPECT_EQ(playback.due(5'000'000'000), start);
   EXPECT_EQ(playback.due(7'000'000'000), start + 2s);
 }
 
-TEST(Playback, TenTimesAsFastTheyAreATenthApart) {
+TEST(Playback, AtTenTimesThePaceIntervalsAreATenth) {
   Playback playback(10, start);
   EXPECT_EQ(playback.due(0), start);
   EXPECT_EQ(playback.due(20'000'000'000), start + 2s);
 }
 
-TEST(Playback, WithoutLimitAllAreDueAtOnce) {
+TEST(Playback, AtInfiniteSpeedEverythingIsDueAtOnce) {
   Playback playback(std::numeric_limits<double>::infinity(), start);
   EXPECT_EQ(playback.due(0), start);
   EXPECT_EQ(playback.due(86'400'000'000'000), start);
 }
 
-TEST(Playback, TimeThatGoesBackIsNotWaitedForNorRunAheadOf) {
+TEST(Playback, ATimeThatGoesBackIsDueAtOnce) {
   Playback playback(1, start);
   EXPECT_EQ(playback.due(10'000'000'000), start);
   EXPECT_EQ(playback.due(13'000'000'000), start + 3s);
@@ -51,7 +51,7 @@ TEST(Speed, IsANumberAboveZeroOrMax) {
   for (const char* bad : {"", "0", "-1", "fast", "1e99", "nan", "inf", "x"}) {
     EXPECT_EQ(
         parse_speed(bad).error().text,
-        std::string("--speed: wanted a number above 0, such as 10 or 0.5, or max, got \"") + bad + "\"");
+        std::string("--speed: expected a number above 0, such as 10 or 0.5, or max, got \"") + bad + "\"");
   }
 }
 

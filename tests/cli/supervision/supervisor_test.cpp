@@ -39,7 +39,7 @@ class SupervisorTest : public testing::Test {
     return condition();
   }
 
-  /// A program that is ready, and says its name when it is asked to end.
+  /// A script that prints a ready line, and on SIGTERM prints its name and exits.
   static std::string polite(const std::string& name) {
     return "trap 'echo " + name + " >&2; exit 0' TERM; echo ready role=" + name +
            "; while :; do sleep 0.05; done";
@@ -47,7 +47,7 @@ class SupervisorTest : public testing::Test {
   static constexpr const char* stubborn = "trap '' TERM; echo ready now; while :; do sleep 0.05; done";
 };
 
-TEST_F(SupervisorTest, SeesReadyLinesAndRelaysTheOthers) {
+TEST_F(SupervisorTest, CollectsReadyLinesAndRelaysStandardError) {
   start(Role::broker, "the broker",
         "echo ready role=broker name=a; echo ready name=b; echo hello >&2; exec sleep 600");
   EXPECT_EQ(supervisor_.wait_ready("the broker", 2, 10s), Outcome::ready);
@@ -55,33 +55,33 @@ TEST_F(SupervisorTest, SeesReadyLinesAndRelaysTheOthers) {
   EXPECT_TRUE(tend_until([&] { return lines_ == std::vector<std::string>{"hello"}; }));
 }
 
-TEST_F(SupervisorTest, AProgramThatEndsBeforeItIsReadyHasSaidWhyItself) {
+TEST_F(SupervisorTest, AChildThatExitsBeforeItIsReadyIsNotReportedAgain) {
   start(Role::broker, "the broker", "echo 'port 5570 is in use' >&2; exit 1");
   EXPECT_EQ(supervisor_.wait_ready("the broker", 1, 10s), Outcome::ended);
   EXPECT_THAT(lines_, ElementsAre("port 5570 is in use"));
   EXPECT_THAT(reports_, IsEmpty());
 }
 
-TEST_F(SupervisorTest, OneThatASignalEndsBeforeItIsReadyIsReported) {
+TEST_F(SupervisorTest, AChildKilledBeforeItIsReadyIsReported) {
   start(Role::broker, "the broker", "kill -9 $$");
   EXPECT_EQ(supervisor_.wait_ready("the broker", 1, 10s), Outcome::ended);
-  EXPECT_THAT(reports_, ElementsAre(HasSubstr("the broker was ended by signal 9")));
+  EXPECT_THAT(reports_, ElementsAre(HasSubstr("the broker was killed by signal 9")));
 }
 
-TEST_F(SupervisorTest, WaitingHasItsBound) {
+TEST_F(SupervisorTest, WaitingForAReadyLineTimesOut) {
   start(Role::broker, "the broker", "exec sleep 600");
   EXPECT_EQ(supervisor_.wait_ready("the broker", 1, 1ms), Outcome::timeout);
 }
 
-TEST_F(SupervisorTest, OneThatDiesUnaskedIsStartedAgainWithOneLine) {
+TEST_F(SupervisorTest, AChildThatExitsUnexpectedlyIsRestartedAndReported) {
   start(Role::broker, "killer", "exit 3");
   EXPECT_TRUE(tend_until([&] { return !reports_.empty(); }));
-  EXPECT_THAT(reports_.front(), "killer ended (exit code 3); starting it again in 200ms");
+  EXPECT_THAT(reports_.front(), "killer exited (exit code 3); restarting it in 200ms");
   EXPECT_TRUE(tend_until([&] { return reports_.size() >= 2; }));
-  EXPECT_THAT(reports_[1], "killer ended (exit code 3); starting it again in 400ms") << "later each time";
+  EXPECT_THAT(reports_[1], "killer exited (exit code 3); restarting it in 400ms") << "the delay doubles";
 }
 
-TEST_F(SupervisorTest, TheNextLifeHasTheNewArguments) {
+TEST_F(SupervisorTest, ARestartUsesTheNewArguments) {
   start(Role::broker, "the broker", "echo ready one; kill -9 $$");
   ASSERT_EQ(supervisor_.wait_ready("the broker", 1, 10s), Outcome::ready);
   supervisor_.set_arguments("the broker", {"/bin/sh", "-c", "echo ready two; exec sleep 600"});
@@ -89,20 +89,20 @@ TEST_F(SupervisorTest, TheNextLifeHasTheNewArguments) {
       [&] { return supervisor_.ready_lines("the broker") == std::vector<std::string>{"ready two"}; }));
 }
 
-TEST_F(SupervisorTest, APublisherThatIsDoneIsNotStartedAgain) {
+TEST_F(SupervisorTest, APublisherThatIsDoneIsNotRestarted) {
   start(Role::publisher, "lines", "echo done >&2");
   start(Role::publisher, "wrong", "exit 2");
   EXPECT_TRUE(tend_until([&] { return !lines_.empty() && !reports_.empty(); }));
-  EXPECT_THAT(reports_, ElementsAre("wrong ended: it cannot be run as it is configured"));
+  EXPECT_THAT(reports_, ElementsAre("wrong exited: it cannot run with this configuration"));
   EXPECT_EQ(supervisor_.tend(Supervisor::Clock::now() + 1ms), Outcome::timeout);
 }
 
-TEST_F(SupervisorTest, ADaemonWithAWrongConfigurationEndsAll) {
+TEST_F(SupervisorTest, ADaemonWithAWrongConfigurationEndsSupervision) {
   start(Role::broker, "the broker", "exit 2");
   EXPECT_EQ(supervisor_.tend(Supervisor::Clock::now() + 10s), Outcome::ended);
 }
 
-TEST_F(SupervisorTest, EndsPublishersFirstThenTheBrokerThenTheGateway) {
+TEST_F(SupervisorTest, StopsPublishersThenTheBrokerThenTheGateway) {
   start(Role::gateway, "gateway", polite("gateway"));
   start(Role::broker, "broker", polite("broker"));
   start(Role::publisher, "publisher", polite("publisher"));
@@ -115,7 +115,7 @@ TEST_F(SupervisorTest, EndsPublishersFirstThenTheBrokerThenTheGateway) {
   EXPECT_THAT(reports_, IsEmpty());
 }
 
-TEST_F(SupervisorTest, WhoeverDoesNotEndIsKilledAndAllIsOverInTwoSeconds) {
+TEST_F(SupervisorTest, AChildThatDoesNotExitIsKilledWithinTwoSeconds) {
   for (const auto& [role, name] :
        {std::pair{Role::publisher, "p"}, {Role::broker, "b"}, {Role::gateway, "g"}}) {
     start(role, name, stubborn);
@@ -124,12 +124,12 @@ TEST_F(SupervisorTest, WhoeverDoesNotEndIsKilledAndAllIsOverInTwoSeconds) {
   const auto begin = Supervisor::Clock::now();
   supervisor_.stop();
   EXPECT_LT(Supervisor::Clock::now() - begin, 2s);
-  EXPECT_THAT(reports_, ElementsAre("p did not end when asked and was killed",
-                                    "b did not end when asked and was killed",
-                                    "g did not end when asked and was killed"));
+  EXPECT_THAT(reports_,
+              ElementsAre("p did not stop in time and was killed", "b did not stop in time and was killed",
+                          "g did not stop in time and was killed"));
 }
 
-TEST_F(SupervisorTest, AStopSignalIsToldAndASecondOneHurriesTheEnd) {
+TEST_F(SupervisorTest, AfterASecondStopSignalChildrenAreKilledAtOnce) {
   start(Role::publisher, "p", stubborn);
   ASSERT_EQ(supervisor_.wait_ready("p", 1, 10s), Outcome::ready);
   ::kill(::getpid(), SIGINT);
@@ -140,7 +140,7 @@ TEST_F(SupervisorTest, AStopSignalIsToldAndASecondOneHurriesTheEnd) {
   EXPECT_LT(Supervisor::Clock::now() - begin, 700ms);
 }
 
-TEST_F(SupervisorTest, AHangupReachesTheBroker) {
+TEST_F(SupervisorTest, SighupIsRelayedToTheBroker) {
   start(Role::broker, "b", "trap 'echo reloaded >&2' HUP; echo ready now; while :; do sleep 0.05; done");
   ASSERT_EQ(supervisor_.wait_ready("b", 1, 10s), Outcome::ready);
   ::kill(::getpid(), SIGHUP);

@@ -1,4 +1,4 @@
-// The small parts of `backplane up`: the status line's text, ready lines, the demo's data.
+// The small parts of `backplane up`: status line, ready lines, banner, demo data.
 
 #include <filesystem>
 #include <fstream>
@@ -20,7 +20,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-TEST(StatusText, TellsTotalsAndRates) {
+TEST(StatusText, HasTotalsAndRates) {
   EXPECT_EQ(status_text({1'234'567, 100, 3}, StatusNumbers{1'234'557, 50, 2}, 2s),
             "events in 1,234,567 (5/s)   deliveries out 100 (25/s)   clients 3");
 }
@@ -29,7 +29,7 @@ TEST(StatusText, TheFirstOneHasNoRates) {
   EXPECT_EQ(status_text({5, 0, 0}, {}, 0s), "events in 5   deliveries out 0   clients 0");
 }
 
-TEST(StatusText, NumbersThatWentBackHaveNoRate) {
+TEST(StatusText, ANumberThatWentBackHasNoRate) {
   EXPECT_EQ(status_text({1, 2, 0}, StatusNumbers{100, 0, 0}, 1s),
             "events in 1   deliveries out 2 (2/s)   clients 0");
 }
@@ -39,8 +39,8 @@ TEST(ReadyValue, IsTakenFromTheLine) {
       "ready role=broker name=default ingress=tcp://127.0.0.1:5570 metrics=127.0.0.1:9570";
   EXPECT_EQ(ready_value(line, "ingress"), "tcp://127.0.0.1:5570");
   EXPECT_EQ(ready_value(line, "metrics"), "127.0.0.1:9570");
-  EXPECT_EQ(ready_value(line, "raw"), "") << "off is absent";
-  EXPECT_EQ(ready_value(line, "in"), "") << "a beginning is not the key";
+  EXPECT_EQ(ready_value(line, "raw"), "") << "an endpoint that is off is absent";
+  EXPECT_EQ(ready_value(line, "in"), "") << "the beginning of a key is not the key";
 }
 
 class StartupBanner : public testing::Test {
@@ -54,9 +54,9 @@ class StartupBanner : public testing::Test {
       .program = "build/backplane"};
 };
 
-TEST_F(StartupBanner, SaysWhereEverythingIsAndWhatToType) {
+TEST_F(StartupBanner, HasAddressesAndCommandsToTry) {
   EXPECT_EQ(startup_banner(daemons_),
-            "Backplane is up. Ctrl-C ends it.\n"
+            "Backplane is up. Press Ctrl-C to stop it.\n"
             "  broker default:  ingress tcp://127.0.0.1:5570  egress tcp://127.0.0.1:5571  control "
             "tcp://127.0.0.1:5572  raw tcp://127.0.0.1:5574\n"
             "  metrics: http://127.0.0.1:9570/metrics\n"
@@ -68,7 +68,7 @@ TEST_F(StartupBanner, SaysWhereEverythingIsAndWhatToType) {
             "  build/backplane pub news.uk 'rain until Thursday'\n");
 }
 
-TEST_F(StartupBanner, NamesThePageAsABrowserCanOpenIt) {
+TEST_F(StartupBanner, HasAUrlThatABrowserCanOpen) {
   const auto page = [&](const std::string& listen) {
     daemons_.gateway = "ready role=gateway listen=" + listen;
     return startup_banner(daemons_);
@@ -81,7 +81,7 @@ TEST_F(StartupBanner, NamesThePageAsABrowserCanOpenIt) {
   EXPECT_THAT(page("127.0.0.1:1601"), Not(HasSubstr("page:")));
 }
 
-TEST_F(StartupBanner, TellsFeedsFromWhereCommandsAreTaken) {
+TEST_F(StartupBanner, ListsFeedsApartFromListeners) {
   daemons_.gateway = "ready role=gateway listen=127.0.0.1:1601,[::1]:1601,127.0.0.1:1500";
   daemons_.listeners = 2;
   EXPECT_THAT(gateway_addresses(daemons_, /*feeds=*/false), ElementsAre("127.0.0.1:1601", "[::1]:1601"));
@@ -95,7 +95,7 @@ TEST_F(StartupBanner, TellsFeedsFromWhereCommandsAreTaken) {
   EXPECT_THAT(feeds_alone, Not(HasSubstr("page:")));
 }
 
-TEST_F(StartupBanner, NamesTheBrokersPlacesThatAreNotTheUsualOnes) {
+TEST_F(StartupBanner, ShowsOptionsForEndpointsThatAreNotTheDefaults) {
   daemons_.broker = {
       "ready role=broker name=default ingress=tcp://127.0.0.1:5570 egress=ipc://e "
       "control=tcp://127.0.0.1:7"};
@@ -115,7 +115,7 @@ class DemoData : public testing::Test {
   }
 };
 
-TEST_F(DemoData, IsFoundAboveABuildTreesExecutable) {
+TEST_F(DemoData, IsFoundAboveTheExecutableOfABuildTree) {
   fill(root_ / "config" / "demo");
   EXPECT_EQ(find_demo_data("", root_ / "build" / "dev" / "bin" / "backplane").value(),
             root_ / "config" / "demo");
@@ -126,10 +126,10 @@ TEST_F(DemoData, IsFoundBesideAnInstalledExecutable) {
   EXPECT_EQ(find_demo_data("", root_ / "bin" / "backplane").value(), root_ / "share" / "backplane" / "demo");
 }
 
-TEST_F(DemoData, AGivenFolderWithoutItIsAnErrorThatNamesIt) {
+TEST_F(DemoData, AGivenFolderWithoutTheFilesIsAnErrorThatNamesIt) {
   const auto data = find_demo_data("/nowhere", "");
   ASSERT_FALSE(data.has_value());
-  EXPECT_THAT(data.error().text, HasSubstr("--data: wanted a folder with stocks.csv"));
+  EXPECT_THAT(data.error().text, HasSubstr("--data: expected a folder with stocks.csv"));
   EXPECT_THAT(data.error().text, HasSubstr("\"/nowhere\""));
 }
 

@@ -1,4 +1,4 @@
-#include "cli/console/balance_checks.hpp"
+#include "cli/console/audit_report.hpp"
 
 #include <gmock/gmock.h>
 
@@ -28,40 +28,41 @@ BrokerStats balanced() {
 
 constexpr TopicsTotal topics{.topics = 3, .events = 13, .first_position = 13, .last_position = 13};
 
-TEST(BalanceChecks, ABrokersBooksBalance) {
-  const auto all = accounts(balanced(), topics);
+TEST(AuditReport, TheLedgerOfABrokerBalances) {
+  const auto all = ledgers(balanced(), topics);
   EXPECT_TRUE(all_balance(all));
-  EXPECT_THAT(report(all),
-              ElementsAre("broker default",                                              //
-                          "  ok        received 12 = published 9 + rejected 3",          //
-                          "  ok        position 13 = published 9 + the system's own 4",  //
-                          "  ok        position 13 = in history 10 + expired 2 + evicted 1 + refused by it 0",
-                          "  ok        position 13 = events of 3 topics 13",  //
-                          "all 4 books balance"));
+  EXPECT_THAT(
+      report(all),
+      ElementsAre("broker default",                                      //
+                  "  ok        received 12 = published 9 + rejected 3",  //
+                  "  ok        position 13 = published 9 + system 4",    //
+                  "  ok        position 13 = in history 10 + expired 2 + evicted 1 + refused by history 0",
+                  "  ok        position 13 = events of 3 topics 13",  //
+                  "all 4 equations balance"));
 }
 
-TEST(BalanceChecks, WhatDoesNotBalanceIsToldByHowMuch) {
+TEST(AuditReport, AnEquationThatDoesNotBalanceShowsTheDifference) {
   BrokerStats stats = balanced();
   stats.counters["received_total"] = 15;
   stats.counters["system_published_total"] = 5;
-  const auto all = accounts(stats, topics);
+  const auto all = ledgers(stats, topics);
   EXPECT_FALSE(all_balance(all));
   EXPECT_THAT(report(all), Contains("  OFF BY 3  received 15 = published 9 + rejected 3"));
-  EXPECT_THAT(report(all), Contains("  OFF BY -1 position 13 = published 9 + the system's own 5"));
-  EXPECT_EQ(report(all).back(), "2 of 4 books do not balance");
+  EXPECT_THAT(report(all), Contains("  OFF BY -1 position 13 = published 9 + system 5"));
+  EXPECT_EQ(report(all).back(), "2 of 4 equations do not balance");
 }
 
-TEST(BalanceChecks, WhatCameWhileTheTopicsWereReadMayBeInTheListOrNot) {
+TEST(AuditReport, EventsThatArriveWhileTopicsAreReadMayBeInTheListOrNot) {
   // Position went from 100 to 120 during the list.
   for (const std::uint64_t events : {100u, 110u, 120u}) {
-    const BalanceCheck check{{"position", 120}, {{"events of 3 topics", events}}, 20};
-    EXPECT_TRUE(check.balances()) << events;
+    const Equation equation{{"position", 120}, {{"events of 3 topics", events}}, 20};
+    EXPECT_TRUE(equation.balances()) << events;
   }
-  EXPECT_EQ((BalanceCheck{{"position", 120}, {{"events of 3 topics", 99}}, 20}).difference(), 1);
-  EXPECT_EQ((BalanceCheck{{"position", 120}, {{"events of 3 topics", 121}}, 20}).difference(), -1);
+  EXPECT_EQ((Equation{{"position", 120}, {{"events of 3 topics", 99}}, 20}).difference(), 1);
+  EXPECT_EQ((Equation{{"position", 120}, {{"events of 3 topics", 121}}, 20}).difference(), -1);
 }
 
-TEST(BalanceChecks, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
+TEST(AuditReport, AGatewayHasEquationsForItsClientsItsBrokerAndItsPublishing) {
   BrokerStats stats = balanced();
   ParticipantInfo gateway;
   gateway.name = "gateway@host7";
@@ -86,7 +87,7 @@ TEST(BalanceChecks, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
                       {"publish_refused_total", 1},
                       {"publish_waiting", 2}};
   stats.participants = {gateway};
-  const auto all = accounts(stats, topics);
+  const auto all = ledgers(stats, topics);
   EXPECT_TRUE(all_balance(all));
   const auto lines = report(all);
   EXPECT_THAT(lines, Contains("gateway gateway@host7"));
@@ -96,24 +97,25 @@ TEST(BalanceChecks, AGatewaysBooksAreThoseOfItsSessionsAndOfItsReading) {
                               "lost.recovery_timeout 1 + unwanted 1 + awaited 1"));
   EXPECT_THAT(lines, Contains("  ok        publish_received 9 = publish_admitted 6 + publish_refused 1 + "
                               "publish_waiting 2"));
-  EXPECT_THAT(lines, Contains("  note      11 events were dropped, and announced, to clients too slow"));
+  EXPECT_THAT(lines,
+              Contains("  note      11 events were dropped, and announced, because clients were too slow"));
   stats.participants.front().counters["pending"] = 0;
-  EXPECT_THAT(report(accounts(stats, topics)), Contains(HasSubstr("OFF BY 2  matched 100")));
+  EXPECT_THAT(report(ledgers(stats, topics)), Contains(HasSubstr("OFF BY 2  matched 100")));
 }
 
-TEST(BalanceChecks, WhoIsDownIsLeftOutAndThatIsSaid) {
+TEST(AuditReport, AParticipantThatIsDownIsNotedButNotChecked) {
   BrokerStats stats = balanced();
   ParticipantInfo gone;
   gone.name = "clock@host7";
   gone.role = ParticipantInfo::Role::publisher;
   gone.counters = {{"offered", 1}, {"confirmed", 5}};
   stats.participants = {gone};
-  const auto lines = report(accounts(stats, topics));
+  const auto lines = report(ledgers(stats, topics));
   EXPECT_THAT(lines, Not(Contains("publisher clock@host7")));
-  EXPECT_THAT(lines, Contains("  note      1 that said Hello and no longer do are left out"));
+  EXPECT_THAT(lines, Contains("  note      1 participant down, not checked"));
 }
 
-TEST(BalanceChecks, APublisherHasNoMoreConfirmedThanItOffered) {
+TEST(AuditReport, APublisherCannotHaveMoreEventsConfirmedThanOffered) {
   BrokerStats stats = balanced();
   ParticipantInfo clock;
   clock.name = "clock@host7";
@@ -121,23 +123,22 @@ TEST(BalanceChecks, APublisherHasNoMoreConfirmedThanItOffered) {
   clock.up = true;
   clock.counters = {{"offered", 10}, {"confirmed", 8}};
   stats.participants = {clock};
-  EXPECT_THAT(report(accounts(stats, topics)), Contains("  ok        offered 10 = dealt with 8 + waiting 2"));
+  EXPECT_THAT(report(ledgers(stats, topics)), Contains("  ok        offered 10 = confirmed 8 + waiting 2"));
   stats.participants.front().counters["confirmed"] = 11;
-  EXPECT_THAT(report(accounts(stats, topics)),
-              Contains("  OFF BY -1 offered 10 = dealt with 11 + waiting 0"));
+  EXPECT_THAT(report(ledgers(stats, topics)), Contains("  OFF BY -1 offered 10 = confirmed 11 + waiting 0"));
 }
 
-TEST(BalanceChecks, LossesAreNotedThoughTheBooksBalance) {
+TEST(AuditReport, LossesAreNotedAlthoughTheEquationsBalance) {
   BrokerStats stats = balanced();
   stats.counters["lost_before_total"] = 1'234;
-  EXPECT_THAT(report(accounts(stats, topics)),
-              Contains("  note      1,234 events were lost before the broker"));
+  EXPECT_THAT(report(ledgers(stats, topics)),
+              Contains("  note      1,234 events were lost before they reached the broker"));
 }
 
-TEST(BalanceChecks, NamesFromOutsideCannotForgeALine) {
+TEST(AuditReport, ANameWithALineBreakCannotForgeALine) {
   BrokerStats stats = balanced();
-  stats.broker = "x\nall 9 books balance";
-  EXPECT_EQ(report(accounts(stats, topics)).front(), "broker x\\nall 9 books balance");
+  stats.broker = "x\nall 9 equations balance";
+  EXPECT_EQ(report(ledgers(stats, topics)).front(), "broker x\\nall 9 equations balance");
 }
 
 }  // namespace
