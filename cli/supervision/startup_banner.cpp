@@ -1,7 +1,6 @@
 #include "cli/supervision/startup_banner.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -32,10 +31,10 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 void append_broker(std::string_view ready, std::string& out) {
-  fmt::format_to(std::back_inserter(out), "  broker {}:", ready_value(ready, "name"));
+  out += fmt::format("  broker {}:", ready_value(ready, "name"));
   for (const std::string_view key : {"ingress", "egress", "control", "raw"}) {
     const std::string endpoint = ready_value(ready, key);
-    if (!endpoint.empty()) fmt::format_to(std::back_inserter(out), "  {} {}", key, endpoint);
+    if (!endpoint.empty()) out += fmt::format("  {} {}", key, endpoint);
   }
   out += '\n';
 }
@@ -48,7 +47,7 @@ std::string address_options(std::string_view ready) {
                                    {"egress", standard.egress},
                                    {"control", standard.control}}) {
     const std::string endpoint = ready_value(ready, key);
-    if (endpoint != usual) fmt::format_to(std::back_inserter(options), " --{} {}", key, endpoint);
+    if (endpoint != usual) options += fmt::format(" --{} {}", key, endpoint);
   }
   return options;
 }
@@ -69,29 +68,28 @@ std::vector<std::string> gateway_addresses(const StartedDaemons& daemons, bool f
 
 std::string startup_banner(const StartedDaemons& daemons) {
   std::string text = "Backplane is up. Press Ctrl-C to stop it.\n";
-  const auto out = std::back_inserter(text);
   for (const std::string& ready : daemons.broker) append_broker(ready, text);
   const std::string metrics = ready_value(daemons.broker.front(), "metrics");
-  if (!metrics.empty()) fmt::format_to(out, "  metrics: http://{}/metrics\n", metrics);
+  if (!metrics.empty()) text += fmt::format("  metrics: http://{}/metrics\n", metrics);
   const std::vector<std::string> listeners = gateway_addresses(daemons, false);
   const std::vector<std::string> feeds = gateway_addresses(daemons, true);
-  if (!listeners.empty()) fmt::format_to(out, "  gateway: {}\n", joined(listeners));
-  if (!feeds.empty()) fmt::format_to(out, "  feeds: {}\n", joined(feeds));
-  if (daemons.http && !listeners.empty()) fmt::format_to(out, "  page: {}\n", page_url(listeners.front()));
+  if (!listeners.empty()) text += fmt::format("  gateway: {}\n", joined(listeners));
+  if (!feeds.empty()) text += fmt::format("  feeds: {}\n", joined(feeds));
+  if (daemons.http && !listeners.empty()) text += fmt::format("  page: {}\n", page_url(listeners.front()));
 
   text += "Try in another terminal:\n";
   if (!listeners.empty()) {
     const HostPort at = reachable(listeners.front());
-    fmt::format_to(out, "  nc {} {}        then type: SUB stock.>\n", at.host, at.port);
+    text += fmt::format("  nc {} {}        then type: SUB stock.>\n", at.host, at.port);
   } else if (!feeds.empty()) {
     const HostPort at = reachable(feeds.front());
-    fmt::format_to(out, "  nc {} {}\n", at.host, at.port);
+    text += fmt::format("  nc {} {}\n", at.host, at.port);
   }
   const std::string addresses = address_options(daemons.broker.front());
-  fmt::format_to(out,
-                 "  {0} sub clock 'temperature.>'{1}\n"
-                 "  {0} pub news.uk 'rain until Thursday'{1}\n",
-                 daemons.program, addresses);
+  text += fmt::format(
+      "  {0} sub clock 'temperature.>'{1}\n"
+      "  {0} pub news.uk 'rain until Thursday'{1}\n",
+      daemons.program, addresses);
   return text;
 }
 
