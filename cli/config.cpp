@@ -40,8 +40,7 @@ void add_config(const Command& program) {
     return run_config(*flags);
   });
   const Command print = command.add_command("print", "Print the effective configuration with explanations");
-  print.add_option("FILE", flags->file, "Configuration file (default: none, every key has its default)")
-      .value_name("");
+  print.add_option("FILE", flags->file, "Configuration file (default: built-in defaults)").value_name("");
   print.set_footer("Examples:\n  backplane config print >backplane.toml");
   print.set_run([flags] {
     flags->print = true;

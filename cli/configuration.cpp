@@ -40,7 +40,7 @@ ConfigurationResult read_configuration(const config::Source& source) {
 }
 
 void add_configuration(const Command& command, ConfigurationFlags& flags) {
-  command.add_option("--config", flags.file, "Configuration file (default: none, every key has its default)")
+  command.add_option("--config", flags.file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
   command
       .add_option("--log-level", flags.log_level,

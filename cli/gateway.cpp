@@ -102,6 +102,7 @@ void add_gateway(const Command& program) {
   add_address_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"
+      "  backplane gateway --broker host7,host8\n"
       "  backplane gateway --listen 127.0.0.1:1601 --listen '[::1]:1601' --broker 127.0.0.1");
   command.set_run([flags] { return run_gateway(*flags); });
 }

@@ -324,7 +324,7 @@ void add_sub(const Command& program) {
   command.add_option("--count", flags->count, "Exit after N events").value_name("N");
   command
       .add_option("--timeout", flags->timeout,
-                  "Exit after this time; with --count, that is an error (exit code 1)")
+                  "Exit after this time; with --count, reaching it first is an error (exit code 1)")
       .value_name("DURATION");
   command
       .add_option("--format", flags->format,

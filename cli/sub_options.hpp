@@ -3,9 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <limits>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>

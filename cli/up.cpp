@@ -287,7 +287,7 @@ void add_up(const Command& program) {
   const Command command =
       program.add_command("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
-  command.add_option("--config", flags->file, "Configuration file (default: none, every key has its default)")
+  command.add_option("--config", flags->file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
   command.add_option("--data", flags->data, "Folder of the demo's data").value_name("DIR");
   command.set_footer(
