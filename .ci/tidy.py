@@ -53,8 +53,9 @@ def main(build_dir):
     def check(job):
         path, key = job
         run = subprocess.run(
-            # The compiler's own warnings are GCC's business, which builds with -Werror.
-            ["clang-tidy", "--quiet", "-p", build_dir, "--extra-arg=-w", path],
+            # GCC builds with our warnings as errors: of clang's, only those that GCC does not have.
+            ["clang-tidy", "--quiet", "-p", build_dir, "--extra-arg=-Wno-everything",
+             "--extra-arg=-Wthread-safety", path],
             cwd=ROOT, capture_output=True, text=True, check=False)
         if run.returncode == 0:
             (passed_dir / key).touch()
