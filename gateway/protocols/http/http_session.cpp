@@ -230,7 +230,6 @@ void HttpSession::execute(const SocketRoute&) {
   std::vector<std::pair<std::string_view, std::string_view>> fields(request_.fields.begin(),
                                                                     request_.fields.end());
   const auto answer = websocket::answer_upgrade({.method = request_.method,
-                                                 .target = request_.path,
                                                  .version = request_.http_1_0 ? 10u : 11u,
                                                  .fields = fields});
   if (!answer) {
