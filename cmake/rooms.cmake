@@ -84,3 +84,11 @@ function(backplane_tests name)
     PROPERTIES LABELS "${TESTS_LABELS}" ENVIRONMENT "${TESTS_ENVIRONMENT}" TIMEOUT 120
       RUN_SERIAL "${TESTS_ALONE}")
 endfunction()
+
+# backplane_not_under(SANITIZERS asan|tsan… TESTS test…)
+# `./dev test --sanitize` skips the tests under these sanitizers; CONTRIBUTING.md has the rule.
+function(backplane_not_under)
+  cmake_parse_arguments(NOT "" "" "SANITIZERS;TESTS" ${ARGN})
+  list(TRANSFORM NOT_SANITIZERS PREPEND "not_")
+  set_property(TEST ${NOT_TESTS} APPEND PROPERTY LABELS ${NOT_SANITIZERS})
+endfunction()
