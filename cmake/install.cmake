@@ -1,10 +1,10 @@
-# What `cmake --install` gives beside the program (cli/CMakeLists.txt): the two libraries that others link,
-# with their headers, for find_package(backplane) and for pkg-config.
+# What `cmake --install` installs in addition to the program (cli/CMakeLists.txt): the two libraries that other
+# programs link, with their headers, for find_package(backplane) and for pkg-config.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-# client and publisher, and the rooms below them: nobody links those by name.
+# client and publisher, and the libraries that these depend on.
 set(installed_rooms proto core payload follower client publisher)
 list(TRANSFORM installed_rooms PREPEND backplane_ OUTPUT_VARIABLE installed_targets)
 install(TARGETS ${installed_targets} EXPORT backplaneTargets
@@ -13,7 +13,7 @@ install(TARGETS ${installed_targets} EXPORT backplaneTargets
 foreach(room IN ITEMS follower clients publishers)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/${room}/include/backplane" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 endforeach()
-# The event types in C++, and all definitions for other languages.
+# The event types in C++, and all .proto files for other languages.
 install(DIRECTORY "${PROJECT_BINARY_DIR}/proto/generated/backplane/events"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/backplane" FILES_MATCHING PATTERN "*.pb.h")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/proto/backplane" DESTINATION "${CMAKE_INSTALL_DATADIR}/backplane/proto"
@@ -28,15 +28,15 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/backplaneConfigVersion.c
 install(FILES "${PROJECT_BINARY_DIR}/backplaneConfig.cmake" "${PROJECT_BINARY_DIR}/backplaneConfigVersion.cmake"
   DESTINATION "${config_dir}")
 
-# pkg-config finds the folders from where its files are, so that what is installed can be moved.
+# Paths relative to the .pc files: an installation can be moved.
 file(RELATIVE_PATH pc_prefix "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
 foreach(library IN ITEMS client publisher)
   set(pc_name "backplane-${library}")
   if(library STREQUAL "client")
-    set(pc_description "Reading from a backplane: events in order, without duplicates, and word of what is missing")
+    set(pc_description "Read from a backplane: events in order, without duplicates, and with every loss announced")
     set(pc_libs "-lbackplane_client -lbackplane_follower -lbackplane_payload")
   else()
-    set(pc_description "Publishing to a backplane: numbered, and kept until the broker has admitted it")
+    set(pc_description "Publish to a backplane: events are numbered, and kept until the broker has admitted them")
     set(pc_libs "-lbackplane_publisher")
   endif()
   configure_file("${CMAKE_CURRENT_LIST_DIR}/backplane.pc.in" "${PROJECT_BINARY_DIR}/${pc_name}.pc" @ONLY)

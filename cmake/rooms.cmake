@@ -1,5 +1,5 @@
-# How every room of the tree is built: one static library a room, our warnings as
-# errors, includes written from the top of the tree ("core/topic/topic.hpp").
+# How each folder of the tree is built: into a static library, with our warnings as errors and with includes
+# written from the top of the tree ("core/topic/topic.hpp").
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -29,44 +29,44 @@ target_compile_options(backplane_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
   -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wnull-dereference -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  # At -O3 it takes "text" + std::string for a copy of half the address space (GCC bug 105651, mended in 13).
+  # At -O3 it mistakes "text" + std::string for a copy of half the address space (GCC bug 105651, fixed in 13).
   target_compile_options(backplane_warnings INTERFACE -Wno-restrict)
 endif()
 
 if(BACKPLANE_SANITIZE STREQUAL "address")
-  # Without vptr: it takes memory for unreadable, and objects for broken, where a test leaves it no descriptor,
-  # and it trips in libraries that were built without it.
+  # Without vptr: it reports good objects as broken when a test leaves it no file descriptor, and it reports
+  # libraries that were built without it.
   add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined
     -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
 elseif(BACKPLANE_SANITIZE STREQUAL "thread")
-  # GCC warns about every atomic_thread_fence under TSan; Asio and spdlog have some.
+  # GCC warns about every atomic_thread_fence under TSan; Asio and spdlog contain some.
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -Wno-tsan)
   add_link_options(-fsanitize=thread)
 elseif(NOT BACKPLANE_SANITIZE STREQUAL "")
-  message(FATAL_ERROR "BACKPLANE_SANITIZE must be address, thread or empty, got \"${BACKPLANE_SANITIZE}\"")
+  message(FATAL_ERROR "BACKPLANE_SANITIZE: expected address, thread or nothing, got \"${BACKPLANE_SANITIZE}\"")
 endif()
 if(BACKPLANE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # These two see the sanitizers' own instrumentation and warn of it.
+  # These two warn about the sanitizers' own instrumentation.
   target_compile_options(backplane_warnings INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized)
 endif()
 
 if(BACKPLANE_FUZZ)
-  # Every room tells the fuzzer which ways an input took through it.
+  # Reports to the fuzzer which paths an input takes.
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# What the compiler reads and a generator writes: whoever generates sources adds its target here, so that tools that
-# read the sources without building them (clang-tidy) find all of them.
+# Builds all generated sources, for tools that read sources without building them (clang-tidy). Add each target
+# that generates sources.
 add_custom_target(generated_sources)
 
 # backplane_room(NAME SOURCES file… [DEPENDS target…] [INCLUDE dir…])
-# A static library backplane_NAME with the alias backplane::NAME.
+# Declares the static library backplane_NAME with the alias backplane::NAME.
 function(backplane_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS;INCLUDE" ${ARGN})
   add_library(backplane_${name} STATIC ${ROOM_SOURCES})
   add_library(backplane::${name} ALIAS backplane_${name})
-  # Once installed, only the public headers are there: see install.cmake.
+  # An installation has only the public headers (install.cmake).
   target_include_directories(backplane_${name} PUBLIC "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>"
     "$<BUILD_INTERFACE:${ROOM_INCLUDE}>")
   target_link_libraries(backplane_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE "$<BUILD_INTERFACE:backplane_warnings>")
@@ -74,7 +74,7 @@ function(backplane_room name)
 endfunction()
 
 # backplane_tests(NAME SOURCES file… DEPENDS target… [LABELS label…] [ENVIRONMENT NAME=value…] [ALONE])
-# A GoogleTest program; each of its tests is one of ctest's. ALONE: none runs beside another test.
+# Declares a GoogleTest program; each of its tests is a test of ctest. ALONE: while one runs, no other test does.
 include(GoogleTest)
 function(backplane_tests name)
   cmake_parse_arguments(TESTS "ALONE" "" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
