@@ -14,19 +14,19 @@ import { CommandView } from "./command_view.js";
 import { startTheme } from "./theme.js";
 import { startKeys } from "./keys.js";
 import { SUBSCRIPTIONS_MAX, readHash, writeHash } from "./url_state.js";
-import { wishText } from "./protocol.js";
+import { requestText } from "./protocol.js";
 import { count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
 
 const TURN_MS = 200;
-const CALM_TURNS = 5;  // where motion is to be reduced, the chart moves once a second
+const REDUCED_MOTION_TURNS = 5;  // where motion is to be reduced, the chart moves once a second
 
 const socketUrl = new URL("v1/socket", location.href);
 socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 socketUrl.hash = "";
 
 const screen = { ...readHash(location.hash), subscriptions: [] };
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 const watch = new Watch(socketUrl, {
   changed: () => { drawConnection(); drawStatus(); },
@@ -42,7 +42,7 @@ const commandView = new CommandView();
 new PublishView(new Publisher(socketUrl));
 
 const active = () => screen.subscriptions[screen.tab];
-const hashNow = () => writeHash({ ...screen, wishes: screen.subscriptions.map((each) => each.wish) });
+const hashNow = () => writeHash({ ...screen, requests: screen.subscriptions.map((each) => each.request) });
 
 function withLast(pattern) {
   return { pattern, last: true, every: "", since: "", policy: "" };
@@ -53,18 +53,18 @@ function keepHash() {
   if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname);
 }
 
-function open(wish) {
-  const subscription = new Subscription(socketUrl, wish, () => changed(subscription));
+function open(request) {
+  const subscription = new Subscription(socketUrl, request, () => changed(subscription));
   screen.subscriptions.push(subscription);
 }
 
-function subscribe(wish) {
-  const same = screen.subscriptions.findIndex((each) => wishText(each.wish) === wishText(wish));
+function subscribe(request) {
+  const same = screen.subscriptions.findIndex((each) => requestText(each.request) === requestText(request));
   if (same < 0 && screen.subscriptions.length >= SUBSCRIPTIONS_MAX) {
     subscriptionsView.problem(FULL);
     return;
   }
-  if (same < 0) open(wish);
+  if (same < 0) open(request);
   choose(same < 0 ? screen.subscriptions.length - 1 : same);
   goTo("events");
 }
@@ -93,9 +93,9 @@ function showActive() {
   pause(false);
   eventsView.show(subscription);
   if (subscription) {
-    subscriptionsView.fill(subscription.wish);
+    subscriptionsView.fill(subscription.request);
     subscriptionsView.problem(subscription.state === "refused" ? subscription.problem : "");
-    commandView.show(subscription.wish);
+    commandView.show(subscription.request);
     screen.field ||= subscription.field;
   }
   setView(screen.view);
@@ -214,10 +214,10 @@ function turn() {
   const subscription = active();
   if (!subscription) return;
   subscriptionsView.head(subscription);
-  eventsView.tell(subscription, now);
+  eventsView.showRate(subscription, now);
   if (screen.view === "chart" && !screen.field && subscription.fields.length > 0) plot();
   subscriptionsView.fields(subscription, screen.field);
-  if (subscription.chart && (!calm.matches || turns % CALM_TURNS === 0)) {
+  if (subscription.chart && (!reducedMotion.matches || turns % REDUCED_MOTION_TURNS === 0)) {
     chartView.draw(subscription.chart, subscription.field, Date.now() / 1000);
   }
 }
@@ -252,7 +252,7 @@ function bind() {
   for (const button of document.querySelectorAll(".places button")) {
     button.addEventListener("click", () => goTo(button.dataset.place));
   }
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) watch.ask(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) watch.refresh(); });
   // Somebody wrote another hash, or went back to one.
   addEventListener("hashchange", () => { if (location.hash !== hashNow()) restore(); });
   startKeys([
@@ -295,7 +295,7 @@ function restore() {
   const wanted = readHash(location.hash);
   for (const subscription of screen.subscriptions) subscription.close();
   Object.assign(screen, wanted, { subscriptions: [] });
-  for (const wish of wanted.wishes) open(wish);
+  for (const request of wanted.requests) open(request);
   byId("topic-search").value = screen.find;
   byId("topic-sort").value = screen.sort;
   watch.find(screen.find);

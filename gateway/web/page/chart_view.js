@@ -42,7 +42,7 @@ export class ChartView {
       this.#plot.setData(data, false);
       this.#plot.setScale("x", { min: end - chart.windowS, max: end });
     });
-    this.#tell(topics, field, chart);
+    this.#describe(topics, field, chart);
   }
 
   // Another subscription, field or theme: drawn anew the next time.
@@ -112,13 +112,13 @@ export class ChartView {
     });
   }
 
-  #tell(topics, field, chart) {
+  #describe(topics, field, chart) {
     this.#legend();
     const whose = topics.length === 1 ? topics[0] : `${topics.length} topics`;
     this.#box.setAttribute("aria-label", `${field} of ${whose}; ${chart.marks.length} gaps`);
     this.#box.dataset.gaps = chart.marks.length;
     const notes = [];
-    if (chart.topicsLeftOut > 0) notes.push(`${LINES_MAX} lines at most: ${chart.topicsLeftOut} more topics are left out.`);
+    if (chart.topicsOmitted > 0) notes.push(`${LINES_MAX} lines at most: ${chart.topicsOmitted} more topics are left out.`);
     const slice = chart.sliceS < 1 ? `${Math.round(chart.sliceS * 1000)} ms` : `${chart.sliceS} s`;
     notes.push(`Of each ${slice} the least and the greatest value are drawn.`);
     if (chart.marks.length > 0) notes.push("Shaded: events are missing there.");

@@ -1,6 +1,6 @@
 // The same subscription elsewhere: what to type, and a way to copy it.
 
-import { TOOLS, commandText, leftOut } from "./commands.js";
+import { TOOLS, commandText, omitted } from "./commands.js";
 import { byId, make, setText } from "./dom.js";
 
 const NOTES = {
@@ -11,7 +11,7 @@ const SHOWN_MS = 1500;
 
 export class CommandView {
   #tool = TOOLS[0];
-  #wish = { pattern: ">" };
+  #request = { pattern: ">" };
 
   constructor() {
     byId("command-tools").append(...TOOLS.map((tool) => make("button", {
@@ -22,8 +22,8 @@ export class CommandView {
     this.#draw();
   }
 
-  show(wish) {
-    this.#wish = wish;
+  show(request) {
+    this.#request = request;
     this.#draw();
   }
 
@@ -46,7 +46,7 @@ export class CommandView {
     for (const button of byId("command-tools").children) button.setAttribute("aria-pressed", button.dataset.tool === this.#tool);
     const { hostname, port, protocol, origin } = location;
     const gateway = { host: hostname, port: port || (protocol === "https:" ? "443" : "80"), origin };
-    setText(byId("command-text"), commandText(this.#tool, this.#wish, gateway));
-    setText(byId("command-note"), [leftOut(this.#tool, this.#wish), NOTES[this.#tool]].filter(Boolean).join(" "));
+    setText(byId("command-text"), commandText(this.#tool, this.#request, gateway));
+    setText(byId("command-note"), [omitted(this.#tool, this.#request), NOTES[this.#tool]].filter(Boolean).join(" "));
   }
 }

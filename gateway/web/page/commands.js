@@ -1,4 +1,4 @@
-// The same subscription elsewhere: a command or a program for a wish and the place of a gateway.
+// The same subscription elsewhere: a command or a program for a request and the place of a gateway.
 
 import { subscribeLine } from "./protocol.js";
 
@@ -18,35 +18,35 @@ const isOffset = (since) => /^\d+$/.test(since);
 const isToken = (since) => since.includes(":");
 
 // `gateway` is {host, port, origin}, as the page's own address has them.
-export function commandText(tool, wish, gateway) {
+export function commandText(tool, request, gateway) {
   switch (tool) {
     case "nc":
-      return `printf '%s\\n' ${shell(subscribeLine(wish))} | nc -N ${gateway.host.replace(/^\[|\]$/g, "")} ${gateway.port}`;
+      return `printf '%s\\n' ${shell(subscribeLine(request))} | nc -N ${gateway.host.replace(/^\[|\]$/g, "")} ${gateway.port}`;
     case "curl":
-      return `curl -N ${shell(`${gateway.origin}/v1/events?${eventsQuery(wish)}`)}`;
+      return `curl -N ${shell(`${gateway.origin}/v1/events?${eventsQuery(request)}`)}`;
     case "Python":
-      return pythonText(wish, gateway.host);
+      return pythonText(request, gateway.host);
     default:
-      return cppText(wish, gateway.host);
+      return cppText(request, gateway.host);
   }
 }
 
-export function eventsQuery(wish) {
-  const parts = [`topic=${encodeURIComponent(wish.pattern)}`];
-  if (wish.last) parts.push("last");
+export function eventsQuery(request) {
+  const parts = [`topic=${encodeURIComponent(request.pattern)}`];
+  if (request.last) parts.push("last");
   for (const name of ["every", "since", "policy"]) {
-    if (wish[name]) parts.push(`${name}=${encodeURIComponent(wish[name])}`);
+    if (request[name]) parts.push(`${name}=${encodeURIComponent(request[name])}`);
   }
   return parts.join("&");
 }
 
-function pythonText(wish, host) {
+function pythonText(request, host) {
   const lines = ["from backplane import Control, Event, Subscriber", ""];
-  lines.push(`with Subscriber(${quoted(wish.pattern)}, egress="tcp://${host}:5571",`);
+  lines.push(`with Subscriber(${quoted(request.pattern)}, egress="tcp://${host}:5571",`);
   lines.push(`                control="tcp://${host}:5572") as subscriber:`);
   lines.push("    subscriber.wait_live()");
-  if (wish.last) {
-    lines.push(`    for event in Control("tcp://${host}:5572").last(${quoted(wish.pattern)}):`);
+  if (request.last) {
+    lines.push(`    for event in Control("tcp://${host}:5572").last(${quoted(request.pattern)}):`);
     lines.push("        print(event.topic, event.stamp.offset, event.body, flush=True)");
   }
   lines.push("    while True:");
@@ -55,17 +55,17 @@ function pythonText(wish, host) {
   lines.push("            print(item.topic, item.stamp.offset, item.body, flush=True)");
   lines.push("        elif item is not None:");
   lines.push("            print(item, flush=True)  # a Gap, or a Reset");
-  if (!wish.last) lines[0] = "from backplane import Event, Subscriber";
+  if (!request.last) lines[0] = "from backplane import Event, Subscriber";
   return lines.join("\n");
 }
 
-function cppText(wish, host) {
+function cppText(request, host) {
   const fields = [];
-  if (wish.last) fields.push(".last = true");
-  if (isToken(wish.since)) fields.push(`.since_token = ${quoted(wish.since)}`);
-  else if (isOffset(wish.since)) fields.push(`.since_offset = ${wish.since}`);
-  if (wish.every && durationMs(wish.every) !== null) {
-    fields.push(`.every = std::chrono::milliseconds{${durationMs(wish.every)}}`);
+  if (request.last) fields.push(".last = true");
+  if (isToken(request.since)) fields.push(`.since_token = ${quoted(request.since)}`);
+  else if (isOffset(request.since)) fields.push(`.since_offset = ${request.since}`);
+  if (request.every && durationMs(request.every) !== null) {
+    fields.push(`.every = std::chrono::milliseconds{${durationMs(request.every)}}`);
   }
   const options = fields.length > 0 ? `, {${fields.join(", ")}}` : "";
   return [
@@ -79,7 +79,7 @@ function cppText(wish, host) {
     "  Client::Options at;",
     `  at.brokers = {{"tcp://${host}:5571", "tcp://${host}:5572"}};`,
     "  Client client(at);",
-    `  client.subscribe(${quoted(wish.pattern)}${options});`,
+    `  client.subscribe(${quoted(request.pattern)}${options});`,
     "  while (const Client::Item* item = client.next(std::chrono::minutes{1})) {",
     "    if (const auto* event = std::get_if<Client::Event>(item)) {",
     "      std::cout << event->topic() << ' ' << client.payload_json(*event) << std::endl;",
@@ -91,12 +91,12 @@ function cppText(wish, host) {
   ].join("\n");
 }
 
-// What of the wish the command leaves out; "" where it has all.
-export function leftOut(tool, wish) {
+// What of the request the command leaves out; "" where it has all.
+export function omitted(tool, request) {
   const missing = [];
-  if (tool === "Python" && wish.every) missing.push("every");
-  if (tool === "Python" && wish.since) missing.push("since");
-  if (tool === "C++" && wish.since && !isToken(wish.since) && !isOffset(wish.since)) missing.push("since");
-  if ((tool === "Python" || tool === "C++") && wish.policy) missing.push("policy (a gateway's)");
+  if (tool === "Python" && request.every) missing.push("every");
+  if (tool === "Python" && request.since) missing.push("since");
+  if (tool === "C++" && request.since && !isToken(request.since) && !isOffset(request.since)) missing.push("since");
+  if ((tool === "Python" || tool === "C++") && request.policy) missing.push("policy (a gateway's)");
   return missing.length === 0 ? "" : `Without ${missing.join(" and ")}.`;
 }

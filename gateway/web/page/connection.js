@@ -19,7 +19,7 @@ const CLOCK = {
   cancel: (timer) => clearTimeout(timer),
 };
 
-// What `on` may have: open() once a connection stands, message(said) with what parseLine() gives,
+// What `on` may have: open() once a connection stands, message(message) with what parseLine() gives,
 // state("connecting" | "open" | "away", detail): away has {retryAt, reason}.
 export class Connection {
   #on;
@@ -28,7 +28,7 @@ export class Connection {
   #socket = null;
   #timer = null;
   #failures = 0;
-  #heardAt = 0;
+  #receivedAt = 0;
   #goodbye = "";
   #closed = false;
 
@@ -75,17 +75,17 @@ export class Connection {
     const socket = this.#make(this.url);
     this.#socket = socket;
     socket.onopen = () => {
-      this.#heardAt = this.#clock.now();
+      this.#receivedAt = this.#clock.now();
       this.#watch();
       this.#on.state?.("open", {});
       this.#on.open?.();
     };
     socket.onmessage = ({ data }) => {
-      this.#heardAt = this.#clock.now();
+      this.#receivedAt = this.#clock.now();
       this.#failures = 0;
-      const said = parseLine(data);
-      if (said.kind === "bye") this.#goodbye = said.word;
-      if (said.kind !== "pong") this.#on.message?.(said);
+      const message = parseLine(data);
+      if (message.kind === "bye") this.#goodbye = message.word;
+      if (message.kind !== "pong") this.#on.message?.(message);
     };
     socket.onclose = ({ reason } = {}) => this.#lost(socket, this.#goodbye || reason || "the gateway does not answer");
     this.#timer = this.#clock.after(OPEN_LIMIT_MS, () => this.#lost(socket, "the gateway does not answer"));
@@ -94,7 +94,7 @@ export class Connection {
   #watch() {
     this.#clock.cancel(this.#timer);
     this.#timer = this.#clock.after(PING_MS, () => {
-      const silent = this.#clock.now() - this.#heardAt;
+      const silent = this.#clock.now() - this.#receivedAt;
       if (silent >= 2 * PING_MS) {
         this.#lost(this.#socket, "the gateway has fallen silent");
         return;

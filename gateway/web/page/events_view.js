@@ -9,7 +9,7 @@ export class EventsView {
   #list = byId("events");
   #sampled = byId("sampled");
   #chosen = null;
-  #held = [];
+  #unshown = [];
 
   paused = false;
 
@@ -25,7 +25,7 @@ export class EventsView {
 
   // Another subscription: all of its rows anew.
   show(subscription) {
-    this.#held = [];
+    this.#unshown = [];
     this.#list.replaceChildren();
     this.#chosen = null;
     if (subscription) this.#add([...subscription.rows]);
@@ -37,25 +37,25 @@ export class EventsView {
       this.#add(items);
       return;
     }
-    this.#held.push(...items);
-    if (this.#held.length > ROWS_MAX) this.#held.splice(0, this.#held.length - ROWS_MAX);
+    this.#unshown.push(...items);
+    if (this.#unshown.length > ROWS_MAX) this.#unshown.splice(0, this.#unshown.length - ROWS_MAX);
   }
 
   pause(paused) {
     this.paused = paused;
-    if (!paused) this.#add(this.#held.splice(0));
+    if (!paused) this.#add(this.#unshown.splice(0));
   }
 
   // Says how many of those that come are drawn.
-  tell(subscription, now) {
-    const come = subscription.rate.perSecond(now);
+  showRate(subscription, now) {
+    const received = subscription.rate.perSecond(now);
     // A turn is a fifth of a second.
-    const shown = Math.min(come, subscription.turn.shown * 5);
-    const samples = subscription.turn.come > subscription.turn.shown;
+    const shown = Math.min(received, subscription.turn.shown * 5);
+    const samples = subscription.turn.received > subscription.turn.shown;
     this.#sampled.dataset.on = samples || this.paused;
-    if (this.paused) setText(this.#sampled, `held: ${rate(come)}/s come, of which the newest ${ROWS_MAX} rows are kept`);
-    else if (samples) setText(this.#sampled, `showing ${count(shown)} of ${rate(come)}/s: every gap is among them`);
-    else setText(this.#sampled, `showing all: ${rate(come)}/s`);
+    if (this.paused) setText(this.#sampled, `held: ${rate(received)}/s come, of which the newest ${ROWS_MAX} rows are kept`);
+    else if (samples) setText(this.#sampled, `showing ${count(shown)} of ${rate(received)}/s: every gap is among them`);
+    else setText(this.#sampled, `showing all: ${rate(received)}/s`);
   }
 
   #add(items) {

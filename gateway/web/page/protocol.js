@@ -57,29 +57,29 @@ export function escapeText(text) {
     (byte) => WRITTEN[byte] ?? `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
-// The line that asks for `wish`: {pattern, last, every, since, policy}, of which only `pattern` must be there.
-export function subscribeLine(wish) {
-  return `SUB ${wishText(wish)}`;
+// The line that asks for `request`: {pattern, last, every, since, policy}, of which only `pattern` must be there.
+export function subscribeLine(request) {
+  return `SUB ${requestText(request)}`;
 }
 
-export function wishText(wish) {
-  const words = [wish.pattern];
-  if (wish.last) words.push("last");
+export function requestText(request) {
+  const words = [request.pattern];
+  if (request.last) words.push("last");
   for (const name of ["every", "since", "policy"]) {
-    if (wish[name]) words.push(`${name}=${wish[name]}`);
+    if (request[name]) words.push(`${name}=${request[name]}`);
   }
   return words.join(" ");
 }
 
 // The other way round; null where a word is none of SUB's.
-export function parseWish(text) {
+export function parseRequest(text) {
   const [pattern, ...words] = text.trim().split(/\s+/);
-  const wish = { pattern, last: false, every: "", since: "", policy: "" };
+  const request = { pattern, last: false, every: "", since: "", policy: "" };
   for (const word of words) {
     const option = /^(every|since|policy)=(.+)$/.exec(word);
-    if (word === "last") wish.last = true;
-    else if (option) wish[option[1]] = option[2];
+    if (word === "last") request.last = true;
+    else if (option) request[option[1]] = option[2];
     else return null;
   }
-  return wish;
+  return request;
 }

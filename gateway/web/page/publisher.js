@@ -28,16 +28,16 @@ export class Publisher {
     if (problem) return Promise.resolve({ ok: false, text: problem });
     return new Promise((resolve) => {
       const begun = performance.now();
-      const done = (ok, said) => {
+      const done = (ok, error) => {
         clearTimeout(this.#waiting.timer);
         this.#waiting = null;
-        resolve({ ok, text: said || `admitted in ${Math.max(1, Math.round(performance.now() - begun))} ms` });
+        resolve({ ok, text: error || `admitted in ${Math.max(1, Math.round(performance.now() - begun))} ms` });
       };
       const timer = setTimeout(() => this.#end("no answer: it may have been published"), LIMIT_MS);
       this.#waiting = { line: `PUB ${topic} ${escapeText(text)}`, sent: false, done, timer };
       this.#connection ??= new Connection(this.#url, {
         open: () => this.#send(),
-        message: (said) => this.#hear(said),
+        message: (message) => this.#receive(message),
         state: (state, { reason }) => state === "away" && this.#lost(reason),
       }, this.#options);
       this.#connection.retryNow();
@@ -50,10 +50,10 @@ export class Publisher {
     this.#waiting.sent = this.#connection.send(this.#waiting.line);
   }
 
-  #hear(said) {
+  #receive(message) {
     if (!this.#waiting) return;
-    if (said.kind === "ok" && said.word === "PUB") this.#waiting.done(true, "");
-    if (said.kind === "error") this.#waiting.done(false, said.text ? `${said.code}: ${said.text}` : said.code);
+    if (message.kind === "ok" && message.word === "PUB") this.#waiting.done(true, "");
+    if (message.kind === "error") this.#waiting.done(false, message.text ? `${message.code}: ${message.text}` : message.code);
   }
 
   #lost(reason) {

@@ -4,7 +4,7 @@
 export class Sampler {
   #events = [];
   #notices = [];
-  #come = 0;
+  #received = 0;
   #stride = 1;  // each so-manieth event is kept
   #order = 0;
   #newest = null;
@@ -23,7 +23,7 @@ export class Sampler {
       return;
     }
     this.#newest = kept;
-    if (this.#come++ % this.#stride !== 0) return;
+    if (this.#received++ % this.#stride !== 0) return;
     this.#events.push(kept);
     if (this.#events.length < this.keptMax) return;
     this.#events = this.#events.filter((_, index) => index % 2 === 0);
@@ -37,11 +37,11 @@ export class Sampler {
     for (let at = 0; Math.floor(at) < this.#events.length; at += step) chosen.push(this.#events[Math.floor(at)]);
     if (chosen.length > 0 && chosen.at(-1) !== this.#newest) chosen.splice(-1, 1, this.#newest);
     const items = [...chosen, ...this.#notices].sort((a, b) => a.order - b.order).map((kept) => kept.item);
-    const come = this.#come;
+    const received = this.#received;
     this.#events = [];
     this.#notices = [];
-    this.#come = 0;
+    this.#received = 0;
     this.#stride = 1;
-    return { items, come };
+    return { items, received };
   }
 }

@@ -6,7 +6,7 @@ export const LINES_MAX = 8;
 
 export class Chart {
   #lines = new Map();
-  #left = new Set();  // topics that found no room
+  #omitted = new Set();  // topics that found no room
   marks = [];  // where events are missing: {topic, from, to}, seconds; `to` is null until the next event
 
   constructor(windowS) {
@@ -18,15 +18,15 @@ export class Chart {
     return [...this.#lines.keys()];
   }
 
-  get topicsLeftOut() {
-    return this.#left.size;
+  get topicsOmitted() {
+    return this.#omitted.size;
   }
 
   add(topic, timeS, value) {
     let line = this.#lines.get(topic);
     if (!line) {
       if (this.#lines.size >= LINES_MAX) {
-        if (this.#left.size < 10_000) this.#left.add(topic);
+        if (this.#omitted.size < 10_000) this.#omitted.add(topic);
         return;
       }
       line = { slices: [], broken: false, last: 0 };
@@ -47,7 +47,7 @@ export class Chart {
       line.broken = false;
     }
     line.last = Math.max(line.last, timeS);
-    this.#forget(line);
+    this.#expire(line);
   }
 
   // Events of `topic` are missing, or with null of every topic (a reset).
@@ -61,7 +61,7 @@ export class Chart {
     if (this.marks.length > 200) this.marks.splice(0, this.marks.length - 200);
   }
 
-  #forget(line) {
+  #expire(line) {
     // A window and a little more, so that the line leaves the picture at its edge.
     const first = line.slices.findIndex((slice) => slice.at >= line.slices.at(-1).at - SLICES - 2);
     if (first > SLICES / 10) line.slices.splice(0, first);

@@ -23,9 +23,9 @@ export class Figures {
 
   rate(name) {
     if (this.#beforeAt === null || this.#at <= this.#beforeAt) return null;
-    const come = this.get(name) - (this.#before[name] ?? 0);
+    const grown = this.get(name) - (this.#before[name] ?? 0);
     // Less than before: it began anew.
-    return come < 0 ? null : come / ((this.#at - this.#beforeAt) / 1000);
+    return grown < 0 ? null : grown / ((this.#at - this.#beforeAt) / 1000);
   }
 
   // [label, value] of all whose name is `name` with a label behind a dot; those that are 0 are left out.
@@ -39,7 +39,7 @@ export class Figures {
 }
 
 export class StatusModel {
-  brokers = new Map();  // by backplane: {figures, stream, heardMs}
+  brokers = new Map();  // by backplane: {figures, stream, updatedMs}
   sources = new Map();  // by name: {up, reason}
   gateway = null;  // {backplane, broker, figures}
 
@@ -54,7 +54,7 @@ export class StatusModel {
         this.brokers.set(data.backplane, broker);
       }
       broker.figures.update(data.counters, Date.parse(event.received));
-      broker.heardMs = Date.now();
+      broker.updatedMs = Date.now();
       return true;
     }
     if (event.topic.startsWith("$SYS.source.")) {
@@ -67,7 +67,7 @@ export class StatusModel {
   }
 
   // What /v1/status says.
-  told({ backplane, broker, counters }, now) {
+  update({ backplane, broker, counters }, now) {
     this.gateway ??= { figures: new Figures() };
     Object.assign(this.gateway, { backplane, broker });
     this.gateway.figures.update(counters ?? {}, now);

@@ -33,7 +33,7 @@ export class StatusView {
     return old.length === sections.length && old.every((element, index) => element.isEqualNode(sections[index]));
   }
 
-  #broker(name, { figures, heardMs }, watch) {
+  #broker(name, { figures, updatedMs }, watch) {
     const state = watch.state === "live" ? "live" : watch.state;
     const started = figures.get("started_seconds");
     const up = (role) => figures.get(`participants.${role}.up`);
@@ -45,7 +45,7 @@ export class StatusView {
       ["publishers up", downToo(up("publisher"), figures.get("participants.publisher.down"))],
       ["gateways up", downToo(up("gateway"), figures.get("participants.gateway.down"))],
       ["clients of its own up", count(up("client"))],
-      ["up for", started > 0 ? age(Math.max(0, heardMs / 1000 - started)) : "–"],
+      ["up for", started > 0 ? age(Math.max(0, updatedMs / 1000 - started)) : "–"],
     ];
     if (figures.get("draining") > 0) rows.unshift(["", "draining"]);
     return [heading(`Broker ${name}`, state), facts(rows)];
@@ -107,17 +107,17 @@ function facts(rows) {
 
 // Asks the gateway how it is, every two seconds while the page is seen.
 export function pollStatus(status, changed) {
-  const ask = async () => {
+  const poll = async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch("v1/status", { cache: "no-store" });
-      if (answer.ok) status.told(await answer.json(), performance.now());
+      const response = await fetch("v1/status", { cache: "no-store" });
+      if (response.ok) status.update(await response.json(), performance.now());
       setText(byId("total-clients"), status.gateway ? count(status.gateway.figures.get("clients")) : "–");
     } catch {
       // The connection's state says that the gateway is away.
     }
     changed();
   };
-  ask();
-  setInterval(ask, 2000);
+  poll();
+  setInterval(poll, 2000);
 }

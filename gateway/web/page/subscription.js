@@ -17,7 +17,7 @@ const KEPT_FOR_CHART = 5000;  // from which a chart begins when a field is chose
 const KEPT_SIZE_MAX = 8 << 20;  // of these, in characters
 const EVENT_SIZE_MAX = 64 << 10;  // of what a larger event holds, nothing is kept but its size
 
-// `state`: connecting, asking, live, waiting (no broker), away (no gateway), refused. `changed()` is called when
+// `state`: connecting, requested, live, waiting (no broker), away (no gateway), refused. `changed()` is called when
 // what is shown beside the rows may be another.
 export class Subscription {
   state = "connecting";
@@ -28,7 +28,7 @@ export class Subscription {
   resets = 0;
   rate = new RateMeter();
   rows = new Ring(ROWS_MAX);
-  turn = { come: 0, shown: 0 };
+  turn = { received: 0, shown: 0 };
   chart = null;
   field = "";
 
@@ -41,12 +41,12 @@ export class Subscription {
   #changed;
   #connection;
 
-  constructor(url, wish, changed, options) {
-    this.wish = wish;
+  constructor(url, request, changed, options) {
+    this.request = request;
     this.#changed = changed;
     this.#connection = new Connection(url, {
-      open: () => this.#ask(),
-      message: (said) => this.#hear(said),
+      open: () => this.#subscribe(),
+      message: (message) => this.#receive(message),
       state: (state, detail) => this.#connectionState(state, detail),
     }, options);
   }
@@ -77,9 +77,9 @@ export class Subscription {
 
   // Moves what came since the last turn to the rows, oldest first. @returns the new rows.
   takeRows() {
-    const { items, come } = this.#sampler.take();
+    const { items, received } = this.#sampler.take();
     for (const item of items) this.rows.push(item);
-    this.turn = { come, shown: items.filter((item) => item.kind === "event").length };
+    this.turn = { received, shown: items.filter((item) => item.kind === "event").length };
     return items;
   }
 
@@ -87,9 +87,9 @@ export class Subscription {
     this.rows.clear();
   }
 
-  #ask() {
-    this.#set("asking");
-    this.#connection.send(subscribeLine(resumed(this.wish, this.#token, this.#liveAt, Date.now())));
+  #subscribe() {
+    this.#set("requested");
+    this.#connection.send(subscribeLine(resumed(this.request, this.#token, this.#liveAt, Date.now())));
   }
 
   #connectionState(state, { reason }) {
@@ -99,18 +99,18 @@ export class Subscription {
     this.#set("away", words(reason));
   }
 
-  #hear(said) {
-    switch (said.kind) {
+  #receive(message) {
+    switch (message.kind) {
       case "event":
-        this.#see(said);
+        this.#see(message);
         break;
       case "gap":
-        this.#miss({ ...said, topic: said.topic, text: gapText(said) });
-        if (said.first > 0 && said.last >= said.first) this.lost += said.last - said.first + 1;
+        this.#miss({ ...message, topic: message.topic, text: gapText(message) });
+        if (message.first > 0 && message.last >= message.first) this.lost += message.last - message.first + 1;
         this.gaps += 1;
         break;
       case "reset":
-        this.#miss({ ...said, text: "the broker came back without its history: numbering begins anew" });
+        this.#miss({ ...message, text: "the broker came back without its history: numbering begins anew" });
         this.resets += 1;
         break;
       case "wait":
@@ -122,7 +122,7 @@ export class Subscription {
         this.#set("live");
         break;
       case "ok":
-        if (said.word !== "SUB") break;
+        if (message.word !== "SUB") break;
         if (this.#wasLive) this.#note("subscribed again: what was missed follows, or is told of as lost", "live");
         this.#wasLive = true;
         this.#liveAt ??= Date.now();
@@ -130,7 +130,7 @@ export class Subscription {
         break;
       case "error":
         // It will be refused again as often as it is asked.
-        this.#set("refused", said.text || said.code);
+        this.#set("refused", message.text || message.code);
         this.#connection.close();
         break;
       default:

@@ -10,7 +10,7 @@ const FORM = { last: "sub-last", every: "sub-every", since: "sub-since", policy:
 
 const STATES = {
   connecting: "connecting",
-  asking: "asked for; not in force yet",
+  requested: "asked for; not in force yet",
   live: "in force",
   waiting: "the broker is away",
   away: "no gateway",
@@ -22,7 +22,7 @@ export class SubscriptionsView {
   #tabs = byId("tabs");
   #elements = new Map();  // by subscription
 
-  // `on` has subscribe(wish), choose(index) and close(index).
+  // `on` has subscribe(request), choose(index) and close(index).
   constructor(on) {
     this.#on = on;
     byId("sub-form").addEventListener("submit", (event) => {
@@ -53,7 +53,7 @@ export class SubscriptionsView {
       tab.tabIndex = index === active ? 0 : -1;
       tab.dataset.index = index;
       close.dataset.index = index;
-      tab.title = `${index + 1}: ${subscription.wish.pattern}`;
+      tab.title = `${index + 1}: ${subscription.request.pattern}`;
     });
   }
 
@@ -91,23 +91,23 @@ export class SubscriptionsView {
   }
 
   #submit() {
-    const wish = { pattern: byId("sub-pattern").value.trim() };
+    const request = { pattern: byId("sub-pattern").value.trim() };
     for (const [name, id] of Object.entries(FORM)) {
       const element = byId(id);
-      wish[name] = element.type === "checkbox" ? element.checked : element.value.trim();
+      request[name] = element.type === "checkbox" ? element.checked : element.value.trim();
     }
-    const problem = patternProblem(wish.pattern) ||
-      (["every", "since"].some((name) => /\s/.test(wish[name])) ? "every and since are one word each: 5s, 10m" : "");
+    const problem = patternProblem(request.pattern) ||
+      (["every", "since"].some((name) => /\s/.test(request[name])) ? "every and since are one word each: 5s, 10m" : "");
     this.problem(problem && words(problem));
     if (problem) byId("sub-pattern").focus();
-    else this.#on.subscribe(wish);
+    else this.#on.subscribe(request);
   }
 
   // What is asked for again is easily changed.
-  fill(wish) {
-    byId("sub-pattern").value = wish.pattern;
-    byId("sub-last").checked = wish.last;
-    for (const name of ["every", "since", "policy"]) byId(FORM[name]).value = wish[name] ?? "";
+  fill(request) {
+    byId("sub-pattern").value = request.pattern;
+    byId("sub-last").checked = request.last;
+    for (const name of ["every", "since", "policy"]) byId(FORM[name]).value = request[name] ?? "";
   }
 
   #make(subscription) {
@@ -115,9 +115,9 @@ export class SubscriptionsView {
     const tab = make("button", {
       type: "button", role: "tab", "aria-controls": "view", "data-testid": "tab",
       onclick: (event) => this.#on.choose(Number(event.currentTarget.dataset.index)),
-    }, make("span", { class: "name", text: subscription.wish.pattern }), figure);
+    }, make("span", { class: "name", text: subscription.request.pattern }), figure);
     const close = make("button", {
-      type: "button", class: "close", text: "×", "aria-label": `End ${subscription.wish.pattern}`, title: "Unsubscribe (x)",
+      type: "button", class: "close", text: "×", "aria-label": `End ${subscription.request.pattern}`, title: "Unsubscribe (x)",
       onclick: (event) => this.#on.close(Number(event.currentTarget.dataset.index)),
     });
     const box = make("div", { class: "tab", role: "presentation" }, tab, close);

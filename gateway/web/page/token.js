@@ -27,11 +27,11 @@ export class ResumeToken {
   }
 }
 
-// What to ask for again after `wish` was in force from `liveAt` on (ms; null: it never was) and its connection
+// What to ask for again after `request` was in force from `liveAt` on (ms; null: it never was) and its connection
 // was lost: what came since the last event seen, or where none was, what came since then.
-export function resumed(wish, token, liveAt, now) {
+export function resumed(request, token, liveAt, now) {
   const since = token.toString();
-  if (since) return { ...wish, last: false, since };
-  if (liveAt === null || wish.since) return wish;
-  return { ...wish, last: false, since: `${Math.max(1, Math.ceil(now - liveAt))}ms` };
+  if (since) return { ...request, last: false, since };
+  if (liveAt === null || request.since) return request;
+  return { ...request, last: false, since: `${Math.max(1, Math.ceil(now - liveAt))}ms` };
 }

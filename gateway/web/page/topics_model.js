@@ -10,9 +10,9 @@ export const HISTORY = 40;  // rates kept of each, for its sparkline
 
 export class Topics {
   #known = new Map();
-  #answer = null;
+  #listing = null;
   #previousAt = null;
-  total = 0;  // as many as the broker has told of
+  total = 0;  // as many as the broker has listed of
   totalRate = 0;
 
   get size() {
@@ -25,35 +25,35 @@ export class Topics {
 
   // An answer begins, its +TOPIC lines come, it ends.
   begin() {
-    this.#answer = new Map();
+    this.#listing = new Map();
     this.total = 0;
   }
 
-  hear({ name, offset, age }) {
-    if (!this.#answer) return;
+  add({ name, offset, age }) {
+    if (!this.#listing) return;
     this.total += 1;
-    if (this.#answer.size < TOPICS_MAX) this.#answer.set(name, { offset, age });
+    if (this.#listing.size < TOPICS_MAX) this.#listing.set(name, { offset, age });
   }
 
   end(now) {
-    if (!this.#answer) return;
+    if (!this.#listing) return;
     const passed = this.#previousAt === null ? 0 : (now - this.#previousAt) / 1000;
     const known = new Map();
     this.totalRate = 0;
-    for (const [name, told] of this.#answer) {
-      const topic = this.#known.get(name) ?? { name, offset: told.offset, rate: 0, rates: [], value: "" };
+    for (const [name, listed] of this.#listing) {
+      const topic = this.#known.get(name) ?? { name, offset: listed.offset, rate: 0, rates: [], value: "" };
       // A smaller offset: the numbering began anew.
-      const come = told.offset >= topic.offset ? told.offset - topic.offset : told.offset;
-      topic.rate = passed > 0 ? come / passed : 0;
+      const grown = listed.offset >= topic.offset ? listed.offset - topic.offset : listed.offset;
+      topic.rate = passed > 0 ? grown / passed : 0;
       if (passed > 0) topic.rates.push(topic.rate);
       if (topic.rates.length > HISTORY) topic.rates.shift();
-      topic.offset = told.offset;
-      topic.quietSince = now - told.age * 1000;
+      topic.offset = listed.offset;
+      topic.quietSince = now - listed.age * 1000;
       this.totalRate += topic.rate;
       known.set(name, topic);
     }
     this.#known = known;
-    this.#answer = null;
+    this.#listing = null;
     this.#previousAt = now;
   }
 

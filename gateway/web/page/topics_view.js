@@ -6,8 +6,8 @@ import { age, count, rate } from "./format.js";
 import { byId, colour, make, setText } from "./dom.js";
 
 const ROW_PX = 44;
-const BEYOND = 4;  // rows above and below what is on screen
-const SETTLE_MS = 150;  // before the values of new rows are asked for
+const OVERSCAN = 4;  // rows above and below what is on screen
+const DEBOUNCE_MS = 150;  // before the values of new rows are asked for
 
 export class TopicsView {
   #watch;
@@ -17,7 +17,7 @@ export class TopicsView {
   #chosen = "";
   #find = "";
   #sort = "name";
-  #settle = null;
+  #debounce = null;
   #box = byId("topics-list");
   #space = byId("topics-space");
 
@@ -70,8 +70,8 @@ export class TopicsView {
   }
 
   #draw(all = false) {
-    const first = Math.max(0, Math.floor(this.#box.scrollTop / ROW_PX) - BEYOND);
-    const end = Math.min(this.#list.length, first + Math.ceil(this.#box.clientHeight / ROW_PX) + 2 * BEYOND);
+    const first = Math.max(0, Math.floor(this.#box.scrollTop / ROW_PX) - OVERSCAN);
+    const end = Math.min(this.#list.length, first + Math.ceil(this.#box.clientHeight / ROW_PX) + 2 * OVERSCAN);
     const wanted = this.#list.slice(first, end);
     const names = new Set(wanted.map((topic) => topic.name));
     const free = [];
@@ -103,8 +103,8 @@ export class TopicsView {
       }
     });
     for (const row of free) row.element.remove();
-    clearTimeout(this.#settle);
-    this.#settle = setTimeout(() => this.#watch.show(new Set([...this.#rows.keys()])), SETTLE_MS);
+    clearTimeout(this.#debounce);
+    this.#debounce = setTimeout(() => this.#watch.show(new Set([...this.#rows.keys()])), DEBOUNCE_MS);
   }
 
   #make() {

@@ -1,7 +1,7 @@
 // What is on screen, in the address's hash: so a view can be kept, shared and gone back to.
 //   #sub=stock.%3E+last+every%3D1s&sub=clock&tab=1&view=chart&field=price&window=300&find=stock&sort=rate
 
-import { parseWish, wishText } from "./protocol.js";
+import { parseRequest, requestText } from "./protocol.js";
 import { patternProblem } from "./pattern.js";
 
 export const WINDOWS_S = [60, 300, 900, 3600];
@@ -10,13 +10,13 @@ export const PLACES = ["events", "topics", "status", "publish"];
 
 export function readHash(hash) {
   const query = new URLSearchParams(hash.replace(/^#/, ""));
-  const wishes = query.getAll("sub").map(parseWish)
-    .filter((wish) => wish && patternProblem(wish.pattern) === "").slice(0, SUBSCRIPTIONS_MAX);
+  const requests = query.getAll("sub").map(parseRequest)
+    .filter((request) => request && patternProblem(request.pattern) === "").slice(0, SUBSCRIPTIONS_MAX);
   const tab = Number(query.get("tab") ?? 0);
   const window = Number(query.get("window"));
   return {
-    wishes,
-    tab: Number.isInteger(tab) && tab >= 0 && tab < wishes.length ? tab : 0,
+    requests,
+    tab: Number.isInteger(tab) && tab >= 0 && tab < requests.length ? tab : 0,
     view: query.get("view") === "chart" ? "chart" : "text",
     field: query.get("field") ?? "",
     window: WINDOWS_S.includes(window) ? window : WINDOWS_S[0],
@@ -29,7 +29,7 @@ export function readHash(hash) {
 // What is as it is without a hash is left out.
 export function writeHash(state) {
   const query = new URLSearchParams();
-  for (const wish of state.wishes) query.append("sub", wishText(wish));
+  for (const request of state.requests) query.append("sub", requestText(request));
   if (state.tab > 0) query.set("tab", state.tab);
   if (state.view === "chart") query.set("view", "chart");
   if (state.field) query.set("field", state.field);

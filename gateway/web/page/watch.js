@@ -7,7 +7,7 @@ import { Topics, topicsPattern } from "./topics_model.js";
 import { StatusModel } from "./status_model.js";
 
 const POLL_MS = 2000;
-const SHARE = 10;  // asking takes at most a tenth of the time, however many topics there are
+const TIME_SHARE = 10;  // asking takes at most a tenth of the time, however many topics there are
 const STATS = ["$SYS.broker.*.stats", "$SYS.source.>"];
 
 // `state`: connecting, live, waiting (no broker), away (no gateway). `on` has changed(), topics(), value(name).
@@ -22,14 +22,14 @@ export class Watch {
   #shown = new Set();
   #find = "";
   #timer = null;
-  #askedAt = null;
+  #requestedAt = null;
   #connection;
 
   constructor(url, on) {
     this.#on = on;
     this.#connection = new Connection(url, {
       open: () => this.#begin(),
-      message: (said) => this.#hear(said),
+      message: (message) => this.#receive(message),
       state: (state, detail) => this.#connectionState(state, detail),
     });
   }
@@ -52,70 +52,70 @@ export class Watch {
   find(text) {
     const before = topicsPattern(this.#find);
     this.#find = text;
-    if (topicsPattern(text) !== before) this.ask();
+    if (topicsPattern(text) !== before) this.refresh();
   }
 
   // Asks for the topics now, and from then on as often as is fitting.
-  ask() {
+  refresh() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#askedAt !== null || document.hidden) return;
+    if (this.#requestedAt !== null || document.hidden) return;
     if (!this.#connection.send(`TOPICS ${topicsPattern(this.#find)}`)) return;
-    this.#askedAt = performance.now();
+    this.#requestedAt = performance.now();
     this.topics.begin();
   }
 
   #begin() {
-    this.#askedAt = null;
+    this.#requestedAt = null;
     for (const pattern of STATS) this.#connection.send(`SUB ${pattern} last`);
     for (const name of this.#shown) this.#connection.send(`SUB ${name} last every=1s`);
-    this.ask();
+    this.refresh();
   }
 
   #connectionState(state, { retryAt, reason }) {
     if (state !== "away") return;
     clearTimeout(this.#timer);
-    this.#askedAt = null;
+    this.#requestedAt = null;
     this.retryAt = retryAt;
     this.#set("away", reason);
   }
 
-  #hear(said) {
-    switch (said.kind) {
+  #receive(message) {
+    switch (message.kind) {
       case "event":
-        if (said.event.topic.startsWith("$SYS.") && this.status.event(said.event)) this.#on.changed();
-        this.topics.value(said.event);
-        this.#on.value(said.event.topic);
+        if (message.event.topic.startsWith("$SYS.") && this.status.event(message.event)) this.#on.changed();
+        this.topics.value(message.event);
+        this.#on.value(message.event.topic);
         break;
       case "topic":
-        this.topics.hear(said);
+        this.topics.add(message);
         break;
       case "ok":
-        if (said.word === "TOPICS") this.#answered(true);
-        if (said.word === "SUB" && this.state !== "live") this.#set("live");
+        if (message.word === "TOPICS") this.#listed(true);
+        if (message.word === "SUB" && this.state !== "live") this.#set("live");
         break;
       case "error":
         // Of a subscription nothing can be wrong: a topic that has gone is still a topic.
-        if (this.#askedAt !== null) this.#answered(false);
+        if (this.#requestedAt !== null) this.#listed(false);
         break;
       case "wait":
         this.#set("waiting");
         break;
       case "live":
         this.#set("live");
-        this.ask();
+        this.refresh();
         break;
       default:
     }
   }
 
-  #answered(complete) {
+  #listed(complete) {
     const now = performance.now();
-    const took = now - (this.#askedAt ?? now);
-    this.#askedAt = null;
+    const took = now - (this.#requestedAt ?? now);
+    this.#requestedAt = null;
     if (complete) this.topics.end(now);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.ask(), Math.max(POLL_MS, SHARE * took));
+    this.#timer = setTimeout(() => this.refresh(), Math.max(POLL_MS, TIME_SHARE * took));
     this.#on.topics();
   }
 

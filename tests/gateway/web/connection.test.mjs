@@ -59,7 +59,7 @@ class Stage {
 
 const event = (position, more = {}) => JSON.stringify({ topic: "a", stream: "000000010000000a", position, offset: position,
   received: "2000-01-01T00:00:00Z", text: `${position}`, ...more });
-const wish = { pattern: "a", last: true, every: "", since: "", policy: "" };
+const request = { pattern: "a", last: true, every: "", since: "", policy: "" };
 
 test("pauses grow to a bound, and are spread", () => {
   assert.deepEqual([1, 2, 3, 9, 50].map((failures) => pauseMs(failures, 1)), [250, 500, 1000, 8000, 8000]);
@@ -112,7 +112,7 @@ test("a closed connection stays closed", () => {
 
 test("a subscription resumes behind the last event that it has seen", () => {
   const stage = new Stage();
-  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
   assert.deepEqual(stage.socket.sent, ["SUB a last"]);
   stage.say("+OK SUB a", event(7), event(8));
@@ -130,7 +130,7 @@ test("a subscription resumes behind the last event that it has seen", () => {
 
 test("a broker that goes and comes is told among the rows", () => {
   const stage = new Stage();
-  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
   stage.say("+OK SUB a", '{"wait":"broker"}');
   assert.equal(subscription.state, "waiting");
@@ -142,7 +142,7 @@ test("a broker that goes and comes is told among the rows", () => {
 
 test("what the gateway refuses is not asked for again", () => {
   const stage = new Stage();
-  const subscription = new Subscription("ws://x", { ...wish, every: "soon" }, () => {}, stage.options);
+  const subscription = new Subscription("ws://x", { ...request, every: "soon" }, () => {}, stage.options);
   stage.open();
   stage.say('-ERR bad_every a duration is wanted, got "soon"');
   assert.equal(subscription.state, "refused");
@@ -153,7 +153,7 @@ test("what the gateway refuses is not asked for again", () => {
 
 test("a chart begins with the events still known, and has gaps as breaks", () => {
   const stage = new Stage();
-  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
   stage.say("+OK SUB a", event(1, { received: "2000-01-01T00:00:00Z" }));
   subscription.plot("(value)", 60);
@@ -164,7 +164,7 @@ test("a chart begins with the events still known, and has gaps as breaks", () =>
 
 test("of an event too large to be kept, its size is", () => {
   const stage = new Stage();
-  const subscription = new Subscription("ws://x", wish, () => {}, stage.options);
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
   stage.say("+OK SUB a", event(1, { text: "x".repeat(100_000) }), event(2));
   const [large, small] = subscription.takeRows();

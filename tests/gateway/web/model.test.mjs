@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { commandText, durationMs, eventsQuery, leftOut } from "../../../gateway/web/page/commands.js";
+import { commandText, durationMs, eventsQuery, omitted } from "../../../gateway/web/page/commands.js";
 import { FieldFinder, fieldsOf, readField, WHOLE } from "../../../gateway/web/page/fields.js";
 import { age, bytes, count, gapText, rate, value } from "../../../gateway/web/page/format.js";
 import { matches, patternProblem, topicProblem } from "../../../gateway/web/page/pattern.js";
-import { escapeText, parseLine, parseWish, wishText } from "../../../gateway/web/page/protocol.js";
+import { escapeText, parseLine, parseRequest, requestText } from "../../../gateway/web/page/protocol.js";
 import { RateMeter } from "../../../gateway/web/page/rate.js";
 import { Ring } from "../../../gateway/web/page/ring.js";
 import { Sampler } from "../../../gateway/web/page/sampler.js";
@@ -19,7 +19,7 @@ import { readHash, SUBSCRIPTIONS_MAX, writeHash } from "../../../gateway/web/pag
 
 const golden = (name) => readFileSync(new URL(`../../golden/${name}`, import.meta.url), "utf8")
   .split("\n").filter((line) => line && !line.startsWith("# ")).map((line) => line.split("\t"));
-const wish = (more) => ({ pattern: "stock.>", last: false, every: "", since: "", policy: "", ...more });
+const request = (more) => ({ pattern: "stock.>", last: false, every: "", since: "", policy: "", ...more });
 
 // null where the bytes are no text: a browser's input never has such.
 function textOf(hex) {
@@ -72,11 +72,11 @@ test("a line that is broken or unknown is passed over", () => {
   for (const line of ["", "{", '{"new":1}', "+HELP x", "nonsense", "{}"]) assert.equal(parseLine(line).kind, "other", line);
 });
 
-test("a wish is written as SUB takes it, and read back", () => {
-  const all = wish({ last: true, every: "5s", since: "10m", policy: "latest" });
-  assert.equal(wishText(all), "stock.> last every=5s since=10m policy=latest");
-  assert.deepEqual(parseWish(wishText(all)), all);
-  assert.equal(parseWish("a unknown"), null);
+test("a request is written as SUB takes it, and read back", () => {
+  const all = request({ last: true, every: "5s", since: "10m", policy: "latest" });
+  assert.equal(requestText(all), "stock.> last every=5s since=10m policy=latest");
+  assert.deepEqual(parseRequest(requestText(all)), all);
+  assert.equal(parseRequest("a unknown"), null);
 });
 
 test("a subscription goes on after the last position of each stream", () => {
@@ -85,8 +85,8 @@ test("a subscription goes on after the last position of each stream", () => {
   token.see("000000020000000b", 3);
   token.see("000000010000000a", 5);  // an older value that came later
   assert.equal(token.toString(), "000000010000000a:7,000000020000000b:3");
-  assert.equal(resumed(wish({ last: true }), token, 1000, 2000).since, token.toString());
-  assert.equal(resumed(wish({ last: true }), token, 1000, 2000).last, false);
+  assert.equal(resumed(request({ last: true }), token, 1000, 2000).since, token.toString());
+  assert.equal(resumed(request({ last: true }), token, 1000, 2000).last, false);
 });
 
 test("a broker's new life takes the place of its old one", () => {
@@ -104,8 +104,8 @@ test("a token has at most 64 streams", () => {
 
 test("where nothing was seen yet, what came since the subscription was in force is asked for", () => {
   const none = new ResumeToken();
-  assert.equal(resumed(wish(), none, 1000, 3500.4).since, "2501ms");
-  assert.deepEqual(resumed(wish({ last: true }), none, null, 5), wish({ last: true }));
+  assert.equal(resumed(request(), none, 1000, 3500.4).since, "2501ms");
+  assert.deepEqual(resumed(request({ last: true }), none, null, 5), request({ last: true }));
 });
 
 test("a ring forgets the oldest", () => {
@@ -137,16 +137,16 @@ test("a rate is that of the last second", () => {
 test("few events are all drawn, in their order", () => {
   const sampler = new Sampler(12);
   for (let each = 0; each < 12; ++each) sampler.add({ kind: "event", each });
-  const { items, come } = sampler.take();
+  const { items, received } = sampler.take();
   assert.deepEqual(items.map((item) => item.each), [...Array(12).keys()]);
-  assert.equal(come, 12);
+  assert.equal(received, 12);
 });
 
 test("of many events an even choice is drawn, and memory stays bounded", () => {
   const sampler = new Sampler(12);
   for (let each = 0; each < 100_000; ++each) sampler.add({ kind: "event", each });
-  const { items, come } = sampler.take();
-  assert.equal(come, 100_000);
+  const { items, received } = sampler.take();
+  assert.equal(received, 100_000);
   assert.ok(items.length <= 13 && items.length >= 10, `${items.length}`);
   assert.ok(items[0].each < 20_000 && items.at(-1).each > 80_000);
   const middle = items[items.length >> 1].each;
@@ -228,14 +228,14 @@ test("a chart's memory and its lines are bounded", () => {
   assert.ok(chart.tables()[0][0].length < 1300);
   for (let each = 0; each < LINES_MAX + 5; ++each) chart.add(`t${each}`, 1, 1);
   assert.equal(chart.topics.length, LINES_MAX);
-  assert.equal(chart.topicsLeftOut, 6);
+  assert.equal(chart.topicsOmitted, 6);
 });
 
 test("topics have rates once they were told of twice", () => {
   const topics = new Topics();
   const tell = (now, ...told) => {
     topics.begin();
-    for (const [name, offset] of told) topics.hear({ name, offset, age: 0 });
+    for (const [name, offset] of told) topics.add({ name, offset, age: 0 });
     topics.end(now);
   };
   tell(1000, ["b", 10], ["a", 5]);
@@ -251,7 +251,7 @@ test("topics have rates once they were told of twice", () => {
 test("topics are found by a part of their name, and by a pattern", () => {
   const topics = new Topics();
   topics.begin();
-  for (const name of ["stock.MSFT", "stock.IBM.close", "weather.stockholm"]) topics.hear({ name, offset: 1, age: 0 });
+  for (const name of ["stock.MSFT", "stock.IBM.close", "weather.stockholm"]) topics.add({ name, offset: 1, age: 0 });
   topics.end(0);
   const found = (text) => topics.list(text, "name").map((topic) => topic.name);
   assert.deepEqual(found("STOCK"), ["stock.IBM.close", "stock.MSFT", "weather.stockholm"]);
@@ -265,7 +265,7 @@ test("topics are found by a part of their name, and by a pattern", () => {
 test("of too many topics the first are kept, and all are counted", () => {
   const topics = new Topics();
   topics.begin();
-  for (let each = 0; each < TOPICS_MAX + 10; ++each) topics.hear({ name: `t${each}`, offset: 1, age: 0 });
+  for (let each = 0; each < TOPICS_MAX + 10; ++each) topics.add({ name: `t${each}`, offset: 1, age: 0 });
   topics.end(0);
   assert.equal(topics.size, TOPICS_MAX);
   assert.equal(topics.total, TOPICS_MAX + 10);
@@ -283,7 +283,7 @@ test("figures have rates, and none over a new beginning", () => {
 
 test("drops are told by place and reason, those that are 0 not", () => {
   const status = new StatusModel();
-  status.told({ backplane: "default", broker: true, counters: { "dropped_total.slow_consumer": 7, "dropped_total.client_gone": 0, "lost_total.history_gone": 2 } }, 0);
+  status.update({ backplane: "default", broker: true, counters: { "dropped_total.slow_consumer": 7, "dropped_total.client_gone": 0, "lost_total.history_gone": 2 } }, 0);
   assert.ok(status.event({ topic: "$SYS.broker.default.stats", stream: "a", received: "2000-01-01T00:00:00Z",
     data: { backplane: "default", counters: { "rejected_total.bad_topic": "3", lossy_sends_total: "0" } } }));
   assert.deepEqual(status.drops(), [["to clients", "slow_consumer", 7], ["from broker", "history_gone", 2], ["refused", "bad_topic", 3]]);
@@ -291,7 +291,7 @@ test("drops are told by place and reason, those that are 0 not", () => {
 });
 
 test("what is on screen is kept in the hash", () => {
-  const state = { wishes: [wish({ last: true }), wish({ pattern: "a&b#c.*", every: "1s" })], tab: 1, view: "chart",
+  const state = { requests: [request({ last: true }), request({ pattern: "a&b#c.*", every: "1s" })], tab: 1, view: "chart",
     field: "size.lots", window: 300, find: "über", sort: "rate", place: "status" };
   assert.deepEqual(readHash(writeHash(state)), state);
   assert.ok(writeHash(state).startsWith("#sub=stock.%3E+last&"));
@@ -300,24 +300,24 @@ test("what is on screen is kept in the hash", () => {
 
 test("a hash that somebody else wrote does no harm", () => {
   const state = readHash("#sub=..&sub=a+nonsense&tab=99&view=x&window=7&sort=1&place=<img>&sub=%ff");
-  assert.deepEqual(state.wishes.length <= 1, true);
+  assert.deepEqual(state.requests.length <= 1, true);
   assert.equal(state.tab, 0);
   assert.equal(state.window, 60);
   assert.equal(state.place, "");
-  assert.equal(readHash(`#${"sub=a&".repeat(100)}`).wishes.length, SUBSCRIPTIONS_MAX);
+  assert.equal(readHash(`#${"sub=a&".repeat(100)}`).requests.length, SUBSCRIPTIONS_MAX);
 });
 
 test("commands ask for what is on screen, whatever is in it", () => {
   const gateway = { host: "host7", port: "1601", origin: "http://host7:1601" };
-  const all = wish({ pattern: "it's.>", last: true, every: "5s" });
+  const all = request({ pattern: "it's.>", last: true, every: "5s" });
   assert.equal(commandText("nc", all, gateway), `printf '%s\\n' 'SUB it'\\''s.> last every=5s' | nc -N host7 1601`);
   assert.equal(commandText("curl", all, gateway), `curl -N 'http://host7:1601/v1/events?topic=it'\\''s.%3E&last&every=5s'`);
   assert.match(commandText("Python", all, gateway), /Subscriber\("it's.>", egress="tcp:\/\/host7:5571"/);
   assert.match(commandText("C++", all, gateway), /subscribe\("it's.>", \{.last = true, .every = std::chrono::milliseconds\{5000\}\}\)/);
   assert.match(commandText("nc", all, { ...gateway, host: "[::1]" }), /nc -N ::1 1601$/);
-  assert.equal(leftOut("Python", all), "Without every.");
-  assert.equal(leftOut("nc", all), "");
-  assert.equal(eventsQuery(wish({ since: "a:1,b:2" })), "topic=stock.%3E&since=a%3A1%2Cb%3A2");
+  assert.equal(omitted("Python", all), "Without every.");
+  assert.equal(omitted("nc", all), "");
+  assert.equal(eventsQuery(request({ since: "a:1,b:2" })), "topic=stock.%3E&since=a%3A1%2Cb%3A2");
   assert.equal(durationMs("250ms"), 250);
   assert.equal(durationMs("soon"), null);
 });
