@@ -4,7 +4,7 @@
 
 namespace backplane::gateway::web {
 
-// assets(), which are sorted by path, is made by pack.py.
+// pack.py generates assets(), sorted by path.
 const Asset* find_asset(std::string_view path) noexcept {
   const std::span<const Asset> all = assets();
   const auto found =

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the C++ source that holds the page's files, each with its compressed form, its type and its ETag.
+"""Writes a C++ source with the page's files: each with its compressed form, its type and its ETag.
 
     pack.py OUTPUT.cpp PATH=FILE…        for example: pack.py assets_data.cpp /app.js=page/app.js
 
-The same files give the same bytes.
+The same files always give the same output.
 """
 
 import gzip
@@ -34,7 +34,7 @@ using namespace std::string_view_literals;
 
 
 def escape(byte):
-    """One byte within a C++ string literal. Octal with three digits takes nothing from what follows."""
+    """One byte in a C++ string literal. Three octal digits cannot absorb the characters that follow."""
     if byte in b'"\\' or byte < 0x20 or byte > 0x7E or byte == ord("?"):
         return f"\\{byte:03o}"
     return chr(byte)

@@ -1,5 +1,5 @@
-// The page's composition: makes the parts and passes between them what happens. What is on screen is in the
-// address's hash (url_state.js), so that it can be kept and shared.
+// The page's composition root: makes the parts and passes events between them. The address's hash contains what is
+// on screen (url_state.js), for bookmarks and sharing.
 
 import { Watch } from "./watch.js";
 import { Subscription } from "./subscription.js";
@@ -19,7 +19,7 @@ import { count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
 
 const TURN_MS = 200;
-const REDUCED_MOTION_TURNS = 5;  // where motion is to be reduced, the chart moves once a second
+const REDUCED_MOTION_TURNS = 5;  // with reduced motion, the chart moves once a second
 
 const socketUrl = new URL("v1/socket", location.href);
 socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -84,7 +84,7 @@ function close(index) {
   showActive();
 }
 
-// The one that is chosen, from the beginning.
+// Shows the chosen subscription from its oldest kept row.
 function showActive() {
   const subscription = active();
   subscriptionsView.tabs(screen.subscriptions, screen.tab);
@@ -118,7 +118,7 @@ function setView(view) {
   keepHash();
 }
 
-// A chart of the field chosen, or of the first there is.
+// Draws a chart of the chosen field, or else of the first field.
 function plot() {
   const subscription = active();
   chartView.reset();
@@ -140,7 +140,7 @@ function plot() {
 function pause(paused) {
   eventsView.pause(paused);
   byId("pause").setAttribute("aria-pressed", paused);
-  setText(byId("pause"), paused ? "Go on" : "Pause");
+  setText(byId("pause"), paused ? "Continue" : "Pause");
 }
 
 function clear() {
@@ -162,10 +162,10 @@ function goTo(place) {
 const CONNECTION = {
   connecting: () => "connecting",
   live: () => "live",
-  waiting: () => "broker away",
+  waiting: () => "no broker",
   away: () => {
     const seconds = Math.ceil((watch.retryAt - performance.now()) / 1000);
-    return seconds > 0 ? `gateway away, again in ${seconds} s` : "gateway away, trying";
+    return seconds > 0 ? `no gateway, retry in ${seconds} s` : "no gateway, retrying";
   },
 };
 
@@ -173,7 +173,7 @@ function drawConnection() {
   const badge = byId("connection");
   if (badge.dataset.state !== watch.state) setText(byId("announce"), CONNECTION[watch.state]());
   badge.dataset.state = watch.state;
-  badge.title = watch.state === "away" ? `${words(watch.reason)}. Try again now` : "The gateway, and the broker behind it";
+  badge.title = watch.state === "away" ? `${words(watch.reason)}. Retry now` : "Connection to the gateway and its broker";
   setText(badge, CONNECTION[watch.state]());
 }
 
@@ -186,7 +186,7 @@ function drawStatus() {
   statusView.draw(watch);
 }
 
-// Where nothing is subscribed to: the first tokens that there are.
+// Without a subscription: offers patterns by the first tokens of the busiest topics.
 function drawOffers() {
   if (active()) return;
   const names = watch.topics.list("", "rate").slice(0, 500).map((topic) => topic.name);
@@ -200,7 +200,7 @@ function drawOffers() {
 
 let turns = 0;
 
-// What came since the last turn is drawn in one go.
+// Draws everything received since the last turn.
 function turn() {
   turns += 1;
   const now = performance.now();
@@ -253,22 +253,22 @@ function bind() {
     button.addEventListener("click", () => goTo(button.dataset.place));
   }
   document.addEventListener("visibilitychange", () => { if (!document.hidden) watch.refresh(); });
-  // Somebody wrote another hash, or went back to one.
+  // The user edited the hash or navigated back.
   addEventListener("hashchange", () => { if (location.hash !== hashNow()) restore(); });
   startKeys([
     [["/"], "search topics", () => focus("topics", "topic-search")],
     [["s"], "subscribe", () => focus("events", "sub-pattern")],
     [["p"], "publish", () => focus("publish", "pub-topic")],
-    [["e"], "to the events", () => focus("events", "events")],
+    [["e"], "go to the events", () => focus("events", "events")],
     [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "show a subscription", (key) => choose(Number(key) - 1)],
     [["x"], "unsubscribe from the one shown", () => close(screen.tab)],
     [["t"], "show events as text", () => setView("text")],
     [["c"], "show a chart", () => setView("chart")],
-    [[" "], "hold what is on screen, or go on", () => pause(!eventsView.paused)],
-    [["l"], "empty the rows", clear],
+    [[" "], "pause or continue the display", () => pause(!eventsView.paused)],
+    [["l"], "clear the rows", clear],
     [["y"], "copy the command", () => commandView.copy()],
-    [["d"], "light, dark, or as the system's", () => byId("theme").click()],
-    [["?"], "these shortcuts", () => byId("help").showModal()],
+    [["d"], "switch the theme: system, dark, light", () => byId("theme").click()],
+    [["?"], "show these shortcuts", () => byId("help").showModal()],
   ]);
 }
 
@@ -290,7 +290,7 @@ function sortBy(sort) {
   keepHash();
 }
 
-// What the hash asks for.
+// Makes the page show what the hash contains.
 function restore() {
   const wanted = readHash(location.hash);
   for (const subscription of screen.subscriptions) subscription.close();

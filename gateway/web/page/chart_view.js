@@ -1,4 +1,5 @@
-// A number of a subscription's events over time: a line a topic, broken and shaded where events are missing.
+// A numeric field of a subscription's events over time: one line per topic, interrupted and shaded where events are
+// missing.
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { LINES_MAX } from "./series.js";
@@ -27,7 +28,7 @@ export class ChartView {
     new ResizeObserver(() => this.#fit()).observe(this.#box);
   }
 
-  // Draws what `chart` (series.js) has. `field` is what its lines are of.
+  // Draws `chart` (series.js), whose lines are of `field`.
   draw(chart, field, nowS) {
     this.#chart = chart;
     const { topics } = chart;
@@ -45,7 +46,7 @@ export class ChartView {
     this.#describe(topics, field, chart);
   }
 
-  // Another subscription, field or theme: drawn anew the next time.
+  // For another subscription, field or theme: the next draw() starts over.
   reset() {
     this.#plot?.destroy();
     this.#plot = null;
@@ -79,7 +80,7 @@ export class ChartView {
       this.#values[index])));
   }
 
-  // Where events are missing, from the last one before to the first one after.
+  // Shades where events are missing: from the last one before to the first one after.
   #shade(plot) {
     const { ctx, bbox } = plot;
     ctx.save();
@@ -100,7 +101,7 @@ export class ChartView {
     ctx.restore();
   }
 
-  // The values under the cursor, else the newest.
+  // Shows the values under the cursor, or else the newest.
   #legend() {
     if (!this.#plot) return;
     const { idx } = this.#plot.cursor;
@@ -118,10 +119,10 @@ export class ChartView {
     this.#box.setAttribute("aria-label", `${field} of ${whose}; ${chart.marks.length} gaps`);
     this.#box.dataset.gaps = chart.marks.length;
     const notes = [];
-    if (chart.topicsOmitted > 0) notes.push(`${LINES_MAX} lines at most: ${chart.topicsOmitted} more topics are left out.`);
+    if (chart.topicsOmitted > 0) notes.push(`Limit of ${LINES_MAX} lines reached: ${chart.topicsOmitted} more topics are not drawn.`);
     const slice = chart.sliceS < 1 ? `${Math.round(chart.sliceS * 1000)} ms` : `${chart.sliceS} s`;
-    notes.push(`Of each ${slice} the least and the greatest value are drawn.`);
-    if (chart.marks.length > 0) notes.push("Shaded: events are missing there.");
+    notes.push(`Drawn: the minimum and maximum of each ${slice}.`);
+    if (chart.marks.length > 0) notes.push("Shaded: events are missing.");
     if (topics.length === 0) notes.unshift(`No event with ${field} yet.`);
     setText(byId("chart-note"), notes.join(" "));
   }

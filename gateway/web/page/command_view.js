@@ -1,11 +1,11 @@
-// The same subscription elsewhere: what to type, and a way to copy it.
+// How to subscribe in the same way from elsewhere: a command or program to copy.
 
 import { TOOLS, commandText, omitted } from "./commands.js";
 import { byId, make, setText } from "./dom.js";
 
 const NOTES = {
-  "Python": "With clients/python; the broker is taken to be on the gateway's machine.",
-  "C++": "With find_package(backplane); the broker is taken to be on the gateway's machine.",
+  "Python": "Uses clients/python. Assumes that the broker runs on the gateway's machine.",
+  "C++": "Uses find_package(backplane). Assumes that the broker runs on the gateway's machine.",
 };
 const SHOWN_MS = 1500;
 
@@ -34,11 +34,11 @@ export class CommandView {
     try {
       await navigator.clipboard.writeText(text.textContent);
     } catch {
-      // A page from elsewhere than this machine has no clipboard: then it is marked, for Ctrl+C.
+      // Browsers give the clipboard only to pages from this machine or over HTTPS. Ctrl+C copies a selection.
       getSelection().selectAllChildren(text);
       copied = false;
     }
-    setText(button, copied ? "Copied" : "Marked: Ctrl+C");
+    setText(button, copied ? "Copied" : "Press Ctrl+C");
     setTimeout(() => setText(button, "Copy"), SHOWN_MS);
   }
 

@@ -1,14 +1,14 @@
-// The same subscription elsewhere: a command or a program for a request and the place of a gateway.
+// Commands and programs that subscribe as the page does. No DOM.
 
 import { subscribeLine } from "./protocol.js";
 
 export const TOOLS = ["nc", "curl", "Python", "C++"];
 
 const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-const quoted = (text) => JSON.stringify(text);  // a string of Python's, and of C++'s
+const quoted = (text) => JSON.stringify(text);  // a string literal of Python and C++
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
-// "5s" in ms; null where it is none.
+// "5s" in ms; null if `text` is no duration.
 export function durationMs(text) {
   const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(text) ?? [];
   return number === undefined ? null : Number(number) * UNITS_MS[unit];
@@ -17,7 +17,7 @@ export function durationMs(text) {
 const isOffset = (since) => /^\d+$/.test(since);
 const isToken = (since) => since.includes(":");
 
-// `gateway` is {host, port, origin}, as the page's own address has them.
+// `gateway` is {host, port, origin}, from the page's own address.
 export function commandText(tool, request, gateway) {
   switch (tool) {
     case "nc":
@@ -91,12 +91,12 @@ function cppText(request, host) {
   ].join("\n");
 }
 
-// What of the request the command leaves out; "" where it has all.
+// Which options of the request the command ignores, as a sentence; "" if none.
 export function omitted(tool, request) {
   const missing = [];
   if (tool === "Python" && request.every) missing.push("every");
   if (tool === "Python" && request.since) missing.push("since");
   if (tool === "C++" && request.since && !isToken(request.since) && !isOffset(request.since)) missing.push("since");
-  if ((tool === "Python" || tool === "C++") && request.policy) missing.push("policy (a gateway's)");
-  return missing.length === 0 ? "" : `Without ${missing.join(" and ")}.`;
+  if ((tool === "Python" || tool === "C++") && request.policy) missing.push("policy, which only gateways have");
+  return missing.length === 0 ? "" : `Ignores ${missing.join(" and ")}.`;
 }

@@ -1,13 +1,13 @@
-// A WebSocket that comes back: one conversation with the gateway, made again with growing pauses whenever it
-// ends, and given up when it stays silent. Knows nothing of the page; time and the socket are passed in.
+// A WebSocket to the gateway that reconnects, with growing pauses, when it is lost or silent. Knows nothing of the
+// page; the clock and the socket are passed in.
 
 import { parseLine } from "./protocol.js";
 
 const PAUSE_MS = { first: 250, longest: 8000 };
 const OPEN_LIMIT_MS = 10_000;
-const PING_MS = 15_000;  // of silence; twice that without an answer, and the connection is given up
+const PING_MS = 15_000;  // of silence; after twice that, the connection counts as lost
 
-// How long to wait before the attempt after `failures` of them. Spread, so that many pages do not come at once.
+// The pause after `failures` failures in a row. Random, to spread the reconnects of many pages.
 export function pauseMs(failures, random = Math.random()) {
   const longest = Math.min(PAUSE_MS.longest, PAUSE_MS.first * 2 ** Math.max(0, failures - 1));
   return Math.round(longest * (0.5 + random / 2));
@@ -19,8 +19,8 @@ const CLOCK = {
   cancel: (timer) => clearTimeout(timer),
 };
 
-// What `on` may have: open() once a connection stands, message(message) with what parseLine() gives,
-// state("connecting" | "open" | "away", detail): away has {retryAt, reason}.
+// `on` may have open(), called when connected, message(message), with the result of parseLine(), and
+// state("connecting" | "open" | "away", detail): the detail of "away" is {retryAt, reason}.
 export class Connection {
   #on;
   #make;
@@ -44,14 +44,14 @@ export class Connection {
     return this.#socket?.readyState === 1;
   }
 
-  // @returns whether it could be handed over; while there is no connection it is not kept.
+  // @returns false, and discards `line`, if there is no connection.
   send(line) {
     if (!this.open) return false;
     this.#socket.send(line);
     return true;
   }
 
-  // Bytes that the browser has yet to send.
+  // Bytes that the browser has not sent yet.
   get waiting() {
     return this.#socket?.bufferedAmount ?? 0;
   }
@@ -62,7 +62,7 @@ export class Connection {
     this.#drop();
   }
 
-  // Does not wait for the end of a pause; nothing where a connection stands or is under way.
+  // Ends a pause. Does nothing if connected or connecting.
   retryNow() {
     if (this.#closed || this.#socket) return;
     this.#clock.cancel(this.#timer);
@@ -87,8 +87,8 @@ export class Connection {
       if (message.kind === "bye") this.#goodbye = message.word;
       if (message.kind !== "pong") this.#on.message?.(message);
     };
-    socket.onclose = ({ reason } = {}) => this.#lost(socket, this.#goodbye || reason || "the gateway does not answer");
-    this.#timer = this.#clock.after(OPEN_LIMIT_MS, () => this.#lost(socket, "the gateway does not answer"));
+    socket.onclose = ({ reason } = {}) => this.#lost(socket, this.#goodbye || reason || "the gateway does not respond");
+    this.#timer = this.#clock.after(OPEN_LIMIT_MS, () => this.#lost(socket, "the gateway does not respond"));
   }
 
   #watch() {
@@ -96,7 +96,7 @@ export class Connection {
     this.#timer = this.#clock.after(PING_MS, () => {
       const silent = this.#clock.now() - this.#receivedAt;
       if (silent >= 2 * PING_MS) {
-        this.#lost(this.#socket, "the gateway has fallen silent");
+        this.#lost(this.#socket, "the gateway stopped responding");
         return;
       }
       if (silent >= PING_MS) this.send("PING");

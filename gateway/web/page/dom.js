@@ -1,8 +1,8 @@
-// Making and finding elements. Text is always text: nothing that came from elsewhere is read as HTML.
+// Makes and finds elements. Text is never parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
-// An element with attributes and properties (class, text, data-…, on…) and children.
+// Makes an element with attributes and properties (class, text, data-…, on…) and children.
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,10 +15,10 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Only where it is another: writing the same text again costs layout.
+// Sets only a different text: setting the same one again costs a layout.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// One of the custom properties of page.css, as it is in the theme that is on.
+// A custom property of page.css in the current theme.
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

@@ -1,5 +1,5 @@
-// A subscription's events as rows, the newest first: events, gaps and resets among them, and what befell the
-// connection. Rows are bounded; what is left out of them is said.
+// A subscription's rows, newest first: events, gaps, resets and changes of the connection. Keeps at most ROWS_MAX rows
+// and shows how many of the events are drawn.
 
 import { ROWS_MAX } from "./subscription.js";
 import { clock, count, rate, value } from "./format.js";
@@ -23,7 +23,7 @@ export class EventsView {
     this.#list.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  // Another subscription: all of its rows anew.
+  // Replaces all rows by those of `subscription`.
   show(subscription) {
     this.#unshown = [];
     this.#list.replaceChildren();
@@ -31,7 +31,7 @@ export class EventsView {
     if (subscription) this.#add([...subscription.rows]);
   }
 
-  // What came since the last turn, oldest first.
+  // Adds the rows of one turn, oldest first. While paused, keeps them for later.
   add(items) {
     if (!this.paused) {
       this.#add(items);
@@ -46,15 +46,15 @@ export class EventsView {
     if (!paused) this.#add(this.#unshown.splice(0));
   }
 
-  // Says how many of those that come are drawn.
+  // Shows how many of the received events are drawn.
   showRate(subscription, now) {
     const received = subscription.rate.perSecond(now);
     // A turn is a fifth of a second.
     const shown = Math.min(received, subscription.turn.shown * 5);
     const samples = subscription.turn.received > subscription.turn.shown;
     this.#sampled.dataset.on = samples || this.paused;
-    if (this.paused) setText(this.#sampled, `held: ${rate(received)}/s come, of which the newest ${ROWS_MAX} rows are kept`);
-    else if (samples) setText(this.#sampled, `showing ${count(shown)} of ${rate(received)}/s: every gap is among them`);
+    if (this.paused) setText(this.#sampled, `paused: ${rate(received)}/s received, the newest ${ROWS_MAX} rows are kept`);
+    else if (samples) setText(this.#sampled, `showing ${count(shown)} of ${rate(received)}/s, and every gap`);
     else setText(this.#sampled, `showing all: ${rate(received)}/s`);
   }
 

@@ -1,10 +1,10 @@
-// The numbers within events: which there are, and reading one.
+// Finds and reads the numeric fields of events.
 
 const DEPTH_MAX = 5;
 const FIELDS_MAX = 64;
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/;  // 64-bit numbers are strings in the JSON of typed payloads
 
-// The name of the number that an event with a bare number for text has.
+// The name of the field if an event's payload is just a number.
 export const WHOLE = "(value)";
 
 function number(value) {
@@ -12,7 +12,7 @@ function number(value) {
   return typeof value === "string" && value.length < 40 && NUMBER.test(value) ? Number(value) : null;
 }
 
-// The payload as an object to look into: `data`, or a text that is JSON.
+// The payload as a value to search: `data`, or parsed text if that is JSON.
 export function payload(event) {
   if (event.data !== undefined) return event.data;
   if (event.text === undefined) return undefined;
@@ -25,7 +25,7 @@ export function payload(event) {
   }
 }
 
-// The number at `path` (as fieldsOf() names it) of an event, or null.
+// The number at `path` (one of fieldsOf()) in an event; null if there is none.
 export function readField(event, path) {
   let value = payload(event);
   if (path === WHOLE) return number(value);
@@ -36,7 +36,7 @@ export function readField(event, path) {
   return number(value);
 }
 
-// The paths of all numbers in an event, at most 64 of them.
+// The paths of all numbers in an event, at most FIELDS_MAX.
 export function fieldsOf(event) {
   const found = [];
   const walk = (value, path, depth) => {
@@ -45,7 +45,7 @@ export function fieldsOf(event) {
       found.push(path || WHOLE);
     } else if (value !== null && typeof value === "object") {
       for (const [name, inner] of Object.entries(value)) {
-        // A dot within a name is not one between names.
+        // A dot within a name is no separator.
         const step = name.replaceAll(".", "\u2024");
         walk(inner, path ? `${path}.${step}` : step, depth + 1);
       }
@@ -55,7 +55,7 @@ export function fieldsOf(event) {
   return found;
 }
 
-// The fields seen in a subscription's events. Looks at the first of them, then at one now and then.
+// The fields seen in a subscription's events. Searches the first 200 events, then every 50th.
 export class FieldFinder {
   #seen = new Set();
   #looked = 0;

@@ -1,8 +1,8 @@
-// Numbers, times and payloads for reading.
+// Numbers, times and payloads as text for people.
 
 const UNITS = ["", "k", "M", "G", "T"];
 
-// 1,012 as "1,012"; from 100,000 on "101k", "1.2M".
+// 1,012 is "1,012"; from 100,000 on: "101k", "1.2M".
 export function count(value) {
   if (!Number.isFinite(value)) return "–";
   if (Math.abs(value) < 100_000) return Math.round(value).toLocaleString("en-GB");
@@ -20,7 +20,7 @@ function scaled(value, step) {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)}${UNITS[unit]}`;
 }
 
-// Events a second: "0", "0.2", "14", "1,012".
+// Events per second: "0", "0.2", "14", "1,012".
 export function rate(value) {
   if (value <= 0) return "0";
   return value < 9.95 ? value.toFixed(1) : count(value);
@@ -37,7 +37,7 @@ export function age(seconds) {
 
 const pad = (value, width) => String(value).padStart(width, "0");
 
-// A moment (ms) as the clock here shows it: "14:03:59.120".
+// A time (ms) as local time of day: "14:03:59.120".
 export function clock(ms) {
   const date = new Date(ms);
   if (Number.isNaN(date.getTime())) return "–";
@@ -57,7 +57,7 @@ export function value(event, limit = 2000) {
 
 const cut = (text, limit) => (text.length > limit ? `${text.slice(0, limit)} …` : text);
 
-// Without the braces and quotes of names, which are the same in every row.
+// Without braces and the quotes of names, which are the same in every row.
 function brief(data) {
   if (data === null || typeof data !== "object" || Array.isArray(data)) return JSON.stringify(data);
   return Object.entries(data)
@@ -65,11 +65,11 @@ function brief(data) {
     .join("  ");
 }
 
-// What a gap says, for a person.
+// A gap as text.
 export function gapText(gap) {
   const { first, last, reason } = gap;
-  if (!last) return `some events are lost: ${words(reason)}`;
-  if (!first) return `events up to ${count(last)} are lost: ${words(reason)}`;
+  if (!last) return `events lost: ${words(reason)}`;
+  if (!first) return `events up to ${count(last)} lost: ${words(reason)}`;
   const lost = last - first + 1;
   return `${lost === 1 ? "event" : "events"} ${first}${lost === 1 ? "" : `–${last}`} lost (${count(lost)}): ${words(reason)}`;
 }

@@ -1,8 +1,8 @@
-// Shortcuts, and the list of them.
+// Keyboard shortcuts and their list in the help dialog.
 
 import { byId, make } from "./dom.js";
 
-// `actions`: [keys, what it does, run(key)], in the order of the list; keys as KeyboardEvent.key has them.
+// `actions`: [keys, description, run(key)], in the order of the list; keys are values of KeyboardEvent.key.
 export function startKeys(actions) {
   const byKey = new Map(actions.flatMap(([keys, , run]) => keys.map((key) => [key, run])));
   document.addEventListener("keydown", (event) => {
@@ -12,7 +12,7 @@ export function startKeys(actions) {
       if (event.key === "Escape") event.target.blur();
       return;
     }
-    // Space presses what has the focus.
+    // Space presses the focused element.
     if (event.key === " " && event.target.matches("button, a")) return;
     const run = byKey.get(event.key);
     if (!run) return;
@@ -20,7 +20,7 @@ export function startKeys(actions) {
     run(event.key);
   });
   const listed = actions.map(([keys, text]) => [keys.length > 1 ? `${keys[0]}–${keys.at(-1)}` : keys[0], text]);
-  listed.push(["↑ ↓ Enter", "choose among topics, rows or tabs that have the focus"], ["Esc", "leave a box"]);
+  listed.push(["↑ ↓ Enter", "move within the focused topics, rows or tabs"], ["Esc", "leave an input"]);
   for (const [keys, text] of listed) {
     byId("keys").append(make("dt", {}, make("kbd", { text: keys === " " ? "space" : keys })), make("dd", { text }));
   }

@@ -5,21 +5,21 @@ const FORBIDDEN = /[\u0000-\u0020\u007f-\u009f]/u;  // control characters and th
 const FIRST_BYTES = "+-!{$";
 const encoder = new TextEncoder();
 
-// What is wrong with `text` as a topic or, with `wildcards`, as a pattern; "" where nothing is.
+// What is wrong with `text` as a topic or, with `wildcards`, as a pattern; "" if nothing is.
 function wrong(text, wildcards) {
   const what = wildcards ? "pattern" : "topic";
-  if (text === "") return `a ${what} is wanted`;
-  if (/[\ud800-\udfff]/u.test(text)) return `a ${what} is UTF-8`;
-  if (encoder.encode(text).length > BYTES_MAX) return `longer than ${BYTES_MAX} bytes`;
-  if (FIRST_BYTES.includes(text[0]) && !text.startsWith("$SYS.")) return `begins with "${text[0]}"`;
+  if (text === "") return `expected a ${what}`;
+  if (/[\ud800-\udfff]/u.test(text)) return "expected UTF-8";
+  if (encoder.encode(text).length > BYTES_MAX) return `expected at most ${BYTES_MAX} bytes`;
+  if (FIRST_BYTES.includes(text[0]) && !text.startsWith("$SYS.")) return `expected another first character than "${text[0]}"`;
   const tokens = text.split(".");
   for (const [index, token] of tokens.entries()) {
-    if (token === "") return "a token is empty";
-    if (FORBIDDEN.test(token)) return "white space, or a control character";
+    if (token === "") return "expected no empty token between dots";
+    if (FORBIDDEN.test(token)) return "expected no white space or control characters";
     if (!/[*>]/.test(token)) continue;
-    if (!wildcards) return "a wildcard: this must be one topic";
-    if (token.length > 1) return `"${token}": a wildcard stands alone between dots`;
-    if (token === ">" && index + 1 < tokens.length) return '">" stands at the end';
+    if (!wildcards) return "expected a topic, got a wildcard";
+    if (token.length > 1) return `expected a wildcard alone between dots, got "${token}"`;
+    if (token === ">" && index + 1 < tokens.length) return 'expected ">" only at the end';
   }
   return "";
 }
@@ -29,7 +29,7 @@ export const patternProblem = (text) => wrong(text, true);
 
 export const isTopic = (pattern) => !/[*>]/.test(pattern);
 
-// Whether an event of `topic` is one of `pattern`'s. Both are taken to be well-formed.
+// Whether `pattern` matches `topic`. Both must be valid.
 export function matches(pattern, topic) {
   if (isTopic(pattern)) return pattern === topic;
   if (topic.startsWith("$SYS.") && /^[*>]/.test(pattern)) return false;

@@ -1,9 +1,9 @@
-// The gateway's lines, as they come over its WebSocket: what each says, and how text is written in them.
+// The line protocol over the gateway's WebSocket: parses its lines and writes commands.
 
 const OBJECT_KINDS = ["gap", "reset", "wait", "live", "bye"];
 
-// What one text frame says:
-//   {kind: "event", event, size}      with the fields of FORMAT json, and how long the line was
+// Parses one text frame into a message:
+//   {kind: "event", event, size}      with the fields of FORMAT json, and the length of the line
 //   {kind: "gap" | "reset", …}        with topic, stream and, of a gap, first, last and reason
 //   {kind: "wait" | "live" | "bye", word}
 //   {kind: "ok", word, rest}  {kind: "error", code, text}  {kind: "topic", name, offset, bytes, age}
@@ -51,13 +51,13 @@ function parseAnswer(line) {
 
 const WRITTEN = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-// Text as PUB takes it: on one line. The gateway undoes it.
+// Escapes text for PUB, which takes one line. The gateway undoes it.
 export function escapeText(text) {
   return text.replace(/[\u0000-\u001f\u007f\\]/g,
     (byte) => WRITTEN[byte] ?? `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
-// The line that asks for `request`: {pattern, last, every, since, policy}, of which only `pattern` must be there.
+// The command for `request`: {pattern, last, every, since, policy}; only `pattern` is required.
 export function subscribeLine(request) {
   return `SUB ${requestText(request)}`;
 }
@@ -71,7 +71,7 @@ export function requestText(request) {
   return words.join(" ");
 }
 
-// The other way round; null where a word is none of SUB's.
+// The inverse of requestText(); null if a word is no option of SUB.
 export function parseRequest(text) {
   const [pattern, ...words] = text.trim().split(/\s+/);
   const request = { pattern, last: false, every: "", since: "", policy: "" };

@@ -1,4 +1,4 @@
-// The box from which one publishes, and what the broker says to it.
+// The form that publishes an event and shows the reply.
 
 import { byId, setText } from "./dom.js";
 
@@ -20,7 +20,7 @@ export class PublishView {
 
   async #publish() {
     if (this.#publisher.busy) return;
-    this.#answer("asking the broker …", "");
+    this.#answer("publishing …", "");
     const { ok, text } = await this.#publisher.publish(byId("pub-topic").value.trim(), byId("pub-text").value);
     this.#answer(text, ok ? "live" : "refused");
   }

@@ -1,11 +1,11 @@
-// Publishing: a connection of its own, made with the first event, on which one is under way at a time, so that
-// an answer is always the answer to that. No DOM.
+// Publishes events over a connection of its own, opened for the first event. One event at a time, because replies do
+// not say which command they belong to. No DOM.
 
 import { Connection } from "./connection.js";
 import { escapeText } from "./protocol.js";
 import { topicProblem } from "./pattern.js";
 
-const LIMIT_MS = 15_000;  // the gateway itself answers after 2 s where it has no broker
+const LIMIT_MS = 15_000;  // without a broker, the gateway replies after 2 s
 
 export class Publisher {
   #url;
@@ -22,9 +22,9 @@ export class Publisher {
     return this.#waiting !== null;
   }
 
-  // @returns {ok, text}: whether the broker has admitted it, and what there is to say. Not while busy.
+  // Must not be called while busy. @returns {ok, text}: whether the broker has admitted the event, and a text to show.
   publish(topic, text) {
-    const problem = topicProblem(topic) || (topic.startsWith("$SYS.") ? "$SYS. topics are the system's own" : "");
+    const problem = topicProblem(topic) || (topic.startsWith("$SYS.") ? "expected a topic outside $SYS., which is the system's" : "");
     if (problem) return Promise.resolve({ ok: false, text: problem });
     return new Promise((resolve) => {
       const begun = performance.now();
@@ -33,7 +33,7 @@ export class Publisher {
         this.#waiting = null;
         resolve({ ok, text: error || `admitted in ${Math.max(1, Math.round(performance.now() - begun))} ms` });
       };
-      const timer = setTimeout(() => this.#end("no answer: it may have been published"), LIMIT_MS);
+      const timer = setTimeout(() => this.#end("no reply: it may have been published"), LIMIT_MS);
       this.#waiting = { line: `PUB ${topic} ${escapeText(text)}`, sent: false, done, timer };
       this.#connection ??= new Connection(this.#url, {
         open: () => this.#send(),
@@ -61,7 +61,7 @@ export class Publisher {
     this.#waiting.done(false, this.#waiting.sent ? "connection lost: it may have been published" : reason);
   }
 
-  // Whatever comes later on this connection would be taken for the answer to the next.
+  // Closes the connection: a late reply would be mistaken for the reply to the next event.
   #end(text) {
     this.#connection.close();
     this.#connection = null;

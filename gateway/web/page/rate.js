@@ -1,4 +1,4 @@
-// How many a second: counted over the last second, in tenths.
+// Events per second, over the last second, in tenths of a second.
 
 const SLOTS = 10;
 const SLOT_MS = 100;
@@ -13,7 +13,7 @@ export class RateMeter {
     this.#counts[this.#slot % SLOTS] += count;
   }
 
-  // Of the whole tenths that have passed, at most a second of them.
+  // Counts the complete tenths that have passed, at most a second of them.
   perSecond(now) {
     this.#turn(now);
     const passed = Math.min(this.#slot - this.#begin, SLOTS - 1);

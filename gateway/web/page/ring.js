@@ -1,5 +1,5 @@
-// A list that keeps the newest items and forgets the oldest: what bounds the page's memory, by their number and
-// by the sum of their `size`s.
+// A list of the newest items, bounded by their number and by the sum of their `size`s. Discards the oldest. Bounds the
+// page's memory.
 
 export class Ring {
   #items = [];
@@ -27,7 +27,7 @@ export class Ring {
     this.#begin = 0;
   }
 
-  // 0 is the oldest; negative indices count from the newest, as Array's at() does.
+  // 0 is the oldest; negative indices count from the newest, as in Array.at().
   at(index) {
     const from = index < 0 ? this.length + index : index;
     return from < 0 ? undefined : this.#items[this.#begin + from];

@@ -1,15 +1,15 @@
-// Which of the rows that come are drawn: all events while they are few, and else an even choice of them. Gaps,
-// resets and notes are always drawn, but for a flood of them, of which the newest are.
+// Chooses the rows to draw: all events if there are few, else an even sample. Gaps, resets and notes are always drawn;
+// of a flood of these, the newest.
 
 export class Sampler {
   #events = [];
   #notices = [];
   #received = 0;
-  #stride = 1;  // each so-manieth event is kept
+  #stride = 1;  // one event in this many is kept
   #order = 0;
   #newest = null;
 
-  // At most `perTurn` events are drawn a turn.
+  // At most `perTurn` events are drawn per turn.
   constructor(perTurn) {
     this.perTurn = perTurn;
     this.keptMax = 4 * perTurn;
@@ -30,7 +30,7 @@ export class Sampler {
     this.#stride *= 2;
   }
 
-  // What to draw now, oldest first, and how many events came for it. The newest event is always among them.
+  // The rows to draw now, oldest first, always with the newest event, and how many events were received.
   take() {
     const step = Math.max(1, this.#events.length / this.perTurn);
     const chosen = [];

@@ -1,12 +1,12 @@
-// One line a topic over the last so many seconds, in bounded memory: of each slice of time the least and the
-// greatest value are kept, so that no peak is lost. A gap ends a line; the next event begins it anew.
+// One line per topic over the last seconds, in bounded memory: keeps the minimum and maximum of each slice of time, and
+// thus every peak. A gap interrupts a line until the next event.
 
-const SLICES = 500;  // about one for two points of the screen
+const SLICES = 500;  // about one per two pixels
 export const LINES_MAX = 8;
 
 export class Chart {
   #lines = new Map();
-  #omitted = new Set();  // topics that found no room
+  #omitted = new Set();  // topics above LINES_MAX
   marks = [];  // where events are missing: {topic, from, to}, seconds; `to` is null until the next event
 
   constructor(windowS) {
@@ -38,7 +38,7 @@ export class Chart {
     const end = line.slices.at(-1);
     const at = Math.floor(timeS / this.sliceS);
     if (end && !line.broken && at <= end.at) {
-      // Also what came late: a line does not go back in time.
+      // Late values, too: a line does not go back in time.
       if (value < end.min) Object.assign(end, { min: value, minAt: Math.max(timeS, end.from) });
       if (value > end.max) Object.assign(end, { max: value, maxAt: Math.max(timeS, end.from) });
     } else {
@@ -50,7 +50,7 @@ export class Chart {
     this.#expire(line);
   }
 
-  // Events of `topic` are missing, or with null of every topic (a reset).
+  // Events of `topic` are missing; null: of every topic (a reset).
   breakAt(topic, nowS) {
     for (const [name, line] of this.#lines) {
       if (topic !== null && topic !== name) continue;
@@ -62,18 +62,18 @@ export class Chart {
   }
 
   #expire(line) {
-    // A window and a little more, so that the line leaves the picture at its edge.
+    // A little more than the window: the line must reach the edge of the picture.
     const first = line.slices.findIndex((slice) => slice.at >= line.slices.at(-1).at - SLICES - 2);
     if (first > SLICES / 10) line.slices.splice(0, first);
   }
 
-  // The lines as uPlot.join() takes them: [[times], [values]] each, times rising, null where a line is broken.
+  // The lines for uPlot.join(): [[times], [values]] each, times rising, null where a line is interrupted.
   tables() {
     return [...this.#lines.values()].map((line) => {
       const times = [];
       const values = [];
       const push = (time, value) => {
-        // Two points at one time cannot be told apart.
+        // uPlot needs different times.
         times.push(times.length > 0 && time <= times.at(-1) ? times.at(-1) + 1e-6 : time);
         values.push(value);
       };
@@ -87,7 +87,7 @@ export class Chart {
     });
   }
 
-  // When the last event of any line came.
+  // The time of the newest event of all lines.
   get newestS() {
     return Math.max(0, ...[...this.#lines.values()].map((line) => line.last));
   }

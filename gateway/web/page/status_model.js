@@ -1,8 +1,8 @@
-// How brokers and this gateway are, by the names of docs/operations.md: from $SYS events and /v1/status.
+// The state of the brokers and of this gateway, from $SYS events and /v1/status. Names: docs/operations.md.
 
 const SOURCES_MAX = 1000;
 
-// Counters as they were told, and their rates since the time before.
+// The newest counters, and their rates since the update before.
 export class Figures {
   counters = {};
   #before = null;
@@ -24,11 +24,11 @@ export class Figures {
   rate(name) {
     if (this.#beforeAt === null || this.#at <= this.#beforeAt) return null;
     const grown = this.get(name) - (this.#before[name] ?? 0);
-    // Less than before: it began anew.
+    // Less than before: the counter was reset.
     return grown < 0 ? null : grown / ((this.#at - this.#beforeAt) / 1000);
   }
 
-  // [label, value] of all whose name is `name` with a label behind a dot; those that are 0 are left out.
+  // [label, value] of all counters `name.LABEL` above 0, largest first.
   labelled(name) {
     const prefix = `${name}.`;
     return Object.entries(this.counters)
@@ -43,7 +43,7 @@ export class StatusModel {
   sources = new Map();  // by name: {up, reason}
   gateway = null;  // {backplane, broker, figures}
 
-  // @returns whether it was about status at all.
+  // @returns whether the event was about status.
   event(event) {
     const data = event.data;
     if (data === undefined || data === null) return false;
@@ -66,14 +66,14 @@ export class StatusModel {
     return false;
   }
 
-  // What /v1/status says.
+  // Takes a reply of /v1/status.
   update({ backplane, broker, counters }, now) {
     this.gateway ??= { figures: new Figures() };
     Object.assign(this.gateway, { backplane, broker });
     this.gateway.figures.update(counters ?? {}, now);
   }
 
-  // What was lost anywhere, with its reason: [[where, reason, count], …].
+  // All losses: [[where, reason, count], …].
   drops() {
     const drops = [];
     if (this.gateway) {

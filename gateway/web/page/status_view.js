@@ -1,11 +1,11 @@
-// Brokers, this gateway, who takes part, and what was dropped with its reason.
+// The status panel: brokers, this gateway, publishers, and all losses with their reasons.
 
 import { age, bytes, count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
 
 const SOURCES_SHOWN = 12;
 
-// What was on its way to a client that left, or that wanted it no more, is nobody's loss.
+// Events that were on their way to a client that disconnected or unsubscribed.
 const HARMLESS = ["client_gone", "unsubscribed"];
 
 const rateText = (value) => (value === null ? "–" : `${rate(value)}/s`);
@@ -19,7 +19,7 @@ export class StatusView {
     const sections = [];
     for (const [name, broker] of status.brokers) sections.push(...this.#broker(name, broker, watch));
     if (status.brokers.size === 0) {
-      const text = watch.state === "live" ? "its figures come every few seconds" : "nothing is known of it yet";
+      const text = watch.state === "live" ? "figures arrive every few seconds" : "no figures yet";
       sections.push(heading("Broker", watch.state), facts([["", text]]));
     }
     sections.push(...this.#gateway(status.gateway, watch), ...this.#drops(status), ...this.#sources(status));
@@ -27,7 +27,7 @@ export class StatusView {
     this.#box.replaceChildren(...sections);
   }
 
-  // The same text again is not put in, so that what is marked or read out stays.
+  // Unchanged sections are not replaced: that would lose a selection and interrupt a screen reader.
   #same(sections) {
     const old = [...this.#box.children];
     return old.length === sections.length && old.every((element, index) => element.isEqualNode(sections[index]));
@@ -42,10 +42,10 @@ export class StatusView {
       ["bytes in", bytesText(figures.rate("published_bytes_total"))],
       ["topics", count(figures.get("topics"))],
       ["history", `${count(figures.get("history_events"))} · ${bytes(figures.get("history_bytes"))}`],
-      ["publishers up", downToo(up("publisher"), figures.get("participants.publisher.down"))],
-      ["gateways up", downToo(up("gateway"), figures.get("participants.gateway.down"))],
-      ["clients of its own up", count(up("client"))],
-      ["up for", started > 0 ? age(Math.max(0, updatedMs / 1000 - started)) : "–"],
+      ["publishers", withDown(up("publisher"), figures.get("participants.publisher.down"))],
+      ["gateways", withDown(up("gateway"), figures.get("participants.gateway.down"))],
+      ["direct clients", count(up("client"))],
+      ["uptime", started > 0 ? age(Math.max(0, updatedMs / 1000 - started)) : "–"],
     ];
     if (figures.get("draining") > 0) rows.unshift(["", "draining"]);
     return [heading(`Broker ${name}`, state), facts(rows)];
@@ -64,7 +64,7 @@ export class StatusView {
       ["events out", rateText(figures.rate("delivered_total"))],
       ["bytes out", bytesText(figures.rate("sent_bytes_total"))],
       ["backlog", bytes(figures.get("backlog_bytes"))],
-      ["fetched again", count(figures.get("recovered_total"))],
+      ["recovered", count(figures.get("recovered_total"))],
     ]);
     list.prepend(make("dt", { text: "clients" }), clients(count(figures.get("clients"))));
     return [heading("This gateway", state), list];
@@ -76,7 +76,7 @@ export class StatusView {
     for (const [where, reason, lost] of drops) {
       list.append(make("dt", { text: `${where}: ${words(reason)}` }), make("dd", { class: HARMLESS.includes(reason) ? null : "bad", text: count(lost) }));
     }
-    if (drops.length === 0) list.append(make("dt", { class: "wide", text: "nothing, anywhere" }));
+    if (drops.length === 0) list.append(make("dt", { class: "wide", text: "nothing" }));
     return [heading("Dropped and refused", "none"), list];
   }
 
@@ -92,7 +92,7 @@ export class StatusView {
   }
 }
 
-const downToo = (up, down) => (down > 0 ? `${count(up)} (${count(down)} down)` : count(up));
+const withDown = (up, down) => (down > 0 ? `${count(up)} (${count(down)} down)` : count(up));
 
 const heading = (text, state) => make("h3", { "data-state": state }, make("span", { class: "name", text, title: text }));
 
@@ -105,7 +105,7 @@ function facts(rows) {
   return list;
 }
 
-// Asks the gateway how it is, every two seconds while the page is seen.
+// Requests the gateway's status every 2 s while the page is visible.
 export function pollStatus(status, changed) {
   const poll = async () => {
     if (document.hidden) return;
@@ -114,7 +114,7 @@ export function pollStatus(status, changed) {
       if (response.ok) status.update(await response.json(), performance.now());
       setText(byId("total-clients"), status.gateway ? count(status.gateway.figures.get("clients")) : "–");
     } catch {
-      // The connection's state says that the gateway is away.
+      // The connection's state shows that there is no gateway.
     }
     changed();
   };

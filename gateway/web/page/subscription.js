@@ -1,5 +1,5 @@
-// One subscription with a connection of its own, so that its options and its losses are its alone: what it has
-// seen, where it goes on after a loss of the connection, and what is kept of it for the screen. No DOM.
+// One subscription, on a connection of its own because its options and losses are its own. Counts events and losses,
+// resumes after a lost connection, and keeps rows and values for the screen. No DOM.
 
 import { Connection } from "./connection.js";
 import { subscribeLine } from "./protocol.js";
@@ -12,18 +12,18 @@ import { Ring } from "./ring.js";
 import { bytes, gapText, receivedMs, words } from "./format.js";
 
 export const ROWS_MAX = 300;
-export const ROWS_PER_TURN = 12;  // five turns a second: 60 rows a second can still be followed by eye
-const KEPT_FOR_CHART = 5000;  // from which a chart begins when a field is chosen
-const KEPT_SIZE_MAX = 8 << 20;  // of these, in characters
-const EVENT_SIZE_MAX = 64 << 10;  // of what a larger event holds, nothing is kept but its size
+export const ROWS_PER_TURN = 12;  // five turns a second: the eye can follow 60 rows a second
+const KEPT_FOR_CHART = 5000;  // a new chart starts with these
+const KEPT_SIZE_MAX = 8 << 20;  // of all of these, in characters
+const EVENT_SIZE_MAX = 64 << 10;  // of a larger event, only the size is kept
 
-// `state`: connecting, requested, live, waiting (no broker), away (no gateway), refused. `changed()` is called when
-// what is shown beside the rows may be another.
+// `state`: connecting, requested, live, waiting (no broker), away (no gateway), refused. Calls `changed()` when something
+// other than the rows may have changed.
 export class Subscription {
   state = "connecting";
-  problem = "";  // why it was refused, or why it is away
+  problem = "";  // why it is refused or away
   received = 0;
-  lost = 0;  // events announced as lost, as far as their number is known
+  lost = 0;  // events announced as lost, if their number is known
   gaps = 0;
   resets = 0;
   rate = new RateMeter();
@@ -67,7 +67,7 @@ export class Subscription {
     this.#connection.retryNow();
   }
 
-  // Draws `field` over the last `windowS` seconds from now on, beginning with the events still known.
+  // Starts a chart of `field` over the last `windowS` seconds with the events that are still known.
   plot(field, windowS) {
     this.field = field;
     this.chart = field ? new Chart(windowS) : null;
@@ -75,7 +75,7 @@ export class Subscription {
     for (const item of this.#recent) this.#plotItem(item);
   }
 
-  // Moves what came since the last turn to the rows, oldest first. @returns the new rows.
+  // Moves the events since the last turn to the rows, oldest first. @returns the new rows.
   takeRows() {
     const { items, received } = this.#sampler.take();
     for (const item of items) this.rows.push(item);
@@ -110,11 +110,11 @@ export class Subscription {
         this.gaps += 1;
         break;
       case "reset":
-        this.#miss({ ...message, text: "the broker came back without its history: numbering begins anew" });
+        this.#miss({ ...message, text: "the broker restarted without its history: numbering starts again at 1" });
         this.resets += 1;
         break;
       case "wait":
-        this.#note("the broker is away", "away");
+        this.#note("no broker", "away");
         this.#set("waiting");
         break;
       case "live":
@@ -123,13 +123,13 @@ export class Subscription {
         break;
       case "ok":
         if (message.word !== "SUB") break;
-        if (this.#wasLive) this.#note("subscribed again: what was missed follows, or is told of as lost", "live");
+        if (this.#wasLive) this.#note("subscribed again: missed events follow, or are announced as lost", "live");
         this.#wasLive = true;
         this.#liveAt ??= Date.now();
         this.#set("live");
         break;
       case "error":
-        // It will be refused again as often as it is asked.
+        // A retry would be refused, too.
         this.#set("refused", message.text || message.code);
         this.#connection.close();
         break;
@@ -168,7 +168,7 @@ export class Subscription {
       const value = readField(item.event, this.field);
       if (value !== null) this.chart.add(item.event.topic, item.at / 1000, value);
     } else {
-      // Of a pattern, nobody knows which of its topics it was.
+      // A gap of a pattern may be in any of its topics.
       this.chart.breakAt(/[*>]/.test(item.topic) ? null : item.topic, item.at / 1000);
     }
   }
@@ -182,5 +182,5 @@ export class Subscription {
 
 function slim(item) {
   const { data, text, base64, ...event } = item.event;
-  return { ...item, size: 0, event: { ...event, text: `(${bytes(item.size)}: too large to be kept)` } };
+  return { ...item, size: 0, event: { ...event, text: `(${bytes(item.size)}: too large to keep)` } };
 }

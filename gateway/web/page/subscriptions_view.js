@@ -1,5 +1,4 @@
-// The box in which one subscribes, the tabs of the subscriptions, and what stands above the rows of the one
-// that is shown.
+// The form that subscribes, the tabs of the subscriptions, and the line above the rows of the one that is shown.
 
 import { SUBSCRIPTIONS_MAX } from "./url_state.js";
 import { patternProblem } from "./pattern.js";
@@ -10,9 +9,9 @@ const FORM = { last: "sub-last", every: "sub-every", since: "sub-since", policy:
 
 const STATES = {
   connecting: "connecting",
-  requested: "asked for; not in force yet",
-  live: "in force",
-  waiting: "the broker is away",
+  requested: "subscribing",
+  live: "active",
+  waiting: "no broker",
   away: "no gateway",
   refused: "refused",
 };
@@ -38,7 +37,7 @@ export class SubscriptionsView {
     byId("sub-pattern").setAttribute("aria-invalid", text !== "");
   }
 
-  // Tabs as there are subscriptions, in their order; those that stay are not made anew.
+  // Makes the tabs match `subscriptions` in number and order; existing tabs are kept.
   tabs(subscriptions, active) {
     for (const [subscription, element] of this.#elements) {
       if (subscriptions.includes(subscription)) continue;
@@ -57,7 +56,7 @@ export class SubscriptionsView {
     });
   }
 
-  // States and counts of the tabs.
+  // Updates the states and rates of the tabs.
   refresh(now) {
     for (const [subscription, { tab, count: figure }] of this.#elements) {
       tab.dataset.state = subscription.state;
@@ -76,12 +75,12 @@ export class SubscriptionsView {
     box.dataset.subscription = state;
   }
 
-  // The numbers that there are to choose from; `field` is the one that is drawn, "" where rows are shown.
+  // Updates the choice of numeric fields; `field` is the one that is drawn, "" if rows are shown.
   fields(subscription, field) {
     const select = byId("chart-field");
     const { fields } = subscription;
     const wanted = field && !fields.includes(field) ? [field, ...fields] : fields;
-    const none = wanted.length === 0 ? "no number seen" : field ? "none: text" : "a number …";
+    const none = wanted.length === 0 ? "no numeric field yet" : field ? "none (text)" : "choose a field …";
     const options = ["", ...wanted];
     if (options.join("\n") !== [...select.options].map((each) => each.value).join("\n")) {
       select.replaceChildren(...options.map((each) => make("option", { value: each, text: each })));
@@ -97,13 +96,13 @@ export class SubscriptionsView {
       request[name] = element.type === "checkbox" ? element.checked : element.value.trim();
     }
     const problem = patternProblem(request.pattern) ||
-      (["every", "since"].some((name) => /\s/.test(request[name])) ? "every and since are one word each: 5s, 10m" : "");
+      (["every", "since"].some((name) => /\s/.test(request[name])) ? "every, since: expected one word each, such as 5s or 10m" : "");
     this.problem(problem && words(problem));
     if (problem) byId("sub-pattern").focus();
     else this.#on.subscribe(request);
   }
 
-  // What is asked for again is easily changed.
+  // Fills the form, to make changing a subscription easy.
   fill(request) {
     byId("sub-pattern").value = request.pattern;
     byId("sub-last").checked = request.last;
@@ -117,7 +116,7 @@ export class SubscriptionsView {
       onclick: (event) => this.#on.choose(Number(event.currentTarget.dataset.index)),
     }, make("span", { class: "name", text: subscription.request.pattern }), figure);
     const close = make("button", {
-      type: "button", class: "close", text: "×", "aria-label": `End ${subscription.request.pattern}`, title: "Unsubscribe (x)",
+      type: "button", class: "close", text: "×", "aria-label": `Unsubscribe from ${subscription.request.pattern}`, title: "Unsubscribe (x)",
       onclick: (event) => this.#on.close(Number(event.currentTarget.dataset.index)),
     });
     const box = make("div", { class: "tab", role: "presentation" }, tab, close);
@@ -136,4 +135,4 @@ export class SubscriptionsView {
   }
 }
 
-export const FULL = `${SUBSCRIPTIONS_MAX} subscriptions at most: close one first.`;
+export const FULL = `Limit of ${SUBSCRIPTIONS_MAX} subscriptions reached: close one first.`;

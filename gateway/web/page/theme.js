@@ -1,21 +1,21 @@
-// Light, dark, or as the system has it. What was chosen is kept in this browser.
+// The theme: light, dark or the system's. The browser stores the choice.
 
 import { byId } from "./dom.js";
 
 const KEY = "backplane-theme";
 const NEXT = { "": "dark", dark: "light", light: "" };
-const SHOWN = { "": ["◐", "as the system's"], dark: ["●", "dark"], light: ["○", "light"] };
+const SHOWN = { "": ["◐", "system"], dark: ["●", "dark"], light: ["○", "light"] };
 
 function kept() {
   try {
     const theme = localStorage.getItem(KEY);
     return theme in NEXT ? theme : "";
   } catch {
-    return "";  // a browser that keeps nothing
+    return "";  // a browser without storage
   }
 }
 
-// Puts it in force. `changed` is called when the colours are others.
+// Applies the theme. Calls `changed` when the colours change.
 export function startTheme(changed) {
   let theme = kept();
   const show = () => {
@@ -31,7 +31,7 @@ export function startTheme(changed) {
     try {
       localStorage.setItem(KEY, theme);
     } catch {
-      // It holds until the page is closed.
+      // The choice lasts until the page is closed.
     }
     show();
   });

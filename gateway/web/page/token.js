@@ -1,19 +1,19 @@
-// Where a subscription can go on after its connection was lost: the last position seen of each stream.
+// Where a subscription resumes after a lost connection: after the last position seen of each stream.
 
 const STREAMS_MAX = 64;  // as many as a resume token may have
 
 export class ResumeToken {
   #positions = new Map();
 
-  // An event of `stream` (16 hex digits) was seen. Positions of what history gave first may be lower than
-  // those of values seen before.
+  // An event of `stream` (16 hex digits) was seen. Replayed events may have lower positions than retained values that
+  // were seen before.
   see(stream, position) {
     const known = this.#positions.get(stream);
     if (known !== undefined) {
       if (position > known) this.#positions.set(stream, position);
       return;
     }
-    // The same broker in a new life: what was before is not to be had any more.
+    // A new incarnation of a known broker: the old one has no more events.
     for (const other of this.#positions.keys()) {
       if (other.slice(0, 8) === stream.slice(0, 8)) this.#positions.delete(other);
     }
@@ -21,14 +21,14 @@ export class ResumeToken {
     this.#positions.set(stream, position);
   }
 
-  // What `since=` takes; "" where nothing was seen.
+  // A value for `since=`; "" if nothing was seen.
   toString() {
     return [...this.#positions].map(([stream, position]) => `${stream}:${position}`).join(",");
   }
 }
 
-// What to ask for again after `request` was in force from `liveAt` on (ms; null: it never was) and its connection
-// was lost: what came since the last event seen, or where none was, what came since then.
+// The request that resumes `request` after its connection was lost: since the last event seen, or, if there was none,
+// since `liveAt` (ms; null: the subscription was never active).
 export function resumed(request, token, liveAt, now) {
   const since = token.toString();
   if (since) return { ...request, last: false, since };

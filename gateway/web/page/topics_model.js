@@ -1,18 +1,18 @@
-// The topics that there are, with how much comes on each: made of TOPICS answers, which tell how far each has
-// come; a rate is the difference of two of them. No DOM.
+// All topics with their rates, from replies to TOPICS, which contain each topic's offset: a rate is the difference of
+// two offsets. No DOM.
 
 import { value } from "./format.js";
 import { matches, patternProblem, isTopic } from "./pattern.js";
 
-export const TOPICS_MAX = 20_000;  // more are counted, and not kept
+export const TOPICS_MAX = 20_000;  // more are counted, but not kept
 const VALUE_MAX = 120;  // characters of a topic's last value
-export const HISTORY = 40;  // rates kept of each, for its sparkline
+export const HISTORY = 40;  // rates kept per topic, for its sparkline
 
 export class Topics {
   #known = new Map();
   #listing = null;
   #previousAt = null;
-  total = 0;  // as many as the broker has listed of
+  total = 0;  // how many the broker has listed
   totalRate = 0;
 
   get size() {
@@ -23,7 +23,7 @@ export class Topics {
     return this.#known.get(name);
   }
 
-  // An answer begins, its +TOPIC lines come, it ends.
+  // A reply is begin(), add() for each +TOPIC line, and end().
   begin() {
     this.#listing = new Map();
     this.total = 0;
@@ -42,7 +42,7 @@ export class Topics {
     this.totalRate = 0;
     for (const [name, listed] of this.#listing) {
       const topic = this.#known.get(name) ?? { name, offset: listed.offset, rate: 0, rates: [], value: "" };
-      // A smaller offset: the numbering began anew.
+      // A smaller offset: numbering has started again.
       const grown = listed.offset >= topic.offset ? listed.offset - topic.offset : listed.offset;
       topic.rate = passed > 0 ? grown / passed : 0;
       if (passed > 0) topic.rates.push(topic.rate);
@@ -57,13 +57,13 @@ export class Topics {
     this.#previousAt = now;
   }
 
-  // The last event of a topic that is on screen.
+  // Takes the last event of a topic that is on screen.
   value(event) {
     const topic = this.#known.get(event.topic);
     if (topic) topic.value = value(event, VALUE_MAX);
   }
 
-  // Those found by `text`: a pattern where it has wildcards, else all whose name has it in it.
+  // The topics that `text` finds: a pattern if it has wildcards, else part of a name.
   list(text, sort) {
     const found = [...this.#known.values()].filter(finder(text));
     const byName = (a, b) => (a.name < b.name ? -1 : 1);
@@ -79,7 +79,7 @@ function finder(text) {
   return (topic) => topic.name.toLowerCase().includes(lower);
 }
 
-// What to ask the broker for, so that the search finds also what is beyond TOPICS_MAX.
+// The pattern for TOPICS with which the search also finds topics beyond TOPICS_MAX.
 export function topicsPattern(text) {
   const wanted = text.trim();
   if (wanted.startsWith("$SYS")) return "$SYS.>";

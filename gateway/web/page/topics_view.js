@@ -1,5 +1,5 @@
-// The list of topics: of thousands only the rows on screen are there, each with its rate, its sparkline and its
-// last value. Works by keyboard as a list box does.
+// The list of topics, each with its rate, its sparkline and its last value. Only the rows on screen exist as elements.
+// The keyboard works as in a list box.
 
 import { HISTORY, TOPICS_MAX } from "./topics_model.js";
 import { age, count, rate } from "./format.js";
@@ -7,7 +7,7 @@ import { byId, colour, make, setText } from "./dom.js";
 
 const ROW_PX = 44;
 const OVERSCAN = 4;  // rows above and below what is on screen
-const DEBOUNCE_MS = 150;  // before the values of new rows are asked for
+const DEBOUNCE_MS = 150;  // before the values of new rows are requested
 
 export class TopicsView {
   #watch;
@@ -21,7 +21,7 @@ export class TopicsView {
   #box = byId("topics-list");
   #space = byId("topics-space");
 
-  // `choose(name)` is called for a topic that is clicked, or entered.
+  // Calls `choose(name)` for a topic that is clicked or entered.
   constructor(watch, choose) {
     this.#watch = watch;
     this.#choose = choose;
@@ -40,7 +40,7 @@ export class TopicsView {
     this.update();
   }
 
-  // The topics, or how they are ordered, may be others.
+  // The topics or their order may have changed.
   update() {
     const { topics } = this.#watch;
     this.#list = topics.list(this.#find, this.#sort);
@@ -51,15 +51,15 @@ export class TopicsView {
     const note = byId("topics-note");
     note.hidden = all <= TOPICS_MAX && this.#list.length > 0;
     if (all > TOPICS_MAX) {
-      setText(note, `The first ${count(TOPICS_MAX)} of ${count(all)}: a pattern in the search asks the broker for others.`);
+      setText(note, `The first ${count(TOPICS_MAX)} of ${count(all)}. Search with a pattern to find others.`);
     } else if (this.#list.length === 0) {
-      const none = "No topics yet: they are here as soon as something is published.";
-      setText(note, this.#find ? "No topic is found by this." : none);
+      const none = "No topics yet. A topic appears when something is published to it.";
+      setText(note, this.#find ? "No topic found." : none);
     }
     this.#draw(true);
   }
 
-  // A topic's last value has come.
+  // A topic's last value has changed.
   value(name) {
     const row = this.#rows.get(name);
     if (row) this.#fill(row, this.#watch.topics.get(name));

@@ -1,4 +1,4 @@
-// What is on screen, in the address's hash: so a view can be kept, shared and gone back to.
+// What is on screen, in the address's hash: for bookmarks, sharing and the back button.
 //   #sub=stock.%3E+last+every%3D1s&sub=clock&tab=1&view=chart&field=price&window=300&find=stock&sort=rate
 
 import { parseRequest, requestText } from "./protocol.js";
@@ -26,7 +26,7 @@ export function readHash(hash) {
   };
 }
 
-// What is as it is without a hash is left out.
+// Defaults are left out.
 export function writeHash(state) {
   const query = new URLSearchParams();
   for (const request of state.requests) query.append("sub", requestText(request));
@@ -38,6 +38,6 @@ export function writeHash(state) {
   if (state.sort !== "name") query.set("sort", state.sort);
   if (state.place) query.set("place", state.place);
   const text = query.toString();
-  // These may stand in a hash as they are, and are easier to read so.
+  // A hash may contain these unescaped, which is easier to read.
   return text && `#${text.replaceAll("%24", "$").replaceAll("%3A", ":").replaceAll("%2C", ",")}`;
 }

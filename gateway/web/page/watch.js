@@ -1,13 +1,12 @@
-// The overview's conversation with the gateway: which topics there are, the values of those on screen, how the
-// brokers are, and who publishes. One connection, made anew whenever it is lost. Of the
-// document it knows only whether it is seen.
+// What the page shows without any subscription: all topics, the values of those on screen, the state of the brokers,
+// and the publishers. One connection, which reconnects. Of the document it knows only whether it is visible.
 
 import { Connection } from "./connection.js";
 import { Topics, topicsPattern } from "./topics_model.js";
 import { StatusModel } from "./status_model.js";
 
 const POLL_MS = 2000;
-const TIME_SHARE = 10;  // asking takes at most a tenth of the time, however many topics there are
+const TIME_SHARE = 10;  // listing takes at most a tenth of the time, with any number of topics
 const STATS = ["$SYS.broker.*.stats", "$SYS.source.>"];
 
 // `state`: connecting, live, waiting (no broker), away (no gateway). `on` has changed(), topics(), value(name).
@@ -38,7 +37,7 @@ export class Watch {
     this.#connection.retryNow();
   }
 
-  // The topics whose values are wanted, which are those on screen.
+  // Sets the topics whose values are needed: those on screen.
   show(names) {
     for (const name of this.#shown) {
       if (!names.has(name)) this.#connection.send(`UNSUB ${name}`);
@@ -55,7 +54,7 @@ export class Watch {
     if (topicsPattern(text) !== before) this.refresh();
   }
 
-  // Asks for the topics now, and from then on as often as is fitting.
+  // Requests the topics now, and then regularly.
   refresh() {
     clearTimeout(this.#timer);
     this.#timer = null;
@@ -95,7 +94,7 @@ export class Watch {
         if (message.word === "SUB" && this.state !== "live") this.#set("live");
         break;
       case "error":
-        // Of a subscription nothing can be wrong: a topic that has gone is still a topic.
+        // The subscriptions cannot be refused: a topic that is gone is still a valid one.
         if (this.#requestedAt !== null) this.#listed(false);
         break;
       case "wait":

@@ -1,4 +1,4 @@
-// The page's files, as they are compiled into the program.
+// The page's files, as compiled into the program.
 
 #include "gateway/web/assets.hpp"
 
@@ -19,13 +19,13 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// What `compressed` is as gzip; empty where it is none.
+/// Decompresses gzip; empty if `compressed` is no gzip.
 std::string inflated(std::string_view compressed, std::size_t size) {
   std::string out(size + 1, '\0');
   z_stream stream{};
   constexpr int gzip_alone = 15 + 16;
   EXPECT_EQ(inflateInit2(&stream, gzip_alone), Z_OK);
-  std::string input(compressed);  // zlib's pointer is to what may be written
+  std::string input(compressed);  // zlib takes a pointer to mutable bytes
   stream.next_in = reinterpret_cast<Bytef*>(input.data());
   stream.avail_in = static_cast<uInt>(input.size());
   stream.next_out = reinterpret_cast<Bytef*>(out.data());
@@ -43,13 +43,13 @@ std::string file(const std::filesystem::path& path) {
   return std::move(out).str();
 }
 
-TEST(Assets, EveryFileOfThePageIsServedAsItIs) {
+TEST(Assets, EveryFileOfThePageIsServedUnchanged) {
   const std::filesystem::path folder = BACKPLANE_PAGE_DIR;
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     const Asset* const asset = find_asset(name == "index.html" ? "/" : "/" + name);
-    ASSERT_NE(asset, nullptr) << name << " is not among page_files of gateway/web/CMakeLists.txt";
+    ASSERT_NE(asset, nullptr) << name << " is missing from page_files in gateway/web/CMakeLists.txt";
     EXPECT_EQ(asset->body, file(entry.path())) << name;
     ++files;
   }
@@ -61,19 +61,19 @@ TEST(Assets, EveryAssetIsFoundByItsPath) {
   for (const Asset& asset : assets()) EXPECT_EQ(find_asset(asset.path), &asset) << asset.path;
 }
 
-TEST(Assets, WhatIsNotThereIsNull) {
+TEST(Assets, AnUnknownPathIsNull) {
   for (const std::string_view path : {"", "app.js", "/app.js/", "/APP.JS", "/no-such", "/../app.js", "//"}) {
     EXPECT_EQ(find_asset(path), nullptr) << path;
   }
 }
 
-TEST(Assets, TheCompressedFormIsTheBody) {
+TEST(Assets, TheCompressedFormDecompressesToTheBody) {
   for (const Asset& asset : assets()) {
     EXPECT_EQ(inflated(asset.gzip, asset.body.size()), asset.body) << asset.path;
   }
 }
 
-TEST(Assets, TheETagIsQuotedAndAnotherOneForEachContent) {
+TEST(Assets, EachContentHasItsOwnQuotedETag) {
   std::set<std::string_view> tags;
   for (const Asset& asset : assets()) {
     EXPECT_THAT(std::string(asset.etag), testing::MatchesRegex("\"[0-9a-f]+\"")) << asset.path;
@@ -81,7 +81,7 @@ TEST(Assets, TheETagIsQuotedAndAnotherOneForEachContent) {
   }
 }
 
-TEST(Assets, TypesAreThoseThatABrowserWants) {
+TEST(Assets, ContentTypesAreThoseThatBrowsersExpect) {
   const auto type = [](std::string_view path) {
     const Asset* const asset = find_asset(path);
     return std::string(asset == nullptr ? "none" : asset->content_type);
@@ -100,8 +100,8 @@ TEST(Assets, TheLicenceOfTheChartLibraryIsServed) {
   EXPECT_THAT(std::string(find_asset("/")->body), HasSubstr("vendor/uPlot.LICENSE.txt"));
 }
 
-// The page's Content-Security-Policy lets a browser run neither, nor ask another host for anything.
-TEST(Assets, ThePageHasNoScriptOrStyleWithinAndNamesNoOtherHost) {
+// The page's Content-Security-Policy forbids inline scripts and styles, and requests to other hosts.
+TEST(Assets, ThePageHasNoInlineScriptOrStyleAndNamesNoOtherHost) {
   const std::string page(find_asset("/")->body);
   EXPECT_THAT(page, Not(HasSubstr("<style")));
   EXPECT_THAT(page, Not(HasSubstr(" style=")));
@@ -113,7 +113,7 @@ TEST(Assets, ThePageHasNoScriptOrStyleWithinAndNamesNoOtherHost) {
   EXPECT_THAT(style, Not(HasSubstr("@import")));
 }
 
-TEST(Assets, NoModuleReadsTextAsHtml) {
+TEST(Assets, NoModuleParsesTextAsHtml) {
   for (const Asset& asset : assets()) {
     if (asset.path.starts_with("/vendor/") || !asset.path.ends_with(".js")) continue;
     for (const char* word : {"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("}) {

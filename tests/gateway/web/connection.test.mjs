@@ -1,4 +1,4 @@
-// The page's connection and what stands on it: with a socket and a clock of the test's.
+// The page's Connection and its users, with a socket and a clock that the test controls.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { Connection, pauseMs } from "../../../gateway/web/page/connection.js";
 import { Publisher } from "../../../gateway/web/page/publisher.js";
 import { Subscription } from "../../../gateway/web/page/subscription.js";
 
-// Sockets that the test opens, speaks through and closes; timers that run when it says so.
+// Sockets that the test opens, uses and closes; timers that run when the test says so.
 class Stage {
   sockets = [];
   timers = new Map();
@@ -61,12 +61,12 @@ const event = (position, more = {}) => JSON.stringify({ topic: "a", stream: "000
   received: "2000-01-01T00:00:00Z", text: `${position}`, ...more });
 const request = { pattern: "a", last: true, every: "", since: "", policy: "" };
 
-test("pauses grow to a bound, and are spread", () => {
+test("pauses grow to a limit, and are random", () => {
   assert.deepEqual([1, 2, 3, 9, 50].map((failures) => pauseMs(failures, 1)), [250, 500, 1000, 8000, 8000]);
   assert.equal(pauseMs(1, 0), 125);
 });
 
-test("a lost connection is made again, and says when", () => {
+test("a lost connection is made again, and the state says when", () => {
   const stage = new Stage();
   const states = [];
   new Connection("ws://x", { state: (state, detail) => states.push([state, detail.reason]) }, stage.options);
@@ -78,7 +78,7 @@ test("a lost connection is made again, and says when", () => {
   assert.equal(stage.sockets.length, 2);
 });
 
-test("a gateway that stays silent is asked, and given up", () => {
+test("a silent gateway is pinged, and then counts as lost", () => {
   const stage = new Stage();
   const states = [];
   new Connection("ws://x", { state: (state) => states.push(state) }, stage.options);
@@ -92,7 +92,7 @@ test("a gateway that stays silent is asked, and given up", () => {
   assert.ok(states.includes("away"));
 });
 
-test("one that never opens is given up", () => {
+test("a connection that never opens is retried", () => {
   const stage = new Stage();
   new Connection("ws://x", {}, stage.options);
   stage.pass(10_300);
@@ -110,7 +110,7 @@ test("a closed connection stays closed", () => {
   assert.equal(connection.send("PING"), false);
 });
 
-test("a subscription resumes behind the last event that it has seen", () => {
+test("a subscription resumes after the last event that it has seen", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
@@ -128,7 +128,7 @@ test("a subscription resumes behind the last event that it has seen", () => {
   assert.deepEqual([subscription.received, subscription.gaps, subscription.lost], [3, 1, 3]);
 });
 
-test("a broker that goes and comes is told among the rows", () => {
+test("rows show that the broker went away and came back", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
@@ -140,18 +140,18 @@ test("a broker that goes and comes is told among the rows", () => {
   assert.deepEqual(subscription.takeRows().map((row) => row.kind), ["note", "note", "reset"]);
 });
 
-test("what the gateway refuses is not asked for again", () => {
+test("a refused subscription is not retried", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", { ...request, every: "soon" }, () => {}, stage.options);
   stage.open();
-  stage.say('-ERR bad_every a duration is wanted, got "soon"');
+  stage.say('-ERR bad_every expected a duration, got "soon"');
   assert.equal(subscription.state, "refused");
-  assert.equal(subscription.problem, 'a duration is wanted, got "soon"');
+  assert.equal(subscription.problem, 'expected a duration, got "soon"');
   stage.pass(60_000);
   assert.equal(stage.sockets.length, 1);
 });
 
-test("a chart begins with the events still known, and has gaps as breaks", () => {
+test("a chart starts with the events that are still known, and gaps interrupt it", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
@@ -162,7 +162,7 @@ test("a chart begins with the events still known, and has gaps as breaks", () =>
   assert.deepEqual(subscription.chart.tables()[0][1], [1, null, 4]);
 });
 
-test("of an event too large to be kept, its size is", () => {
+test("of an event that is too large, only its size is kept", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
@@ -172,7 +172,7 @@ test("of an event too large to be kept, its size is", () => {
   assert.equal(small.event.text, "2");
 });
 
-test("publishing is answered by the broker's word, one event at a time", async () => {
+test("publishing resolves with the broker's reply, one event at a time", async () => {
   const stage = new Stage();
   const publisher = new Publisher("ws://x", stage.options);
   const answer = publisher.publish("news.uk", "two\nlines");
@@ -186,7 +186,7 @@ test("publishing is answered by the broker's word, one event at a time", async (
   assert.deepEqual(await refused, { ok: false, text: "unavailable: no broker" });
 });
 
-test("a publish whose connection is lost may have been published, and is not sent twice", async () => {
+test("an event whose connection is lost may have been published, and is not sent again", async () => {
   const stage = new Stage();
   const publisher = new Publisher("ws://x", stage.options);
   const answer = publisher.publish("a", "x");
@@ -198,7 +198,7 @@ test("a publish whose connection is lost may have been published, and is not sen
   assert.deepEqual(stage.socket.sent, []);
 });
 
-test("what is no topic is not published", async () => {
+test("an invalid topic is not published to", async () => {
   const stage = new Stage();
   const publisher = new Publisher("ws://x", stage.options);
   for (const topic of ["", "a..b", "a.*", "$SYS.x"]) assert.equal((await publisher.publish(topic, "x")).ok, false);

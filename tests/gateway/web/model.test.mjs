@@ -1,4 +1,4 @@
-// What the page knows of topics, patterns, lines and places to go on from: gateway/web/page, without a browser.
+// The page's modules without DOM (gateway/web/page): patterns, lines, tokens, charts, commands. No browser.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -21,7 +21,7 @@ const golden = (name) => readFileSync(new URL(`../../golden/${name}`, import.met
   .split("\n").filter((line) => line && !line.startsWith("# ")).map((line) => line.split("\t"));
 const request = (more) => ({ pattern: "stock.>", last: false, every: "", since: "", policy: "", ...more });
 
-// null where the bytes are no text: a browser's input never has such.
+// null if the bytes are no text, which a browser's input never contains.
 function textOf(hex) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.from(hex, "hex"));
@@ -30,7 +30,7 @@ function textOf(hex) {
   }
 }
 
-test("names are topics and patterns as the golden cases say", () => {
+test("topics and patterns are valid or not, as in the golden cases", () => {
   let looked = 0;
   for (const [topic, pattern, hex] of golden("names.tsv")) {
     const text = textOf(hex ?? "");
@@ -43,20 +43,20 @@ test("names are topics and patterns as the golden cases say", () => {
   assert.notEqual(topicProblem("\ud800"), "");
 });
 
-test("patterns match as the golden cases say", () => {
+test("patterns match as in the golden cases", () => {
   for (const [pattern, , topic, yes] of golden("patterns.tsv")) {
     assert.equal(matches(pattern, topic), yes === "yes", `${pattern} ${topic}`);
   }
 });
 
-test("text is escaped as the golden cases say", () => {
+test("text is escaped as in the golden cases", () => {
   for (const [which, hex, written] of golden("escapes.tsv")) {
     const text = textOf(hex);
     if (which === "both" && text !== null) assert.equal(escapeText(text), written);
   }
 });
 
-test("lines of the gateway are told apart", () => {
+test("each kind of line is parsed", () => {
   assert.deepEqual(parseLine("+OK SUB stock.>"), { kind: "ok", word: "SUB", rest: "stock.>" });
   assert.deepEqual(parseLine('-ERR bad_topic a token is empty: "a..b"'),
     { kind: "error", code: "bad_topic", text: 'a token is empty: "a..b"' });
@@ -68,28 +68,28 @@ test("lines of the gateway are told apart", () => {
   assert.equal(parseLine('{"topic":"a","position":1}').event.topic, "a");
 });
 
-test("a line that is broken or unknown is passed over", () => {
+test("broken and unknown lines are ignored", () => {
   for (const line of ["", "{", '{"new":1}', "+HELP x", "nonsense", "{}"]) assert.equal(parseLine(line).kind, "other", line);
 });
 
-test("a request is written as SUB takes it, and read back", () => {
+test("a request is written as SUB's arguments, and parsed back", () => {
   const all = request({ last: true, every: "5s", since: "10m", policy: "latest" });
   assert.equal(requestText(all), "stock.> last every=5s since=10m policy=latest");
   assert.deepEqual(parseRequest(requestText(all)), all);
   assert.equal(parseRequest("a unknown"), null);
 });
 
-test("a subscription goes on after the last position of each stream", () => {
+test("a subscription resumes after the last position of each stream", () => {
   const token = new ResumeToken();
   token.see("000000010000000a", 7);
   token.see("000000020000000b", 3);
-  token.see("000000010000000a", 5);  // an older value that came later
+  token.see("000000010000000a", 5);  // an older event that arrived later
   assert.equal(token.toString(), "000000010000000a:7,000000020000000b:3");
   assert.equal(resumed(request({ last: true }), token, 1000, 2000).since, token.toString());
   assert.equal(resumed(request({ last: true }), token, 1000, 2000).last, false);
 });
 
-test("a broker's new life takes the place of its old one", () => {
+test("a broker's new incarnation replaces its old one", () => {
   const token = new ResumeToken();
   token.see("000000010000000a", 700);
   token.see("000000010000000c", 2);
@@ -102,13 +102,13 @@ test("a token has at most 64 streams", () => {
   assert.equal(token.toString().split(",").length, 64);
 });
 
-test("where nothing was seen yet, what came since the subscription was in force is asked for", () => {
+test("if nothing was seen yet, a subscription resumes from the time when it became active", () => {
   const none = new ResumeToken();
   assert.equal(resumed(request(), none, 1000, 3500.4).since, "2501ms");
   assert.deepEqual(resumed(request({ last: true }), none, null, 5), request({ last: true }));
 });
 
-test("a ring forgets the oldest", () => {
+test("a ring discards the oldest", () => {
   const ring = new Ring(3);
   for (const each of [1, 2, 3, 4, 5]) ring.push(each);
   assert.deepEqual([...ring], [3, 4, 5]);
@@ -119,7 +119,7 @@ test("a ring forgets the oldest", () => {
   assert.deepEqual([...ring], []);
 });
 
-test("a ring is bounded by what its items hold as well", () => {
+test("a ring is also bounded by the sizes of its items", () => {
   const ring = new Ring(1000, 100);
   for (let each = 0; each < 5000; ++each) ring.push({ each, size: 30 });
   assert.deepEqual([...ring].map((item) => item.each), [4997, 4998, 4999]);
@@ -134,7 +134,7 @@ test("a rate is that of the last second", () => {
   assert.equal(meter.perSecond(9000), 0);
 });
 
-test("few events are all drawn, in their order", () => {
+test("few events are all drawn, in order", () => {
   const sampler = new Sampler(12);
   for (let each = 0; each < 12; ++each) sampler.add({ kind: "event", each });
   const { items, received } = sampler.take();
@@ -142,7 +142,7 @@ test("few events are all drawn, in their order", () => {
   assert.equal(received, 12);
 });
 
-test("of many events an even choice is drawn, and memory stays bounded", () => {
+test("of many events an even sample is drawn, in bounded memory", () => {
   const sampler = new Sampler(12);
   for (let each = 0; each < 100_000; ++each) sampler.add({ kind: "event", each });
   const { items, received } = sampler.take();
@@ -153,7 +153,7 @@ test("of many events an even choice is drawn, and memory stays bounded", () => {
   assert.ok(middle > 30_000 && middle < 70_000, `${middle}`);
 });
 
-test("the newest event is drawn, and every gap", () => {
+test("the newest event and every gap are drawn", () => {
   const sampler = new Sampler(3);
   for (let each = 0; each < 11; ++each) {
     sampler.add({ kind: "event", each });
@@ -166,7 +166,7 @@ test("the newest event is drawn, and every gap", () => {
   assert.ok(sampler.take().items.length <= 12, "gaps alone are bounded too");
 });
 
-test("numbers are found within objects, also as strings and within text", () => {
+test("numbers are found in objects, in strings and in JSON text", () => {
   const event = { data: { price: 39.8, size: { lots: "12" }, name: "MSFT", "a.b": 1, list: [5] } };
   assert.deepEqual(fieldsOf(event), ["price", "size.lots", "a\u2024b", "list.0"]);
   assert.equal(readField(event, "size.lots"), 12);
@@ -180,7 +180,7 @@ test("numbers are found within objects, also as strings and within text", () => 
   assert.deepEqual(fieldsOf({}), []);
 });
 
-test("fields are looked for at the beginning, and now and then", () => {
+test("fields are found in the first events, and are bounded", () => {
   const finder = new FieldFinder();
   assert.equal(finder.look({ data: { a: 1 } }), true);
   assert.equal(finder.look({ data: { a: 2 } }), false);
@@ -191,13 +191,13 @@ test("fields are looked for at the beginning, and now and then", () => {
   assert.equal(finder.fields.length, 64);
 });
 
-test("a chart keeps the least and the greatest value of each slice of time", () => {
-  const chart = new Chart(500);  // slices of a second
+test("a chart keeps the minimum and maximum of each slice of time", () => {
+  const chart = new Chart(500);  // slices of one second
   for (const [at, each] of [[10.1, 5], [10.2, 9], [10.3, 1], [10.9, 4], [11.5, 6]]) chart.add("a", at, each);
   assert.deepEqual(chart.tables(), [[[10.2, 10.3, 11.5], [9, 1, 6]]]);
 });
 
-test("a gap breaks the line of its topic, and is marked until the next event", () => {
+test("a gap interrupts the line of its topic, and is marked until the next event", () => {
   const chart = new Chart(500);
   chart.add("a", 10, 1);
   chart.add("b", 10, 1);
@@ -213,7 +213,7 @@ test("a gap breaks the line of its topic, and is marked until the next event", (
   assert.equal(chart.marks.length, 3);
 });
 
-test("times of a line rise, whatever came late", () => {
+test("times of a line rise, even after late events", () => {
   const chart = new Chart(60);
   for (const at of [5, 4, 4, 6, 3, 6, 6.5, 6.2]) chart.add("a", at, at);
   chart.breakAt("a", 7);
@@ -222,7 +222,7 @@ test("times of a line rise, whatever came late", () => {
   for (let each = 1; each < times.length; ++each) assert.ok(times[each] > times[each - 1]);
 });
 
-test("a chart's memory and its lines are bounded", () => {
+test("a chart's memory and lines are bounded", () => {
   const chart = new Chart(60);
   for (let each = 0; each < 100_000; ++each) chart.add("a", each / 10, each);
   assert.ok(chart.tables()[0][0].length < 1300);
@@ -231,24 +231,24 @@ test("a chart's memory and its lines are bounded", () => {
   assert.equal(chart.topicsOmitted, 6);
 });
 
-test("topics have rates once they were told of twice", () => {
+test("topics have rates after two listings", () => {
   const topics = new Topics();
-  const tell = (now, ...told) => {
+  const list = (now, ...listed) => {
     topics.begin();
-    for (const [name, offset] of told) topics.add({ name, offset, age: 0 });
+    for (const [name, offset] of listed) topics.add({ name, offset, age: 0 });
     topics.end(now);
   };
-  tell(1000, ["b", 10], ["a", 5]);
-  tell(3000, ["b", 30], ["a", 5], ["new", 4]);
+  list(1000, ["b", 10], ["a", 5]);
+  list(3000, ["b", 30], ["a", 5], ["new", 4]);
   assert.deepEqual(topics.list("", "name").map((topic) => [topic.name, topic.rate]), [["a", 0], ["b", 10], ["new", 0]]);
   assert.equal(topics.list("", "rate")[0].name, "b");
   assert.equal(topics.totalRate, 10);
-  tell(5000, ["b", 6]);  // numbered anew
+  list(5000, ["b", 6]);  // numbering has started again
   assert.equal(topics.get("b").rate, 3);
   assert.equal(topics.size, 1);
 });
 
-test("topics are found by a part of their name, and by a pattern", () => {
+test("topics are found by part of their name, and by a pattern", () => {
   const topics = new Topics();
   topics.begin();
   for (const name of ["stock.MSFT", "stock.IBM.close", "weather.stockholm"]) topics.add({ name, offset: 1, age: 0 });
@@ -271,7 +271,7 @@ test("of too many topics the first are kept, and all are counted", () => {
   assert.equal(topics.total, TOPICS_MAX + 10);
 });
 
-test("figures have rates, and none over a new beginning", () => {
+test("a counter has a rate, except after a reset", () => {
   const figures = new Figures();
   figures.update({ in: "100" }, 0);
   assert.equal(figures.rate("in"), null);
@@ -281,7 +281,7 @@ test("figures have rates, and none over a new beginning", () => {
   assert.equal(figures.rate("in"), null);
 });
 
-test("drops are told by place and reason, those that are 0 not", () => {
+test("drops have a place and a reason, and are left out at 0", () => {
   const status = new StatusModel();
   status.update({ backplane: "default", broker: true, counters: { "dropped_total.slow_consumer": 7, "dropped_total.client_gone": 0, "lost_total.history_gone": 2 } }, 0);
   assert.ok(status.event({ topic: "$SYS.broker.default.stats", stream: "a", received: "2000-01-01T00:00:00Z",
@@ -290,7 +290,7 @@ test("drops are told by place and reason, those that are 0 not", () => {
   assert.equal(status.event({ topic: "$SYS.drain", data: {} }), false);
 });
 
-test("what is on screen is kept in the hash", () => {
+test("the hash contains what is on screen", () => {
   const state = { requests: [request({ last: true }), request({ pattern: "a&b#c.*", every: "1s" })], tab: 1, view: "chart",
     field: "size.lots", window: 300, find: "über", sort: "rate", place: "status" };
   assert.deepEqual(readHash(writeHash(state)), state);
@@ -298,7 +298,7 @@ test("what is on screen is kept in the hash", () => {
   assert.equal(writeHash(readHash("")), "");
 });
 
-test("a hash that somebody else wrote does no harm", () => {
+test("a hostile hash does no harm", () => {
   const state = readHash("#sub=..&sub=a+nonsense&tab=99&view=x&window=7&sort=1&place=<img>&sub=%ff");
   assert.deepEqual(state.requests.length <= 1, true);
   assert.equal(state.tab, 0);
@@ -307,7 +307,7 @@ test("a hash that somebody else wrote does no harm", () => {
   assert.equal(readHash(`#${"sub=a&".repeat(100)}`).requests.length, SUBSCRIPTIONS_MAX);
 });
 
-test("commands ask for what is on screen, whatever is in it", () => {
+test("commands subscribe to what is on screen, and quote it", () => {
   const gateway = { host: "host7", port: "1601", origin: "http://host7:1601" };
   const all = request({ pattern: "it's.>", last: true, every: "5s" });
   assert.equal(commandText("nc", all, gateway), `printf '%s\\n' 'SUB it'\\''s.> last every=5s' | nc -N host7 1601`);
@@ -315,19 +315,19 @@ test("commands ask for what is on screen, whatever is in it", () => {
   assert.match(commandText("Python", all, gateway), /Subscriber\("it's.>", egress="tcp:\/\/host7:5571"/);
   assert.match(commandText("C++", all, gateway), /subscribe\("it's.>", \{.last = true, .every = std::chrono::milliseconds\{5000\}\}\)/);
   assert.match(commandText("nc", all, { ...gateway, host: "[::1]" }), /nc -N ::1 1601$/);
-  assert.equal(omitted("Python", all), "Without every.");
+  assert.equal(omitted("Python", all), "Ignores every.");
   assert.equal(omitted("nc", all), "");
   assert.equal(eventsQuery(request({ since: "a:1,b:2" })), "topic=stock.%3E&since=a%3A1%2Cb%3A2");
   assert.equal(durationMs("250ms"), 250);
   assert.equal(durationMs("soon"), null);
 });
 
-test("numbers are short, and gaps are said in words", () => {
+test("numbers are short, and gaps are described in words", () => {
   assert.deepEqual([count(1012), count(1_234_567), bytes(2048), rate(0.24), rate(1012)], ["1,012", "1.2M", "2.0kB", "0.2", "1,012"]);
   assert.deepEqual([age(0.2), age(12), age(240), age(7300)], ["now", "12 s", "4 min", "2 h"]);
   assert.equal(gapText({ first: 101, last: 105, reason: "slow_consumer" }), "events 101–105 lost (5): slow consumer");
   assert.equal(gapText({ first: 7, last: 7, reason: "history_gone" }), "event 7 lost (1): history gone");
-  assert.equal(gapText({ first: 0, last: 0, reason: "history_gone" }), "some events are lost: history gone");
+  assert.equal(gapText({ first: 0, last: 0, reason: "history_gone" }), "events lost: history gone");
   assert.equal(value({ data: { symbol: "MSFT", price: 1 } }), "symbol MSFT  price 1");
   assert.equal(value({}), "(cleared)");
 });
