@@ -24,12 +24,11 @@ void append_json_notice(Format format, const Notice& notice, std::string& out) {
   const bool gap = notice.kind == Notice::Kind::gap;
   if (is_sse(format)) out.append(gap ? "event: gap\n" : "event: reset\n");
   const std::size_t begin = begin_json_record(format, out);
-  const auto end = std::back_inserter(out);
   out.append(gap ? R"({"gap":{"topic":)" : R"({"reset":{"topic":)");
   append_json_string(notice.topic, out);
-  fmt::format_to(end, R"(,"stream":"{:016x}")", notice.stream);
+  out += fmt::format(R"(,"stream":"{:016x}")", notice.stream);
   if (gap) {
-    fmt::format_to(end, R"(,"first":{},"last":{},"reason":"{}")", notice.first, notice.last, notice.reason);
+    out += fmt::format(R"(,"first":{},"last":{},"reason":"{}")", notice.first, notice.last, notice.reason);
   }
   out.append("}}\n");
   end_json_record(format, begin, out);
@@ -75,25 +74,24 @@ v1::ServerMessage proto_session_line(std::string_view word, std::string_view tex
 void append_notice(Format format, const Notice& notice, std::string& out) {
   if (format == Format::proto) return append(proto_notice(notice), out);
   if (is_json(format)) return append_json_notice(format, notice, out);
-  const auto end = std::back_inserter(out);
   if (notice.kind == Notice::Kind::gap) {
-    fmt::format_to(end, "!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
+    out += fmt::format("!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
   } else {
-    fmt::format_to(end, "!RESET {}\n", notice.topic);
+    out += fmt::format("!RESET {}\n", notice.topic);
   }
 }
 
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out) {
   if (format == Format::proto) return append(proto_session_line(word, text), out);
   if (!is_json(format)) {
-    fmt::format_to(std::back_inserter(out), "!{} {}\n", word, text);
+    out += fmt::format("!{} {}\n", word, text);
     return;
   }
   std::string name(word);
   for (char& letter : name) letter = static_cast<char>(letter - 'A' + 'a');
-  if (is_sse(format)) fmt::format_to(std::back_inserter(out), "event: {}\n", name);
+  if (is_sse(format)) out += fmt::format("event: {}\n", name);
   const std::size_t begin = begin_json_record(format, out);
-  fmt::format_to(std::back_inserter(out), "{{\"{}\":", name);
+  out += fmt::format("{{\"{}\":", name);
   append_json_string(text, out);
   out.append("}\n");
   end_json_record(format, begin, out);
@@ -135,8 +133,8 @@ void append_pong(Format format, std::string& out) {
 void append_topic_object(const TopicInfo& topic, std::int64_t now_ns, std::string& out) {
   out.append(R"({"topic":)");
   append_json_string(topic.name, out);
-  fmt::format_to(std::back_inserter(out), R"(,"offset":{},"bytes":{},"age":{:.1f}}})", topic.offset,
-                 topic.value_bytes, age(topic, now_ns));
+  out += fmt::format(R"(,"offset":{},"bytes":{},"age":{:.1f}}})", topic.offset, topic.value_bytes,
+                     age(topic, now_ns));
 }
 
 void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, std::string& out) {

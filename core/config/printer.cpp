@@ -23,7 +23,7 @@ std::string toml_string(std::string_view text) {
       out += '\\';
       out += c;
     } else if (byte < 0x20 || byte == 0x7F) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04X}", byte);
+      out += fmt::format("\\u{:04X}", byte);
     } else {
       out += c;
     }

@@ -50,9 +50,9 @@ std::string escape(std::string_view text) {
     } else if (first == '\\') {
       out += "\\\\";
     } else if (bytes == 0 || first < 0x20 || first == 0x7F) {
-      fmt::format_to(std::back_inserter(out), "\\x{:02X}", first);
+      out += fmt::format("\\x{:02X}", first);
     } else if (c1_control) {
-      fmt::format_to(std::back_inserter(out), "\\x{:02X}\\x{:02X}", first, byte_at(text, at + 1));
+      out += fmt::format("\\x{:02X}\\x{:02X}", first, byte_at(text, at + 1));
     } else {
       out.append(text, at, bytes);
     }

@@ -36,7 +36,7 @@ std::string resume_token(const std::vector<StreamPosition>& positions) {
   std::string text;
   for (const StreamPosition& each : positions) {
     if (!text.empty()) text += ',';
-    fmt::format_to(std::back_inserter(text), "{:016x}:{}", each.stream, each.position);
+    text += fmt::format("{:016x}:{}", each.stream, each.position);
   }
   return text;
 }

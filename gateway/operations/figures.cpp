@@ -258,7 +258,7 @@ std::string status_json(std::span<const Figures> all, std::string_view name) {
     for (bool first = true; const auto& [counter, value] : hello_counters(*figures)) {
       if (!std::exchange(first, false)) out += ',';
       append_json_string(counter, out);
-      fmt::format_to(std::back_inserter(out), ":{}", value);
+      out += fmt::format(":{}", value);
     }
   }
   return out + "}}";

@@ -66,7 +66,7 @@ Response text_page(int status, std::string line) {
 Response problem(int status, std::string_view code, std::string_view detail) {
   std::string body = R"({"type":"about:blank","title":)";
   append_json_string(reason(status), body);
-  fmt::format_to(std::back_inserter(body), R"(,"status":{},"code":)", status);
+  body += fmt::format(R"(,"status":{},"code":)", status);
   append_json_string(code, body);
   body += R"(,"detail":)";
   append_json_string(detail, body);
@@ -77,17 +77,17 @@ Response problem(int status, std::string_view code, std::string_view detail) {
 }
 
 void append_head(const Response& response, Framing framing, bool keep_alive, std::string& out) {
-  const auto end = std::back_inserter(out);
-  fmt::format_to(end, "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, reason(response.status),
-                 http_date());
-  for (const auto& [name, value] : response.fields) fmt::format_to(end, "{}: {}\r\n", name, value);
-  if (framing == Framing::length) fmt::format_to(end, "Content-Length: {}\r\n", response.body.size());
+  out += fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, reason(response.status), http_date());
+  for (const auto& [name, value] : response.fields) out += fmt::format("{}: {}\r\n", name, value);
+  if (framing == Framing::length) out += fmt::format("Content-Length: {}\r\n", response.body.size());
   if (framing == Framing::chunked) out += "Transfer-Encoding: chunked\r\n";
-  fmt::format_to(end, "Connection: {}\r\n\r\n", keep_alive ? "keep-alive" : "close");
+  out += fmt::format("Connection: {}\r\n\r\n", keep_alive ? "keep-alive" : "close");
 }
 
 void append_chunk(std::string_view bytes, std::string& out) {
-  fmt::format_to(std::back_inserter(out), "{:x}\r\n{}\r\n", bytes.size(), bytes);
+  out += fmt::format("{:x}\r\n", bytes.size());
+  out += bytes;
+  out += "\r\n";
 }
 
 }  // namespace backplane::gateway::http
