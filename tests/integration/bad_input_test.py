@@ -93,7 +93,7 @@ class AtStart(BackplaneTest):
     def ends_with(self, code, *arguments):
         """Runs the program until it ends by itself. Gives what it said on standard error."""
         program = self.run_program(*arguments)
-        self.assertEqual(program.wait_exit(), code, program.story())
+        self.assertEqual(program.wait_exit(), code, program.transcript())
         self.assertEqual(program.out, [])
         return "\n".join(program.err)
 
@@ -143,7 +143,7 @@ class AtStart(BackplaneTest):
 
     def run_until_it_ends(self, *arguments):
         program = self.run_program(*arguments)
-        self.assertIn(program.wait_exit(), (1, 2), program.story())
+        self.assertIn(program.wait_exit(), (1, 2), program.transcript())
         return program.err
 
     def test_all_mistakes_of_a_configuration_are_told_at_once_by_line(self):
@@ -166,7 +166,7 @@ class AtStart(BackplaneTest):
     def test_what_is_written_to_a_closed_stream_goes_to_no_socket(self):
         closed = self.run_process(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', PROGRAM, "broker", *ENDPOINTS,
                                    "--raw", RAW, "--metrics", METRICS])
-        self.asker().ask(stats={})  # it is there
+        self.control_client().request(stats={})  # it is there
         streams = [os.readlink(f"/proc/{closed.pid}/fd/{number}") for number in range(3)]
         self.assertEqual(streams, ["/dev/null"] * 3)
 
@@ -196,7 +196,7 @@ class BeforeTheBroker(BackplaneTest):
         sub = self.run_program("sub", "n", "--count", "1", *ENDPOINTS)
         sub.wait_line(sub.err, f"{HOST}:557")
         self.start_broker()
-        self.knock_until_heard("n", sub)
+        self.publish_until_received("n", sub)
         self.assertEqual(sub.wait_exit(), 0)
         self.assertEqual(sub.out, ["n knock"])
 

@@ -5,7 +5,7 @@ import socket
 import threading
 import unittest
 
-from harness import ENDPOINTS, GATEWAY, HOST, PATIENCE_S, BackplaneTest
+from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest
 
 
 class ThroughAGateway(BackplaneTest):
@@ -15,7 +15,7 @@ class ThroughAGateway(BackplaneTest):
     def live_sub(self, topic, *arguments):
         """A sub that is known to be in force: it has printed something."""
         sub = self.sub(topic, *arguments)
-        self.knock_until_heard(topic, sub)
+        self.publish_until_received(topic, sub)
         return sub
 
     def test_it_prints_what_a_sub_at_the_broker_prints(self):
@@ -34,7 +34,7 @@ class ThroughAGateway(BackplaneTest):
             with self.subTest(form):
                 arguments = ["n", "--since", "0", "--count", "6", "--format", form]
                 through, direct = self.sub(*arguments), self.run_program("sub", *arguments, *ENDPOINTS)
-                self.assertEqual((through.wait_exit(), direct.wait_exit()), (0, 0), through.story())
+                self.assertEqual((through.wait_exit(), direct.wait_exit()), (0, 0), through.transcript())
                 self.assertEqual(through.out, direct.out)
 
     def test_last_and_every_are_the_gateways(self):
@@ -45,11 +45,11 @@ class ThroughAGateway(BackplaneTest):
         writer.send("n", "2")
         self.wait_admitted(writer)
         sub = self.sub("n", "--last", "--count", "1")
-        self.assertEqual(sub.wait_exit(), 0, sub.story())
+        self.assertEqual(sub.wait_exit(), 0, sub.transcript())
         self.assertEqual(sub.out, ["n 2"])
         self.start_clock(every="5ms")
         sub = self.sub("clock", "--every", "1s", "--count", "3")
-        self.assertEqual(sub.wait_exit(), 0, sub.story())
+        self.assertEqual(sub.wait_exit(), 0, sub.transcript())
         ticks = [int(self.tick(line)["tick"]) for line in sub.out]
         self.assertLess(ticks[0] + 1, ticks[1])
 
@@ -76,7 +76,7 @@ class ThroughAGateway(BackplaneTest):
         sub = self.sub("n", "--count", "1")
         sub.wait_line(sub.err, "^backplane sub: cannot reach a gateway at .*: nothing listens there; reconnecting$")
         self.start_gateway()
-        self.knock_until_heard("n", sub)
+        self.publish_until_received("n", sub)
         self.assertEqual(sub.wait_exit(), 0)
 
     def test_a_broker_that_goes_is_said(self):
@@ -93,14 +93,14 @@ class ThroughAGateway(BackplaneTest):
         self.start_gateway()
         reader = self.live_reader("news.uk")
         pub = self.run_program("pub", "news.uk", 'It\nrains "much" \\', "--gateway", GATEWAY)
-        self.assertEqual(pub.wait_exit(), 0, pub.story())
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
         self.assertEqual(reader.receive()[1].text, 'It\nrains "much" \\')
 
     def test_pub_often(self):
         self.start_broker()
         self.start_gateway()
         pub = self.run_program("pub", "n", "x", "--count", "50", "--gateway", GATEWAY)
-        self.assertEqual(pub.wait_exit(), 0, pub.story())
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
         self.assertEqual(self.counters()["published_total"], 50)
 
     def test_pub_without_a_broker_is_an_error(self):
@@ -135,7 +135,7 @@ class Impostor:
     def close(self):
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(TIMEOUT_S)
         for client in self._clients:
             client.close()
 
@@ -148,7 +148,7 @@ class NotAGateway(BackplaneTest):
         for command in (["sub", "n"], ["pub", "n", "x"]):
             with self.subTest(command[0]):
                 process = self.run_program(*command, "--gateway", GATEWAY)
-                self.assertEqual(process.wait_exit(), 1, process.story())
+                self.assertEqual(process.wait_exit(), 1, process.transcript())
                 self.assertRegex(process.err[0], pattern)
                 self.assertEqual((len(process.err), process.out), (1, []))
 
@@ -165,7 +165,7 @@ class NotAGateway(BackplaneTest):
         self.start_broker()
         for place in (f"{HOST}:5570", f"{HOST}:9570"):
             sub = self.run_program("sub", "n", "--gateway", place)
-            self.assertEqual(sub.wait_exit(), 1, sub.story())
+            self.assertEqual(sub.wait_exit(), 1, sub.transcript())
             self.assertRegex(sub.err[0], "is not a gateway")
             self.assertEqual(len(sub.err), 1)
 

@@ -15,7 +15,7 @@ class Pub(BackplaneTest):
     def pub(self, *arguments, code=0, **options):
         pub = self.run_program("pub", *arguments, *ENDPOINTS, **options)
         if code is not None:
-            self.assertEqual(pub.wait_exit(), code, pub.story())
+            self.assertEqual(pub.wait_exit(), code, pub.transcript())
         return pub
 
     def setUp(self):
@@ -24,7 +24,7 @@ class Pub(BackplaneTest):
 
     def last(self, topic):
         """The last event of a topic."""
-        return self.history(self.asker(), topic)[-1]
+        return self.history(self.control_client(), topic)[-1]
 
     def test_a_typed_payload_is_given_as_json(self):
         self.pub("stock.MSFT", "--json", "Quote", '{"symbol": "MSFT", "price": 39.81}')
@@ -35,7 +35,7 @@ class Pub(BackplaneTest):
     def test_a_type_that_only_the_broker_knows_works_too(self):
         acme = descriptor_pb2.FileDescriptorProto(name="acme/reading.proto", package="acme", syntax="proto3")
         acme.message_type.add(name="Reading").field.add(name="sensor", number=1, label=1, type=9)
-        self.assertEqual(self.ask(types={"register_files": {"file": [acme]}}).WhichOneof("end"), "complete")
+        self.assertEqual(self.control_request(types={"register_files": {"file": [acme]}}).WhichOneof("end"), "complete")
         self.pub("acme", "--json", "acme.Reading", '{"sensor": "roof"}')
         event = self.last("acme")
         self.assertEqual(event.message.type_url, "type.googleapis.com/acme.Reading")
@@ -70,7 +70,7 @@ class Pub(BackplaneTest):
         pub = self.pub("n", "--stdin", "--json", "Quote", code=None, stdin=subprocess.PIPE)
         pub.stdin.write('{"symbol":"IBM"}\n')
         pub.stdin.close()
-        self.assertEqual(pub.wait_exit(), 0, pub.story())
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
         quote = quote_pb2.Quote()
         self.assertTrue(self.last("n").message.Unpack(quote))
         self.assertEqual(quote.symbol, "IBM")
@@ -79,7 +79,7 @@ class Pub(BackplaneTest):
         begun = time.monotonic()
         self.pub("n", "x", "--count", "5", "--every", "50ms")
         self.assertGreaterEqual(time.monotonic() - begun, 0.2)
-        self.assertEqual(len(self.history(self.asker(), "n")), 5)
+        self.assertEqual(len(self.history(self.control_client(), "n")), 5)
 
     def test_many_without_a_pace(self):
         self.pub("n", "x", "--count", "30000")
@@ -97,7 +97,7 @@ class Pub(BackplaneTest):
         reader.receive()
         reader.receive()
         pub.signal(signal.SIGINT)
-        self.assertEqual(pub.wait_exit(), 0, pub.story())
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
 
     def test_what_the_broker_refuses_is_told(self):
         pub = self.pub("n", "--file", self.file_of(2 << 20), code=2)
@@ -114,7 +114,7 @@ class Pub(BackplaneTest):
         self.start_second_broker()
         place = [argument.replace("557", "558") for argument in ENDPOINTS]
         pub = self.run_program("pub", "n", "x" * 5000, *place)
-        self.assertEqual(pub.wait_exit(), 1, pub.story())
+        self.assertEqual(pub.wait_exit(), 1, pub.transcript())
         self.assertRegex(pub.err[0], "refused 1 of 1 events: .*too_large")
 
     def start_second_broker(self):
@@ -142,7 +142,7 @@ class PubAtNobodys(BackplaneTest):
         pub.wait_line(pub.err, "^backplane pub: connected to the broker at .*$")
         self.live_reader("n").receive()
         pub.signal(signal.SIGTERM)
-        self.assertEqual(pub.wait_exit(), 0, pub.story())
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Replay(BackplaneTest):
 
     def replay(self, *arguments, code=0, **options):
         replay = self.run_program("replay", *arguments, *ENDPOINTS, **options)
-        self.assertEqual(replay.wait_exit(), code, replay.story())
+        self.assertEqual(replay.wait_exit(), code, replay.transcript())
         return replay
 
     def publish_one_of_each(self):
@@ -45,8 +45,8 @@ class Replay(BackplaneTest):
         self.start_broker()
         played = self.replay("--from", self.file, "--speed", "max")
         self.assertEqual(played.out, ["4 events published"])
-        asker = self.asker()
-        text, data, message, clear = (self.history(asker, f"n.{kind}")[0]
+        control_client = self.control_client()
+        text, data, message, clear = (self.history(control_client, f"n.{kind}")[0]
                                       for kind in ("text", "bytes", "message", "clear"))
         self.assertEqual((text.text, text.time.seconds, text.attributes["unit"]), ("text", 1_000_000, "C"))
         self.assertEqual(data.binary, b"\xff\x00")
@@ -61,17 +61,17 @@ class Replay(BackplaneTest):
             subprocess.run([PROGRAM, "sub", "n.text", "--last", "--count", "1",
                             "--format", "proto", *ENDPOINTS], check=True, stdout=file, timeout=60)
         self.replay("--from", self.file, "--under", "again")
-        self.assertEqual(self.history(self.asker(), "again.n.text")[0].text, "text")
+        self.assertEqual(self.history(self.control_client(), "again.n.text")[0].text, "text")
 
     def test_at_real_pace_events_keep_their_distances(self):
         pub = self.run_program("pub", "n", "x", "--count", "5", "--every", "100ms", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 0)
         self.replay("n", "--to", self.file)
-        times = [event.stamp.received_ns for event in self.history(self.asker(), "n")]
+        times = [event.stamp.received_ns for event in self.history(self.control_client(), "n")]
         begun = time.monotonic()
         self.replay("--from", self.file, "--under", "real")
         self.assertGreaterEqual(time.monotonic() - begun, (times[-1] - times[0]) / 1e9)
-        self.assertEqual(len(self.history(self.asker(), "real.n")), 5)
+        self.assertEqual(len(self.history(self.control_client(), "real.n")), 5)
 
     def test_speed_shortens_the_distances(self):
         # A year lies between the two.
@@ -84,7 +84,7 @@ class Replay(BackplaneTest):
         pathlib.Path(self.file).write_bytes(data)
         for speed in ("1000000000", "max"):
             self.replay("--from", self.file, "--speed", speed, "--under", f"speed{speed}")
-            self.assertEqual(len(self.history(self.asker(), f"speed{speed}.n")), 2)
+            self.assertEqual(len(self.history(self.control_client(), f"speed{speed}.n")), 2)
 
     def test_lines_can_be_written_too_and_to_standard_output(self):
         self.publish_one_of_each()
@@ -126,7 +126,7 @@ class Replay(BackplaneTest):
         replay = self.run_program("replay", "--from", self.file, "--speed", "0.001", "--under", "again", *ENDPOINTS)
         reader.receive()
         replay.signal(signal.SIGINT)
-        self.assertEqual(replay.wait_exit(), 0, replay.story())
+        self.assertEqual(replay.wait_exit(), 0, replay.transcript())
         self.assertEqual(replay.out, ["1 event published"])
 
 

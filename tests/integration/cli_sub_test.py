@@ -31,7 +31,7 @@ class Sub(BackplaneTest):
     def finished(self, *arguments, code=0):
         """What `backplane sub` printed, which ends by itself."""
         sub = self.sub(*arguments)
-        self.assertEqual(sub.wait_exit(), code, sub.story())
+        self.assertEqual(sub.wait_exit(), code, sub.transcript())
         return sub.out
 
     def publish(self, *events):
@@ -79,7 +79,7 @@ class Sub(BackplaneTest):
         sub = self.sub("n", "--since", "0", "--count", "200", "--strict")
         for number in range(100, 200):
             writer.send("n", str(number))
-        self.assertEqual(sub.wait_exit(), 0, sub.story())
+        self.assertEqual(sub.wait_exit(), 0, sub.transcript())
         self.assertEqual(sub.out, [f"n {number}" for number in range(200)])
 
     def test_every_gives_the_first_at_once_and_then_the_latest(self):
@@ -110,7 +110,7 @@ class Sub(BackplaneTest):
         acme = descriptor_pb2.FileDescriptorProto(name="acme/reading.proto", package="acme", syntax="proto3")
         message = acme.message_type.add(name="Reading")
         message.field.add(name="sensor", number=1, label=1, type=9)
-        self.assertEqual(self.ask(types={"register_files": {"file": [acme]}}).WhichOneof("end"), "complete")
+        self.assertEqual(self.control_request(types={"register_files": {"file": [acme]}}).WhichOneof("end"), "complete")
         writer = self.ready_writer()
         event = writer.event()
         event.message.type_url = "type.googleapis.com/acme.Reading"
@@ -125,7 +125,7 @@ class Sub(BackplaneTest):
     def test_a_broker_that_goes_is_said_and_waited_for(self):
         broker = self.start_broker()
         sub = self.sub("n", "--strict")
-        self.knock_until_heard("n", sub)
+        self.publish_until_received("n", sub)
         broker.kill()
         sub.wait_line(sub.err, "^backplane sub: waiting for a broker at .*: .*")
         self.start_broker()
@@ -143,7 +143,7 @@ class Sub(BackplaneTest):
         self.start_broker("--config", config)
         self.publish(*(("n", str(number)) for number in range(1, 10)))
         sub = self.sub("n", "--since", "1", "--count", "2", "--strict")
-        self.assertEqual(sub.wait_exit(), 3, sub.story())
+        self.assertEqual(sub.wait_exit(), 3, sub.transcript())
         self.assertRegex(sub.out[0], "^!GAP n .* history_gone$")
         self.assertEqual(sub.out[1:], ["n 8", "n 9"])
 
@@ -153,7 +153,7 @@ class Sub(BackplaneTest):
         stamp = self.live_reader("n").wait_live().stamp
         for since in ("4", f"{stamp.stream:016x}:1000000", f"{stamp.stream ^ 1:016x}:1"):
             sub = self.sub("n", "--since", since, "--count", "3", "--strict")
-            self.assertEqual(sub.wait_exit(), 3, sub.story())
+            self.assertEqual(sub.wait_exit(), 3, sub.transcript())
             self.assertEqual(sub.out, ["!RESET n", "n 1", "n 2", "n 3"])
 
     def test_head_ends_it_quietly_while_events_flow(self):

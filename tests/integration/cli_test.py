@@ -20,7 +20,7 @@ class CommandLine(BackplaneTest):
     def test_sub_gets_what_its_patterns_say_and_nothing_else(self):
         self.start_broker()
         sub = self.run_program("sub", "time", "n", "a.*", *ENDPOINTS)
-        self.knock_until_heard("n", sub)
+        self.publish_until_received("n", sub)
         writer = self.ready_writer()
         for topic in ("timezone", "time", "a.b.c", "a.b", "nn", "n"):
             writer.send(topic, "last")

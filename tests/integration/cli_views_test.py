@@ -90,7 +90,7 @@ class Terminal:
 class Views(BackplaneTest):
     def finished(self, *arguments, code=0):
         process = self.run_program(*arguments, *ENDPOINTS)
-        self.assertEqual(process.wait_exit(), code, process.story())
+        self.assertEqual(process.wait_exit(), code, process.transcript())
         return process
 
     def publish(self, *events):
@@ -258,8 +258,8 @@ class Views(BackplaneTest):
 
     def test_books_that_do_not_balance_end_it_with_1(self):
         self.start_broker()
-        asker = self.asker()
-        asker.ask(hello={"name": "liar@test", "session": 7, "role": "ROLE_GATEWAY",
+        control_client = self.control_client()
+        control_client.request(hello={"name": "liar@test", "session": 7, "role": "ROLE_GATEWAY",
                          "counters": {"matched_total": 10, "delivered_total": 3, "dropped_total.slow_consumer": 2}})
         audit = self.finished("audit", code=1)
         self.assertIn("gateway liar@test", audit.out)
@@ -271,7 +271,7 @@ class Views(BackplaneTest):
     def test_config_check_tells_what_is_wrong_by_line(self):
         good = self.config_file("[gateway]\nworkers = 1\n")
         check = self.run_program("config", "check", good)
-        self.assertEqual(check.wait_exit(), 0, check.story())
+        self.assertEqual(check.wait_exit(), 0, check.transcript())
         self.assertEqual(check.out, [f"{good}: ok"])
         bad = self.config_file("[log]\nlevel = \"loud\"\nvolume = 11\n")
         check = self.run_program("config", "check", bad)
@@ -303,8 +303,8 @@ class Views(BackplaneTest):
         for command in (["get", "n"], ["topics", "--once"], ["top", "--once"], ["audit"], ["broker", "drain", "--timeout", "3s"]):
             with self.subTest(command[0]):
                 process = self.run_program(*command, *ENDPOINTS)
-                self.assertEqual(process.wait_exit(), 1, process.story())
-                self.assertEqual((len(process.err), process.out), (1, []), process.story())
+                self.assertEqual(process.wait_exit(), 1, process.transcript())
+                self.assertEqual((len(process.err), process.out), (1, []), process.transcript())
                 self.assertRegex(process.err[0], f"^backplane .*: cannot reach a broker at {CONTROL} within [0-9]+ s: "
                                                  "nothing listens there$")
 
@@ -316,8 +316,8 @@ class Views(BackplaneTest):
             for command in (["get", "n"], ["topics", "--once"], ["audit"]):
                 with self.subTest(name, command=command):
                     process = self.run_program(*command, "--egress", place, "--control", place)
-                    self.assertEqual(process.wait_exit(), 1, process.story())
-                    self.assertEqual((len(process.err), process.out), (1, []), process.story())
+                    self.assertEqual(process.wait_exit(), 1, process.transcript())
+                    self.assertEqual((len(process.err), process.out), (1, []), process.transcript())
                     self.assertRegex(process.err[0], "(the listener there does not speak ZeroMQ|a ZeroMQ socket listens there but)")
 
     def test_sub_at_another_server_ends_with_one_line(self):
@@ -333,7 +333,7 @@ class Views(BackplaneTest):
         self.addCleanup(broker.signal, signal.SIGCONT)
         get = self.run_program("get", "n", *ENDPOINTS)
         self.assertEqual(get.wait_exit(), 1)
-        self.assertEqual(len(get.err), 1, get.story())
+        self.assertEqual(len(get.err), 1, get.transcript())
         self.assertRegex(get.err[0], "the listener there sends nothing$")
 
 

@@ -31,7 +31,7 @@ class ClientLibrary(BackplaneTest):
     def finish(self, reader):
         """Ends it. Gives its token, and its counters."""
         reader.signal(signal.SIGTERM)
-        self.assertEqual(reader.wait_exit(), 0, reader.story())
+        self.assertEqual(reader.wait_exit(), 0, reader.transcript())
         token, status = reader.out[-2:]
         counters = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", status)}
         return token.removeprefix("token "), counters
@@ -250,7 +250,7 @@ class ClientLibrary(BackplaneTest):
         files = descriptor_pb2.FileDescriptorSet()
         farm = files.file.add(name="farm.proto", package="farm", syntax="proto3")
         farm.message_type.add(name="Milk").field.add(name="litres_today", number=1, type=5, label=1)
-        self.ask(types={"register_files": files})
+        self.control_request(types={"register_files": files})
         writer = self.ready_writer()
         reader = self.subscribed("milk")
         milk = any_pb2.Any(type_url="type.googleapis.com/farm.Milk", value=b"\x08\x2a")
@@ -287,7 +287,7 @@ class ClientLibrary(BackplaneTest):
                           ["a"], [*BROKER, "--last", "--offset", "1", "a"]):
             reader = self.run_process([READER, *arguments])
             self.assertEqual(reader.wait_exit(), 2, arguments)
-            self.assertEqual(len(reader.err), 1, reader.story())
+            self.assertEqual(len(reader.err), 1, reader.transcript())
 
 
 if __name__ == "__main__":

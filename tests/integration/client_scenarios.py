@@ -8,10 +8,10 @@ import subprocess
 
 import zmq
 from golden import golden
-from harness import CONTROL, EGRESS, HOST, INGRESS, PATIENCE_S, BackplaneTest
+from harness import CONTROL, EGRESS, HOST, INGRESS, TIMEOUT_S, BackplaneTest
 from relay import Relay
 
-LONG_S = PATIENCE_S / 2  # a limit within a driver that ends before the test's own
+LONG_S = TIMEOUT_S / 2  # a limit within a driver that ends before the test's own
 SHORT_S = 0.2            # for what is not to come
 EVENT_BYTES_MAX = 1 << 20
 
@@ -37,7 +37,7 @@ class Driver:
     def result(self):
         value, error, text = self.end()
         if error:
-            raise AssertionError(f"{error}: {text}\n{self._process.story()}")
+            raise AssertionError(f"{error}: {text}\n{self._process.transcript()}")
         return value
 
     def do(self, *command):
@@ -49,7 +49,7 @@ class Driver:
         self.begin(*command)
         value, error, text = self.end()
         if not error:
-            raise AssertionError(f"{command} was to fail, gave {value}\n{self._process.story()}")
+            raise AssertionError(f"{command} was to fail, gave {value}\n{self._process.transcript()}")
         return error, text, value
 
     def leave(self):
@@ -57,7 +57,7 @@ class Driver:
         self.do("close")
         self._process.stdin.close()
         if self._process.wait_exit() != 0:
-            raise AssertionError(self._process.story())
+            raise AssertionError(self._process.transcript())
 
 
 class ClientScenarios:
@@ -93,7 +93,7 @@ class ClientScenarios:
         return [["event", topic, offset, ["text", str(text)]] for offset, text in zip(offsets, texts or offsets)]
 
     def last_offset(self, topic):
-        return self.ask(topics={"pattern": topic}).topics.topics[0].offset
+        return self.control_request(topics={"pattern": topic}).topics.topics[0].offset
 
     # What is read.
 
@@ -197,14 +197,14 @@ class ClientScenarios:
         self.publish("n.a", [1, 2, 3])
         self.assertEqual(driver.do("receive", 3, LONG_S), self.events("n.a", [1, 2, 3]))
         for life in range(2):
-            old = f"{self.ask(stats={}).stream:016x}"
+            old = f"{self.control_request(stats={}).stream:016x}"
             broker.kill()
             driver.begin("receive", 3, LONG_S)
             broker = self.start_broker()
             # Perhaps before the subscriptions are back.
             self.publish("n.a", [f"{life} one", f"{life} two"])
             reset, *events = driver.result()
-            self.assertEqual(reset, ["reset", old, f"{self.ask(stats={}).stream:016x}"])
+            self.assertEqual(reset, ["reset", old, f"{self.control_request(stats={}).stream:016x}"])
             self.assertEqual(events, self.events("n.a", [1, 2], [f"{life} one", f"{life} two"]))
             self.publish("n.new", [1])
             self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.new", [1]))
@@ -221,7 +221,7 @@ class ClientScenarios:
         driver.do("burst", "n", 100, 1)
         driver.do("flush", LONG_S)
         self.assertEqual(reader.do("receive", 100, LONG_S), self.events("n", range(1, 101)))
-        old = f"{self.ask(stats={}).stream:016x}"
+        old = f"{self.control_request(stats={}).stream:016x}"
         first.kill()
         [reset] = reader.do("receive", 1, LONG_S)
         self.assertEqual(reset[:2], ["reset", old])
@@ -248,7 +248,7 @@ class ClientScenarios:
         self.assertEqual(driver.do("publisher_status"),
                          {"offered": 10_000, "confirmed": 10_000, "refused": 0, "resent": 0, "in_doubt": 0})
         self.assertEqual(driver.do("receive", 10_000, LONG_S), self.events("b", range(1, 10_001)))
-        self.assertEqual([event.sequence for event in self.history(self.asker(), "b")], list(range(1, 10_001)))
+        self.assertEqual([event.sequence for event in self.history(self.control_client(), "b")], list(range(1, 10_001)))
         driver.leave()
 
     def test_a_burst_over_a_connection_that_is_cut_is_admitted_once_and_in_order(self):
@@ -261,7 +261,7 @@ class ClientScenarios:
         status = driver.do("publisher_status")
         self.assertGreater(status.pop("resent"), 0)
         self.assertEqual(status, {"offered": 10_000, "confirmed": 10_000, "refused": 0, "in_doubt": 0})
-        self.assertEqual([event.sequence for event in self.history(self.asker(), "b")], list(range(1, 10_001)))
+        self.assertEqual([event.sequence for event in self.history(self.control_client(), "b")], list(range(1, 10_001)))
         driver.leave()
 
     def test_what_is_published_without_a_broker_goes_to_the_next(self):
@@ -275,7 +275,7 @@ class ClientScenarios:
         self.assertEqual(driver.fails("flush", SHORT_S)[0], "timeout")
         self.start_broker()
         driver.do("flush", LONG_S)
-        self.assertEqual([event.sequence for event in self.history(self.asker(), "b")], list(range(101, 151)))
+        self.assertEqual([event.sequence for event in self.history(self.control_client(), "b")], list(range(101, 151)))
         status = driver.do("publisher_status")
         self.assertEqual((status["confirmed"], status["refused"]), (150, 0))
         driver.leave()
@@ -337,7 +337,7 @@ class ClientScenarios:
         driver.begin("subscribe", ["n"], LONG_S)
         live = b""
         while not live.startswith(b"\x01$SYS.live."):
-            self.assertTrue(fake.poll(PATIENCE_S * 1000))
+            self.assertTrue(fake.poll(TIMEOUT_S * 1000))
             live = fake.recv()
         event, stamp = golden("event.hex"), golden("stamp.hex")
         for frames in ([b"n"], [b"n", b"short"], [b"n", b"", event + stamp], [b"n", event],

@@ -30,10 +30,10 @@ class ControlTest(BackplaneTest):
         self.wait_admitted(writer)
         return writer
 
-    def read_all(self, asker, **request):
+    def read_all(self, control_client, **request):
         """(topic, Event) of all slices, each of which keeps the limits, and how many slices there were."""
         events, slices = [], 0
-        for reply, size in asker.pages(**request):
+        for reply, size in control_client.pages(**request):
             slices += 1
             part = getattr(reply, reply.WhichOneof("reply")).events
             self.assertLessEqual(len(part), REPLY_EVENTS_MAX)
@@ -45,13 +45,13 @@ class ControlTest(BackplaneTest):
 class Requests(ControlTest):
     def test_hello_says_who_answers_and_tells_of_the_source(self):
         for kind in (zmq.REQ, zmq.DEALER):
-            asker, reader = self.asker(kind), self.live_reader("$SYS.source.")
+            control_client, reader = self.control_client(kind), self.live_reader("$SYS.source.")
             hello = {"name": f"probe{kind}@test", "session": 7, "role": control_pb2.HelloRequest.ROLE_PUBLISHER}
-            reply = asker.ask(hello=hello)
+            reply = control_client.request(hello=hello)
             self.assertEqual((reply.version, reply.broker, reply.WhichOneof("end")), (1, "default", "complete"))
             self.assertRegex(reply.hello.version, r"^\d+\.\d+\.\d+")
             self.assertEqual((reply.hello.draining, reply.hello.max_event_bytes), (False, 1 << 20))
-            asker.ask(hello={**hello, "closing": True})
+            control_client.request(hello={**hello, "closing": True})
             for up, reason in ((True, ""), (False, "closed")):
                 topic, event = reader.receive()
                 self.assertEqual(topic, f"$SYS.source.probe{kind}@test")
@@ -60,35 +60,35 @@ class Requests(ControlTest):
                 self.assertEqual((status.name, status.up, status.reason), (hello["name"], up, reason))
 
     def test_frames_before_the_last_are_echoed(self):
-        with self.context.socket(zmq.DEALER) as asker:
-            asker.setsockopt(zmq.LINGER, 0)
-            asker.connect(CONTROL)
+        with self.context.socket(zmq.DEALER) as control_client:
+            control_client.setsockopt(zmq.LINGER, 0)
+            control_client.connect(CONTROL)
             request = control_pb2.ControlRequest(version=1, stats=control_pb2.StatsRequest()).SerializeToString()
-            asker.send_multipart([b"mine", b"\x00\xff", b"", request])
-            self.assertTrue(asker.poll(30_000))
-            self.assertEqual(asker.recv_multipart()[:-1], [b"mine", b"\x00\xff", b""])
+            control_client.send_multipart([b"mine", b"\x00\xff", b"", request])
+            self.assertTrue(control_client.poll(30_000))
+            self.assertEqual(control_client.recv_multipart()[:-1], [b"mine", b"\x00\xff", b""])
 
     def test_32_questions_at_once_over_a_dealer_get_one_answer_each(self):
-        asker = self.asker(zmq.DEALER)
+        control_client = self.control_client(zmq.DEALER)
         for begin in range(0, 640, 32):
             for number in range(begin, begin + 32):
-                asker.send(control_pb2.ControlRequest(version=1, id=number, admitted={"source": "nobody"}))
-            self.assertEqual([asker.reply().id for _ in range(32)], list(range(begin, begin + 32)))
+                control_client.send(control_pb2.ControlRequest(version=1, id=number, admitted={"source": "nobody"}))
+            self.assertEqual([control_client.reply().id for _ in range(32)], list(range(begin, begin + 32)))
 
     def test_who_asks_and_never_reads_harms_nobody_else(self):
         self.publish(["n"], 2000, payload="x" * 500)
-        deaf = self.asker(zmq.DEALER)
+        deaf = self.control_client(zmq.DEALER)
         for _ in range(5000):
             deaf.send(control_pb2.ControlRequest(version=1, replay={"pattern": "n", "after_offset": 0}))
-        self.assertEqual(len(self.read_all(self.asker(), replay={"pattern": "n", "after_offset": 0})[0]), 2000)
+        self.assertEqual(len(self.read_all(self.control_client(), replay={"pattern": "n", "after_offset": 0})[0]), 2000)
 
     def test_replay_from_every_start_in_slices(self):
         self.publish(["a.x", "a.y", "b"], 6000)
         for kind in (zmq.REQ, zmq.DEALER):
-            asker = self.asker(kind)
-            stream = asker.ask(stats={}).stream
+            control_client = self.control_client(kind)
+            stream = control_client.request(stats={}).stream
             events, slices = self.read_all(
-                asker, replay={"pattern": ">", "after_position": {"stream": stream, "position": 0}})
+                control_client, replay={"pattern": ">", "after_position": {"stream": stream, "position": 0}})
             self.assertEqual([event.sequence for _, event in events], list(range(1, 6001)))
             self.assertGreaterEqual(slices, 6000 // REPLY_EVENTS_MAX)
             positions = [event.stamp.position for _, event in events]
@@ -96,36 +96,37 @@ class Requests(ControlTest):
 
             middle = positions[2999]
             after = {"stream": stream, "position": middle}
-            events, _ = self.read_all(asker, replay={"pattern": "a.*", "after_position": after,
+            events, _ = self.read_all(control_client, replay={"pattern": "a.*", "after_position": after,
                                                      "until_position": positions[4499]})
             self.assertEqual([event.sequence for _, event in events],
                              [number for number in range(3001, 4501) if number % 3])
 
-            events, _ = self.read_all(asker, replay={"pattern": "b", "after_offset": 1500})
+            events, _ = self.read_all(control_client, replay={"pattern": "b", "after_offset": 1500})
             self.assertEqual([event.stamp.offset for _, event in events], list(range(1501, 2001)))
 
-            since = self.read_all(asker, replay={"pattern": "b", "after_offset": 999})[0][0][1].stamp.received_ns
-            events, _ = self.read_all(asker, replay={"pattern": "b", "since_ns": since})
+            first = self.read_all(control_client, replay={"pattern": "b", "after_offset": 999})[0][0][1]
+            since = first.stamp.received_ns
+            events, _ = self.read_all(control_client, replay={"pattern": "b", "since_ns": since})
             self.assertEqual(events[-1][1].stamp.offset, 2000)
             self.assertLessEqual(events[0][1].stamp.offset, 1000)
             self.assertTrue(all(event.stamp.received_ns >= since for _, event in events))
 
     def test_a_large_event_travels_alone(self):
         self.publish(["n"], 3, payload="x" * 300_000)
-        events, slices = self.read_all(self.asker(), replay={"pattern": "n", "after_offset": 0})
+        events, slices = self.read_all(self.control_client(), replay={"pattern": "n", "after_offset": 0})
         self.assertEqual([len(event.text) for _, event in events], [300_000] * 3)
         self.assertGreaterEqual(slices, 3)
 
     def test_replay_refuses_another_stream_and_a_start_that_is_none(self):
-        asker = self.asker()
-        stream = asker.ask(stats={}).stream
+        control_client = self.control_client()
+        stream = control_client.request(stats={}).stream
         for code, request in (
                 ("other_stream", {"pattern": "n", "after_position": {"stream": stream ^ 1, "position": 0}}),
                 ("malformed", {"pattern": "n"}),
                 ("bad_pattern", {"pattern": "a..b", "since_ns": 0}),
                 ("bad_pattern", {"pattern": "a.*", "after_offset": 0}),
                 ("bad_cursor", {"pattern": "n", "after_offset": 0, "cursor": b"forged"})):
-            reply = asker.ask(replay=request)
+            reply = control_client.request(replay=request)
             self.assertEqual(reply.error.code, code)
             self.assertNotEqual(reply.error.text, "")
 
@@ -135,7 +136,7 @@ class Requests(ControlTest):
         writer.send_frames(b"value.0007", writer.event().SerializeToString())  # no payload: cleared
         self.wait_admitted(writer)
         for kind in (zmq.REQ, zmq.DEALER):
-            events, slices = self.read_all(self.asker(kind), retained={"pattern": "value.*"})
+            events, slices = self.read_all(self.control_client(kind), retained={"pattern": "value.*"})
             self.assertGreaterEqual(slices, 2)
             self.assertEqual([topic for topic, _ in events], topics[:7] + topics[8:])
             self.assertTrue(all(event.stamp.offset == 2 for _, event in events))
@@ -143,19 +144,19 @@ class Requests(ControlTest):
     def test_tails_are_the_topics_that_changed(self):
         topics = [f"tail.{number:04}" for number in range(1200)]
         self.publish(topics, 1200)
-        asker = self.asker()
-        replies = [reply for reply, _ in asker.pages(tails={"patterns": ["tail.>"]})]
+        control_client = self.control_client()
+        replies = [reply for reply, _ in control_client.pages(tails={"patterns": ["tail.>"]})]
         tails = [tail for reply in replies for tail in reply.tails.tails]
         self.assertGreaterEqual(len(replies), 3)
         self.assertEqual([(tail.topic, tail.offset) for tail in tails], [(topic, 1) for topic in topics])
-        later = [tail.topic for reply, _ in asker.pages(
+        later = [tail.topic for reply, _ in control_client.pages(
             tails={"patterns": ["nothing", "tail.*"], "after_position": tails[1195].position})
             for tail in reply.tails.tails]
         self.assertEqual(later, topics[1196:])
 
     def test_topics_are_listed_with_what_is_held_of_them(self):
         self.publish([f"list.{number:04}" for number in range(1100)], 2200)
-        replies = [reply for reply, _ in self.asker().pages(topics={"pattern": "list.*"})]
+        replies = [reply for reply, _ in self.control_client().pages(topics={"pattern": "list.*"})]
         listed = [topic for reply in replies for topic in reply.topics.topics]
         self.assertEqual([topic.name for topic in listed], [f"list.{number:04}" for number in range(1100)])
         self.assertTrue(all((topic.offset, topic.events, topic.history_events) == (2, 2, 2) for topic in listed))
@@ -163,23 +164,23 @@ class Requests(ControlTest):
 
     def test_admitted_says_how_far_a_session_has_come(self):
         writer = self.publish(["n"], 250)
-        asker = self.asker()
+        control_client = self.control_client()
         who = {"source": writer.source, "session": writer.session}
-        self.assertEqual(asker.ask(admitted=who).admitted.sequence, 250)
+        self.assertEqual(control_client.request(admitted=who).admitted.sequence, 250)
         writer.send("not a topic", "x")
         self.wait_admitted(writer)
-        admitted = asker.ask(admitted=who).admitted
+        admitted = control_client.request(admitted=who).admitted
         self.assertEqual((admitted.sequence, admitted.refused, admitted.refused_sequence, admitted.refused_reason),
                          (250, 1, 251, "bad_topic"))
-        self.assertEqual(asker.ask(admitted={**who, "session": writer.session ^ 1}).admitted.sequence, 0)
+        self.assertEqual(control_client.request(admitted={**who, "session": writer.session ^ 1}).admitted.sequence, 0)
 
     def test_stats_have_the_counters_and_the_participants(self):
         self.publish(["n"], 10)
-        asker = self.asker(zmq.DEALER)
+        control_client = self.control_client(zmq.DEALER)
         for number in range(600):
-            asker.ask(hello={"name": f"client{number:03}", "role": control_pb2.HelloRequest.ROLE_CLIENT,
+            control_client.request(hello={"name": f"client{number:03}", "role": control_pb2.HelloRequest.ROLE_CLIENT,
                              "counters": {"deliveries": number}})
-        replies = [reply.stats for reply, _ in asker.pages(stats={})]
+        replies = [reply.stats for reply, _ in control_client.pages(stats={})]
         self.assertGreaterEqual(len(replies), 2)
         self.assertEqual((replies[0].counters["received_total"], replies[0].counters["published_total"]), (10, 10))
         self.assertEqual([dict(stats.counters) for stats in replies[1:]], [{}] * (len(replies) - 1))
@@ -196,18 +197,18 @@ class SmallHistory(ControlTest):
 
     def test_a_start_that_is_gone_is_told_with_the_first_that_can_be_served(self):
         self.publish(["n"], 1000)
-        asker = self.asker()
-        stream = asker.ask(stats={}).stream
-        reply = asker.ask(replay={"pattern": "n", "after_position": {"stream": stream, "position": 0}})
+        control_client = self.control_client()
+        stream = control_client.request(stats={}).stream
+        reply = control_client.request(replay={"pattern": "n", "after_position": {"stream": stream, "position": 0}})
         self.assertEqual(reply.WhichOneof("end"), "gone")
         self.assertEqual(len(reply.replay.events), 0)
-        events, _ = self.read_all(asker, replay={"pattern": "n", "after_position": {
+        events, _ = self.read_all(control_client, replay={"pattern": "n", "after_position": {
             "stream": stream, "position": reply.gone.first_available - 1}})
         self.assertEqual([event.stamp.offset for _, event in events], list(range(901, 1001)))
 
-        reply = asker.ask(replay={"pattern": "n", "after_offset": 5})
+        reply = control_client.request(replay={"pattern": "n", "after_offset": 5})
         self.assertEqual((reply.WhichOneof("end"), reply.gone.first_available_offset), ("gone", 901))
-        events, _ = self.read_all(asker, replay={"pattern": "n", "after_offset": 900})
+        events, _ = self.read_all(control_client, replay={"pattern": "n", "after_offset": 900})
         self.assertEqual([event.stamp.offset for _, event in events], list(range(901, 1001)))
 
 
@@ -227,7 +228,7 @@ class Types(ControlTest):
 
     def test_a_type_that_a_publisher_registers_can_be_read_by_who_never_saw_it(self):
         files = self.files_of_a_new_type()
-        reply = self.asker().ask(types={"register_files": files})
+        reply = self.control_client().request(types={"register_files": files})
         self.assertEqual(reply.WhichOneof("end"), "complete", reply.error.text)
         reading = self.type_in(files, "acme.Reading")(station="north", ppm=421.5)
         event = event_pb2.Event()
@@ -237,47 +238,47 @@ class Types(ControlTest):
 
         received = reader.receive()[1].message
         name = received.TypeName()
-        fetched = self.asker(zmq.DEALER).ask(types={"names": [name, "acme.Unheard"]}).types
+        fetched = self.control_client(zmq.DEALER).request(types={"names": [name, "acme.Unheard"]}).types
         self.assertEqual(list(fetched.unknown), ["acme.Unheard"])
         decoded = self.type_in(fetched.files, name).FromString(received.value)
         self.assertEqual((decoded.station, decoded.ppm), ("north", 421.5))
 
     def test_what_contradicts_a_registered_type_is_refused(self):
-        asker, files = self.asker(), self.files_of_a_new_type()
-        asker.ask(types={"register_files": files})
-        self.assertEqual(asker.ask(types={"register_files": files}).WhichOneof("end"), "complete")
+        control_client, files = self.control_client(), self.files_of_a_new_type()
+        control_client.request(types={"register_files": files})
+        self.assertEqual(control_client.request(types={"register_files": files}).WhichOneof("end"), "complete")
         files.file[0].message_type[0].field[1].type = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
-        self.assertEqual(asker.ask(types={"register_files": files}).error.code, "conflict")
+        self.assertEqual(control_client.request(types={"register_files": files}).error.code, "conflict")
         lost = descriptor_pb2.FileDescriptorSet()
         lost.file.add(name="acme/lost.proto", syntax="proto3", dependency=["acme/nowhere.proto"])
-        self.assertEqual(asker.ask(types={"register_files": lost}).error.code, "bad_types")
+        self.assertEqual(control_client.request(types={"register_files": lost}).error.code, "bad_types")
 
     def test_the_types_that_come_with_backplane_can_be_registered(self):
         files = descriptor_pb2.FileDescriptorSet()
         for file in (clock_tick_pb2.DESCRIPTOR, *clock_tick_pb2.DESCRIPTOR.dependencies):
             file.CopyToProto(files.file.add())
-        asker = self.asker()
-        self.assertEqual(asker.ask(types={"register_files": files}).WhichOneof("end"), "complete")
-        every = [file.name for reply, _ in asker.pages(types={}) for file in reply.types.files.file]
+        control_client = self.control_client()
+        self.assertEqual(control_client.request(types={"register_files": files}).WhichOneof("end"), "complete")
+        every = [file.name for reply, _ in control_client.pages(types={}) for file in reply.types.files.file]
         self.assertIn("backplane/events/v1/clock_tick.proto", every)
 
 
 class NoRequests(ControlTest):
     def assert_answers(self):
-        self.assertEqual(self.ask(stats=control_pb2.StatsRequest()).WhichOneof("end"), "complete")
+        self.assertEqual(self.control_request(stats=control_pb2.StatsRequest()).WhichOneof("end"), "complete")
 
     def test_another_version_is_told_which_one_is_spoken(self):
         for kind in (zmq.REQ, zmq.DEALER):
-            asker = self.asker(kind)
-            asker.send(control_pb2.ControlRequest(version=2, id=9, stats=control_pb2.StatsRequest()))
-            reply = asker.reply()
+            control_client = self.control_client(kind)
+            control_client.send(control_pb2.ControlRequest(version=2, id=9, stats=control_pb2.StatsRequest()))
+            reply = control_client.reply()
             self.assertEqual((reply.version, reply.id, reply.error.code), (1, 9, "version"))
 
     def test_random_bytes_get_one_answer_each(self):
         chance = random.Random(5572)
         good = control_pb2.ControlRequest(version=1, replay={"pattern": ">", "since_ns": 0}).SerializeToString()
         for kind in (zmq.REQ, zmq.DEALER):
-            asker = self.asker(kind)
+            control_client = self.control_client(kind)
             for number in range(400):
                 if number % 2:
                     request = chance.randbytes(chance.randrange(200))
@@ -285,29 +286,29 @@ class NoRequests(ControlTest):
                     request = bytearray(good)
                     for _ in range(chance.randrange(1, 4)):
                         request[chance.randrange(len(request))] = chance.randrange(256)
-                asker.send_bytes(bytes(request))
-                self.assertIsNotNone(asker.reply().WhichOneof("end"))
+                control_client.send_bytes(bytes(request))
+                self.assertIsNotNone(control_client.reply().WhichOneof("end"))
         self.assert_answers()
 
     def test_a_request_for_nothing_is_told(self):
-        asker = self.asker()
-        asker.send(control_pb2.ControlRequest(version=1, id=3))
-        reply = asker.reply()
+        control_client = self.control_client()
+        control_client.send(control_pb2.ControlRequest(version=1, id=3))
+        reply = control_client.reply()
         self.assertEqual((reply.id, reply.error.code), (3, "unknown_request"))
 
     def test_a_request_with_no_frame_before_it_is_passed_over(self):
-        with self.context.socket(zmq.DEALER) as asker:
-            asker.setsockopt(zmq.LINGER, 0)
-            asker.connect(CONTROL)
-            asker.send_multipart([b"x"] * 30)  # more than any envelope
-            asker.send_multipart([b"", control_pb2.ControlRequest(version=1, id=5).SerializeToString()])
-            self.assertTrue(asker.poll(30_000))
-            self.assertEqual(control_pb2.ControlReply.FromString(asker.recv_multipart()[-1]).id, 5)
+        with self.context.socket(zmq.DEALER) as control_client:
+            control_client.setsockopt(zmq.LINGER, 0)
+            control_client.connect(CONTROL)
+            control_client.send_multipart([b"x"] * 30)  # more than any envelope
+            control_client.send_multipart([b"", control_pb2.ControlRequest(version=1, id=5).SerializeToString()])
+            self.assertTrue(control_client.poll(30_000))
+            self.assertEqual(control_pb2.ControlReply.FromString(control_client.recv_multipart()[-1]).id, 5)
 
     def test_a_huge_request_is_answered_and_one_beyond_the_limit_costs_its_own_connection_alone(self):
-        other = self.asker(zmq.DEALER)
-        other.ask(stats={})
-        large = self.asker()
+        other = self.control_client(zmq.DEALER)
+        other.request(stats={})
+        large = self.control_client()
         large.send(control_pb2.ControlRequest(version=1, tails={"patterns": ["x"] * 300_000}))
         self.assertEqual(large.reply().error.code, "too_large")
         large.send(control_pb2.ControlRequest(version=1, replay={"pattern": "x" * 1_000_000, "since_ns": 0}))
@@ -319,7 +320,7 @@ class NoRequests(ControlTest):
                 cut.connect(CONTROL)
                 cut.send_multipart([b"", os.urandom(8 << 20)])
                 self.assertTrue(monitor.poll(30_000), "8 MiB were taken")
-        self.assertEqual(other.ask(stats={}).WhichOneof("end"), "complete")
+        self.assertEqual(other.request(stats={}).WhichOneof("end"), "complete")
         self.assert_answers()
 
 

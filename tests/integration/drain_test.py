@@ -8,7 +8,7 @@ import unittest
 
 import zmq
 from backplane.v1 import control_pb2, system_pb2
-from harness import ENDPOINTS, HOST, PATIENCE_S, RAW, Asker, BackplaneTest, Deadline, Writer, position_and_offset
+from harness import ENDPOINTS, HOST, TIMEOUT_S, RAW, ControlClient, BackplaneTest, Deadline, Writer, position_and_offset
 
 # Well above drain_limit (5 s): only a broker that doesn't end takes longer.
 END_S = 20
@@ -63,7 +63,7 @@ class FrozenSubscriber:
     def __init__(self, port, prefix):
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.settimeout(PATIENCE_S)
+        self._socket.settimeout(TIMEOUT_S)
         self._socket.connect((HOST, port))
         nonce = b"$SYS.live.frozen"
         subscriptions = b"".join(bytes([0, 1 + len(each)]) + b"\x01" + each for each in (prefix, nonce))
@@ -131,18 +131,18 @@ class Drain(BackplaneTest):
         self.broker.signal(signal.SIGTERM)
         self.broker.signal(signal.SIGCONT)
         self.assertEqual(self.read_to_the_end(reader), sent)
-        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
 
     def test_a_drain_request_does_the_same(self):
-        reader, asker = self.live_reader(""), self.asker()
-        asker.ask(stats={})
+        reader, control_client = self.live_reader(""), self.control_client()
+        control_client.request(stats={})
         sent = self.send_while_it_stands_still()
-        asker.send(control_pb2.ControlRequest(version=1, drain=control_pb2.DrainRequest()))
+        control_client.send(control_pb2.ControlRequest(version=1, drain=control_pb2.DrainRequest()))
         self.broker.signal(signal.SIGCONT)
-        reply = asker.reply()
+        reply = control_client.reply()
         self.assertEqual((reply.WhichOneof("end"), reply.WhichOneof("reply")), ("complete", "drain"))
         self.assertEqual(self.read_to_the_end(reader), sent)
-        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
 
     def test_publishers_that_do_not_stop_do_not_hold_it_up(self):
         reader, loads = self.live_reader(""), self.start_load()
@@ -151,7 +151,7 @@ class Drain(BackplaneTest):
         sent = {topic: load.sent for topic, load in loads.items()}
         self.broker.signal(signal.SIGTERM)
         arrived = self.read_to_the_end(reader)
-        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
         self.assertEqual({topic: min(count, arrived[topic]) for topic, count in sent.items()}, sent)
 
     def test_the_notice_is_an_event_that_says_which_backplane(self):
@@ -168,16 +168,16 @@ class Drain(BackplaneTest):
         limit = self.config_file('[[backplane]]\ndrain_limit = "20s"\n')
         self.broker.end()
         self.broker = self.start_broker("--config", limit)
-        loads, asker = self.start_load(publishers=1), self.asker()
+        loads, control_client = self.start_load(publishers=1), self.control_client()
         loads["load.0"].wait_sent(100)
         who = {"source": "load0@test", "session": 1}
-        self.assertFalse(asker.ask(admitted=who).admitted.draining)
+        self.assertFalse(control_client.request(admitted=who).admitted.draining)
         self.broker.signal(signal.SIGTERM)
         self.broker.wait_line(self.broker.err, "draining")
         deadline = Deadline()
-        while not asker.ask(admitted=who).admitted.draining:
+        while not control_client.request(admitted=who).admitted.draining:
             self.assertTrue(deadline.left(), "nobody was told that it drains")
-        self.assertTrue(asker.ask(hello={"name": "x"}).hello.draining)
+        self.assertTrue(control_client.request(hello={"name": "x"}).hello.draining)
         loads["load.0"].stop()
         self.assertEqual(self.broker.wait_exit(END_S), 0)
 
@@ -194,24 +194,24 @@ class Drain(BackplaneTest):
 
     def listens(self, port):
         try:
-            socket.create_connection((HOST, port), timeout=PATIENCE_S).close()
+            socket.create_connection((HOST, port), timeout=TIMEOUT_S).close()
         except ConnectionRefusedError:
             return False
         return True
 
     def test_a_backplane_that_is_asked_to_drain_closes_its_ports_and_the_other_goes_on(self):
         one, other = self.start_two("5s")
-        asker = Asker(self.context, control=f"tcp://{HOST}:{one + 2}")
-        self.addCleanup(asker.close)
-        asker.ask(drain={})
+        control_client = ControlClient(self.context, control=f"tcp://{HOST}:{one + 2}")
+        self.addCleanup(control_client.close)
+        control_client.request(drain={})
         deadline = Deadline()
         while any(self.listens(one + at) for at in range(3)):
             self.assertTrue(deadline.left(), "it listens and serves nobody")
-        asker = Asker(self.context, control=f"tcp://{HOST}:{other + 2}")
-        self.addCleanup(asker.close)
-        self.assertEqual(asker.ask(stats={}).broker, "other")
+        control_client = ControlClient(self.context, control=f"tcp://{HOST}:{other + 2}")
+        self.addCleanup(control_client.close)
+        self.assertEqual(control_client.request(stats={}).broker, "other")
         self.broker.signal(signal.SIGTERM)
-        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
 
     def test_a_subscriber_that_does_not_read_holds_up_no_other_backplane(self):
         one, other = self.start_two("10m")
@@ -228,9 +228,9 @@ class Drain(BackplaneTest):
         while self.listens(other):
             stuck.say_something()
             self.assertTrue(deadline.left(), "the other backplane waits for it")
-        self.assertTrue(self.broker.running(), self.broker.story())
+        self.assertTrue(self.broker.running(), self.broker.transcript())
         stuck.close()
-        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
 
     def test_a_publisher_whose_broker_drains_and_comes_back_loses_nothing(self):
         reader = self.live_reader("log")
@@ -243,15 +243,15 @@ class Drain(BackplaneTest):
         while len(texts) < half:
             texts.append(reader.receive()[1].text)
         self.broker.signal(signal.SIGTERM)
-        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.story())
+        self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
         broker = self.start_broker()
-        self.assertEqual(publisher.wait_exit(60), 0, publisher.story())
+        self.assertEqual(publisher.wait_exit(60), 0, publisher.transcript())
         feeder.join(60)
         while reader.poll_now():
             texts.append(reader.receive()[1].text)
         # A SUB may be late at the new broker: what that one took in is read from its history.
         before = set(map(int, texts))
-        after = [int(event.text) for event in self.history(self.asker(), "log")]
+        after = [int(event.text) for event in self.history(self.control_client(), "log")]
         self.assertTrue(broker.running())
         self.assertEqual(sorted(before | set(after)), list(range(count)))
         self.assertEqual(after, sorted(after))

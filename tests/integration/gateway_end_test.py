@@ -6,7 +6,7 @@ import signal
 import socket
 import unittest
 
-from harness import GATEWAY, HOST, PATIENCE_S, BackplaneTest, CommandClient, LineClient
+from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, CommandClient, LineClient
 
 TEXT = "x" * 1000
 COUNT = 3000  # megabytes, well below a backlog and well above what the kernel takes for a client
@@ -18,7 +18,7 @@ class SlowClient(LineClient):
     def __init__(self):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(TIMEOUT_S)
         connection.connect((HOST, int(GATEWAY.rsplit(":", 1)[1])))
         CommandClient.__init__(self, connection)
 
@@ -60,13 +60,13 @@ class GatewayEnd(BackplaneTest):
         self.assertEqual(slow.event(), f"n {COUNT + 1} end")
         self.assertEqual(slow.notice(), "!BYE drain")
         slow.wait_closed()
-        self.assertEqual(self.gateway.wait_exit(), 0, self.gateway.story())
+        self.assertEqual(self.gateway.wait_exit(), 0, self.gateway.transcript())
 
     def test_who_never_reads_does_not_hold_it_up(self):
         self.start_with_backlog("100ms")
         self.gateway.signal(signal.SIGTERM)
         self.assertEqual(self.witness.notice(), "!BYE drain")
-        self.assertEqual(self.gateway.wait_exit(), 0, self.gateway.story())
+        self.assertEqual(self.gateway.wait_exit(), 0, self.gateway.transcript())
 
 
 if __name__ == "__main__":

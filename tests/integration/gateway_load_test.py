@@ -12,7 +12,7 @@ import urllib.request
 
 import zmq
 from backplane.v1 import control_pb2
-from harness import CONTROL, EGRESS, GATEWAY, HOST, INGRESS, PATIENCE_S, BackplaneTest, Deadline
+from harness import CONTROL, EGRESS, GATEWAY, HOST, INGRESS, TIMEOUT_S, BackplaneTest, Deadline
 
 METRICS_GATEWAY = f"{HOST}:9571"
 
@@ -25,7 +25,7 @@ class Crowd:
         self._epoll = select.epoll()
         self.sockets, self._buffers, self.lines = {}, {}, {}
         for number in range(count):
-            peer = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+            peer = socket.create_connection((host, int(port)), timeout=TIMEOUT_S)
             peer.setblocking(False)
             self.sockets[number] = peer
             self._buffers[number], self.lines[number] = b"", []
@@ -109,7 +109,7 @@ class ControlTap:
 
     def close(self):
         self._stop.send(b"")
-        self._thread.join(PATIENCE_S)
+        self._thread.join(TIMEOUT_S)
         self._stop.close()
 
 
@@ -270,7 +270,7 @@ class Limits(BackplaneTest):
             self.assertTrue(deadline.left(), [sample, *(line for line in lines if name in line)])
 
     def metrics(self):
-        with urllib.request.urlopen(f"http://{METRICS_GATEWAY}/metrics", timeout=PATIENCE_S) as page:
+        with urllib.request.urlopen(f"http://{METRICS_GATEWAY}/metrics", timeout=TIMEOUT_S) as page:
             return page.read().decode().splitlines()
 
     def test_connections_above_the_limit_are_sent_away_with_the_reason(self):

@@ -10,7 +10,7 @@ import urllib.request
 from backplane.v1 import event_pb2, session_pb2
 from google.protobuf.internal.decoder import _DecodeVarint32
 from google.protobuf.internal.encoder import _VarintBytes
-from harness import ENDPOINTS, GATEWAY, HOST, PATIENCE_S, BackplaneTest, Deadline, LineClient
+from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline, LineClient
 
 
 class Protocol(BackplaneTest):
@@ -169,7 +169,7 @@ class Protocol(BackplaneTest):
             self.assertTrue(deadline.left())
 
     def own_metrics(self):
-        with urllib.request.urlopen(f"http://{GATEWAY}/metrics", timeout=PATIENCE_S) as page:
+        with urllib.request.urlopen(f"http://{GATEWAY}/metrics", timeout=TIMEOUT_S) as page:
             return page.read().decode().splitlines()
 
     def test_proto_has_the_brokers_own_bytes(self):
@@ -214,7 +214,7 @@ class Protocol(BackplaneTest):
         message = file.message_type.add(name="Thing")
         message.field.add(name="weight", number=1, type=descriptor_pb2.FieldDescriptorProto.TYPE_INT32,
                           label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
-        self.ask(types={"register_files": {"file": [file]}})
+        self.control_request(types={"register_files": {"file": [file]}})
         client = self.client()
         client.subscribe("thing")
         deadline = Deadline()
@@ -254,7 +254,7 @@ format = "json"
         # Nothing says when a feed is in force: knock until it is.
         deadline = Deadline()
         for client in (text, obj):
-            client._socket.settimeout(PATIENCE_S)
+            client._socket.settimeout(TIMEOUT_S)
         number = 0
         while not (text.lines and obj.lines):
             number += 1
@@ -341,7 +341,7 @@ control = "{b[2]}"
         self.assertTrue(self.page("/readyz").startswith("HTTP/1.1 200"))
 
     def page(self, path):
-        with socket.create_connection((HOST, 9571), timeout=PATIENCE_S) as peer:
+        with socket.create_connection((HOST, 9571), timeout=TIMEOUT_S) as peer:
             peer.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             data = b""
             while piece := peer.recv(65536):

@@ -24,7 +24,7 @@ from backplane.v1 import control_pb2, event_pb2
 
 PROGRAM = os.environ["BACKPLANE_PROGRAM"]
 # The longest that anything may take on a busy machine, under a sanitizer.
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 STAMP_BYTES = 47
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:")
 
@@ -44,7 +44,7 @@ ENDPOINTS = ["--ingress", INGRESS, "--egress", EGRESS, "--control", CONTROL]
 class Deadline:
     """The end of a bounded wait."""
 
-    def __init__(self, seconds=PATIENCE_S):
+    def __init__(self, seconds=TIMEOUT_S):
         self._end = time.monotonic() + seconds
 
     def left(self):
@@ -60,7 +60,7 @@ class Process:
     def __init__(self, command, stdin=subprocess.DEVNULL, process_group=None, cwd=None):
         self.command = command
         self.out, self.err = [], []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._streams_open = 2
         # It must not outlive us, however we end.
         self._popen = subprocess.Popen(
@@ -75,20 +75,20 @@ class Process:
 
     def _read(self, stream, lines):
         for line in stream:
-            with self._news:
+            with self._changed:
                 lines.append(line.rstrip("\n"))
-                self._news.notify_all()
+                self._changed.notify_all()
         stream.close()
-        with self._news:
+        with self._changed:
             self._streams_open -= 1
-            self._news.notify_all()
+            self._changed.notify_all()
 
-    def wait_line(self, lines, pattern, since=0, timeout=PATIENCE_S):
+    def wait_line(self, lines, pattern, since=0, timeout=TIMEOUT_S):
         """The match of the first line, from number `since` on, in which `pattern` is found. `lines` is
         self.out or self.err."""
         deadline = Deadline(timeout)
         seen = since  # each line is looked at once: there may be tens of thousands
-        with self._news:
+        with self._changed:
             while True:
                 while seen < len(lines):
                     match = re.search(pattern, lines[seen])
@@ -96,12 +96,12 @@ class Process:
                         return match
                     seen += 1
                 if not self._streams_open:
-                    raise AssertionError(f"it ended without a line like {pattern!r}\n{self.story()}")
+                    raise AssertionError(f"it ended without a line like {pattern!r}\n{self.transcript()}")
                 if not deadline.left():
-                    raise AssertionError(f"no line like {pattern!r} within {timeout} s\n{self.story()}")
-                self._news.wait(deadline.left())
+                    raise AssertionError(f"no line like {pattern!r} within {timeout} s\n{self.transcript()}")
+                self._changed.wait(deadline.left())
 
-    def ready(self, timeout=PATIENCE_S):
+    def ready(self, timeout=TIMEOUT_S):
         """Waits until it says that it is ready. Gives the fields of that line."""
         line = self.wait_line(self.out, r"^ready (.+)$", timeout=timeout)[1]
         return dict(field.split("=", 1) for field in line.split())
@@ -112,14 +112,14 @@ class Process:
     def running(self):
         return self._popen.poll() is None
 
-    def wait_exit(self, timeout=PATIENCE_S):
+    def wait_exit(self, timeout=TIMEOUT_S):
         """Waits until it has ended by itself and all it said is here. Gives its exit code."""
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {timeout} s\n{self.story()}") from None
+            raise AssertionError(f"still running after {timeout} s\n{self.transcript()}") from None
         for reader in self._readers:
-            reader.join(PATIENCE_S)
+            reader.join(TIMEOUT_S)
         return code
 
     def kill(self):
@@ -137,13 +137,13 @@ class Process:
                 if self.running():
                     self.kill()
             if code not in (0, -signal.SIGTERM):
-                raise AssertionError(f"exit code {code} at SIGTERM\n{self.story()}")
+                raise AssertionError(f"exit code {code} at SIGTERM\n{self.transcript()}")
         if any(SANITIZER_REPORT.search(line) for line in self.err):
-            raise AssertionError(f"a sanitizer found something\n{self.story()}")
+            raise AssertionError(f"a sanitizer found something\n{self.transcript()}")
         if self.stdin:
             self.stdin.close()
 
-    def story(self):
+    def transcript(self):
         text = "\n".join(["$ " + " ".join(self.command), *("  out: " + line for line in self.out),
                           *("  err: " + line for line in self.err)])
         return text if len(text) < 20_000 else text[:10_000] + "\n…\n" + text[-10_000:]
@@ -168,7 +168,7 @@ class CommandClient:
 
     def _read(self, deadline):
         if not select.select([self._socket], [], [], deadline.left())[0]:
-            raise AssertionError(f"nothing more came within {PATIENCE_S} s; there was {self.seen[-20:]}")
+            raise AssertionError(f"nothing more came within {TIMEOUT_S} s; there was {self.seen[-20:]}")
         try:
             data = self._socket.recv(65536)
         except ConnectionResetError:
@@ -225,7 +225,7 @@ class LineClient(CommandClient):
 
     def __init__(self, address=GATEWAY):
         host, port = address.rsplit(":", 1)
-        super().__init__(socket.create_connection((host, int(port)), timeout=PATIENCE_S))
+        super().__init__(socket.create_connection((host, int(port)), timeout=TIMEOUT_S))
 
     @property
     def lines(self):
@@ -288,8 +288,8 @@ class Reader:
         return event_pb2.Event.FromString(answer[1])
 
     def receive_frames(self):
-        if not self._socket.poll(PATIENCE_S * 1000):
-            raise AssertionError(f"no message within {PATIENCE_S} s")
+        if not self._socket.poll(TIMEOUT_S * 1000):
+            raise AssertionError(f"no message within {TIMEOUT_S} s")
         return self._socket.recv_multipart()
 
     def poll_now(self):
@@ -308,7 +308,7 @@ class Reader:
 class Writer:
     """A publisher without our library: an XPUB that waits for the broker's subscription, then sends."""
 
-    def __init__(self, context, source="writer@test", endpoint=INGRESS, send_timeout_s=PATIENCE_S):
+    def __init__(self, context, source="writer@test", endpoint=INGRESS, send_timeout_s=TIMEOUT_S):
         self.source, self.session, self.sequence = source, int.from_bytes(os.urandom(8), "little") or 1, 0
         self._socket = context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
@@ -317,8 +317,8 @@ class Writer:
         self._socket.connect(endpoint)
 
     def wait_ready(self):
-        if not self._socket.poll(PATIENCE_S * 1000):
-            raise AssertionError(f"the broker did not subscribe within {PATIENCE_S} s")
+        if not self._socket.poll(TIMEOUT_S * 1000):
+            raise AssertionError(f"the broker did not subscribe within {TIMEOUT_S} s")
         self._socket.recv()
 
     def event(self, **fields):
@@ -337,7 +337,7 @@ class Writer:
         self._socket.close()
 
 
-class Asker:
+class ControlClient:
     """Asks control over one connection, as a REQ or a DEALER."""
 
     def __init__(self, context, kind=zmq.REQ, control=CONTROL):
@@ -353,14 +353,14 @@ class Asker:
         self._socket.send_multipart([*self._before, request])
 
     def reply_bytes(self):
-        if not self._socket.poll(PATIENCE_S * 1000):
-            raise AssertionError(f"no reply within {PATIENCE_S} s")
+        if not self._socket.poll(TIMEOUT_S * 1000):
+            raise AssertionError(f"no reply within {TIMEOUT_S} s")
         return self._socket.recv_multipart()[-1]
 
     def reply(self):
         return control_pb2.ControlReply.FromString(self.reply_bytes())
 
-    def ask(self, **request):
+    def request(self, **request):
         """The keyword names the request, its value has the fields."""
         self.send(control_pb2.ControlRequest(version=1, id=7, **request))
         return self.reply()
@@ -448,10 +448,10 @@ class BackplaneTest(unittest.TestCase):
         reader.wait_live()
         return reader
 
-    def asker(self, kind=zmq.REQ):
-        asker = Asker(self.context, kind)
-        self.addCleanup(asker.close)
-        return asker
+    def control_client(self, kind=zmq.REQ):
+        control_client = ControlClient(self.context, kind)
+        self.addCleanup(control_client.close)
+        return control_client
 
     def writer(self, **options):
         writer = Writer(self.context, **options)
@@ -463,25 +463,25 @@ class BackplaneTest(unittest.TestCase):
         writer.wait_ready()
         return writer
 
-    def knock_until_heard(self, topic, process):
+    def publish_until_received(self, topic, process):
         """Publishes "knock" until `process` has printed something: for readers that don't tell when they
         are live."""
         echo, writer = self.live_reader(topic), self.ready_writer(source="knock@test")
         deadline = Deadline()
         while not process.out:
             if not deadline.left():
-                raise AssertionError(f"it heard nothing\n{process.story()}")
+                raise AssertionError(f"it heard nothing\n{process.transcript()}")
             writer.send(topic, "knock")
             echo.receive()
 
-    def ask(self, **request):
+    def control_request(self, **request):
         """Asks the broker's control endpoint. The keyword names the request."""
-        with self.context.socket(zmq.REQ) as asker:
-            asker.setsockopt(zmq.LINGER, 0)
-            asker.connect(CONTROL)
-            asker.send(control_pb2.ControlRequest(version=1, id=7, **request).SerializeToString())
-            self.assertTrue(asker.poll(PATIENCE_S * 1000), "control did not answer")
-            reply = control_pb2.ControlReply.FromString(asker.recv())
+        with self.context.socket(zmq.REQ) as control_client:
+            control_client.setsockopt(zmq.LINGER, 0)
+            control_client.connect(CONTROL)
+            control_client.send(control_pb2.ControlRequest(version=1, id=7, **request).SerializeToString())
+            self.assertTrue(control_client.poll(TIMEOUT_S * 1000), "control did not answer")
+            reply = control_pb2.ControlReply.FromString(control_client.recv())
         self.assertEqual(reply.id, 7)
         return reply
 
@@ -490,20 +490,20 @@ class BackplaneTest(unittest.TestCase):
         deadline = Deadline()
         while True:
             request = control_pb2.AdmittedRequest(source=writer.source, session=writer.session)
-            admitted = self.ask(admitted=request).admitted
+            admitted = self.control_request(admitted=request).admitted
             if max(admitted.sequence, admitted.refused_sequence) >= writer.sequence:
                 return
             if not deadline.left():
                 raise AssertionError(f"of {writer.sequence} events it admitted {admitted.sequence}")
 
-    def history(self, asker, topic):
+    def history(self, control_client, topic):
         """All events of a topic that the broker still has."""
         return [event_pb2.Event.FromString(stored.event)
-                for reply, _ in asker.pages(replay={"pattern": topic, "after_offset": 0})
+                for reply, _ in control_client.pages(replay={"pattern": topic, "after_offset": 0})
                 for stored in reply.replay.events]
 
     def counters(self):
-        return self.ask(stats=control_pb2.StatsRequest()).stats.counters
+        return self.control_request(stats=control_pb2.StatsRequest()).stats.counters
 
     def tick(self, line):
         """The JSON of an event line of the clock's."""

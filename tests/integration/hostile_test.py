@@ -10,7 +10,7 @@ import unittest
 
 import zmq
 from backplane.v1 import event_pb2
-from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, PATIENCE_S, RAW, BackplaneTest, Deadline,
+from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, TIMEOUT_S, RAW, BackplaneTest, Deadline,
                      position_and_offset)
 
 GOOD = event_pb2.Event(text="good").SerializeToString()
@@ -56,7 +56,7 @@ class Hostile(BackplaneTest):
         counters = self.counters()
         rejected = sum(value for name, value in counters.items() if name.startswith("rejected_total."))
         self.assertEqual(counters["received_total"], counters["published_total"] + rejected)
-        with socket.create_connection((HOST, PORTS[-1]), timeout=PATIENCE_S) as page:
+        with socket.create_connection((HOST, PORTS[-1]), timeout=TIMEOUT_S) as page:
             page.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             self.assertTrue(page.recv(100).startswith(b"HTTP/1."))
         grown = self.resident() - self.resident_bytes
@@ -76,7 +76,7 @@ class Hostile(BackplaneTest):
             for number in range(60):
                 # Alone, behind a greeting, and behind a whole handshake's beginning.
                 before = (b"", ZMTP_GREETING, ZMTP_GREETING + b"\x04\x19\x05READY")[number % 3]
-                with socket.create_connection((HOST, port), timeout=PATIENCE_S) as peer:
+                with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as peer:
                     try:
                         peer.sendall(before + chance.randbytes(chance.randrange(1, 20_000)))
                     except OSError:
@@ -85,14 +85,14 @@ class Hostile(BackplaneTest):
     def test_frames_that_lie_about_their_length(self):
         for port in PORTS[:-1]:
             for length in (2**63 - 1, 2**64 - 1, 2**40, 1 << 31):
-                with socket.create_connection((HOST, port), timeout=PATIENCE_S) as peer:
+                with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as peer:
                     peer.sendall(ZMTP_GREETING + b"\x06" + struct.pack(">Q", length) + b"\x05READY")
 
     def test_thousands_of_connections_that_say_nothing(self):
         silent = []
         try:
             for number in range(2000):
-                silent.append(socket.create_connection((HOST, PORTS[number % len(PORTS)]), timeout=PATIENCE_S))
+                silent.append(socket.create_connection((HOST, PORTS[number % len(PORTS)]), timeout=TIMEOUT_S))
             self.assert_unharmed()
         finally:
             for peer in silent:
@@ -175,14 +175,14 @@ class Hostile(BackplaneTest):
             hostile.send_multipart([b"friend", GOOD])
             hostile.send(b"\x01$SYS.live.hostile")
             deadline = Deadline()
-            while hostile.poll(PATIENCE_S * 1000) and hostile.recv_multipart()[0] != b"$SYS.live.hostile":
+            while hostile.poll(TIMEOUT_S * 1000) and hostile.recv_multipart()[0] != b"$SYS.live.hostile":
                 self.assertTrue(deadline.left())
         self.assertEqual(self.counters()["received_total"], 0)
 
     def test_a_flood_of_invented_publishers(self):
-        asker = self.asker()
+        control_client = self.control_client()
         for number in range(12_000):
-            asker.ask(hello={"name": f"invented{number}", "session": number, "role": 1, "closing": False})
+            control_client.request(hello={"name": f"invented{number}", "session": number, "role": 1, "closing": False})
         counters = self.counters()
         self.assertLessEqual(counters["participants.publisher.up"] + counters["participants.publisher.down"], 10_000)
 

@@ -5,14 +5,14 @@ import json
 import socket
 import unittest
 
-from harness import GATEWAY, HOST, PATIENCE_S, BackplaneTest, Deadline
+from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class EventStream:
     """Reads Server-Sent Events as the standard has it: fields up to an empty line."""
 
     def __init__(self, target, **fields):
-        self._connection = http.client.HTTPConnection(GATEWAY, timeout=PATIENCE_S)
+        self._connection = http.client.HTTPConnection(GATEWAY, timeout=TIMEOUT_S)
         self._connection.request("GET", target, headers=fields)
         self.response = self._connection.getresponse()
         self.last_id = None
@@ -67,7 +67,7 @@ class Http(BackplaneTest):
         self.gateway = self.start_gateway()
 
     def connection(self):
-        connection = http.client.HTTPConnection(GATEWAY, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(GATEWAY, timeout=TIMEOUT_S)
         self.addCleanup(connection.close)
         return connection
 
@@ -90,7 +90,7 @@ class Http(BackplaneTest):
 
     def raw(self, data):
         """All that is answered to these bytes until the connection ends."""
-        with socket.create_connection((HOST, 1601), timeout=PATIENCE_S) as connection:
+        with socket.create_connection((HOST, 1601), timeout=TIMEOUT_S) as connection:
             connection.sendall(data)
             answer = b""
             while piece := connection.recv(65536):
@@ -244,7 +244,7 @@ class Http(BackplaneTest):
         self.assertEqual(stream.text(), "by us")
 
     def test_a_body_without_a_byte_may_come_byte_by_byte(self):
-        with socket.create_connection((HOST, 1601), timeout=PATIENCE_S) as slow:
+        with socket.create_connection((HOST, 1601), timeout=TIMEOUT_S) as slow:
             slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             slow.sendall(b"POST /v1/topics/empty HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
             for byte in b"0\r\n\r\n":
@@ -264,7 +264,7 @@ class Slow(BackplaneTest):
         path = self.config_file('[gateway]\nhttp_request_timeout = "300ms"\n')
         self.start_broker()
         self.start_gateway("--config", path)
-        slow = [socket.create_connection((HOST, 1601), timeout=PATIENCE_S) for _ in range(20)]
+        slow = [socket.create_connection((HOST, 1601), timeout=TIMEOUT_S) for _ in range(20)]
         for connection in slow:
             self.addCleanup(connection.close)
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
@@ -273,7 +273,7 @@ class Slow(BackplaneTest):
             while piece := connection.recv(65536):
                 answer += piece
             self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer)
-        other = http.client.HTTPConnection(GATEWAY, timeout=PATIENCE_S)
+        other = http.client.HTTPConnection(GATEWAY, timeout=TIMEOUT_S)
         self.addCleanup(other.close)
         other.request("GET", "/healthz")
         self.assertEqual(other.getresponse().status, 200)

@@ -5,7 +5,7 @@ import socket
 import unittest
 
 from gateway_load_test import Crowd
-from harness import ENDPOINTS, HOST, PATIENCE_S, BackplaneTest, Deadline
+from harness import ENDPOINTS, HOST, TIMEOUT_S, BackplaneTest, Deadline
 
 FIGURES = f"{HOST}:9571"
 
@@ -33,12 +33,12 @@ class Ledger(BackplaneTest):
 
     def audit(self, code=0):
         audit = self.run_program("audit", *ENDPOINTS)
-        self.assertEqual(audit.wait_exit(), code, audit.story())
+        self.assertEqual(audit.wait_exit(), code, audit.transcript())
         return audit.out
 
     def figures(self):
         host, port = FIGURES.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as peer:
+        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
             peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             data = b""
             while piece := peer.recv(65536):
@@ -119,13 +119,13 @@ class Ledger(BackplaneTest):
 
     def test_a_gateway_that_counts_wrong_is_found(self):
         self.send(10)
-        asker = self.asker()
+        control_client = self.control_client()
         counters = {"matched_total": 10, "delivered_total": 6, "conflated_total": 0, "skipped_total": 1, "pending": 2,
                     "dropped_total.slow_consumer": 1, "expected_total": 9, "seen_total": 8, "recovered_total": 0,
                     "lost_total.history_gone": 0, "unwanted_total": 0, "awaited": 1}
 
         def hello(**changed):
-            asker.ask(hello={"name": "liar@test", "session": 7, "role": "ROLE_GATEWAY",
+            control_client.request(hello={"name": "liar@test", "session": 7, "role": "ROLE_GATEWAY",
                              "counters": {**counters, **changed}})
 
         hello()

@@ -97,13 +97,13 @@ class MalformedEvents(BackplaneTest):
 
     def test_a_control_request_that_is_none_is_answered_or_passed_over(self):
         for request in (b"", b"\xff\xff", os.urandom(1000)):
-            with self.context.socket(zmq.DEALER) as asker:
-                asker.setsockopt(zmq.LINGER, 0)
-                asker.connect(CONTROL)
-                asker.send_multipart([b"", request])
+            with self.context.socket(zmq.DEALER) as control_client:
+                control_client.setsockopt(zmq.LINGER, 0)
+                control_client.connect(CONTROL)
+                control_client.send_multipart([b"", request])
                 # The reply, or none; either way the broker answers the next one.
-                asker.poll(50)
-        reply = self.ask()
+                control_client.poll(50)
+        reply = self.control_request()
         self.assertEqual(reply.WhichOneof("end"), "error")
         self.assertGreaterEqual(self.counters()["received_total"], 0)
 

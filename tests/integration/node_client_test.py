@@ -18,7 +18,7 @@ NODE = os.environ["NODE"]
 class Golden(BackplaneTest):
     def test_what_node_makes_of_the_golden_bytes(self):
         node = self.run_process([NODE, "--test", str(HERE / "node_golden.test.mjs")])
-        self.assertEqual(node.wait_exit(), 0, node.story())
+        self.assertEqual(node.wait_exit(), 0, node.transcript())
         node.wait_line(node.out, r"^# pass [1-9]|^ℹ pass [1-9]")
 
 
@@ -26,7 +26,7 @@ class NodeClient(ClientScenarios, BackplaneTest):
     COMMAND = [NODE, str(HERE / "node_driver.mjs")]
 
     def files_of(self, name):
-        types = self.ask(types={"names": [name]}).types
+        types = self.control_request(types={"names": [name]}).types
         return None if types.unknown else [file.name for file in types.files.file]
 
     def test_types_that_are_registered_are_handed_out(self):
@@ -47,7 +47,7 @@ class NodeClient(ClientScenarios, BackplaneTest):
         files = [descriptor_pb2.FileDescriptorProto() for _ in names]
         for file, module in zip(files, (quote_pb2, event_pb2)):
             module.DESCRIPTOR.CopyToProto(file)
-        self.assertEqual(self.ask(types={"register_files": {"file": files}}).WhichOneof("end"), "complete")
+        self.assertEqual(self.control_request(types={"register_files": {"file": files}}).WhichOneof("end"), "complete")
         driver = self.driver()
         driver.do("open_control")
         driver.do("register", "backplane.events.v1.Quote")

@@ -130,7 +130,7 @@ class Figures(OperationsTest):
         killed.kill()
         self.assertEqual(self.told_of_sources(reader, 1), {("killed@test", False, "silent")})
         # Who comes later finds how it is.
-        stored = self.ask(retained=control_pb2.RetainedRequest(pattern="$SYS.source.*")).retained.events
+        stored = self.control_request(retained=control_pb2.RetainedRequest(pattern="$SYS.source.*")).retained.events
         statuses = {each.topic: self.payload(event_pb2.Event.FromString(each.event), system_pb2.SourceStatus).up
                     for each in stored}
         self.assertEqual(statuses, {"$SYS.source.closing@test": False, "$SYS.source.killed@test": False})
@@ -193,7 +193,7 @@ class FromAFile(OperationsTest):
             self.assertTrue(deadline.left(), f"it holds {held} of wanted 50 and 3 events")
 
     def held(self, topic):
-        listed = self.ask(topics=control_pb2.TopicsRequest(pattern=topic)).topics.topics
+        listed = self.control_request(topics=control_pb2.TopicsRequest(pattern=topic)).topics.topics
         return listed[0].history_events
 
     def test_sighup_changes_how_much_is_logged(self):
@@ -286,14 +286,14 @@ class FromAFile(OperationsTest):
     def test_a_metrics_address_that_is_none_is_wrong_usage(self):
         for wrong in ("nowhere", f"{HOST}:99999", "::1:9570"):
             broker = self.run_program("broker", "--metrics", wrong)
-            self.assertEqual(broker.wait_exit(), 2, broker.story())
+            self.assertEqual(broker.wait_exit(), 2, broker.transcript())
             self.assertIn(wrong, "\n".join(broker.err))
 
 
 class Configuration(OperationsTest):
     def ends(self, code, *arguments):
         program = self.run_program(*arguments)
-        self.assertEqual(program.wait_exit(), code, program.story())
+        self.assertEqual(program.wait_exit(), code, program.transcript())
         return program
 
     def test_a_good_file_is_ok_and_a_bad_one_is_told_all_its_mistakes(self):

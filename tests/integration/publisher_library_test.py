@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 from backplane.v1 import event_pb2
-from harness import CONTROL, EGRESS, HOST, INGRESS, PATIENCE_S, Asker, BackplaneTest, Deadline
+from harness import CONTROL, EGRESS, HOST, INGRESS, TIMEOUT_S, ControlClient, BackplaneTest, Deadline
 from relay import Relay
 
 DRIVER = os.environ["PUBLISHER_DRIVER"]
@@ -30,31 +30,31 @@ class Driver:
 
     def __init__(self, test, *brokers):
         self.process = test.run_process([DRIVER, "driver@test", *brokers], stdin=subprocess.PIPE)
-        self._answers = 0
+        self._replies = 0
 
-    def tell(self, command):
+    def send(self, command):
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
 
-    def answer(self, timeout=2 * PATIENCE_S):
-        line = self.process.wait_line(self.process.out, ".*", since=self._answers, timeout=timeout)[0]
-        self._answers += 1
+    def reply(self, timeout=2 * TIMEOUT_S):
+        line = self.process.wait_line(self.process.out, ".*", since=self._replies, timeout=timeout)[0]
+        self._replies += 1
         return line
 
-    def ask(self, command):
-        self.tell(command)
-        return self.answer()
+    def command(self, text):
+        self.send(text)
+        return self.reply()
 
     def status(self):
         """Its counters, and its last problem."""
-        line, problem = re.match(r"status (.*) problem=(.*)", self.ask("status")).groups()
+        line, problem = re.match(r"status (.*) problem=(.*)", self.command("status")).groups()
         return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)}, problem
 
     def wait_problem(self, pattern):
         deadline = Deadline()
         while not re.search(pattern, problem := self.status()[1]):
             if not deadline.left():
-                raise AssertionError(f"no problem like {pattern!r}, but {problem!r}\n{self.process.story()}")
+                raise AssertionError(f"no problem like {pattern!r}, but {problem!r}\n{self.process.transcript()}")
 
 
 class PublisherLibrary(BackplaneTest):
@@ -75,13 +75,13 @@ class PublisherLibrary(BackplaneTest):
 
     def history(self, topic, control=CONTROL):
         """The texts that the broker has admitted, in its order."""
-        asker = Asker(self.context, control=control)
+        control_client = ControlClient(self.context, control=control)
         try:
             return [event_pb2.Event.FromString(stored.event).text
-                    for reply, _ in asker.pages(replay={"pattern": topic, "since_ns": 1})
+                    for reply, _ in control_client.pages(replay={"pattern": topic, "since_ns": 1})
                     for stored in reply.replay.events]
         finally:
-            asker.close()
+            control_client.close()
 
     @staticmethod
     def texts(count):
@@ -93,7 +93,7 @@ class PublisherLibrary(BackplaneTest):
         """Not the first of all: the gateway shows an event as it can, and fetches the type meanwhile."""
         deadline = Deadline()
         while True:
-            driver.ask(f"order orders {cents}")
+            driver.command(f"order orders {cents}")
             topic, payload = client.event().split(" ", 1)
             order = json.loads(payload)
             if "@type" not in order:
@@ -113,21 +113,21 @@ class PublisherLibrary(BackplaneTest):
 
     def test_the_broker_has_the_type_before_its_first_event(self):
         self.start_broker()
-        reader, asker = self.live_reader("orders"), self.asker()
-        self.driver().ask("order orders 1")
+        reader, control_client = self.live_reader("orders"), self.control_client()
+        self.driver().command("order orders 1")
         reader.receive()
-        types = asker.ask(types={"names": ["shop.Order"]}).types
+        types = control_client.request(types={"names": ["shop.Order"]}).types
         self.assertEqual(list(types.unknown), [])
         self.assertLessEqual({"shop/money.proto", "shop/order.proto"}, {file.name for file in types.files.file})
 
     def test_a_broker_without_memory_is_told_the_types_again(self):
         broker = self.start_broker()
         driver = self.driver()
-        driver.ask("order orders 1")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("order orders 1")
+        self.assertEqual(driver.command("flush"), "flushed true")
         broker.kill()
         self.start_broker()
-        self.assertEqual(driver.ask("wait_broker 1"), "reconnected")
+        self.assertEqual(driver.command("wait_broker 1"), "reconnected")
         self.start_gateway()
         client = self.client()
         client.subscribe("orders")
@@ -137,23 +137,23 @@ class PublisherLibrary(BackplaneTest):
         first = self.start_broker()
         self.start_second()
         driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
-        driver.ask("order orders 1")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("order orders 1")
+        self.assertEqual(driver.command("flush"), "flushed true")
         first.kill()
-        driver.ask("order orders 2")
-        self.assertEqual(driver.ask("flush"), "flushed true")
-        asker = Asker(self.context, control=SECOND["control"])
-        self.addCleanup(asker.close)
-        files = asker.ask(types={"names": ["shop.Order"]}).types.files
+        driver.command("order orders 2")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        control_client = ControlClient(self.context, control=SECOND["control"])
+        self.addCleanup(control_client.close)
+        files = control_client.request(types={"names": ["shop.Order"]}).types.files
         self.assertIn("shop/order.proto", [file.name for file in files.file])
 
     def test_types_that_a_broker_refuses_are_said_and_their_events_arrive(self):
         self.start_broker()
         other = {"name": "shop/order.proto", "package": "shop", "message_type": [{"name": "Order"}]}
-        self.assertEqual(self.ask(types={"register_files": {"file": [other]}}).WhichOneof("end"), "complete")
+        self.assertEqual(self.control_request(types={"register_files": {"file": [other]}}).WhichOneof("end"), "complete")
         driver = self.driver()
-        driver.ask("order orders 1")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("order orders 1")
+        self.assertEqual(driver.command("flush"), "flushed true")
         driver.wait_problem("refused types: conflict: .*shop/order.proto")
 
     # ── bursts ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,12 +161,12 @@ class PublisherLibrary(BackplaneTest):
     def burst(self, ingress):
         self.start_broker("--config", self.config_file(REMEMBERS_ALL))
         driver = self.driver(ingress, CONTROL)
-        self.assertEqual(driver.ask(f"burst burst {BURST}"), f"offered {BURST}")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        self.assertEqual(driver.command(f"burst burst {BURST}"), f"offered {BURST}")
+        self.assertEqual(driver.command("flush"), "flushed true")
         reader = self.run_process([DRIVER, "read", EGRESS, CONTROL, "burst", str(BURST)])
-        self.assertEqual(reader.wait_exit(2 * PATIENCE_S), 0, reader.story())
+        self.assertEqual(reader.wait_exit(2 * TIMEOUT_S), 0, reader.transcript())
         self.assertEqual(reader.out[-1], f"read {BURST} of {BURST} in order")
-        topic, = self.ask(topics={"pattern": "burst"}).topics.topics
+        topic, = self.control_request(topics={"pattern": "burst"}).topics.topics
         self.assertEqual(topic.offset, BURST)
         status, _ = driver.status()
         self.assertEqual((status["confirmed"], status["refused"], status["in_doubt"]), (BURST, 0, 0))
@@ -186,7 +186,7 @@ class PublisherLibrary(BackplaneTest):
 
     def test_a_thousand_publishers_of_one_event_each_all_arrive(self):
         self.start_broker()
-        self.assertEqual(self.driver().ask("oneshots n 1000"), "arrived 1000")
+        self.assertEqual(self.driver().command("oneshots n 1000"), "arrived 1000")
         self.assertEqual(sorted(self.history("n"), key=int), self.texts(1000))
 
     # ── brokers that die ────────────────────────────────────────────────────────────────────────────────────
@@ -195,35 +195,35 @@ class PublisherLibrary(BackplaneTest):
         broker = self.start_broker()
         control = self.relay(CONTROL)
         driver = self.driver(INGRESS, control.endpoint)
-        driver.ask("burst sure 1000")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("burst sure 1000")
+        self.assertEqual(driver.command("flush"), "flushed true")
         control.cut()  # nothing is confirmed from now on
-        driver.ask("burst unsure 1000")
+        driver.command("burst unsure 1000")
         deadline = Deadline()
         while len(self.history("unsure")) < 1000:
             self.assertTrue(deadline.left())
         broker.kill()
         self.start_broker()
         control.mend()
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(self.history("unsure"), self.texts(1000), "all again, though the first life had them")
         self.assertEqual(self.history("sure"), [])
         status, _ = driver.status()
         self.assertEqual((status["in_doubt"], status["resent"], status["confirmed"]), (1000, 1000, 2000))
-        driver.ask("burst unsure 10")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("burst unsure 10")
+        self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(driver.status()[0]["in_doubt"], 1000, "and then there is no more doubt")
 
     def test_a_broker_that_is_gone_is_left_for_the_next_which_gets_what_is_unconfirmed(self):
         first = self.start_broker()
         self.start_second()
         driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
-        driver.ask("burst before 1000")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("burst before 1000")
+        self.assertEqual(driver.command("flush"), "flushed true")
         first.signal(signal.SIGSTOP)  # it takes nothing more, though its kernel does
-        driver.ask("burst after 1000")
+        driver.command("burst after 1000")
         first.kill()
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(self.history("after", SECOND["control"]), self.texts(1000))
         self.assertEqual(self.history("before", SECOND["control"]), [])
         status, _ = driver.status()
@@ -235,18 +235,18 @@ class PublisherLibrary(BackplaneTest):
         first = self.start_broker("--config", self.config_file('[[backplane]]\ndrain_limit = "60s"\n'))
         self.start_second()
         driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
-        driver.ask("burst n 1000")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+        driver.command("burst n 1000")
+        self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(self.history("n"), self.texts(1000))
-        other, asker = self.ready_writer(), self.asker()
+        other, control_client = self.ready_writer(), self.control_client()
         first.signal(signal.SIGTERM)
-        driver.tell("wait_broker 1")
+        driver.send("wait_broker 1")
         while len(driver.process.out) < 3:  # somebody who does not stop keeps the first one here
             other.send("other", "x")
-            asker.ask(hello={"name": "other@test"})
-        self.assertEqual(driver.answer(), "reconnected")
-        self.assertEqual(driver.ask("burst n 1000"), "offered 2000")
-        self.assertEqual(driver.ask("flush"), "flushed true")
+            control_client.request(hello={"name": "other@test"})
+        self.assertEqual(driver.reply(), "reconnected")
+        self.assertEqual(driver.command("burst n 1000"), "offered 2000")
+        self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(self.history("n", SECOND["control"]), self.texts(1000))
         status, _ = driver.status()
         self.assertEqual((status["in_doubt"], status["resent"], status["refused"]), (0, 0, 0))

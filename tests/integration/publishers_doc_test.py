@@ -37,7 +37,7 @@ class Programs(BackplaneTest):
             self.assertTrue(event.message.Unpack(load))
             self.assertGreaterEqual(load.fifteen_minutes, 0)
         source.signal(signal.SIGTERM)
-        self.assertEqual(source.wait_exit(), 0, source.story())
+        self.assertEqual(source.wait_exit(), 0, source.transcript())
         self.assertEqual((source.out, source.err), ([], []))
 
     def test_the_source_in_cpp(self):

@@ -70,7 +70,7 @@ class Recovery(BackplaneTest):
 
     def start_sub(self, *options):
         sub = self.run_program("sub", ">", "--format", "text+offset", *options, *ENDPOINTS)
-        self.knock_until_heard("n", sub)
+        self.publish_until_received("n", sub)
         return sub
 
     def test_sub_fetches_what_was_dropped_for_it(self):
@@ -103,7 +103,7 @@ class Recovery(BackplaneTest):
         # Subscriptions by whose end the cut is seen: nobody else's are as many.
         fillers = [f"filler.{number}" for number in range(50)]
         sub = self.run_program("sub", "load.*", "the.end", "n", *fillers, "--format", "text+offset", *ENDPOINTS)
-        self.knock_until_heard("n", sub)
+        self.publish_until_received("n", sub)
         self.send(1000)
         sub.signal(signal.SIGSTOP)
         self.addCleanup(sub.signal, signal.SIGCONT)

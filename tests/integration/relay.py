@@ -63,14 +63,14 @@ class Relay:
         while self._open:
             for key, _ in self._selector.select():
                 if key.fileobj is self._ours:
-                    self._obey(self._ours.recv(1))
+                    self._execute(self._ours.recv(1))
                 elif key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj in self._peers:
-                    self._hand_on(key.fileobj)
+                    self._forward(key.fileobj)
         self._selector.close()
 
-    def _obey(self, letter):
+    def _execute(self, letter):
         if letter in b"cq":
             self._drop_all()
             if self._listener:
@@ -95,7 +95,7 @@ class Relay:
             self._peers[one] = other
             self._selector.register(one, selectors.EVENT_READ)
 
-    def _hand_on(self, sender):
+    def _forward(self, sender):
         try:
             data = sender.recv(65536)
             self._forwarded += len(data) if sender in self._clients else 0

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import unittest
 
-from harness import ENDPOINTS, PATIENCE_S, BackplaneTest, Deadline
+from harness import ENDPOINTS, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class LogWriter:
@@ -79,7 +79,7 @@ class FileTest(BackplaneTest):
         """Until the state file has these words."""
         deadline = Deadline()
         while not (self.state.exists() and all(word in self.state.read_text() for word in wanted)):
-            self.assertTrue(deadline.left(), source.story())
+            self.assertTrue(deadline.left(), source.transcript())
 
 
 class Following(FileTest):
@@ -163,7 +163,7 @@ class Restarts(FileTest):
         finally:
             enough.set()
             permits.release()
-            writer.join(PATIENCE_S)
+            writer.join(TIMEOUT_S)
         self.follow()
         self.expect_lines(expected, log.written)
         self.expect_no_more(log.written)
@@ -246,7 +246,7 @@ class Restarts(FileTest):
         log.write(1000)
         deadline = Deadline()
         while self.bytes_read(source) < before + 7000:
-            self.assertTrue(deadline.left(), source.story())
+            self.assertTrue(deadline.left(), source.transcript())
         source.end()
         self.assertRegex("\n".join(source.err), "unconfirmed events: the next run publishes those that have not arrived")
         self.start_broker()

@@ -170,9 +170,9 @@ class Machines(SourcesTest):
                 source.ready()
                 deadline = Deadline()
                 while self.counters()["published_total"] == before:
-                    self.assertTrue(deadline.left(), source.story())
+                    self.assertTrue(deadline.left(), source.transcript())
                 source.signal(signal.SIGTERM)
-                self.assertEqual(source.wait_exit(), 0, source.story())
+                self.assertEqual(source.wait_exit(), 0, source.transcript())
                 self.assertEqual([line for line in source.err if "lost" in line], [])
 
 

@@ -60,14 +60,14 @@ class TwoBrokers(BackplaneTest):
     def test_sub_is_told_and_reads_on(self):
         sub = self.run_program("sub", "n.>", "--format", "text+offset", "--strict", *BROKERS)
         other = self.writer_at(SECOND)
-        self.knock_until_heard("n.a", sub)
+        self.publish_until_received("n.a", sub)
         self.first.kill()
         sub.wait_line(sub.err, f"^backplane sub: connected to the broker at tcp://{SECOND}:5571$")
         other.send("n.a", "from the second")
         sub.wait_line(sub.out, "^n.a 1 from the second$")
         self.assertIn("!RESET n.a", sub.out)
         sub.signal(15)
-        self.assertEqual(sub.wait_exit(), 3, sub.story())  # a reset is a gap whose size nobody knows
+        self.assertEqual(sub.wait_exit(), 3, sub.transcript())  # a reset is a gap whose size nobody knows
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 import urllib.request
 
-from harness import (CONTROL, EGRESS, GATEWAY, HOST, INGRESS, METRICS, PATIENCE_S, RAW, BackplaneTest, Deadline,
+from harness import (CONTROL, EGRESS, GATEWAY, HOST, INGRESS, METRICS, TIMEOUT_S, RAW, BackplaneTest, Deadline,
                      LineClient)
 
 CONFIG = f"""
@@ -122,7 +122,7 @@ class Up(BackplaneTest):
         up = self.start_up("--no-demo")
         page = up.wait_line(up.out, r"^  page: (http://\S+/)$")[1]
         self.assertEqual(page, f"http://{GATEWAY}/")
-        with urllib.request.urlopen(page, timeout=PATIENCE_S) as response:
+        with urllib.request.urlopen(page, timeout=TIMEOUT_S) as response:
             self.assertIn(b"<title>", response.read())
 
     def test_a_gateway_that_dies_is_where_it_was_and_so_are_its_feeds(self):
@@ -137,13 +137,13 @@ class Up(BackplaneTest):
         up.wait_line(up.err, r"the gateway exited .*; restarting it")
         deadline = Deadline()
         while not (client := self.connected(GATEWAY)):
-            self.assertTrue(deadline.left(), up.story())
+            self.assertTrue(deadline.left(), up.transcript())
         reader = self.connected(feed)
-        self.assertTrue(reader, up.story())
+        self.assertTrue(reader, up.transcript())
         # Nothing says when a feed is in force: knock until it is.
         while not select.select([reader._socket], [], [], 0.02)[0]:
             self.assertEqual(client.command("PUB news.uk rain"), "+OK PUB news.uk")
-            self.assertTrue(deadline.left(), up.story())
+            self.assertTrue(deadline.left(), up.transcript())
         self.assertEqual(reader.event(), "news.uk rain")
 
     def connected(self, place):
@@ -165,7 +165,7 @@ class Up(BackplaneTest):
     def test_a_port_in_use_is_named_and_nothing_is_left_behind(self):
         self.start_broker()
         up = self.run_program("up", "--config", self.config())
-        self.assertEqual(up.wait_exit(), 1, up.story())
+        self.assertEqual(up.wait_exit(), 1, up.transcript())
         self.assertRegex("\n".join(up.err), rf"{HOST}:\d+.*in use")
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-from harness import GATEWAY, PATIENCE_S, CommandClient, Deadline
+from harness import GATEWAY, TIMEOUT_S, CommandClient, Deadline
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -61,7 +61,7 @@ class WebSocketPeer(CommandClient):
         connection = socket.socket()
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(TIMEOUT_S)
         host, port = address.rsplit(":", 1)
         connection.connect((host, int(port)))
         super().__init__(connection)

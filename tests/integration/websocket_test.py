@@ -6,7 +6,7 @@ import re
 import socket
 import unittest
 
-from harness import GATEWAY, HOST, PATIENCE_S, BackplaneTest, Deadline
+from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline
 from websocket_peer import BINARY, CLOSE, CONTINUATION, PING, TEXT, WebSocketPeer, frame
 
 SANITIZED = bool(os.environ.get("SANITIZED"))
@@ -75,7 +75,7 @@ class WebSockets(BackplaneTest):
         self.assertEqual((peer.pong(), peer.reply(), peer.pong()), (b"one", "+PONG", b""))
 
     def test_what_comes_with_the_handshake_is_not_lost(self):
-        with socket.create_connection((HOST, int(GATEWAY.rsplit(":", 1)[1])), timeout=PATIENCE_S) as peer:
+        with socket.create_connection((HOST, int(GATEWAY.rsplit(":", 1)[1])), timeout=TIMEOUT_S) as peer:
             peer.sendall(f"GET /v1/socket HTTP/1.1\r\nHost: {GATEWAY}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
                          + frame(TEXT, "PING") + frame(TEXT, "QUIT"))
@@ -193,7 +193,7 @@ class WebSockets(BackplaneTest):
         self.wait_metric("clients", lambda count: count == 1)
 
     def metrics(self):
-        with socket.create_connection((HOST, 9571), timeout=PATIENCE_S) as peer:
+        with socket.create_connection((HOST, 9571), timeout=TIMEOUT_S) as peer:
             peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             data = b""
             while piece := peer.recv(65536):

@@ -100,7 +100,7 @@ class ZeroMq(BackplaneTest):
         writer.send("n", "first")
         for reader in readers:
             self.assertEqual(reader.receive()[1].stamp.offset, 1)
-        stats = self.ask(stats=control_pb2.StatsRequest())
+        stats = self.control_request(stats=control_pb2.StatsRequest())
         self.assertEqual(stats.stats.counters["published_total"], 1)
         self.assertEqual(stats.position, 1 + stats.stats.counters["system_published_total"])
 

@@ -56,7 +56,7 @@ class Hostile(WebTest):
 
     def assert_unharmed(self):
         """It carries events by every protocol, its metrics are there, and nothing was smuggled."""
-        self.assertTrue(self.gateway.running(), self.gateway.story())
+        self.assertTrue(self.gateway.running(), self.gateway.transcript())
         status, _, _ = self.request("POST", "/v1/topics/friend", body="still there?")
         self.assertEqual(status, 200)
         self.assertEqual(self.friend.event(), "friend still there?")

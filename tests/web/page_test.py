@@ -239,7 +239,7 @@ class Publishing(PageTest):
         page.click("pub-go")
         page.wait_text("pub-answer", "admitted|published|ok")
         self.wait_row(page, r"news\.uk[^]*two")
-        self.assertEqual(self.history(self.asker(), "news.uk")[0].text, 'two\nlines, a \\ and "quotes" ✓')
+        self.assertEqual(self.history(self.control_client(), "news.uk")[0].text, 'two\nlines, a \\ and "quotes" ✓')
 
     def test_what_cannot_be_published_says_why(self):
         page = self.open()

@@ -9,7 +9,7 @@ import unittest
 
 from client_scenarios import Driver
 from harness import GATEWAY, HOST
-from web_harness import DRIVER_PATIENCE_MS, HERE, NODE, BrowserTest
+from web_harness import DRIVER_TIMEOUT_MS, HERE, NODE, BrowserTest
 
 PROXY = f"{HOST}:8180"
 
@@ -56,7 +56,7 @@ class Proxy(BrowserTest):
 
     def wait_listening(self):
         while True:
-            self.assertTrue(self.nginx.running(), self.nginx.story())
+            self.assertTrue(self.nginx.running(), self.nginx.transcript())
             try:
                 return self.request("GET", "/healthz", address=PROXY)
             except ConnectionRefusedError:
@@ -115,7 +115,7 @@ class Proxy(BrowserTest):
         self.assertEqual(document.evaluate("() => window.texts"), [str(number) for number in range(201)])
 
     def test_a_websocket_goes_through(self):
-        ws = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_PATIENCE_MS)], stdin=subprocess.PIPE))
+        ws = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_TIMEOUT_MS)], stdin=subprocess.PIPE))
         self.addCleanup(ws.leave)
         ws.do("connect", "one", f"ws://{PROXY}/v1/socket", {"origin": f"http://{PROXY}"})
         ws.do("send", "one", "SUB n")

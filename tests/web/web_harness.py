@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from client_scenarios import Driver
-from harness import GATEWAY, HOST, PATIENCE_S, BackplaneTest, Deadline, Process
+from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline, Process
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODE, CHROMIUM = os.environ["NODE"], os.environ["CHROMIUM"]
@@ -22,7 +22,7 @@ ORIGIN = f"http://{GATEWAY}"
 ELSEWHERE = f"http://{HOST}:8181"
 REBOUND = "rebound.test"
 # Drivers give up before the tests do, so that it is them who say what was missing.
-DRIVER_PATIENCE_MS = int(PATIENCE_S * 1000 * 0.8)
+DRIVER_TIMEOUT_MS = int(TIMEOUT_S * 1000 * 0.8)
 
 
 class Browser:
@@ -33,7 +33,7 @@ class Browser:
         self._folder = tempfile.TemporaryDirectory(prefix="backplane-web-", ignore_cleanup_errors=True)
         self._process = Process(["env", f"TMPDIR={self._folder.name}", f"HOME={self._folder.name}", NODE,
                                  str(HERE / "browser_driver.mjs"), CHROMIUM, f"MAP {REBOUND} {HOST}",
-                                 str(DRIVER_PATIENCE_MS)], stdin=subprocess.PIPE)
+                                 str(DRIVER_TIMEOUT_MS)], stdin=subprocess.PIPE)
         self._driver = Driver(self._process)
         self.pages = 0
 
@@ -148,7 +148,7 @@ class RawHttp:
 
     def __init__(self, address=GATEWAY, source=None):
         host, port = address.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S,
+        self._socket = socket.create_connection((host, int(port)), timeout=TIMEOUT_S,
                                                 source_address=(source, 0) if source else None)
         self._rest = b""
 
@@ -314,7 +314,7 @@ class WebTest(BackplaneTest):
     def request(self, method, path, body=None, address=GATEWAY, **headers):
         """(status, headers in lower case, body)"""
         host, port = address.rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
         try:
             connection.request(method, path, body=body,
                                headers={name.replace("_", "-"): value for name, value in headers.items()})

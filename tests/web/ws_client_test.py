@@ -6,7 +6,7 @@ import unittest
 
 from client_scenarios import Driver
 from harness import GATEWAY
-from web_harness import DRIVER_PATIENCE_MS, HERE, NODE, SANITIZED, WebTest
+from web_harness import DRIVER_TIMEOUT_MS, HERE, NODE, SANITIZED, WebTest
 
 SOCKET = f"ws://{GATEWAY}/v1/socket"
 
@@ -15,7 +15,7 @@ class WsClient(WebTest):
     def setUp(self):
         super().setUp()
         self.start_all()
-        self.ws = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_PATIENCE_MS)],
+        self.ws = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_TIMEOUT_MS)],
                                           stdin=subprocess.PIPE))
         self.addCleanup(self.ws.leave)
 
@@ -113,7 +113,7 @@ class WsClient(WebTest):
     def test_those_that_go_without_a_word_harm_nobody(self):
         self.connect()
         self.assertEqual(self.answer("SUB n"), "+OK SUB n")
-        others = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_PATIENCE_MS)],
+        others = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_TIMEOUT_MS)],
                                          stdin=subprocess.PIPE))
         others.do("crowd", 50, SOCKET, "SUB n")
         others.leave()
