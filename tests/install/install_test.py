@@ -1,4 +1,4 @@
-"""What `cmake --install` gives is enough to build programs with, wherever it is put."""
+"""An installation suffices to build programs, at any path."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ EXAMPLES = ("subscribe", "publish")
 
 
 def run(*command, **options):
-    """Runs to the end and gives what it printed."""
+    """Runs a command to its end. Returns its output."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=600,
                           **options)
     if done.returncode:
@@ -31,7 +31,7 @@ class Install(BackplaneTest):
         cls.addClassCleanup(folder.cleanup)
         top = pathlib.Path(folder.name)
         run(os.environ["CMAKE"], "--install", BUILD, "--prefix", top / "first")
-        # Nothing in it may know where it was put.
+        # Nothing in it may contain its path.
         cls.prefix = top / "moved"
         (top / "first").rename(cls.prefix)
         cls.examples = top / "examples"
@@ -92,7 +92,7 @@ class Install(BackplaneTest):
         flags = run("pkg-config", "--cflags", "--libs", "backplane-client", env=environment).split()
         run(os.environ["CXX"], "-std=c++20", "-Wall", "-Wextra", "-Werror", "-o", build / "docs", build / "docs.cpp", *flags)
 
-    def test_the_public_headers_name_nothing_of_what_the_libraries_stand_on(self):
+    def test_the_public_headers_expose_no_dependency(self):
         self.assertEqual({path.name for path in self.headers()}, {"client.hpp", "gap_reason.hpp", "publisher.hpp"})
         for path in self.headers():
             includes = re.findall(r"^\s*#\s*include\s*[<\"]([^>\"]+)", path.read_text(), re.MULTILINE)
@@ -105,13 +105,13 @@ class Install(BackplaneTest):
             run(os.environ["CXX"], "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-x", "c++",
                 "-I", self.prefix / "include", "-include", name, os.devnull)
 
-    def test_nothing_installed_knows_of_the_source_tree_or_of_where_it_was_put(self):
+    def test_nothing_installed_contains_the_path_of_the_source_tree_or_of_the_installation(self):
         for path in [*self.pkgconfig.iterdir(), *self.prefix.rglob("*.cmake"), *self.headers()]:
             text = path.read_text()
             self.assertNotIn(str(SOURCE), text, path)
             self.assertNotIn(str(self.top), text, path)
 
-    def test_a_pattern_that_is_none_ends_the_example_with_a_line(self):
+    def test_an_invalid_pattern_ends_the_example_with_one_line(self):
         build = self.build_with_pkg_config()
         done = subprocess.run([build / "subscribe", "a..b"], capture_output=True, text=True, check=False, timeout=60)
         self.assertEqual(done.returncode, 2)

@@ -1,4 +1,4 @@
-"""Bad input gets one clear line, and the connection and the process live on."""
+"""Bad input gets one clear error; the connection and the process continue."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ class OverTcp(BackplaneTest):
         for word in words:
             self.assertIn(word, reply)
 
-    def test_each_mistake_gets_a_line_of_its_own_and_the_session_goes_on(self):
+    def test_each_mistake_gets_its_own_error_and_the_session_continues(self):
         client = self.client()
         self.assertEqual(client.command("SUB stock..MSFT"), '-ERR bad_topic a token is empty: "stock..MSFT"')
         self.assert_error(client, "FROBNICATE now", "FROBNICATE")
@@ -35,7 +35,7 @@ class OverTcp(BackplaneTest):
         self.assertEqual(client.command("PING"), "+PONG")
         client.subscribe("still.works")
 
-    def test_rubbish_is_answered_and_does_not_harm_the_gateway(self):
+    def test_random_bytes_get_a_reply_and_do_not_harm_the_gateway(self):
         client = self.client()
         client.send_bytes(b"\x00\xff\xfe\x01 rubbish \x80\n")
         self.assertRegex(client.reply(), r"^-ERR [a-z_]+ .+")
@@ -45,14 +45,14 @@ class OverTcp(BackplaneTest):
         self.assertRegex(noise.reply(), r"^-ERR [a-z_]+ .+")
         self.assertEqual(noise.reply(), "+PONG")
 
-    def test_what_comes_from_a_client_cannot_forge_a_line(self):
+    def test_input_from_a_client_cannot_forge_a_line(self):
         client = self.client()
         client.send_bytes(b"WHAT\r+PONG\x1b[2J\n")
         reply = client.reply()
         self.assertRegex(reply, r"^-ERR [a-z_]+ .+")
         self.assertFalse(any(ord(character) < 0x20 for character in reply), reply)
 
-    def test_a_line_that_is_too_long_gets_one_answer_and_the_next_is_obeyed(self):
+    def test_a_line_that_is_too_long_gets_one_error_and_the_next_is_executed(self):
         client = self.client()
         client.send_bytes(b"SUB " + b"a" * 8_000_000 + b"\nPING\n")
         self.assertRegex(client.reply(), "^-ERR line_too_long .+")
@@ -78,7 +78,7 @@ class OverTcp(BackplaneTest):
         client.send_bytes(b"NG\r\n")
         self.assertEqual(client.reply(), "+PONG")
 
-    def test_connections_that_say_nothing_hold_up_nobody(self):
+    def test_silent_connections_delay_no_other(self):
         silent = [self.client() for _ in range(200)]
         speaker = self.client()
         speaker.subscribe("n")
@@ -91,7 +91,7 @@ class OverTcp(BackplaneTest):
 
 class AtStart(BackplaneTest):
     def ends_with(self, code, *arguments):
-        """Runs the program until it ends by itself. Gives what it said on standard error."""
+        """Runs the program until it ends. Returns its standard error."""
         program = self.run_program(*arguments)
         self.assertEqual(program.wait_exit(), code, program.transcript())
         self.assertEqual(program.out, [])
@@ -116,7 +116,7 @@ class AtStart(BackplaneTest):
         self.ends_with(2, "pub", "topic.without.text")
         self.assertIn("subcommand", self.ends_with(2))
 
-    def test_a_value_that_cannot_be_is_wrong_usage_and_named(self):
+    def test_an_invalid_value_is_wrong_usage_and_named(self):
         self.assertIn("soon", self.ends_with(2, "publish", "clock", "--every", "soon", *ENDPOINTS))
         self.assertIn("nowhere", self.ends_with(2, "broker", "--ingress", "nowhere"))
         self.assertIn("99999", self.ends_with(2, "gateway", "--listen", f"{HOST}:99999", *ENDPOINTS))
@@ -146,27 +146,27 @@ class AtStart(BackplaneTest):
         self.assertIn(program.wait_exit(), (1, 2), program.transcript())
         return program.err
 
-    def test_all_mistakes_of_a_configuration_are_told_at_once_by_line(self):
+    def test_all_mistakes_in_a_configuration_are_reported_at_once_by_line(self):
         path = self.config('[[backplane]]\nname = "default"\ningres = "tcp://127.0.0.1:1"\n'
                            'egress = "nowhere"\nmax_event_bytes = "many"\n')
         said = self.ends_with(2, "broker", "--config", path)
         for line, word in ((3, "ingres"), (4, "nowhere"), (5, "max_event_bytes")):
             self.assertRegex(said, rf"backplane\.toml:{line}\b.*{word}")
 
-    def test_a_configuration_that_is_no_toml_is_told_by_line(self):
+    def test_a_configuration_that_is_no_toml_is_reported_by_line(self):
         self.assertRegex(self.ends_with(2, "broker", "--config", self.config("[[backplane]\n")),
                          r"backplane\.toml:1\b")
 
-    def test_the_same_name_or_endpoint_twice_is_told_with_both_lines(self):
+    def test_the_same_name_or_endpoint_twice_is_reported_with_both_lines(self):
         path = self.config('[[backplane]]\nname = "a"\n\n[[backplane]]\nname = "a"\ningress = "tcp://127.0.0.1:5571"\n')
         said = self.ends_with(2, "broker", "--config", path)
         self.assertRegex(said, r"backplane\.toml:5\b.*\b2\b")
 
 
-    def test_what_is_written_to_a_closed_stream_goes_to_no_socket(self):
+    def test_output_to_a_closed_stream_goes_to_no_socket(self):
         closed = self.run_process(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', PROGRAM, "broker", *ENDPOINTS,
                                    "--raw", RAW, "--metrics", METRICS])
-        self.control_client().request(stats={})  # it is there
+        self.control_client().request(stats={})  # the broker is running
         streams = [os.readlink(f"/proc/{closed.pid}/fd/{number}") for number in range(3)]
         self.assertEqual(streams, ["/dev/null"] * 3)
 
@@ -200,7 +200,7 @@ class BeforeTheBroker(BackplaneTest):
         self.assertEqual(sub.wait_exit(), 0)
         self.assertEqual(sub.out, ["n knock"])
 
-    def test_pub_fails_after_a_while_and_names_the_broker(self):
+    def test_pub_fails_after_some_seconds_and_names_the_broker(self):
         pub = self.run_program("pub", "n", "x", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 1)
         self.assertIn(HOST, "\n".join(pub.err))

@@ -13,12 +13,12 @@ class ThroughAGateway(BackplaneTest):
         return self.run_program("sub", *arguments, "--gateway", GATEWAY)
 
     def live_sub(self, topic, *arguments):
-        """A sub that is known to be in force: it has printed something."""
+        """A sub with an active subscription: it has printed something."""
         sub = self.sub(topic, *arguments)
         self.publish_until_received(topic, sub)
         return sub
 
-    def test_it_prints_what_a_sub_at_the_broker_prints(self):
+    def test_sub_prints_the_same_as_at_the_broker(self):
         self.start_broker()
         self.start_gateway()
         writer = self.ready_writer()
@@ -37,7 +37,7 @@ class ThroughAGateway(BackplaneTest):
                 self.assertEqual((through.wait_exit(), direct.wait_exit()), (0, 0), through.transcript())
                 self.assertEqual(through.out, direct.out)
 
-    def test_last_and_every_are_the_gateways(self):
+    def test_last_and_every_work_as_in_the_gateway(self):
         self.start_broker()
         self.start_gateway()
         writer = self.ready_writer()
@@ -53,7 +53,7 @@ class ThroughAGateway(BackplaneTest):
         ticks = [int(self.tick(line)["tick"]) for line in sub.out]
         self.assertLess(ticks[0] + 1, ticks[1])
 
-    def test_after_the_gateway_was_away_it_goes_on_where_it_was(self):
+    def test_sub_resumes_after_a_restart_of_the_gateway(self):
         self.start_broker()
         gateway = self.start_gateway()
         sub = self.live_sub("n", "--strict")
@@ -71,7 +71,7 @@ class ThroughAGateway(BackplaneTest):
         sub.signal(signal.SIGINT)
         self.assertEqual(sub.wait_exit(), 0, "nothing was missed")
 
-    def test_a_gateway_that_is_not_there_yet_is_waited_for(self):
+    def test_sub_waits_for_a_gateway(self):
         self.start_broker()
         sub = self.sub("n", "--count", "1")
         sub.wait_line(sub.err, "^backplane sub: cannot reach a gateway at .*: nothing listens there; reconnecting$")
@@ -79,7 +79,7 @@ class ThroughAGateway(BackplaneTest):
         self.publish_until_received("n", sub)
         self.assertEqual(sub.wait_exit(), 0)
 
-    def test_a_broker_that_goes_is_said(self):
+    def test_the_loss_of_the_broker_is_reported(self):
         broker = self.start_broker()
         self.start_gateway()
         sub = self.live_sub("n")
@@ -88,7 +88,7 @@ class ThroughAGateway(BackplaneTest):
         self.start_broker()
         sub.wait_line(sub.err, "^backplane sub: the gateway at .* is connected to a broker again$")
 
-    def test_pub_is_done_when_the_broker_has_it(self):
+    def test_pub_exits_when_the_broker_has_admitted_the_event(self):
         self.start_broker()
         self.start_gateway()
         reader = self.live_reader("news.uk")
@@ -96,7 +96,7 @@ class ThroughAGateway(BackplaneTest):
         self.assertEqual(pub.wait_exit(), 0, pub.transcript())
         self.assertEqual(reader.receive()[1].text, 'It\nrains "much" \\')
 
-    def test_pub_often(self):
+    def test_pub_with_count_and_every(self):
         self.start_broker()
         self.start_gateway()
         pub = self.run_program("pub", "n", "x", "--count", "50", "--gateway", GATEWAY)
@@ -112,7 +112,7 @@ class ThroughAGateway(BackplaneTest):
 
 
 class Impostor:
-    """Listens at the gateway's place, says something to whoever comes, and nothing more."""
+    """Listens at the gateway's address and sends each client the same text."""
 
     def __init__(self, greeting, closes=False):
         self._listener = socket.create_server((HOST, int(GATEWAY.rsplit(":", 1)[1])))
@@ -142,7 +142,7 @@ class Impostor:
 
 class NotAGateway(BackplaneTest):
     def expect_told(self, pattern, greeting, **options):
-        """Both end by themselves, with code 1 and one line."""
+        """sub and pub end with code 1 and one line."""
         impostor = Impostor(greeting, **options)
         self.addCleanup(impostor.close)
         for command in (["sub", "n"], ["pub", "n", "x"]):
@@ -155,10 +155,10 @@ class NotAGateway(BackplaneTest):
     def test_a_web_server(self):
         self.expect_told("is not a gateway: expected .PONG, got .*HTTP/1.1 400", b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    def test_something_that_speaks_first(self):
+    def test_a_server_that_speaks_first(self):
         self.expect_told("is not a gateway: expected .PONG, got .*SSH-2.0", b"SSH-2.0-OpenSSH_9.2\r\n")
 
-    def test_something_that_hangs_up(self):
+    def test_a_server_that_hangs_up(self):
         self.expect_told("is not a gateway: it closed the connection$", b"", closes=True)
 
     def test_a_broker(self):
@@ -169,7 +169,7 @@ class NotAGateway(BackplaneTest):
             self.assertRegex(sub.err[0], "is not a gateway")
             self.assertEqual(len(sub.err), 1)
 
-    def test_something_that_says_rubbish_later(self):
+    def test_a_server_that_sends_garbage_later(self):
         impostor = Impostor(b"+PONG\n+OK FORMAT json\n+OK SUB n\n{\"topic\":5}\n")
         self.addCleanup(impostor.close)
         sub = self.run_program("sub", "n", "--gateway", GATEWAY)

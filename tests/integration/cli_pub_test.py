@@ -1,4 +1,4 @@
-"""`backplane pub` in all its ways, at a broker."""
+"""`backplane pub` with all its options, at a broker."""
 
 import signal
 import subprocess
@@ -23,10 +23,10 @@ class Pub(BackplaneTest):
         self.start_broker()
 
     def last(self, topic):
-        """The last event of a topic."""
+        """Returns the last event of a topic."""
         return self.history(self.control_client(), topic)[-1]
 
-    def test_a_typed_payload_is_given_as_json(self):
+    def test_a_typed_payload_is_written_as_json(self):
         self.pub("stock.MSFT", "--json", "Quote", '{"symbol": "MSFT", "price": 39.81}')
         quote = quote_pb2.Quote()
         self.assertTrue(self.last("stock.MSFT").message.Unpack(quote))
@@ -41,7 +41,7 @@ class Pub(BackplaneTest):
         self.assertEqual(event.message.type_url, "type.googleapis.com/acme.Reading")
         self.assertEqual(event.message.value, b"\x0a\x04roof")
 
-    def test_json_that_does_not_fit_is_told(self):
+    def test_json_that_does_not_match_the_type_is_an_error(self):
         pub = self.pub("n", "--json", "Quote", '{"volume": 5}', code=2)
         self.assertRegex(pub.err[0], "^backplane pub: --json: expected a backplane.events.v1.Quote as JSON: .*volume")
         pub = self.pub("n", "--json", "Nonsense", "{}", code=2)
@@ -66,7 +66,7 @@ class Pub(BackplaneTest):
         self.assertEqual(pub.wait_exit(), 0)
         self.assertEqual(self.last("n").text, "all\nof it")
 
-    def test_json_may_come_from_standard_input(self):
+    def test_json_is_read_from_standard_input(self):
         pub = self.pub("n", "--stdin", "--json", "Quote", code=None, stdin=subprocess.PIPE)
         pub.stdin.write('{"symbol":"IBM"}\n')
         pub.stdin.close()
@@ -81,17 +81,17 @@ class Pub(BackplaneTest):
         self.assertGreaterEqual(time.monotonic() - begun, 0.2)
         self.assertEqual(len(self.history(self.control_client(), "n")), 5)
 
-    def test_many_without_a_pace(self):
+    def test_count_without_an_interval(self):
         self.pub("n", "x", "--count", "30000")
         self.assertEqual(self.counters()["published_total"], 30_000)
 
-    def test_clear_forgets_the_retained_value(self):
+    def test_clear_removes_the_retained_value(self):
         self.pub("n", "x")
         self.pub("n", "--clear")
         get = self.run_program("get", "n", *ENDPOINTS)
         self.assertEqual(get.wait_exit(), 1)
 
-    def test_a_signal_ends_it_when_what_was_sent_is_admitted(self):
+    def test_a_signal_ends_pub_when_its_events_are_admitted(self):
         reader = self.live_reader("n")
         pub = self.pub("n", "x", "--count", "1000000", "--every", "10ms", code=None)
         reader.receive()
@@ -99,7 +99,7 @@ class Pub(BackplaneTest):
         pub.signal(signal.SIGINT)
         self.assertEqual(pub.wait_exit(), 0, pub.transcript())
 
-    def test_what_the_broker_refuses_is_told(self):
+    def test_a_refused_event_is_reported(self):
         pub = self.pub("n", "--file", self.file_of(2 << 20), code=2)
         self.assertRegex(pub.err[0], "^backplane pub: expected a payload of at most|^backplane pub: --file .*: expected at most")
 
@@ -110,7 +110,7 @@ class Pub(BackplaneTest):
         file.flush()
         return file.name
 
-    def test_the_brokers_own_limit_is_told(self):
+    def test_the_brokers_limit_is_reported(self):
         self.start_second_broker()
         place = [argument.replace("557", "558") for argument in ENDPOINTS]
         pub = self.run_program("pub", "n", "x" * 5000, *place)
@@ -124,7 +124,7 @@ class Pub(BackplaneTest):
         broker.ready()
 
 
-class PubAtNobodys(BackplaneTest):
+class PubWithoutABroker(BackplaneTest):
     def test_no_broker_is_one_line(self):
         pub = self.run_program("pub", "n", "x", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 1)
@@ -132,7 +132,7 @@ class PubAtNobodys(BackplaneTest):
                                      "nothing listens there$")
         self.assertEqual(len(pub.err), 1)
 
-    def test_a_broker_that_goes_while_it_publishes_is_said_and_waited_for(self):
+    def test_pub_reports_the_loss_of_its_broker_and_waits_for_it(self):
         broker = self.start_broker()
         pub = self.run_program("pub", "n", "x", "--count", "1000000", "--every", "10ms", *ENDPOINTS)
         self.live_reader("n").receive()

@@ -37,7 +37,7 @@ class Replay(BackplaneTest):
         self.writer.send_frames(b"n.clear", self.writer.event().SerializeToString())
         self.wait_admitted(self.writer)
 
-    def test_what_is_played_is_what_was_there(self):
+    def test_playing_a_recorded_file_publishes_the_same_events(self):
         self.publish_one_of_each()
         saved = self.replay(">", "--to", self.file)
         self.assertEqual(saved.out, [f"4 events of 4 topics written to {self.file}"])
@@ -55,7 +55,7 @@ class Replay(BackplaneTest):
         self.assertIsNone(clear.WhichOneof("payload"))
         self.assertRegex(text.source, "^replay@")
 
-    def test_what_sub_writes_in_proto_can_be_played(self):
+    def test_a_file_that_sub_wrote_in_proto_can_be_played(self):
         self.publish_one_of_each()
         with open(self.file, "wb") as file:
             subprocess.run([PROGRAM, "sub", "n.text", "--last", "--count", "1",
@@ -63,7 +63,7 @@ class Replay(BackplaneTest):
         self.replay("--from", self.file, "--under", "again")
         self.assertEqual(self.history(self.control_client(), "again.n.text")[0].text, "text")
 
-    def test_at_real_pace_events_keep_their_distances(self):
+    def test_at_real_pace_events_keep_their_intervals(self):
         pub = self.run_program("pub", "n", "x", "--count", "5", "--every", "100ms", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 0)
         self.replay("n", "--to", self.file)
@@ -73,8 +73,8 @@ class Replay(BackplaneTest):
         self.assertGreaterEqual(time.monotonic() - begun, (times[-1] - times[0]) / 1e9)
         self.assertEqual(len(self.history(self.control_client(), "real.n")), 5)
 
-    def test_speed_shortens_the_distances(self):
-        # A year lies between the two.
+    def test_speed_shortens_the_intervals(self):
+        # The two events are a year apart.
         data = b""
         for received in (1, 365 * 86_400 * 10**9):
             message = session_pb2.ServerMessage()
@@ -86,25 +86,25 @@ class Replay(BackplaneTest):
             self.replay("--from", self.file, "--speed", speed, "--under", f"speed{speed}")
             self.assertEqual(len(self.history(self.control_client(), f"speed{speed}.n")), 2)
 
-    def test_lines_can_be_written_too_and_to_standard_output(self):
+    def test_lines_are_written_to_standard_output(self):
         self.publish_one_of_each()
         lines = self.replay("n.text", "--to", "-", "--format", "json").out
         self.assertEqual([json.loads(line)["text"] for line in lines], ["text"])
 
-    def test_since_takes_a_part(self):
+    def test_since_selects_a_part(self):
         for text in ("1", "2", "3"):
             self.writer.send("n", text)
         self.wait_admitted(self.writer)
         self.assertEqual(self.replay("n", "--to", "-", "--format", "text", "--since", "2").out, ["n 3"])
         self.assertEqual(self.replay("n", "--to", "-", "--format", "text", "--since", "1h").out, ["n 1", "n 2", "n 3"])
 
-    def test_more_than_a_slice_is_written_in_order(self):
+    def test_several_slices_are_written_in_order(self):
         pub = self.run_program("pub", "n", "x" * 100, "--count", "5000", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 0)
         lines = self.replay("n", "--to", "-", "--format", "text+offset").out
         self.assertEqual([int(line.split()[1]) for line in lines], list(range(1, 5001)))
 
-    def test_a_damaged_file_is_told_by_the_place_and_what_was_whole_is_published(self):
+    def test_a_damaged_file_is_reported_with_the_place_and_the_events_before_are_published(self):
         self.publish_one_of_each()
         self.replay("n.>", "--to", self.file)
         data = pathlib.Path(self.file).read_bytes()
@@ -113,12 +113,12 @@ class Replay(BackplaneTest):
         self.assertRegex(played.err[0], f"^backplane replay: {self.file}: byte [0-9]+: the file ends within a message")
         self.assertEqual(played.out, ["3 events published"])
 
-    def test_another_kind_of_file_is_told(self):
+    def test_a_file_of_another_kind_is_an_error(self):
         pathlib.Path(self.file).write_text("topic,price\nMSFT,39.81\n" + 300 * "x", encoding="utf-8")
         played = self.replay("--from", self.file, code=1)
         self.assertRegex(played.err[0], "is this an event file\\?$")
 
-    def test_a_signal_ends_a_slow_one(self):
+    def test_a_signal_ends_a_slow_replay(self):
         pub = self.run_program("pub", "n", "x", "--count", "2", "--every", "500ms", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 0)
         self.replay("n", "--to", self.file)

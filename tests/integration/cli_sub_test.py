@@ -1,4 +1,4 @@
-"""`backplane sub` in all its ways, at a broker."""
+"""`backplane sub` with all its options, at a broker."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2
 
 
 def server_messages(data):
-    """The ServerMessages in bytes where each stands behind its length."""
+    """Parses length-prefixed ServerMessages."""
     at = 0
     while at < len(data):
         length = shift = 0
@@ -29,7 +29,7 @@ class Sub(BackplaneTest):
         return self.run_program("sub", *arguments, *ENDPOINTS, **options)
 
     def finished(self, *arguments, code=0):
-        """What `backplane sub` printed, which ends by itself."""
+        """Runs `backplane sub` until it ends. Returns its output."""
         sub = self.sub(*arguments)
         self.assertEqual(sub.wait_exit(), code, sub.transcript())
         return sub.out
@@ -41,12 +41,12 @@ class Sub(BackplaneTest):
         self.wait_admitted(writer)
         return writer
 
-    def test_last_gives_the_last_values_first(self):
+    def test_last_prints_the_retained_values_first(self):
         self.start_broker()
         self.publish(("a.1", "old"), ("a.1", "new"), ("a.2", "other"), ("b", "not asked for"))
         self.assertEqual(sorted(self.finished("a.>", "--last", "--count", "2")), ["a.1 new", "a.2 other"])
 
-    def test_last_and_then_live(self):
+    def test_last_and_then_live_events(self):
         self.start_broker()
         writer = self.publish(("news", "before"))
         sub = self.sub("news", "--last")
@@ -55,25 +55,25 @@ class Sub(BackplaneTest):
         sub.wait_line(sub.out, "^news after$")
         self.assertEqual(sub.out, ["news before", "news after"])
 
-    def test_since_an_offset_gives_what_came_after_it(self):
+    def test_since_an_offset_prints_the_events_after_it(self):
         self.start_broker()
         self.publish(*(("n", str(number)) for number in range(1, 6)))
         self.assertEqual(self.finished("n", "--since", "3", "--count", "2", "--format", "text+offset"),
                          ["n 4 4", "n 5 5"])
 
-    def test_since_a_time_gives_what_came_in_it(self):
+    def test_since_a_time_prints_the_events_of_that_time(self):
         self.start_broker()
         self.publish(("n", "1"), ("m", "2"))
         self.assertEqual(self.finished("n", "m", "--since", "1h", "--count", "2"), ["n 1", "m 2"])
 
-    def test_since_a_resume_token_goes_on_there(self):
+    def test_since_a_resume_token_resumes_there(self):
         self.start_broker()
         self.publish(*(("n", str(number)) for number in range(1, 6)))
         first = [json.loads(line) for line in self.finished("n", "--since", "0", "--count", "3", "--format", "json")]
         token = f"{first[-1]['stream']}:{first[-1]['position']}"
         self.assertEqual(self.finished("n", "--since", token, "--count", "2"), ["n 4", "n 5"])
 
-    def test_what_follows_history_comes_once(self):
+    def test_events_after_the_replay_come_once(self):
         self.start_broker()
         writer = self.publish(*(("n", str(number)) for number in range(100)))
         sub = self.sub("n", "--since", "0", "--count", "200", "--strict")
@@ -82,7 +82,7 @@ class Sub(BackplaneTest):
         self.assertEqual(sub.wait_exit(), 0, sub.transcript())
         self.assertEqual(sub.out, [f"n {number}" for number in range(200)])
 
-    def test_every_gives_the_first_at_once_and_then_the_latest(self):
+    def test_every_prints_the_first_event_at_once_and_then_the_latest(self):
         self.start_broker()
         self.start_clock(every="5ms")
         lines = self.finished("clock", "--every", "1s", "--count", "3")
@@ -95,7 +95,7 @@ class Sub(BackplaneTest):
         self.publish(("n", 'say "so"\n'))
         self.assertEqual(self.finished("n", "--last", "--count", "1", "--format", "value"), [r'say "so"\n'])
 
-    def test_proto_is_messages_behind_their_lengths(self):
+    def test_proto_is_length_prefixed_messages(self):
         self.start_broker()
         self.publish(("n", "one"), ("n", "two"))
         command = [PROGRAM, "sub", "n", "--since", "0", "--count", "2", "--format", "proto", *ENDPOINTS]
@@ -122,7 +122,7 @@ class Sub(BackplaneTest):
         self.assertEqual(get.wait_exit(), 0)
         self.assertEqual(get.out, ['{"sensor":"roof"}'])
 
-    def test_a_broker_that_goes_is_said_and_waited_for(self):
+    def test_sub_reports_the_loss_of_its_broker_and_waits_for_it(self):
         broker = self.start_broker()
         sub = self.sub("n", "--strict")
         self.publish_until_received("n", sub)
@@ -138,7 +138,7 @@ class Sub(BackplaneTest):
         sub.signal(15)
         self.assertEqual(sub.wait_exit(), 3)
 
-    def test_history_that_is_gone_is_told_and_strict_ends_with_3(self):
+    def test_evicted_history_is_reported_and_strict_exits_with_3(self):
         config = self.config_file("[[backplane]]\n[[backplane.retention]]\npattern = \">\"\nhistory_events = 2\n")
         self.start_broker("--config", config)
         self.publish(*(("n", str(number)) for number in range(1, 10)))
@@ -147,7 +147,7 @@ class Sub(BackplaneTest):
         self.assertRegex(sub.out[0], "^!GAP n .* history_gone$")
         self.assertEqual(sub.out[1:], ["n 8", "n 9"])
 
-    def test_a_place_that_is_not_reached_is_told_and_strict_ends_with_3(self):
+    def test_a_position_that_does_not_exist_yet_is_reported_and_strict_exits_with_3(self):
         self.start_broker()
         self.publish(*(("n", str(number)) for number in range(1, 4)))
         stamp = self.live_reader("n").wait_live().stamp
@@ -156,7 +156,7 @@ class Sub(BackplaneTest):
             self.assertEqual(sub.wait_exit(), 3, sub.transcript())
             self.assertEqual(sub.out, ["!RESET n", "n 1", "n 2", "n 3"])
 
-    def test_head_ends_it_quietly_while_events_flow(self):
+    def test_head_ends_sub_quietly_while_events_flow(self):
         self.start_broker()
         self.start_clock(every="5ms")
         command = " ".join(map(shlex.quote, [PROGRAM, "sub", "clock", *ENDPOINTS]))
@@ -166,7 +166,7 @@ class Sub(BackplaneTest):
         self.assertEqual(shell.out[3], "code 0")
         self.assertEqual(shell.err, [])
 
-    def test_a_full_disk_is_told(self):
+    def test_a_full_disk_is_reported(self):
         self.start_broker()
         self.publish(("n", "x"))
         command = " ".join(map(shlex.quote, [PROGRAM, "sub", "n", "--last", "--count", "1", *ENDPOINTS]))
@@ -175,7 +175,7 @@ class Sub(BackplaneTest):
         self.assertEqual(shell.out, ["code 1"])
         self.assertEqual(shell.err, ["backplane sub: standard output: No space left on device"])
 
-    def test_without_a_control_endpoint_history_is_not_waited_for_in_silence(self):
+    def test_without_a_control_endpoint_waiting_for_history_is_reported(self):
         self.start_broker()
         sub = self.run_program("sub", "n", "--last", "--egress", EGRESS, "--control", CONTROL.replace("5572", "5599"))
         sub.wait_line(sub.err, "waiting for history from the control endpoint .*: nothing listens there")

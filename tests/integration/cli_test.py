@@ -17,7 +17,7 @@ class CommandLine(BackplaneTest):
         ticks = [int(self.tick(line)["tick"]) for line in sub.out]
         self.assertEqual(ticks, list(range(ticks[0], ticks[0] + 3)))
 
-    def test_sub_gets_what_its_patterns_say_and_nothing_else(self):
+    def test_sub_prints_what_its_patterns_match_and_nothing_else(self):
         self.start_broker()
         sub = self.run_program("sub", "time", "n", "a.*", *ENDPOINTS)
         self.publish_until_received("n", sub)
@@ -27,7 +27,7 @@ class CommandLine(BackplaneTest):
         sub.wait_line(sub.out, "^n last$")
         self.assertEqual([line for line in sub.out if not line.endswith("knock")], ["time last", "a.b last", "n last"])
 
-    def test_json_is_one_object_a_line(self):
+    def test_json_is_one_object_per_line(self):
         self.start_broker()
         self.start_clock("--source-name", "clock@test")
         sub = self.run_program("sub", "clock", "--count", "2", "--format", "json", *ENDPOINTS)
@@ -48,14 +48,14 @@ class CommandLine(BackplaneTest):
         self.assertEqual(shell.out[1:], ["code 0"])
         self.assertEqual(shell.err, [])
 
-    def test_nothing_is_coloured_in_a_pipe(self):
+    def test_output_to_a_pipe_has_no_colours(self):
         self.start_broker()
         self.start_clock()
         sub = self.run_program("sub", "clock", "--count", "1", *ENDPOINTS)
         sub.wait_exit()
         self.assertNotIn("\x1b", "".join(sub.out + sub.err))
 
-    def test_pub_succeeds_once_the_broker_has_it(self):
+    def test_pub_succeeds_when_the_broker_has_admitted_the_event(self):
         self.start_broker()
         reader = self.live_reader("news.uk")
         pub = self.run_program("pub", "news.uk", "It rains", *ENDPOINTS)
@@ -64,12 +64,12 @@ class CommandLine(BackplaneTest):
         topic, event = reader.receive()
         self.assertEqual((topic, event.text, event.stamp.offset), ("news.uk", "It rains", 1))
 
-    def test_the_version_is_told(self):
+    def test_version_is_printed(self):
         version = self.run_program("--version")
         self.assertEqual(version.wait_exit(), 0)
         self.assertRegex(version.out[0], r"\b\d+\.\d+\.\d+")
 
-    def test_every_subcommand_explains_itself_with_an_example(self):
+    def test_the_help_of_every_subcommand_has_an_example(self):
         top = self.run_program("--help")
         self.assertEqual(top.wait_exit(), 0)
         for name in ("up", "broker", "gateway", "publish", "sub", "pub", "get", "topics", "top", "replay", "audit", "config"):

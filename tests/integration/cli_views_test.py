@@ -18,7 +18,7 @@ from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, HOST, PROGRAM, Backplan
 
 
 class Terminal:
-    """A program on a terminal of its own."""
+    """A program in a pseudo-terminal of its own."""
 
     def __init__(self, command, rows=24, columns=80):
         self._controller, self._terminal = pty.openpty()
@@ -44,7 +44,7 @@ class Terminal:
         os.write(self._controller, keys)
 
     def read(self, deadline):
-        """Takes in what the program draws. False when it draws no more."""
+        """Reads what the program draws. Returns False when the program has ended."""
         if not select.select([self._controller], [], [], min(deadline.left(), 0.2))[0]:
             return self._process.poll() is None
         data = os.read(self._controller, 65536)
@@ -114,7 +114,7 @@ class Views(BackplaneTest):
         self.assertEqual(self.finished("get", "m.*").out, ["m.1 x", "m.2 y"])
         self.assertEqual(json.loads(self.finished("get", "n", "--format", "json").out[0])["offset"], 2)
 
-    def test_get_of_nothing_is_one_line_and_code_1(self):
+    def test_get_without_a_value_is_one_line_and_code_1(self):
         self.start_broker()
         process = self.finished("get", "nothing", code=1)
         self.assertEqual((process.out, process.err), ([], ['backplane get: "nothing" has no retained value']))
@@ -137,7 +137,7 @@ class Views(BackplaneTest):
         self.assertEqual([(each["topic"], each["offset"], each["sources"]) for each in map(json.loads, lines)],
                          [("a", 2, ["writer@test"])])
 
-    def test_topics_tells_rates(self):
+    def test_topics_shows_rates(self):
         self.start_broker()
         self.start_clock(every="10ms")
         self.live_reader("clock").receive()
@@ -145,7 +145,7 @@ class Views(BackplaneTest):
         self.assertGreater(topic["events_per_second"], 1)
         self.assertGreater(topic["bytes_per_second"], 10)
 
-    def test_topics_live_redraws_itself_until_q(self):
+    def test_topics_live_redraws_until_q(self):
         self.start_broker()
         writer = self.publish(("first", "x"))
         terminal = self.terminal("topics", "--every", "200ms")
@@ -155,7 +155,7 @@ class Views(BackplaneTest):
         terminal.press(b"q")
         self.assertEqual(terminal.wait_exit(), 0)
 
-    def test_a_pipe_that_is_closed_ends_it_quietly(self):
+    def test_a_closed_pipe_ends_topics_quietly(self):
         self.start_broker()
         self.publish(*((f"t.{number:04}", "x") for number in range(3000)))
         command = " ".join(map(shlex.quote, [PROGRAM, "topics", "--once", "--every", "100ms", *ENDPOINTS]))
@@ -165,7 +165,7 @@ class Views(BackplaneTest):
 
     # ── top ──
 
-    def test_top_shows_everybody_on_80_columns_and_24_rows(self):
+    def test_top_shows_all_participants_in_80_columns_and_24_rows(self):
         self.start_broker()
         self.start_gateway()
         self.start_clock("--source-name", "clock@test")
@@ -181,7 +181,7 @@ class Views(BackplaneTest):
         terminal.press(b"q")
         self.assertEqual(terminal.wait_exit(), 0)
 
-    def test_the_terminal_is_as_it_was_after_q_and_after_ctrl_c(self):
+    def test_the_terminal_is_restored_after_q_and_after_ctrl_c(self):
         self.start_broker()
         for keys in (b"q", b"\x03"):
             with self.subTest(keys):
@@ -197,7 +197,7 @@ class Views(BackplaneTest):
                 self.assertIn(b"\x1b[?25h", tail, "the cursor is shown again")
                 self.assertEqual(terminal.errors(), "")
 
-    def test_top_follows_the_size_of_the_terminal(self):
+    def test_top_adapts_to_the_size_of_the_terminal(self):
         self.start_broker()
         self.publish(*((f"topic.{number:02}", "x") for number in range(40)))
         terminal = self.terminal("top", "--every", "200ms")
@@ -208,7 +208,7 @@ class Views(BackplaneTest):
         terminal.press(b"q")
         self.assertEqual(terminal.wait_exit(), 0)
 
-    def test_a_broker_that_goes_is_said_and_its_return_too(self):
+    def test_top_shows_the_loss_and_the_return_of_the_broker(self):
         broker = self.start_broker()
         terminal = self.terminal("top", "--every", "200ms")
         terminal.wait_text("^default ")
@@ -221,7 +221,7 @@ class Views(BackplaneTest):
         terminal.press(b"q")
         self.assertEqual(terminal.wait_exit(), 0)
 
-    def test_q_is_heard_while_the_broker_is_silent(self):
+    def test_q_works_while_the_broker_is_silent(self):
         broker = self.start_broker()
         terminal = self.terminal("top", "--every", "200ms")
         terminal.wait_text("^default ")
@@ -256,7 +256,7 @@ class Views(BackplaneTest):
         self.assertIn("  ok        received 103 = published 101 + rejected 2", audit.out)
         self.assertRegex(audit.out[-1], "^all [0-9]+ equations balance$")
 
-    def test_books_that_do_not_balance_end_it_with_1(self):
+    def test_books_that_do_not_balance_are_exit_code_1(self):
         self.start_broker()
         control_client = self.control_client()
         control_client.request(hello={"name": "liar@test", "session": 7, "role": "ROLE_GATEWAY",
@@ -268,7 +268,7 @@ class Views(BackplaneTest):
 
     # ── config ──
 
-    def test_config_check_tells_what_is_wrong_by_line(self):
+    def test_config_check_reports_mistakes_by_line(self):
         good = self.config_file("[gateway]\nworkers = 1\n")
         check = self.run_program("config", "check", good)
         self.assertEqual(check.wait_exit(), 0, check.transcript())
@@ -280,7 +280,7 @@ class Views(BackplaneTest):
         self.assertRegex(check.err[0], f"^{bad}:2 \\[log\\]\\.level: ")
         self.assertRegex(check.err[1], f"^{bad}:3 \\[log\\]\\.volume: ")
 
-    def test_config_print_is_what_broker_print_config_prints(self):
+    def test_config_print_prints_the_same_as_broker_print_config(self):
         printed = self.run_program("config", "print")
         self.assertEqual(printed.wait_exit(), 0)
         broker = self.run_program("broker", "--print-config")
@@ -289,7 +289,7 @@ class Views(BackplaneTest):
 
     # ── broker drain ──
 
-    def test_drain_ends_the_broker_and_waits_for_that(self):
+    def test_drain_ends_the_broker_and_waits_for_it(self):
         broker = self.start_broker()
         reader = self.live_reader("n")
         self.publish(("n", "sent before"))
@@ -297,9 +297,9 @@ class Views(BackplaneTest):
         self.assertEqual(broker.wait_exit(), 0)
         self.assertEqual(reader.receive()[1].text, "sent before")
 
-    # ── nobody there, or somebody else ──
+    # ── no broker, or another server ──
 
-    def test_nobody_there_is_one_line(self):
+    def test_without_a_broker_there_is_one_line(self):
         for command in (["get", "n"], ["topics", "--once"], ["top", "--once"], ["audit"], ["broker", "drain", "--timeout", "3s"]):
             with self.subTest(command[0]):
                 process = self.run_program(*command, *ENDPOINTS)
@@ -308,7 +308,7 @@ class Views(BackplaneTest):
                 self.assertRegex(process.err[0], f"^backplane .*: cannot reach a broker at {CONTROL} within [0-9]+ s: "
                                                  "nothing listens there$")
 
-    def test_another_server_is_one_line(self):
+    def test_a_server_that_is_no_broker_is_one_line(self):
         self.start_broker()
         self.start_gateway()
         somewhere_else = {"metrics": f"tcp://{HOST}:9570", "gateway": f"tcp://{GATEWAY}", "egress": EGRESS}
@@ -320,14 +320,14 @@ class Views(BackplaneTest):
                     self.assertEqual((len(process.err), process.out), (1, []), process.transcript())
                     self.assertRegex(process.err[0], "(the listener there does not speak ZeroMQ|a ZeroMQ socket listens there but)")
 
-    def test_sub_at_another_server_ends_with_one_line(self):
+    def test_sub_at_a_server_that_is_no_broker_ends_with_one_line(self):
         self.start_broker()
         sub = self.run_program("sub", "n", "--egress", f"tcp://{HOST}:9570")
         self.assertEqual(sub.wait_exit(), 1)
         self.assertRegex(sub.err[0], "the listener there does not speak ZeroMQ$")
         self.assertEqual(len(sub.err), 1)
 
-    def test_a_broker_that_is_silent_is_one_line(self):
+    def test_a_silent_broker_is_one_line(self):
         broker = self.start_broker()
         broker.signal(signal.SIGSTOP)
         self.addCleanup(broker.signal, signal.SIGCONT)

@@ -1,5 +1,5 @@
-"""A program on the C++ client library: what it is given is in order, without duplicates, and it knows what it
-missed; across replay and live, a lost broker, and one that stands in for another."""
+"""A program on the C++ client library: it gets events in order and without duplicates, and knows what it missed. Across
+replay and live events, a lost broker, and a failover."""
 
 import collections
 import os
@@ -29,7 +29,7 @@ class ClientLibrary(BackplaneTest):
         return reader
 
     def finish(self, reader):
-        """Ends it. Gives its token, and its counters."""
+        """Stops the reader. Returns its token and its counters."""
         reader.signal(signal.SIGTERM)
         self.assertEqual(reader.wait_exit(), 0, reader.transcript())
         token, status = reader.out[-2:]
@@ -37,14 +37,14 @@ class ClientLibrary(BackplaneTest):
         return token.removeprefix("token "), counters
 
     def events(self, reader):
-        """Of each topic, the offsets in the order in which they were given."""
+        """The offsets of each topic, in the order of delivery."""
         told = collections.defaultdict(list)
         for line in reader.out:
             if match := re.match(r"event (\S+) (\d+) ", line):
                 told[match[1]].append(int(match[2]))
         return told
 
-    def test_events_come_in_order_with_their_payload(self):
+    def test_events_arrive_in_order_with_their_payload(self):
         self.start_broker()
         writer = self.ready_writer()
         reader = self.subscribed("stock.*")
@@ -56,7 +56,7 @@ class ClientLibrary(BackplaneTest):
         self.assertEqual([line for line in reader.out if line.startswith("event")],
                          ['event stock.MSFT 1 "one"', 'event stock.MSFT 2 "two"'])
 
-    def test_many_subscriptions_survive_the_brokers_kill_and_are_in_force_when_it_says_so(self):
+    def test_many_subscriptions_survive_the_brokers_kill_and_are_active_when_reported(self):
         broker = self.start_broker()
         reader = self.reader_process("--many", str(MANY))
         reader.wait_line(reader.out, f"^subscribed {MANY}$")
@@ -71,10 +71,10 @@ class ClientLibrary(BackplaneTest):
         for number in range(MANY):
             reader.wait_line(reader.out, rf'^event many\.{number} 1 "x"$', since=since)
         _, counters = self.finish(reader)
-        # All came by the subscriptions themselves: none had to be fetched.
+        # All came by subscription: none had to be recovered.
         self.assertEqual((counters["seen"], counters["recovered"], counters["gaps"]), (MANY, 0, 0))
 
-    def test_a_reading_goes_on_from_its_token(self):
+    def test_a_reader_resumes_from_its_token(self):
         self.start_broker()
         writer = self.ready_writer()
         reader = self.subscribed("a.*")
@@ -92,7 +92,7 @@ class ClientLibrary(BackplaneTest):
         self.finish(again)
         self.assertEqual(self.events(again), {"a.0": list(range(6, 1002)), "a.1": list(range(6, 1001))})
 
-    def test_history_joins_live_events_while_they_come(self):
+    def test_replay_joins_live_events_while_they_arrive(self):
         self.start_broker()
         writer = self.ready_writer()
         for number in range(5000):
@@ -101,7 +101,7 @@ class ClientLibrary(BackplaneTest):
         stop = threading.Event()
 
         def publish():
-            # No more than what fits between a broker and its readers: none is to be lost on the way.
+            # No more than fits into the queues between a broker and its readers: none may be lost.
             for _ in range(500):
                 for _ in range(10):
                     writer.send("a", "x" * 200)
@@ -112,7 +112,7 @@ class ClientLibrary(BackplaneTest):
         publishing.start()
         try:
             readers = [self.reader_process("--offset", "0", "a") for _ in range(3)]
-            for reader in readers:  # until it is well into history
+            for reader in readers:  # until its replay is under way
                 reader.wait_line(reader.out, r"^event a 2500 ")
         finally:
             stop.set()
@@ -124,7 +124,7 @@ class ClientLibrary(BackplaneTest):
             self.assertEqual(self.events(reader)["a"], list(range(1, last + 1)))
             self.assertEqual(counters["gaps"], 0)
 
-    def test_a_reader_that_stood_still_has_each_event_once_or_hears_of_it(self):
+    def test_a_stopped_reader_gets_each_event_once_or_as_a_gap(self):
         self.start_broker("--config", self.config_file("[[backplane]]\negress_hwm = 100\n"))
         writer = self.ready_writer()
         reader = self.subscribed("a")
@@ -143,7 +143,7 @@ class ClientLibrary(BackplaneTest):
         self.assertEqual(last, sent + 1)
         _, counters = self.finish(reader)
         self.assertGreater(counters["recovered"] + counters["lost"], 0)
-        # On a machine where fetching takes too long, what is not fetched is announced in its place.
+        # If recovery takes too long on a slow machine, gaps are announced in place of the events.
         expected = 1
         for line in reader.out:
             if match := re.match(r"event a (\d+) ", line):
@@ -154,7 +154,7 @@ class ClientLibrary(BackplaneTest):
                 expected = int(match[2]) + 1
         self.assertEqual(expected, last + 1)
 
-    def test_what_history_no_longer_holds_is_a_gap(self):
+    def test_events_that_history_no_longer_holds_are_a_gap(self):
         self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 10\n"))
         writer = self.ready_writer()
         for number in range(100):
@@ -183,11 +183,11 @@ class ClientLibrary(BackplaneTest):
         self.assertLess(reader.out.index("reset"), reader.out.index('event a 1 "after"'))
         resumed = self.subscribed("--since", token, "a")
         again.send("a", "more")
-        resumed.wait_line(resumed.out, '^event a 2 "more"')  # live, or from history where it was there before
+        resumed.wait_line(resumed.out, '^event a 2 "more"')  # live, or from history if it was published before
         self.finish(resumed)
         self.assertNotIn("reset", resumed.out)
 
-    def test_it_moves_on_where_its_broker_is_gone(self):
+    def test_the_client_fails_over_to_the_next_broker(self):
         first = self.start_broker()
         ingress, egress, control = SECOND
         second = self.run_program("broker", "--ingress", ingress, "--egress", egress, "--control", control, "--raw",
@@ -204,7 +204,7 @@ class ClientLibrary(BackplaneTest):
         self.finish(reader)
         self.assertIn("reset", reader.out)
 
-    def test_the_last_values_come_first(self):
+    def test_retained_values_come_first(self):
         self.start_broker()
         writer = self.ready_writer()
         for topic in ("v.1", "v.1", "v.2"):
@@ -233,7 +233,7 @@ class ClientLibrary(BackplaneTest):
         self.finish(reader)
         self.assertEqual(self.events(reader), {"a": [2]})
 
-    def test_every_gives_the_first_at_once_and_the_latest_later(self):
+    def test_every_delivers_the_first_event_at_once_and_later_the_latest(self):
         self.start_broker()
         writer = self.ready_writer()
         reader = self.subscribed("--every", "300", "a")
@@ -258,12 +258,12 @@ class ClientLibrary(BackplaneTest):
         reader.wait_line(reader.out, r'^event milk 1 \{"litres_today":42\}$')
         self.finish(reader)
 
-    def test_without_a_broker_it_ends_in_time(self):
+    def test_without_a_broker_the_client_ends_in_time(self):
         reader = self.reader_process("--limit", "300", "a")
         self.assertEqual(reader.wait_exit(), 0)
         self.assertEqual(reader.out[0], "token ")
 
-    def test_a_server_that_speaks_something_else_is_no_broker(self):
+    def test_a_server_with_another_protocol_is_no_broker(self):
         with socket.create_server((HOST, 5571)) as listener:
             def answer():
                 while True:
@@ -282,7 +282,7 @@ class ClientLibrary(BackplaneTest):
             listener.shutdown(socket.SHUT_RDWR)
         answering.join()
 
-    def test_endpoints_and_patterns_that_nobody_can_use_end_it_with_a_line(self):
+    def test_invalid_endpoints_and_patterns_are_one_line(self):
         for arguments in (["--broker", "nonsense", CONTROL, "a"], [*BROKER, "a..b"], [*BROKER, "--since", "x", "a"],
                           ["a"], [*BROKER, "--last", "--offset", "1", "a"]):
             reader = self.run_process([READER, *arguments])

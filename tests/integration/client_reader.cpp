@@ -1,9 +1,9 @@
-// The client library as a process, for tests: prints what it is given, a line each, until SIGTERM.
+// The client library as a process, for tests: prints each item on one line, until SIGTERM.
 //
 //   client_reader [--broker EGRESS CONTROL]… [--many N] [--last] [--since TOKEN] [--offset N] [--time NS]
 //                 [--every MS] [--limit MS] PATTERN…
 //
-// --many subscribes to many.0, many.1, … with one subscription each; --limit ends it after so long.
+// --many subscribes to many.0, many.1, … with one subscription each; --limit ends it after this time.
 
 #include <csignal>
 #include <cstdio>

@@ -1,5 +1,5 @@
-"""What a client in any language must do, tried with real brokers: python_client_test.py and node_client_test.py run
-these with a driver that does what it is told."""
+"""What a client in any language must do, with real brokers. python_client_test.py and node_client_test.py run these
+scenarios through a driver process, which executes commands."""
 
 import json
 import signal
@@ -11,13 +11,13 @@ from golden import golden
 from harness import CONTROL, EGRESS, HOST, INGRESS, TIMEOUT_S, BackplaneTest
 from relay import Relay
 
-LONG_S = TIMEOUT_S / 2  # a limit within a driver that ends before the test's own
-SHORT_S = 0.2            # for what is not to come
+LONG_S = TIMEOUT_S / 2  # a limit within a driver: shorter than the test's own
+SHORT_S = 0.2            # for what must not come
 EVENT_BYTES_MAX = 1 << 20
 
 
 class Driver:
-    """A client in a process of its own that does what it is told."""
+    """A client in a process of its own, which executes commands."""
 
     def __init__(self, process):
         self._process = process
@@ -28,7 +28,7 @@ class Driver:
         self._process.stdin.flush()
 
     def end(self):
-        """The answer to what was begun: its value and its error, one of them None."""
+        """Waits for the reply to begin(). Returns (value, error, text); value or error is None."""
         line = self._process.wait_line(self._process.out, "", since=self._answered).string
         self._answered += 1
         answer = json.loads(line)
@@ -45,15 +45,15 @@ class Driver:
         return self.result()
 
     def fails(self, *command):
-        """(what kind of error, its text, the value that goes with it)"""
+        """Expects an error. Returns (kind, text, value)."""
         self.begin(*command)
         value, error, text = self.end()
         if not error:
-            raise AssertionError(f"{command} was to fail, gave {value}\n{self._process.transcript()}")
+            raise AssertionError(f"expected an error from {command}, got {value}\n{self._process.transcript()}")
         return error, text, value
 
     def leave(self):
-        """Closes all that is open, and ends by itself."""
+        """Closes everything and waits until the process exits."""
         self.do("close")
         self._process.stdin.close()
         if self._process.wait_exit() != 0:
@@ -61,7 +61,7 @@ class Driver:
 
 
 class ClientScenarios:
-    """Mixed into a BackplaneTest that has COMMAND, the driver's."""
+    """A mixin for a BackplaneTest. COMMAND is the driver's command."""
 
     def driver(self, ingress=INGRESS, egress=EGRESS, control=CONTROL):
         process = self.run_process([*self.COMMAND, ingress, egress, control], stdin=subprocess.PIPE)
@@ -83,7 +83,7 @@ class ClientScenarios:
         return relay
 
     def publish(self, topic, texts):
-        """By a publisher of the harness's; admitted when it returns."""
+        """Publishes with the harness's Writer. Returns when the broker has admitted all."""
         writer = self.ready_writer()
         for text in texts:
             writer.send(topic, str(text))
@@ -95,9 +95,9 @@ class ClientScenarios:
     def last_offset(self, topic):
         return self.control_request(topics={"pattern": topic}).topics.topics[0].offset
 
-    # What is read.
+    # Reading.
 
-    def test_patterns_get_exactly_what_they_mean(self):
+    def test_a_pattern_receives_exactly_the_topics_that_it_matches(self):
         self.start_broker()
         driver = self.subscriber("time", "stock.*", "a.>")
         for topic in ("timezone", "time.zone", "time", "stock", "stock.MSFT.x", "stock.MSFT", "stocks.A", "a", "a.b.c"):
@@ -125,7 +125,7 @@ class ClientScenarios:
                              ("me@test", sequence, time_ns, {"unit": "°C"}))
         driver.leave()
 
-    def test_last_values_and_history_come_page_by_page(self):
+    def test_last_values_and_history_are_read_page_by_page(self):
         self.start_broker()
         writer = self.ready_writer()
         for number in range(1200):
@@ -141,7 +141,7 @@ class ClientScenarios:
         self.assertEqual(len(driver.do("replay", ">", {"since_ns": 0}, LONG_S)), 2400)
         driver.leave()
 
-    def test_history_that_is_gone_is_told(self):
+    def test_evicted_history_is_an_error_with_the_first_available_offset(self):
         self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 5\n"))
         self.publish("h", range(1, 21))
         driver = self.driver()
@@ -150,7 +150,7 @@ class ClientScenarios:
         self.assertEqual(driver.do("replay", "h", {"after_offset": 15}, LONG_S), self.events("h", range(16, 21)))
         driver.leave()
 
-    # What does not come.
+    # Losses.
 
     def cut_off(self, relay, topics_and_texts):
         relay.cut()
@@ -158,13 +158,13 @@ class ClientScenarios:
             self.publish(topic, texts)
         relay.mend()
 
-    def test_what_is_published_while_the_connection_is_cut_is_fetched(self):
+    def test_events_published_while_the_connection_is_cut_are_recovered(self):
         self.start_broker()
         relay = self.relay(EGRESS)
         driver = self.subscriber("n.>", egress=relay.endpoint)
         self.publish("n.a", [1, 2, 3])
         self.assertEqual(driver.do("receive", 3, LONG_S), self.events("n.a", [1, 2, 3]))
-        # n.b is new to the reader, and neither has a later event that would show the loss.
+        # n.b is new to the reader, and no later event of either topic shows the loss.
         self.cut_off(relay, [("n.a", range(4, 1001)), ("n.b", [1, 2])])
         items = driver.do("receive", 999, LONG_S)
         self.assertEqual([item for item in items if item[1] == "n.a"], self.events("n.a", range(4, 1001)))
@@ -175,9 +175,9 @@ class ClientScenarios:
         self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.b", [3]))
         driver.leave()
 
-    def test_what_history_no_longer_has_is_a_gap(self):
+    def test_events_that_history_no_longer_has_are_a_gap(self):
         self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 5\n"))
-        self.publish("before", [1])  # so that the reading does not begin where the stream does
+        self.publish("before", [1])  # reading must not begin at the start of the stream
         relay = self.relay(EGRESS)
         driver = self.subscriber("n.>", egress=relay.endpoint)
         self.publish("n.a", [1, 2, 3])
@@ -186,12 +186,12 @@ class ClientScenarios:
         items = driver.do("receive", 12, LONG_S)
         self.assertEqual([item for item in items if item[1] == "n.a"],
                          [["gap", "n.a", 4, 18, "history_gone"], *self.events("n.a", range(19, 24))])
-        # Where nothing of the topic was seen before, nobody knows how it began.
+        # If no event of the topic was seen before, its first offset is unknown.
         self.assertEqual([item for item in items if item[1] == "n.b"],
                          [["gap", "n.b", 0, 15, "history_gone"], *self.events("n.b", range(16, 21))])
         driver.leave()
 
-    def test_a_killed_brokers_return_is_a_reset_and_all_of_its_new_life_comes(self):
+    def test_a_killed_brokers_return_is_a_reset_and_all_events_of_its_new_incarnation_arrive(self):
         broker = self.start_broker()
         driver = self.subscriber("n.>")
         self.publish("n.a", [1, 2, 3])
@@ -201,7 +201,7 @@ class ClientScenarios:
             broker.kill()
             driver.begin("receive", 3, LONG_S)
             broker = self.start_broker()
-            # Perhaps before the subscriptions are back.
+            # Perhaps before the subscriptions are active again.
             self.publish("n.a", [f"{life} one", f"{life} two"])
             reset, *events = driver.result()
             self.assertEqual(reset, ["reset", old, f"{self.control_request(stats={}).stream:016x}"])
@@ -210,7 +210,7 @@ class ClientScenarios:
             self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.new", [1]))
         driver.leave()
 
-    def test_of_several_brokers_the_next_one_is_used_where_one_is_gone(self):
+    def test_with_several_brokers_the_client_fails_over_to_the_next(self):
         first = self.start_broker()
         places = {name: f"tcp://{HOST}:{port}" for name, port in (("ingress", 5670), ("egress", 5671), ("control", 5672))}
         second = self.run_program("broker", *(f"--{name}={place}" for name, place in places.items()), "--name", "second")
@@ -237,7 +237,7 @@ class ClientScenarios:
         unequal = self.driver(egress=both["egress"])
         self.assertEqual(unequal.fails("subscribe", ["n"], SHORT_S)[0], "invalid")
 
-    # What is published.
+    # Publishing.
 
     def test_a_burst_is_admitted_once_and_in_order(self):
         self.start_broker()
@@ -264,7 +264,7 @@ class ClientScenarios:
         self.assertEqual([event.sequence for event in self.history(self.control_client(), "b")], list(range(1, 10_001)))
         driver.leave()
 
-    def test_what_is_published_without_a_broker_goes_to_the_next(self):
+    def test_events_published_without_a_broker_go_to_the_next_one(self):
         broker = self.start_broker()
         driver = self.publisher()
         driver.do("wait_ready", LONG_S)
@@ -280,7 +280,7 @@ class ClientScenarios:
         self.assertEqual((status["confirmed"], status["refused"]), (150, 0))
         driver.leave()
 
-    def test_a_broker_that_stands_still_costs_time_and_no_event(self):
+    def test_a_stopped_broker_costs_time_but_no_events(self):
         broker = self.start_broker()
         driver = self.publisher()
         driver.do("wait_ready", LONG_S)
@@ -293,7 +293,7 @@ class ClientScenarios:
         self.assertEqual(self.last_offset("b"), 20_000)
         driver.leave()
 
-    def test_what_the_broker_refuses_is_told(self):
+    def test_refused_events_are_reported(self):
         self.start_broker()
         driver = self.publisher(event_bytes_max=3 << 20)
         driver.do("burst", "b", 1, 2 << 20)
@@ -301,11 +301,11 @@ class ClientScenarios:
         error, text, _ = driver.fails("flush", LONG_S)
         self.assertEqual(error, "refused")
         self.assertIn("too_large", text)
-        driver.do("flush", LONG_S)  # told once
+        driver.do("flush", LONG_S)  # reported once
         self.assertEqual(self.last_offset("b"), 1)
         driver.leave()
 
-    # What cannot be.
+    # Errors.
 
     def assert_all_calls_end(self, **endpoints):
         driver = self.driver(**endpoints)
@@ -323,12 +323,12 @@ class ClientScenarios:
     def test_every_call_has_a_time_limit_without_a_broker(self):
         self.assert_all_calls_end()
 
-    def test_every_call_has_a_time_limit_with_what_is_no_broker(self):
-        with socket.create_server((HOST, 0)) as deaf:  # takes connections and says nothing
+    def test_every_call_has_a_time_limit_with_a_server_that_is_no_broker(self):
+        with socket.create_server((HOST, 0)) as deaf:  # accepts connections and sends nothing
             endpoint = f"tcp://{HOST}:{deaf.getsockname()[1]}"
             self.assert_all_calls_end(ingress=endpoint, egress=endpoint, control=endpoint)
 
-    def test_what_is_no_event_is_counted_and_passed_over(self):
+    def test_messages_that_are_no_events_are_counted_and_ignored(self):
         fake = self.context.socket(zmq.XPUB)
         self.addCleanup(fake.close)
         fake.setsockopt(zmq.LINGER, 0)
@@ -349,7 +349,7 @@ class ClientScenarios:
         self.assertEqual(driver.do("subscriber_status")["undecodable"], 4)
         driver.leave()
 
-    def test_what_cannot_be_asked_or_published_is_an_error_at_once(self):
+    def test_invalid_requests_and_events_are_errors_at_once(self):
         self.start_broker()
         driver = self.publisher()
         for topic in ("", "a..b", "a b", "*", "$SYS.x", "x" * 256):
@@ -373,7 +373,7 @@ class ClientScenarios:
             arguments = ["n", ["text", "x"], {}, "1"] if name == "publish" else [LONG_S]
             self.assertEqual(closed.fails(name, *arguments)[0], "invalid")
             closed.leave()
-        # And nothing of it harmed what is right.
+        # None of it affects what is valid.
         driver.do("burst", "b", 1, 1)
         driver.do("flush", LONG_S)
         self.assertEqual(self.last_offset("b"), 1)

@@ -1,7 +1,8 @@
-// The loop of a driver: a command a line on standard input, [name, ...arguments] in JSON, and a line in answer.
+// The loop of a driver: reads one command per line from standard input, [name, ...arguments] in JSON, and writes one
+// line in reply.
 import { createInterface } from "node:readline";
 
-// Calls commands[name](...arguments) for each line, until the input ends. `describe` makes the answer of an error.
+// Calls commands[name](...arguments) for each line, until the input ends. `describe` turns an error into a reply.
 export async function serve(commands, describe = (error) => ({ error: error.name, text: error.message })) {
   for await (const line of createInterface({ input: process.stdin })) {
     const [name, ...args] = JSON.parse(line);

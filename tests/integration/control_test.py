@@ -1,4 +1,4 @@
-"""Control from Python, over REQ and DEALER: every request, its limits, and what is no request."""
+"""Control from Python, over REQ and DEALER: every request, its limits, and invalid requests."""
 
 import os
 import random
@@ -23,7 +23,7 @@ class ControlTest(BackplaneTest):
         return []
 
     def publish(self, topics, count, payload=""):
-        """`count` events, on one topic after the other. Returns when the broker has them."""
+        """Publishes `count` events, on the topics in turn. Returns when the broker has admitted them."""
         writer = self.ready_writer()
         for number in range(count):
             writer.send(topics[number % len(topics)], payload or str(number + 1))
@@ -31,7 +31,7 @@ class ControlTest(BackplaneTest):
         return writer
 
     def read_all(self, control_client, **request):
-        """(topic, Event) of all slices, each of which keeps the limits, and how many slices there were."""
+        """Checks the limits of each slice. Returns (topic, Event) of all slices, and the number of slices."""
         events, slices = [], 0
         for reply, size in control_client.pages(**request):
             slices += 1
@@ -43,7 +43,7 @@ class ControlTest(BackplaneTest):
 
 
 class Requests(ControlTest):
-    def test_hello_says_who_answers_and_tells_of_the_source(self):
+    def test_hello_identifies_the_broker_and_announces_the_source(self):
         for kind in (zmq.REQ, zmq.DEALER):
             control_client, reader = self.control_client(kind), self.live_reader("$SYS.source.")
             hello = {"name": f"probe{kind}@test", "session": 7, "role": control_pb2.HelloRequest.ROLE_PUBLISHER}
@@ -68,14 +68,14 @@ class Requests(ControlTest):
             self.assertTrue(control_client.poll(30_000))
             self.assertEqual(control_client.recv_multipart()[:-1], [b"mine", b"\x00\xff", b""])
 
-    def test_32_questions_at_once_over_a_dealer_get_one_answer_each(self):
+    def test_32_requests_at_once_over_a_dealer_get_one_reply_each(self):
         control_client = self.control_client(zmq.DEALER)
         for begin in range(0, 640, 32):
             for number in range(begin, begin + 32):
                 control_client.send(control_pb2.ControlRequest(version=1, id=number, admitted={"source": "nobody"}))
             self.assertEqual([control_client.reply().id for _ in range(32)], list(range(begin, begin + 32)))
 
-    def test_who_asks_and_never_reads_harms_nobody_else(self):
+    def test_a_client_that_never_reads_its_replies_harms_no_other(self):
         self.publish(["n"], 2000, payload="x" * 500)
         deaf = self.control_client(zmq.DEALER)
         for _ in range(5000):
@@ -117,7 +117,7 @@ class Requests(ControlTest):
         self.assertEqual([len(event.text) for _, event in events], [300_000] * 3)
         self.assertGreaterEqual(slices, 3)
 
-    def test_replay_refuses_another_stream_and_a_start_that_is_none(self):
+    def test_replay_refuses_another_stream_and_an_invalid_start(self):
         control_client = self.control_client()
         stream = control_client.request(stats={}).stream
         for code, request in (
@@ -130,10 +130,10 @@ class Requests(ControlTest):
             self.assertEqual(reply.error.code, code)
             self.assertNotEqual(reply.error.text, "")
 
-    def test_retained_gives_the_last_value_of_each_topic_by_name(self):
+    def test_retained_returns_the_last_value_of_each_topic_by_name(self):
         topics = [f"value.{number:04}" for number in range(1500)]
         writer = self.publish(topics, 3000)
-        writer.send_frames(b"value.0007", writer.event().SerializeToString())  # no payload: cleared
+        writer.send_frames(b"value.0007", writer.event().SerializeToString())  # no payload: clears the value
         self.wait_admitted(writer)
         for kind in (zmq.REQ, zmq.DEALER):
             events, slices = self.read_all(self.control_client(kind), retained={"pattern": "value.*"})
@@ -154,7 +154,7 @@ class Requests(ControlTest):
             for tail in reply.tails.tails]
         self.assertEqual(later, topics[1196:])
 
-    def test_topics_are_listed_with_what_is_held_of_them(self):
+    def test_topics_are_listed_with_their_history(self):
         self.publish([f"list.{number:04}" for number in range(1100)], 2200)
         replies = [reply for reply, _ in self.control_client().pages(topics={"pattern": "list.*"})]
         listed = [topic for reply in replies for topic in reply.topics.topics]
@@ -162,7 +162,7 @@ class Requests(ControlTest):
         self.assertTrue(all((topic.offset, topic.events, topic.history_events) == (2, 2, 2) for topic in listed))
         self.assertTrue(all(topic.value_bytes > 0 and topic.received_ns > 0 for topic in listed))
 
-    def test_admitted_says_how_far_a_session_has_come(self):
+    def test_admitted_returns_the_last_sequence_of_a_session(self):
         writer = self.publish(["n"], 250)
         control_client = self.control_client()
         who = {"source": writer.source, "session": writer.session}
@@ -195,7 +195,7 @@ class SmallHistory(ControlTest):
     def options(self):
         return ["--config", self.config_file("[[backplane]]\nhistory_events = 100\n")]
 
-    def test_a_start_that_is_gone_is_told_with_the_first_that_can_be_served(self):
+    def test_an_evicted_start_is_reported_with_the_first_available_position(self):
         self.publish(["n"], 1000)
         control_client = self.control_client()
         stream = control_client.request(stats={}).stream
@@ -226,7 +226,7 @@ class Types(ControlTest):
             pool.Add(file)
         return message_factory.MessageFactory(pool).GetPrototype(pool.FindMessageTypeByName(name))
 
-    def test_a_type_that_a_publisher_registers_can_be_read_by_who_never_saw_it(self):
+    def test_a_type_that_a_publisher_registers_can_be_read_by_anyone(self):
         files = self.files_of_a_new_type()
         reply = self.control_client().request(types={"register_files": files})
         self.assertEqual(reply.WhichOneof("end"), "complete", reply.error.text)
@@ -243,7 +243,7 @@ class Types(ControlTest):
         decoded = self.type_in(fetched.files, name).FromString(received.value)
         self.assertEqual((decoded.station, decoded.ppm), ("north", 421.5))
 
-    def test_what_contradicts_a_registered_type_is_refused(self):
+    def test_a_definition_that_contradicts_a_registered_type_is_refused(self):
         control_client, files = self.control_client(), self.files_of_a_new_type()
         control_client.request(types={"register_files": files})
         self.assertEqual(control_client.request(types={"register_files": files}).WhichOneof("end"), "complete")
@@ -263,18 +263,18 @@ class Types(ControlTest):
         self.assertIn("backplane/events/v1/clock_tick.proto", every)
 
 
-class NoRequests(ControlTest):
+class InvalidRequests(ControlTest):
     def assert_answers(self):
         self.assertEqual(self.control_request(stats=control_pb2.StatsRequest()).WhichOneof("end"), "complete")
 
-    def test_another_version_is_told_which_one_is_spoken(self):
+    def test_a_request_of_another_version_gets_the_supported_one(self):
         for kind in (zmq.REQ, zmq.DEALER):
             control_client = self.control_client(kind)
             control_client.send(control_pb2.ControlRequest(version=2, id=9, stats=control_pb2.StatsRequest()))
             reply = control_client.reply()
             self.assertEqual((reply.version, reply.id, reply.error.code), (1, 9, "version"))
 
-    def test_random_bytes_get_one_answer_each(self):
+    def test_random_bytes_get_one_reply_each(self):
         chance = random.Random(5572)
         good = control_pb2.ControlRequest(version=1, replay={"pattern": ">", "since_ns": 0}).SerializeToString()
         for kind in (zmq.REQ, zmq.DEALER):
@@ -282,7 +282,7 @@ class NoRequests(ControlTest):
             for number in range(400):
                 if number % 2:
                     request = chance.randbytes(chance.randrange(200))
-                else:  # one that was good, but for some bytes
+                else:  # a valid request with some bytes changed
                     request = bytearray(good)
                     for _ in range(chance.randrange(1, 4)):
                         request[chance.randrange(len(request))] = chance.randrange(256)
@@ -290,13 +290,13 @@ class NoRequests(ControlTest):
                 self.assertIsNotNone(control_client.reply().WhichOneof("end"))
         self.assert_answers()
 
-    def test_a_request_for_nothing_is_told(self):
+    def test_an_empty_request_is_an_error(self):
         control_client = self.control_client()
         control_client.send(control_pb2.ControlRequest(version=1, id=3))
         reply = control_client.reply()
         self.assertEqual((reply.id, reply.error.code), (3, "unknown_request"))
 
-    def test_a_request_with_no_frame_before_it_is_passed_over(self):
+    def test_a_request_without_an_envelope_is_ignored(self):
         with self.context.socket(zmq.DEALER) as control_client:
             control_client.setsockopt(zmq.LINGER, 0)
             control_client.connect(CONTROL)
@@ -305,7 +305,7 @@ class NoRequests(ControlTest):
             self.assertTrue(control_client.poll(30_000))
             self.assertEqual(control_pb2.ControlReply.FromString(control_client.recv_multipart()[-1]).id, 5)
 
-    def test_a_huge_request_is_answered_and_one_beyond_the_limit_costs_its_own_connection_alone(self):
+    def test_a_huge_request_gets_a_reply_and_one_above_the_limit_costs_only_its_own_connection(self):
         other = self.control_client(zmq.DEALER)
         other.request(stats={})
         large = self.control_client()

@@ -1,5 +1,5 @@
-// A subscriber written with cppzmq alone, as somebody's C++ program would be. It prints "live" once its
-// subscription is in force, then a line an event: topic, offset, position and text.
+// A subscriber written with cppzmq alone, like a user's C++ program. It prints "live" when its subscription is active,
+// then one line per event: topic, offset, position and text.
 //   cpp_sub EGRESS PREFIX COUNT
 #include <cstdlib>
 #include <iostream>
@@ -35,10 +35,10 @@ int main(int argc, char** argv) {
   const std::string live = "$SYS.live.cpp-sub";
   socket.set(zmq::sockopt::subscribe, live);
 
-  long wanted = std::strtol(argv[3], nullptr, 10);
+  long remaining = std::strtol(argv[3], nullptr, 10);
   std::string topic;
   backplane::v1::Event event;
-  while (wanted > 0) {
+  while (remaining > 0) {
     if (!receive(socket, topic, event)) {
       std::cerr << "a message that is not [topic][Event]\n";
       return 1;
@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
     }
     std::cout << topic << ' ' << event.stamp().offset() << ' ' << event.stamp().position() << ' '
               << event.text() << std::endl;
-    --wanted;
+    --remaining;
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-"""The end of a broker, asked for: what publishers had sent before it arrives."""
+"""A broker that drains: everything that publishers had sent before it arrives."""
 
 import signal
 import socket
@@ -10,12 +10,12 @@ import zmq
 from backplane.v1 import control_pb2, system_pb2
 from harness import ENDPOINTS, HOST, TIMEOUT_S, RAW, ControlClient, BackplaneTest, Deadline, Writer, position_and_offset
 
-# Well above drain_limit (5 s): only a broker that doesn't end takes longer.
+# Well above drain_limit (5 s): only a broker that does not end takes longer.
 END_S = 20
 
 
 class Load:
-    """A publisher at work on a thread of its own: sends numbered events on one topic until it is told to stop."""
+    """A publisher on a thread of its own: sends numbered events on one topic until stopped."""
 
     def __init__(self, writer, topic):
         self._writer, self._topic = writer, topic.encode()
@@ -30,7 +30,7 @@ class Load:
                 self.sent += 1
 
     def _send(self, event):
-        """Whether it was sent; else we were stopped."""
+        """Returns True if sent, False if stopped."""
         while not self._stop.is_set():
             try:
                 self._writer.send_frames(self._topic, event)
@@ -54,7 +54,7 @@ class Load:
 
 
 class FrozenSubscriber:
-    """A SUB that reads nothing once it is live. It says something now and then: a silent one would be cut off."""
+    """A SUB that reads nothing after it is live. It sends something now and then: a silent one would be disconnected."""
 
     GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)
     READY = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB"
@@ -101,7 +101,7 @@ class Drain(BackplaneTest):
         return loads
 
     def read_to_the_end(self, reader):
-        """How many events came of each topic, each one with the next offset, and that the last was the notice."""
+        """Checks that offsets are consecutive and that the notice comes last. Returns the number of events per topic."""
         offsets = {}
         deadline = Deadline(60)
         while deadline.left():
@@ -115,7 +115,7 @@ class Drain(BackplaneTest):
         self.fail(f"no notice, but events up to {offsets}")
 
     def send_while_it_stands_still(self):
-        """Sends what the broker has read nothing of when it goes on. Gives how much on each topic."""
+        """Sends events while the broker is stopped, then continues it. Returns the number of events per topic."""
         count = 1_500
         writers = {f"load.{number}": self.ready_writer(source=f"load{number}@test") for number in range(3)}
         writers["load.raw"] = self.ready_writer(endpoint=RAW)
@@ -125,7 +125,7 @@ class Drain(BackplaneTest):
                 writer.send(topic, "x" * 500)
         return dict.fromkeys(writers, count)
 
-    def test_all_that_publishers_had_sent_arrives_before_the_end(self):
+    def test_everything_that_publishers_had_sent_arrives_before_the_end(self):
         reader = self.live_reader("")
         sent = self.send_while_it_stands_still()
         self.broker.signal(signal.SIGTERM)
@@ -144,7 +144,7 @@ class Drain(BackplaneTest):
         self.assertEqual(self.read_to_the_end(reader), sent)
         self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
 
-    def test_publishers_that_do_not_stop_do_not_hold_it_up(self):
+    def test_publishers_that_do_not_stop_do_not_delay_the_drain(self):
         reader, loads = self.live_reader(""), self.start_load()
         for load in loads.values():
             load.wait_sent(1_000)
@@ -154,7 +154,7 @@ class Drain(BackplaneTest):
         self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
         self.assertEqual({topic: min(count, arrived[topic]) for topic, count in sent.items()}, sent)
 
-    def test_the_notice_is_an_event_that_says_which_backplane(self):
+    def test_the_drain_notice_is_an_event_that_names_the_backplane(self):
         reader = self.live_reader("$SYS.drain")
         self.broker.signal(signal.SIGINT)
         topic, event = reader.receive()
@@ -163,8 +163,8 @@ class Drain(BackplaneTest):
         self.assertEqual((topic, notice.backplane), ("$SYS.drain", "default"))
         self.assertEqual(self.broker.wait_exit(END_S), 0)
 
-    def test_while_it_drains_publishers_are_told(self):
-        # They don't stop, so it drains for half its limit, and answers meanwhile.
+    def test_publishers_are_notified_while_the_broker_drains(self):
+        # They do not stop: the broker drains for half its limit, and replies meanwhile.
         limit = self.config_file('[[backplane]]\ndrain_limit = "20s"\n')
         self.broker.end()
         self.broker = self.start_broker("--config", limit)
@@ -176,13 +176,13 @@ class Drain(BackplaneTest):
         self.broker.wait_line(self.broker.err, "draining")
         deadline = Deadline()
         while not control_client.request(admitted=who).admitted.draining:
-            self.assertTrue(deadline.left(), "nobody was told that it drains")
+            self.assertTrue(deadline.left(), "no notice that it drains")
         self.assertTrue(control_client.request(hello={"name": "x"}).hello.draining)
         loads["load.0"].stop()
         self.assertEqual(self.broker.wait_exit(END_S), 0)
 
     def start_two(self, drain_limit):
-        """Two backplanes instead of the one. Gives their first ports: of ingress, then come egress and control."""
+        """Starts two backplanes instead of one. Returns their first ports: ingress, followed by egress and control."""
         self.broker.end()
         ports = {"one": 5600, "other": 5610}
         text = "".join(f'[[backplane]]\nname = "{name}"\ndrain_limit = "{drain_limit}"\nraw = "off"\n' + "".join(
@@ -199,28 +199,28 @@ class Drain(BackplaneTest):
             return False
         return True
 
-    def test_a_backplane_that_is_asked_to_drain_closes_its_ports_and_the_other_goes_on(self):
+    def test_a_drained_backplane_closes_its_ports_and_the_other_continues(self):
         one, other = self.start_two("5s")
         control_client = ControlClient(self.context, control=f"tcp://{HOST}:{one + 2}")
         self.addCleanup(control_client.close)
         control_client.request(drain={})
         deadline = Deadline()
         while any(self.listens(one + at) for at in range(3)):
-            self.assertTrue(deadline.left(), "it listens and serves nobody")
+            self.assertTrue(deadline.left(), "it listens but serves no client")
         control_client = ControlClient(self.context, control=f"tcp://{HOST}:{other + 2}")
         self.addCleanup(control_client.close)
         self.assertEqual(control_client.request(stats={}).broker, "other")
         self.broker.signal(signal.SIGTERM)
         self.assertEqual(self.broker.wait_exit(END_S), 0, self.broker.transcript())
 
-    def test_a_subscriber_that_does_not_read_holds_up_no_other_backplane(self):
+    def test_a_subscriber_that_does_not_read_delays_no_other_backplane(self):
         one, other = self.start_two("10m")
         stuck = FrozenSubscriber(one + 1, b"n")
         self.addCleanup(stuck.close)
         writer = Writer(self.context, endpoint=f"tcp://{HOST}:{one}")
         self.addCleanup(writer.close)
         writer.wait_ready()
-        # More than the kernel takes for it.
+        # More than the kernel buffers for it.
         for _ in range(64):
             writer.send("n", "x" * 1_000_000)
         self.broker.signal(signal.SIGTERM)
@@ -249,7 +249,7 @@ class Drain(BackplaneTest):
         feeder.join(60)
         while reader.poll_now():
             texts.append(reader.receive()[1].text)
-        # A SUB may be late at the new broker: what that one took in is read from its history.
+        # A SUB may connect late to the new broker: read its history for the events before.
         before = set(map(int, texts))
         after = [int(event.text) for event in self.history(self.control_client(), "log")]
         self.assertTrue(broker.running())

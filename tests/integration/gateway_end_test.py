@@ -1,4 +1,4 @@
-"""The end of a gateway, asked for: its clients get what it had accepted for them, and are told."""
+"""A gateway that is stopped: its clients get what it had accepted for them, and a notice."""
 
 import os
 import select
@@ -9,11 +9,11 @@ import unittest
 from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, CommandClient, LineClient
 
 TEXT = "x" * 1000
-COUNT = 3000  # megabytes, well below a backlog and well above what the kernel takes for a client
+COUNT = 3000  # megabytes: well below a backlog, and well above what the kernel buffers for a client
 
 
 class SlowClient(LineClient):
-    """One for which the kernel takes only a little."""
+    """A client with a small kernel buffer."""
 
     def __init__(self):
         connection = socket.socket()
@@ -29,7 +29,7 @@ class GatewayEnd(BackplaneTest):
         self.start_broker()
 
     def start_with_backlog(self, goodbye_limit):
-        """A gateway, and a client for which it has all that was published, most of it unread."""
+        """Starts a gateway, and a client that has not read most of its events."""
         self.gateway = self.start_gateway(
             "--config", self.config_file(f'[gateway]\ngoodbye_limit = "{goodbye_limit}"\n'))
         slow, self.witness = SlowClient(), self.client()
@@ -44,14 +44,15 @@ class GatewayEnd(BackplaneTest):
         self.witness.events_until(f"n {COUNT + 1} end")
         return slow
 
-    def test_a_slow_reader_gets_all_that_was_accepted_and_is_told(self):
+    def test_a_slow_reader_gets_all_accepted_events_and_a_notice(self):
         slow = self.start_with_backlog("10m")
         self.gateway.signal(signal.SIGTERM)
         self.assertEqual(self.witness.notice(), "!BYE drain")
         self.witness.wait_closed()
         with self.assertRaises(ConnectionRefusedError):
             LineClient(GATEWAY)
-        # It waits for the one that has not read yet. (One that doesn't would not be seen where all is slow.)
+        # The gateway waits for the client that has not read yet. (On a slow machine, a gateway that does not wait would
+        # pass, too.)
         process = os.pidfd_open(self.gateway.pid)
         self.addCleanup(os.close, process)
         self.assertEqual(select.select([process], [], [], 2.0)[0], [], "it did not wait")
@@ -62,7 +63,7 @@ class GatewayEnd(BackplaneTest):
         slow.wait_closed()
         self.assertEqual(self.gateway.wait_exit(), 0, self.gateway.transcript())
 
-    def test_who_never_reads_does_not_hold_it_up(self):
+    def test_a_client_that_never_reads_does_not_delay_the_end(self):
         self.start_with_backlog("100ms")
         self.gateway.signal(signal.SIGTERM)
         self.assertEqual(self.witness.notice(), "!BYE drain")

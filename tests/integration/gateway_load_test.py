@@ -18,7 +18,7 @@ METRICS_GATEWAY = f"{HOST}:9571"
 
 
 class Crowd:
-    """Many clients of the gateway on one epoll. What each has got is kept as lines, until taken."""
+    """Many clients of the gateway on one epoll. Keeps the lines that each received until they are taken."""
 
     def __init__(self, count, address=GATEWAY):
         host, port = address.rsplit(":", 1)
@@ -37,7 +37,7 @@ class Crowd:
             self.sockets[number].sendall(text.encode())
 
     def pump(self, seconds=0.05):
-        """Reads what is there. Gives how many lines that were."""
+        """Reads what is available. Returns the number of lines."""
         count = 0
         for fd, _ in self._epoll.poll(seconds):
             number = self._by_fd[fd]
@@ -50,7 +50,7 @@ class Crowd:
         return count
 
     def pump_until(self, condition):
-        """Reads until condition(lines) holds for all clients."""
+        """Reads until condition(lines) is true for all clients."""
         waiting = set(self.sockets)
         deadline = Deadline()
         while waiting:
@@ -73,7 +73,7 @@ class Crowd:
 
 
 class ControlTap:
-    """Stands between a gateway and the broker's control endpoint, and counts what is asked, by kind."""
+    """Sits between a gateway and the broker's control endpoint, and counts requests by kind."""
 
     def __init__(self, context):
         self.asked = collections.Counter()
@@ -122,12 +122,12 @@ class Load(BackplaneTest):
         self.broker = self.start_broker()
 
     def crowd(self, count):
-        # Instrumented processes are many times slower, and find the same with fewer.
+        # Instrumented processes are many times slower; fewer clients find the same errors.
         crowd = Crowd(min(count // 5 if os.environ.get("SANITIZED") else count, self.most // 2 - 200))
         self.addCleanup(crowd.close)
         return crowd
 
-    def test_a_join_storm_costs_the_broker_one_query(self):
+    def test_a_join_storm_costs_the_broker_one_request(self):
         tap = ControlTap(self.context)
         self.addCleanup(tap.close)
         gateway = self.run_program("gateway", "--listen", GATEWAY, "--ingress", INGRESS, "--egress", EGRESS,
@@ -151,7 +151,7 @@ class Load(BackplaneTest):
             self.assertIn(lines, (["+OK SUB n", "n 9", "n during", "n end"], ["+OK SUB n", "n during", "n end"]))
         self.assertEqual(tap.asked["retained"], 1)
 
-    def test_kill_9_of_the_broker_under_load_leaves_exact_accounts(self):
+    def test_after_kill_9_of_the_broker_under_load_every_loss_is_announced(self):
         gateway = self.start_gateway("--workers", "2")
         crowd = self.crowd(1000)
         crowd.send("FORMAT text+offset\nSUB load.>\n")
@@ -169,7 +169,7 @@ class Load(BackplaneTest):
         for _ in range(20):
             send(50)
             crowd.pump(0)
-        self.broker.kill()  # with events under way
+        self.broker.kill()  # while events are in flight
         crowd.pump_until(lambda lines: lines[-1] == "!WAIT broker")
         self.broker = self.start_broker()
         crowd.pump_until(lambda lines: "!LIVE broker" in lines)
@@ -186,14 +186,14 @@ class Load(BackplaneTest):
             self.assert_accounts(lines, len(topics), 1000)
 
     def assert_accounts(self, lines, topics, count_again):
-        """Each life's offsets come in order and once; of the second life each is there or told."""
+        """Offsets of each incarnation come in order and once; of the second one, each event arrives or is announced as lost."""
         position = lines.index("!WAIT broker")
         seen = collections.defaultdict(int)
         for line in lines[2:position]:
             topic, offset, _ = line.split(" ", 2)
             self.assertEqual(int(offset), seen[topic] + 1, line)
             seen[topic] += 1
-        # What the gateway had received before is the same for all topics, up to a cut.
+        # What the gateway had received before is the same for all topics, up to the cut.
         resets = [line.split(" ")[1] for line in lines if line.startswith("!RESET")]
         self.assertEqual(sorted(resets), sorted(seen))
         second = collections.defaultdict(int)
@@ -207,7 +207,7 @@ class Load(BackplaneTest):
                 second[topic] += 1
         self.assertEqual(sum(second.values()), count_again + 1)
 
-    def test_thousands_of_clients_get_what_each_asked_for(self):
+    def test_thousands_of_clients_get_what_they_subscribed_to(self):
         self.start_gateway("--workers", "3")
         crowd = self.crowd(3000)
         groups = 30
@@ -221,10 +221,10 @@ class Load(BackplaneTest):
         publisher.send("all", "end")
         crowd.pump_until(lambda lines: lines[-1] == "all end")
         for number, lines in crowd.lines.items():
-            wanted = [f"g.{n % groups}.{n % 7} {n}" for n in range(number % groups, 900, groups)]
-            self.assertEqual(lines[2:-1], wanted)
+            expected = [f"g.{n % groups}.{n % 7} {n}" for n in range(number % groups, 900, groups)]
+            self.assertEqual(lines[2:-1], expected)
 
-    def test_clients_that_stall_or_vanish_disturb_nobody(self):
+    def test_clients_that_stall_or_vanish_disturb_no_others(self):
         self.start_gateway("--workers", "2")
         crowd, stalled = self.crowd(200), self.crowd(100)
         for each in (crowd, stalled):
@@ -237,11 +237,11 @@ class Load(BackplaneTest):
             if number % 20 == 0:
                 crowd.pump_until(lambda lines: len(lines) >= 2 + number)
             if number % 100 == 50:
-                stalled.leave(number // 100)  # with megabytes to come
+                stalled.leave(number // 100)  # with megabytes pending
         crowd.pump_until(lambda lines: len(lines) == 602)
         for lines in crowd.lines.values():
             self.assertFalse([line for line in lines if line.startswith("!")])
-        # Those that stalled get what was kept for them, and are told of all else.
+        # Those that stalled get what was kept for them, and gaps for all else.
         publisher.send("big", "end")
         stalled.pump_until(lambda lines: lines and lines[-1].endswith(" end"))
         for number in stalled.sockets:
@@ -263,7 +263,7 @@ class Limits(BackplaneTest):
         self.start_gateway("--config", self.config_file("[gateway]\n" + text), "--metrics", METRICS_GATEWAY)
 
     def wait_counted(self, name, reason, count):
-        """Until the gateway's page says that so many were: it is at most a second behind."""
+        """Waits until the gateway's metrics show this number: they are at most a second old."""
         sample = f'backplane_gateway_{name}{{backplane="default",reason="{reason}"}} {count}'
         deadline = Deadline()
         while sample not in (lines := self.metrics()):
@@ -273,7 +273,7 @@ class Limits(BackplaneTest):
         with urllib.request.urlopen(f"http://{METRICS_GATEWAY}/metrics", timeout=TIMEOUT_S) as page:
             return page.read().decode().splitlines()
 
-    def test_connections_above_the_limit_are_sent_away_with_the_reason(self):
+    def test_connections_above_the_limit_are_closed_with_the_reason(self):
         self.start("connections_max = 3\n")
         clients = [self.client() for _ in range(3)]
         for client in clients:
@@ -284,7 +284,7 @@ class Limits(BackplaneTest):
         self.wait_counted("connections_refused_total", "too_many_connections", 1)
         clients[0].close()
         deadline = Deadline()
-        while True:  # until the gateway has seen that one leave
+        while True:  # until the gateway has noticed that one has left
             again = self.client()
             again.send("PING")
             again._pump(deadline)
@@ -292,14 +292,14 @@ class Limits(BackplaneTest):
                 break
             self.assertTrue(deadline.left())
 
-    def test_who_says_nothing_is_sent_away(self):
+    def test_silent_clients_are_disconnected(self):
         self.start('first_byte_timeout = "200ms"\n')
         silent = self.client()
         self.assertEqual(silent.notice(), "!BYE silent")
         silent.wait_closed()
         self.wait_counted("goodbyes_total", "silent", 1)
 
-    def test_who_subscribes_to_nothing_is_sent_away_in_the_end_and_who_listens_is_not(self):
+    def test_clients_without_subscriptions_are_disconnected_and_subscribers_are_not(self):
         self.start('idle_timeout = "3s"\n')
         listener, idle = self.client(), self.client()
         listener.subscribe("n")
@@ -322,7 +322,7 @@ class Limits(BackplaneTest):
         self.wait_counted("commands_refused_total", "too_many_subscriptions", 1)
         self.wait_counted("commands_refused_total", "line_too_long", 2)
 
-    def test_one_byte_at_a_time_and_rubbish_and_half_a_line_harm_nobody(self):
+    def test_single_bytes_and_garbage_and_half_a_line_harm_no_others(self):
         self.start("")
         slow, noise, half = self.client(), self.client(), self.client()
         for byte in b"SUB n\r\nPING\r\n":
@@ -335,7 +335,7 @@ class Limits(BackplaneTest):
         self.assertEqual(slow.command("PUB n whole"), "+OK PUB n")
         self.assertEqual(slow.event(), "n whole")
 
-    def test_who_sends_and_never_reads_is_not_read_from(self):
+    def test_input_of_a_client_that_never_reads_is_paused(self):
         self.start("")
         sender, other = self.client(), self.client()
         sender._socket.setblocking(False)
@@ -349,8 +349,8 @@ class Limits(BackplaneTest):
             except BlockingIOError:
                 full += 1
                 self.assertEqual(other.command("PING"), "+PONG")
-            self.assertLess(sent, 200 << 20, "the gateway goes on reading")
-        self.assertEqual(full, 20, "the gateway goes on reading")
+            self.assertLess(sent, 200 << 20, "the gateway keeps reading")
+        self.assertEqual(full, 20, "the gateway keeps reading")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""What a client of the gateway can ask for beside plain subscriptions: history, intervals, policies, formats,
-topics, feeds."""
+"""What clients of the gateway can do apart from plain subscriptions: history, intervals, policies, formats, topics,
+feeds."""
 
 import json
 import re
@@ -33,7 +33,7 @@ class Protocol(BackplaneTest):
     def subscribe(self, client, what):
         self.assertEqual(client.command(f"SUB {what}"), f"+OK SUB {what.split(' ')[0]}")
 
-    def test_since_an_offset_gives_what_came_after_it_and_goes_on(self):
+    def test_since_an_offset_replays_the_events_after_it_and_continues_live(self):
         self.published(2000)
         client = self.client_with_offsets()
         self.subscribe(client, "n since=500")
@@ -42,8 +42,8 @@ class Protocol(BackplaneTest):
         self.publisher.send("n", "live")
         self.assertEqual(client.event(), "n 2001 live")
 
-    def test_since_meets_the_live_events_without_hole_or_duplicate(self):
-        """Many clients read from the beginning while the publisher goes on."""
+    def test_since_joins_live_events_without_hole_or_duplicate(self):
+        """Many clients read from the beginning while the publisher continues."""
         self.published(3000)
         clients = []
         for number in range(40):
@@ -59,14 +59,14 @@ class Protocol(BackplaneTest):
                 self.assertEqual(client.event().split(" ")[:2], ["n", str(offset)])
             self.assertFalse([line for line in client.lines if line.startswith("!")])
 
-    def test_since_a_time_gives_what_came_in_it(self):
+    def test_since_a_time_replays_the_events_of_that_time(self):
         self.published(10)
         client = self.client_with_offsets()
         self.subscribe(client, "> since=10m")
         for offset in range(1, 11):
             self.assertEqual(client.event(), f"n {offset} {offset - 1}")
 
-    def test_a_resume_token_goes_on_where_the_reader_was(self):
+    def test_a_resume_token_resumes_where_the_reader_was(self):
         client = self.client()
         client.command("FORMAT json")
         self.subscribe(client, "a.>")
@@ -83,7 +83,7 @@ class Protocol(BackplaneTest):
         client = self.client()
         self.assertRegex(client.command("SUB a.> since=3"), "^-ERR offset_needs_exact_topic .+")
 
-    def test_what_history_no_longer_has_is_told(self):
+    def test_events_that_history_no_longer_has_are_announced(self):
         reader = self.live_reader("n")
         token = reader.wait_live().stamp
         self.published(3)
@@ -92,7 +92,7 @@ class Protocol(BackplaneTest):
         self.assertEqual(client.notice(), "!RESET n")
         self.assertEqual([client.event() for _ in range(3)], ["n 1 0", "n 2 1", "n 3 2"])
 
-    def test_since_a_place_that_is_not_reached_begins_anew(self):
+    def test_since_a_position_that_does_not_exist_is_a_reset(self):
         token = self.live_reader("n").wait_live().stamp
         self.published(3)
         for since in ("4", f"{token.stream:016x}:1000000"):
@@ -103,7 +103,7 @@ class Protocol(BackplaneTest):
             self.publisher.send("n", "live")
             self.assertEqual(client.event().split(" ")[2], "live")
 
-    def test_every_gives_the_first_at_once_and_the_last_in_the_end(self):
+    def test_every_sends_the_first_event_at_once_and_the_last_at_the_end(self):
         client = self.client_with_offsets()
         self.subscribe(client, "n every=300ms")
         self.published(500)
@@ -121,11 +121,11 @@ class Protocol(BackplaneTest):
         self.publisher.send("n", "live")
         self.assertEqual(client.event(), "n 6 live")
 
-    def test_topics_lists_what_there_is_in_its_turn(self):
+    def test_topics_lists_all_topics_in_order_of_commands(self):
         for topic in ("a.b", "a.c", "b"):
             self.published(3, topic)
         client = self.client()
-        self.subscribe(client, "nothing.here")  # the answer comes when there is a broker to ask
+        self.subscribe(client, "nothing.here")  # the reply comes when the gateway has its broker
         client.send("TOPICS a.*")
         client.send("PING")
         self.assertRegex(client.reply(), r"^\+TOPIC a\.b 3 \d+ \d+\.\d$")
@@ -141,14 +141,14 @@ class Protocol(BackplaneTest):
         for number in range(1000):
             self.publisher.send(f"big.{number % 10}", text)
         self.publisher.send("big.end", "x")
-        self.assertEqual(witness.event(), "big.end x")  # so the gateway has had all, and nobody has read
+        self.assertEqual(witness.event(), "big.end x")  # the gateway has received everything, and no client has read
         events = client.events_until("big.end 1 x")
         self.assertLess(len(events), 1000)
         self.assertEqual({line.split(" ", 2)[0]: line.split(" ", 2)[1] for line in events},
                          {f"big.{number}": "100" for number in range(10)})
         self.assertFalse([line for line in client.lines if line.startswith("!")])
 
-    def test_policy_disconnect_says_why(self):
+    def test_policy_disconnect_gives_the_reason(self):
         client, witness = self.client_with_offsets(), self.client()
         self.subscribe(witness, "end")
         self.subscribe(client, "big policy=disconnect")
@@ -156,11 +156,11 @@ class Protocol(BackplaneTest):
         for _ in range(1000):
             self.publisher.send("big", text)
         self.publisher.send("end", "x")
-        self.assertEqual(witness.event(), "end x")  # so the gateway has had all, and nobody has read
+        self.assertEqual(witness.event(), "end x")  # the gateway has received everything, and no client has read
         client.wait_closed()
         events = [line for line in client.lines if line.startswith("big ")]
         self.assertLess(len(events), 1000)
-        # Why, it is told only if it reads in time; the gateway's own page knows in any case.
+        # The client gets the reason only if it reads in time; the gateway's metrics have it in any case.
         if (last := client.lines[-1]).startswith("!"):
             self.assertEqual(last, "!BYE slow_consumer")
         said = 'backplane_gateway_goodbyes_total{backplane="default",reason="slow_consumer"} 1'
@@ -172,7 +172,7 @@ class Protocol(BackplaneTest):
         with urllib.request.urlopen(f"http://{GATEWAY}/metrics", timeout=TIMEOUT_S) as page:
             return page.read().decode().splitlines()
 
-    def test_proto_has_the_brokers_own_bytes(self):
+    def test_proto_has_the_brokers_bytes(self):
         reader, client = self.live_reader("n"), self.client()
         self.assertEqual(client.command("FORMAT proto"), "+OK FORMAT proto")
 
@@ -228,7 +228,7 @@ class Protocol(BackplaneTest):
             self.assertTrue(deadline.left())
 
 
-class Places(BackplaneTest):
+class Listeners(BackplaneTest):
     """Several listeners, feeds, backplanes and brokers."""
 
     def connect(self, port, host=HOST):
@@ -251,7 +251,7 @@ format = "json"
         publisher = self.ready_writer()
         text, obj = self.connect(1500), self.connect(1501)
         text.half_close()
-        # Nothing says when a feed is in force: knock until it is.
+        # A feed does not report when it is active: publish until it receives.
         deadline = Deadline()
         for client in (text, obj):
             client._socket.settimeout(TIMEOUT_S)
@@ -271,7 +271,7 @@ format = "json"
         self.assertEqual(text.event(), "weather.uk rain")
         while (event := json.loads(obj.event()))["topic"] != "news.end":
             self.assertEqual(event["topic"], "news.uk")
-        obj.send("UNSUB news.>")  # is not heard
+        obj.send("UNSUB news.>")  # is ignored
         publisher.send("news.uk", "again")
         self.assertEqual(json.loads(obj.event())["text"], "again")
 
@@ -279,7 +279,7 @@ format = "json"
         import select
         return bool(select.select([client._socket], [], [], seconds)[0])
 
-    def test_one_gateway_serves_several_backplanes_on_several_places(self):
+    def test_one_gateway_serves_several_backplanes_on_several_ports(self):
         ports = {name: [f"tcp://{HOST}:{base + i}" for i in range(4)] for name, base in (("a", 6000), ("b", 6010))}
         config = "".join(f"""
 [[backplane]]

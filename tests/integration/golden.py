@@ -1,4 +1,4 @@
-"""Reads tests/golden: the bytes and the cases that every language's code is held to."""
+"""Reads tests/golden: the bytes and cases that the code in every language must agree with."""
 
 import pathlib
 

@@ -1,7 +1,7 @@
-"""The real processes, clients and ZeroMQ peers for tests that look at the whole from outside.
+"""The real processes, clients and ZeroMQ peers, for tests that look at the system from outside.
 
-Every wait is for a condition and bounded; nothing sleeps. A test process has a loopback address of its own,
-so that the ports which it chooses are free, stay free over a restart, and disturb no other test.
+Every wait is for a condition and bounded; nothing sleeps. Each test process has a loopback address of its own: its
+ports are free, stay free over a restart, and disturb no other test.
 """
 
 import collections
@@ -23,7 +23,7 @@ import zmq
 from backplane.v1 import control_pb2, event_pb2
 
 PROGRAM = os.environ["BACKPLANE_PROGRAM"]
-# The longest that anything may take on a busy machine, under a sanitizer.
+# The limit for any wait, on a busy machine and under a sanitizer.
 TIMEOUT_S = 90.0
 STAMP_BYTES = 47
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:")
@@ -55,14 +55,14 @@ class Deadline:
 
 
 class Process:
-    """A child process whose standard output and error are read as they come."""
+    """A child process. Threads read its standard output and error."""
 
     def __init__(self, command, stdin=subprocess.DEVNULL, process_group=None, cwd=None):
         self.command = command
         self.out, self.err = [], []
         self._changed = threading.Condition()
         self._streams_open = 2
-        # It must not outlive us, however we end.
+        # The kernel kills it when this process ends.
         self._popen = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *command], stdin=stdin, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, errors="replace", bufsize=1, process_group=process_group, cwd=cwd)
@@ -84,10 +84,10 @@ class Process:
             self._changed.notify_all()
 
     def wait_line(self, lines, pattern, since=0, timeout=TIMEOUT_S):
-        """The match of the first line, from number `since` on, in which `pattern` is found. `lines` is
+        """Waits for the first line, from number `since` on, that matches `pattern`. Returns the match. `lines` is
         self.out or self.err."""
         deadline = Deadline(timeout)
-        seen = since  # each line is looked at once: there may be tens of thousands
+        seen = since  # look at each line once: there may be tens of thousands
         with self._changed:
             while True:
                 while seen < len(lines):
@@ -96,13 +96,13 @@ class Process:
                         return match
                     seen += 1
                 if not self._streams_open:
-                    raise AssertionError(f"it ended without a line like {pattern!r}\n{self.transcript()}")
+                    raise AssertionError(f"ended without a line like {pattern!r}\n{self.transcript()}")
                 if not deadline.left():
                     raise AssertionError(f"no line like {pattern!r} within {timeout} s\n{self.transcript()}")
                 self._changed.wait(deadline.left())
 
     def ready(self, timeout=TIMEOUT_S):
-        """Waits until it says that it is ready. Gives the fields of that line."""
+        """Waits for the ready line. Returns its fields."""
         line = self.wait_line(self.out, r"^ready (.+)$", timeout=timeout)[1]
         return dict(field.split("=", 1) for field in line.split())
 
@@ -113,7 +113,7 @@ class Process:
         return self._popen.poll() is None
 
     def wait_exit(self, timeout=TIMEOUT_S):
-        """Waits until it has ended by itself and all it said is here. Gives its exit code."""
+        """Waits until the process has ended and all its output is read. Returns its exit code."""
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -128,7 +128,7 @@ class Process:
         self.wait_exit()
 
     def end(self):
-        """Stops it as init would, and checks that it ends well."""
+        """Stops the process with SIGTERM, and checks that it exits cleanly."""
         if self.running():
             self.signal(signal.SIGTERM)
             try:
@@ -139,7 +139,7 @@ class Process:
             if code not in (0, -signal.SIGTERM):
                 raise AssertionError(f"exit code {code} at SIGTERM\n{self.transcript()}")
         if any(SANITIZER_REPORT.search(line) for line in self.err):
-            raise AssertionError(f"a sanitizer found something\n{self.transcript()}")
+            raise AssertionError(f"a sanitizer reported an error\n{self.transcript()}")
         if self.stdin:
             self.stdin.close()
 
@@ -150,8 +150,8 @@ class Process:
 
 
 class CommandClient:
-    """A client that gives the gateway commands. Whoever derives sorts what comes, in _sort(), into events, replies and
-    notices, and all of it into `seen`."""
+    """A client that sends commands to the gateway. In _sort(), a derived class sorts the input into events, replies and
+    notices, and adds all of it to `seen`."""
 
     def __init__(self, connection):
         self._socket = connection
@@ -168,7 +168,7 @@ class CommandClient:
 
     def _read(self, deadline):
         if not select.select([self._socket], [], [], deadline.left())[0]:
-            raise AssertionError(f"nothing more came within {TIMEOUT_S} s; there was {self.seen[-20:]}")
+            raise AssertionError(f"no more input within {TIMEOUT_S} s; the last was {self.seen[-20:]}")
         try:
             data = self._socket.recv(65536)
         except ConnectionResetError:
@@ -177,9 +177,9 @@ class CommandClient:
         self._buffer += data
 
     def _pump(self, deadline):
-        """Waits for bytes, and sorts what they complete."""
+        """Waits for bytes, and sorts the complete messages."""
         if self.closed:
-            raise AssertionError(f"the gateway has closed the connection; it had said {self.seen}")
+            raise AssertionError(f"the gateway closed the connection; it had sent {self.seen}")
         self._read(deadline)
         self._sort()
 
@@ -199,16 +199,16 @@ class CommandClient:
         return self._next(self._notices)
 
     def command(self, text):
-        """Sends a command and gives the reply to it."""
+        """Sends a command and returns the reply."""
         self.send(text)
         return self.reply()
 
     def subscribe(self, *patterns):
-        """Each may have its options behind it."""
+        """Each pattern may be followed by options."""
         for pattern in patterns:
             reply = self.command(f"SUB {pattern}")
             if reply != f"+OK SUB {pattern.split(' ')[0]}":
-                raise AssertionError(f"SUB {pattern} was answered with {reply!r}")
+                raise AssertionError(f"expected +OK for SUB {pattern}, got {reply!r}")
 
     def wait_closed(self):
         """Reads until the gateway closes the connection."""
@@ -221,7 +221,7 @@ class CommandClient:
 
 
 class LineClient(CommandClient):
-    """A client of the gateway's line protocol, as nc is."""
+    """A client of the gateway's line protocol, like nc."""
 
     def __init__(self, address=GATEWAY):
         host, port = address.rsplit(":", 1)
@@ -242,13 +242,13 @@ class LineClient(CommandClient):
             kind.append(line)
 
     def wait_notice(self, text):
-        """Reads notices until this one comes. Before it there may be some about lost events, no others."""
+        """Reads notices until this one. Only notices of lost events may come before it."""
         while (notice := self.notice()) != text:
             if not re.match("!(GAP|RESET) ", notice):
-                raise AssertionError(f"wanted {text!r}, got {notice!r}")
+                raise AssertionError(f"expected {text!r}, got {notice!r}")
 
     def events_until(self, last):
-        """The events up to the one that is the line `last`, without it."""
+        """Returns the events before the line `last`."""
         events = []
         while (line := self.event()) != last:
             events.append(line)
@@ -261,11 +261,11 @@ class LineClient(CommandClient):
 
 
 class Reader:
-    """A plain ZeroMQ SUB, as anybody's program in any language has it."""
+    """A plain ZeroMQ SUB, as in any language."""
 
     def __init__(self, context, *prefixes, egress=EGRESS):
         self._socket = context.socket(zmq.SUB)
-        # At the default mark, subscriptions can be lost.
+        # At the default high-water mark, subscriptions can be lost.
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -278,7 +278,7 @@ class Reader:
         self._socket.subscribe(prefix)
 
     def wait_live(self):
-        """Until all that was subscribed to is in force: the broker answers once it has seen this one."""
+        """Waits until all subscriptions are active: the broker sends the live reply when it has seen this one."""
         topic = f"$SYS.live.{os.urandom(8).hex()}"
         self._socket.subscribe(topic)
         answer = self.receive_frames()
@@ -293,7 +293,7 @@ class Reader:
         return self._socket.recv_multipart()
 
     def poll_now(self):
-        """Whether a message is there already."""
+        """Whether a message is available now."""
         return self._socket.poll(0) != 0
 
     def receive(self):
@@ -338,7 +338,7 @@ class Writer:
 
 
 class ControlClient:
-    """Asks control over one connection, as a REQ or a DEALER."""
+    """One connection to control, as a REQ or a DEALER."""
 
     def __init__(self, context, kind=zmq.REQ, control=CONTROL):
         self._before = [b""] if kind == zmq.DEALER else []
@@ -361,12 +361,12 @@ class ControlClient:
         return control_pb2.ControlReply.FromString(self.reply_bytes())
 
     def request(self, **request):
-        """The keyword names the request, its value has the fields."""
+        """The keyword is the request's name, its value has the fields."""
         self.send(control_pb2.ControlRequest(version=1, id=7, **request))
         return self.reply()
 
     def pages(self, **request):
-        """(reply, its bytes) to a request and to what follows it, until it is complete."""
+        """Yields (reply, its size) for a request and its continuations, until complete."""
         (name, fields), = request.items()
         fields = dict(fields)
         while True:
@@ -375,7 +375,7 @@ class ControlClient:
             reply = control_pb2.ControlReply.FromString(answer)
             end = reply.WhichOneof("end")
             if end not in ("complete", "more"):
-                raise AssertionError(f"it ended with {end}: {reply}")
+                raise AssertionError(f"expected complete or more, got {end}: {reply}")
             yield reply, len(answer)
             if end == "complete":
                 return
@@ -386,18 +386,18 @@ class ControlClient:
 
 
 def node(text, *arguments):
-    """The command that runs this text as a program that lies in clients/node: to be run there. With --eval there is no
-    file, whose place among the arguments is taken by a name."""
+    """The command that runs `text` as a program in clients/node; run it in that folder. --eval has no file name, so a name
+    takes its place among the arguments."""
     return [os.environ["NODE"], "--input-type=module", "--eval", text, "program", *arguments]
 
 
 def position_and_offset(event):
-    """Of a stamped event's bytes, without parsing it: the stamp is its end."""
+    """Reads them from a stamped event's bytes without parsing: the stamp is its end."""
     return struct.unpack_from("<QxQ", event, len(event) - STAMP_BYTES + 12)
 
 
 class BackplaneTest(unittest.TestCase):
-    """Starts what a test asks for; afterwards ends all of it, and checks that it ended well."""
+    """Starts processes for a test; afterwards stops all of them, and checks that they exit cleanly."""
 
     def setUp(self):
         self.context = zmq.Context()
@@ -405,7 +405,7 @@ class BackplaneTest(unittest.TestCase):
         self.addCleanup(self.context.term)
 
     def config_file(self, text):
-        """The path of a configuration file with this text."""
+        """Writes a configuration file with this text. Returns its path."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name, "backplane.toml")
@@ -464,29 +464,29 @@ class BackplaneTest(unittest.TestCase):
         return writer
 
     def publish_until_received(self, topic, process):
-        """Publishes "knock" until `process` has printed something: for readers that don't tell when they
+        """Publishes "knock" until `process` has printed something: for readers that do not report when they
         are live."""
         echo, writer = self.live_reader(topic), self.ready_writer(source="knock@test")
         deadline = Deadline()
         while not process.out:
             if not deadline.left():
-                raise AssertionError(f"it heard nothing\n{process.transcript()}")
+                raise AssertionError(f"it received nothing\n{process.transcript()}")
             writer.send(topic, "knock")
             echo.receive()
 
     def control_request(self, **request):
-        """Asks the broker's control endpoint. The keyword names the request."""
+        """Sends a request to the broker's control endpoint. The keyword is the request's name."""
         with self.context.socket(zmq.REQ) as control_client:
             control_client.setsockopt(zmq.LINGER, 0)
             control_client.connect(CONTROL)
             control_client.send(control_pb2.ControlRequest(version=1, id=7, **request).SerializeToString())
-            self.assertTrue(control_client.poll(TIMEOUT_S * 1000), "control did not answer")
+            self.assertTrue(control_client.poll(TIMEOUT_S * 1000), "no reply from control")
             reply = control_pb2.ControlReply.FromString(control_client.recv())
         self.assertEqual(reply.id, 7)
         return reply
 
     def wait_admitted(self, writer):
-        """Until the broker has dealt with all that `writer` has sent."""
+        """Waits until the broker has admitted or refused all events of `writer`."""
         deadline = Deadline()
         while True:
             request = control_pb2.AdmittedRequest(source=writer.source, session=writer.session)
@@ -494,10 +494,10 @@ class BackplaneTest(unittest.TestCase):
             if max(admitted.sequence, admitted.refused_sequence) >= writer.sequence:
                 return
             if not deadline.left():
-                raise AssertionError(f"of {writer.sequence} events it admitted {admitted.sequence}")
+                raise AssertionError(f"expected {writer.sequence} admitted events, got {admitted.sequence}")
 
     def history(self, control_client, topic):
-        """All events of a topic that the broker still has."""
+        """Returns all events of a topic in the broker's history."""
         return [event_pb2.Event.FromString(stored.event)
                 for reply, _ in control_client.pages(replay={"pattern": topic, "after_offset": 0})
                 for stored in reply.replay.events]
@@ -506,7 +506,7 @@ class BackplaneTest(unittest.TestCase):
         return self.control_request(stats=control_pb2.StatsRequest()).stats.counters
 
     def tick(self, line):
-        """The JSON of an event line of the clock's."""
+        """Parses an event line of the clock."""
         topic, payload = line.split(" ", 1)
         self.assertEqual(topic, "clock")
         return json.loads(payload)

@@ -1,4 +1,4 @@
-"""Peers that mean harm, on every port of a broker: it answers afterwards, its books balance, it has not grown."""
+"""Hostile peers on every port of a broker: afterwards it works, its ledger balances, and its memory has not grown."""
 
 import os
 import pathlib
@@ -14,10 +14,10 @@ from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, TIMEOUT_S, RAW, Ba
                      position_and_offset)
 
 GOOD = event_pb2.Event(text="good").SerializeToString()
-# Small, so that what is far too large is cheap.
+# Small: too large is then still cheap.
 MAX_EVENT_BYTES = 64 << 10
-# Of what an attack may leave behind in a process that had 20 to 30 MB: a leak of each connection or message
-# would be more.
+# What an attack may leave behind in a process that had 20 to 30 MB. A leak per connection or message would be
+# more.
 GROWTH_BYTES_MAX = 64 << 20
 PORTS = [int(endpoint.rsplit(":", 1)[1]) for endpoint in (INGRESS, EGRESS, CONTROL, RAW, METRICS)]
 ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)
@@ -31,7 +31,7 @@ def stamp(stream=1, position=2, offset=3, previous=0, received_ns=4):
 class Hostile(BackplaneTest):
     def setUp(self):
         super().setUp()
-        # Thousands of connections are ours as well.
+        # This process opens thousands of connections, too.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.broker = self.start_broker("--config", self.config_file(
@@ -49,7 +49,7 @@ class Hostile(BackplaneTest):
         return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
 
     def assert_unharmed(self):
-        """It carries events, answers, and its ledger balances."""
+        """Checks that the broker carries events and replies, and that its ledger balances."""
         self.writer.send("friend", "still there?")
         topic, event = self.friend.receive()
         self.assertEqual((topic, event.text), ("friend", "still there?"))
@@ -60,11 +60,11 @@ class Hostile(BackplaneTest):
             page.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             self.assertTrue(page.recv(100).startswith(b"HTTP/1."))
         grown = self.resident() - self.resident_bytes
-        if not os.environ.get("SANITIZED"):  # which keep what is freed
+        if not os.environ.get("SANITIZED"):  # sanitizers keep freed memory
             self.assertLess(grown, GROWTH_BYTES_MAX)
 
     def settle(self, sent):
-        """Until the broker has taken in as many messages."""
+        """Waits until the broker has received this many messages."""
         deadline = Deadline()
         while (received := self.counters()["received_total"]) < sent:
             self.assertTrue(deadline.left(), f"it received {received} of {sent} messages")
@@ -74,13 +74,13 @@ class Hostile(BackplaneTest):
         chance = random.Random(9570)
         for port in PORTS:
             for number in range(60):
-                # Alone, behind a greeting, and behind a whole handshake's beginning.
+                # Alone, after a greeting, and after most of a handshake.
                 before = (b"", ZMTP_GREETING, ZMTP_GREETING + b"\x04\x19\x05READY")[number % 3]
                 with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as peer:
                     try:
                         peer.sendall(before + chance.randbytes(chance.randrange(1, 20_000)))
                     except OSError:
-                        pass  # cut off already
+                        pass  # disconnected already
 
     def test_frames_that_lie_about_their_length(self):
         for port in PORTS[:-1]:
@@ -88,7 +88,7 @@ class Hostile(BackplaneTest):
                 with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as peer:
                     peer.sendall(ZMTP_GREETING + b"\x06" + struct.pack(">Q", length) + b"\x05READY")
 
-    def test_thousands_of_connections_that_say_nothing(self):
+    def test_thousands_of_silent_connections(self):
         silent = []
         try:
             for number in range(2000):
@@ -104,7 +104,7 @@ class Hostile(BackplaneTest):
         forged = [GOOD + stamp(), stamp() + GOOD, GOOD + stamp() + stamp(), stamp(), GOOD + stamp(offset=2**64 - 1),
                   GOOD + b"\x7a\x00", GOOD + b"\x78\x01", GOOD + b"\x7d1234", GOOD + b"\x79" + bytes(8)]
         forged += [GOOD + stamp()[:length] for length in range(1, 47)]
-        for _ in range(200):  # one that is damaged somewhere may be an event like any other, without a stamp
+        for _ in range(200):  # a damaged stamp may be part of a valid event without a stamp
             damaged = bytearray(GOOD + stamp())
             damaged[chance.randrange(len(GOOD), len(damaged))] = chance.randrange(256)
             forged.append(bytes(damaged))
@@ -116,7 +116,7 @@ class Hostile(BackplaneTest):
                          2 * len(forged) - counters["published_total"])
         self.assertGreaterEqual(counters["published_total"], len(forged))
         self.assertGreater(counters["rejected_total.stamped"], 9)
-        # What arrives has the broker's stamp at its end, and the only one.
+        # What arrives has exactly one stamp: the broker's, at its end.
         before = 0
         for offset in range(1, counters["published_total"] + 1):
             event = reader.receive_frames()[1]
@@ -137,7 +137,7 @@ class Hostile(BackplaneTest):
         for reason, count in (("wrong_frames", 5), ("bad_topic", 4), ("too_large", 3)):
             self.assertEqual(counters[f"rejected_total.{reason}"], count)
 
-    def test_beyond_four_times_the_limit_only_that_connection_is_cut(self):
+    def test_above_four_times_the_limit_only_that_connection_is_cut(self):
         for endpoint in (INGRESS, RAW):
             with self.context.socket(zmq.PUB) as hostile:
                 hostile.setsockopt(zmq.LINGER, 0)
@@ -152,7 +152,7 @@ class Hostile(BackplaneTest):
         self.assertEqual(self.counters()["received_total"], 1)
 
     def test_a_flood_of_subscriptions_to_nothing(self):
-        # A second flood finds room in what the first one left.
+        # A second flood reuses the memory of the first.
         for _ in range(2):
             flood = self.reader()
             for number in range(20_000):
@@ -166,7 +166,7 @@ class Hostile(BackplaneTest):
             while (left := self.counters()["subscriptions"]) > 10:
                 self.assertTrue(deadline.left(), f"{left} subscriptions stay")
 
-    def test_a_subscriber_that_sends_events_upstream_is_passed_over(self):
+    def test_a_subscriber_that_sends_events_upstream_is_ignored(self):
         with self.context.socket(zmq.XSUB) as hostile:
             hostile.setsockopt(zmq.LINGER, 0)
             hostile.connect(EGRESS)

@@ -1,4 +1,4 @@
-"""HTTP and Server-Sent Events on the gateway's port, by Python's own client and by raw sockets."""
+"""HTTP and Server-Sent Events on the gateway's port, with Python's client and raw sockets."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class EventStream:
-    """Reads Server-Sent Events as the standard has it: fields up to an empty line."""
+    """Reads Server-Sent Events as the standard defines them: fields up to an empty line."""
 
     def __init__(self, target, **fields):
         self._connection = http.client.HTTPConnection(GATEWAY, timeout=TIMEOUT_S)
@@ -18,7 +18,7 @@ class EventStream:
         self.last_id = None
 
     def wait_id(self):
-        """Reads until there is one, with an event or without."""
+        """Reads a block of fields, with or without an event."""
         while self.last_id is None:
             line = self.response.readline().decode()
             if not line:
@@ -27,7 +27,7 @@ class EventStream:
                 self.last_id = line.removeprefix("id: ").rstrip("\n")
 
     def next(self):
-        """(name, data as an object, id) of the next event; comments and what has no data are passed over."""
+        """Returns (name, data as an object, id) of the next event. Ignores comments and blocks without data."""
         fields = {}
         while True:
             line = self.response.readline().decode()
@@ -44,15 +44,15 @@ class EventStream:
                 fields = {}
 
     def text(self):
-        """Of the next event that is no notice."""
+        """The same of the next event that is no notice."""
         name, data, _ = self.next()
         if name != "message":
-            raise AssertionError(f"wanted an event, got {name}: {data}")
+            raise AssertionError(f"expected an event, got {name}: {data}")
         return data["text"]
 
-    def wait(self, wanted):
-        """Passes over what comes before a notice of that name."""
-        while (event := self.next())[0] != wanted:
+    def wait(self, expected):
+        """Skips everything before a notice of this name."""
+        while (event := self.next())[0] != expected:
             pass
         return event[1]
 
@@ -89,7 +89,7 @@ class Http(BackplaneTest):
         return stream
 
     def raw(self, data):
-        """All that is answered to these bytes until the connection ends."""
+        """Sends bytes. Returns everything received until the connection ends."""
         with socket.create_connection((HOST, 1601), timeout=TIMEOUT_S) as connection:
             connection.sendall(data)
             answer = b""
@@ -97,14 +97,14 @@ class Http(BackplaneTest):
                 answer += piece
         return answer
 
-    def test_one_connection_asks_and_publishes(self):
+    def test_one_connection_requests_and_publishes(self):
         connection = self.connection()
         self.publish("news.uk", "Hello")
-        for target, wanted in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+        for target, expected in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
             deadline = Deadline()
-            while (answer := self.get(target, connection=connection)[2]) != wanted and deadline.left():
-                self.publish("news.uk", "more")  # its figures are shown once a second
-            self.assertEqual(answer, wanted)
+            while (answer := self.get(target, connection=connection)[2]) != expected and deadline.left():
+                self.publish("news.uk", "more")  # counters are updated once a second
+            self.assertEqual(answer, expected)
         self.assertIn("backplane_gateway_http_responses_total", self.get("/metrics", connection=connection)[2])
         status = json.loads(self.get("/v1/status", connection=connection)[2])
         self.assertEqual((status["backplane"], status["broker"]), ("default", True))
@@ -112,7 +112,7 @@ class Http(BackplaneTest):
         self.assertEqual([each["topic"] for each in topics], ["news.uk"])
         self.assertEqual(set(topics[0]), {"topic", "offset", "bytes", "age"})
 
-    def test_the_page_is_there_and_its_parts_are_the_gateways_own(self):
+    def test_the_page_and_its_parts_come_from_the_gateway(self):
         status, headers, body = self.get("/")
         self.assertEqual(status, 200)
         self.assertIn("default-src 'self'", headers["Content-Security-Policy"])
@@ -120,7 +120,7 @@ class Http(BackplaneTest):
         self.assertEqual(self.get("/", **{"If-None-Match": headers["ETag"]})[0], 304)
         self.assertEqual(self.get("/", "HEAD")[2], "")
 
-    def test_many_topics_are_listed_whole(self):
+    def test_many_topics_are_listed_completely(self):
         writer = self.ready_writer()
         for number in range(3000):
             writer.send(f"many.{number}", "x")
@@ -129,7 +129,7 @@ class Http(BackplaneTest):
         topics = json.loads(self.get("/v1/topics?pattern=many.>")[2])["topics"]
         self.assertEqual({each["topic"] for each in topics}, {f"many.{number}" for number in range(3000)})
 
-    def test_an_event_reaches_streams_and_lines_alike(self):
+    def test_an_event_reaches_event_streams_and_line_clients(self):
         stream, client = self.stream("/v1/events?topic=stock.>"), self.client()
         self.assertEqual(stream.response.headers["Content-Type"], "text/event-stream")
         self.assertEqual(client.command("FORMAT json"), "+OK FORMAT json")
@@ -142,7 +142,7 @@ class Http(BackplaneTest):
         self.assertEqual(token, f"{data['stream']}:{data['position']}")
 
     def test_a_resume_has_neither_hole_nor_duplicate(self):
-        """A reader that is cut off again and again, while a publisher goes on."""
+        """A reader is cut off repeatedly while a publisher continues."""
         writer = self.ready_writer()
         count = 3000
         stream = self.stream("/v1/events?topic=n.*")
@@ -158,7 +158,7 @@ class Http(BackplaneTest):
             seen.append(stream.text())
         self.assertEqual(seen, [str(number) for number in range(count)])
 
-    def test_who_is_cut_off_before_the_first_event_misses_none(self):
+    def test_a_reader_that_is_cut_off_before_its_first_event_misses_none(self):
         self.publish("early", "0")
         for query in ("topic=early", "topic=early&topic=other.*", "topic=early&last"):
             stream = self.stream("/v1/events?" + query)
@@ -179,12 +179,12 @@ class Http(BackplaneTest):
         self.assertEqual(again.text(), "b.y")
         self.publish("a", "live")
         name, data, token = again.next()
-        while token is None:  # it may have come while the histories were under way
+        while token is None:  # it may have come during the replays
             self.publish("a", "live")
             name, data, token = again.next()
         self.assertEqual((name, data["text"]), ("message", "live"))
 
-    def test_what_history_no_longer_has_is_told(self):
+    def test_events_that_history_no_longer_has_are_announced(self):
         self.publish("n", "0")
         first = self.stream("/v1/events?topic=n&since=0")
         first.text()
@@ -196,14 +196,14 @@ class Http(BackplaneTest):
         self.assertEqual((told["reset"][0]["reset"]["topic"], told["reset"][1]), ("n", None))
         self.assertEqual(told["message"][0]["text"], "0")
 
-    def test_last_values_come_first(self):
+    def test_retained_values_come_first(self):
         self.publish("v.a", "1")
         self.publish("v.b", "2")
         stream = self.stream("/v1/events?topic=v.*&last")
         self.assertEqual({stream.text(), stream.text()}, {"1", "2"})
         self.assertIsNone(stream.last_id)
 
-    def test_a_broker_that_goes_and_comes_is_told(self):
+    def test_the_loss_and_return_of_the_broker_are_announced(self):
         stream = self.stream("/v1/events?topic=a")
         self.broker.kill()
         self.assertEqual(stream.wait("wait"), {"wait": "broker"})
@@ -216,23 +216,23 @@ class Http(BackplaneTest):
         self.gateway.end()
         self.assertEqual(stream.wait("bye"), {"bye": "drain"})
 
-    def test_what_is_wrong_has_its_status(self):
+    def test_each_error_has_its_status(self):
         connection = self.connection()
-        for target, method, wanted in (
+        for target, method, expected in (
                 ("/nothing", "GET", 404), ("/healthz", "POST", 405), ("/v1/events", "GET", 400),
                 ("/v1/events?topic=a..b", "GET", 400), ("/v1/events?topic=a.>&since=3", "GET", 400),
                 ("/v1/topics/a..b", "POST", 400), ("/v1/socket", "GET", 426), ("/healthz", "BREW", 501)):
             status, headers, body = self.get(target, method, connection=connection)
-            self.assertEqual((status, headers["Content-Type"]), (wanted, "application/problem+json"), target)
-            self.assertEqual(json.loads(body)["status"], wanted)
+            self.assertEqual((status, headers["Content-Type"]), (expected, "application/problem+json"), target)
+            self.assertEqual(json.loads(body)["status"], expected)
         self.assertEqual(self.get("/v1/topics/a", "POST", connection=connection, body=b"x" * 2_000_000)[0], 413)
 
-    def test_a_page_elsewhere_cannot_use_it(self):
+    def test_a_page_of_another_origin_cannot_use_the_gateway(self):
         self.assertEqual(self.get("/v1/topics", Host="evil.example")[0], 403)
         self.assertEqual(self.get("/v1/topics/a", "POST", body=b"x", Origin="http://evil.example")[0], 403)
         self.assertEqual(self.get("/v1/topics/a", "POST", body=b"x", Origin=f"http://{GATEWAY}")[0], 200)
 
-    def test_what_two_readers_might_take_differently_is_refused_and_ends_the_connection(self):
+    def test_ambiguous_requests_are_refused_and_end_the_connection(self):
         stream = self.stream("/v1/events?topic=forged")
         smuggled = b"PUB forged line\nPOST /v1/topics/forged HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
         for fields in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Content-Length: 1\r\nContent-Length: 2\r\n",
@@ -243,13 +243,13 @@ class Http(BackplaneTest):
         self.publish("forged", "by us")
         self.assertEqual(stream.text(), "by us")
 
-    def test_a_body_without_a_byte_may_come_byte_by_byte(self):
+    def test_an_empty_chunked_body_may_arrive_byte_by_byte(self):
         with socket.create_connection((HOST, 1601), timeout=TIMEOUT_S) as slow:
             slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             slow.sendall(b"POST /v1/topics/empty HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
             for byte in b"0\r\n\r\n":
                 slow.sendall(bytes([byte]))
-                self.assertEqual(self.get("/healthz")[0], 200)  # it has had time to read it
+                self.assertEqual(self.get("/healthz")[0], 200)  # the gateway has had time to read it
             self.assertRegex(slow.recv(65536), rb"^HTTP/1\.1 200 ")
         self.assertTrue(self.gateway.running())
 
@@ -260,7 +260,7 @@ class Http(BackplaneTest):
 
 
 class Slow(BackplaneTest):
-    def test_who_never_ends_its_request_is_sent_away_while_others_are_served(self):
+    def test_a_request_that_never_ends_is_closed_while_others_are_served(self):
         path = self.config_file('[gateway]\nhttp_request_timeout = "300ms"\n')
         self.start_broker()
         self.start_gateway("--config", path)
@@ -278,7 +278,7 @@ class Slow(BackplaneTest):
         other.request("GET", "/healthz")
         self.assertEqual(other.getresponse().status, 200)
 
-    def test_where_http_is_off_a_request_is_told_so(self):
+    def test_if_http_is_off_a_request_gets_an_error(self):
         path = self.config_file("[gateway]\nhttp = false\n")
         self.start_broker()
         self.start_gateway("--config", path)

@@ -1,4 +1,4 @@
-"""The books of a gateway, as `backplane audit` adds them up while thousands of events go to clients of all kinds."""
+"""`backplane audit` checks the books of a gateway while thousands of events go to clients of all kinds."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ FIGURES = f"{HOST}:9571"
 class Ledger(BackplaneTest):
     def setUp(self):
         super().setUp()
-        # A low mark, so that a gateway that stands still misses something.
+        # A low high-water mark: a stopped gateway misses something.
         self.broker = self.start_broker("--config", self.config_file("[[backplane]]\negress_hwm = 1000\n"))
         self.gateway = self.start_gateway("--workers", "2", "--metrics", FIGURES, "--config", self.config_file(
             "[gateway]\nbacklog_bytes_max = 1048576\n"))
@@ -66,7 +66,7 @@ class Ledger(BackplaneTest):
         self.assert_balance(values)
         return values
 
-    def test_the_books_balance_under_load_whatever_clients_do(self):
+    def test_the_books_balance_under_load(self):
         healthy = self.crowd(40, "SUB load.>\n")
         paced = self.crowd(20, "SUB load.* every=100ms\n")
         stalled = self.crowd(10, "SUB load.>\n")
@@ -79,7 +79,7 @@ class Ledger(BackplaneTest):
             healthy.pump_until(lambda lines: len(lines) > self.sent)
             paced.pump(0)
             if step % 6 == 5:
-                vanishing.leave(step // 6)  # with much to come
+                vanishing.leave(step // 6)  # with much pending
                 joining.append(self.crowd(3, "SUB load.* last\nSUB load.> since=10m\n"))
             if step % 20 == 19:
                 self.audit()
@@ -91,7 +91,7 @@ class Ledger(BackplaneTest):
         self.publisher.send("load.end", "x")
         self.sent += 1
         healthy.pump_until(lambda lines: lines[-1] == "load.end x")
-        # Each counted, at the end: what the healthy ones got is all that there was.
+        # In the end, every event is counted: the healthy clients got all.
         for lines in healthy.lines.values():
             self.assertEqual(len(lines), 1 + self.sent)
         for crowd in (stalled, newest):
@@ -100,7 +100,7 @@ class Ledger(BackplaneTest):
         self.assertGreaterEqual(values["delivered_total"], 40 * self.sent)
         self.assertRegex(self.audit()[-1], "^all [0-9]+ equations balance$")
 
-    def test_the_books_balance_over_a_brokers_kill_and_a_loss_on_the_way(self):
+    def test_the_books_balance_after_a_brokers_kill_and_a_loss_in_transit(self):
         crowd = self.crowd(20, "SUB load.>\n")
         crowd.pump_until(lambda lines: lines)
         self.send(500)
@@ -117,7 +117,7 @@ class Ledger(BackplaneTest):
         self.assertEqual(values["dropped_total.slow_consumer"], 0)
         self.assertRegex(self.audit()[-1], "^all [0-9]+ equations balance$")
 
-    def test_a_gateway_that_counts_wrong_is_found(self):
+    def test_a_gateway_with_wrong_counters_is_reported(self):
         self.send(10)
         control_client = self.control_client()
         counters = {"matched_total": 10, "delivered_total": 6, "conflated_total": 0, "skipped_total": 1, "pending": 2,

@@ -1,4 +1,4 @@
-"""What a broker refuses of a real publisher: each refusal is counted by its reason, and the rest goes on."""
+"""What a broker refuses from a publisher: each refusal is counted by its reason, and other events pass."""
 
 import os
 import random
@@ -9,7 +9,7 @@ from backplane.v1 import event_pb2
 from harness import CONTROL, BackplaneTest
 
 GOOD = event_pb2.Event(text="good").SerializeToString()
-# Reason, topic and frames behind it.
+# Reason, topic, and the frames after the topic.
 REFUSED = [
     ("wrong_frames", [b"n"]),
     ("wrong_frames", [b"n", GOOD, b"third"]),
@@ -48,7 +48,7 @@ class MalformedEvents(BackplaneTest):
         return {name: value for name, value in self.counters().items()
                 if name.startswith("rejected") and value}
 
-    def test_each_is_refused_for_its_own_reason_and_the_others_go_on(self):
+    def test_each_is_refused_with_its_own_reason_and_valid_events_pass(self):
         expected = {}
         for number, (reason, frames) in enumerate(REFUSED, start=1):
             with self.subTest(reason, frames=[frame[:20] for frame in frames]):
@@ -64,7 +64,7 @@ class MalformedEvents(BackplaneTest):
         self.assertEqual(counters["received_total"], 2 * len(REFUSED))
         self.assertEqual(counters["published_total"], len(REFUSED))
 
-    def test_a_repeat_is_refused(self):
+    def test_a_duplicate_is_refused(self):
         event = self.writer.event(text="once").SerializeToString()
         self.writer.send_frames(b"n", event)
         self.writer.send_frames(b"n", event)
@@ -86,7 +86,7 @@ class MalformedEvents(BackplaneTest):
         self.assertEqual(counters["published_total"] + sum(self.rejected().values()), 2001)
         self.assertTrue(self.broker.running())
 
-    def test_the_log_says_what_was_wrong_and_does_not_repeat_it_for_each(self):
+    def test_the_log_says_what_was_wrong_but_not_once_per_event(self):
         for _ in range(1000):
             self.writer.send_frames(b"bad topic", GOOD)
         self.writer.send_frames(b"the.end", GOOD)
@@ -95,20 +95,20 @@ class MalformedEvents(BackplaneTest):
         self.assertTrue(line)
         self.assertLess(len(self.broker.err), 100)
 
-    def test_a_control_request_that_is_none_is_answered_or_passed_over(self):
+    def test_an_invalid_control_request_gets_a_reply_or_is_ignored(self):
         for request in (b"", b"\xff\xff", os.urandom(1000)):
             with self.context.socket(zmq.DEALER) as control_client:
                 control_client.setsockopt(zmq.LINGER, 0)
                 control_client.connect(CONTROL)
                 control_client.send_multipart([b"", request])
-                # The reply, or none; either way the broker answers the next one.
+                # There may be no reply; in any case the broker replies to the next request.
                 control_client.poll(50)
         reply = self.control_request()
         self.assertEqual(reply.WhichOneof("end"), "error")
         self.assertGreaterEqual(self.counters()["received_total"], 0)
 
     def next_event(self):
-        """The next event that is not one of the system's."""
+        """Returns the next event outside $SYS."""
         while (received := self.readers.receive())[0].startswith("$SYS."):
             pass
         return received

@@ -1,4 +1,4 @@
-"""The real nc, as one types it."""
+"""The real nc, as a user types it."""
 
 import pathlib
 import unittest
@@ -14,7 +14,7 @@ class Netcat(BackplaneTest):
         self.start_broker()
         self.start_gateway()
 
-    def test_a_subscription_from_a_pipe_goes_on_after_the_end_of_input(self):
+    def test_a_subscription_from_a_pipe_continues_after_the_end_of_input(self):
         self.start_clock()
         shell = self.run_process(["bash", "-c", f"echo 'SUB clock' | nc -N {HOST} 1601 | head -4"])
         self.assertEqual(shell.wait_exit(), 0)
@@ -22,7 +22,7 @@ class Netcat(BackplaneTest):
         ticks = [int(self.tick(line)["tick"]) for line in shell.out[1:]]
         self.assertEqual(ticks, [ticks[0], ticks[0] + 1, ticks[0] + 2])
 
-    def test_a_quote_reads_as_the_readme_shows_it(self):
+    def test_a_quote_looks_as_in_the_readme(self):
         nc = self.run_process(["bash", "-c", f"exec nc -N {HOST} 1601 <<< 'SUB stock.>'"])
         nc.wait_line(nc.out, r"^\+OK SUB stock\.>$")
         self.run_program("publish", "quotes", "--csv", str(DEMO / "stocks.csv"), "--rate", "10", *ENDPOINTS)

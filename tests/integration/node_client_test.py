@@ -1,4 +1,4 @@
-"""clients/node: held to the golden bytes, and tried with real brokers."""
+"""clients/node, with the golden bytes and with real brokers."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ NODE = os.environ["NODE"]
 
 
 class Golden(BackplaneTest):
-    def test_what_node_makes_of_the_golden_bytes(self):
+    def test_node_agrees_with_the_golden_bytes(self):
         node = self.run_process([NODE, "--test", str(HERE / "node_golden.test.mjs")])
         self.assertEqual(node.wait_exit(), 0, node.transcript())
         node.wait_line(node.out, r"^# pass [1-9]|^ℹ pass [1-9]")
@@ -29,19 +29,19 @@ class NodeClient(ClientScenarios, BackplaneTest):
         types = self.control_request(types={"names": [name]}).types
         return None if types.unknown else [file.name for file in types.files.file]
 
-    def test_types_that_are_registered_are_handed_out(self):
+    def test_registered_types_are_returned(self):
         self.start_broker()
         driver = self.driver()
         driver.do("open_control")
         self.assertIsNone(self.files_of("backplane.events.v1.Quote"))
         driver.do("register", "backplane.events.v1.Quote")
         self.assertIn("backplane/events/v1/quote.proto", self.files_of("backplane.events.v1.Quote"))
-        driver.do("register", "backplane.v1.Event")  # maps, what is defined within, Google's
+        driver.do("register", "backplane.v1.Event")  # maps, nested definitions, Google's types
         self.assertIn("backplane/v1/event.proto", self.files_of("backplane.v1.Event"))
         self.assertEqual(driver.fails("register", "nobody.Knows")[2], 0)
         driver.leave()
 
-    def test_what_python_registers_and_what_node_does_is_the_same(self):
+    def test_python_and_node_register_the_same_types(self):
         self.start_broker()
         names = [quote_pb2.DESCRIPTOR.name, event_pb2.DESCRIPTOR.name]
         files = [descriptor_pb2.FileDescriptorProto() for _ in names]
@@ -54,7 +54,7 @@ class NodeClient(ClientScenarios, BackplaneTest):
         driver.do("register", "backplane.v1.Event")
         driver.leave()
 
-    def test_a_type_of_ones_own_is_shown_as_json_by_the_gateway(self):
+    def test_the_gateway_shows_a_users_type_as_json(self):
         self.start_broker()
         self.start_gateway()
         folder = tempfile.TemporaryDirectory()
@@ -72,7 +72,7 @@ class NodeClient(ClientScenarios, BackplaneTest):
         writer = self.ready_writer()
         deadline = Deadline()
         shown = ""
-        while not shown.startswith('acme {"sensor":"roof","unit":"F"'):  # the gateway asks when it meets the type first
+        while not shown.startswith('acme {"sensor":"roof","unit":"F"'):  # the gateway fetches a type when it first sees it
             self.assertTrue(deadline.left(), shown)
             event = writer.event()
             event.message.type_url = "type.googleapis.com/acme.Reading"

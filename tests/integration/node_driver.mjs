@@ -1,10 +1,10 @@
-// The Node client on a leash: see python_driver.py, which is the same for Python.
+// Runs the Node client for client_scenarios.py, as python_driver.py does for Python.
 
 import * as backplane from "../../clients/node/index.js";
 import { serve } from "./command_loop.mjs";
 
 const QUOTE = "backplane.events.v1.Quote";
-const [ingress, egress, control] = process.argv.slice(2).map((each) => each.split(",")); // of several brokers
+const [ingress, egress, control] = process.argv.slice(2).map((each) => each.split(",")); // one per broker
 const opened = {};
 const ms = (seconds) => seconds * 1000;
 
@@ -47,7 +47,7 @@ const commands = {
   publish: (topic, payload, attributes, timeNs) =>
     opened.publisher.publish(topic, payloadOf(payload), { attributes, timeNs: BigInt(timeNs) }),
   async burst(topic, count, size) {
-    // Without waiting for one before the next: they take their turn.
+    // Does not wait between events: the publisher queues them.
     await Promise.all(Array.from({ length: count },
       (_, number) => opened.publisher.publish(topic, String(number + 1).padStart(size, "."))));
   },

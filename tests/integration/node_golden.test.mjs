@@ -1,4 +1,4 @@
-// clients/node is held to the golden bytes: see tests/golden/README.md.
+// clients/node must agree with the golden bytes: see tests/golden/README.md.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-"""What an operator sees of a broker, and what can be told to it."""
+"""Running a broker: health, metrics, signals, configuration."""
 
 import http.client
 import pathlib
@@ -15,15 +15,15 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
 
 
 def documented():
-    """Of each figure in docs/operations.md: its kind and its labels."""
+    """The kind and labels of each metric in docs/operations.md."""
     rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| (.*?) \|", OPERATIONS_MD.read_text("utf-8"), re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows
-            if not name.startswith("backplane_gateway_")}  # those have a table of their own
+            if not name.startswith("backplane_gateway_")}  # the gateway has a table of its own
 
 
 class OperationsTest(BackplaneTest):
     def get(self, path, method="GET"):
-        """(status, body) of a page."""
+        """Returns (status, body) of a page."""
         host, port = METRICS.rsplit(":", 1)
         connection = http.client.HTTPConnection(host, int(port), timeout=30)
         try:
@@ -34,7 +34,7 @@ class OperationsTest(BackplaneTest):
             connection.close()
 
     def scrape(self):
-        """{name: {labels: value}} of /metrics, every line of which must be as Prometheus wants it."""
+        """Checks the format of /metrics. Returns {name: {labels: value}}."""
         status, body = self.get("/metrics")
         self.assertEqual(status, 200)
         kinds, values = {}, {}
@@ -55,10 +55,10 @@ class OperationsTest(BackplaneTest):
         self.assertEqual(kinds.keys(), values.keys())
         return kinds, values
 
-    def wait_figure(self, name, wanted):
-        """Until Stats shows that the figure is as `wanted` says. Gives it."""
+    def wait_figure(self, name, condition):
+        """Waits until `condition` is true for a counter in Stats. Returns its value."""
         deadline = Deadline()
-        while not wanted(value := self.counters()[name]):
+        while not condition(value := self.counters()[name]):
             self.assertTrue(deadline.left(), f"{name} is {value}")
         return value
 
@@ -68,23 +68,23 @@ class Figures(OperationsTest):
         super().setUp()
         self.broker = self.start_broker()
 
-    def test_the_pages_say_how_it_is(self):
+    def test_the_pages_show_the_brokers_state(self):
         self.assertEqual(self.get("/healthz"), (200, "ok\n"))
         self.assertEqual(self.get("/readyz"), (200, "ready\n"))
         self.assertEqual(self.get("/elsewhere")[0], 404)
         self.assertEqual(self.get("/metrics", "POST")[0], 405)
         self.assertEqual(self.get("/metrics", "HEAD"), (200, ""))
 
-    def test_every_figure_of_the_documentation_is_there_and_no_other(self):
+    def test_every_documented_metric_exists_and_no_other(self):
         kinds, values = self.scrape()
-        wanted = documented()
-        self.assertGreater(len(wanted), 30)
-        self.assertEqual(kinds, {f"backplane_broker_{name}": kind for name, (kind, _) in wanted.items()})
-        for name, (_, labels) in wanted.items():
+        expected = documented()
+        self.assertGreater(len(expected), 30)
+        self.assertEqual(kinds, {f"backplane_broker_{name}": kind for name, (kind, _) in expected.items()})
+        for name, (_, labels) in expected.items():
             for sample in values[f"backplane_broker_{name}"]:
                 self.assertEqual({label for label, _ in sample}, {"backplane"} | labels, name)
 
-    def test_the_ledger_balances_while_events_come_and_after(self):
+    def test_the_ledger_balances_while_events_arrive_and_after(self):
         writers = [self.ready_writer(source=f"load{number}@test") for number in range(2)]
         for _ in range(10):
             for writer in writers * 200:
@@ -94,7 +94,7 @@ class Figures(OperationsTest):
                 writer.send_frames(b"n", b"\x0a\xff")
                 writer.send_frames(b"n", event_pb2.Event(source=writer.source, session=writer.session, sequence=1,
                                                          text="again").SerializeToString())
-            self.assert_balanced()  # while it reads what was sent
+            self.assert_balanced()  # while the broker reads what was sent
             counters = self.counters()
             self.assertEqual(counters["received_total"], counters["published_total"] + self.rejected(counters))
         for writer in writers:
@@ -112,14 +112,14 @@ class Figures(OperationsTest):
         return sum(value for name, value in counters.items() if name.startswith("rejected_total."))
 
     def assert_balanced(self):
-        """Checks the ledger on /metrics. Gives how many messages were received."""
+        """Checks the ledger on /metrics. Returns the number of messages received."""
         values = self.scrape()[1]
         received, = values["backplane_broker_received_total"].values()
         published, = values["backplane_broker_published_total"].values()
         self.assertEqual(received, published + sum(values["backplane_broker_rejected_total"].values()))
         return received
 
-    def test_sources_are_up_and_down(self):
+    def test_sources_are_announced_up_and_down(self):
         reader = self.live_reader("$SYS.source.")
         closing = self.start_clock("--source-name", "closing@test")
         killed = self.start_clock("--source-name", "killed@test")
@@ -129,7 +129,7 @@ class Figures(OperationsTest):
         self.assertEqual(self.told_of_sources(reader, 1), {("closing@test", False, "closed")})
         killed.kill()
         self.assertEqual(self.told_of_sources(reader, 1), {("killed@test", False, "silent")})
-        # Who comes later finds how it is.
+        # A late subscriber gets the last state.
         stored = self.control_request(retained=control_pb2.RetainedRequest(pattern="$SYS.source.*")).retained.events
         statuses = {each.topic: self.payload(event_pb2.Event.FromString(each.event), system_pb2.SourceStatus).up
                     for each in stored}
@@ -150,12 +150,12 @@ class FromAFile(OperationsTest):
         pathlib.Path(path).write_text(text, encoding="utf-8")
 
     def reload(self, broker, pattern):
-        """SIGHUP; then waits for a line that it had not said before."""
+        """Sends SIGHUP, and waits for a new line that matches."""
         said = len(broker.err)
         broker.signal(signal.SIGHUP)
         return broker.wait_line(broker.err, pattern, since=said)
 
-    def test_the_broker_tells_how_it_is_every_so_often(self):
+    def test_the_broker_publishes_its_stats_regularly(self):
         self.start_broker("--config", self.config_file('[[backplane]]\nstats_every = "100ms"\n'))
         reader = self.live_reader("$SYS.broker.")
         writer = self.ready_writer()
@@ -171,7 +171,7 @@ class FromAFile(OperationsTest):
             offset, received = event.stamp.offset, stats.counters["received_total"]
         self.assertEqual(received, 10)
 
-    def test_sighup_puts_in_force_what_can_change_and_says_what_cannot(self):
+    def test_sighup_applies_what_can_change_and_reports_what_cannot(self):
         path = self.config_file("[[backplane]]\nhistory_events = 1000\nmax_topics = 500\n")
         broker = self.start_broker("--config", path)
         writer = self.ready_writer()
@@ -190,13 +190,13 @@ class FromAFile(OperationsTest):
         self.wait_admitted(writer)
         deadline = Deadline()
         while (held := (self.held("n"), self.held("few.x"))) != (50, 3):
-            self.assertTrue(deadline.left(), f"it holds {held} of wanted 50 and 3 events")
+            self.assertTrue(deadline.left(), f"expected 50 and 3 events in history, got {held}")
 
     def held(self, topic):
         listed = self.control_request(topics=control_pb2.TopicsRequest(pattern=topic)).topics.topics
         return listed[0].history_events
 
-    def test_sighup_changes_how_much_is_logged(self):
+    def test_sighup_changes_the_log_level(self):
         path = self.config_file("[log]\nlevel = 'error'\n")
         broker = self.start_broker("--config", path)
         writer = self.ready_writer()
@@ -208,7 +208,7 @@ class FromAFile(OperationsTest):
         broker.signal(signal.SIGTERM)
         broker.wait_line(broker.err, "drained at position")
 
-    def test_sighup_with_another_endpoint_says_that_it_needs_a_restart(self):
+    def test_sighup_with_another_endpoint_reports_that_it_needs_a_restart(self):
         text = ('[[backplane]]\ningress = "{}"\n' f'egress = "{EGRESS}"\ncontrol = "{CONTROL}"\nraw = "off"\n'
                 '[metrics]\nlisten = "off"\n')
         path = self.config_file(text.format(INGRESS))
@@ -231,7 +231,7 @@ class FromAFile(OperationsTest):
         self.assertEqual(self.held("n"), 100)
 
     def two(self):
-        """A file with two backplanes, on ports of ours."""
+        """A file with two backplanes, on ports of this test."""
         tables = []
         for number, name in enumerate(("prices", "logs")):
             endpoints = "".join(f'{key} = "tcp://{HOST}:{5600 + 10 * number + at}"\n'
@@ -239,7 +239,7 @@ class FromAFile(OperationsTest):
             tables.append(f'[[backplane]]\nname = "{name}"\n{endpoints}')
         return "\n".join(tables) + f'[metrics]\nlisten = "{METRICS}"\n'
 
-    def test_two_backplanes_in_one_process_know_nothing_of_each_other(self):
+    def test_two_backplanes_in_one_process_are_independent(self):
         broker = self.run_program("broker", "--config", self.config_file(self.two()))
         sides = {}
         for name in ("prices", "logs"):
@@ -265,8 +265,8 @@ class FromAFile(OperationsTest):
                 topic, event = reader.receive()
                 if not topic.startswith("$SYS."):
                     came.append((topic, event.text))
-            wanted = [("the.same", name)] * 500 + [(f"{name}.{number}", "x") for number in range(500)]
-            self.assertEqual(sorted(came), sorted(wanted))
+            expected = [("the.same", name)] * 500 + [(f"{name}.{number}", "x") for number in range(500)]
+            self.assertEqual(sorted(came), sorted(expected))
         published = self.scrape()[1]["backplane_broker_published_total"]
         deadline = Deadline()
         while published != {(("backplane", "logs"),): 1000.0, (("backplane", "prices"),): 1000.0}:
@@ -283,7 +283,7 @@ class FromAFile(OperationsTest):
                 self.assertEqual(broker.wait_exit(), 2)
                 self.assertRegex("\n".join(broker.err), place)
 
-    def test_a_metrics_address_that_is_none_is_wrong_usage(self):
+    def test_an_invalid_metrics_address_is_wrong_usage(self):
         for wrong in ("nowhere", f"{HOST}:99999", "::1:9570"):
             broker = self.run_program("broker", "--metrics", wrong)
             self.assertEqual(broker.wait_exit(), 2, broker.transcript())
@@ -296,7 +296,7 @@ class Configuration(OperationsTest):
         self.assertEqual(program.wait_exit(), code, program.transcript())
         return program
 
-    def test_a_good_file_is_ok_and_a_bad_one_is_told_all_its_mistakes(self):
+    def test_a_valid_file_is_ok_and_all_mistakes_of_another_are_reported(self):
         good = self.config_file("[[backplane]]\nname = 'x'\n[gateway]\nlisten = ['127.0.0.1:0']\n")
         bad = self.config_file("[[backplane]]\nname = 'x.y'\n[gateway]\nlisten = ['nowhere']\n")
         for daemon in ("broker", "gateway"):
@@ -306,19 +306,19 @@ class Configuration(OperationsTest):
             self.assertEqual([line.split(" ")[0] for line in refused.err], [f"{bad}:2", f"{bad}:4"])
             self.assertIn("no/such", self.ends(2, daemon, "--check-config", "--config", "no/such").err[0])
 
-    def test_what_is_in_force_is_printed_and_reads_back(self):
+    def test_the_printed_configuration_is_valid_input(self):
         path = self.config_file("[[backplane]]\nmax_topics = 77\n[log]\nlevel = 'debug'\n")
         for daemon, flags, line in (
                 ("broker", ["--ingress", "tcp://127.0.0.1:7001"], 'ingress = "tcp://127.0.0.1:7001"'),
                 ("gateway", ["--listen", "127.0.0.1:7002"], 'listen = ["127.0.0.1:7002"]')):
             printed = self.ends(0, daemon, "--config", path, *flags, "--print-config").out
-            for wanted in (line, "max_topics = 77", 'level = "debug"'):
-                self.assertIn(wanted, printed)
+            for expected in (line, "max_topics = 77", 'level = "debug"'):
+                self.assertIn(expected, printed)
             again = self.config_file("\n".join(printed))
             self.ends(0, daemon, "--config", again, "--check-config")
             self.assertEqual(self.ends(0, daemon, "--config", again, "--print-config").out, printed)
 
-    def test_the_reference_is_what_is_printed_without_a_file(self):
+    def test_without_a_file_the_reference_is_printed(self):
         reference = pathlib.Path(__file__).parents[2] / "config" / "backplane.toml"
         self.assertEqual("\n".join(self.ends(0, "broker", "--print-config").out) + "\n", reference.read_text("utf-8"))
         self.ends(0, "broker", "--config", str(reference), "--check-config")

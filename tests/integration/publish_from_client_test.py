@@ -10,7 +10,7 @@ class PublishFromClient(BackplaneTest):
         super().setUp()
         self.broker = self.start_broker()
         self.start_gateway()
-        # Once a subscription is in force, the gateway has its broker.
+        # When a subscription is active, the gateway has its broker.
         self.client().subscribe("warm.up")
 
     def test_pub_reaches_a_zeromq_subscriber(self):
@@ -27,13 +27,13 @@ class PublishFromClient(BackplaneTest):
         client.command("PUB news.uk hello")
         self.assertEqual([client.event(), other.event()], ["news.uk hello", "news.uk hello"])
 
-    def test_what_was_answered_with_ok_is_admitted(self):
+    def test_a_pub_that_got_ok_is_admitted(self):
         client = self.client()
         for number in range(1, 21):
             self.assertEqual(client.command(f"PUB n {number}"), "+OK PUB n")
             self.assertEqual(self.counters()["published_total"], number)
 
-    def test_many_pubs_without_waiting_are_answered_and_arrive_in_order(self):
+    def test_many_pubs_without_waiting_get_replies_and_arrive_in_order(self):
         reader, client = self.live_reader("n"), self.client()
         client.send_bytes("".join(f"PUB n {number}\n" for number in range(500)).encode())
         for number in range(500):
@@ -47,14 +47,14 @@ class PublishFromClient(BackplaneTest):
         self.assertEqual(reader.receive()[1].text, "two\nlines \\ and \x01, \\q")
         self.assertEqual(client.event(), r"n two\nlines \\ and \x01, \\q")
 
-    def test_pub_without_a_broker_is_not_answered_with_ok(self):
+    def test_pub_without_a_broker_does_not_get_ok(self):
         client = self.client()
         client.subscribe("n")
         self.broker.kill()
         self.assertEqual(client.notice(), "!WAIT broker")
         self.assertRegex(client.command("PUB n lost?"), "^-ERR unavailable .+")
 
-    def test_topics_that_nobody_may_publish_are_refused(self):
+    def test_topics_of_the_system_are_refused(self):
         client = self.client()
         for topic in ("$SYS.broker", "a..b", "a.*", "+a"):
             with self.subTest(topic):

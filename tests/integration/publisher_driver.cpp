@@ -1,8 +1,8 @@
-// The publisher library as a process, for tests: does what standard input says, a command a line, and prints
-// a line for each; ends with the input.
+// The publisher library as a process, for tests: executes commands from standard input, one per line, prints one
+// line for each, and ends with the input.
 //
 //   publisher_driver SOURCE INGRESS CONTROL [INGRESS CONTROL]…
-//     ready                 waits until a broker has it              ready true|false
+//     ready                 waits until connected                    ready true|false
 //     order TOPIC N         offers a shop.Order of N cents           offered N
 //     burst TOPIC N         offers N texts, as fast as it goes       offered N
 //     flush                                                          flushed true|false
@@ -66,7 +66,7 @@ void offer_burst(Publisher& publisher, const std::string& topic, std::uint64_t c
   }
 }
 
-/// From four threads, one publisher after the other each, as so many short-lived processes would.
+/// Four threads, each with one publisher after another, like many short-lived processes.
 std::uint64_t run_oneshots(const Publisher::Options& options, const std::string& topic, std::uint64_t count) {
   std::atomic<std::uint64_t> next{1};
   std::atomic<std::uint64_t> arrived{};
@@ -151,10 +151,10 @@ int read(const std::vector<std::string>& arguments) {
     if (item == nullptr) break;
     if (std::holds_alternative<Client::Gap>(*item)) throw std::runtime_error("a gap");
     if (const auto* event = std::get_if<Client::Event>(item)) {
-      const fmt::format_int wanted(++read);
-      if (event->content() != std::string_view(wanted.data(), wanted.size()) || event->offset() != read) {
+      const fmt::format_int expected(++read);
+      if (event->content() != std::string_view(expected.data(), expected.size()) || event->offset() != read) {
         throw std::runtime_error(
-            fmt::format("wanted {}, got {} at offset {}", read, event->content(), event->offset()));
+            fmt::format("expected {}, got {} at offset {}", read, event->content(), event->offset()));
       }
     }
   }

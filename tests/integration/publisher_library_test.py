@@ -1,5 +1,5 @@
-"""A program on the C++ publisher library, beside real brokers: what it offers arrives complete, once and in order,
-also when connections are cut and brokers die; and where that cannot be known, it says so."""
+"""A program on the C++ publisher library, with real brokers: what it offers arrives complete, once and in order, even if
+connections are cut and brokers die. If that cannot be known, it says so."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from harness import CONTROL, EGRESS, HOST, INGRESS, TIMEOUT_S, ControlClient, Ba
 from relay import Relay
 
 DRIVER = os.environ["PUBLISHER_DRIVER"]
-# Under a sanitizer everything takes ten times as long.
+# Under a sanitizer, everything takes ten times as long.
 BURST = 100_000 if os.environ["SANITIZED"] else 1_000_000
 SECOND = {"ingress": f"tcp://{HOST}:5670", "egress": f"tcp://{HOST}:5671", "control": f"tcp://{HOST}:5672"}
-# All of a burst is read from history, so that what a reader on the egress may miss is no part of the verdict.
+# Bursts are read from history: a reader on the egress may miss events.
 REMEMBERS_ALL = """
 [[backplane]]
 history_bytes_max = "1GiB"
@@ -26,7 +26,7 @@ history_bytes = "1GiB"
 
 
 class Driver:
-    """The publisher's process. A command is a line, and so is the answer."""
+    """The publisher's process. A command is one line, and so is the reply."""
 
     def __init__(self, test, *brokers):
         self.process = test.run_process([DRIVER, "driver@test", *brokers], stdin=subprocess.PIPE)
@@ -46,7 +46,7 @@ class Driver:
         return self.reply()
 
     def status(self):
-        """Its counters, and its last problem."""
+        """Returns its counters and its last problem."""
         line, problem = re.match(r"status (.*) problem=(.*)", self.command("status")).groups()
         return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)}, problem
 
@@ -74,7 +74,7 @@ class PublisherLibrary(BackplaneTest):
         return broker
 
     def history(self, topic, control=CONTROL):
-        """The texts that the broker has admitted, in its order."""
+        """The texts that the broker has admitted, in order."""
         control_client = ControlClient(self.context, control=control)
         try:
             return [event_pb2.Event.FromString(stored.event).text
@@ -90,7 +90,7 @@ class PublisherLibrary(BackplaneTest):
     # ── types ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def assert_orders_become_json(self, driver, client, cents=100):
-        """Not the first of all: the gateway shows an event as it can, and fetches the type meanwhile."""
+        """Publishes until the type is known: the gateway shows the first events without it, and fetches it meanwhile."""
         deadline = Deadline()
         while True:
             driver.command(f"order orders {cents}")
@@ -120,7 +120,7 @@ class PublisherLibrary(BackplaneTest):
         self.assertEqual(list(types.unknown), [])
         self.assertLessEqual({"shop/money.proto", "shop/order.proto"}, {file.name for file in types.files.file})
 
-    def test_a_broker_without_memory_is_told_the_types_again(self):
+    def test_a_broker_that_lost_its_state_gets_the_types_again(self):
         broker = self.start_broker()
         driver = self.driver()
         driver.command("order orders 1")
@@ -133,7 +133,7 @@ class PublisherLibrary(BackplaneTest):
         client.subscribe("orders")
         self.assert_orders_become_json(driver, client)
 
-    def test_another_broker_is_told_the_types_too(self):
+    def test_another_broker_gets_the_types_too(self):
         first = self.start_broker()
         self.start_second()
         driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
@@ -147,7 +147,7 @@ class PublisherLibrary(BackplaneTest):
         files = control_client.request(types={"names": ["shop.Order"]}).types.files
         self.assertIn("shop/order.proto", [file.name for file in files.file])
 
-    def test_types_that_a_broker_refuses_are_said_and_their_events_arrive(self):
+    def test_types_that_a_broker_refuses_are_reported_and_their_events_arrive(self):
         self.start_broker()
         other = {"name": "shop/order.proto", "package": "shop", "message_type": [{"name": "Order"}]}
         self.assertEqual(self.control_request(types={"register_files": {"file": [other]}}).WhichOneof("end"), "complete")
@@ -175,8 +175,8 @@ class PublisherLibrary(BackplaneTest):
     def test_a_burst_arrives_complete_once_and_in_order(self):
         self.assertEqual(self.burst(INGRESS)["resent"], 0)
 
-    def test_so_does_one_whose_connection_is_cut_in_the_middle(self):
-        relay = self.relay(INGRESS, cut_once_after=30 * BURST)  # an event has some 60 bytes
+    def test_a_burst_whose_connection_is_cut_arrives_complete_once_and_in_order(self):
+        relay = self.relay(INGRESS, cut_once_after=30 * BURST)  # an event has about 60 bytes
         status = self.burst(relay.endpoint)
         self.assertEqual(relay.cuts, 1)
         self.assertEqual(status["reconnects"], 1)
@@ -184,20 +184,20 @@ class PublisherLibrary(BackplaneTest):
 
     # ── many, short ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def test_a_thousand_publishers_of_one_event_each_all_arrive(self):
+    def test_one_event_from_each_of_a_thousand_publishers_arrives(self):
         self.start_broker()
         self.assertEqual(self.driver().command("oneshots n 1000"), "arrived 1000")
         self.assertEqual(sorted(self.history("n"), key=int), self.texts(1000))
 
     # ── brokers that die ────────────────────────────────────────────────────────────────────────────────────
 
-    def test_what_a_dead_broker_had_not_confirmed_is_sent_again_and_is_in_doubt(self):
+    def test_events_that_a_dead_broker_had_not_confirmed_are_resent_and_in_doubt(self):
         broker = self.start_broker()
         control = self.relay(CONTROL)
         driver = self.driver(INGRESS, control.endpoint)
         driver.command("burst sure 1000")
         self.assertEqual(driver.command("flush"), "flushed true")
-        control.cut()  # nothing is confirmed from now on
+        control.cut()  # from now on, nothing is confirmed
         driver.command("burst unsure 1000")
         deadline = Deadline()
         while len(self.history("unsure")) < 1000:
@@ -214,13 +214,13 @@ class PublisherLibrary(BackplaneTest):
         self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(driver.status()[0]["in_doubt"], 1000, "and then there is no more doubt")
 
-    def test_a_broker_that_is_gone_is_left_for_the_next_which_gets_what_is_unconfirmed(self):
+    def test_the_publisher_fails_over_and_the_next_broker_gets_the_unconfirmed_events(self):
         first = self.start_broker()
         self.start_second()
         driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
         driver.command("burst before 1000")
         self.assertEqual(driver.command("flush"), "flushed true")
-        first.signal(signal.SIGSTOP)  # it takes nothing more, though its kernel does
+        first.signal(signal.SIGSTOP)  # it reads nothing more, but its kernel does
         driver.command("burst after 1000")
         first.kill()
         self.assertEqual(driver.command("flush"), "flushed true")
@@ -231,7 +231,7 @@ class PublisherLibrary(BackplaneTest):
         self.assertLessEqual(status["in_doubt"], 1000)
         self.assertEqual(status["reconnects"], 1)
 
-    def test_a_broker_that_drains_is_left_for_the_next(self):
+    def test_the_publisher_moves_from_a_draining_broker_to_the_next(self):
         first = self.start_broker("--config", self.config_file('[[backplane]]\ndrain_limit = "60s"\n'))
         self.start_second()
         driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
@@ -241,7 +241,7 @@ class PublisherLibrary(BackplaneTest):
         other, control_client = self.ready_writer(), self.control_client()
         first.signal(signal.SIGTERM)
         driver.send("wait_broker 1")
-        while len(driver.process.out) < 3:  # somebody who does not stop keeps the first one here
+        while len(driver.process.out) < 3:  # a publisher that does not stop keeps the first broker running
             other.send("other", "x")
             control_client.request(hello={"name": "other@test"})
         self.assertEqual(driver.reply(), "reconnected")

@@ -1,4 +1,4 @@
-"""The programs of docs/publishers.md and docs/any-language.md are built or run as they stand there."""
+"""The programs of docs/publishers.md and docs/any-language.md are built or run as printed there."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
 def program(page, heading, language):
-    """The first program in this language behind a line of the page."""
+    """The first program in this language after a line of the page."""
     text = (TOP / "docs" / page).read_text(encoding="utf-8").split(heading, 1)[1]
     return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
 
@@ -57,7 +57,7 @@ class Programs(BackplaneTest):
         self.assertEqual((topic, event.source, event.sequence), ("load.raw", "raw", 0))
         self.assertGreaterEqual(float(event.text), 0)
 
-    def test_the_least_that_it_takes_to_read(self):
+    def test_the_minimal_reader(self):
         reader = self.run_process(python(program("any-language.md", "# From any language", "python")))
         reader.wait_line(reader.out, "^subscribed$")
         writer = self.ready_writer()

@@ -1,4 +1,4 @@
-"""Publishers and readers come, go and die without harm to the others."""
+"""Publishers and readers start, stop and die without affecting others."""
 
 import subprocess
 import unittest
@@ -22,8 +22,8 @@ class Publishers(BackplaneTest):
             _, event = reader.receive()
             self.assertEqual(event.stamp.offset, offset)
             texts[event.source].append(event.text)
-        wanted = [str(number) for number in range(1, 501)]
-        self.assertEqual(texts, {"writer1@test": wanted, "writer2@test": wanted})
+        expected = [str(number) for number in range(1, 501)]
+        self.assertEqual(texts, {"writer1@test": expected, "writer2@test": expected})
 
     def test_two_clocks_on_one_topic_both_arrive(self):
         reader = self.live_reader("clock")
@@ -78,7 +78,7 @@ class Publishers(BackplaneTest):
         writer.send("the.end", "x")
         self.assertEqual(other.events_until("the.end x"), [f"n {number}" for number in range(1000)])
 
-    def test_who_comes_late_gets_what_comes_then(self):
+    def test_a_late_reader_gets_the_events_from_then_on(self):
         self.start_gateway()
         early, writer = self.live_reader("n"), self.ready_writer()
         for number in range(10):

@@ -1,4 +1,4 @@
-"""clients/python: held to the golden bytes, and tried with real brokers."""
+"""clients/python, with the golden bytes and with real brokers."""
 
 import pathlib
 import unittest
@@ -73,7 +73,7 @@ class Golden(unittest.TestCase):
 class PythonClient(ClientScenarios, BackplaneTest):
     COMMAND = ["/usr/bin/python3", "-B", "-W", "error", str(pathlib.Path(__file__).with_name("python_driver.py"))]
 
-    def test_types_that_are_registered_are_handed_out(self):
+    def test_registered_types_are_returned(self):
         self.start_broker()
         with backplane.Control(CONTROL, self.context) as control:
             name = quote_pb2.Quote.DESCRIPTOR.full_name

@@ -1,5 +1,5 @@
-"""The Python client on a leash: does what standard input tells it, a JSON array a line, and answers each with a line.
-node_driver.mjs is the same for Node; client_scenarios.py holds the leash."""
+"""Runs the Python client for client_scenarios.py: executes commands from standard input, one JSON array per line, and
+replies to each with one line. node_driver.mjs does the same for Node."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ def payload_of(kind, *values):
 
 class Driver:
     def __init__(self, ingress, egress, control):
-        # Of several brokers, one behind the other.
+        # Each is a list: one endpoint per broker.
         self.endpoints = {"ingress": ingress.split(","), "egress": egress.split(","), "control": control.split(",")}
         self.subscriber = self.publisher = self.control = None
 
@@ -88,7 +88,7 @@ def main():
         name, *arguments = json.loads(line)
         try:
             answer = {"value": getattr(driver, name)(*arguments)}
-        except Exception as error:  # the test wants to see each of them
+        except Exception as error:  # the test checks all of them
             kinds = {"HistoryGone": "gone", "Refused": "refused", "TimeoutError": "timeout", "ControlError": "control",
                      "ZMQError": "endpoint"}
             kind = "invalid" if isinstance(error, ValueError) else kinds.get(type(error).__name__, type(error).__name__)

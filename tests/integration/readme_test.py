@@ -1,4 +1,4 @@
-"""What the README tells to type, and its programs, really work."""
+"""The README's commands and programs work."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ class Readme(BackplaneTest):
         self.start_broker()
 
     def read_quotes_with(self, program):
-        # The program does not tell when it is live: the rows come round until it has heard one.
+        # The program does not report when it is live: the rows repeat until it has received one.
         self.run_program("publish", "quotes", "--csv", str(TOP / "config/demo/stocks.csv"), "--rate", "200",
                          *ENDPOINTS).ready()
         topic, offset, symbol, price = program.wait_line(program.out, r"^(\S+) (\d+) (\S+) (\S+)$").groups()

@@ -1,5 +1,5 @@
-"""A reader that stands still so long that the broker drops events for it: afterwards it has each exactly once, or
-is told which it will never get."""
+"""A reader is stopped until the broker drops events for it: afterwards it has each event exactly once, or knows which
+ones are lost."""
 
 import collections
 import re
@@ -10,15 +10,15 @@ from backplane.v1 import system_pb2
 from harness import ENDPOINTS, BackplaneTest, Deadline
 
 TOPICS = [f"load.{number}" for number in range(4)]
-# It takes megabytes to fill the kernel's buffers between a broker and a reader.
+# Megabytes fill the kernel's buffers between a broker and a reader.
 PAYLOAD = "x" * 4000
-# What is sent after the first event that is dropped, before the reader is woken.
+# Sent after the first dropped event, before the reader continues.
 DROPPED = 400
 
 
 class Recovery(BackplaneTest):
     def start(self, config=""):
-        # A low mark, so that it is the kernel's buffers alone that have to be filled.
+        # A low high-water mark: only the kernel's buffers have to be filled.
         self.broker = self.start_broker("--config", self.config_file(f"[[backplane]]\negress_hwm = 100\n{config}"))
         self.publisher = self.ready_writer()
         self.sent = 0
@@ -29,22 +29,22 @@ class Recovery(BackplaneTest):
             self.sent += 1
 
     def freeze_and_lose(self, process):
-        """Stops the process and sends until the broker has dropped events for it; then lets it go on."""
+        """Stops the process, sends until the broker has dropped events for it, then continues it."""
         process.signal(signal.SIGSTOP)
         self.addCleanup(process.signal, signal.SIGCONT)
         deadline = Deadline()
         while self.counters()["lossy_sends_total"] == 0:
             self.assertTrue(deadline.left(), f"the broker dropped nothing of {self.sent} events")
             self.send(200)
-        # From the first one on, ZeroMQ drops all for it until it has room again.
+        # After the first one, ZeroMQ drops everything for this reader until there is room again.
         self.send(DROPPED)
         process.signal(signal.SIGCONT)
 
     def offsets_until(self, lines, process):
-        """Of each topic, what was printed and what was told to be lost, in the order of the lines, up to its last."""
+        """The printed and lost offsets of each topic, in the order of the lines, up to its last one."""
         self.publisher.send("the.end", "x")
         process.wait_line(lines, r"^the\.end ", timeout=60)
-        # What was dropped at a topic's very end shows a while after that.
+        # A drop at the very end of a topic shows some time later.
         for number, topic in enumerate(TOPICS):
             process.wait_line(lines, rf"^({topic}|!GAP {topic} \d+) {self.last_offset(number)} ", timeout=60)
         told = collections.defaultdict(list)
@@ -73,7 +73,7 @@ class Recovery(BackplaneTest):
         self.publish_until_received("n", sub)
         return sub
 
-    def test_sub_fetches_what_was_dropped_for_it(self):
+    def test_sub_recovers_dropped_events(self):
         self.start()
         sub = self.start_sub("--strict")
         self.send(1000)
@@ -85,7 +85,7 @@ class Recovery(BackplaneTest):
         sub.signal(signal.SIGTERM)
         self.assertEqual(sub.wait_exit(), 0)
 
-    def test_sub_tells_what_history_no_longer_has(self):
+    def test_sub_reports_events_that_history_no_longer_has(self):
         self.start("history_events = 20\n")
         sub = self.start_sub("--strict")
         self.send(1000)
@@ -97,10 +97,10 @@ class Recovery(BackplaneTest):
         sub.signal(signal.SIGTERM)
         self.assertEqual(sub.wait_exit(), 3)
 
-    def test_sub_comes_back_after_it_was_cut_off(self):
+    def test_sub_recovers_after_it_was_disconnected(self):
         self.start('stats_every = "100ms"\n')
         watcher = self.live_reader("$SYS.broker.")
-        # Subscriptions by whose end the cut is seen: nobody else's are as many.
+        # The end of these subscriptions shows the cut: no other reader has as many.
         fillers = [f"filler.{number}" for number in range(50)]
         sub = self.run_program("sub", "load.*", "the.end", "n", *fillers, "--format", "text+offset", *ENDPOINTS)
         self.publish_until_received("n", sub)
@@ -108,7 +108,7 @@ class Recovery(BackplaneTest):
         sub.signal(signal.SIGSTOP)
         self.addCleanup(sub.signal, signal.SIGCONT)
         ended = [self.unsubscriptions(watcher)]
-        while ended[-1] < ended[0] + len(fillers):  # after three heartbeats without an answer
+        while ended[-1] < ended[0] + len(fillers):  # after three heartbeats without a reply
             self.send(100)
             ended.append(self.unsubscriptions(watcher))
         sub.signal(signal.SIGCONT)
@@ -117,12 +117,12 @@ class Recovery(BackplaneTest):
         self.assert_each_once_and_in_order(self.offsets_until(sub.out, sub))
 
     def unsubscriptions(self, watcher):
-        """How many subscriptions had ended when the broker told it next."""
+        """The number of ended subscriptions at the broker's next stats event."""
         stats = system_pb2.BrokerStats()
         self.assertTrue(watcher.receive()[1].message.Unpack(stats))
         return stats.counters["unsubscriptions_total"]
 
-    def test_sub_says_so_where_a_broker_comes_back_without_its_history(self):
+    def test_sub_reports_a_broker_that_comes_back_without_its_history(self):
         self.start()
         sub = self.start_sub("--strict")
         self.send(4)
@@ -136,7 +136,7 @@ class Recovery(BackplaneTest):
 
     def test_a_gateways_client_gets_each_event_once(self):
         self.start()
-        # What the client itself may be behind is not the question here: it gets all that was held back at once.
+        # The client's own backlog is not tested here: it must take everything recovered at once.
         gateway = self.start_gateway(
             "--config", self.config_file('[gateway]\nbacklog_bytes_max = "256MiB"\n'))
         client = self.client()

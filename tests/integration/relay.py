@@ -6,12 +6,12 @@ import threading
 
 
 class Relay:
-    """Hands on bytes between whoever connects to `endpoint` and `target`, both of the form tcp://HOST:PORT. Has a
-    thread of its own, which owns all sockets."""
+    """Forwards bytes between the clients of `endpoint` and `target`, both of the form tcp://HOST:PORT. A thread of its
+    own owns all sockets."""
 
     def __init__(self, target, cut_once_after=None):
-        """`cut_once_after`: after so many bytes from the clients' side, all connections are cut, once; what has come
-        last is not handed on, so that something is lost for sure."""
+        """`cut_once_after`: after this many bytes from clients, cuts all connections, once, without forwarding the last
+        bytes: something is certainly lost."""
         self._target = self._address(target)
         self._cut_once_after = cut_once_after
         self._forwarded = 0
@@ -29,11 +29,11 @@ class Relay:
         self._thread.start()
 
     def cut(self):
-        """Ends all connections; until mend(), whoever connects is refused."""
+        """Cuts all connections, and refuses new ones until mend()."""
         self._command(b"c")
 
     def mend(self):
-        """Takes connections again."""
+        """Accepts connections again."""
         self._command(b"m")
 
     def close(self):

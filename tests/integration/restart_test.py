@@ -1,4 +1,4 @@
-"""kill -9 of one process and its restart, while the others go on."""
+"""kill -9 of one process and its restart, while the others continue."""
 
 import unittest
 
@@ -21,7 +21,7 @@ class Restart(BackplaneTest):
         self.assertEqual(client.command("PING"), "+PONG")
         broker = self.start_broker()
         client.wait_notice("!LIVE broker")
-        # Its subscription is in force again; it is told that the numbering began anew, and a new one works.
+        # The subscription is active again, the reset is announced, and a new subscription works.
         ticks = [self.tick(line) for line in (client.event(), client.event(), client.event())]
         self.assertLess(int(ticks[0]["tick"]), int(ticks[2]["tick"]))
         self.assertIn("!RESET clock", client.lines)
@@ -40,7 +40,7 @@ class Restart(BackplaneTest):
             client.wait_notice("!WAIT broker")
             broker = self.start_broker()
             client.wait_notice("!LIVE broker")
-            # What was still under way when the broker died is read; then come new ones.
+            # Reads what was in flight when the broker died; then come new ticks.
             last = int(self.tick(client.event())["tick"])
             while int(self.tick(client.event())["tick"]) <= last + 3:
                 pass
@@ -55,14 +55,14 @@ class Restart(BackplaneTest):
         self.assertEqual(client.reply(), "+OK SUB clock")
         self.tick(client.event())
 
-    def test_zeromq_subscribers_read_on_after_the_brokers_restart(self):
+    def test_zeromq_subscribers_continue_after_the_brokers_restart(self):
         reader = self.live_reader("clock")
         stream = reader.receive()[1].stamp.stream
         self.broker.kill()
         self.start_broker()
         while (event := reader.receive()[1]).stamp.stream == stream:
             pass
-        # The same broker in another life of it, which begins to count anew.
+        # A new incarnation of the same broker: its numbering starts again.
         self.assertEqual(event.stamp.stream >> 32, stream >> 32)
         self.assertGreaterEqual(event.stamp.offset, 1)
         self.assertEqual(reader.receive()[1].stamp.offset, event.stamp.offset + 1)
@@ -77,7 +77,7 @@ class Restart(BackplaneTest):
         again = self.client()
         again.subscribe("clock")
         last = int(self.tick(again.event())["tick"])
-        # The direct reader saw every tick meanwhile.
+        # The direct reader saw every tick.
         offset = 0
         sequence = None
         while sequence != last:
@@ -95,7 +95,7 @@ class Restart(BackplaneTest):
         offset = first.stamp.offset
         while (event := reader.receive()[1]).session == first.session:
             offset = event.stamp.offset
-        # A new session of the same source, behind the old one's events on the same topic.
+        # A new session of the same source, after the old one's events on the same topic.
         self.assertEqual((event.source, event.sequence, event.stamp.offset), ("clock@test", 1, offset + 1))
         while int(self.tick(client.event())["tick"]) != 1:
             pass

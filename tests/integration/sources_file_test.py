@@ -1,4 +1,4 @@
-"""`publish file`: follows what others write, and forgets nothing over its own end."""
+"""`publish file`: follows a growing file, and resumes after its own restart."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ from harness import ENDPOINTS, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class LogWriter:
-    """Writes numbered lines into a file, as a program with a log does."""
+    """Writes numbered lines into a file, like a program with a log."""
 
     def __init__(self, path):
         self.path = path
@@ -28,7 +28,7 @@ class LogWriter:
         self._file = open(self.path, "ab", buffering=0)
 
     def rotate(self):
-        """Rename, as logrotate does; the program is told later."""
+        """Renames the file, like logrotate; the writer reopens it later."""
         number = 1 + max([0, *(int(old.suffix[1:]) for old in self.path.parent.glob(self.path.name + ".*"))])
         self.path.rename(f"{self.path}.{number}")
         self.path.touch()
@@ -71,19 +71,19 @@ class FileTest(BackplaneTest):
             self.assertEqual(self.reader_of_log.receive()[1].text, f"line {number}")
 
     def expect_no_more(self, published):
-        """The broker has taken so many events, and no more."""
+        """Waits until the broker has this many events, and checks that it has no more."""
         self.assertEqual(self.counters()["published_total"], published)
         self.assertFalse(self.reader_of_log.poll_now())
 
-    def wait_state(self, source, *wanted):
-        """Until the state file has these words."""
+    def wait_state(self, source, *expected):
+        """Waits until the state file contains these words."""
         deadline = Deadline()
-        while not (self.state.exists() and all(word in self.state.read_text() for word in wanted)):
+        while not (self.state.exists() and all(word in self.state.read_text() for word in expected)):
             self.assertTrue(deadline.left(), source.transcript())
 
 
 class Following(FileTest):
-    def test_lines_come_when_they_are_whole(self):
+    def test_lines_are_published_when_complete(self):
         self.path.write_text("one\ntw")
         self.follow()
         self.assertEqual(self.texts(1), ["one"])
@@ -91,12 +91,12 @@ class Following(FileTest):
             log.write("o\n\nüäö — x\n")
         self.assertEqual(self.texts(3), ["two", "", "üäö — x"])
 
-    def test_a_file_may_come_later(self):
+    def test_a_file_may_be_created_later(self):
         self.follow()
         self.path.write_text("one\n")
         self.assertEqual(self.texts(1), ["one"])
 
-    def test_from_the_end_only_what_is_new_comes(self):
+    def test_from_the_end_only_new_lines_are_published(self):
         self.path.write_text("old\nhal")
         source = self.follow("--from", "end")
         self.wait_state(source, "offset 4")
@@ -104,7 +104,7 @@ class Following(FileTest):
             log.write("f\nnew\n")
         self.assertEqual(self.texts(2), ["half", "new"])
 
-    def test_lines_that_are_too_long_are_told_by_number_and_the_others_come(self):
+    def test_lines_that_are_too_long_are_reported_by_number_and_the_others_published(self):
         self.path.write_text("one\n" + "x" * 5000 + "\ntwo\n")
         source = self.follow("--max-event-bytes", "4KiB")
         self.assertEqual(self.texts(2), ["one", "two"])
@@ -120,14 +120,14 @@ class Following(FileTest):
         self.assertEqual(second.wait_exit(), 2)
         self.assertIn("another process has this state file", "\n".join(second.err))
 
-    def test_a_damaged_state_is_told_and_kept(self):
+    def test_a_damaged_state_is_reported_and_kept(self):
         self.state.write_text("no state\n")
         self.assertEqual(self.follow(ready=False).wait_exit(), 2)
         self.assertEqual(self.state.read_text(), "no state\n")
 
 
 class Restarts(FileTest):
-    def test_after_sigterm_it_goes_on_behind_what_was_published(self):
+    def test_after_sigterm_it_resumes_after_the_published_lines(self):
         log = self.writer_of_log()
         log.write(1000)
         source = self.follow()
@@ -138,9 +138,9 @@ class Restarts(FileTest):
         self.expect_lines(1001, 1010)
         self.expect_no_more(1010)
 
-    def test_kill_9_under_way_loses_and_repeats_nothing(self):
+    def test_kill_9_loses_and_duplicates_nothing(self):
         log = self.writer_of_log()
-        # Never so far ahead that the broker would have to drop something for a slow reader such as this one.
+        # Never so far ahead that the broker drops events for this slow reader.
         permits, enough = threading.Semaphore(200), threading.Event()
 
         def write():
@@ -154,7 +154,7 @@ class Restarts(FileTest):
         try:
             for round_ in range(8):
                 source = self.follow()
-                # Wherever it is then: in the middle of a file that grows while it is read.
+                # At any moment: in the middle of a file that grows while it is read.
                 for _ in range(100 + 37 * round_):
                     self.expect_lines(expected, expected + 9)
                     expected += 10
@@ -168,7 +168,7 @@ class Restarts(FileTest):
         self.expect_lines(expected, log.written)
         self.expect_no_more(log.written)
 
-    def test_kill_9_before_anything_was_remembered_repeats_nothing(self):
+    def test_kill_9_before_the_first_state_duplicates_nothing(self):
         log = self.writer_of_log()
         log.write(5000)
         source = self.follow()
@@ -178,7 +178,7 @@ class Restarts(FileTest):
         self.expect_lines(2, 5000)
         self.expect_no_more(5000)
 
-    def test_what_is_rotated_while_it_is_down_is_read_to_its_end_first(self):
+    def test_a_file_rotated_while_it_is_down_is_read_to_its_end_first(self):
         log = self.writer_of_log()
         log.write(100)
         source = self.follow()
@@ -193,7 +193,7 @@ class Restarts(FileTest):
         self.expect_lines(101, log.written)
         self.expect_no_more(log.written)
 
-    def test_what_is_copied_and_truncated_while_it_is_down_is_read_from_the_copy(self):
+    def test_a_file_copied_and_truncated_while_it_is_down_is_read_from_the_copy(self):
         log = self.writer_of_log()
         log.write(100)
         source = self.follow()
@@ -206,7 +206,7 @@ class Restarts(FileTest):
         self.expect_lines(101, log.written)
         self.expect_no_more(log.written)
 
-    def test_a_file_that_is_gone_is_told_and_the_new_one_read(self):
+    def test_a_removed_file_is_reported_and_the_new_one_read(self):
         log = self.writer_of_log()
         log.write(100)
         source = self.follow()
@@ -219,7 +219,7 @@ class Restarts(FileTest):
         self.expect_lines(101, 105)
         self.assertRegex("\n".join(source.err), "cannot find the file that contains line 101")
 
-    def test_a_broker_that_has_forgotten_gets_what_was_not_confirmed(self):
+    def test_a_broker_that_lost_its_state_gets_the_unconfirmed_lines(self):
         log = self.writer_of_log()
         log.write(100)
         source = self.follow()
@@ -235,7 +235,7 @@ class Restarts(FileTest):
         source.wait_line(source.err, "the broker has no record of the last run")
 
 
-    def test_what_no_broker_has_confirmed_is_published_by_the_next_run(self):
+    def test_unconfirmed_lines_are_published_by_the_next_run(self):
         log = self.writer_of_log()
         log.write(100)
         source = self.follow()
@@ -261,22 +261,22 @@ class Restarts(FileTest):
 
 
 class Rotations(FileTest):
-    def test_rotation_under_writing_loses_and_repeats_nothing(self):
+    def test_rotation_during_writes_loses_and_duplicates_nothing(self):
         log = self.writer_of_log()
         self.follow()
         for _ in range(20):
             log.write(50)
             log.rotate()
-            log.write(50)  # still into the old one
+            log.write(50)  # into the old file
             log.reopen()
         log.write(1)
         received = self.texts(log.written)
-        # Who still writes into the old file is overtaken now and then, but nothing is lost or repeated.
+        # Lines still written into the old file may be overtaken, but none is lost or duplicated.
         self.assertEqual(sorted(received, key=lambda text: int(text.split()[1])),
                          [f"line {number}" for number in range(1, log.written + 1)])
         self.expect_no_more(log.written)
 
-    def test_rotation_and_kill_9_together_lose_and_repeat_nothing(self):
+    def test_rotation_and_kill_9_together_lose_and_duplicate_nothing(self):
         log = self.writer_of_log()
         received = []
         for _ in range(6):
@@ -310,11 +310,11 @@ class Rotations(FileTest):
         self.expect_lines(111, 111)
         self.expect_no_more(111)
 
-    def test_copying_and_truncating_under_writing_loses_nothing_that_the_copy_has(self):
+    def test_copying_and_truncating_during_writes_loses_nothing_that_the_copy_has(self):
         log = self.writer_of_log()
         self.follow()
         for _ in range(5):
-            # A file that nobody has seen before it is emptied cannot be told from its copy.
+            # If the source has not seen a file before it is emptied, it cannot recognise the copy.
             log.write(1)
             self.expect_lines(log.written, log.written)
             log.write(500)

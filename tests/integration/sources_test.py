@@ -1,4 +1,4 @@
-"""Each source as its user types it, with a real broker."""
+"""Each source as a user types it, with a real broker."""
 
 import json
 import pathlib
@@ -24,7 +24,7 @@ class SourcesTest(BackplaneTest):
         return pathlib.Path(folder.name)
 
     def source(self, *arguments, **options):
-        """A publisher; what comes after -- stays last."""
+        """Starts a publisher; arguments after -- stay last."""
         arguments = list(arguments)
         at = arguments.index("--") if "--" in arguments else len(arguments)
         arguments[at:at] = ENDPOINTS
@@ -37,7 +37,7 @@ class SourcesTest(BackplaneTest):
 
 
 class Replays(SourcesTest):
-    def test_quotes_of_the_demo_at_a_rate(self):
+    def test_demo_quotes_at_a_rate(self):
         reader = self.live_reader("stock.")
         quotes = self.source("quotes", "--csv", str(DEMO / "stocks.csv"), "--every", "1ms", "--once")
         first = self.payload(reader.receive()[1], quote_pb2.Quote)
@@ -56,11 +56,11 @@ class Replays(SourcesTest):
                              "--map", "symbol=Ticker", "--map", "price=Close", "--map", "time=Day")
         first, second = reader.receive()[1], reader.receive()[1]
         self.assertEqual(self.payload(second, quote_pb2.Quote).price, 2.5)
-        # A day of the data is a tenth of a second.
+        # A day in the data takes a tenth of a second.
         self.assertGreaterEqual(second.time.ToNanoseconds() - first.time.ToNanoseconds(), 90_000_000)
         self.assertEqual(quotes.wait_exit(), 0)
 
-    def test_earthquakes_of_the_demo(self):
+    def test_demo_earthquakes(self):
         reader = self.live_reader("earthquake.")
         quakes = self.source("earthquakes", "--file", str(DEMO / "earthquakes.ndjson"), "--speed", "1e6", "--once")
         topic, event = reader.receive()
@@ -91,7 +91,7 @@ class Replays(SourcesTest):
         self.assertEqual(self.payload(event, earthquake_pb2.Earthquake).net, "uw")
         self.assertEqual(typed.wait_exit(), 0)
 
-    def test_broken_records_are_told_by_line_and_counted(self):
+    def test_broken_records_are_reported_by_line_and_counted(self):
         data = self.folder() / "quakes.ndjson"
         good = '{"time": 1517363399650, "magnitude": 1, "net": "uw"}\n'
         data.write_text(good + "{broken\n" + good + '{"time": "soon", "magnitude": 1, "net": "uw"}\n' + good * 2)
@@ -103,7 +103,7 @@ class Replays(SourcesTest):
         self.assertRegex(quakes.err[0], r"quakes\.ndjson:2: wanted a JSON object")
         self.assertRegex(quakes.err[-1], r"bad records: 2; events published: 4$")
 
-    def test_with_on_error_stop_the_first_broken_record_ends_it_and_nothing_before_is_lost(self):
+    def test_with_on_error_stop_the_first_broken_record_ends_it_and_all_before_it_is_published(self):
         data = self.folder() / "q.csv"
         data.write_text("symbol,date,price\n" + "A,2000-01-01,1\n" * 3 + "A,2000-01-01,dear\nA,2000-01-01,2\n")
         reader = self.live_reader("stock.")
@@ -115,7 +115,7 @@ class Replays(SourcesTest):
             reader.receive()
         self.assertEqual(self.counters()["published_total"], 3)
 
-    def test_many_broken_records_are_few_lines(self):
+    def test_many_broken_records_are_logged_in_few_lines(self):
         data = self.folder() / "q.csv"
         data.write_text("symbol,date,price\n" + "A,2000-01-01,dear\n" * 20_000 + "A,2000-01-01,2\n")
         quotes = self.source("quotes", "--csv", str(data), "--rate", "1000", "--once")
@@ -125,7 +125,7 @@ class Replays(SourcesTest):
 
 
 class Machines(SourcesTest):
-    def test_the_thermometer_tells_the_memory(self):
+    def test_the_thermometer_publishes_memory_use(self):
         reader = self.live_reader("memory")
         self.source("thermometer", "--every", "100ms")
         memory = self.payload(reader.receive()[1], memory_use_pb2.MemoryUse)
@@ -144,7 +144,7 @@ class Machines(SourcesTest):
         self.assertEqual(walks[0], walks[1])
         self.assertEqual(len({symbol for symbol, _ in walks[0]}), 100)
 
-    def test_lines_at_a_pace(self):
+    def test_lines_at_an_interval(self):
         reader = self.live_reader("log")
         lines = self.source("lines", "--topic", "log", "--every", "50ms", stdin=subprocess.PIPE)
         lines.stdin.write("one\ntwo\nthree\n")
@@ -154,7 +154,7 @@ class Machines(SourcesTest):
         self.assertGreaterEqual(events[2].time.ToNanoseconds() - events[0].time.ToNanoseconds(), 90_000_000)
         self.assertEqual(lines.wait_exit(), 0)
 
-    def test_sigterm_ends_each_source_with_all_that_it_offered_delivered(self):
+    def test_at_sigterm_each_source_delivers_all_that_it_offered(self):
         path = self.folder() / "log"
         path.write_text("x\n")
         for arguments in (["clock", "--every", "1ms"], ["thermometer", "--every", "1ms"],
@@ -177,7 +177,7 @@ class Machines(SourcesTest):
 
 
 class Exec(SourcesTest):
-    def test_a_command_is_run_again_and_again(self):
+    def test_a_command_is_run_repeatedly(self):
         reader = self.live_reader("cmd")
         self.source("exec", "--topic", "cmd", "--every", "50ms", "--", "sh", "-c", "echo out; echo oops >&2; exit 3")
         seen = {"cmd": 0, "cmd.error": 0, "cmd.exit": 0}
@@ -193,7 +193,7 @@ class Exec(SourcesTest):
                 self.assertEqual((result.exit_code, result.signal, result.timed_out), (3, 0, False))
                 self.assertTrue(result.command.startswith("sh -c echo out"))
 
-    def test_a_command_that_is_followed_gives_its_lines_as_they_come_and_its_end(self):
+    def test_a_followed_command_publishes_its_lines_as_they_come_and_its_end(self):
         reader = self.live_reader("cmd")
         command = self.source("exec", "--topic", "cmd", "--", "sh", "-c", "echo one; printf two; exit 0")
         self.assertEqual([reader.receive()[1].text for _ in range(2)], ["one", "two"])
@@ -203,7 +203,7 @@ class Exec(SourcesTest):
         failing = self.source("exec", "--topic", "cmd", "--", "false")
         self.assertEqual(failing.wait_exit(), 1)
 
-    def test_at_its_time_limit_the_whole_process_group_ends(self):
+    def test_at_the_time_limit_the_whole_process_group_is_ended(self):
         reader = self.live_reader("cmd")
         self.source("exec", "--topic", "cmd", "--every", "1h", "--limit", "300ms", "--",
                     "sh", "-c", "trap '' TERM; sleep 1000 & echo $!; wait; wait")
@@ -223,7 +223,7 @@ class Exec(SourcesTest):
         self.assertEqual(result.signal, signal.SIGTERM)
         self.wait_gone(child)
 
-    def test_a_program_that_is_nowhere_is_wrong_usage(self):
+    def test_a_program_that_does_not_exist_is_wrong_usage(self):
         source = self.source("exec", "--topic", "cmd", "--", "no-such-program-anywhere")
         self.assertEqual(source.wait_exit(), 2)
         self.assertIn("expected a program in PATH", source.err[0])
@@ -240,7 +240,7 @@ class Exec(SourcesTest):
 
 
 class Help(BackplaneTest):
-    def test_each_source_explains_itself_with_an_example(self):
+    def test_the_help_of_each_source_has_an_example(self):
         for name in ("clock", "thermometer", "quotes", "earthquakes", "replay", "lines", "file", "exec", "random-walk"):
             with self.subTest(name):
                 program = self.run_program("publish", name, "--help")

@@ -1,4 +1,4 @@
-"""Clients of the line protocol get what they asked for, and nothing else."""
+"""Clients of the line protocol get what they subscribed to, and nothing else."""
 
 import json
 import unittest
@@ -14,31 +14,31 @@ class Subscribe(BackplaneTest):
         self.publisher = self.ready_writer()
 
     def received(self, patterns, topics):
-        """The topics of which a client that subscribed to `patterns` gets an event when one is published
-        on each of `topics`."""
+        """Subscribes to `patterns` and publishes an event on each of `topics`. Returns the topics that the client
+        receives."""
         client = self.client()
         client.subscribe(*patterns, "the.end")
         for topic in [*topics, "the.end"]:
             self.publisher.send(topic, "x")
         return [line.split(" ")[0] for line in client.events_until("the.end x")]
 
-    def test_a_name_does_not_get_a_longer_one(self):
+    def test_a_topic_does_not_match_a_longer_one(self):
         self.assertEqual(self.received(["time"], ["timezone", "time.zone", "tim", "time", "Time"]), ["time"])
 
-    def test_a_star_stands_for_exactly_one_token(self):
+    def test_a_star_matches_exactly_one_token(self):
         self.assertEqual(
             self.received(["stock.*.price"],
                           ["stock.IBM.price", "stock.price", "stock.A.B.price", "stock.IBM.price.x", "stock.GOOG.price"]),
             ["stock.IBM.price", "stock.GOOG.price"])
 
-    def test_a_final_angle_stands_for_one_or_more_tokens(self):
+    def test_a_final_angle_matches_one_or_more_tokens(self):
         self.assertEqual(self.received(["stock.>"], ["stock", "stock.IBM", "stocks.IBM", "stock.A.B.C"]),
                          ["stock.IBM", "stock.A.B.C"])
 
-    def test_a_wildcard_in_the_first_token_gets_all_but_the_systems_own(self):
+    def test_a_wildcard_in_the_first_token_matches_all_but_system_topics(self):
         client = self.client()
         client.subscribe(">")
-        # A reader that becomes live makes the broker publish on a topic of the system's.
+        # A reader that becomes live makes the broker publish on a system topic.
         self.live_reader("nothing")
         self.publisher.send("a", "1")
         self.publisher.send("b.c", "2")
@@ -48,16 +48,16 @@ class Subscribe(BackplaneTest):
         self.assertEqual(self.received(["stock.>", "stock.*", "stock.IBM"], ["stock.IBM"]), ["stock.IBM"])
 
     def test_each_client_gets_its_own_subscriptions(self):
-        wanted = {"a.>": ["a.1", "a.2"], "*.2": ["a.2", "b.2"], "b.1": ["b.1"]}
-        clients = {pattern: self.client() for pattern in wanted}
+        expected = {"a.>": ["a.1", "a.2"], "*.2": ["a.2", "b.2"], "b.1": ["b.1"]}
+        clients = {pattern: self.client() for pattern in expected}
         for pattern, client in clients.items():
             client.subscribe(pattern, "the.end")
         for topic in ["a.1", "a.2", "b.1", "b.2", "c.1", "the.end"]:
             self.publisher.send(topic, "x")
-        for pattern, topics in wanted.items():
+        for pattern, topics in expected.items():
             self.assertEqual(clients[pattern].events_until("the.end x"), [f"{topic} x" for topic in topics])
 
-    def test_after_unsub_nothing_more_comes(self):
+    def test_after_unsub_no_more_events_come(self):
         client = self.client()
         client.subscribe("a", "b", "the.end")
         self.assertEqual(client.command("UNSUB a"), "+OK UNSUB a")
@@ -65,7 +65,7 @@ class Subscribe(BackplaneTest):
             self.publisher.send(topic, "x")
         self.assertEqual(client.events_until("the.end x"), ["b x"])
 
-    def test_unsub_of_one_pattern_leaves_those_that_overlap_it(self):
+    def test_unsub_of_one_pattern_keeps_overlapping_ones(self):
         client = self.client()
         client.subscribe("stock.IBM", "stock.>", "the.end")
         self.assertEqual(client.command("UNSUB stock.>"), "+OK UNSUB stock.>")
@@ -73,7 +73,7 @@ class Subscribe(BackplaneTest):
             self.publisher.send(topic, "x")
         self.assertEqual(client.events_until("the.end x"), ["stock.IBM x"])
 
-    def test_json_tells_everything_of_an_event(self):
+    def test_json_has_every_field_of_an_event(self):
         client = self.client()
         self.assertEqual(client.command("FORMAT json"), "+OK FORMAT json")
         client.subscribe("news.uk")
@@ -90,7 +90,7 @@ class Subscribe(BackplaneTest):
         self.publisher.send("news.uk", "one\ntwo\ttab\\ \x01")
         self.assertEqual(client.event(), r"news.uk one\ntwo\ttab\\ \x01")
 
-    def test_the_last_value_comes_at_once_when_asked_for(self):
+    def test_with_last_the_retained_value_comes_at_once(self):
         first = self.client()
         first.subscribe("weather.>")
         self.publisher.send("weather.london", "rain")
@@ -101,19 +101,19 @@ class Subscribe(BackplaneTest):
         self.assertTrue(late.command("SUB weather.> last").startswith("+OK SUB weather.>"))
         self.assertEqual(sorted([late.event(), late.event()]), ["weather.london more rain", "weather.rome sun"])
 
-    def test_a_client_that_closes_its_sending_side_goes_on_receiving(self):
+    def test_a_client_that_closes_its_sending_side_keeps_receiving(self):
         client = self.client()
         client.subscribe("news.uk")
         client.half_close()
         self.publisher.send("news.uk", "still here")
         self.assertEqual(client.event(), "news.uk still here")
 
-    def test_a_client_that_does_not_read_holds_up_nobody(self):
+    def test_a_client_that_does_not_read_delays_no_other(self):
         stalled, brisk = self.client(), self.client()
         for client in (stalled, brisk):
             client.subscribe("big.>")
         text = "x" * 50_000
-        # Far more than the kernel and the gateway keep for a client that does not read.
+        # Far more than the kernel and the gateway buffer for a client that does not read.
         for _ in range(100):
             for _ in range(10):
                 self.publisher.send("big.one", text)
@@ -121,14 +121,14 @@ class Subscribe(BackplaneTest):
                 self.assertEqual(brisk.event(), f"big.one {text}")
         self.publisher.send("big.end", "x")
         self.assertEqual(brisk.event(), "big.end x")
-        # And what the slow one missed, it is told exactly.
+        # The slow client gets gaps for exactly what it missed.
         received = len(stalled.events_until("big.end x"))
         gaps = [line.split() for line in stalled.lines if line.startswith("!")]
         self.assertEqual({(word, topic, reason) for word, topic, _, _, reason in gaps},
                          {("!GAP", "big.one", "slow_consumer")})
         self.assertEqual(received + sum(int(last) - int(first) + 1 for _, _, first, last, _ in gaps), 1000)
 
-    def test_commands_are_answered_in_their_order(self):
+    def test_replies_come_in_the_order_of_the_commands(self):
         client = self.client()
         client.subscribe("a")
         client.send_bytes(b"PING\r\nFORMAT json\nUNSUB a\nFORMAT text\nPING\nQUIT\n")

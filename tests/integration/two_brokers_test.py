@@ -1,11 +1,11 @@
-"""A list of two brokers: kill -9 of the one in use, and the readers move on to the other; nothing is silent about it."""
+"""A list of two brokers: after kill -9 of the one in use, readers fail over to the other, and report it."""
 
 import unittest
 
 from harness import GATEWAY, HOST, BackplaneTest, Writer
 
 FIRST = HOST
-# Nobody else's: own_host() begins with 127.1 to 127.64.
+# No other test uses it: own_host() begins with 127.1 to 127.64.
 SECOND = f"127.{int(HOST.split('.')[1]) + 64}." + HOST.split(".", 2)[2]
 BROKERS = ["--broker", f"{FIRST},{SECOND}"]
 
@@ -27,7 +27,7 @@ class TwoBrokers(BackplaneTest):
         writer.wait_ready()
         return writer
 
-    def test_a_gateways_clients_are_told_and_read_on(self):
+    def test_a_gateways_clients_get_a_reset_and_continue(self):
         gateway = self.run_program("gateway", "--listen", GATEWAY, *BROKERS)
         gateway.ready()
         client = self.client()
@@ -35,7 +35,7 @@ class TwoBrokers(BackplaneTest):
         client.subscribe("n.>")
         before = self.writer_at(SECOND)
         for number in range(5):
-            before.send("n.a", f"before {number}")  # at a broker that is not read
+            before.send("n.a", f"before {number}")  # at a broker that no reader uses
         writer = self.writer_at(FIRST)
         for number in range(1, 101):
             writer.send("n.a", str(number))
@@ -47,7 +47,7 @@ class TwoBrokers(BackplaneTest):
         self.assertEqual(client.event(), "n.b 1 hello")
         before.send("n.a", "after")
         self.assertEqual(client.event(), "n.a 6 after")
-        # And back, where the first one has forgotten all.
+        # And back to the first one, which has lost its state.
         self.first = self.broker_at(FIRST)
         self.second.kill()
         self.assertEqual(client.notice(), "!WAIT broker")
@@ -57,7 +57,7 @@ class TwoBrokers(BackplaneTest):
         self.assertEqual(client.event(), "n.a 1 again")
         self.assertTrue(gateway.running())
 
-    def test_sub_is_told_and_reads_on(self):
+    def test_sub_reports_the_reset_and_continues(self):
         sub = self.run_program("sub", "n.>", "--format", "text+offset", "--strict", *BROKERS)
         other = self.writer_at(SECOND)
         self.publish_until_received("n.a", sub)
@@ -67,7 +67,7 @@ class TwoBrokers(BackplaneTest):
         sub.wait_line(sub.out, "^n.a 1 from the second$")
         self.assertIn("!RESET n.a", sub.out)
         sub.signal(15)
-        self.assertEqual(sub.wait_exit(), 3, sub.transcript())  # a reset is a gap whose size nobody knows
+        self.assertEqual(sub.wait_exit(), 3, sub.transcript())  # a reset is a gap of unknown size
 
 
 if __name__ == "__main__":

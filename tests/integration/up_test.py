@@ -1,4 +1,4 @@
-"""`backplane up`: everything in one command, and everything gone at Ctrl-C."""
+"""`backplane up`: one command starts everything, and Ctrl-C ends everything."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ listen = ["{GATEWAY}"]
 
 
 def descendants(pid):
-    """The processes that come from `pid`: their ids, by the kernel's own list."""
+    """The ids of all descendants of `pid`, from the kernel's list."""
     found = []
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
@@ -60,7 +60,7 @@ class Up(BackplaneTest):
     def wait_gone(self, pids):
         deadline = Deadline()
         while any(alive(pid) for pid in pids):
-            # A descriptor of a process is readable when that process has ended.
+            # A process descriptor becomes readable when the process ends.
             self.assertTrue(deadline.left(), f"still there: {[pid for pid in pids if alive(pid)]}")
             for pid in filter(alive, pids):
                 self.wait_pid(pid, deadline)
@@ -84,14 +84,14 @@ class Up(BackplaneTest):
         since = len(up.out)
         up.wait_line(up.out, r"\d+.*events.*\d+.*clients?|events.*clients?", since=since)
 
-    def test_ctrl_c_ends_everything_without_force(self):
+    def test_ctrl_c_ends_everything_cleanly(self):
         up = self.start_up()
         client = self.client()
         client.subscribe("clock")
         client.event()
         children = descendants(up.pid)
         self.assertGreaterEqual(len(children), 5, "broker, gateway and three publishers")
-        os.killpg(up.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(up.pid, signal.SIGINT)  # like a terminal
         self.assertEqual(up.wait_exit(), 0)
         self.wait_gone(children)
         client.wait_closed()
@@ -103,7 +103,7 @@ class Up(BackplaneTest):
         up.kill()
         self.wait_gone(children)
 
-    def test_a_child_that_dies_is_started_again(self):
+    def test_a_child_that_dies_is_restarted(self):
         up = self.start_up()
         client = self.client()
         client.subscribe("clock")
@@ -118,14 +118,14 @@ class Up(BackplaneTest):
         return next(pid for pid in descendants(up.pid)
                     if role in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:3])
 
-    def test_the_page_that_it_names_is_there(self):
+    def test_the_page_that_it_names_exists(self):
         up = self.start_up("--no-demo")
         page = up.wait_line(up.out, r"^  page: (http://\S+/)$")[1]
         self.assertEqual(page, f"http://{GATEWAY}/")
         with urllib.request.urlopen(page, timeout=TIMEOUT_S) as response:
             self.assertIn(b"<title>", response.read())
 
-    def test_a_gateway_that_dies_is_where_it_was_and_so_are_its_feeds(self):
+    def test_a_restarted_gateway_has_the_same_ports_and_feeds(self):
         feed = f"{HOST}:1500"
         up = self.start_up("--no-demo", more=f'[[gateway.feed]]\nlisten = "{feed}"\ntopics = ["news.>"]\n')
         up.wait_line(up.out, rf"^  feeds: {feed}$")
@@ -140,14 +140,14 @@ class Up(BackplaneTest):
             self.assertTrue(deadline.left(), up.transcript())
         reader = self.connected(feed)
         self.assertTrue(reader, up.transcript())
-        # Nothing says when a feed is in force: knock until it is.
+        # A feed does not report when it is active: publish until it receives.
         while not select.select([reader._socket], [], [], 0.02)[0]:
             self.assertEqual(client.command("PUB news.uk rain"), "+OK PUB news.uk")
             self.assertTrue(deadline.left(), up.transcript())
         self.assertEqual(reader.event(), "news.uk rain")
 
     def connected(self, place):
-        """A client, or None where nobody listens."""
+        """A client, or None if nothing listens."""
         try:
             client = LineClient(place)
         except ConnectionRefusedError:

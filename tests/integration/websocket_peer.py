@@ -1,4 +1,4 @@
-"""A WebSocket client that writes its own frames, good or bad, and looks at every bit of what comes."""
+"""A WebSocket client that writes its own frames, valid or not, and checks every bit of what it receives."""
 
 import base64
 import collections
@@ -35,8 +35,8 @@ def frame(opcode, payload=b"", final=True, reserved=0, masked=True):
 
 
 def take_frame(data):
-    """(the first frame of what a server sent, the rest), or (None, data) where it is not whole. A frame that a server
-    must not send is an error."""
+    """Returns (first frame, rest) of a server's bytes, or (None, data) if the frame is incomplete. Raises for a frame
+    that a server must not send."""
     if len(data) < 2:
         return None, data
     if data[0] & 0x70 or not data[0] & 0x80 or data[1] & 0x80:
@@ -54,8 +54,8 @@ def take_frame(data):
 
 
 class WebSocketPeer(CommandClient):
-    """One connection. What comes is sorted as by LineClient: events (gaps and resets among them), replies, notices;
-    then pongs and the close. `fields` go into the request's head, in place of the usual ones; None: without."""
+    """One connection. Sorts its input as LineClient does: events (including gaps and resets), replies and notices, and
+    also pongs and the close. `fields` replace those of the request's head; None removes one."""
 
     def __init__(self, address=GATEWAY, receive_bytes=None, **fields):
         connection = socket.socket()
@@ -71,9 +71,9 @@ class WebSocketPeer(CommandClient):
         self._shake_hands(address, key, fields)
 
     def _shake_hands(self, host, key, fields):
-        wanted = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key.decode(),
+        expected = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key.decode(),
                   "Sec-WebSocket-Version": "13", **fields}
-        lines = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
+        lines = [f"{name}: {value}" for name, value in expected.items() if value is not None]
         self._socket.sendall("\r\n".join(["GET /v1/socket HTTP/1.1", *lines, "", ""]).encode())
         while b"\r\n\r\n" not in self._buffer and not self.closed:
             self._read(Deadline())
@@ -85,7 +85,7 @@ class WebSocketPeer(CommandClient):
             return
         accept = base64.b64encode(hashlib.sha1(key + ACCEPT_SUFFIX).digest()).decode()
         if self.fields.get("sec-websocket-accept") != accept:
-            raise AssertionError(f"wanted {accept}, got {self.fields}")
+            raise AssertionError(f"expected {accept}, got {self.fields}")
         self._sort()
 
     def send(self, text):
@@ -115,7 +115,7 @@ class WebSocketPeer(CommandClient):
                 self.close_code = int.from_bytes(got.payload[:2], "big") if got.payload else 1005
                 self.close_reason = got.payload[2:].decode()
             elif got.opcode != PING:
-                raise AssertionError(f"a frame that nobody wants: {got}")
+                raise AssertionError(f"unexpected frame: {got}")
 
     def event_or_gap(self):
         return super().event()
@@ -123,13 +123,13 @@ class WebSocketPeer(CommandClient):
     def event(self):
         event = self.event_or_gap()
         if "topic" not in event:
-            raise AssertionError(f"wanted an event, got {event}")
+            raise AssertionError(f"expected an event, got {event}")
         return event
 
     def pong(self):
         return self._next(self._pongs)
 
     def wait_close(self):
-        """Reads until the gateway says close and ends. @returns the code."""
+        """Reads until the gateway has sent a close and ended. Returns the code."""
         self.wait_closed()
         return self.close_code

@@ -1,4 +1,4 @@
-"""WebSocket on the gateway's port, from outside: frames as they are on the wire."""
+"""WebSocket on the gateway's port, frame by frame."""
 
 import os
 import random
@@ -34,7 +34,7 @@ class WebSockets(BackplaneTest):
         self.assertEqual(peer.status, 101)
         return peer
 
-    def test_speaks_the_line_protocol_a_line_a_frame(self):
+    def test_speaks_the_line_protocol_with_one_line_per_frame(self):
         peer = self.open()
         peer.subscribe("news.>")
         self.assertEqual(peer.command("PUB news.uk grüße\\nund mehr"), "+OK PUB news.uk")
@@ -66,7 +66,7 @@ class WebSockets(BackplaneTest):
             peer.event()
             self.assertEqual(peer.seen[-1].payload.decode(), text)
 
-    def test_bytes_may_come_one_by_one_and_in_fragments(self):
+    def test_accepts_single_bytes_and_fragments(self):
         peer = self.open()
         data = (frame(TEXT, "PI", final=False) + frame(PING, b"one") + frame(CONTINUATION, "N", final=False)
                 + frame(CONTINUATION, "G") + frame(PING))
@@ -74,7 +74,7 @@ class WebSockets(BackplaneTest):
             peer.send_bytes(bytes([byte]))
         self.assertEqual((peer.pong(), peer.reply(), peer.pong()), (b"one", "+PONG", b""))
 
-    def test_what_comes_with_the_handshake_is_not_lost(self):
+    def test_bytes_sent_with_the_handshake_are_not_lost(self):
         with socket.create_connection((HOST, int(GATEWAY.rsplit(":", 1)[1])), timeout=TIMEOUT_S) as peer:
             peer.sendall(f"GET /v1/socket HTTP/1.1\r\nHost: {GATEWAY}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -85,7 +85,7 @@ class WebSockets(BackplaneTest):
         self.assertTrue(data.startswith(b"HTTP/1.1 101 "), data)
         self.assertTrue(data.endswith(b"\r\n\r\n\x81\x05+PONG\x81\x08+OK QUIT\x88\x02\x03\xe8"), data)
 
-    def test_closes_with_the_code_of_what_was_wrong(self):
+    def test_closes_with_the_code_of_the_error(self):
         long_pub = frame(TEXT, "PUB a " + "x" * (256 << 10))
         for data, code in ((frame(BINARY, b"x"), 1003), (frame(TEXT, b"\xff"), 1007), (long_pub, 1009),
                            (frame(TEXT, "x" * 70_000), 1009), (frame(TEXT, "x", masked=False), 1002),
@@ -98,10 +98,10 @@ class WebSockets(BackplaneTest):
                 self.assertEqual(peer.reply(), "+PONG")
                 self.assertEqual(peer.wait_close(), code)
                 self.assertTrue(peer.close_reason)
-        for name, wanted in (("websockets_total", 12), ("websocket_faults_total.protocol", 7),
+        for name, expected in (("websockets_total", 12), ("websocket_faults_total.protocol", 7),
                              ("websocket_faults_total.binary", 1), ("websocket_faults_total.not_utf8", 2),
                              ("websocket_faults_total.too_long", 2)):
-            self.wait_metric(name, lambda value, wanted=wanted: value == wanted)
+            self.wait_metric(name, lambda value, expected=expected: value == expected)
 
     def test_a_close_is_answered_with_its_code(self):
         for data, code in ((close(1000, b"done"), 1000), (close(4321), 4321), (frame(CLOSE), 1005)):
@@ -119,7 +119,7 @@ class WebSockets(BackplaneTest):
         peer.wait_closed()
         self.wait_metric("clients", lambda count: count == 0)
 
-    def test_a_slow_reader_is_told_exactly_what_it_lost(self):
+    def test_a_slow_reader_gets_gaps_for_exactly_what_it_lost(self):
         slow, fast = self.open(receive_bytes=4096), self.open()
         for peer in (slow, fast):
             peer.subscribe("n", "the.end")
@@ -137,18 +137,19 @@ class WebSockets(BackplaneTest):
         self.assertEqual(told, count)
         self.wait_metric("dropped_total.slow_consumer", lambda dropped: dropped > 0)
 
-    def test_who_wants_no_gaps_is_closed_and_may_come_again(self):
+    def test_policy_disconnect_closes_and_a_new_connection_works(self):
         peer = self.open(receive_bytes=4096)
         peer.subscribe("n policy=disconnect")
         other = self.open()
         other.subscribe("n")
-        # Some more than backlog and buffers hold: who has not read the close a second later is cut off without.
+        # More than backlog and buffers hold. A client that has not read the close after a second is disconnected without
+        # it.
         for number in range(600 if SANITIZED else 1500):
             self.publisher.send("n", "x" * 1000)
             other.event()
         code = peer.wait_close()
         if code is None and SANITIZED:
-            return  # a slow machine, and that second was over
+            return  # a slow machine: the second was over
         self.assertEqual((code, peer.close_reason), (1013, "slow_consumer"))
 
     def test_says_goodbye_when_the_gateway_ends(self):
@@ -166,7 +167,7 @@ class WebSockets(BackplaneTest):
         self.start_broker()
         self.assertEqual(peer.notice(), {"live": "broker"})
 
-    def test_refuses_what_is_no_handshake(self):
+    def test_refuses_invalid_handshakes(self):
         for fields, status in (({"Sec-WebSocket-Version": "8"}, 426), ({"Upgrade": None}, 426),
                                ({"Connection": "close"}, 426), ({"Sec-WebSocket-Key": "x"}, 400)):
             with self.subTest(fields=fields):
@@ -184,7 +185,7 @@ class WebSockets(BackplaneTest):
             try:
                 peer.send_bytes(data + chance.randbytes(50))
             except OSError:
-                pass  # cut off already
+                pass  # disconnected already
             peer.close()
         peer = self.open()
         peer.subscribe("n")
@@ -203,7 +204,7 @@ class WebSockets(BackplaneTest):
         return {name + (f".{reason}" if reason else ""): float(value) for name, reason, value in found}
 
     def wait_metric(self, name, is_good):
-        """Figures are as they were up to a second ago."""
+        """Counters may be up to a second old."""
         deadline = Deadline()
         while not is_good(value := self.metrics()[name]):
             self.assertTrue(deadline.left(), f"{name} is {value}")

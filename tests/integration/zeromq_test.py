@@ -1,4 +1,4 @@
-"""What a program that speaks ZeroMQ alone sees, in Python and in C++."""
+"""What a program sees that uses ZeroMQ alone, in Python and C++."""
 
 import os
 import struct
@@ -10,7 +10,7 @@ from harness import EGRESS, ENDPOINTS, RAW, STAMP_BYTES, BackplaneTest
 
 
 def stamp_of(event):
-    """The stamp's fields, read from the end of an event as docs/protocol.md tells."""
+    """The stamp's fields, read from the end of an event as docs/protocol.md describes."""
     stamp = event[-STAMP_BYTES:]
     # Field 15 with 45 bytes, then fixed64 fields 1 to 5.
     assert stamp[:2] == b"\x7a\x2d" and stamp[2::9] == b"\x09\x11\x19\x21\x29", stamp.hex()
@@ -29,16 +29,16 @@ class ZeroMq(BackplaneTest):
         seen = [reader.receive() for _ in range(5)]
         self.assertEqual([(topic, event.stamp.offset) for topic, event in seen],
                          [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)])
-        # Of the positions between, some may be the system's own events'.
+        # Some positions in between may belong to system events.
         positions = [event.stamp.position for _, event in seen]
         self.assertEqual(positions, sorted(set(positions)))
         first_a, first_b, second_a, *_ = positions
         self.assertEqual([event.stamp.previous for _, event in seen], [0, 0, first_a, second_a, first_b])
         self.assertEqual(len({event.stamp.stream for _, event in seen}), 1)
 
-    def test_the_stamp_is_the_last_47_bytes_behind_what_the_publisher_sent(self):
+    def test_the_stamp_is_the_last_47_bytes_after_the_publishers_bytes(self):
         reader, writer = self.live_reader("a"), self.ready_writer()
-        # Fields out of order and one that nobody knows: the broker hands on the bytes as they came.
+        # Fields out of order and an unknown one: the broker forwards the bytes unchanged.
         sent = b"\x32\x02hi" + b"\x18\x01" + b"\x0a\x08w@golden" + b"\xa2\x06\x03new"
         writer.send_frames(b"a", sent)
         frames = reader.receive_frames()
@@ -60,7 +60,7 @@ class ZeroMq(BackplaneTest):
             _, event = reader.receive()
             self.assertEqual((event.text, event.stamp.offset), (str(number), number))
 
-    def test_the_programs_own_publisher_is_read_from_python(self):
+    def test_python_reads_the_programs_own_publisher(self):
         reader = self.live_reader("clock")
         clock = self.start_clock("--source-name", "clock@test")
         self.assertEqual(clock.ready(), {"role": "publisher", "source": "clock@test"})
@@ -82,7 +82,7 @@ class ZeroMq(BackplaneTest):
         self.assertEqual([line.split()[1::2] for line in lines], [["1", "one"], ["2", "two"], ["3", "three"]])
         self.assertEqual(program.out, ["live", *lines])
 
-    def test_the_live_answer_tells_where_reading_begins(self):
+    def test_the_live_reply_has_the_position_where_reading_begins(self):
         writer, early = self.ready_writer(), self.live_reader("n")
         for number in range(5):
             writer.send("n", str(number))
@@ -94,7 +94,7 @@ class ZeroMq(BackplaneTest):
         writer.send("n", "next")
         self.assertLessEqual(late.receive()[1].stamp.previous, answer.stamp.position)
 
-    def test_live_answers_are_no_events_of_the_stream(self):
+    def test_live_replies_are_no_events_of_the_stream(self):
         writer = self.ready_writer()
         readers = [self.live_reader("n") for _ in range(3)]
         writer.send("n", "first")
@@ -125,7 +125,7 @@ class ZeroMq(BackplaneTest):
         plain = self.context.socket(zmq.PUB)
         self.addCleanup(plain.close, linger=0)
         plain.connect(ENDPOINTS[1])
-        # A PUB cannot know when it is connected: say it until it is heard.
+        # A PUB cannot know when it is connected: repeat until received.
         event = event_pb2.Event(text="hello").SerializeToString()
         for _ in range(3000):
             plain.send_multipart([b"pub", event])

@@ -1,4 +1,4 @@
-"""Chromium's own WebSocket and EventSource, on a document of the gateway's that has no script of its own."""
+"""Chromium's WebSocket and EventSource, on a document of the gateway without scripts."""
 
 import json
 import unittest
@@ -6,7 +6,7 @@ import unittest
 from harness import GATEWAY, Deadline
 from web_harness import ORIGIN, BrowserTest
 
-# Keeps all that an EventSource says, as [what, data, id].
+# Keeps everything that an EventSource receives, as [name, data, id].
 LISTEN = """(path) => {
     window.said = [];
     window.source = new EventSource(path);
@@ -16,7 +16,7 @@ LISTEN = """(path) => {
         window.source.addEventListener(what, keep(what));
 }"""
 TEXTS = '() => window.said.filter(([what]) => what === "message").map(([, data]) => JSON.parse(data).text)'
-# A connection that the gateway broke off, or that finds it not there yet, is told on the console.
+# The console reports connections that the gateway cut, and attempts while it is down.
 BROKEN_OFF = ["net::ERR_", "WebSocket connection to"]
 
 
@@ -27,7 +27,7 @@ class BrowserClients(BrowserTest):
         self.chromium = self.document(f"{ORIGIN}/healthz")
 
     def wait_said(self, condition):
-        """Until one [what, data, id] is as the JavaScript condition says. Gives it."""
+        """Waits until the JavaScript condition is true for a [name, data, id]. Returns it."""
         return self.chromium.wait(f"() => window.said.find(([what, data, id]) => {condition})")
 
     def wait_open(self):
@@ -39,7 +39,7 @@ class BrowserClients(BrowserTest):
     def wait_text(self, text):
         self.wait_said(f'what === "message" && JSON.parse(data).text === "{text}"')
 
-    def test_events_come_to_a_websocket(self):
+    def test_a_websocket_receives_events(self):
         self.chromium.evaluate("""(url) => {
             window.said = [];
             window.socket = new WebSocket(url);
@@ -56,10 +56,10 @@ class BrowserClients(BrowserTest):
         self.assertEqual(self.chromium.wait("() => window.said.find((each) => each.code)"), {"code": 1000, "wasClean": True})
         self.assertEqual(self.chromium.evaluate("() => window.socket.extensions"), "")
 
-    def test_events_come_to_an_event_source_with_their_place_as_id(self):
+    def test_an_event_source_receives_events_with_their_position_as_id(self):
         self.chromium.evaluate(LISTEN, "/v1/events?topic=n&topic=m.*")
         self.wait_open()
-        # It opens when the first of them is in force.
+        # It opens when the first subscription is active.
         deadline = Deadline()
         while not self.chromium.evaluate("() => window.said.some(([, data]) => /m.knock/.test(data))"):
             self.publish(1, topic="m.knock")
@@ -74,7 +74,7 @@ class BrowserClients(BrowserTest):
         self.assertEqual([place for *_, place in said],
                          [f"{event['stream']}:{event['position']}" for event in events])
 
-    def test_after_kill_9_of_the_gateway_an_event_source_goes_on_where_it_was(self):
+    def test_after_kill_9_of_the_gateway_an_event_source_resumes_where_it_was(self):
         self.chromium.expected_problems += BROKEN_OFF
         self.chromium.evaluate(LISTEN, "/v1/events?topic=n")
         self.wait_open()
@@ -90,7 +90,7 @@ class BrowserClients(BrowserTest):
         self.assertFalse(self.chromium.evaluate(
             '() => window.said.filter(([what]) => what === "gap" || what === "reset")'))
 
-    def test_what_a_restarted_broker_forgot_is_told(self):
+    def test_the_lost_history_of_a_restarted_broker_is_announced(self):
         self.chromium.expected_problems += BROKEN_OFF
         self.chromium.evaluate(LISTEN, "/v1/events?topic=n")
         self.wait_open()
@@ -107,7 +107,7 @@ class BrowserClients(BrowserTest):
         what, data, _ = self.wait_said('what === "gap" || what === "reset"')
         self.assertEqual(json.loads(data)[what]["topic"], "n")
 
-    def test_what_was_forgotten_while_both_were_gone_is_told(self):
+    def test_history_lost_while_broker_and_gateway_were_down_is_announced(self):
         self.chromium.expected_problems += BROKEN_OFF
         self.chromium.evaluate(LISTEN, "/v1/events?topic=n")
         self.wait_open()

@@ -1,4 +1,4 @@
-// Chromium on a leash: a line of JSON a command, [name, ...arguments], a line of JSON an answer. See web_harness.py.
+// Runs Chromium for web_harness.py: one line of JSON per command, [name, ...arguments], and one per reply.
 
 import { chromium } from "playwright-core";
 
@@ -23,7 +23,7 @@ const commands = {
       if (message.type() === "error") problems.push(`console: ${message.text()} (${message.location().url})`);
     });
     page.on("pageerror", (error) => problems.push(`uncaught: ${error}`));
-    // Of what a policy stops, Chromium tells the console too; of what is reported only, the page alone.
+    // Chromium reports blocked violations of the policy on the console, too; report-only ones to the page alone.
     await context.exposeBinding("backplaneTestViolation", (_, what) => problems.push(`policy: ${what}`));
     await context.addInitScript(() => document.addEventListener("securitypolicyviolation",
       (event) => globalThis.backplaneTestViolation(`${event.violatedDirective} ${event.blockedURI}`)));
@@ -33,7 +33,7 @@ const commands = {
     const response = await pages.get(name).page.goto(url, { waitUntil: "load" });
     return { status: response.status(), headers: response.headers() };
   },
-  // The expression may be a function, which gets the argument.
+  // The expression may be a function of the argument.
   evaluate: (name, expression, argument) => pages.get(name).page.evaluate(within(expression), argument),
   wait: async (name, expression, argument) =>
     (await pages.get(name).page.waitForFunction(within(expression), argument, { polling: 50 })).jsonValue(),
@@ -53,7 +53,7 @@ const commands = {
   close: () => browser.close(),
 };
 
-// A function's text becomes a function of the page's; playwright would take it for a string otherwise.
+// Turns a function's text into a function of the page; Playwright would take it for a string.
 const within = (expression) => (/^\s*(async\s*)?\(?[\w\s,{}[\]]*\)?\s*=>/.test(expression)
   ? new Function("argument", `return (${expression})(argument)`) : expression);
 

@@ -1,5 +1,5 @@
-"""A page from elsewhere can use a gateway on this machine only where the configuration lets it, and a name that
-somebody points here opens nothing."""
+"""A foreign page can use a gateway on this machine only if the configuration allows it; so can a foreign name that
+resolves to this machine."""
 
 import http.server
 import threading
@@ -8,7 +8,7 @@ import unittest
 from harness import GATEWAY, HOST
 from web_harness import ELSEWHERE, ORIGIN, REBOUND, BrowserTest
 
-# What a browser says of a request that the other side did not allow.
+# What a browser reports about a request that the gateway did not allow.
 REFUSED = [r"/favicon\.ico", "net::ERR_", "blocked by CORS policy", "WebSocket connection to", "Failed to load resource", "403"]
 
 ATTEMPTS = {
@@ -19,7 +19,7 @@ ATTEMPTS = {
         try { return (await fetch(`${origin}/v1/topics/n`, { method: "POST", body: "from elsewhere" })).status; }
         catch { return "refused"; }
     }""",
-    # Needs nobody's leave to be sent, and its answer cannot be read: the gateway alone can refuse it.
+    # The browser sends it without permission, but hides the response: only the gateway can refuse it.
     "blind post": """async (origin) => {
         await fetch(`${origin}/v1/topics/n`, { method: "POST", mode: "no-cors", body: "from elsewhere" });
         return "sent";
@@ -70,7 +70,7 @@ class Elsewhere(BrowserTest):
         self.wait_admitted(self.publisher)
 
     def offset(self):
-        """Of the last event on n."""
+        """The text of the last event on n."""
         topic, = (reply for reply in self.lines("TOPICS n") if reply.startswith("+TOPIC"))
         return int(topic.split(" ")[2])
 
@@ -83,7 +83,7 @@ class Elsewhere(BrowserTest):
             if not line.startswith("+TOPIC"):
                 return
 
-    def test_a_page_elsewhere_can_do_nothing(self):
+    def test_a_foreign_page_can_do_nothing(self):
         self.start()
         self.visitor = self.document(ELSEWHERE)
         self.visitor.expected_problems += REFUSED
@@ -92,7 +92,7 @@ class Elsewhere(BrowserTest):
                 self.assertEqual(self.attempt(name), "sent" if name == "blind post" else "refused")
         self.assertEqual(self.offset(), 1, "it has published something")
 
-    def test_a_page_that_the_configuration_names_can_do_all(self):
+    def test_a_page_named_in_the_configuration_can_do_everything(self):
         self.start(f'cors_origins = ["{ELSEWHERE}"]\n')
         self.visitor = self.document(ELSEWHERE)
         self.assertIn('"topic":"n"', self.attempt("fetch").replace(" ", ""))
@@ -101,7 +101,7 @@ class Elsewhere(BrowserTest):
         self.assertEqual(self.attempt("post"), 200)
         self.assertEqual(self.offset(), 2)
 
-    def test_a_page_that_it_does_not_name_still_cannot(self):
+    def test_a_page_not_named_in_the_configuration_still_cannot(self):
         self.start('cors_origins = ["http://friend.test"]\n')
         self.visitor = self.document(ELSEWHERE)
         self.visitor.expected_problems += REFUSED
@@ -110,8 +110,8 @@ class Elsewhere(BrowserTest):
                 self.assertEqual(self.attempt(name), "refused")
         self.assertEqual(self.offset(), 1)
 
-    def test_a_name_that_is_pointed_here_opens_nothing(self):
-        """DNS rebinding: the browser takes the page and the gateway for one origin."""
+    def test_a_foreign_name_that_resolves_here_opens_nothing(self):
+        """DNS rebinding: for the browser, the page and the gateway have the same origin."""
         self.start()
         rebound = f"http://{REBOUND}:{GATEWAY.rsplit(':', 1)[1]}"
         self.visitor = self.page()
@@ -125,7 +125,7 @@ class Elsewhere(BrowserTest):
                 self.assertNotIn('"topic"', str(result))
         self.assertEqual(self.offset(), 1)
 
-    def test_a_name_that_the_configuration_has_is_served(self):
+    def test_a_name_in_the_configuration_is_served(self):
         self.start(f'hosts = ["{REBOUND}"]\n')
         self.visitor = self.page()
         self.visitor.expected_problems.append(r"/favicon\.ico")

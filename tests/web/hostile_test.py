@@ -1,4 +1,4 @@
-"""Whoever means harm over HTTP: refused with the right status or close code, and nobody else notices."""
+"""Hostile HTTP clients: each is refused with the right status or close code, and no other client is affected."""
 
 import base64
 import os
@@ -13,7 +13,7 @@ from web_harness import SANITIZED, WebTest
 OWN = f"Host: {GATEWAY}\r\n".encode()
 UPGRADE = (b"GET /v1/socket HTTP/1.1\r\n" + OWN + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + base64.b64encode(bytes(range(16))) + b"\r\n")
-# What a request that is smuggled behind another one would do.
+# What a smuggled request would do.
 SMUGGLED = b"POST /v1/topics/smuggled HTTP/1.1\r\n" + OWN + b"Content-Length: 1\r\n\r\nx"
 MAX_EVENT_BYTES = 64 << 10
 CONFIG = f'max_event_bytes = {MAX_EVENT_BYTES}\n'
@@ -25,7 +25,7 @@ def request(method, path, *lines, body=b"", host=OWN):
 
 
 def frame(opcode, payload=b"", fin=True, mask=b"\x12\x34\x56\x78", reserved=0, length=None):
-    """A client's frame; `length` as what the length is given, and in which form: (form, value)."""
+    """A client's frame. `length` is (form, value): how the length is encoded, and as what."""
     size = len(payload)
     head = bytes([(0x80 if fin else 0) | reserved << 4 | opcode])
     masked = 0x80 if mask else 0
@@ -55,7 +55,7 @@ class Hostile(WebTest):
         super().tearDown()
 
     def assert_unharmed(self):
-        """It carries events by every protocol, its metrics are there, and nothing was smuggled."""
+        """Checks that the gateway carries events by every protocol and has metrics, and that nothing was smuggled."""
         self.assertTrue(self.gateway.running(), self.gateway.transcript())
         status, _, _ = self.request("POST", "/v1/topics/friend", body="still there?")
         self.assertEqual(status, 200)
@@ -65,7 +65,7 @@ class Hostile(WebTest):
         self.assertEqual(self.friend.command("TOPICS smuggled"), "+OK TOPICS 0")
 
     def one(self, data, half_close=False):
-        """What is answered to these bytes: (status, headers, body), or None where the connection ends."""
+        """Sends bytes. Returns (status, headers, body), or None if the connection ends."""
         raw = self.raw()
         raw.send(data)
         if half_close:
@@ -74,7 +74,7 @@ class Hostile(WebTest):
         return response, raw
 
     def assert_refused(self, data, *statuses, closes=True):
-        """One answer with one of these statuses, and nothing of what comes behind it is obeyed."""
+        """Expects one response with one of these statuses, and that nothing after it is executed."""
         response, raw = self.one(data)
         self.assertIsNotNone(response, data[:200])
         self.assertIn(response[0], statuses, data[:200])
@@ -131,11 +131,11 @@ class Requests(Hostile):
                 while response := raw.response():
                     statuses.append(response[0])
                 self.assertEqual(len(statuses), 1, statuses)
-                # A body that nobody needs may be read and left.
-                wanted = (200, 400, 413) if name.startswith("a body on") else (400, 501, 505, 421, 403)
-                self.assertIn(statuses[0], wanted)
+                # A body that is not needed may be read and ignored.
+                expected = (200, 400, 413) if name.startswith("a body on") else (400, 501, 505, 421, 403)
+                self.assertIn(statuses[0], expected)
 
-    def test_commands_of_the_line_protocol_behind_a_request_are_not_obeyed(self):
+    def test_line_protocol_commands_after_a_request_are_not_executed(self):
         for data in (b"POST / HTTP/1.1\r\n\r\nPUB smuggled x\r\nPUB smuggled y\r\n",
                      b"GET /healthz HTTP/1.0\r\n\r\nPUB smuggled x\r\n",
                      b"POST /v1/topics/n HTTP/1.1\r\n" + OWN + b"Content-Length: 1\r\n\r\nxPUB smuggled x\r\n",
@@ -145,7 +145,7 @@ class Requests(Hostile):
             raw.half_close()
             self.assertNotIn(b"+OK", raw.read_to_end())
 
-    def test_an_http_2_preface_is_answered(self):
+    def test_an_http_2_preface_gets_a_response(self):
         raw = self.raw()
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         self.assertRegex(raw.read_to_end(), rb"^HTTP/1\.1 (400|505) ")
@@ -153,7 +153,7 @@ class Requests(Hostile):
     def test_too_many_bytes_of_headers(self):
         self.assert_refused(request("GET", "/healthz", "X: " + "a" * (20 << 10)), 431)
         self.assert_refused(request("GET", "/healthz", *(f"X-{number}: a" for number in range(5000))), 431)
-        # Without an end, too.
+        # Also without an end.
         self.assert_refused(b"GET /healthz HTTP/1.1\r\n" + OWN + b"X: " + b"a" * (20 << 10), 431)
 
     def test_a_request_line_that_is_too_long(self):
@@ -162,7 +162,7 @@ class Requests(Hostile):
 
     def test_a_body_that_is_too_long(self):
         topic = "/v1/topics/n"
-        # Told by the length, before any of it has come; and of one without, once it is too much.
+        # By its length, before any of it arrives; without a length, when it is too much.
         self.assert_refused(request("POST", topic, f"Content-Length: {MAX_EVENT_BYTES + 1}"), 413)
         self.assert_refused(request("POST", topic, f"Content-Length: {1 << 62}"), 413)
         chunk = b"%x\r\n" % (32 << 10) + b"x" * (32 << 10) + b"\r\n"
@@ -170,7 +170,7 @@ class Requests(Hostile):
         status, _, _ = self.request("POST", topic, body="x" * (MAX_EVENT_BYTES - 1000))
         self.assertEqual(status, 200)
 
-    def test_paths_methods_and_questions_that_are_none(self):
+    def test_invalid_paths_methods_and_queries(self):
         for status, method, path in ((404, "GET", "/elsewhere"), (404, "GET", "/../etc/passwd"),
                                      (404, "GET", "/%2e%2e/etc/passwd"), (405, "DELETE", "/v1/topics/n"),
                                      (405, "POST", "/healthz"), (405, "PUT", "/"), (400, "POST", "/v1/topics/a..b"),
@@ -190,14 +190,14 @@ class Requests(Hostile):
                 if status == 405:
                     self.assertIn("GET" if path in ("/healthz", "/") else "POST", headers["allow"])
 
-    def test_names_that_are_not_ours(self):
+    def test_foreign_host_names(self):
         for host in ("rebound.test:1601", "127.0.0.1.rebound.test", "localhost.rebound.test", "", "[", "a b", "::1",
                      f"{GATEWAY}@rebound.test", "rebound.test/" + GATEWAY):
             with self.subTest(host):
                 response, _ = self.one(request("GET", "/v1/topics", host=f"Host: {host}\r\n".encode()))
                 self.assertIn(response[0], (400, 403, 421))
 
-    def test_a_bad_last_event_id_is_told(self):
+    def test_a_bad_last_event_id_is_an_error(self):
         for token in ("x", "1:", "0123456789abcdef:x", "a" * 8000):
             raw = self.raw()
             raw.send(request("GET", "/v1/events?topic=n", f"Last-Event-ID: {token}"))
@@ -205,7 +205,7 @@ class Requests(Hostile):
 
 
 class Connections(Hostile):
-    def test_a_hundred_requests_at_once_are_answered_in_order(self):
+    def test_a_hundred_requests_at_once_get_responses_in_order(self):
         raw = self.raw()
         raw.send(b"".join(request("GET", f"/number-{number}") if number % 2 else request("GET", "/healthz")
                           for number in range(100)))
@@ -219,7 +219,7 @@ class Connections(Hostile):
         offsets = [line for line in (self.friend.command("TOPICS n"), self.friend.reply()) if line.startswith("+TOPIC")]
         self.assertEqual(offsets[0].split(" ")[2], "100")
 
-    def test_half_a_request_and_then_nothing(self):
+    def test_half_a_request_and_then_silence(self):
         whole = request("POST", "/v1/topics/n", "Content-Length: 10", body=b"0123456789")
         for length in range(1, len(whole) - 1, 3):
             raw = self.raw()
@@ -235,13 +235,13 @@ class Connections(Hostile):
             raw.send(bytes([byte]))
         self.assertEqual(raw.response()[0], 200)
 
-    def test_http_1_0_is_answered_and_closed(self):
+    def test_http_1_0_gets_a_response_and_is_closed(self):
         raw = self.raw()
         raw.send(b"GET /healthz HTTP/1.0\r\n\r\n")
         status, headers, body = raw.response()
         self.assertEqual((status, body), (200, b"ok\n"))
         self.assertEqual(raw.read_to_end(), b"")
-        # An HTTP/1.0 that asks for it is kept, or not: told either way. Events come without chunks.
+        # An HTTP/1.0 connection may be kept alive on request; the response says so. Events come without chunks.
         raw = self.raw()
         raw.send(b"GET /v1/events?topic=friend HTTP/1.0\r\n\r\n")
         head = b""
@@ -249,14 +249,14 @@ class Connections(Hostile):
             head += line + b"\n"
         self.assertNotIn(b"chunked", head.lower())
 
-    def test_expect_100_continue_is_answered(self):
+    def test_expect_100_continue_gets_a_response(self):
         raw = self.raw()
         raw.send(request("POST", "/v1/topics/n", "Content-Length: 3", "Expect: 100-continue"))
         self.assertEqual(raw.response()[0], 100)
         raw.send(b"abc")
         self.assertEqual(raw.response()[0], 200)
 
-    def test_who_never_reads_its_answers_is_not_read_from(self):
+    def test_input_of_a_client_that_never_reads_is_paused(self):
         raw = self.raw()
         raw._socket.setblocking(False)
         data = request("GET", "/metrics") * 100
@@ -270,16 +270,16 @@ class Connections(Hostile):
                 full += 1
                 self.assertEqual(self.friend.command("PING"), "+PONG")
             except ConnectionError:
-                break  # sent away for it, which is as good
-            self.assertLess(sent, 100 << 20, "the gateway goes on reading")
+                break  # disconnected for it, which is fine, too
+            self.assertLess(sent, 100 << 20, "the gateway keeps reading")
 
 
 class Slow(Hostile):
     CONFIG = CONFIG + 'first_byte_timeout = "1s"\nhttp_request_timeout = "1s"\n'
 
-    def test_those_that_dribble_are_sent_away_and_the_others_served(self):
+    def test_slow_senders_are_disconnected_and_others_served(self):
         count = 50 if SANITIZED else 300
-        # Each stops within its first line, a header or its body, and then adds a byte now and then.
+        # Each stops in its first line, a header or its body, and then adds a byte now and then.
         beginnings = (b"GET /he", b"GET /healthz HTTP/1.1\r\nX: ",
                       request("POST", "/v1/topics/n", f"Content-Length: {MAX_EVENT_BYTES}", body=b"a"))
         slow = [self.raw() for _ in range(count)]
@@ -311,7 +311,7 @@ class Slow(Hostile):
 
 
 class Frames(Hostile):
-    def test_upgrades_that_are_none(self):
+    def test_invalid_upgrades(self):
         key = b"Sec-WebSocket-Key: " + base64.b64encode(bytes(16)) + b"\r\n"
         head = b"GET /v1/socket HTTP/1.1\r\n" + OWN
         upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -345,7 +345,7 @@ class Frames(Hostile):
         return raw
 
     def next_frame(self, raw):
-        """(opcode, payload) of the next, which must be whole, unmasked and of the shortest form."""
+        """Returns (opcode, payload) of the next frame, which must be whole, unmasked and in the shortest form."""
         first, second = raw.take(2)
         self.assertEqual(first & 0xF0, 0x80)
         size = second
@@ -359,14 +359,14 @@ class Frames(Hostile):
         return first & 0x0F, raw.take(size)
 
     def close_code(self, raw):
-        """That with which the gateway ends it; what else it says before is passed over."""
+        """Returns the code of the gateway's close. Ignores everything before it."""
         while True:
             opcode, payload = self.next_frame(raw)
             if opcode == 8:
                 self.assertEqual(raw.read_to_end(), b"")
                 return struct.unpack(">H", payload[:2])[0] if payload else None
 
-    def test_frames_that_break_the_rules_end_with_their_code(self):
+    def test_invalid_frames_close_with_their_code(self):
         text, close, ping = 1, 8, 9
         for name, code, frames in (
             ("unmasked", 1002, frame(text, b"PING", mask=b"")),
@@ -401,7 +401,7 @@ class Frames(Hostile):
                 raw.send(frames)
                 self.assertEqual(self.close_code(raw), code)
 
-    def test_what_is_behind_a_fault_is_not_obeyed(self):
+    def test_commands_after_an_invalid_frame_are_not_executed(self):
         raw = self.upgraded()
         raw.send(frame(3) + frame(1, b"PUB smuggled x"))
         self.assertEqual(self.close_code(raw), 1002)
@@ -409,7 +409,7 @@ class Frames(Hostile):
         raw.send(frame(8, struct.pack(">H", 1000)) + frame(1, b"PUB smuggled x"))
         self.assertEqual(self.close_code(raw), 1000)
 
-    def test_control_frames_between_pieces_and_empty_pieces_are_well(self):
+    def test_control_frames_between_fragments_and_empty_fragments_are_valid(self):
         raw = self.upgraded()
         raw.send(frame(1, b"", fin=False) + frame(9, b"a") + frame(0, b"PI", fin=False) + frame(10, b"unasked")
                  + frame(0, b"", fin=False) + frame(9, b"b" * 125) + frame(0, b"NG") + frame(0 | 9))
@@ -426,29 +426,29 @@ class Frames(Hostile):
         got = [self.next_frame(raw) for _ in range(2)]
         self.assertCountEqual(got, [(1, b"+OK SUB friend"), (10, b"x" * 100)])
 
-    def test_frames_right_behind_the_handshake_are_heard(self):
+    def test_frames_right_after_the_handshake_are_executed(self):
         raw = self.raw()
         raw.send(UPGRADE + b"\r\n" + frame(1, b"PING") * 3)
         self.assertEqual(raw.response()[0], 101)
         self.assertEqual([self.next_frame(raw) for _ in range(3)], [(1, b"+PONG")] * 3)
 
-    def test_random_bytes_harm_nobody(self):
+    def test_random_bytes_harm_no_others(self):
         for number in range(100):
             raw = self.upgraded() if number % 2 else self.raw()
             raw.send((b"" if number % 4 else b"GET /v1/socket HTTP/1.1\r\n") + os.urandom(3000))
             raw.close()
 
-    def test_connections_that_break_off_with_a_reset(self):
+    def test_connections_that_end_with_a_reset(self):
         for number in range(100):
             raw = self.upgraded()
             raw.send(frame(1, b"SUB friend"))
-            # Closed with bytes unread and no lingering: a reset instead of an end.
+            # Closing with unread bytes and without lingering sends a reset.
             raw._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raw.close()
 
 
 class Counters(Hostile):
-    def test_the_metrics_say_who_was_there(self):
+    def test_the_metrics_count_clients_and_refusals(self):
         base = self.wait_figure("backplane_gateway_clients", lambda value: value >= 1)
         held = [self.raw() for _ in range(5)]
         for raw in held:

@@ -10,9 +10,9 @@ from web_harness import ORIGIN, SANITIZED, BrowserTest, testid
 
 DESK = {"width": 1280, "height": 900}
 PHONES = ({"width": 320, "height": 640}, {"width": 390, "height": 844})
-# What Chromium tells the console while the gateway is gone.
+# What Chromium reports on the console while the gateway is down.
 NOBODY_THERE = ["WebSocket connection to", "net::ERR_"]
-# How long it takes until a page that has much to do answers, in ms: the longest of some turns of its event loop.
+# How long a busy page takes to respond, in ms: the median and longest of some turns of its event loop.
 TURNS = """async (count) => {
     const turn = () => new Promise((resolve) => {
         const begun = performance.now();
@@ -25,7 +25,7 @@ TURNS = """async (count) => {
     turns.sort((a, b) => a - b);
     return { median: turns[count >> 1], longest: turns[count - 1] };
 }"""
-# Not white alone: something is drawn on the chart's canvas.
+# Whether something is drawn on the chart's canvas.
 DRAWN = """(selector) => {
     const canvas = document.querySelector(`${selector} canvas`);
     if (!canvas || !canvas.width) return false;
@@ -42,7 +42,7 @@ class PageTest(BrowserTest):
         self.start_all()
 
     def open(self, viewport=DESK, hash="", **options):
-        """The page, connected."""
+        """Opens the page and waits until it is connected."""
         page = self.page(f"{ORIGIN}/{hash}", viewport=viewport, **options)
         self.wait_state(page, "live")
         return page
@@ -52,7 +52,7 @@ class PageTest(BrowserTest):
                   [testid("connection"), state])
 
     def subscribe(self, page, pattern):
-        """Waits until it is in force, which publishing to it needs."""
+        """Subscribes, and waits until the subscription is active: events published before would be missed."""
         page.fill("sub-pattern", pattern)
         page.click("sub-go")
         self.wait_subscribed(page, pattern)
@@ -64,7 +64,7 @@ class PageTest(BrowserTest):
         }""", pattern)
 
     def chart(self, page, field):
-        """Until there is something on it."""
+        """Shows a chart, and waits until something is drawn."""
         page.locate("#as-chart", "click")
         page.wait("([selector, field]) => [...document.querySelector(selector).options].some(({ value }) => value === field)",
                   [testid("chart-field"), field])
@@ -78,7 +78,7 @@ class PageTest(BrowserTest):
         return page.wait_text("event-row", pattern)
 
     def start_quotes(self, every="100ms"):
-        """Prices that rise and fall."""
+        """Publishes prices that rise and fall."""
         rows = "".join(f"2024-{month:02}-{day:02},{symbol},{price + price / 10 * math.sin((month * 28 + day) / 9):.2f}\n"
                        for month in range(1, 13) for day in range(1, 29)
                        for symbol, price in (("MSFT", 400), ("IBM", 180), ("AAPL", 190)))
@@ -94,7 +94,7 @@ class PageTest(BrowserTest):
 
 
 class Files(PageTest):
-    def test_the_page_is_served_compressed_and_asked_for_again_only_where_it_changed(self):
+    def test_the_page_is_compressed_and_cached_by_its_etag(self):
         status, headers, body = self.get("/")
         self.assertEqual((status, headers["content-type"]), (200, "text/html; charset=utf-8"))
         self.assertIn("default-src 'self'", headers["content-security-policy"])
@@ -109,7 +109,7 @@ class Files(PageTest):
         self.assertEqual((status, again), (304, ""))
         self.assertEqual(self.get("/", If_None_Match='"another"')[0], 200)
 
-    def test_all_that_the_page_loads_comes_from_the_gateway(self):
+    def test_everything_that_the_page_loads_comes_from_the_gateway(self):
         page = self.open()
         loaded = page.evaluate('() => performance.getEntriesByType("resource").map(({ name }) => name)')
         self.assertGreater(len(loaded), 3)
@@ -147,7 +147,7 @@ class Topics(PageTest):
         page.locate(testid("topic-row"), "click")
         self.assertEqual(page.locate(testid("sub-pattern"), "inputValue"), f"many.7.{count - 3}")
 
-    def test_the_status_tells_of_clients_and_of_what_was_refused(self):
+    def test_the_status_shows_clients_and_refusals(self):
         page = self.open()
         page.wait_text("status-clients", r"^[1-9]")
         self.publisher.send("not a topic", "x")
@@ -172,13 +172,13 @@ class Events(PageTest):
         page.wait(DRAWN, testid("chart"))
         page.screenshot("desk-dark-chart")
 
-    def test_retained_values_come_first_where_they_are_asked_for(self):
+    def test_with_last_retained_values_come_first(self):
         self.publish(3, topic="kept")
         page = self.open(hash="#sub=kept+last")
         self.wait_row(page, r"kept[^]*2")
         self.assertEqual(page.count("event-row"), 1)
 
-    def test_a_pattern_that_is_none_is_told_and_the_page_goes_on(self):
+    def test_an_invalid_pattern_is_reported_and_the_page_continues(self):
         page = self.open()
         page.fill("sub-pattern", "stock..MSFT")
         page.click("sub-go")
@@ -187,7 +187,7 @@ class Events(PageTest):
         self.publish(1)
         self.wait_row(page, "n[^]*0")
 
-    def test_text_that_looks_like_a_page_is_text(self):
+    def test_text_that_looks_like_html_is_text(self):
         page = self.open()
         self.subscribe(page, "evil.>")
         page.evaluate("() => { window.harmed = false; }")
@@ -205,12 +205,12 @@ class Events(PageTest):
         width, inner = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
         self.assertLessEqual(width, inner)
 
-    def test_a_thousand_events_a_second_leave_the_page_answering(self):
+    def test_the_page_stays_responsive_at_a_thousand_events_a_second(self):
         page = self.open()
         self.subscribe(page, "walk.>")
         rate = 200 if SANITIZED else 1000
         self.run_program("publish", "random-walk", "--symbols", "20", "--rate", str(rate), *ENDPOINTS).ready()
-        # Over all of it, some seconds: it is counted, drawn in part, and the page says so.
+        # For some seconds: all events are counted, a part is drawn, and the page says so.
         self.wait_figure("backplane_gateway_delivered_total", lambda value: value > rate)
         page.wait("() => /showing .* of .*\\/s/.test(document.getElementById('sampled').innerText)")
         turns = [page.evaluate(TURNS, 30)]
@@ -225,13 +225,13 @@ class Events(PageTest):
         page.fill("pub-text", "typed meanwhile")
         page.click("pub-go")
         page.wait_text("pub-answer", "admitted|published|ok")
-        # Nothing was dropped for the page's sake.
+        # The page was fast enough: nothing was dropped.
         self.assertEqual(self.figure("dropped_total.slow_consumer"), 0)
         self.assertEqual(page.count("gap"), 0)
 
 
 class Publishing(PageTest):
-    def test_what_is_published_is_admitted_and_seen(self):
+    def test_a_published_event_is_admitted_and_shown(self):
         page = self.open()
         self.subscribe(page, "news.*")
         page.fill("pub-topic", "news.uk")
@@ -241,7 +241,7 @@ class Publishing(PageTest):
         self.wait_row(page, r"news\.uk[^]*two")
         self.assertEqual(self.history(self.control_client(), "news.uk")[0].text, 'two\nlines, a \\ and "quotes" ✓')
 
-    def test_what_cannot_be_published_says_why(self):
+    def test_a_refused_event_shows_the_reason(self):
         page = self.open()
         for topic, why in (("news..uk", "empty"), ("$SYS.x", "system"), ("a b", ".")):
             page.fill("pub-topic", topic)
@@ -254,7 +254,7 @@ class Publishing(PageTest):
         page.click("pub-go")
         page.wait_text("pub-answer", "unavailable|broker")
 
-    def test_the_same_is_had_elsewhere_by_a_command_to_copy(self):
+    def test_a_command_to_copy_subscribes_from_elsewhere(self):
         page = self.open()
         self.subscribe(page, "stock.>")
         page.wait_text("command-text", r"stock\.>[^]*nc ")
@@ -264,7 +264,7 @@ class Publishing(PageTest):
 
 
 class Restarts(PageTest):
-    def test_the_page_comes_back_with_the_broker_and_shows_what_was_lost(self):
+    def test_the_page_recovers_with_the_broker_and_shows_what_was_lost(self):
         page = self.open()
         self.subscribe(page, "n")
         for number in range(20):
@@ -284,10 +284,10 @@ class Restarts(PageTest):
         page.screenshot("desk-chart-with-gap")
         page.locate("#as-text", "click")
         page.wait(f"() => document.querySelectorAll('{testid('gap')}, {testid('reset')}').length > 0")
-        self.wait_row(page, f'"price": {30 + 19 % 7}')  # the newest is always among those drawn
+        self.wait_row(page, f'"price": {30 + 19 % 7}')  # the newest event is always drawn
         page.screenshot("desk-events-with-gap")
 
-    def test_after_the_gateway_is_killed_the_page_goes_on_where_it_was(self):
+    def test_after_kill_9_of_the_gateway_the_page_resumes_where_it_was(self):
         page = self.open()
         page.expected_problems += NOBODY_THERE
         self.subscribe(page, "n")
@@ -306,7 +306,7 @@ class Restarts(PageTest):
 
 
 class Reach(PageTest):
-    """By keyboard alone, on a phone, in the dark."""
+    """With the keyboard alone, on a phone, in the dark theme."""
 
     def focused(self, page):
         return page.evaluate('() => document.activeElement?.dataset.testid ?? document.activeElement?.id ?? ""')
@@ -316,7 +316,7 @@ class Reach(PageTest):
             page.press("Tab")
             if self.focused(page) == name:
                 return
-        self.fail(f"the Tab key does not get to {name}")
+        self.fail(f"the Tab key does not reach {name}")
 
     def test_the_keyboard_reaches_everything_and_enter_subscribes(self):
         self.start_sources()
@@ -333,7 +333,7 @@ class Reach(PageTest):
             reached.add(self.focused(page))
         self.assertLessEqual({"topic-search", "topics-list", "sub-pattern", "sub-go", "as-chart", "events", "pub-topic",
                               "pub-text", "pub-go", "command-text"}, reached)
-        # A topic is chosen in the list by arrows, and Enter subscribes to it.
+        # Arrows select a topic in the list, and Enter subscribes to it.
         self.tab_to(page, "topic-search")
         page.type("IBM")
         page.wait(f"() => document.querySelectorAll('{testid('topic-row')}').length === 1")
@@ -342,7 +342,7 @@ class Reach(PageTest):
         page.press("Enter")
         self.wait_row(page, r"stock\.IBM")
 
-    def test_everything_that_takes_input_has_a_name(self):
+    def test_every_input_has_a_name(self):
         page = self.open()
         nameless = page.evaluate("""() => [...document.querySelectorAll("input, textarea, select, button, [role=button]")]
             .filter((each) => !(each.labels?.length || each.getAttribute("aria-label") || each.innerText.trim()
@@ -351,7 +351,7 @@ class Reach(PageTest):
         self.assertEqual(nameless, [])
         self.assertTrue(page.evaluate("() => document.title && document.documentElement.lang"))
 
-    def test_a_phone_needs_no_scrolling_sideways(self):
+    def test_a_phone_needs_no_horizontal_scrolling(self):
         self.start_sources()
         self.publisher.send("a.topic." + "with-a-very-long-name" * 10, "and a text that is long too " * 100)
         for viewport in PHONES:

@@ -1,4 +1,4 @@
-"""Debian's nginx in front, buffering as it does by default."""
+"""Behind Debian's nginx, which buffers by default."""
 
 import json
 import os
@@ -15,7 +15,7 @@ PROXY = f"{HOST}:8180"
 
 CONFIG = """
 daemon off;
-master_process off;  # one process: nothing stays behind
+master_process off;  # one process: none is left behind
 pid {folder}/pid;
 error_log stderr warn;
 events {{ worker_connections 256; }}
@@ -36,7 +36,7 @@ http {{
       proxy_set_header Connection $connection_upgrade;
       proxy_set_header Host $http_host;
     }}
-    # As little as one can write: HTTP/1.0 to the gateway, under the gateway's own name.
+    # The minimal configuration: HTTP/1.0 to the gateway, under the gateway's own name.
     location /plain/ {{ proxy_pass http://{gateway}/; }}
   }}
 }}
@@ -62,8 +62,8 @@ class Proxy(BrowserTest):
             except ConnectionRefusedError:
                 pass
 
-    def test_an_event_comes_through_at_once(self):
-        """Each is waited for before the next is published: a buffer would keep the first for ever."""
+    def test_an_event_passes_at_once(self):
+        """Waits for each event before publishing the next: a buffer would keep the first one forever."""
         for path in ("/v1/events?topic=n", "/plain/v1/events?topic=n"):
             with self.subTest(path):
                 events = self.sse(path, address=PROXY)
@@ -73,7 +73,7 @@ class Proxy(BrowserTest):
                     event, _ = events.message()
                     self.assertEqual(event["text"], str(number))
 
-    def test_last_event_id_goes_on_where_the_reader_was(self):
+    def test_last_event_id_resumes_where_the_reader_was(self):
         events = self.sse("/v1/events?topic=n", address=PROXY)
         self.publish(10)
         ids = [events.message()[1] for _ in range(10)]
@@ -82,10 +82,10 @@ class Proxy(BrowserTest):
         self.publish(1, first=10)
         self.assertEqual([again.message()[0]["text"] for _ in range(7)], [str(number) for number in range(4, 11)])
 
-    def test_a_browsers_event_source_goes_on_after_kill_9_of_the_gateway(self):
+    def test_a_browsers_event_source_resumes_after_kill_9_of_the_gateway(self):
         document = self.document(f"http://{PROXY}/healthz")
         document.expected_problems += ["net::ERR_", "502", "504", "503"]
-        # An EventSource gives up where the answer is an error, as a proxy's is while the gateway is gone: pages begin anew.
+        # An EventSource stops at an error response, such as the proxy's while the gateway is down: pages create a new one.
         document.evaluate("""(path) => {
             window.texts = [];
             window.failures = 0;
@@ -114,7 +114,7 @@ class Proxy(BrowserTest):
         document.wait('() => window.texts.includes("200")')
         self.assertEqual(document.evaluate("() => window.texts"), [str(number) for number in range(201)])
 
-    def test_a_websocket_goes_through(self):
+    def test_a_websocket_passes(self):
         ws = Driver(self.run_process([NODE, str(HERE / "ws_driver.mjs"), str(DRIVER_TIMEOUT_MS)], stdin=subprocess.PIPE))
         self.addCleanup(ws.leave)
         ws.do("connect", "one", f"ws://{PROXY}/v1/socket", {"origin": f"http://{PROXY}"})
@@ -125,7 +125,7 @@ class Proxy(BrowserTest):
             message, = ws.do("take", "one", 1)
             self.assertEqual(json.loads(message)["text"], str(number))
 
-    def test_publishing_goes_through(self):
+    def test_publishing_passes(self):
         events = self.sse("/v1/events?topic=n", address=PROXY)
         status, _, body = self.request("POST", "/v1/topics/n", body="through a proxy", address=PROXY)
         self.assertEqual((status, json.loads(body)["topic"]), (200, "n"))

@@ -1,5 +1,5 @@
-"""A browser, npm's WebSocket client and raw HTTP for tests of what the gateway says over HTTP: beside the processes of
-tests/integration/harness.py, which this builds on. Every wait is for a condition and bounded."""
+"""A browser, npm's WebSocket client and raw HTTP, for tests of the gateway over HTTP. Builds on the processes of
+tests/integration/harness.py. Every wait is for a condition and bounded."""
 
 import http.client
 import json
@@ -18,10 +18,10 @@ NODE, CHROMIUM = os.environ["NODE"], os.environ["CHROMIUM"]
 SCREENSHOTS = pathlib.Path(os.environ["SCREENSHOTS"])
 SANITIZED = bool(os.environ.get("SANITIZED"))
 ORIGIN = f"http://{GATEWAY}"
-# Where a page of somebody else's is served from, and the name that somebody else lets point here.
+# The origin of a foreign page, and a foreign name that resolves to this machine.
 ELSEWHERE = f"http://{HOST}:8181"
 REBOUND = "rebound.test"
-# Drivers give up before the tests do, so that it is them who say what was missing.
+# Drivers time out before the tests do: their errors say what was missing.
 DRIVER_TIMEOUT_MS = int(TIMEOUT_S * 1000 * 0.8)
 
 
@@ -29,7 +29,7 @@ class Browser:
     """Headless Chromium, for all tests of a class."""
 
     def __init__(self):
-        # The profile, and all else that it writes, is in a folder of its own: whoever has it on the command line is ours.
+        # Everything that it writes goes into this folder; a process with the folder on its command line is ours.
         self._folder = tempfile.TemporaryDirectory(prefix="backplane-web-", ignore_cleanup_errors=True)
         self._process = Process(["env", f"TMPDIR={self._folder.name}", f"HOME={self._folder.name}", NODE,
                                  str(HERE / "browser_driver.mjs"), CHROMIUM, f"MAP {REBOUND} {HOST}",
@@ -58,11 +58,11 @@ class Browser:
                 if entry.name.isdigit() and self._folder.name.encode() in (entry / "cmdline").read_bytes():
                     os.kill(int(entry.name), 9)
             except OSError:
-                pass  # gone meanwhile
+                pass  # it has ended
 
 
 class Page:
-    """A page in a context of its own: nothing is kept from one to the next."""
+    """A page in a context of its own: pages share no state."""
 
     def __init__(self, browser, **options):
         browser.pages += 1
@@ -74,18 +74,18 @@ class Page:
         return self._browser.do(command, self._name, *arguments)
 
     def goto(self, url):
-        """Loads it. Gives its status and headers."""
+        """Loads a URL. Returns the status and headers."""
         return self._do("goto", url)
 
     def evaluate(self, expression, argument=None):
         return self._do("evaluate", expression, argument)
 
     def wait(self, expression, argument=None):
-        """Until the expression, or what the function gives for the argument, is true. Gives it."""
+        """Waits until the expression, or the function's result for the argument, is true. Returns it."""
         return self._do("wait", expression, argument)
 
     def locate(self, selector, method, *arguments):
-        """Playwright's locator and one of its methods."""
+        """Calls a method of a Playwright locator."""
         return self._do("locate", selector, method, *arguments)
 
     def click(self, name):
@@ -98,12 +98,12 @@ class Page:
         return self.locate(testid(name), "count")
 
     def text(self, name):
-        """Of all elements of that name."""
+        """Returns the text of all elements with this name."""
         return "\n".join(self.locate(testid(name), "allInnerTexts"))
 
     def wait_text(self, name, pattern):
-        """Until an element of that name has text in which the (JavaScript) pattern is found, in
-        letters of either case. Gives that text."""
+        """Waits until the text of an element with this name matches the JavaScript pattern, ignoring case. Returns the
+        text."""
         return self.wait("""([selector, pattern]) => {
             const found = [...document.querySelectorAll(selector)].map((each) => each.innerText)
                 .find((text) => new RegExp(pattern, "i").test(text));
@@ -127,12 +127,12 @@ class Page:
         self._do("screenshot", str(SCREENSHOTS / f"{name}.png"), whole)
 
     def problems(self):
-        """Errors on the console, uncaught ones, and what the page's security policy stopped, but for those expected."""
+        """Console errors, uncaught errors and violations of the security policy, except for the expected ones."""
         return [each for each in self._do("problems")
                 if not any(re.search(pattern, each) for pattern in self.expected_problems)]
 
     def close(self):
-        """Fails where the page had problems that nobody expected."""
+        """Fails if the page had unexpected problems."""
         problems = self.problems()
         self._do("close_page")
         if problems:
@@ -153,7 +153,7 @@ class RawHttp:
         self._rest = b""
 
     def send(self, data):
-        """Whether it could be sent: the other side may have closed already."""
+        """Returns False if the other side has closed already."""
         try:
             self._socket.sendall(data)
             return True
@@ -164,7 +164,7 @@ class RawHttp:
         self._socket.shutdown(socket.SHUT_WR)
 
     def response(self, head=False):
-        """(status, headers in lower case, body) of the next response; None where the connection ended."""
+        """Returns (status, headers in lower case, body) of the next response; None if the connection ended."""
         deadline = Deadline()
         while b"\r\n\r\n" not in self._rest:
             if not self._more(deadline):
@@ -193,7 +193,7 @@ class RawHttp:
         return self.read_to_end()
 
     def line(self, deadline=None):
-        """The next line, without its end."""
+        """Returns the next line, without its end."""
         deadline = deadline or Deadline()
         while b"\n" not in self._rest:
             if not self._more(deadline):
@@ -212,7 +212,7 @@ class RawHttp:
         return taken
 
     def read_to_end(self):
-        """All that comes until the other side closes."""
+        """Returns everything until the other side closes."""
         deadline = Deadline()
         while self._more(deadline):
             pass
@@ -235,7 +235,7 @@ class RawHttp:
 
 
 class SseReader:
-    """Server-Sent Events as they come over a connection whose response has begun."""
+    """Reads Server-Sent Events from a connection whose response has begun."""
 
     def __init__(self, raw, path, address=GATEWAY, **headers):
         self.raw = raw
@@ -263,7 +263,7 @@ class SseReader:
         return line.rstrip(b"\r").decode()
 
     def event(self):
-        """The next: a dictionary of its fields, comments passed over."""
+        """Returns the fields of the next event as a dictionary. Ignores comments."""
         fields = {}
         while True:
             line = self._line()
@@ -277,10 +277,10 @@ class SseReader:
                 fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
 
     def message(self):
-        """The JSON of the next event that has no name of its own, and its id; None where it has none, as retained values."""
+        """Returns the JSON of the next event without a name, and its id; None if it has none, like a retained value."""
         fields = self.event()
         if "event" in fields:
-            raise AssertionError(f"wanted an event, got {fields}")
+            raise AssertionError(f"expected an event, got {fields}")
         return json.loads(fields["data"]), fields.get("id")
 
     def close(self):
@@ -288,7 +288,7 @@ class SseReader:
 
 
 class WebTest(BackplaneTest):
-    """A broker, a gateway and a publisher, and what talks HTTP to them."""
+    """A broker, a gateway and a publisher, with HTTP clients."""
 
     def start_all(self, *options, config=""):
         self.broker = self.start_broker()
@@ -338,19 +338,19 @@ class WebTest(BackplaneTest):
         self.assertTrue(reader.headers["content-type"].startswith("text/event-stream"), reader.headers)
         return reader
 
-    def wait_figure(self, pattern, wanted):
-        """Until the figure of /metrics whose line the pattern begins is as `wanted` says. Gives it."""
+    def wait_figure(self, pattern, condition):
+        """Waits until `condition` is true for the metric whose line starts with the pattern. Returns its value."""
         deadline = Deadline()
         while True:
             text = self.get("/metrics")[2]
             values = [float(match[1]) for match in re.finditer(rf"^{pattern}\S* (\S+)$", text, re.MULTILINE)]
-            if values and wanted(sum(values)):
+            if values and condition(sum(values)):
                 return sum(values)
             self.assertTrue(deadline.left(), f"{pattern} is {values}\n{text}")
 
 
 class BrowserTest(WebTest):
-    """Those that have a browser too: one a class."""
+    """Tests with a browser: one per class."""
 
     @classmethod
     def setUpClass(cls):
@@ -366,7 +366,7 @@ class BrowserTest(WebTest):
         return page
 
     def document(self, url):
-        """One of the gateway's that has no script, and no icon, of its own."""
+        """Opens a document of the gateway that has neither script nor icon."""
         page = self.page()
         page.expected_problems.append(r"404 .*/favicon\.ico")
         page.goto(url)

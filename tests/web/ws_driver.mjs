@@ -1,4 +1,4 @@
-// npm's WebSocket client on a leash: a line of JSON a command, a line of JSON an answer. See ws_client_test.py.
+// Runs npm's WebSocket client for ws_client_test.py: one line of JSON per command, and one per reply.
 
 import { once } from "node:events";
 import WebSocket from "ws";
@@ -19,7 +19,7 @@ class Client {
       this.socket.on("open", resolve);
       this.socket.on("unexpected-response", (request, response) => {
         reject(new Error(`status ${response.statusCode}`));
-        request.destroy();  // else its connection, kept for another request, would keep us
+        request.destroy();  // or its kept-alive connection would keep this process running
       });
       this.socket.on("error", reject);
     });
@@ -37,7 +37,7 @@ class Client {
     });
   }
 
-  // Until the condition holds, looked at whenever something has come.
+  // Waits until the condition is true; checked after each message.
   until(condition) {
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error(`nothing more came; there is ${JSON.stringify(
@@ -68,7 +68,7 @@ const commands = {
   },
   send: (name, ...texts) => texts.forEach((text) => clients.get(name).socket.send(text)),
   send_binary: (name, hex) => clients.get(name).socket.send(Buffer.from(hex, "hex")),
-  // One message, a piece a frame.
+  // Sends one message with one frame per piece.
   send_pieces: (name, ...pieces) => pieces.forEach((piece, number) =>
     clients.get(name).socket.send(piece, { fin: number === pieces.length - 1 })),
   ping: (name, data) => clients.get(name).socket.ping(data),
@@ -97,7 +97,7 @@ const commands = {
       lines.forEach((line) => client.socket.send(line));
     }));
   },
-  // What each of the crowd got, its next messages up to this number.
+  // The next messages of each client of the crowd, up to this number.
   take_each: (count, each) => Promise.all(
     Array.from({ length: count }, (_, number) => clients.get(`crowd ${number}`).take(each))),
   async close() {
