@@ -213,7 +213,8 @@ class ClientScenarios:
     def test_with_several_brokers_the_client_fails_over_to_the_next(self):
         first = self.start_broker()
         places = {name: f"tcp://{HOST}:{port}" for name, port in (("ingress", 5670), ("egress", 5671), ("control", 5672))}
-        second = self.run_program("broker", *(f"--{name}={place}" for name, place in places.items()), "--name", "second")
+        second = self.run_program("broker", *(f"--{name}={place}" for name, place in places.items()),
+                                  "--raw", "off", "--metrics", "off", "--name", "second")
         second.ready()
         both = {"ingress": f"{INGRESS},{places['ingress']}", "egress": f"{EGRESS},{places['egress']}",
                 "control": f"{CONTROL},{places['control']}"}
