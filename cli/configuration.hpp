@@ -11,7 +11,7 @@
 #include "core/config/section.hpp"
 #include "core/config/source.hpp"
 #include "core/log/log.hpp"
-#include "gateway/config.hpp"
+#include "gateway/config/config.hpp"
 
 namespace backplane::cli {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/error/error.hpp"
-#include "gateway/config.hpp"
+#include "gateway/config/config.hpp"
 #include "gateway/operations/figures.hpp"
 
 namespace backplane::gateway {

@@ -5,7 +5,7 @@
 
 #include "core/process/exit_code.hpp"
 #include "core/process/signals.hpp"
-#include "gateway/config.hpp"
+#include "gateway/config/config.hpp"
 
 namespace backplane::gateway {
 

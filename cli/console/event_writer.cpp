@@ -4,7 +4,7 @@
 
 #include "core/payload/text.hpp"
 #include "core/wire/write.hpp"
-#include "gateway/notice.hpp"
+#include "gateway/session/notice.hpp"
 
 namespace backplane::cli {
 

@@ -1,6 +1,6 @@
 #include "gateway/encode/json_record.hpp"
 
-#include "gateway/protocols/websocket/frame.hpp"
+#include "gateway/encode/websocket_frame.hpp"
 
 namespace backplane::gateway {
 

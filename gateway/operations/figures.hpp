@@ -13,10 +13,10 @@
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
 #include "follower/follower.hpp"
-#include "gateway/hub.hpp"
+#include "gateway/hub/hub.hpp"
 #include "gateway/protocols/http/counters.hpp"
-#include "gateway/protocols/websocket/counters.hpp"
-#include "gateway/session_counters.hpp"
+#include "gateway/session/session_counters.hpp"
+#include "gateway/session/websocket_counters.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 
 namespace backplane::gateway {

@@ -7,7 +7,7 @@
 
 #include "backplane/publisher.hpp"
 #include "core/process/wake_fd.hpp"
-#include "gateway/config.hpp"
+#include "gateway/config/config.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 
 namespace backplane::gateway {

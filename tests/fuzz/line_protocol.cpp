@@ -13,8 +13,8 @@
 #include "core/payload/text.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/scan.hpp"
-#include "gateway/protocols/line/command.hpp"
-#include "gateway/protocols/line/line_reader.hpp"
+#include "gateway/commands/line_grammar.hpp"
+#include "gateway/session/line_reader.hpp"
 #include "tests/fuzz/expect.hpp"
 
 namespace {
@@ -24,7 +24,7 @@ using namespace backplane::gateway;
 using Lines = std::vector<std::pair<std::string, bool>>;
 
 Lines lines_of(std::string_view bytes, std::size_t piece) {
-  line::LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
+  LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
   Lines lines;
   const auto on_line = [&](std::string_view text, bool too_long) {
     fuzz::expect(text.size() <= 128 && text.find('\n') == std::string_view::npos,
@@ -53,7 +53,7 @@ void check_subscribe(const Subscribe& subscribe) {
 }
 
 void check_command(std::string_view text) {
-  const Command command = line::parse_command(text);
+  const Command command = parse_line(text);
   if (const auto* bad = std::get_if<BadCommand>(&command)) {
     const bool plain = std::none_of(bad->text.begin(), bad->text.end(),
                                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
@@ -75,7 +75,7 @@ void check_command(std::string_view text) {
 
 /// What is behind the line at which a reader stops is given back, whole.
 void check_rest(std::string_view bytes) {
-  line::LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
+  LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
   bool stopped = false;
   const std::string_view rest = reader.feed(bytes, [&](std::string_view text, bool) {
     stopped = text.starts_with("FORMAT proto");

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/wire/scan.hpp"
-#include "gateway/protocols/line/command.hpp"
-#include "gateway/protocols/websocket/frame.hpp"
+#include "gateway/commands/line_grammar.hpp"
+#include "gateway/encode/websocket_frame.hpp"
 #include "gateway/protocols/websocket/frame_reader.hpp"
 #include "tests/fuzz/expect.hpp"
 
@@ -23,7 +23,7 @@ using namespace backplane::gateway;
 using websocket::FrameReader;
 using websocket::Opcode;
 
-constexpr line::LineReader::Limits limits{.line_bytes_max = 256, .publish_bytes_max = 4096};
+constexpr LineReader::Limits limits{.line_bytes_max = 256, .publish_bytes_max = 4096};
 
 struct Read {
   std::vector<std::pair<Opcode, std::string>> messages;
@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Read whole = read(bytes, std::max<std::size_t>(bytes.size(), 1));
   fuzz::expect(whole == read(bytes, data[0] % 16u + 1u), "messages are the same however the bytes come");
   for (const auto& [what, payload] : whole.messages) {
-    if (what == Opcode::text) (void)line::parse_command(payload);
+    if (what == Opcode::text) (void)parse_line(payload);
     check_written(payload);
   }
   return 0;

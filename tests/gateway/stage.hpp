@@ -13,8 +13,8 @@
 #include <gtest/gtest.h>
 
 #include "fanout/shard.hpp"
-#include "gateway/hub.hpp"
-#include "gateway/protocols/first_line_session.hpp"
+#include "gateway/hub/hub.hpp"
+#include "gateway/protocols/detection/first_line_session.hpp"
 #include "gateway/upstream/publish_desk.hpp"
 #include "tests/fanout/simulated_stream.hpp"
 #include "tests/gateway/fake_reader.hpp"

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "gateway/session.hpp"
+#include "gateway/session/session.hpp"
 
 namespace backplane::gateway::feed {
 

@@ -10,8 +10,8 @@
 #include <boost/beast/http/string_body.hpp>
 #include <fmt/format.h>
 
-#include "gateway/protocols/command.hpp"
-#include "gateway/protocols/first_line.hpp"
+#include "gateway/commands/command.hpp"
+#include "gateway/session/first_line.hpp"
 
 namespace backplane::gateway::http {
 namespace {

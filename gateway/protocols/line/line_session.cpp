@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "gateway/protocols/line/command.hpp"
+#include "gateway/commands/line_grammar.hpp"
 #include "gateway/protocols/proto/client_message.hpp"
 
 namespace backplane::gateway::line {
@@ -64,7 +64,7 @@ bool LineSession::on_line(std::string_view line, bool too_long) {
                       services().limits.line_bytes_max, services().limits.publish_bytes_max));
     return true;
   }
-  obey(parse_command(line));
+  obey(parse_line(line));
   return !done() && !messages_;
 }
 

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string_view>
 
-#include "gateway/protocols/command_session.hpp"
-#include "gateway/protocols/line/line_reader.hpp"
 #include "gateway/protocols/proto/message_reader.hpp"
+#include "gateway/session/command_session.hpp"
+#include "gateway/session/line_reader.hpp"
 
 namespace backplane::gateway::line {
 

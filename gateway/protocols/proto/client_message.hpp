@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "gateway/protocols/command.hpp"
+#include "gateway/commands/command.hpp"
 
 namespace backplane::gateway::proto {
 

@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "gateway/commands/line_grammar.hpp"
 #include "gateway/protocols/http/uri.hpp"
-#include "gateway/protocols/line/command.hpp"
 
 namespace backplane::gateway::sse {
 namespace {
@@ -69,8 +69,7 @@ tl::expected<std::vector<Subscribe>, BadCommand> read_events_request(const http:
   for (const std::string& topic : asked->topics) {
     const bool last = asked->last && asked->token.empty();
     // Read as the line that it would be, so that it means the same.
-    Command command =
-        line::parse_command(fmt::format("SUB {}{}{}", topic, last ? " last" : "", asked->options));
+    Command command = parse_line(fmt::format("SUB {}{}{}", topic, last ? " last" : "", asked->options));
     if (auto* const wrong = std::get_if<BadCommand>(&command)) return tl::unexpected(std::move(*wrong));
     auto& subscribe = std::get<Subscribe>(command);
     if (!asked->token.empty()) {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/error/error.hpp"
-#include "gateway/protocols/command.hpp"
+#include "gateway/commands/command.hpp"
 #include "gateway/protocols/http/message.hpp"
 
 namespace backplane::gateway::sse {

@@ -10,7 +10,6 @@
 
 #include "core/time/duration.hpp"
 #include "follower/order/resume_token.hpp"
-#include "gateway/protocols/http/site.hpp"
 
 namespace backplane::gateway::sse {
 namespace {
@@ -34,13 +33,14 @@ http::Response stream_head() {
           {}};
 }
 
-SseSession::SseSession(fanout::Client& client, const Services& services, http::Response head)
-    : Session(client, services, Format::sse), head_(std::move(head)) {
-  services.site->counters().sse_begins();
+SseSession::SseSession(fanout::Client& client, const Services& services, http::Counters& counters,
+                       http::Response head)
+    : Session(client, services, Format::sse), counters_(counters), head_(std::move(head)) {
+  counters_.sse_begins();
 }
 
 SseSession::~SseSession() {
-  services().site->counters().sse_ends();
+  counters_.sse_ends();
 }
 
 void SseSession::begin(const std::vector<Subscribe>& subscribes) {
@@ -60,7 +60,7 @@ void SseSession::begin(const std::vector<Subscribe>& subscribes) {
 
 void SseSession::begin_stream() {
   if (std::exchange(streaming_, true)) return;
-  services().site->counters().response(200);
+  counters_.response(200);
   std::string out;
   append_head(std::exchange(head_, {}), http::Framing::until_close, false, out);
   out += retry;
@@ -71,7 +71,7 @@ void SseSession::begin_stream() {
 /// Before the stream has begun.
 void SseSession::refuse(std::string_view code, std::string_view text) {
   const int status = code == "unavailable" ? 503 : 400;
-  services().site->counters().response(status);
+  counters_.response(status);
   http::Response response = http::problem(status, code, text);
   std::string out;
   // Whose page may read it is said as for the stream.

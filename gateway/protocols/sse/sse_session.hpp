@@ -6,9 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "gateway/protocols/command.hpp"
+#include "gateway/commands/command.hpp"
+#include "gateway/protocols/http/counters.hpp"
 #include "gateway/protocols/http/message.hpp"
-#include "gateway/session.hpp"
+#include "gateway/session/session.hpp"
 
 namespace backplane::gateway::sse {
 
@@ -26,8 +27,8 @@ namespace backplane::gateway::sse {
 /// What the client sends is not read. Lives on its worker; owned by its fanout::Client.
 class SseSession final : public Session {
  public:
-  /// `services` have a site.
-  SseSession(fanout::Client& client, const Services& services, http::Response head);
+  /// `counters` outlive the session.
+  SseSession(fanout::Client& client, const Services& services, http::Counters& counters, http::Response head);
   ~SseSession() override;
   SseSession(const SseSession&) = delete;
   SseSession& operator=(const SseSession&) = delete;
@@ -53,6 +54,7 @@ class SseSession final : public Session {
   void begin_stream();
   void refuse(std::string_view code, std::string_view text);
 
+  http::Counters& counters_;
   http::Response head_;
   bool streaming_{};
   bool numbered_{};        ///< what the subscriptions begin with has ids too

@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "gateway/protocols/line/line_reader.hpp"
-#include "gateway/protocols/websocket/frame.hpp"
+#include "gateway/encode/websocket_frame.hpp"
+#include "gateway/session/line_reader.hpp"
 
 namespace backplane::gateway::websocket {
 
@@ -25,7 +25,7 @@ class FrameReader {
   };
 
   /// A message is one line of the line protocol and has its limits: PUB may be longer.
-  explicit FrameReader(line::LineReader::Limits limits) : limits_(limits) {}
+  explicit FrameReader(LineReader::Limits limits) : limits_(limits) {}
 
   /// What has come: a text message (Opcode::text) in UTF-8, a ping, a pong, or a close with a payload that is
   /// empty or begins with a code that may be sent. `payload` holds until the call returns. @returns whether
@@ -52,7 +52,7 @@ class FrameReader {
   [[nodiscard]] bool in_control() const noexcept { return opcode_ >= Opcode::close; }
   [[nodiscard]] std::size_t limit() const noexcept;
 
-  line::LineReader::Limits limits_;
+  LineReader::Limits limits_;
   std::string message_;    // of the frames so far, unmasked
   std::string control_;    // the payload of a control frame
   std::size_t checked_{};  // of the message, known to be UTF-8

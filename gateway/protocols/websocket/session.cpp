@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "gateway/notice.hpp"
-#include "gateway/protocols/line/command.hpp"
+#include "gateway/commands/line_grammar.hpp"
+#include "gateway/session/notice.hpp"
 
 namespace backplane::gateway::websocket {
 namespace {
@@ -53,7 +53,7 @@ void WebSocketSession::on_bytes(std::string_view bytes) {
 bool WebSocketSession::on_message(Opcode what, std::string_view payload) {
   switch (what) {
     case Opcode::text:
-      obey(line::parse_command(without_end(payload)));
+      obey(parse_line(without_end(payload)));
       break;
     case Opcode::ping: {
       std::string answer;

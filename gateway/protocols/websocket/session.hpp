@@ -3,9 +3,9 @@
 
 #include <string_view>
 
-#include "gateway/protocols/command_session.hpp"
-#include "gateway/protocols/websocket/frame.hpp"
+#include "gateway/encode/websocket_frame.hpp"
 #include "gateway/protocols/websocket/frame_reader.hpp"
+#include "gateway/session/command_session.hpp"
 
 namespace backplane::gateway::websocket {
 

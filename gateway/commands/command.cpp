@@ -1,0 +1,98 @@
+#include "gateway/commands/command.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/log/escape.hpp"
+#include "core/topic/topic.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+constexpr std::array<std::string_view, 3> policy_names = {"gap", "latest", "disconnect"};
+
+}  // namespace
+
+std::string shown(std::string_view text) {
+  constexpr std::size_t shown_bytes_max = 64;
+  const bool cut = text.size() > shown_bytes_max;
+  return fmt::format("\"{}{}\"", log::escape(text.substr(0, shown_bytes_max)), cut ? "…" : "");
+}
+
+std::optional<ReplayFrom> replay_from(const Since& since, std::int64_t now_ns) {
+  if (const auto* positions = std::get_if<AfterPositions>(&since)) return ReplayFrom{*positions};
+  if (const auto* offset = std::get_if<AfterOffset>(&since)) return ReplayFrom{*offset};
+  if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&since)) {
+    return ReplayFrom{SinceTime{now_ns - ago->count()}};
+  }
+  return std::nullopt;
+}
+
+std::optional<fanout::Policy> parse_policy(std::string_view name) noexcept {
+  const auto* const found = std::find(policy_names.begin(), policy_names.end(), name);
+  if (found == policy_names.end()) return std::nullopt;
+  return static_cast<fanout::Policy>(found - policy_names.begin());
+}
+
+std::string_view name(fanout::Policy policy) noexcept {
+  return policy_names[static_cast<std::size_t>(policy)];
+}
+
+std::optional<BadCommand> set_every(Subscribe& subscribe, std::chrono::nanoseconds every,
+                                    std::string_view shown_as) {
+  if (every < every_min || every > every_max) {
+    return BadCommand{"bad_every", fmt::format("wanted 1ms to 24h, got {}", shown(shown_as))};
+  }
+  subscribe.every = std::chrono::ceil<std::chrono::milliseconds>(every);
+  return std::nullopt;
+}
+
+std::optional<BadCommand> set_since(Subscribe& subscribe, std::chrono::nanoseconds ago,
+                                    std::string_view shown_as) {
+  if (ago <= std::chrono::nanoseconds{0} || ago > since_max) {
+    return BadCommand{"bad_since",
+                      fmt::format("wanted a time above 0 and of at most 3650d, got {}", shown(shown_as))};
+  }
+  subscribe.since = ago;
+  return std::nullopt;
+}
+
+std::optional<BadCommand> set_resume(Subscribe& subscribe, std::string_view token) {
+  auto positions = parse_resume_token(token);
+  if (!positions) return BadCommand{"bad_since", std::move(positions.error().text)};
+  subscribe.since = AfterPositions{std::move(*positions)};
+  return std::nullopt;
+}
+
+std::optional<BadCommand> set_offset(Subscribe& subscribe, std::uint64_t offset) {
+  if (!subscribe.pattern.is_exact()) {
+    return BadCommand{"offset_needs_exact_topic",
+                      fmt::format("offsets are counted in one topic: wanted a pattern without wildcards, or "
+                                  "since=<duration>; got {}",
+                                  shown(subscribe.pattern.str()))};
+  }
+  subscribe.since = AfterOffset{offset};
+  return std::nullopt;
+}
+
+std::optional<BadCommand> check_published(std::string_view topic) {
+  if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
+    return BadCommand{"bad_topic", describe(fault, topic)};
+  }
+  if (!is_system_topic(topic)) return std::nullopt;
+  return BadCommand{"bad_topic",
+                    fmt::format("topics of the system can be read, not published: {}", shown(topic))};
+}
+
+std::optional<BadCommand> check_pattern_text(std::string_view pattern) {
+  const TopicFault fault = check_pattern(pattern);
+  if (fault == TopicFault::none) return std::nullopt;
+  return BadCommand{"bad_topic", describe(fault, pattern)};
+}
+
+}  // namespace backplane::gateway

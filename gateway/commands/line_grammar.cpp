@@ -1,0 +1,203 @@
+#include "gateway/commands/line_grammar.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/payload/text.hpp"
+#include "core/time/duration.hpp"
+#include "core/wire/scan.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+BadCommand wanted(std::string code, std::string_view what, std::string_view got) {
+  return {std::move(code), fmt::format("wanted {}, got {}", what, shown(got))};
+}
+
+/// Takes the first word off `rest`, and the spaces around it.
+std::string_view take_word(std::string_view& rest) {
+  rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+  const std::string_view word = rest.substr(0, rest.find(' '));
+  rest.remove_prefix(word.size());
+  rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+  return word;
+}
+
+std::optional<BadCommand> check_bytes(std::string_view line) {
+  const bool publishes = line.starts_with("PUB ");
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(line[i]);
+    if (byte >= 0x20 && byte != 0x7f) continue;
+    if (publishes && byte == '\t') continue;  // text that is published may have tabs as they are
+    return BadCommand{
+        "bad_byte", fmt::format("wanted text without control characters, got byte 0x{:02x} at {}", byte, i)};
+  }
+  if (wire::is_utf8(line)) return std::nullopt;
+  return wanted("not_utf8", "UTF-8", line);
+}
+
+/// For commands that take nothing behind them.
+template <class T>
+Command alone(std::string_view verb, std::string_view rest) {
+  if (rest.empty()) return T{};
+  return wanted("bad_argument", fmt::format("nothing behind {}", verb), rest);
+}
+
+/// Reads every=, since=, policy= and last into `command`; each at most once.
+class SubscribeOptionsReader {
+ public:
+  explicit SubscribeOptionsReader(Subscribe& command) : command_(command) {}
+
+  std::optional<BadCommand> take(std::string_view option) {
+    const std::size_t equals = option.find('=');
+    const std::string_view key = option.substr(0, equals);
+    const auto known = std::find(keys.begin(), keys.end(), key);
+    const bool wants_value = known != keys.begin();
+    if (known == keys.end() || (equals != std::string_view::npos) != wants_value) {
+      return wanted("bad_option", "last, every=…, since=… or policy=…", option);
+    }
+    bool& seen = seen_[static_cast<std::size_t>(known - keys.begin())];
+    if (std::exchange(seen, true)) return wanted("bad_option", fmt::format("{} once", key), option);
+    if (!wants_value) {
+      command_.last = true;
+      return std::nullopt;
+    }
+    const std::string_view value = option.substr(equals + 1);
+    if (key == "every") return every(value);
+    if (key == "since") return since(value);
+    return policy(value);
+  }
+
+ private:
+  static constexpr std::array<std::string_view, 4> keys = {"last", "every", "since", "policy"};
+
+  std::optional<BadCommand> every(std::string_view value) {
+    const auto duration = parse_duration(value, "every");
+    if (!duration) return BadCommand{"bad_every", "wanted 1ms to 24h, as every=5s, got " + shown(value)};
+    return set_every(command_, *duration, value);
+  }
+
+  std::optional<BadCommand> since(std::string_view value) {
+    if (value.find(':') != std::string_view::npos) return set_resume(command_, value);
+    const bool digits = value.find_first_not_of("0123456789") == std::string_view::npos;
+    if (digits && !value.empty()) {
+      std::uint64_t offset = 0;
+      const auto end = value.data() + value.size();
+      if (std::from_chars(value.data(), end, offset).ec == std::errc{}) return set_offset(command_, offset);
+    } else if (const auto duration = parse_duration(value, "since")) {
+      return set_since(command_, *duration, value);
+    }
+    return wanted("bad_since", "a duration as 10m, an offset as 17, or a resume token", value);
+  }
+
+  std::optional<BadCommand> policy(std::string_view value) {
+    command_.policy = parse_policy(value);
+    if (command_.policy) return std::nullopt;
+    return wanted("bad_policy", "gap, latest or disconnect", value);
+  }
+
+  Subscribe& command_;
+  std::array<bool, keys.size()> seen_{};
+};
+
+Command parse_subscribe(std::string_view rest) {
+  const std::string_view pattern = take_word(rest);
+  if (pattern.empty()) {
+    return BadCommand{"bad_argument",
+                      "wanted SUB <pattern> [every=5s] [last] [since=10m] [policy=latest], as SUB stock.>"};
+  }
+  auto parsed = Pattern::parse(pattern);
+  if (!parsed) return BadCommand{"bad_topic", std::move(parsed.error().text)};
+  Subscribe command{.pattern = std::move(*parsed), .since = {}, .policy = {}};
+  SubscribeOptionsReader options(command);
+  while (!rest.empty()) {
+    if (auto bad = options.take(take_word(rest))) return *std::move(bad);
+  }
+  return command;
+}
+
+Command parse_unsubscribe(std::string_view rest) {
+  const std::string_view pattern = take_word(rest);
+  if (pattern.empty()) return BadCommand{"bad_argument", "wanted UNSUB <pattern>, as UNSUB stock.>"};
+  if (!rest.empty()) return wanted("bad_argument", "nothing behind the pattern", rest);
+  if (auto bad = check_pattern_text(pattern)) return *std::move(bad);
+  return Unsubscribe{std::string(pattern)};
+}
+
+Command parse_topics(std::string_view rest) {
+  const std::string_view pattern = take_word(rest);
+  if (!rest.empty()) return wanted("bad_argument", "nothing behind the pattern", rest);
+  if (pattern.empty()) return ListTopics{">"};
+  if (auto bad = check_pattern_text(pattern)) return *std::move(bad);
+  return ListTopics{std::string(pattern)};
+}
+
+Command parse_publish(std::string_view rest) {
+  const std::size_t space = rest.find(' ');
+  if (rest.empty() || space == std::string_view::npos) {
+    return BadCommand{"bad_argument", "wanted PUB <topic> <text>, as PUB news.uk Hello"};
+  }
+  const std::string_view topic = rest.substr(0, space);
+  if (auto bad = check_published(topic)) return *std::move(bad);
+  return Publish{std::string(topic), unescape(rest.substr(space + 1))};
+}
+
+Command parse_format_command(std::string_view rest) {
+  if (const auto format = parse_format(rest)) return SetFormat{*format};
+  return wanted("bad_format", "text, text+offset, json or proto", rest);
+}
+
+Command parse_policy_command(std::string_view rest) {
+  if (const auto policy = parse_policy(rest)) return SetPolicy{*policy};
+  return wanted("bad_policy", "gap, latest or disconnect", rest);
+}
+
+}  // namespace
+
+Command parse_line(std::string_view line) {
+  if (line.find_first_not_of(' ') == std::string_view::npos) return Nothing{};
+  if (auto bad = check_bytes(line)) return *std::move(bad);
+  const std::string_view verb = line.substr(0, line.find(' '));
+  std::string_view rest = line.substr(verb.size());
+  if (verb == "PUB") return parse_publish(rest.empty() ? rest : rest.substr(1));
+  rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+  rest = rest.substr(0, rest.find_last_not_of(' ') + 1);
+  if (verb == "SUB") return parse_subscribe(rest);
+  if (verb == "UNSUB") return parse_unsubscribe(rest);
+  if (verb == "FORMAT") return parse_format_command(rest);
+  if (verb == "POLICY") return parse_policy_command(rest);
+  if (verb == "TOPICS") return parse_topics(rest);
+  if (verb == "PING") return alone<Ping>(verb, rest);
+  if (verb == "HELP") return alone<Help>(verb, rest);
+  if (verb == "QUIT") return alone<Quit>(verb, rest);
+  return wanted("unknown_command", "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT", verb);
+}
+
+std::string_view help_lines() {
+  return "+HELP SUB <pattern> [options]    the events of all topics that match: SUB stock.>\n"
+         "+HELP     * is any one token, > at the end is one or more: SUB *.uk\n"
+         "+HELP     every=<duration>       at most one event a topic in it, the latest: SUB clock "
+         "every=5s\n"
+         "+HELP     last                   first the latest event of each topic: SUB stock.> last\n"
+         "+HELP     since=<duration>       first what came in that time: SUB news.> since=10m\n"
+         "+HELP     since=<offset>         first what came after it, of one topic: SUB news.uk since=17\n"
+         "+HELP     since=<resume>         first what came after it, as 00c0ffee0000002a:9 or several: a,b\n"
+         "+HELP     policy=<policy>        the same as POLICY: SUB stock.> policy=latest\n"
+         "+HELP UNSUB <pattern>            no more of them: UNSUB stock.>\n"
+         "+HELP PUB <topic> <text>         publishes a line of text: PUB news.uk Hello\n"
+         "+HELP FORMAT <format>            how events are written: text, text+offset, json or proto\n"
+         "+HELP POLICY <policy>            what happens when you read too slowly: gap, latest or disconnect\n"
+         "+HELP TOPICS [<pattern>]         names of topics, with last offset, bytes and age: TOPICS stock.>\n"
+         "+HELP PING                       answers +PONG\n"
+         "+HELP QUIT                       ends the connection\n";
+}
+
+}  // namespace backplane::gateway

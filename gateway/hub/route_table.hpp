@@ -1,0 +1,70 @@
+#pragma once
+// Sets of audiences, each with one number.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "fanout/log/ids.hpp"
+#include "gateway/hub/outlet.hpp"
+
+namespace backplane::gateway {
+
+/// The engine's routes: topics whose events go to the same audiences share one, so that a million topics of
+/// one subscription are one route, and a run of their events is one span. Counted; lives on the hub's thread.
+class RouteTable {
+ public:
+  /// What stands for no audience at all.
+  static constexpr fanout::RouteId none{0xFFFF'FFFF};
+
+  /// `outlet` outlives it.
+  explicit RouteTable(Outlet& outlet) : outlet_(outlet) {}
+
+  /// @param audiences sorted; each once
+  /// @returns its route, to be given back; `none` for no audiences.
+  [[nodiscard]] fanout::RouteId take(std::span<const fanout::AudienceId> audiences);
+  void give_back(fanout::RouteId route);
+  /// Takes the new set before it gives `route` back, so that one that stays the same costs the engine
+  /// nothing.
+  void exchange(fanout::RouteId& route, std::span<const fanout::AudienceId> audiences) {
+    const fanout::RouteId before = route;
+    route = take(audiences);
+    give_back(before);
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return by_set_.size(); }
+
+ private:
+  using Set = std::vector<fanout::AudienceId>;
+  struct Hash {
+    using is_transparent = void;
+    // Not noexcept, though it is: libstdc++ then keeps each hash beside its set, and looks at no others' sets
+    // to find one.
+    std::size_t operator()(std::span<const fanout::AudienceId> set) const {
+      std::uint64_t hash = set.size();
+      for (const fanout::AudienceId id : set)
+        hash = (hash ^ static_cast<std::uint64_t>(id)) * 0x9E37'79B9'7F4A'7C15u;
+      return hash;
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(std::span<const fanout::AudienceId> a,
+                    std::span<const fanout::AudienceId> b) const noexcept {
+      return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    }
+  };
+  struct Route {
+    std::size_t users{};
+    Set set;
+  };
+
+  Outlet& outlet_;
+  std::unordered_map<Set, fanout::RouteId, Hash, Equal> by_set_;
+  std::vector<Route> routes_;  // by id
+  std::vector<fanout::RouteId> free_;
+};
+
+}  // namespace backplane::gateway

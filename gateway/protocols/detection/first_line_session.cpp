@@ -1,0 +1,65 @@
+#include "gateway/protocols/detection/first_line_session.hpp"
+
+#include <memory>
+#include <utility>
+
+#include "gateway/protocols/http_server/http_session.hpp"
+#include "gateway/protocols/line/line_session.hpp"
+#include "gateway/session/notice.hpp"
+
+namespace backplane::gateway {
+
+void FirstLineSession::on_bytes(std::string_view bytes) {
+  if (begun_.empty()) begin();
+  const std::size_t searched = begun_.size();
+  if (searched > 0) {
+    begun_ += bytes;
+    bytes = begun_;
+  }
+  const std::size_t end = bytes.find('\n', searched);
+  if (end == std::string_view::npos) {
+    const auto& limits = services().limits;
+    const std::size_t most = bytes.starts_with("PUB ") ? limits.publish_bytes_max : limits.line_bytes_max;
+    if (bytes.size() > most) return become(begins_as_http(bytes) ? Protocol::http : Protocol::line, bytes);
+    if (searched == 0) begun_ = bytes;
+    return;
+  }
+  std::string_view line = bytes.substr(0, end);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  become(protocol_of(line), bytes);
+}
+
+void FirstLineSession::on_input_end() {
+  become(begins_as_http(begun_) ? Protocol::http : Protocol::line, begun_);
+}
+
+void FirstLineSession::begin() {
+  begun_at_ = client().now();
+  if (services().site == nullptr) return;
+  const auto limit = services().site->options().request_timeout;
+  if (limit.count() > 0) client().set_alarm(begun_at_ + limit);
+}
+
+/// Whoever types a command may take as long as it likes; a request has its time from its first byte on.
+void FirstLineSession::on_alarm() {
+  if (begins_as_http(begun_)) become(Protocol::http, begun_);
+}
+
+void FirstLineSession::become(Protocol protocol, std::string_view bytes) {
+  if (protocol == Protocol::line) {
+    return client().switch_handler(std::make_unique<line::LineSession>(client(), services()), bytes);
+  }
+  if (services().site != nullptr) {
+    return client().switch_handler(std::make_unique<http::HttpSession>(client(), services(), begun_at_),
+                                   bytes);
+  }
+  // A browser can be made to send a page's text here: what comes behind an HTTP request is not obeyed.
+  std::string words;
+  append_error(Format::text, "not_http",
+               "this port speaks the line protocol: wanted a command, see HELP; got an HTTP request", words);
+  append_session_line(Format::text, "BYE", "not_http", words);
+  services().sessions.goodbye("not_http");
+  client().end(words);
+}
+
+}  // namespace backplane::gateway

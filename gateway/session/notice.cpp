@@ -1,0 +1,156 @@
+#include "gateway/session/notice.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "backplane/v1/session.pb.h"
+#include "core/error/error.hpp"
+#include "core/payload/text.hpp"
+#include "core/wire/write.hpp"
+#include "gateway/encode/json_record.hpp"
+#include "gateway/encode/websocket_frame.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+void append(const v1::ServerMessage& message, std::string& out) {
+  wire::append_varint(message.ByteSizeLong(), out);
+  CHECK(message.AppendToString(&out), "a message is far below 2 GiB");
+}
+
+void append_json_notice(Format format, const Notice& notice, std::string& out) {
+  const bool gap = notice.kind == Notice::Kind::gap;
+  if (is_sse(format)) out.append(gap ? "event: gap\n" : "event: reset\n");
+  const std::size_t begin = begin_json_record(format, out);
+  out.append(gap ? R"({"gap":{"topic":)" : R"({"reset":{"topic":)");
+  append_json_string(notice.topic, out);
+  out += fmt::format(R"(,"stream":"{:016x}")", notice.stream);
+  if (gap) {
+    out += fmt::format(R"(,"first":{},"last":{},"reason":"{}")", notice.first, notice.last, notice.reason);
+  }
+  out.append("}}\n");
+  end_json_record(format, begin, out);
+}
+
+/// In seconds. The broker's clock may be ahead of ours.
+double age(const TopicInfo& topic, std::int64_t now_ns) {
+  return std::max(0.0, static_cast<double>(now_ns) - static_cast<double>(topic.received_ns)) / 1e9;
+}
+
+v1::ServerMessage proto_notice(const Notice& notice) {
+  v1::ServerMessage message;
+  if (notice.kind == Notice::Kind::reset) {
+    auto& reset = *message.mutable_reset();
+    reset.set_topic(notice.topic);
+    reset.set_stream(notice.stream);
+    return message;
+  }
+  auto& gap = *message.mutable_gap();
+  gap.set_topic(notice.topic);
+  gap.set_stream(notice.stream);
+  gap.set_first(notice.first);
+  gap.set_last(notice.last);
+  gap.set_reason(std::string(notice.reason));
+  return message;
+}
+
+v1::ServerMessage proto_session_line(std::string_view word, std::string_view text) {
+  v1::ServerMessage message;
+  if (word == "WAIT") {
+    message.mutable_wait()->set_what(std::string(text));
+  } else if (word == "LIVE") {
+    message.mutable_live()->set_what(std::string(text));
+  } else {
+    CHECK(word == "BYE", "a session is told WAIT, LIVE or BYE");
+    message.mutable_bye()->set_reason(std::string(text));
+  }
+  return message;
+}
+
+}  // namespace
+
+void append_notice(Format format, const Notice& notice, std::string& out) {
+  if (format == Format::proto) return append(proto_notice(notice), out);
+  if (is_json(format)) return append_json_notice(format, notice, out);
+  if (notice.kind == Notice::Kind::gap) {
+    out += fmt::format("!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
+  } else {
+    out += fmt::format("!RESET {}\n", notice.topic);
+  }
+}
+
+void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out) {
+  if (format == Format::proto) return append(proto_session_line(word, text), out);
+  if (!is_json(format)) {
+    out += fmt::format("!{} {}\n", word, text);
+    return;
+  }
+  std::string name(word);
+  for (char& letter : name) letter = static_cast<char>(letter - 'A' + 'a');
+  if (is_sse(format)) out += fmt::format("event: {}\n", name);
+  const std::size_t begin = begin_json_record(format, out);
+  out += fmt::format("{{\"{}\":", name);
+  append_json_string(text, out);
+  out.append("}\n");
+  end_json_record(format, begin, out);
+}
+
+void append_lines(Format format, std::string_view lines, std::string& out) {
+  const std::size_t from = out.size();
+  out.append(lines);
+  if (format == Format::websocket) websocket::frame_lines(from, out);
+}
+
+void append_ok(Format format, std::string_view word, std::string_view argument, std::string& out) {
+  if (format == Format::proto) {
+    v1::ServerMessage message;
+    message.mutable_ok()->set_command(std::string(word));
+    message.mutable_ok()->set_argument(std::string(argument));
+    return append(message, out);
+  }
+  append_lines(format, fmt::format("+OK {}{}{}\n", word, argument.empty() ? "" : " ", argument), out);
+}
+
+void append_error(Format format, std::string_view code, std::string_view text, std::string& out) {
+  if (format == Format::proto) {
+    v1::ServerMessage message;
+    message.mutable_error()->set_code(std::string(code));
+    message.mutable_error()->set_text(std::string(text));
+    return append(message, out);
+  }
+  append_lines(format, fmt::format("-ERR {} {}\n", code, text), out);
+}
+
+void append_pong(Format format, std::string& out) {
+  if (format != Format::proto) return append_lines(format, "+PONG\n", out);
+  v1::ServerMessage message;
+  message.mutable_pong();
+  append(message, out);
+}
+
+void append_topic_object(const TopicInfo& topic, std::int64_t now_ns, std::string& out) {
+  out.append(R"({"topic":)");
+  append_json_string(topic.name, out);
+  out += fmt::format(R"(,"offset":{},"bytes":{},"age":{:.1f}}})", topic.offset, topic.value_bytes,
+                     age(topic, now_ns));
+}
+
+void append_topic(Format format, const TopicInfo& topic, std::int64_t now_ns, std::string& out) {
+  if (format == Format::proto) {
+    v1::ServerMessage message;
+    auto& described = *message.mutable_topic();
+    described.set_name(topic.name);
+    described.set_offset(topic.offset);
+    described.set_value_bytes(topic.value_bytes);
+    described.set_received_ns(topic.received_ns);
+    return append(message, out);
+  }
+  const double age_s = age(topic, now_ns);
+  append_lines(format,
+               fmt::format("+TOPIC {} {} {} {:.1f}\n", topic.name, topic.offset, topic.value_bytes, age_s),
+               out);
+}
+
+}  // namespace backplane::gateway

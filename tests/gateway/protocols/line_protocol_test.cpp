@@ -1,0 +1,254 @@
+#include <chrono>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "gateway/commands/line_grammar.hpp"
+#include "gateway/session/line_reader.hpp"
+
+namespace backplane::gateway {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::StartsWith;
+
+std::vector<std::string> lines_of(std::string_view bytes, std::size_t piece, LineReader::Limits limits = {}) {
+  LineReader reader(limits);
+  std::vector<std::string> lines;
+  const auto on_line = [&](std::string_view line, bool too_long) {
+    lines.push_back((too_long ? "(too long)" : "") + std::string(line));
+    return true;
+  };
+  for (std::size_t at = 0; at < bytes.size(); at += piece) reader.feed(bytes.substr(at, piece), on_line);
+  reader.finish(on_line);
+  return lines;
+}
+
+TEST(LineReader, GivesTheSameLinesHoweverTheBytesCome) {
+  const std::string_view all("SUB clock\r\n\nPUB a \r b\nPI\0NG\nhalf", 32);
+  for (std::size_t piece = 1; piece <= all.size(); ++piece) {
+    EXPECT_THAT(lines_of(all, piece),
+                ElementsAre("SUB clock", "", "PUB a \r b", std::string("PI\0NG", 5), "half"));
+  }
+}
+
+TEST(LineReader, CutsALineThatIsTooLongAndPassesOverTheRest) {
+  const LineReader::Limits limits{.line_bytes_max = 10, .publish_bytes_max = 20};
+  const std::string bytes = "PING\n" + std::string(50, 'x') +
+                            "\n0123456789\r\n0123456789a\nPUB 0123456789abcdef\nPUB " + std::string(30, 'y') +
+                            "\nPING\n" + std::string(100, 'z');
+  for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+    EXPECT_THAT(
+        lines_of(bytes, piece, limits),
+        ElementsAre("PING", "(too long)xxxxxxxxxx", "0123456789", "(too long)0123456789",
+                    "PUB 0123456789abcdef", "(too long)PUB yyyyyyyyyyyyyyyy", "PING", "(too long)zzzzzzzzzz"))
+        << piece;
+  }
+}
+
+TEST(LineReader, TellsOfALineWithoutEndBeforeItEnds) {
+  LineReader reader({.line_bytes_max = 10, .publish_bytes_max = 20});
+  int told = 0;
+  for (int i = 0; i < 1000; ++i) {
+    reader.feed("x", [&](std::string_view, bool too_long) {
+      told += too_long ? 1 : 0;
+      return true;
+    });
+  }
+  EXPECT_EQ(told, 1);
+}
+
+TEST(LineReader, StopsWhereItIsTold) {
+  LineReader reader({});
+  int lines = 0;
+  reader.feed("a\nb\nc\n", [&](std::string_view, bool) { return ++lines < 2; });
+  EXPECT_EQ(lines, 2);
+}
+
+std::string shown_since(const Since& since) {
+  struct Show {
+    std::string operator()(std::monostate) const { return ""; }
+    std::string operator()(const AfterPositions& each) const {
+      return " since=" + resume_token(each.positions);
+    }
+    std::string operator()(const AfterOffset& each) const {
+      return " since=offset " + std::to_string(each.offset);
+    }
+    std::string operator()(std::chrono::nanoseconds each) const {
+      return " since=" + std::to_string(each.count()) + "ns";
+    }
+  };
+  return std::visit(Show{}, since);
+}
+
+std::string shown(const Command& command) {
+  struct Show {
+    std::string operator()(const Nothing&) const { return "nothing"; }
+    std::string operator()(const Subscribe& each) const {
+      std::string out = "sub " + each.pattern.str() + (each.last ? " last" : "");
+      if (each.every.count() > 0) out += " every=" + std::to_string(each.every.count()) + "ms";
+      out += shown_since(each.since);
+      if (each.policy) out += " policy=" + std::string(name(*each.policy));
+      return out;
+    }
+    std::string operator()(const Unsubscribe& each) const { return "unsub " + each.pattern; }
+    std::string operator()(const Publish& each) const { return "pub " + each.topic + " [" + each.text + "]"; }
+    std::string operator()(const SetFormat& each) const { return "format " + std::string(name(each.format)); }
+    std::string operator()(const SetPolicy& each) const { return "policy " + std::string(name(each.policy)); }
+    std::string operator()(const ListTopics& each) const { return "topics " + each.pattern; }
+    std::string operator()(const Ping&) const { return "ping"; }
+    std::string operator()(const Help&) const { return "help"; }
+    std::string operator()(const Quit&) const { return "quit"; }
+    std::string operator()(const BadCommand& each) const { return "-" + each.code + " " + each.text; }
+  };
+  return std::visit(Show{}, command);
+}
+
+using Table = std::vector<std::pair<std::string, std::string>>;
+
+TEST(LineCommands, AreReadAsTheProtocolSays) {
+  const Table table = {
+      {"", "nothing"},
+      {"   ", "nothing"},
+      {"SUB clock", "sub clock"},
+      {"SUB stock.> last", "sub stock.> last"},
+      {"SUB  *.uk   last ", "sub *.uk last"},
+      {"SUB $SYS.source.>", "sub $SYS.source.>"},
+      {"UNSUB stock.>", "unsub stock.>"},
+      {"PUB news.uk Hello  there ", "pub news.uk [Hello  there ]"},
+      {"PUB news.uk ", "pub news.uk []"},
+      {R"(PUB a one\ntwo\x41\q\\)", "pub a [one\ntwoA\\q\\]"},
+      {"PUB a x\ty", "pub a [x\ty]"},
+      {"FORMAT text", "format text"},
+      {"FORMAT text+offset", "format text+offset"},
+      {"FORMAT json", "format json"},
+      {"FORMAT proto", "format proto"},
+      {"POLICY gap", "policy gap"},
+      {"POLICY latest", "policy latest"},
+      {"POLICY disconnect", "policy disconnect"},
+      {"TOPICS", "topics >"},
+      {"TOPICS stock.*", "topics stock.*"},
+      {"TOPICS $SYS.>", "topics $SYS.>"},
+      {"PING", "ping"},
+      {"PING ", "ping"},
+      {"HELP", "help"},
+      {"QUIT", "quit"},
+  };
+  for (const auto& [line, command] : table) EXPECT_EQ(shown(parse_line(line)), command) << line;
+}
+
+TEST(LineCommands, TakeTheOptionsOfASubscriptionInAnyOrder) {
+  const Table table = {
+      {"SUB a every=5s", "sub a every=5000ms"},
+      {"SUB a every=1ms", "sub a every=1ms"},
+      {"SUB a every=1.5ms", "sub a every=2ms"},
+      {"SUB a every=24h", "sub a every=86400000ms"},
+      {"SUB a.> since=10m", "sub a.> since=600000000000ns"},
+      {"SUB a since=0", "sub a since=offset 0"},
+      {"SUB a since=18446744073709551615", "sub a since=offset 18446744073709551615"},
+      {"SUB a.* since=00c0ffee0000002a:9", "sub a.* since=00c0ffee0000002a:9"},
+      {"SUB > since=00c0ffee0000002a:9,0000000100000002:0",
+       "sub > since=00c0ffee0000002a:9,0000000100000002:0"},
+      {"SUB a policy=latest", "sub a policy=latest"},
+      {"SUB a policy=gap since=1h last every=100ms",
+       "sub a last every=100ms since=3600000000000ns policy=gap"},
+  };
+  for (const auto& [line, command] : table) EXPECT_EQ(shown(parse_line(line)), command) << line;
+}
+
+TEST(LineCommands, ThatAreWrongSayWhatWasWantedAndWhatWasThere) {
+  const std::string verbs = "wanted one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT, got ";
+  const Table table = {
+      {"SUB stock..MSFT", "-bad_topic a token is empty: \"stock..MSFT\""},
+      {"SUB",
+       "-bad_argument wanted SUB <pattern> [every=5s] [last] [since=10m] [policy=latest], as SUB stock.>"},
+      {"UNSUB", "-bad_argument wanted UNSUB <pattern>, as UNSUB stock.>"},
+      {"UNSUB a b", "-bad_argument wanted nothing behind the pattern, got \"b\""},
+      {"TOPICS a b", "-bad_argument wanted nothing behind the pattern, got \"b\""},
+      {"TOPICS a..b", "-bad_topic a token is empty: \"a..b\""},
+      {"PUB", "-bad_argument wanted PUB <topic> <text>, as PUB news.uk Hello"},
+      {"PUB news.uk", "-bad_argument wanted PUB <topic> <text>, as PUB news.uk Hello"},
+      {"PUB $SYS.live.1 x", "-bad_topic topics of the system can be read, not published: \"$SYS.live.1\""},
+      {"FORMAT xml", "-bad_format wanted text, text+offset, json or proto, got \"xml\""},
+      {"POLICY", "-bad_policy wanted gap, latest or disconnect, got \"\""},
+      {"PING x", "-bad_argument wanted nothing behind PING, got \"x\""},
+      {"sub clock", "-unknown_command " + verbs + "\"sub\""},
+      {" SUB clock", "-unknown_command " + verbs + "\"\""},
+      {std::string("PI\0NG", 5), "-bad_byte wanted text without control characters, got byte 0x00 at 2"},
+      {"SUB a\tb", "-bad_byte wanted text without control characters, got byte 0x09 at 5"},
+      {"PUB a \x1b[2J", "-bad_byte wanted text without control characters, got byte 0x1b at 6"},
+      {"\xff\xfd", "-not_utf8 wanted UTF-8, got \"\\xFF\\xFD\""},
+  };
+  for (const auto& [line, error] : table) EXPECT_EQ(shown(parse_line(line)), error) << line;
+  EXPECT_THAT(shown(parse_line("PUB a..b x")), StartsWith("-bad_topic a token is empty"));
+  EXPECT_THAT(shown(parse_line("PUB a.* x")), StartsWith("-bad_topic"));
+  EXPECT_LT(shown(parse_line(std::string(60'000, 'x'))).size(), 250u);
+}
+
+TEST(LineCommands, RefuseOptionsThatMakeNoSense) {
+  const std::string options = "-bad_option wanted last, every=…, since=… or policy=…, got ";
+  const Table table = {
+      {"SUB a b", options + "\"b\""},
+      {"SUB a last=1", options + "\"last=1\""},
+      {"SUB a every", options + "\"every\""},
+      {"SUB a =", options + "\"=\""},
+      {"SUB a last last", "-bad_option wanted last once, got \"last\""},
+      {"SUB a every=1s every=2s", "-bad_option wanted every once, got \"every=2s\""},
+      {"SUB a every=", "-bad_every wanted 1ms to 24h, as every=5s, got \"\""},
+      {"SUB a every=5", "-bad_every wanted 1ms to 24h, as every=5s, got \"5\""},
+      {"SUB a every=0", "-bad_every wanted 1ms to 24h, got \"0\""},
+      {"SUB a every=999us", "-bad_every wanted 1ms to 24h, got \"999us\""},
+      {"SUB a every=25h", "-bad_every wanted 1ms to 24h, got \"25h\""},
+      {"SUB a every=-1s", "-bad_every wanted 1ms to 24h, as every=5s, got \"-1s\""},
+      {"SUB a.> since=17",
+       "-offset_needs_exact_topic offsets are counted in one topic: wanted a pattern without wildcards, or "
+       "since=<duration>; got \"a.>\""},
+      {"SUB a since=", "-bad_since wanted a duration as 10m, an offset as 17, or a resume token, got \"\""},
+      {"SUB a since=x", "-bad_since wanted a duration as 10m, an offset as 17, or a resume token, got \"x\""},
+      {"SUB a since=18446744073709551616",
+       "-bad_since wanted a duration as 10m, an offset as 17, or a resume token, got "
+       "\"18446744073709551616\""},
+      {"SUB a since=0s", "-bad_since wanted a time above 0 and of at most 3650d, got \"0s\""},
+      {"SUB a since=3651d", "-bad_since wanted a time above 0 and of at most 3650d, got \"3651d\""},
+      {"SUB a policy=", "-bad_policy wanted gap, latest or disconnect, got \"\""},
+      {"SUB a policy=drop", "-bad_policy wanted gap, latest or disconnect, got \"drop\""},
+  };
+  for (const auto& [line, error] : table) EXPECT_EQ(shown(parse_line(line)), error) << line;
+  for (const std::string token : {"1:2", "00c0ffee0000002a:", "00c0ffee0000002a:x", "00c0ffee0000002a:9,",
+                                  ":", "00c0ffee0000002a:9,00c0ffee0000002a:10"}) {
+    EXPECT_THAT(shown(parse_line("SUB a since=" + token)), StartsWith("-bad_since ")) << token;
+  }
+}
+
+TEST(LineCommands, SinceBecomesWhatABrokerIsAskedFor) {
+  constexpr std::int64_t now_ns = 2'000'000'000;
+  EXPECT_FALSE(replay_from(Since{}, now_ns));
+  EXPECT_EQ(std::get<SinceTime>(*replay_from(std::chrono::seconds{1}, now_ns)).unix_ns, 1'000'000'000);
+  EXPECT_EQ(std::get<AfterOffset>(*replay_from(AfterOffset{17}, now_ns)).offset, 17u);
+  EXPECT_EQ(std::get<AfterPositions>(*replay_from(AfterPositions{{{1, 2}}}, now_ns)).positions.size(), 1u);
+}
+
+TEST(LineReader, GivesBackWhatIsBehindTheLineAtWhichItStops) {
+  LineReader reader({});
+  const auto stop_at_format = [](std::string_view line, bool) { return line != "FORMAT proto"; };
+  EXPECT_EQ(reader.feed("PING\nFORMAT pro", stop_at_format), "");
+  EXPECT_EQ(reader.feed("to\r\n\x02\"\n", stop_at_format), "\x02\"\n");
+}
+
+TEST(LineCommands, HelpLinesAreTheSessionsOwnAndAligned) {
+  constexpr std::size_t width = 33;  // where the explanations begin
+  for (std::string_view rest = help_lines(); !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    EXPECT_TRUE(line.starts_with("+HELP ")) << line;
+    EXPECT_LE(line.size(), 100u) << line;
+    if (line.find("* is any") != std::string_view::npos) continue;
+    EXPECT_EQ(line.substr(width - 2, 2), "  ") << line;
+    EXPECT_NE(line[width], ' ') << line;
+  }
+}
+
+}  // namespace
+}  // namespace backplane::gateway
