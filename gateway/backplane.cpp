@@ -329,8 +329,8 @@ Figures Backplane::Impl::figures() const {
   figures.websockets = websockets_.read();
   figures.sessions = sessions_.read();
   figures.log_bytes = engine_.log_bytes();
-  figures.prefixes = hub_.demand().prefixes();
-  figures.everything = hub_.demand().everything();
+  figures.prefixes = hub_.upstream().prefixes();
+  figures.everything = hub_.upstream().everything();
   return figures;
 }
 

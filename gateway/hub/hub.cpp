@@ -27,7 +27,7 @@ Hub::Hub(HubLimits limits, Outlet& outlet, TopicDirectory& directory, Clock::tim
     : limits_(limits),
       outlet_(outlet),
       directory_(directory),
-      demand_(limits.prefixes_max),
+      upstream_(limits.prefixes_max),
       routes_(outlet),
       wait_from_(now + limits.first_wait),
       now_(now) {
@@ -366,7 +366,7 @@ void Hub::proven() {
 
 void Hub::on_live(std::uint64_t ticket) {
   live_ticket_ = std::max(live_ticket_, ticket);
-  demand_.on_live(live_ticket_);
+  upstream_.on_live(live_ticket_);
   proven();
 }
 

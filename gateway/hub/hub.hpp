@@ -25,7 +25,7 @@
 #include "gateway/session/notice.hpp"
 #include "gateway/session/requests.hpp"
 #include "gateway/session/topic_directory.hpp"
-#include "gateway/upstream/demand.hpp"
+#include "gateway/upstream/upstream_subscriptions.hpp"
 
 namespace backplane::gateway {
 
@@ -77,7 +77,7 @@ class Hub final : public ReaderListener {
   /// To be called once, before all else: who reads for the hub, and reports to it. Outlives the hub's use.
   void attach(BrokerReader& broker) noexcept {
     broker_ = &broker;
-    demand_.attach(broker);
+    upstream_.attach(broker);
   }
 
   /// A client of the engine, whose handler is a Subscriber.
@@ -108,7 +108,7 @@ class Hub final : public ReaderListener {
   [[nodiscard]] std::vector<fanout::ClientId> clients() const;
   /// What the types of payloads are to be given to.
   [[nodiscard]] PayloadJson& payloads() noexcept { return encoder_.payloads(); }
-  [[nodiscard]] const Demand& demand() const noexcept { return demand_; }
+  [[nodiscard]] const UpstreamSubscriptions& upstream() const noexcept { return upstream_; }
 
  private:
   struct Audience;
@@ -231,7 +231,7 @@ class Hub final : public ReaderListener {
   BrokerReader* broker_{};
   Outlet& outlet_;
   TopicDirectory& directory_;
-  Demand demand_;
+  UpstreamSubscriptions upstream_;
   RouteTable routes_;
   Encoder encoder_;
   HubCounters counters_;

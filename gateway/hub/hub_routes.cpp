@@ -15,7 +15,7 @@ constexpr std::size_t topics_max = 2'000'000;
 Hub::Interest& Hub::interest_in(const Pattern& pattern) {
   if (const auto known = interests_.find(pattern.str()); known != interests_.end()) return *known->second;
   auto interest =
-      std::make_unique<Interest>(Interest{pattern, demand_.want(pattern.literal_prefix()), 0, {}, nullptr});
+      std::make_unique<Interest>(Interest{pattern, upstream_.add(pattern.literal_prefix()), 0, {}, nullptr});
   Interest& result = *interest;
   interests_.emplace(pattern.str(), std::move(interest));
   if (!pattern.is_exact()) wildcards_.insert(pattern.str(), &result);
@@ -25,7 +25,7 @@ Hub::Interest& Hub::interest_in(const Pattern& pattern) {
 void Hub::let_go(Interest& interest) {
   drop_values(interest);
   const std::string pattern = interest.pattern.str();
-  demand_.unwant(interest.pattern.literal_prefix());
+  upstream_.remove(interest.pattern.literal_prefix());
   if (!interest.pattern.is_exact()) wildcards_.erase(pattern);
   interests_.erase(pattern);
 }

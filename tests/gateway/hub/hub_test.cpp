@@ -365,9 +365,9 @@ TEST_F(HubTest, WithoutABrokerNobodyCanSayWhichTopicsThereAre) {
   EXPECT_THAT(a_.take(), ::testing::MatchesRegex("-ERR unavailable .+\n\\+PONG\n"));
 }
 
-class HubDemandTest : public HubTest {
+class HubUpstreamSubscriptionsTest : public HubTest {
  protected:
-  HubDemandTest() : HubTest(few_prefixes()) {}
+  HubUpstreamSubscriptionsTest() : HubTest(few_prefixes()) {}
   static HubLimits few_prefixes() {
     HubLimits limits;
     limits.prefixes_max = 4;
@@ -375,7 +375,7 @@ class HubDemandTest : public HubTest {
   }
 };
 
-TEST_F(HubDemandTest, AboveANumberOfPrefixesItTakesEverythingUntilHalfOfThemAreLeft) {
+TEST_F(HubUpstreamSubscriptionsTest, AboveANumberOfPrefixesItTakesEverythingUntilHalfOfThemAreLeft) {
   come_up();
   for (const char* const topic : {"a", "b", "c", "d", "e"}) send(a_, std::string("SUB ") + topic + "\n");
   EXPECT_EQ(upstream_.prefixes.size(), 6u) << "the old ones and everything, until that is in force";

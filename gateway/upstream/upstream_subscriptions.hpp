@@ -16,18 +16,18 @@ namespace backplane::gateway {
 /// everything: a broker's cost for an event grows with its subscriptions, and a client with many of them is
 /// expensive when it leaves. Changing over, the new way is in force before the old one ends, so nothing is
 /// lost. Lives on the hub's thread.
-class Demand {
+class UpstreamSubscriptions {
  public:
   /// @param prefixes_max above it everything is subscribed to, down to half of it
-  explicit Demand(std::size_t prefixes_max) : prefixes_max_(prefixes_max) {}
+  explicit UpstreamSubscriptions(std::size_t prefixes_max) : prefixes_max_(prefixes_max) {}
 
   /// To be called once, before all else. `broker` outlives this.
   void attach(BrokerReader& broker) noexcept { broker_ = &broker; }
 
   /// @returns the ticket by which on_live() proves it.
-  std::uint64_t want(std::string_view prefix);
-  /// Takes back one want().
-  void unwant(std::string_view prefix);
+  std::uint64_t add(std::string_view prefix);
+  /// Takes back one add().
+  void remove(std::string_view prefix);
   /// All up to `ticket` is in force.
   void on_live(std::uint64_t ticket);
 

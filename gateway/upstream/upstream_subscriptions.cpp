@@ -1,8 +1,8 @@
-#include "gateway/upstream/demand.hpp"
+#include "gateway/upstream/upstream_subscriptions.hpp"
 
 namespace backplane::gateway {
 
-std::uint64_t Demand::want(std::string_view prefix) {
+std::uint64_t UpstreamSubscriptions::add(std::string_view prefix) {
   auto known = wanted_.find(prefix);
   if (known != wanted_.end()) {
     ++known->second.count;
@@ -23,7 +23,7 @@ std::uint64_t Demand::want(std::string_view prefix) {
   return wanted.ticket;
 }
 
-void Demand::unwant(std::string_view prefix) {
+void UpstreamSubscriptions::remove(std::string_view prefix) {
   const auto known = wanted_.find(prefix);
   if (known == wanted_.end() || --known->second.count > 0) return;
   if (known->second.subscribed) broker_->unsubscribe(prefix);
@@ -38,7 +38,7 @@ void Demand::unwant(std::string_view prefix) {
   on_live(live_ticket_);  // with nothing left that is wanted, nothing is to be waited for
 }
 
-void Demand::on_live(std::uint64_t ticket) {
+void UpstreamSubscriptions::on_live(std::uint64_t ticket) {
   live_ticket_ = ticket;
   if (mode_ == Mode::to_everything && ticket >= everything_ticket_) {
     mode_ = Mode::everything;
