@@ -19,7 +19,7 @@
 #include "gateway/protocols/detection/first_line_session.hpp"
 #include "gateway/protocols/feed/feed_session.hpp"
 #include "gateway/protocols/http_server/site.hpp"
-#include "gateway/upstream/publisher_sink.hpp"
+#include "gateway/upstream/broker_publisher.hpp"
 #include "gateway/upstream/type_fetcher.hpp"
 
 namespace backplane::gateway {
@@ -112,8 +112,8 @@ class Backplane::Impl final : public PublishListener {
                   websockets_, sessions_,  gateway.http ? &site_ : nullptr},
         engine_(engine_options(gateway)),
         outlet_(engine_),
-        sink_(gateway, backplane, name),
-        desk_(sink_, *this, gateway.publish_timeout, waiting_bytes_max),
+        publisher_(gateway, backplane, name),
+        publish_queue_(publisher_, *this, gateway.publish_timeout, waiting_bytes_max),
         hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
         follower_(context_, follower_options(gateway, backplane, name), hub_),
         types_(
@@ -139,7 +139,7 @@ class Backplane::Impl final : public PublishListener {
                     std::string_view text) override;
 
   Requests& requests() noexcept { return requests_; }
-  PublisherSink& sink() noexcept { return sink_; }
+  BrokerPublisher& publisher() noexcept { return publisher_; }
 
  private:
   fanout::ClientId admit(fanout::Accepted accepted);
@@ -159,8 +159,8 @@ class Backplane::Impl final : public PublishListener {
   std::atomic<std::size_t> told_goodbye_{0};
   fanout::Engine engine_;
   EngineOutlet outlet_;
-  PublisherSink sink_;
-  PublishDesk desk_;
+  BrokerPublisher publisher_;
+  PublishQueue publish_queue_;
   mq::Context context_;
   Hub hub_;
   Follower follower_;
@@ -176,7 +176,7 @@ class Backplane::Impl final : public PublishListener {
   bool waker_ready_{};
   bool accept_ready_{};
   bool departed_ready_{};
-  bool sink_ready_{};
+  bool publisher_ready_{};
 };
 
 Result<std::string> Backplane::Impl::listen() {
@@ -225,13 +225,13 @@ void Backplane::Impl::watch(Poller& poller) {
   poller.watch(requests_.waker().fd(), &waker_ready_);
   poller.watch(listeners_.fd(), &accept_ready_);
   poller.watch(engine_.closed_clients_fd(), &departed_ready_);
-  poller.watch(sink_.fd(), &sink_ready_);
+  poller.watch(publisher_.fd(), &publisher_ready_);
   for (const int fd : follower_.fds()) poller.watch(fd, nullptr);  // each turn asks the follower anyway
 }
 
 Clock::time_point Backplane::Impl::next_deadline() {
   if (follower_.pending() || !requests_.empty()) return Clock::time_point::min();
-  return std::min({follower_.next_deadline(), hub_.next_deadline(), desk_.next_deadline(),
+  return std::min({follower_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
                    listeners_.next_deadline(), next_tick_});
 }
 
@@ -243,11 +243,11 @@ void Backplane::Impl::turn(Clock::time_point now) {
   if (follower_.connected() != broker_there_) watch_broker();
   now = Clock::now();
   types_.turn(now);
-  if (std::exchange(sink_ready_, false)) {
-    sink_.rearm();
-    desk_.pump(now);
-  } else if (now >= desk_.next_deadline()) {
-    desk_.pump(now);
+  if (std::exchange(publisher_ready_, false)) {
+    publisher_.rearm();
+    publish_queue_.pump(now);
+  } else if (now >= publish_queue_.next_deadline()) {
+    publish_queue_.pump(now);
   }
   hub_.tick(now);
   if (now >= next_tick_) tick(now);
@@ -264,7 +264,7 @@ void Backplane::Impl::take_requests(Clock::time_point now) {
   if (requests_.empty()) return;
   for (Request& request : requests_.take()) {
     if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
-      desk_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
+      publish_queue_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
     } else {
       hub_.handle(std::move(request), now);
     }
@@ -324,7 +324,7 @@ Figures Backplane::Impl::figures() const {
   figures.listeners = listeners_.counters();
   figures.hub = hub_.counters();
   figures.upstream = follower_.status();
-  figures.published = desk_.counters();
+  figures.published = publish_queue_.counters();
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();
   figures.sessions = sessions_.read();
@@ -363,7 +363,7 @@ bool Backplane::drained() const {
   return impl_->drained();
 }
 void Backplane::close(std::chrono::milliseconds limit) {
-  impl_->sink().close(limit);
+  impl_->publisher().close(limit);
 }
 Figures Backplane::figures() const {
   return impl_->figures();

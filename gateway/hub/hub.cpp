@@ -269,7 +269,7 @@ void Hub::execute(Reader& reader, request::Quit&, Clock::time_point) {
 }
 
 void Hub::execute(Reader&, request::Publish&, Clock::time_point) {
-  CHECK(false, "what is published goes to the desk, not to the hub");
+  CHECK(false, "what is published goes to the publish queue, not to the hub");
 }
 
 // ---- topics ----

@@ -17,7 +17,7 @@
 #include "gateway/protocols/http/counters.hpp"
 #include "gateway/session/session_counters.hpp"
 #include "gateway/session/websocket_counters.hpp"
-#include "gateway/upstream/publish_desk.hpp"
+#include "gateway/upstream/publish_queue.hpp"
 
 namespace backplane::gateway {
 
@@ -29,7 +29,7 @@ struct Figures {
   fanout::ListenersCounters listeners;
   HubCounters hub;
   FollowerStatus upstream;
-  PublishDesk::Counters published;
+  PublishQueue::Counters published;
   http::Counted http;
   websocket::Counted websockets;
   SessionsCounted sessions;

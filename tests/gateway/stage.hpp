@@ -15,14 +15,14 @@
 #include "fanout/shard.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/protocols/detection/first_line_session.hpp"
-#include "gateway/upstream/publish_desk.hpp"
+#include "gateway/upstream/publish_queue.hpp"
 #include "tests/fanout/simulated_stream.hpp"
 #include "tests/gateway/fake_reader.hpp"
 
 namespace backplane::gateway {
 
 /// Takes all events, and admits them when the test says so.
-class FakeSink final : public EventSink {
+class FakePublisher final : public EventPublisher {
  public:
   Offer offer(std::string_view, std::string_view text) override {
     last_text = text;
@@ -109,7 +109,7 @@ class Stage : public ::testing::Test, public PublishListener {
   explicit Stage(HubLimits limits = {}, fanout::ShardOptions shard = {})
       : shard_(shard, log_, 0, now_), hub_(limits, outlet_, directory_, now_) {
     hub_.attach(upstream_);
-    sink_.state.ready = true;
+    publisher_.state.ready = true;
   }
 
   Peer connect() {
@@ -139,7 +139,7 @@ class Stage : public ::testing::Test, public PublishListener {
     for (bool more = true; more;) {
       for (Request& request : requests_.take()) {
         if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
-          desk_.publish(request.client, publish->topic, publish->text, now_);
+          publish_queue_.publish(request.client, publish->topic, publish->text, now_);
         } else {
           hub_.handle(std::move(request), now_);
         }
@@ -180,8 +180,8 @@ class Stage : public ::testing::Test, public PublishListener {
     turn();
   }
   void admit_all() {
-    sink_.state.confirmed = sink_.state.offered;
-    desk_.pump(now_);
+    publisher_.state.confirmed = publisher_.state.offered;
+    publish_queue_.pump(now_);
     turn();
   }
   void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
@@ -196,7 +196,7 @@ class Stage : public ::testing::Test, public PublishListener {
   FakeReader upstream_;
   NumberedEvents broker_;
   std::map<std::pair<std::uint64_t, std::string>, std::uint64_t> marks_;
-  FakeSink sink_;
+  FakePublisher publisher_;
   Requests requests_;
   TopicDirectory directory_;
   websocket::Counters websockets_;
@@ -205,7 +205,7 @@ class Stage : public ::testing::Test, public PublishListener {
   fanout::Log log_{{}, 1};
   fanout::Shard shard_;
   ShardOutlet outlet_{log_, shard_};
-  PublishDesk desk_{sink_, *this, std::chrono::hours{1}, 1u << 20};
+  PublishQueue publish_queue_{publisher_, *this, std::chrono::hours{1}, 1u << 20};
   Hub hub_;
 
  private:

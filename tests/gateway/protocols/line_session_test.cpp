@@ -85,7 +85,7 @@ TEST_F(LineSessionTest, AnswersCommandsInTheirOrderButForSubAndPub) {
 TEST_F(LineSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
   send("PUB news.uk one\\ntwo\nPING\n");
   EXPECT_EQ(take(), "+PONG\n");
-  EXPECT_EQ(sink_.last_text, "one\ntwo");
+  EXPECT_EQ(publisher_.last_text, "one\ntwo");
   admit_all();
   EXPECT_EQ(take(), "+OK PUB news.uk\n");
 }
@@ -94,12 +94,12 @@ TEST_F(LineSessionTest, ReadsNoFurtherWhereTooMuchWaitsForTheBroker) {
   std::string many;
   for (int i = 0; i < 10'000; ++i) many += "PUB a x\n";
   send(many);
-  const std::uint64_t offered = sink_.state.offered;
+  const std::uint64_t offered = publisher_.state.offered;
   EXPECT_GT(offered, 1000u);
   EXPECT_LT(offered, 2000u);
   admit_all();
-  EXPECT_GT(sink_.state.offered, offered);
-  while (sink_.state.confirmed < 10'000) admit_all();
+  EXPECT_GT(publisher_.state.offered, offered);
+  while (publisher_.state.confirmed < 10'000) admit_all();
 }
 
 TEST_F(LineSessionTest, QuitAnswersEverythingBeforeItEnds) {
@@ -144,14 +144,14 @@ TEST_F(LineSessionTest, EndsAfterTheEndOfInputWhereItsOnlySubscriptionIsRefused)
 TEST_F(LineSessionTest, ObeysNothingBehindAnHttpRequest) {
   send("POST / HTTP/1.1\r\nHost: x\r\n\r\nPUB news.uk forged\n");
   EXPECT_THAT(take(), StartsWith("-ERR not_http "));
-  EXPECT_EQ(sink_.state.offered, 0u);
+  EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
 TEST_F(LineSessionTest, ObeysNothingBehindAnHttpRequestWhoseFirstLineIsTooLong) {
   send("POST /" + std::string(5000, 'x') + " HTTP/1.1\r\nHost: x\r\n\r\nPUB news.uk forged\n");
   EXPECT_THAT(take(), StartsWith("-ERR not_http "));
-  EXPECT_EQ(sink_.state.offered, 0u);
+  EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 

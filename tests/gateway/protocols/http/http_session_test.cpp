@@ -25,7 +25,7 @@ TEST_F(HttpSessionTest, AnswersRequestsInTheirOrderOnOneConnection) {
   come_up();
   send(get("/healthz") + post("/v1/topics/news.uk", "Hello") + get("/readyz") + get("/v1/nothing"));
   EXPECT_EQ(statuses(), "200 ");
-  EXPECT_EQ(sink_.last_text, "Hello");
+  EXPECT_EQ(publisher_.last_text, "Hello");
   admit_all();
   EXPECT_EQ(statuses(), "200 200 404 ");
   send(get("/v1/status"));
@@ -65,7 +65,7 @@ TEST_F(HttpSessionTest, ClosesWhereTheClientWantsItOrWhereNobodyKnowsWhatComes) 
   EXPECT_THAT(bad.take(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("application/problem+json"),
                                 HasSubstr(R"({"type":"about:blank","title":"Bad Request","status":400,)")));
   EXPECT_TRUE(bad.stream->output_ended);
-  EXPECT_EQ(sink_.state.offered, 0u);
+  EXPECT_EQ(publisher_.state.offered, 0u);
 }
 
 TEST_F(HttpSessionTest, RefusesWhatIsNotThere) {
@@ -103,17 +103,17 @@ TEST_F(HttpSessionTest, RefusesWhatIsNotThere) {
 TEST_F(HttpSessionTest, PublishesTextAsItIs) {
   come_up();
   send(post("/v1/topics/news%2euk", "one\\n\ntwo", "Content-Type: text/plain; charset=UTF-8\r\n"));
-  EXPECT_EQ(sink_.last_text, "one\\n\ntwo");
+  EXPECT_EQ(publisher_.last_text, "one\\n\ntwo");
   EXPECT_EQ(take(), "");
   admit_all();
   EXPECT_THAT(take(), EndsWith("\r\n\r\n{\"topic\":\"news.uk\"}\n"));
 }
 
 TEST_F(HttpSessionTest, SaysThatThereIsNoBrokerToPublishTo) {
-  sink_.state.ready = false;
+  publisher_.state.ready = false;
   send(post("/v1/topics/a", "x"));
   now_ += 2h;
-  desk_.pump(now_);
+  publish_queue_.pump(now_);
   turn();
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("\r\nRetry-After: ")));
 }
@@ -178,7 +178,7 @@ TEST_F(HttpSessionTest, RefusesANameThatIsNotItsOwn) {
     peer_ = peer;
     EXPECT_THAT(statuses(), AllOf(StartsWith("40"), Not(HasSubstr("200")))) << host;
   }
-  EXPECT_EQ(sink_.state.offered, 0u);
+  EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_GT(site_.counters().read().refused[static_cast<std::size_t>(Refusal::host)], 0u);
 }
 
@@ -192,10 +192,10 @@ TEST_F(HttpSessionTest, RefusesPagesOfOtherOriginsButThoseItIsToldOf) {
                                    "http://localhost:1601.evil.example", "file://"}) {
     EXPECT_THAT(answer(origin), StartsWith("HTTP/1.1 403 ")) << origin;
   }
-  EXPECT_EQ(sink_.state.offered, 0u);
+  EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_EQ(answer("http://localhost:1601"), "");  // it waits for the broker
   EXPECT_EQ(answer("https://friend.example"), "");
-  EXPECT_EQ(sink_.state.offered, 2u);
+  EXPECT_EQ(publisher_.state.offered, 2u);
   send(get("/healthz", "localhost", "Origin: https://friend.example\r\n"));
   EXPECT_THAT(take(), HasSubstr("\r\nAccess-Control-Allow-Origin: https://friend.example\r\n"));
   send(

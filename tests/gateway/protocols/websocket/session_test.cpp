@@ -121,7 +121,7 @@ TEST_F(WebSocketSessionTest, AnswersAreLinesAFrameEach) {
 TEST_F(WebSocketSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
   send(text("PUB news.uk grüße"));
   EXPECT_THAT(take(), IsEmpty());
-  EXPECT_EQ(sink_.last_text, "grüße");
+  EXPECT_EQ(publisher_.last_text, "grüße");
   admit_all();
   EXPECT_THAT(take(), ElementsAre("text +OK PUB news.uk"));
 }

@@ -1,4 +1,4 @@
-#include "gateway/upstream/publish_desk.hpp"
+#include "gateway/upstream/publish_queue.hpp"
 
 #include <utility>
 
@@ -6,12 +6,12 @@
 
 namespace backplane::gateway {
 
-PublishDesk::PublishDesk(EventSink& sink, PublishListener& listener, std::chrono::milliseconds timeout,
-                         std::size_t waiting_bytes_max)
-    : sink_(sink), listener_(listener), timeout_(timeout), waiting_bytes_max_(waiting_bytes_max) {}
+PublishQueue::PublishQueue(EventPublisher& publisher, PublishListener& listener,
+                           std::chrono::milliseconds timeout, std::size_t waiting_bytes_max)
+    : publisher_(publisher), listener_(listener), timeout_(timeout), waiting_bytes_max_(waiting_bytes_max) {}
 
-void PublishDesk::publish(fanout::ClientId client, std::string topic, std::string text,
-                          Clock::time_point now) {
+void PublishQueue::publish(fanout::ClientId client, std::string topic, std::string text,
+                           Clock::time_point now) {
   ++counters_.received;
   const std::size_t bytes = text.size();
   if (waiting_bytes_ + bytes > waiting_bytes_max_) {
@@ -25,13 +25,13 @@ void PublishDesk::publish(fanout::ClientId client, std::string topic, std::strin
   take_answers();
 }
 
-void PublishDesk::hand_on() {
-  const PublisherStatus status = sink_.status();
+void PublishQueue::hand_on() {
+  const PublisherStatus status = publisher_.status();
   if (!status.ready || status.draining) return;
   const std::uint64_t before = offered_;
   for (; handed_on_ < entries_.size(); ++handed_on_) {
     Entry& entry = entries_[handed_on_];
-    const Offer offer = sink_.offer(entry.topic, entry.text);
+    const Offer offer = publisher_.offer(entry.topic, entry.text);
     if (offer == Offer::backpressured) break;  // its deadline goes on
     if (offer == Offer::accepted) {
       entry.sequence = ++offered_;
@@ -43,11 +43,11 @@ void PublishDesk::hand_on() {
     waiting_bytes_ -= entry.bytes;
     entry.text = {};
   }
-  if (offered_ > before) sink_.request_confirmation();
+  if (offered_ > before) publisher_.request_confirmation();
 }
 
-void PublishDesk::take_answers() {
-  const PublisherStatus status = sink_.status();
+void PublishQueue::take_answers() {
+  const PublisherStatus status = publisher_.status();
   const auto answered = [&](const Entry& entry) {
     return !entry.code.empty() || (entry.sequence != 0 && entry.sequence <= status.confirmed);
   };
@@ -56,7 +56,7 @@ void PublishDesk::take_answers() {
     if (!answered(entry)) break;
     if (entry.code.empty()) ++dealt_with;
   }
-  // The sink counts refusals, it does not say which: where some of several were refused, none of them
+  // The publisher counts refusals, it does not say which: where some of several were refused, none of them
   // may be called admitted.
   const std::uint64_t refused =
       dealt_with > 0 ? status.refused - std::exchange(refused_seen_, status.refused) : 0;
@@ -75,7 +75,7 @@ void PublishDesk::take_answers() {
   }
 }
 
-void PublishDesk::expire(Clock::time_point now) {
+void PublishQueue::expire(Clock::time_point now) {
   while (expired_ < entries_.size() && entries_[expired_].deadline <= now) {
     Entry& entry = entries_[expired_];
     if (expired_ < handed_on_) {
@@ -89,13 +89,13 @@ void PublishDesk::expire(Clock::time_point now) {
   }
 }
 
-void PublishDesk::tell(Entry& entry, std::string_view code, std::string_view text) {
+void PublishQueue::tell(Entry& entry, std::string_view code, std::string_view text) {
   if (!entry.client) return;
   ++(code.empty() ? counters_.admitted : counters_.refused);
   listener_.on_published(*std::exchange(entry.client, std::nullopt), entry.topic, entry.bytes, code, text);
 }
 
-void PublishDesk::end_first(std::string_view code, std::string_view text) {
+void PublishQueue::end_first(std::string_view code, std::string_view text) {
   Entry entry = std::move(entries_.front());
   entries_.pop_front();
   --handed_on_;
@@ -103,14 +103,14 @@ void PublishDesk::end_first(std::string_view code, std::string_view text) {
   tell(entry, code, text);
 }
 
-void PublishDesk::pump(Clock::time_point now) {
+void PublishQueue::pump(Clock::time_point now) {
   if (entries_.empty()) return;
   hand_on();
   take_answers();
   expire(now);
 }
 
-PublishDesk::Clock::time_point PublishDesk::next_deadline() const {
+PublishQueue::Clock::time_point PublishQueue::next_deadline() const {
   return expired_ < entries_.size() ? entries_[expired_].deadline : Clock::time_point::max();
 }
 

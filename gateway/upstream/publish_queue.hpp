@@ -15,9 +15,9 @@
 namespace backplane::gateway {
 
 /// The publishing half of the broker, as a Publisher has it. None of it blocks.
-class EventSink {
+class EventPublisher {
  public:
-  virtual ~EventSink() = default;
+  virtual ~EventPublisher() = default;
   virtual Offer offer(std::string_view topic, std::string_view text) = 0;
   virtual PublisherStatus status() = 0;
   virtual void request_confirmation() = 0;
@@ -34,21 +34,21 @@ class PublishListener {
 };
 
 /// A queue at the door of the broker. Lives on one thread, which calls pump(); owns what waits.
-class PublishDesk {
+class PublishQueue {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `sink` and `listener` outlive it.
+  /// `publisher` and `listener` outlive it.
   /// @param timeout how long an event may wait for a broker, or for its answer
   /// @param waiting_bytes_max of events that no broker has been there for
-  PublishDesk(EventSink& sink, PublishListener& listener, std::chrono::milliseconds timeout,
-              std::size_t waiting_bytes_max);
+  PublishQueue(EventPublisher& publisher, PublishListener& listener, std::chrono::milliseconds timeout,
+               std::size_t waiting_bytes_max);
 
   /// Queues an event; what becomes of it is told now or later. That its client has gone changes nothing.
   void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now);
 
-  /// Hands on what waits and tells what is known. To be called when the sink's status has changed, and at
-  /// next_deadline().
+  /// Hands on what waits and tells what is known. To be called when the publisher's status has changed, and
+  /// at next_deadline().
   void pump(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
@@ -72,7 +72,7 @@ class PublishDesk {
     std::string text;  ///< emptied when it is handed on
     std::size_t bytes;
     Clock::time_point deadline;
-    std::uint64_t sequence{};  ///< the sink's; 0: not handed on
+    std::uint64_t sequence{};  ///< the publisher's; 0: not handed on
     std::string_view code{};   ///< why it is not to be handed on
   };
 
@@ -82,15 +82,15 @@ class PublishDesk {
   void end_first(std::string_view code, std::string_view text);
   void tell(Entry& entry, std::string_view code, std::string_view text);
 
-  EventSink& sink_;
+  EventPublisher& publisher_;
   PublishListener& listener_;
   std::chrono::milliseconds timeout_;
   std::size_t waiting_bytes_max_;
   std::deque<Entry> entries_;  // by arrival, and so by deadline and by sequence
   std::size_t handed_on_{};    // of entries_, from the front
-  std::size_t expired_{};      // the same: told that they took too long, kept as the sink still has them
+  std::size_t expired_{};      // the same: told that they took too long, kept as the publisher still has them
   std::size_t waiting_bytes_{};
-  std::uint64_t offered_{};  // sequence of the last event that the sink took
+  std::uint64_t offered_{};  // sequence of the last event that the publisher took
   std::uint64_t refused_seen_{};
   Counters counters_;
 };

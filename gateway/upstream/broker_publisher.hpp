@@ -8,14 +8,14 @@
 #include "backplane/publisher.hpp"
 #include "core/process/wake_fd.hpp"
 #include "gateway/config/config.hpp"
-#include "gateway/upstream/publish_desk.hpp"
+#include "gateway/upstream/publish_queue.hpp"
 
 namespace backplane::gateway {
 
 /// A Publisher, and how its thread wakes the hub's: on_change makes an eventfd readable there, and no more.
-class PublisherSink final : public EventSink {
+class BrokerPublisher final : public EventPublisher {
  public:
-  PublisherSink(const GatewayConfig& config, const BackplaneConfig& backplane, const std::string& name)
+  BrokerPublisher(const GatewayConfig& config, const BackplaneConfig& backplane, const std::string& name)
       : publisher_(options(config, backplane, name)) {}
 
   Offer offer(std::string_view topic, std::string_view text) override {

@@ -1,4 +1,4 @@
-#include "gateway/upstream/publish_desk.hpp"
+#include "gateway/upstream/publish_queue.hpp"
 
 #include <string>
 #include <vector>
@@ -12,10 +12,10 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using Clock = PublishDesk::Clock;
+using Clock = PublishQueue::Clock;
 
 /// A broker that a test plays.
-class FakeSink final : public EventSink {
+class FakePublisher final : public EventPublisher {
  public:
   Offer offer(std::string_view topic, std::string_view text) override {
     if (text == "large") return Offer::too_large;
@@ -41,116 +41,116 @@ class Client final : public PublishListener {
   std::vector<std::string> answers;
 };
 
-class PublishDeskTest : public ::testing::Test {
+class PublishQueueTest : public ::testing::Test {
  protected:
   void publish(const std::string& topic, const std::string& text = "x") {
-    desk_.publish(fanout::ClientId{1}, topic, text, now_);
+    publish_queue_.publish(fanout::ClientId{1}, topic, text, now_);
   }
-  void pump(Clock::duration later = 0ms) { desk_.pump(now_ += later); }
+  void pump(Clock::duration later = 0ms) { publish_queue_.pump(now_ += later); }
 
   Clock::time_point now_{};
-  FakeSink sink_;
+  FakePublisher publisher_;
   Client client_;
-  PublishDesk desk_{sink_, client_, 2s, 1000};
+  PublishQueue publish_queue_{publisher_, client_, 2s, 1000};
 };
 
-TEST_F(PublishDeskTest, AnswersWhenTheBrokerHasAdmitted) {
-  sink_.state.ready = true;
+TEST_F(PublishQueueTest, AnswersWhenTheBrokerHasAdmitted) {
+  publisher_.state.ready = true;
   publish("a");
   publish("b");
-  EXPECT_THAT(sink_.offered, ElementsAre("a=x", "b=x"));
-  EXPECT_EQ(sink_.requests, 2);
+  EXPECT_THAT(publisher_.offered, ElementsAre("a=x", "b=x"));
+  EXPECT_EQ(publisher_.requests, 2);
   EXPECT_THAT(client_.answers, IsEmpty());
-  sink_.state.confirmed = 1;
+  publisher_.state.confirmed = 1;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:ok"));
-  sink_.state.confirmed = 2;
+  publisher_.state.confirmed = 2;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:ok", "b:ok"));
 }
 
-TEST_F(PublishDeskTest, WaitsForABroker) {
+TEST_F(PublishQueueTest, WaitsForABroker) {
   publish("a");
   pump(1900ms);
-  EXPECT_THAT(sink_.offered, IsEmpty());
-  sink_.state.ready = true;
+  EXPECT_THAT(publisher_.offered, IsEmpty());
+  publisher_.state.ready = true;
   pump();
-  sink_.state.confirmed = 1;
+  publisher_.state.confirmed = 1;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:ok"));
 }
 
-TEST_F(PublishDeskTest, PublishesNothingThatItHasCalledUnavailable) {
+TEST_F(PublishQueueTest, PublishesNothingThatItHasCalledUnavailable) {
   publish("a");
-  EXPECT_EQ(desk_.next_deadline(), now_ + 2s);
+  EXPECT_EQ(publish_queue_.next_deadline(), now_ + 2s);
   pump(2s);
   EXPECT_THAT(client_.answers, ElementsAre("a:unavailable"));
-  sink_.state.ready = true;
+  publisher_.state.ready = true;
   pump();
-  EXPECT_THAT(sink_.offered, IsEmpty());
-  EXPECT_EQ(desk_.next_deadline(), Clock::time_point::max());
+  EXPECT_THAT(publisher_.offered, IsEmpty());
+  EXPECT_EQ(publish_queue_.next_deadline(), Clock::time_point::max());
 }
 
-TEST_F(PublishDeskTest, ALateRefusalOfOneThatTimedOutIsNotBlamedOnTheNext) {
-  sink_.state.ready = true;
+TEST_F(PublishQueueTest, ALateRefusalOfOneThatTimedOutIsNotBlamedOnTheNext) {
+  publisher_.state.ready = true;
   publish("a");
   pump(2s);
   EXPECT_THAT(client_.answers, ElementsAre("a:unavailable"));
-  sink_.state.refused = 1;
-  sink_.state.confirmed = 1;
+  publisher_.state.refused = 1;
+  publisher_.state.confirmed = 1;
   pump();
   publish("b");
-  sink_.state.confirmed = 2;
+  publisher_.state.confirmed = 2;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:unavailable", "b:ok"));
   publish("c");
-  EXPECT_EQ(desk_.next_deadline(), now_ + 2s);
+  EXPECT_EQ(publish_queue_.next_deadline(), now_ + 2s);
   pump(2s);
   EXPECT_THAT(client_.answers, ElementsAre("a:unavailable", "b:ok", "c:unavailable"));
 }
 
-TEST_F(PublishDeskTest, SaysWhatTheBrokerRefused) {
-  sink_.state.ready = true;
+TEST_F(PublishQueueTest, SaysWhatTheBrokerRefused) {
+  publisher_.state.ready = true;
   publish("a");
-  sink_.state.refused = 1;
-  sink_.state.confirmed = 1;
+  publisher_.state.refused = 1;
+  publisher_.state.confirmed = 1;
   pump();
   publish("b");
-  sink_.state.confirmed = 2;
+  publisher_.state.confirmed = 2;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:refused", "b:ok"));
 }
 
-TEST_F(PublishDeskTest, CallsNothingAdmittedWhereItCannotTell) {
-  sink_.state.ready = true;
+TEST_F(PublishQueueTest, CallsNothingAdmittedWhereItCannotTell) {
+  publisher_.state.ready = true;
   publish("a");
   publish("b");
-  sink_.state.refused = 1;
-  sink_.state.confirmed = 2;
+  publisher_.state.refused = 1;
+  publisher_.state.confirmed = 2;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:refused", "b:refused"));
 }
 
-TEST_F(PublishDeskTest, AnswersInOrderAlsoWhereOneIsTooLarge) {
-  sink_.state.ready = true;
+TEST_F(PublishQueueTest, AnswersInOrderAlsoWhereOneIsTooLarge) {
+  publisher_.state.ready = true;
   publish("a");
   publish("b", "large");
   EXPECT_THAT(client_.answers, IsEmpty());
-  sink_.state.confirmed = 1;
+  publisher_.state.confirmed = 1;
   pump();
   EXPECT_THAT(client_.answers, ElementsAre("a:ok", "b:too_large"));
 }
 
-TEST_F(PublishDeskTest, TriesAgainWhatTheSinkHadNoRoomFor) {
-  sink_.state.ready = true;
-  sink_.full = true;
+TEST_F(PublishQueueTest, TriesAgainWhatTheSinkHadNoRoomFor) {
+  publisher_.state.ready = true;
+  publisher_.full = true;
   publish("a");
-  sink_.full = false;
+  publisher_.full = false;
   pump();
-  EXPECT_THAT(sink_.offered, ElementsAre("a=x"));
+  EXPECT_THAT(publisher_.offered, ElementsAre("a=x"));
 }
 
-TEST_F(PublishDeskTest, HoldsNoMoreThanItsBoundWhileThereIsNoBroker) {
+TEST_F(PublishQueueTest, HoldsNoMoreThanItsBoundWhileThereIsNoBroker) {
   publish("a", std::string(1000, 'x'));
   publish("b");
   EXPECT_THAT(client_.answers, ElementsAre("b:unavailable"));
@@ -159,16 +159,16 @@ TEST_F(PublishDeskTest, HoldsNoMoreThanItsBoundWhileThereIsNoBroker) {
   EXPECT_THAT(client_.answers, ElementsAre("b:unavailable", "a:unavailable"));
 }
 
-TEST_F(PublishDeskTest, CountsWhatBecameOfEach) {
-  sink_.state.ready = true;
+TEST_F(PublishQueueTest, CountsWhatBecameOfEach) {
+  publisher_.state.ready = true;
   publish("a");
   publish("b", "large");
   publish("c");
-  sink_.state.confirmed = 1;
+  publisher_.state.confirmed = 1;
   pump();
-  EXPECT_EQ(desk_.counters().received, 3u);
-  EXPECT_EQ(desk_.counters().admitted, 1u);
-  EXPECT_EQ(desk_.counters().refused, 1u);
+  EXPECT_EQ(publish_queue_.counters().received, 3u);
+  EXPECT_EQ(publish_queue_.counters().admitted, 1u);
+  EXPECT_EQ(publish_queue_.counters().refused, 1u);
 }
 
 }  // namespace
