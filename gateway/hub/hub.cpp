@@ -109,7 +109,7 @@ void Hub::execute(Reader& reader, request::Subscribe& request, Clock::time_point
   if (subscribe(reader, request.pattern, request.options, /*answered=*/true)) tell_waiting(reader, now);
 }
 
-void Hub::feed(fanout::ClientId client, const Pattern& pattern, const SubscribeOptions& options,
+void Hub::feed(fanout::ClientId client, const Pattern& pattern, const PatternOptions& options,
                Clock::time_point now) {
   now_ = now;
   Reader* const reader = find(client);
@@ -117,7 +117,7 @@ void Hub::feed(fanout::ClientId client, const Pattern& pattern, const SubscribeO
   if (subscribe(*reader, pattern, options, /*answered=*/false)) tell_waiting(*reader, now);
 }
 
-bool Hub::subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptions& options, bool answered) {
+bool Hub::subscribe(Reader& reader, const Pattern& pattern, const PatternOptions& options, bool answered) {
   auto known = reader.subscriptions.find(pattern.str());
   if (known == reader.subscriptions.end()) {
     if (reader.subscriptions.size() >= limits_.subscriptions_per_client_max) {

@@ -87,7 +87,7 @@ class Hub final : public ReaderListener {
   /// Any but a Publish. A client that has gone is passed over.
   void handle(Request request, Clock::time_point now);
   /// Subscribes for a client that did not ask and gets no answer.
-  void feed(fanout::ClientId client, const Pattern& pattern, const SubscribeOptions& options,
+  void feed(fanout::ClientId client, const Pattern& pattern, const PatternOptions& options,
             Clock::time_point now);
 
   void on_event(const Delivery& delivery) override;
@@ -159,7 +159,7 @@ class Hub final : public ReaderListener {
   void execute(Reader& reader, request::JoinBufferFull& request, Clock::time_point now);
   void execute(Reader& reader, request::Quit& request, Clock::time_point now);
   void execute(Reader& reader, request::Publish& request, Clock::time_point now);
-  bool subscribe(Reader& reader, const Pattern& pattern, const SubscribeOptions& options, bool answered);
+  bool subscribe(Reader& reader, const Pattern& pattern, const PatternOptions& options, bool answered);
   void drop(Subscription& subscription);
   void answer(Subscription& subscription);
   void refuse(Subscription& subscription, std::string_view code, std::string text);

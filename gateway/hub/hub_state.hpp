@@ -95,17 +95,17 @@ struct Hub::Join {
 struct Hub::Subscription {
   Reader* reader{};
   Interest* interest{};
-  std::chrono::milliseconds every{0};       ///< SubscribeOptions::every
-  std::unique_ptr<const ReplayFrom> since;  ///< SubscribeOptions::since, until that is given
+  std::chrono::milliseconds every{0};       ///< PatternOptions::every
+  std::unique_ptr<const ReplayFrom> since;  ///< PatternOptions::since, until that is given
   std::unique_ptr<Join> join;
   Audience* audience{};          ///< none: not in force yet
   std::uint64_t active_since{};  ///< serial of the last event before it entered its audience
   Place place{};                 ///< what lies before it never concerned it
   std::uint32_t unanswered{};    ///< subscribes that wait for their answer
-  bool last{};                   ///< SubscribeOptions::last
+  bool last{};                   ///< PatternOptions::last
   bool in_force{};               ///< events are given as they come
 
-  void set_options(const SubscribeOptions& options) {
+  void set_options(const PatternOptions& options) {
     every = options.every;
     last = options.last;
     since = options.since ? std::make_unique<const ReplayFrom>(*options.since) : nullptr;

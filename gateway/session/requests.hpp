@@ -18,7 +18,7 @@
 namespace backplane::gateway {
 
 /// How a pattern is subscribed to.
-struct SubscribeOptions {
+struct PatternOptions {
   /// At most one event a topic in this time, the latest; 0: all of them at once.
   std::chrono::milliseconds every{0};
   bool last{};                      ///< the retained values come first
@@ -28,7 +28,7 @@ struct SubscribeOptions {
 namespace request {
 struct Subscribe {
   Pattern pattern;
-  SubscribeOptions options;
+  PatternOptions options;
 };
 struct Unsubscribe {
   std::string pattern;
