@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/topic/pattern.hpp"
+#include "core/topic/string_hash.hpp"
 #include "follower/broker_reader.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/hub/outlet.hpp"
@@ -134,12 +135,8 @@ class Hub final : public ReaderListener {
   struct Value;
   struct Values;
 
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
   template <class T>
-  using ByName = std::unordered_map<std::string, T, Hash, std::equal_to<>>;
+  using ByName = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
   using Text = std::shared_ptr<const std::string>;
   template <class T>
   using ByFormat = std::array<T, format_count>;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/topic/string_hash.hpp"
 #include "core/topic/topic.hpp"
 
 namespace backplane::gateway {
@@ -31,12 +32,8 @@ class PatternTrie {
   [[nodiscard]] bool empty() const noexcept { return root_.is_leaf(); }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
   struct Node {
-    std::unordered_map<std::string, std::unique_ptr<Node>, Hash, std::equal_to<>>
+    std::unordered_map<std::string, std::unique_ptr<Node>, StringHash, std::equal_to<>>
         children;  // `*` is one of them
     Value here{};  // of the pattern that ends here
     Value rest{};  // of the pattern that ends here with `>`

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/topic/string_hash.hpp"
 #include "follower/broker_reader.hpp"
 
 namespace backplane::gateway {
@@ -42,14 +43,10 @@ class UpstreamSubscriptions {
     std::uint64_t ticket{};
     bool subscribed{};  ///< by itself
   };
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
 
   BrokerReader* broker_{};
   const std::size_t prefixes_max_;
-  std::unordered_map<std::string, Wanted, Hash, std::equal_to<>> wanted_;
+  std::unordered_map<std::string, Wanted, StringHash, std::equal_to<>> wanted_;
   Mode mode_{Mode::each};
   std::uint64_t live_ticket_{};
   std::uint64_t everything_ticket_{};
