@@ -18,7 +18,7 @@ constexpr std::size_t deferred_max = 100'000;
 /// Whether it waits until all joins have been given what they begin with.
 bool is_for_later(const Request& request) {
   return std::holds_alternative<request::SetFormat>(request.what) ||
-         std::holds_alternative<request::Reached>(request.what);
+         std::holds_alternative<request::ReportPosition>(request.what);
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ bool Hub::subscribe(Reader& reader, const Pattern& pattern, const PatternOptions
       });
       return false;
     }
-    if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_interest(true); });
+    if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_subscriptions(true); });
     Interest& interest = interest_in(pattern);
     ++interest.subscriptions;
     known = reader.subscriptions.try_emplace(interest.pattern.str()).first;
@@ -204,7 +204,7 @@ void Hub::drop(Subscription& subscription) {
   reader.subscriptions.erase(interest.pattern.str());
   --counters_.subscriptions;
   if (--interest.subscriptions == 0) let_go(interest);
-  if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_interest(false); });
+  if (reader.subscriptions.empty()) tell(reader, [](Subscriber& client) { client.on_subscriptions(false); });
 }
 
 void Hub::execute(Reader& reader, request::Unsubscribe& request, Clock::time_point) {
@@ -239,7 +239,7 @@ void Hub::execute(Reader& reader, request::SetFormat& request, Clock::time_point
   for (const auto& [subscription, buffered] : moved) enter(*subscription, buffered);
 }
 
-void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
+void Hub::execute(Reader& reader, request::ReportPosition&, Clock::time_point) {
   StreamPosition reached = broker_->live_position();
   if (reached.stream == 0) return;
   // What waits for others has not been given, and is perhaps below where reading began: only what has been
@@ -250,11 +250,11 @@ void Hub::execute(Reader& reader, request::Reached&, Clock::time_point) {
   } else if (waits) {
     return;
   }
-  tell(reader, [reached](Subscriber& client) { client.on_reached(reached); });
+  tell(reader, [reached](Subscriber& client) { client.on_position(reached); });
 }
 
-void Hub::execute(Reader& reader, request::Say& request, Clock::time_point) {
-  tell(reader, [answer = std::move(request.answer)](Subscriber& client) { client.on_turn(answer); });
+void Hub::execute(Reader& reader, request::Echo& request, Clock::time_point) {
+  tell(reader, [reply = std::move(request.reply)](Subscriber& client) { client.on_echo(reply); });
 }
 
 void Hub::execute(Reader& reader, request::Quit&, Clock::time_point) {

@@ -149,8 +149,8 @@ class Hub final : public ReaderListener {
   void execute(Reader& reader, request::Subscribe& request, Clock::time_point now);
   void execute(Reader& reader, request::Unsubscribe& request, Clock::time_point now);
   void execute(Reader& reader, request::SetFormat& request, Clock::time_point now);
-  void execute(Reader& reader, request::Say& request, Clock::time_point now);
-  void execute(Reader& reader, request::Reached& request, Clock::time_point now);
+  void execute(Reader& reader, request::Echo& request, Clock::time_point now);
+  void execute(Reader& reader, request::ReportPosition& request, Clock::time_point now);
   void execute(Reader& reader, request::Topics& request, Clock::time_point now);
   void execute(Reader& reader, request::Drained& request, Clock::time_point now);
   void execute(Reader& reader, request::JoinBufferFull& request, Clock::time_point now);

@@ -65,7 +65,7 @@ void CommandSession::take_turn(std::string_view answer) {
 
 void CommandSession::say(std::string answer) {
   if (in_turn_ == 0) return client().reply(answer);
-  ask_in_turn(request::Say{std::move(answer)});
+  ask_in_turn(request::Echo{std::move(answer)});
 }
 
 void CommandSession::error(std::string_view code, std::string_view text) {
@@ -169,7 +169,7 @@ void CommandSession::on_format(Format format) {
   take_turn(answer);
 }
 
-void CommandSession::on_turn(std::string_view answer) {
+void CommandSession::on_echo(std::string_view answer) {
   take_turn(answer);
 }
 
@@ -199,7 +199,7 @@ void CommandSession::on_quit() {
   end_if_done();
 }
 
-void CommandSession::on_interest(bool any) {
+void CommandSession::on_subscriptions(bool any) {
   subscribed_ = any;
   client().exempt_from_timeouts(any);
   end_if_done();

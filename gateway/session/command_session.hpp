@@ -25,13 +25,13 @@ class CommandSession : public Session {
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;
   void on_unsubscribed(std::string_view pattern, bool was) override;
   void on_format(Format format) override;
-  void on_turn(std::string_view answer) override;
+  void on_echo(std::string_view answer) override;
   void on_topics(std::span<const TopicInfo> topics) override;
   void on_topics_end(std::size_t count, std::string_view code, std::string_view text) override;
   void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;
   void on_quit() override;
-  void on_interest(bool any) override;
+  void on_subscriptions(bool any) override;
 
  protected:
   void obey(const Command& command);

@@ -41,11 +41,11 @@ struct SetFormat {
   Format format{};
 };
 /// An answer that the client gives itself, when it is its turn.
-struct Say {
-  std::string answer;
+struct Echo {
+  std::string reply;
 };
 /// How far the client has been given what it has subscribed to, once it has been given what comes first.
-struct Reached {};
+struct ReportPosition {};
 struct Topics {
   std::string pattern;
 };
@@ -60,8 +60,9 @@ struct Quit {};
 
 struct Request {
   fanout::ClientId client{};
-  std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Say,
-               request::Reached, request::Topics, request::Drained, request::JoinBufferFull, request::Quit>
+  std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Echo,
+               request::ReportPosition, request::Topics, request::Drained, request::JoinBufferFull,
+               request::Quit>
       what;
 };
 

@@ -28,9 +28,9 @@ class Subscriber : public fanout::Handler {
   virtual void on_format(Format /*format*/) {}
   /// Of the broker's stream, all that is subscribed to and lies up to here has been given. Only where a
   /// broker is known.
-  virtual void on_reached(const StreamPosition& /*reached*/) {}
+  virtual void on_position(const StreamPosition& /*reached*/) {}
   /// It is the turn of an answer that was the client's own, behind what the hub had to answer before.
-  virtual void on_turn(std::string_view /*answer*/) {}
+  virtual void on_echo(std::string_view /*answer*/) {}
   /// Some of the topics asked for, in order of names.
   virtual void on_topics(std::span<const TopicInfo> /*topics*/) {}
   /// That were all: so many; or why there are no more. `code` is empty where all is well.
@@ -41,7 +41,7 @@ class Subscriber : public fanout::Handler {
   /// All that came before the client's wish to leave is answered, but for PUBs.
   virtual void on_quit() {}
   /// Something is subscribed to, where nothing was; or nothing is any more.
-  virtual void on_interest(bool /*any*/) {}
+  virtual void on_subscriptions(bool /*any*/) {}
   /// The broker is away, or back with all subscriptions in force. Only where something is subscribed to.
   virtual void on_broker(bool /*up*/) {}
 };

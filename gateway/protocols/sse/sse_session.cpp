@@ -101,10 +101,10 @@ void SseSession::on_subscribed(std::string_view) {
   if (waiting_ == 0 || --waiting_ > 0) return;
   // What each of them begins with is under way now, or given: both come behind it.
   if (!numbered_) ask(request::SetFormat{Format::sse});
-  ask(request::Reached{});
+  ask(request::ReportPosition{});
 }
 
-void SseSession::on_reached(const StreamPosition& reached) {
+void SseSession::on_position(const StreamPosition& reached) {
   client().reply(fmt::format("id: {}\n\n", resume_token({reached})));
 }
 
@@ -114,7 +114,7 @@ void SseSession::on_refused(std::string_view pattern, std::string_view code, std
   say_goodbye(code);
 }
 
-void SseSession::on_interest(bool any) {
+void SseSession::on_subscriptions(bool any) {
   client().exempt_from_timeouts(any);
 }
 
