@@ -216,7 +216,7 @@ fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
       });
   hub_.add(client, format);
   for (const std::string& topics : feed->second->topics) {
-    if (const auto pattern = Pattern::parse(topics)) hub_.feed(client, *pattern, {}, Clock::now());
+    if (const auto pattern = Pattern::parse(topics)) hub_.subscribe(client, *pattern, {}, Clock::now());
   }
   return client;
 }

@@ -1,6 +1,7 @@
 #pragma once
 // A stamped event as a reader gets it.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,6 +26,9 @@ enum class Format : std::uint8_t {
   websocket,        ///< the object of json as a WebSocket text frame
 };
 inline constexpr std::size_t format_count = 7;
+/// One thing for each format, indexed by it.
+template <class T>
+using ByFormat = std::array<T, format_count>;
 
 /// text, text+offset, json or proto; nothing for any other name: the others come with their protocol.
 [[nodiscard]] std::optional<Format> parse_format(std::string_view name) noexcept;

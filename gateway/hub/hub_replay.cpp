@@ -1,135 +1,128 @@
-// SUB … since: history, as fast as the client reads it, and then what comes live.
+// SUB … since: history, as fast as the client reads it, then live events.
 //
-// The broker is asked slice by slice. When a slice says that it is complete, up to a position, the client
-// enters its audience, whose events are kept aside for it, and the broker is asked once more. That answer is
-// made after the client entered: whatever the broker took in behind the position that it then names comes
-// live after the client entered, and so is kept or yet to come; all before that position the replay has
-// given, and the engine leaves it out. So nothing is missing where the two meet, and nothing comes twice.
+// History is requested slice by slice. When a slice is complete up to some position, the client joins its
+// audience with a join buffer, and one more slice is requested. The reply to that request is made after the
+// client joined: every event that the broker publishes after the position named in the reply arrives live
+// after the client joined, and is therefore in the join buffer or still to come. Everything up to that
+// position has been sent by the replay, and the engine skips it. Nothing is missing where the two meet, and
+// nothing arrives twice.
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "gateway/hub/hub_state.hpp"
 
 namespace backplane::gateway {
 
-void Hub::begin_replay(Subscription& subscription) {
-  subscription.join = std::make_unique<Join>();
-  Join& join = *subscription.join;
-  join.kind = Join::Kind::replay;
+void Hub::start_replay(Subscription& subscription) {
+  subscription.backfill = std::make_unique<Backfill>();
+  Backfill& backfill = *subscription.backfill;
+  backfill.kind = Backfill::Kind::replay;
   if (const auto* from = std::get_if<AfterOffset>(subscription.since.get())) {
-    join.next_offset = from->offset + 1;
+    backfill.next_offset = from->offset + 1;
   }
-  answer(subscription);
-  begin_feeding(subscription);
-  join.request = broker_->replay(subscription.interest->pattern.str(), *subscription.since);
-  replays_.emplace(join.request, &subscription);
+  confirm(subscription);
+  mark_started(subscription);
+  backfill.request = broker_->replay(subscription.pattern->pattern.str(), *subscription.since);
+  replays_.emplace(backfill.request, &subscription);
 }
 
 void Hub::on_replayed(std::uint64_t request, const Delivery& delivery) {
   const auto found = replays_.find(request);
   if (found == replays_.end()) return;
   Subscription& subscription = *found->second;
-  if (!subscription.interest->pattern.matches(delivery.topic)) return;
-  Join& join = *subscription.join;
-  join.next_offset = delivery.stamp.offset + 1;
-  join.through_stream = stream_id(delivery.stamp.stream);
-  join.through_position = delivery.stamp.position;
+  if (!subscription.pattern->pattern.matches(delivery.topic)) return;
+  Backfill& backfill = *subscription.backfill;
+  backfill.next_offset = delivery.stamp.offset + 1;
+  backfill.through = {delivery.stamp.position, routes_.stream_id(delivery.stamp.stream)};
   ++counters_.replayed;
-  const Format format = subscription.reader->format;
-  if (encoder_.encode(format, delivery.topic, delivery.event, delivery.stamp, join.text)) return;
+  const Format format = subscription.client->format;
+  if (encoder_.encode(format, delivery.topic, delivery.event, delivery.stamp, backfill.text)) return;
   ++counters_.undecodable;
-  say_in_replay(subscription, {.kind = Notice::Kind::gap,
-                               .topic = std::string(delivery.topic),
-                               .stream = delivery.stamp.stream,
-                               .first = delivery.stamp.offset,
-                               .last = delivery.stamp.offset,
-                               .reason = "undecodable"});
+  append_replay_notice(subscription, {.kind = Notice::Kind::gap,
+                                      .topic = std::string(delivery.topic),
+                                      .stream = delivery.stamp.stream,
+                                      .first = delivery.stamp.offset,
+                                      .last = delivery.stamp.offset,
+                                      .reason = "undecodable"});
 }
 
-void Hub::say_in_replay(Subscription& subscription, const Notice& notice) {
-  append_notice(subscription.reader->format, notice, subscription.join->text);
+void Hub::append_replay_notice(Subscription& subscription, const Notice& notice) {
+  append_notice(subscription.client->format, notice, subscription.backfill->text);
 }
 
 void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
   const auto found = replays_.find(request);
   if (found == replays_.end()) return;
   Subscription& subscription = *found->second;
-  Join& join = *subscription.join;
-  const Pattern& pattern = subscription.interest->pattern;
+  Backfill& backfill = *subscription.backfill;
+  const Pattern& pattern = subscription.pattern->pattern;
   if (slice.reset) {
-    say_in_replay(subscription, {.kind = Notice::Kind::reset,
-                                 .topic = pattern.str(),
-                                 .stream = slice.reset->new_stream,
-                                 .reason = {}});
-    join.next_offset = 0;
+    append_replay_notice(subscription, {.kind = Notice::Kind::reset,
+                                        .topic = pattern.str(),
+                                        .stream = slice.reset->new_stream,
+                                        .reason = {}});
+    backfill.next_offset = 0;
   }
   if (slice.gone) {
     const std::uint64_t next = slice.gone->first_available_offset;
     const bool known = pattern.is_exact() && next > 0;
-    say_in_replay(subscription, {.kind = Notice::Kind::gap,
-                                 .topic = pattern.str(),
-                                 .stream = slice.through_stream,
-                                 .first = known ? join.next_offset : 0,
-                                 .last = known ? next - 1 : 0,
-                                 .reason = name(GapReason::history_gone)});
+    append_replay_notice(subscription, {.kind = Notice::Kind::gap,
+                                        .topic = pattern.str(),
+                                        .stream = slice.through_stream,
+                                        .first = known ? backfill.next_offset : 0,
+                                        .last = known ? next - 1 : 0,
+                                        .reason = name(GapReason::history_gone)});
   }
   if (slice.error) {
-    say_in_replay(subscription, {.kind = Notice::Kind::gap,
-                                 .topic = pattern.str(),
-                                 .stream = slice.through_stream,
-                                 .first = 0,
-                                 .last = 0,
-                                 .reason = name(GapReason::recovery_timeout)});
-    return end_replay(subscription);
+    append_replay_notice(subscription, {.kind = Notice::Kind::gap,
+                                        .topic = pattern.str(),
+                                        .stream = slice.through_stream,
+                                        .first = 0,
+                                        .last = 0,
+                                        .reason = name(GapReason::recovery_timeout)});
+    return finish_replay(subscription);
   }
   if (slice.complete) {
-    join.through_stream = stream_id(slice.through_stream);
-    join.through_position = slice.through_position;
-    join.caught_up = true;
-    if (join.asked_held) return end_replay(subscription);
+    backfill.through = {slice.through_position, routes_.stream_id(slice.through_stream)};
+    backfill.caught_up = true;
+    if (backfill.requested_buffered) return finish_replay(subscription);
   }
-  if (join.text.empty()) {
-    (void)replay_on(subscription);
-    return;
-  }
-  give(*subscription.reader, std::make_shared<const std::string>(std::exchange(join.text, {})),
-       /*notify_drained=*/true);
-  notify_when_drained(subscription);
+  if (backfill.text.empty()) return continue_replay(subscription);
+  send(*subscription.client, std::make_shared<const std::string>(std::exchange(backfill.text, {})),
+       /*notify_when_drained=*/true);
+  pause_until_drained(subscription);
 }
 
-bool Hub::replay_on(Subscription& subscription) {
-  Join& join = *subscription.join;
-  // Where the replay has caught up, what comes from here on is kept, so that the next answer meets it.
-  if (std::exchange(join.caught_up, false) && !join.buffered) {
-    enter(subscription, /*buffered=*/true);
-    join.buffered = true;
+void Hub::continue_replay(Subscription& subscription) {
+  Backfill& backfill = *subscription.backfill;
+  // Once the replay has caught up, live events are buffered from now on, and the next slice meets them.
+  if (std::exchange(backfill.caught_up, false) && !backfill.buffered) {
+    join_audience(subscription, /*buffered=*/true);
+    backfill.buffered = true;
   }
-  join.asked_held = join.buffered;
-  broker_->replay_more(join.request);
-  return true;
+  backfill.requested_buffered = backfill.buffered;
+  broker_->replay_more(backfill.request);
 }
 
-void Hub::end_replay(Subscription& subscription) {
-  const Reader& reader = *subscription.reader;
-  Join& join = *subscription.join;
-  if (!join.text.empty()) {
-    give(reader, std::make_shared<const std::string>(std::exchange(join.text, {})), /*notify_drained=*/false);
+void Hub::finish_replay(Subscription& subscription) {
+  const Client& client = *subscription.client;
+  Backfill& backfill = *subscription.backfill;
+  if (!backfill.text.empty()) {
+    send(client, std::make_shared<const std::string>(std::exchange(backfill.text, {})),
+         /*notify_when_drained=*/false);
   }
   if (subscription.audience == nullptr) {
-    enter(subscription, /*buffered=*/false);
-  } else if (join.buffered) {
+    join_audience(subscription, /*buffered=*/false);
+  } else if (backfill.buffered) {
     auto skip = std::make_shared<fanout::Skip>();
-    if (join.through_stream != fanout::no_stream) {
-      skip->add_stream(join.through_stream, join.through_position);
+    if (backfill.through.stream != fanout::no_stream) {
+      skip->add_stream(backfill.through.stream, backfill.through.position);
     }
-    outlet_.release_join_buffer(reader.id, subscription.audience->id, std::move(skip));
-    const Place through{join.through_position, join.through_stream};
-    if (!subscription.place.behind(through)) set_place(subscription, through);
+    outlet_.release_join_buffer(client.id, subscription.audience->id, std::move(skip));
+    if (!subscription.start.covers(backfill.through)) set_start(subscription, backfill.through);
   }
-  subscription.in_force = true;
+  subscription.active = true;
   subscription.since.reset();
-  end_join(subscription);
+  end_backfill(subscription);
 }
 
 }  // namespace backplane::gateway

@@ -1,109 +1,50 @@
 #pragma once
-// What a Hub keeps of clients, patterns and topics. Only hub*.cpp includes this.
+// What a Hub keeps of clients and subscriptions. Included by hub*.cpp only.
 
 #include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "gateway/hub/hub.hpp"
 #include "gateway/session/subscriber.hpp"
 
 namespace backplane::gateway {
 
-/// All who want one pattern in one format at one interval: one of the engine's audiences. Those who want it
-/// at an interval are in a second one, by which they get notices at once and nothing else.
-struct Hub::Audience {
-  fanout::AudienceId id{};
-  Interest* interest{};
-  Format format{};
-  std::chrono::milliseconds every{0};
-  bool notices{};  ///< the second one
-  std::size_t members{};
-  Place newest{};  ///< of its members': who came last
-};
-
-/// All subscriptions to one pattern. In force at the broker from its ticket on.
-struct Hub::Interest {
-  Pattern pattern;
-  std::uint64_t ticket{};
-  std::size_t subscriptions{};
-  std::vector<std::unique_ptr<Audience>> audiences;
-  std::unique_ptr<Values> values;
-};
-
-/// The newest known value of one topic.
-struct Hub::Value {
-  wire::Stamp stamp;
-  std::uint64_t round{};  ///< of asking, that brought it, or in which it came
-  std::string event;      ///< stamped; empty: there is no value
-  ByFormat<Text> lines;   /// made when first wanted
-};
-
-/// The retained values of a pattern's topics, for clients that ask for them: asked of the broker once, and
-/// kept up to date by what comes live from the moment of asking on, for as long as clients ask.
-///
-/// Why one answer serves them all, also those who come while it is under way or after it: let n be the newest
-/// event of a topic that the hub knows when it serves a client, from the answer or live. Live events come to
-/// the hub in the order of their offsets, so all later ones it has yet to see: the client, which is in the
-/// audience since before it is served, gets them, from n + 1 on. What it has of n and before is skipped. So
-/// no event behind n is missing and none comes twice. And n is no older than the client's question: the
-/// broker's answer is as of a moment after it was asked, what passed since is recorded, and it does not
-/// matter whether the client asked before or after that.
-struct Hub::Values {
-  explicit Values(Interest& of) : interest(of) {}
-  Interest& interest;
-  std::uint64_t request{};  ///< under way; 0: answered
-  std::uint64_t round{};    ///< of asking; what an answer lacks that came in an earlier one has ended
-  Clock::time_point valid_until = Clock::time_point::max();  ///< then some may end for their ttl
-  std::map<std::string, Value, std::less<>> by_topic;
-  std::vector<Subscription*> waiting;  ///< for the answer
-  std::size_t feeding{};               ///< how many read it in slices
-  std::size_t bytes{};
-  Clock::time_point made;
-  Clock::time_point used;
-  // All of it, for who gets it at once; made when first wanted, until something changes.
-  ByFormat<Text> texts;
-  fanout::SkipPtr skip;
-};
-
-/// What comes before a subscription's live events, while it is not yet given.
-struct Hub::Join {
+/// What a subscription receives before its live events, while that has not all been sent.
+struct Hub::Backfill {
   enum class Kind : std::uint8_t { values, replay };
   Kind kind{Kind::values};
-  bool buffered{};  ///< its audience's events are kept aside meanwhile
-  bool feeding{};   ///< part of it has been given
-  // values
-  std::string after;                   ///< the last topic that was given
-  std::shared_ptr<fanout::Skip> skip;  ///< what was given
-  // replay
+  bool buffered{};  ///< live events wait in a join buffer meanwhile
+  bool started{};   ///< part of it has been sent
+  // Retained values.
+  std::string after;                   ///< the last topic that was sent
+  std::shared_ptr<fanout::Skip> skip;  ///< what was sent
+  // History.
   std::uint64_t request{};
-  std::string text;             ///< of the slice under way
-  std::uint64_t next_offset{};  ///< of an exact topic, where it is known
+  std::string text;             ///< of the current slice
+  std::uint64_t next_offset{};  ///< of an exact topic, if known
   bool caught_up{};             ///< the last slice was complete
-  bool asked_held{};            ///< the slice under way was asked for when events were kept aside already
-  fanout::StreamId through_stream{fanout::no_stream};
-  std::uint64_t through_position{};
+  bool requested_buffered{};    ///< live events were in the join buffer when the current slice was requested
+  EnginePosition through;       ///< of the last event or complete slice
 };
 
-/// One pattern of one reader. There may be millions of them: what is seldom there is elsewhere.
+/// One pattern of one client. There may be millions of them: rare state is behind a pointer.
 struct Hub::Subscription {
-  Reader* reader{};
-  Interest* interest{};
+  Client* client{};
+  SubscribedPattern* pattern{};
   std::chrono::milliseconds every{0};       ///< PatternOptions::every
-  std::unique_ptr<const ReplayFrom> since;  ///< PatternOptions::since, until that is given
-  std::unique_ptr<Join> join;
-  Audience* audience{};          ///< none: not in force yet
-  std::uint64_t active_since{};  ///< serial of the last event before it entered its audience
-  Place place{};                 ///< what lies before it never concerned it
-  std::uint32_t unanswered{};    ///< subscribes that wait for their answer
-  bool last{};                   ///< PatternOptions::last
-  bool in_force{};               ///< events are given as they come
+  std::unique_ptr<const ReplayFrom> since;  ///< PatternOptions::since, until that has been sent
+  std::unique_ptr<Backfill> backfill;
+  Audience* audience{};             ///< nullptr: events are not sent yet
+  std::uint64_t joined_serial{};    ///< serial of the last event before it joined its audience
+  EnginePosition start;             ///< losses up to here do not concern it
+  std::uint32_t pending_replies{};  ///< subscribes that wait for their reply
+  bool last{};                      ///< PatternOptions::last
+  bool active{};                    ///< events are sent as they arrive
 
   void set_options(const PatternOptions& options) {
     every = options.every;
@@ -112,83 +53,59 @@ struct Hub::Subscription {
   }
 };
 
-/// One topic: who wants it, and how far it has come.
-struct Hub::Topic {
-  TopicDirectory::Name name;
-  std::uint32_t index{};       ///< in the hub's topics
-  std::uint64_t generation{};  ///< for which `routes` holds; 0: for none
-  ByFormat<fanout::RouteId> routes;
-  bool wanted{};    ///< by any of them
-  bool recorded{};  ///< some Values want its events
-  // The stream of its last event, and its number there; others' beside it.
-  std::uint64_t stream{};
-  fanout::StreamId stream_id{fanout::no_stream};
-  fanout::TopicId id{};
-  std::uint64_t offset{};
-  std::uint64_t serial{};
-  std::vector<std::pair<std::uint64_t, fanout::TopicId>> numbers;  ///< by stream
-};
-
-struct Hub::TopicsAnswer {
+struct Hub::TopicsReply {
   std::string pattern;
   std::string cursor;
   std::size_t count{};
 };
 
-/// A queue that is nearly always empty, and then is one pointer.
-template <class Thing>
-class Hub::SeldomQueue {
+/// A queue that is empty nearly always. An empty one is one pointer.
+template <class Item>
+class Hub::RareQueue {
  public:
-  [[nodiscard]] bool empty() const noexcept { return things_ == nullptr; }
-  [[nodiscard]] std::size_t size() const noexcept { return things_ ? things_->size() : 0; }
-  void push_back(Thing thing) {
-    if (!things_) things_ = std::make_unique<std::list<Thing>>();
-    things_->push_back(std::move(thing));
+  [[nodiscard]] bool empty() const noexcept { return items_ == nullptr; }
+  [[nodiscard]] std::size_t size() const noexcept { return items_ ? items_->size() : 0; }
+  void push_back(Item item) {
+    if (!items_) items_ = std::make_unique<std::list<Item>>();
+    items_->push_back(std::move(item));
   }
-  // Only where it is not empty.
-  [[nodiscard]] Thing& front() noexcept { return things_->front(); }
+  // The queue is not empty.
+  [[nodiscard]] Item& front() noexcept { return items_->front(); }
   void pop_front() {
-    things_->pop_front();
-    if (things_->empty()) things_.reset();
+    items_->pop_front();
+    if (items_->empty()) items_.reset();
   }
-  void remove(const Thing& thing) {
-    if (!things_) return;
-    std::erase(*things_, thing);
-    if (things_->empty()) things_.reset();
+  void remove(const Item& item) {
+    if (!items_) return;
+    std::erase(*items_, item);
+    if (items_->empty()) items_.reset();
   }
-  void clear() noexcept { things_.reset(); }
+  void clear() noexcept { items_.reset(); }
 
  private:
-  std::unique_ptr<std::list<Thing>> things_;  // none, or at least one
+  std::unique_ptr<std::list<Item>> items_;  // nullptr, or at least one item
 };
 
 /// One client.
-struct Hub::Reader {
+struct Hub::Client {
   fanout::ClientId id{};
   Format format{};
-  bool told_to_wait{};
-  bool resuming{};
-  std::uint32_t feeding{};  ///< joins of which part has been given: until their end the format stands
-  /// By pattern, whose text is the interest's. A map, since a hash table has its first buckets for a single
-  /// one.
+  bool wait_notified{};               ///< that there is no broker
+  bool resuming{};                    ///< deferred requests are being executed
+  std::uint32_t backfills_started{};  ///< backfills that have been sent in part: the format cannot change
+  /// By pattern; the keys are views of SubscribedPattern::pattern. A map, because a hash table allocates
+  /// buckets even for one entry.
   std::map<std::string_view, Subscription> subscriptions;
-  SeldomQueue<Subscription*> paused_replies;  ///< those that go on when there is room
-  std::unique_ptr<TopicsAnswer> topics;
-  SeldomQueue<Request> deferred;  ///< what waits for `feeding` or `topics` to end
+  RareQueue<Subscription*> paused;  ///< backfills that continue when the client has read most of its replies
+  std::unique_ptr<TopicsReply> topics;
+  RareQueue<Request> deferred;  ///< requests that wait for backfills or for `topics` to end
 };
 
-template <class Tell>
-void Hub::tell(const Reader& reader, Tell tell) {
-  outlet_.post(reader.id, [tell = std::move(tell)](fanout::Client& client) {
-    tell(static_cast<Subscriber&>(client.handler()));
+template <class Call>
+void Hub::notify(const Client& client, Call call) {
+  outlet_.post(client.id, [call = std::move(call)](fanout::Client& of_engine) {
+    call(static_cast<Subscriber&>(of_engine.handler()));
   });
-}
-
-template <class Found>
-void Hub::each_interest(std::string_view topic, Found found) {
-  // A pattern without wildcards is the topic that it means.
-  if (const auto exact = interests_.find(topic); exact != interests_.end()) found(*exact->second);
-  wildcards_.match(topic, [&](Interest* interest) { found(*interest); });
 }
 
 }  // namespace backplane::gateway

@@ -2,7 +2,7 @@
 
 namespace backplane::gateway {
 
-fanout::RouteId RouteTable::take(std::span<const fanout::AudienceId> audiences) {
+fanout::RouteId RouteTable::acquire(std::span<const fanout::AudienceId> audiences) {
   if (audiences.empty()) return none;
   if (const auto known = by_set_.find(audiences); known != by_set_.end()) {
     ++routes_[static_cast<std::size_t>(known->second)].users;
@@ -21,7 +21,7 @@ fanout::RouteId RouteTable::take(std::span<const fanout::AudienceId> audiences) 
   return id;
 }
 
-void RouteTable::give_back(fanout::RouteId route) {
+void RouteTable::release(fanout::RouteId route) {
   if (route == none) return;
   Route& known = routes_[static_cast<std::size_t>(route)];
   if (--known.users > 0) return;

@@ -13,26 +13,26 @@
 
 namespace backplane::gateway {
 
-/// The engine's routes: topics whose events go to the same audiences share one, so that a million topics of
-/// one subscription are one route, and a run of their events is one span. Counted; lives on the hub's thread.
+/// The engine's routes. Topics whose events go to the same audiences share one route: a million topics of one
+/// subscription are one route, and a run of their events is one span in the engine. Routes are counted. Lives
+/// on the hub's thread.
 class RouteTable {
  public:
-  /// What stands for no audience at all.
+  /// The route of no audiences.
   static constexpr fanout::RouteId none{0xFFFF'FFFF};
 
   /// `outlet` outlives it.
   explicit RouteTable(Outlet& outlet) : outlet_(outlet) {}
 
-  /// @param audiences sorted; each once
-  /// @returns its route, to be given back; `none` for no audiences.
-  [[nodiscard]] fanout::RouteId take(std::span<const fanout::AudienceId> audiences);
-  void give_back(fanout::RouteId route);
-  /// Takes the new set before it gives `route` back, so that one that stays the same costs the engine
-  /// nothing.
-  void exchange(fanout::RouteId& route, std::span<const fanout::AudienceId> audiences) {
+  /// @param audiences sorted, without duplicates
+  /// @returns their route, to be released by release(); `none` if there are no audiences.
+  [[nodiscard]] fanout::RouteId acquire(std::span<const fanout::AudienceId> audiences);
+  void release(fanout::RouteId route);
+  /// Acquires the new set before it releases `route`: a set that stays the same costs the engine nothing.
+  void replace(fanout::RouteId& route, std::span<const fanout::AudienceId> audiences) {
     const fanout::RouteId before = route;
-    route = take(audiences);
-    give_back(before);
+    route = acquire(audiences);
+    release(before);
   }
   [[nodiscard]] std::size_t size() const noexcept { return by_set_.size(); }
 
@@ -40,8 +40,7 @@ class RouteTable {
   using Set = std::vector<fanout::AudienceId>;
   struct Hash {
     using is_transparent = void;
-    // Not noexcept, though it is: libstdc++ then keeps each hash beside its set, and looks at no others' sets
-    // to find one.
+    // Without noexcept, libstdc++ stores each hash next to its set and compares hashes first.
     std::size_t operator()(std::span<const fanout::AudienceId> set) const {
       std::uint64_t hash = set.size();
       for (const fanout::AudienceId id : set)

@@ -124,10 +124,10 @@ TEST_F(HubTest, AnswersEverySubscribeExactlyOnce) {
   come_up();
   send(a_, "SUB a\nSUB a\nSUB b\nUNSUB a\nPING\nQUIT\n");
   EXPECT_EQ(a_.take(),
-            "-ERR cancelled a: UNSUB came before it was in force\n"
-            "-ERR cancelled a: UNSUB came before it was in force\n"
+            "-ERR cancelled a: UNSUB arrived before the subscription was active\n"
+            "-ERR cancelled a: UNSUB arrived before the subscription was active\n"
             "+OK UNSUB a\n+PONG\n"
-            "-ERR cancelled b: QUIT came before it was in force\n+OK QUIT\n");
+            "-ERR cancelled b: QUIT arrived before the subscription was active\n+OK QUIT\n");
   prove();
   publish("a");
   EXPECT_EQ(a_.take(), "");
@@ -137,7 +137,7 @@ TEST_F(HubTest, RefusesSubscriptionsAboveTheLimit) {
   come_up();
   for (int i = 0; i < 10; ++i) subscribe(a_, "a" + std::to_string(i));
   send(a_, "SUB b\nSUB a3\n");
-  EXPECT_EQ(a_.take(), "-ERR too_many_subscriptions b: wanted at most 10 subscriptions\n+OK SUB a3\n");
+  EXPECT_EQ(a_.take(), "-ERR too_many_subscriptions b: expected at most 10 subscriptions\n+OK SUB a3\n");
   EXPECT_EQ(hub_.counters().refused, 1u);
 }
 

@@ -105,7 +105,7 @@ TEST_F(LineSessionTest, ReadsNoFurtherWhereTooMuchWaitsForTheBroker) {
 TEST_F(LineSessionTest, QuitAnswersEverythingBeforeItEnds) {
   send("SUB clock\nPUB a x\nQUIT\nPING\n");
   send("PING\n");
-  EXPECT_EQ(take(), "-ERR cancelled clock: QUIT came before it was in force\n");
+  EXPECT_EQ(take(), "-ERR cancelled clock: QUIT arrived before the subscription was active\n");
   EXPECT_FALSE(peer_.stream->output_ended);
   admit_all();
   EXPECT_EQ(take(), "+OK PUB a\n+OK QUIT\n");

@@ -1,0 +1,153 @@
+// Subscriptions: started when the broker has activated them, confirmed or refused, ended.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "gateway/hub/hub_state.hpp"
+
+namespace backplane::gateway {
+
+bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions& options, bool with_reply) {
+  auto known = client.subscriptions.find(pattern.str());
+  if (known == client.subscriptions.end()) {
+    if (client.subscriptions.size() >= limits_.subscriptions_per_client_max) {
+      ++counters_.refused;
+      std::string text =
+          fmt::format("expected at most {} subscriptions", limits_.subscriptions_per_client_max);
+      notify(client, [refused = pattern.str(), text = std::move(text)](Subscriber& subscriber) {
+        subscriber.on_refused(refused, "too_many_subscriptions", text);
+      });
+      return false;
+    }
+    if (client.subscriptions.empty())
+      notify(client, [](Subscriber& subscriber) { subscriber.on_subscriptions(true); });
+    SubscribedPattern* subscribed = routes_.find(pattern.str());
+    if (subscribed == nullptr) subscribed = &routes_.add(pattern, upstream_.add(pattern.literal_prefix()));
+    ++subscribed->subscriptions;
+    known = client.subscriptions.try_emplace(subscribed->pattern.str()).first;
+    known->second.client = &client;
+    known->second.pattern = subscribed;
+    ++counters_.subscriptions;
+  }
+  Subscription& subscription = known->second;
+  if (with_reply) ++subscription.pending_replies;
+  // Replaces what was requested before and has not been sent.
+  end_backfill(subscription);
+  const bool other_interval = subscription.every != options.every;
+  if (!subscription.active || options.since || other_interval) {
+    leave_audience(subscription, /*left=*/false);
+    // With another interval, it goes on without a pause.
+    if (subscription.active && !options.since) {
+      subscription.set_options(options);
+      join_audience(subscription, /*buffered=*/false);
+    }
+  }
+  subscription.set_options(options);
+  if (options.since) subscription.active = false;
+  if (connected_ && subscription.pattern->ticket <= live_ticket_) {
+    start(subscription);
+  } else {
+    inactive_.emplace(subscription.pattern->ticket, &subscription);
+  }
+  return true;
+}
+
+void Hub::start_active() {
+  while (connected_ && !inactive_.empty() && inactive_.begin()->first <= live_ticket_) {
+    Subscription& subscription = *inactive_.begin()->second;
+    inactive_.erase(inactive_.begin());
+    start(subscription);
+  }
+}
+
+void Hub::start(Subscription& subscription) {
+  if (subscription.since) return start_replay(subscription);
+  if (subscription.last) return start_values(subscription);
+  if (!subscription.active) {
+    if (subscription.audience == nullptr) join_audience(subscription, /*buffered=*/false);
+    subscription.active = true;
+  }
+  confirm(subscription);
+}
+
+void Hub::confirm(Subscription& subscription) {
+  const std::size_t count = std::exchange(subscription.pending_replies, 0u);
+  if (count == 0) return;
+  notify(*subscription.client,
+         [pattern = subscription.pattern->pattern.str(), count](Subscriber& subscriber) {
+           for (std::size_t i = 0; i < count; ++i) subscriber.on_subscribed(pattern);
+         });
+}
+
+void Hub::refuse(Subscription& subscription, std::string_view code, std::string text) {
+  ++counters_.refused;
+  const Client& client = *subscription.client;
+  const std::size_t count = std::exchange(subscription.pending_replies, 0u);
+  const std::string pattern = subscription.pattern->pattern.str();
+  if (subscription.active) {
+    end_backfill(subscription);  // it was active before, and stays active
+    subscription.last = false;
+    subscription.since.reset();
+  } else {
+    end(subscription);
+  }
+  notify(client, [pattern, code, text = std::move(text), count](Subscriber& subscriber) {
+    for (std::size_t i = 0; i < count; ++i) subscriber.on_refused(pattern, code, text);
+  });
+}
+
+void Hub::end(Subscription& subscription) {
+  Client& client = *subscription.client;
+  SubscribedPattern& pattern = *subscription.pattern;
+  inactive_.erase({pattern.ticket, &subscription});
+  end_backfill(subscription);
+  leave_audience(subscription, /*left=*/false);
+  // In this order: the key is a view of the pattern's text.
+  client.subscriptions.erase(pattern.pattern.str());
+  --counters_.subscriptions;
+  if (--pattern.subscriptions == 0) {
+    retained_.drop(pattern);
+    upstream_.remove(pattern.pattern.literal_prefix());
+    routes_.remove(pattern);
+  }
+  if (client.subscriptions.empty())
+    notify(client, [](Subscriber& subscriber) { subscriber.on_subscriptions(false); });
+}
+
+// ---- audiences ----
+
+void Hub::join_audience(Subscription& subscription, bool buffered) {
+  const Client& client = *subscription.client;
+  const std::chrono::milliseconds every = subscription.every;
+  Audience& audience = routes_.add_member(*subscription.pattern, client.format, every, /*notices=*/false);
+  subscription.audience = &audience;
+  subscription.joined_serial = serial_;
+  // After a change of format or interval, the subscription keeps its start.
+  set_start(subscription, subscription.active ? subscription.start : position_);
+  if (buffered) {
+    outlet_.join_buffered(client.id, audience.id);
+  } else {
+    outlet_.join(client.id, audience.id);
+  }
+  if (every.count() == 0) return;
+  outlet_.join(client.id,
+               routes_.add_member(*subscription.pattern, client.format, every, /*notices=*/true).id);
+}
+
+void Hub::leave_audience(Subscription& subscription, bool left) {
+  if (subscription.audience == nullptr) return;
+  const auto leave = [&](Audience& audience) {
+    if (!left) outlet_.leave(subscription.client->id, audience.id);
+    routes_.remove_member(audience);
+  };
+  Audience& audience = *std::exchange(subscription.audience, nullptr);
+  if (audience.every.count() > 0) leave(TopicRoutes::notice_audience(audience));
+  leave(audience);
+}
+
+void Hub::set_start(Subscription& subscription, const EnginePosition& start) {
+  subscription.start = start;
+  TopicRoutes::set_start(*subscription.pattern, start);
+}
+
+}  // namespace backplane::gateway
