@@ -1,4 +1,4 @@
-// What it costs to write an event for readers, once a format, in nanoseconds and allocations.
+// The cost of encoding an event in each format, in nanoseconds and allocations.
 
 #include <array>
 #include <cstddef>
@@ -18,11 +18,11 @@
 
 namespace {
 
-std::size_t allocations = 0;  // of this one thread
+std::size_t allocations = 0;  // of this thread
 
 }  // namespace
 
-// Not inlined: GCC would warn of free() for what new gave.
+// Not inlined: GCC would warn about free() of memory from new.
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   ++allocations;
   void* const block = std::malloc(bytes);
@@ -92,7 +92,7 @@ v1::Event quote() {
   return event;
 }
 
-/// The same message under a name that nobody built in.
+/// The same message under a type name that is not built in.
 v1::Event foreign_quote() {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/acme.Quote");
@@ -120,7 +120,7 @@ void encode(benchmark::State& state, v1::Event (*make)()) {
     if (!encoder.encode(format, "stock.MSFT", std::as_bytes(std::span(event)), stamp, out)) std::abort();
     benchmark::DoNotOptimize(out.data());
   };
-  once();  // makes room, and the message that is reused
+  once();  // grows the buffers, and makes the message that is reused
   const std::size_t before = allocations;
   for (auto _ : state) once();
   state.counters["allocations"] =

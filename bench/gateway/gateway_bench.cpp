@@ -1,13 +1,13 @@
-// The whole way from a publisher to many TCP clients, beside Redis, libzmq's proxy and a server that only
-// broadcasts, with the same clients and the same load, in turns, in one run.
+// The whole path from a publisher to many TCP clients, compared with Redis, libzmq's proxy and a server that
+// only broadcasts: the same clients and the same load, in turns, in one run.
 //
-//   bench_gateway [--rounds N] [SCENARIO…]     (backplane stands in the same folder)
+//   bench_gateway [--rounds N] [SCENARIO…]     (needs the program `backplane` in the same folder)
 //
-// Scenarios: one (as fast as it goes, to one client), fanout (the same, to 100 and to 1,000), paced (1,000
-// events/s to 100 clients), topics (100,000 topics over 100 clients), stalled (100 clients that read nothing
-// beside 1,000 that do), idle (10,000 clients, memory), web (lines, Server-Sent Events and WebSocket beside
-// each other, to 1,000 clients). None: all. CPU is the servers' own: all processes of each, by their clocks.
-// Figures are medians of the rounds, ratios those of what ran beside each other.
+// Scenarios: one (full speed, to one client), fanout (full speed, to 100 and to 1,000 clients), paced (1,000
+// events/s to 100 clients), topics (100,000 topics over 100 clients), stalled (100 clients that read nothing,
+// with 1,000 that do), idle (memory of 10,000 clients), web (lines, Server-Sent Events and WebSocket, to
+// 1,000 clients each). Default: all. CPU is that of the servers: the CPU clocks of all their processes.
+// Figures are medians of the rounds; ratios compare runs of the same round.
 
 #include <algorithm>
 #include <cstdio>
@@ -31,7 +31,7 @@ namespace {
 
 using namespace backplane::bench;
 
-/// What ran beside each other, in the servers' order.
+/// The runs of one comparison, in the order of the servers.
 struct Comparison {
   std::vector<Runs> runs;
   [[nodiscard]] Spread ratio(std::size_t one, std::size_t other, double Outcome::*figure) const {
@@ -54,24 +54,24 @@ class Suite {
     constexpr std::uint64_t events = 1'500'000;
     const Load load{.clients = 1, .events = events, .window = pair_window_default};
     const Comparison all =
-        compare("as fast as it goes, 1 to 1", {{"zmq_proxy", [&] { return run_through_proxy(events); }},
-                                               {ours_.name, [&] { return run(ours_, load); }}});
+        compare("full speed, 1 to 1", {{"zmq_proxy", [&] { return run_through_proxy(events); }},
+                                       {ours_.name, [&] { return run(ours_, load); }}});
     report_.at_least(0.7, "1 to 1: deliveries/s, of zmq_proxy's",
                      all.ratio(1, 0, &Outcome::deliveries_a_second));
-    Report::note("1 to 1: CPU a delivery, of zmq_proxy's", all.ratio(1, 0, &Outcome::cpu_us));
+    Report::note("1 to 1: CPU per delivery, of zmq_proxy's", all.ratio(1, 0, &Outcome::cpu_us));
   }
 
   void fanout() {
-    for (const auto& [clients, wanted] : {std::pair<std::size_t, double>{100, 2}, {1'000, 2.5}}) {
+    for (const auto& [clients, target] : {std::pair<std::size_t, double>{100, 2}, {1'000, 2.5}}) {
       const Load load{.clients = clients, .events = 20'000'000 / clients};
       const std::string name = fmt::format("1 to {}", clients);
-      const Comparison all = compare("as fast as it goes, " + name, three(), load);
+      const Comparison all = compare("full speed, " + name, three(), load);
       Report::note(name + ": deliveries/s, of raw TCP's", all.ratio(1, 0, &Outcome::deliveries_a_second));
-      Report::note(name + ": CPU a delivery, of raw TCP's", all.ratio(1, 0, &Outcome::cpu_us));
+      Report::note(name + ": CPU per delivery, of raw TCP's", all.ratio(1, 0, &Outcome::cpu_us));
       if (!has_redis()) continue;
-      report_.at_least(wanted, name + ": deliveries/s, of Redis's",
+      report_.at_least(target, name + ": deliveries/s, of Redis's",
                        all.ratio(1, 2, &Outcome::deliveries_a_second));
-      report_.at_most(0.45, name + ": CPU a delivery, of Redis's", all.ratio(1, 2, &Outcome::cpu_us));
+      report_.at_most(0.45, name + ": CPU per delivery, of Redis's", all.ratio(1, 2, &Outcome::cpu_us));
     }
   }
 
@@ -101,14 +101,14 @@ class Suite {
     };
     const Comparison all =
         compare("1,000 events/s to 1,000 clients, without and with 100 more that read nothing",
-                {{"alone", with(0)}, {"beside 100", with(100)}});
-    report_.at_most(1.1, "beside 100 stalled: CPU a delivery to others", all.ratio(1, 0, &Outcome::cpu_us));
-    Report::note("beside 100 stalled: p50 of others", all.ratio(1, 0, &Outcome::p50_us));
-    report_.at_most(1.1, "beside 100 stalled: p99 of others", all.ratio(1, 0, &Outcome::p99_us));
+                {{"none stalled", with(0)}, {"100 stalled", with(100)}});
+    report_.at_most(1.1, "with 100 stalled: CPU per delivery to others", all.ratio(1, 0, &Outcome::cpu_us));
+    Report::note("with 100 stalled: p50 of others", all.ratio(1, 0, &Outcome::p50_us));
+    report_.at_most(1.1, "with 100 stalled: p99 of others", all.ratio(1, 0, &Outcome::p99_us));
     for (const Outcome& each : all.runs[1]) {
       const SocketMemory& held = each.unread;
       fmt::print(
-          "  the kernel holds for {} stalled clients: {:.0f} KiB to be sent, at most {:.0f} for one; {:.0f} "
+          "  kernel memory for {} stalled clients: {:.0f} KiB to be sent, at most {:.0f} for one; {:.0f} "
           "KiB "
           "that they have not read\n",
           held.sockets, kib(held.queued_bytes), kib(held.largest_bytes), kib(held.received_bytes));
@@ -121,24 +121,24 @@ class Suite {
     if (has_redis()) Report::note("idle client of Redis: KiB of user memory", idle_kib(redis_));
   }
 
-  /// Lines of json are what is wrapped, lines of text what a client gets that asks for nothing else.
+  /// Server-Sent Events and WebSocket wrap json lines; text lines are the default.
   void web() {
     const auto with = [](Speech speech) { return [=](std::size_t) { return make_backplane_for(speech); }; };
     const std::vector<Server> servers{{"line text", make_backplane},
                                       {"line json", with(Speech::line_json)},
                                       {"sse", with(Speech::sse)},
                                       {"websocket", with(Speech::websocket)}};
-    const Comparison fast = compare("as fast as it goes, 1 to 1,000, by what clients speak", servers,
-                                    Load{.clients = 1'000, .events = 10'000});
-    report_.at_most(1.3, "SSE: CPU a delivery, of lines of json", fast.ratio(2, 1, &Outcome::cpu_us));
-    report_.at_most(1.3, "WebSocket: CPU a delivery, of lines of json", fast.ratio(3, 1, &Outcome::cpu_us));
-    Report::note("SSE: CPU a delivery, of lines of text", fast.ratio(2, 0, &Outcome::cpu_us));
-    Report::note("WebSocket: CPU a delivery, of lines of text", fast.ratio(3, 0, &Outcome::cpu_us));
-    const Comparison paced = compare("1,000 events/s to 1,000 clients, by what they speak", servers,
+    const Comparison fast =
+        compare("full speed, 1 to 1,000, by protocol", servers, Load{.clients = 1'000, .events = 10'000});
+    report_.at_most(1.3, "SSE: CPU per delivery, of lines of json", fast.ratio(2, 1, &Outcome::cpu_us));
+    report_.at_most(1.3, "WebSocket: CPU per delivery, of lines of json", fast.ratio(3, 1, &Outcome::cpu_us));
+    Report::note("SSE: CPU per delivery, of lines of text", fast.ratio(2, 0, &Outcome::cpu_us));
+    Report::note("WebSocket: CPU per delivery, of lines of text", fast.ratio(3, 0, &Outcome::cpu_us));
+    const Comparison paced = compare("1,000 events/s to 1,000 clients, by protocol", servers,
                                      Load{.clients = 1'000, .events = 2'000, .events_a_second = 1'000});
-    report_.at_most(1.3, "SSE, 1,000 events/s: CPU a delivery, of lines of text",
+    report_.at_most(1.3, "SSE, 1,000 events/s: CPU per delivery, of lines of text",
                     paced.ratio(2, 0, &Outcome::cpu_us));
-    report_.at_most(1.3, "WebSocket, 1,000 events/s: CPU a delivery, of lines of text",
+    report_.at_most(1.3, "WebSocket, 1,000 events/s: CPU per delivery, of lines of text",
                     paced.ratio(3, 0, &Outcome::cpu_us));
   }
 
@@ -155,14 +155,14 @@ class Suite {
 
   static double kib(std::size_t bytes) { return static_cast<double>(bytes) / 1'024; }
 
-  /// Those that all can do.
+  /// The servers that support every scenario.
   [[nodiscard]] std::vector<Server> three() const {
     std::vector<Server> servers{{"raw", make_raw}, ours_};
     if (has_redis()) servers.push_back(redis_);
     return servers;
   }
 
-  /// In turns, every other round in the opposite order, so that neither is always the one that comes first.
+  /// In turns, every other round in the opposite order: no server is always the first.
   [[nodiscard]] Comparison compare(const std::string& title, const std::vector<Course>& courses) const {
     Comparison all;
     all.runs.resize(courses.size());
@@ -183,7 +183,7 @@ class Suite {
     return compare(title, courses);
   }
 
-  /// What the server grows by for each, the first few hundred left out.
+  /// The server's memory per client, without the first few hundred clients.
   [[nodiscard]] Spread idle_kib(const Server& server) const {
     constexpr std::size_t few = 100;
     constexpr std::size_t many = idle_clients - few;
@@ -196,7 +196,7 @@ class Suite {
                            clients,
                            0,
                            [&, topic](std::size_t) { return peer->request(topic); },
-                           [&, topic](std::size_t) { return peer->answer_bytes(topic); },
+                           [&, topic](std::size_t) { return peer->reply_bytes(topic); },
                            peer->framing(topic_name(0))};
       };
       const Swarm first(plan(few));
@@ -241,13 +241,13 @@ int main(int argc, char** argv) {
                                    [&](const auto& scenario) { return scenario.first == argument; });
     if (!known) {
       fmt::print(stderr,
-                 "bench_gateway: wanted one, fanout, paced, topics, stalled, idle or web, got \"{}\"\n",
+                 "bench_gateway: expected one, fanout, paced, topics, stalled, idle or web, got \"{}\"\n",
                  argument);
       return 2;
     }
     wanted.push_back(argument);
   }
-  if (!has_redis()) fmt::print("without Redis: install Debian's redis-server to compare with it\n");
+  if (!has_redis()) fmt::print("Redis is not compared: install Debian's redis-server\n");
   for (const auto& [name, scenario] : scenarios) {
     if (wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end()) scenario();
   }

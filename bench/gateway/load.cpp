@@ -25,7 +25,7 @@ std::vector<std::string> topics_of(const Load& load, std::size_t client) {
   return topics;
 }
 
-/// Publishes the events of a load, each in its turn, and no more at a time than its window.
+/// Publishes the events of a load in order, at most a window of them in flight.
 void publish(Peer& peer, const Swarm& swarm, const Load& load) {
   const bool own_topics = load.topics_a_client > 1;
   const std::uint64_t fan = own_topics ? 1 : load.clients;
@@ -50,7 +50,7 @@ void publish(Peer& peer, const Swarm& swarm, const Load& load) {
       }
       payload.set_time(Clock::now().time_since_epoch().count());
     }
-    at = (at + 7919) % topics.size();  // a prime: all topics come, neighbours do not
+    at = (at + 7919) % topics.size();  // a prime: every topic occurs, and neighbours are not consecutive
     std::uint64_t& number = numbers[own_topics ? at / load.topics_a_client : 0];
     payload.set_number(++number);
     peer.publish(topics[at], payload.bytes());
@@ -75,7 +75,7 @@ Outcome run(const Server& server, const Load& load) {
   const std::unique_ptr<Peer> peer = server.make(load.clients + load.stalled);
   Swarm swarm({peer->port(), load.clients, load.stalled,
                [&](std::size_t n) { return peer->request(topics_of(load, n)); },
-               [&](std::size_t n) { return peer->answer_bytes(topics_of(load, n)); },
+               [&](std::size_t n) { return peer->reply_bytes(topics_of(load, n)); },
                peer->framing(topic_name(0))});
   const std::uint64_t expected = load.events * (load.topics_a_client > 1 ? 1 : load.clients);
   const auto cpu_before = peer->cpu_time();

@@ -1,5 +1,5 @@
 #pragma once
-// What servers are put under, and how they fare.
+// Loads, and their results.
 
 #include <cstddef>
 #include <cstdint>
@@ -19,27 +19,28 @@ struct Server {
 struct Load {
   std::size_t clients{};
   std::size_t stalled{};           ///< more clients, which read nothing
-  std::size_t topics_a_client{1};  ///< 1: all have the same one; more: each has its own
+  std::size_t topics_a_client{1};  ///< 1: one topic for all clients; more: each client has its own
   std::uint64_t events{};
-  double events_a_second{};  ///< 0: as fast as the clients get them
-  /// Events under way at most, so that no server needs more memory than another.
+  double events_a_second{};  ///< 0: as fast as the clients receive them
+  /// Limit of events in flight: no server needs more memory than another.
   std::uint64_t window{2048};
 };
 
 struct Outcome {
   double deliveries_a_second{};
-  double cpu_us{};  ///< a delivery
+  double cpu_us{};  ///< per delivery
   double p50_us{};
   double p99_us{};
   std::uint64_t lost{};
   std::uint64_t faults{};
-  SocketMemory unread;  ///< what the kernel holds for clients that did not read
+  SocketMemory unread;  ///< in the kernel, for clients that did not read
 };
 
-/// Names of equal length, one for each number.
+/// Topic names of equal length, by number.
 [[nodiscard]] std::string topic_name(std::size_t number);
 
-/// Starts a server, connects the clients, publishes, and waits until all is delivered or nothing comes.
+/// Starts a server, connects the clients, publishes, and waits until everything has been delivered or nothing
+/// arrives any more.
 [[nodiscard]] Outcome run(const Server& server, const Load& load);
 
 }  // namespace backplane::bench

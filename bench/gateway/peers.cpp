@@ -29,7 +29,7 @@ using backplane::Descriptor;
 
 constexpr const char* redis_program = "/usr/bin/redis-server";
 
-[[noreturn]] void give_up(const std::string& what) {
+[[noreturn]] void exit_with_error(const std::string& what) {
   fmt::print(stderr, "bench_gateway: {}\n", what);
   std::exit(1);
 }
@@ -45,8 +45,9 @@ sockaddr_in loopback(std::uint16_t port) {
 Descriptor listen_anywhere() {
   Descriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_in address = loopback(0);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) give_up("bind");
-  if (::listen(fd.get(), 4096) != 0) give_up("listen");
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    exit_with_error("cannot bind");
+  if (::listen(fd.get(), 4096) != 0) exit_with_error("cannot listen");
   return fd;
 }
 
@@ -68,10 +69,10 @@ Descriptor connect_to(std::uint16_t port, int attempts) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds{20});
   }
-  give_up(fmt::format("nobody listens on port {}", port));
+  exit_with_error(fmt::format("expected a server on port {}, got none", port));
 }
 
-/// Bytes for a server, sent when there are some.
+/// Bytes for a server, sent in batches.
 class Pipe {
  public:
   explicit Pipe(Descriptor fd) : fd_(std::move(fd)) {}
@@ -81,7 +82,7 @@ class Pipe {
     std::string_view rest = buffer_;
     while (!rest.empty()) {
       const ssize_t sent = ::send(fd_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
-      if (sent <= 0) give_up("the server took no more");
+      if (sent <= 0) exit_with_error("cannot send to the server");
       rest.remove_prefix(static_cast<std::size_t>(sent));
     }
     buffer_.clear();
@@ -137,7 +138,7 @@ class Raw final : public Peer {
 
   std::uint16_t port() const override { return port_; }
   std::string request(const std::vector<std::string>&) const override { return {}; }
-  std::size_t answer_bytes(const std::vector<std::string>&) const override { return raw_greeting.size(); }
+  std::size_t reply_bytes(const std::vector<std::string>&) const override { return raw_greeting.size(); }
   Framing framing(std::string_view topic) const override {
     return {topic.size() + 1 + payload_bytes + 1, topic.size() + 1};
   }
@@ -181,7 +182,7 @@ class Redis final : public Peer {
     for (const std::string& topic : topics) all += bulk(topic);
     return all;
   }
-  std::size_t answer_bytes(const std::vector<std::string>& topics) const override {
+  std::size_t reply_bytes(const std::vector<std::string>& topics) const override {
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < topics.size(); ++i) {
       bytes += fmt::format("*3\r\n{}{}:{}\r\n", bulk("subscribe"), bulk(topics[i]), i + 1).size();
@@ -199,8 +200,8 @@ class Redis final : public Peer {
   }
   void flush() override {
     pipe_->flush();
-    std::array<char, 16u << 10> answers;
-    while (::recv(pipe_->fd(), answers.data(), answers.size(), MSG_DONTWAIT) > 0) {
+    std::array<char, 16u << 10> replies;
+    while (::recv(pipe_->fd(), replies.data(), replies.size(), MSG_DONTWAIT) > 0) {
     }
   }
 
@@ -218,7 +219,7 @@ class Redis final : public Peer {
   }
   static Child start(const std::filesystem::path& config) {
     auto child = Child::start({redis_program, config.string()});
-    if (!child) give_up(child.error().text);
+    if (!child) exit_with_error(child.error().text);
     return std::move(*child);
   }
 
@@ -230,7 +231,7 @@ class Redis final : public Peer {
 
 // ---- Backplane ----
 
-/// A program that has said that it is ready, and with which fields.
+/// A program that has printed its ready line, and the fields of that line.
 class Daemon {
  public:
   explicit Daemon(const std::vector<std::string>& arguments) : child_(start(arguments)) {
@@ -241,11 +242,12 @@ class Daemon {
       }
       std::this_thread::sleep_for(std::chrono::milliseconds{5});
     }
-    give_up("no ready line came");
+    exit_with_error("expected a ready line, got none");
   }
   [[nodiscard]] std::string field(const std::string& key) const {
     const std::size_t at = ready_.find(" " + key + "=");
-    if (at == std::string::npos) give_up(fmt::format("no {} in \"{}\"", key, ready_));
+    if (at == std::string::npos)
+      exit_with_error(fmt::format("expected {} in the ready line, got \"{}\"", key, ready_));
     const std::size_t begin = at + key.size() + 2;
     return ready_.substr(begin, ready_.find(' ', begin) - begin);
   }
@@ -257,7 +259,7 @@ class Daemon {
         std::filesystem::path(own_executable()).replace_filename("backplane").string()};
     command.insert(command.end(), arguments.begin(), arguments.end());
     auto child = Child::start(command);
-    if (!child) give_up(child.error().text);
+    if (!child) exit_with_error(child.error().text);
     return std::move(*child);
   }
 
@@ -279,7 +281,8 @@ class Backplane : public Peer {
     options.brokers = {{broker_.field("ingress"), broker_.field("control")}};
     options.source = "bench@gateway";
     publisher_ = std::make_unique<Publisher>(std::move(options));
-    if (!publisher_->wait_ready(std::chrono::seconds{20})) give_up("the broker has no publisher");
+    if (!publisher_->wait_ready(std::chrono::seconds{20}))
+      exit_with_error("expected a connected publisher, got none");
   }
 
   std::uint16_t port() const override { return port_; }
@@ -288,7 +291,7 @@ class Backplane : public Peer {
     for (const std::string& topic : topics) all += "SUB " + topic + "\n";
     return all;
   }
-  std::size_t answer_bytes(const std::vector<std::string>& topics) const override {
+  std::size_t reply_bytes(const std::vector<std::string>& topics) const override {
     std::size_t bytes = 0;
     for (const std::string& topic : topics) bytes += std::string_view("+OK SUB \n").size() + topic.size();
     return bytes;
@@ -300,7 +303,7 @@ class Backplane : public Peer {
     for (;;) {
       const Offer offer = publisher_->offer_text(topic, payload);
       if (offer == Offer::accepted) return;
-      if (offer != Offer::backpressured) give_up("the publisher took no event");
+      if (offer != Offer::backpressured) exit_with_error("cannot offer an event");
       std::this_thread::sleep_for(std::chrono::microseconds{100});
     }
   }
@@ -317,7 +320,7 @@ class Backplane : public Peer {
   std::unique_ptr<Publisher> publisher_;
 };
 
-/// Events in json, in whatever they are wrapped.
+/// Events in json, in any wrapping.
 class BackplaneFor final : public Backplane {
  public:
   explicit BackplaneFor(Speech speech) : speech_(speech) {}
@@ -341,35 +344,35 @@ class BackplaneFor final : public Backplane {
     return "GET /v1/socket" + head + handshake + frame + command;
   }
 
-  /// Found out by asking: heads of HTTP answers are the server's.
-  std::size_t answer_bytes(const std::vector<std::string>& topics) const override {
-    if (answer_bytes_ > 0) return answer_bytes_;
+  /// Found by subscribing: the heads of HTTP responses depend on the server.
+  std::size_t reply_bytes(const std::vector<std::string>& topics) const override {
+    if (reply_bytes_ > 0) return reply_bytes_;
     const std::string end = speech_ == Speech::sse         ? "retry: 2000\n\n"
                             : speech_ == Speech::websocket ? "+OK SUB " + topics.at(0)
                                                            : "+OK SUB " + topics.at(0) + "\n";
     Pipe pipe(connect_to(port(), 1));
     pipe.buffer() = request(topics);
     pipe.flush();
-    std::string answer;
+    std::string reply;
     std::size_t at = 0;
-    while ((at = answer.find(end)) == std::string::npos) {
+    while ((at = reply.find(end)) == std::string::npos) {
       std::array<char, 4096> bytes;
       const ssize_t got = ::recv(pipe.fd(), bytes.data(), bytes.size(), 0);
-      if (got <= 0) give_up("wanted a subscription, got: " + answer);
-      answer.append(bytes.data(), static_cast<std::size_t>(got));
+      if (got <= 0) exit_with_error("expected a subscription, got: " + reply);
+      reply.append(bytes.data(), static_cast<std::size_t>(got));
     }
-    answer_bytes_ = at + end.size();  // in SSE an id follows, which may be longer for the next
-    return answer_bytes_;
+    reply_bytes_ = at + end.size();  // in SSE an id follows, which may be longer next time
+    return reply_bytes_;
   }
 
-  /// The source's name has the only @, and the text is last.
+  /// The only @ is in the source's name, and the text is last.
   Framing framing(std::string_view) const override {
     return {.message_bytes = 0, .payload_at = 0, .once = '@', .before_payload = "\"text\":\""};
   }
 
  private:
   Speech speech_;
-  mutable std::size_t answer_bytes_{};
+  mutable std::size_t reply_bytes_{};
 };
 
 }  // namespace
@@ -380,7 +383,7 @@ std::chrono::nanoseconds Peer::cpu_time() const {
     clockid_t clock{};
     timespec time{};
     if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &time) != 0)
-      give_up("no CPU clock");
+      exit_with_error("cannot read the CPU clock");
     all += std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
   }
   return all;
@@ -394,7 +397,7 @@ std::size_t Peer::memory_bytes() const {
     status >> kib;
     return kib << 10;
   }
-  give_up("no RssAnon in /proc");
+  exit_with_error("expected RssAnon in /proc, got none");
 }
 
 std::unique_ptr<Peer> make_raw(std::size_t clients) {

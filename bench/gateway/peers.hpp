@@ -1,5 +1,5 @@
 #pragma once
-// The servers that are compared: how each is started, published to and listened to.
+// The servers that are compared: how to start them, publish to them and subscribe.
 
 #include <chrono>
 #include <cstdint>
@@ -15,18 +15,18 @@
 
 namespace backplane::bench {
 
-/// One server under test with a publisher of its own kind. Lives on one thread, but for publish() and
-/// flush(), which another may call. Its processes end with it.
+/// One server under test, with its own kind of publisher. Lives on one thread, except publish() and flush(),
+/// which another thread may call. Its processes end with it.
 class Peer {
  public:
   virtual ~Peer() = default;
   [[nodiscard]] virtual std::uint16_t port() const = 0;
-  /// What a client says to get these topics, and how many bytes the server answers to that.
+  /// The bytes that a client sends to subscribe to these topics, and the size of the server's reply.
   [[nodiscard]] virtual std::string request(const std::vector<std::string>& topics) const = 0;
-  [[nodiscard]] virtual std::size_t answer_bytes(const std::vector<std::string>& topics) const = 0;
-  /// Of topics of the same length.
+  [[nodiscard]] virtual std::size_t reply_bytes(const std::vector<std::string>& topics) const = 0;
+  /// For topics of the same length.
   [[nodiscard]] virtual Framing framing(std::string_view topic) const = 0;
-  /// Queues an event, or sends it; blocks where the server takes no more.
+  /// Queues or sends an event. Blocks while the server accepts no more.
   virtual void publish(std::string_view topic, std::string_view payload) = 0;
   virtual void flush() = 0;
   /// CPU time of all processes of the server.
@@ -35,24 +35,24 @@ class Peer {
   [[nodiscard]] std::size_t memory_bytes() const;
 
  protected:
-  [[nodiscard]] virtual std::vector<pid_t> processes() const = 0;  // the one with the clients first
+  [[nodiscard]] virtual std::vector<pid_t> processes() const = 0;  // first the one with the clients
 };
 
 using MakePeer = std::function<std::unique_ptr<Peer>(std::size_t clients)>;
 
-/// No protocol at all: whoever connects gets whatever is published. Waits for `clients` connections, then
-/// sends each batch as it came to one after the other.
+/// No protocol: every connection gets every event. Waits for `clients` connections, then sends each batch
+/// unchanged to one after the other.
 std::unique_ptr<Peer> make_raw(std::size_t clients);
-/// Debian's redis-server, without persistence and without limits on what a slow subscriber may pile up.
+/// Debian's redis-server, without persistence and without limits on the backlog of a slow subscriber.
 std::unique_ptr<Peer> make_redis(std::size_t clients);
-/// A broker and a gateway with everything switched on that is by default, and the publisher library.
+/// A broker and a gateway with their default configuration, and the publisher library.
 std::unique_ptr<Peer> make_backplane(std::size_t clients);
 
-/// The same, with clients that speak otherwise; they all ask for one topic.
+/// The same, with clients of another protocol or format, which all subscribe to one topic.
 enum class Speech { line_json, sse, websocket };
 std::unique_ptr<Peer> make_backplane_for(Speech speech);
 
-/// Whether the program is there to be measured.
+/// Whether redis-server is installed.
 [[nodiscard]] bool has_redis();
 
 }  // namespace backplane::bench

@@ -59,10 +59,10 @@ void Report::print(std::string_view server, const Runs& runs) {
   std::fflush(stdout);
 }
 
-void Report::judge(bool at_least, double wanted, std::string_view what, const Spread& got) {
-  const bool good = at_least ? got.middle >= wanted : got.middle <= wanted;
-  judged_.push_back(fmt::format("{:<66} {:>20}   wanted at {:<5} {:>5.2f}: {}", what, with_extremes(got, 2),
-                                at_least ? "least" : "most", wanted, good ? "yes" : "no"));
+void Report::judge(bool at_least, double target, std::string_view what, const Spread& got) {
+  const bool good = at_least ? got.middle >= target : got.middle <= target;
+  judged_.push_back(fmt::format("{:<66} {:>20}   target: at {:<5} {:>5.2f}: {}", what, with_extremes(got, 2),
+                                at_least ? "least" : "most", target, good ? "yes" : "no"));
   fmt::print("  {}\n", judged_.back());
   std::fflush(stdout);
 }
@@ -74,7 +74,7 @@ void Report::note(std::string_view what, const Spread& got) {
 
 void Report::summary() const {
   if (judged_.empty()) return;
-  fmt::print("\nwhat is wanted: the median of the rounds, and (lowest–highest)\n");
+  fmt::print("\ntargets: the median of the rounds, and (lowest–highest)\n");
   for (const std::string& line : judged_) fmt::print("  {}\n", line);
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Figures of several runs, and whether they are what is wanted.
+// Figures of several runs, and whether they reach their targets.
 
 #include <cstdint>
 #include <string>
@@ -21,26 +21,26 @@ using Runs = std::vector<Outcome>;
 
 [[nodiscard]] Spread spread(const std::vector<double>& values);
 [[nodiscard]] Spread spread(const Runs& runs, double Outcome::*figure);
-/// Of what each of `runs` has to the one of `others` that ran beside it.
+/// The ratio of each of `runs` to the one of `others` in the same round.
 [[nodiscard]] Spread ratio(const Runs& runs, const Runs& others, double Outcome::*figure);
 
-/// Prints tables as the figures come, and in the end what was wanted beside what there was.
+/// Prints tables as figures arrive, and finally the targets with the results.
 class Report {
  public:
-  /// The head of a table of print()'s lines.
+  /// Prints the head of a table; print() adds lines.
   static void head(std::string_view title);
   static void print(std::string_view server, const Runs& runs);
 
-  void at_least(double wanted, std::string_view what, const Spread& got) { judge(true, wanted, what, got); }
-  void at_most(double wanted, std::string_view what, const Spread& got) { judge(false, wanted, what, got); }
-  /// Figures that nothing is wanted of.
+  void at_least(double target, std::string_view what, const Spread& got) { judge(true, target, what, got); }
+  void at_most(double target, std::string_view what, const Spread& got) { judge(false, target, what, got); }
+  /// Prints a figure without a target.
   static void note(std::string_view what, const Spread& got);
 
-  /// Prints all that was wanted.
+  /// Prints all targets with their results.
   void summary() const;
 
  private:
-  void judge(bool at_least, double wanted, std::string_view what, const Spread& got);
+  void judge(bool at_least, double target, std::string_view what, const Spread& got);
   std::vector<std::string> judged_;
 };
 

@@ -18,7 +18,7 @@
 namespace backplane::bench {
 namespace {
 
-/// The kernel's figures of one socket, in the order of SK_MEMINFO_*.
+/// The kernel's values of one socket, in the order of SK_MEMINFO_*.
 using Figures = std::array<std::uint32_t, SK_MEMINFO_VARS>;
 
 bool ask(int socket) {
@@ -36,7 +36,7 @@ bool ask(int socket) {
   return ::send(socket, &message, sizeof message, 0) == sizeof message;
 }
 
-/// @param data a message of the kernel's, behind its head
+/// @param data a message from the kernel, after its head
 void add(const char* data, std::size_t size, std::uint16_t port, SocketMemory& memory) {
   inet_diag_msg socket{};
   if (size < sizeof socket) return;

@@ -1,5 +1,5 @@
 #pragma once
-// What the kernel holds for a server's sockets.
+// The kernel's memory for a server's sockets.
 
 #include <cstddef>
 #include <cstdint>
@@ -7,14 +7,14 @@
 namespace backplane::bench {
 
 struct SocketMemory {
-  std::size_t sockets{};         ///< that have anything queued
-  std::size_t queued_bytes{};    ///< memory of what they have yet to send, all together
-  std::size_t largest_bytes{};   ///< of the one with most
-  std::size_t received_bytes{};  ///< memory of what their other ends have not read, all together
+  std::size_t sockets{};         ///< with queued bytes
+  std::size_t queued_bytes{};    ///< memory of unsent bytes, in all
+  std::size_t largest_bytes{};   ///< of the socket with the most
+  std::size_t received_bytes{};  ///< memory of bytes that their peers have not read, in all
 };
 
-/// Of the TCP sockets of this machine whose own port, or whose other side's port, is `port`, as the kernel's
-/// socket diagnosis has it. All 0 where it has none.
+/// The memory of this machine's TCP sockets whose local or remote port is `port`, from the kernel's socket
+/// diagnosis. All 0 if it reports none.
 [[nodiscard]] SocketMemory socket_memory(std::uint16_t port);
 
 }  // namespace backplane::bench

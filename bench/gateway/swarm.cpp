@@ -23,7 +23,7 @@ constexpr std::size_t connects_together = 100;
 constexpr std::size_t number_digits = 12;
 constexpr std::size_t time_digits = 19;
 
-[[noreturn]] void give_up(const char* what) {
+[[noreturn]] void exit_with_error(const char* what) {
   std::perror(what);
   std::exit(1);
 }
@@ -45,7 +45,7 @@ std::uint64_t read_digits(const char* at, std::size_t digits) noexcept {
 void write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) give_up("a client's request");
+    if (sent <= 0) exit_with_error("cannot send a client's request");
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
 }
@@ -67,11 +67,11 @@ Swarm::Swarm(Plan plan)
       clients_(plan_.clients + plan_.stalled),
       buffer_(256u << 10) {
   latencies_.reserve(1u << 20);
-  // Some at a time, so that what is measured of a server is its clients, and not one rush of them.
+  // Some at a time: the benchmark measures the connected clients, not the rush of connections.
   for (std::size_t n = 0; n < clients_.size(); n += connects_together) {
     const std::size_t last = std::min(clients_.size(), n + connects_together);
     connect(n, last);
-    read_answers(n, last);
+    read_replies(n, last);
   }
   epoll_event event{};
   event.events = EPOLLIN;
@@ -95,21 +95,22 @@ void Swarm::connect(std::size_t first, std::size_t last) {
   for (std::size_t n = first; n < last; ++n) {
     clients_[n].fd = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int fd = clients_[n].fd.get();
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) give_up("connect");
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      exit_with_error("cannot connect");
     const int one = 1;
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     write_all(fd, plan_.request(n));
-    clients_[n].answer_left = plan_.answer_bytes(n);
+    clients_[n].reply_left = plan_.reply_bytes(n);
   }
 }
 
-void Swarm::read_answers(std::size_t first, std::size_t last) {
+void Swarm::read_replies(std::size_t first, std::size_t last) {
   for (Client& client : std::span(clients_).subspan(first, last - first)) {
-    while (client.answer_left > 0) {
-      const std::size_t wanted = std::min<std::size_t>(client.answer_left, buffer_.size());
-      const ssize_t got = ::recv(client.fd.get(), buffer_.data(), wanted, 0);
-      if (got <= 0) give_up("a client's answer");
-      client.answer_left -= static_cast<std::size_t>(got);
+    while (client.reply_left > 0) {
+      const std::size_t size = std::min<std::size_t>(client.reply_left, buffer_.size());
+      const ssize_t got = ::recv(client.fd.get(), buffer_.data(), size, 0);
+      if (got <= 0) exit_with_error("cannot read a client's reply");
+      client.reply_left -= static_cast<std::size_t>(got);
     }
   }
 }
@@ -146,7 +147,7 @@ void Swarm::read(Client& client) {
   if (after > before) look_at(client, buffer_.data(), static_cast<std::size_t>(got));
 }
 
-/// The last whole message that ends in `data`, if it begins there too.
+/// The last complete message that ends in `data`, if it also begins there.
 void Swarm::look_at(const Client& client, const char* data, std::size_t size) {
   const std::size_t message_bytes = plan_.framing.message_bytes;
   const std::size_t rest = client.bytes % message_bytes;
@@ -155,11 +156,11 @@ void Swarm::look_at(const Client& client, const char* data, std::size_t size) {
                   client.bytes / message_bytes);
 }
 
-/// Messages that differ in length, by the byte that each has once; of the last payload that is whole in
-/// `data`, what it says.
+/// Counts messages of different lengths by the byte that each has once. Returns the contents of the last
+/// complete payload in `data`.
 void Swarm::count(Client& client, std::string_view data) {
   const auto in = [&](std::string_view part) {
-    std::uint64_t all = 0;  // by memchr, as the clients' CPU is what the server does not get
+    std::uint64_t all = 0;  // by memchr: CPU that the clients use is not available to the server
     for (std::size_t at = part.find(plan_.framing.once); at != std::string_view::npos; ++all) {
       at = part.find(plan_.framing.once, at + 1);
     }
@@ -175,7 +176,7 @@ void Swarm::count(Client& client, std::string_view data) {
   look_at_payload(data.data() + at + before.size(), client.messages - in(data.substr(at)));
 }
 
-/// It must have this number.
+/// Checks the number of a message.
 void Swarm::look_at_payload(const char* payload, std::uint64_t number) {
   if (read_digits(payload, number_digits) != number) {
     faults_.fetch_add(1, std::memory_order_relaxed);
@@ -204,7 +205,7 @@ Clock::time_point Swarm::last_at() const {
 
 std::vector<double> Swarm::take_latencies() {
   const std::uint64_t one = 1;
-  if (::write(stop_.get(), &one, sizeof one) < 0) give_up("eventfd");
+  if (::write(stop_.get(), &one, sizeof one) < 0) exit_with_error("cannot write to an eventfd");
   thread_.join();
   std::sort(latencies_.begin(), latencies_.end());
   return std::move(latencies_);

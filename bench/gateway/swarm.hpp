@@ -14,10 +14,10 @@
 
 namespace backplane::bench {
 
-/// What is published: its number among those that one client gets, and when it was sent.
+/// The contents of an event: its number among those of one client, and when it was sent.
 inline constexpr std::size_t payload_bytes = 128;
 
-/// Such a payload: digits, digits, padding.
+/// The payload of an event: digits, digits, padding.
 class Payload {
  public:
   void set_number(std::uint64_t number) noexcept;
@@ -28,60 +28,61 @@ class Payload {
   std::string bytes_ = std::string(payload_bytes, 'x');
 };
 
-/// How a server's messages look on the wire. All of one run have the same length, or something in common.
+/// The form of a server's messages on the wire. All messages of a run have the same length, or a common mark.
 struct Framing {
   std::size_t message_bytes{};
   std::size_t payload_at{};
-  /// Where they differ in length (message_bytes is 0): a byte that each has once, before its payload, and
-  /// what stands right before that.
+  /// If lengths differ (message_bytes is 0): a byte that occurs once in each message, before its payload, and
+  /// the text right before that byte.
   char once{};
   std::string_view before_payload{};
 };
 
-/// Many clients of one server. Counts what each of them gets, and looks at the last message of each read:
-/// its number must be the client's count, so what is lost, doubled or torn shows. Lives on its owner's
-/// thread; reads on one of its own.
+/// Many clients of one server. Counts the messages of each client, and checks the last message of each read:
+/// its number must be the client's count, which reveals lost, duplicate and damaged messages. Lives on its
+/// owner's thread; reads on a thread of its own.
 class Swarm {
  public:
   struct Plan {
     std::uint16_t port{};
     std::size_t clients{};
-    std::size_t stalled{};  ///< more clients, which ask as the others do and then read nothing
-    /// What client number n says first, and how many bytes the server answers to that.
+    std::size_t stalled{};  ///< further clients, which subscribe like the others and then read nothing
+    /// The first bytes that client n sends, and the size of the server's reply.
     std::function<std::string(std::size_t n)> request;
-    std::function<std::size_t(std::size_t n)> answer_bytes;
+    std::function<std::size_t(std::size_t n)> reply_bytes;
     Framing framing;
   };
 
-  /// Connects all and waits for their answers. Ends the program, with a message, where one is refused.
+  /// Connects all clients and waits for their replies. Ends the program with a message if one is refused.
   explicit Swarm(Plan plan);
   ~Swarm();
   Swarm(const Swarm&) = delete;
   Swarm& operator=(const Swarm&) = delete;
 
-  /// Messages so far, over all clients that read. Any thread.
+  /// Messages so far, of all clients that read. Any thread.
   [[nodiscard]] std::uint64_t delivered() const noexcept {
     return delivered_.load(std::memory_order_relaxed);
   }
-  /// Waits for so many, or until nothing has come for `patience`. @returns whether they have come.
+  /// Waits for a number of messages, or until none has arrived for `patience`. @returns whether all have
+  /// arrived.
   bool wait_delivered(std::uint64_t count, std::chrono::seconds patience) const;
-  /// When the last read ended. After wait_delivered().
+  /// When the last read ended. Called after wait_delivered().
   [[nodiscard]] std::chrono::steady_clock::time_point last_at() const;
-  /// Reads that did not end as they must. 0, or the figures mean nothing.
+  /// Reads that ended with a wrong message. If not 0, the figures are meaningless.
   [[nodiscard]] std::uint64_t faults() const noexcept { return faults_.load(std::memory_order_relaxed); }
-  /// Microseconds from sending to reading, one value a read; ends the reading. Sorted.
+  /// Microseconds from sending to reading, one value per read, sorted. Ends the reading.
   std::vector<double> take_latencies();
 
  private:
   struct Client {
     Descriptor fd;
-    std::uint64_t answer_left{};
+    std::uint64_t reply_left{};
     std::uint64_t bytes{};     // of messages
-    std::uint64_t messages{};  // where they differ in length
+    std::uint64_t messages{};  // if lengths differ
   };
 
   void connect(std::size_t first, std::size_t last);
-  void read_answers(std::size_t first, std::size_t last);
+  void read_replies(std::size_t first, std::size_t last);
   void run();
   void read(Client& client);
   void look_at(const Client& client, const char* data, std::size_t size);
@@ -91,7 +92,7 @@ class Swarm {
   Plan plan_;
   Descriptor epoll_;
   Descriptor stop_;
-  std::vector<Client> clients_;  // those that read, then the stalled ones
+  std::vector<Client> clients_;  // first those that read, then the stalled ones
   std::vector<char> buffer_;
   std::vector<double> latencies_;
   std::uint64_t read_messages_{};
