@@ -28,14 +28,14 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = Backplane::Clock;
 
-// So many turns of the follower, of some hundred events each, before clients' requests are looked at again.
+// Turns of the follower, of some hundred events each, before clients' requests are read again.
 constexpr int follower_turns = 4;
 constexpr auto tick_interval = 1s;
-// PUBs that wait for a broker to come.
+// Texts of PUBs that wait for a broker.
 constexpr std::size_t waiting_bytes_max = 64u << 20;
 
-std::size_t worker_count(std::size_t wanted) {
-  if (wanted > 0) return wanted;
+std::size_t worker_count(std::size_t configured) {
+  if (configured > 0) return configured;
   const unsigned cores = std::thread::hardware_concurrency();
   return cores > 1 ? cores - 1 : 1;  // one for the upstream thread
 }
@@ -149,14 +149,14 @@ class Backplane::Impl final : public PublishListener {
 
   const GatewayConfig& gateway_;
   const BackplaneConfig& config_;
-  // In this order: sessions, on the engine's workers, use what stands above it.
+  // In this order: sessions, on the engine's workers, use the members above the engine.
   Requests requests_;
   TopicDirectory directory_;
   websocket::Counters websockets_;
   SessionCounters sessions_;
   http::Site site_;
   const Services services_;
-  std::atomic<std::size_t> told_goodbye_{0};
+  std::atomic<std::size_t> goodbyes_sent_{0};
   fanout::Engine engine_;
   EngineOutlet outlet_;
   BrokerPublisher publisher_;
@@ -166,13 +166,13 @@ class Backplane::Impl final : public PublishListener {
   Follower follower_;
   TypeFetcher types_;
   fanout::Listeners listeners_;
-  std::map<std::size_t, const FeedConfig*> feeds_;  // by place
+  std::map<std::size_t, const FeedConfig*> feeds_;  // by listener
   std::size_t goodbyes_{};
 
   Clock::time_point next_tick_{Clock::now() + tick_interval};
-  bool broker_there_{};
+  bool broker_connected_{};
   bool absence_logged_{};
-  // What the poller has found.
+  // Set by the poller.
   bool waker_ready_{};
   bool accept_ready_{};
   bool departed_ready_{};
@@ -180,20 +180,20 @@ class Backplane::Impl final : public PublishListener {
 };
 
 Result<std::string> Backplane::Impl::listen() {
-  std::vector<std::pair<std::string, const FeedConfig*>> places;
-  for (const std::string& place : config_.listen) places.emplace_back(place, nullptr);
+  std::vector<std::pair<std::string, const FeedConfig*>> addresses;
+  for (const std::string& address : config_.listen) addresses.emplace_back(address, nullptr);
   for (const FeedConfig& feed : gateway_.feeds) {
-    if (feed.backplane == config_.name) places.emplace_back(feed.listen, &feed);
+    if (feed.backplane == config_.name) addresses.emplace_back(feed.listen, &feed);
   }
   std::string all;
-  for (const auto& [place, feed] : places) {
-    const auto bound = listeners_.listen(place);
+  for (const auto& [address, feed] : addresses) {
+    const auto bound = listeners_.listen(address);
     if (!bound) return tl::unexpected(bound.error());
     if (feed != nullptr) feeds_.emplace(bound->index, feed);
-    site_.add_place(place);
-    site_.add_place(bound->address);
+    site_.add_address(address);
+    site_.add_address(bound->address);
     if (!bound->loopback) {
-      log::warning("clients reach {} from other machines, and it asks nobody who they are", bound->address);
+      log::warning("{} is reachable from other machines, without authentication", bound->address);
     }
     all += (all.empty() ? "" : ",") + bound->address;
   }
@@ -226,7 +226,7 @@ void Backplane::Impl::watch(Poller& poller) {
   poller.watch(listeners_.fd(), &accept_ready_);
   poller.watch(engine_.closed_clients_fd(), &departed_ready_);
   poller.watch(publisher_.fd(), &publisher_ready_);
-  for (const int fd : follower_.fds()) poller.watch(fd, nullptr);  // each turn asks the follower anyway
+  for (const int fd : follower_.fds()) poller.watch(fd, nullptr);  // turn() lets the follower work anyway
 }
 
 Clock::time_point Backplane::Impl::next_deadline() {
@@ -240,7 +240,7 @@ void Backplane::Impl::turn(Clock::time_point now) {
   if (std::exchange(accept_ready_, false) || now >= listeners_.next_deadline()) listeners_.accept(now);
   take_requests(now);
   for (int i = 0; i < follower_turns && follower_.do_work(Clock::now()) > 0; ++i) engine_.publish();
-  if (follower_.connected() != broker_there_) watch_broker();
+  if (follower_.connected() != broker_connected_) watch_broker();
   now = Clock::now();
   types_.turn(now);
   if (std::exchange(publisher_ready_, false)) {
@@ -280,24 +280,24 @@ void Backplane::Impl::on_published(fanout::ClientId client, std::string_view top
 }
 
 void Backplane::Impl::watch_broker() {
-  broker_there_ = follower_.connected();
-  absence_logged_ = false;  // the next tick says so, unless it is back by then
-  if (!broker_there_) return;
-  log::info("backplane {}: following the broker at {}", config_.name,
+  broker_connected_ = follower_.connected();
+  absence_logged_ = false;  // the next tick logs it, unless the broker is back by then
+  if (!broker_connected_) return;
+  log::info("backplane {}: connected to the broker at {}", config_.name,
             config_.endpoints().at(follower_.status().broker).egress);
 }
 
 void Backplane::Impl::tick(Clock::time_point now) {
   next_tick_ = now + tick_interval;
-  if (!broker_there_ && !absence_logged_) {
+  if (!broker_connected_ && !absence_logged_) {
     absence_logged_ = true;
-    std::string places;
+    std::string endpoints;
     for (const BrokerEndpoints& broker : config_.endpoints()) {
-      places += (places.empty() ? "" : " or ") + broker.egress;
+      endpoints += (endpoints.empty() ? "" : " or ") + broker.egress;
     }
-    log::warning("backplane {}: there is no broker at {}: clients are told to wait", config_.name, places);
+    log::warning("backplane {}: waiting for a broker at {}", config_.name, endpoints);
   }
-  // The follower tells the broker, with its hello, how we are.
+  // The follower sends them to the broker with its hello.
   follower_.set_counters(hello_counters(figures()));
 }
 
@@ -306,20 +306,20 @@ void Backplane::Impl::drain() {
   engine_.say_goodbye("drain");
   for (const fanout::ClientId client : hub_.clients()) {
     ++goodbyes_;
-    engine_.post(client, [this](fanout::Client&) { told_goodbye_.fetch_add(1); });
+    engine_.post(client, [this](fanout::Client&) { goodbyes_sent_.fetch_add(1); });
   }
   engine_.publish();
 }
 
 bool Backplane::Impl::drained() const {
   const fanout::EngineCounters counters = engine_.counters();
-  return counters.clients == 0 || (told_goodbye_.load() == goodbyes_ && counters.unsent_clients == 0);
+  return counters.clients == 0 || (goodbyes_sent_.load() == goodbyes_ && counters.unsent_clients == 0);
 }
 
 Figures Backplane::Impl::figures() const {
   Figures figures;
   figures.backplane = config_.name;
-  figures.connected = broker_there_;
+  figures.connected = broker_connected_;
   figures.engine = engine_.counters();
   figures.listeners = listeners_.counters();
   figures.hub = hub_.counters();

@@ -1,5 +1,5 @@
 #pragma once
-// One backplane's part of a gateway.
+// One backplane of a gateway.
 
 #include <chrono>
 #include <memory>
@@ -13,40 +13,40 @@ namespace backplane::gateway {
 
 class Poller;
 
-/// Puts together what one backplane's clients need: listeners, an engine with its workers, a hub, a follower
-/// of the broker and a publisher to it. Lives on the gateway's one upstream thread, but for the workers and
-/// the publisher's own thread. Owns all of it.
+/// Builds what the clients of one backplane need: listeners, an engine with its workers, a hub, a follower of
+/// the broker and a publisher to it. Owns all of it. Lives on the gateway's upstream thread; the workers and
+/// the publisher have threads of their own.
 class Backplane {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Throws std::invalid_argument for endpoints that cannot be used, std::system_error and zmq::error_t where
-  /// the system refuses. Both configurations outlive it, and so does `board`, on which whoever runs it shows
-  /// its figures: HTTP clients are given them.
+  /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
+  /// refuses. The configurations and `board` outlive it. The caller publishes figures on `board`, and HTTP
+  /// clients read them there.
   Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
             const FiguresBoard& board);
   ~Backplane();
   Backplane(const Backplane&) = delete;
   Backplane& operator=(const Backplane&) = delete;
 
-  /// Listens on all its places, its feeds' among them. @returns the addresses in force, joined by commas.
+  /// Listens on all addresses, including those of feeds. @returns the bound addresses, joined by commas.
   Result<std::string> listen();
-  /// Has `poller` watch its descriptors.
+  /// Adds its descriptors to `poller`.
   void watch(Poller& poller);
 
-  /// Before sleeping: who puts something in for it from now on wakes it.
+  /// Called before the thread sleeps: a request that arrives from now on wakes it.
   void fall_asleep() noexcept;
   void wake_up() noexcept;
-  /// Until when it may sleep; time_point::min(): not at all.
+  /// The time until which the thread may sleep; time_point::min(): not at all.
   [[nodiscard]] Clock::time_point next_deadline();
-  /// Does what is to be done now.
+  /// Does the work that is due.
   void turn(Clock::time_point now);
 
-  /// Listens no more, and says goodbye to all clients.
+  /// Stops listening, and notifies all clients that they will be disconnected.
   void drain();
-  /// Whether they have all been told, as far as they read.
+  /// Whether every client has been notified and has no unsent data.
   [[nodiscard]] bool drained() const;
-  /// Gives what clients have published up to `limit` to reach the broker.
+  /// Waits up to `limit` until the broker has what clients published.
   void close(std::chrono::milliseconds limit);
 
   [[nodiscard]] Figures figures() const;

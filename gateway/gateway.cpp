@@ -23,8 +23,8 @@ using Clock = Backplane::Clock;
 using namespace std::chrono_literals;
 
 constexpr auto board_interval = 1s;
-constexpr auto goodbye_time_max = 200ms;
-constexpr std::uint64_t own_files = 128;  // listeners, ZeroMQ's, workers', logs
+constexpr auto publisher_close_limit = 200ms;
+constexpr std::uint64_t own_files = 128;  // for listeners, ZeroMQ, workers and logs
 
 }  // namespace
 
@@ -44,7 +44,7 @@ class Gateway::Impl {
   }
   bool listen();
   bool open_metrics();
-  /// Sleeps until there is something to do, at most until `until`, and does it.
+  /// Sleeps until there is work, at most until `until`, and does it.
   void turn(Clock::time_point until);
   void show_figures(Clock::time_point now);
   void drain();
@@ -52,7 +52,7 @@ class Gateway::Impl {
   const GatewayConfig config_;
   const std::string name_;
   Poller poller_;
-  FiguresBoard board_;  // backplanes' workers read it
+  FiguresBoard board_;  // read by workers
   std::vector<std::unique_ptr<Backplane>> backplanes_;
   Clock::time_point next_board_{};
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
@@ -61,12 +61,12 @@ class Gateway::Impl {
 bool Gateway::Impl::listen() {
   std::string lines;
   for (const auto& backplane : backplanes_) {
-    const auto places = backplane->listen();
-    if (!places) {
-      log::error("{}", places.error().text);
+    const auto addresses = backplane->listen();
+    if (!addresses) {
+      log::error("{}", addresses.error().text);
       return false;
     }
-    lines += fmt::format("ready role=gateway listen={}\n", *places);
+    lines += fmt::format("ready role=gateway listen={}\n", *addresses);
     backplane->watch(poller_);
   }
   if (!open_metrics()) return false;
@@ -98,7 +98,7 @@ void Gateway::Impl::show_figures(Clock::time_point now) {
 
 void Gateway::Impl::turn(Clock::time_point until) {
   until = std::min(until, next_board_);
-  // In this order: who puts something in after we looked finds us asleep, and wakes us.
+  // In this order: a worker that adds work after next_deadline() finds this thread asleep, and wakes it.
   for (const auto& backplane : backplanes_) backplane->fall_asleep();
   for (const auto& backplane : backplanes_) until = std::min(until, backplane->next_deadline());
   poller_.wait(until);
@@ -111,7 +111,7 @@ void Gateway::Impl::turn(Clock::time_point until) {
 ExitCode Gateway::Impl::run(Signals& signals) {
   const std::uint64_t files = raise_open_files_limit();
   const std::uint64_t clients = files > own_files ? files - own_files : 0;
-  log::info("{} files may be open: room for {} clients", files,
+  log::info("open files limit {}: at most {} clients", files,
             std::min<std::uint64_t>(clients, config_.connections_max));
   bool signalled = false;
   poller_.watch(signals.fd(), &signalled);
@@ -122,7 +122,8 @@ ExitCode Gateway::Impl::run(Signals& signals) {
     if (!std::exchange(signalled, false)) continue;
     for (auto event = signals.next(); event != Signals::Event::none; event = signals.next()) {
       if (event == Signals::Event::stop) stop = true;
-      if (event == Signals::Event::reload) log::info("nothing of a gateway can be changed while it runs");
+      if (event == Signals::Event::reload)
+        log::info("reload: nothing applied, a gateway needs a restart for every change");
     }
   }
   drain();
@@ -137,7 +138,7 @@ void Gateway::Impl::drain() {
   };
   const auto until = Clock::now() + config_.goodbye_limit;
   while (!all_drained() && Clock::now() < until) turn(std::min(until, Clock::now() + 10ms));
-  for (const auto& backplane : backplanes_) backplane->close(goodbye_time_max);
+  for (const auto& backplane : backplanes_) backplane->close(publisher_close_limit);
 }
 
 Gateway::Gateway(GatewayConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}

@@ -1,5 +1,5 @@
 #pragma once
-// The gateway: any number of TCP clients on one backplane.
+// The gateway: connects any number of TCP clients to its backplanes.
 
 #include <memory>
 
@@ -9,21 +9,22 @@
 
 namespace backplane::gateway {
 
-/// Puts the gateway together and runs it: its backplanes, which share the one upstream thread, that of run().
-/// On it are listeners, hubs, followers and what is published; nothing there blocks, and nothing there writes
-/// to clients, which is the workers' part (see Backplane, and docs/architecture.md for where they meet).
+/// Builds the gateway's backplanes and runs them on one thread, the upstream thread, which is the caller of
+/// run(). On it live listeners, hubs, followers and publish queues. It never blocks, and never writes to
+/// clients: the workers do (see Backplane; docs/architecture.md lists where the threads meet).
 class Gateway {
  public:
-  /// Throws std::invalid_argument for endpoints that cannot be used, std::system_error and zmq::error_t
-  /// where the system refuses.
+  /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
+  /// refuses.
   explicit Gateway(GatewayConfig config);
   ~Gateway();
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  /// Listens, prints the ready line on standard output, and serves until `signals` says stop; then tells
-  /// the clients and gives what is queued for them up to 1 s. A broker need not be there.
-  /// @returns done, or failed where it cannot listen, which is logged.
+  /// Listens, prints the ready lines on standard output, and serves until `signals` requests a stop. Then
+  /// notifies the clients, and sends what is queued for them for up to goodbye_limit. Does not wait for a
+  /// broker.
+  /// @returns done, or failed if it cannot listen; the reason is logged.
   ExitCode run(Signals& signals);
 
  private:

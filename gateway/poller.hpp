@@ -1,5 +1,5 @@
 #pragma once
-// Waiting for any of some descriptors.
+// Waits for several descriptors.
 
 #include <algorithm>
 #include <array>
@@ -14,17 +14,17 @@
 
 namespace backplane::gateway {
 
-/// An epoll whose answer is flags. Lives on one thread; the descriptors stay their owners'.
+/// An epoll that sets a flag for each readable descriptor. Lives on one thread. Does not own the descriptors.
 class Poller {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Throws std::system_error where the kernel refuses an epoll, as watch() does.
+  /// Throws std::system_error if the kernel refuses, as does watch().
   Poller() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
   }
 
-  /// While `fd` is readable, wait() returns and sets `*ready` (where it is not nullptr).
+  /// Makes wait() return while `fd` is readable, and set `*ready` (unless it is nullptr).
   void watch(int fd, bool* ready) {
     epoll_event event{};
     event.events = EPOLLIN;
@@ -34,7 +34,7 @@ class Poller {
     }
   }
 
-  /// Waits until something is readable, or `until`; does not sleep where that is past.
+  /// Blocks until a descriptor is readable or until `until`. Does not block if that is past.
   void wait(Clock::time_point until) {
     const timespec timeout = as_timespec(time_left(until, Clock::now()));
     std::array<epoll_event, 64> events;

@@ -46,7 +46,7 @@ std::string_view name(fanout::Policy policy) noexcept {
 std::optional<BadCommand> set_every(Subscribe& subscribe, std::chrono::nanoseconds every,
                                     std::string_view shown_as) {
   if (every < every_min || every > every_max) {
-    return BadCommand{"bad_every", fmt::format("wanted 1ms to 24h, got {}", shown(shown_as))};
+    return BadCommand{"bad_every", fmt::format("expected 1ms to 24h, got {}", shown(shown_as))};
   }
   subscribe.every = std::chrono::ceil<std::chrono::milliseconds>(every);
   return std::nullopt;
@@ -56,7 +56,7 @@ std::optional<BadCommand> set_since(Subscribe& subscribe, std::chrono::nanosecon
                                     std::string_view shown_as) {
   if (ago <= std::chrono::nanoseconds{0} || ago > since_max) {
     return BadCommand{"bad_since",
-                      fmt::format("wanted a time above 0 and of at most 3650d, got {}", shown(shown_as))};
+                      fmt::format("expected a duration above 0 and up to 3650d, got {}", shown(shown_as))};
   }
   subscribe.since = ago;
   return std::nullopt;
@@ -72,7 +72,7 @@ std::optional<BadCommand> set_resume(Subscribe& subscribe, std::string_view toke
 std::optional<BadCommand> set_offset(Subscribe& subscribe, std::uint64_t offset) {
   if (!subscribe.pattern.is_exact()) {
     return BadCommand{"offset_needs_exact_topic",
-                      fmt::format("offsets are counted in one topic: wanted a pattern without wildcards, or "
+                      fmt::format("expected one topic, because each topic has its own offsets, or "
                                   "since=<duration>; got {}",
                                   shown(subscribe.pattern.str()))};
   }
@@ -86,7 +86,7 @@ std::optional<BadCommand> check_published(std::string_view topic) {
   }
   if (!is_system_topic(topic)) return std::nullopt;
   return BadCommand{"bad_topic",
-                    fmt::format("topics of the system can be read, not published: {}", shown(topic))};
+                    fmt::format("expected a topic outside $SYS, which is read-only, got {}", shown(topic))};
 }
 
 std::optional<BadCommand> check_pattern_text(std::string_view pattern) {

@@ -1,5 +1,5 @@
 #pragma once
-// What a client can ask of a gateway, whatever it speaks.
+// The commands of clients, in every protocol.
 
 #include <chrono>
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace backplane::gateway {
 
-/// Where the events of a subscription begin, as the client says it: with new ones, behind places that it had
-/// come to, behind an offset (only where the pattern is one topic), or so long ago.
+/// Where the events of a subscription begin, as the client requests it: with new events, after the positions
+/// of a resume token, after an offset (only if the pattern is one topic), or at a time, given as an age.
 using Since = std::variant<std::monostate, AfterPositions, AfterOffset, std::chrono::nanoseconds>;
 
 struct Subscribe {
@@ -25,14 +25,14 @@ struct Subscribe {
   bool last{};
   std::chrono::milliseconds every{0};  ///< 0: every event
   Since since;
-  std::optional<fanout::Policy> policy;  ///< for the whole session, as SetPolicy
+  std::optional<fanout::Policy> policy;  ///< of the whole session, as SetPolicy sets it
 };
 struct Unsubscribe {
   std::string pattern;
 };
 struct Publish {
   std::string topic;
-  std::string text;  ///< with its escapes undone
+  std::string text;  ///< escapes are decoded
 };
 struct SetFormat {
   Format format{};
@@ -46,10 +46,10 @@ struct ListTopics {
 struct Ping {};
 struct Help {};
 struct Quit {};
-/// Nothing is asked, nothing is answered: an empty line.
+/// An empty line, which gets no reply.
 struct Nothing {};
 
-/// What cannot be done: a word for programs and one line for people.
+/// A command that cannot be executed: a code for programs and one line of text for people.
 struct BadCommand {
   std::string code;
   std::string text;
@@ -58,35 +58,37 @@ struct BadCommand {
 using Command = std::variant<Nothing, Subscribe, Unsubscribe, Publish, SetFormat, SetPolicy, ListTopics, Ping,
                              Help, Quit, BadCommand>;
 
-/// What the broker is to be asked for. `now_ns` is Unix time.
+/// The replay request for `since`; nothing for new events only. `now_ns` is Unix time.
 [[nodiscard]] std::optional<ReplayFrom> replay_from(const Since& since, std::int64_t now_ns);
 
 /// gap, latest or disconnect; nothing for any other name.
 [[nodiscard]] std::optional<fanout::Policy> parse_policy(std::string_view name) noexcept;
 [[nodiscard]] std::string_view name(fanout::Policy policy) noexcept;
 
-// What a subscription may ask for, checked alike in all protocols. `shown` is what stood there, for the
-// error.
+// Options of a subscription, checked alike in all protocols. `shown` is what the client sent, for the error.
+// @returns what is wrong.
 
 inline constexpr std::chrono::milliseconds every_min{1};
 inline constexpr std::chrono::milliseconds every_max{std::chrono::hours{24}};
-inline constexpr std::chrono::hours since_max{24 * 3650};  ///< no history is that old
+inline constexpr std::chrono::hours since_max{24 * 3650};  ///< older than any history
 
-/// Takes `every`, rounded up to milliseconds. @returns what is wrong with it.
+/// Sets the interval, rounded up to milliseconds.
 [[nodiscard]] std::optional<BadCommand> set_every(Subscribe& subscribe, std::chrono::nanoseconds every,
                                                   std::string_view shown);
-/// Takes `ago`. @returns what is wrong with it.
+/// Sets the age at which history begins.
 [[nodiscard]] std::optional<BadCommand> set_since(Subscribe& subscribe, std::chrono::nanoseconds ago,
                                                   std::string_view shown);
-/// Takes a resume token. @returns what is wrong with it.
+/// Sets the positions of a resume token.
 [[nodiscard]] std::optional<BadCommand> set_resume(Subscribe& subscribe, std::string_view token);
-/// Takes an offset. @returns what is wrong with it.
+/// Sets the offset after which history begins.
 [[nodiscard]] std::optional<BadCommand> set_offset(Subscribe& subscribe, std::uint64_t offset);
 
-/// What was sent, as a part of an answer: in quotes, cut, without what a terminal must not see.
+/// A client's text as part of a reply: quoted, cut after 64 bytes, with control characters escaped.
 [[nodiscard]] std::string shown(std::string_view text);
 
 // Checks that all protocols share. @returns what is wrong.
+
+/// A topic to publish to: a valid one that does not belong to the system.
 [[nodiscard]] std::optional<BadCommand> check_published(std::string_view topic);
 [[nodiscard]] std::optional<BadCommand> check_pattern_text(std::string_view pattern);
 

@@ -18,11 +18,11 @@
 namespace backplane::gateway {
 namespace {
 
-BadCommand wanted(std::string code, std::string_view what, std::string_view got) {
-  return {std::move(code), fmt::format("wanted {}, got {}", what, shown(got))};
+BadCommand expected(std::string code, std::string_view what, std::string_view got) {
+  return {std::move(code), fmt::format("expected {}, got {}", what, shown(got))};
 }
 
-/// Takes the first word off `rest`, and the spaces around it.
+/// Removes the first word from `rest`, and the spaces around it.
 std::string_view take_word(std::string_view& rest) {
   rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
   const std::string_view word = rest.substr(0, rest.find(' '));
@@ -36,22 +36,23 @@ std::optional<BadCommand> check_bytes(std::string_view line) {
   for (std::size_t i = 0; i < line.size(); ++i) {
     const auto byte = static_cast<unsigned char>(line[i]);
     if (byte >= 0x20 && byte != 0x7f) continue;
-    if (publishes && byte == '\t') continue;  // text that is published may have tabs as they are
+    if (publishes && byte == '\t') continue;  // published text may contain tabs
     return BadCommand{
-        "bad_byte", fmt::format("wanted text without control characters, got byte 0x{:02x} at {}", byte, i)};
+        "bad_byte",
+        fmt::format("expected text without control characters, got byte 0x{:02x} at {}", byte, i)};
   }
   if (wire::is_utf8(line)) return std::nullopt;
-  return wanted("not_utf8", "UTF-8", line);
+  return expected("not_utf8", "UTF-8", line);
 }
 
-/// For commands that take nothing behind them.
+/// A command without arguments.
 template <class T>
 Command alone(std::string_view verb, std::string_view rest) {
   if (rest.empty()) return T{};
-  return wanted("bad_argument", fmt::format("nothing behind {}", verb), rest);
+  return expected("bad_argument", fmt::format("nothing after {}", verb), rest);
 }
 
-/// Reads every=, since=, policy= and last into `command`; each at most once.
+/// Reads the options every=, since=, policy= and last into `command`. Each may occur once.
 class SubscribeOptionsReader {
  public:
   explicit SubscribeOptionsReader(Subscribe& command) : command_(command) {}
@@ -60,13 +61,13 @@ class SubscribeOptionsReader {
     const std::size_t equals = option.find('=');
     const std::string_view key = option.substr(0, equals);
     const auto known = std::find(keys.begin(), keys.end(), key);
-    const bool wants_value = known != keys.begin();
-    if (known == keys.end() || (equals != std::string_view::npos) != wants_value) {
-      return wanted("bad_option", "last, every=…, since=… or policy=…", option);
+    const bool takes_value = known != keys.begin();
+    if (known == keys.end() || (equals != std::string_view::npos) != takes_value) {
+      return expected("bad_option", "last, every=…, since=… or policy=…", option);
     }
     bool& seen = seen_[static_cast<std::size_t>(known - keys.begin())];
-    if (std::exchange(seen, true)) return wanted("bad_option", fmt::format("{} once", key), option);
-    if (!wants_value) {
+    if (std::exchange(seen, true)) return expected("bad_option", fmt::format("{} only once", key), option);
+    if (!takes_value) {
       command_.last = true;
       return std::nullopt;
     }
@@ -81,7 +82,8 @@ class SubscribeOptionsReader {
 
   std::optional<BadCommand> every(std::string_view value) {
     const auto duration = parse_duration(value, "every");
-    if (!duration) return BadCommand{"bad_every", "wanted 1ms to 24h, as every=5s, got " + shown(value)};
+    if (!duration)
+      return BadCommand{"bad_every", "expected 1ms to 24h (such as every=5s), got " + shown(value)};
     return set_every(command_, *duration, value);
   }
 
@@ -95,13 +97,13 @@ class SubscribeOptionsReader {
     } else if (const auto duration = parse_duration(value, "since")) {
       return set_since(command_, *duration, value);
     }
-    return wanted("bad_since", "a duration as 10m, an offset as 17, or a resume token", value);
+    return expected("bad_since", "a duration such as 10m, an offset such as 17, or a resume token", value);
   }
 
   std::optional<BadCommand> policy(std::string_view value) {
     command_.policy = parse_policy(value);
     if (command_.policy) return std::nullopt;
-    return wanted("bad_policy", "gap, latest or disconnect", value);
+    return expected("bad_policy", "gap, latest or disconnect", value);
   }
 
   Subscribe& command_;
@@ -111,8 +113,9 @@ class SubscribeOptionsReader {
 Command parse_subscribe(std::string_view rest) {
   const std::string_view pattern = take_word(rest);
   if (pattern.empty()) {
-    return BadCommand{"bad_argument",
-                      "wanted SUB <pattern> [every=5s] [last] [since=10m] [policy=latest], as SUB stock.>"};
+    return BadCommand{
+        "bad_argument",
+        "expected SUB <pattern> [every=5s] [last] [since=10m] [policy=latest] (such as SUB stock.>)"};
   }
   auto parsed = Pattern::parse(pattern);
   if (!parsed) return BadCommand{"bad_topic", std::move(parsed.error().text)};
@@ -126,15 +129,15 @@ Command parse_subscribe(std::string_view rest) {
 
 Command parse_unsubscribe(std::string_view rest) {
   const std::string_view pattern = take_word(rest);
-  if (pattern.empty()) return BadCommand{"bad_argument", "wanted UNSUB <pattern>, as UNSUB stock.>"};
-  if (!rest.empty()) return wanted("bad_argument", "nothing behind the pattern", rest);
+  if (pattern.empty()) return BadCommand{"bad_argument", "expected UNSUB <pattern> (such as UNSUB stock.>)"};
+  if (!rest.empty()) return expected("bad_argument", "nothing after the pattern", rest);
   if (auto bad = check_pattern_text(pattern)) return *std::move(bad);
   return Unsubscribe{std::string(pattern)};
 }
 
 Command parse_topics(std::string_view rest) {
   const std::string_view pattern = take_word(rest);
-  if (!rest.empty()) return wanted("bad_argument", "nothing behind the pattern", rest);
+  if (!rest.empty()) return expected("bad_argument", "nothing after the pattern", rest);
   if (pattern.empty()) return ListTopics{">"};
   if (auto bad = check_pattern_text(pattern)) return *std::move(bad);
   return ListTopics{std::string(pattern)};
@@ -143,7 +146,7 @@ Command parse_topics(std::string_view rest) {
 Command parse_publish(std::string_view rest) {
   const std::size_t space = rest.find(' ');
   if (rest.empty() || space == std::string_view::npos) {
-    return BadCommand{"bad_argument", "wanted PUB <topic> <text>, as PUB news.uk Hello"};
+    return BadCommand{"bad_argument", "expected PUB <topic> <text> (such as PUB news.uk Hello)"};
   }
   const std::string_view topic = rest.substr(0, space);
   if (auto bad = check_published(topic)) return *std::move(bad);
@@ -152,12 +155,12 @@ Command parse_publish(std::string_view rest) {
 
 Command parse_format_command(std::string_view rest) {
   if (const auto format = parse_format(rest)) return SetFormat{*format};
-  return wanted("bad_format", "text, text+offset, json or proto", rest);
+  return expected("bad_format", "text, text+offset, json or proto", rest);
 }
 
 Command parse_policy_command(std::string_view rest) {
   if (const auto policy = parse_policy(rest)) return SetPolicy{*policy};
-  return wanted("bad_policy", "gap, latest or disconnect", rest);
+  return expected("bad_policy", "gap, latest or disconnect", rest);
 }
 
 }  // namespace
@@ -178,26 +181,27 @@ Command parse_line(std::string_view line) {
   if (verb == "PING") return alone<Ping>(verb, rest);
   if (verb == "HELP") return alone<Help>(verb, rest);
   if (verb == "QUIT") return alone<Quit>(verb, rest);
-  return wanted("unknown_command", "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT", verb);
+  return expected("unknown_command", "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT",
+                  verb);
 }
 
 std::string_view help_lines() {
-  return "+HELP SUB <pattern> [options]    the events of all topics that match: SUB stock.>\n"
-         "+HELP     * is any one token, > at the end is one or more: SUB *.uk\n"
-         "+HELP     every=<duration>       at most one event a topic in it, the latest: SUB clock "
-         "every=5s\n"
-         "+HELP     last                   first the latest event of each topic: SUB stock.> last\n"
-         "+HELP     since=<duration>       first what came in that time: SUB news.> since=10m\n"
-         "+HELP     since=<offset>         first what came after it, of one topic: SUB news.uk since=17\n"
-         "+HELP     since=<resume>         first what came after it, as 00c0ffee0000002a:9 or several: a,b\n"
-         "+HELP     policy=<policy>        the same as POLICY: SUB stock.> policy=latest\n"
-         "+HELP UNSUB <pattern>            no more of them: UNSUB stock.>\n"
-         "+HELP PUB <topic> <text>         publishes a line of text: PUB news.uk Hello\n"
-         "+HELP FORMAT <format>            how events are written: text, text+offset, json or proto\n"
-         "+HELP POLICY <policy>            what happens when you read too slowly: gap, latest or disconnect\n"
-         "+HELP TOPICS [<pattern>]         names of topics, with last offset, bytes and age: TOPICS stock.>\n"
-         "+HELP PING                       answers +PONG\n"
-         "+HELP QUIT                       ends the connection\n";
+  return "+HELP SUB <pattern> [options]    subscribe to all topics that match: SUB stock.>\n"
+         "+HELP     * matches one token, > at the end matches one or more: SUB *.uk\n"
+         "+HELP     every=<duration>       the latest event of each topic per interval: SUB clock every=5s\n"
+         "+HELP     last                   the latest event of each topic first: SUB stock.> last\n"
+         "+HELP     since=<duration>       history of that time first: SUB news.> since=10m\n"
+         "+HELP     since=<offset>         history after an offset first, of one topic: SUB news.uk "
+         "since=17\n"
+         "+HELP     since=<token>          history after a token first: SUB > since=00c0ffee0000002a:9\n"
+         "+HELP     policy=<policy>        same as POLICY: SUB stock.> policy=latest\n"
+         "+HELP UNSUB <pattern>            unsubscribe: UNSUB stock.>\n"
+         "+HELP PUB <topic> <text>         publish a line of text: PUB news.uk Hello\n"
+         "+HELP FORMAT <format>            set the format of events: text, text+offset, json or proto\n"
+         "+HELP POLICY <policy>            what happens if you read too slowly: gap, latest or disconnect\n"
+         "+HELP TOPICS [<pattern>]         list topics with last offset, bytes and age: TOPICS stock.>\n"
+         "+HELP PING                       reply with +PONG\n"
+         "+HELP QUIT                       close the connection\n";
 }
 
 }  // namespace backplane::gateway

@@ -1,5 +1,5 @@
 #pragma once
-// One line into one command.
+// The text grammar: one line is one command.
 
 #include <string_view>
 
@@ -7,11 +7,11 @@
 
 namespace backplane::gateway {
 
-/// Reads a line (without its end). Any bytes may be given; the text of a BadCommand is one line that a
-/// terminal can show.
+/// Parses a line without its line end. Any bytes are safe; the text of a BadCommand is one line that a
+/// terminal can display.
 [[nodiscard]] Command parse_line(std::string_view line);
 
-/// What HELP answers: lines that begin with `+HELP`.
+/// The reply to HELP: lines that begin with `+HELP`.
 [[nodiscard]] std::string_view help_lines();
 
 }  // namespace backplane::gateway

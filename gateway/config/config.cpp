@@ -33,7 +33,7 @@ Result<void> check_pattern_text(std::string_view value, std::string_view where) 
   return {};
 }
 
-/// As an endpoint has it: IPv6 in brackets.
+/// The endpoint of a host; IPv6 in brackets.
 std::string endpoint_of(std::string_view host, int port) {
   const bool bare_ipv6 = std::count(host.begin(), host.end(), ':') >= 2 && !host.starts_with('[');
   return bare_ipv6 ? fmt::format("tcp://[{}]:{}", host, port) : fmt::format("tcp://{}:{}", host, port);
@@ -43,28 +43,30 @@ Result<void> check_host(std::string_view value, std::string_view where) {
   const bool has_port = std::count(value.begin(), value.end(), ':') == 1;
   if (value.empty() || has_port || !mq::check_endpoint(endpoint_of(value, 5570), where)) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: wanted a host without a port, got \"{}\"", where, value));
+                fmt::format("{}: expected a host without a port, got \"{}\"", where, value));
   }
   return {};
 }
 
 void describe_backplane(config::Section& section, BackplaneConfig& backplane) {
-  section.field("listen", backplane.listen, "Where clients connect, each HOST:PORT; port 0 picks a free one.",
-                check_listen);
-  section.field("brokers", backplane.brokers,
-                "The brokers' hosts, with the default ports: the first that is there is followed. None: the "
-                "three endpoints below.",
-                check_host);
+  section.field("listen", backplane.listen,
+                "Addresses for clients, each HOST:PORT. Port 0 picks a free port.", check_listen);
+  section.field(
+      "brokers", backplane.brokers,
+      "Hosts of the brokers, with the default ports. The gateway reads from the first one that it can "
+      "connect to. Empty: the three endpoints below.",
+      check_host);
   section.field("ingress", backplane.ingress, "The broker's endpoint for publishers.", mq::check_endpoint);
   section.field("egress", backplane.egress, "The broker's endpoint for subscribers.", mq::check_endpoint);
-  section.field("control", backplane.control, "The broker's endpoint for questions.", mq::check_endpoint);
+  section.field("control", backplane.control, "The broker's endpoint for control requests.",
+                mq::check_endpoint);
 }
 
 Result<void> check_host_name(std::string_view value, std::string_view where) {
   const bool ipv6 = value.starts_with('[') && value.ends_with(']');
   if (!value.empty() && (ipv6 || value.find_first_of(":/ ") == std::string_view::npos)) return {};
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted a host as browsers name it, without a port, got \"{}\"", where, value));
+              fmt::format("{}: expected a host name or address without a port, got \"{}\"", where, value));
 }
 
 Result<void> check_origin(std::string_view value, std::string_view where) {
@@ -74,67 +76,70 @@ Result<void> check_origin(std::string_view value, std::string_view where) {
     if (!rest.empty() && rest.find_first_of("/ ") == std::string_view::npos) return {};
   }
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted an origin such as https://example.org, got \"{}\"", where, value));
+              fmt::format("{}: expected an origin such as https://example.org, got \"{}\"", where, value));
 }
 
 void describe_http(config::Section& section, GatewayConfig& gateway) {
   section.field("http", gateway.http,
-                "Whether HTTP, Server-Sent Events, WebSocket and the page are served on the same ports.");
-  section.field(
-      "hosts", gateway.hosts,
-      "Names that browsers reach it by, beside localhost and the addresses listened on; others are refused.",
-      check_host_name);
+                "Serve HTTP, Server-Sent Events, WebSocket and the page on the same ports.");
+  section.field("hosts", gateway.hosts,
+                "Host names that browsers may use, besides localhost and the addresses in `listen`. Others "
+                "are refused.",
+                check_host_name);
   section.field("cors_origins", gateway.cors_origins,
-                "Origins whose pages may use it beside its own, each as https://example.org.", check_origin);
+                "Origins of other sites whose pages may use the gateway, such as https://example.org.",
+                check_origin);
   section.bytes("http_header_bytes_max", gateway.http_header_bytes_max, 1024, 1u << 20,
-                "Longest head of a request. Its body may be as long as an event.");
+                "Longest head of an HTTP request. The body may be as long as an event.");
   section.field("http_request_timeout", gateway.http_request_timeout, 0ms, 24h,
-                "How long a request may take to come, from its first byte to its last; 0s: for ever.");
+                "Time for an HTTP request to arrive, from its first byte to its last. 0s: unlimited.");
 }
 
 void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.field("connections_max", gateway.connections_max, 1, 10'000'000,
-                "Clients of each backplane connected at a time.");
+                "Connected clients of each backplane.");
   section.field("connections_per_address_max", gateway.connections_per_address_max, 1, 10'000'000,
-                "The same from one address; loopback has no such limit.");
+                "The same from one address. Does not apply to loopback.");
   section.field("first_byte_timeout", gateway.first_byte_timeout, 0ms, 24h,
-                "How long a client may say nothing at all after it connected; 0s: for ever.");
+                "Time for a new client to send its first byte. 0s: unlimited.");
   section.field("idle_timeout", gateway.idle_timeout, 0ms, 24h * 365,
-                "How long a client that has subscribed to nothing may say nothing; 0s: for ever.");
-  section.bytes("line_bytes_max", gateway.line_bytes_max, 512, 16u << 20, "Longest command, but for PUB.");
+                "Time that a client without subscriptions may be silent. 0s: unlimited.");
+  section.bytes("line_bytes_max", gateway.line_bytes_max, 512, 16u << 20, "Longest command, except PUB.");
   section.bytes("max_event_bytes", gateway.max_event_bytes, 512, 1u << 30, "Largest event, and longest PUB.");
   section.field("subscriptions_per_client_max", gateway.subscriptions_per_client_max, 1, 10'000'000,
-                "Patterns that one client may subscribe to.");
+                "Subscriptions of one client.");
   section.bytes("backlog_bytes_max", gateway.backlog_bytes_max, 4096, 1u << 30,
-                "Events queued for one client; above it, the client's policy decides.");
-  section.bytes("backlog_total_bytes_max", gateway.backlog_total_bytes_max, 1u << 20, std::size_t{1} << 40,
-                "Memory for events that any client has yet to get; above it, the slowest lose the oldest. As "
-                "much again for answers (values, history, lists); above it, who reads least is sent away.");
+                "Events queued for one client. Above this, the client's policy applies.");
+  section.bytes(
+      "backlog_total_bytes_max", gateway.backlog_total_bytes_max, 1u << 20, std::size_t{1} << 40,
+      "Memory for events that clients have yet to receive. Above this, the slowest clients lose the oldest "
+      "events. The same limit applies to replies (values, history, lists); above it, the client that reads "
+      "least is disconnected.");
   section.bytes("unsent_bytes_max", gateway.unsent_bytes_max, 4096, 1u << 30,
-                "What the kernel may hold unsent of one client.");
+                "Unsent bytes in the kernel for one client.");
   section.bytes("values_bytes_max", gateway.values_bytes_max, 1u << 16, std::size_t{1} << 40,
-                "Retained values that clients wait for, of all their patterns together.");
+                "Memory for retained values that clients request, of all patterns together.");
 }
 
 void describe_feed(config::Section& section, FeedConfig& feed) {
   section.field("listen", feed.listen, "HOST:PORT.", check_listen);
   section.field("backplane", feed.backplane,
-                "Whose topics: \"default\", or the name of a [[gateway.backplane]].");
-  section.field("topics", feed.topics, "Patterns.", check_pattern_text);
+                "The backplane: \"default\", or the name of a [[gateway.backplane]].");
+  section.field("topics", feed.topics, "Patterns to subscribe to.", check_pattern_text);
   section.choice("format", feed.format,
                  {{"text", Format::text}, {"text+offset", Format::text_offset}, {"json", Format::json}},
-                 "How events are written.");
+                 "Format of events.");
   if (!section.reading()) return;
-  if (feed.listen.empty()) section.error("listen", "wanted HOST:PORT, got nothing");
-  if (feed.topics.empty()) section.error("topics", "wanted one pattern or more, got none");
+  if (feed.listen.empty()) section.error("listen", "expected HOST:PORT, got nothing");
+  if (feed.topics.empty()) section.error("topics", "expected one pattern or more, got none");
 }
 
-/// A backplane that nobody can reach was not meant.
+/// The first backplane needs an address or a feed; else no client can reach it.
 void check_reachable(config::Section& section, const GatewayConfig& gateway) {
   const bool fed = std::any_of(gateway.feeds.begin(), gateway.feeds.end(),
                                [&](const FeedConfig& feed) { return feed.backplane == gateway.first.name; });
   if (gateway.first.listen.empty() && !fed) {
-    section.error("listen", "wanted HOST:PORT, or a [[gateway.feed]], got neither");
+    section.error("listen", "expected HOST:PORT, or a [[gateway.feed]], got neither");
   }
 }
 
@@ -150,46 +155,46 @@ std::vector<BrokerEndpoints> BackplaneConfig::endpoints() const {
 }
 
 void describe(config::Section& section, GatewayConfig& gateway) {
-  section.field("name", gateway.name, "The name said to the broker; empty: gateway@<host>.");
+  section.field("name", gateway.name, "The name of this gateway towards the broker. Empty: gateway@<host>.");
   section.field("workers", gateway.workers, 0, 256,
-                "Threads that write to clients; 0: one less than there are cores, at least one.");
+                "Threads that write to clients. 0: the number of cores minus 1, at least 1.");
   section.field("metrics", gateway.metrics,
-                "HOST:PORT of /metrics, /healthz and /readyz, or \"off\"; 127.0.0.1:9571 is free for it.",
+                "Address (HOST:PORT) for /metrics, /healthz and /readyz, such as 127.0.0.1:9571, or \"off\".",
                 check_metrics);
   describe_backplane(section, gateway.first);
   describe_http(section, gateway);
   describe_limits(section, gateway);
   section.field("prefixes_max", gateway.prefixes_max, 1, 10'000'000,
-                "Distinct subscriptions at the broker; above it the gateway takes everything from it.");
+                "Distinct subscriptions at the broker. Above this, the gateway subscribes to everything.");
   section.field("flush_window", gateway.flush_window, 0ms, 1s,
-                "How long at most events wait for more, under load.");
+                "How long events may wait for further ones, under load.");
   section.field("publish_timeout", gateway.publish_timeout, 10ms, 10min,
-                "How long a PUB may wait for the broker before it is answered -ERR unavailable.");
-  section.field(
-      "goodbye_limit", gateway.goodbye_limit, 100ms, 10min,
-      "How long a client that is sent away may take to read what is queued for it, as all are when the "
-      "gateway ends.");
+                "How long a PUB may wait for the broker. Then it gets -ERR unavailable.");
+  section.field("goodbye_limit", gateway.goodbye_limit, 100ms, 10min,
+                "Time for a client that is disconnected to read what is queued for it. When the gateway "
+                "shuts down, this "
+                "applies to all clients.");
   std::set<std::string> names{gateway.first.name};
-  section.tables("backplane", gateway.others, "Another backplane, with listeners of its own.",
+  section.tables("backplane", gateway.others, "Another backplane, with its own addresses.",
                  [&](config::Section& each, BackplaneConfig& backplane) {
-                   each.field("name", backplane.name, "What this gateway calls it.");
+                   each.field("name", backplane.name, "Name of the backplane in this gateway.");
                    describe_backplane(each, backplane);
                    if (!each.reading()) return;
-                   if (backplane.listen.empty()) each.error("listen", "wanted HOST:PORT, got nothing");
+                   if (backplane.listen.empty()) each.error("listen", "expected HOST:PORT, got nothing");
                    if (backplane.name.empty()) {
-                     each.error("name", "wanted a name, got none");
+                     each.error("name", "expected a name, got none");
                    } else if (!names.insert(backplane.name).second) {
                      each.error("name",
-                                fmt::format("wanted each name once, got \"{}\" again", backplane.name));
+                                fmt::format("expected each name once, got \"{}\" again", backplane.name));
                    }
                  });
-  section.tables("feed", gateway.feeds, "A port on which whoever connects gets its topics, without a word.",
-                 [&](config::Section& each, FeedConfig& feed) {
-                   describe_feed(each, feed);
-                   if (!each.reading() || names.contains(feed.backplane)) return;
-                   each.error("backplane",
-                              fmt::format("wanted the name of a backplane, got \"{}\"", feed.backplane));
-                 });
+  section.tables(
+      "feed", gateway.feeds, "A port on which every client gets the same topics, without a command.",
+      [&](config::Section& each, FeedConfig& feed) {
+        describe_feed(each, feed);
+        if (!each.reading() || names.contains(feed.backplane)) return;
+        each.error("backplane", fmt::format("expected the name of a backplane, got \"{}\"", feed.backplane));
+      });
   if (section.reading()) check_reachable(section, gateway);
 }
 

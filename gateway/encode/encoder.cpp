@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::array<std::string_view, format_count> format_names = {
     "text", "text+offset", "json", "proto", "sse", "sse_without_ids", "websocket"};
-constexpr std::size_t named_formats = 4;  // that a client can ask for
+constexpr std::size_t named_formats = 4;  // the formats that a client can request by name
 
 void append_number(std::uint64_t number, std::string& out) {
   const fmt::format_int digits(number);
@@ -29,7 +29,7 @@ void append_hex(std::uint64_t number, std::string& out) {
   for (int shift = 60; shift >= 0; shift -= 4) out.push_back(digits[number >> shift & 0xf]);
 }
 
-/// A resume token: what came behind this event is what its reader has yet to get.
+/// A resume token: reading continues after this event.
 void append_sse_id(const wire::Stamp& stamp, std::string& out) {
   out.append("id: ");
   append_hex(stamp.stream, out);
@@ -44,7 +44,7 @@ void append_json_time(std::int64_t unix_ns, std::string& out) {
   out.push_back('"');
 }
 
-/// A ServerMessage with a delivery, behind its length: the event's bytes are untouched.
+/// A ServerMessage with a delivery, after its length. The event's bytes are copied unchanged.
 void append_delivery(std::string_view topic, std::span<const std::byte> event, std::string& out) {
   const std::string_view bytes{reinterpret_cast<const char*>(event.data()), event.size()};
   const std::size_t delivery = wire::delimited_bytes(topic.size()) + wire::delimited_bytes(bytes.size());
@@ -54,7 +54,7 @@ void append_delivery(std::string_view topic, std::span<const std::byte> event, s
   wire::append_delimited(v1::ServerMessage_Delivery::kEventFieldNumber, bytes, out);
 }
 
-/// The publisher's time in Unix nanoseconds, where it has one that 64 bits can say.
+/// The publisher's time in Unix nanoseconds, if there is one that fits in 64 bits.
 std::optional<std::int64_t> time_ns(const wire::EventView& event) {
   constexpr std::int64_t second = 1'000'000'000;
   constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / second - 1;
@@ -63,7 +63,7 @@ std::optional<std::int64_t> time_ns(const wire::EventView& event) {
   return event.time_seconds * second + event.time_nanos;
 }
 
-/// By hand, as protobuf's printer costs twelve times as much.
+/// By hand: protobuf's printer costs twelve times as much.
 void append_envelope(std::string_view topic, const wire::EventView& event, const wire::Stamp& stamp,
                      std::string& out) {
   out.append("{\"topic\":");

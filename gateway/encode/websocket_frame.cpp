@@ -13,7 +13,7 @@ constexpr std::size_t short_length_max = 125;
 constexpr unsigned length_in_2_bytes = 126;
 constexpr unsigned length_in_8_bytes = 127;
 
-/// A frame's bytes before its payload.
+/// The bytes of a frame before its payload.
 class Head {
  public:
   Head(Opcode opcode, std::size_t payload_bytes) noexcept {
@@ -40,7 +40,7 @@ class Head {
   std::size_t size_{};
 };
 
-/// `text`, or its beginning of at most `bytes_max` bytes that does not end within a character.
+/// The first `bytes_max` bytes of `text`, or fewer: no character is cut.
 std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
   if (text.size() <= bytes_max) return text;
   while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0U) == 0x80U) --bytes_max;
@@ -50,7 +50,8 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) noexcept {
 }  // namespace
 
 void append_frame(Opcode opcode, std::string_view payload, std::string& out) {
-  CHECK(opcode < Opcode::close || payload.size() <= control_bytes_max, "a control frame is short");
+  CHECK(opcode < Opcode::close || payload.size() <= control_bytes_max,
+        "a control frame has at most 125 bytes");
   out.append(Head(opcode, payload.size()).bytes()).append(payload);
 }
 

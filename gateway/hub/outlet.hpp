@@ -1,5 +1,5 @@
 #pragma once
-// The way from the hub to its clients.
+// The hub's side of the fan-out engine.
 
 #include <chrono>
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace backplane::gateway {
 
-/// What a hub asks of an engine, with the engine's meaning (fanout/engine.hpp); a test plays it on one
+/// The functions of an engine that a hub uses; fanout/engine.hpp describes them. Tests implement them on one
 /// thread.
 class Outlet {
  public:

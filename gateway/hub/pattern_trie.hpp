@@ -1,5 +1,5 @@
 #pragma once
-// Patterns with wildcards, found by the topics that they match.
+// Finds the patterns with wildcards that match a topic.
 
 #include <cstddef>
 #include <functional>
@@ -13,17 +13,19 @@
 
 namespace backplane::gateway {
 
-/// Patterns with a value each, token by token, so that a match costs the tokens of the topic and not the
-/// number of patterns. Belongs to one thread. `Value` is cheap to copy; Value{} stands for none.
+/// Patterns, each with a value, stored token by token: the cost of a match depends on the number of tokens in
+/// the topic, not on the number of patterns. Belongs to one thread. `Value` is cheap to copy; Value{} means
+/// none.
 template <class Value>
 class PatternTrie {
  public:
-  /// @param pattern a valid pattern (core/topic); it has one value, the last
+  /// Sets the value of a pattern.
+  /// @param pattern a valid pattern (core/topic)
   void insert(std::string_view pattern, Value value) { *place(root_, pattern) = value; }
 
   void erase(std::string_view pattern) { erase_below(root_, pattern); }
 
-  /// Calls `found` with the value of each pattern that matches `topic` (a valid one).
+  /// Calls `found` with the value of each pattern that matches `topic`, which is valid (core/topic).
   template <class Found>
   void match(std::string_view topic, Found&& found) const {
     match_below(root_, topic, /*wildcards=*/!is_system_topic(topic), found);
@@ -35,15 +37,15 @@ class PatternTrie {
   struct Node {
     std::unordered_map<std::string, std::unique_ptr<Node>, StringHash, std::equal_to<>>
         children;  // `*` is one of them
-    Value here{};  // of the pattern that ends here
-    Value rest{};  // of the pattern that ends here with `>`
+    Value here{};  // of the pattern that ends at this node
+    Value rest{};  // of the pattern that ends with `>` below this node
 
     [[nodiscard]] bool is_leaf() const noexcept {
       return children.empty() && here == Value{} && rest == Value{};
     }
   };
 
-  /// Takes the first token off `rest`.
+  /// Removes the first token from `rest`.
   static std::string_view take_token(std::string_view& rest) {
     const std::size_t dot = rest.find('.');
     const std::string_view token = rest.substr(0, dot);
@@ -51,7 +53,7 @@ class PatternTrie {
     return token;
   }
 
-  // At most 128 tokens fit a pattern, so recursion is bounded.
+  // The recursion is bounded: a pattern has at most 128 tokens.
   static Value* place(Node& node, std::string_view rest) {
     if (rest.empty()) return &node.here;
     const std::string_view token = take_token(rest);

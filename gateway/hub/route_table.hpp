@@ -34,7 +34,6 @@ class RouteTable {
     route = acquire(audiences);
     release(before);
   }
-  [[nodiscard]] std::size_t size() const noexcept { return by_set_.size(); }
 
  private:
   using Set = std::vector<fanout::AudienceId>;

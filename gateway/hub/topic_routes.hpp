@@ -192,7 +192,7 @@ class TopicRoutes {
   std::unordered_map<std::string, std::unique_ptr<SubscribedPattern>, StringHash, std::equal_to<>> patterns_;
   PatternTrie<SubscribedPattern*> wildcards_;  // those of patterns_ that have any
   std::uint64_t generation_{1};                // of the patterns with wildcards
-  std::uint32_t audiences_{};                  // numbers given out so far
+  std::uint32_t audiences_{};                  // numbers assigned so far
   std::vector<fanout::AudienceId> free_audiences_;
   std::deque<RoutedTopic> topics_;
   std::unordered_map<std::string_view, RoutedTopic*> topics_by_name_;

@@ -1,5 +1,5 @@
 #pragma once
-// What an operator sees of a gateway: its figures at one moment, and how they are named.
+// The metrics of a gateway.
 
 #include <cstdint>
 #include <mutex>
@@ -21,7 +21,7 @@
 
 namespace backplane::gateway {
 
-/// One backplane's figures at one moment. A value.
+/// The figures of one backplane at one moment.
 struct Figures {
   std::string backplane;
   bool connected{};
@@ -38,34 +38,34 @@ struct Figures {
   bool everything{};
 };
 
-/// One figure: `backplane_gateway_<name>`, with a label where it is one of several.
+/// One metric, `backplane_gateway_<name>`, or one label value of it.
 struct FigureDefinition {
   std::string_view name;
   metrics::Kind kind;
   std::string_view label;        ///< name of the label, or empty
-  std::string_view label_value;  ///< the same
+  std::string_view label_value;  ///< its value, or empty
   std::string_view help;
   std::uint64_t (*value)(const Figures&);
 };
 
-/// All of them; those of one name stand together. docs/operations.md explains each.
+/// All metrics. Those of one name are adjacent. docs/operations.md explains each.
 [[nodiscard]] std::span<const FigureDefinition> figure_definitions();
 
-/// Prometheus' families: backplane_gateway_<name>{backplane="…"}.
+/// Prometheus families: backplane_gateway_<name>{backplane="…"}.
 [[nodiscard]] std::vector<metrics::Family> families(std::span<const Figures> all);
 
-/// Why /readyz must say no; empty: every backplane has its broker.
+/// Why /readyz is 503; empty if every backplane has a broker.
 [[nodiscard]] std::string not_ready_reason(std::span<const Figures> all);
 
-/// For programs: `{"backplane":"default","broker":true,"counters":{…}}` with the counters of
-/// hello_counters(); of the backplane `name`.
+/// The status of the backplane `name` for programs: `{"backplane":"default","broker":true,"counters":{…}}`,
+/// with the counters of hello_counters().
 [[nodiscard]] std::string status_json(std::span<const Figures> all, std::string_view name);
 
-/// What goes with the gateway's hello to the broker, for `backplane top` and `audit`: the ledger by the names
-/// of docs/operations.md, labels behind a dot (`dropped_total.slow_consumer`).
+/// The counters in the gateway's hello to the broker, for `backplane top` and `audit`: the ledger, by the
+/// names of docs/operations.md. Label values are appended after a dot (`dropped_total.slow_consumer`).
 [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> hello_counters(const Figures& figures);
 
-/// The crossing from the upstream thread to whoever shows the figures. Any thread; the lock is held for a
+/// Passes figures from the upstream thread to the threads that serve them. Any thread; the lock protects a
 /// copy.
 class FiguresBoard {
  public:

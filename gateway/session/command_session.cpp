@@ -13,75 +13,75 @@
 namespace backplane::gateway {
 namespace {
 
-// Beyond so much that waits for the broker, no more is read from a client.
+// With more unpublished events of one client, its input is paused.
 constexpr std::size_t unpublished_max = 1024;
 constexpr std::size_t unpublished_bytes_max = 1u << 20;
-// The same for other answers.
+// The same for other commands that wait for their reply.
 constexpr std::size_t in_turn_max = 4096;
 
 }  // namespace
 
-void CommandSession::obey(const Command& command) {
+void CommandSession::run(const Command& command) {
   std::visit([this](const auto& what) { execute(what); }, command);
 }
 
 void CommandSession::end_if_done() {
   if (!client().open() || unpublished_ > 0) return;
   if (quitting_) {
-    if (may_end_) end_as_asked(ok_answer("QUIT", ""));
+    if (may_end_) end_after_quit(ok_reply("QUIT", ""));
   } else if (client().input_ended() && !subscribed_ && subscribing_ == 0 && in_turn_ == 0) {
     client().end({});
   }
 }
 
-// ---- answers in their turn ----
+// ---- replies in their turn ----
 
-std::string CommandSession::ok_answer(std::string_view verb, std::string_view what) const {
-  std::string answer;
-  append_ok(format(), verb, what, answer);
-  return answer;
+std::string CommandSession::ok_reply(std::string_view verb, std::string_view what) const {
+  std::string reply;
+  append_ok(format(), verb, what, reply);
+  return reply;
 }
 
-std::string CommandSession::error_answer(std::string_view code, std::string_view text) const {
+std::string CommandSession::error_reply(std::string_view code, std::string_view text) const {
   services().sessions.refusal(code);
-  std::string answer;
-  append_error(format(), code, text, answer);
-  return answer;
+  std::string reply;
+  append_error(format(), code, text, reply);
+  return reply;
 }
 
 template <class What>
-void CommandSession::ask_in_turn(What what) {
+void CommandSession::request_in_turn(What what) {
   ++in_turn_;
-  ask(std::move(what));
-  hold_or_go_on();
+  send_request(std::move(what));
+  pause_or_resume_input();
 }
 
-void CommandSession::take_turn(std::string_view answer) {
+void CommandSession::send_in_turn(std::string_view reply) {
   --in_turn_;
-  client().reply(answer);
-  hold_or_go_on();
+  client().reply(reply);
+  pause_or_resume_input();
   end_if_done();
 }
 
-void CommandSession::say(std::string answer) {
-  if (in_turn_ == 0) return client().reply(answer);
-  ask_in_turn(request::Echo{std::move(answer)});
+void CommandSession::reply_in_turn(std::string reply) {
+  if (in_turn_ == 0) return client().reply(reply);
+  request_in_turn(request::Echo{std::move(reply)});
 }
 
 void CommandSession::error(std::string_view code, std::string_view text) {
   services().sessions.refusal(code);
-  std::string answer;
-  append_error(asked_format_, code, text, answer);
-  say(std::move(answer));
+  std::string reply;
+  append_error(requested_format_, code, text, reply);
+  reply_in_turn(std::move(reply));
 }
 
-void CommandSession::hold_or_go_on() {
-  const bool much =
+void CommandSession::pause_or_resume_input() {
+  const bool many =
       unpublished_ > unpublished_max || unpublished_bytes_ > unpublished_bytes_max || in_turn_ > in_turn_max;
-  const bool little = unpublished_ <= unpublished_max / 2 &&
-                      unpublished_bytes_ <= unpublished_bytes_max / 2 && in_turn_ <= in_turn_max / 2;
-  if (much) client().pause_input(true);
-  if (little) client().pause_input(false);
+  const bool few = unpublished_ <= unpublished_max / 2 && unpublished_bytes_ <= unpublished_bytes_max / 2 &&
+                   in_turn_ <= in_turn_max / 2;
+  if (many) client().pause_input(true);
+  if (few) client().pause_input(false);
 }
 
 // ---- commands ----
@@ -89,108 +89,108 @@ void CommandSession::hold_or_go_on() {
 void CommandSession::execute(const Subscribe& command) {
   if (command.policy) client().set_policy(*command.policy);
   ++subscribing_;
-  ask(request::Subscribe{
+  send_request(request::Subscribe{
       command.pattern,
       {.every = command.every, .last = command.last, .since = replay_from(command.since, unix_now_ns())}});
 }
 
 void CommandSession::execute(const Unsubscribe& command) {
-  ask_in_turn(request::Unsubscribe{command.pattern});
+  request_in_turn(request::Unsubscribe{command.pattern});
 }
 
 void CommandSession::execute(const Publish& command) {
   ++unpublished_;
   unpublished_bytes_ += static_cast<std::uint32_t>(command.text.size());
-  ask(request::Publish{command.topic, command.text});
-  hold_or_go_on();
+  send_request(request::Publish{command.topic, command.text});
+  pause_or_resume_input();
 }
 
-void CommandSession::ask_for_format(Format format) {
-  asked_format_ = format;
-  ask_in_turn(request::SetFormat{format});
+void CommandSession::request_format(Format format) {
+  requested_format_ = format;
+  request_in_turn(request::SetFormat{format});
 }
 
 void CommandSession::execute(const SetPolicy& command) {
   client().set_policy(command.policy);
-  std::string answer;
-  append_ok(asked_format_, "POLICY", name(command.policy), answer);
-  say(std::move(answer));
+  std::string reply;
+  append_ok(requested_format_, "POLICY", name(command.policy), reply);
+  reply_in_turn(std::move(reply));
 }
 
 void CommandSession::execute(const ListTopics& command) {
-  ask_in_turn(request::Topics{command.pattern});
+  request_in_turn(request::Topics{command.pattern});
 }
 
 void CommandSession::execute(const Ping&) {
-  std::string answer;
-  append_pong(asked_format_, answer);
-  say(std::move(answer));
+  std::string reply;
+  append_pong(requested_format_, reply);
+  reply_in_turn(std::move(reply));
 }
 
 void CommandSession::execute(const Help&) {
-  std::string answer;
-  append_lines(asked_format_, help_lines(), answer);
-  append_ok(asked_format_, "HELP", "", answer);
-  say(std::move(answer));
+  std::string reply;
+  append_lines(requested_format_, help_lines(), reply);
+  append_ok(requested_format_, "HELP", "", reply);
+  reply_in_turn(std::move(reply));
 }
 
 void CommandSession::execute(const Quit&) {
   quitting_ = true;
-  ask(request::Quit{});
+  send_request(request::Quit{});
 }
 
 void CommandSession::execute(const BadCommand& command) {
   error(command.code, command.text);
 }
 
-// ---- answers ----
+// ---- results ----
 
 void CommandSession::on_subscribed(std::string_view pattern) {
   --subscribing_;
-  client().reply(ok_answer("SUB", pattern));
+  client().reply(ok_reply("SUB", pattern));
 }
 
 void CommandSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {
   --subscribing_;
-  client().reply(error_answer(code, fmt::format("{}: {}", pattern, text)));
+  client().reply(error_reply(code, fmt::format("{}: {}", pattern, text)));
   end_if_done();
 }
 
-void CommandSession::on_unsubscribed(std::string_view pattern, bool was) {
-  if (was) return take_turn(ok_answer("UNSUB", pattern));
-  take_turn(error_answer("not_subscribed",
-                         fmt::format("wanted a pattern that SUB was given, got \"{}\"", pattern)));
+void CommandSession::on_unsubscribed(std::string_view pattern, bool was_subscribed) {
+  if (was_subscribed) return send_in_turn(ok_reply("UNSUB", pattern));
+  send_in_turn(
+      error_reply("not_subscribed", fmt::format("expected a subscribed pattern, got \"{}\"", pattern)));
 }
 
 void CommandSession::on_format(Format format) {
-  std::string answer;
-  append_ok(Format::text, "FORMAT", name(format), answer);  // in lines also where messages follow
+  std::string reply;
+  append_ok(Format::text, "FORMAT", name(format), reply);  // a line, also before messages
   set_format(format);
-  take_turn(answer);
+  send_in_turn(reply);
 }
 
-void CommandSession::on_echo(std::string_view answer) {
-  take_turn(answer);
+void CommandSession::on_echo(std::string_view reply) {
+  send_in_turn(reply);
 }
 
 void CommandSession::on_topics(std::span<const TopicInfo> topics) {
   const std::int64_t now_ns = unix_now_ns();
-  std::string answer;
-  for (const TopicInfo& topic : topics) append_topic(format(), topic, now_ns, answer);
-  client().reply(answer);
+  std::string reply;
+  for (const TopicInfo& topic : topics) append_topic(format(), topic, now_ns, reply);
+  client().reply(reply);
 }
 
 void CommandSession::on_topics_end(std::size_t count, std::string_view code, std::string_view text) {
-  take_turn(code.empty() ? ok_answer("TOPICS", fmt::format_int(count).str()) : error_answer(code, text));
+  send_in_turn(code.empty() ? ok_reply("TOPICS", fmt::format_int(count).str()) : error_reply(code, text));
 }
 
 void CommandSession::on_published(std::string_view topic, std::size_t bytes, std::string_view code,
                                   std::string_view text) {
   --unpublished_;
   unpublished_bytes_ -= static_cast<std::uint32_t>(bytes);
-  client().reply(code.empty() ? ok_answer("PUB", topic)
-                              : error_answer(code, fmt::format("{}: {}", topic, text)));
-  hold_or_go_on();
+  client().reply(code.empty() ? ok_reply("PUB", topic)
+                              : error_reply(code, fmt::format("{}: {}", topic, text)));
+  pause_or_resume_input();
   end_if_done();
 }
 

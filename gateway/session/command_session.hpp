@@ -1,5 +1,5 @@
 #pragma once
-// What all clients have in common that give commands: how these are carried out and answered.
+// Execution of commands, and the order of their replies, in every protocol that has commands.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,20 +12,23 @@
 
 namespace backplane::gateway {
 
-/// One client that gives commands; whoever derives from it reads them. Lives on its worker; owned by its
-/// fanout::Client. What needs the hub goes there as a Request and comes back in the hub's order; so that
-/// every command is answered in its turn (but for SUB and PUB, which are answered when they are in force and
-/// admitted), an answer that needs nobody goes the same way while another one is under way.
+/// One client that sends commands, which a derived class parses. Lives on its worker; owned by its
+/// fanout::Client.
+///
+/// Replies come in the order of the commands, except those to SUB and PUB, which come when the subscription
+/// is active and when the event is admitted. A command that needs the hub goes there as a Request, and its
+/// reply comes back in the hub's order. While such a reply is outstanding, a reply that does not need the hub
+/// takes the same way, as an Echo request.
 class CommandSession : public Session {
  public:
   CommandSession(fanout::Client& client, const Services& services, Format format)
-      : Session(client, services, format), asked_format_(format) {}
+      : Session(client, services, format), requested_format_(format) {}
 
   void on_subscribed(std::string_view pattern) override;
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;
-  void on_unsubscribed(std::string_view pattern, bool was) override;
+  void on_unsubscribed(std::string_view pattern, bool was_subscribed) override;
   void on_format(Format format) override;
-  void on_echo(std::string_view answer) override;
+  void on_echo(std::string_view reply) override;
   void on_topics(std::span<const TopicInfo> topics) override;
   void on_topics_end(std::size_t count, std::string_view code, std::string_view text) override;
   void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
@@ -34,17 +37,18 @@ class CommandSession : public Session {
   void on_subscriptions(bool any) override;
 
  protected:
-  void obey(const Command& command);
-  /// Nothing more is obeyed: the client has left, or is about to.
+  void run(const Command& command);
+  /// No more commands are executed: the client has left, or is leaving.
   [[nodiscard]] bool done() noexcept { return quitting_ || !client().open(); }
-  /// Answers in its turn, in the format that will be in force then.
+  /// Replies with an error, in its turn and in the format of that moment.
   void error(std::string_view code, std::string_view text);
-  /// Asks the hub for a format, which on_format() answers.
-  void ask_for_format(Format format);
-  /// Half-closing is not leaving, but who neither sends nor waits for anything is done.
+  /// Requests a format from the hub; on_format() confirms it.
+  void request_format(Format format);
+  /// Disconnects a client that has quit, or that has closed its side and waits for nothing. A client that has
+  /// closed its side and is subscribed stays.
   void end_if_done();
-  /// Ends it, as the client has wished: `answer` is the last one.
-  virtual void end_as_asked(std::string_view answer) { client().end(answer); }
+  /// Disconnects a client that has quit. `reply` is the last one.
+  virtual void end_after_quit(std::string_view reply) { client().end(reply); }
 
  private:
   void execute(const Nothing&) {}
@@ -59,26 +63,26 @@ class CommandSession : public Session {
   void execute(const Quit&);
   void execute(const BadCommand& command);
 
-  /// Asks for what is answered in its turn.
+  /// Sends a request whose reply comes in its turn.
   template <class What>
-  void ask_in_turn(What what);
-  /// Gives an answer whose turn it is.
-  void take_turn(std::string_view answer);
-  /// Answers in its turn.
-  void say(std::string answer);
-  [[nodiscard]] std::string ok_answer(std::string_view verb, std::string_view what) const;
-  [[nodiscard]] std::string error_answer(std::string_view code, std::string_view text) const;
-  void hold_or_go_on();
+  void request_in_turn(What what);
+  /// Sends a reply whose turn has come.
+  void send_in_turn(std::string_view reply);
+  /// Sends a reply that does not need the hub, when its turn has come.
+  void reply_in_turn(std::string reply);
+  [[nodiscard]] std::string ok_reply(std::string_view verb, std::string_view what) const;
+  [[nodiscard]] std::string error_reply(std::string_view code, std::string_view text) const;
+  void pause_or_resume_input();
 
-  // Small, as there are many sessions; PUBs and what is in its turn are few, or nothing more is read.
-  std::uint32_t unpublished_{};        // PUBs that wait for their answer
-  std::uint32_t unpublished_bytes_{};  // and the bytes of their text
-  std::uint32_t subscribing_{};        // SUBs that do
-  std::uint32_t in_turn_{};            // all others that do
-  Format asked_format_;                // in which answers in turn will be given
+  // Small, because there are many sessions. The counts are bounded: above a limit, input is paused.
+  std::uint32_t unpublished_{};        // PUBs that wait for their reply
+  std::uint32_t unpublished_bytes_{};  // the bytes of their texts
+  std::uint32_t subscribing_{};        // SUBs that wait for their reply
+  std::uint32_t in_turn_{};            // other commands that wait for their reply
+  Format requested_format_;            // of replies to commands from here on
   bool subscribed_{};
   bool quitting_{};
-  bool may_end_{};  // all but PUBs is answered
+  bool may_end_{};  // every command except PUBs has its reply
 };
 
 }  // namespace backplane::gateway

@@ -1,5 +1,5 @@
 #pragma once
-// Which protocol a client speaks.
+// Which protocol a client uses, by its first line.
 
 #include <algorithm>
 #include <array>
@@ -10,8 +10,8 @@ namespace backplane::gateway {
 
 enum class Protocol : std::uint8_t { line, http };
 
-/// Tells by the first line, without its end, what speaks there: HTTP if it ends in a version of it, else the
-/// line protocol.
+/// The protocol of a client whose first line (without its line end) is given: HTTP if the line ends in an
+/// HTTP version, else the line protocol.
 [[nodiscard]] constexpr Protocol protocol_of(std::string_view first_line) noexcept {
   constexpr std::string_view version = " HTTP/1.1";
   if (first_line.size() < version.size()) return Protocol::line;
@@ -20,8 +20,8 @@ enum class Protocol : std::uint8_t { line, http };
   return end.starts_with(" HTTP/") && digit(6) && end[7] == '.' && digit(8) ? Protocol::http : Protocol::line;
 }
 
-/// Whether a first line of which the end is not there, as it is too long or too slow, is an HTTP request's:
-/// what a browser can be made to send must never be taken for commands.
+/// Whether an incomplete first line, which is too long or too slow, belongs to an HTTP request. What a
+/// browser can be made to send must never be taken for commands.
 [[nodiscard]] constexpr bool begins_as_http(std::string_view beginning) noexcept {
   constexpr std::array<std::string_view, 9> methods = {"GET ",     "HEAD ",  "POST ",  "PUT ",    "DELETE ",
                                                        "OPTIONS ", "PATCH ", "TRACE ", "CONNECT "};

@@ -12,7 +12,7 @@ bool LineReader::give(std::string_view line, const OnLine& on_line) const {
   return line.size() <= most ? on_line(line, false) : on_line(line.substr(0, most), true);
 }
 
-std::string_view LineReader::feed(std::string_view bytes, const OnLine& on_line) {
+std::string_view LineReader::read(std::string_view bytes, const OnLine& on_line) {
   while (!bytes.empty()) {
     const std::size_t end = bytes.find('\n');
     const std::string_view piece = bytes.substr(0, end);
@@ -22,24 +22,23 @@ std::string_view LineReader::feed(std::string_view bytes, const OnLine& on_line)
       skipping_ = !whole;
       continue;
     }
-    bool go_on = true;
+    bool proceed = true;
     if (whole && partial_.empty()) {
-      go_on = give(piece, on_line);
+      proceed = give(piece, on_line);
     } else {
       partial_.append(piece);
       if (whole) {
-        go_on = give(partial_, on_line);
+        proceed = give(partial_, on_line);
         partial_.clear();
-      } else if (partial_.size() > limit(partial_) + 1) {  // one more, as it may be a CR
+      } else if (partial_.size() > limit(partial_) + 1) {  // one more: it may be a CR
         skipping_ = true;
-        go_on = give(partial_, on_line);
+        proceed = give(partial_, on_line);
         partial_.clear();
       }
     }
-    if (!go_on) return bytes;
+    if (!proceed) return bytes;
   }
-  if (partial_.empty() && partial_.capacity() > 4096)
-    partial_ = {};  // one long line is no reason to keep its room
+  if (partial_.empty() && partial_.capacity() > 4096) partial_ = {};  // releases the memory of a long line
   return {};
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Bytes into lines.
+// Splits bytes into lines.
 
 #include <cstddef>
 #include <functional>
@@ -8,11 +8,11 @@
 
 namespace backplane::gateway {
 
-/// Puts lines together from bytes that come in any pieces. A line ends in LF or CRLF and is given
-/// without it. Belongs to one session; holds at most one line.
+/// Assembles lines from bytes that arrive in pieces of any size. A line ends in LF or CRLF, which is removed.
+/// Belongs to one session; keeps at most one incomplete line.
 class LineReader {
  public:
-  /// PUB lines carry an event and so may be longer.
+  /// PUB lines carry an event and may be longer than others.
   struct Limits {
     std::size_t line_bytes_max = 64u << 10;
     std::size_t publish_bytes_max = 1u << 20;
@@ -20,14 +20,14 @@ class LineReader {
 
   explicit LineReader(Limits limits) : limits_(limits) {}
 
-  /// `line` holds until the call returns. `too_long`: only the beginning of it is there; the rest, up to
-  /// the next LF, is passed over. @returns whether to go on.
+  /// `line` is valid until the call returns. `too_long`: it is only the beginning of a line; the rest, up to
+  /// the next LF, is skipped. @returns whether to continue.
   using OnLine = std::function<bool(std::string_view line, bool too_long)>;
 
-  /// Calls `on_line` for each line that `bytes` end. @returns what follows the line at which `on_line` did
-  /// not go on, which may be another protocol's; else nothing.
-  std::string_view feed(std::string_view bytes, const OnLine& on_line);
-  /// No more bytes come: what is there without an LF is a line too.
+  /// Calls `on_line` for each line that `bytes` complete. If `on_line` stops, @returns the bytes after that
+  /// line, which may belong to another protocol; else nothing.
+  std::string_view read(std::string_view bytes, const OnLine& on_line);
+  /// The input has ended: bytes without an LF are a line too.
   void finish(const OnLine& on_line);
 
  private:
@@ -36,7 +36,7 @@ class LineReader {
 
   Limits limits_;
   std::string partial_;
-  bool skipping_{};  // the rest of a line that was too long
+  bool skipping_{};  // the rest of a line that is too long
 };
 
 }  // namespace backplane::gateway

@@ -17,7 +17,7 @@ namespace {
 
 void append(const v1::ServerMessage& message, std::string& out) {
   wire::append_varint(message.ByteSizeLong(), out);
-  CHECK(message.AppendToString(&out), "a message is far below 2 GiB");
+  CHECK(message.AppendToString(&out), "a message has less than 2 GiB");
 }
 
 void append_json_notice(Format format, const Notice& notice, std::string& out) {
@@ -34,7 +34,7 @@ void append_json_notice(Format format, const Notice& notice, std::string& out) {
   end_json_record(format, begin, out);
 }
 
-/// In seconds. The broker's clock may be ahead of ours.
+/// In seconds. Never negative, although the broker's clock may be ahead.
 double age(const TopicInfo& topic, std::int64_t now_ns) {
   return std::max(0.0, static_cast<double>(now_ns) - static_cast<double>(topic.received_ns)) / 1e9;
 }
@@ -63,7 +63,7 @@ v1::ServerMessage proto_session_line(std::string_view word, std::string_view tex
   } else if (word == "LIVE") {
     message.mutable_live()->set_what(std::string(text));
   } else {
-    CHECK(word == "BYE", "a session is told WAIT, LIVE or BYE");
+    CHECK(word == "BYE", "a session notice is WAIT, LIVE or BYE");
     message.mutable_bye()->set_reason(std::string(text));
   }
   return message;

@@ -1,5 +1,5 @@
 #pragma once
-// What clients ask of the hub, on its way there.
+// Requests of clients, on their way to the hub.
 
 #include <chrono>
 #include <optional>
@@ -17,12 +17,12 @@
 
 namespace backplane::gateway {
 
-/// How a pattern is subscribed to.
+/// Options of a subscription.
 struct PatternOptions {
-  /// At most one event a topic in this time, the latest; 0: all of them at once.
+  /// At most one event per topic and interval, the latest; 0: every event at once.
   std::chrono::milliseconds every{0};
-  bool last{};                      ///< the retained values come first
-  std::optional<ReplayFrom> since;  ///< what was published from there on comes first
+  bool last{};                      ///< retained values first
+  std::optional<ReplayFrom> since;  ///< history first, from there on
 };
 
 namespace request {
@@ -40,18 +40,18 @@ struct Publish {
 struct SetFormat {
   Format format{};
 };
-/// An answer that the client gives itself, when it is its turn.
+/// A reply that the session has made itself. The hub returns it after the replies to earlier requests.
 struct Echo {
   std::string reply;
 };
-/// How far the client has been given what it has subscribed to, once it has been given what comes first.
+/// Requests the position up to which the client has received everything, after its backfills.
 struct ReportPosition {};
 struct Topics {
   std::string pattern;
 };
-/// The client has read most of what it was given.
+/// The client has read most of its replies: paused replies can continue.
 struct Drained {};
-/// What was kept for the client in an audience was too much.
+/// The client's join buffer for an audience is full and was discarded.
 struct JoinBufferFull {
   fanout::AudienceId audience{};
 };
@@ -66,8 +66,8 @@ struct Request {
       what;
 };
 
-/// The one way from the workers to the hub's thread: a queue under a mutex, and an eventfd for a hub that
-/// sleeps. Only commands go this way, never events.
+/// The only way from the workers to the hub's thread: a queue under a mutex, and an eventfd that wakes a
+/// sleeping hub. Carries requests, never events.
 class Requests {
  public:
   /// Any worker's thread.
@@ -79,7 +79,7 @@ class Requests {
   // The hub's thread.
   [[nodiscard]] std::vector<Request> take() { return mailbox_.take(); }
   [[nodiscard]] bool empty() const noexcept { return mailbox_.empty(); }
-  /// See Waker: before sleeping, while fd() is watched, and after it.
+  /// Used before and after the hub sleeps, while its fd() is watched; see Waker.
   [[nodiscard]] fanout::Waker& waker() noexcept { return waker_; }
 
  private:

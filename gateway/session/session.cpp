@@ -6,10 +6,10 @@ namespace backplane::gateway {
 
 void Session::say_goodbye(std::string_view reason) {
   if (client_.open()) services_.sessions.goodbye(reason);
-  last_words(reason);
+  close_with_reason(reason);
 }
 
-void Session::last_words(std::string_view reason) {
+void Session::close_with_reason(std::string_view reason) {
   std::string line;
   append_session_line(format_, "BYE", reason, line);
   client_.end(line);

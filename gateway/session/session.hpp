@@ -1,5 +1,5 @@
 #pragma once
-// What the clients of a gateway have in common, whatever they speak.
+// What the clients of all protocols have in common.
 
 #include <chrono>
 #include <span>
@@ -20,18 +20,18 @@ class Site;
 
 namespace backplane::gateway {
 
-/// What the sessions of one backplane share. All of it outlives them.
+/// What the sessions of one backplane share. All members outlive the sessions.
 struct Services {
   Requests& requests;
   const TopicDirectory& directory;
   LineReader::Limits limits;
   websocket::Counters& websockets;
   SessionCounters& sessions;
-  const http::Site* site = nullptr;  ///< none: HTTP is not spoken
+  const http::Site* site = nullptr;  ///< nullptr: HTTP is disabled
 };
 
-/// A client that is told in text or JSON lines what it loses and why it is left. Lives on its worker; owned
-/// by its fanout::Client.
+/// One client. Reports losses, the broker's absence and the reason of a disconnection in the client's format,
+/// and forwards requests to the hub. Lives on its worker; owned by its fanout::Client.
 class Session : public Subscriber {
  public:
   Session(fanout::Client& client, const Services& services, Format format)
@@ -40,21 +40,24 @@ class Session : public Subscriber {
   void report_losses(std::span<const fanout::Loss> losses, std::string& out) override {
     services_.directory.report(format_, losses, out);
   }
-  /// Counts it, and leaves with last_words().
+  /// Counts the reason, and disconnects with close_with_reason().
   void say_goodbye(std::string_view reason) final;
-  void on_replies_drained() override { ask(request::Drained{}); }
-  void on_join_buffer_full(fanout::AudienceId audience) override { ask(request::JoinBufferFull{audience}); }
+  void on_replies_drained() override { send_request(request::Drained{}); }
+  void on_join_buffer_full(fanout::AudienceId audience) override {
+    send_request(request::JoinBufferFull{audience});
+  }
   void on_broker(bool up) override;
 
  protected:
-  /// Says why in the words of the protocol, and ends the client.
-  virtual void last_words(std::string_view reason);
+  /// Sends the reason as the protocol does, and disconnects the client.
+  virtual void close_with_reason(std::string_view reason);
   [[nodiscard]] fanout::Client& client() noexcept { return client_; }
   [[nodiscard]] const Services& services() const noexcept { return services_; }
   [[nodiscard]] Format format() const noexcept { return format_; }
   void set_format(Format format) noexcept { format_ = format; }
+  /// Sends a request of this client to the hub.
   template <class What>
-  void ask(What what) {
+  void send_request(What what) {
     services_.requests.put({client_.id(), std::move(what)});
   }
 

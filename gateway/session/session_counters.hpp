@@ -1,5 +1,5 @@
 #pragma once
-// Why clients were sent away, and what they were refused.
+// Why clients were disconnected, and why commands were refused.
 
 #include <algorithm>
 #include <array>
@@ -10,23 +10,22 @@
 
 namespace backplane::gateway {
 
-/// The words behind `!BYE`, of clients that had been let in; the last stands for any other.
+/// The reasons after `!BYE`, of clients that had been accepted. The last one stands for all others.
 inline constexpr std::array<std::string_view, 10> goodbye_reasons{
     "drain",     "slow_consumer",    "replies_unread", "silent", "idle", "too_many_commands",
     "malformed", "message_too_long", "not_http",       "other"};
-/// The codes behind `-ERR` that say that a limit was met, or that there is no broker; the last stands for any
-/// other.
+/// The codes after `-ERR` that report a limit, or that there is no broker. The last one stands for all
+/// others.
 inline constexpr std::array<std::string_view, 5> refusal_codes{"line_too_long", "too_many_subscriptions",
                                                                "too_many_values", "unavailable", "other"};
 
-/// At one moment, each in the order of the words above.
+/// The counters at one moment, in the order of the codes above.
 struct SessionsCounted {
   std::array<std::uint64_t, goodbye_reasons.size()> goodbyes{};
   std::array<std::uint64_t, refusal_codes.size()> refusals{};
 };
 
-/// Any thread's: all workers of a backplane count here, as none of it is frequent but where a client means
-/// harm.
+/// Any thread. All workers of a backplane count here; the counts are frequent only under attack.
 class SessionCounters {
  public:
   void goodbye(std::string_view reason) noexcept { count(goodbyes_, goodbye_reasons, reason); }

@@ -1,5 +1,5 @@
 #pragma once
-// A client as the hub speaks to it.
+// A client as the hub sees it.
 
 #include <cstddef>
 #include <span>
@@ -13,36 +13,38 @@
 
 namespace backplane::gateway {
 
-/// The protocol's side of one client: what became of what it asked for. Lives on the client's worker, where
-/// all of this is called, in the hub's order and in its place among the client's events.
+/// One client's session: receives the results of the client's requests. Lives on the client's worker, where
+/// every method is called, in the hub's order and in its place among the client's events.
 class Subscriber : public fanout::Handler {
  public:
-  /// A SUB is in force; its events follow. Once for each that was accepted.
+  /// A subscription is active; its events follow. Called once for each Subscribe request.
   virtual void on_subscribed(std::string_view /*pattern*/) {}
-  /// Or it is not to be, for a reason: a word for programs and a text for people.
+  /// A Subscribe request was refused: a code for programs and a text for people.
   virtual void on_refused(std::string_view /*pattern*/, std::string_view /*code*/,
                           std::string_view /*text*/) {}
-  /// No more events of the pattern come. `was`: it was subscribed to.
-  virtual void on_unsubscribed(std::string_view /*pattern*/, bool /*was*/) {}
-  /// Events from here on are written so.
+  /// No more events of the pattern follow. `was_subscribed`: there was a subscription.
+  virtual void on_unsubscribed(std::string_view /*pattern*/, bool /*was_subscribed*/) {}
+  /// Events from here on have this format.
   virtual void on_format(Format /*format*/) {}
-  /// Of the broker's stream, all that is subscribed to and lies up to here has been given. Only where a
-  /// broker is known.
+  /// The client has received everything up to this position of the broker's stream that it is subscribed to.
+  /// Not called if no broker has been connected yet.
   virtual void on_position(const StreamPosition& /*reached*/) {}
-  /// It is the turn of an answer that was the client's own, behind what the hub had to answer before.
-  virtual void on_echo(std::string_view /*answer*/) {}
-  /// Some of the topics asked for, in order of names.
+  /// Returns an Echo request: every earlier request has its reply.
+  virtual void on_echo(std::string_view /*reply*/) {}
+  /// Some of the requested topics, ordered by name.
   virtual void on_topics(std::span<const TopicInfo> /*topics*/) {}
-  /// That were all: so many; or why there are no more. `code` is empty where all is well.
+  /// Ends the list: the number of topics, or why there are no more. `code` is empty if the list is complete.
   virtual void on_topics_end(std::size_t /*count*/, std::string_view /*code*/, std::string_view /*text*/) {}
-  /// A PUB is dealt with, in the order of those: `code` is empty where the broker has admitted it.
+  /// The result of a Publish request, in the order of these: `code` is empty if the broker has admitted the
+  /// event.
   virtual void on_published(std::string_view /*topic*/, std::size_t /*bytes*/, std::string_view /*code*/,
                             std::string_view /*text*/) {}
-  /// All that came before the client's wish to leave is answered, but for PUBs.
+  /// Every request before Quit has its reply, except Publish requests.
   virtual void on_quit() {}
-  /// Something is subscribed to, where nothing was; or nothing is any more.
+  /// The client's first subscription was added, or its last one ended.
   virtual void on_subscriptions(bool /*any*/) {}
-  /// The broker is away, or back with all subscriptions in force. Only where something is subscribed to.
+  /// The broker has gone, or is back with all subscriptions active. Called only if the client has
+  /// subscriptions.
   virtual void on_broker(bool /*up*/) {}
 };
 

@@ -5,7 +5,7 @@
 namespace backplane::gateway {
 
 fanout::TopicId TopicDirectory::add(Entry entry) {
-  // After four thousand million the numbers begin again; those still in use are passed over.
+  // Ids are reused after 2^32; those still known are skipped.
   while (true) {
     const fanout::TopicId id{++last_};
     if (entries_.contains(id)) continue;

@@ -1,5 +1,5 @@
 #pragma once
-// What the engine's topic ids stand for.
+// The topics and notices that the engine's topic ids stand for.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,25 +17,24 @@
 
 namespace backplane::gateway {
 
-/// Numbers for topics, one a topic and stream so that no account of losses mixes two lives of a broker, and
-/// for notices, one each so that none supersedes another: where a client loses a notice, its report of losses
-/// says it. The hub's thread makes and retires numbers; sessions ask on their workers, and only where they
-/// have lost something: a mutex guards all.
+/// Assigns ids. A topic has one per stream, which keeps losses of two incarnations of a broker apart. Each
+/// notice has its own, which keeps one notice from superseding another; if a client loses a notice, its loss
+/// report contains the notice. The hub's thread assigns and retires ids. Sessions look them up on their
+/// workers, only to report losses. A mutex guards everything.
 class TopicDirectory {
  public:
   using Name = std::shared_ptr<const std::string>;
 
-  /// @param retired_max so many numbers are known for some time after their end, as clients that read slowly
-  ///        have yet to be told of them
+  /// @param retired_max how many retired ids are kept: slow clients have yet to report losses of them
   explicit TopicDirectory(std::size_t retired_max = 1u << 20) : retired_max_(retired_max) {}
 
   [[nodiscard]] fanout::TopicId add_topic(Name name, std::uint64_t stream);
-  /// A number that is retired at once.
+  /// An id that is retired at once.
   [[nodiscard]] fanout::TopicId add_notice(Notice notice);
   void retire(fanout::TopicId id);
 
-  /// Any thread. Appends a line for each loss: `!GAP topic first last slow_consumer`, or the notice that was
-  /// lost. For numbers that are forgotten already, one line says that nobody knows how much it was.
+  /// Any thread. Appends a notice for each loss: `!GAP topic first last slow_consumer`, or the notice that
+  /// was lost. If ids are unknown by now, one gap of unknown size stands for all of them.
   void report(Format format, std::span<const fanout::Loss> losses, std::string& out) const;
 
  private:

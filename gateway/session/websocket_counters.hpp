@@ -1,5 +1,5 @@
 #pragma once
-// What WebSocket clients do, counted.
+// Counters of WebSocket clients.
 
 #include <atomic>
 #include <cstdint>
@@ -8,17 +8,17 @@
 
 namespace backplane::gateway::websocket {
 
-/// At one moment.
+/// The counters at one moment.
 struct Counted {
-  std::uint64_t begun{};  ///< handshakes that were answered 101
-  // Connections that were ended for what came on them.
+  std::uint64_t begun{};  ///< handshakes that succeeded
+  // Connections closed because of what the client sent.
   std::uint64_t against_protocol{};
   std::uint64_t binary{};
   std::uint64_t not_utf8{};
   std::uint64_t too_long{};
 };
 
-/// Any thread's: all workers of a backplane count here, as none of it is frequent.
+/// Any thread. All workers of a backplane count here; none of this is frequent.
 class Counters {
  public:
   void count_begun() noexcept { ++begun_; }

@@ -1,5 +1,5 @@
 #pragma once
-// The publisher's sender, for many.
+// Publishes clients' events to the broker.
 
 #include <chrono>
 #include <string>
@@ -12,7 +12,8 @@
 
 namespace backplane::gateway {
 
-/// A Publisher, and how its thread wakes the hub's: on_change makes an eventfd readable there, and no more.
+/// A Publisher whose thread wakes the upstream thread: on_change makes an eventfd readable, and does nothing
+/// else.
 class BrokerPublisher final : public EventPublisher {
  public:
   BrokerPublisher(const GatewayConfig& config, const BackplaneConfig& backplane, const std::string& name)

@@ -17,22 +17,22 @@ void PublishQueue::publish(fanout::ClientId client, std::string topic, std::stri
   if (waiting_bytes_ + bytes > waiting_bytes_max_) {
     ++counters_.refused;
     return listener_.on_published(client, topic, bytes, "unavailable",
-                                  "too much waits for the broker already: it was not published");
+                                  "too many events wait for the broker: the event was not published");
   }
   waiting_bytes_ += bytes;
   entries_.push_back({client, std::move(topic), std::move(text), bytes, now + timeout_});
-  hand_on();
-  take_answers();
+  send();
+  report_results();
 }
 
-void PublishQueue::hand_on() {
+void PublishQueue::send() {
   const PublisherStatus status = publisher_.status();
   if (!status.ready || status.draining) return;
   const std::uint64_t before = offered_;
-  for (; handed_on_ < entries_.size(); ++handed_on_) {
-    Entry& entry = entries_[handed_on_];
+  for (; sent_ < entries_.size(); ++sent_) {
+    Entry& entry = entries_[sent_];
     const Offer offer = publisher_.offer(entry.topic, entry.text);
-    if (offer == Offer::backpressured) break;  // its deadline goes on
+    if (offer == Offer::backpressured) break;  // it stays, with its deadline
     if (offer == Offer::accepted) {
       entry.sequence = ++offered_;
     } else {
@@ -46,31 +46,31 @@ void PublishQueue::hand_on() {
   if (offered_ > before) publisher_.request_confirmation();
 }
 
-void PublishQueue::take_answers() {
+void PublishQueue::report_results() {
   const PublisherStatus status = publisher_.status();
-  const auto answered = [&](const Entry& entry) {
+  const auto is_finished = [&](const Entry& entry) {
     return !entry.code.empty() || (entry.sequence != 0 && entry.sequence <= status.confirmed);
   };
-  std::uint64_t dealt_with = 0;
+  std::uint64_t finished = 0;
   for (const Entry& entry : entries_) {
-    if (!answered(entry)) break;
-    if (entry.code.empty()) ++dealt_with;
+    if (!is_finished(entry)) break;
+    if (entry.code.empty()) ++finished;
   }
-  // The publisher counts refusals, it does not say which: where some of several were refused, none of them
-  // may be called admitted.
+  // The publisher counts refusals without naming the events: if some of several were refused, none of them
+  // may be reported as admitted.
   const std::uint64_t refused =
-      dealt_with > 0 ? status.refused - std::exchange(refused_seen_, status.refused) : 0;
-  while (!entries_.empty() && answered(entries_.front())) {
+      finished > 0 ? status.refused - std::exchange(refused_seen_, status.refused) : 0;
+  while (!entries_.empty() && is_finished(entries_.front())) {
     const Entry& entry = entries_.front();
     if (!entry.code.empty()) {
-      end_first(entry.code, "the event is not one that can be published");
+      finish_first(entry.code, "the event cannot be published");
     } else if (refused == 0) {
-      end_first({}, {});
-    } else if (refused >= dealt_with) {
-      end_first("refused", status.last_problem);
+      finish_first({}, {});
+    } else if (refused >= finished) {
+      finish_first("refused", status.last_problem);
     } else {
-      end_first("refused", fmt::format("{} of {} events sent together were, perhaps this one: {}", refused,
-                                       dealt_with, status.last_problem));
+      finish_first("refused", fmt::format("the broker refused {} of {} events, perhaps this one: {}", refused,
+                                          finished, status.last_problem));
     }
   }
 }
@@ -78,35 +78,36 @@ void PublishQueue::take_answers() {
 void PublishQueue::expire(Clock::time_point now) {
   while (expired_ < entries_.size() && entries_[expired_].deadline <= now) {
     Entry& entry = entries_[expired_];
-    if (expired_ < handed_on_) {
-      tell(entry, "unavailable", "the broker has not confirmed it in time: it may be published yet");
+    if (expired_ < sent_) {
+      report(entry, "unavailable",
+             "timeout: the broker has not confirmed the event, which may still be published");
       ++expired_;
     } else {
-      tell(entry, "unavailable", "there was no broker in time: it was not published");
+      report(entry, "unavailable", "timeout: no broker is connected, the event was not published");
       waiting_bytes_ -= entry.bytes;
       entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(expired_));
     }
   }
 }
 
-void PublishQueue::tell(Entry& entry, std::string_view code, std::string_view text) {
+void PublishQueue::report(Entry& entry, std::string_view code, std::string_view text) {
   if (!entry.client) return;
   ++(code.empty() ? counters_.admitted : counters_.refused);
   listener_.on_published(*std::exchange(entry.client, std::nullopt), entry.topic, entry.bytes, code, text);
 }
 
-void PublishQueue::end_first(std::string_view code, std::string_view text) {
+void PublishQueue::finish_first(std::string_view code, std::string_view text) {
   Entry entry = std::move(entries_.front());
   entries_.pop_front();
-  --handed_on_;
+  --sent_;
   if (expired_ > 0) --expired_;
-  tell(entry, code, text);
+  report(entry, code, text);
 }
 
 void PublishQueue::pump(Clock::time_point now) {
   if (entries_.empty()) return;
-  hand_on();
-  take_answers();
+  send();
+  report_results();
   expire(now);
 }
 

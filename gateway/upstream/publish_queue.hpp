@@ -1,5 +1,5 @@
 #pragma once
-// Events that clients publish, until the broker has admitted each.
+// Events of clients that wait for the broker.
 
 #include <chrono>
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace backplane::gateway {
 
-/// The publishing half of the broker, as a Publisher has it. None of it blocks.
+/// Publishes events to the broker, as a Publisher does. No function blocks.
 class EventPublisher {
  public:
   virtual ~EventPublisher() = default;
@@ -23,32 +23,34 @@ class EventPublisher {
   virtual void request_confirmation() = 0;
 };
 
-/// Who is told what became of clients' events.
+/// Receives the results of clients' events.
 class PublishListener {
  public:
   virtual ~PublishListener() = default;
-  /// One of the client's events is dealt with, in the order in which they came. `code` is empty where the
-  /// broker has admitted it, else a word for programs, with a text for people.
+  /// Reports one event of a client, in the order in which the client published them. `code` is empty if the
+  /// broker has admitted the event; else it is for programs, and `text` for people.
   virtual void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes,
                             std::string_view code, std::string_view text) = 0;
 };
 
-/// A queue at the door of the broker. Lives on one thread, which calls pump(); owns what waits.
+/// Queues events until a broker is connected, and reports each event when the broker has admitted or refused
+/// it. Lives on one thread, which calls pump(). Owns the events that wait.
 class PublishQueue {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// `publisher` and `listener` outlive it.
-  /// @param timeout how long an event may wait for a broker, or for its answer
-  /// @param waiting_bytes_max of events that no broker has been there for
+  /// @param timeout how long an event may wait for a broker and for its confirmation
+  /// @param waiting_bytes_max limit for the texts of events that have not been sent
   PublishQueue(EventPublisher& publisher, PublishListener& listener, std::chrono::milliseconds timeout,
                std::size_t waiting_bytes_max);
 
-  /// Queues an event; what becomes of it is told now or later. That its client has gone changes nothing.
+  /// Queues an event. The listener gets its result, perhaps before this returns, even if the client has left
+  /// by then.
   void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now);
 
-  /// Hands on what waits and tells what is known. To be called when the publisher's status has changed, and
-  /// at next_deadline().
+  /// Sends events that wait, and reports results. Called when the publisher's status has changed, and at
+  /// next_deadline().
   void pump(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
@@ -56,8 +58,8 @@ class PublishQueue {
   struct Counters {
     std::uint64_t received{};
     std::uint64_t admitted{};
-    std::uint64_t refused{};  ///< or not answered in time
-    std::uint64_t waiting{};  ///< now: for an answer
+    std::uint64_t refused{};  ///< includes timeouts
+    std::uint64_t waiting{};  ///< now
   };
   [[nodiscard]] Counters counters() const noexcept {
     Counters counters = counters_;
@@ -67,30 +69,30 @@ class PublishQueue {
 
  private:
   struct Entry {
-    std::optional<fanout::ClientId> client;  ///< none: it has been told already
+    std::optional<fanout::ClientId> client;  ///< nothing: the result has been reported
     std::string topic;
-    std::string text;  ///< emptied when it is handed on
+    std::string text;  ///< empty once it has been sent
     std::size_t bytes;
     Clock::time_point deadline;
-    std::uint64_t sequence{};  ///< the publisher's; 0: not handed on
-    std::string_view code{};   ///< why it is not to be handed on
+    std::uint64_t sequence{};  ///< the publisher's; 0: not sent
+    std::string_view code{};   ///< why it cannot be sent
   };
 
-  void hand_on();
-  void take_answers();
+  void send();
+  void report_results();
   void expire(Clock::time_point now);
-  void end_first(std::string_view code, std::string_view text);
-  void tell(Entry& entry, std::string_view code, std::string_view text);
+  void finish_first(std::string_view code, std::string_view text);
+  void report(Entry& entry, std::string_view code, std::string_view text);
 
   EventPublisher& publisher_;
   PublishListener& listener_;
   std::chrono::milliseconds timeout_;
   std::size_t waiting_bytes_max_;
-  std::deque<Entry> entries_;  // by arrival, and so by deadline and by sequence
-  std::size_t handed_on_{};    // of entries_, from the front
-  std::size_t expired_{};      // the same: told that they took too long, kept as the publisher still has them
+  std::deque<Entry> entries_;  // in order of arrival, of deadlines and of sequences
+  std::size_t sent_{};         // entries that have been sent or cannot be sent, from the front
+  std::size_t expired_{};      // entries that have timed out, from the front: the publisher still has them
   std::size_t waiting_bytes_{};
-  std::uint64_t offered_{};  // sequence of the last event that the publisher took
+  std::uint64_t offered_{};  // sequence of the last event that the publisher accepted
   std::uint64_t refused_seen_{};
   Counters counters_;
 };

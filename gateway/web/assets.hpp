@@ -1,4 +1,5 @@
 #pragma once
+// The files of the page, compiled into the program.
 
 #include <span>
 #include <string_view>

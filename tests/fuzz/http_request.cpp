@@ -1,4 +1,4 @@
-// Any bytes from a client that speaks HTTP: the first says in which pieces they come, the rest is the stream.
+// Any bytes from an HTTP client: the first byte determines the pieces, the rest is the stream.
 
 #include <algorithm>
 #include <cstddef>
@@ -23,7 +23,7 @@ constexpr RequestReader::Limits limits{.header_bytes_max = 512, .body_bytes_max 
 struct Read {
   std::vector<Request> requests;
   std::optional<int> fault;
-  State state{State::empty};  ///< in the end
+  State state{State::empty};  ///< at the end
 };
 
 bool same(const Request& a, const Request& b) {
@@ -31,7 +31,7 @@ bool same(const Request& a, const Request& b) {
          a.fields == b.fields && a.body == b.body && a.http_1_0 == b.http_1_0 && a.keep_alive == b.keep_alive;
 }
 
-/// What is wrong may be seen later where less is there to look at, as long as nothing is taken for whole.
+/// With smaller pieces a fault may be found later, if no request is accepted before it.
 bool same_end(const Read& a, const Read& b) {
   if (a.fault && b.fault) return a.fault == b.fault;
   if (a.fault || b.fault) return (a.fault ? b : a).state == State::reading;
@@ -82,7 +82,7 @@ Read read(std::string_view bytes, std::size_t piece) {
   return result;
 }
 
-/// A body that was understood is the same body where its length is said: nobody was smuggled anything.
+/// A body that was accepted is the same body if its length is given: nothing can be smuggled in.
 void check_again(const Request& request) {
   std::string plain = request.method +
                       " / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(request.body.size()) +

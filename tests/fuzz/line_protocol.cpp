@@ -1,4 +1,4 @@
-// Any bytes from a client of the gateway: the first says in which pieces they come, the rest is the stream.
+// Any bytes from a client of the line protocol: the first byte determines the pieces, the rest is the stream.
 
 #include <algorithm>
 #include <chrono>
@@ -33,7 +33,7 @@ Lines lines_of(std::string_view bytes, std::size_t piece) {
     return true;
   };
   for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size())))
-    reader.feed(bytes.substr(0, piece), on_line);
+    reader.read(bytes.substr(0, piece), on_line);
   reader.finish(on_line);
   return lines;
 }
@@ -73,11 +73,11 @@ void check_command(std::string_view text) {
   }
 }
 
-/// What is behind the line at which a reader stops is given back, whole.
+/// The bytes after the line at which a reader stops are returned completely.
 void check_rest(std::string_view bytes) {
   LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
   bool stopped = false;
-  const std::string_view rest = reader.feed(bytes, [&](std::string_view text, bool) {
+  const std::string_view rest = reader.read(bytes, [&](std::string_view text, bool) {
     stopped = text.starts_with("FORMAT proto");
     return !stopped;
   });

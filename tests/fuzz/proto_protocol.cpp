@@ -1,5 +1,4 @@
-// Any bytes from a client that speaks proto: the first says in which pieces they come, the rest is the
-// stream.
+// Any bytes from a client in format proto: the first byte determines the pieces, the rest is the stream.
 
 #include <algorithm>
 #include <cstddef>
@@ -35,7 +34,7 @@ Read read(std::string_view bytes, std::size_t piece) {
     return true;
   };
   for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
-    result.second = reader.feed(bytes.substr(0, piece), on_message);
+    result.second = reader.read(bytes.substr(0, piece), on_message);
   }
   return result;
 }

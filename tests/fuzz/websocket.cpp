@@ -1,5 +1,4 @@
-// Any bytes from a client that speaks WebSocket: the first says in which pieces they come, the rest is the
-// stream.
+// Any bytes from a WebSocket client: the first byte determines the pieces, the rest is the stream.
 
 #include <algorithm>
 #include <cstddef>
@@ -53,7 +52,7 @@ Read read(std::string_view bytes, std::size_t piece) {
   Read result;
   bool closed = false;
   for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
-    const auto fault = reader.feed(bytes.substr(0, piece), [&](Opcode what, std::string_view payload) {
+    const auto fault = reader.read(bytes.substr(0, piece), [&](Opcode what, std::string_view payload) {
       fuzz::expect(!closed && !result.fault, "nothing is taken behind a close or a fault");
       closed = what == Opcode::close;
       check(what, payload);
@@ -65,7 +64,7 @@ Read read(std::string_view bytes, std::size_t piece) {
   return result;
 }
 
-/// What we would write is what the same frame without its mask would be.
+/// The frame that the gateway would write is the same frame without its mask.
 void check_written(std::string_view payload) {
   std::string line(payload);
   std::replace(line.begin(), line.end(), '\n', ' ');

@@ -1,5 +1,5 @@
 #pragma once
-// A broker as a hub sees it, played by a test.
+// A fake of the broker, for tests of the hub.
 
 #include <array>
 #include <cstring>
@@ -22,7 +22,7 @@ class FakeReader final : public BrokerReader {
     std::uint64_t request;
     std::string pattern;
     ReplayFrom from;
-    int asked{1};  ///< slices
+    int asked{1};  ///< slices requested
   };
 
   std::uint64_t subscribe(std::string_view prefix) override {
@@ -61,7 +61,7 @@ class FakeReader final : public BrokerReader {
   std::map<std::string, int> prefixes;
   std::uint64_t tickets{};
   std::uint64_t requests{};
-  std::vector<std::string> asked;  ///< for retained values
+  std::vector<std::string> asked;  ///< patterns whose retained values were requested
   std::vector<Replay> replays;
   std::vector<std::uint64_t> cancelled;
   StreamPosition live_position_now;
@@ -71,7 +71,7 @@ class FakeReader final : public BrokerReader {
   std::function<void(Result<TopicsPage>)> topics_handler;
 };
 
-/// Stamped text events of one stream, numbered as a broker numbers them.
+/// Makes stamped text events of one stream, numbered as a broker numbers them.
 class NumberedEvents {
  public:
   explicit NumberedEvents(std::uint64_t stream = 0x1'00000001) : stream_(stream) {}
@@ -92,9 +92,9 @@ class NumberedEvents {
     event.set_text(text);
     return stamped(topic, event.SerializeAsString());
   }
-  /// An event without payload: there is no retained value any more.
+  /// Publishes an event without payload, which clears the retained value.
   Event clear(const std::string& topic) { return stamped(topic, ""); }
-  /// Publishes the topic's next event and returns its offset only: it is lost on the way.
+  /// Publishes the topic's next event, which is lost on the way. @returns its offset.
   std::uint64_t lose(const std::string& topic) { return publish(topic, "lost").stamp.offset; }
   [[nodiscard]] std::uint64_t position() const { return position_; }
   [[nodiscard]] std::uint64_t stream() const { return stream_; }

@@ -1,5 +1,5 @@
 #pragma once
-// A whole gateway without threads or sockets: a hub, a shard of the engine, and clients that a test plays.
+// A gateway without threads or sockets: a hub, a shard of the engine, and simulated clients.
 
 #include <chrono>
 #include <deque>
@@ -21,7 +21,7 @@
 
 namespace backplane::gateway {
 
-/// Takes all events, and admits them when the test says so.
+/// Accepts all events, and admits them when the test sets the status.
 class FakePublisher final : public EventPublisher {
  public:
   Offer offer(std::string_view, std::string_view text) override {
@@ -35,7 +35,7 @@ class FakePublisher final : public EventPublisher {
   std::string last_text;
 };
 
-/// The engine on one thread: one shard, whose commands are put when they are made.
+/// The engine on one thread: one shard, which gets each command at once.
 class ShardOutlet final : public Outlet {
  public:
   ShardOutlet(fanout::Log& log, fanout::Shard& shard) : log_(log), shard_(shard) {}
@@ -85,14 +85,14 @@ class ShardOutlet final : public Outlet {
   fanout::Shard& shard_;
 };
 
-/// Time stands still until a test moves it.
+/// The clock stands still until a test moves it.
 class Stage : public ::testing::Test, public PublishListener {
  protected:
-  /// A client's side of the wire.
+  /// The client's end of a connection.
   struct Peer {
     fanout::ClientId id{};
     std::shared_ptr<fanout::SimulatedStream> stream;
-    /// What has come since the last time.
+    /// The output since the last call.
     std::string take() { return std::exchange(stream->output, {}); }
   };
   class SharedStream final : public fanout::Stream {
@@ -134,7 +134,7 @@ class Stage : public ::testing::Test, public PublishListener {
     if (fanout::Client* const client = shard_.find(peer.id)) client->on_writable();
     turn();
   }
-  /// Until nothing more happens.
+  /// Runs hub and shard until neither has work.
   void turn() {
     for (bool more = true; more;) {
       for (Request& request : requests_.take()) {
@@ -168,7 +168,7 @@ class Stage : public ::testing::Test, public PublishListener {
   }
   void deliver(const NumberedEvents::Event& event) {
     Delivery delivery = event.delivery();
-    delivery.mark = &marks_[{event.stamp.stream, event.topic}];  // as a follower keeps them
+    delivery.mark = &marks_[{event.stamp.stream, event.topic}];  // kept per topic, as by a follower
     hub_.on_event(delivery);
     turn();
   }

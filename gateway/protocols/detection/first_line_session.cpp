@@ -40,7 +40,7 @@ void FirstLineSession::begin() {
   if (limit.count() > 0) client().set_alarm(begun_at_ + limit);
 }
 
-/// Whoever types a command may take as long as it likes; a request has its time from its first byte on.
+/// A command may take any time to type. The timeout of an HTTP request runs from its first byte.
 void FirstLineSession::on_alarm() {
   if (begins_as_http(begun_)) become(Protocol::http, begun_);
 }
@@ -53,13 +53,13 @@ void FirstLineSession::become(Protocol protocol, std::string_view bytes) {
     return client().switch_handler(std::make_unique<http::HttpSession>(client(), services(), begun_at_),
                                    bytes);
   }
-  // A browser can be made to send a page's text here: what comes behind an HTTP request is not obeyed.
-  std::string words;
+  // A page can make a browser send its text here: nothing after an HTTP request is taken for a command.
+  std::string bye;
   append_error(Format::text, "not_http",
-               "this port speaks the line protocol: wanted a command, see HELP; got an HTTP request", words);
-  append_session_line(Format::text, "BYE", "not_http", words);
+               "expected a command of the line protocol (see HELP), got an HTTP request", bye);
+  append_session_line(Format::text, "BYE", "not_http", bye);
   services().sessions.goodbye("not_http");
-  client().end(words);
+  client().end(bye);
 }
 
 }  // namespace backplane::gateway

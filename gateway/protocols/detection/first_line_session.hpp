@@ -1,5 +1,5 @@
 #pragma once
-// A client of the one port, until it is known what it speaks.
+// A client whose protocol is not known yet.
 
 #include <string>
 #include <string_view>
@@ -9,8 +9,8 @@
 
 namespace backplane::gateway {
 
-/// Reads a client's first line, within the limits of the line protocol, and becomes the session of what it
-/// speaks. Lives on its worker; owned by its fanout::Client.
+/// Reads a client's first line, within the limits of the line protocol, and replaces itself by the session of
+/// the protocol that the line belongs to. Lives on its worker; owned by its fanout::Client.
 class FirstLineSession final : public Session {
  public:
   FirstLineSession(fanout::Client& client, const Services& services)
@@ -24,7 +24,7 @@ class FirstLineSession final : public Session {
   void begin();
   void become(Protocol protocol, std::string_view bytes);
 
-  std::string begun_;  ///< a line without its end
+  std::string begun_;  ///< the line, as far as it has arrived
   fanout::Client::Clock::time_point begun_at_{};
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// A client of a feed port: it need not say anything.
+// A client of a feed port, which needs no command.
 
 #include <string_view>
 
@@ -7,8 +7,8 @@
 
 namespace backplane::gateway::feed {
 
-/// Receives its feed's topics from the moment that it connects, as `nc host 1500` did in the first Kamaelia
-/// server. What it sends is thrown away; that it sends no more is not leaving. Lives on its worker.
+/// Receives the feed's topics as soon as it connects, as `nc host 1500` did in the first Kamaelia server. Its
+/// input is ignored, and it stays when it closes its side. Lives on its worker.
 class FeedSession final : public Session {
  public:
   FeedSession(fanout::Client& client, const Services& services, Format format)

@@ -1,5 +1,5 @@
 #pragma once
-// What HTTP clients did.
+// Counters of HTTP clients.
 
 #include <array>
 #include <atomic>
@@ -10,14 +10,14 @@
 
 namespace backplane::gateway::http {
 
-/// A value: the counters of a moment.
+/// The counters at one moment.
 struct Counted {
-  std::array<std::uint64_t, 5> responses{};  ///< by the first digit of the status, from 1 on
+  std::array<std::uint64_t, 5> responses{};  ///< by the first digit of the status, 1 to 5
   std::array<std::uint64_t, refusal_count> refused{};
   std::uint64_t sse_clients{};  ///< now
 };
 
-/// Changed and read by any thread.
+/// Any thread may count and read.
 class Counters {
  public:
   void response(int status) noexcept {

@@ -18,7 +18,7 @@ std::string_view reason(int status) {
   return {text.data(), text.size()};
 }
 
-/// As RFC 9110 wants it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The date in the form of RFC 9110: `Sun, 06 Nov 1994 08:49:37 GMT`.
 std::string http_date() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};

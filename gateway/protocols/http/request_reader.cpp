@@ -28,11 +28,11 @@ std::string_view view(beast::string_view text) {
 class RequestReader::Parser {
  public:
   explicit Parser(std::size_t body_bytes_max) {
-    parser_.header_limit(std::numeric_limits<std::uint32_t>::max());  // the reader has looked at that
+    parser_.header_limit(std::numeric_limits<std::uint32_t>::max());  // find_end_of_head() has checked it
     parser_.body_limit(body_bytes_max);
     parser_.eager(true);
   }
-  /// @returns how many of `bytes` are used.
+  /// @returns the number of bytes that were consumed.
   std::size_t put(std::string_view bytes, error_code& error) {
     return parser_.put({bytes.data(), bytes.size()}, error);
   }
@@ -54,23 +54,22 @@ RequestReader::State RequestReader::fail(Refusal refusal, int status, std::strin
   return state_ = State::bad;
 }
 
-/// Beast unfolds lines and takes a CR alone for a line's end only later; and looks at a head when all of it
-/// is there.
+/// Beast parses a complete head only. It would unfold lines, and would notice a bare CR too late.
 bool RequestReader::find_end_of_head() {
   for (const std::size_t end = std::min(bytes_.size(), limits_.header_bytes_max); searched_ < end;
        ++searched_) {
     const char c = bytes_[searched_];
     const char before = searched_ > 0 ? bytes_[searched_ - 1] : '\0';
     if (c == '\n' && before != '\r') {
-      fail(Refusal::malformed, 400, "wanted lines that end in CR LF, got a LF alone");
+      fail(Refusal::malformed, 400, "expected lines that end in CR LF, got a bare LF");
       return false;
     }
     if (before == '\r' && c != '\n') {
-      fail(Refusal::malformed, 400, "wanted lines that end in CR LF, got a CR alone");
+      fail(Refusal::malformed, 400, "expected lines that end in CR LF, got a bare CR");
       return false;
     }
     if (before == '\n' && (c == ' ' || c == '\t')) {
-      fail(Refusal::malformed, 400, "wanted each field on one line, got one that goes on in the next");
+      fail(Refusal::malformed, 400, "expected each field on one line, got a folded one");
       return false;
     }
     if (c == '\n' && searched_ >= 3 && bytes_[searched_ - 2] == '\n') {
@@ -90,33 +89,33 @@ RequestReader::State RequestReader::read() {
 }
 
 RequestReader::State RequestReader::read_head() {
-  // Some end the body before with a line that is not part of it.
-  if (searched_ == 0 && bytes_.starts_with("\r\n") && !std::exchange(passed_line_, true)) bytes_.erase(0, 2);
+  // Some clients end the previous body with an extra empty line.
+  if (searched_ == 0 && bytes_.starts_with("\r\n") && !std::exchange(skipped_line_, true)) bytes_.erase(0, 2);
   if (bytes_.empty()) return state_ = State::empty;
   if (bytes_ == "\r") return state_;
   if (!find_end_of_head()) {
     if (state_ == State::bad || searched_ < limits_.header_bytes_max) return state_;
     const bool in_first_line = bytes_.find('\n') >= limits_.header_bytes_max;
-    return fail(
-        Refusal::too_large, in_first_line ? 414 : 431,
-        fmt::format("wanted a request line and fields of at most {} bytes", limits_.header_bytes_max));
+    return fail(Refusal::too_large, in_first_line ? 414 : 431,
+                fmt::format("expected a request line and fields of at most {} bytes, got more",
+                            limits_.header_bytes_max));
   }
   parser_ = std::make_unique<Parser>(limits_.body_bytes_max);
   error_code error;
   const std::size_t used = parser_->put(std::string_view(bytes_).substr(0, searched_), error);
   namespace http = beast::http;
-  // Beast calls all of it a bad version that stands behind the target.
+  // Beast reports everything after the target as a bad version.
   const std::string_view line = std::string_view(bytes_).substr(0, bytes_.find('\r'));
   const bool three_words = std::count(line.begin(), line.end(), ' ') == 2;
   if (error == http::error::bad_version && three_words && protocol_of(line) == Protocol::http) {
-    return fail(Refusal::malformed, 505, "wanted HTTP/1.1 or HTTP/1.0");
+    return fail(Refusal::malformed, 505, "expected HTTP/1.1 or HTTP/1.0, got another version");
   }
   if (error == http::error::body_limit) {
     return fail(Refusal::too_large, 413,
-                fmt::format("wanted a body of at most {} bytes", limits_.body_bytes_max));
+                fmt::format("expected a body of at most {} bytes, got more", limits_.body_bytes_max));
   }
   if (error && error != http::error::need_more) return fail(Refusal::malformed, 400, error.message());
-  if (!parser_->has_head()) return fail(Refusal::malformed, 400, "wanted a request, got something else");
+  if (!parser_->has_head()) return fail(Refusal::malformed, 400, "expected a request, got something else");
   bytes_.erase(0, used);
   searched_ = 0;
   if (!check_fields()) return state_;
@@ -146,18 +145,17 @@ bool RequestReader::check_fields() {
   };
   const std::string_view length = request_.field("content-length");
   if (lengths > 1 || length.find_first_not_of("0123456789") != std::string_view::npos) {
-    return bad(400, "wanted one Content-Length, which is one number");
+    return bad(400, "expected one Content-Length, which is one number");
   }
   if (codings > 0 && (lengths > 0 || codings > 1 || request_.http_1_0)) {
-    return bad(400, "wanted one Transfer-Encoding, without Content-Length and in HTTP/1.1");
+    return bad(400, "expected one Transfer-Encoding, in HTTP/1.1 and without Content-Length");
   }
   if (codings > 0 && lower_case(request_.field("transfer-encoding")) != "chunked") {
-    return bad(501,
-               "wanted no Transfer-Encoding but chunked, got " + shown(request_.field("transfer-encoding")));
+    return bad(501, "expected Transfer-Encoding: chunked, got " + shown(request_.field("transfer-encoding")));
   }
-  if (hosts > 1 || (hosts == 0 && !request_.http_1_0)) return bad(400, "wanted one Host");
+  if (hosts > 1 || (hosts == 0 && !request_.http_1_0)) return bad(400, "expected one Host");
   if (const auto expect = request_.field("expect"); !expect.empty() && lower_case(expect) != "100-continue") {
-    return bad(417, "wanted no expectation but 100-continue, got " + shown(expect));
+    return bad(417, "expected Expect: 100-continue, got " + shown(expect));
   }
   request_.host = request_.field("host");
   return take_target(view(message.target()));
@@ -179,7 +177,7 @@ bool RequestReader::take_target(std::string_view target) {
   const bool server = whole == "*" && request_.method == "OPTIONS";
   const bool path = target.starts_with('/') || !request_.path.empty();
   if ((!server && !path) || target.find('#') != std::string_view::npos) {
-    fail(Refusal::malformed, 400, "wanted a target that begins with /, got " + shown(whole));
+    fail(Refusal::malformed, 400, "expected a target that begins with /, got " + shown(whole));
     return false;
   }
   const std::size_t question = std::min(target.find('?'), target.size());
@@ -192,22 +190,22 @@ RequestReader::State RequestReader::read_body() {
   namespace http = beast::http;
   std::size_t used = 0;
   while (!parser_->done() && used < bytes_.size()) {
-    // Beast takes a chunk's head when all of it is there, and it might go on for ever: what is seen at a time
-    // is bounded, so that a head is too long however it comes.
-    const std::string_view seen = std::string_view(bytes_).substr(used, limits_.header_bytes_max + 1);
-    // Shown less of the last chunk twice, Beast 1.81 aborts. No message is over before so much has come.
-    if (parser_->chunked() && seen.size() < last_chunk.size()) break;
+    // Beast parses a chunk's head when it is complete, and a head may be endless. Bounding the bytes that
+    // Beast gets at a time makes a head too long regardless of how it arrives.
+    const std::string_view visible = std::string_view(bytes_).substr(used, limits_.header_bytes_max + 1);
+    // Beast 1.81 aborts if it gets part of the last chunk twice. No message is complete with fewer bytes.
+    if (parser_->chunked() && visible.size() < last_chunk.size()) break;
     error_code error;
-    const std::size_t taken = parser_->put(seen, error);
+    const std::size_t taken = parser_->put(visible, error);
     used += taken;
     if (error == http::error::body_limit) {
       return fail(Refusal::too_large, 413,
-                  fmt::format("wanted a body of at most {} bytes", limits_.body_bytes_max));
+                  fmt::format("expected a body of at most {} bytes, got more", limits_.body_bytes_max));
     }
     if (error && error != http::error::need_more) return fail(Refusal::malformed, 400, error.message());
     if (taken > 0) continue;
-    if (seen.size() <= limits_.header_bytes_max) break;
-    return fail(Refusal::malformed, 400, "wanted chunks with a size, got something longer");
+    if (visible.size() <= limits_.header_bytes_max) break;
+    return fail(Refusal::malformed, 400, "expected a chunk that begins with its size, got a longer line");
   }
   bytes_.erase(0, used);
   return parser_->done() ? state_ = State::whole : state_;
@@ -221,9 +219,9 @@ Request RequestReader::take() {
   request_.body = parser_->take_body();
   parser_.reset();
   wants_continue_ = false;
-  passed_line_ = false;
+  skipped_line_ = false;
   state_ = State::empty;
-  if (bytes_.empty()) bytes_ = {};  // one large request is no reason to keep its room
+  if (bytes_.empty()) bytes_ = {};  // releases the memory of a large request
   return std::exchange(request_, {});
 }
 

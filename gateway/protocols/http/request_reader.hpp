@@ -1,5 +1,5 @@
 #pragma once
-// Bytes into requests.
+// Splits bytes into requests.
 
 #include <cstddef>
 #include <memory>
@@ -10,10 +10,10 @@
 
 namespace backplane::gateway::http {
 
-/// Reads requests from bytes that come in any pieces, with Boost.Beast's parser. What two readers of one
-/// stream might take differently (RFC 9112, 11.2) is refused rather than repaired: both a length and a
-/// transfer coding, two lengths, folded lines, bare LF or CR, chunks that are none. Belongs to one session;
-/// holds at most one request and what was added behind it.
+/// Reads requests, with Boost.Beast's parser, from bytes that arrive in pieces of any size. Refuses what two
+/// readers of one stream might interpret differently (RFC 9112, 11.2): both a length and a transfer coding,
+/// two lengths, folded lines, bare LF or CR, malformed chunks. Belongs to one session; keeps at most one
+/// request and the bytes after it.
 class RequestReader {
  public:
   struct Limits {
@@ -21,10 +21,10 @@ class RequestReader {
     std::size_t body_bytes_max = 1u << 20;
   };
   enum class State {
-    empty,    ///< nothing of a request is there
-    reading,  ///< something is, and more is wanted
-    whole,    ///< take() gives it
-    bad,      ///< fault() says why; nothing behind it can be read
+    empty,    ///< no byte of a request has arrived
+    reading,  ///< the request is incomplete
+    whole,    ///< take() returns it
+    bad,      ///< see fault(); the bytes after it cannot be read
   };
 
   explicit RequestReader(Limits limits);
@@ -33,14 +33,14 @@ class RequestReader {
   RequestReader& operator=(const RequestReader&) = delete;
 
   void add(std::string_view bytes) { bytes_ += bytes; }
-  /// Reads on in what was added.
+  /// Continues to read the bytes that were added.
   State read();
-  /// True once, where the client waits for `100 Continue` before it sends a body that may be sent.
+  /// Whether the client waits for `100 Continue` before it sends an acceptable body. True once per request.
   [[nodiscard]] bool take_continue() noexcept;
-  /// After State::whole.
+  /// Called after State::whole.
   [[nodiscard]] Request take();
   [[nodiscard]] const Fault& fault() const noexcept { return fault_; }
-  /// What was added behind the requests that were taken.
+  /// The bytes after the requests that were taken.
   [[nodiscard]] std::string_view rest() const noexcept { return bytes_; }
 
  private:
@@ -55,13 +55,13 @@ class RequestReader {
 
   const Limits limits_;
   std::string bytes_;
-  std::size_t searched_{};  ///< of bytes_, for the end of the head
+  std::size_t searched_{};  ///< bytes that have been searched for the end of the head
   std::unique_ptr<Parser> parser_;
   Request request_;
   Fault fault_;
   State state_{State::empty};
   bool wants_continue_{};
-  bool passed_line_{};  ///< an empty one before the request
+  bool skipped_line_{};  ///< an empty line before the request
 };
 
 }  // namespace backplane::gateway::http

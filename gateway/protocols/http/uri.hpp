@@ -1,5 +1,5 @@
 #pragma once
-// What a request's target says.
+// Percent-decoding and queries.
 
 #include <optional>
 #include <string>
@@ -9,14 +9,15 @@
 
 namespace backplane::gateway::http {
 
-/// Undoes `%xx`, and in a query `+` for a space. All else stands as it is: people and curl write `stock.>` as
-/// it is, which is not of RFC 3986. @returns nothing where two hexadecimal digits do not follow a `%`.
+/// Decodes `%xx`, and in a query `+` as a space. All other bytes stay: people and curl write `stock.>`
+/// unescaped, which RFC 3986 does not allow. @returns nothing if a `%` is not followed by two hexadecimal
+/// digits.
 [[nodiscard]] std::optional<std::string> percent_decode(std::string_view text, bool in_query);
 
-/// A name and a value; `last` alone has an empty value.
+/// Names and values. A name without `=`, such as `last`, has an empty value.
 using Parameters = std::vector<std::pair<std::string, std::string>>;
 
-/// Reads `topic=stock.%3E&last`. @returns nothing where a part cannot be decoded.
+/// Parses `topic=stock.%3E&last`. @returns nothing if a part cannot be decoded.
 [[nodiscard]] std::optional<Parameters> parse_query(std::string_view query);
 
 }  // namespace backplane::gateway::http

@@ -23,9 +23,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long a connection is kept for the next request.
+// How long an idle connection is kept for the next request.
 constexpr auto keep_alive_max = 60s;
-// With so much unread, no further request is answered.
+// With more unread responses, no further request is handled.
 constexpr std::size_t unread_bytes_max = 64u << 10;
 
 }  // namespace
@@ -41,19 +41,19 @@ HttpSession::HttpSession(fanout::Client& client, const Services& services, Clock
 void HttpSession::on_bytes(std::string_view bytes) {
   if (begun_at_ == Clock::time_point{}) begun_at_ = client().now();
   reader_.add(bytes);
-  go_on();
+  continue_reading();
 }
 
 void HttpSession::on_input_end() {
-  go_on();
-  if (client().open() && !became_ && doing_ == Doing::nothing && !waits_for_room_) client().end({});
+  continue_reading();
+  if (client().open() && !replaced_ && pending_ == Pending::none && !awaits_drain_) client().end({});
 }
 
-void HttpSession::go_on() {
-  if (became_) return;
-  while (client().open() && doing_ == Doing::nothing) {
+void HttpSession::continue_reading() {
+  if (replaced_) return;
+  while (client().open() && pending_ == Pending::none) {
     if (client().backlog().reply_bytes() > unread_bytes_max) {
-      waits_for_room_ = true;
+      awaits_drain_ = true;
       client().notify_when_drained();
       break;
     }
@@ -66,15 +66,15 @@ void HttpSession::go_on() {
     }
     request_ = reader_.take();
     handle();
-    if (became_) return;
+    if (replaced_) return;
   }
   if (!client().open()) return;
-  client().pause_input(doing_ != Doing::nothing || waits_for_room_);
-  set_time();
+  client().pause_input(pending_ != Pending::none || awaits_drain_);
+  set_timeout();
 }
 
-void HttpSession::set_time() {
-  if (doing_ != Doing::nothing || waits_for_room_) return client().cancel_alarm();
+void HttpSession::set_timeout() {
+  if (pending_ != Pending::none || awaits_drain_) return client().cancel_alarm();
   const auto limit = site_.options().request_timeout;
   if (begun_at_ == Clock::time_point{}) return client().set_alarm(client().now() + keep_alive_max);
   if (limit.count() > 0) client().set_alarm(begun_at_ + limit);
@@ -83,16 +83,17 @@ void HttpSession::set_time() {
 void HttpSession::on_alarm() {
   if (begun_at_ == Clock::time_point{}) return client().end({});
   refuse({Refusal::timed_out, 408,
-          fmt::format("wanted a whole request within {}", format_duration(site_.options().request_timeout))});
+          fmt::format("expected a complete request within {}",
+                      format_duration(site_.options().request_timeout))});
 }
 
 void HttpSession::on_replies_drained() {
-  if (doing_ == Doing::listing) return Session::on_replies_drained();
-  if (!std::exchange(waits_for_room_, false)) return;
-  client().input_ended() ? on_input_end() : go_on();
+  if (pending_ == Pending::list) return Session::on_replies_drained();
+  if (!std::exchange(awaits_drain_, false)) return;
+  client().input_ended() ? on_input_end() : continue_reading();
 }
 
-// ---- answers ----
+// ---- responses ----
 
 void HttpSession::handle() {
   Route what = route(request_, site_);
@@ -107,13 +108,13 @@ void HttpSession::respond(Response response) {
   append_head(response, bare ? Framing::none : Framing::length, request_.keep_alive, out);
   if (request_.method != "HEAD") out += response.body;
   client().reply(out);
-  done();
+  finish_request();
 }
 
-/// The request under way is answered.
-void HttpSession::done() {
-  doing_ = Doing::nothing;
-  begun_at_ = client().now();  // what is there already of the next one has waited for us
+/// The current request has its response.
+void HttpSession::finish_request() {
+  pending_ = Pending::none;
+  begun_at_ = client().now();  // bytes of the next request that are here already had to wait
   if (!request_.keep_alive) client().end({});
 }
 
@@ -123,17 +124,17 @@ void HttpSession::refuse(const Fault& fault) {
   respond(problem(fault.status, name(fault.refusal), fault.detail));
 }
 
-void HttpSession::last_words(std::string_view reason) {
-  if (doing_ == Doing::nothing || listed_) return client().end({});
+void HttpSession::close_with_reason(std::string_view reason) {
+  if (pending_ == Pending::none || list_begun_) return client().end({});
   request_.keep_alive = false;
-  respond(problem(503, "unavailable", fmt::format("the connection ends: {}", reason)));
+  respond(problem(503, "unavailable", fmt::format("the connection is closed: {}", reason)));
 }
 
 // ---- POST /v1/topics/… ----
 
 void HttpSession::execute(PublishRoute& route) {
-  doing_ = Doing::publishing;
-  ask(request::Publish{std::move(route.topic), std::exchange(request_.body, {})});
+  pending_ = Pending::publish;
+  send_request(request::Publish{std::move(route.topic), std::exchange(request_.body, {})});
 }
 
 void HttpSession::on_published(std::string_view topic, std::size_t, std::string_view code,
@@ -149,19 +150,19 @@ void HttpSession::on_published(std::string_view topic, std::size_t, std::string_
   } else {
     respond(problem(code == "too_large" ? 413 : 400, code, text));
   }
-  go_on();
+  continue_reading();
 }
 
 // ---- GET /v1/topics ----
 
 void HttpSession::execute(TopicsRoute& route) {
   if (request_.method == "HEAD") return respond(page("application/json", {}));
-  doing_ = Doing::listing;
-  ask(request::Topics{std::move(route.pattern)});
+  pending_ = Pending::list;
+  send_request(request::Topics{std::move(route.pattern)});
 }
 
 void HttpSession::begin_list() {
-  if (std::exchange(listed_, true)) return;
+  if (std::exchange(list_begun_, true)) return;
   site_.counters().response(200);
   Response response = page("application/json", {});
   add_cors(request_, site_, response);
@@ -174,16 +175,16 @@ void HttpSession::begin_list() {
 
 void HttpSession::on_topics(std::span<const TopicInfo> topics) {
   const std::int64_t now_ns = unix_now_ns();
-  std::string text = listed_ ? "" : R"({"topics":[)";
+  std::string text = list_begun_ ? "" : R"({"topics":[)";
   for (const TopicInfo& topic : topics) {
-    text += listed_ || &topic != topics.data() ? ",\n" : "\n";
+    text += list_begun_ || &topic != topics.data() ? ",\n" : "\n";
     append_topic_object(topic, now_ns, text);
   }
   begin_list();
-  give(text);
+  append_to_list(text);
 }
 
-void HttpSession::give(std::string_view text) {
+void HttpSession::append_to_list(std::string_view text) {
   std::string out;
   if (request_.http_1_0) return client().reply(text);
   append_chunk(text, out);
@@ -192,25 +193,25 @@ void HttpSession::give(std::string_view text) {
 
 void HttpSession::on_topics_end(std::size_t, std::string_view code, std::string_view text) {
   if (!code.empty()) {
-    // What has begun ends without its end: who reads it knows that it is not whole.
-    if (listed_) return client().end({});
+    // The list ends without its end, which shows the reader that it is incomplete.
+    if (list_begun_) return client().end({});
     respond(problem(code == "unavailable" ? 503 : 400, code, text));
   } else {
-    const bool any = listed_;
+    const bool any = list_begun_;
     begin_list();
-    give(any ? "\n]}\n" : "{\"topics\":[]}\n");
+    append_to_list(any ? "\n]}\n" : "{\"topics\":[]}\n");
     if (!request_.http_1_0) client().reply(last_chunk);
-    done();
+    finish_request();
   }
-  listed_ = false;
-  go_on();
+  list_begun_ = false;
+  continue_reading();
 }
 
-// ---- what becomes another session ----
+// ---- replaced by another session ----
 
 void HttpSession::execute(const EventsRoute&) {
-  auto asked = sse::read_events_request(request_);
-  if (!asked) return respond(problem(400, asked.error().code, asked.error().text));
+  auto subscribes = sse::read_events_request(request_);
+  if (!subscribes) return respond(problem(400, subscribes.error().code, subscribes.error().text));
   Response head = sse::stream_head();
   add_cors(request_, site_, head);
   if (request_.method == "HEAD") {
@@ -219,11 +220,11 @@ void HttpSession::execute(const EventsRoute&) {
     append_head(head, Framing::until_close, false, out);
     return client().end(out);
   }
-  became_ = true;
+  replaced_ = true;
   auto session = std::make_unique<sse::SseSession>(client(), services(), site_.counters(), std::move(head));
   sse::SseSession& events = *session;
   client().switch_handler(std::move(session), {});
-  events.begin(*asked);
+  events.begin(*subscribes);
 }
 
 void HttpSession::execute(const SocketRoute&) {
@@ -242,7 +243,7 @@ void HttpSession::execute(const SocketRoute&) {
   }
   site_.counters().response(101);
   client().reply(*answer);
-  became_ = true;
+  replaced_ = true;
   websocket::WebSocketSession::begin(client(), services(), reader_.rest());
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// A client that speaks HTTP/1.
+// An HTTP/1 client.
 
 #include <cstddef>
 #include <span>
@@ -15,15 +15,15 @@
 
 namespace backplane::gateway::http {
 
-/// One client's requests, answered in their order, one at a time: while one waits for its answer, no more is
-/// read. It becomes another session where events are asked for. Lives on its worker; owned by its
-/// fanout::Client.
+/// Handles one client's requests in order, one at a time: while a response is outstanding, input is paused. A
+/// request for events replaces the session by one for Server-Sent Events or WebSocket. Lives on its worker;
+/// owned by its fanout::Client.
 class HttpSession final : public Session {
  public:
   using Clock = fanout::Client::Clock;
 
   /// `services` have a site.
-  /// @param begun_at when the first byte of the first request came
+  /// @param begun_at when the first byte of the first request arrived
   HttpSession(fanout::Client& client, const Services& services, Clock::time_point begun_at);
 
   void on_bytes(std::string_view bytes) override;
@@ -37,12 +37,12 @@ class HttpSession final : public Session {
                     std::string_view text) override;
 
  protected:
-  void last_words(std::string_view reason) override;
+  void close_with_reason(std::string_view reason) override;
 
  private:
-  enum class Doing { nothing, publishing, listing };
+  enum class Pending { none, publish, list };
 
-  void go_on();
+  void continue_reading();
   void handle();
   void execute(Response& response) { respond(std::move(response)); }
   void execute(PublishRoute& route);
@@ -50,20 +50,20 @@ class HttpSession final : public Session {
   void execute(const EventsRoute&);
   void execute(const SocketRoute&);
   void respond(Response response);
-  void done();
+  void finish_request();
   void refuse(const Fault& fault);
   void begin_list();
-  void give(std::string_view text);
-  void set_time();
+  void append_to_list(std::string_view text);
+  void set_timeout();
 
   const Site& site_;
   RequestReader reader_;
-  Request request_;  ///< under way
-  Doing doing_{Doing::nothing};
-  bool listed_{};  ///< the list has begun to be written
-  bool waits_for_room_{};
-  bool became_{};               ///< another session, which goes on with the client
-  Clock::time_point begun_at_;  ///< the request that is being read
+  Request request_;  ///< the current one
+  Pending pending_{Pending::none};
+  bool list_begun_{};           ///< part of the list has been sent
+  bool awaits_drain_{};         ///< the client has too many unread responses
+  bool replaced_{};             ///< by another session
+  Clock::time_point begun_at_;  ///< of the request that is being read; {}: of none
 };
 
 }  // namespace backplane::gateway::http

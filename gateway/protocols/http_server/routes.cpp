@@ -25,7 +25,7 @@ constexpr std::array<std::string_view, 7> reads_paths = {
 constexpr std::array<std::string_view, 8> methods = {"GET",     "HEAD",  "POST",  "PUT",
                                                      "OPTIONS", "PATCH", "TRACE", "DELETE"};
 
-/// What may be asked of a path, for Allow; empty: there is no such path.
+/// The methods of a path, for Allow; empty if there is no such path.
 std::string_view allowed(std::string_view path) {
   if (path == "*") return "GET, HEAD, POST, OPTIONS";
   if (path.starts_with(topics_path)) return publishes;
@@ -39,7 +39,7 @@ Response with(Response response, std::string name, std::string_view value) {
   return response;
 }
 
-/// Whether a list such as `gzip;q=1.0, br` has `token` with a weight above 0.
+/// Whether a list such as `gzip;q=1.0, br` contains `token` with a weight above 0.
 bool accepts(std::string_view list, std::string_view token) {
   while (!list.empty()) {
     std::string_view part = list.substr(0, list.find(','));
@@ -59,7 +59,7 @@ bool has_tag(std::string_view list, std::string_view etag) {
 
 Response asset_page(const Request& request, const web::Asset& asset) {
   const bool gzip = !asset.gzip.empty() && accepts(request.field("accept-encoding"), "gzip");
-  // Two forms, two tags.
+  // Each encoding has its own tag.
   const std::string etag =
       gzip ? fmt::format("{}-gzip\"", asset.etag.substr(0, asset.etag.size() - 1)) : std::string(asset.etag);
   const bool known = has_tag(request.field("if-none-match"), etag);
@@ -77,7 +77,7 @@ Response asset_page(const Request& request, const web::Asset& asset) {
   return response;
 }
 
-Response operators_page(std::string_view path, const Site& site) {
+Response status_page(std::string_view path, const Site& site) {
   const SitePages& pages = site.pages();
   if (path == "/metrics") return page(metrics::exposition_type, pages.metrics());
   if (path == "/v1/status") return page("application/json", pages.status() + "\n");
@@ -88,20 +88,20 @@ Response operators_page(std::string_view path, const Site& site) {
 
 Route topics_route(const Request& request) {
   const auto parameters = parse_query(request.query);
-  if (!parameters) return problem(400, "bad_argument", "wanted a query whose escapes are %xx");
+  if (!parameters) return problem(400, "bad_argument", "expected a query with escapes of the form %xx");
   TopicsRoute route{">"};
   for (const auto& [name, value] : *parameters) {
-    if (name != "pattern") return problem(400, "bad_option", "wanted ?pattern=, got " + shown(name));
+    if (name != "pattern") return problem(400, "bad_option", "expected ?pattern=, got " + shown(name));
     route.pattern = value;
   }
   if (auto bad = check_pattern_text(route.pattern)) return problem(400, bad->code, bad->text);
   return route;
 }
 
-/// Whatever says that it is other than text in UTF-8 is not published as that.
+/// Refuses a body that is declared to be anything but text in UTF-8.
 std::optional<Response> unsupported_media(const Request& request) {
   if (const auto coding = request.field("content-encoding"); !coding.empty() && coding != "identity") {
-    return problem(415, "bad_argument", "wanted a body without Content-Encoding, got " + shown(coding));
+    return problem(415, "bad_argument", "expected a body without Content-Encoding, got " + shown(coding));
   }
   const std::string type = lower_case(request.field("content-type"));
   const std::size_t charset = type.find("charset=");
@@ -109,35 +109,34 @@ std::optional<Response> unsupported_media(const Request& request) {
                              type.find("utf-8", charset) == std::string::npos &&
                              type.find("us-ascii", charset) == std::string::npos;
   if (!type.starts_with("multipart/") && !other_charset) return std::nullopt;
-  return problem(415, "bad_argument", "wanted a body that is the text itself, in UTF-8, got " + shown(type));
+  return problem(415, "bad_argument", "expected a body that is plain text in UTF-8, got " + shown(type));
 }
 
 Route publish_route(const Request& request) {
   auto topic = percent_decode(std::string_view(request.path).substr(topics_path.size()), false);
-  if (!topic) return problem(400, "bad_topic", "wanted a topic whose escapes are %xx");
+  if (!topic) return problem(400, "bad_topic", "expected a topic with escapes of the form %xx");
   if (auto bad = check_published(*topic)) return problem(400, bad->code, bad->text);
   if (auto unsupported = unsupported_media(request)) return *std::move(unsupported);
-  if (!wire::is_utf8(request.body)) return problem(400, "not_utf8", "wanted a body in UTF-8");
+  if (!wire::is_utf8(request.body))
+    return problem(400, "not_utf8", "expected a body in UTF-8, got other bytes");
   return PublishRoute{*std::move(topic)};
 }
 
-/// What a request has to be before anything is looked at: addressed to this gateway, and not by a page of
-/// somebody else's.
+/// Refuses a request that is addressed to another host, or sent by a page of another origin.
 std::optional<Response> refused(const Request& request, const Site& site) {
-  const bool unsaid = request.host.empty() && request.http_1_0;
-  if (!unsaid && !site.is_host(request.host)) {
+  const bool has_no_host = request.host.empty() && request.http_1_0;
+  if (!has_no_host && !site.is_host(request.host)) {
     site.counters().refused(Refusal::host);
     return problem(403, "host",
-                   fmt::format("wanted a Host that is this gateway's, got {}; [gateway] hosts lists more",
+                   fmt::format("expected a Host of this gateway, got {}; [gateway].hosts adds names",
                                shown(request.host)));
   }
   const std::string_view origin = request.field("origin");
   if (origin.empty() || site.may_use(origin, request.host)) return std::nullopt;
   site.counters().refused(Refusal::origin);
-  return problem(403, "origin",
-                 fmt::format("wanted a page of this gateway's, got one of {}; [gateway] cors_origins "
-                             "lists more",
-                             shown(origin)));
+  return problem(
+      403, "origin",
+      fmt::format("expected an allowed origin, got {}; [gateway].cors_origins adds origins", shown(origin)));
 }
 
 Response options(const Request& request, const Site& site, std::string_view allow) {
@@ -162,22 +161,22 @@ void add_cors(const Request& request, const Site& site, Response& response) {
 Route route(const Request& request, const Site& site) {
   if (auto response = refused(request, site)) return *std::move(response);
   if (std::find(methods.begin(), methods.end(), request.method) == methods.end()) {
-    return problem(501, "bad_method", "wanted GET, HEAD, POST or OPTIONS, got " + shown(request.method));
+    return problem(501, "bad_method", "expected GET, HEAD, POST or OPTIONS, got " + shown(request.method));
   }
   const std::string_view path = request.path;
   const std::string_view allow = allowed(path);
-  if (allow.empty()) return problem(404, "not_found", "there is nothing at " + shown(path));
+  if (allow.empty()) return problem(404, "not_found", "expected a known path, got " + shown(path));
   if (request.method == "OPTIONS") return options(request, site, allow);
   if (allow.find(request.method) == std::string_view::npos) {
-    return with(problem(405, "bad_method", fmt::format("wanted {}, got {}", allow, request.method)), "Allow",
-                allow);
+    return with(problem(405, "bad_method", fmt::format("expected {}, got {}", allow, request.method)),
+                "Allow", allow);
   }
   if (path.starts_with(topics_path)) return publish_route(request);
   if (path == "/v1/topics") return topics_route(request);
   if (path == "/v1/events") return EventsRoute{};
   if (path == "/v1/socket") return SocketRoute{};
   if (const web::Asset* const asset = web::find_asset(path)) return asset_page(request, *asset);
-  return operators_page(path, site);
+  return status_page(path, site);
 }
 
 }  // namespace backplane::gateway::http

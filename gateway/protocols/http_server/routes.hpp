@@ -1,5 +1,5 @@
 #pragma once
-// What there is to ask for, and the answers that need nobody else.
+// The paths, and the responses that need neither the hub nor the broker.
 
 #include <optional>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace backplane::gateway::http {
 
-/// What a request is about, where the session has to do something for it.
+/// A request that the session executes.
 struct PublishRoute {
   std::string topic;
 };
@@ -22,12 +22,11 @@ struct EventsRoute {};
 struct SocketRoute {};
 using Route = std::variant<Response, PublishRoute, TopicsRoute, EventsRoute, SocketRoute>;
 
-/// Checks who asks, and finds what answers: a response, or what is to be done. Counts what it refuses. Any
-/// thread.
+/// Checks host and origin, and finds the response or what the session must do. Counts refusals. Any thread.
 [[nodiscard]] Route route(const Request& request, const Site& site);
 
-/// The fields that tell a browser whose page it may give `response` to. None, where the request came from no
-/// other origin.
+/// Adds the fields that let a page of another allowed origin read `response`. Adds none if the request has no
+/// such origin.
 void add_cors(const Request& request, const Site& site, Response& response);
 
 }  // namespace backplane::gateway::http

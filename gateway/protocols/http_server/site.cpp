@@ -11,7 +11,7 @@
 namespace backplane::gateway::http {
 namespace {
 
-/// Without its port, in lower case, without a dot at the end; IPv6 in brackets.
+/// The host without its port and without a dot at the end, in lower case; IPv6 in brackets.
 std::string name_of(std::string_view host) {
   const std::size_t bracket = host.starts_with('[') ? host.find(']') : 0;
   std::string name = lower_case(host.substr(0, host.find(':', std::min(bracket, host.size()))));
@@ -19,7 +19,7 @@ std::string name_of(std::string_view host) {
   return name;
 }
 
-/// Whether nothing but a port stands behind the name.
+/// Whether the name is followed by a port or by nothing.
 bool has_port_or_none(std::string_view host) {
   host.remove_prefix(host.starts_with('[') ? std::min(host.find(']'), host.size() - 1) + 1
                                            : std::min(host.find(':'), host.size()));
@@ -28,7 +28,7 @@ bool has_port_or_none(std::string_view host) {
   return std::all_of(host.begin(), host.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// The address that `name` is, as a text that is the same for the same address; empty: it is none.
+/// The IP address that `name` is, in a canonical form; empty if it is none.
 std::string address(const std::string& name) {
   std::array<unsigned char, 16> bytes{};
   const bool ipv6 = name.starts_with('[') && name.ends_with(']');
@@ -49,8 +49,8 @@ Site::Site(SiteOptions options, SitePages pages) : options_(std::move(options)),
   for (const std::string& host : options_.hosts) hosts_.insert(name_of(host));
 }
 
-void Site::add_place(std::string_view place) {
-  const std::string name = name_of(place);
+void Site::add_address(std::string_view address_and_port) {
+  const std::string name = name_of(address_and_port);
   const std::string literal = address(name);
   any_address_ = any_address_ || literal == "0.0.0.0" || literal == "::";
   hosts_.insert(literal.empty() ? name : literal);

@@ -1,5 +1,5 @@
 #pragma once
-// What all HTTP clients of one backplane share.
+// Options, pages and access rules that all HTTP clients of one backplane share.
 
 #include <chrono>
 #include <functional>
@@ -16,44 +16,46 @@ namespace backplane::gateway::http {
 struct SiteOptions {
   RequestReader::Limits limits;
   std::chrono::milliseconds request_timeout{
-      30'000};                            ///< from the first byte of a request to its last; 0: none
-  std::vector<std::string> hosts;         ///< names that it is reached by, beside the loopback's
-  std::vector<std::string> cors_origins;  ///< as a browser says them: `https://example.org`
+      30'000};                            ///< from the first byte of a request to its last; 0: unlimited
+  std::vector<std::string> hosts;         ///< names of this gateway besides those of the loopback
+  std::vector<std::string> cors_origins;  ///< as browsers send them: `https://example.org`
 };
 
-/// What is shown of the backplane. Called on workers' threads, several at a time.
+/// Contents of the pages about the backplane. Called on workers' threads, concurrently.
 struct SitePages {
-  std::function<std::string()> metrics;        ///< Prometheus' text
+  std::function<std::string()> metrics;        ///< Prometheus text
   std::function<std::string()> why_not_ready;  ///< empty: ready
   std::function<std::string()> status;         ///< a JSON object
 };
 
-/// Who may ask, and for what there is. Outlives the sessions; any thread, but for add_place().
+/// Decides which hosts and origins may send requests, and provides the pages. Outlives the sessions. Any
+/// thread, except add_address().
 class Site {
  public:
   Site(SiteOptions options, SitePages pages);
 
-  /// A place, HOST:PORT, where it is listened: that host is one of its names. Before the first client comes.
-  void add_place(std::string_view place);
+  /// Adds the host of an address (HOST:PORT) that the gateway listens on to its names. Called before the
+  /// first client connects.
+  void add_address(std::string_view address);
 
   [[nodiscard]] const SiteOptions& options() const noexcept { return options_; }
   [[nodiscard]] const SitePages& pages() const noexcept { return pages_; }
-  /// Const, as counting changes nothing else.
+  /// Const, because counting changes nothing else.
   [[nodiscard]] Counters& counters() const noexcept { return counters_; }
 
-  /// Whether `host`, as a request has it, is a name of this gateway's: a page elsewhere whose name is made to
-  /// mean this machine (DNS rebinding) asks by its own name.
+  /// Whether `host`, as a request contains it, is a name of this gateway. A page from elsewhere whose name
+  /// was made to resolve to this machine (DNS rebinding) sends its own name.
   [[nodiscard]] bool is_host(std::string_view host) const;
-  /// Whether a page of `origin` may use what `host` gives: its own pages, and those of cors_origins.
+  /// Whether a page of `origin` may use `host`: a page of the same origin, or of one in cors_origins.
   [[nodiscard]] bool may_use(std::string_view origin, std::string_view host) const;
-  /// Whether a browser is to be told that it may.
+  /// Whether the response must allow the origin explicitly.
   [[nodiscard]] bool is_cors_origin(std::string_view origin) const;
 
  private:
   const SiteOptions options_;
   const SitePages pages_;
   std::set<std::string, std::less<>> hosts_;
-  bool any_address_{};  ///< it is listened on all of the machine's, which nobody can list
+  bool any_address_{};  ///< the gateway listens on all addresses of the machine, which cannot be listed
   mutable Counters counters_;
 };
 

@@ -8,7 +8,7 @@
 namespace backplane::gateway::line {
 namespace {
 
-// What a ClientMessage has beside the text that it publishes: a topic, and a few bytes for each field.
+// A ClientMessage has a topic and a few bytes per field besides the text that it publishes.
 constexpr std::size_t message_bytes_extra = 512;
 
 }  // namespace
@@ -21,37 +21,37 @@ LineSession::LineSession(fanout::Client& client, const Services& services)
 void LineSession::on_bytes(std::string_view bytes) {
   if (!messages_) {
     bytes =
-        lines_.feed(bytes, [this](std::string_view line, bool too_long) { return on_line(line, too_long); });
+        lines_.read(bytes, [this](std::string_view line, bool too_long) { return on_line(line, too_long); });
   }
   if (messages_ && !bytes.empty()) on_messages(bytes);
 }
 
 void LineSession::on_messages(std::string_view bytes) {
-  const auto fault = messages_->feed(bytes, [this](std::string_view message) {
-    if (!done()) obey(proto::parse_message(message));
+  const auto fault = messages_->read(bytes, [this](std::string_view message) {
+    if (!done()) run(proto::parse_message(message));
     return !done();
   });
   if (fault == proto::MessageReader::Fault::none || !client().open()) return;
   const bool too_long = fault == proto::MessageReader::Fault::too_long;
   error(too_long ? "message_too_long" : "malformed",
-        too_long ? fmt::format("wanted a message of at most {} bytes",
+        too_long ? fmt::format("expected a message of at most {} bytes",
                                services().limits.publish_bytes_max + message_bytes_extra)
-                 : "wanted a message behind its length, a varint of at most 5 bytes");
+                 : "expected a message after its length, a varint of at most 5 bytes");
   say_goodbye(too_long ? "message_too_long" : "malformed");
 }
 
 void LineSession::on_input_end() {
   if (!messages_) {
     lines_.finish([this](std::string_view line, bool too_long) {
-      // Who died while sending has a half event here, which is nobody's.
+      // A client that died while sending has left part of an event, which must not be published.
       if (line.starts_with("PUB ")) {
-        error("half_line", "wanted a line that ends in LF, got the end of input: nothing was published");
+        error("half_line", "expected a line that ends in LF, got the end of input: nothing was published");
         return false;
       }
       return on_line(line, too_long);
     });
   } else if (!messages_->at_boundary()) {
-    error("half_message", "wanted a whole message, got the end of input");
+    error("half_message", "expected a whole message, got the end of input");
   }
   end_if_done();
 }
@@ -60,16 +60,16 @@ bool LineSession::on_line(std::string_view line, bool too_long) {
   if (done()) return false;
   if (too_long) {
     error("line_too_long",
-          fmt::format("wanted at most {} bytes, and {} where the line is a PUB; the rest of it is skipped",
+          fmt::format("expected at most {} bytes, or {} for a PUB; the rest of the line is skipped",
                       services().limits.line_bytes_max, services().limits.publish_bytes_max));
     return true;
   }
-  obey(parse_line(line));
+  run(parse_line(line));
   return !done() && !messages_;
 }
 
 void LineSession::execute(const SetFormat& command) {
-  ask_for_format(command.format);
+  request_format(command.format);
   if (command.format != Format::proto) return;
   const std::size_t message_bytes_max = services().limits.publish_bytes_max + message_bytes_extra;
   messages_ = std::make_unique<proto::MessageReader>(message_bytes_max);

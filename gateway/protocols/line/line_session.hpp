@@ -1,5 +1,5 @@
 #pragma once
-// The line protocol of one client, and what it can change to: messages in protobuf.
+// The line protocol, and protobuf messages after FORMAT proto.
 
 #include <memory>
 #include <string_view>
@@ -10,8 +10,8 @@
 
 namespace backplane::gateway::line {
 
-/// One client that speaks the line protocol: bytes in, commands out; answers in, bytes out. Lives on its
-/// worker; owned by its fanout::Client.
+/// One client of the line protocol: parses its bytes into commands. Lives on its worker; owned by its
+/// fanout::Client.
 class LineSession final : public CommandSession {
  public:
   LineSession(fanout::Client& client, const Services& services);
@@ -20,13 +20,13 @@ class LineSession final : public CommandSession {
   void on_input_end() override;
 
  private:
-  /// @returns whether the next line is to be read as one.
+  /// @returns whether the bytes that follow are a line again.
   bool on_line(std::string_view line, bool too_long);
   void on_messages(std::string_view bytes);
   void execute(const SetFormat& command) override;
 
   LineReader lines_;
-  std::unique_ptr<proto::MessageReader> messages_;  // what reads, from FORMAT proto on
+  std::unique_ptr<proto::MessageReader> messages_;  // reads instead of lines_ after FORMAT proto
 };
 
 }  // namespace backplane::gateway::line

@@ -12,7 +12,7 @@ namespace {
 
 using v1::ClientMessage;
 
-/// Nothing where it is outside of what protobuf calls a duration, or does not fit in 64 bits.
+/// Nothing if it is not a valid protobuf Duration, is negative, or does not fit in 64 bits.
 std::optional<std::chrono::nanoseconds> duration_of(const google::protobuf::Duration& duration) {
   constexpr std::int64_t second = 1'000'000'000;
   constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / second - 1;
@@ -40,7 +40,7 @@ std::optional<fanout::Policy> policy_of(ClientMessage::Policy policy) {
 
 BadCommand bad_policy(ClientMessage::Policy policy) {
   return {"bad_policy",
-          fmt::format("wanted gap, latest or disconnect (1 to 3), got {}", static_cast<int>(policy))};
+          fmt::format("expected gap, latest or disconnect (1 to 3), got {}", static_cast<int>(policy))};
 }
 
 std::optional<BadCommand> take_since(const ClientMessage::Subscribe& message, Subscribe& command) {
@@ -84,7 +84,7 @@ Command unsubscribe(const ClientMessage::Unsubscribe& message) {
 Command publish(ClientMessage::Publish& message) {
   if (auto bad = check_published(message.topic())) return *std::move(bad);
   if (message.payload_case() != ClientMessage::Publish::kText) {
-    return BadCommand{"bad_argument", "wanted a publish with a text, got none"};
+    return BadCommand{"bad_argument", "expected a publish with a text, got none"};
   }
   return Publish{std::move(*message.mutable_topic()), std::move(*message.mutable_text())};
 }
@@ -101,7 +101,7 @@ Command parse_message(std::string_view bytes) {
   ClientMessage message;
   if (bytes.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()) ||
       !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return BadCommand{"malformed", "wanted a backplane.v1.ClientMessage, got other bytes"};
+    return BadCommand{"malformed", "expected a backplane.v1.ClientMessage, got other bytes"};
   }
   switch (message.command_case()) {
     case ClientMessage::kSubscribe:
@@ -122,7 +122,7 @@ Command parse_message(std::string_view bytes) {
     case ClientMessage::COMMAND_NOT_SET:
       break;
   }
-  return BadCommand{"malformed", "wanted a ClientMessage with a command that is known here, got none"};
+  return BadCommand{"malformed", "expected a ClientMessage with a known command, got none"};
 }
 
 }  // namespace backplane::gateway::proto

@@ -1,5 +1,5 @@
 #pragma once
-// One ClientMessage into one command.
+// One ClientMessage is one command.
 
 #include <string_view>
 
@@ -7,9 +7,8 @@
 
 namespace backplane::gateway::proto {
 
-/// Reads a serialised backplane.v1.ClientMessage. Any bytes may be given; what may be asked for, and the
-/// codes of what is wrong, are the line protocol's, and `malformed` for bytes that are no ClientMessage or
-/// have no command.
+/// Parses a serialised backplane.v1.ClientMessage. Any bytes are safe. Limits and error codes are those of
+/// the line protocol; `malformed` means that the bytes are not a ClientMessage, or contain no command.
 [[nodiscard]] Command parse_message(std::string_view message);
 
 }  // namespace backplane::gateway::proto

@@ -5,13 +5,13 @@
 namespace backplane::gateway::proto {
 namespace {
 
-// As protobuf's own parsers take it: up to 32 bits.
+// A length has up to 32 bits, as in protobuf's own parsers.
 constexpr std::size_t length_bytes_max = 5;
 
 }  // namespace
 
-/// Whether `bytes` begin with a whole message; `used` is then all of it with its length, else how many
-/// bytes are wanted at least.
+/// Whether `bytes` begin with a whole message. If so, `used` is its size with its length; else `used` is the
+/// number of bytes that are needed at least.
 bool MessageReader::split(std::string_view bytes, std::string_view& message, std::size_t& used) {
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < length_bytes_max; ++i) {
@@ -35,21 +35,21 @@ bool MessageReader::split(std::string_view bytes, std::string_view& message, std
   return false;
 }
 
-MessageReader::Fault MessageReader::feed(std::string_view bytes, const OnMessage& on_message) {
+MessageReader::Fault MessageReader::read(std::string_view bytes, const OnMessage& on_message) {
   std::string_view message;
   std::size_t used = 0;
-  // What is held is made whole with no more bytes than it needs, so that none is copied twice.
+  // An incomplete message is completed with exactly the bytes that it needs: no byte is copied twice.
   while (!partial_.empty() && !bytes.empty() && fault_ == Fault::none) {
     if (split(partial_, message, used) || fault_ != Fault::none) break;
     const std::size_t taken = std::min(used - partial_.size(), bytes.size());
     partial_.append(bytes.substr(0, taken));
     bytes.remove_prefix(taken);
     if (!split(partial_, message, used)) continue;
-    const bool go_on = on_message(message);
+    const bool proceed = on_message(message);
     partial_.clear();
-    if (!go_on) return fault_;
+    if (!proceed) return fault_;
   }
-  if (partial_.capacity() > 4096 && partial_.empty()) partial_ = {};  // no reason to keep its room
+  if (partial_.capacity() > 4096 && partial_.empty()) partial_ = {};  // releases the memory of a long message
   while (!bytes.empty() && partial_.empty() && fault_ == Fault::none) {
     if (!split(bytes, message, used)) {
       if (fault_ == Fault::none) partial_ = bytes;

@@ -1,5 +1,5 @@
 #pragma once
-// Bytes into length-delimited messages.
+// Splits bytes into length-delimited messages.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,28 +9,28 @@
 
 namespace backplane::gateway::proto {
 
-/// Puts messages together from bytes that come in any pieces; each stands behind its length, a varint.
-/// Belongs to one session; holds at most one message.
+/// Assembles messages from bytes that arrive in pieces of any size. Each message follows its length, a
+/// varint. Belongs to one session; keeps at most one incomplete message.
 class MessageReader {
  public:
-  /// Why a stream of messages cannot go on: nobody knows where the next one begins.
+  /// Why a stream of messages cannot continue: the start of the next message is unknown.
   enum class Fault : std::uint8_t {
     none,
-    bad_length,  ///< no varint of at most 5 bytes
+    bad_length,  ///< not a varint of at most 5 bytes
     too_long,    ///< above the limit
   };
 
-  /// @param message_bytes_max the longest message that is taken
+  /// @param message_bytes_max the longest message that is accepted
   explicit MessageReader(std::size_t message_bytes_max) : message_bytes_max_(message_bytes_max) {}
 
-  /// `message` holds until the call returns. @returns whether to go on.
+  /// `message` is valid until the call returns. @returns whether to continue.
   using OnMessage = std::function<bool(std::string_view message)>;
 
-  /// Calls `on_message` for each message that `bytes` end. @returns what is wrong with the stream; then
-  /// nothing more is taken from it, now or later.
-  [[nodiscard]] Fault feed(std::string_view bytes, const OnMessage& on_message);
+  /// Calls `on_message` for each message that `bytes` complete. @returns what is wrong with the stream. After
+  /// a fault, all bytes are ignored.
+  [[nodiscard]] Fault read(std::string_view bytes, const OnMessage& on_message);
 
-  /// Nothing of a message is held: the stream may end here.
+  /// Whether there is no incomplete message: the stream may end here.
   [[nodiscard]] bool at_boundary() const noexcept { return partial_.empty() && fault_ == Fault::none; }
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-// What a request for Server-Sent Events asks for.
+// The subscriptions of a request for Server-Sent Events.
 
 #include <cstdint>
 #include <vector>
@@ -10,10 +10,10 @@
 
 namespace backplane::gateway::sse {
 
-/// Reads `topic=` (one or more), `last`, `since=`, `every=`, `policy=` and `last_event_id=` of the query, and
-/// the field Last-Event-ID, which counts for more than the latter; either goes before `since` and `last`.
-/// Options are those of SUB, for each of the topics.
-/// @returns at least one, each pattern once; or what is wrong, in the words of the line protocol.
+/// Reads `topic=` (one or more), `last`, `since=`, `every=`, `policy=` and `last_event_id=` from the query,
+/// and the field Last-Event-ID. The field takes precedence over `last_event_id=`, and both over `since` and
+/// `last`. Options mean what they mean for SUB, and apply to each topic.
+/// @returns at least one subscription, each pattern once; or what is wrong, with a code of the line protocol.
 [[nodiscard]] tl::expected<std::vector<Subscribe>, BadCommand> read_events_request(
     const http::Request& request);
 

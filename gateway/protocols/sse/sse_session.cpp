@@ -16,10 +16,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Proxies give up on an answer in which nothing comes for a minute, or half of it.
+// Proxies close a response in which nothing arrives for 30 or 60 s.
 constexpr auto comment_interval = 15s;
 constexpr std::string_view comment = ":\n\n";
-// When a browser is to come back after the connection was lost.
+// How long a browser waits before it reconnects.
 constexpr std::string_view retry = "retry: 2000\n\n";
 
 }  // namespace
@@ -49,11 +49,11 @@ void SseSession::begin(const std::vector<Subscribe>& subscribes) {
     const bool replayed = !std::holds_alternative<std::monostate>(each.since);
     return replayed ? subscribes.size() > 1 : each.last;
   });
-  ask(request::SetFormat{numbered_ ? Format::sse : Format::sse_without_ids});
+  send_request(request::SetFormat{numbered_ ? Format::sse : Format::sse_without_ids});
   const std::int64_t now_ns = unix_now_ns();
   for (const Subscribe& each : subscribes) {
     if (each.policy) client().set_policy(*each.policy);
-    ask(request::Subscribe{
+    send_request(request::Subscribe{
         each.pattern, {.every = each.every, .last = each.last, .since = replay_from(each.since, now_ns)}});
   }
 }
@@ -68,13 +68,13 @@ void SseSession::begin_stream() {
   client().set_alarm(client().now() + comment_interval);
 }
 
-/// Before the stream has begun.
+/// Called before the stream has begun.
 void SseSession::refuse(std::string_view code, std::string_view text) {
   const int status = code == "unavailable" ? 503 : 400;
   counters_.response(status);
   http::Response response = http::problem(status, code, text);
   std::string out;
-  // Whose page may read it is said as for the stream.
+  // The CORS fields are those of the stream.
   for (auto& field : head_.fields) {
     if (field.first == "Access-Control-Allow-Origin" || field.first == "Vary")
       response.fields.push_back(std::move(field));
@@ -86,22 +86,22 @@ void SseSession::refuse(std::string_view code, std::string_view text) {
 void SseSession::on_alarm() {
   const auto quiet_until = client().active_at() + comment_interval;
   if (client().now() < quiet_until) return client().set_alarm(quiet_until);
-  // Who does not read what it has got needs no more.
+  // A client with unread data needs no comment.
   if (client().backlog().empty()) client().reply(comment);
   client().set_alarm(client().now() + comment_interval);
 }
 
-void SseSession::last_words(std::string_view reason) {
-  if (streaming_) return Session::last_words(reason);
-  refuse("unavailable", fmt::format("the connection ends: {}", reason));
+void SseSession::close_with_reason(std::string_view reason) {
+  if (streaming_) return Session::close_with_reason(reason);
+  refuse("unavailable", fmt::format("the connection is closed: {}", reason));
 }
 
 void SseSession::on_subscribed(std::string_view) {
   begin_stream();
   if (waiting_ == 0 || --waiting_ > 0) return;
-  // What each of them begins with is under way now, or given: both come behind it.
-  if (!numbered_) ask(request::SetFormat{Format::sse});
-  ask(request::ReportPosition{});
+  // The hub executes both after the backfill of every subscription.
+  if (!numbered_) send_request(request::SetFormat{Format::sse});
+  send_request(request::ReportPosition{});
 }
 
 void SseSession::on_position(const StreamPosition& reached) {
@@ -110,7 +110,7 @@ void SseSession::on_position(const StreamPosition& reached) {
 
 void SseSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {
   if (!streaming_) return refuse(code, fmt::format("{}: {}", pattern, text));
-  // The others' events have begun: it would not be what was asked for.
+  // The stream has begun with the other subscriptions, and is not what the client requested.
   say_goodbye(code);
 }
 

@@ -13,18 +13,19 @@
 
 namespace backplane::gateway::sse {
 
-/// The head of a stream of events.
+/// The response head of an event stream.
 [[nodiscard]] http::Response stream_head();
 
-/// One client's stream: events and notices as the hub gives them, and a comment where there is nothing to say
-/// for some time, so that neither side takes the other for gone. The answer begins when the first
-/// subscription is in force, or where there is no broker; until then it can still be an error.
+/// One client's event stream: events and notices from the hub, and a comment after some quiet time, which
+/// shows both sides that the other is there. The response begins when the first subscription is active, or
+/// when there is no broker; until then it can still be an error.
 ///
-/// An id says: all before it has been given. That holds for live events and for the history of one pattern.
-/// Retained values come in no order, and several patterns' histories beside each other: what is given before
-/// all of that is there has no id, so that whoever is cut off meanwhile resumes from where it was before.
-/// Behind it comes an id without an event, for who is cut off before the first one.
-/// What the client sends is not read. Lives on its worker; owned by its fanout::Client.
+/// An id means that everything before it has been sent. This is true of live events and of the history of one
+/// pattern. Retained values have no order, and the histories of several patterns are interleaved: until these
+/// have been sent, events have no id, and a client that is cut off meanwhile resumes from its earlier
+/// position. Then one id without an event is sent, for a client that is cut off before its next event.
+///
+/// The client's input is ignored. Lives on its worker; owned by its fanout::Client.
 class SseSession final : public Session {
  public:
   /// `counters` outlive the session.
@@ -33,11 +34,11 @@ class SseSession final : public Session {
   SseSession(const SseSession&) = delete;
   SseSession& operator=(const SseSession&) = delete;
 
-  /// Once it is its client's handler.
+  /// Called once, when the session has become its client's handler.
   void begin(const std::vector<Subscribe>& subscribes);
 
   void on_bytes(std::string_view /*bytes*/) override {}
-  /// It may still be listening: a comment finds out.
+  /// The client may still be listening: a comment finds out.
   void on_input_end() override {}
   void on_alarm() override;
   void on_subscribed(std::string_view pattern) override;
@@ -48,7 +49,7 @@ class SseSession final : public Session {
   void on_broker(bool up) override;
 
  protected:
-  void last_words(std::string_view reason) override;
+  void close_with_reason(std::string_view reason) override;
 
  private:
   void begin_stream();
@@ -57,8 +58,8 @@ class SseSession final : public Session {
   http::Counters& counters_;
   http::Response head_;
   bool streaming_{};
-  bool numbered_{};        ///< what the subscriptions begin with has ids too
-  std::size_t waiting_{};  ///< subscriptions that are not begun
+  bool numbered_{};        ///< the backfill of the subscriptions has ids too
+  std::size_t waiting_{};  ///< subscriptions that are not active yet
 };
 
 }  // namespace backplane::gateway::sse

@@ -19,7 +19,7 @@ constexpr unsigned length_in_8_bytes = 127;
 constexpr std::size_t mask_bytes = 4;
 constexpr std::string_view publish = "PUB ";
 
-/// XORs `bytes` with the mask that begins at `mask_at` of its four bytes.
+/// XORs `bytes` with the 4-byte mask, beginning at its byte `mask_at`.
 void unmask(std::span<char> bytes, const unsigned char* mask, std::size_t mask_at) noexcept {
   std::array<unsigned char, 8> turned;
   for (std::size_t i = 0; i < turned.size(); ++i) turned[i] = mask[(mask_at + i) % mask_bytes];
@@ -37,14 +37,14 @@ void unmask(std::span<char> bytes, const unsigned char* mask, std::size_t mask_a
   }
 }
 
-/// How many bytes a character has that begins with this one; 1 where none begins so.
+/// The length of a UTF-8 character that begins with this byte; 1 if no character does.
 constexpr std::size_t character_bytes(unsigned char lead) noexcept {
   if (lead < 0xc0) return 1;
   if (lead < 0xe0) return 2;
   return lead < 0xf0 ? 3 : 4;
 }
 
-/// How many bytes at the end of `text` may be the beginning of a character.
+/// The number of bytes at the end of `text` that may be an incomplete character.
 std::size_t unfinished_bytes(std::string_view text) noexcept {
   for (std::size_t back = 1; back <= std::min<std::size_t>(text.size(), 3); ++back) {
     const auto byte = static_cast<unsigned char>(text[text.size() - back]);
@@ -54,7 +54,8 @@ std::size_t unfinished_bytes(std::string_view text) noexcept {
   return 0;
 }
 
-/// Whether a character can begin so. Of what may follow a lead byte, the lowest or the highest always does.
+/// Whether a character can begin with these bytes. If any continuation is valid, the lowest or the highest
+/// one is.
 bool may_begin_character(std::string_view bytes) {
   const std::size_t missing = character_bytes(static_cast<unsigned char>(bytes.front())) - bytes.size();
   const std::string begun(bytes);
@@ -68,11 +69,11 @@ void FrameReader::fail(CloseCode code, std::string_view text) noexcept {
   fault_ = Fault{code, text};
 }
 
-std::optional<FrameReader::Fault> FrameReader::feed(std::string_view bytes, const OnMessage& on_message) {
+std::optional<FrameReader::Fault> FrameReader::read(std::string_view bytes, const OnMessage& on_message) {
   while (!bytes.empty() && !stopped_ && !fault_) {
-    if (head_size_ < head_wanted_) {
+    if (head_size_ < head_needed_) {
       take_head(bytes);
-      if (head_size_ < head_wanted_) break;
+      if (head_size_ < head_needed_) break;
     }
     if (left_ > 0) take_payload(bytes);
     if (left_ == 0 && !fault_) end_frame(on_message);
@@ -80,16 +81,16 @@ std::optional<FrameReader::Fault> FrameReader::feed(std::string_view bytes, cons
   if (fault_ || stopped_) {
     message_ = {};
   } else if (message_.empty() && message_.capacity() > 4096) {
-    message_ = {};  // one long message is no reason to keep its room
+    message_ = {};  // releases the memory of a long message
   }
   return fault_;
 }
 
 // ---- a frame's head ----
 
-/// Each byte is judged as it comes, so that nothing is read for a frame that cannot be.
+/// Each byte is checked as it arrives: no payload is read for an invalid frame.
 void FrameReader::take_head(std::string_view& bytes) {
-  while (head_size_ < head_wanted_ && !bytes.empty() && !fault_) {
+  while (head_size_ < head_needed_ && !bytes.empty() && !fault_) {
     const auto byte = static_cast<unsigned char>(bytes.front());
     bytes.remove_prefix(1);
     head_[head_size_++] = byte;
@@ -97,7 +98,7 @@ void FrameReader::take_head(std::string_view& bytes) {
       check_first_byte(byte);
     } else if (head_size_ == 2) {
       check_second_byte(byte);
-    } else if (head_size_ + mask_bytes == head_wanted_) {
+    } else if (head_size_ + mask_bytes == head_needed_) {
       check_length();
     }
   }
@@ -108,34 +109,35 @@ void FrameReader::check_first_byte(unsigned byte) {
   final_ = (byte & final_bit) != 0;
   opcode_ = static_cast<Opcode>(byte & opcode_bits);
   if ((byte & reserved_bits) != 0) {
-    return fail(CloseCode::protocol_error, "a reserved bit is set, and no extension was agreed on");
+    return fail(CloseCode::protocol_error, "expected reserved bits of 0, as no extension was negotiated");
   }
   switch (opcode_) {
     case Opcode::continuation:
-      if (!in_message_) fail(CloseCode::protocol_error, "a continuation of nothing");
+      if (!in_message_) fail(CloseCode::protocol_error, "expected a new message, got a continuation frame");
       return;
     case Opcode::text:
-      if (in_message_) fail(CloseCode::protocol_error, "a new message within another");
+      if (in_message_) fail(CloseCode::protocol_error, "expected a continuation frame, got a new message");
       return;
     case Opcode::binary:
-      return fail(CloseCode::unsupported, "wanted text frames, got a binary one");
+      return fail(CloseCode::unsupported, "expected text frames, got a binary one");
     case Opcode::close:
     case Opcode::ping:
     case Opcode::pong:
-      if (!final_) fail(CloseCode::protocol_error, "a control frame in fragments");
+      if (!final_) fail(CloseCode::protocol_error, "expected a control frame in one piece, got a fragment");
       return;
   }
-  fail(CloseCode::protocol_error, "an opcode that is reserved");
+  fail(CloseCode::protocol_error, "expected a known opcode, got a reserved one");
 }
 
 void FrameReader::check_second_byte(unsigned byte) {
-  if ((byte & mask_bit) == 0) return fail(CloseCode::protocol_error, "a frame without a mask");
+  if ((byte & mask_bit) == 0)
+    return fail(CloseCode::protocol_error, "expected a masked frame, got an unmasked one");
   const unsigned length = byte & length_bits;
   if (in_control() && length > control_bytes_max) {
-    return fail(CloseCode::protocol_error, "a control frame of more than 125 bytes");
+    return fail(CloseCode::protocol_error, "expected a control frame of at most 125 bytes, got more");
   }
   const std::size_t more = length == length_in_8_bytes ? 8U : length == length_in_2_bytes ? 2U : 0U;
-  head_wanted_ = static_cast<std::uint8_t>(2 + more + mask_bytes);
+  head_needed_ = static_cast<std::uint8_t>(2 + more + mask_bytes);
   left_ = length;
   if (more == 0) check_limit();
 }
@@ -145,15 +147,15 @@ void FrameReader::check_length() {
   left_ = 0;
   for (std::size_t i = 2; i < head_size_; ++i) left_ = left_ << 8 | head_[i];
   if (left_ <= (bytes == 2 ? control_bytes_max : 0xffffU)) {
-    return fail(CloseCode::protocol_error, "a length that is not in its shortest form");
+    return fail(CloseCode::protocol_error, "expected a length in its shortest form, got a longer one");
   }
-  if (left_ >> 63 != 0) return fail(CloseCode::protocol_error, "a length of 2^63 or more");
+  if (left_ >> 63 != 0) return fail(CloseCode::protocol_error, "expected a length below 2^63, got more");
   check_limit();
 }
 
 // ---- a frame's payload ----
 
-/// How long the message may become, as far as its beginning tells.
+/// The limit of the message, as far as its beginning determines it.
 std::size_t FrameReader::limit() const noexcept {
   const std::string_view begun = std::string_view(message_).substr(0, publish.size());
   if (begun == publish) return limits_.publish_bytes_max;
@@ -166,7 +168,7 @@ void FrameReader::check_limit() {
   if (in_control()) return;
   const std::size_t most = limit();
   if (message_.size() > most || left_ > most - message_.size()) {
-    fail(CloseCode::too_large, "a message above the limit");
+    fail(CloseCode::too_large, "expected a message within the limit, got a longer one");
   }
 }
 
@@ -177,39 +179,39 @@ void FrameReader::take_payload(std::string_view& bytes) {
   into.append(bytes.substr(0, taken));
   bytes.remove_prefix(taken);
   left_ -= taken;
-  unmask(std::span(into).subspan(before), head_.data() + head_wanted_ - mask_bytes, mask_at_);
+  unmask(std::span(into).subspan(before), head_.data() + head_needed_ - mask_bytes, mask_at_);
   mask_at_ = static_cast<std::uint8_t>((mask_at_ + taken) % mask_bytes);
   if (in_control()) return;
   check_limit();
   if (!fault_) check_text();
 }
 
-/// All that has come of the message, but for a character whose end has not.
+/// Checks the message as far as it has arrived, except an incomplete character at its end.
 void FrameReader::check_text() {
   const std::string_view fresh = std::string_view(message_).substr(checked_);
   const std::size_t unfinished = unfinished_bytes(fresh);
   const std::string_view whole = fresh.substr(0, fresh.size() - unfinished);
-  const bool good =
+  const bool valid =
       wire::is_utf8(whole) && (unfinished == 0 || may_begin_character(fresh.substr(whole.size())));
-  if (!good) return fail(CloseCode::not_utf8, "text that is not UTF-8");
+  if (!valid) return fail(CloseCode::not_utf8, "expected UTF-8, got other text");
   checked_ += whole.size();
 }
 
 void FrameReader::check_close() {
   if (control_.empty()) return;
-  if (control_.size() == 1) return fail(CloseCode::protocol_error, "half a close code");
+  if (control_.size() == 1) return fail(CloseCode::protocol_error, "expected a close code of 2 bytes, got 1");
   const auto byte = [this](std::size_t at) { return static_cast<unsigned char>(control_[at]); };
   if (!may_be_sent(static_cast<std::uint16_t>(byte(0) << 8 | byte(1)))) {
-    return fail(CloseCode::protocol_error, "a close code that must not be sent");
+    return fail(CloseCode::protocol_error, "expected a valid close code, got a reserved one");
   }
   if (!wire::is_utf8(std::string_view(control_).substr(2))) {
-    fail(CloseCode::not_utf8, "a close reason that is not UTF-8");
+    fail(CloseCode::not_utf8, "expected a close reason in UTF-8, got other text");
   }
 }
 
 void FrameReader::end_frame(const OnMessage& on_message) {
   head_size_ = 0;
-  head_wanted_ = 2;
+  head_needed_ = 2;
   mask_at_ = 0;
   if (in_control()) {
     if (opcode_ == Opcode::close) check_close();
@@ -220,7 +222,8 @@ void FrameReader::end_frame(const OnMessage& on_message) {
   }
   in_message_ = !final_;
   if (in_message_) return;
-  if (checked_ < message_.size()) return fail(CloseCode::not_utf8, "text that ends within a character");
+  if (checked_ < message_.size())
+    return fail(CloseCode::not_utf8, "expected UTF-8, got an incomplete character at the end");
   stopped_ = !on_message(Opcode::text, message_);
   message_.clear();
   checked_ = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// Bytes from a WebSocket client into messages.
+// Splits the bytes of a WebSocket client into messages.
 
 #include <array>
 #include <cstddef>
@@ -14,27 +14,27 @@
 
 namespace backplane::gateway::websocket {
 
-/// Puts text messages together from frames, and frames from bytes that come in any pieces; unmasks them, and
-/// holds the client to RFC 6455. Belongs to one session; holds at most one message and one control frame.
+/// Assembles text messages from frames, and frames from bytes that arrive in pieces of any size. Unmasks
+/// them, and enforces RFC 6455. Belongs to one session; keeps at most one incomplete message and one control
+/// frame.
 class FrameReader {
  public:
-  /// Why the connection must end.
+  /// Why the connection must be closed.
   struct Fault {
     CloseCode code{};
-    std::string_view text;  ///< never freed
+    std::string_view text;  ///< a static string
   };
 
-  /// A message is one line of the line protocol and has its limits: PUB may be longer.
+  /// A message is one line of the line protocol, with the same limits: PUB may be longer.
   explicit FrameReader(LineReader::Limits limits) : limits_(limits) {}
 
-  /// What has come: a text message (Opcode::text) in UTF-8, a ping, a pong, or a close with a payload that is
-  /// empty or begins with a code that may be sent. `payload` holds until the call returns. @returns whether
-  /// to go on.
+  /// Receives a text message (Opcode::text) in UTF-8, a ping, a pong, or a close whose payload is empty or
+  /// begins with a valid code. `payload` is valid until the call returns. @returns whether to continue.
   using OnMessage = std::function<bool(Opcode what, std::string_view payload)>;
 
-  /// Calls `on_message` for all that `bytes` end. @returns what the client did wrong. Behind that, behind a
-  /// close, and where `on_message` did not go on, nothing more is taken, now or later.
-  [[nodiscard]] std::optional<Fault> feed(std::string_view bytes, const OnMessage& on_message);
+  /// Calls `on_message` for everything that `bytes` complete. @returns what the client did wrong. After a
+  /// fault, after a close, and after `on_message` has stopped, all bytes are ignored.
+  [[nodiscard]] std::optional<Fault> read(std::string_view bytes, const OnMessage& on_message);
 
  private:
   static constexpr std::size_t head_bytes_max = 14;
@@ -55,16 +55,16 @@ class FrameReader {
   LineReader::Limits limits_;
   std::string message_;    // of the frames so far, unmasked
   std::string control_;    // the payload of a control frame
-  std::size_t checked_{};  // of the message, known to be UTF-8
-  std::uint64_t left_{};   // of the frame's payload
+  std::size_t checked_{};  // bytes of the message that are known to be UTF-8
+  std::uint64_t left_{};   // bytes of the frame's payload that have not arrived
   std::optional<Fault> fault_;
   std::array<unsigned char, head_bytes_max> head_{};
   std::uint8_t head_size_{};
-  std::uint8_t head_wanted_{2};
-  std::uint8_t mask_at_{};  // which of the mask's bytes is next
+  std::uint8_t head_needed_{2};
+  std::uint8_t mask_at_{};  // index of the mask byte for the next payload byte
   Opcode opcode_{};
   bool final_{};
-  bool in_message_{};  // a frame that was not final has come
+  bool in_message_{};  // the last frame was not final
   bool stopped_{};
 };
 

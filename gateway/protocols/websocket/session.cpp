@@ -11,17 +11,17 @@
 namespace backplane::gateway::websocket {
 namespace {
 
-// Shorter than what proxies and routers take for the end of a connection.
+// Shorter than the idle timeouts of proxies and routers.
 constexpr std::chrono::seconds ping_after{30};
 
-/// What goes with `!BYE reason`.
+/// The close code for `!BYE reason`.
 CloseCode code_of(std::string_view reason) noexcept {
   if (reason == "slow_consumer") return CloseCode::try_later;
   if (reason == "too_many_commands") return CloseCode::policy;
   return CloseCode::going_away;
 }
 
-/// Without the end of line that some send.
+/// Without the line end that some clients send.
 std::string_view without_end(std::string_view line) noexcept {
   if (line.ends_with('\n')) line.remove_suffix(1);
   if (line.ends_with('\r')) line.remove_suffix(1);
@@ -38,12 +38,12 @@ void WebSocketSession::begin(fanout::Client& client, const Services& services, s
 
 WebSocketSession::WebSocketSession(fanout::Client& client, const Services& services)
     : CommandSession(client, services, Format::websocket), frames_(services.limits) {
-  ask(request::SetFormat{Format::websocket});
+  send_request(request::SetFormat{Format::websocket});
 }
 
 void WebSocketSession::on_bytes(std::string_view bytes) {
   pinged_ = false;
-  const auto fault = frames_.feed(
+  const auto fault = frames_.read(
       bytes, [this](Opcode what, std::string_view payload) { return on_message(what, payload); });
   if (!fault || !client().open()) return;
   services().websockets.count_fault(fault->code);
@@ -53,28 +53,28 @@ void WebSocketSession::on_bytes(std::string_view bytes) {
 bool WebSocketSession::on_message(Opcode what, std::string_view payload) {
   switch (what) {
     case Opcode::text:
-      obey(parse_line(without_end(payload)));
+      run(parse_line(without_end(payload)));
       break;
     case Opcode::ping: {
-      std::string answer;
-      append_frame(Opcode::pong, payload, answer);
-      client().reply(answer);
+      std::string reply;
+      append_frame(Opcode::pong, payload, reply);
+      client().reply(reply);
       break;
     }
     case Opcode::close: {
-      // Its code is sent back, and what it said of itself is not.
-      std::string answer;
-      append_frame(Opcode::close, payload.substr(0, sizeof(CloseCode)), answer);
-      client().end(answer);
+      // The code is echoed; the reason is not.
+      std::string reply;
+      append_frame(Opcode::close, payload.substr(0, sizeof(CloseCode)), reply);
+      client().end(reply);
       break;
     }
     default:
-      break;  // a pong has done what it is for by coming
+      break;  // a pong needs no action: its arrival is what counts
   }
   return !done();
 }
 
-/// A socket that is half closed without a close frame is one that was lost.
+/// A half-closed socket without a close frame is a lost connection.
 void WebSocketSession::on_input_end() {
   client().end({});
 }
@@ -83,31 +83,31 @@ void WebSocketSession::on_alarm() {
   const auto due = client().active_at() + ping_after;
   if (client().now() < due) return client().set_alarm(due);
   client().set_alarm(client().now() + ping_after);
-  // Who has not answered the last one, or reads nothing, needs no second.
+  // A client that has not replied to the last ping gets no other one.
   if (std::exchange(pinged_, true)) return;
   std::string ping;
   append_frame(Opcode::ping, {}, ping);
   client().reply(ping);
 }
 
-void WebSocketSession::last_words(std::string_view reason) {
+void WebSocketSession::close_with_reason(std::string_view reason) {
   std::string bye;
   append_session_line(format(), "BYE", reason, bye);
   close(code_of(reason), reason, bye);
 }
 
 void WebSocketSession::execute(const SetFormat&) {
-  error("bad_format", "over WebSocket everything is json: wanted no FORMAT");
+  error("bad_format", "expected no FORMAT, as the format is always json over WebSocket");
 }
 
-void WebSocketSession::end_as_asked(std::string_view answer) {
-  close(CloseCode::normal, {}, answer);
+void WebSocketSession::end_after_quit(std::string_view reply) {
+  close(CloseCode::normal, {}, reply);
 }
 
 void WebSocketSession::close(CloseCode code, std::string_view reason, std::string_view before) {
-  std::string words(before);
-  append_close(code, reason, words);
-  client().end(words);
+  std::string last(before);
+  append_close(code, reason, last);
+  client().end(last);
 }
 
 }  // namespace backplane::gateway::websocket

@@ -12,7 +12,7 @@
 namespace backplane::gateway {
 namespace {
 
-TEST(EncodeMemory, EventsOfTextAndBytesAllocateNothingOnceThereIsRoom) {
+TEST(EncodeMemory, EventsOfTextAndBytesAllocateNothingOnceBuffersHaveGrown) {
   const wire::Stamp stamp{
       .stream = 1, .position = 2, .offset = 3, .previous = 1, .received_ns = 1'234'567'891};
   std::array<std::byte, wire::stamp_bytes> tail{};

@@ -70,24 +70,24 @@ events::v1::Quote quote() {
   return quote;
 }
 
-TEST(Encode, ATypedPayloadIsItsJsonBehindTheTopic) {
+TEST(Encode, ATypedPayloadIsWrittenAsJsonAfterTheTopic) {
   EXPECT_EQ(encode(Format::text, with_message(quote()), "stock.MSFT"),
             "stock.MSFT {\"symbol\":\"MSFT\",\"price\":39.81,\"time\":\"2000-01-01T00:00:00Z\"}\n");
 }
 
-TEST(Encode, AServerSentEventHasTheResumeTokenAndTheObjectOfJson) {
+TEST(Encode, AServerSentEventHasTheResumeTokenAndTheJsonObject) {
   const v1::Event event = with_text("two\nlines");
   EXPECT_EQ(encode(Format::sse, event),
             "id: 00c0ffee0000002a:9\ndata: " + encode(Format::json, event) + "\n");
 }
 
-TEST(Encode, AWebSocketFrameHasTheObjectOfJsonWithoutItsLineEnd) {
+TEST(Encode, AWebSocketFrameHasTheJsonObjectWithoutItsLineEnd) {
   for (const std::size_t size : {0u, 1000u, 70'000u}) {
     const v1::Event event = with_text(std::string(size, 'x'));
-    std::string wanted = encode(Format::json, event);
-    websocket::frame_lines(0, wanted);
-    EXPECT_EQ(encode(Format::websocket, event), wanted);
-    EXPECT_TRUE(wanted.ends_with("\"}"));
+    std::string expected = encode(Format::json, event);
+    websocket::frame_lines(0, expected);
+    EXPECT_EQ(encode(Format::websocket, event), expected);
+    EXPECT_TRUE(expected.ends_with("\"}"));
   }
 }
 
@@ -108,7 +108,7 @@ TEST(Encode, JsonHasTheWholeEnvelope) {
             "\"data\":{\"symbol\":\"MSFT\",\"price\":39.81,\"time\":\"2000-01-01T00:00:00Z\"}}\n");
 }
 
-TEST(Encode, JsonSaysNullWhereThePublisherGaveNoTime) {
+TEST(Encode, JsonHasANullTimeIfThePublisherSetNone) {
   EXPECT_THAT(encode(Format::json, with_text("x")), HasSubstr("\"time\":null,"));
   v1::Event event = with_text("x");
   event.mutable_time()->set_seconds(std::numeric_limits<std::int64_t>::max());
@@ -120,18 +120,18 @@ TEST(Encode, DefaultsArePrintedUnderTheirProtoNames) {
             "clock {\"tick\":\"0\",\"interval_seconds\":0}\n");
 }
 
-TEST(Encode, TextIsEscapedSoThatItStaysOnItsLine) {
+TEST(Encode, EscapedTextStaysOnOneLine) {
   EXPECT_EQ(encode(Format::text, with_text("a\nb\r\tc\\d\x1b[2J\x7f\xc3\xa9")),
             "t a\\nb\\r\\tc\\\\d\\x1b[2J\\x7f\xc3\xa9\n");
   EXPECT_EQ(encode(Format::text, with_text(std::string("\0", 1))), "t \\x00\n");
 }
 
-TEST(Encode, JsonTextIsEscapedSoThatItStaysAString) {
+TEST(Encode, EscapedJsonTextStaysAString) {
   EXPECT_THAT(encode(Format::json, with_text("\"}\n\\\x01\xc3\xa9")),
               HasSubstr("\"type\":\"\",\"text\":\"\\\"}\\n\\\\\\u0001\xc3\xa9\"}\n"));
 }
 
-TEST(Encode, ATopicThatHoldsQuotesStaysAJsonString) {
+TEST(Encode, ATopicWithQuotesStaysAJsonString) {
   EXPECT_THAT(encode(Format::json, with_text("x"), "a\"\\b"), HasSubstr("{\"topic\":\"a\\\"\\\\b\","));
 }
 
@@ -148,7 +148,7 @@ TEST(Encode, AnEventWithoutPayloadHasAnEmptyOne) {
   EXPECT_THAT(encode(Format::json, v1::Event{}), HasSubstr("\"type\":\"\"}\n"));
 }
 
-TEST(Encode, ATypeThatNobodyKnowsIsItsNameAndItsBytes) {
+TEST(Encode, AnUnknownTypeIsWrittenAsItsNameAndBytes) {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/acme.\"Thing\"");
   event.mutable_message()->set_value("\x01\x02");
@@ -157,7 +157,7 @@ TEST(Encode, ATypeThatNobodyKnowsIsItsNameAndItsBytes) {
   EXPECT_THAT(encode(Format::json, event), HasSubstr("\"type\":\"acme.\\\"Thing\\\"\",\"data\":{\"@type\":"));
 }
 
-TEST(Encode, BytesThatAreNotOfTheirTypeAreShownAsOfAnUnknownOne) {
+TEST(Encode, BytesThatDoNotMatchTheirTypeAreWrittenLikeAnUnknownType) {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/backplane.events.v1.Quote");
   event.mutable_message()->set_value("\xff\xff\xff");
@@ -165,7 +165,7 @@ TEST(Encode, BytesThatAreNotOfTheirTypeAreShownAsOfAnUnknownOne) {
             "t {\"@type\":\"type.googleapis.com/backplane.events.v1.Quote\",\"value\":\"////\"}\n");
 }
 
-TEST(Encode, ATimeOutsideOfTheCalendarLeavesNoHalfWrittenJson) {
+TEST(Encode, ATimeOutsideOfTheCalendarLeavesNoPartialJson) {
   events::v1::Quote bad = quote();
   bad.mutable_time()->set_seconds(std::numeric_limits<std::int64_t>::max());
   EXPECT_THAT(encode(Format::text, with_message(bad)), HasSubstr("t {\"@type\":"));
@@ -179,7 +179,7 @@ TEST(Encode, LineEndsInTypedPayloadsStayInsideTheirJson) {
   EXPECT_EQ(line.find_first_of(std::string("\r\n\x1b\x7f\0", 5)), line.size() - 1) << line;
 }
 
-TEST(Encode, WhatIsNotAnEventIsRefusedAndLeavesNothingBehind) {
+TEST(Encode, BytesThatAreNoEventAreRefusedAndAppendNothing) {
   EXPECT_EQ(encode_bytes(Format::text, "", "t"), "(refused)");
   EXPECT_EQ(encode_bytes(Format::json, std::string(wire::stamp_bytes - 1, 'x'), "t"), "(refused)");
   std::string bytes = stamped(with_text("hello"));
@@ -206,7 +206,7 @@ TEST(Encode, AnyBytesMakeOneLineOrAreRefused) {
   }
 }
 
-TEST(Encode, ProtoHasTheEventsOwnBytesBehindTheirLength) {
+TEST(Encode, ProtoHasTheEventsOwnBytesAfterTheirLength) {
   v1::Event event = with_message(quote());
   event.set_source("quotes@host7");
   const std::string bytes = stamped(event);
@@ -222,7 +222,7 @@ TEST(Encode, ProtoHasTheEventsOwnBytesBehindTheirLength) {
   EXPECT_TRUE(framed.ends_with(bytes));
 }
 
-TEST(Encode, ProtoIsAsTheGoldenBytesHaveIt) {
+TEST(Encode, ProtoEqualsTheGoldenBytes) {
   EXPECT_EQ(encode_bytes(Format::proto, golden::bytes("stamped_event.hex"), "clock"),
             golden::bytes("server_delivery.hex"));
 }
@@ -238,7 +238,7 @@ TEST(Encode, ProtoLengthsGrowWithTheEvent) {
   }
 }
 
-TEST(Encode, TellsOfATypeThatIsMissingAndShowsItOnceItIsThere) {
+TEST(Encode, ReportsAMissingTypeAndUsesItOnceItIsAdded) {
   Encoder encoder;
   std::string out;
   v1::Event event;

@@ -30,14 +30,14 @@ TEST(WebSocketFrame, HasTheShortestFormOfItsLength) {
   EXPECT_EQ(head(65536), std::string("\x81\x7f\0\0\0\0\0\x01\0\0", 10));
 }
 
-TEST(WebSocketFrame, OfAControlHasItsOpcode) {
+TEST(WebSocketFrame, HasTheOpcodeOfAControlFrame) {
   EXPECT_EQ(frame(Opcode::ping, ""), std::string("\x89\x00", 2));
   EXPECT_EQ(frame(Opcode::pong, "abc"),
             "\x8a\x03"
             "abc");
 }
 
-TEST(WebSocketFrame, OfACloseHasCodeAndReason) {
+TEST(WebSocketFrame, OfACloseHasACodeAndAReason) {
   std::string out;
   append_close(CloseCode::going_away, "drain", out);
   EXPECT_EQ(out,
@@ -58,7 +58,7 @@ TEST(WebSocketFrame, OfACloseCutsItsReasonBetweenCharacters) {
   EXPECT_TRUE(wire::is_utf8(std::string_view(out).substr(4)));
 }
 
-TEST(WebSocketFrame, IsMadeOfEachLineWithoutItsEnd) {
+TEST(WebSocketFrame, ContainsOneLineWithoutItsEnd) {
   std::string out = "before\n";
   frame_lines(out.size(), out);
   EXPECT_EQ(out, "before\n");
@@ -74,7 +74,7 @@ TEST(WebSocketFrame, IsMadeOfEachLineWithoutItsEnd) {
                 "half");
 }
 
-TEST(WebSocketFrame, OfACloseMayHaveTheCodesOfTheStandardAndOfApplications) {
+TEST(WebSocketFrame, OfACloseMayHaveStandardAndApplicationCodes) {
   for (const int good :
        {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}) {
     EXPECT_TRUE(may_be_sent(static_cast<std::uint16_t>(good))) << good;

@@ -1,5 +1,5 @@
-// The hub on its thread, sessions on the engine's workers, clients behind real sockets: the crossings between
-// them, for ThreadSanitizer above all.
+// The hub on its thread, sessions on the engine's workers, clients on real sockets: tests the thread
+// crossings, mainly under ThreadSanitizer.
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -17,8 +17,8 @@
 #include "fanout/engine.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/protocols/line/line_session.hpp"
+#include "tests/gateway/accounted_offsets.hpp"
 #include "tests/gateway/fake_reader.hpp"
-#include "tests/gateway/hub/told_offsets.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -71,7 +71,7 @@ class EngineHubTest : public ::testing::Test {
   Hub hub_{{}, outlet_, directory_, Clock::now()};
 };
 
-/// Reads from `go` on, up to the line `end`.
+/// Reads once `go` is set, up to the line `end`.
 std::string read_until(int socket, const std::string& end, const std::atomic<bool>& go) {
   while (!go.load()) std::this_thread::yield();
   std::string all;
@@ -84,7 +84,7 @@ std::string read_until(int socket, const std::string& end, const std::atomic<boo
   return all;
 }
 
-TEST_F(EngineHubTest, ReceivedAndAnnouncedAreWhatWasPublishedForFastAndSlowClients) {
+TEST_F(EngineHubTest, FastAndSlowClientsReceiveOrLoseAnnouncedEveryPublishedEvent) {
   constexpr std::size_t count = 8;
   constexpr int events = 4000;
   hub_.on_connection(true);
@@ -122,7 +122,7 @@ TEST_F(EngineHubTest, ReceivedAndAnnouncedAreWhatWasPublishedForFastAndSlowClien
   turn();
   for (std::thread& reader : readers) reader.join();
   ++published["end"];
-  for (const std::string& all : received) EXPECT_EQ(told_offsets(all), published);
+  for (const std::string& all : received) EXPECT_EQ(accounted_offsets(all), published);
   EXPECT_GT(engine_.counters().dropped, 0u);
   for (const int socket : sockets) ::close(socket);
   while (hub_.counters().clients > 0 && Clock::now() < deadline) turn();

@@ -1,5 +1,5 @@
-// Clients that join with retained values and history, at any moment, against a broker whose live events and
-// answers come at any pace: each client gets every event behind its first one, once and in order.
+// Clients that join with retained values or history at any moment, while the broker's live events and replies
+// arrive at any pace: each client gets every event after its first one, once and in order.
 #include <deque>
 #include <map>
 #include <random>
@@ -30,9 +30,9 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   struct Client {
     Peer peer;
     bool from_the_start{};
-    bool asks_twice{};  ///< and so may be shown a value twice
+    bool asks_twice{};  ///< it may receive a value twice
   };
-  /// What comes on the broker's egress, in order.
+  /// Events on the broker's egress, in order.
   struct Live {
     const NumberedEvents::Event* event{};
     std::uint64_t ticket{};
@@ -51,8 +51,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   void publish_one() {
     const std::string topic = "t." + std::to_string(pick(topics));
     history_.push_back(broker_.publish(topic, std::string(pick(40), 'x')));
-    // Some are lost on the way, and then fetched: they come late, but before what follows them in their
-    // topic.
+    // Some are lost on the way and recovered: they arrive late, but before the next event of their topic.
     auto& lost = lost_[topic];
     if (!lost.empty() || pick(6) == 0) return lost.push_back(&history_.back());
     live_.push_back({&history_.back(), 0});
@@ -61,7 +60,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     for (const NumberedEvents::Event* const event : lost) live_.push_back({event, 0});
     lost.clear();
   }
-  /// What the follower knows of what may still come.
+  /// The follower's low watermark.
   void note_settled() {
     std::uint64_t first = broker_.position() + 1;
     for (const Live& live : live_) {
@@ -87,11 +86,11 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     asked_ticket_ = upstream_.tickets;
     live_.push_back({nullptr, asked_ticket_});
   }
-  /// The broker looks at a question; its answer is under way from then on.
+  /// The broker handles a request; its reply is on its way from then on.
   void evaluate() {
     note_questions();
     for (; seen_retained_ < upstream_.asked.size(); ++seen_retained_) {
-      // Questions are numbered over both kinds.
+      // Both kinds of requests are numbered together.
       Answer answer;
       answer.request = retained_requests_.at(seen_retained_);
       std::map<std::string, const NumberedEvents::Event*> newest;
@@ -145,7 +144,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       case 1:
         commands += "SUB t.* last\n";
         break;
-      case 2:  // both may be under way at the same time
+      case 2:  // both may be in progress at the same time
         commands += "SUB t.0 last\nSUB t.* last\n";
         client.asks_twice = true;
         break;
@@ -164,7 +163,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     if (fanout::Client* const of = shard_.find(client.peer.id)) of->on_writable();
   }
   void note_questions() {
-    // The fake numbers both kinds in one row: what is no replay is a question for values.
+    // The fake numbers both kinds together: a request that is no replay is for retained values.
     std::vector<std::uint64_t> values;
     for (std::uint64_t request = 1; request <= upstream_.requests; ++request) {
       bool replay = false;
@@ -275,7 +274,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   std::map<std::uint64_t, std::uint64_t> cursors_;
 };
 
-TEST_P(HubJoinModelTest, EveryEventBehindTheFirstComesOnceAndInOrder) {
+TEST_P(HubJoinModelTest, EveryEventAfterTheFirstArrivesOnceAndInOrder) {
   for (int i = 0; i < 3000; ++i) step();
   drain_all();
   ASSERT_FALSE(clients_.empty());

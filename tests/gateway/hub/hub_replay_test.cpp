@@ -45,7 +45,7 @@ class HubReplayTest : public Stage {
   Peer a_;
 };
 
-TEST_F(HubReplayTest, HistoryComesBehindTheAnswerAndMeetsTheLiveEvents) {
+TEST_F(HubReplayTest, HistoryFollowsTheReplyAndMeetsTheLiveEvents) {
   std::vector<NumberedEvents::Event> past;
   for (int i = 0; i < 6; ++i) past.push_back(broker_.publish("a", "x"));
   subscribe("a since=0");
@@ -54,16 +54,16 @@ TEST_F(HubReplayTest, HistoryComesBehindTheAnswerAndMeetsTheLiveEvents) {
   replayed(past[1]);
   slice({});
   EXPECT_EQ(a_.take(), "a 1 x\na 2 x\n");
-  EXPECT_EQ(asked(), 2) << "it has read that";
-  deliver(past[2]);  // live, and yet to come by the replay
+  EXPECT_EQ(asked(), 2) << "the client has read the slice";
+  deliver(past[2]);  // live, before the replay has sent it
   replayed(past[2]);
   replayed(past[3]);
   complete(4);
-  EXPECT_EQ(asked(), 3) << "once more, with live events kept aside";
+  EXPECT_EQ(asked(), 3) << "once more, with live events in the join buffer";
   deliver(past[3]);
   deliver(past[4]);
   EXPECT_EQ(a_.take(), "a 3 x\na 4 x\n");
-  // The broker's answer is ahead of what has come live.
+  // The broker's reply is ahead of the live events.
   replayed(past[4]);
   replayed(past[5]);
   complete(6);
@@ -73,7 +73,7 @@ TEST_F(HubReplayTest, HistoryComesBehindTheAnswerAndMeetsTheLiveEvents) {
   EXPECT_THAT(upstream_.cancelled, ElementsAre(request()));
 }
 
-TEST_F(HubReplayTest, ASlowReaderIsGivenNoMoreThanItReads) {
+TEST_F(HubReplayTest, HistoryIsSentNoFasterThanTheClientReads) {
   const auto one = broker_.publish("a", std::string(40'000, 'x'));
   subscribe("a since=0");
   a_.take();
@@ -86,7 +86,7 @@ TEST_F(HubReplayTest, ASlowReaderIsGivenNoMoreThanItReads) {
   EXPECT_EQ(asked(), 2);
 }
 
-TEST_F(HubReplayTest, WhatHistoryNoLongerHasIsAGap) {
+TEST_F(HubReplayTest, EventsThatHistoryNoLongerHasAreAGap) {
   subscribe("a since=2");
   gone(10, 9);
   EXPECT_EQ(a_.take(), "+OK SUB a\n!GAP a 3 8 history_gone\n");
@@ -97,7 +97,7 @@ TEST_F(HubReplayTest, WhatHistoryNoLongerHasIsAGap) {
   EXPECT_EQ(a_.take(), "+OK SUB a.*\n!GAP a.* 0 0 history_gone\n");
 }
 
-TEST_F(HubReplayTest, AnotherLifeOfTheBrokerIsAReset) {
+TEST_F(HubReplayTest, ANewIncarnationOfTheBrokerIsAReset) {
   subscribe("a since=0000000100000000:5");
   ReplaySlice reset;
   reset.reset = Reset{0x1'00000000, broker_.stream()};
@@ -106,16 +106,16 @@ TEST_F(HubReplayTest, AnotherLifeOfTheBrokerIsAReset) {
   EXPECT_EQ(asked(), 2);
 }
 
-TEST_F(HubReplayTest, WithoutAnAnswerTheRestIsLostAndLiveEventsCome) {
+TEST_F(HubReplayTest, WithoutAReplyTheRestIsLostAndLiveEventsFollow) {
   subscribe("a since=0");
   ReplaySlice failed;
-  failed.error = Error{ErrorCode::timeout, "no answer"};
+  failed.error = Error{ErrorCode::timeout, "no reply"};
   slice(failed);
   publish("a", "live");
   EXPECT_EQ(a_.take(), "+OK SUB a\n!GAP a 0 0 recovery_timeout\na 1 live\n");
 }
 
-TEST_F(HubReplayTest, SubscribingAgainFromThePastGivesEveryEventInOrder) {
+TEST_F(HubReplayTest, SubscribingAgainWithSinceSendsEveryEventInOrder) {
   subscribe("a");
   const auto one = publish("a", "one");
   EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n");
@@ -129,7 +129,7 @@ TEST_F(HubReplayTest, SubscribingAgainFromThePastGivesEveryEventInOrder) {
   EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\na 2 two\na 3 three\n");
 }
 
-TEST_F(HubReplayTest, TheFormatStandsUntilTheReplayHasEnded) {
+TEST_F(HubReplayTest, TheFormatChangesOnlyAfterTheReplay) {
   const auto one = broker_.publish("a", "one");
   subscribe("a since=0");
   send(a_, "FORMAT text\nPING\n");
@@ -141,7 +141,7 @@ TEST_F(HubReplayTest, TheFormatStandsUntilTheReplayHasEnded) {
   EXPECT_EQ(a_.take(), "+OK FORMAT text\n+PONG\na two\n");
 }
 
-TEST_F(HubReplayTest, UnsubscribingEndsIt) {
+TEST_F(HubReplayTest, UnsubscribingEndsTheReplay) {
   subscribe("a since=0");
   send(a_, "UNSUB a\n");
   EXPECT_EQ(a_.take(), "+OK SUB a\n+OK UNSUB a\n");
@@ -150,12 +150,13 @@ TEST_F(HubReplayTest, UnsubscribingEndsIt) {
   hub_.on_replay_slice(request(), {});
 }
 
-TEST_F(HubReplayTest, WhereTooMuchComesMeanwhileTheReplayGoesOn) {
+TEST_F(HubReplayTest, TheReplayContinuesAfterTheJoinBufferOverflows) {
   subscribe("a since=0");
   complete(0);
   std::vector<NumberedEvents::Event> live;
   for (int i = 0; i < 10; ++i) live.push_back(publish("a", std::string(1u << 20, 'x')));
-  // Kept aside above the backlog's bound: forgotten, and to be fetched like the rest.
+  // The join buffer exceeds the backlog's limit and is discarded: the replay sends these events like the
+  // rest.
   for (const auto& event : live) replayed(event);
   complete(broker_.position());
   complete(broker_.position());

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
-/// Clients that see offsets.
+/// Clients in format text+offset.
 class HubTest : public Stage {
  protected:
   explicit HubTest(HubLimits limits = limits_of_tests(), fanout::ShardOptions shard = {})
@@ -33,7 +33,7 @@ class HubTest : public Stage {
     EXPECT_EQ(peer.take(), "+OK FORMAT text+offset\n");
     return peer;
   }
-  /// Subscribes, and is answered.
+  /// Subscribes, and expects the confirmation.
   void subscribe(Peer& peer, const std::string& what) {
     send(peer, "SUB " + what + "\n");
     prove();
@@ -43,7 +43,7 @@ class HubTest : public Stage {
   Peer a_;
 };
 
-TEST_F(HubTest, ConfirmsASubscriptionOnlyWhenItIsInForce) {
+TEST_F(HubTest, ConfirmsASubscriptionOnlyWhenItIsActive) {
   come_up();
   send(a_, "SUB clock\n");
   EXPECT_EQ(a_.take(), "");
@@ -68,14 +68,14 @@ TEST_F(HubTest, SubscribesToAPrefixAndFiltersExactly) {
   EXPECT_EQ(hub_.counters().unmatched, 5u);
 }
 
-TEST_F(HubTest, GivesAnEventOnceHoweverManySubscriptionsMatch) {
+TEST_F(HubTest, SendsAnEventOnceEvenIfSeveralSubscriptionsMatch) {
   come_up();
   for (const char* const pattern : {"stock.>", "stock.*", "stock.MSFT", ">"}) subscribe(a_, pattern);
   publish("stock.MSFT");
   EXPECT_EQ(a_.take(), "stock.MSFT 1 x\n");
 }
 
-TEST_F(HubTest, WritesAnEventOnceAFormatHoweverManyWantIt) {
+TEST_F(HubTest, EncodesAnEventOncePerFormatForAnyNumberOfClients) {
   come_up();
   Peer b = reader();
   Peer c = connect();
@@ -96,7 +96,7 @@ TEST_F(HubTest, TopicsOfTheSameAudiencesShareARoute) {
   EXPECT_EQ(outlet_.routes_set - before, 1u);
 }
 
-TEST_F(HubTest, AsksTheBrokerOnceForOnePatternOfManyReaders) {
+TEST_F(HubTest, SubscribesAtTheBrokerOnceForOnePatternOfManyClients) {
   come_up();
   Peer b = reader();
   subscribe(a_, "clock");
@@ -110,7 +110,7 @@ TEST_F(HubTest, AsksTheBrokerOnceForOnePatternOfManyReaders) {
   EXPECT_THAT(upstream_.prefixes, IsEmpty());
 }
 
-TEST_F(HubTest, AnswersAtOnceWhereThePatternIsInForceAlready) {
+TEST_F(HubTest, ConfirmsAtOnceIfThePatternIsActiveAlready) {
   come_up();
   subscribe(a_, "clock");
   send(a_, "SUB clock\n");
@@ -120,7 +120,7 @@ TEST_F(HubTest, AnswersAtOnceWhereThePatternIsInForceAlready) {
   EXPECT_EQ(b.take(), "+OK SUB clock\n");
 }
 
-TEST_F(HubTest, AnswersEverySubscribeExactlyOnce) {
+TEST_F(HubTest, RepliesToEverySubscribeExactlyOnce) {
   come_up();
   send(a_, "SUB a\nSUB a\nSUB b\nUNSUB a\nPING\nQUIT\n");
   EXPECT_EQ(a_.take(),
@@ -141,7 +141,7 @@ TEST_F(HubTest, RefusesSubscriptionsAboveTheLimit) {
   EXPECT_EQ(hub_.counters().refused, 1u);
 }
 
-TEST_F(HubTest, ClientsThatComeAndGoLeaveNothing) {
+TEST_F(HubTest, ClientsThatComeAndGoLeaveNoStateBehind) {
   come_up();
   for (int i = 0; i < 100; ++i) {
     Peer b = reader();
@@ -160,7 +160,7 @@ TEST_F(HubTest, ClientsThatComeAndGoLeaveNothing) {
   EXPECT_THAT(upstream_.prefixes, IsEmpty());
 }
 
-TEST_F(HubTest, TellsOfAnAbsentBrokerOnceAndOfItsReturn) {
+TEST_F(HubTest, NotifiesClientsOnceThatTheBrokerIsGoneAndOnceThatItIsBack) {
   come_up();
   subscribe(a_, "clock");
   hub_.on_connection(false);
@@ -177,7 +177,7 @@ TEST_F(HubTest, TellsOfAnAbsentBrokerOnceAndOfItsReturn) {
   EXPECT_EQ(a_.take(), "!WAIT broker\n");
 }
 
-TEST_F(HubTest, GivesTheFirstConnectionSomeTimeBeforeItTellsAnybodyToWait) {
+TEST_F(HubTest, WaitsForTheFirstConnectionBeforeItNotifiesClients) {
   send(a_, "SUB clock\n");
   EXPECT_EQ(a_.take(), "");
   EXPECT_EQ(hub_.next_deadline(), now_ + 1s);
@@ -189,7 +189,7 @@ TEST_F(HubTest, GivesTheFirstConnectionSomeTimeBeforeItTellsAnybodyToWait) {
   EXPECT_EQ(a_.take(), "+OK SUB clock\n!LIVE broker\n");
 }
 
-TEST_F(HubTest, PassesOnWhatTheFollowerCallsLostAndSaysItOnce) {
+TEST_F(HubTest, AnnouncesAGapOfTheFollowerOncePerClient) {
   come_up();
   subscribe(a_, "a");
   subscribe(a_, ">");
@@ -204,7 +204,7 @@ TEST_F(HubTest, PassesOnWhatTheFollowerCallsLostAndSaysItOnce) {
   EXPECT_EQ(other.take(), "");
 }
 
-TEST_F(HubTest, AGapThatASlowClientLosesIsToldWithItsLosses) {
+TEST_F(HubTest, AGapThatASlowClientLosesIsInItsLossReport) {
   come_up();
   subscribe(a_, "a");
   a_.stream->room = 0;
@@ -221,7 +221,7 @@ TEST_F(HubTest, AGapThatASlowClientLosesIsToldWithItsLosses) {
       << "both, before the first event";
 }
 
-TEST_F(HubTest, AnnouncesAResetOfEachTopicThatSomebodyReads) {
+TEST_F(HubTest, AnnouncesAResetOfEachTopicWithASubscriber) {
   come_up();
   subscribe(a_, ">");
   publish("a");
@@ -236,7 +236,7 @@ TEST_F(HubTest, AnnouncesAResetOfEachTopicThatSomebodyReads) {
   EXPECT_EQ(a_.take(), "a 1 x\n");
 }
 
-TEST_F(HubTest, ALossThatShowsLateIsToldToThoseWhoWereThere) {
+TEST_F(HubTest, ALateGapIsAnnouncedToClientsThatWereSubscribedAtItsPosition) {
   come_up();
   subscribe(a_, "a");
   publish("a");
@@ -244,7 +244,7 @@ TEST_F(HubTest, ALossThatShowsLateIsToldToThoseWhoWereThere) {
   const std::uint64_t at = broker_.position();
   publish("other");
   Peer wide = connect();
-  send(wide, "SUB *\n");  // of what is on its way at the broker, this one gets nothing older
+  send(wide, "SUB *\n");  // it gets nothing that the broker published before
   prove();
   publish("b");
   Peer late = connect();
@@ -254,14 +254,14 @@ TEST_F(HubTest, ALossThatShowsLateIsToldToThoseWhoWereThere) {
   hub_.on_gap({broker_.stream(), "a", lost, lost, GapReason::history_gone, at});
   turn();
   EXPECT_EQ(a_.take(), "!GAP a 2 2 history_gone\n");
-  EXPECT_EQ(late.take(), "") << "it began behind it";
+  EXPECT_EQ(late.take(), "") << "it began after the loss";
   EXPECT_EQ(wide.take(), "");
   hub_.on_gap({broker_.stream(), "a", 3, 3, GapReason::history_gone, broker_.position() + 1});
   turn();
   for (Peer* const peer : {&a_, &wide, &late}) EXPECT_EQ(peer->take(), "!GAP a 3 3 history_gone\n");
 }
 
-TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
+TEST_F(HubTest, ADifferentBrokerIsAReset) {
   upstream_.live_position_now = {broker_.stream(), 0};
   come_up();
   subscribe(a_, "a");
@@ -276,7 +276,7 @@ TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
   turn();
   publish("a");
   EXPECT_EQ(a_.take(), "!RESET a\n!LIVE broker\na 1 x\n");
-  // And back to the first one, which has begun anew.
+  // Back to the first broker, which has a new incarnation.
   hub_.on_connection(false);
   turn();
   hub_.on_reset({0x1'00000001, 0x1'00000002});
@@ -290,7 +290,7 @@ TEST_F(HubTest, AnotherBrokerThanBeforeIsAReset) {
   EXPECT_THAT(a_.take(), ::testing::Not(::testing::HasSubstr("RESET")));
 }
 
-TEST_F(HubTest, CallsAnEventLostThatCannotBeRead) {
+TEST_F(HubTest, AnEventThatCannotBeDecodedIsAGap) {
   come_up();
   subscribe(a_, "a");
   auto event = broker_.publish("a", "x");
@@ -301,7 +301,7 @@ TEST_F(HubTest, CallsAnEventLostThatCannotBeRead) {
   EXPECT_EQ(hub_.counters().undecodable, 1u);
 }
 
-TEST_F(HubTest, AChangeOfFormatIsAnsweredBetweenTheEventsThatItParts) {
+TEST_F(HubTest, AChangeOfFormatIsConfirmedBetweenTheOldAndTheNewFormat) {
   come_up();
   subscribe(a_, "a");
   publish("a", "one");
@@ -310,7 +310,7 @@ TEST_F(HubTest, AChangeOfFormatIsAnsweredBetweenTheEventsThatItParts) {
   EXPECT_EQ(a_.take(), "a 1 one\n+OK FORMAT text\n+PONG\na two\n");
 }
 
-TEST_F(HubTest, AtAnIntervalTheFirstComesAtOnceAndThenTheLatest) {
+TEST_F(HubTest, WithAnIntervalTheFirstEventIsSentAtOnceThenTheLatest) {
   come_up();
   subscribe(a_, "a every=5s");
   for (const char* const text : {"one", "two", "three"}) publish("a", text);
@@ -321,7 +321,7 @@ TEST_F(HubTest, AtAnIntervalTheFirstComesAtOnceAndThenTheLatest) {
   now_ += 20s;
   turn();
   EXPECT_EQ(a_.take(), "");
-  // Notices wait for no interval.
+  // Notices ignore the interval.
   hub_.on_gap({broker_.stream(), "a", 4, 4, GapReason::history_gone});
   turn();
   EXPECT_EQ(a_.take(), "!GAP a 4 4 history_gone\n");
@@ -342,7 +342,7 @@ TEST_F(HubTest, SubscribingAgainReplacesTheInterval) {
   EXPECT_EQ(a_.take(), "+OK SUB a\na 5 five\n");
 }
 
-TEST_F(HubTest, ListsTopicsInSlicesInItsTurn) {
+TEST_F(HubTest, ListsTopicsInSlicesInTheOrderOfCommands) {
   come_up();
   send(a_, "TOPICS a.>\nPING\n");
   EXPECT_THAT(upstream_.topics_asked, ElementsAre("a.>@"));
@@ -360,7 +360,7 @@ TEST_F(HubTest, ListsTopicsInSlicesInItsTurn) {
                                                  "\\+OK TOPICS 2\n\\+PONG\n"));
 }
 
-TEST_F(HubTest, WithoutABrokerNobodyCanSayWhichTopicsThereAre) {
+TEST_F(HubTest, WithoutABrokerTopicsAreUnavailable) {
   send(a_, "TOPICS\nPING\n");
   EXPECT_THAT(a_.take(), ::testing::MatchesRegex("-ERR unavailable .+\n\\+PONG\n"));
 }
@@ -375,15 +375,15 @@ class HubUpstreamSubscriptionsTest : public HubTest {
   }
 };
 
-TEST_F(HubUpstreamSubscriptionsTest, AboveANumberOfPrefixesItTakesEverythingUntilHalfOfThemAreLeft) {
+TEST_F(HubUpstreamSubscriptionsTest, SubscribesToEverythingAboveALimitOfPrefixesUntilHalfAreLeft) {
   come_up();
   for (const char* const topic : {"a", "b", "c", "d", "e"}) send(a_, std::string("SUB ") + topic + "\n");
-  EXPECT_EQ(upstream_.prefixes.size(), 6u) << "the old ones and everything, until that is in force";
+  EXPECT_EQ(upstream_.prefixes.size(), 6u) << "the old ones and everything, until that is active";
   prove();
   EXPECT_THAT(upstream_.prefixes, ElementsAre(Pair("", 1)));
   a_.take();
   send(a_, "SUB f\n");
-  EXPECT_EQ(a_.take(), "+OK SUB f\n") << "in force already";
+  EXPECT_EQ(a_.take(), "+OK SUB f\n") << "active already";
   publish("f");
   EXPECT_EQ(a_.take(), "f 1 x\n");
   for (const char* const topic : {"a", "b", "c", "d"}) send(a_, std::string("UNSUB ") + topic + "\n");

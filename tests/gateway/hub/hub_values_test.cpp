@@ -31,7 +31,7 @@ class HubValuesTest : public Stage {
   Peer a_;
 };
 
-TEST_F(HubValuesTest, RetainedValuesComeBehindTheAnswerAndBeforeLiveEvents) {
+TEST_F(HubValuesTest, RetainedValuesFollowTheReplyAndPrecedeLiveEvents) {
   const auto a = broker_.publish("s.a", "old");
   const auto b = broker_.publish("s.b", "old");
   send(a_, "SUB s.> last\n");
@@ -47,7 +47,7 @@ TEST_F(HubValuesTest, RetainedValuesComeBehindTheAnswerAndBeforeLiveEvents) {
   EXPECT_EQ(a_.take(), "+OK SUB s.>\ns.a 1 old\ns.b 1 old\ns.c 1 new\ns.a 2 new\n");
 }
 
-TEST_F(HubValuesTest, AValueIsNotGivenBehindTheEndOfItsTtl) {
+TEST_F(HubValuesTest, AValueIsNotSentAfterItsTtl) {
   const auto a = broker_.publish("s.a", "ends");
   const auto b = broker_.publish("s.b", "stays");
   subscribe(a_, "s.> last");
@@ -60,11 +60,11 @@ TEST_F(HubValuesTest, AValueIsNotGivenBehindTheEndOfItsTtl) {
   Peer soon = reader();
   subscribe(soon, "s.> last");
   EXPECT_EQ(soon.take(), "+OK SUB s.>\ns.a 1 ends\ns.b 1 stays\n");
-  EXPECT_EQ(upstream_.asked.size(), 1u) << "one answer for both";
+  EXPECT_EQ(upstream_.asked.size(), 1u) << "one reply for both";
   now_ += 1s;
   Peer later = reader();
   subscribe(later, "s.> last");
-  EXPECT_EQ(upstream_.asked.size(), 2u) << "something may have ended";
+  EXPECT_EQ(upstream_.asked.size(), 2u) << "a value may have expired";
   publish("s.c", "live");
   retained(2, b);
   retained_end(2);
@@ -75,7 +75,7 @@ TEST_F(HubValuesTest, AValueIsNotGivenBehindTheEndOfItsTtl) {
   EXPECT_EQ(upstream_.asked.size(), 2u);
 }
 
-TEST_F(HubValuesTest, WhatComesLiveMeanwhileIsNewerThanTheAnswer) {
+TEST_F(HubValuesTest, ALiveEventDuringTheRequestIsNewerThanTheReply) {
   const auto old = broker_.publish("a", "old");
   subscribe(a_, "a last");
   publish("a", "newer");
@@ -86,7 +86,7 @@ TEST_F(HubValuesTest, WhatComesLiveMeanwhileIsNewerThanTheAnswer) {
   EXPECT_EQ(a_.take(), "+OK SUB a\na 3 newest\na 4 next\n");
 }
 
-TEST_F(HubValuesTest, WhatTheValueHasShownDoesNotComeLiveAgain) {
+TEST_F(HubValuesTest, AnEventSentAsAValueIsNotSentAgainLive) {
   subscribe(a_, "a last");
   const auto first = broker_.publish("a", "first");
   retained(1, first);
@@ -96,20 +96,20 @@ TEST_F(HubValuesTest, WhatTheValueHasShownDoesNotComeLiveAgain) {
   EXPECT_EQ(a_.take(), "+OK SUB a\na 1 first\na 2 second\n");
 }
 
-TEST_F(HubValuesTest, AStormOfClientsAsksTheBrokerOnce) {
+TEST_F(HubValuesTest, ManyClientsCauseOneRequestToTheBroker) {
   std::vector<Peer> peers{a_};
   for (int i = 0; i < 300; ++i) peers.push_back(reader());
   for (std::size_t i = 0; i < 100; ++i) send(peers[i], "SUB a last\n");
   prove();
   const auto first = broker_.publish("a", "first");
   deliver(first);
-  // Under way: what the broker answers may be older than what has passed already.
+  // During the request: the broker's reply may be older than live events that have arrived.
   for (std::size_t i = 100; i < 200; ++i) send(peers[i], "SUB a last\n");
   const auto second = broker_.publish("a", "second");
   retained(1, first);
   retained_end(1);
   deliver(second);
-  // And answered: what came live since is known here.
+  // After the reply: the cache has the live events since then.
   for (std::size_t i = 200; i < peers.size(); ++i) send(peers[i], "SUB a last\n");
   publish("a", "third");
   EXPECT_THAT(upstream_.asked, ElementsAre("a"));
@@ -121,7 +121,7 @@ TEST_F(HubValuesTest, AStormOfClientsAsksTheBrokerOnce) {
   }
 }
 
-TEST_F(HubValuesTest, AnAnswerServesForAWhileOnly) {
+TEST_F(HubValuesTest, AReplyServesForALimitedTimeOnly) {
   subscribe(a_, "a last");
   retained_end(1);
   now_ += 6s;
@@ -131,20 +131,20 @@ TEST_F(HubValuesTest, AnAnswerServesForAWhileOnly) {
   EXPECT_THAT(upstream_.asked, ElementsAre("a", "a"));
 }
 
-TEST_F(HubValuesTest, AClearedValueIsNone) {
+TEST_F(HubValuesTest, AClearedValueIsNotSent) {
   const auto old = broker_.publish("a", "old");
   subscribe(a_, "a last");
   deliver(broker_.clear("a"));
   retained(1, old);
   retained_end(1);
   publish("a", "new");
-  EXPECT_EQ(a_.take(), "+OK SUB a\na 2 \na 3 new\n") << "what is no value is an event all the same";
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 2 \na 3 new\n") << "an event without a value is an event all the same";
   Peer b = reader();
   send(b, "SUB a last\n");
   EXPECT_EQ(b.take(), "+OK SUB a\na 3 new\n");
 }
 
-TEST_F(HubValuesTest, AfterALossOfTheNewestEventTheBrokerIsAskedAgain) {
+TEST_F(HubValuesTest, AfterALossOfTheNewestEventTheValueIsRequestedAgain) {
   subscribe(a_, "a last");
   retained(1, broker_.publish("a", "one"));
   retained_end(1);
@@ -155,7 +155,7 @@ TEST_F(HubValuesTest, AfterALossOfTheNewestEventTheBrokerIsAskedAgain) {
   EXPECT_THAT(upstream_.asked, ElementsAre("a", "a"));
 }
 
-TEST_F(HubValuesTest, AnotherSubscriptionOfTheReaderIsNotHeldBackAndBringsNothingTwice) {
+TEST_F(HubValuesTest, AnotherSubscriptionOfTheClientIsNotDelayedAndSendsNothingTwice) {
   const auto old_a = publish("a", "old");
   const auto old_b = publish("b", "old");
   subscribe(a_, "a");
@@ -171,38 +171,38 @@ TEST_F(HubValuesTest, AnotherSubscriptionOfTheReaderIsNotHeldBackAndBringsNothin
   EXPECT_EQ(a_.take(), "+OK SUB >\nb 2 new\na 3 newer\nb 3 newer\n");
 }
 
-TEST_F(HubValuesTest, WithoutTheValuesTheSubscriptionIsRefused) {
+TEST_F(HubValuesTest, WithoutAReplyTheSubscriptionIsRefused) {
   subscribe(a_, "a last");
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no answer"}});
+  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
   turn();
   publish("a");
-  EXPECT_EQ(a_.take(), "-ERR unavailable a: retained values: no answer\n");
+  EXPECT_EQ(a_.take(), "-ERR unavailable a: retained values: no reply\n");
   EXPECT_THAT(upstream_.prefixes, IsEmpty());
 }
 
-TEST_F(HubValuesTest, AskingAgainForTheValuesLeavesTheSubscriptionInForceWhateverComes) {
+TEST_F(HubValuesTest, AFailedSecondRequestForValuesKeepsTheSubscriptionActive) {
   subscribe(a_, "a");
   send(a_, "SUB a last\n");
   publish("a", "live");
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no answer"}});
+  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
   turn();
   publish("a", "live");
-  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 live\n-ERR unavailable a: retained values: no answer\na 2 live\n");
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 live\n-ERR unavailable a: retained values: no reply\na 2 live\n");
 }
 
-TEST_F(HubValuesTest, AskingAgainShowsTheValueAgain) {
+TEST_F(HubValuesTest, ASecondRequestSendsTheValueAgain) {
   subscribe(a_, "a");
   publish("a", "one");
   send(a_, "SUB a last\n");
   const auto two = broker_.publish("a", "two");
-  retained(1, two);  // is yet to come live
+  retained(1, two);  // before it arrives live
   retained_end(1);
   deliver(two);
   send(a_, "SUB a last\n");
   EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n+OK SUB a\na 2 two\n+OK SUB a\na 2 two\n");
 }
 
-TEST_F(HubValuesTest, ALossMeanwhileIsAnnounced) {
+TEST_F(HubValuesTest, ALossDuringTheRequestIsAnnounced) {
   subscribe(a_, "a last");
   retained(1, broker_.publish("a", "one"));
   broker_.lose("a");
@@ -212,7 +212,7 @@ TEST_F(HubValuesTest, ALossMeanwhileIsAnnounced) {
   EXPECT_EQ(a_.take(), "+OK SUB a\n!GAP a 2 2 history_gone\na 3 three\n");
 }
 
-TEST_F(HubValuesTest, AChangeOfFormatMeanwhileHoldsForValuesAndEvents) {
+TEST_F(HubValuesTest, AChangeOfFormatDuringTheRequestAppliesToValuesAndEvents) {
   subscribe(a_, "a last");
   retained(1, broker_.publish("a", "one"));
   send(a_, "FORMAT text\n");
@@ -222,7 +222,7 @@ TEST_F(HubValuesTest, AChangeOfFormatMeanwhileHoldsForValuesAndEvents) {
   EXPECT_EQ(a_.take(), "+OK FORMAT text\n+OK SUB a\na two\na three\n");
 }
 
-TEST_F(HubValuesTest, LeavingMeanwhileHarmsNobody) {
+TEST_F(HubValuesTest, AClientThatLeavesDuringTheRequestDoesNotAffectOthers) {
   subscribe(a_, "a last");
   Peer b = reader();
   send(b, "SUB a last\n");
@@ -245,7 +245,7 @@ class HubManyValuesTest : public HubValuesTest {
   }
 };
 
-TEST_F(HubManyValuesTest, ManyValuesComeAsFastAsTheClientReads) {
+TEST_F(HubManyValuesTest, ManyValuesAreSentAsFastAsTheClientReads) {
   send(a_, "SUB s.> last\n");
   prove();
   std::vector<NumberedEvents::Event> values;
@@ -256,7 +256,7 @@ TEST_F(HubManyValuesTest, ManyValuesComeAsFastAsTheClientReads) {
   retained_end(1);
   turn();
   EXPECT_LT(hub_.counters().values, 30u) << "a slice, not all";
-  // What changes before it is shown is shown as it is then; what changes after it comes live.
+  // A value that changes before it is sent is sent in its new form. A value that changes later arrives live.
   publish("s.100", "changed");
   publish("s.199", "changed");
   send(a_, "FORMAT text\nPING\n");

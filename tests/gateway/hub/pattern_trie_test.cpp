@@ -22,7 +22,7 @@ std::set<int> matches(const PatternTrie<int>& trie, std::string_view topic) {
   return found;
 }
 
-TEST(PatternTrie, FindsWhatMatches) {
+TEST(PatternTrie, FindsThePatternsThatMatch) {
   PatternTrie<int> trie;
   trie.insert("stock.>", 1);
   trie.insert("stock.*", 2);
@@ -34,7 +34,7 @@ TEST(PatternTrie, FindsWhatMatches) {
   EXPECT_THAT(matches(trie, "$SYS.source.a"), UnorderedElementsAre(5));
 }
 
-TEST(PatternTrie, KeepsNothingOfWhatWasTakenOut) {
+TEST(PatternTrie, IsEmptyAfterEveryPatternIsErased) {
   PatternTrie<int> trie;
   for (const char* const pattern : {"a.*.c", "a.>", ">", "*"}) trie.insert(pattern, 1);
   for (const char* const pattern : {"a.*.c", "a.>", ">", "*", "never.*"}) trie.erase(pattern);

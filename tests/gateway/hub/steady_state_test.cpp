@@ -1,5 +1,4 @@
-// What an event costs a gateway beside its bytes: no allocation, and no lock. A program of its own, as it
-// counts both.
+// An event takes neither an allocation nor a lock in a gateway. A program of its own, because it counts both.
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -17,7 +16,7 @@ std::atomic<std::uint64_t> locks{0};
 
 }  // namespace
 
-// The linker puts this in the place of pthread_mutex_lock, by --wrap, so the names are its.
+// The linker's --wrap replaces pthread_mutex_lock by this, and determines the names.
 // NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" int __real_pthread_mutex_lock(pthread_mutex_t* mutex);
 extern "C" int __wrap_pthread_mutex_lock(pthread_mutex_t* mutex);
@@ -32,7 +31,7 @@ namespace {
 
 class GatewaySteadyStateTest : public Stage {};
 
-TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerToTheSockets) {
+TEST_F(GatewaySteadyStateTest, AnEventTakesNoAllocationAndNoLockFromTheFollowerToTheSockets) {
   constexpr std::size_t topics = 200;
   constexpr std::size_t warm = 40 * topics;
   constexpr std::size_t counted = 100 * topics;
@@ -65,7 +64,7 @@ TEST_F(GatewaySteadyStateTest, AnEventCostsNoAllocationAndNoLockFromTheFollowerT
     shard_.read_log(now_);
     do shard_.flush(now_);
     while (shard_.is_dirty());
-    // What has been read by the clients gives its segments back.
+    // Clients that have read everything release their segments.
     if (i % 1024 == 1023) {
       for (Peer& peer : peers) peer.stream->output.clear();
     }

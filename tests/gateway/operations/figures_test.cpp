@@ -1,4 +1,4 @@
-// docs/operations.md and the code name the same figures of a gateway, and the ledgers among them add up.
+// docs/operations.md and the code have the same metrics of a gateway, and the ledgers balance.
 #include "gateway/operations/figures.hpp"
 
 #include <array>
@@ -30,7 +30,8 @@ std::map<std::string, Row> documented_figures() {
   for (std::string line; std::getline(file, line);) {
     std::smatch found;
     if (!std::regex_match(line, found, row)) continue;
-    EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3]}).second) << found[1] << " stands twice";
+    EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3]}).second)
+        << found[1] << ": expected once, got it twice";
   }
   return rows;
 }
@@ -38,12 +39,12 @@ std::map<std::string, Row> documented_figures() {
 std::map<std::string, metrics::Family> exposed_figures(const Figures& figures = {}) {
   std::map<std::string, metrics::Family> all;
   for (auto& family : families({&figures, 1})) {
-    EXPECT_TRUE(all.emplace(family.name, family).second) << family.name << " stands twice";
+    EXPECT_TRUE(all.emplace(family.name, family).second) << family.name << ": expected once, got it twice";
   }
   return all;
 }
 
-TEST(GatewayOperationsPage, ExplainsEveryFigureOfThePage) {
+TEST(GatewayOperationsPage, DescribesEveryMetric) {
   const auto documented = documented_figures();
   for (const auto& [name, family] : exposed_figures()) {
     const auto row = documented.find(name);
@@ -55,7 +56,7 @@ TEST(GatewayOperationsPage, ExplainsEveryFigureOfThePage) {
   }
 }
 
-TEST(GatewayOperationsPage, ExplainsNoFigureThatThereIsNot) {
+TEST(GatewayOperationsPage, DescribesNoOtherMetric) {
   const auto exposed = exposed_figures();
   for (const auto& [name, row] : documented_figures()) {
     EXPECT_TRUE(exposed.contains(name)) << name << " is in docs/operations.md but not exposed";
@@ -94,7 +95,7 @@ TEST(GatewayFigures, TheLedgersAddUp) {
                                       of("unwanted_total") + of("awaited"));
 }
 
-TEST(GatewayFigures, EachWordThatIsSaidToClientsHasItsFigure) {
+TEST(GatewayFigures, EveryReasonAndCodeHasACounter) {
   Figures figures;
   for (std::size_t i = 0; i < goodbye_reasons.size(); ++i) figures.sessions.goodbyes.at(i) = 10 + i;
   for (std::size_t i = 0; i < refusal_codes.size(); ++i) figures.sessions.refusals.at(i) = 20 + i;
@@ -122,7 +123,7 @@ TEST(GatewayFigures, AGatewayIsReadyWhenEveryBackplaneHasItsBroker) {
   all.resize(2);
   all[0].connected = true;
   all[1].backplane = "second";
-  EXPECT_EQ(not_ready_reason(all), "backplane second: there is no broker");
+  EXPECT_EQ(not_ready_reason(all), "backplane second: no broker is connected");
   all[1].connected = true;
   EXPECT_EQ(not_ready_reason(all), "");
 }

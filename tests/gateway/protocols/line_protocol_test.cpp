@@ -22,12 +22,12 @@ std::vector<std::string> lines_of(std::string_view bytes, std::size_t piece, Lin
     lines.push_back((too_long ? "(too long)" : "") + std::string(line));
     return true;
   };
-  for (std::size_t at = 0; at < bytes.size(); at += piece) reader.feed(bytes.substr(at, piece), on_line);
+  for (std::size_t at = 0; at < bytes.size(); at += piece) reader.read(bytes.substr(at, piece), on_line);
   reader.finish(on_line);
   return lines;
 }
 
-TEST(LineReader, GivesTheSameLinesHoweverTheBytesCome) {
+TEST(LineReader, ReadsTheSameLinesFromPiecesOfAnySize) {
   const std::string_view all("SUB clock\r\n\nPUB a \r b\nPI\0NG\nhalf", 32);
   for (std::size_t piece = 1; piece <= all.size(); ++piece) {
     EXPECT_THAT(lines_of(all, piece),
@@ -35,7 +35,7 @@ TEST(LineReader, GivesTheSameLinesHoweverTheBytesCome) {
   }
 }
 
-TEST(LineReader, CutsALineThatIsTooLongAndPassesOverTheRest) {
+TEST(LineReader, CutsALineThatIsTooLongAndSkipsTheRest) {
   const LineReader::Limits limits{.line_bytes_max = 10, .publish_bytes_max = 20};
   const std::string bytes = "PING\n" + std::string(50, 'x') +
                             "\n0123456789\r\n0123456789a\nPUB 0123456789abcdef\nPUB " + std::string(30, 'y') +
@@ -49,22 +49,22 @@ TEST(LineReader, CutsALineThatIsTooLongAndPassesOverTheRest) {
   }
 }
 
-TEST(LineReader, TellsOfALineWithoutEndBeforeItEnds) {
+TEST(LineReader, ReportsALineThatIsTooLongBeforeItsEnd) {
   LineReader reader({.line_bytes_max = 10, .publish_bytes_max = 20});
-  int told = 0;
+  int reports = 0;
   for (int i = 0; i < 1000; ++i) {
-    reader.feed("x", [&](std::string_view, bool too_long) {
-      told += too_long ? 1 : 0;
+    reader.read("x", [&](std::string_view, bool too_long) {
+      reports += too_long ? 1 : 0;
       return true;
     });
   }
-  EXPECT_EQ(told, 1);
+  EXPECT_EQ(reports, 1);
 }
 
-TEST(LineReader, StopsWhereItIsTold) {
+TEST(LineReader, StopsWhenTheCallbackReturnsFalse) {
   LineReader reader({});
   int lines = 0;
-  reader.feed("a\nb\nc\n", [&](std::string_view, bool) { return ++lines < 2; });
+  reader.read("a\nb\nc\n", [&](std::string_view, bool) { return ++lines < 2; });
   EXPECT_EQ(lines, 2);
 }
 
@@ -109,7 +109,7 @@ std::string shown(const Command& command) {
 
 using Table = std::vector<std::pair<std::string, std::string>>;
 
-TEST(LineCommands, AreReadAsTheProtocolSays) {
+TEST(LineCommands, AreParsedAsDocumented) {
   const Table table = {
       {"", "nothing"},
       {"   ", "nothing"},
@@ -159,28 +159,30 @@ TEST(LineCommands, TakeTheOptionsOfASubscriptionInAnyOrder) {
   for (const auto& [line, command] : table) EXPECT_EQ(shown(parse_line(line)), command) << line;
 }
 
-TEST(LineCommands, ThatAreWrongSayWhatWasWantedAndWhatWasThere) {
-  const std::string verbs = "wanted one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT, got ";
+TEST(LineCommands, WithErrorsReportWhatWasExpectedAndWhatWasThere) {
+  const std::string verbs = "expected one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT, got ";
   const Table table = {
       {"SUB stock..MSFT", "-bad_topic a token is empty: \"stock..MSFT\""},
       {"SUB",
-       "-bad_argument wanted SUB <pattern> [every=5s] [last] [since=10m] [policy=latest], as SUB stock.>"},
-      {"UNSUB", "-bad_argument wanted UNSUB <pattern>, as UNSUB stock.>"},
-      {"UNSUB a b", "-bad_argument wanted nothing behind the pattern, got \"b\""},
-      {"TOPICS a b", "-bad_argument wanted nothing behind the pattern, got \"b\""},
+       "-bad_argument expected SUB <pattern> [every=5s] [last] [since=10m] [policy=latest] (such as SUB "
+       "stock.>)"},
+      {"UNSUB", "-bad_argument expected UNSUB <pattern> (such as UNSUB stock.>)"},
+      {"UNSUB a b", "-bad_argument expected nothing after the pattern, got \"b\""},
+      {"TOPICS a b", "-bad_argument expected nothing after the pattern, got \"b\""},
       {"TOPICS a..b", "-bad_topic a token is empty: \"a..b\""},
-      {"PUB", "-bad_argument wanted PUB <topic> <text>, as PUB news.uk Hello"},
-      {"PUB news.uk", "-bad_argument wanted PUB <topic> <text>, as PUB news.uk Hello"},
-      {"PUB $SYS.live.1 x", "-bad_topic topics of the system can be read, not published: \"$SYS.live.1\""},
-      {"FORMAT xml", "-bad_format wanted text, text+offset, json or proto, got \"xml\""},
-      {"POLICY", "-bad_policy wanted gap, latest or disconnect, got \"\""},
-      {"PING x", "-bad_argument wanted nothing behind PING, got \"x\""},
+      {"PUB", "-bad_argument expected PUB <topic> <text> (such as PUB news.uk Hello)"},
+      {"PUB news.uk", "-bad_argument expected PUB <topic> <text> (such as PUB news.uk Hello)"},
+      {"PUB $SYS.live.1 x",
+       "-bad_topic expected a topic outside $SYS, which is read-only, got \"$SYS.live.1\""},
+      {"FORMAT xml", "-bad_format expected text, text+offset, json or proto, got \"xml\""},
+      {"POLICY", "-bad_policy expected gap, latest or disconnect, got \"\""},
+      {"PING x", "-bad_argument expected nothing after PING, got \"x\""},
       {"sub clock", "-unknown_command " + verbs + "\"sub\""},
       {" SUB clock", "-unknown_command " + verbs + "\"\""},
-      {std::string("PI\0NG", 5), "-bad_byte wanted text without control characters, got byte 0x00 at 2"},
-      {"SUB a\tb", "-bad_byte wanted text without control characters, got byte 0x09 at 5"},
-      {"PUB a \x1b[2J", "-bad_byte wanted text without control characters, got byte 0x1b at 6"},
-      {"\xff\xfd", "-not_utf8 wanted UTF-8, got \"\\xFF\\xFD\""},
+      {std::string("PI\0NG", 5), "-bad_byte expected text without control characters, got byte 0x00 at 2"},
+      {"SUB a\tb", "-bad_byte expected text without control characters, got byte 0x09 at 5"},
+      {"PUB a \x1b[2J", "-bad_byte expected text without control characters, got byte 0x1b at 6"},
+      {"\xff\xfd", "-not_utf8 expected UTF-8, got \"\\xFF\\xFD\""},
   };
   for (const auto& [line, error] : table) EXPECT_EQ(shown(parse_line(line)), error) << line;
   EXPECT_THAT(shown(parse_line("PUB a..b x")), StartsWith("-bad_topic a token is empty"));
@@ -188,33 +190,35 @@ TEST(LineCommands, ThatAreWrongSayWhatWasWantedAndWhatWasThere) {
   EXPECT_LT(shown(parse_line(std::string(60'000, 'x'))).size(), 250u);
 }
 
-TEST(LineCommands, RefuseOptionsThatMakeNoSense) {
-  const std::string options = "-bad_option wanted last, every=…, since=… or policy=…, got ";
+TEST(LineCommands, WithInvalidOptionsAreRefused) {
+  const std::string options = "-bad_option expected last, every=…, since=… or policy=…, got ";
   const Table table = {
       {"SUB a b", options + "\"b\""},
       {"SUB a last=1", options + "\"last=1\""},
       {"SUB a every", options + "\"every\""},
       {"SUB a =", options + "\"=\""},
-      {"SUB a last last", "-bad_option wanted last once, got \"last\""},
-      {"SUB a every=1s every=2s", "-bad_option wanted every once, got \"every=2s\""},
-      {"SUB a every=", "-bad_every wanted 1ms to 24h, as every=5s, got \"\""},
-      {"SUB a every=5", "-bad_every wanted 1ms to 24h, as every=5s, got \"5\""},
-      {"SUB a every=0", "-bad_every wanted 1ms to 24h, got \"0\""},
-      {"SUB a every=999us", "-bad_every wanted 1ms to 24h, got \"999us\""},
-      {"SUB a every=25h", "-bad_every wanted 1ms to 24h, got \"25h\""},
-      {"SUB a every=-1s", "-bad_every wanted 1ms to 24h, as every=5s, got \"-1s\""},
+      {"SUB a last last", "-bad_option expected last only once, got \"last\""},
+      {"SUB a every=1s every=2s", "-bad_option expected every only once, got \"every=2s\""},
+      {"SUB a every=", "-bad_every expected 1ms to 24h (such as every=5s), got \"\""},
+      {"SUB a every=5", "-bad_every expected 1ms to 24h (such as every=5s), got \"5\""},
+      {"SUB a every=0", "-bad_every expected 1ms to 24h, got \"0\""},
+      {"SUB a every=999us", "-bad_every expected 1ms to 24h, got \"999us\""},
+      {"SUB a every=25h", "-bad_every expected 1ms to 24h, got \"25h\""},
+      {"SUB a every=-1s", "-bad_every expected 1ms to 24h (such as every=5s), got \"-1s\""},
       {"SUB a.> since=17",
-       "-offset_needs_exact_topic offsets are counted in one topic: wanted a pattern without wildcards, or "
+       "-offset_needs_exact_topic expected one topic, because each topic has its own offsets, or "
        "since=<duration>; got \"a.>\""},
-      {"SUB a since=", "-bad_since wanted a duration as 10m, an offset as 17, or a resume token, got \"\""},
-      {"SUB a since=x", "-bad_since wanted a duration as 10m, an offset as 17, or a resume token, got \"x\""},
+      {"SUB a since=",
+       "-bad_since expected a duration such as 10m, an offset such as 17, or a resume token, got \"\""},
+      {"SUB a since=x",
+       "-bad_since expected a duration such as 10m, an offset such as 17, or a resume token, got \"x\""},
       {"SUB a since=18446744073709551616",
-       "-bad_since wanted a duration as 10m, an offset as 17, or a resume token, got "
+       "-bad_since expected a duration such as 10m, an offset such as 17, or a resume token, got "
        "\"18446744073709551616\""},
-      {"SUB a since=0s", "-bad_since wanted a time above 0 and of at most 3650d, got \"0s\""},
-      {"SUB a since=3651d", "-bad_since wanted a time above 0 and of at most 3650d, got \"3651d\""},
-      {"SUB a policy=", "-bad_policy wanted gap, latest or disconnect, got \"\""},
-      {"SUB a policy=drop", "-bad_policy wanted gap, latest or disconnect, got \"drop\""},
+      {"SUB a since=0s", "-bad_since expected a duration above 0 and up to 3650d, got \"0s\""},
+      {"SUB a since=3651d", "-bad_since expected a duration above 0 and up to 3650d, got \"3651d\""},
+      {"SUB a policy=", "-bad_policy expected gap, latest or disconnect, got \"\""},
+      {"SUB a policy=drop", "-bad_policy expected gap, latest or disconnect, got \"drop\""},
   };
   for (const auto& [line, error] : table) EXPECT_EQ(shown(parse_line(line)), error) << line;
   for (const std::string token : {"1:2", "00c0ffee0000002a:", "00c0ffee0000002a:x", "00c0ffee0000002a:9,",
@@ -223,7 +227,7 @@ TEST(LineCommands, RefuseOptionsThatMakeNoSense) {
   }
 }
 
-TEST(LineCommands, SinceBecomesWhatABrokerIsAskedFor) {
+TEST(LineCommands, SinceBecomesAReplayRequest) {
   constexpr std::int64_t now_ns = 2'000'000'000;
   EXPECT_FALSE(replay_from(Since{}, now_ns));
   EXPECT_EQ(std::get<SinceTime>(*replay_from(std::chrono::seconds{1}, now_ns)).unix_ns, 1'000'000'000);
@@ -231,20 +235,20 @@ TEST(LineCommands, SinceBecomesWhatABrokerIsAskedFor) {
   EXPECT_EQ(std::get<AfterPositions>(*replay_from(AfterPositions{{{1, 2}}}, now_ns)).positions.size(), 1u);
 }
 
-TEST(LineReader, GivesBackWhatIsBehindTheLineAtWhichItStops) {
+TEST(LineReader, ReturnsTheBytesAfterTheLineAtWhichItStops) {
   LineReader reader({});
   const auto stop_at_format = [](std::string_view line, bool) { return line != "FORMAT proto"; };
-  EXPECT_EQ(reader.feed("PING\nFORMAT pro", stop_at_format), "");
-  EXPECT_EQ(reader.feed("to\r\n\x02\"\n", stop_at_format), "\x02\"\n");
+  EXPECT_EQ(reader.read("PING\nFORMAT pro", stop_at_format), "");
+  EXPECT_EQ(reader.read("to\r\n\x02\"\n", stop_at_format), "\x02\"\n");
 }
 
-TEST(LineCommands, HelpLinesAreTheSessionsOwnAndAligned) {
-  constexpr std::size_t width = 33;  // where the explanations begin
+TEST(LineCommands, HelpLinesBeginWithHelpAndAreAligned) {
+  constexpr std::size_t width = 33;  // the column of the explanations
   for (std::string_view rest = help_lines(); !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
     EXPECT_TRUE(line.starts_with("+HELP ")) << line;
     EXPECT_LE(line.size(), 100u) << line;
-    if (line.find("* is any") != std::string_view::npos) continue;
+    if (line.find("* matches") != std::string_view::npos) continue;
     EXPECT_EQ(line.substr(width - 2, 2), "  ") << line;
     EXPECT_NE(line[width], ' ') << line;
   }

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "backplane/v1/session.pb.h"
-#include "tests/gateway/hub/told_offsets.hpp"
+#include "tests/gateway/accounted_offsets.hpp"
 #include "tests/gateway/stage.hpp"
 
 namespace backplane::gateway::line {
@@ -61,17 +61,17 @@ TEST_F(LineSessionTest, SubscribesAndReceives) {
   EXPECT_EQ(take(), "+OK UNSUB stock.>\n");
 }
 
-TEST_F(LineSessionTest, TheAnswerToABadCommandLeavesTheSessionAlive) {
+TEST_F(LineSessionTest, ABadCommandDoesNotEndTheSession) {
   send("SUB stock..MSFT\nNONSENSE\nUNSUB a\n" + std::string(5000, 'x') + "\nPING\n");
   const std::string all = take();
   EXPECT_THAT(all, StartsWith("-ERR bad_topic a token is empty: \"stock..MSFT\"\n-ERR unknown_command "));
-  EXPECT_THAT(all, EndsWith("-ERR not_subscribed wanted a pattern that SUB was given, got \"a\"\n"
-                            "-ERR line_too_long wanted at most 1000 bytes, and 2000 where the line is a PUB; "
-                            "the rest of it is skipped\n"
+  EXPECT_THAT(all, EndsWith("-ERR not_subscribed expected a subscribed pattern, got \"a\"\n"
+                            "-ERR line_too_long expected at most 1000 bytes, or 2000 for a PUB; "
+                            "the rest of the line is skipped\n"
                             "+PONG\n"));
 }
 
-TEST_F(LineSessionTest, AnswersCommandsInTheirOrderButForSubAndPub) {
+TEST_F(LineSessionTest, RepliesInTheOrderOfCommandsExceptToSubAndPub) {
   send("PUB a x\nSUB a\nUNSUB b\nPING\nFORMAT json\nNONSENSE\nPOLICY latest\nPING\n");
   std::istringstream lines(take());
   std::string heads;
@@ -82,7 +82,7 @@ TEST_F(LineSessionTest, AnswersCommandsInTheirOrderButForSubAndPub) {
   EXPECT_EQ(take(), "+OK SUB a\n+OK PUB a\n");
 }
 
-TEST_F(LineSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
+TEST_F(LineSessionTest, RepliesToPubWhenTheBrokerHasAdmitted) {
   send("PUB news.uk one\\ntwo\nPING\n");
   EXPECT_EQ(take(), "+PONG\n");
   EXPECT_EQ(publisher_.last_text, "one\ntwo");
@@ -90,7 +90,7 @@ TEST_F(LineSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
   EXPECT_EQ(take(), "+OK PUB news.uk\n");
 }
 
-TEST_F(LineSessionTest, ReadsNoFurtherWhereTooMuchWaitsForTheBroker) {
+TEST_F(LineSessionTest, PausesInputWhileTooManyPubsWaitForTheBroker) {
   std::string many;
   for (int i = 0; i < 10'000; ++i) many += "PUB a x\n";
   send(many);
@@ -102,7 +102,7 @@ TEST_F(LineSessionTest, ReadsNoFurtherWhereTooMuchWaitsForTheBroker) {
   while (publisher_.state.confirmed < 10'000) admit_all();
 }
 
-TEST_F(LineSessionTest, QuitAnswersEverythingBeforeItEnds) {
+TEST_F(LineSessionTest, QuitRepliesToEverythingBeforeItEnds) {
   send("SUB clock\nPUB a x\nQUIT\nPING\n");
   send("PING\n");
   EXPECT_EQ(take(), "-ERR cancelled clock: QUIT arrived before the subscription was active\n");
@@ -112,7 +112,7 @@ TEST_F(LineSessionTest, QuitAnswersEverythingBeforeItEnds) {
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(LineSessionTest, GoesOnAfterTheEndOfInputWhereSomethingIsSubscribedTo) {
+TEST_F(LineSessionTest, ContinuesAfterTheEndOfInputIfThereAreSubscriptions) {
   send("SUB clock\n");
   end_input(peer_);
   EXPECT_FALSE(over());
@@ -121,7 +121,7 @@ TEST_F(LineSessionTest, GoesOnAfterTheEndOfInputWhereSomethingIsSubscribedTo) {
   EXPECT_EQ(take(), "+OK SUB clock\nclock tick\n");
 }
 
-TEST_F(LineSessionTest, EndsAfterTheEndOfInputWhereNothingIsToCome) {
+TEST_F(LineSessionTest, EndsAfterTheEndOfInputWithoutSubscriptions) {
   send("PUB a x\nPING");  // without a line end
   end_input(peer_);
   EXPECT_EQ(take(), "+PONG\n");
@@ -131,31 +131,31 @@ TEST_F(LineSessionTest, EndsAfterTheEndOfInputWhereNothingIsToCome) {
   EXPECT_TRUE(over());
 }
 
-TEST_F(LineSessionTest, EndsAfterTheEndOfInputWhereItsOnlySubscriptionIsRefused) {
+TEST_F(LineSessionTest, EndsAfterTheEndOfInputIfItsOnlySubscriptionIsRefused) {
   send("SUB a last\n");
   prove();
   end_input(peer_);
   EXPECT_FALSE(over());
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no answer"}});
+  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
   turn();
   EXPECT_TRUE(over());
 }
 
-TEST_F(LineSessionTest, ObeysNothingBehindAnHttpRequest) {
+TEST_F(LineSessionTest, ExecutesNothingAfterAnHttpRequest) {
   send("POST / HTTP/1.1\r\nHost: x\r\n\r\nPUB news.uk forged\n");
   EXPECT_THAT(take(), StartsWith("-ERR not_http "));
   EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(LineSessionTest, ObeysNothingBehindAnHttpRequestWhoseFirstLineIsTooLong) {
+TEST_F(LineSessionTest, ExecutesNothingAfterAnHttpRequestWithATooLongFirstLine) {
   send("POST /" + std::string(5000, 'x') + " HTTP/1.1\r\nHost: x\r\n\r\nPUB news.uk forged\n");
   EXPECT_THAT(take(), StartsWith("-ERR not_http "));
   EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(LineSessionTest, IsTheSameHoweverTheFirstLineComes) {
+TEST_F(LineSessionTest, DetectsTheProtocolFromPiecesOfAnySize) {
   const std::string commands = "PING\nSUB stock..MSFT\nPING\n";
   send(commands);
   const std::string all = take();
@@ -167,7 +167,7 @@ TEST_F(LineSessionTest, IsTheSameHoweverTheFirstLineComes) {
   }
 }
 
-TEST_F(LineSessionTest, WhoSaysNothingIsSentAwayButNotWhoListens) {
+TEST_F(LineSessionTest, DisconnectsSilentClientsExceptSubscribers) {
   Peer listener = connect();
   send(listener, "SUB a\n");
   now_ += 11s;
@@ -176,7 +176,7 @@ TEST_F(LineSessionTest, WhoSaysNothingIsSentAwayButNotWhoListens) {
   EXPECT_EQ(listener.take(), "");
 }
 
-TEST_F(LineSessionTest, SaysWhichEventsItCouldNotTake) {
+TEST_F(LineSessionTest, ReportsTheEventsThatASlowClientLost) {
   subscribe(">");
   peer_.stream->room = 0;
   for (int i = 1; i <= 20; ++i) {
@@ -202,7 +202,7 @@ TEST_F(LineSessionTest, SaysWhichEventsItCouldNotTake) {
   EXPECT_EQ(seen["b"], 20u);
 }
 
-TEST_F(LineSessionTest, ReceivedAndAnnouncedTogetherAreWhatWasPublished) {
+TEST_F(LineSessionTest, EveryPublishedEventIsReceivedOrAnnouncedAsLost) {
   send("FORMAT text+offset\n");
   subscribe(">");
   std::map<std::string, std::uint64_t> published;
@@ -217,7 +217,7 @@ TEST_F(LineSessionTest, ReceivedAndAnnouncedTogetherAreWhatWasPublished) {
     }
   }
   read_all(peer_);
-  EXPECT_EQ(told_offsets(take()), published);
+  EXPECT_EQ(accounted_offsets(take()), published);
   EXPECT_GT(shard_.ledger().dropped, 0u);
   EXPECT_GT(shard_.ledger().delivered, 0u);
 }
@@ -231,7 +231,7 @@ TEST_F(LineSessionTest, PolicyDisconnectEndsASlowSession) {
   EXPECT_THAT(take(), EndsWith("slow_consumer\n!BYE slow_consumer\n"));
 }
 
-TEST_F(LineSessionTest, PolicyLatestKeepsTheNewestOfEachTopicUnannounced) {
+TEST_F(LineSessionTest, PolicyLatestKeepsTheNewestEventOfEachTopicWithoutNotices) {
   send("FORMAT text+offset\n");
   subscribe("> policy=latest");
   peer_.stream->room = 0;
@@ -246,7 +246,7 @@ TEST_F(LineSessionTest, PolicyLatestKeepsTheNewestOfEachTopicUnannounced) {
   EXPECT_GT(shard_.ledger().conflated, 0u);
 }
 
-TEST_F(LineSessionTest, NoticesAreJsonWhereEventsAre) {
+TEST_F(LineSessionTest, NoticesAreJsonIfEventsAre) {
   send("FORMAT json\n");
   subscribe("a");
   publish("a", "x");
@@ -265,19 +265,19 @@ TEST_F(LineSessionTest, NoticesAreJsonWhereEventsAre) {
   EXPECT_EQ(take(), "{\"bye\":\"drain\"}\n");
 }
 
-/// A message behind its length.
+/// A message after its length.
 std::string framed(const v1::ClientMessage& message) {
   return std::string(1, static_cast<char>(message.ByteSizeLong())) + message.SerializeAsString();
 }
 
-TEST_F(LineSessionTest, SpeaksInMessagesFromFormatProtoOn) {
+TEST_F(LineSessionTest, ReadsAndWritesMessagesAfterFormatProto) {
   v1::ClientMessage subscribe_a;
   subscribe_a.mutable_subscribe()->set_pattern("a");
   v1::ClientMessage ping;
   ping.mutable_ping();
   v1::ClientMessage quit;
   quit.mutable_quit();
-  // All at once: what follows the line is messages, whenever its answer comes.
+  // All at once: messages follow the line, whenever its reply comes.
   send("FORMAT proto\n" + framed(subscribe_a) + framed(ping));
   prove();
   publish("a", "x");
@@ -304,13 +304,13 @@ TEST_F(LineSessionTest, SpeaksInMessagesFromFormatProtoOn) {
   EXPECT_EQ(messages[3].ok().command(), "QUIT");
 }
 
-TEST_F(LineSessionTest, AStreamOfMessagesThatMakesNoSenseIsEnded) {
+TEST_F(LineSessionTest, DisconnectsAfterAMalformedMessageStream) {
   send("FORMAT proto\n" + std::string(20, '\xff'));
   EXPECT_THAT(take(), HasSubstr("malformed"));
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(LineSessionTest, WhyClientsAreRefusedAndSentAwayIsCounted) {
+TEST_F(LineSessionTest, CountsRefusalsAndDisconnectionsByReason) {
   const auto refusals = [&](std::string_view code) {
     const auto found = std::find(refusal_codes.begin(), refusal_codes.end(), code);
     return sessions_.read().refusals.at(static_cast<std::size_t>(found - refusal_codes.begin()));
@@ -337,11 +337,11 @@ TEST_F(LineSessionTest, WhyClientsAreRefusedAndSentAwayIsCounted) {
   EXPECT_EQ(goodbyes("slow_consumer"), 1u);
   shard_.say_goodbye("drain");
   shard_.say_goodbye("drain");
-  EXPECT_EQ(goodbyes("drain"), 1u) << "once a client, and none of those that are ending already";
+  EXPECT_EQ(goodbyes("drain"), 1u) << "once per client, except clients that are being disconnected already";
   EXPECT_EQ(goodbyes("other"), 0u);
 }
 
-TEST_F(LineSessionTest, HelpEndsWithItsOk) {
+TEST_F(LineSessionTest, HelpEndsWithOk) {
   send("HELP\n");
   const std::string help = take();
   EXPECT_THAT(help, HasSubstr("SUB stock.>"));

@@ -39,13 +39,13 @@ Read read(std::string_view bytes, std::size_t piece, std::size_t message_bytes_m
     return true;
   };
   for (std::size_t at = 0; at < bytes.size() && result.fault == Fault::none; at += piece) {
-    result.fault = reader.feed(bytes.substr(at, piece), on_message);
+    result.fault = reader.read(bytes.substr(at, piece), on_message);
   }
   result.at_boundary = reader.at_boundary();
   return result;
 }
 
-TEST(MessageReader, GivesTheSameMessagesHoweverTheBytesCome) {
+TEST(MessageReader, ReadsTheSameMessagesFromPiecesOfAnySize) {
   const std::string large(300, 'x');
   const std::string bytes = framed("one") + framed("") + framed(large) + framed("two") + framed("half");
   for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
@@ -59,7 +59,7 @@ TEST(MessageReader, GivesTheSameMessagesHoweverTheBytesCome) {
   }
 }
 
-TEST(MessageReader, EndsAtALengthThatIsNoneOrTooLarge) {
+TEST(MessageReader, FailsOnAnInvalidOrTooLargeLength) {
   for (std::size_t piece = 1; piece <= 8; ++piece) {
     const Read endless = read(framed("a") + std::string(6, '\xff') + framed("b"), piece);
     EXPECT_THAT(endless.messages, ElementsAre("a"));
@@ -71,17 +71,17 @@ TEST(MessageReader, EndsAtALengthThatIsNoneOrTooLarge) {
   }
 }
 
-TEST(MessageReader, TellsOfAMessageThatIsTooLongBeforeItComes) {
+TEST(MessageReader, ReportsAMessageThatIsTooLongBeforeItArrives) {
   MessageReader reader(10);
-  EXPECT_EQ(reader.feed("\x0b", [](std::string_view) { return true; }), Fault::too_long);
-  EXPECT_EQ(reader.feed(framed("a"), [](std::string_view) -> bool { throw 1; }), Fault::too_long);
+  EXPECT_EQ(reader.read("\x0b", [](std::string_view) { return true; }), Fault::too_long);
+  EXPECT_EQ(reader.read(framed("a"), [](std::string_view) -> bool { throw 1; }), Fault::too_long);
 }
 
-TEST(MessageReader, StopsWhereItIsTold) {
+TEST(MessageReader, StopsWhenTheCallbackReturnsFalse) {
   MessageReader reader(10);
   int messages = 0;
   const auto stop = [&](std::string_view) { return ++messages < 2; };
-  EXPECT_EQ(reader.feed(framed("a") + framed("b") + framed("c"), stop), Fault::none);
+  EXPECT_EQ(reader.read(framed("a") + framed("b") + framed("c"), stop), Fault::none);
   EXPECT_EQ(messages, 2);
 }
 
@@ -145,7 +145,7 @@ TEST(ClientMessages, AreTheCommandsOfTheLineProtocol) {
   EXPECT_TRUE(std::holds_alternative<Quit>(parse(message)));
 }
 
-TEST(ClientMessages, ThatAreWrongHaveTheCodesOfTheLineProtocol) {
+TEST(ClientMessages, HaveTheErrorCodesOfTheLineProtocol) {
   EXPECT_EQ(code_of(subscribing("stock..MSFT")), "bad_topic");
   EXPECT_EQ(code_of(subscribing("")), "bad_topic");
   ClientMessage message = subscribing("a");
@@ -183,13 +183,13 @@ TEST(ClientMessages, ThatAreWrongHaveTheCodesOfTheLineProtocol) {
   EXPECT_EQ(code_of(message), "bad_topic");
 }
 
-TEST(ClientMessages, ThatAreNoneAreMalformed) {
+TEST(ClientMessages, WithoutACommandAreMalformed) {
   for (const std::string bytes : {"", "\xff", "\x0a\x05x", "\xfa\x01\x00"}) {
     EXPECT_EQ(std::get<BadCommand>(parse_message(bytes)).code, "malformed");
   }
 }
 
-TEST(ClientMessages, AreReadFromTheGoldenBytes) {
+TEST(ClientMessages, AreParsedFromTheGoldenBytes) {
   const Read golden = read(golden::bytes("client_messages.hex"), 7);
   ASSERT_EQ(golden.messages.size(), 2u);
   const auto subscribe = std::get<Subscribe>(parse_message(golden.messages[0]));

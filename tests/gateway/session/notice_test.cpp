@@ -17,7 +17,7 @@ const Notice gap{.kind = Notice::Kind::gap,
                  .reason = "slow_consumer"};
 const Notice reset{.kind = Notice::Kind::reset, .topic = "clock", .stream = 0x00c0ffee0000002a, .reason = {}};
 
-/// What `append` appends behind other bytes, which must be left alone.
+/// What `append` appends to other bytes, which must stay unchanged.
 template <class Append>
 std::string appended(Append append) {
   std::string out = "before\n";
@@ -41,7 +41,7 @@ v1::ServerMessage parsed(const std::string& framed) {
   return message;
 }
 
-TEST(Notices, AreLinesOfTheSessionInText) {
+TEST(Notices, AreLinesInText) {
   for (const Format format : {Format::text, Format::text_offset}) {
     EXPECT_EQ(notice(format, gap), "!GAP stock.\"MSFT 101 105 slow_consumer\n");
     EXPECT_EQ(notice(format, reset), "!RESET clock\n");
@@ -68,7 +68,7 @@ TEST(Notices, AreObjectsWithTheStreamInJson) {
   EXPECT_EQ(session_line(Format::json, "BYE", "drain"), "{\"bye\":\"drain\"}\n");
 }
 
-TEST(Notices, AreFramesOfTheObjectsOfJsonInWebSocket) {
+TEST(Notices, AreFramesWithTheJsonObjectsInWebSocket) {
   EXPECT_EQ(notice(Format::websocket, reset),
             "\x81\x37{\"reset\":{\"topic\":\"clock\",\"stream\":\"00c0ffee0000002a\"}}");
   EXPECT_EQ(session_line(Format::websocket, "WAIT", "broker"), "\x81\x11{\"wait\":\"broker\"}");
@@ -76,21 +76,21 @@ TEST(Notices, AreFramesOfTheObjectsOfJsonInWebSocket) {
 }
 
 TEST(Notices, AreMessagesInProto) {
-  const v1::ServerMessage told_gap = parsed(notice(Format::proto, gap));
-  EXPECT_EQ(told_gap.gap().topic(), gap.topic);
-  EXPECT_EQ(told_gap.gap().stream(), gap.stream);
-  EXPECT_EQ(told_gap.gap().first(), 101u);
-  EXPECT_EQ(told_gap.gap().last(), 105u);
-  EXPECT_EQ(told_gap.gap().reason(), "slow_consumer");
-  const v1::ServerMessage told_reset = parsed(notice(Format::proto, reset));
-  EXPECT_EQ(told_reset.reset().topic(), "clock");
-  EXPECT_EQ(told_reset.reset().stream(), reset.stream);
+  const v1::ServerMessage parsed_gap = parsed(notice(Format::proto, gap));
+  EXPECT_EQ(parsed_gap.gap().topic(), gap.topic);
+  EXPECT_EQ(parsed_gap.gap().stream(), gap.stream);
+  EXPECT_EQ(parsed_gap.gap().first(), 101u);
+  EXPECT_EQ(parsed_gap.gap().last(), 105u);
+  EXPECT_EQ(parsed_gap.gap().reason(), "slow_consumer");
+  const v1::ServerMessage parsed_reset = parsed(notice(Format::proto, reset));
+  EXPECT_EQ(parsed_reset.reset().topic(), "clock");
+  EXPECT_EQ(parsed_reset.reset().stream(), reset.stream);
   EXPECT_EQ(parsed(session_line(Format::proto, "WAIT", "broker")).wait().what(), "broker");
   EXPECT_EQ(parsed(session_line(Format::proto, "LIVE", "broker")).live().what(), "broker");
   EXPECT_EQ(parsed(session_line(Format::proto, "BYE", "drain")).bye().reason(), "drain");
 }
 
-TEST(Answers, AreTheSameLinesInAllFormatsThatHaveLines) {
+TEST(Replies, AreTheSameLinesInAllFormatsExceptProto) {
   const TopicInfo topic{.name = "stock.MSFT", .offset = 17, .value_bytes = 128, .received_ns = 1'000'000'000};
   for (const Format format : {Format::text, Format::text_offset, Format::json}) {
     EXPECT_EQ(appended([&](auto& out) { append_ok(format, "SUB", "stock.>", out); }), "+OK SUB stock.>\n");
@@ -105,7 +105,7 @@ TEST(Answers, AreTheSameLinesInAllFormatsThatHaveLines) {
   }
 }
 
-TEST(Answers, AreFramesOfTheSameLinesInWebSocket) {
+TEST(Replies, AreFramesOfTheSameLinesInWebSocket) {
   const Format format = Format::websocket;
   EXPECT_EQ(appended([&](auto& out) { append_ok(format, "SUB", "a", out); }), "\x81\x09+OK SUB a");
   EXPECT_EQ(appended([&](auto& out) { append_error(format, "x", "y", out); }), "\x81\x08-ERR x y");
@@ -116,7 +116,7 @@ TEST(Answers, AreFramesOfTheSameLinesInWebSocket) {
             "b");
 }
 
-TEST(Answers, AreMessagesInProto) {
+TEST(Replies, AreMessagesInProto) {
   const auto ok = parsed(appended([](auto& out) { append_ok(Format::proto, "SUB", "stock.>", out); })).ok();
   EXPECT_EQ(ok.command(), "SUB");
   EXPECT_EQ(ok.argument(), "stock.>");

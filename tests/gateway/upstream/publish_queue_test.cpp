@@ -14,7 +14,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Clock = PublishQueue::Clock;
 
-/// A broker that a test plays.
+/// A publisher whose status the test sets.
 class FakePublisher final : public EventPublisher {
  public:
   Offer offer(std::string_view topic, std::string_view text) override {
@@ -54,7 +54,7 @@ class PublishQueueTest : public ::testing::Test {
   PublishQueue publish_queue_{publisher_, client_, 2s, 1000};
 };
 
-TEST_F(PublishQueueTest, AnswersWhenTheBrokerHasAdmitted) {
+TEST_F(PublishQueueTest, ReportsAnEventWhenTheBrokerHasAdmittedIt) {
   publisher_.state.ready = true;
   publish("a");
   publish("b");
@@ -80,7 +80,7 @@ TEST_F(PublishQueueTest, WaitsForABroker) {
   EXPECT_THAT(client_.answers, ElementsAre("a:ok"));
 }
 
-TEST_F(PublishQueueTest, PublishesNothingThatItHasCalledUnavailable) {
+TEST_F(PublishQueueTest, DoesNotPublishAnEventThatWasReportedUnavailable) {
   publish("a");
   EXPECT_EQ(publish_queue_.next_deadline(), now_ + 2s);
   pump(2s);
@@ -91,7 +91,7 @@ TEST_F(PublishQueueTest, PublishesNothingThatItHasCalledUnavailable) {
   EXPECT_EQ(publish_queue_.next_deadline(), Clock::time_point::max());
 }
 
-TEST_F(PublishQueueTest, ALateRefusalOfOneThatTimedOutIsNotBlamedOnTheNext) {
+TEST_F(PublishQueueTest, ALateRefusalOfAnEventThatTimedOutIsNotReportedForTheNext) {
   publisher_.state.ready = true;
   publish("a");
   pump(2s);
@@ -109,7 +109,7 @@ TEST_F(PublishQueueTest, ALateRefusalOfOneThatTimedOutIsNotBlamedOnTheNext) {
   EXPECT_THAT(client_.answers, ElementsAre("a:unavailable", "b:ok", "c:unavailable"));
 }
 
-TEST_F(PublishQueueTest, SaysWhatTheBrokerRefused) {
+TEST_F(PublishQueueTest, ReportsWhatTheBrokerRefused) {
   publisher_.state.ready = true;
   publish("a");
   publisher_.state.refused = 1;
@@ -121,7 +121,7 @@ TEST_F(PublishQueueTest, SaysWhatTheBrokerRefused) {
   EXPECT_THAT(client_.answers, ElementsAre("a:refused", "b:ok"));
 }
 
-TEST_F(PublishQueueTest, CallsNothingAdmittedWhereItCannotTell) {
+TEST_F(PublishQueueTest, ReportsNoEventAsAdmittedIfOneOfSeveralWasRefused) {
   publisher_.state.ready = true;
   publish("a");
   publish("b");
@@ -131,7 +131,7 @@ TEST_F(PublishQueueTest, CallsNothingAdmittedWhereItCannotTell) {
   EXPECT_THAT(client_.answers, ElementsAre("a:refused", "b:refused"));
 }
 
-TEST_F(PublishQueueTest, AnswersInOrderAlsoWhereOneIsTooLarge) {
+TEST_F(PublishQueueTest, ReportsInOrderEvenIfOneEventIsTooLarge) {
   publisher_.state.ready = true;
   publish("a");
   publish("b", "large");
@@ -141,7 +141,7 @@ TEST_F(PublishQueueTest, AnswersInOrderAlsoWhereOneIsTooLarge) {
   EXPECT_THAT(client_.answers, ElementsAre("a:ok", "b:too_large"));
 }
 
-TEST_F(PublishQueueTest, TriesAgainWhatTheSinkHadNoRoomFor) {
+TEST_F(PublishQueueTest, RetriesAnEventThatThePublisherHadNoRoomFor) {
   publisher_.state.ready = true;
   publisher_.full = true;
   publish("a");
@@ -150,7 +150,7 @@ TEST_F(PublishQueueTest, TriesAgainWhatTheSinkHadNoRoomFor) {
   EXPECT_THAT(publisher_.offered, ElementsAre("a=x"));
 }
 
-TEST_F(PublishQueueTest, HoldsNoMoreThanItsBoundWhileThereIsNoBroker) {
+TEST_F(PublishQueueTest, RefusesEventsAboveItsBoundWhileThereIsNoBroker) {
   publish("a", std::string(1000, 'x'));
   publish("b");
   EXPECT_THAT(client_.answers, ElementsAre("b:unavailable"));
@@ -159,7 +159,7 @@ TEST_F(PublishQueueTest, HoldsNoMoreThanItsBoundWhileThereIsNoBroker) {
   EXPECT_THAT(client_.answers, ElementsAre("b:unavailable", "a:unavailable"));
 }
 
-TEST_F(PublishQueueTest, CountsWhatBecameOfEach) {
+TEST_F(PublishQueueTest, CountsTheResultOfEachEvent) {
   publisher_.state.ready = true;
   publish("a");
   publish("b", "large");

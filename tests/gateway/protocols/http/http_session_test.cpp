@@ -21,7 +21,7 @@ using ::testing::StartsWith;
 
 class HttpSessionTest : public HttpStage {};
 
-TEST_F(HttpSessionTest, AnswersRequestsInTheirOrderOnOneConnection) {
+TEST_F(HttpSessionTest, RespondsInOrderOnOneConnection) {
   come_up();
   send(get("/healthz") + post("/v1/topics/news.uk", "Hello") + get("/readyz") + get("/v1/nothing"));
   EXPECT_EQ(statuses(), "200 ");
@@ -33,7 +33,7 @@ TEST_F(HttpSessionTest, AnswersRequestsInTheirOrderOnOneConnection) {
                             EndsWith("\r\n\r\n{\"status\":1}\n")));
 }
 
-TEST_F(HttpSessionTest, IsTheSameHoweverTheRequestsCome) {
+TEST_F(HttpSessionTest, RespondsTheSameToRequestsInPiecesOfAnySize) {
   const std::string requests = get("/healthz") + get("/metrics") + get("/x y");
   for (const std::size_t piece : {1u, 5u, 4096u}) {
     Peer peer = connect();
@@ -50,7 +50,7 @@ TEST_F(HttpSessionTest, HeadHasNoBodyButItsLength) {
   EXPECT_THAT(take(), AllOf(HasSubstr("Content-Length: 3\r\n"), EndsWith("\r\n\r\n")));
 }
 
-TEST_F(HttpSessionTest, ClosesWhereTheClientWantsItOrWhereNobodyKnowsWhatComes) {
+TEST_F(HttpSessionTest, ClosesOnRequestAndAfterAMalformedRequest) {
   send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" + get("/healthz"));
   EXPECT_EQ(statuses(), "200 ");
   EXPECT_TRUE(peer_.stream->output_ended);
@@ -68,7 +68,7 @@ TEST_F(HttpSessionTest, ClosesWhereTheClientWantsItOrWhereNobodyKnowsWhatComes) 
   EXPECT_EQ(publisher_.state.offered, 0u);
 }
 
-TEST_F(HttpSessionTest, RefusesWhatIsNotThere) {
+TEST_F(HttpSessionTest, RefusesInvalidRequestsWithTheirStatus) {
   const auto status = [&](const std::string& request) {
     Peer peer = connect();
     send(peer, request);
@@ -96,11 +96,11 @@ TEST_F(HttpSessionTest, RefusesWhatIsNotThere) {
   EXPECT_EQ(status(get("/v1/topics?what=a")), "400");
   EXPECT_EQ(status(get("/v1/socket")), "426");
   EXPECT_EQ(status(get("/readyz")), "200");
-  not_ready_ = "there is no broker";
+  not_ready_ = "no broker is connected";
   EXPECT_EQ(status(get("/readyz")), "503");
 }
 
-TEST_F(HttpSessionTest, PublishesTextAsItIs) {
+TEST_F(HttpSessionTest, PublishesTheBodyUnchanged) {
   come_up();
   send(post("/v1/topics/news%2euk", "one\\n\ntwo", "Content-Type: text/plain; charset=UTF-8\r\n"));
   EXPECT_EQ(publisher_.last_text, "one\\n\ntwo");
@@ -109,7 +109,7 @@ TEST_F(HttpSessionTest, PublishesTextAsItIs) {
   EXPECT_THAT(take(), EndsWith("\r\n\r\n{\"topic\":\"news.uk\"}\n"));
 }
 
-TEST_F(HttpSessionTest, SaysThatThereIsNoBrokerToPublishTo) {
+TEST_F(HttpSessionTest, RespondsWith503WithoutABroker) {
   publisher_.state.ready = false;
   send(post("/v1/topics/a", "x"));
   now_ += 2h;
@@ -118,7 +118,7 @@ TEST_F(HttpSessionTest, SaysThatThereIsNoBrokerToPublishTo) {
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("\r\nRetry-After: ")));
 }
 
-TEST_F(HttpSessionTest, ListsTopicsInPieces) {
+TEST_F(HttpSessionTest, ListsTopicsInChunks) {
   come_up();
   send(get("/v1/topics?pattern=stock.%3E"));
   ASSERT_THAT(upstream_.topics_asked, ElementsAre("stock.>@"));
@@ -145,7 +145,7 @@ TEST_F(HttpSessionTest, ListsTopicsInPieces) {
   EXPECT_THAT(take(), EndsWith("{\"topics\":[]}\n\r\n0\r\n\r\n"));
 }
 
-TEST_F(HttpSessionTest, AListThatCannotBeReadToItsEndIsNotEnded) {
+TEST_F(HttpSessionTest, AnIncompleteListHasNoEnd) {
   come_up();
   send(get("/v1/topics"));
   upstream_.topics_handler(fail(ErrorCode::unavailable, "gone"));
@@ -163,7 +163,7 @@ TEST_F(HttpSessionTest, AListThatCannotBeReadToItsEndIsNotEnded) {
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(HttpSessionTest, RefusesANameThatIsNotItsOwn) {
+TEST_F(HttpSessionTest, RefusesRequestsToOtherHosts) {
   for (const std::string host :
        {"localhost", "LOCALHOST:1601", "127.0.0.1", "127.9.9.9:80", "[::1]:1601", "page.localhost",
         "10.1.2.3:1601", "gateway.example", "gateway.example.:99", "listens.example"}) {
@@ -182,7 +182,7 @@ TEST_F(HttpSessionTest, RefusesANameThatIsNotItsOwn) {
   EXPECT_GT(site_.counters().read().refused[static_cast<std::size_t>(Refusal::host)], 0u);
 }
 
-TEST_F(HttpSessionTest, RefusesPagesOfOtherOriginsButThoseItIsToldOf) {
+TEST_F(HttpSessionTest, RefusesPagesOfOtherOriginsUnlessConfigured) {
   const auto answer = [&](const std::string& origin) {
     Peer peer = connect();
     send(peer, post("/v1/topics/a", "x", "Origin: " + origin + "\r\n", "localhost:1601"));
@@ -193,7 +193,7 @@ TEST_F(HttpSessionTest, RefusesPagesOfOtherOriginsButThoseItIsToldOf) {
     EXPECT_THAT(answer(origin), StartsWith("HTTP/1.1 403 ")) << origin;
   }
   EXPECT_EQ(publisher_.state.offered, 0u);
-  EXPECT_EQ(answer("http://localhost:1601"), "");  // it waits for the broker
+  EXPECT_EQ(answer("http://localhost:1601"), "");  // the request waits for the broker
   EXPECT_EQ(answer("https://friend.example"), "");
   EXPECT_EQ(publisher_.state.offered, 2u);
   send(get("/healthz", "localhost", "Origin: https://friend.example\r\n"));
@@ -205,7 +205,7 @@ TEST_F(HttpSessionTest, RefusesPagesOfOtherOriginsButThoseItIsToldOf) {
                             HasSubstr("\r\nAccess-Control-Allow-Methods: POST, OPTIONS\r\n")));
 }
 
-TEST_F(HttpSessionTest, ServesThePageWithTagAndCompression) {
+TEST_F(HttpSessionTest, ServesThePageWithETagAndCompression) {
   const web::Asset* const page = web::find_asset("/");
   ASSERT_NE(page, nullptr);
   send(get("/"));
@@ -220,7 +220,7 @@ TEST_F(HttpSessionTest, ServesThePageWithTagAndCompression) {
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 304 "), EndsWith("\r\n\r\n")));
 }
 
-TEST_F(HttpSessionTest, ARequestHasItsTimeFromItsFirstByteOn) {
+TEST_F(HttpSessionTest, TheTimeoutOfARequestRunsFromItsFirstByte) {
   for (const std::string begun :
        {"POS", "POST /v1/topics/a HT", "POST /v1/topics/a HTTP/1.1\r\nHost: x\r\n",
         "POST /v1/topics/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"}) {
@@ -238,12 +238,12 @@ TEST_F(HttpSessionTest, ARequestHasItsTimeFromItsFirstByteOn) {
       EXPECT_EQ(peer.take().substr(0, 12), "HTTP/1.1 408");
       EXPECT_TRUE(peer.stream->output_ended);
     } else {
-      EXPECT_EQ(peer.take(), "") << "nobody knows yet what it speaks";
+      EXPECT_EQ(peer.take(), "") << "the protocol is not known yet";
     }
   }
 }
 
-TEST_F(HttpSessionTest, AConnectionOnWhichNothingIsAskedIsClosedWithoutAWord) {
+TEST_F(HttpSessionTest, AnIdleConnectionIsClosedWithoutAResponse) {
   send(get("/healthz"));
   take();
   now_ += 59s;
@@ -255,7 +255,7 @@ TEST_F(HttpSessionTest, AConnectionOnWhichNothingIsAskedIsClosedWithoutAWord) {
   EXPECT_EQ(take(), "");
 }
 
-TEST_F(HttpSessionTest, WhoReadsNothingIsAnsweredNoFurther) {
+TEST_F(HttpSessionTest, RespondsNoFurtherToAClientThatReadsNothing) {
   peer_.stream->room = 0;
   std::string many;
   for (int i = 0; i < 2000; ++i) many += get("/metrics");
@@ -266,7 +266,7 @@ TEST_F(HttpSessionTest, WhoReadsNothingIsAnsweredNoFurther) {
   EXPECT_EQ(pages_made_, 2000);
 }
 
-TEST_F(HttpSessionTest, EndsWithTheInputOnceAllIsAnswered) {
+TEST_F(HttpSessionTest, ClosesAfterTheEndOfInputWhenEveryRequestHasItsResponse) {
   come_up();
   send(post("/v1/topics/a", "x"));
   end_input(peer_);
@@ -276,7 +276,7 @@ TEST_F(HttpSessionTest, EndsWithTheInputOnceAllIsAnswered) {
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(HttpSessionTest, BecomesAWebSocketWithWhatCameBehindTheRequest) {
+TEST_F(HttpSessionTest, BecomesAWebSocketThatReadsWhatFollowedTheRequest) {
   send(get("/v1/socket", "localhost",
            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n") +
@@ -285,7 +285,7 @@ TEST_F(HttpSessionTest, BecomesAWebSocketWithWhatCameBehindTheRequest) {
                             EndsWith("\r\n\r\n\x81\x05+PONG")));
 }
 
-TEST_F(HttpSessionTest, CountsWhatItAnswers) {
+TEST_F(HttpSessionTest, CountsResponses) {
   send(get("/healthz") + get("/nothing") + "GET / HTTP/1.1\r\n\r\n");
   const Counted counted = site_.counters().read();
   EXPECT_EQ(counted.responses[1], 1u);

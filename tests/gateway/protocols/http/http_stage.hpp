@@ -1,5 +1,5 @@
 #pragma once
-// A whole gateway with a site, and clients that speak HTTP.
+// A gateway with a site, and HTTP clients.
 
 #include <chrono>
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace backplane::gateway::http {
 
-/// What outlives the clients.
+/// Outlives the clients.
 struct SiteOfATest {
   std::string not_ready_;
   int pages_made_{};
@@ -31,8 +31,8 @@ class HttpStage : protected SiteOfATest, public Stage {
  protected:
   HttpStage() : HttpStage(fanout::ShardOptions{}) {}
   explicit HttpStage(const fanout::ShardOptions& shard) : Stage({}, shard) {
-    site_.add_place("10.1.2.3:1601");
-    site_.add_place("listens.example:1601");
+    site_.add_address("10.1.2.3:1601");
+    site_.add_address("listens.example:1601");
     services_.site = &site_;
     peer_ = connect();
   }
@@ -40,7 +40,7 @@ class HttpStage : protected SiteOfATest, public Stage {
   using Stage::send;
   void send(const std::string& text) { send(peer_, text); }
   std::string take() { return peer_.take(); }
-  /// Of the answers that came since the last time, with a space behind each.
+  /// The statuses of the responses since the last call, each followed by a space.
   std::string statuses() {
     const std::string all = take();
     std::string found;

@@ -33,7 +33,7 @@ Read read(std::string_view bytes, std::size_t piece = 1'000'000) {
   return result;
 }
 
-/// The status that it is refused with; 0: it is not.
+/// The status of the refusal; 0: the request was accepted.
 int refused(const std::string& bytes) {
   const Read all = read(bytes);
   const Read byte_by_byte = read(bytes, 1);
@@ -49,7 +49,7 @@ std::string with(const std::string& fields, const std::string& body = "") {
   return "POST /v1/topics/a HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n" + body;
 }
 
-TEST(HttpRequestReader, ReadsRequestsHoweverTheyCome) {
+TEST(HttpRequestReader, ReadsRequestsInPiecesOfAnySize) {
   const std::string bytes =
       "GET /v1/events?topic=stock.>&last HTTP/1.1\r\nHost: localhost:1601\r\nLast-Event-ID:  a:1 \r\n\r\n" +
       with("Content-Length: 5\r\n", "Hello") +
@@ -74,7 +74,7 @@ TEST(HttpRequestReader, ReadsRequestsHoweverTheyCome) {
   }
 }
 
-TEST(HttpRequestReader, RefusesWhatTwoReadersMightTakeDifferently) {
+TEST(HttpRequestReader, RefusesWhatTwoReadersMightInterpretDifferently) {
   EXPECT_EQ(refused(with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")), 400);
   EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n")), 400);
   EXPECT_EQ(refused(with("Content-Length: 5\r\nContent-Length: 5\r\n", "Hello")), 400);
@@ -103,7 +103,7 @@ TEST(HttpRequestReader, RefusesWhatTwoReadersMightTakeDifferently) {
 }
 
 TEST(HttpRequestReader, ReadsTheLastChunkByteByByte) {
-  // Beast's parser aborts where it is given the last chunk so, and no chunk came before it.
+  // Beast's parser aborts if it gets the last chunk in these pieces without a chunk before it.
   for (const std::string chunks : {"0\r\n\r\n", "00\r\n\r\n", "0;x\r\n\r\n", "0\r\nX: y\r\n\r\n"}) {
     const Read all = read(with("Transfer-Encoding: chunked\r\n", chunks) + "GET / HTTP/1.0\r\n\r\n", 1);
     ASSERT_FALSE(all.fault) << all.fault->detail;
@@ -115,14 +115,14 @@ TEST(HttpRequestReader, ReadsTheLastChunkByteByByte) {
   }
 }
 
-TEST(HttpRequestReader, RefusesChunksThatAreNone) {
+TEST(HttpRequestReader, RefusesMalformedChunks) {
   for (const std::string chunks :
        {"x\r\n", "-1\r\nHello", "5 5\r\nHello\r\n", "0x5\r\nHello\r\n", "5\r\nHelloo\r\n", "5\nHello\n0\n\n",
         "\r\n\r\n", "ffffffffffffffffff\r\n", "5;\n\r\nHello\r\n"}) {
     EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", chunks + "\r\n\r\n")), 400) << chunks;
   }
   EXPECT_EQ(refused(with("Transfer-Encoding: chunked\r\n", "5;" + std::string(2000, 'x'))), 400);
-  // Also where it comes at once and has an end.
+  // Also if it arrives at once and has an end.
   const auto chunk = [](std::size_t extension) {
     return "5;" + std::string(extension, 'x') + "\r\nHello\r\n0\r\n\r\n";
   };
@@ -132,18 +132,18 @@ TEST(HttpRequestReader, RefusesChunksThatAreNone) {
             400);
 }
 
-TEST(HttpRequestReader, PassesOverOneEmptyLineBeforeARequest) {
+TEST(HttpRequestReader, SkipsOneEmptyLineBeforeARequest) {
   const std::string request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
   EXPECT_EQ(refused("\r\n" + request + "\r\n" + request), 0);
-  EXPECT_EQ(refused("\r\n\r\n" + request), 400) << "however it comes";
+  EXPECT_EQ(refused("\r\n\r\n" + request), 400) << "in pieces of any size";
   EXPECT_EQ(refused(request + "\r\n\r\n" + request), 400);
 }
 
-TEST(HttpRequestReader, HasLimits) {
+TEST(HttpRequestReader, EnforcesItsLimits) {
   EXPECT_EQ(refused("GET /" + std::string(2000, 'x')), 414);
   std::string head = "GET / HTTP/1.1\r\nHost: x\r\nX: ";
   head.resize(limits.header_bytes_max, 'x');
-  EXPECT_EQ(refused(head + "\n\r\n\r\n"), 431) << "nothing behind the limit is looked at";
+  EXPECT_EQ(refused(head + "\n\r\n\r\n"), 431) << "bytes after the limit are not read";
   head.replace(head.size() - 4, 4, "\r\n\r\n");
   EXPECT_EQ(refused(head), 0);
   EXPECT_EQ(refused(with("X: " + std::string(2000, 'x') + "\r\n")), 431);
@@ -155,7 +155,7 @@ TEST(HttpRequestReader, HasLimits) {
             413);
 }
 
-TEST(HttpRequestReader, WantsOneHostAndATargetOfItsOwn) {
+TEST(HttpRequestReader, RequiresOneHostAndAValidTarget) {
   EXPECT_EQ(refused("GET / HTTP/1.1\r\n\r\n"), 400);
   EXPECT_EQ(refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
   EXPECT_EQ(refused("GET / HTTP/1.0\r\n\r\n"), 0);
@@ -169,7 +169,7 @@ TEST(HttpRequestReader, WantsOneHostAndATargetOfItsOwn) {
   EXPECT_EQ(refused("GET / http/1.1\r\nHost: a\r\n\r\n"), 400);
 }
 
-TEST(HttpRequestReader, SaysWhetherTheClientWaitsBeforeItsBody) {
+TEST(HttpRequestReader, ReportsWhetherTheClientWaitsToSendItsBody) {
   RequestReader reader(limits);
   reader.add(with("Expect: 100-continue\r\nContent-Length: 5\r\n"));
   EXPECT_EQ(reader.read(), State::reading);
@@ -182,7 +182,7 @@ TEST(HttpRequestReader, SaysWhetherTheClientWaitsBeforeItsBody) {
   EXPECT_EQ(refused(with("Expect: 100-continue\r\nContent-Length: 500\r\n")), 413);
 }
 
-TEST(HttpRequestReader, NothingBehindAFaultIsRead) {
+TEST(HttpRequestReader, ReadsNothingAfterAFault) {
   RequestReader reader(limits);
   reader.add("GET / HTTP/9.9\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_EQ(reader.read(), State::bad);

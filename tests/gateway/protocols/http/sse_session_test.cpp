@@ -34,7 +34,7 @@ class SseSessionTest : public http::HttpStage {
   void ask(const std::string& query, const std::string& fields = "") {
     send(get("/v1/events?" + query, "localhost", fields));
   }
-  /// Asks, and passes over the head.
+  /// Sends a request, and discards the response head.
   void listen(const std::string& query, const std::string& fields = "") {
     come_up();
     ask(query, fields);
@@ -56,7 +56,7 @@ std::string wrong(const std::string& query, const std::string& token = "") {
   return read ? "" : read.error().code;
 }
 
-TEST(EventsRequest, HasTheOptionsOfSubForEachTopic) {
+TEST(EventsRequest, AppliesTheOptionsOfSubToEachTopic) {
   const auto read = read_events_request(
       request("topic=stock.>&topic=news.%2A&topic=stock.>&every=5s&last&policy=latest&since=10m"));
   ASSERT_TRUE(read) << read.error().text;
@@ -71,7 +71,7 @@ TEST(EventsRequest, HasTheOptionsOfSubForEachTopic) {
   EXPECT_EQ(read->at(1).pattern.str(), "news.*");
 }
 
-TEST(EventsRequest, AResumeTokenGoesBeforeSinceAndLast) {
+TEST(EventsRequest, AResumeTokenTakesPrecedenceOverSinceAndLast) {
   const std::string token = "00c0ffee0000002a:9";
   for (const auto& asked :
        {request("topic=a&last&since=10m", token), request("topic=a&last_event_id=" + token),
@@ -83,7 +83,7 @@ TEST(EventsRequest, AResumeTokenGoesBeforeSinceAndLast) {
   }
 }
 
-TEST(EventsRequest, WhatIsWrongHasTheWordsOfTheLineProtocol) {
+TEST(EventsRequest, ErrorsHaveTheCodesOfTheLineProtocol) {
   EXPECT_EQ(wrong(""), "bad_argument");
   EXPECT_EQ(wrong("topic="), "bad_topic");
   EXPECT_EQ(wrong("topic=a..b"), "bad_topic");
@@ -102,7 +102,7 @@ TEST(EventsRequest, WhatIsWrongHasTheWordsOfTheLineProtocol) {
   EXPECT_EQ(wrong("topic=a", "rubbish"), "bad_since");
 }
 
-TEST_F(SseSessionTest, GivesEventsWithTheirResumeTokens) {
+TEST_F(SseSessionTest, SendsEventsWithTheirResumeTokens) {
   come_up();
   ask("topic=stock.>&topic=news.uk");
   EXPECT_EQ(take(), "");
@@ -120,21 +120,20 @@ TEST_F(SseSessionTest, GivesEventsWithTheirResumeTokens) {
   EXPECT_EQ(take(), "");
 }
 
-TEST_F(SseSessionTest, WhatIsWrongIsAnErrorOfHttpBeforeTheStreamBegins) {
+TEST_F(SseSessionTest, AnErrorBeforeTheStreamBeginsIsAnHttpError) {
   come_up();
   ask("topic=a..b");
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr(R"("code":"bad_topic")")));
-  EXPECT_FALSE(peer_.stream->output_ended)
-      << "nothing has happened that would make the next request unreadable";
+  EXPECT_FALSE(peer_.stream->output_ended) << "the connection can still be used";
   ask("topic=a&last");
   prove();
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no answer"}});
+  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
   turn();
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("application/problem+json")));
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(SseSessionTest, SaysThatTheBrokerIsAwayAndBack) {
+TEST_F(SseSessionTest, NotifiesThatTheBrokerIsGoneAndBack) {
   now_ += 2s;
   ask("topic=a");
   EXPECT_THAT(take(), EndsWith("retry: 2000\n\nevent: wait\ndata: {\"wait\":\"broker\"}\n\n"));
@@ -146,7 +145,7 @@ TEST_F(SseSessionTest, SaysThatTheBrokerIsAwayAndBack) {
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
-TEST_F(SseSessionTest, SaysWhichEventsItCouldNotTake) {
+TEST_F(SseSessionTest, ReportsTheEventsThatASlowClientLost) {
   listen("topic=a");
   peer_.stream->room = 0;
   for (int i = 0; i < 100; ++i) publish("a");
@@ -158,14 +157,14 @@ TEST_F(SseSessionTest, SaysWhichEventsItCouldNotTake) {
   EXPECT_THAT(all, HasSubstr("id: 0000000100000001:100\n"));
 }
 
-TEST_F(SseSessionTest, ACommentComesWhereNothingElseDoes) {
+TEST_F(SseSessionTest, SendsACommentAfterAQuietTime) {
   listen("topic=a");
   now_ += 10s;
   publish("a");
   take();
   now_ += 6s;
   turn();
-  EXPECT_EQ(take(), "") << "something came 6 s ago";
+  EXPECT_EQ(take(), "") << "the last event was 6 s ago";
   now_ += 9s + 100ms;
   turn();
   EXPECT_EQ(take(), ":\n\n");
@@ -175,18 +174,18 @@ TEST_F(SseSessionTest, ACommentComesWhereNothingElseDoes) {
     turn();
   }
   read_all(peer_);
-  EXPECT_EQ(take(), ":\n\n") << "who does not read needs no more";
+  EXPECT_EQ(take(), ":\n\n") << "a client with unread data gets no other comment";
   EXPECT_NE(shard_.find(peer_.id), nullptr);
 }
 
-TEST_F(SseSessionTest, ResumesBehindTheTokenAndGoesOn) {
+TEST_F(SseSessionTest, ResumesAfterTheTokenAndContinuesLive) {
   listen("topic=a", "Last-Event-ID: 0000000100000001:1\r\n");
   ASSERT_EQ(upstream_.replays.size(), 1u);
   const auto& from = std::get<AfterPositions>(upstream_.replays[0].from);
   EXPECT_EQ(resume_token(from.positions), "0000000100000001:1");
 }
 
-TEST_F(SseSessionTest, RetainedValuesHaveNoTokenAsTheyAreInNoOrder) {
+TEST_F(SseSessionTest, RetainedValuesHaveNoTokenBecauseTheyHaveNoOrder) {
   come_up();
   const auto a = broker_.publish("v.a", "1");
   const auto b = broker_.publish("v.b", "2");
@@ -200,8 +199,8 @@ TEST_F(SseSessionTest, RetainedValuesHaveNoTokenAsTheyAreInNoOrder) {
   EXPECT_THAT(take(), StartsWith("id: 0000000100000001:3\n"));
 }
 
-/// So that who is cut off before the first event has something to resume from.
-TEST_F(SseSessionTest, AnIdWithoutAnEventComesWhereTheSubscriptionsBegin) {
+/// A client that is cut off before the first event can resume from it.
+TEST_F(SseSessionTest, AnIdWithoutAnEventIsSentWhenTheSubscriptionsBegin) {
   upstream_.live_position_now = {broker_.stream(), 5};
   come_up();
   ask("topic=a&topic=b");
@@ -209,7 +208,7 @@ TEST_F(SseSessionTest, AnIdWithoutAnEventComesWhereTheSubscriptionsBegin) {
   EXPECT_THAT(take(), EndsWith("retry: 2000\n\nid: 0000000100000001:5\n\n"));
 }
 
-TEST_F(SseSessionTest, AnIdWithoutAnEventComesBehindRetainedValues) {
+TEST_F(SseSessionTest, AnIdWithoutAnEventFollowsRetainedValues) {
   come_up();
   const auto a = broker_.publish("v.a", "1");
   upstream_.live_position_now = {broker_.stream(), 1};
@@ -221,7 +220,7 @@ TEST_F(SseSessionTest, AnIdWithoutAnEventComesBehindRetainedValues) {
   EXPECT_THAT(take(), AllOf(HasSubstr("\"v.a\""), EndsWith("}\n\nid: 0000000100000001:1\n\n")));
 }
 
-TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
+TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEvent) {
   listen("topic=a");
   for (int i = 0; i < 3; ++i) publish("a");
   upstream_.live_position_now = {broker_.stream(), 1};
@@ -231,14 +230,14 @@ TEST_F(SseSessionTest, TheIdWithoutAnEventIsThatOfTheLastEventThatCame) {
   EXPECT_THAT(other.take(), EndsWith("\nid: 0000000100000001:3\n\n"));
 }
 
-/// Else who is cut off before they come would resume behind them.
-TEST_F(SseSessionTest, TheIdWithoutAnEventIsNotAboveEventsThatWaitForOthers) {
+/// A client that is cut off before these events would otherwise resume after them.
+TEST_F(SseSessionTest, TheIdWithoutAnEventIsBelowEventsInTheReorderBuffer) {
   upstream_.is_recovering_now = true;
   upstream_.live_position_now = {broker_.stream(), 9};
   come_up();
   ask("topic=a");
   prove();
-  EXPECT_THAT(take(), Not(HasSubstr("id: "))) << "nothing has been given yet";
+  EXPECT_THAT(take(), Not(HasSubstr("id: "))) << "nothing has been sent yet";
   for (int i = 0; i < 3; ++i) publish("a");
   Peer other = connect();
   send(other, get("/v1/events?topic=a"));
@@ -246,9 +245,9 @@ TEST_F(SseSessionTest, TheIdWithoutAnEventIsNotAboveEventsThatWaitForOthers) {
   EXPECT_THAT(other.take(), EndsWith("\nid: 0000000100000001:3\n\n"));
 }
 
-/// Else who is cut off meanwhile would resume from where the one of them is, and never get the rest of the
-/// other.
-TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllOfThemAreGiven) {
+/// A client that is cut off meanwhile would otherwise resume from the position of one history, and miss the
+/// rest of the other.
+TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllHaveBeenSent) {
   come_up();
   std::vector<NumberedEvents::Event> past;
   for (const std::string topic : {"a", "b", "a", "b"}) past.push_back(broker_.publish(topic, topic));
@@ -278,7 +277,7 @@ TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllOfThemAreGiv
   EXPECT_THAT(take(), StartsWith("id: 0000000100000001:7\n"));
 }
 
-TEST(EventsRequest, ATopicThatAnotherPatternHasIsNotAskedForTwice) {
+TEST(EventsRequest, ATopicThatAnotherPatternMatchesIsNotSubscribedToTwice) {
   const auto read = read_events_request(request("topic=a.b&topic=a.>&topic=c"));
   ASSERT_TRUE(read);
   ASSERT_THAT(*read, SizeIs(2));
@@ -286,7 +285,7 @@ TEST(EventsRequest, ATopicThatAnotherPatternHasIsNotAskedForTwice) {
   EXPECT_EQ(read->at(1).pattern.str(), "c");
 }
 
-TEST_F(SseSessionTest, WhoSendsNoMoreGoesOnReceiving) {
+TEST_F(SseSessionTest, AClientThatClosesItsSideContinuesToReceive) {
   come_up();
   peer_.stream->input_ends = true;
   ask("topic=a");
@@ -303,7 +302,7 @@ TEST_F(SseSessionTest, HeadOpensNoStream) {
   EXPECT_EQ(hub_.counters().subscriptions, 0u);
 }
 
-TEST_F(SseSessionTest, WhoLeavesIsForgotten) {
+TEST_F(SseSessionTest, AClientThatLeavesEndsItsSubscriptions) {
   listen("topic=a");
   peer_.stream->error = EPIPE;
   publish("a");

@@ -1,5 +1,5 @@
 #pragma once
-// Frames as a WebSocket client writes them, good or bad.
+// Frames of a WebSocket client, valid or not.
 
 #include <array>
 #include <cstdint>
@@ -8,14 +8,14 @@
 
 namespace backplane::gateway::websocket {
 
-/// One frame as a client sends it. The fields are what stands in it, whether allowed or not.
+/// One frame of a client. The fields are written as they are, valid or not.
 struct ClientFrame {
   unsigned opcode{};
   std::string payload;
   bool final{true};
   unsigned reserved{};  ///< the three bits
   bool masked{true};
-  unsigned length_form{};  ///< 2 or 8: as many bytes for the length; 0: the shortest form
+  unsigned length_form{};  ///< 2 or 8: bytes for the length; 0: the shortest form
 
   [[nodiscard]] std::string bytes() const {
     constexpr std::array<unsigned char, 4> mask{0x37, 0xfa, 0x21, 0x3d};

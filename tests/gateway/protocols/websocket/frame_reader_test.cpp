@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 
 constexpr LineReader::Limits limits{.line_bytes_max = 1000, .publish_bytes_max = 70'000};
 
-/// What has come, as `text hello`, `ping x`, `close `; then the code where the connection must end.
+/// The messages, as `text hello`, `ping x`, `close `; then the close code if the connection must be closed.
 struct Read {
   std::vector<std::string> messages;
   std::optional<CloseCode> fault;
@@ -48,7 +48,7 @@ Read read(std::string_view bytes, std::size_t piece) {
   FrameReader reader(limits);
   Read result;
   for (std::size_t at = 0; at < bytes.size(); at += piece) {
-    const auto fault = reader.feed(bytes.substr(at, piece), [&](Opcode what, std::string_view payload) {
+    const auto fault = reader.read(bytes.substr(at, piece), [&](Opcode what, std::string_view payload) {
       result.messages.push_back(std::string(word(what)) + std::string(payload));
       return true;
     });
@@ -63,7 +63,7 @@ Read read(std::string_view bytes, std::size_t piece) {
 struct Case {
   std::string name;
   std::string bytes;
-  Read wanted;
+  Read expected;
 };
 
 const std::string greeting = "Hello-µ@ßöäüàá-UTF-8!!";
@@ -77,14 +77,14 @@ std::string long_form(unsigned opcode, std::string payload, unsigned form) {
   return ClientFrame{.opcode = opcode, .payload = std::move(payload), .length_form = form}.bytes();
 }
 
-/// The head of a frame of so many bytes that do not follow, but for some of them.
+/// The head of a frame of the given size, followed by only some of its bytes.
 std::string head_of(std::uint64_t size, std::string_view begun = {}) {
   std::string out = "\x81\xff";
   for (unsigned i = 8; i-- > 0;) out.push_back(static_cast<char>(size >> (8 * i) & 0xff));
   return out.append(4, '\0').append(begun);
 }
 
-// By the numbers of the Autobahn test suite, as far as they concern a server of text.
+// The cases of the Autobahn test suite, by their numbers, that concern a server of text.
 std::vector<Case> cases() {
   const std::string big = "PUB a " + std::string(65'530, '*');
   std::vector<Case> all{
@@ -162,8 +162,8 @@ std::vector<Case> cases() {
       {"6.5 the last one", text("\xf4\x8f\xbf\xbf"), {{"text \xf4\x8f\xbf\xbf"}, {}}},
       {"7.1.1 text, close", text("a") + close(1000), {{"text a", "close \x03\xe8"}, {}}},
       {"7.1.2 two closes", close(1000) + close(1000), {{"close \x03\xe8"}, {}}},
-      {"7.1.3 ping behind a close", close(1000) + ping(), {{"close \x03\xe8"}, {}}},
-      {"7.1.4 text behind a close", close(1000) + text("a"), {{"close \x03\xe8"}, {}}},
+      {"7.1.3 ping after a close", close(1000) + ping(), {{"close \x03\xe8"}, {}}},
+      {"7.1.4 text after a close", close(1000) + text("a"), {{"close \x03\xe8"}, {}}},
       {"7.1.5 close within a message", text("a", false) + close(1000) + more("b"), {{"close \x03\xe8"}, {}}},
       {"7.3.1 close without a code", close(), {{"close "}, {}}},
       {"7.3.2 half a code of an application", close("\x0f"), {{}, CloseCode::protocol_error}},
@@ -223,17 +223,17 @@ std::vector<Case> cases() {
   return all;
 }
 
-TEST(FrameReader, HoldsClientsToTheStandardHoweverTheBytesCome) {
+TEST(FrameReader, EnforcesTheStandardForPiecesOfAnySize) {
   for (const Case& each : cases()) {
-    const std::size_t step = each.bytes.size() > 2000 ? 997 : 1;  // all the pieces of large ones take long
+    const std::size_t step = each.bytes.size() > 2000 ? 997 : 1;  // every size takes long for large ones
     for (std::size_t piece = 1; piece <= each.bytes.size(); piece += step) {
-      ASSERT_EQ(read(each.bytes, piece), each.wanted) << each.name << ", in pieces of " << piece;
+      ASSERT_EQ(read(each.bytes, piece), each.expected) << each.name << ", in pieces of " << piece;
     }
-    ASSERT_EQ(read(each.bytes, each.bytes.size()), each.wanted) << each.name;
+    ASSERT_EQ(read(each.bytes, each.bytes.size()), each.expected) << each.name;
   }
 }
 
-TEST(FrameReader, SaysThatAFrameCannotBeBeforeItIsWhole) {
+TEST(FrameReader, ReportsAnInvalidFrameBeforeItIsComplete) {
   const auto fault_after = [](const std::string& bytes) {
     for (std::size_t size = 1; size <= bytes.size(); ++size) {
       if (read(std::string_view(bytes).substr(0, size), 1).fault) return size;
@@ -251,27 +251,27 @@ TEST(FrameReader, SaysThatAFrameCannotBeBeforeItIsWhole) {
   EXPECT_EQ(fault_after(longest + more("x")), longest.size() + 2);
 }
 
-TEST(FrameReader, TakesNothingMoreAfterAFault) {
+TEST(FrameReader, ReadsNothingAfterAFault) {
   FrameReader reader(limits);
   const auto none = [](Opcode, std::string_view) {
-    ADD_FAILURE() << "something was taken";
+    ADD_FAILURE() << "expected no message";
     return true;
   };
-  EXPECT_TRUE(reader.feed(binary("x"), none));
-  const auto again = reader.feed(text("a"), none);
+  EXPECT_TRUE(reader.read(binary("x"), none));
+  const auto again = reader.read(text("a"), none);
   ASSERT_TRUE(again);
   EXPECT_EQ(again->code, CloseCode::unsupported);
 }
 
-TEST(FrameReader, StopsWhereItIsToldTo) {
+TEST(FrameReader, StopsWhenTheCallbackReturnsFalse) {
   FrameReader reader(limits);
   std::vector<std::string> taken;
   const auto one = [&](Opcode, std::string_view payload) {
     taken.emplace_back(payload);
     return false;
   };
-  EXPECT_FALSE(reader.feed(text("a") + text("b"), one));
-  EXPECT_FALSE(reader.feed(text("c"), one));
+  EXPECT_FALSE(reader.read(text("a") + text("b"), one));
+  EXPECT_FALSE(reader.read(text("c"), one));
   EXPECT_THAT(taken, ElementsAre("a"));
 }
 

@@ -48,7 +48,7 @@ Fields with(std::string_view name, std::string_view value) {
   return fields;
 }
 
-TEST(WebSocketHandshake, AnswersTheExampleOfTheStandard) {
+TEST(WebSocketHandshake, AcceptsTheExampleOfTheStandard) {
   const auto answer = answer_upgrade(request(good));
   ASSERT_TRUE(answer) << answer.error().text;
   EXPECT_EQ(*answer,
@@ -61,7 +61,7 @@ TEST(WebSocketHandshake, AnswersTheExampleOfTheStandard) {
       << "with neither a subprotocol nor an extension";
 }
 
-TEST(WebSocketHandshake, TakesFieldsInAnyCase) {
+TEST(WebSocketHandshake, AcceptsFieldsInAnyCase) {
   Fields fields = with("Connection", "UPGRADE");
   for (auto& [name, value] : fields) {
     if (name == "Upgrade") value = "WebSocket";
@@ -70,7 +70,7 @@ TEST(WebSocketHandshake, TakesFieldsInAnyCase) {
   EXPECT_EQ(refusal(request(fields)), 101u);
 }
 
-TEST(WebSocketHandshake, AnswersNothingBefore101) {
+TEST(WebSocketHandshake, SendsNothingBefore101) {
   Fields fields = good;
   fields.emplace_back("expect", "100-continue");
   const auto answer = answer_upgrade(request(fields));

@@ -25,8 +25,8 @@ fanout::ShardOptions small_backlog() {
   return options;
 }
 
-/// Frames of a server as `text hello`, `ping `, `pong x`, `close 1000 why`. Each must be whole, unmasked and
-/// in the shortest form.
+/// Describes a server's frames: `text hello`, `ping `, `pong x`, `close 1000 why`. Each must be complete,
+/// unmasked and in the shortest form.
 std::vector<std::string> frames(std::string_view bytes) {
   std::vector<std::string> all;
   while (!bytes.empty()) {
@@ -88,7 +88,7 @@ class WebSocketSessionTest : public Stage {
   Peer peer_;
 };
 
-TEST_F(WebSocketSessionTest, SubscribesAndReceivesObjectsOfJson) {
+TEST_F(WebSocketSessionTest, SubscribesAndReceivesJsonObjects) {
   send(text("SUB stock.>"));
   EXPECT_THAT(take(), IsEmpty());
   prove();
@@ -101,14 +101,14 @@ TEST_F(WebSocketSessionTest, SubscribesAndReceivesObjectsOfJson) {
   EXPECT_THAT(take(), ElementsAre("text +OK UNSUB stock.>"));
 }
 
-TEST_F(WebSocketSessionTest, AMessageIsOneLineWhoseEndMayBeLeftOut) {
+TEST_F(WebSocketSessionTest, AMessageIsOneLineWithAnOptionalLineEnd) {
   send(text("PING") + text("PING\n") + text("PING\r\n") + text("") + text("\n"));
   EXPECT_THAT(take(), ElementsAre("text +PONG", "text +PONG", "text +PONG"));
   send(text("PING\nPING"));
   EXPECT_THAT(take(), ElementsAre(StartsWith("text -ERR bad_byte ")));
 }
 
-TEST_F(WebSocketSessionTest, AnswersAreLinesAFrameEach) {
+TEST_F(WebSocketSessionTest, RepliesAreLinesInOneFrameEach) {
   send(text("NONSENSE") + text("POLICY latest") + text("HELP"));
   const std::vector<std::string> all = take();
   ASSERT_GT(all.size(), 10u);
@@ -118,7 +118,7 @@ TEST_F(WebSocketSessionTest, AnswersAreLinesAFrameEach) {
   EXPECT_EQ(all.back(), "text +OK HELP");
 }
 
-TEST_F(WebSocketSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
+TEST_F(WebSocketSessionTest, RepliesToPubWhenTheBrokerHasAdmitted) {
   send(text("PUB news.uk grüße"));
   EXPECT_THAT(take(), IsEmpty());
   EXPECT_EQ(publisher_.last_text, "grüße");
@@ -126,12 +126,12 @@ TEST_F(WebSocketSessionTest, AnswersPubWhenTheBrokerHasAdmitted) {
   EXPECT_THAT(take(), ElementsAre("text +OK PUB news.uk"));
 }
 
-TEST_F(WebSocketSessionTest, SpeaksJsonAndNothingElse) {
+TEST_F(WebSocketSessionTest, RefusesOtherFormats) {
   send(text("FORMAT text") + text("PING"));
   EXPECT_THAT(take(), ElementsAre(StartsWith("text -ERR bad_format "), "text +PONG"));
 }
 
-TEST_F(WebSocketSessionTest, AnswersPingsBetweenFragmentsInTheirOrder) {
+TEST_F(WebSocketSessionTest, RepliesToPingsBetweenFragmentsInOrder) {
   send(text("PI", false) + ping("one") + more("N", false) + ping("two") + more("G") + ping());
   EXPECT_THAT(take(), ElementsAre("pong one", "pong two", "text +PONG", "pong "));
 }
@@ -153,20 +153,20 @@ TEST_F(WebSocketSessionTest, EchoesACloseWithoutACode) {
   EXPECT_TRUE(ended());
 }
 
-TEST_F(WebSocketSessionTest, EndsWithTheCodeOfWhatWasWrong) {
+TEST_F(WebSocketSessionTest, ClosesWithTheCodeOfTheFault) {
   const std::map<std::string, std::string> wrong{
-      {binary("x"), "close 1003 wanted text frames, got a binary one"},
-      {text("\xff"), "close 1007 text that is not UTF-8"},
-      {text(std::string(1001, 'x')), "close 1009 a message above the limit"},
+      {binary("x"), "close 1003 expected text frames, got a binary one"},
+      {text("\xff"), "close 1007 expected UTF-8, got other text"},
+      {text(std::string(1001, 'x')), "close 1009 expected a message within the limit, got a longer one"},
       {ClientFrame{.opcode = 1, .payload = "x", .masked = false}.bytes(),
-       "close 1002 a frame without a mask"},
-      {close(1005), "close 1002 a close code that must not be sent"},
+       "close 1002 expected a masked frame, got an unmasked one"},
+      {close(1005), "close 1002 expected a valid close code, got a reserved one"},
   };
-  for (const auto& [bytes, wanted] : wrong) {
+  for (const auto& [bytes, closed] : wrong) {
     Peer peer = connect();
     WebSocketSession::begin(*shard_.find(peer.id), services_, text("PING"));
     send(peer, bytes + text("PING"));
-    EXPECT_THAT(frames(peer.take()), ElementsAre("text +PONG", wanted));
+    EXPECT_THAT(frames(peer.take()), ElementsAre("text +PONG", closed));
     EXPECT_TRUE(peer.stream->output_ended);
   }
   const Counted counted = websockets_.read();
@@ -177,7 +177,7 @@ TEST_F(WebSocketSessionTest, EndsWithTheCodeOfWhatWasWrong) {
   EXPECT_EQ(counted.too_long, 1u);
 }
 
-TEST_F(WebSocketSessionTest, WhoNeverAnswersACloseIsNotWaitedForLong) {
+TEST_F(WebSocketSessionTest, DisconnectsAClientThatDoesNotReplyToAClose) {
   send(binary("x"));
   EXPECT_TRUE(ended());
   EXPECT_FALSE(over());
@@ -186,7 +186,7 @@ TEST_F(WebSocketSessionTest, WhoNeverAnswersACloseIsNotWaitedForLong) {
   EXPECT_TRUE(over());
 }
 
-TEST_F(WebSocketSessionTest, WhoReadsNothingIsNotWaitedForLongEither) {
+TEST_F(WebSocketSessionTest, DisconnectsAClientThatDoesNotReadTheClose) {
   peer_.stream->room = 0;
   send(close(1000));
   now_ += 2s;
@@ -194,13 +194,13 @@ TEST_F(WebSocketSessionTest, WhoReadsNothingIsNotWaitedForLongEither) {
   EXPECT_TRUE(over());
 }
 
-TEST_F(WebSocketSessionTest, ASocketThatEndsWithoutACloseIsOver) {
+TEST_F(WebSocketSessionTest, ASocketThatEndsWithoutACloseIsDisconnected) {
   subscribe("a");
   end_input(peer_);
   EXPECT_TRUE(over());
 }
 
-TEST_F(WebSocketSessionTest, QuitAnswersEverythingAndCloses) {
+TEST_F(WebSocketSessionTest, QuitRepliesToEverythingAndCloses) {
   send(text("PUB a x") + text("QUIT") + text("PING"));
   send(text("PING"));
   EXPECT_THAT(take(), IsEmpty());
@@ -209,7 +209,7 @@ TEST_F(WebSocketSessionTest, QuitAnswersEverythingAndCloses) {
   EXPECT_TRUE(ended());
 }
 
-TEST_F(WebSocketSessionTest, SaysWhyItEnds) {
+TEST_F(WebSocketSessionTest, ClosesWithAReason) {
   shard_.say_goodbye("drain");
   turn();
   EXPECT_THAT(take(), ElementsAre("text {\"bye\":\"drain\"}", "close 1001 drain"));
@@ -231,7 +231,7 @@ TEST_F(WebSocketSessionTest, NoticesAreObjects) {
   EXPECT_THAT(take(), ElementsAre("text {\"wait\":\"broker\"}"));
 }
 
-TEST_F(WebSocketSessionTest, ReceivedAndAnnouncedTogetherAreWhatWasPublished) {
+TEST_F(WebSocketSessionTest, EveryPublishedEventIsReceivedOrAnnouncedAsLost) {
   subscribe("a");
   std::string all;
   for (unsigned i = 0; i < 1000; ++i) {
@@ -259,7 +259,7 @@ TEST_F(WebSocketSessionTest, ReceivedAndAnnouncedTogetherAreWhatWasPublished) {
   EXPECT_GT(gaps, 0u);
 }
 
-TEST_F(WebSocketSessionTest, ASlowReaderThatWantsNoGapsIsClosedWithTryLater) {
+TEST_F(WebSocketSessionTest, PolicyDisconnectClosesASlowClientWithTryLater) {
   send(text("POLICY disconnect"));
   subscribe("a");
   peer_.stream->room = 0;
@@ -271,7 +271,7 @@ TEST_F(WebSocketSessionTest, ASlowReaderThatWantsNoGapsIsClosedWithTryLater) {
   EXPECT_EQ(all.back(), "close 1013 slow_consumer");
 }
 
-TEST_F(WebSocketSessionTest, PingsAClientWhereNothingComesOrGoes) {
+TEST_F(WebSocketSessionTest, PingsAnIdleClient) {
   const auto pass = [this](std::chrono::seconds time) {
     now_ += time;
     turn();
@@ -281,7 +281,7 @@ TEST_F(WebSocketSessionTest, PingsAClientWhereNothingComesOrGoes) {
   send(pong());
   EXPECT_THAT(pass(20s), IsEmpty());
   EXPECT_THAT(pass(20s), ElementsAre("ping "));
-  // One that is not answered is enough: idle_timeout is for those who are dead.
+  // One unanswered ping is enough: idle_timeout takes care of dead clients.
   EXPECT_THAT(pass(100s), IsEmpty());
   send(pong());
   EXPECT_THAT(pass(61s), ElementsAre("ping "));
@@ -289,18 +289,18 @@ TEST_F(WebSocketSessionTest, PingsAClientWhereNothingComesOrGoes) {
   EXPECT_THAT(pass(60s), ElementsAre("text {\"bye\":\"idle\"}", "close 1001 idle"));
 }
 
-TEST_F(WebSocketSessionTest, IsTheSameHoweverTheBytesCome) {
+TEST_F(WebSocketSessionTest, ReadsTheSameFromPiecesOfAnySize) {
   const std::string all =
       text("PING") + text("SUB stock..MSFT") + ping("x") + text("PI", false) + more("NG") + close();
   send(all);
-  const std::vector<std::string> wanted = take();
-  EXPECT_EQ(wanted.size(), 5u);
+  const std::vector<std::string> expected = take();
+  EXPECT_EQ(expected.size(), 5u);
   for (const std::size_t piece : {1u, 2u, 3u, 7u}) {
     Peer peer = connect();
     WebSocketSession::begin(*shard_.find(peer.id), services_, {});
     peer.stream->read_max = piece;
     send(peer, all);
-    EXPECT_EQ(frames(peer.take()), wanted);
+    EXPECT_EQ(frames(peer.take()), expected);
   }
 }
 
