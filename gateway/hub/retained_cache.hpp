@@ -80,8 +80,8 @@ class RetainedCache {
 
   struct Limits {
     std::size_t bytes_max = 64u << 20;          ///< of all patterns together
-    std::chrono::milliseconds idle_max{5'000};  ///< values are kept since they were last used
-    std::chrono::milliseconds age_max{60'000};  ///< values are kept since they were requested
+    std::chrono::milliseconds idle_max{5'000};  ///< since the last use of the values
+    std::chrono::milliseconds age_max{60'000};  ///< since the values were requested
   };
 
   /// `routes` and `encoder` outlive it.

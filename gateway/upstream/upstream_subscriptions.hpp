@@ -35,7 +35,7 @@ class UpstreamSubscriptions {
 
   /// The distinct prefixes that are needed.
   [[nodiscard]] std::size_t prefixes() const noexcept { return prefixes_.size(); }
-  /// Whether everything is subscribed to, or is about to be or was until now.
+  /// Whether everything is subscribed to. True also during a change in either direction.
   [[nodiscard]] bool everything() const noexcept { return mode_ != Mode::each; }
 
  private:
