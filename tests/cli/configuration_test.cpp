@@ -54,7 +54,7 @@ arguments = []
 TEST(Configuration, AGatewayWithoutAListenerIsAnError) {
   const auto nowhere = read("[gateway]\nlisten = []\n");
   ASSERT_FALSE(nowhere.has_value());
-  EXPECT_THAT(nowhere.error(), ElementsAre("backplane.toml:2 [gateway].listen: wanted HOST:PORT, or a "
+  EXPECT_THAT(nowhere.error(), ElementsAre("backplane.toml:2 [gateway].listen: expected HOST:PORT, or a "
                                            "[[gateway.feed]], got neither"));
   EXPECT_TRUE(read("[gateway]\nlisten = []\n[[gateway.feed]]\nlisten = '127.0.0.1:0'\ntopics = ['a']\n"));
 }
