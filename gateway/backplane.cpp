@@ -13,6 +13,7 @@
 #include "core/topic/pattern.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
+#include "follower/control/type_fetcher.hpp"
 #include "follower/follower.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/poller.hpp"
@@ -20,7 +21,6 @@
 #include "gateway/protocols/feed/feed_session.hpp"
 #include "gateway/protocols/http_server/site.hpp"
 #include "gateway/upstream/broker_publisher.hpp"
-#include "gateway/upstream/type_fetcher.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -31,6 +31,8 @@ using Clock = Backplane::Clock;
 // Turns of the follower, of some hundred events each, before clients' requests are read again.
 constexpr int follower_turns = 4;
 constexpr auto tick_interval = 1s;
+// A type may be registered after its first event.
+constexpr auto types_retry_interval = 2s;
 // Texts of PUBs that wait for a broker.
 constexpr std::size_t waiting_bytes_max = 64u << 20;
 
@@ -116,11 +118,12 @@ class Backplane::Impl final : public PublishListener {
         publish_queue_(publisher_, *this, gateway.publish_timeout, waiting_bytes_max),
         hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
         follower_(context_, follower_options(gateway, backplane, name), hub_),
-        types_(
-            hub_.payloads(),
-            [this](const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) {
-              follower_.types(names, std::move(handler));
-            }),
+        types_(hub_.payloads(),
+               [this](const std::vector<std::string>& names, TypeFetcher::Handler handler) {
+                 follower_.types(names, std::move(handler));
+               },
+               {.retry_interval = types_retry_interval,
+                .on_invalid_types = [](const std::string& text) { log::warning("types: {}", text); }}),
         listeners_(
             listeners_options(gateway),
             [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {

@@ -24,15 +24,6 @@ std::string shown(std::string_view text) {
   return fmt::format("\"{}{}\"", log::escape(text.substr(0, shown_bytes_max)), cut ? "…" : "");
 }
 
-std::optional<ReplayFrom> replay_from(const Since& since, std::int64_t now_ns) {
-  if (const auto* positions = std::get_if<AfterPositions>(&since)) return ReplayFrom{*positions};
-  if (const auto* offset = std::get_if<AfterOffset>(&since)) return ReplayFrom{*offset};
-  if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&since)) {
-    return ReplayFrom{SinceTime{now_ns - ago->count()}};
-  }
-  return std::nullopt;
-}
-
 std::optional<fanout::Policy> parse_policy(std::string_view name) noexcept {
   const auto* const found = std::find(policy_names.begin(), policy_names.end(), name);
   if (found == policy_names.end()) return std::nullopt;
@@ -52,32 +43,22 @@ std::optional<BadCommand> set_every(Subscribe& subscribe, std::chrono::nanosecon
   return std::nullopt;
 }
 
-std::optional<BadCommand> set_since(Subscribe& subscribe, std::chrono::nanoseconds ago,
-                                    std::string_view shown_as) {
-  if (ago <= std::chrono::nanoseconds{0} || ago > since_max) {
-    return BadCommand{"bad_since",
-                      fmt::format("expected a duration above 0 and up to 3650d, got {}", shown(shown_as))};
+std::optional<BadCommand> set_since(Subscribe& subscribe, Result<Since> since) {
+  if (!since) return BadCommand{"bad_since", std::move(since.error().text)};
+  if (std::holds_alternative<AfterOffset>(*since) && !subscribe.pattern.is_exact()) {
+    return BadCommand{"offset_needs_exact_topic",
+                      fmt::format("expected one topic, because each topic has its own offsets, or "
+                                  "since=<duration>; got {}",
+                                  shown(subscribe.pattern.str()))};
   }
-  subscribe.since = ago;
+  subscribe.since = std::move(*since);
   return std::nullopt;
 }
 
 std::optional<BadCommand> set_resume(Subscribe& subscribe, std::string_view token) {
   auto positions = parse_resume_token(token);
   if (!positions) return BadCommand{"bad_since", std::move(positions.error().text)};
-  subscribe.since = AfterPositions{std::move(*positions)};
-  return std::nullopt;
-}
-
-std::optional<BadCommand> set_offset(Subscribe& subscribe, std::uint64_t offset) {
-  if (!subscribe.pattern.is_exact()) {
-    return BadCommand{"offset_needs_exact_topic",
-                      fmt::format("expected one topic, because each topic has its own offsets, or "
-                                  "since=<duration>; got {}",
-                                  shown(subscribe.pattern.str()))};
-  }
-  subscribe.since = AfterOffset{offset};
-  return std::nullopt;
+  return set_since(subscribe, Since{AfterPositions{std::move(*positions)}});
 }
 
 std::optional<BadCommand> check_published(std::string_view topic) {

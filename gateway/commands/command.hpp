@@ -11,14 +11,10 @@
 #include "core/error/error.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/client.hpp"
-#include "follower/control/replay_slice.hpp"
+#include "follower/control/since.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {
-
-/// Where the events of a subscription begin, as the client requests it: with new events, after the positions
-/// of a resume token, after an offset (only if the pattern is one topic), or at a time, given as an age.
-using Since = std::variant<std::monostate, AfterPositions, AfterOffset, std::chrono::nanoseconds>;
 
 struct Subscribe {
   Pattern pattern;
@@ -58,9 +54,6 @@ struct BadCommand {
 using Command = std::variant<Nothing, Subscribe, Unsubscribe, Publish, SetFormat, SetPolicy, ListTopics, Ping,
                              Help, Quit, BadCommand>;
 
-/// The replay request for `since`; nothing for new events only. `now_ns` is Unix time.
-[[nodiscard]] std::optional<ReplayFrom> replay_from(const Since& since, std::int64_t now_ns);
-
 /// gap, latest or disconnect; nothing for any other name.
 [[nodiscard]] std::optional<fanout::Policy> parse_policy(std::string_view name) noexcept;
 [[nodiscard]] std::string_view name(fanout::Policy policy) noexcept;
@@ -70,18 +63,15 @@ using Command = std::variant<Nothing, Subscribe, Unsubscribe, Publish, SetFormat
 
 inline constexpr std::chrono::milliseconds every_min{1};
 inline constexpr std::chrono::milliseconds every_max{std::chrono::hours{24}};
-inline constexpr std::chrono::hours since_max{24 * 3650};  ///< older than any history
 
 /// Sets the interval, rounded up to milliseconds.
 [[nodiscard]] std::optional<BadCommand> set_every(Subscribe& subscribe, std::chrono::nanoseconds every,
                                                   std::string_view shown);
-/// Sets the age at which history begins.
-[[nodiscard]] std::optional<BadCommand> set_since(Subscribe& subscribe, std::chrono::nanoseconds ago,
-                                                  std::string_view shown);
-/// Sets the positions of a resume token.
+/// Sets where history begins, or reports why it could not be parsed. An offset needs a pattern that is one
+/// topic.
+[[nodiscard]] std::optional<BadCommand> set_since(Subscribe& subscribe, Result<Since> since);
+/// Sets the positions of a resume token as the start of history.
 [[nodiscard]] std::optional<BadCommand> set_resume(Subscribe& subscribe, std::string_view token);
-/// Sets the offset after which history begins.
-[[nodiscard]] std::optional<BadCommand> set_offset(Subscribe& subscribe, std::uint64_t offset);
 
 /// A client's text as part of a reply: quoted, cut after 64 bytes, with control characters escaped.
 [[nodiscard]] std::string shown(std::string_view text);

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -73,7 +71,7 @@ class SubscribeOptionsReader {
     }
     const std::string_view value = option.substr(equals + 1);
     if (key == "every") return every(value);
-    if (key == "since") return since(value);
+    if (key == "since") return set_since(command_, parse_since(value));
     return policy(value);
   }
 
@@ -85,19 +83,6 @@ class SubscribeOptionsReader {
     if (!duration)
       return BadCommand{"bad_every", "expected 1ms to 24h (such as every=5s), got " + shown(value)};
     return set_every(command_, *duration, value);
-  }
-
-  std::optional<BadCommand> since(std::string_view value) {
-    if (value.find(':') != std::string_view::npos) return set_resume(command_, value);
-    const bool digits = value.find_first_not_of("0123456789") == std::string_view::npos;
-    if (digits && !value.empty()) {
-      std::uint64_t offset = 0;
-      const auto end = value.data() + value.size();
-      if (std::from_chars(value.data(), end, offset).ec == std::errc{}) return set_offset(command_, offset);
-    } else if (const auto duration = parse_duration(value, "since")) {
-      return set_since(command_, *duration, value);
-    }
-    return expected("bad_since", "a duration such as 10m, an offset such as 17, or a resume token", value);
   }
 
   std::optional<BadCommand> policy(std::string_view value) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error/error.hpp"
-#include "follower/follower.hpp"
+#include "follower/broker_endpoints.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::config {

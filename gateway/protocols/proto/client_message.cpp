@@ -48,10 +48,10 @@ std::optional<BadCommand> take_since(const ClientMessage::Subscribe& message, Su
     case ClientMessage::Subscribe::kResume:
       return set_resume(command, message.resume());
     case ClientMessage::Subscribe::kAgo:
-      return set_since(command, duration_of(message.ago()).value_or(std::chrono::nanoseconds{-1}),
-                       shown_duration(message.ago()));
+      return set_since(command, since_ago(duration_of(message.ago()).value_or(std::chrono::nanoseconds{-1}),
+                                          shown_duration(message.ago())));
     case ClientMessage::Subscribe::kOffset:
-      return set_offset(command, message.offset());
+      return set_since(command, Since{AfterOffset{message.offset()}});
     case ClientMessage::Subscribe::SINCE_NOT_SET:
       break;
   }
