@@ -7,12 +7,12 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/system.pb.h"
-#include "broker/control/participants.hpp"
 #include "broker/control/service.hpp"
 #include "broker/egress/egress.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/pipeline.hpp"
 #include "broker/state/memory_history.hpp"
+#include "broker/state/participants.hpp"
 #include "broker/state/prefetch.hpp"
 #include "broker/system_events.hpp"
 #include "core/log/log.hpp"

@@ -11,9 +11,9 @@
 
 #include "backplane/v1/control.pb.h"
 #include "broker/control/cursor.hpp"
-#include "broker/control/participants.hpp"
 #include "broker/control/slice_reply.hpp"
 #include "broker/operations/exposition.hpp"
+#include "broker/state/participants.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/type_registry.hpp"
 

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "broker/control/participants.hpp"
 #include "broker/state/backplane_state.hpp"
+#include "broker/state/participants.hpp"
 #include "core/metrics/exposition.hpp"
 
 namespace backplane::broker {

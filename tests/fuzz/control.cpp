@@ -10,9 +10,9 @@
 #include <string_view>
 
 #include "backplane/v1/control.pb.h"
-#include "broker/control/participants.hpp"
 #include "broker/control/service.hpp"
 #include "broker/state/memory_history.hpp"
+#include "broker/state/participants.hpp"
 #include "core/payload/type_registry.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/stamp.hpp"

@@ -11,9 +11,9 @@
 #include "backplane/v1/control.pb.h"
 #include "backplane/v1/event.pb.h"
 #include "backplane/v1/system.pb.h"
-#include "broker/control/participants.hpp"
 #include "broker/control/service.hpp"
 #include "broker/state/memory_history.hpp"
+#include "broker/state/participants.hpp"
 #include "core/payload/type_registry.hpp"
 
 namespace backplane::broker {

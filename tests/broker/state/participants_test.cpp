@@ -1,4 +1,4 @@
-#include "broker/control/participants.hpp"
+#include "broker/state/participants.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "broker/control/participants.hpp"
+#include "broker/state/participants.hpp"
 
 #include <algorithm>
 #include <array>
