@@ -40,7 +40,7 @@ std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
 
 }  // namespace
 
-Pipeline::Pipeline(BackplaneState& state, EventSink& sink, UnixClock now)
+Pipeline::Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now)
     : state_(state), sink_(sink), now_(std::move(now)) {
   batch_.reserve(1024);
   appends_.reserve(1024);

@@ -26,7 +26,7 @@ class Pipeline {
   using UnixClock = std::function<std::int64_t()>;  ///< nanoseconds
 
   /// All three outlive the pipeline.
-  Pipeline(BackplaneState& state, EventSink& sink, UnixClock now);
+  Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now);
 
   /// What is known of a topic, or nullptr; for as long as the state. Of some topics, one after the other:
   /// with very many topics each search waits for memory, and those of several go on side by side.
@@ -73,7 +73,7 @@ class Pipeline {
   [[nodiscard]] bool remember();
 
   BackplaneState& state_;
-  EventSink& sink_;
+  EgressSink& sink_;
   UnixClock now_;
   // The batch under way. Of the first, only as many as there are of the second are in use: the frames stay,
   // empty, and are used again.

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t topics = 100'000;
 
 /// Takes what is published and lets go of it.
-class Nowhere final : public EventSink {
+class Nowhere final : public EgressSink {
  public:
   void publish(zmq::message_t& topic, zmq::message_t& event) override {
     bytes += event.size();

@@ -16,16 +16,16 @@
 namespace backplane::broker {
 
 /// Where a pipeline's events go.
-class EventSink {
+class EgressSink {
  public:
-  virtual ~EventSink() = default;
+  virtual ~EgressSink() = default;
   /// Sends [topic][event]; both frames are empty afterwards.
   virtual void publish(zmq::message_t& topic, zmq::message_t& event) = 0;
 };
 
 /// The egress socket. Belongs to the loop thread. Sending is bounded blocking: a full subscriber is waited
 /// for within WaitBudget, then the event is sent past it, which is counted; nobody else loses it.
-class Egress final : public EventSink {
+class Egress final : public EgressSink {
  public:
   struct Options {
     int send_hwm = 10'000;  ///< messages a subscriber, before the kernel's buffers

@@ -19,7 +19,7 @@ struct Sent {
   [[nodiscard]] wire::Stamp stamp() const { return *wire::read_stamp(std::as_bytes(std::span(event))); }
 };
 
-class RecordingSink final : public EventSink {
+class RecordingSink final : public EgressSink {
  public:
   void publish(zmq::message_t& topic, zmq::message_t& event) override {
     sent.push_back({topic.to_string(), event.to_string()});
