@@ -48,6 +48,7 @@ class NameIndex {
     std::size_t hash;
   };
   static std::size_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name); }
+  // Not StringHash: a key carries its hash, which both the part and the slot are chosen by.
   struct Hash {
     using is_transparent = void;
     using is_avalanching = void;  // libstdc++ hashes strings with Murmur: no need to mix again

@@ -24,6 +24,7 @@ struct Slot {
   [[nodiscard]] Key key() const noexcept { return {source, session}; }
 };
 
+// Not StringHash: a key is a source and a session.
 struct Hash {
   using is_transparent = void;
   std::size_t operator()(const Key& key) const {

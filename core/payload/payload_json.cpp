@@ -25,6 +25,7 @@
 #include "core/payload/message_cost.hpp"
 #include "core/payload/text.hpp"
 #include "core/payload/type_resolver.hpp"
+#include "core/topic/string_hash.hpp"
 #include "core/wire/scan.hpp"
 
 namespace backplane {
@@ -93,11 +94,6 @@ bool is_simple(const pb::Descriptor& type) {
   return true;
 }
 
-struct Hash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-};
-
 }  // namespace
 
 class PayloadJson::Impl {
@@ -151,7 +147,7 @@ class PayloadJson::Impl {
     bool simple{};
     bool built_in{};
   };
-  using Types = std::unordered_map<std::string, Type, Hash, std::equal_to<>>;
+  using Types = std::unordered_map<std::string, Type, StringHash, std::equal_to<>>;
 
   /// All that stands on types that others have defined. Its members go in the reverse order.
   struct Foreign {
