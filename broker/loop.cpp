@@ -358,7 +358,7 @@ int Loop::Impl::answer_subscriptions() {
     v1::LiveAnswer answer;
     answer.set_backplane(state_.name);
     pipeline_.publish_unnumbered(subscription->prefix, system_event(state_.name, answer, unix_now_ns()));
-    ++state_.counters.live_answers_total;
+    ++state_.counters.live_replies_total;
   }
   return seen;
 }
@@ -392,12 +392,12 @@ void Loop::Impl::reply(const Envelope& envelope, std::string_view bytes) {
   bool first = true;
   for (const std::string& frame : envelope) {
     if (!control_.send(frame, more_now) && first) {
-      ++state_.counters.control_unanswered_total;
+      ++state_.counters.control_replies_dropped_total;
       return;
     }
     first = false;
   }
-  if (!control_.send(bytes, zmq::send_flags::dontwait)) ++state_.counters.control_unanswered_total;
+  if (!control_.send(bytes, zmq::send_flags::dontwait)) ++state_.counters.control_replies_dropped_total;
 }
 
 void Loop::Impl::keep_time(Clock::time_point now) {
@@ -447,7 +447,7 @@ void Loop::Impl::tell_source(const std::string& topic, const v1::SourceStatus& s
   if (state_.topics.find(topic) == nullptr) {
     const std::size_t topics_max = source_topics_max(config_.max_topics);
     if (source_topics_ >= topics_max) {
-      ++state_.counters.sources_untold_total;
+      ++state_.counters.source_events_dropped_total;
       if (source_lines_.allow(Clock::now())) {
         log::warning("{}: \"{}\" is not told: there are {} such topics already, an eighth of max_topics",
                      state_.name, topic, topics_max);

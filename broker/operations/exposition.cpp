@@ -29,9 +29,9 @@ constexpr std::array figures{
                      [](const Snapshot& s) { return s.topics_bytes; }},
     FigureDefinition{"sessions", Kind::gauge, "Publishers' sessions whose sequences are followed",
                      [](const Snapshot& s) { return s.sessions; }},
-    FigureDefinition{"sessions_forgotten_total", Kind::counter,
-                     "Sessions forgotten for max_sessions: their repeats can no longer be told",
-                     [](const Snapshot& s) { return s.sessions_forgotten; }},
+    FigureDefinition{"sessions_evicted_total", Kind::counter,
+                     "Sessions evicted at max_sessions: their duplicates can no longer be detected",
+                     [](const Snapshot& s) { return s.sessions_evicted; }},
     FigureDefinition{"history_events", Kind::gauge, "Events held in history",
                      [](const Snapshot& s) { return s.history.events; }},
     FigureDefinition{"history_values", Kind::gauge, "Retained values held",
@@ -100,7 +100,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.topics = state.topics.size();
   snapshot.topics_bytes = state.topics.memory_bytes();
   snapshot.sessions = state.sessions.size();
-  snapshot.sessions_forgotten = state.sessions.forgotten();
+  snapshot.sessions_evicted = state.sessions.forgotten();
   snapshot.draining = state.draining;
   return snapshot;
 }

@@ -30,7 +30,7 @@ struct BackplaneSnapshot {
   std::uint64_t topics{};
   std::uint64_t topics_bytes{};
   std::uint64_t sessions{};
-  std::uint64_t sessions_forgotten{};
+  std::uint64_t sessions_evicted{};
   bool draining{};
 };
 

@@ -16,20 +16,20 @@ struct Counters {
   std::uint64_t published_total{};
   std::uint64_t published_bytes_total{};
   std::array<std::uint64_t, refusal_count> rejected_total{};  ///< by Refusal
-  std::uint64_t lost_before_total{};       ///< holes in sessions' sequences: lost on the way to us
+  std::uint64_t lost_before_total{};       ///< holes in sessions' sequences: lost before the broker
   std::uint64_t system_published_total{};  ///< our own $SYS events, not part of `received`
-  std::uint64_t history_refused_total{};   ///< published, but the store did not take it
-  std::uint64_t drop_episodes_total{};     ///< a subscriber was full and could not be waited for
-  std::uint64_t lossy_sends_total{};       ///< events that begin what a full subscriber misses
+  std::uint64_t history_refused_total{};   ///< published, but not taken by the store
+  std::uint64_t drop_episodes_total{};     ///< the wait for a full subscriber ran out
+  std::uint64_t lossy_sends_total{};       ///< events sent past full subscribers
   std::uint64_t egress_wait_ns_total{};    ///< time spent waiting for full subscribers
-  std::uint64_t live_answers_total{};      ///< $SYS.live answers
+  std::uint64_t live_replies_total{};      ///< replies to $SYS.live subscriptions
   std::uint64_t subscriptions_total{};     ///< subscriptions seen on egress
   std::uint64_t unsubscriptions_total{};
   std::uint64_t control_requests_total{};
-  std::uint64_t control_refused_total{};     ///< requests answered with an error
-  std::uint64_t control_unanswered_total{};  ///< replies whose asker had gone or did not read
-  std::uint64_t sources_untold_total{};      ///< $SYS.source events for which there was no topic
-  std::uint64_t turns_total{};               ///< wakeups of the loop
+  std::uint64_t control_refused_total{};          ///< requests answered with an error
+  std::uint64_t control_replies_dropped_total{};  ///< the client had gone, or its queue was full
+  std::uint64_t source_events_dropped_total{};    ///< $SYS.source events above the limit of such topics
+  std::uint64_t turns_total{};                    ///< passes through the loop
 };
 
 /// One scalar counter, for exposition: all but rejected_total, which has a label.
@@ -41,25 +41,26 @@ struct CounterDefinition {
 
 inline constexpr std::array counter_definitions{
     CounterDefinition{"received_total", &Counters::received_total,
-                      "Messages taken from publishers, good or bad"},
+                      "Messages received from publishers, valid or not"},
     CounterDefinition{"published_total", &Counters::published_total,
                       "Events stamped and sent to subscribers"},
     CounterDefinition{"published_bytes_total", &Counters::published_bytes_total,
-                      "Bytes of published events, stamps included, topics not"},
+                      "Bytes of published events, with stamps, without topics"},
     CounterDefinition{"lost_before_total", &Counters::lost_before_total,
                       "Events missing in publishers' sequences: lost before the broker"},
     CounterDefinition{"system_published_total", &Counters::system_published_total,
                       "The broker's own $SYS events, not part of received_total"},
     CounterDefinition{"history_refused_total", &Counters::history_refused_total,
-                      "Published events that the history store did not take"},
+                      "Published events that the history store refused"},
     CounterDefinition{"drop_episodes_total", &Counters::drop_episodes_total,
-                      "Times that a full subscriber could not be waited for any longer"},
-    CounterDefinition{"lossy_sends_total", &Counters::lossy_sends_total,
-                      "Events with which full subscribers were given up: they miss all until they have room"},
+                      "Times that the wait for a full subscriber ran out"},
+    CounterDefinition{
+        "lossy_sends_total", &Counters::lossy_sends_total,
+        "Events sent past full subscribers, which lose events until half their queue has drained"},
     CounterDefinition{"egress_wait_ns_total", &Counters::egress_wait_ns_total,
                       "Nanoseconds spent waiting for full subscribers"},
-    CounterDefinition{"live_answers_total", &Counters::live_answers_total,
-                      "Answers to $SYS.live subscriptions"},
+    CounterDefinition{"live_replies_total", &Counters::live_replies_total,
+                      "Replies to $SYS.live subscriptions"},
     CounterDefinition{"subscriptions_total", &Counters::subscriptions_total, "Distinct subscriptions begun"},
     CounterDefinition{"unsubscriptions_total", &Counters::unsubscriptions_total,
                       "Distinct subscriptions ended"},
@@ -67,11 +68,12 @@ inline constexpr std::array counter_definitions{
                       "Control requests received"},
     CounterDefinition{"control_refused_total", &Counters::control_refused_total,
                       "Control requests answered with an error"},
-    CounterDefinition{"control_unanswered_total", &Counters::control_unanswered_total,
-                      "Control replies that could not be handed over: the asker had gone or did not read"},
-    CounterDefinition{"sources_untold_total", &Counters::sources_untold_total,
-                      "Comings and goings of sources that had no topic to be told on"},
-    CounterDefinition{"turns_total", &Counters::turns_total, "Wakeups of the backplane's loop"},
+    CounterDefinition{"control_replies_dropped_total", &Counters::control_replies_dropped_total,
+                      "Control replies dropped: the client had gone or did not read its replies"},
+    CounterDefinition{
+        "source_events_dropped_total", &Counters::source_events_dropped_total,
+        "$SYS.source events not published: the limit of such topics (max_topics / 8) was reached"},
+    CounterDefinition{"turns_total", &Counters::turns_total, "Passes through the backplane's loop"},
 };
 
 }  // namespace backplane::broker

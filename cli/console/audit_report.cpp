@@ -71,7 +71,7 @@ Ledger broker_ledger(const BrokerStats& stats, const TopicsTotal& topics) {
   note_losses(ledger, counters, "lost_before_total", "events were lost before they reached the broker");
   note_losses(ledger, counters, "lossy_sends_total",
               "times a full subscriber began to miss events, which it detects by their offsets");
-  note_losses(ledger, counters, "control_unanswered_total",
+  note_losses(ledger, counters, "control_replies_dropped_total",
               "replies were not delivered, because the client had gone or did not read");
   return ledger;
 }

@@ -250,7 +250,7 @@ TEST_F(LoopTest, AFloodOfInventedNamesTakesNoMoreThanItsPartOfTheTopics) {
   for (std::uint64_t i = 1; i <= 70; ++i) ASSERT_EQ(receive(subscriber).sequence(), i);
   stop();
   EXPECT_EQ(board.latest().topics, 10u + 70u + 1u) << "$SYS.drain comes although the table is full";
-  EXPECT_EQ(board.latest().counters.sources_untold_total, 90u);
+  EXPECT_EQ(board.latest().counters.source_events_dropped_total, 90u);
 }
 
 TEST_F(LoopTest, NamesAnEndpointThatIsTaken) {
