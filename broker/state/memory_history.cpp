@@ -4,9 +4,9 @@
 #include <random>
 #include <utility>
 
-#include "broker/state/history_reader.hpp"
 #include "broker/state/kept_events.hpp"
 #include "broker/state/prefetch.hpp"
+#include "broker/state/slice_reader.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -54,7 +54,7 @@ std::optional<ReadSlice> MemoryHistory::next_slice() {
   asked_.pop_front();
   // The clock stands still between appends, so this touches no slice given since.
   const bool all_expired = events_->expire();
-  ReadSlice slice = HistoryReader(*events_, asked.request, life_).answer(all_expired);
+  ReadSlice slice = SliceReader(*events_, asked.request, life_).read(all_expired);
   slice.ticket = asked.ticket;
   return slice;
 }

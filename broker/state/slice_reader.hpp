@@ -12,26 +12,26 @@ namespace backplane::broker {
 
 /// One slice of one read; changes nothing in the store. Lives on the loop thread for as long as that takes;
 /// owns nothing.
-class HistoryReader {
+class SliceReader {
  public:
   /// `life`: what the store puts into its cursors.
-  HistoryReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life);
+  SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life);
 
   /// `all_expired`: nothing in the store is too old. Otherwise the slice only says: ask again.
-  [[nodiscard]] ReadSlice answer(bool all_expired);
+  [[nodiscard]] ReadSlice read(bool all_expired);
 
  private:
   enum class Check : std::uint8_t { nothing_lost, lost, unfinished };
 
-  ReadSlice answer_retained();
+  ReadSlice read_retained();
   bool add_retained(ReadSlice& slice, const KeptTopic& topic);
   [[nodiscard]] bool begin_history();
 
-  ReadSlice answer_topic();
+  ReadSlice read_topic();
   [[nodiscard]] const KeptEvent* start_of_topic(const KeptTopic& topic);
   [[nodiscard]] const KeptEvent* start_by_offset(const KeptTopic& topic);
   [[nodiscard]] const KeptEvent* start_by_position(const KeptTopic& topic);
-  ReadSlice answer_pattern();
+  ReadSlice read_pattern();
   [[nodiscard]] const KeptEvent* start_of_all() const;
 
   [[nodiscard]] Check check();

@@ -1,4 +1,4 @@
-#include "broker/state/history_reader.hpp"
+#include "broker/state/slice_reader.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -17,7 +17,7 @@ constexpr std::uint8_t restarts_max = 8;
 
 }  // namespace
 
-HistoryReader::HistoryReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life)
+SliceReader::SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life)
     : events_(events),
       request_(request),
       life_(life),
@@ -26,19 +26,19 @@ HistoryReader::HistoryReader(const KeptEvents& events, const ReadRequest& reques
                                          : request.until_position),
       scans_left_(std::max<std::size_t>(events.work().scan_events_max, 1)) {}
 
-ReadSlice HistoryReader::answer(bool all_expired) {
-  if (request_.what == ReadRequest::What::retained) return answer_retained();
+ReadSlice SliceReader::read(bool all_expired) {
+  if (request_.what == ReadRequest::What::retained) return read_retained();
   if (!begin_history()) {
     ReadSlice slice;
     slice.end = End::bad_cursor;
     return slice;
   }
   if (!all_expired) return more({});
-  return request_.pattern.is_exact() ? answer_topic() : answer_pattern();
+  return request_.pattern.is_exact() ? read_topic() : read_pattern();
 }
 
 // Where it begins, or went on.
-bool HistoryReader::begin_history() {
+bool SliceReader::begin_history() {
   if (request_.cursor.empty()) {
     if (request_.what == ReadRequest::What::after_position) at_.position = request_.position;
     if (request_.what == ReadRequest::What::since_time) at_.since = events_.clock().of(request_.since_ns);
@@ -53,7 +53,7 @@ bool HistoryReader::begin_history() {
 
 // --- values ---
 
-ReadSlice HistoryReader::answer_retained() {
+ReadSlice SliceReader::read_retained() {
   ReadSlice slice;
   slice.valid_ns = events_.shortest_ttl_ns();
   std::string_view after;
@@ -90,7 +90,7 @@ ReadSlice HistoryReader::answer_retained() {
 }
 
 // @returns false where the slice is full.
-bool HistoryReader::add_retained(ReadSlice& slice, const KeptTopic& topic) {
+bool SliceReader::add_retained(ReadSlice& slice, const KeptTopic& topic) {
   // What is too old may still wait for expire().
   if (topic.value == nullptr || !events_.is_current(*topic.value)) return true;
   if (!fits(slice, *topic.value)) return false;
@@ -102,18 +102,18 @@ bool HistoryReader::add_retained(ReadSlice& slice, const KeptTopic& topic) {
 
 // --- history ---
 
-bool HistoryReader::wants(const KeptEvent& event) const {
+bool SliceReader::wants(const KeptEvent& event) const {
   return event.position > at_.position && event.time >= at_.since &&
          (request_.what != ReadRequest::What::after_offset || event.offset() > request_.offset);
 }
 
 // Whether something was given up that wants() would want. A topic loses its oldest: the last one lost tells.
-bool HistoryReader::has_lost(const KeptTopic& topic) const {
+bool SliceReader::has_lost(const KeptTopic& topic) const {
   return topic.dropped_position > at_.position && topic.dropped_time >= at_.since &&
          (request_.what != ReadRequest::What::after_offset || topic.dropped_offset > request_.offset);
 }
 
-bool HistoryReader::fits(ReadSlice& slice, const KeptEvent& event) {
+bool SliceReader::fits(ReadSlice& slice, const KeptEvent& event) {
   const std::size_t bytes = event.event_bytes + event.topic->name_bytes;
   const bool full = slice.events.size() >= std::max<std::size_t>(request_.events_max, 1) ||
                     bytes_ + bytes > request_.bytes_max;
@@ -123,7 +123,7 @@ bool HistoryReader::fits(ReadSlice& slice, const KeptEvent& event) {
   return true;
 }
 
-bool HistoryReader::give(ReadSlice& slice, const KeptEvent& event) {
+bool SliceReader::give(ReadSlice& slice, const KeptEvent& event) {
   if (event.position > until_) {
     slice = complete(std::move(slice));
     return false;
@@ -138,13 +138,13 @@ bool HistoryReader::give(ReadSlice& slice, const KeptEvent& event) {
   return true;
 }
 
-ReadSlice HistoryReader::complete(ReadSlice slice) const {
+ReadSlice SliceReader::complete(ReadSlice slice) const {
   slice.end = End::complete;
   slice.through_position = std::min(until_, events_.last_position());
   return slice;
 }
 
-ReadSlice HistoryReader::more(ReadSlice slice) const {
+ReadSlice SliceReader::more(ReadSlice slice) const {
   slice.end = End::more;
   slice.cursor = encode(at_, life_, hash_);
   slice.through_position = at_.position;
@@ -153,7 +153,7 @@ ReadSlice HistoryReader::more(ReadSlice slice) const {
 
 // --- history of one topic: its own list ---
 
-ReadSlice HistoryReader::answer_topic() {
+ReadSlice SliceReader::read_topic() {
   ReadSlice slice;
   const KeptTopic* const topic = events_.topics().find(request_.pattern.str());
   if (topic == nullptr) return complete(std::move(slice));
@@ -176,7 +176,7 @@ ReadSlice HistoryReader::answer_topic() {
 
 // The first event that is wanted, where the last one is. @returns nullptr where it took too long to find:
 // then at_ has come nearer.
-const KeptEvent* HistoryReader::start_of_topic(const KeptTopic& topic) {
+const KeptEvent* SliceReader::start_of_topic(const KeptTopic& topic) {
   if (wants(*topic.first)) return topic.first;
   // A read that goes on is nearly always here: the event given last is held still.
   const KeptEvent* const given = events_.history().at(at_.position);
@@ -184,7 +184,7 @@ const KeptEvent* HistoryReader::start_of_topic(const KeptTopic& topic) {
   return request_.what == ReadRequest::What::after_offset ? start_by_offset(topic) : start_by_position(topic);
 }
 
-const KeptEvent* HistoryReader::start_by_offset(const KeptTopic& topic) {
+const KeptEvent* SliceReader::start_by_offset(const KeptTopic& topic) {
   const KeptEvent* const looked_at = events_.history().at(at_.position);
   const bool goes_on = looked_at != nullptr && looked_at->topic == &topic;
   const KeptEvent* event = goes_on ? looked_at->next_of_topic : topic.first;
@@ -198,7 +198,7 @@ const KeptEvent* HistoryReader::start_by_offset(const KeptTopic& topic) {
 
 // From the topic's first event on, and beside it from the start on through the events of all topics:
 // whichever comes there first.
-const KeptEvent* HistoryReader::start_by_position(const KeptTopic& topic) {
+const KeptEvent* SliceReader::start_by_position(const KeptTopic& topic) {
   const KeptEvent* own = topic.first;
   const KeptEvent* any = start_of_all();
   for (;;) {
@@ -214,7 +214,7 @@ const KeptEvent* HistoryReader::start_by_position(const KeptTopic& topic) {
 
 // --- history of a pattern: the list of all ---
 
-ReadSlice HistoryReader::answer_pattern() {
+ReadSlice SliceReader::read_pattern() {
   ReadSlice slice;
   switch (check()) {
     case Check::unfinished:
@@ -232,7 +232,7 @@ ReadSlice HistoryReader::answer_pattern() {
   return complete(std::move(slice));
 }
 
-const KeptEvent* HistoryReader::start_of_all() const {
+const KeptEvent* SliceReader::start_of_all() const {
   const KeptEvent* const by_position = events_.history().first_after(at_.position);
   if (at_.since == std::numeric_limits<std::int64_t>::min() || by_position == nullptr) return by_position;
   const KeptEvent* const by_time =
@@ -242,7 +242,7 @@ const KeptEvent* HistoryReader::start_of_all() const {
 
 // --- what a pattern's topics have lost ---
 
-HistoryReader::Check HistoryReader::check() {
+SliceReader::Check SliceReader::check() {
   const DropLog& drops = events_.drops();
   const bool overtaken = at_.phase != Phase::unchecked && !drops.covers_from(at_.drops_seen);
   if (at_.phase == Phase::checked && !overtaken) {
@@ -265,7 +265,7 @@ HistoryReader::Check HistoryReader::check() {
   return check_topics();
 }
 
-HistoryReader::Check HistoryReader::check_topics() {
+SliceReader::Check SliceReader::check_topics() {
   const KeptTopics& topics = events_.topics();
   const std::size_t topics_max = events_.work().check_topics_max;
   const std::string_view prefix = request_.pattern.literal_prefix();
@@ -292,7 +292,7 @@ HistoryReader::Check HistoryReader::check_topics() {
   return Check::nothing_lost;
 }
 
-void HistoryReader::check_drops() {
+void SliceReader::check_drops() {
   const DropLog& drops = events_.drops();
   for (std::uint64_t number = at_.drops_seen; number < drops.total(); ++number) {
     const DropLog::Entry& entry = drops.at(number);
@@ -301,7 +301,7 @@ void HistoryReader::check_drops() {
   }
 }
 
-void HistoryReader::check_topic(const KeptTopic& topic) {
+void SliceReader::check_topic(const KeptTopic& topic) {
   if (topic.dropped_position > at_.lost_position && has_lost(topic) &&
       request_.pattern.matches(topic.name_view())) {
     at_.lost_position = topic.dropped_position;
