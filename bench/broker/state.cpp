@@ -139,7 +139,7 @@ void replay(benchmark::State& bench, const char* pattern) {
     request.position = state.position() - state.store().figures().events;
     for (;;) {
       const auto before = std::chrono::steady_clock::now();
-      benchmark::DoNotOptimize(state.store().ask(request));
+      benchmark::DoNotOptimize(state.store().start_read(request));
       const std::optional<ReadSlice> slice = state.store().next_slice();
       longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - before);
       events += slice->events.size();
@@ -174,7 +174,7 @@ void ask_of_a_million_topics(benchmark::State& bench, const char* pattern, ReadR
     request.position = 1;
     for (;;) {
       const auto before = std::chrono::steady_clock::now();
-      benchmark::DoNotOptimize(state.store().ask(request));
+      benchmark::DoNotOptimize(state.store().start_read(request));
       const std::optional<ReadSlice> slice = state.store().next_slice();
       longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - before);
       ++slices;

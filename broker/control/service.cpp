@@ -326,7 +326,7 @@ void ControlService::Impl::read(Asker asker, CursorKind kind, Answer<ReadRequest
   }
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = slice_bytes_max;
-  const std::uint64_t ticket = state_.history->ask(*request);
+  const std::uint64_t ticket = state_.history->start_read(*request);
   pending_.emplace(ticket, PendingRead{std::move(asker), kind});
   poll_slices();
 }

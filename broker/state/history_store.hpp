@@ -15,7 +15,7 @@
 
 namespace backplane::broker {
 
-/// An event as it went out. The views hold until the store's next append(), ask() or expire().
+/// An event as it went out. The views hold until the store's next append(), start_read() or expire().
 struct StoredEvent {
   std::string_view topic;
   std::span<const std::byte> event;  ///< stamped
@@ -46,7 +46,7 @@ struct ReadRequest {
 struct ReadSlice {
   enum class End : std::uint8_t {
     complete,    ///< nothing follows
-    more,        ///< ask again with `cursor`
+    more,        ///< read on with `cursor`
     gone,        ///< the start is no longer held: see first_available; no events
     bad_cursor,  ///< the request's cursor is not one of ours
   };
@@ -119,7 +119,7 @@ class HistoryStore {
   [[nodiscard]] virtual Guarantee guarantee() const = 0;
 
   /// Asks for a slice. @returns the ticket under which next_slice() will answer it.
-  [[nodiscard]] virtual std::uint64_t ask(const ReadRequest& request) = 0;
+  [[nodiscard]] virtual std::uint64_t start_read(const ReadRequest& request) = 0;
   /// The next answer, if one is ready.
   [[nodiscard]] virtual std::optional<ReadSlice> next_slice() = 0;
 

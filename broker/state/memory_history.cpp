@@ -43,19 +43,19 @@ HistoryStore::Ticket MemoryHistory::append(std::span<const HistoryAppend> batch)
   return {Accepted::accepted, ++batches_};
 }
 
-std::uint64_t MemoryHistory::ask(const ReadRequest& request) {
-  asked_.push_back({++asks_, request});
-  return asks_;
+std::uint64_t MemoryHistory::start_read(const ReadRequest& request) {
+  pending_reads_.push_back({++last_ticket_, request});
+  return last_ticket_;
 }
 
 std::optional<ReadSlice> MemoryHistory::next_slice() {
-  if (asked_.empty()) return std::nullopt;
-  const Asked asked = std::move(asked_.front());
-  asked_.pop_front();
+  if (pending_reads_.empty()) return std::nullopt;
+  const PendingRead read = std::move(pending_reads_.front());
+  pending_reads_.pop_front();
   // The clock stands still between appends, so this touches no slice given since.
   const bool all_expired = events_->expire();
-  ReadSlice slice = SliceReader(*events_, asked.request, life_).read(all_expired);
-  slice.ticket = asked.ticket;
+  ReadSlice slice = SliceReader(*events_, read.request, life_).read(all_expired);
+  slice.ticket = read.ticket;
   return slice;
 }
 

@@ -35,11 +35,11 @@ struct KeptTopic;
 ///
 /// Gone, exactly
 /// A topic loses its oldest events only, so the last one lost says all. A read is answered `gone` when a
-/// topic that matches has lost an event after the start asked for, and not otherwise: a pattern's answer
+/// topic that matches has lost an event after the start of the read, and not otherwise: a pattern's answer
 /// comes from looking at all topics (65,536 a slice; with more of them the first slices say `more` and have
 /// no events), later slices of the same read look only at what was lost since. With `until_position`, a topic
 /// that has also lost events after it counts as having lost some before it: that can no longer be told.
-/// `first_available` is where to ask again: after_position of one less is not gone.
+/// `first_available` is where to start again: after_position of one less is not gone.
 ///
 /// Reads
 /// Cursors carry all that a slice needs and are bound to this store and to the request; appends, evictions
@@ -61,8 +61,8 @@ class MemoryHistory final : public HistoryStore {
   [[nodiscard]] Progress progress() const override { return {batches_, batches_}; }
   [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
 
-  [[nodiscard]] std::uint64_t ask(const ReadRequest& request) override;
-  /// Answers the oldest ask() at once, as things are now.
+  [[nodiscard]] std::uint64_t start_read(const ReadRequest& request) override;
+  /// Reads for the oldest start_read() at once, as things are now.
   [[nodiscard]] std::optional<ReadSlice> next_slice() override;
 
   /// Looks at every topic once: some 0.1 µs each.
@@ -76,20 +76,20 @@ class MemoryHistory final : public HistoryStore {
   struct Overhead {
     std::size_t topics_bytes{};     ///< what is known of topics
     std::size_t slack_bytes{};      ///< blocks that wait for the next event
-    std::uint64_t system_blocks{};  ///< blocks asked of the system, ever
+    std::uint64_t system_blocks{};  ///< blocks taken from the system, ever
   };
   [[nodiscard]] Overhead overhead() const;
 
  private:
-  struct Asked {
+  struct PendingRead {
     std::uint64_t ticket;
     ReadRequest request;
   };
 
   std::unique_ptr<KeptEvents> events_;
   std::vector<KeptTopic*> topics_;  // of the batch being appended
-  std::deque<Asked> asked_;
-  std::uint64_t asks_{0};
+  std::deque<PendingRead> pending_reads_;
+  std::uint64_t last_ticket_{0};
   std::uint64_t batches_{0};
   std::uint32_t life_;  // tells this store's cursors from an earlier life's
 };

@@ -38,7 +38,7 @@ class StubbornHistory final : public HistoryStore {
   int progress_fd() const override { return -1; }
   Progress progress() const override { return {}; }
   Guarantee guarantee() const override { return Guarantee::none; }
-  std::uint64_t ask(const ReadRequest&) override { return 1; }
+  std::uint64_t start_read(const ReadRequest&) override { return 1; }
   std::optional<ReadSlice> next_slice() override { return std::nullopt; }
   void set_limits(HistoryLimits) override {}
   void expire(std::int64_t) override {}

@@ -234,7 +234,7 @@ class LateHistory final : public HistoryStore {
   [[nodiscard]] int progress_fd() const override { return -1; }
   [[nodiscard]] Progress progress() const override { return {}; }
   [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
-  std::uint64_t ask(const ReadRequest&) override { return ++asked; }
+  std::uint64_t start_read(const ReadRequest&) override { return ++last_ticket; }
   std::optional<ReadSlice> next_slice() override {
     if (ready.empty()) return std::nullopt;
     ReadSlice slice = std::move(ready.front());
@@ -246,7 +246,7 @@ class LateHistory final : public HistoryStore {
   [[nodiscard]] Figures figures() const override { return {}; }
   [[nodiscard]] TopicFigures figures(std::string_view) const override { return {}; }
 
-  std::uint64_t asked{};
+  std::uint64_t last_ticket{};
   std::deque<ReadSlice> ready;
 };
 

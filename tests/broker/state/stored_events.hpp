@@ -80,7 +80,7 @@ inline std::vector<std::string> topics(const ReadSlice& slice) {
 }
 
 inline ReadSlice read(HistoryStore& store, const ReadRequest& request) {
-  const std::uint64_t ticket = store.ask(request);
+  const std::uint64_t ticket = store.start_read(request);
   std::optional<ReadSlice> slice = store.next_slice();
   EXPECT_TRUE(slice.has_value());
   EXPECT_EQ(slice->ticket, ticket);
