@@ -100,7 +100,7 @@ constexpr std::size_t source_topics_max(std::size_t max_topics) {
   return std::max<std::size_t>(1, max_topics / 8);
 }
 
-/// Upper half: the same for every life of this broker's backplane. Lower half: this life.
+/// Upper half: the same for every incarnation of this broker's backplane. Lower half: this incarnation.
 std::uint64_t make_stream(const std::string& backplane, const std::string& ingress) {
   const std::string identity = fmt::format("{}/{}/{}", host_name(), backplane, ingress);
   boost::crc_32_type crc;

@@ -22,7 +22,7 @@ enum class CursorKind : char {
 enum class CursorFault : std::uint8_t {
   none,
   not_ours,      ///< too short, too long, or of another request
-  other_stream,  ///< from another broker, or from an earlier life of this one
+  other_stream,  ///< from another broker, or from an earlier incarnation of this one
 };
 
 struct OpenedCursor {
@@ -30,7 +30,7 @@ struct OpenedCursor {
   std::string_view place;  ///< as it was sealed; what it means is not checked
 };
 
-/// A cursor for `place` in this life of the backplane: in another, places mean something else.
+/// A cursor for `place` in this incarnation of the backplane: in another, places mean something else.
 [[nodiscard]] std::string seal_cursor(CursorKind kind, std::uint64_t stream, std::string_view place);
 
 /// Any bytes may be given.

@@ -102,7 +102,7 @@ class HistoryStore {
   };
   /// What was found at the start: numbering goes on from here.
   struct Opened {
-    bool continues{};          ///< an earlier life's stream goes on
+    bool continues{};          ///< an earlier incarnation's stream goes on
     std::uint64_t stream{};    ///< which one, where it continues
     std::uint64_t position{};  ///< its last position
     std::vector<Tail> tails;

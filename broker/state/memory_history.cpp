@@ -18,7 +18,7 @@ constexpr std::size_t fetched_ahead = 8;
 MemoryHistory::MemoryHistory(HistoryLimits limits) : MemoryHistory(std::move(limits), HistoryWork{}) {}
 
 MemoryHistory::MemoryHistory(HistoryLimits limits, const HistoryWork& work)
-    : events_(std::make_unique<KeptEvents>(std::move(limits), work)), life_(std::random_device{}()) {}
+    : events_(std::make_unique<KeptEvents>(std::move(limits), work)), incarnation_(std::random_device{}()) {}
 
 MemoryHistory::~MemoryHistory() = default;
 
@@ -54,7 +54,7 @@ std::optional<ReadSlice> MemoryHistory::next_slice() {
   pending_reads_.pop_front();
   // The clock stands still between appends, so this touches no slice given since.
   const bool all_expired = events_->expire();
-  ReadSlice slice = SliceReader(*events_, read.request, life_).read(all_expired);
+  ReadSlice slice = SliceReader(*events_, read.request, incarnation_).read(all_expired);
   slice.ticket = read.ticket;
   return slice;
 }

@@ -91,7 +91,7 @@ class MemoryHistory final : public HistoryStore {
   std::deque<PendingRead> pending_reads_;
   std::uint64_t last_ticket_{0};
   std::uint64_t batches_{0};
-  std::uint32_t life_;  // tells this store's cursors from an earlier life's
+  std::uint32_t incarnation_;  // tells this store's cursors from an earlier incarnation's
 };
 
 }  // namespace backplane::broker

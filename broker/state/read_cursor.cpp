@@ -29,19 +29,19 @@ bool get(std::string_view& in, T& value) {
   return true;
 }
 
-std::string begin(char mark, std::uint32_t life, std::uint32_t request) {
+std::string begin(char mark, std::uint32_t incarnation, std::uint32_t request) {
   std::string out(1, mark);
-  put(out, life);
+  put(out, incarnation);
   put(out, request);
   return out;
 }
 
-bool begins(std::string_view& in, char mark, std::uint32_t life, std::uint32_t request) {
+bool begins(std::string_view& in, char mark, std::uint32_t incarnation, std::uint32_t request) {
   char found_mark = 0;
-  std::uint32_t found_life = 0;
+  std::uint32_t found_incarnation = 0;
   std::uint32_t found_request = 0;
-  return get(in, found_mark) && get(in, found_life) && get(in, found_request) && found_mark == mark &&
-         found_life == life && found_request == request;
+  return get(in, found_mark) && get(in, found_incarnation) && get(in, found_request) && found_mark == mark &&
+         found_incarnation == incarnation && found_request == request;
 }
 
 }  // namespace
@@ -58,8 +58,8 @@ std::uint32_t request_hash(const ReadRequest& request) {
   return hash;
 }
 
-std::string encode(const HistoryCursor& cursor, std::uint32_t life, std::uint32_t request) {
-  std::string out = begin(history_mark, life, request);
+std::string encode(const HistoryCursor& cursor, std::uint32_t incarnation, std::uint32_t request) {
+  std::string out = begin(history_mark, incarnation, request);
   put(out, cursor.phase);
   put(out, cursor.restarts);
   put(out, cursor.position);
@@ -70,11 +70,11 @@ std::string encode(const HistoryCursor& cursor, std::uint32_t life, std::uint32_
   return out;
 }
 
-std::optional<HistoryCursor> decode_history(std::string_view text, std::uint32_t life,
+std::optional<HistoryCursor> decode_history(std::string_view text, std::uint32_t incarnation,
                                             std::uint32_t request) {
   HistoryCursor cursor;
   std::uint8_t phase = 0;
-  if (!begins(text, history_mark, life, request) || !get(text, phase) || !get(text, cursor.restarts) ||
+  if (!begins(text, history_mark, incarnation, request) || !get(text, phase) || !get(text, cursor.restarts) ||
       !get(text, cursor.position) || !get(text, cursor.since) || !get(text, cursor.drops_seen) ||
       !get(text, cursor.next_block) || !get(text, cursor.lost_position) || !text.empty()) {
     return std::nullopt;
@@ -84,13 +84,13 @@ std::optional<HistoryCursor> decode_history(std::string_view text, std::uint32_t
   return cursor;
 }
 
-std::string encode(std::string_view name, std::uint32_t life, std::uint32_t request) {
-  return begin(retained_mark, life, request).append(name);
+std::string encode(std::string_view name, std::uint32_t incarnation, std::uint32_t request) {
+  return begin(retained_mark, incarnation, request).append(name);
 }
 
-std::optional<std::string_view> decode_retained(std::string_view text, std::uint32_t life,
+std::optional<std::string_view> decode_retained(std::string_view text, std::uint32_t incarnation,
                                                 std::uint32_t request) {
-  if (!begins(text, retained_mark, life, request) || check_topic(text) != TopicFault::none)
+  if (!begins(text, retained_mark, incarnation, request) || check_topic(text) != TopicFault::none)
     return std::nullopt;
   return text;
 }

@@ -30,15 +30,17 @@ struct HistoryCursor {
 /// The beginning of every cursor: which store and which request it belongs to.
 [[nodiscard]] std::uint32_t request_hash(const ReadRequest& request);
 
-[[nodiscard]] std::string encode(const HistoryCursor& cursor, std::uint32_t life, std::uint32_t request);
+[[nodiscard]] std::string encode(const HistoryCursor& cursor, std::uint32_t incarnation,
+                                 std::uint32_t request);
 /// @returns nothing where `text` is not a cursor of that store and request. Its numbers may still be forged.
-[[nodiscard]] std::optional<HistoryCursor> decode_history(std::string_view text, std::uint32_t life,
+[[nodiscard]] std::optional<HistoryCursor> decode_history(std::string_view text, std::uint32_t incarnation,
                                                           std::uint32_t request);
 
 /// A cursor of a read of values: the last name looked at.
-[[nodiscard]] std::string encode(std::string_view name, std::uint32_t life, std::uint32_t request);
+[[nodiscard]] std::string encode(std::string_view name, std::uint32_t incarnation, std::uint32_t request);
 /// @returns the name, within `text`; nothing where it is not such a cursor.
-[[nodiscard]] std::optional<std::string_view> decode_retained(std::string_view text, std::uint32_t life,
+[[nodiscard]] std::optional<std::string_view> decode_retained(std::string_view text,
+                                                              std::uint32_t incarnation,
                                                               std::uint32_t request);
 
 }  // namespace backplane::broker

@@ -17,10 +17,10 @@ constexpr std::uint8_t restarts_max = 8;
 
 }  // namespace
 
-SliceReader::SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life)
+SliceReader::SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t incarnation)
     : events_(events),
       request_(request),
-      life_(life),
+      incarnation_(incarnation),
       hash_(request_hash(request)),
       until_(request.until_position == 0 ? std::numeric_limits<std::uint64_t>::max()
                                          : request.until_position),
@@ -44,7 +44,7 @@ bool SliceReader::begin_history() {
     if (request_.what == ReadRequest::What::since_time) at_.since = events_.clock().of(request_.since_ns);
     return true;
   }
-  const auto cursor = decode_history(request_.cursor, life_, hash_);
+  const auto cursor = decode_history(request_.cursor, incarnation_, hash_);
   if (!cursor || cursor->restarts > restarts_max || cursor->drops_seen > events_.drops().total())
     return false;
   at_ = *cursor;
@@ -58,7 +58,7 @@ ReadSlice SliceReader::read_retained() {
   slice.valid_ns = events_.shortest_ttl_ns();
   std::string_view after;
   if (!request_.cursor.empty()) {
-    const auto name = decode_retained(request_.cursor, life_, hash_);
+    const auto name = decode_retained(request_.cursor, incarnation_, hash_);
     if (!name) {
       slice.end = End::bad_cursor;
       return slice;
@@ -79,7 +79,7 @@ ReadSlice SliceReader::read_retained() {
     if (!name.starts_with(prefix)) return false;
     if (scans_left_ == 0 || (pattern.matches(name) && !add_retained(slice, topic))) {
       slice.end = End::more;
-      slice.cursor = encode(looked_at, life_, hash_);
+      slice.cursor = encode(looked_at, incarnation_, hash_);
       return false;
     }
     --scans_left_;
@@ -146,7 +146,7 @@ ReadSlice SliceReader::complete(ReadSlice slice) const {
 
 ReadSlice SliceReader::more(ReadSlice slice) const {
   slice.end = End::more;
-  slice.cursor = encode(at_, life_, hash_);
+  slice.cursor = encode(at_, incarnation_, hash_);
   slice.through_position = at_.position;
   return slice;
 }

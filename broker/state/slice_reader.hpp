@@ -14,8 +14,8 @@ namespace backplane::broker {
 /// owns nothing.
 class SliceReader {
  public:
-  /// `life`: what the store puts into its cursors.
-  SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t life);
+  /// `incarnation`: what the store puts into its cursors.
+  SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t incarnation);
 
   /// `all_expired`: nothing in the store is too old. Otherwise the slice only says: ask again.
   [[nodiscard]] ReadSlice read(bool all_expired);
@@ -49,7 +49,7 @@ class SliceReader {
 
   const KeptEvents& events_;
   const ReadRequest& request_;
-  const std::uint32_t life_;
+  const std::uint32_t incarnation_;
   const std::uint32_t hash_;
   const std::uint64_t until_;
   HistoryCursor at_;        // how far it has come

@@ -13,7 +13,7 @@ namespace backplane::wire {
 
 /// What the broker says of an event that it took in. See backplane.v1.Stamp.
 struct Stamp {
-  std::uint64_t stream{};      ///< upper 32 bits: which broker and backplane; lower: which life of it
+  std::uint64_t stream{};      ///< upper 32 bits: which broker and backplane; lower: which incarnation of it
   std::uint64_t position{};    ///< 1, 2, 3, … per stream, over all topics
   std::uint64_t offset{};      ///< 1, 2, 3, … per (stream, topic)
   std::uint64_t previous{};    ///< position of the topic's previous event; 0 for its first
