@@ -100,7 +100,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.topics = state.topics.size();
   snapshot.topics_bytes = state.topics.memory_bytes();
   snapshot.sessions = state.sessions.size();
-  snapshot.sessions_evicted = state.sessions.forgotten();
+  snapshot.sessions_evicted = state.sessions.evicted();
   snapshot.draining = state.draining;
   return snapshot;
 }

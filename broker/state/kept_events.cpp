@@ -164,13 +164,13 @@ void KeptEvents::add(const HistoryAppend& item, KeptTopic& topic) {
   queue_history(topic);
 
   set_value(topic, item.clears_value ? nullptr : &event);
-  keep_bounds(topic);
+  enforce_bounds(topic);
   expire_history(work_.expire_on_append);
   expire_values(work_.expire_on_append);
   // Giving up an event that is also a value frees nothing. So that a store full of values doesn't give up all
   // its history at once, the work goes by what came in: until it is done the bound may be exceeded, by no
   // more than 16 bytes an event held.
-  shed(64 + item.event.size() / 16);
+  evict(64 + item.event.size() / 16);
 }
 
 KeptEvent& KeptEvents::make(const HistoryAppend& item, KeptTopic& topic, std::int64_t time) {
@@ -236,7 +236,7 @@ void KeptEvents::prefetch_oldest() const {
   prefetch_lines(oldest, sizeof(KeptEvent) + oldest->event_bytes);
 }
 
-void KeptEvents::keep_bounds(KeptTopic& topic) {
+void KeptEvents::enforce_bounds(KeptTopic& topic) {
   const Retention& bounds = retention(topic);
   while (topic.first != nullptr &&
          (topic.history_events > bounds.history_events || topic.history_bytes > bounds.history_bytes)) {
@@ -250,7 +250,7 @@ void KeptEvents::keep_bounds(KeptTopic& topic) {
   }
 }
 
-void KeptEvents::shed(std::size_t events_max) {
+void KeptEvents::evict(std::size_t events_max) {
   while (pool_.taken_bytes() > limits_.bytes_max) {
     if (KeptEvent* const oldest = history_.first(); oldest != nullptr) {
       if (events_max-- == 0) return;
@@ -296,7 +296,7 @@ bool KeptEvents::sweep(std::size_t steps) {
   const std::uint64_t drops_max = drops_.total() + steps;
   for (std::size_t looked_at = 0; sweep_block_ < topics_.in_memory().blocks(); ++sweep_block_) {
     if (looked_at >= steps || drops_.total() >= drops_max) return false;
-    topics_.in_memory().visit_block(sweep_block_, [&](KeptTopic& topic) { keep_bounds(topic); });
+    topics_.in_memory().visit_block(sweep_block_, [&](KeptTopic& topic) { enforce_bounds(topic); });
     looked_at += topics_.in_memory().elements_in(sweep_block_);
   }
   sweep_block_ = swept;

@@ -107,7 +107,7 @@ class KeptEvents {
   /// Gives up what is too old. @returns false where some of that is left for the next call.
   bool expire();
   /// Gives up what the bound of all asks for; looks at `events_max` events of history at most.
-  void shed(std::size_t events_max);
+  void evict(std::size_t events_max);
 
   using History = PositionList<KeptEvent, 9>;  // runs of 512
   [[nodiscard]] const KeptTopics& topics() const noexcept { return topics_; }
@@ -149,7 +149,7 @@ class KeptEvents {
   void set_value(KeptTopic& topic, KeptEvent* value);
   void drop_oldest(KeptTopic& topic);
   void prefetch_oldest() const;
-  void keep_bounds(KeptTopic& topic);
+  void enforce_bounds(KeptTopic& topic);
   void queue_history(KeptTopic& topic);
   void queue_value(KeptTopic& topic);
   bool sweep(std::size_t steps);

@@ -66,7 +66,7 @@ void MemoryHistory::set_limits(HistoryLimits limits) {
 void MemoryHistory::expire(std::int64_t now_ns) {
   events_->advance(now_ns);
   events_->expire();
-  events_->shed(events_->work().expire_max);
+  events_->evict(events_->work().expire_max);
 }
 
 HistoryStore::Figures MemoryHistory::figures() const {

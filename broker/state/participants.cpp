@@ -109,7 +109,7 @@ Result<std::uint64_t> Participants::add(Participant& who) {
       return fail(ErrorCode::exhausted, fmt::format("hello: {} participants are up, which is the limit",
                                                     options_.participants_max));
     }
-    forget(down_.front());
+    evict(down_.front());
   }
   const std::uint64_t number = ++last_number_;
   who.up = true;
@@ -165,7 +165,7 @@ void Participants::expire(Clock::time_point now) {
   }
 }
 
-void Participants::forget(std::uint64_t number) {
+void Participants::evict(std::uint64_t number) {
   const auto found = entries_.find(number);
   const Participant& who = found->second.who;
   if (who.role == Role::publisher) {

@@ -117,7 +117,7 @@ class Participants {
   Result<std::uint64_t> add(Participant& who);
   void refresh(Entry& entry, std::uint64_t number, Participant& who, Clock::time_point now);
   void take_down(std::uint64_t number, Entry& entry, const char* reason);
-  void forget(std::uint64_t number);
+  void evict(std::uint64_t number);
   void source_is_up(const Participant& who, bool is_new);
   void tell(const Participant& who, bool up, const char* reason);
 

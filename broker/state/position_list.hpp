@@ -61,7 +61,7 @@ class PositionList {
     // The new first needs no entry: it had one where its run was the second, now the index's first.
     if (element.older == nullptr && element.newer != nullptr && element.newer->leads_run) {
       element.newer->leads_run = false;
-      forget_run(runs_.begin());
+      remove_run(runs_.begin());
     }
     element.older = nullptr;
     element.newer = nullptr;
@@ -97,7 +97,7 @@ class PositionList {
   }
 
   /// Memory of the index, roughly (a set's node is 56 bytes with the allocator's share).
-  [[nodiscard]] std::size_t index_bytes() const noexcept { return (runs_.size() + spares_held_) * 64; }
+  [[nodiscard]] std::size_t index_bytes() const noexcept { return (runs_.size() + spare_count_) * 64; }
 
  private:
   struct Run {
@@ -132,8 +132,8 @@ class PositionList {
     }
     const Run run{run_of(element), &element};
     const auto place = element.newer == nullptr ? runs_.end() : runs_.lower_bound(run.number);
-    if (spares_held_ > 0) {
-      auto spare = std::move(spares_[--spares_held_]);
+    if (spare_count_ > 0) {
+      auto spare = std::move(spares_[--spare_count_]);
       if (!spare.empty()) {  // it never is; the compiler does not know
         spare.value() = run;
         runs_.insert(place, std::move(spare));
@@ -149,13 +149,13 @@ class PositionList {
       element.newer->leads_run = true;
       run->first = element.newer;
     } else {
-      forget_run(run);
+      remove_run(run);
     }
   }
 
-  void forget_run(typename Runs::const_iterator run) {
-    if (spares_held_ < spares_.size()) {
-      spares_[spares_held_++] = runs_.extract(run);
+  void remove_run(typename Runs::const_iterator run) {
+    if (spare_count_ < spares_.size()) {
+      spares_[spare_count_++] = runs_.extract(run);
     } else {
       runs_.erase(run);
     }
@@ -165,7 +165,7 @@ class PositionList {
   T* last_{nullptr};
   Runs runs_;
   std::array<typename Runs::node_type, 8> spares_;
-  std::size_t spares_held_{0};
+  std::size_t spare_count_{0};
 };
 
 }  // namespace backplane::broker

@@ -76,13 +76,13 @@ class SessionTable::Impl {
   }
 
   std::size_t size() const noexcept { return index_.size(); }
-  std::uint64_t forgotten() const noexcept { return forgotten_; }
+  std::uint64_t evicted() const noexcept { return evicted_; }
 
  private:
   Slot& add(const Key& key) {
     while (!index_.empty() &&
            (index_.size() >= sessions_max_ || source_bytes_ + key.source.size() > source_bytes_max_)) {
-      forget_earliest();
+      evict_least_recent();
     }
     if (free_ == nullptr) free_ = &slots_.emplace_back();
     Slot& slot = *free_;
@@ -96,7 +96,7 @@ class SessionTable::Impl {
     return slot;
   }
 
-  void forget_earliest() {
+  void evict_least_recent() {
     Slot& slot = *earliest_;
     index_.erase(&slot);
     unlink(slot);
@@ -104,7 +104,7 @@ class SessionTable::Impl {
     if (slot.source.capacity() > source_capacity_kept) slot.source = std::string();
     slot.later = free_;
     free_ = &slot;
-    ++forgotten_;
+    ++evicted_;
   }
 
   void unlink(Slot& slot) {
@@ -127,7 +127,7 @@ class SessionTable::Impl {
   Slot* earliest_{nullptr};
   Slot* latest_{nullptr};
   boost::unordered_flat_set<Slot*, Hash, Equal> index_;
-  std::uint64_t forgotten_{0};
+  std::uint64_t evicted_{0};
 };
 
 SessionTable::SessionTable(std::size_t sessions_max) : impl_(std::make_unique<Impl>(sessions_max)) {}
@@ -145,8 +145,8 @@ const SessionEntry* SessionTable::find(std::string_view source, std::uint64_t se
 std::size_t SessionTable::size() const noexcept {
   return impl_->size();
 }
-std::uint64_t SessionTable::forgotten() const noexcept {
-  return impl_->forgotten();
+std::uint64_t SessionTable::evicted() const noexcept {
+  return impl_->evicted();
 }
 
 }  // namespace backplane::broker

@@ -33,7 +33,7 @@ class SessionTable {
 
   [[nodiscard]] std::size_t size() const noexcept;
   /// Sessions forgotten for the bound: their repeats can no longer be told.
-  [[nodiscard]] std::uint64_t forgotten() const noexcept;
+  [[nodiscard]] std::uint64_t evicted() const noexcept;
 
  private:
   class Impl;

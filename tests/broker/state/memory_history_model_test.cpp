@@ -46,15 +46,15 @@ class Model {
       if (record.topic == event.topic) record.is_value = false;
     }
     records_.back().is_value = !event.clears_value;
-    keep_bounds(event.topic);
+    enforce_bounds(event.topic);
     collect();
-    shed(64 + event.bytes.size() / 16);
+    evict(64 + event.bytes.size() / 16);
   }
 
   void expire(std::int64_t wall_ns) {
     clock_.advance(wall_ns);
     collect();
-    shed(std::numeric_limits<std::size_t>::max());
+    evict(std::numeric_limits<std::size_t>::max());
   }
 
   /// What a read does first.
@@ -95,7 +95,7 @@ class Model {
     return limits_.otherwise;
   }
 
-  void keep_bounds(const std::string& topic) {
+  void enforce_bounds(const std::string& topic) {
     const Retention& bounds = retention(topic);
     std::vector<Record*> held;
     std::size_t bytes = 0;
@@ -114,7 +114,7 @@ class Model {
     }
   }
 
-  void shed(std::size_t events_max) {
+  void evict(std::size_t events_max) {
     std::size_t bytes = figures().bytes;
     for (Record& record : records_) {
       if (bytes <= limits_.bytes_max) return;

@@ -47,7 +47,7 @@ TEST_F(SessionTableTest, TheLeastRecentlyUsedIsForgottenAndCountedWhenItIsFull) 
   EXPECT_TRUE(is_new_);
   EXPECT_EQ(table.find("s", 2), nullptr);
   EXPECT_NE(table.find("s", 1), nullptr);
-  EXPECT_EQ(table.forgotten(), 1u);
+  EXPECT_EQ(table.evicted(), 1u);
   EXPECT_EQ(table.size(), 3u);
   EXPECT_EQ(use(table, "s", 2).sequence, 0u) << "begins anew";
   EXPECT_EQ(table.find("s", 3), nullptr);
@@ -58,7 +58,7 @@ TEST_F(SessionTableTest, LongSourcesAreForgottenEarlierSinceTheirBytesAreBounded
   const std::string longest(6000, 'x');
   for (std::uint64_t session = 0; session < 3; ++session) use(table, longest, session);
   EXPECT_EQ(table.size(), 2u);
-  EXPECT_EQ(table.forgotten(), 1u);
+  EXPECT_EQ(table.evicted(), 1u);
   use(table, std::string(1u << 20, 'y'), 1);  // longer than all: it alone
   EXPECT_EQ(table.size(), 1u);
   use(table, "short", 1);
