@@ -59,20 +59,20 @@ Participants::Participants(OnStatus on_status) : Participants(std::move(on_statu
 Participants::Participants(OnStatus on_status, Options options)
     : on_status_(std::move(on_status)), options_(options) {}
 
-Result<void> Participants::check(const Participant& who) const {
-  if (who.name.empty() || who.name.size() > source_name_bytes_max) {
+Result<void> Participants::check(const Participant& participant) const {
+  if (participant.name.empty() || participant.name.size() > source_name_bytes_max) {
     return fail(ErrorCode::invalid_argument, fmt::format("hello.name: 1 to {} bytes are wanted, got {}",
-                                                         source_name_bytes_max, who.name.size()));
+                                                         source_name_bytes_max, participant.name.size()));
   }
-  if (index(who.role) >= role_count) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("hello.role: 0 to {} is wanted, got {}", role_count - 1, index(who.role)));
+  if (index(participant.role) >= role_count) {
+    return fail(ErrorCode::invalid_argument, fmt::format("hello.role: 0 to {} is wanted, got {}",
+                                                         role_count - 1, index(participant.role)));
   }
-  if (who.counters.size() > options_.counters_max) {
+  if (participant.counters.size() > options_.counters_max) {
     return fail(ErrorCode::invalid_argument, fmt::format("hello.counters: at most {} are taken, got {}",
-                                                         options_.counters_max, who.counters.size()));
+                                                         options_.counters_max, participant.counters.size()));
   }
-  for (const auto& counter : who.counters) {
+  for (const auto& counter : participant.counters) {
     if (counter.first.size() <= options_.counter_name_bytes_max) continue;
     return fail(ErrorCode::invalid_argument,
                 fmt::format("hello.counters: names of at most {} bytes are taken, got {} bytes",
@@ -81,29 +81,29 @@ Result<void> Participants::check(const Participant& who) const {
   return {};
 }
 
-Result<void> Participants::hello(Participant who, bool closing, Clock::time_point now) {
-  if (auto checked = check(who); !checked) return checked;
-  const auto known = numbers_.find(Key{who.role, who.session, who.name});
+Result<void> Participants::hello(Participant participant, bool closing, Clock::time_point now) {
+  if (auto checked = check(participant); !checked) return checked;
+  const auto known = numbers_.find(Key{participant.role, participant.session, participant.name});
   if (closing) {
     if (known == numbers_.end()) return {};
     Entry& entry = entries_.at(known->second);
-    entry.who.counters = std::move(who.counters);
-    if (entry.who.up) take_down(known->second, entry, "closed");
+    entry.participant.counters = std::move(participant.counters);
+    if (entry.participant.up) mark_down(known->second, entry, "closed");
     return {};
   }
   if (known != numbers_.end()) {
-    refresh(entries_.at(known->second), known->second, who, now);
+    refresh(entries_.at(known->second), known->second, participant, now);
     return {};
   }
-  const auto number = add(who);
+  const auto number = add(participant);
   if (!number) return tl::unexpected(number.error());
   Entry& entry = entries_.at(*number);
-  entry.heard = now;
-  if (entry.who.role == Role::publisher) source_is_up(entry.who, true);
+  entry.last_hello = now;
+  if (entry.participant.role == Role::publisher) source_is_up(entry.participant, true);
   return {};
 }
 
-Result<std::uint64_t> Participants::add(Participant& who) {
+Result<std::uint64_t> Participants::add(Participant& participant) {
   if (entries_.size() >= options_.participants_max) {
     if (down_.empty()) {
       return fail(ErrorCode::exhausted, fmt::format("hello: {} participants are up, which is the limit",
@@ -112,86 +112,87 @@ Result<std::uint64_t> Participants::add(Participant& who) {
     evict(down_.front());
   }
   const std::uint64_t number = ++last_number_;
-  who.up = true;
-  numbers_.emplace(Key{who.role, who.session, who.name}, number);
-  ++figures_.up[index(who.role)];
-  if (who.role == Role::publisher) ++sources_[who.name].entries;
-  entries_.emplace(number, Entry{std::move(who), {}, up_.insert(up_.end(), number)});
+  participant.up = true;
+  numbers_.emplace(Key{participant.role, participant.session, participant.name}, number);
+  ++figures_.up[index(participant.role)];
+  if (participant.role == Role::publisher) ++sources_[participant.name].entries;
+  entries_.emplace(number, Entry{std::move(participant), {}, up_.insert(up_.end(), number)});
   return number;
 }
 
-void Participants::refresh(Entry& entry, std::uint64_t number, Participant& who, Clock::time_point now) {
-  entry.heard = now;
-  entry.who.counters = std::move(who.counters);
-  up_.splice(up_.end(), entry.who.up ? up_ : down_, entry.place);
-  if (!entry.who.up) {
-    entry.who.up = true;
-    --figures_.down[index(entry.who.role)];
-    ++figures_.up[index(entry.who.role)];
+void Participants::refresh(Entry& entry, std::uint64_t number, Participant& participant,
+                           Clock::time_point now) {
+  entry.last_hello = now;
+  entry.participant.counters = std::move(participant.counters);
+  up_.splice(up_.end(), entry.participant.up ? up_ : down_, entry.list_entry);
+  if (!entry.participant.up) {
+    entry.participant.up = true;
+    --figures_.down[index(entry.participant.role)];
+    ++figures_.up[index(entry.participant.role)];
   }
-  CHECK(*entry.place == number, "a participant's place is its own");
-  if (entry.who.role == Role::publisher) source_is_up(entry.who, false);
+  CHECK(*entry.list_entry == number, "a participant's place is its own");
+  if (entry.participant.role == Role::publisher) source_is_up(entry.participant, false);
 }
 
-void Participants::source_is_up(const Participant& who, bool is_new) {
-  Source& source = sources_.at(who.name);
-  const bool speaks = source.up && source.session == who.session;
+void Participants::source_is_up(const Participant& participant, bool is_new) {
+  Source& source = sources_.at(participant.name);
+  const bool speaks = source.up && source.session == participant.session;
   // An older session that goes on saying Hello beside a newer one does not take the name back.
   if (speaks || (source.up && !is_new)) return;
-  source.session = who.session;
+  source.session = participant.session;
   source.up = true;
-  tell(who, true, "");
+  announce(participant, true, "");
 }
 
-void Participants::take_down(std::uint64_t number, Entry& entry, const char* reason) {
-  CHECK(*entry.place == number, "a participant's place is its own");
-  entry.who.up = false;
-  --figures_.up[index(entry.who.role)];
-  ++figures_.down[index(entry.who.role)];
-  down_.splice(down_.end(), up_, entry.place);
-  if (entry.who.role != Role::publisher) return;
-  Source& source = sources_.at(entry.who.name);
-  if (!source.up || source.session != entry.who.session) return;
+void Participants::mark_down(std::uint64_t number, Entry& entry, const char* reason) {
+  CHECK(*entry.list_entry == number, "a participant's place is its own");
+  entry.participant.up = false;
+  --figures_.up[index(entry.participant.role)];
+  ++figures_.down[index(entry.participant.role)];
+  down_.splice(down_.end(), up_, entry.list_entry);
+  if (entry.participant.role != Role::publisher) return;
+  Source& source = sources_.at(entry.participant.name);
+  if (!source.up || source.session != entry.participant.session) return;
   source.up = false;
-  tell(entry.who, false, reason);
+  announce(entry.participant, false, reason);
 }
 
 void Participants::expire(Clock::time_point now) {
   while (!up_.empty()) {
     const std::uint64_t number = up_.front();
     Entry& entry = entries_.at(number);
-    if (now - entry.heard < options_.silence_max) return;
-    take_down(number, entry, "silent");
+    if (now - entry.last_hello < options_.silence_max) return;
+    mark_down(number, entry, "silent");
   }
 }
 
 void Participants::evict(std::uint64_t number) {
   const auto found = entries_.find(number);
-  const Participant& who = found->second.who;
-  if (who.role == Role::publisher) {
-    const auto source = sources_.find(who.name);
+  const Participant& participant = found->second.participant;
+  if (participant.role == Role::publisher) {
+    const auto source = sources_.find(participant.name);
     if (--source->second.entries == 0) sources_.erase(source);
   }
-  --figures_.down[index(who.role)];
-  down_.erase(found->second.place);
-  numbers_.erase(Key{who.role, who.session, who.name});
+  --figures_.down[index(participant.role)];
+  down_.erase(found->second.list_entry);
+  numbers_.erase(Key{participant.role, participant.session, participant.name});
   entries_.erase(found);
 }
 
-void Participants::tell(const Participant& who, bool up, const char* reason) {
+void Participants::announce(const Participant& participant, bool up, const char* reason) {
   v1::SourceStatus status;
-  status.set_name(wire::is_utf8(who.name) ? who.name : log::escape(who.name));
-  status.set_session(who.session);
+  status.set_name(wire::is_utf8(participant.name) ? participant.name : log::escape(participant.name));
+  status.set_session(participant.session);
   status.set_up(up);
   status.set_reason(reason);
-  on_status_(source_topic(who.name), status);
+  on_status_(source_topic(participant.name), status);
 }
 
 Participants::Page Participants::list(std::uint64_t after, std::size_t participants_max) const {
   Page page;
   auto next = entries_.upper_bound(after);
   for (; next != entries_.end() && page.participants.size() < participants_max; ++next) {
-    page.participants.push_back(&next->second.who);
+    page.participants.push_back(&next->second.participant);
     page.numbers.push_back(next->first);
   }
   page.more = next != entries_.end();

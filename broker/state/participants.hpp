@@ -79,7 +79,7 @@ class Participants {
   /// @returns invalid_argument where the name, the role or the counters break a limit; exhausted where as
   /// many
   ///          as allowed are up.
-  Result<void> hello(Participant who, bool closing, Clock::time_point now);
+  Result<void> hello(Participant participant, bool closing, Clock::time_point now);
 
   /// Says of all that have been silent too long that they are down. As much work as there are such.
   void expire(Clock::time_point now);
@@ -102,9 +102,9 @@ class Participants {
     std::size_t operator()(const Key& key) const noexcept;
   };
   struct Entry {
-    Participant who;
-    Clock::time_point heard;
-    std::list<std::uint64_t>::iterator place;  ///< in up_ or down_
+    Participant participant;
+    Clock::time_point last_hello;
+    std::list<std::uint64_t>::iterator list_entry;  ///< in up_ or down_
   };
   /// Who speaks for a publisher's name.
   struct Source {
@@ -113,13 +113,13 @@ class Participants {
     std::size_t entries{};  ///< sessions of this name that are known
   };
 
-  Result<void> check(const Participant& who) const;
-  Result<std::uint64_t> add(Participant& who);
-  void refresh(Entry& entry, std::uint64_t number, Participant& who, Clock::time_point now);
-  void take_down(std::uint64_t number, Entry& entry, const char* reason);
+  Result<void> check(const Participant& participant) const;
+  Result<std::uint64_t> add(Participant& participant);
+  void refresh(Entry& entry, std::uint64_t number, Participant& participant, Clock::time_point now);
+  void mark_down(std::uint64_t number, Entry& entry, const char* reason);
   void evict(std::uint64_t number);
-  void source_is_up(const Participant& who, bool is_new);
-  void tell(const Participant& who, bool up, const char* reason);
+  void source_is_up(const Participant& participant, bool is_new);
+  void announce(const Participant& participant, bool up, const char* reason);
 
   OnStatus on_status_;
   Options options_;
