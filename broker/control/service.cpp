@@ -46,32 +46,32 @@ struct Fault {
   std::string text;
 };
 template <class T>
-using Answer = tl::expected<T, Fault>;
+using ControlResult = tl::expected<T, Fault>;
 
 tl::unexpected<Fault> refuse(std::string_view code, std::string text) {
   return tl::unexpected(Fault{code, std::move(text)});
 }
 
 /// Where the answer to a request goes.
-struct Asker {
+struct ReplyAddress {
   Envelope envelope;
   std::uint64_t id{};
 };
 
 /// A read that the history has not answered yet.
 struct PendingRead {
-  Asker asker;
+  ReplyAddress address;
   CursorKind kind{};
 };
 
-Answer<Pattern> parse_pattern(std::string_view where, std::string_view text) {
+ControlResult<Pattern> parse_pattern(std::string_view where, std::string_view text) {
   auto pattern = Pattern::parse(text);
   if (!pattern) return refuse("bad_pattern", fmt::format("{}: {}", where, pattern.error().text));
   return std::move(*pattern);
 }
 
 // The place that a cursor names; "" where the request brings none.
-Answer<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
+ControlResult<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
   if (cursor.empty()) return std::string_view{};
   const OpenedCursor opened = open_cursor(kind, stream, cursor);
   switch (opened.fault) {
@@ -89,7 +89,7 @@ Answer<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::st
   return opened.place;
 }
 
-Answer<std::uint64_t> number_of(std::string_view place) {
+ControlResult<std::uint64_t> number_of(std::string_view place) {
   if (place.empty()) return std::uint64_t{0};
   const auto number = read_number(place);
   if (!number)
@@ -110,12 +110,12 @@ std::string_view code_of(TypeRegistry::Refusal refusal) {
   return "bad_types";
 }
 
-void fill(const Participant& who, v1::StatsReply::Participant& shown) {
-  shown.set_name(who.name);
-  shown.set_session(who.session);
-  shown.set_role(static_cast<v1::HelloRequest::Role>(who.role));
-  shown.set_up(who.up);
-  for (const auto& [name, value] : who.counters) (*shown.mutable_counters())[name] = value;
+void fill(const Participant& participant, v1::StatsReply::Participant& shown) {
+  shown.set_name(participant.name);
+  shown.set_session(participant.session);
+  shown.set_role(static_cast<v1::HelloRequest::Role>(participant.role));
+  shown.set_up(participant.up);
+  for (const auto& [name, value] : participant.counters) (*shown.mutable_counters())[name] = value;
 }
 
 }  // namespace
@@ -137,25 +137,26 @@ class ControlService::Impl {
 
  private:
   // The reads of history: the answer comes by poll_slices().
-  Answer<ReadRequest> read_of(const v1::RetainedRequest& request) const;
-  Answer<ReadRequest> read_of(const v1::ReplayRequest& request) const;
+  ControlResult<ReadRequest> read_of(const v1::RetainedRequest& request) const;
+  ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request) const;
   [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
-  void read(Asker asker, CursorKind kind, Answer<ReadRequest> request);
+  void read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request);
   void reply_slice(const PendingRead& pending, const ReadSlice& slice);
 
   // The others fill the reply at once; they leave its `end` alone where nothing follows.
-  Answer<void> answer(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
-  Answer<void> answer(const v1::TailsRequest& request, v1::ControlReply& reply) const;
-  Answer<void> answer(const v1::AdmittedRequest& request, v1::ControlReply& reply) const;
-  Answer<void> answer(const v1::TopicsRequest& request, v1::ControlReply& reply) const;
-  Answer<void> answer(const v1::TypesRequest& request, v1::ControlReply& reply);
-  Answer<void> answer(const v1::StatsRequest& request, v1::ControlReply& reply) const;
-  Answer<void> answer_now(const v1::ControlRequest& request, Clock::time_point now, v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::TailsRequest& request, v1::ControlReply& reply) const;
+  ControlResult<void> handle(const v1::AdmittedRequest& request, v1::ControlReply& reply) const;
+  ControlResult<void> handle(const v1::TopicsRequest& request, v1::ControlReply& reply) const;
+  ControlResult<void> handle(const v1::TypesRequest& request, v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::StatsRequest& request, v1::ControlReply& reply) const;
+  ControlResult<void> handle_now(const v1::ControlRequest& request, Clock::time_point now,
+                                 v1::ControlReply& reply);
 
   [[nodiscard]] v1::ControlReply begin_reply(std::uint64_t id) const;
   void set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place) const;
-  void send(const Asker& asker, const v1::ControlReply& reply);
-  void send_fault(const Asker& asker, const Fault& fault);
+  void send(const ReplyAddress& address, const v1::ControlReply& reply);
+  void send_fault(const ReplyAddress& address, const Fault& fault);
 
   BackplaneState& state_;
   Participants& participants_;
@@ -171,50 +172,50 @@ class ControlService::Impl {
 void ControlService::Impl::request(Envelope envelope, std::span<const std::byte> bytes,
                                    Clock::time_point now) {
   ++state_.counters.control_requests_total;
-  Asker asker{std::move(envelope), 0};
+  ReplyAddress address{std::move(envelope), 0};
   // Protobuf writes a line for every string that is not UTF-8: a flood of bad requests must not become one.
   const google::protobuf::LogSilencer silence;
   v1::ControlRequest request;
   if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return send_fault(
-        asker,
+        address,
         {"malformed", fmt::format("a ControlRequest is wanted, got {} bytes that are none", bytes.size())});
   }
-  asker.id = request.id();
+  address.id = request.id();
   if (request.version() != protocol_version) {
-    return send_fault(asker, {"version", fmt::format("version: {} is spoken here, got {}", protocol_version,
-                                                     request.version())});
+    return send_fault(address, {"version", fmt::format("version: {} is spoken here, got {}", protocol_version,
+                                                       request.version())});
   }
   switch (request.request_case()) {
     case v1::ControlRequest::kRetained:
-      return read(std::move(asker), CursorKind::retained, read_of(request.retained()));
+      return read(std::move(address), CursorKind::retained, read_of(request.retained()));
     case v1::ControlRequest::kReplay:
-      return read(std::move(asker), CursorKind::replay, read_of(request.replay()));
+      return read(std::move(address), CursorKind::replay, read_of(request.replay()));
     default:
       break;
   }
-  v1::ControlReply reply = begin_reply(asker.id);
-  if (auto answered = answer_now(request, now, reply); !answered) return send_fault(asker, answered.error());
+  v1::ControlReply reply = begin_reply(address.id);
+  if (auto handled = handle_now(request, now, reply); !handled) return send_fault(address, handled.error());
   if (reply.end_case() == v1::ControlReply::END_NOT_SET) reply.mutable_complete();
-  send(asker, reply);
+  send(address, reply);
   if (request.has_drain()) on_drain_();
 }
 
-Answer<void> ControlService::Impl::answer_now(const v1::ControlRequest& request, Clock::time_point now,
-                                              v1::ControlReply& reply) {
+ControlResult<void> ControlService::Impl::handle_now(const v1::ControlRequest& request, Clock::time_point now,
+                                                     v1::ControlReply& reply) {
   switch (request.request_case()) {
     case v1::ControlRequest::kHello:
-      return answer(request.hello(), now, reply);
+      return handle(request.hello(), now, reply);
     case v1::ControlRequest::kTails:
-      return answer(request.tails(), reply);
+      return handle(request.tails(), reply);
     case v1::ControlRequest::kAdmitted:
-      return answer(request.admitted(), reply);
+      return handle(request.admitted(), reply);
     case v1::ControlRequest::kTopics:
-      return answer(request.topics(), reply);
+      return handle(request.topics(), reply);
     case v1::ControlRequest::kTypes:
-      return answer(request.types(), reply);
+      return handle(request.types(), reply);
     case v1::ControlRequest::kStats:
-      return answer(request.stats(), reply);
+      return handle(request.stats(), reply);
     case v1::ControlRequest::kDrain:
       reply.mutable_drain();
       return {};
@@ -240,21 +241,21 @@ void ControlService::Impl::set_more(v1::ControlReply& reply, CursorKind kind, st
   reply.mutable_more()->set_cursor(seal_cursor(kind, state_.stream, place));
 }
 
-void ControlService::Impl::send(const Asker& asker, const v1::ControlReply& reply) {
-  sink_.reply(asker.envelope, reply.SerializeAsString());
+void ControlService::Impl::send(const ReplyAddress& address, const v1::ControlReply& reply) {
+  sink_.reply(address.envelope, reply.SerializeAsString());
 }
 
-void ControlService::Impl::send_fault(const Asker& asker, const Fault& fault) {
+void ControlService::Impl::send_fault(const ReplyAddress& address, const Fault& fault) {
   ++state_.counters.control_refused_total;
-  v1::ControlReply reply = begin_reply(asker.id);
+  v1::ControlReply reply = begin_reply(address.id);
   reply.mutable_error()->set_code(std::string(fault.code));
   reply.mutable_error()->set_text(fault.text);
-  send(asker, reply);
+  send(address, reply);
 }
 
 // ── history ──────────────────────────────────────────────────────────────────────────────────────────────
 
-Answer<ReadRequest> ControlService::Impl::read_of(const v1::RetainedRequest& request) const {
+ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::RetainedRequest& request) const {
   auto pattern = parse_pattern("retained.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
   const auto place = place_of(CursorKind::retained, state_.stream, request.cursor());
@@ -270,7 +271,7 @@ std::uint64_t ControlService::Impl::last_offset(std::string_view topic) const {
   return entry == nullptr ? 0 : entry->offset;
 }
 
-Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request) const {
+ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request) const {
   auto pattern = parse_pattern("replay.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
   const auto place = place_of(CursorKind::replay, state_.stream, request.cursor());
@@ -317,17 +318,17 @@ Answer<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& reque
                 "replay.start: after_position, after_offset or since_ns is wanted, got none of them");
 }
 
-void ControlService::Impl::read(Asker asker, CursorKind kind, Answer<ReadRequest> request) {
-  if (!request) return send_fault(asker, request.error());
+void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request) {
+  if (!request) return send_fault(address, request.error());
   if (pending_.size() >= pending_max) {
-    return send_fault(asker,
+    return send_fault(address,
                       {"busy", fmt::format("{} reads wait for the history, which is the limit: ask again",
                                            pending_.size())});
   }
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = slice_bytes_max;
   const std::uint64_t ticket = state_.history->start_read(*request);
-  pending_.emplace(ticket, PendingRead{std::move(asker), kind});
+  pending_.emplace(ticket, PendingRead{std::move(address), kind});
   poll_slices();
 }
 
@@ -342,7 +343,7 @@ void ControlService::Impl::poll_slices() {
 }
 
 void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSlice& slice) {
-  v1::ControlReply head = begin_reply(pending.asker.id);
+  v1::ControlReply head = begin_reply(pending.address.id);
   switch (slice.end) {
     case ReadSlice::End::complete:
       head.mutable_complete();
@@ -353,31 +354,31 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
     case ReadSlice::End::gone:
       head.mutable_gone()->set_first_available(slice.first_available);
       head.mutable_gone()->set_first_available_offset(slice.first_available_offset);
-      return send(pending.asker, head);
+      return send(pending.address, head);
     case ReadSlice::End::bad_cursor:
-      return send_fault(pending.asker,
+      return send_fault(pending.address,
                         {"bad_cursor", "cursor: one that the same request was given is wanted, got another"});
   }
   const std::string bytes = head.SerializeAsString();
-  sink_.reply(pending.asker.envelope, pending.kind == CursorKind::retained
-                                          ? retained_reply(bytes, slice.events, slice.valid_ns)
-                                          : replay_reply(bytes, slice.events, slice.through_position));
+  sink_.reply(pending.address.envelope, pending.kind == CursorKind::retained
+                                            ? retained_reply(bytes, slice.events, slice.valid_ns)
+                                            : replay_reply(bytes, slice.events, slice.through_position));
 }
 
 // ── who is there, and how far they are ───────────────────────────────────────────────────────────────────
 
-Answer<void> ControlService::Impl::answer(const v1::HelloRequest& request, Clock::time_point now,
-                                          v1::ControlReply& reply) {
-  Participant who;
-  who.name = request.name();
-  who.session = request.session();
+ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request, Clock::time_point now,
+                                                 v1::ControlReply& reply) {
+  Participant participant;
+  participant.name = request.name();
+  participant.session = request.session();
   if (request.role() < 0 || request.role() >= static_cast<int>(role_count)) {
     return refuse("malformed", fmt::format("hello.role: 0 to {} is wanted, got {}", role_count - 1,
                                            static_cast<int>(request.role())));
   }
-  who.role = static_cast<Role>(request.role());
-  for (const auto& [name, value] : request.counters()) who.counters.emplace_back(name, value);
-  if (const auto taken = participants_.hello(std::move(who), request.closing(), now); !taken) {
+  participant.role = static_cast<Role>(request.role());
+  for (const auto& [name, value] : request.counters()) participant.counters.emplace_back(name, value);
+  if (const auto taken = participants_.hello(std::move(participant), request.closing(), now); !taken) {
     const bool full = taken.error().code == ErrorCode::exhausted;
     return refuse(full ? "busy" : "malformed", taken.error().text);
   }
@@ -387,7 +388,8 @@ Answer<void> ControlService::Impl::answer(const v1::HelloRequest& request, Clock
   return {};
 }
 
-Answer<void> ControlService::Impl::answer(const v1::AdmittedRequest& request, v1::ControlReply& reply) const {
+ControlResult<void> ControlService::Impl::handle(const v1::AdmittedRequest& request,
+                                                 v1::ControlReply& reply) const {
   v1::AdmittedReply& admitted = *reply.mutable_admitted();
   admitted.set_draining(state_.draining);
   const SessionEntry* session = state_.sessions.find(request.source(), request.session());
@@ -401,7 +403,8 @@ Answer<void> ControlService::Impl::answer(const v1::AdmittedRequest& request, v1
   return {};
 }
 
-Answer<void> ControlService::Impl::answer(const v1::StatsRequest& request, v1::ControlReply& reply) const {
+ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request,
+                                                 v1::ControlReply& reply) const {
   const auto place = place_of(CursorKind::participants, state_.stream, request.cursor());
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);
@@ -434,7 +437,8 @@ Answer<void> ControlService::Impl::answer(const v1::StatsRequest& request, v1::C
 
 // ── listings ─────────────────────────────────────────────────────────────────────────────────────────────
 
-Answer<void> ControlService::Impl::answer(const v1::TailsRequest& request, v1::ControlReply& reply) const {
+ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request,
+                                                 v1::ControlReply& reply) const {
   const auto asked = static_cast<std::size_t>(request.patterns_size());
   if (asked == 0 || asked > patterns_max) {
     return refuse(asked == 0 ? "bad_pattern" : "too_large",
@@ -466,7 +470,8 @@ Answer<void> ControlService::Impl::answer(const v1::TailsRequest& request, v1::C
   return {};
 }
 
-Answer<void> ControlService::Impl::answer(const v1::TopicsRequest& request, v1::ControlReply& reply) const {
+ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& request,
+                                                 v1::ControlReply& reply) const {
   const auto pattern = parse_pattern("topics.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
   const auto place = place_of(CursorKind::topics, state_.stream, request.cursor());
@@ -490,7 +495,7 @@ Answer<void> ControlService::Impl::answer(const v1::TopicsRequest& request, v1::
   return {};
 }
 
-Answer<void> ControlService::Impl::answer(const v1::TypesRequest& request, v1::ControlReply& reply) {
+ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request, v1::ControlReply& reply) {
   const auto place = place_of(CursorKind::types, state_.stream, request.cursor());
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);

@@ -93,15 +93,15 @@ TEST_F(HistoryReads, ReplayStopsWhereItIsToldTo) {
 
 TEST_F(HistoryReads, ReplaySinceATimeBeginsThere) {
   for (int i = 1; i <= 4; ++i) broker.publish("a", std::to_string(i));
-  EXPECT_THAT(texts(broker.ask(since(">", 3'000'000)).replay().events()), ElementsAre("a=3", "a=4"));
+  EXPECT_THAT(texts(broker.send(since(">", 3'000'000)).replay().events()), ElementsAre("a=3", "a=4"));
 }
 
 TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {
   broker.publish("a", "1");
   broker.publish("b", "1");
   broker.publish("a", "2");
-  EXPECT_THAT(texts(broker.ask(after_offset("a", 1)).replay().events()), ElementsAre("a=2"));
-  const auto refused = broker.ask(after_offset("a.>", 1));
+  EXPECT_THAT(texts(broker.send(after_offset("a", 1)).replay().events()), ElementsAre("a=2"));
+  const auto refused = broker.send(after_offset("a.>", 1));
   EXPECT_EQ(refused.error().code(), "bad_pattern");
   EXPECT_THAT(refused.error().text(), HasSubstr("one topic is wanted, got \"a.>\""));
 }
@@ -109,7 +109,7 @@ TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {
 TEST_F(HistoryReads, ReplayWantsAStart) {
   v1::ControlRequest request;
   request.mutable_replay()->set_pattern(">");
-  const auto reply = broker.ask(request);
+  const auto reply = broker.send(request);
   EXPECT_EQ(reply.error().code(), "malformed");
   EXPECT_THAT(reply.error().text(), HasSubstr("after_position"));
 }
@@ -118,7 +118,7 @@ TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsTold) {
   v1::ControlRequest request;
   request.mutable_replay()->set_pattern(">");
   request.mutable_replay()->mutable_after_position()->set_stream(0xdead);
-  const auto reply = broker.ask(request);
+  const auto reply = broker.send(request);
   EXPECT_EQ(reply.error().code(), "other_stream");
   EXPECT_EQ(reply.error().text(),
             "replay.after_position.stream: ours is 0000000100000002, got 000000000000dead");
@@ -131,15 +131,15 @@ TEST_F(HistoryReads, ReplayAfterAPlaceThatIsNotReachedIsTold) {
   request.mutable_replay()->set_pattern(">");
   request.mutable_replay()->mutable_after_position()->set_stream(broker.state.stream);
   request.mutable_replay()->mutable_after_position()->set_position(2);
-  EXPECT_TRUE(broker.ask(request).has_complete()) << "the last one is reached";
+  EXPECT_TRUE(broker.send(request).has_complete()) << "the last one is reached";
   request.mutable_replay()->mutable_after_position()->set_position(3);
-  EXPECT_EQ(broker.ask(request).error().code(), "not_reached");
-  EXPECT_EQ(broker.ask(request).error().text(), "replay.after_position.position: ours has come to 2, got 3");
-  EXPECT_TRUE(broker.ask(after_offset("a", 1)).has_complete());
-  EXPECT_EQ(broker.ask(after_offset("a", 2)).error().text(),
+  EXPECT_EQ(broker.send(request).error().code(), "not_reached");
+  EXPECT_EQ(broker.send(request).error().text(), "replay.after_position.position: ours has come to 2, got 3");
+  EXPECT_TRUE(broker.send(after_offset("a", 1)).has_complete());
+  EXPECT_EQ(broker.send(after_offset("a", 2)).error().text(),
             "replay.after_offset: the topic has come to 1, got 2");
-  EXPECT_EQ(broker.ask(after_offset("never", 1)).error().code(), "not_reached");
-  EXPECT_TRUE(broker.ask(after_offset("never", 0)).has_complete());
+  EXPECT_EQ(broker.send(after_offset("never", 1)).error().code(), "not_reached");
+  EXPECT_TRUE(broker.send(after_offset("never", 0)).has_complete());
 }
 
 TEST_F(HistoryReads, GoneTellsFromWhereItCanBeServed) {
@@ -254,13 +254,13 @@ class LateReads : public testing::Test {
  protected:
   LateReads() : store_(new LateHistory), broker_({}, std::unique_ptr<HistoryStore>(store_)) {}
 
-  void ask(std::uint64_t id, const std::string& asker) {
+  void send(std::uint64_t id, const std::string& client) {
     v1::ControlRequest request = since(">", 0);
     request.set_version(1);
     request.set_id(id);
-    broker_.service.request({asker}, bytes_of(request.SerializeAsString()), broker_.now);
+    broker_.service.request({client}, bytes_of(request.SerializeAsString()), broker_.now);
   }
-  void answer(std::uint64_t ticket, ReadSlice::End end, const std::string& cursor = "") {
+  void complete_read(std::uint64_t ticket, ReadSlice::End end, const std::string& cursor = "") {
     ReadSlice slice;
     slice.ticket = ticket;
     slice.end = end;
@@ -274,12 +274,12 @@ class LateReads : public testing::Test {
 };
 
 TEST_F(LateReads, EachAnswerGoesToItsAskerWhenItComes) {
-  ask(7, "first");
-  ask(8, "second");
+  send(7, "first");
+  send(8, "second");
   EXPECT_EQ(broker_.service.pending(), 2u);
   EXPECT_TRUE(broker_.replies.all.empty());
-  answer(2, ReadSlice::End::complete);
-  answer(1, ReadSlice::End::more, "on");
+  complete_read(2, ReadSlice::End::complete);
+  complete_read(1, ReadSlice::End::more, "on");
   broker_.service.poll_slices();
   ASSERT_EQ(broker_.replies.all.size(), 2u);
   EXPECT_EQ(broker_.replies.all[0].envelope, (Envelope{"second"}));
@@ -291,8 +291,8 @@ TEST_F(LateReads, EachAnswerGoesToItsAskerWhenItComes) {
 }
 
 TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsTold) {
-  ask(1, "a");
-  answer(1, ReadSlice::End::bad_cursor);
+  send(1, "a");
+  complete_read(1, ReadSlice::End::bad_cursor);
   broker_.service.poll_slices();
   ASSERT_EQ(broker_.replies.all.size(), 1u);
   EXPECT_EQ(broker_.replies.all[0].reply.error().code(), "bad_cursor");
@@ -302,12 +302,12 @@ TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsTold) {
 TEST_F(LateReads, AreRefusedAboveALimitAndNothingIsForgotten) {
   std::uint64_t id = 0;
   while (broker_.replies.all.empty()) {
-    ask(++id, "a");
+    send(++id, "a");
     ASSERT_LT(id, 100'000u);
   }
   EXPECT_EQ(broker_.replies.all[0].reply.error().code(), "busy");
   EXPECT_EQ(broker_.service.pending(), id - 1);
-  for (std::uint64_t ticket = 1; ticket < id; ++ticket) answer(ticket, ReadSlice::End::complete);
+  for (std::uint64_t ticket = 1; ticket < id; ++ticket) complete_read(ticket, ReadSlice::End::complete);
   broker_.service.poll_slices();
   EXPECT_EQ(broker_.replies.all.size(), id);
   EXPECT_EQ(broker_.service.pending(), 0u);

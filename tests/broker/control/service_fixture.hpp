@@ -47,7 +47,8 @@ class ServiceFixture {
                           std::size_t topics_max = 100'000)
       : state("default", topics_max, 100,
               history ? std::move(history) : std::make_unique<MemoryHistory>(std::move(limits))),
-        participants([this](const std::string& topic, const v1::SourceStatus&) { told.push_back(topic); }),
+        participants(
+            [this](const std::string& topic, const v1::SourceStatus&) { announced.push_back(topic); }),
         service(state, participants, types, replies, [this] { ++drains; }) {
     state.stream = stream;
     state.max_event_bytes = 1u << 20;
@@ -82,19 +83,19 @@ class ServiceFixture {
   }
 
   /// The one reply to a request.
-  v1::ControlReply ask(v1::ControlRequest request) {
+  v1::ControlReply send(v1::ControlRequest request) {
     if (request.version() == 0) request.set_version(1);
     request.set_id(++id_);
-    v1::ControlReply reply = ask_bytes(request.SerializeAsString());
+    v1::ControlReply reply = send_bytes(request.SerializeAsString());
     EXPECT_EQ(reply.id(), id_);
     return reply;
   }
-  v1::ControlReply ask_bytes(std::string_view bytes) {
+  v1::ControlReply send_bytes(std::string_view bytes) {
     replies.all.clear();
-    service.request({"asker", ""}, bytes_of(bytes), now);
+    service.request({"client", ""}, bytes_of(bytes), now);
     EXPECT_EQ(replies.all.size(), 1u);
     if (replies.all.empty()) return {};
-    EXPECT_EQ(replies.all[0].envelope, (Envelope{"asker", ""}));
+    EXPECT_EQ(replies.all[0].envelope, (Envelope{"client", ""}));
     return replies.all[0].reply;
   }
 
@@ -106,13 +107,13 @@ class ServiceFixture {
     request.mutable_replay()->mutable_after_position()->set_position(after);
     request.mutable_replay()->set_cursor(cursor);
     request.mutable_replay()->set_until_position(until);
-    return ask(request);
+    return send(request);
   }
   v1::ControlReply retained(const std::string& pattern, const std::string& cursor = "") {
     v1::ControlRequest request;
     request.mutable_retained()->set_pattern(pattern);
     request.mutable_retained()->set_cursor(cursor);
-    return ask(request);
+    return send(request);
   }
   v1::ControlReply tails(const std::vector<std::string>& patterns, std::uint64_t after,
                          const std::string& cursor = "") {
@@ -120,25 +121,25 @@ class ServiceFixture {
     for (const auto& pattern : patterns) request.mutable_tails()->add_patterns(pattern);
     request.mutable_tails()->set_after_position(after);
     request.mutable_tails()->set_cursor(cursor);
-    return ask(request);
+    return send(request);
   }
   v1::ControlReply topics(const std::string& pattern, const std::string& cursor = "") {
     v1::ControlRequest request;
     request.mutable_topics()->set_pattern(pattern);
     request.mutable_topics()->set_cursor(cursor);
-    return ask(request);
+    return send(request);
   }
   v1::ControlReply hello(const std::string& name, std::uint64_t session) {
     v1::ControlRequest request;
     request.mutable_hello()->set_name(name);
     request.mutable_hello()->set_session(session);
     request.mutable_hello()->set_role(v1::HelloRequest::ROLE_PUBLISHER);
-    return ask(request);
+    return send(request);
   }
 
   ControlService::Clock::time_point now = ControlService::Clock::time_point{} + std::chrono::hours{1};
   BackplaneState state;
-  std::vector<std::string> told;  ///< topics of source statuses
+  std::vector<std::string> announced;  ///< topics of source statuses
   int drains{};
   Participants participants;
   TypeRegistry types;

@@ -47,7 +47,7 @@ TEST_F(Service, TakesAHelloAndTellsOfTheSource) {
   EXPECT_EQ(reply.hello().max_event_bytes(), 1u << 20);
   EXPECT_TRUE(reply.hello().draining());
   EXPECT_FALSE(reply.hello().version().empty());
-  EXPECT_THAT(broker.told, ElementsAre("$SYS.source.clock@host7"));
+  EXPECT_THAT(broker.announced, ElementsAre("$SYS.source.clock@host7"));
 }
 
 TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
@@ -56,7 +56,7 @@ TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
   request.mutable_hello()->set_name("x");
   for (const int role : {4, -1, 1'000'000}) {
     request.mutable_hello()->set_role(static_cast<v1::HelloRequest::Role>(role));
-    EXPECT_EQ(broker.ask(request).error().code(), "malformed") << role;
+    EXPECT_EQ(broker.send(request).error().code(), "malformed") << role;
   }
   EXPECT_EQ(broker.participants.size(), 0u);
 }
@@ -68,7 +68,7 @@ TEST_F(Service, SaysHowFarASessionHasCome) {
   v1::ControlRequest request;
   request.mutable_admitted()->set_source("clock");
   request.mutable_admitted()->set_session(7);
-  auto admitted = broker.ask(request).admitted();
+  auto admitted = broker.send(request).admitted();
   EXPECT_EQ(admitted.sequence(), 41u);
   EXPECT_EQ(admitted.refused_reason(), "");
   EXPECT_FALSE(admitted.draining());
@@ -78,14 +78,14 @@ TEST_F(Service, SaysHowFarASessionHasCome) {
   again.refused_sequence = 43;
   again.refused_reason = static_cast<std::uint8_t>(Refusal::too_large);
   broker.state.draining = true;
-  admitted = broker.ask(request).admitted();
+  admitted = broker.send(request).admitted();
   EXPECT_EQ(admitted.refused_sequence(), 43u);
   EXPECT_EQ(admitted.refused(), 2u);
   EXPECT_EQ(admitted.refused_reason(), "too_large");
   EXPECT_TRUE(admitted.draining());
 
   request.mutable_admitted()->set_session(8);
-  EXPECT_EQ(broker.ask(request).admitted().sequence(), 0u);
+  EXPECT_EQ(broker.send(request).admitted().sequence(), 0u);
 }
 
 TEST_F(Service, GivesItsCountersAndWhoIsThere) {
@@ -94,7 +94,7 @@ TEST_F(Service, GivesItsCountersAndWhoIsThere) {
   broker.hello("clock", 1);
   v1::ControlRequest request;
   request.mutable_stats();
-  const auto reply = broker.ask(request);
+  const auto reply = broker.send(request);
   EXPECT_EQ(reply.stats().counters().at("received_total"), 5u);
   EXPECT_EQ(reply.stats().counters().at("rejected_total.bad_topic"), 2u);
   EXPECT_EQ(reply.stats().counters().at("participants.publisher.up"), 1u);
@@ -115,7 +115,7 @@ TEST_F(Service, GivesParticipantsInPagesThatFit) {
   std::vector<std::uint64_t> seen;
   for (bool more = true; more;) {
     request.mutable_stats();
-    const auto reply = broker.ask(request);
+    const auto reply = broker.send(request);
     ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
     EXPECT_EQ(reply.stats().counters_size() > 0, seen.empty());
     ASSERT_GT(reply.stats().participants_size(), 0);
@@ -130,7 +130,7 @@ TEST_F(Service, GivesParticipantsInPagesThatFit) {
 TEST_F(Service, RepliesBeforeItDrains) {
   v1::ControlRequest request;
   request.mutable_drain();
-  const auto reply = broker.ask(request);
+  const auto reply = broker.send(request);
   EXPECT_TRUE(reply.has_drain());
   EXPECT_TRUE(reply.has_complete());
   EXPECT_EQ(broker.drains, 1);
@@ -220,14 +220,14 @@ TEST_F(Service, RegistersTypesAndHandsThemOut) {
   file.set_name("a.proto");
   file.set_package("shop");
   file.add_message_type()->set_name("A");
-  auto reply = broker.ask(request);
+  auto reply = broker.send(request);
   ASSERT_TRUE(reply.has_complete()) << reply.error().text();
   EXPECT_EQ(reply.types().files().file_size(), 0);
 
   request.mutable_types()->Clear();
   request.mutable_types()->add_names("shop.A");
   request.mutable_types()->add_names("shop.B");
-  reply = broker.ask(request);
+  reply = broker.send(request);
   ASSERT_EQ(reply.types().files().file_size(), 1);
   EXPECT_EQ(reply.types().files().file(0).name(), "a.proto");
   EXPECT_THAT(reply.types().unknown(), ElementsAre("shop.B"));
@@ -238,18 +238,18 @@ TEST_F(Service, SaysWhyTypesAreRefused) {
   auto& file = *request.mutable_types()->mutable_register_files()->add_file();
   file.set_name("a.proto");
   file.add_dependency("nowhere.proto");
-  const auto nonsense = broker.ask(request);
+  const auto nonsense = broker.send(request);
   EXPECT_EQ(nonsense.error().code(), "bad_types");
   EXPECT_THAT(nonsense.error().text(), HasSubstr("nowhere.proto"));
 
   file.clear_dependency();
-  EXPECT_TRUE(broker.ask(request).has_complete());
+  EXPECT_TRUE(broker.send(request).has_complete());
   file.set_package("other");
-  EXPECT_EQ(broker.ask(request).error().code(), "conflict");
+  EXPECT_EQ(broker.send(request).error().code(), "conflict");
 
   request.mutable_types()->Clear();
   for (int i = 0; i < 513; ++i) request.mutable_types()->add_names("x");
-  EXPECT_EQ(broker.ask(request).error().code(), "too_large");
+  EXPECT_EQ(broker.send(request).error().code(), "too_large");
 }
 
 TEST_F(Service, HandsOutManyTypesInPagesThatFit) {
@@ -259,14 +259,14 @@ TEST_F(Service, HandsOutManyTypesInPagesThatFit) {
     file.set_name(std::to_string(i) + ".proto");
     file.set_package("p" + std::to_string(i));
     for (int k = 0; k < 1000; ++k) file.add_message_type()->set_name("Message" + std::to_string(k));
-    ASSERT_TRUE(broker.ask(request).has_complete());
+    ASSERT_TRUE(broker.send(request).has_complete());
   }
   int files = 0;
   std::string cursor;
   do {
     v1::ControlRequest request;
     request.mutable_types()->set_cursor(cursor);
-    const auto reply = broker.ask(request);
+    const auto reply = broker.send(request);
     ASSERT_LE(broker.replies.all[0].bytes, reply_bytes_max);
     files += reply.types().files().file_size();
     cursor = reply.more().cursor();
@@ -280,38 +280,38 @@ TEST_F(Service, AnotherVersionIsToldWhichOneIsSpoken) {
   v1::ControlRequest request;
   request.set_version(7);
   request.mutable_stats();
-  const auto reply = broker.ask(request);
+  const auto reply = broker.send(request);
   EXPECT_EQ(reply.error().code(), "version");
   EXPECT_EQ(reply.error().text(), "version: 1 is spoken here, got 7");
 }
 
 TEST_F(Service, ARequestForNothingKnownIsTold) {
   v1::ControlRequest request;
-  EXPECT_EQ(broker.ask(request).error().code(), "unknown_request");
+  EXPECT_EQ(broker.send(request).error().code(), "unknown_request");
   // Field 99, a request of later days.
-  const auto reply = broker.ask_bytes("\x08\x01\x10\x05\x9a\x06\x02\x08\x01");
+  const auto reply = broker.send_bytes("\x08\x01\x10\x05\x9a\x06\x02\x08\x01");
   EXPECT_EQ(reply.error().code(), "unknown_request");
   EXPECT_EQ(reply.id(), 5u);
 }
 
 TEST_F(Service, BytesThatAreNoRequestAreTold) {
-  const auto reply = broker.ask_bytes("hello?");
+  const auto reply = broker.send_bytes("hello?");
   EXPECT_EQ(reply.error().code(), "malformed");
   EXPECT_THAT(reply.error().text(), HasSubstr("6 bytes"));
-  EXPECT_EQ(broker.ask_bytes("").error().code(), "version");
+  EXPECT_EQ(broker.send_bytes("").error().code(), "version");
 }
 
 TEST_F(Service, SaysNothingOfBadRequestsOnStandardError) {
   testing::internal::CaptureStderr();
-  broker.ask_bytes("\x08\x01\x62\x03\x0a\x01\xff");                      // replay.pattern, not UTF-8
-  broker.ask_bytes("\x08\x01\x82\x01\x07\x0a\x05\x0a\x03\x0a\x01\xff");  // the name of a file of types
+  broker.send_bytes("\x08\x01\x62\x03\x0a\x01\xff");                      // replay.pattern, not UTF-8
+  broker.send_bytes("\x08\x01\x82\x01\x07\x0a\x05\x0a\x03\x0a\x01\xff");  // the name of a file of types
   EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST_F(Service, CountsWhatItIsAskedAndWhatItRefuses) {
   broker.hello("clock", 1);
-  broker.ask_bytes("hello?");
+  broker.send_bytes("hello?");
   broker.topics("a..b");
   EXPECT_EQ(broker.state.counters.control_requests_total, 3u);
   EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
@@ -340,7 +340,7 @@ TEST_F(Service, ForgedCursorsAreRefused) {
     v1::ControlRequest stats;
     stats.mutable_stats()->set_cursor(cursor);
     return std::vector{broker.retained(">", cursor), broker.replay(">", 0, cursor),
-                       broker.tails({">"}, 0, cursor), broker.ask(types), broker.ask(stats)};
+                       broker.tails({">"}, 0, cursor), broker.send(types), broker.send(stats)};
   };
   for (const std::string& cursor :
        {std::string("x"), real, std::string(100'000, 't'), std::string(64, '\0')}) {
@@ -359,7 +359,7 @@ TEST_F(Service, CursorsOfAnEarlierLifeAreTold) {
   request.mutable_replay()->set_pattern(">");
   request.mutable_replay()->set_since_ns(0);
   request.mutable_replay()->set_cursor(replay);
-  EXPECT_EQ(broker.ask(request).error().code(), "other_stream");
+  EXPECT_EQ(broker.send(request).error().code(), "other_stream");
 }
 
 TEST_F(Service, DamagedRequestsGetOneReplyEach) {
@@ -370,17 +370,17 @@ TEST_F(Service, DamagedRequestsGetOneReplyEach) {
   request.mutable_replay()->mutable_after_position()->set_stream(ServiceFixture::stream);
   request.mutable_replay()->set_cursor("12345678901234567890");
   const std::string whole = request.SerializeAsString();
-  for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) broker.ask_bytes(whole.substr(0, bytes));
+  for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) broker.send_bytes(whole.substr(0, bytes));
   std::mt19937 random(7);
   for (int i = 0; i < 20'000; ++i) {
     std::string damaged = whole;
     for (int k = 0; k < 3; ++k) damaged[random() % damaged.size()] = static_cast<char>(random());
-    broker.ask_bytes(damaged);
+    broker.send_bytes(damaged);
   }
   for (int i = 0; i < 5000; ++i) {
     std::string noise(random() % 200, '\0');
     for (char& c : noise) c = static_cast<char>(random());
-    broker.ask_bytes(noise);
+    broker.send_bytes(noise);
   }
 }
 
