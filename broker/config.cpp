@@ -170,7 +170,7 @@ class Claims {
     config::Place place{};
   };
 
-  static bool meet(const std::string& a, const std::string& b) {
+  static bool overlap(const std::string& a, const std::string& b) {
     const auto takes_all_of = [](const std::string& all, const std::string& host) {
       return all == "::" || (all == "0.0.0.0" && host.find(':') == std::string::npos);
     };
@@ -180,7 +180,7 @@ class Claims {
   void claim(Section& section, std::string_view key, std::string_view what, Claim claim) {
     std::vector<Claim>& claims = taken_[claim.what];
     for (const Claim& other : claims) {
-      if (!meet(claim.host, other.host)) continue;
+      if (!overlap(claim.host, other.host)) continue;
       const std::string by =
           other.written == claim.written ? std::string() : fmt::format(" by \"{}\"", other.written);
       section.error(key, fmt::format("{} \"{}\" is taken{}: see {} at {}", what, claim.written, by,

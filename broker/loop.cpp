@@ -29,32 +29,32 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 // A batch amortises the wakeup (one message a wakeup costs six times as much) without starving the rest.
-constexpr int messages_a_turn = 256;
+constexpr int messages_per_turn = 256;
 constexpr std::size_t messages_ahead = 16;
-static_assert(messages_a_turn % messages_ahead == 0);
+static_assert(messages_per_turn % messages_ahead == 0);
 // What a turn has taken is there twice, as it came and stamped, until it is published: of large events it is
 // fewer.
-constexpr std::size_t bytes_a_turn = 4u << 20;
+constexpr std::size_t bytes_per_turn = 4u << 20;
 // Frames are let go when others take their places. At rest that may be long: large ones go at once.
-constexpr std::size_t held_bytes_max = 64u << 10;
+constexpr std::size_t reused_frame_bytes_max = 64u << 10;
 // A look at a socket that has nothing is a system call, and a turn may be a few events long. While events
 // flow, the other sockets are looked at so often.
-constexpr auto round_every = 50us;
-constexpr int subscriptions_a_turn = 4096;
+constexpr auto full_poll_interval = 50us;
+constexpr int subscriptions_per_turn = 4096;
 // While events flow, readers of history get few answers a turn; at rest they get many.
-constexpr int requests_a_busy_turn = 2;
-constexpr int requests_a_quiet_turn = 64;
+constexpr int requests_per_busy_turn = 2;
+constexpr int requests_per_idle_turn = 64;
 // Some questions take long to answer: no further one is taken after so much time, and while events flow, they
 // have this many times as long as the last answers took.
-constexpr auto answers_a_turn_time = 1ms;
-constexpr int time_for_events = 3;
+constexpr auto reply_time_per_turn = 1ms;
+constexpr int event_time_ratio = 3;
 constexpr std::size_t envelope_frames_max = 8;
 // Replies that wait for one asker, of at most 256 KiB.
-constexpr int replies_hwm = 32;
+constexpr int reply_hwm = 32;
 // 20 live events a second and more have short slices of history beside them.
-constexpr auto quiet_before_long_slices = 50ms;
+constexpr auto idle_before_long_slices = 50ms;
 constexpr auto snapshot_every = 250ms;
-constexpr auto quiet_before_drained = 200ms;
+constexpr auto idle_before_drained = 200ms;
 
 /// Something that is due again and again.
 class Timer {
@@ -89,7 +89,7 @@ mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
 
 mq::SocketOptions control_options(std::size_t max_event_bytes) {
   mq::SocketOptions options;
-  options.send_hwm = replies_hwm;
+  options.send_hwm = reply_hwm;
   options.max_message_bytes = static_cast<std::int64_t>(max_event_bytes + (64u << 10));
   options.io_thread = 0;
   return options;
@@ -135,12 +135,12 @@ class Loop::Impl final : public ReplySink {
   [[nodiscard]] int take_events(bool all);
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
   [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
-  [[nodiscard]] int answer_subscriptions();
-  [[nodiscard]] int answer_requests(int limit, Clock::time_point now);
+  [[nodiscard]] int serve_subscriptions();
+  [[nodiscard]] int serve_requests(int limit, Clock::time_point now);
   void keep_time(Clock::time_point now);
   void sleep(Clock::time_point now);
 
-  void tell_source(const std::string& topic, const v1::SourceStatus& status);
+  void publish_source_status(const std::string& topic, const v1::SourceStatus& status);
   void take_settings(Clock::time_point now);
   void watch_subscriptions();
   void publish_snapshot();
@@ -179,8 +179,8 @@ class Loop::Impl final : public ReplySink {
 
   // The crossings: written by other threads, read here once a turn after wake_ was readable.
   WakeFd wake_;
-  std::atomic<bool> drain_asked_{};
-  std::atomic<bool> settings_wait_{};
+  std::atomic<bool> drain_requested_{};
+  std::atomic<bool> settings_pending_{};
   std::mutex settings_mutex_;
   std::optional<LoopSettings> settings_;
 };
@@ -195,8 +195,9 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
       egress_(context_, {.send_hwm = config_.egress_hwm, .max_event_bytes = config_.max_event_bytes},
               state_.counters),
       pipeline_(state_, egress_, unix_now_ns),
-      participants_(
-          [this](const std::string& topic, const v1::SourceStatus& status) { tell_source(topic, status); }),
+      participants_([this](const std::string& topic, const v1::SourceStatus& status) {
+        publish_source_status(topic, status);
+      }),
       service_(state_, participants_, types_, *this, [this] { drain(); }),
       each_second_(1s, Clock::now()),
       stats_(config_.stats_every, Clock::now()),
@@ -259,52 +260,52 @@ Result<BoundEndpoints> Loop::Impl::open() {
 
 void Loop::Impl::run() {
   last_event_ = Clock::now();
-  Clock::time_point next_round{};
-  bool round = true;  // whether this turn looks at all sockets
+  Clock::time_point next_full_poll{};
+  bool poll_all = true;  // whether this turn looks at all sockets
   for (;;) {
     ++state_.counters.turns_total;
     // A store that is busy holds up the data path, and by it the publishers; nothing is lost.
-    const bool store_takes = pipeline_.flush();
-    const int taken = store_takes ? take_events(round) : 0;
-    int done = taken;
+    const bool store_accepts = pipeline_.flush();
+    const int received = store_accepts ? take_events(poll_all) : 0;
+    int done = received;
     const bool published = pipeline_.flush();
-    round = round || taken == 0;
-    if (published && round) done += answer_subscriptions();
+    poll_all = poll_all || received == 0;
+    if (published && poll_all) done += serve_subscriptions();
 
     Clock::time_point now = Clock::now();
     // Questions don't count: those who ask again and again would hold up the drain.
-    if (taken > 0 || !store_takes) last_event_ = now;
-    service_.set_busy(now - last_event_ < quiet_before_long_slices);
-    if (round) {
-      const int answered = answer_requests(done == 0 ? requests_a_quiet_turn : requests_a_busy_turn, now);
-      const Clock::time_point asked = now;
-      if (answered > 0) now = Clock::now();
-      done += answered;
-      next_round = now + std::max<Clock::duration>(round_every, time_for_events * (now - asked));
+    if (received > 0 || !store_accepts) last_event_ = now;
+    service_.set_busy(now - last_event_ < idle_before_long_slices);
+    if (poll_all) {
+      const int served = serve_requests(done == 0 ? requests_per_idle_turn : requests_per_busy_turn, now);
+      const Clock::time_point before = now;
+      if (served > 0) now = Clock::now();
+      done += served;
+      next_full_poll = now + std::max<Clock::duration>(full_poll_interval, event_time_ratio * (now - before));
     }
     keep_time(now);
     if (state_.draining && drained(now)) break;
     if (done == 0) sleep(now);
-    round = done == 0 || now >= next_round;
+    poll_all = done == 0 || now >= next_full_poll;
   }
   end();
 }
 
 int Loop::Impl::take_events(bool all) {
-  const int taken = drain_socket(ingress_, false);
-  if (!raw_ || !(all || raw_flows_ || taken == 0)) return taken;
+  const int received = drain_socket(ingress_, false);
+  if (!raw_ || !(all || raw_flows_ || received == 0)) return received;
   const int raw_taken = drain_socket(*raw_, true);
   raw_flows_ = raw_taken > 0;
-  return taken + raw_taken;
+  return received + raw_taken;
 }
 
 int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
   // Some messages ahead: their bytes come out of the I/O thread's cache while others are worked on.
-  int taken = 0;
+  int total = 0;
   std::size_t bytes = 0;
-  for (bool there = true; there && taken < messages_a_turn && bytes < bytes_a_turn;) {
+  for (bool there = true; there && total < messages_per_turn && bytes < bytes_per_turn;) {
     std::size_t received = 0;
-    while (received < incoming_.size() && bytes < bytes_a_turn &&
+    while (received < incoming_.size() && bytes < bytes_per_turn &&
            (there = receive(socket, incoming_[received]))) {
       bytes += incoming_[received++].bytes;
     }
@@ -321,14 +322,14 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
       } else {
         pipeline_.take(message.topic, message.event, known[i]);
       }
-      if (message.bytes > held_bytes_max) {
+      if (message.bytes > reused_frame_bytes_max) {
         message.topic.rebuild();
         message.event.rebuild();
       }
     }
-    taken += static_cast<int>(received);
+    total += static_cast<int>(received);
   }
-  return taken;
+  return total;
 }
 
 bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
@@ -348,26 +349,26 @@ bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
   return true;
 }
 
-int Loop::Impl::answer_subscriptions() {
+int Loop::Impl::serve_subscriptions() {
   int seen = 0;
-  while (seen < subscriptions_a_turn) {
+  while (seen < subscriptions_per_turn) {
     const auto subscription = egress_.next_subscription();
     if (!subscription) break;
     ++seen;
-    if (!subscription->begins || !asks_for_live(subscription->prefix)) continue;
-    v1::LiveAnswer answer;
-    answer.set_backplane(state_.name);
-    pipeline_.publish_unnumbered(subscription->prefix, system_event(state_.name, answer, unix_now_ns()));
+    if (!subscription->begins || !is_live_request(subscription->prefix)) continue;
+    v1::LiveAnswer reply;
+    reply.set_backplane(state_.name);
+    pipeline_.publish_unnumbered(subscription->prefix, system_event(state_.name, reply, unix_now_ns()));
     ++state_.counters.live_replies_total;
   }
   return seen;
 }
 
-int Loop::Impl::answer_requests(int limit, Clock::time_point now) {
-  int answered = 0;
-  while (answered < limit && (answered == 0 || Clock::now() - now < answers_a_turn_time) &&
+int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
+  int served = 0;
+  while (served < limit && (served == 0 || Clock::now() - now < reply_time_per_turn) &&
          control_.receive(request_)) {
-    ++answered;
+    ++served;
     Envelope envelope;
     std::size_t frames = 1;
     while (request_.more()) {
@@ -383,7 +384,7 @@ int Loop::Impl::answer_requests(int limit, Clock::time_point now) {
     service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now);
   }
   service_.poll_slices();
-  return answered;
+  return served;
 }
 
 void Loop::Impl::reply(const Envelope& envelope, std::string_view bytes) {
@@ -402,7 +403,7 @@ void Loop::Impl::reply(const Envelope& envelope, std::string_view bytes) {
 
 void Loop::Impl::keep_time(Clock::time_point now) {
   take_settings(now);
-  if (drain_asked_.load(std::memory_order_acquire) && !state_.draining) begin_drain(now);
+  if (drain_requested_.load(std::memory_order_acquire) && !state_.draining) begin_drain(now);
   if (each_second_.due(now)) {
     participants_.expire(now);
     state_.history->expire(unix_now_ns());
@@ -421,7 +422,7 @@ void Loop::Impl::sleep(Clock::time_point now) {
   // What the timers have put into the pipeline goes out first.
   if (pipeline_.pending() > 0) return;
   auto until = std::min(each_second_.next(), stats_.next());
-  if (state_.draining) until = std::min(until, now + quiet_before_drained / 4);
+  if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
   std::array<zmq_pollitem_t, 6> items{};
   std::size_t count = 0;
   const auto watch_socket = [&](mq::Socket& socket) {
@@ -443,7 +444,7 @@ void Loop::Impl::sleep(Clock::time_point now) {
 
 /// Topics are never forgotten, and anybody can say Hello by any number of names: they may have their part of
 /// the topics, and not those that events need.
-void Loop::Impl::tell_source(const std::string& topic, const v1::SourceStatus& status) {
+void Loop::Impl::publish_source_status(const std::string& topic, const v1::SourceStatus& status) {
   if (state_.topics.find(topic) == nullptr) {
     const std::size_t topics_max = source_topics_max(config_.max_topics);
     if (source_topics_ >= topics_max) {
@@ -462,12 +463,12 @@ void Loop::Impl::tell_source(const std::string& topic, const v1::SourceStatus& s
 // ── settings, figures ────────────────────────────────────────────────────────────────────────────────────
 
 void Loop::Impl::take_settings(Clock::time_point now) {
-  if (!settings_wait_.load(std::memory_order_acquire)) return;
+  if (!settings_pending_.load(std::memory_order_acquire)) return;
   std::optional<LoopSettings> settings;
   {
     const std::lock_guard lock(settings_mutex_);
     settings = std::exchange(settings_, std::nullopt);
-    settings_wait_.store(false, std::memory_order_release);
+    settings_pending_.store(false, std::memory_order_release);
   }
   if (!settings) return;
   state_.history->set_limits(std::move(settings->history));
@@ -506,7 +507,7 @@ void Loop::Impl::begin_drain(Clock::time_point now) {
 }
 
 bool Loop::Impl::drained(Clock::time_point now) const {
-  return now - last_event_ >= quiet_before_drained || now - drain_began_ >= config_.drain_limit / 2;
+  return now - last_event_ >= idle_before_drained || now - drain_began_ >= config_.drain_limit / 2;
 }
 
 void Loop::Impl::end() {
@@ -531,7 +532,7 @@ void Loop::Impl::wake() noexcept {
 }
 
 void Loop::Impl::drain() noexcept {
-  drain_asked_.store(true, std::memory_order_release);
+  drain_requested_.store(true, std::memory_order_release);
   wake();
 }
 
@@ -539,7 +540,7 @@ void Loop::Impl::reload(LoopSettings settings) {
   {
     const std::lock_guard lock(settings_mutex_);
     settings_ = std::move(settings);
-    settings_wait_.store(true, std::memory_order_release);
+    settings_pending_.store(true, std::memory_order_release);
   }
   wake();
 }

@@ -68,7 +68,7 @@ class Server::Impl {
 
   Result<void> open();
   [[nodiscard]] std::vector<std::string> ready_lines() const;
-  ExitCode run(Signals& signals, const Reader& read_again);
+  ExitCode run(Signals& signals, const Reader& read_config);
 
  private:
   struct Backplane {
@@ -85,7 +85,7 @@ class Server::Impl {
   [[nodiscard]] std::string why_not_ready() const;
   void work(Backplane& backplane) noexcept;
   void drain();
-  void reload(const Reader& read_again);
+  void reload(const Reader& read_config);
   void join();
 
   BrokerConfig config_;
@@ -170,7 +170,7 @@ void Server::Impl::work(Backplane& backplane) noexcept {
   ended_.wake();
 }
 
-ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
+ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
   running_ = backplanes_.size();
   for (auto& backplane : backplanes_) {
     backplane->thread = std::thread([this, &backplane = *backplane] { work(backplane); });
@@ -185,7 +185,7 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_again) {
         drain();
         break;
       case Signals::Event::reload:
-        reload(read_again);
+        reload(read_config);
         break;
       case Signals::Event::none:
         break;
@@ -203,19 +203,19 @@ void Server::Impl::drain() {
   }
 }
 
-void Server::Impl::reload(const Reader& read_again) {
-  Result<BrokerConfig> fresh = read_again();
-  if (!fresh) {
-    log::error("reload: nothing changed: {}", fresh.error().text);
+void Server::Impl::reload(const Reader& read_config) {
+  Result<BrokerConfig> new_config = read_config();
+  if (!new_config) {
+    log::error("reload: nothing changed: {}", new_config.error().text);
     return;
   }
-  if (fresh->metrics != config_.metrics) {
+  if (new_config->metrics != config_.metrics) {
     log::warning("reload: needs a restart: [metrics].listen (stays {})", config_.metrics);
   }
   for (auto& backplane : backplanes_) {
-    const auto found = std::find_if(fresh->backplanes.begin(), fresh->backplanes.end(),
+    const auto found = std::find_if(new_config->backplanes.begin(), new_config->backplanes.end(),
                                     [&](const auto& each) { return each.name == backplane->config.name; });
-    if (found == fresh->backplanes.end()) {
+    if (found == new_config->backplanes.end()) {
       log::warning("reload: {} is no longer configured; ending it needs a restart", backplane->config.name);
       continue;
     }
@@ -231,7 +231,7 @@ void Server::Impl::reload(const Reader& read_again) {
         "reload: {}: retention, history_bytes_max, stats_every and max_subscriptions_warning are in force",
         backplane->config.name);
   }
-  for (const BackplaneConfig& each : fresh->backplanes) {
+  for (const BackplaneConfig& each : new_config->backplanes) {
     const bool known = std::any_of(backplanes_.begin(), backplanes_.end(), [&](const auto& backplane) {
       return backplane->config.name == each.name;
     });
@@ -256,8 +256,8 @@ Server::~Server() = default;
 std::vector<std::string> Server::ready_lines() const {
   return impl_->ready_lines();
 }
-ExitCode Server::run(Signals& signals, const Reader& read_again) {
-  return impl_->run(signals, read_again);
+ExitCode Server::run(Signals& signals, const Reader& read_config) {
+  return impl_->run(signals, read_config);
 }
 
 }  // namespace backplane::broker

@@ -30,7 +30,7 @@ class Server {
   using Reader = std::function<Result<BrokerConfig>()>;
 
   /// Works until a stop signal (or a DrainRequest to every backplane), then drains. Blocks.
-  ExitCode run(Signals& signals, const Reader& read_again);
+  ExitCode run(Signals& signals, const Reader& read_config);
 
  private:
   class Impl;

@@ -19,7 +19,7 @@ std::string system_event(std::string_view backplane, const google::protobuf::Mes
   return event.SerializeAsString();
 }
 
-bool asks_for_live(std::string_view subscription) noexcept {
+bool is_live_request(std::string_view subscription) noexcept {
   constexpr std::string_view prefix = "$SYS.live.";
   return subscription.size() > prefix.size() && subscription.starts_with(prefix) &&
          check_topic(subscription) == TopicFault::none;

@@ -17,7 +17,7 @@ namespace backplane::broker {
                                        std::int64_t now_ns);
 
 /// Whether a subscription asks to be told that it is live: to $SYS.live.<nonce>, the whole topic.
-[[nodiscard]] bool asks_for_live(std::string_view subscription) noexcept;
+[[nodiscard]] bool is_live_request(std::string_view subscription) noexcept;
 
 inline constexpr std::string_view drain_topic = "$SYS.drain";
 [[nodiscard]] std::string stats_topic(std::string_view backplane);
