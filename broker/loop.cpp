@@ -19,6 +19,7 @@
 #include "core/payload/type_registry.hpp"
 #include "core/process/host.hpp"
 #include "core/process/wake_fd.hpp"
+#include "core/thread/mutex.hpp"
 #include "core/time/deadline.hpp"
 #include "core/time/duration.hpp"
 
@@ -181,8 +182,8 @@ class Loop::Impl final : public ReplySink {
   WakeFd wake_;
   std::atomic<bool> drain_requested_{};
   std::atomic<bool> settings_pending_{};
-  std::mutex settings_mutex_;
-  std::optional<LoopSettings> settings_;
+  Mutex settings_mutex_;
+  std::optional<LoopSettings> settings_ GUARDED_BY(settings_mutex_);
 };
 
 Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
@@ -466,7 +467,7 @@ void Loop::Impl::take_settings(Clock::time_point now) {
   if (!settings_pending_.load(std::memory_order_acquire)) return;
   std::optional<LoopSettings> settings;
   {
-    const std::lock_guard lock(settings_mutex_);
+    const MutexLock lock(settings_mutex_);
     settings = std::exchange(settings_, std::nullopt);
     settings_pending_.store(false, std::memory_order_release);
   }
@@ -538,7 +539,7 @@ void Loop::Impl::drain() noexcept {
 
 void Loop::Impl::reload(LoopSettings settings) {
   {
-    const std::lock_guard lock(settings_mutex_);
+    const MutexLock lock(settings_mutex_);
     settings_ = std::move(settings);
     settings_pending_.store(true, std::memory_order_release);
   }

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -17,6 +16,7 @@
 #include "core/metrics/listener.hpp"
 #include "core/process/host.hpp"
 #include "core/process/wake_fd.hpp"
+#include "core/thread/mutex.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -76,8 +76,8 @@ class Server::Impl {
     SnapshotBoard board;
     BoundEndpoints bound;
     std::thread thread;
-    std::mutex loop_mutex;       ///< held by the loop's thread for the moment in which it takes the loop away
-    std::unique_ptr<Loop> loop;  ///< under loop_mutex once the thread runs; none when that has ended
+    Mutex loop_mutex;
+    std::unique_ptr<Loop> loop GUARDED_BY(loop_mutex);  ///< nullptr once run() has returned
   };
 
   Result<void> open_metrics();
@@ -102,12 +102,16 @@ Result<void> Server::Impl::open() {
     warn_if_open_to_others(config);
     auto backplane = std::make_unique<Backplane>();
     backplane->config = config;
-    backplane->loop = std::make_unique<Loop>(config, backplane->board);
-    auto bound = backplane->loop->open();
+    auto loop = std::make_unique<Loop>(config, backplane->board);
+    auto bound = loop->open();
     if (!bound) {
       return fail(bound.error().code, fmt::format("backplane \"{}\": {}", config.name, bound.error().text));
     }
     backplane->bound = *bound;
+    {
+      const MutexLock lock(backplane->loop_mutex);
+      backplane->loop = std::move(loop);
+    }
     backplanes_.push_back(std::move(backplane));
   }
   return open_metrics();
@@ -153,8 +157,13 @@ std::vector<std::string> Server::Impl::ready_lines() const {
 }
 
 void Server::Impl::work(Backplane& backplane) noexcept {
+  Loop* loop = nullptr;
+  {
+    const MutexLock lock(backplane.loop_mutex);
+    loop = backplane.loop.get();
+  }
   try {
-    backplane.loop->run();
+    loop->run();
   } catch (const std::exception& problem) {
     log::error("{}: {}", backplane.config.name, problem.what());
     failed_ = true;
@@ -162,7 +171,7 @@ void Server::Impl::work(Backplane& backplane) noexcept {
   // Closing waits for subscribers that still read: each backplane's on its own thread, side by side.
   std::unique_ptr<Loop> ended;
   {
-    const std::lock_guard lock(backplane.loop_mutex);
+    const MutexLock lock(backplane.loop_mutex);
     ended = std::move(backplane.loop);
   }
   ended.reset();
@@ -198,7 +207,7 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
 
 void Server::Impl::drain() {
   for (auto& backplane : backplanes_) {
-    const std::lock_guard lock(backplane->loop_mutex);
+    const MutexLock lock(backplane->loop_mutex);
     if (backplane->loop) backplane->loop->drain();
   }
 }
@@ -223,7 +232,7 @@ void Server::Impl::reload(const Reader& read_config) {
       log::warning("reload: {}: needs a restart: {}", backplane->config.name, change);
     }
     {
-      const std::lock_guard lock(backplane->loop_mutex);
+      const MutexLock lock(backplane->loop_mutex);
       if (!backplane->loop) continue;
       backplane->loop->reload(settings_of(*found));
     }

@@ -161,12 +161,12 @@ std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock:
 }
 
 void SnapshotBoard::publish(BackplaneSnapshot snapshot) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::swap(latest_, snapshot);  // the old one is freed outside the lock
 }
 
 BackplaneSnapshot SnapshotBoard::latest() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return latest_;
 }
 

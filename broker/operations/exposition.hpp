@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include "broker/state/backplane_state.hpp"
 #include "broker/state/participants.hpp"
 #include "core/metrics/exposition.hpp"
+#include "core/thread/mutex.hpp"
 
 namespace backplane::broker {
 
@@ -76,8 +76,8 @@ class SnapshotBoard {
   [[nodiscard]] BackplaneSnapshot latest() const;
 
  private:
-  mutable std::mutex mutex_;
-  BackplaneSnapshot latest_;  // under mutex_
+  mutable Mutex mutex_;
+  BackplaneSnapshot latest_ GUARDED_BY(mutex_);
 };
 
 }  // namespace backplane::broker
