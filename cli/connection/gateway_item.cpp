@@ -8,13 +8,13 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/session.pb.h"
-#include "publishers/sources/json.hpp"
+#include "core/json/object.hpp"
 
 namespace backplane::cli {
 namespace {
 
 using Kind = GatewayItem::Kind;
-using Members = sources::Record;
+using Members = json::Object;
 
 tl::unexpected<Error> unexpected_message(std::string_view line) {
   constexpr std::size_t shown_max = 80;
@@ -32,13 +32,13 @@ std::optional<std::uint64_t> number_of(const std::string* text, int base = 10) {
 }
 
 const std::string* find(const Members& members, std::string_view name) {
-  const sources::Value* const value = members.find(name);
+  const json::Value* const value = members.find(name);
   return value == nullptr ? nullptr : &value->text;
 }
 
 /// {"gap":{…}} or {"reset":{…}}
 Result<GatewayItem> parse_notice(Kind kind, std::string_view line, const std::string& inner) {
-  const auto members = sources::parse_json_object(inner);
+  const auto members = json::parse_object(inner);
   if (!members) return unexpected_message(line);
   GatewayItem item;
   item.kind = kind;
@@ -95,8 +95,8 @@ Result<GatewayItem> parse_object(std::string_view line) {
   // Leave out the payload: it is not needed, and may be nested more deeply than the parser allows.
   const std::size_t data = data_at(line);
   const auto members = data == std::string_view::npos
-                           ? sources::parse_json_object(line)
-                           : sources::parse_json_object(std::string(line.substr(0, data)) + "null}");
+                           ? json::parse_object(line)
+                           : json::parse_object(std::string(line.substr(0, data)) + "null}");
   if (!members) return unexpected_message(line);
   if (const std::string* gap = find(*members, "gap")) return parse_notice(Kind::gap, line, *gap);
   if (const std::string* reset = find(*members, "reset")) return parse_notice(Kind::reset, line, *reset);

@@ -17,9 +17,9 @@
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/events/v1/temperature.pb.h"
 #include "backplane/events/v1/text_message.pb.h"
+#include "core/json/object.hpp"
 #include "core/log/escape.hpp"
 #include "core/time/duration.hpp"
-#include "publishers/sources/json.hpp"
 
 namespace backplane::sources {
 namespace {
@@ -74,7 +74,7 @@ Result<double> parse_number(std::string_view text, std::string_view where) {
 }
 
 Result<std::int64_t> read_time(const Value& value, TimeUnit unit, std::string_view where) {
-  if (!is_json_number(value.text)) return parse_time(value.text, where);
+  if (!json::is_number(value.text)) return parse_time(value.text, where);
   const auto number = parse_number(value.text, where);
   if (!number) return tl::unexpected(number.error());
   const double size = std::abs(*number);
@@ -155,33 +155,33 @@ const Value* Mapping::find(const Record& record, std::string_view field) const {
 Result<std::string> Mapping::literal(const pb::FieldDescriptor& field, const Value& value,
                                      std::string_view where) const {
   const bool text = value.kind == Value::Kind::text;
-  if (field.is_repeated()) return text ? json_string(value.text) : value.text;
+  if (field.is_repeated()) return text ? json::quoted(value.text) : value.text;
   switch (field.cpp_type()) {
     case pb::FieldDescriptor::CPPTYPE_DOUBLE:
     case pb::FieldDescriptor::CPPTYPE_FLOAT:
       if (auto number = parse_number(value.text, where); !number) return tl::unexpected(number.error());
-      return json_string(value.text);
+      return json::quoted(value.text);
     case pb::FieldDescriptor::CPPTYPE_INT32:
     case pb::FieldDescriptor::CPPTYPE_INT64:
     case pb::FieldDescriptor::CPPTYPE_UINT32:
     case pb::FieldDescriptor::CPPTYPE_UINT64:
       if (!is_integer(value.text)) return bad_value(where, "a whole number", value.text);
-      return json_string(value.text);
+      return json::quoted(value.text);
     case pb::FieldDescriptor::CPPTYPE_BOOL:
       if (value.text == "true" || value.text == "1") return "true";
       if (value.text == "false" || value.text == "0") return "false";
       return bad_value(where, "true or false", value.text);
     case pb::FieldDescriptor::CPPTYPE_ENUM:
-      return is_integer(value.text) ? value.text : json_string(value.text);
+      return is_integer(value.text) ? value.text : json::quoted(value.text);
     case pb::FieldDescriptor::CPPTYPE_STRING:
-      return json_string(value.text);
+      return json::quoted(value.text);
     case pb::FieldDescriptor::CPPTYPE_MESSAGE:
       if (field.message_type()->full_name() == "google.protobuf.Timestamp") {
         const auto time_ns = read_time(value, unit_, where);
         if (!time_ns) return tl::unexpected(time_ns.error());
-        return json_string(format_time(*time_ns));
+        return json::quoted(format_time(*time_ns));
       }
-      return text ? json_string(value.text) : value.text;
+      return text ? json::quoted(value.text) : value.text;
   }
   return value.text;
 }

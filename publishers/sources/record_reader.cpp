@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "core/json/object.hpp"
 #include "core/wire/scan.hpp"
 #include "publishers/sources/csv.hpp"
-#include "publishers/sources/json.hpp"
 #include "publishers/sources/line_splitter.hpp"
 
 namespace backplane::sources {
@@ -64,10 +64,10 @@ class Table : public RecordReader {
   std::string json() const override {
     Record record;
     for (const auto& [name, value] : record_.values()) {
-      const bool number = is_json_number(value.text);
+      const bool number = json::is_number(value.text);
       record.set(name, {value.text, number ? Value::Kind::literal : value.kind});
     }
-    return to_json(record);
+    return json::to_text(record);
   }
 
  private:
@@ -94,7 +94,7 @@ class JsonLines : public RecordReader {
       fault_ = fmt::format("expected at most {} bytes per record, got more", record_bytes_max);
       return Next::bad;
     }
-    auto record = parse_json_object(lines_.text());
+    auto record = json::parse_object(lines_.text());
     if (!record) {
       fault_ = record.error().text;
       return Next::bad;

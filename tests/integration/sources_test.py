@@ -100,7 +100,7 @@ class Replays(SourcesTest):
         for _ in range(4):
             reader.receive()
         self.assertEqual(quakes.wait_exit(), 0)
-        self.assertRegex(quakes.err[0], r"quakes\.ndjson:2: wanted a JSON object")
+        self.assertRegex(quakes.err[0], r"quakes\.ndjson:2: expected a JSON object")
         self.assertRegex(quakes.err[-1], r"bad records: 2; events published: 4$")
 
     def test_with_on_error_stop_the_first_broken_record_ends_it_and_all_before_it_is_published(self):
