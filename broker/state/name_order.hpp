@@ -54,7 +54,6 @@ class NameOrder {
     return rank(end) - rank(prefix);
   }
 
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] std::size_t memory_bytes() const noexcept {
     return pieces_.size() * (piece_max * sizeof(T*) + sizeof(std::vector<T*>));
   }

@@ -2,10 +2,8 @@
 
 #include <cerrno>
 #include <csignal>
-#include <ctime>
 #include <system_error>
 
-#include <poll.h>
 #include <pthread.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -37,24 +35,6 @@ Signals::Event Signals::next() noexcept {
   while (bytes < 0 && errno == EINTR);
   if (bytes != ssize_t{sizeof info}) return Event::none;
   return info.ssi_signo == SIGHUP ? Event::reload : Event::stop;
-}
-
-Signals::Event Signals::wait(int timeout_ms) noexcept {
-  pollfd waiting{fd_, POLLIN, 0};
-  timespec deadline{};
-  clock_gettime(CLOCK_MONOTONIC, &deadline);
-  const long long end_ms = deadline.tv_sec * 1000LL + deadline.tv_nsec / 1'000'000 + timeout_ms;
-  int left_ms = timeout_ms;
-  // Another signal's handler may interrupt poll; the time waited until then counts.
-  while (::poll(&waiting, 1, left_ms) < 0 && errno == EINTR) {
-    if (timeout_ms < 0) continue;
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const long long left = end_ms - (now.tv_sec * 1000LL + now.tv_nsec / 1'000'000);
-    if (left <= 0) break;
-    left_ms = static_cast<int>(left);
-  }
-  return next();
 }
 
 }  // namespace backplane

@@ -23,9 +23,6 @@ class Signals {
   /// The next signal that waits, without blocking. SIGINT and SIGTERM are `stop`, SIGHUP is `reload`.
   [[nodiscard]] Event next() noexcept;
 
-  /// Blocks until a signal comes or `timeout_ms` is over (-1: no limit).
-  [[nodiscard]] Event wait(int timeout_ms) noexcept;
-
  private:
   int fd_;
 };

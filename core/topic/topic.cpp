@@ -148,10 +148,4 @@ std::string describe(TopicFault fault, std::string_view name) {
   return "unknown fault";
 }
 
-Result<Topic> Topic::parse(std::string_view name) {
-  const TopicFault fault = check_topic(name);
-  if (fault != TopicFault::none) return fail(ErrorCode::invalid_argument, describe(fault, name));
-  return Topic(std::string(name));
-}
-
 }  // namespace backplane

@@ -6,8 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include "core/error/error.hpp"
-
 namespace backplane {
 
 /// Longest topic or pattern, in bytes of UTF-8.
@@ -42,22 +40,5 @@ enum class TopicFault : std::uint8_t {
 [[nodiscard]] inline bool is_system_topic(std::string_view topic) noexcept {
   return topic.starts_with(system_prefix);
 }
-
-/// A name that is known to be a topic. A value; safe to share between threads as such.
-class Topic {
- public:
-  /// @returns the topic, or invalid_argument with describe()'s line.
-  static Result<Topic> parse(std::string_view name);
-
-  [[nodiscard]] const std::string& str() const noexcept { return name_; }
-  [[nodiscard]] std::string_view view() const noexcept { return name_; }
-  [[nodiscard]] bool is_system() const noexcept { return is_system_topic(name_); }
-
-  friend bool operator==(const Topic&, const Topic&) = default;
-
- private:
-  explicit Topic(std::string name) : name_(std::move(name)) {}
-  std::string name_;
-};
 
 }  // namespace backplane

@@ -39,14 +39,6 @@ inline void append_delimited(unsigned number, std::string_view content, std::str
   out.append(content);
 }
 
-/// A fixed64 or sfixed64 field with a number up to 15.
-inline void append_fixed64(unsigned number, std::uint64_t value, std::string& out) {
-  out.push_back(static_cast<char>(number << 3 | 1));
-  const std::size_t at = out.size();
-  out.resize(at + sizeof value);
-  store_little_endian(value, out.data() + at);
-}
-
 /// A varint field with a number up to 15.
 inline void append_number(unsigned number, std::uint64_t value, std::string& out) {
   out.push_back(static_cast<char>(number << 3));

@@ -73,10 +73,10 @@ class Socket {
   [[nodiscard]] bool send(std::string_view frame, zmq::send_flags flags = zmq::send_flags::none);
   [[nodiscard]] bool send(zmq::message_t& frame, zmq::send_flags flags = zmq::send_flags::none);
 
-  /// Whether a receive() would give something now. Also re-arms fd(), see there.
+  /// Whether receive() would return a frame now. Also re-arms fd().
   [[nodiscard]] bool readable();
-  /// For poll and epoll, edge-triggered: after a wakeup, and again before sleeping, ask readable();
-  /// a send on the socket consumes the edge as well.
+  /// For poll() and epoll, edge-triggered: call readable() after a wakeup, and again before sleeping. Sending
+  /// on the socket consumes the edge as well.
   [[nodiscard]] int fd();
 
   /// Gives the socket away: the next thread that uses it owns it.

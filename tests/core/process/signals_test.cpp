@@ -21,17 +21,12 @@ TEST(Signals, ArriveAsEventsInsteadOfEndingTheProcess) {
   EXPECT_EQ(signals.next(), Signals::Event::none);
   ::kill(::getpid(), SIGTERM);
   EXPECT_TRUE(is_readable(signals.fd()));
-  EXPECT_EQ(signals.wait(1000), Signals::Event::stop);
+  EXPECT_EQ(signals.next(), Signals::Event::stop);
   ::kill(::getpid(), SIGHUP);
-  EXPECT_EQ(signals.wait(1000), Signals::Event::reload);
+  EXPECT_EQ(signals.next(), Signals::Event::reload);
   ::kill(::getpid(), SIGINT);
-  EXPECT_EQ(signals.wait(1000), Signals::Event::stop);
+  EXPECT_EQ(signals.next(), Signals::Event::stop);
   EXPECT_FALSE(is_readable(signals.fd()));
-}
-
-TEST(Signals, WaitingEndsWithItsTime) {
-  Signals signals;
-  EXPECT_EQ(signals.wait(1), Signals::Event::none);
 }
 
 TEST(Signals, AReaderThatHasGoneIsAnErrorAndNotTheEnd) {

@@ -150,18 +150,5 @@ TEST(DescribeTopicFault, CutsALongNameBetweenCharacters) {
   EXPECT_LT(text.size(), 200U);
 }
 
-TEST(Topic, ParseKeepsTheNameOrSaysWhatIsWrong) {
-  const Result<Topic> topic = Topic::parse("$SYS.drain");
-  ASSERT_TRUE(topic);
-  EXPECT_EQ(topic->str(), "$SYS.drain");
-  EXPECT_TRUE(topic->is_system());
-  EXPECT_FALSE(Topic::parse("SYS.drain")->is_system());
-
-  const Result<Topic> bad = Topic::parse("stock.*");
-  ASSERT_FALSE(bad);
-  EXPECT_EQ(bad.error().code, ErrorCode::invalid_argument);
-  EXPECT_THAT(bad.error().text, HasSubstr(R"("stock.*")"));
-}
-
 }  // namespace
 }  // namespace backplane
