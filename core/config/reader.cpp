@@ -138,7 +138,7 @@ class ReadingSection final : public Section {
  protected:
   void text(std::string_view key, std::string& value, std::string_view, const Check& check) override {
     const auto given_text = take<std::string>(
-        key, "a text", [](std::string_view flag) { return std::optional<std::string>(flag); });
+        key, "a string", [](std::string_view flag) { return std::optional<std::string>(flag); });
     if (given_text && good_text(key, *given_text, check)) value = *given_text;
   }
 
@@ -153,31 +153,31 @@ class ReadingSection final : public Section {
 
   void integer(std::string_view key, std::int64_t& value, std::int64_t min, std::int64_t max,
                std::string_view) override {
-    const std::string wanted =
+    const std::string expected =
         range(min, max, std::numeric_limits<std::int64_t>::max(), [](std::int64_t n) { return n; });
-    const auto number = take<std::int64_t>(key, wanted, parse_number<std::int64_t>);
+    const auto number = take<std::int64_t>(key, expected, parse_number<std::int64_t>);
     if (!number) return;
-    if (*number < min || *number > max) return wrong(key, wanted);
+    if (*number < min || *number > max) return wrong(key, expected);
     value = *number;
   }
 
   void real(std::string_view key, double& value, double min, double max, std::string_view) override {
-    const std::string wanted = fmt::format("{}..{}", min, max);
-    const auto number = take<double>(key, wanted, parse_number<double>);
+    const std::string expected = fmt::format("{}..{}", min, max);
+    const auto number = take<double>(key, expected, parse_number<double>);
     if (!number) return;
-    if (!(*number >= min && *number <= max)) return wrong(key, wanted);  // NaN is wrong as well
+    if (!(*number >= min && *number <= max)) return wrong(key, expected);  // NaN is wrong as well
     value = *number;
   }
 
   void duration(std::string_view key, std::chrono::nanoseconds& value, std::chrono::nanoseconds min,
                 std::chrono::nanoseconds max, std::chrono::nanoseconds unit, std::string_view) override {
-    const std::string wanted =
+    const std::string expected =
         "a duration of " + range(min, max, std::chrono::nanoseconds::max(), format_duration);
     const auto text = take<std::string>(
-        key, wanted, [](std::string_view flag) { return std::optional<std::string>(flag); });
+        key, expected, [](std::string_view flag) { return std::optional<std::string>(flag); });
     if (!text) return;
     const auto parsed = parse_duration(*text, "");
-    if (!parsed || *parsed < min || *parsed > max) return wrong(key, wanted);
+    if (!parsed || *parsed < min || *parsed > max) return wrong(key, expected);
     if (*parsed % unit != std::chrono::nanoseconds{0}) {
       return wrong(key, fmt::format("a whole multiple of {}", format_duration(unit)));
     }
@@ -186,7 +186,7 @@ class ReadingSection final : public Section {
 
   void size(std::string_view key, std::int64_t& value, std::int64_t min, std::int64_t max,
             std::string_view) override {
-    const std::string wanted =
+    const std::string expected =
         "a size of " + range(min, max, std::numeric_limits<std::int64_t>::max(), [](std::int64_t bytes) {
           return format_size(static_cast<std::uint64_t>(bytes));
         });
@@ -198,12 +198,12 @@ class ReadingSection final : public Section {
       bytes = in_file->value_or(std::int64_t{-1});
     } else {
       const auto text = take<std::string>(
-          key, wanted, [](std::string_view each) { return std::optional<std::string>(each); });
+          key, expected, [](std::string_view each) { return std::optional<std::string>(each); });
       if (!text) return;
       const auto parsed = parse_size(*text, "");
       if (parsed && std::in_range<std::int64_t>(*parsed)) bytes = static_cast<std::int64_t>(*parsed);
     }
-    if (bytes < min || bytes > max) return wrong(key, wanted);
+    if (bytes < min || bytes > max) return wrong(key, expected);
     value = bytes;
   }
 
@@ -215,10 +215,10 @@ class ReadingSection final : public Section {
       given_list = from_flag->values;
     } else if (const toml::node* in_file = node(key)) {
       const toml::array* array = in_file->as_array();
-      if (array == nullptr) return wrong(key, "a list of texts");
+      if (array == nullptr) return wrong(key, "a list of strings");
       for (const toml::node& each : *array) {
         const auto text = each.value_exact<std::string>();
-        if (!text) return error(key, fmt::format("{} must be a list of texts, got {} in it", key, got(each)));
+        if (!text) return error(key, fmt::format("expected a list of strings, got {} in it", got(each)));
         given_list.push_back(*text);
       }
     } else {
@@ -232,12 +232,12 @@ class ReadingSection final : public Section {
 
   void word(std::string_view key, std::size_t& index, const std::vector<std::string_view>& names,
             std::string_view) override {
-    const std::string wanted = fmt::format("one of {}", fmt::join(names, ", "));
+    const std::string expected = fmt::format("one of {}", fmt::join(names, ", "));
     const auto text = take<std::string>(
-        key, wanted, [](std::string_view flag) { return std::optional<std::string>(flag); });
+        key, expected, [](std::string_view flag) { return std::optional<std::string>(flag); });
     if (!text) return;
     const auto found = std::find(names.begin(), names.end(), *text);
-    if (found == names.end()) return wrong(key, wanted);
+    if (found == names.end()) return wrong(key, expected);
     index = static_cast<std::size_t>(found - names.begin());
   }
 
@@ -250,7 +250,7 @@ class ReadingSection final : public Section {
     know(key);
     const toml::node* const in_file = node(key);
     if (in_file != nullptr && !in_file->is_table()) {
-      return error(key, fmt::format("wanted a table [{}], got {}", shown_path(key), got(*in_file)));
+      return error(key, fmt::format("expected a table [{}], got {}", shown_path(key), got(*in_file)));
     }
     visit(path_of(key), in_file == nullptr ? nullptr : in_file->as_table(), describe);
   }
@@ -276,13 +276,13 @@ class ReadingSection final : public Section {
     const toml::node* const in_file = node(key);
     const toml::array* const array = in_file == nullptr ? nullptr : in_file->as_array();
     if (in_file != nullptr && array == nullptr) {
-      return error(key, fmt::format("wanted tables [[{}]], got {}", shown_path(key), got(*in_file)));
+      return error(key, fmt::format("expected tables [[{}]], got {}", shown_path(key), got(*in_file)));
     }
     for (std::size_t index = 0; index < count; ++index) {
       const toml::node* const element =
           array != nullptr && index < array->size() ? array->get(index) : nullptr;
       if (element != nullptr && !element->is_table()) {
-        error(key, fmt::format("wanted tables [[{}]], got {} in it", shown_path(key), got(*element)));
+        error(key, fmt::format("expected tables [[{}]], got {} in it", shown_path(key), got(*element)));
         continue;
       }
       visit(fmt::format("{}[{}]", path_of(key), index), element == nullptr ? nullptr : element->as_table(),
@@ -312,14 +312,14 @@ class ReadingSection final : public Section {
   }
 
   /// The value that the flag or else the file gives, where it is of the type; else an error that says
-  /// what was wanted. Nothing where nothing is given.
+  /// what was expected. Nothing where nothing is given.
   template <class T, class Parse>
-  std::optional<T> take(std::string_view key, std::string_view wanted, Parse parse) {
+  std::optional<T> take(std::string_view key, std::string_view expected, Parse parse) {
     know(key);
     if (const auto* from_flag = flag(key)) {
       CHECK(from_flag->values.size() == 1, "only a list takes several values from a flag");
       std::optional<T> value = parse(std::string_view(from_flag->values.front()));
-      if (!value) wrong(key, wanted);
+      if (!value) wrong(key, expected);
       return value;
     }
     const toml::node* const in_file = node(key);
@@ -329,22 +329,21 @@ class ReadingSection final : public Section {
       if (!value) value = in_file->value<double>();  // 5 is a number as well as 5.0
       if (in_file->is_boolean()) value.reset();
     }
-    if (!value) wrong(key, wanted);
+    if (!value) wrong(key, expected);
     return value;
   }
 
-  /// Adds the error that the value of `key` is not what was wanted.
-  void wrong(std::string_view key, std::string_view wanted) {
+  /// Adds the error that the value of `key` is not what was expected.
+  void wrong(std::string_view key, std::string_view expected) {
     const auto* from_flag = flag(key);
     const toml::node* const in_file = node(key);
     const std::string there = from_flag != nullptr ? got(from_flag->values.front()) : got(*in_file);
-    error(key, from_flag != nullptr ? fmt::format("must be {}, got {}", wanted, there)
-                                    : fmt::format("{} must be {}, got {}", key, wanted, there));
+    error(key, fmt::format("expected {}, got {}", expected, there));
   }
 
   bool good_text(std::string_view key, std::string_view value, const Check& check) {
     if (has_control_characters(value) || !wire::is_utf8(value)) {
-      error(key, fmt::format("wanted UTF-8 without control characters, got {}", got(value)));
+      error(key, fmt::format("expected UTF-8 without control characters, got {}", got(value)));
       return false;
     }
     if (!check) return true;

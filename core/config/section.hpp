@@ -174,7 +174,7 @@ class Section {
 using Describe = std::function<void(Section&)>;
 
 /// Fills what `describe` describes from `source`. @returns all that is wrong, in the order of the lines,
-/// each as `backplane.toml:7 [gateway].port: port must be 1..65535, got "99999"`; empty: all is well.
+/// each as `backplane.toml:7 [gateway].port: expected 1..65535, got "99999"`; empty: all is well.
 /// Unknown keys and tables are errors. On an error the struct is partly filled: don't use it.
 [[nodiscard]] std::vector<std::string> read(const Source& source, const Describe& describe);
 

@@ -32,7 +32,7 @@ Result<std::uint64_t> parse_size(std::string_view text, std::string_view where) 
   if (error != std::errc{} || shift < 0 || count > std::numeric_limits<std::uint64_t>::max() >> shift) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("{}: wanted a size such as 1048576 or 1MiB, got \"{}\"", where, log::escape(text)));
+        fmt::format("{}: expected a size such as 1048576 or 1MiB, got \"{}\"", where, log::escape(text)));
   }
   return count << shift;
 }

@@ -1,5 +1,7 @@
 #include "core/config/source.hpp"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -58,20 +60,20 @@ Result<Source> Source::load(const std::filesystem::path& file) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
   if (status.type() == std::filesystem::file_type::not_found) {
-    return fail(ErrorCode::not_found, fmt::format("{}: there is no such configuration file", name));
+    return fail(ErrorCode::not_found, fmt::format("cannot read {}: no such file", name));
   }
   if (std::filesystem::is_directory(status)) {
-    return fail(ErrorCode::io, fmt::format("{}: wanted a configuration file, got a directory", name));
+    return fail(ErrorCode::io, fmt::format("cannot read {}: it is a directory", name));
   }
   std::ifstream stream(file, std::ios::binary);
-  if (!stream) return fail(ErrorCode::io, fmt::format("{}: this configuration file cannot be read", name));
+  if (!stream) return fail(ErrorCode::io, fmt::format("cannot read {}: {}", name, std::strerror(errno)));
   std::string text(file_bytes_max + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (stream.bad())
-    return fail(ErrorCode::io, fmt::format("{}: this configuration file cannot be read", name));
+  if (stream.bad()) return fail(ErrorCode::io, fmt::format("cannot read {}: {}", name, std::strerror(errno)));
   text.resize(static_cast<std::size_t>(stream.gcount()));
   if (text.size() > file_bytes_max) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted at most 1 MiB of configuration", name));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected at most 1 MiB of configuration, got more", name));
   }
   return parse(text, name);
 }

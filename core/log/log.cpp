@@ -59,7 +59,7 @@ Result<Level> parse_level(std::string_view text) {
   if (text == "error") return Level::error;
   if (text == "off") return Level::off;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("wanted debug, info, warning, error or off, got \"{}\"", escape(text)));
+              fmt::format("expected debug, info, warning, error or off, got \"{}\"", escape(text)));
 }
 
 void set_level(Level level) noexcept {

@@ -74,12 +74,12 @@ Response answer_path(std::string_view path, const MetricsListener::Pages& pages)
     return reason.empty() ? line(http::status::ok, "ready")
                           : line(http::status::service_unavailable, std::move(reason));
   }
-  return line(http::status::not_found, "there are /metrics, /healthz and /readyz");
+  return line(http::status::not_found, "expected /metrics, /healthz or /readyz");
 }
 
 Response answer(const Request& request, const MetricsListener::Pages& pages) {
   if (request.method() != http::verb::get && request.method() != http::verb::head) {
-    Response response = line(http::status::method_not_allowed, "GET and HEAD are served");
+    Response response = line(http::status::method_not_allowed, "expected GET or HEAD");
     response.allow = "GET, HEAD";
     return response;
   }
@@ -140,16 +140,17 @@ class Session : public std::enable_shared_from_this<Session> {
       return write(answer(request, pages_), request.keep_alive(), request.method() == http::verb::head);
     }
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-      return write(line(http::status::request_header_fields_too_large,
-                        fmt::format("a header of at most {} bytes is wanted", limits_.header_bytes_max)),
-                   false, false);
+      return write(
+          line(http::status::request_header_fields_too_large,
+               fmt::format("expected a header of at most {} bytes, got more", limits_.header_bytes_max)),
+          false, false);
     }
     if (error == http::error::unexpected_body) {
-      return write(line(http::status::payload_too_large, "a request without a body is wanted"), false, false);
+      return write(line(http::status::payload_too_large, "expected a request without a body"), false, false);
     }
     const bool is_http = error.category() == http::make_error_code(http::error::bad_method).category();
     if (is_http && error != http::error::end_of_stream && error != http::error::partial_message) {
-      write(line(http::status::bad_request, "an HTTP/1.1 request is wanted: " + error.message()), false,
+      write(line(http::status::bad_request, "expected an HTTP/1.1 request: " + error.message()), false,
             false);
     }
     // Else it has gone, or was silent for too long.
@@ -209,7 +210,7 @@ class MetricsListener::Impl {
     const auto parts = parse_host_port(address, "");
     if (!parts) {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("HOST:PORT is wanted to listen on, IPv6 in brackets, got \"{}\"", address));
+                  fmt::format("expected HOST:PORT to listen on, IPv6 in brackets, got \"{}\"", address));
     }
     const auto refused = [&](const error_code& error) {
       return fail(ErrorCode::io, fmt::format("cannot listen on {}: {}", address, error.message()));
@@ -272,7 +273,7 @@ Result<void> check_address(std::string_view address, std::string_view where) {
   if (parse_host_port(address, where)) return {};
   return fail(
       ErrorCode::invalid_argument,
-      fmt::format("{}: wanted HOST:PORT, as 127.0.0.1:9570 or [::1]:9570, got \"{}\"", where, address));
+      fmt::format("{}: expected HOST:PORT such as 127.0.0.1:9570 or [::1]:9570, got \"{}\"", where, address));
 }
 
 Result<std::unique_ptr<MetricsListener>> MetricsListener::open(std::string_view address, Pages pages) {

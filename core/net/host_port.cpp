@@ -7,17 +7,18 @@
 namespace backplane {
 
 Result<HostPort> parse_host_port(std::string_view text, std::string_view where) {
-  const auto wrong = [&](std::string_view wanted) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: wanted {}, got \"{}\"", where, wanted, text));
+  const auto wrong = [&](std::string_view expected) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected {}, got \"{}\"", where, expected, text));
   };
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0)
-    return wrong("HOST:PORT, as 127.0.0.1:1601 or [::1]:1601");
+    return wrong("HOST:PORT such as 127.0.0.1:1601 or [::1]:1601");
   std::string_view host = text.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
   } else if (host.find(':') != std::string_view::npos) {
-    return wrong("an IPv6 address in brackets, as [::1]:1601");
+    return wrong("an IPv6 address in brackets such as [::1]:1601");
   }
   if (host.empty() || host.size() > 255 || host.find('\0') != std::string_view::npos) {
     return wrong("a host of 1..255 bytes");

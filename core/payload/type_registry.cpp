@@ -124,8 +124,7 @@ class TypeRegistry::Impl {
     if (auto refused = check_room(fresh); refused.refusal != Refusal::none) return refused;
     auto order = ImportOrder(fresh).make();
     if (!order) {
-      return refuse(Refusal::bad_types,
-                    fmt::format("{} imports itself by way of others", shown(order.error())));
+      return refuse(Refusal::bad_types, fmt::format("{} imports itself indirectly", shown(order.error())));
     }
     if (auto refused = validate(*order); refused.refusal != Refusal::none) return refused;
     for (const auto* file : *order) {
@@ -176,11 +175,11 @@ class TypeRegistry::Impl {
 
   [[nodiscard]] Registered check_size(const pb::FileDescriptorSet& set) const {
     if (static_cast<std::size_t>(set.file_size()) > limits_.set_files_max) {
-      return refuse(Refusal::too_large, fmt::format("at most {} files at a time, got {}",
-                                                    limits_.set_files_max, set.file_size()));
+      return refuse(Refusal::too_large,
+                    fmt::format("expected at most {} files, got {}", limits_.set_files_max, set.file_size()));
     }
     if (set.ByteSizeLong() > limits_.set_bytes_max) {
-      return refuse(Refusal::too_large, fmt::format("at most {} bytes at a time, got {}",
+      return refuse(Refusal::too_large, fmt::format("expected at most {} bytes, got {}",
                                                     limits_.set_bytes_max, set.ByteSizeLong()));
     }
     return {};
@@ -192,8 +191,9 @@ class TypeRegistry::Impl {
     for (pb::FileDescriptorProto file : set.file()) {
       if (file.name().empty()) return refuse(Refusal::bad_types, "a file has no name");
       if (file.name().size() > file_name_bytes_max) {
-        return refuse(Refusal::too_large, fmt::format("{}: a name of at most {} bytes is wanted",
-                                                      shown(file.name()), file_name_bytes_max));
+        return refuse(Refusal::too_large,
+                      fmt::format("{}: expected a name of at most {} bytes, got {}", shown(file.name()),
+                                  file_name_bytes_max, file.name().size()));
       }
       normalise(file);
       std::string content = file.SerializeAsString();
@@ -201,14 +201,15 @@ class TypeRegistry::Impl {
       if (known != by_name_.end()) {
         const bool ours = known->second < well_known_;
         if (ours || files_[known->second].file->SerializeAsString() == content) continue;
-        return refuse(Refusal::conflict, fmt::format("{} is known with other content", shown(file.name())));
+        return refuse(Refusal::conflict,
+                      fmt::format("{} is already registered with different content", shown(file.name())));
       }
       const auto [before, is_new] = seen.try_emplace(file.name(), std::move(content));
       if (is_new) {
         fresh.push_back(std::move(file));
       } else if (before->second != file.SerializeAsString()) {
         return refuse(Refusal::conflict,
-                      fmt::format("{} is there twice with different content", shown(file.name())));
+                      fmt::format("{} appears twice with different content", shown(file.name())));
       }
     }
     return {};
@@ -224,8 +225,8 @@ class TypeRegistry::Impl {
       }
       if (file.ByteSizeLong() > limits_.file_bytes_max || found.names_bytes > limits_.file_names_bytes_max) {
         return refuse(Refusal::too_large,
-                      fmt::format("{}: at most {} bytes a file and {} bytes of full names in it "
-                                  "are taken, got {} and {}",
+                      fmt::format("{}: expected at most {} bytes per file and {} bytes of full "
+                                  "names, got {} and {}",
                                   shown(file.name()), limits_.file_bytes_max, limits_.file_names_bytes_max,
                                   file.ByteSizeLong(), found.names_bytes));
       }
@@ -237,7 +238,7 @@ class TypeRegistry::Impl {
       return {};
     }
     return refuse(Refusal::too_large,
-                  fmt::format("{} files of {} bytes are kept, and {} more would exceed the limit of "
+                  fmt::format("{} files of {} bytes are registered; {} more would exceed the limits of "
                               "{} files, {} bytes and {} bytes of names",
                               files(), bytes_, fresh.size(), limits_.files_max, limits_.bytes_max,
                               limits_.names_bytes_max));
@@ -260,7 +261,7 @@ class TypeRegistry::Impl {
     const auto clash = [&](const std::string& name) {
       const auto* other = pool_.FindFileContainingSymbol(name);
       if (other == nullptr) return Registered{};
-      return refuse(Refusal::conflict, fmt::format("{}: {} is defined by {} already", shown(file.name()),
+      return refuse(Refusal::conflict, fmt::format("{}: {} is already defined by {}", shown(file.name()),
                                                    shown(name), shown(other->name())));
     };
     // Names inside a message clash only where the message does.
@@ -341,11 +342,11 @@ Registered TypeRegistry::add(std::string_view file_descriptor_set) {
   const std::size_t most = impl_->set_bytes_max();
   if (file_descriptor_set.size() > most) {
     return refuse(Refusal::too_large,
-                  fmt::format("at most {} bytes at a time, got {}", most, file_descriptor_set.size()));
+                  fmt::format("expected at most {} bytes, got {}", most, file_descriptor_set.size()));
   }
   pb::FileDescriptorSet set;
   if (!set.ParseFromArray(file_descriptor_set.data(), static_cast<int>(file_descriptor_set.size()))) {
-    return refuse(Refusal::bad_types, "a google.protobuf.FileDescriptorSet is wanted, got other bytes");
+    return refuse(Refusal::bad_types, "expected a google.protobuf.FileDescriptorSet, got other bytes");
   }
   return add(set);
 }

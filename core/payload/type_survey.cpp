@@ -22,7 +22,7 @@ class Surveyor {
 
   void file(const pb::FileDescriptorProto& file) {
     if (file.package().size() > package_bytes_max) {
-      fault(fmt::format("package: a name of at most {} bytes is wanted, got {}", package_bytes_max,
+      fault(fmt::format("package: expected a name of at most {} bytes, got {}", package_bytes_max,
                         file.package().size()));
     }
     utf8(file.name());
@@ -46,7 +46,7 @@ class Surveyor {
   template <class Described>
   void interpreted(const Described& described) {
     if (described.options().uninterpreted_option_size() > 0) {
-      fault("an option is not interpreted: files are wanted as a compiler writes them");
+      fault("an option is not interpreted: expected files as a compiler writes them");
     }
   }
 
@@ -65,7 +65,7 @@ class Surveyor {
   template <class Described>
   std::size_t named(const Described& described, std::size_t scope) {
     if (described.name().size() > identifier_bytes_max) {
-      fault(fmt::format("a name of at most {} bytes is wanted, got {}", identifier_bytes_max,
+      fault(fmt::format("expected a name of at most {} bytes, got {}", identifier_bytes_max,
                         described.name().size()));
     }
     interpreted(described);

@@ -54,8 +54,8 @@ class Reader {
   [[nodiscard]] bool at_end() const { return rest_.empty(); }
   [[nodiscard]] char peek() const { return rest_.empty() ? '\0' : rest_.front(); }
 
-  bool take(char wanted) {
-    if (peek() != wanted || rest_.empty()) return false;
+  bool take(char expected) {
+    if (peek() != expected || rest_.empty()) return false;
     rest_.remove_prefix(1);
     return true;
   }
@@ -171,9 +171,9 @@ std::optional<std::int64_t> read_date_and_time(Reader reader) {
 }  // namespace
 
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text, std::string_view where) {
-  const auto wrong = [&](std::string_view wanted) {
+  const auto wrong = [&](std::string_view expected) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: wanted {}, got \"{}\"", where, wanted, log::escape(text)));
+                fmt::format("{}: expected {}, got \"{}\"", where, expected, log::escape(text)));
   };
   constexpr std::string_view form = "a duration such as 250ms, 5s or 10m";
   if (text == "0") return std::chrono::nanoseconds{0};
@@ -249,7 +249,7 @@ Result<std::int64_t> parse_time(std::string_view text, std::string_view where) {
   if (const auto ns = read_date_and_time(Reader{text})) return *ns;
   return fail(
       ErrorCode::invalid_argument,
-      fmt::format("{}: wanted a time such as 2000-01-01T00:00:00Z, 2000-01-01 or Jan 1 2000, got \"{}\"",
+      fmt::format("{}: expected a time such as 2000-01-01T00:00:00Z, 2000-01-01 or Jan 1 2000, got \"{}\"",
                   where, log::escape(text)));
 }
 

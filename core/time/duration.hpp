@@ -11,7 +11,7 @@
 namespace backplane {
 
 /// Reads `250ms`, `5s`, `10m`, `1h`, `2d`, `1.5s`, `100us`; no white space, a unit is required (but for 0).
-/// `where` begins the error: `--every: wanted a duration such as 250ms, 5s or 10m, got "5"`.
+/// `where` begins the error: `--every: expected a duration such as 250ms, 5s or 10m, got "5"`.
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text, std::string_view where);
 
 /// The shortest exact form that parse_duration reads: 1500ms → "1500ms", 60s → "1m", 0 → "0s".

@@ -129,9 +129,9 @@ std::string describe(TopicFault fault, std::string_view name) {
     case TopicFault::none:
       return fmt::format("nothing is wrong: {}", quoted(name));
     case TopicFault::empty:
-      return fmt::format("a name of 1 to {} bytes is wanted, got an empty one", topic_bytes_max);
+      return fmt::format("expected a name of 1 to {} bytes, got an empty one", topic_bytes_max);
     case TopicFault::too_long:
-      return fmt::format("a name of 1 to {} bytes is wanted, got {} bytes: {}", topic_bytes_max, name.size(),
+      return fmt::format("expected a name of 1 to {} bytes, got {} bytes: {}", topic_bytes_max, name.size(),
                          quoted(name));
     case TopicFault::not_utf8:
       return fmt::format("not UTF-8: {}", quoted(name));
@@ -140,10 +140,10 @@ std::string describe(TopicFault fault, std::string_view name) {
     case TopicFault::forbidden_character:
       return fmt::format("white space or a control character: {}", quoted(name));
     case TopicFault::wildcard:
-      return fmt::format("* and > stand in patterns only, each as a whole token, > as the last: {}",
+      return fmt::format("* and > are for patterns only, each as a whole token, and > as the last: {}",
                          quoted(name));
     case TopicFault::reserved_first_byte:
-      return fmt::format("must not begin with + - ! {{ or $ (but for $SYS.): {}", quoted(name));
+      return fmt::format("must not begin with + - ! {{ or $ (except $SYS.): {}", quoted(name));
   }
   return "unknown fault";
 }

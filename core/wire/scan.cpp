@@ -159,7 +159,7 @@ void set_plain_payload(EventView& event, Payload kind, std::string_view bytes) {
 
 // Takes one field of the top level into `event`.
 EventFault take(const Field& field, EventView& event) {
-  const auto is = [&field](WireType wanted) { return field.wire_type == wanted; };
+  const auto is = [&field](WireType expected) { return field.wire_type == expected; };
   switch (field.number) {
     case 1:
       if (!is(delimited)) return EventFault::wrong_wire_type;
@@ -267,13 +267,13 @@ std::string_view explain(EventFault fault) {
     case EventFault::truncated:
       return "ends in the middle, or its length points past the end";
     case EventFault::bad_varint:
-      return "a number (varint) longer than any can be";
+      return "a varint that is too long";
     case EventFault::field_zero:
       return "a field with the number 0";
     case EventFault::group:
       return "a group or an undefined wire type (3, 4, 6 or 7)";
     case EventFault::wrong_wire_type:
-      return "another wire type than the contract's";
+      return "the wrong wire type";
     case EventFault::source_not_utf8:
     case EventFault::text_not_utf8:
       return "bytes that are not UTF-8";
@@ -284,7 +284,7 @@ std::string_view explain(EventFault fault) {
     case EventFault::bad_attributes:
       return "not an entry of a key and a value in UTF-8";
     case EventFault::stamped:
-      return "set by the publisher, where only a broker may";
+      return "set by the publisher; only a broker may set it";
   }
   return "unknown fault";
 }

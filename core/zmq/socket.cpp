@@ -195,24 +195,24 @@ ConnectionEvent Monitor::next() {
 }
 
 Result<void> check_endpoint(std::string_view endpoint, std::string_view where) {
-  const auto wrong = [&](std::string_view wanted) {
+  const auto wrong = [&](std::string_view expected) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: wanted {}, got \"{}\"", where, wanted, endpoint));
+                fmt::format("{}: expected {}, got \"{}\"", where, expected, endpoint));
   };
-  constexpr std::string_view wanted = "tcp://HOST:PORT, ipc://PATH or inproc://NAME";
+  constexpr std::string_view forms = "tcp://HOST:PORT, ipc://PATH or inproc://NAME";
   for (std::string_view scheme : {"ipc://", "inproc://"}) {
     if (endpoint.starts_with(scheme)) {
-      if (endpoint.size() == scheme.size()) return wrong(wanted);
+      if (endpoint.size() == scheme.size()) return wrong(forms);
       return {};
     }
   }
-  if (!endpoint.starts_with("tcp://")) return wrong(wanted);
+  if (!endpoint.starts_with("tcp://")) return wrong(forms);
   const std::string_view address = endpoint.substr(6);
   const std::size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos || colon == 0) return wrong(wanted);
+  if (colon == std::string_view::npos || colon == 0) return wrong(forms);
   const std::string_view host = address.substr(0, colon);
   if (host.find(':') != std::string_view::npos && !(host.front() == '[' && host.back() == ']')) {
-    return wrong("an IPv6 address in brackets, as tcp://[::1]:5570");
+    return wrong("an IPv6 address in brackets such as tcp://[::1]:5570");
   }
   const std::string_view port = address.substr(colon + 1);
   unsigned number = 0;

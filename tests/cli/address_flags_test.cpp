@@ -47,7 +47,7 @@ TEST(AddressFlags, AnErrorNamesTheFlag) {
   EXPECT_EQ(error_of({.broker = "a,,b"}), "--broker: expected HOST or HOST,HOST without ports, got \"\"");
   EXPECT_EQ(error_of({.broker = "a b"}), "--broker: expected HOST or HOST,HOST without ports, got \"a b\"");
   EXPECT_EQ(error_of({.egress = "host7"}),
-            "--egress: wanted tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"host7\"");
+            "--egress: expected tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"host7\"");
   EXPECT_EQ(error_of({.broker = "a,b", .control = "ipc:///x"}),
             "--control: expected a single host in --broker, got 2");
 }

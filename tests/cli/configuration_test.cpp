@@ -46,7 +46,7 @@ arguments = []
   EXPECT_THAT(configuration.error(),
               ElementsAre(HasSubstr("backplane.toml:2 [backplane].name: "),
                           "backplane.toml:4 [gateway].lisen: unknown key; did you mean \"listen\"?",
-                          HasSubstr("backplane.toml:6 [log].level: level must be one of debug"),
+                          HasSubstr("backplane.toml:6 [log].level: expected one of debug"),
                           "backplane.toml:7 [publish].source: expected the name of a source, got none",
                           "backplane.toml:9 [other]: unknown table"));
 }
@@ -94,7 +94,7 @@ TEST(Configuration, AnErrorInAFlagNamesTheFlag) {
   const auto configuration = read_configuration(source);
   ASSERT_FALSE(configuration.has_value());
   EXPECT_THAT(configuration.error(),
-              ElementsAre("--log-level: must be one of debug, info, warning, error, off, got \"loud\""));
+              ElementsAre("--log-level: expected one of debug, info, warning, error, off, got \"loud\""));
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ TEST(Program, AnErrorInAnArgumentSaysWhatWasExpected) {
   expect_usage({"sub", "a..b"}, "backplane sub: PATTERN: a token is empty: \"a..b\"");
   expect_usage({"sub", "a", "--count", "0"}, "backplane sub: --count: expected 1 or more, got 0");
   expect_usage({"sub", "a", "--timeout", "5"},
-               "backplane sub: --timeout: wanted a duration such as 250ms, 5s or 10m, got \"5\"");
+               "backplane sub: --timeout: expected a duration such as 250ms, 5s or 10m, got \"5\"");
   expect_usage({"sub", "a", "--format", "xml"},
                "backplane sub: --format: expected text, text+offset, json, proto or value, got \"xml\"");
   expect_usage({"pub", "$SYS.x", "t"},
@@ -58,9 +58,9 @@ TEST(Program, AnErrorInAnArgumentSaysWhatWasExpected) {
   expect_usage({"publish", "clock", "--every", "0"},
                "backplane publish clock: --every: expected more than 0, got \"0\"");
   expect_usage({"broker", "--config", "/nowhere.toml"},
-               "backplane broker: /nowhere.toml: there is no such configuration file");
+               "backplane broker: cannot read /nowhere.toml: no such file");
   expect_usage({"broker", "--ingress", "here"},
-               "--ingress: wanted tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"here\"");
+               "--ingress: expected tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"here\"");
 }
 
 TEST(Program, OptionsThatExcludeEachOtherAreReported) {
@@ -73,7 +73,7 @@ TEST(Program, OptionsThatExcludeEachOtherAreReported) {
                "backplane sub: --gateway: cannot be combined with the addresses of a broker");
   expect_usage(
       {"sub", "a", "--gateway", "127.0.0.1"},
-      "backplane sub: --gateway: wanted HOST:PORT, as 127.0.0.1:1601 or [::1]:1601, got \"127.0.0.1\"");
+      "backplane sub: --gateway: expected HOST:PORT such as 127.0.0.1:1601 or [::1]:1601, got \"127.0.0.1\"");
   expect_usage({"pub", "t"}, "backplane pub: expected one of TEXT, --file, --stdin and --clear, got none");
   expect_usage({"pub", "t", "{}", "--json", "Quote", "--gateway", "h:1"},
                "backplane pub: --json: cannot be combined with --gateway, which accepts text only");
@@ -90,7 +90,7 @@ TEST(Program, OptionsThatExcludeEachOtherAreReported) {
 TEST(Program, ConfigChecksAndPrintsFiles) {
   EXPECT_EQ(run({"config", "print"}).code, ExitCode::done);
   expect_usage({"config", "check", "/nowhere.toml"},
-               "backplane config check: /nowhere.toml: there is no such configuration file");
+               "backplane config check: cannot read /nowhere.toml: no such file");
   expect_usage({"config", "nonsense"},
                "backplane config: expected a subcommand, got \"nonsense\" (see backplane config --help)");
 }

@@ -17,7 +17,7 @@ TEST(Size, IsReadWithAndWithoutUnit) {
 
 TEST(Size, WhatIsNoSizeIsRefusedWithWhatWasWanted) {
   EXPECT_EQ(parse_size("1 MB", "--max").error().text,
-            "--max: wanted a size such as 1048576 or 1MiB, got \"1 MB\"");
+            "--max: expected a size such as 1048576 or 1MiB, got \"1 MB\"");
   for (const char* text :
        {"", "MiB", "-1", "1.5MiB", "1mib", "99999999999999999999", "18446744073709551615KiB"}) {
     EXPECT_FALSE(parse_size(text, "x").has_value()) << text;

@@ -60,7 +60,7 @@ TEST_F(Log, BracesInTheTextAreText) {
 TEST_F(Log, LevelsAreReadByName) {
   EXPECT_EQ(parse_level("debug").value(), Level::debug);
   EXPECT_EQ(parse_level("off").value(), Level::off);
-  EXPECT_EQ(parse_level("loud").error().text, "wanted debug, info, warning, error or off, got \"loud\"");
+  EXPECT_EQ(parse_level("loud").error().text, "expected debug, info, warning, error or off, got \"loud\"");
 }
 
 TEST(RateLimit, LetsOneLineThroughAnIntervalAndCountsTheOthers) {

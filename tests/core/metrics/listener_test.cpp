@@ -202,7 +202,7 @@ TEST_F(Listener, LetsWhoIsSentAwayReadWhyThoughItIsStillSending) {
   const auto listener = open();
   const Client client(listener->address());
   client.send("GET /metrics HTTP/1.1\r\nX: " + std::string(20'000, 'x'));
-  EXPECT_THAT(client.read_to("wanted\n"), StartsWith("HTTP/1.1 431 "));
+  EXPECT_THAT(client.read_to("got more\n"), StartsWith("HTTP/1.1 431 "));
   client.send(std::string(1000, 'x'));
   EXPECT_TRUE(client.ends_without_reset());
 }

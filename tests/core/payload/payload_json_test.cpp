@@ -203,7 +203,7 @@ TEST_F(ForeignPayloads, KeepWhatTheyHadWhereASetIsRefused) {
   other.mutable_message_type(0)->mutable_field(0)->set_name("product");
   const auto refused = payloads_.add_types(set_of({other}));
   EXPECT_EQ(refused.refusal, Refusal::conflict);
-  EXPECT_EQ(refused.text, "\"acme/order.proto\" is known with other content");
+  EXPECT_EQ(refused.text, "\"acme/order.proto\" is already registered with different content");
   EXPECT_EQ(json("acme.Order", ""), order_defaults);
 }
 

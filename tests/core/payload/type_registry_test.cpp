@@ -124,7 +124,7 @@ TEST_F(Types, RefusesAnotherFileOfTheSameName) {
   ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
   const auto refused = add({file("a.proto", "B")});
   EXPECT_EQ(refused.refusal, Refusal::conflict);
-  EXPECT_THAT(refused.text, HasSubstr("\"a.proto\" is known with other content"));
+  EXPECT_THAT(refused.text, HasSubstr("\"a.proto\" is already registered with different content"));
   EXPECT_EQ(add({file("x.proto", "X"), file("x.proto", "Y")}).refusal, Refusal::conflict);
 }
 
@@ -132,7 +132,7 @@ TEST_F(Types, RefusesATypeThatAnotherFileDefines) {
   ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
   const auto refused = add({file("b.proto", "A")});
   EXPECT_EQ(refused.refusal, Refusal::conflict);
-  EXPECT_THAT(refused.text, HasSubstr("\"shop.v1.A\" is defined by \"a.proto\" already"));
+  EXPECT_THAT(refused.text, HasSubstr("\"shop.v1.A\" is already defined by \"a.proto\""));
 }
 
 TEST_F(Types, RefusesAPackageThatIsATypeAndATypeThatIsAPackage) {
@@ -235,7 +235,7 @@ TEST(TypeLimits, KeepsOnlySoManyFilesAndBytes) {
   EXPECT_EQ(types.add(set_of({file("a.proto", "A"), file("b.proto", "B")})).refusal, Refusal::none);
   const auto refused = types.add(set_of({file("c.proto", "C")}));
   EXPECT_EQ(refused.refusal, Refusal::too_large);
-  EXPECT_THAT(refused.text, HasSubstr("limit of 2 files"));
+  EXPECT_THAT(refused.text, HasSubstr("limits of 2 files"));
   TypeRegistry small({.bytes_max = 60});
   EXPECT_EQ(small.add(set_of({file("a.proto", "A")})).refusal, Refusal::none);
   EXPECT_EQ(small.add(set_of({file("b.proto", "B")})).refusal, Refusal::too_large);

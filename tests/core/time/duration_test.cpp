@@ -41,7 +41,7 @@ TEST(Duration, FractionsAreExact) {
 
 TEST(Duration, WhatIsNoDurationIsRefusedWithWhatWasWanted) {
   EXPECT_EQ(parse_duration("5", "--every").error().text,
-            "--every: wanted a duration such as 250ms, 5s or 10m, got \"5\"");
+            "--every: expected a duration such as 250ms, 5s or 10m, got \"5\"");
   for (const char* text :
        {"", "s", "5 s", " 5s", "-5s", "5sec", "1.s", ".5s", "1.5", "5S", "1h30m", "0x5s", "0.0"}) {
     EXPECT_FALSE(parse_duration(text, "x").has_value()) << text;
@@ -99,7 +99,7 @@ TEST(Time, IsReadInTheFormsOfRealData) {
 
 TEST(Time, WhatIsNoTimeIsRefusedWithWhatWasWanted) {
   EXPECT_EQ(parse_time("soon", "since").error().text,
-            "since: wanted a time such as 2000-01-01T00:00:00Z, 2000-01-01 or Jan 1 2000, got \"soon\"");
+            "since: expected a time such as 2000-01-01T00:00:00Z, 2000-01-01 or Jan 1 2000, got \"soon\"");
   for (const char* text : {"", "2000", "2000-13-01", "2001-02-29", "2000-01-01T25:00", "2000-01-01T",
                            "Foo 1 2000", "2000-01-01T00:00:00.Z", "2000-01-01T00:00:00+1", "9999-01-01",
                            "2000-1-1", "2000-01-01T00:00:00Zx", "Jan 1 2000 x"}) {

@@ -233,7 +233,7 @@ TEST(DescribeScan, NamesTheFieldThePlaceAndTheSize) {
   EXPECT_EQ(say("\x48\x80"s),
             "field 9: ends in the middle, or its length points past the end, at byte 0 of 2");
   EXPECT_EQ(say("\x00"s), "a field with the number 0, at byte 0 of 1");
-  EXPECT_EQ(say("\x08\x01"), "source: another wire type than the contract's, at byte 0 of 2");
+  EXPECT_EQ(say("\x08\x01"), "source: the wrong wire type, at byte 0 of 2");
 }
 
 TEST(IsUtf8, TakesEachEdgeOfEachLengthAndNothingBeyond) {

@@ -87,7 +87,7 @@ TEST(CheckEndpoint, TellsWhatWasWanted) {
     EXPECT_TRUE(check_endpoint(good, "x").has_value()) << good;
   }
   EXPECT_EQ(check_endpoint("tcp://::1:5570", "--ingress").error().text,
-            "--ingress: wanted an IPv6 address in brackets, as tcp://[::1]:5570, got \"tcp://::1:5570\"");
+            "--ingress: expected an IPv6 address in brackets such as tcp://[::1]:5570, got \"tcp://::1:5570\"");
   for (const char* bad :
        {"", "tcp://", "tcp://host", "tcp://host:", "tcp://host:99999", "udp://a:1", "ipc://", "host:1"}) {
     EXPECT_FALSE(check_endpoint(bad, "x").has_value()) << bad;

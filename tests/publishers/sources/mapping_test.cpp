@@ -43,7 +43,7 @@ TEST(Mapping, UnusableValuesAreReportedWithFileLineAndColumn) {
             R"(f:7: price: expected a number, got "nan")");
   EXPECT_EQ(made(mapping, R"({"symbol":"A","price":1})"), "f:7: date: expected a value, got nothing");
   EXPECT_THAT(made(mapping, R"({"symbol":"A","date":"soon","price":1})"),
-              StartsWith("f:7: date: wanted a time"));
+              StartsWith("f:7: date: expected a time"));
 }
 
 TEST(Mapping, ChosenColumnsAreRequired) {
