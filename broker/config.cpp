@@ -29,7 +29,7 @@ Result<void> check_name(std::string_view name, std::string_view where) {
   const bool one_token = check_topic(name) == TopicFault::none && name.find('.') == std::string_view::npos;
   if (one_token && name.size() <= 64) return {};
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted one token of a topic, at most 64 bytes, got \"{}\"", where, name));
+              fmt::format("{}: expected one token of a topic, at most 64 bytes, got \"{}\"", where, name));
 }
 
 constexpr std::string_view tcp = "tcp://";
@@ -75,7 +75,7 @@ Result<void> check_listening(std::string_view endpoint, std::string_view where) 
   const Listening at = listening(endpoint.substr(tcp.size()));
   if (at.is_address || ::if_nametoindex(at.place.host.c_str()) != 0) return {};
   return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: wanted an address or a network interface of this machine to listen on, as "
+              fmt::format("{}: expected an address or a network interface of this machine, such as "
                           "tcp://127.0.0.1:5570, got \"{}\"",
                           where, endpoint));
 }
@@ -134,7 +134,7 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                    if (rule.reading()) config.retention = backplane.retention;
                    rule.field("pattern", config.pattern, "Which topics.", check_rule_pattern);
                    if (rule.reading() && !rule.given("pattern"))
-                     rule.error("pattern", "wanted a pattern, got none");
+                     rule.error("pattern", "expected a pattern, got none");
                    describe_retention(rule, config.retention);
                  });
 }
@@ -213,7 +213,7 @@ void describe(Section& section, BrokerConfig& broker) {
                    }
                  });
   if (section.reading() && broker.backplanes.empty())
-    section.error("backplane", "wanted one or more tables, got none");
+    section.error("backplane", "expected one or more tables, got none");
   section.table("metrics", "What an operator's tools read.", [&](Section& metrics) {
     metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".",
                   check_metrics);

@@ -239,7 +239,8 @@ Result<BoundEndpoints> Loop::Impl::open() {
   state_.position = opened.position;
   for (const HistoryStore::Tail& tail : opened.tails) {
     TopicEntry* entry = state_.topics.find_or_add(tail.topic);
-    if (entry == nullptr) return fail(ErrorCode::exhausted, "the store has more topics than max_topics");
+    if (entry == nullptr)
+      return fail(ErrorCode::exhausted, "cannot open the store: it has more topics than max_topics");
     entry->position = tail.position;
     entry->offset = tail.offset;
     state_.topics.touched(*entry);
@@ -451,8 +452,8 @@ void Loop::Impl::publish_source_status(const std::string& topic, const v1::Sourc
     if (source_topics_ >= topics_max) {
       ++state_.counters.source_events_dropped_total;
       if (source_lines_.allow(Clock::now())) {
-        log::warning("{}: \"{}\" is not told: there are {} such topics already, an eighth of max_topics",
-                     state_.name, topic, topics_max);
+        log::warning("{}: $SYS.source topics: limit of {} reached (max_topics / 8); {} is not announced",
+                     state_.name, topics_max, topic);
       }
       return;
     }
@@ -482,7 +483,7 @@ void Loop::Impl::watch_subscriptions() {
   const std::uint64_t now = state_.counters.subscriptions_total - state_.counters.unsubscriptions_total;
   const bool above = now > config_.max_subscriptions_warning;
   if (above && !subscriptions_warned_) {
-    log::warning("{}: {} distinct subscriptions, more than max_subscriptions_warning = {}", state_.name, now,
+    log::warning("{}: {} distinct subscriptions, above max_subscriptions_warning ({})", state_.name, now,
                  config_.max_subscriptions_warning);
   }
   subscriptions_warned_ = above;

@@ -67,14 +67,16 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
   if (const TopicFault fault = check_topic(name); fault != TopicFault::none) {
     return refuse(Refusal::bad_topic, name, describe(fault, name));
   }
-  if (is_system_topic(name)) return refuse(Refusal::reserved_topic, name, "$SYS topics are the broker's own");
+  if (is_system_topic(name))
+    return refuse(Refusal::reserved_topic, name, "$SYS topics are reserved for the broker");
   const std::size_t event_bytes = raw_event_bytes(bytes.size());
   if (event_bytes > state_.max_event_bytes) {
     return refuse(Refusal::too_large, name,
-                  fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
+                  fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
   }
   TopicEntry* entry = state_.topics.find_or_add(name);
-  if (entry == nullptr) return refuse(Refusal::topics_full, name, "no more topics fit: see max_topics");
+  if (entry == nullptr)
+    return refuse(Refusal::topics_full, name, "the limit of topics is reached (max_topics)");
 
   InFlight& slot = next_in_flight();
   slot.topic.swap(topic);
@@ -86,7 +88,7 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
 
 void Pipeline::refuse_frames(std::size_t frames) {
   ++state_.counters.received_total;
-  refuse(Refusal::wrong_frames, "", fmt::format("wanted the two frames [topic][event], got {}", frames));
+  refuse(Refusal::wrong_frames, "", fmt::format("expected the two frames [topic][event], got {}", frames));
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
@@ -140,12 +142,12 @@ Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitte
     }
   }
   if (is_system_topic(topic)) {
-    refuse(Refusal::reserved_topic, topic, "$SYS topics are the broker's own");
+    refuse(Refusal::reserved_topic, topic, "$SYS topics are reserved for the broker");
     return Refusal::reserved_topic;
   }
   if (event_bytes > state_.max_event_bytes) {
     refuse(Refusal::too_large, topic,
-           fmt::format("wanted at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
+           fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
     return Refusal::too_large;
   }
   return Refusal::none;
@@ -168,7 +170,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     admitted.topic = state_.topics.find_or_add(topic);
     if (admitted.topic == nullptr) {
       found = Refusal::topics_full;
-      refuse(found, topic, "no more topics fit: see max_topics");
+      refuse(found, topic, "the limit of topics is reached (max_topics)");
     }
   }
   if (session == nullptr) return found;

@@ -50,7 +50,7 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
 void warn_if_open_to_others(const BackplaneConfig& config) {
   for (const std::string& endpoint : {config.ingress, config.egress, config.control, config.raw}) {
     if (!is_reachable_from_elsewhere(endpoint)) continue;
-    log::warning("{}: {} can be reached from other machines, without authentication", config.name, endpoint);
+    log::warning("{}: {} is reachable from other machines without authentication", config.name, endpoint);
   }
 }
 
@@ -125,7 +125,7 @@ Result<void> Server::Impl::open_metrics() {
   if (!listener) return tl::unexpected(listener.error());
   listener_ = std::move(*listener);
   if (is_reachable_from_elsewhere(config_.metrics)) {
-    log::warning("metrics: {} can be reached from other machines, without authentication", config_.metrics);
+    log::warning("metrics: {} is reachable from other machines without authentication", config_.metrics);
   }
   return {};
 }
@@ -215,7 +215,7 @@ void Server::Impl::drain() {
 void Server::Impl::reload(const Reader& read_config) {
   Result<BrokerConfig> new_config = read_config();
   if (!new_config) {
-    log::error("reload: nothing changed: {}", new_config.error().text);
+    log::error("reload: not applied: {}", new_config.error().text);
     return;
   }
   if (new_config->metrics != config_.metrics) {
@@ -225,7 +225,7 @@ void Server::Impl::reload(const Reader& read_config) {
     const auto found = std::find_if(new_config->backplanes.begin(), new_config->backplanes.end(),
                                     [&](const auto& each) { return each.name == backplane->config.name; });
     if (found == new_config->backplanes.end()) {
-      log::warning("reload: {} is no longer configured; ending it needs a restart", backplane->config.name);
+      log::warning("reload: {}: needs a restart: no longer configured", backplane->config.name);
       continue;
     }
     for (const std::string& change : fixed_changes(backplane->config, *found)) {
@@ -236,15 +236,14 @@ void Server::Impl::reload(const Reader& read_config) {
       if (!backplane->loop) continue;
       backplane->loop->reload(settings_of(*found));
     }
-    log::info(
-        "reload: {}: retention, history_bytes_max, stats_every and max_subscriptions_warning are in force",
-        backplane->config.name);
+    log::info("reload: {}: applied retention, history_bytes_max, stats_every and max_subscriptions_warning",
+              backplane->config.name);
   }
   for (const BackplaneConfig& each : new_config->backplanes) {
     const bool known = std::any_of(backplanes_.begin(), backplanes_.end(), [&](const auto& backplane) {
       return backplane->config.name == each.name;
     });
-    if (!known) log::warning("reload: {} is new; starting it needs a restart", each.name);
+    if (!known) log::warning("reload: {}: needs a restart: new backplane", each.name);
   }
 }
 

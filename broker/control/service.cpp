@@ -70,6 +70,8 @@ ControlResult<Pattern> parse_pattern(std::string_view where, std::string_view te
   return std::move(*pattern);
 }
 
+constexpr const char* foreign_cursor = "cursor: expected one from an earlier reply to this request";
+
 // The place that a cursor names; "" where the request brings none.
 ControlResult<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
   if (cursor.empty()) return std::string_view{};
@@ -77,12 +79,15 @@ ControlResult<std::string_view> place_of(CursorKind kind, std::uint64_t stream, 
   switch (opened.fault) {
     case CursorFault::not_ours:
       return refuse("bad_cursor",
-                    fmt::format("cursor: one that the same request was given is wanted, got {} other "
-                                "bytes",
+                    fmt::format("cursor: expected one from an earlier reply to this request, got {} "
+                                "other bytes",
                                 cursor.size()));
     case CursorFault::other_stream:
-      return refuse("other_stream",
-                    fmt::format("cursor: it is from another stream than ours, {:016x}: begin again", stream));
+      return refuse(
+          "other_stream",
+          fmt::format(
+              "cursor: expected one of stream {:016x}, got one of another stream: start without a cursor",
+              stream));
     case CursorFault::none:
       break;
   }
@@ -92,8 +97,7 @@ ControlResult<std::string_view> place_of(CursorKind kind, std::uint64_t stream, 
 ControlResult<std::uint64_t> number_of(std::string_view place) {
   if (place.empty()) return std::uint64_t{0};
   const auto number = read_number(place);
-  if (!number)
-    return refuse("bad_cursor", "cursor: one that the same request was given is wanted, got another");
+  if (!number) return refuse("bad_cursor", foreign_cursor);
   return *number;
 }
 
@@ -178,12 +182,11 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
   v1::ControlRequest request;
   if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return send_fault(
-        address,
-        {"malformed", fmt::format("a ControlRequest is wanted, got {} bytes that are none", bytes.size())});
+        address, {"malformed", fmt::format("expected a ControlRequest, got {} other bytes", bytes.size())});
   }
   address.id = request.id();
   if (request.version() != protocol_version) {
-    return send_fault(address, {"version", fmt::format("version: {} is spoken here, got {}", protocol_version,
+    return send_fault(address, {"version", fmt::format("version: expected {}, got {}", protocol_version,
                                                        request.version())});
   }
   switch (request.request_case()) {
@@ -220,10 +223,9 @@ ControlResult<void> ControlService::Impl::handle_now(const v1::ControlRequest& r
       reply.mutable_drain();
       return {};
     default:
-      return refuse(
-          "unknown_request",
-          "request: hello, retained, replay, tails, admitted, topics, types, stats or drain is wanted, got "
-          "none of them");
+      return refuse("unknown_request",
+                    "request: expected hello, retained, replay, tails, admitted, topics, types, stats or "
+                    "drain, got none of them");
   }
 }
 
@@ -283,12 +285,12 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
     case v1::ReplayRequest::kAfterPosition:
       if (request.after_position().stream() != state_.stream) {
         return refuse("other_stream",
-                      fmt::format("replay.after_position.stream: ours is {:016x}, got {:016x}", state_.stream,
-                                  request.after_position().stream()));
+                      fmt::format("replay.after_position.stream: expected {:016x}, got {:016x}",
+                                  state_.stream, request.after_position().stream()));
       }
       if (request.after_position().position() > state_.position) {
         return refuse("not_reached",
-                      fmt::format("replay.after_position.position: ours has come to {}, got {}",
+                      fmt::format("replay.after_position.position: expected at most {}, got {}",
                                   state_.position, request.after_position().position()));
       }
       read.what = ReadRequest::What::after_position;
@@ -297,12 +299,12 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
     case v1::ReplayRequest::kAfterOffset:
       if (!read.pattern.is_exact()) {
         return refuse("bad_pattern",
-                      fmt::format("replay.pattern: with after_offset one topic is wanted, got \"{}\"",
+                      fmt::format("replay.pattern: expected one topic with after_offset, got \"{}\"",
                                   log::escape(read.pattern.str())));
       }
       if (const std::uint64_t last = last_offset(read.pattern.str()); request.after_offset() > last) {
-        return refuse("not_reached", fmt::format("replay.after_offset: the topic has come to {}, got {}",
-                                                 last, request.after_offset()));
+        return refuse("not_reached", fmt::format("replay.after_offset: expected at most {}, got {}", last,
+                                                 request.after_offset()));
       }
       read.what = ReadRequest::What::after_offset;
       read.offset = request.after_offset();
@@ -315,15 +317,15 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
       break;
   }
   return refuse("malformed",
-                "replay.start: after_position, after_offset or since_ns is wanted, got none of them");
+                "replay.start: expected after_position, after_offset or since_ns, got none of them");
 }
 
 void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request) {
   if (!request) return send_fault(address, request.error());
   if (pending_.size() >= pending_max) {
-    return send_fault(address,
-                      {"busy", fmt::format("{} reads wait for the history, which is the limit: ask again",
-                                           pending_.size())});
+    return send_fault(
+        address,
+        {"busy", fmt::format("the limit of {} pending reads is reached: try again later", pending_.size())});
   }
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = slice_bytes_max;
@@ -356,8 +358,7 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
       head.mutable_gone()->set_first_available_offset(slice.first_available_offset);
       return send(pending.address, head);
     case ReadSlice::End::bad_cursor:
-      return send_fault(pending.address,
-                        {"bad_cursor", "cursor: one that the same request was given is wanted, got another"});
+      return send_fault(pending.address, {"bad_cursor", foreign_cursor});
   }
   const std::string bytes = head.SerializeAsString();
   sink_.reply(pending.address.envelope, pending.kind == CursorKind::retained
@@ -373,7 +374,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
   participant.name = request.name();
   participant.session = request.session();
   if (request.role() < 0 || request.role() >= static_cast<int>(role_count)) {
-    return refuse("malformed", fmt::format("hello.role: 0 to {} is wanted, got {}", role_count - 1,
+    return refuse("malformed", fmt::format("hello.role: expected 0 to {}, got {}", role_count - 1,
                                            static_cast<int>(request.role())));
   }
   participant.role = static_cast<Role>(request.role());
@@ -442,7 +443,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request
   const auto asked = static_cast<std::size_t>(request.patterns_size());
   if (asked == 0 || asked > patterns_max) {
     return refuse(asked == 0 ? "bad_pattern" : "too_large",
-                  fmt::format("tails.patterns: 1 to {} are wanted, got {}", patterns_max, asked));
+                  fmt::format("tails.patterns: expected 1 to {}, got {}", patterns_max, asked));
   }
   std::vector<Pattern> patterns;
   patterns.reserve(asked);
@@ -504,7 +505,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
   for (const std::string& name : request.names()) names_bytes += name.size();
   if (static_cast<std::size_t>(request.names_size()) > type_names_max || names_bytes > type_names_bytes_max) {
     return refuse("too_large",
-                  fmt::format("types.names: at most {} of {} bytes together are taken, got {} of {}",
+                  fmt::format("types.names: expected at most {} of {} bytes together, got {} of {}",
                               type_names_max, type_names_bytes_max, request.names_size(), names_bytes));
   }
   v1::TypesReply& types = *reply.mutable_types();

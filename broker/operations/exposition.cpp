@@ -157,7 +157,7 @@ std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock:
   if (snapshot.draining) return fmt::format("backplane \"{}\" is draining", snapshot.name);
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - snapshot.taken);
   if (age < snapshot_age_max) return {};
-  return fmt::format("the loop of backplane \"{}\" has shown nothing for {} s", snapshot.name, age.count());
+  return fmt::format("the loop of backplane \"{}\" has been stuck for {} s", snapshot.name, age.count());
 }
 
 void SnapshotBoard::publish(BackplaneSnapshot snapshot) {

@@ -61,21 +61,21 @@ Participants::Participants(OnStatus on_status, Options options)
 
 Result<void> Participants::check(const Participant& participant) const {
   if (participant.name.empty() || participant.name.size() > source_name_bytes_max) {
-    return fail(ErrorCode::invalid_argument, fmt::format("hello.name: 1 to {} bytes are wanted, got {}",
+    return fail(ErrorCode::invalid_argument, fmt::format("hello.name: expected 1 to {} bytes, got {}",
                                                          source_name_bytes_max, participant.name.size()));
   }
   if (index(participant.role) >= role_count) {
-    return fail(ErrorCode::invalid_argument, fmt::format("hello.role: 0 to {} is wanted, got {}",
-                                                         role_count - 1, index(participant.role)));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("hello.role: expected 0 to {}, got {}", role_count - 1, index(participant.role)));
   }
   if (participant.counters.size() > options_.counters_max) {
-    return fail(ErrorCode::invalid_argument, fmt::format("hello.counters: at most {} are taken, got {}",
+    return fail(ErrorCode::invalid_argument, fmt::format("hello.counters: expected at most {}, got {}",
                                                          options_.counters_max, participant.counters.size()));
   }
   for (const auto& counter : participant.counters) {
     if (counter.first.size() <= options_.counter_name_bytes_max) continue;
     return fail(ErrorCode::invalid_argument,
-                fmt::format("hello.counters: names of at most {} bytes are taken, got {} bytes",
+                fmt::format("hello.counters: expected names of at most {} bytes, got {} bytes",
                             options_.counter_name_bytes_max, counter.first.size()));
   }
   return {};
@@ -106,8 +106,8 @@ Result<void> Participants::hello(Participant participant, bool closing, Clock::t
 Result<std::uint64_t> Participants::add(Participant& participant) {
   if (entries_.size() >= options_.participants_max) {
     if (down_.empty()) {
-      return fail(ErrorCode::exhausted, fmt::format("hello: {} participants are up, which is the limit",
-                                                    options_.participants_max));
+      return fail(ErrorCode::exhausted,
+                  fmt::format("hello: the limit of {} participants is reached", options_.participants_max));
     }
     evict(down_.front());
   }

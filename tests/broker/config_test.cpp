@@ -115,7 +115,7 @@ TEST(BrokerConfig, WantsAnAddressOrAnInterfaceToListenOn) {
   for (const char* name : {"tcp://localhost:6570", "tcp://example.org:6570"}) {
     const auto errors = errors_of_two(name, "tcp://127.0.0.1:6571");
     ASSERT_EQ(errors.size(), 1u) << name;
-    EXPECT_THAT(errors[0], HasSubstr("b.toml:2 [backplane].ingress: wanted an address"));
+    EXPECT_THAT(errors[0], HasSubstr("b.toml:2 [backplane].ingress: expected an address"));
     EXPECT_THAT(errors[0], HasSubstr(fmt::format("got \"{}\"", name)));
   }
   EXPECT_THAT(errors_of_two("tcp://lo:6570", "tcp://127.0.0.1:6571"), IsEmpty());

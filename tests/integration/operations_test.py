@@ -183,7 +183,7 @@ class FromAFile(OperationsTest):
         self.rewrite(path, "[[backplane]]\nhistory_events = 50\nmax_topics = 400\n[[backplane.retention]]\n"
                            'pattern = "few.*"\nhistory_events = 3\n')
         self.reload(broker, "needs a restart.*max_topics.*stays 500")
-        broker.wait_line(broker.err, "in force")
+        broker.wait_line(broker.err, "applied retention")
         for _ in range(20):
             writer.send("n", "x")
             writer.send("few.x", "x")
@@ -223,7 +223,7 @@ class FromAFile(OperationsTest):
         path = self.config_file("[[backplane]]\nhistory_events = 1000\n")
         broker = self.start_broker("--config", path)
         self.rewrite(path, "[[backplane]]\nhistory_events = 5\nhistory_age = 'soon'\n")
-        self.reload(broker, "nothing changed.*backplane.toml:3.*soon")
+        self.reload(broker, "not applied.*backplane.toml:3.*soon")
         writer = self.ready_writer()
         for _ in range(100):
             writer.send("n", "x")

@@ -103,7 +103,7 @@ TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {
   EXPECT_THAT(texts(broker.send(after_offset("a", 1)).replay().events()), ElementsAre("a=2"));
   const auto refused = broker.send(after_offset("a.>", 1));
   EXPECT_EQ(refused.error().code(), "bad_pattern");
-  EXPECT_THAT(refused.error().text(), HasSubstr("one topic is wanted, got \"a.>\""));
+  EXPECT_THAT(refused.error().text(), HasSubstr("expected one topic with after_offset, got \"a.>\""));
 }
 
 TEST_F(HistoryReads, ReplayWantsAStart) {
@@ -121,7 +121,7 @@ TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsTold) {
   const auto reply = broker.send(request);
   EXPECT_EQ(reply.error().code(), "other_stream");
   EXPECT_EQ(reply.error().text(),
-            "replay.after_position.stream: ours is 0000000100000002, got 000000000000dead");
+            "replay.after_position.stream: expected 0000000100000002, got 000000000000dead");
 }
 
 TEST_F(HistoryReads, ReplayAfterAPlaceThatIsNotReachedIsTold) {
@@ -134,10 +134,10 @@ TEST_F(HistoryReads, ReplayAfterAPlaceThatIsNotReachedIsTold) {
   EXPECT_TRUE(broker.send(request).has_complete()) << "the last one is reached";
   request.mutable_replay()->mutable_after_position()->set_position(3);
   EXPECT_EQ(broker.send(request).error().code(), "not_reached");
-  EXPECT_EQ(broker.send(request).error().text(), "replay.after_position.position: ours has come to 2, got 3");
+  EXPECT_EQ(broker.send(request).error().text(), "replay.after_position.position: expected at most 2, got 3");
   EXPECT_TRUE(broker.send(after_offset("a", 1)).has_complete());
   EXPECT_EQ(broker.send(after_offset("a", 2)).error().text(),
-            "replay.after_offset: the topic has come to 1, got 2");
+            "replay.after_offset: expected at most 1, got 2");
   EXPECT_EQ(broker.send(after_offset("never", 1)).error().code(), "not_reached");
   EXPECT_TRUE(broker.send(after_offset("never", 0)).has_complete());
 }

@@ -282,7 +282,7 @@ TEST_F(Service, AnotherVersionIsToldWhichOneIsSpoken) {
   request.mutable_stats();
   const auto reply = broker.send(request);
   EXPECT_EQ(reply.error().code(), "version");
-  EXPECT_EQ(reply.error().text(), "version: 1 is spoken here, got 7");
+  EXPECT_EQ(reply.error().text(), "version: expected 1, got 7");
 }
 
 TEST_F(Service, ARequestForNothingKnownIsTold) {
@@ -297,7 +297,7 @@ TEST_F(Service, ARequestForNothingKnownIsTold) {
 TEST_F(Service, BytesThatAreNoRequestAreTold) {
   const auto reply = broker.send_bytes("hello?");
   EXPECT_EQ(reply.error().code(), "malformed");
-  EXPECT_THAT(reply.error().text(), HasSubstr("6 bytes"));
+  EXPECT_THAT(reply.error().text(), HasSubstr("6 other bytes"));
   EXPECT_EQ(broker.send_bytes("").error().code(), "version");
 }
 

@@ -100,7 +100,7 @@ TEST(Readiness, SaysWhyNot) {
   EXPECT_EQ(not_ready_reason(snapshot, now), "");
   EXPECT_EQ(not_ready_reason(snapshot, now + 9s), "");
   EXPECT_EQ(not_ready_reason(snapshot, now + 10s),
-            "the loop of backplane \"default\" has shown nothing for 10 s");
+            "the loop of backplane \"default\" has been stuck for 10 s");
   snapshot.draining = true;
   EXPECT_EQ(not_ready_reason(snapshot, now), "backplane \"default\" is draining");
 }
