@@ -36,11 +36,11 @@ constexpr std::string_view tcp = "tcp://";
 constexpr std::string_view ipc = "ipc://";
 
 struct Listening {
-  HostPort place;  ///< its host is an address in one way of writing, else as it stands; port 0: a free one
+  HostPort place;  ///< the host is in canonical form if it is an address; port 0: any free port
   bool is_address{};
 };
 
-// The address that a host is, in the way in which the system writes it.
+// The address that `host` denotes, in the system's canonical form; nothing if it is not an address.
 std::optional<std::string> written_address(const std::string& host) {
   addrinfo hints{};
   hints.ai_flags = AI_NUMERICHOST;
@@ -55,7 +55,7 @@ std::optional<std::string> written_address(const std::string& host) {
   return std::string(text.data());
 }
 
-// Of HOST:PORT, which has been checked, and in which ZeroMQ takes a * for either.
+// `address` is HOST:PORT and has been checked. ZeroMQ accepts * for either part.
 Listening listening(std::string_view address) {
   const bool any_port = address.ends_with(":*");
   const std::string numbered =
@@ -98,66 +98,66 @@ Result<void> check_rule_pattern(std::string_view pattern, std::string_view where
 }
 
 void describe_retention(Section& section, Retention& retention) {
-  section.field("history_events", retention.history_events, 0, 1u << 30, "Events kept of each topic.");
-  section.bytes("history_bytes", retention.history_bytes, 0, std::size_t{1} << 40,
-                "Bytes kept of each topic.");
+  section.field("history_events", retention.history_events, 0, 1u << 30, "Events kept per topic.");
+  section.bytes("history_bytes", retention.history_bytes, 0, std::size_t{1} << 40, "Bytes kept per topic.");
   section.field("history_age", retention.history_age, 0ns, 10 * year, "How long each event is kept.");
   section.field("ttl", retention.value_ttl, 0ns, 10 * year,
-                "How long a retained value stands; 0s: until it is replaced.");
+                "How long a retained value is kept; 0s: until it is replaced.");
 }
 
 void describe_backplane(Section& section, BackplaneConfig& backplane) {
-  section.field("name", backplane.name, "What this backplane is called.", check_name);
-  section.field("ingress", backplane.ingress, "Where publishers connect (XSUB).", check_listening);
-  section.field("egress", backplane.egress, "Where subscribers connect (XPUB).", check_listening);
-  section.field("control", backplane.control, "Where requests are answered (ROUTER).", check_listening);
-  section.field("raw", backplane.raw, "Where PUBs without protobuf connect (XSUB), or \"off\".",
+  section.field("name", backplane.name, "Name of this backplane.", check_name);
+  section.field("ingress", backplane.ingress, "Endpoint for publishers (XSUB).", check_listening);
+  section.field("egress", backplane.egress, "Endpoint for subscribers (XPUB).", check_listening);
+  section.field("control", backplane.control, "Endpoint for control requests (ROUTER).", check_listening);
+  section.field("raw", backplane.raw, "Endpoint for publishers without protobuf (XSUB), or \"off\".",
                 check_listening_or_off);
-  section.bytes("max_event_bytes", backplane.max_event_bytes, 256, 256u << 20, "Largest event taken in.");
+  section.bytes("max_event_bytes", backplane.max_event_bytes, 256, 256u << 20, "Largest event accepted.");
   section.field("max_topics", backplane.max_topics, 1, 100'000'000,
-                "Topics at most; events of further ones are refused.");
+                "Maximum number of topics; events of new topics above it are refused.");
   section.field("max_sessions", backplane.max_sessions, 16, 100'000'000,
-                "Publishers' sessions whose sequences are followed.");
+                "Maximum number of publisher sessions whose sequences are tracked.");
   section.field("max_subscriptions_warning", backplane.max_subscriptions_warning, 1, 1'000'000'000,
-                "Distinct subscriptions above which a warning is logged.");
+                "A warning is logged above this number of distinct subscriptions.");
   section.field("egress_hwm", backplane.egress_hwm, 1, 100'000'000,
                 "Messages queued for a subscriber before it counts as full.");
   section.field("stats_every", backplane.stats_every, 100ms, 1h,
-                "How often $SYS.broker.<name>.stats is sent.");
-  section.field("drain_limit", backplane.drain_limit, 100ms, 10min, "How long ending may take.");
+                "Interval between events on $SYS.broker.<name>.stats.");
+  section.field("drain_limit", backplane.drain_limit, 100ms, 10min, "Time limit for draining at shutdown.");
   section.bytes("history_bytes_max", backplane.history_bytes_max, 0, std::size_t{1} << 44,
                 "Memory for all retained values and history together.");
   describe_retention(section, backplane.retention);
   section.tables("retention", backplane.retention_rules,
-                 "Other bounds for some topics; the first pattern that matches counts.",
+                 "Other limits for some topics; the first pattern that matches applies.",
                  [&](Section& rule, RetentionConfig& config) {
                    if (rule.reading()) config.retention = backplane.retention;
-                   rule.field("pattern", config.pattern, "Which topics.", check_rule_pattern);
+                   rule.field("pattern", config.pattern, "The topics to which the limits apply.",
+                              check_rule_pattern);
                    if (rule.reading() && !rule.given("pattern"))
                      rule.error("pattern", "expected a pattern, got none");
                    describe_retention(rule, config.retention);
                  });
 }
 
-/// Who uses a name or an endpoint, across all backplanes.
+/// Finds names and endpoints that are used twice, across all backplanes.
 class Claims {
  public:
   void claim_name(Section& section, std::string_view key, const std::string& name) {
     claim(section, key, "the name", {name, name, {}});
   }
 
-  /// Endpoints that mean the same place are the same, however they are written.
+  /// Endpoints that denote the same place are equal, however they are written.
   void claim_endpoint(Section& section, std::string_view key, const std::string& endpoint) {
     if (endpoint == off) return;
     if (endpoint.starts_with(tcp)) {
       HostPort place = listening(std::string_view(endpoint).substr(tcp.size())).place;
-      if (place.port == 0) return;  // a free one is in nobody's way
+      if (place.port == 0) return;  // a free port conflicts with nothing
       return claim(section, key, "the endpoint",
                    {fmt::format("{}{}", tcp, place.port), endpoint, std::move(place.host)});
     }
     if (!endpoint.starts_with(ipc)) return claim(section, key, "the endpoint", {endpoint, endpoint, {}});
     const std::filesystem::path path(endpoint.substr(ipc.size()));
-    if (path == "*") return;  // nor is a free one of these
+    if (path == "*") return;  // neither does a free path
     claim(section, key, "the endpoint",
           {fmt::format("{}{}", ipc, path.lexically_normal().string()), endpoint, {}});
   }
@@ -165,7 +165,7 @@ class Claims {
  private:
   struct Claim {
     std::string what;     ///< a name, a port or a path
-    std::string written;  ///< as it is in the file
+    std::string written;  ///< as in the file
     std::string host;     ///< of a port
     config::Place place{};
   };
@@ -199,7 +199,8 @@ class Claims {
 void describe(Section& section, BrokerConfig& broker) {
   Claims names;
   Claims endpoints;
-  section.tables("backplane", broker.backplanes, "A named backplane; without any there is \"default\".",
+  section.tables("backplane", broker.backplanes,
+                 "A named backplane. Without any table there is one, named \"default\".",
                  [&](Section& table, BackplaneConfig& backplane) {
                    describe_backplane(table, backplane);
                    if (!table.reading()) return;
@@ -214,7 +215,7 @@ void describe(Section& section, BrokerConfig& broker) {
                  });
   if (section.reading() && broker.backplanes.empty())
     section.error("backplane", "expected one or more tables, got none");
-  section.table("metrics", "What an operator's tools read.", [&](Section& metrics) {
+  section.table("metrics", "Metrics and health checks.", [&](Section& metrics) {
     metrics.field("listen", broker.metrics, "HOST:PORT of /metrics, /healthz and /readyz, or \"off\".",
                   check_metrics);
     if (!metrics.reading() || broker.metrics == off) return;

@@ -1,5 +1,5 @@
 #pragma once
-// What can be said of a broker and its backplanes. config/backplane.toml is the commented reference.
+// The configuration of a broker and its backplanes. config/backplane.toml is the commented reference.
 
 #include <chrono>
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace backplane::broker {
 
-/// An endpoint or address with this value is not offered.
+/// An endpoint or address with this value is disabled.
 inline constexpr const char* off = "off";
 
 /// Retention for the topics of one pattern, as written in the file.
@@ -47,14 +47,14 @@ struct BrokerConfig {
   std::string metrics = "127.0.0.1:9570";
 };
 
-/// The `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an error, with
-/// both lines named, where two backplanes have the same name or endpoint.
+/// Describes the `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an
+/// error that names both lines if two backplanes have the same name or endpoint.
 void describe(config::Section& section, BrokerConfig& broker);
 
-/// What the history store is told. The rules' patterns must have been checked by describe().
+/// The limits for the history store. describe() must have checked the rules' patterns.
 [[nodiscard]] HistoryLimits history_limits(const BackplaneConfig& backplane);
 
-/// Whether an endpoint or address is open to other machines.
+/// Whether other machines can reach an endpoint or address.
 [[nodiscard]] bool is_reachable_from_elsewhere(const std::string& endpoint);
 
 }  // namespace backplane::broker

@@ -29,35 +29,37 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// A batch amortises the wakeup (one message a wakeup costs six times as much) without starving the rest.
+// A batch amortises the wakeup (one message per wakeup costs six times as much) without starving the other
+// sockets.
 constexpr int messages_per_turn = 256;
 constexpr std::size_t messages_ahead = 16;
 static_assert(messages_per_turn % messages_ahead == 0);
-// What a turn has taken is there twice, as it came and stamped, until it is published: of large events it is
-// fewer.
+// Until a turn is published, its events are in memory twice: as received and stamped. If events are large, a
+// turn takes fewer of them.
 constexpr std::size_t bytes_per_turn = 4u << 20;
-// Frames are let go when others take their places. At rest that may be long: large ones go at once.
+// Frames are freed when the next messages replace them, which can take long when the loop is idle. Larger
+// ones are freed at once.
 constexpr std::size_t reused_frame_bytes_max = 64u << 10;
-// A look at a socket that has nothing is a system call, and a turn may be a few events long. While events
-// flow, the other sockets are looked at so often.
+// Polling an empty socket is a system call, and a turn may be only a few events long. While events flow, the
+// other sockets are polled once per interval.
 constexpr auto full_poll_interval = 50us;
 constexpr int subscriptions_per_turn = 4096;
-// While events flow, readers of history get few answers a turn; at rest they get many.
+// While events flow, readers of history get few replies per turn; when the loop is idle they get many.
 constexpr int requests_per_busy_turn = 2;
 constexpr int requests_per_idle_turn = 64;
-// Some questions take long to answer: no further one is taken after so much time, and while events flow, they
-// have this many times as long as the last answers took.
+// Some requests take long. After this time no further one is handled in a turn, and while events flow, they
+// get this many times as long as the last requests took.
 constexpr auto reply_time_per_turn = 1ms;
 constexpr int event_time_ratio = 3;
 constexpr std::size_t envelope_frames_max = 8;
-// Replies that wait for one asker, of at most 256 KiB.
+// Replies queued per client, each of at most 256 KiB.
 constexpr int reply_hwm = 32;
-// 20 live events a second and more have short slices of history beside them.
+// At 20 live events per second and more, slices of history are short.
 constexpr auto idle_before_long_slices = 50ms;
 constexpr auto snapshot_every = 250ms;
 constexpr auto idle_before_drained = 200ms;
 
-/// Something that is due again and again.
+/// A periodic timer.
 class Timer {
  public:
   Timer(Clock::duration period, Clock::time_point now) : period_(period), next_(now + period) {}
@@ -79,10 +81,10 @@ class Timer {
 
 mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
   mq::SocketOptions options;
-  options.send_hwm = 0;  // a limit here loses subscriptions in silence
+  options.send_hwm = 0;  // a limit here loses subscriptions without an error
   options.receive_hwm = 10'000;
-  // Above our own limit, so that what is a little too large is refused with a reason: here libzmq just cuts
-  // the connection.
+  // Above our own limit, so that an event slightly above it is refused with a reason: above this one libzmq
+  // closes the connection.
   options.max_message_bytes = static_cast<std::int64_t>(4 * max_event_bytes);
   options.io_thread = 0;
   return options;
@@ -96,12 +98,12 @@ mq::SocketOptions control_options(std::size_t max_event_bytes) {
   return options;
 }
 
-/// How many names may have a $SYS.source topic.
+/// The maximum number of $SYS.source topics.
 constexpr std::size_t source_topics_max(std::size_t max_topics) {
   return std::max<std::size_t>(1, max_topics / 8);
 }
 
-/// Upper half: the same for every incarnation of this broker's backplane. Lower half: this incarnation.
+/// Upper half: the same for every incarnation of this backplane. Lower half: this incarnation.
 std::uint64_t make_stream(const std::string& backplane, const std::string& ingress) {
   const std::string identity = fmt::format("{}/{}/{}", host_name(), backplane, ingress);
   boost::crc_32_type crc;
@@ -132,7 +134,7 @@ class Loop::Impl final : public ReplySink {
     std::size_t bytes{};
   };
 
-  // One turn of the loop, in this order.
+  // One turn of the loop, in this order:
   [[nodiscard]] int take_events(bool all);
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
   [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
@@ -166,7 +168,7 @@ class Loop::Impl final : public ReplySink {
   ControlService service_;
   BoundEndpoints bound_;
 
-  std::array<Incoming, messages_ahead> incoming_;  ///< messages under way; kept to allocate nothing
+  std::array<Incoming, messages_ahead> incoming_;  ///< received messages, reused so that nothing is allocated
   zmq::message_t request_;
   Timer each_second_;
   Timer stats_;
@@ -175,10 +177,10 @@ class Loop::Impl final : public ReplySink {
   Clock::time_point drain_began_{};
   bool raw_flows_{};
   bool subscriptions_warned_{};
-  std::size_t source_topics_{};  ///< $SYS.source.<name> that there have been
+  std::size_t source_topics_{};  ///< $SYS.source topics that exist
   log::RateLimit source_lines_{1s};
 
-  // The crossings: written by other threads, read here once a turn after wake_ was readable.
+  // Written by other threads, and read here once per turn after wake_ was readable.
   WakeFd wake_;
   std::atomic<bool> drain_requested_{};
   std::atomic<bool> settings_pending_{};
@@ -207,7 +209,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
     raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes));
   }
   state_.max_event_bytes = config_.max_event_bytes;
-  release_sockets();  // made on one thread, opened perhaps on another
+  release_sockets();  // created on one thread, perhaps opened on another
 }
 
 void Loop::Impl::release_sockets() noexcept {
@@ -226,7 +228,7 @@ Result<BoundEndpoints> Loop::Impl::open() {
     bound = *result;
     return {};
   };
-  // Ingress comes last: whoever finds it there can be heard at once.
+  // Ingress comes last: a publisher that can connect can be served at once.
   if (auto ok = bind(egress_, config_.egress, bound_.egress); !ok) return tl::unexpected(ok.error());
   if (auto ok = bind(control_, config_.control, bound_.control); !ok) return tl::unexpected(ok.error());
   if (raw_) {
@@ -248,11 +250,11 @@ Result<BoundEndpoints> Loop::Impl::open() {
   }
   state_.started_ns = unix_now_ns();
 
-  // Everything, so that history and retained values see all, and a publisher knows by this subscription that
-  // it is connected.
+  // Subscribe to everything: history and retained values then see every event, and a publisher knows by this
+  // subscription that it is connected.
   constexpr std::string_view everything("\x01", 1);
   const bool subscribed = ingress_.send(everything) && (!raw_ || raw_->send(everything));
-  CHECK(subscribed, "an XSUB without a send limit takes a subscription");
+  CHECK(subscribed, "an XSUB without a send limit accepts a subscription");
   publish_snapshot();
   release_sockets();
   return bound_;
@@ -263,10 +265,10 @@ Result<BoundEndpoints> Loop::Impl::open() {
 void Loop::Impl::run() {
   last_event_ = Clock::now();
   Clock::time_point next_full_poll{};
-  bool poll_all = true;  // whether this turn looks at all sockets
+  bool poll_all = true;  // whether this turn polls all sockets
   for (;;) {
     ++state_.counters.turns_total;
-    // A store that is busy holds up the data path, and by it the publishers; nothing is lost.
+    // A busy store delays the data path, and through it the publishers. Nothing is lost.
     const bool store_accepts = pipeline_.flush();
     const int received = store_accepts ? take_events(poll_all) : 0;
     int done = received;
@@ -275,7 +277,7 @@ void Loop::Impl::run() {
     if (published && poll_all) done += serve_subscriptions();
 
     Clock::time_point now = Clock::now();
-    // Questions don't count: those who ask again and again would hold up the drain.
+    // Requests do not count: a client that sends them continuously would delay the drain.
     if (received > 0 || !store_accepts) last_event_ = now;
     service_.set_busy(now - last_event_ < idle_before_long_slices);
     if (poll_all) {
@@ -302,7 +304,7 @@ int Loop::Impl::take_events(bool all) {
 }
 
 int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
-  // Some messages ahead: their bytes come out of the I/O thread's cache while others are worked on.
+  // Receive some messages ahead: their bytes move from the I/O thread's cache while others are processed.
   int total = 0;
   std::size_t bytes = 0;
   for (bool there = true; there && total < messages_per_turn && bytes < bytes_per_turn;) {
@@ -381,7 +383,7 @@ int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
     if (frames < 2 || frames > envelope_frames_max + 1) {
       ++state_.counters.control_requests_total;
       ++state_.counters.control_refused_total;
-      continue;  // no way back to whoever sent it
+      continue;  // there is no return address
     }
     service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now);
   }
@@ -391,7 +393,7 @@ int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
 
 void Loop::Impl::reply(const Envelope& envelope, std::string_view bytes) {
   constexpr auto more_now = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
-  // Refused at its first frame or not at all: the asker has gone, or does not read what it asks for.
+  // A reply is refused at its first frame or not at all: the client has gone, or does not read its replies.
   bool first = true;
   for (const std::string& frame : envelope) {
     if (!control_.send(frame, more_now) && first) {
@@ -421,7 +423,7 @@ void Loop::Impl::keep_time(Clock::time_point now) {
 }
 
 void Loop::Impl::sleep(Clock::time_point now) {
-  // What the timers have put into the pipeline goes out first.
+  // Events that the timers have published are flushed first.
   if (pipeline_.pending() > 0) return;
   auto until = std::min(each_second_.next(), stats_.next());
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
@@ -441,11 +443,11 @@ void Loop::Impl::sleep(Clock::time_point now) {
   if (const int fd = state_.history->progress_fd(); fd >= 0) watch_fd(fd);
 
   zmq_poll(items.data(), static_cast<int>(count), poll_timeout(until, now));
-  wake_.drain();  // what it stands for is looked at every turn
+  wake_.drain();  // the flags it stands for are read every turn
 }
 
-/// Topics are never forgotten, and anybody can say Hello by any number of names: they may have their part of
-/// the topics, and not those that events need.
+/// Topics are never removed, and anyone can send Hello with any number of names. Their topics are limited, so
+/// that they cannot use up those that events need.
 void Loop::Impl::publish_source_status(const std::string& topic, const v1::SourceStatus& status) {
   if (state_.topics.find(topic) == nullptr) {
     const std::size_t topics_max = source_topics_max(config_.max_topics);
@@ -500,11 +502,11 @@ void Loop::Impl::publish_snapshot() {
 // ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
 
 void Loop::Impl::begin_drain(Clock::time_point now) {
-  state_.draining = true;  // publishers are told with every answer on control from now on
+  state_.draining = true;  // every reply to a publisher says so from now on
   drain_began_ = now;
   last_event_ = now;
-  // Not unbound: libzmq 4.3.4 ends a listener's connections with it, and what publishers had sent on them is
-  // gone (of 100,000 events 30,000 to 80,000 arrived).
+  // The sockets stay bound: when libzmq 4.3.4 unbinds, it closes the listener's connections, and events still
+  // in the kernel are lost (of 100,000 events 30,000 to 80,000 arrived).
   publish_snapshot();
 }
 
@@ -523,7 +525,7 @@ void Loop::Impl::end() {
     zmq_poll(&store, 1, 10);
   }
   publish_snapshot();
-  // Subscribers get what is left of the limit to read the rest; closing waits for them in the context.
+  // Subscribers have the rest of the limit to read what is queued; closing waits for them in the context.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
   egress_.set_linger(std::max(left, std::chrono::milliseconds{0}));
   log::info("{}: drained at position {}", state_.name, state_.position);

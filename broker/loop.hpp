@@ -1,5 +1,5 @@
 #pragma once
-// The loop of one backplane: its sockets, its timers and its end.
+// The loop of one backplane: its sockets, its timers and its shutdown.
 
 #include <atomic>
 #include <chrono>
@@ -17,7 +17,7 @@ namespace backplane::broker {
 
 class SnapshotBoard;
 
-/// Where a backplane can be reached, ports filled in; empty: off.
+/// The endpoints of a backplane, with the real ports; empty: off.
 struct BoundEndpoints {
   std::string ingress;
   std::string egress;
@@ -25,32 +25,32 @@ struct BoundEndpoints {
   std::string raw;
 };
 
-/// What can change while a backplane runs.
+/// The settings that can change while a backplane runs.
 struct LoopSettings {
   HistoryLimits history;
   std::chrono::milliseconds stats_every{};
   std::size_t max_subscriptions_warning{};
 };
 
-/// One backplane at work. Whoever calls run() is the loop thread, which then owns all the sockets and all the
-/// state; before, one thread after another may make it and open() it. drain() and reload() are its crossings
-/// and may be called from any thread.
+/// One running backplane. The thread that calls run() is the loop thread, which then owns all the sockets and
+/// all the state. Before that, one thread after another may construct and open() it. Any thread may call
+/// drain() and reload().
 class Loop {
  public:
-  /// `board` is where snapshots go; it outlives the loop.
+  /// `board` receives the snapshots and outlives the loop.
   Loop(BackplaneConfig config, SnapshotBoard& board);
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  /// Makes and binds the sockets. @returns where, or what could not be bound.
+  /// Creates and binds the sockets. @returns the bound endpoints, or an error that names the endpoint.
   Result<BoundEndpoints> open();
-  /// Works until drained. Throws where libzmq cannot go on.
+  /// Runs until drained; blocks. Throws if libzmq fails.
   void run();
 
-  /// Begins the drain: at most config.drain_limit later, run() returns. From any thread.
+  /// Starts the drain; run() returns at most config.drain_limit later. Any thread.
   void drain() noexcept;
-  /// New settings, in force from the next turn. From any thread.
+  /// Sets new settings, which apply from the next turn. Any thread.
   void reload(LoopSettings settings);
 
  private:

@@ -3,8 +3,8 @@
 //   take ──▶ admit ──▶ number ──▶ stamp ──▶ (batch) ──▶ flush: remember ──▶ publish ──▶ count
 //              └─▶ refuse: counted under its reason, logged at a limited rate
 //
-// An event is remembered before it is published, so whoever sees a hole in the live stream finds the
-// missing event in history, if history still holds it.
+// An event is stored before it is published. A subscriber that sees a hole in the live stream therefore finds
+// the missing event in history, as long as history holds it.
 
 #include "broker/pipeline.hpp"
 
@@ -26,12 +26,12 @@ std::span<const std::byte> bytes_of(const zmq::message_t& frame) {
   return {frame.data<std::byte>(), frame.size()};
 }
 
-// The last bytes of an event that is to be stamped.
+// The place of the stamp: the last bytes of the event.
 std::span<std::byte, wire::stamp_bytes> stamp_of(std::span<std::byte> stamped) {
   return stamped.last<wire::stamp_bytes>();
 }
 
-// Makes `frame` one for an event of `event_bytes` and its stamp.
+// Allocates `frame` for an event of `event_bytes` and its stamp.
 std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
   const std::size_t bytes = event_bytes + wire::stamp_bytes;
   frame.rebuild(bytes);
@@ -52,7 +52,7 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* kn
   Admitted admitted{.topic = known};
   if (admit(topic.to_string_view(), bytes, admitted) != Refusal::none) return;
 
-  // Never re-serialised: the publisher's bytes, then field 15.
+  // The event is never re-serialised: the publisher's bytes, then field 15.
   InFlight& slot = next_in_flight();
   slot.topic.swap(topic);
   slot.system = false;
@@ -124,7 +124,7 @@ Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event
   return follow(scan.event, found, topic, admitted);
 }
 
-/// Events of one topic come in runs, so it is the last one's like as not: that spares the search.
+/// Events of one topic come in runs, so the topic is often the last one's, and the lookup is saved.
 TopicEntry* Pipeline::find_topic(std::string_view name) {
   if (latest_topic_ != nullptr && latest_topic_->name == name) return latest_topic_;
   TopicEntry* const entry = state_.topics.find(name);
@@ -133,7 +133,7 @@ TopicEntry* Pipeline::find_topic(std::string_view name) {
 }
 
 Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitted& admitted) {
-  // A topic that is known was checked when it came first.
+  // The name of a known topic was checked when it was added.
   if (admitted.topic == nullptr) admitted.topic = find_topic(topic);
   if (admitted.topic == nullptr) {
     if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
@@ -153,8 +153,8 @@ Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitte
   return Refusal::none;
 }
 
-/// Follows the session's sequence, also through events that are refused for another reason (`found`), so
-/// that their publisher can be told; then finds the topic of one that is not.
+/// Tracks the session's sequence, even for events that are refused for another reason (`found`):
+/// AdmittedReply reports both. Then looks up or adds the topic of an event that is not refused.
 Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::string_view topic,
                          Admitted& admitted) {
   SessionEntry* session = nullptr;
@@ -176,7 +176,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   if (session == nullptr) return found;
 
   const std::uint64_t seen = std::max(session->sequence, session->refused_sequence);
-  // A session that is new to us may have begun at another broker: its first number proves no loss.
+  // A session that is new here may have begun at another broker: its first number proves no loss.
   if (!is_new && event.sequence > seen) count_lost(event.sequence - seen - 1);
   if (found == Refusal::none) {
     session->sequence = event.sequence;
@@ -188,7 +188,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   return found;
 }
 
-/// Any number may stand there: the counter never goes down for it.
+/// A publisher may send any sequence: the counter saturates instead of overflowing.
 void Pipeline::count_lost(std::uint64_t events) {
   std::uint64_t& lost = state_.counters.lost_before_total;
   lost += std::min(events, std::numeric_limits<std::uint64_t>::max() - lost);
@@ -206,7 +206,7 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 
 // ── stamp ────────────────────────────────────────────────────────────────────────────────────────────────
 
-// The batch's next place; it is in the batch when its event is numbered.
+// The next element of the batch. It becomes part of the batch when its event is numbered.
 Pipeline::InFlight& Pipeline::next_in_flight() {
   if (appends_.size() == batch_.size()) batch_.emplace_back();
   return batch_[appends_.size()];
@@ -214,7 +214,7 @@ Pipeline::InFlight& Pipeline::next_in_flight() {
 
 void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value) {
   const std::int64_t received_ns = batch_time();
-  // Filled in its place: copied there, it would be read in larger pieces than it was written in, and wait.
+  // Filled in place: a copy would read larger pieces than were written, which stalls the processor.
   HistoryAppend& append = appends_.emplace_back();
   append.topic = entry.name;
   append.event = stamped;
@@ -233,7 +233,7 @@ void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clea
   wire::write_stamp(stamp, stamp_of(stamped));
 }
 
-/// One look at the clock a batch: it is read in a fraction of a millisecond.
+/// The clock is read once per batch: a batch is received within a fraction of a millisecond.
 std::int64_t Pipeline::batch_time() {
   if (appends_.empty()) batch_time_ns_ = now_();
   return batch_time_ns_;

@@ -19,33 +19,34 @@
 
 namespace backplane::broker {
 
-/// Takes events in, numbers them, remembers them and sends them on, in batches. Lives on the loop thread of
-/// its backplane; owns only the batch under way, all else is the backplane's state.
+/// Admits events, numbers them, adds them to history and publishes them, in batches. Lives on the loop thread
+/// of its backplane. Owns only the current batch; everything else is the backplane's state.
 class Pipeline {
  public:
   using UnixClock = std::function<std::int64_t()>;  ///< nanoseconds
 
-  /// All three outlive the pipeline.
+  /// `state` and `sink` outlive the pipeline.
   Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now);
 
-  /// What is known of a topic, or nullptr; for as long as the state. Of some topics, one after the other:
-  /// with very many topics each search waits for memory, and those of several go on side by side.
+  /// The entry of a topic, or nullptr; valid as long as the state. To look up several topics, call it for one
+  /// after the other before take(): with very many topics each lookup waits for memory, and the processor
+  /// overlaps the waits.
   [[nodiscard]] TopicEntry* find_topic(std::string_view name);
-  /// One message of a publisher: [topic][Event]. The frames are moved from. `known`: what find_topic() gave,
-  /// where it was asked.
+  /// One message of a publisher: [topic][Event]. The frames are moved from. `known` is the result of
+  /// find_topic(), if it was called.
   void take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known = nullptr);
-  /// One message of a PUB that knows no protobuf: [topic][bytes], made into an Event of source "raw".
+  /// One message of a PUB without protobuf: [topic][bytes]. It becomes an Event of source "raw".
   void take_raw(zmq::message_t& topic, zmq::message_t& bytes);
-  /// A message that has not two frames: counted and logged.
+  /// Counts and logs a message that does not have two frames.
   void refuse_frames(std::size_t frames);
 
-  /// An event of the broker itself, on a $SYS topic: numbered, remembered and sent as any.
+  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other.
   void publish_system(std::string_view topic, std::string_view event);
-  /// The same outside all numbering and memory: for the answers to $SYS.live. Call it after a flush().
+  /// The same without number and without history, for replies to $SYS.live. Call it after a flush().
   void publish_unnumbered(std::string_view topic, std::string_view event);
 
-  /// Remembers and sends what was taken since the last call.
-  /// @returns false where the history store is busy: nothing was sent; take nothing more, call again.
+  /// Stores and sends everything taken since the last call.
+  /// @returns false if the history store is busy: nothing was sent. Take nothing more and call it again.
   [[nodiscard]] bool flush();
   [[nodiscard]] std::size_t pending() const noexcept { return appends_.size(); }
 
@@ -54,7 +55,7 @@ class Pipeline {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
   };
-  // What is published of an event; what is remembered of it is in appends_, at the same place.
+  // What is published of an event. What is stored of it is in appends_, at the same index.
   struct InFlight {
     zmq::message_t topic;
     zmq::message_t event;
@@ -75,11 +76,11 @@ class Pipeline {
   BackplaneState& state_;
   EgressSink& sink_;
   UnixClock now_;
-  // The batch under way. Of the first, only as many as there are of the second are in use: the frames stay,
-  // empty, and are used again.
+  // The current batch. Only the first appends_.size() elements of batch_ are in use; the frames of the others
+  // are empty and are reused.
   std::vector<InFlight> batch_;
   std::vector<HistoryAppend> appends_;
-  TopicEntry* latest_topic_{};  ///< of the event looked at last; entries live as long as the state
+  TopicEntry* latest_topic_{};  ///< of the event looked up last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
 };

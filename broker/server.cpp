@@ -27,7 +27,7 @@ LoopSettings settings_of(const BackplaneConfig& config) {
           .max_subscriptions_warning = config.max_subscriptions_warning};
 }
 
-/// What differs between two configurations of a backplane and can't change while it runs.
+/// The settings that differ between two configurations of a backplane and cannot change while it runs.
 std::vector<std::string> fixed_changes(const BackplaneConfig& old, const BackplaneConfig& now) {
   std::vector<std::string> changes;
   const auto compare = [&](const char* key, const auto& before, const auto& after) {
@@ -168,7 +168,8 @@ void Server::Impl::work(Backplane& backplane) noexcept {
     log::error("{}: {}", backplane.config.name, problem.what());
     failed_ = true;
   }
-  // Closing waits for subscribers that still read: each backplane's on its own thread, side by side.
+  // Closing waits for subscribers that are still reading. Each backplane closes on its own thread, so the
+  // waits overlap.
   std::unique_ptr<Loop> ended;
   {
     const MutexLock lock(backplane.loop_mutex);

@@ -1,5 +1,5 @@
 #pragma once
-// The broker's process: its backplanes, each on a thread, and what an operator sees of them.
+// The broker process: its backplanes, each on its own thread, and the metrics listener.
 
 #include <functional>
 #include <memory>
@@ -13,23 +13,23 @@
 
 namespace backplane::broker {
 
-/// The composition root of `backplane broker`. Belongs to the main thread; owns the loops, their threads and
+/// The composition root of `backplane broker`. Lives on the main thread. Owns the loops, their threads and
 /// the metrics listener.
 class Server {
  public:
-  /// Makes and binds everything. @returns an error that names what could not be bound.
+  /// Creates and binds everything. @returns an error that names what could not be bound.
   static Result<std::unique_ptr<Server>> open(BrokerConfig config);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// One line a backplane, as scripts read them: `ready role=broker name=default ingress=… …`.
+  /// One line per backplane, in the form that scripts read: `ready role=broker name=default ingress=… …`.
   [[nodiscard]] std::vector<std::string> ready_lines() const;
 
-  /// Re-reads the configuration: called on SIGHUP.
+  /// Reads the configuration again; called on SIGHUP.
   using Reader = std::function<Result<BrokerConfig>()>;
 
-  /// Works until a stop signal (or a DrainRequest to every backplane), then drains. Blocks.
+  /// Runs until a stop signal (or a DrainRequest to every backplane), then drains. Blocks.
   ExitCode run(Signals& signals, const Reader& read_config);
 
  private:

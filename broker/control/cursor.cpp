@@ -5,7 +5,7 @@
 namespace backplane::broker {
 namespace {
 
-// A topic's name or a handful of numbers.
+// A topic name or a few numbers.
 constexpr std::size_t place_bytes_max = 1024;
 constexpr std::size_t stream_bytes = sizeof(std::uint64_t);
 

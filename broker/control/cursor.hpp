@@ -1,5 +1,6 @@
 #pragma once
-// Where an answer goes on: given out with `more`, brought back with the next request.
+// Cursors: where a listing or a replay continues. A reply gives one with `more`, and the next request returns
+// it.
 
 #include <cstdint>
 #include <optional>
@@ -8,7 +9,7 @@
 
 namespace backplane::broker {
 
-/// Which request a cursor belongs to.
+/// The kind of request that a cursor belongs to.
 enum class CursorKind : char {
   retained = 'r',
   replay = 'h',
@@ -18,25 +19,26 @@ enum class CursorKind : char {
   participants = 'p',
 };
 
-/// What became of a cursor that somebody brought.
+/// The result of checking a cursor that a client sent.
 enum class CursorFault : std::uint8_t {
   none,
-  not_ours,      ///< too short, too long, or of another request
+  not_ours,      ///< too short, too long, or of another kind of request
   other_stream,  ///< from another broker, or from an earlier incarnation of this one
 };
 
 struct OpenedCursor {
   CursorFault fault{CursorFault::none};
-  std::string_view place;  ///< as it was sealed; what it means is not checked
+  std::string_view place;  ///< as given to seal_cursor(); its meaning is not checked
 };
 
-/// A cursor for `place` in this incarnation of the backplane: in another, places mean something else.
+/// Makes a cursor for `place`. It is valid only for this incarnation of the backplane: in another, places
+/// mean something else.
 [[nodiscard]] std::string seal_cursor(CursorKind kind, std::uint64_t stream, std::string_view place);
 
-/// Any bytes may be given.
+/// Checks a cursor of any bytes. The place points into `cursor`.
 [[nodiscard]] OpenedCursor open_cursor(CursorKind kind, std::uint64_t stream, std::string_view cursor);
 
-/// A place that is a number. @returns nothing where it is none.
+/// Parses a place that is a number. @returns nothing if it is not one.
 [[nodiscard]] std::optional<std::uint64_t> read_number(std::string_view place);
 
 }  // namespace backplane::broker

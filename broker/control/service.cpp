@@ -22,15 +22,15 @@ namespace {
 
 constexpr std::uint32_t protocol_version = 1;
 
-// What is left of a reply for its content, when its own fields, the longest cursor among them, are written.
+// The rest of a reply is for its content: this much is reserved for its own fields, with the longest cursor.
 constexpr std::size_t head_bytes_max = 4096;
 constexpr std::size_t content_bytes_max = reply_bytes_max - head_bytes_max;
 constexpr std::size_t slice_bytes_max = content_bytes_max - reply_events_max * event_framing_bytes_max;
 
 constexpr std::size_t pending_max = 1024;
 
-// A look at a topic costs some 50 ns and 10 ns a pattern: a request for a listing at most a millisecond or
-// two.
+// Checking a topic costs about 50 ns, and 10 ns per pattern. A request for a listing therefore takes at most
+// one or two milliseconds.
 constexpr std::size_t topics_scan_max = 10'000;
 constexpr std::size_t patterns_max = 1'000;
 constexpr std::size_t pattern_scans_max = 100'000;
@@ -52,13 +52,13 @@ tl::unexpected<Fault> refuse(std::string_view code, std::string text) {
   return tl::unexpected(Fault{code, std::move(text)});
 }
 
-/// Where the answer to a request goes.
+/// Where the reply to a request goes.
 struct ReplyAddress {
   Envelope envelope;
   std::uint64_t id{};
 };
 
-/// A read that the history has not answered yet.
+/// A read that the history has not completed yet.
 struct PendingRead {
   ReplyAddress address;
   CursorKind kind{};
@@ -72,7 +72,7 @@ ControlResult<Pattern> parse_pattern(std::string_view where, std::string_view te
 
 constexpr const char* foreign_cursor = "cursor: expected one from an earlier reply to this request";
 
-// The place that a cursor names; "" where the request brings none.
+// The place in a cursor; "" if the request has no cursor.
 ControlResult<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
   if (cursor.empty()) return std::string_view{};
   const OpenedCursor opened = open_cursor(kind, stream, cursor);
@@ -140,14 +140,14 @@ class ControlService::Impl {
   [[nodiscard]] std::size_t pending() const noexcept { return pending_.size(); }
 
  private:
-  // The reads of history: the answer comes by poll_slices().
+  // Reads of history: poll_slices() sends the reply.
   ControlResult<ReadRequest> read_of(const v1::RetainedRequest& request) const;
   ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request) const;
   [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
   void read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request);
   void reply_slice(const PendingRead& pending, const ReadSlice& slice);
 
-  // The others fill the reply at once; they leave its `end` alone where nothing follows.
+  // The others fill the reply at once. They leave `end` unset if nothing follows.
   ControlResult<void> handle(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
   ControlResult<void> handle(const v1::TailsRequest& request, v1::ControlReply& reply) const;
   ControlResult<void> handle(const v1::AdmittedRequest& request, v1::ControlReply& reply) const;
@@ -177,7 +177,7 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
                                    Clock::time_point now) {
   ++state_.counters.control_requests_total;
   ReplyAddress address{std::move(envelope), 0};
-  // Protobuf writes a line for every string that is not UTF-8: a flood of bad requests must not become one.
+  // Protobuf logs a line for every string that is not UTF-8. A flood of bad requests must not flood the log.
   const google::protobuf::LogSilencer silence;
   v1::ControlRequest request;
   if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -337,7 +337,7 @@ void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlRe
 void ControlService::Impl::poll_slices() {
   while (auto slice = state_.history->next_slice()) {
     const auto pending = pending_.find(slice->ticket);
-    CHECK(pending != pending_.end(), "the history answers what it was asked, once");
+    CHECK(pending != pending_.end(), "the history completes each read once");
     const PendingRead read = std::move(pending->second);
     pending_.erase(pending);
     reply_slice(read, *slice);
@@ -366,7 +366,7 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
                                             : replay_reply(bytes, slice.events, slice.through_position));
 }
 
-// ── who is there, and how far they are ───────────────────────────────────────────────────────────────────
+// ── participants and sessions ────────────────────────────────────────────────────────────────────────────
 
 ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request, Clock::time_point now,
                                                  v1::ControlReply& reply) {
@@ -526,7 +526,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
   return {};
 }
 
-// ── the door ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── interface ────────────────────────────────────────────────────────────────────────────────────────────
 
 ControlService::ControlService(BackplaneState& state, Participants& participants, TypeRegistry& types,
                                ReplySink& sink, std::function<void()> on_drain)

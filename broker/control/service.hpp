@@ -1,5 +1,5 @@
 #pragma once
-// Answers what clients, publishers and gateways ask a broker (proto/backplane/v1/control.proto).
+// The control protocol: requests of clients, publishers and gateways (proto/backplane/v1/control.proto).
 
 #include <chrono>
 #include <cstddef>
@@ -21,49 +21,50 @@ namespace backplane::broker {
 
 class Participants;
 
-/// The frames before the last of a request: the way back to its asker, to be sent before the reply.
+/// The frames before the last of a request: the client's address. They are sent before the reply.
 using Envelope = std::vector<std::string>;
 
-/// Where replies go. Called on the loop thread, from within request() and poll_slices(); must not call back.
+/// Receives the replies. Called on the loop thread, from within request() and poll_slices(); must not call
+/// back.
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
-  /// One reply. `bytes` hold until it returns.
+  /// Sends one reply. `bytes` are valid until it returns.
   virtual void reply(const Envelope& envelope, std::string_view bytes) = 0;
 };
 
-/// Bounds of one reply, part of the contract: a single event that is larger travels alone.
+/// Limits of one reply, part of the protocol. A single larger event travels alone.
 inline constexpr std::size_t reply_events_max = 512;
 inline constexpr std::size_t reply_bytes_max = 256u << 10;
-/// How many events of history a reply has at most while events flow: a live one waits for the reply that is
-/// being made.
+/// Limit of history events per reply while events flow: a live event waits until the current reply is made.
 inline constexpr std::size_t busy_reply_events_max = 128;
 
-/// The control protocol of one backplane: every request gets exactly one reply, which ends in complete, more,
-/// gone or error. Nothing is kept between requests; a request's work is bounded, however hostile it is. Lives
-/// on the loop thread, owns no socket; what it refers to outlives it.
+/// The control protocol of one backplane. Each request gets exactly one reply, which ends in complete, more,
+/// gone or error. Nothing is kept between requests. The work per request is bounded, even for hostile ones.
+/// Lives on the loop thread; owns no socket. Everything it refers to outlives it.
 class ControlService {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param on_drain called when a drain is asked for, after the reply to that.
+  /// @param on_drain called after the reply to a DrainRequest.
   ControlService(BackplaneState& state, Participants& participants, TypeRegistry& types, ReplySink& sink,
                  std::function<void()> on_drain);
   ~ControlService();
   ControlService(const ControlService&) = delete;
   ControlService& operator=(const ControlService&) = delete;
 
-  /// Takes a request, any bytes; replies before it returns, but for reads of a history that answers later.
+  /// Handles a request of any bytes. Replies before it returns, except to reads that the history completes
+  /// later.
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
 
-  /// Replies to the reads whose answers have come from the history meanwhile.
+  /// Replies to the reads whose slices the history has completed since.
   void poll_slices();
 
-  /// Whether events flow. While they do, slices of history are short, and a reader of much asks more often;
-  /// at rest they are as long as the contract has it.
+  /// Sets whether events flow. While they do, slices of history are short, and a reader of much history sends
+  /// more requests; otherwise they are as long as the protocol allows.
   void set_busy(bool busy) noexcept;
 
-  /// Reads that the history has not answered yet.
+  /// Reads that the history has not completed yet.
   [[nodiscard]] std::size_t pending() const noexcept;
 
  private:

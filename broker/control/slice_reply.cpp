@@ -14,7 +14,7 @@ constexpr std::uint8_t fixed64 = 1;
 constexpr std::uint8_t tag(int field, std::uint8_t wire_type) {
   return static_cast<std::uint8_t>(field << 3 | wire_type);
 }
-// All tags here are of one byte.
+// All tags here have one byte.
 constexpr std::uint8_t retained_tag = tag(v1::ControlReply::kRetainedFieldNumber, delimited);
 constexpr std::uint8_t replay_tag = tag(v1::ControlReply::kReplayFieldNumber, delimited);
 constexpr std::uint8_t event_tag = tag(v1::ReplayReply::kEventsFieldNumber, delimited);
@@ -46,7 +46,7 @@ std::uint8_t* put_bytes(std::uint8_t field_tag, const auto& bytes, std::uint8_t*
   return CodedOutputStream::WriteRawToArray(bytes.data(), static_cast<int>(bytes.size()), at);
 }
 
-// `number`: what stands behind the events.
+// `number` is the field after the events.
 std::string make(std::string_view head, std::uint8_t reply_tag, std::span<const StoredEvent> events,
                  std::uint64_t number) {
   std::uint32_t size = 1 + sizeof number;

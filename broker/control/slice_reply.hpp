@@ -1,5 +1,5 @@
 #pragma once
-// The replies that carry events, written without making objects of them.
+// Encodes the replies that carry events, without building protobuf objects.
 
 #include <span>
 #include <string>
@@ -9,14 +9,15 @@
 
 namespace backplane::broker {
 
-/// What a StoredEvent costs in a reply beside its topic and its event, at most: three tags and lengths.
+/// The bytes that a StoredEvent takes in a reply beside its topic and its event, at most: three tags and
+/// lengths.
 inline constexpr std::size_t event_framing_bytes_max = 14;
 
-/// Behind `head`, a ControlReply without its `reply`: a RetainedReply with these events.
+/// Appends to `head`, a ControlReply without `reply`, a RetainedReply with these events.
 [[nodiscard]] std::string retained_reply(std::string_view head, std::span<const StoredEvent> events,
                                          std::uint64_t valid_ns);
 
-/// Behind `head`: a ReplayReply.
+/// Appends a ReplayReply to `head`.
 [[nodiscard]] std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,
                                        std::uint64_t through_position);
 

@@ -6,10 +6,10 @@ namespace {
 mq::SocketOptions socket_options(const Egress::Options& options) {
   mq::SocketOptions socket;
   socket.send_hwm = options.send_hwm;
-  socket.receive_hwm = 0;  // a limit here loses subscriptions in silence
+  socket.receive_hwm = 0;  // a limit here loses subscriptions without an error
   socket.xpub_nodrop = true;
   socket.max_message_bytes = static_cast<std::int64_t>(options.max_event_bytes + (64u << 10));
-  socket.io_thread = 1;  // ingress has 0: a connection pair on one I/O thread is the bottleneck
+  socket.io_thread = 1;  // ingress uses 0: a pair of connections on one I/O thread is the bottleneck
   return socket;
 }
 
@@ -43,7 +43,7 @@ bool Egress::send_waiting(zmq::message_t& topic) {
 
 void Egress::publish(zmq::message_t& topic, zmq::message_t& event) {
   constexpr auto more_now = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
-  // A message is held up at its first frame or not at all: the marks count whole messages.
+  // A message blocks at its first frame or not at all: the high-water marks count whole messages.
   if (socket_.send(topic, more_now) || send_waiting(topic)) {
     in_episode_ = false;
     CHECK(socket_.send(event, zmq::send_flags::dontwait), "the second frame follows the first");
@@ -63,7 +63,7 @@ std::optional<Egress::Subscription> Egress::next_subscription() {
     socket_.skip_rest(subscription_);
     if (subscription_.size() == 0) continue;
     const std::string_view bytes = subscription_.to_string_view();
-    if (bytes.front() != 0 && bytes.front() != 1) continue;  // a message that a subscriber sent upstream
+    if (bytes.front() != 0 && bytes.front() != 1) continue;  // a message from a subscriber
     Subscription result{bytes.front() == 1, bytes.substr(1)};
     ++(result.begins ? counters_.subscriptions_total : counters_.unsubscriptions_total);
     return result;

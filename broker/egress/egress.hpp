@@ -1,5 +1,5 @@
 #pragma once
-// Where events leave: the XPUB socket that any ZeroMQ SUB connects to.
+// Egress: the XPUB socket that any ZeroMQ SUB connects to.
 
 #include <chrono>
 #include <optional>
@@ -15,20 +15,20 @@
 
 namespace backplane::broker {
 
-/// Where a pipeline's events go.
+/// Receives the events that a pipeline publishes.
 class EgressSink {
  public:
   virtual ~EgressSink() = default;
-  /// Sends [topic][event]; both frames are empty afterwards.
+  /// Sends [topic][event]. Both frames are empty afterwards.
   virtual void publish(zmq::message_t& topic, zmq::message_t& event) = 0;
 };
 
-/// The egress socket. Belongs to the loop thread. Sending is bounded blocking: a full subscriber is waited
-/// for within WaitBudget, then the event is sent past it, which is counted; nobody else loses it.
+/// The egress socket. Lives on the loop thread. Sending is bounded blocking: it waits for a full subscriber
+/// within WaitBudget, then sends the event past it and counts that. No other subscriber loses the event.
 class Egress final : public EgressSink {
  public:
   struct Options {
-    int send_hwm = 10'000;  ///< messages a subscriber, before the kernel's buffers
+    int send_hwm = 10'000;  ///< messages per subscriber, before the kernel's buffers
     std::size_t max_event_bytes = 1u << 20;
   };
   Egress(mq::Context& context, const Options& options, Counters& counters);
@@ -37,15 +37,15 @@ class Egress final : public EgressSink {
 
   void publish(zmq::message_t& topic, zmq::message_t& event) override;
 
-  /// What a subscriber has said: a prefix wanted or no longer wanted, by the first or last to say so.
+  /// A prefix that the first subscriber has subscribed to, or the last one has unsubscribed from.
   struct Subscription {
     bool begins{};
-    std::string_view prefix;  ///< holds until the next call
+    std::string_view prefix;  ///< valid until the next call
   };
-  /// The next one without blocking. What is not a subscription is passed over.
+  /// Returns the next one without blocking. Skips messages that are not subscriptions.
   [[nodiscard]] std::optional<Subscription> next_subscription();
 
-  /// How long closing waits for what subscribers have not read yet.
+  /// Sets how long closing waits for subscribers to read what is queued.
   void set_linger(std::chrono::milliseconds linger);
 
   [[nodiscard]] mq::Socket& socket() noexcept { return socket_; }
@@ -58,7 +58,7 @@ class Egress final : public EgressSink {
   Counters& counters_;
   WaitBudget budget_;
   zmq::message_t subscription_;
-  int send_timeout_ms_ = -2;  ///< as set on the socket; -2: not known
+  int send_timeout_ms_ = -2;  ///< as set on the socket; -2: unknown
   bool in_episode_{};
 };
 

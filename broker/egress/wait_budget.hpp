@@ -1,5 +1,5 @@
 #pragma once
-// How long the loop may wait for subscribers that are full.
+// How long the loop may wait for full subscribers.
 
 #include <array>
 #include <chrono>
@@ -7,9 +7,9 @@
 
 namespace backplane::broker {
 
-/// At most 20 ms of waiting in any 100 ms, 10 ms at a time: what lets a fast subscriber lose nothing beside
-/// a stalled one, without letting the stalled one stop everybody (docs/decisions/0002-bounded-blocking.md).
-/// One thread; time is passed in.
+/// At most 20 ms of waiting in any 100 ms, 10 ms at a time. This way a fast subscriber loses nothing beside a
+/// stalled one, and the stalled one does not stop the others (docs/decisions/0002-bounded-blocking.md). Not
+/// thread-safe; time is passed in.
 class WaitBudget {
  public:
   using Clock = std::chrono::steady_clock;
@@ -17,11 +17,11 @@ class WaitBudget {
   static constexpr std::chrono::milliseconds wait_max{10};
   static constexpr std::chrono::milliseconds waits_in_window_max{20};
 
-  /// How long may be waited from `now` on; whole milliseconds, 0: not at all.
+  /// How long the loop may wait from `now` on, in whole milliseconds; 0: not at all.
   [[nodiscard]] std::chrono::milliseconds allowed(Clock::time_point now) const noexcept {
     Clock::duration spent{0};
     for (const Wait& wait : waits_) {
-      // A wait counts with the part of it that lies within the window before now.
+      // Only the part of a wait within the window counts.
       const auto begin = std::max(wait.begin, now - window);
       if (wait.end > begin) spent += wait.end - begin;
     }
@@ -29,7 +29,7 @@ class WaitBudget {
     return std::min(wait_max, std::chrono::floor<std::chrono::milliseconds>(waits_in_window_max - spent));
   }
 
-  /// Says that somebody was waited for.
+  /// Records a wait.
   void waited(Clock::time_point begin, Clock::time_point end) noexcept {
     waits_[next_] = Wait{begin, end};
     next_ = (next_ + 1) % waits_.size();
@@ -40,8 +40,8 @@ class WaitBudget {
     Clock::time_point begin;
     Clock::time_point end;
   };
-  // Short waits may be many: when the oldest is overwritten while it still counts, a little more than the
-  // budget is waited, never less than one millisecond a wait, so at most 100 fit a window anyway.
+  // Holds more waits than fit into a window: a wait takes at least one millisecond, so at most 100 do. If one
+  // that still counts were overwritten, the budget would be exceeded only slightly.
   std::array<Wait, 128> waits_{};
   std::size_t next_{};
 };

@@ -17,7 +17,7 @@ constexpr std::size_t index(wire::EventFault fault) {
   return static_cast<std::size_t>(fault);
 }
 
-// refusal_of() is an addition: the two lists must run alike.
+// refusal_of() adds an offset: both lists must have the same order.
 static_assert(index(Refusal::stamped) - index(Refusal::truncated) ==
               index(wire::EventFault::stamped) - index(wire::EventFault::truncated));
 

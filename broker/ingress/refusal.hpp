@@ -1,5 +1,5 @@
 #pragma once
-// Why a broker does not take an event in.
+// Why a broker refuses an event.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace backplane::broker {
 
-/// Each is counted under its name() on /metrics, and logged at a limited rate.
+/// Each is counted under its name() on /metrics and logged at a limited rate.
 enum class Refusal : std::uint8_t {
   none,
   wrong_frames,    ///< not the two frames [topic][Event]
   bad_topic,       ///< not a topic
-  reserved_topic,  ///< one of the system's own
+  reserved_topic,  ///< a $SYS topic
   too_large,       ///< above max_event_bytes
-  truncated,       ///< from here to `stamped`: the scan's faults, see wire::EventFault
+  truncated,       ///< from here to `stamped`: faults found by the scan, see wire::EventFault
   bad_varint,
   field_zero,
   group,
@@ -27,8 +27,8 @@ enum class Refusal : std::uint8_t {
   bad_message,
   bad_attributes,
   stamped,
-  repeat,       ///< sequence not above the last one admitted of its session
-  topics_full,  ///< a new topic where there are max_topics already
+  repeat,       ///< a duplicate: the sequence is not above the last one admitted in its session
+  topics_full,  ///< a new topic, but max_topics is reached
 };
 inline constexpr std::size_t refusal_count = static_cast<std::size_t>(Refusal::topics_full) + 1;
 

@@ -15,51 +15,50 @@ using metrics::Sample;
 constexpr std::array figures{
     FigureDefinition{"position", Kind::gauge, "Position of the last event admitted",
                      [](const Snapshot& s) { return s.position; }},
-    FigureDefinition{"draining", Kind::gauge, "1 while the backplane drains before its end",
+    FigureDefinition{"draining", Kind::gauge, "1 while the backplane drains before it ends",
                      [](const Snapshot& s) { return std::uint64_t{s.draining}; }},
     FigureDefinition{
-        "started_seconds", Kind::gauge, "Unix time at which the backplane began",
+        "started_seconds", Kind::gauge, "Unix time at which the backplane started",
         [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
     FigureDefinition{
-        "subscriptions", Kind::gauge, "Distinct subscriptions in force on egress",
+        "subscriptions", Kind::gauge, "Distinct subscriptions active on egress",
         [](const Snapshot& s) { return s.counters.subscriptions_total - s.counters.unsubscriptions_total; }},
-    FigureDefinition{"topics", Kind::gauge, "Topics that are numbered",
-                     [](const Snapshot& s) { return s.topics; }},
-    FigureDefinition{"topics_bytes", Kind::gauge, "Memory held for the numbering of topics",
+    FigureDefinition{"topics", Kind::gauge, "Topics known", [](const Snapshot& s) { return s.topics; }},
+    FigureDefinition{"topics_bytes", Kind::gauge, "Memory used by the numbering of topics",
                      [](const Snapshot& s) { return s.topics_bytes; }},
-    FigureDefinition{"sessions", Kind::gauge, "Publishers' sessions whose sequences are followed",
+    FigureDefinition{"sessions", Kind::gauge, "Publisher sessions whose sequences are tracked",
                      [](const Snapshot& s) { return s.sessions; }},
     FigureDefinition{"sessions_evicted_total", Kind::counter,
                      "Sessions evicted at max_sessions: their duplicates can no longer be detected",
                      [](const Snapshot& s) { return s.sessions_evicted; }},
-    FigureDefinition{"history_events", Kind::gauge, "Events held in history",
+    FigureDefinition{"history_events", Kind::gauge, "Events in history",
                      [](const Snapshot& s) { return s.history.events; }},
-    FigureDefinition{"history_values", Kind::gauge, "Retained values held",
+    FigureDefinition{"history_values", Kind::gauge, "Retained values",
                      [](const Snapshot& s) { return s.history.values; }},
-    FigureDefinition{"history_bytes", Kind::gauge, "Memory held for history and retained values",
+    FigureDefinition{"history_bytes", Kind::gauge, "Memory used by history and retained values",
                      [](const Snapshot& s) { return s.history.bytes; }},
     FigureDefinition{"history_evicted_events_total", Kind::counter,
-                     "Events of history given up for the bound on all memory",
+                     "Events evicted from history because of history_bytes_max",
                      [](const Snapshot& s) { return s.history.evicted_events; }},
     FigureDefinition{"history_evicted_values_total", Kind::counter,
-                     "Retained values given up for the bound on all memory",
+                     "Retained values evicted because of history_bytes_max",
                      [](const Snapshot& s) { return s.history.evicted_values; }},
     FigureDefinition{"history_expired_events_total", Kind::counter,
-                     "Events of history given up for their topic's count, bytes or age",
+                     "Events that exceeded their topic's count, bytes or age",
                      [](const Snapshot& s) { return s.history.expired_events; }},
-    FigureDefinition{"history_expired_values_total", Kind::counter, "Retained values given up for their ttl",
+    FigureDefinition{"history_expired_values_total", Kind::counter, "Retained values that exceeded their ttl",
                      [](const Snapshot& s) { return s.history.expired_values; }},
 };
 
-// What has labels of its own is written out below.
+// The metrics with labels of their own are written out below.
 constexpr std::string_view rejected_name = "rejected_total";
-constexpr std::string_view rejected_help = "Messages not taken in, by reason";
+constexpr std::string_view rejected_help = "Messages refused, by reason";
 constexpr std::string_view participants_name = "participants";
-constexpr std::string_view participants_help = "Who says or said Hello, by role and state";
+constexpr std::string_view participants_help = "Participants that send or sent Hello, by role and state";
 
 template <class Each>
 void for_each_rejected(const Snapshot& snapshot, const Each& each) {
-  for (std::size_t reason = 1; reason < refusal_count; ++reason) {  // 0 is none
+  for (std::size_t reason = 1; reason < refusal_count; ++reason) {  // 0 is `none`
     each(name(static_cast<Refusal>(reason)), snapshot.counters.rejected_total[reason]);
   }
 }
@@ -162,7 +161,7 @@ std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock:
 
 void SnapshotBoard::publish(BackplaneSnapshot snapshot) {
   const MutexLock lock(mutex_);
-  std::swap(latest_, snapshot);  // the old one is freed outside the lock
+  std::swap(latest_, snapshot);  // the old one is freed after unlocking
 }
 
 BackplaneSnapshot SnapshotBoard::latest() const {

@@ -1,5 +1,5 @@
 #pragma once
-// What an operator sees of a backplane: its figures at one moment, and how they are named.
+// Snapshots of a backplane's counters and gauges, their names, and readiness.
 
 #include <chrono>
 #include <cstdint>
@@ -16,11 +16,11 @@
 
 namespace backplane::broker {
 
-/// One backplane's figures at one moment. A value.
+/// The counters and gauges of one backplane at one moment. A value type.
 struct BackplaneSnapshot {
   using Clock = std::chrono::steady_clock;
   std::string name;
-  Clock::time_point taken{};  ///< never: the backplane has not begun
+  Clock::time_point taken{};  ///< default: the backplane has not started
   Counters counters;
   HistoryStore::Figures history;
   Participants::Figures participants;
@@ -34,13 +34,13 @@ struct BackplaneSnapshot {
   bool draining{};
 };
 
-/// The state as it is now. On the loop thread.
+/// A snapshot of the current state. On the loop thread.
 [[nodiscard]] BackplaneSnapshot take_snapshot(
     const BackplaneState& state, const Participants& participants,
     BackplaneSnapshot::Clock::time_point now = BackplaneSnapshot::Clock::now());
 
-/// A figure that is not among the loop's counters. counter_definitions and these, with rejected_total and
-/// participants, are all there are; docs/operations.md explains each.
+/// A metric that is not one of the loop's counters. counter_definitions and these, with rejected_total and
+/// participants, are all metrics; docs/operations.md explains each.
 struct FigureDefinition {
   std::string_view name;
   metrics::Kind kind;
@@ -49,30 +49,31 @@ struct FigureDefinition {
 };
 [[nodiscard]] std::span<const FigureDefinition> figure_definitions();
 
-/// Every figure under its name in docs/operations.md; what has labels there has their values behind a dot
-/// here: `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and BrokerStats.
+/// All metrics by their names in docs/operations.md. Label values are appended after a dot:
+/// `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and BrokerStats.
 [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> named_counters(
     const BackplaneSnapshot& snapshot);
 
-/// Prometheus' families: backplane_broker_<name>{backplane="…"}.
+/// The Prometheus families: backplane_broker_<name>{backplane="…"}.
 [[nodiscard]] std::vector<metrics::Family> families(std::span<const BackplaneSnapshot> snapshots);
 
-/// The text of a broker's /metrics.
+/// The body of a broker's /metrics page.
 [[nodiscard]] std::string expose_snapshots(std::span<const BackplaneSnapshot> snapshots);
 
-/// Why /readyz must say no; empty: ready.
+/// Why the backplane is not ready, for /readyz; empty: it is ready.
 [[nodiscard]] std::string not_ready_reason(
     const BackplaneSnapshot& snapshot,
     BackplaneSnapshot::Clock::time_point now = BackplaneSnapshot::Clock::now());
 
-/// A loop that has published no snapshot for so long is stuck.
+/// A loop that has published no snapshot for this long is stuck.
 inline constexpr std::chrono::seconds snapshot_age_max{10};
 
-/// The crossing from a loop to whoever shows its figures. Any thread; the lock is held for a copy.
+/// Passes snapshots from a loop to the metrics listener's thread. Any thread; the lock is held only for a
+/// copy.
 class SnapshotBoard {
  public:
   void publish(BackplaneSnapshot snapshot);
-  /// The last one published; before the first an empty one.
+  /// The latest snapshot; an empty one before the first.
   [[nodiscard]] BackplaneSnapshot latest() const;
 
  private:

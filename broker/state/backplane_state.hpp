@@ -1,5 +1,5 @@
 #pragma once
-// All that one backplane knows.
+// Everything that one backplane knows.
 
 #include <cstdint>
 #include <memory>
@@ -12,8 +12,8 @@
 
 namespace backplane::broker {
 
-/// The state of one backplane. Made before its loop starts, then the loop thread's alone: pipeline, control
-/// and egress share it by reference, without locks.
+/// The state of one backplane. Created before its loop starts, then used by the loop thread only: pipeline,
+/// control and egress share it by reference, without locks.
 struct BackplaneState {
   BackplaneState(std::string backplane_name, std::size_t topics_max, std::size_t sessions_max,
                  std::unique_ptr<HistoryStore> store)

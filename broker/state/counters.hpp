@@ -1,6 +1,6 @@
 #pragma once
-// What a backplane counts: plain integers that its loop owns. Each is defined once, here, and explained in
-// docs/operations.md under the same name.
+// The counters of a backplane: plain integers that its loop owns. Each is defined once, here, and explained
+// in docs/operations.md under the same name.
 
 #include <array>
 #include <cstdint>
@@ -10,14 +10,14 @@
 
 namespace backplane::broker {
 
-/// The ledger: received = published + the sum of rejected. All but the gauges only grow.
+/// The ledger: received = published + the sum of rejected. Counters only grow.
 struct Counters {
   std::uint64_t received_total{};
   std::uint64_t published_total{};
   std::uint64_t published_bytes_total{};
   std::array<std::uint64_t, refusal_count> rejected_total{};  ///< by Refusal
   std::uint64_t lost_before_total{};       ///< holes in sessions' sequences: lost before the broker
-  std::uint64_t system_published_total{};  ///< our own $SYS events, not part of `received`
+  std::uint64_t system_published_total{};  ///< the broker's own $SYS events, not part of `received`
   std::uint64_t history_refused_total{};   ///< published, but not taken by the store
   std::uint64_t drop_episodes_total{};     ///< the wait for a full subscriber ran out
   std::uint64_t lossy_sends_total{};       ///< events sent past full subscribers
@@ -26,13 +26,13 @@ struct Counters {
   std::uint64_t subscriptions_total{};     ///< subscriptions seen on egress
   std::uint64_t unsubscriptions_total{};
   std::uint64_t control_requests_total{};
-  std::uint64_t control_refused_total{};          ///< requests answered with an error
+  std::uint64_t control_refused_total{};          ///< requests refused with an error
   std::uint64_t control_replies_dropped_total{};  ///< the client had gone, or its queue was full
   std::uint64_t source_events_dropped_total{};    ///< $SYS.source events above the limit of such topics
   std::uint64_t turns_total{};                    ///< passes through the loop
 };
 
-/// One scalar counter, for exposition: all but rejected_total, which has a label.
+/// One scalar counter and its help text: all counters except rejected_total, which has a label.
 struct CounterDefinition {
   std::string_view name;
   std::uint64_t Counters::*value;
@@ -67,7 +67,7 @@ inline constexpr std::array counter_definitions{
     CounterDefinition{"control_requests_total", &Counters::control_requests_total,
                       "Control requests received"},
     CounterDefinition{"control_refused_total", &Counters::control_refused_total,
-                      "Control requests answered with an error"},
+                      "Control requests refused with an error"},
     CounterDefinition{"control_replies_dropped_total", &Counters::control_replies_dropped_total,
                       "Control replies dropped: the client had gone or did not read its replies"},
     CounterDefinition{

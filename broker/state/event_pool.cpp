@@ -6,8 +6,8 @@
 namespace backplane::broker {
 namespace {
 
-// The system's allocator hands out multiples of 16 bytes and keeps 8 of each for itself: classes end
-// where its blocks end.
+// The system's allocator returns multiples of 16 bytes and uses 8 of each itself, so classes end where its
+// blocks end.
 constexpr std::size_t system_word = 8;
 constexpr std::size_t small_bytes_max = 1024 + system_word;
 constexpr std::size_t pooled_bytes_max = (64u << 10) - system_word;
@@ -63,13 +63,13 @@ void EventPool::give(void* block, std::size_t bytes) {
     ::operator delete(block);
     return;
   }
-  // Half goes, so that it isn't trimmed again at every step.
+  // Half is released, so that not every step trims again.
   if (slack_bytes_ + size.bytes + system_word > slack_bytes_max_) trim(slack_bytes_max_ / 2);
   free_[size.number] = ::new (block) Free{free_[size.number]};
   slack_bytes_ += size.bytes + system_word;
 }
 
-// Goes round the classes, so that sizes nobody uses any more don't stay for ever.
+// Cycles through the classes, so that sizes that are no longer used do not stay for ever.
 void EventPool::trim(std::size_t down_to) {
   while (slack_bytes_ > down_to) {
     while (slack_bytes_ > down_to && free_[trim_next_] != nullptr) {

@@ -1,5 +1,5 @@
 #pragma once
-// Memory for events that come and go.
+// A pool of memory blocks for events.
 
 #include <array>
 #include <cstddef>
@@ -7,32 +7,33 @@
 
 namespace backplane::broker {
 
-/// Blocks for events, kept by size when they come back: where one event is given up for each that is added,
-/// nothing is asked of the system. Sizes are in classes of 16 bytes up to 1 KiB, then 8 to each doubling up
-/// to 64 KiB; larger blocks go straight to the system. What waits for use is bounded: when sizes change,
-/// blocks of the old ones go back. Lives on the loop thread; owns what waits, not what was taken.
+/// Blocks for events, kept by size when they are freed. While one event is evicted for each that is added,
+/// nothing is allocated from the system. Size classes are multiples of 16 bytes up to 1 KiB, then 8 per
+/// doubling up to 64 KiB; larger blocks come straight from the system. The free blocks are bounded: if sizes
+/// change, blocks of the old sizes go back to the system. Lives on the loop thread. Owns the free blocks, not
+/// those in use.
 class EventPool {
  public:
-  /// Keeps at most `slack_bytes_max` for later use.
+  /// Keeps at most `slack_bytes_max` of free blocks.
   explicit EventPool(std::size_t slack_bytes_max) : slack_bytes_max_(slack_bytes_max) {}
   ~EventPool();
   EventPool(const EventPool&) = delete;
   EventPool& operator=(const EventPool&) = delete;
 
-  /// At least `bytes`, aligned for anything. Throws std::bad_alloc.
+  /// Returns at least `bytes`, aligned for anything. Throws std::bad_alloc.
   [[nodiscard]] void* take(std::size_t bytes);
-  /// Gives back what take(bytes) gave.
+  /// Frees a block from take(bytes).
   void give(void* block, std::size_t bytes);
 
-  /// What a block of `bytes` costs in all, the system allocator's own word included.
+  /// The memory that a block of `bytes` takes, including the system allocator's own word.
   [[nodiscard]] static std::size_t block_bytes(std::size_t bytes) noexcept;
 
-  /// From now on; what is above goes as blocks come back.
+  /// Sets the limit of free blocks. Excess blocks are released as further ones are freed.
   void set_slack_max(std::size_t bytes) noexcept { slack_bytes_max_ = bytes; }
 
   [[nodiscard]] std::size_t taken_bytes() const noexcept { return taken_bytes_; }
   [[nodiscard]] std::size_t slack_bytes() const noexcept { return slack_bytes_; }
-  /// How often the system was asked for a block.
+  /// How many blocks were allocated from the system.
   [[nodiscard]] std::uint64_t system_blocks() const noexcept { return system_blocks_; }
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-// Where a backplane's events are kept: the last value of each topic and a bounded history.
+// The interface for storing a backplane's events: the last value of each topic and a bounded history.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,18 +15,18 @@
 
 namespace backplane::broker {
 
-/// An event as it went out. The views hold until the store's next append(), start_read() or expire().
+/// An event as published. The views are valid until the store's next append(), start_read() or expire().
 struct StoredEvent {
   std::string_view topic;
   std::span<const std::byte> event;  ///< stamped
 };
 
-/// What a read asks for. One of the starts; `cursor`, if not empty, goes on where a slice ended.
+/// The start of a read, and its limits. `cursor`, if not empty, continues after an earlier slice.
 struct ReadRequest {
   enum class What : std::uint8_t {
     retained,        ///< last values, in order of topic names
     after_position,  ///< history, in position order
-    after_offset,    ///< history of the one topic that `pattern` is
+    after_offset,    ///< history of one topic: `pattern` has no wildcards
     since_time,      ///< history received at or after `since_ns`
   };
   explicit ReadRequest(Pattern asked) : pattern(std::move(asked)) {}
@@ -36,57 +36,58 @@ struct ReadRequest {
   std::uint64_t position{};
   std::uint64_t offset{};
   std::int64_t since_ns{};
-  std::uint64_t until_position{};  ///< history: stop after it; 0: go on to the end
-  std::string cursor;              ///< as a slice gave it; made by the store, trusted by nobody
+  std::uint64_t until_position{};  ///< history: stop after it; 0: read to the end
+  std::string cursor;              ///< as in a slice; made by the store, which does not trust it
   std::size_t events_max{512};
   std::size_t bytes_max{256u << 10};  ///< a single larger event still travels, alone
 };
 
-/// A part of the answer to a read.
+/// A part of the result of a read.
 struct ReadSlice {
   enum class End : std::uint8_t {
     complete,    ///< nothing follows
-    more,        ///< read on with `cursor`
-    gone,        ///< the start is no longer held: see first_available; no events
-    bad_cursor,  ///< the request's cursor is not one of ours
+    more,        ///< continue with `cursor`
+    gone,        ///< the start is no longer in history: see first_available; no events
+    bad_cursor,  ///< the request's cursor is not one of this store
   };
-  std::uint64_t ticket{};  ///< which read this answers
+  std::uint64_t ticket{};  ///< which read this belongs to
   End end{End::complete};
   std::vector<StoredEvent> events;
   std::string cursor;
-  std::uint64_t first_available{};         ///< gone: the first position from which all that matches is held
-  std::uint64_t first_available_offset{};  ///< gone, of one topic: its first offset still held
-  std::uint64_t through_position{};        ///< history: all that matches up to it has been given
-  /// Retained values: so long none of these ends for its ttl, nor any that comes. 0: none has a ttl.
+  std::uint64_t
+      first_available{};  ///< gone: the first position from which everything that matches is in history
+  std::uint64_t first_available_offset{};  ///< gone, for one topic: its first offset in history
+  std::uint64_t through_position{};        ///< history: everything that matches up to it has been returned
+  /// Retained values: for this long, neither these values nor any new one reaches its ttl. 0: none has a ttl.
   std::uint64_t valid_ns{};
 };
 
-/// One event to keep. `topic` and `event` are copied before append() returns.
+/// One event to store. `topic` and `event` are copied before append() returns.
 struct HistoryAppend {
   std::string_view topic;
   std::span<const std::byte> event;  ///< stamped
   wire::Stamp stamp;
   bool clears_value{};  ///< an event without payload
-  /// Where the store keeps what it knows of the topic, so that it need not look it up again: a place of the
-  /// caller's for each topic, nullptr at first, which only the store writes. nullptr: it looks it up.
+  /// Where the store keeps its record of the topic, which saves it the lookup: one pointer per topic, owned
+  /// by the caller, initially nullptr, written only by the store. nullptr: the store looks the topic up.
   void** topic_mark{};
 };
 
-/// Keeps events. Belongs to the loop thread, as everything of a backplane does; a store that works
-/// elsewhere (on disk, on other machines) hands over to its own thread behind this interface. Hence the
-/// shape: appending never blocks, reading is asked for and answered later, in slices.
+/// Stores events. Lives on the loop thread, like everything of a backplane. A store that works elsewhere (on
+/// disk, on other machines) has its own thread behind this interface. For this reason appending never blocks,
+/// and a read is started first and returns slices later.
 class HistoryStore {
  public:
   enum class Accepted : std::uint8_t {
     accepted,
-    busy,    ///< nothing of the batch was taken; offer it again when progress_fd() is readable
-    failed,  ///< nothing of the batch was taken, nor will be
+    busy,    ///< nothing was taken; offer the batch again when progress_fd() is readable
+    failed,  ///< nothing was taken, nor will be
   };
   struct Ticket {
     Accepted result{Accepted::accepted};
     std::uint64_t number{};  ///< compare with Progress
   };
-  /// Batches up to these tickets are written, and survive what guarantee() names.
+  /// Batches up to these tickets are written, or survive what guarantee() states.
   struct Progress {
     std::uint64_t written{};
     std::uint64_t durable{};
@@ -100,10 +101,10 @@ class HistoryStore {
     std::uint64_t position{};
     std::uint64_t offset{};
   };
-  /// What was found at the start: numbering goes on from here.
+  /// What open() found. Numbering continues from here.
   struct Opened {
-    bool continues{};          ///< an earlier incarnation's stream goes on
-    std::uint64_t stream{};    ///< which one, where it continues
+    bool continues{};          ///< the stream of an earlier incarnation continues
+    std::uint64_t stream{};    ///< which one, if it continues
     std::uint64_t position{};  ///< its last position
     std::vector<Tail> tails;
   };
@@ -111,36 +112,37 @@ class HistoryStore {
   virtual ~HistoryStore() = default;
   virtual Opened open() = 0;
 
-  /// Takes a batch, all of it or nothing, in position order. Never blocks.
+  /// Stores a batch in position order, all of it or nothing. Never blocks.
   [[nodiscard]] virtual Ticket append(std::span<const HistoryAppend> batch) = 0;
-  /// Readable when progress() or next_slice() has something new; -1: never needed, all is at once.
+  /// Readable when progress() or next_slice() has something new; -1: not needed, everything completes at
+  /// once.
   [[nodiscard]] virtual int progress_fd() const = 0;
   [[nodiscard]] virtual Progress progress() const = 0;
   [[nodiscard]] virtual Guarantee guarantee() const = 0;
 
-  /// Asks for a slice. @returns the ticket under which next_slice() will answer it.
+  /// Starts a read. @returns the ticket of the slice that next_slice() will return.
   [[nodiscard]] virtual std::uint64_t start_read(const ReadRequest& request) = 0;
-  /// The next answer, if one is ready.
+  /// The next slice, if one is ready.
   [[nodiscard]] virtual std::optional<ReadSlice> next_slice() = 0;
 
-  /// New bounds, in force from now on; what is above them goes at the next append() or expire().
+  /// Sets new limits. Events above them are removed by the next append() or expire().
   virtual void set_limits(HistoryLimits limits) = 0;
 
-  /// Lets go of what is too old. Called about once a second; bounded work a call.
+  /// Removes events and values that are too old. Called about once a second; the work per call is bounded.
   virtual void expire(std::int64_t now_ns) = 0;
 
-  /// Figures for /metrics.
+  /// Gauges and counters for /metrics.
   struct Figures {
     std::uint64_t events{};          ///< in history
     std::uint64_t values{};          ///< retained values
-    std::uint64_t bytes{};           ///< memory held for both, bookkeeping of the events included
-    std::uint64_t evicted_events{};  ///< history given up for the total bound (not a topic's own)
+    std::uint64_t bytes{};           ///< memory of both, including the bookkeeping per event
+    std::uint64_t evicted_events{};  ///< evicted from history for the total limit (not a topic's own)
     std::uint64_t evicted_values{};
-    std::uint64_t expired_events{};  ///< given up for a topic's own count, bytes or age
-    std::uint64_t expired_values{};  ///< given up for their ttl
+    std::uint64_t expired_events{};  ///< removed for a topic's own count, bytes or age
+    std::uint64_t expired_values{};  ///< removed for their ttl
   };
   [[nodiscard]] virtual Figures figures() const = 0;
-  /// What is held of one topic.
+  /// What is stored of one topic.
   struct TopicFigures {
     std::uint64_t value_bytes{};  ///< 0: no value
     std::uint64_t history_events{};

@@ -15,7 +15,8 @@ namespace {
 using Nanoseconds = std::int64_t;
 constexpr Nanoseconds never = std::numeric_limits<Nanoseconds>::max();
 
-// A clock that is set back by less is waited for: batches and turns of the loop read it at different times.
+// A step back of less than this is waited out: batches and turns of the loop read the clock at different
+// times.
 constexpr Nanoseconds step_back_waited = 1'000'000'000;
 
 Nanoseconds add_bounded(Nanoseconds a, Nanoseconds b) noexcept {
@@ -75,7 +76,7 @@ KeptEvents::~KeptEvents() {
 void KeptEvents::set_limits(HistoryLimits limits) {
   CHECK(limits.rules.size() < std::numeric_limits<std::uint16_t>::max(), "rules are counted in 16 bits");
   limits_ = std::move(limits);
-  // A 32nd: enough for any mixture of sizes that stays the same, too little to matter.
+  // A 32nd: enough for any constant mixture of sizes, too little to matter.
   pool_.set_slack_max(std::max<std::size_t>(limits_.bytes_max / 32, 64u << 10));
   history_due_.clear();
   value_due_.clear();
@@ -101,7 +102,7 @@ std::uint16_t KeptEvents::rule_for(std::string_view name) const {
   return static_cast<std::uint16_t>(rule - limits_.rules.begin());
 }
 
-// The time from which on it is too old.
+// The time from which on the event is too old.
 std::int64_t KeptEvents::history_end(const KeptEvent& event) const {
   return add_bounded(event.time, retention(*event.topic).history_age.count());
 }
@@ -141,7 +142,7 @@ KeptTopic& KeptEvents::topic_of(const HistoryAppend& item) {
 void KeptEvents::prefetch(const HistoryAppend& item, const KeptTopic& topic) const {
   if (topic.last != nullptr) __builtin_prefetch(topic.last, 1);
   if (topic.value != nullptr) __builtin_prefetch(&topic.value->event_bytes, 1);
-  // The oldest goes for it, and was as large, like as not.
+  // The oldest event is removed for it, and probably has the same size.
   if (topic.first != nullptr && topic.history_events >= retention(topic).history_events) {
     prefetch_lines(topic.first, sizeof(KeptEvent) + item.event.size());
   }
@@ -167,9 +168,9 @@ void KeptEvents::add(const HistoryAppend& item, KeptTopic& topic) {
   enforce_bounds(topic);
   expire_history(work_.expire_on_append);
   expire_values(work_.expire_on_append);
-  // Giving up an event that is also a value frees nothing. So that a store full of values doesn't give up all
-  // its history at once, the work goes by what came in: until it is done the bound may be exceeded, by no
-  // more than 16 bytes an event held.
+  // Dropping an event that is also a value frees nothing. The work is therefore limited by the size of the
+  // new event, so that a store full of values does not drop all its history at once. Until it is done, the
+  // limit may be exceeded by no more than 16 bytes per stored event.
   evict(64 + item.event.size() / 16);
 }
 
@@ -226,8 +227,8 @@ void KeptEvents::drop_oldest(KeptTopic& topic) {
   }
 }
 
-// In a full store the oldest goes each time that an event is added, and the new one is written into its
-// place. Both are long out of the caches: what the next turn needs is fetched while this one is worked on.
+// In a full store, the oldest event is dropped for each event that is added, and the new one is written into
+// its block. Both are no longer in the caches: while one turn works, the memory for the next is fetched.
 void KeptEvents::prefetch_oldest() const {
   const KeptEvent* const oldest = history_.first();
   if (oldest == nullptr) return;
@@ -243,7 +244,7 @@ void KeptEvents::enforce_bounds(KeptTopic& topic) {
     const std::size_t bytes = sizeof(KeptEvent) + topic.first->event_bytes;
     drop_oldest(topic);
     ++figures_.expired_events;
-    // Where one topic has many events one after the other, its next but one goes soon.
+    // If a topic has many events in a row, its second next event is dropped soon.
     if (topic.first != nullptr && topic.first->next_of_topic != nullptr) {
       prefetch_lines(topic.first->next_of_topic, bytes);
     }
@@ -291,7 +292,7 @@ bool KeptEvents::expire() {
   return bounds_kept && history_done && values_done;
 }
 
-// After new limits: topics that nobody publishes to have to keep them too.
+// After new limits: topics without new events must obey them, too.
 bool KeptEvents::sweep(std::size_t steps) {
   const std::uint64_t drops_max = drops_.total() + steps;
   for (std::size_t looked_at = 0; sweep_block_ < topics_.in_memory().blocks(); ++sweep_block_) {

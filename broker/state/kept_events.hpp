@@ -1,5 +1,5 @@
 #pragma once
-// The events that a store in memory holds, and the rules by which it gives them up. For the store's sources.
+// The events of the store in memory, and the rules for removing them. Private to the store.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace backplane::broker {
 
-/// An event in memory, its bytes right behind it in the same block. It lives while it is in history or is
-/// its topic's value, and stands in one of two lists: history, or values that history no longer holds.
+/// An event in memory, followed by its bytes in the same block. It exists while it is in history or is its
+/// topic's value. It is in one of two lists: history, or values that are no longer in history.
 struct KeptEvent {
   KeptEvent* older{};  ///< in its list
   KeptEvent* newer{};
@@ -37,15 +37,15 @@ struct KeptEvent {
   [[nodiscard]] std::uint64_t offset() const noexcept;
 };
 
-/// The store's clock: the broker's wall clock, but it never goes back. Steps back of up to a second are
-/// waited out. At a larger one everything that came before is moved back by as much, so that ages stay
-/// true and a time asked for means the clock as it is now.
+/// The store's clock: the broker's wall clock, except that it never goes back. It stands still during a step
+/// back of up to a second. At a larger step, all earlier times are moved back by as much, so that ages stay
+/// true and a time in a request means the current wall clock.
 class StoreClock {
  public:
-  /// It is `wall_ns`. @returns the store's time.
+  /// Advances to `wall_ns`. @returns the store's time.
   std::int64_t advance(std::int64_t wall_ns) noexcept;
   [[nodiscard]] std::int64_t now() const noexcept { return now_; }
-  /// The store's time of a time by the wall clock as it goes now.
+  /// Converts a time of the current wall clock to the store's time.
   [[nodiscard]] std::int64_t of(std::int64_t wall_ns) const noexcept;
 
  private:
@@ -54,13 +54,13 @@ class StoreClock {
   bool started_{false};
 };
 
-/// The last events that history gave up, newest last: what a read that goes on must look at, instead of at
-/// all topics. A ring. One thread.
+/// A ring of the last events that history dropped, newest last. A continued read checks these instead of all
+/// topics. Not thread-safe.
 class DropLog {
  public:
   explicit DropLog(std::size_t entries_max) : entries_max_(entries_max == 0 ? 1 : entries_max) {}
   void add(const KeptTopic& topic, std::uint64_t position);
-  /// How many there have been; at() takes their numbers, from total() - covered on.
+  /// How many have been dropped so far. at() accepts the numbers that covers_from() is true for.
   [[nodiscard]] std::uint64_t total() const noexcept { return total_; }
   [[nodiscard]] bool covers_from(std::uint64_t number) const noexcept {
     return number <= total_ && total_ - number <= entries_.size();
@@ -78,16 +78,16 @@ class DropLog {
   std::size_t next_{0};  // total_ % entries_max_, without the division
 };
 
-/// How much is done in one go. The defaults take a few milliseconds at most.
+/// Limits of the work per call. With the defaults, a call takes a few milliseconds at most.
 struct HistoryWork {
-  std::size_t scan_events_max = 16'384;   ///< events looked at for a slice
-  std::size_t check_topics_max = 65'536;  ///< topics looked at for a slice, for what they have lost
-  std::size_t expire_max = 65'536;        ///< events, and values, given up for their age in one go
-  std::size_t expire_on_append = 64;      ///< the same, beside an event that comes in
+  std::size_t scan_events_max = 16'384;   ///< events examined per slice
+  std::size_t check_topics_max = 65'536;  ///< topics checked for losses per slice
+  std::size_t expire_max = 65'536;        ///< events, and values, removed for their age per call
+  std::size_t expire_on_append = 64;      ///< the same, per appended event
   std::size_t drop_log_entries = 65'536;
 };
 
-/// See MemoryHistory, whose state this is. Lives on the loop thread. Owns every event and topic.
+/// The state of MemoryHistory. Lives on the loop thread. Owns every event and topic.
 class KeptEvents {
  public:
   KeptEvents(HistoryLimits limits, const HistoryWork& work);
@@ -95,18 +95,19 @@ class KeptEvents {
   KeptEvents(const KeptEvents&) = delete;
   KeptEvents& operator=(const KeptEvents&) = delete;
 
-  /// New bounds. Looks at every topic once (some 0.1 µs each); what is above them goes by add() and expire().
+  /// Sets new limits. Visits every topic once (about 0.1 µs each). add() and expire() remove what is above
+  /// them.
   void set_limits(HistoryLimits limits);
-  /// The topic of an event to come, known from now on.
+  /// The topic of an event to be added; creates it if it is new.
   KeptTopic& topic_of(const HistoryAppend& item);
-  /// What add() of this event will need from memory, so that it need not wait for it then.
+  /// Prefetches the memory that add() of this event will need.
   void prefetch(const HistoryAppend& item, const KeptTopic& topic) const;
   void add(const HistoryAppend& item, KeptTopic& topic);
-  /// It is `wall_ns` now.
+  /// Advances the clock to `wall_ns`.
   void advance(std::int64_t wall_ns) { clock_.advance(wall_ns); }
-  /// Gives up what is too old. @returns false where some of that is left for the next call.
+  /// Removes what is too old. @returns false if some of it is left for the next call.
   bool expire();
-  /// Gives up what the bound of all asks for; looks at `events_max` events of history at most.
+  /// Evicts what is above the total limit; at most `events_max` events of history.
   void evict(std::size_t events_max);
 
   using History = PositionList<KeptEvent, 9>;  // runs of 512
@@ -117,25 +118,26 @@ class KeptEvents {
   [[nodiscard]] const EventPool& pool() const noexcept { return pool_; }
   [[nodiscard]] const HistoryWork& work() const noexcept { return work_; }
   [[nodiscard]] std::uint64_t last_position() const noexcept { return last_position_; }
-  /// The highest position, and the latest time, that history has given up, of any topic.
+  /// The highest position, and the latest time, of all events that history has dropped.
   [[nodiscard]] std::uint64_t dropped_position_max() const noexcept { return dropped_position_max_; }
   [[nodiscard]] std::int64_t dropped_time_max() const noexcept { return dropped_time_max_; }
   [[nodiscard]] HistoryStore::Figures figures() const noexcept;
   [[nodiscard]] bool is_current(const KeptEvent& value) const;
-  /// Nanoseconds until the value, which is current, ends for its ttl, and until one that is kept now does at
-  /// the earliest. 0: never.
+  /// Nanoseconds until `value`, which is current, reaches its ttl, and the shortest ttl of any value. 0:
+  /// never.
   [[nodiscard]] std::uint64_t value_left_ns(const KeptEvent& value) const;
   [[nodiscard]] std::uint64_t shortest_ttl_ns() const;
 
  private:
-  // When a topic's oldest event, or its value, is too old. It may since have been replaced, then by a later
-  // one, for the clock never goes back: so whoever is due is looked at, and put back if it is too early.
+  // When a topic's oldest event, or its value, becomes too old. It may have been replaced since, but only by
+  // a later one, because the clock never goes back: a topic that is due too early is checked and queued
+  // again.
   struct Due {
     std::int64_t time;
     KeptTopic* topic;
     bool operator<(const Due& other) const noexcept {
       return time > other.time;
-    }  // a heap has the last on top
+    }  // a heap has its maximum on top
   };
   using DueQueue = std::deque<Due>;  // grows without moving a million entries
 
@@ -166,7 +168,7 @@ class KeptEvents {
   DropLog drops_;
   DueQueue history_due_;
   DueQueue value_due_;
-  // Blocks of topics whose bounds are still to be looked at, since they are new: from this one on.
+  // The first block of topics that has not been checked against new limits yet; `swept`: all have.
   static constexpr std::size_t swept = std::numeric_limits<std::size_t>::max();
   std::size_t sweep_block_{swept};
   std::uint64_t last_position_{0};

@@ -1,5 +1,5 @@
 #pragma once
-// What a store in memory knows of each topic. For the sources of the store: it includes Boost.
+// The topics of the store in memory. Private to the store: it includes Boost.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,21 +14,21 @@ namespace backplane::broker {
 
 struct KeptEvent;
 
-/// One topic's place in the store: its events, and how far they have been given up. What is given up is
-/// always the topic's oldest, so the last one given up says it all. Its name stands behind it in memory.
+/// One topic of the store: its events, and which of them have been dropped. The oldest event is always
+/// dropped first, so the last one dropped is all that must be known. Its name follows it in memory.
 struct KeptTopic {
   KeptEvent* first{};                ///< of its history, oldest
   KeptEvent* last{};                 ///< of its history
   KeptEvent* value{};                ///< the retained one
-  std::uint64_t dropped_position{};  ///< of the last event that history has given up; 0: none
+  std::uint64_t dropped_position{};  ///< of the last event that history has dropped; 0: none
   std::uint64_t dropped_offset{};
   std::int64_t dropped_time{std::numeric_limits<std::int64_t>::min()};  ///< on the store's clock
   std::uint64_t history_bytes{};                                        ///< of its events, as published
   std::uint32_t history_events{};
-  std::uint16_t rule{};  ///< of the limits; the number of rules: the default
+  std::uint16_t rule{};  ///< index of its rule; the number of rules: the default
   std::uint8_t name_bytes{};
-  bool history_due : 1 {};  ///< is in the queue for its history's age
-  bool value_due : 1 {};    ///< is in the queue for its value's ttl
+  bool history_due : 1 {};  ///< queued for its history's age
+  bool value_due : 1 {};    ///< queued for its value's ttl
 
   [[nodiscard]] std::string_view name_view() const noexcept {
     return NamedBlocks<KeptTopic>::name_of(*this, name_bytes);
@@ -36,18 +36,18 @@ struct KeptTopic {
 };
 static_assert(sizeof(KeptTopic) == 64, "a topic is a cache line and its name");
 
-/// All topics that a store has seen: by name, in order of names, and one after the other as they lie in
-/// memory. They are never forgotten, since what was given up of them must be known: the table of topics
-/// bounds their number. One thread; owns them.
+/// All topics that the store has seen: by name, in name order, and in memory order. They are never removed,
+/// because the store must know what they have lost; the topic table bounds their number. Not thread-safe.
+/// Owns the topics.
 class KeptTopics {
  public:
   [[nodiscard]] KeptTopic* find(std::string_view name) const { return index_.find(name); }
-  /// Adds what find() did not find. `name` is a topic's (255 bytes at most).
+  /// Adds a topic that find() did not find. `name` has at most 255 bytes.
   KeptTopic& add(std::string_view name, std::uint16_t rule);
 
   [[nodiscard]] const NameOrder<KeptTopic>& by_name() const noexcept { return order_; }
 
-  /// As they lie in memory, block by block in the order in which they came.
+  /// In memory order: block by block, in the order in which they were added.
   [[nodiscard]] const NamedBlocks<KeptTopic>& in_memory() const noexcept { return blocks_; }
 
   [[nodiscard]] std::size_t size() const noexcept { return index_.size(); }

@@ -23,8 +23,8 @@ MemoryHistory::MemoryHistory(HistoryLimits limits, const HistoryWork& work)
 MemoryHistory::~MemoryHistory() = default;
 
 HistoryStore::Ticket MemoryHistory::append(std::span<const HistoryAppend> batch) {
-  // Each event's topic, and what it points to, lie anywhere in memory. They are fetched for all of the batch
-  // side by side instead of one after the other.
+  // Each event's topic, and what it points to, may be anywhere in memory. They are fetched for the whole
+  // batch in parallel instead of one after the other.
   topics_.clear();
   for (const HistoryAppend& item : batch) {
     topics_.push_back(&events_->topic_of(item));
@@ -52,7 +52,7 @@ std::optional<ReadSlice> MemoryHistory::next_slice() {
   if (pending_reads_.empty()) return std::nullopt;
   const PendingRead read = std::move(pending_reads_.front());
   pending_reads_.pop_front();
-  // The clock stands still between appends, so this touches no slice given since.
+  // The clock stands still between appends, so this does not touch slices that were returned since.
   const bool all_expired = events_->expire();
   ReadSlice slice = SliceReader(*events_, read.request, incarnation_).read(all_expired);
   slice.ticket = read.ticket;

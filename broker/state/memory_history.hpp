@@ -1,5 +1,5 @@
 #pragma once
-// The history that is kept in memory.
+// The history store in memory.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,67 +16,68 @@ class KeptEvents;
 struct HistoryWork;
 struct KeptTopic;
 
-/// Values and history in this process's memory: nothing outlives it, and open() says so. Lives on the loop
-/// thread. Owns one block an event; an event that is in history and its topic's value too is held once.
+/// Values and history in this process's memory. Nothing outlives the process, and open() says so. Lives on
+/// the loop thread. Owns one block per event; an event that is both in history and its topic's value is
+/// stored once.
 ///
-/// What is given up, and when
-/// - A topic's own bounds (the first rule that matches, resolved when the topic is first seen) give up its
-///   oldest events. `history_bytes` counts events as published.
-/// - The bound of all, `bytes_max`, counts blocks with everything belonging to them (Figures::bytes). It
-/// gives
-///   up the oldest events of all history first, then the values that were written longest ago. Per topic
-///   about 100 bytes and its name come on top, for as long as the process lives: what was given up must be
-///   known. Where the oldest events are values as well, giving them up frees nothing; the work an append may
-///   do is bounded, and until it is done the bound may be exceeded, by no more than 16 bytes an event held.
-/// - Ages and ttls are true to the latest time that an append or expire() brought: no read returns what is
-///   older. The clock may step: back by less than a second is waited out, by more moves what came before
-///   back by as much, so an event never looks younger than it is. A read since a time means the clock as it
-///   goes now and starts at the first event of that time; all that follow belong to it.
+/// What is removed, and when
+/// - A topic's own limits (those of the first rule that matches, chosen when the topic is first seen) drop
+///   its oldest events. `history_bytes` counts events as published.
+/// - The total limit, `bytes_max`, counts blocks with all their overhead (Figures::bytes). It evicts the
+///   oldest events of all history first, then the values that were written longest ago. Each topic takes
+///   about 100 bytes and its name in addition, as long as the process lives, because the store must know what
+///   the topic has lost. If the oldest events are also values, dropping them frees nothing. The work per
+///   append is bounded, and until it is done the limit may be exceeded, by no more than 16 bytes per stored
+///   event.
+/// - Ages and ttls refer to the latest time of an append or expire(): no read returns anything older. The
+///   clock may step: a step back of less than a second is waited out; at a larger one, earlier times are
+///   moved back by as much, so an event never looks younger than it is. A read since a time uses the current
+///   wall clock and starts at the first event of that time; all later ones belong to it.
 ///
-/// Gone, exactly
-/// A topic loses its oldest events only, so the last one lost says all. A read is answered `gone` when a
-/// topic that matches has lost an event after the start of the read, and not otherwise: a pattern's answer
-/// comes from looking at all topics (65,536 a slice; with more of them the first slices say `more` and have
-/// no events), later slices of the same read look only at what was lost since. With `until_position`, a topic
-/// that has also lost events after it counts as having lost some before it: that can no longer be told.
-/// `first_available` is where to start again: after_position of one less is not gone.
+/// When a read is `gone`
+/// A topic loses its oldest events first, so the last one lost is all that must be known. A read ends in
+/// `gone` if and only if a matching topic has lost an event after the requested start. For a pattern, this is
+/// found by checking all topics (65,536 per slice; with more topics, the first slices say `more` and have no
+/// events). Later slices of the same read check only what was lost since. With `until_position`, a topic that
+/// has also lost events after it counts as having lost some before it, because the difference is no longer
+/// known. To continue, start at `first_available`: after_position of one less is not gone.
 ///
 /// Reads
-/// Cursors carry all that a slice needs and are bound to this store and to the request; appends, evictions
-/// and expiry may come in between. A slice looks at 16,384 events at most, and says `more` (perhaps without
-/// events) where that didn't reach the end.
+/// Cursors contain all that a slice needs, and belong to this store and to the request. Appends, evictions
+/// and expiry may happen in between. A slice examines at most 16,384 events, and says `more` (perhaps without
+/// events) if it did not reach the end.
 class MemoryHistory final : public HistoryStore {
  public:
   explicit MemoryHistory(HistoryLimits limits);
-  /// With other bounds of the work done in one go (kept_events.hpp).
+  /// With other limits of the work per call (kept_events.hpp).
   MemoryHistory(HistoryLimits limits, const HistoryWork& work);
   ~MemoryHistory() override;
   MemoryHistory(const MemoryHistory&) = delete;
   MemoryHistory& operator=(const MemoryHistory&) = delete;
 
   Opened open() override { return {}; }
-  /// Always accepts. Positions must ascend, and each event end in its stamp.
+  /// Always accepts. Positions must ascend, and each event must end in its stamp.
   [[nodiscard]] Ticket append(std::span<const HistoryAppend> batch) override;
   [[nodiscard]] int progress_fd() const override { return -1; }
   [[nodiscard]] Progress progress() const override { return {batches_, batches_}; }
   [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
 
   [[nodiscard]] std::uint64_t start_read(const ReadRequest& request) override;
-  /// Reads for the oldest start_read() at once, as things are now.
+  /// Reads the slice of the oldest start_read() from the current state.
   [[nodiscard]] std::optional<ReadSlice> next_slice() override;
 
-  /// Looks at every topic once: some 0.1 µs each.
+  /// Visits every topic once: about 0.1 µs each.
   void set_limits(HistoryLimits limits) override;
   void expire(std::int64_t now_ns) override;
 
   [[nodiscard]] Figures figures() const override;
   [[nodiscard]] TopicFigures figures(std::string_view topic) const override;
 
-  /// What it takes beside the events themselves.
+  /// Memory used beside the events themselves.
   struct Overhead {
-    std::size_t topics_bytes{};     ///< what is known of topics
-    std::size_t slack_bytes{};      ///< blocks that wait for the next event
-    std::uint64_t system_blocks{};  ///< blocks taken from the system, ever
+    std::size_t topics_bytes{};     ///< topics and their indexes
+    std::size_t slack_bytes{};      ///< free blocks
+    std::uint64_t system_blocks{};  ///< blocks ever allocated from the system
   };
   [[nodiscard]] Overhead overhead() const;
 
@@ -91,7 +92,7 @@ class MemoryHistory final : public HistoryStore {
   std::deque<PendingRead> pending_reads_;
   std::uint64_t last_ticket_{0};
   std::uint64_t batches_{0};
-  std::uint32_t incarnation_;  // tells this store's cursors from an earlier incarnation's
+  std::uint32_t incarnation_;  // distinguishes this store's cursors from those of earlier incarnations
 };
 
 }  // namespace backplane::broker

@@ -1,5 +1,5 @@
 #pragma once
-// Named things, found by name in one hash lookup. Heavy (Boost): include it from sources only.
+// Finds named elements by one hash lookup. Heavy (Boost): include it only from sources.
 
 #include <array>
 #include <cstddef>
@@ -11,11 +11,11 @@
 
 namespace backplane::broker {
 
-/// Finds a T by its name. T has `std::string_view name_view() const`, which never changes. Owns nothing but
-/// pointers; a lookup allocates nothing. One thread.
+/// Finds a T by its name. T has `std::string_view name_view() const`, which never changes. Owns only
+/// pointers; a lookup allocates nothing. Not thread-safe.
 ///
-/// It is split by hash into 64 parts that grow one by one: growing hashes each name of a part again, and
-/// with a million names in one table that alone would stop the loop for 100 ms.
+/// It is split by hash into 64 parts that grow one by one. Growing hashes each name of a part again; with a
+/// million names in one table, that alone would stop the loop for 100 ms.
 template <class T>
 class NameIndex {
  public:
@@ -35,7 +35,7 @@ class NameIndex {
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// Memory taken: slots of a pointer each, and a byte of bookkeeping a slot (16 for 15).
+  /// Memory used: one pointer per slot, and a byte of bookkeeping per slot (16 for 15).
   [[nodiscard]] std::size_t memory_bytes() const noexcept {
     std::size_t bytes = 0;
     for (const Part& part : parts_) bytes += part.bucket_count() * (sizeof(T*) + 2);
@@ -48,7 +48,7 @@ class NameIndex {
     std::size_t hash;
   };
   static std::size_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name); }
-  // Not StringHash: a key carries its hash, which both the part and the slot are chosen by.
+  // Not StringHash: a key contains its hash, which selects both the part and the slot.
   struct Hash {
     using is_transparent = void;
     using is_avalanching = void;  // libstdc++ hashes strings with Murmur: no need to mix again
@@ -63,7 +63,8 @@ class NameIndex {
   };
   using Part = boost::unordered_flat_set<T*, Hash, Equal>;
 
-  // A part uses the highest bits of the hash for its groups and the lowest for its slots: divide by others.
+  // A part uses the highest bits of the hash for its groups and the lowest for its slots, so parts are
+  // selected by others.
   static std::size_t part_of(const Key& key) { return (key.hash >> 24) % 64; }
 
   std::array<Part, 64> parts_;

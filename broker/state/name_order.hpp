@@ -1,5 +1,5 @@
 #pragma once
-// Named things in byte order of their names.
+// Named elements in byte order of their names.
 
 #include <algorithm>
 #include <cstddef>
@@ -9,9 +9,9 @@
 
 namespace backplane::broker {
 
-/// Pointers to named elements, sorted by name, in pieces of at most 512: putting one in moves at most a
-/// piece, and no request ever waits for a million names to be sorted. T has `std::string_view name_view()
-/// const`, which never changes; names are unique. Owns no element. One thread.
+/// Pointers to named elements, sorted by name, in pieces of at most 512. Inserting moves at most one piece,
+/// and no request ever waits for a million names to be sorted. T has `std::string_view name_view() const`,
+/// which never changes; names are unique. Owns no element. Not thread-safe.
 template <class T>
 class NameOrder {
  public:
@@ -49,7 +49,7 @@ class NameOrder {
   /// How many names begin with `prefix`.
   [[nodiscard]] std::size_t count_with(std::string_view prefix) const {
     if (prefix.empty() || pieces_.empty()) return size_;
-    // No UTF-8 holds this byte: it comes behind all that begin with the prefix.
+    // UTF-8 never contains this byte: it sorts after everything that begins with the prefix.
     const std::string end = std::string(prefix) + '\xff';
     return rank(end) - rank(prefix);
   }
@@ -66,7 +66,7 @@ class NameOrder {
                             [](const T* a, std::string_view b) { return a->name_view() < b; });
   }
 
-  // The piece in which `name` is, or would be put.
+  // The piece that contains `name`, or into which it would be inserted.
   [[nodiscard]] std::size_t piece_of(std::string_view name) const {
     const auto after = std::upper_bound(
         pieces_.begin(), pieces_.end(), name,
@@ -82,7 +82,8 @@ class NameOrder {
     return before + static_cast<std::size_t>(first_not_before(pieces_[p], name) - pieces_[p].begin());
   }
 
-  // In halves; but names that come in order fill their pieces, as only the last goes on to the next.
+  // Splits in halves. Names that arrive in order fill their pieces instead, because only the last one moves
+  // to the next.
   void split(std::size_t p, bool at_the_end) {
     std::vector<T*> upper;
     upper.reserve(piece_max);

@@ -1,5 +1,5 @@
 #pragma once
-// Things with a name, which lie in memory with their names right behind them.
+// Elements in memory, each followed by its name.
 
 #include <cstddef>
 #include <cstring>
@@ -13,25 +13,25 @@
 
 namespace backplane::broker {
 
-/// Elements at addresses that never change, in blocks of 64 KiB in the order in which they came. Each has its
-/// name behind it: finding one costs no further way to its name, and no allocation of its own. T has
-/// `std::string_view name_view() const`, which is where name_of() says. Owns them all. One thread.
+/// Elements at addresses that never change, in blocks of 64 KiB, in the order in which they were added. Each
+/// is followed by its name, so reading the name needs no further access to memory and no allocation. T has
+/// `std::string_view name_view() const`, which returns name_of(). Owns the elements. Not thread-safe.
 template <class T>
 class NamedBlocks {
   static_assert(std::is_trivially_destructible_v<T>, "only the memory is given back");
 
  public:
-  /// Where an element's name is.
+  /// An element's name.
   static std::string_view name_of(const T& element, std::size_t name_bytes) noexcept {
     return {reinterpret_cast<const char*>(&element + 1), name_bytes};
   }
 
-  /// A new element, and its name as it will be.
+  /// A new element and its stored name.
   struct Added {
     T& element;
     std::string_view name;
   };
-  /// `name` is shorter than a block. It is copied.
+  /// Adds an element. `name` is copied and must be shorter than a block.
   Added add(std::string_view name) {
     const std::size_t bytes = record_bytes(name.size());
     CHECK(bytes <= block_bytes, "a name fits into a block");

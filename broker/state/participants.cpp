@@ -29,7 +29,7 @@ std::string_view name(Role role) noexcept {
 }
 
 std::string source_topic(std::string_view name) {
-  CHECK(!name.empty() && name.size() <= source_name_bytes_max, "a source's name fits a topic");
+  CHECK(!name.empty() && name.size() <= source_name_bytes_max, "a source name fits into a topic");
   const bool utf8 = wire::is_utf8(name);
   std::string topic(source_topic_prefix);
   for (std::size_t at = 0; at < name.size(); ++at) {
@@ -130,22 +130,22 @@ void Participants::refresh(Entry& entry, std::uint64_t number, Participant& part
     --figures_.down[index(entry.participant.role)];
     ++figures_.up[index(entry.participant.role)];
   }
-  CHECK(*entry.list_entry == number, "a participant's place is its own");
+  CHECK(*entry.list_entry == number, "a participant is in the list at its own entry");
   if (entry.participant.role == Role::publisher) source_is_up(entry.participant, false);
 }
 
 void Participants::source_is_up(const Participant& participant, bool is_new) {
   Source& source = sources_.at(participant.name);
-  const bool speaks = source.up && source.session == participant.session;
-  // An older session that goes on saying Hello beside a newer one does not take the name back.
-  if (speaks || (source.up && !is_new)) return;
+  const bool is_active = source.up && source.session == participant.session;
+  // An older session that still sends Hello beside a newer one does not take the name back.
+  if (is_active || (source.up && !is_new)) return;
   source.session = participant.session;
   source.up = true;
   announce(participant, true, "");
 }
 
 void Participants::mark_down(std::uint64_t number, Entry& entry, const char* reason) {
-  CHECK(*entry.list_entry == number, "a participant's place is its own");
+  CHECK(*entry.list_entry == number, "a participant is in the list at its own entry");
   entry.participant.up = false;
   --figures_.up[index(entry.participant.role)];
   ++figures_.down[index(entry.participant.role)];

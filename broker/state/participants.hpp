@@ -1,5 +1,5 @@
 #pragma once
-// Who is there: publishers, gateways and clients that say Hello once a second.
+// The participants: publishers, gateways and clients that send Hello once a second.
 
 #include <chrono>
 #include <cstddef>
@@ -21,33 +21,34 @@ class SourceStatus;
 
 namespace backplane::broker {
 
-/// The topic on which a publisher's comings and goings are told: `$SYS.source.<name>`, where every byte of
-/// the name that a topic cannot have is a `_` (white space, control characters, wildcards, a dot that would
-/// leave a token empty). `name` has 1 to source_name_bytes_max bytes.
+/// The topic of a publisher's up and down events: `$SYS.source.<name>`. Bytes of the name that a topic cannot
+/// contain become `_` (white space, control characters, wildcards, a dot that would leave a token empty).
+/// `name` has 1 to source_name_bytes_max bytes.
 [[nodiscard]] std::string source_topic(std::string_view name);
 
 inline constexpr std::string_view source_topic_prefix = "$SYS.source.";
-/// What is left of a topic's 255 bytes behind it.
+/// The rest of a topic's 255 bytes.
 inline constexpr std::size_t source_name_bytes_max = 243;
 
 enum class Role : std::uint8_t { unspecified, publisher, gateway, client };
 inline constexpr std::size_t role_count = 4;
 [[nodiscard]] std::string_view name(Role role) noexcept;
 
-/// One that said Hello: a role, a name and a session make it one and the same.
+/// A program that sent Hello, identified by role, name and session.
 struct Participant {
   std::string name;
   std::uint64_t session{};
   Role role{Role::unspecified};
   bool up{true};
-  std::vector<std::pair<std::string, std::uint64_t>> counters;  ///< its own, as it said them last
+  std::vector<std::pair<std::string, std::uint64_t>> counters;  ///< its own, from its last Hello
 };
 
-/// Follows who is up. Who says nothing for `silence_max` is down ("silent"), who says that it closes is down
-/// at once ("closed"). For publishers every change is told as a SourceStatus; of two sessions of one name the
-/// one that came last speaks for the name, and the other's end is not told while that one is up. Lives on the
-/// loop thread; time is passed in. Bounded: the participants that went down first are forgotten first, and
-/// while as many as the limit are up, new ones are refused.
+/// Tracks which participants are up. One that sends no Hello for `silence_max` is down ("silent"); one that
+/// sends a closing Hello is down at once ("closed"). For publishers, every change is announced as a
+/// SourceStatus. If two sessions have the same name, the newer one represents the name, and the end of the
+/// other is not announced while the newer one is up. Lives on the loop thread; time is passed in. Bounded:
+/// the participants that have been down longest are evicted first, and while the limit is reached by those
+/// that are up, new ones are refused.
 class Participants {
  public:
   using Clock = std::chrono::steady_clock;
@@ -56,35 +57,34 @@ class Participants {
   struct Options {
     std::size_t participants_max = 10'000;
     std::chrono::nanoseconds silence_max = std::chrono::seconds{3};
-    std::size_t counters_max = 64;  ///< a participant
+    std::size_t counters_max = 64;  ///< per participant
     std::size_t counter_name_bytes_max = 64;
   };
-  /// How many are known, for /metrics.
+  /// The number of known participants, for /metrics.
   struct Figures {
     std::size_t up[role_count]{};  ///< by Role
     std::size_t down[role_count]{};
   };
   struct Page {
     std::vector<const Participant*> participants;  ///< valid until the next hello() or expire()
-    std::vector<std::uint64_t> numbers;            ///< of each: an `after` for who wants only so many
+    std::vector<std::uint64_t> numbers;            ///< of each: pass one as `after` to continue behind it
     bool more{};
   };
 
   explicit Participants(OnStatus on_status);
   Participants(OnStatus on_status, Options options);
-  Participants(Participants&&) = default;  // copies would share the places in up_ and down_
+  Participants(Participants&&) = default;  // copies would share the entries of up_ and down_
   Participants& operator=(Participants&&) = default;
 
-  /// Takes a Hello, or with `closing` a farewell; that of one who is not known is nothing.
-  /// @returns invalid_argument where the name, the role or the counters break a limit; exhausted where as
-  /// many
-  ///          as allowed are up.
+  /// Handles a Hello, or a goodbye if `closing`; a goodbye of an unknown participant is ignored.
+  /// @returns invalid_argument if the name, the role or the counters exceed a limit; exhausted if the limit
+  ///          of participants that are up is reached.
   Result<void> hello(Participant participant, bool closing, Clock::time_point now);
 
-  /// Says of all that have been silent too long that they are down. As much work as there are such.
+  /// Marks participants that have been silent too long as down. The work is proportional to their number.
   void expire(Clock::time_point now);
 
-  /// The participants in the order in which they first came, after the one with number `after` (0: from the
+  /// The participants in the order in which they were added, after the one with number `after` (0: from the
   /// start).
   [[nodiscard]] Page list(std::uint64_t after, std::size_t participants_max) const;
 
@@ -106,11 +106,11 @@ class Participants {
     Clock::time_point last_hello;
     std::list<std::uint64_t>::iterator list_entry;  ///< in up_ or down_
   };
-  /// Who speaks for a publisher's name.
+  /// The session that represents a publisher's name.
   struct Source {
     std::uint64_t session{};
     bool up{};
-    std::size_t entries{};  ///< sessions of this name that are known
+    std::size_t entries{};  ///< known sessions with this name
   };
 
   Result<void> check(const Participant& participant) const;
@@ -124,10 +124,10 @@ class Participants {
   OnStatus on_status_;
   Options options_;
   std::uint64_t last_number_{};
-  std::map<std::uint64_t, Entry> entries_;  // by the order in which they came
+  std::map<std::uint64_t, Entry> entries_;  // in the order in which they were added
   std::unordered_map<Key, std::uint64_t, KeyHash> numbers_;
-  std::list<std::uint64_t> up_;    // who was heard longest ago stands first
-  std::list<std::uint64_t> down_;  // who went down first stands first
+  std::list<std::uint64_t> up_;    // the longest silent first
+  std::list<std::uint64_t> down_;  // the longest down first
   std::unordered_map<std::string, Source> sources_;
   Figures figures_;
 };

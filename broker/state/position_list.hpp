@@ -1,5 +1,5 @@
 #pragma once
-// Elements in order of positions, found by position without looking at all of them.
+// A list of elements in order of position, with a sparse index.
 
 #include <array>
 #include <cstddef>
@@ -10,18 +10,19 @@
 
 namespace backplane::broker {
 
-/// A doubly linked list of elements in ascending order of their positions, with a sparse index over it:
-/// the first element of every run of 2^RunBits positions that has one, but for the first run, which begins
-/// with the list: so the oldest goes, time and again, without a look at the index. Appending and taking out
-/// cost the same however long the list is; finding costs a search over the runs and a walk within one.
-/// T has members `T* older`, `T* newer`, `bool leads_run` (a bit will do) and `std::uint64_t list_position()
-/// const`, which must not change while it is in the list. Owns no element. One thread.
+/// A doubly linked list of elements in ascending order of their positions, with a sparse index. The index has
+/// the first element of every run of 2^RunBits positions that contains one, except for the first run, which
+/// begins with the list: the oldest element can thus be removed again and again without accessing the index.
+/// Appending and removing cost the same however long the list is; finding costs a search over the runs and a
+/// walk within one. T has members `T* older`, `T* newer`, `bool leads_run` (a bit is enough) and
+/// `std::uint64_t list_position() const`, which must not change while the element is in the list. Owns no
+/// element. Not thread-safe.
 ///
-/// Taking an element out reads none of its neighbours, unless it is the first or leads its run: they lie
-/// anywhere in memory, and waiting for them is what that would cost.
+/// Removing an element reads none of its neighbours, unless it is the first or leads its run: they may be
+/// anywhere in memory, and waiting for them would dominate the cost.
 ///
-/// Runs without elements cost nothing, so it does not matter how far apart the oldest and the newest
-/// position are. An index entry that falls free is kept for the next run: in a steady state nothing is
+/// Runs without elements cost nothing, so the distance between the oldest and the newest position does not
+/// matter. An index entry that is no longer needed is kept for the next run: in a steady state nothing is
 /// allocated.
 template <class T, unsigned RunBits>
 class PositionList {
@@ -33,7 +34,7 @@ class PositionList {
   [[nodiscard]] T* first() const noexcept { return first_; }
   [[nodiscard]] T* last() const noexcept { return last_; }
 
-  /// Puts `element` into its place: at once where it is the last, else by a search.
+  /// Inserts `element`: at once if it is the last, else after a search.
   void insert(T& element) {
     T* const newer = (last_ == nullptr || last_->list_position() < element.list_position())
                          ? nullptr
@@ -45,7 +46,7 @@ class PositionList {
     (newer == nullptr ? last_ : newer->older) = &element;
     if (older == nullptr) {
       element.leads_run = false;
-      // Who was the first leads a run like the others now, if it is another.
+      // The previous first element now leads its run, if that is another one.
       if (newer != nullptr && run_of(*newer) != run_of(element)) lead_run(*newer);
     } else if (run_of(*older) != run_of(element)) {
       lead_run(element);
@@ -58,7 +59,7 @@ class PositionList {
     if (element.leads_run) leave_run(element);
     (element.older == nullptr ? first_ : element.older->newer) = element.newer;
     (element.newer == nullptr ? last_ : element.newer->older) = element.older;
-    // The new first needs no entry: it had one where its run was the second, now the index's first.
+    // The new first element needs no entry. It has one, the index's first, if it led the second run.
     if (element.older == nullptr && element.newer != nullptr && element.newer->leads_run) {
       element.newer->leads_run = false;
       remove_run(runs_.begin());
@@ -86,8 +87,8 @@ class PositionList {
     return element != nullptr && element->list_position() == position ? element : nullptr;
   }
 
-  /// The first element for which `reached` holds, or nullptr. Where it holds for one element it must hold
-  /// for all that follow.
+  /// The first element for which `reached` is true, or nullptr. If it is true for an element, it must be true
+  /// for all later ones.
   template <class Reached>
   [[nodiscard]] T* first_where(const Reached& reached) const {
     const auto run = runs_.lower_bound(Search<Reached>{reached});
@@ -96,7 +97,7 @@ class PositionList {
     return element;
   }
 
-  /// Memory of the index, roughly (a set's node is 56 bytes with the allocator's share).
+  /// Memory of the index, roughly (a node of a set takes 56 bytes, including the allocator's share).
   [[nodiscard]] std::size_t index_bytes() const noexcept { return (runs_.size() + spare_count_) * 64; }
 
  private:
@@ -134,7 +135,7 @@ class PositionList {
     const auto place = element.newer == nullptr ? runs_.end() : runs_.lower_bound(run.number);
     if (spare_count_ > 0) {
       auto spare = std::move(spares_[--spare_count_]);
-      if (!spare.empty()) {  // it never is; the compiler does not know
+      if (!spare.empty()) {  // it never is, but the compiler does not know that
         spare.value() = run;
         runs_.insert(place, std::move(spare));
         return;

@@ -15,7 +15,7 @@ constexpr char retained_mark = 'r';
 template <class T>
 void put(std::string& out, T value) {
   static_assert(std::is_trivially_copyable_v<T>);
-  // Read again by the process that wrote it: the machine's own byte order.
+  // Only the process that wrote it reads it: the machine's own byte order.
   char bytes[sizeof value];
   std::memcpy(bytes, &value, sizeof value);
   out.append(bytes, sizeof value);

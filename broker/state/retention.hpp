@@ -1,5 +1,5 @@
 #pragma once
-// How long and how much is kept, by pattern.
+// How long and how much is stored, by pattern.
 
 #include <chrono>
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace backplane::broker {
 
-/// Bounds of one topic's history and value. Whatever is reached first counts.
+/// Limits of one topic's history and value. Whichever is reached first applies.
 struct Retention {
   std::size_t history_events = 65'536;
   std::size_t history_bytes = 16u << 20;
@@ -18,7 +18,7 @@ struct Retention {
   std::chrono::nanoseconds value_ttl{0};  ///< 0: until it is replaced, cleared or evicted
 };
 
-/// Retention for the topics of a pattern; the first rule that matches counts.
+/// Retention for the topics of a pattern. The first rule that matches applies.
 struct RetentionRule {
   Pattern pattern;
   Retention retention;
@@ -27,7 +27,7 @@ struct RetentionRule {
 struct HistoryLimits {
   std::vector<RetentionRule> rules;
   Retention otherwise;
-  std::size_t bytes_max = 256u << 20;  ///< of all values and history together
+  std::size_t bytes_max = 256u << 20;  ///< for all values and history together
 };
 
 }  // namespace backplane::broker

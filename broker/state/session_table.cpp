@@ -41,9 +41,10 @@ struct Equal {
   bool operator()(const Slot* a, const Key& b) const { return same(a->key(), b); }
 };
 
-// A source may be as long as an event, so their bytes are bounded too: on average this many a session.
+// A source name may be as long as an event, so their bytes are limited too: to this many per session on
+// average.
 constexpr std::size_t source_bytes_average_max = 256;
-// A slot that held a longer source gives its memory back before it is used again.
+// A slot with a longer source name frees it before it is reused.
 constexpr std::size_t source_capacity_kept = 64;
 
 }  // namespace

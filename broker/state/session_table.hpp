@@ -1,5 +1,5 @@
 #pragma once
-// How far each publisher's session has come.
+// Tracks the sequences of publisher sessions.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,13 +11,13 @@ namespace backplane::broker {
 /// What the broker knows of one (source, session).
 struct SessionEntry {
   std::uint64_t sequence{};          ///< highest admitted
-  std::uint64_t refused_sequence{};  ///< highest refused (not counting repeats)
-  std::uint64_t refused{};           ///< events refused (not counting repeats)
-  std::uint8_t refused_reason{};     ///< the caller's code of the last refusal
+  std::uint64_t refused_sequence{};  ///< highest refused (duplicates not counted)
+  std::uint64_t refused{};           ///< events refused (duplicates not counted)
+  std::uint8_t refused_reason{};     ///< the caller's code for the last refusal
 };
 
-/// Follows sequences per (source, session) in bounded memory: beyond `sessions_max` the least recently
-/// used are forgotten, and counted. Lives on the loop thread. Looking up a known session allocates nothing.
+/// Tracks sequences per (source, session) in bounded memory: above `sessions_max`, the least recently used
+/// sessions are evicted and counted. Lives on the loop thread. Looking up a known session allocates nothing.
 class SessionTable {
  public:
   explicit SessionTable(std::size_t sessions_max);
@@ -25,14 +25,14 @@ class SessionTable {
   SessionTable(const SessionTable&) = delete;
   SessionTable& operator=(const SessionTable&) = delete;
 
-  /// The session's entry, made if it is new (`is_new` then says so), and now the most recently used. Valid
-  /// until the next call.
+  /// The session's entry, which becomes the most recently used. If the session is new, creates it and sets
+  /// `is_new`. Valid until the next call.
   [[nodiscard]] SessionEntry& use(std::string_view source, std::uint64_t session, bool& is_new);
-  /// Without using it. @returns nullptr where it is not known.
+  /// The session's entry, without marking it as used. @returns nullptr if it is unknown.
   [[nodiscard]] const SessionEntry* find(std::string_view source, std::uint64_t session) const;
 
   [[nodiscard]] std::size_t size() const noexcept;
-  /// Sessions forgotten for the bound: their repeats can no longer be told.
+  /// Sessions evicted because of the limit: their duplicates can no longer be detected.
   [[nodiscard]] std::uint64_t evicted() const noexcept;
 
  private:

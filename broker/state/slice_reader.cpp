@@ -11,8 +11,8 @@ namespace {
 using Phase = HistoryCursor::Phase;
 using End = ReadSlice::End;
 
-// A check that was overtaken by too many drops begins anew with twice the work in a slice: with the most
-// topics that there can be it is through at once before this.
+// A check that was overtaken by too many drops restarts with twice the work per slice. Even with the maximum
+// number of topics, it completes within one slice before this limit.
 constexpr std::uint8_t restarts_max = 8;
 
 }  // namespace
@@ -37,7 +37,7 @@ ReadSlice SliceReader::read(bool all_expired) {
   return request_.pattern.is_exact() ? read_topic() : read_pattern();
 }
 
-// Where it begins, or went on.
+// Sets the start of the read: from the request, or from its cursor.
 bool SliceReader::begin_history() {
   if (request_.cursor.empty()) {
     if (request_.what == ReadRequest::What::after_position) at_.position = request_.position;
@@ -89,13 +89,13 @@ ReadSlice SliceReader::read_retained() {
   return slice;
 }
 
-// @returns false where the slice is full.
+// @returns false if the slice is full.
 bool SliceReader::add_retained(ReadSlice& slice, const KeptTopic& topic) {
-  // What is too old may still wait for expire().
+  // A value that is too old may still be there until expire().
   if (topic.value == nullptr || !events_.is_current(*topic.value)) return true;
   if (!fits(slice, *topic.value)) return false;
   if (const std::uint64_t left = events_.value_left_ns(*topic.value); left > 0) {
-    slice.valid_ns = std::min(slice.valid_ns, left);  // there is a ttl, and so a shortest one
+    slice.valid_ns = std::min(slice.valid_ns, left);  // there is a ttl, and therefore a shortest one
   }
   return true;
 }
@@ -107,7 +107,8 @@ bool SliceReader::wants(const KeptEvent& event) const {
          (request_.what != ReadRequest::What::after_offset || event.offset() > request_.offset);
 }
 
-// Whether something was given up that wants() would want. A topic loses its oldest: the last one lost tells.
+// Whether history has dropped an event that wants() would include. A topic drops its oldest event first, so
+// checking the last one dropped is enough.
 bool SliceReader::has_lost(const KeptTopic& topic) const {
   return topic.dropped_position > at_.position && topic.dropped_time >= at_.since &&
          (request_.what != ReadRequest::What::after_offset || topic.dropped_offset > request_.offset);
@@ -174,11 +175,11 @@ ReadSlice SliceReader::read_topic() {
   return slice;
 }
 
-// The first event that is wanted, where the last one is. @returns nullptr where it took too long to find:
-// then at_ has come nearer.
+// The topic's first event that the request includes; the topic's last event must be one. @returns nullptr if
+// the search took too long: at_ is then closer to it.
 const KeptEvent* SliceReader::start_of_topic(const KeptTopic& topic) {
   if (wants(*topic.first)) return topic.first;
-  // A read that goes on is nearly always here: the event given last is held still.
+  // A continued read is nearly always here: the last event it returned is still in history.
   const KeptEvent* const given = events_.history().at(at_.position);
   if (given != nullptr && given->topic == &topic && wants(*given->next_of_topic)) return given->next_of_topic;
   return request_.what == ReadRequest::What::after_offset ? start_by_offset(topic) : start_by_position(topic);
@@ -196,8 +197,8 @@ const KeptEvent* SliceReader::start_by_offset(const KeptTopic& topic) {
   return event;
 }
 
-// From the topic's first event on, and beside it from the start on through the events of all topics:
-// whichever comes there first.
+// Searches from the topic's first event and, in parallel, through the events of all topics, whichever gets
+// there first.
 const KeptEvent* SliceReader::start_by_position(const KeptTopic& topic) {
   const KeptEvent* own = topic.first;
   const KeptEvent* any = start_of_all();
@@ -247,7 +248,7 @@ SliceReader::Check SliceReader::check() {
   const bool overtaken = at_.phase != Phase::unchecked && !drops.covers_from(at_.drops_seen);
   if (at_.phase == Phase::checked && !overtaken) {
     check_drops();
-    // Something was: how far it goes is known only after looking at all.
+    // Something was lost. Only a full check tells how much.
     if (at_.lost_position != 0) at_.phase = Phase::unchecked;
   } else if (at_.phase == Phase::checking && !overtaken) {
     check_drops();
@@ -273,7 +274,7 @@ SliceReader::Check SliceReader::check_topics() {
     at_.lost_position = 0;
   } else if (!prefix.empty() &&
              topics.by_name().count_with(prefix) <= std::min(topics_max, topics.size()) / 4) {
-    // Few enough to look at in the order of names, which jumps about in memory.
+    // Few enough to visit in name order, which jumps about in memory.
     topics.by_name().visit_from(prefix, [&](const KeptTopic& topic) {
       if (!topic.name_view().starts_with(prefix)) return false;
       check_topic(topic);
@@ -296,7 +297,8 @@ void SliceReader::check_drops() {
   const DropLog& drops = events_.drops();
   for (std::uint64_t number = at_.drops_seen; number < drops.total(); ++number) {
     const DropLog::Entry& entry = drops.at(number);
-    // Mostly the oldest of all goes, which this read is long past: no need to look at its topic.
+    // The dropped event is mostly the oldest of all, which this read has passed: its topic need not be
+    // checked.
     if (entry.position > at_.position) check_topic(*entry.topic);
   }
 }

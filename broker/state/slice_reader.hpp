@@ -1,5 +1,5 @@
 #pragma once
-// Answers one read from the events in memory. For the sources of the store.
+// Reads one slice from the events in memory. Private to the store.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,14 +10,15 @@
 
 namespace backplane::broker {
 
-/// One slice of one read; changes nothing in the store. Lives on the loop thread for as long as that takes;
-/// owns nothing.
+/// Reads one slice of one read; does not change the store. Lives on the loop thread while it reads. Owns
+/// nothing.
 class SliceReader {
  public:
-  /// `incarnation`: what the store puts into its cursors.
+  /// `incarnation` is what the store puts into its cursors.
   SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t incarnation);
 
-  /// `all_expired`: nothing in the store is too old. Otherwise the slice only says: ask again.
+  /// `all_expired`: the store contains nothing that is too old. If false, the slice is empty and ends in
+  /// `more`.
   [[nodiscard]] ReadSlice read(bool all_expired);
 
  private:
@@ -41,7 +42,8 @@ class SliceReader {
   [[nodiscard]] bool has_lost(const KeptTopic& topic) const;
   [[nodiscard]] bool wants(const KeptEvent& event) const;
 
-  // Gives `event` if it is wanted. @returns false where it ends the slice, whose end is then set.
+  // Adds `event` to the slice if the request includes it. @returns false if that ends the slice, whose end is
+  // then set.
   bool give(ReadSlice& slice, const KeptEvent& event);
   bool fits(ReadSlice& slice, const KeptEvent& event);
   [[nodiscard]] ReadSlice complete(ReadSlice slice) const;
@@ -52,8 +54,8 @@ class SliceReader {
   const std::uint32_t incarnation_;
   const std::uint32_t hash_;
   const std::uint64_t until_;
-  HistoryCursor at_;        // how far it has come
-  std::size_t scans_left_;  // events that may still be looked at
+  HistoryCursor at_;        // how far the read has come
+  std::size_t scans_left_;  // events that may still be examined
   std::size_t bytes_{0};    // of the events in the slice
 };
 

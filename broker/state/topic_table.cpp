@@ -14,18 +14,19 @@ namespace {
 struct Slot : TopicEntry {
   Slot* older{};
   Slot* newer{};
-  // The position under which the slot is in the order: `position` is already the next when touched() comes.
+  // The position under which the slot is in the order. `position` is already the next one when touched() is
+  // called.
   std::uint64_t listed_position : 63 {};
   bool leads_run : 1 {};
 
   [[nodiscard]] std::uint64_t list_position() const noexcept { return listed_position; }
-  // Not by way of `name`: so both are fetched from memory side by side.
+  // Not through `name`, so that both are fetched from memory in parallel.
   [[nodiscard]] std::string_view name_view() const noexcept {
     return NamedBlocks<Slot>::name_of(*this, name.size());
   }
 };
 
-// A run of the order is what changed_after() may have to walk before its first topic: 2^12 steps are 0.3 ms.
+// changed_after() may have to walk a whole run before its first topic: 2^12 steps take 0.3 ms.
 constexpr unsigned run_bits = 12;
 
 }  // namespace
@@ -116,15 +117,15 @@ class TopicTable::Impl {
   };
   static constexpr std::size_t touched_max = 64;
 
-  // Moving a topic to the end of the order writes to its neighbours there, which are anywhere in memory.
-  // They are fetched for many at a time, side by side.
+  // Moving a topic to the end of the order writes to its neighbours, which may be anywhere in memory. They
+  // are fetched for many topics in parallel.
   void put_in_order() {
     for (const Touched& touched : touched_) {
       if (touched.slot->older != nullptr) __builtin_prefetch(touched.slot->older, 1);
       if (touched.slot->newer != nullptr) __builtin_prefetch(touched.slot->newer, 1);
     }
     for (const auto& [slot, position] : touched_) {
-      if (slot->position != position) continue;  // touched again: comes later
+      if (slot->position != position) continue;  // touched again: a later entry handles it
       if (slot->listed_position != 0) order_.erase(*slot);
       slot->listed_position = position & ~(std::uint64_t{1} << 63);
       order_.insert(*slot);
@@ -137,7 +138,7 @@ class TopicTable::Impl {
   NameIndex<Slot> index_;
   NameOrder<Slot> names_;
   PositionList<Slot, run_bits> order_;
-  std::vector<Touched> touched_;  // since the order was last brought up to date
+  std::vector<Touched> touched_;  // since the order was last updated
 };
 
 TopicTable::TopicTable(std::size_t topics_max) : impl_(std::make_unique<Impl>(topics_max)) {}

@@ -1,5 +1,5 @@
 #pragma once
-// The numbering of topics, which is never forgotten while the stream lives.
+// The numbering of topics, which is kept as long as the stream.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,9 +14,9 @@
 
 namespace backplane::broker {
 
-/// What the broker knows of one topic, for ever. At an address that does not change.
+/// What the broker knows of one topic. Its address never changes.
 struct TopicEntry {
-  std::string_view name;       ///< as long as the table
+  std::string_view name;       ///< valid as long as the table
   std::uint64_t offset{};      ///< of its last event
   std::uint64_t position{};    ///< of its last event
   std::uint64_t bytes{};       ///< of all its events, as published
@@ -24,9 +24,8 @@ struct TopicEntry {
   void* store_mark{};          ///< the history store's: see HistoryAppend::topic_mark
 };
 
-/// All topics of one backplane: found by name in one hash lookup, by name order for listings, and by the
-/// position of their last event for Tails. Lives on the loop thread. A lookup of a known topic allocates
-/// nothing.
+/// All topics of one backplane: by name in one hash lookup, in name order for listings, and by the position
+/// of their last event for Tails. Lives on the loop thread. A lookup of a known topic allocates nothing.
 class TopicTable {
  public:
   explicit TopicTable(std::size_t topics_max);
@@ -34,30 +33,30 @@ class TopicTable {
   TopicTable(const TopicTable&) = delete;
   TopicTable& operator=(const TopicTable&) = delete;
 
-  /// The topic's entry, made if it is new. @returns nullptr where it is new and the table is full.
+  /// The topic's entry, created if it is new. @returns nullptr if it is new and the table is full.
   [[nodiscard]] TopicEntry* find_or_add(std::string_view name);
-  /// The same for the system's own topics, which are few and bounded elsewhere: the limit is not for them.
+  /// The same for $SYS topics, which are few and limited elsewhere: the table's limit does not apply.
   [[nodiscard]] TopicEntry& find_or_add_own(std::string_view name);
   [[nodiscard]] TopicEntry* find(std::string_view name);
   [[nodiscard]] const TopicEntry* find(std::string_view name) const;
 
-  /// Says that `entry` has just got the latest position of all (`entry.position` is that already): keeps the
-  /// order for changed_after(). To be called whenever a position changes.
+  /// Records that `entry` has the latest position of all (already in `entry.position`), for the order of
+  /// changed_after(). Call it whenever a position changes.
   void touched(TopicEntry& entry);
 
-  /// A page of a listing. `cursor` of the next page; empty: that was the last.
+  /// A page of a listing. `cursor` is for the next page; empty: this was the last.
   struct Page {
     std::vector<const TopicEntry*> topics;
     std::string cursor;
   };
-  /// Topics that match, in byte order of names, after `after` ("" from the start); looks at no more than
-  /// `scan_max` entries, so a page may be short though more follow.
+  /// Topics that match, in byte order of names, after `after` ("": from the start). Examines at most
+  /// `scan_max` entries, so a page may be short even though more follow.
   [[nodiscard]] Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
                           std::size_t scan_max) const;
   /// Topics that match one of `patterns` and whose last position is above `position`, in ascending order of
-  /// that position; the cursor is the last position given or looked at, in decimal digits. Costs what it
-  /// looks at (scan_max at most) and the way to the first, 4,096 entries at most, however many topics there
-  /// are.
+  /// that position. The cursor is the last position returned or examined, in decimal digits. The cost is what
+  /// it examines (at most scan_max) and the way to the first, at most 4,096 entries, however many topics
+  /// there are.
   [[nodiscard]] Page changed_after(std::span<const Pattern> patterns, std::uint64_t position,
                                    std::size_t topics_max, std::size_t scan_max) const;
 

@@ -158,7 +158,7 @@ class PrintingSection final : public Section {
                       const std::function<void(std::size_t, Section&)>& describe) {
     PrintingSection section(path_of(key), comments_);
     describe(0, section);
-    tables_ += '\n' + comment(fmt::format("{} There is none; one looks like this:", about));
+    tables_ += '\n' + comment(fmt::format("{} None is configured. Example:", about));
     const std::string table = fmt::format("[[{}]]\n{}", path_of(key), section.str());
     for (std::string_view rest = table; !rest.empty();) {
       const std::string_view text = rest.substr(0, rest.find('\n'));

@@ -323,7 +323,7 @@ TEST(ConfigPrint, TheReferenceSaysWhatEachValueMeansAndItsLimits) {
 TEST(ConfigPrint, TheReferenceShowsATableOfAnArrayThatHasNone) {
   Gateway gateway;
   std::string text = print([&](Section& section) { describe(section, gateway); }, Comments::about);
-  EXPECT_THAT(text, HasSubstr(R"(# Ports that need no command. There is none; one looks like this:
+  EXPECT_THAT(text, HasSubstr(R"(# Ports that need no command. None is configured. Example:
 #[[gateway.feed]]
 # What it is called.
 #name = "feed"
