@@ -55,7 +55,7 @@ name = "logs"
   EXPECT_EQ(config.backplanes[0].raw, off);
 }
 
-TEST(BrokerConfig, NamesBothLinesWhereANameOrAnEndpointIsTakenTwice) {
+TEST(BrokerConfig, NamesBothLinesIfANameOrAnEndpointIsUsedTwice) {
   BrokerConfig config;
   const auto errors = errors_of(R"([[backplane]]
 name = "one"
@@ -83,7 +83,7 @@ std::vector<std::string> errors_of_two(const std::string& ingress, const std::st
   return errors_of(fmt::format("[[backplane]]\ningress = '{}'\negress = '{}'\n", ingress, egress), config);
 }
 
-TEST(BrokerConfig, KnowsAnEndpointHoweverItIsWritten) {
+TEST(BrokerConfig, RecognisesAnEndpointHoweverItIsWritten) {
   using Pair = std::pair<const char*, const char*>;
   for (const auto& [one, other] : {Pair{"tcp://127.0.0.1:6570", "tcp://*:6570"},
                                    {"tcp://0.0.0.0:6570", "tcp://127.0.0.1:6570"},
@@ -105,13 +105,13 @@ TEST(BrokerConfig, KnowsAnEndpointHoweverItIsWritten) {
   }
 }
 
-TEST(BrokerConfig, LetsFreeEndpointsBeAskedForAnyNumberOfTimes) {
+TEST(BrokerConfig, AcceptsFreeEndpointsAnyNumberOfTimes) {
   for (const char* free : {"tcp://127.0.0.1:0", "tcp://127.0.0.1:*", "ipc://*"}) {
     EXPECT_THAT(errors_of_two(free, free), IsEmpty()) << free;
   }
 }
 
-TEST(BrokerConfig, WantsAnAddressOrAnInterfaceToListenOn) {
+TEST(BrokerConfig, RequiresAnAddressOrAnInterfaceToListenOn) {
   for (const char* name : {"tcp://localhost:6570", "tcp://example.org:6570"}) {
     const auto errors = errors_of_two(name, "tcp://127.0.0.1:6571");
     ASSERT_EQ(errors.size(), 1u) << name;
@@ -121,7 +121,7 @@ TEST(BrokerConfig, WantsAnAddressOrAnInterfaceToListenOn) {
   EXPECT_THAT(errors_of_two("tcp://lo:6570", "tcp://127.0.0.1:6571"), IsEmpty());
 }
 
-TEST(BrokerConfig, RefusesWhatCannotBeUsedAllAtOnce) {
+TEST(BrokerConfig, ReportsAllErrorsAtOnce) {
   BrokerConfig config;
   const auto errors = errors_of(R"([[backplane]]
 name = "a.b"
@@ -141,7 +141,7 @@ history_events = 3
   EXPECT_THAT(errors[4], HasSubstr("pattern"));
 }
 
-TEST(BrokerConfig, WantsAPlaceForTheMetricsOrOff) {
+TEST(BrokerConfig, RequiresAnAddressForTheMetricsOrOff) {
   BrokerConfig config;
   for (const char* good : {"127.0.0.1:0", "[::1]:9570", "localhost:9570", "off"}) {
     EXPECT_THAT(errors_of(fmt::format("[metrics]\nlisten = '{}'\n", good), config), IsEmpty()) << good;
@@ -155,7 +155,7 @@ TEST(BrokerConfig, WantsAPlaceForTheMetricsOrOff) {
   }
 }
 
-TEST(BrokerConfig, TheMetricsCannotHaveAnEndpointsPort) {
+TEST(BrokerConfig, TheMetricsCannotUseTheSamePortAsAnEndpoint) {
   BrokerConfig config;
   const auto errors = errors_of(
       "[[backplane]]\nraw = 'tcp://127.0.0.1:7000'\n[metrics]\nlisten = '127.0.0.1:7000'\n", config);
@@ -164,14 +164,14 @@ TEST(BrokerConfig, TheMetricsCannotHaveAnEndpointsPort) {
   EXPECT_THAT(errors[0], HasSubstr("b.toml:2"));
 }
 
-TEST(BrokerConfig, WithoutAnyBackplaneThereIsNothingToDo) {
+TEST(BrokerConfig, RequiresABackplane) {
   BrokerConfig config;
   const auto errors = errors_of("backplane = []\n", config);
   ASSERT_EQ(errors.size(), 1u);
   EXPECT_THAT(errors[0], HasSubstr("b.toml:1 "));
 }
 
-TEST(BrokerConfig, KnowsWhatOtherMachinesCanReach) {
+TEST(BrokerConfig, KnowsWhichEndpointsOtherMachinesCanReach) {
   EXPECT_FALSE(is_reachable_from_elsewhere("tcp://127.0.0.1:5570"));
   EXPECT_FALSE(is_reachable_from_elsewhere("tcp://[::1]:5570"));
   EXPECT_FALSE(is_reachable_from_elsewhere("ipc:///tmp/x"));

@@ -49,7 +49,7 @@ class LoopTest : public ::testing::Test {
     return made;
   }
 
-  /// A SUB of everything that is known to be in force.
+  /// A SUB of everything, known to be active.
   zmq::socket_t live_subscriber(const std::string& prefix) {
     zmq::socket_t made = socket(zmq::socket_type::sub, bound.egress);
     made.set(zmq::sockopt::subscribe, prefix);
@@ -118,7 +118,7 @@ TEST_F(LoopTest, CarriesEventsFromPublisherToSubscriberWithOffsetsFromOne) {
   }
 }
 
-TEST_F(LoopTest, AnswersALiveNonceWithItsStreamAndPosition) {
+TEST_F(LoopTest, RepliesToALiveNonceWithItsStreamAndPosition) {
   start();
   auto publisher = ready_publisher(bound.ingress);
   auto subscriber = live_subscriber("news.");
@@ -159,7 +159,7 @@ TEST_F(LoopTest, SurvivesMessagesOfOneAndOfManyFrames) {
   EXPECT_EQ(counters.received_total, 3u);
 }
 
-// More than it takes in a turn, and more than it receives ahead of the one it works on.
+// More messages than in a turn, and more than are received ahead.
 TEST_F(LoopTest, KeepsTheOrderOfALongBurstOfSmallLargeAndWrongMessages) {
   start();
   zmq::socket_t subscriber = live_subscriber("test.");
@@ -189,7 +189,7 @@ TEST_F(LoopTest, KeepsTheOrderOfALongBurstOfSmallLargeAndWrongMessages) {
   EXPECT_EQ(small, events);
 }
 
-TEST_F(LoopTest, AnswersControlRequestsOfReqAndDealer) {
+TEST_F(LoopTest, RepliesToControlRequestsOfReqAndDealer) {
   start();
   v1::ControlRequest request;
   request.set_version(1);
@@ -208,7 +208,7 @@ TEST_F(LoopTest, AnswersControlRequestsOfReqAndDealer) {
   }
 }
 
-TEST_F(LoopTest, ReadsWhatPublishersHadSentBeforeItDrains) {
+TEST_F(LoopTest, ReadsWhatPublishersSentBeforeItDrains) {
   config.egress_hwm = 200'000;
   start();
   auto subscriber = live_subscriber("t");
@@ -221,7 +221,7 @@ TEST_F(LoopTest, ReadsWhatPublishersHadSentBeforeItDrains) {
   for (std::uint64_t i = 1; i <= count; ++i) ASSERT_EQ(receive(subscriber).sequence(), i);
 }
 
-TEST_F(LoopTest, SaysToSubscribersThatItDrains) {
+TEST_F(LoopTest, NotifiesSubscribersThatItDrains) {
   start();
   auto subscriber = live_subscriber("$SYS.drain");
   loop->drain();
@@ -231,7 +231,7 @@ TEST_F(LoopTest, SaysToSubscribersThatItDrains) {
   thread.join();
 }
 
-TEST_F(LoopTest, AFloodOfInventedNamesTakesNoMoreThanItsPartOfTheTopics) {
+TEST_F(LoopTest, AFloodOfInventedNamesUsesNoMoreThanAnEighthOfTheTopics) {
   config.max_topics = 80;
   start();
   auto asker = socket(zmq::socket_type::req, bound.control);
@@ -253,7 +253,7 @@ TEST_F(LoopTest, AFloodOfInventedNamesTakesNoMoreThanItsPartOfTheTopics) {
   EXPECT_EQ(board.latest().counters.source_events_dropped_total, 90u);
 }
 
-TEST_F(LoopTest, NamesAnEndpointThatIsTaken) {
+TEST_F(LoopTest, NamesAnEndpointThatIsInUse) {
   start();
   BackplaneConfig second = config;
   second.ingress = bound.ingress;
@@ -264,7 +264,7 @@ TEST_F(LoopTest, NamesAnEndpointThatIsTaken) {
   EXPECT_NE(opened.error().text.find(bound.ingress), std::string::npos) << opened.error().text;
 }
 
-TEST_F(LoopTest, HasOneStreamIdForAllItsLivesInTheUpperHalf) {
+TEST_F(LoopTest, AllIncarnationsShareTheUpperHalfOfTheStreamId) {
   start();
   auto first = live_subscriber("x");
   const std::uint64_t one = board.latest().stream;

@@ -29,7 +29,7 @@ class RecordingSink final : public EgressSink {
   std::vector<Sent> sent;
 };
 
-/// A store that can be told to be busy or broken.
+/// A store that is busy or fails on demand.
 class StubbornHistory final : public HistoryStore {
  public:
   explicit StubbornHistory(Accepted& answer) : answer_(answer) {}
@@ -104,7 +104,7 @@ TEST_F(PipelineTest, StampsWithPositionOverAllTopicsAndOffsetAndPreviousPerTopic
   expect_balance();
 }
 
-TEST_F(PipelineTest, CarriesNothingOfOneBatchIntoTheNext) {
+TEST_F(PipelineTest, CarriesNothingFromOneBatchIntoTheNext) {
   pipeline.publish_system("$SYS.test", "");
   for (std::uint64_t sequence = 1; sequence <= 2; ++sequence) {
     zmq::message_t topic("abc" + std::to_string(sequence));
@@ -150,13 +150,13 @@ TEST_F(PipelineTest, NeverChangesThePublishersBytes) {
   EXPECT_EQ(parsed.stamp().stream(), state.stream);
 }
 
-TEST_F(PipelineTest, RefusesEachFaultUnderItsOwnReasonAndGoesOn) {
+TEST_F(PipelineTest, RefusesEachFaultUnderItsOwnReasonAndContinues) {
   const auto bytes = [](std::initializer_list<int> values) {
     std::string result;
     for (const int value : values) result.push_back(static_cast<char>(value));
     return result;
   };
-  take("t", bytes({0x0a, 5, 'a'}));  // source: 5 bytes wanted, 1 there
+  take("t", bytes({0x0a, 5, 'a'}));  // source: length 5, but only 1 byte
   take("t", bytes({0x18, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}));
   take("t", bytes({0x02, 0}));           // field 0
   take("t", bytes({0x0b}));              // a group
@@ -198,15 +198,15 @@ TEST_F(PipelineTest, RefusesEachFaultUnderItsOwnReasonAndGoesOn) {
   expect_balance();
 }
 
-TEST_F(PipelineTest, TakesAnEventOfExactlyTheLimit) {
+TEST_F(PipelineTest, AdmitsAnEventOfExactlyTheLimit) {
   v1::Event made = event(1, "");
-  made.set_text(std::string(1'000 - made.ByteSizeLong() - 1, 'x'));  // a length above 127 takes a byte more
+  made.set_text(std::string(1'000 - made.ByteSizeLong() - 1, 'x'));  // a length above 127 takes one byte more
   ASSERT_EQ(made.ByteSizeLong(), 1'000u);
   take("t", made);
   EXPECT_EQ(sink.sent.size(), 1u);
 }
 
-TEST_F(PipelineTest, RefusesWhatItHasAdmittedBefore) {
+TEST_F(PipelineTest, RefusesDuplicates) {
   take("t", event(1));
   take("t", event(2));
   take("t", event(2));
@@ -218,13 +218,13 @@ TEST_F(PipelineTest, RefusesWhatItHasAdmittedBefore) {
   expect_balance();
 }
 
-TEST_F(PipelineTest, CountsWhatIsMissingInASequence) {
+TEST_F(PipelineTest, CountsSequencesThatAreMissing) {
   take("t", event(1));
   take("t", event(5));
   EXPECT_EQ(state.counters.lost_before_total, 3u);
 }
 
-TEST_F(PipelineTest, CountsNoLossBackwardsWhateverNumbersCome) {
+TEST_F(PipelineTest, TheLossCounterNeverDecreasesWhateverTheSequences) {
   constexpr std::uint64_t highest = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t before = 0;
   for (std::uint64_t session = 1; session <= 3; ++session) {
@@ -239,7 +239,7 @@ TEST_F(PipelineTest, CountsNoLossBackwardsWhateverNumbersCome) {
   EXPECT_EQ(before, highest);
 }
 
-TEST_F(PipelineTest, MissesNothingBeforeAnEventWhoseNumberIsBelowARefusedOne) {
+TEST_F(PipelineTest, CountsNoLossBeforeASequenceBelowARefusedOne) {
   take("t", event(1));
   take("a..b", event(std::numeric_limits<std::uint64_t>::max()));
   const std::uint64_t lost = state.counters.lost_before_total;
@@ -247,13 +247,13 @@ TEST_F(PipelineTest, MissesNothingBeforeAnEventWhoseNumberIsBelowARefusedOne) {
   EXPECT_EQ(state.counters.lost_before_total, lost);
 }
 
-TEST_F(PipelineTest, TakesTheFirstNumberOfASessionThatIsNewAsNoLoss) {
+TEST_F(PipelineTest, CountsNoLossBeforeTheFirstSequenceOfANewSession) {
   take("t", event(1'000));
   EXPECT_EQ(state.counters.lost_before_total, 0u);
   EXPECT_EQ(state.sessions.find("tester", 77)->sequence, 1'000u);
 }
 
-TEST_F(PipelineTest, KeepsAPublisherInformedOfWhatWasRefused) {
+TEST_F(PipelineTest, RecordsRefusedSequencesPerSession) {
   take("t", event(1));
   take("a..b", event(2));
   take("t", event(3));
@@ -266,13 +266,13 @@ TEST_F(PipelineTest, KeepsAPublisherInformedOfWhatWasRefused) {
   EXPECT_EQ(state.counters.lost_before_total, 0u);
 }
 
-TEST_F(PipelineTest, DoesNotNumberWhatIsNotNumbered) {
+TEST_F(PipelineTest, TracksNoSessionForEventsWithoutSequence) {
   for (int i = 0; i < 3; ++i) take("t", event(0));
   EXPECT_EQ(sink.sent.size(), 3u);
   EXPECT_EQ(state.sessions.size(), 0u);
 }
 
-TEST_F(PipelineTest, RefusesNewTopicsWhereTheTableIsFullAndKeepsTheKnownOnes) {
+TEST_F(PipelineTest, AFullTableRefusesNewTopicsAndKeepsTheKnownOnes) {
   std::uint64_t sequence = 0;
   for (const char* topic : {"a", "b", "c", "d", "a"}) take(topic, event(++sequence));
   EXPECT_EQ(rejected(Refusal::topics_full), 1u);
@@ -280,7 +280,7 @@ TEST_F(PipelineTest, RefusesNewTopicsWhereTheTableIsFullAndKeepsTheKnownOnes) {
   EXPECT_EQ(sink.sent.back().stamp().offset, 2u);
 }
 
-TEST_F(PipelineTest, RemembersBeforeItPublishesAndForgetsTheValueOfAnEventWithoutPayload) {
+TEST_F(PipelineTest, StoresBeforeItPublishesAndAnEventWithoutPayloadClearsTheValue) {
   take("t", event(1));
   EXPECT_GT(state.history->figures("t").value_bytes, 0u);
   v1::Event empty = event(2);
@@ -323,7 +323,7 @@ TEST_F(PipelineTest, NumbersItsOwnEventsButKeepsThemOutOfTheLedger) {
   expect_balance();
 }
 
-TEST_F(PipelineTest, PublishesItsOwnEventsWhereNoMoreTopicsFit) {
+TEST_F(PipelineTest, PublishesItsOwnEventsWhenTheTableIsFull) {
   std::uint64_t sequence = 0;
   for (const char* topic : {"a", "b", "c"}) take(topic, event(++sequence));
   pipeline.publish_system("$SYS.drain", event(0).SerializeAsString());
@@ -333,7 +333,7 @@ TEST_F(PipelineTest, PublishesItsOwnEventsWhereNoMoreTopicsFit) {
   EXPECT_EQ(rejected(Refusal::topics_full), 1u);
 }
 
-TEST_F(PipelineTest, LeavesNumberingAndMemoryAloneForUnnumberedAnswers) {
+TEST_F(PipelineTest, UnnumberedRepliesAreNeitherNumberedNorStored) {
   take("t", event(1));
   pipeline.publish_unnumbered("$SYS.live.x", event(0).SerializeAsString());
   ASSERT_EQ(sink.sent.size(), 2u);
@@ -347,7 +347,7 @@ class PipelineWithStubbornStore : public PipelineTest {
   HistoryStore::Accepted answer{HistoryStore::Accepted::busy};
 };
 
-TEST_F(PipelineWithStubbornStore, HoldsEventsBackWhileTheStoreIsBusy) {
+TEST_F(PipelineWithStubbornStore, PublishesNothingWhileTheStoreIsBusy) {
   zmq::message_t topic(std::string("t"));
   zmq::message_t bytes(event(1).SerializeAsString());
   pipeline.take(topic, bytes);
@@ -359,7 +359,7 @@ TEST_F(PipelineWithStubbornStore, HoldsEventsBackWhileTheStoreIsBusy) {
   EXPECT_EQ(pipeline.pending(), 0u);
 }
 
-TEST_F(PipelineWithStubbornStore, PublishesAndCountsWhatTheStoreWillNotTake) {
+TEST_F(PipelineWithStubbornStore, PublishesAndCountsWhatTheStoreRefuses) {
   answer = HistoryStore::Accepted::failed;
   take("t", event(1));
   EXPECT_EQ(sink.sent.size(), 1u);

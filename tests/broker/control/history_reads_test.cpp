@@ -1,4 +1,4 @@
-// Retained and Replay, over the history in memory and over one that answers later.
+// Retained and Replay, with the history in memory and with one that completes reads later.
 
 #include <deque>
 
@@ -39,7 +39,7 @@ v1::ControlRequest after_offset(const std::string& pattern, std::uint64_t offset
   return request;
 }
 
-TEST_F(HistoryReads, RetainedGivesTheLastValueOfEachTopicByName) {
+TEST_F(HistoryReads, RetainedReturnsTheLastValueOfEachTopicInNameOrder) {
   broker.publish("b", "1");
   broker.publish("a", "1");
   broker.publish("b", "2");
@@ -69,7 +69,7 @@ TEST_F(HistoryReads, SystemTopicsAreReadByName) {
               ElementsAre("$SYS.source.clock=up"));
 }
 
-TEST_F(HistoryReads, ReplayGivesTheEventsAsTheyWentOut) {
+TEST_F(HistoryReads, ReplayReturnsTheEventsAsPublished) {
   broker.publish("a", "1");
   broker.publish("b", "2");
   broker.publish("a", "3");
@@ -84,7 +84,7 @@ TEST_F(HistoryReads, ReplayGivesTheEventsAsTheyWentOut) {
   EXPECT_EQ(event.stamp().previous(), 1u);
 }
 
-TEST_F(HistoryReads, ReplayStopsWhereItIsToldTo) {
+TEST_F(HistoryReads, ReplayStopsAtUntilPosition) {
   for (int i = 1; i <= 10; ++i) broker.publish("a", std::to_string(i));
   const auto reply = broker.replay("a", 2, "", 5);
   EXPECT_TRUE(reply.has_complete());
@@ -106,7 +106,7 @@ TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {
   EXPECT_THAT(refused.error().text(), HasSubstr("expected one topic with after_offset, got \"a.>\""));
 }
 
-TEST_F(HistoryReads, ReplayWantsAStart) {
+TEST_F(HistoryReads, ReplayRequiresAStart) {
   v1::ControlRequest request;
   request.mutable_replay()->set_pattern(">");
   const auto reply = broker.send(request);
@@ -114,7 +114,7 @@ TEST_F(HistoryReads, ReplayWantsAStart) {
   EXPECT_THAT(reply.error().text(), HasSubstr("after_position"));
 }
 
-TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsTold) {
+TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsRefused) {
   v1::ControlRequest request;
   request.mutable_replay()->set_pattern(">");
   request.mutable_replay()->mutable_after_position()->set_stream(0xdead);
@@ -124,7 +124,7 @@ TEST_F(HistoryReads, ReplayAfterAPositionOfAnotherStreamIsTold) {
             "replay.after_position.stream: expected 0000000100000002, got 000000000000dead");
 }
 
-TEST_F(HistoryReads, ReplayAfterAPlaceThatIsNotReachedIsTold) {
+TEST_F(HistoryReads, ReplayAfterAPositionThatIsNotReachedIsRefused) {
   broker.publish("a", "1");
   broker.publish("b", "1");
   v1::ControlRequest request;
@@ -142,7 +142,7 @@ TEST_F(HistoryReads, ReplayAfterAPlaceThatIsNotReachedIsTold) {
   EXPECT_TRUE(broker.send(after_offset("never", 0)).has_complete());
 }
 
-TEST_F(HistoryReads, GoneTellsFromWhereItCanBeServed) {
+TEST_F(HistoryReads, GoneSaysWhereHistoryBegins) {
   HistoryLimits limits;
   limits.otherwise.history_events = 3;
   ServiceFixture small(limits);
@@ -157,7 +157,7 @@ TEST_F(HistoryReads, GoneTellsFromWhereItCanBeServed) {
   EXPECT_THAT(texts(again.replay().events()), ElementsAre("a=8", "a=9", "a=10"));
 }
 
-TEST_F(HistoryReads, ALongReplayComesInSlicesWithoutHolesOrRepeats) {
+TEST_F(HistoryReads, ALongReplayComesInSlicesWithoutHolesOrDuplicates) {
   for (std::size_t i = 1; i <= 5000; ++i) {
     broker.publish("t." + std::to_string(i % 7), std::string(1 + i % 300, 'x'));
   }
@@ -225,7 +225,7 @@ TEST_F(HistoryReads, SmallEventsOfLongTopicsFillAReplyWithoutOverflow) {
   EXPECT_EQ(values, 2000);
 }
 
-// ── a history that answers later ──
+// ── a history that completes reads later ──
 
 class LateHistory final : public HistoryStore {
  public:
@@ -273,7 +273,7 @@ class LateReads : public testing::Test {
   ServiceFixture broker_;
 };
 
-TEST_F(LateReads, EachAnswerGoesToItsAskerWhenItComes) {
+TEST_F(LateReads, EachSliceGoesToItsClientWhenItIsReady) {
   send(7, "first");
   send(8, "second");
   EXPECT_EQ(broker_.service.pending(), 2u);
@@ -290,7 +290,7 @@ TEST_F(LateReads, EachAnswerGoesToItsAskerWhenItComes) {
   EXPECT_EQ(broker_.service.pending(), 0u);
 }
 
-TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsTold) {
+TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsRefused) {
   send(1, "a");
   complete_read(1, ReadSlice::End::bad_cursor);
   broker_.service.poll_slices();
@@ -299,7 +299,7 @@ TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsTold) {
   EXPECT_EQ(broker_.state.counters.control_refused_total, 1u);
 }
 
-TEST_F(LateReads, AreRefusedAboveALimitAndNothingIsForgotten) {
+TEST_F(LateReads, AreRefusedAboveALimitAndThePendingOnesComplete) {
   std::uint64_t id = 0;
   while (broker_.replies.all.empty()) {
     send(++id, "a");

@@ -1,5 +1,5 @@
 #pragma once
-// A control service with a backplane's state under it, spoken to in its own messages.
+// A control service with the state of a backplane, used through its own messages.
 
 #include <memory>
 #include <string>
@@ -18,7 +18,7 @@
 
 namespace backplane::broker {
 
-/// What was replied, in order.
+/// The replies, in order.
 class Replies final : public ReplySink {
  public:
   struct One {
@@ -38,7 +38,7 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-/// Owns all of it. `history` replaces the one in memory.
+/// Owns everything. `history` replaces the one in memory.
 class ServiceFixture {
  public:
   static constexpr std::uint64_t stream = 0x00000001'00000002;
@@ -55,7 +55,7 @@ class ServiceFixture {
     state.started_ns = 1'000'000'000;
   }
 
-  /// As the pipeline does. @returns the event's position.
+  /// Publishes as the pipeline does. @returns the event's position.
   std::uint64_t publish(std::string_view topic, const std::string& text) {
     v1::Event event;
     event.set_text(text);
@@ -82,7 +82,7 @@ class ServiceFixture {
     return stamp.position;
   }
 
-  /// The one reply to a request.
+  /// Sends a request. @returns its reply.
   v1::ControlReply send(v1::ControlRequest request) {
     if (request.version() == 0) request.set_version(1);
     request.set_id(++id_);

@@ -19,7 +19,7 @@ class Service : public testing::Test {
   ServiceFixture broker;
 };
 
-TEST_F(Service, SaysWhoAnswersAndHowFarItIs) {
+TEST_F(Service, RepliesContainTheBrokerItsStreamAndItsPosition) {
   broker.publish("a", "1");
   const auto reply = broker.hello("clock", 1);
   EXPECT_EQ(reply.version(), 1u);
@@ -41,7 +41,7 @@ TEST_F(Service, EchoesAnyEnvelope) {
 
 // ── Hello, Admitted, Stats, Drain ──
 
-TEST_F(Service, TakesAHelloAndTellsOfTheSource) {
+TEST_F(Service, AHelloAnnouncesTheSource) {
   broker.state.draining = true;
   const auto reply = broker.hello("clock@host7", 1);
   EXPECT_EQ(reply.hello().max_event_bytes(), 1u << 20);
@@ -61,7 +61,7 @@ TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
   EXPECT_EQ(broker.participants.size(), 0u);
 }
 
-TEST_F(Service, SaysHowFarASessionHasCome) {
+TEST_F(Service, AdmittedReportsTheSequencesOfASession) {
   bool is_new = false;
   SessionEntry& session = broker.state.sessions.use("clock", 7, is_new);
   session.sequence = 41;
@@ -88,7 +88,7 @@ TEST_F(Service, SaysHowFarASessionHasCome) {
   EXPECT_EQ(broker.send(request).admitted().sequence(), 0u);
 }
 
-TEST_F(Service, GivesItsCountersAndWhoIsThere) {
+TEST_F(Service, StatsHaveTheCountersAndTheParticipants) {
   broker.state.counters.received_total = 5;
   broker.state.counters.rejected_total[static_cast<std::size_t>(Refusal::bad_topic)] = 2;
   broker.hello("clock", 1);
@@ -105,7 +105,7 @@ TEST_F(Service, GivesItsCountersAndWhoIsThere) {
   EXPECT_TRUE(reply.stats().participants(0).up());
 }
 
-TEST_F(Service, GivesParticipantsInPagesThatFit) {
+TEST_F(Service, ParticipantsComeInPagesThatFit) {
   for (std::uint64_t session = 1; session <= 1000; ++session) {
     Participant who{std::string(200, 'x'), session, Role::client, true, {}};
     for (int i = 0; i < 64; ++i) who.counters.emplace_back(std::to_string(i) + std::string(60, 'c'), session);
@@ -138,7 +138,7 @@ TEST_F(Service, RepliesBeforeItDrains) {
 
 // ── listings ──
 
-TEST_F(Service, ListsTopicsWithWhatIsHeldOfThem) {
+TEST_F(Service, ListsTopicsWithWhatIsStoredOfThem) {
   broker.publish("stock.MSFT", "39.81");
   broker.publish("stock.MSFT", "39.82");
   broker.publish("stock.AAPL", "1");
@@ -172,7 +172,7 @@ TEST_F(Service, ListsManyTopicsInPagesThatMissNothing) {
   EXPECT_EQ(seen.size(), 3000u);
 }
 
-TEST_F(Service, TailsAreThoseThatChangedAfterAPosition) {
+TEST_F(Service, TailsAreTheTopicsThatChangedAfterAPosition) {
   broker.publish("a", "1");
   broker.publish("b", "1");
   broker.publish("c", "1");
@@ -187,7 +187,7 @@ TEST_F(Service, TailsAreThoseThatChangedAfterAPosition) {
   EXPECT_EQ(broker.tails({">"}, 4).tails().tails_size(), 0);
 }
 
-TEST_F(Service, ManyTailsComeInPagesThatMissNothingThoughTheWorkIsBounded) {
+TEST_F(Service, ManyTailsComeInPagesThatMissNothingAlthoughTheWorkIsBounded) {
   for (int i = 0; i < 3000; ++i) broker.publish("t." + std::to_string(i), "1");
   std::vector<std::string> patterns(1000, "nothing");
   patterns.emplace_back("t.2*");
@@ -206,7 +206,7 @@ TEST_F(Service, ManyTailsComeInPagesThatMissNothingThoughTheWorkIsBounded) {
   EXPECT_EQ(seen, 3000u);
 }
 
-TEST_F(Service, RefusesTailsOfNothingAndOfTooMuch) {
+TEST_F(Service, RefusesTailsOfNoPatternAndOfTooMany) {
   EXPECT_EQ(broker.tails({}, 0).error().code(), "bad_pattern");
   EXPECT_EQ(broker.tails(std::vector<std::string>(1001, "a"), 0).error().code(), "too_large");
   EXPECT_EQ(broker.tails({"a", "b..c"}, 0).error().code(), "bad_pattern");
@@ -214,7 +214,7 @@ TEST_F(Service, RefusesTailsOfNothingAndOfTooMuch) {
 
 // ── types ──
 
-TEST_F(Service, RegistersTypesAndHandsThemOut) {
+TEST_F(Service, RegistersAndReturnsTypes) {
   v1::ControlRequest request;
   auto& file = *request.mutable_types()->mutable_register_files()->add_file();
   file.set_name("a.proto");
@@ -233,7 +233,7 @@ TEST_F(Service, RegistersTypesAndHandsThemOut) {
   EXPECT_THAT(reply.types().unknown(), ElementsAre("shop.B"));
 }
 
-TEST_F(Service, SaysWhyTypesAreRefused) {
+TEST_F(Service, ReportsWhyTypesAreRefused) {
   v1::ControlRequest request;
   auto& file = *request.mutable_types()->mutable_register_files()->add_file();
   file.set_name("a.proto");
@@ -252,7 +252,7 @@ TEST_F(Service, SaysWhyTypesAreRefused) {
   EXPECT_EQ(broker.send(request).error().code(), "too_large");
 }
 
-TEST_F(Service, HandsOutManyTypesInPagesThatFit) {
+TEST_F(Service, ManyTypesComeInPagesThatFit) {
   for (int i = 0; i < 100; ++i) {
     v1::ControlRequest request;
     auto& file = *request.mutable_types()->mutable_register_files()->add_file();
@@ -274,9 +274,9 @@ TEST_F(Service, HandsOutManyTypesInPagesThatFit) {
   EXPECT_EQ(files, 100);
 }
 
-// ── what nobody should ask ──
+// ── bad requests ──
 
-TEST_F(Service, AnotherVersionIsToldWhichOneIsSpoken) {
+TEST_F(Service, ReportsTheVersionItExpects) {
   v1::ControlRequest request;
   request.set_version(7);
   request.mutable_stats();
@@ -285,23 +285,23 @@ TEST_F(Service, AnotherVersionIsToldWhichOneIsSpoken) {
   EXPECT_EQ(reply.error().text(), "version: expected 1, got 7");
 }
 
-TEST_F(Service, ARequestForNothingKnownIsTold) {
+TEST_F(Service, AnUnknownRequestIsRefused) {
   v1::ControlRequest request;
   EXPECT_EQ(broker.send(request).error().code(), "unknown_request");
-  // Field 99, a request of later days.
+  // Field 99, a request of a later version.
   const auto reply = broker.send_bytes("\x08\x01\x10\x05\x9a\x06\x02\x08\x01");
   EXPECT_EQ(reply.error().code(), "unknown_request");
   EXPECT_EQ(reply.id(), 5u);
 }
 
-TEST_F(Service, BytesThatAreNoRequestAreTold) {
+TEST_F(Service, BytesThatAreNotARequestAreRefused) {
   const auto reply = broker.send_bytes("hello?");
   EXPECT_EQ(reply.error().code(), "malformed");
   EXPECT_THAT(reply.error().text(), HasSubstr("6 other bytes"));
   EXPECT_EQ(broker.send_bytes("").error().code(), "version");
 }
 
-TEST_F(Service, SaysNothingOfBadRequestsOnStandardError) {
+TEST_F(Service, BadRequestsLogNothing) {
   testing::internal::CaptureStderr();
   broker.send_bytes("\x08\x01\x62\x03\x0a\x01\xff");                      // replay.pattern, not UTF-8
   broker.send_bytes("\x08\x01\x82\x01\x07\x0a\x05\x0a\x03\x0a\x01\xff");  // the name of a file of types
@@ -309,7 +309,7 @@ TEST_F(Service, SaysNothingOfBadRequestsOnStandardError) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
-TEST_F(Service, CountsWhatItIsAskedAndWhatItRefuses) {
+TEST_F(Service, CountsRequestsAndRefusals) {
   broker.hello("clock", 1);
   broker.send_bytes("hello?");
   broker.topics("a..b");
@@ -317,7 +317,7 @@ TEST_F(Service, CountsWhatItIsAskedAndWhatItRefuses) {
   EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
 }
 
-TEST_F(Service, PatternsThatAreNoneAreToldShortlyInOneLine) {
+TEST_F(Service, BadPatternsGetAShortErrorOfOneLine) {
   for (const std::string& pattern :
        {std::string(), std::string("a..b"), std::string("a b"), std::string("a.>.b"),
         std::string(1u << 20, 'x'), std::string("\x1b[2J\n")}) {
@@ -349,7 +349,7 @@ TEST_F(Service, ForgedCursorsAreRefused) {
   }
 }
 
-TEST_F(Service, CursorsOfAnEarlierLifeAreTold) {
+TEST_F(Service, CursorsOfAnEarlierIncarnationAreRefused) {
   for (int i = 0; i < 2000; ++i) broker.publish("t." + std::to_string(i), "1");
   const std::string topics = broker.topics(">").more().cursor();
   const std::string replay = broker.replay(">", 0).more().cursor();

@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 const WaitBudget::Clock::time_point start{1h};
 
-TEST(WaitBudget, AllowsTenMillisecondsWhereNothingWasWaited) {
+TEST(WaitBudget, AllowsTenMillisecondsIfNothingWasWaited) {
   EXPECT_EQ(WaitBudget{}.allowed(start), 10ms);
 }
 
@@ -22,7 +22,7 @@ TEST(WaitBudget, AllowsTwentyMillisecondsInAnyHundred) {
   EXPECT_EQ(budget.allowed(start + 100ms), 0ms);
 }
 
-TEST(WaitBudget, GivesBackWhatHasLeftTheWindow) {
+TEST(WaitBudget, WaitsThatHaveLeftTheWindowNoLongerCount) {
   WaitBudget budget;
   budget.waited(start, start + 10ms);
   budget.waited(start + 10ms, start + 20ms);
@@ -36,7 +36,7 @@ TEST(WaitBudget, CountsShortWaitsToo) {
   EXPECT_EQ(budget.allowed(start + 30ms), 5ms);
 }
 
-TEST(WaitBudget, NeverExceedsItsWindowHoweverItIsAsked) {
+TEST(WaitBudget, NeverExceedsItsBudgetInAnyWindow) {
   WaitBudget budget;
   std::vector<std::pair<WaitBudget::Clock::time_point, WaitBudget::Clock::time_point>> waits;
   auto now = start;

@@ -15,7 +15,7 @@ v1::Event made_of(const std::string& payload) {
   return event;
 }
 
-TEST(RawEvent, IsTextWhereTheBytesAreUtf8) {
+TEST(RawEvent, IsTextIfTheBytesAreUtf8) {
   const v1::Event event = made_of("21.5 °C");
   EXPECT_EQ(event.source(), "raw");
   EXPECT_EQ(event.text(), "21.5 °C");
@@ -23,7 +23,7 @@ TEST(RawEvent, IsTextWhereTheBytesAreUtf8) {
   EXPECT_FALSE(event.has_time());
 }
 
-TEST(RawEvent, IsBinaryWhereTheyAreNot) {
+TEST(RawEvent, IsBinaryIfTheyAreNot) {
   EXPECT_EQ(made_of("\xff\xfe").binary(), "\xff\xfe");
 }
 

@@ -1,4 +1,4 @@
-// docs/operations.md and the code name the same figures.
+// docs/operations.md and the code list the same metrics.
 
 #include <fstream>
 #include <map>
@@ -19,7 +19,7 @@ struct Row {
   std::string meaning;
 };
 
-/// The rows of the one table of figures: | `name` | kind | labels | meaning |.
+/// The rows of the table of metrics: | `name` | kind | labels | meaning |.
 std::map<std::string, Row> documented_figures() {
   std::ifstream file(BACKPLANE_OPERATIONS_MD);
   EXPECT_TRUE(file.is_open()) << BACKPLANE_OPERATIONS_MD;
@@ -30,7 +30,7 @@ std::map<std::string, Row> documented_figures() {
     if (!std::regex_match(line, found, row)) continue;
     if (found[1].str().starts_with("backplane_gateway_")) continue;  // the gateway's own table
     EXPECT_TRUE(rows.emplace(found[1], Row{found[2], found[3], found[4]}).second)
-        << found[1] << " stands twice";
+        << found[1] << " appears twice";
   }
   return rows;
 }
@@ -48,7 +48,7 @@ std::map<std::string, metrics::Family> exposed_figures() {
   return all;
 }
 
-TEST(OperationsPage, ExplainsEveryFigureOfThePage) {
+TEST(OperationsPage, ExplainsEveryMetric) {
   const auto documented = documented_figures();
   for (const auto& [name, family] : exposed_figures()) {
     const auto row = documented.find(name);
@@ -62,7 +62,7 @@ TEST(OperationsPage, ExplainsEveryFigureOfThePage) {
   }
 }
 
-TEST(OperationsPage, ExplainsNoFigureThatThereIsNot) {
+TEST(OperationsPage, ExplainsNoMetricThatDoesNotExist) {
   const auto exposed = exposed_figures();
   for (const auto& [name, row] : documented_figures()) {
     EXPECT_TRUE(exposed.contains(name)) << name << " is in docs/operations.md but not exposed";

@@ -39,7 +39,7 @@ TEST(Exposition, TheLedgerIsOnThePage) {
   EXPECT_EQ(text.find("reason=\"none\""), std::string::npos);
 }
 
-TEST(Exposition, GivesAFamilyOnceForAllBackplanes) {
+TEST(Exposition, AllBackplanesShareAFamily) {
   const std::vector<BackplaneSnapshot> snapshots{snapshot_named("a"), snapshot_named("b")};
   std::set<std::string> names;
   for (const auto& family : families(snapshots)) {
@@ -54,7 +54,7 @@ TEST(Exposition, OfNoBackplaneIsStillAPage) {
   EXPECT_THAT(expose_snapshots({}), HasSubstr("# TYPE"));
 }
 
-TEST(NamedCounters, AreWhatThePageSays) {
+TEST(NamedCounters, MatchTheMetricsPage) {
   BackplaneSnapshot snapshot = snapshot_named("default");
   snapshot.counters.subscriptions_total = 5;
   snapshot.counters.unsubscriptions_total = 2;
@@ -71,7 +71,7 @@ TEST(NamedCounters, AreWhatThePageSays) {
   EXPECT_EQ(named.size(), samples);
 }
 
-TEST(Snapshot, IsTakenFromAllOfTheState) {
+TEST(Snapshot, CoversTheWholeState) {
   BackplaneState state("default", 100, 100, std::make_unique<MemoryHistory>(HistoryLimits{}));
   Participants participants([](const std::string&, const v1::SourceStatus&) {});
   ASSERT_TRUE(participants.hello({"gateway", 1, Role::gateway, true, {}}, false, Clock::time_point{} + 1h));
@@ -93,7 +93,7 @@ TEST(Snapshot, IsTakenFromAllOfTheState) {
   EXPECT_TRUE(snapshot.draining);
 }
 
-TEST(Readiness, SaysWhyNot) {
+TEST(Readiness, SaysWhyItIsNotReady) {
   BackplaneSnapshot snapshot = snapshot_named("default");
   const auto now = snapshot.taken;
   EXPECT_EQ(not_ready_reason(BackplaneSnapshot{}, now), "starting");
@@ -105,7 +105,7 @@ TEST(Readiness, SaysWhyNot) {
   EXPECT_EQ(not_ready_reason(snapshot, now), "backplane \"default\" is draining");
 }
 
-TEST(SnapshotBoard, GivesTheLastOneToAnyThread) {
+TEST(SnapshotBoard, AnyThreadGetsTheLatestSnapshot) {
   SnapshotBoard board;
   EXPECT_EQ(board.latest().name, "");
   std::thread loop([&] {
@@ -120,7 +120,7 @@ TEST(SnapshotBoard, GivesTheLastOneToAnyThread) {
   while (before < 2000) {
     const BackplaneSnapshot seen = board.latest();
     ASSERT_GE(seen.position, before);
-    ASSERT_EQ(seen.position, seen.counters.received_total);  // never half of one and half of another
+    ASSERT_EQ(seen.position, seen.counters.received_total);  // never a mixture of two snapshots
     before = seen.position;
   }
   loop.join();

@@ -10,7 +10,7 @@
 namespace backplane::broker {
 namespace {
 
-TEST(EventPool, ABlockHasRoomForWhatWasAskedAndCostsLittleMore) {
+TEST(EventPool, ABlockIsLargeEnoughAndCostsLittleMore) {
   EventPool pool(0);
   for (std::size_t bytes = 56; bytes < 200'000; bytes += bytes < 3000 ? 1 : 97) {
     void* const block = pool.take(bytes);
@@ -24,7 +24,7 @@ TEST(EventPool, ABlockHasRoomForWhatWasAskedAndCostsLittleMore) {
   }
 }
 
-TEST(EventPool, WhatCameBackIsUsedAgain) {
+TEST(EventPool, FreedBlocksAreReused) {
   EventPool pool(1u << 20);
   for (const std::size_t bytes : {100u, 300u, 2000u, 60'000u}) {
     void* const block = pool.take(bytes);
@@ -37,7 +37,7 @@ TEST(EventPool, WhatCameBackIsUsedAgain) {
   }
 }
 
-TEST(EventPool, WhatWaitsIsBoundedAndOldSizesGo) {
+TEST(EventPool, FreeBlocksAreBoundedAndOldSizesAreReleased) {
   EventPool pool(10'000);
   std::mt19937 random{1};
   std::vector<std::pair<void*, std::size_t>> taken;

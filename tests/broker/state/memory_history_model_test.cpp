@@ -1,4 +1,4 @@
-// The store in memory against a model that keeps everything ever appended and filters naively.
+// The store in memory against a model that stores everything and filters naively.
 
 #include <algorithm>
 #include <limits>
@@ -34,7 +34,7 @@ struct Record {
   [[nodiscard]] bool is_held() const { return in_history || is_value; }
 };
 
-/// All that was ever appended, in order, and what the rules say is still held.
+/// All events ever appended, in order, and what the rules say is still stored.
 class Model {
  public:
   explicit Model(HistoryLimits limits) : limits_(std::move(limits)) {}
@@ -212,14 +212,14 @@ class Walk {
 
   void compare_figures() {
     const HistoryStore::Figures got = store_->figures();
-    const HistoryStore::Figures wanted = model_->figures();
-    EXPECT_EQ(got.events, wanted.events);
-    EXPECT_EQ(got.values, wanted.values);
-    EXPECT_EQ(got.bytes, wanted.bytes);
-    EXPECT_EQ(got.evicted_events, wanted.evicted_events);
-    EXPECT_EQ(got.evicted_values, wanted.evicted_values);
-    EXPECT_EQ(got.expired_events, wanted.expired_events);
-    EXPECT_EQ(got.expired_values, wanted.expired_values);
+    const HistoryStore::Figures expected = model_->figures();
+    EXPECT_EQ(got.events, expected.events);
+    EXPECT_EQ(got.values, expected.values);
+    EXPECT_EQ(got.bytes, expected.bytes);
+    EXPECT_EQ(got.evicted_events, expected.evicted_events);
+    EXPECT_EQ(got.evicted_values, expected.evicted_values);
+    EXPECT_EQ(got.expired_events, expected.expired_events);
+    EXPECT_EQ(got.expired_values, expected.expired_values);
   }
 
   ReadRequest some_request(What what) {
@@ -246,7 +246,7 @@ class Walk {
       ASSERT_TRUE(slice.end == End::complete || slice.end == End::more);
       for (const StoredEvent& stored : slice.events) {
         const std::string topic(stored.topic);
-        ASSERT_TRUE(given.empty() || given.rbegin()->first < topic) << "in order of names";
+        ASSERT_TRUE(given.empty() || given.rbegin()->first < topic) << "in name order";
         ASSERT_EQ(stamp_of(stored).position, values()[topic]);
         given[topic] = stamp_of(stored).position;
       }
@@ -255,11 +255,11 @@ class Walk {
       if (!still) change();
     }
     if (!still) return;
-    std::map<std::string, std::uint64_t> wanted;
+    std::map<std::string, std::uint64_t> expected;
     for (const auto& [topic, position] : values()) {
-      if (request.pattern.matches(topic)) wanted[topic] = position;
+      if (request.pattern.matches(topic)) expected[topic] = position;
     }
-    EXPECT_EQ(given, wanted);
+    EXPECT_EQ(given, expected);
   }
 
   std::map<std::string, std::uint64_t> values() const {
@@ -284,11 +284,11 @@ class Walk {
     std::int64_t since = model_->store_time(request.since_ns);
     const bool still = pick(0, 2) == 0;
 
-    std::uint64_t through = 0;  // all that matches up to it was given
+    std::uint64_t through = 0;  // everything that matches up to it was returned
     if (request.what == What::after_position) through = request.position;
     const std::uint64_t until =
         request.until_position == 0 ? std::numeric_limits<std::uint64_t>::max() : request.until_position;
-    const auto wanted = [&](const Record& record) {
+    const auto expected = [&](const Record& record) {
       return request.pattern.matches(record.topic) && record.position > through &&
              (request.what != What::since_time || record.time >= since) &&
              (request.what != What::after_offset || record.offset > request.offset);
@@ -304,7 +304,7 @@ class Walk {
       std::uint64_t lost_offset = 0;
       std::vector<std::uint64_t> next;
       for (const Record& record : records) {
-        if (!wanted(record)) continue;
+        if (!expected(record)) continue;
         if (!record.in_history) {
           lost = record.position;
           lost_offset = record.offset;
@@ -313,7 +313,7 @@ class Walk {
         }
       }
       if (slice.end == End::gone) {
-        ASSERT_NE(lost, 0u) << "gone, though all is held";
+        ASSERT_NE(lost, 0u) << "gone, although everything is stored";
         ASSERT_EQ(slice.first_available, lost + 1);
         if (request.pattern.is_exact()) {
           ASSERT_EQ(slice.first_available_offset, lost_offset + 1);
@@ -324,13 +324,13 @@ class Walk {
       const bool is_checking =
           slice.end == End::more && slice.events.empty() && slice.through_position <= through;
       if (!is_checking) {
-        ASSERT_EQ(lost, 0u) << "something is gone and nothing was said";
+        ASSERT_EQ(lost, 0u) << "something is gone but was not reported";
       }
 
       const std::vector<std::uint64_t> given = positions(slice);
       ASSERT_LE(given.size(), request.events_max);
       ASSERT_LE(given.size(), next.size());
-      ASSERT_TRUE(std::equal(given.begin(), given.end(), next.begin())) << "in order, none left out";
+      ASSERT_TRUE(std::equal(given.begin(), given.end(), next.begin())) << "in order, none missing";
       if (slice.end == End::complete) {
         ASSERT_EQ(given.size(), next.size());
         ASSERT_EQ(slice.through_position, std::min(until, numbering_.position()));
@@ -345,7 +345,7 @@ class Walk {
       }
       through = std::max(through, slice.through_position);
       request.cursor = slice.cursor;
-      // Not for ever: a slice that looks at one event would never catch up.
+      // Not for ever: a slice that examines one event would never catch up.
       for (std::size_t changes = still || slices > 20 ? 0 : pick(0, 4); changes > 0; --changes) change();
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -361,7 +361,7 @@ class Walk {
 
 class MemoryHistoryModel : public ::testing::TestWithParam<unsigned> {};
 
-TEST_P(MemoryHistoryModel, TheStoreGivesWhatTheModelHoldsAndSaysGoneExactlyWhereSomethingIs) {
+TEST_P(MemoryHistoryModel, TheStoreReturnsWhatTheModelHasAndSaysGoneExactlyIfSomethingIs) {
   for (unsigned seed = GetParam(); seed < GetParam() + 20; ++seed) {
     SCOPED_TRACE(seed);
     Walk(seed).run(400);

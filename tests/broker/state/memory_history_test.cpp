@@ -42,7 +42,7 @@ class MemoryHistoryTest : public ::testing::Test {
   std::unique_ptr<MemoryHistory> store_ = std::make_unique<MemoryHistory>(HistoryLimits{});
 };
 
-TEST_F(MemoryHistoryTest, ItContinuesNothingAndGuaranteesNothingAndIsAlwaysThrough) {
+TEST_F(MemoryHistoryTest, ContinuesNothingGuaranteesNothingAndCompletesAtOnce) {
   EXPECT_FALSE(store_->open().continues);
   EXPECT_EQ(store_->guarantee(), HistoryStore::Guarantee::none);
   EXPECT_EQ(store_->progress_fd(), -1);
@@ -50,10 +50,10 @@ TEST_F(MemoryHistoryTest, ItContinuesNothingAndGuaranteesNothingAndIsAlwaysThrou
   const HistoryAppend item = event.append();
   const HistoryStore::Ticket ticket = store_->append({&item, 1});
   EXPECT_EQ(store_->progress().written, ticket.number);
-  EXPECT_EQ(store_->next_slice(), std::nullopt) << "nobody asked";
+  EXPECT_EQ(store_->next_slice(), std::nullopt) << "no read was started";
 }
 
-TEST_F(MemoryHistoryTest, AReadBeginsBehindThePositionAndStopsAtTheOneAskedFor) {
+TEST_F(MemoryHistoryTest, AReadBeginsAfterAPositionAndStopsAtAnother) {
   for (int i = 0; i < 6; ++i) append(i % 2 == 0 ? "stock.A" : "stock.B");
   EXPECT_THAT(positions(read(after_position("stock.>", 2))), ElementsAre(3, 4, 5, 6));
   ReadRequest part = after_position("stock.A", 0);
@@ -65,7 +65,7 @@ TEST_F(MemoryHistoryTest, AReadBeginsBehindThePositionAndStopsAtTheOneAskedFor) 
   EXPECT_EQ(read(after_position("stock.>", 0)).through_position, 6u);
 }
 
-TEST_F(MemoryHistoryTest, AnEventComesBackAsItWentIn) {
+TEST_F(MemoryHistoryTest, AnEventIsReturnedAsItWasAppended) {
   const Stamped event = numbering_.next("news", 5, 100);
   const HistoryAppend item = event.append();
   ASSERT_EQ(store_->append({&item, 1}).result, HistoryStore::Accepted::accepted);
@@ -75,7 +75,7 @@ TEST_F(MemoryHistoryTest, AnEventComesBackAsItWentIn) {
   EXPECT_TRUE(std::ranges::equal(slice.events[0].event, event.bytes));
 }
 
-TEST_F(MemoryHistoryTest, AWildcardInTheFirstTokenSkipsTheSystemsOwnTopicsWhichAreKeptLikeAllOthers) {
+TEST_F(MemoryHistoryTest, AWildcardInTheFirstTokenSkipsSystemTopicsWhichAreStoredLikeOthers) {
   append("$SYS.source.clock");
   append("clock");
   EXPECT_THAT(topics(read(after_position(">", 0))), ElementsAre("clock"));
@@ -83,7 +83,7 @@ TEST_F(MemoryHistoryTest, AWildcardInTheFirstTokenSkipsTheSystemsOwnTopicsWhichA
   EXPECT_THAT(topics(read(retained("$SYS.>"))), ElementsAre("$SYS.source.clock"));
 }
 
-TEST_F(MemoryHistoryTest, ValuesComeInOrderOfNamesAndGoOnBehindTheLast) {
+TEST_F(MemoryHistoryTest, ValuesComeInNameOrderAndContinueAfterTheLast) {
   for (const char* topic : {"c", "a", "d", "b", "a"}) append(topic);
   ReadRequest request = retained(">");
   request.events_max = 3;
@@ -107,9 +107,9 @@ TEST_F(MemoryHistoryTest, AnEventWithoutPayloadClearsTheValueAndIsItselfInHistor
   EXPECT_EQ(store_->figures("a").history_events, 2u);
 }
 
-TEST_F(MemoryHistoryTest, AStartThatATopicsOwnBoundGaveUpIsGoneAndSaysFromWhereItCanServe) {
+TEST_F(MemoryHistoryTest, AStartBeforeATopicsOwnLimitIsGoneAndTheReplySaysWhereHistoryBegins) {
   make(of_each(2));
-  for (int i = 0; i < 5; ++i) append("a");  // 4 and 5 are held
+  for (int i = 0; i < 5; ++i) append("a");  // 4 and 5 are stored
   const ReadSlice slice = read(after_position("a", 2));
   EXPECT_EQ(slice.end, End::gone);
   EXPECT_THAT(slice.events, IsEmpty());
@@ -120,7 +120,7 @@ TEST_F(MemoryHistoryTest, AStartThatATopicsOwnBoundGaveUpIsGoneAndSaysFromWhereI
   EXPECT_THAT(positions(read(after_offset("a", 3))), ElementsAre(4, 5));
 }
 
-TEST_F(MemoryHistoryTest, WhatOtherTopicsLostIsNotGoneForWhoDoesNotAskForThem) {
+TEST_F(MemoryHistoryTest, LossesOfTopicsThatDoNotMatchAreNotGone) {
   make(of_each(2));
   append("quiet.one");
   for (int i = 0; i < 5; ++i) append("busy");
@@ -154,7 +154,7 @@ TEST_F(MemoryHistoryTest, HistoryIsBoundedByTheBytesOfATopicsEvents) {
   EXPECT_EQ(store_->figures().expired_events, 2u);
 }
 
-TEST_F(MemoryHistoryTest, TheFirstRuleThatMatchesCounts) {
+TEST_F(MemoryHistoryTest, TheFirstRuleThatMatchesApplies) {
   HistoryLimits limits = of_each(4);
   limits.rules.push_back({pattern("a.*"), {.history_events = 1}});
   limits.rules.push_back({pattern("a.>"), {.history_events = 2}});
@@ -167,14 +167,14 @@ TEST_F(MemoryHistoryTest, TheFirstRuleThatMatchesCounts) {
   EXPECT_EQ(store_->figures("b").history_events, 4u);
 }
 
-TEST_F(MemoryHistoryTest, WhatIsTooOldIsGoneAndNoReadReturnsItEvenBeforeItIsCollected) {
+TEST_F(MemoryHistoryTest, NoReadReturnsWhatIsTooOldEvenBeforeItIsRemoved) {
   HistoryLimits limits;
   limits.otherwise.history_age = seconds{10};
   limits.otherwise.value_ttl = seconds{20};
   make(limits);
   append("a", 0);
   append("b", 5 * second);
-  append("c", 12 * second);  // nobody called expire()
+  append("c", 12 * second);  // expire() was not called
   const ReadSlice slice = read(after_position(">", 0));
   EXPECT_EQ(slice.end, End::gone);
   EXPECT_EQ(slice.first_available, 2u);
@@ -187,13 +187,13 @@ TEST_F(MemoryHistoryTest, WhatIsTooOldIsGoneAndNoReadReturnsItEvenBeforeItIsColl
   EXPECT_EQ(store_->figures().expired_values, 1u);
 }
 
-TEST_F(MemoryHistoryTest, ValuesAreGivenWithTheTimeInWhichNoneEndsForItsTtl) {
+TEST_F(MemoryHistoryTest, ValuesComeWithTheTimeUntilTheFirstTtlEnds) {
   HistoryLimits limits;
   limits.rules.push_back({pattern("brief.>"), {.value_ttl = seconds{5}}});
   limits.otherwise.value_ttl = seconds{20};
   make(limits);
   append("a", 0);
-  EXPECT_EQ(read(retained("a")).valid_ns, 5u * second) << "another one may come that ends so soon";
+  EXPECT_EQ(read(retained("a")).valid_ns, 5u * second) << "a new value may end that soon";
   append("b", 17 * second);
   EXPECT_EQ(read(retained(">")).valid_ns, 3u * second);
   append("brief.x", 18 * second);
@@ -204,14 +204,14 @@ TEST_F(MemoryHistoryTest, ValuesAreGivenWithTheTimeInWhichNoneEndsForItsTtl) {
   EXPECT_EQ(read(retained(">")).valid_ns, 0u) << "none ends";
 }
 
-TEST_F(MemoryHistoryTest, ExpiryDoesABoundedShareACallAndAReadWaitsForItWithMore) {
+TEST_F(MemoryHistoryTest, ExpiryIsBoundedPerCallAndAReadWaitsForItWithMore) {
   HistoryLimits limits;
   limits.otherwise.history_age = seconds{10};
   make(limits, {.expire_max = 10});
   for (int i = 0; i < 50; ++i) append("t" + std::to_string(i), 0);
   append("young", 9 * second);
   store_->expire(10 * second);
-  EXPECT_EQ(store_->figures().events, 46u) << "5 topics looked at, 5 events given up";
+  EXPECT_EQ(store_->figures().events, 46u) << "5 topics visited, 5 events removed";
   ReadRequest request = after_position(">", 50);
   int slices = 0;
   ReadSlice slice = read(request);
@@ -224,12 +224,12 @@ TEST_F(MemoryHistoryTest, ExpiryDoesABoundedShareACallAndAReadWaitsForItWithMore
   EXPECT_THAT(topics(slice), ElementsAre("young"));
 }
 
-TEST_F(MemoryHistoryTest, TheBoundOfAllGivesUpTheOldestHistoryFirstAndThenTheValuesWrittenLongestAgo) {
+TEST_F(MemoryHistoryTest, TheTotalLimitEvictsTheOldestHistoryFirstAndThenTheOldestValues) {
   HistoryLimits limits;
   limits.bytes_max = 4 * EventPool::block_bytes(sizeof(KeptEvent) + 20 + wire::stamp_bytes);
   make(limits);
   for (const char* topic : {"a", "b", "b", "b", "c"}) append(topic);
-  // a's event is a value as well: giving it up in history freed nothing, so b's first went too.
+  // a's event is also a value. Dropping it from history freed nothing, so b's first was dropped too.
   EXPECT_EQ(store_->figures().evicted_events, 2u);
   EXPECT_EQ(store_->figures().evicted_values, 0u);
   EXPECT_THAT(topics(read(retained(">"))), ElementsAre("a", "b", "c"));
@@ -243,7 +243,7 @@ TEST_F(MemoryHistoryTest, TheBoundOfAllGivesUpTheOldestHistoryFirstAndThenTheVal
   EXPECT_EQ(slice.first_available, 9u);
 }
 
-TEST_F(MemoryHistoryTest, NothingIsKeptWhereNothingMayBeAndThatIsKnown) {
+TEST_F(MemoryHistoryTest, WithALimitOfZeroNothingIsStoredAndReadsSayGone) {
   HistoryLimits limits;
   limits.bytes_max = 0;
   make(limits);
@@ -254,7 +254,7 @@ TEST_F(MemoryHistoryTest, NothingIsKeptWhereNothingMayBeAndThatIsKnown) {
   EXPECT_EQ(read(after_position("b", 2)).end, End::complete);
 }
 
-TEST_F(MemoryHistoryTest, AReadGoesOnWhileEventsComeAndGoAndSaysGoneOnceItsNextOneIs) {
+TEST_F(MemoryHistoryTest, AReadContinuesWhileEventsComeAndGoUntilItsNextOneIsGone) {
   make(of_each(4));
   for (int i = 0; i < 4; ++i) append("a");
   ReadRequest request = after_position("a", 0);
@@ -263,11 +263,11 @@ TEST_F(MemoryHistoryTest, AReadGoesOnWhileEventsComeAndGoAndSaysGoneOnceItsNextO
   EXPECT_THAT(positions(slice), ElementsAre(1, 2));
   request.cursor = slice.cursor;
   append("a");
-  append("a");  // 1 and 2 go: given already
+  append("a");  // 1 and 2 are dropped: returned already
   slice = read(request);
   EXPECT_THAT(positions(slice), ElementsAre(3, 4));
   request.cursor = slice.cursor;
-  for (int i = 0; i < 3; ++i) append("a");  // 5 goes
+  for (int i = 0; i < 3; ++i) append("a");  // 5 is dropped
   slice = read(request);
   EXPECT_EQ(slice.end, End::gone);
   EXPECT_EQ(slice.first_available, 6u);
@@ -289,7 +289,7 @@ TEST_F(MemoryHistoryTest, AnEventLargerThanASliceTravelsAlone) {
   EXPECT_THAT(slices, ElementsAre(ElementsAre(1), ElementsAre(2), ElementsAre(3)));
 }
 
-TEST_F(MemoryHistoryTest, ASliceThatLookedAtEnoughGoesOnThoughNothingMatched) {
+TEST_F(MemoryHistoryTest, ASliceThatExaminedEnoughContinuesAlthoughNothingMatched) {
   make({}, {.scan_events_max = 10});
   append("a.first");
   for (int i = 0; i < 35; ++i) append("b");
@@ -308,7 +308,7 @@ TEST_F(MemoryHistoryTest, ASliceThatLookedAtEnoughGoesOnThoughNothingMatched) {
   EXPECT_THAT(through, ElementsAre(10, 20, 30, 37));
 }
 
-TEST_F(MemoryHistoryTest, OneTopicIsFoundAmongManyWithoutLookingAtThemAll) {
+TEST_F(MemoryHistoryTest, OneTopicIsFoundAmongManyWithoutVisitingThemAll) {
   make({}, {.scan_events_max = 4});
   append("a");
   for (int i = 0; i < 3000; ++i) append("b");
@@ -327,17 +327,17 @@ TEST_F(MemoryHistoryTest, AReadSinceATimeStartsAtTheFirstEventOfThatTime) {
   EXPECT_EQ(read(since(">", std::numeric_limits<std::int64_t>::max())).events.size(), 0u);
 }
 
-TEST_F(MemoryHistoryTest, AReadSinceATimeIsGoneOnlyWhereSomethingOfThatTimeIs) {
+TEST_F(MemoryHistoryTest, AReadSinceATimeIsGoneOnlyIfAnEventOfThatTimeIs) {
   make(of_each(2));
   for (int i = 1; i <= 5; ++i) append("a", i * second);
-  for (const char* asked : {"a", ">"}) {
-    EXPECT_EQ(read(since(asked, 3 * second)).end, End::gone);
-    EXPECT_EQ(read(since(asked, 3 * second)).first_available, 4u);
-    EXPECT_THAT(positions(read(since(asked, 3 * second + 1))), ElementsAre(4, 5));
+  for (const char* pattern : {"a", ">"}) {
+    EXPECT_EQ(read(since(pattern, 3 * second)).end, End::gone);
+    EXPECT_EQ(read(since(pattern, 3 * second)).first_available, 4u);
+    EXPECT_THAT(positions(read(since(pattern, 3 * second + 1))), ElementsAre(4, 5));
   }
 }
 
-TEST_F(MemoryHistoryTest, WhenTheClockIsSetBackAgesStayTrueAndATimeMeansTheClockAsItIsNow) {
+TEST_F(MemoryHistoryTest, WhenTheClockIsSetBackAgesStayTrueAndATimeMeansTheCurrentClock) {
   HistoryLimits limits;
   limits.otherwise.history_age = seconds{100};
   make(limits);
@@ -354,7 +354,7 @@ TEST_F(MemoryHistoryTest, WhenTheClockIsSetBackAgesStayTrueAndATimeMeansTheClock
   EXPECT_EQ(read(after_position("a", 1)).first_available, 4u);
 }
 
-TEST_F(MemoryHistoryTest, ACursorOfAnotherRequestAnotherStoreOrNobodyIsRefused) {
+TEST_F(MemoryHistoryTest, ACursorOfAnotherRequestOrAnotherStoreOrOfNeitherIsRefused) {
   for (int i = 0; i < 5; ++i) append("a");
   ReadRequest request = after_position(">", 0);
   request.events_max = 2;
@@ -375,7 +375,7 @@ TEST_F(MemoryHistoryTest, ACursorOfAnotherRequestAnotherStoreOrNobodyIsRefused) 
   EXPECT_EQ(testing::read(another, request).end, End::bad_cursor);
 }
 
-TEST_F(MemoryHistoryTest, AForgedCursorHarmsNobody) {
+TEST_F(MemoryHistoryTest, AForgedCursorDoesNoHarm) {
   make(of_each(3), {.scan_events_max = 3, .check_topics_max = 1, .drop_log_entries = 4});
   for (int i = 0; i < 400; ++i) append("t" + std::to_string(i % 40), i);
   for (const ReadRequest& base :
@@ -393,7 +393,7 @@ TEST_F(MemoryHistoryTest, AForgedCursorHarmsNobody) {
   }
 }
 
-TEST_F(MemoryHistoryTest, SeveralReadsCanBeAskedForBeforeTheFirstAnswerIsTaken) {
+TEST_F(MemoryHistoryTest, SeveralReadsCanBeStartedBeforeTheFirstSliceIsTaken) {
   for (int i = 0; i < 3; ++i) append("a");
   const std::uint64_t first = store_->start_read(after_position("a", 0));
   const std::uint64_t second_ticket = store_->start_read(retained("a"));
@@ -407,7 +407,7 @@ TEST_F(MemoryHistoryTest, SeveralReadsCanBeAskedForBeforeTheFirstAnswerIsTaken) 
   EXPECT_EQ(store_->next_slice(), std::nullopt);
 }
 
-TEST_F(MemoryHistoryTest, NewLimitsHoldForWhatIsThereAlready) {
+TEST_F(MemoryHistoryTest, NewLimitsApplyToWhatIsStoredAlready) {
   for (int i = 0; i < 10; ++i) append("quiet", i * second);
   for (int i = 0; i < 10; ++i) append("other", 10 * second);
   HistoryLimits limits = of_each(5);
@@ -428,7 +428,7 @@ TEST_F(MemoryHistoryTest, NewLimitsHoldForWhatIsThereAlready) {
   EXPECT_EQ(store_->figures().bytes, 0u);
 }
 
-TEST_F(MemoryHistoryTest, AStoreFullOfValuesGivesUpItsHistoryStepByStep) {
+TEST_F(MemoryHistoryTest, AStoreFullOfValuesDropsItsHistoryStepByStep) {
   HistoryLimits limits;
   const std::size_t block = EventPool::block_bytes(sizeof(KeptEvent) + 20 + wire::stamp_bytes);
   limits.bytes_max = 10'000 * block;

@@ -1,4 +1,5 @@
-// What the broker's state costs: in a program of its own, since it counts every allocation.
+// The memory and the allocations of the broker's state. A program of its own, because it counts every
+// allocation.
 
 #include <memory>
 #include <random>
@@ -22,7 +23,7 @@ using testing::Numbering;
 using testing::Stamped;
 
 constexpr std::size_t topic_count = 100'000;
-// A message of 128 bytes in an Event of the clock's: source, session, sequence, time, and the stamp.
+// A message of 128 bytes in an Event like the clock's: source, session, sequence, time, and the stamp.
 constexpr std::size_t event_bytes = 220;
 
 std::string topic_name(std::size_t i) {
@@ -51,16 +52,17 @@ TEST(StateMemory, AHundredThousandTopicsWithAValueEachTakeAtMostSixtyMegabytes) 
   const std::size_t taken = allocated_bytes - before;
   RecordProperty("bytes_a_topic", std::to_string(taken / topic_count));
   RecordProperty("name_bytes", std::to_string(name_bytes / topic_count));
-  EXPECT_LE(taken, 60'000'000u) << taken / topic_count << " bytes a topic, names of "
+  EXPECT_LE(taken, 60'000'000u) << taken / topic_count << " bytes per topic, names of "
                                 << name_bytes / topic_count;
   EXPECT_EQ(store.figures().values, topic_count);
 
-  // What they say of themselves is true, but for the queue of what will be too old (16 bytes a topic).
+  // What they report of themselves is true, except for the queue of what will become too old (16 bytes per
+  // topic).
   const std::size_t said = table.memory_bytes() + store.figures().bytes + store.overhead().topics_bytes;
   EXPECT_NEAR(static_cast<double>(said), static_cast<double>(taken), 0.05 * static_cast<double>(taken));
 }
 
-// Keeps a store full: one event goes for each that comes.
+// Keeps a store full: one event is dropped for each that is added.
 class SteadyState : public ::testing::Test {
  protected:
   void append(std::size_t payload_bytes) {
@@ -116,7 +118,7 @@ TEST_F(SteadyState, AChangeOfSizesLeavesNoMemoryBehind) {
   }
 }
 
-TEST(StateMemory, LookingUpWhatIsKnownAllocatesNothing) {
+TEST(StateMemory, LookingUpKnownNamesAllocatesNothing) {
   TopicTable table(1000);
   SessionTable sessions(100);
   bool is_new = false;

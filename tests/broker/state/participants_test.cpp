@@ -20,13 +20,13 @@ class ParticipantsTest : public testing::Test {
   Participants make(Participants::Options options) {
     return Participants(
         [this](const std::string& topic, const v1::SourceStatus& status) {
-          told_.push_back(topic + (status.up() ? " up " : " down ") + std::to_string(status.session()) +
-                          (status.reason().empty() ? "" : " " + status.reason()));
+          announced_.push_back(topic + (status.up() ? " up " : " down ") + std::to_string(status.session()) +
+                               (status.reason().empty() ? "" : " " + status.reason()));
         },
         options);
   }
-  /// What was told since the last call.
-  std::vector<std::string> told() { return std::exchange(told_, {}); }
+  /// What was announced since the last call.
+  std::vector<std::string> announced() { return std::exchange(announced_, {}); }
 
   Result<void> hello(std::string_view who, std::uint64_t session, Role role = Role::publisher) {
     return participants_.hello({std::string(who), session, role, true, {}}, false, now_);
@@ -39,105 +39,105 @@ class ParticipantsTest : public testing::Test {
     participants_.expire(now_);
   }
 
-  std::vector<std::string> told_;
+  std::vector<std::string> announced_;
   Clock::time_point now_ = Clock::time_point{} + 1h;
   Participants participants_ = make({});
 };
 
-TEST_F(ParticipantsTest, TellsThatAPublisherIsUpOnce) {
+TEST_F(ParticipantsTest, AnnouncesOnceThatAPublisherIsUp) {
   ASSERT_TRUE(hello("clock@host7", 1));
   pass(1s);
   ASSERT_TRUE(hello("clock@host7", 1));
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock@host7 up 1"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock@host7 up 1"));
 }
 
-TEST_F(ParticipantsTest, TellsThatAPublisherIsDownAfterThreeSilentSeconds) {
+TEST_F(ParticipantsTest, AnnouncesThatAPublisherIsDownAfterThreeSilentSeconds) {
   ASSERT_TRUE(hello("clock", 1));
-  told();
+  announced();
   pass(2999ms);
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
   pass(1ms);
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock down 1 silent"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock down 1 silent"));
   pass(1h);
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
 }
 
-TEST_F(ParticipantsTest, EveryHelloPutsTheEndOff) {
+TEST_F(ParticipantsTest, EveryHelloRestartsTheTimeout) {
   ASSERT_TRUE(hello("clock", 1));
-  told();
+  announced();
   for (int i = 0; i < 10; ++i) {
     pass(2s);
     ASSERT_TRUE(hello("clock", 1));
   }
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
 }
 
-TEST_F(ParticipantsTest, WhoClosesIsDownAtOnceAndOnce) {
+TEST_F(ParticipantsTest, AClosingParticipantIsDownAtOnceAndOnce) {
   ASSERT_TRUE(hello("clock", 1));
   close("clock", 1);
   close("clock", 1);
   pass(1h);
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock up 1", "$SYS.source.clock down 1 closed"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock up 1", "$SYS.source.clock down 1 closed"));
 }
 
-TEST_F(ParticipantsTest, AFarewellOfSomebodyUnknownIsNothing) {
+TEST_F(ParticipantsTest, AGoodbyeOfAnUnknownParticipantIsIgnored) {
   close("clock", 1);
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
   EXPECT_EQ(participants_.size(), 0u);
 }
 
-TEST_F(ParticipantsTest, WhoWasSilentAndSpeaksAgainIsUpAgain) {
+TEST_F(ParticipantsTest, ASilentParticipantIsUpAgainAfterAHello) {
   ASSERT_TRUE(hello("clock", 1));
   pass(3s);
   ASSERT_TRUE(hello("clock", 1));
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock up 1", "$SYS.source.clock down 1 silent",
-                                  "$SYS.source.clock up 1"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock up 1", "$SYS.source.clock down 1 silent",
+                                       "$SYS.source.clock up 1"));
 }
 
-TEST_F(ParticipantsTest, OfTwoSessionsTheNewerSpeaksAndTheOldersEndIsNotTold) {
+TEST_F(ParticipantsTest, OfTwoSessionsTheNewerRepresentsTheNameAndTheEndOfTheOlderIsNotAnnounced) {
   ASSERT_TRUE(hello("clock", 1));
   ASSERT_TRUE(hello("clock", 2));
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock up 1", "$SYS.source.clock up 2"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock up 1", "$SYS.source.clock up 2"));
   pass(2s);
   ASSERT_TRUE(hello("clock", 2));
   pass(1s);
-  EXPECT_THAT(told(), ElementsAre());  // 1 has been silent for 3 s
+  EXPECT_THAT(announced(), ElementsAre());  // 1 has been silent for 3 s
   EXPECT_EQ(participants_.figures().down[1], 1u);
 }
 
 TEST_F(ParticipantsTest, AnOlderSessionBesideANewerDoesNotTakeTheNameBack) {
   ASSERT_TRUE(hello("clock", 1));
   ASSERT_TRUE(hello("clock", 2));
-  told();
+  announced();
   for (int i = 0; i < 3; ++i) {
     pass(1s);
     ASSERT_TRUE(hello("clock", 1));
     ASSERT_TRUE(hello("clock", 2));
   }
   close("clock", 1);
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
 }
 
-TEST_F(ParticipantsTest, AnOlderSessionThatIsStillThereSpeaksWhenTheNewerHasGone) {
+TEST_F(ParticipantsTest, AnOlderSessionRepresentsTheNameAgainWhenTheNewerHasGone) {
   ASSERT_TRUE(hello("clock", 1));
   ASSERT_TRUE(hello("clock", 2));
-  told();
+  announced();
   close("clock", 2);
   ASSERT_TRUE(hello("clock", 1));
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock down 2 closed", "$SYS.source.clock up 1"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock down 2 closed", "$SYS.source.clock up 1"));
 }
 
-TEST_F(ParticipantsTest, OnlyPublishersAreTold) {
+TEST_F(ParticipantsTest, OnlyPublishersAreAnnounced) {
   ASSERT_TRUE(hello("gateway@host7", 1, Role::gateway));
   ASSERT_TRUE(hello("sub@host7", 1, Role::client));
   ASSERT_TRUE(hello("who", 1, Role::unspecified));
   pass(3s);
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
   EXPECT_EQ(participants_.figures().down[2], 1u);
   EXPECT_EQ(participants_.figures().down[3], 1u);
 }
 
-TEST_F(ParticipantsTest, ForgetsTheOneThatWentDownFirstWhenItIsFull) {
+TEST_F(ParticipantsTest, EvictsTheOneThatHasBeenDownLongestWhenFull) {
   participants_ = make({.participants_max = 3});
   ASSERT_TRUE(hello("a", 1));
   ASSERT_TRUE(hello("b", 1));
@@ -152,31 +152,31 @@ TEST_F(ParticipantsTest, ForgetsTheOneThatWentDownFirstWhenItIsFull) {
   EXPECT_EQ(participants_.figures().down[1], 1u);
 }
 
-TEST_F(ParticipantsTest, ForgettingAnOldSessionLeavesTheNewerOfItsName) {
+TEST_F(ParticipantsTest, EvictingAnOldSessionLeavesTheNewerOneOfTheSameName) {
   participants_ = make({.participants_max = 2});
   ASSERT_TRUE(hello("clock", 1));
   ASSERT_TRUE(hello("clock", 2));
   close("clock", 1);
-  ASSERT_TRUE(hello("other", 1));  // in the place of clock's first session
-  told();
+  ASSERT_TRUE(hello("other", 1));  // replaces clock's first session
+  announced();
   ASSERT_TRUE(hello("clock", 2));
   close("clock", 2);
-  EXPECT_THAT(told(), ElementsAre("$SYS.source.clock down 2 closed"));
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.clock down 2 closed"));
 }
 
-TEST_F(ParticipantsTest, RefusesNewOnesWhileAllThatItMayKnowAreUp) {
+TEST_F(ParticipantsTest, RefusesNewOnesWhileTheLimitIsReachedByOnesThatAreUp) {
   participants_ = make({.participants_max = 2});
   ASSERT_TRUE(hello("a", 1));
   ASSERT_TRUE(hello("b", 1));
-  told();
+  announced();
   const auto refused = hello("c", 1);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
-  EXPECT_THAT(told(), ElementsAre());
+  EXPECT_THAT(announced(), ElementsAre());
   EXPECT_TRUE(hello("a", 1));
 }
 
-TEST_F(ParticipantsTest, AFloodOfSessionsLeavesNothingBehindButTheLimit) {
+TEST_F(ParticipantsTest, AFloodOfSessionsIsBoundedByTheLimit) {
   participants_ = make({.participants_max = 100});
   for (std::uint64_t session = 1; session <= 10'000; ++session) {
     const std::string who = "source" + std::to_string(session % 300);
@@ -200,7 +200,7 @@ TEST_F(ParticipantsTest, RefusesNamesAndCountersAboveTheirLimits) {
   EXPECT_THAT(participants_.hello(lengthy, false, now_).error().text, HasSubstr("at most 64 bytes"));
 }
 
-TEST_F(ParticipantsTest, KeepsTheCountersThatWereSaidLast) {
+TEST_F(ParticipantsTest, KeepsTheCountersOfTheLastHello) {
   ASSERT_TRUE(participants_.hello({"a", 1, Role::client, true, {{"seen", 1}}}, false, now_));
   ASSERT_TRUE(participants_.hello({"a", 1, Role::client, true, {{"seen", 7}}}, false, now_));
   ASSERT_TRUE(participants_.hello({"a", 1, Role::client, true, {{"seen", 9}}}, true, now_));
@@ -210,7 +210,7 @@ TEST_F(ParticipantsTest, KeepsTheCountersThatWereSaidLast) {
   EXPECT_FALSE(page.participants[0]->up);
 }
 
-TEST_F(ParticipantsTest, ListsInPagesWithoutHolesOrRepeats) {
+TEST_F(ParticipantsTest, ListsInPagesWithoutHolesOrDuplicates) {
   for (std::uint64_t session = 1; session <= 25; ++session) ASSERT_TRUE(hello("a", session));
   std::vector<std::uint64_t> seen;
   std::uint64_t after = 0;

@@ -15,7 +15,7 @@ class SessionTableTest : public ::testing::Test {
   bool is_new_{false};
 };
 
-TEST_F(SessionTableTest, ASessionIsItsSourceAndItsNumberTogether) {
+TEST_F(SessionTableTest, ASessionIsIdentifiedBySourceAndNumber) {
   SessionTable table(10);
   use(table, "clock", 1).sequence = 5;
   EXPECT_TRUE(is_new_);
@@ -28,7 +28,7 @@ TEST_F(SessionTableTest, ASessionIsItsSourceAndItsNumberTogether) {
   EXPECT_EQ(table.find("clock", 3), nullptr);
 }
 
-TEST_F(SessionTableTest, TheSessionUsedLastIsKnownAgain) {
+TEST_F(SessionTableTest, TheLastUsedSessionIsFoundAgain) {
   SessionTable table(10);
   use(table, "clock", 1).sequence = 5;
   EXPECT_EQ(use(table, "clock", 1).sequence, 5u);
@@ -39,27 +39,27 @@ TEST_F(SessionTableTest, TheSessionUsedLastIsKnownAgain) {
   EXPECT_TRUE(is_new_);
 }
 
-TEST_F(SessionTableTest, TheLeastRecentlyUsedIsForgottenAndCountedWhenItIsFull) {
+TEST_F(SessionTableTest, TheLeastRecentlyUsedIsEvictedAndCountedWhenTheTableIsFull) {
   SessionTable table(3);
   for (const std::uint64_t session : {1u, 2u, 3u, 1u}) use(table, "s", session).sequence = session;
-  (void)table.find("s", 2);  // looking is not using
+  (void)table.find("s", 2);  // a lookup is not a use
   use(table, "s", 4);
   EXPECT_TRUE(is_new_);
   EXPECT_EQ(table.find("s", 2), nullptr);
   EXPECT_NE(table.find("s", 1), nullptr);
   EXPECT_EQ(table.evicted(), 1u);
   EXPECT_EQ(table.size(), 3u);
-  EXPECT_EQ(use(table, "s", 2).sequence, 0u) << "begins anew";
+  EXPECT_EQ(use(table, "s", 2).sequence, 0u) << "starts again";
   EXPECT_EQ(table.find("s", 3), nullptr);
 }
 
-TEST_F(SessionTableTest, LongSourcesAreForgottenEarlierSinceTheirBytesAreBoundedToo) {
+TEST_F(SessionTableTest, LongSourcesAreEvictedEarlierBecauseTheirBytesAreBoundedToo) {
   SessionTable table(64);  // 16 KiB of sources
   const std::string longest(6000, 'x');
   for (std::uint64_t session = 0; session < 3; ++session) use(table, longest, session);
   EXPECT_EQ(table.size(), 2u);
   EXPECT_EQ(table.evicted(), 1u);
-  use(table, std::string(1u << 20, 'y'), 1);  // longer than all: it alone
+  use(table, std::string(1u << 20, 'y'), 1);  // longer than all: it alone remains
   EXPECT_EQ(table.size(), 1u);
   use(table, "short", 1);
   EXPECT_EQ(table.size(), 1u);

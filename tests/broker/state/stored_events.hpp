@@ -1,5 +1,5 @@
 #pragma once
-// Events to put into a store: some bytes that end in a stamp.
+// Events for a store: some bytes that end in a stamp.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ inline Pattern pattern(std::string_view text) {
   return Pattern::parse(text).value();
 }
 
-/// An event as a store gets it, with the bytes that it refers to.
+/// An event as a store receives it, with the bytes that it refers to.
 struct Stamped {
   std::string topic;
   std::vector<std::byte> bytes;
@@ -51,7 +51,7 @@ class Numbering {
     return Stamped(topic, stamp, payload_bytes, clears_value);
   }
   [[nodiscard]] std::uint64_t position() const { return position_; }
-  /// As if others had published.
+  /// As if other events had been published.
   void skip_to(std::uint64_t position) { position_ = position; }
 
  private:

@@ -32,7 +32,7 @@ void publish(TopicTable& table, std::string_view name, std::uint64_t position) {
   table.touched(*entry);
 }
 
-TEST(TopicTable, ATopicKeepsItsEntryForEver) {
+TEST(TopicTable, ATopicsEntryNeverMoves) {
   TopicTable table(100'000);
   TopicEntry* const first = table.find_or_add("a.b");
   first->offset = 17;
@@ -52,7 +52,7 @@ TEST(TopicTable, AFullTableRefusesNewTopicsOnly) {
   EXPECT_EQ(table.size(), 2u);
 }
 
-TEST(TopicTable, AListingIsInByteOrderAndGoesOnBehindItsCursor) {
+TEST(TopicTable, AListingIsInByteOrderAndContinuesAfterItsCursor) {
   TopicTable table(100);
   for (const char* name : {"b", "a.c", "a.b", "a", "\xc3\xa4", "a.b.c", "$SYS.x"})
     (void)table.find_or_add(name);
@@ -67,7 +67,7 @@ TEST(TopicTable, AListingIsInByteOrderAndGoesOnBehindItsCursor) {
   EXPECT_THAT(names(table.list(pattern("a.b"), "a.b", 2, 100)), IsEmpty());
 }
 
-TEST(TopicTable, APageLooksAtNoMoreThanItMayAndSaysThatMoreMayFollow) {
+TEST(TopicTable, APageExaminesNoMoreThanItsLimitAndSaysThatMoreMayFollow) {
   TopicTable table(1000);
   for (int i = 100; i < 200; ++i) (void)table.find_or_add("t" + std::to_string(i) + (i == 155 ? ".x" : ".y"));
   std::vector<std::string> found;
@@ -86,11 +86,11 @@ TEST(TopicTable, APageLooksAtNoMoreThanItMayAndSaysThatMoreMayFollow) {
 TEST(TopicTable, ManyNamesInAnyOrderAreListedInOrder) {
   TopicTable table(100'000);
   std::mt19937 random{3};
-  std::vector<std::string> wanted;
-  for (int i = 0; i < 20'000; ++i) wanted.push_back("n" + std::to_string(i));
-  std::shuffle(wanted.begin(), wanted.end(), random);
-  for (const std::string& name : wanted) ASSERT_NE(table.find_or_add(name), nullptr);
-  std::sort(wanted.begin(), wanted.end());
+  std::vector<std::string> expected;
+  for (int i = 0; i < 20'000; ++i) expected.push_back("n" + std::to_string(i));
+  std::shuffle(expected.begin(), expected.end(), random);
+  for (const std::string& name : expected) ASSERT_NE(table.find_or_add(name), nullptr);
+  std::sort(expected.begin(), expected.end());
   std::vector<std::string> got;
   std::string cursor;
   do {
@@ -98,7 +98,7 @@ TEST(TopicTable, ManyNamesInAnyOrderAreListedInOrder) {
     for (const TopicEntry* entry : page.topics) got.emplace_back(entry->name);
     cursor = page.cursor;
   } while (!cursor.empty());
-  EXPECT_EQ(got, wanted);
+  EXPECT_EQ(got, expected);
 }
 
 TEST(TopicTable, ChangesComeInOrderOfTheLastPosition) {
@@ -134,9 +134,9 @@ TEST(TopicTable, ChangesAgreeWithAModelOverManyPublications) {
     if (i % 97 != 0) continue;
 
     const std::uint64_t after = random() % 3 == 0 ? 0 : random() % (position + 2);
-    std::map<std::uint64_t, std::string> wanted;
+    std::map<std::uint64_t, std::string> expected;
     for (const auto& [topic, at] : last) {
-      if (at > after && (patterns[0].matches(topic) || patterns[1].matches(topic))) wanted[at] = topic;
+      if (at > after && (patterns[0].matches(topic) || patterns[1].matches(topic))) expected[at] = topic;
     }
     std::map<std::uint64_t, std::string> got;
     std::uint64_t from = after;
@@ -149,7 +149,7 @@ TEST(TopicTable, ChangesAgreeWithAModelOverManyPublications) {
       if (page.cursor.empty()) break;
       from = std::stoull(page.cursor);
     }
-    ASSERT_EQ(got, wanted);
+    ASSERT_EQ(got, expected);
   }
 }
 
