@@ -1,5 +1,5 @@
 #pragma once
-// What a Source holds. Only core/config includes this: it brings toml++ with it.
+// The content of a Source. Only core/config includes this header: it brings toml++ with it.
 
 #include <map>
 #include <string>
@@ -18,11 +18,11 @@ struct Source::Document {
     std::vector<std::string> values;
   };
 
-  std::string file;  ///< as the user named it; empty: none
+  std::string file;  ///< as the user named it; empty: no file
   toml::table root;
   std::map<std::string, Flag, std::less<>> flags;  ///< by path
 
-  /// The flag that decides the value at `path`, or nullptr.
+  /// The flag that sets the value at `path`, or nullptr.
   [[nodiscard]] const Flag* flag(std::string_view path) const;
 };
 

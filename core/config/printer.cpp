@@ -1,4 +1,4 @@
-// Printing: a description becomes TOML.
+// Prints a description as TOML.
 
 #include <iterator>
 #include <limits>
@@ -31,7 +31,7 @@ std::string toml_string(std::string_view text) {
   return out + '"';
 }
 
-/// `text` as comment lines, broken between words.
+/// `text` as comment lines, wrapped between words.
 std::string comment(std::string_view text) {
   std::string out;
   std::size_t column = 0;
@@ -49,8 +49,8 @@ std::string comment(std::string_view text) {
   return out.empty() ? out : out + '\n';
 }
 
-/// A section while values are printed. Keys come before tables, as TOML wants it, in whatever order they
-/// are described.
+/// A section that prints values. Keys come before tables, as TOML requires, in whatever order they are
+/// described.
 class PrintingSection final : public Section {
  public:
   PrintingSection(std::string path, Comments comments) : path_(std::move(path)), comments_(comments) {}
@@ -153,7 +153,8 @@ class PrintingSection final : public Section {
     tables_ += fmt::format("{}\n{}", header, section.str());
   }
 
-  /// A table that is not there, as comments: without their `#` its lines of TOML are one that is.
+  /// An example of a table, as comments. Without the `#` in front of its lines of TOML it would be a real
+  /// one.
   void append_example(std::string_view key, std::string_view about,
                       const std::function<void(std::size_t, Section&)>& describe) {
     PrintingSection section(path_of(key), comments_);

@@ -1,4 +1,4 @@
-// Reading: a description meets a Source.
+// Reads a Source as a description says.
 
 #include <algorithm>
 #include <charconv>
@@ -18,7 +18,7 @@
 namespace backplane::config {
 namespace {
 
-/// What all sections of one read() share.
+/// Shared by all sections of one read().
 struct Reading {
   const Source& source;
   struct Problem {
@@ -48,7 +48,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return rows[a.size()][b.size()];
 }
 
-/// The known name that `name` may have been meant to be; empty: none is close.
+/// The known name that `name` may be a typo of; empty: none is close.
 std::string_view closest(std::string_view name, const std::set<std::string, std::less<>>& known) {
   if (name.size() > 64) return {};
   std::string_view best;
@@ -74,7 +74,7 @@ std::string got(const toml::node& node) {
   return got(out.str());
 }
 
-/// "1..65535", or "at least 1" where only the type bounds it.
+/// "1..65535", or "at least 1" if only the type limits it.
 template <class T, class Show>
 std::string range(T min, T max, T unbounded, Show show) {
   if (max == unbounded) return fmt::format("at least {}", show(min));
@@ -97,7 +97,7 @@ std::optional<Number> parse_number(std::string_view text) {
   return number;
 }
 
-/// A section while values are read. `table` is nullptr where the file has no such table.
+/// A section that reads values. `table` is nullptr if the file has no such table.
 class ReadingSection final : public Section {
  public:
   ReadingSection(Reading& shared, std::string path, const toml::table* table)
@@ -118,7 +118,7 @@ class ReadingSection final : public Section {
         {where.flag.empty() ? where.line : 0, fmt::format("{}: {}", where.str(), text)});
   }
 
-  /// To be called when the description has said all its keys.
+  /// Call it after the description has described all its keys.
   void report_unknown_keys() {
     if (table_ == nullptr) return;
     for (const auto& [key, node] : *table_) {
@@ -165,7 +165,7 @@ class ReadingSection final : public Section {
     const std::string expected = fmt::format("{}..{}", min, max);
     const auto number = take<double>(key, expected, parse_number<double>);
     if (!number) return;
-    if (!(*number >= min && *number <= max)) return wrong(key, expected);  // NaN is wrong as well
+    if (!(*number >= min && *number <= max)) return wrong(key, expected);  // NaN is wrong, too
     value = *number;
   }
 
@@ -224,7 +224,7 @@ class ReadingSection final : public Section {
     } else {
       return;
     }
-    // Every element is looked at, so that all errors are told at once.
+    // Every element is checked, so that all errors are reported at once.
     const auto good = std::count_if(given_list.begin(), given_list.end(),
                                     [&](const std::string& each) { return good_text(key, each, check); });
     if (static_cast<std::size_t>(good) == given_list.size()) value = std::move(given_list);
@@ -303,7 +303,7 @@ class ReadingSection final : public Section {
   }
   void know(std::string_view key) { known_.emplace(key); }
 
-  /// The flag that decides `key`, which counts as used from now on.
+  /// The flag that sets `key`; it counts as used from now on.
   const Source::Document::Flag* flag(std::string_view key) {
     const std::string path = path_of(key);
     const Source::Document::Flag* found = shared_.source.document().flag(path);
@@ -311,8 +311,8 @@ class ReadingSection final : public Section {
     return found;
   }
 
-  /// The value that the flag or else the file gives, where it is of the type; else an error that says
-  /// what was expected. Nothing where nothing is given.
+  /// The value from the flag, or else from the file, if it has the right type; otherwise adds an error that
+  /// says what was expected. Nothing if no value is given.
   template <class T, class Parse>
   std::optional<T> take(std::string_view key, std::string_view expected, Parse parse) {
     know(key);
@@ -326,14 +326,14 @@ class ReadingSection final : public Section {
     if (in_file == nullptr) return {};
     std::optional<T> value = in_file->value_exact<T>();
     if constexpr (std::is_same_v<T, double>) {
-      if (!value) value = in_file->value<double>();  // 5 is a number as well as 5.0
+      if (!value) value = in_file->value<double>();  // 5 is a number, as is 5.0
       if (in_file->is_boolean()) value.reset();
     }
     if (!value) wrong(key, expected);
     return value;
   }
 
-  /// Adds the error that the value of `key` is not what was expected.
+  /// Adds the error that the value of `key` is not the expected one.
   void wrong(std::string_view key, std::string_view expected) {
     const auto* from_flag = flag(key);
     const toml::node* const in_file = node(key);
@@ -375,7 +375,7 @@ std::vector<std::string> read(const Source& source, const Describe& describe) {
   describe(root);
   root.report_unknown_keys();
   for (const auto& [path, flag] : source.document().flags) {
-    // Where the file is wrong, a description may not have come as far as the flag's table.
+    // If the file has errors, a description may not have reached the flag's table.
     CHECK(shared.flags_used.contains(path) || !shared.problems.empty(),
           "a flag sets a value that is described");
   }

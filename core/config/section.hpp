@@ -1,5 +1,5 @@
 #pragma once
-// One description of a configuration struct serves reading it, printing it and its reference.
+// One description of a configuration struct is used to read it, to print it and to print its reference.
 //
 //   void describe(config::Section& section, GatewayConfig& gateway) {
 //     section.field("listen", gateway.listen, "Addresses to listen on.");
@@ -28,12 +28,12 @@
 
 namespace backplane::config {
 
-/// Looks at a text value. The error's text begins with `where`, as mq::check_endpoint has it.
+/// Checks a text value. The error's text begins with `where`, as that of mq::check_endpoint() does.
 using Check = std::function<Result<void>(std::string_view value, std::string_view where)>;
 
-/// One table of the configuration, as a description sees it: it says its fields, and they are read or
-/// printed. Values that the source does not give stay as they are, so the struct's own initialisers are
-/// the defaults. Errors are gathered, never thrown. Lives for one read() or print(), on one thread.
+/// One table of the configuration, as a description sees it: it names its fields, and they are read or
+/// printed. Values that the source does not give are left alone, so the struct's own initialisers are the
+/// defaults. Errors are collected, never thrown. Exists during one read() or print(), on one thread.
 class Section {
  public:
   template <class T>
@@ -79,13 +79,13 @@ class Section {
     value = static_cast<T>(number);
   }
 
-  /// A list of texts; `check` looks at each. What the source gives replaces the default list.
+  /// A list of strings; `check` checks each. What the source gives replaces the default list.
   void field(std::string_view key, std::vector<std::string>& value, std::string_view about,
              const Check& check = {}) {
     list(key, value, about, check);
   }
 
-  /// One of some words. The value must be one of them.
+  /// One of several words. The current value must be one of them.
   template <class Enum>
   void choice(std::string_view key, Enum& value,
               std::initializer_list<std::pair<std::string_view, Enum>> choices, std::string_view about) {
@@ -111,7 +111,7 @@ class Section {
     value = std::move(inner);
   }
 
-  /// A table of its own: [key].
+  /// A table: [key].
   void table(std::string_view key, std::string_view about, const std::function<void(Section&)>& describe) {
     child(key, about, describe);
   }
@@ -124,18 +124,18 @@ class Section {
     if (count > values.size()) values.resize(count);
     children(key, about, count, [&](std::size_t index, Section& section) {
       if (index < values.size()) return describe(section, values[index]);
-      T example{};  // the reference shows what one would look like, where there is none
+      T example{};  // if there is none, the reference shows an example
       describe(section, example);
     });
   }
 
-  /// Whether values are being read (else printed): the time for checks across fields.
+  /// Whether values are being read (otherwise printed). Only then check across fields.
   [[nodiscard]] virtual bool reading() const noexcept = 0;
-  /// Whether the file (or a flag) gives `key`.
+  /// Whether the file or a flag gives `key`.
   [[nodiscard]] virtual bool given(std::string_view key) const = 0;
   /// Where the value of `key` came from.
   [[nodiscard]] virtual Place place(std::string_view key) const = 0;
-  /// Adds the error `<place of key>: <text>`. When printing: nothing.
+  /// Adds the error `<place of key>: <text>`. Does nothing when printing.
   virtual void error(std::string_view key, std::string_view text) = 0;
 
  protected:
@@ -157,13 +157,13 @@ class Section {
   virtual bool present(std::string_view key, bool has_value) = 0;
   virtual void child(std::string_view key, std::string_view about,
                      const std::function<void(Section&)>& describe) = 0;
-  /// How many tables there will be, where the struct now has `count`.
+  /// How many tables there will be, if the struct now has `count`.
   virtual std::size_t child_count(std::string_view key, std::size_t count) = 0;
   virtual void children(std::string_view key, std::string_view about, std::size_t count,
                         const std::function<void(std::size_t, Section&)>& describe) = 0;
 
  private:
-  /// TOML's integers have 63 bits and a sign; limits above that are cut to it.
+  /// TOML's integers have 63 bits and a sign; larger limits are reduced to that.
   template <std::integral T>
   static std::int64_t to_signed(T value) {
     if (!std::in_range<std::int64_t>(value)) return std::numeric_limits<std::int64_t>::max();
@@ -173,16 +173,16 @@ class Section {
 
 using Describe = std::function<void(Section&)>;
 
-/// Fills what `describe` describes from `source`. @returns all that is wrong, in the order of the lines,
-/// each as `backplane.toml:7 [gateway].port: expected 1..65535, got "99999"`; empty: all is well.
-/// Unknown keys and tables are errors. On an error the struct is partly filled: don't use it.
+/// Fills the struct that `describe` describes from `source`. @returns all errors in the order of the lines,
+/// each as `backplane.toml:7 [gateway].port: expected 1..65535, got "99999"`; empty: none. Unknown keys and
+/// tables are errors. After an error the struct is only partly filled: do not use it.
 [[nodiscard]] std::vector<std::string> read(const Source& source, const Describe& describe);
 
 enum class Comments : std::uint8_t { none, about };
 
-/// The values in force as TOML, which read() takes back to equal values. With Comments::about each is
-/// preceded by what it means and its limits, and where there is no table of an array, the comments show what
-/// one would look like: the reference.
+/// Prints the current values as TOML, which read() turns back into equal values. With Comments::about, each
+/// is preceded by its meaning and its limits, and for an array without tables the comments show an example:
+/// the reference.
 [[nodiscard]] std::string print(const Describe& describe, Comments comments = Comments::none);
 
 }  // namespace backplane::config

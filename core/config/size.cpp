@@ -15,7 +15,7 @@ struct Unit {
   std::string_view name;
   int shift;
 };
-// Largest first: format_size takes the first that divides.
+// Largest first: format_size() uses the first that divides.
 constexpr std::array<Unit, 4> units{{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}}};
 
 }  // namespace

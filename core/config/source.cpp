@@ -13,7 +13,7 @@
 namespace backplane::config {
 namespace {
 
-/// A configuration is written by hand; what is larger is another file, named by mistake.
+/// People write configurations by hand: a larger file was named by mistake.
 constexpr std::size_t file_bytes_max = 1u << 20;
 
 }  // namespace
@@ -100,7 +100,7 @@ Place Source::place(std::string_view path) const {
   const auto node = toml::at_path(document_->root, path);
   const bool is_table = path.ends_with(']') || node.is_table() || node.is_array_of_tables();
   place.key = log::escape(shown_key(path, is_table));
-  // A value that the file doesn't give is looked for where its table stands.
+  // A value that the file does not give has the line of its table.
   for (std::string_view at = path; place.line == 0 && !at.empty();) {
     if (const auto found = toml::at_path(document_->root, at)) place.line = found.node()->source().begin.line;
     const std::size_t dot = at.rfind('.');

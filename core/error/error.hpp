@@ -1,5 +1,5 @@
 #pragma once
-// How a failure is told: as a value (Result), or, for a broken promise of our own code, by CHECK.
+// How failures are reported: as a value (Result), or by CHECK if our own code breaks a promise.
 
 #include <string>
 #include <utility>
@@ -8,18 +8,18 @@
 
 namespace backplane {
 
-/// What kind of thing went wrong, for code that decides; `Error::text` is for people.
+/// The kind of failure, for code that reacts to it. `Error::text` is for people.
 enum class ErrorCode {
-  invalid_argument,  ///< the caller or the user gave something that cannot be used
-  not_found,         ///< a file, a topic or a process that should be there is not
-  unavailable,       ///< the other side cannot be reached now; trying again may help
-  timeout,           ///< nothing answered within the time given
+  invalid_argument,  ///< the caller or the user gave something unusable
+  not_found,         ///< a file, a topic or a process does not exist
+  unavailable,       ///< the other side cannot be reached now; a retry may help
+  timeout,           ///< no reply in time
   exhausted,         ///< a limit is reached: memory, descriptors, topics
-  protocol,          ///< the other side said something that it must not say
+  protocol,          ///< the other side violated the protocol
   io,                ///< the operating system refused
 };
 
-/// A failure as a value. The text is one line: where, what was wanted, what was there.
+/// A failure as a value. The text is one line: where, what was expected, what was there.
 struct Error {
   ErrorCode code{ErrorCode::invalid_argument};
   std::string text;
@@ -28,17 +28,17 @@ struct Error {
 template <class T>
 using Result = tl::expected<T, Error>;
 
-/// `return fail(ErrorCode::io, "…")` from a function that returns a Result.
+/// `return fail(ErrorCode::io, "…")` in a function that returns a Result.
 inline tl::unexpected<Error> fail(ErrorCode code, std::string text) {
   return tl::unexpected(Error{code, std::move(text)});
 }
 
-/// Logs and aborts; see CHECK.
+/// Prints the promise and aborts; see CHECK.
 [[noreturn]] void check_failed(const char* condition, const char* what_must_hold, const char* file, int line);
 
 }  // namespace backplane
 
-/// A promise of our own code, checked in every build: logs it and aborts where it is broken.
-/// Never for input from outside.
+/// A promise of our own code, checked in every build: if it is broken, prints it and aborts. Never for input
+/// from outside.
 #define CHECK(condition, what_must_hold) \
   ((condition) ? void(0) : ::backplane::check_failed(#condition, what_must_hold, __FILE__, __LINE__))

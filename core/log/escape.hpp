@@ -1,13 +1,13 @@
 #pragma once
-// Text from outside, made fit for a terminal or a log line.
+// Makes text from outside safe for a terminal or a log line.
 
 #include <string>
 #include <string_view>
 
 namespace backplane::log {
 
-/// `text` with control characters (U+0000–1F, 7F–9F) as \n, \r, \t or \xNN, a backslash as \\, and bytes
-/// that are not UTF-8 as \xNN. Any bytes may be given; the result is one line of UTF-8.
+/// Escapes control characters (U+0000–1F, 7F–9F) as \n, \r, \t or \xNN, a backslash as \\, and bytes that are
+/// not UTF-8 as \xNN. Accepts any bytes; the result is one line of UTF-8.
 [[nodiscard]] std::string escape(std::string_view text);
 
 }  // namespace backplane::log

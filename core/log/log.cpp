@@ -13,11 +13,11 @@
 namespace backplane::log {
 namespace {
 
-// What every thread of the process shares, as it shares standard error itself.
-std::atomic<Level> level_in_force{Level::info};
+// Shared by all threads of the process, like standard error itself.
+std::atomic<Level> current_level{Level::info};
 
 std::unique_ptr<spdlog::logger> make_logger(std::string_view program) {
-  // https://no-color.org: set and not empty switches colours off.
+  // https://no-color.org: if set and not empty, no colours.
   const char* no_color = std::getenv("NO_COLOR");
   const bool plain = no_color != nullptr && *no_color != '\0';
   auto sink = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(
@@ -63,7 +63,7 @@ Result<Level> parse_level(std::string_view text) {
 }
 
 void set_level(Level level) noexcept {
-  level_in_force.store(level, std::memory_order_relaxed);
+  current_level.store(level, std::memory_order_relaxed);
 }
 
 void set_program(std::string_view name) {
@@ -71,7 +71,7 @@ void set_program(std::string_view name) {
 }
 
 bool enabled(Level level) noexcept {
-  return level != Level::off && level >= level_in_force.load(std::memory_order_relaxed);
+  return level != Level::off && level >= current_level.load(std::memory_order_relaxed);
 }
 
 void write(Level level, std::string_view text) {

@@ -1,5 +1,5 @@
 #pragma once
-// One line a message on standard error: time, level, component, text.
+// The log: one line per message on standard error, with time, level, component and text.
 
 #include <chrono>
 #include <cstdint>
@@ -14,19 +14,19 @@ namespace backplane::log {
 
 enum class Level : std::uint8_t { debug, info, warning, error, off };
 
-/// Accepts debug, info, warning, error and off.
+/// Parses debug, info, warning, error or off.
 Result<Level> parse_level(std::string_view text);
 
-/// Lines below `level` are dropped before they are formatted. Safe from any thread, at any time.
+/// Lines below `level` are dropped before they are formatted. Any thread, at any time.
 void set_level(Level level) noexcept;
 
-/// Says who speaks: "broker", "gateway", … Once, before other threads start.
+/// Sets the component name: "broker", "gateway", … Call it once, before other threads start.
 void set_program(std::string_view name);
 
 [[nodiscard]] bool enabled(Level level) noexcept;
 
-/// Writes one line; control characters in `text` are escaped, so what comes from outside cannot forge
-/// a line. May block on standard error. Safe from any thread.
+/// Writes one line. Control characters in `text` are escaped, so text from outside cannot forge a line. May
+/// block on standard error. Any thread.
 void write(Level level, std::string_view text);
 
 template <class... Args>
@@ -46,14 +46,14 @@ void error(fmt::format_string<Args...> format, Args&&... args) {
   if (enabled(Level::error)) write(Level::error, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// Lets a line through at most once an interval, so that a flood of bad input does not become a flood
-/// of lines. Belongs to one thread.
+/// Allows at most one line per interval, so that a flood of bad input does not flood the log. Not
+/// thread-safe.
 class RateLimit {
  public:
   using Clock = std::chrono::steady_clock;
   explicit RateLimit(std::chrono::milliseconds interval) : interval_(interval) {}
 
-  /// @returns whether to log now; then `suppressed()` tells how many were not since the last time.
+  /// @returns whether to log now. If so, suppressed() is the number of lines suppressed since the last one.
   [[nodiscard]] bool allow(Clock::time_point now);
   [[nodiscard]] std::uint64_t suppressed() const noexcept { return suppressed_; }
 

@@ -1,5 +1,5 @@
 #pragma once
-// What a program counts, in Prometheus' text format.
+// Metrics in Prometheus' text format.
 
 #include <cstdint>
 #include <span>
@@ -29,7 +29,7 @@ struct Family {
 /// The text of a /metrics page. Label values may be any UTF-8.
 [[nodiscard]] std::string expose(std::span<const Family> families);
 
-/// What that text is, for Content-Type.
+/// The Content-Type of that text.
 inline constexpr std::string_view exposition_type = "text/plain; version=0.0.4; charset=utf-8";
 
 }  // namespace backplane::metrics

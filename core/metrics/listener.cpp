@@ -33,12 +33,12 @@ using tcp = asio::ip::tcp;
 using boost::system::error_code;
 using namespace std::chrono_literals;
 
-// An answer that is not taken within it is given up.
+// A response that the client does not read within this time is dropped.
 constexpr auto write_max = 10s;
-// Whoever is sent away may still be sending: closing at once would destroy what we said to it.
+// A client that is disconnected may still be sending, and closing at once would destroy the response.
 constexpr auto farewell_max = 1s;
 constexpr std::size_t farewell_bytes_max = 64u << 10;
-// When the process has no descriptor left for another connection.
+// The pause when the process has no descriptor left for another connection.
 constexpr auto accept_pause = 100ms;
 
 using Request = http::request<http::empty_body>;
@@ -101,7 +101,7 @@ class Session;
 /// The open connections, oldest first. Lives on the listener's thread.
 using Sessions = std::list<Session*>;
 
-/// One connection. Lives on the listener's thread; kept alive by what it waits for.
+/// One connection. Lives on the listener's thread; its pending operation keeps it alive.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(tcp::socket socket, const MetricsListener::Pages& pages, const MetricsListener::Limits& limits,
@@ -125,7 +125,7 @@ class Session : public std::enable_shared_from_this<Session> {
                      [self = shared_from_this()](error_code error, std::size_t) { self->on_read(error); });
   }
 
-  /// Whether it has asked nothing that is not answered.
+  /// Whether it has no request that awaits a response.
   [[nodiscard]] bool waits() const { return waits_; }
   void close() {
     waits_ = false;
@@ -153,7 +153,7 @@ class Session : public std::enable_shared_from_this<Session> {
       write(line(http::status::bad_request, "expected an HTTP/1.1 request: " + error.message()), false,
             false);
     }
-    // Else it has gone, or was silent for too long.
+    // Otherwise the client has gone, or was silent for too long.
   }
 
   void write(const Response& response, bool keep_alive, bool head_only) {
@@ -195,7 +195,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
 }  // namespace
 
-/// Everything but io_.stop() happens on the thread, once that runs.
+/// Everything except io_.stop() happens on the thread, once it runs.
 class MetricsListener::Impl {
  public:
   Impl(Pages pages, Limits limits) : pages_(std::move(pages)), limits_(limits) {}
@@ -262,7 +262,7 @@ class MetricsListener::Impl {
 
   Pages pages_;
   Limits limits_;
-  Sessions sessions_;  // dies after io_, whose handlers own the sessions
+  Sessions sessions_;  // destroyed after io_, whose handlers own the sessions
   asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
   asio::steady_timer pause_{io_};

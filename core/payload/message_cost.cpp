@@ -14,7 +14,7 @@ namespace {
 namespace pb = google::protobuf;
 using Wire = pb::internal::WireFormatLite;
 
-constexpr int depth_max = 100;  // protobuf's parsers take no more
+constexpr int depth_max = 100;  // protobuf's parsers accept no more
 
 const pb::FieldDescriptor* find_field(const pb::Descriptor& type, int number) {
   if (const auto* field = type.FindFieldByNumber(number)) return field;
@@ -28,8 +28,8 @@ bool is_any(const pb::Descriptor& type) {
 
 std::size_t weight_of(const pb::Descriptor& type) {
   constexpr std::size_t object_bytes = 64;
-  constexpr std::size_t field_bytes = 24;  // in the object; a repeated field's is the largest
-  constexpr std::size_t json_bytes = 12;   // `"":"",` and such beside the name
+  constexpr std::size_t field_bytes = 24;  // in the object; the size of a repeated field, the largest
+  constexpr std::size_t json_bytes = 12;   // `"":"",` and similar, beside the name
   std::size_t weight = object_bytes;
   for (int i = 0; i < type.field_count(); ++i) {
     weight += field_bytes + json_bytes + type.field(i)->name().size();
@@ -52,12 +52,12 @@ bool MessageCost::spend(const pb::Descriptor& type) {
   return true;
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): at most depth_max deep, as the rest here
+// NOLINTNEXTLINE(misc-no-recursion): at most depth_max deep, like the others here
 bool MessageCost::serialised(const pb::Descriptor& type, std::string_view bytes, int depth) {
   if (bytes.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) return false;
   pb::io::CodedInputStream input(reinterpret_cast<const std::uint8_t*>(bytes.data()),
                                  static_cast<int>(bytes.size()));
-  input.PushLimit(static_cast<int>(bytes.size()));  // so that it knows how much there is
+  input.PushLimit(static_cast<int>(bytes.size()));  // so that it knows how many bytes there are
   if (is_any(type)) return spend(type) && any(input, depth);
   return message(type, input, 0, depth);
 }
@@ -72,9 +72,9 @@ bool MessageCost::message(const pb::Descriptor& type, pb::io::CodedInputStream& 
     const bool nests =
         wire_type == Wire::WIRETYPE_LENGTH_DELIMITED || wire_type == Wire::WIRETYPE_START_GROUP;
     const pb::FieldDescriptor* const field = nests ? find_field(type, number) : nullptr;
-    const auto wanted = wire_type == Wire::WIRETYPE_START_GROUP ? pb::FieldDescriptor::TYPE_GROUP
-                                                                : pb::FieldDescriptor::TYPE_MESSAGE;
-    if (field == nullptr || field->type() != wanted) {
+    const auto expected = wire_type == Wire::WIRETYPE_START_GROUP ? pb::FieldDescriptor::TYPE_GROUP
+                                                                  : pb::FieldDescriptor::TYPE_MESSAGE;
+    if (field == nullptr || field->type() != expected) {
       if (!Wire::SkipField(&input, tag)) return false;
     } else if (wire_type == Wire::WIRETYPE_START_GROUP) {
       if (!message(*field->message_type(), input, number, depth + 1)) return false;
@@ -94,7 +94,7 @@ bool MessageCost::message(const pb::Descriptor& type, pb::io::CodedInputStream& 
   return group == 0 && input.ConsumedEntireMessage();
 }
 
-/// What an Any says its bytes are is what a printer takes them for.
+/// A printer interprets the bytes as the type that the Any names.
 // NOLINTNEXTLINE(misc-no-recursion)
 bool MessageCost::any(pb::io::CodedInputStream& input, int depth) {
   std::string url;

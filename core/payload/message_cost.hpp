@@ -1,5 +1,5 @@
 #pragma once
-// What a message takes before it is parsed and printed.
+// The cost of a message, computed before it is parsed and printed.
 
 #include <cstddef>
 #include <functional>
@@ -15,17 +15,17 @@ class CodedInputStream;
 
 namespace backplane {
 
-/// Adds up what the objects in a serialised message take, in memory and as JSON with all defaults: two bytes
-/// of an empty field can stand for a message of ten thousand fields. Belongs to one thread.
+/// Adds up what the objects in a serialised message take, in memory and as JSON with all defaults: the two
+/// bytes of an empty field can stand for a message of ten thousand fields. Not thread-safe.
 class MessageCost {
  public:
   using FindType = std::function<const google::protobuf::Descriptor*(std::string_view full_name)>;
 
-  /// `find_type` tells what is inside of an Any; the types live as long as this.
+  /// `find_type` returns the type of the content of an Any; the types live as long as this object.
   explicit MessageCost(FindType find_type) : find_type_(std::move(find_type)) {}
 
-  /// Whether `bytes`, a message of `type`, take at most `most`. Looks at each byte once, but for those in an
-  /// Any. Any bytes may be given; false too where they are no message, or nested too deeply for a parser.
+  /// Whether `bytes`, a message of `type`, take at most `most`. Reads each byte once, except those in an Any.
+  /// Accepts any bytes; false also if they are not a message, or are nested too deeply for a parser.
   [[nodiscard]] bool within(const google::protobuf::Descriptor& type, std::string_view bytes,
                             std::size_t most);
 

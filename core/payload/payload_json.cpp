@@ -33,18 +33,18 @@ namespace {
 
 namespace pb = google::protobuf;
 
-// What a payload may take in objects and printed defaults, beside what its own bytes become.
+// Limits of what a payload may take in objects and printed defaults, beside its own bytes.
 constexpr std::size_t cost_bytes_least = 64u << 10;
 constexpr std::size_t cost_bytes_max = 16u << 20;
 constexpr std::size_t cost_per_byte_max = 256;
-// protobuf makes the objects of types that hold each other by recursion, a level a type.
+// protobuf creates the objects of types that contain each other recursively, one level per type.
 constexpr std::size_t linked_types_max = 1000;
-// An object that held more gives its memory back.
+// An object that had more content frees its memory.
 constexpr std::size_t kept_payload_bytes_max = 64u << 10;
 constexpr std::size_t asked_names_max = 4096;
 constexpr std::size_t type_name_bytes_max = 511;
 
-/// The types that the program is built with. Naming them here also keeps the linker from leaving them out.
+/// The types that the program is built with. Naming them here also keeps the linker from omitting them.
 std::vector<const pb::Message*> built_in_types() {
   return {&events::v1::ClockTick::default_instance(),   &events::v1::CommandResult::default_instance(),
           &events::v1::Earthquake::default_instance(),  &events::v1::MemoryUse::default_instance(),
@@ -61,7 +61,7 @@ bool is_type_name(std::string_view name) {
   return !name.empty() && name.size() <= type_name_bytes_max && std::all_of(name.begin(), name.end(), plain);
 }
 
-/// The types that `type` holds, directly or not, and itself, until there are more than `most`.
+/// `type` and the types that it contains, directly or not, until there are more than `most`.
 std::unordered_set<const pb::Descriptor*> linked_types(const pb::Descriptor& type, std::size_t most) {
   std::unordered_set<const pb::Descriptor*> seen{&type};
   std::vector<const pb::Descriptor*> open{&type};
@@ -76,7 +76,7 @@ std::unordered_set<const pb::Descriptor*> linked_types(const pb::Descriptor& typ
   return seen;
 }
 
-/// Whether objects of the type can be made at a bounded price, and be printed.
+/// Whether objects of the type can be created at a bounded cost, and printed.
 bool is_usable(const pb::Descriptor& type) {
   const auto linked = linked_types(type, linked_types_max);
   return linked.size() <= linked_types_max &&
@@ -84,7 +84,8 @@ bool is_usable(const pb::Descriptor& type) {
                       [](const auto* each) { return each->options().message_set_wire_format(); });
 }
 
-/// Whether it holds nothing but numbers, strings and times: of a type of ours, the bytes say what it takes.
+/// Whether it contains only numbers, strings and times. For a type of ours, the bytes then determine the
+/// cost.
 bool is_simple(const pb::Descriptor& type) {
   for (int i = 0; i < type.field_count(); ++i) {
     const pb::Descriptor* const held = type.field(i)->message_type();
@@ -142,14 +143,14 @@ class PayloadJson::Impl {
 
  private:
   struct Type {
-    std::unique_ptr<pb::Message> message;  ///< nullptr: not one that can be shown
+    std::unique_ptr<pb::Message> message;  ///< nullptr: cannot be shown
     std::string url;
     bool simple{};
     bool built_in{};
   };
   using Types = std::unordered_map<std::string, Type, StringHash, std::equal_to<>>;
 
-  /// All that stands on types that others have defined. Its members go in the reverse order.
+  /// Everything that depends on registered types. Its members are destroyed in reverse order.
   struct Foreign {
     explicit Foreign(Impl& owner)
         : registry(owner.limits_),
@@ -164,7 +165,7 @@ class PayloadJson::Impl {
     pb::DynamicMessageFactory factory;
     Types types;
     TypeResolver resolver;
-    TypeResolver own_resolver;  ///< for types of our own, which nobody redefines
+    TypeResolver own_resolver;  ///< for our own types, which cannot be redefined
     MessageCost cost;
   };
 
@@ -176,7 +177,8 @@ class PayloadJson::Impl {
             }};
   }
 
-  /// The program's own pool remembers every name that it did not know: it is asked for known ones alone.
+  /// The program's own pool remembers every unknown name it was searched for, so it is searched only for
+  /// known ones.
   TypeResolver::Place built_in_place() {
     return {pb::DescriptorPool::generated_pool(),
             [this](const std::string& name) { return built_in_names_.contains(name); }};
@@ -191,7 +193,7 @@ class PayloadJson::Impl {
   Type* find(std::string_view name) {
     if (const auto own = built_in_.find(name); own != built_in_.end()) return &own->second;
     if (const auto known = foreign_->types.find(name); known != foreign_->types.end()) return &known->second;
-    // Only what the pool knows is remembered, so that invented names cost no memory.
+    // Only known types are remembered, so that invented names cost no memory.
     std::string full_name(name);
     const pb::Descriptor* const type = foreign_->registry.pool().FindMessageTypeByName(full_name);
     if (type == nullptr) {
@@ -208,14 +210,14 @@ class PayloadJson::Impl {
     if (asked_.emplace(name).second) unknown_.emplace_back(name);
   }
 
-  /// @returns false where the bytes are not of the type, or cannot be shown; `out` may have a part of it.
+  /// @returns false if the bytes are not of the type, or cannot be shown; `out` may then have a part of it.
   bool print(Type& type, std::string_view value, std::string& out) {
     if (value.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) return false;
     pb::Message& message = *type.message;
     const std::size_t most = std::min(cost_bytes_max, cost_bytes_least + cost_per_byte_max * value.size());
     if (!type.simple && !foreign_->cost.within(*message.GetDescriptor(), value, most)) return false;
-    // Parsed and written again, as the printer takes the bytes for better than they may be: fields twice,
-    // strings that are not UTF-8.
+    // Parsed and serialised again, because the printer requires well-formed bytes, and these may have fields
+    // twice, or strings that are not UTF-8.
     const bool parsed = message.ParseFromArray(value.data(), static_cast<int>(value.size()));
     const bool printed = parsed && message.SerializeToString(&canonical_) && print_canonical(type, out);
     if (value.size() > kept_payload_bytes_max) {
@@ -232,17 +234,17 @@ class PayloadJson::Impl {
     {
       pb::io::StringOutputStream output(&out);
       TypeResolver& resolver = type.built_in ? foreign_->own_resolver : foreign_->resolver;
-      // Not ok: a time outside the calendar, an Any inside of an unknown type.
+      // Not ok: a time outside the calendar, an Any of an unknown type.
       ok = pb::util::BinaryToJsonStream(&resolver, type.url, &input, &output, options_).ok();
     }
-    // Types of proto2 have strings that nobody checks.
+    // proto2 types have strings that protobuf does not check.
     return ok && (type.built_in || wire::is_utf8(std::string_view(out).substr(before)));
   }
 
   const TypeRegistry::Limits limits_;
   pb::util::JsonPrintOptions options_;
   Types built_in_;
-  std::unordered_set<std::string> built_in_names_;  // and of what they hold
+  std::unordered_set<std::string> built_in_names_;  // and of the types they contain
   std::unique_ptr<Foreign> foreign_;
   std::string canonical_;
   std::unordered_set<std::string> asked_;
@@ -278,7 +280,7 @@ void PayloadJson::ask_again() {
 }
 
 std::string_view type_name(std::string_view type_url) noexcept {
-  return type_url.substr(type_url.rfind('/') + 1);  // npos + 1 is 0: all of it
+  return type_url.substr(type_url.rfind('/') + 1);  // npos + 1 is 0: the whole text
 }
 
 void route_protobuf_log() {

@@ -11,13 +11,13 @@
 
 namespace backplane {
 
-/// Writes the message in an Any as JSON on one line: proto field names, defaults printed. Types are the
-/// events of backplane/events/v1, those of the $SYS. topics, Google's well-known ones, and what add_types()
-/// was given. Belongs to one thread; owns the types and one message object each, which it reuses. No bytes,
-/// neither a payload's nor a type's, make it throw, abort, or take memory beyond its limits.
+/// Writes the message in an Any as JSON on one line: proto field names, defaults printed. Known types are the
+/// events of backplane/events/v1, those of the $SYS. topics, Google's well-known ones, and those from
+/// add_types(). Not thread-safe. Owns the types and one message object of each, which it reuses. No bytes,
+/// neither of a payload nor of a type, make it throw, abort, or take memory beyond its limits.
 class PayloadJson {
  public:
-  /// What a reader keeps of other people's types.
+  /// The limits of registered types in a reader.
   static constexpr TypeRegistry::Limits default_limits{.set_files_max = 4096, .set_bytes_max = 4u << 20};
 
   PayloadJson();
@@ -26,24 +26,26 @@ class PayloadJson {
   PayloadJson(const PayloadJson&) = delete;
   PayloadJson& operator=(const PayloadJson&) = delete;
 
-  /// Appends the message; `{"@type":…,"value":base64}` where its type is not known, where the bytes are not
-  /// one of that type, or where its JSON would be out of all proportion to it. Any bytes may be given.
-  /// A type that is missing is told by take_unknown_types().
+  /// Appends the message as JSON; or `{"@type":…,"value":base64}` if its type is unknown, if the bytes are
+  /// not a message of that type, or if its JSON would be out of proportion. Accepts any bytes.
+  /// take_unknown_types() returns the unknown types.
   void append(std::string_view type_url, std::string_view value, std::string& out);
 
-  /// Takes the files of a serialised FileDescriptorSet: all or none; in any order, with what they import
-  /// among them or here already. Any bytes may be given. Types that the program was built with stay as they
-  /// are. What is wrong is told in one line; what was known before stays.
+  /// Adds the files of a serialised FileDescriptorSet: all or none, in any order, with their imports among
+  /// them or added before. Accepts any bytes. Types that the program was built with stay as they are. An
+  /// error is described in one line; the known types stay.
   [[nodiscard]] TypeRegistry::Registered add_types(std::string_view file_descriptor_set);
-  /// Forgets all that add_types() was given, and what was asked for: for a broker that began anew.
+  /// Removes everything that add_types() added, and the memory of what take_unknown_types() returned: for a
+  /// new incarnation of the broker.
   void forget_types();
 
-  /// Full names of types that append() met and did not know, each once since ask_again(), for the owner to
-  /// ask a broker for; what it gets goes to add_types(). Only what can be a type's name.
+  /// The full names of unknown types that append() met, each once until the next retry. The owner requests
+  /// them from a broker and passes the result to add_types(). Only valid type names.
   [[nodiscard]] std::vector<std::string> take_unknown_types();
   [[nodiscard]] bool has_unknown_types() const noexcept;
-  /// Tells of types once more that are still unknown when they are met again: they may have been registered
-  /// meanwhile. At most 4,096 names are told of between two calls of this, so call it every few seconds.
+  /// Lets take_unknown_types() return types again that are still unknown when they are met again: they may
+  /// have been registered since. It returns at most 4,096 names between two calls of this, so call it every
+  /// few seconds.
   void ask_again();
 
  private:
@@ -51,11 +53,11 @@ class PayloadJson {
   std::unique_ptr<Impl> impl_;
 };
 
-/// The type's full name: what follows the last slash of a type URL.
+/// The type's full name: the part after the last slash of a type URL.
 [[nodiscard]] std::string_view type_name(std::string_view type_url) noexcept;
 
-/// Makes protobuf's own complaints (a string that is not UTF-8, once an event) debug lines of our log,
-/// so that hostile payloads cannot flood standard error. For the whole process: once, at its start.
+/// Sends protobuf's own warnings (a string that is not UTF-8, once per event) to our log at debug level, so
+/// that hostile payloads cannot flood standard error. For the whole process: call it once, at startup.
 void route_protobuf_log();
 
 }  // namespace backplane

@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::string_view hex_digits = "0123456789abcdef";
 
-// Most text needs no escape: it is looked at in words. A word of bytes above 0x1f that are none of 0x7f, `\\`
-// and, where it matters, `"`, is plain; one that is not called so is looked at byte by byte.
+// Most text needs no escape, so it is checked in words. A word is plain if all its bytes are above 0x1f and
+// none of them is 0x7f, `\\` or, for JSON, `"`. A word that is not recognised as plain is checked byte by
+// byte.
 constexpr std::size_t word_bytes = sizeof(std::uint64_t);
 constexpr std::uint64_t every_byte = 0x0101'0101'0101'0101U;
 constexpr std::uint64_t high_bits = 0x80 * every_byte;
@@ -51,7 +52,7 @@ constexpr int hex_value(char digit) {
 }  // namespace
 
 void append_escaped(std::string_view text, std::string& out) {
-  std::size_t plain = 0;  // where the stretch begins that needs no escape
+  std::size_t plain = 0;  // start of the text that needs no escape
   for (std::size_t i = 0; i < text.size(); ++i) {
     while (text.size() - i >= word_bytes && is_plain_word(text.data() + i, false)) i += word_bytes;
     if (i == text.size()) break;
@@ -110,8 +111,8 @@ std::string unescape(std::string_view text) {
   return out;
 }
 
-// Written here because the only implementations at hand are internal to their libraries: protobuf's
-// lies in a header that later versions no longer install, Boost's in Beast's detail namespace.
+// Written here because the only implementations at hand are internal to their libraries: protobuf's is in a
+// header that later versions do not install, Boost's in Beast's detail namespace.
 void append_base64(std::string_view bytes, std::string& out) {
   constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const std::size_t before = out.size();

@@ -31,14 +31,14 @@ Registered refuse(Refusal refusal, std::string text) {
   return {refusal, std::move(text)};
 }
 
-// Enough of a name to recognise it by, in a line that may go to a terminal.
+// Enough of a name to recognise it, safe for a terminal.
 std::string shown(std::string_view name) {
   constexpr std::size_t shown_bytes_max = 120;
   if (name.size() <= shown_bytes_max) return fmt::format("\"{}\"", log::escape(name));
   return fmt::format("\"{}…\"", log::escape(name.substr(0, shown_bytes_max)));
 }
 
-// Keeps what protobuf has to say first of all.
+// Keeps protobuf's first error.
 class FirstError : public pb::DescriptorPool::ErrorCollector {
  public:
   void AddError(const std::string& file, const std::string& element, const pb::Message* /*descriptor*/,
@@ -48,17 +48,17 @@ class FirstError : public pb::DescriptorPool::ErrorCollector {
   std::string text;
 };
 
-// Puts a set's files in an order in which each stands behind those of the set that it imports.
+// Sorts a set's files so that each comes after those that it imports.
 class ImportOrder {
  public:
   explicit ImportOrder(const std::vector<pb::FileDescriptorProto>& files) : files_(files) {
     for (const auto& file : files) by_name_.emplace(file.name(), &file);
   }
 
-  // The files in order, or the name of one that imports itself by way of others.
+  // The files in order, or the name of one that imports itself indirectly.
   tl::expected<std::vector<const pb::FileDescriptorProto*>, std::string> make() {
     for (const auto& file : files_) {
-      if (!visit(file)) return tl::unexpected(circle_);
+      if (!visit(file)) return tl::unexpected(cycle_);
     }
     return std::move(order_);
   }
@@ -66,13 +66,13 @@ class ImportOrder {
  private:
   enum class Mark : std::uint8_t { fresh, entered, done };
 
-  // As deep as the set has files, which is limited.
+  // Recurses at most once per file of the set, which is limited.
   // NOLINTNEXTLINE(misc-no-recursion)
   bool visit(const pb::FileDescriptorProto& file) {
-    Mark& mark = marks_[file.name()];  // at an address that later insertions don't change
+    Mark& mark = marks_[file.name()];  // its address does not change with later insertions
     if (mark == Mark::done) return true;
     if (mark == Mark::entered) {
-      circle_ = file.name();
+      cycle_ = file.name();
       return false;
     }
     mark = Mark::entered;
@@ -89,10 +89,10 @@ class ImportOrder {
   std::unordered_map<std::string, const pb::FileDescriptorProto*> by_name_;
   std::unordered_map<std::string, Mark> marks_;
   std::vector<const pb::FileDescriptorProto*> order_;
-  std::string circle_;
+  std::string cycle_;
 };
 
-// The well-known types' files, each behind those that it imports.
+// The files of the well-known types, each after those that it imports.
 std::vector<const pb::FileDescriptor*> well_known_files() {
   return {pb::DescriptorProto::descriptor()->file(), pb::Any::descriptor()->file(),
           pb::Duration::descriptor()->file(),        pb::Empty::descriptor()->file(),
@@ -112,7 +112,7 @@ class TypeRegistry::Impl {
       CHECK(keep(proto, error), "the well-known types build");
     }
     well_known_ = files_.size();
-    bytes_ = 0;  // ours, not part of what publishers may register
+    bytes_ = 0;  // ours do not count towards the limits
     names_bytes_ = 0;
   }
 
@@ -121,7 +121,7 @@ class TypeRegistry::Impl {
     std::vector<pb::FileDescriptorProto> fresh;
     if (auto refused = pick_new(set, fresh); refused.refusal != Refusal::none) return refused;
     if (fresh.empty()) return {};
-    if (auto refused = check_room(fresh); refused.refusal != Refusal::none) return refused;
+    if (auto refused = check_limits(fresh); refused.refusal != Refusal::none) return refused;
     auto order = ImportOrder(fresh).make();
     if (!order) {
       return refuse(Refusal::bad_types, fmt::format("{} imports itself indirectly", shown(order.error())));
@@ -136,20 +136,20 @@ class TypeRegistry::Impl {
 
   Page find(std::span<const std::string> names, std::size_t after, std::size_t bytes_max) const {
     Page page;
-    std::set<std::size_t> wanted;  // in the order of registration, which puts imports first
+    std::set<std::size_t> selected;  // in the order of registration, which puts imports first
     if (names.empty()) {
-      for (std::size_t at = std::max(after, well_known_); at < files_.size(); ++at) wanted.insert(at);
+      for (std::size_t at = std::max(after, well_known_); at < files_.size(); ++at) selected.insert(at);
     }
     for (const auto& name : names) {
       const auto* file = defining_file(name);
       if (file != nullptr) {
-        add_with_imports(*file, wanted);
+        add_with_imports(*file, selected);
       } else if (after == 0) {
         page.unknown.push_back(name);
       }
     }
     std::size_t bytes = 0;
-    for (auto at = wanted.lower_bound(after); at != wanted.end(); ++at) {
+    for (auto at = selected.lower_bound(after); at != selected.end(); ++at) {
       const Kept& kept = files_[*at];
       const std::size_t framed = kept.bytes + 4;  // with tag and length in a FileDescriptorSet
       if (!page.files.empty() && bytes + framed > bytes_max) {
@@ -185,7 +185,7 @@ class TypeRegistry::Impl {
     return {};
   }
 
-  // Puts into `fresh` the files that are not here yet, each once.
+  // Adds the files that are not registered yet to `fresh`, each once.
   Registered pick_new(const pb::FileDescriptorSet& set, std::vector<pb::FileDescriptorProto>& fresh) const {
     std::unordered_map<std::string, std::string> seen;
     for (pb::FileDescriptorProto file : set.file()) {
@@ -215,7 +215,7 @@ class TypeRegistry::Impl {
     return {};
   }
 
-  [[nodiscard]] Registered check_room(const std::vector<pb::FileDescriptorProto>& fresh) const {
+  [[nodiscard]] Registered check_limits(const std::vector<pb::FileDescriptorProto>& fresh) const {
     std::size_t bytes = bytes_;
     std::size_t names_bytes = names_bytes_;
     for (const auto& file : fresh) {
@@ -244,7 +244,7 @@ class TypeRegistry::Impl {
                               limits_.names_bytes_max));
   }
 
-  // Builds the files beside those that are kept, in a pool of their own: a pool cannot take a file back.
+  // Builds the files on top of the registered ones, in a separate pool: a pool cannot remove a file.
   [[nodiscard]] Registered validate(const std::vector<const pb::FileDescriptorProto*>& order) const {
     pb::DescriptorPool scratch(&pool_);
     for (const auto* file : order) {
@@ -256,15 +256,15 @@ class TypeRegistry::Impl {
     return {};
   }
 
-  // A pool does not compare with what it was laid over.
+  // A pool does not check for conflicts with the pool under it.
   [[nodiscard]] Registered check_symbols(const pb::FileDescriptor& file) const {
-    const auto clash = [&](const std::string& name) {
+    const auto find_clash = [&](const std::string& name) {
       const auto* other = pool_.FindFileContainingSymbol(name);
       if (other == nullptr) return Registered{};
       return refuse(Refusal::conflict, fmt::format("{}: {} is already defined by {}", shown(file.name()),
                                                    shown(name), shown(other->name())));
     };
-    // Names inside a message clash only where the message does.
+    // Names inside a message clash only if the message does.
     std::vector<std::string> names;
     for (int i = 0; i < file.message_type_count(); ++i) names.push_back(file.message_type(i)->full_name());
     for (int i = 0; i < file.extension_count(); ++i) names.push_back(file.extension(i)->full_name());
@@ -275,14 +275,14 @@ class TypeRegistry::Impl {
       for (int k = 0; k < type->value_count(); ++k) names.push_back(type->value(k)->full_name());
     }
     for (const auto& name : names) {
-      if (auto refused = clash(name); refused.refusal != Refusal::none) return refused;
+      if (auto refused = find_clash(name); refused.refusal != Refusal::none) return refused;
     }
-    // A package may be there already, but not as anything else.
+    // A package may exist already, but only as a package.
     for (std::size_t end = 0; end < file.package().size();) {
       end = std::min(file.package().find('.', end + 1), file.package().size());
       const std::string package = file.package().substr(0, end);
       if (!is_defined(package)) continue;
-      if (auto refused = clash(package); refused.refusal != Refusal::none) return refused;
+      if (auto refused = find_clash(package); refused.refusal != Refusal::none) return refused;
     }
     return {};
   }
@@ -293,7 +293,7 @@ class TypeRegistry::Impl {
            pool_.FindEnumValueByName(name) != nullptr;
   }
 
-  // A file that was validated builds here too, as far as check_symbols() foresees what can clash.
+  // A validated file builds here, too, as far as check_symbols() finds all clashes.
   bool keep(const pb::FileDescriptorProto& file, FirstError& error) {
     if (pool_.BuildFileCollectingErrors(file, &error) == nullptr) return false;
     by_name_.emplace(file.name(), files_.size());
@@ -310,12 +310,12 @@ class TypeRegistry::Impl {
     return enumeration == nullptr ? nullptr : enumeration->file();
   }
 
-  void add_with_imports(const pb::FileDescriptor& file, std::set<std::size_t>& wanted) const {
+  void add_with_imports(const pb::FileDescriptor& file, std::set<std::size_t>& selected) const {
     std::vector<const pb::FileDescriptor*> open{&file};
     while (!open.empty()) {
       const auto* next = open.back();
       open.pop_back();
-      if (!wanted.insert(by_name_.at(next->name())).second) continue;
+      if (!selected.insert(by_name_.at(next->name())).second) continue;
       for (int i = 0; i < next->dependency_count(); ++i) open.push_back(next->dependency(i));
     }
   }
@@ -323,7 +323,7 @@ class TypeRegistry::Impl {
   static constexpr std::size_t file_name_bytes_max = 1024;
   Limits limits_;
   pb::DescriptorPool pool_;
-  std::vector<Kept> files_;  // in order of registration: imports stand before those who import them
+  std::vector<Kept> files_;  // in the order of registration: imports come before the files that import them
   std::unordered_map<std::string, std::size_t> by_name_;
   std::size_t well_known_{};
   std::size_t bytes_{};

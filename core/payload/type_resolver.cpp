@@ -29,7 +29,7 @@ std::string TypeResolver::url(std::string_view full_name) {
 }
 
 pb::util::Status TypeResolver::ResolveMessageType(const std::string& type_url, pb::Type* type) {
-  // A message is printed with a resolution or more, and a copy costs less than describing the type anew.
+  // Printing a message resolves one or more types, and a copy is cheaper than describing the type again.
   if (const auto known = types_.find(type_url); known != types_.end()) {
     *type = known->second;
     return {};

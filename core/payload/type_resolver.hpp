@@ -1,5 +1,5 @@
 #pragma once
-// Where protobuf's printer finds the types that it meets.
+// Finds types for protobuf's printer.
 
 #include <functional>
 #include <memory>
@@ -14,11 +14,11 @@
 
 namespace backplane {
 
-/// Looks for a type in one pool after the other, and tells of one that none has. Belongs to one thread; owns
-/// a description of each type that it found.
+/// Searches several pools in turn for a type, and reports one that none of them has. Not thread-safe. Owns a
+/// description of each type that it found.
 class TypeResolver final : public google::protobuf::util::TypeResolver {
  public:
-  /// A pool that outlives the resolver, and whether it is to be asked for a name.
+  /// A pool, which outlives the resolver, and whether to search it for a name.
   struct Place {
     const google::protobuf::DescriptorPool* pool;
     std::function<bool(const std::string& full_name)> knows;

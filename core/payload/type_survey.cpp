@@ -12,7 +12,7 @@ namespace {
 
 namespace pb = google::protobuf;
 
-// protobuf splits packages by recursion, a level a dot.
+// protobuf splits packages recursively, one level per dot.
 constexpr std::size_t package_bytes_max = 511;
 constexpr std::size_t identifier_bytes_max = 511;
 
@@ -42,7 +42,7 @@ class Surveyor {
     if (found_.fault.empty()) found_.fault = std::move(text);
   }
 
-  // Compiled files have none, and making sense of one means parsing text.
+  // Compiled files have none, and interpreting one means parsing text.
   template <class Described>
   void interpreted(const Described& described) {
     if (described.options().uninterpreted_option_size() > 0) {
@@ -50,7 +50,7 @@ class Surveyor {
     }
   }
 
-  // Validation looks at identifiers only, and readers in other languages stumble over the rest.
+  // Protobuf validates only identifiers, and readers in other languages fail on other strings.
   void utf8(const std::string& text) {
     if (!wire::is_utf8(text)) fault("bytes that are not UTF-8");
   }
@@ -61,7 +61,7 @@ class Surveyor {
     utf8(described.default_value());
   }
 
-  // Returns the bytes of the full name.
+  // Returns the length of the full name.
   template <class Described>
   std::size_t named(const Described& described, std::size_t scope) {
     if (described.name().size() > identifier_bytes_max) {
@@ -79,7 +79,7 @@ class Surveyor {
     for (const auto& value : described.value()) named(value, inside);
   }
 
-  // As deep as the file is nested, which parsing has bounded.
+  // Recurses as deep as the file is nested, which parsing has bounded.
   // NOLINTNEXTLINE(misc-no-recursion)
   void message(const pb::DescriptorProto& described, std::size_t scope) {
     const std::size_t inside = named(described, scope);
@@ -94,7 +94,7 @@ class Surveyor {
   TypeSurvey& found_;
 };
 
-// As protobuf makes it: an underscore goes, and the letter behind it becomes a capital.
+// protobuf's rule: an underscore is removed, and the letter after it becomes a capital.
 bool is_default_json_name(std::string_view json, std::string_view name) {
   std::size_t at = 0;
   bool capital = false;
@@ -103,9 +103,9 @@ bool is_default_json_name(std::string_view json, std::string_view name) {
       capital = true;
       continue;
     }
-    const char wanted = capital && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    const char expected = capital && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
     capital = false;
-    if (at == json.size() || json[at] != wanted) return false;
+    if (at == json.size() || json[at] != expected) return false;
     ++at;
   }
   return at == json.size();

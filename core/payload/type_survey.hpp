@@ -1,6 +1,5 @@
 #pragma once
-// Looks through a .proto file before it is given to protobuf's validation, whose cost has no bound of its
-// own.
+// Checks a .proto file before protobuf validates it: the cost of the validation is not bounded by itself.
 
 #include <cstddef>
 #include <string>
@@ -11,17 +10,17 @@ class FileDescriptorProto;
 
 namespace backplane {
 
-/// What a file is found to be.
+/// The result for one file.
 struct TypeSurvey {
-  std::size_t names_bytes{};  ///< the full names of all that it defines, added up
-  std::string fault;          ///< why it cannot be validated at all; empty: it can
+  std::size_t names_bytes{};  ///< total length of the full names of everything that it defines
+  std::string fault;          ///< why it cannot be validated; empty: it can
 };
 
-/// In time linear in the file's size. Any file that could be parsed may be given.
+/// Surveys a file in linear time. Accepts any file that was parsed.
 [[nodiscard]] TypeSurvey survey(const google::protobuf::FileDescriptorProto& file);
 
-/// Takes out what differs between compilers for the same .proto file: comments and their places, and JSON
-/// names that are what the field's name makes them anyway.
+/// Removes what differs between compilers for the same .proto file: comments, their locations, and JSON names
+/// that are the default.
 void normalise(google::protobuf::FileDescriptorProto& file);
 
 }  // namespace backplane

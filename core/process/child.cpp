@@ -40,11 +40,11 @@ struct ChildEnds {
   int input;
   int output;
   int errors;
-  int report;  ///< takes errno where the program cannot be started
+  int report;  ///< receives errno if the program cannot be started
   pid_t parent;
 };
 
-/// In the child, after fork: only calls that are safe there.
+/// Runs in the child after fork(), where only async-signal-safe calls are allowed.
 [[noreturn]] void become(char* const* arguments, const ChildEnds& ends) {
   sigset_t none;
   sigemptyset(&none);
@@ -59,7 +59,7 @@ struct ChildEnds {
     ::execv(arguments[0], arguments);
   }
   const int error = errno;
-  // Nobody is there to be told where this fails.
+  // If this fails, nothing can receive the error.
   [[maybe_unused]] const ssize_t written = ::write(ends.report, &error, sizeof error);
   ::_exit(127);
 }
@@ -139,13 +139,13 @@ Result<Child> Child::start(const std::vector<std::string>& arguments) {
   if (pid == 0) {
     become(argv.data(), {input.get(), output->write.get(), errors->write.get(), report->write.get(), parent});
   }
-  // Not a wrapper: glibc 2.36 has one, its header not everywhere.
+  // glibc 2.36 has a wrapper, but its header is not available everywhere.
   const int pid_fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   const int pid_fd_error = errno;
   Child child(pid, pid_fd, output->read.release(), errors->read.release());
   if (pid_fd < 0) return cannot_start(program, pid_fd_error);
 
-  // Ends when the program has started (close-on-exec), or with the reason why not.
+  // The read ends when the program has started (close-on-exec), or returns the reason why not.
   report->write = Descriptor();
   int error = 0;
   ssize_t bytes = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// Another process, started and owned by this one.
+// A child process, started and owned by this one.
 
 #include <chrono>
 #include <cstddef>
@@ -15,15 +15,15 @@ namespace backplane {
 
 /// How a process ended.
 struct Exit {
-  int code{};    ///< what it returned, where it ended by itself
-  int signal{};  ///< not 0: the signal that ended it
+  int code{};    ///< the exit code, if it exited by itself
+  int signal{};  ///< not 0: the signal that killed it
 
   [[nodiscard]] bool clean() const noexcept { return code == 0 && signal == 0; }
   /// `exit code 1`, or `signal 9 (Killed)`.
   [[nodiscard]] std::string str() const;
 };
 
-/// Complete lines from a pipe that never blocks. Owns the descriptor. One thread.
+/// Reads complete lines from a pipe without blocking. Owns the descriptor. Not thread-safe.
 class LinePipe {
  public:
   /// Longer lines come in pieces of this size.
@@ -34,11 +34,11 @@ class LinePipe {
   LinePipe(LinePipe&& other) noexcept;
   LinePipe& operator=(LinePipe&& other) noexcept;
 
-  /// For poll; -1 when the other side has closed and all is read.
+  /// For poll(); -1 when the other side has closed and everything is read.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
-  /// The next line without its end, or nothing for now. What was written before the other side closed
-  /// comes too, with or without an end of line.
+  /// The next line without its line end, or nothing for now. Includes what was written before the other side
+  /// closed, even without a line end.
   [[nodiscard]] std::optional<std::string> next();
 
  private:
@@ -47,14 +47,14 @@ class LinePipe {
   std::string buffer_;
 };
 
-/// A child process. It has a process group of its own, so that Ctrl-C at the terminal reaches its parent
-/// alone, and gets SIGTERM when the thread that started it ends, however that comes. Standard input is
-/// empty; standard output and standard error are pipes. One thread uses it. Destruction ends the
-/// process (SIGKILL) and waits for its end.
+/// A child process. It has a process group of its own, so that Ctrl-C at the terminal reaches only its
+/// parent, and it gets SIGTERM when the thread that started it ends for any reason. Standard input is empty;
+/// standard output and standard error are pipes. Not thread-safe. The destructor kills the process (SIGKILL)
+/// and waits for its end.
 class Child {
  public:
-  /// @param arguments the program's path (no search of PATH), then its arguments.
-  /// @returns the child, running; or not_found or io with the program named.
+  /// @param arguments the program's path (PATH is not searched), then its arguments.
+  /// @returns the running child; or not_found or io with the program's name.
   static Result<Child> start(const std::vector<std::string>& arguments);
 
   ~Child();
@@ -62,15 +62,15 @@ class Child {
   Child& operator=(Child&& other) noexcept;
 
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
-  /// Readable when the process has ended: for poll.
+  /// Readable when the process has ended; for poll().
   [[nodiscard]] int exit_fd() const noexcept { return pid_fd_; }
   [[nodiscard]] LinePipe& output() noexcept { return output_; }
   [[nodiscard]] LinePipe& errors() noexcept { return errors_; }
 
-  /// Sends a signal. Nothing happens when the process has ended.
+  /// Sends a signal. Does nothing if the process has ended.
   void signal(int number) noexcept;
 
-  /// How it ended, where it has; waits at most `timeout` for that.
+  /// How it ended, if it has; waits at most `timeout` for that.
   [[nodiscard]] std::optional<Exit> wait(std::chrono::milliseconds timeout);
 
  private:
@@ -85,7 +85,7 @@ class Child {
   std::optional<Exit> exit_{};
 };
 
-/// The path of the running program's own executable. Throws std::system_error where /proc is missing.
+/// The path of the running program's executable. Throws std::system_error if /proc is missing.
 std::string own_executable();
 
 }  // namespace backplane

@@ -7,7 +7,7 @@
 
 namespace backplane {
 
-/// Owns a file descriptor, or nothing (-1).
+/// Owns a file descriptor, or nothing (-1). Closes it on destruction.
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
@@ -23,7 +23,7 @@ class Descriptor {
 
   [[nodiscard]] int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// Gives the descriptor away.
+  /// Returns the descriptor and no longer owns it.
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
   void reset() noexcept {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));

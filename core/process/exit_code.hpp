@@ -1,13 +1,13 @@
 #pragma once
-// What a program's end tells the script that ran it.
+// Exit codes.
 
 namespace backplane {
 
 enum class ExitCode : int {
   done = 0,
-  failed = 1,  ///< something went wrong while running
-  usage = 2,   ///< wrong usage or configuration: trying again as it is won't help
-  gaps = 3,    ///< events were missed, and --strict forbids that
+  failed = 1,  ///< something failed at run time
+  usage = 2,   ///< wrong usage or configuration: a retry will fail, too
+  gaps = 3,    ///< gaps were seen, and --strict forbids them
 };
 
 }  // namespace backplane

@@ -19,11 +19,11 @@ Signals::Signals() : fd_(-1) {
   }
   fd_ = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
-  // A reader that has gone is EPIPE where we write, not our end.
+  // A closed pipe gives EPIPE instead of killing the process.
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// The mask stays as it is: a signal that waits now must not end the process in the middle of its end.
+// The mask stays: a signal that is pending now must not kill the process during shutdown.
 Signals::~Signals() {
   ::close(fd_);
 }

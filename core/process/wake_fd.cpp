@@ -19,7 +19,7 @@ WakeFd::~WakeFd() {
 
 void WakeFd::wake() const noexcept {
   const std::uint64_t one = 1;
-  // The one failure is a counter at its top, and then it is readable as wanted.
+  // It can fail only if the counter is at its maximum, and then it is readable anyway.
   [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof one);
 }
 

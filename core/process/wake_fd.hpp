@@ -1,13 +1,13 @@
 #pragma once
-// How one thread wakes another that polls.
+// Wakes a thread that polls.
 
 namespace backplane {
 
-/// An eventfd: readable from wake() until drain(). Both may be called from any thread, and never block;
-/// wake() also from a signal handler.
+/// An eventfd: readable from wake() until drain(). Any thread may call both, and neither blocks. A signal
+/// handler may call wake().
 class WakeFd {
  public:
-  /// Throws std::system_error where the kernel refuses.
+  /// Throws std::system_error if the kernel refuses.
   WakeFd();
   ~WakeFd();
   WakeFd(const WakeFd&) = delete;

@@ -16,7 +16,7 @@ struct Unit {
   std::string_view name;
   std::int64_t ns;
 };
-// Largest first: format_duration takes the first that divides.
+// Largest first: format_duration() uses the first that divides.
 constexpr std::array<Unit, 7> units{{{"d", 86'400'000'000'000},
                                      {"h", 3'600'000'000'000},
                                      {"m", 60'000'000'000},
@@ -29,7 +29,7 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-/// whole.fraction units as nanoseconds; what is below one is dropped. Nothing where it doesn't fit.
+/// whole.fraction units in nanoseconds, rounded down. Nothing if it does not fit.
 std::optional<std::int64_t> scale(std::string_view whole, std::string_view fraction, std::int64_t unit_ns) {
   std::int64_t count = 0;
   for (const char digit : whole) {
@@ -46,7 +46,7 @@ std::optional<std::int64_t> scale(std::string_view whole, std::string_view fract
   return total;
 }
 
-/// Takes one thing after another from the front of a text.
+/// Consumes a text from its front.
 class Reader {
  public:
   explicit Reader(std::string_view text) : rest_(text) {}
@@ -95,7 +95,7 @@ class Reader {
   std::string_view rest_;
 };
 
-// What fits in 64 bits of nanoseconds, less a year at either end so that no offset leaves it.
+// What fits in 64 bits of nanoseconds, less a year at either end, so that no offset leaves the range.
 constexpr int year_min = 1678;
 constexpr int year_max = 2261;
 
@@ -117,7 +117,7 @@ std::optional<std::int64_t> read_named_date(Reader reader) {
   return day_ns(*year, *month, *day);
 }
 
-/// `Z`, `+01:00`, `-08:00` or nothing, as what to add to get UTC.
+/// `Z`, `+01:00`, `-08:00` or nothing, as the offset to add to get UTC.
 std::optional<std::int64_t> read_zone(Reader& reader) {
   if (reader.at_end() || reader.take('Z') || reader.take('z')) return 0;
   const bool east = reader.take('+');
@@ -152,7 +152,7 @@ std::optional<std::int64_t> read_time_of_day(Reader& reader) {
   return ns + *zone;
 }
 
-/// `YYYY-MM-DD`, alone or with a time of day after `T`, `t` or a blank.
+/// `YYYY-MM-DD`, alone or with a time of day after `T`, `t` or a space.
 std::optional<std::int64_t> read_date_and_time(Reader reader) {
   const auto year = reader.take_number(4, 4, year_min, year_max);
   if (!year || !reader.take('-')) return {};
@@ -214,13 +214,13 @@ std::string format_time(std::int64_t unix_ns) {
 }
 
 void append_time(std::int64_t unix_ns, std::string& out) {
-  // Rounded down by hand: the midnight before the earliest instant is not one that 64 bits can hold.
+  // Rounded down by hand: the midnight before the earliest time does not fit in 64 bits.
   const std::int64_t days = unix_ns / units[0].ns - (unix_ns % units[0].ns < 0 ? 1 : 0);
   const std::int64_t into_day = (unix_ns % units[0].ns + units[0].ns) % units[0].ns;
   const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{days}}};
   const auto second_of_day = static_cast<std::uint32_t>(into_day / units[3].ns);
   const auto ns = static_cast<std::uint32_t>(into_day % units[3].ns);
-  // By hand, as every event in json has two of them and fmt takes five times as long.
+  // By hand, because every event in json has two of them, and fmt takes five times as long.
   std::array<char, 30> text;
   char* at = text.data();
   const auto digits = [&at](std::uint32_t number, std::ptrdiff_t count, char behind) {

@@ -9,7 +9,7 @@ namespace backplane {
 Result<Pattern> Pattern::parse(std::string_view text) {
   const TopicFault fault = check_pattern(text);
   if (fault != TopicFault::none) return fail(ErrorCode::invalid_argument, describe(fault, text));
-  // In a checked pattern a wildcard is a whole token: what stands before it ends in a dot or is empty.
+  // In a checked pattern a wildcard is a whole token: the text before it ends in a dot or is empty.
   return Pattern(std::string(text), std::min(text.find_first_of("*>"), text.size()));
 }
 
@@ -19,15 +19,15 @@ bool Pattern::matches(std::string_view topic) const noexcept {
   if (!topic.starts_with(literal_prefix())) return false;
   if (literal_bytes_ == 0 && is_system_topic(topic)) return false;
 
-  // Both stand at the beginning of a token at each turn.
+  // Both are at the beginning of a token in each iteration.
   std::size_t p = literal_bytes_;
   std::size_t t = literal_bytes_;
   while (p < pattern.size() && t < topic.size()) {
     if (pattern[p] == '>') return true;
     const std::size_t topic_end = std::min(topic.find('.', t), topic.size());
     const std::size_t pattern_end = std::min(pattern.find('.', p), pattern.size());
-    const std::string_view wanted = pattern.substr(p, pattern_end - p);
-    if (wanted != "*" && wanted != topic.substr(t, topic_end - t)) return false;
+    const std::string_view expected = pattern.substr(p, pattern_end - p);
+    if (expected != "*" && expected != topic.substr(t, topic_end - t)) return false;
     p = pattern_end + 1;
     t = topic_end + 1;
   }

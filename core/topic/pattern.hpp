@@ -1,5 +1,5 @@
 #pragma once
-// Which topics somebody wants.
+// Patterns: which topics a subscription or a request matches.
 
 #include <cstddef>
 #include <string>
@@ -9,21 +9,21 @@
 
 namespace backplane {
 
-/// A topic in which `*` stands for exactly one token and a final `>` for one or more.
-/// A wildcard in the first token never matches a `$SYS.` topic. A value; immutable.
+/// A topic in which `*` stands for exactly one token and a final `>` for one or more. A wildcard in the first
+/// token never matches a `$SYS.` topic. A value; immutable.
 class Pattern {
  public:
-  /// @returns the pattern, or invalid_argument with describe()'s line (core/topic/topic.hpp).
+  /// @returns the pattern, or invalid_argument with the text of describe() (core/topic/topic.hpp).
   static Result<Pattern> parse(std::string_view text);
 
-  /// Whether a topic (already checked) is meant. Allocates nothing.
+  /// Whether a topic (already checked) matches. Allocates nothing.
   [[nodiscard]] bool matches(std::string_view topic) const noexcept;
 
-  /// Without wildcards: it means one topic.
+  /// Whether it has no wildcards, and thus matches one topic.
   [[nodiscard]] bool is_exact() const noexcept { return literal_bytes_ == text_.size(); }
 
-  /// What every topic that matches begins with: all before the first wildcard. This is what a
-  /// ZeroMQ subscription can say; what it brings must still be filtered by matches().
+  /// The literal prefix of all matching topics: everything before the first wildcard. This is what a ZeroMQ
+  /// subscription can express; the events must still be filtered by matches().
   [[nodiscard]] std::string_view literal_prefix() const noexcept {
     return std::string_view(text_).substr(0, literal_bytes_);
   }

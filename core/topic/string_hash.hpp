@@ -1,5 +1,5 @@
 #pragma once
-// Hashing for maps with string keys that are looked up by string_view.
+// A hash for maps with string keys that are looked up by string_view.
 
 #include <cstddef>
 #include <functional>
@@ -7,7 +7,7 @@
 
 namespace backplane {
 
-/// Lets an unordered map with string keys be searched by a string_view without a copy; use it with
+/// Lets an unordered map with string keys be searched by a string_view without a copy. Use it with
 /// std::equal_to<>.
 struct StringHash {
   using is_transparent = void;

@@ -11,13 +11,13 @@
 namespace backplane {
 namespace {
 
-// What a byte can be, as bits, so that one pass can gather all that a name contains.
+// Classes of bytes, as bits, so that one pass can collect what a name contains.
 enum ByteClass : std::uint8_t {
   ordinary = 0,
   dot = 1,
   forbidden = 2,
   wild = 4,
-  high = 8,  // not ASCII: only a look at the whole character can tell
+  high = 8,  // not ASCII: depends on the whole character
 };
 
 constexpr std::array<std::uint8_t, 256> byte_classes = [] {
@@ -71,8 +71,8 @@ TopicFault check_token(std::string_view token, bool last, Wildcards wildcards) {
   return TopicFault::none;
 }
 
-// The whole rule, for names that the fast path does not pass and for patterns. Finds the fault that
-// stands first, except that bytes that are not UTF-8 are told before anything that they contain.
+// The complete check, for names that do not pass the fast path, and for patterns. Finds the first fault in
+// the text, except that invalid UTF-8 is reported before any other.
 TopicFault check_in_full(std::string_view name, Wildcards wildcards) {
   if (name.empty()) return TopicFault::empty;
   if (name.size() > topic_bytes_max) return TopicFault::too_long;
@@ -87,12 +87,12 @@ TopicFault check_in_full(std::string_view name, Wildcards wildcards) {
   }
 }
 
-// Enough to recognise a name by, short enough for one line of a log.
+// Enough to recognise a name, and short enough for one log line.
 constexpr std::size_t shown_bytes_max = 80;
 
 std::string quoted(std::string_view name) {
   std::size_t shown = std::min(name.size(), shown_bytes_max);
-  // A cut within a character would show its bytes as if they were not UTF-8.
+  // A cut within a character would show its bytes as invalid UTF-8.
   for (int back = 0; shown < name.size() && back < 3; ++back) {
     if ((static_cast<unsigned char>(name[shown]) & 0xc0U) != 0x80) break;
     --shown;
@@ -103,11 +103,11 @@ std::string quoted(std::string_view name) {
 }  // namespace
 
 TopicFault check_topic(std::string_view name) noexcept {
-  // Every event comes by here, and nearly all names are short ASCII: one pass without branches
-  // gathers what the name contains, and only what is not plainly good is looked at again.
+  // Every event passes here, and nearly all names are short ASCII. One pass without branches collects what
+  // the name contains, and only names that are not plainly good are checked in full.
   if (name.empty() || name.size() > topic_bytes_max) return check_in_full(name, Wildcards::none);
   std::uint8_t seen = 0;
-  std::uint8_t before = dot;  // so that a dot at the beginning counts as one beside another
+  std::uint8_t before = dot;  // so that a dot at the beginning counts as beside another
   std::uint8_t adjacent = 0;
   for (const char c : name) {
     const std::uint8_t kind = class_of(c);

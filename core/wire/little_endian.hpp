@@ -1,5 +1,5 @@
 #pragma once
-// Protobuf's fixed32 and fixed64: least significant byte first, whatever the machine.
+// Protobuf's fixed32 and fixed64: least significant byte first, on any machine.
 
 #include <bit>
 #include <concepts>
@@ -9,7 +9,7 @@
 
 namespace backplane::wire {
 
-/// `value` with its bytes as little-endian memory has them, and back: it is its own inverse.
+/// Converts between the machine's byte order and little-endian; it is its own inverse.
 [[nodiscard]] constexpr std::uint64_t little_endian(std::uint64_t value) noexcept {
   if constexpr (std::endian::native == std::endian::big) return __builtin_bswap64(value);
   return value;
@@ -19,7 +19,7 @@ namespace backplane::wire {
   return value;
 }
 
-/// The number whose sizeof(Number) bytes begin at `at`, which need not be aligned.
+/// Reads the number whose sizeof(Number) bytes begin at `at`, which need not be aligned.
 template <std::unsigned_integral Number>
 [[nodiscard]] Number load_little_endian(const void* at) noexcept {
   Number value{};

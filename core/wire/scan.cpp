@@ -12,8 +12,8 @@ namespace {
 // Protobuf's wire types. 3 and 4 are groups, 6 and 7 are undefined.
 enum WireType : std::uint32_t { varint = 0, fixed64 = 1, delimited = 2, fixed32 = 5 };
 
-// One field as it stands on the wire: `number` is 0 until the tag was read; a varint's or fixed
-// value is in `value`, delimited bytes are in `bytes`.
+// One field on the wire. `number` is 0 until the tag is read; a varint or fixed value is in `value`,
+// delimited bytes are in `bytes`.
 struct Field {
   std::uint32_t number{};
   std::uint32_t wire_type{};
@@ -21,7 +21,7 @@ struct Field {
   std::string_view bytes;
 };
 
-// Reads one message level from its beginning to its end. Looks at each byte once and owns nothing.
+// Reads one message level from beginning to end. Visits each byte once; owns nothing.
 class Reader {
  public:
   explicit Reader(std::string_view bytes) : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
@@ -29,7 +29,7 @@ class Reader {
   bool done() const { return at_ == end_; }
   const char* at() const { return at_; }
 
-  // Inlined, the reader and the field stay in registers; in memory they cost as much again.
+  // When it is inlined, the reader and the field stay in registers; in memory they double the cost.
   [[gnu::always_inline]] EventFault next(Field& field) {
     field.number = 0;
     std::uint64_t tag = 0;
@@ -55,7 +55,7 @@ class Reader {
 
  private:
   static constexpr std::size_t varint_bytes_max = 10;
-  // Tags and lengths: protobuf's own parser takes no more, not even padded by zeros.
+  // Tags and lengths: protobuf's own parser accepts no more, not even padded with zeros.
   static constexpr std::size_t short_varint_bytes = 5;
 
   std::size_t left() const { return static_cast<std::size_t>(end_ - at_); }
@@ -69,7 +69,7 @@ class Reader {
     for (std::size_t i = 0; i < bytes_max; ++i) {
       if (at_ == end_) return EventFault::truncated;
       const auto byte = static_cast<unsigned char>(*at_++);
-      // The tenth byte has room for the last bit of 64: parsers differ in what they make of more.
+      // The tenth byte has only the last of 64 bits: parsers differ in what they make of more.
       if (i == varint_bytes_max - 1 && byte > 1) return EventFault::bad_varint;
       value |= static_cast<std::uint64_t>(byte & 0x7fU) << (7 * i);
       if (byte < 0x80) return EventFault::none;
@@ -100,7 +100,7 @@ class Reader {
   const char* end_;
 };
 
-// A field one level down that is not as the contract has it tells the reason of the field that it is in.
+// A fault one level down is reported as the reason of the field that contains it.
 
 bool scan_time(std::string_view bytes, EventView& event) {
   Reader reader{bytes};
@@ -119,8 +119,8 @@ bool scan_time(std::string_view bytes, EventView& event) {
 }
 
 bool scan_message(std::string_view bytes, EventView& event) {
-  // Protobuf merges an Any into one that stands before it, unless another payload came between:
-  // that one has cleared the parts (set_plain_payload).
+  // Protobuf merges an Any into an earlier one, unless another payload came between them: that one has
+  // cleared the parts (set_plain_payload()).
   Reader reader{bytes};
   for (Field field; !reader.done();) {
     if (reader.next(field) != EventFault::none) return false;
@@ -157,7 +157,7 @@ void set_plain_payload(EventView& event, Payload kind, std::string_view bytes) {
   event.body = bytes;
 }
 
-// Takes one field of the top level into `event`.
+// Adds one field of the top level to `event`.
 EventFault take(const Field& field, EventView& event) {
   const auto is = [&field](WireType expected) { return field.wire_type == expected; };
   switch (field.number) {
@@ -219,13 +219,13 @@ bool is_ascii_block(const char* at) {
   return (all & high_bits) == 0;
 }
 
-// Bytes of the character that begins at `at`, whose first byte is not ASCII; 0 where it is not UTF-8.
+// The length of the character at `at`, whose first byte is not ASCII; 0 if it is not UTF-8.
 std::size_t character_bytes(const char* at, std::size_t left) {
   const auto byte = [at](std::size_t i) { return static_cast<unsigned char>(at[i]); };
   const unsigned lead = byte(0);
   const std::size_t bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
   if (lead < 0xc2 || lead > 0xf4 || left < bytes) return 0;
-  // The second byte alone can make a form overlong, a surrogate or above U+10FFFF.
+  // Only the second byte can make a form overlong, a surrogate or above U+10FFFF.
   const unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   if (byte(1) < low || byte(1) > high) return 0;
@@ -348,8 +348,8 @@ std::string describe(const ScanResult& result, std::size_t event_bytes) {
 }
 
 bool is_utf8(std::string_view bytes) noexcept {
-  // Most text is ASCII: it is looked at in blocks, and the end of it, which is shorter than a word,
-  // as the last word of the whole.
+  // Most text is ASCII: it is checked in blocks, and an end shorter than a word as the last word of the
+  // whole.
   const char* at = bytes.data();
   const char* const end = at + bytes.size();
   while (at != end) {

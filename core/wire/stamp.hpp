@@ -11,7 +11,7 @@
 
 namespace backplane::wire {
 
-/// What the broker says of an event that it took in. See backplane.v1.Stamp.
+/// What the broker adds to an event that it admits. See backplane.v1.Stamp.
 struct Stamp {
   std::uint64_t stream{};      ///< upper 32 bits: which broker and backplane; lower: which incarnation of it
   std::uint64_t position{};    ///< 1, 2, 3, … per stream, over all topics
@@ -24,14 +24,14 @@ struct Stamp {
 /// Tag and length (2 bytes), then five fields of tag and 8 bytes.
 inline constexpr std::size_t stamp_bytes = 2 + 5 * 9;
 
-/// Writes `stamp` as field 15, to be put behind an event's bytes.
+/// Writes `stamp` as field 15, to be appended to an event's bytes.
 void write_stamp(const Stamp& stamp, std::span<std::byte, stamp_bytes> out) noexcept;
 
-/// The stamp at the end of `event`, or nothing where its last 47 bytes are not one in exactly the
-/// broker's form. Looks at no other byte: whoever does not trust the sender scans first.
+/// The stamp at the end of `event`, or nothing if its last 47 bytes are not a stamp in exactly the broker's
+/// form. Reads no other byte: if the sender is not trusted, scan the event first.
 [[nodiscard]] std::optional<Stamp> read_stamp(std::span<const std::byte> event) noexcept;
 
-/// Whether `event` has a stamp of `position`, by a look at that alone: for who has written it.
+/// Whether the stamp of `event` has `position`. Checks only that: for events that this process has stamped.
 [[nodiscard]] inline bool is_stamped(std::span<const std::byte> event, std::uint64_t position) noexcept {
   constexpr std::size_t position_at = 2 + 9 + 1;  // the field's tag and length, the stream, a tag
   return event.size() >= stamp_bytes &&
@@ -39,7 +39,7 @@ void write_stamp(const Stamp& stamp, std::span<std::byte, stamp_bytes> out) noex
              position;
 }
 
-/// The offset in the stamp of `event`, which must have one: for who has written it.
+/// The offset in the stamp of `event`, which must have one: for events that this process has stamped.
 [[nodiscard]] inline std::uint64_t stamped_offset(std::span<const std::byte> event) noexcept {
   constexpr std::size_t offset_at = 2 + 2 * 9 + 1;  // the field's tag and length, stream, position, a tag
   return load_little_endian<std::uint64_t>(event.data() + event.size() - stamp_bytes + offset_at);

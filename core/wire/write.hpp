@@ -1,5 +1,5 @@
 #pragma once
-// Writes protobuf's fields by hand, where a message around bytes is all that is to be made.
+// Writes protobuf fields by hand, for messages that only wrap bytes.
 
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace backplane::wire {
 
-/// Bytes that `value` takes as a varint.
+/// The bytes that `value` takes as a varint.
 [[nodiscard]] constexpr std::size_t varint_bytes(std::uint64_t value) noexcept {
   std::size_t bytes = 1;
   for (; value > 0x7f; value >>= 7) ++bytes;
@@ -22,24 +22,24 @@ inline void append_varint(std::uint64_t value, std::string& out) {
   out.push_back(static_cast<char>(value));
 }
 
-/// Bytes of a string, bytes or message field with a number up to 15.
+/// The bytes of a string, bytes or message field with a number up to 15.
 [[nodiscard]] constexpr std::size_t delimited_bytes(std::size_t content_bytes) noexcept {
   return 1 + varint_bytes(content_bytes) + content_bytes;
 }
 
-/// Begins such a field: `content_bytes` of content must follow.
+/// Writes the head of such a field: `content_bytes` of content must follow.
 inline void append_delimited_head(unsigned number, std::size_t content_bytes, std::string& out) {
   out.push_back(static_cast<char>(number << 3 | 2));
   append_varint(content_bytes, out);
 }
 
-/// A whole one.
+/// Writes such a field.
 inline void append_delimited(unsigned number, std::string_view content, std::string& out) {
   append_delimited_head(number, content.size(), out);
   out.append(content);
 }
 
-/// A varint field with a number up to 15.
+/// Writes a varint field with a number up to 15.
 inline void append_number(unsigned number, std::uint64_t value, std::string& out) {
   out.push_back(static_cast<char>(number << 3));
   append_varint(value, out);

@@ -24,8 +24,8 @@ Error endpoint_error(std::string_view verb, const std::string& endpoint, int err
   return Error{code, fmt::format("cannot {} {}: {}", verb, endpoint, zmq_strerror(error))};
 }
 
-// Whether somebody listens on a path. libzmq would put its own socket there without a word, and who was there
-// before would never hear of a new peer again.
+// Whether a process listens on a path. libzmq would silently replace its socket there, and the process would
+// never see a new peer again.
 bool is_listened_on(std::string_view path) {
   sockaddr_un address{};
   if (path.empty() || path.size() >= sizeof address.sun_path) return false;
@@ -42,7 +42,7 @@ bool is_listened_on(std::string_view path) {
 }  // namespace
 
 Context::Context(int io_threads) : context_(io_threads) {
-  // A gateway or a test may hold thousands; the default is 1,023.
+  // A gateway or a test may have thousands of sockets; the default is 1,023.
   context_.set(zmq::ctxopt::max_sockets, 65'535);
 }
 
@@ -65,7 +65,7 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
   socket_.set(zmq::sockopt::reconnect_ivl, static_cast<int>(options.reconnect_interval.count()));
   socket_.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_interval_max.count()));
   if (type == zmq::socket_type::router) {
-    // A reply to somebody who has gone is an error to be counted, not one to be swallowed.
+    // A reply to a peer that has gone is an error to be counted, not to be dropped silently.
     socket_.set(zmq::sockopt::router_mandatory, true);
   }
 }
@@ -77,7 +77,7 @@ void Socket::check_owner() {
   owner_ = me;
 }
 
-// Only where it is asked for: with it on, libzmq binds IPv4 addresses as mapped ones and names them so.
+// Only if needed: with it, libzmq binds IPv4 addresses as mapped ones and names them that way.
 void Socket::allow_ipv6_of(const std::string& endpoint) {
   socket_.set(zmq::sockopt::ipv6, endpoint.find('[') != std::string::npos);
 }
@@ -146,7 +146,7 @@ int Socket::fd() {
 namespace {
 
 std::string monitor_name() {
-  static std::atomic<std::uint64_t> next{0};  // inproc names are one space a context: made unique here
+  static std::atomic<std::uint64_t> next{0};  // inproc names are shared by a context: made unique here
   return fmt::format("inproc://monitor.{}", next.fetch_add(1));
 }
 

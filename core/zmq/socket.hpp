@@ -1,5 +1,5 @@
 #pragma once
-// ZeroMQ sockets with the options that the design demands, and an owner.
+// ZeroMQ sockets with the options that the design requires, and an owner.
 
 #include <chrono>
 #include <cstddef>
@@ -15,10 +15,10 @@
 
 namespace backplane::mq {
 
-/// A ZeroMQ context. Outlives its sockets; its sockets may live on any threads.
+/// A ZeroMQ context. Outlives its sockets, which may live on any threads.
 class Context {
  public:
-  /// @param io_threads 0 is enough for inproc alone; a broker takes 2, see SocketOptions::io_thread.
+  /// @param io_threads 0 is enough for inproc alone; a broker uses 2, see SocketOptions::io_thread.
   explicit Context(int io_threads = 1);
 
   [[nodiscard]] zmq::context_t& raw() noexcept { return context_; }
@@ -27,38 +27,38 @@ class Context {
   zmq::context_t context_;
 };
 
-/// What is set before a socket binds or connects. What is not set keeps libzmq's default.
+/// Options that are set before a socket binds or connects. Other options keep libzmq's defaults.
 struct SocketOptions {
-  int send_hwm = 1000;     ///< messages a peer; 0: no limit. 0 on every SUB and XSUB (lost subscriptions)
-  int receive_hwm = 1000;  ///< messages a peer; 0: no limit. 0 on every XPUB (lost subscriptions)
-  std::chrono::milliseconds linger{0};  ///< how long closing waits for what is unsent; -1 ms: for ever
+  int send_hwm = 1000;  ///< messages per peer; 0: no limit. Use 0 on every SUB and XSUB (lost subscriptions)
+  int receive_hwm = 1000;  ///< messages per peer; 0: no limit. Use 0 on every XPUB (lost subscriptions)
+  std::chrono::milliseconds linger{0};  ///< how long closing waits for unsent messages; -1 ms: for ever
   std::optional<std::chrono::milliseconds> send_timeout{};  ///< none: blocks without limit
-  std::int64_t max_message_bytes = -1;  ///< libzmq cuts the connection above it; -1: no limit
+  std::int64_t max_message_bytes = -1;  ///< libzmq closes the connection above it; -1: no limit
   bool xpub_nodrop = false;             ///< PUB and XPUB: a full peer blocks or gives EAGAIN
-  bool xpub_verbose = false;            ///< XPUB: repeated subscriptions are seen too
+  bool xpub_verbose = false;            ///< XPUB: repeated subscriptions are seen, too
   std::optional<int> io_thread{};       ///< index of the context's I/O thread (ZMQ_AFFINITY)
-  /// A peer that says nothing for three intervals is cut off; 0: no heartbeats.
+  /// A peer that is silent for three intervals is disconnected; 0: no heartbeats.
   std::chrono::milliseconds heartbeat{2000};
-  /// -1 ms: never by itself.
+  /// -1 ms: never reconnects by itself.
   std::chrono::milliseconds reconnect_interval{100};
   std::chrono::milliseconds reconnect_interval_max{1000};
 };
 
-/// A ZeroMQ socket that one thread owns: the first that uses it, until release(). A use from another
+/// A ZeroMQ socket that one thread owns: the first that uses it, until release(). Using it from another
 /// thread is a broken promise (CHECK). Move-only; closes on destruction.
 class Socket {
  public:
-  /// Throws zmq::error_t where libzmq cannot (too many sockets, a bad option).
+  /// Throws zmq::error_t if libzmq cannot create it (too many sockets, a bad option).
   Socket(Context& context, zmq::socket_type type, const SocketOptions& options);
   Socket(Socket&&) = default;
   Socket& operator=(Socket&&) = default;
 
-  /// @returns the endpoint really bound (port 0 picks a free one), or an error that names it.
+  /// @returns the endpoint that is bound (port 0 picks a free port), or an error that names it.
   Result<std::string> bind(const std::string& endpoint);
   /// Returns at once; the connection is made in the background, now or when the other side is there.
   Result<void> connect(const std::string& endpoint);
 
-  /// The socket, for cppzmq's calls. The caller's thread must be the owner.
+  /// The socket, for cppzmq's calls. The calling thread must be the owner.
   [[nodiscard]] zmq::socket_t& raw() {
     check_owner();
     return socket_;
@@ -66,10 +66,10 @@ class Socket {
 
   /// Receives one frame without blocking. @returns whether there was one.
   [[nodiscard]] bool receive(zmq::message_t& frame);
-  /// Throws away the frames that are left of the message whose frame was received last.
+  /// Discards the remaining frames of the message whose frame was received last.
   void skip_rest(const zmq::message_t& last_frame);
-  /// Sends one frame. @returns false where the socket would block (or its send_timeout is over), and where
-  /// a ROUTER's peer has gone.
+  /// Sends one frame. @returns false if the socket would block (or its send_timeout has passed), or if a
+  /// ROUTER's peer has gone.
   [[nodiscard]] bool send(std::string_view frame, zmq::send_flags flags = zmq::send_flags::none);
   [[nodiscard]] bool send(zmq::message_t& frame, zmq::send_flags flags = zmq::send_flags::none);
 
@@ -79,7 +79,7 @@ class Socket {
   /// on the socket consumes the edge as well.
   [[nodiscard]] int fd();
 
-  /// Gives the socket away: the next thread that uses it owns it.
+  /// Releases the ownership: the next thread that uses the socket owns it.
   void release() noexcept { owner_ = std::thread::id{}; }
 
  private:
@@ -89,10 +89,11 @@ class Socket {
   std::thread::id owner_{};
 };
 
-/// What happens to a socket's connections, in the order in which it happens.
+/// Events of a socket's connections, in order.
 enum class ConnectionEvent { none, connected, disconnected, other };
 
-/// Watches the connections of one socket. Belongs to the thread that owns the socket, and dies first.
+/// Watches the connections of one socket. Lives on the thread that owns the socket; destroy it before the
+/// socket.
 class Monitor {
  public:
   Monitor(Context& context, Socket& watched);
@@ -100,8 +101,8 @@ class Monitor {
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
 
-  /// The next event without blocking. `connected` comes after the ZeroMQ handshake; a connection that
-  /// is refused or fails the handshake comes as `disconnected`.
+  /// The next event, without blocking. `connected` comes after the ZeroMQ handshake; a connection that is
+  /// refused or fails the handshake gives `disconnected`.
   [[nodiscard]] ConnectionEvent next();
   [[nodiscard]] int fd() { return events_.fd(); }
   [[nodiscard]] Socket& socket() noexcept { return events_; }
@@ -111,8 +112,8 @@ class Monitor {
   Socket events_;
 };
 
-/// Whether `endpoint` is one that ZeroMQ can bind or connect to: tcp://HOST:PORT (IPv6 in brackets),
-/// ipc://PATH or inproc://NAME. `where` begins the error.
+/// Checks that ZeroMQ can bind or connect to `endpoint`: tcp://HOST:PORT (IPv6 in brackets), ipc://PATH or
+/// inproc://NAME. `where` begins the error.
 Result<void> check_endpoint(std::string_view endpoint, std::string_view where);
 
 }  // namespace backplane::mq
