@@ -127,7 +127,7 @@ TEST(Config, AnEmptyArrayReplacesTheDefaultTables) {
   EXPECT_THAT(gateway.feeds, IsEmpty());
 }
 
-TEST(Config, AnErrorSaysWhereWhatWasWantedAndWhatWasThere) {
+TEST(Config, AnErrorSaysWhereWhatWasExpectedAndWhatWasThere) {
   EXPECT_THAT(errors_of("\n\n[gateway]\nport = \"99999\"\n"),
               ElementsAre("backplane.toml:4 [gateway].port: expected 1..65535, got \"99999\""));
   EXPECT_THAT(errors_of("[gateway]\nport = 99999\n"),
@@ -177,7 +177,7 @@ TEST(Config, KeysInTablesOfAnArrayAreCheckedToo) {
                           "backplane.toml:4 [gateway.feed].topics: expected no blank"));
 }
 
-TEST(Config, ATableWhereOneValueBelongsAndTheReverse) {
+TEST(Config, ATableInsteadOfAValueAndTheReverseAreErrors) {
   EXPECT_THAT(errors_of("gateway = 5\n"),
               ElementsAre("backplane.toml:1 gateway: expected a table [gateway], got \"5\""));
   EXPECT_THAT(errors_of("[gateway.port]\n"),
@@ -193,14 +193,14 @@ TEST(Config, ControlCharactersInTextAreRefusedAndNeverEchoed) {
                           "got \"a\\x1B[31m\""));
 }
 
-TEST(Config, WhatIsNotTomlIsToldWithItsLine) {
+TEST(Config, TextThatIsNotTomlIsReportedWithItsLine) {
   const auto source = Source::parse("[gateway]\nport = \n", "backplane.toml");
   ASSERT_FALSE(source.has_value());
   EXPECT_THAT(source.error().text, HasSubstr("backplane.toml:2: "));
   EXPECT_THAT(Source::parse("a = 1\na = 2\n", "f").error().text, HasSubstr("f:2: "));
 }
 
-TEST(Config, AFlagDecidesOverTheFile) {
+TEST(Config, AFlagOverridesTheFile) {
   Source source = source_of("[gateway]\nport = 5\nallow = ['x']\n");
   source.set_flag("gateway.port", "--port", {"7"});
   source.set_flag("gateway.allow", "--allow", {"y", "z"});
@@ -225,7 +225,7 @@ TEST(Config, AnErrorInAFlagNamesTheFlag) {
                           "--line-bytes-max: expected a size of 64..16MiB, got \"1\""));
 }
 
-TEST(Config, AFlagReachesIntoATableThatTheFileDoesNotHave) {
+TEST(Config, AFlagCanSetAValueInATableThatTheFileDoesNotHave) {
   Source source;
   source.set_flag("gateway.feed[0].name", "--feed-name", {"news"});
   const Gateway gateway = gateway_of(source);
@@ -233,13 +233,13 @@ TEST(Config, AFlagReachesIntoATableThatTheFileDoesNotHave) {
   EXPECT_EQ(gateway.feeds[0].name, "news");
 }
 
-TEST(ConfigDeathTest, AFlagForWhatNobodyDescribesIsABrokenPromise) {
+TEST(ConfigDeathTest, AFlagForAKeyThatIsNotDescribedIsABrokenPromise) {
   Source source;
   source.set_flag("gateway.colour", "--colour", {"red"});
   EXPECT_DEATH(static_cast<void>(errors_of(source)), "a flag sets a value that is described");
 }
 
-TEST(Config, ThePlaceOfAValueCanBeAskedForLater) {
+TEST(Config, ThePlaceOfAValueIsKnownLater) {
   Source source = source_of(full);
   EXPECT_EQ(source.place("gateway.port").str(), "backplane.toml:4 [gateway].port");
   EXPECT_EQ(source.place("gateway.feed[0].topics").spot(), "backplane.toml:15");
@@ -252,7 +252,7 @@ TEST(Config, ThePlaceOfAValueCanBeAskedForLater) {
   EXPECT_EQ(Source{}.place("gateway.port").spot(), "the default");
 }
 
-TEST(Config, ADescriptionCanNameBothLinesOfWhatIsThereTwice) {
+TEST(Config, ADescriptionCanNameBothLinesOfADuplicate) {
   const Source source = source_of("[[gateway.feed]]\nname = 'a'\n[[gateway.feed]]\nname = 'a'\n");
   Gateway gateway;
   std::map<std::string, Place> seen;
@@ -320,7 +320,7 @@ TEST(ConfigPrint, TheReferenceSaysWhatEachValueMeansAndItsLimits) {
   EXPECT_THAT(text, HasSubstr("# What to do with slow ones. One of gap, latest, disconnect.\n"));
 }
 
-TEST(ConfigPrint, TheReferenceShowsATableOfAnArrayThatHasNone) {
+TEST(ConfigPrint, TheReferenceShowsAnExampleOfATable) {
   Gateway gateway;
   std::string text = print([&](Section& section) { describe(section, gateway); }, Comments::about);
   EXPECT_THAT(text, HasSubstr(R"(# Ports that need no command. None is configured. Example:
@@ -330,7 +330,7 @@ TEST(ConfigPrint, TheReferenceShowsATableOfAnArrayThatHasNone) {
 # What it gives.
 #topics = []
 )"));
-  // Without the signs before its TOML it is one.
+  // Without the # before its TOML it is a real table.
   for (const std::string_view sign : {"#[[", "#name", "#topics"}) text.erase(text.find(sign), 1);
   gateway.feeds.push_back({});
   EXPECT_EQ(gateway_of(source_of(text)), gateway) << text;
@@ -363,7 +363,7 @@ TEST_F(ConfigFile, ADirectoryIsNamed) {
   EXPECT_EQ(Source::load("/tmp").error().text, "cannot read /tmp: it is a directory");
 }
 
-TEST_F(ConfigFile, OneThatIsFarTooLargeIsRefused) {
+TEST_F(ConfigFile, ALargeOneIsRefused) {
   write(std::string((1u << 20) + 1, '#'));
   EXPECT_THAT(Source::load(file_).error().text, HasSubstr("expected at most 1 MiB"));
 }

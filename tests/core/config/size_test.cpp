@@ -15,7 +15,7 @@ TEST(Size, IsReadWithAndWithoutUnit) {
   EXPECT_EQ(parse_size("2GiB", "x").value(), std::uint64_t{2} << 30);
 }
 
-TEST(Size, WhatIsNoSizeIsRefusedWithWhatWasWanted) {
+TEST(Size, OtherTextIsRefusedWithTheExpectedForm) {
   EXPECT_EQ(parse_size("1 MB", "--max").error().text,
             "--max: expected a size such as 1048576 or 1MiB, got \"1 MB\"");
   for (const char* text :

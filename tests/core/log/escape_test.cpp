@@ -7,7 +7,7 @@
 namespace backplane::log {
 namespace {
 
-TEST(Escape, LeavesTextAsItIs) {
+TEST(Escape, LeavesPlainTextUnchanged) {
   EXPECT_EQ(escape("stock.MSFT 39.81 °C €"), "stock.MSFT 39.81 °C €");
 }
 
@@ -19,13 +19,13 @@ TEST(Escape, DoublesTheBackslashSoThatEscapesCannotBeForged) {
   EXPECT_EQ(escape("\\n"), "\\\\n");
 }
 
-TEST(Escape, HidesWhatATerminalWouldObey) {
+TEST(Escape, EscapesTerminalControlSequences) {
   EXPECT_EQ(escape("\x1b[31m\x7f"), "\\x1B[31m\\x7F");
   EXPECT_EQ(escape("\xC2\x9B"), "\\xC2\\x9B") << "U+009B begins a control sequence as well";
   EXPECT_EQ(escape(std::string_view("\0", 1)), "\\x00");
 }
 
-TEST(Escape, ShowsBytesThatAreNotUtf8) {
+TEST(Escape, EscapesBytesThatAreNotUtf8) {
   EXPECT_EQ(escape("\xFF"), "\\xFF");
   EXPECT_EQ(escape("\xE2\x82"), "\\xE2\\x82") << "cut off";
   EXPECT_EQ(escape("\xC0\xAF"), "\\xC0\\xAF") << "overlong";

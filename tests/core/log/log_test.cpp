@@ -31,7 +31,7 @@ class Log : public testing::Test {
   void TearDown() override { set_level(Level::info); }
 };
 
-TEST_F(Log, LineSaysTimeLevelAndWhoSpeaks) {
+TEST_F(Log, ALineHasTimeLevelAndComponent) {
   EXPECT_THAT(written_by([] { info("{} topics", 3); }),
               MatchesRegex("[0-9]+-[0-9]+-[0-9]+T[0-9]+:[0-9]+:[0-9]+\\.[0-9]+Z info    broker: 3 topics\n"));
 }
@@ -44,12 +44,12 @@ TEST_F(Log, LinesBelowTheLevelAreDropped) {
   EXPECT_EQ(written_by([] { error("quiet"); }), "");
 }
 
-TEST_F(Log, WhatComesFromOutsideCannotForgeALine) {
+TEST_F(Log, TextFromOutsideCannotForgeALine) {
   const std::string line = written_by([] { warning("topic {}", "a\nb \x1b[2J"); });
   EXPECT_THAT(line, HasSubstr("topic a\\nb \\x1B[2J\n"));
 }
 
-TEST_F(Log, NoColoursWhereThereIsNoTerminal) {
+TEST_F(Log, NoColoursWithoutATerminal) {
   EXPECT_THAT(written_by([] { error("x"); }), Not(HasSubstr("\x1b")));
 }
 
@@ -63,7 +63,7 @@ TEST_F(Log, LevelsAreReadByName) {
   EXPECT_EQ(parse_level("loud").error().text, "expected debug, info, warning, error or off, got \"loud\"");
 }
 
-TEST(RateLimit, LetsOneLineThroughAnIntervalAndCountsTheOthers) {
+TEST(RateLimit, AllowsOneLinePerIntervalAndCountsTheOthers) {
   RateLimit limit(1s);
   const RateLimit::Clock::time_point start{10s};
   EXPECT_TRUE(limit.allow(start));

@@ -7,7 +7,7 @@
 namespace backplane::metrics {
 namespace {
 
-TEST(Exposition, GivesHelpTypeAndASampleForEachLabelling) {
+TEST(Exposition, HasHelpTypeAndOneSamplePerLabelSet) {
   const std::array families{Family{"backplane_broker_received_total",
                                    "Messages taken",
                                    Kind::counter,
@@ -19,7 +19,7 @@ TEST(Exposition, GivesHelpTypeAndASampleForEachLabelling) {
             "backplane_broker_received_total{backplane=\"other\"} 4\n");
 }
 
-TEST(Exposition, TellsGaugesFromCounters) {
+TEST(Exposition, DistinguishesGaugesFromCounters) {
   const std::array families{Family{"x", "y", Kind::gauge, {{{}, 2.5}}}};
   EXPECT_EQ(expose(families), "# HELP x y\n# TYPE x gauge\nx 2.5\n");
 }

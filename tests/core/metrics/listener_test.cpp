@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-/// A TCP client that knows nothing of HTTP. Its reads wait 5 s at most.
+/// A TCP client without HTTP. Its reads wait at most 5 s.
 class Client {
  public:
   explicit Client(const std::string& address) {
@@ -48,7 +48,7 @@ class Client {
   void send(std::string_view bytes) const {
     EXPECT_EQ(::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
-  /// Everything up to `end`, or to the connection's end.
+  /// Everything up to `end`, or until the connection is closed.
   [[nodiscard]] std::string read_to(std::string_view end) const {
     std::string text;
     char c = 0;
@@ -63,7 +63,7 @@ class Client {
     }
     return text;
   }
-  /// Whether the other side has closed, waiting for that.
+  /// Waits until the other side has closed. @returns whether it has.
   [[nodiscard]] bool is_closed() const {
     char c = 0;
     const ssize_t got = ::recv(fd_, &c, 1, 0);
@@ -122,19 +122,19 @@ TEST_F(Listener, SaysWhetherItIsReadyAndWhyNot) {
   EXPECT_THAT(answer, HasSubstr("draining\n"));
 }
 
-TEST_F(Listener, PassesOverAQuery) {
+TEST_F(Listener, IgnoresAQuery) {
   const auto listener = open();
   EXPECT_THAT(get(*listener, "/metrics?name[]=x"), StartsWith("HTTP/1.1 200 OK\r\n"));
 }
 
-TEST_F(Listener, KnowsNoOtherPath) {
+TEST_F(Listener, OtherPathsAreNotFound) {
   const auto listener = open();
   for (const char* path : {"/", "/metric", "/metrics/", "/../etc/passwd"}) {
     EXPECT_THAT(get(*listener, path), StartsWith("HTTP/1.1 404 Not Found\r\n")) << path;
   }
 }
 
-TEST_F(Listener, AnswersHeadWithTheLengthAlone) {
+TEST_F(Listener, RespondsToHeadWithTheLengthOnly) {
   const auto listener = open();
   const Client client(listener->address());
   client.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -143,7 +143,7 @@ TEST_F(Listener, AnswersHeadWithTheLengthAlone) {
   EXPECT_TRUE(answer.ends_with("\r\n\r\n")) << answer;
 }
 
-TEST_F(Listener, TakesNoOtherMethod) {
+TEST_F(Listener, OtherMethodsAreRefused) {
   const auto listener = open();
   const Client client(listener->address());
   client.send("DELETE /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -152,7 +152,7 @@ TEST_F(Listener, TakesNoOtherMethod) {
   EXPECT_THAT(answer, HasSubstr("Allow: GET, HEAD\r\n"));
 }
 
-TEST_F(Listener, AnswersManyRequestsOnOneConnection) {
+TEST_F(Listener, RespondsToManyRequestsOnOneConnection) {
   const auto listener = open();
   const Client client(listener->address());
   for (int i = 0; i < 3; ++i) {
@@ -161,7 +161,7 @@ TEST_F(Listener, AnswersManyRequestsOnOneConnection) {
   }
 }
 
-TEST_F(Listener, AnswersRequestsThatCameInOnePiece) {
+TEST_F(Listener, RespondsToRequestsThatArriveTogether) {
   const auto listener = open();
   const Client client(listener->address());
   client.send(
@@ -186,7 +186,7 @@ TEST_F(Listener, RefusesAHeaderWithoutEnd) {
   EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 431 "));
 }
 
-TEST_F(Listener, RefusesAHeaderAboveTheLimitThoughItEnds) {
+TEST_F(Listener, RefusesACompleteHeaderAboveTheLimit) {
   const auto listener =
       open("127.0.0.1:0", {.connections_max = 8, .idle_max = 10s, .header_bytes_max = 1024});
   const auto ask = [&](std::size_t bytes) {
@@ -198,7 +198,7 @@ TEST_F(Listener, RefusesAHeaderAboveTheLimitThoughItEnds) {
   EXPECT_THAT(ask(1500), StartsWith("HTTP/1.1 431 "));
 }
 
-TEST_F(Listener, LetsWhoIsSentAwayReadWhyThoughItIsStillSending) {
+TEST_F(Listener, ARefusedClientCanReadTheReasonWhileItIsStillSending) {
   const auto listener = open();
   const Client client(listener->address());
   client.send("GET /metrics HTTP/1.1\r\nX: " + std::string(20'000, 'x'));
@@ -214,14 +214,14 @@ TEST_F(Listener, RefusesABody) {
   EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 413 "));
 }
 
-TEST_F(Listener, ClosesWhoSaysNothing) {
+TEST_F(Listener, ClosesASilentConnection) {
   const auto listener =
       open("127.0.0.1:0", {.connections_max = 8, .idle_max = 50ms, .header_bytes_max = 1024});
   const Client silent(listener->address());
   EXPECT_TRUE(silent.is_closed());
 }
 
-TEST_F(Listener, ClosesWhoNeverFinishesARequest) {
+TEST_F(Listener, ClosesAConnectionThatNeverCompletesARequest) {
   const auto listener =
       open("127.0.0.1:0", {.connections_max = 8, .idle_max = 50ms, .header_bytes_max = 1024});
   const Client slow(listener->address());
@@ -229,17 +229,17 @@ TEST_F(Listener, ClosesWhoNeverFinishesARequest) {
   EXPECT_TRUE(slow.is_closed());
 }
 
-TEST_F(Listener, AnswersBesideMoreSilentConnectionsThanItKeeps) {
+TEST_F(Listener, RespondsDespiteMoreSilentConnectionsThanItsLimit) {
   const auto listener =
       open("127.0.0.1:0", {.connections_max = 16, .idle_max = 60s, .header_bytes_max = 1024});
   std::vector<Client> silent;
   for (int i = 0; i < 500; ++i) silent.emplace_back(listener->address());
   EXPECT_THAT(get(*listener, "/healthz"), StartsWith("HTTP/1.1 200 OK\r\n"));
-  // Those who came first made room.
+  // The oldest connections were closed.
   for (std::size_t i = 0; i < 400; ++i) ASSERT_TRUE(silent[i].is_closed()) << i;
 }
 
-TEST_F(Listener, TurnsACallbackThatThrowsIntoA500AndGoesOn) {
+TEST_F(Listener, ACallbackThatThrowsGivesA500AndServingContinues) {
   metrics_ = []() -> std::string { throw std::runtime_error("no figures"); };
   const auto listener = open();
   EXPECT_THAT(get(*listener, "/metrics"), StartsWith("HTTP/1.1 500 "));
@@ -259,7 +259,7 @@ TEST_F(Listener, NamesTheAddressThatIsInUse) {
   EXPECT_EQ(second.error().text, "cannot listen on " + listener->address() + ": Address already in use");
 }
 
-TEST_F(Listener, WantsAHostAndAPort) {
+TEST_F(Listener, RequiresAHostAndAPort) {
   for (const char* address : {"", "127.0.0.1", ":9570", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536",
                               "::1:9570", "127.0.0.1:-1"}) {
     const auto opened = MetricsListener::open(address, {});
@@ -275,7 +275,7 @@ TEST_F(Listener, StopsAtOnceWithConnectionsOpen) {
   half.send("GET /met");
   const auto before = std::chrono::steady_clock::now();
   listener.reset();
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 1s);  // 100 ms, and room for a loaded machine
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 1s);  // 100 ms, and a margin for a loaded machine
   EXPECT_TRUE(silent.is_closed());
   EXPECT_TRUE(half.is_closed());
 }

@@ -5,13 +5,13 @@
 namespace backplane {
 namespace {
 
-TEST(HostPort, IsReadAsPeopleWriteIt) {
+TEST(HostPort, IsParsedAsPeopleWriteIt) {
   EXPECT_EQ(parse_host_port("127.0.0.1:1601", "listen")->port, 1601);
   EXPECT_EQ(parse_host_port("[::1]:0", "listen")->host, "::1");
   EXPECT_EQ(parse_host_port("localhost:65535", "listen")->host, "localhost");
 }
 
-TEST(HostPort, ThatIsWrongIsNamed) {
+TEST(HostPort, AnErrorNamesIt) {
   EXPECT_EQ(parse_host_port("127.0.0.1", "--listen").error().text,
             "--listen: expected HOST:PORT such as 127.0.0.1:1601 or [::1]:1601, got \"127.0.0.1\"");
   EXPECT_EQ(parse_host_port("::1:1601", "--listen").error().text,

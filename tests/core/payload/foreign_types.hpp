@@ -1,5 +1,5 @@
 #pragma once
-// Types that nobody built in, and messages of them.
+// Types that are not built in, and messages of them.
 
 #include <string>
 #include <vector>
@@ -21,7 +21,7 @@ inline FileDescriptorProto file(const std::string& name) {
   return made;
 }
 
-/// Adds a field; `type_name` where it is a message.
+/// Adds a field; `type_name` if it is a message.
 inline FieldDescriptorProto& add_field(google::protobuf::DescriptorProto& message, const std::string& name,
                                        int number, FieldDescriptorProto::Type type,
                                        const std::string& type_name = "") {

@@ -44,7 +44,7 @@ TEST_F(ForeignPayloads, AreJsonOnceTheirTypeIsAdded) {
             R"("parts":[{"item_name":"tooth","count":"0","parts":[]}],"at":"2000-01-01T00:00:00Z"})");
 }
 
-TEST_F(ForeignPayloads, TellOfAnUnknownTypeOnce) {
+TEST_F(ForeignPayloads, ReportAnUnknownTypeOnce) {
   EXPECT_FALSE(payloads_.has_unknown_types());
   for (int i = 0; i < 3; ++i) json("acme.Order", "");
   EXPECT_TRUE(payloads_.has_unknown_types());
@@ -56,7 +56,7 @@ TEST_F(ForeignPayloads, TellOfAnUnknownTypeOnce) {
   EXPECT_THAT(payloads_.take_unknown_types(), ElementsAre("acme.Order"));
 }
 
-TEST_F(ForeignPayloads, AskForNothingThatCannotBeAType) {
+TEST_F(ForeignPayloads, ReportNothingThatCannotBeAType) {
   for (const std::string name : {"", "a b", "a\n", "\xff", "a\"", "ä"}) json(name, "");
   json(std::string(512, 'a'), "");
   EXPECT_THAT(payloads_.take_unknown_types(), IsEmpty());
@@ -64,7 +64,7 @@ TEST_F(ForeignPayloads, AskForNothingThatCannotBeAType) {
   EXPECT_EQ(payloads_.take_unknown_types().size(), 4096u);
 }
 
-TEST_F(ForeignPayloads, ShowWhatAnAnyInThemHolds) {
+TEST_F(ForeignPayloads, ShowTheContentOfAnAny) {
   add({order_file()});
   events::v1::Quote quote;
   quote.set_symbol("MSFT");
@@ -75,7 +75,7 @@ TEST_F(ForeignPayloads, ShowWhatAnAnyInThemHolds) {
               HasSubstr(R"("extra":{"@type":"type.googleapis.com/acme.Order","item_name":"cog")"));
 }
 
-TEST_F(ForeignPayloads, AskForWhatAnAnyInThemHolds) {
+TEST_F(ForeignPayloads, ReportTheUnknownTypeOfAnAny) {
   add({order_file()});
   EXPECT_THAT(json("acme.Order", delimited(5, any("acme.Other", "x"))), StartsWith("{\"@type\":"));
   EXPECT_THAT(payloads_.take_unknown_types(), ElementsAre("acme.Other"));
@@ -85,7 +85,7 @@ TEST_F(ForeignPayloads, AskForWhatAnAnyInThemHolds) {
   EXPECT_THAT(json("acme.Order", delimited(5, any("acme.Other", ""))), HasSubstr(R"(acme.Other"})"));
 }
 
-TEST_F(ForeignPayloads, ThatAreNotOfTheirTypeAreShownAsTheyAre) {
+TEST_F(ForeignPayloads, ThatAreNotOfTheirTypeAreShownAsBase64) {
   add({order_file()});
   const std::vector<std::string> wrong{"\xff\xff", delimited(1, "\xff"), delimited(4, "\x0a\x05x"),
                                        std::string("\x0c\x00", 2),
@@ -93,7 +93,7 @@ TEST_F(ForeignPayloads, ThatAreNotOfTheirTypeAreShownAsTheyAre) {
   for (const std::string& value : wrong) EXPECT_THAT(json("acme.Order", value), StartsWith("{\"@type\":"));
 }
 
-TEST_F(ForeignPayloads, ThatNestTooDeeplyAreShownAsTheyAre) {
+TEST_F(ForeignPayloads, ThatNestTooDeeplyAreShownAsBase64) {
   add({order_file()});
   std::string value;
   for (int i = 0; i < 200; ++i) value = delimited(4, value);
@@ -119,10 +119,10 @@ FileDescriptorProto wide_file(int fields) {
   return made;
 }
 
-TEST_F(ForeignPayloads, ThatWouldTakeGigabytesAreShownAsTheyAre) {
+TEST_F(ForeignPayloads, ThatWouldTakeGigabytesAreShownAsBase64) {
   add({wide_file(1000)});
   EXPECT_THAT(json("acme.Wide", ""), StartsWith("{\"field_with"));
-  std::string empty;  // two bytes each, that stand for a thousand fields
+  std::string empty;  // two bytes each, which stand for a thousand fields
   for (int i = 0; i < 100'000; ++i) empty += delimited(1, "");
   EXPECT_THAT(json("acme.Many", empty), StartsWith("{\"@type\":"));
   std::string hidden;
@@ -130,7 +130,7 @@ TEST_F(ForeignPayloads, ThatWouldTakeGigabytesAreShownAsTheyAre) {
   EXPECT_THAT(json("acme.Many", hidden), StartsWith("{\"@type\":"));
 }
 
-TEST_F(ForeignPayloads, OfTypesThatHoldEachOtherByTheThousandAreShownAsTheyAre) {
+TEST_F(ForeignPayloads, OfThousandsOfTypesThatContainEachOtherAreShownAsBase64) {
   std::vector<FileDescriptorProto> files;
   std::string before;
   for (int f = 0; f < 20; ++f) {
@@ -149,7 +149,7 @@ TEST_F(ForeignPayloads, OfTypesThatHoldEachOtherByTheThousandAreShownAsTheyAre) 
   EXPECT_THAT(json("acme.T19_999", ""), StartsWith("{\"@type\":"));
 }
 
-TEST_F(ForeignPayloads, OfProto2ComeOutAsUtf8OrAsTheyAre) {
+TEST_F(ForeignPayloads, OfProto2AreShownAsUtf8OrAsBase64) {
   auto made = file("acme/old.proto");
   made.set_syntax("proto2");
   auto& old = *made.add_message_type();
@@ -184,7 +184,7 @@ TEST_F(ForeignPayloads, CannotRedefineATypeThatIsBuiltIn) {
   EXPECT_EQ(payloads_.add_types(set_of({google})).refusal, Refusal::conflict);
 }
 
-TEST_F(ForeignPayloads, AreUnknownAgainWhereTheTypesAreForgotten) {
+TEST_F(ForeignPayloads, AreUnknownAgainAfterTheTypesAreCleared) {
   add({order_file()});
   EXPECT_EQ(json("acme.Order", ""), order_defaults);
   payloads_.forget_types();
@@ -195,7 +195,7 @@ TEST_F(ForeignPayloads, AreUnknownAgainWhereTheTypesAreForgotten) {
   EXPECT_THAT(json("acme.Order", ""), StartsWith("{\"product\":"));
 }
 
-TEST_F(ForeignPayloads, KeepWhatTheyHadWhereASetIsRefused) {
+TEST_F(ForeignPayloads, KeepTheirTypesIfASetIsRefused) {
   add({order_file()});
   EXPECT_EQ(payloads_.add_types("rubbish").refusal, Refusal::bad_types);
   EXPECT_EQ(payloads_.add_types(std::string(5u << 20, 'x')).refusal, Refusal::too_large);
@@ -207,7 +207,7 @@ TEST_F(ForeignPayloads, KeepWhatTheyHadWhereASetIsRefused) {
   EXPECT_EQ(json("acme.Order", ""), order_defaults);
 }
 
-TEST_F(ForeignPayloads, MakeOneLineWhateverTheBytes) {
+TEST_F(ForeignPayloads, AreOneLineWhateverTheBytes) {
   route_protobuf_log();
   add({order_file()});
   const std::string whole = delimited(1, "cog") + std::string("\x10\x07", 2) + delimited(3, "\x08\x01") +

@@ -7,7 +7,7 @@
 namespace backplane {
 namespace {
 
-TEST(Escapes, AreUndoneToTheSameBytes) {
+TEST(Escapes, AreReversedToTheSameBytes) {
   std::string all;
   for (int byte = 0; byte < 256; ++byte) all.push_back(static_cast<char>(byte));
   all += "\\n\\x41\\\\";
@@ -16,7 +16,7 @@ TEST(Escapes, AreUndoneToTheSameBytes) {
   EXPECT_EQ(unescape(escaped), all);
 }
 
-TEST(Escapes, ThatAreUnknownStand) {
+TEST(Escapes, ThatAreUnknownAreUnchanged) {
   EXPECT_EQ(unescape(R"(\q \ \xZZ \x4 \)"), R"(\q \ \xZZ \x4 \)");
   EXPECT_EQ(unescape(R"(\x4Aa\x4a\\x41)"), R"(JaJ\x41)");
 }
@@ -41,8 +41,8 @@ TEST(JsonStrings, AreJsonWhateverTheBytes) {
   EXPECT_EQ(out, "\"\\u00ff\\u0080 ok\"");
 }
 
-// Words are looked at as a whole: every byte must be found at every place of one, beside every neighbour.
-TEST(Escapes, FindEveryByteWhereverItStands) {
+// Words are checked as a whole: every byte must be found at every place in a word, beside every neighbour.
+TEST(Escapes, FindEveryByteAtEveryPlace) {
   for (int byte = 0; byte < 256; ++byte) {
     for (const char beside : {'x', '\x1f', ' ', '!', '\x80', '~'}) {
       for (std::size_t at = 0; at < 20; ++at) {

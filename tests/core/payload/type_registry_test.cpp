@@ -19,7 +19,7 @@ using Refusal = TypeRegistry::Refusal;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// A file with one message of one field, of that type.
+/// A file with one message with one field of that type.
 FileDescriptorProto file(const std::string& name, const std::string& message,
                          const std::vector<std::string>& imports = {}, const std::string& field_type = "") {
   FileDescriptorProto made;
@@ -66,7 +66,7 @@ class Types : public testing::Test {
   TypeRegistry types_;
 };
 
-TEST_F(Types, HandsOutTheFileThatDefinesATypeBehindItsImports) {
+TEST_F(Types, ReturnsTheFileThatDefinesATypeAfterItsImports) {
   const auto added = add({file("order.proto", "Order", {"item.proto"}, ".shop.v1.Item"),
                           file("item.proto", "Item"), file("other.proto", "Other")});
   ASSERT_EQ(added.refusal, Refusal::none) << added.text;
@@ -74,13 +74,13 @@ TEST_F(Types, HandsOutTheFileThatDefinesATypeBehindItsImports) {
   EXPECT_THAT(find(types_, {"shop.v1.Item"}), ElementsAre("item.proto"));
 }
 
-TEST_F(Types, HandsOutEverythingWhereNoNameIsAsked) {
+TEST_F(Types, ReturnsEverythingWithoutNames) {
   ASSERT_EQ(add({file("b.proto", "B", {"a.proto"}, ".shop.v1.A"), file("a.proto", "A")}).refusal,
             Refusal::none);
   EXPECT_THAT(find(types_, {}), ElementsAre("a.proto", "b.proto"));
 }
 
-TEST_F(Types, AReaderCanBuildWhatIsHandedOut) {
+TEST_F(Types, AReaderCanBuildTheReturnedFiles) {
   FileDescriptorSet set;
   const auto* event = v1::Event::descriptor()->file();
   const auto* tick = events::v1::ClockTick::descriptor()->file();
@@ -94,7 +94,7 @@ TEST_F(Types, AReaderCanBuildWhatIsHandedOut) {
   EXPECT_NE(pool.FindMessageTypeByName("backplane.v1.Event"), nullptr);
 }
 
-TEST_F(Types, ListsNamesThatNobodyRegistered) {
+TEST_F(Types, ListsNamesThatAreNotRegistered) {
   ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
   const std::vector<std::string> names{"shop.v1.A", "shop.v1.Missing", "shop.v1", "", "/"};
   const auto page = types_.find(names, 0, 1u << 20);
@@ -102,7 +102,7 @@ TEST_F(Types, ListsNamesThatNobodyRegistered) {
   EXPECT_THAT(page.unknown, ElementsAre("shop.v1.Missing", "shop.v1", "", "/"));
 }
 
-TEST_F(Types, TheSameFileAgainIsWelcome) {
+TEST_F(Types, TheSameFileCanBeRegisteredAgain) {
   ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
   const std::size_t bytes = types_.bytes();
   EXPECT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
@@ -164,7 +164,7 @@ TEST_F(Types, RefusesEnumValuesThatClashAcrossFiles) {
   EXPECT_THAT(find(types_, {"shop.v1.A"}), ElementsAre("a.proto"));
 }
 
-TEST_F(Types, SaysWhatMakesNoSense) {
+TEST_F(Types, ReportsWhatIsInvalid) {
   const auto undefined = add({file("a.proto", "A", {}, ".shop.v1.Nowhere")});
   EXPECT_EQ(undefined.refusal, Refusal::bad_types);
   EXPECT_THAT(undefined.text, HasSubstr("a.proto"));
@@ -175,7 +175,7 @@ TEST_F(Types, SaysWhatMakesNoSense) {
   EXPECT_THAT(add({file("", "A")}).text, HasSubstr("no name"));
 }
 
-TEST_F(Types, RefusesStringsThatReadersCouldNotRead) {
+TEST_F(Types, RefusesStringsThatAreNotUtf8) {
   const auto bad_name = add({file("\xff.proto", "A")});
   EXPECT_EQ(bad_name.refusal, Refusal::bad_types);
   EXPECT_THAT(bad_name.text, HasSubstr("\"\\xFF.proto\": bytes that are not UTF-8"));
@@ -193,7 +193,7 @@ TEST_F(Types, RefusesFilesThatImportEachOther) {
   EXPECT_EQ(add({file("c.proto", "C", {"c.proto"})}).refusal, Refusal::bad_types);
 }
 
-TEST_F(Types, TakesAllFilesOfASetOrNone) {
+TEST_F(Types, RegistersAllFilesOfASetOrNone) {
   EXPECT_EQ(add({file("good.proto", "Good"), file("bad.proto", "Bad", {}, ".Nowhere")}).refusal,
             Refusal::bad_types);
   EXPECT_EQ(types_.files(), 0u);
@@ -201,7 +201,7 @@ TEST_F(Types, TakesAllFilesOfASetOrNone) {
   EXPECT_EQ(add({file("good.proto", "Good")}).refusal, Refusal::none);
 }
 
-TEST_F(Types, OtherVersionsOfGooglesOwnFilesArePassedOver) {
+TEST_F(Types, OtherVersionsOfGooglesOwnFilesAreIgnored) {
   FileDescriptorProto other;
   google::protobuf::Timestamp::descriptor()->file()->CopyTo(&other);
   other.mutable_options()->set_go_package("elsewhere");
@@ -212,7 +212,7 @@ TEST_F(Types, OtherVersionsOfGooglesOwnFilesArePassedOver) {
   EXPECT_THAT(find(types_, {"shop.v1.A"}), ElementsAre("google/protobuf/timestamp.proto", "a.proto"));
 }
 
-TEST_F(Types, GivesPagesThatFitAndMissNothing) {
+TEST_F(Types, ReturnsPagesThatFitAndMissNothing) {
   std::vector<FileDescriptorProto> files;
   for (int i = 0; i < 50; ++i) files.push_back(file(std::to_string(i) + ".proto", "M" + std::to_string(i)));
   ASSERT_EQ(add(files).refusal, Refusal::none);
@@ -230,7 +230,7 @@ TEST_F(Types, GivesPagesThatFitAndMissNothing) {
   EXPECT_EQ(seen, 50u);
 }
 
-TEST(TypeLimits, KeepsOnlySoManyFilesAndBytes) {
+TEST(TypeLimits, BoundsFilesAndBytes) {
   TypeRegistry types({.files_max = 2});
   EXPECT_EQ(types.add(set_of({file("a.proto", "A"), file("b.proto", "B")})).refusal, Refusal::none);
   const auto refused = types.add(set_of({file("c.proto", "C")}));

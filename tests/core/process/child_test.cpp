@@ -25,7 +25,7 @@ Child shell(const std::string& script) {
   return std::move(*child);
 }
 
-/// The next line, waited for; "(none)" where the pipe ends or 10 s are over.
+/// Waits for the next line; "(none)" if the pipe ends or after 10 s.
 std::string next_line(LinePipe& pipe) {
   for (;;) {
     if (auto line = pipe.next()) return *line;
@@ -35,7 +35,7 @@ std::string next_line(LinePipe& pipe) {
   }
 }
 
-TEST(Child, ItsLinesAndItsEndAreSeen) {
+TEST(Child, ItsLinesAndItsExitAreSeen) {
   Child child = shell("echo one; echo two >&2; printf three; exit 7");
   EXPECT_EQ(next_line(child.output()), "one");
   EXPECT_EQ(next_line(child.output()), "three") << "a last line without an end counts";
@@ -48,21 +48,21 @@ TEST(Child, ItsLinesAndItsEndAreSeen) {
   EXPECT_FALSE(exit->clean());
 }
 
-TEST(Child, AProgramThatIsNotThereIsAnErrorThatNamesIt) {
+TEST(Child, AMissingProgramIsAnErrorThatNamesIt) {
   const auto child = Child::start({"/nowhere/program"});
   ASSERT_FALSE(child.has_value());
   EXPECT_EQ(child.error().code, ErrorCode::not_found);
   EXPECT_EQ(child.error().text, "cannot start /nowhere/program: No such file or directory");
 }
 
-TEST(Child, WaitingForOneThatRunsEndsWithItsTime) {
+TEST(Child, AWaitForARunningChildTimesOut) {
   Child child = shell("echo up; read never");  // its standard input is empty: reading ends at once
   Child sleeper = shell("exec sleep 600");
   EXPECT_FALSE(sleeper.wait(1ms).has_value());
   EXPECT_TRUE(child.wait(10s).has_value());
 }
 
-TEST(Child, ASignalEndsItAndIsToldApart) {
+TEST(Child, ASignalKillsItAndIsReported) {
   Child child = shell("exec sleep 600");
   child.signal(SIGTERM);
   const auto exit = child.wait(10s);
@@ -91,7 +91,7 @@ TEST(Child, HasAProcessGroupOfItsOwn) {
   EXPECT_NE(::getpgid(child.pid()), ::getpgrp());
 }
 
-TEST(Child, DestructionEndsIt) {
+TEST(Child, DestructionKillsIt) {
   pid_t pid = 0;
   {
     Child child = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
@@ -101,8 +101,8 @@ TEST(Child, DestructionEndsIt) {
   EXPECT_EQ(::kill(pid, 0), -1);
 }
 
-TEST(Child, DiesWithTheOneThatStartedIt) {
-  // A child that starts a child of its own as Child does, tells its pid, and is then killed.
+TEST(Child, DiesWithItsParent) {
+  // A child that starts a child of its own as Child does, prints its pid, and is then killed.
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe(ends.data()), 0);
   const pid_t middle = ::fork();
@@ -116,7 +116,7 @@ TEST(Child, DiesWithTheOneThatStartedIt) {
   ASSERT_EQ(::read(ends[0], &pid, sizeof pid), ssize_t{sizeof pid});
   ::waitpid(middle, nullptr, 0);
   const int pid_fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  if (pid_fd >= 0) {  // else it has ended already
+  if (pid_fd >= 0) {  // otherwise it has ended already
     pollfd ended{pid_fd, POLLIN, 0};
     EXPECT_EQ(::poll(&ended, 1, 10'000), 1);
     ::close(pid_fd);

@@ -29,7 +29,7 @@ TEST(Signals, ArriveAsEventsInsteadOfEndingTheProcess) {
   EXPECT_FALSE(is_readable(signals.fd()));
 }
 
-TEST(Signals, AReaderThatHasGoneIsAnErrorAndNotTheEnd) {
+TEST(Signals, AClosedPipeIsAnErrorAndDoesNotKillTheProcess) {
   Signals signals;
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe(ends.data()), 0);

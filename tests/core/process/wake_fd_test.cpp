@@ -24,9 +24,9 @@ TEST(WakeFd, IsReadableFromWakeUntilDrain) {
   EXPECT_FALSE(readable(wake, 0));
 }
 
-TEST(WakeFd, CanBeDrainedWhereNothingWokeIt) {
+TEST(WakeFd, CanBeDrainedWithoutAWake) {
   const WakeFd wake;
-  wake.drain();  // would hang, if it blocked
+  wake.drain();  // would hang if it blocked
   wake.wake();
   EXPECT_TRUE(readable(wake, 0));
 }

@@ -11,7 +11,7 @@ using Point = Clock::time_point;
 
 constexpr Point now{1000h};
 
-TEST(Deadline, GivesTheTimeThatIsLeft) {
+TEST(Deadline, ReturnsTheTimeLeft) {
   EXPECT_EQ(time_left(now + 7ms, now), 7ms);
   EXPECT_EQ(time_left(now, now), 0ns);
 }
@@ -22,7 +22,7 @@ TEST(Deadline, IsNeverNegative) {
   EXPECT_EQ(time_left(Point::min(), Point{1ns}), 0ns);
 }
 
-TEST(Deadline, StandsForEverAtAnHourOrWhatIsSaid) {
+TEST(Deadline, IsBoundedByAnHourOrByTheGivenLimit) {
   EXPECT_EQ(time_left(Point::max(), now), 1h);
   EXPECT_EQ(time_left(now + 1h, now), 1h);
   EXPECT_EQ(time_left(Point::max(), now, 1min), 1min);

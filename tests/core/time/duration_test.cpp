@@ -21,7 +21,7 @@ std::int64_t time(std::string_view text) {
   return parsed.value_or(-1);
 }
 
-TEST(Duration, IsReadInEveryUnit) {
+TEST(Duration, IsParsedInEveryUnit) {
   EXPECT_EQ(duration("0"), 0ns);
   EXPECT_EQ(duration("7ns"), 7ns);
   EXPECT_EQ(duration("100us"), 100us);
@@ -39,7 +39,7 @@ TEST(Duration, FractionsAreExact) {
   EXPECT_EQ(duration("0.0000000019s"), 1ns) << "what is below a nanosecond is dropped";
 }
 
-TEST(Duration, WhatIsNoDurationIsRefusedWithWhatWasWanted) {
+TEST(Duration, OtherTextIsRefusedWithTheExpectedForm) {
   EXPECT_EQ(parse_duration("5", "--every").error().text,
             "--every: expected a duration such as 250ms, 5s or 10m, got \"5\"");
   for (const char* text :
@@ -84,7 +84,7 @@ TEST(Time, TheEdgesOf64BitsCanBePrinted) {
   EXPECT_EQ(format_time(std::numeric_limits<std::int64_t>::max()), "2262-04-11T23:47:16.854775807Z");
 }
 
-TEST(Time, IsReadInTheFormsOfRealData) {
+TEST(Time, IsParsedInTheFormsOfRealData) {
   constexpr std::int64_t midnight = 946'684'800'000'000'000;
   EXPECT_EQ(time("2000-01-01T00:00:00Z"), midnight);
   EXPECT_EQ(time("2000-01-01"), midnight);
@@ -97,7 +97,7 @@ TEST(Time, IsReadInTheFormsOfRealData) {
   EXPECT_EQ(time("2000-02-29"), midnight + 59 * 86'400'000'000'000);
 }
 
-TEST(Time, WhatIsNoTimeIsRefusedWithWhatWasWanted) {
+TEST(Time, OtherTextIsRefusedWithTheExpectedForm) {
   EXPECT_EQ(parse_time("soon", "since").error().text,
             "since: expected a time such as 2000-01-01T00:00:00Z, 2000-01-01 or Jan 1 2000, got \"soon\"");
   for (const char* text : {"", "2000", "2000-13-01", "2001-02-29", "2000-01-01T25:00", "2000-01-01T",

@@ -31,20 +31,20 @@ std::vector<std::string> tokens_of(std::string_view name) {
   return tokens;
 }
 
-// The rule of the contract, written over lists of tokens.
+// The rule for patterns, written over lists of tokens.
 bool matches_by_the_book(const std::string& pattern, const std::string& topic) {
-  const std::vector<std::string> wanted = tokens_of(pattern);
+  const std::vector<std::string> expected = tokens_of(pattern);
   const std::vector<std::string> tokens = tokens_of(topic);
-  const bool wild_first = wanted[0] == "*" || wanted[0] == ">";
+  const bool wild_first = expected[0] == "*" || expected[0] == ">";
   if (wild_first && tokens[0] == "$SYS") return false;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (wanted[i] == ">") return tokens.size() > i;
-    if (i >= tokens.size() || (wanted[i] != "*" && wanted[i] != tokens[i])) return false;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (expected[i] == ">") return tokens.size() > i;
+    if (i >= tokens.size() || (expected[i] != "*" && expected[i] != tokens[i])) return false;
   }
-  return wanted.size() == tokens.size();
+  return expected.size() == tokens.size();
 }
 
-TEST(Pattern, WithoutWildcardsMeansOneTopic) {
+TEST(Pattern, WithoutWildcardsMatchesOneTopic) {
   const Pattern time = pattern("time");
   EXPECT_TRUE(time.is_exact());
   EXPECT_TRUE(time.matches("time"));
@@ -102,7 +102,7 @@ TEST(Pattern, ParseSaysWhatIsWrong) {
   EXPECT_FALSE(Pattern::parse("a.>.b"));
 }
 
-TEST(Pattern, MatchesWhatTheRuleSaysForRandomPatternsAndTopics) {
+TEST(Pattern, AgreesWithTheRuleOnRandomPatternsAndTopics) {
   const std::vector<std::string> names{"a", "b", "ab", "é"};
   const std::vector<std::string> wilds{"*", "*", "a", "b", "ab", "é"};
   std::mt19937 random{11};
@@ -120,11 +120,11 @@ TEST(Pattern, MatchesWhatTheRuleSaysForRandomPatternsAndTopics) {
   for (int round = 0; round < 200'000; ++round) {
     const std::string topic = join(names, false);
     const std::string text = join(wilds, true);
-    const Pattern wanted = pattern(text);
-    const bool matches = wanted.matches(topic);
+    const Pattern expected = pattern(text);
+    const bool matches = expected.matches(topic);
     ASSERT_EQ(matches, matches_by_the_book(text, topic)) << text << " and " << topic;
-    // What a ZeroMQ subscription by the prefix does not bring can not be filtered back in.
-    ASSERT_TRUE(!matches || topic.starts_with(wanted.literal_prefix())) << text << " and " << topic;
+    // What a ZeroMQ subscription to the prefix does not deliver cannot be filtered back in.
+    ASSERT_TRUE(!matches || topic.starts_with(expected.literal_prefix())) << text << " and " << topic;
     matched += matches ? 1 : 0;
   }
   EXPECT_GT(matched, 5'000);

@@ -28,7 +28,7 @@ std::vector<std::string> tokens_of(const std::string& name) {
   return tokens;
 }
 
-// The rule of the contract, as slow and plain as it can be written.
+// The rule for topics, as plain as possible.
 bool is_topic_by_the_book(const std::string& name) {
   if (name.empty() || name.size() > topic_bytes_max || !wire::is_utf8(name)) return false;
   if (std::string("+-!{").find(name[0]) != std::string::npos) return false;
@@ -43,26 +43,26 @@ bool is_topic_by_the_book(const std::string& name) {
   return true;
 }
 
-TEST(CheckTopic, TakesOrdinaryNames) {
+TEST(CheckTopic, AcceptsOrdinaryNames) {
   for (const std::string name :
        {"a", "stock.MSFT", "clock", "a.b.c.d", "time-zone.x+y", "a$b.{c}.!d", "a.$SYS.b", "$SYS.broker.x"}) {
     EXPECT_EQ(check_topic(name), TopicFault::none) << name;
   }
 }
 
-TEST(CheckTopic, TakesAnyLanguage) {
+TEST(CheckTopic, AcceptsAnyLanguage) {
   for (const std::string name : {"wetter.münchen", "новости", "天気.東京", "a\u00a0b", "\U0001F600"}) {
     EXPECT_EQ(check_topic(name), TopicFault::none) << name;
   }
 }
 
-TEST(CheckTopic, TakesFrom1To255Bytes) {
+TEST(CheckTopic, AcceptsFrom1To255Bytes) {
   EXPECT_EQ(check_topic(""), TopicFault::empty);
   EXPECT_EQ(check_topic(std::string(255, 'a')), TopicFault::none);
   EXPECT_EQ(check_topic(std::string(256, 'a')), TopicFault::too_long);
 }
 
-TEST(CheckTopic, RefusesAnEmptyTokenWhereverItStands) {
+TEST(CheckTopic, RefusesAnEmptyTokenAtAnyPlace) {
   for (const std::string name : {".", "..", ".a", "a.", "a..b", "stock..MSFT", "é..b", "$SYS.", "$SYS..a"}) {
     EXPECT_EQ(check_topic(name), TopicFault::empty_token) << name;
   }
@@ -72,10 +72,10 @@ TEST(CheckTopic, JudgesEachByteOfAsciiInTheMiddleOfAName) {
   for (int byte = 0; byte < 0x80; ++byte) {
     const std::string name = "a"s + static_cast<char>(byte) + "b";
     const bool control = byte <= 0x20 || byte == 0x7f;
-    const TopicFault wanted = control                      ? TopicFault::forbidden_character
-                              : byte == '*' || byte == '>' ? TopicFault::wildcard
-                                                           : TopicFault::none;
-    EXPECT_EQ(check_topic(name), wanted) << byte;
+    const TopicFault expected = control                      ? TopicFault::forbidden_character
+                                : byte == '*' || byte == '>' ? TopicFault::wildcard
+                                                             : TopicFault::none;
+    EXPECT_EQ(check_topic(name), expected) << byte;
   }
 }
 
@@ -98,7 +98,7 @@ TEST(CheckTopic, ReservesTheBytesThatBeginOtherLines) {
   }
 }
 
-TEST(CheckTopic, SaysWhatTheRuleSaysOfRandomNames) {
+TEST(CheckTopic, AgreesWithTheRuleOnRandomNames) {
   const std::vector<std::string> pieces{"a", "b",  ".",    ".",    "*",    ">",      " ",     "\x7f", "$",
                                         "é", "\n", "\xC2", "\x85", "\xA0", "\u20ac", "$SYS.", "+",    "\x80"};
   std::mt19937 random{7};
@@ -113,7 +113,7 @@ TEST(CheckTopic, SaysWhatTheRuleSaysOfRandomNames) {
   EXPECT_GT(good, 10'000);
 }
 
-TEST(CheckPattern, TakesWildcardsAsWholeTokensAndTheLongOneAtTheEnd) {
+TEST(CheckPattern, AcceptsWildcardsAsWholeTokensAndTheLongOneAtTheEnd) {
   for (const std::string text :
        {"a", "*", ">", "*.*", "a.*", "*.b", "a.*.c", "a.>", "*.>", "$SYS.>", "$SYS.*.x"}) {
     EXPECT_EQ(check_pattern(text), TopicFault::none) << text;
@@ -123,7 +123,7 @@ TEST(CheckPattern, TakesWildcardsAsWholeTokensAndTheLongOneAtTheEnd) {
   }
 }
 
-TEST(CheckPattern, OtherwiseWantsWhatATopicMustBe) {
+TEST(CheckPattern, OtherwiseRequiresTheSameAsATopic) {
   EXPECT_EQ(check_pattern(""), TopicFault::empty);
   EXPECT_EQ(check_pattern(std::string(256, 'a')), TopicFault::too_long);
   EXPECT_EQ(check_pattern("a..*"), TopicFault::empty_token);

@@ -43,7 +43,7 @@ std::string difference(const EventView& view, const v1::Event& event) {
   return {};
 }
 
-// The same bytes for the same event: maps are written in the order of their keys.
+// The same bytes for the same event: maps are written in key order.
 std::string canonical(const v1::Event& event) {
   std::string out;
   google::protobuf::io::StringOutputStream stream(&out);
@@ -54,7 +54,7 @@ std::string canonical(const v1::Event& event) {
   return out;
 }
 
-// What the broker sends on must be what it took in, with the stamp and nothing else.
+// The broker must send what it received, with the stamp and nothing else.
 std::string difference_when_stamped(std::string bytes, v1::Event event) {
   const Stamp stamp{.stream = 1, .position = 2, .offset = 3, .previous = 0, .received_ns = 5};
   bytes.resize(bytes.size() + stamp_bytes);

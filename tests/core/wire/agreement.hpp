@@ -1,5 +1,5 @@
 #pragma once
-// Holds the scan against protobuf's own parser.
+// Compares the scan with protobuf's own parser.
 
 #include <cstddef>
 #include <span>
@@ -7,8 +7,8 @@
 
 namespace backplane::wire {
 
-/// Scans `event`; where the scan accepts it, parses it too, before and after a stamp is put behind it.
-/// @returns an empty string if protobuf accepts it and reads the same, else what differs.
+/// Scans `event`. If the scan accepts it, parses it as well, with and without a stamp.
+/// @returns an empty string if protobuf accepts it and reads the same, otherwise the difference.
 [[nodiscard]] std::string disagreement(std::span<const std::byte> event);
 
 }  // namespace backplane::wire

@@ -1,5 +1,5 @@
-// What scan_event accepts, protobuf's own parser accepts and reads the same: over events that were
-// put together at random and then damaged at random.
+// What scan_event() accepts, protobuf's own parser accepts and reads the same: for events that are built at
+// random and then damaged at random.
 
 #include <algorithm>
 #include <random>
@@ -71,7 +71,7 @@ void damage(std::string& bytes, Random& random) {
       "\x32\x02\xc3\xa9", "\x42\x02\x1a\x01"};
   const std::size_t at = random.below(bytes.size() + 1);
   switch (random.below(7)) {
-    case 0:  // appending is merging
+    case 0:  // appending merges
       bytes += random_event(random);
       break;
     case 1:
@@ -125,14 +125,14 @@ TEST(ScanEventProperty, WhatItAcceptsOfDamagedEventsProtobufReadsTheSame) {
     ASSERT_EQ(disagreement(std::as_bytes(std::span(bytes))), "") << hex(bytes);
     if (scan_event(std::as_bytes(std::span(bytes))).fault == EventFault::none) ++accepted;
   }
-  // Both outcomes must be common, or this shows nothing.
+  // Both outcomes must be common, otherwise this shows nothing.
   EXPECT_GT(accepted, rounds / 10);
   EXPECT_LT(accepted, rounds * 9 / 10);
 }
 
 TEST(ScanEventProperty, AcceptsNoBytesAtRandomThatProtobufRefuses) {
   Random random{3};
-  // Bytes that often begin a field, so that some get past the first tag.
+  // Bytes that often begin a field, so that some pass the first tag.
   const std::string likely = "\x0a\x11\x18\x22\x2a\x32\x3a\x42\x7a\x08\x10\x12\x00\x01\x02\x03\x80\xff";
   for (int round = 0; round < 100'000; ++round) {
     std::string bytes(random.below(24), '\0');

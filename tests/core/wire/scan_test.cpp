@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::string_literals;
 
-// In these tests a view outlives its scan, so the bytes must stay where they are: pass an lvalue.
+// In these tests a view outlives its scan, so the bytes must stay valid: pass an lvalue.
 ScanResult scan(const std::string& bytes) {
   return scan_event(std::as_bytes(std::span(bytes)));
 }
@@ -38,7 +38,7 @@ void expect_refused(const std::vector<Refused>& cases) {
   }
 }
 
-TEST(ScanEvent, FindsWhatTheGoldenEventHolds) {
+TEST(ScanEvent, FindsTheFieldsOfTheGoldenEvent) {
   const std::string bytes = golden::bytes("event.hex");
   const ScanResult result = scan(bytes);
   ASSERT_EQ(result.fault, EventFault::none);
@@ -52,14 +52,14 @@ TEST(ScanEvent, FindsWhatTheGoldenEventHolds) {
   EXPECT_EQ(result.event.body, "grüße");
 }
 
-TEST(ScanEvent, TakesAnEventOfNoBytes) {
+TEST(ScanEvent, AcceptsAnEventOfNoBytes) {
   const ScanResult result = scan_event({});
   EXPECT_EQ(result.fault, EventFault::none);
   EXPECT_EQ(result.event.payload, Payload::none);
   EXPECT_FALSE(result.event.has_time);
 }
 
-TEST(ScanEvent, TellsThePayloadsApart) {
+TEST(ScanEvent, DistinguishesThePayloads) {
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/backplane.events.v1.Quote");
   event.mutable_message()->set_value("\x0a\x01x");
@@ -82,7 +82,7 @@ TEST(ScanEvent, TellsThePayloadsApart) {
   EXPECT_EQ(scan(bytes).event.payload, Payload::text);
 }
 
-TEST(ScanEvent, LetsTheLastOfSeveralCount) {
+TEST(ScanEvent, TheLastOfSeveralFieldsCounts) {
   const std::string any = delimited(5, delimited(1, "t"s) + delimited(2, "v"s));
   const std::string bytes = delimited(1, "a") + any + delimited(6, "text") + delimited(1, "b");
   const EventView view = scan(bytes).event;
@@ -113,7 +113,7 @@ TEST(ScanEvent, ReadsTimesBeforeTheEpoch) {
   EXPECT_EQ(view.time_nanos, -2);
 }
 
-TEST(ScanEvent, PassesOverUnknownFieldsOfEveryWireType) {
+TEST(ScanEvent, SkipsUnknownFieldsOfEveryWireType) {
   const std::string unknown = "\x48\x96\x01"s + "\x51" + std::string(8, 'x') + delimited(11, "\xff") +
                               "\x65" + std::string(4, 'x') + "\xfa\xff\xff\xff\x0f\x00"s;
   EXPECT_EQ(scan(unknown + delimited(6, "t") + unknown).fault, EventFault::none);
@@ -146,7 +146,7 @@ TEST(ScanEvent, RefusesEveryCutThroughAField) {
   }
 }
 
-TEST(ScanEvent, RefusesNumbersLongerThanTheyCanBe) {
+TEST(ScanEvent, RefusesVarintsThatAreTooLong) {
   expect_refused({
       {"eleven bytes", "\x18" + std::string(10, '\xff') + "\x01", EventFault::bad_varint},
       {"above 64 bits", "\x18" + std::string(9, '\xff') + "\x02", EventFault::bad_varint},
@@ -171,7 +171,7 @@ TEST(ScanEvent, RefusesFieldZeroAndGroups) {
   });
 }
 
-TEST(ScanEvent, RefusesEachKnownFieldOfEachOtherWireType) {
+TEST(ScanEvent, RefusesEachKnownFieldWithEachWrongWireType) {
   const std::vector<std::string> values{"\x01", std::string(8, '\0'), "\x00"s, "", "", std::string(4, '\0')};
   const std::vector<std::pair<int, int>> fields{{1, 2}, {2, 1}, {3, 0}, {4, 2},
                                                 {5, 2}, {6, 2}, {7, 2}, {8, 2}};
@@ -179,8 +179,8 @@ TEST(ScanEvent, RefusesEachKnownFieldOfEachOtherWireType) {
     for (const int wire_type : {0, 1, 2, 5}) {
       const std::string bytes =
           static_cast<char>(number << 3 | wire_type) + values[static_cast<std::size_t>(wire_type)];
-      const EventFault wanted = wire_type == right ? EventFault::none : EventFault::wrong_wire_type;
-      EXPECT_EQ(name(scan(bytes).fault), name(wanted)) << number << " " << wire_type;
+      const EventFault expected = wire_type == right ? EventFault::none : EventFault::wrong_wire_type;
+      EXPECT_EQ(name(scan(bytes).fault), name(expected)) << number << " " << wire_type;
     }
   }
 }
@@ -217,7 +217,7 @@ TEST(ScanEvent, RefusesWhatDoesNotScanOneLevelDown) {
   });
 }
 
-TEST(ScanEvent, RefusesAnyFieldFifteenThatIsThereAlready) {
+TEST(ScanEvent, RefusesAnExistingFieldFifteen) {
   const std::string event = golden::bytes("event.hex");
   expect_refused({
       {"a whole stamp", event + golden::bytes("stamp.hex"), EventFault::stamped, event.size()},
@@ -236,7 +236,7 @@ TEST(DescribeScan, NamesTheFieldThePlaceAndTheSize) {
   EXPECT_EQ(say("\x08\x01"), "source: the wrong wire type, at byte 0 of 2");
 }
 
-TEST(IsUtf8, TakesEachEdgeOfEachLengthAndNothingBeyond) {
+TEST(IsUtf8, AcceptsEachEdgeOfEachLengthAndNothingBeyond) {
   for (const std::string good : {"", "a", "\x7f", "\u0080", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\uffff",
                                  "\U00010000", "\U0010ffff", "eight by", "eight byte é more and é"}) {
     EXPECT_TRUE(is_utf8(good)) << good;

@@ -32,7 +32,7 @@ TEST(WriteStamp, WritesTheGoldenBytes) {
   EXPECT_EQ(written(golden_stamp), golden::bytes("stamp.hex"));
 }
 
-TEST(WriteStamp, WritesFieldsThatAreZeroToo) {
+TEST(WriteStamp, WritesFieldsThatAreZero) {
   EXPECT_EQ(written(Stamp{}), golden::bytes("stamp_zero.hex"));
   EXPECT_EQ(written(Stamp{}).size(), 47U);
 }
@@ -41,7 +41,7 @@ TEST(WriteStamp, StampedEventIsTheEventAndThenTheStamp) {
   EXPECT_EQ(golden::bytes("event.hex") + written(golden_stamp), golden::bytes("stamped_event.hex"));
 }
 
-TEST(WriteStamp, ProtobufReadsAndWritesTheGoldenEventAsItStands) {
+TEST(WriteStamp, ProtobufReadsAndWritesTheGoldenEventUnchanged) {
   const std::string bytes = golden::bytes("stamped_event.hex");
   v1::Event event;
   ASSERT_TRUE(event.ParseFromString(bytes));
@@ -83,14 +83,14 @@ TEST(ReadStamp, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read_stamp(bytes_of(written(Stamp{}))), Stamp{});
 }
 
-TEST(IsStamped, LooksAtThePositionAlone) {
+TEST(IsStamped, ReadsThePositionOnly) {
   const std::string bytes = golden::bytes("stamped_event.hex");
   EXPECT_TRUE(is_stamped(bytes_of(bytes), golden_stamp.position));
   EXPECT_FALSE(is_stamped(bytes_of(bytes), golden_stamp.position + 1));
   EXPECT_FALSE(is_stamped(bytes_of(bytes).first(stamp_bytes - 1), golden_stamp.position));
 }
 
-TEST(StampedOffset, ReadsTheOffsetAlone) {
+TEST(StampedOffset, ReadsTheOffsetOnly) {
   EXPECT_EQ(stamped_offset(bytes_of(golden::bytes("stamped_event.hex"))), golden_stamp.offset);
   const std::string alone = written({.offset = std::numeric_limits<std::uint64_t>::max()});
   EXPECT_EQ(stamped_offset(bytes_of(alone)), std::numeric_limits<std::uint64_t>::max());
@@ -106,7 +106,7 @@ TEST(ReadStamp, RefusesATailWithAnyDamagedTag) {
   }
 }
 
-TEST(ReadStamp, RefusesATailThatIsCutOrHasSomethingBehindIt) {
+TEST(ReadStamp, RefusesATailThatIsCutOrFollowedByOtherBytes) {
   const std::string event = golden::bytes("stamped_event.hex");
   EXPECT_EQ(read_stamp({}), std::nullopt);
   EXPECT_EQ(read_stamp(bytes_of(golden::bytes("event.hex"))), std::nullopt);
@@ -117,8 +117,8 @@ TEST(ReadStamp, RefusesATailThatIsCutOrHasSomethingBehindIt) {
   EXPECT_EQ(read_stamp(bytes_of(written(golden_stamp).substr(1))), std::nullopt);
 }
 
-TEST(ReadStamp, RefusesAStampInAnotherFormThanTheBrokers) {
-  // Valid for protobuf all the same: fields that are 0 left out, or in another order.
+TEST(ReadStamp, RefusesAStampThatIsNotInTheBrokersForm) {
+  // Still valid protobuf: fields that are 0 omitted, or in another order.
   v1::Event sparse;
   sparse.set_text(std::string(64, 'x'));
   sparse.mutable_stamp()->set_position(1);

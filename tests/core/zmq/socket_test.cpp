@@ -28,7 +28,7 @@ bool has_ipv6() {
   return bound;
 }
 
-TEST(Socket, TellsTheAddressThatItWasBoundToWithTheRealPort) {
+TEST(Socket, ReturnsTheBoundAddressWithTheRealPort) {
   Context context;
   Socket socket(context, zmq::socket_type::pub, {});
   const auto endpoint = socket.bind("tcp://127.0.0.1:0");
@@ -48,7 +48,7 @@ TEST(Socket, AnAddressInUseIsNamed) {
   EXPECT_EQ(taken.error().text, "cannot listen on " + endpoint + ": Address already in use");
 }
 
-TEST(Socket, TakesNoPathThatSomebodyListensOn) {
+TEST(Socket, BindsNoPathThatAProcessListensOn) {
   const auto path =
       std::filesystem::path(testing::TempDir()) / ("backplane-socket-" + std::to_string(::getpid()));
   const std::string endpoint = "ipc://" + path.string();
@@ -63,7 +63,7 @@ TEST(Socket, TakesNoPathThatSomebodyListensOn) {
     EXPECT_EQ(taken.error().code, ErrorCode::unavailable);
     EXPECT_EQ(taken.error().text, "cannot listen on " + endpoint + ": Address already in use");
   }
-  // What a process that was killed has left there is in nobody's way.
+  // The socket that a killed process left behind is no obstacle.
   Socket after(context, zmq::socket_type::pub, {});
   EXPECT_TRUE(after.bind(endpoint).has_value());
   std::filesystem::remove(path);
@@ -81,13 +81,14 @@ TEST(Socket, BindsToIpv6) {
   }
 }
 
-TEST(CheckEndpoint, TellsWhatWasWanted) {
+TEST(CheckEndpoint, SaysWhatItExpects) {
   for (const char* good :
        {"tcp://127.0.0.1:5570", "tcp://[::1]:0", "tcp://*:*", "ipc:///tmp/x", "inproc://a"}) {
     EXPECT_TRUE(check_endpoint(good, "x").has_value()) << good;
   }
-  EXPECT_EQ(check_endpoint("tcp://::1:5570", "--ingress").error().text,
-            "--ingress: expected an IPv6 address in brackets such as tcp://[::1]:5570, got \"tcp://::1:5570\"");
+  EXPECT_EQ(
+      check_endpoint("tcp://::1:5570", "--ingress").error().text,
+      "--ingress: expected an IPv6 address in brackets such as tcp://[::1]:5570, got \"tcp://::1:5570\"");
   for (const char* bad :
        {"", "tcp://", "tcp://host", "tcp://host:", "tcp://host:99999", "udp://a:1", "ipc://", "host:1"}) {
     EXPECT_FALSE(check_endpoint(bad, "x").has_value()) << bad;
