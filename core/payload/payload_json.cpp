@@ -41,7 +41,7 @@ constexpr std::size_t cost_per_byte_max = 256;
 constexpr std::size_t linked_types_max = 1000;
 // An object that had more content frees its memory.
 constexpr std::size_t kept_payload_bytes_max = 64u << 10;
-constexpr std::size_t asked_names_max = 4096;
+constexpr std::size_t reported_names_max = 4096;
 constexpr std::size_t type_name_bytes_max = 511;
 
 /// The types that the program is built with. Naming them here also keeps the linker from omitting them.
@@ -131,15 +131,15 @@ class PayloadJson::Impl {
 
   TypeRegistry::Registered add_types(std::string_view set) { return foreign_->registry.add(set); }
 
-  void forget_types() {
+  void clear_types() {
     foreign_ = std::make_unique<Foreign>(*this);
-    ask_again();
+    retry_unknown_types();
     unknown_.clear();
   }
 
   std::vector<std::string> take_unknown_types() { return std::exchange(unknown_, {}); }
   [[nodiscard]] bool has_unknown_types() const { return !unknown_.empty(); }
-  void ask_again() { asked_.clear(); }
+  void retry_unknown_types() { reported_.clear(); }
 
  private:
   struct Type {
@@ -206,8 +206,8 @@ class PayloadJson::Impl {
   }
 
   void note_unknown(std::string_view name) {
-    if (!is_type_name(name) || asked_.size() >= asked_names_max) return;
-    if (asked_.emplace(name).second) unknown_.emplace_back(name);
+    if (!is_type_name(name) || reported_.size() >= reported_names_max) return;
+    if (reported_.emplace(name).second) unknown_.emplace_back(name);
   }
 
   /// @returns false if the bytes are not of the type, or cannot be shown; `out` may then have a part of it.
@@ -247,7 +247,7 @@ class PayloadJson::Impl {
   std::unordered_set<std::string> built_in_names_;  // and of the types they contain
   std::unique_ptr<Foreign> foreign_;
   std::string canonical_;
-  std::unordered_set<std::string> asked_;
+  std::unordered_set<std::string> reported_;
   std::vector<std::string> unknown_;
 };
 
@@ -263,8 +263,8 @@ TypeRegistry::Registered PayloadJson::add_types(std::string_view file_descriptor
   return impl_->add_types(file_descriptor_set);
 }
 
-void PayloadJson::forget_types() {
-  impl_->forget_types();
+void PayloadJson::clear_types() {
+  impl_->clear_types();
 }
 
 std::vector<std::string> PayloadJson::take_unknown_types() {
@@ -275,8 +275,8 @@ bool PayloadJson::has_unknown_types() const noexcept {
   return impl_->has_unknown_types();
 }
 
-void PayloadJson::ask_again() {
-  impl_->ask_again();
+void PayloadJson::retry_unknown_types() {
+  impl_->retry_unknown_types();
 }
 
 std::string_view type_name(std::string_view type_url) noexcept {

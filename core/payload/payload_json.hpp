@@ -37,7 +37,7 @@ class PayloadJson {
   [[nodiscard]] TypeRegistry::Registered add_types(std::string_view file_descriptor_set);
   /// Removes everything that add_types() added, and the memory of what take_unknown_types() returned: for a
   /// new incarnation of the broker.
-  void forget_types();
+  void clear_types();
 
   /// The full names of unknown types that append() met, each once until the next retry. The owner requests
   /// them from a broker and passes the result to add_types(). Only valid type names.
@@ -46,7 +46,7 @@ class PayloadJson {
   /// Lets take_unknown_types() return types again that are still unknown when they are met again: they may
   /// have been registered since. It returns at most 4,096 names between two calls of this, so call it every
   /// few seconds.
-  void ask_again();
+  void retry_unknown_types();
 
  private:
   class Impl;

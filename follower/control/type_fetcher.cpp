@@ -13,7 +13,7 @@ TypeFetcher::TypeFetcher(PayloadJson& payloads, Request request)
 bool TypeFetcher::turn(Clock::time_point now) {
   if (now >= retry_at_) {
     retry_at_ = now + options_.retry_interval;
-    payloads_.ask_again();
+    payloads_.retry_unknown_types();
   }
   if (pending_ || !payloads_.has_unknown_types()) return false;
   pending_ = true;

@@ -121,7 +121,7 @@ void Hub::on_gap(const Gap& gap) {
 
 void Hub::on_reset(const Reset& reset) {
   retained_.invalidate(reset.old_stream);
-  encoder_.payloads().forget_types();  // publishers register their types again, perhaps other ones
+  encoder_.payloads().clear_types();  // publishers register their types again, perhaps other ones
   routes_.end_stream(reset.old_stream, [&](const RoutedTopic& topic) {
     announce({.kind = Notice::Kind::reset, .topic = *topic.name, .stream = reset.new_stream, .reason = {}},
              0);

@@ -51,7 +51,7 @@ TEST_F(ForeignPayloads, ReportAnUnknownTypeOnce) {
   EXPECT_THAT(payloads_.take_unknown_types(), ElementsAre("acme.Order"));
   json("acme.Order", "");
   EXPECT_THAT(payloads_.take_unknown_types(), IsEmpty());
-  payloads_.ask_again();
+  payloads_.retry_unknown_types();
   json("acme.Order", "");
   EXPECT_THAT(payloads_.take_unknown_types(), ElementsAre("acme.Order"));
 }
@@ -187,7 +187,7 @@ TEST_F(ForeignPayloads, CannotRedefineATypeThatIsBuiltIn) {
 TEST_F(ForeignPayloads, AreUnknownAgainAfterTheTypesAreCleared) {
   add({order_file()});
   EXPECT_EQ(json("acme.Order", ""), order_defaults);
-  payloads_.forget_types();
+  payloads_.clear_types();
   EXPECT_THAT(json("acme.Order", ""), StartsWith("{\"@type\":"));
   auto renamed = order_file();
   renamed.mutable_message_type(0)->mutable_field(0)->set_name("product");
