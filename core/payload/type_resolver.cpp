@@ -37,10 +37,10 @@ pb::util::Status TypeResolver::ResolveMessageType(const std::string& type_url, p
   const std::string name = type_url.substr(type_url.rfind('/') + 1);
   for (const Known& each : places_) {
     if (!each.place.knows(name)) continue;
-    const std::string asked = url(name);
-    const pb::util::Status status = each.resolver->ResolveMessageType(asked, type);
+    const std::string known_url = url(name);
+    const pb::util::Status status = each.resolver->ResolveMessageType(known_url, type);
     if (!status.ok()) return status;
-    if (asked == type_url) types_.emplace(asked, *type);
+    if (known_url == type_url) types_.emplace(known_url, *type);
     return status;
   }
   on_missing_(name);
