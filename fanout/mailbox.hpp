@@ -4,9 +4,10 @@
 #include <atomic>
 #include <cstddef>
 #include <iterator>
-#include <mutex>
 #include <utility>
 #include <vector>
+
+#include "core/thread/mutex.hpp"
 
 namespace backplane::fanout {
 
@@ -16,13 +17,13 @@ template <class T>
 class Mailbox {
  public:
   void put(T item) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     items_.push_back(std::move(item));
     size_.store(items_.size());
   }
   /// Puts all of `items`, in order, under one lock, and empties the vector.
   void put_all(std::vector<T>& items) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (items_.empty()) {
       items_.swap(items);  // with its memory, which the taker frees
     } else {
@@ -34,14 +35,14 @@ class Mailbox {
   [[nodiscard]] bool empty() const noexcept { return size_.load() == 0; }
   /// Takes all items. @returns them in the order in which they were put.
   [[nodiscard]] std::vector<T> take() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     size_.store(0);
     return std::exchange(items_, {});
   }
 
  private:
-  std::mutex mutex_;
-  std::vector<T> items_;
+  Mutex mutex_;
+  std::vector<T> items_ GUARDED_BY(mutex_);
   std::atomic<std::size_t> size_{0};
 };
 

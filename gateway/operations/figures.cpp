@@ -261,12 +261,12 @@ std::string status_json(std::span<const Figures> all, std::string_view name) {
 }
 
 void FiguresBoard::publish(std::vector<Figures> figures) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   latest_ = std::move(figures);
 }
 
 std::vector<Figures> FiguresBoard::latest() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return latest_;
 }
 

@@ -2,7 +2,6 @@
 // The metrics of a gateway.
 
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "core/metrics/exposition.hpp"
+#include "core/thread/mutex.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
 #include "follower/follower.hpp"
@@ -73,8 +73,8 @@ class FiguresBoard {
   [[nodiscard]] std::vector<Figures> latest() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::vector<Figures> latest_;  // under mutex_
+  mutable Mutex mutex_;
+  std::vector<Figures> latest_ GUARDED_BY(mutex_);
 };
 
 }  // namespace backplane::gateway

@@ -15,20 +15,20 @@ fanout::TopicId TopicDirectory::add(Entry entry) {
 }
 
 fanout::TopicId TopicDirectory::add_topic(Name name, std::uint64_t stream) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return add(Topic{std::move(name), stream});
 }
 
 fanout::TopicId TopicDirectory::add_notice(Notice notice) {
   auto kept = std::make_unique<const Notice>(std::move(notice));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const fanout::TopicId id = add(std::move(kept));
   retire_locked(id);
   return id;
 }
 
 void TopicDirectory::retire(fanout::TopicId id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   retire_locked(id);
 }
 
@@ -41,7 +41,7 @@ void TopicDirectory::retire_locked(fanout::TopicId id) {
 
 void TopicDirectory::report(Format format, std::span<const fanout::Loss> losses, std::string& out) const {
   bool unknown = false;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const fanout::Loss& loss : losses) {
     const auto found = entries_.find(loss.topic);
     if (found == entries_.end()) {

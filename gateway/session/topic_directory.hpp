@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <variant>
 
+#include "core/thread/mutex.hpp"
 #include "fanout/log/ids.hpp"
 #include "fanout/loss_ranges.hpp"
 #include "gateway/session/notice.hpp"
@@ -44,14 +44,14 @@ class TopicDirectory {
   };
   using Entry = std::variant<Topic, std::unique_ptr<const Notice>>;
 
-  fanout::TopicId add(Entry entry);
-  void retire_locked(fanout::TopicId id);
+  fanout::TopicId add(Entry entry) REQUIRES(mutex_);
+  void retire_locked(fanout::TopicId id) REQUIRES(mutex_);
 
   const std::size_t retired_max_;
-  mutable std::mutex mutex_;  // guards all below
-  std::unordered_map<fanout::TopicId, Entry> entries_;
-  std::deque<fanout::TopicId> retired_;
-  std::uint32_t last_{};
+  mutable Mutex mutex_;
+  std::unordered_map<fanout::TopicId, Entry> entries_ GUARDED_BY(mutex_);
+  std::deque<fanout::TopicId> retired_ GUARDED_BY(mutex_);
+  std::uint32_t last_ GUARDED_BY(mutex_){};
 };
 
 }  // namespace backplane::gateway

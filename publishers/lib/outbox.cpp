@@ -16,7 +16,7 @@ std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
 Offer Outbox::append(std::string_view topic, std::string_view tail) {
   bool wake = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (refusing_offers_) return Offer::closed;
     const std::size_t event_bytes = events_.event_bytes(tail.size());
     if (event_bytes > event_bytes_max_ ||
@@ -31,31 +31,35 @@ Offer Outbox::append(std::string_view topic, std::string_view tail) {
 }
 
 bool Outbox::wait_ready(std::chrono::milliseconds timeout) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, bounded(timeout), [this] { return status_.ready || stopped_; });
+  const auto deadline = std::chrono::steady_clock::now() + bounded(timeout);
+  const MutexLock lock(mutex_);
+  while (!status_.ready && !stopped_ && changed_.wait_until(mutex_, deadline)) {
+  }
   return status_.ready;
 }
 
 bool Outbox::flush(std::chrono::milliseconds timeout) {
-  std::unique_lock lock(mutex_);
+  const auto deadline = std::chrono::steady_clock::now() + bounded(timeout);
+  const MutexLock lock(mutex_);
   const std::uint64_t target = events_.offered();
   if (events_.confirmed() < target && !stopped_) {
     flush_target_ = std::max(flush_target_, target);
     wake_.wake();
-    changed_.wait_for(lock, bounded(timeout), [&] { return events_.confirmed() >= target || stopped_; });
+    while (events_.confirmed() < target && !stopped_ && changed_.wait_until(mutex_, deadline)) {
+    }
   }
   return events_.confirmed() >= target && status_.refused == 0;
 }
 
 void Outbox::request_confirmation() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (flush_target_ == events_.offered()) return;
   flush_target_ = events_.offered();
   wake_.wake();
 }
 
 PublisherStatus Outbox::status() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   PublisherStatus status = status_;
   status.offered = events_.offered();
   status.confirmed = events_.confirmed();
@@ -63,60 +67,60 @@ PublisherStatus Outbox::status() const {
 }
 
 void Outbox::set_counters(Counters counters) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   counters_ = std::move(counters);
 }
 
 void Outbox::refuse_offers() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   refusing_offers_ = true;
 }
 
 void Outbox::request_stop() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   stop_requested_ = true;
   wake_.wake();
 }
 
 Outbox::View Outbox::view() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return {events_.sent(), events_.confirmed(), flush_target_, stop_requested_};
 }
 
 std::size_t Outbox::peek(std::span<EventFrames> out) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return events_.peek(out);
 }
 
 void Outbox::mark_sent(std::size_t count) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   events_.mark_sent(count);
 }
 
 void Outbox::confirm(std::uint64_t sequence) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (sequence <= events_.confirmed()) return;
   events_.confirm(sequence);
   status_changed();
 }
 
 void Outbox::rewind() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   events_.rewind();
 }
 
 void Outbox::limit_event_bytes(std::size_t bytes_max) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   event_bytes_max_ = bytes_max;
 }
 
 Counters Outbox::counters() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return counters_;
 }
 
 bool Outbox::may_sleep(bool for_events) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (for_events && events_.sent() < events_.offered()) return false;
   wake_on_offer_ = for_events;
   return true;
@@ -124,17 +128,17 @@ bool Outbox::may_sleep(bool for_events) {
 
 void Outbox::woken() {
   wake_.drain();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   wake_on_offer_ = false;
 }
 
 std::uint64_t Outbox::status_version() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return status_version_;
 }
 
 void Outbox::mark_stopped() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   stopped_ = true;
   status_.ready = false;
   status_changed();

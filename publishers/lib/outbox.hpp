@@ -2,16 +2,15 @@
 // The state that a publisher's callers share with its sender thread.
 
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "backplane/publisher.hpp"
 #include "core/process/wake_fd.hpp"
+#include "core/thread/mutex.hpp"
 #include "publishers/lib/control_messages.hpp"
 #include "publishers/lib/unconfirmed_events.hpp"
 
@@ -57,7 +56,7 @@ class Outbox {
   /// that wait for it.
   template <class Change>
   void change_status(Change change) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     change(status_);
     status_changed();
   }
@@ -72,27 +71,26 @@ class Outbox {
   void mark_stopped();
 
  private:
-  void status_changed() {
+  void status_changed() REQUIRES(mutex_) {
     ++status_version_;
     changed_.notify_all();
   }
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;  // the status, or stopped_
+  mutable Mutex mutex_;
+  CondVar changed_;  // the status, or stopped_
   WakeFd wake_;
 
-  // Guarded by mutex_.
-  std::size_t event_bytes_max_;
-  std::size_t unconfirmed_bytes_max_;
-  UnconfirmedEvents events_;
-  PublisherStatus status_;
-  std::uint64_t status_version_{};
-  std::uint64_t flush_target_{};
-  Counters counters_;
-  bool refusing_offers_{};
-  bool stop_requested_{};
-  bool stopped_{};
-  bool wake_on_offer_{};
+  std::size_t event_bytes_max_ GUARDED_BY(mutex_);
+  std::size_t unconfirmed_bytes_max_ GUARDED_BY(mutex_);
+  UnconfirmedEvents events_ GUARDED_BY(mutex_);
+  PublisherStatus status_ GUARDED_BY(mutex_);
+  std::uint64_t status_version_ GUARDED_BY(mutex_){};
+  std::uint64_t flush_target_ GUARDED_BY(mutex_){};
+  Counters counters_ GUARDED_BY(mutex_);
+  bool refusing_offers_ GUARDED_BY(mutex_){};
+  bool stop_requested_ GUARDED_BY(mutex_){};
+  bool stopped_ GUARDED_BY(mutex_){};
+  bool wake_on_offer_ GUARDED_BY(mutex_){};
 };
 
 }  // namespace backplane::publishing

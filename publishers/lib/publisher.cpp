@@ -1,7 +1,6 @@
 #include "backplane/publisher.hpp"
 
 #include <limits>
-#include <mutex>
 #include <stdexcept>
 #include <thread>
 
@@ -9,6 +8,7 @@
 #include <google/protobuf/message.h>
 
 #include "core/process/host.hpp"
+#include "core/thread/mutex.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/scan.hpp"
@@ -93,7 +93,7 @@ class Publisher::Impl {
   }
 
   bool close(std::chrono::milliseconds timeout) {
-    const std::lock_guard lock(close_mutex_);
+    const MutexLock lock(close_mutex_);
     if (!thread_.joinable()) return flushed_;
     outbox_.refuse_offers();
     flushed_ = outbox_.flush(timeout);
@@ -113,9 +113,9 @@ class Publisher::Impl {
   Outbox outbox_;
   TypeDefinitions types_;
   Sender sender_;
-  std::mutex close_mutex_;  // guards thread_ and flushed_
-  bool flushed_{};
-  std::thread thread_;
+  Mutex close_mutex_;
+  bool flushed_ GUARDED_BY(close_mutex_){};
+  std::thread thread_ GUARDED_BY(close_mutex_);
 };
 
 Publisher::Publisher(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}

@@ -56,7 +56,7 @@ void TypeDefinitions::add(const Type& type) {
 
 void TypeDefinitions::add_new(const Type& type) {
   if (every_reader_has(*type.file())) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (types_.contains(type.full_name())) return;
   if (bytes_ >= bytes_max || types_.size() >= types_max) {
     problem_ =
@@ -85,7 +85,7 @@ void TypeDefinitions::add_with_imports(const pb::FileDescriptor& file, std::set<
 
 TypeDefinitions::Slice TypeDefinitions::files_from(std::size_t begin, std::size_t slice_bytes_max,
                                                    std::size_t files_max) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Slice slice;
   slice.end = begin;
   std::size_t bytes = 0;
@@ -100,7 +100,7 @@ TypeDefinitions::Slice TypeDefinitions::files_from(std::size_t begin, std::size_
 }
 
 std::string TypeDefinitions::problem() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return problem_;
 }
 

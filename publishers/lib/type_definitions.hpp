@@ -4,11 +4,12 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <mutex>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/thread/mutex.hpp"
 
 namespace google::protobuf {
 class Descriptor;
@@ -50,18 +51,19 @@ class TypeDefinitions {
 
   [[nodiscard]] std::atomic<const Type*>& cache_slot(const Type& type) noexcept;
   void add_new(const Type& type);
-  void add_with_imports(const google::protobuf::FileDescriptor& file, std::set<std::string_view>& visited);
+  void add_with_imports(const google::protobuf::FileDescriptor& file, std::set<std::string_view>& visited)
+      REQUIRES(mutex_);
 
   // Compiled-in types that have been added or can be ignored, so that offer() does not lock here.
   std::array<std::atomic<const Type*>, 64> cached_types_{};
   std::atomic<std::size_t> file_count_{};
 
-  mutable std::mutex mutex_;  // guards the rest
-  std::set<std::string, std::less<>> types_;
-  std::set<std::string, std::less<>> known_files_;
-  std::vector<std::string> files_;
-  std::size_t bytes_{};
-  std::string problem_;
+  mutable Mutex mutex_;
+  std::set<std::string, std::less<>> types_ GUARDED_BY(mutex_);
+  std::set<std::string, std::less<>> known_files_ GUARDED_BY(mutex_);
+  std::vector<std::string> files_ GUARDED_BY(mutex_);
+  std::size_t bytes_ GUARDED_BY(mutex_){};
+  std::string problem_ GUARDED_BY(mutex_);
 };
 
 }  // namespace backplane::publishing
