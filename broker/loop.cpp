@@ -173,6 +173,7 @@ class Loop::Impl final : public ReplySink {
   Timer each_second_;
   Timer stats_;
   Timer snapshots_;
+  Clock::time_point opened_{};  ///< when this incarnation began
   Clock::time_point last_event_{};
   Clock::time_point drain_began_{};
   bool raw_flows_{};
@@ -249,6 +250,7 @@ Result<BoundEndpoints> Loop::Impl::open() {
     if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
   }
   state_.started_ns = unix_now_ns();
+  opened_ = Clock::now();
 
   // Subscribe to everything: history and retained values then see every event, and a publisher knows by this
   // subscription that it is connected.
@@ -362,6 +364,7 @@ int Loop::Impl::serve_subscriptions() {
     if (!subscription->begins || !is_live_request(subscription->prefix)) continue;
     v1::LiveAnswer reply;
     reply.set_backplane(state_.name);
+    reply.set_age_ns(static_cast<std::uint64_t>((Clock::now() - opened_).count()));
     pipeline_.publish_unnumbered(subscription->prefix, system_event(state_.name, reply, unix_now_ns()));
     ++state_.counters.live_replies_total;
   }

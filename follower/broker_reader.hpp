@@ -84,16 +84,17 @@ class BrokerReader {
   virtual void types(const std::vector<std::string>& names,
                      std::function<void(Result<TypesReply>)> handler) = 0;
 
-  /// The broker's stream, and the position in its newest live reply: reading of what was subscribed to last
-  /// began there. {0, 0} before the first.
-  [[nodiscard]] virtual StreamPosition live_position() const = 0;
-  /// Whether events wait in the reorder buffer for missing ones. If so, events at or below live_position()
+  /// For each broker that is read, its stream and the position in its newest live reply: reading of what was
+  /// subscribed to last began there. Empty before the first.
+  [[nodiscard]] virtual StreamPositions live_positions() const = 0;
+  /// Whether events wait in the reorder buffer for missing ones. If so, events at or below live_positions()
   /// may still arrive.
   [[nodiscard]] virtual bool is_recovering() const = 0;
-  /// The broker's stream, and the position at or below which no event or gap can arrive any more, however
-  /// late. It is found by requesting tails, and is a second or two behind. A new subscription may lower it.
-  [[nodiscard]] virtual StreamPosition low_watermark() const = 0;
-  /// Index of the broker that is read, or tried now, in the list that the reader was given.
+  /// For each stream that is read, the position at or below which no event or gap can arrive any more,
+  /// however late. It is found by requesting tails, and is a second or two behind. A new subscription may
+  /// lower it.
+  [[nodiscard]] virtual StreamPositions low_watermarks() const = 0;
+  /// Index of a connected broker, or of one that is tried, in the list that the reader was given.
   [[nodiscard]] virtual std::size_t broker() const = 0;
 };
 

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/control.pb.h"
+#include "backplane/v1/event.pb.h"
+#include "backplane/v1/system.pb.h"
 #include "core/process/host.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/stamp.hpp"
@@ -30,10 +32,6 @@ constexpr std::size_t messages_per_batch = follower::GapRepair::prefetched_max;
 constexpr std::chrono::seconds hello_interval{1};
 // Above the broker's own limit, because libzmq closes the connection at a larger message.
 constexpr std::size_t message_bytes_extra = 64u << 10;
-// A broker publishes to it before it exits.
-constexpr std::string_view drain_topic = "$SYS.drain";
-// For a broker that is connected but has not sent a live reply: many subscriptions take it a while.
-constexpr int connected_patience_factor = 10;
 
 follower::GapRepair::Options gap_repair_options(const Follower::Options& options) {
   follower::GapRepair::Options gap_repair;
@@ -73,9 +71,8 @@ class Follower::Impl : private follower::GapRepairSink,
         retained_requests_(*this, connections_->control(), options_.control_timeout),
         requests_(connections_->control(), options_.control_timeout),
         session_(random_id()) {
-    for (const BrokerEndpoints& broker : options_.brokers) check(broker);
+    check(options_.broker);
     fds_.add(connections_->fds());
-    watch_drain();
     release();
   }
 
@@ -84,6 +81,7 @@ class Follower::Impl : private follower::GapRepairSink,
   Impl& operator=(const Impl&) = delete;
 
   std::uint64_t subscribe(std::string_view prefix) {
+    if (!reading_since_) reading_since_ = Clock::now();
     live_.require(++last_ticket_);
     if (gap_repair_.subscribe(prefix, last_ticket_))
       connections_->sub().raw().set(zmq::sockopt::subscribe, prefix);
@@ -113,6 +111,12 @@ class Follower::Impl : private follower::GapRepairSink,
 
   follower::ControlRequests& requests() noexcept { return requests_; }
 
+  void assume(const StreamPositions& positions) {
+    if (gap_repair_.current_stream() != 0) return;
+    assumed_ = positions;
+    gap_repair_.assume(positions);
+  }
+
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
     std::size_t done = watch_connection();
@@ -125,7 +129,6 @@ class Follower::Impl : private follower::GapRepairSink,
     done += connections_->control().do_work(now);
     gap_repair_.tick(now, received < events_per_turn_max);
     done += send_requests(now);
-    done += fail_over(now);
     return done;
   }
 
@@ -138,7 +141,7 @@ class Follower::Impl : private follower::GapRepairSink,
       earliest = std::min(earliest, next_hello_);
     if (can_request())
       earliest = std::min({earliest, gap_repair_.request_deadline(), replay_requests_.request_deadline()});
-    return std::min({earliest, gap_repair_.next_deadline(), failover_deadline()});
+    return std::min(earliest, gap_repair_.next_deadline());
   }
 
   bool pending() {
@@ -148,21 +151,21 @@ class Follower::Impl : private follower::GapRepairSink,
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
-  [[nodiscard]] const StreamPosition& live_position() const noexcept { return live_position_; }
-
-  [[nodiscard]] std::size_t broker() const noexcept { return broker_; }
+  [[nodiscard]] StreamPositions live_positions() const {
+    return live_position_.stream == 0 ? StreamPositions{} : StreamPositions{live_position_};
+  }
 
   [[nodiscard]] bool is_recovering() const noexcept { return gap_repair_.reorder_buffer_bytes() > 0; }
 
-  [[nodiscard]] StreamPosition low_watermark() const noexcept {
-    return {gap_repair_.current_stream(), gap_repair_.low_watermark()};
+  [[nodiscard]] StreamPositions low_watermarks() const {
+    if (gap_repair_.current_stream() == 0) return {};
+    return {{gap_repair_.current_stream(), gap_repair_.low_watermark()}};
   }
 
   [[nodiscard]] FollowerStatus status() const {
     FollowerStatus status = status_;
     status.connected = up_;
     status.control_connected = connections_->control().connected();
-    status.broker = broker_;
     const follower::GapRepairCounters& counted = gap_repair_.counters();
     status.undecodable +=
         counted.undecodable + replay_requests_.undecodable() + retained_requests_.undecodable();
@@ -204,11 +207,8 @@ class Follower::Impl : private follower::GapRepairSink,
   }
 
   [[nodiscard]] std::unique_ptr<follower::BrokerConnections> open_connections() const {
-    if (options_.brokers.empty())
-      throw std::invalid_argument("follower: expected at least one broker, got none");
-    const BrokerEndpoints& broker = options_.brokers[broker_];
     return std::make_unique<follower::BrokerConnections>(
-        context_, broker.egress, broker.control,
+        context_, options_.broker.egress, options_.broker.control,
         static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
   }
 
@@ -222,7 +222,7 @@ class Follower::Impl : private follower::GapRepairSink,
         live_.on_connected();
       } else {
         live_.on_disconnected();
-        if (std::exchange(up_, false)) down_since_ = now_;
+        up_ = false;
         notify_connection(false);
       }
     }
@@ -231,48 +231,6 @@ class Follower::Impl : private follower::GapRepairSink,
 
   void notify_connection(bool up) {
     if (std::exchange(notified_up_, up) != up) listener_.on_connection(up);
-  }
-
-  // ---- several brokers ----
-
-  /// When to try the next broker.
-  [[nodiscard]] Clock::time_point failover_deadline() const {
-    if (options_.brokers.size() == 1 || up_) return Clock::time_point::max();
-    if (!down_since_) return Clock::time_point::min();
-    if (status_.draining) return *down_since_;
-    const int factor = connections_->connection().up() ? connected_patience_factor : 1;
-    return *down_since_ + factor * options_.broker_patience;
-  }
-
-  std::size_t fail_over(Clock::time_point now) {
-    if (options_.brokers.size() == 1 || up_) return 0;
-    if (!down_since_) down_since_ = now;
-    if (now < failover_deadline()) return 0;
-    send_goodbye();
-    broker_ = (broker_ + 1) % options_.brokers.size();
-    std::unique_ptr<follower::BrokerConnections> next = open_connections();
-    next->control().adopt_requests(connections_->control());
-    retained_requests_.use(next->control());
-    requests_.use(next->control());
-    fds_.remove(connections_->fds());
-    connections_ = std::move(next);
-    fds_.add(connections_->fds());
-    live_.on_disconnected();
-    status_.draining = false;
-    down_since_ = now;
-    next_hello_ = {};
-    gap_repair_.prefixes().visit([this](std::string_view prefix) { subscribe_socket(prefix); });
-    watch_drain();
-    return 1;
-  }
-
-  void subscribe_socket(std::string_view prefix) {
-    connections_->sub().raw().set(zmq::sockopt::subscribe, prefix);
-  }
-
-  /// With several brokers, an announced exit starts the failover at once.
-  void watch_drain() {
-    if (options_.brokers.size() > 1) subscribe_socket(drain_topic);
   }
 
   std::size_t check_live(Clock::time_point now) {
@@ -334,8 +292,7 @@ class Follower::Impl : private follower::GapRepairSink,
   void handle_message(std::string_view topic, std::span<const std::byte> event) {
     const auto stamp = wire::read_stamp(event);
     if (!stamp) return undecodable();
-    if (topic.starts_with(follower::live_prefix)) return handle_live_reply(topic, *stamp);
-    if (topic == drain_topic) status_.draining = true;
+    if (topic.starts_with(follower::live_prefix)) return handle_live_reply(topic, event, *stamp);
     ++status_.received;
     gap_repair_.on_event(topic, event, *stamp, now_);
   }
@@ -345,17 +302,17 @@ class Follower::Impl : private follower::GapRepairSink,
     ++status_.undecodable;
   }
 
-  void handle_live_reply(std::string_view topic, const wire::Stamp& stamp) {
+  void handle_live_reply(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp) {
     // A reply on a connection that has not been noticed yet must not count for the one before. The monitor
     // reports a connection before anything arrives through it.
     watch_connection();
     const auto confirmation = live_.on_reply(topic);
     if (!confirmation) return;
-    gap_repair_.on_live_reply(confirmation->ticket, stamp.stream, stamp.position, confirmation->first, now_);
-    live_position_ = {stamp.stream, stamp.position};
+    const std::uint64_t begin = position_to_begin(event, stamp);
+    gap_repair_.on_live_reply(confirmation->ticket, stamp.stream, begin, confirmation->first, now_);
+    live_position_ = {stamp.stream, begin};
     if (confirmation->first) {
       up_ = true;
-      down_since_.reset();
       if (was_up_) ++status_.reconnects;
       was_up_ = true;
       notify_connection(true);
@@ -364,6 +321,26 @@ class Follower::Impl : private follower::GapRepairSink,
       notified_ticket_ = confirmation->ticket;
       listener_.on_live(confirmation->ticket);
     }
+  }
+
+  /// Reading begins at the live reply, except of a stream that is seen for the first time: of one that was
+  /// assumed to be known, it continues, and one that began after the reading did is read from its beginning.
+  std::uint64_t position_to_begin(std::span<const std::byte> event, const wire::Stamp& stamp) {
+    if (gap_repair_.current_stream() != 0) return stamp.position;
+    if (const auto known = position_in(assumed_, stamp.stream)) return std::min(*known, stamp.position);
+    const auto age = age_of(event);
+    return age && reading_since_ && *age < now_ - *reading_since_ ? 0 : stamp.position;
+  }
+
+  /// How long ago the stream began, by the broker's own clock; none: the broker does not say.
+  static std::optional<std::chrono::nanoseconds> age_of(std::span<const std::byte> event) {
+    v1::Event parsed;
+    v1::LiveAnswer reply;
+    if (!parsed.ParseFromArray(event.data(), static_cast<int>(event.size())) ||
+        !parsed.message().UnpackTo(&reply) || reply.age_ns() == 0) {
+      return std::nullopt;
+    }
+    return std::chrono::nanoseconds{reply.age_ns()};
   }
 
   void deliver(const Delivery& delivery) override { listener_.on_event(delivery); }
@@ -501,7 +478,6 @@ class Follower::Impl : private follower::GapRepairSink,
   Options options_;
   mq::Context& context_;
   ReaderListener& listener_;
-  std::size_t broker_{};  // index in options_.brokers
   std::unique_ptr<follower::BrokerConnections> connections_;
   follower::FdGroup fds_;
   follower::LiveCheck live_;
@@ -514,18 +490,33 @@ class Follower::Impl : private follower::GapRepairSink,
   std::uint64_t last_ticket_{};
   std::uint64_t notified_ticket_{};
   std::uint64_t last_request_{};
-  StreamPosition live_position_;  // in the newest live reply
-  Clock::time_point now_{};       // of the turn
+  StreamPosition live_position_;  // where reading of what was subscribed to last began
+  StreamPositions assumed_;       // as assume() says
+  std::optional<Clock::time_point> reading_since_;
+  Clock::time_point now_{};  // of the turn
   bool up_{};
   bool notified_up_{};
   bool was_up_{};
-  std::optional<Clock::time_point> down_since_;  // since when there is no broker
   bool hello_sent_{};
   Clock::time_point next_hello_{};
   std::vector<std::pair<std::string, std::uint64_t>> counters_;
   FollowerStatus status_;
   std::array<Message, messages_per_batch> messages_;
 };
+
+FollowerStatus& FollowerStatus::operator+=(const FollowerStatus& other) noexcept {
+  for (const auto counter :
+       {&FollowerStatus::received, &FollowerStatus::undecodable, &FollowerStatus::reconnects,
+        &FollowerStatus::control_timeouts, &FollowerStatus::expected, &FollowerStatus::seen,
+        &FollowerStatus::recovered, &FollowerStatus::lost_history_gone,
+        &FollowerStatus::lost_recovery_timeout, &FollowerStatus::unwanted, &FollowerStatus::awaited,
+        &FollowerStatus::gaps, &FollowerStatus::gaps_of_unknown_size, &FollowerStatus::duplicates,
+        &FollowerStatus::late, &FollowerStatus::resets}) {
+    this->*counter += other.*counter;
+  }
+  reorder_buffer_bytes += other.reorder_buffer_bytes;
+  return *this;
+}
 
 Follower::Follower(mq::Context& context, Options options, ReaderListener& listener)
     : impl_(std::make_unique<Impl>(context, std::move(options), listener)) {}
@@ -556,6 +547,9 @@ void Follower::topics(std::string_view pattern, std::string_view cursor,
 void Follower::types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) {
   impl_->requests().types(names, std::move(handler));
 }
+void Follower::assume(const StreamPositions& positions) {
+  impl_->assume(positions);
+}
 void Follower::stats(std::function<void(Result<BrokerStats>)> handler) {
   impl_->requests().stats(std::move(handler));
 }
@@ -574,17 +568,17 @@ bool Follower::pending() {
 bool Follower::connected() const noexcept {
   return impl_->up();
 }
-StreamPosition Follower::live_position() const noexcept {
-  return impl_->live_position();
+StreamPositions Follower::live_positions() const {
+  return impl_->live_positions();
 }
 std::size_t Follower::broker() const noexcept {
-  return impl_->broker();
+  return 0;
 }
 bool Follower::is_recovering() const noexcept {
   return impl_->is_recovering();
 }
-StreamPosition Follower::low_watermark() const noexcept {
-  return impl_->low_watermark();
+StreamPositions Follower::low_watermarks() const {
+  return impl_->low_watermarks();
 }
 FollowerStatus Follower::status() const {
   return impl_->status();

@@ -23,7 +23,7 @@ namespace backplane {
 struct FollowerStatus {
   bool connected{};             ///< as connected()
   bool control_connected{};     ///< to the broker's control endpoint
-  std::size_t broker{};         ///< index in Options::brokers of the one that is followed or tried
+  std::size_t broker{};         ///< as BrokerReader::broker()
   bool draining{};              ///< the broker is about to exit
   std::uint64_t received{};     ///< messages from egress, without live replies
   std::uint64_t undecodable{};  ///< of these, and of events in replies: not [topic][stamped Event]
@@ -43,21 +43,20 @@ struct FollowerStatus {
   std::uint64_t late{};                  ///< delivered events that were late: see Delivery::late
   std::uint64_t resets{};
   std::size_t reorder_buffer_bytes{};  ///< of events that wait now
+
+  /// Adds another follower's counters; its state does not count.
+  FollowerStatus& operator+=(const FollowerStatus& other) noexcept;
 };
 
-/// Reads from one broker of a list over ZeroMQ, and fails over to the next one. Lives on one thread, which
-/// polls its descriptors and calls do_work(); owns its sockets. Never blocks. It may be created on another
-/// thread.
+/// Reads from one broker over ZeroMQ. Lives on one thread, which polls its descriptors and calls do_work();
+/// owns its sockets. Never blocks. It may be created on another thread.
 class Follower final : public BrokerReader {
  public:
   /// For the broker's status displays.
   enum class Role : std::uint8_t { client, gateway };
 
   struct Options {
-    /// At least one. The follower uses the first, and fails over to the next, in a circle, after
-    /// `broker_patience` without a broker, or at once if the last one has announced that it exits.
-    std::vector<BrokerEndpoints> brokers{BrokerEndpoints{}};
-    std::chrono::milliseconds broker_patience{1000};
+    BrokerEndpoints broker{};
     std::string name;  ///< sent to the broker in a Hello once a second; "": no Hello is sent
     Role role = Role::client;
     std::size_t max_event_bytes = 1u << 20;
@@ -89,10 +88,15 @@ class Follower final : public BrokerReader {
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override;
   void types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) override;
-  [[nodiscard]] StreamPosition live_position() const noexcept override;
+  [[nodiscard]] StreamPositions live_positions() const override;
   [[nodiscard]] bool is_recovering() const noexcept override;
-  [[nodiscard]] StreamPosition low_watermark() const noexcept override;
+  [[nodiscard]] StreamPositions low_watermarks() const override;
   [[nodiscard]] std::size_t broker() const noexcept override;
+
+  /// Reading has reached these positions before. When this broker's stream is first seen and it is one of
+  /// theirs, reading begins there, and what has been missed is recovered. If the broker has restarted without
+  /// its state, a reset is reported. Call it before the broker has connected.
+  void assume(const StreamPositions& positions);
 
   /// Requests the broker's counters and the programs connected to it; `handler` as for topics().
   void stats(std::function<void(Result<BrokerStats>)> handler);

@@ -18,10 +18,10 @@
 #include "core/wire/scan.hpp"
 #include "core/wire/stamp.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/broker_group.hpp"
 #include "follower/connection/fd_group.hpp"
 #include "follower/control/broker_control.hpp"
 #include "follower/control/type_fetcher.hpp"
-#include "follower/follower.hpp"
 
 namespace backplane {
 namespace {
@@ -36,16 +36,16 @@ wire::EventView view_of(std::span<const std::byte> envelope) {
   return wire::scan_event(wire::without_stamp(envelope)).event;
 }
 
-Follower::Options follower_options(const Client::Options& options) {
-  Follower::Options with;
+BrokerGroup::Options group_options(const Client::Options& options) {
+  BrokerGroup::Options with;
   with.brokers.clear();
   for (const ClientEndpoints& broker : options.brokers)
     with.brokers.push_back({{}, broker.egress, broker.control});
-  with.name = options.name;
-  with.max_event_bytes = options.max_event_bytes;
-  with.control_timeout = options.answer_timeout;
-  with.recovery_limit = options.recovery_limit;
-  with.reorder_buffer_bytes_max = options.held_bytes_max;
+  with.follower.name = options.name;
+  with.follower.max_event_bytes = options.max_event_bytes;
+  with.follower.control_timeout = options.answer_timeout;
+  with.follower.recovery_limit = options.recovery_limit;
+  with.follower.reorder_buffer_bytes_max = options.held_bytes_max;
   return with;
 }
 
@@ -117,12 +117,12 @@ class Client::Impl final {
   explicit Impl(Options options)
       : options_(std::move(options)),
         subscriptions_(queue_, options_.join_bytes_max),
-        follower_(context_, follower_options(options_), subscriptions_) {
-    subscriptions_.attach(follower_);
+        brokers_(context_, group_options(options_), subscriptions_) {
+    subscriptions_.attach(brokers_);
     const int wake = wake_.fd();
     fds_.add(std::span(&wake, 1));
-    fds_.add(follower_.fds());
-    follower_.release();
+    fds_.add(brokers_.fds());
+    brokers_.release();
   }
 
   Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options) {
@@ -137,7 +137,7 @@ class Client::Impl final {
     const Clock::time_point until =
         now + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours{24 * 365});
     for (int turns = 1;; ++turns, now = Clock::now()) {
-      const std::size_t done = subscriptions_.tick(now) + follower_.do_work(now);
+      const std::size_t done = subscriptions_.tick(now) + brokers_.do_work(now);
       if (const Item* const item = take()) return item;
       if (stopped_.load(std::memory_order_relaxed)) return nullptr;
       if (now >= until && (done == 0 || turns >= idle_turns_max)) return nullptr;
@@ -172,12 +172,12 @@ class Client::Impl final {
   [[nodiscard]] int fd() const noexcept { return fds_.fd(); }
 
   Clock::time_point wait_until() {
-    if (!queue_.empty() || follower_.pending()) return Clock::time_point::min();
-    return std::min(subscriptions_.next_deadline(), follower_.next_deadline());
+    if (!queue_.empty() || brokers_.pending()) return Clock::time_point::min();
+    return std::min(subscriptions_.next_deadline(), brokers_.next_deadline());
   }
 
   [[nodiscard]] ClientStatus status() const {
-    const FollowerStatus follower = follower_.status();
+    const FollowerStatus follower = brokers_.status();
     ClientStatus status;
     status.connected = follower.connected;
     status.broker = follower.broker;
@@ -203,7 +203,7 @@ class Client::Impl final {
   mq::Context context_;
   client::ItemQueue queue_;
   client::Subscriptions subscriptions_;
-  Follower follower_;
+  BrokerGroup brokers_;
   WakeFd wake_;
   follower::FdGroup fds_;
   std::atomic<bool> stopped_{};
@@ -306,7 +306,7 @@ std::string Client::Impl::payload_json(const Event& event) {
 }
 
 Result<TypesReply> Client::Impl::request_types(const std::vector<std::string>& names) {
-  const std::size_t broker = follower_.broker();
+  const std::size_t broker = brokers_.broker();
   if (!control_ || control_broker_ != broker) {
     control_ = std::make_unique<BrokerControl>(
         context_, BrokerControl::Options{options_.brokers[broker].control, options_.answer_timeout});

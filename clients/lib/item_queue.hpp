@@ -25,7 +25,7 @@ class ItemQueue {
  public:
   /// A subscription has caught up: everything up to `at` came before this notice.
   struct Joined {
-    StreamPosition at;
+    StreamPositions at;
   };
   /// A reset, and the position in the new stream from which reading continues.
   struct Restarted {

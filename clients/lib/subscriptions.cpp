@@ -42,6 +42,18 @@ std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::v
 
 // ---- read positions ----
 
+namespace {
+
+/// Whether an event that was discarded from the join buffer has not come from history yet.
+bool is_missing(const ReadPositions& discarded, std::span<const StreamPosition> through) {
+  return std::any_of(discarded.all().begin(), discarded.all().end(), [&](const StreamPosition& each) {
+    const auto read = position_in(through, each.stream);
+    return read && *read < each.position;
+  });
+}
+
+}  // namespace
+
 void ReadPositions::advance_other(const StreamPosition& to) {
   const auto found = std::find_if(positions_.begin(), positions_.end(),
                                   [&](const StreamPosition& each) { return each.stream == to.stream; });
@@ -142,7 +154,7 @@ void Subscriptions::activate(PatternSubscription& subscription) {
   SubscriptionGroup& group = *subscription.group;
   // Live events are buffered until all patterns of the group are active.
   subscription.state = PatternSubscription::State::replaying;
-  subscription.joined = broker_->live_position();
+  subscription.joined = broker_->live_positions();
   if (--group.waiting > 0) return;
   queue_.push(&subscription, Client::Subscribed{group.id});
   for (const auto& each : group.subscriptions) start(*each);
@@ -217,7 +229,8 @@ void Subscriptions::on_event(const Delivery& delivery) {
 void Subscriptions::deliver_live(PatternSubscription& subscription, Match& match, const Delivery& delivery,
                                  std::optional<ItemQueue::Bytes>& bytes) {
   const wire::Stamp& stamp = delivery.stamp;
-  if (stamp.stream == subscription.joined.stream && stamp.position <= subscription.joined.position) return;
+  if (const auto joined = position_in(subscription.joined, stamp.stream); joined && stamp.position <= *joined)
+    return;
   // A last value may be newer than the position of the reply that contained it.
   if (stamp.stream == match.stream && stamp.offset <= match.offset) return;
   enqueue(subscription, delivery, false, bytes);
@@ -240,7 +253,7 @@ void Subscriptions::buffer(PatternSubscription& subscription, PatternSubscriptio
     const PatternSubscription::Buffered& oldest = subscription.join_buffer.front();
     subscription.join_buffer_bytes -= oldest.topic.size() + oldest.event.size();
     // History is read up to discarded events. (That covers discarded gaps: the replay reports what is gone.)
-    if (!oldest.gap) subscription.discarded = StreamPosition{oldest.stamp.stream, oldest.stamp.position};
+    if (!oldest.gap) subscription.discarded.advance(oldest.stamp.stream, oldest.stamp.position);
     subscription.join_buffer.pop_front();
   }
 }
@@ -275,12 +288,11 @@ void Subscriptions::on_retained_end(std::uint64_t request, const RetainedEnd& en
   if (end.error) {
     queue_.push(subscription,
                 Client::Refused{subscription->group->id, fmt::format("last: {}", end.error->text)});
-    if (end.stream == 0) return join(*subscription, subscription->joined);
+    if (end.as_of.empty()) return join(*subscription, subscription->joined);
   }
-  if (!subscription->discarded) return join(*subscription, subscription->joined);
+  if (subscription->discarded.all().empty()) return join(*subscription, subscription->joined);
   subscription->state = PatternSubscription::State::replaying;
-  subscription->request =
-      broker_->replay(subscription->pattern.str(), AfterPositions{{{end.stream, end.position}}});
+  subscription->request = broker_->replay(subscription->pattern.str(), AfterPositions{end.as_of});
   requests_.emplace(subscription->request, subscription);
 }
 
@@ -294,10 +306,11 @@ void Subscriptions::on_replay_slice(std::uint64_t request, const ReplaySlice& sl
   if (subscription == nullptr) return;
   if (slice.reset) {
     const bool same_broker = origin(slice.reset->old_stream) == origin(slice.reset->new_stream);
-    report_reset(*slice.reset, same_broker ? 0 : slice.through_position);
+    report_reset(*slice.reset,
+                 same_broker ? 0 : position_in(slice.through, slice.reset->new_stream).value_or(0));
   }
   if (slice.gone) {
-    Client::Gap gap{subscription->group->id, slice.through_stream, subscription->pattern.str(), 0, 0,
+    Client::Gap gap{subscription->group->id, slice.gone->stream, subscription->pattern.str(), 0, 0,
                     GapReason::history_gone};
     if (subscription->pattern.is_exact() && slice.gone->first_available_offset > 0) {
       gap.last = slice.gone->first_available_offset - 1;
@@ -310,27 +323,30 @@ void Subscriptions::on_replay_slice(std::uint64_t request, const ReplaySlice& sl
     queue_.push(subscription,
                 Client::Refused{subscription->group->id, fmt::format("since: {}", slice.error->text)});
   } else {
-    const bool missing = subscription->discarded && subscription->discarded->stream == slice.through_stream &&
-                         subscription->discarded->position > slice.through_position;
-    if (!slice.complete || missing) return replays_to_continue_.push_back(request);
+    if (!slice.complete || is_missing(subscription->discarded, slice.through))
+      return replays_to_continue_.push_back(request);
     broker_->cancel(request);
   }
   requests_.erase(request);
   subscription->request = 0;
-  join(*subscription,
-       slice.complete ? StreamPosition{slice.through_stream, slice.through_position} : subscription->joined);
+  // A stream whose history was not read continues where its live events began.
+  StreamPositions joined = slice.complete ? slice.through : StreamPositions{};
+  for (const StreamPosition& live : subscription->joined) {
+    if (!position_in(joined, live.stream)) joined.push_back(live);
+  }
+  join(*subscription, joined);
 }
 
-void Subscriptions::join(PatternSubscription& subscription, const StreamPosition& through) {
+void Subscriptions::join(PatternSubscription& subscription, const StreamPositions& through) {
   subscription.state = PatternSubscription::State::live;
   subscription.joined = through;
-  if (subscription.discarded && subscription.discarded->stream == through.stream &&
-      subscription.discarded->position > through.position) {
+  for (const StreamPosition& discarded : subscription.discarded.all()) {
+    if (position_in(through, discarded.stream).value_or(0) >= discarded.position) continue;
     // Discarded events would have come from history, which could not be read.
-    queue_.push(&subscription, Client::Gap{subscription.group->id, through.stream, subscription.pattern.str(),
-                                           0, 0, GapReason::recovery_timeout});
+    queue_.push(&subscription, Client::Gap{subscription.group->id, discarded.stream,
+                                           subscription.pattern.str(), 0, 0, GapReason::recovery_timeout});
   }
-  subscription.discarded.reset();
+  subscription.discarded = {};
   subscription.join_buffer_bytes = 0;
   for (PatternSubscription::Buffered& buffered : std::exchange(subscription.join_buffer, {})) {
     for (Match& match : topic_of(buffered.topic).second.matches) {
@@ -387,13 +403,6 @@ void Subscriptions::report_reset(const Reset& reset, std::uint64_t position) {
 }
 
 void Subscriptions::on_connection(bool up) {
-  if (up) {
-    const StreamPosition now = broker_->live_position();
-    // A new incarnation of the same broker causes on_reset(). Another broker's stream is unrelated to ours.
-    const bool other = broker_stream_ != 0 && origin(broker_stream_) != origin(now.stream);
-    if (other) report_reset(Reset{broker_stream_, now.stream}, now.position);
-    broker_stream_ = now.stream;
-  }
   queue_.push(nullptr, Client::Broker{up, broker_->broker()});
 }
 
@@ -477,7 +486,8 @@ void Subscriptions::on_delivered(const ItemQueue::Record& record) {
   }
   const ItemQueue::Notice& notice = queue_.notice(record);
   if (const auto* joined = std::get_if<ItemQueue::Joined>(&notice)) {
-    record.subscription->read.advance(joined->at.stream, joined->at.position);
+    for (const StreamPosition& each : joined->at)
+      record.subscription->read.advance(each.stream, each.position);
     record.subscription->delivered_live = true;
   } else if (const auto* restarted = std::get_if<ItemQueue::Restarted>(&notice)) {
     const StreamPosition to{restarted->reset.new_stream, restarted->position};

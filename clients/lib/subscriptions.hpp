@@ -73,8 +73,9 @@ struct PatternSubscription {
   std::uint64_t request{};  ///< for history or last values; 0: none
   std::deque<Buffered> join_buffer;
   std::size_t join_buffer_bytes{};
-  std::optional<StreamPosition> discarded;  ///< the last one that did not fit into the join buffer
-  StreamPosition joined;                    ///< the position up to which events came from history
+  /// For each stream, the last event that did not fit into the join buffer.
+  ReadPositions discarded;
+  StreamPositions joined;  ///< the positions up to which events came from history
   // How far its events have been delivered:
   ReadPositions read;
   bool delivered_live{};
@@ -160,7 +161,7 @@ class Subscriptions final : public ReaderListener {
   void activate(PatternSubscription& subscription);
   void start(PatternSubscription& subscription);
   void buffer(PatternSubscription& subscription, PatternSubscription::Buffered buffered);
-  void join(PatternSubscription& subscription, const StreamPosition& through);
+  void join(PatternSubscription& subscription, const StreamPositions& through);
   void deliver_history(PatternSubscription& subscription, const Delivery& delivery);
   void deliver_live(PatternSubscription& subscription, Match& match, const Delivery& delivery,
                     std::optional<ItemQueue::Bytes>& bytes);
@@ -191,7 +192,6 @@ class Subscriptions final : public ReaderListener {
   std::deque<PatternSubscription*> pending_;                // in ticket order
   std::map<std::uint64_t, PatternSubscription*> requests_;  // that read history
   std::vector<std::uint64_t> replays_to_continue_;          // once the queue is empty
-  std::uint64_t broker_stream_{};                           // of the latest connection
   std::optional<Reset> reported_reset_;
   std::uint64_t conflated_{};
   ReadPositions live_read_;  // as delivered, for all that have caught up

@@ -64,16 +64,6 @@ void ControlChannel::post(v1::ControlRequest& request) {
   (void)socket_.send(request.SerializeAsString(), zmq::send_flags::dontwait);
 }
 
-void ControlChannel::adopt_requests(ControlChannel& other) {
-  other.requeue_in_flight();
-  std::move(other.urgent_.begin(), other.urgent_.end(), std::back_inserter(urgent_));
-  std::move(other.queued_.begin(), other.queued_.end(), std::back_inserter(queued_));
-  std::move(other.rejected_.begin(), other.rejected_.end(), std::back_inserter(rejected_));
-  other.urgent_.clear();
-  other.queued_.clear();
-  other.rejected_.clear();
-}
-
 std::size_t ControlChannel::do_work(Clock::time_point now) {
   std::size_t done = watch_connection(now);
   done += receive_replies();

@@ -44,10 +44,6 @@ class ControlChannel {
   /// Sends a request at once if there is a broker, and ignores the reply. For goodbyes.
   void post(v1::ControlRequest& request);
 
-  /// Takes over the requests of a channel to another broker, which is about to be destroyed. They are sent
-  /// again here, and their handlers are called from here.
-  void adopt_requests(ControlChannel& other);
-
   /// @returns the amount of work done.
   std::size_t do_work(Clock::time_point now);
   [[nodiscard]] bool pending();

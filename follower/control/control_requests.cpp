@@ -59,24 +59,24 @@ void add_to(BrokerStats& stats, const v1::ControlReply& reply) {
 }  // namespace
 
 ControlRequests::ControlRequests(ControlChannel& channel, std::chrono::milliseconds timeout)
-    : channel_(&channel), timeout_(timeout) {}
+    : channel_(channel), timeout_(timeout) {}
 ControlRequests::~ControlRequests() = default;
 
 void ControlRequests::topics(std::string_view pattern, std::string_view cursor, Handler<TopicsPage> handler) {
   v1::ControlRequest request;
   request.mutable_topics()->set_pattern(std::string(pattern));
   request.mutable_topics()->set_cursor(std::string(cursor));
-  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [alive = alive_.token(), handler = std::move(handler),
-                  cursor = std::string(cursor)](const Result<const v1::ControlReply*>& reply) {
-                   if (alive.expired()) return;
-                   if (!reply) return handler(tl::unexpected(reply.error()));
-                   TopicsPage page = page_of(**reply);
-                   if (!page.cursor.empty() && page.cursor == cursor) {
-                     return handler(tl::unexpected(cursor_error("topics")));
-                   }
-                   handler(std::move(page));
-                 });
+  channel_.send(request, timeout_, ControlChannel::Urgency::can_wait,
+                [alive = alive_.token(), handler = std::move(handler),
+                 cursor = std::string(cursor)](const Result<const v1::ControlReply*>& reply) {
+                  if (alive.expired()) return;
+                  if (!reply) return handler(tl::unexpected(reply.error()));
+                  TopicsPage page = page_of(**reply);
+                  if (!page.cursor.empty() && page.cursor == cursor) {
+                    return handler(tl::unexpected(cursor_error("topics")));
+                  }
+                  handler(std::move(page));
+                });
 }
 
 void ControlRequests::types(const std::vector<std::string>& names, Handler<TypesReply> handler) {
@@ -88,22 +88,22 @@ void ControlRequests::request_types(const std::vector<std::string>& names, const
   v1::ControlRequest request;
   for (const std::string& name : names) request.mutable_types()->add_names(name);
   request.mutable_types()->set_cursor(cursor);
-  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [this, alive = alive_.token(), names, cursor, so_far = std::move(so_far),
-                  handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
-                   if (alive.expired()) return;
-                   if (!result) return handler(tl::unexpected(result.error()));
-                   const v1::ControlReply& reply = **result;
-                   // Protobuf concatenates the repeated fields of concatenated messages.
-                   reply.types().files().AppendToString(&so_far->files);
-                   for (const std::string& name : reply.types().unknown()) so_far->unknown.push_back(name);
-                   if (!reply.has_more()) return handler(std::move(*so_far));
-                   if (reply.more().cursor() == cursor) return handler(tl::unexpected(cursor_error("types")));
-                   if (so_far->files.size() > types_bytes_max) {
-                     return handler(fail(ErrorCode::exhausted, "types: the broker's reply exceeds 16 MiB"));
-                   }
-                   request_types(names, reply.more().cursor(), std::move(so_far), std::move(handler));
-                 });
+  channel_.send(request, timeout_, ControlChannel::Urgency::can_wait,
+                [this, alive = alive_.token(), names, cursor, so_far = std::move(so_far),
+                 handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
+                  if (alive.expired()) return;
+                  if (!result) return handler(tl::unexpected(result.error()));
+                  const v1::ControlReply& reply = **result;
+                  // Protobuf concatenates the repeated fields of concatenated messages.
+                  reply.types().files().AppendToString(&so_far->files);
+                  for (const std::string& name : reply.types().unknown()) so_far->unknown.push_back(name);
+                  if (!reply.has_more()) return handler(std::move(*so_far));
+                  if (reply.more().cursor() == cursor) return handler(tl::unexpected(cursor_error("types")));
+                  if (so_far->files.size() > types_bytes_max) {
+                    return handler(fail(ErrorCode::exhausted, "types: the broker's reply exceeds 16 MiB"));
+                  }
+                  request_types(names, reply.more().cursor(), std::move(so_far), std::move(handler));
+                });
 }
 
 void ControlRequests::stats(Handler<BrokerStats> handler) {
@@ -114,7 +114,7 @@ void ControlRequests::request_stats(const std::string& cursor, std::shared_ptr<B
                                     Handler<BrokerStats> handler) {
   v1::ControlRequest request;
   request.mutable_stats()->set_cursor(cursor);
-  channel_->send(
+  channel_.send(
       request, timeout_, ControlChannel::Urgency::can_wait,
       [this, alive = alive_.token(), cursor, so_far = std::move(so_far),
        handler = std::move(handler)](const Result<const v1::ControlReply*>& result) mutable {
@@ -134,7 +134,7 @@ void ControlRequests::request_stats(const std::string& cursor, std::shared_ptr<B
 void ControlRequests::drain(Handler<void> handler) {
   v1::ControlRequest request;
   request.mutable_drain();
-  channel_->send(
+  channel_.send(
       request, timeout_, ControlChannel::Urgency::can_wait,
       [alive = alive_.token(), handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
         if (alive.expired()) return;

@@ -17,7 +17,7 @@ namespace backplane::follower {
 class ControlChannel;
 
 /// Sends requests through a channel and converts the replies. Lives on the channel's thread; `channel`
-/// outlives it, or is replaced by use(). Without a broker, a request waits. Once sent, a request without a
+/// outlives it. Without a broker, a request waits. Once sent, a request without a
 /// reply within the timeout ends in an Error (timeout). Each handler is called once, from the channel's
 /// do_work(), and not after this object has been destroyed.
 class ControlRequests {
@@ -40,16 +40,13 @@ class ControlRequests {
   /// Requests that the broker drains and exits without losing events. The reply comes before it exits.
   void drain(Handler<void> handler);
 
-  /// Sends requests through another channel from now on.
-  void use(ControlChannel& channel) noexcept { channel_ = &channel; }
-
  private:
   void request_types(const std::vector<std::string>& names, const std::string& cursor,
                      std::shared_ptr<TypesReply> so_far, Handler<TypesReply> handler);
   void request_stats(const std::string& cursor, std::shared_ptr<BrokerStats> so_far,
                      Handler<BrokerStats> handler);
 
-  ControlChannel* channel_;
+  ControlChannel& channel_;
   std::chrono::milliseconds timeout_;
   AliveGuard alive_;  // for handlers in the channel
 };

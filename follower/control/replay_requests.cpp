@@ -196,7 +196,7 @@ void ReplayRequests::on_gone(std::uint64_t number, Replay& replay, const v1::Con
   replay.cursor.clear();
   replay.state = Replay::State::idle;
   ReplaySlice slice;
-  slice.gone = ReplaySlice::Gone{first, reply.gone().first_available_offset()};
+  slice.gone = ReplaySlice::Gone{reply.stream(), first, reply.gone().first_available_offset()};
   report(number, slice);
 }
 
@@ -235,8 +235,7 @@ void ReplayRequests::report(std::uint64_t number, ReplaySlice slice) {
   const auto found = replays_.find(number);
   if (found == replays_.end()) return;
   if (found->second.through) {
-    slice.through_stream = found->second.through->stream;
-    slice.through_position = found->second.through->position;
+    slice.through = {*found->second.through};
   }
   slice.reset = std::exchange(found->second.reset, std::nullopt);
   sink_.replay_slice(number, slice);

@@ -33,15 +33,16 @@ using ReplayFrom = std::variant<AfterPositions, AfterOffset, SinceTime>;
 
 /// The end of a part of a replay.
 struct ReplaySlice {
-  /// All matching events up to `through_position` of `through_stream` have been delivered, as far as history
-  /// holds them. A reader of live events continues with those after it.
+  /// All matching events up to `through` have been delivered, as far as history holds them. A reader of live
+  /// events continues with those after it.
   bool complete{};
-  std::uint64_t through_stream{};
-  std::uint64_t through_position{};
+  /// One position for each stream that was read.
+  StreamPositions through;
 
   /// History no longer holds some matching events. replay_more() continues with those that it holds, from
   /// `first_available` on.
   struct Gone {
+    std::uint64_t stream{};
     std::uint64_t first_available{};         ///< position
     std::uint64_t first_available_offset{};  ///< 0 unless the pattern is one topic
   };

@@ -15,7 +15,7 @@ namespace backplane::follower {
 
 RetainedRequests::RetainedRequests(RetainedSink& sink, ControlChannel& channel,
                                    std::chrono::milliseconds timeout)
-    : sink_(sink), channel_(&channel), timeout_(timeout) {}
+    : sink_(sink), channel_(channel), timeout_(timeout) {}
 
 void RetainedRequests::begin(std::uint64_t number, std::string_view pattern) {
   requests_.emplace(number, RetainedEnd{});
@@ -26,21 +26,21 @@ void RetainedRequests::send(std::uint64_t number, std::string pattern, std::stri
   v1::ControlRequest request;
   request.mutable_retained()->set_pattern(pattern);
   request.mutable_retained()->set_cursor(cursor);
-  channel_->send(request, timeout_, ControlChannel::Urgency::can_wait,
-                 [this, number, alive = alive_.token(), pattern = std::move(pattern),
-                  cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
-                   if (alive.expired()) return;
-                   if (!reply && reply.error().code == ErrorCode::timeout) ++timeouts_;
-                   if (!requests_.contains(number)) return;  // cancelled
-                   if (!reply) return end(number, reply.error());
-                   on_reply(number, pattern, cursor, **reply);
-                 });
+  channel_.send(request, timeout_, ControlChannel::Urgency::can_wait,
+                [this, number, alive = alive_.token(), pattern = std::move(pattern),
+                 cursor = std::move(cursor)](const Result<const v1::ControlReply*>& reply) {
+                  if (alive.expired()) return;
+                  if (!reply && reply.error().code == ErrorCode::timeout) ++timeouts_;
+                  if (!requests_.contains(number)) return;  // cancelled
+                  if (!reply) return end(number, reply.error());
+                  on_reply(number, pattern, cursor, **reply);
+                });
 }
 
 void RetainedRequests::on_reply(std::uint64_t number, const std::string& pattern, const std::string& cursor,
                                 const v1::ControlReply& reply) {
   // Later replies may or may not contain later events: the values are those of the first reply's position.
-  if (cursor.empty()) requests_[number] = RetainedEnd{reply.stream(), reply.position(), std::nullopt};
+  if (cursor.empty()) requests_[number].as_of = {{reply.stream(), reply.position()}};
   if (const std::uint64_t valid = reply.retained().valid_ns(); valid > 0) {
     Clock::time_point& until = requests_[number].valid_until;
     const auto longest =

@@ -11,6 +11,7 @@
 #include "core/error/error.hpp"
 #include "follower/control/alive_guard.hpp"
 #include "follower/order/delivery.hpp"
+#include "follower/order/resume_token.hpp"
 
 namespace backplane {
 
@@ -20,10 +21,10 @@ class ControlReply;
 
 /// How a request for retained values ended.
 struct RetainedEnd {
-  /// The position of the values: every matching event up to it is among them or superseded by them. A live
-  /// event after it is new, unless it is one of the values (compare Stamp::position).
-  std::uint64_t stream{};
-  std::uint64_t position{};
+  /// The values are as of these positions, one for each stream that was read: a matching event at or below
+  /// them is among the values, or superseded by one. Live events after them are newer, unless they are a
+  /// value that was delivered (compare Stamp::position).
+  StreamPositions as_of;
   std::optional<Error> error;  ///< if set, some or all values are missing
   /// Until then, neither these values expire (`ttl`), nor values that are published meanwhile.
   std::chrono::steady_clock::time_point valid_until = std::chrono::steady_clock::time_point::max();
@@ -46,14 +47,12 @@ class RetainedRequests {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// @param timeout for each reply. `sink` outlives it. `channel` outlives it, or is replaced by use().
+  /// @param timeout for each reply. `sink` outlives it. `channel` outlives it.
   RetainedRequests(RetainedSink& sink, ControlChannel& channel, std::chrono::milliseconds timeout);
 
   /// `number` must be new.
   void begin(std::uint64_t number, std::string_view pattern);
   void cancel(std::uint64_t number) { requests_.erase(number); }
-  /// Sends requests through another channel from now on.
-  void use(ControlChannel& channel) noexcept { channel_ = &channel; }
   /// Sets the time of this turn. Call it before the channel's do_work().
   void begin_turn(Clock::time_point now) noexcept { now_ = now; }
 
@@ -68,7 +67,7 @@ class RetainedRequests {
   void end(std::uint64_t number, std::optional<Error> error);
 
   RetainedSink& sink_;
-  ControlChannel* channel_;
+  ControlChannel& channel_;
   std::chrono::milliseconds timeout_;
   std::map<std::uint64_t, RetainedEnd> requests_;  // the open ones
   Clock::time_point now_{};

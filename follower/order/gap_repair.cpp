@@ -79,6 +79,12 @@ void GapRepair::set_current_stream(std::uint64_t stream, std::uint64_t position)
   tails_up_to_ = 0;
 }
 
+void GapRepair::assume(std::span<const StreamPosition> positions) {
+  for (const StreamPosition& each : positions) {
+    if (streams_.size() < streams_max) stream_of(each.stream).arrived = each.position;
+  }
+}
+
 void GapRepair::on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
                               bool first_on_connection, Clock::time_point now) {
   const Stream& current = stream_of(stream);

@@ -17,6 +17,7 @@
 
 #include "follower/order/delivery.hpp"
 #include "follower/order/prefix_set.hpp"
+#include "follower/order/resume_token.hpp"
 #include "follower/order/topic_map.hpp"
 
 namespace backplane::follower {
@@ -122,6 +123,9 @@ class GapRepair {
   bool unsubscribe(std::string_view prefix);
   [[nodiscard]] const PrefixSet& prefixes() const noexcept { return prefixes_; }
 
+  /// Reading has reached these positions before. A stream that shares its origin with one of them, but is
+  /// not the same, is a new incarnation, and reported as a reset. Only before the first live reply.
+  void assume(std::span<const StreamPosition> positions);
   /// A live reply of the broker: subscriptions up to `ticket` are active from this position on. After the
   /// first one on a connection, events that were published meanwhile are looked for soon.
   void on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,

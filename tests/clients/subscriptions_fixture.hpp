@@ -64,13 +64,13 @@ class FakeReader final : public BrokerReader {
   }
   void replay_more(std::uint64_t request) override { requests.at(request).slice_due = true; }
   void cancel(std::uint64_t request) override { requests.erase(request); }
-  [[nodiscard]] StreamPosition live_position() const override {
-    return live_position_now.value_or(StreamPosition{stream, position});
+  [[nodiscard]] StreamPositions live_positions() const override {
+    return {live_position_now.value_or(StreamPosition{stream, position})};
   }
   void topics(std::string_view, std::string_view, std::function<void(Result<TopicsPage>)>) override {}
   void types(const std::vector<std::string>&, std::function<void(Result<TypesReply>)>) override {}
   [[nodiscard]] bool is_recovering() const override { return false; }
-  [[nodiscard]] StreamPosition low_watermark() const override { return {}; }
+  [[nodiscard]] StreamPositions low_watermarks() const override { return {}; }
   [[nodiscard]] std::size_t broker() const override { return 0; }
 
   /// Stores an event as a broker does. The test decides whether it reaches the subscriptions.
@@ -123,7 +123,8 @@ class SubscriptionsTest : public ::testing::Test {
       for (const auto& entry : broker.history) {
         if (pattern->matches(entry.topic)) values[entry.topic] = &entry;
       }
-      const RetainedEnd end{broker.stream, broker.position, {}};
+      RetainedEnd end;
+      end.as_of = {{broker.stream, broker.position}};
       broker.requests.erase(request);
       for (const auto& [topic, entry] : values) subscriptions->on_retained(request, delivery(*entry));
       subscriptions->on_retained_end(request, end);
@@ -131,21 +132,20 @@ class SubscriptionsTest : public ::testing::Test {
     }
     ReplaySlice slice;
     slice.complete = true;
-    slice.through_stream = broker.stream;
-    slice.through_position = broker.position;
+    slice.through = {{broker.stream, broker.position}};
     std::size_t delivered = 0;
     for (std::size_t i = 0; i < broker.history.size(); ++i) {
       const auto entry = broker.history[i];
       if (entry.stamp.position <= pending.through || !pattern->matches(entry.topic)) continue;
       if (delivered++ == events_max) {
         slice.complete = false;
-        slice.through_position = pending.through;
+        slice.through.front().position = pending.through;
         break;
       }
       pending.through = entry.stamp.position;
       subscriptions->on_replayed(request, delivery(entry));
     }
-    pending.through = slice.through_position;
+    pending.through = slice.through.front().position;
     subscriptions->on_replay_slice(request, slice);
     return slice.complete;
   }

@@ -64,18 +64,18 @@ class SubscriptionsModelTest : public SubscriptionsTest, public ::testing::WithP
     for (auto& [request, pending] : broker.requests) {
       if (!pending.slice_due) continue;
       pending.slice_due = false;
-      Reply reply{request, {}, ReplaySlice{true, first_incarnation, broker.position, {}, {}, {}}};
+      Reply reply{request, {}, ReplaySlice{true, {{first_incarnation, broker.position}}, {}, {}, {}}};
       const auto pattern = Pattern::parse(pending.pattern);
       for (const auto& entry : broker.history) {
         if (entry.stamp.position <= pending.through || !pattern->matches(entry.topic)) continue;
         if (reply.events.size() == 4) {
           reply.slice.complete = false;
-          reply.slice.through_position = reply.events.back().stamp.position;
+          reply.slice.through.front().position = reply.events.back().stamp.position;
           break;
         }
         reply.events.push_back(entry);
       }
-      pending.through = reply.slice.through_position;
+      pending.through = reply.slice.through.front().position;
       control.push_back(std::move(reply));
       return;
     }

@@ -118,7 +118,7 @@ TEST_F(SubscriptionsTest, ReadEventsThatDoNotFitIntoTheJoinBufferFromHistory) {
   live();
   for (int i = 0; i < 10; ++i) publish("b");
   broker.requests.at(2).slice_due = false;
-  subscriptions->on_replay_slice(2, ReplaySlice{true, first_incarnation, 1, {}, {}, {}});
+  subscriptions->on_replay_slice(2, ReplaySlice{true, {{first_incarnation, 1}}, {}, {}, {}});
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "a 1 (history)", "subscribed 2"));
   ASSERT_TRUE(broker.requests.contains(2));
   EXPECT_TRUE(broker.requests.at(2).slice_due);
@@ -172,9 +172,8 @@ TEST_F(SubscriptionsTest, AnnounceWhatHistoryNoLongerHolds) {
   subscribe("a", {.since_offset = 1});
   live();
   ReplaySlice slice;
-  slice.through_stream = first_incarnation;
-  slice.through_position = 3;
-  slice.gone = ReplaySlice::Gone{4, 4};
+  slice.through = {{first_incarnation, 3}};
+  slice.gone = ReplaySlice::Gone{first_incarnation, 4, 4};
   subscriptions->on_replay_slice(1, slice);
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "gap a 2 3 history_gone"));
   broker.requests.at(1).through = 3;
@@ -205,26 +204,43 @@ TEST_F(SubscriptionsTest, ReportAResetOnceHoweverManySubscriptionsNoticeIt) {
   subscribe("b", {.since_token = "0000000700000001:5"});
   broker.stream = second_incarnation;
   live();
-  ReplaySlice slice{true, second_incarnation, 0, {}, Reset{first_incarnation, second_incarnation}, {}};
+  ReplaySlice slice{true, {{second_incarnation, 0}}, {}, Reset{first_incarnation, second_incarnation}, {}};
   subscriptions->on_replay_slice(1, slice);
   subscriptions->on_replay_slice(2, slice);
   subscriptions->on_reset(Reset{first_incarnation, second_incarnation});
   EXPECT_THAT(take(), ElementsAre("subscribed 1", "subscribed 2", "reset"));
 }
 
-TEST_F(SubscriptionsTest, ReportAResetOnFailoverToAnotherBroker) {
+TEST_F(SubscriptionsTest, DeliverEventsOfAnotherBrokersStreamWithoutAReset) {
+  broker.position = 10;
   subscribe("a");
-  subscriptions->on_connection(true);
   live();
-  subscriptions->on_connection(false);
-  subscriptions->on_connection(true);
-  EXPECT_THAT(take(), ElementsAre("up", "subscribed 1", "down", "up"));
+  publish("a");
   broker.stream = other_broker_stream;
-  broker.position = 70;
-  subscriptions->on_connection(false);
-  subscriptions->on_connection(true);
-  EXPECT_THAT(take(), ElementsAre("down", "reset", "up"));
-  EXPECT_EQ(token(), "0000000900000001:70");
+  broker.position = 0;
+  broker.tails.clear();
+  publish("a");
+  EXPECT_THAT(take(), ElementsAre("subscribed 1", "a 1", "a 1"));
+  EXPECT_EQ(token(), "0000000700000001:11,0000000900000001:1");
+}
+
+TEST_F(SubscriptionsTest, JoinTheHistoriesOfSeveralStreams) {
+  subscribe("a", {.since_time_ns = 1});
+  live();
+  publish("a");
+  ReplaySlice slice;
+  slice.complete = true;
+  slice.through = {{first_incarnation, 1}, {other_broker_stream, 5}};
+  broker.requests.at(1).slice_due = false;
+  subscriptions->on_replay_slice(1, slice);
+  publish("a");
+  // Up to position 5, the other stream's events came from history.
+  for (std::uint64_t position = 5; position <= 6; ++position) {
+    arrive({"a",
+            stamped_event("x", {other_broker_stream, position, position, 0, 1}),
+            {other_broker_stream, position, position, 0, 1}});
+  }
+  EXPECT_THAT(take(), ElementsAre("subscribed 1", "a 2", "a x"));
 }
 
 // ---- resume tokens ----

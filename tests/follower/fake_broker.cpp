@@ -9,6 +9,7 @@
 #include <google/protobuf/descriptor.pb.h>
 
 #include "backplane/v1/event.pb.h"
+#include "backplane/v1/system.pb.h"
 #include "core/topic/pattern.hpp"
 
 namespace backplane::testing {
@@ -122,7 +123,17 @@ void FakeBroker::handle_subscription(std::string_view message) {
 }
 
 void FakeBroker::send_live_reply(const std::string& topic) {
-  send_raw({topic, stamped_event("", wire::Stamp{stream_, position_, 0, 0, 1})});
+  const wire::Stamp stamp{stream_, position_, 0, 0, 1};
+  if (age.count() == 0) return send_raw({topic, stamped_event("", stamp)});
+  v1::LiveAnswer reply;
+  reply.set_age_ns(static_cast<std::uint64_t>(age.count()));
+  v1::Event event;
+  event.mutable_message()->PackFrom(reply);
+  std::array<std::byte, wire::stamp_bytes> tail{};
+  wire::write_stamp(stamp, tail);
+  std::string bytes = event.SerializeAsString();
+  bytes.append(reinterpret_cast<const char*>(tail.data()), tail.size());
+  send_raw({topic, bytes});
 }
 
 wire::Stamp FakeBroker::publish(std::string_view topic, std::string_view text, bool lost) {

@@ -2,6 +2,7 @@
 // A small broker for tests of its readers: it stamps and publishes events, replies to live checks and control
 // requests, and fails in the ways that a test sets.
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -57,6 +58,7 @@ class FakeBroker {
 
   bool replies_to_live_checks = true;
   bool replies_to_requests = true;
+  std::chrono::nanoseconds age{0};  ///< of the stream, in live replies; 0: not said
   std::size_t slice_events = 3;
   int refused_replays = 0;                            ///< number of replays to refuse as "busy"
   std::vector<std::string> type_files;                ///< serialised FileDescriptorProtos, one per reply

@@ -37,7 +37,7 @@ class Recorder : public ReaderListener {
   }
   void on_retained_end(std::uint64_t request, const RetainedEnd& end) override {
     ended[request] = end.error;
-    retained_positions[request] = {end.stream, end.position};
+    if (!end.as_of.empty()) retained_positions[request] = end.as_of.front();
   }
   void on_gap(const Gap& gap) override {
     gaps.push_back(std::string(gap.topic) + " " + std::to_string(gap.first) + " " + std::to_string(gap.last) +
@@ -78,8 +78,8 @@ class FollowerFixture : public ::testing::Test {
 
   Follower::Options options() {
     Follower::Options options;
-    options.brokers.front().egress = broker.egress();
-    options.brokers.front().control = broker.control();
+    options.broker.egress = broker.egress();
+    options.broker.control = broker.control();
     return options;
   }
   void start(const Follower::Options& with) { follower.emplace(context, with, recorder); }

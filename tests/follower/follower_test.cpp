@@ -383,7 +383,7 @@ TEST_F(FollowerTest, WithoutControlRepliesAMissingEventBecomesAGapAfterTheLimit)
 
 TEST_F(FollowerTest, AnInvalidEndpointThrows) {
   auto with = options();
-  with.brokers.front().egress = "nonsense";
+  with.broker.egress = "nonsense";
   EXPECT_THROW(start(with), std::invalid_argument);
 }
 

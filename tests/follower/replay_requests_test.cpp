@@ -59,8 +59,8 @@ TEST_F(ReplayRequestsTest, IsCompleteUpToTheBrokersPosition) {
   const auto all = read_all(request);
   ASSERT_EQ(all.size(), 1u);
   EXPECT_TRUE(all[0].complete);
-  EXPECT_EQ(all[0].through_stream, first_incarnation);
-  EXPECT_EQ(all[0].through_position, 3u);
+  EXPECT_EQ(all[0].through.front().stream, first_incarnation);
+  EXPECT_EQ(all[0].through.front().position, 3u);
   EXPECT_FALSE(all[0].gone || all[0].reset || all[0].error);
 }
 
@@ -73,7 +73,7 @@ TEST_F(ReplayRequestsTest, ContinuesAfterItsEndWithNewEvents) {
   follower->replay_more(request);
   ASSERT_TRUE(until([&] { return slices(request).size() == 2; }));
   EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3", "4"));
-  EXPECT_EQ(slices(request)[1].through_position, 4u);
+  EXPECT_EQ(slices(request)[1].through.front().position, 4u);
 }
 
 TEST_F(ReplayRequestsTest, BeginsAfterAnOffset) {
@@ -102,7 +102,7 @@ TEST_F(ReplayRequestsTest, ReportsWhatIsGoneAndContinuesWithTheRest) {
   ASSERT_EQ(all.size(), 2u);
   ASSERT_TRUE(all[0].gone);
   EXPECT_EQ(all[0].gone->first_available, 5u);
-  EXPECT_EQ(all[0].through_position, 4u);
+  EXPECT_EQ(all[0].through.front().position, 4u);
   EXPECT_TRUE(all[1].complete);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("5", "6"));
 }
@@ -131,8 +131,8 @@ TEST_F(ReplayRequestsTest, OfAnotherBrokersStreamBeginsWithAResetAndNewEvents) {
   EXPECT_TRUE(all[0].complete);
   ASSERT_TRUE(all[0].reset);
   EXPECT_EQ(all[0].reset->old_stream, 0x0000'0009'0000'0001u);
-  EXPECT_EQ(all[0].through_stream, first_incarnation);
-  EXPECT_EQ(all[0].through_position, 3u);
+  EXPECT_EQ(all[0].through.front().stream, first_incarnation);
+  EXPECT_EQ(all[0].through.front().position, 3u);
   EXPECT_THAT(recorder.replayed[request], IsEmpty());
 }
 
@@ -148,7 +148,7 @@ TEST_F(ReplayRequestsTest, AfterAPositionThatIsNotReachedBeginsWithAResetAndAllO
     EXPECT_EQ(all[0].reset->old_stream, first_incarnation);
     EXPECT_EQ(all[0].reset->new_stream, first_incarnation);
     EXPECT_TRUE(all[1].complete);
-    EXPECT_EQ(all[1].through_position, 3u) << "later events are new to the reader";
+    EXPECT_EQ(all[1].through.front().position, 3u) << "later events are new to the reader";
     EXPECT_THAT(recorder.replayed[request], ElementsAre("1", "2", "3"));
   }
 }
@@ -365,118 +365,6 @@ TEST_F(ControlRequestsTest, ARequestWithoutAReplyInTimeEndsInAnError) {
   ASSERT_TRUE(until([&] { return stats.has_value(); }));
   ASSERT_FALSE(*stats);
   EXPECT_EQ(stats->error().code, ErrorCode::timeout);
-}
-
-// ---- several brokers ----
-
-class FailoverTest : public FollowerFixture {
- protected:
-  Follower::Options both() {
-    Follower::Options with = options();
-    with.brokers.push_back({"", second.egress(), second.control()});
-    with.broker_patience = 50ms;
-    return with;
-  }
-  template <class Condition>
-  bool until(Condition condition) {
-    return FollowerFixture::until([&] {
-      second.do_work();
-      return condition();
-    });
-  }
-
-  FakeBroker second{0x0000'0008'0000'0001};
-};
-
-TEST_F(FailoverTest, StaysWithTheFirstBrokerWhileItIsUp) {
-  start(both());
-  follower->subscribe("a");
-  ASSERT_TRUE(until([&] { return follower->connected(); }));
-  const auto end = Clock::now() + 200ms;
-  ASSERT_TRUE(until([&] { return Clock::now() > end; }));
-  EXPECT_EQ(follower->status().broker, 0u);
-  EXPECT_THAT(recorder.connections, ElementsAre(true));
-}
-
-TEST_F(FailoverTest, UsesTheNextBrokerIfTheFirstIsDown) {
-  broker.close();
-  start(both());
-  const auto ticket = follower->subscribe("a");
-  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
-  EXPECT_EQ(follower->status().broker, 1u);
-  second.publish("a", "from the second");
-  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
-  EXPECT_THAT(recorder.texts, ElementsAre("from the second"));
-}
-
-TEST_F(FailoverTest, FailsOverWithItsSubscriptions) {
-  start(both());
-  follower->subscribe("a.");
-  const auto ticket = follower->subscribe("b");
-  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
-  broker.close();
-  ASSERT_TRUE(until([&] { return recorder.connections.size() == 3; }));
-  EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
-  EXPECT_TRUE(second.subscriptions.contains("a."));
-  EXPECT_TRUE(second.subscriptions.contains("b"));
-  second.publish("a.1", "x");
-  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
-}
-
-TEST_F(FailoverTest, FailsOverFromTheLastBrokerToTheFirst) {
-  start(both());
-  follower->subscribe("a");
-  ASSERT_TRUE(until([&] { return follower->connected(); }));
-  broker.close();
-  ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 1; }));
-  broker.open();
-  second.close();
-  ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 0; }));
-}
-
-TEST_F(FailoverTest, DoesNotWaitForABrokerThatAnnouncedItsExit) {
-  auto with = both();
-  with.broker_patience = 1h;
-  start(with);
-  const auto ticket = follower->subscribe("a");
-  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
-  broker.publish("$SYS.drain", "");
-  ASSERT_TRUE(until([&] { return follower->status().draining; }));
-  EXPECT_TRUE(follower->connected());  // it may still publish
-  broker.close();
-  ASSERT_TRUE(until([&] { return follower->connected() && follower->status().broker == 1; }));
-  EXPECT_FALSE(follower->status().draining);
-  EXPECT_TRUE(recorder.texts.empty());  // $SYS.drain was not subscribed to by the test
-}
-
-TEST_F(FailoverTest, SendsPendingRequestsToTheNextBroker) {
-  second.values = {{"v", "from the second"}};
-  broker.replies_to_requests = false;
-  start(both());
-  ASSERT_TRUE(until([&] { return follower->connected(); }));
-  const auto request = follower->retained("v");
-  ASSERT_TRUE(until([&] { return broker.requests.size() >= 1; }));
-  broker.close();
-  ASSERT_TRUE(until([&] { return recorder.ended.contains(request); }));
-  EXPECT_FALSE(recorder.ended[request]);
-  EXPECT_THAT(recorder.retained[request], ElementsAre("v=from the second"));
-}
-
-TEST_F(FailoverTest, KeepsItsDescriptorAcrossAFailover) {
-  start(both());
-  const auto fds = follower->fds();
-  ASSERT_EQ(fds.size(), 1u);
-  broker.close();
-  ASSERT_TRUE(until([&] { return follower->connected(); }));
-  EXPECT_EQ(follower->fds(), fds);
-}
-
-TEST_F(FailoverTest, InvalidEndpointsThrow) {
-  auto with = both();
-  with.brokers[1].control = "nonsense";
-  EXPECT_THROW(start(with), std::invalid_argument);
-  with.brokers.clear();
-  EXPECT_THROW(start(with), std::invalid_argument);
 }
 
 }  // namespace

@@ -1,0 +1,80 @@
+#pragma once
+// Following every broker of a list at once.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/zmq/socket.hpp"
+#include "follower/broker_reader.hpp"
+#include "follower/follower.hpp"
+
+namespace backplane {
+
+/// Reads from every broker of a list, each with a Follower of its own, as a ZeroMQ SUB connects to several
+/// endpoints. Wherever a publisher moves, its readers are already there. Each broker's stream is followed,
+/// repaired and accounted for by itself; there is no order between streams.
+///
+/// A broker counts as expected until it has been away for `broker_patience`. The group is connected when one
+/// broker is, and no other is expected; subscriptions are active when every connected broker has confirmed
+/// them. A broker that is away longer does not delay anything. When it comes back, its events follow.
+///
+/// Lives on one thread, which polls its descriptors and calls do_work(). It never blocks. It may be made on
+/// another thread than the one it lives on.
+class BrokerGroup final : public BrokerReader {
+ public:
+  struct Options {
+    std::vector<BrokerEndpoints> brokers{BrokerEndpoints{}};  ///< at least one, each once
+    /// How long a broker that is away delays what waits for all brokers.
+    std::chrono::milliseconds broker_patience{1000};
+    Follower::Options follower;  ///< of each; its endpoints are not used
+  };
+
+  /// Starts connecting and returns at once. Throws as Follower's constructor does, and
+  /// std::invalid_argument if there is no broker or one is listed twice. `context` and `listener` outlive it.
+  BrokerGroup(mq::Context& context, Options options, ReaderListener& listener);
+  ~BrokerGroup() override;
+  BrokerGroup(const BrokerGroup&) = delete;
+  BrokerGroup& operator=(const BrokerGroup&) = delete;
+
+  std::uint64_t subscribe(std::string_view prefix) override;
+  void unsubscribe(std::string_view prefix) override;
+  /// Of a topic that several brokers have a value of, the one received last is reported.
+  std::uint64_t retained(std::string_view pattern) override;
+  /// The brokers' histories are read one after the other, each in position order.
+  std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override;
+  void replay_more(std::uint64_t request) override;
+  void cancel(std::uint64_t request) override;
+  /// Of a topic that several brokers have, the one whose last event was received last is reported.
+  void topics(std::string_view pattern, std::string_view cursor,
+              std::function<void(Result<TopicsPage>)> handler) override;
+  void types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) override;
+  [[nodiscard]] StreamPositions live_positions() const override;
+  [[nodiscard]] bool is_recovering() const override;
+  [[nodiscard]] StreamPositions low_watermarks() const override;
+  [[nodiscard]] std::size_t broker() const override;
+
+  void set_counters(const std::vector<std::pair<std::string, std::uint64_t>>& counters);
+
+  // As Follower's.
+  std::size_t do_work(std::chrono::steady_clock::time_point now);
+  [[nodiscard]] std::vector<int> fds();
+  [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const;
+  [[nodiscard]] bool pending();
+  [[nodiscard]] bool connected() const noexcept;
+  /// The sums of the followers' counters; `connected`, `control_connected` and `draining` as of broker().
+  [[nodiscard]] FollowerStatus status() const;
+  void release();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace backplane
