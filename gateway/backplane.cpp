@@ -13,8 +13,8 @@
 #include "core/topic/pattern.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
+#include "follower/broker_group.hpp"
 #include "follower/control/type_fetcher.hpp"
-#include "follower/follower.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/poller.hpp"
 #include "gateway/protocols/detection/first_line_session.hpp"
@@ -63,13 +63,13 @@ fanout::ListenersOptions listeners_options(const GatewayConfig& config) {
   return options;
 }
 
-Follower::Options follower_options(const GatewayConfig& config, const BackplaneConfig& backplane,
-                                   const std::string& name) {
-  Follower::Options options;
+BrokerGroup::Options reader_options(const GatewayConfig& config, const BackplaneConfig& backplane,
+                                    const std::string& name) {
+  BrokerGroup::Options options;
   options.brokers = backplane.endpoints();
-  options.name = name;
-  options.role = Follower::Role::gateway;
-  options.max_event_bytes = config.max_event_bytes;
+  options.follower.name = name;
+  options.follower.role = Follower::Role::gateway;
+  options.follower.max_event_bytes = config.max_event_bytes;
   return options;
 }
 
@@ -117,17 +117,17 @@ class Backplane::Impl final : public PublishListener {
         publisher_(gateway, backplane, name),
         publish_queue_(publisher_, *this, gateway.publish_timeout, waiting_bytes_max),
         hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
-        follower_(context_, follower_options(gateway, backplane, name), hub_),
+        brokers_(context_, reader_options(gateway, backplane, name), hub_),
         types_(hub_.payloads(),
                [this](const std::vector<std::string>& names, TypeFetcher::Handler handler) {
-                 follower_.types(names, std::move(handler));
+                 brokers_.types(names, std::move(handler));
                },
                {.retry_interval = types_retry_interval,
                 .on_invalid_types = [](const std::string& text) { log::warning("types: {}", text); }}),
         listeners_(
             listeners_options(gateway),
             [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {
-    hub_.attach(follower_);
+    hub_.attach(brokers_);
   }
 
   Result<std::string> listen();
@@ -166,7 +166,7 @@ class Backplane::Impl final : public PublishListener {
   PublishQueue publish_queue_;
   mq::Context context_;
   Hub hub_;
-  Follower follower_;
+  BrokerGroup brokers_;
   TypeFetcher types_;
   fanout::Listeners listeners_;
   std::map<std::size_t, const FeedConfig*> feeds_;  // by listener
@@ -229,12 +229,12 @@ void Backplane::Impl::watch(Poller& poller) {
   poller.watch(listeners_.fd(), &accept_ready_);
   poller.watch(engine_.closed_clients_fd(), &departed_ready_);
   poller.watch(publisher_.fd(), &publisher_ready_);
-  for (const int fd : follower_.fds()) poller.watch(fd, nullptr);  // turn() lets the follower work anyway
+  for (const int fd : brokers_.fds()) poller.watch(fd, nullptr);  // turn() lets the follower work anyway
 }
 
 Clock::time_point Backplane::Impl::next_deadline() {
-  if (follower_.pending() || !requests_.empty()) return Clock::time_point::min();
-  return std::min({follower_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
+  if (brokers_.pending() || !requests_.empty()) return Clock::time_point::min();
+  return std::min({brokers_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
                    listeners_.next_deadline(), next_tick_});
 }
 
@@ -242,8 +242,8 @@ void Backplane::Impl::turn(Clock::time_point now) {
   if (std::exchange(waker_ready_, false)) requests_.waker().drain();
   if (std::exchange(accept_ready_, false) || now >= listeners_.next_deadline()) listeners_.accept(now);
   take_requests(now);
-  for (int i = 0; i < follower_turns && follower_.do_work(Clock::now()) > 0; ++i) engine_.publish();
-  if (follower_.connected() != broker_connected_) watch_broker();
+  for (int i = 0; i < follower_turns && brokers_.do_work(Clock::now()) > 0; ++i) engine_.publish();
+  if (brokers_.connected() != broker_connected_) watch_broker();
   now = Clock::now();
   types_.turn(now);
   if (std::exchange(publisher_ready_, false)) {
@@ -283,11 +283,11 @@ void Backplane::Impl::on_published(fanout::ClientId client, std::string_view top
 }
 
 void Backplane::Impl::watch_broker() {
-  broker_connected_ = follower_.connected();
+  broker_connected_ = brokers_.connected();
   absence_logged_ = false;  // the next tick logs it, unless the broker is back by then
   if (!broker_connected_) return;
   log::info("backplane {}: connected to the broker at {}", config_.name,
-            config_.endpoints().at(follower_.status().broker).egress);
+            config_.endpoints().at(brokers_.status().broker).egress);
 }
 
 void Backplane::Impl::tick(Clock::time_point now) {
@@ -301,7 +301,7 @@ void Backplane::Impl::tick(Clock::time_point now) {
     log::warning("backplane {}: waiting for a broker at {}", config_.name, endpoints);
   }
   // The follower sends them to the broker with its hello.
-  follower_.set_counters(hello_counters(figures()));
+  brokers_.set_counters(hello_counters(figures()));
 }
 
 void Backplane::Impl::drain() {
@@ -326,7 +326,7 @@ Figures Backplane::Impl::figures() const {
   figures.engine = engine_.counters();
   figures.listeners = listeners_.counters();
   figures.hub = hub_.counters();
-  figures.upstream = follower_.status();
+  figures.upstream = brokers_.status();
   figures.published = publish_queue_.counters();
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();

@@ -7,40 +7,40 @@
 #include <fmt/format.h>
 
 #include "cli/connection/endpoint_diagnosis.hpp"
-#include "follower/follower.hpp"
+#include "follower/broker_group.hpp"
 
 namespace backplane::cli {
 namespace {
 
-Follower::Options follower_options(const std::vector<BrokerEndpoints>& brokers) {
-  Follower::Options options;
+BrokerGroup::Options reader_options(const std::vector<BrokerEndpoints>& brokers) {
+  BrokerGroup::Options options;
   options.brokers = brokers;
-  options.max_event_bytes = readable_event_bytes_max;
+  options.follower.max_event_bytes = readable_event_bytes_max;
   return options;
 }
 
 }  // namespace
 
-/// Collects what a Follower reports.
+/// Collects what the brokers reply.
 class StoredEvents::Impl final : public ReaderListener {
  public:
   using Clock = Waiter::Clock;
 
   Impl(mq::Context& context, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)
-      : brokers_(brokers), waiter_(waiter), follower_(context, follower_options(brokers), *this) {}
+      : brokers_(brokers), waiter_(waiter), reader_(context, reader_options(brokers), *this) {}
 
   Result<std::vector<StoredEvent>> last_values(const std::vector<std::string>& patterns,
                                                std::chrono::milliseconds limit) {
     const auto begun = Clock::now();
     values_.clear();
     problem_.reset();
-    for (const std::string& pattern : patterns) requests_.push_back(follower_.retained(pattern));
+    for (const std::string& pattern : patterns) requests_.push_back(reader_.retained(pattern));
     while (!requests_.empty() && !problem_ && !waiter_.stopped() && Clock::now() < begun + limit) {
       turn(begun + limit);
     }
     for (const std::uint64_t request : std::exchange(requests_, {})) {
       if (!problem_) problem_ = no_reply(begun);
-      follower_.cancel(request);
+      reader_.cancel(request);
     }
     if (problem_) return tl::unexpected(*problem_);
     return std::move(values_);
@@ -54,11 +54,11 @@ class StoredEvents::Impl final : public ReaderListener {
     missing_.clear();
     problem_.reset();
     last_reply_ = Clock::now();
-    const std::uint64_t request = follower_.replay(pattern, from);
+    const std::uint64_t request = reader_.replay(pattern, from);
     while (replaying_ && !waiter_.stopped() && Clock::now() < last_reply_ + silence_limit) {
       turn(last_reply_ + silence_limit);
     }
-    follower_.cancel(request);
+    reader_.cancel(request);
     if (replaying_ && !waiter_.stopped()) problem_ = no_reply(last_reply_);
     if (problem_) return tl::unexpected(*problem_);
     return missing_;
@@ -93,21 +93,21 @@ class StoredEvents::Impl final : public ReaderListener {
     }
     if (slice.error) problem_ = slice.error;
     replaying_ = replaying_ && !slice.complete && !slice.error;
-    if (replaying_) follower_.replay_more(request);
+    if (replaying_) reader_.replay_more(request);
   }
 
  private:
   void turn(Clock::time_point until) {
-    if (follower_.do_work(Clock::now()) > 0 || follower_.pending()) {
+    if (reader_.do_work(Clock::now()) > 0 || reader_.pending()) {
       (void)waiter_.wait({}, Clock::time_point::min());
       return;
     }
-    (void)waiter_.wait(follower_.fds(), std::min(until, follower_.next_deadline()));
+    (void)waiter_.wait(reader_.fds(), std::min(until, reader_.next_deadline()));
   }
 
   [[nodiscard]] Error no_reply(Clock::time_point since) {
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - since);
-    if (follower_.status().control_connected && !waiter_.stopped()) {
+    if (reader_.status().control_connected && !waiter_.stopped()) {
       return {ErrorCode::timeout, "the broker did not reply within " + waited_text(waited)};
     }
     std::vector<std::string> endpoints;
@@ -129,7 +129,7 @@ class StoredEvents::Impl final : public ReaderListener {
   Clock::time_point last_reply_{};
   std::string missing_;
 
-  Follower follower_;  // last, because its destructor may call us
+  BrokerGroup reader_;  // last, because its destructor may call us
 };
 
 StoredEvents::StoredEvents(mq::Context& context, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter)

@@ -40,8 +40,6 @@ std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::v
 
 }  // namespace
 
-// ---- read positions ----
-
 namespace {
 
 /// Whether an event that was discarded from the join buffer has not come from history yet.
@@ -53,19 +51,6 @@ bool is_missing(const ReadPositions& discarded, std::span<const StreamPosition> 
 }
 
 }  // namespace
-
-void ReadPositions::advance_other(const StreamPosition& to) {
-  const auto found = std::find_if(positions_.begin(), positions_.end(),
-                                  [&](const StreamPosition& each) { return each.stream == to.stream; });
-  if (found == positions_.end()) return positions_.push_back(to);
-  found->position = std::max(found->position, to.position);
-}
-
-void ReadPositions::replace(std::uint64_t old_stream, const StreamPosition& to) {
-  if (std::erase_if(positions_, [&](const StreamPosition& each) { return each.stream == old_stream; }) == 0)
-    return;
-  advance(to.stream, to.position);
-}
 
 // ---- subscribing ----
 

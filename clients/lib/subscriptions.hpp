@@ -20,27 +20,9 @@
 #include "core/topic/pattern.hpp"
 #include "core/topic/string_hash.hpp"
 #include "follower/broker_reader.hpp"
+#include "follower/order/read_positions.hpp"
 
 namespace backplane::client {
-
-/// The position up to which each stream has been read.
-class ReadPositions {
- public:
-  /// Everything up to `position` has been read. Positions never go back.
-  void advance(std::uint64_t stream, std::uint64_t position) {
-    if (!positions_.empty() && positions_.front().stream == stream) [[likely]] {
-      if (positions_.front().position < position) positions_.front().position = position;
-      return;
-    }
-    advance_other({stream, position});
-  }
-  void replace(std::uint64_t old_stream, const StreamPosition& to);
-  [[nodiscard]] const std::vector<StreamPosition>& all() const noexcept { return positions_; }
-
- private:
-  void advance_other(const StreamPosition& to);
-  std::vector<StreamPosition> positions_;
-};
 
 struct SubscriptionGroup;
 

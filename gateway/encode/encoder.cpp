@@ -30,11 +30,21 @@ void append_hex(std::uint64_t number, std::string& out) {
 }
 
 /// A resume token: reading continues after this event.
-void append_sse_id(const wire::Stamp& stamp, std::string& out) {
+void append_sse_id(const wire::Stamp& stamp, const StreamPositions* others, std::string& out) {
+  const auto append = [&out](std::uint64_t stream, std::uint64_t position) {
+    append_hex(stream, out);
+    out.push_back(':');
+    append_number(position, out);
+  };
   out.append("id: ");
-  append_hex(stamp.stream, out);
-  out.push_back(':');
-  append_number(stamp.position, out);
+  append(stamp.stream, stamp.position);
+  if (others != nullptr) {
+    for (const StreamPosition& each : *others) {
+      if (each.stream == stamp.stream) continue;
+      out.push_back(',');
+      append(each.stream, each.position);
+    }
+  }
   out.push_back('\n');
 }
 
@@ -115,7 +125,7 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
   const wire::EventView& view = scan.event;
 
   const bool json = is_json(format);
-  if (format == Format::sse) append_sse_id(stamp, out);
+  if (format == Format::sse) append_sse_id(stamp, positions_, out);
   const std::size_t begin = json ? begin_json_record(format, out) : 0;
   if (json) {
     append_envelope(topic, view, stamp, out);

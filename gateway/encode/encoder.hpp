@@ -11,6 +11,7 @@
 
 #include "core/payload/payload_json.hpp"
 #include "core/wire/stamp.hpp"
+#include "follower/order/resume_token.hpp"
 
 namespace backplane::gateway {
 
@@ -49,11 +50,16 @@ class Encoder {
   [[nodiscard]] bool encode(Format format, std::string_view topic, std::span<const std::byte> event,
                             const wire::Stamp& stamp, std::string& out);
 
+  /// In sse, the id of an event names the positions of all streams: its own, and these of the others. The
+  /// list outlives the encoder, or is replaced; nullptr: ids name the event's own stream only.
+  void set_positions(const StreamPositions* positions) noexcept { positions_ = positions; }
+
   /// The payload types: which ones are missing, and where to add those that a broker knows.
   [[nodiscard]] PayloadJson& payloads() noexcept { return payload_json_; }
 
  private:
   PayloadJson payload_json_;
+  const StreamPositions* positions_{};
 };
 
 }  // namespace backplane::gateway

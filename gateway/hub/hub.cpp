@@ -34,7 +34,9 @@ Hub::Hub(HubLimits limits, Outlet& outlet, TopicDirectory& directory, Clock::tim
                  .age_max = limits.values_age_max},
                 routes_, encoder_),
       wait_from_(now + limits.first_wait),
-      now_(now) {}
+      now_(now) {
+  encoder_.set_positions(&read_.all());
+}
 
 Hub::~Hub() = default;
 
@@ -153,18 +155,16 @@ void Hub::execute(Client& client, request::SetFormat& request, Clock::time_point
 }
 
 void Hub::execute(Client& client, request::ReportPosition&, Clock::time_point) {
-  StreamPosition reached = broker_->live_position();
-  if (reached.stream == 0) return;
   // Events in the reorder buffer have not been sent, and may be below the position at which reading began:
   // then only the last event sent shows how far the client has come. Without one, the client keeps the
   // position that it has.
   const bool recovering = broker_->is_recovering();
-  if (position_.stream == routes_.stream_id(reached.stream)) {
-    reached.position = recovering ? position_.position : std::max(reached.position, position_.position);
-  } else if (recovering) {
-    return;
+  ReadPositions reached = read_;
+  for (const StreamPosition& live : broker_->live_positions()) {
+    if (!recovering) reached.advance(live.stream, live.position);
   }
-  notify(client, [reached](Subscriber& subscriber) { subscriber.on_position(reached); });
+  if (reached.all().empty()) return;
+  notify(client, [positions = reached.all()](Subscriber& subscriber) { subscriber.on_position(positions); });
 }
 
 void Hub::execute(Client& client, request::Echo& request, Clock::time_point) {
@@ -280,14 +280,7 @@ void Hub::on_connection(bool up) {
   connected_ = up;
   announce_live_ = up;
   announce_wait_ = !up;
-  if (up) {
-    // The reader reports a new incarnation of the same broker. Another broker's stream is unrelated to the
-    // one before, whose end will never be seen.
-    const std::uint64_t stream = broker_->live_position().stream;
-    if (broker_stream_ != 0 && stream != broker_stream_) on_reset(Reset{broker_stream_, stream});
-    broker_stream_ = stream;
-    return start_active();
-  }
+  if (up) return start_active();
   wait_from_ = Clock::time_point::min();
   retained_.invalidate(std::nullopt);  // they lack what is published until the broker is back
 }

@@ -13,6 +13,7 @@
 
 #include "core/topic/pattern.hpp"
 #include "follower/broker_reader.hpp"
+#include "follower/order/read_positions.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/hub/outlet.hpp"
 #include "gateway/hub/retained_cache.hpp"
@@ -198,10 +199,9 @@ class Hub final : public ReaderListener {
   std::uint64_t live_ticket_{};
   std::uint64_t serial_{};   // of the current event, or the last
   EnginePosition position_;  // the highest of the last event's stream
-  StreamPosition low_watermark_;
+  ReadPositions read_;       // of every stream
   Clock::time_point low_watermark_due_{};
-  std::uint64_t broker_stream_{};  // of the broker that was connected last
-  std::string line_;               // scratch memory
+  std::string line_;  // scratch memory
 };
 
 }  // namespace backplane::gateway

@@ -27,6 +27,7 @@ void Hub::on_event(const Delivery& delivery) {
   ++counters_.events;
   RoutedTopic& topic = routes_.topic(delivery);
   const wire::Stamp& stamp = delivery.stamp;
+  read_.advance(stamp.stream, stamp.position);
   position_.advance(
       {stamp.position, topic.stream == stamp.stream ? topic.stream_id : routes_.stream_id(stamp.stream)});
   if (!topic.needed) {
@@ -126,19 +127,17 @@ void Hub::on_reset(const Reset& reset) {
     announce({.kind = Notice::Kind::reset, .topic = *topic.name, .stream = reset.new_stream, .reason = {}},
              0);
   });
-  if (broker_stream_ == reset.old_stream) broker_stream_ = reset.new_stream;
+  read_.replace(reset.old_stream, {reset.new_stream, 0});
 }
 
 /// The engine remembers what clients received by replays until that cannot arrive live any more.
 void Hub::advance_low_watermark(Clock::time_point now) {
   if (now < low_watermark_due_) return;
   low_watermark_due_ = now + low_watermark_interval;
-  const StreamPosition low_watermark = broker_->low_watermark();
-  if (low_watermark.stream == low_watermark_.stream && low_watermark.position == low_watermark_.position)
-    return;
-  low_watermark_ = low_watermark;
-  if (const auto id = routes_.find_stream(low_watermark.stream)) {
-    outlet_.advance_low_watermark(*id, low_watermark.position);
+  for (const StreamPosition& low_watermark : broker_->low_watermarks()) {
+    if (const auto id = routes_.find_stream(low_watermark.stream)) {
+      outlet_.advance_low_watermark(*id, low_watermark.position);
+    }
   }
 }
 

@@ -32,9 +32,11 @@ void Hub::on_replayed(std::uint64_t request, const Delivery& delivery) {
   if (!subscription.pattern->pattern.matches(delivery.topic)) return;
   Backfill& backfill = *subscription.backfill;
   backfill.next_offset = delivery.stamp.offset + 1;
-  backfill.through = {delivery.stamp.position, routes_.stream_id(delivery.stamp.stream)};
+  backfill.advance({delivery.stamp.position, routes_.stream_id(delivery.stamp.stream)});
   ++counters_.replayed;
-  const Format format = subscription.client->format;
+  // While the histories of several streams are read, one after the other, no id can name how far all are.
+  Format format = subscription.client->format;
+  if (format == Format::sse && broker_->live_positions().size() > 1) format = Format::sse_without_ids;
   if (encoder_.encode(format, delivery.topic, delivery.event, delivery.stamp, backfill.text)) return;
   ++counters_.undecodable;
   append_replay_notice(subscription, {.kind = Notice::Kind::gap,
@@ -67,7 +69,7 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
     const bool known = pattern.is_exact() && next > 0;
     append_replay_notice(subscription, {.kind = Notice::Kind::gap,
                                         .topic = pattern.str(),
-                                        .stream = slice.through_stream,
+                                        .stream = slice.gone->stream,
                                         .first = known ? backfill.next_offset : 0,
                                         .last = known ? next - 1 : 0,
                                         .reason = name(GapReason::history_gone)});
@@ -75,14 +77,16 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
   if (slice.error) {
     append_replay_notice(subscription, {.kind = Notice::Kind::gap,
                                         .topic = pattern.str(),
-                                        .stream = slice.through_stream,
+                                        .stream = slice.through.empty() ? 0 : slice.through.back().stream,
                                         .first = 0,
                                         .last = 0,
                                         .reason = name(GapReason::recovery_timeout)});
     return finish_replay(subscription);
   }
   if (slice.complete) {
-    backfill.through = {slice.through_position, routes_.stream_id(slice.through_stream)};
+    for (const StreamPosition& each : slice.through) {
+      backfill.advance({each.position, routes_.stream_id(each.stream)});
+    }
     backfill.caught_up = true;
     if (backfill.requested_buffered) return finish_replay(subscription);
   }
@@ -114,11 +118,12 @@ void Hub::finish_replay(Subscription& subscription) {
     join_audience(subscription, /*buffered=*/false);
   } else if (backfill.buffered) {
     auto skip = std::make_shared<fanout::Skip>();
-    if (backfill.through.stream != fanout::no_stream) {
-      skip->add_stream(backfill.through.stream, backfill.through.position);
-    }
+    for (const EnginePosition& each : backfill.through) skip->add_stream(each.stream, each.position);
     outlet_.release_join_buffer(client.id, subscription.audience->id, std::move(skip));
-    if (!subscription.start.covers(backfill.through)) set_start(subscription, backfill.through);
+    for (const EnginePosition& each : backfill.through) {
+      const bool same = each.stream == subscription.start.stream || backfill.through.size() == 1;
+      if (same && !subscription.start.covers(each)) set_start(subscription, each);
+    }
   }
   subscription.active = true;
   subscription.since.reset();

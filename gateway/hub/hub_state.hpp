@@ -29,7 +29,15 @@ struct Hub::Backfill {
   std::uint64_t next_offset{};  ///< of an exact topic, if known
   bool caught_up{};             ///< the last slice was complete
   bool requested_buffered{};    ///< live events were in the join buffer when the current slice was requested
-  EnginePosition through;       ///< of the last event or complete slice
+  /// One position for each stream, of the last event or complete slice.
+  std::vector<EnginePosition> through;
+
+  void advance(const EnginePosition& to) {
+    for (EnginePosition& each : through) {
+      if (each.stream == to.stream) return each.advance(to);
+    }
+    through.push_back(to);
+  }
 };
 
 /// One pattern of one client. There may be millions of them: rare state is behind a pointer.

@@ -28,7 +28,7 @@ class Subscriber : public fanout::Handler {
   virtual void on_format(Format /*format*/) {}
   /// The client has received everything up to this position of the broker's stream that it is subscribed to.
   /// Not called if no broker has been connected yet.
-  virtual void on_position(const StreamPosition& /*reached*/) {}
+  virtual void on_position(const StreamPositions& /*reached*/) {}
   /// Returns an Echo request: every earlier request has its reply.
   virtual void on_echo(std::string_view /*reply*/) {}
   /// Some of the requested topics, ordered by name.

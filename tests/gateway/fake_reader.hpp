@@ -46,9 +46,11 @@ class FakeReader final : public BrokerReader {
     }
   }
   void cancel(std::uint64_t request) override { cancelled.push_back(request); }
-  [[nodiscard]] StreamPosition live_position() const override { return live_position_now; }
+  [[nodiscard]] StreamPositions live_positions() const override {
+    return live_position_now.stream == 0 ? StreamPositions{} : StreamPositions{live_position_now};
+  }
   [[nodiscard]] bool is_recovering() const override { return is_recovering_now; }
-  [[nodiscard]] StreamPosition low_watermark() const override { return low_watermark_now; }
+  [[nodiscard]] StreamPositions low_watermarks() const override { return {low_watermark_now}; }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
     topics_asked.push_back(std::string(pattern) + "@" + std::string(cursor));

@@ -104,8 +104,8 @@ void SseSession::on_subscribed(std::string_view) {
   send_request(request::ReportPosition{});
 }
 
-void SseSession::on_position(const StreamPosition& reached) {
-  client().reply(fmt::format("id: {}\n\n", resume_token({reached})));
+void SseSession::on_position(const StreamPositions& reached) {
+  client().reply(fmt::format("id: {}\n\n", resume_token(reached)));
 }
 
 void SseSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {

@@ -44,7 +44,7 @@ class SseSession final : public Session {
   void on_subscribed(std::string_view pattern) override;
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;
   void on_format(Format /*format*/) override {}
-  void on_position(const StreamPosition& reached) override;
+  void on_position(const StreamPositions& reached) override;
   void on_subscriptions(bool any) override;
   void on_broker(bool up) override;
 

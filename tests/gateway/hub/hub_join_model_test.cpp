@@ -114,8 +114,8 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       if (!answer.events.empty()) cursor = answer.events.back()->stamp.position;
       answer.slice.complete = answer.events.size() < most;
       if (answer.slice.complete) cursor = broker_.position();
-      answer.slice.through_stream = broker_.stream();
-      answer.slice.through_position = cursor;
+      answer.slice.through = {{broker_.stream(), 0}};
+      answer.slice.through.front().position = cursor;
       answers_.push_back(std::move(answer));
     }
   }

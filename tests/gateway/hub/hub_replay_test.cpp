@@ -27,19 +27,19 @@ class HubReplayTest : public Stage {
   [[nodiscard]] int asked() const { return upstream_.replays.back().asked; }
   void replayed(const NumberedEvents::Event& event) { hub_.on_replayed(request(), event.delivery()); }
   void slice(ReplaySlice slice) {
-    slice.through_stream = broker_.stream();
+    slice.through = {{broker_.stream(), 0}};
     hub_.on_replay_slice(request(), slice);
     turn();
   }
   void complete(std::uint64_t through) {
     ReplaySlice to;
     to.complete = true;
-    to.through_position = through;
+    to.through.front().position = through;
     slice(to);
   }
   void gone(std::uint64_t position, std::uint64_t offset) {
     ReplaySlice to;
-    to.gone = ReplaySlice::Gone{position, offset};
+    to.gone = ReplaySlice::Gone{broker_.stream(), position, offset};
     slice(to);
   }
   Peer a_;

@@ -259,8 +259,8 @@ TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllHaveBeenSent
     for (const std::size_t each : events) hub_.on_replayed(request, past[each].delivery());
     ReplaySlice slice;
     slice.complete = complete;
-    slice.through_stream = broker_.stream();
-    slice.through_position = broker_.position();
+    slice.through = {{broker_.stream(), 0}};
+    slice.through.front().position = broker_.position();
     hub_.on_replay_slice(request, slice);
     turn();
   };
