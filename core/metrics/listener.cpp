@@ -36,8 +36,8 @@ using namespace std::chrono_literals;
 // A response that the client does not read within this time is dropped.
 constexpr auto write_max = 10s;
 // A client that is disconnected may still be sending, and closing at once would destroy the response.
-constexpr auto farewell_max = 1s;
-constexpr std::size_t farewell_bytes_max = 64u << 10;
+constexpr auto linger_max = 1s;
+constexpr std::size_t linger_bytes_max = 64u << 10;
 // The pause when the process has no descriptor left for another connection.
 constexpr auto accept_pause = 100ms;
 
@@ -50,7 +50,8 @@ struct Response {
   std::string_view allow{};  ///< empty: no such field
 };
 
-/// As bytes. Beast's writer would make this file, the slowest to compile, slower by two thirds.
+/// The response as bytes. With Beast's writer this file, the slowest one, would take two thirds longer to
+/// compile.
 std::string serialize(const Response& response, bool keep_alive, bool head_only) {
   const beast::string_view reason = http::obsolete_reason(response.status);
   std::string bytes = fmt::format(
@@ -66,7 +67,7 @@ Response line(http::status status, std::string text) {
   return {status, "text/plain; charset=utf-8", std::move(text) + "\n"};
 }
 
-Response answer_path(std::string_view path, const MetricsListener::Pages& pages) {
+Response respond_to_path(std::string_view path, const MetricsListener::Pages& pages) {
   if (path == "/metrics") return {http::status::ok, exposition_type, pages.metrics()};
   if (path == "/healthz") return line(http::status::ok, "ok");
   if (path == "/readyz") {
@@ -77,7 +78,7 @@ Response answer_path(std::string_view path, const MetricsListener::Pages& pages)
   return line(http::status::not_found, "expected /metrics, /healthz or /readyz");
 }
 
-Response answer(const Request& request, const MetricsListener::Pages& pages) {
+Response respond(const Request& request, const MetricsListener::Pages& pages) {
   if (request.method() != http::verb::get && request.method() != http::verb::head) {
     Response response = line(http::status::method_not_allowed, "expected GET or HEAD");
     response.allow = "GET, HEAD";
@@ -85,7 +86,7 @@ Response answer(const Request& request, const MetricsListener::Pages& pages) {
   }
   const std::string_view target(request.target().data(), request.target().size());
   try {
-    return answer_path(target.substr(0, target.find('?')), pages);
+    return respond_to_path(target.substr(0, target.find('?')), pages);
   } catch (const std::exception& problem) {
     return line(http::status::internal_server_error, problem.what());
   }
@@ -117,7 +118,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Session& operator=(const Session&) = delete;
 
   void read() {
-    waits_ = true;
+    idle_ = true;
     parser_.emplace();
     parser_->header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max));
     stream_.expires_after(limits_.idle_max);
@@ -126,18 +127,18 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   /// Whether it has no request that awaits a response.
-  [[nodiscard]] bool waits() const { return waits_; }
+  [[nodiscard]] bool is_idle() const { return idle_; }
   void close() {
-    waits_ = false;
+    idle_ = false;
     stream_.close();
   }
 
  private:
   void on_read(error_code error) {
-    waits_ = false;
+    idle_ = false;
     if (!error) {
       const Request& request = parser_->get();
-      return write(answer(request, pages_), request.keep_alive(), request.method() == http::verb::head);
+      return write(respond(request, pages_), request.keep_alive(), request.method() == http::verb::head);
     }
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
       return write(
@@ -162,16 +163,16 @@ class Session : public std::enable_shared_from_this<Session> {
     asio::async_write(stream_, asio::buffer(response_),
                       [self = shared_from_this(), keep_alive](error_code error, std::size_t) {
                         if (error) return;
-                        keep_alive ? self->read() : self->say_farewell();
+                        keep_alive ? self->read() : self->linger();
                       });
   }
 
-  void say_farewell() {
-    waits_ = true;
+  void linger() {
+    idle_ = true;
     error_code ignored;
     stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
-    stream_.expires_after(farewell_max);
-    discard(farewell_bytes_max);
+    stream_.expires_after(linger_max);
+    discard(linger_bytes_max);
   }
 
   void discard(std::size_t bytes_left) {
@@ -186,7 +187,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const MetricsListener::Limits& limits_;
   Sessions& sessions_;
   Sessions::iterator place_;
-  bool waits_{};
+  bool idle_{};
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::empty_body>> parser_;
   std::string response_;
@@ -240,7 +241,7 @@ class MetricsListener::Impl {
   void accept() {
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
       if (error) return pause();
-      make_room();
+      close_oldest_if_full();
       std::make_shared<Session>(std::move(socket), pages_, limits_, sessions_)->read();
       accept();
     });
@@ -253,10 +254,10 @@ class MetricsListener::Impl {
     });
   }
 
-  void make_room() {
+  void close_oldest_if_full() {
     if (sessions_.size() < limits_.connections_max) return;
     const auto oldest =
-        std::find_if(sessions_.begin(), sessions_.end(), [](auto* each) { return each->waits(); });
+        std::find_if(sessions_.begin(), sessions_.end(), [](auto* each) { return each->is_idle(); });
     (oldest == sessions_.end() ? sessions_.front() : *oldest)->close();
   }
 
