@@ -101,6 +101,14 @@ ControlResult<std::uint64_t> number_of(std::string_view place) {
   return *number;
 }
 
+// Unix time in nanoseconds, `ago_ns` before now by this machine's clock; 0 for anything before 1970.
+std::int64_t unix_time_before(std::uint64_t ago_ns) {
+  const std::int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                               std::chrono::system_clock::now().time_since_epoch())
+                               .count();
+  return ago_ns >= static_cast<std::uint64_t>(now) ? 0 : now - static_cast<std::int64_t>(ago_ns);
+}
+
 std::string_view code_of(TypeRegistry::Refusal refusal) {
   switch (refusal) {
     case TypeRegistry::Refusal::conflict:
@@ -313,11 +321,16 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
       read.what = ReadRequest::What::since_time;
       read.since_ns = request.since_ns();
       return read;
+    case v1::ReplayRequest::kSinceAgoNs:
+      read.what = ReadRequest::What::since_time;
+      read.since_ago_ns = request.since_ago_ns();
+      read.since_ns = unix_time_before(request.since_ago_ns());
+      return read;
     case v1::ReplayRequest::START_NOT_SET:
       break;
   }
   return refuse("malformed",
-                "replay.start: expected after_position, after_offset or since_ns, got none of them");
+                "replay.start: expected after_position, after_offset, since_ns or since_ago_ns, got none");
 }
 
 void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request) {

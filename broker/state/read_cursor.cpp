@@ -51,7 +51,9 @@ std::uint32_t request_hash(const ReadRequest& request) {
   put(all, request.what);
   put(all, request.position);
   put(all, request.offset);
-  put(all, request.since_ns);
+  // A request that says how long ago has another `since_ns` each time; its cursor keeps the first.
+  put(all, request.since_ago_ns == 0 ? request.since_ns : 0);
+  put(all, request.since_ago_ns);
   put(all, request.until_position);
   std::uint32_t hash = 2166136261u;  // FNV-1a
   for (const char c : all) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;

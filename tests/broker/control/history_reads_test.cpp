@@ -96,6 +96,26 @@ TEST_F(HistoryReads, ReplaySinceATimeBeginsThere) {
   EXPECT_THAT(texts(broker.send(since(">", 3'000'000)).replay().events()), ElementsAre("a=3", "a=4"));
 }
 
+TEST_F(HistoryReads, ReplaySinceSomeTimeAgoBeginsThatLongBeforeNowByTheBrokersClock) {
+  for (int i = 0; i < 1200; ++i) broker.publish("a", "1");  // the fixture's events are from 1970
+  v1::ControlRequest request;
+  request.mutable_replay()->set_pattern(">");
+  constexpr std::uint64_t hour_ns = 3'600'000'000'000;
+  request.mutable_replay()->set_since_ago_ns(hour_ns);
+  EXPECT_EQ(broker.ask(request).replay().events_size(), 0);
+  request.mutable_replay()->set_since_ago_ns(hour_ns * 24 * 365 * 200);
+  int events = 0;
+  for (auto reply = broker.ask(request);; reply = broker.ask(request)) {
+    ASSERT_FALSE(reply.has_error()) << reply.DebugString();
+    events += reply.replay().events_size();
+    if (reply.has_complete()) break;
+    request.mutable_replay()->set_cursor(reply.more().cursor());
+  }
+  EXPECT_EQ(events, 1200);
+  request.mutable_replay()->set_since_ago_ns(hour_ns);
+  EXPECT_EQ(broker.ask(request).error().code(), "bad_cursor");  // the cursor of another request
+}
+
 TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {
   broker.publish("a", "1");
   broker.publish("b", "1");
