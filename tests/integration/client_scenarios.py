@@ -8,7 +8,7 @@ import subprocess
 
 import zmq
 from golden import golden
-from harness import CONTROL, EGRESS, HOST, INGRESS, TIMEOUT_S, BackplaneTest
+from harness import CONTROL, EGRESS, HOST, INGRESS, TIMEOUT_S, BackplaneTest, Deadline
 from relay import Relay
 
 LONG_S = TIMEOUT_S / 2  # a limit within a driver: shorter than the test's own
@@ -210,35 +210,151 @@ class ClientScenarios:
             self.assertEqual(driver.do("receive", 1, LONG_S), self.events("n.new", [1]))
         driver.leave()
 
-    def test_with_several_brokers_the_client_fails_over_to_the_next(self):
-        first = self.start_broker()
-        places = {name: f"tcp://{HOST}:{port}" for name, port in (("ingress", 5670), ("egress", 5671), ("control", 5672))}
-        second = self.run_program("broker", *(f"--{name}={place}" for name, place in places.items()),
-                                  "--raw", "off", "--metrics", "off", "--name", "second")
+    def test_everything_that_had_been_received_when_the_broker_was_killed_is_delivered_before_the_reset(self):
+        broker = self.start_broker()
+        echo, driver = self.live_reader("n"), self.subscriber("n")
+        old = f"{self.control_request(stats={}).stream:016x}"
+        self.publish("n", range(1, 3001))  # and nobody calls receive()
+        for _ in range(3000):
+            echo.receive()
+        broker.kill()
+        self.start_broker()
+        self.publish("n", ["one", "two"])
+        items = driver.do("receive", 3003, LONG_S)
+        self.assertEqual(items[:3000], self.events("n", range(1, 3001)))
+        self.assertEqual(items[3000], ["reset", old, f"{self.control_request(stats={}).stream:016x}"])
+        self.assertEqual(items[3001:], self.events("n", [1, 2], ["one", "two"]))
+        driver.leave()
+
+    def test_a_reader_that_is_behind_survives_cut_connections_and_delivers_everything(self):
+        self.start_broker()
+        relay = self.relay(EGRESS)
+        driver = self.subscriber("n.>", egress=relay.endpoint)
+        count, offsets = 0, []
+        for _ in range(5):
+            self.publish("n.a", [f"{count + number}{'.' * 500}" for number in range(1, 1001)])
+            count += 1000
+            relay.cut()
+            relay.mend()
+            # It does not come to the end of what it received.
+            offsets += [item[2] for item in driver.do("receive", 20, LONG_S)]
+        offsets += [item[2] for item in driver.do("receive", count - 100, LONG_S)]
+        self.assertTrue(offsets == list(range(1, count + 1)), "missing, twice or out of order")
+        driver.leave()
+
+    def test_a_drained_brokers_last_events_are_delivered(self):
+        broker = self.start_broker()
+        driver = self.subscriber("n")
+        for life in range(3):
+            self.publish("n", range(1, 301))
+            broker.end()
+            broker = self.start_broker()
+            items = driver.do("receive", 301, LONG_S)
+            self.assertEqual(items[:300], self.events("n", range(1, 301)), life)
+            self.assertEqual(items[300][0], "reset")
+        driver.leave()
+
+    # Several brokers.
+
+    SECOND = {name: f"tcp://{HOST}:{port}" for name, port in (("ingress", 5670), ("egress", 5671), ("control", 5672))}
+    BOTH = {"ingress": f"{INGRESS},{SECOND['ingress']}", "egress": f"{EGRESS},{SECOND['egress']}",
+            "control": f"{CONTROL},{SECOND['control']}"}
+
+    def start_second_broker(self):
+        second = self.run_program("broker", *(f"--{name}={place}" for name, place in self.SECOND.items()),
+                                  "--name", "second")
         second.ready()
-        both = {"ingress": f"{INGRESS},{places['ingress']}", "egress": f"{EGRESS},{places['egress']}",
-                "control": f"{CONTROL},{places['control']}"}
-        reader, driver = self.subscriber("n", **both), self.publisher(**both)
+        return second
+
+    def writer_at_second(self):
+        writer = self.writer(source="second@test", endpoint=self.SECOND["ingress"])
+        writer.wait_ready()
+        return writer
+
+    def receive_until(self, driver, condition):
+        """What comes until `condition` holds of all that has come."""
+        deadline, items = Deadline(), []
+        while not condition(items):
+            self.assertTrue(deadline.left(), items[-20:])
+            items += [item for item in driver.do("receive", 1, SHORT_S) if item]
+        return items
+
+    def test_every_broker_of_the_list_is_read_at_once(self):
+        self.start_broker()
+        self.start_second_broker()
+        driver = self.subscriber("n.>", **self.BOTH)
+        second = self.writer_at_second()
+        self.publish("n.a", [1, 2])
+        for number in (1, 2, 3):
+            second.send("n.b", str(number))
+        items = driver.do("receive", 5, LONG_S)
+        self.assertEqual([item for item in items if item[1] == "n.a"], self.events("n.a", [1, 2]))
+        self.assertEqual([item for item in items if item[1] == "n.b"], self.events("n.b", [1, 2, 3]))
+        self.assertEqual(driver.do("receive", 1, SHORT_S), [None])
+        driver.leave()
+
+    def test_a_broker_that_appears_later_is_read_from_the_time_at_which_reading_began(self):
+        self.start_second_broker()
+        driver = self.subscriber("n.>", **self.BOTH)
+        self.start_broker()
+        self.publish("n.a", range(1, 101))  # perhaps before the reader has noticed
+        self.assertEqual(driver.do("receive", 100, LONG_S), self.events("n.a", range(1, 101)))
+        driver.leave()
+
+    def test_a_publisher_moves_when_its_broker_is_gone_and_returns_and_its_readers_miss_nothing(self):
+        first = self.start_broker()
+        self.start_second_broker()
+        reader, driver = self.subscriber("n", **self.BOTH), self.publisher(**self.BOTH)
         driver.do("burst", "n", 100, 1)
         driver.do("flush", LONG_S)
         self.assertEqual(reader.do("receive", 100, LONG_S), self.events("n", range(1, 101)))
+        self.assertEqual(self.last_offset("n"), 100)
         old = f"{self.control_request(stats={}).stream:016x}"
         first.kill()
-        [reset] = reader.do("receive", 1, LONG_S)
-        self.assertEqual(reset[:2], ["reset", old])
-        self.assertNotEqual(reset[2], old)
         driver.do("burst", "n", 50, 1)
         driver.do("flush", LONG_S)
         self.assertEqual(reader.do("receive", 50, LONG_S), self.events("n", range(1, 51)))
-        self.assertEqual(reader.do("receive", 1, SHORT_S), [None])
+        self.start_broker()
+        [reset] = reader.do("receive", 1, LONG_S)
+        self.assertEqual(reset, ["reset", old, f"{self.control_request(stats={}).stream:016x}"])
+        deadline, published = Deadline(), 150
+        while not self.control_request(topics={"pattern": "n"}).topics.topics:
+            self.assertTrue(deadline.left(), "the publisher did not return")
+            driver.do("publish", "n", ["text", "x"], {}, "1")
+            driver.do("flush", LONG_S)
+            published += 1
+            reader.do("receive", 1, LONG_S)
         status = driver.do("publisher_status")
-        self.assertEqual((status["confirmed"], status["refused"]), (150, 0))
+        self.assertEqual((status["confirmed"], status["refused"], status["in_doubt"]), (published, 0, 0))
         for each in (reader, driver):
             each.leave()
-        unequal = self.driver(egress=both["egress"])
+        unequal = self.driver(egress=self.BOTH["egress"])
         self.assertEqual(unequal.fails("subscribe", ["n"], SHORT_S)[0], "invalid")
 
-    # Publishing.
+    def test_no_single_broken_path_separates_publishers_from_readers(self):
+        self.start_broker()
+        self.start_second_broker()
+        for path in ("ingress", "egress", "control"):
+            relay = self.relay({"ingress": INGRESS, "egress": EGRESS, "control": CONTROL}[path])
+            places = {**self.BOTH, path: f"{relay.endpoint},{self.SECOND[path]}"}
+            topic = f"n.{path}"
+            reader, driver = self.subscriber(topic, **places), self.publisher(**places)
+            driver.do("wait_ready", LONG_S)
+            relay.cut()
+            texts = {str(number) for number in range(300)}
+            for text in sorted(texts):
+                driver.do("publish", topic, ["text", text], {}, "1")
+            driver.do("flush", LONG_S)
+            status = driver.do("publisher_status")
+            self.assertEqual((status["confirmed"], status["refused"]), (300, 0))
+            if path == "egress":
+                relay.mend()  # until then, the reader can know nothing of what is at the first broker
+            items = self.receive_until(reader, lambda items: texts <= {item[-1][-1] for item in items})
+            self.assertEqual([item for item in items if item[0] != "event"], [], path)
+            for each in (reader, driver):
+                each.leave()
+
+    # What is published.
 
     def test_a_burst_is_admitted_once_and_in_order(self):
         self.start_broker()

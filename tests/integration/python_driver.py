@@ -35,10 +35,17 @@ class Driver:
         self.endpoints = {"ingress": ingress.split(","), "egress": egress.split(","), "control": control.split(",")}
         self.subscriber = self.publisher = self.control = None
 
-    def subscribe(self, patterns, timeout):
+    def subscribe(self, patterns, timeout, options=None):
+        """`options`: since, every (seconds)."""
         self.subscriber = backplane.Subscriber(*patterns, egress=self.endpoints["egress"],
-                                               control=self.endpoints["control"])
+                                               control=self.endpoints["control"], **(options or {}))
         self.subscriber.wait_live(timeout)
+
+    def resume_token(self):
+        return self.subscriber.resume_token()
+
+    def close_subscriber(self):
+        self.subscriber.close()
 
     def receive(self, count, timeout):
         return [show(self.subscriber.receive(timeout)) for _ in range(count)]
@@ -55,6 +62,12 @@ class Driver:
 
     def publish(self, topic, payload, attributes, time_ns):
         self.publisher.publish(topic, payload_of(*payload), attributes=attributes, time_ns=int(time_ns))
+
+    def publish_quote(self, topic, symbol, price):
+        self.publisher.publish(topic, quote_pb2.Quote(symbol=symbol, price=price))
+
+    def close_publisher(self):
+        self.publisher.close()
 
     def burst(self, topic, count, size):
         for number in range(count):
@@ -74,6 +87,7 @@ class Driver:
         return [show(event) for event in self.control.last(pattern, timeout)]
 
     def replay(self, pattern, start, timeout):
+        """`start`: after_offset, since_ns or since_ago (seconds)."""
         return [show(event) for event in self.control.replay(pattern, **start, timeout=timeout)]
 
     def close(self):

@@ -1,16 +1,33 @@
 """Requests to a broker: last values, history, and what it has admitted from a publisher."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import zmq
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message
 
+from backplane.channel import ControlChannel
 from backplane.topic import Pattern, check_topic
 from backplane.v1 import control_pb2, event_pb2
 from backplane.wire import Event, read_stamp
 
 DEFAULT_CONTROL = "tcp://127.0.0.1:5572"
+
+
+def definitions(files: Iterable[FileDescriptor]) -> dict[str, FileDescriptor]:
+    """These files and everything that they import, by name; imports come first."""
+    known: dict[str, FileDescriptor] = {}
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in known:
+            for needed in file.dependencies:
+                add(needed)
+            known[file.name] = file
+
+    for each in files:
+        add(each)
+    return known
 
 
 class ControlError(Exception):
@@ -41,10 +58,7 @@ class Control:
     def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None):
         """Connects in the background. Raises zmq.ZMQError if `endpoint` is invalid."""
         self.endpoint = endpoint
-        self._context = context or zmq.Context.instance()
-        self._socket: zmq.Socket | None = None
-        self._last_id = 0
-        self._connect()
+        self._channel = ControlChannel(context or zmq.Context.instance(), endpoint)
 
     def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
         """The last event of each matching topic, ordered by topic name."""
@@ -53,17 +67,20 @@ class Control:
         return [event for reply in pages for event in self._events(reply.retained.events)]
 
     def replay(self, pattern: str, *, after: tuple[int, int] | None = None, after_offset: int | None = None,
-               since_ns: int | None = None, until: int = 0, timeout: float = 10.0) -> Iterator[Event]:
+               since_ns: int | None = None, since_ago: float | None = None, until: int = 0,
+               timeout: float = 10.0) -> Iterator[Event]:
         """History in order of positions, fetched in slices as it is read; `timeout` applies to each slice. It begins
         after a (stream, position), or after an offset if `pattern` is a single topic, or at a Unix time in
-        nanoseconds. It ends at the position `until`, or at the newest event. Raises HistoryGone if some of it is no
-        longer available."""
+        nanoseconds, or `since_ago` seconds ago by the broker's clock. It ends at the position `until`, or at the newest
+        event. Raises HistoryGone if some of it is no longer available."""
         Pattern(pattern)
         request = control_pb2.ReplayRequest(pattern=pattern, until_position=until)
         if after is not None:
             request.after_position.stream, request.after_position.position = after
         elif after_offset is not None:
             request.after_offset = after_offset
+        elif since_ago is not None:
+            request.since_ago_ns = int(since_ago * 1e9)
         else:
             request.since_ns = since_ns or 0
         for reply in self._pages("replay", request, timeout):
@@ -81,66 +98,36 @@ class Control:
 
     def register(self, *kinds: type[Message], timeout: float = 10.0) -> None:
         """Registers the definitions of your own types with the broker, so that readers of the gateway get them as
-        JSON. A broker that comes back without its history has lost the registrations as well."""
+        JSON. A broker that comes back without its history has lost the registrations as well; a Publisher registers
+        the types that it publishes again by itself."""
         request = control_pb2.TypesRequest()
-        known: set[str] = set()
-
-        def add(file) -> None:
-            if file.name not in known:
-                known.add(file.name)
-                for needed in file.dependencies:
-                    add(needed)
-                file.CopyToProto(request.register_files.file.add())
-
-        for kind in kinds:
-            add(kind.DESCRIPTOR.file)
+        for file in definitions(kind.DESCRIPTOR.file for kind in kinds).values():
+            file.CopyToProto(request.register_files.file.add())
         self.ask(timeout, types=request)
 
     def ask(self, timeout: float = 10.0, **request) -> control_pb2.ControlReply:
         """Sends one request, named by the keyword, and returns its reply: ask(admitted={"source": …, "session": …})."""
-        self._last_id += 1
-        message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
-        reply = self._exchange(message.SerializeToString(), time.monotonic() + timeout)
+        replies: list[control_pb2.ControlReply | None] = []
+        deadline = time.monotonic() + timeout
+        self._channel.request(replies.append, timeout, **request)
+        while not replies:
+            self._channel.socket.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            self._channel.poll()
+        [reply] = replies
         if reply is None:
-            # A new socket discards requests that are still queued for an absent broker.
-            self._connect()
             raise TimeoutError(f"no reply from {self.endpoint} within {timeout:g} s")
         if reply.WhichOneof("end") == "error":
             raise ControlError(reply.error.code, reply.error.text)
         return reply
 
-    def use(self, endpoint: str) -> None:
-        """Sends further requests to this endpoint."""
-        self.endpoint = endpoint
-        self._connect()
-
     def close(self) -> None:
-        if self._socket:
-            self._socket.close()
+        self._channel.close()
 
     def __enter__(self) -> "Control":
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
-
-    def _connect(self) -> None:
-        self.close()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
-        self._socket.connect(self.endpoint)
-
-    def _exchange(self, request_bytes: bytes, deadline: float) -> control_pb2.ControlReply | None:
-        self._socket.send(request_bytes, zmq.DONTWAIT)
-        while self._socket.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            try:
-                reply = control_pb2.ControlReply.FromString(self._socket.recv_multipart()[-1])
-            except DecodeError:
-                continue  # not from a broker: let the timeout decide
-            if reply.id == self._last_id:
-                return reply
-        return None
 
     def _pages(self, name: str, request, timeout: float) -> Iterator[control_pb2.ControlReply]:
         """The replies to a request, which is repeated with the cursor of the last reply until there is no more."""

@@ -1,25 +1,27 @@
 """Publishing: events are numbered, kept until the broker confirms them, and resent after a reconnect."""
 
+import atexit
 import os
+import socket
+import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 from google.protobuf.message import Message
 
-from backplane.connection import Brokers, Connection
-from backplane.control import DEFAULT_CONTROL, Control
+from backplane.brokers import broker_list
+from backplane.control import DEFAULT_CONTROL, definitions
+from backplane.publisher_queue import Frames, PublisherQueue
+from backplane.sender import Sender
 from backplane.topic import SYSTEM_PREFIX, check_topic
-from backplane.v1 import control_pb2, event_pb2
+from backplane.v1 import event_pb2
 
 DEFAULT_INGRESS = "tcp://127.0.0.1:5570"
 
-_SUBSCRIBE_TIMEOUT_S = 10.0  # a connection over which the broker has not subscribed by then is closed
-_BACKOFF_S = (0.05, 1.0)     # between two connections: at first, and at most
-_REPLY_TIMEOUT_S = 5.0       # a connection whose broker has not replied for this long is closed
-_CONFIRM_S = 0.1             # how often publish() requests confirmation
-_FLUSH_S = (0.001, 0.1)      # how often flush() requests it: at first, and at most
-_SEND_HWM = 4000
+_EXIT_FLUSH_S = 5.0   # how long the end of the program may wait for the broker
+_CLOSING_S = 0.5      # how long close() waits for the broker to hear of it
 
 
 class Refused(Exception):
@@ -27,11 +29,18 @@ class Refused(Exception):
 
 
 class Publisher:
-    """A source of events. Belongs to one thread at a time; owns its sockets.
+    """A source of events. May be used by several threads. Has a thread of its own, which connects, sends, and reports the
+    source as up ($SYS.source.<source>).
 
     Events are kept until the broker has admitted them, and resent after a reconnect; the broker refuses duplicates.
     Only flush() and close() confirm that everything was admitted. If the broker comes back without its state, or
     another broker takes over, the unconfirmed events are resent and may reach readers twice: see `in_doubt`.
+
+    Of a list of brokers, one is used at a time: the first that replies. The publisher moves within a second of losing
+    it, or when it drains, and returns to an earlier one that has been there for some seconds.
+
+    At the end of the program, what is unconfirmed gets 5 more seconds. What is lost then is reported on standard error.
+    After fork(), the child cannot use its parent's publishers.
 
         with Publisher("clock@host7") as publisher:  # flushes at the end
             publisher.publish("clock", "it is late")
@@ -39,88 +48,116 @@ class Publisher:
 
     def __init__(self, source: str, *, ingress: str | Sequence[str] = DEFAULT_INGRESS,
                  control: str | Sequence[str] = DEFAULT_CONTROL, unconfirmed_bytes_max: int = 64 << 20,
-                 event_bytes_max: int = 1 << 20, context: zmq.Context | None = None):
+                 event_bytes_max: int | None = None, context: zmq.Context | None = None):
         """Connects in the background. `source` is the publisher's stable name. At most `unconfirmed_bytes_max` bytes
-        of events wait for the broker. For several brokers, `ingress` and `control` contain one endpoint each per
-        broker; the publisher moves to the next broker when one has been down for a second. Raises zmq.ZMQError for
-        an invalid endpoint."""
+        of events wait for the broker. An event above the broker's limit is refused; `event_bytes_max` is a lower limit
+        of your own. For several brokers, `ingress` and `control` contain one endpoint each per broker. Raises
+        zmq.ZMQError for an invalid endpoint."""
         self.source = source
         self.session = int.from_bytes(os.urandom(8), "little") or 1
-        self.offered = 0      # sequence of the last event accepted by publish()
-        self.confirmed = 0    # sequence up to which the broker has admitted or refused every event
-        self.refused = 0      # events that the broker refused
-        self.resent = 0       # events sent again after a reconnect
-        self.in_doubt = 0     # unconfirmed events sent to a broker that lost its state or was replaced
-        self._closed = False
-        self._brokers = Brokers(ingress=ingress, control=control)
-        self._context = context or zmq.Context.instance()
-        self._control = Control(self._brokers["control"], self._context)
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
-        self._unconfirmed: dict[int, tuple[bytes, bytes]] = {}  # by sequence, in order
-        self._bytes = 0
-        self._sent, self._highest_sent = 0, 0  # last sequence sent over this connection, over any connection
-        self._stream: int | None = None        # of the broker that replied last
-        self._refused_by_broker, self._refused_reported, self._refused_reason = 0, 0, ""
+        self._pid = os.getpid()
+        self._closed, self._stopping = False, False
+        self._failure: BaseException | None = None
+        self._refused_reported = 0
+        self._queue = PublisherQueue()
+        brokers = broker_list(ingress=ingress, control=control)
+        self._sender = Sender(context or zmq.Context.instance(), brokers, source, self.session, self._queue)
+        self._lock = threading.Lock()               # protects everything but the sockets
+        self._changed = threading.Condition(self._lock)
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._awake = False                         # a byte is on its way
+        self._thread = threading.Thread(target=self._run, name=f"backplane publisher {source}", daemon=True)
+        self._thread.start()
+        _open.add(self)
 
-        self._connection: Connection | None = None
-        self._subscribed, self._resumed = False, False
-        self._connect_at, self._subscribe_deadline, self._confirm_at = 0.0, 0.0, 0.0
-        self._backoff = _BACKOFF_S[0]
-        try:
-            self._connect()
-        except zmq.ZMQError:
-            self._close()
-            raise
+    @property
+    def offered(self) -> int:
+        """Sequence of the last event accepted by publish()."""
+        return self._queue.offered
+
+    @property
+    def confirmed(self) -> int:
+        """Sequence up to which every event has been admitted or refused."""
+        return self._queue.confirmed
+
+    @property
+    def refused(self) -> int:
+        """Events that were refused."""
+        return self._queue.refused
+
+    @property
+    def resent(self) -> int:
+        """Events sent again after a reconnect."""
+        return self._queue.resent
+
+    @property
+    def in_doubt(self) -> int:
+        """Unconfirmed events sent to a broker that lost its state or was replaced."""
+        return self._queue.in_doubt
+
+    @property
+    def last_problem(self) -> str:
+        """What went wrong last without stopping the publisher, for example in registering a type; "" if nothing."""
+        return self._sender.last_problem
 
     def wait_ready(self, timeout: float = 10.0) -> None:
         """Waits until a broker is connected. Not required before publish(). Raises TimeoutError."""
-        self._check_open()
-        deadline = time.monotonic() + timeout
-        while not self._ready_to_send(deadline):
-            self._wait(deadline, f"no broker has subscribed at {self._brokers['ingress']} within {timeout:g} s")
+        with self._lock:
+            self._check_open()
+            if not self._wait(self._sender.ready, timeout):
+                raise TimeoutError(f"no broker has subscribed at {self._sender.endpoint} within {timeout:g} s")
 
     def publish(self, topic: str, payload: str | bytes | Message | None, *, time_ns: int | None = None,
                 attributes: dict[str, str] | None = None, timeout: float = 10.0) -> None:
         """Queues an event: text, bytes, a message, or None, which clears the topic's retained value. `time_ns` is when
         it happened (Unix; None: now). Returns at once, also without a broker, unless the limit on unconfirmed events
-        is reached or a broker is slow to reply; then it waits for at most `timeout` seconds. Raises TimeoutError,
-        and queues nothing, if the limit is still reached; ValueError if the event cannot be published."""
-        self._check_open()
+        is reached; then it waits for at most `timeout` seconds. The definition of a message's type is registered with
+        the broker before the event is sent. Raises TimeoutError, and queues nothing, if the limit is still reached;
+        ValueError if the event cannot be published."""
         if check_topic(topic).startswith(SYSTEM_PREFIX):
             raise ValueError(f"expected a topic outside $SYS., got {topic!r}")
-        frames = topic.encode(), self._encode(payload, time_ns or time.time_ns(), attributes or {})
-        size = len(frames[0]) + len(frames[1])
-        if len(frames[1]) > self._event_bytes_max:
-            raise ValueError(f"expected an event of at most {self._event_bytes_max} bytes, got {len(frames[1])}")
-        deadline = time.monotonic() + timeout
-        while self._bytes + size > self._unconfirmed_bytes_max and self._unconfirmed:
-            self._confirm_more(deadline, f"limit of {self._unconfirmed_bytes_max} unconfirmed bytes still reached "
-                                         f"after {timeout:g} s")
-        self.offered += 1
-        self._unconfirmed[self.offered] = frames
-        self._bytes += size
-        if self._ready_to_send(deadline) and self._send() and time.monotonic() >= self._confirm_at:
-            self._request_confirmation(deadline)
+        with self._lock:
+            self._check_open()
+            deadline = time.monotonic() + timeout
+            while True:
+                frames = Frames(topic.encode(), self._encode(payload, time_ns or time.time_ns(), attributes or {}))
+                self._check_size(len(frames.event))
+                sequence = self._queue.offered
+                if not self._wait(lambda size=frames.size(): self._has_room(size), deadline - time.monotonic()):
+                    raise TimeoutError(f"limit of {self._unconfirmed_bytes_max} unconfirmed bytes still reached after "
+                                       f"{timeout:g} s")
+                if self._queue.offered == sequence:
+                    break  # otherwise another thread has taken the number
+            if isinstance(payload, Message):
+                self._note_type(payload)
+            self._queue.add(frames)
+            self._wake()
+
+    def register(self, *kinds: type[Message]) -> None:
+        """Registers the definitions of types with the broker before the next event, and again whenever a broker is
+        connected. publish() does it for the types of messages."""
+        with self._lock:
+            self._check_open()
+            self._queue.types.update(definitions(kind.DESCRIPTOR.file for kind in kinds))
+            self._wake()
 
     def flush(self, timeout: float = 10.0) -> None:
         """Waits until the broker has admitted everything published before. Raises TimeoutError if that takes longer
         than `timeout` seconds (the events are kept), and Refused if it has refused events since the last flush."""
-        self._check_open()
-        deadline, pause = time.monotonic() + timeout, _FLUSH_S[0]
-        while self.confirmed < self.offered:
-            before = self.confirmed
-            self._confirm_more(deadline, f"{len(self._unconfirmed)} of {self.offered} events not admitted by "
-                                         f"{self._brokers['ingress']} within {timeout:g} s", pause)
-            pause = _FLUSH_S[0] if self.confirmed > before else min(2 * pause, _FLUSH_S[1])
-        if self.refused > self._refused_reported:
-            refused, self._refused_reported = self.refused - self._refused_reported, self.refused
-            raise Refused(f"the broker refused {refused} events, the last one because of: {self._refused_reason}")
+        with self._lock:
+            self._check_open()
+            self._flush(timeout)
 
     def close(self, timeout: float = 10.0) -> None:
         """Calls flush(timeout), then closes the publisher in any case. A second call has no effect."""
+        self._check_process()
         try:
-            if not self._closed:
-                self.flush(timeout)
+            with self._lock:
+                if not self._closed:
+                    self._flush(timeout)
         finally:
             self._close()
 
@@ -128,22 +165,60 @@ class Publisher:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        self.close() if kind is None else self._close()
+        if kind is None:
+            self.close()
+        else:
+            self._close_at_end()
+
+    # The user's side.
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError("the publisher was created before fork(): create one in each process")
 
     def _check_open(self) -> None:
+        self._check_process()
         if self._closed:
             raise ValueError("the publisher is closed")
+        if self._failure:
+            raise RuntimeError(f"the publisher's thread has failed: {self._failure!r}") from self._failure
 
-    def _close(self) -> None:
-        self._closed = True
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-        self._unconfirmed.clear()
-        self._control.close()
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        met = self._changed.wait_for(lambda: condition() or self._closed or self._failure, max(0.0, timeout))
+        if not met or not condition():
+            self._check_open()
+        return bool(met)
+
+    def _has_room(self, size: int) -> bool:
+        return not len(self._queue) or self._queue.bytes + size <= self._unconfirmed_bytes_max
+
+    def _flush(self, timeout: float) -> None:
+        queue, target = self._queue, self._queue.offered
+        self._sender.flushing += 1
+        self._sender.hurry()
+        self._wake()
+        try:
+            if not self._wait(lambda: queue.confirmed >= target, timeout):
+                raise TimeoutError(f"{target - queue.confirmed} of {target} events not admitted by "
+                                   f"{self._sender.endpoint} within {timeout:g} s")
+        finally:
+            self._sender.flushing -= 1
+        if queue.refused > self._refused_reported:
+            refused, self._refused_reported = queue.refused - self._refused_reported, queue.refused
+            raise Refused(f"the broker refused {refused} events, the last one because of: {queue.refused_reason}")
+
+    def _check_size(self, size: int) -> None:
+        limits = [limit for limit in (self._event_bytes_max, self._sender.event_bytes_max()) if limit]
+        if limits and size > min(limits):
+            raise ValueError(f"expected an event of at most {min(limits)} bytes, got {size}")
+
+    def _note_type(self, payload: Message) -> None:
+        file = payload.DESCRIPTOR.file
+        if file.name not in self._queue.types:
+            self._queue.types.update(definitions([file]))
 
     def _encode(self, payload, time_ns: int, attributes: dict[str, str]) -> bytes:
-        event = event_pb2.Event(source=self.source, session=self.session, sequence=self.offered + 1,
+        event = event_pb2.Event(source=self.source, session=self.session, sequence=self._queue.offered + 1,
                                 attributes=attributes)
         event.time.FromNanoseconds(time_ns)
         if isinstance(payload, str):
@@ -156,98 +231,79 @@ class Publisher:
             raise ValueError(f"payload: expected str, bytes, a message or None, got {type(payload).__name__}")
         return event.SerializeToString()
 
-    # The connection. These methods do not wait, except for a reply from control, until the deadline.
-
-    def _connect(self) -> None:
-        if self._brokers.move_on():
-            self._control.use(self._brokers["control"])
-        self._connection = Connection(self._context, zmq.XPUB, self._brokers["ingress"],
-                                      {zmq.XPUB_NODROP: 1, zmq.SNDHWM: _SEND_HWM, zmq.SNDTIMEO: 1000})
-        self._subscribed, self._resumed = False, False
-        self._subscribe_deadline = time.monotonic() + _SUBSCRIBE_TIMEOUT_S
-
-    def _disconnect(self) -> None:
-        self._connection.close()
-        self._connection = None
-        self._connect_at = time.monotonic() + self._backoff
-        self._backoff = min(2 * self._backoff, _BACKOFF_S[1])
-
-    def _ready_to_send(self, deadline: float) -> bool:
-        """Whether events can be sent: connected, and it is known which events earlier connections delivered."""
-        if not self._connection:
-            if time.monotonic() < self._connect_at:
-                return False
-            self._connect()
-        while frames := self._connection.receive(0.0):
-            # The broker subscribes to everything: 1 and an empty prefix.
-            self._subscribed = self._subscribed or frames[0][:1] == b"\x01"
-            self._brokers.mark_up()
-        if self._connection.ended() or (not self._subscribed and time.monotonic() >= self._subscribe_deadline):
-            self._disconnect()
-            return False
-        if self._subscribed and not self._resumed:
-            self._resumed = self._highest_sent == self.confirmed or self._request_confirmation(deadline)
-            if self._resumed:
-                # Resend everything unconfirmed; the broker refuses duplicates.
-                self._sent = self.confirmed
-        return self._subscribed and self._resumed
-
-    def _send(self) -> bool:
-        """Sends the unsent events. Returns False if the connection's send queue is full."""
-        while self._sent < self.offered:
-            topic, event = self._unconfirmed[self._sent + 1]
-            try:
-                self._connection.socket.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
-            except zmq.Again:
-                return False
-            self._connection.socket.send(event)  # libzmq takes both frames or none
-            self._sent += 1
-            self.resent += self._sent <= self._highest_sent
-            self._highest_sent = max(self._highest_sent, self._sent)
-        return True
-
-    def _request_confirmation(self, deadline: float) -> bool:
-        """Asks the broker which events it has admitted. Closes the connection if it does not reply for long."""
-        self._confirm_at = time.monotonic() + _CONFIRM_S
-        left = max(0.001, deadline - time.monotonic())
-        request = control_pb2.AdmittedRequest(source=self.source, session=self.session)
+    def _close_at_end(self) -> None:
+        """Closes the publisher when nobody handles its errors: what is lost is reported on standard error."""
         try:
-            reply = self._control.ask(min(left, _REPLY_TIMEOUT_S), admitted=request)
-        except TimeoutError:
-            if left >= _REPLY_TIMEOUT_S:
-                self._disconnect()
-            return False
-        self._backoff = _BACKOFF_S[0]
-        admitted = reply.admitted
-        if reply.stream != self._stream:
-            # The broker restarted, another one took over, or this is the first reply.
-            if self._stream is not None or (not self._resumed and admitted.sequence == 0):
-                self.in_doubt += self._highest_sent - self.confirmed
-            self._stream, self._refused_by_broker = reply.stream, 0
-        self.refused += max(0, admitted.refused - self._refused_by_broker)
-        self._refused_by_broker = admitted.refused
-        self._refused_reason = admitted.refused_reason or self._refused_reason
-        for sequence in range(self.confirmed + 1,
-                              min(max(admitted.sequence, admitted.refused_sequence), self._highest_sent) + 1):
-            self._bytes -= sum(map(len, self._unconfirmed.pop(sequence)))
-            self.confirmed = sequence
-        self._sent = max(self._sent, self.confirmed)
-        return True
+            self.close(_EXIT_FLUSH_S)
+        except (TimeoutError, Refused, RuntimeError) as error:
+            print(f"backplane: publisher {self.source}: {error}; what was not admitted is lost", file=sys.stderr)
 
-    # Waiting.
+    def _close(self) -> None:
+        """Closes at once, without a flush."""
+        with self._lock:
+            self._stopping = True
+            self._wake()
+        self._thread.join(2 * _CLOSING_S + 1)
+        with self._lock:
+            self._closed = True
+            self._queue.clear()
+            self._changed.notify_all()
+        self._wake_reader.close()
+        self._wake_writer.close()
+        _open.discard(self)
 
-    def _confirm_more(self, deadline: float, problem: str, pause: float = _FLUSH_S[0]) -> None:
-        if self._ready_to_send(deadline):
-            self._send()
-            self._request_confirmation(deadline)
-        if self._unconfirmed:
-            self._wait(deadline, problem, pause)
+    # The thread.
 
-    def _wait(self, deadline: float, problem: str, pause: float = _FLUSH_S[1]) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(problem)
-        if self._connection:
-            self._connection.poll(min(left, pause))
-        else:
-            time.sleep(min(left, pause))
+    def _wake(self) -> None:
+        if not self._awake and not self._closed:
+            self._awake = True
+            self._wake_writer.send(b"w")
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+            self._say_closing()
+        except BaseException as error:  # whatever it is: nobody else would notice
+            with self._lock:
+                self._failure = error
+                self._changed.notify_all()
+        finally:
+            self._sender.close()
+
+    def _turn(self) -> None:
+        with self._lock:
+            before = self._queue.confirmed, self._queue.bytes, self._sender.ready()
+            self._sender.work()
+            if before != (self._queue.confirmed, self._queue.bytes, self._sender.ready()):
+                self._changed.notify_all()
+            due = self._sender.due()
+            poller = zmq.Poller()
+            poller.register(self._wake_reader, zmq.POLLIN)
+            for each in self._sender.sockets():
+                poller.register(each, zmq.POLLIN)
+        wait_s = due - time.monotonic()
+        if wait_s > 0 and self._wake_reader.fileno() in dict(poller.poll(int(wait_s * 1000) + 1)):
+            with self._lock:
+                self._wake_reader.recv(64)
+                self._awake = False
+
+    def _say_closing(self) -> None:
+        deadline = time.monotonic() + _CLOSING_S
+        self._sender.say_closing()
+        while not self._sender.closing_done() and (left := deadline - time.monotonic()) > 0:
+            poller = zmq.Poller()
+            for each in self._sender.sockets():
+                poller.register(each, zmq.POLLIN)
+            poller.poll(int(left * 1000) + 1)
+            self._sender.poll_replies()
+
+
+_open: set[Publisher] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    for publisher in list(_open):
+        if publisher._pid == os.getpid():
+            publisher._close_at_end()

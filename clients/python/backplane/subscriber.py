@@ -1,42 +1,48 @@
-"""Following a broker: events by pattern, and a Gap for every event that is lost."""
+"""Reading events by pattern, with a Gap for every event that is lost."""
 
+import datetime
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import zmq
-from google.protobuf.message import DecodeError
 
-from backplane.connection import Brokers, Connection
-from backplane.control import DEFAULT_CONTROL, Control, ControlError, HistoryGone
+from backplane.broker_reader import BrokerReader
+from backplane.brokers import broker_list, names_of
+from backplane.control import DEFAULT_CONTROL
+from backplane.progress import parse_interval, parse_since, resume_token
+from backplane.stream_reader import Begin, Counters, StreamReader
+from backplane.throttle import Throttle
 from backplane.topic import Pattern
-from backplane.v1 import event_pb2
-from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
+from backplane.wire import Event, Gap, Reset, Stamp
 
 DEFAULT_EGRESS = "tcp://127.0.0.1:5571"
 
-_LIVE_TIMEOUT_S = 10.0      # a connection without a live reply by then is closed
-_BACKOFF_S = (0.05, 1.0)    # between two connections: at first, and at most
-_RECOVERY_TIMEOUT_S = 1.0   # how long recovering missing events may delay later ones
-_TAILS_INTERVAL_S = 1.0     # how often to check for losses that no later event reveals
-_GRACE_S = 0.1              # how long an event that a tail shows may still be in flight
-_RECEIVE_HWM = 100_000
+_OTHERS_S = 0.3  # how long the other brokers of the list may take for their live reply, after the first one's
 
 
-class _Seen(NamedTuple):
-    offset: int
-    position: int
+class _Mark(NamedTuple):
+    """Everything of the stream up to this position is before this in the queue. None: nothing of the stream is to be
+    remembered any more."""
+    stream: int
+    position: int | None
+
+
+def _origin(stream: int) -> int:
+    """Which broker and backplane, without the incarnation."""
+    return stream >> 32
 
 
 class Subscriber:
-    """Reads the topics that match some patterns. Belongs to one thread at a time; owns its sockets.
+    """Reads the topics that match some patterns. Belongs to one thread at a time; owns its sockets, starts no threads.
 
     The events of each topic arrive in order and once. A missing event is recovered from the broker's history. If it
-    is no longer there, a Gap takes its place. When the broker comes back without its history, a Reset is returned.
-    After a lost connection the subscriber reconnects and recovers what was published meanwhile. With several
-    brokers it moves to the next one when one has been down for a second, which is a Reset too.
+    is no longer there, a Gap takes its place. Meanwhile the other topics go on. When a broker comes back without its
+    history, a Reset is returned before its new events. After a lost connection the subscriber reconnects and recovers
+    what was published meanwhile. It reads every broker of the list at once, each with numbers of its own: wherever a
+    publisher moves, its events arrive.
 
         with Subscriber("stock.>", "clock") as subscriber:
             subscriber.wait_live()
@@ -45,67 +51,111 @@ class Subscriber:
     """
 
     def __init__(self, *patterns: str, egress: str | Sequence[str] = DEFAULT_EGRESS,
-                 control: str | Sequence[str] = DEFAULT_CONTROL, context: zmq.Context | None = None):
-        """Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per
-        broker. Raises ValueError for an invalid pattern, zmq.ZMQError for an invalid endpoint."""
+                 control: str | Sequence[str] = DEFAULT_CONTROL,
+                 since: str | int | datetime.timedelta | None = None,
+                 every: float | str | datetime.timedelta | None = None, context: zmq.Context | None = None):
+        """Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per broker.
+
+        `since` puts history before the new events: a resume token continues where an earlier subscriber stopped; a
+        duration ("10m" or a timedelta) is counted back from now by the broker's clock; an offset continues after this
+        event of one topic. `every` (seconds, a timedelta or "5s") limits each topic to one event per interval: the
+        first one at once, then the latest.
+
+        Raises ValueError for an invalid pattern, `since` or `every`, zmq.ZMQError for an invalid endpoint."""
         if not patterns:
             raise ValueError("expected at least one pattern, got none")
         self._patterns = [Pattern(pattern) for pattern in patterns]
-        self._closed = False
-        self._brokers = Brokers(egress=egress, control=control)
-        self._context = context or zmq.Context.instance()
-        self._control = Control(self._brokers["control"], self._context)
-        self.duplicates = 0    # events that arrived again and were skipped
-        self.recovered = 0     # events recovered from history
-        self.undecodable = 0   # messages that are not events
-        self._ready: deque[Event | Gap | Reset] = deque()
-
-        self._connection: Connection | None = None
-        self._connect_at, self._backoff = 0.0, _BACKOFF_S[0]
-        self._live_topic, self._live_deadline, self._live = b"", 0.0, False
-
-        self._stream: int | None = None            # the broker's stream
-        self._start_position: dict[int, int] = {}  # by stream: reading began after this position
-        self._last_seen: dict[tuple[int, str], _Seen] = {}
-        self._tails_at, self._tails_after = 0.0, 0
-        self._suspected_gaps, self._repair_at = [], 0.0
+        self._since = None if since is None else parse_since(since)
+        interval = parse_interval(every)
+        self._brokers = broker_list(egress=egress, control=control)
+        if self._since and self._since.offset is not None:
+            if len(patterns) > 1 or not self._patterns[0].is_exact or len(self._brokers) > 1:
+                raise ValueError("since: expected one topic and one broker with an offset, "
+                                 f"got {len(patterns)} patterns ({patterns[0]}) and {len(self._brokers)} brokers")
+        self._token = dict(self._since.positions) if self._since and self._since.positions else {}
+        self._closed, self._pid = False, os.getpid()
+        self._counters = Counters()
+        self._ready: deque[Event | Gap | Reset | _Mark] = deque()
+        self._throttle = Throttle(interval, self._ready.append) if interval else None
+        self._positions: dict[int, int] = dict(self._token)  # by stream: everything up to here has been returned
+        self._streams: dict[int, StreamReader] = {}
+        self._created_at = time.monotonic()
+        self._first_live_at: float | None = None
+        self._began_at: float | None = None  # when every broker that is there was live
+        self._readers: list[BrokerReader] = []
+        context = context or zmq.Context.instance()
         try:
-            self._connect()
+            for broker in self._brokers:
+                self._readers.append(BrokerReader(
+                    context, broker["egress"], broker["control"], self._patterns, attach=self._attach,
+                    replaced=self._on_replaced, counters=self._counters))
         except zmq.ZMQError:
             self.close()
             raise
 
     @property
     def live(self) -> bool:
-        """Whether the subscriptions are active on the current connection, confirmed by the broker's live reply."""
-        return self._live
+        """Whether the subscriptions are active at one broker at least: its live reply has come within the last
+        seconds."""
+        return any(reader.live for reader in self._readers)
+
+    @property
+    def duplicates(self) -> int:
+        """Events that arrived again and were skipped."""
+        return self._counters.duplicates
+
+    @property
+    def recovered(self) -> int:
+        """Missing events that were recovered from history."""
+        return self._counters.recovered
+
+    @property
+    def undecodable(self) -> int:
+        """Messages that are not events."""
+        return self._counters.undecodable
 
     def wait_live(self, timeout: float = 10.0) -> None:
         """Waits until the subscriptions are active: everything published from now on is delivered or reported as a
-        Gap. Raises TimeoutError."""
+        Gap, at whichever broker of the list. Raises TimeoutError if none of them replies."""
         deadline = time.monotonic() + timeout
-        while not self._live:
+        while not (self.live and self._began_at is not None):
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"no live reply from {self._brokers['egress']} within {timeout:g} s")
+                raise TimeoutError(f"no live reply from {names_of(self._brokers, 'egress')} within {timeout:g} s")
             self._work(deadline)
 
     def receive(self, timeout: float = 10.0) -> Event | Gap | Reset | None:
-        """The next event, Gap or Reset; None if there is none within `timeout` seconds. May take up to two seconds
-        longer while missing events are recovered."""
+        """The next event, Gap or Reset; None if there is none within `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while not self._ready:
-            self._work(deadline)
-            if not self._ready and time.monotonic() >= deadline:
+        while True:
+            while self._ready:
+                item = self._ready.popleft()
+                if not isinstance(item, _Mark):
+                    return item
+                self._on_mark(item)
+            if self._closed or time.monotonic() < deadline:
+                self._work(deadline)
+                continue
+            self._work(0.0)  # with a timeout of 0, too, what has arrived is handled
+            if not any(not isinstance(item, _Mark) for item in self._ready):
                 return None
-        return self._ready.popleft()
+
+    def __iter__(self) -> Iterator[Event | Gap | Reset]:
+        """All items, until close()."""
+        while not self._closed:
+            if item := self.receive(timeout=60):
+                yield item
+
+    def resume_token(self) -> str:
+        """Where another Subscriber continues with `since=`. Everything before it has been returned by receive(); what was
+        returned in the last second or two may be behind it and comes again. "" if nothing is known yet."""
+        return resume_token(self._positions)
 
     def close(self) -> None:
         """Closes the subscriber at once. A second call has no effect."""
         self._closed = True
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-        self._control.close()
+        for reader in self._readers:
+            reader.close()
+        self._readers.clear()
 
     def __enter__(self) -> "Subscriber":
         return self
@@ -113,162 +163,130 @@ class Subscriber:
     def __exit__(self, *_) -> None:
         self.close()
 
-    # The connection.
-
-    def _connect(self) -> None:
-        if self._brokers.move_on():
-            self._control.use(self._brokers["control"])
-        self._connection = Connection(self._context, zmq.SUB, self._brokers["egress"], {zmq.RCVHWM: _RECEIVE_HWM})
-        # The socket is already connecting, so subscriptions are sent in this order. The reply to the last one shows
-        # that all are active. Its nonce has not been used before.
-        for pattern in self._patterns:
-            self._connection.socket.subscribe(pattern.prefix)
-        self._live_topic = b"$SYS.live." + os.urandom(8).hex().encode()
-        self._connection.socket.subscribe(self._live_topic)
-        self._live_deadline = time.monotonic() + _LIVE_TIMEOUT_S
-
-    def _disconnect(self) -> None:
-        self._connection.close()
-        self._connection, self._live = None, False
-        self._connect_at = time.monotonic() + self._backoff
-        self._backoff = min(2 * self._backoff, _BACKOFF_S[1])
+    # The brokers.
 
     def _work(self, deadline: float) -> None:
-        """Handles one message, or waits for one until `deadline` or until another action is due."""
+        """Handles what has arrived, or waits for something until `deadline` or until another action is due."""
         if self._closed:
             raise ValueError("the subscriber is closed")
+        if os.getpid() != self._pid:
+            raise RuntimeError("the subscriber was created before fork(): create one in each process")
+        busy = False
+        for reader in self._readers:
+            busy |= reader.work()
         now = time.monotonic()
-        if not self._connection:
-            time.sleep(max(0.0, min(self._connect_at, deadline) - now))
-            if time.monotonic() >= self._connect_at:
-                self._connect()
+        self._update_began(now)
+        if self._throttle:
+            self._throttle.tick(now)
+        if self._ready or busy:
             return
-        if self._live:
-            due = self._repair_at if self._suspected_gaps else self._tails_at
-        else:
-            due = self._live_deadline
-        frames = self._connection.receive(min(deadline, due))
-        if frames is not None:
-            self._on_message(frames)
-        elif self._connection.ended() or (not self._live and time.monotonic() >= self._live_deadline):
-            self._disconnect()
-        elif self._live and time.monotonic() >= due:
-            self._repair_suspected_gaps() if self._suspected_gaps else self._check_tails()
+        due = min(deadline, *(reader.due() for reader in self._readers))
+        if self._throttle:
+            due = min(due, self._throttle.due())
+        if self._first_live_at is not None and self._began_at is None:
+            due = min(due, self._first_live_at + _OTHERS_S)
+        if due > now:
+            poller = zmq.Poller()
+            for reader in self._readers:
+                poller.register(reader.socket, zmq.POLLIN)
+                poller.register(reader.channel.socket, zmq.POLLIN)
+            poller.poll(int((due - now) * 1000) + 1)
 
-    # Received messages.
+    def _update_began(self, now: float) -> None:
+        if self._began_at is None:
+            lives = [reader.live for reader in self._readers]
+            if any(lives) and self._first_live_at is None:
+                self._first_live_at = now
+            if all(lives) or (self._first_live_at is not None and now >= self._first_live_at + _OTHERS_S):
+                self._began_at = now
 
-    def _on_message(self, frames: list[bytes]) -> None:
-        stamp = read_stamp(frames[-1])
-        if len(frames) != 2 or stamp is None:
-            self.undecodable += 1
-        elif frames[0] == self._live_topic:
-            self._on_live(stamp)
-        else:
-            topic = frames[0].decode(errors="replace")
-            # ZeroMQ matches byte prefixes: "time" also gets "timezone".
-            if any(pattern.matches(topic) for pattern in self._patterns):
-                self._on_event(topic, frames[1], stamp)
+    def _attach(self, reader: BrokerReader, live: Stamp) -> StreamReader:
+        """The reader of the stream that a live reply has shown. Two brokers with the same stream share it."""
+        if not (stream := self._streams.get(live.stream)):
+            stream = self._streams[live.stream] = StreamReader(
+                live.stream, self._patterns, self._begin(reader, live), live.position, control=reader.channel,
+                deliver=self._deliver, mark=self._on_resume_position, counters=self._counters)
+        return stream
 
-    def _on_live(self, stamp: Stamp) -> None:
-        self._connection.socket.unsubscribe(self._live_topic)
-        if self._stream is None:
-            self._stream, self._tails_after = stamp.stream, stamp.position
-            self._start_position[stamp.stream] = stamp.position
-        elif self._stream != stamp.stream:
-            # A new incarnation of the same broker is read from its beginning, including what was published before the
-            # subscriptions were active again. Another broker is read from now on.
-            self._reset(stamp.stream, 0 if self._stream >> 32 == stamp.stream >> 32 else stamp.position)
-        self._live, self._backoff = True, _BACKOFF_S[0]
-        self._brokers.mark_up()
-        self._tails_at = time.monotonic()  # events may have been published while disconnected
+    def _begin(self, reader: BrokerReader, live: Stamp) -> Begin:
+        now = time.monotonic()
+        if reader.previous is not None:
+            if _origin(reader.previous) == _origin(live.stream) or len(self._readers) == 1:
+                return Begin(position=0)  # a new incarnation: all of it is new
+            return Begin(since_ns=self._broker_time(live, now - (self._began_at or now)))
+        if self._token:
+            return self._resume(live)
+        if self._since and self._since.offset is not None:
+            return Begin(offset=self._since.offset)
+        if self._since and self._since.ago_ns is not None:
+            return Begin(since_ns=self._broker_time(live, now - self._created_at) - self._since.ago_ns)
+        if self._began_at is not None:
+            # A broker that appears while we are reading: everything since then is to be delivered.
+            return Begin(since_ns=self._broker_time(live, now - self._began_at))
+        return Begin()
 
-    def _reset(self, stream: int, position: int) -> None:
-        self._ready.append(Reset(self._stream, stream))
-        self._last_seen = {key: seen for key, seen in self._last_seen.items() if key[0] != self._stream}
-        self._stream, self._tails_after, self._suspected_gaps = stream, position, []
-        self._start_position[stream] = position
+    @staticmethod
+    def _broker_time(live: Stamp, seconds_ago: float) -> int:
+        """A time before now by the clock of the broker that has just sent this live reply; rather too early than too
+        late."""
+        return live.received_ns - int(seconds_ago * 1e9)
 
-    def _on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
-        if self._stream not in (None, stamp.stream) and self._stream >> 32 == stamp.stream >> 32:
-            self._reset(stamp.stream, 0)  # a new incarnation of the same broker
-        if stamp.offset > 0:  # some system events are not numbered
-            seen = self._last_seen.get((stamp.stream, topic))
-            if seen and stamp.offset <= seen.offset:
-                self.duplicates += 1
-                return
-            self._repair_gap(topic, stamp.stream, stamp.offset - 1, stamp.previous)
-            self._last_seen[stamp.stream, topic] = _Seen(stamp.offset, stamp.position)
-        try:
-            self._ready.append(Event(topic, event_pb2.Event.FromString(body), stamp))
-        except DecodeError:
-            self._ready.append(Gap(stamp.stream, topic, stamp.offset, stamp.offset, "undecodable"))
+    def _resume(self, live: Stamp) -> Begin:
+        if live.stream in self._token:
+            position = self._token[live.stream]
+            if position <= live.position:
+                return Begin(position=position)
+            self._reset(live.stream, live.stream)
+            return Begin(position=0)
+        for old in self._token:
+            # An earlier incarnation of this broker, or of the only broker that there is.
+            if _origin(old) == _origin(live.stream) or len(self._token) == len(self._readers) == 1:
+                self._reset(old, live.stream)
+                break
+        return Begin(position=0)
 
-    # Missing events.
-
-    def _repair_gap(self, topic: str, stream: int, last: int, until: int) -> None:
-        """Delivers the missing events of the topic up to the offset `last`, which is at the position `until`."""
-        if seen := self._last_seen.get((stream, topic)):
-            first, after = seen.offset + 1, seen.position
-            missing = last >= first
-        else:
-            # The topic's first event: nothing is missing unless the topic had another one since reading began.
-            after = self._start_position.get(stream)
-            first = 1 if after == 0 else 0
-            missing = after is not None and until > after
-        if not missing:
+    def _on_replaced(self, reader: BrokerReader, old: int, new: int) -> None:
+        others = [other.stream for other in self._readers if other is not reader]
+        stream = self._streams.get(old)
+        if stream in others and stream:
+            stream.control = next(each for each in self._readers if each is not reader and each.stream is stream).channel
             return
-        events, lost_some, reason = self._fetch(topic, stream, after, until)
-        expected = first  # 0: unknown
-        for event in events:
-            offset = event.stamp.offset
-            if offset > expected and (expected or lost_some):
-                self._ready.append(Gap(stream, topic, expected, offset - 1, reason))
-            self._ready.append(event)
-            self.recovered += 1
-            expected = offset + 1
-        if expected <= last:
-            self._ready.append(Gap(stream, topic, expected, last, reason))
+        if stream:
+            del self._streams[old]
+            stream.end()
+        self._reset(old, new)
 
-    def _fetch(self, topic: str, stream: int, after: int, until: int) -> tuple[list[Event], bool, str]:
-        """(the events of the topic in (after, until] from history, whether some are lost, the reason)"""
-        events: list[Event] = []
-        lost_some = False
-        while True:
-            try:
-                for event in self._control.replay(topic, after=(stream, after), until=until,
-                                                  timeout=_RECOVERY_TIMEOUT_S):
-                    events.append(event)
-                    after = event.stamp.position
-                return events, lost_some, "history_gone"
-            except HistoryGone as gone:
-                lost_some = True
-                if not after < gone.first_available - 1 < until:
-                    return events, lost_some, "history_gone"
-                after = gone.first_available - 1
-            except TimeoutError:
-                return events, True, "recovery_timeout"
-            except (ControlError, DecodeError, ValueError):  # for example the history of another stream
-                return events, True, "history_gone"
+    def _reset(self, old: int, new: int) -> None:
+        if self._throttle:
+            self._throttle.release_all(time.monotonic())
+        self._ready.append(Reset(old, new))
+        if old != new:
+            self._ready.append(_Mark(old, None))
+        self._ready.append(_Mark(new, 0))
 
-    def _check_tails(self) -> None:
-        """Checks for losses that no later event reveals: at the end of a topic."""
-        self._tails_at = time.monotonic() + _TAILS_INTERVAL_S
-        try:
-            stream, position, tails = self._control.tails([pattern.text for pattern in self._patterns],
-                                                          self._tails_after, timeout=_RECOVERY_TIMEOUT_S)
-        except (TimeoutError, ControlError):
+    # The queue.
+
+    def _deliver(self, item: Event | Gap | Reset) -> None:
+        now = time.monotonic()
+        if not self._throttle:
+            self._ready.append(item)
+        elif isinstance(item, Event):
+            self._throttle.event(item, now)
+        else:
+            if isinstance(item, Gap):
+                self._throttle.release(item.topic, now)
+            else:
+                self._throttle.release_all(now)
+            self._ready.append(item)
+
+    def _on_resume_position(self, stream: int, position: int | None) -> None:
+        if position is None:
             return
-        if stream == self._stream:
-            self._tails_after = position
-            self._suspected_gaps = [tail for tail in tails if self._is_missing(tail)]
-            self._repair_at = time.monotonic() + _GRACE_S
+        waiting = self._throttle.lowest_waiting(stream) if self._throttle else None
+        self._ready.append(_Mark(stream, position if waiting is None else min(position, waiting - 1)))
 
-    def _is_missing(self, tail) -> bool:
-        seen = self._last_seen.get((self._stream, tail.topic))
-        return seen.offset < tail.offset if seen else tail.position > self._start_position[self._stream]
-
-    def _repair_suspected_gaps(self) -> None:
-        suspects, self._suspected_gaps = self._suspected_gaps, []
-        for tail in filter(self._is_missing, suspects):
-            self._repair_gap(tail.topic, self._stream, tail.offset, tail.position)
-            self._last_seen[self._stream, tail.topic] = _Seen(tail.offset, tail.position)
+    def _on_mark(self, mark: _Mark) -> None:
+        if mark.position is None:
+            self._positions.pop(mark.stream, None)
+        else:
+            self._positions[mark.stream] = mark.position

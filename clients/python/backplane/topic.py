@@ -42,6 +42,11 @@ class Pattern:
         _check(text, [token for token in self._tokens if token != "*"])
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the pattern is a topic, without wildcards."""
+        return not self._open and "*" not in self._tokens
+
+    @property
     def prefix(self) -> str:
         """The prefix to subscribe to with a ZeroMQ socket: the text before the first wildcard."""
         literal = list(itertools.takewhile("*".__ne__, self._tokens))

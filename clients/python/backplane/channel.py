@@ -1,0 +1,95 @@
+"""Requests to a broker's control endpoint that do not block: replies are handed to callbacks."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import zmq
+from google.protobuf.message import DecodeError
+
+from backplane.v1 import control_pb2
+
+_SILENCE_S = 5.0  # after this long without any reply, the connection is begun again
+
+OnReply = Callable[[control_pb2.ControlReply | None], None]
+
+
+class _Pending(NamedTuple):
+    on_reply: OnReply
+    deadline: float
+
+
+class ControlChannel:
+    """A connection to one control endpoint, renewed by libzmq. Belongs to one thread; owns its socket.
+
+    The broker handles the requests of a channel in order.
+    """
+
+    def __init__(self, context: zmq.Context, endpoint: str):
+        """Connects in the background. Raises zmq.ZMQError if `endpoint` is invalid."""
+        self.endpoint = endpoint
+        self._context = context
+        self._last_id = 0
+        self._heard_at = time.monotonic()
+        self._pending: dict[int, _Pending] = {}
+        self.socket: zmq.Socket | None = None
+        self._connect()
+
+    def request(self, on_reply: OnReply, timeout: float, **request) -> None:
+        """Sends a request, named by the keyword. poll() calls `on_reply` with the reply, or with None if there is none
+        within `timeout` seconds. The reply's `end` may be `error`."""
+        self._last_id += 1
+        message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
+        self._pending[self._last_id] = _Pending(on_reply, time.monotonic() + timeout)
+        try:
+            self.socket.send(message.SerializeToString(), zmq.DONTWAIT)
+        except zmq.Again:
+            pass  # too many wait for an absent broker already: it times out
+
+    def poll(self) -> None:
+        """Calls the callbacks of the replies that have arrived, then of the requests that have timed out. Does not
+        wait."""
+        while self.socket:
+            try:
+                frames = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            self._heard_at = time.monotonic()
+            try:
+                reply = control_pb2.ControlReply.FromString(frames[-1])
+            except DecodeError:
+                continue  # not from a broker: let the timeout decide
+            if pending := self._pending.pop(reply.id, None):
+                pending.on_reply(reply)
+        now = time.monotonic()
+        overdue = [number for number, each in self._pending.items() if each.deadline <= now]
+        expired = [self._pending.pop(number) for number in overdue]
+        if expired and self.socket and (not self._pending or now >= self._heard_at + _SILENCE_S):
+            # A new socket discards what is still queued, and connects to whatever is there now.
+            self._heard_at = now
+            self._connect()
+        for each in expired:
+            each.on_reply(None)
+
+    def due(self) -> float:
+        """When poll() has something to do even without a message, in terms of time.monotonic()."""
+        return min((each.deadline for each in self._pending.values()), default=float("inf"))
+
+    def close(self) -> None:
+        """Closes the connection. The callbacks of pending requests are not called."""
+        self._pending.clear()
+        if self.socket:
+            self.socket.close()
+            self.socket = None
+
+    def _connect(self) -> None:
+        if self.socket:
+            self.socket.close()
+        self.socket = self._context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
+        try:
+            self.socket.connect(self.endpoint)
+        except zmq.ZMQError:
+            self.close()
+            raise

@@ -1,0 +1,425 @@
+"""One stream's events: in order within each topic, once, and with a Gap for every event that is lost."""
+
+import enum
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError
+
+from backplane.channel import ControlChannel
+from backplane.progress import Place, StreamProgress
+from backplane.topic import Pattern
+from backplane.v1 import control_pb2, event_pb2
+from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
+
+_REPLY_TIMEOUT_S = 2.0
+_ATTEMPTS_MAX = 8            # requests in a row without a reply: what they were to recover is lost
+_BUSY_PAUSE_S = 0.1          # before a request that the broker was too busy for is sent again
+_TAILS_INTERVAL_S = 1.0      # how often to check for losses that no later event reveals
+_GRACE_S = 0.1               # how long an event that a tail shows may still be in flight
+_MARK_INTERVAL_S = 0.05      # how often the resume position is computed, at most
+_WAITING_BYTES_MAX = 64 << 20
+_JOIN_BYTES_MAX = 16 << 20
+
+
+class _From(enum.Enum):
+    LIVE = 1
+    HISTORY = 2
+
+
+@dataclass
+class Counters:
+    duplicates: int = 0    # events that arrived again and were skipped
+    recovered: int = 0     # missing events recovered from history
+    undecodable: int = 0   # messages that are not events
+
+
+@dataclass
+class Begin:
+    """Where the reading of a stream begins. Without any of these: at the live reply."""
+    position: int | None = None    # after this position
+    offset: int | None = None      # after this offset of the one topic
+    since_ns: int | None = None    # with what the broker received at this time
+
+
+@dataclass
+class _CatchUp:
+    """A replay of each pattern in turn, from the beginning up to the live reply."""
+    begin: Begin
+    until: int
+    patterns: deque[Pattern]
+    after: int | None = None       # instead of `begin`, once history turned out to begin later
+    cursor: bytes = b""
+
+
+@dataclass
+class _Repair:
+    """A replay of the missing events of one topic."""
+    topic: str
+    after: int
+    until: Place
+    cursor: bytes = b""
+    lost_some: bool = False        # history no longer has the first of them
+
+
+@dataclass
+class _Tails:
+    after: int
+    cursor: bytes = b""
+    position: int = 0              # complete up to here: known from the first reply
+    tails: list = field(default_factory=list)
+
+
+class StreamReader:
+    """Reads one stream. An event that shows a hole waits, with its topic's later events, until the missing ones have
+    been recovered or are known to be lost; other topics do not wait. Belongs to one thread. Owns no socket: events are
+    handed to it, and it sends requests over `control`, which may be replaced."""
+
+    def __init__(self, stream: int, patterns: list[Pattern], begin: Begin, live_position: int, *,
+                 control: ControlChannel, deliver: Callable[[Event | Gap | Reset], None],
+                 mark: Callable[[int, int], None], counters: Counters):
+        """`deliver` takes each item; `mark(stream, position)` notes that everything up to a position has been
+        delivered before."""
+        self.stream = stream
+        self.control = control
+        self._patterns, self._deliver, self._mark, self._counters = patterns, deliver, mark, counters
+        start = 0 if begin.offset is not None else begin.position
+        if begin == Begin():
+            start = live_position
+        self.progress = StreamProgress(stream, start)
+        if begin.offset:
+            self.progress.done(patterns[0].text, begin.offset, 0)
+        self._arrived = live_position            # the highest position that came live
+        self._holes: dict[str, dict[int, tuple[bytes, Stamp]]] = {}  # by topic and offset: events that wait
+        self._waiting_bytes = 0
+        self._suspects: dict[str, float] = {}    # topics of missing events that may still be in flight: since when
+        self._join: deque[tuple[str, bytes, Stamp]] = deque()
+        self._join_bytes = 0
+        self._catch_up: _CatchUp | None = None
+        if begin != Begin() and start != live_position:
+            self._catch_up = _CatchUp(begin, live_position, deque(patterns))
+        self._tails_after = live_position if start is None else start
+        self._tails: _Tails | None = None
+        self._tails_at = 0.0
+        self._repair: _Repair | None = None
+        self._requested, self._attempts, self._retry_at = False, 0, 0.0  # of the replay
+        self._marked, self._moved, self._mark_at = None, True, 0.0
+        self._ended = False
+
+    # What arrives.
+
+    def on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
+        """An event of the live stream."""
+        self._arrived = max(self._arrived, stamp.position)
+        if not self._catch_up:
+            self._take(topic, body, stamp, _From.LIVE)
+        elif self._join_bytes + len(body) <= _JOIN_BYTES_MAX:
+            self._join.append((topic, body, stamp))
+            self._join_bytes += len(body)
+        # Otherwise history has it: its topic's next event, or its tail, shows that it is missing.
+
+    def on_live(self, position: int, anew: bool) -> None:
+        """A live reply: every event up to `position` that was to arrive has arrived. `anew`: the first one after the
+        connection was lost."""
+        self._arrived = max(self._arrived, position)
+        if anew:
+            self._tails_at = 0.0
+
+    def end(self) -> None:
+        """There is nothing more of this stream: what is missing is lost, and what waits for it is delivered."""
+        self._ended = True
+        if self._catch_up:
+            self._finish_catch_up()
+        for topic in set(self._holes) | set(self.progress.missing()):
+            self._holes.setdefault(topic, {})
+            while topic in self._holes:
+                self._give_up(topic, self.progress.missing()[topic], "history_gone")
+
+    # What time brings.
+
+    def work(self, now: float, drained: bool) -> None:
+        """Sends the requests that are due. `drained`: nothing that has been received is left."""
+        self._judge_suspects(now, drained)
+        if not self._requested and now >= self._retry_at:
+            if self._catch_up:
+                self._request_catch_up()
+            elif self._repair or self._holes:
+                self._request_repair()
+        if not self._catch_up and not self._tails and now >= self._tails_at:
+            self._tails = _Tails(self._tails_after)
+            self._request_tails()
+        if self._moved and now >= self._mark_at:
+            self._moved, self._mark_at = False, now + _MARK_INTERVAL_S
+            position = self.progress.resume_position()
+            if position != self._marked:
+                self._marked = position
+                self._mark(self.stream, position)
+
+    def due(self, drained: bool) -> float:
+        """When work() has something to do even if nothing arrives."""
+        times = []
+        if not self._requested and (self._catch_up or self._repair or self._holes):
+            times.append(self._retry_at)
+        if not self._catch_up and not self._tails:
+            times.append(self._tails_at)
+        if drained:
+            times.extend(self._suspects.values())
+        if self._moved:
+            times.append(self._mark_at)
+        return min(times, default=float("inf"))
+
+    # Order.
+
+    def _take(self, topic: str, body: bytes, stamp: Stamp, source: _From) -> None:
+        offset = stamp.offset
+        if offset == 0:  # some system events are not numbered
+            self._pass(topic, body, stamp)
+            return
+        last, hole = self.progress.last(topic), self._holes.get(topic)
+        if (last and offset <= last.offset) or (hole is not None and offset in hole):
+            self._counters.duplicates += source is _From.LIVE
+            return
+        gapless = offset == last.offset + 1 if last else not self.progress.lacks(topic, offset - 1, stamp.previous)
+        if hole is None and gapless:
+            self._pass(topic, body, stamp)
+            return
+        if hole is None:
+            hole = self._holes[topic] = {}
+            self.progress.miss(topic, offset - 1, stamp.previous)
+        if self._waiting_bytes + len(body) > _WAITING_BYTES_MAX:
+            self.progress.miss(topic, offset, stamp.position)  # recovered as well
+            return
+        hole[offset] = (body, stamp)
+        self._waiting_bytes += len(body)
+        self._drain(topic)
+
+    def _pass(self, topic: str, body: bytes, stamp: Stamp) -> None:
+        if stamp.offset > 0:
+            self._moved |= topic in self.progress.missing()
+            self.progress.done(topic, stamp.offset, stamp.position)
+        try:
+            self._deliver(Event(topic, event_pb2.Event.FromString(body), stamp))
+        except DecodeError:
+            self._deliver(Gap(self.stream, topic, stamp.offset, stamp.offset, "undecodable"))
+
+    def _expected(self, topic: str) -> int:
+        """The offset of the topic's next event; 0: unknown."""
+        last = self.progress.last(topic)
+        if last:
+            return last.offset + 1
+        return 1 if self.progress.start == 0 else 0
+
+    def _pop(self, topic: str, offset: int) -> tuple[bytes, Stamp] | None:
+        waiting = self._holes.get(topic, {}).pop(offset, None)
+        if waiting:
+            self._waiting_bytes -= len(waiting[0])
+        return waiting
+
+    def _drain(self, topic: str) -> None:
+        """Delivers the topic's waiting events for which nothing is missing any more, and closes the hole behind the
+        last of them."""
+        while waiting := self._pop(topic, self._expected(topic)):
+            self._pass(topic, *waiting)
+        if topic in self.progress.missing():
+            return
+        hole, expected = self._holes[topic], self._expected(topic)
+        for offset in [offset for offset in hole if offset < expected]:
+            self._pop(topic, offset)
+        if not hole:
+            del self._holes[topic]
+            return
+        _, stamp = hole[min(hole)]
+        self.progress.miss(topic, stamp.offset - 1, stamp.previous)
+
+    def _skip_to(self, topic: str, until: Place, reason: str) -> None:
+        """Whatever of the topic is still missing up to `until` is lost."""
+        for offset in sorted(offset for offset in self._holes[topic] if offset <= until.offset):
+            self._lose(topic, offset - 1, reason)
+            waiting = self._pop(topic, offset)
+            if offset >= self._expected(topic):
+                self._pass(topic, *waiting)
+        self._lose(topic, until.offset, reason)
+        if not (last := self.progress.last(topic)) or last.offset < until.offset:
+            self.progress.done(topic, until.offset, until.position)
+        self._moved = True
+
+    def _lose(self, topic: str, last: int, reason: str) -> None:
+        if max(1, self._expected(topic)) <= last:
+            self._deliver(Gap(self.stream, topic, self._expected(topic), last, reason))
+
+    # Catching up with history.
+
+    def _request_catch_up(self) -> None:
+        catch_up = self._catch_up
+        request = control_pb2.ReplayRequest(pattern=catch_up.patterns[0].text, until_position=catch_up.until,
+                                            cursor=catch_up.cursor)
+        if catch_up.after is not None or catch_up.begin.position is not None:
+            request.after_position.stream = self.stream
+            request.after_position.position = (catch_up.begin.position if catch_up.after is None else catch_up.after)
+        elif catch_up.begin.offset is not None:
+            request.after_offset = catch_up.begin.offset
+        else:
+            request.since_ns = catch_up.begin.since_ns
+        self._requested = True
+        self.control.request(self._on_catch_up, _REPLY_TIMEOUT_S, replay=request)
+
+    def _on_catch_up(self, reply: control_pb2.ControlReply | None) -> None:
+        catch_up = self._catch_up
+        self._requested = False
+        if self._ended or not catch_up or self._try_again(reply):
+            return
+        end = reply.WhichOneof("end") if reply else None
+        if end == "gone":
+            after = reply.gone.first_available - 1
+            if catch_up.begin.since_ns is not None and catch_up.after is None:
+                self._deliver(Gap(self.stream, catch_up.patterns[0].text, 0, 0, "history_gone"))
+            if (catch_up.after or 0) < after < catch_up.until:
+                catch_up.after, catch_up.cursor = after, b""
+                return
+        elif end in ("complete", "more"):
+            self._each_stored(reply, lambda topic, body, stamp: self._take(topic, body, stamp, _From.HISTORY))
+            if end == "more" and reply.more.cursor != catch_up.cursor:
+                catch_up.cursor = reply.more.cursor
+                return
+        elif end == "error" and reply.error.code == "not_reached":
+            # The topic has not come to this offset: it is one of an earlier incarnation.
+            self._deliver(Reset(self.stream, self.stream))
+            self.progress.forget()
+            catch_up.begin = Begin(position=0)
+            return
+        elif catch_up.begin.since_ns is not None:
+            self._deliver(Gap(self.stream, catch_up.patterns[0].text, 0, 0,
+                              "history_gone" if reply else "recovery_timeout"))
+        catch_up.patterns.popleft()
+        catch_up.after, catch_up.cursor = None, b""
+        if not catch_up.patterns:
+            self._finish_catch_up()
+
+    def _finish_catch_up(self) -> None:
+        until, self._catch_up = self._catch_up.until, None
+        if self.progress.start is None:
+            self.progress.start = self.progress.verified = until
+            self._moved = True
+        self._join_bytes = 0
+        while self._join:
+            self._take(*self._join.popleft(), _From.LIVE)
+
+    # Recovering what is missing.
+
+    def _request_repair(self) -> None:
+        if not self._repair:
+            topic = next(iter(self._holes))
+            self._repair = _Repair(topic, self.progress.after(topic) or 0, self.progress.missing()[topic])
+        repair = self._repair
+        request = control_pb2.ReplayRequest(pattern=repair.topic, until_position=repair.until.position,
+                                            cursor=repair.cursor)
+        request.after_position.stream, request.after_position.position = self.stream, repair.after
+        self._requested = True
+        self.control.request(self._on_repair, _REPLY_TIMEOUT_S, replay=request)
+
+    def _on_repair(self, reply: control_pb2.ControlReply | None) -> None:
+        repair = self._repair
+        self._requested = False
+        if self._ended or not repair or self._try_again(reply):
+            return
+        if reply is None:
+            self._repair = None
+            for topic in list(self._holes):
+                self._give_up(topic, self.progress.missing()[topic], "recovery_timeout")
+            return
+        if repair.topic not in self._holes:
+            self._repair = None  # what was missing has arrived
+            return
+        end = reply.WhichOneof("end")
+        if end == "gone":
+            repair.lost_some = True
+            after = reply.gone.first_available - 1
+            if repair.after < after < repair.until.position:
+                repair.after, repair.cursor = after, b""
+                return
+        elif end in ("complete", "more"):
+            self._each_stored(reply, lambda topic, body, stamp: self._recover(repair, body, stamp))
+            if end == "more" and reply.more.cursor != repair.cursor and repair.topic in self._holes:
+                repair.cursor = reply.more.cursor
+                return
+        self._repair = None
+        if repair.topic in self._holes:
+            self._give_up(repair.topic, repair.until, "history_gone")
+            if repair.topic in self._holes:  # the others have their turn first
+                self._holes[repair.topic] = self._holes.pop(repair.topic)
+
+    def _give_up(self, topic: str, until: Place, reason: str) -> None:
+        self._skip_to(topic, until, reason)
+        self._drain(topic)
+
+    def _recover(self, repair: _Repair, body: bytes, stamp: Stamp) -> None:
+        topic, offset = repair.topic, stamp.offset
+        last, expected = self.progress.last(topic), self._expected(topic)
+        if topic not in self._holes or (last and offset <= last.offset):
+            return
+        if offset > expected and (expected or repair.lost_some):
+            self._skip_to(topic, Place(offset - 1, stamp.previous), "history_gone")
+        self._pop(topic, offset)
+        self._counters.recovered += 1
+        self._pass(topic, body, stamp)
+        self._drain(topic)
+
+    def _each_stored(self, reply: control_pb2.ControlReply, take: Callable[[str, bytes, Stamp], None]) -> None:
+        for stored in reply.replay.events:
+            if stamp := read_stamp(stored.event):
+                take(stored.topic, stored.event, stamp)
+
+    def _try_again(self, reply: control_pb2.ControlReply | None) -> bool:
+        """Whether the replay is to be requested again: without progress, only a limited number of times."""
+        if reply is None:
+            self._attempts += 1
+            if self._attempts < _ATTEMPTS_MAX:
+                return True
+        elif reply.WhichOneof("end") == "error" and reply.error.code == "busy":
+            self._retry_at = time.monotonic() + _BUSY_PAUSE_S
+            return True
+        self._attempts = 0
+        return False
+
+    # Losses that no later event reveals: at the end of a topic.
+
+    def _request_tails(self) -> None:
+        request = control_pb2.TailsRequest(patterns=[pattern.text for pattern in self._patterns],
+                                           after_position=self._tails.after, cursor=self._tails.cursor)
+        self.control.request(self._on_tails, _REPLY_TIMEOUT_S, tails=request)
+
+    def _on_tails(self, reply: control_pb2.ControlReply | None) -> None:
+        tails = self._tails
+        if self._ended or not tails:
+            return
+        end = reply.WhichOneof("end") if reply else None
+        if end in ("complete", "more") and reply.stream == self.stream:
+            tails.position = tails.position or reply.position
+            tails.tails.extend(reply.tails.tails)
+            if end == "more" and reply.more.cursor != tails.cursor:
+                tails.cursor = reply.more.cursor
+                self._request_tails()
+                return
+            self._suspect(tails)
+        self._tails = None
+        self._tails_at = time.monotonic() + _TAILS_INTERVAL_S
+
+    def _suspect(self, tails: _Tails) -> None:
+        self._tails_after = tails.position
+        for tail in tails.tails:
+            if self.progress.lacks(tail.topic, tail.offset, tail.position):
+                self.progress.miss(tail.topic, tail.offset, tail.position)
+                self._suspects.setdefault(tail.topic, time.monotonic() + _GRACE_S)
+        self.progress.verified = max(self.progress.verified or 0, tails.position)
+        self._moved = True
+
+    def _judge_suspects(self, now: float, drained: bool) -> None:
+        missing = self.progress.missing()
+        for topic, grace_until in list(self._suspects.items()):
+            if topic not in missing or topic in self._holes:
+                del self._suspects[topic]
+            elif self._arrived >= missing[topic].position or (drained and now >= grace_until):
+                del self._suspects[topic]
+                self._holes[topic] = {}
