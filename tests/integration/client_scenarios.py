@@ -410,15 +410,28 @@ class ClientScenarios:
         self.assertEqual(self.last_offset("b"), 20_000)
         driver.leave()
 
-    def test_refused_events_are_reported(self):
+    def test_an_event_above_the_brokers_limit_is_refused_and_does_not_block_the_others(self):
+        driver = self.publisher(event_bytes_max=None)
+        # Above four times its limit, the broker would close the connection, again and again.
+        for size in (2 << 20, 1, 6 << 20, 1, 6 << 20):
+            driver.do("burst", "b", 1, size)  # no broker yet: nobody knows the limit
         self.start_broker()
-        driver = self.publisher(event_bytes_max=3 << 20)
-        driver.do("burst", "b", 1, 2 << 20)
-        driver.do("burst", "b", 1, 1)
         error, text, _ = driver.fails("flush", LONG_S)
         self.assertEqual(error, "refused")
+        self.assertIn("3 events", text)
         self.assertIn("too_large", text)
         driver.do("flush", LONG_S)  # reported once
+        self.assertEqual(self.last_offset("b"), 2)
+        error, text, _ = driver.fails("burst", "b", 1, 2 << 20)  # now it is known
+        self.assertEqual(error, "invalid")
+        self.assertIn("1048576", text)
+        driver.leave()
+
+    def test_a_larger_limit_of_the_broker_is_used(self):
+        self.start_broker("--config", self.config_file("[[backplane]]\nmax_event_bytes = 4194304\n"))
+        driver = self.publisher(event_bytes_max=None)
+        driver.do("burst", "b", 1, 3 << 20)
+        driver.do("flush", LONG_S)
         self.assertEqual(self.last_offset("b"), 1)
         driver.leave()
 

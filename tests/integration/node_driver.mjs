@@ -27,8 +27,10 @@ const payloadOf = ([kind, ...values]) => ({
 })[kind](...values);
 
 const commands = {
-  async subscribe(patterns, timeout) {
-    opened.subscriber = new backplane.Subscriber(patterns, { egress, control });
+  // `options`: since, every (seconds).
+  async subscribe(patterns, timeout, { since, every } = {}) {
+    const interval = typeof every === "number" ? ms(every) : every;
+    opened.subscriber = new backplane.Subscriber(patterns, { egress, control, since, every: interval });
     await opened.subscriber.waitLive({ timeout: ms(timeout) });
   },
   async receive(count, timeout) {
@@ -36,6 +38,8 @@ const commands = {
     while (items.length < count) items.push(show(await opened.subscriber.receive({ timeout: ms(timeout) })));
     return items;
   },
+  resume_token: () => opened.subscriber.resumeToken(),
+  close_subscriber: () => opened.subscriber.close(),
   subscriber_status() {
     const { recovered, duplicates, undecodable, live } = opened.subscriber;
     return { recovered, duplicates, undecodable, live };
@@ -46,6 +50,8 @@ const commands = {
   wait_ready: (timeout) => opened.publisher.waitReady({ timeout: ms(timeout) }),
   publish: (topic, payload, attributes, timeNs) =>
     opened.publisher.publish(topic, payloadOf(payload), { attributes, timeNs: BigInt(timeNs) }),
+  publish_quote: (topic, symbol, price) => opened.publisher.publish(topic, backplane.message(QUOTE, { symbol, price })),
+  close_publisher: () => opened.publisher.close(),
   async burst(topic, count, size) {
     // Does not wait between events: the publisher queues them.
     await Promise.all(Array.from({ length: count },
@@ -60,9 +66,10 @@ const commands = {
     opened.control = new backplane.Control(control[0]);
   },
   last: async (pattern, timeout) => (await opened.control.last(pattern, { timeout: ms(timeout) })).map(show),
-  async replay(pattern, { after_offset: afterOffset, since_ns: sinceNs }, timeout) {
+  async replay(pattern, { after_offset: afterOffset, since_ns: sinceNs, since_ago: ago }, timeout) {
     const items = [];
-    for await (const event of opened.control.replay(pattern, { afterOffset, sinceNs, timeout: ms(timeout) })) {
+    const sinceAgo = ago === undefined ? undefined : ms(ago);
+    for await (const event of opened.control.replay(pattern, { afterOffset, sinceNs, sinceAgo, timeout: ms(timeout) })) {
       items.push(show(event));
     }
     return items;

@@ -1,8 +1,7 @@
 // Requests to a broker: last values, history, and what it has admitted from a publisher.
 
-import { Dealer } from "zeromq";
-import { now } from "./connection.js";
-import { decode, encode, fileDescriptorSet } from "./proto.js";
+import { ControlChannel } from "./channel.js";
+import { fileDescriptorSet } from "./proto.js";
 import { checkTopic, Pattern } from "./topic.js";
 import { Event, readStamp } from "./wire.js";
 
@@ -33,15 +32,12 @@ export class HistoryGone extends Error {
  * Every method rejects with TimeoutError if a reply does not arrive within `timeout` ms, and with ControlError if the
  * broker refuses the request. */
 export class Control {
-  #endpoint;
-  #socket;
+  #channel;
   #turn = Promise.resolve();
-  #lastId = 0n;
 
   /** Connects in the background. Throws if `endpoint` is invalid. */
   constructor(endpoint = DEFAULT_CONTROL) {
-    this.#endpoint = endpoint;
-    this.#connect();
+    this.#channel = new ControlChannel(endpoint);
   }
 
   /** The last event of each matching topic, ordered by topic name. */
@@ -56,12 +52,13 @@ export class Control {
 
   /** History in order of positions, fetched in slices as it is read; `timeout` applies to each slice. It begins after a
    * position (`after: { stream, position }`), or after `afterOffset` if `pattern` is a single topic, or at `sinceNs`
-   * (Unix time in nanoseconds). It ends at the position `until`, or at the newest event. Throws HistoryGone if some of
-   * it is no longer available. */
-  async *replay(pattern, { after, afterOffset, sinceNs = 0n, until = 0n, timeout = 10_000 } = {}) {
+   * (Unix time in nanoseconds), or `sinceAgo` ms ago by the broker's clock. It ends at the position `until`, or at the
+   * newest event. Throws HistoryGone if some of it is no longer available. */
+  async *replay(pattern, { after, afterOffset, sinceNs = 0n, sinceAgo, until = 0n, timeout = 10_000 } = {}) {
     new Pattern(pattern);
     const start = after ? { after_position: after }
-      : afterOffset !== undefined ? { after_offset: afterOffset } : { since_ns: sinceNs };
+      : afterOffset !== undefined ? { after_offset: afterOffset }
+        : sinceAgo !== undefined ? { since_ago_ns: BigInt(Math.round(sinceAgo * 1e6)) } : { since_ns: sinceNs };
     for await (const reply of this.#pages("replay", { pattern, until_position: until, ...start }, timeout)) {
       if (reply.end === "gone") throw new HistoryGone(pattern, reply.gone);
       yield* eventsOf(reply.replay);
@@ -78,7 +75,8 @@ export class Control {
   }
 
   /** Registers the definitions of types, by full name, with the broker, so that readers of the gateway get them as
-   * JSON. Call loadTypes() first. A broker that comes back without its history has lost the registrations as well. */
+   * JSON. Call loadTypes() first. A broker that comes back without its history has lost the registrations as well; a
+   * Publisher registers the types that it publishes again by itself. */
   async register(typeNames, { timeout = 10_000 } = {}) {
     await this.ask({ types: { register_files: fileDescriptorSet(typeNames) } }, { timeout });
   }
@@ -90,46 +88,21 @@ export class Control {
     return reply;
   }
 
-  /** Sends further requests to this endpoint. The pending request is rejected with TimeoutError. */
-  use(endpoint) {
-    this.#socket.close();
-    this.#endpoint = endpoint;
-    this.#connect();
-  }
-
   /** Closes the socket at once. The pending request is rejected with TimeoutError. */
   close() {
-    this.#socket.close();
-  }
-
-  #connect() {
-    this.#socket = new Dealer({ linger: 0, sendTimeout: 0, ipv6: this.#endpoint.includes("[") });
-    this.#socket.connect(this.#endpoint);
+    this.#channel.close();
   }
 
   async #exchange(request, timeout) {
-    const socket = this.#socket;
-    const deadline = now() + timeout;
-    const id = ++this.#lastId;
-    if (!socket.closed) await socket.send(encode("backplane.v1.ControlRequest", { version: 1, id, ...request }));
-    while (!socket.closed && now() < deadline) {
-      socket.receiveTimeout = Math.ceil(deadline - now());
-      let reply;
-      try {
-        reply = decode("backplane.v1.ControlReply", (await socket.receive()).at(-1));
-      } catch {
-        continue; // timed out, or not a reply of a broker
-      }
-      if (reply.id !== id) continue;
-      if (reply.end === "error") throw new ControlError(reply.error);
-      return reply;
+    let reply;
+    if (!this.#channel.closed) this.#channel.request(request, timeout, (arrived) => { reply = arrived; });
+    while (reply === undefined && !this.#channel.closed) {
+      await this.#channel.wait();
+      await this.#channel.poll();
     }
-    if (!socket.closed) {
-      // A new socket discards requests that are still queued for an absent broker.
-      socket.close();
-      this.#connect();
-    }
-    throw new TimeoutError(`no reply from ${this.#endpoint} within ${timeout} ms`);
+    if (!reply) throw new TimeoutError(`no reply from ${this.#channel.endpoint} within ${timeout} ms`);
+    if (reply.end === "error") throw new ControlError(reply.error);
+    return reply;
   }
 
   /** The replies to a request, which is repeated with the cursor of the last reply until there is no more. */

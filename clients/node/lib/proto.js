@@ -42,6 +42,11 @@ export function message(typeName, fields) {
   return { type_url: TYPE_URL + typeName, value: encode(typeName, fields) };
 }
 
+/** Whether the definition of the type with this full name has been loaded. */
+export function isKnownType(typeName) {
+  return root.lookup(typeName, [protobuf.Type]) !== null;
+}
+
 /** The files that define these types, and their imports, as a FileDescriptorSet. Excludes Google's files, which every
  * broker has. Throws for an unknown type. */
 export function fileDescriptorSet(typeNames) {

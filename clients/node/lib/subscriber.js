@@ -1,115 +1,141 @@
-// Following a broker: events by pattern, and a Gap for every event that is lost.
+// Reading events by pattern, with a Gap for every event that is lost.
 
-import { randomBytes } from "node:crypto";
-import { Subscriber as Sub } from "zeromq";
-import { Brokers, Connection, now, sleep } from "./connection.js";
-import { Control, ControlError, DEFAULT_CONTROL, HistoryGone, TimeoutError } from "./control.js";
+import { BrokerReader } from "./broker_reader.js";
+import { brokerList, namesOf } from "./brokers.js";
+import { DEFAULT_CONTROL, TimeoutError } from "./control.js";
+import { parseInterval, parseSince, resumeToken } from "./progress.js";
+import { StreamReader } from "./stream_reader.js";
+import { Throttle } from "./throttle.js";
+import { now, sleep, turn } from "./time.js";
 import { Pattern } from "./topic.js";
-import { Event, Gap, readStamp, Reset } from "./wire.js";
+import { Event, Gap, Reset } from "./wire.js";
 
 export const DEFAULT_EGRESS = "tcp://127.0.0.1:5571";
 
-const LIVE_TIMEOUT_MS = 10_000; // a connection without a live reply by then is closed
-const BACKOFF_MS = [50, 1000]; // between two connections: at first, and at most
-const RECOVERY_TIMEOUT_MS = 1000; // how long recovering missing events may delay later ones
-const TAILS_INTERVAL_MS = 1000; // how often to check for losses that no later event reveals
-const GRACE_MS = 100; // how long an event that a tail shows may still be in flight
-const RECEIVE_HWM = 100_000;
-const ZMQ_SNDHWM = 23;
+const OTHERS_MS = 300; // how long the other brokers of the list may take for their live reply, after the first one's
+const TURN_MS = 20; // how long the event loop may be kept from its other work
 
-const originOf = (stream) => stream >> 32n;
-
-/** Subscriptions are messages too: at the default high-water mark, many at once would be lost. */
-class UnboundedSub extends Sub {
-  constructor(options) {
-    super(options);
-    this.setInt32Option(ZMQ_SNDHWM, 0);
+/** Everything of the stream up to this position is before this in the queue. null: nothing of the stream is to be
+ * remembered any more. */
+class Mark {
+  constructor(stream, position) {
+    Object.assign(this, { stream, position });
   }
 }
+
+/** Which broker and backplane, without the incarnation. */
+const originOf = (stream) => stream >> 32n;
+const nanoseconds = (ms) => BigInt(Math.ceil(ms * 1e6));
 
 /** Reads the topics that match some patterns. Owns its sockets. Only one call of receive() or waitLive() at a time.
  *
  * The events of each topic arrive in order and once. A missing event is recovered from the broker's history. If it is no
- * longer there, a Gap takes its place. When the broker comes back without its history, a Reset is returned. After a lost
- * connection the subscriber reconnects and recovers what was published meanwhile. With several brokers it moves to the
- * next one when one has been down for a second, which is a Reset too.
+ * longer there, a Gap takes its place. Meanwhile the other topics go on. When a broker comes back without its history, a
+ * Reset is returned before its new events. After a lost connection the subscriber reconnects and recovers what was
+ * published meanwhile. It reads every broker of the list at once, each with numbers of its own: wherever a publisher
+ * moves, its events arrive.
+ *
+ * It works only while a call is pending, and does not keep the process alive otherwise.
  *
  *   for await (const item of new Subscriber(["stock.>", "clock"])) …
  */
 export class Subscriber {
-  duplicates = 0; // events that arrived again and were skipped
-  recovered = 0; // events recovered from history
-  undecodable = 0; // messages that are not events
   closed = false;
 
   #patterns;
+  #since = null;
+  #token = new Map(); // of `since`: by stream, the position
   #brokers;
-  #control;
-  #ready = []; // items for receive(); those before #returned have been returned
+  #counters = { duplicates: 0, recovered: 0, undecodable: 0 };
+  #ready = []; // items and marks for receive(); those before #returned have been returned
   #returned = 0;
-
-  #connection = null;
-  #connectAt = 0;
-  #backoff = BACKOFF_MS[0];
-  #liveTopic;
-  #liveDeadline;
-  #live = false;
-
-  #stream = null; // the broker's stream
-  #startPosition = new Map(); // by stream: reading began after this position
-  #lastSeenByTopic = new Map(); // by stream, then by topic: { offset, position }
-  #tailsAt = 0;
-  #tailsAfter = 0n;
-  #suspectedGaps = [];
-  #repairAt = 0;
+  #throttle = null;
+  #positions = new Map(); // by stream: everything up to here has been returned
+  #streams = new Map(); // StreamReader by stream
+  #createdAt = now();
+  #firstLiveAt = null;
+  #beganAt = null; // when every broker that is there was live
+  #readers = [];
+  #turnAt = 0;
 
   /** Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per broker.
-   * Throws a RangeError for an invalid pattern, an Error for an invalid endpoint. */
-  constructor(patterns, { egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL } = {}) {
+   *
+   * `since` puts history before the new events: a resume token continues where an earlier subscriber stopped; a duration
+   * ("10m") is counted back from now by the broker's clock; an offset (BigInt or number) continues after this event of one
+   * topic. `every` (milliseconds, or "5s") limits each topic to one event per interval: the first one at once, then the
+   * latest.
+   *
+   * Throws a RangeError for an invalid pattern, `since` or `every`, an Error for an invalid endpoint. */
+  constructor(patterns, { egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL, since, every } = {}) {
     if (patterns.length === 0) throw new RangeError("expected at least one pattern, got none");
     this.#patterns = patterns.map((pattern) => new Pattern(pattern));
-    this.#brokers = new Brokers({ egress, control });
-    this.#control = new Control(this.#brokers.current.control);
+    this.#since = since === undefined || since === null ? null : parseSince(since);
+    this.#brokers = brokerList({ egress, control });
+    if (this.#since?.offset !== undefined
+        && (patterns.length > 1 || !this.#patterns[0].isExact || this.#brokers.length > 1)) {
+      throw new RangeError("since: expected one topic and one broker with an offset, "
+        + `got ${patterns.length} patterns (${patterns[0]}) and ${this.#brokers.length} brokers`);
+    }
+    if (every !== undefined && every !== null) {
+      this.#throttle = new Throttle(parseInterval(every), (event) => this.#ready.push(event));
+    }
+    this.#token = this.#since?.positions ?? this.#token;
+    this.#positions = new Map(this.#token);
+    const handlers = {
+      attach: (reader, live) => this.#attach(reader, live), counters: this.#counters,
+      replaced: (reader, old, replacement) => this.#onReplaced(reader, old, replacement),
+    };
     try {
-      this.#connect();
+      for (const broker of this.#brokers) this.#readers.push(new BrokerReader(broker, this.#patterns, handlers));
     } catch (error) {
       this.close();
       throw error;
     }
   }
 
-  /** Whether the subscriptions are active on the current connection, confirmed by the broker's live reply. */
+  /** Whether the subscriptions are active at one broker at least: its live reply has come within the last seconds. */
   get live() {
-    return this.#live;
+    return this.#readers.some(({ live }) => live);
   }
 
-  /** Waits until the subscriptions are active: everything published from now on is delivered or reported as a Gap.
-   * Rejects with TimeoutError. */
+  /** Events that arrived again and were skipped. */
+  get duplicates() {
+    return this.#counters.duplicates;
+  }
+
+  /** Missing events that were recovered from history. */
+  get recovered() {
+    return this.#counters.recovered;
+  }
+
+  /** Messages that are not events. */
+  get undecodable() {
+    return this.#counters.undecodable;
+  }
+
+  /** Waits until the subscriptions are active: everything published from now on is delivered or reported as a Gap, at
+   * whichever broker of the list. Rejects with TimeoutError if none of them replies. */
   async waitLive({ timeout = 10_000 } = {}) {
-    for (const deadline = now() + timeout; !this.#live;) {
+    for (const deadline = now() + timeout; !(this.live && this.#beganAt !== null);) {
       if (this.closed || now() >= deadline) {
-        throw new TimeoutError(`no live reply from ${this.#brokers.current.egress} within ${timeout} ms`);
+        throw new TimeoutError(`no live reply from ${namesOf(this.#brokers, "egress")} within ${timeout} ms`);
       }
       await this.#work(deadline);
     }
   }
 
-  /** The next Event, Gap or Reset; null if there is none within `timeout`, or after close(). May take up to two seconds
-   * longer while missing events are recovered. */
+  /** The next Event, Gap or Reset; null if there is none within `timeout`, or after close(). */
   async receive({ timeout = 10_000 } = {}) {
-    for (const deadline = now() + timeout; this.#returned === this.#ready.length && !this.closed;) {
+    const deadline = now() + timeout;
+    for (let last = false; ;) {
+      const item = this.#next();
+      if (item || last || this.closed) return item;
+      last = now() >= deadline; // with a timeout of 0, too, what has arrived is handled
       await this.#work(deadline);
-      if (now() >= deadline) break;
     }
-    const item = this.#ready[this.#returned++] ?? null;
-    if (this.#returned >= this.#ready.length) {
-      this.#ready = [];
-      this.#returned = 0;
-    }
-    return item;
   }
 
-  /** All items, until close(). */
+  /** All items, until close(). Leaving the loop does not close the subscriber, but nothing keeps the process alive then. */
   async *[Symbol.asyncIterator]() {
     while (!this.closed) {
       const item = await this.receive({ timeout: 60_000 });
@@ -117,199 +143,143 @@ export class Subscriber {
     }
   }
 
+  /** Where another Subscriber continues with `since`. Everything before it has been returned by receive(); what was
+   * returned in the last second or two may be behind it and comes again. "" if nothing is known yet. */
+  resumeToken() {
+    return resumeToken(this.#positions);
+  }
+
   /** Closes the subscriber at once. */
   close() {
     this.closed = true;
-    this.#live = false;
-    this.#connection?.close();
-    this.#control.close();
+    for (const reader of this.#readers) reader.close();
   }
 
-  // The connection.
+  // The brokers.
 
-  #connect() {
-    if (this.#brokers.moveOn()) this.#control.use(this.#brokers.current.control);
-    const options = { receiveHighWaterMark: RECEIVE_HWM };
-    this.#connection = new Connection(UnboundedSub, this.#brokers.current.egress, options);
-    // The socket is already connecting, so subscriptions are sent in this order. The reply to the last one shows that
-    // all are active. Its nonce has not been used before.
-    this.#liveTopic = `$SYS.live.${randomBytes(8).toString("hex")}`;
-    for (const { prefix } of this.#patterns) this.#connection.socket.subscribe(prefix);
-    this.#connection.socket.subscribe(this.#liveTopic);
-    this.#liveDeadline = now() + LIVE_TIMEOUT_MS;
-  }
-
-  #disconnect() {
-    this.#connection.close();
-    this.#connection = null;
-    this.#live = false;
-    this.#connectAt = now() + this.#backoff;
-    this.#backoff = Math.min(2 * this.#backoff, BACKOFF_MS[1]);
-  }
-
-  /** Handles one message, or waits for one until `deadline` or until another action is due. */
+  /** Handles what has arrived, or waits for something until `deadline` or until another action is due. */
   async #work(deadline) {
-    if (!this.#connection) {
-      await sleep(Math.min(this.#connectAt, deadline) - now());
-      if (!this.closed && now() >= this.#connectAt) this.#connect();
-      return;
+    if (now() >= this.#turnAt) {
+      await turn(); // timers and signals have their turn, too
+      this.#turnAt = now() + TURN_MS;
     }
-    const due = !this.#live ? this.#liveDeadline : this.#suspectedGaps.length > 0 ? this.#repairAt : this.#tailsAt;
-    const frames = await this.#connection.receive(Math.min(deadline, due));
-    if (frames) {
-      await this.#onMessage(frames);
-    } else if (this.closed) {
-      return;
-    } else if (this.#connection.ended || (!this.#live && now() >= this.#liveDeadline)) {
-      this.#disconnect();
-    } else if (this.#live && now() >= due) {
-      await (this.#suspectedGaps.length > 0 ? this.#repairSuspectedGaps() : this.#checkTails());
-    }
+    let busy = false;
+    for (const reader of this.#readers) busy = await reader.work() || busy;
+    const time = now();
+    this.#updateBegan(time);
+    this.#throttle?.tick(time);
+    if (this.#returned < this.#ready.length || busy || this.closed) return;
+    let due = Math.min(deadline, this.#throttle?.due() ?? Infinity, ...this.#readers.map((reader) => reader.due()));
+    if (this.#firstLiveAt !== null && this.#beganAt === null) due = Math.min(due, this.#firstLiveAt + OTHERS_MS);
+    if (due <= time) return;
+    const timer = sleep(due - time);
+    await Promise.race([timer.done, ...this.#readers.map((reader) => reader.wait())]);
+    timer.cancel();
+    this.#turnAt = now() + TURN_MS;
   }
 
-  // Received messages.
-
-  async #onMessage(frames) {
-    const stamp = readStamp(frames.at(-1));
-    if (frames.length !== 2 || !stamp) {
-      this.undecodable += 1;
-      return;
-    }
-    const topic = frames[0].toString();
-    if (topic === this.#liveTopic) {
-      this.#onLive(stamp);
-    } else if (this.#patterns.some((pattern) => pattern.matches(topic))) {
-      // ZeroMQ matches byte prefixes: "time" also gets "timezone".
-      await this.#onEvent(topic, frames[1], stamp);
-    }
+  #updateBegan(time) {
+    if (this.#beganAt !== null) return;
+    if (this.live) this.#firstLiveAt ??= time;
+    const enough = this.#firstLiveAt !== null && time >= this.#firstLiveAt + OTHERS_MS;
+    if (enough || this.#readers.every(({ live }) => live)) this.#beganAt = time;
   }
 
-  #onLive({ stream, position }) {
-    this.#connection.socket.unsubscribe(this.#liveTopic);
-    if (this.#stream === null) {
-      this.#stream = stream;
-      this.#startPosition.set(stream, position);
-      this.#tailsAfter = position;
-    } else if (this.#stream !== stream) {
-      // A new incarnation of the same broker is read from its beginning, including what was published before the
-      // subscriptions were active again. Another broker is read from now on.
-      this.#reset(stream, originOf(this.#stream) === originOf(stream) ? 0n : position);
+  /** The reader of the stream that a live reply has shown. Two brokers with the same stream share it. */
+  #attach(reader, live) {
+    let stream = this.#streams.get(live.stream);
+    if (!stream) {
+      stream = new StreamReader(live.stream, this.#patterns, this.#begin(reader, live), live.position, {
+        control: reader.channel, counters: this.#counters, deliver: (item) => this.#deliver(item),
+        mark: (id, position) => this.#onResumePosition(id, position),
+      });
+      this.#streams.set(live.stream, stream);
     }
-    this.#brokers.markUp();
-    this.#live = true;
-    this.#backoff = BACKOFF_MS[0];
-    this.#tailsAt = now(); // events may have been published while disconnected
+    return stream;
   }
 
-  #reset(stream, position) {
-    this.#ready.push(new Reset(this.#stream, stream));
-    this.#lastSeenByTopic.delete(this.#stream);
-    this.#stream = stream;
-    this.#startPosition.set(stream, position);
-    this.#tailsAfter = position;
-    this.#suspectedGaps = [];
+  #begin(reader, live) {
+    const time = now();
+    // A time before now by the clock of the broker that has just sent the live reply: rather too early than too late.
+    const brokerTime = (ago) => live.received_ns - nanoseconds(ago);
+    if (reader.previous !== null) {
+      // A new incarnation: all of it is new.
+      if (originOf(reader.previous) === originOf(live.stream) || this.#readers.length === 1) return { position: 0n };
+      return { sinceNs: brokerTime(time - (this.#beganAt ?? time)) };
+    }
+    if (this.#token.size > 0) return this.#resume(live);
+    if (this.#since?.offset !== undefined) return { offset: this.#since.offset };
+    if (this.#since) return { sinceNs: brokerTime(time - this.#createdAt) - this.#since.agoNs };
+    // A broker that appears while we are reading: everything since then is to be delivered.
+    if (this.#beganAt !== null) return { sinceNs: brokerTime(time - this.#beganAt) };
+    return {};
   }
 
-  async #onEvent(topic, bytes, stamp) {
-    const { stream, offset, position, previous } = stamp;
-    if (this.#stream !== null && this.#stream !== stream && originOf(this.#stream) === originOf(stream)) {
-      this.#reset(stream, 0n); // a new incarnation of the same broker
+  #resume({ stream, position: livePosition }) {
+    const position = this.#token.get(stream);
+    if (position !== undefined) {
+      if (position <= livePosition) return { position };
+      this.#reset(stream, stream);
+      return { position: 0n };
     }
-    if (offset > 0n) { // some system events are not numbered
-      if (offset <= (this.#lastSeen(stream, topic)?.offset ?? 0n)) {
-        this.duplicates += 1;
+    // An earlier incarnation of this broker, or of the only broker that there is.
+    const only = this.#token.size === 1 && this.#readers.length === 1;
+    const old = [...this.#token.keys()].find((each) => only || originOf(each) === originOf(stream));
+    if (old !== undefined) this.#reset(old, stream);
+    return { position: 0n };
+  }
+
+  #onReplaced(reader, old, replacement) {
+    const stream = this.#streams.get(old);
+    if (stream) {
+      const other = this.#readers.find((each) => each !== reader && each.stream === stream);
+      if (other) {
+        stream.control = other.channel;
         return;
       }
-      await this.#repairGap(topic, stream, offset - 1n, previous);
-      this.#setLastSeen(stream, topic, offset, position);
+      this.#streams.delete(old);
+      stream.end();
     }
-    try {
-      this.#ready.push(new Event(topic, bytes, stamp));
-    } catch {
-      this.#ready.push(new Gap(stream, topic, offset, offset, "undecodable"));
+    this.#reset(old, replacement);
+  }
+
+  #reset(old, replacement) {
+    this.#throttle?.releaseAll(now());
+    this.#ready.push(new Reset(old, replacement));
+    if (old !== replacement) this.#ready.push(new Mark(old, null));
+    this.#ready.push(new Mark(replacement, 0n));
+  }
+
+  // The queue.
+
+  #next() {
+    let item = null;
+    while (item === null && this.#returned < this.#ready.length) {
+      const next = this.#ready[this.#returned++];
+      if (!(next instanceof Mark)) item = next;
+      else if (next.position === null) this.#positions.delete(next.stream);
+      else this.#positions.set(next.stream, next.position);
     }
-  }
-
-  #lastSeen(stream, topic) {
-    return this.#lastSeenByTopic.get(stream)?.get(topic);
-  }
-
-  #setLastSeen(stream, topic, offset, position) {
-    if (!this.#lastSeenByTopic.has(stream)) this.#lastSeenByTopic.set(stream, new Map());
-    this.#lastSeenByTopic.get(stream).set(topic, { offset, position });
-  }
-
-  // Missing events.
-
-  /** Delivers the missing events of the topic up to the offset `last`, which is at the position `until`. */
-  async #repairGap(topic, stream, last, until) {
-    const seen = this.#lastSeen(stream, topic);
-    // The topic's first event comes without a hole unless there was another since the reading began.
-    const after = seen ? seen.position : this.#startPosition.get(stream);
-    const first = seen ? seen.offset + 1n : after === 0n ? 1n : 0n;
-    if (seen ? last < first : after === undefined || until <= after) return;
-    const { events, lostSome, reason } = await this.#fetch(topic, stream, after, until);
-    let expected = first; // 0n: not known
-    for (const event of events) {
-      const { offset } = event.stamp;
-      if (offset > expected && (expected > 0n || lostSome)) {
-        this.#ready.push(new Gap(stream, topic, expected, offset - 1n, reason));
-      }
-      this.#ready.push(event);
-      this.recovered += 1;
-      expected = offset + 1n;
+    if (this.#returned >= this.#ready.length) {
+      this.#ready.length = 0;
+      this.#returned = 0;
     }
-    if (expected <= last) this.#ready.push(new Gap(stream, topic, expected, last, reason));
+    return item;
   }
 
-  /** The events of the topic in (after, until] from history, whether some are lost, and the reason. */
-  async #fetch(topic, stream, after, until) {
-    const events = [];
-    for (let lostSome = false; ;) {
-      try {
-        const slice = { after: { stream, position: after }, until, timeout: RECOVERY_TIMEOUT_MS };
-        for await (const event of this.#control.replay(topic, slice)) {
-          events.push(event);
-          after = event.stamp.position;
-        }
-        return { events, lostSome, reason: "history_gone" };
-      } catch (error) {
-        if (error instanceof TimeoutError) return { events, lostSome: true, reason: "recovery_timeout" };
-        const next = error instanceof HistoryGone ? error.firstAvailable - 1n : 0n;
-        if (!(after < next && next < until)) return { events, lostSome: true, reason: "history_gone" };
-        lostSome = true;
-        after = next;
-      }
+  #deliver(item) {
+    if (this.#throttle && item instanceof Event) {
+      this.#throttle.event(item, now());
+      return;
     }
+    if (item instanceof Gap) this.#throttle?.release(item.topic, now());
+    else if (item instanceof Reset) this.#throttle?.releaseAll(now());
+    this.#ready.push(item);
   }
 
-  /** Checks for losses that no later event reveals: at the end of a topic. */
-  async #checkTails() {
-    this.#tailsAt = now() + TAILS_INTERVAL_MS;
-    try {
-      const patterns = this.#patterns.map(({ text }) => text);
-      const { stream, position, tails } = await this.#control.tails(patterns, this.#tailsAfter,
-        { timeout: RECOVERY_TIMEOUT_MS });
-      if (stream !== this.#stream) return;
-      this.#tailsAfter = position;
-      this.#suspectedGaps = tails.filter((tail) => this.#isMissing(tail));
-      this.#repairAt = now() + GRACE_MS;
-    } catch (error) {
-      if (!(error instanceof TimeoutError || error instanceof ControlError)) throw error;
-    }
-  }
-
-  #isMissing(tail) {
-    const seen = this.#lastSeen(this.#stream, tail.topic);
-    return seen ? seen.offset < tail.offset : tail.position > this.#startPosition.get(this.#stream);
-  }
-
-  async #repairSuspectedGaps() {
-    const suspects = this.#suspectedGaps;
-    this.#suspectedGaps = [];
-    for (const tail of suspects.filter((suspect) => this.#isMissing(suspect))) {
-      await this.#repairGap(tail.topic, this.#stream, tail.offset, tail.position);
-      this.#setLastSeen(this.#stream, tail.topic, tail.offset, tail.position);
-    }
+  #onResumePosition(stream, position) {
+    if (position === null) return;
+    const waiting = this.#throttle?.lowestWaiting(stream) ?? null;
+    this.#ready.push(new Mark(stream, waiting !== null && waiting <= position ? waiting - 1n : position));
   }
 }

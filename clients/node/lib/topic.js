@@ -46,6 +46,11 @@ export class Pattern {
     check(text, this.#tokens.filter((token) => token !== "*"));
   }
 
+  /** Whether the pattern is a topic, without wildcards. */
+  get isExact() {
+    return !this.#open && !this.#tokens.includes("*");
+  }
+
   /** The prefix to subscribe to with a ZeroMQ socket: the text before the first wildcard. */
   get prefix() {
     const wild = this.#tokens.indexOf("*");

@@ -19,6 +19,17 @@ export function readStamp(event) {
   return { stream, position, offset, previous, received_ns: event.readBigInt64LE(at(4) + 1) };
 }
 
+/** For JSON.stringify(): 64-bit numbers as strings, as in protobuf's JSON; the stream as 16 hex digits; bytes as base64. */
+function plain(value) {
+  if (typeof value === "bigint") return value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString("base64");
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
+}
+
+const hex = (stream) => stream.toString(16).padStart(16, "0");
+
 /** One event: its topic, the event itself (`body`: source, sequence, time, payload, attributes, …) and its stamp. */
 export class Event {
   /** Throws if `bytes` are not an event. */
@@ -38,6 +49,11 @@ export class Event {
     const any = this.body.message;
     return any && typeOf(any) === typeName ? decode(typeName, any.value) : null;
   }
+
+  toJSON() {
+    const { topic, body, stamp } = this;
+    return { topic, body: plain(body), stamp: { ...plain(stamp), stream: hex(stamp.stream) } };
+  }
 }
 
 /** Events of one topic that are lost to this reader: the offsets from `first` to `last`. `first` is 0n if it is unknown
@@ -46,6 +62,10 @@ export class Gap {
   constructor(stream, topic, first, last, reason) {
     Object.assign(this, { stream, topic, first, last, reason });
   }
+
+  toJSON() {
+    return { ...plain({ ...this }), stream: hex(this.stream) };
+  }
 }
 
 /** The broker came back without its history, or another broker took over. Numbering restarted. An unknown number of
@@ -53,5 +73,9 @@ export class Gap {
 export class Reset {
   constructor(oldStream, newStream) {
     Object.assign(this, { oldStream, newStream });
+  }
+
+  toJSON() {
+    return { oldStream: hex(this.oldStream), newStream: hex(this.newStream) };
   }
 }

@@ -1,0 +1,216 @@
+// One broker of a reader's list: its live events and its control endpoint.
+
+import { randomBytes } from "node:crypto";
+import { Subscriber as Sub } from "zeromq";
+import { ControlChannel } from "./channel.js";
+import { Mailbox } from "./mailbox.js";
+import { now } from "./time.js";
+import { readStamp } from "./wire.js";
+
+const LIVE_INTERVAL_MS = 1000; // from a live reply to the next nonce
+const LIVE_TIMEOUT_MS = 2000; // a nonce that has not been answered by then is replaced by another one
+const SILENCE_MS = 10_000; // after this long without any message, the connection is begun again
+const RECONNECT_MS = [50, 500]; // libzmq's pause between two attempts: at first, and at most
+const HEARTBEAT_MS = 5000;
+const RECEIVE_HWM = 100_000;
+const TURN_MESSAGES = 256;
+const EARLY_BYTES_MAX = 16 << 20;
+const ZMQ_SNDHWM = 23;
+
+/** Subscriptions are messages too: at the default high-water mark, many at once would be lost. */
+class UnboundedSub extends Sub {
+  constructor(options) {
+    super(options);
+    this.setInt32Option(ZMQ_SNDHWM, 0);
+  }
+}
+
+/** Subscribes at one broker. libzmq renews the connection, and what was received before it was lost stays in the queue. A
+ * new nonce every second shows whether the subscriptions are active. Owns its sockets.
+ *
+ * The stream that the broker has now is read by a StreamReader, which `attach(reader, stamp of the live reply)` returns.
+ * `replaced(reader, old stream, new stream)` is called when the broker has come back with another stream, before anything
+ * of that stream is delivered. */
+export class BrokerReader {
+  live = false; // whether the last nonce was answered in time
+  stream = null; // the StreamReader, after the first live reply of the stream
+  previous = null; // the stream before this one
+
+  #egress;
+  #patterns;
+  #attach;
+  #replaced;
+  #counters;
+  #socket;
+  #mailbox;
+  #streamId = null;
+  #ended = new Set();
+  #early = []; // events of a stream without a live reply yet
+  #earlyBytes = 0;
+  #liveTopic = null;
+  #askedAt = 0;
+  #askAt = 0;
+  #heardAt = now();
+  #drained = false;
+
+  /** Connects in the background. Throws for an invalid endpoint. */
+  constructor({ egress, control }, patterns, { attach, replaced, counters }) {
+    this.#egress = egress;
+    this.#patterns = patterns;
+    this.#attach = attach;
+    this.#replaced = replaced;
+    this.#counters = counters;
+    this.channel = new ControlChannel(control);
+    this.#socket = new UnboundedSub({
+      linger: 0, receiveHighWaterMark: RECEIVE_HWM, ipv6: egress.includes("["),
+      reconnectInterval: RECONNECT_MS[0], reconnectMaxInterval: RECONNECT_MS[1],
+      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS,
+    });
+    this.#mailbox = new Mailbox(this.#socket);
+    try {
+      this.#socket.connect(egress);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    // The socket is already connecting, so subscriptions are sent in this order.
+    for (const { prefix } of patterns) this.#socket.subscribe(prefix);
+    this.#ask(this.#heardAt);
+  }
+
+  close() {
+    this.live = false;
+    this.#socket.close();
+    this.channel.close();
+  }
+
+  /** Handles what has arrived, up to a limit, and what is due. Resolves to whether there may be more. */
+  async work() {
+    this.#drained = !(await this.#receive());
+    await this.channel.poll();
+    if (this.#socket.closed) return false;
+    const time = now();
+    this.#keepLive(time);
+    this.stream?.work(time, this.#drained);
+    return !this.#drained;
+  }
+
+  /** Resolves when a message has arrived, or after at most 100 ms. */
+  wait() {
+    return Promise.race([this.#mailbox.wait(), this.channel.wait()]);
+  }
+
+  /** When work() has something to do even if nothing arrives. */
+  due() {
+    const live = this.#liveTopic ? this.#askedAt + LIVE_TIMEOUT_MS : this.#askAt;
+    return Math.min(live, this.channel.due(), this.stream?.due(this.#drained) ?? Infinity);
+  }
+
+  // Messages.
+
+  async #receive() {
+    for (let count = 0; count < TURN_MESSAGES; ++count) {
+      const frames = await this.#mailbox.take();
+      if (!frames) return false;
+      this.#onMessage(frames);
+    }
+    return true;
+  }
+
+  #onMessage(frames) {
+    this.#heardAt = now();
+    const stamp = readStamp(frames.at(-1));
+    if (frames.length !== 2 || !stamp) {
+      this.#counters.undecodable += 1;
+      return;
+    }
+    const topic = frames[0].toString();
+    if (topic === this.#liveTopic) {
+      this.#onLive(stamp);
+    } else if (this.#patterns.some((pattern) => pattern.matches(topic))) {
+      // ZeroMQ matches byte prefixes: "time" also gets "timezone".
+      this.#onEvent(topic, frames[1], stamp);
+    }
+  }
+
+  #onEvent(topic, bytes, stamp) {
+    if (!this.#isCurrent(stamp.stream)) return;
+    if (this.stream) {
+      this.stream.onEvent(topic, bytes, stamp);
+    } else if (this.#earlyBytes + bytes.length <= EARLY_BYTES_MAX) {
+      this.#early.push([topic, bytes, stamp]);
+      this.#earlyBytes += bytes.length;
+    }
+  }
+
+  #onLive(stamp) {
+    if (!this.#socket.closed) this.#socket.unsubscribe(this.#liveTopic);
+    this.#liveTopic = null;
+    this.#askAt = this.#heardAt + LIVE_INTERVAL_MS;
+    if (!this.#isCurrent(stamp.stream)) return;
+    const anew = !this.live;
+    this.live = !this.#socket.closed;
+    if (this.stream) {
+      this.stream.onLive(stamp.position, anew);
+      return;
+    }
+    this.#streamId = stamp.stream;
+    this.stream = this.#attach(this, stamp);
+    const early = this.#early;
+    this.#early = [];
+    this.#earlyBytes = 0;
+    for (const event of early) this.stream.onEvent(...event);
+  }
+
+  /** Whether the stream is read. One that has not been seen here before replaces the one before it. */
+  #isCurrent(stream) {
+    if (this.#ended.has(stream)) return false;
+    if (this.#streamId === null) {
+      this.#streamId = stream;
+    } else if (this.#streamId !== stream) {
+      const old = this.#streamId;
+      const wasRead = this.stream !== null;
+      this.#ended.add(old);
+      this.#early = [];
+      this.#earlyBytes = 0;
+      this.#streamId = stream;
+      this.stream = null;
+      this.#askAt = 0;
+      if (wasRead) {
+        this.previous = old;
+        this.#replaced(this, old, stream);
+      }
+    }
+    return true;
+  }
+
+  // The connection.
+
+  /** Subscribes to a new nonce. The reply shows that the subscriptions are active, and up to which position everything that
+   * was to arrive has arrived. */
+  #ask(time) {
+    this.#liveTopic = `$SYS.live.${randomBytes(8).toString("hex")}`;
+    this.#socket.subscribe(this.#liveTopic);
+    this.#askedAt = time;
+  }
+
+  #keepLive(time) {
+    if (!this.#liveTopic) {
+      if (time >= this.#askAt) this.#ask(time);
+    } else if (this.#drained && time >= this.#askedAt + LIVE_TIMEOUT_MS) {
+      this.live = false;
+      this.#socket.unsubscribe(this.#liveTopic);
+      if (time >= this.#heardAt + SILENCE_MS) {
+        // libzmq does not reconnect after a protocol error.
+        this.#heardAt = time;
+        try {
+          this.#socket.disconnect(this.#egress);
+        } catch {
+          // it has dropped the endpoint already
+        }
+        this.#socket.connect(this.#egress);
+      }
+      this.#ask(time);
+    }
+  }
+}

@@ -1,0 +1,91 @@
+// Requests to a broker's control endpoint that do not block: replies are handed to callbacks.
+
+import { Dealer } from "zeromq";
+import { Mailbox } from "./mailbox.js";
+import { decode, encode } from "./proto.js";
+import { now } from "./time.js";
+
+const SILENCE_MS = 5000; // after this long without any reply, the connection is begun again
+
+/** A connection to one control endpoint, renewed by libzmq. Owns its socket. The broker handles the requests of a channel
+ * in order. */
+export class ControlChannel {
+  #socket;
+  #mailbox;
+  #lastId = 0n;
+  #pending = new Map(); // by the request's number: { onReply, deadline }
+  #heardAt = now();
+
+  /** Connects in the background. Throws if `endpoint` is invalid. */
+  constructor(endpoint) {
+    this.endpoint = endpoint;
+    this.#connect();
+  }
+
+  /** Sends a request, `{ [name]: fields }`. poll() calls `onReply` with the reply, or with null if there is none within
+   * `timeout` ms. The reply's `end` may be "error". */
+  request(request, timeout, onReply) {
+    const id = ++this.#lastId;
+    this.#pending.set(id, { onReply, deadline: now() + timeout });
+    // It is sent, or fails, at once: too many may wait for an absent broker already. Then it times out.
+    this.#socket.send(encode("backplane.v1.ControlRequest", { version: 1, id, ...request })).catch(() => {});
+  }
+
+  /** Calls the callbacks of the replies that have arrived, then of the requests that have timed out. Does not wait. */
+  async poll() {
+    for (let frames; (frames = await this.#mailbox.take());) {
+      this.#heardAt = now();
+      let reply;
+      try {
+        reply = decode("backplane.v1.ControlReply", frames.at(-1));
+      } catch {
+        continue; // not from a broker: let the timeout decide
+      }
+      const pending = this.#pending.get(reply.id);
+      if (this.#pending.delete(reply.id)) pending.onReply(reply);
+    }
+    const overdue = [...this.#pending].filter(([, { deadline }]) => deadline <= now());
+    for (const [id] of overdue) this.#pending.delete(id);
+    if (overdue.length > 0 && !this.#socket.closed
+        && (this.#pending.size === 0 || now() >= this.#heardAt + SILENCE_MS)) {
+      // A new socket discards what is still queued, and connects to whatever is there now.
+      this.#heardAt = now();
+      this.#socket.close();
+      this.#connect();
+    }
+    for (const [, { onReply }] of overdue) onReply(null);
+  }
+
+  /** Resolves when poll() has something to do, or after at most 100 ms. */
+  wait() {
+    return this.#mailbox.wait();
+  }
+
+  /** When poll() has something to do even without a message, in terms of now(). */
+  due() {
+    let due = Infinity;
+    for (const { deadline } of this.#pending.values()) due = Math.min(due, deadline);
+    return due;
+  }
+
+  get closed() {
+    return this.#socket.closed;
+  }
+
+  /** Closes the connection. The callbacks of pending requests are not called. */
+  close() {
+    this.#pending.clear();
+    this.#socket.close();
+  }
+
+  #connect() {
+    this.#socket = new Dealer({ linger: 0, sendTimeout: 0, ipv6: this.endpoint.includes("[") });
+    this.#mailbox = new Mailbox(this.#socket);
+    try {
+      this.#socket.connect(this.endpoint);
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+  }
+}

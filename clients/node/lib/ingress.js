@@ -1,0 +1,194 @@
+// One broker of a publisher's list: its ingress and its control endpoint.
+
+import { XPublisher } from "zeromq";
+import { ControlChannel } from "./channel.js";
+import { Mailbox } from "./mailbox.js";
+import { fileDescriptorSet } from "./proto.js";
+import { now } from "./time.js";
+
+const SUBSCRIBE_MS = [500, 8000]; // how long the broker may take to subscribe: at first, and at most
+const BACKOFF_MS = 50; // between two connections
+const REPLY_TIMEOUT_MS = 1000;
+const HEARTBEAT_MS = 5000;
+const SEND_HWM = 4000;
+const SILENT_MS = 1000; // a broker that has not replied for this long is not available
+
+/** What register() reports if there is no reply. */
+export const NO_REPLY = "no reply";
+
+/** Connects to a broker's ingress, again and again, and requests what it has admitted. Owns its sockets.
+ *
+ * Each connection has a socket of its own, which libzmq does not reconnect: what was queued for a lost connection must not
+ * follow behind events that were lost with it. The broker subscribes to everything, which shows that a connection stands;
+ * libzmq takes the subscription back when it ends. */
+export class Ingress {
+  subscribed = false;
+  connection = 0; // counts connections
+  eventBytesMax = null; // from Hello
+  draining = false;
+  stream = null;
+  repliedAt = -Infinity;
+  asking = false; // a reply of askAdmitted() is pending
+
+  #endpoint;
+  #session;
+  #socket = null;
+  #mailbox = null;
+  #downSince = now(); // not subscribed since then; null: subscribed
+  #connectAt = 0;
+  #deadline = 0;
+  #patienceMs = SUBSCRIBE_MS[0];
+
+  /** Starts connecting. Throws for an invalid endpoint. */
+  constructor({ ingress, control }, source, session) {
+    this.#endpoint = ingress;
+    this.#session = { source, session };
+    this.channel = new ControlChannel(control);
+    try {
+      this.#connect(now());
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Handles what has arrived, and renews the connection. Does not wait. */
+  async poll() {
+    await this.channel.poll();
+    const time = now();
+    if (!this.#socket) {
+      // Without a reply on control it is not there: connecting is left to an occasional attempt.
+      const due = this.replies(time) ? this.#connectAt : this.#connectAt + SUBSCRIBE_MS[1];
+      if (time >= due && !this.channel.closed) this.#connect(time);
+      return;
+    }
+    for (let frames; this.#socket && (frames = await this.#mailbox.take());) {
+      if (frames[0][0] === 1) { // and an empty prefix
+        this.subscribed = true;
+        this.#downSince = null;
+        this.#patienceMs = SUBSCRIBE_MS[0];
+      } else {
+        this.disconnect(time);
+      }
+    }
+    if (this.#socket && !this.subscribed && time >= this.#deadline) {
+      this.#patienceMs = Math.min(2 * this.#patienceMs, SUBSCRIBE_MS[1]);
+      this.disconnect(time);
+    }
+  }
+
+  /** Resolves when a message has arrived, or after at most 100 ms. */
+  wait() {
+    return Promise.race([this.channel.wait(), ...(this.#mailbox ? [this.#mailbox.wait()] : [])]);
+  }
+
+  /** Whether events can be published here, as far as anybody can know. */
+  available(time) {
+    return this.subscribed && !this.draining && this.replies(time);
+  }
+
+  replies(time) {
+    return time < this.repliedAt + SILENT_MS;
+  }
+
+  /** Whether it has been gone for a while. */
+  lost(time, patienceMs) {
+    return !this.replies(time) || (this.#downSince !== null && time >= this.#downSince + patienceMs);
+  }
+
+  /** Requests what the broker has admitted of our session. `onDone` gets the reply, or null if there is none for this
+   * connection. Returns false if a request is pending: `onDone` is not called then. */
+  askAdmitted(onDone = () => {}) {
+    if (this.asking) return false;
+    this.asking = true;
+    const { connection } = this;
+    this.channel.request({ admitted: this.#session }, REPLY_TIMEOUT_MS, (reply) => {
+      this.asking = false;
+      const useful = reply?.reply === "admitted" && this.#onReply(reply, reply.admitted.draining)
+        && connection === this.connection;
+      onDone(useful ? reply : null);
+    });
+    return true;
+  }
+
+  /** Reports the source as up, or as down with `closing`. Notes the broker's limit for events. */
+  sayHello(counters, { closing = false, onDone = () => {} } = {}) {
+    const { source: name, session } = this.#session;
+    const hello = { name, session, closing, role: "ROLE_PUBLISHER", counters };
+    this.channel.request({ hello }, REPLY_TIMEOUT_MS, (reply) => {
+      if (reply?.reply === "hello" && this.#onReply(reply, reply.hello.draining)) {
+        this.eventBytesMax = Number(reply.hello.max_event_bytes) || null;
+      }
+      onDone();
+    });
+  }
+
+  /** Registers the definitions of types. `onDone` gets the problem, or null. */
+  register(typeNames, onDone) {
+    const request = { types: { register_files: fileDescriptorSet(typeNames) } };
+    this.channel.request(request, REPLY_TIMEOUT_MS, (reply) => {
+      const problem = reply?.end === "error" ? `${reply.error.code}: ${reply.error.text}` : null;
+      onDone(reply ? problem : NO_REPLY);
+    });
+  }
+
+  /** Resolves to false if the connection's send queue is full. */
+  async send({ topic, event }) {
+    try {
+      await this.#socket?.send([topic, event]);
+    } catch (error) {
+      if (error.code === "EAGAIN") return false;
+      throw error;
+    }
+    return true;
+  }
+
+  due() {
+    let due = this.channel.due();
+    if (this.#socket && !this.subscribed) due = Math.min(due, this.#deadline);
+    else if (!this.#socket && this.replies(now())) due = Math.min(due, this.#connectAt);
+    return due;
+  }
+
+  /** Closes the connection; what was queued on it is discarded. */
+  disconnect(time) {
+    this.#socket?.close();
+    this.#socket = null;
+    this.#mailbox = null;
+    if (this.subscribed) this.#downSince = time;
+    this.subscribed = false;
+    this.connection += 1;
+    this.#connectAt = time + BACKOFF_MS;
+  }
+
+  close() {
+    this.channel.close();
+    this.disconnect(now());
+  }
+
+  /** Notes that the broker is there. Returns false if the reply is of no use: it is from another incarnation than the
+   * connection. */
+  #onReply({ stream }, draining) {
+    this.repliedAt = now();
+    this.draining = draining;
+    const changed = this.stream !== null && this.stream !== stream;
+    this.stream = stream;
+    if (changed) {
+      this.disconnect(this.repliedAt);
+      this.#connectAt = this.repliedAt;
+    }
+    return !changed;
+  }
+
+  #connect(time) {
+    this.#socket = new XPublisher({
+      noDrop: true, sendHighWaterMark: SEND_HWM, receiveHighWaterMark: 0, linger: 0, sendTimeout: 0,
+      reconnectInterval: -1, ipv6: this.#endpoint.includes("["),
+      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS,
+    });
+    this.#mailbox = new Mailbox(this.#socket);
+    this.connection += 1;
+    this.#deadline = time + this.#patienceMs;
+    this.#socket.connect(this.#endpoint);
+  }
+}

@@ -1,0 +1,94 @@
+// The events of a publisher that no broker has confirmed.
+
+/** Numbered events, in order, and what became of them. */
+export class PublisherQueue {
+  offered = 0; // sequence of the last event that was added
+  confirmed = 0; // sequence up to which every event has been admitted or refused
+  refused = 0; // events that were refused
+  resent = 0; // events sent again after a reconnect
+  inDoubt = 0; // unconfirmed events sent to a broker that lost its state or was replaced
+  refusedReason = "";
+  bytes = 0;
+  types = new Set(); // the full names of the payloads' types
+  sent = 0; // last sequence sent over the current connection
+
+  #highestSent = 0;
+  #events = new Map(); // by sequence: { topic, event, size }; null: too large for the broker
+  #refusedByStream = new Map();
+
+  add(frames) {
+    this.offered += 1;
+    this.#events.set(this.offered, frames);
+    this.bytes += frames.size;
+  }
+
+  get length() {
+    return this.#events.size;
+  }
+
+  /** The event after `sent`; null if it was refused here. */
+  nextUnsent() {
+    return this.#events.get(this.sent + 1);
+  }
+
+  markSent() {
+    this.sent += 1;
+    if (this.sent <= this.#highestSent) this.resent += 1;
+    this.#highestSent = Math.max(this.#highestSent, this.sent);
+  }
+
+  /** The broker would not take the event after `sent`. */
+  refuseNext(reason) {
+    this.bytes -= this.nextUnsent().size;
+    this.#events.set(this.sent + 1, null);
+    this.refused += 1;
+    this.refusedReason = reason;
+  }
+
+  /** Everything that is not confirmed is to be sent again: the broker refuses duplicates. */
+  rewind() {
+    this.sent = this.confirmed;
+  }
+
+  /** What was sent and not confirmed goes to a broker that knows nothing of it. */
+  doubt() {
+    for (let sequence = this.confirmed + 1; sequence <= this.#highestSent; ++sequence) {
+      if (this.#events.get(sequence)) this.inDoubt += 1;
+    }
+  }
+
+  allSentConfirmed() {
+    return this.confirmed >= this.#highestSent;
+  }
+
+  /** A broker's reply about our session. */
+  onAdmitted(stream, { sequence, refused_sequence: refusedSequence, refused, refused_reason: reason }) {
+    const before = this.#refusedByStream.get(stream) ?? 0;
+    this.refused += Math.max(0, Number(refused) - before);
+    this.#refusedByStream.set(stream, Math.max(before, Number(refused)));
+    this.refusedReason = reason || this.refusedReason;
+    this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.#highestSent));
+  }
+
+  /** Takes out what was refused here and has nothing unconfirmed before it. */
+  confirmRefused() {
+    this.#confirm(this.confirmed);
+  }
+
+  clear() {
+    this.#events.clear();
+    this.bytes = 0;
+  }
+
+  #confirm(sequence) {
+    while (this.confirmed < this.offered) {
+      const following = this.confirmed + 1;
+      const frames = this.#events.get(following);
+      if (following > sequence && (frames || following > this.sent)) break;
+      this.#events.delete(following);
+      this.bytes -= frames?.size ?? 0;
+      this.confirmed = following;
+    }
+    this.sent = Math.max(this.sent, this.confirmed);
+  }
+}

@@ -1,0 +1,438 @@
+// One stream's events: in order within each topic, once, and with a Gap for every event that is lost.
+
+import { StreamProgress } from "./progress.js";
+import { now } from "./time.js";
+import { Event, Gap, readStamp, Reset } from "./wire.js";
+
+const REPLY_TIMEOUT_MS = 2000;
+const ATTEMPTS_MAX = 8; // requests in a row without a reply: what they were to recover is lost
+const BUSY_PAUSE_MS = 100; // before a request that the broker was too busy for is sent again
+const TAILS_INTERVAL_MS = 1000; // how often to check for losses that no later event reveals
+const GRACE_MS = 100; // how long an event that a tail shows may still be in flight
+const MARK_INTERVAL_MS = 50; // how often the resume position is computed, at most
+const WAITING_BYTES_MAX = 64 << 20;
+const JOIN_BYTES_MAX = 16 << 20;
+const NOTHING = Buffer.alloc(0);
+
+const most = (a, b) => (a > b ? a : b);
+
+/** Reads one stream. An event that shows a hole waits, with its topic's later events, until the missing ones have been
+ * recovered or are known to be lost; other topics do not wait. Owns no socket: events are handed to it, and it sends
+ * requests over `control`, which may be replaced. */
+export class StreamReader {
+  #patterns;
+  #deliver;
+  #mark;
+  #counters;
+  #arrived; // the highest position that came live
+  #holes = new Map(); // by topic, then by offset: events that wait, { bytes, stamp }
+  #waitingBytes = 0;
+  #suspects = new Map(); // topics of missing events that may still be in flight: until when
+  #join = []; // live events that wait for the catch-up
+  #joinBytes = 0;
+  #catchUp = null; // { begin, until, patterns, after, cursor }: a replay of each pattern in turn, up to the live reply
+  #tailsAfter;
+  #tails = null; // { after, cursor, position, tails }: a request for tails under way
+  #tailsAt = 0;
+  #repair = null; // { topic, after, until, cursor, lostSome }: a replay of the missing events of one topic
+  #requested = false; // of the replay
+  #attempts = 0;
+  #retryAt = 0;
+  #marked = null;
+  #moved = true;
+  #markAt = 0;
+  #ended = false;
+
+  /** `begin`: after { position }, or after { offset } of the one topic, or at { sinceNs } of the broker's clock; {}: at the
+   * live reply. `deliver` takes each Event, Gap or Reset; `mark(stream, position)` notes that everything up to a position
+   * has been delivered before. `counters`: { duplicates, recovered }. */
+  constructor(stream, patterns, begin, livePosition, { control, deliver, mark, counters }) {
+    this.stream = stream;
+    this.control = control;
+    this.#patterns = patterns;
+    this.#deliver = deliver;
+    this.#mark = mark;
+    this.#counters = counters;
+    const anywhere = begin.position !== undefined || begin.offset !== undefined || begin.sinceNs !== undefined;
+    const start = begin.offset !== undefined ? 0n : anywhere ? begin.position ?? null : livePosition;
+    this.progress = new StreamProgress(stream, start);
+    if (begin.offset) this.progress.done(patterns[0].text, begin.offset, 0n);
+    this.#arrived = livePosition;
+    if (anywhere && start !== livePosition) {
+      this.#catchUp = { begin, until: livePosition, patterns: [...patterns], after: null, cursor: NOTHING };
+    }
+    this.#tailsAfter = start ?? livePosition;
+  }
+
+  // What arrives.
+
+  /** An event of the live stream. */
+  onEvent(topic, bytes, stamp) {
+    this.#arrived = most(this.#arrived, stamp.position);
+    if (!this.#catchUp) {
+      this.#take(topic, bytes, stamp, true);
+    } else if (this.#joinBytes + bytes.length <= JOIN_BYTES_MAX) {
+      this.#join.push([topic, bytes, stamp]);
+      this.#joinBytes += bytes.length;
+    }
+    // Otherwise history has it: its topic's next event, or its tail, shows that it is missing.
+  }
+
+  /** A live reply: every event up to `position` that was to arrive has arrived. `anew`: the first one after the connection
+   * was lost. */
+  onLive(position, anew) {
+    this.#arrived = most(this.#arrived, position);
+    if (anew) this.#tailsAt = 0;
+  }
+
+  /** There is nothing more of this stream: what is missing is lost, and what waits for it is delivered. */
+  end() {
+    this.#ended = true;
+    if (this.#catchUp) this.#finishCatchUp();
+    for (const topic of new Set([...this.#holes.keys(), ...this.progress.missing.keys()])) {
+      if (!this.#holes.has(topic)) this.#holes.set(topic, new Map());
+      while (this.#holes.has(topic)) this.#giveUp(topic, this.progress.missing.get(topic), "history_gone");
+    }
+  }
+
+  // What time brings.
+
+  /** Sends the requests that are due. `drained`: nothing that has been received is left. */
+  work(time, drained) {
+    this.#judgeSuspects(time, drained);
+    if (!this.#requested && time >= this.#retryAt) {
+      if (this.#catchUp) this.#requestCatchUp();
+      else if (this.#repair || this.#holes.size > 0) this.#requestRepair();
+    }
+    if (!this.#catchUp && !this.#tails && time >= this.#tailsAt) {
+      this.#tails = { after: this.#tailsAfter, cursor: NOTHING, position: 0n, tails: [] };
+      this.#requestTails();
+    }
+    if (this.#moved && time >= this.#markAt) {
+      this.#moved = false;
+      this.#markAt = time + MARK_INTERVAL_MS;
+      const position = this.progress.resumePosition();
+      if (position !== this.#marked) {
+        this.#marked = position;
+        this.#mark(this.stream, position);
+      }
+    }
+  }
+
+  /** When work() has something to do even if nothing arrives. */
+  due(drained) {
+    let due = this.#moved ? this.#markAt : Infinity;
+    if (!this.#requested && (this.#catchUp || this.#repair || this.#holes.size > 0)) due = Math.min(due, this.#retryAt);
+    if (!this.#catchUp && !this.#tails) due = Math.min(due, this.#tailsAt);
+    if (drained) for (const graceUntil of this.#suspects.values()) due = Math.min(due, graceUntil);
+    return due;
+  }
+
+  // Order.
+
+  #take(topic, bytes, stamp, isLive) {
+    const { offset, previous, position } = stamp;
+    if (offset === 0n) { // some system events are not numbered
+      this.#pass(topic, bytes, stamp);
+      return;
+    }
+    const last = this.progress.last(topic);
+    let hole = this.#holes.get(topic);
+    if (offset <= (last?.offset ?? 0n) || hole?.has(offset)) {
+      if (isLive) this.#counters.duplicates += 1;
+      return;
+    }
+    const gapless = last ? offset === last.offset + 1n : !this.progress.lacks(topic, offset - 1n, previous);
+    if (!hole && gapless) {
+      this.#pass(topic, bytes, stamp);
+      return;
+    }
+    if (!hole) {
+      hole = new Map();
+      this.#holes.set(topic, hole);
+      this.progress.miss(topic, offset - 1n, previous);
+    }
+    if (this.#waitingBytes + bytes.length > WAITING_BYTES_MAX) {
+      this.progress.miss(topic, offset, position); // recovered as well
+      return;
+    }
+    hole.set(offset, { bytes, stamp });
+    this.#waitingBytes += bytes.length;
+    this.#drain(topic);
+  }
+
+  #pass(topic, bytes, stamp) {
+    const { offset, position } = stamp;
+    if (offset > 0n) {
+      this.#moved ||= this.progress.missing.has(topic);
+      this.progress.done(topic, offset, position);
+    }
+    let item;
+    try {
+      item = new Event(topic, bytes, stamp);
+    } catch {
+      item = new Gap(this.stream, topic, offset, offset, "undecodable");
+    }
+    this.#deliver(item);
+  }
+
+  /** The offset of the topic's next event; 0n: unknown. */
+  #expected(topic) {
+    const last = this.progress.last(topic);
+    return last ? last.offset + 1n : this.progress.start === 0n ? 1n : 0n;
+  }
+
+  #pop(topic, offset) {
+    const hole = this.#holes.get(topic);
+    const waiting = hole?.get(offset);
+    if (waiting) {
+      hole.delete(offset);
+      this.#waitingBytes -= waiting.bytes.length;
+    }
+    return waiting;
+  }
+
+  /** Delivers the topic's waiting events for which nothing is missing any more, and closes the hole behind the last of
+   * them. */
+  #drain(topic) {
+    for (let waiting; (waiting = this.#pop(topic, this.#expected(topic)));) {
+      this.#pass(topic, waiting.bytes, waiting.stamp);
+    }
+    if (this.progress.missing.has(topic)) return;
+    const hole = this.#holes.get(topic);
+    const expected = this.#expected(topic);
+    let first = null;
+    for (const offset of [...hole.keys()]) {
+      if (offset < expected) this.#pop(topic, offset);
+      else if (first === null || offset < first) first = offset;
+    }
+    if (first === null) this.#holes.delete(topic);
+    else this.progress.miss(topic, first - 1n, hole.get(first).stamp.previous);
+  }
+
+  /** Whatever of the topic is still missing up to the place `until` is lost. */
+  #skipTo(topic, until, reason) {
+    const offsets = [...this.#holes.get(topic).keys()].filter((offset) => offset <= until.offset);
+    for (const offset of offsets.sort((a, b) => (a < b ? -1 : 1))) {
+      this.#lose(topic, offset - 1n, reason);
+      const waiting = this.#pop(topic, offset);
+      if (offset >= this.#expected(topic)) this.#pass(topic, waiting.bytes, waiting.stamp);
+    }
+    this.#lose(topic, until.offset, reason);
+    if ((this.progress.last(topic)?.offset ?? -1n) < until.offset) {
+      this.progress.done(topic, until.offset, until.position);
+    }
+    this.#moved = true;
+  }
+
+  #lose(topic, last, reason) {
+    const first = this.#expected(topic);
+    if (last > 0n && first <= last) this.#deliver(new Gap(this.stream, topic, first, last, reason));
+  }
+
+  #giveUp(topic, until, reason) {
+    this.#skipTo(topic, until, reason);
+    this.#drain(topic);
+  }
+
+  // Catching up with history.
+
+  #requestCatchUp() {
+    const { begin, until, patterns, after, cursor } = this.#catchUp;
+    const position = after ?? begin.position;
+    const start = position !== undefined ? { after_position: { stream: this.stream, position } }
+      : begin.offset !== undefined ? { after_offset: begin.offset } : { since_ns: begin.sinceNs };
+    this.#requested = true;
+    this.control.request({ replay: { pattern: patterns[0].text, until_position: until, cursor, ...start } },
+      REPLY_TIMEOUT_MS, (reply) => this.#onCatchUp(reply));
+  }
+
+  #onCatchUp(reply) {
+    const catchUp = this.#catchUp;
+    this.#requested = false;
+    if (this.#ended || !catchUp || this.#tryAgain(reply)) return;
+    const { begin, patterns } = catchUp;
+    const lost = (reason) => this.#deliver(new Gap(this.stream, patterns[0].text, 0n, 0n, reason));
+    if (reply?.end === "gone") {
+      const after = reply.gone.first_available - 1n;
+      if (begin.sinceNs !== undefined && catchUp.after === null) lost("history_gone");
+      if ((catchUp.after ?? 0n) < after && after < catchUp.until) {
+        catchUp.after = after;
+        catchUp.cursor = NOTHING;
+        return;
+      }
+    } else if (reply?.end === "complete" || reply?.end === "more") {
+      this.#eachStored(reply, (topic, bytes, stamp) => this.#take(topic, bytes, stamp, false));
+      if (reply.end === "more" && !catchUp.cursor.equals(reply.more.cursor)) {
+        catchUp.cursor = Buffer.from(reply.more.cursor);
+        return;
+      }
+    } else if (reply?.error?.code === "not_reached") {
+      // The topic has not come to this offset: it is one of an earlier incarnation.
+      this.#deliver(new Reset(this.stream, this.stream));
+      this.progress.forget();
+      catchUp.begin = { position: 0n };
+      return;
+    } else if (begin.sinceNs !== undefined) {
+      lost(reply ? "history_gone" : "recovery_timeout");
+    }
+    patterns.shift();
+    catchUp.after = null;
+    catchUp.cursor = NOTHING;
+    if (patterns.length === 0) this.#finishCatchUp();
+  }
+
+  #finishCatchUp() {
+    const { until } = this.#catchUp;
+    this.#catchUp = null;
+    if (this.progress.start === null) {
+      this.progress.start = until;
+      this.progress.verified = until;
+      this.#moved = true;
+    }
+    const join = this.#join;
+    this.#join = [];
+    this.#joinBytes = 0;
+    for (const [topic, bytes, stamp] of join) this.#take(topic, bytes, stamp, true);
+  }
+
+  // Recovering what is missing.
+
+  #requestRepair() {
+    if (!this.#repair) {
+      const [topic] = this.#holes.keys();
+      const after = this.progress.after(topic) ?? 0n;
+      this.#repair = { topic, after, until: this.progress.missing.get(topic), cursor: NOTHING, lostSome: false };
+    }
+    const { topic, after, until, cursor } = this.#repair;
+    const start = { after_position: { stream: this.stream, position: after } };
+    this.#requested = true;
+    this.control.request({ replay: { pattern: topic, until_position: until.position, cursor, ...start } },
+      REPLY_TIMEOUT_MS, (reply) => this.#onRepair(reply));
+  }
+
+  #onRepair(reply) {
+    const repair = this.#repair;
+    this.#requested = false;
+    if (this.#ended || !repair || this.#tryAgain(reply)) return;
+    if (!reply) {
+      this.#repair = null;
+      for (const topic of [...this.#holes.keys()]) {
+        this.#giveUp(topic, this.progress.missing.get(topic), "recovery_timeout");
+      }
+      return;
+    }
+    const { topic, until } = repair;
+    if (!this.#holes.has(topic)) {
+      this.#repair = null; // what was missing has arrived
+      return;
+    }
+    if (reply.end === "gone") {
+      repair.lostSome = true;
+      const after = reply.gone.first_available - 1n;
+      if (repair.after < after && after < until.position) {
+        repair.after = after;
+        repair.cursor = NOTHING;
+        return;
+      }
+    } else if (reply.end === "complete" || reply.end === "more") {
+      this.#eachStored(reply, (_, bytes, stamp) => this.#recover(repair, bytes, stamp));
+      if (reply.end === "more" && !repair.cursor.equals(reply.more.cursor) && this.#holes.has(topic)) {
+        repair.cursor = Buffer.from(reply.more.cursor);
+        return;
+      }
+    }
+    this.#repair = null;
+    if (!this.#holes.has(topic)) return;
+    this.#giveUp(topic, until, "history_gone");
+    const hole = this.#holes.get(topic);
+    if (hole) { // the others have their turn first
+      this.#holes.delete(topic);
+      this.#holes.set(topic, hole);
+    }
+  }
+
+  #recover({ topic, lostSome }, bytes, stamp) {
+    const { offset, previous } = stamp;
+    const last = this.progress.last(topic);
+    const expected = this.#expected(topic);
+    if (!this.#holes.has(topic) || offset <= (last?.offset ?? 0n)) return;
+    if (offset > expected && (expected > 0n || lostSome)) {
+      this.#skipTo(topic, { offset: offset - 1n, position: previous }, "history_gone");
+    }
+    this.#pop(topic, offset);
+    this.#counters.recovered += 1;
+    this.#pass(topic, bytes, stamp);
+    this.#drain(topic);
+  }
+
+  #eachStored(reply, take) {
+    for (const { topic, event } of reply.replay?.events ?? []) {
+      const bytes = Buffer.from(event.buffer, event.byteOffset, event.length);
+      const stamp = readStamp(bytes);
+      if (stamp) take(topic, bytes, stamp);
+    }
+  }
+
+  /** Whether the replay is to be requested again: without progress, only a limited number of times. */
+  #tryAgain(reply) {
+    if (!reply) {
+      this.#attempts += 1;
+      if (this.#attempts < ATTEMPTS_MAX) return true;
+    } else if (reply.end === "error" && reply.error.code === "busy") {
+      this.#retryAt = now() + BUSY_PAUSE_MS;
+      return true;
+    }
+    this.#attempts = 0;
+    return false;
+  }
+
+  // Losses that no later event reveals: at the end of a topic.
+
+  #requestTails() {
+    const { after, cursor } = this.#tails;
+    this.control.request({ tails: { patterns: this.#patterns.map(({ text }) => text), after_position: after, cursor } },
+      REPLY_TIMEOUT_MS, (reply) => this.#onTails(reply));
+  }
+
+  #onTails(reply) {
+    const tails = this.#tails;
+    if (this.#ended || !tails) return;
+    if ((reply?.end === "complete" || reply?.end === "more") && reply.stream === this.stream) {
+      tails.position ||= reply.position;
+      tails.tails.push(...(reply.tails?.tails ?? []));
+      if (reply.end === "more" && !tails.cursor.equals(reply.more.cursor)) {
+        tails.cursor = Buffer.from(reply.more.cursor);
+        this.#requestTails();
+        return;
+      }
+      this.#suspect(tails);
+    }
+    this.#tails = null;
+    this.#tailsAt = now() + TAILS_INTERVAL_MS;
+  }
+
+  #suspect({ position: complete, tails }) {
+    this.#tailsAfter = complete;
+    for (const { topic, offset, position } of tails) {
+      if (!this.progress.lacks(topic, offset, position)) continue;
+      this.progress.miss(topic, offset, position);
+      if (!this.#suspects.has(topic)) this.#suspects.set(topic, now() + GRACE_MS);
+    }
+    this.progress.verified = most(this.progress.verified ?? 0n, complete);
+    this.#moved = true;
+  }
+
+  #judgeSuspects(time, drained) {
+    const { missing } = this.progress;
+    for (const [topic, graceUntil] of this.#suspects) {
+      const place = missing.get(topic);
+      if (!place || this.#holes.has(topic)) {
+        this.#suspects.delete(topic);
+      } else if (this.#arrived >= place.position || (drained && time >= graceUntil)) {
+        this.#suspects.delete(topic);
+        this.#holes.set(topic, new Map());
+      }
+    }
+  }
+}
