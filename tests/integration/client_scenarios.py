@@ -254,6 +254,131 @@ class ClientScenarios:
             self.assertEqual(items[300][0], "reset")
         driver.leave()
 
+    # Where a subscription begins, and how often it delivers.
+
+    def begin_at(self, since, *patterns, **endpoints):
+        driver = self.driver(**endpoints)
+        driver.do("subscribe", patterns or ["n.>"], LONG_S, {"since": since})
+        return driver
+
+    def test_since_puts_history_before_the_new_events(self):
+        self.start_broker()
+        self.publish("n.a", range(1, 1001))
+        self.publish("n.b", range(1, 11))
+        ago = self.begin_at("10m")
+        offset = self.begin_at(990, "n.a")
+        self.publish("n.a", [1001])
+        items = ago.do("receive", 1011, LONG_S)
+        self.assertEqual(items, self.events("n.a", range(1, 1001)) + self.events("n.b", range(1, 11))
+                         + self.events("n.a", [1001]))
+        self.assertEqual(offset.do("receive", 11, LONG_S), self.events("n.a", range(991, 1002)))
+        recent = self.begin_at("1ms")
+        self.publish("n.a", [1002])
+        self.assertEqual(recent.do("receive", 1, LONG_S)[0][0], "event")
+        recent.do("open_control")
+        self.assertEqual(len(recent.do("replay", "n.a", {"since_ago": 600}, LONG_S)), 1002)
+        self.assertEqual(recent.do("replay", "n.a", {"since_ago": 0.000001}, LONG_S), [])
+        for each in (ago, offset, recent):
+            each.leave()
+
+    def test_since_announces_history_that_is_gone(self):
+        self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 5\n"))
+        self.publish("n.a", range(1, 21))
+        offset, ago = self.begin_at(3, "n.a"), self.begin_at("10m")
+        self.assertEqual(offset.do("receive", 6, LONG_S),
+                         [["gap", "n.a", 4, 15, "history_gone"], *self.events("n.a", range(16, 21))])
+        self.assertEqual(ago.do("receive", 6, LONG_S),
+                         [["gap", "n.>", 0, 0, "history_gone"], *self.events("n.a", range(16, 21))])
+        for each in (offset, ago):
+            each.leave()
+
+    def test_an_offset_that_has_not_been_reached_is_a_reset(self):
+        self.start_broker()
+        self.publish("n.a", range(1, 4))
+        driver = self.begin_at(1000, "n.a")
+        stream = f"{self.control_request(stats={}).stream:016x}"
+        self.assertEqual(driver.do("receive", 4, LONG_S), [["reset", stream, stream], *self.events("n.a", [1, 2, 3])])
+        driver.leave()
+
+    def test_what_since_and_every_cannot_be_is_an_error_at_once(self):
+        driver = self.driver()
+        for since in ("", "x", "10 m", "-1", "1.5h", "99999999d", "00c0ffee0000002a", "00c0ffee0000002a:1,",
+                      "00c0ffee0000002a:1,00c0ffee0000002a:2"):
+            self.assertEqual(driver.fails("subscribe", ["n"], LONG_S, {"since": since})[0], "invalid", since)
+        for patterns in (["n.>"], ["n", "m"]):
+            self.assertEqual(driver.fails("subscribe", patterns, LONG_S, {"since": 5})[0], "invalid", patterns)
+        for every in ("", "x", 0, -1):
+            self.assertEqual(driver.fails("subscribe", ["n"], LONG_S, {"every": every})[0], "invalid", every)
+        driver.leave()
+
+    def test_every_delivers_the_first_event_at_once_and_then_the_latest_of_each_interval(self):
+        self.start_broker()
+        driver = self.driver()
+        driver.do("subscribe", ["n.>"], LONG_S, {"every": "1s"})
+        self.publish("n.a", range(1, 101))
+        self.publish("n.b", range(1, 51))
+        items = self.receive_until(driver, lambda items: {("n.a", 100), ("n.b", 50)} <= {tuple(item[1:3]) for item in items})
+        of_a = [item[2] for item in items if item[1] == "n.a"]
+        self.assertEqual(of_a[0], 1)
+        self.assertEqual(of_a, sorted(of_a))
+        self.assertLess(len(of_a), 20)
+        driver.leave()
+
+    def resume_after_every_few_events(self, disturb):
+        """Reads with one subscriber after the other, each from the last one's resume token, until all has come."""
+        expected = {(topic, str(number)) for topic in ("n.a", "n.b", "n.c") for number in range(1, 201)}
+        seen, token, deadline, last = set(), None, Deadline(), {}
+        order = []
+        while seen != expected:
+            self.assertTrue(deadline.left(), sorted(expected - seen)[:5])
+            driver = self.driver()
+            driver.do("subscribe", ["n.a", "n.*"], LONG_S, {"since": token} if token else {})
+            if not token:
+                disturb()
+            for item in self.some_items(driver, 7 + 3 * len(order)):
+                self.assertEqual(item[0], "event", item)
+                seen.add((item[1], item[3][1]))
+                before = last.get((len(order), item[1]), 0)
+                self.assertTrue(before == 0 or item[2] == before + 1, (before, item))
+                last[len(order), item[1]] = item[2]
+            token = driver.do("resume_token")
+            self.assertNotEqual(token, "")
+            order.append(token)
+            driver.leave()
+        return order
+
+    def some_items(self, driver, count):
+        items = []
+        while len(items) < count and (item := driver.do("receive", 1, 1)[0]):
+            items.append(item)
+        return items
+
+    def test_a_resume_token_never_passes_an_event_that_was_not_delivered(self):
+        self.start_broker()
+
+        def publish_mixed():
+            writer = self.ready_writer()
+            for number in range(1, 201):
+                for topic in ("n.a", "n.b", "n.c"):
+                    writer.send(topic, str(number))
+            self.wait_admitted(writer)
+        self.resume_after_every_few_events(publish_mixed)
+
+    def test_a_resume_token_of_an_earlier_incarnation_begins_with_a_reset(self):
+        broker = self.start_broker()
+        driver = self.subscriber("n")
+        self.publish("n", [1])
+        driver.do("receive", 1, LONG_S)
+        token, old = driver.do("resume_token"), f"{self.control_request(stats={}).stream:016x}"
+        driver.leave()
+        broker.kill()
+        self.start_broker()
+        self.publish("n", ["one"])
+        driver = self.begin_at(token, "n")
+        self.assertEqual(driver.do("receive", 2, LONG_S),
+                         [["reset", old, f"{self.control_request(stats={}).stream:016x}"], *self.events("n", [1], ["one"])])
+        driver.leave()
+
     # Several brokers.
 
     SECOND = {name: f"tcp://{HOST}:{port}" for name, port in (("ingress", 5670), ("egress", 5671), ("control", 5672))}
@@ -435,7 +560,67 @@ class ClientScenarios:
         self.assertEqual(self.last_offset("b"), 1)
         driver.leave()
 
-    # Errors.
+    # What a publisher tells the broker.
+
+    def test_a_publishers_types_are_registered_again_at_a_broker_that_lost_them(self):
+        broker = self.start_broker()
+        driver = self.publisher()
+        for life in range(2):
+            driver.do("publish_quote", "stock.MSFT", "MSFT", 39.81)
+            driver.do("flush", LONG_S)
+            name = "backplane.events.v1.Quote"
+            self.assertFalse(self.control_request(types={"names": [name]}).types.unknown, life)
+            broker.kill()
+            broker = self.start_broker()
+        driver.leave()
+
+    def source(self, name):
+        """Whether the broker has the source as up; None: it does not know it."""
+        participants = self.control_request(stats={}).stats.participants
+        return next((each.up for each in participants if each.name == name), None)
+
+    def wait_source(self, name, up):
+        deadline = Deadline()
+        while self.source(name) is not up:
+            self.assertTrue(deadline.left(), f"{name} is {self.source(name)}")
+
+    def test_a_publisher_is_up_while_it_publishes_nothing_and_down_when_it_is_closed(self):
+        self.start_broker()
+        states = self.live_reader("$SYS.source.")
+        driver = self.publisher("quiet@test")
+        self.wait_source("quiet@test", True)
+        states.receive()
+        # Three missed Hellos are down: it says one without being called.
+        deadline = Deadline(5)
+        while deadline.left():
+            self.assertTrue(self.source("quiet@test"))
+            self.assertFalse(states.poll_now())
+        driver.do("close_publisher")
+        self.assertFalse(self.source("quiet@test"))
+        driver.leave()
+
+    def test_nothing_is_published_twice_or_lost_over_graceful_restarts(self):
+        broker = self.start_broker()
+        reader, driver = self.subscriber("n"), self.publisher()
+        number, texts = 0, []
+        for _ in range(4):
+            end = number + 300
+            while number < end:
+                number += 1
+                driver.do("publish", "n", ["text", str(number)], {}, "1")
+                if number == end - 150:
+                    broker.signal(signal.SIGTERM)  # and goes on publishing
+            self.assertEqual(broker.wait_exit(), 0)
+            broker = self.start_broker()
+        driver.do("flush", LONG_S)
+        items = self.receive_until(reader, lambda items: sum(item[0] == "event" for item in items) >= number)
+        items += reader.do("receive", 1, 1)
+        texts = [item[3][1] for item in items if item and item[0] == "event"]
+        self.assertEqual(texts, [str(each) for each in range(1, number + 1)])
+        for each in (reader, driver):
+            each.leave()
+
+    # What cannot be.
 
     def assert_all_calls_end(self, **endpoints):
         driver = self.driver(**endpoints)

@@ -9,7 +9,7 @@ from backplane.events.v1 import quote_pb2
 from backplane.v1 import event_pb2
 from client_scenarios import ClientScenarios
 from google.protobuf import descriptor_pb2
-from harness import BackplaneTest, Deadline
+from harness import CONTROL, EGRESS, INGRESS, BackplaneTest, Deadline, node
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODE = os.environ["NODE"]
@@ -80,6 +80,32 @@ class NodeClient(ClientScenarios, BackplaneTest):
             writer.send_frames(b"acme", event.SerializeToString())
             shown = client.event()
         driver.leave()
+
+    def script(self, text, *arguments):
+        """Runs in clients/node, with the endpoints in `places`."""
+        begin = ("import { Publisher, Subscriber } from 'backplane'; const [egress, ingress, control] = "
+                 "process.argv.slice(-3); const places = { ingress, egress, control };")
+        return self.run_process(node(begin + text, *arguments, EGRESS, INGRESS, CONTROL), cwd=HERE.parents[1] / "clients/node")
+
+    def test_nothing_but_a_pending_call_keeps_the_process_alive(self):
+        self.start_broker()
+        for text in ("""const publisher = new Publisher('s@test', places); await publisher.publish('s', 'x');""",
+                     """const publisher = new Publisher('s@test', places); publisher.publish('s', 'x');""",
+                     """const subscriber = new Subscriber(['s'], places); await subscriber.waitLive();
+                        const publisher = new Publisher('s@test', places); await publisher.publish('s', 'x');
+                        for await (const item of subscriber) { if (item.text === 'x') break; }""",
+                     """for await (const item of new Subscriber(['s'], { ...places, since: '10m' })) break;""",
+                     """const subscriber = new Subscriber(['s'], places); await subscriber.receive({ timeout: 100 });"""):
+            script = self.script(text)
+            self.assertEqual(script.wait_exit(30), 0, text)
+            self.assertEqual(script.err, [], text)
+        self.assertEqual(self.last_offset("s"), 3)
+
+    def test_what_is_lost_at_the_end_of_a_script_is_reported(self):
+        for end in ("", "process.exit(0);"):
+            script = self.script(f"const publisher = new Publisher('s@test', places); await publisher.publish('s', 'x'); {end}")
+            self.assertEqual(script.wait_exit(30), 0, end)
+            script.wait_line(script.err, "^backplane: publisher s@test: 1 of 1 events .*lost")
 
 
 if __name__ == "__main__":

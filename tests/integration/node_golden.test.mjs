@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { checkTopic, escape, Event, Pattern, readStamp, unescape } from "../../clients/node/index.js";
+import { checkTopic, escape, Event, Gap, Pattern, readStamp, Reset, unescape } from "../../clients/node/index.js";
 import { decode, encode } from "../../clients/node/lib/proto.js";
 
 const STREAM = 0x0123456789abcdefn;
@@ -72,6 +72,23 @@ test("events", () => {
   const quote = new Event("stock.MSFT", golden("typed_event.hex"), STAMP).unpack("backplane.events.v1.Quote");
   assert.deepEqual(quote, { symbol: "MSFT", price: 39.81, time: { seconds: 946684800n, nanos: 0 } });
   assert.throws(() => new Event("clock", hex("ff"), STAMP));
+});
+
+test("JSON.stringify() writes every item", () => {
+  const json = (value) => JSON.parse(JSON.stringify(value));
+  const event = new Event("clock", golden("stamped_event.hex"), STAMP);
+  const { body, stamp, topic } = json(event);
+  assert.deepEqual([topic, body.source, body.sequence, body.text], ["clock", "clock@host7", "300", "grüße"]);
+  assert.deepEqual(stamp, { stream: "0123456789abcdef", position: "1000", offset: "7", previous: "993",
+    received_ns: String(STAMP.received_ns) });
+  assert.deepEqual(json(event.body).time, { seconds: "946684800", nanos: 500000000 });
+  assert.deepEqual(json({ at: event.body.time }), { at: { seconds: "946684800", nanos: 500000000 } });
+  const quote = new Event("stock.MSFT", golden("typed_event.hex"), STAMP);
+  assert.equal(json(quote.unpack("backplane.events.v1.Quote")).time.seconds, "946684800");
+  assert.equal(json(quote).body.message.type_url, "type.googleapis.com/backplane.events.v1.Quote");
+  assert.deepEqual(json(new Gap(STREAM, "clock", 1n, 2n, "history_gone")),
+    { stream: "0123456789abcdef", topic: "clock", first: "1", last: "2", reason: "history_gone" });
+  assert.deepEqual(json(new Reset(1n, 2n)), { oldStream: "0000000000000001", newStream: "0000000000000002" });
 });
 
 test("control messages", () => {

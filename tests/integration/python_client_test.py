@@ -8,7 +8,7 @@ from backplane.events.v1 import quote_pb2
 from backplane.v1 import control_pb2, event_pb2
 from client_scenarios import ClientScenarios
 from golden import cases, golden
-from harness import CONTROL, BackplaneTest
+from harness import CONTROL, EGRESS, INGRESS, BackplaneTest
 
 STREAM = 0x0123456789ABCDEF
 STAMP = backplane.Stamp(STREAM, 1000, 7, 993, 946684800_123456789)
@@ -81,6 +81,53 @@ class PythonClient(ClientScenarios, BackplaneTest):
             control.register(quote_pb2.Quote)
             types = control.ask(types={"names": [name]}).types
             self.assertIn(quote_pb2.DESCRIPTOR.name, [file.name for file in types.files.file])
+
+    def script(self, text, *arguments):
+        return self.run_process(["/usr/bin/python3", "-B", "-W", "error", "-c",
+                                 "import os, sys, time, backplane\n" + text, INGRESS, CONTROL, *arguments])
+
+    def test_a_script_that_ends_without_closing_its_publisher_has_published(self):
+        self.start_broker()
+        for end in ("", "sys.exit(0)", "raise KeyError", "publisher = None"):
+            script = self.script("publisher = backplane.Publisher('s@test', ingress=sys.argv[1], control=sys.argv[2])\n"
+                                 f"publisher.publish('s', 'x')\n{end}")
+            self.assertEqual(script.wait_exit(), 1 if "raise" in end else 0, script.story())
+        self.assertEqual(self.last_offset("s"), 4)
+        block = self.script("with backplane.Publisher('s@test', ingress=sys.argv[1], control=sys.argv[2]) as publisher:\n"
+                            "    publisher.publish('s', 'x')\n    raise KeyError")
+        self.assertEqual(block.wait_exit(), 1)
+        self.assertEqual(self.last_offset("s"), 5)
+
+    def test_what_is_lost_at_the_end_of_a_script_is_reported(self):
+        script = self.script("publisher = backplane.Publisher('s@test', ingress=sys.argv[1], control=sys.argv[2])\n"
+                             "publisher.publish('s', 'x')")
+        script.wait_exit()
+        script.wait_line(script.err, "^backplane: publisher s@test: 1 of 1 events not admitted by .*lost")
+
+    def test_a_publisher_and_a_subscriber_are_of_no_use_after_fork(self):
+        self.start_broker()
+        script = self.script("""
+publisher = backplane.Publisher('s@test', ingress=sys.argv[1], control=sys.argv[2])
+subscriber = backplane.Subscriber('s', egress=sys.argv[3], control=sys.argv[2])
+subscriber.wait_live()
+child = os.fork()
+if child == 0:
+    for call in (lambda: publisher.publish('s', 'child'), lambda: publisher.flush(60), lambda: publisher.close(60),
+                 lambda: publisher.wait_ready(60), lambda: subscriber.receive(60), lambda: subscriber.wait_live(60)):
+        begun = time.monotonic()
+        try:
+            call()
+        except RuntimeError as error:
+            print('raised', 'fork' in str(error), time.monotonic() - begun < 5, flush=True)
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+publisher.publish('s', 'parent')
+publisher.close()
+print(subscriber.receive().text)
+subscriber.close()
+""", EGRESS)
+        self.assertEqual(script.wait_exit(), 0, script.story())
+        self.assertEqual(script.out, ["raised True True"] * 6 + ["parent"])
 
 
 if __name__ == "__main__":

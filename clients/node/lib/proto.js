@@ -31,10 +31,31 @@ export function encode(typeName, fields) {
   return type.encode(type.fromObject(fields)).finish();
 }
 
-/** Decodes a message to its fields, including defaults; 64-bit fields are BigInt. Throws for invalid bytes. */
+/** Decodes a message to its fields, including defaults; 64-bit fields are BigInt. JSON.stringify() accepts it. Throws for
+ * invalid bytes. */
 export function decode(typeName, bytes) {
   const type = root.lookupType(typeName);
-  return type.toObject(type.decode(bytes), { longs: BigInt, defaults: true, oneofs: true });
+  return forJson(type.toObject(type.decode(bytes), { longs: BigInt, defaults: true, oneofs: true }));
+}
+
+/** A value that JSON.stringify() accepts: 64-bit numbers as strings, as in protobuf's JSON; bytes as base64. */
+export function plain(value) {
+  if (typeof value === "bigint") return value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString("base64");
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
+}
+
+const TO_JSON = { value() { return plain(this); }, enumerable: false };
+
+/** Gives the object, and those within it, a toJSON() that is not one of their fields. */
+export function forJson(object) {
+  Object.defineProperty(object, "toJSON", TO_JSON);
+  for (const each of Object.values(object)) {
+    if (each !== null && typeof each === "object" && Object.getPrototypeOf(each) === Object.prototype) forJson(each);
+  }
+  return object;
 }
 
 /** A message payload for Publisher.publish(): message("backplane.events.v1.Quote", { symbol: "MSFT", price: 39.81 }). */

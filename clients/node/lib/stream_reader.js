@@ -30,7 +30,7 @@ export class StreamReader {
   #suspects = new Map(); // topics of missing events that may still be in flight: until when
   #join = []; // live events that wait for the catch-up
   #joinBytes = 0;
-  #catchUp = null; // { begin, until, patterns, after, cursor }: a replay of each pattern in turn, up to the live reply
+  #catchUp = null; // { begin, until, histories, lostSome }: replays up to the live reply, merged in order of positions
   #tailsAfter;
   #tails = null; // { after, cursor, position, tails }: a request for tails under way
   #tailsAt = 0;
@@ -59,7 +59,9 @@ export class StreamReader {
     if (begin.offset) this.progress.done(patterns[0].text, begin.offset, 0n);
     this.#arrived = livePosition;
     if (anywhere && start !== livePosition) {
-      this.#catchUp = { begin, until: livePosition, patterns: [...patterns], after: null, cursor: NOTHING };
+      const histories = patterns.map(({ text: pattern }) => (
+        { pattern, after: null, cursor: NOTHING, through: 0n, complete: false, events: [] }));
+      this.#catchUp = { begin, until: livePosition, histories, lostSome: false };
     }
     this.#tailsAfter = start ?? livePosition;
   }
@@ -88,7 +90,10 @@ export class StreamReader {
   /** There is nothing more of this stream: what is missing is lost, and what waits for it is delivered. */
   end() {
     this.#ended = true;
-    if (this.#catchUp) this.#finishCatchUp();
+    if (this.#catchUp) {
+      for (const history of this.#catchUp.histories) history.complete = true;
+      this.#merge();
+    }
     for (const topic of new Set([...this.#holes.keys(), ...this.progress.missing.keys()])) {
       if (!this.#holes.has(topic)) this.#holes.set(topic, new Map());
       while (this.#holes.has(topic)) this.#giveUp(topic, this.progress.missing.get(topic), "history_gone");
@@ -238,48 +243,74 @@ export class StreamReader {
   // Catching up with history.
 
   #requestCatchUp() {
-    const { begin, until, patterns, after, cursor } = this.#catchUp;
-    const position = after ?? begin.position;
+    const { begin, until, histories } = this.#catchUp;
+    const open = histories.filter(({ complete }) => !complete);
+    const history = open.reduce((a, b) => (b.through < a.through ? b : a));
+    const position = history.after ?? begin.position;
     const start = position !== undefined ? { after_position: { stream: this.stream, position } }
       : begin.offset !== undefined ? { after_offset: begin.offset } : { since_ns: begin.sinceNs };
+    const { pattern, cursor } = history;
     this.#requested = true;
-    this.control.request({ replay: { pattern: patterns[0].text, until_position: until, cursor, ...start } },
-      REPLY_TIMEOUT_MS, (reply) => this.#onCatchUp(reply));
+    this.control.request({ replay: { pattern, until_position: until, cursor, ...start } }, REPLY_TIMEOUT_MS,
+      (reply) => this.#onCatchUp(history, reply));
   }
 
-  #onCatchUp(reply) {
+  #onCatchUp(history, reply) {
     const catchUp = this.#catchUp;
     this.#requested = false;
     if (this.#ended || !catchUp || this.#tryAgain(reply)) return;
-    const { begin, patterns } = catchUp;
-    const lost = (reason) => this.#deliver(new Gap(this.stream, patterns[0].text, 0n, 0n, reason));
-    if (reply?.end === "gone") {
-      const after = reply.gone.first_available - 1n;
-      if (begin.sinceNs !== undefined && catchUp.after === null) lost("history_gone");
-      if ((catchUp.after ?? 0n) < after && after < catchUp.until) {
-        catchUp.after = after;
-        catchUp.cursor = NOTHING;
-        return;
-      }
-    } else if (reply?.end === "complete" || reply?.end === "more") {
-      this.#eachStored(reply, (topic, bytes, stamp) => this.#take(topic, bytes, stamp, false));
-      if (reply.end === "more" && !catchUp.cursor.equals(reply.more.cursor)) {
-        catchUp.cursor = Buffer.from(reply.more.cursor);
-        return;
-      }
-    } else if (reply?.error?.code === "not_reached") {
+    const end = reply?.end;
+    if (end === "error" && reply.error.code === "not_reached") {
       // The topic has not come to this offset: it is one of an earlier incarnation.
       this.#deliver(new Reset(this.stream, this.stream));
       this.progress.forget();
       catchUp.begin = { position: 0n };
       return;
-    } else if (begin.sinceNs !== undefined) {
-      lost(reply ? "history_gone" : "recovery_timeout");
     }
-    patterns.shift();
-    catchUp.after = null;
-    catchUp.cursor = NOTHING;
-    if (patterns.length === 0) this.#finishCatchUp();
+    if (end === "more" && !history.cursor.equals(reply.more.cursor)) {
+      history.cursor = Buffer.from(reply.more.cursor);
+    } else if (end !== "gone" || !this.#skipGone(history, reply.gone.first_available - 1n)) {
+      history.complete = true;
+    }
+    if (end === "complete" || end === "more") {
+      this.#eachStored(reply, (...event) => history.events.push(event));
+      history.through = most(history.through, reply.replay?.through_position ?? 0n);
+    } else {
+      if (catchUp.begin.sinceNs !== undefined && !catchUp.lostSome) {
+        // Nobody knows of which topics, and how much.
+        this.#deliver(new Gap(this.stream, history.pattern, 0n, 0n, reply ? "history_gone" : "recovery_timeout"));
+      }
+      catchUp.lostSome = true;
+    }
+    this.#merge();
+  }
+
+  /** Goes on where history begins. Returns false if it has nothing up to the live reply. */
+  #skipGone(history, after) {
+    if (after <= most(history.through, history.after ?? 0n) || after >= this.#catchUp.until) return false;
+    Object.assign(history, { after, cursor: NOTHING, through: after });
+    return true;
+  }
+
+  /** Delivers, in order of positions, what no replay can precede any more. */
+  #merge() {
+    const { histories, until, lostSome } = this.#catchUp;
+    let limit = until;
+    for (const { complete, through } of histories) if (!complete && through < limit) limit = through;
+    const positionOf = ({ events: [event] }) => event[2].position;
+    for (;;) {
+      const ready = histories.filter((each) => each.events.length > 0 && positionOf(each) <= limit);
+      if (ready.length === 0) break;
+      const first = ready.reduce((a, b) => (positionOf(b) < positionOf(a) ? b : a));
+      const [topic, bytes, stamp] = first.events.shift();
+      this.#take(topic, bytes, stamp, false);
+      if (!lostSome && this.progress.missing.size === 0) {
+        this.progress.verified = stamp.position;
+        this.#marked = stamp.position;
+        this.#mark(this.stream, stamp.position);
+      }
+    }
+    if (histories.every(({ complete }) => complete)) this.#finishCatchUp();
   }
 
   #finishCatchUp() {

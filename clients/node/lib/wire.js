@@ -1,6 +1,6 @@
 // What a subscriber returns: events with the broker's stamp, gaps and resets.
 
-import { decode, typeOf } from "./proto.js";
+import { decode, forJson, plain, typeOf } from "./proto.js";
 
 export const STAMP_BYTES = 47;
 const HEAD = [0x7a, 0x2d]; // field 15 with 45 bytes
@@ -16,16 +16,7 @@ export function readStamp(event) {
   const at = (field) => begin + HEAD.length + 9 * field;
   if (TAGS.some((tag, field) => event[at(field)] !== tag)) return null;
   const [stream, position, offset, previous] = [0, 1, 2, 3].map((field) => event.readBigUInt64LE(at(field) + 1));
-  return { stream, position, offset, previous, received_ns: event.readBigInt64LE(at(4) + 1) };
-}
-
-/** For JSON.stringify(): 64-bit numbers as strings, as in protobuf's JSON; the stream as 16 hex digits; bytes as base64. */
-function plain(value) {
-  if (typeof value === "bigint") return value.toString();
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString("base64");
-  if (Array.isArray(value)) return value.map(plain);
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
+  return forJson({ stream, position, offset, previous, received_ns: event.readBigInt64LE(at(4) + 1) });
 }
 
 const hex = (stream) => stream.toString(16).padStart(16, "0");
@@ -50,6 +41,7 @@ export class Event {
     return any && typeOf(any) === typeName ? decode(typeName, any.value) : null;
   }
 
+  /** For JSON.stringify(): 64-bit numbers are strings, streams 16 hex digits, bytes base64. */
   toJSON() {
     const { topic, body, stamp } = this;
     return { topic, body: plain(body), stamp: { ...plain(stamp), stream: hex(stamp.stream) } };

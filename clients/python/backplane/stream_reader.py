@@ -45,13 +45,23 @@ class Begin:
 
 
 @dataclass
+class _History:
+    """The replay of one pattern."""
+    pattern: str
+    after: int | None = None       # instead of the beginning, once history turned out to begin later
+    cursor: bytes = b""
+    through: int = 0               # everything up to here is in `events` or has been delivered
+    complete: bool = False
+    events: deque[tuple[str, bytes, Stamp]] = field(default_factory=deque)
+
+
+@dataclass
 class _CatchUp:
-    """A replay of each pattern in turn, from the beginning up to the live reply."""
+    """Replays from the beginning up to the live reply, merged in order of positions."""
     begin: Begin
     until: int
-    patterns: deque[Pattern]
-    after: int | None = None       # instead of `begin`, once history turned out to begin later
-    cursor: bytes = b""
+    histories: list[_History]
+    lost_some: bool = False
 
 
 @dataclass
@@ -99,7 +109,7 @@ class StreamReader:
         self._join_bytes = 0
         self._catch_up: _CatchUp | None = None
         if begin != Begin() and start != live_position:
-            self._catch_up = _CatchUp(begin, live_position, deque(patterns))
+            self._catch_up = _CatchUp(begin, live_position, [_History(pattern.text) for pattern in patterns])
         self._tails_after = live_position if start is None else start
         self._tails: _Tails | None = None
         self._tails_at = 0.0
@@ -131,7 +141,9 @@ class StreamReader:
         """There is nothing more of this stream: what is missing is lost, and what waits for it is delivered."""
         self._ended = True
         if self._catch_up:
-            self._finish_catch_up()
+            for history in self._catch_up.histories:
+                history.complete = True
+            self._merge()
         for topic in set(self._holes) | set(self.progress.missing()):
             self._holes.setdefault(topic, {})
             while topic in self._holes:
@@ -253,48 +265,63 @@ class StreamReader:
 
     def _request_catch_up(self) -> None:
         catch_up = self._catch_up
-        request = control_pb2.ReplayRequest(pattern=catch_up.patterns[0].text, until_position=catch_up.until,
-                                            cursor=catch_up.cursor)
-        if catch_up.after is not None or catch_up.begin.position is not None:
+        begin, history = catch_up.begin, min(catch_up.histories, key=lambda each: (each.complete, each.through))
+        request = control_pb2.ReplayRequest(pattern=history.pattern, until_position=catch_up.until,
+                                            cursor=history.cursor)
+        if history.after is not None or begin.position is not None:
             request.after_position.stream = self.stream
-            request.after_position.position = (catch_up.begin.position if catch_up.after is None else catch_up.after)
-        elif catch_up.begin.offset is not None:
-            request.after_offset = catch_up.begin.offset
+            request.after_position.position = begin.position if history.after is None else history.after
+        elif begin.offset is not None:
+            request.after_offset = begin.offset
         else:
-            request.since_ns = catch_up.begin.since_ns
+            request.since_ns = begin.since_ns
         self._requested = True
-        self.control.request(self._on_catch_up, _REPLY_TIMEOUT_S, replay=request)
+        self.control.request(lambda reply: self._on_catch_up(history, reply), _REPLY_TIMEOUT_S, replay=request)
 
-    def _on_catch_up(self, reply: control_pb2.ControlReply | None) -> None:
+    def _on_catch_up(self, history: _History, reply: control_pb2.ControlReply | None) -> None:
         catch_up = self._catch_up
         self._requested = False
         if self._ended or not catch_up or self._try_again(reply):
             return
         end = reply.WhichOneof("end") if reply else None
-        if end == "gone":
-            after = reply.gone.first_available - 1
-            if catch_up.begin.since_ns is not None and catch_up.after is None:
-                self._deliver(Gap(self.stream, catch_up.patterns[0].text, 0, 0, "history_gone"))
-            if (catch_up.after or 0) < after < catch_up.until:
-                catch_up.after, catch_up.cursor = after, b""
-                return
-        elif end in ("complete", "more"):
-            self._each_stored(reply, lambda topic, body, stamp: self._take(topic, body, stamp, _From.HISTORY))
-            if end == "more" and reply.more.cursor != catch_up.cursor:
-                catch_up.cursor = reply.more.cursor
-                return
-        elif end == "error" and reply.error.code == "not_reached":
+        if end == "error" and reply.error.code == "not_reached":
             # The topic has not come to this offset: it is one of an earlier incarnation.
             self._deliver(Reset(self.stream, self.stream))
             self.progress.forget()
             catch_up.begin = Begin(position=0)
             return
-        elif catch_up.begin.since_ns is not None:
-            self._deliver(Gap(self.stream, catch_up.patterns[0].text, 0, 0,
-                              "history_gone" if reply else "recovery_timeout"))
-        catch_up.patterns.popleft()
-        catch_up.after, catch_up.cursor = None, b""
-        if not catch_up.patterns:
+        if end == "more" and reply.more.cursor != history.cursor:
+            history.cursor = reply.more.cursor
+        elif end != "gone" or not self._skip_gone(history, reply.gone.first_available - 1):
+            history.complete = True
+        if end in ("complete", "more"):
+            self._each_stored(reply, lambda *event: history.events.append(event))
+            history.through = max(history.through, reply.replay.through_position)
+        elif catch_up.begin.since_ns is not None and not catch_up.lost_some:
+            # Nobody knows of which topics, and how much.
+            self._deliver(Gap(self.stream, history.pattern, 0, 0, "history_gone" if reply else "recovery_timeout"))
+        catch_up.lost_some |= end not in ("complete", "more")
+        self._merge()
+
+    def _skip_gone(self, history: _History, after: int) -> bool:
+        """Goes on where history begins. Returns False if it has nothing up to the live reply."""
+        if not max(history.through, history.after or 0) < after < self._catch_up.until:
+            return False
+        history.after, history.cursor, history.through = after, b"", after
+        return True
+
+    def _merge(self) -> None:
+        """Delivers, in order of positions, what no replay can precede any more."""
+        catch_up = self._catch_up
+        limit = min((each.through for each in catch_up.histories if not each.complete), default=catch_up.until)
+        while ready := [each for each in catch_up.histories if each.events and each.events[0][2].position <= limit]:
+            first = min(ready, key=lambda each: each.events[0][2].position)
+            topic, body, stamp = first.events.popleft()
+            self._take(topic, body, stamp, _From.HISTORY)
+            if not catch_up.lost_some and not self.progress.missing():
+                self.progress.verified = self._marked = stamp.position
+                self._mark(self.stream, stamp.position)
+        if all(each.complete for each in catch_up.histories):
             self._finish_catch_up()
 
     def _finish_catch_up(self) -> None:

@@ -117,6 +117,7 @@ class Subscriber:
     def wait_live(self, timeout: float = 10.0) -> None:
         """Waits until the subscriptions are active: everything published from now on is delivered or reported as a
         Gap, at whichever broker of the list. Raises TimeoutError if none of them replies."""
+        self._check_open()
         deadline = time.monotonic() + timeout
         while not (self.live and self._began_at is not None):
             if time.monotonic() >= deadline:
@@ -125,6 +126,7 @@ class Subscriber:
 
     def receive(self, timeout: float = 10.0) -> Event | Gap | Reset | None:
         """The next event, Gap or Reset; None if there is none within `timeout` seconds."""
+        self._check_open()
         deadline = time.monotonic() + timeout
         while True:
             while self._ready:
@@ -132,7 +134,7 @@ class Subscriber:
                 if not isinstance(item, _Mark):
                     return item
                 self._on_mark(item)
-            if self._closed or time.monotonic() < deadline:
+            if time.monotonic() < deadline:
                 self._work(deadline)
                 continue
             self._work(0.0)  # with a timeout of 0, too, what has arrived is handled
@@ -163,14 +165,16 @@ class Subscriber:
     def __exit__(self, *_) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError("the subscriber was created before fork(): create one in each process")
+        if self._closed:
+            raise ValueError("the subscriber is closed")
+
     # The brokers.
 
     def _work(self, deadline: float) -> None:
         """Handles what has arrived, or waits for something until `deadline` or until another action is due."""
-        if self._closed:
-            raise ValueError("the subscriber is closed")
-        if os.getpid() != self._pid:
-            raise RuntimeError("the subscriber was created before fork(): create one in each process")
         busy = False
         for reader in self._readers:
             busy |= reader.work()
