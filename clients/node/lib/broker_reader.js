@@ -10,6 +10,7 @@ import { readStamp } from "./wire.js";
 const LIVE_INTERVAL_MS = 1000; // from a live reply to the next nonce
 const LIVE_TIMEOUT_MS = 2000; // a nonce that has not been answered by then is replaced by another one
 const SILENCE_MS = 10_000; // after this long without any message, the connection is begun again
+const CONTROL_SILENCE_MS = 30_000; // the same for the control connection: a long reply over a slow path takes its time
 const RECONNECT_MS = [50, 500]; // libzmq's pause between two attempts: at first, and at most
 const HEARTBEAT_MS = 5000;
 const RECEIVE_HWM = 100_000;
@@ -60,7 +61,7 @@ export class BrokerReader {
     this.#attach = attach;
     this.#replaced = replaced;
     this.#counters = counters;
-    this.channel = new ControlChannel(control);
+    this.channel = new ControlChannel(control, CONTROL_SILENCE_MS);
     this.#socket = new UnboundedSub({
       linger: 0, receiveHighWaterMark: RECEIVE_HWM, ipv6: egress.includes("["),
       reconnectInterval: RECONNECT_MS[0], reconnectMaxInterval: RECONNECT_MS[1],

@@ -5,7 +5,7 @@ import { Mailbox } from "./mailbox.js";
 import { decode, encode } from "./proto.js";
 import { now } from "./time.js";
 
-const SILENCE_MS = 5000; // after this long without any reply, the connection is begun again
+const LATE_MAX = 16;
 
 /** A connection to one control endpoint, renewed by libzmq. Owns its socket. The broker handles the requests of a channel
  * in order. */
@@ -13,20 +13,25 @@ export class ControlChannel {
   #socket;
   #mailbox;
   #lastId = 0n;
-  #pending = new Map(); // by the request's number: { onReply, deadline }
+  #pending = new Map(); // by the request's number: { onReply, deadline, evenLate }
+  #late = new Map(); // the same for those that have timed out
   #heardAt = now();
+  #silenceMs;
 
-  /** Connects in the background. Throws if `endpoint` is invalid. */
-  constructor(endpoint) {
+  /** Connects in the background. If a request times out and nothing has arrived for `silenceMs`, the connection is begun
+   * again. Throws if `endpoint` is invalid. */
+  constructor(endpoint, silenceMs) {
     this.endpoint = endpoint;
+    this.#silenceMs = silenceMs;
     this.#connect();
   }
 
   /** Sends a request, `{ [name]: fields }`. poll() calls `onReply` with the reply, or with null if there is none within
-   * `timeout` ms. The reply's `end` may be "error". */
-  request(request, timeout, onReply) {
+   * `timeout` ms; with `evenLate`, it may call it once more with a reply that comes after that. The reply's `end` may be
+   * "error". */
+  request(request, timeout, onReply, { evenLate = false } = {}) {
     const id = ++this.#lastId;
-    this.#pending.set(id, { onReply, deadline: now() + timeout });
+    this.#pending.set(id, { onReply, deadline: now() + timeout, evenLate });
     // It is sent, or fails, at once: too many may wait for an absent broker already. Then it times out.
     this.#socket.send(encode("backplane.v1.ControlRequest", { version: 1, id, ...request })).catch(() => {});
   }
@@ -41,13 +46,18 @@ export class ControlChannel {
       } catch {
         continue; // not from a broker: let the timeout decide
       }
-      const pending = this.#pending.get(reply.id);
-      if (this.#pending.delete(reply.id)) pending.onReply(reply);
+      const pending = this.#pending.get(reply.id) ?? this.#late.get(reply.id);
+      this.#pending.delete(reply.id);
+      this.#late.delete(reply.id);
+      pending?.onReply(reply);
     }
     const overdue = [...this.#pending].filter(([, { deadline }]) => deadline <= now());
-    for (const [id] of overdue) this.#pending.delete(id);
-    if (overdue.length > 0 && !this.#socket.closed
-        && (this.#pending.size === 0 || now() >= this.#heardAt + SILENCE_MS)) {
+    for (const [id, pending] of overdue) {
+      this.#pending.delete(id);
+      if (pending.evenLate) this.#late.set(id, pending);
+    }
+    for (const id of this.#late.keys()) if (this.#late.size > LATE_MAX) this.#late.delete(id);
+    if (overdue.length > 0 && !this.#socket.closed && now() >= this.#heardAt + this.#silenceMs) {
       // A new socket discards what is still queued, and connects to whatever is there now.
       this.#heardAt = now();
       this.#socket.close();

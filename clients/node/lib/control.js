@@ -37,7 +37,7 @@ export class Control {
 
   /** Connects in the background. Throws if `endpoint` is invalid. */
   constructor(endpoint = DEFAULT_CONTROL) {
-    this.#channel = new ControlChannel(endpoint);
+    this.#channel = new ControlChannel(endpoint, 0);
   }
 
   /** The last event of each matching topic, ordered by topic name. */

@@ -9,6 +9,7 @@ import { now } from "./time.js";
 const SUBSCRIBE_MS = [500, 8000]; // how long the broker may take to subscribe: at first, and at most
 const BACKOFF_MS = 50; // between two connections
 const REPLY_TIMEOUT_MS = 1000;
+const SILENCE_MS = 5000; // a control connection without a reply for this long is begun again
 const HEARTBEAT_MS = 5000;
 const SEND_HWM = 4000;
 const SILENT_MS = 1000; // a broker that has not replied for this long is not available
@@ -43,7 +44,7 @@ export class Ingress {
   constructor({ ingress, control }, source, session) {
     this.#endpoint = ingress;
     this.#session = { source, session };
-    this.channel = new ControlChannel(control);
+    this.channel = new ControlChannel(control, SILENCE_MS);
     try {
       this.#connect(now());
     } catch (error) {

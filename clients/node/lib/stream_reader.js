@@ -4,7 +4,7 @@ import { StreamProgress } from "./progress.js";
 import { now } from "./time.js";
 import { Event, Gap, readStamp, Reset } from "./wire.js";
 
-const REPLY_TIMEOUT_MS = 2000;
+const REPLY_TIMEOUT_MS = 4000;
 const ATTEMPTS_MAX = 8; // requests in a row without a reply: what they were to recover is lost
 const BUSY_PAUSE_MS = 100; // before a request that the broker was too busy for is sent again
 const TAILS_INTERVAL_MS = 1000; // how often to check for losses that no later event reveals
@@ -35,7 +35,8 @@ export class StreamReader {
   #tails = null; // { after, cursor, position, tails }: a request for tails under way
   #tailsAt = 0;
   #repair = null; // { topic, after, until, cursor, lostSome }: a replay of the missing events of one topic
-  #requested = false; // of the replay
+  #request = null; // names the replay under way
+  #requested = false;
   #attempts = 0;
   #retryAt = 0;
   #marked = null;
@@ -250,15 +251,11 @@ export class StreamReader {
     const start = position !== undefined ? { after_position: { stream: this.stream, position } }
       : begin.offset !== undefined ? { after_offset: begin.offset } : { since_ns: begin.sinceNs };
     const { pattern, cursor } = history;
-    this.#requested = true;
-    this.control.request({ replay: { pattern, until_position: until, cursor, ...start } }, REPLY_TIMEOUT_MS,
-      (reply) => this.#onCatchUp(history, reply));
+    this.#sendReplay({ pattern, until_position: until, cursor, ...start }, (reply) => this.#onCatchUp(history, reply));
   }
 
   #onCatchUp(history, reply) {
     const catchUp = this.#catchUp;
-    this.#requested = false;
-    if (this.#ended || !catchUp || this.#tryAgain(reply)) return;
     const end = reply?.end;
     if (end === "error" && reply.error.code === "not_reached") {
       // The topic has not come to this offset: it is one of an earlier incarnation.
@@ -337,15 +334,12 @@ export class StreamReader {
     }
     const { topic, after, until, cursor } = this.#repair;
     const start = { after_position: { stream: this.stream, position: after } };
-    this.#requested = true;
-    this.control.request({ replay: { pattern: topic, until_position: until.position, cursor, ...start } },
-      REPLY_TIMEOUT_MS, (reply) => this.#onRepair(reply));
+    this.#sendReplay({ pattern: topic, until_position: until.position, cursor, ...start },
+      (reply) => this.#onRepair(reply));
   }
 
   #onRepair(reply) {
     const repair = this.#repair;
-    this.#requested = false;
-    if (this.#ended || !repair || this.#tryAgain(reply)) return;
     if (!reply) {
       this.#repair = null;
       for (const topic of [...this.#holes.keys()]) {
@@ -397,6 +391,25 @@ export class StreamReader {
     this.#drain(topic);
   }
 
+  /** One replay at a time. A reply that comes after its request was repeated counts, and those that follow it do not. */
+  #sendReplay(replay, onReply) {
+    const { pattern, until_position: until, cursor, ...start } = replay;
+    const { after_position: after, after_offset: offset, since_ns: sinceNs } = start;
+    const key = [pattern, until, cursor.toString("hex"), after?.position, offset, sinceNs].join("|");
+    if (key !== this.#request) {
+      this.#request = key;
+      this.#attempts = 0;
+    }
+    this.#requested = true;
+    this.control.request({ replay }, REPLY_TIMEOUT_MS, (reply) => {
+      if (this.#ended || key !== this.#request) return;
+      this.#requested = false;
+      if (this.#tryAgain(reply)) return;
+      this.#request = null;
+      onReply(reply);
+    }, { evenLate: true });
+  }
+
   #eachStored(reply, take) {
     for (const { topic, event } of reply.replay?.events ?? []) {
       const bytes = Buffer.from(event.buffer, event.byteOffset, event.length);
@@ -414,7 +427,6 @@ export class StreamReader {
       this.#retryAt = now() + BUSY_PAUSE_MS;
       return true;
     }
-    this.#attempts = 0;
     return false;
   }
 

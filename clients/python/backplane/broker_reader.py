@@ -16,6 +16,7 @@ _LIVE_PREFIX = b"$SYS.live."
 _LIVE_INTERVAL_S = 1.0     # from a live reply to the next nonce
 _LIVE_TIMEOUT_S = 2.0      # a nonce that has not been answered by then is replaced by another one
 _SILENCE_S = 10.0          # after this long without any message, the connection is begun again
+_CONTROL_SILENCE_S = 30.0  # the same for the control connection: a long reply over a slow path takes its time
 _RECONNECT_MS = (50, 500)  # libzmq's pause between two attempts: at first, and at most
 _HEARTBEAT_MS = 5000
 _RECEIVE_HWM = 100_000
@@ -48,7 +49,7 @@ class BrokerReader:
         self._live_topic, self._asked_at, self._ask_at = b"", 0.0, 0.0
         self._heard_at = time.monotonic()
         self._drained = False
-        self.channel = ControlChannel(context, control)
+        self.channel = ControlChannel(context, control, _CONTROL_SILENCE_S)
         self.socket = context.socket(zmq.SUB)
         try:
             for option, value in {

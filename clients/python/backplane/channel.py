@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from backplane.v1 import control_pb2
 
-_SILENCE_S = 5.0  # after this long without any reply, the connection is begun again
+_LATE_MAX = 16
 
 OnReply = Callable[[control_pb2.ControlReply | None], None]
 
@@ -17,6 +17,7 @@ OnReply = Callable[[control_pb2.ControlReply | None], None]
 class _Pending(NamedTuple):
     on_reply: OnReply
     deadline: float
+    even_late: bool
 
 
 class ControlChannel:
@@ -25,22 +26,26 @@ class ControlChannel:
     The broker handles the requests of a channel in order.
     """
 
-    def __init__(self, context: zmq.Context, endpoint: str):
-        """Connects in the background. Raises zmq.ZMQError if `endpoint` is invalid."""
+    def __init__(self, context: zmq.Context, endpoint: str, silence_s: float):
+        """Connects in the background. If a request times out and nothing has arrived for `silence_s`, the connection is
+        begun again. Raises zmq.ZMQError if `endpoint` is invalid."""
         self.endpoint = endpoint
+        self._silence_s = silence_s
         self._context = context
         self._last_id = 0
         self._heard_at = time.monotonic()
         self._pending: dict[int, _Pending] = {}
+        self._late: dict[int, OnReply] = {}
         self.socket: zmq.Socket | None = None
         self._connect()
 
-    def request(self, on_reply: OnReply, timeout: float, **request) -> None:
+    def request(self, on_reply: OnReply, timeout: float, even_late: bool = False, **request) -> None:
         """Sends a request, named by the keyword. poll() calls `on_reply` with the reply, or with None if there is none
-        within `timeout` seconds. The reply's `end` may be `error`."""
+        within `timeout` seconds; with `even_late`, it may call it once more with a reply that comes after that. The
+        reply's `end` may be `error`."""
         self._last_id += 1
         message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
-        self._pending[self._last_id] = _Pending(on_reply, time.monotonic() + timeout)
+        self._pending[self._last_id] = _Pending(on_reply, time.monotonic() + timeout, even_late)
         try:
             self.socket.send(message.SerializeToString(), zmq.DONTWAIT)
         except zmq.Again:
@@ -61,10 +66,17 @@ class ControlChannel:
                 continue  # not from a broker: let the timeout decide
             if pending := self._pending.pop(reply.id, None):
                 pending.on_reply(reply)
+            elif on_reply := self._late.pop(reply.id, None):
+                on_reply(reply)
         now = time.monotonic()
         overdue = [number for number, each in self._pending.items() if each.deadline <= now]
         expired = [self._pending.pop(number) for number in overdue]
-        if expired and self.socket and (not self._pending or now >= self._heard_at + _SILENCE_S):
+        for number, each in zip(overdue, expired):
+            if each.even_late:
+                self._late[number] = each.on_reply
+                if len(self._late) > _LATE_MAX:
+                    del self._late[next(iter(self._late))]
+        if expired and self.socket and now >= self._heard_at + self._silence_s:
             # A new socket discards what is still queued, and connects to whatever is there now.
             self._heard_at = now
             self._connect()

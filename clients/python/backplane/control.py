@@ -58,7 +58,7 @@ class Control:
     def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None):
         """Connects in the background. Raises zmq.ZMQError if `endpoint` is invalid."""
         self.endpoint = endpoint
-        self._channel = ControlChannel(context or zmq.Context.instance(), endpoint)
+        self._channel = ControlChannel(context or zmq.Context.instance(), endpoint, silence_s=0.0)
 
     def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
         """The last event of each matching topic, ordered by topic name."""

@@ -13,6 +13,7 @@ _SUBSCRIBE_S = (0.5, 8.0)   # how long the broker may take to subscribe: at firs
 _BACKOFF_S = 0.05           # between two connections
 _REPLY_TIMEOUT_S = 1.0
 NO_REPLY = "no reply"
+_SILENCE_S = 5.0            # a control connection without a reply for this long is begun again
 _HEARTBEAT_MS = 5000
 _SEND_HWM = 4000
 _SILENT_S = 1.0             # a broker that has not replied for this long is not available
@@ -31,7 +32,7 @@ class Ingress:
         """Starts connecting. Raises zmq.ZMQError for an invalid endpoint."""
         self._context, self._endpoint = context, ingress
         self._session = {"source": source, "session": session}
-        self.channel = ControlChannel(context, control)
+        self.channel = ControlChannel(context, control, _SILENCE_S)
         self.socket: zmq.Socket | None = None
         self.subscribed = False
         self.connection = 0                        # counts connections

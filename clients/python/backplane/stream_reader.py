@@ -14,7 +14,7 @@ from backplane.topic import Pattern
 from backplane.v1 import control_pb2, event_pb2
 from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
 
-_REPLY_TIMEOUT_S = 2.0
+_REPLY_TIMEOUT_S = 4.0
 _ATTEMPTS_MAX = 8            # requests in a row without a reply: what they were to recover is lost
 _BUSY_PAUSE_S = 0.1          # before a request that the broker was too busy for is sent again
 _TAILS_INTERVAL_S = 1.0      # how often to check for losses that no later event reveals
@@ -114,7 +114,8 @@ class StreamReader:
         self._tails: _Tails | None = None
         self._tails_at = 0.0
         self._repair: _Repair | None = None
-        self._requested, self._attempts, self._retry_at = False, 0, 0.0  # of the replay
+        self._request: control_pb2.ReplayRequest | None = None           # the replay under way
+        self._requested, self._attempts, self._retry_at = False, 0, 0.0  # of it
         self._marked, self._moved, self._mark_at = None, True, 0.0
         self._ended = False
 
@@ -275,14 +276,10 @@ class StreamReader:
             request.after_offset = begin.offset
         else:
             request.since_ns = begin.since_ns
-        self._requested = True
-        self.control.request(lambda reply: self._on_catch_up(history, reply), _REPLY_TIMEOUT_S, replay=request)
+        self._send_replay(request, lambda reply: self._on_catch_up(history, reply))
 
     def _on_catch_up(self, history: _History, reply: control_pb2.ControlReply | None) -> None:
         catch_up = self._catch_up
-        self._requested = False
-        if self._ended or not catch_up or self._try_again(reply):
-            return
         end = reply.WhichOneof("end") if reply else None
         if end == "error" and reply.error.code == "not_reached":
             # The topic has not come to this offset: it is one of an earlier incarnation.
@@ -343,14 +340,10 @@ class StreamReader:
         request = control_pb2.ReplayRequest(pattern=repair.topic, until_position=repair.until.position,
                                             cursor=repair.cursor)
         request.after_position.stream, request.after_position.position = self.stream, repair.after
-        self._requested = True
-        self.control.request(self._on_repair, _REPLY_TIMEOUT_S, replay=request)
+        self._send_replay(request, self._on_repair)
 
     def _on_repair(self, reply: control_pb2.ControlReply | None) -> None:
         repair = self._repair
-        self._requested = False
-        if self._ended or not repair or self._try_again(reply):
-            return
         if reply is None:
             self._repair = None
             for topic in list(self._holes):
@@ -393,6 +386,23 @@ class StreamReader:
         self._pass(topic, body, stamp)
         self._drain(topic)
 
+    def _send_replay(self, request: control_pb2.ReplayRequest,
+                     on_reply: Callable[[control_pb2.ControlReply | None], None]) -> None:
+        """One replay at a time. A reply that comes after its request was repeated counts, and those that follow it do
+        not."""
+        if request != self._request:
+            self._request, self._attempts = request, 0
+
+        def on_each(reply: control_pb2.ControlReply | None) -> None:
+            if self._ended or request is not self._request and request != self._request:
+                return
+            self._requested = False
+            if not self._try_again(reply):
+                self._request = None
+                on_reply(reply)
+        self._requested = True
+        self.control.request(on_each, _REPLY_TIMEOUT_S, even_late=True, replay=request)
+
     def _each_stored(self, reply: control_pb2.ControlReply, take: Callable[[str, bytes, Stamp], None]) -> None:
         for stored in reply.replay.events:
             if stamp := read_stamp(stored.event):
@@ -407,7 +417,6 @@ class StreamReader:
         elif reply.WhichOneof("end") == "error" and reply.error.code == "busy":
             self._retry_at = time.monotonic() + _BUSY_PAUSE_S
             return True
-        self._attempts = 0
         return False
 
     # Losses that no later event reveals: at the end of a topic.
