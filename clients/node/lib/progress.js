@@ -5,7 +5,7 @@ const AGO_MAX_NS = 3650n * UNIT_NS.d;
 const PLACES_MAX = 64;
 const UINT64_MAX = 2n ** 64n - 1n;
 
-const least = (...values) => values.reduce((a, b) => (b < a ? b : a));
+const least = (a, b) => (b < a ? b : a);
 
 /** How far a reader has come in one stream, and what is missing below that point.
  *
@@ -14,6 +14,7 @@ const least = (...values) => values.reduce((a, b) => (b < a ? b : a));
  * stream. */
 export class StreamProgress {
   #last = new Map(); // by topic: the place of the last event that was delivered or reported
+  #resume = 0n;
   #missing = new Map(); // by topic: the place of the last event that is known to be missing
 
   /** Reading began after the position `start`; null: not known yet. */
@@ -40,6 +41,7 @@ export class StreamProgress {
 
   /** No event of the stream has been delivered. */
   forget() {
+    this.#resume = 0n;
     this.#last.clear();
     this.#missing.clear();
   }
@@ -61,12 +63,14 @@ export class StreamProgress {
     return this.#missing;
   }
 
-  /** The position before which nothing is missing. null if it is not known yet. */
+  /** The position before which nothing is missing. It never falls. null if it is not known yet. */
   resumePosition() {
     if (this.verified === null) return null;
+    // A topic's missing events are behind its last one, and behind every earlier resume position.
     let position = this.verified;
     for (const topic of this.#missing.keys()) position = least(position, this.after(topic) ?? 0n);
-    return position;
+    if (position > this.#resume) this.#resume = position;
+    return this.#resume;
   }
 }
 

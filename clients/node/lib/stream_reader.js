@@ -303,8 +303,8 @@ export class StreamReader {
       this.#take(topic, bytes, stamp, false);
       if (!lostSome && this.progress.missing.size === 0) {
         this.progress.verified = stamp.position;
-        this.#marked = stamp.position;
-        this.#mark(this.stream, stamp.position);
+        this.#marked = this.progress.resumePosition();
+        this.#mark(this.stream, this.#marked);
       }
     }
     if (histories.every(({ complete }) => complete)) this.#finishCatchUp();

@@ -29,6 +29,7 @@ class StreamProgress:
         self.stream = stream
         self.start = start
         self.verified = start                    # every event up to here is in `last` or missing
+        self._resume = 0
         self._last: dict[str, Place] = {}        # by topic: the last event that was delivered or reported
         self._missing: dict[str, Place] = {}     # by topic: the last event that is known to be missing
 
@@ -49,6 +50,7 @@ class StreamProgress:
 
     def forget(self) -> None:
         """No event of the stream has been delivered."""
+        self._resume = 0
         self._last.clear()
         self._missing.clear()
 
@@ -70,10 +72,13 @@ class StreamProgress:
         return self._missing
 
     def resume_position(self) -> int | None:
-        """The position before which nothing is missing. None if it is not known yet."""
+        """The position before which nothing is missing. It never falls. None if it is not known yet."""
         if self.verified is None:
             return None
-        return min([self.verified, *(self.after(topic) or 0 for topic in self._missing)])
+        # A topic's missing events are behind its last one, and behind every earlier resume position.
+        position = min([self.verified, *(self.after(topic) or 0 for topic in self._missing)])
+        self._resume = max(self._resume, position)
+        return self._resume
 
 
 def resume_token(positions: dict[int, int]) -> str:

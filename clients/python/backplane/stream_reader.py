@@ -316,8 +316,9 @@ class StreamReader:
             topic, body, stamp = first.events.popleft()
             self._take(topic, body, stamp, _From.HISTORY)
             if not catch_up.lost_some and not self.progress.missing():
-                self.progress.verified = self._marked = stamp.position
-                self._mark(self.stream, stamp.position)
+                self.progress.verified = stamp.position
+                self._marked = self.progress.resume_position()
+                self._mark(self.stream, self._marked)
         if all(each.complete for each in catch_up.histories):
             self._finish_catch_up()
 
