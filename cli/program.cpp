@@ -5,9 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
@@ -16,14 +14,6 @@
 
 namespace backplane::cli {
 namespace {
-
-/// If a standard stream is closed, the next socket would get its number, and output would go to that socket.
-/// What takes its place here is open in the wrong direction, so that reading or writing is still an error.
-void fill_closed_streams() {
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-  }
-}
 
 ExitCode parse_and_run(int argc, const char* const* argv) {
   CommandLine command_line(
@@ -58,7 +48,6 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
 }  // namespace
 
 ExitCode run_program(int argc, const char* const* argv) {
-  fill_closed_streams();
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {
