@@ -39,6 +39,7 @@ struct ReplayFlags {
   bool once{};
   std::vector<std::string> map;
   std::string time_unit;
+  std::string separator;
 };
 
 Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
@@ -144,6 +145,10 @@ void add_replay(const Command& command, ReplayFlags& flags, const std::string& a
   if (required) file.required();
   command.add_option("--format", flags.format, "csv or ndjson (default: from the file name)")
       .value_name("FORMAT");
+  command
+      .add_option("--separator", flags.separator,
+                  "Between the columns of a table: a character, or tab (default: a comma; for .tsv a tab)")
+      .value_name("CHAR");
   add_rate(command, flags.rate, "Records per second (default without --speed: " + default_rate + ")");
   command.add_option("--speed", flags.speed, "Replay at N times the pace of the data").value_name("N");
   command.add_flag("--once", flags.once, "Stop at the end of the file instead of starting again");
@@ -179,6 +184,15 @@ Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
   const auto unit = units.find(flags.time_unit);
   if (unit == units.end()) return wrong("--time-unit", "s, ms, us or ns", flags.time_unit);
   replay.time_unit = unit->second;
+  if (!flags.separator.empty()) {
+    const bool tab = flags.separator == "tab" || flags.separator == "\\t";
+    const char separator = tab ? '\t' : flags.separator.front();
+    if ((!tab && flags.separator.size() != 1) ||
+        std::string_view("\"\r\n").find(separator) != std::string_view::npos) {
+      return wanted("--separator", "one character or tab", flags.separator);
+    }
+    replay.separator = separator;
+  }
   for (const std::string& each : flags.map) {
     const std::size_t equals = each.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == each.size()) {

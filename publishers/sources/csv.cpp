@@ -12,6 +12,12 @@ bool ends_within_quotes(std::string_view text, bool within) {
   return within != (std::count(text.begin(), text.end(), '"') % 2 != 0);
 }
 
+std::string separator_name(char separator) {
+  if (separator == ',') return "a comma";
+  if (separator == '\t') return "a tab";
+  return fmt::format("\"{}\"", separator);
+}
+
 }  // namespace
 
 bool CsvReader::take_line(Line& line) {
@@ -56,6 +62,7 @@ CsvReader::Next CsvReader::next() {
     if (!take_line(first)) return Next::end;
   } while (first.text.empty());
   line_ = lines_taken_;
+  text_.clear();
   if (first.cut)
     return bad(fmt::format("expected at most {} bytes per record, got more", record_bytes_max_), {});
 
@@ -77,7 +84,8 @@ CsvReader::Next CsvReader::next() {
                  std::move(more));
     }
   }
-  if (std::string fault = split(record); !fault.empty()) return bad(std::move(fault), std::move(more));
+  text_ = std::move(record);
+  if (std::string fault = split(text_); !fault.empty()) return bad(std::move(fault), std::move(more));
   return Next::record;
 }
 
@@ -97,7 +105,7 @@ std::string CsvReader::split(std::string_view record) {
       }
       ++at;  // the closing quote, which exists because the number of quotes is even
     } else {
-      const std::size_t end = std::min(record.find(',', at), record.size());
+      const std::size_t end = std::min(record.find(separator_, at), record.size());
       field = record.substr(at, end - at);
       if (field.find('"') != std::string::npos) {
         return fmt::format("field {}: expected quotes around the whole field, got one inside it",
@@ -106,10 +114,21 @@ std::string CsvReader::split(std::string_view record) {
       at = end;
     }
     if (at >= record.size()) return {};
-    if (record[at] != ',') {
-      return fmt::format("field {}: expected a comma after the closing quote", fields_.size());
+    if (record[at] != separator_) {
+      return fmt::format("field {}: expected {} after the closing quote", fields_.size(),
+                         separator_name(separator_));
     }
   }
+}
+
+std::size_t count_unquoted(std::string_view record, char c) noexcept {
+  std::size_t count = 0;
+  bool quoted = false;
+  for (const char each : record) {
+    if (each == '"') quoted = !quoted;
+    if (each == c && !quoted) ++count;
+  }
+  return count;
 }
 
 }  // namespace backplane::sources

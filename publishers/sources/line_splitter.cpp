@@ -1,11 +1,21 @@
 #include "publishers/sources/line_splitter.hpp"
 
+#include <algorithm>
+
 namespace backplane::sources {
+namespace {
+
+constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+
+}  // namespace
 
 void LineSplitter::keep(std::string_view part) {
+  if (options_.skip_leading_nuls && !pending_any_) {
+    part.remove_prefix(std::min(part.find_first_not_of('\0'), part.size()));
+  }
   pending_any_ = pending_any_ || !part.empty();
-  // Allow one byte more: it may be the CR of a line end.
-  if (pending_too_long_ || pending_.size() + part.size() > line_bytes_max_ + 1) {
+  // Allow some bytes more: a byte order mark, and the CR of a line end.
+  if (pending_too_long_ || pending_.size() + part.size() > line_bytes_max_ + byte_order_mark.size() + 1) {
     pending_too_long_ = true;
     pending_.clear();
   } else {
@@ -15,6 +25,9 @@ void LineSplitter::keep(std::string_view part) {
 
 void LineSplitter::finish_line() {
   if (pending_.ends_with('\r')) pending_.pop_back();
+  if (options_.at_beginning && number_ == 0 && pending_.starts_with(byte_order_mark)) {
+    pending_.erase(0, byte_order_mark.size());
+  }
   too_long_ = pending_too_long_ || pending_.size() > line_bytes_max_;
   if (too_long_) pending_.clear();
   text_.swap(pending_);

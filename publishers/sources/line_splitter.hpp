@@ -11,7 +11,13 @@ namespace backplane::sources {
 /// Stores at most one incomplete line. Belongs to one thread.
 class LineSplitter {
  public:
-  explicit LineSplitter(std::size_t line_bytes_max) : line_bytes_max_(line_bytes_max) {}
+  struct Options {
+    bool at_beginning = true;        ///< a UTF-8 byte order mark before the first line is removed
+    bool skip_leading_nuls = false;  ///< see GrowingFile
+  };
+  explicit LineSplitter(std::size_t line_bytes_max) : LineSplitter(line_bytes_max, Options()) {}
+  LineSplitter(std::size_t line_bytes_max, Options options)
+      : line_bytes_max_(line_bytes_max), options_(options) {}
 
   /// Sets the bytes that take_line() continues with. They must stay valid until take_line() returns false.
   void feed(std::string_view bytes) noexcept { bytes_ = bytes; }
@@ -34,6 +40,7 @@ class LineSplitter {
   void finish_line();
 
   std::size_t line_bytes_max_;
+  Options options_;
   std::string_view bytes_;
   std::string pending_;
   bool pending_too_long_{};

@@ -14,7 +14,7 @@
 namespace backplane::sources {
 
 enum class RecordFormat {
-  by_name,  ///< .csv, or .ndjson, .jsonl and .json
+  by_name,  ///< .csv and .tsv, or .ndjson, .jsonl and .json
   csv,
   ndjson,
 };
@@ -25,7 +25,10 @@ class RecordReader {
   enum class Next { record, bad, end };
 
   /// Opens a regular file. Reads the first line of a table, which names the columns.
-  static Result<std::unique_ptr<RecordReader>> open(const std::filesystem::path& file, RecordFormat format);
+  /// @param separator of a table's fields; 0: a tab for .tsv, else a comma. Without it, a table whose first
+  /// line has another separator is an error: its lines would become nonsense.
+  static Result<std::unique_ptr<RecordReader>> open(const std::filesystem::path& file, RecordFormat format,
+                                                    char separator = 0);
   virtual ~RecordReader() = default;
 
   [[nodiscard]] virtual Next next() = 0;

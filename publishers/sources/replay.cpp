@@ -48,7 +48,7 @@ class Replay {
 
   /// Opens the file and checks that it has the required columns.
   Result<std::unique_ptr<RecordReader>> open() const {
-    auto reader = RecordReader::open(options_.file, options_.format);
+    auto reader = RecordReader::open(options_.file, options_.format, options_.separator);
     if (!reader || (*reader)->columns().empty() || !mapping_) return reader;
     const std::string where = fmt::format("{}:{}", options_.file.string(), (*reader)->line());
     if (auto usable = mapping_->check_columns((*reader)->columns(), where); !usable) {

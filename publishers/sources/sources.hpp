@@ -38,6 +38,7 @@ struct SourceOptions {
 struct ReplayOptions {
   std::filesystem::path file;
   RecordFormat format{};
+  char separator{};               ///< of a table's fields; 0: see RecordReader::open()
   std::optional<double> rate{};   ///< events per second
   std::optional<double> speed{};  ///< the data's own pace, multiplied by this
   bool once{};                    ///< exit at the end of the file, when the broker has confirmed everything

@@ -91,6 +91,24 @@ class Replays(SourcesTest):
         self.assertEqual(self.payload(event, earthquake_pb2.Earthquake).net, "uw")
         self.assertEqual(typed.wait_exit(), 0)
 
+    def test_records_after_a_byte_order_mark_and_with_other_separators(self):
+        folder, reader = self.folder(), self.live_reader("t")
+        (folder / "bom.ndjson").write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n')
+        (folder / "semicolons.csv").write_text("id;n\n39e1804;1,5\n")
+        (folder / "tabs.csv").write_text("id\tn\n7\t1.5\n")
+        for arguments, records in ((["bom.ndjson"], [{"a": 1}, {"a": 2}]),
+                                   (["semicolons.csv", "--separator", ";"], [{"id": "39e1804", "n": "1,5"}]),
+                                   (["tabs.csv", "--separator", "tab"], [{"id": 7, "n": 1.5}])):
+            source = self.source("replay", "--topic", "t", "--rate", "1000", "--once", "--file",
+                                 str(folder / arguments[0]), *arguments[1:])
+            self.assertEqual([json.loads(reader.receive()[1].text) for _ in records], records)
+            self.assertEqual(source.wait_exit(), 0, source.transcript())
+        for name in ("semicolons.csv", "tabs.csv"):
+            source = self.source("replay", "--topic", "t", "--rate", "1000", "--file", str(folder / name))
+            self.assertEqual(source.wait_exit(), 2)
+            self.assertRegex(source.err[0], "expected columns separated by commas, got .*add --separator")
+        self.assertEqual(self.counters()["published_total"], 4)
+
     def test_broken_records_are_reported_by_line_and_counted(self):
         data = self.folder() / "quakes.ndjson"
         good = '{"time": 1517363399650, "magnitude": 1, "net": "uw"}\n'

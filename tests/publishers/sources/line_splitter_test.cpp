@@ -43,5 +43,15 @@ TEST(LineSplitter, TooLongLinesAreCountedAndReadingContinues) {
   }
 }
 
+TEST(LineSplitter, AByteOrderMarkIsNotPartOfTheFirstLine) {
+  for (std::size_t step : {1U, 2U, 100U}) {
+    EXPECT_THAT(split("\xef\xbb\xbf"
+                      "12345\r\n\xef\xbb\xbfx\n",
+                      step, 5),
+                ElementsAre("12345", "\xef\xbb\xbfx"))
+        << step;
+  }
+}
+
 }  // namespace
 }  // namespace backplane::sources
