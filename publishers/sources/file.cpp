@@ -34,7 +34,7 @@ FileSource::FileSource(Runner& runner, const SourceOptions& options, const FileO
       line_bytes_max_(line_bytes_max),
       store_(store),
       run_id_(random_id()),
-      watch_(file.path) {
+      watch_(file_places(file.path)) {
   runner_.set_counter(std::string(run_counter), run_id_);
   if (store_) runner_.set_resumable();
   runner_.on_progress([this](const PublisherStatus& status) { on_progress(status); });
@@ -64,7 +64,7 @@ bool FileSource::start(const std::optional<FileState>& saved) {
   if (!saved && file_.from_end) {
     if (auto file = GrowingFile::open(file_.path, {}, line_bytes_max_)) {
       file->skip_to_end();
-      follow(std::move(*file));
+      follow(std::move(*file), file_places(file_.path).back());
     }
   }
   if (!open_new_file()) return false;
@@ -94,13 +94,14 @@ bool FileSource::resume(const FileState& state) {
   resuming_ = true;
   newest_modified_ns_ = state.saved_ns;
   for (std::size_t i = 0; i < state.files.size(); ++i) {
-    auto file =
-        find_moved(file_.path, state.files[i], state.saved_ns - std::int64_t{1'000'000'000}, line_bytes_max_);
+    const std::filesystem::path place = i < state.places.size() ? state.places[i] : std::filesystem::path();
+    auto file = find_moved(places(place), state.files[i], state.saved_ns - std::int64_t{1'000'000'000},
+                           line_bytes_max_);
     if (!file) {
       log::warning("{}: {}; its unpublished lines are lost", runner_.source_name(), file.error().text);
       continue;
     }
-    Followed& followed = follow(std::move(*file));
+    Followed& followed = follow(std::move(*file), place);
     if (i == state.active) {
       active_ = &followed;
       skip(followed, already_published);
@@ -144,13 +145,25 @@ void FileSource::skip(Followed& followed, std::uint64_t events) {
   }
 }
 
-FileSource::Followed& FileSource::follow(GrowingFile file) {
+FileSource::Followed& FileSource::follow(GrowingFile file, std::filesystem::path place) {
   watch_.add(file.fd());
-  auto followed = std::make_unique<Followed>(Followed{.file = std::move(file)});
+  auto followed = std::make_unique<Followed>(Followed{.file = std::move(file), .place = std::move(place)});
   followed->confirmed = followed->file.position();
   followed->last_read_at = Clock::now();
   followed->last_read_ns = unix_now_ns();
   return *files_.emplace_back(std::move(followed));
+}
+
+/// Where the name leads now, and where it led when the followed files were opened: a link may since point
+/// somewhere else.
+std::vector<std::filesystem::path> FileSource::places(const std::filesystem::path& former) const {
+  std::vector<std::filesystem::path> all = file_places(file_.path);
+  const auto add = [&](const std::filesystem::path& place) {
+    if (!place.empty() && std::find(all.begin(), all.end(), place) == all.end()) all.push_back(place);
+  };
+  add(former);
+  for (const auto& each : files_) add(each->place);
+  return all;
 }
 
 bool FileSource::follows(FileId id) const {
@@ -175,7 +188,7 @@ bool FileSource::open_new_file() {
     follow_rotated(file->id());
     log::info("{}: {} has been replaced by a new file", runner_.source_name(), file_.path.string());
   }
-  Followed& followed = follow(std::move(*file));
+  Followed& followed = follow(std::move(*file), file_places(file_.path).back());
   dirty_ = true;
   if (active_ != nullptr) return true;
   active_ = &followed;
@@ -185,13 +198,20 @@ bool FileSource::open_new_file() {
 
 /// Several files may have had the name, one after the other, since the last look.
 void FileSource::follow_rotated(FileId newest) {
-  for (const auto& path : rotated_files(file_.path)) {
+  const std::int64_t last_created_ns = files_.empty() ? 0 : files_.back()->file.created_ns();
+  // A place is one of them if a link led there before.
+  std::vector<std::filesystem::path> candidates = rotated_files(places());
+  for (const auto& place : places()) candidates.push_back(place);
+  for (const auto& path : candidates) {
     auto file = GrowingFile::open(path, {}, line_bytes_max_);
     if (!file || file->id() == newest || follows(file->id())) continue;
+    // An older one cannot have had the name since the last look.
+    const std::int64_t created_ns = file->created_ns();
+    if (created_ns != 0 && created_ns < last_created_ns) continue;
     const std::int64_t modified_ns = file->modified_ns();
     const bool later = resuming_ ? modified_ns > newest_modified_ns_ : modified_ns >= newest_modified_ns_;
     if (later && std::find(finished_.begin(), finished_.end(), file->id()) == finished_.end())
-      follow(std::move(*file));
+      follow(std::move(*file), path);
   }
 }
 
@@ -252,13 +272,13 @@ bool FileSource::handle_truncation(Followed& followed) {
   const FilePosition before = followed.file.position();
   // The newer copy may have overwritten an older one.
   std::erase_if(files_, [&](const auto& each) { return each.get() != &followed && each->file.truncated(); });
-  auto copy = find_moved(file_.path, before, followed.last_read_ns - clock_slack_ns, line_bytes_max_);
+  auto copy = find_moved(places(), before, followed.last_read_ns - clock_slack_ns, line_bytes_max_);
   followed.file.restart();
   followed.confirmed = followed.file.position();
   followed.last_read_at = Clock::now();
   if (copy && !follows(copy->id())) {
     // Only the copy contains what was written after our last read.
-    follow(std::move(*copy));
+    follow(std::move(*copy), followed.place);
     const auto here =
         std::find_if(files_.begin(), files_.end(), [&](const auto& each) { return each.get() == &followed; });
     std::rotate(here, files_.end() - 1, files_.end());
@@ -317,6 +337,7 @@ void FileSource::save() {
   for (const auto& each : files_) {
     if (each.get() == active_) state.active = state.files.size();
     state.files.push_back(each->confirmed);
+    state.places.push_back(each->place);
   }
   if (auto saved = store_->save(state); !saved && save_problems_.allow(Clock::now())) {
     log::error("{}: {}; a restart would publish again what was published since the last save",

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -36,6 +37,7 @@ class FileSource {
   /// A file that has, or had, the followed name.
   struct Followed {
     GrowingFile file;
+    std::filesystem::path place;       // what the name led to, over all links, when it was opened
     FilePosition confirmed{};          // the broker has confirmed everything before it
     Clock::time_point last_read_at{};  // when something new was last read
     std::int64_t last_read_ns{};       // the same in Unix time
@@ -50,7 +52,8 @@ class FileSource {
   bool resume(const FileState& state);
   std::optional<std::uint64_t> last_run_confirmed(std::uint64_t session);
   void skip(Followed& followed, std::uint64_t events);
-  Followed& follow(GrowingFile file);
+  Followed& follow(GrowingFile file, std::filesystem::path place);
+  [[nodiscard]] std::vector<std::filesystem::path> places(const std::filesystem::path& former = {}) const;
   [[nodiscard]] bool follows(FileId id) const;
   bool open_new_file();
   void follow_rotated(FileId newest);

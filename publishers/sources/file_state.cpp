@@ -1,6 +1,7 @@
 #include "publishers/sources/file_state.hpp"
 
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -22,6 +23,35 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view first_line = "backplane file position 1";
 
+/// Without white space and control characters.
+std::string percent_encoded(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && byte != 0x7f && c != '%') {
+      text.push_back(c);
+    } else {
+      text += fmt::format("%{:02x}", byte);
+    }
+  }
+  return text;
+}
+
+std::string percent_decoded(std::string_view text) {
+  std::string bytes;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    unsigned byte = 0;
+    if (text[at] == '%' && at + 2 < text.size() &&
+        std::from_chars(text.data() + at + 1, text.data() + at + 3, byte, 16).ec == std::errc{}) {
+      bytes.push_back(static_cast<char>(byte));
+      at += 2;
+    } else {
+      bytes.push_back(text[at]);
+    }
+  }
+  return bytes;
+}
+
 std::string to_text(const FileState& state) {
   std::string text = fmt::format("{}\nsession {:016x} sequence {} saved {}\n", first_line, state.session,
                                  state.sequence, state.saved_ns);
@@ -30,6 +60,8 @@ std::string to_text(const FileState& state) {
     text += fmt::format("file {} device {} inode {} offset {} line {} head {} {:016x}\n",
                         i == state.active ? "active" : "other", file.id.device, file.id.inode, file.offset,
                         file.line, file.head_bytes, file.head_hash);
+    if (i < state.places.size() && !state.places[i].empty())
+      text += fmt::format("place {}\n", percent_encoded(state.places[i].string()));
   }
   return text + "end\n";
 }
@@ -63,7 +95,15 @@ std::optional<FileState> from_text(const std::string& text) {
                     in >> state.saved_ns;
   if (!read) return {};
   for (std::string word; in >> word;) {
-    if (word == "end") return state;
+    if (word == "end") {
+      state.places.resize(state.files.size());
+      return state;
+    }
+    if (word == "place" && in >> word) {
+      state.places.resize(state.files.size());
+      if (!state.places.empty()) state.places.back() = percent_decoded(word);
+      continue;
+    }
     if (word != "file" || !read_file_line(in, state)) return {};
   }
   return {};
@@ -71,6 +111,22 @@ std::optional<FileState> from_text(const std::string& text) {
 
 tl::unexpected<Error> cannot(std::string_view what, const fs::path& file, int error) {
   return fail(ErrorCode::io, fmt::format("cannot {} {}: {}", what, file.string(), std::strerror(error)));
+}
+
+std::uint64_t hash(std::string_view bytes) {
+  std::uint64_t hash = 14'695'981'039'346'656'037U;  // FNV-1a
+  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 1'099'511'628'211U;
+  return hash;
+}
+
+/// `name`, or its beginning and a hash of `whole` if it is too long for a file name with an ending.
+std::string bounded_name(const std::string& name, std::string_view whole) {
+  constexpr std::size_t name_bytes_max = 255 - std::string_view(".lock").size();
+  if (name.size() <= name_bytes_max) return name;
+  const std::string end = fmt::format("~{:016x}", hash(whole));
+  std::size_t bytes = name_bytes_max - end.size();
+  while ((static_cast<unsigned char>(name[bytes]) & 0xc0U) == 0x80) --bytes;  // not within a character
+  return name.substr(0, bytes) + end;
 }
 
 }  // namespace
@@ -138,18 +194,28 @@ Result<void> FileStateStore::save(const FileState& state) const {
 }
 
 fs::path default_state_file(const fs::path& followed, const std::string& topic) {
+  // An empty variable counts as not set.
+  const auto variable = [](const char* name) -> std::string_view {
+    const char* const value = std::getenv(name);
+    return value != nullptr ? value : "";
+  };
+  // systemd separates several directories by colons; the first is ours.
+  const std::string_view systemd = variable("STATE_DIRECTORY");
+  const std::string_view xdg = variable("XDG_STATE_HOME");
+  const std::string_view home = variable("HOME");
   fs::path folder;
-  if (const char* const systemd = std::getenv("STATE_DIRECTORY")) {
-    folder = systemd;
-  } else if (const char* const xdg = std::getenv("XDG_STATE_HOME")) {
+  if (const auto first = systemd.substr(0, systemd.find(':')); !first.empty()) {
+    folder = first;
+  } else if (fs::path(xdg).is_absolute()) {  // others are to be ignored, says its specification
     folder = fs::path(xdg) / "backplane";
-  } else if (const char* const home = std::getenv("HOME")) {
+  } else if (!home.empty()) {
     folder = fs::path(home) / ".local" / "state" / "backplane";
   } else {
     return {};
   }
   std::error_code ignored;
-  return folder / (topic + "@" + topic_token(fs::absolute(followed, ignored).string()));
+  const std::string path = fs::absolute(followed, ignored).string();
+  return folder / bounded_name(topic + "@" + topic_token(path), topic + "@" + path);
 }
 
 }  // namespace backplane::sources

@@ -18,6 +18,8 @@ struct FileState {
   std::uint64_t sequence{};  ///< of the session's last event before the active file's position
   std::int64_t saved_ns{};
   std::vector<FilePosition> files;  ///< oldest first
+  /// For each file, the path that the followed name led to, over all links, when the file was opened.
+  std::vector<std::filesystem::path> places{};
   /// Index of the file that the session's later events come from.
   std::size_t active{};
 };

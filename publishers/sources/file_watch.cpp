@@ -9,9 +9,12 @@
 
 namespace backplane::sources {
 
-FileWatch::FileWatch(const std::filesystem::path& path) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  if (fd_ >= 0) ::inotify_add_watch(fd_, folder.c_str(), IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM);
+FileWatch::FileWatch(const std::vector<std::filesystem::path>& places)
+    : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+  for (const std::filesystem::path& place : places) {
+    const std::filesystem::path folder = place.has_parent_path() ? place.parent_path() : ".";
+    if (fd_ >= 0) ::inotify_add_watch(fd_, folder.c_str(), IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM);
+  }
 }
 
 FileWatch::~FileWatch() {

@@ -2,6 +2,7 @@
 // Notifies a file's follower when the file changes, or when another file takes its name.
 
 #include <filesystem>
+#include <vector>
 
 namespace backplane::sources {
 
@@ -10,8 +11,8 @@ namespace backplane::sources {
 /// one thread.
 class FileWatch {
  public:
-  /// Watches the folder of `path` for files that appear, disappear or are renamed.
-  explicit FileWatch(const std::filesystem::path& path);
+  /// Watches the folders of these files for files that appear, disappear or are renamed.
+  explicit FileWatch(const std::vector<std::filesystem::path>& places);
   ~FileWatch();
   FileWatch(const FileWatch&) = delete;
   FileWatch& operator=(const FileWatch&) = delete;

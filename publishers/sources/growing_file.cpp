@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include <fcntl.h>
@@ -30,6 +31,32 @@ std::int64_t modified_ns_of(const struct stat& status) {
 bool is_compressed(const fs::path& file) {
   constexpr std::array<std::string_view, 6> endings{".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip"};
   return std::find(endings.begin(), endings.end(), file.extension().string()) != endings.end();
+}
+
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+/// Calls `use` for each regular, uncompressed file in the folder.
+void for_each_file(const fs::path& folder,
+                   const std::function<void(const fs::path&, const struct stat&)>& use) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    struct stat status {};
+    if (is_compressed(entry->path()) || ::lstat(entry->path().c_str(), &status) != 0) continue;
+    if (S_ISREG(status.st_mode)) use(entry->path(), status);
+  }
+}
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+/// Whether the digits begin with a year and a month.
+bool begins_with_month(std::string_view digits) {
+  if (digits.size() < 6 || (!digits.starts_with("19") && !digits.starts_with("20"))) return false;
+  const int month = (digits[4] - '0') * 10 + (digits[5] - '0');
+  return month >= 1 && month <= 12;
 }
 
 }  // namespace
@@ -82,7 +109,7 @@ GrowingFile& GrowingFile::operator=(GrowingFile&& other) noexcept {
 void GrowingFile::begin_at(const FilePosition& position) {
   position_ = position;
   read_to_ = position.offset;
-  lines_ = LineSplitter(line_bytes_max_);
+  lines_ = LineSplitter(line_bytes_max_, {.at_beginning = position.offset == 0, .skip_leading_nuls = true});
 }
 
 std::uint64_t GrowingFile::size() const {
@@ -93,6 +120,13 @@ std::uint64_t GrowingFile::size() const {
 std::int64_t GrowingFile::modified_ns() const {
   struct stat status {};
   return ::fstat(fd_, &status) == 0 ? modified_ns_of(status) : 0;
+}
+
+std::int64_t GrowingFile::created_ns() const {
+  struct statx status {};
+  if (::statx(fd_, "", AT_EMPTY_PATH, STATX_BTIME, &status) != 0 || (status.stx_mask & STATX_BTIME) == 0)
+    return 0;
+  return status.stx_btime.tv_sec * std::int64_t{1'000'000'000} + status.stx_btime.tv_nsec;
 }
 
 std::string_view GrowingFile::read() {
@@ -150,20 +184,53 @@ void GrowingFile::skip_to_end() {
   begin_at(position());
 }
 
-std::vector<fs::path> rotated_files(const fs::path& path) {
-  std::vector<std::pair<std::int64_t, fs::path>> found;
-  const std::string name = path.filename().string();
+std::vector<fs::path> file_places(const fs::path& path) {
+  constexpr std::size_t links_max = 40;  // as in the kernel
+  std::vector<fs::path> places{path};
   std::error_code error;
-  for (fs::directory_iterator entry(path.has_parent_path() ? path.parent_path() : ".", error), end;
-       !error && entry != end; entry.increment(error)) {
-    const std::string other = entry->path().filename().string();
-    if (!other.starts_with(name + '.') && !other.starts_with(name + '-')) continue;
-    struct stat status {};
-    if (is_compressed(entry->path()) || ::lstat(entry->path().c_str(), &status) != 0 ||
-        !S_ISREG(status.st_mode)) {
-      continue;
+  while (places.size() <= links_max && fs::is_symlink(places.back(), error)) {
+    const fs::path target = fs::read_symlink(places.back(), error);
+    if (error) break;
+    places.push_back(folder_of(places.back()) / target);
+  }
+  return places;
+}
+
+bool is_rotation_suffix(std::string_view suffix) {
+  if (suffix == "old") return true;
+  std::string digits;
+  for (const char c : suffix) {
+    if (is_digit(c)) {
+      digits.push_back(c);
+    } else if (std::string_view("-._:TZ+").find(c) == std::string_view::npos) {
+      return false;
     }
-    found.emplace_back(modified_ns_of(status), entry->path());
+  }
+  const auto first = std::min(suffix.find_first_not_of("0123456789"), suffix.size());
+  if (first == suffix.size()) {
+    const bool number = first >= 1 && first <= 3;
+    const bool unix_time = first == 10 && suffix.front() == '1';
+    return number || unix_time || first == 8 || (first >= 6 && begins_with_month(digits));
+  }
+  const bool day_first = first == 2 && digits.size() == 8;  // 31-12-2024
+  return day_first || ((first == 4 || first >= 8) && begins_with_month(digits));
+}
+
+std::vector<fs::path> rotated_files(const std::vector<fs::path>& places) {
+  std::vector<std::pair<std::int64_t, fs::path>> found;
+  std::vector<FileId> ids;
+  for (const fs::path& place : places) {
+    const std::string name = place.filename().string();
+    for_each_file(folder_of(place), [&](const fs::path& path, const struct stat& status) {
+      const std::string other = path.filename().string();
+      if (other.size() <= name.size() + 1 || !other.starts_with(name)) return;
+      const char separator = other[name.size()];
+      if ((separator != '.' && separator != '-') || !is_rotation_suffix(other.substr(name.size() + 1)))
+        return;
+      if (std::find(ids.begin(), ids.end(), id_of(status)) != ids.end()) return;
+      ids.push_back(id_of(status));
+      found.emplace_back(modified_ns_of(status), path);
+    });
   }
   std::sort(found.begin(), found.end());
   std::vector<fs::path> files;
@@ -171,12 +238,22 @@ std::vector<fs::path> rotated_files(const fs::path& path) {
   return files;
 }
 
-Result<GrowingFile> find_moved(const fs::path& path, const FilePosition& position,
+Result<GrowingFile> find_moved(const std::vector<fs::path>& places, const FilePosition& position,
                                std::int64_t copied_after_ns, std::size_t line_bytes_max) {
-  std::vector<fs::path> candidates = rotated_files(path);
-  candidates.push_back(path);
+  std::vector<fs::path> candidates = rotated_files(places);
+  candidates.insert(candidates.end(), places.rbegin(), places.rend());
+  const bool content_known = position.head_bytes > 0;
+  std::vector<fs::path> renamed;
+  for (const fs::path& place : places) {
+    // An inode number alone may belong to another file by now.
+    if (!content_known) break;
+    for_each_file(folder_of(place), [&](const fs::path& path, const struct stat& status) {
+      if (id_of(status) == position.id) renamed.push_back(path);
+    });
+  }
+  candidates.insert(candidates.begin(), renamed.begin(), renamed.end());
   for (const bool by_inode : {true, false}) {
-    if (!by_inode && position.head_bytes == 0) break;  // a copy is recognised by its first bytes
+    if (!by_inode && !content_known) break;  // a copy is recognised by its first bytes
     for (auto candidate = candidates.rbegin(); candidate != candidates.rend(); ++candidate) {
       auto file = GrowingFile::open(*candidate, position, line_bytes_max);
       if (!file || file->truncated()) continue;
@@ -185,7 +262,7 @@ Result<GrowingFile> find_moved(const fs::path& path, const FilePosition& positio
     }
   }
   return fail(ErrorCode::not_found, fmt::format("{}: cannot find the file that contains line {}",
-                                                path.string(), position.line + 1));
+                                                places.front().string(), position.line + 1));
 }
 
 }  // namespace backplane::sources

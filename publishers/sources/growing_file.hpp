@@ -31,6 +31,9 @@ struct FilePosition {
 };
 
 /// One open file, whatever its name is now. Belongs to one thread; owns the descriptor.
+///
+/// A program that does not write with O_APPEND continues at its old offset after a truncation, so the file
+/// then begins with as many NULs. NULs at the beginning of a line are therefore not part of it.
 class GrowingFile {
  public:
   /// Opens a file to be read from `position` on. The position's id is replaced by the file's own.
@@ -44,6 +47,8 @@ class GrowingFile {
   [[nodiscard]] int fd() const noexcept { return fd_; }
   [[nodiscard]] FileId id() const noexcept { return position_.id; }
   [[nodiscard]] std::int64_t modified_ns() const;
+  /// When the file was created; 0 if the file system does not say.
+  [[nodiscard]] std::int64_t created_ns() const;
   [[nodiscard]] std::uint64_t size() const;
 
   /// Reads the next chunk, which the caller feeds to lines(). Empty if there is nothing more for now.
@@ -73,13 +78,25 @@ class GrowingFile {
   std::vector<char> chunk_;
 };
 
-/// Finds the file that was read as far as `position`: at `path`, under a name that a rotation gave it, or as
-/// a copy written after `copied_after_ns` (copytruncate). @returns not_found if it is gone.
-[[nodiscard]] Result<GrowingFile> find_moved(const std::filesystem::path& path, const FilePosition& position,
-                                             std::int64_t copied_after_ns, std::size_t line_bytes_max);
+/// Where a followed file may be: its name, and if that is a link, what it points to, over all links.
+/// (Kubernetes names logs by links and rotates them beside the target.)
+[[nodiscard]] std::vector<std::filesystem::path> file_places(const std::filesystem::path& path);
 
-/// The regular, uncompressed files in the folder of `path` whose names are that of `path` followed by a dot
-/// or a dash and more. Sorted by modification time, the most recent last.
-[[nodiscard]] std::vector<std::filesystem::path> rotated_files(const std::filesystem::path& path);
+/// Finds the file that was read as far as `position`: in one of the places, under a name that a rotation gave
+/// it, or as a copy written after `copied_after_ns` (copytruncate). A file that is known by its content is
+/// also found under any other name in the same folder. @returns not_found if it is gone.
+[[nodiscard]] Result<GrowingFile> find_moved(const std::vector<std::filesystem::path>& places,
+                                             const FilePosition& position, std::int64_t copied_after_ns,
+                                             std::size_t line_bytes_max);
+
+/// The regular, uncompressed files beside these places whose names a rotation made from theirs: NAME.1,
+/// NAME-20240101, NAME.2024-01-01_13-05 and the like. Others may be anything, for example NAME.env. Sorted by
+/// modification time, the most recent last.
+[[nodiscard]] std::vector<std::filesystem::path> rotated_files(
+    const std::vector<std::filesystem::path>& places);
+
+/// Whether a rotation appends `suffix`, which follows a dot or a dash, to a file's name: a number of at most
+/// three digits, a date, a time, or "old".
+[[nodiscard]] bool is_rotation_suffix(std::string_view suffix);
 
 }  // namespace backplane::sources

@@ -126,6 +126,24 @@ class Following(FileTest):
         self.assertEqual(self.state.read_text(), "no state\n")
 
 
+    def test_nuls_that_a_truncation_left_are_no_part_of_the_first_line(self):
+        log = open(self.path, "wb", buffering=0)  # not O_APPEND: it goes on at its old offset
+        self.addCleanup(log.close)
+        log.write(b"x" * 99 + b"\n" + b"one\n")
+        self.follow("--max-event-bytes", "4KiB")
+        self.assertEqual(self.texts(2), ["x" * 99, "one"])
+        log.seek(1_000_000)
+        shutil.copy(self.path, f"{self.path}.1")
+        os.truncate(self.path, 0)
+        log.write(b"two\nthree\n")
+        self.assertEqual(self.texts(2), ["two", "three"])
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_line(self):
+        self.path.write_bytes(b"\xef\xbb\xbf{}\n")
+        self.follow()
+        self.assertEqual(self.texts(1), ["{}"])
+
+
 class Restarts(FileTest):
     def test_after_sigterm_it_resumes_after_the_published_lines(self):
         log = self.writer_of_log()
@@ -260,7 +278,100 @@ class Restarts(FileTest):
         return int(status.split("rchar: ")[1].split()[0])
 
 
+class Links(FileTest):
+    """As Kubernetes has them: a link to a link to the file, which is rotated where it is."""
+
+    def setUp(self):
+        super().setUp()
+        self.target = self.folder / "containers" / "abc" / "abc-json.log"
+        self.target.parent.mkdir(parents=True)
+        self.target.touch()
+        pods = self.folder / "pods"
+        pods.mkdir()
+        (pods / "0.log").symlink_to(self.target)
+        self.path.symlink_to("pods/0.log")
+
+    def writer_of_log(self):
+        writer = LogWriter(self.target)
+        self.addCleanup(writer.close)
+        return writer
+
+    def test_what_is_rotated_beside_the_target_while_it_is_down_is_read_first(self):
+        log = self.writer_of_log()
+        log.write(10)
+        source = self.follow()
+        self.expect_lines(1, 10)
+        source.end()
+        for _ in range(3):
+            log.write(10)
+            log.rotate()
+            log.reopen()
+        log.write(10)
+        source = self.follow()
+        self.expect_lines(11, 50)
+        self.expect_no_more(50)
+        self.assertNotRegex("\n".join(source.err), "lost")
+
+    def test_rotation_beside_the_target_under_writing_loses_and_repeats_nothing(self):
+        log = self.writer_of_log()
+        self.follow()
+        for _ in range(10):
+            log.write(50)
+            log.rotate()
+            log.reopen()
+        log.write(1)
+        self.assertEqual(sorted(self.texts(501), key=lambda text: int(text.split()[1])),
+                         [f"line {number}" for number in range(1, 502)])
+        self.expect_no_more(501)
+
+    def test_a_link_that_points_to_another_container_later_loses_nothing_of_the_first(self):
+        log = self.writer_of_log()
+        log.write(10)
+        source = self.follow()
+        self.expect_lines(1, 10)
+        source.end()
+        log.write(10)
+        log.rotate()
+        log.reopen()
+        log.write(10)
+        second = self.folder / "containers" / "def" / "def-json.log"
+        second.parent.mkdir()
+        second.write_text("line 31\n")
+        (self.folder / "pods" / "1.log").symlink_to(second)
+        self.path.unlink()
+        self.path.symlink_to("pods/1.log")
+        source = self.follow()
+        self.assertEqual(sorted(self.texts(21)), [f"line {number}" for number in range(11, 32)])
+        self.expect_no_more(31)
+        self.assertNotRegex("\n".join(source.err), "lost")
+
+
 class Rotations(FileTest):
+    def test_files_that_only_share_the_beginning_of_the_name_are_never_published(self):
+        for suffix in (".env", ".offset", "-key", ".8080", ".1.env", ".bak", "~"):
+            (self.folder / f"app.log{suffix}").write_text("password=secret\n")
+        log = self.writer_of_log()
+        source = self.follow()
+        log.write(10)
+        self.expect_lines(1, 10)
+        for suffix in (".env", ".offset", "-key", ".8080", ".1.env", ".bak", "~"):
+            (self.folder / f"app.log{suffix}").write_text("password=secret\nanother\n")
+        log.path.rename(f"{self.path}.1")
+        self.path.touch()
+        log.reopen()
+        log.write(10)
+        self.expect_lines(11, 20)
+        source.end()
+        for suffix in (".env", ".offset", ".swp"):
+            (self.folder / f"app.log{suffix}").write_text("password=secret\n")
+        log.path.rename(f"{self.path}.2")
+        self.path.touch()
+        log.reopen()
+        log.write(10)
+        self.follow()
+        self.expect_lines(21, 30)
+        self.expect_no_more(30)
+
     def test_rotation_during_writes_loses_and_duplicates_nothing(self):
         log = self.writer_of_log()
         self.follow()
