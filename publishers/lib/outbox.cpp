@@ -63,6 +63,7 @@ PublisherStatus Outbox::status() const {
   PublisherStatus status = status_;
   status.offered = events_.offered();
   status.confirmed = events_.confirmed();
+  status.event_bytes_max = event_bytes_max_;
   return status;
 }
 
@@ -84,7 +85,7 @@ void Outbox::request_stop() {
 
 Outbox::View Outbox::view() const {
   const MutexLock lock(mutex_);
-  return {events_.sent(), events_.confirmed(), flush_target_, stop_requested_};
+  return {events_.offered(), events_.sent(), events_.confirmed(), flush_target_, stop_requested_};
 }
 
 std::size_t Outbox::peek(std::span<EventFrames> out) const {
@@ -99,6 +100,7 @@ void Outbox::mark_sent(std::size_t count) {
 
 void Outbox::confirm(std::uint64_t sequence) {
   const MutexLock lock(mutex_);
+  sequence = std::min(sequence, events_.offered());
   if (sequence <= events_.confirmed()) return;
   events_.confirm(sequence);
   status_changed();
@@ -107,6 +109,14 @@ void Outbox::confirm(std::uint64_t sequence) {
 void Outbox::rewind() {
   const MutexLock lock(mutex_);
   events_.rewind();
+}
+
+void Outbox::change_session(std::string_view head, std::uint64_t session) {
+  const MutexLock lock(mutex_);
+  events_.change_head(head);
+  events_.rewind();
+  status_.session = session;
+  status_changed();
 }
 
 void Outbox::limit_event_bytes(std::size_t bytes_max) {

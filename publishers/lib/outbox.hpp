@@ -21,10 +21,12 @@ namespace backplane::publishing {
 /// events. One mutex, locked briefly, guards everything.
 class Outbox {
  public:
-  Outbox(std::string_view head, const Publisher::Options& options)
+  Outbox(std::string_view head, std::uint64_t session, const Publisher::Options& options)
       : event_bytes_max_(options.max_event_bytes),
         unconfirmed_bytes_max_(options.unconfirmed_bytes_max),
-        events_(head, options.unconfirmed_bytes_max) {}
+        events_(head, options.unconfirmed_bytes_max, options.resume ? options.resume->sequence : 0) {
+    status_.session = session;
+  }
 
   // For callers.
   [[nodiscard]] Offer append(std::string_view topic, std::string_view tail);
@@ -40,6 +42,7 @@ class Outbox {
 
   // For the sender.
   struct View {
+    std::uint64_t offered{};
     std::uint64_t sent{};
     std::uint64_t confirmed{};
     std::uint64_t flush_target{};  ///< a caller waits until the events up to here are confirmed
@@ -48,8 +51,11 @@ class Outbox {
   [[nodiscard]] View view() const;
   [[nodiscard]] std::size_t peek(std::span<EventFrames> out) const;
   void mark_sent(std::size_t count);
+  /// Confirms the events up to `sequence`, as far as they have been offered.
   void confirm(std::uint64_t sequence);
   void rewind();
+  /// All events, also the unconfirmed ones, get this head and belong to this session from now on.
+  void change_session(std::string_view head, std::uint64_t session);
   void limit_event_bytes(std::size_t bytes_max);
   [[nodiscard]] Counters counters() const;
   /// Changes the status (except `offered` and `confirmed`, which the outbox maintains) and wakes the callers

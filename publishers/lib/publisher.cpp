@@ -66,9 +66,9 @@ class Publisher::Impl {
  public:
   explicit Impl(Options options)
       : options_(checked(std::move(options))),
-        session_(random_id()),
+        session_(options_.resume ? options_.resume->session : random_id()),
         head_(publishing::encode_head(options_.source, session_)),
-        outbox_(head_, options_),
+        outbox_(head_, session_, options_),
         sender_(context_, options_, session_, outbox_, types_),
         thread_([this] { sender_.run(); }) {}
 

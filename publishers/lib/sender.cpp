@@ -7,23 +7,23 @@
 #include <poll.h>
 
 #include "core/error/error.hpp"
+#include "core/process/host.hpp"
 #include "core/time/deadline.hpp"
+#include "publishers/lib/event_encoder.hpp"
 
 namespace backplane::publishing {
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds backoff_min{50};
-constexpr milliseconds backoff_max{1000};
-// From the start of a connection to the broker's subscription. A healthy connection needs two round trips.
-constexpr milliseconds connect_time_max{3000};
 constexpr milliseconds hello_interval{1000};
 constexpr milliseconds admitted_interval{100};
-// After reply_timeout a request counts as lost and is sent again. A broker that has not replied for
-// silence_max is abandoned.
+// With several brokers, a publisher must notice soon that the one in use is silent.
+constexpr milliseconds request_interval{200};
+// After reply_timeout a request counts as lost and is sent again. How long a broker may be silent is up to
+// BrokerList::patience().
 constexpr milliseconds reply_timeout{1000};
-constexpr milliseconds silence_max{5000};
+constexpr milliseconds return_time_max{1000};
 // A draining broker reads until 200 ms of quiet. What it has not confirmed by then it will not confirm.
 constexpr milliseconds drain_time_max{1000};
 constexpr milliseconds goodbye_time{200};
@@ -44,7 +44,10 @@ Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uin
       session_(session),
       outbox_(outbox),
       types_(types),
-      backoff_(backoff_min) {
+      list_(options.brokers.size()),
+      earlier_(context, options.brokers, options.source),
+      highest_sent_(options.resume ? options.resume->sequence : 0),
+      session_sent_max_(options.resume ? options.resume->sent_max : 0) {
   connect(Clock::now());
   connection_->release();
 }
@@ -56,7 +59,7 @@ void Sender::run() {
       notify_change();
       if (!more) sleep();
     } catch (const std::exception& error) {  // for example too many open files, which may pass
-      disconnect(Clock::now(), error.what());
+      disconnect(Clock::now(), BrokerList::Loss::unusable, error.what());
     }
   }
   if (connection_ && phase_ != Phase::connecting) {
@@ -64,34 +67,47 @@ void Sender::run() {
     connection_->linger(goodbye_time);
   }
   connection_.reset();
+  earlier_.watch(0);  // closes its sockets on this thread
   outbox_.mark_stopped();
   notify_change();
 }
 
 bool Sender::work(Clock::time_point now) {
   if (phase_ == Phase::offline) {
-    if (now < retry_at_) return false;
+    if (now < list_.retry_at()) return false;
     connect(now);
   }
   if (connection_->disconnected()) {
-    disconnect(now, phase_ == Phase::connecting ? fmt::format("cannot connect to {}", broker().ingress)
-                                                : fmt::format("lost the connection to {}", broker().ingress));
-    return false;
-  }
-  const bool subscribed = connection_->subscribed();
-  if (phase_ == Phase::connecting && subscribed) on_subscribed(now);
-  if (phase_ == Phase::connecting && now >= phase_deadline_) {
-    disconnect(now, fmt::format("{} accepts connections but does not subscribe", broker().ingress));
+    disconnect(now, BrokerList::Loss::disconnected,
+               phase_ == Phase::connecting ? fmt::format("cannot connect to {}", broker().ingress)
+                                           : fmt::format("lost the connection to {}", broker().ingress));
     return false;
   }
   if (drained() || (phase_ == Phase::draining && now >= phase_deadline_)) {
-    disconnect(now, fmt::format("the broker at {} is shutting down", broker().ingress));
+    disconnect(now, BrokerList::Loss::unusable,
+               fmt::format("the broker at {} is shutting down", broker().ingress));
     return false;
   }
+  const bool subscribed = connection_->subscribed();
   read_replies(now);
-  if (awaiting_reply_since_ && now - *awaiting_reply_since_ >= silence_max) {
-    disconnect(now, fmt::format("no reply from {}", broker().control));
+  if (!connection_) return false;
+  if (phase_ == Phase::connecting && subscribed && said_hello_) on_connected(now);
+  if (phase_ == Phase::connecting && now >= phase_deadline_) {
+    disconnect(now, BrokerList::Loss::unusable,
+               subscribed ? fmt::format("no reply from {}", broker().control)
+                          : fmt::format("{} accepts connections but does not subscribe", broker().ingress));
+    return false;
   }
+  if (awaiting_reply_since_ && now - *awaiting_reply_since_ >= list_.patience()) {
+    disconnect(now, BrokerList::Loss::unusable, fmt::format("no reply from {}", broker().control));
+    return false;
+  }
+  if (!makes_progress(now)) {
+    disconnect(now, BrokerList::Loss::unusable,
+               fmt::format("{} does not confirm what was sent to {}", broker().control, broker().ingress));
+    return false;
+  }
+  consider_return(now);
   if (!connection_) return false;
   const bool more = phase_ == Phase::sending && send_events(now);
   send_requests(now);
@@ -106,8 +122,10 @@ bool Sender::drained() const {
 void Sender::connect(Clock::time_point now) {
   connection_ = std::make_unique<PublisherConnection>(context_, broker());
   phase_ = Phase::connecting;
-  phase_deadline_ = now + connect_time_max;
+  phase_deadline_ = now + list_.patience();
+  connecting_since_ = now;
   connection_stream_.reset();
+  said_hello_ = false;
   sent_on_connection_ = false;
   blocked_ = false;
   broker_event_bytes_max_.reset();
@@ -119,17 +137,28 @@ void Sender::connect(Clock::time_point now) {
   types_request_id_.reset();
   types_awaited_since_.reset();
   events_await_types_ = false;
+  // The reply says how large an event may be, so it must come before the first event is sent: libzmq at the
+  // broker cuts the connection if an event is far above the limit.
+  send_hello(now, /*closing=*/false);
+  awaiting_reply_since_.reset();  // phase_deadline_ covers it
 }
 
-void Sender::disconnect(Clock::time_point now, const std::string& problem) {
+void Sender::drop_connection() {
   if (sent_on_connection_) sent_to_stream_ = connection_stream_;
   sent_on_connection_ = false;
   awaiting_reply_since_.reset();
   connection_.reset();
   phase_ = Phase::offline;
-  broker_index_ = (broker_index_ + 1) % options_.brokers.size();
-  retry_at_ = now + backoff_;
-  backoff_ = std::min(2 * backoff_, backoff_max);
+}
+
+void Sender::disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem) {
+  const bool was_connected = phase_ != Phase::connecting && phase_ != Phase::offline;
+  drop_connection();
+  if (was_connected) {
+    list_.on_lost(loss, now);
+  } else {
+    list_.on_failed(loss, now);
+  }
   const PublisherStatus before = outbox_.status();
   if (!before.ready && !before.draining && before.last_problem == problem) return;
   outbox_.change_status([&](PublisherStatus& status) {
@@ -139,9 +168,11 @@ void Sender::disconnect(Clock::time_point now, const std::string& problem) {
   });
 }
 
-void Sender::on_subscribed(Clock::time_point now) {
-  phase_ = highest_sent_ > outbox_.view().confirmed ? Phase::resuming : Phase::sending;
-  hello_at_ = now;
+void Sender::on_connected(Clock::time_point now) {
+  list_.on_connected(now - connecting_since_);
+  earlier_.watch(list_.current());
+  progress_at_ = now;
+  phase_ = session_sent_max_ > outbox_.view().confirmed ? Phase::resuming : Phase::sending;
   admitted_requested_at_ = now - admitted_interval;
   outbox_.change_status([&](PublisherStatus& status) {
     status.ready = true;
@@ -149,6 +180,40 @@ void Sender::on_subscribed(Clock::time_point now) {
     if (was_ready_) ++status.reconnects;
   });
   was_ready_ = true;
+}
+
+bool Sender::makes_progress(Clock::time_point now) {
+  const Outbox::View view = outbox_.view();
+  const bool waiting = phase_ == Phase::sending && (view.sent > view.confirmed || blocked_);
+  if (!waiting || alone()) progress_at_ = now;
+  return now - progress_at_ < list_.patience();
+}
+
+/// Readers follow all brokers of their list, but an operator expects publishers at the first one.
+void Sender::consider_return(Clock::time_point now) {
+  earlier_.work(now);
+  if (const auto earlier = earlier_.recovered(now); earlier && phase_ == Phase::sending) {
+    return_to_ = *earlier;
+    phase_ = Phase::returning;
+    phase_deadline_ = now + return_time_max;
+    fast_interval_ = milliseconds{0};
+  }
+  if (phase_ == Phase::returning) finish_return(now);
+}
+
+/// Moves once everything that was sent here is confirmed, so that no event is in doubt.
+void Sender::finish_return(Clock::time_point now) {
+  const Outbox::View view = outbox_.view();
+  if (view.sent > view.confirmed) {
+    if (now < phase_deadline_) return;
+    earlier_.doubt();
+    phase_ = Phase::sending;
+    return;
+  }
+  send_hello(now, /*closing=*/true);
+  connection_->linger(goodbye_time);
+  drop_connection();
+  list_.choose(return_to_, now);
 }
 
 void Sender::read_replies(Clock::time_point now) {
@@ -175,39 +240,79 @@ void Sender::on_reply(const BrokerReply& reply, Clock::time_point now) {
   }
   if (connection_stream_ && *connection_stream_ != reply.stream) {
     // The broker restarted before the end of the old connection was noticed.
-    disconnect(now, fmt::format("the broker at {} has restarted", broker().control));
+    disconnect(now, BrokerList::Loss::disconnected,
+               fmt::format("the broker at {} has restarted", broker().control));
     return;
   }
   connection_stream_ = reply.stream;
   if (!reply.error.empty()) return;
-  if (reply.hello && reply.hello->max_event_bytes > 0) {
-    broker_event_bytes_max_ = reply.hello->max_event_bytes;
-    outbox_.limit_event_bytes(std::min(options_.max_event_bytes, *broker_event_bytes_max_));
+  if (reply.hello) {
+    said_hello_ = true;
+    if (reply.hello->max_event_bytes > 0) {
+      broker_event_bytes_max_ = reply.hello->max_event_bytes;
+      if (!options_.number_too_large) {
+        outbox_.limit_event_bytes(std::min(options_.max_event_bytes, *broker_event_bytes_max_));
+      }
+    }
   }
-  if (!reply.draining) {
-    backoff_ = backoff_min;
-  } else if (phase_ != Phase::draining) {
+  if (reply.draining && phase_ == Phase::connecting) {
+    disconnect(now, BrokerList::Loss::unusable,
+               fmt::format("the broker at {} is shutting down", broker().ingress));
+    return;
+  }
+  if (reply.draining && phase_ != Phase::draining) {
     // Stop sending: once it is quiet the broker exits sooner, and it still confirms what it has read.
     phase_ = Phase::draining;
     phase_deadline_ = now + drain_time_max;
     outbox_.change_status([](PublisherStatus& status) { status.draining = true; });
   }
-  if (reply.admitted) on_admitted(*reply.admitted, reply.stream);
+  if (reply.admitted && reply.id >= session_first_id_) on_admitted(*reply.admitted, reply.stream, now);
 }
 
-void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
+void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream, Clock::time_point now) {
   const std::uint64_t before = outbox_.view().confirmed;
+  const std::uint64_t dealt_with = std::max(admitted.sequence, admitted.refused_sequence);
+  if (dealt_with > session_sent_max_) {
+    change_session(dealt_with);
+    return;
+  }
   count_refusals(admitted, stream);
   if (phase_ == Phase::resuming) count_in_doubt(admitted, stream);
-  confirm(std::min(std::max(admitted.sequence, admitted.refused_sequence), highest_sent_));
+  // An earlier run may have sent more than was offered again by now; see send_events().
+  session_admitted_ = std::max(session_admitted_, dealt_with);
+  confirm(session_admitted_);
   if (phase_ == Phase::resuming) {
     refused_locally_.clear();
     outbox_.rewind();
     phase_ = Phase::sending;
   }
   const bool progress = outbox_.view().confirmed > before;
+  if (progress) progress_at_ = now;
   fast_interval_ =
       progress ? milliseconds{1} : std::clamp(2 * fast_interval_, milliseconds{1}, admitted_interval);
+}
+
+/// Somebody else has sent events of this session. Whether ours were admitted or refused as duplicates of
+/// theirs cannot be known.
+void Sender::change_session(std::uint64_t reported) {
+  add_in_doubt();
+  const std::uint64_t sent = session_sent_max_;
+  session_ = random_id();
+  session_first_id_ = next_id_;
+  session_sent_max_ = 0;
+  session_admitted_ = 0;
+  sent_to_stream_.reset();
+  sent_on_connection_ = false;
+  refused_by_stream_.clear();
+  refused_locally_.clear();
+  admitted_request_id_.reset();
+  outbox_.change_session(encode_head(options_.source, session_), session_);
+  if (phase_ == Phase::resuming) phase_ = Phase::sending;
+  hello_at_ = Clock::now();
+  set_problem(
+      fmt::format("another program publishes as {} in our session: the broker at {} has event {}, we have "
+                  "sent {}; continuing in a new session",
+                  options_.source, broker().ingress, reported, sent));
 }
 
 void Sender::count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
@@ -217,8 +322,11 @@ void Sender::count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t
   // that has seen it can know it.
   const bool remembers =
       sent_to_stream_ ? *sent_to_stream_ == stream && (knows_session || confirmed == 0) : knows_session;
-  if (remembers) return;
-  const std::uint64_t from = std::max(confirmed, in_doubt_counted_);
+  if (!remembers) add_in_doubt();
+}
+
+void Sender::add_in_doubt() {
+  const std::uint64_t from = std::max(outbox_.view().confirmed, in_doubt_counted_);
   if (from >= highest_sent_) return;
   outbox_.change_status([&](PublisherStatus& status) { status.in_doubt += highest_sent_ - from; });
   in_doubt_counted_ = highest_sent_;
@@ -274,6 +382,7 @@ void Sender::send_hello(Clock::time_point now, bool closing) {
 
 void Sender::send_request(const std::string& request, Clock::time_point now) {
   ++next_id_;
+  requested_at_ = now;
   if (!awaiting_reply_since_) awaiting_reply_since_ = now;
   // If the queue is full, the broker does not reply; the deadlines detect that.
   [[maybe_unused]] const bool sent = connection_->send_request(request);
@@ -282,9 +391,9 @@ void Sender::send_request(const std::string& request, Clock::time_point now) {
 Sender::Clock::time_point Sender::next_admitted_request(const Outbox::View& view) const {
   if (admitted_request_id_) return admitted_requested_at_ + reply_timeout;
   if (phase_ == Phase::resuming) return admitted_requested_at_ + admitted_interval;
-  if (view.sent <= view.confirmed) return never;
+  if (view.sent <= view.confirmed) return alone() ? never : requested_at_ + request_interval;
   const bool awaited = view.flush_target > view.confirmed && view.sent >= view.flush_target;
-  const bool fast = awaited || phase_ == Phase::draining;
+  const bool fast = awaited || phase_ == Phase::draining || phase_ == Phase::returning;
   return admitted_requested_at_ + (fast ? fast_interval_ : admitted_interval);
 }
 
@@ -337,6 +446,10 @@ void Sender::report_type_problem(std::size_t files_end, const std::string& probl
 }
 
 bool Sender::send_events(Clock::time_point now) {
+  if (const Outbox::View view = outbox_.view();
+      session_admitted_ > view.confirmed && view.offered > view.confirmed) {
+    confirm(session_admitted_);
+  }
   const std::uint64_t before = outbox_.view().sent;
   const std::size_t count = outbox_.peek(batch_);
   // This must follow peek(): a type is added before its first event is queued.
@@ -359,6 +472,7 @@ bool Sender::send_events(Clock::time_point now) {
   const std::uint64_t sent = before + done;
   const std::uint64_t again = std::min(sent, highest_sent_) - std::min(before, highest_sent_);
   highest_sent_ = std::max(highest_sent_, sent);
+  session_sent_max_ = std::max(session_sent_max_, sent);
   if (again > 0) outbox_.change_status([&](PublisherStatus& status) { status.resent += again; });
   if (!refused_locally_.empty()) confirm(outbox_.view().confirmed);
   return !blocked_;
@@ -398,17 +512,20 @@ void Sender::sleep() {
 Sender::Clock::time_point Sender::next_deadline() const {
   switch (phase_) {
     case Phase::offline:
-      return retry_at_;
+      return list_.retry_at();
     case Phase::connecting:
       return phase_deadline_;
     case Phase::resuming:
     case Phase::sending:
     case Phase::draining:
+    case Phase::returning:
       break;
   }
   Clock::time_point deadline = std::min(hello_at_, next_admitted_request(outbox_.view()));
-  if (awaiting_reply_since_) deadline = std::min(deadline, *awaiting_reply_since_ + silence_max);
-  if (phase_ == Phase::draining) deadline = std::min(deadline, phase_deadline_);
+  deadline = std::min(deadline, earlier_.next_deadline());
+  if (awaiting_reply_since_) deadline = std::min(deadline, *awaiting_reply_since_ + list_.patience());
+  if (!alone() && phase_ == Phase::sending) deadline = std::min(deadline, progress_at_ + list_.patience());
+  if (phase_ == Phase::draining || phase_ == Phase::returning) deadline = std::min(deadline, phase_deadline_);
   if (phase_ == Phase::sending && events_await_types_)
     deadline = std::min(deadline, *types_awaited_since_ + reply_timeout);
   if (phase_ == Phase::sending && types_request_id_)

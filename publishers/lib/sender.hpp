@@ -13,7 +13,9 @@
 
 #include "backplane/publisher.hpp"
 #include "core/zmq/socket.hpp"
+#include "publishers/lib/broker_list.hpp"
 #include "publishers/lib/control_messages.hpp"
+#include "publishers/lib/earlier_brokers.hpp"
 #include "publishers/lib/outbox.hpp"
 #include "publishers/lib/publisher_connection.hpp"
 #include "publishers/lib/type_definitions.hpp"
@@ -23,9 +25,10 @@ namespace backplane::publishing {
 /// Sends the events of an Outbox to one of the brokers. Lives on the thread that calls run(). Owns the
 /// connection.
 ///
-/// offline ──▶ connecting ──subscription──▶ sending ──"draining"──▶ draining
+/// offline ──▶ connecting ──subscription and Hello──▶ sending ──"draining"──▶ draining
 ///    ▲                        └─(something sent is unconfirmed)─▶ resuming ─Admitted─▶ sending
-///    └────── from every phase: the connection ends, or the broker does not reply in time
+///    │                                      sending ──an earlier broker works again──▶ returning
+///    └────── from every phase: the connection ends, or the broker does not reply or confirm in time
 class Sender {
  public:
   /// Starts the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` must
@@ -38,20 +41,28 @@ class Sender {
 
  private:
   using Clock = std::chrono::steady_clock;
-  enum class Phase { offline, connecting, resuming, sending, draining };
+  enum class Phase { offline, connecting, resuming, sending, draining, returning };
 
   /// @returns whether there is more to do now.
   [[nodiscard]] bool work(Clock::time_point now);
   /// Whether the broker is draining and has confirmed everything that was sent to it.
   [[nodiscard]] bool drained() const;
   void connect(Clock::time_point now);
-  void disconnect(Clock::time_point now, const std::string& problem);
-  void on_subscribed(Clock::time_point now);
+  void disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem);
+  void drop_connection();
+  void on_connected(Clock::time_point now);
+  /// @returns whether the broker confirms what was sent, if there is another broker.
+  [[nodiscard]] bool makes_progress(Clock::time_point now);
+  void consider_return(Clock::time_point now);
+  void finish_return(Clock::time_point now);
+  [[nodiscard]] bool alone() const { return options_.brokers.size() == 1; }
   void read_replies(Clock::time_point now);
   void on_reply(const BrokerReply& reply, Clock::time_point now);
-  void on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream);
+  void on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream, Clock::time_point now);
+  void change_session(std::uint64_t reported);
   void count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream);
   void count_refusals(const BrokerReply::Admitted& admitted, std::uint64_t stream);
+  void add_in_doubt();
   void confirm(std::uint64_t sequence);
 
   void send_requests(Clock::time_point now);
@@ -74,24 +85,26 @@ class Sender {
   [[nodiscard]] Clock::time_point next_deadline() const;
   void notify_change();
   void set_problem(const std::string& problem);
-  [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[broker_index_]; }
+  [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[list_.current()]; }
 
   mq::Context& context_;
   const Publisher::Options& options_;
-  const std::uint64_t session_;
+  std::uint64_t session_;
   Outbox& outbox_;
   const TypeDefinitions& types_;
 
   std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};
-  std::size_t broker_index_{};  // of the broker in use, or the one to try next
-  std::chrono::milliseconds backoff_;
-  Clock::time_point retry_at_;
-  Clock::time_point phase_deadline_;  // for connecting and draining
+  BrokerList list_;
+  EarlierBrokers earlier_;
+  std::size_t return_to_{};           // for returning: the broker to go back to
+  Clock::time_point phase_deadline_;  // for connecting, draining and returning
+  Clock::time_point connecting_since_;
   bool was_ready_{};
 
   // State of this connection.
   std::optional<std::uint64_t> connection_stream_;  // of the broker that replies on it
+  bool said_hello_{};                               // the broker has replied to a Hello
   bool sent_on_connection_{};
   bool blocked_{};  // the connection's send queue is full
   std::optional<std::size_t> broker_event_bytes_max_;
@@ -100,6 +113,8 @@ class Sender {
   std::optional<Clock::time_point> awaiting_reply_since_;
   std::optional<std::uint64_t> admitted_request_id_;  // of the outstanding Admitted request
   Clock::time_point admitted_requested_at_;
+  Clock::time_point requested_at_;  // of the last request of any kind
+  Clock::time_point progress_at_;   // when a confirmation came, or nothing was unconfirmed
   std::uint64_t flush_target_{};
   std::chrono::milliseconds fast_interval_{};
   std::size_t registered_files_{};                 // files of types_ that the broker has accepted or refused
@@ -112,6 +127,9 @@ class Sender {
   // State of the session.
   std::uint64_t next_id_{1};
   std::uint64_t highest_sent_{};                 // highest sequence sent to any broker
+  std::uint64_t session_sent_max_{};             // in this session, also by an earlier run: at most this
+  std::uint64_t session_admitted_{};             // in this session, according to any broker
+  std::uint64_t session_first_id_{};             // of the first request about this session
   std::optional<std::uint64_t> sent_to_stream_;  // stream of the broker that highest_sent_ went to, if known
   std::uint64_t in_doubt_counted_{};             // events up to this sequence are counted in in_doubt
   std::map<std::uint64_t, std::uint64_t> refused_by_stream_;

@@ -143,6 +143,21 @@ void UnconfirmedEvents::drop_front_segment() {
   if (gone.capacity == segment_bytes) spare_ = std::move(gone);
 }
 
+void UnconfirmedEvents::change_head(std::string_view head) {
+  CHECK(head.size() == head_.size(), "the heads of a publisher have one size");
+  head_ = head;
+  std::size_t offset = first_unconfirmed_.offset;
+  for (Segment& segment : segments_) {
+    while (offset < segment.used) {
+      char* const record = segment.data.get() + offset;
+      const RecordSizes sizes = sizes_at(record);
+      std::memcpy(record + sizeof sizes + sizes.topic, head_.data(), head_.size());
+      offset += record_bytes(sizes);
+    }
+    offset = 0;
+  }
+}
+
 void UnconfirmedEvents::rewind() noexcept {
   sent_ = confirmed_;
   first_unsent_ = first_unconfirmed_;

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace backplane::publishing {
@@ -22,7 +23,9 @@ struct EventFrames {
 class UnconfirmedEvents {
  public:
   /// @param head the first bytes of every event, see event_encoder.hpp
-  UnconfirmedEvents(std::string_view head, std::size_t bytes_max) : head_(head), bytes_max_(bytes_max) {}
+  /// @param confirmed the sequence before the first event's
+  UnconfirmedEvents(std::string_view head, std::size_t bytes_max, std::uint64_t confirmed = 0)
+      : head_(head), bytes_max_(bytes_max), offered_(confirmed), sent_(confirmed), confirmed_(confirmed) {}
 
   /// Size of the next event if it has a tail of this size.
   [[nodiscard]] std::size_t event_bytes(std::size_t tail_bytes) const noexcept;
@@ -40,6 +43,9 @@ class UnconfirmedEvents {
   void confirm(std::uint64_t sequence);
   /// Moves `sent` back to `confirmed`: everything unconfirmed will be sent again.
   void rewind() noexcept;
+  /// Replaces the head of every event, stored or new, by one of the same size. No other thread may read
+  /// frames meanwhile.
+  void change_head(std::string_view head);
 
   [[nodiscard]] std::uint64_t offered() const noexcept { return offered_; }
   [[nodiscard]] std::uint64_t sent() const noexcept { return sent_; }
@@ -62,7 +68,7 @@ class UnconfirmedEvents {
   void drop_front_segment();
   void skip_to_record(Cursor& cursor) const noexcept;
 
-  std::string_view head_;
+  std::string head_;
   std::size_t bytes_max_;
   std::size_t bytes_{};
   std::deque<Segment> segments_;

@@ -231,6 +231,76 @@ class PublisherLibrary(BackplaneTest):
         self.assertLessEqual(status["in_doubt"], 1000)
         self.assertEqual(status["reconnects"], 1)
 
+    def test_a_cut_path_moves_it_to_the_next_broker_and_back_to_the_first(self):
+        """In turn, the path to the first broker's ingress and to its control."""
+        self.start_broker()
+        self.start_second()
+        for topic, name in (("i", "ingress"), ("c", "control")):
+            with self.subTest(name):
+                first = {"ingress": INGRESS, "control": CONTROL}
+                relay = self.relay(first[name])
+                first[name] = relay.endpoint
+                driver = self.driver(first["ingress"], first["control"], SECOND["ingress"], SECOND["control"])
+                for number, step in enumerate(("before", "during", "after")):
+                    if step == "during":
+                        relay.cut()
+                        self.assertEqual(driver.command("wait_broker 1"), "reconnected")
+                    if step == "after":
+                        relay.mend()
+                        self.assertEqual(driver.command("wait_broker 2"), "reconnected")
+                    self.assertEqual(driver.command(f"burst {topic}.{step} 100"), f"offered {100 * (number + 1)}")
+                    self.assertEqual(driver.command("flush"), "flushed true")
+                for step, control in (("before", CONTROL), ("during", SECOND["control"]), ("after", CONTROL)):
+                    other = CONTROL if control != CONTROL else SECOND["control"]
+                    self.assertEqual(self.history(f"{topic}.{step}", control), self.texts(100))
+                    self.assertEqual(self.history(f"{topic}.{step}", other), [])
+                status, _ = driver.status()
+                self.assertEqual((status["in_doubt"], status["resent"], status["refused"]), (0, 0, 0))
+
+    def test_a_single_reset_connection_does_not_move_it(self):
+        self.start_broker()
+        self.start_second()
+        relay = self.relay(INGRESS, cut_once_after=3_000)
+        driver = self.driver(relay.endpoint, CONTROL, SECOND["ingress"], SECOND["control"])
+        driver.command("burst n 1000")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.assertEqual(self.history("n"), self.texts(1000))
+        self.assertEqual(self.history("n", SECOND["control"]), [])
+
+    def test_a_paused_broker_is_left_and_taken_again(self):
+        first = self.start_broker()
+        self.start_second()
+        driver = self.driver(INGRESS, CONTROL, SECOND["ingress"], SECOND["control"])
+        driver.command("burst n 100")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        first.signal(signal.SIGSTOP)
+        self.assertEqual(driver.command("wait_broker 1"), "reconnected")
+        driver.command("burst m 100")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.assertEqual(self.history("m", SECOND["control"]), self.texts(100))
+        first.signal(signal.SIGCONT)
+        self.assertEqual(driver.command("wait_broker 2"), "reconnected")
+        driver.command("burst n 100")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.assertEqual(self.history("n"), self.texts(100) * 2)
+
+    # ── another program with the same source and session ────────────────────────────────────────────────────
+
+    def test_a_forged_sequence_confirms_nothing_and_loses_nothing(self):
+        self.start_broker()
+        reader, driver, forger = self.live_reader("n"), self.driver(), self.ready_writer(source="driver@test")
+        driver.command("burst n 10")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        forger.session, forger.sequence = reader.receive()[1].session, 2**63 - 1
+        forger.send("forged", "x")
+        self.wait_admitted(forger)
+        driver.command("burst m 100")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.assertEqual(self.history("m"), self.texts(100))
+        status, problem = driver.status()
+        self.assertGreaterEqual(status["in_doubt"], 1)
+        self.assertRegex(problem, "another program publishes as driver@test in our session")
+
     def test_the_publisher_moves_from_a_draining_broker_to_the_next(self):
         first = self.start_broker("--config", self.config_file('[[backplane]]\ndrain_limit = "60s"\n'))
         self.start_second()

@@ -141,6 +141,12 @@ void FakeIngressBroker::limit_event_bytes(std::uint64_t bytes_max) {
   on_thread([this, bytes_max] { event_bytes_max_ = bytes_max; });
 }
 
+void FakeIngressBroker::forge(std::uint64_t sequence) {
+  on_thread([this, sequence] {
+    for (auto& [key, session] : sessions_) session.sequence = sequence;
+  });
+}
+
 void FakeIngressBroker::cut_after(std::uint64_t events) {
   on_thread([this, events] { cut_after_ = events; });
 }

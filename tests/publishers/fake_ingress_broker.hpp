@@ -18,6 +18,7 @@
 #include "backplane/publisher.hpp"
 #include "backplane/v1/control.pb.h"
 #include "backplane/v1/event.pb.h"
+#include "core/process/host.hpp"
 #include "core/process/wake_fd.hpp"
 #include "core/zmq/socket.hpp"
 
@@ -56,6 +57,8 @@ class FakeIngressBroker {
   /// Refuses larger events. After the next bind, an event of more than four times the limit ends the
   /// connection.
   void limit_event_bytes(std::uint64_t bytes_max);
+  /// Another program sends an event with this sequence in every session that has sent one.
+  void forge(std::uint64_t sequence);
   /// Cuts the connections once, after this many more events.
   void cut_after(std::uint64_t events);
 
@@ -103,7 +106,7 @@ class FakeIngressBroker {
   // Used on the thread only.
   std::unique_ptr<Sockets> sockets_;
   std::map<std::pair<std::string, std::uint64_t>, Session> sessions_;
-  std::uint64_t stream_{0x1234'5678'0000'0001};
+  std::uint64_t stream_{random_id()};
   std::uint64_t event_bytes_max_{1u << 20};
   std::string refused_topic_;
   std::optional<std::uint64_t> cut_after_;

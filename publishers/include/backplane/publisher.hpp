@@ -44,15 +44,18 @@ struct EventOptions {
 
 /// The state of a publisher. Counters start at 0 when the publisher is created, and only grow.
 struct PublisherStatus {
-  bool ready{};                ///< connected: a broker's subscription has arrived
+  bool ready{};                ///< connected: a broker has replied on ingress and control
   bool draining{};             ///< the broker is shutting down: events wait for the next one
   std::uint64_t offered{};     ///< sequence of the last event accepted by offer()
   std::uint64_t confirmed{};   ///< sequence up to which the broker has admitted or refused every event
   std::uint64_t refused{};     ///< events that the broker refused: confirmed, but no reader receives them
   std::uint64_t resent{};      ///< events sent again after a reconnect
   std::uint64_t reconnects{};  ///< connections after the first one, to the same broker or another
+  std::uint64_t event_bytes_max{};  ///< limit on one event now: the publisher's own or the broker's
+  std::uint64_t session{};  ///< identifies this run of the source; it changes if another program uses it
   /// Unconfirmed events that were sent to a broker which then came back without its state, or which another
-  /// broker replaced. Each of them may be lost or may reach readers twice.
+  /// broker replaced, or to a broker that has events of this session which this publisher did not send. Each
+  /// of them may reach readers twice.
   std::uint64_t in_doubt{};
   /// The last problem, on one line: why no broker is connected, or which event or type a broker refused and
   /// why. Cleared when a broker is connected again. A problem with a type is reported once per publisher.
@@ -65,13 +68,19 @@ struct PublisherStatus {
 /// the order. There is one exception: a broker that came back without its state, or another broker, cannot
 /// recognise events that were sent before. PublisherStatus::in_doubt counts these.
 ///
+/// A broker that reports more of a session than this publisher has sent has got events from somebody who uses
+/// the same source and session. Nothing is confirmed by such a report: the publisher takes a new session,
+/// resends in it what is unconfirmed, and counts that as in doubt.
+///
 /// Owns a thread, which owns the sockets. Any thread may call any method, several threads at once, but not
 /// during destruction. Events offered by one thread keep their order. The destructor does what close() with
 /// a timeout of 0 does. A fork()ed child must not use its parent's publisher.
 class Publisher {
  public:
   struct Options {
-    /// Tried in this order, repeatedly, until one responds.
+    /// One of them is used at a time: the first that replies on both endpoints. If it is lost, silent, or
+    /// does not confirm, the publisher uses another within about a second; it returns to an earlier one of
+    /// the list when that has worked for 3 s.
     std::vector<PublisherEndpoints> brokers{PublisherEndpoints{}};
     /// The publisher's stable name, for example "clock@host7": a valid topic of at most 243 bytes.
     std::string source;
@@ -81,6 +90,18 @@ class Publisher {
     /// Limit on one event as sent, including source, attributes and type; at most 2 GiB - 1. The broker's
     /// own limit applies as well, once it is known.
     std::size_t max_event_bytes = 1u << 20;
+    /// Continues a session of an earlier run, which may have been killed. The caller must offer the same
+    /// events again, in the same order, from `sequence` + 1 on; the broker refuses those that it already has,
+    /// even if they are still on their way from the earlier run.
+    struct Resume {
+      std::uint64_t session{};
+      std::uint64_t sequence{};  ///< the events up to this one are confirmed
+      std::uint64_t sent_max{};  ///< the earlier run has sent no event above this one
+    };
+    std::optional<Resume> resume{};
+    /// An event above the broker's limit is numbered and counts as refused, instead of Offer::too_large. The
+    /// numbers then do not depend on when the limit became known, as Resume requires.
+    bool number_too_large{};
     /// Called on the publisher's thread when anything in status() other than `offered` has changed. It must
     /// not block, throw, or call wait_ready(), flush() or close().
     std::function<void(const PublisherStatus&)> on_change{};
