@@ -22,6 +22,14 @@ bool publish_line(Runner& runner, const SourceOptions& options, const LineSplitt
   return runner.publish_text(where, options.topic, lines.text());
 }
 
+/// Counts what was read and will not be published.
+void lose_rest(Runner& runner, LineSplitter& lines, bool took_one) {
+  std::uint64_t count = took_one ? 1 : 0;
+  while (lines.take_line()) ++count;
+  if (lines.take_rest()) ++count;
+  runner.lose(count);
+}
+
 ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std::optional<double> rate) {
   Timer timer(CLOCK_MONOTONIC);
   EvenPace pace(rate.value_or(1), timer.now_ns());
@@ -38,10 +46,14 @@ ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std
     }
     lines.feed({buffer.data(), static_cast<std::size_t>(got)});
     while (lines.take_line()) {
-      if (rate && !runner.wait_until(timer, pace.next(timer.now_ns()))) return runner.finish();
-      if (!publish_line(runner, options, lines)) return runner.finish();
+      if ((rate && !runner.wait_until(timer, pace.next(timer.now_ns()))) ||
+          !publish_line(runner, options, lines)) {
+        lose_rest(runner, lines, true);
+        return runner.finish();
+      }
     }
   }
+  lose_rest(runner, lines, false);
   return runner.finish();
 }
 

@@ -159,7 +159,7 @@ bool Runner::publish_with(std::string_view where, std::string_view topic,
         break;
       case Offer::too_large:
         return bad_record(fmt::format("{}: expected an event of at most {} bytes, got more", where,
-                                      options_.max_event_bytes));
+                                      publisher_.status().event_bytes_max));
       case Offer::bad_topic:
         return bad_record(fmt::format("{}: expected a topic, got \"{}\"", where, topic));
       case Offer::closed:
@@ -199,13 +199,24 @@ ExitCode Runner::finish() {
     log::warning("{}: bad records: {}; events published: {}", source_name_, bad_records_,
                  status.confirmed - std::min(status.refused, status.confirmed));
   }
+  bool lost = false;
+  if (lost_records_ > 0) {
+    log::warning("{}: exiting with {} records that were read and not published: they are lost", source_name_,
+                 lost_records_);
+    lost = true;
+  }
   if (status.confirmed < status.offered) {
+    lost = lost || !resumable_;
     log::warning("{}: exiting with {} unconfirmed events: {}", source_name_,
                  status.offered - status.confirmed,
                  resumable_ ? "the next run publishes those that have not arrived" : "they are lost");
   }
-  const bool ended_well = flushed || stopping_;
+  const bool ended_well = stopping_ ? !lost : flushed;
   return ended_well && !failed_ ? ExitCode::done : ExitCode::failed;
+}
+
+void Runner::lose(std::uint64_t records) noexcept {
+  if (stopping_) lost_records_ += records;
 }
 
 ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,

@@ -48,8 +48,12 @@ class Runner {
   [[nodiscard]] ExitCode fail(std::string_view problem, ExitCode code = ExitCode::failed);
 
   /// Stops the publisher. After a signal, waits at most a second for the broker to confirm pending events;
-  /// otherwise waits until everything is confirmed. @returns the program's exit code.
+  /// otherwise waits until everything is confirmed. @returns the program's exit code: failed if it reports
+  /// that something is lost.
   [[nodiscard]] ExitCode finish();
+  /// Counts records that were taken from the input and not offered because a signal stopped the source.
+  /// finish() reports them as lost.
+  void lose(std::uint64_t records) noexcept;
 
   [[nodiscard]] PublisherStatus status() const { return publisher_.status(); }
   [[nodiscard]] const std::string& source_name() const noexcept { return source_name_; }
@@ -81,6 +85,7 @@ class Runner {
   bool failed_{};
   bool resumable_{};
   std::uint64_t bad_records_{};
+  std::uint64_t lost_records_{};
   log::RateLimit refusals_{std::chrono::seconds{1}};
   log::RateLimit connections_{std::chrono::seconds{1}};
   log::RateLimit pressure_{std::chrono::seconds{10}};

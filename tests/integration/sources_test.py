@@ -194,6 +194,56 @@ class Machines(SourcesTest):
                 self.assertEqual([line for line in source.err if "lost" in line], [])
 
 
+class Losses(BackplaneTest):
+    """What a source says at its end, and its exit code, agree."""
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.start_broker()
+
+    def stopped_lines(self, *options, kill_broker):
+        reader = self.live_reader("log")
+        source = self.run_program("publish", "lines", "--topic", "log", *options, *ENDPOINTS, stdin=subprocess.PIPE)
+        source.stdin.write("first\n")
+        source.stdin.flush()
+        reader.receive()
+        if kill_broker:
+            self.broker.kill()
+            source.wait_line(source.err, "waiting for a broker")
+        before = self.bytes_read(source)
+        source.stdin.write("x\n" * 1000)
+        source.stdin.flush()
+        deadline = Deadline()
+        while self.bytes_read(source) < before + 2000:
+            self.assertTrue(deadline.left(), source.story())
+        source.signal(signal.SIGTERM)
+        return source
+
+    @staticmethod
+    def bytes_read(process):
+        return int(pathlib.Path(f"/proc/{process.pid}/io").read_text().split("rchar: ")[1].split()[0])
+
+    def test_events_that_no_broker_confirmed_are_lost_and_make_it_fail(self):
+        source = self.stopped_lines(kill_broker=True)
+        self.assertEqual(source.wait_exit(), 1, source.story())
+        self.assertRegex(source.err[-1], r"exiting with \d+ unconfirmed events: they are lost")
+
+    def test_lines_that_were_read_and_not_published_are_lost_and_make_it_fail(self):
+        source = self.stopped_lines("--every", "1h", kill_broker=False)
+        self.assertEqual(source.wait_exit(), 1, source.story())
+        self.assertRegex("\n".join(source.err), r"exiting with \d+ records that were read and not published: they are lost")
+
+    def test_if_all_is_confirmed_it_ends_well(self):
+        source = self.run_program("publish", "lines", "--topic", "log", *ENDPOINTS, stdin=subprocess.PIPE)
+        source.stdin.write("x\n" * 1000)
+        source.stdin.flush()
+        deadline = Deadline()
+        while self.counters()["published_total"] < 1000:
+            self.assertTrue(deadline.left(), source.story())
+        source.signal(signal.SIGTERM)
+        self.assertEqual(source.wait_exit(), 0, source.story())
+
+
 class Exec(SourcesTest):
     def test_a_command_is_run_repeatedly(self):
         reader = self.live_reader("cmd")
