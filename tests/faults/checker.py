@@ -4,7 +4,8 @@ For each subscriber and each topic of a stream: every event was seen exactly onc
 with its offset, or a RESET behind it). Nothing is announced as lost that was seen or that history still has. A RESET
 precedes the first event of a new incarnation. Every acknowledged event is somewhere.
 
-Reading must have begun before the first event was published: all events of a topic are a subscriber's, from offset 1.
+Subscribers must read before the first event is published, since all events of a topic are theirs, from offset 1; or the
+checker is told after which positions they do.
 """
 
 import collections
@@ -52,10 +53,12 @@ class Truth:
 
     def __init__(self):
         self.events = collections.defaultdict(lambda: collections.defaultdict(dict))  # stream, topic, offset: text
-        self.history = {}  # stream, topic: the offsets that a broker has at the end
+        self.positions = {}  # (stream, topic, offset)
+        self.history = {}    # stream, topic: the offsets that a broker has at the end
         self.conflicts = []
 
     def add(self, event):
+        self.positions[event.stream, event.topic, event.offset] = event.position
         before = self.events[event.stream][event.topic].setdefault(event.offset, event.text)
         if before != event.text:
             self.conflicts.append(f"{place(event.topic, event.stream, event.offset)}: both {before!r} and {event.text!r}")
@@ -95,6 +98,18 @@ def matches(pattern, topic):
 
 
 @dataclass
+class Options:
+    """What a scenario may do. `wanted`: which topics count; every subscriber must have subscribed to all of them.
+    `doubles_allowed`: an event may be in two streams, because it was unconfirmed when its broker was lost; in one
+    stream, it may never be twice. `after`: by stream, the position after which every subscriber reads. `resets_account`:
+    a reset accounts for the end of its stream."""
+    wanted: object = lambda topic: True
+    doubles_allowed: bool = False
+    after: dict = field(default_factory=dict)
+    resets_account: bool = True
+
+
+@dataclass
 class Row:
     """The sums of one subscriber."""
     name: str
@@ -119,8 +134,8 @@ class Row:
 class _Ledger:
     """Goes through one subscriber's records."""
 
-    def __init__(self, account, truth, wanted):
-        self.account, self.truth, self.wanted = account, truth, wanted
+    def __init__(self, account, truth, options):
+        self.account, self.truth, self.options, self.wanted = account, truth, options, options.wanted
         self.row = Row(account.name, died=account.died)
         self.kinds = collections.Counter()
         if account.died:
@@ -167,6 +182,7 @@ class _Ledger:
         self.check_incarnation(event, where)
         if event.offset in self.seen[key]:
             if (*key, event.offset) in self.may_repeat:
+                self.may_repeat.discard((*key, event.offset))  # once
                 self.row.seen -= 1
             else:
                 self.row.twice += 1
@@ -254,6 +270,8 @@ class _Ledger:
             return True
         if any(stream == each and matches(pattern, topic) for each, pattern in self.open_gaps):
             return True
+        if not self.options.resets_account:
+            return False
         if key not in self.last:
             return bool(self.reset_behind.get((stream, None)))
         return any(seen_before <= behind < offset for behind in self.reset_behind.get(key, ()))
@@ -265,11 +283,17 @@ class _Ledger:
                     self.find_missing((stream, topic))
         for topic, text in acknowledged_nowhere:
             # Its broker was killed before anybody had it: a reset says so.
-            if self.wanted(topic) and not any(of in (None, topic) for of, _ in self.resets) and not (
-                    self.resets and all(topic != seen for _, seen in self.last)):
+            if not self.end_announced(topic):
                 self.row.missing += 1
                 self.offend("missing", f"{topic} {text!r}: acknowledged, and nobody saw it")
         return self.row
+
+    def end_announced(self, topic):
+        """Whether a reset has accounted for the end of some stream, for this topic."""
+        if not self.options.resets_account:
+            return False
+        read = any(topic == each for _, each in self.last)
+        return any(of in (None, topic) or not read for of, _ in self.resets)
 
     def find_missing(self, key):
         stream, topic = key
@@ -277,7 +301,8 @@ class _Ledger:
         for offset in range(1, self.truth.last_offset(stream, topic) + 1):
             if offset in self.seen[key]:
                 before = offset
-            elif not self.covered(key, offset, before):
+            elif (self.truth.positions.get((*key, offset), 1) > self.options.after.get(stream, 0)
+                  and not self.covered(key, offset, before)):
                 self.row.missing += 1
                 text = self.truth.events[stream][topic].get(offset, "?")
                 self.offend("missing", f"{place(topic, stream, offset)} {text!r}")
@@ -315,10 +340,9 @@ def _columns(lines):
                       for at, (cell, width) in enumerate(zip(line, widths))) for line in lines]
 
 
-def check(accounts, publications, truth, wanted=lambda topic: True, doubles_allowed=False):
-    """The verdict. `wanted`: which topics count; every subscriber must have subscribed to all of them.
-    `doubles_allowed`: an event may be in two streams (it was unconfirmed when its broker was lost). In one stream, it
-    may never be twice."""
+def check(accounts, publications, truth, options=Options()):
+    """The verdict."""
+    wanted = options.wanted
     for account in accounts:
         for record in account.records:
             if type(record) is Seen and wanted(record.topic):
@@ -331,14 +355,14 @@ def check(accounts, publications, truth, wanted=lambda topic: True, doubles_allo
         doubles[each.name] = len(twice)
         offences += [f"{each.name}: published twice: {text!r} is {', '.join(place(topic, *at) for at in places)}"
                      for (topic, text), places in twice.items()
-                     if not doubles_allowed or len({stream for stream, _ in places}) < len(places)][:OFFENCES_SHOWN]
+                     if not options.doubles_allowed or len({stream for stream, _ in places}) < len(places)][:OFFENCES_SHOWN]
         offences += [f"{each.name}: refused, and published: {topic} {text!r}"
                      for topic, text in each.refused if (topic, text) in places][:OFFENCES_SHOWN]
     if nowhere and not any(type(record) is Reset for account in accounts for record in account.records):
         offences.append(f"acknowledged, and nowhere: {len(nowhere)} events, the first {nowhere[0]}")
     rows = []
     for account in accounts:
-        ledger = _Ledger(account, truth, wanted)
+        ledger = _Ledger(account, truth, options)
         ledger.go_through()
         rows.append(ledger.close(nowhere))
         offences += rows[-1].offences

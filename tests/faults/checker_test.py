@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from checker import Account, Publications, Rules, Truth, check, matches
+from checker import Account, Options, Publications, Rules, Truth, check, matches
 from records import Lost, Notice, Recovered, Reset, Resumed, Seen, parse
 
 ORIGIN = 0xAAAA
@@ -31,7 +31,7 @@ class Checker(unittest.TestCase):
             truth.add_history(stream, events)
         for event in everything or ():
             truth.add(event)
-        self.verdict = check([Account("it", list(records), rules, died)], list(publications), truth, **options)
+        self.verdict = check([Account("it", list(records), rules, died)], list(publications), truth, Options(**options))
         [row] = self.verdict.rows
         return row
 
@@ -153,6 +153,22 @@ class Checker(unittest.TestCase):
         self.assert_broken(self.check(run(1, 2, 2, 3)), twice=1)
         self.assert_broken(self.check([*run(1, 2), Resumed(), *run(2, 3)]), twice=1)
         self.assert_broken(self.check([*run(1, 2), Resumed(OLD, 2), *run(2, 3)]), twice=1)
+
+    def test_what_may_come_again_may_do_so_once_for_each_connection(self):
+        again = [*run(1, 2), Resumed(OLD, 1), *run(2)]
+        self.assert_broken(self.check([*again, *run(2, 3)]), twice=1)
+        self.assert_kept(self.check([*again, Resumed(OLD, 1), *run(2, 3)]))
+
+    def test_nothing_before_the_beginning_of_the_reading_is_missing(self):
+        everything = [seen(offset, position=offset + 10) for offset in (1, 2, 3)]
+        self.assert_kept(self.check(everything[2:], everything, after={OLD: 12}))
+        self.assert_broken(self.check(everything[2:], everything, after={OLD: 11}), missing=1)
+
+    def test_a_reset_accounts_for_nothing_if_nothing_may_be_lost(self):
+        records = [*run(1, 2), Reset(NEW, old=OLD), *run(1, stream=NEW)]
+        self.assert_broken(self.check(records, run(1, 2, 3), resets_account=False), missing=1)
+        published = [Publications("p", [("t.a", "gone")])]
+        self.assert_broken(self.check(records, publications=published, resets_account=False), missing=1)
 
     def test_a_loss_that_is_announced_twice_is_found(self):
         self.assert_broken(self.check([lost(1, 2), lost(2, 3)]), twice=1)
