@@ -1,6 +1,7 @@
 """The relay itself: each fault is what it says, on its own path and on no other."""
 
 import socket
+import struct
 import threading
 import time
 import unittest
@@ -89,6 +90,21 @@ class RelayFaults(unittest.TestCase):
         self.assertEqual(peer.recv(100), b"last words")
         self.assertEqual(peer.recv(100), b"")
 
+    def test_a_reset_is_passed_on_behind_the_bytes_before_it(self):
+        with socket.create_server((HOST, 0)) as server:
+            relay = Relay(f"tcp://{HOST}:{server.getsockname()[1]}", thread=self.thread)
+            self.addCleanup(relay.close)
+            relay.delay(0.2)
+            peer = self.connect(relay)
+            with server.accept()[0] as other:
+                peer.sendall(b"last words")
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+                other.settimeout(PATIENCE_S)
+                self.assertEqual(other.recv(100), b"last words")
+                with self.assertRaises(ConnectionResetError):
+                    other.recv(1)
+
     def test_a_cut_ends_connections_and_refuses_new_ones_until_it_is_mended(self):
         relay, other = self.relay(), self.relay()
         cut, bystander = self.connect(relay), self.connect(other)
@@ -159,6 +175,23 @@ class RelayFaults(unittest.TestCase):
                 relay.mend()
                 self.assertEqual((before.recv(1), during.recv(1)), (b"x", b"x"))
 
+    def test_a_stall_in_one_direction_leaves_the_other_alone(self):
+        with socket.create_server((HOST, 0)) as server:
+            relay = Relay(f"tcp://{HOST}:{server.getsockname()[1]}", thread=self.thread)
+            self.addCleanup(relay.close)
+            client = self.connect(relay)
+            with server.accept()[0] as target:
+                target.settimeout(PATIENCE_S)
+                for direction, stalled, free in ((Relay.UP, (client, target), (target, client)),
+                                                 (Relay.DOWN, (target, client), (client, target))):
+                    relay.stall(direction)
+                    for sender, _ in (stalled, free):
+                        sender.sendall(b"x")
+                    self.assertEqual(free[1].recv(1), b"x")
+                    self.assert_nothing_comes(stalled[1])
+                    relay.mend()
+                    self.assertEqual(stalled[1].recv(1), b"x")
+
     def test_a_limit_is_kept(self):
         relay = self.relay()
         peer = self.connect(relay)
@@ -171,9 +204,8 @@ class RelayFaults(unittest.TestCase):
             port = gone.getsockname()[1]
         relay = Relay(f"tcp://{HOST}:{port}", thread=self.thread)
         self.addCleanup(relay.close)
-        peer = self.connect(relay)
         with self.assertRaises(ConnectionResetError):
-            peer.recv(1)
+            self.connect(relay).recv(1)
         self.exchange(self.connect(other))
 
     def test_the_bytes_at_which_it_cuts_are_not_passed_on(self):

@@ -90,8 +90,8 @@ class Relay:
 
     def __init__(self, target, cut_once_after=None, listen=None, thread=None, seed=1):
         """`cut_once_after`: after this many bytes towards the target, all connections are cut, once; the last bytes
-        are not passed on, so that something is lost for sure. `listen`: (host, port), by default the target's host and a
-        free port. `seed`: of the jitter."""
+        are not passed on, so that something is lost for sure. `listen`: (host, port), by default the target's host
+        and a free port. `seed`: of the jitter."""
         self._target = split_endpoint(target)
         self._cut_once_after = cut_once_after
         self._forwarded = 0
@@ -205,7 +205,7 @@ class _Flow:
 
     def __init__(self, direction, source, sink):
         self.direction, self.source, self.sink = direction, source, sink
-        self.waiting = collections.deque()  # (due, bytes); b"" is the end
+        self.waiting = collections.deque()  # (due, bytes); b"" is the end, None a reset
         self.bytes = 0
         self.read_all = self.passed_all = False
         self.sink_full = False
@@ -293,13 +293,12 @@ class _Pair:
         except BlockingIOError:
             return
         except OSError:
-            self.end(reset=True)
-            return
-        if not self._relay.passes(flow.direction, data):
+            data = None
+        if data and not self._relay.passes(flow.direction, data):
             return
         flow.read_all = not data
         flow.waiting.append((self._relay.due(), data))
-        flow.bytes += len(data)
+        flow.bytes += len(data or b"")
 
     def _pass_on(self, flow):
         now = time.monotonic()
@@ -314,7 +313,7 @@ class _Pair:
             if not data:
                 flow.waiting.popleft()
                 flow.passed_all = True
-                self._shut_down(flow)
+                self._shut_down(flow) if data is not None else self.end(reset=True)
                 return
             self._send(flow, data)
             if self._ended:
