@@ -1,8 +1,8 @@
 """Adds up what was acknowledged, seen and announced, and finds every broken promise.
 
-For each subscriber and each topic of a stream: every event was seen exactly once and in order, or was announced (a GAP
-with its offset, or a RESET behind it). Nothing is announced as lost that was seen or that history still has. A RESET
-precedes the first event of a new incarnation. Every acknowledged event is somewhere.
+For each subscriber and each topic of a stream: every event was seen exactly once and in order, or was announced: by a
+GAP with its offset, or by a RESET after it, if the stream has really ended. Nothing is announced as lost that was seen
+or that history still has. A RESET precedes the first event of a new incarnation. Every acknowledged event is somewhere.
 
 Subscribers must read before the first event is published, since all events of a topic are theirs, from offset 1; or the
 checker is told after which positions they do.
@@ -34,8 +34,10 @@ class Publications:
 @dataclass
 class Rules:
     """What a kind of subscriber promises beyond what all do."""
-    position_order: bool = False   # a stream in order of positions, over all topics
+    position_order: bool = False   # a stream in order of positions, over all topics, but for what says that it is late
+    says_late: bool = True         # it can say so
     resets_by_topic: bool = False  # a reset names a topic, and comes only for topics that were read
+    knows_ends: bool = True        # it asks for what no later event shows: a loss at the end of a topic
 
 
 @dataclass
@@ -61,7 +63,8 @@ class Truth:
         self.positions[event.stream, event.topic, event.offset] = event.position
         before = self.events[event.stream][event.topic].setdefault(event.offset, event.text)
         if before != event.text:
-            self.conflicts.append(f"{place(event.topic, event.stream, event.offset)}: both {before!r} and {event.text!r}")
+            where = place(event.topic, event.stream, event.offset)
+            self.conflicts.append(f"{where}: both {before!r} and {event.text!r}")
 
     def add_history(self, stream, events):
         """All that the broker of this stream has."""
@@ -99,14 +102,19 @@ def matches(pattern, topic):
 
 @dataclass
 class Options:
-    """What a scenario may do. `wanted`: which topics count; every subscriber must have subscribed to all of them.
-    `doubles_allowed`: an event may be in two streams, because it was unconfirmed when its broker was lost; in one
-    stream, it may never be twice. `after`: by stream, the position after which every subscriber reads. `resets_account`:
-    a reset accounts for the end of its stream."""
+    """What a scenario may do.
+
+    wanted: which topics count; every subscriber must have subscribed to all of them.
+    doubles_allowed: an event may be in two streams, because it was unconfirmed when its broker was lost. In one stream,
+        it may never be twice.
+    after: by stream, the position after which every subscriber reads.
+    resets_account: a reset accounts for the end of its stream.
+    late_unsaid: a kind that cannot say that an event is late may deliver it late."""
     wanted: object = lambda topic: True
     doubles_allowed: bool = False
     after: dict = field(default_factory=dict)
     resets_account: bool = True
+    late_unsaid: bool = True
 
 
 @dataclass
@@ -115,6 +123,7 @@ class Row:
     name: str
     seen: int = 0
     recovered: int | None = None
+    late: int = 0
     announced: int = 0
     resets: int = 0
     missing: int = 0
@@ -191,18 +200,24 @@ class _Ledger:
         if event.offset in self.announced[key]:
             self.row.false_losses += 1
             self.offend("seen after it was announced as lost", where)
-        late = event.late
-        if event.offset < self.last.get(key, 0) and not late:
+        if event.offset < self.last.get(key, 0) and not event.late:
             self.row.out_of_order += 1
             self.offend("out of order", f"{where} after {self.last[key]}")
-        elif (self.account.rules.position_order and not self.resumed and not late
-              and event.position < self.highest[event.stream]):
-            self.row.out_of_order += 1
-            self.offend("out of order", f"{where} at position {event.position} after {self.highest[event.stream]}")
+        elif event.position < self.highest[event.stream]:
+            self.on_late(event, where)
         self.highest[event.stream] = max(self.highest[event.stream], event.position)
         self.last[key] = max(self.last.get(key, 0), event.offset)
         self.seen[key].add(event.offset)
         self.positions[(*key, event.offset)] = event.position
+
+    def on_late(self, event, where):
+        """It comes after a higher position of its stream."""
+        self.row.late += 1
+        rules = self.account.rules
+        said = event.late or (self.options.late_unsaid and not rules.says_late)
+        if rules.position_order and not self.resumed and not said:
+            self.row.out_of_order += 1
+            self.offend("out of order", f"{where} at position {event.position} after {self.highest[event.stream]}")
 
     def check_incarnation(self, event, where):
         stream, topic = event.stream, event.topic
@@ -270,7 +285,7 @@ class _Ledger:
             return True
         if any(stream == each and matches(pattern, topic) for each, pattern in self.open_gaps):
             return True
-        if not self.options.resets_account:
+        if not self.options.resets_account or stream in self.truth.history:  # a stream that goes on
             return False
         if key not in self.last:
             return bool(self.reset_behind.get((stream, None)))
@@ -298,7 +313,8 @@ class _Ledger:
     def find_missing(self, key):
         stream, topic = key
         before = 0
-        for offset in range(1, self.truth.last_offset(stream, topic) + 1):
+        end = self.truth.last_offset(stream, topic) if self.account.rules.knows_ends else self.last.get(key, 0)
+        for offset in range(1, end + 1):
             if offset in self.seen[key]:
                 before = offset
             elif (self.truth.positions.get((*key, offset), 1) > self.options.after.get(stream, 0)
@@ -320,12 +336,12 @@ class Verdict:
         return sum(row.missing for row in self.rows)
 
     def table(self):
-        heads = ["subscriber", "seen", "recovered", "announced", "resets", "missing", "twice", "out of order",
+        heads = ["subscriber", "seen", "recovered", "late", "announced", "resets", "missing", "twice", "out of order",
                  "falsely lost", "no reset"]
         lines = [heads]
         for row in self.rows:
-            numbers = (row.seen, row.recovered, row.announced, row.resets, row.missing, row.twice, row.out_of_order,
-                       row.false_losses, row.without_reset)
+            numbers = (row.seen, row.recovered, row.late, row.announced, row.resets, row.missing, row.twice,
+                       row.out_of_order, row.false_losses, row.without_reset)
             lines.append([row.name, *("-" if number is None else str(number) for number in numbers)])
         publishers = [["publisher", "offered", "acknowledged", "refused", "unknown", "published twice"]]
         for each in self.publishers:
@@ -351,11 +367,13 @@ def check(accounts, publications, truth, options=Options()):
     offences, doubles, nowhere = truth.conflicts[:OFFENCES_SHOWN], {}, []
     for each in publications:
         nowhere += [event for event in each.acknowledged if event not in places and wanted(event[0])]
-        twice = {event: places[event] for event in [*each.acknowledged, *each.unknown] if len(places.get(event, ())) > 1}
+        twice = {event: places[event] for event in [*each.acknowledged, *each.unknown]
+                 if len(places.get(event, ())) > 1}
         doubles[each.name] = len(twice)
-        offences += [f"{each.name}: published twice: {text!r} is {', '.join(place(topic, *at) for at in places)}"
-                     for (topic, text), places in twice.items()
-                     if not options.doubles_allowed or len({stream for stream, _ in places}) < len(places)][:OFFENCES_SHOWN]
+        broken = [f"{each.name}: published twice: {text!r} is {', '.join(place(topic, *at) for at in found)}"
+                  for (topic, text), found in twice.items()
+                  if not options.doubles_allowed or len({stream for stream, _ in found}) < len(found)]
+        offences += broken[:OFFENCES_SHOWN]
         offences += [f"{each.name}: refused, and published: {topic} {text!r}"
                      for topic, text in each.refused if (topic, text) in places][:OFFENCES_SHOWN]
     if nowhere and not any(type(record) is Reset for account in accounts for record in account.records):

@@ -89,7 +89,13 @@ class Checker(unittest.TestCase):
 
     def test_a_late_event_may_be_out_of_order(self):
         records = [seen(1), seen(1, topic="t.b", position=3), seen(2, position=2, late=True)]
-        self.assert_kept(self.check(records, rules=Rules(position_order=True)))
+        row = self.check(records, rules=Rules(position_order=True))
+        self.assert_kept(row)
+        self.assertEqual(row.late, 1)
+        silent = Rules(position_order=True, says_late=False)
+        records[-1] = records[-1]._replace(late=False)
+        self.assert_kept(self.check(records, rules=silent))
+        self.assert_broken(self.check(records, rules=silent, late_unsaid=False), out_of_order=1)
 
     def test_what_its_token_does_not_cover_may_come_again_after_a_new_connection(self):
         self.assert_kept(self.check([*run(1, 2, 3), Resumed(OLD, 1), *run(2, 3, 4)]))
@@ -100,6 +106,12 @@ class Checker(unittest.TestCase):
 
     def test_slow_consumers_may_lose_what_history_has(self):
         self.assert_kept(self.check([lost(1, 1, reason="slow_consumer"), *run(2)], history={OLD: run(1, 2)}))
+
+    def test_a_kind_that_does_not_ask_for_ends_may_miss_one(self):
+        plain = Rules(knows_ends=False)
+        everything = [*run(1, 2, 3, 4), *run(1, topic="t.b")]
+        self.assert_kept(self.check(run(1, 2), everything, rules=plain))
+        self.assert_broken(self.check(run(1, 3), everything, rules=plain), missing=1)
 
     def test_other_topics_do_not_count(self):
         row = self.check([*run(1), *run(3, topic="other")], [seen(2, topic="other")],
@@ -142,6 +154,11 @@ class Checker(unittest.TestCase):
     def test_a_reset_accounts_for_nothing_that_came_before_or_that_follows(self):
         records = [*run(1, 3), Reset(NEW, old=OLD), *run(1, 3, stream=NEW)]
         self.assert_broken(self.check(records), missing=2)
+
+    def test_a_reset_accounts_for_nothing_of_a_stream_that_goes_on(self):
+        records = [*run(1), Reset(OTHER, old=OLD), *run(1, stream=OTHER)]
+        self.assert_kept(self.check(records, run(1, 2)))
+        self.assert_broken(self.check(records, history={OLD: run(1, 2)}), missing=1)
 
     def test_a_reset_of_one_topic_or_broker_accounts_for_no_other(self):
         records = [*run(1), *run(1, topic="t.b"), Reset(NEW, "t.a"), *run(1, stream=NEW)]
@@ -229,7 +246,7 @@ class Checker(unittest.TestCase):
         published = [Publications("p", [("t.a", "x")], [("t.a", "r")], [("t.a", "u")])]
         self.check([seen(1, text="x"), *run(9), lost(10, 11), Recovered(7), Notice("!")], publications=published)
         lines = [line.split() for line in self.verdict.table().splitlines()]
-        self.assertIn(["it", "2", "7", "2", "0", "7", "0", "0", "0", "0"], lines)
+        self.assertIn(["it", "2", "7", "0", "2", "0", "7", "0", "0", "0", "0"], lines)
         self.assertIn(["p", "3", "1", "1", "1", "0"], lines)
         self.assertEqual(sum(": missing: " in offence for offence in self.verdict.offences), 4)
 
@@ -251,8 +268,9 @@ class Records(unittest.TestCase):
             self.assertEqual(parse(json.dumps(fields)), record)
 
     def test_patterns(self):
-        for pattern, topic, wanted in (("a", "a", True), ("a", "a.b", False), ("a.*", "a.b", True), ("a.*", "a", False),
-                                       ("a.>", "a.b.c", True), ("a.>", "a", False), (">", "a", True), ("*.b", "a.b", True)):
+        for pattern, topic, wanted in (
+                ("a", "a", True), ("a", "a.b", False), ("a.*", "a.b", True), ("a.*", "a", False),
+                ("a.>", "a.b.c", True), ("a.>", "a", False), (">", "a", True), ("*.b", "a.b", True)):
             self.assertEqual(matches(pattern, topic), wanted, (pattern, topic))
 
 
