@@ -2,7 +2,7 @@
 
 import functools
 
-# A fault lasts for less than libzmq's heartbeat timeout (15 s) and for more than any program's patience with one request.
+# Less than libzmq's heartbeat timeout (15 s), more than any program's patience with one request.
 STALL_S = 8.0
 
 
@@ -74,6 +74,7 @@ def disturb(test, fault, path, brokers, **options):
 
 def scenarios(faults, paths, brokers, **options):
     """By name, a scenario for each fault in each path."""
-    return {f"{fault.__name__}_{group}_{port}_of_{broker}":
+    two = "_of_two" if len(brokers) > 1 else ""
+    return {f"{fault.__name__}_{group}_{port}_of_{broker}{two}":
             functools.partial(disturb, fault=fault, path=(group, broker, port), brokers=brokers, **options)
             for group, broker, port in paths for fault in faults}

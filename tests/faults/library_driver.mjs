@@ -16,14 +16,14 @@ function record(item) {
     const { topic, stream, first, last, reason } = item;
     return { gap: { topic, stream: hex(stream), first: Number(first), last: Number(last), reason } };
   }
-  const { stream, position, offset } = item.stamp;
-  return { topic: item.topic, stream: hex(stream), position: Number(position), offset: Number(offset), text: item.text };
+  const { topic, text, stamp: { stream, position, offset } } = item;
+  return { topic, stream: hex(stream), position: Number(position), offset: Number(offset), text };
 }
 
 async function subscribe(paceUs, ...args) {
   const at = args.indexOf("--");
-  const endpoints = args.slice(0, at);
-  const subscriber = new backplane.Subscriber(args.slice(at + 1), { egress: evens(endpoints), control: odds(endpoints) });
+  const [endpoints, patterns] = [args.slice(0, at), args.slice(at + 1)];
+  const subscriber = new backplane.Subscriber(patterns, { egress: evens(endpoints), control: odds(endpoints) });
   let running = true;
   process.on("SIGTERM", () => { running = false; });
   while (running) {

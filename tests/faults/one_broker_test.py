@@ -3,8 +3,7 @@
 import signal
 import unittest
 
-from faults import FAULTS, TO_BROKERS, TO_GATEWAY, scenarios
-from known_failures import KNOWN_FAILURES
+from faults import FAULTS, TO_BROKERS, TO_GATEWAY, refused, scenarios
 from scenario import FaultTest, generate
 
 PAUSE_S = 8.0
@@ -58,12 +57,20 @@ def broker_restarted(test):
     test.finish(resets_account=False)
 
 
+def order_at_the_gateway(test):
+    """What a gateway's client gets late, because the gateway had to fetch it, says so."""
+    test.start()
+    refused(test, test.network.paths("gateway", "A", "egress"))
+    test.finish(late_unsaid=False)
+
+
 PATHS = [(group, "A", port) for group, port in TO_BROKERS] + [(group, "gateway", port) for group, port in TO_GATEWAY]
 PROGRAMS = {function.__name__: function for function in (
-    nothing, broker_killed, broker_paused, gateway_paused, subscribers_paused, broker_restarted)}
-# Stable ones that need a few seconds each.
-FAST = {"nothing", "broker_killed", "cut_sub_egress_of_A", "cut_gateway_egress_of_A", "cut_pub_ingress_of_A"}
-ALL = {**PROGRAMS, **scenarios(FAULTS, PATHS, "A")}
+    nothing, broker_killed, broker_paused, gateway_paused, subscribers_paused, broker_restarted,
+    order_at_the_gateway)}
+SCENARIOS = {**PROGRAMS, **scenarios(FAULTS, PATHS, "A")}
+# Those that need only a few seconds each.
+FAST = ("nothing", "broker_killed", "cut_sub_egress_of_A", "cut_gateway_egress_of_A", "cut_pub_ingress_of_A")
 
 
 class Fast(FaultTest):
@@ -78,9 +85,9 @@ class Paths(FaultTest):
     pass
 
 
-generate(Fast, {name: ALL[name] for name in ALL if name in FAST}, KNOWN_FAILURES)
-generate(Programs, {name: ALL[name] for name in PROGRAMS if name not in FAST}, KNOWN_FAILURES)
-generate(Paths, {name: ALL[name] for name in ALL if name not in FAST and name not in PROGRAMS}, KNOWN_FAILURES)
+generate(Fast, SCENARIOS, FAST)
+generate(Programs, SCENARIOS, [name for name in PROGRAMS if name not in FAST])
+generate(Paths, SCENARIOS, [name for name in SCENARIOS if name not in FAST and name not in PROGRAMS])
 
 if __name__ == "__main__":
     unittest.main()

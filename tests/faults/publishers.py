@@ -26,8 +26,8 @@ class LibraryPublisher:
     def __init__(self, test, language, name, rate, padding):
         self.name, self._padding = name, padding
         self.problem = ""
-        command = library_command(language, "publish", name, TOPICS, rate, padding, hosts=test.network.add("pub." + name),
-                                  ports=("ingress", "control"))
+        command = library_command(language, "publish", name, TOPICS, rate, padding,
+                                  hosts=test.network.add("pub." + name), ports=("ingress", "control"))
         self.process = test.run_process(command, stdin=subprocess.PIPE)
 
     def begin_stop(self):

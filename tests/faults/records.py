@@ -1,6 +1,7 @@
 """What subscribers write down: one JSON object per line, in the gateway's format.
 
-    {"topic":…, "stream":"<16 hex digits>", "position":…, "offset":…, "text":…}      an event; "late":true if it says so
+    {"topic":…, "stream":"<16 hex digits>", "position":…, "offset":…, "text":…}      an event; "late":true if it
+                                                says so
     {"gap":{"topic":…, "stream":…, "first":…, "last":…, "reason":…}}
     {"reset":{"topic":…, "stream":…}}      of one topic; or {"reset":{"old":…, "stream":…}} of a whole stream
     {"resumed":{"stream":…, "position":…}}      a new connection, which resumes after this position; {} if it says

@@ -2,6 +2,7 @@
 its end; then the checker adds up."""
 
 import functools
+import os
 import signal
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import publishers
 import subscribers
 from checker import Options, Truth, check
 from harness import GATEWAY, PATIENCE_S, Asker, BackplaneTest, Deadline, Writer
+from known_failures import KNOWN_FAILURES
 from network import BROKER_HOSTS, Network, endpoints
 
 KNOCK = "knock"
@@ -41,6 +43,7 @@ class FaultTest(BackplaneTest):
         self.brokers, self.streams = {}, {}
         self.subscribers, self.publishers = [], []
         self.gateway = None
+        self.published = None  # what the publishers did, and their problems, when they have ended
 
     # The programs.
 
@@ -61,15 +64,15 @@ class FaultTest(BackplaneTest):
         self.addCleanup(self.network.close)
 
     def start_gateway_at(self, *options):
-        self.gateway = self.run_program("gateway", "--listen", GATEWAY, "--broker", ",".join(self.network.add("gateway")),
-                                        *options)
+        hosts = self.network.add("gateway")
+        self.gateway = self.run_program("gateway", "--listen", GATEWAY, "--broker", ",".join(hosts), *options)
         self.gateway.ready()
 
-    def start_readers(self, readers, writers, pace_us=0):
+    def start_readers(self, readers, writers, pace_us=0, knock_at="A"):
         patterns = [f"{LOAD}{kind}.*" for kind in writers] + [KNOCK]
         started = [subscribers.start(self, kind, patterns, pace_us) for kind in readers]
         self.subscribers += started
-        self.wait_live(started)
+        self.wait_live(started, knock_at)
 
     def start_writers(self, writers, padding=0, **rates):
         self.publishers += [publishers.start(self, kind, rates.get(kind), padding) for kind in writers]
@@ -87,9 +90,12 @@ class FaultTest(BackplaneTest):
     def control(self, letter):
         return _Closing(Asker(self.context, control=endpoints(BROKER_HOSTS[letter])["control"]))
 
-    def wait_live(self, readers):
-        """Publishes at the first broker until all have heard it."""
-        letter = next(iter(self.brokers))
+    def position_at(self, letter):
+        with self.control(letter) as asker:
+            return asker.ask(stats={}).position
+
+    def wait_live(self, readers, letter):
+        """Publishes at a broker until all have heard it."""
         writer = Writer(self.context, source="knock@test", endpoint=endpoints(BROKER_HOSTS[letter])["ingress"])
         self.addCleanup(writer.close)
         writer.wait_ready()
@@ -139,12 +145,18 @@ class FaultTest(BackplaneTest):
     def update(self):
         return sum(each.update() for each in self.subscribers)
 
+    def stop_load(self):
+        """Ends the publishers, each with a flush."""
+        self.published = publishers.stop_all(self.publishers)
+
     def finish(self, after_s=AFTER_S, **options):
         """Ends every fault and the load, waits until all has come or nothing comes any more, and raises Offences.
         `options`: the checker's."""
         self.network.mend()
-        self.go_on(after_s)
-        published, problems = publishers.stop_all(self.publishers)
+        if not self.published:
+            self.go_on(after_s)
+            self.stop_load()
+        published, problems = self.published
         options = Options(wanted=lambda topic: topic.startswith(LOAD), **options)
         self.settle(published, options)
         accounts = [each.account() for each in self.subscribers]
@@ -199,9 +211,11 @@ def known_failure(kind, function):
     unexpected success until its entry is removed. Whatever else goes wrong is an error."""
     @functools.wraps(function)
     def test(self):
+        if os.environ["SANITIZED"]:
+            self.skipTest(f"fails today (kind {kind}); a sanitizer's pace may hide that")
         try:
             function(self)
-        except Offences:
+        except (Offences, unittest.SkipTest):
             raise
         except BaseException as error:
             self.addCleanup(_raise, error)
@@ -214,12 +228,12 @@ def _raise(error):
     raise error
 
 
-def generate(into, scenarios, known_failures):
-    """Adds a test for each of `scenarios` (name: function of the test) to the class `into`."""
-    for name, function in scenarios.items():
-        def test(self, function=function):
+def generate(into, scenarios, names):
+    """Adds a test for each of these of the `scenarios` (name: function of the test) to the class `into`."""
+    for name in names:
+        def test(self, function=scenarios[name]):
             function(self)
         test.__name__ = test.__qualname__ = f"test_{name}"
-        if name in known_failures:
-            test = known_failure(known_failures[name], test)
-        setattr(into, f"test_{name}", test)
+        if name in KNOWN_FAILURES:
+            test = known_failure(KNOWN_FAILURES[name], test)
+        setattr(into, test.__name__, test)

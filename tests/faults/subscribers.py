@@ -69,7 +69,8 @@ class ProcessSubscriber(Subscriber):
         test.addCleanup(self._file.close)
         self._rest = ""
         self._stopped = False
-        self.process = test.run_process(["sh", "-c", 'out=$1; shift; exec "$@" >"$out"', "sh", str(self._path), *command])
+        into_file = ["sh", "-c", 'out=$1; shift; exec "$@" >"$out"', "sh", str(self._path)]
+        self.process = test.run_process([*into_file, *command])
 
     def _new_lines(self):
         *lines, self._rest = (self._rest + self._file.read()).split("\n")
@@ -276,7 +277,7 @@ class EventSource(ThreadSubscriber):
 
 class RawSubscriber(ThreadSubscriber):
     """A plain SUB, connected to every broker, as docs/any-language.md has it: it subscribes to a new nonce after each
-    connection, and sees by offsets what it missed. It recovers nothing."""
+    connection, and sees by offsets what it missed. It recovers nothing, and does not ask for tails."""
 
     def __init__(self, test, name, rules, patterns, hosts):
         self._hosts = hosts
@@ -337,7 +338,8 @@ class RawSubscriber(ThreadSubscriber):
 
 
 IN_ORDER = Rules(position_order=True)
-BY_TOPIC = Rules(position_order=True, resets_by_topic=True)
+# The gateway's json, and that of `backplane sub`.
+AS_JSON = Rules(position_order=True, says_late=False, resets_by_topic=True)
 
 
 def start(test, kind, patterns, pace_us=0):
@@ -349,17 +351,16 @@ def start(test, kind, patterns, pace_us=0):
                                   patterns=patterns)
         return ProcessSubscriber(test, name, command, IN_ORDER if kind == "cpp" else Rules())
     if kind == "cli":
-        hosts = test.network.add(name)
-        return ProcessSubscriber(test, name, [PROGRAM, "sub", *patterns, "--format", "json", "--broker", ",".join(hosts)],
-                                 BY_TOPIC)
+        command = [PROGRAM, "sub", *patterns, "--format", "json", "--broker", ",".join(test.network.add(name))]
+        return ProcessSubscriber(test, name, command, AS_JSON)
     if kind == "raw":
-        return RawSubscriber(test, name, IN_ORDER, patterns, test.network.add(name))
+        return RawSubscriber(test, name, Rules(position_order=True, knows_ends=False), patterns, test.network.add(name))
     address = test.network.add_client(name)
     if kind == "cli-gateway":
         return ProcessSubscriber(test, name, [PROGRAM, "sub", *patterns, "--format", "json", "--gateway", address],
-                                 Rules(resets_by_topic=True))
+                                 AS_JSON)
     kinds = {"line": LineSubscriber, "websocket": WebSocketSubscriber, "sse": EventSource}
-    return kinds[kind](test, name, BY_TOPIC, patterns, address)
+    return kinds[kind](test, name, AS_JSON, patterns, address)
 
 
 DIRECT = ("cpp", "cli", "python", "node", "raw")
