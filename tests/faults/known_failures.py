@@ -1,5 +1,10 @@
 """Promises that are broken today: by scenario, the kind of failure, a number in the list of failures found in use.
-These tests are run and must fail; whoever fixes one removes its entry."""
+These tests are run and must fail; whoever fixes one removes its entry. Those in SOMETIMES are run, and are skipped with
+their offences if they fail."""
+
+SOMETIMES = {
+    "stalled_sub_egress_of_A": 41,
+}
 
 KNOWN_FAILURES = {
     # A list of brokers separates publishers from readers.
