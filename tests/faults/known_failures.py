@@ -3,6 +3,8 @@ These tests are run and must fail; whoever fixes one removes its entry. Those in
 their offences if they fail."""
 
 SOMETIMES = {
+    # On a busy machine, a program may need more than a second to find the first broker.
+    "nothing_of_two": 40,
     "stalled_sub_egress_of_A": 41,
 }
 
