@@ -38,11 +38,11 @@ def first_late(test):
 
 
 def first_killed_and_restarted(test):
+    """At once, with a new history."""
     test.start("AB")
     test.kill("A")
-    test.go_on(4)
     test.start_broker_at("A")
-    test.go_on(4)
+    test.go_on(5)
     test.finish(doubles_allowed=True)
 
 
@@ -56,19 +56,17 @@ def each_killed_and_restarted_in_turn(test):
     test.finish(doubles_allowed=True)
 
 
-def first_killed(test):
-    """At some 170 events/s."""
-    test.start("AB")
+def first_killed(test, **options):
+    """At some 170 events/s. It is restarted after some seconds: its reset announces what was lost with it."""
+    test.start("AB", **options)
     test.kill("A")
     test.go_on(4)
+    test.start_broker_at("A")
     test.finish(doubles_allowed=True)
 
 
 def first_killed_at_15000(test):
-    test.start("AB", readers=QUICK_READERS, writers=("cpp",), cpp=15_000)
-    test.kill("A")
-    test.go_on(4)
-    test.finish(doubles_allowed=True)
+    first_killed(test, readers=QUICK_READERS, writers=("cpp",), cpp=15_000)
 
 
 def both_restarted(test):
