@@ -198,7 +198,7 @@ def publish_at_its_end(test):
     source.signal(signal.SIGTERM)
     code = source.wait_exit()
     if code == 0 and any("lost" in line for line in source.err):
-        raise Offences(f"exit code {code}\n{source.story()}")
+        raise Offences(f"exit code {code}\n{source.transcript()}")
 
 
 def draining(language):

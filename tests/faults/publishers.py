@@ -8,7 +8,7 @@ import time
 
 import zmq
 from checker import Publications
-from harness import PATIENCE_S, PROGRAM
+from harness import TIMEOUT_S, PROGRAM
 from network import endpoints
 from subscribers import DRIVERS, connect, library_command
 
@@ -38,7 +38,7 @@ class LibraryPublisher:
         """Waits until it has flushed and ended. @returns what it published."""
         self.process.wait_exit()
         if not self.process.out:
-            self.problem = f"{self.name}: died: {self.process.story()}"
+            self.problem = f"{self.name}: died: {self.process.transcript()}"
             return Publications(self.name)
         status = json.loads(self.process.out[-1])
         if not status["flushed"]:
@@ -134,7 +134,7 @@ class PostPublisher(ThreadPublisher):
     """POST over HTTP."""
 
     def __init__(self, test, name, rate, padding):
-        self._connection = http.client.HTTPConnection(test.network.add_client("pub." + name), timeout=PATIENCE_S)
+        self._connection = http.client.HTTPConnection(test.network.add_client("pub." + name), timeout=TIMEOUT_S)
         super().__init__(test, name, rate, padding)
 
     def publish(self, topic, text):

@@ -6,7 +6,7 @@ import threading
 import time
 import unittest
 
-from harness import HOST, PATIENCE_S
+from harness import HOST, TIMEOUT_S
 from relay import Relay, RelayThread, split_endpoint
 
 
@@ -53,7 +53,7 @@ class RelayFaults(unittest.TestCase):
         return relay
 
     def connect(self, relay):
-        peer = socket.create_connection(split_endpoint(relay.endpoint), timeout=PATIENCE_S)
+        peer = socket.create_connection(split_endpoint(relay.endpoint), timeout=TIMEOUT_S)
         self.addCleanup(peer.close)
         return peer
 
@@ -75,7 +75,7 @@ class RelayFaults(unittest.TestCase):
         peer.settimeout(seconds)
         with self.assertRaises(TimeoutError):
             peer.recv(1)
-        peer.settimeout(PATIENCE_S)
+        peer.settimeout(TIMEOUT_S)
 
     def test_bytes_pass_in_order_however_many_there_are(self):
         data = bytes(range(256)) * 40_000
@@ -100,7 +100,7 @@ class RelayFaults(unittest.TestCase):
                 peer.sendall(b"last words")
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 peer.close()
-                other.settimeout(PATIENCE_S)
+                other.settimeout(TIMEOUT_S)
                 self.assertEqual(other.recv(100), b"last words")
                 with self.assertRaises(ConnectionResetError):
                     other.recv(1)
@@ -155,7 +155,7 @@ class RelayFaults(unittest.TestCase):
         relay = self.relay()
         peer = self.connect(relay)
         self.exchange(peer)
-        relay.delay(PATIENCE_S)
+        relay.delay(TIMEOUT_S)
         peer.sendall(b"x")
         self.assert_nothing_comes(peer)
         relay.mend()
@@ -181,7 +181,7 @@ class RelayFaults(unittest.TestCase):
             self.addCleanup(relay.close)
             client = self.connect(relay)
             with server.accept()[0] as target:
-                target.settimeout(PATIENCE_S)
+                target.settimeout(TIMEOUT_S)
                 for direction, stalled, free in ((Relay.UP, (client, target), (target, client)),
                                                  (Relay.DOWN, (target, client), (client, target))):
                     relay.stall(direction)

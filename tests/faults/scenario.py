@@ -12,7 +12,7 @@ import unittest
 import publishers
 import subscribers
 from checker import Options, Truth, check
-from harness import GATEWAY, PATIENCE_S, Asker, BackplaneTest, Deadline, Writer
+from harness import GATEWAY, TIMEOUT_S, ControlClient, BackplaneTest, Deadline, Writer
 from known_failures import KNOWN_FAILURES, SOMETIMES
 from network import BROKER_HOSTS, Network, endpoints
 
@@ -85,15 +85,15 @@ class FaultTest(BackplaneTest):
         broker.ready()
         self.brokers[letter] = broker
         with self.control(letter) as asker:
-            self.streams[letter] = asker.ask(stats={}).stream
+            self.streams[letter] = asker.request(stats={}).stream
         return broker
 
     def control(self, letter):
-        return _Closing(Asker(self.context, control=endpoints(BROKER_HOSTS[letter])["control"]))
+        return _Closing(ControlClient(self.context, control=endpoints(BROKER_HOSTS[letter])["control"]))
 
     def position_at(self, letter):
         with self.control(letter) as asker:
-            return asker.ask(stats={}).position
+            return asker.request(stats={}).position
 
     def wait_live(self, readers, first):
         """Publishes at every broker until all have heard all of them. After a second, hearing the first one is enough;
@@ -130,7 +130,7 @@ class FaultTest(BackplaneTest):
                 wanted <= {topic.rstrip("0123456789") for topic in each.topics()} for each in self.subscribers)
         self.wait_until(all_seen, "every subscriber sees every publisher")
 
-    def wait_until(self, condition, what, seconds=PATIENCE_S):
+    def wait_until(self, condition, what, seconds=TIMEOUT_S):
         deadline = Deadline(seconds)
         while not condition():
             if not deadline.left():

@@ -13,7 +13,7 @@ import time
 import zmq
 from backplane.v1 import event_pb2
 from checker import Account, Rules, matches
-from harness import PATIENCE_S, PROGRAM, STAMP_BYTES
+from harness import TIMEOUT_S, PROGRAM, STAMP_BYTES
 from network import endpoints
 from records import Lost, Notice, Reset, Resumed, Seen, parse
 from websocket_peer import CLOSE, PING, PONG, TEXT, frame, take_frame
@@ -150,7 +150,7 @@ def seen(topic, event):
 
 def connect(address):
     host, port = address.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+    return socket.create_connection((host, int(port)), timeout=TIMEOUT_S)
 
 
 class LineSubscriber(ThreadSubscriber):
@@ -249,7 +249,7 @@ class EventSource(ThreadSubscriber):
         super().__init__(test, name, rules, patterns)
 
     def _session(self):
-        with contextlib.closing(http.client.HTTPConnection(self._address, timeout=PATIENCE_S)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)) as connection:
             connection.connect()
             self._socket = connection.sock
             connection.request("GET", "/v1/events?" + "&".join(f"topic={pattern}" for pattern in self.patterns),

@@ -77,9 +77,9 @@ class PythonClient(ClientScenarios, BackplaneTest):
         self.start_broker()
         with backplane.Control(CONTROL, self.context) as control:
             name = quote_pb2.Quote.DESCRIPTOR.full_name
-            self.assertEqual(control.ask(types={"names": [name]}).types.unknown, [name])
+            self.assertEqual(control.request(types={"names": [name]}).types.unknown, [name])
             control.register(quote_pb2.Quote)
-            types = control.ask(types={"names": [name]}).types
+            types = control.request(types={"names": [name]}).types
             self.assertIn(quote_pb2.DESCRIPTOR.name, [file.name for file in types.files.file])
 
     def script(self, text, *arguments):
@@ -91,7 +91,7 @@ class PythonClient(ClientScenarios, BackplaneTest):
         for end in ("", "sys.exit(0)", "raise KeyError", "publisher = None"):
             script = self.script("publisher = backplane.Publisher('s@test', ingress=sys.argv[1], control=sys.argv[2])\n"
                                  f"publisher.publish('s', 'x')\n{end}")
-            self.assertEqual(script.wait_exit(), 1 if "raise" in end else 0, script.story())
+            self.assertEqual(script.wait_exit(), 1 if "raise" in end else 0, script.transcript())
         self.assertEqual(self.last_offset("s"), 4)
         block = self.script("with backplane.Publisher('s@test', ingress=sys.argv[1], control=sys.argv[2]) as publisher:\n"
                             "    publisher.publish('s', 'x')\n    raise KeyError")
@@ -126,7 +126,7 @@ publisher.close()
 print(subscriber.receive().text)
 subscriber.close()
 """, EGRESS)
-        self.assertEqual(script.wait_exit(), 0, script.story())
+        self.assertEqual(script.wait_exit(), 0, script.transcript())
         self.assertEqual(script.out, ["raised True True"] * 6 + ["parent"])
 
 

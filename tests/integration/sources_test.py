@@ -215,7 +215,7 @@ class Losses(BackplaneTest):
         source.stdin.flush()
         deadline = Deadline()
         while self.bytes_read(source) < before + 2000:
-            self.assertTrue(deadline.left(), source.story())
+            self.assertTrue(deadline.left(), source.transcript())
         source.signal(signal.SIGTERM)
         return source
 
@@ -225,12 +225,12 @@ class Losses(BackplaneTest):
 
     def test_events_that_no_broker_confirmed_are_lost_and_make_it_fail(self):
         source = self.stopped_lines(kill_broker=True)
-        self.assertEqual(source.wait_exit(), 1, source.story())
+        self.assertEqual(source.wait_exit(), 1, source.transcript())
         self.assertRegex(source.err[-1], r"exiting with \d+ unconfirmed events: they are lost")
 
     def test_lines_that_were_read_and_not_published_are_lost_and_make_it_fail(self):
         source = self.stopped_lines("--every", "1h", kill_broker=False)
-        self.assertEqual(source.wait_exit(), 1, source.story())
+        self.assertEqual(source.wait_exit(), 1, source.transcript())
         self.assertRegex("\n".join(source.err), r"exiting with \d+ records that were read and not published: they are lost")
 
     def test_if_all_is_confirmed_it_ends_well(self):
@@ -239,9 +239,9 @@ class Losses(BackplaneTest):
         source.stdin.flush()
         deadline = Deadline()
         while self.counters()["published_total"] < 1000:
-            self.assertTrue(deadline.left(), source.story())
+            self.assertTrue(deadline.left(), source.transcript())
         source.signal(signal.SIGTERM)
-        self.assertEqual(source.wait_exit(), 0, source.story())
+        self.assertEqual(source.wait_exit(), 0, source.transcript())
 
 
 class Exec(SourcesTest):
