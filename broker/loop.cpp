@@ -9,6 +9,7 @@
 #include "backplane/v1/system.pb.h"
 #include "broker/control/service.hpp"
 #include "broker/egress/egress.hpp"
+#include "broker/ingress/connection_watch.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/pipeline.hpp"
 #include "broker/state/memory_history.hpp"
@@ -86,6 +87,7 @@ mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
   // Above our own limit, so that an event slightly above it is refused with a reason: above this one libzmq
   // closes the connection.
   options.max_message_bytes = static_cast<std::int64_t>(4 * max_event_bytes);
+  options.zmtp3_only = true;
   options.io_thread = 0;
   return options;
 }
@@ -94,6 +96,7 @@ mq::SocketOptions control_options(std::size_t max_event_bytes) {
   mq::SocketOptions options;
   options.send_hwm = reply_hwm;
   options.max_message_bytes = static_cast<std::int64_t>(max_event_bytes + (64u << 10));
+  options.zmtp3_only = true;
   options.io_thread = 0;
   return options;
 }
@@ -146,6 +149,7 @@ class Loop::Impl final : public ReplySink {
   void publish_source_status(const std::string& topic, const v1::SourceStatus& status);
   void take_settings(Clock::time_point now);
   void watch_subscriptions();
+  void watch_connections(Clock::time_point now);
   void publish_snapshot();
   [[nodiscard]] BackplaneSnapshot snapshot() const;
   void begin_drain(Clock::time_point now);
@@ -162,6 +166,7 @@ class Loop::Impl final : public ReplySink {
   std::optional<mq::Socket> raw_;
   mq::Socket control_;
   Egress egress_;
+  std::vector<std::unique_ptr<ConnectionWatch>> connections_;  ///< of each socket above
   Pipeline pipeline_;
   Participants participants_;
   TypeRegistry types_;
@@ -179,6 +184,7 @@ class Loop::Impl final : public ReplySink {
   bool raw_flows_{};
   bool subscriptions_warned_{};
   std::size_t source_topics_{};  ///< $SYS.source topics that exist
+  log::RateLimit handshake_lines_{1min};
   log::RateLimit source_lines_{1s};
 
   // Written by other threads, and read here once per turn after wake_ was readable.
@@ -210,6 +216,9 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
     raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes));
   }
   state_.max_event_bytes = config_.max_event_bytes;
+  for (mq::Socket* const socket : {&ingress_, &control_, &egress_.socket(), raw_ ? &*raw_ : nullptr}) {
+    if (socket != nullptr) connections_.push_back(std::make_unique<ConnectionWatch>(context_, *socket));
+  }
   release_sockets();  // created on one thread, perhaps opened on another
 }
 
@@ -218,6 +227,7 @@ void Loop::Impl::release_sockets() noexcept {
   control_.release();
   egress_.socket().release();
   if (raw_) raw_->release();
+  for (const auto& each : connections_) each->release();
 }
 
 // ── opening ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -415,6 +425,7 @@ void Loop::Impl::keep_time(Clock::time_point now) {
     participants_.expire(now);
     state_.history->expire(unix_now_ns());
     watch_subscriptions();
+    watch_connections(now);
   }
   if (stats_.due(now)) {
     v1::BrokerStats stats;
@@ -492,6 +503,16 @@ void Loop::Impl::watch_subscriptions() {
                  config_.max_subscriptions_warning);
   }
   subscriptions_warned_ = above;
+}
+
+void Loop::Impl::watch_connections(Clock::time_point now) {
+  std::uint64_t failed = 0;
+  for (const auto& each : connections_) failed += each->failed_handshakes(now);
+  if (failed > state_.counters.handshakes_failed_total && handshake_lines_.allow(now)) {
+    log::warning("{}: closed {} connections that did not speak ZMTP 3", state_.name,
+                 failed - state_.counters.handshakes_failed_total);
+  }
+  state_.counters.handshakes_failed_total = failed;
 }
 
 BackplaneSnapshot Loop::Impl::snapshot() const {

@@ -9,6 +9,7 @@ mq::SocketOptions socket_options(const Egress::Options& options) {
   socket.receive_hwm = 0;  // a limit here loses subscriptions without an error
   socket.xpub_nodrop = true;
   socket.max_message_bytes = static_cast<std::int64_t>(options.max_event_bytes + (64u << 10));
+  socket.zmtp3_only = true;
   socket.io_thread = 1;  // ingress uses 0: a pair of connections on one I/O thread is the bottleneck
   return socket;
 }

@@ -29,6 +29,7 @@ struct Counters {
   std::uint64_t control_refused_total{};          ///< requests refused with an error
   std::uint64_t control_replies_dropped_total{};  ///< the client had gone, or its queue was full
   std::uint64_t source_events_dropped_total{};    ///< $SYS.source events above the limit of such topics
+  std::uint64_t handshakes_failed_total{};        ///< connections that did not complete a ZMTP 3 handshake
   std::uint64_t turns_total{};                    ///< passes through the loop
 };
 
@@ -73,6 +74,8 @@ inline constexpr std::array counter_definitions{
     CounterDefinition{
         "source_events_dropped_total", &Counters::source_events_dropped_total,
         "$SYS.source events not published: the limit of such topics (max_topics / 8) was reached"},
+    CounterDefinition{"handshakes_failed_total", &Counters::handshakes_failed_total,
+                      "Connections closed because the peer did not complete a ZMTP 3 handshake"},
     CounterDefinition{"turns_total", &Counters::turns_total, "Passes through the backplane's loop"},
 };
 

@@ -56,6 +56,9 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
   socket_.set(zmq::sockopt::maxmsgsize, options.max_message_bytes);
   if (options.xpub_nodrop) set_int(socket_, ZMQ_XPUB_NODROP, 1);
   if (options.xpub_verbose) set_int(socket_, ZMQ_XPUB_VERBOSE, 1);
+  // With a ZAP domain, libzmq requires a security mechanism, which ZMTP 3 has. Without a handler for that
+  // domain, it admits every peer that has one.
+  if (options.zmtp3_only) socket_.set(zmq::sockopt::zap_domain, "backplane");
   if (options.io_thread) socket_.set(zmq::sockopt::affinity, std::uint64_t{1} << *options.io_thread);
   if (options.heartbeat.count() > 0) {
     const int interval_ms = static_cast<int>(options.heartbeat.count());
@@ -162,9 +165,9 @@ SocketOptions monitor_options() {
 Monitor::Monitor(Context& context, Socket& watched)
     : watched_(watched), events_(context, zmq::socket_type::pair, monitor_options()) {
   const std::string name = monitor_name();
-  constexpr int interesting = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
-                              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                              ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+  constexpr int interesting = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                              ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                              ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
   if (zmq_socket_monitor(watched_.raw().handle(), name.c_str(), interesting) != 0) throw zmq::error_t();
   if (auto connected = events_.connect(name); !connected) throw std::runtime_error(connected.error().text);
 }
@@ -175,12 +178,19 @@ Monitor::~Monitor() {
 
 ConnectionEvent Monitor::next() {
   zmq::message_t event;
+  descriptor_ = -1;
   if (!events_.receive(event)) return ConnectionEvent::none;
   events_.skip_rest(event);  // the second frame is the address
   if (event.size() < sizeof(std::uint16_t)) return ConnectionEvent::other;
   std::uint16_t number = 0;
   std::memcpy(&number, event.data(), sizeof number);
+  std::int32_t value = -1;
+  if (event.size() >= sizeof number + sizeof value)
+    std::memcpy(&value, event.data<char>() + sizeof number, sizeof value);
+  if (number == ZMQ_EVENT_ACCEPTED || number == ZMQ_EVENT_DISCONNECTED) descriptor_ = value;
   switch (number) {
+    case ZMQ_EVENT_ACCEPTED:
+      return ConnectionEvent::accepted;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
       return ConnectionEvent::connected;
     case ZMQ_EVENT_DISCONNECTED:

@@ -36,7 +36,10 @@ struct SocketOptions {
   std::int64_t max_message_bytes = -1;  ///< libzmq closes the connection above it; -1: no limit
   bool xpub_nodrop = false;             ///< PUB and XPUB: a full peer blocks or gives EAGAIN
   bool xpub_verbose = false;            ///< XPUB: repeated subscriptions are seen, too
-  std::optional<int> io_thread{};       ///< index of the context's I/O thread (ZMQ_AFFINITY)
+  /// For sockets that bind: closes connections of peers that do not speak ZMTP 3. libzmq takes the first
+  /// bytes of any other peer (an HTTP request, say) for frames of ZMTP 1.0.
+  bool zmtp3_only = false;
+  std::optional<int> io_thread{};  ///< index of the context's I/O thread (ZMQ_AFFINITY)
   /// A peer that is silent for three intervals is disconnected; 0: no heartbeats.
   std::chrono::milliseconds heartbeat{2000};
   /// -1 ms: never reconnects by itself.
@@ -90,7 +93,7 @@ class Socket {
 };
 
 /// Events of a socket's connections, in order.
-enum class ConnectionEvent { none, connected, disconnected, other };
+enum class ConnectionEvent { none, accepted, connected, disconnected, other };
 
 /// Watches the connections of one socket. Lives on the thread that owns the socket; destroy it before the
 /// socket.
@@ -104,12 +107,16 @@ class Monitor {
   /// The next event, without blocking. `connected` comes after the ZeroMQ handshake; a connection that is
   /// refused or fails the handshake gives `disconnected`.
   [[nodiscard]] ConnectionEvent next();
+  /// The descriptor that the last event was about, if it was `accepted`, or `disconnected` because a
+  /// connection was closed; else -1.
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   [[nodiscard]] int fd() { return events_.fd(); }
   [[nodiscard]] Socket& socket() noexcept { return events_; }
 
  private:
   Socket& watched_;
   Socket events_;
+  int descriptor_{-1};
 };
 
 /// Checks that ZeroMQ can bind or connect to `endpoint`: tcp://HOST:PORT (IPv6 in brackets), ipc://PATH or

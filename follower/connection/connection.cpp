@@ -29,6 +29,7 @@ Connection::Change Connection::next() {
         up_ = false;
         idle_since_.reset();
         return Change::down;
+      case mq::ConnectionEvent::accepted:  // only at listening sockets
       case mq::ConnectionEvent::other:
         break;
     }

@@ -58,6 +58,7 @@ bool PublisherConnection::disconnected() {
       case mq::ConnectionEvent::disconnected:
         return true;
       case mq::ConnectionEvent::connected:
+      case mq::ConnectionEvent::accepted:  // only at listening sockets
       case mq::ConnectionEvent::other:
         break;
     }
