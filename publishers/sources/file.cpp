@@ -1,11 +1,12 @@
 #include "publishers/sources/file.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include "core/process/host.hpp"
 #include "core/time/duration.hpp"
 
 namespace backplane::sources {
@@ -16,33 +17,86 @@ using namespace std::chrono_literals;
 // After a rotation, the writer learns of it with a delay; what it still writes to the old file is read too.
 constexpr std::chrono::seconds quiet_time{10};
 constexpr std::chrono::milliseconds save_interval{100};
-// The broker may still be reading what a killed process had sent. After this many equal replies it has read
-// all.
+// If the session of a killed run cannot be continued, the broker may still be reading what it had sent. After
+// this many equal replies it has read all, unless the network is slow.
 constexpr int same_replies_required = 3;
 constexpr std::chrono::milliseconds request_interval{100};
 // The kernel's clock for file times ticks only a few hundred times a second.
 constexpr std::int64_t clock_slack_ns = 20'000'000;
-constexpr std::string_view run_counter = "run";
+// A state is saved at least each time after this many events.
+constexpr std::uint64_t reservation = 1u << 20;
+
+std::uint64_t numbering_of(const std::string& source_name, std::size_t line_bytes_max) {
+  std::uint64_t hash = 14'695'981'039'346'656'037U ^ line_bytes_max;  // FNV-1a
+  for (const char c : source_name) hash = (hash ^ static_cast<unsigned char>(c)) * 1'099'511'628'211U;
+  return hash | 1;
+}
+
+/// Copies made in the second before the state was saved count as later.
+std::int64_t copied_after(const FileState& state) {
+  return state.saved_ns - std::int64_t{1'000'000'000};
+}
 
 }  // namespace
 
 FileSource::FileSource(Runner& runner, const SourceOptions& options, const FileOptions& file,
-                       std::size_t line_bytes_max, std::optional<FileStateStore>& store)
+                       std::size_t line_bytes_max, std::uint64_t numbering,
+                       std::optional<FileStateStore>& store)
     : runner_(runner),
       options_(options),
       file_(file),
       line_bytes_max_(line_bytes_max),
       store_(store),
-      run_id_(random_id()),
+      numbering_(numbering),
+      session_(runner.status().session),
       watch_(file_places(file.path)) {
-  runner_.set_counter(std::string(run_counter), run_id_);
   if (store_) runner_.set_resumable();
   runner_.on_progress([this](const PublisherStatus& status) { on_progress(status); });
 }
 
-ExitCode FileSource::run(const std::optional<FileState>& saved) {
+FileSource::Restart FileSource::find_restart(const FileOptions& file, FileState state,
+                                             std::uint64_t numbering, std::size_t line_bytes_max,
+                                             SessionLookup& lookup, const std::string& source_name) {
+  Restart restart{.state = std::move(state), .files = {}, .resume = {}};
+  const FileState& saved = restart.state;
+  for (std::size_t i = 0; i < saved.files.size(); ++i) {
+    std::vector<std::filesystem::path> places = file_places(file.path);
+    for (const auto& place : saved.places) {
+      if (!place.empty()) places.push_back(place);
+    }
+    restart.files.push_back(find_moved(places, saved.files[i], copied_after(saved), line_bytes_max));
+  }
+  const bool same_numbers = saved.numbering == numbering && saved.active < restart.files.size() &&
+                            restart.files[saved.active].has_value();
+  if (saved.session == 0 || !same_numbers) return restart;
+  restart.resume = Publisher::Options::Resume{
+      .session = saved.session, .sequence = saved.sequence, .sent_max = saved.reserved};
+  const auto confirmed = lookup.confirmed_sequence(source_name, saved.session);
+  restart.broker_asked = confirmed.has_value();
+  if (!confirmed) return restart;
+  if (*confirmed < saved.sequence) {
+    log::warning("{}: the broker has no record of the last run; publishing again what it had not confirmed",
+                 source_name);
+  } else if (*confirmed > saved.reserved ||
+             restart.files[saved.active]->skip_lines(*confirmed - saved.sequence) > 0) {
+    log::warning(
+        "{}: the broker has more lines than {}: another program publishes in our session; publishing again "
+        "what was not confirmed",
+        source_name, file.path.string());
+    restart.resume.reset();
+    auto& active = restart.files[saved.active];
+    active =
+        find_moved(file_places(file.path), saved.files[saved.active], copied_after(saved), line_bytes_max);
+    restart.state.session = 0;
+  } else {
+    restart.resume->sequence = *confirmed;
+  }
+  return restart;
+}
+
+ExitCode FileSource::run(std::optional<Restart> restart) {
   const std::chrono::nanoseconds every = options_.every.value_or(1s);
-  bool running = start(saved);
+  bool running = start(std::move(restart));
   while (running) {
     running = open_new_file() && read_all() && drop_rotated();
     if (dirty_) save();
@@ -59,9 +113,10 @@ ExitCode FileSource::run(const std::optional<FileState>& saved) {
   return code;
 }
 
-bool FileSource::start(const std::optional<FileState>& saved) {
-  if (saved && !resume(*saved)) return false;
-  if (!saved && file_.from_end) {
+bool FileSource::start(std::optional<Restart> restart) {
+  const bool first_run = !restart;
+  if (restart && !resume(std::move(*restart))) return false;
+  if (first_run && file_.from_end) {
     if (auto file = GrowingFile::open(file_.path, {}, line_bytes_max_)) {
       file->skip_to_end();
       follow(std::move(*file), file_places(file_.path).back());
@@ -69,20 +124,18 @@ bool FileSource::start(const std::optional<FileState>& saved) {
   }
   if (!open_new_file()) return false;
   resuming_ = false;
-  if (!store_) return true;
-  // The session must be known before the first event is published.
-  SessionLookup lookup(options_.brokers);
-  while (session_ == 0) {
-    session_ = lookup.find_session(runner_.source_name(), std::string(run_counter), run_id_).value_or(0);
-    if (session_ == 0 && !pause(request_interval)) return false;
-  }
   if (active_ != nullptr) save();
   return true;
 }
 
-bool FileSource::resume(const FileState& state) {
+bool FileSource::resume(Restart restart) {
+  const FileState& state = restart.state;
   std::uint64_t already_published = 0;
-  if (state.session != 0) {
+  if (restart.resume) {
+    sequence_ = restart.resume->sequence;
+    reserved_ = restart.resume->sent_max;
+    if (!restart.broker_asked) unknown_session_ = state.session;
+  } else if (state.session != 0) {
     const auto confirmed = last_run_confirmed(state.session);
     if (!confirmed) return false;
     already_published = *confirmed > state.sequence ? *confirmed - state.sequence : 0;
@@ -93,21 +146,34 @@ bool FileSource::resume(const FileState& state) {
   }
   resuming_ = true;
   newest_modified_ns_ = state.saved_ns;
-  for (std::size_t i = 0; i < state.files.size(); ++i) {
-    const std::filesystem::path place = i < state.places.size() ? state.places[i] : std::filesystem::path();
-    auto file = find_moved(places(place), state.files[i], state.saved_ns - std::int64_t{1'000'000'000},
-                           line_bytes_max_);
+  for (std::size_t i = 0; i < restart.files.size(); ++i) {
+    auto& file = restart.files[i];
     if (!file) {
       log::warning("{}: {}; its unpublished lines are lost", runner_.source_name(), file.error().text);
       continue;
     }
-    Followed& followed = follow(std::move(*file), place);
-    if (i == state.active) {
-      active_ = &followed;
-      skip(followed, already_published);
+    if (i == state.active && already_published > 0) {
+      if (const std::uint64_t missing = file->skip_lines(already_published); missing > 0) {
+        log::warning("{}: the broker has {} more lines than {}", runner_.source_name(), missing,
+                     file_.path.string());
+      }
     }
+    Followed& followed =
+        follow(std::move(*file), i < state.places.size() ? state.places[i] : std::filesystem::path());
+    if (i == state.active) active_ = &followed;
   }
   return true;
+}
+
+/// At the start, no broker could say whether it knows the last run.
+void FileSource::ask_later(const PublisherStatus& status) {
+  if (unknown_session_ == 0 || !status.ready) return;
+  SessionLookup lookup(options_.brokers);
+  const auto confirmed = lookup.confirmed_sequence(runner_.source_name(), std::exchange(unknown_session_, 0));
+  if (confirmed && *confirmed < sequence_) {
+    log::warning("{}: the broker has no record of the last run; publishing again what it had not confirmed",
+                 runner_.source_name());
+  }
 }
 
 std::optional<std::uint64_t> FileSource::last_run_confirmed(std::uint64_t session) {
@@ -120,29 +186,6 @@ std::optional<std::uint64_t> FileSource::last_run_confirmed(std::uint64_t sessio
     if (!pause(request_interval)) return {};
   }
   return last;
-}
-
-/// Skips lines that the last run has published. Each line that is not too long was an event.
-void FileSource::skip(Followed& followed, std::uint64_t events) {
-  LineSplitter& lines = followed.file.lines();
-  while (events > 0) {
-    if (lines.take_line()) {
-      if (!lines.too_long()) --events;
-      continue;
-    }
-    const std::string_view chunk = followed.file.read();
-    if (!chunk.empty()) {
-      lines.feed(chunk);
-      continue;
-    }
-    if (lines.take_rest()) --events;
-    break;
-  }
-  followed.confirmed = followed.file.position();
-  if (events > 0) {
-    log::warning("{}: the broker has {} more lines than {}", runner_.source_name(), events,
-                 file_.path.string());
-  }
 }
 
 FileSource::Followed& FileSource::follow(GrowingFile file, std::filesystem::path place) {
@@ -243,6 +286,7 @@ bool FileSource::read_one(Followed& followed) {
 }
 
 bool FileSource::publish_line(Followed& followed) {
+  if (store_ && runner_.status().offered >= reserved_) save();
   const FilePosition position = followed.file.position();
   const std::string where = fmt::format("{}:{}", file_.path.string(), position.line);
   const bool running =
@@ -320,6 +364,11 @@ bool FileSource::stop_following(Followed& followed) {
 }
 
 void FileSource::on_progress(const PublisherStatus& status) {
+  ask_later(status);
+  if (session_ != 0 && status.session != session_) {  // another program has used it
+    session_ = status.session;
+    dirty_ = true;
+  }
   for (; !unconfirmed_lines_.empty() && unconfirmed_lines_.front().sequence <= status.confirmed;
        unconfirmed_lines_.pop_front()) {
     active_->confirmed = unconfirmed_lines_.front().position;
@@ -333,7 +382,14 @@ void FileSource::save() {
   dirty_ = false;
   save_at_ = Clock::now() + save_interval;
   if (!store_) return;
-  FileState state{.session = session_, .sequence = sequence_, .saved_ns = unix_now_ns(), .files = {}};
+  // The earlier run's events may still be on their way.
+  reserved_ = std::max(reserved_, runner_.status().offered + reservation);
+  FileState state{.session = session_,
+                  .sequence = sequence_,
+                  .saved_ns = unix_now_ns(),
+                  .reserved = reserved_,
+                  .numbering = numbering_,
+                  .files = {}};
   for (const auto& each : files_) {
     if (each.get() == active_) state.active = state.files.size();
     state.files.push_back(each->confirmed);
@@ -377,9 +433,28 @@ ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals
     saved = std::move(*loaded);
     log::info("saving the position in {}", file.state.string());
   }
-  return run_source(options, "file", signals, [&](Runner& runner) {
-    return FileSource(runner, options, file, options.max_event_bytes - envelope_bytes_max, store).run(saved);
-  });
+  const std::size_t line_bytes_max = options.max_event_bytes - envelope_bytes_max;
+  const std::string source_name = source_name_of(options, "file");
+  const std::uint64_t numbering = numbering_of(source_name, line_bytes_max);
+  SourceOptions numbered = options;
+  numbered.number_too_large = true;
+  std::optional<FileSource::Restart> restart;
+  try {
+    SessionLookup lookup(options.brokers);
+    if (saved) {
+      restart =
+          FileSource::find_restart(file, std::move(*saved), numbering, line_bytes_max, lookup, source_name);
+    }
+  } catch (const std::invalid_argument& error) {
+    return wrong_usage(error.what());
+  }
+  const auto resume = restart ? restart->resume : std::nullopt;
+  return run_source(
+      numbered, "file", signals,
+      [&](Runner& runner) {
+        return FileSource(runner, numbered, file, line_bytes_max, numbering, store).run(std::move(restart));
+      },
+      resume);
 }
 
 }  // namespace backplane::sources

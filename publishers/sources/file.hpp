@@ -21,16 +21,31 @@ namespace backplane::sources {
 /// The source `file`. Lives on the source's thread; owns the files that it follows.
 ///
 /// Why a restart loses and duplicates nothing: the state on disk contains the position of the last line that
-/// the broker has confirmed, the publisher's session and that line's sequence. After a kill -9, the broker
-/// reports how far the session really got, and the lines up to there are skipped. This works because each
-/// line is one event, in order, and because unconfirmed events always come from a single file.
+/// the broker has confirmed, the publisher's session and that line's sequence. After a kill -9, the next run
+/// continues the session: it offers the same lines with the same sequences, and the broker refuses those that
+/// it has, also if they are still on their way from the killed run. This works because each line is one
+/// event, in order, and because unconfirmed events always come from a single file.
 class FileSource {
  public:
-  FileSource(Runner& runner, const SourceOptions& options, const FileOptions& file,
-             std::size_t line_bytes_max, std::optional<FileStateStore>& store);
+  /// What the state of the last run leads to.
+  struct Restart {
+    FileState state;
+    std::vector<Result<GrowingFile>> files;  // those of the state
+    /// The session to continue. Nothing if the last run confirmed everything, or if its numbers cannot be
+    /// given to the same lines again.
+    std::optional<Publisher::Options::Resume> resume;
+    bool broker_asked{};  // whether a broker has said how far the session came
+  };
+  /// Finds the saved files, and asks the brokers how far the last run came.
+  static Restart find_restart(const FileOptions& file, FileState state, std::uint64_t numbering,
+                              std::size_t line_bytes_max, SessionLookup& lookup,
+                              const std::string& source_name);
 
-  /// Follows the file until the source is to stop. @param saved the state of the last run, if any
-  ExitCode run(const std::optional<FileState>& saved);
+  FileSource(Runner& runner, const SourceOptions& options, const FileOptions& file,
+             std::size_t line_bytes_max, std::uint64_t numbering, std::optional<FileStateStore>& store);
+
+  /// Follows the file until the source is to stop. @param restart of the last run, if there was one
+  ExitCode run(std::optional<Restart> restart);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -48,10 +63,10 @@ class FileSource {
     FilePosition position;
   };
 
-  bool start(const std::optional<FileState>& saved);
-  bool resume(const FileState& state);
+  bool start(std::optional<Restart> restart);
+  bool resume(Restart restart);
   std::optional<std::uint64_t> last_run_confirmed(std::uint64_t session);
-  void skip(Followed& followed, std::uint64_t events);
+  void ask_later(const PublisherStatus& status);
   Followed& follow(GrowingFile file, std::filesystem::path place);
   [[nodiscard]] std::vector<std::filesystem::path> places(const std::filesystem::path& former = {}) const;
   [[nodiscard]] bool follows(FileId id) const;
@@ -73,9 +88,11 @@ class FileSource {
   const FileOptions& file_;
   std::size_t line_bytes_max_;
   std::optional<FileStateStore>& store_;  // none: the position is not saved
-  const std::uint64_t run_id_;            // identifies our session in the broker's statistics
-  std::uint64_t session_{};               // 0: unknown, or all its events are confirmed
+  const std::uint64_t numbering_;         // see FileState
+  std::uint64_t session_;                 // 0: all its events are confirmed
   std::uint64_t sequence_{};              // of the last event before the active file's confirmed position
+  std::uint64_t reserved_{};              // see FileState
+  std::uint64_t unknown_session_{};       // the session that a broker will be asked about; 0: none
   FileWatch watch_;
   Timer timer_{CLOCK_MONOTONIC};
 

@@ -55,6 +55,7 @@ std::string percent_decoded(std::string_view text) {
 std::string to_text(const FileState& state) {
   std::string text = fmt::format("{}\nsession {:016x} sequence {} saved {}\n", first_line, state.session,
                                  state.sequence, state.saved_ns);
+  text += fmt::format("reserved {} numbering {}\n", state.reserved, state.numbering);
   for (std::size_t i = 0; i < state.files.size(); ++i) {
     const FilePosition& file = state.files[i];
     text += fmt::format("file {} device {} inode {} offset {} line {} head {} {:016x}\n",
@@ -99,6 +100,8 @@ std::optional<FileState> from_text(const std::string& text) {
       state.places.resize(state.files.size());
       return state;
     }
+    if (word == "reserved" && in >> state.reserved && is_next(in, "numbering") && in >> state.numbering)
+      continue;
     if (word == "place" && in >> word) {
       state.places.resize(state.files.size());
       if (!state.places.empty()) state.places.back() = percent_decoded(word);

@@ -17,6 +17,8 @@ struct FileState {
   std::uint64_t session{};   ///< of the publisher that saved the state
   std::uint64_t sequence{};  ///< of the session's last event before the active file's position
   std::int64_t saved_ns{};
+  std::uint64_t reserved{};   ///< the session has sent no event above this sequence
+  std::uint64_t numbering{};  ///< of what the events' numbers depend on, apart from the files; 0: unknown
   std::vector<FilePosition> files;  ///< oldest first
   /// For each file, the path that the followed name led to, over all links, when the file was opened.
   std::vector<std::filesystem::path> places{};

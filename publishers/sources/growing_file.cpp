@@ -175,6 +175,23 @@ void GrowingFile::restart() {
   begin_at({.id = position_.id});
 }
 
+std::uint64_t GrowingFile::skip_lines(std::uint64_t count) {
+  while (count > 0) {
+    if (lines_.take_line()) {
+      if (!lines_.too_long()) --count;
+      continue;
+    }
+    const std::string_view chunk = read();
+    if (!chunk.empty()) {
+      lines_.feed(chunk);
+      continue;
+    }
+    if (lines_.take_rest()) --count;
+    break;
+  }
+  return count;
+}
+
 void GrowingFile::skip_to_end() {
   for (std::string_view chunk = read(); !chunk.empty(); chunk = read()) {
     lines_.feed(chunk);

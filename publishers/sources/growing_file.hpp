@@ -61,6 +61,8 @@ class GrowingFile {
   [[nodiscard]] bool truncated() const;
   /// Starts again at the beginning of the file.
   void restart();
+  /// Skips this many lines that are not too long, and those between them. @returns how many there were not.
+  std::uint64_t skip_lines(std::uint64_t count);
   /// Continues after the last line that the file has now.
   void skip_to_end();
 

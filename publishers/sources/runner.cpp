@@ -23,11 +23,14 @@ using Clock = log::RateLimit::Clock;
 constexpr std::chrono::milliseconds stop_time{1000};
 
 Publisher::Options publisher_options(const SourceOptions& options, const std::string& source_name,
-                                     const WakeFd& changed) {
+                                     const WakeFd& changed,
+                                     const std::optional<Publisher::Options::Resume>& resume) {
   Publisher::Options publisher;
   publisher.brokers = options.brokers;
   publisher.source = source_name;
   publisher.max_event_bytes = options.max_event_bytes;
+  publisher.resume = resume;
+  publisher.number_too_large = options.number_too_large;
   publisher.on_change = [&changed](const PublisherStatus&) { changed.wake(); };
   return publisher;
 }
@@ -38,12 +41,13 @@ std::string suppressed_note(const log::RateLimit& limit) {
 
 }  // namespace
 
-Runner::Runner(const SourceOptions& options, std::string_view source, Signals& signals)
+Runner::Runner(const SourceOptions& options, std::string_view source, Signals& signals,
+               const std::optional<Publisher::Options::Resume>& resume)
     : options_(options),
       signals_(signals),
-      source_name_(options.source_name.empty() ? fmt::format("{}@{}", source, host_name())
-                                               : options.source_name),
-      publisher_(publisher_options(options, source_name_, changed_)) {}
+      source_name_(source_name_of(options, source)),
+      publisher_(publisher_options(options, source_name_, changed_, resume)),
+      first_sequence_(resume ? resume->sequence : 0) {}
 
 bool Runner::wait(std::initializer_list<int> fds) {
   constexpr std::size_t own = 2;
@@ -127,9 +131,15 @@ void Runner::report() {
   if (status.refused > reported_.refused && refusals_.allow(now)) {
     log::warning("{}: {}{}", source_name_, status.last_problem, suppressed_note(refusals_));
   }
+  if (status.session != reported_.session && reported_.session != 0) {
+    log::warning("{}: {}", source_name_, status.last_problem);
+  }
   if (status.in_doubt > reported_.in_doubt) {
-    log::warning("{}: the broker restarted or another one took over; {} events sent before are in doubt",
-                 source_name_, status.in_doubt - reported_.in_doubt);
+    log::warning("{}: {}; {} events sent before are in doubt", source_name_,
+                 status.session != reported_.session && reported_.session != 0
+                     ? "they were resent"
+                     : "the broker restarted or another one took over",
+                 status.in_doubt - reported_.in_doubt);
   }
   reported_ = status;
   if (on_progress_) on_progress_(status);
@@ -184,10 +194,6 @@ ExitCode Runner::fail(std::string_view problem, ExitCode code) {
   return std::max(finish(), code);
 }
 
-void Runner::set_counter(std::string name, std::uint64_t value) {
-  publisher_.set_counters({{std::move(name), value}});
-}
-
 ExitCode Runner::finish() {
   // Wait until the broker has everything, however long that takes: piped input must be delivered.
   if (!stopping_) (void)flush();
@@ -196,8 +202,9 @@ ExitCode Runner::finish() {
   report();
   const PublisherStatus status = publisher_.status();
   if (bad_records_ > 0) {
-    log::warning("{}: bad records: {}; events published: {}", source_name_, bad_records_,
-                 status.confirmed - std::min(status.refused, status.confirmed));
+    log::warning(
+        "{}: bad records: {}; events published: {}", source_name_, bad_records_,
+        status.confirmed - first_sequence_ - std::min(status.refused, status.confirmed - first_sequence_));
   }
   bool lost = false;
   if (lost_records_ > 0) {
@@ -220,9 +227,10 @@ void Runner::lose(std::uint64_t records) noexcept {
 }
 
 ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,
-                    const std::function<ExitCode(Runner&)>& source) {
+                    const std::function<ExitCode(Runner&)>& source,
+                    const std::optional<Publisher::Options::Resume>& resume) {
   try {
-    Runner runner(options, name, signals);
+    Runner runner(options, name, signals, resume);
     return source(runner);
   } catch (const std::invalid_argument& error) {
     return wrong_usage(error.what());
@@ -230,6 +238,10 @@ ExitCode run_source(const SourceOptions& options, std::string_view name, Signals
     log::error("{}: {}", name, error.what());
     return ExitCode::failed;
   }
+}
+
+std::string source_name_of(const SourceOptions& options, std::string_view source) {
+  return options.source_name.empty() ? fmt::format("{}@{}", source, host_name()) : options.source_name;
 }
 
 Result<void> check_source_topic(std::string_view topic) {

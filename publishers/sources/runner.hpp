@@ -24,7 +24,9 @@ class Timer;
 /// publisher's on_change, which just wakes this thread.
 class Runner {
  public:
-  Runner(const SourceOptions& options, std::string_view source, Signals& signals);
+  /// @param resume the session of an earlier run, see Publisher::Options
+  Runner(const SourceOptions& options, std::string_view source, Signals& signals,
+         const std::optional<Publisher::Options::Resume>& resume = {});
 
   /// Waits until one of the descriptors is readable (negative ones are ignored), and reports changes of the
   /// publisher meanwhile. @returns false if a signal has requested the source to stop.
@@ -61,8 +63,6 @@ class Runner {
   void on_progress(std::function<void(const PublisherStatus&)> call) { on_progress_ = std::move(call); }
   /// The source saves its position, so finish() does not report unconfirmed events as lost.
   void set_resumable() noexcept { resumable_ = true; }
-  /// Sets a counter that the publisher sends to the broker in its Hello.
-  void set_counter(std::string name, std::uint64_t value);
 
  private:
   [[nodiscard]] bool publish_with(std::string_view where, std::string_view topic,
@@ -76,6 +76,7 @@ class Runner {
   std::string source_name_;
   WakeFd changed_;
   Publisher publisher_;
+  std::uint64_t first_sequence_;  // before the first event of this run
   PublisherStatus reported_;
   std::function<void(const PublisherStatus&)> on_progress_;
   std::uint32_t unpolled_{};  // waits that returned at once since the signals were last checked
@@ -95,7 +96,11 @@ class Runner {
 /// Creates a Runner and runs `source` with it. If an option is invalid, logs that and returns
 /// ExitCode::usage.
 ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,
-                    const std::function<ExitCode(Runner&)>& source);
+                    const std::function<ExitCode(Runner&)>& source,
+                    const std::optional<Publisher::Options::Resume>& resume = {});
+
+/// --source-name, or its default for the source of this name.
+[[nodiscard]] std::string source_name_of(const SourceOptions& options, std::string_view source);
 
 /// Whether events can be published on `topic`, or on topics that begin with `topic` and a dot.
 [[nodiscard]] Result<void> check_source_topic(std::string_view topic);

@@ -89,25 +89,4 @@ std::optional<std::uint64_t> SessionLookup::confirmed_sequence(const std::string
   return sequence;
 }
 
-std::optional<std::uint64_t> SessionLookup::find_session(const std::string& source,
-                                                         const std::string& counter, std::uint64_t value) {
-  for (const auto& connection : connections_) {
-    v1::ControlRequest request;
-    request.mutable_stats();
-    for (;;) {
-      const auto reply = connection->request_reply(request);
-      if (!reply || !reply->has_stats()) break;
-      for (const v1::StatsReply::Participant& each : reply->stats().participants()) {
-        const auto found = each.counters().find(counter);
-        if (each.name() == source && found != each.counters().end() && found->second == value) {
-          return each.session();
-        }
-      }
-      if (!reply->has_more()) break;
-      request.mutable_stats()->set_cursor(reply->more().cursor());
-    }
-  }
-  return {};
-}
-
 }  // namespace backplane::sources

@@ -31,10 +31,6 @@ class SessionLookup {
   [[nodiscard]] std::optional<std::uint64_t> confirmed_sequence(const std::string& source,
                                                                 std::uint64_t session);
 
-  /// The source's session whose Hello carries this counter value. Nothing if no broker knows it yet.
-  [[nodiscard]] std::optional<std::uint64_t> find_session(const std::string& source,
-                                                          const std::string& counter, std::uint64_t value);
-
  private:
   class Connection;
   std::vector<std::unique_ptr<Connection>> connections_;

@@ -31,6 +31,7 @@ struct SourceOptions {
   std::optional<std::chrono::nanoseconds> every{};
   bool stop_on_error{};  ///< --on-error stop: exit at the first bad record, with ExitCode::failed
   std::size_t max_event_bytes = 1u << 20;
+  bool number_too_large{};  ///< see Publisher::Options
 };
 
 /// A data file that is published repeatedly. Without `rate`, `speed` and SourceOptions::every, the source

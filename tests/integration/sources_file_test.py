@@ -1,13 +1,17 @@
 """`publish file`: follows a growing file, and resumes after its own restart."""
 
+import contextlib
 import os
 import pathlib
+import queue
 import shutil
+import socket
 import tempfile
 import threading
+import time
 import unittest
 
-from harness import ENDPOINTS, TIMEOUT_S, BackplaneTest, Deadline
+from harness import CONTROL, EGRESS, ENDPOINTS, HOST, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class LogWriter:
@@ -41,6 +45,66 @@ class LogWriter:
         self._file.close()
 
 
+class SlowPath:
+    """What clients of `endpoint` send reaches port 5570 this much later, also if the client has been killed."""
+
+    def __init__(self, delay_s):
+        self._delay_s = delay_s
+        self._listener = socket.create_server((HOST, 0))
+        self.endpoint = f"tcp://{HOST}:{self._listener.getsockname()[1]}"
+        self._start(self._accept)
+
+    @staticmethod
+    def _start(work, *arguments):
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server, chunks = socket.create_connection((HOST, 5570)), queue.Queue()
+            self._start(self._read, client, chunks)
+            self._start(self._write, server, chunks)
+            self._start(self._return, server, client)
+
+    def _read(self, client, chunks):
+        data = b"x"
+        while data:
+            try:
+                data = client.recv(65536)
+            except OSError:
+                data = b""
+            chunks.put((time.monotonic() + self._delay_s, data))
+
+    @staticmethod
+    def _write(server, chunks):
+        data = b"x"
+        while data:
+            due, data = chunks.get()
+            time.sleep(max(0, due - time.monotonic()))  # this is the delay itself
+            try:
+                server.sendall(data)
+            except OSError:
+                break
+        with contextlib.suppress(OSError):  # the other thread may have closed it
+            server.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _return(server, client):
+        try:
+            while data := server.recv(65536):
+                client.sendall(data)
+        except OSError:
+            pass
+        client.close()
+        server.close()
+
+    def close(self):
+        self._listener.close()
+
+
 class FileTest(BackplaneTest):
     def setUp(self):
         super().setUp()
@@ -48,6 +112,8 @@ class FileTest(BackplaneTest):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.path, self.state = self.folder / "app.log", self.folder / "state"
+        self.command = ["publish", "file", "--path", str(self.path), "--state", str(self.state), "--topic", "log",
+                        "--source-name", "file@test"]
         self.broker = self.start_broker()
         self.reader_of_log = self.live_reader("log")
 
@@ -57,8 +123,7 @@ class FileTest(BackplaneTest):
         return writer
 
     def follow(self, *options, ready=True):
-        source = self.run_program("publish", "file", "--path", str(self.path), "--state", str(self.state), "--topic",
-                                  "log", "--source-name", "file@test", *ENDPOINTS, *options)
+        source = self.run_program(*self.command, *ENDPOINTS, *options)
         if ready:
             source.ready()
         return source
@@ -195,6 +260,59 @@ class Restarts(FileTest):
         self.follow()
         self.expect_lines(2, 5000)
         self.expect_no_more(5000)
+
+    def test_kill_9_with_lines_on_a_slow_path_loses_and_repeats_nothing(self):
+        path = SlowPath(1.5)
+        self.addCleanup(path.close)
+        slow = ["--ingress", path.endpoint, "--egress", EGRESS, "--control", CONTROL]
+        log = self.writer_of_log()
+        log.write(10)
+        source = self.run_program(*self.command, *slow)
+        self.expect_lines(1, 10)
+        self.wait_state(source, "sequence 10 ")
+        log.write(100)
+        self.wait_offered(110)
+        source.kill()
+        # The next run does not use the slow path, and overtakes what the killed one had sent.
+        source = self.follow()
+        self.expect_lines(11, 110)
+        # What is sent now on the slow path arrives after it.
+        late = self.ready_writer(source="late@test", endpoint=path.endpoint)
+        late.send("log", "late")
+        log.write(10)
+        self.expect_lines(111, 120)
+        self.assertEqual(self.texts(1), ["late"])
+        self.expect_no_more(121)
+        source.end()
+        self.assertEqual([line for line in source.err if "doubt" in line or "another program" in line], [])
+
+    def test_lines_above_the_brokers_limit_do_not_shift_the_others_at_a_restart(self):
+        self.broker.end()
+        self.start_broker("--config", self.config_file('[[backplane]]\nmax_event_bytes = "1KiB"\n'))
+        self.reader_of_log = self.live_reader("log")
+        self.path.write_text("".join(f"line {n}\n{'x' * 5000}\n" for n in range(1, 51)))
+        source = self.follow()
+        self.expect_lines(1, 50)
+        source.kill()
+        with open(self.path, "a") as log:
+            log.write("".join(f"line {n}\n{'x' * 5000}\n" for n in range(51, 101)))
+        source = self.follow()
+        self.expect_lines(51, 100)
+        source.kill()
+        with open(self.path, "a") as log:
+            log.write("line 101\n")
+        self.follow()
+        self.expect_lines(101, 101)
+        self.expect_no_more(101)
+
+    def wait_offered(self, count):
+        """Until the publisher has said that it has so many events. They are sent by then: nothing holds them up."""
+        deadline = Deadline()
+        while True:
+            for each in self.control_request(stats={}).stats.participants:
+                if each.name == "file@test" and each.counters.get("offered", 0) >= count:
+                    return
+            self.assertTrue(deadline.left())
 
     def test_a_file_rotated_while_it_is_down_is_read_to_its_end_first(self):
         log = self.writer_of_log()

@@ -197,7 +197,13 @@ TEST(GrowingFile, AByteOrderMarkIsRemovedOnlyAtTheBeginning) {
 }
 
 FileState some_state() {
-  FileState state{.session = 0x123, .sequence = 45, .saved_ns = 67, .files = {}, .active = 1};
+  FileState state{.session = 0x123,
+                  .sequence = 45,
+                  .saved_ns = 67,
+                  .reserved = 89,
+                  .numbering = 10,
+                  .files = {},
+                  .active = 1};
   state.files.push_back({.id = {1, 2}, .offset = 3, .line = 4, .head_bytes = 5, .head_hash = 0xabc});
   state.files.push_back({.id = {6, 7}, .offset = 8, .line = 9, .head_bytes = 0, .head_hash = 0});
   state.places = {"/var/log/with space/100%\n.log", ""};
@@ -216,6 +222,8 @@ TEST(FileState, IsReadAsItWasWritten) {
   EXPECT_EQ(state.session, 0x123U);
   EXPECT_EQ(state.sequence, 45U);
   EXPECT_EQ(state.saved_ns, 67);
+  EXPECT_EQ(state.reserved, 89U);
+  EXPECT_EQ(state.numbering, 10U);
   EXPECT_EQ(state.active, 1U);
   ASSERT_EQ(state.files.size(), 2U);
   EXPECT_EQ(state.files[0].id, (FileId{1, 2}));
