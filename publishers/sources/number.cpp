@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "publishers/sources/json.hpp"
+#include "core/json/object.hpp"
 
 namespace backplane::sources {
 namespace {
@@ -57,7 +57,7 @@ bool looks_like_an_id(std::string_view text) {
 }  // namespace
 
 bool is_exact_number(std::string_view text) {
-  if (!is_json_number(text) || looks_like_an_id(text)) return false;
+  if (!json::is_number(text) || looks_like_an_id(text)) return false;
   double value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
   if (parsed.ec != std::errc{} || !std::isfinite(value)) return false;

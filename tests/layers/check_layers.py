@@ -40,8 +40,6 @@ MAY_USE["cli"] = set(MAY_USE)
 MAY_USE["bench"] = set(MAY_USE) - {"cli"}
 MAY_USE["tests"] = set(MAY_USE) - {"bench"}
 
-# Rooms whose folders are not checked yet.
-FOLDERS_EXEMPT = {"broker", "cli", "gateway"}
 # Rooms whose folders may use the files directly in the room.
 SHARED_FILES_IN_ROOM = {"tests", "bench"}
 
@@ -250,14 +248,13 @@ def check_targets(tree):
                         yield f"{path}:{line}: {room} must not use {used}, names {argument}"
 
 
-def check(top, folders_exempt=frozenset(FOLDERS_EXEMPT)):
+def check(top):
     """All violations in the tree, a line each."""
     tree = Tree(top)
     found = [line for room in tree.rooms for line in check_includes(tree, room)]
     found += check_targets(tree)
     for room in tree.rooms:
-        if room not in folders_exempt:
-            found += [*check_folders(tree, room), *check_sources(tree, room), *check_libraries(tree, room)]
+        found += [*check_folders(tree, room), *check_sources(tree, room), *check_libraries(tree, room)]
     return found
 
 
