@@ -486,8 +486,9 @@ void Sender::refuse_locally(std::uint64_t sequence, std::size_t event_bytes) {
   refused_locally_counted_ = sequence;
   outbox_.change_status([&](PublisherStatus& status) {
     ++status.refused;
-    status.last_problem = fmt::format("event {}: the broker at {} accepts at most {} bytes, got {}", sequence,
-                                      broker().ingress, *broker_event_bytes_max_, event_bytes);
+    status.last_problem =
+        fmt::format("too_large: event {}: the broker at {} accepts at most {} bytes, got {}", sequence,
+                    broker().ingress, *broker_event_bytes_max_, event_bytes);
   });
 }
 
