@@ -262,7 +262,7 @@ class Restarts(FileTest):
         self.expect_no_more(5000)
 
     def test_kill_9_with_lines_on_a_slow_path_loses_and_repeats_nothing(self):
-        path = SlowPath(1.5)
+        path = SlowPath(0.8)
         self.addCleanup(path.close)
         slow = ["--ingress", path.endpoint, "--egress", EGRESS, "--control", CONTROL]
         log = self.writer_of_log()
