@@ -189,7 +189,7 @@ Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
     const char separator = tab ? '\t' : flags.separator.front();
     if ((!tab && flags.separator.size() != 1) ||
         std::string_view("\"\r\n").find(separator) != std::string_view::npos) {
-      return wanted("--separator", "one character or tab", flags.separator);
+      return wrong("--separator", "one character or tab", flags.separator);
     }
     replay.separator = separator;
   }

@@ -241,6 +241,8 @@ std::optional<std::uint64_t> FakeBroker::start_of(const v1::ReplayRequest& reque
         }
       }
       return position_;
+    case v1::ReplayRequest::kSinceAgoNs:
+      return 0;  // its clock begins when it does
     case v1::ReplayRequest::kSinceNs:
       return static_cast<std::uint64_t>(std::max<std::int64_t>(request.since_ns(), 1)) - 1;
     case v1::ReplayRequest::START_NOT_SET:

@@ -176,7 +176,7 @@ class Stage : public ::testing::Test, public PublishListener {
     hub_.on_retained(request, event.delivery());
   }
   void retained_end(std::uint64_t request) {
-    hub_.on_retained_end(request, {broker_.stream(), broker_.position(), std::nullopt});
+    hub_.on_retained_end(request, RetainedEnd{{{broker_.stream(), broker_.position()}}, std::nullopt});
     turn();
   }
   void admit_all() {

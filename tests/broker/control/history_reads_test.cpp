@@ -102,10 +102,10 @@ TEST_F(HistoryReads, ReplaySinceSomeTimeAgoBeginsThatLongBeforeNowByTheBrokersCl
   request.mutable_replay()->set_pattern(">");
   constexpr std::uint64_t hour_ns = 3'600'000'000'000;
   request.mutable_replay()->set_since_ago_ns(hour_ns);
-  EXPECT_EQ(broker.ask(request).replay().events_size(), 0);
+  EXPECT_EQ(broker.send(request).replay().events_size(), 0);
   request.mutable_replay()->set_since_ago_ns(hour_ns * 24 * 365 * 200);
   int events = 0;
-  for (auto reply = broker.ask(request);; reply = broker.ask(request)) {
+  for (auto reply = broker.send(request);; reply = broker.ask(request)) {
     ASSERT_FALSE(reply.has_error()) << reply.DebugString();
     events += reply.replay().events_size();
     if (reply.has_complete()) break;
@@ -113,7 +113,7 @@ TEST_F(HistoryReads, ReplaySinceSomeTimeAgoBeginsThatLongBeforeNowByTheBrokersCl
   }
   EXPECT_EQ(events, 1200);
   request.mutable_replay()->set_since_ago_ns(hour_ns);
-  EXPECT_EQ(broker.ask(request).error().code(), "bad_cursor");  // the cursor of another request
+  EXPECT_EQ(broker.send(request).error().code(), "bad_cursor");  // the cursor of another request
 }
 
 TEST_F(HistoryReads, ReplayAfterAnOffsetIsOfOneTopic) {

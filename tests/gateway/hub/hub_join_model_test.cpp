@@ -131,7 +131,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       }
     }
     if (answer.replay) return hub_.on_replay_slice(answer.request, answer.slice);
-    hub_.on_retained_end(answer.request, {broker_.stream(), broker_.position(), std::nullopt});
+    hub_.on_retained_end(answer.request, RetainedEnd{{{broker_.stream(), broker_.position()}}, std::nullopt});
   }
   void join() {
     Client client{connect()};

@@ -53,7 +53,7 @@ TEST_F(HubValuesTest, AValueIsNotSentAfterItsTtl) {
   subscribe(a_, "s.> last");
   retained(1, a);
   retained(1, b);
-  hub_.on_retained_end(1, {broker_.stream(), broker_.position(), std::nullopt, now_ + 2s});
+  hub_.on_retained_end(1, RetainedEnd{{{broker_.stream(), broker_.position()}}, std::nullopt, now_ + 2s});
   turn();
   EXPECT_EQ(a_.take(), "+OK SUB s.>\ns.a 1 ends\ns.b 1 stays\n");
   now_ += 1s;
@@ -173,7 +173,7 @@ TEST_F(HubValuesTest, AnotherSubscriptionOfTheClientIsNotDelayedAndSendsNothingT
 
 TEST_F(HubValuesTest, WithoutAReplyTheSubscriptionIsRefused) {
   subscribe(a_, "a last");
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
+  hub_.on_retained_end(1, RetainedEnd{{}, Error{ErrorCode::timeout, "no reply"}});
   turn();
   publish("a");
   EXPECT_EQ(a_.take(), "-ERR unavailable a: retained values: no reply\n");
@@ -184,7 +184,7 @@ TEST_F(HubValuesTest, AFailedSecondRequestForValuesKeepsTheSubscriptionActive) {
   subscribe(a_, "a");
   send(a_, "SUB a last\n");
   publish("a", "live");
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
+  hub_.on_retained_end(1, RetainedEnd{{}, Error{ErrorCode::timeout, "no reply"}});
   turn();
   publish("a", "live");
   EXPECT_EQ(a_.take(), "+OK SUB a\na 1 live\n-ERR unavailable a: retained values: no reply\na 2 live\n");

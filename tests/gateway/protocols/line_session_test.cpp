@@ -136,7 +136,7 @@ TEST_F(LineSessionTest, EndsAfterTheEndOfInputIfItsOnlySubscriptionIsRefused) {
   prove();
   end_input(peer_);
   EXPECT_FALSE(over());
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
+  hub_.on_retained_end(1, RetainedEnd{{}, Error{ErrorCode::timeout, "no reply"}});
   turn();
   EXPECT_TRUE(over());
 }

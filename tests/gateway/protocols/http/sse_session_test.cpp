@@ -127,7 +127,7 @@ TEST_F(SseSessionTest, AnErrorBeforeTheStreamBeginsIsAnHttpError) {
   EXPECT_FALSE(peer_.stream->output_ended) << "the connection can still be used";
   ask("topic=a&last");
   prove();
-  hub_.on_retained_end(1, {0, 0, Error{ErrorCode::timeout, "no reply"}});
+  hub_.on_retained_end(1, RetainedEnd{{}, Error{ErrorCode::timeout, "no reply"}});
   turn();
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("application/problem+json")));
   EXPECT_TRUE(peer_.stream->output_ended);
