@@ -1,5 +1,5 @@
 #pragma once
-// Reading from a broker: the one interface that clients and gateway use.
+// Reading from one or several brokers: the interface that clients and the gateway use.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,10 +25,10 @@ class ReaderListener {
 
   /// An event whose topic begins with a subscribed prefix. Patterns are filtered exactly by the listener.
   virtual void on_event(const Delivery& delivery) = 0;
-  /// Every subscription up to `ticket` is active at the broker.
+  /// Every subscription up to `ticket` is active at every broker that is connected.
   virtual void on_live(std::uint64_t ticket) = 0;
-  /// The broker has gone (`false`), or is back with all subscriptions active (`true`). Initially there is
-  /// none. on_live() for the tickets that waited follows right after `true`.
+  /// No broker is connected any more (`false`), or one is, with all subscriptions active (`true`). Initially
+  /// none is. on_live() for the tickets that waited follows right after `true`.
   virtual void on_connection(bool up) = 0;
 
   /// The last value of one topic that matches the pattern of a retained() request.
@@ -36,8 +36,8 @@ class ReaderListener {
   /// Ends a retained() request. Called once for each, unless it is cancelled.
   virtual void on_retained_end(std::uint64_t request, const RetainedEnd& end) = 0;
 
-  /// One event of a replay() request, in position order. After some hundred events comes on_replay_slice(),
-  /// and nothing more until replay_more() or cancel().
+  /// One event of a replay() request, in position order within its stream. After some hundred events,
+  /// on_replay_slice() is called, and nothing more comes until replay_more() or cancel().
   virtual void on_replayed(std::uint64_t /*request*/, const Delivery& /*delivery*/) {}
   /// Ends a slice. After a complete slice the request stays open until cancel(): replay_more() returns what
   /// has been published since. A slice with an error ends the request.
@@ -45,20 +45,21 @@ class ReaderListener {
 
   /// Events of a subscribed prefix that will never arrive, in their place among the topic's events.
   virtual void on_gap(const Gap& /*gap*/) {}
-  /// The broker restarted without its state. Called before the first event of the new stream.
+  /// A broker restarted without its state. Called before the first event of the new stream.
   virtual void on_reset(const Reset& /*reset*/) {}
 };
 
-/// Reads events, retained values and history from a broker. A Follower reads over ZeroMQ; tests play one.
-/// Every method is called on one thread and returns at once; results reach the ReaderListener.
+/// Reads events, retained values and history. A Follower reads from one broker over ZeroMQ, a BrokerGroup from
+/// every broker of a list; tests use a fake. Every method is called on one thread and returns at once; results reach the ReaderListener.
 class BrokerReader {
  public:
   virtual ~BrokerReader() = default;
 
-  /// Subscribes to every topic that begins with `prefix`. Calls are counted: as many unsubscribe() end it.
+  /// Subscribes to every topic that begins with `prefix`. Calls are counted: the subscription
+  /// ends with as many calls of unsubscribe().
   /// @returns a ticket: on_live() with this ticket or a later one reports the subscription active.
   virtual std::uint64_t subscribe(std::string_view prefix) = 0;
-  /// Takes back one subscribe() of the same prefix. Without one, it does nothing.
+  /// Reverts one subscribe() of the same prefix. Does nothing if there is none.
   virtual void unsubscribe(std::string_view prefix) = 0;
 
   /// Requests the retained values of all topics that match `pattern`. Without a broker, the request waits.
@@ -73,7 +74,8 @@ class BrokerReader {
   virtual std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) = 0;
   /// Requests the next slice of a replay after the last one has arrived. The caller sets the pace.
   virtual void replay_more(std::uint64_t request) = 0;
-  /// Ends a retained() or replay() request: nothing more is reported of it. If it has ended, does nothing.
+  /// Ends a retained() or replay() request: nothing more is reported of it. Does nothing if it has
+  /// already ended.
   virtual void cancel(std::uint64_t request) = 0;
 
   /// Requests one page of the broker's topics that match, from `cursor` ("": from the first). `handler` is
@@ -84,8 +86,8 @@ class BrokerReader {
   virtual void types(const std::vector<std::string>& names,
                      std::function<void(Result<TypesReply>)> handler) = 0;
 
-  /// For each broker that is read, its stream and the position in its newest live reply: reading of what was
-  /// subscribed to last began there. Empty before the first.
+  /// For each broker that is read, its stream and the position of its newest live reply, at which reading of
+  /// the newest subscriptions began. Empty before the first live reply.
   [[nodiscard]] virtual StreamPositions live_positions() const = 0;
   /// Whether events wait in the reorder buffer for missing ones. If so, events at or below live_positions()
   /// may still arrive.
@@ -94,7 +96,7 @@ class BrokerReader {
   /// however late. It is found by requesting tails, and is a second or two behind. A new subscription may
   /// lower it.
   [[nodiscard]] virtual StreamPositions low_watermarks() const = 0;
-  /// Index of a connected broker, or of one that is tried, in the list that the reader was given.
+  /// Index of the first connected broker, or of one that is tried, in the list that the reader was given.
   [[nodiscard]] virtual std::size_t broker() const = 0;
 };
 

@@ -34,10 +34,11 @@ struct SubscribeOptions {
   bool last = false;
   /// Continue where an earlier client stopped: its Client::resume_token(). At most one `since_…` can be set.
   std::string since_token{};
-  /// Begin after this offset. Only for a pattern that is one topic.
+  /// Begin after this offset. Only for a pattern that is one topic. An offset belongs to one stream: with
+  /// several brokers, use since_token.
   std::optional<std::uint64_t> since_offset{};
   /// Begin with what the broker received at this Unix time (nanoseconds) or later, as far as its history
-  /// still holds it.
+  /// still has it.
   std::optional<std::int64_t> since_time_ns{};
   /// Deliver the first event of each topic at once, then at most one per interval: the latest. Superseded
   /// events are not delivered. 0: deliver every event.
@@ -47,8 +48,8 @@ struct SubscribeOptions {
 /// Counters of a Client, which only grow, and its state. Once nothing is being recovered, the events that
 /// were expected are seen + recovered + lost.
 struct ClientStatus {
-  bool connected{};           ///< to a broker, with all subscriptions active
-  std::size_t broker{};       ///< index in Client::Options::brokers of the one that is followed or tried
+  bool connected{};           ///< to at least one broker, with all subscriptions active
+  std::size_t broker{};       ///< index in Client::Options::brokers of the first one connected, else 0
   std::uint64_t given{};      ///< events that next() returned
   std::uint64_t conflated{};  ///< events that a later one superseded (`every`)
   std::uint64_t seen{};       ///< events from the broker's egress
@@ -66,18 +67,20 @@ struct ClientStatus {
 class Client {
  public:
   struct Options {
-    /// At least one. The client uses the first, and fails over to the next, in a circle, when there has been
-    /// no broker for a second.
+    /// At least one, each once. The client follows every broker at once, each with its own stream, positions
+    /// and offsets. There is no order between streams. A broker that has been away for a second delays
+    /// nothing; its events follow when it is back.
     std::vector<ClientEndpoints> brokers{ClientEndpoints{}};
-    /// The client's name in the broker's status displays. "": none is sent.
+    /// The client's name in the brokers' status displays. "": no name is sent.
     std::string name{};
     std::size_t max_event_bytes = 1u << 20;
-    /// Timeout of a request to the broker.
+    /// Timeout of a request to a broker.
     std::chrono::milliseconds answer_timeout{2000};
-    /// How long later events wait for one that was lost on the way and is being recovered. After that it
+    /// How long later events wait for a missing one that is being recovered. After that, the missing event
     /// becomes a Gap.
     std::chrono::milliseconds recovery_limit{1000};
-    /// Limit of the reorder buffer, in which they wait. Above it, the missing event becomes a Gap at once.
+    /// Limit of the reorder buffer, in which later events wait. Above it, the missing event becomes a Gap at
+    /// once.
     std::size_t held_bytes_max = 64u << 20;
     /// Limit of a subscription's join buffer: live events kept while its history is read. Events above the
     /// limit are read from history too.
@@ -109,10 +112,10 @@ class Client {
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
     /// Unix time at which the broker received the event, in nanoseconds.
     [[nodiscard]] std::int64_t received_ns() const noexcept { return received_ns_; }
-    /// Whether the event comes from the broker's history or retained values, and not live.
+    /// Whether the event comes from history or retained values rather than live.
     [[nodiscard]] bool from_history() const noexcept { return from_history_; }
-    /// Whether events of other topics with higher positions were delivered before, because nothing showed
-    /// earlier that this one had been lost on the way. Within its topic, the event is in order.
+    /// Whether events of other topics with higher positions were delivered before this one, because its loss
+    /// on the way was discovered late. Within its topic, the event is in order.
     [[nodiscard]] bool late() const noexcept { return late_; }
 
     /// The publisher's name, its session, and its sequence number in that session (0: not numbered).
@@ -154,8 +157,8 @@ class Client {
     Subscription subscription{};
     std::uint64_t stream{};
     /// If history that a subscription with wildcards requested is gone, this is the pattern: the broker no
-    /// longer knows which topics lost how much, and both offsets are 0. One such Gap stands for all topics.
-    /// The offset of the next event of a topic shows how many of that topic came before it.
+    /// longer knows which topics lost how many events, and both offsets are 0. One Gap covers all topics. The
+    /// offset of a topic's next event shows how many events of that topic came before it.
     std::string topic;
     /// Offsets, both included. `first` is 0 if it is unknown.
     std::uint64_t first{};
@@ -163,15 +166,16 @@ class Client {
     GapReason reason{GapReason::history_gone};
   };
 
-  /// The broker restarted without its history, or the client failed over to another broker. Numbering begins
-  /// again, and events at the end of the old stream may be lost; their number is unknown. Both numbers are
-  /// equal if the position or offset to continue from is beyond the end of the stream.
+  /// A broker restarted without its history. Its numbering restarts, and events at the end of the old stream
+  /// may be lost; their number is unknown. Both streams are equal if the position or offset to continue from
+  /// is beyond the end of the stream.
   struct Reset {
     std::uint64_t old_stream{};
     std::uint64_t new_stream{};
   };
 
-  /// The subscription is active: from now on, no event is missed without a notice. Comes before its events.
+  /// The subscription is active: from now on, no event is missed without a notice. Comes before the
+  /// subscription's events.
   struct Subscribed {
     Subscription subscription{};
   };
@@ -181,10 +185,11 @@ class Client {
     Subscription subscription{};
     std::string text;  ///< one line
   };
-  /// The broker has gone (`up` is false), or is back with all subscriptions active. Initially there is none.
+  /// No broker is connected any more (`up` is false), or one is, with all subscriptions active. Initially none
+  /// is.
   struct Broker {
     bool up{};
-    std::size_t index{};  ///< in Options::brokers
+    std::size_t index{};  ///< of the first broker connected, in Options::brokers
   };
 
   using Item = std::variant<Event, Gap, Reset, Subscribed, Refused, Broker>;
@@ -204,7 +209,7 @@ class Client {
   Subscription subscribe(std::string_view pattern, const SubscribeOptions& options = {});
   /// One subscription of several patterns. An event that matches more than one is delivered once.
   Subscription subscribe(const std::vector<std::string>& patterns, const SubscribeOptions& options = {});
-  /// Ends a subscription: none of its items is delivered any more. If it has ended, does nothing.
+  /// Ends a subscription: none of its items is delivered any more. Does nothing if it has already ended.
   void unsubscribe(Subscription subscription);
 
   /// Returns the next item in order. Blocks until there is one, at most `timeout` (0: never).
@@ -230,8 +235,9 @@ class Client {
   /// and from a signal handler.
   void stop() noexcept;
 
-  /// Where to continue after everything that next() has returned, for SubscribeOptions::since_token. (With
-  /// several subscriptions, a few events may be delivered again.) "" before any subscription is active.
+  /// Where to continue after everything that next() has returned, for SubscribeOptions::since_token: one
+  /// position for each stream. With several subscriptions, a few events may be delivered again. "" before any
+  /// subscription is active.
   [[nodiscard]] std::string resume_token() const;
 
   /// An event's payload as JSON on one line: a message with its fields by their names in the definition, text
