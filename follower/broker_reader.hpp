@@ -49,8 +49,9 @@ class ReaderListener {
   virtual void on_reset(const Reset& /*reset*/) {}
 };
 
-/// Reads events, retained values and history. A Follower reads from one broker over ZeroMQ, a BrokerGroup from
-/// every broker of a list; tests use a fake. Every method is called on one thread and returns at once; results reach the ReaderListener.
+/// Reads events, retained values and history. A Follower reads from one broker over ZeroMQ, a BrokerGroup
+/// from every broker of a list; tests use a fake. Every method is called on one thread and returns at once;
+/// results reach the ReaderListener.
 class BrokerReader {
  public:
   virtual ~BrokerReader() = default;

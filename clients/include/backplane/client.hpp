@@ -185,8 +185,8 @@ class Client {
     Subscription subscription{};
     std::string text;  ///< one line
   };
-  /// No broker is connected any more (`up` is false), or one is, with all subscriptions active. Initially none
-  /// is.
+  /// No broker is connected any more (`up` is false), or one is, with all subscriptions active. Initially
+  /// none is.
   struct Broker {
     bool up{};
     std::size_t index{};  ///< of the first broker connected, in Options::brokers
