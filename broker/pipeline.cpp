@@ -75,8 +75,7 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
                   fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
   }
   TopicEntry* entry = state_.topics.find_or_add(name);
-  if (entry == nullptr)
-    return refuse(Refusal::topics_full, name, "the limit of topics is reached (max_topics)");
+  if (entry == nullptr) return refuse(Refusal::topics_full, name, "limit of topics reached (max_topics)");
 
   InFlight& slot = next_in_flight();
   slot.topic.swap(topic);
@@ -162,7 +161,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   if (event.sequence != 0) {
     session = &state_.sessions.use(event.source, event.session, is_new);
     if (found == Refusal::none && event.sequence <= session->sequence) {
-      refuse(Refusal::repeat, topic, "a sequence that was admitted before");
+      refuse(Refusal::repeat, topic, "duplicate: this sequence was admitted before");
       return Refusal::repeat;
     }
   }
@@ -170,7 +169,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     admitted.topic = state_.topics.find_or_add(topic);
     if (admitted.topic == nullptr) {
       found = Refusal::topics_full;
-      refuse(found, topic, "the limit of topics is reached (max_topics)");
+      refuse(found, topic, "limit of topics reached (max_topics)");
     }
   }
   if (session == nullptr) return found;

@@ -336,9 +336,8 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
 void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request) {
   if (!request) return send_fault(address, request.error());
   if (pending_.size() >= pending_max) {
-    return send_fault(
-        address,
-        {"busy", fmt::format("the limit of {} pending reads is reached: try again later", pending_.size())});
+    return send_fault(address, {"busy", fmt::format("limit of {} pending reads reached: try again later",
+                                                    pending_.size())});
   }
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = slice_bytes_max;

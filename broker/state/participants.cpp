@@ -107,7 +107,7 @@ Result<std::uint64_t> Participants::add(Participant& participant) {
   if (entries_.size() >= options_.participants_max) {
     if (down_.empty()) {
       return fail(ErrorCode::exhausted,
-                  fmt::format("hello: the limit of {} participants is reached", options_.participants_max));
+                  fmt::format("hello: limit of {} participants reached", options_.participants_max));
     }
     evict(down_.front());
   }

@@ -70,8 +70,9 @@ void Hub::update_retained(const RoutedTopic& topic, const Delivery& delivery) {
     if (retained_.is_full() && !pattern.retained->is_being_read()) over_limit.push_back(&pattern);
   });
   for (SubscribedPattern* const pattern : over_limit) {
-    fail_values(*pattern, "too_many_values",
-                fmt::format("retained values and live events exceed {} bytes", retained_.bytes_max()));
+    fail_values(
+        *pattern, "too_many_values",
+        fmt::format("expected at most {} bytes of retained values and live events", retained_.bytes_max()));
   }
 }
 

@@ -13,7 +13,7 @@ bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions
     if (client.subscriptions.size() >= limits_.subscriptions_per_client_max) {
       ++counters_.refused;
       std::string text =
-          fmt::format("expected at most {} subscriptions", limits_.subscriptions_per_client_max);
+          fmt::format("limit of {} subscriptions reached", limits_.subscriptions_per_client_max);
       notify(client, [refused = pattern.str(), text = std::move(text)](Subscriber& subscriber) {
         subscriber.on_refused(refused, "too_many_subscriptions", text);
       });

@@ -121,7 +121,7 @@ export class ChartView {
     const notes = [];
     if (chart.topicsOmitted > 0) notes.push(`Limit of ${LINES_MAX} lines reached: ${chart.topicsOmitted} more topics are not drawn.`);
     const slice = chart.sliceS < 1 ? `${Math.round(chart.sliceS * 1000)} ms` : `${chart.sliceS} s`;
-    notes.push(`Drawn: the minimum and maximum of each ${slice}.`);
+    notes.push(`The chart shows the minimum and maximum of each ${slice}.`);
     if (chart.marks.length > 0) notes.push("Shaded: events are missing.");
     if (topics.length === 0) notes.unshift(`No event with ${field} yet.`);
     setText(byId("chart-note"), notes.join(" "));

@@ -11,11 +11,11 @@ function wrong(text, wildcards) {
   if (text === "") return `expected a ${what}`;
   if (/[\ud800-\udfff]/u.test(text)) return "expected UTF-8";
   if (encoder.encode(text).length > BYTES_MAX) return `expected at most ${BYTES_MAX} bytes`;
-  if (FIRST_BYTES.includes(text[0]) && !text.startsWith("$SYS.")) return `expected another first character than "${text[0]}"`;
+  if (FIRST_BYTES.includes(text[0]) && !text.startsWith("$SYS.")) return `expected a first character other than "${text[0]}"`;
   const tokens = text.split(".");
   for (const [index, token] of tokens.entries()) {
-    if (token === "") return "expected no empty token between dots";
-    if (FORBIDDEN.test(token)) return "expected no white space or control characters";
+    if (token === "") return "expected a token between dots, got none";
+    if (FORBIDDEN.test(token)) return "expected tokens without white space or control characters";
     if (!/[*>]/.test(token)) continue;
     if (!wildcards) return "expected a topic, got a wildcard";
     if (token.length > 1) return `expected a wildcard alone between dots, got "${token}"`;

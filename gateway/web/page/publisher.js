@@ -24,7 +24,7 @@ export class Publisher {
 
   // Must not be called while busy. @returns {ok, text}: whether the broker has admitted the event, and a text to show.
   publish(topic, text) {
-    const problem = topicProblem(topic) || (topic.startsWith("$SYS.") ? "expected a topic outside $SYS., which is the system's" : "");
+    const problem = topicProblem(topic) || (topic.startsWith("$SYS.") ? "expected a topic outside $SYS., which is read-only" : "");
     if (problem) return Promise.resolve({ ok: false, text: problem });
     return new Promise((resolve) => {
       const begun = performance.now();

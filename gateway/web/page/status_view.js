@@ -19,7 +19,7 @@ export class StatusView {
     const sections = [];
     for (const [name, broker] of status.brokers) sections.push(...this.#broker(name, broker, watch));
     if (status.brokers.size === 0) {
-      const text = watch.state === "live" ? "figures arrive every few seconds" : "no figures yet";
+      const text = watch.state === "live" ? "metrics arrive every few seconds" : "no metrics yet";
       sections.push(heading("Broker", watch.state), facts([["", text]]));
     }
     sections.push(...this.#gateway(status.gateway, watch), ...this.#drops(status), ...this.#sources(status));

@@ -137,7 +137,7 @@ TEST_F(HubTest, RefusesSubscriptionsAboveTheLimit) {
   come_up();
   for (int i = 0; i < 10; ++i) subscribe(a_, "a" + std::to_string(i));
   send(a_, "SUB b\nSUB a3\n");
-  EXPECT_EQ(a_.take(), "-ERR too_many_subscriptions b: expected at most 10 subscriptions\n+OK SUB a3\n");
+  EXPECT_EQ(a_.take(), "-ERR too_many_subscriptions b: limit of 10 subscriptions reached\n+OK SUB a3\n");
   EXPECT_EQ(hub_.counters().refused, 1u);
 }
 
