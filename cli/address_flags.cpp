@@ -33,7 +33,10 @@ Result<std::string> endpoint_host(std::string_view host) {
 
 void add_address_flags(const Command& command, AddressFlags& flags) {
   const std::string group = "Addresses of the broker (default: the local broker)";
-  command.add_option("--broker", flags.broker, "Broker hosts, with the default ports 5570, 5571 and 5572")
+  command
+      .add_option("--broker", flags.broker,
+                  "Hosts of one or more brokers, with the default ports 5570, 5571 and 5572; events are read "
+                  "from all of them, and published to the first that works")
       .value_name("HOST[,HOST...]")
       .group(group);
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {

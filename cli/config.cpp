@@ -32,7 +32,7 @@ void add_config(const Command& program) {
       "  backplane config print                  print every key with its meaning and its default");
   auto flags = std::make_shared<ConfigurationFlags>();
   const Command check =
-      command.add_command("check", "List every error in a file, by line (exit code 2 if there is one)");
+      command.add_command("check", "List every error in a file, by line (exit code 2 if it has any)");
   check.add_option("FILE", flags->file, "Configuration file").required().value_name("");
   check.set_footer("Examples:\n  backplane config check backplane.toml");
   check.set_run([flags] {

@@ -88,14 +88,14 @@ ExitCode run_gateway(const GatewayFlags& flags) {
 void add_gateway(const Command& program) {
   auto flags = std::make_shared<GatewayFlags>();
   const Command command = program.add_command(
-      "gateway", "Run a gateway, where TCP clients (nc, curl, browsers, devices) subscribe and publish");
+      "gateway", "Run a gateway, which lets TCP clients (nc, curl, browsers, devices) subscribe and publish");
   add_configuration(command, flags->configuration);
   command.add_option("--listen", flags->listen, "Address for clients (default: 127.0.0.1:1601); repeatable")
       .value_name("HOST:PORT")
       .one_value_each();
   command
       .add_option("--workers", flags->workers,
-                  "Threads that write to clients (default: one less than there are cores)")
+                  "Threads that write to clients (default: the number of cores minus one)")
       .value_name("N");
   command.add_option("--metrics", flags->metrics, "Address of /metrics, /healthz and /readyz (default: off)")
       .value_name("HOST:PORT");

@@ -19,7 +19,7 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
   CommandLine command_line(
       "backplane",
       "Backplane is a publish/subscribe broker. Any number of sources publish events; any number of\n"
-      "clients receive each event the moment it happens. To try it, run `backplane up`.",
+      "clients receive each event the moment it is published. To try it, run `backplane up`.",
       std::string("backplane ") + BACKPLANE_VERSION);
   const Command program = command_line.program();
   program.require_command();

@@ -239,13 +239,14 @@ void add_pub(const Command& program) {
                    "Publish no payload, which clears the topic's retained value");
   command
       .add_option("--json", flags->payload.json_type,
-                  "Encode the payload, which is JSON, as a message of this type: Quote, "
+                  "Parse the payload as JSON and encode it as a message of this type: Quote, "
                   "backplane.events.v1.Quote, or one that the broker knows")
       .value_name("TYPE");
   command.add_option("--count", flags->count, "Publish N times").value_name("N").show_default();
   command.add_option("--every", flags->every, "Interval between events (default: none)")
       .value_name("DURATION");
-  command.add_option("--gateway", flags->gateway, "Publish text through a gateway").value_name("HOST:PORT");
+  command.add_option("--gateway", flags->gateway, "Publish through a gateway, text only")
+      .value_name("HOST:PORT");
   add_address_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"

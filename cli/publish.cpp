@@ -147,7 +147,7 @@ void add_replay(const Command& command, ReplayFlags& flags, const std::string& a
       .value_name("FORMAT");
   command
       .add_option("--separator", flags.separator,
-                  "Between the columns of a table: a character, or tab (default: a comma; for .tsv a tab)")
+                  "Column separator of a table: one character, or tab (default: a comma; for .tsv a tab)")
       .value_name("CHAR");
   add_rate(command, flags.rate, "Records per second (default without --speed: " + default_rate + ")");
   command.add_option("--speed", flags.speed, "Replay at N times the pace of the data").value_name("N");
@@ -278,9 +278,8 @@ void add_earthquakes(const Command& publish) {
 }
 
 void add_replay_source(const Command& publish) {
-  const Source source =
-      add_source(publish, "replay", "Any records from a file, at the pace of their times, on --topic",
-                 interval_for_rate);
+  const Source source = add_source(
+      publish, "replay", "Any records from a file, at the pace of the data, on --topic", interval_for_rate);
   struct Flags {
     ReplayFlags replay;
     sources::ReplayAs as;
@@ -337,9 +336,9 @@ void add_file(const Command& publish) {
       .required();
   source.command
       .add_option("--state", flags->state,
-                  "File in which to keep the position, or none (default: a file in ~/.local/state/backplane)")
+                  "File that stores the position, or none (default: a file in ~/.local/state/backplane)")
       .value_name("FILE");
-  source.command.add_option("--from", flags->from, "Where to begin without a kept position: start or end")
+  source.command.add_option("--from", flags->from, "Where to begin if no position is stored: start or end")
       .show_default();
   source.command.set_footer("Examples:\n  backplane publish file --path /var/log/syslog --topic log.syslog");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
@@ -357,7 +356,7 @@ void add_file(const Command& publish) {
 void add_exec(const Command& publish) {
   const Source source =
       add_source(publish, "exec",
-                 "The output of a command on --topic, its errors on <topic>.error and its exit on "
+                 "A command's output on --topic, its standard error on <topic>.error and its result on "
                  "<topic>.exit",
                  "Interval between runs (default: a single run without a time limit)");
   struct Flags {
@@ -368,7 +367,7 @@ void add_exec(const Command& publish) {
   source.command.option("--topic").required();
   source.command
       .add_option("--limit", flags->limit,
-                  "Stop a run that takes longer; 0: no limit (default: 1m or --every, whichever is longer; "
+                  "Kill a run that takes longer; 0: no limit (default: 1m or --every, whichever is longer; "
                   "without --every: no limit)")
       .value_name("DURATION");
   source.command.add_option("command", flags->command, "Command to run, after --")
@@ -393,7 +392,7 @@ void add_random_walk(const Command& publish) {
   const Source source =
       add_source(publish, "random-walk", "Made-up prices, on walk.<SYMBOL>", interval_for_rate);
   auto flags = std::make_shared<sources::RandomWalkOptions>();
-  source.command.add_option("--seed", flags->seed, "Seed of the prices; the same seed gives the same prices")
+  source.command.add_option("--seed", flags->seed, "Random seed; the same seed gives the same prices")
       .value_name("N")
       .show_default();
   source.command.add_option("--symbols", flags->symbols, "Number of symbols: AAA, AAB, …")

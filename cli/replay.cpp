@@ -265,7 +265,7 @@ void add_replay(const Command& program) {
   command
       .add_option(
           "--since", flags->since,
-          "Only history of a period (10m), after an offset of one topic (17), or after a resume token")
+          "Only history of this period (10m), after an offset of one topic (17), or after a resume token")
       .value_name("10m|OFFSET|TOKEN");
   command
       .add_option("--format", flags->format,

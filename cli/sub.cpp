@@ -70,8 +70,7 @@ SubscribeOptions subscribe_options(const SubOptions& options) {
   return subscribe;
 }
 
-/// Reads from one broker at a time, and fails over to the next one. Lives on the main thread; owns the
-/// client.
+/// Reads from every broker of the list at once. Lives on the main thread; owns the client.
 class BrokerSub {
  public:
   BrokerSub(const SubOptions& options, std::vector<BrokerEndpoints> brokers, SubPrinter& printer,
@@ -309,7 +308,8 @@ void add_sub(const Command& program) {
   auto flags = std::make_shared<SubFlags>();
   const Command command = program.add_command("sub", "Print events, one per line");
   command
-      .add_option("PATTERN", flags->patterns, "Topics to print; * matches one token, a final > one or more")
+      .add_option("PATTERN", flags->patterns,
+                  "Topics to print; * matches one token, > at the end one or more")
       .required()
       .value_name("");
   command.add_flag("--last", flags->last, "Begin with the retained value of each topic");
@@ -318,8 +318,7 @@ void add_sub(const Command& program) {
                   "Begin with history: of this period (10m), after an offset of one topic (17), or after a "
                   "resume token")
       .value_name("10m|OFFSET|TOKEN");
-  command
-      .add_option("--every", flags->every, "Print at most one event per topic in each interval, the latest")
+  command.add_option("--every", flags->every, "Print at most one event per topic and interval, the latest")
       .value_name("DURATION");
   command.add_option("--count", flags->count, "Exit after N events").value_name("N");
   command

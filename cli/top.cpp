@@ -140,7 +140,7 @@ void add_top(const Command& program) {
   command.add_option("--every", options->every, "Interval between readings, over which rates are measured")
       .value_name("DURATION")
       .show_default();
-  command.add_flag("--once", options->once, "Print one picture and exit (default without a terminal)");
+  command.add_flag("--once", options->once, "Print one snapshot and exit (default without a terminal)");
   add_address_flags(command, options->addresses);
   command.set_footer(
       "Examples:\n"

@@ -206,7 +206,7 @@ void add_topics(const Command& program) {
   command.add_option("--sort", options->sort, "Sort by name, rate, bytes, offset or age")
       .value_name("ORDER")
       .show_default();
-  command.add_option("--limit", options->limit, "Read at most N topics")
+  command.add_option("--limit", options->limit, "Read only the first N topics, by name")
       .value_name("N")
       .range(1, 10'000'000)
       .show_default();

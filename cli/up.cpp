@@ -289,7 +289,7 @@ void add_up(const Command& program) {
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
   command.add_option("--config", flags->file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
-  command.add_option("--data", flags->data, "Folder of the demo's data").value_name("DIR");
+  command.add_option("--data", flags->data, "Folder with the demo's data").value_name("DIR");
   command.set_footer(
       "Examples:\n"
       "  backplane up\n"
