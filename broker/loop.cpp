@@ -1,3 +1,6 @@
+// The loop of one backplane. Each turn takes events from publishers, publishes them, and then serves
+// subscriptions, control requests and timers.
+
 #include "broker/loop.hpp"
 
 #include <array>
@@ -30,16 +33,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// A batch amortises the wakeup (one message per wakeup costs six times as much) without starving the other
-// sockets.
+// Taking many messages per wakeup amortises its cost (one message per wakeup costs six times as much). The
+// limit keeps the other sockets from starving.
 constexpr int messages_per_turn = 256;
 constexpr std::size_t messages_ahead = 16;
 static_assert(messages_per_turn % messages_ahead == 0);
 // Until a turn is published, its events are in memory twice: as received and stamped. If events are large, a
 // turn takes fewer of them.
 constexpr std::size_t bytes_per_turn = 4u << 20;
-// Frames are freed when the next messages replace them, which can take long when the loop is idle. Larger
-// ones are freed at once.
+// Frames are reused for later messages, and freed only when those replace them. On an idle loop that can take
+// long, so larger frames are freed at once.
 constexpr std::size_t reused_frame_bytes_max = 64u << 10;
 // Polling an empty socket is a system call, and a turn may be only a few events long. While events flow, the
 // other sockets are polled once per interval.
@@ -48,8 +51,8 @@ constexpr int subscriptions_per_turn = 4096;
 // While events flow, readers of history get few replies per turn; when the loop is idle they get many.
 constexpr int requests_per_busy_turn = 2;
 constexpr int requests_per_idle_turn = 64;
-// Some requests take long. After this time no further one is handled in a turn, and while events flow, they
-// get this many times as long as the last requests took.
+// Some requests take long. A turn handles no further request after this time. While events flow, they then
+// get `event_time_ratio` times as long as those requests took.
 constexpr auto reply_time_per_turn = 1ms;
 constexpr int event_time_ratio = 3;
 constexpr std::size_t envelope_frames_max = 8;
@@ -82,7 +85,7 @@ class Timer {
 
 mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
   mq::SocketOptions options;
-  options.send_hwm = 0;  // a limit here loses subscriptions without an error
+  options.send_hwm = 0;  // with a limit, subscriptions could be lost without an error
   options.receive_hwm = 10'000;
   // Above our own limit, so that an event slightly above it is refused with a reason: above this one libzmq
   // closes the connection.
@@ -116,6 +119,7 @@ std::uint64_t make_stream(const std::string& backplane, const std::string& ingre
 
 }  // namespace
 
+/// Owns the sockets, the state and the pipeline of the backplane; lives on the loop thread.
 class Loop::Impl final : public ReplySink {
  public:
   Impl(BackplaneConfig config, SnapshotBoard& board);
@@ -187,7 +191,7 @@ class Loop::Impl final : public ReplySink {
   log::RateLimit handshake_lines_{1min};
   log::RateLimit source_lines_{1s};
 
-  // Written by other threads, and read here once per turn after wake_ was readable.
+  // Written by other threads; the loop reads them once per turn.
   WakeFd wake_;
   std::atomic<bool> drain_requested_{};
   std::atomic<bool> settings_pending_{};

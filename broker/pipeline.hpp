@@ -1,5 +1,6 @@
 #pragma once
-// What happens to an event: admit ▸ stamp ▸ remember ▸ count ▸ publish. Start reading in pipeline.cpp.
+// The steps that each event goes through: admit ▸ stamp ▸ store ▸ count ▸ publish. Start reading in
+// pipeline.cpp.
 
 #include <chrono>
 #include <cstddef>
@@ -28,9 +29,9 @@ class Pipeline {
   /// `state` and `sink` outlive the pipeline.
   Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now);
 
-  /// The entry of a topic, or nullptr; valid as long as the state. To look up several topics, call it for one
-  /// after the other before take(): with very many topics each lookup waits for memory, and the processor
-  /// overlaps the waits.
+  /// The entry of a topic, or nullptr; valid as long as the state. To look up several topics, call it for all
+  /// of them before the first take(): with very many topics each lookup waits for memory, and the processor
+  /// overlaps consecutive waits.
   [[nodiscard]] TopicEntry* find_topic(std::string_view name);
   /// One message of a publisher: [topic][Event]. The frames are moved from. `known` is the result of
   /// find_topic(), if it was called.
@@ -42,11 +43,12 @@ class Pipeline {
 
   /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other.
   void publish_system(std::string_view topic, std::string_view event);
-  /// The same without number and without history, for replies to $SYS.live. Call it after a flush().
+  /// Publishes an event of the broker without numbering or storing it: the live replies. Call it after a
+  /// flush().
   void publish_unnumbered(std::string_view topic, std::string_view event);
 
   /// Stores and sends everything taken since the last call.
-  /// @returns false if the history store is busy: nothing was sent. Take nothing more and call it again.
+  /// @returns false if the history store is busy: nothing was sent. Call it again before you take more.
   [[nodiscard]] bool flush();
   [[nodiscard]] std::size_t pending() const noexcept { return appends_.size(); }
 
@@ -55,7 +57,7 @@ class Pipeline {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
   };
-  // What is published of an event. What is stored of it is in appends_, at the same index.
+  // The frames to publish for an event. The data to store is in appends_, at the same index.
   struct InFlight {
     zmq::message_t topic;
     zmq::message_t event;
@@ -80,7 +82,7 @@ class Pipeline {
   // are empty and are reused.
   std::vector<InFlight> batch_;
   std::vector<HistoryAppend> appends_;
-  TopicEntry* latest_topic_{};  ///< of the event looked up last; entries live as long as the state
+  TopicEntry* latest_topic_{};  ///< the topic looked up last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
 };

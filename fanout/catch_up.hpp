@@ -1,5 +1,5 @@
 #pragma once
-// What one client does while it catches up with the live stream.
+// Joins a client that receives a replay to the live stream.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,25 +18,26 @@
 
 namespace backplane::fanout {
 
-/// Joins one client to audiences without a hole and without a duplicate, while it receives a replay of what
-/// came before:
+/// Joins one client to audiences without a hole and without a duplicate, while it receives a replay of
+/// earlier messages:
 /// 1. Live messages of an audience that is being joined wait in its join buffer.
 /// 2. On release, messages that the replay contained are skipped; the others leave the buffer.
-/// 3. A replay may have run ahead of the log. Until each of its streams has reached the replay's end, later
-///    messages that it contained are skipped as well.
-/// 4. From then until the low watermark has passed the replay's end, only late messages are skipped.
+/// 3. A replay may have run ahead of the log. Until the log has reached the replay's end in each of its
+///    streams, messages that the replay contained are skipped as well.
+/// 4. From then on, until the low watermark has passed the replay's end, only late messages (which gap repair
+///    recovered) are skipped.
 /// A client that joins several audiences can be in several of these steps at once.
 ///
-/// Only a client that catches up has one; it may be destroyed at any time, and should be once done(). Lives
-/// on its worker's thread. Owns the join buffers, which pin segments of the log, and shares the skips. It
-/// queues nothing: it returns the messages that need not wait any longer, and the client enqueues them. It
-/// counts in the shard's ledger what it skips and discards, and what waits.
+/// Only a client that catches up has one. It may be destroyed at any time, and should be once done(). Lives
+/// on the client's worker thread. Owns the join buffers, which pin segments of the log, and shares the skips.
+/// It queues nothing: it returns the messages that are ready, and the client enqueues them. It counts
+/// skipped, discarded and waiting messages in the shard's ledger.
 class CatchUp {
  public:
-  /// A message that need not wait any longer. Its receiver unpins the segment.
+  /// A message that is ready to be enqueued. The caller unpins its segment.
   using Ready = JoinBuffers::Ready;
 
-  /// What it uses of its shard. All of it outlives the CatchUp, and so does the Context.
+  /// The parts of its shard that it uses. They outlive the CatchUp, and so does the Context.
   struct Context {
     LogReader& reader;
     const Routes& routes;
@@ -56,7 +57,8 @@ class CatchUp {
 
   /// From now on, messages of the audience wait in its join buffer.
   void begin(AudienceId audience);
-  /// Whether they do: begin() was called, and neither release() nor leave() was, and the buffer is not full.
+  /// Whether the audience's messages wait: begin() was called, and neither release() nor leave() was, and the
+  /// buffer is not full.
   [[nodiscard]] bool is_buffering(AudienceId audience) const noexcept {
     return buffers_ && buffers_->has(audience);
   }
@@ -73,17 +75,17 @@ class CatchUp {
 
   /// Whether messages need these calls. If not, only late messages may still be skipped.
   [[nodiscard]] bool filters() const noexcept { return buffers_ || !skips_.empty(); }
-  /// @returns what discard_over_limit() does, which is done between two runs, and never within one
+  /// Calls discard_over_limit(), which may run between two runs only. @returns its result
   [[nodiscard]] std::vector<Ready> begin_run(const Segment& segment, std::uint32_t first);
-  /// Whether the message is to be enqueued now. If not, it is skipped, or waits because an earlier message of
-  /// its topic does.
+  /// Whether to enqueue the message now. If not, it is skipped, or waits because an earlier message of its
+  /// topic waits.
   /// @param via the audience through which it comes
   [[nodiscard]] bool admit(Segment& segment, std::uint32_t index, AudienceId via, bool throttled);
   /// Puts messages [first, last) in the audience's join buffer.
   /// @param claimed the client gets them through another audience already
   void buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last, bool claimed);
 
-  /// Whether the client has this late message from a replay.
+  /// Whether a replay has already delivered this late message to the client.
   [[nodiscard]] bool skips_late(const Segment& segment, std::uint32_t index) const;
 
   // Between two runs.
@@ -98,9 +100,9 @@ class CatchUp {
   /// @returns audiences whose join buffer was discarded, each once; the client must leave them
   [[nodiscard]] std::vector<AudienceId> take_full() noexcept { return std::exchange(full_, {}); }
 
-  /// Ends skips that can contain no later message. To be called when a stream has come further.
+  /// Ends skips that can match no later message. Call it when a stream has advanced.
   void end_skips();
-  /// Whether a skip applies to all messages: end_skips() may end it when the log has come further.
+  /// Whether a skip applies to all messages: end_skips() may end it when the log has advanced.
   [[nodiscard]] bool has_skips() const noexcept { return !skips_.empty(); }
   /// Whether a skip applies to late messages only: end_skips() may end it when a low watermark advances.
   [[nodiscard]] bool has_past_skips() const noexcept { return !past_skips_.empty(); }

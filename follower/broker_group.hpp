@@ -17,23 +17,24 @@
 
 namespace backplane {
 
-/// Reads from every broker of a list, each with a Follower of its own, as a ZeroMQ SUB connects to several
-/// endpoints. Wherever a publisher moves, its readers are already there. Each broker's stream is followed,
-/// repaired and accounted for by itself; there is no order between streams.
+/// Reads from every broker of a list at once, each with a Follower of its own. Readers therefore receive a
+/// publisher's events whichever broker it moves to. Each broker's stream is followed, repaired and accounted
+/// for separately; there is no order between streams.
 ///
-/// A broker counts as expected until it has been away for `broker_patience`. The group is connected when one
-/// broker is, and no other is expected; subscriptions are active when every connected broker has confirmed
-/// them. A broker that is away longer does not delay anything. When it comes back, its events follow.
+/// A broker that is not connected is expected until it has been away for `broker_patience`. The group is
+/// connected when at least one broker is connected and no other is expected. Subscriptions are active when
+/// every connected broker has confirmed them. A broker that is away longer delays nothing; when it comes
+/// back, its events are read too.
 ///
-/// Lives on one thread, which polls its descriptors and calls do_work(). It never blocks. It may be made on
-/// another thread than the one it lives on.
+/// Lives on one thread, which polls its descriptors and calls do_work(). It never blocks. It may be
+/// constructed on another thread.
 class BrokerGroup final : public BrokerReader {
  public:
   struct Options {
     std::vector<BrokerEndpoints> brokers{BrokerEndpoints{}};  ///< at least one, each once
-    /// How long a broker that is away delays what waits for all brokers.
+    /// How long a broker that is away delays operations that wait for all brokers.
     std::chrono::milliseconds broker_patience{1000};
-    Follower::Options follower;  ///< of each; its endpoints are not used
+    Follower::Options follower;  ///< for each broker; its endpoints are not used
   };
 
   /// Starts connecting and returns at once. Throws as Follower's constructor does, and
@@ -45,13 +46,13 @@ class BrokerGroup final : public BrokerReader {
 
   std::uint64_t subscribe(std::string_view prefix) override;
   void unsubscribe(std::string_view prefix) override;
-  /// Of a topic that several brokers have a value of, the one received last is reported.
+  /// If several brokers have a value of a topic, the value received last is reported.
   std::uint64_t retained(std::string_view pattern) override;
   /// The brokers' histories are read one after the other, each in position order.
   std::uint64_t replay(std::string_view pattern, const ReplayFrom& from) override;
   void replay_more(std::uint64_t request) override;
   void cancel(std::uint64_t request) override;
-  /// Of a topic that several brokers have, the one whose last event was received last is reported.
+  /// If several brokers have a topic, the entry with the most recently received event is reported.
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override;
   void types(const std::vector<std::string>& names, std::function<void(Result<TypesReply>)> handler) override;
@@ -62,7 +63,7 @@ class BrokerGroup final : public BrokerReader {
 
   void set_counters(const std::vector<std::pair<std::string, std::uint64_t>>& counters);
 
-  // As Follower's.
+  // These do what Follower's methods of the same names do.
   std::size_t do_work(std::chrono::steady_clock::time_point now);
   [[nodiscard]] std::vector<int> fds();
   [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const;

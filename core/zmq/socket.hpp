@@ -1,5 +1,5 @@
 #pragma once
-// ZeroMQ sockets with the options that the design requires, and an owner.
+// ZeroMQ sockets with the options that we need, each owned by one thread.
 
 #include <chrono>
 #include <cstddef>
@@ -29,26 +29,29 @@ class Context {
 
 /// Options that are set before a socket binds or connects. Other options keep libzmq's defaults.
 struct SocketOptions {
-  int send_hwm = 1000;  ///< messages per peer; 0: no limit. Use 0 on every SUB and XSUB (lost subscriptions)
-  int receive_hwm = 1000;  ///< messages per peer; 0: no limit. Use 0 on every XPUB (lost subscriptions)
+  /// Messages per peer; 0: no limit. Use 0 on SUB and XSUB: a limit loses subscriptions.
+  int send_hwm = 1000;
+  /// The same for receiving. Use 0 on XPUB: a limit loses subscriptions.
+  int receive_hwm = 1000;
   std::chrono::milliseconds linger{0};  ///< how long closing waits for unsent messages; -1 ms: for ever
   std::optional<std::chrono::milliseconds> send_timeout{};  ///< none: blocks without limit
   std::int64_t max_message_bytes = -1;  ///< libzmq closes the connection above it; -1: no limit
   bool xpub_nodrop = false;             ///< PUB and XPUB: a full peer blocks or gives EAGAIN
-  bool xpub_verbose = false;            ///< XPUB: repeated subscriptions are seen, too
-  /// For sockets that bind: closes connections of peers that do not speak ZMTP 3. libzmq takes the first
-  /// bytes of any other peer (an HTTP request, say) for frames of ZMTP 1.0.
+  bool xpub_verbose = false;            ///< XPUB: duplicate subscriptions are received, too
+  /// For sockets that bind: closes connections of peers that do not speak ZMTP 3. Otherwise libzmq would take
+  /// the first bytes of such a peer (for example an HTTP request) for frames of ZMTP 1.0.
   bool zmtp3_only = false;
   std::optional<int> io_thread{};  ///< index of the context's I/O thread (ZMQ_AFFINITY)
   /// A peer that is silent for three intervals is disconnected; 0: no heartbeats.
   std::chrono::milliseconds heartbeat{2000};
-  /// -1 ms: never reconnects by itself.
+  /// -1 ms: never reconnects by itself. Do not use that on a SUB: libzmq then aborts (`!_more`, fq.cpp) if
+  /// messages are unread when a connection ends.
   std::chrono::milliseconds reconnect_interval{100};
   std::chrono::milliseconds reconnect_interval_max{1000};
 };
 
-/// A ZeroMQ socket that one thread owns: the first that uses it, until release(). Using it from another
-/// thread is a broken promise (CHECK). Move-only; closes on destruction.
+/// A ZeroMQ socket that one thread owns: the first that uses it, until release(). Use from another thread
+/// fails a CHECK. Move-only; closes on destruction.
 class Socket {
  public:
   /// Throws zmq::error_t if libzmq cannot create it (too many sockets, a bad option).

@@ -1,5 +1,5 @@
 #pragma once
-// Which client gets which event.
+// The hub of a gateway: decides which client gets which event.
 
 #include <chrono>
 #include <cstddef>
@@ -31,18 +31,19 @@ struct HubLimits {
   std::size_t prefixes_max = 10'000;
   /// Memory for retained values, of all patterns together.
   std::size_t values_bytes_max = 64u << 20;
-  /// A part of a long reply; the next part is made when the client has read most of it.
+  /// Size of one part of a long reply. The next part is made when the client has read most of it.
   std::size_t slice_bytes = 128u << 10;
   /// Time for the first connection to a broker, before clients are notified that there is none.
   std::chrono::milliseconds first_wait{1000};
-  /// How long retained values serve further clients: since their last use, and in all.
+  /// How long cached retained values are reused: since their last use, and in total.
   std::chrono::milliseconds values_idle{5'000};
   std::chrono::milliseconds values_age_max{60'000};
 };
 
 struct HubCounters {
-  std::uint64_t events{};     ///< from the broker
-  std::uint64_t unmatched{};  ///< of these, events that no client needed: a prefix covers more than a pattern
+  std::uint64_t events{};  ///< from the broker
+  /// Of these, events that matched no subscription: a prefix matches more than its pattern.
+  std::uint64_t unmatched{};
   std::uint64_t undecodable{};    ///< of these, events that were announced as gaps
   std::uint64_t encoded{};        ///< lines made of these: one for each format in use
   std::uint64_t notices{};        ///< gaps and resets announced
@@ -58,8 +59,8 @@ struct HubCounters {
 /// subscriptions begin with. Encodes each event once per format and appends it to the engine with a route;
 /// the engine knows which clients belong to the route.
 ///
-/// A subscription is membership of an audience; TopicRoutes maps topics to audiences. RetainedCache keeps the
-/// retained values that clients request.
+/// A subscription makes its client a member of an audience; TopicRoutes maps topics to audiences.
+/// RetainedCache caches the retained values that clients request.
 ///
 /// Lives on one thread, the upstream thread. Owns the subscriptions, the routes and the cache.
 class Hub final : public ReaderListener {
@@ -70,7 +71,8 @@ class Hub final : public ReaderListener {
   Hub(HubLimits limits, Outlet& outlet, TopicDirectory& directory, Clock::time_point now);
   ~Hub() override;
 
-  /// Called once, before all else. `broker` reads for the hub, reports to it, and outlives the hub's use.
+  /// Call this once, before any other method. `broker` reads for the hub and reports to it; it outlives the
+  /// last call of a method.
   void attach(BrokerReader& broker) noexcept {
     broker_ = &broker;
     upstream_.attach(broker);
@@ -103,7 +105,7 @@ class Hub final : public ReaderListener {
 
   [[nodiscard]] HubCounters counters() const noexcept;
   [[nodiscard]] std::vector<fanout::ClientId> clients() const;
-  /// Takes the types of payloads that the broker knows.
+  /// Accepts the payload types that the broker knows.
   [[nodiscard]] PayloadJson& payloads() noexcept { return encoder_.payloads(); }
   [[nodiscard]] const UpstreamSubscriptions& upstream() const noexcept { return upstream_; }
 
@@ -194,7 +196,7 @@ class Hub final : public ReaderListener {
   bool connected_{};
   bool announce_live_{};         // clients have yet to be notified that the broker is back
   bool announce_wait_{true};     // clients have yet to be notified that there is no broker
-  Clock::time_point wait_from_;  // and are not before this time
+  Clock::time_point wait_from_;  // they are not notified of that before this time
   Clock::time_point now_;
   std::uint64_t live_ticket_{};
   std::uint64_t serial_{};   // of the current event, or the last

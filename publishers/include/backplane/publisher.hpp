@@ -49,13 +49,13 @@ struct PublisherStatus {
   std::uint64_t offered{};     ///< sequence of the last event accepted by offer()
   std::uint64_t confirmed{};   ///< sequence up to which the broker has admitted or refused every event
   std::uint64_t refused{};     ///< events that the broker refused: confirmed, but no reader receives them
-  std::uint64_t resent{};      ///< events sent again after a reconnect
+  std::uint64_t resent{};      ///< events sent again after a lost connection
   std::uint64_t reconnects{};  ///< connections after the first one, to the same broker or another
   std::uint64_t event_bytes_max{};  ///< limit on one event now: the publisher's own or the broker's
   std::uint64_t session{};  ///< identifies this run of the source; it changes if another program uses it
-  /// Unconfirmed events that were sent to a broker which then came back without its state, or which another
-  /// broker replaced, or to a broker that has events of this session which this publisher did not send. Each
-  /// of them may reach readers twice.
+  /// Events that may reach readers twice. They were sent and not confirmed, and then the broker came back
+  /// without its state, or the publisher moved to another broker, or the broker had events of this session
+  /// that this publisher did not send.
   std::uint64_t in_doubt{};
   /// The last problem, on one line: why no broker is connected, or which event or type a broker refused and
   /// why. Cleared when a broker is connected again. A problem with a type is reported once per publisher.
@@ -63,14 +63,14 @@ struct PublisherStatus {
 };
 
 /// A source of events. Numbers them 1, 2, 3, … over all topics and keeps each one until the broker has
-/// confirmed it. After a lost connection, or when it moves to another broker, it resends what is unconfirmed,
-/// and the broker refuses duplicates. A lost connection therefore loses nothing, duplicates nothing and keeps
-/// the order. There is one exception: a broker that came back without its state, or another broker, cannot
-/// recognise events that were sent before. PublisherStatus::in_doubt counts these.
+/// confirmed it. After a lost connection, or when it moves to another broker, it resends unconfirmed
+/// events, and the broker refuses duplicates. A lost connection therefore loses nothing, duplicates nothing
+/// and keeps the order. There is one exception: a broker that came back without its state, or another broker,
+/// cannot recognise events that it did not receive itself. PublisherStatus::in_doubt counts these.
 ///
-/// A broker that reports more of a session than this publisher has sent has got events from somebody who uses
-/// the same source and session. Nothing is confirmed by such a report: the publisher takes a new session,
-/// resends in it what is unconfirmed, and counts that as in doubt.
+/// If a broker reports more events of a session than this publisher has sent, another program uses the same
+/// source and session. Such a report confirms nothing: the publisher takes a new session, resends its
+/// unconfirmed events in it, and counts them as in doubt.
 ///
 /// Owns a thread, which owns the sockets. Any thread may call any method, several threads at once, but not
 /// during destruction. Events offered by one thread keep their order. The destructor does what close() with
@@ -78,9 +78,9 @@ struct PublisherStatus {
 class Publisher {
  public:
   struct Options {
-    /// One of them is used at a time: the first that replies on both endpoints. If it is lost, silent, or
-    /// does not confirm, the publisher uses another within about a second; it returns to an earlier one of
-    /// the list when that has worked for 3 s.
+    /// The publisher uses one of them at a time: the first that replies on both endpoints. If that broker is
+    /// lost, silent, or does not confirm, the publisher moves to another within about a second. It returns to
+    /// an earlier broker of the list when that has worked for 3 s.
     std::vector<PublisherEndpoints> brokers{PublisherEndpoints{}};
     /// The publisher's stable name, for example "clock@host7": a valid topic of at most 243 bytes.
     std::string source;
@@ -139,7 +139,7 @@ class Publisher {
   [[nodiscard]] Offer offer_clear(std::string_view topic, const EventOptions& event = {});
 
   /// Blocks until a broker is connected, for at most `timeout` (0: does not block). @returns whether one is;
-  /// false after close(). Events can be offered before: they wait for the broker.
+  /// false after close(). Events may be offered before a broker is connected: they wait for it.
   [[nodiscard]] bool wait_ready(std::chrono::milliseconds timeout);
 
   /// Blocks until the broker has confirmed everything offered before the call, for at most `timeout`. The
