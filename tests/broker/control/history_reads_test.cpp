@@ -105,7 +105,7 @@ TEST_F(HistoryReads, ReplaySinceSomeTimeAgoBeginsThatLongBeforeNowByTheBrokersCl
   EXPECT_EQ(broker.send(request).replay().events_size(), 0);
   request.mutable_replay()->set_since_ago_ns(hour_ns * 24 * 365 * 200);
   int events = 0;
-  for (auto reply = broker.send(request);; reply = broker.ask(request)) {
+  for (auto reply = broker.send(request);; reply = broker.send(request)) {
     ASSERT_FALSE(reply.has_error()) << reply.DebugString();
     events += reply.replay().events_size();
     if (reply.has_complete()) break;
