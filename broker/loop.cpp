@@ -309,6 +309,7 @@ void Loop::Impl::run() {
     poll_all = done == 0 || now >= next_full_poll;
   }
   end();
+  connections_.clear();  // on the thread that owns the sockets
 }
 
 int Loop::Impl::take_events(bool all) {

@@ -158,10 +158,11 @@ void Hub::execute(Client& client, request::ReportPosition&, Clock::time_point) {
   // Events in the reorder buffer have not been sent, and may be below the position at which reading began:
   // then only the last event sent shows how far the client has come. Without one, the client keeps the
   // position that it has.
-  const bool recovering = broker_->is_recovering();
+  const StreamPositions live = broker_->live_positions();
+  if (live.empty()) return;
   ReadPositions reached = read_;
-  for (const StreamPosition& live : broker_->live_positions()) {
-    if (!recovering) reached.advance(live.stream, live.position);
+  if (!broker_->is_recovering()) {
+    for (const StreamPosition& each : live) reached.advance(each.stream, each.position);
   }
   if (reached.all().empty()) return;
   notify(client, [positions = reached.all()](Subscriber& subscriber) { subscriber.on_position(positions); });

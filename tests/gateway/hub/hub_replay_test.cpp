@@ -27,14 +27,14 @@ class HubReplayTest : public Stage {
   [[nodiscard]] int asked() const { return upstream_.replays.back().asked; }
   void replayed(const NumberedEvents::Event& event) { hub_.on_replayed(request(), event.delivery()); }
   void slice(ReplaySlice slice) {
-    slice.through = {{broker_.stream(), 0}};
+    if (slice.through.empty()) slice.through = {{broker_.stream(), 0}};
     hub_.on_replay_slice(request(), slice);
     turn();
   }
   void complete(std::uint64_t through) {
     ReplaySlice to;
     to.complete = true;
-    to.through.front().position = through;
+    to.through = {{broker_.stream(), through}};
     slice(to);
   }
   void gone(std::uint64_t position, std::uint64_t offset) {
