@@ -159,16 +159,17 @@ void TopicRoutes::enter_stream(RoutedTopic& topic, std::uint64_t stream) {
   topic.stream_id = stream_id(stream);
 }
 
-/// @returns whether the topic's last event was in the stream.
+/// @returns whether the topic had events in the stream.
 bool TopicRoutes::leave_stream(RoutedTopic& topic, std::uint64_t stream) {
   const auto old = std::find_if(topic.numbers.begin(), topic.numbers.end(),
                                 [&](const auto& each) { return each.first == stream; });
   if (old == topic.numbers.end()) return false;
   directory_.retire(old->second);
   topic.numbers.erase(old);
-  if (topic.stream != stream) return false;
-  topic.stream = 0;
-  topic.offset = 0;
+  if (topic.stream == stream) {
+    topic.stream = 0;
+    topic.offset = 0;
+  }
   return true;
 }
 

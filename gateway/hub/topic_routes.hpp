@@ -155,11 +155,11 @@ class TopicRoutes {
   /// The same, if there is one.
   [[nodiscard]] std::optional<fanout::StreamId> find_stream(std::uint64_t stream) const noexcept;
   /// Ends a stream: retires its numbers, and lets the engine discard what it remembers of it. Calls
-  /// `was_current(const RoutedTopic&)` for each topic whose last event was in it.
-  template <class WasCurrent>
-  void end_stream(std::uint64_t stream, WasCurrent was_current) {
+  /// `had_events(const RoutedTopic&)` for each topic that had events in it.
+  template <class HadEvents>
+  void end_stream(std::uint64_t stream, HadEvents had_events) {
     for (RoutedTopic& topic : topics_) {
-      if (leave_stream(topic, stream)) was_current(std::as_const(topic));
+      if (leave_stream(topic, stream)) had_events(std::as_const(topic));
     }
     outlet_.advance_low_watermark(stream_id(stream), std::numeric_limits<std::uint64_t>::max());
     std::erase_if(streams_, [&](const auto& each) { return each.first == stream; });

@@ -187,22 +187,25 @@ class ClientLibrary(BackplaneTest):
         self.finish(resumed)
         self.assertNotIn("reset", resumed.out)
 
-    def test_the_client_fails_over_to_the_next_broker(self):
+    def test_the_client_reads_every_broker_of_its_list(self):
         first = self.start_broker()
         ingress, egress, control = SECOND
         second = self.run_program("broker", "--ingress", ingress, "--egress", egress, "--control", control, "--raw",
                                   f"tcp://{HOST}:5674", "--metrics", f"{HOST}:9670", "--name", "second")
         second.ready()
         reader = self.subscribed("a", broker=[*BROKER, "--broker", egress, control])
-        first.kill()
-        reader.wait_line(reader.out, "^up 1$")
         writer = Writer(self.context, endpoint=ingress)
         self.addCleanup(writer.close)
         writer.wait_ready()
+        self.ready_writer().send("a", "from the first")
+        reader.wait_line(reader.out, '^event a 1 "from the first"')
         writer.send("a", "from the second")
         reader.wait_line(reader.out, '^event a 1 "from the second"')
+        first.kill()
+        writer.send("a", "without the first")
+        reader.wait_line(reader.out, '^event a 2 "without the first"')
         self.finish(reader)
-        self.assertIn("reset", reader.out)
+        self.assertNotIn("reset", reader.out)
 
     def test_retained_values_come_first(self):
         self.start_broker()

@@ -229,7 +229,8 @@ class Load(BackplaneTest):
         crowd, stalled = self.crowd(200), self.crowd(100)
         for each in (crowd, stalled):
             each.send("FORMAT text+offset\nSUB big\n")
-        crowd.pump_until(lambda lines: len(lines) == 2)
+        for each in (crowd, stalled):
+            each.pump_until(lambda lines: len(lines) == 2)
         publisher = self.ready_writer()
         text = "x" * 20_000
         for number in range(600):
