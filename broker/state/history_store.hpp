@@ -36,7 +36,7 @@ struct ReadRequest {
   std::uint64_t position{};
   std::uint64_t offset{};
   std::int64_t since_ns{};
-  std::uint64_t since_ago_ns{};  ///< if set, `since_ns` was computed from it, when this slice was requested
+  std::uint64_t since_ago_ns{};    ///< if set, `since_ns` was computed from it, when this slice was requested
   std::uint64_t until_position{};  ///< history: stop after it; 0: read to the end
   std::string cursor;              ///< as in a slice; made by the store, which does not trust it
   std::size_t events_max{512};

@@ -1,5 +1,5 @@
-// A subscriber written with cppzmq alone, like a user's C++ program. It prints "live" when its subscription is active,
-// then one line per event: topic, offset, position and text.
+// A subscriber written with cppzmq alone, like a user's C++ program. It prints "live" when its subscription
+// is active, then one line per event: topic, offset, position and text.
 //   cpp_sub EGRESS PREFIX COUNT
 #include <cstdlib>
 #include <iostream>

@@ -1,5 +1,5 @@
-// The publisher library as a process, for tests: executes commands from standard input, one per line, prints one
-// line for each, and ends with the input.
+// The publisher library as a process, for tests: executes commands from standard input, one per line, prints
+// one line for each, and ends with the input.
 //
 //   publisher_driver SOURCE INGRESS CONTROL [INGRESS CONTROL]…
 //     ready                 waits until connected                    ready true|false

@@ -77,9 +77,9 @@ class PythonClient(ClientScenarios, BackplaneTest):
         self.start_broker()
         with backplane.Control(CONTROL, self.context) as control:
             name = quote_pb2.Quote.DESCRIPTOR.full_name
-            self.assertEqual(control.request(types={"names": [name]}).types.unknown, [name])
+            self.assertEqual(control.ask(types={"names": [name]}).types.unknown, [name])
             control.register(quote_pb2.Quote)
-            types = control.request(types={"names": [name]}).types
+            types = control.ask(types={"names": [name]}).types
             self.assertIn(quote_pb2.DESCRIPTOR.name, [file.name for file in types.files.file])
 
     def script(self, text, *arguments):

@@ -314,7 +314,7 @@ class Help(BackplaneTest):
                 program = self.run_program("publish", name, "--help")
                 self.assertEqual(program.wait_exit(), 0)
                 text = "\n".join(program.out)
-                self.assertRegex(text, rf"Example:\n[\s\S]*backplane publish {name}|\| backplane publish {name}")
+                self.assertRegex(text, rf"Examples:\n[\s\S]*backplane publish {name}|\| backplane publish {name}")
                 for option in ("--topic", "--every", "--source-name", "--broker", "--on-error"):
                     self.assertIn(option, text)
 

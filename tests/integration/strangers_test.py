@@ -59,7 +59,7 @@ class Strangers(BackplaneTest):
         self.broker = self.start_broker()
         self.gateway = self.start_gateway(
             "--metrics", GATEWAY_METRICS, "--config",
-            self.config_file(f'[[gateway.feed]]\nlisten = "{FEED}"\npatterns = ["friend"]\n'))
+            self.config_file(f'[[gateway.feed]]\nlisten = "{FEED}"\ntopics = ["friend"]\n'))
         self.friend = self.live_reader("")
         self.writer = self.ready_writer()
         self.writer.send("friend", "before")
@@ -77,7 +77,8 @@ class Strangers(BackplaneTest):
                 peer.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # closed already
-            received, deadline = b"", Deadline(5)
+            # A feed sends nothing until something is published.
+            received, deadline = b"", Deadline(0.2 if port == "feed" else 5)
             while deadline.left() and select.select([peer], [], [], deadline.left())[0]:
                 try:
                     data = peer.recv(65536)
@@ -86,8 +87,8 @@ class Strangers(BackplaneTest):
                 if not data:
                     return received, True
                 received += data
-                if len(received) > 1 << 20:
-                    break
+                if port not in ZEROMQ and b"\n" in received:
+                    break  # its first reply is enough
             return received, False
 
     def descriptors(self, process):
@@ -138,12 +139,12 @@ class Strangers(BackplaneTest):
     def test_each_first_byte_on_the_other_ports(self):
         before = self.open_now()
         for port in PORTS:
-            if port in ZEROMQ:
+            if port in ZEROMQ or port == "feed":
                 continue
             for byte in range(256):
                 with self.subTest(port=port, byte=byte):
                     received, _ = self.answer(port, bytes([byte]) + b"\x01\x7f\x7f" + b"x" * 80)
-                    self.assertNotIn(b"friend before", received if port != "feed" else b"")
+                    self.assertNotIn(b"before", received)
         self.assert_unharmed(before)
 
     def refused(self):
@@ -175,10 +176,10 @@ def expected(port, greeting):
 
 # "closed" is a closed connection without a byte; "-ERR" and "!BYE" are the first word of the reply.
 TABLE = {
-    "broker metrics": {"HTTP GET": "HTTP 404", "HTTP POST": "HTTP 405", "*": "HTTP 400"},
-    "gateway metrics": {"HTTP GET": "HTTP 404", "HTTP POST": "HTTP 405", "*": "HTTP 400"},
+    "broker metrics": {"HTTP GET": "HTTP 404", "HTTP POST": "HTTP 413", "*": "HTTP 400"},
+    "gateway metrics": {"HTTP GET": "HTTP 404", "HTTP POST": "HTTP 413", "*": "HTTP 400"},
     "gateway": {"HTTP GET": "HTTP 403", "HTTP POST": "HTTP 403", "*": "-ERR"},
-    "feed": {"*": "friend"},
+    "feed": {"*": "silent"},
 }
 
 

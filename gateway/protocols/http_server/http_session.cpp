@@ -230,9 +230,8 @@ void HttpSession::execute(const EventsRoute&) {
 void HttpSession::execute(const SocketRoute&) {
   std::vector<std::pair<std::string_view, std::string_view>> fields(request_.fields.begin(),
                                                                     request_.fields.end());
-  const auto answer = websocket::answer_upgrade({.method = request_.method,
-                                                 .version = request_.http_1_0 ? 10u : 11u,
-                                                 .fields = fields});
+  const auto answer = websocket::answer_upgrade(
+      {.method = request_.method, .version = request_.http_1_0 ? 10u : 11u, .fields = fields});
   if (!answer) {
     Response response = problem(static_cast<int>(answer.error().status), "bad_upgrade", answer.error().text);
     if (response.status == 426) {

@@ -23,7 +23,8 @@ class RetainedCacheTest : public ::testing::Test {
   }
   RetainedValues& open() { return cache_.open(pattern_, now_); }
   RetainedValues& complete(RetainedValues& values) {
-    cache_.finish(values, RetainedEnd{{{events_.stream(), events_.position()}}, std::nullopt, valid_until_}, now_);
+    cache_.finish(values, RetainedEnd{{{events_.stream(), events_.position()}}, std::nullopt, valid_until_},
+                  now_);
     return values;
   }
   void add(RetainedValues& values, const NumberedEvents::Event& event) {
