@@ -13,6 +13,7 @@
 #include "cli/console/output.hpp"
 #include "cli/subcommands.hpp"
 #include "core/topic/pattern.hpp"
+#include "follower/control/type_fetcher.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -64,13 +65,14 @@ ExitCode run_get(const GetOptions& options) {
   EventWriter writer(*format);
   Output output;
   bool good = write_values(*values, writer, output.buffer());
-  if (const auto unknown = writer.payloads().take_unknown_types(); !unknown.empty()) {
-    // A publisher may have registered these types with the broker. If not, the payload is printed as base64.
-    const auto types = BrokerRequests(context, *brokers, waiter).types(unknown, reply_limit);
-    if (types && writer.payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none) {
-      output.buffer().clear();
-      good = write_values(*values, writer, output.buffer());
-    }
+  // A publisher may have registered these types with the broker. If not, the payload is printed as base64.
+  TypeFetcher types(writer.payloads(),
+                    [&](const std::vector<std::string>& names, const TypeFetcher::Handler& handler) {
+                      handler(BrokerRequests(context, *brokers, waiter).types(names, reply_limit));
+                    });
+  if (types.turn(TypeFetcher::Clock::now())) {
+    output.buffer().clear();
+    good = write_values(*values, writer, output.buffer());
   }
   output.flush();
   if (!output.problem().empty()) print_message("get", output.problem());

@@ -68,25 +68,21 @@ void print_summary(const std::string& line, bool events_on_standard_output) {
 
 // ── from history to a file ───────────────────────────────────────────────────────────────────────────────
 
-Result<ReplayFrom> replay_from(const ReplayFlags& flags, const Pattern& pattern) {
+Result<ReplayFrom> history_start(const ReplayFlags& flags, const Pattern& pattern) {
   if (flags.since.empty()) return ReplayFrom{SinceTime{0}};
-  const auto since = parse_since(flags.since);
+  const auto since = since_option(flags.since);
   if (!since) return tl::unexpected(since.error());
-  if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&*since)) {
-    return ReplayFrom{SinceTime{unix_now_ns() - ago->count()}};
-  }
-  if (const auto* offset = std::get_if<std::uint64_t>(&*since)) {
-    if (pattern.is_exact()) return ReplayFrom{AfterOffset{*offset}};
+  if (std::holds_alternative<AfterOffset>(*since) && !pattern.is_exact()) {
     return wrong("--since: expected a duration or a resume token for several topics, got an offset");
   }
-  return ReplayFrom{AfterPositions{parse_resume_token(std::get<std::string>(*since)).value()}};
+  return replay_from(*since, unix_now_ns()).value_or(SinceTime{0});
 }
 
 ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {
   const auto pattern = Pattern::parse(flags.pattern);
   if (!pattern)
     return print_error("replay", Error{ErrorCode::invalid_argument, "PATTERN: " + pattern.error().text});
-  const auto from = replay_from(flags, *pattern);
+  const auto from = history_start(flags, *pattern);
   if (!from) return print_error("replay", from.error());
   const auto format = parse_output_format(flags.format);
   if (!format) {

@@ -20,6 +20,8 @@
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/wire/stamp.hpp"
+#include "follower/control/type_fetcher.hpp"
+#include "follower/order/resume_token.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -62,10 +64,10 @@ SubscribeOptions subscribe_options(const SubOptions& options) {
   subscribe.every = options.every;
   if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options.since)) {
     subscribe.since_time_ns = unix_now_ns() - ago->count();
-  } else if (const auto* offset = std::get_if<std::uint64_t>(&options.since)) {
-    subscribe.since_offset = *offset;
-  } else if (const auto* token = std::get_if<std::string>(&options.since)) {
-    subscribe.since_token = *token;
+  } else if (const auto* offset = std::get_if<AfterOffset>(&options.since)) {
+    subscribe.since_offset = offset->offset;
+  } else if (const auto* after = std::get_if<AfterPositions>(&options.since)) {
+    subscribe.since_token = resume_token(after->positions);
   }
   return subscribe;
 }
@@ -124,7 +126,7 @@ class BrokerSub {
       print_message("sub", fmt::format("cannot decode an event of {}", event.topic()));
       return;
     }
-    if (writer.payloads().has_unknown_types() && fetch_types()) {
+    if (types_.turn(Clock::now())) {
       out.resize(begin);
       (void)writer.event(event.topic(), event.envelope(), stamp, out);
     }
@@ -209,15 +211,6 @@ class BrokerSub {
         "sub", fmt::format("waiting for history from the control endpoint {}: {}", control, diagnosis.text));
   }
 
-  /// Requests the types that the program was not built with. @returns whether the broker knew any of them.
-  bool fetch_types() {
-    const auto unknown = printer_.writer().payloads().take_unknown_types();
-    if (!requests_) requests_.emplace(context_, brokers_, waiter_);
-    const auto types = requests_->types(unknown, types_limit);
-    return types &&
-           printer_.writer().payloads().add_types(types->files).refusal == TypeRegistry::Refusal::none;
-  }
-
   const SubOptions& options_;
   std::vector<BrokerEndpoints> brokers_;
   SubPrinter& printer_;
@@ -229,6 +222,12 @@ class BrokerSub {
   bool was_connected_{};
   mq::Context context_;
   std::optional<BrokerRequests> requests_;
+  /// Of the types that the program was not built with.
+  TypeFetcher types_{printer_.writer().payloads(),
+                     [this](const std::vector<std::string>& names, const TypeFetcher::Handler& handler) {
+                       if (!requests_) requests_.emplace(context_, brokers_, waiter_);
+                       handler(requests_->types(names, types_limit));
+                     }};
   Client client_;
 };
 
@@ -267,10 +266,10 @@ Result<SubOptions> read_options(const SubFlags& flags) {
   options.strict = flags.strict;
   if (flags.since.empty()) return options;
   if (flags.last) return wrong("--since: cannot be combined with --last");
-  auto since = parse_since(flags.since);
+  auto since = since_option(flags.since);
   if (!since) return tl::unexpected(since.error());
   const bool one_topic = flags.patterns.size() == 1 && Pattern::parse(flags.patterns.front())->is_exact();
-  if (std::holds_alternative<std::uint64_t>(*since) && !one_topic) {
+  if (std::holds_alternative<AfterOffset>(*since) && !one_topic) {
     return wrong("--since: expected a duration or a resume token for several topics, got an offset");
   }
   options.since = std::move(*since);

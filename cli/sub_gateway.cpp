@@ -189,10 +189,10 @@ class GatewaySub {
     if (options_.last) line += " last";
     if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
       line += " since=" + format_duration(*ago);
-    } else if (const auto* offset = std::get_if<std::uint64_t>(&options_.since)) {
-      line += fmt::format(" since={}", *offset);
-    } else if (const auto* token = std::get_if<std::string>(&options_.since)) {
-      line += " since=" + *token;
+    } else if (const auto* offset = std::get_if<AfterOffset>(&options_.since)) {
+      line += fmt::format(" since={}", offset->offset);
+    } else if (const auto* after = std::get_if<AfterPositions>(&options_.since)) {
+      line += " since=" + resume_token(after->positions);
     }
     return line;
   }
@@ -213,10 +213,10 @@ class GatewaySub {
     subscribe.set_last(options_.last);
     if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
       set(*ago, *subscribe.mutable_ago());
-    } else if (const auto* offset = std::get_if<std::uint64_t>(&options_.since)) {
-      subscribe.set_offset(*offset);
-    } else if (const auto* token = std::get_if<std::string>(&options_.since)) {
-      subscribe.set_resume(*token);
+    } else if (const auto* offset = std::get_if<AfterOffset>(&options_.since)) {
+      subscribe.set_offset(offset->offset);
+    } else if (const auto* after = std::get_if<AfterPositions>(&options_.since)) {
+      subscribe.set_resume(resume_token(after->positions));
     }
     return message;
   }

@@ -1,35 +1,15 @@
 #include "cli/sub_options.hpp"
 
-#include <algorithm>
-#include <charconv>
-
 #include <fmt/format.h>
 
 #include "cli/console/messages.hpp"
-#include "core/time/duration.hpp"
-#include "follower/order/resume_token.hpp"
 
 namespace backplane::cli {
 
-Result<Since> parse_since(const std::string& text) {
-  const bool digits =
-      !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (digits) {
-    std::uint64_t offset = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), offset);
-    if (error == std::errc{}) return Since{offset};
-  } else if (text.find(':') != std::string::npos) {
-    const auto token = parse_resume_token(text);
-    if (!token) return fail(ErrorCode::invalid_argument, "--since: " + token.error().text);
-    return Since{text};
-  } else if (const auto duration = parse_duration(text, "--since")) {
-    return Since{*duration};
-  }
-  return fail(
-      ErrorCode::invalid_argument,
-      fmt::format(
-          "--since: expected a duration such as 10m, an offset such as 17, or a resume token, got \"{}\"",
-          text));
+Result<Since> since_option(const std::string& text) {
+  auto since = parse_since(text);
+  if (!since) return fail(since.error().code, "--since: " + since.error().text);
+  return since;
 }
 
 SubPrinter::SubPrinter(const SubOptions& options, Waiter& waiter)

@@ -6,21 +6,18 @@
 #include <limits>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "cli/connection/waiter.hpp"
 #include "cli/console/event_writer.hpp"
 #include "cli/console/output.hpp"
 #include "core/process/exit_code.hpp"
+#include "follower/control/since.hpp"
 
 namespace backplane::cli {
 
-/// Where reading begins: now, at a time ago, after an offset, or after a resume token.
-using Since = std::variant<std::monostate, std::chrono::nanoseconds, std::uint64_t, std::string>;
-
-/// Reads `10m`, `17` or `00000000000000ab:12,…`.
-[[nodiscard]] Result<Since> parse_since(const std::string& text);
+/// Reads --since. An error names the option.
+[[nodiscard]] Result<Since> since_option(const std::string& text);
 
 struct SubOptions {
   std::vector<std::string> patterns;
