@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
       const std::vector<fs::path> files = files_below(argv[i]);
       if (files.empty())
-        throw std::runtime_error(std::string(argv[i]) + ": a file at least is wanted, got none");
+        throw std::runtime_error(std::string(argv[i]) + ": expected at least one file, got none");
       for (const fs::path& file : files) replay(file);
       std::printf("%s: %zu inputs\n", argv[i], files.size());
     }
