@@ -11,7 +11,7 @@ namespace backplane::gateway {
 
 /// Builds the gateway's backplanes and runs them on one thread, the upstream thread, which is the caller of
 /// run(). On it live listeners, hubs, followers and publish queues. It never blocks, and never writes to
-/// clients: the workers do (see Backplane; docs/architecture.md lists where the threads meet).
+/// clients: the workers do (see Backplane; docs/architecture.md lists how the threads communicate).
 class Gateway {
  public:
   /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
