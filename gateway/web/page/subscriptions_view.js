@@ -80,7 +80,7 @@ export class SubscriptionsView {
     const select = byId("chart-field");
     const { fields } = subscription;
     const wanted = field && !fields.includes(field) ? [field, ...fields] : fields;
-    const none = wanted.length === 0 ? "no numeric field yet" : field ? "none (text)" : "choose a field …";
+    const none = wanted.length === 0 ? "no numbers yet" : field ? "none (text)" : "a field …";
     const options = ["", ...wanted];
     if (options.join("\n") !== [...select.options].map((each) => each.value).join("\n")) {
       select.replaceChildren(...options.map((each) => make("option", { value: each, text: each })));
