@@ -150,8 +150,8 @@ class Load {
   std::uint64_t sequence_{};
 };
 
-/// Runs the load with a healthy subscriber that must see every event, beside `stalled`, which is notified when to
-/// end. @returns the number of offsets that the healthy one missed.
+/// Runs the load with a healthy subscriber that must see every event, beside `stalled`, which is notified
+/// when to end. @returns the number of offsets that the healthy one missed.
 class StalledSubscribers : public ::testing::Test {
  protected:
   void run_load(const std::function<void(const std::atomic<bool>& end)>& stalled) {
