@@ -5,7 +5,7 @@ GAP with its offset, or by a RESET after it, if the stream has really ended. Not
 or that history still has. A RESET precedes the first event of a new incarnation. Every acknowledged event is somewhere.
 
 Subscribers must read before the first event is published, since all events of a topic are theirs, from offset 1; or the
-checker is told after which positions they do.
+checker knows after which positions they do.
 """
 
 import collections

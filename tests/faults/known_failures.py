@@ -1,5 +1,5 @@
 """Promises that are broken today: by scenario, the kind of failure, a number in the list of failures found in use.
-These tests are run and must fail; whoever fixes one removes its entry. Those in SOMETIMES are run, and are skipped with
+These tests are run and must fail; a fix removes its entry. Those in SOMETIMES are run, and are skipped with
 their offences if they fail."""
 
 SOMETIMES = {
