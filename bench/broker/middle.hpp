@@ -15,16 +15,17 @@ struct Endpoints {
   std::string control;
 };
 
-/// A child process that prints a ready line with its endpoints. Move-free; end() it before it goes.
+/// A child process that prints a ready line with its endpoints. Neither copied nor moved; call end() before
+/// it is destroyed.
 class Middle {
  public:
-  /// @param child what the child does; its ready line goes to the descriptor.
+  /// @param child runs in the child; writes its ready line to the descriptor
   explicit Middle(const std::function<void(int ready_fd)>& child);
   ~Middle();
   Middle(const Middle&) = delete;
   Middle& operator=(const Middle&) = delete;
 
-  /// Ends it by SIGTERM and waits. @returns the CPU time that it took, in ns.
+  /// Ends the child by SIGTERM and waits for it. @returns its CPU time in ns
   double end();
 
   Endpoints endpoints;
@@ -34,7 +35,7 @@ class Middle {
   std::FILE* out_{};
 };
 
-/// What a child does to become the broker that stands in this program's folder, on free ports.
+/// For a child: becomes the broker in this program's folder, on free ports.
 void run_broker(int ready_fd, const std::string& config_file = {});
 
 }  // namespace backplane::bench

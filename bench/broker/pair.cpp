@@ -19,12 +19,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view topic = "bench.topic1";
-constexpr std::uint64_t first_sequence = std::uint64_t{1} << 28;  // so that each number takes 5 bytes
+constexpr std::uint64_t first_sequence = std::uint64_t{1} << 28;  // each number takes 5 bytes
 
 constexpr int hwm = 10'000;  // the broker's
 constexpr std::uint64_t receipt_every = 256;
 
-/// An Event whose sequence stands at a known place with a fixed width.
+/// An Event whose sequence has a fixed width, at a known offset.
 struct Template {
   std::string bytes;
   std::size_t sequence_at{};
@@ -47,7 +47,8 @@ struct Template {
   }
 };
 
-/// How many events the subscriber has, for the publisher to wait for. Told every receipt_every events.
+/// The number of events that the subscriber has received, written every receipt_every events. The publisher
+/// waits for it.
 class Receipts {
  public:
   void tell(std::uint64_t received) {
@@ -73,7 +74,7 @@ void publish(zmq::context_t& context, const std::string& endpoint, std::uint64_t
   socket.set(zmq::sockopt::sndhwm, 10'000);
   socket.connect(endpoint);
   zmq::message_t subscription;
-  if (!socket.recv(subscription)) return;  // the other side has us
+  if (!socket.recv(subscription)) return;  // the other side is connected
   Template event;
   for (std::uint64_t i = 0; i < events; ++i) {
     if (window > 0 && i % receipt_every == 0 && i >= window) receipts.wait_for(i - window + receipt_every);
@@ -94,7 +95,7 @@ void run_proxy(int ready_fd) {
   back.set(zmq::sockopt::sndhwm, hwm);
   front.set(zmq::sockopt::rcvhwm, hwm);
   front.set(zmq::sockopt::sndhwm, 0);
-  const int nodrop = 1;  // else it loses some, and that would not be the same work
+  const int nodrop = 1;  // otherwise the proxy drops events, and does less work than the broker
   zmq_setsockopt(back.handle(), ZMQ_XPUB_NODROP, &nodrop, sizeof nodrop);
   front.bind("tcp://127.0.0.1:0");
   back.bind("tcp://127.0.0.1:0");
@@ -142,7 +143,7 @@ PairOutcome run_pair(const std::function<void(int)>& middle_process, std::uint64
     if (outcome.received % receipt_every == 0) receipts.tell(outcome.received);
     if (outcome.received % 1'024 == 0 || outcome.received == events) last = Clock::now();
   }
-  receipts.tell(events);  // should some be lost: nobody waits for them
+  receipts.tell(events);  // in case some are lost: ends the publisher's wait
   const std::chrono::duration<double> seconds = last - begin;
   publisher.join();
   outcome.events_a_second = static_cast<double>(outcome.received) / seconds.count();

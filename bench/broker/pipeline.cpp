@@ -1,4 +1,5 @@
-// The pipeline's own steps for events with a 128-byte payload over 100,000 topics: admit, stamp, remember.
+// The cost of the pipeline's steps (admit, stamp, store) for events with a 128-byte payload over 100,000
+// topics.
 
 #include "broker/pipeline.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr std::size_t topics = 100'000;
 
-/// Takes what is published and lets go of it.
+/// Discards what is published.
 class Nowhere final : public EgressSink {
  public:
   void publish(zmq::message_t& topic, zmq::message_t& event) override {
@@ -27,7 +28,7 @@ class Nowhere final : public EgressSink {
   std::size_t bytes{};
 };
 
-/// Makes the two frames of one event after another, as they come from a socket.
+/// Makes the two frames of each event, as a socket returns them.
 class Frames {
  public:
   explicit Frames(std::size_t topic_count) {
@@ -44,7 +45,7 @@ class Frames {
   }
 
   void next(zmq::message_t& topic, zmq::message_t& event) {
-    // Numbered by hand, five bytes wide, so that the bench measures the broker and not protobuf.
+    // Numbers are written by hand, five bytes wide: the benchmark measures the broker, not protobuf.
     constexpr std::size_t sequence_at = 2 + 10 + 9 + 1;
     std::uint64_t number = (std::uint64_t{1} << 28) + ++sequence_;
     for (std::size_t i = 0; i < 5; ++i, number >>= 7) {
@@ -61,7 +62,7 @@ class Frames {
   std::uint64_t sequence_{};
 };
 
-/// What the bench itself takes of the figures below.
+/// The benchmark's own share of the figures below.
 void frames_alone(benchmark::State& bench) {
   Frames frames(static_cast<std::size_t>(bench.range(0)));
   zmq::message_t topic;
@@ -73,7 +74,7 @@ void frames_alone(benchmark::State& bench) {
 }
 BENCHMARK(frames_alone)->Arg(1)->Arg(1'000)->Arg(topics);
 
-/// range(0): how many topics the events go to; range(1): events a batch.
+/// range(0): topics; range(1): events per batch.
 void admit_stamp_remember(benchmark::State& bench) {
   const auto topic_count = static_cast<std::size_t>(bench.range(0));
   HistoryLimits limits;
@@ -92,7 +93,8 @@ void admit_stamp_remember(benchmark::State& bench) {
     pipeline.take(topic, event);
     if (pipeline.pending() == batch) benchmark::DoNotOptimize(pipeline.flush());
   };
-  for (std::size_t i = 0; i < 20 * topic_count + batch; ++i) take();  // full rings: the steady state
+  for (std::size_t i = 0; i < 20 * topic_count + batch; ++i)
+    take();  // steady state: the history of every topic is full
   if (state.counters.published_total == 0) bench.SkipWithError("the events were refused");
   for (auto _ : bench) take();
   bench.SetItemsProcessed(static_cast<std::int64_t>(bench.iterations()));

@@ -1,18 +1,18 @@
-// One publisher, one SUB, two frames of a 12-byte topic and an Event with a 128-byte payload: the same load
-// through libzmq's own proxy and through a broker with everything switched on, in turns, in one run.
+// Compares a broker, with all its features on, to libzmq's own proxy: one publisher, one SUB, and events of
+// two frames (a 12-byte topic; an Event with a 128-byte payload), in alternating runs.
 //
-//   bench_broker_proxy [events a run] [pairs] [events under way at most]     (backplane stands in the same
-//   folder)
+//   bench_broker_proxy [events per run] [pairs] [events in transit]     (backplane is in the same folder)
 //
-// At most 4,096 events are under way at a time, which both have room for: so all arrive with either, and both
-// do the same work. Without that bound (0) the publisher outruns the subscriber, who shares the machine with
-// it; the proxy then waits for the subscriber as long as it takes, and the broker, which lets nobody hold up
-// the others for long (docs/decisions/0002-bounded-blocking.md), works on events of which some are lost at
-// the end. Both have the broker's marks: a longer queue is further from the caches.
+// At most 4,096 events are in transit. Both have room for them, so both deliver every event and do the same
+// work. Without this limit (0) the publisher is faster than the subscriber, which shares the machine with it.
+// The proxy then waits for the subscriber without bound. The broker limits how long one subscriber can delay
+// the others (docs/decisions/0002-bounded-blocking.md), and drops some events after working on them. Both
+// have the broker's high-water marks, because the memory of a longer queue is less likely to be in the
+// caches.
 //
-// Prints the rate end to end and the CPU time of the process in the middle. What else the machine does
-// changes from second to second: so the runs are short and come in pairs, each of the two first in every
-// other pair, and what counts is the median of the pairs' ratios.
+// Prints the end-to-end rate, and the CPU time of the process in the middle. The load of the machine changes
+// within seconds. The runs are therefore short and come in pairs, whose order alternates, and the result is
+// the median of the pairs' ratios.
 
 #include <algorithm>
 #include <cstdint>
@@ -53,8 +53,8 @@ int main(int argc, char** argv) {
   }
   const auto [least, most] = std::minmax_element(rate_ratios.begin(), rate_ratios.end());
   fmt::print(
-      "median: zmq_proxy {:.0f} k/s {:.0f} ns, broker {:.0f} k/s {:.0f} ns; of a pair: rate {:.2f} of the "
-      "proxy's ({:.2f} to {:.2f}), CPU {:.2f}\n",
+      "median: zmq_proxy {:.0f} k/s {:.0f} ns, broker {:.0f} k/s {:.0f} ns; ratios per pair: rate {:.2f} "
+      "({:.2f} to {:.2f}), CPU {:.2f}\n",
       median(rates[0]), median(costs[0]), median(rates[1]), median(costs[1]), median(rate_ratios), *least,
       *most, median(cost_ratios));
   return 0;

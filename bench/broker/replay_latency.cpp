@@ -1,12 +1,12 @@
-// What a client that reads back a million events costs the live stream: latency of 5,000 live events a
-// second, from a publisher through the broker to a SUB, with and without that client, in one run.
+// How much a client that replays a million events delays the live stream: the latency of 5,000 live events
+// per second, from a publisher through the broker to a SUB, with and without that client.
 //
-//   bench_broker_replay [events in history] [pairs]       (backplane stands in the same folder)
+//   bench_broker_replay [events in history] [pairs]       (backplane is in the same folder)
 //
-// A p99 of one round is mostly the machine's: so the rounds come in pairs, one of them with the client and
-// first in every other pair, and what counts is the median of the pairs' ratios; how far they lie apart
-// stands beside it. The client reads everything back at least once a round, and begins anew until the round
-// is over. It has a context of its own, as in another process: its bytes don't stand in the subscriber's way.
+// The p99 of one round depends mostly on the machine. The rounds therefore come in pairs, one of them with
+// the client, whose order alternates. The result is the median of the pairs' ratios, printed with their
+// range. The client replays everything at least once per round, and again until the round is over. It has its
+// own ZeroMQ context, as it would in another process, so its bytes do not delay the subscriber.
 
 #include <algorithm>
 #include <atomic>
@@ -79,8 +79,8 @@ void fill_history(zmq::context_t& context, const backplane::bench::Endpoints& br
   while (ask(control, request).position() < events) std::this_thread::yield();
 }
 
-/// Reads everything of hist.> again and again until `end`; counts whole readings in `readings`.
-/// @returns the events read.
+/// Replays hist.> repeatedly until `end`; counts complete replays in `readings`.
+/// @returns the number of events
 std::uint64_t read_back(const std::string& endpoint, const std::atomic<bool>& end,
                         std::atomic<int>& readings) {
   zmq::context_t context(1);
@@ -124,7 +124,7 @@ Latencies live_round(zmq::context_t& context, const backplane::bench::Endpoints&
   zmq::message_t frame;
   subscriber.set(zmq::sockopt::rcvtimeo, 20);
   do {
-    send(0);  // until the subscription is in force
+    send(0);  // until the subscription is active
   } while (!subscriber.recv(frame));
   subscriber.set(zmq::sockopt::rcvtimeo, 1'000);
 
@@ -147,7 +147,7 @@ Latencies live_round(zmq::context_t& context, const backplane::bench::Endpoints&
   });
   std::vector<double> microseconds;
   backplane::v1::Event event;
-  // To the last one sent; the time-out is for a machine that stands still.
+  // Until the last one sent; the timeout is for a machine that hardly runs.
   while (!(end && microseconds.size() == sent) && subscriber.recv(frame)) {
     if (frame.more()) continue;
     event.ParseFromArray(frame.data(), static_cast<int>(frame.size()));
@@ -182,7 +182,7 @@ int main(int argc, char** argv) {
   std::remove(config.c_str());
   zmq::context_t context(2);
   fill_history(context, broker.endpoints, events);
-  static_cast<void>(live_round(context, broker.endpoints, false));  // the first one is never like the others
+  static_cast<void>(live_round(context, broker.endpoints, false));  // warm-up: the first round always differs
 
   std::vector<double> p99[2];
   std::vector<double> ratios;

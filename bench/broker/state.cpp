@@ -1,4 +1,4 @@
-// What the broker's state costs an event: finding its topic, keeping it, and reading it back.
+// The cost of the broker's state per event: finding its topic, storing it, and replaying it.
 
 #include <algorithm>
 #include <array>
@@ -23,7 +23,8 @@ namespace {
 using namespace backplane;
 using namespace backplane::broker;
 
-// A message of 128 bytes in an Event of the clock's: source, session, sequence, time, and the stamp.
+// A 128-byte message in an Event like those of `publish clock`: source, session, sequence, time, and the
+// stamp.
 constexpr std::size_t event_bytes = 220;
 constexpr std::size_t batch_events = 64;
 
@@ -43,7 +44,7 @@ class State {
     const std::vector<std::string> names = topic_names(topics);
     for (const std::string& name : names) (void)table_.find_or_add(name);
     std::mt19937 random{1};
-    // One after the other in memory: what comes from a socket is in the caches.
+    // Contiguous in memory: events that come from a socket are in the caches.
     names_.resize(1u << 18);
     for (Name& name : names_) {
       const std::string& topic = names[random() % topics];
@@ -52,7 +53,7 @@ class State {
     for (std::size_t i = 0; i < batch_events; ++i) events_.emplace_back(event_bytes);
   }
 
-  /// As the pipeline does: number, stamp, remember by batches.
+  /// Numbers, stamps and stores events in batches, as the pipeline does.
   void append_batch() {
     appends_.clear();
     for (std::size_t i = 0; i < batch_events; ++i) {
@@ -74,7 +75,7 @@ class State {
     benchmark::DoNotOptimize(store_.append(appends_));
   }
 
-  /// Its half of that which finds the topic.
+  /// The part of append() that finds the topics.
   void touch_next() {
     const Name& name = names_[next_++ % names_.size()];
     TopicEntry& entry = *table_.find_or_add({name.text.data(), name.bytes});
@@ -100,7 +101,7 @@ class State {
   std::size_t next_{0};
 };
 
-// Full from the start on: one event is given up for each that comes.
+// History is full from the start: each new event evicts one.
 void append(benchmark::State& bench) {
   State state(static_cast<std::size_t>(bench.range(0)), HistoryLimits{});
   while (state.store().figures().evicted_events < 200'000) state.append_batch();
@@ -125,8 +126,8 @@ void use_session(benchmark::State& bench) {
 }
 BENCHMARK(use_session);
 
-// A reader that reads all of a full history back, 512 events a slice. The longest slice is what a live
-// event may have to wait for.
+// A full history is replayed, 512 events per slice. The longest slice is the longest that a live event can
+// have to wait.
 void replay(benchmark::State& bench, const char* pattern) {
   State state(100'000, HistoryLimits{});
   while (state.store().figures().evicted_events < 200'000) state.append_batch();
@@ -146,7 +147,7 @@ void replay(benchmark::State& bench, const char* pattern) {
       ++slices;
       if (slice->end != ReadSlice::End::more) break;
       request.cursor = slice->cursor;
-      // The live stream goes on, and gives up what is oldest.
+      // Live events continue to arrive and evict the oldest ones.
       if (slices % 8 == 0) state.append_batch();
     }
   }
@@ -159,7 +160,7 @@ BENCHMARK_CAPTURE(replay, everything, ">")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(replay, one_hall, "*.hall7.>")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(replay, one_topic, "plant7.hall7.sensor7")->Unit(benchmark::kMillisecond);
 
-// Where a pattern must be checked against what 1,000,000 topics have lost; and its values.
+// A pattern is checked against the losses of 1,000,000 topics; and retained values are read.
 void ask_of_a_million_topics(benchmark::State& bench, const char* pattern, ReadRequest::What what) {
   HistoryLimits limits;
   limits.otherwise.history_events = 1;
@@ -190,7 +191,7 @@ BENCHMARK_CAPTURE(ask_of_a_million_topics, gone_of_all, ">", ReadRequest::What::
 BENCHMARK_CAPTURE(ask_of_a_million_topics, values_of_one_hall, "*.hall7.>", ReadRequest::What::retained)
     ->Unit(benchmark::kMillisecond);
 
-// Tails and listings over a million topics, a page at a time.
+// Tails and listings of a million topics, page by page.
 void tails_of_a_million_topics(benchmark::State& bench) {
   HistoryLimits limits;
   limits.bytes_max = 0;

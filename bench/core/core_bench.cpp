@@ -1,4 +1,4 @@
-// What the steps cost that every event goes through, one at a time, in nanoseconds.
+// The cost of each step that every event goes through, in nanoseconds.
 
 #include <array>
 #include <cstddef>
@@ -17,7 +17,7 @@
 namespace backplane {
 namespace {
 
-// An event as a publisher of ours sends it, with `payload_bytes` of text, bytes or message.
+// An event as our publishers send it, with `payload_bytes` of text, bytes or a message.
 std::string event_with(wire::Payload kind, std::size_t payload_bytes) {
   v1::Event event;
   event.set_source("clock@host7");
@@ -53,7 +53,7 @@ BENCHMARK_CAPTURE(scan, text, wire::Payload::text)->Arg(128)->Arg(4096);
 BENCHMARK_CAPTURE(scan, binary, wire::Payload::binary)->Arg(128)->Arg(4096);
 BENCHMARK_CAPTURE(scan, message, wire::Payload::message)->Arg(128)->Arg(4096);
 
-// The yardstick: what looking through the event would cost with protobuf's parser, a message reused.
+// For comparison: parsing the event with protobuf into a reused message.
 void protobuf_parse(benchmark::State& state) {
   const std::string event = event_with(wire::Payload::text, static_cast<std::size_t>(state.range(0)));
   v1::Event parsed;

@@ -1,10 +1,9 @@
-// What Publisher::offer() costs the thread that calls it, for events with 128 bytes of payload: a typed
-// message and text; with a broker that takes them meanwhile, and with none, where nobody else touches the
-// queue.
+// The cost of Publisher::offer() for the calling thread, for events with a 128-byte payload (a typed message;
+// text), with a broker that takes the events meanwhile, and without one, when no other thread uses the queue.
 //
-//   bench_publisher [events a run] [runs]
+//   bench_publisher [events per run] [runs]
 //
-// Prints the medians, in ns a call: CPU time of the calling thread, and time by the clock.
+// Prints medians in ns per call: CPU time of the calling thread, and elapsed time.
 
 #include <chrono>
 #include <cstdlib>
@@ -30,7 +29,7 @@ using backplane::bench::median;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t payload_bytes = 128;
-// Whole runs fit, so that backpressure is no part of the figures.
+// A whole run fits into the queue, so no call waits for room.
 constexpr std::size_t unconfirmed_bytes_max = 1u << 30;
 
 struct Figures {
@@ -74,7 +73,7 @@ void run(int events, int runs, const std::optional<backplane::bench::Endpoints>&
     options.brokers = {{.ingress = "tcp://127.0.0.1:1", .control = "tcp://127.0.0.1:1"}};
     if (broker) options.brokers = {{broker->ingress, broker->control}};
     Publisher publisher(options);
-    if (broker && !publisher.wait_ready(10s)) throw std::runtime_error("the broker is not there");
+    if (broker && !publisher.wait_ready(10s)) throw std::runtime_error("no broker replied");
     if (i % 2 == 0) {
       measure(events, typed, [&] { return publisher.offer("bench.offer", message); });
     } else {
@@ -94,7 +93,7 @@ int main(int argc, char** argv) {
   try {
     const int events = argc > 1 ? std::atoi(argv[1]) : 500'000;
     const int runs = argc > 2 ? std::atoi(argv[2]) : 5;
-    if (events <= 0 || runs <= 0) throw std::runtime_error("wanted: bench_publisher [events a run] [runs]");
+    if (events <= 0 || runs <= 0) throw std::runtime_error("usage: bench_publisher [events per run] [runs]");
     run(events, runs, std::nullopt);
     backplane::bench::Middle middle([](int ready_fd) { backplane::bench::run_broker(ready_fd); });
     run(events, runs, middle.endpoints);
