@@ -294,10 +294,10 @@ std::string Client::Impl::payload_json(const Event& event) {
       json += '"';
       break;
     case wire::Payload::message:
+      types_.turn(Clock::now());  // types that were unknown may have been registered since
       json_.append(view.type_url, view.message, json);
-      if (!json_.has_unknown_types()) break;
       // Without a usable reply, the payload is shown as its bytes.
-      if (!json_.has_unknown_types() || !types_.turn(Clock::now())) break;
+      if (!types_.turn(Clock::now())) break;
       json.clear();
       json_.append(view.type_url, view.message, json);
       break;

@@ -322,7 +322,8 @@ TEST_F(ClientEventTest, ShowsTextBytesAndNoPayloadAsJson) {
   receive(event, [&](const Client::Event& seen) { EXPECT_EQ(client->payload_json(seen), "null"); });
 }
 
-TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
+/// farm.Milk {int32 litres_today = 1;}
+std::string milk_file() {
   google::protobuf::FileDescriptorProto file;
   file.set_name("farm.proto");
   file.set_package("farm");
@@ -334,26 +335,70 @@ TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
   field.set_number(1);
   field.set_type(google::protobuf::FieldDescriptorProto::TYPE_INT32);
   field.set_label(google::protobuf::FieldDescriptorProto::LABEL_OPTIONAL);
-  broker.type_files = {file.SerializeAsString()};
+  return file.SerializeAsString();
+}
+
+/// A thread that does the broker's work as long as this exists.
+class BrokerThread {
+ public:
+  explicit BrokerThread(FakeBroker& broker) : broker_(broker) {
+    broker_.release();
+    thread_ = std::thread([this] {
+      while (!done_) {
+        broker_.do_work();
+        std::this_thread::yield();
+      }
+      broker_.release();
+    });
+  }
+  ~BrokerThread() {
+    done_ = true;
+    thread_.join();
+  }
+  BrokerThread(const BrokerThread&) = delete;
+  BrokerThread& operator=(const BrokerThread&) = delete;
+
+ private:
+  FakeBroker& broker_;
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+TEST_F(ClientEventTest, ShowsAMessageOfATypeThatOnlyTheBrokerKnows) {
+  broker.type_files = {milk_file()};
   v1::Event event;
   event.mutable_message()->set_type_url("type.googleapis.com/farm.Milk");
   event.mutable_message()->set_value("\x08\x2a");
   receive(event, [&](const Client::Event& seen) {
-    std::atomic<bool> done{false};
-    broker.release();
-    std::thread answers([&] {
-      while (!done) {
-        broker.do_work();
-        std::this_thread::yield();
-      }
-      broker.release();
-    });
-    const std::string json = client->payload_json(seen);
-    done = true;
-    answers.join();
+    std::string json;
+    {
+      const BrokerThread replies(broker);
+      json = client->payload_json(seen);
+    }
     EXPECT_EQ(json, R"({"litres_today":42})");
     EXPECT_EQ(seen.topic(), "a");  // its views are still valid
     EXPECT_EQ(client->payload_json(seen), json);
+  });
+}
+
+TEST_F(ClientEventTest, RequestsATypeAgainThatTheBrokerDidNotKnow) {
+  v1::Event event;
+  event.mutable_message()->set_type_url("type.googleapis.com/farm.Milk");
+  event.mutable_message()->set_value("\x08\x2a");
+  receive(event, [&](const Client::Event& seen) {
+    {
+      const BrokerThread replies(broker);
+      for (int i = 0; i < 2; ++i) EXPECT_THAT(client->payload_json(seen), HasSubstr("\"value\":\"CCo=\""));
+    }
+    broker.type_files = {milk_file()};
+    const BrokerThread replies(broker);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    std::string json;
+    while (json != R"({"litres_today":42})" && std::chrono::steady_clock::now() < deadline) {
+      json = client->payload_json(seen);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    EXPECT_EQ(json, R"({"litres_today":42})");
   });
 }
 
