@@ -141,6 +141,8 @@ class Loop::Impl final : public ReplySink {
     std::size_t bytes{};
   };
 
+  [[nodiscard]] Result<void> restore();
+
   // One turn of the loop, in this order:
   [[nodiscard]] int take_events(bool all);
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
@@ -251,18 +253,7 @@ Result<BoundEndpoints> Loop::Impl::open() {
   }
   if (auto ok = bind(ingress_, config_.ingress, bound_.ingress); !ok) return tl::unexpected(ok.error());
 
-  const HistoryStore::Opened opened = state_.history->open();
-  state_.stream = opened.continues ? opened.stream : make_stream(config_.name, bound_.ingress);
-  state_.position = opened.position;
-  for (const HistoryStore::Tail& tail : opened.tails) {
-    TopicEntry* entry = state_.topics.find_or_add(tail.topic);
-    if (entry == nullptr)
-      return fail(ErrorCode::exhausted, "cannot open the store: it has more topics than max_topics");
-    entry->position = tail.position;
-    entry->offset = tail.offset;
-    state_.topics.touched(*entry);
-    if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
-  }
+  if (auto ok = restore(); !ok) return tl::unexpected(ok.error());
   state_.started_ns = unix_now_ns();
   opened_ = Clock::now();
 
@@ -274,6 +265,33 @@ Result<BoundEndpoints> Loop::Impl::open() {
   publish_snapshot();
   release_sockets();
   return bound_;
+}
+
+/// Continues where an earlier incarnation stopped, as far as the store remembers it.
+Result<void> Loop::Impl::restore() {
+  const auto opened = state_.history->open(make_stream(config_.name, bound_.ingress));
+  if (!opened) return tl::unexpected(opened.error());
+  state_.stream = opened->stream;
+  state_.position = opened->position;
+  for (const HistoryStore::Tail& tail : opened->tails) {
+    TopicEntry* entry = state_.topics.find_or_add(tail.topic);
+    if (entry == nullptr)
+      return fail(ErrorCode::exhausted, "cannot open the store: it has more topics than max_topics");
+    entry->position = tail.position;
+    entry->offset = tail.offset;
+    state_.topics.touched(*entry);
+    if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
+  }
+  for (const HistoryStore::Session& each : opened->sessions) {
+    bool is_new = false;
+    state_.sessions.use(each.source, each.session, is_new).sequence = each.sequence;
+  }
+  for (const std::string& set : opened->types) {
+    if (const auto added = types_.add(set); added.refusal != TypeRegistry::Refusal::none) {
+      log::warning("{}: cannot use stored types: {}", state_.name, added.text);
+    }
+  }
+  return {};
 }
 
 // ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -522,10 +522,12 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
   }
   v1::TypesReply& types = *reply.mutable_types();
   if (request.has_register_files()) {
+    const std::size_t known = types_.files();
     const auto registered = types_.add(request.register_files());
     if (registered.refusal != TypeRegistry::Refusal::none) {
       return refuse(code_of(registered.refusal), "types.register_files: " + registered.text);
     }
+    if (types_.files() > known) state_.history->remember_types(request.register_files().SerializeAsString());
     if (request.names_size() == 0) return {};
   }
   const std::vector<std::string> names(request.names().begin(), request.names().end());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "broker/state/retention.hpp"
+#include "core/error/error.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/wire/stamp.hpp"
 
@@ -102,16 +103,35 @@ class HistoryStore {
     std::uint64_t position{};
     std::uint64_t offset{};
   };
+  /// A publisher's session, and the last sequence that was stored of it.
+  struct Session {
+    std::string source;
+    std::uint64_t session{};
+    std::uint64_t sequence{};
+  };
   /// What open() found. Numbering continues from here.
   struct Opened {
     bool continues{};          ///< the stream of an earlier incarnation continues
-    std::uint64_t stream{};    ///< which one, if it continues
+    std::uint64_t stream{};    ///< that stream, or the `new_stream` that open() was given
     std::uint64_t position{};  ///< its last position
-    std::vector<Tail> tails;
+    std::vector<Tail> tails{};
+    std::vector<Session> sessions{};   ///< least recently used first
+    std::vector<std::string> types{};  ///< in the order of remember_types()
+  };
+  enum class Health : std::uint8_t {
+    good,
+    full,    ///< no room: appends are `busy` until there is room again
+    failed,  ///< final: what was accepted and is not written will never be
+  };
+  struct Condition {
+    Health health{Health::good};
+    std::string text{};  ///< one line: what is wrong; empty if nothing is
   };
 
   virtual ~HistoryStore() = default;
-  virtual Opened open() = 0;
+  /// Opens the store, before anything else. May block. `new_stream` is the stream if no earlier one
+  /// continues. @returns an error that says where the store is, and why it cannot be used.
+  virtual Result<Opened> open(std::uint64_t new_stream) = 0;
 
   /// Stores a batch in position order, all of it or nothing. Never blocks.
   [[nodiscard]] virtual Ticket append(std::span<const HistoryAppend> batch) = 0;
@@ -120,6 +140,10 @@ class HistoryStore {
   [[nodiscard]] virtual int progress_fd() const = 0;
   [[nodiscard]] virtual Progress progress() const = 0;
   [[nodiscard]] virtual Guarantee guarantee() const = 0;
+  [[nodiscard]] virtual Condition condition() const = 0;
+
+  /// Stores types that publishers have registered, for the next open(): a serialised FileDescriptorSet.
+  virtual void remember_types(std::string_view descriptor_set) = 0;
 
   /// Starts a read. @returns the ticket of the slice that next_slice() will return.
   [[nodiscard]] virtual std::uint64_t start_read(const ReadRequest& request) = 0;

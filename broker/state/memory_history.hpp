@@ -55,12 +55,14 @@ class MemoryHistory final : public HistoryStore {
   MemoryHistory(const MemoryHistory&) = delete;
   MemoryHistory& operator=(const MemoryHistory&) = delete;
 
-  Opened open() override { return {}; }
+  Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
   /// Always accepts. Positions must ascend, and each event must end in its stamp.
   [[nodiscard]] Ticket append(std::span<const HistoryAppend> batch) override;
   [[nodiscard]] int progress_fd() const override { return -1; }
   [[nodiscard]] Progress progress() const override { return {batches_, batches_}; }
   [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
+  [[nodiscard]] Condition condition() const override { return {}; }
+  void remember_types(std::string_view) override {}
 
   [[nodiscard]] std::uint64_t start_read(const ReadRequest& request) override;
   /// Reads the slice of the oldest start_read() from the current state.

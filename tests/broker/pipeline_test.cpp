@@ -33,11 +33,13 @@ class RecordingSink final : public EgressSink {
 class StubbornHistory final : public HistoryStore {
  public:
   explicit StubbornHistory(Accepted& answer) : answer_(answer) {}
-  Opened open() override { return {}; }
+  Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
   Ticket append(std::span<const HistoryAppend>) override { return {answer_, 1}; }
   int progress_fd() const override { return -1; }
   Progress progress() const override { return {}; }
   Guarantee guarantee() const override { return Guarantee::none; }
+  [[nodiscard]] Condition condition() const override { return {}; }
+  void remember_types(std::string_view) override {}
   std::uint64_t start_read(const ReadRequest&) override { return 1; }
   std::optional<ReadSlice> next_slice() override { return std::nullopt; }
   void set_limits(HistoryLimits) override {}

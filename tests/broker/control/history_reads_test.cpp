@@ -249,11 +249,13 @@ TEST_F(HistoryReads, SmallEventsOfLongTopicsFillAReplyWithoutOverflow) {
 
 class LateHistory final : public HistoryStore {
  public:
-  Opened open() override { return {}; }
+  Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
   Ticket append(std::span<const HistoryAppend>) override { return {}; }
   [[nodiscard]] int progress_fd() const override { return -1; }
   [[nodiscard]] Progress progress() const override { return {}; }
   [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
+  [[nodiscard]] Condition condition() const override { return {}; }
+  void remember_types(std::string_view) override {}
   std::uint64_t start_read(const ReadRequest&) override { return ++last_ticket; }
   std::optional<ReadSlice> next_slice() override {
     if (ready.empty()) return std::nullopt;

@@ -43,7 +43,10 @@ class MemoryHistoryTest : public ::testing::Test {
 };
 
 TEST_F(MemoryHistoryTest, ContinuesNothingGuaranteesNothingAndCompletesAtOnce) {
-  EXPECT_FALSE(store_->open().continues);
+  const auto opened = store_->open(7);
+  ASSERT_TRUE(opened);
+  EXPECT_FALSE(opened->continues);
+  EXPECT_EQ(opened->stream, 7u);
   EXPECT_EQ(store_->guarantee(), HistoryStore::Guarantee::none);
   EXPECT_EQ(store_->progress_fd(), -1);
   const Stamped event = numbering_.next("a", 0);
