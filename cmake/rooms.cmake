@@ -27,7 +27,10 @@ pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
 add_library(backplane_warnings INTERFACE)
 target_compile_options(backplane_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
-  -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wnull-dereference -Werror)
+  -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wnull-dereference)
+# Not in release builds: at -O3, GCC 12 warns falsely within the standard library (null-dereference, at
+# vector::insert), and other versions warn elsewhere. All other builds, CI's among them, must be free of warnings.
+target_compile_options(backplane_warnings INTERFACE $<$<NOT:$<CONFIG:Release>>:-Werror>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # At -O3 it mistakes "text" + std::string for a copy of half the address space (GCC bug 105651, fixed in 13).
   target_compile_options(backplane_warnings INTERFACE -Wno-restrict)
