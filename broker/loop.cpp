@@ -304,11 +304,12 @@ void Loop::Impl::run() {
     ++state_.counters.turns_total;
     // A busy store delays the data path, and through it the publishers. Nothing is lost.
     const bool store_accepts = pipeline_.flush();
+    service_.poll();
     const int received = store_accepts ? take_events(poll_all) : 0;
     int done = received;
-    const bool published = pipeline_.flush();
+    static_cast<void>(pipeline_.flush());
     poll_all = poll_all || received == 0;
-    if (published && poll_all) done += serve_subscriptions();
+    if (poll_all) done += serve_subscriptions();
 
     Clock::time_point now = Clock::now();
     // Requests do not count: a client that sends them continuously would delay the drain.
@@ -423,7 +424,7 @@ int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
     }
     service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now);
   }
-  service_.poll_slices();
+  service_.poll();
   return served;
 }
 
@@ -461,7 +462,7 @@ void Loop::Impl::keep_time(Clock::time_point now) {
 
 void Loop::Impl::sleep(Clock::time_point now) {
   // Events that the timers have published are flushed first.
-  if (pipeline_.pending() > 0) return;
+  if (pipeline_.pending() > 0 && !pipeline_.writing()) return;
   auto until = std::min(each_second_.next(), stats_.next());
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
   std::array<zmq_pollitem_t, 6> items{};

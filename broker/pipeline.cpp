@@ -1,16 +1,19 @@
 // What happens to an event, from top to bottom:
 //
-//   take ──▶ admit ──▶ number ──▶ stamp ──▶ (batch) ──▶ flush: remember ──▶ publish ──▶ count
+//   take ──▶ admit ──▶ number ──▶ stamp ──▶ (batch) ──▶ flush: remember ──▶ written? ──▶ publish ──▶ count
 //              └─▶ refuse: counted under its reason, logged at a limited rate
 //
-// An event is stored before it is published. A subscriber that sees a hole in the live stream therefore finds
-// the missing event in history, as long as history holds it.
+// An event is published after the store has written it. A subscriber that sees a hole in the live stream
+// therefore finds the missing event in history, as long as history holds it; and what a subscriber has seen
+// outlives the process, if the store does. One batch is written at a time, and the next one is taken after it
+// is published: batches grow while the store is slow, and the order is never in doubt.
 
 #include "broker/pipeline.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -43,7 +46,7 @@ std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
 Pipeline::Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now)
     : state_(state), sink_(sink), now_(std::move(now)) {
   batch_.reserve(1024);
-  appends_.reserve(1024);
+  state_.unpublished.reserve(1024);
 }
 
 void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known) {
@@ -91,6 +94,14 @@ void Pipeline::refuse_frames(std::size_t frames) {
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
+  if (writing()) {
+    waiting_.emplace_back(topic, event);
+  } else {
+    number_system(topic, event);
+  }
+}
+
+void Pipeline::number_system(std::string_view topic, std::string_view event) {
   TopicEntry& entry = state_.topics.find_or_add_own(topic);
   InFlight& slot = next_in_flight();
   slot.topic.rebuild(topic.data(), topic.size());
@@ -104,7 +115,7 @@ void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event
   zmq::message_t name(topic.data(), topic.size());
   zmq::message_t stamped(event.size() + wire::stamp_bytes);
   std::memcpy(stamped.data(), event.data(), event.size());
-  wire::write_stamp({.stream = state_.stream, .position = state_.position, .received_ns = now_()},
+  wire::write_stamp({.stream = state_.stream, .position = state_.published_position(), .received_ns = now_()},
                     stamp_of({stamped.data<std::byte>(), stamped.size()}));
   sink_.publish(name, stamped);
 }
@@ -207,14 +218,14 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 
 // The next element of the batch. It becomes part of the batch when its event is numbered.
 Pipeline::InFlight& Pipeline::next_in_flight() {
-  if (appends_.size() == batch_.size()) batch_.emplace_back();
-  return batch_[appends_.size()];
+  if (state_.unpublished.size() == batch_.size()) batch_.emplace_back();
+  return batch_[state_.unpublished.size()];
 }
 
 void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value) {
   const std::int64_t received_ns = batch_time();
   // Filled in place: a copy would read larger pieces than were written, which stalls the processor.
-  HistoryAppend& append = appends_.emplace_back();
+  HistoryAppend& append = state_.unpublished.emplace_back();
   append.topic = entry.name;
   append.event = stamped;
   append.clears_value = clears_value;
@@ -234,40 +245,51 @@ void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clea
 
 /// The clock is read once per batch: a batch is received within a fraction of a millisecond.
 std::int64_t Pipeline::batch_time() {
-  if (appends_.empty()) batch_time_ns_ = now_();
+  if (state_.unpublished.empty()) batch_time_ns_ = now_();
   return batch_time_ns_;
 }
 
 // ── remember, publish, count ─────────────────────────────────────────────────────────────────────────────
 
 bool Pipeline::flush() {
-  if (appends_.empty()) return true;
-  if (!remember()) return false;
-  for (std::size_t i = 0; i < appends_.size(); ++i) {
+  if (!state_.unpublished.empty()) {
+    if (!ticket_ && !remember()) return false;
+    if (ticket_ && state_.history->progress().written < *ticket_) return false;
+    publish_batch();
+  }
+  if (waiting_.empty()) return true;
+  for (const auto& [topic, event] : std::exchange(waiting_, {})) number_system(topic, event);
+  return flush();
+}
+
+bool Pipeline::remember() {
+  const HistoryStore::Ticket ticket = state_.history->append(state_.unpublished);
+  switch (ticket.result) {
+    case HistoryStore::Accepted::busy:
+      return false;
+    case HistoryStore::Accepted::failed:
+      state_.counters.history_refused_total += state_.unpublished.size();
+      break;
+    case HistoryStore::Accepted::accepted:
+      ticket_ = ticket.number;
+      break;
+  }
+  return true;
+}
+
+void Pipeline::publish_batch() {
+  for (std::size_t i = 0; i < state_.unpublished.size(); ++i) {
     InFlight& slot = batch_[i];
     sink_.publish(slot.topic, slot.event);
     if (slot.system) {
       ++state_.counters.system_published_total;
     } else {
       ++state_.counters.published_total;
-      state_.counters.published_bytes_total += appends_[i].event.size();
+      state_.counters.published_bytes_total += state_.unpublished[i].event.size();
     }
   }
-  appends_.clear();
-  return true;
-}
-
-bool Pipeline::remember() {
-  switch (state_.history->append(appends_).result) {
-    case HistoryStore::Accepted::busy:
-      return false;
-    case HistoryStore::Accepted::failed:
-      state_.counters.history_refused_total += appends_.size();
-      break;
-    case HistoryStore::Accepted::accepted:
-      break;
-  }
-  return true;
+  state_.unpublished.clear();
+  if (ticket_) state_.last_ticket = *std::exchange(ticket_, std::nullopt);
 }
 
 }  // namespace backplane::broker

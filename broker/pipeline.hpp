@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <zmq.hpp>
@@ -41,23 +43,28 @@ class Pipeline {
   /// Counts and logs a message that does not have two frames.
   void refuse_frames(std::size_t frames);
 
-  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other.
+  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other. While
+  /// a batch is being written, it waits for the next one.
   void publish_system(std::string_view topic, std::string_view event);
-  /// Publishes an event of the broker without numbering or storing it: the live replies. Call it after a
-  /// flush().
+  /// Publishes an event of the broker without numbering or storing it: the live replies. Its position is that
+  /// of the last event published.
   void publish_unnumbered(std::string_view topic, std::string_view event);
 
-  /// Stores and sends everything taken since the last call.
-  /// @returns false if the history store is busy: nothing was sent. Call it again before you take more.
+  /// Stores what was taken since the last batch, and sends it once the store has written it.
+  /// @returns false if the store is busy or still writing, and nothing was sent. Call it again, at the latest
+  ///          when the store's progress_fd() is readable, before you take more.
   [[nodiscard]] bool flush();
-  [[nodiscard]] std::size_t pending() const noexcept { return appends_.size(); }
+  /// Events that are not published yet.
+  [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size() + waiting_.size(); }
+  /// Whether the store has accepted the batch and is still writing it.
+  [[nodiscard]] bool writing() const noexcept { return ticket_.has_value(); }
 
  private:
   struct Admitted {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
   };
-  // The frames to publish for an event. The data to store is in appends_, at the same index.
+  // The frames to publish for an event. The data to store is in state_.unpublished, at the same index.
   struct InFlight {
     zmq::message_t topic;
     zmq::message_t event;
@@ -74,14 +81,18 @@ class Pipeline {
   void count_lost(std::uint64_t events);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
   [[nodiscard]] bool remember();
+  void publish_batch();
+  void number_system(std::string_view topic, std::string_view event);
 
   BackplaneState& state_;
   EgressSink& sink_;
   UnixClock now_;
-  // The current batch. Only the first appends_.size() elements of batch_ are in use; the frames of the others
+  // The current batch. Only the first state_.unpublished.size() elements are in use; the frames of the others
   // are empty and are reused.
   std::vector<InFlight> batch_;
-  std::vector<HistoryAppend> appends_;
+  std::optional<std::uint64_t> ticket_;  ///< of the batch, once the store has accepted it
+  /// The broker's own events since then: topic and event.
+  std::vector<std::pair<std::string, std::string>> waiting_;
   TopicEntry* latest_topic_{};  ///< the topic looked up last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};

@@ -1,6 +1,7 @@
 #include "broker/control/service.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -56,6 +57,20 @@ tl::unexpected<Fault> refuse(std::string_view code, std::string text) {
 struct ReplyAddress {
   Envelope envelope;
   std::uint64_t id{};
+};
+
+/// What a publisher has asked about its session while events were being written.
+struct PendingAdmitted {
+  ReplyAddress address;
+  std::string source;
+  std::uint64_t session{};
+};
+
+/// A reply that confirms events up to the store's `ticket`, once they are durable.
+struct PendingConfirmation {
+  ReplyAddress address;
+  v1::ControlReply reply;
+  std::uint64_t ticket{};
 };
 
 /// A read that the history has not completed yet.
@@ -143,22 +158,26 @@ class ControlService::Impl {
         on_drain_(std::move(on_drain)) {}
 
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
-  void poll_slices();
+  void poll();
   void set_busy(bool busy) noexcept { busy_ = busy; }
-  [[nodiscard]] std::size_t pending() const noexcept { return pending_.size(); }
+  [[nodiscard]] std::size_t pending() const noexcept {
+    return pending_.size() + admitted_.size() + confirmations_.size();
+  }
 
  private:
-  // Reads of history: poll_slices() sends the reply.
+  // Reads of history, and what depends on the store: poll() sends the reply.
   ControlResult<ReadRequest> read_of(const v1::RetainedRequest& request) const;
   ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request) const;
   [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
   void read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request);
   void reply_slice(const PendingRead& pending, const ReadSlice& slice);
+  [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
+  void admitted(ReplyAddress address, const v1::AdmittedRequest& request);
+  void confirm(PendingAdmitted pending);
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
   ControlResult<void> handle(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
   ControlResult<void> handle(const v1::TailsRequest& request, v1::ControlReply& reply) const;
-  ControlResult<void> handle(const v1::AdmittedRequest& request, v1::ControlReply& reply) const;
   ControlResult<void> handle(const v1::TopicsRequest& request, v1::ControlReply& reply) const;
   ControlResult<void> handle(const v1::TypesRequest& request, v1::ControlReply& reply);
   ControlResult<void> handle(const v1::StatsRequest& request, v1::ControlReply& reply) const;
@@ -176,6 +195,8 @@ class ControlService::Impl {
   ReplySink& sink_;
   std::function<void()> on_drain_;
   std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
+  std::vector<PendingAdmitted> admitted_;
+  std::deque<PendingConfirmation> confirmations_;  // in the order of their tickets
   bool busy_{};
 };
 
@@ -202,6 +223,8 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
       return read(std::move(address), CursorKind::retained, read_of(request.retained()));
     case v1::ControlRequest::kReplay:
       return read(std::move(address), CursorKind::replay, read_of(request.replay()));
+    case v1::ControlRequest::kAdmitted:
+      return admitted(std::move(address), request.admitted());
     default:
       break;
   }
@@ -219,8 +242,6 @@ ControlResult<void> ControlService::Impl::handle_now(const v1::ControlRequest& r
       return handle(request.hello(), now, reply);
     case v1::ControlRequest::kTails:
       return handle(request.tails(), reply);
-    case v1::ControlRequest::kAdmitted:
-      return handle(request.admitted(), reply);
     case v1::ControlRequest::kTopics:
       return handle(request.topics(), reply);
     case v1::ControlRequest::kTypes:
@@ -243,7 +264,7 @@ v1::ControlReply ControlService::Impl::begin_reply(std::uint64_t id) const {
   reply.set_id(id);
   reply.set_broker(state_.name);
   reply.set_stream(state_.stream);
-  reply.set_position(state_.position);
+  reply.set_position(state_.published_position());
   return reply;
 }
 
@@ -278,7 +299,7 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::RetainedReque
 
 std::uint64_t ControlService::Impl::last_offset(std::string_view topic) const {
   const TopicEntry* const entry = std::as_const(state_.topics).find(topic);
-  return entry == nullptr ? 0 : entry->offset;
+  return entry == nullptr ? 0 : state_.published_tail(*entry).offset;
 }
 
 ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request) const {
@@ -296,10 +317,10 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
                       fmt::format("replay.after_position.stream: expected {:016x}, got {:016x}",
                                   state_.stream, request.after_position().stream()));
       }
-      if (request.after_position().position() > state_.position) {
+      if (request.after_position().position() > state_.published_position()) {
         return refuse("not_reached",
                       fmt::format("replay.after_position.position: expected at most {}, got {}",
-                                  state_.position, request.after_position().position()));
+                                  state_.published_position(), request.after_position().position()));
       }
       read.what = ReadRequest::What::after_position;
       read.position = request.after_position().position();
@@ -335,18 +356,30 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
 
 void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request) {
   if (!request) return send_fault(address, request.error());
-  if (pending_.size() >= pending_max) {
-    return send_fault(address, {"busy", fmt::format("limit of {} pending reads reached: try again later",
-                                                    pending_.size())});
-  }
+  if (refuse_pending(address)) return;
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = slice_bytes_max;
   const std::uint64_t ticket = state_.history->start_read(*request);
   pending_.emplace(ticket, PendingRead{std::move(address), kind});
-  poll_slices();
+  poll();
 }
 
-void ControlService::Impl::poll_slices() {
+/// Refuses a request that would have to wait while too many do. @returns whether it did.
+bool ControlService::Impl::refuse_pending(const ReplyAddress& address) {
+  if (pending() < pending_max) return false;
+  send_fault(address,
+             {"busy", fmt::format("limit of {} pending requests reached: try again later", pending_max)});
+  return true;
+}
+
+void ControlService::Impl::poll() {
+  if (state_.unpublished.empty() && !admitted_.empty()) {
+    for (PendingAdmitted& each : std::exchange(admitted_, {})) confirm(std::move(each));
+  }
+  while (!confirmations_.empty() && state_.history->progress().durable >= confirmations_.front().ticket) {
+    send(confirmations_.front().address, confirmations_.front().reply);
+    confirmations_.pop_front();
+  }
   while (auto slice = state_.history->next_slice()) {
     const auto pending = pending_.find(slice->ticket);
     CHECK(pending != pending_.end(), "the history completes each read once");
@@ -401,19 +434,35 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
   return {};
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::AdmittedRequest& request,
-                                                 v1::ControlReply& reply) const {
-  v1::AdmittedReply& admitted = *reply.mutable_admitted();
+/// A reply confirms only what is written: while a batch is being written, the request waits.
+void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequest& request) {
+  if (refuse_pending(address)) return;
+  admitted_.push_back({std::move(address), request.source(), request.session()});
+  poll();
+}
+
+/// If the store promises more than that, the reply waits until it has kept the promise.
+void ControlService::Impl::confirm(PendingAdmitted pending) {
+  PendingConfirmation confirmation;
+  confirmation.reply = begin_reply(pending.address.id);
+  confirmation.address = std::move(pending.address);
+  confirmation.reply.mutable_complete();
+  v1::AdmittedReply& admitted = *confirmation.reply.mutable_admitted();
   admitted.set_draining(state_.draining);
-  const SessionEntry* session = state_.sessions.find(request.source(), request.session());
-  if (session == nullptr) return {};
-  admitted.set_sequence(session->sequence);
-  if (session->refused == 0) return {};
-  admitted.set_refused_sequence(session->refused_sequence);
-  admitted.set_refused(session->refused);
-  CHECK(session->refused_reason < refusal_count, "a session's last refusal is one of the reasons");
-  admitted.set_refused_reason(std::string(name(static_cast<Refusal>(session->refused_reason))));
-  return {};
+  const SessionEntry* session = state_.sessions.find(pending.source, pending.session);
+  if (session != nullptr) {
+    admitted.set_sequence(session->sequence);
+    if (session->refused > 0) {
+      admitted.set_refused_sequence(session->refused_sequence);
+      admitted.set_refused(session->refused);
+      CHECK(session->refused_reason < refusal_count, "a session's last refusal is one of the reasons");
+      admitted.set_refused_reason(std::string(name(static_cast<Refusal>(session->refused_reason))));
+    }
+  }
+  if (state_.history->guarantee() == HistoryStore::Guarantee::machine) {
+    confirmation.ticket = state_.last_ticket;
+  }
+  confirmations_.push_back(std::move(confirmation));
 }
 
 ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request,
@@ -474,10 +523,12 @@ ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request
       patterns, std::max<std::uint64_t>(request.after_position(), *reached), reply_events_max, scan_max);
   v1::TailsReply& tails = *reply.mutable_tails();
   for (const TopicEntry* topic : page.topics) {
+    const BackplaneState::Tail last = state_.published_tail(*topic);
+    if (last.position <= request.after_position()) continue;
     v1::TailsReply::Tail& tail = *tails.add_tails();
     tail.set_topic(std::string(topic->name));
-    tail.set_position(topic->position);
-    tail.set_offset(topic->offset);
+    tail.set_position(last.position);
+    tail.set_offset(last.offset);
   }
   if (!page.cursor.empty()) set_more(reply, CursorKind::tails, page.cursor);
   return {};
@@ -493,16 +544,18 @@ ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& reques
   const TopicTable::Page page = state_.topics.list(*pattern, *place, reply_events_max, topics_scan_max);
   v1::TopicsReply& topics = *reply.mutable_topics();
   for (const TopicEntry* entry : page.topics) {
-    const HistoryStore::TopicFigures held = state_.history->figures(entry->name);
+    const BackplaneState::Tail last = state_.published_tail(*entry);
+    if (last.offset == 0) continue;
+    const HistoryStore::TopicFigures stored = state_.history->figures(entry->name);
     v1::TopicsReply::Topic& topic = *topics.add_topics();
     topic.set_name(std::string(entry->name));
-    topic.set_offset(entry->offset);
-    topic.set_position(entry->position);
+    topic.set_offset(last.offset);
+    topic.set_position(last.position);
     topic.set_received_ns(entry->received_ns);
-    topic.set_events(entry->offset);  // offsets count 1, 2, 3, …
+    topic.set_events(last.offset);  // offsets count 1, 2, 3, …
     topic.set_bytes(entry->bytes);
-    topic.set_value_bytes(held.value_bytes);
-    topic.set_history_events(held.history_events);
+    topic.set_value_bytes(stored.value_bytes);
+    topic.set_history_events(stored.history_events);
   }
   if (!page.cursor.empty()) set_more(reply, CursorKind::topics, page.cursor);
   return {};
@@ -550,8 +603,8 @@ ControlService::~ControlService() = default;
 void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now) {
   impl_->request(std::move(envelope), bytes, now);
 }
-void ControlService::poll_slices() {
-  impl_->poll_slices();
+void ControlService::poll() {
+  impl_->poll();
 }
 void ControlService::set_busy(bool busy) noexcept {
   impl_->set_busy(busy);

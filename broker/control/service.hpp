@@ -24,7 +24,7 @@ class Participants;
 /// The frames before the last of a request: the client's address. They are sent before the reply.
 using Envelope = std::vector<std::string>;
 
-/// Receives the replies. Called on the loop thread, from within request() and poll_slices(); must not call
+/// Receives the replies. Called on the loop thread, from within request() and poll(); must not call
 /// back.
 class ReplySink {
  public:
@@ -54,17 +54,18 @@ class ControlService {
   ControlService& operator=(const ControlService&) = delete;
 
   /// Handles a request of any bytes. Replies before it returns, except to reads that the history completes
-  /// later.
+  /// later, and to a publisher whose events are being written.
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
 
-  /// Replies to the reads whose slices the history has completed since.
-  void poll_slices();
+  /// Replies to what the history has completed since. Call it after each batch that is published, before the
+  /// next one is taken.
+  void poll();
 
   /// Sets whether events flow. While they do, slices of history are short, and a reader of much history sends
   /// more requests; otherwise they are as long as the protocol allows.
   void set_busy(bool busy) noexcept;
 
-  /// Reads that the history has not completed yet.
+  /// Requests that the history has not completed yet.
   [[nodiscard]] std::size_t pending() const noexcept;
 
  private:

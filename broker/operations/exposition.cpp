@@ -94,7 +94,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.history = state.history->figures();
   snapshot.participants = participants.figures();
   snapshot.stream = state.stream;
-  snapshot.position = state.position;
+  snapshot.position = state.published_position();
   snapshot.started_ns = state.started_ns;
   snapshot.topics = state.topics.size();
   snapshot.topics_bytes = state.topics.memory_bytes();

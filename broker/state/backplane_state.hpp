@@ -1,14 +1,17 @@
 #pragma once
 // Everything that one backplane knows.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "broker/state/counters.hpp"
 #include "broker/state/history_store.hpp"
 #include "broker/state/session_table.hpp"
 #include "broker/state/topic_table.hpp"
+#include "core/error/error.hpp"
 
 namespace backplane::broker {
 
@@ -24,7 +27,7 @@ struct BackplaneState {
 
   std::string name;           ///< the backplane's
   std::uint64_t stream{};     ///< see wire::Stamp
-  std::uint64_t position{};   ///< of the last event admitted
+  std::uint64_t position{};   ///< of the last event numbered
   std::int64_t started_ns{};  ///< Unix
   bool draining{};
   std::size_t max_event_bytes{};
@@ -32,6 +35,30 @@ struct BackplaneState {
   TopicTable topics;
   SessionTable sessions;
   std::unique_ptr<HistoryStore> history;
+
+  /// The events that are numbered and not published yet, in order: the pipeline's current batch. What clients
+  /// are told (positions, tails, what is admitted) does not include them: they may not be written yet.
+  std::vector<HistoryAppend> unpublished;
+  std::uint64_t last_ticket{};  ///< the store's, of the last batch published
+
+  /// The position of the last event published.
+  [[nodiscard]] std::uint64_t published_position() const noexcept {
+    return unpublished.empty() ? position : unpublished.front().stamp.position - 1;
+  }
+  struct Tail {
+    std::uint64_t position{};
+    std::uint64_t offset{};
+  };
+  /// The last event of a topic that has been published; zeros if none has. Costs a pass over `unpublished` if
+  /// the topic has events there.
+  [[nodiscard]] Tail published_tail(const TopicEntry& topic) const {
+    if (topic.position <= published_position()) return {topic.position, topic.offset};
+    const auto first = std::find_if(unpublished.begin(), unpublished.end(), [&](const HistoryAppend& each) {
+      return each.topic.data() == topic.name.data();
+    });
+    CHECK(first != unpublished.end(), "a topic's last event is published or in the batch");
+    return {first->stamp.previous, first->stamp.offset - 1};
+  }
 };
 
 }  // namespace backplane::broker

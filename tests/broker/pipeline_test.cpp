@@ -2,6 +2,9 @@
 
 #include <limits>
 #include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,9 +12,12 @@
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/v1/event.pb.h"
 #include "broker/state/memory_history.hpp"
+#include "tests/broker/state/manual_history.hpp"
 
 namespace backplane::broker {
 namespace {
+
+using ::testing::ElementsAre;
 
 struct Sent {
   std::string topic;
@@ -27,28 +33,6 @@ class RecordingSink final : public EgressSink {
     event.rebuild();
   }
   std::vector<Sent> sent;
-};
-
-/// A store that is busy or fails on demand.
-class StubbornHistory final : public HistoryStore {
- public:
-  explicit StubbornHistory(Accepted& answer) : answer_(answer) {}
-  Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
-  Ticket append(std::span<const HistoryAppend>) override { return {answer_, 1}; }
-  int progress_fd() const override { return -1; }
-  Progress progress() const override { return {}; }
-  Guarantee guarantee() const override { return Guarantee::none; }
-  [[nodiscard]] Condition condition() const override { return {}; }
-  void remember_types(std::string_view) override {}
-  std::uint64_t start_read(const ReadRequest&) override { return 1; }
-  std::optional<ReadSlice> next_slice() override { return std::nullopt; }
-  void set_limits(HistoryLimits) override {}
-  void expire(std::int64_t) override {}
-  Figures figures() const override { return {}; }
-  TopicFigures figures(std::string_view) const override { return {}; }
-
- private:
-  Accepted& answer_;
 };
 
 class PipelineTest : public ::testing::Test {
@@ -343,29 +327,106 @@ TEST_F(PipelineTest, UnnumberedRepliesAreNeitherNumberedNorStored) {
   EXPECT_EQ(state.topics.find("$SYS.live.x"), nullptr);
 }
 
-class PipelineWithStubbornStore : public PipelineTest {
+class PipelineWithManualStore : public PipelineTest {
  protected:
-  PipelineWithStubbornStore() : PipelineTest(std::make_unique<StubbornHistory>(answer)) {}
-  HistoryStore::Accepted answer{HistoryStore::Accepted::busy};
+  PipelineWithManualStore() : PipelineWithManualStore(new ManualHistory) {}
+
+  /// Takes an event without flushing.
+  void offer(const std::string& topic, std::uint64_t sequence) {
+    zmq::message_t first(topic);
+    zmq::message_t second(event(sequence).SerializeAsString());
+    pipeline.take(first, second);
+  }
+  std::vector<std::string> topics_sent() const {
+    std::vector<std::string> topics;
+    for (const Sent& each : sink.sent) topics.push_back(each.topic);
+    return topics;
+  }
+
+  ManualHistory* store;
+
+ private:
+  explicit PipelineWithManualStore(ManualHistory* history)
+      : PipelineTest(std::unique_ptr<HistoryStore>(history)), store(history) {}
 };
 
-TEST_F(PipelineWithStubbornStore, PublishesNothingWhileTheStoreIsBusy) {
-  zmq::message_t topic(std::string("t"));
-  zmq::message_t bytes(event(1).SerializeAsString());
-  pipeline.take(topic, bytes);
+TEST_F(PipelineWithManualStore, SendsNothingWhileTheStoreIsBusyAndTheSameBatchLater) {
+  store->answer = HistoryStore::Accepted::busy;
+  offer("t", 1);
+  EXPECT_FALSE(pipeline.flush());
   EXPECT_FALSE(pipeline.flush());
   EXPECT_TRUE(sink.sent.empty());
-  answer = HistoryStore::Accepted::accepted;
+  EXPECT_FALSE(pipeline.writing());
+  expect_balance();
+  store->answer = HistoryStore::Accepted::accepted;
   EXPECT_TRUE(pipeline.flush());
   EXPECT_EQ(sink.sent.size(), 1u);
   EXPECT_EQ(pipeline.pending(), 0u);
+  EXPECT_EQ(store->appended, 1u);
 }
 
-TEST_F(PipelineWithStubbornStore, PublishesAndCountsWhatTheStoreRefuses) {
-  answer = HistoryStore::Accepted::failed;
+TEST_F(PipelineWithManualStore, PublishesAndCountsWhatTheStoreRefuses) {
+  store->answer = HistoryStore::Accepted::failed;
   take("t", event(1));
   EXPECT_EQ(sink.sent.size(), 1u);
   EXPECT_EQ(state.counters.history_refused_total, 1u);
+}
+
+TEST_F(PipelineWithManualStore, PublishesABatchWhenTheStoreHasWrittenItAndNotBefore) {
+  store->writes_at_once = false;
+  offer("a", 1);
+  offer("b", 2);
+  EXPECT_FALSE(pipeline.flush());
+  EXPECT_FALSE(pipeline.flush());
+  EXPECT_TRUE(pipeline.writing());
+  EXPECT_TRUE(sink.sent.empty());
+  EXPECT_EQ(store->appended, 2u) << "a batch is appended once";
+  expect_balance();
+  store->written = 1;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_FALSE(pipeline.writing());
+  EXPECT_THAT(topics_sent(), ElementsAre("a", "b"));
+  EXPECT_EQ(state.last_ticket, 1u);
+  expect_balance();
+}
+
+TEST_F(PipelineWithManualStore, ClientsSeeThePositionsOfPublishedEventsOnly) {
+  take("a", event(1));
+  take("a", event(2));
+  store->writes_at_once = false;
+  offer("a", 3);
+  offer("b", 4);
+  offer("a", 5);
+  EXPECT_FALSE(pipeline.flush());
+  EXPECT_EQ(state.position, 5u);
+  EXPECT_EQ(state.published_position(), 2u);
+  EXPECT_EQ(state.published_tail(*state.topics.find("a")).position, 2u);
+  EXPECT_EQ(state.published_tail(*state.topics.find("a")).offset, 2u);
+  EXPECT_EQ(state.published_tail(*state.topics.find("b")).offset, 0u);
+  pipeline.publish_unnumbered("$SYS.live.x", "");
+  EXPECT_EQ(sink.sent.back().stamp().position, 2u) << "what was sent before it";
+  store->written = store->last_batch;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(state.published_position(), 5u);
+  EXPECT_EQ(state.published_tail(*state.topics.find("a")).position, 5u);
+  EXPECT_EQ(state.published_tail(*state.topics.find("a")).offset, 4u);
+}
+
+TEST_F(PipelineWithManualStore, TheBrokersOwnEventsWaitForTheBatchThatIsBeingWritten) {
+  store->writes_at_once = false;
+  offer("a", 1);
+  EXPECT_FALSE(pipeline.flush());
+  pipeline.publish_system("$SYS.one", "");
+  pipeline.publish_system("$SYS.two", "");
+  EXPECT_EQ(pipeline.pending(), 3u);
+  EXPECT_EQ(state.position, 1u);
+  store->written = 1;
+  EXPECT_FALSE(pipeline.flush()) << "the next batch is being written";
+  EXPECT_THAT(topics_sent(), ElementsAre("a"));
+  store->written = 2;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_THAT(topics_sent(), ElementsAre("a", "$SYS.one", "$SYS.two"));
+  EXPECT_EQ(sink.sent.back().stamp().position, 3u);
 }
 
 }  // namespace

@@ -1,12 +1,13 @@
 // Retained and Replay, with the history in memory and with one that completes reads later.
 
-#include <deque>
+#include <memory>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "broker/control/service.hpp"
 #include "tests/broker/control/service_fixture.hpp"
+#include "tests/broker/state/manual_history.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -247,34 +248,9 @@ TEST_F(HistoryReads, SmallEventsOfLongTopicsFillAReplyWithoutOverflow) {
 
 // ── a history that completes reads later ──
 
-class LateHistory final : public HistoryStore {
- public:
-  Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
-  Ticket append(std::span<const HistoryAppend>) override { return {}; }
-  [[nodiscard]] int progress_fd() const override { return -1; }
-  [[nodiscard]] Progress progress() const override { return {}; }
-  [[nodiscard]] Guarantee guarantee() const override { return Guarantee::none; }
-  [[nodiscard]] Condition condition() const override { return {}; }
-  void remember_types(std::string_view) override {}
-  std::uint64_t start_read(const ReadRequest&) override { return ++last_ticket; }
-  std::optional<ReadSlice> next_slice() override {
-    if (ready.empty()) return std::nullopt;
-    ReadSlice slice = std::move(ready.front());
-    ready.pop_front();
-    return slice;
-  }
-  void expire(std::int64_t) override {}
-  void set_limits(HistoryLimits) override {}
-  [[nodiscard]] Figures figures() const override { return {}; }
-  [[nodiscard]] TopicFigures figures(std::string_view) const override { return {}; }
-
-  std::uint64_t last_ticket{};
-  std::deque<ReadSlice> ready;
-};
-
 class LateReads : public testing::Test {
  protected:
-  LateReads() : store_(new LateHistory), broker_({}, std::unique_ptr<HistoryStore>(store_)) {}
+  LateReads() : store_(new ManualHistory), broker_({}, std::unique_ptr<HistoryStore>(store_)) {}
 
   void send(std::uint64_t id, const std::string& client) {
     v1::ControlRequest request = since(">", 0);
@@ -291,7 +267,7 @@ class LateReads : public testing::Test {
     store_->ready.push_back(std::move(slice));
   }
 
-  LateHistory* store_;
+  ManualHistory* store_;
   ServiceFixture broker_;
 };
 
@@ -302,7 +278,7 @@ TEST_F(LateReads, EachSliceGoesToItsClientWhenItIsReady) {
   EXPECT_TRUE(broker_.replies.all.empty());
   complete_read(2, ReadSlice::End::complete);
   complete_read(1, ReadSlice::End::more, "on");
-  broker_.service.poll_slices();
+  broker_.service.poll();
   ASSERT_EQ(broker_.replies.all.size(), 2u);
   EXPECT_EQ(broker_.replies.all[0].envelope, (Envelope{"second"}));
   EXPECT_EQ(broker_.replies.all[0].reply.id(), 8u);
@@ -315,7 +291,7 @@ TEST_F(LateReads, EachSliceGoesToItsClientWhenItIsReady) {
 TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsRefused) {
   send(1, "a");
   complete_read(1, ReadSlice::End::bad_cursor);
-  broker_.service.poll_slices();
+  broker_.service.poll();
   ASSERT_EQ(broker_.replies.all.size(), 1u);
   EXPECT_EQ(broker_.replies.all[0].reply.error().code(), "bad_cursor");
   EXPECT_EQ(broker_.state.counters.control_refused_total, 1u);
@@ -330,9 +306,73 @@ TEST_F(LateReads, AreRefusedAboveALimitAndThePendingOnesComplete) {
   EXPECT_EQ(broker_.replies.all[0].reply.error().code(), "busy");
   EXPECT_EQ(broker_.service.pending(), id - 1);
   for (std::uint64_t ticket = 1; ticket < id; ++ticket) complete_read(ticket, ReadSlice::End::complete);
-  broker_.service.poll_slices();
+  broker_.service.poll();
   EXPECT_EQ(broker_.replies.all.size(), id);
   EXPECT_EQ(broker_.service.pending(), 0u);
+}
+
+// ── confirmations ──
+
+class Confirmations : public testing::Test {
+ protected:
+  Confirmations() : store_(new ManualHistory), broker_({}, std::unique_ptr<HistoryStore>(store_)) {
+    bool is_new = false;
+    broker_.state.sessions.use("clock", 7, is_new).sequence = 41;
+  }
+  void ask(std::uint64_t id) {
+    v1::ControlRequest request;
+    request.set_version(1);
+    request.set_id(id);
+    request.mutable_admitted()->set_source("clock");
+    request.mutable_admitted()->set_session(7);
+    broker_.service.request({"client"}, bytes_of(request.SerializeAsString()), broker_.now);
+  }
+
+  ManualHistory* store_;
+  ServiceFixture broker_;
+};
+
+TEST_F(Confirmations, WaitWhileABatchIsBeingWrittenAndThenReportWhatIsAdmitted) {
+  HistoryAppend append;
+  append.stamp.position = broker_.state.position = 1;
+  broker_.state.unpublished.push_back(append);
+  ask(1);
+  broker_.service.poll();
+  EXPECT_TRUE(broker_.replies.all.empty());
+  EXPECT_EQ(broker_.service.pending(), 1u);
+  broker_.state.unpublished.clear();
+  broker_.service.poll();
+  ASSERT_EQ(broker_.replies.all.size(), 1u);
+  EXPECT_EQ(broker_.replies.all[0].reply.id(), 1u);
+  EXPECT_EQ(broker_.replies.all[0].reply.admitted().sequence(), 41u);
+  EXPECT_TRUE(broker_.replies.all[0].reply.has_complete());
+  EXPECT_EQ(broker_.service.pending(), 0u);
+}
+
+TEST_F(Confirmations, WaitUntilTheEventsAreDurableIfTheStorePromisesIt) {
+  store_->promise = HistoryStore::Guarantee::machine;
+  broker_.state.last_ticket = 3;
+  store_->durable = 2;
+  ask(1);
+  bool is_new = false;
+  broker_.state.sessions.use("clock", 7, is_new).sequence = 42;  // later, and perhaps not durable
+  broker_.state.last_ticket = 4;
+  ask(2);
+  EXPECT_TRUE(broker_.replies.all.empty());
+  store_->durable = 3;
+  broker_.service.poll();
+  ASSERT_EQ(broker_.replies.all.size(), 1u);
+  EXPECT_EQ(broker_.replies.all[0].reply.admitted().sequence(), 41u);
+  store_->durable = 4;
+  broker_.service.poll();
+  ASSERT_EQ(broker_.replies.all.size(), 2u);
+  EXPECT_EQ(broker_.replies.all[1].reply.admitted().sequence(), 42u);
+}
+
+TEST_F(Confirmations, DoNotWaitForMoreThanTheStorePromises) {
+  broker_.state.last_ticket = 3;
+  ask(1);
+  EXPECT_EQ(broker_.replies.all.size(), 1u);
 }
 
 }  // namespace
