@@ -101,7 +101,7 @@ class Client final : private TimerWheel::Timer {
   /// 64 KiB to 256 KiB keep the client busy.
   void notify_when_drained() noexcept;
   /// While a client is exempt, because it only listens, neither first_byte_timeout nor idle_timeout applies.
-  /// Ending the exemption starts the timeout anew.
+  /// Ending the exemption restarts the timeout.
   void exempt_from_timeouts(bool exempt) noexcept;
   /// While input is paused, nothing is read from the client: the protocol cannot accept more.
   void pause_input(bool paused) noexcept;

@@ -1,5 +1,5 @@
 #pragma once
-// What became of the messages that were matched with a shard's clients.
+// Counts how each message matched with a shard's clients ended: delivered, conflated, dropped or pending.
 
 #include <atomic>
 #include <cstdint>

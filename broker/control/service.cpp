@@ -53,7 +53,7 @@ tl::unexpected<Fault> refuse(std::string_view code, std::string text) {
   return tl::unexpected(Fault{code, std::move(text)});
 }
 
-/// Where the reply to a request goes.
+/// The address of the reply to a request.
 struct ReplyAddress {
   Envelope envelope;
   std::uint64_t id{};

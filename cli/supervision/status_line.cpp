@@ -12,7 +12,7 @@
 namespace backplane::cli {
 namespace {
 
-/// The interval without a terminal, where the line goes to a log.
+/// The interval if standard output is not a terminal: the lines end up in a log.
 constexpr std::chrono::seconds print_every{10};
 
 /// Unlike fmt::print(), it does not throw if the reader has exited.

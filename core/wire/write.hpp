@@ -27,13 +27,13 @@ inline void append_varint(std::uint64_t value, std::string& out) {
   return 1 + varint_bytes(content_bytes) + content_bytes;
 }
 
-/// Writes the head of such a field: `content_bytes` of content must follow.
+/// Writes the head of a length-delimited field: `content_bytes` of content must follow.
 inline void append_delimited_head(unsigned number, std::size_t content_bytes, std::string& out) {
   out.push_back(static_cast<char>(number << 3 | 2));
   append_varint(content_bytes, out);
 }
 
-/// Writes such a field.
+/// Writes a length-delimited field.
 inline void append_delimited(unsigned number, std::string_view content, std::string& out) {
   append_delimited_head(number, content.size(), out);
   out.append(content);

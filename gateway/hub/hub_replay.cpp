@@ -4,8 +4,8 @@
 // audience with a join buffer, and one more slice is requested. The reply to that request is made after the
 // client joined: every event that the broker publishes after the position named in the reply arrives live
 // after the client joined, and is therefore in the join buffer or still to come. Everything up to that
-// position has been sent by the replay, and the engine skips it. Nothing is missing where the two meet, and
-// nothing arrives twice.
+// position has been sent by the replay, and the engine skips it. Between history and live events, nothing is
+// missing and nothing arrives twice.
 #include <utility>
 
 #include "gateway/hub/hub_state.hpp"

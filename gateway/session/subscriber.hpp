@@ -13,8 +13,8 @@
 
 namespace backplane::gateway {
 
-/// One client's session: receives the results of the client's requests. Lives on the client's worker, where
-/// every method is called, in the hub's order and in its place among the client's events.
+/// One client's session: receives the results of the client's requests. Lives on the client's worker. Every
+/// method is called there, in the hub's order and in its place among the client's events.
 class Subscriber : public fanout::Handler {
  public:
   /// A subscription is active; its events follow. Called once for each Subscribe request.

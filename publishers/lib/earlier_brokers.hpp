@@ -25,9 +25,10 @@ class EarlierBrokers {
                  const std::string& source)
       : context_(context), brokers_(brokers), source_(source) {}
 
-  /// Watches the first `count` brokers of the list, and begins anew with those that are not watched yet.
+  /// Watches the first `count` brokers of the list. Those that are not watched yet have to prove that they
+  /// work.
   void watch(std::size_t count);
-  /// Makes all that are watched prove again that they work.
+  /// Discards what is known of all watched brokers: each has to prove again that it works.
   void doubt();
   void work(Clock::time_point now);
   /// The first that has replied on all its endpoints for some seconds.

@@ -197,8 +197,8 @@ FileSource::Followed& FileSource::follow(GrowingFile file, std::filesystem::path
   return *files_.emplace_back(std::move(followed));
 }
 
-/// Where the name leads now, and where it led when the followed files were opened: a link may since point
-/// somewhere else.
+/// The paths to which the name leads now, and those to which it led when the followed files were opened: a
+/// link may have been changed since.
 std::vector<std::filesystem::path> FileSource::places(const std::filesystem::path& former) const {
   std::vector<std::filesystem::path> all = file_places(file_.path);
   const auto add = [&](const std::filesystem::path& place) {

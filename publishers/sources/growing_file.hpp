@@ -80,7 +80,7 @@ class GrowingFile {
   std::vector<char> chunk_;
 };
 
-/// Where a followed file may be: its name, and if that is a link, what it points to, over all links.
+/// The paths at which a followed file may be: its name and, if that is a link, the target of each link.
 /// (Kubernetes names logs by links and rotates them beside the target.)
 [[nodiscard]] std::vector<std::filesystem::path> file_places(const std::filesystem::path& path);
 

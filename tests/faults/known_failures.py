@@ -10,7 +10,7 @@ SOMETIMES = {
 KNOWN_FAILURES = {
     # One connection of Server-Sent Events gets events twice.
     "sse_resumed": 44,
-    # What history has is given up after 1 s.
+    # Events that history still has are reported as lost after 1 s.
     "behind_cpp_when_cut": 45,
     "gateway_paused_at_15000": 45,
     "recovery_slow": 45,
