@@ -107,7 +107,9 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
 std::vector<std::pair<std::string, std::uint64_t>> named_counters(const BackplaneSnapshot& snapshot) {
   std::vector<std::pair<std::string, std::uint64_t>> named;
   for (const CounterDefinition& counter : counter_definitions) {
-    named.emplace_back(counter.name, snapshot.counters.*counter.value);
+    const bool in_seconds = !counter.nanoseconds_name.empty();
+    named.emplace_back(in_seconds ? counter.nanoseconds_name : counter.name,
+                       snapshot.counters.*counter.value);
   }
   for (const FigureDefinition& figure : figures) named.emplace_back(figure.name, figure.value(snapshot));
   for_each_rejected(snapshot, [&](std::string_view reason, std::uint64_t value) {
@@ -123,7 +125,11 @@ std::vector<Family> families(std::span<const BackplaneSnapshot> snapshots) {
   std::vector<Family> all;
   for (const CounterDefinition& counter : counter_definitions) {
     Family& out = all.emplace_back(family(counter.name, counter.help, Kind::counter));
-    for (const Snapshot& each : snapshots) out.samples.push_back(sample(each, each.counters.*counter.value));
+    const double unit = counter.nanoseconds_name.empty() ? 1 : 1e9;
+    for (const Snapshot& each : snapshots) {
+      out.samples.push_back(sample(each, each.counters.*counter.value));
+      out.samples.back().value /= unit;
+    }
   }
   for (const FigureDefinition& figure : figures) {
     Family& out = all.emplace_back(family(figure.name, figure.help, figure.kind));

@@ -49,8 +49,9 @@ struct FigureDefinition {
 };
 [[nodiscard]] std::span<const FigureDefinition> figure_definitions();
 
-/// All metrics by their names in docs/operations.md. Label values are appended after a dot:
-/// `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and BrokerStats.
+/// All metrics by their names in docs/operations.md, as whole numbers: times are in nanoseconds. Label values
+/// are appended after a dot: `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and
+/// BrokerStats.
 [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> named_counters(
     const BackplaneSnapshot& snapshot);
 

@@ -1,6 +1,6 @@
 #pragma once
 // The counters of a backplane: plain integers that its loop owns. Each is defined once, here, and explained
-// in docs/operations.md under the same name.
+// in docs/operations.md under the name given here.
 
 #include <array>
 #include <cstdint>
@@ -38,6 +38,9 @@ struct CounterDefinition {
   std::string_view name;
   std::uint64_t Counters::*value;
   std::string_view help;
+  /// Of a counter of nanoseconds: its name where values are whole numbers (StatsReply and BrokerStats).
+  /// `name` is in seconds, the base unit of Prometheus. Empty: `name` everywhere.
+  std::string_view nanoseconds_name{};
 };
 
 inline constexpr std::array counter_definitions{
@@ -58,8 +61,8 @@ inline constexpr std::array counter_definitions{
     CounterDefinition{
         "lossy_sends_total", &Counters::lossy_sends_total,
         "Events sent past full subscribers, which lose events until half their queue has drained"},
-    CounterDefinition{"egress_wait_ns_total", &Counters::egress_wait_ns_total,
-                      "Nanoseconds spent waiting for full subscribers"},
+    CounterDefinition{"egress_wait_seconds_total", &Counters::egress_wait_ns_total,
+                      "Time spent waiting for full subscribers, in seconds", "egress_wait_nanoseconds_total"},
     CounterDefinition{"live_replies_total", &Counters::live_replies_total,
                       "Replies to $SYS.live subscriptions"},
     CounterDefinition{"subscriptions_total", &Counters::subscriptions_total, "Distinct subscriptions begun"},

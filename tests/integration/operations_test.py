@@ -3,12 +3,15 @@
 import http.client
 import pathlib
 import re
+import shutil
 import signal
+import subprocess
 import unittest
 
 from backplane.v1 import control_pb2, event_pb2, system_pb2
 from harness import CONTROL, EGRESS, HOST, INGRESS, METRICS, BackplaneTest, Deadline, Reader, Writer
 
+GATEWAY_METRICS = f"{HOST}:9571"
 OPERATIONS_MD = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\} (\S+)$')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
@@ -22,9 +25,9 @@ def documented():
 
 
 class OperationsTest(BackplaneTest):
-    def get(self, path, method="GET"):
+    def get(self, path, method="GET", address=METRICS):
         """Returns (status, body) of a page."""
-        host, port = METRICS.rsplit(":", 1)
+        host, port = address.rsplit(":", 1)
         connection = http.client.HTTPConnection(host, int(port), timeout=30)
         try:
             connection.request(method, path)
@@ -63,6 +66,35 @@ class OperationsTest(BackplaneTest):
         return value
 
 
+# The rules of promtool (github.com/prometheus/client_golang/prometheus/testutil/promlint).
+ABBREVIATED_UNITS = {"s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"}
+OTHER_UNITS = re.compile(r"(pico|nano|micro|milli|centi|kilo|kibi|mega|mibi|giga|gibi|tera|tebi|peta)\w+|"
+                         r"minutes|hours|days|weeks|bits|percent|percentage")
+KINDS = {"counter", "gauge", "histogram", "summary"}
+
+
+def bad_names(page):
+    """What promtool would criticise on a /metrics page."""
+    bad, help_text = [], {}
+    for line in page.splitlines():
+        if match := re.match(r"# HELP (\S+) (.*)", line):
+            help_text[match[1]] = match[2]
+        elif match := re.match(r"# TYPE (\S+) (\S+)", line):
+            name, kind = match.groups()
+            words = name.split("_")
+            if not help_text.get(name):
+                bad.append(f"{name}: no help text")
+            if (kind == "counter") != name.endswith("_total"):
+                bad.append(f"{name}: counters and no others end in _total")
+            if found := ABBREVIATED_UNITS & set(words):
+                bad.append(f"{name}: abbreviated unit {found}")
+            if found := [word for word in words if OTHER_UNITS.fullmatch(word)]:
+                bad.append(f"{name}: {found} is not a base unit")
+            if KINDS & set(words) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                bad.append(f"{name}: not a name of letters in lower case without its kind")
+    return bad
+
+
 class Figures(OperationsTest):
     def setUp(self):
         super().setUp()
@@ -83,6 +115,20 @@ class Figures(OperationsTest):
         for name, (_, labels) in expected.items():
             for sample in values[f"backplane_broker_{name}"]:
                 self.assertEqual({label for label, _ in sample}, {"backplane"} | labels, name)
+
+    def test_names_follow_the_conventions_of_prometheus(self):
+        self.start_gateway("--metrics", GATEWAY_METRICS)
+        for address in (METRICS, GATEWAY_METRICS):
+            page = self.get("/metrics", address=address)[1]
+            self.assertIn("# TYPE backplane_", page)
+            self.assertEqual(bad_names(page), [])
+            if promtool := shutil.which("promtool"):
+                check = subprocess.run([promtool, "check", "metrics"], input=page, text=True, capture_output=True)
+                self.assertEqual((check.returncode, check.stderr), (0, ""))
+
+    def test_a_wait_for_subscribers_is_in_seconds_and_in_whole_nanoseconds(self):
+        self.assertIn("backplane_broker_egress_wait_seconds_total", self.scrape()[0])
+        self.assertIn("egress_wait_nanoseconds_total", self.counters())
 
     def test_the_ledger_balances_while_events_arrive_and_after(self):
         writers = [self.ready_writer(source=f"load{number}@test") for number in range(2)]

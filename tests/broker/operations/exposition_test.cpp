@@ -71,6 +71,15 @@ TEST(NamedCounters, MatchTheMetricsPage) {
   EXPECT_EQ(named.size(), samples);
 }
 
+TEST(NamedCounters, TimesAreSecondsOnTheMetricsPageAndWholeNanosecondsElsewhere) {
+  BackplaneSnapshot snapshot = snapshot_named("default");
+  snapshot.counters.egress_wait_ns_total = 1'500'000'000;
+  EXPECT_THAT(expose_snapshots({&snapshot, 1}),
+              HasSubstr("backplane_broker_egress_wait_seconds_total{backplane=\"default\"} 1.5\n"));
+  const auto named = named_counters(snapshot);
+  EXPECT_THAT(named, testing::Contains(testing::Pair("egress_wait_nanoseconds_total", 1'500'000'000u)));
+}
+
 TEST(Snapshot, CoversTheWholeState) {
   BackplaneState state("default", 100, 100, std::make_unique<MemoryHistory>(HistoryLimits{}));
   Participants participants([](const std::string&, const v1::SourceStatus&) {});
