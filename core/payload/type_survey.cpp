@@ -132,6 +132,7 @@ TypeSurvey survey(const pb::FileDescriptorProto& file) {
 
 void normalise(pb::FileDescriptorProto& file) {
   file.clear_source_code_info();
+  file.clear_options();
   for (auto& message : *file.mutable_message_type()) normalise(message);
   for (auto& field : *file.mutable_extension()) normalise(field);
 }

@@ -19,8 +19,9 @@ struct TypeSurvey {
 /// Surveys a file in linear time. Accepts any file that was parsed.
 [[nodiscard]] TypeSurvey survey(const google::protobuf::FileDescriptorProto& file);
 
-/// Removes what differs between compilers for the same .proto file: comments, their locations, and JSON names
-/// that are the default.
+/// Removes what differs between compilers for the same .proto file: comments, their locations, JSON names
+/// that are the default, and the options of the file, which are for code generators (go_package,
+/// java_package).
 void normalise(google::protobuf::FileDescriptorProto& file);
 
 }  // namespace backplane

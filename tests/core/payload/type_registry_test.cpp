@@ -120,6 +120,17 @@ TEST_F(Types, WhatACompilerAddsMakesNoDifference) {
   EXPECT_EQ(add({with_json}).refusal, Refusal::conflict);
 }
 
+TEST_F(Types, OptionsForCodeGeneratorsMakeNoDifference) {
+  ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
+  auto with_options = file("a.proto", "A");
+  with_options.mutable_options()->set_go_package("example.com/shop/v1;shopv1");
+  with_options.mutable_options()->set_java_multiple_files(true);
+  with_options.mutable_options()->set_csharp_namespace("Shop.V1");
+  with_options.mutable_options()->set_optimize_for(google::protobuf::FileOptions::LITE_RUNTIME);
+  EXPECT_EQ(add({with_options}).refusal, Refusal::none);
+  EXPECT_EQ(types_.files(), 1u);
+}
+
 TEST_F(Types, RefusesAnotherFileOfTheSameName) {
   ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
   const auto refused = add({file("a.proto", "B")});
