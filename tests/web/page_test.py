@@ -3,6 +3,10 @@
 import gzip
 import json
 import math
+import os
+import pathlib
+import signal
+import time
 import unittest
 
 from harness import ENDPOINTS, HOST
@@ -262,6 +266,19 @@ class Publishing(PageTest):
         self.assertIn(HOST, commands)
         self.assertIn("1601", commands)
 
+    def test_the_python_command_runs_as_shown_with_every_and_since(self):
+        self.publish(3, topic="kept")
+        page = self.open(hash="#sub=kept+since%3D10m+every%3D1s")
+        page.click("command-Python")
+        page.wait_text("command-text", r'since="10m", every="1s"')
+        command = page.locate("#command-text", "textContent")
+        self.assertEqual(page.locate("#command-note", "innerText").split(".")[0], "Uses clients/python")
+        folder = pathlib.Path(__file__).resolve().parents[2] / "clients/python"
+        program = self.run_process(["env", f"PYTHONPATH={folder}:{os.environ['PYTHONPATH']}", "/usr/bin/python3", "-B", "-c",
+                                    command])
+        program.wait_line(program.out, "^kept 1 ")
+        program.wait_line(program.out, "^kept 3 ")  # 2 came within the interval
+
 
 class Restarts(PageTest):
     def test_the_page_recovers_with_the_broker_and_shows_what_was_lost(self):
@@ -303,6 +320,123 @@ class Restarts(PageTest):
         offsets = page.evaluate(f"() => [...document.querySelectorAll('{testid('event-row')} .offset')].map((each) => Number(each.innerText))")
         self.assertEqual(offsets[::-1], list(range(1, 11)))
         self.assertEqual(page.count("gap"), 0)
+
+
+class Stale(PageTest):
+    """Figures that are no longer updated are marked, and say since when."""
+
+    def marked(self, page):
+        """The ids or texts of what is marked as stale."""
+        return set(page.evaluate("""() => [...document.querySelectorAll("[data-stale]")].map((each) => each.id
+            || each.previousElementSibling?.querySelector(".name")?.innerText)"""))
+
+    def wait_marked(self, page, names):
+        page.wait("""(names) => {
+            const marked = [...document.querySelectorAll("[data-stale]")].map((each) => each.id
+                || each.previousElementSibling?.querySelector(".name")?.innerText);
+            return names.every((name) => marked.includes(name));
+        }""", names)
+
+    def wait_fresh(self, page):
+        page.wait('() => !document.querySelector("[data-stale], [data-testid=stale]:not([hidden])")')
+
+    def open_with_figures(self):
+        self.start_clock(every="200ms").ready()
+        page = self.open(hash="#sub=clock")
+        page.wait("() => Number(document.getElementById('total-rate').innerText) > 0")
+        page.wait_text("status-clients", "^[1-9]")
+        page.wait("() => /events in/.test(document.getElementById('status').innerText)")
+        self.assertEqual(self.marked(page), set())
+        return page
+
+    def test_without_a_broker_what_it_reported_is_marked(self):
+        page = self.open_with_figures()
+        self.broker.kill()
+        self.wait_state(page, "waiting")
+        self.wait_marked(page, ["total-rate", "total-topics", "topics-list", "Broker default", "Publishers"])
+        self.assertNotIn("total-clients", self.marked(page))  # the gateway still reports its own
+        for text in ("totals-stale", "topics-stale"):
+            self.assertRegex(page.locate(f"#{text}", "innerText"), r"^as of \d\d:\d\d:\d\d$")
+        self.assertRegex(page.locate("#view-state", "innerText"), r"^no broker since \d\d:\d\d:\d\d")
+        self.assertRegex(page.locate("#sampled", "innerText"), r"^nothing new since \d\d:\d\d:\d\d$")
+        self.assertIn("–/s", page.text("tab"))
+        page.screenshot("desk-stale")
+        self.broker = self.start_broker()
+        self.start_clock(every="200ms").ready()
+        self.wait_state(page, "live")
+        self.wait_fresh(page)
+
+    def test_without_a_gateway_everything_is_marked(self):
+        page = self.open_with_figures()
+        page.expected_problems += NOBODY_THERE
+        self.gateway.kill()
+        self.wait_state(page, "away")
+        self.wait_marked(page, ["total-rate", "total-topics", "total-clients", "topics-list", "Broker default",
+                                "This gateway", "status-drops", "Publishers"])
+        self.start_the_gateway()
+        self.wait_state(page, "live")
+        self.wait_fresh(page)
+
+    def test_a_gateway_that_does_not_reply_is_noticed(self):
+        page = self.open_with_figures()
+        page.expected_problems += NOBODY_THERE
+        self.gateway.signal(signal.SIGSTOP)
+        self.wait_marked(page, ["total-rate", "total-clients", "topics-list", "This gateway"])
+        self.gateway.signal(signal.SIGCONT)
+        self.wait_fresh(page)
+
+
+class History(PageTest):
+    """A chart starts with the events that the broker's history has."""
+
+    def wait_points(self, page, count):
+        page.wait(f"(count) => Number(document.querySelector('{testid('chart')}').dataset.points) >= count", count)
+
+    def publish_slowly(self, count):
+        """Prices with some time between them: a chart keeps the minimum and maximum of each slice of time."""
+        begin = time.monotonic()
+        for number in range(count):
+            while time.monotonic() < begin + number * 0.15:
+                time.sleep(0.01)
+            self.publisher.send("n", json.dumps({"price": 100 + number}))
+        self.wait_admitted(self.publisher)
+
+    def test_a_chart_of_the_address_starts_with_history(self):
+        self.publish_slowly(20)
+        page = self.open(hash="#sub=n&view=chart&field=price")
+        self.wait_points(page, 20)
+        self.assertEqual(page.text("chart-line").split(), ["n", "119"])
+        page.screenshot("desk-chart-of-history")
+
+    def test_a_chart_without_a_chosen_field_finds_it_in_history(self):
+        self.publish_slowly(5)
+        page = self.open(hash="#sub=n&view=chart")
+        self.wait_points(page, 5)
+        self.assertEqual(page.count("event-row"), 0)  # the subscription itself begins with new events
+
+    def test_history_and_live_events_make_one_line(self):
+        self.publish_slowly(5)
+        page = self.open(hash="#sub=n+last&view=chart&field=price")
+        self.wait_points(page, 5)
+        self.publish_slowly(5)
+        self.wait_points(page, 10)
+        self.assertEqual(page.locate(testid("chart"), "getAttribute", "data-points"), "10")
+
+    def test_a_single_value_is_visible(self):
+        self.publisher.send("n", '{"price": 42}')
+        self.wait_admitted(self.publisher)
+        page = self.open(hash="#sub=n&view=chart&field=price")
+        self.wait_points(page, 1)
+        page.wait("""(selector) => {
+            const canvas = document.querySelector(`${selector} canvas`);
+            const line = getComputedStyle(document.documentElement).getPropertyValue("--s0").trim();
+            const [r, g, b] = [1, 3, 5].map((at) => parseInt(line.slice(at, at + 2), 16));
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            for (let at = 0; at < data.length; at += 4) {
+                if (Math.abs(data[at] - r) + Math.abs(data[at + 1] - g) + Math.abs(data[at + 2] - b) < 12) return true;
+            }
+            return false;
+        }""", testid("chart"))
 
 
 class Reach(PageTest):

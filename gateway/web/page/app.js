@@ -15,7 +15,7 @@ import { startTheme } from "./theme.js";
 import { startKeys } from "./keys.js";
 import { SUBSCRIPTIONS_MAX, readHash, writeHash } from "./url_state.js";
 import { requestText } from "./protocol.js";
-import { count, rate, words } from "./format.js";
+import { asOf, count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
 
 const TURN_MS = 200;
@@ -186,6 +186,25 @@ function drawStatus() {
   statusView.draw(watch);
 }
 
+let staleBefore = "";
+
+// Marks what is no longer updated, and says since when.
+function drawStale(now) {
+  const topics = watch.freshness.staleSince(now);
+  const gateway = watch.status.gateway?.freshness.staleSince(now) ?? null;
+  const oldest = Math.min(topics ?? Infinity, gateway ?? Infinity);
+  for (const [id, since] of [["total-rate", topics], ["total-topics", topics], ["total-clients", gateway], ["topics-list", topics]]) {
+    byId(id).toggleAttribute("data-stale", since !== null);
+  }
+  for (const [id, since] of [["totals-stale", oldest], ["topics-stale", topics ?? Infinity]]) {
+    byId(id).hidden = since === Infinity;
+    if (since !== Infinity) setText(byId(id), asOf(since));
+  }
+  const stale = watch.status.freshnesses().map((each) => each.staleSince(now)).join();
+  if (stale !== staleBefore) drawStatus();
+  staleBefore = stale;
+}
+
 // Without a subscription: offers patterns by the first tokens of the busiest topics.
 function drawOffers() {
   if (active()) return;
@@ -210,6 +229,7 @@ function turn() {
   }
   if (document.hidden) return;
   drawConnection();
+  drawStale(now);
   subscriptionsView.refresh(now);
   const subscription = active();
   if (!subscription) return;
@@ -218,7 +238,7 @@ function turn() {
   if (screen.view === "chart" && !screen.field && subscription.fields.length > 0) plot();
   subscriptionsView.fields(subscription, screen.field);
   if (subscription.chart && (!reducedMotion.matches || turns % REDUCED_MOTION_TURNS === 0)) {
-    chartView.draw(subscription.chart, subscription.field, Date.now() / 1000);
+    chartView.draw(subscription, watch.brokerNow() / 1000);
   }
 }
 

@@ -2,7 +2,9 @@
 // missing.
 
 import uPlot from "./vendor/uPlot.esm.js";
-import { LINES_MAX } from "./series.js";
+import { LINES_MAX, axisRange, pointsToDraw } from "./series.js";
+import { HISTORY_EVENTS_MAX } from "./history.js";
+import { clock, count } from "./format.js";
 import { byId, colour, make, setText } from "./dom.js";
 
 const font = "12px system-ui, sans-serif";
@@ -22,19 +24,22 @@ export class ChartView {
   #plot = null;
   #key = "";
   #chart = null;
+  #range = [0, 1];
   #values = [];
 
   constructor() {
     new ResizeObserver(() => this.#fit()).observe(this.#box);
   }
 
-  // Draws `chart` (series.js), whose lines are of `field`.
-  draw(chart, field, nowS) {
+  // Draws the chart of `subscription`. The axis ends at `nowS`, the broker's time.
+  draw(subscription, nowS) {
+    const { chart, field } = subscription;
     this.#chart = chart;
     const { topics } = chart;
     const key = JSON.stringify([topics, field]);
     const data = topics.length > 0 ? uPlot.join(chart.tables()) : [[]];
-    const end = nowS - chart.newestS < chart.windowS && nowS > chart.newestS ? nowS : chart.newestS || nowS;
+    const end = Math.max(nowS, chart.newestS);
+    this.#range = axisRange(chart.extent(end - chart.windowS, end));
     if (key !== this.#key || !this.#plot) {
       this.#key = key;
       this.#make(topics, data);
@@ -43,7 +48,7 @@ export class ChartView {
       this.#plot.setData(data, false);
       this.#plot.setScale("x", { min: end - chart.windowS, max: end });
     });
-    this.#describe(topics, field, chart);
+    this.#describe(subscription, end);
   }
 
   // For another subscription, field or theme: the next draw() starts over.
@@ -62,14 +67,15 @@ export class ChartView {
       width: Math.max(100, this.#box.clientWidth),
       height: Math.max(120, this.#box.clientHeight),
       legend: { show: false },
-      scales: { x: { time: true, auto: false }, y: { auto: true } },
+      scales: { x: { time: true, auto: false }, y: { auto: true, range: () => this.#range } },
       cursor: { drag: { x: false, y: false } },
       axes: [
         { ...axis, space: 80, values: (_, splits) => splits.map((at) => timeText(at, splits[1] - splits[0])) },
         { ...axis, size: 64, values: (_, splits) => splits.map(number) },
       ],
       series: [{}, ...topics.map((_, index) => ({
-        stroke: colour(`s${index}`), width: 1.5, spanGaps: false, points: { size: 4 },
+        stroke: colour(`s${index}`), width: 1.5, spanGaps: false,
+        points: { show: false, size: 5, fill: colour(`s${index}`), filter: (plot, at) => pointsToDraw(plot.data[at]) },
       }))],
       hooks: { drawClear: [(plot) => this.#shade(plot)], setCursor: [() => this.#legend()] },
     }, data, this.#box);
@@ -113,17 +119,26 @@ export class ChartView {
     });
   }
 
-  #describe(topics, field, chart) {
+  #describe({ chart, field, state, stateAt, historyCut }, end) {
+    const { topics } = chart;
     this.#legend();
+    const isStale = state === "waiting" || state === "away";
+    byId("legend").toggleAttribute("data-stale", isStale);
     const whose = topics.length === 1 ? topics[0] : `${topics.length} topics`;
     this.#box.setAttribute("aria-label", `${field} of ${whose}; ${chart.marks.length} gaps`);
     this.#box.dataset.gaps = chart.marks.length;
+    this.#box.dataset.points = this.#plot.data.slice(1).flat().filter((value) => typeof value === "number").length;
     const notes = [];
     if (chart.topicsOmitted > 0) notes.push(`Limit of ${LINES_MAX} lines reached: ${chart.topicsOmitted} more topics are not drawn.`);
     const slice = chart.sliceS < 1 ? `${Math.round(chart.sliceS * 1000)} ms` : `${chart.sliceS} s`;
     notes.push(`The chart shows the minimum and maximum of each ${slice}.`);
     if (chart.marks.length > 0) notes.push("Shaded: events are missing.");
+    if (historyCut) notes.push(`The history of this time is longer than ${count(HISTORY_EVENTS_MAX)} events: some are not drawn.`);
     if (topics.length === 0) notes.unshift(`No event with ${field} yet.`);
+    else if (chart.newestS < end - chart.windowS) {
+      notes.unshift(`No event in this time: the last one came at ${clock(chart.newestS * 1000).slice(0, 8)}.`);
+    }
+    if (isStale) notes.unshift(`Nothing new since ${clock(stateAt).slice(0, 8)}.`);
     setText(byId("chart-note"), notes.join(" "));
   }
 

@@ -43,7 +43,8 @@ export function eventsQuery(request) {
 function pythonText(request, host) {
   const lines = ["from backplane import Control, Event, Subscriber", ""];
   lines.push(`with Subscriber(${quoted(request.pattern)}, egress="tcp://${host}:5571",`);
-  lines.push(`                control="tcp://${host}:5572") as subscriber:`);
+  const options = ["since", "every"].filter((name) => request[name]).map((name) => `, ${name}=${quoted(request[name])}`);
+  lines.push(`                control="tcp://${host}:5572"${options.join("")}) as subscriber:`);
   lines.push("    subscriber.wait_live()");
   if (request.last) {
     lines.push(`    for event in Control("tcp://${host}:5572").last(${quoted(request.pattern)}):`);
@@ -94,8 +95,6 @@ function cppText(request, host) {
 // Which options of the request the command ignores, as a sentence; "" if none.
 export function omitted(tool, request) {
   const missing = [];
-  if (tool === "Python" && request.every) missing.push("every");
-  if (tool === "Python" && request.since) missing.push("since");
   if (tool === "C++" && request.since && !isToken(request.since) && !isOffset(request.since)) missing.push("since");
   if ((tool === "Python" || tool === "C++") && request.policy) missing.push("policy, which only gateways have");
   return missing.length === 0 ? "" : `Ignores ${missing.join(" and ")}.`;

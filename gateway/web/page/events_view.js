@@ -53,7 +53,10 @@ export class EventsView {
     const shown = Math.min(received, subscription.turn.shown * 5);
     const samples = subscription.turn.received > subscription.turn.shown;
     this.#sampled.dataset.on = samples || this.paused;
-    if (this.paused) setText(this.#sampled, `paused: ${rate(received)}/s received, the newest ${ROWS_MAX} rows are kept`);
+    if (subscription.state === "waiting" || subscription.state === "away") {
+      this.#sampled.dataset.on = true;
+      setText(this.#sampled, `nothing new since ${clock(subscription.stateAt).slice(0, 8)}`);
+    } else if (this.paused) setText(this.#sampled, `paused: ${rate(received)}/s received, the newest ${ROWS_MAX} rows are kept`);
     else if (samples) setText(this.#sampled, `showing ${count(shown)} of ${rate(received)}/s, and every gap`);
     else setText(this.#sampled, `showing all: ${rate(received)}/s`);
   }

@@ -44,6 +44,9 @@ export function clock(ms) {
   return `${pad(date.getHours(), 2)}:${pad(date.getMinutes(), 2)}:${pad(date.getSeconds(), 2)}.${pad(date.getMilliseconds(), 3)}`;
 }
 
+// How stale figures are marked: "as of 14:03:59".
+export const asOf = (ms) => `as of ${clock(ms).slice(0, 8)}`;
+
 // When the broker received an event, in ms.
 export const receivedMs = (event) => Date.parse(event.received ?? event.time);
 

@@ -1,6 +1,11 @@
 // The state of the brokers and of this gateway, from $SYS events and /v1/status. Names: docs/operations.md.
 
+import { Freshness } from "./freshness.js";
+
 const SOURCES_MAX = 1000;
+const STATS_MS = 5000;  // a broker's stats_every by default
+const POLL_MS = 2000;  // of the gateway's status, see pollStatus()
+const BROKER_KEPT_MS = 60_000;  // a silent broker, after another has taken its place
 
 // The newest counters, and their rates since the update before.
 export class Figures {
@@ -39,22 +44,17 @@ export class Figures {
 }
 
 export class StatusModel {
-  brokers = new Map();  // by backplane: {figures, stream, updatedMs}
+  brokers = new Map();  // by backplane and broker: {backplane, figures, stream, updatedMs, freshness}
   sources = new Map();  // by name: {up, reason}
-  gateway = null;  // {backplane, broker, figures}
+  gateway = null;  // {backplane, broker, figures, freshness}
+  aheadMs = null;  // how far this machine's clock is ahead of the broker's; null if unknown
 
-  // @returns whether the event was about status.
-  event(event) {
+  // Takes an event of a $SYS topic, received at `now`. @returns whether it was about status.
+  event(event, now) {
     const data = event.data;
     if (data === undefined || data === null) return false;
     if (/^\$SYS\.broker\..+\.stats$/.test(event.topic) && data.counters) {
-      let broker = this.brokers.get(data.backplane);
-      if (!broker || broker.stream !== event.stream) {
-        broker = { figures: new Figures(), stream: event.stream };
-        this.brokers.set(data.backplane, broker);
-      }
-      broker.figures.update(data.counters, Date.parse(event.received));
-      broker.updatedMs = Date.now();
+      this.#stats(event, data, now);
       return true;
     }
     if (event.topic.startsWith("$SYS.source.")) {
@@ -66,11 +66,50 @@ export class StatusModel {
     return false;
   }
 
+  #stats(event, { backplane, counters }, now) {
+    // The upper half of a stream's number is the broker, the lower half its incarnation.
+    const key = `${backplane} ${event.stream.slice(0, 8)}`;
+    for (const [other, { backplane: name, updatedMs }] of this.brokers) {
+      if (other !== key && name === backplane && Date.now() - updatedMs > BROKER_KEPT_MS) this.brokers.delete(other);
+    }
+    let broker = this.brokers.get(key);
+    if (!broker || broker.stream !== event.stream) {
+      broker = { backplane, figures: new Figures(), stream: event.stream, freshness: new Freshness(STATS_MS) };
+      this.brokers.set(key, broker);
+    } else if (broker.freshness.staleSince(now) === null) {
+      // The first event after a connection is the retained one, which may be older.
+      this.aheadMs = Date.now() - Date.parse(event.received);
+    }
+    broker.figures.update(counters, Date.parse(event.received));
+    broker.updatedMs = Date.now();
+    broker.freshness.updated(now, broker.updatedMs);
+  }
+
+  // No broker is connected: what they reported is stale.
+  end() {
+    for (const { freshness } of this.brokers.values()) freshness.end();
+  }
+
+  // Of the gateway and the brokers.
+  freshnesses() {
+    return [...(this.gateway ? [this.gateway] : []), ...this.brokers.values()].map(({ freshness }) => freshness);
+  }
+
+  // [broker, label] of each broker; the label is unique.
+  labelled() {
+    const all = [...this.brokers.values()];
+    return all.map((broker) => {
+      const same = all.filter(({ backplane }) => backplane === broker.backplane).length > 1;
+      return [broker, same ? `${broker.backplane} (${broker.stream.slice(0, 8)})` : broker.backplane];
+    });
+  }
+
   // Takes a reply of /v1/status.
   update({ backplane, broker, counters }, now) {
-    this.gateway ??= { figures: new Figures() };
+    this.gateway ??= { figures: new Figures(), freshness: new Freshness(POLL_MS) };
     Object.assign(this.gateway, { backplane, broker });
     this.gateway.figures.update(counters ?? {}, now);
+    this.gateway.freshness.updated(now);
   }
 
   // All losses: [[where, reason, count], …].
@@ -81,8 +120,8 @@ export class StatusModel {
       for (const [reason, lost] of figures.labelled("dropped_total")) drops.push(["to clients", reason, lost]);
       for (const [reason, lost] of figures.labelled("lost_total")) drops.push(["from broker", reason, lost]);
     }
-    for (const [name, { figures }] of this.brokers) {
-      const at = this.brokers.size > 1 ? ` ${name}` : "";
+    for (const [{ figures }, label] of this.labelled()) {
+      const at = this.brokers.size > 1 ? ` ${label}` : "";
       for (const [reason, lost] of figures.labelled("rejected_total")) drops.push([`refused${at}`, reason, lost]);
       if (figures.get("lossy_sends_total") > 0) {
         drops.push([`from broker${at}`, "full_subscriber", figures.get("lossy_sends_total")]);

@@ -2,6 +2,7 @@
 // resumes after a lost connection, and keeps rows and values for the screen. No DOM.
 
 import { Connection } from "./connection.js";
+import { History } from "./history.js";
 import { subscribeLine } from "./protocol.js";
 import { ResumeToken, resumed } from "./token.js";
 import { RateMeter } from "./rate.js";
@@ -21,6 +22,7 @@ const EVENT_SIZE_MAX = 64 << 10;  // of a larger event, only the size is kept
 // other than the rows may have changed.
 export class Subscription {
   state = "connecting";
+  stateAt = Date.now();  // when this state began
   problem = "";  // why it is refused or away
   received = 0;
   lost = 0;  // events announced as lost, if their number is known
@@ -31,18 +33,27 @@ export class Subscription {
   turn = { received: 0, shown: 0 };
   chart = null;
   field = "";
+  historyCut = false;  // the chart's history is longer than the page reads
 
   #sampler = new Sampler(ROWS_PER_TURN);
   #finder = new FieldFinder();
   #recent = new Ring(KEPT_FOR_CHART, KEPT_SIZE_MAX);
   #token = new ResumeToken();
+  #newest = new Map();  // by stream: the highest position received
   #liveAt = null;
   #wasLive = false;
+  #url;
+  #options;
   #changed;
   #connection;
+  #windowS = 0;
+  #history = null;
+  #hasHistory = false;
 
   constructor(url, request, changed, options) {
     this.request = request;
+    this.#url = url;
+    this.#options = options;
     this.#changed = changed;
     this.#connection = new Connection(url, {
       open: () => this.#subscribe(),
@@ -60,6 +71,7 @@ export class Subscription {
   }
 
   close() {
+    this.#history?.close();
     this.#connection.close();
   }
 
@@ -67,12 +79,36 @@ export class Subscription {
     this.#connection.retryNow();
   }
 
-  // Starts a chart of `field` over the last `windowS` seconds with the events that are still known.
+  // Starts a chart of `field` over the last `windowS` seconds with the events that are still known, and reads history.
+  // Without a field, history shows which fields there are. `windowS` 0: no chart.
   plot(field, windowS) {
+    this.#history?.close();
+    this.#history = null;
+    this.#hasHistory = false;
+    this.historyCut = false;
+    this.#windowS = windowS;
     this.field = field;
     this.chart = field ? new Chart(windowS) : null;
-    if (!this.chart) return;
-    for (const item of this.#recent) this.#plotItem(item);
+    if (this.chart) for (const item of this.#recent) this.#plotItem(item);
+    if (windowS > 0) this.#readHistory();
+  }
+
+  #readHistory() {
+    this.#history?.close();
+    const caughtUp = new Set();
+    this.#history = new History(this.#url, this.request.pattern, this.#windowS, {
+      event: (event) => {
+        if (this.#finder.look(event)) this.#changed();
+        if (this.chart) this.#plotItem({ kind: "event", event, at: receivedMs(event) });
+        // What this subscription has received is in the chart already.
+        if (event.position >= (this.#newest.get(event.stream) ?? Infinity)) caughtUp.add(event.stream);
+        return caughtUp.size > 0 && caughtUp.size >= this.#newest.size;
+      },
+      end: ({ complete, cut }) => {
+        this.#hasHistory = complete;
+        this.historyCut = cut;
+      },
+    }, this.#options);
   }
 
   // Moves the events since the last turn to the rows, oldest first. @returns the new rows.
@@ -127,6 +163,7 @@ export class Subscription {
         this.#wasLive = true;
         this.#liveAt ??= Date.now();
         this.#set("live");
+        if (this.#windowS > 0 && !this.#hasHistory && !this.#history?.reading) this.#readHistory();
         break;
       case "error":
         // A retry would be refused, too.
@@ -141,6 +178,7 @@ export class Subscription {
     this.received += 1;
     this.rate.add(performance.now());
     this.#token.see(event.stream, event.position);
+    this.#newest.set(event.stream, Math.max(event.position, this.#newest.get(event.stream) ?? 0));
     const isNew = this.#finder.look(event);
     this.#keep({ kind: "event", event, size });
     if (isNew) this.#changed();
@@ -174,6 +212,7 @@ export class Subscription {
   }
 
   #set(state, problem = "") {
+    if (state !== this.state) this.stateAt = Date.now();
     this.state = state;
     this.problem = problem;
     this.#changed();

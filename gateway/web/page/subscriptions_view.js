@@ -2,7 +2,7 @@
 
 import { SUBSCRIPTIONS_MAX } from "./url_state.js";
 import { patternProblem } from "./pattern.js";
-import { count, rate, words } from "./format.js";
+import { clock, count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
 
 const FORM = { last: "sub-last", every: "sub-every", since: "sub-since", policy: "sub-policy" };
@@ -60,15 +60,16 @@ export class SubscriptionsView {
   refresh(now) {
     for (const [subscription, { tab, count: figure }] of this.#elements) {
       tab.dataset.state = subscription.state;
-      setText(figure, `${rate(subscription.rate.perSecond(now))}/s`);
+      // Without a connection, nothing is measured.
+      setText(figure, subscription.state === "live" ? `${rate(subscription.rate.perSecond(now))}/s` : "–/s");
     }
   }
 
   head(subscription) {
     const box = byId("view-state");
-    const { state, problem, received, lost, gaps, resets } = subscription;
-    const parts = [state === "away" || state === "refused" ? `${STATES[state]}: ${problem}` : STATES[state],
-      `${count(received)} received`];
+    const { state, stateAt, problem, received, lost, gaps, resets } = subscription;
+    const begun = state === "away" || state === "waiting" ? `${STATES[state]} since ${clock(stateAt).slice(0, 8)}` : STATES[state];
+    const parts = [problem ? `${begun}: ${problem}` : begun, `${count(received)} received`];
     if (gaps > 0) parts.push(`${count(gaps)} ${gaps === 1 ? "gap" : "gaps"}, ${count(lost)} lost`);
     if (resets > 0) parts.push(`${count(resets)} ${resets === 1 ? "reset" : "resets"}`);
     setText(box, parts.join(" · "));

@@ -2,12 +2,19 @@
 // and the publishers. One connection, which reconnects. Of the document it knows only whether it is visible.
 
 import { Connection } from "./connection.js";
+import { Freshness } from "./freshness.js";
 import { Topics, topicsPattern } from "./topics_model.js";
 import { StatusModel } from "./status_model.js";
 
-const POLL_MS = 2000;
-const TIME_SHARE = 10;  // listing takes at most a tenth of the time, with any number of topics
+const POLL_MS = { shortest: 2000, longest: 10_000 };
+const TOPICS_PER_SECOND = 20_000;  // on average: a list of more topics is requested less often
 const STATS = ["$SYS.broker.*.stats", "$SYS.source.>"];
+
+// How long to wait before the next list of topics. Depends on the number of topics, not on the time that the reply took:
+// under load, a reply takes long, and then the rates are needed most.
+export function listPauseMs(topics) {
+  return Math.min(POLL_MS.longest, Math.max(POLL_MS.shortest, (1000 * topics) / TOPICS_PER_SECOND));
+}
 
 // `state`: connecting, live, waiting (no broker), away (no gateway). `on` has changed(), topics(), value(name).
 export class Watch {
@@ -15,6 +22,7 @@ export class Watch {
   reason = "";
   retryAt = 0;
   topics = new Topics();
+  freshness = new Freshness(POLL_MS.shortest);  // of the topics
   status = new StatusModel();
 
   #on;
@@ -24,13 +32,18 @@ export class Watch {
   #requestedAt = null;
   #connection;
 
-  constructor(url, on) {
+  constructor(url, on, options) {
     this.#on = on;
     this.#connection = new Connection(url, {
       open: () => this.#begin(),
       message: (message) => this.#receive(message),
       state: (state, detail) => this.#connectionState(state, detail),
-    });
+    }, options);
+  }
+
+  // The time now by the broker's clock, in ms, as far as it is known.
+  brokerNow() {
+    return Date.now() - (this.status.aheadMs ?? 0);
   }
 
   retryNow() {
@@ -64,6 +77,12 @@ export class Watch {
     this.topics.begin();
   }
 
+  // When the oldest of what the page shows without a subscription was updated, if a part of it is stale; else null.
+  staleSince(now) {
+    const all = [this.freshness, ...this.status.freshnesses()].map((each) => each.staleSince(now)).filter((at) => at !== null);
+    return all.length > 0 ? Math.min(...all) : null;
+  }
+
   #begin() {
     this.#requestedAt = null;
     for (const pattern of STATS) this.#connection.send(`SUB ${pattern} last`);
@@ -75,6 +94,8 @@ export class Watch {
     if (state !== "away") return;
     clearTimeout(this.#timer);
     this.#requestedAt = null;
+    this.#end();
+    this.status.gateway?.freshness.end();
     this.retryAt = retryAt;
     this.#set("away", reason);
   }
@@ -82,7 +103,9 @@ export class Watch {
   #receive(message) {
     switch (message.kind) {
       case "event":
-        if (message.event.topic.startsWith("$SYS.") && this.status.event(message.event)) this.#on.changed();
+        if (message.event.topic.startsWith("$SYS.") && this.status.event(message.event, performance.now())) {
+          this.#on.changed();
+        }
         this.topics.value(message.event);
         this.#on.value(message.event.topic);
         break;
@@ -98,6 +121,7 @@ export class Watch {
         if (this.#requestedAt !== null) this.#listed(false);
         break;
       case "wait":
+        this.#end();
         this.#set("waiting");
         break;
       case "live":
@@ -110,12 +134,20 @@ export class Watch {
 
   #listed(complete) {
     const now = performance.now();
-    const took = now - (this.#requestedAt ?? now);
     this.#requestedAt = null;
-    if (complete) this.topics.end(now);
+    if (complete) {
+      this.topics.end(now);
+      this.freshness.updated(now);
+    }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.refresh(), Math.max(POLL_MS, TIME_SHARE * took));
+    this.#timer = setTimeout(() => this.refresh(), listPauseMs(this.topics.total));
     this.#on.topics();
+  }
+
+  // The broker is gone: what it last reported is stale.
+  #end() {
+    this.freshness.end();
+    this.status.end();
   }
 
   #set(state, reason = "") {

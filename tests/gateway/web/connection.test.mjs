@@ -162,6 +162,75 @@ test("a chart starts with the events that are still known, and gaps interrupt it
   assert.deepEqual(subscription.chart.tables()[0][1], [1, null, 4]);
 });
 
+test("a chart is filled from history, over a connection that closes when it has caught up", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
+  stage.open();
+  const [main] = stage.sockets;
+  stage.say("+OK SUB a", event(9, { received: "2000-01-01T00:00:09Z" }));
+  subscription.plot("(value)", 60);
+  stage.pass(100);
+  assert.equal(stage.sockets.length, 2);
+  stage.open();
+  assert.deepEqual(stage.socket.sent, ["SUB a since=60s"]);
+  stage.say("+OK SUB a", event(7, { received: "2000-01-01T00:00:07Z" }), event(8, { received: "2000-01-01T00:00:08Z" }));
+  assert.equal(stage.socket.readyState, 1);
+  stage.say(event(9, { received: "2000-01-01T00:00:09Z" }));  // it has this one already
+  assert.equal(stage.socket.readyState, 3);
+  assert.deepEqual(subscription.chart.tables()[0][1], [7, 8, 9]);
+  assert.deepEqual([subscription.received, subscription.takeRows().length], [1, 1]);  // history is not a row
+  assert.equal(main.readyState, 1);
+});
+
+test("with two brokers, history is read until it has caught up with both", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a", event(9), event(5, { stream: "000000020000000a" }));
+  subscription.plot("(value)", 60);
+  stage.pass(100);
+  stage.open();
+  stage.say("+OK SUB a", event(8), event(9));
+  assert.equal(stage.socket.readyState, 1);
+  stage.say(event(5, { stream: "000000020000000a" }));
+  assert.equal(stage.socket.readyState, 3);
+});
+
+test("history without live events ends when nothing more comes", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a");
+  subscription.plot("", 300);  // no field is known yet
+  stage.pass(100);
+  stage.open();
+  stage.say("+OK SUB a", event(1));
+  assert.deepEqual(subscription.fields, ["(value)"]);
+  stage.pass(2000);
+  assert.equal(stage.socket.readyState, 3);
+  subscription.plot("(value)", 300);
+  subscription.plot("", 0);  // another tab is shown: nothing is read
+  stage.pass(1000);
+  assert.equal(stage.sockets.length, 2);
+});
+
+test("history is read again after the gateway was away", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
+  subscription.plot("(value)", 60);
+  stage.pass(100);
+  const [main, history] = stage.sockets;
+  history.onclose({ reason: "" });
+  main.readyState = 1;
+  main.onopen();
+  main.onmessage({ data: "+OK SUB a" });
+  stage.pass(100);
+  assert.equal(stage.sockets.length, 3);
+  subscription.close();
+  stage.pass(60_000);
+  assert.equal(stage.sockets.length, 3);
+});
+
 test("of an event that is too large, only its size is kept", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", request, () => {}, stage.options);

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { commandText, durationMs, eventsQuery, omitted } from "../../../gateway/web/page/commands.js";
+import { Freshness } from "../../../gateway/web/page/freshness.js";
 import { FieldFinder, fieldsOf, readField, WHOLE } from "../../../gateway/web/page/fields.js";
 import { age, bytes, count, gapText, rate, value } from "../../../gateway/web/page/format.js";
 import { matches, patternProblem, topicProblem } from "../../../gateway/web/page/pattern.js";
@@ -11,10 +12,11 @@ import { escapeText, parseLine, parseRequest, requestText } from "../../../gatew
 import { RateMeter } from "../../../gateway/web/page/rate.js";
 import { Ring } from "../../../gateway/web/page/ring.js";
 import { Sampler } from "../../../gateway/web/page/sampler.js";
-import { Chart, LINES_MAX } from "../../../gateway/web/page/series.js";
+import { axisRange, Chart, LINES_MAX, pointsToDraw } from "../../../gateway/web/page/series.js";
 import { Figures, StatusModel } from "../../../gateway/web/page/status_model.js";
 import { ResumeToken, resumed } from "../../../gateway/web/page/token.js";
 import { Topics, TOPICS_MAX, topicsPattern } from "../../../gateway/web/page/topics_model.js";
+import { listPauseMs } from "../../../gateway/web/page/watch.js";
 import { readHash, SUBSCRIPTIONS_MAX, writeHash } from "../../../gateway/web/page/url_state.js";
 
 const golden = (name) => readFileSync(new URL(`../../golden/${name}`, import.meta.url), "utf8")
@@ -222,6 +224,78 @@ test("times of a line rise, even after late events", () => {
   for (let each = 1; each < times.length; ++each) assert.ok(times[each] > times[each - 1]);
 });
 
+test("history may be added to a chart after live events, and again", () => {
+  const chart = new Chart(60);
+  for (const at of [50, 51, 52]) chart.add("a", at, at);
+  for (let at = 0; at <= 52; ++at) chart.add("a", at, at);
+  const [[times, values]] = chart.tables();
+  assert.deepEqual(times, [...Array(53).keys()]);
+  assert.deepEqual(values, times);
+  assert.equal(chart.newestS, 52);
+});
+
+test("history does not end a gap that came after it", () => {
+  const chart = new Chart(60);
+  chart.add("a", 10, 1);
+  chart.breakAt("a", 12);
+  chart.add("a", 5, 7);
+  chart.add("a", 10, 1);
+  assert.equal(chart.marks[0].to, null);
+  chart.add("a", 30, 2);
+  assert.deepEqual(chart.tables()[0], [[5, 10, 30, 30 + 1e-6], [7, 1, null, 2]]);
+});
+
+test("the vertical axis is that of the values in the picture", () => {
+  const chart = new Chart(60);
+  chart.add("a", 10, 1_000_000);  // before the picture
+  chart.add("a", 100, 20);
+  chart.add("b", 101, 30);
+  assert.deepEqual(chart.extent(60, 120), [20, 30]);
+  assert.equal(chart.extent(200, 300), null);
+  const [low, high] = axisRange([20, 30]);
+  assert.ok(low > 18 && low < 20 && high > 30 && high < 32);
+  assert.deepEqual(axisRange([40, 40]), [38, 42]);
+  assert.deepEqual(axisRange([0, 0]), [-1, 1]);
+  assert.equal(axisRange([0, 10])[0], 0);
+  assert.equal(axisRange([-10, 0])[1], 0);
+  assert.deepEqual(axisRange(null), [0, 1]);
+});
+
+test("few values are drawn as points, and of many those without a neighbour", () => {
+  assert.deepEqual(pointsToDraw([undefined, 5, undefined]), [1]);
+  assert.deepEqual(pointsToDraw([1, 2, null, 3]), [0, 1, 3]);
+  const many = [7, null, ...Array(200).fill(1), null, undefined, 8, undefined];
+  assert.deepEqual(pointsToDraw(many), [0, 204]);
+  assert.deepEqual(pointsToDraw(Array(200).fill(1)), []);
+});
+
+test("figures are stale if updates are missing, or at once if none can come", () => {
+  const fresh = new Freshness(2000);
+  assert.equal(fresh.staleSince(1e6), null);  // never updated: there is nothing to mark
+  fresh.updated(1000, 5_000);
+  assert.equal(fresh.staleSince(7000), null);
+  assert.equal(fresh.staleSince(7001), 5_000);
+  fresh.updated(8000, 12_000);
+  fresh.end();
+  assert.equal(fresh.staleSince(8001), 12_000);
+  fresh.updated(9000, 13_000);
+  assert.equal(fresh.staleSince(9001), null);
+});
+
+test("figures that come more slowly than expected are not stale in between", () => {
+  const slow = new Freshness(2000);
+  for (const at of [0, 20_000, 40_000]) slow.updated(at, at);
+  assert.equal(slow.staleSince(99_000), null);
+  assert.equal(slow.staleSince(101_000), 40_000);
+});
+
+test("the list of topics is requested often under load, and less often if it is long", () => {
+  assert.equal(listPauseMs(0), 2000);
+  assert.equal(listPauseMs(20_000), 2000);
+  assert.equal(listPauseMs(100_000), 5000);
+  assert.equal(listPauseMs(1_000_000), 10_000);
+});
+
 test("a chart's memory and lines are bounded", () => {
   const chart = new Chart(60);
   for (let each = 0; each < 100_000; ++each) chart.add("a", each / 10, each);
@@ -290,6 +364,36 @@ test("drops have a place and a reason, and are left out at 0", () => {
   assert.equal(status.event({ topic: "$SYS.drain", data: {} }), false);
 });
 
+const stats = (stream, received, counters = {}) => ({ topic: "$SYS.broker.default.stats", stream, received,
+  data: { backplane: "default", counters } });
+
+test("two brokers of a list have figures of their own, which become stale on their own", () => {
+  const status = new StatusModel();
+  const at = (seconds) => new Date(seconds * 1000).toISOString();
+  for (const second of [0, 5, 10]) {
+    status.event(stats("0000000a00000001", at(second), { received_total: `${second * 100}` }), second * 1000);
+    status.event(stats("0000000b00000001", at(second), { received_total: `${second * 7}` }), second * 1000);
+  }
+  assert.deepEqual(status.labelled().map(([{ figures }, label]) => [label, figures.rate("received_total")]),
+    [["default (0000000a)", 100], ["default (0000000b)", 7]]);
+  for (const second of [15, 20, 25]) status.event(stats("0000000b00000001", at(second)), second * 1000);
+  const stale = () => status.labelled().map(([{ freshness }]) => freshness.staleSince(26_000) !== null);
+  assert.deepEqual(stale(), [true, false]);
+  status.end();
+  assert.deepEqual(stale(), [true, true]);
+  status.event(stats("0000000a00000002", at(26)), 26_000);  // a new incarnation takes the place of the old one
+  assert.deepEqual(stale(), [false, true]);
+});
+
+test("the difference of the clocks is known from live events, not from a retained one", () => {
+  const status = new StatusModel();
+  const broker = Date.now() - 7_200_000;
+  status.event(stats("0000000a00000001", new Date(broker - 4000).toISOString()), 0);
+  assert.equal(status.aheadMs, null);
+  status.event(stats("0000000a00000001", new Date(broker).toISOString()), 5000);
+  assert.ok(Math.abs(status.aheadMs - 7_200_000) < 5000);
+});
+
 test("the hash contains what is on screen", () => {
   const state = { requests: [request({ last: true }), request({ pattern: "a&b#c.*", every: "1s" })], tab: 1, view: "chart",
     field: "size.lots", window: 300, find: "über", sort: "rate", place: "status" };
@@ -315,7 +419,11 @@ test("commands subscribe to what is on screen, and quote it", () => {
   assert.match(commandText("Python", all, gateway), /Subscriber\("it's.>", egress="tcp:\/\/host7:5571"/);
   assert.match(commandText("C++", all, gateway), /subscribe\("it's.>", \{.last = true, .every = std::chrono::milliseconds\{5000\}\}\)/);
   assert.match(commandText("nc", all, { ...gateway, host: "[::1]" }), /nc -N ::1 1601$/);
-  assert.equal(omitted("Python", all), "Ignores every.");
+  assert.match(commandText("Python", request({ since: "10m", every: "5s" }), gateway),
+    /control="tcp:\/\/host7:5572", since="10m", every="5s"\) as subscriber:/);
+  assert.equal(omitted("Python", request({ since: "10m", every: "5s" })), "");
+  assert.equal(omitted("Python", request({ policy: "latest" })), "Ignores policy, which only gateways have.");
+  assert.equal(omitted("C++", request({ since: "10m" })), "Ignores since.");
   assert.equal(omitted("nc", all), "");
   assert.equal(eventsQuery(request({ since: "a:1,b:2" })), "topic=stock.%3E&since=a%3A1%2Cb%3A2");
   assert.equal(durationMs("250ms"), 250);
