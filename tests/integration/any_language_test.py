@@ -1,14 +1,154 @@
-"""docs/any-language.md: its programs are run as printed there, and its facts are those of the definitions."""
+"""docs/any-language.md: its programs are run as printed there, and its facts are true."""
 
+import json
 import pathlib
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
+
+import zmq
+from backplane.v1 import event_pb2
+from golden import golden
+from harness import EGRESS, HOST, INGRESS, BackplaneTest, Deadline, node
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PROTO = TOP / "proto"
+PAGE = (TOP / "docs" / "any-language.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def block(language, part):
+    """The only block in this language that contains this part."""
+    text, = (text for found, text in BLOCKS if found == language and part in text)
+    return text
+
+
+def python(part):
+    return ["/usr/bin/python3", "-B", "-W", "error", "-c", block("python", part), HOST]
+
+
+class Programs(BackplaneTest):
+    """Each program of the page, as printed there."""
+
+    TESTED = {"WhichOneof": "python", "XSubscriber": "js", "struct.unpack": "python", "not live": "python",
+              "XPUB_NODROP": "python"}
+
+    def test_every_program_of_the_page_is_tested(self):
+        self.assertEqual(sorted(block(language, part) for part, language in self.TESTED.items()),
+                         sorted(text for _, text in BLOCKS))
+
+    def check_reader(self, command, shown, **options):
+        self.start_broker()
+        reader = self.run_process(command, **options)
+        reader.wait_line(reader.out, "^subscribed$")
+        writer = self.ready_writer()
+        writer.send("stockholm", "no")
+        writer.send("stock.MSFT", "yes")
+        reader.wait_line(reader.out, "stock")
+        self.assertEqual(reader.out, ["subscribed", shown])
+
+    def test_the_minimal_reader(self):
+        self.check_reader(python("WhichOneof"), "stock.MSFT 1 text")
+
+    def test_the_minimal_reader_in_node(self):
+        self.check_reader(node(block("js", "XSubscriber"), HOST), "stock.MSFT 1", cwd=TOP / "clients/node")
+
+    def test_the_stamp_is_read_without_protobuf(self):
+        names = {}
+        exec(block("python", "struct.unpack"), names)  # noqa: S102: the page's own text
+        body = golden("stamped_event.hex")
+        stamp = event_pb2.Event.FromString(body).stamp
+        self.assertEqual(names["read_stamp"](body),
+                         (stamp.stream, stamp.position, stamp.offset, stamp.previous, stamp.received_ns))
+        comment = re.search(r"# at bytes ([\d, and]+) of the 47", PAGE)[1]
+        stamp = golden("stamp.hex")
+        self.assertEqual(len(stamp), 47)
+        values = [int.from_bytes(stamp[int(at):int(at) + 8], "little") for at in re.findall(r"\d+", comment)]
+        self.assertEqual(values, [0x0123456789abcdef, 1000, 7, 993, 946684800_123456789])
+
+    def test_the_loop_without_a_monitor_notices_an_outage_and_its_end(self):
+        broker = self.start_broker()
+        reader = self.run_process(python("not live"))
+        reader.wait_line(reader.out, "^live$")
+        self.ready_writer().send("stock.MSFT", "x")
+        reader.wait_line(reader.out, r"^stock\.MSFT$")
+        broker.kill()
+        reader.wait_line(reader.out, "^not live$")
+        self.start_broker()
+        deadline = Deadline()
+        while reader.out.count("live") < 2:
+            self.assertTrue(deadline.left(), reader.transcript())
+            time.sleep(0.01)
+        # The first reply after a reconnect may come before the other subscriptions are active, as the page says.
+        writer = self.ready_writer(source="again@test")
+        while "stock.IBM" not in reader.out:
+            self.assertTrue(deadline.left(), reader.transcript())
+            writer.send("stock.IBM", "x")
+            time.sleep(0.1)
+
+    def test_the_publisher_is_confirmed(self):
+        self.start_broker()
+        reader = self.live_reader("weather.")
+        publisher = self.run_process(python("XPUB_NODROP"))
+        self.assertEqual(publisher.wait_exit(), 0, publisher.transcript())
+        self.assertEqual(publisher.out, ["admitted up to 2, refused 0 "])
+        self.assertEqual([reader.receive()[1].text for _ in range(2)], ["21.5", "21.7"])
+
+
+class Facts(BackplaneTest):
+    """What the page says about libzmq."""
+
+    def setUp(self):
+        super().setUp()
+        self.context = zmq.Context()
+        self.addCleanup(self.context.term)
+
+    def socket(self, kind, endpoint, **options):
+        socket = self.context.socket(kind)
+        self.addCleanup(socket.close, 0)
+        for name, value in options.items():
+            socket.setsockopt(getattr(zmq, name), value)
+        socket.connect(endpoint)
+        return socket
+
+    def test_an_xpub_that_reconnects_shows_it_only_with_xpub_verbose(self):
+        broker = self.start_broker()
+        silent, verbose = (self.socket(zmq.XPUB, INGRESS, XPUB_VERBOSE=value) for value in (0, 1))
+        for socket in (silent, verbose):
+            self.assertTrue(socket.poll(30_000))
+            self.assertEqual(socket.recv(), b"\x01")
+        broker.kill()
+        self.start_broker()
+        self.assertTrue(verbose.poll(30_000))
+        self.assertEqual(verbose.recv(), b"\x01")
+        self.assertFalse(silent.poll(1000))
+
+    def test_a_live_reply_needs_an_unlimited_sndhwm(self):
+        self.start_broker()
+        for mark, is_live in ((1000, False), (0, True)):
+            reader = self.socket(zmq.SUB, EGRESS, SNDHWM=mark)
+            for number in range(5000):
+                reader.subscribe(f"t{number}.")
+            reader.subscribe(f"$SYS.live.mark{mark}")
+            self.assertEqual(bool(reader.poll(30_000 if is_live else 2000)), is_live)
+
+    def test_a_refusal_shows_in_the_reply_to_admitted(self):
+        self.start_broker()
+        writer = self.ready_writer()
+        writer.send("not a topic", "x")
+        deadline = Deadline()
+        while not (admitted := self.control_request(admitted={"source": writer.source, "session": writer.session})
+                   .admitted).refused:
+            self.assertTrue(deadline.left())
+        self.assertEqual((admitted.refused, admitted.refused_reason), (1, "bad_topic"))
+
+    def test_the_table_names_the_version_of_zeromq_for_node_that_is_tested(self):
+        version = json.loads((TOP / "clients/node/node_modules/zeromq/package.json").read_text("utf-8"))["version"]
+        self.assertIn(f"| Node, zeromq | {version}, tested |", PAGE)
+        self.assertIn(f"| Python, pyzmq | {zmq.__version__}, tested |", PAGE)
 
 
 class Definitions(unittest.TestCase):

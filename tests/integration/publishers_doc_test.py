@@ -1,4 +1,4 @@
-"""The programs of docs/publishers.md and docs/any-language.md are built or run as printed there."""
+"""The programs of docs/publishers.md are built or run as printed there."""
 
 import os
 import pathlib
@@ -56,15 +56,6 @@ class Programs(BackplaneTest):
         topic, event = reader.receive()
         self.assertEqual((topic, event.source, event.sequence), ("load.raw", "raw", 0))
         self.assertGreaterEqual(float(event.text), 0)
-
-    def test_the_minimal_reader(self):
-        reader = self.run_process(python(program("any-language.md", "# From any language", "python")))
-        reader.wait_line(reader.out, "^subscribed$")
-        writer = self.ready_writer()
-        writer.send("stockholm", "no")
-        writer.send("stock.MSFT", "yes")
-        reader.wait_line(reader.out, "stock")
-        self.assertEqual(reader.out, ["subscribed", "stock.MSFT 1 text"])
 
 
 if __name__ == "__main__":
