@@ -424,6 +424,7 @@ test("commands subscribe to what is on screen, and quote it", () => {
   assert.equal(omitted("Python", request({ since: "10m", every: "5s" })), "");
   assert.equal(omitted("Python", request({ policy: "latest" })), "Ignores policy, which only gateways have.");
   assert.equal(omitted("C++", request({ since: "10m" })), "Ignores since.");
+  assert.match(commandText("C++", all, gateway), /if \(item == nullptr\) continue;/);  // a quiet minute does not end it
   assert.equal(omitted("nc", all), "");
   assert.equal(eventsQuery(request({ since: "a:1,b:2" })), "topic=stock.%3E&since=a%3A1%2Cb%3A2");
   assert.equal(durationMs("250ms"), 250);
