@@ -7,6 +7,7 @@ import { Topics, topicsPattern } from "./topics_model.js";
 import { StatusModel } from "./status_model.js";
 
 const POLL_MS = { shortest: 2000, longest: 10_000 };
+const LIST_LIMIT_MS = 30_000;  // without a reply, the list is requested again
 const TOPICS_PER_SECOND = 20_000;  // on average: a list of more topics is requested less often
 const STATS = ["$SYS.broker.*.stats", "$SYS.source.>"];
 
@@ -69,11 +70,13 @@ export class Watch {
 
   // Requests the topics now, and then regularly.
   refresh() {
+    const now = performance.now();
+    const isPending = this.#requestedAt !== null && now - this.#requestedAt < LIST_LIMIT_MS;
+    if (isPending || document.hidden) return;
     clearTimeout(this.#timer);
-    this.#timer = null;
-    if (this.#requestedAt !== null || document.hidden) return;
     if (!this.#connection.send(`TOPICS ${topicsPattern(this.#find)}`)) return;
-    this.#requestedAt = performance.now();
+    this.#requestedAt = now;
+    this.#timer = setTimeout(() => this.refresh(), LIST_LIMIT_MS + 100);
     this.topics.begin();
   }
 

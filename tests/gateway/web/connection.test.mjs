@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Connection, pauseMs } from "../../../gateway/web/page/connection.js";
 import { Publisher } from "../../../gateway/web/page/publisher.js";
+import { Watch } from "../../../gateway/web/page/watch.js";
 import { Subscription } from "../../../gateway/web/page/subscription.js";
 
 // Sockets that the test opens, uses and closes; timers that run when the test says so.
@@ -272,4 +273,27 @@ test("an invalid topic is not published to", async () => {
   const publisher = new Publisher("ws://x", stage.options);
   for (const topic of ["", "a..b", "a.*", "$SYS.x"]) assert.equal((await publisher.publish(topic, "x")).ok, false);
   assert.equal(stage.sockets.length, 0);
+});
+
+test("what a broker reported is stale at once when it is gone, and the list is requested again when it is back", (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  globalThis.document = { hidden: false };
+  const stage = new Stage();
+  const watch = new Watch("ws://x", { changed: () => {}, topics: () => {}, value: () => {} }, stage.options);
+  stage.open();
+  const lists = () => stage.sockets.flatMap((socket) => socket.sent).filter((line) => line === "TOPICS >").length;
+  assert.equal(lists(), 1);
+  stage.say("+OK SUB $SYS.source.>", "+TOPIC a 1 1 0", "+OK TOPICS");
+  assert.equal(watch.freshness.staleSince(performance.now()), null);
+  context.mock.timers.tick(2000);
+  assert.equal(lists(), 2);
+  stage.say('{"wait":"broker"}');
+  assert.notEqual(watch.freshness.staleSince(performance.now()), null);
+  assert.notEqual(watch.staleSince(performance.now()), null);
+  stage.say("-ERR unavailable no broker", '{"live":"broker"}');
+  assert.equal(lists(), 3);
+  stage.say("+TOPIC a 1 1 0", "+OK TOPICS");
+  assert.equal(watch.staleSince(performance.now()), null);
+  stage.lose();
+  assert.notEqual(watch.staleSince(performance.now()), null);
 });
