@@ -158,7 +158,7 @@ class BrokerGroup::Impl {
       group.listener_.on_replayed(requests.at(request), delivery);
     }
     void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override {
-      group.take_slice(requests.at(request), *this, slice);
+      group.take_slice(requests.at(request), slice);
     }
 
     Impl& group;
@@ -217,7 +217,7 @@ class BrokerGroup::Impl {
   void take_value(std::uint64_t request, const Delivery& delivery);
   void end_retained(std::uint64_t request, Member& member, const RetainedEnd& end);
   void begin_part(std::uint64_t request, Replay& replay);
-  void take_slice(std::uint64_t request, Member& member, ReplaySlice slice);
+  void take_slice(std::uint64_t request, ReplaySlice slice);
   void give_up_absent();
   void finish_retained(std::uint64_t request);
 
@@ -347,7 +347,7 @@ void BrokerGroup::Impl::begin_part(std::uint64_t request, Replay& replay) {
   member->requests.emplace(number, request);
 }
 
-void BrokerGroup::Impl::take_slice(std::uint64_t request, Member& member, ReplaySlice slice) {
+void BrokerGroup::Impl::take_slice(std::uint64_t request, ReplaySlice slice) {
   const auto found = replays_.find(request);
   if (found == replays_.end()) return;
   Replay& replay = found->second;
@@ -370,7 +370,6 @@ void BrokerGroup::Impl::take_slice(std::uint64_t request, Member& member, Replay
     replay.current = (replay.current + 1) % replay.parts.size();
     slice.complete = replay.current == 0;
   }
-  static_cast<void>(member);
   listener_.on_replay_slice(request, slice);
 }
 

@@ -14,6 +14,7 @@
 #include "core/zmq/socket.hpp"
 #include "follower/broker_reader.hpp"
 #include "follower/follower.hpp"
+#include "follower/polled_reader.hpp"
 
 namespace backplane {
 
@@ -25,10 +26,7 @@ namespace backplane {
 /// connected when at least one broker is connected and no other is expected. Subscriptions are active when
 /// every connected broker has confirmed them. A broker that is away longer delays nothing; when it comes
 /// back, its events are read too.
-///
-/// Lives on one thread, which polls its descriptors and calls do_work(). It never blocks. It may be
-/// constructed on another thread.
-class BrokerGroup final : public BrokerReader {
+class BrokerGroup final : public PolledReader {
  public:
   struct Options {
     std::vector<BrokerEndpoints> brokers{BrokerEndpoints{}};  ///< at least one, each once
@@ -63,15 +61,16 @@ class BrokerGroup final : public BrokerReader {
 
   void set_counters(const std::vector<std::pair<std::string, std::uint64_t>>& counters);
 
-  // These do what Follower's methods of the same names do.
-  std::size_t do_work(std::chrono::steady_clock::time_point now);
-  [[nodiscard]] std::vector<int> fds();
-  [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const;
-  [[nodiscard]] bool pending();
+  std::size_t do_work(std::chrono::steady_clock::time_point now) override;
+  [[nodiscard]] std::vector<int> fds() override;
+  [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const override;
+  [[nodiscard]] bool pending() override;
+  void release() override;
+
+  /// Whether the group is connected, as described above.
   [[nodiscard]] bool connected() const noexcept;
   /// The sums of the followers' counters; `connected`, `control_connected` and `draining` as of broker().
   [[nodiscard]] FollowerStatus status() const;
-  void release();
 
  private:
   class Impl;

@@ -16,6 +16,7 @@
 #include "core/zmq/socket.hpp"
 #include "follower/broker_endpoints.hpp"
 #include "follower/broker_reader.hpp"
+#include "follower/polled_reader.hpp"
 
 namespace backplane {
 
@@ -48,9 +49,8 @@ struct FollowerStatus {
   FollowerStatus& operator+=(const FollowerStatus& other) noexcept;
 };
 
-/// Reads from one broker over ZeroMQ. Lives on one thread, which polls its descriptors and calls do_work();
-/// owns its sockets. Never blocks. It may be created on another thread.
-class Follower final : public BrokerReader {
+/// Reads from one broker over ZeroMQ.
+class Follower final : public PolledReader {
  public:
   /// For the broker's status displays.
   enum class Role : std::uint8_t { client, gateway };
@@ -104,22 +104,15 @@ class Follower final : public BrokerReader {
   /// Sets the counters that are sent with each Hello: a gateway's "clients", "deliveries", …
   void set_counters(std::vector<std::pair<std::string, std::uint64_t>> counters);
 
-  /// Does the work that is due, at most some hundred events. Calls the listener.
-  /// @returns the amount of work done. 0: sleep until a descriptor is readable or until next_deadline().
-  std::size_t do_work(std::chrono::steady_clock::time_point now);
-  /// The descriptors to poll for reading. They never change.
-  [[nodiscard]] std::vector<int> fds();
-  /// When do_work() is due even if no descriptor is readable; time_point::min(): now.
-  [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const;
-  /// Whether there is work now. Check it before sleeping: the descriptors are edge-triggered.
-  [[nodiscard]] bool pending();
+  std::size_t do_work(std::chrono::steady_clock::time_point now) override;
+  [[nodiscard]] std::vector<int> fds() override;
+  [[nodiscard]] std::chrono::steady_clock::time_point next_deadline() const override;
+  [[nodiscard]] bool pending() override;
+  void release() override;
 
   /// Whether a broker is connected, with all subscriptions active that were made before.
   [[nodiscard]] bool connected() const noexcept;
   [[nodiscard]] FollowerStatus status() const;
-
-  /// Lets another thread own the sockets: the next one that calls a method.
-  void release();
 
  private:
   class Impl;
