@@ -75,7 +75,7 @@ Result<ReplayFrom> history_start(const ReplayFlags& flags, const Pattern& patter
   if (std::holds_alternative<AfterOffset>(*since) && !pattern.is_exact()) {
     return wrong("--since: expected a duration or a resume token for several topics, got an offset");
   }
-  return replay_from(*since, unix_now_ns()).value_or(SinceTime{0});
+  return replay_from(*since, Clock::now()).value_or(SinceTime{0});
 }
 
 ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brokers, Waiter& waiter) {

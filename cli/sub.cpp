@@ -63,7 +63,7 @@ SubscribeOptions subscribe_options(const SubOptions& options) {
   subscribe.last = options.last;
   subscribe.every = options.every;
   if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options.since)) {
-    subscribe.since_time_ns = unix_now_ns() - ago->count();
+    subscribe.since_ago = *ago;
   } else if (const auto* offset = std::get_if<AfterOffset>(&options.since)) {
     subscribe.since_offset = offset->offset;
   } else if (const auto* after = std::get_if<AfterPositions>(&options.since)) {

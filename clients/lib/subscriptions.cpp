@@ -19,9 +19,9 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 /// Where the subscription begins; nothing: with live events.
 std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::vector<Pattern>& patterns) {
   const int sinces = int{!options.since_token.empty()} + int{options.since_offset.has_value()} +
-                     int{options.since_time_ns.has_value()};
+                     int{options.since_time_ns.has_value()} + int{options.since_ago.count() != 0};
   if (sinces > 1 || (sinces == 1 && options.last)) {
-    refuse("at most one of last, since_token, since_offset and since_time_ns can be set");
+    refuse("at most one of last, since_token, since_offset, since_time_ns and since_ago can be set");
   }
   if (options.every.count() < 0)
     refuse(fmt::format("every: expected 0 ms or more, got {} ms", options.every.count()));
@@ -36,6 +36,9 @@ std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::v
   auto positions = parse_resume_token(options.since_token);
   if (!positions) refuse(positions.error().text);
   return AfterPositions{std::move(*positions)};
+  if (options.since_ago.count() < 0)
+    refuse(fmt::format("since_ago: expected 0 ns or more, got {} ns", options.since_ago.count()));
+  if (options.since_ago.count() > 0) return SinceAgo{options.since_ago, std::chrono::steady_clock::now()};
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ bool ReplayRequests::choose_start(Replay& replay, const StreamPosition& live_pos
   return same_broker;
 }
 
-void ReplayRequests::write_request(const Replay& replay, v1::ControlRequest& request) {
+void ReplayRequests::write_request(Replay& replay, v1::ControlRequest& request) {
   v1::ReplayRequest& replay_request = *request.mutable_replay();
   replay_request.set_pattern(replay.text);
   replay_request.set_cursor(replay.cursor);
@@ -126,6 +126,9 @@ void ReplayRequests::write_request(const Replay& replay, v1::ControlRequest& req
     replay_request.set_after_offset(offset->offset);
   } else if (const auto* since = std::get_if<SinceTime>(&replay.from)) {
     replay_request.set_since_ns(since->unix_ns);
+  } else if (const auto* ago = std::get_if<SinceAgo>(&replay.from)) {
+    if (!replay.ago) replay.ago = ago->ago + std::max(Clock::now() - ago->at, Clock::duration{0});
+    replay_request.set_since_ago_ns(static_cast<std::uint64_t>(replay.ago->count()));
   }
 }
 

@@ -66,6 +66,8 @@ class ReplayRequests {
     std::optional<StreamPosition> start;    // where the current slices began, once it is a position
     std::optional<StreamPosition> through;  // everything up to here has been delivered
     std::string cursor;
+    /// Of SinceAgo, fixed by the first request: those that continue by a cursor repeat it.
+    std::optional<std::chrono::nanoseconds> ago;
     std::optional<Reset> reset;  // to be reported with the next slice
     std::uint64_t stream{};      // that was requested last
     int refusals{};              // in a row
@@ -74,7 +76,7 @@ class ReplayRequests {
 
   /// @returns false if nothing needs to be requested: the replay is complete.
   static bool choose_start(Replay& replay, const StreamPosition& live_position);
-  static void write_request(const Replay& replay, v1::ControlRequest& request);
+  static void write_request(Replay& replay, v1::ControlRequest& request);
   void on_reply(std::uint64_t number, const Result<const v1::ControlReply*>& result);
   void on_failed(std::uint64_t number, Replay& replay, const Error& error);
   void on_gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply);

@@ -1,6 +1,7 @@
 #pragma once
 // Replaying history: where it begins, and how it arrives.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -29,7 +30,13 @@ struct AfterOffset {
 struct SinceTime {
   std::int64_t unix_ns{};
 };
-using ReplayFrom = std::variant<AfterPositions, AfterOffset, SinceTime>;
+/// From what the broker received within this time before `at`, by the broker's own clock: the clocks of the
+/// two machines need not agree. The request may be sent later than `at`.
+struct SinceAgo {
+  std::chrono::nanoseconds ago{};
+  std::chrono::steady_clock::time_point at{};
+};
+using ReplayFrom = std::variant<AfterPositions, AfterOffset, SinceTime, SinceAgo>;
 
 /// The end of a part of a replay.
 struct ReplaySlice {

@@ -48,9 +48,9 @@ Result<Since> since_ago(std::chrono::nanoseconds ago, std::string_view text) {
   return expected("a duration above 0 and of at most 3650d", text);
 }
 
-std::optional<ReplayFrom> replay_from(const Since& since, std::int64_t now_ns) {
+std::optional<ReplayFrom> replay_from(const Since& since, std::chrono::steady_clock::time_point now) {
   if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&since)) {
-    return ReplayFrom{SinceTime{now_ns - ago->count()}};
+    return ReplayFrom{SinceAgo{*ago, now}};
   }
   if (const auto* offset = std::get_if<AfterOffset>(&since)) return ReplayFrom{*offset};
   if (const auto* positions = std::get_if<AfterPositions>(&since)) return ReplayFrom{*positions};

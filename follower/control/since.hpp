@@ -2,7 +2,6 @@
 // The `since=` option of subscriptions and replays.
 
 #include <chrono>
-#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <variant>
@@ -26,7 +25,8 @@ inline constexpr std::chrono::hours since_max{24 * 3650};  ///< no history is ol
 /// @returns invalid_argument unless the duration is above 0 and at most since_max.
 [[nodiscard]] Result<Since> since_ago(std::chrono::nanoseconds ago, std::string_view text);
 
-/// What to request from the broker; nothing if no history is needed. `now_ns` is Unix time.
-[[nodiscard]] std::optional<ReplayFrom> replay_from(const Since& since, std::int64_t now_ns);
+/// What to request from the broker; nothing if no history is needed. A duration is counted back from `now`.
+[[nodiscard]] std::optional<ReplayFrom> replay_from(const Since& since,
+                                                    std::chrono::steady_clock::time_point now);
 
 }  // namespace backplane

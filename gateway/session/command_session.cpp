@@ -91,7 +91,7 @@ void CommandSession::execute(const Subscribe& command) {
   ++subscribing_;
   send_request(request::Subscribe{
       command.pattern,
-      {.every = command.every, .last = command.last, .since = replay_from(command.since, unix_now_ns())}});
+      {.every = command.every, .last = command.last, .since = replay_from(command.since, client().now())}});
 }
 
 void CommandSession::execute(const Unsubscribe& command) {

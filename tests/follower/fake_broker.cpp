@@ -252,6 +252,7 @@ std::optional<std::uint64_t> FakeBroker::start_of(const v1::ReplayRequest& reque
 }
 
 void FakeBroker::reply_to_replay(const v1::ReplayRequest& request, v1::ControlReply& reply) {
+  if (request.since_ago_ns() != 0) since_ago_ns.push_back(request.since_ago_ns());
   if (refused_replays > 0 || !Pattern::parse(request.pattern())) {
     reply.mutable_error()->set_code(refused_replays > 0 ? "busy" : "bad_pattern");
     refused_replays -= refused_replays > 0 ? 1 : 0;

@@ -61,6 +61,7 @@ class FakeBroker {
   std::chrono::nanoseconds age{0};  ///< of the stream, in live replies; 0: not said
   std::size_t slice_events = 3;
   int refused_replays = 0;                            ///< number of replays to refuse as "busy"
+  std::vector<std::uint64_t> since_ago_ns;            ///< of each replay that began so
   std::vector<std::string> type_files;                ///< serialised FileDescriptorProtos, one per reply
   std::set<std::string> subscriptions;                ///< active now, without live checks
   std::vector<std::string> live_checks;               ///< topics of live checks, in order, since open()

@@ -12,6 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 constexpr std::uint64_t first_incarnation = 0x0000'0007'0000'0001;
 constexpr std::uint64_t second_incarnation = 0x0000'0007'0000'0002;
@@ -91,6 +92,19 @@ TEST_F(ReplayRequestsTest, BeginsAtATime) {
   const auto request = follower->replay("a.b", SinceTime{4});  // the fake broker's clock is its position
   EXPECT_TRUE(read_all(request).back().complete);
   EXPECT_THAT(recorder.replayed[request], ElementsAre("4", "5", "6", "7", "8", "9"));
+}
+
+TEST_F(ReplayRequestsTest, BeginsATimeAgoByTheBrokersClockWheneverTheRequestIsSent) {
+  publish(1, 9);
+  start();
+  const auto asked_at = std::chrono::steady_clock::now() - 5min;
+  const auto request = follower->replay("a.b", SinceAgo{10min, asked_at});
+  EXPECT_TRUE(read_all(request).back().complete);
+  EXPECT_THAT(recorder.replayed[request], SizeIs(9));
+  ASSERT_GT(broker.since_ago_ns.size(), 1u) << "several slices";
+  for (const std::uint64_t ago : broker.since_ago_ns) EXPECT_EQ(ago, broker.since_ago_ns.front());
+  const auto minutes = std::chrono::nanoseconds(broker.since_ago_ns.front()) / 1min;
+  EXPECT_EQ(minutes, 15);
 }
 
 TEST_F(ReplayRequestsTest, ReportsWhatIsGoneAndContinuesWithTheRest) {

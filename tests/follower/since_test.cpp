@@ -44,10 +44,12 @@ TEST(Since, ADurationIsAbove0AndAtMost3650Days) {
 }
 
 TEST(Since, BecomesTheStartOfAReplay) {
-  EXPECT_FALSE(replay_from(Since{}, 1000));
-  EXPECT_EQ(std::get<SinceTime>(*replay_from(Since{400ns}, 1000)).unix_ns, 600);
-  EXPECT_EQ(std::get<AfterOffset>(*replay_from(Since{AfterOffset{3}}, 1000)).offset, 3u);
-  const auto positions = replay_from(Since{AfterPositions{{{1, 2}}}}, 1000);
+  const auto now = std::chrono::steady_clock::now();
+  EXPECT_FALSE(replay_from(Since{}, now));
+  EXPECT_EQ(std::get<SinceAgo>(*replay_from(Since{400ns}, now)).ago, 400ns);
+  EXPECT_EQ(std::get<SinceAgo>(*replay_from(Since{400ns}, now)).at, now);
+  EXPECT_EQ(std::get<AfterOffset>(*replay_from(Since{AfterOffset{3}}, now)).offset, 3u);
+  const auto positions = replay_from(Since{AfterPositions{{{1, 2}}}}, now);
   EXPECT_THAT(std::get<AfterPositions>(*positions).positions, ElementsAre(StreamPosition{1, 2}));
 }
 

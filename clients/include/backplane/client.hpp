@@ -40,6 +40,9 @@ struct SubscribeOptions {
   /// Begin with what the broker received at this Unix time (nanoseconds) or later, as far as its history
   /// still has it.
   std::optional<std::int64_t> since_time_ns{};
+  /// Begin with what the broker received within this time before subscribe(), by the broker's own clock, as
+  /// far as its history still has it. Above 0.
+  std::chrono::nanoseconds since_ago{0};
   /// Deliver the first event of each topic at once, then at most one per interval: the latest. Superseded
   /// events are not delivered. 0: deliver every event.
   std::chrono::milliseconds every{0};

@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 
-#include "core/time/duration.hpp"
 #include "follower/order/resume_token.hpp"
 
 namespace backplane::gateway::sse {
@@ -50,11 +49,11 @@ void SseSession::begin(const std::vector<Subscribe>& subscribes) {
     return replayed ? subscribes.size() > 1 : each.last;
   });
   send_request(request::SetFormat{numbered_ ? Format::sse : Format::sse_without_ids});
-  const std::int64_t now_ns = unix_now_ns();
   for (const Subscribe& each : subscribes) {
     if (each.policy) client().set_policy(*each.policy);
     send_request(request::Subscribe{
-        each.pattern, {.every = each.every, .last = each.last, .since = replay_from(each.since, now_ns)}});
+        each.pattern,
+        {.every = each.every, .last = each.last, .since = replay_from(each.since, client().now())}});
   }
 }
 
