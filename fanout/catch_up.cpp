@@ -110,7 +110,7 @@ std::vector<CatchUp::Ready> CatchUp::discard_before(std::uint64_t position) {
 void CatchUp::end_skips() {
   skips_.erase_if([this](const SkipList::Entry& each) {
     if (!context_.progress.has_passed(*each.skip)) return false;
-    past_skips_.add(each.audience, each.skip);
+    past_skips_.add(each);
     return true;
   });
   past_skips_.erase_if(

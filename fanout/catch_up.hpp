@@ -66,6 +66,11 @@ class CatchUp {
   /// @param throttled the audience has an interval
   /// @returns what need not wait any longer, in the log's order
   [[nodiscard]] std::vector<Ready> release(AudienceId audience, bool throttled, SkipPtr skip);
+  /// Skips what is skipped for `from` for `to` instead. Call it before leave(from).
+  void transfer_skips(AudienceId from, AudienceId to) {
+    skips_.transfer(from, to);
+    past_skips_.transfer(from, to);
+  }
   /// The client has left the audience: discards what only that audience has for it, and its skips.
   /// @returns messages of other audiences that waited behind those, in the log's order
   [[nodiscard]] std::vector<Ready> leave(AudienceId audience);

@@ -149,6 +149,9 @@ class Client final : private TimerWheel::Timer {
   void buffer(AudienceId audience, Segment& segment, std::uint32_t first, std::uint32_t last);
   /// @param throttled the audience has an interval
   void release_join_buffer(AudienceId audience, bool throttled, SkipPtr skip);
+  void transfer_skips(AudienceId from, AudienceId to) {
+    if (catch_up_) catch_up_->transfer_skips(from, to);
+  }
   void end_skips();
   [[nodiscard]] bool has_skips() const noexcept { return catch_up_ && catch_up_->has_skips(); }
   [[nodiscard]] bool has_past_skips() const noexcept { return catch_up_ && catch_up_->has_past_skips(); }

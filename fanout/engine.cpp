@@ -62,6 +62,10 @@ void Engine::join(ClientId client, AudienceId audience) {
   command(slot_of(client), [=](Shard& shard) { shard.join(client, audience); });
 }
 
+void Engine::transfer_skips(ClientId client, AudienceId from, AudienceId to) {
+  command(slot_of(client), [=](Shard& shard) { shard.transfer_skips(client, from, to); });
+}
+
 void Engine::leave(ClientId client, AudienceId audience) {
   command(slot_of(client), [=](Shard& shard) { shard.leave(client, audience); });
 }

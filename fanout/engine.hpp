@@ -95,6 +95,11 @@ class Engine {
   /// client.
   void release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip = nullptr);
 
+  /// The client moves from one audience to another that gets the same messages (in another format): what
+  /// release_join_buffer() made the engine skip for `from` is skipped for `to`. Call it between join(to) and
+  /// leave(from).
+  void transfer_skips(ClientId client, AudienceId from, AudienceId to);
+
   /// No message of `stream` with at most this position will be appended any more, not even late: skips that
   /// detect such duplicates end. A later call may set a lower position.
   void advance_low_watermark(StreamId stream, std::uint64_t position);

@@ -123,6 +123,10 @@ void Shard::release_join_buffer(ClientId id, AudienceId from, SkipPtr skip) {
   if (client->has_past_skips()) past_skipping_.insert(client);
 }
 
+void Shard::transfer_skips(ClientId id, AudienceId from, AudienceId to) {
+  if (Client* const client = find(id)) client->transfer_skips(from, to);
+}
+
 void Shard::leave(ClientId id, AudienceId from) {
   Client* const client = find(id);
   if (client == nullptr) return;

@@ -93,6 +93,7 @@ class Shard {
   void join(ClientId client, AudienceId audience);
   void join_buffered(ClientId client, AudienceId audience);
   void release_join_buffer(ClientId client, AudienceId audience, SkipPtr skip);
+  void transfer_skips(ClientId client, AudienceId from, AudienceId to);
   void leave(ClientId client, AudienceId audience);
   void advance_low_watermark(StreamId stream, std::uint64_t position);
   void say_goodbye(std::string_view reason);

@@ -32,8 +32,13 @@ class Skip {
   /// position.
   void add_stream(StreamId stream, std::uint64_t position);
 
+  /// Exempts messages that also go to this audience from add_stream(): they come from there, and the replay
+  /// did not contain them.
+  void except(AudienceId audience) { exceptions_.push_back(audience); }
+
   [[nodiscard]] bool has_topic(TopicId topic, StreamId stream, std::uint64_t position) const noexcept;
   [[nodiscard]] bool has_stream(StreamId stream, std::uint64_t position) const noexcept;
+  [[nodiscard]] std::span<const AudienceId> exceptions() const noexcept { return exceptions_; }
   /// Once every stream has reached its position here, no later message is in the skip, except late ones.
   [[nodiscard]] std::span<const StreamPosition> ends() const noexcept { return ends_; }
 
@@ -41,6 +46,7 @@ class Skip {
   std::unordered_map<std::uint64_t, std::uint64_t> topics_;  ///< position by topic and stream
   std::vector<StreamPosition> streams_;
   std::vector<StreamPosition> ends_;
+  std::vector<AudienceId> exceptions_;
 };
 
 /// nullptr: nothing is skipped.
@@ -53,9 +59,21 @@ class SkipList {
   struct Entry {
     AudienceId audience;
     SkipPtr skip;
+    std::vector<AudienceId> exceptions;  ///< Skip::exceptions(), under the audiences' current names
   };
 
-  void add(AudienceId audience, SkipPtr skip) { entries_.push_back({audience, std::move(skip)}); }
+  void add(AudienceId audience, SkipPtr skip) {
+    std::vector<AudienceId> exceptions(skip->exceptions().begin(), skip->exceptions().end());
+    entries_.push_back({audience, std::move(skip), std::move(exceptions)});
+  }
+  void add(Entry entry) { entries_.push_back(std::move(entry)); }
+  /// The client gets through `to` what it got through `from`.
+  void transfer(AudienceId from, AudienceId to) {
+    for (Entry& each : entries_) {
+      if (each.audience == from) each.audience = to;
+      std::replace(each.exceptions.begin(), each.exceptions.end(), from, to);
+    }
+  }
   void drop(AudienceId audience) {
     std::erase_if(entries_, [=](const Entry& each) { return each.audience == audience; });
   }
@@ -72,7 +90,8 @@ class SkipList {
     const std::uint64_t position = segment.position(index);
     return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& each) {
       return each.skip->has_topic(segment.topic(index), stream, position) ||
-             (each.skip->has_stream(stream, position) && goes_to(each.audience));
+             (each.skip->has_stream(stream, position) && goes_to(each.audience) &&
+              std::none_of(each.exceptions.begin(), each.exceptions.end(), goes_to));
     });
   }
 

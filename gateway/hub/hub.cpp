@@ -143,15 +143,17 @@ void Hub::execute(Client& client, request::SetFormat& request, Clock::time_point
   const Format format = request.format;
   notify(client, [format](Subscriber& subscriber) { subscriber.on_format(format); });
   if (client.format == format) return;
-  std::vector<std::pair<Subscription*, bool>> moved;
-  for (auto& [pattern, subscription] : client.subscriptions) {
-    if (subscription.audience == nullptr) continue;
-    moved.emplace_back(&subscription, subscription.backfill && subscription.backfill->buffered);
-    leave_audience(subscription, /*left=*/false);
-  }
   client.format = format;
-  // Join buffers start empty again, which loses nothing: values are served as of now, see RetainedCache.
-  for (const auto& [subscription, buffered] : moved) join_audience(*subscription, buffered);
+  for (auto& [pattern, subscription] : client.subscriptions) {
+    Audience* const before = std::exchange(subscription.audience, nullptr);
+    if (before == nullptr) continue;
+    // Join buffers start empty again, which loses nothing: values are served as of now, see RetainedCache.
+    join_audience(subscription, /*buffered=*/subscription.backfill && subscription.backfill->buffered);
+    outlet_.transfer_skips(client.id, before->id, subscription.audience->id);
+    Audience* const now = std::exchange(subscription.audience, before);
+    leave_audience(subscription, /*left=*/false);
+    subscription.audience = now;
+  }
 }
 
 void Hub::execute(Client& client, request::ReportPosition&, Clock::time_point) {

@@ -26,6 +26,7 @@ class Outlet {
   virtual void join_buffered(fanout::ClientId client, fanout::AudienceId audience) = 0;
   virtual void release_join_buffer(fanout::ClientId client, fanout::AudienceId audience,
                                    fanout::SkipPtr skip) = 0;
+  virtual void transfer_skips(fanout::ClientId client, fanout::AudienceId from, fanout::AudienceId to) = 0;
   virtual void leave(fanout::ClientId client, fanout::AudienceId audience) = 0;
   virtual void advance_low_watermark(fanout::StreamId stream, std::uint64_t position) = 0;
   virtual void post(fanout::ClientId client, std::function<void(fanout::Client&)> task) = 0;
@@ -51,6 +52,9 @@ class EngineOutlet final : public Outlet {
   void release_join_buffer(fanout::ClientId client, fanout::AudienceId audience,
                            fanout::SkipPtr skip) override {
     engine_.release_join_buffer(client, audience, std::move(skip));
+  }
+  void transfer_skips(fanout::ClientId client, fanout::AudienceId from, fanout::AudienceId to) override {
+    engine_.transfer_skips(client, from, to);
   }
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     engine_.leave(client, audience);

@@ -60,6 +60,9 @@ class ShardOutlet final : public Outlet {
                            fanout::SkipPtr skip) override {
     put([=](fanout::Shard& to) { to.release_join_buffer(client, audience, skip); });
   }
+  void transfer_skips(fanout::ClientId client, fanout::AudienceId from, fanout::AudienceId to) override {
+    put([=](fanout::Shard& shard) { shard.transfer_skips(client, from, to); });
+  }
   void leave(fanout::ClientId client, fanout::AudienceId audience) override {
     put([=](fanout::Shard& to) { to.leave(client, audience); });
   }

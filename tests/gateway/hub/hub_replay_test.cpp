@@ -171,3 +171,16 @@ TEST_F(HubReplayTest, TheReplayContinuesAfterTheJoinBufferOverflows) {
 
 }  // namespace
 }  // namespace backplane::gateway
+TEST_F(HubReplayTest, WhatHistoryContainedDoesNotComeAgainAfterTheFormatHasChanged) {
+  const auto one = broker_.publish("a", "one");
+  subscribe("a since=0");
+  send(a_, "FORMAT text\n");
+  replayed(one);
+  complete(1);
+  complete(1);
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n+OK FORMAT text\n");
+  deliver(one);  // the broker's reply was ahead of the live events
+  publish("a", "two");
+  EXPECT_EQ(a_.take(), "a two\n");
+}
+

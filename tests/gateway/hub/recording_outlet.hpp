@@ -26,6 +26,7 @@ class RecordingOutlet final : public Outlet {
   void join(fanout::ClientId, fanout::AudienceId) override {}
   void join_buffered(fanout::ClientId, fanout::AudienceId) override {}
   void release_join_buffer(fanout::ClientId, fanout::AudienceId, fanout::SkipPtr) override {}
+  void transfer_skips(fanout::ClientId, fanout::AudienceId, fanout::AudienceId) override {}
   void leave(fanout::ClientId, fanout::AudienceId) override {}
   void advance_low_watermark(fanout::StreamId stream, std::uint64_t position) override {
     low_watermarks[stream] = position;
