@@ -122,13 +122,13 @@ class BrokerSub {
     std::string& out = printer_.output().buffer();
     const std::size_t begin = out.size();
     EventWriter& writer = printer_.writer();
-    if (!writer.event(event.topic(), event.envelope(), stamp, out)) {
+    if (!writer.event(event.topic(), event.envelope(), stamp, out, event.late())) {
       print_message("sub", fmt::format("cannot decode an event of {}", event.topic()));
       return;
     }
     if (types_.turn(Clock::now())) {
       out.resize(begin);
-      (void)writer.event(event.topic(), event.envelope(), stamp, out);
+      (void)writer.event(event.topic(), event.envelope(), stamp, out, event.late());
     }
     remember_stream(event.topic(), event.stream());
     check_control_at_ = Clock::time_point::max();

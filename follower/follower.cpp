@@ -222,6 +222,7 @@ class Follower::Impl : private follower::GapRepairSink,
         live_.on_connected();
       } else {
         live_.on_disconnected();
+        gap_repair_.on_disconnected();
         up_ = false;
         notify_connection(false);
       }
@@ -310,6 +311,7 @@ class Follower::Impl : private follower::GapRepairSink,
     if (!confirmation) return;
     const std::uint64_t begin = position_to_begin(event, stamp);
     gap_repair_.on_live_reply(confirmation->ticket, stamp.stream, begin, confirmation->first, now_);
+    if (confirmation->first && (was_up_ || begin < stamp.position)) gap_repair_.doubt_until(stamp.position);
     live_position_ = {stamp.stream, begin};
     if (confirmation->first) {
       up_ = true;

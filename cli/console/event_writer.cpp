@@ -16,9 +16,9 @@ std::optional<OutputFormat> parse_output_format(std::string_view name) noexcept 
 }
 
 bool EventWriter::event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
-                        std::string& out) {
+                        std::string& out, bool late) {
   const std::size_t begin = out.size();
-  if (!encoder_.encode(format_.format, topic, event, stamp, out)) return false;
+  if (!encoder_.encode(format_.format, topic, event, stamp, out, {.late = late})) return false;
   if (format_.value_only) out.erase(begin, topic.size() + 1);
   return true;
 }

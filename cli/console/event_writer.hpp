@@ -32,8 +32,9 @@ class EventWriter {
 
   /// Appends an event. @returns false, with `out` unchanged, if the bytes are not an event that a broker
   /// admits.
+  /// @param late it is behind an event with a higher position of its stream: shown in json and proto
   [[nodiscard]] bool event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
-                           std::string& out);
+                           std::string& out, bool late = false);
   /// Appends `!GAP …`, or its form in json or proto. `reason` is a reason code.
   void gap(std::string_view topic, std::uint64_t stream, std::uint64_t first, std::uint64_t last,
            std::string_view reason, std::string& out);

@@ -46,6 +46,7 @@ class ItemQueue {
     std::uint32_t notice{no_notice};  // index of the notice; no_notice: an event
     bool from_history{};
     bool late{};
+    std::uint64_t resume_at{};  // everything of the stream up to here is before the next record
   };
   static constexpr std::uint32_t no_notice = ~std::uint32_t{0};
 

@@ -12,6 +12,10 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+std::uint64_t resume_position(const Delivery& delivery) {
+  return delivery.resume_at.value_or(delivery.stamp.position);
+}
+
 [[noreturn]] void refuse(std::string_view what) {
   throw std::invalid_argument(fmt::format("subscribe: {}", what));
 }
@@ -32,13 +36,13 @@ std::optional<ReplayFrom> start_of(const SubscribeOptions& options, const std::v
     return AfterOffset{*options.since_offset};
   }
   if (options.since_time_ns) return SinceTime{*options.since_time_ns};
+  if (options.since_ago.count() < 0)
+    refuse(fmt::format("since_ago: expected 0 ns or more, got {} ns", options.since_ago.count()));
+  if (options.since_ago.count() > 0) return SinceAgo{options.since_ago, std::chrono::steady_clock::now()};
   if (options.since_token.empty()) return std::nullopt;
   auto positions = parse_resume_token(options.since_token);
   if (!positions) refuse(positions.error().text);
   return AfterPositions{std::move(*positions)};
-  if (options.since_ago.count() < 0)
-    refuse(fmt::format("since_ago: expected 0 ns or more, got {} ns", options.since_ago.count()));
-  if (options.since_ago.count() > 0) return SinceAgo{options.since_ago, std::chrono::steady_clock::now()};
 }
 
 }  // namespace
@@ -207,9 +211,9 @@ void Subscriptions::on_event(const Delivery& delivery) {
     if (subscription.state == PatternSubscription::State::live) [[likely]] {
       deliver_live(subscription, match, delivery, bytes);
     } else if (subscription.state != PatternSubscription::State::pending) {
-      buffer(subscription,
-             PatternSubscription::Buffered{std::string(delivery.topic), std::string(text_of(delivery.event)),
-                                           delivery.stamp, delivery.late, std::nullopt});
+      buffer(subscription, PatternSubscription::Buffered{
+                               std::string(delivery.topic), std::string(text_of(delivery.event)),
+                               delivery.stamp, delivery.late, resume_position(delivery), std::nullopt});
     }
   }
 }
@@ -229,7 +233,7 @@ void Subscriptions::enqueue(PatternSubscription& subscription, const Delivery& d
   if (subscription.group->options.every.count() > 0 && throttle(subscription, delivery, from_history)) return;
   if (!bytes) bytes = queue_.copy(delivery.topic, delivery.event);
   queue_.push(ItemQueue::Record{&subscription, *bytes, delivery.stamp, ItemQueue::no_notice, from_history,
-                                delivery.late});
+                                delivery.late, resume_position(delivery)});
 }
 
 // ---- history, and how it joins live events ----
@@ -344,10 +348,10 @@ void Subscriptions::join(PatternSubscription& subscription, const StreamPosition
         break;
       }
       std::optional<ItemQueue::Bytes> bytes;
-      deliver_live(
-          subscription, match,
-          Delivery{buffered.topic, std::as_bytes(std::span(buffered.event)), buffered.stamp, buffered.late},
-          bytes);
+      deliver_live(subscription, match,
+                   Delivery{buffered.topic, std::as_bytes(std::span(buffered.event)), buffered.stamp,
+                            buffered.late, nullptr, buffered.resume_at},
+                   bytes);
       break;
     }
   }
@@ -365,7 +369,7 @@ void Subscriptions::on_gap(const Gap& gap) {
       enqueue_gap(subscription, match, std::move(announced));
     } else if (subscription.state != PatternSubscription::State::pending) {
       buffer(subscription,
-             PatternSubscription::Buffered{std::string(gap.topic), {}, {}, false, std::move(announced)});
+             PatternSubscription::Buffered{std::string(gap.topic), {}, {}, false, 0, std::move(announced)});
     }
   }
 }
@@ -402,7 +406,7 @@ bool Subscriptions::throttle(PatternSubscription& subscription, const Delivery& 
   if (found == group.throttled.end()) {
     std::string topic(delivery.topic);
     group.throttled.emplace(
-        topic, SubscriptionGroup::Throttled{&subscription, topic, std::nullopt, {}, false, false});
+        topic, SubscriptionGroup::Throttled{&subscription, topic, std::nullopt, {}, false, false, 0});
     group.throttle_deadlines.emplace_back(now_ + group.options.every, std::move(topic));
     return false;
   }
@@ -413,6 +417,7 @@ bool Subscriptions::throttle(PatternSubscription& subscription, const Delivery& 
   throttled.stamp = delivery.stamp;
   throttled.from_history = from_history;
   throttled.late = delivery.late;
+  throttled.resume_at = resume_position(delivery);
   return true;
 }
 
@@ -430,7 +435,7 @@ std::size_t Subscriptions::end_throttles(SubscriptionGroup& group) {
     }
     const auto bytes = queue_.copy(topic, std::as_bytes(std::span(*throttled.event)));
     queue_.push(ItemQueue::Record{throttled.subscription, bytes, throttled.stamp, ItemQueue::no_notice,
-                                  throttled.from_history, throttled.late});
+                                  throttled.from_history, throttled.late, throttled.resume_at});
     throttled.event.reset();
     group.throttle_deadlines.emplace_back(now_ + group.options.every, std::move(topic));
   }
@@ -466,9 +471,9 @@ void Subscriptions::on_delivered(const ItemQueue::Record& record) {
   if (record.notice == ItemQueue::no_notice) {
     PatternSubscription& subscription = *record.subscription;
     if (subscription.delivered_live && !record.from_history) [[likely]] {
-      live_read_.advance(record.stamp.stream, record.stamp.position);
+      live_read_.advance(record.stamp.stream, record.resume_at);
     } else if (!subscription.group->options.last) {
-      subscription.read.advance(record.stamp.stream, record.stamp.position);
+      subscription.read.advance(record.stamp.stream, record.resume_at);
     }
     return;
   }

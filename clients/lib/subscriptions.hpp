@@ -41,6 +41,7 @@ struct PatternSubscription {
     std::string event;
     wire::Stamp stamp;
     bool late{};
+    std::uint64_t resume_at{};
     std::optional<Client::Gap> gap;
   };
 
@@ -73,6 +74,7 @@ struct SubscriptionGroup {
     wire::Stamp stamp;
     bool from_history{};
     bool late{};
+    std::uint64_t resume_at{};
   };
   using Clock = std::chrono::steady_clock;
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -27,6 +28,11 @@ struct Delivery {
   /// A number that belongs to the listener, which may change it. It is kept for each topic of each stream,
   /// initially 0, and spares the listener a look-up by name. Valid as long as the views. nullptr: none.
   std::uint64_t* mark = nullptr;
+  /// With this event, everything of its stream up to here has been delivered, as far as is known: a position
+  /// at which reading can resume. Lower than the event's own position while missing events are being
+  /// recovered, and after a lost connection until Tails have shown what was missed. None: the event's own
+  /// position.
+  std::optional<std::uint64_t> resume_at{};
 };
 
 /// Events of one topic that will never arrive. The views are valid until the callback returns.

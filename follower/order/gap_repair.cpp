@@ -263,7 +263,15 @@ void GapRepair::deliver(Stream& stream, const Delivery& event, bool replayed) {
   delivery.late = event.stamp.position < stream.delivered;
   if (delivery.late) ++counters_.late;
   stream.delivered = std::max(stream.delivered, event.stamp.position);
+  delivery.resume_at = resume_position(stream);
   sink_.deliver(delivery);
+}
+
+std::uint64_t GapRepair::resume_position(const Stream& stream) const noexcept {
+  if (stream.id != current_stream_) return stream.delivered;
+  const bool complete = doubt_until_ == 0 && stream.holes.empty() && stream.reorder_buffer.empty() &&
+                        !is_replaying_range(stream);
+  return complete ? stream.delivered : low_watermark_;
 }
 
 // ---- holes ----
@@ -375,6 +383,7 @@ void GapRepair::find_low_watermark() {
   if (!stream->reorder_buffer.empty())
     low_watermark = std::min(low_watermark, stream->reorder_buffer.begin()->first - 1);
   low_watermark_ = std::max(low_watermark_, low_watermark);
+  if (low_watermark_ >= doubt_until_) doubt_until_ = 0;
 }
 
 GapRepair::Clock::time_point GapRepair::next_deadline() const {

@@ -131,6 +131,12 @@ class GapRepair {
   void on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
                      bool first_on_connection, Clock::time_point now);
 
+  /// The connection was lost: events may be missing that no later event has shown yet.
+  void on_disconnected() noexcept { doubt_until_ = ~std::uint64_t{0}; }
+  /// After on_live_reply(): events of the current stream up to `position` may be missing unnoticed, until the
+  /// low watermark has reached it.
+  void doubt_until(std::uint64_t position) noexcept { doubt_until_ = position; }
+
   /// Maximum of prefetch(), and the best number.
   static constexpr std::size_t prefetched_max = 16;
   /// Announces that events of these topics, at most prefetched_max, are about to arrive in this order. What
@@ -250,6 +256,7 @@ class GapRepair {
   void forward(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now);
   void buffer(Stream& stream, const Event& event, Clock::time_point now);
   void deliver(Stream& stream, const Delivery& event, bool replayed);
+  [[nodiscard]] std::uint64_t resume_position(const Stream& stream) const noexcept;
   void announce(const Buffered& buffered);
   void open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now);
   void declare_lost(Stream& stream, std::string_view topic, const Hole& hole, GapReason reason);
@@ -285,6 +292,7 @@ class GapRepair {
   Clock::time_point tails_at_{};
   std::uint64_t verified_{};  // everything of current_stream_ up to here has been checked
   std::uint64_t low_watermark_{};
+  std::uint64_t doubt_until_{};  // 0: no events are missing, as far as is known
   std::vector<UnconfirmedTail> unconfirmed_tails_;
   Clock::time_point tails_noted_at_{};
   std::uint64_t tails_up_to_{};  // the highest position of unconfirmed_tails_

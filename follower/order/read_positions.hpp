@@ -7,7 +7,8 @@
 
 namespace backplane {
 
-/// The position up to which each stream has been read.
+/// The position up to which each stream has been read: everything up to it has been delivered.
+/// (ReaderProgress also knows what has been delivered above it.)
 class ReadPositions {
  public:
   /// Everything up to `position` has been read. Positions never go back.

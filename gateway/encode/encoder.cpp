@@ -29,21 +29,14 @@ void append_hex(std::uint64_t number, std::string& out) {
   for (int shift = 60; shift >= 0; shift -= 4) out.push_back(digits[number >> shift & 0xf]);
 }
 
-/// A resume token: reading continues after this event.
-void append_sse_id(const wire::Stamp& stamp, const StreamPositions* others, std::string& out) {
-  const auto append = [&out](std::uint64_t stream, std::uint64_t position) {
-    append_hex(stream, out);
-    out.push_back(':');
-    append_number(position, out);
-  };
+/// A resume token: reading continues after these positions.
+void append_sse_id(std::span<const StreamPosition> positions, std::string& out) {
   out.append("id: ");
-  append(stamp.stream, stamp.position);
-  if (others != nullptr) {
-    for (const StreamPosition& each : *others) {
-      if (each.stream == stamp.stream) continue;
-      out.push_back(',');
-      append(each.stream, each.position);
-    }
+  for (const StreamPosition& each : positions) {
+    if (&each != &positions.front()) out.push_back(',');
+    append_hex(each.stream, out);
+    out.push_back(':');
+    append_number(each.position, out);
   }
   out.push_back('\n');
 }
@@ -55,13 +48,17 @@ void append_json_time(std::int64_t unix_ns, std::string& out) {
 }
 
 /// A ServerMessage with a delivery, after its length. The event's bytes are copied unchanged.
-void append_delivery(std::string_view topic, std::span<const std::byte> event, std::string& out) {
+void append_delivery(std::string_view topic, std::span<const std::byte> event, bool late, std::string& out) {
+  constexpr std::string_view late_field{"\x18\x01", 2};  // field 3, a varint, true
+  static_assert(v1::ServerMessage_Delivery::kLateFieldNumber == 3);
   const std::string_view bytes{reinterpret_cast<const char*>(event.data()), event.size()};
-  const std::size_t delivery = wire::delimited_bytes(topic.size()) + wire::delimited_bytes(bytes.size());
+  const std::size_t delivery = wire::delimited_bytes(topic.size()) + wire::delimited_bytes(bytes.size()) +
+                               (late ? late_field.size() : 0);
   wire::append_varint(wire::delimited_bytes(delivery), out);
   wire::append_delimited_head(v1::ServerMessage::kDeliveryFieldNumber, delivery, out);
   wire::append_delimited(v1::ServerMessage_Delivery::kTopicFieldNumber, topic, out);
   wire::append_delimited(v1::ServerMessage_Delivery::kEventFieldNumber, bytes, out);
+  if (late) out.append(late_field);
 }
 
 /// The publisher's time in Unix nanoseconds, if there is one that fits in 64 bits.
@@ -75,7 +72,7 @@ std::optional<std::int64_t> time_ns(const wire::EventView& event) {
 
 /// By hand: protobuf's printer costs twelve times as much.
 void append_envelope(std::string_view topic, const wire::EventView& event, const wire::Stamp& stamp,
-                     std::string& out) {
+                     bool late, std::string& out) {
   out.append("{\"topic\":");
   append_json_string(topic, out);
   out.append(",\"stream\":\"");
@@ -98,6 +95,7 @@ void append_envelope(std::string_view topic, const wire::EventView& event, const
   append_number(event.sequence, out);
   out.append(",\"type\":");
   append_json_string(type_name(event.type_url), out);
+  if (late) out.append(",\"late\":true");
 }
 
 }  // namespace
@@ -114,21 +112,24 @@ std::string_view name(Format format) noexcept {
 }
 
 bool Encoder::encode(Format format, std::string_view topic, std::span<const std::byte> event,
-                     const wire::Stamp& stamp, std::string& out) {
+                     const wire::Stamp& stamp, std::string& out, const EventContext& context) {
   if (event.size() < wire::stamp_bytes) return false;
   const wire::ScanResult scan = wire::scan_event(wire::without_stamp(event));
   if (scan.fault != wire::EventFault::none) return false;
   if (format == Format::proto) {
-    append_delivery(topic, event, out);
+    append_delivery(topic, event, context.late, out);
     return true;
   }
   const wire::EventView& view = scan.event;
 
   const bool json = is_json(format);
-  if (format == Format::sse) append_sse_id(stamp, positions_, out);
+  if (format == Format::sse) {
+    const StreamPosition own{stamp.stream, stamp.position};
+    append_sse_id(context.resume_at == nullptr ? std::span(&own, 1) : std::span(*context.resume_at), out);
+  }
   const std::size_t begin = json ? begin_json_record(format, out) : 0;
   if (json) {
-    append_envelope(topic, view, stamp, out);
+    append_envelope(topic, view, stamp, context.late, out);
   } else {
     out.append(topic).push_back(' ');
     if (format == Format::text_offset) {

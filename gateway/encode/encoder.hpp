@@ -34,12 +34,19 @@ using ByFormat = std::array<T, format_count>;
 [[nodiscard]] std::optional<Format> parse_format(std::string_view name) noexcept;
 [[nodiscard]] std::string_view name(Format format) noexcept;
 
+/// What a reader is told of an event besides the event itself.
+struct EventContext {
+  bool late{};  ///< Delivery::late: written in json and proto
+  /// In sse, the positions that the event's id names, one for each stream. nullptr: the event's own.
+  const StreamPositions* resume_at{};
+};
+
 /// Writes stamped events as lines or messages. Belongs to one thread. Owns the payload types that were added
 /// to payloads(), and scratch memory.
 class Encoder {
  public:
   /// Appends the event to `out`: in the text formats and json as one line with its LF, in sse as
-  /// `id: <stream>:<position>` and `data: <json object>`, in websocket as one frame (json_record.hpp), in
+  /// `id: <resume token>` and `data: <json object>`, in websocket as one frame (json_record.hpp), in
   /// proto as a ServerMessage after its length, which contains the event's own bytes. A typed payload is
   /// written as JSON, text is escaped (text.hpp), bytes are base64. An event without payload has an empty one
   /// (in json: none of `data`, `text` and `base64`). In json, `time` is null if the publisher set none, or
@@ -48,18 +55,13 @@ class Encoder {
   /// @param event a backplane.v1.Event whose last 47 bytes are the stamp; any bytes are safe
   /// @returns false if a broker would not have admitted `event`; then `out` is unchanged.
   [[nodiscard]] bool encode(Format format, std::string_view topic, std::span<const std::byte> event,
-                            const wire::Stamp& stamp, std::string& out);
-
-  /// In sse, the id of an event names the positions of all streams: its own, and these of the others. The
-  /// list outlives the encoder, or is replaced; nullptr: ids name the event's own stream only.
-  void set_positions(const StreamPositions* positions) noexcept { positions_ = positions; }
+                            const wire::Stamp& stamp, std::string& out, const EventContext& context = {});
 
   /// The payload types: which ones are missing, and where to add those that a broker knows.
   [[nodiscard]] PayloadJson& payloads() noexcept { return payload_json_; }
 
  private:
   PayloadJson payload_json_;
-  const StreamPositions* positions_{};
 };
 
 }  // namespace backplane::gateway

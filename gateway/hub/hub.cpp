@@ -34,9 +34,7 @@ Hub::Hub(HubLimits limits, Outlet& outlet, TopicDirectory& directory, Clock::tim
                  .age_max = limits.values_age_max},
                 routes_, encoder_),
       wait_from_(now + limits.first_wait),
-      now_(now) {
-  encoder_.set_positions(&read_.all());
-}
+      now_(now) {}
 
 Hub::~Hub() = default;
 

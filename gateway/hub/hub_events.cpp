@@ -27,7 +27,7 @@ void Hub::on_event(const Delivery& delivery) {
   ++counters_.events;
   RoutedTopic& topic = routes_.topic(delivery);
   const wire::Stamp& stamp = delivery.stamp;
-  read_.advance(stamp.stream, stamp.position);
+  read_.advance(stamp.stream, delivery.resume_at.value_or(stamp.position));
   position_.advance(
       {stamp.position, topic.stream == stamp.stream ? topic.stream_id : routes_.stream_id(stamp.stream)});
   if (!topic.needed) {
@@ -39,7 +39,8 @@ void Hub::on_event(const Delivery& delivery) {
   for (std::size_t format = 0; format < format_count; ++format) {
     if (topic.routes[format] == RouteTable::none) continue;
     line_.clear();
-    if (!encoder_.encode(static_cast<Format>(format), delivery.topic, delivery.event, stamp, line_)) {
+    if (!encoder_.encode(static_cast<Format>(format), delivery.topic, delivery.event, stamp, line_,
+                         {.late = delivery.late, .resume_at = &read_.all()})) {
       return announce_undecodable(topic, stamp);  // the other formats would fail alike
     }
     ++counters_.encoded;

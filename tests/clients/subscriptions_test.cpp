@@ -258,6 +258,21 @@ TEST_F(SubscriptionsTest, TheTokenCoversDeliveredEventsNotQueuedOnes) {
   EXPECT_EQ(token(), "0000000700000001:11");
 }
 
+TEST_F(SubscriptionsTest, TheTokenStaysBeforeEventsThatAreBeingRecovered) {
+  broker.position = 10;
+  subscribe("a");
+  live();
+  const auto& entry = broker.publish("a");
+  Delivery delivery{entry.topic, std::as_bytes(std::span(entry.event)), entry.stamp};
+  delivery.resume_at = 8;
+  subscriptions->on_event(delivery);
+  take();
+  EXPECT_EQ(token(), "0000000700000001:10") << "where the subscription began";
+  publish("a");
+  take();
+  EXPECT_EQ(token(), "0000000700000001:12");
+}
+
 TEST_F(SubscriptionsTest, TheTokenOfAResumedSubscriptionNeverGoesBeyondDeliveredEvents) {
   for (int i = 0; i < 6; ++i) broker.publish("a");
   subscribe("a", {.since_token = "0000000700000001:2"});

@@ -20,6 +20,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   void deliver(const Delivery& delivery) override {
     out.push_back(
         fmt::format("{} {}{}", delivery.topic, delivery.stamp.offset, delivery.late ? " late" : ""));
+    resume_at.push_back(delivery.resume_at.value_or(0));
     if (delivery.mark != nullptr) marks.push_back((*delivery.mark)++);
   }
   void gap(const Gap& gap) override {
@@ -87,7 +88,8 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   std::uint64_t ticket{};
   std::optional<ReplayRequest> request;
   std::vector<std::string> out;
-  std::vector<std::uint64_t> marks;  ///< as they arrived; each call increments the mark
+  std::vector<std::uint64_t> resume_at;  ///< Delivery::resume_at
+  std::vector<std::uint64_t> marks;      ///< as they arrived; each call increments the mark
 };
 
 TEST_F(GapRepairTest, DeliversEventsInOrderAtOnce) {
@@ -513,6 +515,44 @@ TEST_F(GapRepairTest, ALossThatShowsOnlyLaterIsDeliveredAsLate) {
   ASSERT_TRUE(next_replay());
   reply({{"a", {stream, 3, 2, 1, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "b 1", "a 2 late", "a 3"));
+}
+
+TEST_F(GapRepairTest, ReadingResumesAfterTheLastEventExceptWhileEventsAreMissing) {
+  subscribe("a");
+  subscribe("b");
+  arrive("a", 1, 1, 0);
+  arrive("b", 5, 1, 0);  // a 2 at position 3 is lost, which nothing shows yet
+  arrive("a", 7, 3, 3);
+  arrive("b", 8, 2, 5);
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 3, 2, 1, 1}}});
+  ASSERT_THAT(out, ElementsAre("a 1", "b 1", "a 2 late", "a 3", "b 2"));
+  EXPECT_THAT(resume_at, ElementsAre(1u, 5u, 0u, 0u, 8u))
+      << "the events from a 2 to b 2 were in the reorder buffer";
+}
+
+TEST_F(GapRepairTest, AfterALostConnectionReadingResumesBeforeItUntilNothingIsMissing) {
+  subscribe("a");
+  subscribe("b");
+  arrive("a", 3, 1, 0);
+  pass_time(1000ms);
+  tails({}, 3);
+  pass_time(0ms);
+  gap_repair.on_disconnected();
+  // a 2 at position 4 was published meanwhile.
+  arrive("b", 6, 1, 0);
+  gap_repair.on_live_reply(ticket, stream, 6, /*first_on_connection=*/true, now);
+  gap_repair.doubt_until(6);
+  arrive("b", 7, 2, 6);
+  EXPECT_THAT(resume_at, ElementsAre(3u, 3u, 3u));
+  tails({{"a", 4, 2}, {"b", 7, 2}}, 7);
+  pass_time(100ms);
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 4, 2, 3, 1}}});
+  pass_time(0ms);
+  arrive("b", 8, 3, 7);
+  ASSERT_THAT(out, ElementsAre("a 1", "b 1", "b 2", "a 2 late", "b 3"));
+  EXPECT_EQ(resume_at.back(), 8u);
 }
 
 TEST_F(GapRepairTest, InvalidRepliesAreCountedAndEndTheReplay) {

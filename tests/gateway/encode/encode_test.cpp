@@ -81,6 +81,24 @@ TEST(Encode, AServerSentEventHasTheResumeTokenAndTheJsonObject) {
             "id: 00c0ffee0000002a:9\ndata: " + encode(Format::json, event) + "\n");
 }
 
+TEST(Encode, TheIdOfAServerSentEventNamesThePositionsThatItIsGiven) {
+  const std::string bytes = stamped(with_text("x"));
+  const StreamPositions positions{{2, 5}, {1, 7}};
+  Encoder encoder;
+  std::string out;
+  ASSERT_TRUE(encoder.encode(Format::sse, "t", std::as_bytes(std::span(bytes)), stamp, out,
+                             {.late = true, .resume_at = &positions}));
+  EXPECT_THAT(out, ::testing::StartsWith("id: 0000000000000002:5,0000000000000001:7\ndata: {"));
+  EXPECT_THAT(out, ::testing::HasSubstr(",\"type\":\"\",\"late\":true,\"text\":\"x\"}\n"));
+  out.clear();
+  ASSERT_TRUE(
+      encoder.encode(Format::proto, "t", std::as_bytes(std::span(bytes)), stamp, out, {.late = true}));
+  v1::ServerMessage message;
+  ASSERT_TRUE(message.ParseFromString(out.substr(1)));
+  EXPECT_TRUE(message.delivery().late());
+  EXPECT_EQ(message.delivery().event().text(), "x");
+}
+
 TEST(Encode, AWebSocketFrameHasTheJsonObjectWithoutItsLineEnd) {
   for (const std::size_t size : {0u, 1000u, 70'000u}) {
     const v1::Event event = with_text(std::string(size, 'x'));
