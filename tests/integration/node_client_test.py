@@ -21,6 +21,11 @@ class Golden(BackplaneTest):
         self.assertEqual(node.wait_exit(), 0, node.transcript())
         node.wait_line(node.out, r"^# pass [1-9]|^ℹ pass [1-9]")
 
+    def test_a_stream_is_in_order_and_complete_and_resumes_without_a_loss(self):
+        node = self.run_process([NODE, "--test", str(HERE / "node_order.test.mjs")])
+        self.assertEqual(node.wait_exit(120), 0, node.transcript())
+        node.wait_line(node.out, r"^# pass [1-9]|^ℹ pass [1-9]")
+
 
 class NodeClient(ClientScenarios, BackplaneTest):
     COMMAND = [NODE, str(HERE / "node_driver.mjs")]

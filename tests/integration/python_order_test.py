@@ -215,14 +215,14 @@ class Order(unittest.TestCase):
                 self.run_one(seed, Begin(position=5), history_max=6, published_before=80, after=5)
 
     def test_readers_that_end_anywhere_and_resume_miss_nothing(self):
-        for seed in range(40):
+        for seed in range(12):
             simulation = Simulation(seed, ["a.x", "a.*"], Begin())
             for _ in range(40):
                 simulation.step(0.3)
             simulation.settle()
             broker, queue = simulation.broker, list(simulation.queue)
             wanted = {(topic, stamp.offset) for topic, _, stamp in broker.events if simulation.matches(topic)}
-            for cut in range(0, len(queue), 3):
+            for cut in range(len(queue) + 1):
                 seen = {(item.topic, item.stamp.offset) for item in queue[:cut] if isinstance(item, Event)}
                 position = max((item[1] for item in queue[:cut] if isinstance(item, tuple)), default=0)
                 simulation.queue.clear()
