@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 
 #include <fmt/format.h>
 
@@ -13,6 +12,7 @@
 #include "cli/sub_options.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/write.hpp"
+#include "follower/order/reader_progress.hpp"
 #include "follower/order/resume_token.hpp"
 
 namespace backplane::cli {
@@ -23,6 +23,11 @@ using Clock = Waiter::Clock;
 using Kind = GatewayItem::Kind;
 
 constexpr std::chrono::milliseconds step_limit = 5s;
+// How often the position is requested: if events have arrived since, and otherwise.
+constexpr Clock::duration position_interval = 1s;
+constexpr Clock::duration quiet_position_interval = 10s;
+// Added to a period of history when it is requested again: requests take time.
+constexpr std::chrono::nanoseconds ago_margin = 1s;
 constexpr Clock::duration pause_min = 250ms;
 constexpr Clock::duration pause_max = 5s;
 
@@ -47,6 +52,7 @@ class GatewaySub {
         print_message("sub", ended_by.error().text);
         return ExitCode::failed;
       }
+      progress_.on_disconnected();
       report_lost(ended_by.error());
       const auto until = std::min(Clock::now() + pause_, options_.deadline);
       while (Clock::now() < until && waiter_.wait({}, until)) {
@@ -74,13 +80,19 @@ class GatewaySub {
       if (auto taken = take_all(gateway); !taken) return taken;
       if (!received) return received;
       printer_.output().flush();
-      if (!ended()) (void)waiter_.wait(fds, options_.deadline);
+      if (ended()) break;
+      if (auto requested = request_position(gateway); !requested) return requested;
+      (void)waiter_.wait(fds, std::min(options_.deadline, position_due()));
     }
     return {};
   }
 
   Result<void> subscribe(GatewayConnection& gateway) {
     unconfirmed_ = options_.patterns.size();
+    position_requested_ = false;
+    positions_received_ = 0;
+    reported_positions_.clear();
+    resumed_ = true;
     binary_now_ = false;
     if (auto sent = gateway.send_line(options_.format.binary() ? "FORMAT proto" : "FORMAT json"); !sent)
       return sent;
@@ -94,8 +106,10 @@ class GatewaySub {
       if (!handle(*item, *reply)) return refusal(*item);
     }
     binary_now_ = options_.format.binary();
+    const SubscribeOptions request = next_request();
     for (const std::string& pattern : options_.patterns) {
-      auto sent = binary_now_ ? send(gateway, message_for(pattern)) : gateway.send_line(line_for(pattern));
+      auto sent = binary_now_ ? send(gateway, message_for(pattern, request))
+                              : gateway.send_line(line_for(pattern, request));
       if (!sent) return sent;
     }
     return {};
@@ -121,19 +135,31 @@ class GatewaySub {
 
   /// @returns whether to continue.
   bool handle(const GatewayItem& item, std::string_view piece) {
+    // Losses from this client's backlog can be announced right after the reply to POSITION.
+    if (item.kind != Kind::gap) progress_.complete(std::exchange(reported_positions_, {}));
     switch (item.kind) {
       case Kind::event:
+        if (options_.every.count() == 0 &&
+            !progress_.admit(item.topic, item.stream, item.position, item.offset)) {
+          return true;
+        }
+        events_since_position_ = true;
         append_gateway_item(options_.format, item, piece, printer_.output().buffer());
         printer_.count_event();
-        seen_[item.stream] = std::max(seen_[item.stream], item.position);
         return true;
       case Kind::gap:
       case Kind::reset:
+        if (item.kind == Kind::reset) progress_.restart(item.stream);
+        if (item.kind == Kind::gap && item.first > 0) progress_.lose(item.topic, item.stream, item.last);
         append_gateway_item(options_.format, item, piece, printer_.output().buffer());
         printer_.count_miss();
         return true;
       case Kind::ok:
-        if (unconfirmed_ > 0 && --unconfirmed_ == 0) on_subscribed();
+        if (item.text.starts_with("POSITION")) {
+          on_position(item.text);
+        } else if (unconfirmed_ > 0 && --unconfirmed_ == 0) {
+          on_subscribed();
+        }
         return true;
       case Kind::wait:
         print_message("sub", fmt::format("the gateway at {} is waiting for a broker", address_));
@@ -142,6 +168,12 @@ class GatewaySub {
         print_message("sub", fmt::format("the gateway at {} is connected to a broker again", address_));
         return true;
       case Kind::error:
+        // An older gateway does not know POSITION.
+        if (unconfirmed_ > 0 || !position_requested_) return false;
+        position_requested_ = false;
+        positions_received_ = 2;
+        position_received_at_ = Clock::now();
+        return true;
       case Kind::bye:
         return false;
       case Kind::other:
@@ -166,38 +198,88 @@ class GatewaySub {
     pause_ = pause_min;
     if (std::exchange(reported_lost_, false)) {
       printer_.output().flush();
-      const bool resumed = !resume().empty();
       print_message("sub", fmt::format("connected to the gateway at {}{}", address_,
-                                       resumed || !was_connected_ ? "" : "; events may have been missed"));
-      if (was_connected_ && !resumed) printer_.count_miss();
+                                       resumed_ ? "" : "; events may have been missed"));
+      if (!resumed_) printer_.count_miss();
     }
     was_connected_ = true;
   }
 
-  /// The resume token after the last event; empty if there is none, or with --every, which skips events.
-  [[nodiscard]] std::string resume() const {
-    if (options_.every.count() > 0) return {};
-    std::vector<StreamPosition> positions;
-    for (const auto& [stream, position] : seen_) positions.push_back({stream, position});
-    return resume_token(positions);
+  // ---- positions ----
+
+  /// When the position is to be requested; never while the gateway has a request, or cannot reply.
+  [[nodiscard]] Clock::time_point position_due() const {
+    if (unconfirmed_ > 0 || position_requested_ || options_.every.count() > 0)
+      return Clock::time_point::max();
+    if (positions_received_ < 2) return Clock::time_point::min();  // the second reply confirms the first
+    return position_received_at_ + (events_since_position_ ? position_interval : quiet_position_interval);
   }
 
-  [[nodiscard]] std::string line_for(const std::string& pattern) const {
+  Result<void> request_position(GatewayConnection& gateway) {
+    if (Clock::now() < position_due()) return {};
+    position_requested_ = true;
+    if (!binary_now_) return gateway.send_line("POSITION");
+    v1::ClientMessage message;
+    message.mutable_report_position();
+    return send(gateway, message);
+  }
+
+  /// `POSITION <token>`: everything up to these positions has arrived.
+  void on_position(std::string_view reply) {
+    position_requested_ = false;
+    position_received_at_ = Clock::now();
+    ++positions_received_;
+    events_since_position_ = false;
+    const std::size_t space = reply.find(' ');
+    if (space == std::string_view::npos) return;
+    if (auto positions = parse_resume_token(reply.substr(space + 1)))
+      reported_positions_ = std::move(*positions);
+  }
+
+  struct SubscribeOptions {
+    bool last{};
+    Since since{};
+  };
+
+  /// What to request: the options of the command line at first, later what resumes. Sets resumed_.
+  SubscribeOptions next_request() {
+    SubscribeOptions request{options_.last, options_.since};
+    const Clock::time_point now = Clock::now();
+    if (!was_connected_) begun_at_ = now;
+    if (!was_connected_) return request;
+    resumed_ = options_.every.count() == 0;  // it leaves events out
+    if (!resumed_) return request;
+    if (StreamPositions positions = progress_.resume_at(); !positions.empty()) {
+      return {false, AfterPositions{std::move(positions)}};
+    }
+    // The first request is made again, and what has arrived since is ignored. Values newer than those that
+    // arrived do not show what came between them.
+    if (options_.last) resumed_ = false;
+    const std::chrono::nanoseconds elapsed = now - begun_at_ + ago_margin;
+    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
+      request.since = std::min<std::chrono::nanoseconds>(*ago + elapsed, since_max);
+    } else if (!options_.last && std::holds_alternative<std::monostate>(options_.since)) {
+      request.since = elapsed;
+    }
+    return request;
+  }
+
+  [[nodiscard]] std::string line_for(const std::string& pattern, const SubscribeOptions& request) const {
     std::string line = "SUB " + pattern;
     if (options_.every.count() > 0) line += " every=" + format_duration(options_.every);
-    if (const std::string token = resume(); !token.empty()) return line + " since=" + token;
-    if (options_.last) line += " last";
-    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
+    if (request.last) line += " last";
+    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&request.since)) {
       line += " since=" + format_duration(*ago);
-    } else if (const auto* offset = std::get_if<AfterOffset>(&options_.since)) {
+    } else if (const auto* offset = std::get_if<AfterOffset>(&request.since)) {
       line += fmt::format(" since={}", offset->offset);
-    } else if (const auto* after = std::get_if<AfterPositions>(&options_.since)) {
+    } else if (const auto* after = std::get_if<AfterPositions>(&request.since)) {
       line += " since=" + resume_token(after->positions);
     }
     return line;
   }
 
-  [[nodiscard]] v1::ClientMessage message_for(const std::string& pattern) const {
+  [[nodiscard]] v1::ClientMessage message_for(const std::string& pattern,
+                                              const SubscribeOptions& request) const {
     v1::ClientMessage message;
     v1::ClientMessage::Subscribe& subscribe = *message.mutable_subscribe();
     subscribe.set_pattern(pattern);
@@ -206,16 +288,12 @@ class GatewaySub {
       into.set_nanos(static_cast<std::int32_t>(from.count() % 1'000'000'000));
     };
     if (options_.every.count() > 0) set(options_.every, *subscribe.mutable_every());
-    if (const std::string token = resume(); !token.empty()) {
-      subscribe.set_resume(token);
-      return message;
-    }
-    subscribe.set_last(options_.last);
-    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
+    subscribe.set_last(request.last);
+    if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&request.since)) {
       set(*ago, *subscribe.mutable_ago());
-    } else if (const auto* offset = std::get_if<AfterOffset>(&options_.since)) {
+    } else if (const auto* offset = std::get_if<AfterOffset>(&request.since)) {
       subscribe.set_offset(offset->offset);
-    } else if (const auto* after = std::get_if<AfterPositions>(&options_.since)) {
+    } else if (const auto* after = std::get_if<AfterPositions>(&request.since)) {
       subscribe.set_resume(resume_token(after->positions));
     }
     return message;
@@ -232,9 +310,16 @@ class GatewaySub {
   std::string address_;
   SubPrinter& printer_;
   Waiter& waiter_;
-  std::map<std::uint64_t, std::uint64_t> seen_;  // the last position of each stream
-  std::size_t unconfirmed_{};                    // subscriptions
-  bool binary_now_{};                            // the session has switched to proto
+  ReaderProgress progress_;
+  std::size_t unconfirmed_{};  // subscriptions
+  bool binary_now_{};          // the session has switched to proto
+  bool position_requested_{};  // and the reply has not arrived
+  bool events_since_position_{};
+  Clock::time_point position_received_at_{};
+  int positions_received_{};            // on this connection
+  StreamPositions reported_positions_;  // by the last reply, until the next line shows that they are complete
+  Clock::time_point begun_at_{};        // when the first request that succeeded was made
+  bool resumed_{true};                  // nothing was missed between the last connection and this one
   bool was_connected_{};
   bool reported_lost_{};
   bool refused_{};

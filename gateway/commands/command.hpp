@@ -39,6 +39,8 @@ struct SetPolicy {
 struct ListTopics {
   std::string pattern;
 };
+/// Requests the position before which the client has everything: see Subscriber::on_position().
+struct ReportPosition {};
 struct Ping {};
 struct Help {};
 struct Quit {};
@@ -51,8 +53,8 @@ struct BadCommand {
   std::string text;
 };
 
-using Command = std::variant<Nothing, Subscribe, Unsubscribe, Publish, SetFormat, SetPolicy, ListTopics, Ping,
-                             Help, Quit, BadCommand>;
+using Command = std::variant<Nothing, Subscribe, Unsubscribe, Publish, SetFormat, SetPolicy, ListTopics,
+                             ReportPosition, Ping, Help, Quit, BadCommand>;
 
 /// gap, latest or disconnect; nothing for any other name.
 [[nodiscard]] std::optional<fanout::Policy> parse_policy(std::string_view name) noexcept;

@@ -163,11 +163,12 @@ Command parse_line(std::string_view line) {
   if (verb == "FORMAT") return parse_format_command(rest);
   if (verb == "POLICY") return parse_policy_command(rest);
   if (verb == "TOPICS") return parse_topics(rest);
+  if (verb == "POSITION") return alone<ReportPosition>(verb, rest);
   if (verb == "PING") return alone<Ping>(verb, rest);
   if (verb == "HELP") return alone<Help>(verb, rest);
   if (verb == "QUIT") return alone<Quit>(verb, rest);
-  return expected("unknown_command", "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT",
-                  verb);
+  return expected("unknown_command",
+                  "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT", verb);
 }
 
 std::string_view help_lines() {
@@ -185,6 +186,7 @@ std::string_view help_lines() {
          "+HELP FORMAT <format>            set the format of events: text, text+offset, json or proto\n"
          "+HELP POLICY <policy>            what happens if you read too slowly: gap, latest or disconnect\n"
          "+HELP TOPICS [<pattern>]         list topics with last offset, bytes and age: TOPICS stock.>\n"
+         "+HELP POSITION                   a token before which you have everything: for since=<token>\n"
          "+HELP PING                       reply with +PONG\n"
          "+HELP QUIT                       close the connection\n";
 }

@@ -67,6 +67,7 @@ void Hub::add(fanout::ClientId id, Format format) {
 void Hub::remove(fanout::ClientId id) {
   Client* const client = find(id);
   if (client == nullptr) return;
+  client->leaving = true;
   client->deferred.clear();
   for (auto& [pattern, subscription] : client->subscriptions) leave_audience(subscription, /*left=*/true);
   while (!client->subscriptions.empty()) end(client->subscriptions.begin()->second);
@@ -154,18 +155,10 @@ void Hub::execute(Client& client, request::SetFormat& request, Clock::time_point
   }
 }
 
-void Hub::execute(Client& client, request::ReportPosition&, Clock::time_point) {
-  // Events in the reorder buffer have not been sent, and may be below the position at which reading began:
-  // then only the last event sent shows how far the client has come. Without one, the client keeps the
-  // position that it has.
-  const StreamPositions live = broker_->live_positions();
-  if (live.empty()) return;
-  ReadPositions reached = read_;
-  if (!broker_->is_recovering()) {
-    for (const StreamPosition& each : live) reached.advance(each.stream, each.position);
-  }
-  if (reached.all().empty()) return;
-  notify(client, [positions = reached.all()](Subscriber& subscriber) { subscriber.on_position(positions); });
+void Hub::execute(Client& client, request::ReportPosition& request, Clock::time_point) {
+  notify(client, [positions = complete_positions(client, request.verified)](Subscriber& subscriber) {
+    subscriber.on_position(positions);
+  });
 }
 
 void Hub::execute(Client& client, request::Echo& request, Clock::time_point) {

@@ -149,6 +149,9 @@ class Hub final : public ReaderListener {
   /// @param left the engine has removed the client from the audience already
   void leave_audience(Subscription& subscription, bool left);
   void set_start(Subscription& subscription, const EnginePosition& start);
+  [[nodiscard]] ReadPositions reached() const;
+  static void note_joined(Client& client, const StreamPositions& at);
+  [[nodiscard]] StreamPositions complete_positions(const Client& client, bool verified) const;
 
   // Events and notices: hub_events.cpp.
   /// @param position of the loss in the notice's stream: subscriptions that began after it are not concerned
@@ -164,13 +167,18 @@ class Hub final : public ReaderListener {
   void send_values(Subscription& subscription);
   void send_all_values(Subscription& subscription);
   bool send_value_slice(Subscription& subscription);
+  [[nodiscard]] static bool has_sent_value(const Subscription& subscription, std::string_view topic);
   [[nodiscard]] bool arrives_live(Subscription& subscription, const RoutedTopic& topic,
                                   const wire::Stamp& stamp);
 
   // Backfill by history: hub_replay.cpp.
   void start_replay(Subscription& subscription);
   void continue_replay(Subscription& subscription);
-  void finish_replay(Subscription& subscription);
+  void finish_replay(Subscription& subscription, const StreamPositions& through);
+  [[nodiscard]] StreamPositions joined_positions(Subscription& subscription, const StreamPositions& through);
+  [[nodiscard]] static bool waits_for_other_replay(const Subscription& subscription);
+  void request_replay(Subscription& subscription);
+  void request_waiting_replays(Client& client);
   void append_replay_notice(Subscription& subscription, const Notice& notice);
 
   // Backfill of either kind: hub_backfill.cpp.
@@ -201,7 +209,7 @@ class Hub final : public ReaderListener {
   std::uint64_t live_ticket_{};
   std::uint64_t serial_{};   // of the current event, or the last
   EnginePosition position_;  // the highest of the last event's stream
-  ReadPositions read_;       // of every stream
+  ReadPositions read_;       // of every stream: where a client that has received the last event can resume
   Clock::time_point low_watermark_due_{};
   std::string line_;  // scratch memory
 };

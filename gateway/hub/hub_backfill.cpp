@@ -1,6 +1,7 @@
 // Backfill of either kind: its state, and how it waits for a slow client.
 #include <utility>
 
+#include "gateway/encode/json_record.hpp"
 #include "gateway/hub/hub_state.hpp"
 
 namespace backplane::gateway {
@@ -20,8 +21,10 @@ void Hub::end_backfill(Subscription& subscription) {
   Client& client = *subscription.client;
   const bool started = backfill.started;
   if (backfill.kind == Backfill::Kind::replay) {
-    replays_.erase(backfill.request);
-    broker_->cancel(backfill.request);
+    if (backfill.request != 0) {
+      replays_.erase(backfill.request);
+      broker_->cancel(backfill.request);
+    }
   } else if (started) {
     retained_.end_slices(*subscription.pattern->retained);
   } else if (const auto waiting = awaiting_values_.find(subscription.pattern->retained);
@@ -33,7 +36,9 @@ void Hub::end_backfill(Subscription& subscription) {
     client.paused.remove(&subscription);
     --client.backfills_started;
   }
+  const bool was_replay = backfill.kind == Backfill::Kind::replay;
   subscription.backfill.reset();
+  if (was_replay && is_sse(client.format) && !client.leaving) request_waiting_replays(client);
   if (started && client.backfills_started == 0 && !client.deferred.empty() && !client.resuming)
     resume_deferred(client);
 }

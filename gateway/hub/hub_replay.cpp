@@ -6,11 +6,40 @@
 // after the client joined, and is therefore in the join buffer or still to come. Everything up to that
 // position has been sent by the replay, and the engine skips it. Between history and live events, nothing is
 // missing and nothing arrives twice.
+//
+// A client of Server-Sent Events gets an event once, even if several of its patterns match it. The histories
+// of overlapping patterns are therefore sent one after the other. A later one leaves out what an earlier one,
+// which is active by then, sends: from history or live. (In the other protocols each SUB is a request of its
+// own, and gets its whole history.)
+
+#include <algorithm>
 #include <utility>
 
+#include "gateway/encode/json_record.hpp"
 #include "gateway/hub/hub_state.hpp"
 
 namespace backplane::gateway {
+
+namespace {
+
+std::string_view take_token(std::string_view& rest) {
+  const std::string_view token = rest.substr(0, rest.find('.'));
+  rest.remove_prefix(std::min(token.size() + 1, rest.size()));
+  return token;
+}
+
+/// Whether some topic matches both patterns. May be true for two that differ in $SYS only.
+bool overlap(std::string_view a, std::string_view b) {
+  while (!a.empty() && !b.empty()) {
+    const std::string_view of_a = take_token(a);
+    const std::string_view of_b = take_token(b);
+    if (of_a == ">" || of_b == ">") return true;
+    if (of_a != of_b && of_a != "*" && of_b != "*") return false;
+  }
+  return a.empty() && b.empty();
+}
+
+}  // namespace
 
 void Hub::start_replay(Subscription& subscription) {
   subscription.backfill = std::make_unique<Backfill>();
@@ -21,8 +50,46 @@ void Hub::start_replay(Subscription& subscription) {
   }
   confirm(subscription);
   mark_started(subscription);
+  if (!waits_for_other_replay(subscription)) request_replay(subscription);
+}
+
+bool Hub::waits_for_other_replay(const Subscription& subscription) {
+  const Client& client = *subscription.client;
+  if (!is_sse(client.format) || client.subscriptions.size() == 1) return false;
+  const std::string& own = subscription.pattern->pattern.str();
+  return std::any_of(client.subscriptions.begin(), client.subscriptions.end(), [&](const auto& each) {
+    const Subscription& other = each.second;
+    if (&other == &subscription || !other.backfill || other.backfill->kind != Backfill::Kind::replay)
+      return false;
+    return (other.backfill->request != 0 || each.first < own) && overlap(each.first, own);
+  });
+}
+
+void Hub::request_replay(Subscription& subscription) {
+  const Client& client = *subscription.client;
+  Backfill& backfill = *subscription.backfill;
+  if (is_sse(client.format)) {
+    for (const auto& [pattern, other] : client.subscriptions) {
+      if (other.active && overlap(pattern, subscription.pattern->pattern.str()))
+        backfill.others.push_back(&other);
+    }
+    // An id names one position for each stream. While the histories of several are read, one after the other,
+    // no id can name how far all are.
+    backfill.has_ids = client.format == Format::sse && broker_->live_positions().size() <= 1;
+    if (const auto* after = std::get_if<AfterPositions>(subscription.since.get())) {
+      for (const StreamPosition& each : after->positions) backfill.ids.advance(each.stream, each.position);
+    }
+  }
   backfill.request = broker_->replay(subscription.pattern->pattern.str(), *subscription.since);
   replays_.emplace(backfill.request, &subscription);
+}
+
+void Hub::request_waiting_replays(Client& client) {
+  for (auto& [pattern, subscription] : client.subscriptions) {
+    const Backfill* const backfill = subscription.backfill.get();
+    if (backfill == nullptr || backfill->kind != Backfill::Kind::replay || backfill->request != 0) continue;
+    if (!waits_for_other_replay(subscription)) request_replay(subscription);
+  }
 }
 
 void Hub::on_replayed(std::uint64_t request, const Delivery& delivery) {
@@ -31,13 +98,21 @@ void Hub::on_replayed(std::uint64_t request, const Delivery& delivery) {
   Subscription& subscription = *found->second;
   if (!subscription.pattern->pattern.matches(delivery.topic)) return;
   Backfill& backfill = *subscription.backfill;
-  backfill.next_offset = delivery.stamp.offset + 1;
-  backfill.advance({delivery.stamp.position, routes_.stream_id(delivery.stamp.stream)});
+  const wire::Stamp& stamp = delivery.stamp;
+  backfill.next_offset = stamp.offset + 1;
+  backfill.advance({stamp.position, routes_.stream_id(stamp.stream)});
+  const bool sent_by_other =
+      std::any_of(backfill.others.begin(), backfill.others.end(),
+                  [&](const Subscription* other) { return other->pattern->pattern.matches(delivery.topic); });
+  if (sent_by_other) return;
   ++counters_.replayed;
-  // While the histories of several streams are read, one after the other, no id can name how far all are.
   Format format = subscription.client->format;
-  if (format == Format::sse && broker_->live_positions().size() > 1) format = Format::sse_without_ids;
-  if (encoder_.encode(format, delivery.topic, delivery.event, delivery.stamp, backfill.text)) return;
+  if (format == Format::sse && !backfill.has_ids) format = Format::sse_without_ids;
+  if (format == Format::sse) backfill.ids.advance(stamp.stream, stamp.position);
+  if (encoder_.encode(format, delivery.topic, delivery.event, stamp, backfill.text,
+                      {.resume_at = &backfill.ids.all()})) {
+    return;
+  }
   ++counters_.undecodable;
   append_replay_notice(subscription, {.kind = Notice::Kind::gap,
                                       .topic = std::string(delivery.topic),
@@ -63,6 +138,7 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
                                         .stream = slice.reset->new_stream,
                                         .reason = {}});
     backfill.next_offset = 0;
+    backfill.ids.replace(slice.reset->old_stream, {slice.reset->new_stream, 0});
   }
   if (slice.gone) {
     const std::uint64_t next = slice.gone->first_available_offset;
@@ -81,14 +157,14 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
                                         .first = 0,
                                         .last = 0,
                                         .reason = name(GapReason::recovery_timeout)});
-    return finish_replay(subscription);
+    return finish_replay(subscription, reached().all());
   }
   if (slice.complete) {
     for (const StreamPosition& each : slice.through) {
       backfill.advance({each.position, routes_.stream_id(each.stream)});
     }
     backfill.caught_up = true;
-    if (backfill.requested_buffered) return finish_replay(subscription);
+    if (backfill.requested_buffered) return finish_replay(subscription, slice.through);
   }
   if (backfill.text.empty()) return continue_replay(subscription);
   send(*subscription.client, std::make_shared<const std::string>(std::exchange(backfill.text, {})),
@@ -107,9 +183,32 @@ void Hub::continue_replay(Subscription& subscription) {
   broker_->replay_more(backfill.request);
 }
 
-void Hub::finish_replay(Subscription& subscription) {
-  const Client& client = *subscription.client;
+/// The positions from which the subscription's live events continue, `through` in the streams that were read.
+/// Of the others, whose broker is away, the client gets what the reader receives once it is back. What it
+/// missed before is lost to it.
+StreamPositions Hub::joined_positions(Subscription& subscription, const StreamPositions& through) {
+  StreamPositions joined = through;
+  const auto* after = std::get_if<AfterPositions>(subscription.since.get());
+  for (const StreamPosition& read : read_.all()) {
+    if (position_in(through, read.stream)) continue;
+    const auto known = after == nullptr ? std::nullopt : position_in(after->positions, read.stream);
+    if (known && *known < read.position) {
+      append_replay_notice(subscription, {.kind = Notice::Kind::gap,
+                                          .topic = subscription.pattern->pattern.str(),
+                                          .stream = read.stream,
+                                          .first = 0,
+                                          .last = 0,
+                                          .reason = name(GapReason::recovery_timeout)});
+    }
+    joined.push_back({read.stream, std::max(read.position, known.value_or(0))});
+  }
+  return joined;
+}
+
+void Hub::finish_replay(Subscription& subscription, const StreamPositions& through) {
+  Client& client = *subscription.client;
   Backfill& backfill = *subscription.backfill;
+  note_joined(client, joined_positions(subscription, through));
   if (!backfill.text.empty()) {
     send(client, std::make_shared<const std::string>(std::exchange(backfill.text, {})),
          /*notify_when_drained=*/false);
@@ -119,6 +218,7 @@ void Hub::finish_replay(Subscription& subscription) {
   } else if (backfill.buffered) {
     auto skip = std::make_shared<fanout::Skip>();
     for (const EnginePosition& each : backfill.through) skip->add_stream(each.stream, each.position);
+    for (const Subscription* const other : backfill.others) skip->except(other->audience->id);
     outlet_.release_join_buffer(client.id, subscription.audience->id, std::move(skip));
     for (const EnginePosition& each : backfill.through) {
       const bool same = each.stream == subscription.start.stream || backfill.through.size() == 1;

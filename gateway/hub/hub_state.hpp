@@ -31,6 +31,10 @@ struct Hub::Backfill {
   bool requested_buffered{};    ///< live events were in the join buffer when the current slice was requested
   /// One position for each stream, of the last event or complete slice.
   std::vector<EnginePosition> through;
+  // In sse.
+  bool has_ids{};                           ///< its events have ids,
+  ReadPositions ids;                        ///< which name these positions
+  std::vector<const Subscription*> others;  ///< active ones that overlap: their events are left out
 
   void advance(const EnginePosition& to) {
     for (EnginePosition& each : through) {
@@ -100,11 +104,15 @@ struct Hub::Client {
   Format format{};
   bool wait_notified{};               ///< that there is no broker
   bool resuming{};                    ///< deferred requests are being executed
+  bool leaving{};                     ///< it is being removed
   std::uint32_t backfills_started{};  ///< backfills that have been sent in part: the format cannot change
   /// By pattern; the keys are views of SubscribedPattern::pattern. A map, because a hash table allocates
   /// buckets even for one entry.
   std::map<std::string_view, Subscription> subscriptions;
   RareQueue<Subscription*> paused;  ///< backfills that continue when the client has read most of its replies
+  /// Where its subscriptions joined the live events: for each stream, the lowest position. Up to there, it
+  /// has received everything. See complete_positions().
+  std::unique_ptr<StreamPositions> joined;
   std::unique_ptr<TopicsReply> topics;
   RareQueue<Request> deferred;  ///< requests that wait for backfills or for `topics` to end
 };

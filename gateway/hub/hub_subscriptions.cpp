@@ -1,4 +1,5 @@
 // Subscriptions: started when the broker has activated them, confirmed or refused, ended.
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -65,6 +66,7 @@ void Hub::start(Subscription& subscription) {
   if (subscription.last) return start_values(subscription);
   if (!subscription.active) {
     if (subscription.audience == nullptr) join_audience(subscription, /*buffered=*/false);
+    note_joined(*subscription.client, reached().all());
     subscription.active = true;
   }
   confirm(subscription);
@@ -112,6 +114,50 @@ void Hub::end(Subscription& subscription) {
   }
   if (client.subscriptions.empty())
     notify(client, [](Subscriber& subscriber) { subscriber.on_subscriptions(false); });
+}
+
+// ---- positions ----
+
+/// Up to these positions, events have been appended to the engine, or are of interest to no new subscription.
+/// Events in the reorder buffer have not been appended, and may be below the position at which reading began:
+/// then only the last event appended shows how far reading has come.
+ReadPositions Hub::reached() const {
+  ReadPositions reached = read_;
+  if (!broker_->is_recovering()) {
+    for (const StreamPosition& each : broker_->live_positions()) reached.advance(each.stream, each.position);
+  }
+  return reached;
+}
+
+/// A subscription of the client joined the live events. A stream that appears only after the client's first
+/// subscription is complete up to its low watermark only.
+void Hub::note_joined(Client& client, const StreamPositions& at) {
+  if (!client.joined) {
+    client.joined = std::make_unique<StreamPositions>(at);
+    return;
+  }
+  for (StreamPosition& each : *client.joined) {
+    each.position = std::min(each.position, position_in(at, each.stream).value_or(each.position));
+  }
+}
+
+/// Up to these positions, the client has received everything: up to where its subscriptions joined, and up to
+/// the low watermark, below which nothing can arrive any more, not even late. Unless the positions are to be
+/// verified, also up to the last event.
+StreamPositions Hub::complete_positions(const Client& client, bool verified) const {
+  const StreamPositions low = broker_->low_watermarks();
+  const StreamPositions live = broker_->live_positions();
+  ReadPositions complete = verified ? ReadPositions{} : read_;
+  for (const StreamPosition& each : low) {
+    if (each.position > 0) complete.advance(each.stream, each.position);
+  }
+  if (!client.joined) return complete.all();
+  for (const StreamPosition& each : *client.joined) {
+    const bool current = position_in(low, each.stream) || position_in(live, each.stream) ||
+                         position_in(read_.all(), each.stream);
+    if (current) complete.advance(each.stream, each.position);
+  }
+  return complete.all();
 }
 
 // ---- audiences ----

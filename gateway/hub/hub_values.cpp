@@ -1,8 +1,10 @@
 // SUB … last: the retained values of a pattern, then live events.
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "gateway/encode/json_record.hpp"
 #include "gateway/hub/hub_state.hpp"
 
 namespace backplane::gateway {
@@ -57,6 +59,7 @@ void Hub::fail_values(SubscribedPattern& pattern, std::string_view code, const s
 
 void Hub::send_values(Subscription& subscription) {
   RetainedValues& values = *subscription.pattern->retained;
+  note_joined(*subscription.client, values.as_of());
   const bool alone = subscription.client->subscriptions.size() == 1 && !subscription.active;
   if (alone && values.bytes() <= limits_.slice_bytes) return send_all_values(subscription);
   confirm(subscription);
@@ -96,6 +99,18 @@ bool Hub::arrives_live(Subscription& subscription, const RoutedTopic& topic, con
   return arrives;
 }
 
+/// Whether the value of the topic, or a later one, has been sent by another subscription of the client.
+bool Hub::has_sent_value(const Subscription& subscription, std::string_view topic) {
+  const auto& all = subscription.client->subscriptions;
+  return std::any_of(all.begin(), all.end(), [&](const auto& each) {
+    const Subscription& other = each.second;
+    if (&other == &subscription || !other.pattern->pattern.matches(topic)) return false;
+    const Backfill* const backfill = other.backfill.get();
+    const bool sending = backfill != nullptr && backfill->kind == Backfill::Kind::values && backfill->started;
+    return other.active || (sending && topic <= backfill->after);
+  });
+}
+
 /// @returns whether anything was sent.
 bool Hub::send_value_slice(Subscription& subscription) {
   const Client& client = *subscription.client;
@@ -103,6 +118,7 @@ bool Hub::send_value_slice(Subscription& subscription) {
   const auto select = [&](std::string_view name, const wire::Stamp& stamp) {
     RoutedTopic& topic = routes_.topic(name);
     if (arrives_live(subscription, topic, stamp)) return false;
+    if (is_sse(client.format) && has_sent_value(subscription, name)) return false;
     ++counters_.values;
     const fanout::TopicId id = routes_.number(topic, stamp.stream);
     backfill.skip->add_topic(id, routes_.stream_id(stamp.stream), stamp.position);

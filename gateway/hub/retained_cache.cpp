@@ -59,6 +59,7 @@ void RetainedCache::finish(RetainedValues& values, const RetainedEnd& end, Clock
   if (end.error) return;
   values.used_at_ = now;
   values.valid_until_ = end.valid_until;
+  values.as_of_ = end.as_of;
   for (auto& [topic, value] : values.by_topic_) {
     if (value.round != values.round_ && !value.event.empty()) clear(values, value);
   }

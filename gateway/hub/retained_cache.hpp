@@ -36,6 +36,8 @@ class RetainedValues {
   /// Whether clients read them in slices.
   [[nodiscard]] bool is_being_read() const noexcept { return readers_ > 0; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  /// The broker's reply contained all events up to these positions.
+  [[nodiscard]] const StreamPositions& as_of() const noexcept { return as_of_; }
   /// Topics that have or had a value.
   [[nodiscard]] std::size_t size() const noexcept { return by_topic_.size(); }
 
@@ -52,6 +54,7 @@ class RetainedValues {
   SubscribedPattern& pattern_;
   std::uint64_t request_{};  // in progress; 0: none
   std::uint64_t round_{};    // counts requests; a value of an earlier round that the reply lacks has ended
+  StreamPositions as_of_;
   Clock::time_point valid_until_ = Clock::time_point::max();  // then a value may expire by its ttl
   std::map<std::string, Value, std::less<>> by_topic_;
   std::size_t readers_{};

@@ -121,6 +121,10 @@ void CommandSession::execute(const ListTopics& command) {
   request_in_turn(request::Topics{command.pattern});
 }
 
+void CommandSession::execute(const ReportPosition&) {
+  request_in_turn(request::ReportPosition{.verified = true});
+}
+
 void CommandSession::execute(const Ping&) {
   std::string reply;
   append_pong(requested_format_, reply);
@@ -167,6 +171,10 @@ void CommandSession::on_format(Format format) {
   append_ok(Format::text, "FORMAT", name(format), reply);  // a line, also before messages
   set_format(format);
   send_in_turn(reply);
+}
+
+void CommandSession::on_position(const StreamPositions& reached) {
+  send_in_turn(ok_reply("POSITION", resume_token(reached)));
 }
 
 void CommandSession::on_echo(std::string_view reply) {

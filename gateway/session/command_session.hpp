@@ -28,6 +28,7 @@ class CommandSession : public Session {
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;
   void on_unsubscribed(std::string_view pattern, bool was_subscribed) override;
   void on_format(Format format) override;
+  void on_position(const StreamPositions& reached) override;
   void on_echo(std::string_view reply) override;
   void on_topics(std::span<const TopicInfo> topics) override;
   void on_topics_end(std::size_t count, std::string_view code, std::string_view text) override;
@@ -58,6 +59,7 @@ class CommandSession : public Session {
   virtual void execute(const SetFormat& command) = 0;
   void execute(const SetPolicy& command);
   void execute(const ListTopics& command);
+  void execute(const ReportPosition& command);
   void execute(const Ping&);
   void execute(const Help&);
   void execute(const Quit&);

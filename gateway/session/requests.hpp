@@ -44,8 +44,12 @@ struct SetFormat {
 struct Echo {
   std::string reply;
 };
-/// Requests the position up to which the client has received everything, after its backfills.
-struct ReportPosition {};
+/// Requests the position before which the client has everything. Returned after its backfills.
+struct ReportPosition {
+  /// Only as far as it is verified that nothing is missing: a second or two behind. Otherwise, as far as is
+  /// known.
+  bool verified{};
+};
 struct Topics {
   std::string pattern;
 };

@@ -26,8 +26,9 @@ class Subscriber : public fanout::Handler {
   virtual void on_unsubscribed(std::string_view /*pattern*/, bool /*was_subscribed*/) {}
   /// Events from here on have this format.
   virtual void on_format(Format /*format*/) {}
-  /// The client has received everything up to this position of the broker's stream that it is subscribed to.
-  /// Not called if no broker has been connected yet.
+  /// Returns a ReportPosition request. Everything up to these positions that the client is subscribed to,
+  /// from where its subscriptions began, comes before this; if verified positions were requested, nothing of
+  /// it can come later, not even late. Empty if nothing is known yet.
   virtual void on_position(const StreamPositions& /*reached*/) {}
   /// Returns an Echo request: every earlier request has its reply.
   virtual void on_echo(std::string_view /*reply*/) {}

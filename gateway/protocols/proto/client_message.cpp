@@ -117,6 +117,8 @@ Command parse_message(std::string_view bytes) {
       return bad_policy(message.set_policy().policy());
     case ClientMessage::kListTopics:
       return list_topics(message.list_topics());
+    case ClientMessage::kReportPosition:
+      return ReportPosition{};
     case ClientMessage::kQuit:
       return Quit{};
     case ClientMessage::COMMAND_NOT_SET:

@@ -104,6 +104,7 @@ void SseSession::on_subscribed(std::string_view) {
 }
 
 void SseSession::on_position(const StreamPositions& reached) {
+  if (reached.empty()) return;  // it keeps the position that it has
   client().reply(fmt::format("id: {}\n\n", resume_token(reached)));
 }
 

@@ -13,7 +13,7 @@ export function pauseMs(failures, random = Math.random()) {
   return Math.round(longest * (0.5 + random / 2));
 }
 
-const CLOCK = {
+export const CLOCK = {
   now: () => performance.now(),
   after: (ms, run) => setTimeout(run, ms),
   cancel: (timer) => clearTimeout(timer),

@@ -1,10 +1,10 @@
 // One subscription, on a connection of its own because its options and losses are its own. Counts events and losses,
 // resumes after a lost connection, and keeps rows and values for the screen. No DOM.
 
-import { Connection } from "./connection.js";
+import { CLOCK, Connection } from "./connection.js";
 import { History } from "./history.js";
 import { subscribeLine } from "./protocol.js";
-import { ResumeToken, resumed } from "./token.js";
+import { ReaderProgress, resumed } from "./token.js";
 import { RateMeter } from "./rate.js";
 import { Sampler } from "./sampler.js";
 import { FieldFinder, readField } from "./fields.js";
@@ -17,6 +17,8 @@ export const ROWS_PER_TURN = 12;  // five turns a second: the eye can follow 60 
 const KEPT_FOR_CHART = 5000;  // a new chart starts with these
 const KEPT_SIZE_MAX = 8 << 20;  // of all of these, in characters
 const EVENT_SIZE_MAX = 64 << 10;  // of a larger event, only the size is kept
+const POSITION_MS = 1000;  // how often the position is requested while events arrive
+const QUIET_POSITION_MS = 10_000;  // and otherwise
 
 // `state`: connecting, requested, live, waiting (no broker), away (no gateway), refused. Calls `changed()` when something
 // other than the rows may have changed.
@@ -38,12 +40,17 @@ export class Subscription {
   #sampler = new Sampler(ROWS_PER_TURN);
   #finder = new FieldFinder();
   #recent = new Ring(KEPT_FOR_CHART, KEPT_SIZE_MAX);
-  #token = new ResumeToken();
+  #progress = new ReaderProgress();
+  // The gateway's replies to POSITION on this connection: how many, when the last one came, and its token until the next
+  // message shows that it is complete.
+  #position = { replies: 0, at: 0, timer: null, token: "" };
+  #unconfirmed = false;  // the SUB of this connection
+  #begunAt = null;  // when the first SUB that succeeded was sent
   #newest = new Map();  // by stream: the highest position received
-  #liveAt = null;
   #wasLive = false;
   #url;
   #options;
+  #clock;
   #changed;
   #connection;
   #windowS = 0;
@@ -55,6 +62,7 @@ export class Subscription {
     this.#url = url;
     this.#options = options;
     this.#changed = changed;
+    this.#clock = options?.clock ?? CLOCK;
     this.#connection = new Connection(url, {
       open: () => this.#subscribe(),
       message: (message) => this.#receive(message),
@@ -67,11 +75,12 @@ export class Subscription {
   }
 
   get token() {
-    return this.#token.toString();
+    return this.#progress.toString();
   }
 
   close() {
     this.#history?.close();
+    this.#clock.cancel(this.#position.timer);
     this.#connection.close();
   }
 
@@ -125,27 +134,57 @@ export class Subscription {
 
   #subscribe() {
     this.#set("requested");
-    this.#connection.send(subscribeLine(resumed(this.request, this.#token, this.#liveAt, Date.now())));
+    const now = this.#clock.now();
+    if (!this.#wasLive) this.#begunAt = now;
+    this.#unconfirmed = true;
+    this.#connection.send(subscribeLine(resumed(this.request, this.#progress, this.#wasLive ? now - this.#begunAt : null)));
+  }
+
+  // The gateway replies with the position before which everything has arrived. Events do not show that.
+  #requestPosition() {
+    this.#clock.cancel(this.#position.timer);
+    this.#position.timer = null;
+    this.#connection.send("POSITION");
+  }
+
+  #onPosition(token) {
+    this.#position.token = token;
+    this.#position.at = this.#clock.now();
+    if (++this.#position.replies === 1) {
+      this.#requestPosition();  // the second reply confirms the first
+      return;
+    }
+    this.#position.timer = this.#clock.after(QUIET_POSITION_MS, () => this.#requestPosition());
   }
 
   #connectionState(state, { reason }) {
     if (state !== "away") return;
+    this.#clock.cancel(this.#position.timer);
+    this.#position = { replies: 0, at: 0, timer: null, token: "" };
+    this.#progress.disconnected();
     if (this.state === "refused") return;
     if (this.#wasLive && this.state !== "away") this.#note(`connection lost: ${words(reason)}`, "away");
     this.#set("away", words(reason));
   }
 
   #receive(message) {
+    // Losses from this client's backlog can be announced right after the reply to POSITION.
+    if (message.kind !== "gap" && this.#position.token) {
+      this.#progress.complete(this.#position.token);
+      this.#position.token = "";
+    }
     switch (message.kind) {
       case "event":
         this.#see(message);
         break;
       case "gap":
+        if (message.first > 0) this.#progress.lose(message.topic, message.stream, message.last);
         this.#miss({ ...message, topic: message.topic, text: gapText(message) });
         if (message.first > 0 && message.last >= message.first) this.lost += message.last - message.first + 1;
         this.gaps += 1;
         break;
       case "reset":
+        this.#progress.restart(message.stream);
         this.#miss({ ...message, text: "the broker restarted without its history: numbering starts again at 1" });
         this.resets += 1;
         break;
@@ -158,14 +197,17 @@ export class Subscription {
         this.#set("live");
         break;
       case "ok":
+        if (message.word === "POSITION") this.#onPosition(message.rest);
         if (message.word !== "SUB") break;
+        this.#unconfirmed = false;
+        this.#requestPosition();
         if (this.#wasLive) this.#note("subscribed again: missed events follow, or are announced as lost", "live");
         this.#wasLive = true;
-        this.#liveAt ??= Date.now();
         this.#set("live");
         if (this.#windowS > 0 && !this.#hasHistory && !this.#history?.reading) this.#readHistory();
         break;
       case "error":
+        if (!this.#unconfirmed) break;  // an older gateway does not know POSITION
         // A retry would be refused, too.
         this.#set("refused", message.text || message.code);
         this.#connection.close();
@@ -175,9 +217,11 @@ export class Subscription {
   }
 
   #see({ event, size }) {
+    if (!this.#progress.admit(event)) return;
+    const position = this.#position;
+    if (position.timer !== null && this.#clock.now() >= position.at + POSITION_MS) this.#requestPosition();
     this.received += 1;
     this.rate.add(performance.now());
-    this.#token.see(event.stream, event.position);
     this.#newest.set(event.stream, Math.max(event.position, this.#newest.get(event.stream) ?? 0));
     const isNew = this.#finder.look(event);
     this.#keep({ kind: "event", event, size });

@@ -97,6 +97,45 @@ TEST_F(HubReplayTest, EventsThatHistoryNoLongerHasAreAGap) {
   EXPECT_EQ(a_.take(), "+OK SUB a.*\n!GAP a.* 0 0 history_gone\n");
 }
 
+TEST_F(HubReplayTest, APeriodIsCountedBackByTheBrokersClock) {
+  subscribe("a.* since=10m");
+  const auto& from = std::get<SinceAgo>(upstream_.replays.back().from);
+  EXPECT_EQ(from.ago, std::chrono::minutes{10});
+  EXPECT_EQ(from.at, now_);
+}
+
+TEST_F(HubReplayTest, TheMissedEventsOfABrokerThatIsAwayAreAGap) {
+  const auto other = NumberedEvents(0x2'00000001).publish("a", "x");
+  for (int i = 0; i < 3; ++i) publish("b");
+  deliver(other);
+  subscribe("a since=0000000100000001:2,0000000200000001:0");
+  complete(3);  // only the first broker is read
+  complete(3);
+  EXPECT_EQ(a_.take(), "+OK SUB a\n!GAP a 0 0 recovery_timeout\n");
+  subscribe("b since=0000000100000001:2,0000000200000001:1");
+  complete(3);
+  complete(3);
+  EXPECT_EQ(a_.take(), "+OK SUB b\n") << "nothing of it was missed";
+}
+
+TEST_F(HubReplayTest, ThePositionIsReportedAfterTheHistoryAndIsThatOfTheHistoryOrTheLowWatermark) {
+  upstream_.live_position_now = {broker_.stream(), 0};
+  subscribe("a since=0");
+  send(a_, "POSITION\nPING\n");
+  EXPECT_EQ(a_.take(), "+OK SUB a\n");
+  const auto one = broker_.publish("a", "one");
+  replayed(one);
+  complete(1);
+  complete(1);
+  EXPECT_EQ(a_.take(), "a 1 one\n+OK POSITION 0000000100000001:1\n+PONG\n");
+  publish("a", "two");
+  publish("a", "three");
+  upstream_.low_watermark_now = {broker_.stream(), 2};
+  a_.take();
+  send(a_, "POSITION\n");
+  EXPECT_EQ(a_.take(), "+OK POSITION 0000000100000001:2\n") << "something at 3 may still be recovered";
+}
+
 TEST_F(HubReplayTest, ANewIncarnationOfTheBrokerIsAReset) {
   subscribe("a since=0000000100000000:5");
   ReplaySlice reset;
@@ -141,6 +180,19 @@ TEST_F(HubReplayTest, TheFormatChangesOnlyAfterTheReplay) {
   EXPECT_EQ(a_.take(), "+OK FORMAT text\n+PONG\na two\n");
 }
 
+TEST_F(HubReplayTest, WhatHistoryContainedDoesNotComeAgainAfterTheFormatHasChanged) {
+  const auto one = broker_.publish("a", "one");
+  subscribe("a since=0");
+  send(a_, "FORMAT text\n");
+  replayed(one);
+  complete(1);
+  complete(1);
+  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n+OK FORMAT text\n");
+  deliver(one);  // the broker's reply was ahead of the live events
+  publish("a", "two");
+  EXPECT_EQ(a_.take(), "a two\n");
+}
+
 TEST_F(HubReplayTest, UnsubscribingEndsTheReplay) {
   subscribe("a since=0");
   send(a_, "UNSUB a\n");
@@ -171,16 +223,3 @@ TEST_F(HubReplayTest, TheReplayContinuesAfterTheJoinBufferOverflows) {
 
 }  // namespace
 }  // namespace backplane::gateway
-TEST_F(HubReplayTest, WhatHistoryContainedDoesNotComeAgainAfterTheFormatHasChanged) {
-  const auto one = broker_.publish("a", "one");
-  subscribe("a since=0");
-  send(a_, "FORMAT text\n");
-  replayed(one);
-  complete(1);
-  complete(1);
-  EXPECT_EQ(a_.take(), "+OK SUB a\na 1 one\n+OK FORMAT text\n");
-  deliver(one);  // the broker's reply was ahead of the live events
-  publish("a", "two");
-  EXPECT_EQ(a_.take(), "a two\n");
-}
-

@@ -99,6 +99,7 @@ std::string shown(const Command& command) {
     std::string operator()(const SetFormat& each) const { return "format " + std::string(name(each.format)); }
     std::string operator()(const SetPolicy& each) const { return "policy " + std::string(name(each.policy)); }
     std::string operator()(const ListTopics& each) const { return "topics " + each.pattern; }
+    std::string operator()(const ReportPosition&) const { return "position"; }
     std::string operator()(const Ping&) const { return "ping"; }
     std::string operator()(const Help&) const { return "help"; }
     std::string operator()(const Quit&) const { return "quit"; }
@@ -160,7 +161,8 @@ TEST(LineCommands, TakeTheOptionsOfASubscriptionInAnyOrder) {
 }
 
 TEST(LineCommands, WithErrorsReportWhatWasExpectedAndWhatWasThere) {
-  const std::string verbs = "expected one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, PING, HELP, QUIT, got ";
+  const std::string verbs =
+      "expected one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT, got ";
   const Table table = {
       {"SUB stock..MSFT", "-bad_topic a token is empty: \"stock..MSFT\""},
       {"SUB",

@@ -111,22 +111,68 @@ test("a closed connection stays closed", () => {
   assert.equal(connection.send("PING"), false);
 });
 
-test("a subscription resumes after the last event that it has seen", () => {
+test("a subscription resumes where the gateway says that nothing is missing, and shows no event twice", () => {
   const stage = new Stage();
   const subscription = new Subscription("ws://x", request, () => {}, stage.options);
   stage.open();
   assert.deepEqual(stage.socket.sent, ["SUB a last"]);
-  stage.say("+OK SUB a", event(7), event(8));
+  stage.say("+OK SUB a");
+  assert.equal(stage.socket.sent.at(-1), "POSITION");
+  stage.say(event(7), "+OK POSITION 000000010000000a:7", event(8));
   assert.equal(subscription.state, "live");
   stage.lose();
   assert.equal(subscription.state, "away");
   stage.pass(250);
   stage.open();
-  assert.deepEqual(stage.socket.sent, ["SUB a since=000000010000000a:8"]);
-  stage.say("+OK SUB a", '{"gap":{"topic":"a","stream":"000000010000000a","first":9,"last":11,"reason":"history_gone"}}', event(12));
+  assert.deepEqual(stage.socket.sent, ["SUB a since=000000010000000a:7"]);
+  stage.say("+OK SUB a", event(8), '{"gap":{"topic":"a","stream":"000000010000000a","first":9,"last":11,"reason":"history_gone"}}', event(12));
   const rows = subscription.takeRows();
   assert.deepEqual(rows.map((row) => row.kind), ["event", "event", "note", "note", "gap", "event"]);
   assert.deepEqual([subscription.received, subscription.gaps, subscription.lost], [3, 1, 3]);
+});
+
+test("the position is requested once a second while events arrive, and seldom otherwise", () => {
+  const stage = new Stage();
+  new Subscription("ws://x", request, () => {}, stage.options);
+  const count = () => stage.socket.sent.filter((line) => line === "POSITION").length;
+  stage.open();
+  stage.say("+OK SUB a");
+  stage.pass(5000);
+  stage.say(event(1));
+  assert.equal(count(), 1, "the gateway has not replied yet");
+  stage.say("+OK POSITION", event(2), event(3));
+  assert.equal(count(), 2, "the second reply confirms the first");
+  stage.say("+OK POSITION", event(4));
+  assert.equal(count(), 2);
+  stage.pass(1000);
+  stage.say(event(5), event(6), "+OK POSITION 000000010000000a:6");
+  assert.equal(count(), 3);
+  stage.pass(10_000);
+  assert.equal(count(), 4);
+});
+
+test("a position counts when the gaps that may follow it have arrived", () => {
+  const stage = new Stage();
+  const gap = (topic) => `{"gap":{"topic":"${topic}","stream":"000000010000000a","first":1,"last":2,"reason":"slow_consumer"}}`;
+  const subscription = new Subscription("ws://x", request, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a", "+OK POSITION 000000010000000a:7", gap("a"), gap("b"));
+  assert.equal(subscription.token, "");
+  stage.say(event(8));
+  assert.equal(subscription.token, "000000010000000a:7");
+});
+
+test("a gateway that does not know positions is read as well", () => {
+  const stage = new Stage();
+  const subscription = new Subscription("ws://x", { ...request, last: false }, () => {}, stage.options);
+  stage.open();
+  stage.say("+OK SUB a", "-ERR unknown_command expected one of SUB, …", event(1));
+  assert.equal(subscription.state, "live");
+  stage.pass(2000);
+  stage.lose();
+  stage.pass(250);
+  stage.open();
+  assert.deepEqual(stage.socket.sent, ["SUB a since=3250ms"]);
 });
 
 test("rows show that the broker went away and came back", () => {

@@ -14,7 +14,7 @@ import { Ring } from "../../../gateway/web/page/ring.js";
 import { Sampler } from "../../../gateway/web/page/sampler.js";
 import { axisRange, Chart, LINES_MAX, pointsToDraw } from "../../../gateway/web/page/series.js";
 import { Figures, StatusModel } from "../../../gateway/web/page/status_model.js";
-import { ResumeToken, resumed } from "../../../gateway/web/page/token.js";
+import { ReaderProgress, resumed } from "../../../gateway/web/page/token.js";
 import { Topics, TOPICS_MAX, topicsPattern } from "../../../gateway/web/page/topics_model.js";
 import { listPauseMs } from "../../../gateway/web/page/watch.js";
 import { readHash, SUBSCRIPTIONS_MAX, writeHash } from "../../../gateway/web/page/url_state.js";
@@ -81,34 +81,165 @@ test("a request is written as SUB's arguments, and parsed back", () => {
   assert.equal(parseRequest("a unknown"), null);
 });
 
-test("a subscription resumes after the last position of each stream", () => {
-  const token = new ResumeToken();
-  token.see("000000010000000a", 7);
-  token.see("000000020000000b", 3);
-  token.see("000000010000000a", 5);  // an older event that arrived later
-  assert.equal(token.toString(), "000000010000000a:7,000000020000000b:3");
-  assert.equal(resumed(request({ last: true }), token, 1000, 2000).since, token.toString());
-  assert.equal(resumed(request({ last: true }), token, 1000, 2000).last, false);
+const A = "000000010000000a";
+const B = "000000020000000b";
+const event = (topic, stream, position, offset) => ({ topic, stream, position, offset });
+
+test("an event arrives once, and does not show where to resume", () => {
+  const progress = new ReaderProgress();
+  assert.ok(progress.admit(event("a", A, 10, 1)));
+  assert.ok(progress.admit(event("b", A, 5, 1)), "another topic, an earlier position");
+  assert.ok(!progress.admit(event("a", A, 10, 1)));
+  assert.ok(progress.admit(event("a", B, 3, 1)), "another broker has its own numbers");
+  assert.ok(progress.admit(event("$SYS.x", A, 10, 0)) && progress.admit(event("$SYS.x", A, 10, 0)), "not numbered");
+  assert.equal(progress.toString(), "");
+  progress.complete(`${A}:7`);
+  progress.complete(`${A}:5,${B}:3`);
+  assert.equal(progress.toString(), `${A}:7,${B}:3`);
 });
 
-test("a broker's new incarnation replaces its old one", () => {
-  const token = new ResumeToken();
-  token.see("000000010000000a", 700);
-  token.see("000000010000000c", 2);
-  assert.equal(token.toString(), "000000010000000c:2");
+test("an event that was reported as lost does not arrive later", () => {
+  const progress = new ReaderProgress();
+  progress.lose("a", A, 4);
+  progress.complete(`${A}:100`);
+  assert.ok(!progress.admit(event("a", A, 101, 4)), "its position was unknown");
+  assert.ok(progress.admit(event("a", A, 102, 5)));
+});
+
+test("a broker's new incarnation replaces its old one, and is read from its beginning", () => {
+  const progress = new ReaderProgress();
+  progress.complete(`${A}:7,${B}:3`);
+  progress.restart("000000010000000c");
+  assert.equal(progress.toString(), `${B}:3,000000010000000c:0`);
+  assert.ok(progress.admit(event("a", "000000010000000c", 1, 1)));
+  progress.restart("000000010000000c");
+  assert.ok(!progress.admit(event("a", "000000010000000c", 1, 1)), "a reset comes for each topic");
+});
+
+test("a stream that has not reached the position begins again", () => {
+  const progress = new ReaderProgress();
+  progress.admit(event("a", A, 9, 9));
+  progress.complete(`${A}:8`);
+  progress.disconnected();
+  progress.restart(A);
+  assert.ok(progress.admit(event("a", A, 1, 1)));
+  assert.equal(progress.toString(), `${A}:0`);
 });
 
 test("a token has at most 64 streams", () => {
-  const token = new ResumeToken();
-  for (let each = 0; each < 100; ++each) token.see(`${each.toString(16).padStart(8, "0")}00000001`, 1);
-  assert.equal(token.toString().split(",").length, 64);
+  const progress = new ReaderProgress();
+  for (let each = 0; each < 100; ++each) progress.complete(`${each.toString(16).padStart(8, "0")}00000001:1`);
+  assert.equal(progress.toString().split(",").length, 64);
 });
 
-test("if nothing was seen yet, a subscription resumes from the time when it became active", () => {
-  const none = new ResumeToken();
-  assert.equal(resumed(request(), none, 1000, 3500.4).since, "2501ms");
-  assert.deepEqual(resumed(request({ last: true }), none, null, 5), request({ last: true }));
+test("a request is resumed at the positions that are known, or made again for the time since", () => {
+  const progress = new ReaderProgress();
+  assert.equal(resumed(request(), progress, 2500.4).since, "3501ms");
+  assert.equal(resumed(request({ since: "10m" }), progress, 2000).since, "603000ms");
+  assert.equal(resumed(request({ since: "17" }), progress, 2000).since, "17");
+  assert.deepEqual(resumed(request({ last: true }), progress, 2000), request({ last: true }));
+  assert.deepEqual(resumed(request(), progress, null), request());
+  progress.complete(`${A}:7`);
+  assert.deepEqual(resumed(request({ last: true }), progress, 2000), request({ since: `${A}:7` }));
 });
+
+// The model of tests/follower/reader_progress_test.cpp, for the page.
+test("nothing is missing or twice wherever the connection is cut", () => {
+  for (let seed = 1; seed <= 300; ++seed) cutEverywhere(seed);
+});
+
+function cutEverywhere(seed) {
+  let state = seed * 2654435761 % 2 ** 32;
+  const pick = (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor(state / 2 ** 32 * below);
+  };
+  const topics = ["x.a", "x.b", "y.b", "y.c", "z.z"];
+  const patterns = ["x.>", "x.a", "*.b", "y.c"].filter(() => pick(2) === 0);
+  if (patterns.length === 0) patterns.push(">");
+  const wanted = ({ topic }) => patterns.some((pattern) => matches(pattern, topic));
+  const brokers = [1, 2].slice(pick(2)).map((origin) => ({ origin, life: 1, history: [], offsets: {} }));
+  const nameOf = ({ origin, life }) => origin.toString(16).padStart(8, "0") + life.toString(16).padStart(8, "0");
+  const progress = new ReaderProgress();
+  const published = new Set();
+  const received = new Set();
+  const last = {};
+  const key = (each) => `${each.stream} ${each.topic} ${each.offset}`;
+  let live = [];
+  const publishSome = () => {
+    for (let count = pick(6); count > 0; --count) {
+      const broker = brokers[pick(brokers.length)];
+      const topic = topics[pick(topics.length)];
+      const offset = broker.offsets[topic] = (broker.offsets[topic] ?? 0) + 1;
+      const made = event(topic, nameOf(broker), broker.history.length + 1, offset);
+      broker.history.push(made);
+      live.push(made);
+      if (wanted(made)) published.add(key(made));
+    }
+  };
+  const tokenOf = (positions) => brokers.map((broker) => `${nameOf(broker)}:${positions.get(nameOf(broker))}`).join(",");
+
+  const connection = () => {
+    const from = new Map(progress.toString().split(",").filter(Boolean).map((part) => part.split(":")));
+    const parts = patterns.map((pattern) => brokers.flatMap((broker) => {
+      const name = nameOf(broker);
+      const reset = from.size > 0 && !from.has(name) && [...from.keys()].some((old) => old.slice(0, 8) === name.slice(0, 8));
+      const history = broker.history.filter((each) => each.position > Number(from.get(name) ?? 0) && matches(pattern, each.topic));
+      return [...(reset ? [{ reset: name }] : []), ...history.map((each) => ({ event: each }))];
+    }));
+    const items = [];
+    for (let open = parts.filter((part) => part.length); open.length; open = open.filter((part) => part.length)) {
+      items.push(open[pick(open.length)].shift());
+    }
+    items.push({ token: tokenOf(new Map(brokers.map((broker) => [nameOf(broker), broker.history.length]))) });
+    live = [];
+    const late = new Map();
+    for (let turn = 0; turn < 8; ++turn) {
+      publishSome();
+      for (const each of live.splice(0).filter(wanted)) {
+        const of = `${each.stream} ${each.topic}`;
+        if (late.get(of)?.length || pick(5) === 0) late.set(of, [...(late.get(of) ?? []), each]);
+        else items.push({ event: each });
+      }
+      if (pick(3) === 0) {
+        for (const events of late.values()) items.push(...events.splice(0).map((each) => ({ event: each })));
+      }
+      const complete = new Map(brokers.map((broker) => [nameOf(broker), broker.history.length]));
+      for (const each of [...late.values()].flat()) {
+        complete.set(each.stream, Math.min(complete.get(each.stream), each.position - 1));
+      }
+      if (pick(2) === 0) items.push({ token: tokenOf(complete) });
+    }
+    for (const events of late.values()) items.push(...events.map((each) => ({ event: each })));
+    return items;
+  };
+  const receive = (item) => {
+    if (item.reset) return progress.restart(item.reset);
+    if (item.token) return progress.complete(item.token);
+    if (!progress.admit(item.event)) return undefined;
+    const { stream, topic, offset } = item.event;
+    assert.ok(!received.has(key(item.event)), `seed ${seed}: ${key(item.event)} came twice`);
+    assert.ok(offset > (last[stream + topic] ?? 0), `seed ${seed}: the order of ${topic}`);
+    last[stream + topic] = offset;
+    return received.add(key(item.event));
+  };
+
+  for (let count = 0; count < 12; ++count) {
+    const items = connection();
+    items.slice(0, pick(items.length + 1)).forEach(receive);
+    progress.disconnected();
+    publishSome();
+    if (pick(6) > 0) continue;
+    const broker = brokers[pick(brokers.length)];
+    for (const each of published) {
+      if (each.startsWith(nameOf(broker)) && !received.has(each)) published.delete(each);
+    }
+    Object.assign(broker, { life: broker.life + 1, history: [], offsets: {} });
+    publishSome();
+  }
+  connection().forEach(receive);
+  assert.deepEqual([...received].sort(), [...published].sort(), `seed ${seed}`);
+}
 
 test("a ring discards the oldest", () => {
   const ring = new Ring(3);

@@ -271,8 +271,9 @@ TEST_F(SseSessionTest, HistoriesOfSeveralPatternsHaveNoTokenUntilAllHaveBeenSent
   give(1, {1}, false);
   publish("a", "live");
   give(1, {3}, true);
-  give(1, {}, true);
   EXPECT_THAT(take(), Not(HasSubstr("id: ")));
+  give(1, {}, true);
+  EXPECT_EQ(take(), "id: 0000000100000001:6\n\n");
   publish("b", "live");
   EXPECT_THAT(take(), StartsWith("id: 0000000100000001:7\n"));
 }
