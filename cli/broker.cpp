@@ -1,6 +1,5 @@
 // backplane broker: one process that runs any number of named backplanes.
 
-#include <cstdio>
 #include <memory>
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include "cli/configuration.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
+#include "core/log/line_writer.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 
@@ -99,8 +99,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
     print_message("broker", server.error().text);
     return ExitCode::failed;
   }
-  for (const std::string& line : (*server)->ready_lines()) fmt::print("{}\n", line);
-  std::fflush(stdout);
+  for (const std::string& line : (*server)->ready_lines()) log::standard_output().write(line + '\n');
   return (*server)->run(signals, [&] { return reload(flags, level); });
 }
 

@@ -10,6 +10,7 @@
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/log/escape.hpp"
+#include "core/log/line_writer.hpp"
 #include "core/payload/payload_json.hpp"
 
 namespace backplane::cli {
@@ -48,12 +49,14 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
 }  // namespace
 
 ExitCode run_program(int argc, const char* const* argv) {
+  ExitCode code = ExitCode::failed;
   try {
-    return parse_and_run(argc, argv);
+    code = parse_and_run(argc, argv);
   } catch (const std::exception& error) {
     print_error_line(fmt::format("backplane: {}", log::escape(error.what())));
-    return ExitCode::failed;
   }
+  log::flush_standard_streams();
+  return code;
 }
 
 }  // namespace backplane::cli

@@ -211,7 +211,7 @@ ExitCode run_pub(const PubFlags& flags) {
   const auto options = read_options(flags);
   if (!options) return print_error("pub", options.error());
 
-  Signals signals;  // before other threads start, because they inherit the signal mask
+  Signals signals(Signals::Hangup::stop);  // before other threads start, because they inherit the signal mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();

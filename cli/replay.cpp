@@ -23,6 +23,7 @@
 #include "cli/sub_options.hpp"
 #include "cli/subcommands.hpp"
 #include "core/log/escape.hpp"
+#include "core/log/line_writer.hpp"
 #include "core/payload/payload_json.hpp"
 #include "core/process/descriptor.hpp"
 #include "core/process/signals.hpp"
@@ -63,7 +64,8 @@ Result<Descriptor> open_file(const std::string& name, int flags, int standard) {
 
 /// Prints the summary, on standard error if the events go to standard output.
 void print_summary(const std::string& line, bool events_on_standard_output) {
-  std::fputs((line + '\n').c_str(), events_on_standard_output ? stderr : stdout);
+  if (events_on_standard_output) return print_error_line(line);
+  log::standard_output().write(line + '\n');
 }
 
 // ── from history to a file ───────────────────────────────────────────────────────────────────────────────
@@ -94,7 +96,7 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
   const auto file = open_file(flags.to, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
   if (!file) return print_error("replay", file.error());
 
-  Output output(file->get(), flags.to == "-" ? "standard output" : flags.to);
+  Output output(file->get(), flags.to == "-" ? "standard output" : flags.to, &waiter);
   EventWriter writer(*format);
   mq::Context context;
   std::uint64_t events = 0;
@@ -242,7 +244,8 @@ ExitCode run_replay(const ReplayFlags& flags) {
   }
   const auto brokers = resolve(flags.addresses);
   if (!brokers) return print_error("replay", brokers.error());
-  Signals signals;  // before libzmq starts its threads, because they inherit the signal mask
+  Signals signals(
+      Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();

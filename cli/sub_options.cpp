@@ -1,6 +1,7 @@
 #include "cli/sub_options.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/console/messages.hpp"
 
@@ -13,7 +14,7 @@ Result<Since> since_option(const std::string& text) {
 }
 
 SubPrinter::SubPrinter(const SubOptions& options, Waiter& waiter)
-    : options_(options), writer_(options.format) {
+    : options_(options), output_(STDOUT_FILENO, "standard output", &waiter), writer_(options.format) {
   // The reader of the pipe has exited, as in `| head`.
   waiter.on_hangup(output_.fd(), [this, &waiter] {
     output_.close();

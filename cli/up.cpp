@@ -1,7 +1,6 @@
 // backplane up: runs a broker, a gateway and demo publishers until Ctrl-C.
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 
@@ -16,6 +15,7 @@
 #include "cli/supervision/status_line.hpp"
 #include "cli/supervision/status_poller.hpp"
 #include "cli/supervision/supervisor.hpp"
+#include "core/log/line_writer.hpp"
 #include "core/process/child.hpp"
 #include "core/process/signals.hpp"
 
@@ -226,8 +226,7 @@ std::vector<std::string> Up::command(std::vector<std::string> arguments, bool wi
 }
 
 void Up::print_banner() {
-  fmt::print("{}", startup_banner(daemons_));
-  std::fflush(stdout);
+  log::standard_output().write(startup_banner(daemons_));
 }
 
 Outcome Up::watch() {

@@ -1,13 +1,13 @@
 #include "gateway/gateway.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "core/log/line_writer.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
 #include "core/metrics/listener.hpp"
@@ -70,8 +70,7 @@ bool Gateway::Impl::listen() {
     backplane->watch(poller_);
   }
   if (!open_metrics()) return false;
-  fmt::print("{}", lines);
-  std::fflush(stdout);
+  log::standard_output().write(lines);
   return true;
 }
 

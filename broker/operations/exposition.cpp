@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "core/log/log.hpp"
+
 namespace backplane::broker {
 namespace {
 
@@ -48,6 +50,9 @@ constexpr std::array figures{
                      [](const Snapshot& s) { return s.history.expired_events; }},
     FigureDefinition{"history_expired_values_total", Kind::counter, "Retained values that exceeded their ttl",
                      [](const Snapshot& s) { return s.history.expired_values; }},
+    FigureDefinition{"log_lines_dropped_total", Kind::counter,
+                     "Log lines of the process dropped because they could not be written",
+                     [](const Snapshot&) { return log::dropped_lines(); }},
 };
 
 // The metrics with labels of their own are written out below.

@@ -15,6 +15,7 @@ void show_live(const LiveView& view, Waiter& waiter) {
       if (key == Screen::Key::quit) waiter.stop();
     }
   });
+  waiter.on_hangup(Screen::fd(), [&] { waiter.stop(); });  // the terminal has closed
   draw();
   ScreenSize shown = screen.size();
   while (!waiter.stopped()) {

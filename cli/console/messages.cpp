@@ -1,15 +1,26 @@
 #include "cli/console/messages.hpp"
 
-#include <cstdio>
+#include <chrono>
 
 #include <fmt/format.h>
 
 #include "core/log/escape.hpp"
+#include "core/log/line_writer.hpp"
 
 namespace backplane::cli {
+namespace {
+
+/// Long enough for any reader that reads. The line is then in its place among what the command prints next.
+constexpr std::chrono::milliseconds written_within{100};
+
+}  // namespace
 
 void print_error_line(std::string_view line) {
-  std::fputs((std::string(line) + '\n').c_str(), stderr);
+  log::LineWriter& errors = log::standard_error();
+  // If earlier lines could not be written, do not wait again.
+  const bool reader_reads = errors.idle();
+  errors.write(std::string(line) + '\n');
+  if (reader_reads) errors.flush(written_within);
 }
 
 void print_message(std::string_view command, std::string_view text) {

@@ -10,7 +10,8 @@
 
 namespace backplane::cli {
 
-/// Writes a line. Unlike fmt::print(), it does not throw if standard error is closed.
+/// Writes a line. If nobody reads standard error, it waits a moment at most, and the line is dropped if too
+/// many are waiting (core/log/line_writer.hpp). Throws nothing if standard error is closed.
 void print_error_line(std::string_view line);
 
 /// Writes `backplane <command>: <text>`, with control characters escaped.

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <langinfo.h>
+#include <termios.h>
 #include <unistd.h>
 
 // Use the functions: macros of the same names would clash with other code.
@@ -34,6 +35,7 @@ class Screen::Impl {
                                "\" cannot show a full screen; set TERM to a terminal that can");
     }
     ::cbreak();
+    disable_flow_control();
     ::noecho();
     ::nodelay(stdscr, TRUE);
     ::keypad(stdscr, TRUE);
@@ -48,6 +50,15 @@ class Screen::Impl {
   Impl& operator=(const Impl&) = delete;
 
  private:
+  /// Ctrl-S would block the next write, and with it the whole command.
+  static void disable_flow_control() {
+    termios settings{};
+    if (::tcgetattr(STDIN_FILENO, &settings) != 0) return;
+    settings.c_iflag &= ~tcflag_t{IXON};
+    ::tcsetattr(STDIN_FILENO, TCSANOW, &settings);
+    ::def_prog_mode();  // curses restores it after a change of the size
+  }
+
   SCREEN* terminal_;
 };
 

@@ -1,13 +1,14 @@
 #include "cli/supervision/status_line.hpp"
 
 #include <cmath>
-#include <cstdio>
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/console/units.hpp"
+#include "core/log/line_writer.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -15,10 +16,12 @@ namespace {
 /// The interval if standard output is not a terminal: the lines end up in a log.
 constexpr std::chrono::seconds print_every{10};
 
-/// Unlike fmt::print(), it does not throw if the reader has exited.
-void write(std::FILE* file, const std::string& text) {
-  std::fputs(text.c_str(), file);
-  std::fflush(file);
+/// Whether standard error is the terminal that standard output is.
+bool errors_go_to_same_terminal() {
+  struct stat output {};
+  struct stat errors {};
+  return ::isatty(STDERR_FILENO) == 1 && ::fstat(STDOUT_FILENO, &output) == 0 &&
+         ::fstat(STDERR_FILENO, &errors) == 0 && output.st_rdev == errors.st_rdev;
 }
 
 std::string rate_text(std::uint64_t now, std::uint64_t before, std::chrono::nanoseconds interval) {
@@ -48,39 +51,46 @@ std::string status_text(const StatusNumbers& now, const std::optional<StatusNumb
                      grouped(now.deliveries_out), out_rate, grouped(now.clients));
 }
 
-StatusLine::StatusLine() : terminal_(::isatty(STDOUT_FILENO) == 1) {}
+StatusLine::StatusLine()
+    : terminal_(::isatty(STDOUT_FILENO) == 1), same_terminal_(terminal_ && errors_go_to_same_terminal()) {}
 
 void StatusLine::show(std::string text, Clock::time_point now) {
   text_ = std::move(text);
+  if (!log::standard_output().idle()) return;  // nobody reads it, or the terminal is stopped (Ctrl-S)
   if (terminal_) {
     erase();
     draw();
   } else if (now >= next_print_) {
     next_print_ = now + print_every;
-    write(stdout, text_ + '\n');
+    log::standard_output().write_uncounted(text_ + '\n');
   }
 }
 
 void StatusLine::print_error_line(std::string_view line) {
+  if (!same_terminal_) {
+    log::standard_error().write(std::string(line) + '\n');
+    return;
+  }
+  // One queue keeps the order.
   const bool was_drawn = drawn_;
   erase();
-  write(stderr, std::string(line) + '\n');
+  log::standard_output().write(std::string(line) + '\n');
   if (was_drawn) draw();
 }
 
 void StatusLine::finish() {
-  if (drawn_) write(stdout, "\n");
+  if (drawn_) log::standard_output().write_uncounted("\n");
   drawn_ = false;
 }
 
 void StatusLine::draw() {
-  write(stdout, text_.substr(0, columns() - 1));
+  log::standard_output().write_uncounted(text_.substr(0, columns() - 1));
   drawn_ = true;
 }
 
 void StatusLine::erase() {
   if (!drawn_) return;
-  write(stdout, "\r\x1b[2K");
+  log::standard_output().write_uncounted("\r\x1b[2K");
   drawn_ = false;
 }
 

@@ -21,8 +21,8 @@ struct StatusNumbers {
 [[nodiscard]] std::string status_text(const StatusNumbers& now, const std::optional<StatusNumbers>& before,
                                       std::chrono::nanoseconds interval);
 
-/// One line on standard output: redrawn in place on a terminal, else printed every 10 s. Belongs to one
-/// thread.
+/// One line on standard output: redrawn in place on a terminal, else printed every 10 s. Never blocks if
+/// nobody reads. Belongs to one thread.
 class StatusLine {
  public:
   using Clock = std::chrono::steady_clock;
@@ -43,6 +43,7 @@ class StatusLine {
   void erase();
 
   bool terminal_;
+  bool same_terminal_;
   bool drawn_{};
   std::string text_;
   Clock::time_point next_print_{};

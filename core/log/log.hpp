@@ -25,9 +25,12 @@ void set_program(std::string_view name);
 
 [[nodiscard]] bool enabled(Level level) noexcept;
 
-/// Writes one line. Control characters in `text` are escaped, so text from outside cannot forge a line. May
-/// block on standard error. Any thread.
+/// Writes one line. Control characters in `text` are escaped, so text from outside cannot forge a line. Does
+/// not block: if nobody reads standard error, the line is dropped and counted (line_writer.hpp). Any thread.
 void write(Level level, std::string_view text);
+
+/// Lines dropped so far because they could not be written to standard error. Any thread.
+[[nodiscard]] std::uint64_t dropped_lines() noexcept;
 
 template <class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "core/log/log.hpp"
 #include "core/payload/text.hpp"
 
 namespace backplane::gateway {
@@ -187,6 +188,9 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.engine.unsent_clients; }},
     {"backlog_bytes", Kind::gauge, "", "", "Memory for events that some client has yet to receive",
      [](const Figures& f) { return f.log_bytes; }},
+    {"log_lines_dropped_total", Kind::counter, "", "",
+     "Log lines of the process dropped because they could not be written",
+     [](const Figures&) { return log::dropped_lines(); }},
 });
 
 // Sent to the broker once a second, for `top` and `audit`. The broker accepts 64 counters of a participant.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "publishers/sources/line_splitter.hpp"
@@ -11,6 +12,12 @@
 
 namespace backplane::sources {
 namespace {
+
+/// Also if the terminal has closed: then isatty() would say no.
+bool is_terminal(int fd) {
+  struct stat file {};
+  return ::fstat(fd, &file) == 0 && S_ISCHR(file.st_mode);
+}
 
 /// @returns false if the source is to stop.
 bool publish_line(Runner& runner, const SourceOptions& options, const LineSplitter& lines) {
@@ -36,7 +43,8 @@ ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std
   LineSplitter lines(options.max_event_bytes);
   std::array<char, 64u << 10> buffer;
   while (runner.wait({input})) {
-    const ssize_t got = ::read(input, buffer.data(), buffer.size());
+    ssize_t got = ::read(input, buffer.data(), buffer.size());
+    if (got < 0 && errno == EIO && is_terminal(input)) got = 0;  // it has closed
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) return runner.fail(fmt::format("cannot read the input: {}", std::strerror(errno)));
     if (got == 0) {

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <stdexcept>
 
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "core/log/line_writer.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
@@ -116,8 +116,7 @@ void Runner::report() {
   const Clock::time_point now = Clock::now();
   if (status.ready && !ready_printed_) {
     ready_printed_ = true;
-    fmt::print("ready role=publisher source={}\n", source_name_);
-    std::fflush(stdout);
+    log::standard_output().write(fmt::format("ready role=publisher source={}\n", source_name_));
   } else if (status.ready && !reported_.ready && connections_.allow(now)) {
     log::info("{}: reconnected to a broker{}", source_name_, suppressed_note(connections_));
   }

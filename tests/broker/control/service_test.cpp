@@ -6,6 +6,7 @@
 #include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
 
+#include "core/log/line_writer.hpp"
 #include "tests/broker/control/service_fixture.hpp"
 
 namespace backplane::broker {
@@ -306,6 +307,7 @@ TEST_F(Service, BadRequestsLogNothing) {
   broker.send_bytes("\x08\x01\x62\x03\x0a\x01\xff");                      // replay.pattern, not UTF-8
   broker.send_bytes("\x08\x01\x82\x01\x07\x0a\x05\x0a\x03\x0a\x01\xff");  // the name of a file of types
   EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
+  EXPECT_TRUE(log::standard_error().flush(std::chrono::seconds{5}));
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 

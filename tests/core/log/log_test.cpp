@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/log/line_writer.hpp"
+
 namespace backplane::log {
 namespace {
 
@@ -19,6 +21,7 @@ template <class Act>
 std::string written_by(Act act) {
   testing::internal::CaptureStderr();
   act();
+  standard_error().flush(5s);
   return testing::internal::GetCapturedStderr();
 }
 

@@ -29,6 +29,31 @@ TEST(Signals, ArriveAsEventsInsteadOfEndingTheProcess) {
   EXPECT_FALSE(is_readable(signals.fd()));
 }
 
+TEST(Signals, SighupStopsAProgramThatHasNothingToReload) {
+  Signals signals(Signals::Hangup::stop);
+  ::kill(::getpid(), SIGHUP);
+  EXPECT_TRUE(is_readable(signals.fd()));
+  EXPECT_EQ(signals.next(), Signals::Event::stop);
+  EXPECT_EQ(signals.next(), Signals::Event::none);
+  ::kill(::getpid(), SIGHUP);  // one is enough: a second stop means that the user is in a hurry
+  EXPECT_EQ(signals.next(), Signals::Event::none);
+}
+
+TEST(Signals, SighupDoesNotStopAProgramThatNohupStarted) {
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    Signals signals(Signals::Hangup::stop);
+    ::kill(::getpid(), SIGHUP);
+    EXPECT_EQ(signals.next(), Signals::Event::none);
+  }
+  {
+    Signals signals;
+    ::kill(::getpid(), SIGHUP);
+    EXPECT_EQ(signals.next(), Signals::Event::reload);
+  }
+  std::signal(SIGHUP, SIG_DFL);
+}
+
 TEST(Signals, AClosedPipeIsAnErrorAndDoesNotKillTheProcess) {
   Signals signals;
   std::array<int, 2> ends{};

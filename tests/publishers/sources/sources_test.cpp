@@ -13,6 +13,7 @@
 #include "backplane/events/v1/memory_use.pb.h"
 #include "backplane/events/v1/quote.pb.h"
 #include "backplane/events/v1/temperature.pb.h"
+#include "core/log/line_writer.hpp"
 #include "core/process/signals.hpp"
 #include "tests/publishers/fake_ingress_broker.hpp"
 #include "tests/publishers/temporary_directory.hpp"
@@ -258,6 +259,7 @@ TEST_F(Sources, InvalidOptionsAndFilesAreReportedAtOnce) {
   const auto usage_error = [&](const std::filesystem::path& file, double rate) {
     ::testing::internal::CaptureStderr();
     EXPECT_EQ(quotes(file, rate), ExitCode::usage);
+    EXPECT_TRUE(log::standard_error().flush(5s));
     return ::testing::internal::GetCapturedStderr();
   };
   const auto good = files_.write("good.csv", "symbol,date,price\nA,2000-01-01,1\n");
