@@ -147,7 +147,9 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& addres
   auto gateway = GatewayConnection::open(address, waiter, reply_limit);
   if (!gateway) return print_error("pub", gateway.error());
   Error problem;
+  bool in_doubt = false;
   const bool all = repeat(options, waiter, [&] {
+    in_doubt = true;
     if (auto sent = gateway->send_line(line); !sent) {
       problem = sent.error();
       return false;
@@ -160,15 +162,20 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& addres
         problem = reply.error();
         return false;
       }
-      if (reply->starts_with("+OK PUB")) return true;
+      if (reply->starts_with("+OK PUB")) {
+        in_doubt = false;
+        return true;
+      }
       if (!reply->starts_with("-ERR ") && !reply->starts_with("!BYE ")) continue;  // !WAIT, !LIVE
       problem = {ErrorCode::unavailable,
                  fmt::format("the gateway at {} refused the event: {}", address, reply->substr(5))};
       return false;
     }
   });
-  if (all || waiter.stopped()) return ExitCode::done;
-  print_message("pub", problem.text);
+  if (all || (waiter.stopped() && !in_doubt)) return ExitCode::done;
+  print_message("pub", waiter.stopped()
+                           ? fmt::format("the gateway at {} has not confirmed the last event", address)
+                           : problem.text);
   return ExitCode::failed;
 }
 

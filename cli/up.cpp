@@ -103,8 +103,8 @@ ExitCode Up::run() {
     outcome = watch();
   }
   status_.finish();
-  supervisor_.stop();
-  return outcome == Outcome::stop ? ExitCode::done : ExitCode::failed;
+  const bool clean = supervisor_.stop();
+  return outcome == Outcome::stop && clean ? ExitCode::done : ExitCode::failed;
 }
 
 Outcome Up::start_all() {

@@ -195,14 +195,16 @@ void Supervisor::relay_signals() {
   }
 }
 
-void Supervisor::stop() {
+bool Supervisor::stop() {
   const Clock::time_point begin = Clock::now();
-  stop(Role::publisher, begin + publishers_stop_limit);
-  stop(Role::broker, begin + broker_stop_limit);
-  stop(Role::gateway, begin + gateway_stop_limit);
+  const bool publishers = stop(Role::publisher, begin + publishers_stop_limit);
+  const bool brokers = stop(Role::broker, begin + broker_stop_limit);
+  const bool gateways = stop(Role::gateway, begin + gateway_stop_limit);
+  return publishers && brokers && gateways;
 }
 
-void Supervisor::stop(Role role, Clock::time_point deadline) {
+bool Supervisor::stop(Role role, Clock::time_point deadline) {
+  bool clean = true;
   std::vector<Member*> ending;
   for (const auto& each : members_) {
     each->finished = true;
@@ -217,9 +219,14 @@ void Supervisor::stop(Role role, Clock::time_point deadline) {
     for (const auto& each : members_) {
       if (each->child) read_pipes(*each);  // so that no child blocks on a full pipe
     }
-    std::erase_if(ending, [this](Member* each) {
-      if (!each->child->wait(0ms)) return false;
+    std::erase_if(ending, [this, &clean](Member* each) {
+      const std::optional<Exit> exit = each->child->wait(0ms);
+      if (!exit) return false;
       read_pipes(*each);  // its last lines
+      if (!exit->clean()) {
+        clean = false;
+        listener_.on_report(fmt::format("{} exited ({})", each->name, exit->str()));
+      }
       each->child.reset();
       return true;
     });
@@ -228,6 +235,7 @@ void Supervisor::stop(Role role, Clock::time_point deadline) {
     listener_.on_report(fmt::format("{} did not stop in time and was killed", each->name));
     each->child.reset();  // the destructor kills it
   }
+  return clean && ending.empty();
 }
 
 }  // namespace backplane::cli

@@ -67,7 +67,8 @@ class Supervisor {
   /// Stops all children: publishers first, then the broker, then the gateway. Each role gets SIGTERM, and
   /// SIGKILL after its time limit. After a second signal to this process, SIGKILL comes at once. Blocks for
   /// less than 2 s.
-  void stop();
+  /// @returns whether all of them exited with code 0; reports each that did not.
+  bool stop();
 
  private:
   struct Member;
@@ -77,7 +78,7 @@ class Supervisor {
   void read_pipes(Member& member);
   void check(Member& member, Clock::time_point now);
   void restart(Member& member, Clock::time_point now);
-  void stop(Role role, Clock::time_point deadline);
+  [[nodiscard]] bool stop(Role role, Clock::time_point deadline);
   void relay_signals();
 
   Signals& signals_;

@@ -60,7 +60,7 @@ class Exec {
     set_time(*result.mutable_time(), unix_now_ns());
     const std::string where = fmt::format("run {}", runs_);
     // Publish the result even if the source is to stop.
-    const bool published = runner_.publish(where, options_.topic + ".exit", result);
+    const bool published = runner_.publish(where, options_.topic + ".exit", result) || runner_.lose(1);
     const std::string fault = fault_of(result);
     clean_ = fault.empty();
     if (!running || !published) {
@@ -72,7 +72,8 @@ class Exec {
 
   bool follow(CommandRun& run, std::int64_t begin_ns, events::v1::CommandResult& result) {
     const auto take = [this](CommandRun::Stream stream, const LineSplitter& line) {
-      return publish_line(stream, line);
+      // After a signal, lines that are not published are counted, up to the last.
+      return publish_line(stream, line) || runner_.lose(1);
     };
     const std::int64_t limit_at_ns = limit_ns_ == 0 ? never_ns : begin_ns + limit_ns_;
     timer_.set(limit_at_ns);

@@ -34,7 +34,7 @@ void lose_rest(Runner& runner, LineSplitter& lines, bool took_one) {
   std::uint64_t count = took_one ? 1 : 0;
   while (lines.take_line()) ++count;
   if (lines.take_rest()) ++count;
-  runner.lose(count);
+  (void)runner.lose(count);
 }
 
 ExitCode read_lines(Runner& runner, const SourceOptions& options, int input, std::optional<double> rate) {

@@ -21,6 +21,8 @@ using Clock = log::RateLimit::Clock;
 
 // Ctrl-C must end a whole set of programs in under two seconds.
 constexpr std::chrono::milliseconds stop_time{1000};
+// After a signal, what was already read may still wait this long for the broker to make room.
+constexpr std::chrono::milliseconds room_time{400};
 
 Publisher::Options publisher_options(const SourceOptions& options, const std::string& source_name,
                                      const WakeFd& changed,
@@ -95,10 +97,23 @@ bool Runner::wait_for_change() {
   return !stopping_;
 }
 
+bool Runner::wait_for_room() {
+  if (!stopping_) {
+    (void)wait_for_change();
+  } else {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(publish_until_ - Clock::now());
+    pollfd changed{changed_.fd(), POLLIN, 0};
+    ::poll(&changed, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    if (changed.revents != 0) report();
+  }
+  return !stopping_ || (publisher_.status().ready && Clock::now() < publish_until_);
+}
+
 void Runner::read_signals() {
   for (;;) {
     switch (signals_.next()) {
       case Signals::Event::stop:
+        if (!stopping_) publish_until_ = Clock::now() + room_time;
         stopping_ = true;
         break;
       case Signals::Event::reload:
@@ -164,7 +179,7 @@ bool Runner::publish_with(std::string_view where, std::string_view topic,
           log::warning("{}: waiting for the broker to confirm {} events", source_name_,
                        publisher_.status().offered - publisher_.status().confirmed);
         }
-        if (!wait_for_change()) return false;
+        if (!wait_for_room()) return false;
         break;
       case Offer::too_large:
         return bad_record(fmt::format("{}: expected an event of at most {} bytes, got more", where,
@@ -221,8 +236,9 @@ ExitCode Runner::finish() {
   return ended_well && !failed_ ? ExitCode::done : ExitCode::failed;
 }
 
-void Runner::lose(std::uint64_t records) noexcept {
+bool Runner::lose(std::uint64_t records) noexcept {
   if (stopping_) lost_records_ += records;
+  return stopping_;
 }
 
 ExitCode run_source(const SourceOptions& options, std::string_view name, Signals& signals,

@@ -36,8 +36,9 @@ class Runner {
   /// Waits until the broker has confirmed everything offered. @returns like wait().
   [[nodiscard]] bool flush();
 
-  /// Offers an event, and waits while the publisher's limit on unconfirmed events is reached. If the event is
-  /// refused, the report begins with `where`. @returns false if the source is to stop; finish() knows why.
+  /// Offers an event, and waits while the publisher's limit on unconfirmed events is reached: after a signal,
+  /// a moment at most. If the event is refused, the report begins with `where`. @returns false if the event
+  /// was not accepted and the source is to stop; finish() knows why.
   [[nodiscard]] bool publish(std::string_view where, std::string_view topic,
                              const google::protobuf::Message& message, const EventOptions& event = {});
   [[nodiscard]] bool publish_text(std::string_view where, std::string_view topic, std::string_view text);
@@ -54,8 +55,8 @@ class Runner {
   /// that something is lost.
   [[nodiscard]] ExitCode finish();
   /// Counts records that were taken from the input and not offered because a signal stopped the source.
-  /// finish() reports them as lost.
-  void lose(std::uint64_t records) noexcept;
+  /// finish() reports them as lost. @returns whether a signal has stopped the source.
+  bool lose(std::uint64_t records) noexcept;
 
   [[nodiscard]] PublisherStatus status() const { return publisher_.status(); }
   [[nodiscard]] const std::string& source_name() const noexcept { return source_name_; }
@@ -68,6 +69,7 @@ class Runner {
   [[nodiscard]] bool publish_with(std::string_view where, std::string_view topic,
                                   const std::function<Offer()>& offer);
   [[nodiscard]] bool wait_for_change();
+  [[nodiscard]] bool wait_for_room();
   void report();
   void read_signals();
 
@@ -83,6 +85,7 @@ class Runner {
   bool ready_printed_{};
   bool waiting_logged_{};
   bool stopping_{};
+  log::RateLimit::Clock::time_point publish_until_{};  // if stopping_
   bool failed_{};
   bool resumable_{};
   std::uint64_t bad_records_{};

@@ -96,6 +96,20 @@ class ThroughAGateway(BackplaneTest):
         self.assertEqual(pub.wait_exit(), 0, pub.transcript())
         self.assertEqual(reader.receive()[1].text, 'It\nrains "much" \\')
 
+    def test_pub_fails_at_a_signal_if_an_event_is_unconfirmed(self):
+        self.start_broker()
+        gateway = self.start_gateway()
+        reader = self.live_reader("n")
+        pub = self.run_program("pub", "n", "x", "--count", "1000000", "--gateway", GATEWAY)
+        reader.receive()
+        gateway.signal(signal.SIGSTOP)
+        self.addCleanup(gateway.signal, signal.SIGCONT)
+        while reader.poll_now():
+            reader.receive()
+        pub.signal(signal.SIGTERM)
+        self.assertEqual(pub.wait_exit(), 1, pub.transcript())
+        self.assertEqual(pub.err, [f"backplane pub: the gateway at {GATEWAY} has not confirmed the last event"])
+
     def test_pub_with_count_and_every(self):
         self.start_broker()
         self.start_gateway()

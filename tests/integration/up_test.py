@@ -97,6 +97,18 @@ class Up(BackplaneTest):
         client.wait_closed()
         self.assertFalse([line for line in up.err if "kill" in line], "all ended when they were asked to")
 
+    def test_if_a_child_does_not_end_well_up_fails_too(self):
+        up = self.start_up()
+        client = self.client()
+        client.subscribe("clock")
+        client.event()
+        children = descendants(up.pid)
+        os.kill(self.child(up, b"broker"), signal.SIGSTOP)
+        up.signal(signal.SIGTERM)
+        self.assertEqual(up.wait_exit(), 1, up.transcript())
+        self.wait_gone(children)
+        self.assertRegex("\n".join(up.err), r"the broker did not stop in time and was killed")
+
     def test_its_children_die_with_it(self):
         up = self.start_up()
         children = descendants(up.pid)

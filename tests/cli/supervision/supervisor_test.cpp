@@ -110,9 +110,16 @@ TEST_F(SupervisorTest, StopsPublishersThenTheBrokerThenTheGateway) {
     return !supervisor_.ready_lines("gateway").empty() && !supervisor_.ready_lines("broker").empty() &&
            !supervisor_.ready_lines("publisher").empty();
   }));
-  supervisor_.stop();
+  EXPECT_TRUE(supervisor_.stop());
   EXPECT_THAT(lines_, ElementsAre("publisher", "broker", "gateway"));
   EXPECT_THAT(reports_, IsEmpty());
+}
+
+TEST_F(SupervisorTest, AChildThatFailsWhileItStopsIsReported) {
+  start(Role::publisher, "p", "trap 'exit 1' TERM; echo ready now; while :; do sleep 0.05; done");
+  ASSERT_EQ(supervisor_.wait_ready("p", 1, 10s), Outcome::ready);
+  EXPECT_FALSE(supervisor_.stop());
+  EXPECT_THAT(reports_, ElementsAre("p exited (exit code 1)"));
 }
 
 TEST_F(SupervisorTest, AChildThatDoesNotExitIsKilledWithinTwoSeconds) {
@@ -122,7 +129,7 @@ TEST_F(SupervisorTest, AChildThatDoesNotExitIsKilledWithinTwoSeconds) {
     ASSERT_EQ(supervisor_.wait_ready(name, 1, 10s), Outcome::ready);
   }
   const auto begin = Supervisor::Clock::now();
-  supervisor_.stop();
+  EXPECT_FALSE(supervisor_.stop());
   EXPECT_LT(Supervisor::Clock::now() - begin, 2s);
   EXPECT_THAT(reports_,
               ElementsAre("p did not stop in time and was killed", "b did not stop in time and was killed",
