@@ -291,7 +291,8 @@ ExitCode run_sub(const SubFlags& flags) {
   auto brokers = resolve(flags.addresses);
   if (!brokers) return print_error("sub", brokers.error());
 
-  Signals signals(Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
+  Signals signals(
+      Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();

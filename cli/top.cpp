@@ -124,7 +124,8 @@ ExitCode run_top(const TopOptions& options) {
   if (!brokers) return print_error("top", brokers.error());
   Waiter waiter;
   if (options.once || !Screen::available()) return TopCommand(*interval, *brokers, waiter).print_once();
-  Signals signals(Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
+  Signals signals(
+      Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
   });

@@ -184,7 +184,8 @@ ExitCode run_topics(const TopicsOptions& options) {
   const bool live = !options.once && !options.json && Screen::available();
   Waiter waiter;
   if (!live) return TopicsCommand(options, *order, *interval, *brokers, waiter).print_once();
-  Signals signals(Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
+  Signals signals(
+      Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
   });

@@ -108,15 +108,10 @@ TEST(LineWriter, LinesThatCannotBeWrittenAreCounted) {
 }
 
 TEST(LineWriter, ItsDestructorDoesNotWaitForTheReader) {
-  const Pipe pipe;
-  {
-    LineWriter writer(pipe.fd());
-    for (int line = 0; line < 10; ++line) writer.write(long_line);
-    EXPECT_FALSE(writer.flush(10ms));
-  }
-  // Its thread ends when the piece that it is writing has been read.
-  std::string text;
-  while (text.size() < 8 * long_line.size()) text += pipe.read_until("\n");
+  static const Pipe pipe;  // its thread may stay in write()
+  LineWriter writer(pipe.fd());
+  for (int line = 0; line < 10; ++line) writer.write(long_line);
+  EXPECT_FALSE(writer.flush(10ms));
 }
 
 }  // namespace
