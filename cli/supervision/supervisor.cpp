@@ -223,7 +223,8 @@ bool Supervisor::stop(Role role, Clock::time_point deadline) {
       const std::optional<Exit> exit = each->child->wait(0ms);
       if (!exit) return false;
       read_pipes(*each);  // its last lines
-      if (!exit->clean()) {
+      // Before it has set up its signals, SIGTERM kills it, and it has nothing to lose.
+      if (!exit->clean() && exit->signal != SIGTERM) {
         clean = false;
         listener_.on_report(fmt::format("{} exited ({})", each->name, exit->str()));
       }

@@ -226,9 +226,15 @@ class Others(BlockedOutput):
     @staticmethod
     def is_connected(program):
         """Whether libzmq's threads run, or it has a socket of its own."""
-        descriptors = pathlib.Path(f"/proc/{program.pid}/fd")
-        return len(os.listdir(f"/proc/{program.pid}/task")) > 1 or any(
-            os.readlink(each).startswith("socket:") for each in descriptors.iterdir() if os.path.islink(each))
+        if len(os.listdir(f"/proc/{program.pid}/task")) > 1:
+            return True
+        for descriptor in pathlib.Path(f"/proc/{program.pid}/fd").iterdir():
+            try:
+                if os.readlink(descriptor).startswith("socket:"):
+                    return True
+            except FileNotFoundError:  # just closed
+                pass
+        return False
 
 
 class Up(BlockedOutput):
@@ -268,7 +274,8 @@ listen = ["{GATEWAY}"]
                 pipe = self.full_pipe()
                 up = self.start_up(**{stream: pipe.writer})
                 pipe.give_away()
-                for name in (b"gateway", b"broker"):
+                # In this order: up does not restart a gateway whose ready line it has not read yet.
+                for name in (b"broker", b"gateway"):
                     before = self.children(up)[name]
                     os.kill(before, signal.SIGKILL)
                     self.wait_for(lambda: self.children(up).get(name, before) != before, "it is not restarted")
