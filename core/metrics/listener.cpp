@@ -78,7 +78,20 @@ Response respond_to_path(std::string_view path, const MetricsListener::Pages& pa
   return line(http::status::not_found, "expected /metrics, /healthz or /readyz");
 }
 
+/// The path of a target, which may be a whole URL (RFC 9112, 3.2.2), without the query.
+std::string_view path_of(std::string_view target) {
+  target = target.substr(0, target.find('?'));
+  if (target.starts_with('/')) return target;
+  const std::size_t authority = target.find("://");
+  if (authority == std::string_view::npos) return target;
+  return target.substr(std::min(target.find('/', authority + 3), target.size()));
+}
+
+/// Any host is accepted: monitoring uses names of services, and there is nothing to protect.
 Response respond(const Request& request, const MetricsListener::Pages& pages) {
+  if (request.count(http::field::host) > 1) {
+    return line(http::status::bad_request, "expected one Host, got several");
+  }
   if (request.method() != http::verb::get && request.method() != http::verb::head) {
     Response response = line(http::status::method_not_allowed, "expected GET or HEAD");
     response.allow = "GET, HEAD";
@@ -86,7 +99,7 @@ Response respond(const Request& request, const MetricsListener::Pages& pages) {
   }
   const std::string_view target(request.target().data(), request.target().size());
   try {
-    return respond_to_path(target.substr(0, target.find('?')), pages);
+    return respond_to_path(path_of(target), pages);
   } catch (const std::exception& problem) {
     return line(http::status::internal_server_error, problem.what());
   }
@@ -138,7 +151,8 @@ class Session : public std::enable_shared_from_this<Session> {
     idle_ = false;
     if (!error) {
       const Request& request = parser_->get();
-      return write(respond(request, pages_), request.keep_alive(), request.method() == http::verb::head);
+      // The parser's keep_alive() sees all Connection fields, the request's only the first.
+      return write(respond(request, pages_), parser_->keep_alive(), request.method() == http::verb::head);
     }
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
       return write(

@@ -37,6 +37,17 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
+bool list_contains(std::string_view list, std::string_view token) {
+  while (!list.empty()) {
+    std::string_view part = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(part.size() + 1, list.size()));
+    part.remove_prefix(std::min(part.find_first_not_of(" \t"), part.size()));
+    part = part.substr(0, part.find_last_not_of(" \t") + 1);
+    if (lower_case(part) == token) return true;
+  }
+  return false;
+}
+
 std::string_view Request::field(std::string_view name) const noexcept {
   const auto found =
       std::find_if(fields.begin(), fields.end(), [=](const auto& each) { return each.first == name; });

@@ -14,6 +14,9 @@ namespace backplane::gateway::http {
 /// ASCII letters in lower case: names of fields and hosts, and most words of HTTP, are case-insensitive.
 [[nodiscard]] std::string lower_case(std::string_view text);
 
+/// Whether a list such as `keep-alive, Upgrade` contains `token` (in lower case).
+[[nodiscard]] bool list_contains(std::string_view list, std::string_view token);
+
 /// A complete, well-formed request.
 struct Request {
   std::string method;
@@ -22,13 +25,14 @@ struct Request {
   /// The host that it is addressed to: from the target if that has one, else from the field Host. Empty only
   /// in HTTP/1.0.
   std::string host;
-  /// Fields of the head, names in lower case. Trailers are ignored.
+  /// Fields of the head, each name once and in lower case. Several lines of a list are one list (RFC 9110,
+  /// 5.3). Trailers are ignored.
   std::vector<std::pair<std::string, std::string>> fields;
   std::string body;
   bool http_1_0{};
   bool keep_alive{};
 
-  /// The value of the first field of that name (in lower case); empty if there is none.
+  /// The value of the field of that name (in lower case); empty if there is none.
   [[nodiscard]] std::string_view field(std::string_view name) const noexcept;
 };
 

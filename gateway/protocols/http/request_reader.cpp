@@ -1,6 +1,7 @@
 #include "gateway/protocols/http/request_reader.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -21,6 +22,56 @@ using boost::system::error_code;
 
 std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};
+}
+
+// Fields that are not lists. If one occurs twice, two readers might use different ones.
+constexpr std::array<std::string_view, 26> single_fields = {"access-control-request-method",
+                                                            "authorization",
+                                                            "content-disposition",
+                                                            "content-length",
+                                                            "content-location",
+                                                            "content-range",
+                                                            "content-type",
+                                                            "date",
+                                                            "from",
+                                                            "host",
+                                                            "if-modified-since",
+                                                            "if-range",
+                                                            "if-unmodified-since",
+                                                            "last-event-id",
+                                                            "max-forwards",
+                                                            "origin",
+                                                            "proxy-authorization",
+                                                            "range",
+                                                            "referer",
+                                                            "sec-fetch-dest",
+                                                            "sec-fetch-mode",
+                                                            "sec-fetch-site",
+                                                            "sec-websocket-key",
+                                                            "sec-websocket-version",
+                                                            "transfer-encoding",
+                                                            "user-agent"};
+
+bool is_single(std::string_view name) {
+  return std::find(single_fields.begin(), single_fields.end(), name) != single_fields.end();
+}
+
+/// Adds another line of a list to its value.
+void add_to_list(std::string_view name, std::string_view more, std::string& value) {
+  if (more.empty()) return;
+  if (!value.empty()) value += name == "cookie" ? "; " : ", ";
+  value += more;
+}
+
+/// Whether everything that the client expects is `100-continue`.
+bool expects_only_continue(std::string_view list) {
+  for (std::string rest = lower_case(list); !rest.empty();) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    const std::string part = rest.substr(0, comma);
+    rest.erase(0, comma + 1);
+    if (!list_contains(part, "100-continue") && !list_contains(part, "")) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -128,35 +179,44 @@ bool RequestReader::check_fields() {
   request_ = {};
   request_.method = view(message.method_string());
   request_.http_1_0 = message.version() == 10;
-  request_.keep_alive = message.keep_alive();
-  std::size_t hosts = 0;
-  std::size_t lengths = 0;
-  std::size_t codings = 0;
-  for (const auto& field : message) {
-    auto& [name, value] =
-        request_.fields.emplace_back(lower_case(view(field.name_string())), view(field.value()));
-    hosts += name == "host" ? 1u : 0u;
-    lengths += name == "content-length" ? 1u : 0u;
-    codings += name == "transfer-encoding" ? 1u : 0u;
-  }
   const auto bad = [&](int status, std::string detail) {
     fail(Refusal::malformed, status, std::move(detail));
     return false;
   };
+  for (const auto& field : message) {
+    std::string name = lower_case(view(field.name_string()));
+    // Beast counts without comparing all names with each other: a head may have thousands.
+    const std::size_t count = message.count(field.name_string());
+    if (count > 1 && is_single(name)) return bad(400, fmt::format("expected one {}, got {}", name, count));
+    const auto same = count == 1 ? request_.fields.end()
+                                 : std::find_if(request_.fields.begin(), request_.fields.end(),
+                                                [&](const auto& each) { return each.first == name; });
+    if (same == request_.fields.end()) {
+      request_.fields.emplace_back(std::move(name), view(field.value()));
+    } else {
+      add_to_list(name, view(field.value()), same->second);
+    }
+  }
+  const bool has_length = message.count(beast::http::field::content_length) > 0;
   const std::string_view length = request_.field("content-length");
-  if (lengths > 1 || length.find_first_not_of("0123456789") != std::string_view::npos) {
-    return bad(400, "expected one Content-Length, which is one number");
+  if (length.find_first_not_of("0123456789") != std::string_view::npos) {
+    return bad(400, "expected a Content-Length that is one number");
   }
-  if (codings > 0 && (lengths > 0 || codings > 1 || request_.http_1_0)) {
-    return bad(400, "expected one Transfer-Encoding, in HTTP/1.1 and without Content-Length");
+  const bool has_coding = message.count(beast::http::field::transfer_encoding) > 0;
+  if (has_coding && (has_length || request_.http_1_0)) {
+    return bad(400, "expected a Transfer-Encoding only in HTTP/1.1 and without Content-Length");
   }
-  if (codings > 0 && lower_case(request_.field("transfer-encoding")) != "chunked") {
+  if (has_coding && lower_case(request_.field("transfer-encoding")) != "chunked") {
     return bad(501, "expected Transfer-Encoding: chunked, got " + shown(request_.field("transfer-encoding")));
   }
-  if (hosts > 1 || (hosts == 0 && !request_.http_1_0)) return bad(400, "expected one Host");
-  if (const auto expect = request_.field("expect"); !expect.empty() && lower_case(expect) != "100-continue") {
+  if (message.count(beast::http::field::host) == 0 && !request_.http_1_0)
+    return bad(400, "expected one Host");
+  if (const auto expect = request_.field("expect"); !expects_only_continue(expect)) {
     return bad(417, "expected Expect: 100-continue, got " + shown(expect));
   }
+  const std::string_view connection = request_.field("connection");
+  request_.keep_alive =
+      !list_contains(connection, "close") && (!request_.http_1_0 || list_contains(connection, "keep-alive"));
   request_.host = request_.field("host");
   return take_target(view(message.target()));
 }

@@ -127,6 +127,27 @@ TEST_F(Listener, IgnoresAQuery) {
   EXPECT_THAT(get(*listener, "/metrics?name[]=x"), StartsWith("HTTP/1.1 200 OK\r\n"));
 }
 
+TEST_F(Listener, RespondsWhateverHostTheRequestIsAddressedTo) {
+  const auto listener = open();
+  for (const std::string request : {"GET /healthz HTTP/1.1\r\nHost: broker.monitoring.svc:9570\r\n\r\n",
+                                    "GET http://broker.svc/healthz?x HTTP/1.1\r\nHost: broker.svc\r\n\r\n",
+                                    "GET /healthz HTTP/1.0\r\n\r\n"}) {
+    const Client client(listener->address());
+    client.send(request);
+    EXPECT_THAT(client.read_to("ok\n"), StartsWith("HTTP/1.1 200 OK")) << request;
+  }
+  const Client client(listener->address());
+  client.send("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+  EXPECT_THAT(client.read_to("several\n"), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST_F(Listener, SeveralConnectionFieldsAreOneList) {
+  const auto listener = open();
+  const Client client(listener->address());
+  client.send("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: x\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(client.read_all(), HasSubstr("\r\nConnection: close\r\n"));
+}
+
 TEST_F(Listener, OtherPathsAreNotFound) {
   const auto listener = open();
   for (const char* path : {"/", "/metric", "/metrics/", "/../etc/passwd"}) {

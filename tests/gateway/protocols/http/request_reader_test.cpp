@@ -102,6 +102,35 @@ TEST(HttpRequestReader, RefusesWhatTwoReadersMightInterpretDifferently) {
   EXPECT_EQ(refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
 }
 
+TEST(HttpRequestReader, SeveralLinesOfAListAreOneList) {
+  // RFC 9110, 5.3.
+  const Read all = read(with("Connection: keep-alive\r\nUpgrade: a\r\nConnection: close\r\nupgrade: b\r\n") +
+                        "GET / HTTP/1.0\r\nConnection: x\r\nConnection: Keep-Alive\r\n\r\n" +
+                        with("Accept-Encoding: br\r\nAccept-Encoding: \r\nAccept-Encoding: gzip\r\n") +
+                        with("Expect: 100-continue\r\nExpect: 100-continue\r\n") + with("X: 1\r\nX: 2\r\n") +
+                        with("Cookie: a=1\r\nCookie: b=2\r\n"));
+  ASSERT_FALSE(all.fault) << all.fault->detail;
+  ASSERT_EQ(all.requests.size(), 6u);
+  EXPECT_EQ(all.requests[0].field("connection"), "keep-alive, close");
+  EXPECT_EQ(all.requests[0].field("upgrade"), "a, b");
+  EXPECT_FALSE(all.requests[0].keep_alive);
+  EXPECT_TRUE(all.requests[1].keep_alive);
+  EXPECT_EQ(all.requests[2].field("accept-encoding"), "br, gzip");
+  EXPECT_EQ(all.requests[4].field("x"), "1, 2");
+  EXPECT_EQ(all.requests[5].field("cookie"), "a=1; b=2");
+  EXPECT_EQ(refused(with("Expect: 100-continue\r\nExpect: x\r\n")), 417);
+}
+
+TEST(HttpRequestReader, RefusesASingleFieldThatOccursTwice) {
+  for (const std::string name :
+       {"Authorization", "Content-Type", "Last-Event-ID", "Origin", "Referer", "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version", "User-Agent", "Access-Control-Request-Method"}) {
+    EXPECT_EQ(refused(with(name + ": x\r\n")), 0) << name;
+    EXPECT_EQ(refused(with(name + ": x\r\n" + name + ": x\r\n")), 400) << name;
+    EXPECT_EQ(refused(with(name + ": x\r\nY: z\r\n" + name + ":\r\n")), 400) << name;
+  }
+}
+
 TEST(HttpRequestReader, ReadsTheLastChunkByteByByte) {
   // Beast's parser aborts if it gets the last chunk in these pieces without a chunk before it.
   for (const std::string chunks : {"0\r\n\r\n", "00\r\n\r\n", "0;x\r\n\r\n", "0\r\nX: y\r\n\r\n"}) {
