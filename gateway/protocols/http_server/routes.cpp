@@ -122,10 +122,17 @@ Route publish_route(const Request& request) {
   return PublishRoute{*std::move(topic)};
 }
 
+/// Pages that monitoring requests, under the name of a service or an address inside a cluster. They change
+/// nothing, and no page can read them from another origin.
+bool is_for_monitoring(std::string_view path) {
+  return path == "/metrics" || path == "/healthz" || path == "/readyz";
+}
+
 /// Refuses a request that is addressed to another host, or sent by a page of another origin.
 std::optional<Response> refused(const Request& request, const Site& site) {
   const bool has_no_host = request.host.empty() && request.http_1_0;
-  if (!has_no_host && !site.is_host(request.host)) {
+  const bool any_host = request.field("origin").empty() && is_for_monitoring(request.path);
+  if (!has_no_host && !any_host && !site.is_host(request.host)) {
     site.counters().refused(Refusal::host);
     return problem(403, "host",
                    fmt::format("expected a Host of this gateway, got {}; [gateway].hosts adds names",
