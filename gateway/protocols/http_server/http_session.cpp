@@ -210,8 +210,8 @@ void HttpSession::on_topics_end(std::size_t, std::string_view code, std::string_
 // ---- replaced by another session ----
 
 void HttpSession::execute(const EventsRoute&) {
-  auto subscribes = sse::read_events_request(request_);
-  if (!subscribes) return respond(problem(400, subscribes.error().code, subscribes.error().text));
+  const auto wanted = sse::read_events_request(request_);
+  if (!wanted) return respond(problem(400, wanted.error().code, wanted.error().text));
   Response head = sse::stream_head();
   add_cors(request_, site_, head);
   if (request_.method == "HEAD") {
@@ -224,7 +224,7 @@ void HttpSession::execute(const EventsRoute&) {
   auto session = std::make_unique<sse::SseSession>(client(), services(), site_.counters(), std::move(head));
   sse::SseSession& events = *session;
   client().switch_handler(std::move(session), {});
-  events.begin(*subscribes);
+  events.begin(wanted->subscribes, sse::ignored_text(*wanted));
 }
 
 void HttpSession::execute(const SocketRoute&) {
@@ -240,10 +240,13 @@ void HttpSession::execute(const SocketRoute&) {
     }
     return respond(std::move(response));
   }
+  const auto wanted = sse::read_socket_request(request_);
+  if (!wanted) return respond(problem(400, wanted.error().code, wanted.error().text));
   site_.counters().response(101);
   client().reply(*answer);
   replaced_ = true;
-  websocket::WebSocketSession::begin(client(), services(), reader_.rest());
+  websocket::WebSocketSession::begin(client(), services(), reader_.rest(), wanted->subscribes,
+                                     sse::ignored_text(*wanted));
 }
 
 }  // namespace backplane::gateway::http

@@ -1,6 +1,7 @@
 #include "gateway/protocols/sse/events_request.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,11 +24,26 @@ bool is_word(std::string_view text) {
   return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20; });
 }
 
+// A typing error in a request must not be silent, and a parameter that a library adds must not be fatal.
+constexpr std::string_view known_parameters = "topic=, last, since=, every=, policy= or last_event_id=";
+constexpr std::size_t shown_max = 8;
+
+/// Whether a parameter is `last_event_id`. Libraries that replace EventSource have their own names for it:
+/// `lastEventId` (Yaffle's), `evs_last_event_id` (amvtek's).
+bool is_token(std::string_view name) {
+  std::string letters = http::lower_case(name);
+  std::erase_if(letters, [](char c) { return c == '_' || c == '-'; });
+  return letters == "lasteventid" || letters == "evslasteventid";
+}
+
 struct Query {
   std::vector<std::string> topics;
   std::string options;  ///< in the form of SUB's
   std::string token;
   bool last{};
+  std::vector<std::string> ignored;
+
+  [[nodiscard]] bool empty() const { return topics.empty() && options.empty() && token.empty() && !last; }
 };
 
 tl::expected<Query, BadCommand> read_query(const http::Parameters& parameters) {
@@ -44,29 +60,44 @@ tl::expected<Query, BadCommand> read_query(const http::Parameters& parameters) {
         return bad("bad_option", "expected last without a value, got " + shown(value));
       }
       query.last = true;
-    } else if (name == "last_event_id") {
-      query.token = value;
-    } else if ((name == "since" || name == "every" || name == "policy") && is_word(value)) {
+    } else if (is_token(name)) {
+      if (!value.empty()) query.token = value;
+    } else if (name == "since" || name == "every" || name == "policy") {
+      if (!is_word(value))
+        return bad("bad_option", fmt::format("expected {}= with one word, got {}", name, shown(value)));
       query.options += fmt::format(" {}={}", name, value);
     } else {
-      return bad("bad_option",
-                 fmt::format("expected topic=, last, since=, every=, policy= or last_event_id=, got {}",
-                             shown(fmt::format("{}={}", name, value))));
+      query.ignored.push_back(value.empty() ? name : fmt::format("{}={}", name, value));
     }
   }
   return query;
 }
 
-}  // namespace
+std::string list_ignored(const std::vector<std::string>& ignored) {
+  std::string list;
+  for (std::size_t i = 0; i < std::min(ignored.size(), shown_max); ++i) {
+    list += (i > 0 ? ", " : "") + shown(ignored[i]);
+  }
+  return ignored.size() > shown_max ? list + ", …" : list;
+}
 
-tl::expected<std::vector<Subscribe>, BadCommand> read_events_request(const http::Request& request) {
+BadCommand no_topic(const Query& query) {
+  std::string text = "expected ?topic=<pattern> (such as ?topic=stock.>)";
+  if (!query.ignored.empty()) text += ", got only " + list_ignored(query.ignored);
+  return {"bad_argument", std::move(text)};
+}
+
+tl::expected<EventsRequest, BadCommand> read_request(const http::Request& request, bool needs_topics) {
   const auto parameters = http::parse_query(request.query);
   if (!parameters) return bad("bad_argument", "expected a query with escapes of the form %xx");
   auto query = read_query(*parameters);
   if (!query) return tl::unexpected(std::move(query.error()));
-  if (query->topics.empty()) return bad("bad_argument", "expected ?topic=<pattern> (such as ?topic=stock.>)");
+  if (!needs_topics && query->empty()) return EventsRequest{{}, std::move(query->ignored)};
+  if (query->topics.empty()) return tl::unexpected(no_topic(*query));
   if (const auto field = request.field("last-event-id"); !field.empty()) query->token = field;
-  std::vector<Subscribe> subscribes;
+  EventsRequest result;
+  result.ignored = std::move(query->ignored);
+  std::vector<Subscribe>& subscribes = result.subscribes;
   for (const std::string& topic : query->topics) {
     const bool last = query->last && query->token.empty();
     // Parsed as a line of the line protocol: it means the same.
@@ -88,7 +119,22 @@ tl::expected<std::vector<Subscribe>, BadCommand> read_events_request(const http:
              return other.matches(each.pattern.str());
            });
   });
-  return subscribes;
+  return result;
+}
+
+}  // namespace
+
+tl::expected<EventsRequest, BadCommand> read_events_request(const http::Request& request) {
+  return read_request(request, true);
+}
+
+tl::expected<EventsRequest, BadCommand> read_socket_request(const http::Request& request) {
+  return read_request(request, false);
+}
+
+std::string ignored_text(const EventsRequest& request) {
+  if (request.ignored.empty()) return {};
+  return fmt::format("ignored {}: expected {}", list_ignored(request.ignored), known_parameters);
 }
 
 }  // namespace backplane::gateway::sse

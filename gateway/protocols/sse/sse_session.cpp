@@ -42,7 +42,8 @@ SseSession::~SseSession() {
   counters_.sse_ends();
 }
 
-void SseSession::begin(const std::vector<Subscribe>& subscribes) {
+void SseSession::begin(const std::vector<Subscribe>& subscribes, std::string_view remark) {
+  remark_ = remark;
   waiting_ = subscribes.size();
   numbered_ = std::none_of(subscribes.begin(), subscribes.end(), [&](const Subscribe& each) {
     const bool replayed = !std::holds_alternative<std::monostate>(each.since);
@@ -63,6 +64,7 @@ void SseSession::begin_stream() {
   std::string out;
   append_head(std::exchange(head_, {}), http::Framing::until_close, false, out);
   out += retry;
+  if (!remark_.empty()) out += fmt::format(": {}\n\n", std::exchange(remark_, {}));
   client().reply(out);
   client().set_alarm(client().now() + comment_interval);
 }

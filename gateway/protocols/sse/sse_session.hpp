@@ -35,7 +35,8 @@ class SseSession final : public Session {
   SseSession& operator=(const SseSession&) = delete;
 
   /// Called once, when the session has become its client's handler.
-  void begin(const std::vector<Subscribe>& subscribes);
+  /// @param remark one line for a person, sent as a comment; may be empty
+  void begin(const std::vector<Subscribe>& subscribes, std::string_view remark);
 
   void on_bytes(std::string_view /*bytes*/) override {}
   /// The client may still be listening: a comment finds out.
@@ -57,6 +58,7 @@ class SseSession final : public Session {
 
   http::Counters& counters_;
   http::Response head_;
+  std::string remark_;
   bool streaming_{};
   bool numbered_{};        ///< the backfill of the subscriptions has ids too
   std::size_t waiting_{};  ///< subscriptions that are not active yet

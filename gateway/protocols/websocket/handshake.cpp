@@ -10,6 +10,8 @@
 #include <boost/beast/websocket/detail/hybi13.hpp>
 #include <fmt/format.h>
 
+#include "gateway/commands/command.hpp"
+
 namespace backplane::gateway::websocket {
 namespace {
 
@@ -20,6 +22,14 @@ constexpr unsigned upgrade_required = 426;
 
 tl::unexpected<UpgradeRefusal> refuse(unsigned status, std::string_view got) {
   return tl::unexpected(UpgradeRefusal{status, fmt::format("expected a WebSocket handshake, got {}", got)});
+}
+
+/// Calls `see` with the value of each field called `name`. @returns whether one call returned true.
+template <class See>
+bool any_value(const UpgradeRequest& request, std::string_view name, See see) {
+  return std::any_of(request.fields.begin(), request.fields.end(), [&](const auto& field) {
+    return beast::iequals(field.first, name) && see(field.second);
+  });
 }
 
 /// The value of the first field called `name`.
@@ -68,9 +78,11 @@ tl::expected<std::string, UpgradeRefusal> answer_upgrade(const UpgradeRequest& r
   if (request.method != "GET") return refuse(bad_request, "another method than GET");
   if (!value(request, "Host")) return refuse(bad_request, "no Host");
   for (const auto& [field, token] : {std::pair{"Connection", "upgrade"}, std::pair{"Upgrade", "websocket"}}) {
-    const auto list = value(request, field);
-    if (!list) return refuse(upgrade_required, fmt::format("no {}", field));
-    if (!contains(*list, token)) return refuse(upgrade_required, fmt::format("{} without {}", field, token));
+    if (!value(request, field)) return refuse(upgrade_required, fmt::format("no {}", field));
+    // Several lines are one list.
+    if (!any_value(request, field, [&](std::string_view list) { return contains(list, token); })) {
+      return refuse(upgrade_required, fmt::format("{} without {}", field, token));
+    }
   }
   const auto key = value(request, "Sec-WebSocket-Key");
   if (!key) return refuse(bad_request, "no Sec-WebSocket-Key");
@@ -78,6 +90,14 @@ tl::expected<std::string, UpgradeRefusal> answer_upgrade(const UpgradeRequest& r
   const auto version = value(request, "Sec-WebSocket-Version");
   if (!version) return refuse(upgrade_required, "no Sec-WebSocket-Version");
   if (*version != "13") return refuse(upgrade_required, "a Sec-WebSocket-Version other than 13");
+  // A browser would fail such a connection after the 101, without a reason.
+  std::string_view offered;
+  const auto offers = [&](std::string_view list) { return !(offered = list).empty(); };
+  if (any_value(request, "Sec-WebSocket-Protocol", offers)) {
+    return tl::unexpected(UpgradeRefusal{
+        bad_request, fmt::format("expected no Sec-WebSocket-Protocol, got {}: there are no subprotocols",
+                                 shown(offered))});
+  }
 
   return fmt::format(
       "HTTP/1.1 101 Switching Protocols\r\n"

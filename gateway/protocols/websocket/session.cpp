@@ -30,10 +30,15 @@ std::string_view without_end(std::string_view line) noexcept {
 
 }  // namespace
 
-void WebSocketSession::begin(fanout::Client& client, const Services& services, std::string_view rest) {
+void WebSocketSession::begin(fanout::Client& client, const Services& services, std::string_view rest,
+                             const std::vector<Subscribe>& subscribes, std::string_view ignored) {
   services.websockets.count_begun();
-  client.switch_handler(std::make_unique<WebSocketSession>(client, services), rest);
+  auto session = std::make_unique<WebSocketSession>(client, services);
+  WebSocketSession& socket = *session;
+  client.switch_handler(std::move(session), rest);
   client.set_alarm(client.now() + ping_after);
+  if (!ignored.empty()) socket.error("bad_option", ignored);
+  for (const Subscribe& each : subscribes) socket.run(each);
 }
 
 WebSocketSession::WebSocketSession(fanout::Client& client, const Services& services)
@@ -53,7 +58,7 @@ void WebSocketSession::on_bytes(std::string_view bytes) {
 bool WebSocketSession::on_message(Opcode what, std::string_view payload) {
   switch (what) {
     case Opcode::text:
-      run(parse_line(without_end(payload)));
+      on_text(without_end(payload));
       break;
     case Opcode::ping: {
       std::string reply;
@@ -72,6 +77,13 @@ bool WebSocketSession::on_message(Opcode what, std::string_view payload) {
       break;  // a pong needs no action: its arrival is what counts
   }
   return !done();
+}
+
+/// Every message has a reply. An empty line of the line protocol, which a person types, has none.
+void WebSocketSession::on_text(std::string_view line) {
+  const bool empty = line.find_first_not_of(' ') == std::string_view::npos;
+  if (empty) return error("bad_argument", "expected a command, got an empty message");
+  run(parse_line(line));
 }
 
 /// A half-closed socket without a close frame is a lost connection.

@@ -2,6 +2,7 @@
 // A WebSocket client: lines of the line protocol, one per text message.
 
 #include <string_view>
+#include <vector>
 
 #include "gateway/encode/websocket_frame.hpp"
 #include "gateway/protocols/websocket/frame_reader.hpp"
@@ -16,7 +17,11 @@ class WebSocketSession final : public CommandSession {
  public:
   /// Replaces the handler of `client`, which has sent the 101 and calls this; it is destroyed when its call
   /// has returned. `rest` is what arrived after the request. `services` outlive the client.
-  static void begin(fanout::Client& client, const Services& services, std::string_view rest);
+  /// @param subscribes executed first, as commands of the client
+  /// @param ignored what is wrong with the request and was ignored, for the client's first reply; may be
+  /// empty
+  static void begin(fanout::Client& client, const Services& services, std::string_view rest,
+                    const std::vector<Subscribe>& subscribes = {}, std::string_view ignored = {});
 
   WebSocketSession(fanout::Client& client, const Services& services);
 
@@ -31,6 +36,7 @@ class WebSocketSession final : public CommandSession {
 
  private:
   bool on_message(Opcode what, std::string_view payload);
+  void on_text(std::string_view line);
   void execute(const SetFormat& command) override;
   void end_after_quit(std::string_view reply) override;
   void close(CloseCode code, std::string_view reason, std::string_view before = {});

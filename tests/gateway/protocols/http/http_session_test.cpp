@@ -167,19 +167,39 @@ TEST_F(HttpSessionTest, RefusesRequestsToOtherHosts) {
   for (const std::string host :
        {"localhost", "LOCALHOST:1601", "127.0.0.1", "127.9.9.9:80", "[::1]:1601", "page.localhost",
         "10.1.2.3:1601", "gateway.example", "gateway.example.:99", "listens.example"}) {
-    send(get("/healthz", host));
+    send(get("/v1/status", host));
     EXPECT_EQ(statuses(), "200 ") << host;
   }
   for (const std::string host :
        {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.1.2.4", "[::2]", "0x7f.1", "",
         "127.0.0.1@evil.example", "[::1].evil.example"}) {
     Peer peer = connect();
-    send(peer, get("/healthz", host) + post("/v1/topics/a", "x", "", host));
+    send(peer, get("/v1/status", host) + post("/v1/topics/a", "x", "", host));
     peer_ = peer;
     EXPECT_THAT(statuses(), AllOf(StartsWith("40"), Not(HasSubstr("200")))) << host;
   }
   EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_GT(site_.counters().read().refused[static_cast<std::size_t>(Refusal::host)], 0u);
+}
+
+TEST_F(HttpSessionTest, MetricsAndHealthChecksMayBeAddressedToAnyHost) {
+  // Prometheus and Kubernetes use the name of a service.
+  for (const std::string path : {"/metrics", "/healthz", "/readyz"}) {
+    for (const std::string host : {"gateway.monitoring.svc:1601", "10.9.8.7:1601", "[::2]"}) {
+      send(get(path, host));
+      EXPECT_EQ(statuses(), "200 ") << path << " " << host;
+    }
+    send("HEAD " + path + " HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    EXPECT_EQ(statuses(), "200 ") << path;
+    send("GET http://other.example" + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_EQ(statuses(), "200 ") << path;
+    send(get(path, "other.example", "Origin: http://other.example\r\n"));
+    EXPECT_EQ(statuses(), "403 ") << path << ": a page is not a health check";
+  }
+  for (const std::string path : {"/", "/v1/status", "/v1/topics", "/metrics/x"}) {
+    send(get(path, "other.example"));
+    EXPECT_EQ(statuses(), "403 ") << path;
+  }
 }
 
 TEST_F(HttpSessionTest, RefusesPagesOfOtherOriginsUnlessConfigured) {
@@ -283,6 +303,49 @@ TEST_F(HttpSessionTest, BecomesAWebSocketThatReadsWhatFollowedTheRequest) {
        std::string("\x81\x84\0\0\0\0PING", 10));
   EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 101 "), HasSubstr("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
                             EndsWith("\r\n\r\n\x81\x05+PONG")));
+}
+
+constexpr const char* handshake_fields =
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+TEST_F(HttpSessionTest, AWebSocketHandshakeMaySplitItsListsIntoSeveralLines) {
+  send(get("/v1/socket", "localhost",
+           "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n"
+           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
+  EXPECT_THAT(take(), StartsWith("HTTP/1.1 101 "));
+}
+
+TEST_F(HttpSessionTest, AWebSocketForASubprotocolIsRefused) {
+  send(get("/v1/socket", "localhost", std::string(handshake_fields) + "Sec-WebSocket-Protocol: mqtt\r\n"));
+  EXPECT_THAT(take(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr(R"("code":"bad_upgrade")"),
+                            HasSubstr(R"(no Sec-WebSocket-Protocol, got \"mqtt\")")));
+}
+
+TEST_F(HttpSessionTest, AWebSocketCanBeSubscribedByItsQuery) {
+  come_up();
+  send(get("/v1/socket?topic=stock.%3E&topic=news.uk&_=17", "localhost", handshake_fields) +
+       std::string("\x81\x84\0\0\0\0PING", 10));
+  prove();
+  publish("stock.MSFT", "39.81");
+  const std::string all = take();
+  EXPECT_THAT(all, AllOf(StartsWith("HTTP/1.1 101 "), HasSubstr("+OK SUB stock.>"),
+                         HasSubstr("+OK SUB news.uk"), HasSubstr("+PONG"), HasSubstr(R"("text":"39.81")"),
+                         HasSubstr(R"(-ERR bad_option ignored "_=17": expected topic=,)")));
+}
+
+TEST_F(HttpSessionTest, AWebSocketWithAWrongQueryIsRefused) {
+  const auto status = [&](const std::string& query) {
+    Peer peer = connect();
+    send(peer, get("/v1/socket?" + query, "localhost", handshake_fields));
+    return peer.take().substr(9, 3);
+  };
+  EXPECT_EQ(status("topic=a..b"), "400");
+  EXPECT_EQ(status("topic="), "400");
+  EXPECT_EQ(status("topic=a&since=x"), "400");
+  EXPECT_EQ(status("since=10m"), "400") << "no topic";
+  EXPECT_EQ(status("topic=%zz"), "400");
+  EXPECT_EQ(status(""), "101");
 }
 
 TEST_F(HttpSessionTest, CountsResponses) {

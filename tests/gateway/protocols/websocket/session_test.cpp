@@ -102,10 +102,18 @@ TEST_F(WebSocketSessionTest, SubscribesAndReceivesJsonObjects) {
 }
 
 TEST_F(WebSocketSessionTest, AMessageIsOneLineWithAnOptionalLineEnd) {
-  send(text("PING") + text("PING\n") + text("PING\r\n") + text("") + text("\n"));
-  EXPECT_THAT(take(), ElementsAre("text +PONG", "text +PONG", "text +PONG"));
+  send(text("PING") + text("PING\n") + text("PING\r\n") + text("PING\r"));
+  EXPECT_THAT(take(), ElementsAre("text +PONG", "text +PONG", "text +PONG", "text +PONG"));
   send(text("PING\nPING"));
   EXPECT_THAT(take(), ElementsAre(StartsWith("text -ERR bad_byte ")));
+}
+
+TEST_F(WebSocketSessionTest, EveryMessageHasAReplyAndAnEmptyOneToo) {
+  for (const std::string_view empty : {"", "\n", "\r\n", "   "}) {
+    send(text(empty) + text("PING"));
+    EXPECT_THAT(take(),
+                ElementsAre("text -ERR bad_argument expected a command, got an empty message", "text +PONG"));
+  }
 }
 
 TEST_F(WebSocketSessionTest, RepliesAreLinesInOneFrameEach) {
