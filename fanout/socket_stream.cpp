@@ -31,6 +31,8 @@ void SocketStream::tune(int unsent_bytes_max) noexcept {
   set(IPPROTO_TCP, TCP_NODELAY, 1);
   set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_bytes_max);
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  // Telnet sends part of its commands as urgent data, which would otherwise not be among the bytes received.
+  set(SOL_SOCKET, SO_OOBINLINE, 1);
   set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
   set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
   set(IPPROTO_TCP, TCP_KEEPCNT, 6);

@@ -16,6 +16,24 @@
 namespace backplane::gateway {
 namespace {
 
+constexpr std::string_view publish_begins = "PUB ";
+
+constexpr char upper(char c) noexcept {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
+
+std::string upper(std::string_view word) {
+  std::string result(word);
+  for (char& c : result) c = upper(c);
+  return result;
+}
+
+std::string lower(std::string_view word) {
+  std::string result(word);
+  for (char& c : result) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return result;
+}
+
 BadCommand expected(std::string code, std::string_view what, std::string_view got) {
   return {std::move(code), fmt::format("expected {}, got {}", what, shown(got))};
 }
@@ -30,7 +48,7 @@ std::string_view take_word(std::string_view& rest) {
 }
 
 std::optional<BadCommand> check_bytes(std::string_view line) {
-  const bool publishes = line.starts_with("PUB ");
+  const bool publishes = is_publish(line);
   for (std::size_t i = 0; i < line.size(); ++i) {
     const auto byte = static_cast<unsigned char>(line[i]);
     if (byte >= 0x20 && byte != 0x7f) continue;
@@ -57,7 +75,7 @@ class SubscribeOptionsReader {
 
   std::optional<BadCommand> take(std::string_view option) {
     const std::size_t equals = option.find('=');
-    const std::string_view key = option.substr(0, equals);
+    const std::string key = lower(option.substr(0, equals));
     const auto known = std::find(keys.begin(), keys.end(), key);
     const bool takes_value = known != keys.begin();
     if (known == keys.end() || (equals != std::string_view::npos) != takes_value) {
@@ -86,7 +104,7 @@ class SubscribeOptionsReader {
   }
 
   std::optional<BadCommand> policy(std::string_view value) {
-    command_.policy = parse_policy(value);
+    command_.policy = parse_policy(lower(value));
     if (command_.policy) return std::nullopt;
     return expected("bad_policy", "gap, latest or disconnect", value);
   }
@@ -139,22 +157,34 @@ Command parse_publish(std::string_view rest) {
 }
 
 Command parse_format_command(std::string_view rest) {
-  if (const auto format = parse_format(rest)) return SetFormat{*format};
+  if (const auto format = parse_format(lower(rest))) return SetFormat{*format};
   return expected("bad_format", "text, text+offset, json or proto", rest);
 }
 
 Command parse_policy_command(std::string_view rest) {
-  if (const auto policy = parse_policy(rest)) return SetPolicy{*policy};
+  if (const auto policy = parse_policy(lower(rest))) return SetPolicy{*policy};
   return expected("bad_policy", "gap, latest or disconnect", rest);
 }
 
 }  // namespace
 
+bool may_be_publish(std::string_view beginning) noexcept {
+  beginning = beginning.substr(0, publish_begins.size());
+  return std::equal(beginning.begin(), beginning.end(), publish_begins.begin(),
+                    [](char c, char of_pub) { return upper(c) == of_pub; });
+}
+
+bool is_publish(std::string_view line) noexcept {
+  return line.size() >= publish_begins.size() && may_be_publish(line);
+}
+
 Command parse_line(std::string_view line) {
   if (line.find_first_not_of(' ') == std::string_view::npos) return Nothing{};
   if (auto bad = check_bytes(line)) return *std::move(bad);
-  const std::string_view verb = line.substr(0, line.find(' '));
-  std::string_view rest = line.substr(verb.size());
+  constexpr std::size_t verb_bytes_max = 16;
+  const std::string_view typed = line.substr(0, line.find(' '));
+  const std::string verb = upper(typed.substr(0, verb_bytes_max));
+  std::string_view rest = line.substr(typed.size());
   if (verb == "PUB") return parse_publish(rest.empty() ? rest : rest.substr(1));
   rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
   rest = rest.substr(0, rest.find_last_not_of(' ') + 1);
@@ -168,7 +198,7 @@ Command parse_line(std::string_view line) {
   if (verb == "HELP") return alone<Help>(verb, rest);
   if (verb == "QUIT") return alone<Quit>(verb, rest);
   return expected("unknown_command",
-                  "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT", verb);
+                  "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT", typed);
 }
 
 std::string_view help_lines() {

@@ -29,4 +29,9 @@ enum class Protocol : std::uint8_t { line, http };
                      [&](std::string_view method) { return beginning.starts_with(method); });
 }
 
+/// Whether the first bytes are a command of telnet (IAC and a code above it). No other protocol begins so.
+[[nodiscard]] constexpr bool begins_as_telnet(std::string_view beginning) noexcept {
+  return beginning.size() >= 2 && beginning[0] == '\xff' && static_cast<unsigned char>(beginning[1]) >= 236;
+}
+
 }  // namespace backplane::gateway

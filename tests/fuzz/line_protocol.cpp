@@ -23,19 +23,30 @@ using namespace backplane;
 using namespace backplane::gateway;
 using Lines = std::vector<std::pair<std::string, bool>>;
 
-Lines lines_of(std::string_view bytes, std::size_t piece) {
+struct Read {
+  Lines lines;
+  std::string telnet_replies;
+  bool operator==(const Read&) const = default;
+};
+
+Read lines_of(std::string_view bytes, std::size_t piece) {
   LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
   Lines lines;
   const auto on_line = [&](std::string_view text, bool too_long) {
-    fuzz::expect(text.size() <= 128 && text.find('\n') == std::string_view::npos,
+    fuzz::expect(text.size() <= 128 && text.find_first_of("\r\n") == std::string_view::npos,
                  "a line is one line within its limit");
     lines.emplace_back(text, too_long);
     return true;
   };
-  for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size())))
+  std::string replies;
+  const std::size_t size = bytes.size();
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
     reader.read(bytes.substr(0, piece), on_line);
+    replies += reader.take_telnet_replies();
+  }
   reader.finish(on_line);
-  return lines;
+  fuzz::expect(replies.size() <= size && replies.size() % 3 == 0, "each telnet option gets one reply");
+  return {lines, replies};
 }
 
 void check_subscribe(const Subscribe& subscribe) {
@@ -89,10 +100,10 @@ void check_rest(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes{reinterpret_cast<const char*>(data) + 1, size - 1};
-  const Lines whole = lines_of(bytes, std::max<std::size_t>(bytes.size(), 1));
+  const Read whole = lines_of(bytes, std::max<std::size_t>(bytes.size(), 1));
   fuzz::expect(whole == lines_of(bytes, data[0] % 16u + 1u), "lines are the same however the bytes come");
   check_rest(bytes);
-  for (const auto& [text, too_long] : whole) {
+  for (const auto& [text, too_long] : whole.lines) {
     if (!too_long) check_command(text);
   }
   return 0;

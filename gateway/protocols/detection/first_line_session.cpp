@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "gateway/commands/line_grammar.hpp"
 #include "gateway/protocols/http_server/http_session.hpp"
 #include "gateway/protocols/line/line_session.hpp"
 #include "gateway/session/notice.hpp"
@@ -16,17 +17,17 @@ void FirstLineSession::on_bytes(std::string_view bytes) {
     begun_ += bytes;
     bytes = begun_;
   }
-  const std::size_t end = bytes.find('\n', searched);
+  // A telnet client may wait for answers before it sends its first line.
+  if (begins_as_telnet(bytes)) return become(Protocol::line, bytes);
+  const std::size_t end = bytes.find_first_of("\r\n", searched);
   if (end == std::string_view::npos) {
     const auto& limits = services().limits;
-    const std::size_t most = bytes.starts_with("PUB ") ? limits.publish_bytes_max : limits.line_bytes_max;
+    const std::size_t most = is_publish(bytes) ? limits.publish_bytes_max : limits.line_bytes_max;
     if (bytes.size() > most) return become(begins_as_http(bytes) ? Protocol::http : Protocol::line, bytes);
     if (searched == 0) begun_ = bytes;
     return;
   }
-  std::string_view line = bytes.substr(0, end);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  become(protocol_of(line), bytes);
+  become(protocol_of(bytes.substr(0, end)), bytes);
 }
 
 void FirstLineSession::on_input_end() {

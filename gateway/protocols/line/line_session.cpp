@@ -19,9 +19,12 @@ LineSession::LineSession(fanout::Client& client, const Services& services)
 // ---- input ----
 
 void LineSession::on_bytes(std::string_view bytes) {
-  if (!messages_) {
+  if (messages_) {
+    bytes = lines_.rest_of_line_end(bytes);
+  } else {
     bytes =
         lines_.read(bytes, [this](std::string_view line, bool too_long) { return on_line(line, too_long); });
+    if (const std::string replies = lines_.take_telnet_replies(); !replies.empty()) client().reply(replies);
   }
   if (messages_ && !bytes.empty()) on_messages(bytes);
 }
@@ -44,8 +47,9 @@ void LineSession::on_input_end() {
   if (!messages_) {
     lines_.finish([this](std::string_view line, bool too_long) {
       // A client that died while sending has left part of an event, which must not be published.
-      if (line.starts_with("PUB ")) {
-        error("half_line", "expected a line that ends in LF, got the end of input: nothing was published");
+      if (is_publish(line)) {
+        error("half_line",
+              "expected a line that ends in LF or CR, got the end of input: nothing was published");
         return false;
       }
       return on_line(line, too_long);

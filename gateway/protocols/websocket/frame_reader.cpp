@@ -5,6 +5,7 @@
 #include <span>
 
 #include "core/wire/scan.hpp"
+#include "gateway/commands/line_grammar.hpp"
 
 namespace backplane::gateway::websocket {
 namespace {
@@ -17,7 +18,6 @@ constexpr unsigned length_bits = 0x7f;
 constexpr unsigned length_in_2_bytes = 126;
 constexpr unsigned length_in_8_bytes = 127;
 constexpr std::size_t mask_bytes = 4;
-constexpr std::string_view publish = "PUB ";
 
 /// XORs `bytes` with the 4-byte mask, beginning at its byte `mask_at`.
 void unmask(std::span<char> bytes, const unsigned char* mask, std::size_t mask_at) noexcept {
@@ -157,11 +157,9 @@ void FrameReader::check_length() {
 
 /// The limit of the message, as far as its beginning determines it.
 std::size_t FrameReader::limit() const noexcept {
-  const std::string_view begun = std::string_view(message_).substr(0, publish.size());
-  if (begun == publish) return limits_.publish_bytes_max;
-  const bool may_be_publish = publish.starts_with(begun);
-  return may_be_publish ? std::max(limits_.publish_bytes_max, limits_.line_bytes_max)
-                        : limits_.line_bytes_max;
+  if (is_publish(message_)) return limits_.publish_bytes_max;
+  return may_be_publish(message_) ? std::max(limits_.publish_bytes_max, limits_.line_bytes_max)
+                                  : limits_.line_bytes_max;
 }
 
 void FrameReader::check_limit() {

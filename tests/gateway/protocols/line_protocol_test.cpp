@@ -12,6 +12,7 @@
 namespace backplane::gateway {
 namespace {
 
+using namespace std::string_literals;
 using ::testing::ElementsAre;
 using ::testing::StartsWith;
 
@@ -28,10 +29,89 @@ std::vector<std::string> lines_of(std::string_view bytes, std::size_t piece, Lin
 }
 
 TEST(LineReader, ReadsTheSameLinesFromPiecesOfAnySize) {
-  const std::string_view all("SUB clock\r\n\nPUB a \r b\nPI\0NG\nhalf", 32);
+  const std::string_view all("SUB clock\r\n\nPUB a  b\nPI\0NG\nhalf", 31);
   for (std::size_t piece = 1; piece <= all.size(); ++piece) {
     EXPECT_THAT(lines_of(all, piece),
-                ElementsAre("SUB clock", "", "PUB a \r b", std::string("PI\0NG", 5), "half"));
+                ElementsAre("SUB clock", "", "PUB a  b", std::string("PI\0NG", 5), "half"));
+  }
+}
+
+TEST(LineReader, ALineEndsInLfOrCrOrBothOrCrNul) {
+  const std::string all = "a\nb\rc\r\nd\r\0e\r\r\nf\n\rg\r\0\0h\r"s;
+  for (std::size_t piece = 1; piece <= all.size(); ++piece) {
+    EXPECT_THAT(lines_of(all, piece),
+                ElementsAre("a", "b", "c", "d", "e", "", "f", "", "g", std::string("\0h", 2)))
+        << piece;
+  }
+}
+
+TEST(LineReader, ALineThatEndsInCrIsCompleteBeforeTheNextByte) {
+  LineReader reader({});
+  int lines = 0;
+  const auto count = [&](std::string_view line, bool) {
+    EXPECT_EQ(line, "PING");
+    return ++lines > 0;
+  };
+  reader.read("PING\r", count);
+  EXPECT_EQ(lines, 1);
+  reader.read("\n", count);
+  reader.read("PING\r", count);
+  reader.read(std::string_view("\0", 1), count);
+  EXPECT_EQ(lines, 2);
+}
+
+TEST(LineReader, RemovesTelnetCommandsAndRefusesEachOption) {
+  // WILL 31, DO 3, WONT 1, DONT 5, NOP, a terminal type with an escaped 255, AYT in a line, DO TIMING-MARK,
+  // and between CR and LF.
+  const std::string all =
+      "\xff\xfb\x1f\xff\xfd\x03\xff\xfc\x01\xff\xfe\x05\xff\xf1PI\xff\xfa\x18\0\xff\xff\nx\xff\xf0NG\r\n"
+      "SUB\xff\xf6 a\xff\xfd\x06\r\xff\xf1\nPING\r\0"s;
+  for (std::size_t piece = 1; piece <= all.size(); ++piece) {
+    LineReader reader({});
+    std::vector<std::string> lines;
+    std::string replies;
+    for (std::size_t at = 0; at < all.size(); at += piece) {
+      reader.read(all.substr(at, piece), [&](std::string_view line, bool) {
+        lines.emplace_back(line);
+        return true;
+      });
+      replies += reader.take_telnet_replies();
+    }
+    EXPECT_THAT(lines, ElementsAre("PING", "SUB a", "PING")) << piece;
+    EXPECT_EQ(replies, "\xff\xfe\x1f\xff\xfc\x03\xff\xfc\x06") << piece;
+  }
+}
+
+TEST(LineReader, Byte255IsDataIfNoTelnetCommandFollows) {
+  // A client that sends Latin-1, or 255 escaped as telnet does, gets an error instead of other text.
+  for (const std::string_view text : {"PUB a \xff\n", "PUB a \xff\xff\n", "PUB a \xff\xff"}) {
+    EXPECT_THAT(lines_of(text, 1), ElementsAre("PUB a \xff"));
+    EXPECT_THAT(lines_of(text, 100), ElementsAre("PUB a \xff"));
+  }
+  EXPECT_THAT(lines_of("\xff"
+                       "A\r\n",
+                       1),
+              ElementsAre("\xff"
+                          "A"));
+  EXPECT_THAT(lines_of(std::string("\xff\0\0\n", 4), 2), ElementsAre(std::string("\xff\0\0", 3)));
+}
+
+TEST(LineReader, AnySequenceOfBytesGivesTheSameLinesInPiecesOfAnySize) {
+  const LineReader::Limits limits{.line_bytes_max = 8, .publish_bytes_max = 12};
+  constexpr std::string_view alphabet("\n\r\0\xff\xff\xff\xfa\xf0\xfb\xfd\xf1PUBpub xyz", 24);
+  unsigned state = 7;
+  for (int round = 0; round < 3000; ++round) {
+    std::string bytes;
+    for (int i = 0; i < 40; ++i) {
+      state = state * 1'664'525u + 1'013'904'223u;
+      bytes += alphabet[(state >> 16) % alphabet.size()];
+    }
+    const auto whole = lines_of(bytes, bytes.size(), limits);
+    for (const std::size_t piece : {1u, 2u, 3u, 7u}) ASSERT_EQ(lines_of(bytes, piece, limits), whole);
+    for (const std::string& line : whole) {
+      ASSERT_LE(line.size(), limits.publish_bytes_max + std::string_view("(too long)").size());
+      ASSERT_EQ(line.find_first_of("\r\n"), std::string::npos);
+    }
   }
 }
 
@@ -137,6 +217,17 @@ TEST(LineCommands, AreParsedAsDocumented) {
       {"PING ", "ping"},
       {"HELP", "help"},
       {"QUIT", "quit"},
+      {"help", "help"},
+      {"Sub clock", "sub clock"},
+      {"sub a EVERY=5s Last Policy=LATEST", "sub a last every=5000ms policy=latest"},
+      {"unsub Stock.>", "unsub Stock.>"},
+      {"pub News.UK Hello ", "pub News.UK [Hello ]"},
+      {"pub a x\ty", "pub a [x\ty]"},
+      {"format JSON", "format json"},
+      {"policy Gap", "policy gap"},
+      {"topics", "topics >"},
+      {"ping", "ping"},
+      {"quit", "quit"},
   };
   for (const auto& [line, command] : table) EXPECT_EQ(shown(parse_line(line)), command) << line;
 }
@@ -179,7 +270,8 @@ TEST(LineCommands, WithErrorsReportWhatWasExpectedAndWhatWasThere) {
       {"FORMAT xml", "-bad_format expected text, text+offset, json or proto, got \"xml\""},
       {"POLICY", "-bad_policy expected gap, latest or disconnect, got \"\""},
       {"PING x", "-bad_argument expected nothing after PING, got \"x\""},
-      {"sub clock", "-unknown_command " + verbs + "\"sub\""},
+      {"subscribe clock", "-unknown_command " + verbs + "\"subscribe\""},
+      {"ping x", "-bad_argument expected nothing after PING, got \"x\""},
       {" SUB clock", "-unknown_command " + verbs + "\"\""},
       {std::string("PI\0NG", 5), "-bad_byte expected text without control characters, got byte 0x00 at 2"},
       {"SUB a\tb", "-bad_byte expected text without control characters, got byte 0x09 at 5"},
@@ -234,6 +326,10 @@ TEST(LineReader, ReturnsTheBytesAfterTheLineAtWhichItStops) {
   const auto stop_at_format = [](std::string_view line, bool) { return line != "FORMAT proto"; };
   EXPECT_EQ(reader.read("PING\nFORMAT pro", stop_at_format), "");
   EXPECT_EQ(reader.read("to\r\n\x02\"\n", stop_at_format), "\x02\"\n");
+  // The LF may arrive later.
+  EXPECT_EQ(reader.read("FORMAT proto\r", stop_at_format), "");
+  EXPECT_EQ(reader.rest_of_line_end("\n\x02\"\n"), "\x02\"\n");
+  EXPECT_EQ(reader.rest_of_line_end("\n"), "\n") << "only one";
 }
 
 TEST(LineCommands, HelpLinesBeginWithHelpAndAreAligned) {

@@ -265,6 +265,47 @@ TEST_F(LineSessionTest, NoticesAreJsonIfEventsAre) {
   EXPECT_EQ(take(), "{\"bye\":\"drain\"}\n");
 }
 
+TEST_F(LineSessionTest, RepliesToLinesThatEndInCr) {
+  send("PING\r");
+  EXPECT_EQ(take(), "+PONG\n");
+  send("sub a\r");
+  prove();
+  publish("a", "x");
+  EXPECT_EQ(take(), "+OK SUB a\na x\n");
+  send(std::string("\0PUB a y\r\0", 10));
+  EXPECT_EQ(publisher_.last_text, "y");
+  admit_all();
+  EXPECT_EQ(take(), "+OK PUB a\n");
+  send("pub a half");
+  end_input(peer_);
+  EXPECT_THAT(take(), StartsWith("-ERR half_line "));
+}
+
+TEST_F(LineSessionTest, AnswersTelnetNegotiationBeforeTheFirstLine) {
+  send("\xff\xfb\x1f\xff\xfd\x03");
+  EXPECT_EQ(take(), "\xff\xfe\x1f\xff\xfc\x03");
+  send("PI\xff\xf1NG\r\n\xff\xfd\x06");
+  EXPECT_EQ(take(), "+PONG\n\xff\xfc\x06");
+}
+
+TEST_F(LineSessionTest, AnHttpRequestWithABareCrIsNotACommand) {
+  send("GET / HTTP/1.1\rPUB a forged\r\n");
+  EXPECT_THAT(take(), StartsWith("-ERR not_http "));
+  EXPECT_EQ(publisher_.state.offered, 0u);
+}
+
+TEST_F(LineSessionTest, MessagesBeginAfterTheLfOfFormatProtoEvenIfItComesLater) {
+  v1::ClientMessage ping;
+  ping.mutable_ping();
+  send("FORMAT proto\r");
+  send("\n");
+  send(std::string(1, static_cast<char>(ping.ByteSizeLong())) + ping.SerializeAsString());
+  const std::string all = take();
+  ASSERT_THAT(all, StartsWith("+OK FORMAT proto\n"));
+  EXPECT_THAT(all, ::testing::Not(HasSubstr("malformed")));
+  EXPECT_EQ(all.size(), std::string("+OK FORMAT proto\n").size() + 3) << "one pong";
+}
+
 /// A message after its length.
 std::string framed(const v1::ClientMessage& message) {
   return std::string(1, static_cast<char>(message.ByteSizeLong())) + message.SerializeAsString();
