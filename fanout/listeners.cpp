@@ -29,8 +29,8 @@ void set_option(int fd, int level, int option, int value) noexcept {
 Listeners::Listeners(ListenersOptions options, Admit admit, Refuse refuse)
     : options_(options),
       admit_(std::move(admit)),
-      refuse_(std::move(refuse)),
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      refused_(epoll_.get(), options.refused_max, std::move(refuse)) {
   if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
 }
 
@@ -64,6 +64,7 @@ Result<Listener> Listeners::listen(std::string_view address) {
 
 void Listeners::stop() noexcept {
   for (Descriptor& socket : sockets_) socket.reset();
+  refused_.close_all();
   listen_again_ = Clock::time_point::max();
 }
 
@@ -77,6 +78,7 @@ void Listeners::pause(bool paused) noexcept {
 }
 
 void Listeners::accept(Clock::time_point now) {
+  refused_.turn(now);
   if (now >= listen_again_) {
     listen_again_ = Clock::time_point::max();
     pause(false);
@@ -109,18 +111,11 @@ bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
     listen_again_ = now + accept_pause;
     return false;
   }
+  if (const auto why = limit_reached(socket, peer)) {
+    refuse(std::move(socket), *why, listener, now);
+    return true;
+  }
   const HostKey host = peer.host_key();
-  if (hosts_.size() >= options_.connections_max) {
-    refuse(std::move(socket), Refusal::connection_limit);
-    return true;
-  }
-  const auto of_host = clients_of_host_.find(host);
-  const bool exempt = options_.loopback_is_exempt && peer.is_loopback();
-  if (!exempt && of_host != clients_of_host_.end() &&
-      of_host->second >= options_.connections_per_address_max) {
-    refuse(std::move(socket), Refusal::address_limit);
-    return true;
-  }
   set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   hosts_.emplace(admit_({std::move(socket), peer, listener}), host);
   ++clients_of_host_[host];
@@ -129,10 +124,35 @@ bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
   return true;
 }
 
-void Listeners::refuse(Descriptor socket, Refusal why) {
-  ++(why == Refusal::connection_limit ? counters_.refused_connection_limit : counters_.refused_address_limit);
-  const std::string_view line = refuse_(why);
-  (void)::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // best effort
+std::optional<Refusal> Listeners::limit_reached(const Descriptor& socket, const Address& peer) const {
+  if (hosts_.size() >= options_.connections_max) return Refusal::connection_limit;
+  const auto of_host = clients_of_host_.find(peer.host_key());
+  const bool exempt = options_.loopback_is_exempt && peer.is_loopback();
+  if (!exempt && of_host != clients_of_host_.end() &&
+      of_host->second >= options_.connections_per_address_max) {
+    return Refusal::address_limit;
+  }
+  if (socket.get() >= options_.descriptors_max) return Refusal::descriptor_limit;
+  return std::nullopt;
+}
+
+void Listeners::refuse(Descriptor socket, Refusal why, std::size_t listener, Clock::time_point now) {
+  switch (why) {
+    case Refusal::connection_limit:
+      ++counters_.refused_connection_limit;
+      break;
+    case Refusal::address_limit:
+      ++counters_.refused_address_limit;
+      break;
+    case Refusal::descriptor_limit:
+      ++counters_.refused_descriptor_limit;
+      if (descriptor_log_.allow(now)) {
+        log::warning("limit of open files reached: refusing connections ({} open); raise it with ulimit -n",
+                     hosts_.size());
+      }
+      break;
+  }
+  refused_.add(std::move(socket), why, listener, now);
 }
 
 void Listeners::on_client_closed(ClientId client) noexcept {

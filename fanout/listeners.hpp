@@ -1,13 +1,16 @@
 #pragma once
 // Listening sockets, and limits for connections.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -18,16 +21,18 @@
 #include "core/process/descriptor.hpp"
 #include "fanout/address.hpp"
 #include "fanout/log/ids.hpp"
+#include "fanout/refused_connections.hpp"
 
 namespace backplane::fanout {
-
-/// The limit that a refused connection would exceed: of all connections, or of those from one address.
-enum class Refusal : std::uint8_t { connection_limit, address_limit };
 
 struct ListenersOptions {
   std::size_t connections_max = 16'384;
   std::size_t connections_per_address_max = 256;
   bool loopback_is_exempt = true;  ///< no limit per address for connections from this machine
+  /// A connection whose descriptor is this one or a higher one is refused. The kernel assigns the lowest that
+  /// is free: clients together never occupy the descriptors from here on, which the program itself needs.
+  int descriptors_max = std::numeric_limits<int>::max();
+  std::size_t refused_max = 16;  ///< refused connections that have not read the answer yet
 };
 
 struct ListenersCounters {
@@ -35,6 +40,7 @@ struct ListenersCounters {
   std::uint64_t accepted{};
   std::uint64_t refused_connection_limit{};  ///< above connections_max
   std::uint64_t refused_address_limit{};     ///< above connections_per_address_max
+  std::uint64_t refused_descriptor_limit{};  ///< above descriptors_max
   std::uint64_t accept_errors{};             ///< the kernel was out of descriptors or memory
 };
 
@@ -60,8 +66,8 @@ class Listeners {
   using Clock = std::chrono::steady_clock;
   /// Takes over a connection, for example by Engine::adopt(). @returns the client, for on_client_closed().
   using Admit = std::function<ClientId(Accepted)>;
-  /// @returns the bytes to send before a refused connection is closed. They may not arrive.
-  using Refuse = std::function<std::string_view(Refusal)>;
+  /// The bytes to send before a refused connection is closed. They may not arrive.
+  using Refuse = RefusedConnections::Answer;
 
   /// Throws std::system_error if the kernel refuses an epoll.
   Listeners(ListenersOptions options, Admit admit, Refuse refuse);
@@ -77,9 +83,11 @@ class Listeners {
 
   /// Readable while a connection waits. To be polled, not read.
   [[nodiscard]] int fd() const noexcept { return epoll_.get(); }
-  /// When the kernel is out of descriptors or memory, nothing is accepted until this time. Otherwise
-  /// time_point::max().
-  [[nodiscard]] Clock::time_point next_deadline() const noexcept { return listen_again_; }
+  /// When accept() is due although fd() is not readable, because the kernel was out of descriptors or memory,
+  /// or because a refused connection sends nothing. Otherwise time_point::max().
+  [[nodiscard]] Clock::time_point next_deadline() const noexcept {
+    return std::min(listen_again_, refused_.next_deadline());
+  }
   /// Admits or refuses connections that wait, at most 64 per listening socket, so that a flood of connections
   /// does not starve the rest of the thread's work.
   void accept(Clock::time_point now);
@@ -92,19 +100,21 @@ class Listeners {
   using HostKey = std::array<std::uint8_t, 16>;
 
   bool accept_one(std::size_t listener, Clock::time_point now);
-  void refuse(Descriptor socket, Refusal why);
+  [[nodiscard]] std::optional<Refusal> limit_reached(const Descriptor& socket, const Address& peer) const;
+  void refuse(Descriptor socket, Refusal why, std::size_t listener, Clock::time_point now);
   void pause(bool paused) noexcept;
 
   const ListenersOptions options_;
   const Admit admit_;
-  const Refuse refuse_;
   Descriptor epoll_;
+  RefusedConnections refused_;
   std::vector<Descriptor> sockets_;
   std::unordered_map<ClientId, HostKey> hosts_;
   std::map<HostKey, std::size_t> clients_of_host_;
   ListenersCounters counters_;
   Clock::time_point listen_again_{Clock::time_point::max()};
   log::RateLimit accept_log_{std::chrono::seconds{10}};
+  log::RateLimit descriptor_log_{std::chrono::seconds{10}};
 };
 
 }  // namespace backplane::fanout

@@ -19,7 +19,10 @@
 #include "gateway/poller.hpp"
 #include "gateway/protocols/detection/first_line_session.hpp"
 #include "gateway/protocols/feed/feed_session.hpp"
+#include "gateway/protocols/http/message.hpp"
 #include "gateway/protocols/http_server/site.hpp"
+#include "gateway/session/first_line.hpp"
+#include "gateway/session/notice.hpp"
 #include "gateway/upstream/broker_publisher.hpp"
 
 namespace backplane::gateway {
@@ -56,10 +59,12 @@ fanout::EngineOptions engine_options(const GatewayConfig& config) {
   return options;
 }
 
-fanout::ListenersOptions listeners_options(const GatewayConfig& config) {
+fanout::ListenersOptions listeners_options(const GatewayConfig& config, const DescriptorBudget& descriptors) {
   fanout::ListenersOptions options;
   options.connections_max = config.connections_max;
   options.connections_per_address_max = config.connections_per_address_max;
+  options.descriptors_max = descriptors.clients_end;
+  options.refused_max = descriptors.refused_max;
   return options;
 }
 
@@ -96,9 +101,16 @@ http::SitePages site_pages(const FiguresBoard& board, const std::string& backpla
           .status = [&board, backplane] { return status_json(board.latest(), backplane); }};
 }
 
-std::string_view refusal(fanout::Refusal why) {
-  return why == fanout::Refusal::connection_limit ? "!BYE too_many_connections\n"
-                                                  : "!BYE too_many_connections_from_address\n";
+// In seconds. Connections end at any time.
+constexpr std::string_view retry_after = "5";
+
+http::Response refusal_response(std::string_view reason) {
+  http::Response response = http::problem(503, reason,
+                                          reason == "too_many_connections"
+                                              ? "the limit of connections is reached"
+                                              : "the limit of connections from one address is reached");
+  response.fields.emplace_back("Retry-After", retry_after);
+  return response;
 }
 
 }  // namespace
@@ -106,7 +118,7 @@ std::string_view refusal(fanout::Refusal why) {
 class Backplane::Impl final : public PublishListener {
  public:
   Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
-       const FiguresBoard& board)
+       const DescriptorBudget& descriptors, const FiguresBoard& board)
       : gateway_(gateway),
         config_(backplane),
         site_(site_options(gateway), site_pages(board, backplane.name)),
@@ -125,8 +137,9 @@ class Backplane::Impl final : public PublishListener {
                {.retry_interval = types_retry_interval,
                 .on_invalid_types = [](const std::string& text) { log::warning("types: {}", text); }}),
         listeners_(
-            listeners_options(gateway),
-            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); }, refusal) {
+            listeners_options(gateway, descriptors),
+            [this](fanout::Accepted accepted) { return admit(std::move(accepted)); },
+            [this](const fanout::Refused& refused) { return refuse(refused); }) {
     hub_.attach(brokers_);
   }
 
@@ -146,6 +159,7 @@ class Backplane::Impl final : public PublishListener {
 
  private:
   fanout::ClientId admit(fanout::Accepted accepted);
+  [[nodiscard]] std::string refuse(const fanout::Refused& refused) const;
   void take_requests(Clock::time_point now);
   void watch_broker();
   void tick(Clock::time_point now);
@@ -222,6 +236,29 @@ fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
     if (const auto pattern = Pattern::parse(topics)) hub_.subscribe(client, *pattern, {}, Clock::now());
   }
   return client;
+}
+
+/// The last words for a connection that is refused, in its own protocol.
+std::string Backplane::Impl::refuse(const fanout::Refused& refused) const {
+  const std::string_view reason = refused.why == fanout::Refusal::address_limit
+                                      ? "too_many_connections_from_address"
+                                      : "too_many_connections";
+  const auto feed = feeds_.find(refused.listener);
+  const std::string_view line = refused.begun.substr(0, refused.begun.find_first_of("\r\n"));
+  const bool http = feed == feeds_.end() && gateway_.http &&
+                    (begins_as_http(refused.begun) || protocol_of(line) == Protocol::http);
+  std::string out;
+  if (http) {
+    const http::Response response = refusal_response(reason);
+    site_.counters().response(response.status);
+    append_head(response, http::Framing::length, false, out);
+    if (!line.starts_with("HEAD ")) out += response.body;
+  } else if (feed != feeds_.end()) {
+    append_session_line(feed->second->format, "BYE", reason, out);
+  } else if (refused.last || line.size() < refused.begun.size()) {
+    append_session_line(Format::text, "BYE", reason, out);
+  }
+  return out;
 }
 
 void Backplane::Impl::watch(Poller& poller) {
@@ -338,8 +375,8 @@ Figures Backplane::Impl::figures() const {
 }
 
 Backplane::Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
-                     const FiguresBoard& board)
-    : impl_(std::make_unique<Impl>(gateway, backplane, name, board)) {}
+                     const DescriptorBudget& descriptors, const FiguresBoard& board)
+    : impl_(std::make_unique<Impl>(gateway, backplane, name, descriptors, board)) {}
 Backplane::~Backplane() = default;
 Result<std::string> Backplane::listen() {
   return impl_->listen();

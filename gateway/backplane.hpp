@@ -7,6 +7,7 @@
 
 #include "core/error/error.hpp"
 #include "gateway/config/config.hpp"
+#include "gateway/descriptor_budget.hpp"
 #include "gateway/operations/figures.hpp"
 
 namespace backplane::gateway {
@@ -24,7 +25,7 @@ class Backplane {
   /// refuses. The configurations and `board` outlive it. The caller publishes figures on `board`, and HTTP
   /// clients read them there.
   Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
-            const FiguresBoard& board);
+            const DescriptorBudget& descriptors, const FiguresBoard& board);
   ~Backplane();
   Backplane(const Backplane&) = delete;
   Backplane& operator=(const Backplane&) = delete;

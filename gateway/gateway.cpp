@@ -6,13 +6,16 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "core/log/line_writer.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
 #include "core/metrics/listener.hpp"
+#include "core/process/descriptor.hpp"
 #include "core/process/host.hpp"
 #include "gateway/backplane.hpp"
+#include "gateway/descriptor_budget.hpp"
 #include "gateway/operations/figures.hpp"
 #include "gateway/poller.hpp"
 
@@ -24,14 +27,21 @@ using namespace std::chrono_literals;
 
 constexpr auto board_interval = 1s;
 constexpr auto publisher_close_limit = 200ms;
-constexpr std::uint64_t own_files = 128;  // for listeners, ZeroMQ, workers and logs
+/// The number of descriptors in use, if the lowest are: those that are open at the start of a process.
+int open_descriptors() {
+  const Descriptor next(::dup(STDERR_FILENO));
+  return next ? next.get() : 0;
+}
 
 }  // namespace
 
 class Gateway::Impl {
  public:
   explicit Impl(GatewayConfig config)
-      : config_(std::move(config)), name_(config_.name.empty() ? "gateway@" + host_name() : config_.name) {
+      : config_(std::move(config)),
+        name_(config_.name.empty() ? "gateway@" + host_name() : config_.name),
+        files_(raise_open_files_limit()),
+        descriptors_(descriptor_budget(config_, files_)) {
     add(config_.first);
     for (const BackplaneConfig& each : config_.others) add(each);
   }
@@ -40,7 +50,7 @@ class Gateway::Impl {
 
  private:
   void add(const BackplaneConfig& backplane) {
-    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, board_));
+    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, descriptors_, board_));
   }
   bool listen();
   bool open_metrics();
@@ -51,6 +61,8 @@ class Gateway::Impl {
 
   const GatewayConfig config_;
   const std::string name_;
+  const std::uint64_t files_;  // the limit
+  const DescriptorBudget descriptors_;
   Poller poller_;
   FiguresBoard board_;  // read by workers
   std::vector<std::unique_ptr<Backplane>> backplanes_;
@@ -77,8 +89,10 @@ bool Gateway::Impl::listen() {
 bool Gateway::Impl::open_metrics() {
   if (config_.metrics == "off") return true;
   auto listener = metrics::MetricsListener::open(
-      config_.metrics, {.metrics = [this] { return metrics::expose(families(board_.latest())); },
-                        .why_not_ready = [this] { return not_ready_reason(board_.latest()); }});
+      config_.metrics,
+      {.metrics = [this] { return metrics::expose(families(board_.latest())); },
+       .why_not_ready = [this] { return not_ready_reason(board_.latest()); }},
+      {.connections_max = descriptors_.metrics_connections_max});
   if (!listener) {
     log::error("metrics: {}", listener.error().text);
     return false;
@@ -108,14 +122,16 @@ void Gateway::Impl::turn(Clock::time_point until) {
 }
 
 ExitCode Gateway::Impl::run(Signals& signals) {
-  const std::uint64_t files = raise_open_files_limit();
-  const std::uint64_t clients = files > own_files ? files - own_files : 0;
-  log::info("open files limit {}: at most {} clients", files,
-            std::min<std::uint64_t>(clients, config_.connections_max));
   bool signalled = false;
   poller_.watch(signals.fd(), &signalled);
   show_figures(Clock::now());
   if (!listen()) return ExitCode::failed;
+  const auto clients = static_cast<std::size_t>(std::max(0, descriptors_.clients_end - open_descriptors()));
+  if (clients == 0) {
+    log::warning("open files limit {}: too low to serve clients; raise it with ulimit -n", files_);
+  } else {
+    log::info("open files limit {}: at most {} clients", files_, std::min(clients, config_.connections_max));
+  }
   for (bool stop = false; !stop;) {
     turn(Clock::time_point::max());
     if (!std::exchange(signalled, false)) continue;

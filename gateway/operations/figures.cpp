@@ -111,6 +111,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.listeners.refused_connection_limit; }},
     {"connections_refused_total", Kind::counter, "reason", "too_many_connections_from_address", "",
      [](const Figures& f) { return f.listeners.refused_address_limit; }},
+    {"connections_refused_total", Kind::counter, "reason", "too_many_open_files", "",
+     [](const Figures& f) { return f.listeners.refused_descriptor_limit; }},
     {"accept_errors_total", Kind::counter, "", "", "Times that the kernel could not accept a connection",
      [](const Figures& f) { return f.listeners.accept_errors; }},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[0],

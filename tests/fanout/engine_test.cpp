@@ -251,7 +251,7 @@ TEST(Engine, ServesClientsOfItsListenersAndAcceptsOthersWhenTheyHaveClosed) {
         return engine.adopt(std::move(accepted.socket),
                             [](Client& client) { return std::make_unique<Echo>(client); });
       },
-      [](Refusal) { return "full\n"; });
+      [](const Refused&) { return std::string("full\n"); });
   const auto listener = listeners.listen("127.0.0.1:0");
   ASSERT_TRUE(listener);
   const auto address = look_up(*parse_host_port(listener->address, "test"));

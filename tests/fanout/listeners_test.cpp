@@ -28,7 +28,11 @@ class ListenersTest : public ::testing::Test {
           admitted_.push_back(std::move(accepted));
           return ClientId{admitted_.size()};
         },
-        [](Refusal why) { return why == Refusal::connection_limit ? "full\n" : "too many of you\n"; });
+        [](const Refused& refused) -> std::string {
+          return refused.why == Refusal::connection_limit ? "full\n"
+                 : refused.why == Refusal::address_limit  ? "too many of you\n"
+                                                          : "no files\n";
+        });
   }
   Listener listen(const std::string& address = "127.0.0.1:0") {
     auto listening = listeners_->listen(address);
@@ -178,6 +182,96 @@ TEST_F(ListenersTest, OutOfDescriptorsItWaitsAndContinuesWhenThereAreSomeAgain) 
   listeners_->accept(now_ + 100ms);
   EXPECT_EQ(admitted_.size(), 1u);
   EXPECT_EQ(listeners_->next_deadline(), Listeners::Clock::time_point::max());
+}
+
+TEST_F(ListenersTest, ConnectionsThatWouldUseTheProgramsOwnDescriptorsAreRefused) {
+  const Descriptor lowest(::dup(0));  // the next one is as low, or higher
+  start({.descriptors_max = lowest.get() + 10});
+  const Listener listener = listen();
+  // The clients' own ends use descriptors of this process too.
+  std::vector<Descriptor> clients;
+  for (int i = 0; i < 10; ++i) clients.push_back(connect(listener));
+  listeners_->accept(now_);
+  EXPECT_TRUE(admitted_.empty());
+  EXPECT_EQ(listeners_->counters().refused_descriptor_limit, 10u);
+  EXPECT_EQ(receive(clients[0]), "no files\n");
+  clients.clear();
+  listeners_->accept(now_);  // closes what was refused
+  const auto client = connect(listener);
+  listeners_->accept(now_);
+  EXPECT_EQ(admitted_.size(), 1u);
+}
+
+class RefusalTest : public ListenersTest {
+ protected:
+  RefusalTest() {
+    listeners_.emplace(
+        ListenersOptions{.connections_max = 0}, [](Accepted) { return ClientId{1}; },
+        [](const Refused& refused) -> std::string {
+          if (refused.begun.find('\n') == std::string_view::npos && !refused.last) return "";
+          return refused.begun.starts_with("GET ") ? "HTTP" : "line";
+        });
+    listener_ = listen();
+  }
+  static void send(const Descriptor& socket, std::string_view bytes) {
+    EXPECT_EQ(::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  static bool readable(const Descriptor& socket) {
+    pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&ready, 1, 0) == 1;
+  }
+  Listener listener_;
+};
+
+TEST_F(RefusalTest, AnswersInTheProtocolOfTheFirstBytes) {
+  const auto web = connect(listener_);
+  const auto line = connect(listener_);
+  listeners_->accept(now_);
+  EXPECT_FALSE(readable(web));
+  EXPECT_EQ(listeners_->next_deadline(), now_ + 1s);
+  send(web, "GET / HT");
+  listeners_->accept(now_);
+  EXPECT_FALSE(readable(web));
+  send(web, "TP/1.1\r\n\r\n");
+  send(line, "SUB a\n");
+  EXPECT_TRUE(connection_waits());
+  listeners_->accept(now_);
+  EXPECT_EQ(receive(web), "HTTP");
+  EXPECT_EQ(receive(line), "line");
+  EXPECT_FALSE(connection_waits()) << "no busy loop";
+}
+
+TEST_F(RefusalTest, AnswersASilentClientAfterASecondAndClosesAfterAnother) {
+  const auto silent = connect(listener_);
+  listeners_->accept(now_);
+  listeners_->accept(now_ + 999ms);
+  EXPECT_FALSE(readable(silent));
+  listeners_->accept(now_ + 1s);
+  EXPECT_EQ(receive(silent), "line");
+  EXPECT_EQ(listeners_->next_deadline(), now_ + 2s);
+  listeners_->accept(now_ + 2s);
+  EXPECT_EQ(listeners_->next_deadline(), Listeners::Clock::time_point::max());
+}
+
+TEST_F(RefusalTest, TheAnswerArrivesAlthoughTheClientIsStillSending) {
+  const auto client = connect(listener_);
+  listeners_->accept(now_);
+  send(client, "GET /" + std::string(100'000, 'x'));
+  listeners_->accept(now_);
+  send(client, std::string(10'000, 'y'));
+  listeners_->accept(now_);
+  EXPECT_EQ(receive(client), "HTTP");
+}
+
+TEST_F(RefusalTest, AFloodOfRefusedConnectionsUsesFewDescriptors) {
+  std::vector<Descriptor> clients;
+  for (int i = 0; i < 50; ++i) clients.push_back(connect(listener_));
+  const Descriptor before(::dup(0));
+  listeners_->accept(now_);
+  const Descriptor after(::dup(0));
+  EXPECT_LE(after.get() - before.get(), static_cast<int>(ListenersOptions{}.refused_max) + 1);
+  EXPECT_EQ(receive(clients[0]), "line") << "the oldest one is answered early";
 }
 
 TEST_F(ListenersTest, ConnectionsStayOpenWhenListeningStops) {

@@ -101,6 +101,7 @@ TEST(GatewayFigures, EveryReasonAndCodeHasACounter) {
   for (std::size_t i = 0; i < refusal_codes.size(); ++i) figures.sessions.refusals.at(i) = 20 + i;
   figures.listeners.refused_connection_limit = 1;
   figures.listeners.refused_address_limit = 2;
+  figures.listeners.refused_descriptor_limit = 3;
   const auto all = exposed_figures(figures);
   const auto check = [&](const std::string& name, std::span<const std::string_view> words, double first) {
     const auto& samples = all.at("backplane_gateway_" + name).samples;
@@ -112,8 +113,8 @@ TEST(GatewayFigures, EveryReasonAndCodeHasACounter) {
   };
   check("goodbyes_total", goodbye_reasons, 10);
   check("commands_refused_total", refusal_codes, 20);
-  constexpr std::array<std::string_view, 2> limits{"too_many_connections",
-                                                   "too_many_connections_from_address"};
+  constexpr std::array<std::string_view, 3> limits{
+      "too_many_connections", "too_many_connections_from_address", "too_many_open_files"};
   check("connections_refused_total", limits, 1);
 }
 
