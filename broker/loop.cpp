@@ -122,7 +122,7 @@ std::uint64_t make_stream(const std::string& backplane, const std::string& ingre
 /// Owns the sockets, the state and the pipeline of the backplane; lives on the loop thread.
 class Loop::Impl final : public ReplySink {
  public:
-  Impl(BackplaneConfig config, SnapshotBoard& board);
+  Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_max);
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -182,6 +182,7 @@ class Loop::Impl final : public ReplySink {
   std::array<Incoming, messages_ahead> incoming_;  ///< received messages, reused so that nothing is allocated
   zmq::message_t request_;
   Timer each_second_;
+  Clock::time_point next_connections_{};
   Timer stats_;
   Timer snapshots_;
   Clock::time_point opened_{};  ///< when this incarnation began
@@ -191,6 +192,7 @@ class Loop::Impl final : public ReplySink {
   bool subscriptions_warned_{};
   std::size_t source_topics_{};  ///< $SYS.source topics that exist
   log::RateLimit handshake_lines_{1min};
+  log::RateLimit refused_lines_{1min};
   log::RateLimit source_lines_{1s};
 
   // Written by other threads; the loop reads them once per turn.
@@ -201,7 +203,7 @@ class Loop::Impl final : public ReplySink {
   std::optional<LoopSettings> settings_ GUARDED_BY(settings_mutex_);
 };
 
-Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
+Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
     : config_(std::move(config)),
       board_(board),
       state_(config_.name, config_.max_topics, config_.max_sessions,
@@ -223,7 +225,8 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board)
   }
   state_.max_event_bytes = config_.max_event_bytes;
   for (mq::Socket* const socket : {&ingress_, &control_, &egress_.socket(), raw_ ? &*raw_ : nullptr}) {
-    if (socket != nullptr) connections_.push_back(std::make_unique<ConnectionWatch>(context_, *socket));
+    if (socket == nullptr) continue;
+    connections_.push_back(std::make_unique<ConnectionWatch>(context_, *socket, descriptors_max));
   }
   release_sockets();  // created on one thread, perhaps opened on another
 }
@@ -449,8 +452,8 @@ void Loop::Impl::keep_time(Clock::time_point now) {
     participants_.expire(now);
     state_.history->expire(unix_now_ns());
     watch_subscriptions();
-    watch_connections(now);
   }
+  if (now >= next_connections_) watch_connections(now);
   if (stats_.due(now)) {
     v1::BrokerStats stats;
     stats.set_backplane(state_.name);
@@ -463,7 +466,7 @@ void Loop::Impl::keep_time(Clock::time_point now) {
 void Loop::Impl::sleep(Clock::time_point now) {
   // Events that the timers have published are flushed first.
   if (pipeline_.pending() > 0 && !pipeline_.writing()) return;
-  auto until = std::min(each_second_.next(), stats_.next());
+  auto until = std::min({each_second_.next(), stats_.next(), next_connections_});
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
   std::array<zmq_pollitem_t, 6> items{};
   std::size_t count = 0;
@@ -531,7 +534,19 @@ void Loop::Impl::watch_subscriptions() {
 
 void Loop::Impl::watch_connections(Clock::time_point now) {
   std::uint64_t failed = 0;
-  for (const auto& each : connections_) failed += each->failed_handshakes(now);
+  std::uint64_t refused = 0;
+  for (const auto& each : connections_) {
+    each->turn(now);
+    failed += each->failed_handshakes();
+    refused += each->refused();
+  }
+  // While connections are refused, more may wait, and libzmq spins until they are accepted.
+  next_connections_ = now + (refused > state_.counters.connections_refused_total ? 20ms : 1000ms);
+  if (refused > state_.counters.connections_refused_total && refused_lines_.allow(now)) {
+    log::warning("{}: limit of open files reached: closed {} connections; raise it with ulimit -n",
+                 state_.name, refused - state_.counters.connections_refused_total);
+  }
+  state_.counters.connections_refused_total = refused;
   if (failed > state_.counters.handshakes_failed_total && handshake_lines_.allow(now)) {
     log::warning("{}: closed {} connections that did not speak ZMTP 3", state_.name,
                  failed - state_.counters.handshakes_failed_total);
@@ -597,8 +612,8 @@ void Loop::Impl::reload(LoopSettings settings) {
   wake();
 }
 
-Loop::Loop(BackplaneConfig config, SnapshotBoard& board)
-    : impl_(std::make_unique<Impl>(std::move(config), board)) {}
+Loop::Loop(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
+    : impl_(std::make_unique<Impl>(std::move(config), board, descriptors_max)) {}
 Loop::~Loop() = default;
 Result<BoundEndpoints> Loop::open() {
   return impl_->open();

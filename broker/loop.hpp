@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,7 +39,8 @@ struct LoopSettings {
 class Loop {
  public:
   /// `board` receives the snapshots and outlives the loop.
-  Loop(BackplaneConfig config, SnapshotBoard& board);
+  /// @param descriptors_max connections with this descriptor or a higher one are closed
+  Loop(BackplaneConfig config, SnapshotBoard& board, int descriptors_max = std::numeric_limits<int>::max());
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -89,6 +90,7 @@ class Server::Impl {
   void join();
 
   BrokerConfig config_;
+  std::size_t metrics_connections_max_{};
   std::vector<std::unique_ptr<Backplane>> backplanes_;
   std::unique_ptr<metrics::MetricsListener> listener_;
   std::atomic<std::size_t> running_{};
@@ -97,12 +99,17 @@ class Server::Impl {
 };
 
 Result<void> Server::Impl::open() {
-  raise_open_files_limit();
+  const auto files = static_cast<std::size_t>(
+      std::min<std::uint64_t>(raise_open_files_limit(), std::numeric_limits<int>::max()));
+  // libzmq takes every descriptor for connections. Those of health checks, and a few to read the
+  // configuration and to look names up, are kept.
+  metrics_connections_max_ = std::clamp<std::size_t>(files / 32, 2, 256);
+  const auto descriptors_max = static_cast<int>(files - std::min(files, 8 + metrics_connections_max_));
   for (const BackplaneConfig& config : config_.backplanes) {
     warn_if_open_to_others(config);
     auto backplane = std::make_unique<Backplane>();
     backplane->config = config;
-    auto loop = std::make_unique<Loop>(config, backplane->board);
+    auto loop = std::make_unique<Loop>(config, backplane->board, descriptors_max);
     auto bound = loop->open();
     if (!bound) {
       return fail(bound.error().code, fmt::format("backplane \"{}\": {}", config.name, bound.error().text));
@@ -121,7 +128,8 @@ Result<void> Server::Impl::open_metrics() {
   if (config_.metrics == off) return {};
   auto listener = metrics::MetricsListener::open(
       config_.metrics,
-      {.metrics = [this] { return exposition(); }, .why_not_ready = [this] { return why_not_ready(); }});
+      {.metrics = [this] { return exposition(); }, .why_not_ready = [this] { return why_not_ready(); }},
+      {.connections_max = metrics_connections_max_});
   if (!listener) return tl::unexpected(listener.error());
   listener_ = std::move(*listener);
   if (is_reachable_from_elsewhere(config_.metrics)) {

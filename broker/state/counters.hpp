@@ -30,6 +30,7 @@ struct Counters {
   std::uint64_t control_replies_dropped_total{};  ///< the client had gone, or its queue was full
   std::uint64_t source_events_dropped_total{};    ///< $SYS.source events above the limit of such topics
   std::uint64_t handshakes_failed_total{};        ///< connections that did not complete a ZMTP 3 handshake
+  std::uint64_t connections_refused_total{};      ///< connections closed at the limit of open files
   std::uint64_t turns_total{};                    ///< passes through the loop
 };
 
@@ -79,6 +80,8 @@ inline constexpr std::array counter_definitions{
         "$SYS.source events not published: the limit of such topics (max_topics / 8) was reached"},
     CounterDefinition{"handshakes_failed_total", &Counters::handshakes_failed_total,
                       "Connections closed because the peer did not complete a ZMTP 3 handshake"},
+    CounterDefinition{"connections_refused_total", &Counters::connections_refused_total,
+                      "Connections closed because the limit of open files was reached"},
     CounterDefinition{"turns_total", &Counters::turns_total, "Passes through the backplane's loop"},
 };
 
