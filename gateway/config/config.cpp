@@ -103,7 +103,7 @@ void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.field("first_byte_timeout", gateway.first_byte_timeout, 0ms, 24h,
                 "Time for a new client to send its first byte. 0s: unlimited.");
   section.field("idle_timeout", gateway.idle_timeout, 0ms, 24h * 365,
-                "Time that a client without subscriptions may be silent. 0s: unlimited.");
+                "Time that a client that neither subscribes nor publishes may be silent. 0s: unlimited.");
   section.bytes("line_bytes_max", gateway.line_bytes_max, 512, 16u << 20, "Longest command, except PUB.");
   section.bytes("max_event_bytes", gateway.max_event_bytes, 512, 1u << 30, "Largest event, and longest PUB.");
   section.field("subscriptions_per_client_max", gateway.subscriptions_per_client_max, 1, 10'000'000,

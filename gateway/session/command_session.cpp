@@ -101,6 +101,8 @@ void CommandSession::execute(const Unsubscribe& command) {
 void CommandSession::execute(const Publish& command) {
   ++unpublished_;
   unpublished_bytes_ += static_cast<std::uint32_t>(command.text.size());
+  // Some devices publish once an hour. Closing such a connection would lose the next event.
+  if (!std::exchange(publishes_, true)) client().exempt_from_timeouts(true);
   send_request(request::Publish{command.topic, command.text});
   pause_or_resume_input();
 }
@@ -209,7 +211,7 @@ void CommandSession::on_quit() {
 
 void CommandSession::on_subscriptions(bool any) {
   subscribed_ = any;
-  client().exempt_from_timeouts(any);
+  client().exempt_from_timeouts(any || publishes_);
   end_if_done();
 }
 

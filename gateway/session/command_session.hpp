@@ -83,6 +83,7 @@ class CommandSession : public Session {
   std::uint32_t in_turn_{};            // other commands that wait for their reply
   Format requested_format_;            // of replies to commands from here on
   bool subscribed_{};
+  bool publishes_{};  // it has published something
   bool quitting_{};
   bool may_end_{};  // every command except PUBs has its reply
 };
