@@ -62,9 +62,10 @@ v1::ServerMessage proto_session_line(std::string_view word, std::string_view tex
     message.mutable_wait()->set_what(std::string(text));
   } else if (word == "LIVE") {
     message.mutable_live()->set_what(std::string(text));
-  } else {
-    CHECK(word == "BYE", "a session notice is WAIT, LIVE or BYE");
+  } else if (word == "BYE") {
     message.mutable_bye()->set_reason(std::string(text));
+  } else {
+    CHECK(word == "KEEPALIVE", "a session notice is WAIT, LIVE, BYE or KEEPALIVE");
   }
   return message;
 }

@@ -29,7 +29,7 @@ struct Notice {
 void append_notice(Format format, const Notice& notice, std::string& out);
 
 /// Appends a notice about the whole session: `!WAIT broker`, `{"wait":"broker"}` or a ServerMessage.
-/// `word` is WAIT, LIVE or BYE.
+/// `word` is WAIT, LIVE, BYE or KEEPALIVE, which is an empty message in proto.
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out);
 
 // Replies to commands. They are lines in json too, which lets a client that waits for a reply ignore the

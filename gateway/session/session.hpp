@@ -51,6 +51,11 @@ class Session : public Subscriber {
  protected:
   /// Sends the reason as the protocol does, and disconnects the client.
   virtual void close_with_reason(std::string_view reason);
+  /// For a client that has closed its sending side and is still served: `nc -N` waits, but a program may also
+  /// have closed the connection, which looks the same. Only a write shows the difference. Starts an alarm,
+  /// which check_half_closed() serves: after some quiet time, it sends `!KEEPALIVE half_closed`.
+  void watch_half_closed();
+  void check_half_closed();
   [[nodiscard]] fanout::Client& client() noexcept { return client_; }
   [[nodiscard]] const Services& services() const noexcept { return services_; }
   [[nodiscard]] Format format() const noexcept { return format_; }

@@ -16,7 +16,8 @@ class FeedSession final : public Session {
     client.exempt_from_timeouts(true);
   }
   void on_bytes(std::string_view /*bytes*/) override {}
-  void on_input_end() override {}
+  void on_input_end() override { watch_half_closed(); }
+  void on_alarm() override { check_half_closed(); }
 };
 
 }  // namespace backplane::gateway::feed

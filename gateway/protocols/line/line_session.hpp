@@ -18,6 +18,7 @@ class LineSession final : public CommandSession {
 
   void on_bytes(std::string_view bytes) override;
   void on_input_end() override;
+  void on_alarm() override { check_half_closed(); }
 
  private:
   /// @returns whether the bytes that follow are a line again.

@@ -84,6 +84,11 @@ void SseSession::refuse(std::string_view code, std::string_view text) {
   client().end(out + response.body);
 }
 
+void SseSession::on_input_end() {
+  // Before the stream begins, its head is the first thing that is written.
+  if (streaming_ && client().backlog().empty()) client().reply(comment);
+}
+
 void SseSession::on_alarm() {
   const auto quiet_until = client().active_at() + comment_interval;
   if (client().now() < quiet_until) return client().set_alarm(quiet_until);

@@ -39,8 +39,8 @@ class SseSession final : public Session {
   void begin(const std::vector<Subscribe>& subscribes, std::string_view remark);
 
   void on_bytes(std::string_view /*bytes*/) override {}
-  /// The client may still be listening: a comment finds out.
-  void on_input_end() override {}
+  /// The client may still be listening: a comment shows whether it is.
+  void on_input_end() override;
   void on_alarm() override;
   void on_subscribed(std::string_view pattern) override;
   void on_refused(std::string_view pattern, std::string_view code, std::string_view text) override;

@@ -66,6 +66,7 @@ TEST(Notices, AreObjectsWithTheStreamInJson) {
   EXPECT_EQ(session_line(Format::json, "WAIT", "broker"), "{\"wait\":\"broker\"}\n");
   EXPECT_EQ(session_line(Format::json, "LIVE", "broker"), "{\"live\":\"broker\"}\n");
   EXPECT_EQ(session_line(Format::json, "BYE", "drain"), "{\"bye\":\"drain\"}\n");
+  EXPECT_EQ(session_line(Format::json, "KEEPALIVE", "half_closed"), "{\"keepalive\":\"half_closed\"}\n");
 }
 
 TEST(Notices, AreFramesWithTheJsonObjectsInWebSocket) {
@@ -88,6 +89,8 @@ TEST(Notices, AreMessagesInProto) {
   EXPECT_EQ(parsed(session_line(Format::proto, "WAIT", "broker")).wait().what(), "broker");
   EXPECT_EQ(parsed(session_line(Format::proto, "LIVE", "broker")).live().what(), "broker");
   EXPECT_EQ(parsed(session_line(Format::proto, "BYE", "drain")).bye().reason(), "drain");
+  EXPECT_EQ(session_line(Format::proto, "KEEPALIVE", "half_closed"), std::string(1, '\0'))
+      << "an empty message";
 }
 
 TEST(Replies, AreTheSameLinesInAllFormatsExceptProto) {

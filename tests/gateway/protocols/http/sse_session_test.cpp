@@ -334,6 +334,13 @@ TEST_F(SseSessionTest, AClientThatClosesItsSideContinuesToReceive) {
   EXPECT_FALSE(peer_.stream->output_ended);
 }
 
+TEST_F(SseSessionTest, AClientThatClosesBothSidesIsNoticedAtOnce) {
+  listen("topic=a");
+  peer_.stream->error = EPIPE;
+  end_input(peer_);
+  EXPECT_EQ(hub_.counters().subscriptions, 0u);
+}
+
 TEST_F(SseSessionTest, HeadOpensNoStream) {
   come_up();
   send("HEAD /v1/events?topic=a HTTP/1.1\r\nHost: localhost\r\n\r\n");
