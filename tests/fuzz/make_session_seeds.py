@@ -115,6 +115,8 @@ LINES = {
                          b"SUB > since=00c0ffee0000002a:9,0000000100000002:0\nSUB a every=0\nSUB a since=::\n",
     "topics": b"TOPICS\nTOPICS stock.>\nTOPICS a b\nPOLICY latest\n",
     "format_proto": b"FORMAT proto\n\x02\x22\x00",
+    "carriage_returns": b"ping\rsub a\r\0pub a x\r\nPING\n\rFORMAT proto\r\n\x02\x22\x00",
+    "telnet": b"\xff\xfb\x1f\xff\xfd\x03pi\xff\xfa\x18\0vt\xff\xff\xff\xf0ng\r\xff\xf1\n\xff\xfd\x06pub a \xff\xff\xffx\n\xff",
 }
 
 

@@ -11,6 +11,8 @@
 namespace backplane::gateway {
 
 void FirstLineSession::on_bytes(std::string_view bytes) {
+  bytes = without_empty_lines(bytes);
+  if (bytes.empty()) return;
   if (begun_.empty()) begin();
   const std::size_t searched = begun_.size();
   if (searched > 0) {
@@ -28,6 +30,18 @@ void FirstLineSession::on_bytes(std::string_view bytes) {
     return;
   }
   become(protocol_of(bytes.substr(0, end)), bytes);
+}
+
+/// An empty line before the first one gets no reply, and some HTTP clients send one.
+std::string_view FirstLineSession::without_empty_lines(std::string_view bytes) {
+  if (!begun_.empty()) return bytes;
+  while (!bytes.empty()) {
+    const char c = bytes.front();
+    if (c != '\r' && c != '\n' && !(c == '\0' && after_cr_)) break;
+    after_cr_ = c == '\r';
+    bytes.remove_prefix(1);
+  }
+  return bytes;
 }
 
 void FirstLineSession::on_input_end() {

@@ -21,10 +21,12 @@ class FirstLineSession final : public Session {
   void on_alarm() override;
 
  private:
+  std::string_view without_empty_lines(std::string_view bytes);
   void begin();
   void become(Protocol protocol, std::string_view bytes);
 
   std::string begun_;  ///< the line, as far as it has arrived
+  bool after_cr_{};    ///< a NUL that follows belongs to an empty line
   fanout::Client::Clock::time_point begun_at_{};
 };
 

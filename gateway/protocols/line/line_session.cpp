@@ -4,6 +4,7 @@
 
 #include "gateway/commands/line_grammar.hpp"
 #include "gateway/protocols/proto/client_message.hpp"
+#include "gateway/session/first_line.hpp"
 
 namespace backplane::gateway::line {
 namespace {
@@ -58,6 +59,7 @@ void LineSession::on_input_end() {
     error("half_message", "expected a whole message, got the end of input");
   }
   end_if_done();
+  watch_half_closed();
 }
 
 bool LineSession::on_line(std::string_view line, bool too_long) {
@@ -68,7 +70,15 @@ bool LineSession::on_line(std::string_view line, bool too_long) {
                       services().limits.line_bytes_max, services().limits.publish_bytes_max));
     return true;
   }
-  run(parse_line(line));
+  const Command command = parse_line(line);
+  if (std::holds_alternative<BadCommand>(command) && protocol_of(line) == Protocol::http) {
+    // A proxy may send a line of its own before a browser's request, whose text must not be taken for
+    // commands.
+    error("not_http", "expected a command of the line protocol (see HELP), got an HTTP request");
+    say_goodbye("not_http");
+    return false;
+  }
+  run(command);
   return !done() && !messages_;
 }
 

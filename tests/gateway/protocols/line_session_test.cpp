@@ -25,6 +25,7 @@ fanout::ShardOptions small_backlog() {
   fanout::ShardOptions options;
   options.client.backlog_bytes_max = 200;
   options.first_byte_timeout = 10s;
+  options.idle_timeout = 600s;
   return options;
 }
 
@@ -176,6 +177,59 @@ TEST_F(LineSessionTest, DisconnectsSilentClientsExceptSubscribers) {
   EXPECT_EQ(listener.take(), "");
 }
 
+TEST_F(LineSessionTest, AClientThatHasPublishedIsKeptAlthoughItIsIdle) {
+  Peer idle = connect();
+  send(idle, "PING\n");
+  send("PUB a x\n");
+  admit_all();
+  Peer both = connect();
+  send(both, "PUB a x\nSUB a\n");
+  prove();
+  send(both, "UNSUB a\n");
+  take();
+  now_ += 24h;
+  turn();
+  EXPECT_THAT(idle.take(), EndsWith("!BYE idle\n"));
+  EXPECT_THAT(both.take(), EndsWith("+OK UNSUB a\n"));
+  send("PUB a y\n");
+  admit_all();
+  EXPECT_EQ(take(), "+OK PUB a\n");
+  EXPECT_EQ(publisher_.last_text, "y");
+}
+
+TEST_F(LineSessionTest, AHalfClosedClientIsCheckedWhileItIsQuiet) {
+  subscribe("a");
+  end_input(peer_);
+  now_ += 4900ms;
+  turn();
+  EXPECT_EQ(take(), "");
+  now_ += 150ms;
+  turn();
+  EXPECT_EQ(take(), "!KEEPALIVE half_closed\n");
+  now_ += 12s;
+  publish("a", "x");
+  EXPECT_EQ(take(), "a x\n");
+  now_ += 4s;
+  turn();
+  EXPECT_EQ(take(), "") << "the event was a check";
+  now_ += 15s;
+  turn();
+  EXPECT_EQ(take(), "!KEEPALIVE half_closed\n");
+  EXPECT_EQ(hub_.counters().subscriptions, 1u);
+  peer_.stream->error = EPIPE;  // it had closed both sides
+  now_ += 16s;
+  turn();
+  EXPECT_TRUE(over());
+  EXPECT_EQ(hub_.counters().subscriptions, 0u);
+}
+
+TEST_F(LineSessionTest, AnOpenClientIsNotChecked) {
+  subscribe("a");
+  now_ += 1h;
+  turn();
+  EXPECT_EQ(take(), "");
+}
+
 TEST_F(LineSessionTest, ReportsTheEventsThatASlowClientLost) {
   subscribe(">");
   peer_.stream->room = 0;
@@ -292,6 +346,26 @@ TEST_F(LineSessionTest, AnHttpRequestWithABareCrIsNotACommand) {
   send("GET / HTTP/1.1\rPUB a forged\r\n");
   EXPECT_THAT(take(), StartsWith("-ERR not_http "));
   EXPECT_EQ(publisher_.state.offered, 0u);
+}
+
+TEST_F(LineSessionTest, AnHttpRequestAfterOtherLinesEndsTheSession) {
+  send("PROXY TCP4 10.0.0.1 10.0.0.2 1 1601\r\nPOST / HTTP/1.1\r\nHost: x\r\n\r\nPUB a forged\r\n");
+  EXPECT_THAT(take(), EndsWith("!BYE not_http\n"));
+  EXPECT_EQ(publisher_.state.offered, 0u);
+  EXPECT_TRUE(peer_.stream->output_ended);
+  Peer honest = connect();
+  send(honest, "PUB log GET / HTTP/1.1\n");
+  EXPECT_EQ(publisher_.last_text, "GET / HTTP/1.1");
+}
+
+TEST_F(LineSessionTest, EmptyLinesBeforeTheFirstOneDecideNothing) {
+  send("\r");
+  send(std::string("\0\r\n\n", 4));
+  send("GET / HTTP/1.1\r\n");
+  EXPECT_THAT(take(), StartsWith("-ERR not_http "));
+  Peer other = connect();
+  send(other, std::string("\r\0PING\r\0", 8));
+  EXPECT_EQ(other.take(), "+PONG\n");
 }
 
 TEST_F(LineSessionTest, MessagesBeginAfterTheLfOfFormatProtoEvenIfItComesLater) {
