@@ -8,13 +8,12 @@ namespace {
 
 // What a gateway opens while it runs. Everything else is open before the first client.
 
-// A connection for events and one for requests; the next ones can begin before libzmq has closed them.
-constexpr std::size_t per_broker = 4;
-// A publisher creates its sockets anew for each connection (4 eventfds and 2 connections), and checks earlier
-// brokers of its list with another pair.
-constexpr std::size_t per_publisher = 14;
-// Name lookups, log files.
-constexpr std::size_t per_process = 8;
+// A connection for events and one for requests.
+constexpr std::size_t per_broker = 2;
+// A publisher creates its sockets anew for each connection (4 eventfds and 2 connections), perhaps before
+// libzmq has closed the old ones. With several brokers, it also checks earlier ones of its list.
+constexpr std::size_t per_publisher = 12;
+constexpr std::size_t per_list = 6;
 
 }  // namespace
 
@@ -24,9 +23,12 @@ DescriptorBudget descriptor_budget(const GatewayConfig& config, std::uint64_t op
   DescriptorBudget budget;
   budget.refused_max = std::clamp<std::size_t>(files / 32, 2, 16);
   budget.metrics_connections_max = std::clamp<std::size_t>(files / 32, 2, 256);
-  std::size_t own = per_process + (config.metrics == "off" ? 0 : budget.metrics_connections_max);
+  // Name lookups, log files, and what else the C library opens.
+  std::size_t own = std::clamp<std::size_t>(files / 32, 4, 64);
+  if (config.metrics != "off") own += budget.metrics_connections_max;
   const auto add = [&](const BackplaneConfig& backplane) {
-    own += per_publisher + per_broker * backplane.endpoints().size() + budget.refused_max;
+    const std::size_t brokers = backplane.endpoints().size();
+    own += per_publisher + (brokers > 1 ? per_list : 0) + per_broker * brokers + budget.refused_max;
   };
   add(config.first);
   for (const BackplaneConfig& each : config.others) add(each);

@@ -354,7 +354,7 @@ TEST_F(LineSessionTest, AnHttpRequestAfterOtherLinesEndsTheSession) {
   EXPECT_EQ(publisher_.state.offered, 0u);
   EXPECT_TRUE(peer_.stream->output_ended);
   Peer honest = connect();
-  send(honest, "PUB log GET / HTTP/1.1\n");
+  send(honest, "PING\nPUB log GET / HTTP/1.1\n");
   EXPECT_EQ(publisher_.last_text, "GET / HTTP/1.1");
 }
 
