@@ -10,10 +10,10 @@ namespace {
 constexpr unsigned char first_command = 236;
 constexpr unsigned char se = 240;
 constexpr unsigned char sb = 250;
-constexpr unsigned char will = 251;
-constexpr unsigned char wont = 252;
-constexpr unsigned char do_ = 253;
-constexpr unsigned char dont = 254;
+constexpr unsigned char verb_will = 251;
+constexpr unsigned char verb_wont = 252;
+constexpr unsigned char verb_do = 253;
+constexpr unsigned char verb_dont = 254;
 
 }  // namespace
 
@@ -22,7 +22,7 @@ bool TelnetCommands::take_command(unsigned char byte) {
   if (byte < first_command) return false;
   if (byte == sb) {
     state_ = State::parameters;
-  } else if (byte >= will && byte <= dont) {
+  } else if (byte >= verb_will && byte <= verb_dont) {
     state_ = State::option;
     verb_ = static_cast<char>(byte);
   } else {
@@ -51,8 +51,9 @@ bool TelnetCommands::take(std::string_view& bytes) {
     if (state_ == State::option) {
       // A WONT or DONT needs no answer: every option is off.
       const auto verb = static_cast<unsigned char>(verb_);
-      if (verb == will || verb == do_) {
-        replies_ += {iac, static_cast<char>(verb == will ? dont : wont), static_cast<char>(byte)};
+      if (verb == verb_will || verb == verb_do) {
+        replies_ +=
+            {iac, static_cast<char>(verb == verb_will ? verb_dont : verb_wont), static_cast<char>(byte)};
       }
       state_ = State::none;
     } else if (state_ == State::parameters_iac && escaped) {

@@ -240,7 +240,7 @@ class Devices(LimitsTest):
         writer = self.ready_writer()
         writer.send("quiet", "not quite")
         self.assertEqual(client.event(), "quiet not quite")
-        nc = self.run_process(["bash", "-c", f"printf 'sub quiet\\r' | exec nc -N {HOST} 1601"])
+        nc = self.run_process(["bash", "-c", f"exec nc -N {HOST} 1601 < <(printf 'sub quiet\\r')"])
         nc.wait_line(nc.out, r"^\+OK SUB quiet$")
         writer.send("quiet", "again")
         nc.wait_line(nc.out, "^quiet again$")

@@ -80,7 +80,8 @@ tl::expected<std::string, UpgradeRefusal> answer_upgrade(const UpgradeRequest& r
   for (const auto& [field, token] : {std::pair{"Connection", "upgrade"}, std::pair{"Upgrade", "websocket"}}) {
     if (!value(request, field)) return refuse(upgrade_required, fmt::format("no {}", field));
     // Several lines are one list.
-    if (!any_value(request, field, [&](std::string_view list) { return contains(list, token); })) {
+    const auto names_it = [wanted = token](std::string_view list) { return contains(list, wanted); };
+    if (!any_value(request, field, names_it)) {
       return refuse(upgrade_required, fmt::format("{} without {}", field, token));
     }
   }
