@@ -127,7 +127,7 @@ class Follower::Impl : private follower::GapRepairSink,
     send_hello(now);
     retained_requests_.begin_turn(now);
     done += connections_->control().do_work(now);
-    gap_repair_.tick(now, received < events_per_turn_max);
+    gap_repair_.tick(now, received < events_per_turn_max, up_);
     done += send_requests(now);
     return done;
   }
@@ -181,6 +181,7 @@ class Follower::Impl : private follower::GapRepairSink,
     status.gaps_of_unknown_size = counted.gaps_of_unknown_size;
     status.duplicates = counted.duplicates;
     status.late = counted.late;
+    status.reorder_buffer_discarded = counted.discarded;
     status.resets = counted.resets;
     status.reorder_buffer_bytes = gap_repair_.reorder_buffer_bytes();
     return status;
@@ -513,7 +514,7 @@ FollowerStatus& FollowerStatus::operator+=(const FollowerStatus& other) noexcept
         &FollowerStatus::recovered, &FollowerStatus::lost_history_gone,
         &FollowerStatus::lost_recovery_timeout, &FollowerStatus::unwanted, &FollowerStatus::awaited,
         &FollowerStatus::gaps, &FollowerStatus::gaps_of_unknown_size, &FollowerStatus::duplicates,
-        &FollowerStatus::late, &FollowerStatus::resets}) {
+        &FollowerStatus::late, &FollowerStatus::resets, &FollowerStatus::reorder_buffer_discarded}) {
     this->*counter += other.*counter;
   }
   reorder_buffer_bytes += other.reorder_buffer_bytes;

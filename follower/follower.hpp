@@ -43,7 +43,8 @@ struct FollowerStatus {
   std::uint64_t duplicates{};            ///< events that arrived again and were discarded
   std::uint64_t late{};                  ///< delivered events that were late: see Delivery::late
   std::uint64_t resets{};
-  std::size_t reorder_buffer_bytes{};  ///< of events that wait now
+  std::size_t reorder_buffer_bytes{};        ///< of events that wait now
+  std::uint64_t reorder_buffer_discarded{};  ///< events that arrived while it was full: recovered later
 
   /// Adds another follower's counters; its state does not count.
   FollowerStatus& operator+=(const FollowerStatus& other) noexcept;
@@ -63,9 +64,11 @@ class Follower final : public PolledReader {
     std::chrono::milliseconds control_timeout{2000};
     /// Timeout of a live reply, after which another nonce is tried.
     std::chrono::milliseconds live_retry{1000};
-    /// Limits for the events that wait in the reorder buffer for one that was lost on the way and is being
-    /// recovered. Above either, the missing event becomes a gap.
+    /// If the broker does not reply to a recovery for this time, the missing events become a gap. A recovery
+    /// that advances has no limit.
     std::chrono::milliseconds recovery_limit{1000};
+    /// Of the events that wait in the reorder buffer for missing ones. Those that arrive while it is full are
+    /// recovered from history later.
     std::size_t reorder_buffer_bytes_max = 64u << 20;
     /// Minimum interval between checks whether the last events of a topic were lost.
     std::chrono::milliseconds tails_interval{1000};

@@ -246,15 +246,36 @@ void GapRepair::forward(Stream& stream, const Event& event, std::uint64_t* mark,
 }
 
 void GapRepair::buffer(Stream& stream, const Event& event, Clock::time_point now) {
+  // Events without an offset cannot be recovered.
+  if (reorder_buffer_full_ && !event.replayed && event.stamp.offset != 0) return discard(stream, event, now);
   const auto* bytes = reinterpret_cast<const char*>(event.bytes.data());
   stream.reorder_buffer.emplace(event.stamp.position,
                                 Buffered{std::string(event.topic), std::string(bytes, event.bytes.size()),
                                          event.stamp, event.replayed, std::nullopt});
-  stream.arrivals.push_back({now, event.stamp.position});
+  stream.arrivals.push_back({run_time_, event.stamp.position});
   reorder_buffer_bytes_ += event.topic.size() + event.bytes.size();
-  if (reorder_buffer_bytes_ <= options_.reorder_buffer_bytes_max) return;
+  reorder_buffer_full_ |= reorder_buffer_bytes_ >= options_.reorder_buffer_bytes_max;
+  // Recovered events fill it further only if the first hole cannot be recovered: choose_lowest() requests
+  // that.
+  if (reorder_buffer_bytes_ <= 2 * options_.reorder_buffer_bytes_max) return;
   declare_lost_if(stream, GapReason::recovery_timeout, [](auto, const Hole&) { return true; });
   release_ready(stream, now);
+}
+
+/// The event is missing from now on. It is in history, like those that it would have waited for.
+void GapRepair::discard(Stream& stream, const Event& event, Clock::time_point now) {
+  ++counters_.discarded;
+  const wire::Stamp& stamp = event.stamp;
+  if (const auto of_topic = stream.holes.find(event.topic); of_topic != stream.holes.end()) {
+    for (Hole& hole : of_topic->second) {
+      if (hole.last + 1 != stamp.offset) continue;
+      hole.last = stamp.offset;
+      hole.until = hole.lost_through = stamp.position;
+      return;
+    }
+  }
+  open_hole(stream, event.topic,
+            Hole{stamp.offset, stamp.offset, stamp.previous, stamp.position, stamp.position, {}, false}, now);
 }
 
 void GapRepair::deliver(Stream& stream, const Delivery& event, bool replayed) {
@@ -277,7 +298,8 @@ std::uint64_t GapRepair::resume_position(const Stream& stream) const noexcept {
 // ---- holes ----
 
 void GapRepair::open_hole(Stream& stream, std::string_view topic, Hole hole, Clock::time_point now) {
-  hole.deadline = now + options_.recovery_limit;
+  run_until(now);
+  hole.opened = run_time_;
   // $SYS. topics do not match the common pattern of other topics.
   hole.replay_alone = is_system_topic(topic);
   auto of_topic = stream.holes.find(topic);
@@ -303,23 +325,38 @@ void GapRepair::declare_lost_if(Stream& stream, GapReason reason, const Conditio
 }
 
 void GapRepair::release_ready(Stream& stream, Clock::time_point now) {
+  run_until(now);
   if (stream.holes.empty() && stream.reorder_buffer.empty()) return;
   declare_lost_if(stream, GapReason::recovery_timeout,
-                  [&](auto, const Hole& hole) { return hole.deadline <= now; });
-  // In a range that is being replayed, more events may be missing than is known yet.
-  std::uint64_t up_to = is_replaying_range(stream) ? replaying_->progress : everything;
+                  [&](auto, const Hole& hole) { return is_overdue(hole.opened); });
   std::uint64_t keeps_topics_in_order = everything;
   for (const auto& [topic, holes] : stream.holes) {
     for (const Hole& hole : holes) {
-      up_to = std::min(up_to, hole.after);
       keeps_topics_in_order = std::min(keeps_topics_in_order, hole.lost_through);
     }
   }
-  while (!stream.arrivals.empty() && stream.arrivals.front().at + options_.recovery_limit <= now) {
+  while (!stream.arrivals.empty() && is_overdue(stream.arrivals.front().at)) {
     stream.overdue = std::max(stream.overdue, stream.arrivals.front().position);
     stream.arrivals.pop_front();
   }
-  release(stream, std::max(up_to, std::min(stream.overdue, keeps_topics_in_order)));
+  release(stream, std::max(complete_through(stream), std::min(stream.overdue, keeps_topics_in_order)));
+}
+
+/// The position up to which nothing can be missing, as far as is known.
+std::uint64_t GapRepair::complete_through(const Stream& stream) const {
+  // In a range that is being replayed, more events may be missing than is known yet.
+  const bool range = is_replaying_range(stream);
+  std::uint64_t through = range ? replaying_->progress : everything;
+  for (const auto& [topic, holes] : stream.holes) {
+    for (const Hole& hole : holes) {
+      if (hole.after >= through) continue;
+      // What the replay has passed is not in the hole.
+      const bool covered = range && !hole.replay_alone && hole.after >= replaying_->covered_after &&
+                           replaying_->whole_range->matches(topic);
+      if (!covered) through = hole.after;
+    }
+  }
+  return through;
 }
 
 void GapRepair::release(Stream& stream, std::uint64_t up_to) {
@@ -336,6 +373,7 @@ void GapRepair::release(Stream& stream, std::uint64_t up_to) {
               buffered.replayed);
     }
   }
+  if (2 * reorder_buffer_bytes_ <= options_.reorder_buffer_bytes_max) reorder_buffer_full_ = false;
   if (!stream.reorder_buffer.empty()) return;
   stream.arrivals.clear();
   stream.overdue = 0;
@@ -365,7 +403,25 @@ std::uint64_t GapRepair::awaited() const {
 
 // ---- time ----
 
-void GapRepair::tick(Clock::time_point now, bool drained) {
+/// Counts the time since the last call, but at most step_max() of it: a longer one means that the reader did
+/// not run, because next_deadline() is earlier than that.
+void GapRepair::run_until(Clock::time_point now) {
+  if (now <= run_until_) return;
+  if (time_counts_) run_time_ += std::min(now - run_until_, step_max());
+  run_until_ = now;
+}
+
+GapRepair::Clock::duration GapRepair::step_max() const {
+  return std::max<Clock::duration>(options_.recovery_limit / 4, std::chrono::milliseconds{1});
+}
+
+bool GapRepair::is_overdue(Clock::duration since) const {
+  return run_time_ - std::max(since, advanced_) >= options_.recovery_limit;
+}
+
+void GapRepair::tick(Clock::time_point now, bool drained, bool connected) {
+  time_counts_ = connected || drained;
+  run_until(now);
   check_tails(now, drained);
   for (const auto& stream : streams_) release_ready(*stream, now);
   purge_topics(now);
@@ -387,14 +443,17 @@ void GapRepair::find_low_watermark() {
 }
 
 GapRepair::Clock::time_point GapRepair::next_deadline() const {
-  auto earliest = Clock::time_point::max();
+  auto first = Clock::duration::max();  // of what waits
   for (const auto& stream : streams_) {
     for (const auto& [topic, holes] : stream->holes) {
-      for (const Hole& hole : holes) earliest = std::min(earliest, hole.deadline);
+      for (const Hole& hole : holes) first = std::min(first, hole.opened);
     }
-    if (!stream->arrivals.empty()) {
-      earliest = std::min(earliest, stream->arrivals.front().at + options_.recovery_limit);
-    }
+    if (!stream->arrivals.empty()) first = std::min(first, stream->arrivals.front().at);
+  }
+  auto earliest = Clock::time_point::max();
+  if (first != Clock::duration::max()) {
+    const auto left = std::max(first, advanced_) + options_.recovery_limit - run_time_;
+    earliest = run_until_ + std::clamp<Clock::duration>(left, Clock::duration::zero(), step_max() / 2);
   }
   if (!unconfirmed_tails_.empty()) earliest = std::min(earliest, tails_noted_at_ + options_.tails_grace);
   return earliest;

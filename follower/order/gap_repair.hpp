@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/topic/pattern.hpp"
 #include "follower/order/delivery.hpp"
 #include "follower/order/prefix_set.hpp"
 #include "follower/order/resume_token.hpp"
@@ -86,6 +87,7 @@ struct GapRepairCounters {
   std::uint64_t gaps{};
   std::uint64_t gaps_of_unknown_size{};  ///< of these: the number of lost events is unknown
   std::uint64_t duplicates{};            ///< events that arrived again and were discarded
+  std::uint64_t discarded{};             ///< events that the full reorder buffer left to be recovered later
   std::uint64_t late{};                  ///< events delivered after a higher position of their stream
   std::uint64_t resets{};
   std::uint64_t undecodable{};  ///< invalid topics, and events in replies without a stamp
@@ -93,12 +95,19 @@ struct GapRepairCounters {
 
 /// Delivers the streams of one broker in order. When an event shows a hole, it and the rest of its stream go
 /// to the reorder buffer. The missing events are requested (next_replay()) and delivered in their place. If
-/// they cannot be recovered in time, a Gap takes their place. Tails find losses that no later event shows.
+/// history no longer has them, or nothing is recovered for Options::recovery_limit, a Gap takes their place.
+/// A recovery that advances may take as long as it needs. Tails find losses that no later event shows.
+///
+/// If the reorder buffer is full, events that arrive are not kept: they are missing like the others, and
+/// recovered in their turn.
 ///
 /// Within a topic, order is never broken. Within a stream, positions rise, with one exception: only its own
 /// topic's next event, or a tail, can show that an event is missing. If higher positions of other topics have
-/// been delivered by then, the recovered event is late, and marked as such (Delivery::late). For the same
-/// reason, no event stays in the reorder buffer much longer than Options::recovery_limit.
+/// been delivered by then, the recovered event is late, and marked as such (Delivery::late). An event does
+/// not stay in the reorder buffer much longer than Options::recovery_limit after the last one was recovered.
+///
+/// Only time in which the reader runs counts: a process that was stopped, or a caller that was busy, finds
+/// the broker's replies when it continues.
 ///
 /// Pure: no sockets, time is passed in. Belongs to one thread.
 class GapRepair {
@@ -106,8 +115,8 @@ class GapRepair {
   using Clock = std::chrono::steady_clock;
 
   struct Options {
-    std::chrono::milliseconds recovery_limit{1000};    ///< how long other events wait for missing ones
-    std::size_t reorder_buffer_bytes_max = 64u << 20;  ///< of those that wait, over all streams
+    std::chrono::milliseconds recovery_limit{1000};    ///< without a reply that advances the recovery
+    std::size_t reorder_buffer_bytes_max = 64u << 20;  ///< of events that wait, over all streams
     std::chrono::milliseconds tails_interval{1000};    ///< at least between two rounds of Tails
     std::chrono::milliseconds tails_grace{100};        ///< events that a tail shows may still be in flight
     std::chrono::milliseconds retry_interval{100};     ///< after a Replay without a reply
@@ -146,8 +155,9 @@ class GapRepair {
   void on_event(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp,
                 Clock::time_point now);
 
-  /// Applies time limits. `drained`: there was nothing more to receive.
-  void tick(Clock::time_point now, bool drained);
+  /// Applies time limits. `drained`: there was nothing more to receive. `connected`: requests can be sent, or
+  /// nothing that is still to be received will change that.
+  void tick(Clock::time_point now, bool drained, bool connected = true);
   [[nodiscard]] Clock::time_point next_deadline() const;
 
   /// What to request from the broker now: one Replay and one Tails at a time. Each ends in its reply or its
@@ -191,8 +201,8 @@ class GapRepair {
     // Everything of the topic up to here that has not arrived is lost. The next event that arrived is after
     // it.
     std::uint64_t lost_through{};
-    Clock::time_point deadline;
-    bool replay_alone{};  // not together with other holes
+    Clock::duration opened{};  // by run_time_
+    bool replay_alone{};       // not together with other holes
   };
   struct Buffered {
     std::string topic;
@@ -202,7 +212,7 @@ class GapRepair {
     std::optional<Gap> gap;  // instead of an event
   };
   struct Arrival {
-    Clock::time_point at;
+    Clock::duration at{};  // by run_time_
     std::uint64_t position{};
   };
   struct Stream;
@@ -222,9 +232,9 @@ class GapRepair {
   };
   struct Replaying {
     ReplayRequest request;
-    std::uint64_t covered_after{};  // where the first request began
-    std::uint64_t progress{};       // the highest position that arrived
-    bool whole_range{};             // of all topics, to recover everything that was lost in it
+    std::uint64_t covered_after{};       // where the first request began
+    std::uint64_t progress{};            // the highest position that arrived
+    std::optional<Pattern> whole_range;  // replays the range of all topics, to recover everything lost in it
     bool sent{};
   };
   struct TailsRound {
@@ -255,6 +265,7 @@ class GapRepair {
   [[nodiscard]] bool is_replaying_range(const Stream& stream) const noexcept;
   void forward(Stream& stream, const Event& event, std::uint64_t* mark, Clock::time_point now);
   void buffer(Stream& stream, const Event& event, Clock::time_point now);
+  void discard(Stream& stream, const Event& event, Clock::time_point now);
   void deliver(Stream& stream, const Delivery& event, bool replayed);
   [[nodiscard]] std::uint64_t resume_position(const Stream& stream) const noexcept;
   void announce(const Buffered& buffered);
@@ -264,8 +275,14 @@ class GapRepair {
   void declare_lost_if(Stream& stream, GapReason reason, const Condition& condition);
   void release_ready(Stream& stream, Clock::time_point now);
   void release(Stream& stream, std::uint64_t up_to);
+  [[nodiscard]] std::uint64_t complete_through(const Stream& stream) const;
+
+  void run_until(Clock::time_point now);
+  [[nodiscard]] Clock::duration step_max() const;
+  [[nodiscard]] bool is_overdue(Clock::duration since) const;
 
   [[nodiscard]] std::optional<Replaying> choose_replay() const;
+  [[nodiscard]] std::optional<Replaying> choose_lowest(const Stream& stream) const;
   void finish_replay(Stream& stream, Clock::time_point now);
   void replay_each_hole(Stream& stream);
   void note_tail(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now);
@@ -282,7 +299,14 @@ class GapRepair {
   Prefetched prefetched_;
   std::uint64_t current_stream_{};  // 0: not known yet
   std::size_t reorder_buffer_bytes_{};
+  bool reorder_buffer_full_{};  // until it is half empty
   GapRepairCounters counters_;
+
+  // How long the reader has run, and when by that time the recovery advanced last.
+  Clock::duration run_time_{};
+  Clock::time_point run_until_{};
+  bool time_counts_{true};
+  Clock::duration advanced_{};
 
   std::uint64_t last_request_{};
   std::optional<Replaying> replaying_;

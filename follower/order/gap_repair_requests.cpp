@@ -42,15 +42,16 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
   const auto stream = std::find_if(streams_.begin(), streams_.end(),
                                    [](const auto& candidate) { return !candidate->holes.empty(); });
   if (stream == streams_.end()) return std::nullopt;
+  if (reorder_buffer_full_) return choose_lowest(**stream);
 
-  const Hole* urgent = nullptr;  // the one with the earliest deadline
+  const Hole* urgent = nullptr;  // the one that was opened first
   std::string_view topic_of_urgent;
   std::uint64_t after = ~std::uint64_t{0};
   std::uint64_t until = 0;
   std::uint64_t worth = 0;  // of the holes that can be replayed together, in events
   for (const auto& [topic, holes] : (*stream)->holes) {
     for (const Hole& hole : holes) {
-      if (urgent == nullptr || hole.deadline < urgent->deadline) {
+      if (urgent == nullptr || hole.opened < urgent->opened) {
         urgent = &hole;
         topic_of_urgent = topic;
       }
@@ -67,13 +68,49 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
     const std::string common = prefixes_.common_pattern(common_prefixes_max);
     const auto pattern = Pattern::parse(common);
     if (pattern && pattern->matches(topic_of_urgent)) {
-      return Replaying{{0, (*stream)->id, common, after, until, {}}, after, after, true, false};
+      return Replaying{{0, (*stream)->id, common, after, until, {}}, after, after, *pattern, false};
     }
   }
   return Replaying{{0, (*stream)->id, std::string(topic_of_urgent), urgent->after, urgent->until, {}},
                    urgent->after,
                    urgent->after,
-                   false,
+                   std::nullopt,
+                   false};
+}
+
+/// Only what the first hole holds back empties the buffer. It is replayed together with the holes right after
+/// it, in order of positions, so that what is recovered does not wait for anything.
+std::optional<GapRepair::Replaying> GapRepair::choose_lowest(const Stream& stream) const {
+  struct Candidate {
+    std::string_view topic;
+    Hole hole;
+  };
+  std::vector<Candidate> candidates;
+  for (const auto& [topic, holes] : stream.holes) {
+    for (const Hole& hole : holes) candidates.push_back({topic, hole});
+  }
+  if (candidates.empty()) return std::nullopt;
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.hole.after < b.hole.after; });
+  const Candidate& lowest = candidates.front();
+  const Hole& first = lowest.hole;
+  if (!first.replay_alone) {
+    const std::string common = prefixes_.common_pattern(common_prefixes_max);
+    const auto pattern = Pattern::parse(common);
+    if (pattern && pattern->matches(lowest.topic)) {
+      std::uint64_t until = first.lost_through;
+      for (const Candidate& each : candidates) {
+        if (each.hole.after > until + others_per_hole_max) break;
+        if (!each.hole.replay_alone) until = std::max(until, each.hole.lost_through);
+      }
+      return Replaying{
+          {0, stream.id, common, first.after, until, {}}, first.after, first.after, *pattern, false};
+    }
+  }
+  return Replaying{{0, stream.id, std::string(lowest.topic), first.after, first.until, {}},
+                   first.after,
+                   first.after,
+                   std::nullopt,
                    false};
 }
 
@@ -81,6 +118,10 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
   if (!replaying_ || replaying_->request.number != number) return;
   Stream* const stream = find_stream(replaying_->request.stream);
   if (stream == nullptr) return replaying_.reset();
+  // Each reply advances the recovery: it has another cursor or begins later than the one before, or is the
+  // last.
+  run_until(now);
+  advanced_ = run_time_;
   for (const ReplayReply::Stored& stored : reply.events) {
     const auto stamp = wire::read_stamp(stored.event);
     if (!stamp || stamp->stream != stream->id || stamp->position > replaying_->request.until) {
@@ -99,7 +140,13 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
       request.cursor = reply.cursor;
       replaying_->sent = false;
       release_ready(*stream, now);
-      if (stream->holes.empty() && !replaying_->whole_range) replaying_.reset();  // the rest is not missing
+      // The rest is not missing, or another hole is the first now and has to be recovered to empty the
+      // buffer.
+      if (replaying_->whole_range) {
+        if (reorder_buffer_full_ && complete_through(*stream) < replaying_->progress) replaying_.reset();
+      } else if (stream->holes.empty() || reorder_buffer_full_) {
+        replaying_.reset();
+      }
       return;
     case ReplayReply::End::gone:
       // One reply for several topics does not say what history holds of each.

@@ -38,6 +38,7 @@ struct Faults {
   bool restarts{};
   // By default, long enough for all requests one after the other.
   std::chrono::milliseconds recovery_limit{60'000};
+  std::size_t reorder_buffer_bytes_max = 64u << 20;
 };
 
 /// A broker, a GapRepair, the channels between them, and the account of what was delivered. Time is
@@ -45,7 +46,12 @@ struct Faults {
 class Simulation : public GapRepairSink {
  public:
   Simulation(std::uint32_t seed, const Faults& faults)
-      : random_(seed), faults_(faults), gap_repair_({.recovery_limit = faults.recovery_limit}, *this) {}
+      : random_(seed),
+        faults_(faults),
+        reorder_buffer_bytes_max_(faults.reorder_buffer_bytes_max),
+        gap_repair_({.recovery_limit = faults.recovery_limit,
+                     .reorder_buffer_bytes_max = faults.reorder_buffer_bytes_max},
+                    *this) {}
 
   void run() {
     gap_repair_.subscribe("a.", 1);
@@ -196,7 +202,7 @@ class Simulation : public GapRepairSink {
       deliver_due(control_);
       gap_repair_.tick(now_, live_.empty() || live_.front().at > now_);
       send_requests();
-      EXPECT_LE(gap_repair_.reorder_buffer_bytes(), std::size_t{64} << 20);
+      EXPECT_LE(gap_repair_.reorder_buffer_bytes(), 2 * reorder_buffer_bytes_max_);
       check_books();
       now_ += 1ms;
     } while (now_ <= end);
@@ -338,6 +344,7 @@ class Simulation : public GapRepairSink {
   std::mt19937 random_;
   std::mt19937 prefetch_random_{1};  // separate, so that it does not change the run
   Faults faults_;
+  std::size_t reorder_buffer_bytes_max_;
   GapRepair gap_repair_;
   Clock::time_point now_{std::chrono::hours{1}};
   std::deque<Timed> live_;
@@ -364,6 +371,7 @@ struct Totals {
   int resets = 0;
   std::uint64_t recovered = 0;
   std::uint64_t late = 0;
+  std::uint64_t discarded = 0;
 };
 
 Totals run_many(const Faults& faults, std::uint32_t runs) {
@@ -377,6 +385,7 @@ Totals run_many(const Faults& faults, std::uint32_t runs) {
     totals.resets += simulation.resets;
     totals.recovered += simulation.counters().recovered;
     totals.late += simulation.counters().late;
+    totals.discarded += simulation.counters().discarded;
   }
   fmt::print("{} delivered, {} recovered, {} late, {} gaps, {} resets\n", totals.delivered, totals.recovered,
              totals.late, totals.gaps, totals.resets);
@@ -417,6 +426,35 @@ TEST(GapRepairModel, TimeoutsTurnHolesIntoGapsInTheirPlace) {
                                   .recovery_limit = 1000ms},
                                  runs_each);
   EXPECT_GT(totals.recovered, 0u);
+  EXPECT_GT(totals.gaps, 0);
+}
+
+TEST(GapRepairModel, NoTimeLimitAppliesWhileTheBrokerReplies) {
+  const Totals totals = run_many(
+      {.loss_percent = 40, .control_delay_ms_max = 90, .live_delay_ms_max = 60, .recovery_limit = 100ms},
+      runs_each);
+  EXPECT_GT(totals.recovered, 0u);
+  EXPECT_EQ(totals.gaps, 0);
+}
+
+TEST(GapRepairModel, AFullReorderBufferLosesNothingThatHistoryHolds) {
+  const Totals totals = run_many({.loss_percent = 20,
+                                  .control_delay_ms_max = 90,
+                                  .live_delay_ms_max = 60,
+                                  .reorder_buffer_bytes_max = 600},
+                                 runs_each);
+  EXPECT_GT(totals.discarded, 0u);
+  EXPECT_EQ(totals.gaps, 0);
+}
+
+TEST(GapRepairModel, WithAFullReorderBufferOnlyEvictedEventsAreAnnouncedAsLost) {
+  const Totals totals = run_many({.loss_percent = 30,
+                                  .eviction_percent = 10,
+                                  .control_delay_ms_max = 200,
+                                  .live_delay_ms_max = 60,
+                                  .reorder_buffer_bytes_max = 3000},
+                                 runs_each);
+  EXPECT_GT(totals.discarded, 0u);
   EXPECT_GT(totals.gaps, 0);
 }
 

@@ -68,8 +68,10 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   }
 
   void pass_time(std::chrono::milliseconds time) {
-    now += time;
-    gap_repair.tick(now, true);
+    for (const auto until = now + time; now < until;) {
+      now = std::min(until, now + 50ms);
+      gap_repair.tick(now, true);
+    }
   }
   /// Takes the next Tails request and replies to it.
   void tails(const std::vector<TailsReply::Tail>& all, std::uint64_t position) {
@@ -240,13 +242,133 @@ TEST_F(GapRepairTest, OnlyEventsThatAreStillMissingBecomeAGap) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
 }
 
-TEST_F(GapRepairTest, AFullReorderBufferTurnsTheHoleIntoAGap) {
+TEST_F(GapRepairTest, ARecoveryThatAdvancesIsNotLimitedInTime) {
   subscribe("a");
   arrive("a", 1, 1, 0);
-  for (std::uint64_t i = 3; i < 300; ++i) arrive("a", i, i, i - 1);
-  EXPECT_EQ(out[1], "gap a 2-2 recovery_timeout");
-  EXPECT_GT(out.size(), 100u);
-  EXPECT_LE(gap_repair.reorder_buffer_bytes(), 10'000u);
+  arrive("a", 22, 22, 21);
+  for (std::uint64_t i = 2; i <= 21; ++i) {
+    ASSERT_TRUE(next_replay());
+    pass_time(900ms);
+    const bool last = i == 21;
+    reply({{"a", {stream, i, i, i - 1, 1}}}, last ? ReplayReply::End::complete : ReplayReply::End::more,
+          fmt::format("{}", i));
+  }
+  EXPECT_EQ(out.size(), 22u);
+  EXPECT_EQ(out.back(), "a 22");
+  EXPECT_EQ(gap_repair.counters().gaps, 0u);
+}
+
+TEST_F(GapRepairTest, HolesThatWaitForTheirTurnAreNotLostWhileAnotherOneIsRecovered) {
+  subscribe("a.");
+  arrive("a.x", 1, 1, 0);
+  arrive("a.y", 2, 1, 0);
+  arrive("a.x", 5000, 3, 1500);
+  arrive("a.y", 5001, 3, 2500);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.x (1, 1500]");
+  pass_time(900ms);
+  reply({{"a.x", {stream, 1500, 2, 1, 1}}});
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a.y (2, 2500]");
+  pass_time(900ms);
+  reply({{"a.y", {stream, 2500, 2, 2, 1}}});
+  EXPECT_THAT(out, ElementsAre("a.x 1", "a.y 1", "a.x 2", "a.y 2", "a.x 3", "a.y 3"));
+}
+
+TEST_F(GapRepairTest, TimeInWhichTheReaderDoesNotRunDoesNotCount) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 3, 7);
+  ASSERT_TRUE(next_replay());
+  for (int i = 0; i < 3; ++i) {  // stopped three times, or its caller was busy
+    now += 8s;
+    gap_repair.tick(now, true);
+  }
+  EXPECT_THAT(out, ElementsAre("a 1"));
+  reply({{"a", {stream, 7, 2, 1, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
+}
+
+TEST_F(GapRepairTest, TimeDoesNotCountWhileTheLiveReplyIsBehindEventsThatAreStillToBeReceived) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 3, 7);
+  for (int i = 0; i < 100; ++i) gap_repair.tick(now += 50ms, /*drained=*/false, /*connected=*/false);
+  EXPECT_THAT(out, ElementsAre("a 1"));
+  pass_time(1000ms);
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 recovery_timeout", "a 3"));
+}
+
+TEST_F(GapRepairTest, WhileAHoleIsOpenTheReaderIsCalledOftenEnoughToCountTheTime) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 3, 7);
+  const auto opened = now;
+  while (out.size() < 3) {
+    ASSERT_LE(now, opened + 1100ms);
+    now = gap_repair.next_deadline() + 10ms;
+    gap_repair.tick(now, true);
+  }
+  EXPECT_GE(now, opened + 1000ms);
+}
+
+TEST_F(GapRepairTest, EventsThatArriveWhileTheReorderBufferIsFullAreRecoveredInTheirTurn) {
+  subscribe("a.");
+  std::uint64_t recovered = 0;
+  const auto topic = [](std::uint64_t position) { return position % 2 == 0 ? "a.x" : "a.y"; };
+  const auto stamp = [&](std::uint64_t position) {
+    return wire::Stamp{stream, position, (position + 1) / 2, position < 2 ? 0 : position - 2, 1};
+  };
+  arrive("a.y", 1, 1, 0);
+  for (std::uint64_t i = 4; i <= 1000; ++i) {
+    const wire::Stamp at = stamp(i);
+    arrive(topic(i), i, at.offset, at.previous);
+  }
+  EXPECT_EQ(out.size(), 1u) << "2 and 3 are missing";
+  EXPECT_LE(gap_repair.reorder_buffer_bytes(), 10'200u);
+  EXPECT_GT(gap_repair.counters().discarded, 100u);
+  while (next_replay()) {
+    pass_time(50ms);
+    std::vector<Stored> events;
+    std::uint64_t at = request->cursor.empty() ? request->after : std::stoull(request->cursor);
+    while (at < request->until && events.size() < 10) {
+      ++at;
+      if (request->pattern == "a.>" || request->pattern == topic(at))
+        events.push_back({topic(at), stamp(at)});
+    }
+    recovered += events.size();
+    reply(events, at < request->until ? ReplayReply::End::more : ReplayReply::End::complete,
+          fmt::format("{}", at));
+    EXPECT_LE(gap_repair.reorder_buffer_bytes(), 10'500u);
+  }
+  ASSERT_EQ(out.size(), 1000u);
+  for (std::uint64_t i = 1; i <= 1000; ++i)
+    EXPECT_EQ(out[i - 1], fmt::format("{} {}", topic(i), (i + 1) / 2));
+  EXPECT_EQ(gap_repair.counters().recovered, 2 + gap_repair.counters().discarded);
+  EXPECT_LT(recovered, 1100u) << "what waits in the buffer is not replayed";
+  EXPECT_EQ(gap_repair.awaited(), 0u);
+}
+
+TEST_F(GapRepairTest, WhatAFullReorderBufferLeavesToHistoryIsAnnouncedIfHistoryLosesIt) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  for (std::uint64_t i = 3; i <= 300; ++i) arrive("a", i, i, i - 1);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (1, 300]");
+  reply({{"a", {stream, 2, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
+  const std::uint64_t kept = 300 - gap_repair.counters().discarded;
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request->cursor, "cursor");
+  reply({}, ReplayReply::End::gone, "", 300);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), fmt::format("a ({}, 300]", kept));
+  reply({}, ReplayReply::End::gone, "", 300);
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 300, 300, 299, 1}}});
+  EXPECT_EQ(out[kept], fmt::format("gap a {}-299 history_gone", kept + 1));
+  EXPECT_EQ(out.back(), "a 300");
+  EXPECT_EQ(gap_repair.counters().lost_history_gone, 299 - kept);
+  EXPECT_EQ(gap_repair.awaited(), 0u);
 }
 
 TEST_F(GapRepairTest, AnEventThatIsNotInACompleteReplayIsGone) {

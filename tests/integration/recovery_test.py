@@ -2,12 +2,17 @@
 ones are lost."""
 
 import collections
+import os
 import re
 import signal
+import subprocess
+import time
 import unittest
+import urllib.request
 
 from backplane.v1 import system_pb2
-from harness import ENDPOINTS, BackplaneTest, Deadline
+from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, HOST, INGRESS, PROGRAM, BackplaneTest, Deadline
+from relay import Relay
 
 TOPICS = [f"load.{number}" for number in range(4)]
 # Megabytes fill the kernel's buffers between a broker and a reader.
@@ -23,12 +28,19 @@ class Recovery(BackplaneTest):
         self.publisher = self.ready_writer()
         self.sent = 0
 
-    def send(self, count):
+    def send(self, count, payload=PAYLOAD):
         for _ in range(count):
-            self.publisher.send(TOPICS[self.sent % len(TOPICS)], PAYLOAD)
+            self.publisher.send(TOPICS[self.sent % len(TOPICS)], payload)
             self.sent += 1
 
-    def freeze_and_lose(self, process):
+    def slow_control(self, seconds):
+        """The options of a program whose requests to the broker take this long."""
+        relay = Relay(CONTROL)
+        self.addCleanup(relay.close)
+        relay.delay(seconds)
+        return ["--ingress", INGRESS, "--egress", EGRESS, "--control", relay.endpoint]
+
+    def freeze_and_lose(self, process, dropped=DROPPED):
         """Stops the process, sends until the broker has dropped events for it, then continues it."""
         process.signal(signal.SIGSTOP)
         self.addCleanup(process.signal, signal.SIGCONT)
@@ -37,7 +49,7 @@ class Recovery(BackplaneTest):
             self.assertTrue(deadline.left(), f"the broker dropped nothing of {self.sent} events")
             self.send(200)
         # After the first one, ZeroMQ drops everything for this reader until there is room again.
-        self.send(DROPPED)
+        self.send(dropped)
         process.signal(signal.SIGCONT)
 
     def offsets_until(self, lines, process):
@@ -139,12 +151,19 @@ class Recovery(BackplaneTest):
         # The client's own backlog is not tested here: it must take everything recovered at once.
         gateway = self.start_gateway(
             "--config", self.config_file('[gateway]\nbacklog_bytes_max = "256MiB"\n'))
-        client = self.client()
-        client.command("FORMAT text+offset")
-        client.subscribe("load.*", "the.end")
+        client = self.gateway_client()
         self.send(1000)
         self.freeze_and_lose(gateway)
         self.send(1000)
+        self.assert_client_misses_nothing(client)
+
+    def gateway_client(self):
+        client = self.client()
+        client.command("FORMAT text+offset")
+        client.subscribe("load.*", "the.end")
+        return client
+
+    def assert_client_misses_nothing(self, client):
         self.publisher.send("the.end", "x")
         while not client.event().startswith("the.end "):
             pass
@@ -154,6 +173,70 @@ class Recovery(BackplaneTest):
                 told[match[1]].append((int(match[2]), int(match[3] or match[2])))
         self.assert_each_once_and_in_order(told)
         self.assertFalse([line for line in client.lines if line.startswith("!")], "history held it all")
+
+    def start_slow_gateway(self, seconds):
+        """A gateway whose requests to the broker take this long."""
+        gateway = self.run_program(
+            "gateway", "--listen", GATEWAY, "--metrics", f"{HOST}:9571", *self.slow_control(seconds),
+            "--config", self.config_file('[gateway]\nbacklog_bytes_max = "512MiB"\n'))
+        gateway.ready()
+        return gateway
+
+    def gateway_metric(self, name):
+        with urllib.request.urlopen(f"http://{HOST}:9571/metrics") as reply:
+            return int(float(re.search(rf"^backplane_gateway_{name}\S* (\S+)$", reply.read().decode(), re.MULTILINE)[1]))
+
+    def test_a_recovery_that_takes_seconds_loses_nothing(self):
+        self.start()
+        gateway = self.start_slow_gateway(0.025)
+        client = self.gateway_client()
+        self.send(1000)
+        self.freeze_and_lose(gateway, dropped=8000)
+        self.send(1000)
+        self.assert_client_misses_nothing(client)
+
+    def test_what_does_not_fit_the_reorder_buffer_is_recovered_later(self):
+        self.start('history_bytes = "128MiB"\nhistory_bytes_max = "512MiB"\n')
+        gateway = self.start_slow_gateway(0.05)
+        client = self.gateway_client()
+        self.send(100)
+        self.freeze_and_lose(gateway)
+        self.send(3200, payload="x" * 30_000)  # above 64 MiB
+        self.assert_client_misses_nothing(client)
+        deadline = Deadline()  # the metrics are from the last second
+        while self.gateway_metric("reorder_buffer_discarded_total") == 0:
+            self.assertTrue(deadline.left(), "everything fitted into the reorder buffer")
+        while self.gateway_metric("reorder_buffer_bytes") > 0:
+            self.assertTrue(deadline.left(), "the reorder buffer is not empty")
+
+    def test_a_slow_sub_loses_nothing_that_history_holds(self):
+        self.start()
+        # Its output is a pipe that is read slowly.
+        sub = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", PROGRAM, "sub", "load.*", "the.end", "n",
+                                "--format", "text+offset", "--strict", *ENDPOINTS], stdout=subprocess.PIPE)
+        self.addCleanup(sub.stdout.close)
+        self.addCleanup(sub.wait)
+        self.addCleanup(sub.kill)
+        knock, echo = self.ready_writer(source="knock@test"), self.live_reader("n")
+        os.set_blocking(sub.stdout.fileno(), False)
+        output = b""
+        while not output:
+            knock.send("n", "knock")
+            echo.receive()
+            output = sub.stdout.read() or b""
+        os.set_blocking(sub.stdout.fileno(), True)
+        self.send(160_000, payload="x")  # more than its queue and the kernel take
+        self.assertGreater(self.counters()["lossy_sends_total"], 0, "the broker dropped nothing")
+        self.publisher.send("the.end", "x")
+        while b"\nthe.end 1 x\n" not in output[-200:]:
+            output += os.read(sub.stdout.fileno(), 1 << 13)
+            time.sleep(0.01)  # about 50,000 events per second
+        told = collections.defaultdict(list)
+        for line in output.decode().splitlines():
+            if match := re.match(r"(?:!GAP )?(load\.\d) (\d+) (?:(\d+) )?", line):
+                told[match[1]].append((int(match[2]), int(match[3] or match[2])))
+        self.assert_each_once_and_in_order(told)
+        self.assertFalse(re.findall(rb"^!.*", output, re.MULTILINE), "history held it all")
 
 
 if __name__ == "__main__":

@@ -79,11 +79,11 @@ class Client {
     std::size_t max_event_bytes = 1u << 20;
     /// Timeout of a request to a broker.
     std::chrono::milliseconds answer_timeout{2000};
-    /// How long later events wait for a missing one that is being recovered. After that, the missing event
-    /// becomes a Gap.
+    /// If a broker does not reply to a recovery for this time, the missing events become a Gap. A recovery
+    /// that advances has no limit; later events wait for it.
     std::chrono::milliseconds recovery_limit{1000};
-    /// Limit of the reorder buffer, in which later events wait. Above it, the missing event becomes a Gap at
-    /// once.
+    /// Limit of the reorder buffer, in which later events wait. Events above the limit are recovered from
+    /// history too.
     std::size_t held_bytes_max = 64u << 20;
     /// Limit of a subscription's join buffer: live events kept while its history is read. Events above the
     /// limit are read from history too.
