@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "broker/ingress/peer.hpp"
 #include "broker/ingress/raw_event.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/scan.hpp"
@@ -32,6 +33,21 @@ std::span<const std::byte> bytes_of(const zmq::message_t& frame) {
 // The place of the stamp: the last bytes of the event.
 std::span<std::byte, wire::stamp_bytes> stamp_of(std::span<std::byte> stamped) {
   return stamped.last<wire::stamp_bytes>();
+}
+
+// A session's sequence may jump this far on another connection than before, and this far if the connection
+// before has ended: the first is more than our publishers ever skip, the second more than any can lose.
+constexpr std::uint64_t sequence_jump_max = 1024;
+constexpr std::uint64_t sequence_loss_max = std::uint64_t{1} << 32;
+
+// AdmittedReply tells the publisher by how many connections its session's events came: if they are more than
+// its own, it shares its session with another program. While a publisher reconnects, events of the connection
+// before may still arrive.
+void change_connection(SessionEntry& session, Peer peer, zmq::message_t& message) {
+  if (session.connections == 0 || peer != session.earlier_peer) ++session.connections;
+  session.earlier_peer = session.peer;
+  session.peer = peer;
+  session.socket = PeerSocket(message);
 }
 
 // Allocates `frame` for an event of `event_bytes` and its stamp.
@@ -53,7 +69,7 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* kn
   ++state_.counters.received_total;
   const std::span<const std::byte> bytes = bytes_of(event);
   Admitted admitted{.topic = known};
-  if (admit(topic.to_string_view(), bytes, admitted) != Refusal::none) return;
+  if (admit(topic.to_string_view(), event, admitted) != Refusal::none) return;
 
   // The event is never re-serialised: the publisher's bytes, then field 15.
   InFlight& slot = next_in_flight();
@@ -122,8 +138,8 @@ void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event
 
 // ── admit ────────────────────────────────────────────────────────────────────────────────────────────────
 
-Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event, Admitted& admitted) {
-  const wire::ScanResult scan = wire::scan_event(event);
+Refusal Pipeline::admit(std::string_view topic, zmq::message_t& event, Admitted& admitted) {
+  const wire::ScanResult scan = wire::scan_event(bytes_of(event));
   if (scan.fault != wire::EventFault::none) {
     const Refusal refusal = refusal_of(scan.fault);
     refuse(refusal, topic, wire::describe(scan, event.size()));
@@ -131,7 +147,7 @@ Refusal Pipeline::admit(std::string_view topic, std::span<const std::byte> event
   }
   const Refusal found = check(topic, event.size(), admitted);
   admitted.clears_value = scan.event.payload == wire::Payload::none;
-  return follow(scan.event, found, topic, admitted);
+  return follow(scan.event, found, topic, admitted, event);
 }
 
 /// Events of one topic come in runs, so the topic is often the last one's, and the lookup is saved.
@@ -166,11 +182,20 @@ Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitte
 /// Tracks the session's sequence, even for events that are refused for another reason (`found`):
 /// AdmittedReply reports both. Then looks up or adds the topic of an event that is not refused.
 Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::string_view topic,
-                         Admitted& admitted) {
+                         Admitted& admitted, zmq::message_t& message) {
   SessionEntry* session = nullptr;
   bool is_new = false;
+  Peer peer{};
   if (event.sequence != 0) {
     session = &state_.sessions.use(event.source, event.session, is_new);
+    peer = peer_of(message);
+    if (!is_new && peer != session->peer && is_forged(*session, event.sequence, peer)) {
+      if (found != Refusal::none) return found;
+      refuse(Refusal::sequence_jump, topic,
+             fmt::format("sequence {} of a session that is at {}, by another connection than the session's",
+                         event.sequence, session->sequence));
+      return Refusal::sequence_jump;
+    }
     if (found == Refusal::none && event.sequence <= session->sequence) {
       refuse(Refusal::repeat, topic, "duplicate: this sequence was admitted before");
       return Refusal::repeat;
@@ -188,6 +213,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   const std::uint64_t seen = std::max(session->sequence, session->refused_sequence);
   // A session that is new here may have begun at another broker: its first number proves no loss.
   if (!is_new && event.sequence > seen) count_lost(event.sequence - seen - 1);
+  if (session->connections == 0 || peer != session->peer) change_connection(*session, peer, message);
   if (found == Refusal::none) {
     session->sequence = event.sequence;
   } else {
@@ -196,6 +222,16 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     ++session->refused;
   }
   return found;
+}
+
+/// Whoever reads events knows their sources and sessions, and can send a sequence that makes the session's
+/// next events look like duplicates. A publisher resends after a reconnect what is unconfirmed, so its
+/// sequences do not jump. One that does not resend loses events, but then its earlier connection has ended.
+bool Pipeline::is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const {
+  const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
+  if (sequence <= seen || sequence - seen <= sequence_jump_max) return false;
+  if (sequence - seen > sequence_loss_max) return true;
+  return peer != session.earlier_peer && session.socket.is_open();
 }
 
 /// A publisher may send any sequence: the counter saturates instead of overflowing.

@@ -71,10 +71,11 @@ class Pipeline {
     bool system{};
   };
 
-  [[nodiscard]] Refusal admit(std::string_view topic, std::span<const std::byte> event, Admitted& admitted);
+  [[nodiscard]] Refusal admit(std::string_view topic, zmq::message_t& event, Admitted& admitted);
   [[nodiscard]] Refusal check(std::string_view topic, std::size_t event_bytes, Admitted& admitted);
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
-                               Admitted& admitted);
+                               Admitted& admitted, zmq::message_t& message);
+  [[nodiscard]] bool is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const;
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);

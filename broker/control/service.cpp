@@ -452,6 +452,7 @@ void ControlService::Impl::confirm(PendingAdmitted pending) {
   const SessionEntry* session = state_.sessions.find(pending.source, pending.session);
   if (session != nullptr) {
     admitted.set_sequence(session->sequence);
+    admitted.set_connections(session->connections);
     if (session->refused > 0) {
       admitted.set_refused_sequence(session->refused_sequence);
       admitted.set_refused(session->refused);

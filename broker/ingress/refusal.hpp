@@ -27,10 +27,11 @@ enum class Refusal : std::uint8_t {
   bad_message,
   bad_attributes,
   stamped,
-  repeat,       ///< a duplicate: the sequence is not above the last one admitted in its session
-  topics_full,  ///< a new topic, but max_topics is reached
+  repeat,         ///< a duplicate: the sequence is not above the last one admitted in its session
+  topics_full,    ///< a new topic, but max_topics is reached
+  sequence_jump,  ///< a sequence far above the session's last one, by another connection than the session's
 };
-inline constexpr std::size_t refusal_count = static_cast<std::size_t>(Refusal::topics_full) + 1;
+inline constexpr std::size_t refusal_count = static_cast<std::size_t>(Refusal::sequence_jump) + 1;
 
 [[nodiscard]] std::string_view name(Refusal refusal) noexcept;
 [[nodiscard]] Refusal refusal_of(wire::EventFault fault) noexcept;

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string_view>
 
+#include "broker/ingress/peer.hpp"
+
 namespace backplane::broker {
 
 /// What the broker knows of one (source, session).
@@ -14,6 +16,10 @@ struct SessionEntry {
   std::uint64_t refused_sequence{};  ///< highest refused (duplicates not counted)
   std::uint64_t refused{};           ///< events refused (duplicates not counted)
   std::uint8_t refused_reason{};     ///< the caller's code for the last refusal
+  std::uint32_t connections{};       ///< by which events came (duplicates not counted)
+  Peer peer{};                       ///< the connection of the last of these events
+  Peer earlier_peer{};               ///< the one before
+  PeerSocket socket;                 ///< of `peer`
 };
 
 /// Tracks sequences per (source, session) in bounded memory: above `sessions_max`, the least recently used

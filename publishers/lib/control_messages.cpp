@@ -59,8 +59,9 @@ std::optional<BrokerReply> decode_reply(std::string_view bytes) {
   if (message.has_admitted()) {
     const v1::AdmittedReply& admitted = message.admitted();
     reply.draining = admitted.draining();
-    reply.admitted = BrokerReply::Admitted{admitted.sequence(), admitted.refused_sequence(),
-                                           admitted.refused(), admitted.refused_reason()};
+    reply.admitted =
+        BrokerReply::Admitted{admitted.sequence(), admitted.refused_sequence(), admitted.refused(),
+                              admitted.refused_reason(), admitted.connections()};
   }
   return reply;
 }

@@ -32,6 +32,7 @@ struct BrokerReply {
     std::uint64_t refused_sequence{};
     std::uint64_t refused{};
     std::string refused_reason;
+    std::uint32_t connections{};  ///< by which the session's events came; 0: none, or the broker does not say
   };
   std::uint64_t id{};
   std::uint64_t stream{};

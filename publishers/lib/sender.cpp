@@ -128,6 +128,7 @@ void Sender::connect(Clock::time_point now) {
   said_hello_ = false;
   sent_on_connection_ = false;
   blocked_ = false;
+  connections_max_.reset();
   broker_event_bytes_max_.reset();
   first_request_id_ = next_id_;
   awaiting_reply_since_.reset();
@@ -273,8 +274,11 @@ void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t st
   const std::uint64_t before = outbox_.view().confirmed;
   const std::uint64_t dealt_with = std::max(admitted.sequence, admitted.refused_sequence);
   if (dealt_with > session_sent_max_) {
-    change_session(dealt_with);
-    return;
+    return change_session(fmt::format("has event {}, we have sent {}", dealt_with, session_sent_max_));
+  }
+  if (is_shared(admitted, stream)) {
+    return change_session(fmt::format("got events by {} connections, of which {} may be ours",
+                                      admitted.connections, *connections_max_));
   }
   count_refusals(admitted, stream);
   if (phase_ == Phase::resuming) count_in_doubt(admitted, stream);
@@ -294,9 +298,8 @@ void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t st
 
 /// Somebody else has sent events of this session. Whether ours were admitted or refused as duplicates of
 /// theirs cannot be known.
-void Sender::change_session(std::uint64_t reported) {
+void Sender::change_session(const std::string& evidence) {
   add_in_doubt();
-  const std::uint64_t sent = session_sent_max_;
   session_ = random_id();
   session_first_id_ = next_id_;
   session_sent_max_ = 0;
@@ -304,15 +307,33 @@ void Sender::change_session(std::uint64_t reported) {
   sent_to_stream_.reset();
   sent_on_connection_ = false;
   refused_by_stream_.clear();
+  connections_by_stream_.clear();
+  connections_max_.reset();
   refused_locally_.clear();
   admitted_request_id_.reset();
   outbox_.change_session(encode_head(options_.source, session_), session_);
   if (phase_ == Phase::resuming) phase_ = Phase::sending;
   hello_at_ = Clock::now();
   set_problem(
-      fmt::format("another program publishes as {} in our session: the broker at {} has event {}, we have "
-                  "sent {}; continuing in a new session",
-                  options_.source, broker().ingress, reported, sent));
+      fmt::format("another program publishes as {} in our session: the broker at {} {}; continuing in a new "
+                  "session",
+                  options_.source, broker().ingress, evidence));
+}
+
+/// Whether another program has sent events of this session. The broker counts the connections by which the
+/// session's events came, and this connection adds one to those before it.
+bool Sender::is_shared(const BrokerReply::Admitted& admitted, std::uint64_t stream) {
+  if (!connections_max_) {
+    std::uint32_t& earlier = connections_by_stream_[stream];
+    if (phase_ == Phase::resuming) {
+      // Nothing has been sent on this connection. An earlier run may have sent events that are still to be
+      // read.
+      const bool earlier_run = options_.resume && options_.resume->session == session_ && earlier == 0;
+      earlier = std::max(earlier, admitted.connections + (earlier_run ? 1 : 0));
+    }
+    connections_max_ = ++earlier;
+  }
+  return admitted.connections > *connections_max_;
 }
 
 void Sender::count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream) {

@@ -59,7 +59,8 @@ class Sender {
   void read_replies(Clock::time_point now);
   void on_reply(const BrokerReply& reply, Clock::time_point now);
   void on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream, Clock::time_point now);
-  void change_session(std::uint64_t reported);
+  void change_session(const std::string& evidence);
+  [[nodiscard]] bool is_shared(const BrokerReply::Admitted& admitted, std::uint64_t stream);
   void count_in_doubt(const BrokerReply::Admitted& admitted, std::uint64_t stream);
   void count_refusals(const BrokerReply::Admitted& admitted, std::uint64_t stream);
   void add_in_doubt();
@@ -106,7 +107,8 @@ class Sender {
   std::optional<std::uint64_t> connection_stream_;  // of the broker that replies on it
   bool said_hello_{};                               // the broker has replied to a Hello
   bool sent_on_connection_{};
-  bool blocked_{};  // the connection's send queue is full
+  bool blocked_{};                                // the connection's send queue is full
+  std::optional<std::uint32_t> connections_max_;  // that the broker may count for the session
   std::optional<std::size_t> broker_event_bytes_max_;
   std::uint64_t first_request_id_{};
   Clock::time_point hello_at_;
@@ -133,6 +135,8 @@ class Sender {
   std::optional<std::uint64_t> sent_to_stream_;  // stream of the broker that highest_sent_ went to, if known
   std::uint64_t in_doubt_counted_{};             // events up to this sequence are counted in in_doubt
   std::map<std::uint64_t, std::uint64_t> refused_by_stream_;
+  std::map<std::uint64_t, std::uint32_t>
+      connections_by_stream_;            // by which the session's events may have come
   std::size_t type_problem_reported_{};  // files of types_ whose problems have been reported
   bool types_limit_reported_{};
   std::deque<std::uint64_t> refused_locally_;  // unconfirmed events that are not sent to the broker

@@ -1,8 +1,10 @@
 #include "broker/pipeline.hpp"
 
+#include <chrono>
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -427,6 +429,88 @@ TEST_F(PipelineWithManualStore, TheBrokersOwnEventsWaitForTheBatchThatIsBeingWri
   EXPECT_TRUE(pipeline.flush());
   EXPECT_THAT(topics_sent(), ElementsAre("a", "$SYS.one", "$SYS.two"));
   EXPECT_EQ(sink.sent.back().stamp().position, 3u);
+}
+
+/// Publishers of one session by several connections.
+class SharedSession : public PipelineTest {
+ protected:
+  SharedSession() {
+    server_.set(zmq::sockopt::linger, 0);
+    server_.bind("tcp://127.0.0.1:*");
+  }
+  zmq::socket_t connection() {
+    zmq::socket_t made(context_, zmq::socket_type::push);
+    made.set(zmq::sockopt::linger, 0);
+    made.connect(server_.get(zmq::sockopt::last_endpoint));
+    return made;
+  }
+  void send(zmq::socket_t& by, std::uint64_t sequence, const std::string& topic = "n") {
+    by.send(zmq::buffer(event(sequence).SerializeAsString()), zmq::send_flags::none);
+    zmq::message_t made;
+    ASSERT_TRUE(server_.recv(made));
+    zmq::message_t first(topic);
+    pipeline.take(first, made);
+    EXPECT_TRUE(pipeline.flush());
+  }
+  const SessionEntry& session() { return *state.sessions.find("tester", 77); }
+
+  zmq::context_t context_;
+  zmq::socket_t server_{context_, zmq::socket_type::pull};
+};
+
+TEST_F(SharedSession, ASequenceFarAheadByAnotherOpenConnectionIsRefused) {
+  zmq::socket_t own = connection();
+  zmq::socket_t other = connection();
+  send(own, 1);
+  send(other, std::uint64_t{1} << 63);
+  send(other, 5'000);
+  EXPECT_EQ(rejected(Refusal::sequence_jump), 2u);
+  EXPECT_EQ(session().sequence, 1u);
+  EXPECT_EQ(session().refused_sequence, 0u);
+  EXPECT_EQ(session().connections, 1u);
+  send(own, 10'000);
+  EXPECT_EQ(session().sequence, 10'000u) << "a publisher may lose events";
+}
+
+TEST_F(SharedSession, ARefusedEventIsCountedOnce) {
+  zmq::socket_t own = connection();
+  zmq::socket_t other = connection();
+  send(own, 1);
+  send(other, std::uint64_t{1} << 63, "not a topic");
+  EXPECT_EQ(rejected(Refusal::bad_topic), 1u);
+  EXPECT_EQ(rejected(Refusal::sequence_jump), 0u);
+  EXPECT_EQ(session().refused_sequence, 0u);
+}
+
+TEST_F(SharedSession, TheConnectionsOfASessionAreCounted) {
+  zmq::socket_t own = connection();
+  zmq::socket_t other = connection();
+  send(own, 1);
+  send(own, 2);
+  EXPECT_EQ(session().connections, 1u);
+  send(other, 2);
+  EXPECT_EQ(session().connections, 1u) << "a duplicate";
+  send(other, 3);
+  EXPECT_EQ(session().connections, 2u);
+  send(own, 4);
+  send(other, 5);
+  EXPECT_EQ(session().connections, 2u) << "both are known";
+  zmq::socket_t third = connection();
+  send(third, 6, "not a topic");
+  EXPECT_EQ(session().connections, 3u) << "a refused event has a sequence too";
+}
+
+TEST_F(SharedSession, AfterAReconnectThePublisherMayHaveLostEvents) {
+  std::optional<zmq::socket_t> own = connection();
+  send(*own, 1);
+  own.reset();
+  zmq::socket_t again = connection();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  std::uint64_t sequence = 100'000;
+  while (session().sequence == 1 && std::chrono::steady_clock::now() < until) send(again, sequence++);
+  EXPECT_GE(session().sequence, 100'000u);
+  send(again, std::uint64_t{1} << 40);
+  EXPECT_EQ(session().sequence, std::uint64_t{1} << 40) << "its own connection";
 }
 
 }  // namespace

@@ -95,6 +95,28 @@ class ClientScenarios:
     def last_offset(self, topic):
         return self.control_request(topics={"pattern": topic}).topics.topics[0].offset
 
+    # Another program that knows the source and the session.
+
+    def test_forged_events_confirm_nothing_and_lose_nothing(self):
+        self.start_broker()
+        driver, reader = self.publisher(), self.live_reader("n")
+        driver.do("publish", "n", ["text", "first"], {}, "0")
+        driver.do("flush", LONG_S)
+        forger = self.ready_writer(source="source@test")
+        forger.session, forger.sequence = reader.receive()[1].session, 2**63 - 1
+        forger.send("forged", "far")
+        forger.sequence = 1
+        for _ in range(50):
+            forger.send("forged", "near")
+        self.wait_admitted(forger)
+        self.assertEqual(self.counters()["rejected_total.sequence_jump"], 1)
+        for number in range(50):  # the same sequences
+            driver.do("publish", "m", ["text", str(number)], {}, "0")
+        driver.do("flush", LONG_S)
+        self.assertEqual([event.text for event in self.history(self.control_client(), "m")],
+                         [str(number) for number in range(50)])
+        driver.leave()
+
     # Reading.
 
     def test_a_pattern_receives_exactly_the_topics_that_it_matches(self):

@@ -286,17 +286,41 @@ class PublisherLibrary(BackplaneTest):
 
     # ── another program with the same source and session ────────────────────────────────────────────────────
 
-    def test_a_forged_sequence_confirms_nothing_and_loses_nothing(self):
-        self.start_broker()
-        reader, driver, forger = self.live_reader("n"), self.driver(), self.ready_writer(source="driver@test")
+    def forger(self, driver):
+        """A writer that has read an event of the driver's session."""
+        reader, forger = self.live_reader("n"), self.ready_writer(source="driver@test")
         driver.command("burst n 10")
         self.assertEqual(driver.command("flush"), "flushed true")
-        forger.session, forger.sequence = reader.receive()[1].session, 2**63 - 1
-        forger.send("forged", "x")
-        self.wait_admitted(forger)
+        forger.session = reader.receive()[1].session
+        return forger
+
+    def test_a_sequence_far_ahead_is_refused_while_the_publisher_is_connected(self):
+        self.start_broker()
+        driver = self.driver()
+        forger = self.forger(driver)
+        for sequence in (2**63, 2**33, 2000):
+            forger.sequence = sequence - 1
+            forger.send("forged", "x")
+        deadline = Deadline()
+        while self.counters().get("rejected_total.sequence_jump", 0) < 3:
+            self.assertTrue(deadline.left(), "not refused")
         driver.command("burst m 100")
         self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(self.history("m"), self.texts(100))
+        self.assertEqual(driver.status()[0]["in_doubt"], 0)
+        self.assertEqual(self.history("forged"), [])
+
+    def test_forged_events_confirm_nothing_and_lose_nothing(self):
+        self.start_broker()
+        driver = self.driver()
+        forger = self.forger(driver)
+        forger.sequence = 10
+        for _ in range(50):
+            forger.send("forged", "x")
+        self.wait_admitted(forger)
+        driver.command("burst m 50")  # the same sequences
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.assertEqual(self.history("m"), self.texts(50))
         status, problem = driver.status()
         self.assertGreaterEqual(status["in_doubt"], 1)
         self.assertRegex(problem, "another program publishes as driver@test in our session")

@@ -97,16 +97,21 @@ export class Ingress {
     return !this.replies(time) || (this.#downSince !== null && time >= this.#downSince + patienceMs);
   }
 
+  changeSession(session) {
+    this.#session = { ...this.#session, session };
+  }
+
   /** Requests what the broker has admitted of our session. `onDone` gets the reply, or null if there is none for this
    * connection. Returns false if a request is pending: `onDone` is not called then. */
   askAdmitted(onDone = () => {}) {
     if (this.asking) return false;
     this.asking = true;
     const { connection } = this;
+    const session = this.#session;
     this.channel.request({ admitted: this.#session }, REPLY_TIMEOUT_MS, (reply) => {
       this.asking = false;
       const useful = reply?.reply === "admitted" && this.#onReply(reply, reply.admitted.draining)
-        && connection === this.connection;
+        && connection === this.connection && session === this.#session;
       onDone(useful ? reply : null);
     });
     return true;

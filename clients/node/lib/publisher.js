@@ -37,7 +37,6 @@ export class Refused extends Error {}
  *   await publisher.close();
  */
 export class Publisher {
-  session = randomBytes(8).readBigUInt64LE() || 1n;
   closed = false;
 
   #unconfirmedBytesMax;
@@ -62,9 +61,14 @@ export class Publisher {
     this.source = source;
     this.#unconfirmedBytesMax = unconfirmedBytesMax;
     this.#eventBytesMax = eventBytesMax;
-    this.#sender = new Sender(brokerList({ ingress, control }), source, this.session, this.#queue);
+    this.#sender = new Sender(brokerList({ ingress, control }), source, randomBytes(8).readBigUInt64LE() || 1n, this.#queue);
     this.#ended = this.#run();
     keepForExit(this);
+  }
+
+  /** Random. It changes if another program sends events of this source and session. */
+  get session() {
+    return this.#sender.session;
   }
 
   /** Sequence of the last event accepted by publish(). */

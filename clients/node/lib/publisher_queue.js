@@ -1,5 +1,7 @@
 // The events of a publisher that no broker has confirmed.
 
+import { encode } from "./proto.js";
+
 /** Numbered events, in order, and what became of them. */
 export class PublisherQueue {
   offered = 0; // sequence of the last event that was added
@@ -11,6 +13,8 @@ export class PublisherQueue {
   bytes = 0;
   types = new Set(); // the full names of the payloads' types
   sent = 0; // last sequence sent over the current connection
+
+  sessionSent = 0; // last sequence sent in this session
 
   #highestSent = 0;
   #events = new Map(); // by sequence: { topic, event, size }; null: too large for the broker
@@ -35,6 +39,7 @@ export class PublisherQueue {
     this.sent += 1;
     if (this.sent <= this.#highestSent) this.resent += 1;
     this.#highestSent = Math.max(this.#highestSent, this.sent);
+    this.sessionSent = Math.max(this.sessionSent, this.sent);
   }
 
   /** The broker would not take the event after `sent`. */
@@ -57,6 +62,20 @@ export class PublisherQueue {
     }
   }
 
+  /** What is unconfirmed is in doubt, and is to be sent again in this session. */
+  changeSession(source, session) {
+    this.doubt();
+    this.rewind();
+    this.sessionSent = 0;
+    this.#refusedByStream.clear();
+    const place = encode("backplane.v1.Event", { source }).length + 1; // the session follows the source
+    for (const frames of this.#events.values()) {
+      if (!frames) continue;
+      frames.event = Buffer.from(frames.event); // it may be in ZeroMQ's hands
+      frames.event.writeBigUInt64LE(session, place);
+    }
+  }
+
   allSentConfirmed() {
     return this.confirmed >= this.#highestSent;
   }
@@ -67,7 +86,7 @@ export class PublisherQueue {
     this.refused += Math.max(0, Number(refused) - before);
     this.#refusedByStream.set(stream, Math.max(before, Number(refused)));
     this.refusedReason = reason || this.refusedReason;
-    this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.#highestSent));
+    this.#confirm(Math.min(Math.max(Number(sequence), Number(refusedSequence)), this.sessionSent));
   }
 
   /** Takes out what was refused here and has nothing unconfirmed before it. */

@@ -1,5 +1,7 @@
 // The part of a publisher that talks to brokers: it chooses one, sends, resends, and learns what was admitted.
 
+import { randomBytes } from "node:crypto";
+
 import { Ingress, NO_REPLY } from "./ingress.js";
 import { now } from "./time.js";
 
@@ -18,11 +20,11 @@ const FULL_MS = 5; // before another attempt if the connection's send queue is f
  * when that is lost or drains, and returns to an earlier one that has been available for some seconds. Owns the sockets. */
 export class Sender {
   lastProblem = "";
+  session;
   flushing = 0; // how many wait for confirmation
 
   #brokers;
   #source;
-  #session;
   #queue;
   #flushPause = FLUSH_MS[0];
   #ingresses;
@@ -39,12 +41,13 @@ export class Sender {
   #admittedAt = 0;
   #probeAt = 0;
   #lastStream = null;
+  #connections = new Map(); // by which the session's events may have come, by stream
 
   /** Starts connecting. Throws for an invalid endpoint. */
   constructor(brokers, source, session, queue) {
     this.#brokers = brokers;
     this.#source = source;
-    this.#session = session;
+    this.session = session;
     this.#queue = queue;
     this.#ingresses = brokers.map(() => null);
     this.#healthySince = brokers.map(() => null);
@@ -138,7 +141,7 @@ export class Sender {
 
   #open(index) {
     if (this.#ingresses[index]) return;
-    this.#ingresses[index] = new Ingress(this.#brokers[index], this.#source, this.#session);
+    this.#ingresses[index] = new Ingress(this.#brokers[index], this.#source, this.session);
     this.#healthySince[index] = null;
   }
 
@@ -230,8 +233,10 @@ export class Sender {
         this.#resuming = 0;
         return;
       }
-      this.#onAdmitted(reply);
-      if (reply.stream !== this.#lastStream) this.#queue.doubt();
+      // Nothing has been sent on this connection.
+      const before = Math.max(this.#connections.get(reply.stream) ?? 0, reply.admitted.connections);
+      this.#connections.set(reply.stream, before + 1);
+      if (this.#onAdmitted(reply) && reply.stream !== this.#lastStream) this.#queue.doubt();
       this.#lastStream = reply.stream;
       this.#queue.rewind();
       this.#resumed = connection;
@@ -294,11 +299,30 @@ export class Sender {
     current.askAdmitted((reply) => this.#onAdmitted(reply));
   }
 
+  /** Returns false if the reply shows that another program sends events of our session. */
   #onAdmitted(reply) {
-    if (!reply) return;
+    if (!reply) return true;
+    const { sequence, refused_sequence: refusedSequence, connections } = reply.admitted;
+    const { sessionSent } = this.#queue;
+    if (sequence > sessionSent || refusedSequence > sessionSent
+        || connections > (this.#connections.get(reply.stream) ?? 1)) {
+      this.#changeSession(reply.stream);
+      return false;
+    }
     const before = this.#queue.confirmed;
     this.#queue.onAdmitted(reply.stream, reply.admitted);
     this.#flushPause = this.#queue.confirmed > before ? FLUSH_MS[0] : Math.min(2 * this.#flushPause, FLUSH_MS[1]);
     if (this.flushing > 0) this.#admittedAt = Math.min(this.#admittedAt, now() + this.#flushPause);
+    return true;
+  }
+
+  /** Which of our events were admitted, and which were refused as duplicates of the other program's, cannot be known. */
+  #changeSession(stream) {
+    this.lastProblem = `another program publishes as ${this.#source} in our session; continuing in a new one`;
+    this.session = randomBytes(8).readBigUInt64LE() || 1n;
+    this.#queue.changeSession(this.#source, this.session);
+    this.#connections = new Map([[stream, 1]]);
+    for (const each of this.#ingresses) each?.changeSession(this.session);
+    this.#helloAt = 0;
   }
 }

@@ -49,6 +49,9 @@ class Ingress:
             self.close()
             raise
 
+    def change_session(self, session: int) -> None:
+        self._session = {**self._session, "session": session}
+
     def poll(self, now: float) -> None:
         """Handles what has arrived, and renews the connection. Does not wait."""
         self.channel.poll()
@@ -87,12 +90,13 @@ class Ingress:
         this connection. Returns False if a request is pending: `on_done` is not called then."""
         if self.asking:
             return False
-        self.asking, connection = True, self.connection
+        self.asking, connection, session = True, self.connection, self._session
 
         def on_reply(reply: control_pb2.ControlReply | None) -> None:
             self.asking = False
             admitted = reply and reply.WhichOneof("reply") == "admitted"
-            useful = admitted and self._on_reply(reply, reply.admitted.draining) and connection == self.connection
+            useful = (admitted and self._on_reply(reply, reply.admitted.draining) and connection == self.connection
+                      and session is self._session)
             on_done(reply if useful else None)
         self.channel.request(on_reply, _REPLY_TIMEOUT_S, admitted=control_pb2.AdmittedRequest(**self._session))
         return True

@@ -54,7 +54,6 @@ class Publisher:
         of your own. For several brokers, `ingress` and `control` contain one endpoint each per broker. Raises
         zmq.ZMQError for an invalid endpoint."""
         self.source = source
-        self.session = int.from_bytes(os.urandom(8), "little") or 1
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
         self._pid = os.getpid()
         self._closed, self._stopping = False, False
@@ -62,7 +61,8 @@ class Publisher:
         self._refused_reported = 0
         self._queue = PublisherQueue()
         brokers = broker_list(ingress=ingress, control=control)
-        self._sender = Sender(context or zmq.Context.instance(), brokers, source, self.session, self._queue)
+        self._sender = Sender(context or zmq.Context.instance(), brokers, source,
+                              int.from_bytes(os.urandom(8), "little") or 1, self._queue)
         self._lock = threading.Lock()               # protects everything but the sockets
         self._changed = threading.Condition(self._lock)
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -72,6 +72,11 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name=f"backplane publisher {source}", daemon=True)
         self._thread.start()
         _open.add(self)
+
+    @property
+    def session(self) -> int:
+        """Random. It changes if another program sends events of this source and session."""
+        return self._sender.session
 
     @property
     def offered(self) -> int:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import FileDescriptor
 
+from backplane.v1 import event_pb2
+
 
 class Frames(NamedTuple):
     topic: bytes
@@ -26,6 +28,7 @@ class PublisherQueue:
         self.bytes = 0
         self.types: dict[str, FileDescriptor] = {}          # the files that define the payloads, by name
         self.sent = 0          # last sequence sent over the current connection
+        self.session_sent = 0  # last sequence sent in this session
         self._highest_sent = 0
         self._events: dict[int, Frames | None] = {}         # by sequence; None: too large for the broker
         self._refused_by_stream: dict[int, int] = {}
@@ -46,6 +49,7 @@ class PublisherQueue:
         self.sent += 1
         self.resent += self.sent <= self._highest_sent
         self._highest_sent = max(self._highest_sent, self.sent)
+        self.session_sent = max(self.session_sent, self.sent)
 
     def refuse_next(self, reason: str) -> None:
         """The broker would not take the event after `sent`."""
@@ -62,6 +66,19 @@ class PublisherQueue:
         """What was sent and not confirmed goes to a broker that knows nothing of it."""
         self.in_doubt += sum(1 for sequence in range(self.confirmed + 1, self._highest_sent + 1) if self._events[sequence])
 
+    def change_session(self, source: str, session: int) -> None:
+        """What is unconfirmed is in doubt, and is to be sent again in this session."""
+        self.doubt()
+        self.rewind()
+        self.session_sent = 0
+        self._refused_by_stream.clear()
+        place = len(event_pb2.Event(source=source).SerializeToString()) + 1  # the session follows the source
+        field = session.to_bytes(8, "little")
+        for sequence, frames in self._events.items():
+            if frames:
+                event = frames.event[:place] + field + frames.event[place + 8:]
+                self._events[sequence] = Frames(frames.topic, event)
+
     def all_sent_confirmed(self) -> bool:
         return self.confirmed >= self._highest_sent
 
@@ -71,7 +88,7 @@ class PublisherQueue:
         self.refused += max(0, admitted.refused - before)
         self._refused_by_stream[stream] = max(before, admitted.refused)
         self.refused_reason = admitted.refused_reason or self.refused_reason
-        self._confirm(min(max(admitted.sequence, admitted.refused_sequence), self._highest_sent))
+        self._confirm(min(max(admitted.sequence, admitted.refused_sequence), self.session_sent))
 
     def _confirm(self, sequence: int) -> None:
         while self.confirmed < self.offered:

@@ -1,5 +1,6 @@
 """What a publisher's thread does: it chooses a broker, sends, resends, and learns what was admitted."""
 
+import os
 import time
 
 import zmq
@@ -27,7 +28,7 @@ class Sender:
     def __init__(self, context: zmq.Context, brokers: list[dict[str, str]], source: str, session: int,
                  queue: PublisherQueue):
         """Starts connecting. Raises zmq.ZMQError for an invalid endpoint."""
-        self._context, self._brokers, self._source, self._session = context, brokers, source, session
+        self._context, self._brokers, self._source, self.session = context, brokers, source, session
         self._queue = queue
         self.last_problem = ""
         self.flushing = 0                  # how many wait for confirmation
@@ -44,6 +45,7 @@ class Sender:
         self._full = False
         self._hello_at, self._admitted_at, self._probe_at = 0.0, 0.0, 0.0
         self._last_stream: int | None = None
+        self._connections: dict[int, int] = {}  # by which the session's events may have come, by stream
         self._closing_said = False
         try:
             for index in range(len(brokers)):
@@ -135,7 +137,7 @@ class Sender:
         if not self._ingresses[index]:
             broker = self._brokers[index]
             self._ingresses[index] = Ingress(self._context, broker["ingress"], broker["control"], self._source,
-                                             self._session)
+                                             self.session)
             self._healthy_since[index] = None
 
     def _close(self, index: int) -> None:
@@ -222,8 +224,10 @@ class Sender:
         if reply is None:
             self._resuming = 0
             return
-        self._on_admitted(reply)
-        if reply.stream != self._last_stream:
+        # Nothing has been sent on this connection.
+        before = max(self._connections.get(reply.stream, 0), reply.admitted.connections)
+        self._connections[reply.stream] = before + 1
+        if self._on_admitted(reply) and reply.stream != self._last_stream:
             self._queue.doubt()
         self._last_stream = reply.stream
         self._queue.rewind()
@@ -288,9 +292,15 @@ class Sender:
         self._admitted_at = now + (self._flush_pause if self.flushing else _ADMITTED_S)
         current.ask_admitted(self._on_admitted)
 
-    def _on_admitted(self, reply) -> None:
+    def _on_admitted(self, reply) -> bool:
+        """Returns False if the reply shows that another program sends events of our session."""
         if reply is None:
-            return
+            return True
+        admitted = reply.admitted
+        if (max(admitted.sequence, admitted.refused_sequence) > self._queue.session_sent
+                or admitted.connections > self._connections.get(reply.stream, 1)):
+            self._change_session(reply.stream)
+            return False
         before = self._queue.confirmed
         self._queue.on_admitted(reply.stream, reply.admitted)
         if self._queue.confirmed > before:
@@ -299,3 +309,16 @@ class Sender:
             self._flush_pause = min(2 * self._flush_pause, _FLUSH_S[1])
         if self.flushing:
             self._admitted_at = min(self._admitted_at, time.monotonic() + self._flush_pause)
+        return True
+
+    def _change_session(self, stream: int) -> None:
+        """Which of our events were admitted, and which were refused as duplicates of the other program's, cannot be
+        known."""
+        self.last_problem = f"another program publishes as {self._source} in our session; continuing in a new one"
+        self.session = int.from_bytes(os.urandom(8), "little") or 1
+        self._queue.change_session(self._source, self.session)
+        self._connections = {stream: 1}
+        for each in self._ingresses:
+            if each:
+                each.change_session(self.session)
+        self._hello_at = 0.0
