@@ -1,5 +1,6 @@
 #include "broker/config.hpp"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <map>
@@ -30,6 +31,15 @@ Result<void> check_name(std::string_view name, std::string_view where) {
   if (one_token && name.size() <= 64) return {};
   return fail(ErrorCode::invalid_argument,
               fmt::format("{}: expected one token of a topic, at most 64 bytes, got \"{}\"", where, name));
+}
+
+Result<void> check_identity(std::string_view identity, std::string_view where) {
+  const bool printable =
+      std::all_of(identity.begin(), identity.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (printable && identity.size() <= 255) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: expected at most 255 printable ASCII characters without spaces, got \"{}\"",
+                          where, identity));
 }
 
 constexpr std::string_view tcp = "tcp://";
@@ -107,6 +117,10 @@ void describe_retention(Section& section, Retention& retention) {
 
 void describe_backplane(Section& section, BackplaneConfig& backplane) {
   section.field("name", backplane.name, "Name of this backplane.", check_name);
+  section.field("identity", backplane.identity,
+                "What readers recognise this broker by when it comes back without its history, such as "
+                "\"site7-a\". Give each broker another one. \"\": the host's name and the ingress endpoint.",
+                check_identity);
   section.field("ingress", backplane.ingress, "Endpoint for publishers (XSUB).", check_listening);
   section.field("egress", backplane.egress, "Endpoint for subscribers (XPUB).", check_listening);
   section.field("control", backplane.control, "Endpoint for control requests (ROUTER).", check_listening);

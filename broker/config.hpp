@@ -23,6 +23,7 @@ struct RetentionConfig {
 /// One named backplane: its endpoints and its policy.
 struct BackplaneConfig {
   std::string name = "default";
+  std::string identity;  ///< "": the host's name and the ingress endpoint
   std::string ingress = "tcp://127.0.0.1:5570";
   std::string egress = "tcp://127.0.0.1:5571";
   std::string control = "tcp://127.0.0.1:5572";

@@ -110,8 +110,10 @@ constexpr std::size_t source_topics_max(std::size_t max_topics) {
 }
 
 /// Upper half: the same for every incarnation of this backplane. Lower half: this incarnation.
-std::uint64_t make_stream(const std::string& backplane, const std::string& ingress) {
-  const std::string identity = fmt::format("{}/{}/{}", host_name(), backplane, ingress);
+std::uint64_t make_stream(const BackplaneConfig& config, const std::string& ingress) {
+  const std::string identity = config.identity.empty()
+                                   ? fmt::format("{}/{}/{}", host_name(), config.name, ingress)
+                                   : fmt::format("{}/{}", config.identity, config.name);
   boost::crc_32_type crc;
   crc.process_bytes(identity.data(), identity.size());
   return std::uint64_t{crc.checksum()} << 32 | (random_id() & 0xffff'ffffu);
@@ -272,7 +274,7 @@ Result<BoundEndpoints> Loop::Impl::open() {
 
 /// Continues where an earlier incarnation stopped, as far as the store remembers it.
 Result<void> Loop::Impl::restore() {
-  const auto opened = state_.history->open(make_stream(config_.name, bound_.ingress));
+  const auto opened = state_.history->open(make_stream(config_, bound_.ingress));
   if (!opened) return tl::unexpected(opened.error());
   state_.stream = opened->stream;
   state_.position = opened->position;

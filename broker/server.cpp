@@ -34,6 +34,8 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
   const auto compare = [&](const char* key, const auto& before, const auto& after) {
     if (before != after) changes.push_back(fmt::format("{} (stays {})", key, before));
   };
+  compare("identity", old.identity.empty() ? "\"\"" : old.identity,
+          now.identity.empty() ? "\"\"" : now.identity);
   compare("ingress", old.ingress, now.ingress);
   compare("egress", old.egress, now.egress);
   compare("control", old.control, now.control);

@@ -18,20 +18,21 @@ namespace {
 struct BrokerFlags {
   ConfigurationFlags configuration;
   std::optional<std::string> name;
+  std::optional<std::string> identity;
   std::optional<std::string> ingress;
   std::optional<std::string> egress;
   std::optional<std::string> control;
   std::optional<std::string> raw;
   std::optional<std::string> metrics;
 
-  [[nodiscard]] bool has_endpoint() const { return ingress || egress || control || raw; }
+  [[nodiscard]] bool is_about_one() const { return identity || ingress || egress || control || raw; }
 };
 
 /// The index of the [[backplane]] that the flags are about: the one called --name if the file has several,
 /// else 0. An error if the flags do not say which.
 Result<std::size_t> flags_table(const config::Source& source, const BrokerFlags& flags) {
   const std::size_t count = source.table_count("backplane");
-  if (count <= 1 || (!flags.name && !flags.has_endpoint())) return 0;
+  if (count <= 1 || (!flags.name && !flags.is_about_one())) return 0;
   if (!flags.name) {
     return fail(
         ErrorCode::invalid_argument,
@@ -57,6 +58,7 @@ Result<config::Source> broker_source(const BrokerFlags& flags) {
     set_flag(*source, fmt::format("backplane[{}].{}", *index, key), fmt::format("--{}", key), value);
   };
   set("name", flags.name);
+  set("identity", flags.identity);
   set("ingress", flags.ingress);
   set("egress", flags.egress);
   set("control", flags.control);
@@ -111,6 +113,12 @@ void add_broker(const Command& program) {
       program.add_command("broker", "Run a broker, which receives, numbers, stores and delivers events");
   add_configuration(command, flags->configuration);
   command.add_option("--name", flags->name, "Name of the backplane; selects one if the file has several");
+  command
+      .add_option(
+          "--identity", flags->identity,
+          "What readers recognise this broker by when it comes back without its history (default: the "
+          "host's name and the ingress endpoint)")
+      .value_name("TEXT");
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {
     command.add_option(name, value, about).value_name("ENDPOINT");
   };

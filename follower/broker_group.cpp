@@ -40,7 +40,9 @@ class BrokerGroup::Impl {
               fmt::format("brokers: expected each broker once, got {} twice", options_.brokers[i].egress));
         }
       }
-      members_.push_back(std::make_unique<Member>(*this, context, options_.brokers[i], options_.follower));
+      Follower::Options with = options_.follower;
+      with.only_broker = options_.brokers.size() == 1;
+      members_.push_back(std::make_unique<Member>(*this, context, options_.brokers[i], std::move(with)));
       fds_.add(members_.back()->follower.fds());
     }
   }
@@ -331,7 +333,7 @@ void BrokerGroup::Impl::begin_part(std::uint64_t request, Replay& replay) {
   auto& [member, number] = replay.parts[replay.current];
   if (number != 0) return member->follower.replay_more(number);
   ReplayFrom from = replay.from;
-  if (auto* after = std::get_if<AfterPositions>(&from)) {
+  if (auto* after = std::get_if<AfterPositions>(&from); after != nullptr && members_.size() > 1) {
     // Of the positions, those of this broker count. A broker without any was not read yet.
     const StreamPositions live = member->follower.live_positions();
     std::erase_if(after->positions, [&](const StreamPosition& each) {

@@ -67,7 +67,7 @@ class Follower::Impl : private follower::GapRepairSink,
         connections_(open_connections()),
         live_(options_.live_retry, random_id),
         gap_repair_(gap_repair_options(options_), *this),
-        replay_requests_(*this, options_.control_timeout),
+        replay_requests_(*this, options_.control_timeout, options_.only_broker),
         retained_requests_(*this, connections_->control(), options_.control_timeout),
         requests_(connections_->control(), options_.control_timeout),
         session_(random_id()) {
@@ -329,10 +329,14 @@ class Follower::Impl : private follower::GapRepairSink,
   /// Reading begins at the live reply, except of a stream that is seen for the first time: of one that was
   /// assumed to be known, it continues, and one that began after the reading did is read from its beginning.
   std::uint64_t position_to_begin(std::span<const std::byte> event, const wire::Stamp& stamp) {
-    if (gap_repair_.current_stream() != 0) return stamp.position;
-    if (const auto known = position_in(assumed_, stamp.stream)) return std::min(*known, stamp.position);
+    const std::uint64_t current = gap_repair_.current_stream();
+    if (current != 0 && origin(current) == origin(stamp.stream)) return stamp.position;
+    if (current == 0) {
+      if (const auto known = position_in(assumed_, stamp.stream)) return std::min(*known, stamp.position);
+    }
     const auto age = age_of(event);
-    return age && reading_since_ && *age < now_ - *reading_since_ ? 0 : stamp.position;
+    if (!age) return current != 0 && options_.only_broker ? 0 : stamp.position;
+    return reading_since_ && *age < now_ - *reading_since_ ? 0 : stamp.position;
   }
 
   /// How long ago the stream began, by the broker's own clock; none: the broker does not say.

@@ -297,9 +297,7 @@ void Subscriptions::on_replay_slice(std::uint64_t request, const ReplaySlice& sl
   PatternSubscription* const subscription = subscription_of(request);
   if (subscription == nullptr) return;
   if (slice.reset) {
-    const bool same_broker = origin(slice.reset->old_stream) == origin(slice.reset->new_stream);
-    report_reset(*slice.reset,
-                 same_broker ? 0 : position_in(slice.through, slice.reset->new_stream).value_or(0));
+    report_reset(*slice.reset, position_in(slice.through, slice.reset->new_stream).value_or(0));
   }
   if (slice.gone) {
     Client::Gap gap{subscription->group->id, slice.gone->stream, subscription->pattern.str(), 0, 0,

@@ -22,8 +22,8 @@ constexpr std::chrono::milliseconds refusal_backoff{100};
 
 }  // namespace
 
-ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout)
-    : sink_(sink), timeout_(timeout) {}
+ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout, bool only_broker)
+    : sink_(sink), timeout_(timeout), only_broker_(only_broker) {}
 ReplayRequests::~ReplayRequests() = default;
 
 void ReplayRequests::begin(std::uint64_t number, std::string_view pattern, ReplayFrom from) {
@@ -109,7 +109,8 @@ bool ReplayRequests::choose_start(Replay& replay, const StreamPosition& live_pos
   }
   replay.cursor.clear();
   if (old_stream) replay.reset = Reset{*old_stream, live_position.stream};
-  const bool same_broker = old_stream && origin(*old_stream) == origin(live_position.stream);
+  const bool same_broker =
+      old_stream && (only_broker_ || origin(*old_stream) == origin(live_position.stream));
   replay.start = replay.through =
       StreamPosition{live_position.stream, same_broker ? 0 : live_position.position};
   return same_broker;

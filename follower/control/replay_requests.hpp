@@ -39,7 +39,8 @@ class ReplayRequests {
   using Clock = std::chrono::steady_clock;
 
   /// @param timeout for each slice. `sink` outlives it.
-  ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout);
+  /// @param only_broker a position in a stream of another origin is one of this broker too
+  ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout, bool only_broker = false);
   ~ReplayRequests();
   ReplayRequests(const ReplayRequests&) = delete;
   ReplayRequests& operator=(const ReplayRequests&) = delete;
@@ -75,7 +76,7 @@ class ReplayRequests {
   };
 
   /// @returns false if nothing needs to be requested: the replay is complete.
-  static bool choose_start(Replay& replay, const StreamPosition& live_position);
+  bool choose_start(Replay& replay, const StreamPosition& live_position);
   static void write_request(Replay& replay, v1::ControlRequest& request);
   void on_reply(std::uint64_t number, const Result<const v1::ControlReply*>& result);
   void on_failed(std::uint64_t number, Replay& replay, const Error& error);
@@ -87,6 +88,7 @@ class ReplayRequests {
 
   ReplaySink& sink_;
   std::chrono::milliseconds timeout_;
+  bool only_broker_;
   std::map<std::uint64_t, Replay> replays_;
   std::deque<std::uint64_t> queued_;
   std::size_t in_flight_{};

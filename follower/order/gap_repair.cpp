@@ -70,6 +70,29 @@ void GapRepair::retire(Stream& stream, std::uint64_t new_stream) {
   sink_.reset(Reset{stream.id, new_stream});
 }
 
+bool GapRepair::is_of_another_origin(std::uint64_t id) const {
+  return current_stream_ != 0 && std::none_of(streams_.begin(), streams_.end(), [&](const auto& stream) {
+           return origin(stream->id) == origin(id);
+         });
+}
+
+void GapRepair::keep_early(std::string_view topic, std::span<const std::byte> event,
+                           const wire::Stamp& stamp) {
+  // Those that do not fit are missing, and recovered if they are expected.
+  if (early_bytes_ + topic.size() + event.size() > options_.reorder_buffer_bytes_max) return;
+  early_bytes_ += topic.size() + event.size();
+  const auto* bytes = reinterpret_cast<const char*>(event.data());
+  early_.push_back({std::string(topic), std::string(bytes, event.size()), stamp});
+}
+
+void GapRepair::admit_early(std::uint64_t stream, Clock::time_point now) {
+  early_bytes_ = 0;
+  for (const Early& early : std::exchange(early_, {})) {
+    if (early.stamp.stream == stream)
+      on_event(early.topic, std::as_bytes(std::span(early.event)), early.stamp, now);
+  }
+}
+
 void GapRepair::set_current_stream(std::uint64_t stream, std::uint64_t position) {
   current_stream_ = stream;
   verified_ = position;
@@ -87,6 +110,15 @@ void GapRepair::assume(std::span<const StreamPosition> positions) {
 
 void GapRepair::on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
                               bool first_on_connection, Clock::time_point now) {
+  if (position == 0 && is_of_another_origin(stream)) {
+    const auto old = std::find_if(streams_.begin(), streams_.end(),
+                                  [&](const auto& each) { return each->id == current_stream_; });
+    if (old != streams_.end()) {
+      retire(**old, stream);
+      recent_ = nullptr;
+      streams_.erase(old);
+    }
+  }
   const Stream& current = stream_of(stream);
   if (current_stream_ != stream) {
     // Another broker than before: what was active there is active here from now on.
@@ -102,6 +134,7 @@ void GapRepair::on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::u
   low_watermark_ = std::min(low_watermark_, position);
   if (tails_round_) tails_round_->verified = std::min(tails_round_->verified, position);
   if (first_on_connection) tails_at_ = std::min(tails_at_, now);
+  if (!early_.empty()) admit_early(stream, now);
 }
 
 // ---- events ----
@@ -123,6 +156,7 @@ void GapRepair::on_event(std::string_view topic, std::span<const std::byte> even
     ++counters_.undecodable;  // it must not look like a new incarnation of a broker
     return;
   }
+  if (is_new && is_of_another_origin(stamp.stream)) return keep_early(topic, event, stamp);
   Stream& stream = stream_of(stamp.stream);
   if (stream.first_arrived == 0) stream.first_arrived = stamp.position;
   stream.arrived = std::max(stream.arrived, stamp.position);

@@ -137,6 +137,9 @@ class GapRepair {
   void assume(std::span<const StreamPosition> positions);
   /// A live reply of the broker: subscriptions up to `ticket` are active from this position on. After the
   /// first one on a connection, events that were published meanwhile are looked for soon.
+  /// A stream of another origin than the one read before is a new incarnation too if `position` is 0: the
+  /// broker came back under another name, as a recreated container does. Otherwise another broker has taken
+  /// its place, and is read from `position` on. Events of a stream of another origin wait for this.
   void on_live_reply(std::uint64_t ticket, std::uint64_t stream, std::uint64_t position,
                      bool first_on_connection, Clock::time_point now);
 
@@ -211,6 +214,11 @@ class GapRepair {
     bool replayed{};
     std::optional<Gap> gap;  // instead of an event
   };
+  struct Early {
+    std::string topic;
+    std::string event;
+    wire::Stamp stamp;
+  };
   struct Arrival {
     Clock::duration at{};  // by run_time_
     std::uint64_t position{};
@@ -255,6 +263,9 @@ class GapRepair {
   Stream& stream_of(std::uint64_t id);
   Stream* find_stream(std::uint64_t id);
   void retire(Stream& stream, std::uint64_t new_stream);
+  [[nodiscard]] bool is_of_another_origin(std::uint64_t id) const;
+  void keep_early(std::string_view topic, std::span<const std::byte> event, const wire::Stamp& stamp);
+  void admit_early(std::uint64_t stream, Clock::time_point now);
   void set_current_stream(std::uint64_t stream, std::uint64_t position);
 
   void admit(Stream& stream, const Event& event, Clock::time_point now);
@@ -295,7 +306,9 @@ class GapRepair {
   GapRepairSink& sink_;
   PrefixSet prefixes_;
   std::vector<std::unique_ptr<Stream>> streams_;
-  Stream* recent_{};  // the stream of the last event
+  Stream* recent_{};          // the stream of the last event
+  std::vector<Early> early_;  // events of streams of another origin, until the live reply
+  std::size_t early_bytes_{};
   Prefetched prefetched_;
   std::uint64_t current_stream_{};  // 0: not known yet
   std::size_t reorder_buffer_bytes_{};

@@ -175,11 +175,13 @@ TEST_F(GapRepairTest, BuffersTheWholeStreamWhileAHoleIsBeingRecovered) {
 }
 
 TEST_F(GapRepairTest, DoesNotBufferOtherStreams) {
+  constexpr std::uint64_t other = 0x0000'0006'0000'0001;
   subscribe("");
   arrive("a", 1, 1, 0);
   arrive("a", 5, 3, 3);
-  arrive("a", 1, 1, 0, 0x0000'0006'0000'0001);
-  EXPECT_THAT(out, ElementsAre("a 1", "a 1"));
+  gap_repair.on_live_reply(ticket, other, 7, true, now);
+  arrive("a", 8, 4, 7, other);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 4"));
 }
 
 TEST_F(GapRepairTest, ReplaysAShortRangeOfAllTopics) {
@@ -577,6 +579,34 @@ TEST_F(GapRepairTest, ANewIncarnationIsReadFromItsBeginning) {
   ASSERT_TRUE(next_replay());
   EXPECT_EQ(request->stream, stream + 1);
   EXPECT_EQ(request->after, 0u);
+}
+
+TEST_F(GapRepairTest, ABrokerThatComesBackUnderAnotherNameIsANewIncarnation) {
+  constexpr std::uint64_t other = 0x0000'0006'0000'0001;
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 3, 2, 2, other);  // before the live reply
+  EXPECT_THAT(out, ElementsAre("a 1")) << "the reset comes first";
+  gap_repair.on_live_reply(ticket, other, 0, true, now);
+  EXPECT_THAT(out, ElementsAre("a 1", fmt::format("reset to {:x}", other)));
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request->stream, other);
+  EXPECT_EQ(request_text(), "a (0, 2]");
+  reply({{"a", {other, 2, 1, 0, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", fmt::format("reset to {:x}", other), "a 1", "a 2"));
+  arrive("a", 4, 3, 3, other);
+  EXPECT_EQ(out.back(), "a 3");
+}
+
+TEST_F(GapRepairTest, AnotherBrokerInItsPlaceIsReadFromTheLiveReplyOn) {
+  constexpr std::uint64_t other = 0x0000'0006'0000'0001;
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 51, 20, 49, other);
+  gap_repair.on_live_reply(ticket, other, 50, true, now);
+  arrive("a", 52, 21, 51, other);
+  EXPECT_THAT(out, ElementsAre("a 1", "a 20", "a 21"));
+  EXPECT_FALSE(next_replay());
 }
 
 TEST_F(GapRepairTest, AReplyForAnEarlierIncarnationDoesNotAffectTheNewOne) {
