@@ -24,6 +24,7 @@
 #include "gateway/session/first_line.hpp"
 #include "gateway/session/notice.hpp"
 #include "gateway/upstream/broker_publisher.hpp"
+#include "gateway/upstream/publish_gate.hpp"
 
 namespace backplane::gateway {
 namespace {
@@ -128,6 +129,12 @@ class Backplane::Impl final : public PublishListener {
         outlet_(engine_),
         publisher_(gateway, backplane, name),
         publish_queue_(publisher_, *this, gateway.publish_timeout, waiting_bytes_max),
+        publish_gate_(
+            publish_queue_,
+            [this](fanout::ClientId client, std::uint64_t& ticket) {
+              return hub_.awaits_subscription(client, ticket);
+            },
+            gateway.publish_timeout, waiting_bytes_max),
         hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
         brokers_(context_, reader_options(gateway, backplane, name), hub_),
         types_(hub_.payloads(),
@@ -178,6 +185,7 @@ class Backplane::Impl final : public PublishListener {
   EngineOutlet outlet_;
   BrokerPublisher publisher_;
   PublishQueue publish_queue_;
+  PublishGate publish_gate_;
   mq::Context context_;
   Hub hub_;
   BrokerGroup brokers_;
@@ -272,7 +280,7 @@ void Backplane::Impl::watch(Poller& poller) {
 Clock::time_point Backplane::Impl::next_deadline() {
   if (brokers_.pending() || !requests_.empty()) return Clock::time_point::min();
   return std::min({brokers_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
-                   listeners_.next_deadline(), next_tick_});
+                   publish_gate_.next_deadline(), listeners_.next_deadline(), next_tick_});
 }
 
 void Backplane::Impl::turn(Clock::time_point now) {
@@ -282,6 +290,7 @@ void Backplane::Impl::turn(Clock::time_point now) {
   for (int i = 0; i < follower_turns && brokers_.do_work(Clock::now()) > 0; ++i) engine_.publish();
   if (brokers_.connected() != broker_connected_) watch_broker();
   now = Clock::now();
+  publish_gate_.pump(now);  // subscriptions may be active now
   types_.turn(now);
   if (std::exchange(publisher_ready_, false)) {
     publisher_.rearm();
@@ -304,7 +313,7 @@ void Backplane::Impl::take_requests(Clock::time_point now) {
   if (requests_.empty()) return;
   for (Request& request : requests_.take()) {
     if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
-      publish_queue_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
+      publish_gate_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
     } else {
       hub_.handle(std::move(request), now);
     }

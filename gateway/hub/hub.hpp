@@ -85,6 +85,10 @@ class Hub final : public ReaderListener {
   void remove(fanout::ClientId id);
   /// Executes any request except Publish. Requests of a client that has left are ignored.
   void handle(Request request, Clock::time_point now);
+  /// Whether a subscription that the client has requested is not active yet. `ticket` is 0 at the first call,
+  /// and keeps which subscriptions later calls with it are about: those requested before the first one, and
+  /// those that wait for other requests of the client.
+  [[nodiscard]] bool awaits_subscription(fanout::ClientId id, std::uint64_t& ticket) const;
   /// Subscribes a client of a feed port. The client gets no reply.
   void subscribe(fanout::ClientId id, const Pattern& pattern, const PatternOptions& options,
                  Clock::time_point now);

@@ -102,6 +102,7 @@ class Hub::RareQueue {
 struct Hub::Client {
   fanout::ClientId id{};
   Format format{};
+  std::uint64_t last_ticket{};        ///< of the subscriptions that it has requested
   bool wait_notified{};               ///< that there is no broker
   bool resuming{};                    ///< deferred requests are being executed
   bool leaving{};                     ///< it is being removed

@@ -31,6 +31,7 @@ bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions
     ++counters_.subscriptions;
   }
   Subscription& subscription = known->second;
+  client.last_ticket = std::max(client.last_ticket, subscription.pattern->ticket);
   if (with_reply) ++subscription.pending_replies;
   // Replaces what was requested before and has not been sent.
   end_backfill(subscription);
@@ -51,6 +52,19 @@ bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions
     inactive_.emplace(subscription.pattern->ticket, &subscription);
   }
   return true;
+}
+
+bool Hub::awaits_subscription(fanout::ClientId id, std::uint64_t& ticket) const {
+  constexpr std::uint64_t unknown = ~std::uint64_t{0};
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return false;
+  const Client& client = found->second;
+  if (!client.deferred.empty()) {  // there may be a SUB among them
+    ticket = unknown;
+    return true;
+  }
+  if (ticket == 0 || ticket == unknown) ticket = client.last_ticket;
+  return ticket > live_ticket_;
 }
 
 void Hub::start_active() {

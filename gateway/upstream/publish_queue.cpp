@@ -12,22 +12,26 @@ PublishQueue::PublishQueue(EventPublisher& publisher, PublishListener& listener,
 
 void PublishQueue::publish(fanout::ClientId client, std::string topic, std::string text,
                            Clock::time_point now) {
-  ++counters_.received;
   const std::size_t bytes = text.size();
   if (waiting_bytes_ + bytes > waiting_bytes_max_) {
-    ++counters_.refused;
-    return listener_.on_published(client, topic, bytes, "unavailable",
-                                  "too many events wait for the broker: the event was not published");
+    return refuse(client, topic, bytes, "too many events wait for the broker: the event was not published");
   }
+  ++counters_.received;
   waiting_bytes_ += bytes;
   entries_.push_back({client, std::move(topic), std::move(text), bytes, now + timeout_});
   send();
   report_results();
 }
 
+void PublishQueue::refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes,
+                          std::string_view text) {
+  ++counters_.received;
+  ++counters_.refused;
+  listener_.on_published(client, topic, bytes, "unavailable", text);
+}
+
 void PublishQueue::send() {
-  const PublisherStatus status = publisher_.status();
-  if (!status.ready || status.draining) return;
+  if (!has_broker()) return;
   const std::uint64_t before = offered_;
   for (; sent_ < entries_.size(); ++sent_) {
     Entry& entry = entries_[sent_];
@@ -83,7 +87,7 @@ void PublishQueue::expire(Clock::time_point now) {
              "timeout: the broker has not confirmed the event, which may still be published");
       ++expired_;
     } else {
-      report(entry, "unavailable", "timeout: no broker is connected, the event was not published");
+      report(entry, "unavailable", no_broker);
       waiting_bytes_ -= entry.bytes;
       entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(expired_));
     }

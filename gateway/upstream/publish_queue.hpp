@@ -49,6 +49,17 @@ class PublishQueue {
   /// by then.
   void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now);
 
+  /// Whether events are sent at once.
+  [[nodiscard]] bool has_broker() const {
+    const PublisherStatus status = publisher_.status();
+    return status.ready && !status.draining;
+  }
+  /// The text for an event that was not sent in time.
+  static constexpr std::string_view no_broker =
+      "timeout: no broker is connected, the event was not published";
+  /// Counts an event that was not queued, and reports it as "unavailable".
+  void refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view text);
+
   /// Sends events that wait, and reports results. Called when the publisher's status has changed, and at
   /// next_deadline().
   void pump(Clock::time_point now);

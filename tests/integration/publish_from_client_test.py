@@ -3,6 +3,7 @@
 import unittest
 
 from harness import BackplaneTest
+from websocket_peer import TEXT, WebSocketPeer, frame
 
 
 class PublishFromClient(BackplaneTest):
@@ -26,6 +27,38 @@ class PublishFromClient(BackplaneTest):
             each.subscribe("news.>")
         client.command("PUB news.uk hello")
         self.assertEqual([client.event(), other.event()], ["news.uk hello", "news.uk hello"])
+
+    def test_a_client_gets_its_own_event_if_sub_and_pub_arrive_together(self):
+        for number in range(200):
+            with self.subTest(number):
+                client = self.client()
+                client.send_bytes(f"SUB own.{number}\nPUB own.{number} mine\n".encode())
+                self.assertEqual([client.reply(), client.reply()], [f"+OK SUB own.{number}", f"+OK PUB own.{number}"])
+                self.assertEqual(client.event(), f"own.{number} mine")
+                client.close()
+
+    def test_a_websocket_gets_its_own_event_if_sub_and_pub_arrive_together(self):
+        for number in range(200):
+            with self.subTest(number):
+                peer = WebSocketPeer()
+                self.addCleanup(peer.close)
+                peer.send_bytes(frame(TEXT, f"SUB own.{number}") + frame(TEXT, f"PUB own.{number} mine"))
+                event = peer.event()
+                self.assertEqual((event["topic"], event["text"]), (f"own.{number}", "mine"))
+                peer.close()
+
+    def test_pubs_behind_a_sub_stay_in_order(self):
+        client = self.client()
+        lines = [f"SUB a.{number}\nPUB a.{number} {number}\nPUB a.{number} again\n" for number in range(300)]
+        client.send_bytes("".join(lines).encode())
+        for number in range(300):
+            self.assertEqual([client.event(), client.event()], [f"a.{number} {number}", f"a.{number} again"])
+
+    def test_a_pub_behind_a_sub_gets_an_error_without_a_broker(self):
+        self.broker.end()
+        client = self.client()
+        client.send_bytes(b"SUB late\nPUB late x\n")
+        self.assertRegex(client.reply(), "^-ERR unavailable late: timeout: no broker is connected")
 
     def test_a_pub_that_got_ok_is_admitted(self):
         client = self.client()

@@ -1,0 +1,91 @@
+#pragma once
+// Clients' events that wait until the subscriptions that the same client requested before them are active.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "gateway/upstream/publish_queue.hpp"
+
+namespace backplane::gateway {
+
+/// A client that subscribes and then publishes gets its own event, even if both commands arrive in one
+/// packet: without the gate, the broker could publish the event before it has the subscription. A client's
+/// events stay in order. Lives on the hub's thread. Owns the events that wait.
+class PublishGate {
+ public:
+  using Clock = std::chrono::steady_clock;
+  /// Whether a subscription that the client requested before the event is not active yet. `ticket` is 0 at
+  /// the first call for an event, and belongs to the callee.
+  using MustWait = std::function<bool(fanout::ClientId client, std::uint64_t& ticket)>;
+
+  /// `queue` outlives it.
+  /// @param timeout how long an event may wait here: then it is published if a broker is connected
+  /// @param bytes_max limit for the texts of events that wait here
+  PublishGate(PublishQueue& queue, MustWait must_wait, std::chrono::milliseconds timeout,
+              std::size_t bytes_max)
+      : queue_(queue), must_wait_(std::move(must_wait)), timeout_(timeout), bytes_max_(bytes_max) {}
+
+  /// As PublishQueue::publish().
+  void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now) {
+    std::uint64_t ticket = 0;
+    const bool behind_others = clients_.contains(client);
+    if (!must_wait_(client, ticket) && !behind_others)
+      return queue_.publish(client, std::move(topic), std::move(text), now);
+    if (bytes_ + text.size() > bytes_max_) {
+      return queue_.refuse(client, topic, text.size(),
+                           "too many events wait for the broker: the event was not published");
+    }
+    bytes_ += text.size();
+    clients_.insert(client);
+    entries_.push_back({client, std::move(topic), std::move(text), ticket, now + timeout_});
+  }
+
+  /// Publishes the events whose subscriptions are active. Call it when subscriptions may have become active,
+  /// and at next_deadline().
+  void pump(Clock::time_point now) {
+    if (entries_.empty()) return;
+    clients_.clear();  // those of which an event still waits
+    for (Entry& entry : std::exchange(entries_, {})) {
+      const bool waits = clients_.contains(entry.client) || must_wait_(entry.client, entry.ticket);
+      if (!waits || (entry.deadline <= now && queue_.has_broker())) {
+        bytes_ -= entry.text.size();
+        queue_.publish(entry.client, std::move(entry.topic), std::move(entry.text), now);
+      } else if (entry.deadline <= now) {
+        bytes_ -= entry.text.size();
+        queue_.refuse(entry.client, entry.topic, entry.text.size(), PublishQueue::no_broker);
+      } else {
+        clients_.insert(entry.client);
+        entries_.push_back(std::move(entry));
+      }
+    }
+  }
+  [[nodiscard]] Clock::time_point next_deadline() const {
+    return entries_.empty() ? Clock::time_point::max() : entries_.front().deadline;
+  }
+  [[nodiscard]] std::size_t waiting() const noexcept { return entries_.size(); }
+
+ private:
+  struct Entry {
+    fanout::ClientId client;
+    std::string topic;
+    std::string text;
+    std::uint64_t ticket{};
+    Clock::time_point deadline;
+  };
+
+  PublishQueue& queue_;
+  MustWait must_wait_;
+  std::chrono::milliseconds timeout_;
+  std::size_t bytes_max_;
+  std::deque<Entry> entries_;  // in order of arrival
+  std::set<fanout::ClientId> clients_;
+  std::size_t bytes_{};
+};
+
+}  // namespace backplane::gateway
