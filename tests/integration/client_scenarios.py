@@ -409,7 +409,7 @@ class ClientScenarios:
 
     def start_second_broker(self):
         second = self.run_program("broker", *(f"--{name}={place}" for name, place in self.SECOND.items()),
-                                  "--name", "second")
+                                  "--raw", "off", "--metrics", "off", "--name", "second")
         second.ready()
         return second
 
@@ -472,7 +472,9 @@ class ClientScenarios:
             published += 1
             reader.do("receive", 1, LONG_S)
         status = driver.do("publisher_status")
-        self.assertEqual((status["confirmed"], status["refused"], status["in_doubt"]), (published, 0, 0))
+        self.assertEqual((status["confirmed"], status["refused"]), (published, 0))
+        # Events that were sent before the publisher noticed the end of the first broker may have been published there.
+        self.assertIn(status["in_doubt"], range(51))
         for each in (reader, driver):
             each.leave()
         unequal = self.driver(egress=self.BOTH["egress"])
@@ -500,6 +502,22 @@ class ClientScenarios:
             self.assertEqual([item for item in items if item[0] != "event"], [], path)
             for each in (reader, driver):
                 each.leave()
+
+    def test_thousands_of_subscriptions_are_active_again_after_a_restart(self):
+        broker = self.start_broker()
+        topics = [f"t.{number:04}" for number in range(3000)]
+        reader = self.subscriber(*topics)
+        broker.kill()
+        self.start_broker()
+        reader.begin("receive", 1 + len(topics), LONG_S)
+        writer = self.ready_writer()
+        for topic in topics:
+            writer.send(topic, "x")
+        self.wait_admitted(writer)
+        [reset, *items] = reader.result()
+        self.assertEqual(reset[0], "reset")
+        self.assertEqual(sorted(item[1] for item in items), topics)
+        reader.leave()
 
     # What is published.
 
@@ -624,7 +642,7 @@ class ClientScenarios:
     def test_nothing_is_published_twice_or_lost_over_graceful_restarts(self):
         broker = self.start_broker()
         reader, driver = self.subscriber("n"), self.publisher()
-        number, texts = 0, []
+        number, items = 0, []
         for _ in range(4):
             end = number + 300
             while number < end:
@@ -634,8 +652,12 @@ class ClientScenarios:
                     broker.signal(signal.SIGTERM)  # and goes on publishing
             self.assertEqual(broker.wait_exit(), 0)
             broker = self.start_broker()
-        driver.do("flush", LONG_S)
-        items = self.receive_until(reader, lambda items: sum(item[0] == "event" for item in items) >= number)
+            driver.do("flush", LONG_S)
+            # A broker without a store takes its events along: before the next restart, the reader must be there and have
+            # read everything. The reset shows that it is there.
+            done = sum(item[0] == "event" for item in items)
+            items += self.receive_until(reader, lambda more, left=number - done: any(
+                item[0] == "reset" for item in more) and sum(item[0] == "event" for item in more) >= left)
         items += reader.do("receive", 1, 1)
         texts = [item[3][1] for item in items if item and item[0] == "event"]
         self.assertEqual(texts, [str(each) for each in range(1, number + 1)])
