@@ -60,8 +60,8 @@ class Follower final : public PolledReader {
     BrokerEndpoints broker{};
     std::string name;  ///< sent to the broker in a Hello once a second; "": no Hello is sent
     Role role = Role::client;
-    /// No other broker is read. A position in a stream of another origin is then one of this broker, which has
-    /// come back under another name.
+    /// No other broker is read. A position in a stream of another origin is then one of this broker, which
+    /// has come back under another name.
     bool only_broker = false;
     std::size_t max_event_bytes = 1u << 20;
     std::chrono::milliseconds control_timeout{2000};
