@@ -68,10 +68,11 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   }
 
   void pass_time(std::chrono::milliseconds time) {
-    for (const auto until = now + time; now < until;) {
+    const auto until = now + time;
+    do {
       now = std::min(until, now + 50ms);
       gap_repair.tick(now, true);
-    }
+    } while (now < until);
   }
   /// Takes the next Tails request and replies to it.
   void tails(const std::vector<TailsReply::Tail>& all, std::uint64_t position) {
