@@ -1,12 +1,81 @@
 #include "cli/command_line.hpp"
 
+#include <charconv>
+#include <cmath>
+#include <cstdio>
 #include <map>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 namespace backplane::cli {
+
+/// What parsing needs to know about an option.
+struct OptionSpec {
+  bool is_flag{};
+  bool may_repeat{};
+  bool may_be_empty{};
+  bool takes_rest{};
+  std::uint64_t min{};
+  std::uint64_t max{UINT64_MAX};
+  std::size_t given{};  ///< how often
+  /// Stores a value, or for a flag, that it was given. @returns what was expected, or an empty string.
+  std::function<std::string(const OptionSpec&, const std::string&)> set{};
+  /// The variable's present value.
+  std::function<std::string()> show{};
+};
+
+struct Grammar {
+  std::map<const CLI::Option*, OptionSpec> options;
+  std::map<const CLI::App*, Run> runs;
+};
+
+// ── values ───────────────────────────────────────────────────────────────────────────────────────────────
+
+namespace {
+
+constexpr std::string_view done{};
+
+std::string set_number(const OptionSpec& spec, const std::string& text, std::uint64_t& value) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc{} && rest == end && number >= spec.min && number <= spec.max) {
+    value = number;
+    return {};
+  }
+  if (spec.max == UINT64_MAX) return fmt::format("a whole number of {} or more", spec.min);
+  return fmt::format("a whole number of {} to {}", spec.min, spec.max);
+}
+
+std::string set_number(const std::string& text, double& value) {
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc{} || rest != end || !std::isfinite(number)) return "a number";
+  value = number;
+  return {};
+}
+
+template <class T>
+OptionSpec text_spec(T& value) {
+  OptionSpec spec;
+  spec.set = [&value](const OptionSpec&, const std::string& text) {
+    value = text;
+    return std::string(done);
+  };
+  return spec;
+}
+
+/// `--name` or `-n` of an option, or the name of a positional argument.
+std::string shown_name(const CLI::Option& option) {
+  return option.get_positional() ? option.get_name(true) : option.get_name();
+}
+
+}  // namespace
 
 Option Option::value_name(const std::string& name) const {
   option_->type_name(name);
@@ -19,7 +88,7 @@ Option Option::group(const std::string& heading) const {
 }
 
 Option Option::show_default() const {
-  option_->capture_default_str();
+  if (spec_->show) option_->default_str(spec_->show());
   return *this;
 }
 
@@ -28,63 +97,109 @@ Option Option::required() const {
   return *this;
 }
 
-Option Option::one_value_each() const {
-  option_->allow_extra_args(false);
-  return *this;
-}
-
 Option Option::range(std::uint64_t min, std::uint64_t max) const {
-  option_->check(CLI::Range(min, max));
+  spec_->min = min;
+  spec_->max = max;
   return *this;
 }
 
-struct Command::Runs {
-  std::map<const CLI::App*, Run> by_command;
-};
+Option Option::may_be_empty() const {
+  spec_->may_be_empty = true;
+  return *this;
+}
+
+Option Option::takes_rest() const {
+  spec_->takes_rest = true;
+  return *this;
+}
+
+// ── commands ─────────────────────────────────────────────────────────────────────────────────────────────
 
 Command Command::add_command(const std::string& name, const std::string& about) const {
-  return {*app_->add_subcommand(name, about), *runs_};
+  return {*app_->add_subcommand(name, about), *grammar_};
+}
+
+Option Command::add(const std::string& name, const std::string& about, OptionSpec spec) const {
+  // CLI11 never parses, so that nothing calls this.
+  const CLI::callback_t unused = [](const CLI::results_t&) { return true; };
+  CLI::Option* const option = spec.is_flag ? app_->add_flag_callback(
+                                                 name, [] {}, about)
+                                           : app_->add_option(name, unused, about);
+  if (!spec.is_flag) option->type_size(1)->expected(1)->type_name("TEXT");
+  if (option->get_positional() && spec.may_repeat) option->expected(1, CLI::detail::expected_max_vector_size);
+  return {option, grammar_->options[option] = std::move(spec)};
 }
 
 Option Command::add_flag(const std::string& name, bool& value, const std::string& about) const {
-  return Option(app_->add_flag(name, value, about));
+  OptionSpec spec;
+  spec.is_flag = true;
+  spec.may_repeat = true;
+  spec.set = [&value](const OptionSpec&, const std::string&) {
+    value = true;
+    return std::string(done);
+  };
+  return add(name, about, std::move(spec));
 }
 
 Option Command::add_option(const std::string& name, std::string& value, const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
-}
-
-Option Command::add_option(const std::string& name, std::uint64_t& value, const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
+  OptionSpec spec = text_spec(value);
+  spec.show = [&value] { return value; };
+  return add(name, about, std::move(spec));
 }
 
 Option Command::add_option(const std::string& name, std::filesystem::path& value,
                            const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
-}
-
-Option Command::add_option(const std::string& name, std::vector<std::string>& value,
-                           const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
+  OptionSpec spec = text_spec(value);
+  spec.show = [&value] { return value.string(); };
+  return add(name, about, std::move(spec));
 }
 
 Option Command::add_option(const std::string& name, std::optional<std::string>& value,
                            const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
+  return add(name, about, text_spec(value));
+}
+
+Option Command::add_option(const std::string& name, std::vector<std::string>& value,
+                           const std::string& about) const {
+  OptionSpec spec;
+  spec.may_repeat = true;
+  spec.set = [&value](const OptionSpec&, const std::string& text) {
+    value.push_back(text);
+    return std::string(done);
+  };
+  return add(name, about, std::move(spec));
+}
+
+Option Command::add_option(const std::string& name, std::uint64_t& value, const std::string& about) const {
+  OptionSpec spec;
+  spec.set = [&value](const OptionSpec& self, const std::string& text) {
+    return set_number(self, text, value);
+  };
+  spec.show = [&value] { return std::to_string(value); };
+  return add(name, about, std::move(spec));
 }
 
 Option Command::add_option(const std::string& name, std::optional<std::uint64_t>& value,
                            const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
+  OptionSpec spec;
+  spec.set = [&value](const OptionSpec& self, const std::string& text) {
+    return set_number(self, text, value.emplace());
+  };
+  return add(name, about, std::move(spec));
 }
 
 Option Command::add_option(const std::string& name, std::optional<double>& value,
                            const std::string& about) const {
-  return Option(app_->add_option(name, value, about));
+  OptionSpec spec;
+  spec.set = [&value](const OptionSpec&, const std::string& text) {
+    return set_number(text, value.emplace());
+  };
+  return add(name, about, std::move(spec));
 }
 
 Option Command::option(const std::string& name) const {
-  return Option(app_->get_option(name));
+  CLI::Option* const option = app_->get_option(name);
+  return {option, grammar_->options.at(option)};
 }
 
 void Command::require_command() const {
@@ -96,63 +211,184 @@ void Command::set_footer(const std::string& text) const {
 }
 
 void Command::set_run(Run run) const {
-  runs_->by_command[app_] = std::move(run);
+  grammar_->runs[app_] = std::move(run);
 }
 
-namespace {
+// ── parsing ──────────────────────────────────────────────────────────────────────────────────────────────
 
-/// The innermost command that was given, with its full name (`backplane broker drain`).
-std::pair<const CLI::App*, std::string> innermost(const CLI::App& program) {
-  const CLI::App* command = &program;
-  std::string name = program.get_name();
-  while (!command->get_subcommands().empty()) {
-    command = command->get_subcommands().front();
-    name += ' ' + command->get_name();
+/// Parses one command line. Belongs to one call of CommandLine::parse().
+class CommandLine::Parser {
+ public:
+  Parser(CLI::App& program, Grammar& grammar, const std::string& version)
+      : grammar_(grammar), version_(version), command_(&program), name_(program.get_name()) {}
+
+  Result<Parsed> parse(std::span<const char* const> words) {
+    for (; !words.empty(); words = words.subspan(1)) {
+      const std::string word = words.front();
+      if (!only_values_ && word == "--") {
+        only_values_ = true;
+        continue;
+      }
+      if (!only_values_ && is_option(word)) {
+        if (word == "--help" || word == "-h") return help(command_->help(parent_name_));
+        if (word == "--version" && command_->get_parent() == nullptr) return help(version_ + '\n');
+        auto taken = take_option(word, words.size() > 1 ? words[1] : nullptr);
+        if (!taken) return tl::unexpected(taken.error());
+        if (*taken) words = words.subspan(1);
+        continue;
+      }
+      if (auto taken = take_argument(word); !taken) return tl::unexpected(taken.error());
+    }
+    if (auto complete = check_complete(); !complete) return tl::unexpected(complete.error());
+    return Parsed::command;
   }
-  return {command, name};
-}
 
-Error usage_error(const CLI::App& program, const CLI::ParseError& error) {
-  const auto [command, name] = innermost(program);
-  std::string text = error.what();
-  if (error.get_name() == "RequiredError" && command == &program) text = "expected a subcommand, got none";
-  // CLI11 only says that a subcommand is missing. If there is a word in its place, that word is the mistake.
-  const std::vector<std::string> rest = command->remaining();
-  const bool takes_subcommand = command->get_require_subcommand_min() > 0;
-  if (takes_subcommand && !rest.empty() && !rest.front().starts_with('-')) {
-    text = fmt::format("expected a subcommand, got \"{}\"", rest.front());
+  [[nodiscard]] const CLI::App* command() const { return command_; }
+
+ private:
+  /// Payloads can be negative numbers; no option is one.
+  static bool is_option(const std::string& word) {
+    if (word.size() < 2 || word[0] != '-') return false;
+    const char second = word[1] == '.' && word.size() > 2 ? word[2] : word[1];
+    return second < '0' || second > '9';
   }
-  return {ErrorCode::invalid_argument, fmt::format("{}: {} (see {} --help)", name, text, name)};
-}
 
-}  // namespace
+  static Parsed help(const std::string& text) {
+    std::fputs(text.c_str(), stdout);
+    return Parsed::help;
+  }
+
+  [[nodiscard]] tl::unexpected<Error> wrong(const std::string& text) const {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", name_, text));
+  }
+  [[nodiscard]] tl::unexpected<Error> wrong_form(const std::string& text) const {
+    return wrong(fmt::format("{} (see {} --help)", text, name_));
+  }
+
+  [[nodiscard]] CLI::Option* find_option(const std::string& name) const {
+    for (CLI::Option* each : command_->get_options()) {
+      if (each->nonpositional() && each->check_name(name)) return each;
+    }
+    return nullptr;
+  }
+
+  /// @param next  the word after it, or nullptr
+  /// @returns whether that was the option's value.
+  Result<bool> take_option(const std::string& word, const char* next) {
+    const std::size_t equals = word.find('=');
+    const std::string name = word.substr(0, equals);
+    const CLI::Option* const option = name.starts_with("--") ? find_option(name) : nullptr;
+    if (option == nullptr || !grammar_.options.contains(option)) return unknown_option(word);
+    OptionSpec& spec = grammar_.options.at(option);
+    const bool has_value = equals != std::string::npos;
+    if (spec.is_flag) {
+      if (has_value)
+        return wrong(fmt::format("{}: expected no value, got \"{}\"", name, word.substr(equals + 1)));
+      return store(*option, spec, "").map([] { return false; });
+    }
+    if (has_value) return store(*option, spec, word.substr(equals + 1)).map([] { return false; });
+    if (next == nullptr) return wrong_form(fmt::format("{}: expected a value, got none", name));
+    const std::string value = next;
+    if (value == "--" ||
+        (value.starts_with("--") && find_option(value.substr(0, value.find('='))) != nullptr)) {
+      return wrong_form(fmt::format("{}: expected a value, got the option {}", name, value));
+    }
+    return store(*option, spec, value).map([] { return true; });
+  }
+
+  [[nodiscard]] tl::unexpected<Error> unknown_option(const std::string& word) const {
+    const CLI::Option* const free = next_positional();
+    if (free == nullptr) return wrong_form(fmt::format("unknown option \"{}\"", word));
+    return wrong_form(
+        fmt::format("unknown option \"{}\"; if it is {}, put -- before it", word, shown_name(*free)));
+  }
+
+  Result<void> store(const CLI::Option& option, OptionSpec& spec, const std::string& value) {
+    const std::string name = shown_name(option);
+    if (spec.given++ > 0 && !spec.may_repeat)
+      return wrong(fmt::format("{}: expected one value, got several", name));
+    if (value.empty() && !spec.is_flag && !spec.may_be_empty) {
+      return wrong(fmt::format("{}: expected a value, got an empty one", name));
+    }
+    const std::string expected = spec.set(spec, value);
+    if (expected.empty()) return {};
+    return wrong(fmt::format("{}: expected {}, got \"{}\"", name, expected, value));
+  }
+
+  /// The positional argument that the next word is for, or nullptr.
+  [[nodiscard]] const CLI::Option* next_positional() const {
+    for (const CLI::Option* each : command_->get_options()) {
+      if (!each->get_positional()) continue;
+      const OptionSpec& spec = grammar_.options.at(each);
+      if (spec.given == 0 || spec.may_repeat) return each;
+    }
+    return nullptr;
+  }
+
+  Result<void> take_argument(const std::string& word) {
+    if (!only_values_) {
+      for (CLI::App* each : command_->get_subcommands({})) {
+        if (!each->check_name(word)) continue;
+        parent_name_ = name_;
+        name_ += ' ' + word;
+        command_ = each;
+        return {};
+      }
+    }
+    const CLI::Option* const option = next_positional();
+    if (option == nullptr) {
+      const bool has_commands = !command_->get_subcommands({}).empty();
+      return wrong_form(
+          fmt::format("expected {}, got \"{}\"", has_commands ? "a subcommand" : "no more arguments", word));
+    }
+    OptionSpec& spec = grammar_.options.at(option);
+    if (spec.takes_rest) only_values_ = true;
+    // The name of the other command must not be empty, but its arguments may be.
+    if (spec.takes_rest && spec.given > 0) spec.may_be_empty = true;
+    return store(*option, spec, word);
+  }
+
+  Result<void> check_complete() {
+    if (command_->get_require_subcommand_min() > 0) return wrong_form("expected a subcommand, got none");
+    for (const CLI::Option* each : command_->get_options()) {
+      if (!each->get_required() || grammar_.options.at(each).given > 0) continue;
+      return wrong_form(fmt::format("{} is required", shown_name(*each)));
+    }
+    return {};
+  }
+
+  Grammar& grammar_;
+  const std::string& version_;
+  CLI::App* command_;
+  std::string name_;
+  std::string parent_name_;
+  bool only_values_{};
+};
 
 CommandLine::CommandLine(const std::string& name, const std::string& about, const std::string& version)
-    : app_(std::make_unique<CLI::App>(about, name)), runs_(std::make_unique<Command::Runs>()) {
+    : app_(std::make_unique<CLI::App>(about, name)),
+      grammar_(std::make_unique<Grammar>()),
+      version_(version) {
   app_->set_version_flag("--version", version, "Print the version and exit");
 }
 
 CommandLine::~CommandLine() = default;
 
 Command CommandLine::program() {
-  return {*app_, *runs_};
+  return {*app_, *grammar_};
 }
 
 Result<CommandLine::Parsed> CommandLine::parse(int argc, const char* const* argv) {
-  try {
-    app_->parse(argc, argv);
-  } catch (const CLI::Success& asked) {  // --help or --version
-    app_->exit(asked);
-    return Parsed::help;
-  } catch (const CLI::ParseError& error) {
-    return tl::unexpected(usage_error(*app_, error));
-  }
-  return Parsed::command;
+  Parser parser(*app_, *grammar_, version_);
+  const auto words = std::span(argv, static_cast<std::size_t>(argc));
+  const auto parsed = parser.parse(words.empty() ? words : words.subspan(1));
+  command_ = parser.command();
+  return parsed;
 }
 
 ExitCode CommandLine::run() const {
-  const auto run = runs_->by_command.find(innermost(*app_).first);
-  CHECK(run != runs_->by_command.end(), "each command has something to run, or requires a subcommand");
+  const auto run = grammar_->runs.find(command_);
+  CHECK(run != grammar_->runs.end(), "each command has something to run, or requires a subcommand");
   return run->second();
 }
 

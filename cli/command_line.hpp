@@ -1,6 +1,7 @@
 #pragma once
 // The grammar of the command line: commands, their options, and what each command runs. Only command_line.cpp
-// includes CLI11, which takes several seconds to compile in each file.
+// includes CLI11, which takes several seconds to compile in each file. CLI11 knows the options and formats
+// the help; the words are parsed here, because CLI11 rewrites some of them (docs/decisions/0016).
 
 #include <cstdint>
 #include <filesystem>
@@ -20,11 +21,14 @@ class Option;
 
 namespace backplane::cli {
 
+struct OptionSpec;
+struct Grammar;
+
 /// An option or a positional argument of a Command. A handle: copies refer to the same option, which lives as
 /// long as its CommandLine.
 class Option {
  public:
-  explicit Option(CLI::Option* option) : option_(option) {}
+  Option(CLI::Option* option, OptionSpec& spec) : option_(option), spec_(&spec) {}
 
   /// Shows the value as `name` in the help (`DURATION`), or not at all if `name` is empty. Without a call,
   /// the help shows the value's type.
@@ -35,14 +39,19 @@ class Option {
   Option show_default() const;
   /// Makes parsing fail if the option is missing.
   Option required() const;
-  /// Takes one value for each time that the option is given. Without a call, a vector's option also takes all
-  /// words that follow it.
-  Option one_value_each() const;
-  /// Makes parsing fail if the value is not in min..max.
-  Option range(std::uint64_t min, std::uint64_t max) const;
+  /// Makes parsing fail if the number is not in min..max. Without a call, every number of 64 bits is
+  /// accepted.
+  Option range(std::uint64_t min, std::uint64_t max = UINT64_MAX) const;
+  /// Accepts an empty value. Without a call, that is an error: it is nearly always a variable that is not
+  /// set.
+  Option may_be_empty() const;
+  /// A positional argument that takes its first word and all words that follow it, also if they look like
+  /// options: another command with its arguments.
+  Option takes_rest() const;
 
  private:
   CLI::Option* option_;
+  OptionSpec* spec_;
 };
 
 /// What a command does once its options are parsed. Called at most once, on the thread that runs the
@@ -52,7 +61,8 @@ using Run = std::function<ExitCode()>;
 /// One command: the program itself, a subcommand, or a subcommand's subcommand. A handle: copies refer to the
 /// same command, which lives as long as its CommandLine. Names that begin with `-` are options'
 /// (`--file,--csv` are two for one option), others are positional arguments'. `about` is the help's line.
-/// Parsing writes to `value`, which must live as long as the CommandLine.
+/// Parsing writes to `value`, which must live as long as the CommandLine. A named option of a vector can be
+/// given several times; any other takes one value. Values arrive exactly as they were typed.
 class Command {
  public:
   [[nodiscard]] Command add_command(const std::string& name, const std::string& about) const;
@@ -78,11 +88,11 @@ class Command {
 
  private:
   friend class CommandLine;
-  struct Runs;
-  Command(CLI::App& app, Runs& runs) : app_(&app), runs_(&runs) {}
+  Command(CLI::App& app, Grammar& grammar) : app_(&app), grammar_(&grammar) {}
+  Option add(const std::string& name, const std::string& about, OptionSpec spec) const;
 
   CLI::App* app_;
-  Runs* runs_;
+  Grammar* grammar_;
 };
 
 /// The whole command line. Belongs to one thread; owns all commands and options.
@@ -98,6 +108,8 @@ class CommandLine {
   [[nodiscard]] Command program();
 
   enum class Parsed { command, help };
+  /// A word that begins with `-` is an option. `--` ends the options; a negative number, a single `-` and the
+  /// words that follow another command's name (Option::takes_rest()) are values also before it.
   /// @returns command: run() can be called next; help: --help or --version was given, and its text is on
   ///          standard output; or an error such as `backplane sub: PATTERN is required (see …)`, in which
   ///          control characters are not escaped.
@@ -107,8 +119,12 @@ class CommandLine {
   [[nodiscard]] ExitCode run() const;
 
  private:
+  class Parser;
+
   std::unique_ptr<CLI::App> app_;
-  std::unique_ptr<Command::Runs> runs_;
+  std::unique_ptr<Grammar> grammar_;
+  std::string version_;
+  const CLI::App* command_{};  // the innermost command that was given
 };
 
 }  // namespace backplane::cli

@@ -91,8 +91,7 @@ void add_gateway(const Command& program) {
       "gateway", "Run a gateway, which lets TCP clients (nc, curl, browsers, devices) subscribe and publish");
   add_configuration(command, flags->configuration);
   command.add_option("--listen", flags->listen, "Address for clients (default: 127.0.0.1:1601); repeatable")
-      .value_name("HOST:PORT")
-      .one_value_each();
+      .value_name("HOST:PORT");
   command
       .add_option("--workers", flags->workers,
                   "Threads that write to clients (default: the number of cores minus one)")

@@ -190,7 +190,6 @@ Result<PubOptions> read_options(const PubFlags& flags) {
   }
   PubOptions options;
   options.topic = flags.topic;
-  if (flags.count == 0) return wrong("--count: expected 1 or more, got 0");
   options.count = flags.count;
   if (!flags.every.empty()) {
     const auto every = parse_duration(flags.every, "--every");
@@ -234,7 +233,11 @@ void add_pub(const Command& program) {
   const Command command =
       program.add_command("pub", "Publish an event, and exit when the broker has admitted it");
   command.add_option("TOPIC", flags->topic, "Topic, e.g. news.uk").required().value_name("");
-  command.add_option("TEXT", flags->payload.text, "Payload").value_name("");
+  command
+      .add_option("TEXT", flags->payload.text,
+                  "Payload, which may be empty; put -- before it if it begins with - and is not a number")
+      .value_name("")
+      .may_be_empty();
   command
       .add_option("--file", flags->payload.file,
                   "Read the payload from this file: text if it is UTF-8, else bytes")
@@ -249,7 +252,7 @@ void add_pub(const Command& program) {
                   "Parse the payload as JSON and encode it as a message of this type: Quote, "
                   "backplane.events.v1.Quote, or one that the broker knows")
       .value_name("TYPE");
-  command.add_option("--count", flags->count, "Publish N times").value_name("N").show_default();
+  command.add_option("--count", flags->count, "Publish N times").value_name("N").range(1).show_default();
   command.add_option("--every", flags->every, "Interval between events (default: none)")
       .value_name("DURATION");
   command.add_option("--gateway", flags->gateway, "Publish through a gateway, text only")

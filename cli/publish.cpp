@@ -152,9 +152,7 @@ void add_replay(const Command& command, ReplayFlags& flags, const std::string& a
   add_rate(command, flags.rate, "Records per second (default without --speed: " + default_rate + ")");
   command.add_option("--speed", flags.speed, "Replay at N times the pace of the data").value_name("N");
   command.add_flag("--once", flags.once, "Stop at the end of the file instead of starting again");
-  command.add_option("--map", flags.map, "Read FIELD from COLUMN; repeatable")
-      .value_name("FIELD=COLUMN")
-      .one_value_each();
+  command.add_option("--map", flags.map, "Read FIELD from COLUMN; repeatable").value_name("FIELD=COLUMN");
   command
       .add_option("--time-unit", flags.time_unit,
                   "Unit of times that are numbers: s, ms, us or ns (default: from the size of the number)")
@@ -370,8 +368,13 @@ void add_exec(const Command& publish) {
                   "Kill a run that takes longer; 0: no limit (default: 1m or --every, whichever is longer; "
                   "without --every: no limit)")
       .value_name("DURATION");
-  source.command.add_option("command", flags->command, "Command to run, after --")
-      .value_name("COMMAND…")
+  source.command
+      .add_option(
+          "COMMAND", flags->command,
+          "Command to run; it and all words after it are taken as they are, so that other options come "
+          "first")
+      .value_name("")
+      .takes_rest()
       .required();
   source.command.set_footer(
       "Examples:\n"
@@ -397,9 +400,12 @@ void add_random_walk(const Command& publish) {
       .show_default();
   source.command.add_option("--symbols", flags->symbols, "Number of symbols: AAA, AAB, …")
       .value_name("N")
+      .range(1, 1'000'000)
       .show_default();
   add_rate(source.command, flags->rate, "Prices per second (default: 1)");
-  source.command.add_option("--count", flags->count, "Exit after N prices (default: never)").value_name("N");
+  source.command.add_option("--count", flags->count, "Exit after N prices (default: never)")
+      .value_name("N")
+      .range(1);
   source.command.set_footer(
       "Examples:\n  backplane publish random-walk --symbols 1000 --rate 10000 --seed 7");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) {

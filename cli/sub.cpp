@@ -241,7 +241,6 @@ Result<SubOptions> read_options(const SubFlags& flags) {
     if (auto pattern = Pattern::parse(text); !pattern) return wrong("PATTERN: " + pattern.error().text);
   }
   options.patterns = flags.patterns;
-  if (flags.count == std::uint64_t{0}) return wrong("--count: expected 1 or more, got 0");
   if (flags.count) options.count = *flags.count;
   const auto format = parse_output_format(flags.format);
   if (!format) {
@@ -320,7 +319,7 @@ void add_sub(const Command& program) {
       .value_name("10m|OFFSET|TOKEN");
   command.add_option("--every", flags->every, "Print at most one event per topic and interval, the latest")
       .value_name("DURATION");
-  command.add_option("--count", flags->count, "Exit after N events").value_name("N");
+  command.add_option("--count", flags->count, "Exit after N events").value_name("N").range(1);
   command
       .add_option("--timeout", flags->timeout,
                   "Exit after this time; with --count, reaching it first is an error (exit code 1)")

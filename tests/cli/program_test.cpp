@@ -35,8 +35,10 @@ void expect_usage(const std::vector<const char*>& arguments, const std::string& 
 }
 
 TEST(Program, WrongUsageIsReportedInOneLine) {
-  expect_usage({"sub", "x", "--bogus"},
-               "backplane sub: The following argument was not expected: --bogus (see backplane sub --help)");
+  expect_usage(
+      {"sub", "x", "--bogus"},
+      "backplane sub: unknown option \"--bogus\"; if it is PATTERN, put -- before it (see backplane sub "
+      "--help)");
   expect_usage({"sub"}, "backplane sub: PATTERN is required (see backplane sub --help)");
   expect_usage({}, "backplane: expected a subcommand, got none (see backplane --help)");
   expect_usage({"nope"}, "backplane: expected a subcommand, got \"nope\" (see backplane --help)");
@@ -48,7 +50,8 @@ TEST(Program, WrongUsageIsReportedInOneLine) {
 
 TEST(Program, AnErrorInAnArgumentSaysWhatWasExpected) {
   expect_usage({"sub", "a..b"}, "backplane sub: PATTERN: a token is empty: \"a..b\"");
-  expect_usage({"sub", "a", "--count", "0"}, "backplane sub: --count: expected 1 or more, got 0");
+  expect_usage({"sub", "a", "--count", "0"},
+               "backplane sub: --count: expected a whole number of 1 or more, got \"0\"");
   expect_usage({"sub", "a", "--timeout", "5"},
                "backplane sub: --timeout: expected a duration such as 250ms, 5s or 10m, got \"5\"");
   expect_usage({"sub", "a", "--format", "xml"},
@@ -61,6 +64,132 @@ TEST(Program, AnErrorInAnArgumentSaysWhatWasExpected) {
                "backplane broker: cannot read /nowhere.toml: no such file");
   expect_usage({"broker", "--ingress", "here"},
                "--ingress: expected tcp://HOST:PORT, ipc://PATH or inproc://NAME, got \"here\"");
+}
+
+/// Every option of every command that takes a value, with the arguments that the command needs.
+struct ValueOptions {
+  std::vector<const char*> command;
+  std::vector<const char*> options;
+};
+const std::vector<ValueOptions>& value_options() {
+  static const std::vector<const char*> addresses{"--broker", "--ingress", "--egress", "--control"};
+  static const auto with_addresses = [](std::vector<const char*> options) {
+    options.insert(options.end(), addresses.begin(), addresses.end());
+    return options;
+  };
+  static const auto source = [](std::vector<const char*> options) {
+    for (const char* each :
+         {"--topic", "--every", "--source-name", "--on-error", "--max-event-bytes", "--log-level"})
+      options.push_back(each);
+    return with_addresses(options);
+  };
+  static const auto table = [](std::vector<const char*> options) {
+    for (const char* each :
+         {"--file", "--csv", "--format", "--separator", "--rate", "--speed", "--map", "--time-unit"})
+      options.push_back(each);
+    return source(options);
+  };
+  static const std::vector<ValueOptions> all{
+      {{"up"}, {"--config", "--data"}},
+      {{"broker"},
+       {"--config", "--log-level", "--name", "--ingress", "--egress", "--control", "--raw", "--metrics"}},
+      {{"broker", "drain"}, with_addresses({"--timeout"})},
+      {{"gateway"}, with_addresses({"--config", "--log-level", "--listen", "--workers", "--metrics"})},
+      {{"sub", "a"}, with_addresses({"--since", "--every", "--count", "--timeout", "--format", "--gateway"})},
+      {{"pub", "a", "b"}, with_addresses({"--file", "--json", "--count", "--every", "--gateway"})},
+      {{"get", "a"}, with_addresses({"--format"})},
+      {{"topics"}, with_addresses({"--every", "--sort", "--limit"})},
+      {{"top"}, with_addresses({"--every"})},
+      {{"replay", "a"}, with_addresses({"--to", "--since", "--format", "--from", "--speed", "--under"})},
+      {{"audit"}, with_addresses({})},
+      {{"publish", "clock"}, source({})},
+      {{"publish", "thermometer"}, table({"--sysfs", "--load-average", "--memory"})},
+      {{"publish", "quotes"}, table({})},
+      {{"publish", "earthquakes"}, table({})},
+      {{"publish", "replay"}, table({"--type", "--time-field", "--topic-field"})},
+      {{"publish", "lines"}, source({})},
+      {{"publish", "file"}, source({"--path", "--state", "--from"})},
+      {{"publish", "exec"}, source({"--limit"})},
+      {{"publish", "random-walk"}, source({"--seed", "--symbols", "--rate", "--count"})},
+  };
+  return all;
+}
+
+TEST(Program, AnEmptyValueIsAnErrorForEveryOptionOfEveryCommand) {
+  for (const ValueOptions& each : value_options()) {
+    for (const char* option : each.options) {
+      std::vector<const char*> arguments = each.command;
+      arguments.insert(arguments.end(), {option, ""});
+      const Outcome result = run(arguments);
+      EXPECT_EQ(result.code, ExitCode::usage) << option;
+      EXPECT_THAT(result.errors, HasSubstr(": expected a value, got an empty one\n")) << option;
+      EXPECT_THAT(result.errors, HasSubstr(option == std::string("--csv")    ? "--file"
+                                           : option == std::string("--path") ? "--path"
+                                                                             : option));
+    }
+  }
+  expect_usage({"config", "check", ""}, "backplane config check: FILE: expected a value, got an empty one");
+  expect_usage({"config", "print", ""}, "backplane config print: FILE: expected a value, got an empty one");
+  expect_usage({"pub", "", "x"}, "backplane pub: TOPIC: expected a value, got an empty one");
+  expect_usage({"get", ""}, "backplane get: TOPIC: expected a value, got an empty one");
+  expect_usage({"sub", ""}, "backplane sub: PATTERN: expected a value, got an empty one");
+  expect_usage({"replay", "", "--to", "x"}, "backplane replay: PATTERN: expected a value, got an empty one");
+  expect_usage({"topics", ""}, "backplane topics: PATTERN: expected a value, got an empty one");
+}
+
+TEST(Program, NumbersTimesAndSizesThatAreNegativeOrTooLargeAreErrors) {
+  struct Case {
+    std::vector<const char*> arguments;
+    const char* place;
+  };
+  const std::vector<Case> cases{
+      {{"pub", "a", "b"}, "--count"},
+      {{"sub", "a"}, "--count"},
+      {{"publish", "random-walk"}, "--seed"},
+      {{"publish", "random-walk"}, "--symbols"},
+      {{"publish", "random-walk"}, "--count"},
+      {{"publish", "random-walk"}, "--rate"},
+      {{"topics"}, "--limit"},
+      {{"gateway", "--check-config"}, "--workers"},
+      {{"pub", "a", "b"}, "--every"},
+      {{"sub", "a"}, "--every"},
+      {{"sub", "a"}, "--timeout"},
+      {{"sub", "a"}, "--since"},
+      {{"replay", "a", "--to", "/dev/null"}, "--since"},
+      {{"topics"}, "--every"},
+      {{"top"}, "--every"},
+      {{"broker", "drain"}, "--timeout"},
+      {{"publish", "clock"}, "--every"},
+      {{"publish", "clock"}, "--max-event-bytes"},
+      {{"publish", "quotes", "--file", "/dev/null"}, "--rate"},
+      {{"publish", "quotes", "--file", "/dev/null"}, "--speed"},
+      {{"replay", "--from", "/dev/null"}, "--speed"},
+      {{"publish", "exec", "--topic", "t"}, "--limit"},
+  };
+  for (const Case& each : cases) {
+    for (const char* value : {"-1", "-1s", "-5m", "-0.5", "99999999999999999999", "99999999999999999999d",
+                              "1e400", "nan", "0x10", "1 s"}) {
+      std::vector<const char*> arguments = each.arguments;
+      arguments.insert(arguments.end(), {each.place, value});
+      if (std::string(arguments[1]) == "exec") arguments.push_back("true");
+      const Outcome result = run(arguments);
+      EXPECT_EQ(result.code, ExitCode::usage) << each.place << " " << value;
+      EXPECT_THAT(result.errors, HasSubstr(std::string(each.place) + ": expected ")) << value;
+      EXPECT_THAT(result.errors, HasSubstr("got ")) << each.place;
+    }
+  }
+}
+
+TEST(Program, APayloadThatLooksLikeAnOptionIsAnError) {
+  for (const char* text : {"-hello", "-h1", "-x", "--hello", "--help=x"}) {
+    const Outcome result = run({"pub", "mood", text});
+    EXPECT_EQ(result.code, ExitCode::usage) << text;
+    EXPECT_EQ(result.output, "") << text;
+    EXPECT_NE(result.errors, "") << text;
+  }
+  expect_usage(
+      {"pub", "mood", "-hello"},
+      "backplane pub: unknown option \"-hello\"; if it is TEXT, put -- before it (see backplane pub --help)");
 }
 
 TEST(Program, OptionsThatExcludeEachOtherAreReported) {
