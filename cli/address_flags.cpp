@@ -1,36 +1,11 @@
 #include "cli/address_flags.hpp"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
-#include "core/log/escape.hpp"
+#include "core/net/host_port.hpp"
 #include "core/zmq/socket.hpp"
 
 namespace backplane::cli {
-namespace {
-
-/// @param host  a name, an IPv4 address, or an IPv6 address with or without brackets
-/// @returns the host as an endpoint has it: an IPv6 address is in brackets.
-Result<std::string> endpoint_host(std::string_view host) {
-  std::string_view bare = host;
-  const bool bracketed = bare.size() > 2 && bare.front() == '[' && bare.back() == ']';
-  if (bracketed) bare = bare.substr(1, bare.size() - 2);
-  const bool ipv6 = std::count(bare.begin(), bare.end(), ':') >= 2;
-  const bool good = !bare.empty() && std::all_of(bare.begin(), bare.end(), [&](char c) {
-    const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return alphanumeric || c == '.' || c == '-' || c == '_' || (ipv6 && (c == ':' || c == '%'));
-  });
-  if (!good || (bracketed && !ipv6)) {
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("--broker: expected HOST or HOST,HOST without ports, got \"{}\"", log::escape(host)));
-  }
-  return ipv6 ? fmt::format("[{}]", bare) : std::string(bare);
-}
-
-}  // namespace
-
 void add_address_flags(const Command& command, AddressFlags& flags) {
   const std::string group = "Addresses of the broker (default: the local broker)";
   command
@@ -52,7 +27,7 @@ Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags) {
   std::string_view hosts = flags.broker;
   while (!flags.broker.empty()) {
     const std::size_t comma = hosts.find(',');
-    const auto host = endpoint_host(hosts.substr(0, comma));
+    const auto host = parse_broker_host(hosts.substr(0, comma), "--broker");
     if (!host) return tl::unexpected(host.error());
     brokers.push_back({fmt::format("tcp://{}:5570", *host), fmt::format("tcp://{}:5571", *host),
                        fmt::format("tcp://{}:5572", *host)});

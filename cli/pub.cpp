@@ -114,7 +114,10 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
   }
   ConfirmedPublisher publisher("pub", brokers, payload_bytes_max, waiter,
                                [](std::string_view text) { print_message("pub", text); });
-  if (options.every.count() > 0) publisher.wait_ready(reply_limit);
+  if (const std::string problem = publisher.wait_ready(reply_limit); !problem.empty()) {
+    print_message("pub", problem);
+    return ExitCode::failed;
+  }
   Offer last = Offer::accepted;
   const bool all = repeat(options, waiter, [&] {
     last = publisher.offer(

@@ -138,7 +138,10 @@ class Player {
                    [](std::string_view text) { print_message("replay", text); }) {}
 
   ExitCode play(EventFileReader& file) {
-    publisher_.wait_ready(reply_limit);
+    if (const std::string nobody = publisher_.wait_ready(reply_limit); !nobody.empty()) {
+      print_message("replay", nobody);
+      return ExitCode::failed;
+    }
     playback_.emplace(speed_, Clock::now());
     std::string problem;
     while (!waiter_.stopped() && problem.empty()) {

@@ -29,7 +29,8 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = Waiter::Clock;
 
-/// A running broker replies within a few ms. After this time, the missing broker is reported.
+/// A running broker replies within a few ms. After this time, the missing broker is reported; if nothing
+/// listens there, after refusal_patience.
 constexpr Clock::duration connect_patience = 1s;
 /// If no history has arrived after this time, the control endpoint is checked.
 constexpr Clock::duration history_patience = 3s;
@@ -91,13 +92,14 @@ class BrokerSub {
       const bool more = take_items();
       if (!more) printer_.output().flush();
       if (ended()) break;
+      if (Clock::now() >= refusal_check_at_) check_refusal();
       if (Clock::now() >= report_no_broker_at_ && !report_no_broker()) return ExitCode::failed;
       if (Clock::now() >= check_control_at_) check_control();
-      const auto until =
-          std::min({options_.deadline, client_.wait_until(), report_no_broker_at_, check_control_at_});
+      const auto until = std::min({options_.deadline, client_.wait_until(), report_no_broker_at_,
+                                   check_control_at_, refusal_check_at_});
       (void)waiter_.wait(fds, more ? Clock::time_point::min() : until);
     }
-    return printer_.finish();
+    return printer_.finish(!was_connected_ && printer_.timed_out() ? no_broker_text("cannot reach") : "");
   }
 
  private:
@@ -187,17 +189,39 @@ class BrokerSub {
     }
   }
 
+  /// Diagnoses every broker. The text begins with `verb`.
+  std::string no_broker_text(std::string_view verb) {
+    std::vector<std::string> endpoints;
+    diagnoses_.clear();
+    for (const BrokerEndpoints& broker : brokers_) {
+      endpoints.push_back(broker.egress);
+      diagnoses_.push_back(diagnose(broker.egress, waiter_));
+    }
+    return fmt::format("{} a broker {}", verb, found_text(endpoints, diagnoses_));
+  }
+
+  /// Reports at once that nothing listens, which needs no patience.
+  void check_refusal() {
+    refusal_check_at_ = Clock::time_point::max();
+    if (was_connected_) return;
+    const std::string text = no_broker_text("waiting for");
+    const bool nobody = std::all_of(diagnoses_.begin(), diagnoses_.end(), [](const Diagnosis& each) {
+      return each.found == Diagnosis::Found::unreachable;
+    });
+    if (!nobody) return;
+    report_no_broker_at_ = Clock::time_point::max();
+    reported_ = true;
+    print_message("sub", text);
+  }
+
   /// Reports why there is no broker. @returns false if waiting for one is pointless.
   bool report_no_broker() {
     report_no_broker_at_ = Clock::time_point::max();
-    std::vector<std::string> endpoints;
-    for (const BrokerEndpoints& broker : brokers_) endpoints.push_back(broker.egress);
-    const Diagnosis diagnosis = diagnose(brokers_[client_.status().broker].egress, waiter_);
+    const std::string waiting = no_broker_text("waiting for");
     reported_ = true;
-    const bool hopeless =
-        diagnosis.found == Diagnosis::Found::other_protocol && !was_connected_ && brokers_.size() == 1;
-    print_message("sub", fmt::format("{} a broker at {}: {}", hopeless ? "cannot reach" : "waiting for",
-                                     fmt::join(endpoints, ", "), diagnosis.text));
+    const bool hopeless = diagnoses_.front().found == Diagnosis::Found::other_protocol && !was_connected_ &&
+                          brokers_.size() == 1;
+    print_message("sub", hopeless ? no_broker_text("cannot reach") : waiting);
     return !hopeless;
   }
 
@@ -217,8 +241,10 @@ class BrokerSub {
   Waiter& waiter_;
   std::map<std::string, std::uint64_t, std::less<>> streams_;  // the stream of each topic printed
   Clock::time_point report_no_broker_at_ = Clock::now() + connect_patience;
+  Clock::time_point refusal_check_at_ = Clock::now() + refusal_patience;
   Clock::time_point check_control_at_ = Clock::time_point::max();
-  bool reported_{};  // that there is no broker
+  std::vector<Diagnosis> diagnoses_;  // of the brokers, when they were last looked at
+  bool reported_{};                   // that there is no broker
   bool was_connected_{};
   mq::Context context_;
   std::optional<BrokerRequests> requests_;

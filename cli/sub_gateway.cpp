@@ -53,13 +53,14 @@ class GatewaySub {
         return ExitCode::failed;
       }
       progress_.on_disconnected();
+      problem_ = ended_by.error().text;
       report_lost(ended_by.error());
       const auto until = std::min(Clock::now() + pause_, options_.deadline);
       while (Clock::now() < until && waiter_.wait({}, until)) {
       }
       pause_ = std::min(2 * pause_, pause_max);
     }
-    return printer_.finish();
+    return printer_.finish(was_connected_ ? "" : problem_);
   }
 
  private:
@@ -323,6 +324,7 @@ class GatewaySub {
   bool was_connected_{};
   bool reported_lost_{};
   bool refused_{};
+  std::string problem_ = fmt::format("cannot reach a gateway at {}: it does not reply", address_);
   Clock::duration pause_ = pause_min;
 };
 

@@ -27,10 +27,14 @@ void SubPrinter::count_event() {
   if (output_.full()) output_.flush();
 }
 
-ExitCode SubPrinter::finish() {
+ExitCode SubPrinter::finish(const std::string& never_connected) {
   output_.flush();
   if (!output_.problem().empty()) {
     print_message("sub", output_.problem());
+    return ExitCode::failed;
+  }
+  if (timed_out() && !never_connected.empty()) {
+    print_message("sub", never_connected);
     return ExitCode::failed;
   }
   const bool incomplete =

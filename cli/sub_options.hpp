@@ -48,7 +48,10 @@ class SubPrinter {
   [[nodiscard]] bool timed_out() const noexcept { return Waiter::Clock::now() >= options_.deadline; }
 
   /// Writes the rest, and reports an error if there is one.
-  [[nodiscard]] ExitCode finish();
+  /// @param never_connected  why there never was a connection; empty if there was one. At --timeout, that is
+  /// an
+  ///                         error.
+  [[nodiscard]] ExitCode finish(const std::string& never_connected = {});
 
  private:
   const SubOptions& options_;

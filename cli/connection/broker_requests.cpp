@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Connecting to a running broker takes a few ms. After this time, the next broker is tried.
+/// After this time, the next broker is tried.
 constexpr Waiter::Clock::duration connect_patience = 1s;
 /// The limit of BrokerControl, which counts from the sending of a request. Those of our callers are shorter.
 constexpr std::chrono::milliseconds reply_limit = 1min;
@@ -47,9 +47,13 @@ Error BrokerRequests::no_reply(bool connected, std::chrono::milliseconds waited)
     return {ErrorCode::timeout,
             fmt::format("the broker at {} did not reply within {}", broker().control, waited_text(waited))};
   }
-  std::vector<std::string> endpoints;
-  for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
-  return no_broker(endpoints, waited, waiter_);
+  return no_broker(endpoints(), waited, waiter_);
+}
+
+std::vector<std::string> BrokerRequests::endpoints() const {
+  std::vector<std::string> all;
+  for (const BrokerEndpoints& each : brokers_) all.push_back(each.control);
+  return all;
 }
 
 /// @param send  `send(requests, handler)` sends the request; called again for each broker that is tried
@@ -62,8 +66,13 @@ Result<T> BrokerRequests::request(Send send, Clock::time_point until) {
   };
   send_it();
   auto patience_end = begun + connect_patience;
+  auto refusal_check = begun + refusal_patience;
   bool diagnosed = false;
   while (!reply->has_value() && !waiter_.stopped() && Clock::now() < until) {
+    if (!control_->connected() && Clock::now() >= refusal_check) {
+      refusal_check = Clock::time_point::max();
+      if (auto nobody = nothing_listens(endpoints(), waiter_)) return tl::unexpected(std::move(*nobody));
+    }
     const bool may_fail_over = brokers_.size() > 1 && !control_->connected();
     if (may_fail_over && Clock::now() >= patience_end) {
       at_ = (at_ + 1) % brokers_.size();
@@ -77,7 +86,8 @@ Result<T> BrokerRequests::request(Send send, Clock::time_point until) {
       if (diagnose(broker().control, waiter_).found == Diagnosis::Found::other_protocol) break;
     }
     const bool impatient = may_fail_over || (!diagnosed && !control_->connected());
-    turn(impatient ? std::min(until, patience_end) : until);
+    const auto next_check = control_->connected() ? Clock::time_point::max() : refusal_check;
+    turn(std::min(impatient ? std::min(until, patience_end) : until, next_check));
   }
   if (!reply->has_value()) {
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - begun);

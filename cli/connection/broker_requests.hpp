@@ -19,7 +19,8 @@
 namespace backplane::cli {
 
 /// Sends control requests to the first of some brokers that it can connect to. Lives on the main thread; owns
-/// its connection. Each request blocks until its reply has arrived, `limit` is over or the waiter is stopped.
+/// its connection. Each request blocks until its reply has arrived, `limit` is over or the waiter is stopped;
+/// if nothing listens at any of the brokers, it returns an error at once.
 /// Errors name the endpoint, and say what was found there if it did not reply.
 class BrokerRequests {
  public:
@@ -54,6 +55,7 @@ class BrokerRequests {
   void connect();
   /// Does the work that is due, or waits for some.
   void turn(Clock::time_point until);
+  [[nodiscard]] std::vector<std::string> endpoints() const;
   [[nodiscard]] Error no_reply(bool connected, std::chrono::milliseconds waited);
 
   mq::Context& context_;

@@ -60,10 +60,18 @@ void ConfirmedPublisher::report() {
   was_ready_ = was_ready_ || status.ready;
 }
 
-void ConfirmedPublisher::wait_ready(std::chrono::milliseconds limit) {
+std::string ConfirmedPublisher::wait_ready(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
-  while (!publisher_.status().ready && Clock::now() < until && waiter_.wait({}, until)) {
+  auto refusal_check = Clock::now() + refusal_patience;
+  while (!publisher_.status().ready && Clock::now() < until &&
+         waiter_.wait({}, std::min(until, refusal_check))) {
+    if (Clock::now() < refusal_check || publisher_.status().ready) continue;
+    refusal_check = Clock::time_point::max();
+    std::vector<std::string> endpoints;
+    for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.ingress);
+    if (const auto nobody = nothing_listens(endpoints, waiter_)) return nobody->text;
   }
+  return {};
 }
 
 Offer ConfirmedPublisher::offer(const std::function<Offer(Publisher&)>& offer,

@@ -31,7 +31,8 @@ class ConfirmedPublisher {
 
   /// Blocks until a broker is connected, `limit` at most, so that connecting does not disturb the pace of the
   /// events.
-  void wait_ready(std::chrono::milliseconds limit);
+  /// @returns at once why there is no broker, if nothing listens at any of them; else an empty string.
+  [[nodiscard]] std::string wait_ready(std::chrono::milliseconds limit);
 
   /// Calls `offer`, again and again while the bound on unconfirmed events is reached. Blocks until the event
   /// is accepted or refused, the waiter is stopped, or the broker has confirmed nothing for `limit`.

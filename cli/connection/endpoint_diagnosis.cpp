@@ -49,7 +49,10 @@ Diagnosis diagnose_tcp(const HostPort& place, Waiter& waiter) {
   using Found = Diagnosis::Found;
   const auto until = Waiter::Clock::now() + 1s;
   auto connection = TcpConnection::open(place, waiter, until);
-  if (!connection) return {connection.error().text, Found::no_reply};
+  if (!connection) {
+    const bool timeout = connection.error().code == ErrorCode::timeout;
+    return {connection.error().text, timeout ? Found::no_reply : Found::unreachable};
+  }
   Received received = read_greeting(*connection, waiter, until);
   if (received.text.empty() && !received.closed) {
     // It may be a web server, a gateway, or a broker that hangs. Only a broker that hangs does not reply to
@@ -77,9 +80,9 @@ Diagnosis diagnose(const std::string& endpoint, Waiter& waiter) {
   }
   if (endpoint.starts_with(ipc)) {
     struct stat status {};
-    const bool exists = ::stat(endpoint.substr(ipc.size()).c_str(), &status) == 0;
-    return {exists ? "the socket exists but nothing replies" : "there is no such socket",
-            Diagnosis::Found::no_reply};
+    if (::stat(endpoint.substr(ipc.size()).c_str(), &status) == 0)
+      return {"the socket exists but nothing replies", Diagnosis::Found::no_reply};
+    return {"there is no such socket", Diagnosis::Found::unreachable};
   }
   return {"nothing replies there", Diagnosis::Found::no_reply};
 }
@@ -88,11 +91,33 @@ std::string waited_text(std::chrono::milliseconds waited) {
   return fmt::format("{} s", std::max<std::int64_t>(1, waited.count() / 1000));
 }
 
+std::string found_text(const std::vector<std::string>& endpoints, const std::vector<Diagnosis>& diagnoses,
+                       std::string_view within) {
+  const bool same = std::all_of(diagnoses.begin(), diagnoses.end(),
+                                [&](const Diagnosis& each) { return each.text == diagnoses.front().text; });
+  if (same) return fmt::format("at {}{}: {}", fmt::join(endpoints, ", "), within, diagnoses.front().text);
+  std::string text;
+  for (std::size_t at = 0; at < diagnoses.size(); ++at) {
+    text += fmt::format("{}at {}: {}", at == 0 ? "" : "; ", endpoints[at], diagnoses[at].text);
+  }
+  return text + std::string(within.empty() ? "" : ";") + std::string(within);
+}
+
 Error no_broker(const std::vector<std::string>& endpoints, std::chrono::milliseconds waited, Waiter& waiter) {
+  std::vector<Diagnosis> diagnoses;
+  for (const std::string& each : endpoints) diagnoses.push_back(diagnose(each, waiter));
   if (waiter.stopped()) return {ErrorCode::unavailable, "interrupted"};
   return {ErrorCode::unavailable,
-          fmt::format("cannot reach a broker at {} within {}: {}", fmt::join(endpoints, ", "),
-                      waited_text(waited), diagnose(endpoints.back(), waiter).text)};
+          "cannot reach a broker " + found_text(endpoints, diagnoses, " within " + waited_text(waited))};
+}
+
+std::optional<Error> nothing_listens(const std::vector<std::string>& endpoints, Waiter& waiter) {
+  std::vector<Diagnosis> diagnoses;
+  for (const std::string& each : endpoints) {
+    diagnoses.push_back(diagnose(each, waiter));
+    if (diagnoses.back().found != Diagnosis::Found::unreachable || waiter.stopped()) return std::nullopt;
+  }
+  return Error{ErrorCode::unavailable, "cannot reach a broker " + found_text(endpoints, diagnoses)};
 }
 
 }  // namespace backplane::cli

@@ -35,6 +35,7 @@ class StoredEvents::Impl final : public ReaderListener {
     values_.clear();
     problem_.reset();
     for (const std::string& pattern : patterns) requests_.push_back(reader_.retained(pattern));
+    refusal_check_ = begun + refusal_patience;
     while (!requests_.empty() && !problem_ && !waiter_.stopped() && Clock::now() < begun + limit) {
       turn(begun + limit);
     }
@@ -54,12 +55,13 @@ class StoredEvents::Impl final : public ReaderListener {
     missing_.clear();
     problem_.reset();
     last_reply_ = Clock::now();
+    refusal_check_ = last_reply_ + refusal_patience;
     const std::uint64_t request = reader_.replay(pattern, from);
-    while (replaying_ && !waiter_.stopped() && Clock::now() < last_reply_ + silence_limit) {
+    while (replaying_ && !problem_ && !waiter_.stopped() && Clock::now() < last_reply_ + silence_limit) {
       turn(last_reply_ + silence_limit);
     }
     reader_.cancel(request);
-    if (replaying_ && !waiter_.stopped()) problem_ = no_reply(last_reply_);
+    if (replaying_ && !problem_ && !waiter_.stopped()) problem_ = no_reply(last_reply_);
     if (problem_) return tl::unexpected(*problem_);
     return missing_;
   }
@@ -98,6 +100,13 @@ class StoredEvents::Impl final : public ReaderListener {
 
  private:
   void turn(Clock::time_point until) {
+    const bool connected = reader_.status().control_connected;
+    if (Clock::now() >= refusal_check_ && !connected) {
+      refusal_check_ = Clock::time_point::max();
+      problem_ = nothing_listens(endpoints(), waiter_);
+      if (problem_) return;
+    }
+    if (!connected) until = std::min(until, refusal_check_);
     if (reader_.do_work(Clock::now()) > 0 || reader_.pending()) {
       (void)waiter_.wait({}, Clock::time_point::min());
       return;
@@ -110,14 +119,19 @@ class StoredEvents::Impl final : public ReaderListener {
     if (reader_.status().control_connected && !waiter_.stopped()) {
       return {ErrorCode::timeout, "the broker did not reply within " + waited_text(waited)};
     }
-    std::vector<std::string> endpoints;
-    for (const BrokerEndpoints& each : brokers_) endpoints.push_back(each.control);
-    return no_broker(endpoints, waited, waiter_);
+    return no_broker(endpoints(), waited, waiter_);
+  }
+
+  [[nodiscard]] std::vector<std::string> endpoints() const {
+    std::vector<std::string> all;
+    for (const BrokerEndpoints& each : brokers_) all.push_back(each.control);
+    return all;
   }
 
   std::vector<BrokerEndpoints> brokers_;
   Waiter& waiter_;
   std::optional<Error> problem_;
+  Clock::time_point refusal_check_ = Clock::time_point::max();
 
   // While last_values() runs.
   std::vector<std::uint64_t> requests_;

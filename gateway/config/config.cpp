@@ -33,19 +33,8 @@ Result<void> check_pattern_text(std::string_view value, std::string_view where) 
   return {};
 }
 
-/// The endpoint of a host; IPv6 in brackets.
-std::string endpoint_of(std::string_view host, int port) {
-  const bool bare_ipv6 = std::count(host.begin(), host.end(), ':') >= 2 && !host.starts_with('[');
-  return bare_ipv6 ? fmt::format("tcp://[{}]:{}", host, port) : fmt::format("tcp://{}:{}", host, port);
-}
-
 Result<void> check_host(std::string_view value, std::string_view where) {
-  const bool has_port = std::count(value.begin(), value.end(), ':') == 1;
-  if (value.empty() || has_port || !mq::check_endpoint(endpoint_of(value, 5570), where)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{}: expected a host without a port, got \"{}\"", where, value));
-  }
-  return {};
+  return parse_broker_host(value, where).map([](const std::string&) {});
 }
 
 void describe_backplane(config::Section& section, BackplaneConfig& backplane) {
@@ -148,8 +137,10 @@ void check_reachable(config::Section& section, const GatewayConfig& gateway) {
 std::vector<BrokerEndpoints> BackplaneConfig::endpoints() const {
   if (brokers.empty()) return {{ingress, egress, control}};
   std::vector<BrokerEndpoints> all;
-  for (const std::string& host : brokers) {
-    all.push_back({endpoint_of(host, 5570), endpoint_of(host, 5571), endpoint_of(host, 5572)});
+  for (const std::string& each : brokers) {
+    const std::string host = parse_broker_host(each, "brokers").value_or(each);
+    all.push_back({fmt::format("tcp://{}:5570", host), fmt::format("tcp://{}:5571", host),
+                   fmt::format("tcp://{}:5572", host)});
   }
   return all;
 }

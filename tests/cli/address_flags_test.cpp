@@ -36,14 +36,27 @@ TEST(AddressFlags, AnIpv6AddressMayHaveBrackets) {
   EXPECT_EQ(resolve({.egress = "tcp://[::1]:9"}).value()[0].egress, "tcp://[::1]:9");
 }
 
+TEST(AddressFlags, ADefaultPortMayFollowTheHost) {
+  for (const char* port : {":5570", ":5571", ":5572"}) {
+    EXPECT_EQ(resolve({.broker = std::string("host7") + port}), resolve({.broker = "host7"}));
+    EXPECT_EQ(resolve({.broker = std::string("[::1]") + port}), resolve({.broker = "::1"}));
+    EXPECT_EQ(resolve({.broker = std::string("a") + port + ",b"}), resolve({.broker = "a,b"}));
+  }
+  for (const char* wrong : {"host7:", "host7:0", "host7:55700", "host7:5574", "[::1]:80", "[host7]:5570",
+                            ":5570", "host7:5570:5570x", "tcp://host7:5570"}) {
+    EXPECT_FALSE(resolve({.broker = wrong})) << wrong;
+  }
+}
+
 TEST(AddressFlags, AnEndpointReplacesThatOfTheHost) {
   EXPECT_THAT(resolve({.broker = "host7", .egress = "ipc:///tmp/out"}).value(),
               ElementsAre(BrokerEndpoints{"tcp://host7:5570", "ipc:///tmp/out", "tcp://host7:5572"}));
 }
 
 TEST(AddressFlags, AnErrorNamesTheFlag) {
-  EXPECT_EQ(error_of({.broker = "host7:5570"}),
-            "--broker: expected HOST or HOST,HOST without ports, got \"host7:5570\"");
+  EXPECT_EQ(error_of({.broker = "host7:7000"}),
+            "--broker: expected HOST without a port, got \"host7:7000\"; for other ports than 5570, 5571 and "
+            "5572, use --ingress tcp://host7:PORT, --egress tcp://host7:PORT and --control tcp://host7:PORT");
   EXPECT_EQ(error_of({.broker = "a,,b"}), "--broker: expected HOST or HOST,HOST without ports, got \"\"");
   EXPECT_EQ(error_of({.broker = "a b"}), "--broker: expected HOST or HOST,HOST without ports, got \"a b\"");
   EXPECT_EQ(error_of({.egress = "host7"}),

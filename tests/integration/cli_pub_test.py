@@ -128,9 +128,7 @@ class PubWithoutABroker(BackplaneTest):
     def test_no_broker_is_one_line(self):
         pub = self.run_program("pub", "n", "x", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 1)
-        self.assertRegex(pub.err[0], f"^backplane pub: no broker at {INGRESS} confirmed the event within 5 s: "
-                                     "nothing listens there$")
-        self.assertEqual(len(pub.err), 1)
+        self.assertEqual(pub.err, [f"backplane pub: cannot reach a broker at {INGRESS}: nothing listens there"])
 
     def test_pub_reports_the_loss_of_its_broker_and_waits_for_it(self):
         broker = self.start_broker()

@@ -305,7 +305,7 @@ class Views(BackplaneTest):
                 process = self.run_program(*command, *ENDPOINTS)
                 self.assertEqual(process.wait_exit(), 1, process.transcript())
                 self.assertEqual((len(process.err), process.out), (1, []), process.transcript())
-                self.assertRegex(process.err[0], f"^backplane .*: cannot reach a broker at {CONTROL} within [0-9]+ s: "
+                self.assertRegex(process.err[0], f"^backplane .*: cannot reach a broker at {CONTROL}: "
                                                  "nothing listens there$")
 
     def test_a_server_that_is_no_broker_is_one_line(self):
