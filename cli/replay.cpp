@@ -17,6 +17,7 @@
 #include "cli/console/event_writer.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/console/output.hpp"
+#include "cli/console/output_file.hpp"
 #include "cli/console/units.hpp"
 #include "cli/input/event_file.hpp"
 #include "cli/input/playback.hpp"
@@ -55,9 +56,8 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_argument, std::move(text));
 }
 
-Result<Descriptor> open_file(const std::string& name, int flags, int standard) {
-  constexpr mode_t mode = 0644;
-  Descriptor file(name == "-" ? ::dup(standard) : ::open(name.c_str(), flags | O_CLOEXEC, mode));
+Result<Descriptor> open_input(const std::string& name) {
+  Descriptor file(name == "-" ? ::dup(STDIN_FILENO) : ::open(name.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return wrong(fmt::format("{}: {}", name, std::strerror(errno)));
   return file;
 }
@@ -93,10 +93,10 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
                         fmt::format("--format: expected proto, json, text, text+offset or value, got \"{}\"",
                                     flags.format)});
   }
-  const auto file = open_file(flags.to, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
+  auto file = OutputFile::open(flags.to);
   if (!file) return print_error("replay", file.error());
 
-  Output output(file->get(), flags.to == "-" ? "standard output" : flags.to, &waiter);
+  Output output(file->fd(), file->name(), &waiter);
   EventWriter writer(*format);
   mq::Context context;
   std::uint64_t events = 0;
@@ -116,6 +116,11 @@ ExitCode save(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
     return ExitCode::failed;
   }
   if (!missing) return print_error("replay", missing.error());
+  if (waiter.stopped() && file->replaces()) {
+    print_message("replay", fmt::format("interrupted; {} is unchanged", flags.to));
+    return ExitCode::failed;
+  }
+  if (auto complete = file->commit(); !complete) return print_error("replay", complete.error());
   if (!missing->empty()) print_message("replay", *missing);
   if (!output.closed()) {
     print_summary(fmt::format("{} of {} written to {}", counted(events, "event"),
@@ -231,7 +236,7 @@ ExitCode play(const ReplayFlags& flags, const std::vector<BrokerEndpoints>& brok
                                          fmt::format("--under: expected a topic, got \"{}\"", flags.under)});
     }
   }
-  const auto file = open_file(flags.from, O_RDONLY, STDIN_FILENO);
+  const auto file = open_input(flags.from);
   if (!file) return print_error("replay", file.error());
   EventFileReader reader(file->get(), flags.from == "-" ? "standard input" : flags.from);
   return Player(flags, *speed, brokers, waiter).play(reader);

@@ -33,6 +33,7 @@ bool is_writable(int fd, std::chrono::milliseconds limit) {
 
 Output::Output(int fd, std::string name, Waiter* waiter) : fd_(fd), waiter_(waiter), name_(std::move(name)) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // above the limit of `ulimit -f`, writing is an error
   struct stat file {};
   if (::fstat(fd_, &file) != 0) return;
   if (S_ISSOCK(file.st_mode)) kind_ = Kind::socket;

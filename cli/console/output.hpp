@@ -13,8 +13,8 @@
 namespace backplane::cli {
 
 /// Buffers bytes, and writes them in large pieces. Lives on the main thread. The constructor makes the whole
-/// process ignore SIGPIPE, so that a reader that exits (`| head -3`) is not an error. A terminal that closes
-/// is such a reader, too.
+/// process ignore SIGPIPE, so that a reader that exits (`| head -3`) is not an error, and SIGXFSZ, so that a
+/// file that is too large is one. A terminal that closes is a reader that exits, too.
 class Output {
  public:
   /// @param fd      the descriptor to write to; not owned

@@ -118,6 +118,86 @@ class Replay(BackplaneTest):
         played = self.replay("--from", self.file, code=1)
         self.assertRegex(played.err[0], "is this an event file\\?$")
 
+    def check_unchanged(self, text):
+        self.assertEqual(pathlib.Path(self.file).read_text(encoding="utf-8"), text)
+        self.assertEqual([path.name for path in pathlib.Path(self.file).parent.iterdir()], ["day.events"])
+
+    def test_without_a_broker_the_file_is_unchanged(self):
+        self.broker.end()
+        pathlib.Path(self.file).write_text("yesterday", encoding="utf-8")
+        self.replay(">", "--to", self.file, code=1)
+        self.check_unchanged("yesterday")
+
+    def test_with_wrong_usage_the_file_is_unchanged(self):
+        pathlib.Path(self.file).write_text("yesterday", encoding="utf-8")
+        for wrong in (["--since", "x"], ["--format", "x"], ["--broker", "a b"], ["--strict=1"]):
+            self.replay(">", "--to", self.file, *wrong, code=2)
+            self.check_unchanged("yesterday")
+
+    def publish_megabytes(self, count):
+        pub = self.run_program("pub", "n", "x" * 100_000, "--count", str(10 * count), *ENDPOINTS)
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
+
+    def test_on_a_full_disk_the_file_is_unchanged(self):
+        self.publish_megabytes(2)
+        pathlib.Path(self.file).write_text("yesterday", encoding="utf-8")
+        saved = self.run_process(["prlimit", "--fsize=1000000", "--", PROGRAM, "replay", "n", "--to", self.file, *ENDPOINTS])
+        self.assertEqual(saved.wait_exit(), 1, saved.transcript())
+        self.assertEqual(saved.err, [f"backplane replay: {self.file}: File too large"])
+        self.check_unchanged("yesterday")
+
+    def test_if_the_broker_is_lost_or_a_signal_comes_the_file_is_unchanged(self):
+        self.publish_megabytes(30)
+        for name in ("SIGINT", "SIGTERM", "kill the broker"):
+            with self.subTest(name):
+                pathlib.Path(self.file).write_text("yesterday", encoding="utf-8")
+                saved = self.run_program("replay", "n", "--to", self.file, *ENDPOINTS)
+                # The file beside grows.
+                deadline = time.monotonic() + 60
+                while not any(path.name.startswith(".day.events.") and path.stat().st_size > 0
+                              for path in pathlib.Path(self.file).parent.iterdir()):
+                    self.assertLess(time.monotonic(), deadline)
+                    if not saved.running():
+                        self.skipTest("the replay was complete before it could be interrupted")
+                if name == "kill the broker":
+                    self.broker.kill()
+                else:
+                    saved.signal(getattr(signal, name))
+                self.assertEqual(saved.wait_exit(), 1, saved.transcript())
+                self.check_unchanged("yesterday")
+
+    def test_a_complete_file_keeps_permissions_and_links(self):
+        self.publish_one_of_each()
+        folder = pathlib.Path(self.file).parent
+        target = folder / "target.events"
+        target.write_text("yesterday", encoding="utf-8")
+        target.chmod(0o600)
+        pathlib.Path(self.file).symlink_to("target.events")
+        self.replay("n.>", "--to", self.file)
+        self.assertTrue(pathlib.Path(self.file).is_symlink())
+        self.assertGreater(target.stat().st_size, 20)
+        self.assertEqual(target.stat().st_mode & 0o777, 0o600)
+        new = folder / "new.events"
+        dangling = folder / "dangling.events"
+        dangling.symlink_to(new)
+        self.replay("n.>", "--to", str(dangling))
+        self.assertEqual(new.read_bytes(), target.read_bytes())
+        self.assertEqual(sorted(path.name for path in folder.iterdir()),
+                         ["dangling.events", "day.events", "new.events", "target.events"])
+
+    def test_devices_and_pipes_are_written_directly(self):
+        self.publish_one_of_each()
+        self.replay("n.>", "--to", "/dev/null")
+        self.assertTrue(pathlib.Path("/dev/null").is_char_device())
+        full = self.replay("n.>", "--to", "/dev/full", code=1)
+        self.assertEqual(full.err, ["backplane replay: /dev/full: No space left on device"])
+        self.assertEqual(self.replay("n.text", "--to", "/dev/stdout", "--format", "text").out[0], "n.text text")
+
+    def test_a_place_that_cannot_be_written_is_wrong_usage(self):
+        folder = str(pathlib.Path(self.file).parent)
+        for place in (folder, folder + "/", folder + "/none/day.events"):
+            self.assertIn(place, self.replay("n.>", "--to", place, code=2).err[0])
+
     def test_a_signal_ends_a_slow_replay(self):
         pub = self.run_program("pub", "n", "x", "--count", "2", "--every", "500ms", *ENDPOINTS)
         self.assertEqual(pub.wait_exit(), 0)
