@@ -87,11 +87,11 @@ Result<std::unique_ptr<google::protobuf::Message>> make_message(JsonMessages& ty
 }
 
 /// Why the publisher did not accept an event.
-std::string describe(Offer offer, const PubOptions& options) {
+std::string describe(Offer offer, const PubOptions& options, std::uint64_t event_bytes_max) {
   switch (offer) {
     case Offer::too_large:
-      return fmt::format("expected a payload of at most {} bytes, got {}", payload_bytes_max,
-                         options.payload ? options.payload->size() : 0);
+      return fmt::format("cannot publish {} bytes: the broker accepts events of at most {} bytes",
+                         options.payload ? options.payload->size() : 0, event_bytes_max);
     case Offer::bad_topic:
       return fmt::format("TOPIC: cannot publish to \"{}\"", options.topic);
     case Offer::backpressured:
@@ -129,14 +129,15 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
         reply_limit);
     return last == Offer::accepted;
   });
+  const std::uint64_t event_bytes_max = publisher.event_bytes_max();
   const std::string problem = publisher.finish(reply_limit);
   if (!problem.empty()) {
     print_message("pub", problem);
     return ExitCode::failed;
   }
   if (all || waiter.stopped()) return ExitCode::done;
-  print_message("pub", describe(last, options));
-  return last == Offer::backpressured ? ExitCode::failed : ExitCode::usage;
+  print_message("pub", describe(last, options, event_bytes_max));
+  return last == Offer::bad_topic ? ExitCode::usage : ExitCode::failed;
 }
 
 ExitCode publish_to_gateway(const PubOptions& options, const std::string& address, Waiter& waiter) {

@@ -196,7 +196,8 @@ class Player {
     }
     if (offer == Offer::bad_topic) return fmt::format("cannot publish to \"{}\": not a topic", topic);
     if (offer == Offer::too_large)
-      return fmt::format("cannot publish an event of {}: larger than 1 MiB", topic);
+      return fmt::format("cannot publish an event of {}: the broker accepts at most {} bytes", topic,
+                         publisher_.event_bytes_max());
     return waiter_.stopped() ? "" : "cannot publish: the broker has stopped confirming events";
   }
 

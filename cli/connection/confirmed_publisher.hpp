@@ -39,6 +39,9 @@ class ConfirmedPublisher {
   /// @returns the last result of `offer`.
   [[nodiscard]] Offer offer(const std::function<Offer(Publisher&)>& offer, std::chrono::milliseconds limit);
 
+  /// The limit on one event now: ours, or the connected broker's if it is lower.
+  [[nodiscard]] std::uint64_t event_bytes_max() const { return publisher_.status().event_bytes_max; }
+
   /// Blocks until the broker has admitted or refused every event, or has confirmed nothing for `limit`, and
   /// closes the publisher.
   /// @returns why not all events were admitted, as one line; empty if all were.
