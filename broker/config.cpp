@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "core/metrics/listener.hpp"
+#include "core/net/endpoint_addresses.hpp"
 #include "core/net/host_port.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
@@ -72,6 +73,11 @@ Listening listening(std::string_view address) {
       any_port ? fmt::format("{}0", address.substr(0, address.size() - 1)) : std::string(address);
   Listening at{parse_host_port(numbered, "endpoint").value_or(HostPort{})};
   if (at.place.host == "*") at.place.host = "0.0.0.0";
+  if (is_localhost(at.place.host)) {
+    at.place.host = "localhost";
+    at.is_address = true;
+    return at;
+  }
   if (auto written = written_address(at.place.host)) {
     at.place.host = std::move(*written);
     at.is_address = true;
@@ -186,6 +192,7 @@ class Claims {
 
   static bool overlap(const std::string& a, const std::string& b) {
     const auto takes_all_of = [](const std::string& all, const std::string& host) {
+      if (all == "localhost") return host == "127.0.0.1" || host == "::1";
       return all == "::" || (all == "0.0.0.0" && host.find(':') == std::string::npos);
     };
     return a == b || takes_all_of(a, b) || takes_all_of(b, a);

@@ -24,10 +24,10 @@ struct RetentionConfig {
 struct BackplaneConfig {
   std::string name = "default";
   std::string identity;  ///< "": the host's name and the ingress endpoint
-  std::string ingress = "tcp://127.0.0.1:5570";
-  std::string egress = "tcp://127.0.0.1:5571";
-  std::string control = "tcp://127.0.0.1:5572";
-  std::string raw = "tcp://127.0.0.1:5574";
+  std::string ingress = "tcp://localhost:5570";
+  std::string egress = "tcp://localhost:5571";
+  std::string control = "tcp://localhost:5572";
+  std::string raw = "tcp://localhost:5574";
 
   std::size_t max_event_bytes = 1u << 20;
   std::size_t max_topics = 1'000'000;
@@ -45,7 +45,7 @@ struct BackplaneConfig {
 
 struct BrokerConfig {
   std::vector<BackplaneConfig> backplanes{BackplaneConfig{}};
-  std::string metrics = "127.0.0.1:9570";
+  std::string metrics = "localhost:9570";
 };
 
 /// Describes the `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an

@@ -122,14 +122,14 @@ void add_broker(const Command& program) {
   const auto add = [&](const std::string& name, std::optional<std::string>& value, const std::string& about) {
     command.add_option(name, value, about).value_name("ENDPOINT");
   };
-  add("--ingress", flags->ingress, "Endpoint for publishers (default: tcp://127.0.0.1:5570)");
-  add("--egress", flags->egress, "Endpoint for subscribers (default: tcp://127.0.0.1:5571)");
-  add("--control", flags->control, "Endpoint for requests (default: tcp://127.0.0.1:5572)");
+  add("--ingress", flags->ingress, "Endpoint for publishers (default: tcp://localhost:5570)");
+  add("--egress", flags->egress, "Endpoint for subscribers (default: tcp://localhost:5571)");
+  add("--control", flags->control, "Endpoint for requests (default: tcp://localhost:5572)");
   add("--raw", flags->raw,
-      "Endpoint for PUB sockets that send raw bytes, or off (default: tcp://127.0.0.1:5574)");
+      "Endpoint for PUB sockets that send raw bytes, or off (default: tcp://localhost:5574)");
   command
       .add_option("--metrics", flags->metrics,
-                  "Address of /metrics, /healthz and /readyz, or off (default: 127.0.0.1:9570)")
+                  "Address of /metrics, /healthz and /readyz, or off (default: localhost:9570)")
       .value_name("HOST:PORT");
   command.set_footer(
       "Examples:\n"

@@ -90,7 +90,7 @@ void add_gateway(const Command& program) {
   const Command command = program.add_command(
       "gateway", "Run a gateway, which lets TCP clients (nc, curl, browsers, devices) subscribe and publish");
   add_configuration(command, flags->configuration);
-  command.add_option("--listen", flags->listen, "Address for clients (default: 127.0.0.1:1601); repeatable")
+  command.add_option("--listen", flags->listen, "Address for clients (default: localhost:1601); repeatable")
       .value_name("HOST:PORT");
   command
       .add_option("--workers", flags->workers,

@@ -16,6 +16,7 @@
 #include "cli/supervision/status_poller.hpp"
 #include "cli/supervision/supervisor.hpp"
 #include "core/log/line_writer.hpp"
+#include "core/net/endpoint_addresses.hpp"
 #include "core/process/child.hpp"
 #include "core/process/signals.hpp"
 
@@ -44,6 +45,17 @@ std::string typed_path(const std::string& executable) {
   if (error) return executable;
   const std::string relative = std::filesystem::path(executable).lexically_relative(here).string();
   return relative.empty() || relative.starts_with("..") ? executable : relative;
+}
+
+/// A bound endpoint or address as the configuration has it: localhost is bound as both 127.0.0.1 and ::1.
+std::string as_configured(std::string bound, std::string_view configured) {
+  constexpr std::string_view tcp = "tcp://";
+  if (configured.starts_with(tcp)) configured.remove_prefix(tcp.size());
+  if (!is_localhost(configured.substr(0, configured.rfind(':')))) return bound;
+  const std::string_view first = localhost_addresses().front();
+  if (const std::size_t at = bound.find(first); at != std::string::npos)
+    bound.replace(at, first.size(), "localhost");
+  return bound;
 }
 
 /// Runs `backplane up`, from the first child process to the last. Lives on the main thread; owns the
@@ -135,11 +147,17 @@ Outcome Up::start_broker() {
   if (count == 1) {
     // After a restart it has the same endpoints, also if their ports were picked: its clients find it again.
     std::vector<std::string> again = command({"broker"}, true);
-    for (const std::string_view key : {"ingress", "egress", "control", "raw", "metrics"}) {
+    const broker::BackplaneConfig& backplane = configuration_.broker.backplanes.front();
+    for (const auto& [key, configured] :
+         {std::pair<std::string_view, const std::string&>{"ingress", backplane.ingress},
+          {"egress", backplane.egress},
+          {"control", backplane.control},
+          {"raw", backplane.raw},
+          {"metrics", configuration_.broker.metrics}}) {
       const std::string endpoint = ready_value(daemons_.broker.front(), key);
       if (endpoint.empty()) continue;
       again.push_back(fmt::format("--{}", key));
-      again.push_back(endpoint);
+      again.push_back(as_configured(endpoint, configured));
     }
     supervisor_.set_arguments("the broker", std::move(again));
   }
@@ -162,7 +180,10 @@ Outcome Up::start_gateway() {
   daemons_.gateway = supervisor_.ready_lines("the gateway").front();
   // After a restart it has the same ports, also if they were picked. The ports of feeds are in the
   // configuration, and two listeners cannot have the same one.
-  for (const std::string& place : gateway_addresses(daemons_, /*feeds=*/false)) {
+  const std::vector<std::string> places = gateway_addresses(daemons_, /*feeds=*/false);
+  const std::vector<std::string>& listen = configuration_.gateway.first.listen;
+  for (std::size_t at = 0; at < places.size(); ++at) {
+    const std::string place = at < listen.size() ? as_configured(places[at], listen[at]) : places[at];
     arguments.insert(arguments.end(), {"--listen", place});
   }
   supervisor_.set_arguments("the gateway", std::move(arguments));

@@ -11,6 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "core/net/endpoint_addresses.hpp"
+
 namespace backplane::fanout {
 namespace {
 
@@ -39,17 +41,51 @@ Listeners::~Listeners() = default;
 Result<Listener> Listeners::listen(std::string_view address) {
   const auto parsed = parse_host_port(address, "listen");
   if (!parsed) return tl::unexpected(parsed.error());
+  if (is_localhost(parsed->host)) return listen_localhost(parsed->port, address);
   auto resolved = look_up(*parsed);
   if (!resolved) return tl::unexpected(resolved.error());
-  const auto refused = [&] {
+  auto listener = listen_on(*resolved);
+  if (listener) return listener;
+  return fail(listener.error().code, fmt::format("cannot listen on {}: {}", address, listener.error().text));
+}
+
+// Both loopback addresses have the same port. Without IPv6, there is only one of them.
+Result<Listener> Listeners::listen_localhost(std::uint16_t port, std::string_view address) {
+  constexpr int attempts_max = 20;  // a port that is free on one address may be taken on the other
+  for (int attempt = 0;; ++attempt) {
+    auto first = look_up({"127.0.0.1", port}).and_then([&](const Address& at) { return listen_on(at); });
+    if (!first) {
+      return fail(first.error().code, fmt::format("cannot listen on {}: {}", address, first.error().text));
+    }
+    const std::uint16_t chosen = parse_host_port(first->address, "listen").value_or(HostPort{}).port;
+    auto second = look_up({"::1", chosen}).and_then([&](const Address& at) { return listen_on(at); });
+    if (second) listener_of_.back() = first->index;
+    if (second || second.error().code == ErrorCode::not_found) return first;
+    sockets_.pop_back();
+    listener_of_.pop_back();
+    if (port != 0 || second.error().code != ErrorCode::unavailable || attempt == attempts_max) {
+      return fail(second.error().code,
+                  fmt::format("cannot listen on [::1]:{}: {}", chosen, second.error().text));
+    }
+  }
+}
+
+/// @returns an error that does not name the address: unavailable if the port is taken, not_found if this
+/// machine
+///          has no such address.
+Result<Listener> Listeners::listen_on(const Address& at) {
+  const auto refused = [] {
     const int error = errno;
-    return fail(error == EADDRINUSE ? ErrorCode::unavailable : ErrorCode::io,
-                fmt::format("cannot listen on {}: {}", address, std::strerror(error)));
+    const bool no_address = error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT;
+    return fail(error == EADDRINUSE ? ErrorCode::unavailable
+                : no_address        ? ErrorCode::not_found
+                                    : ErrorCode::io,
+                std::strerror(error));
   };
-  Descriptor socket(::socket(resolved->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Descriptor socket(::socket(at.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) return refused();
   set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (::bind(socket.get(), resolved->get(), resolved->length) != 0) return refused();
+  if (::bind(socket.get(), at.get(), at.length) != 0) return refused();
   if (::listen(socket.get(), SOMAXCONN) != 0) return refused();
   Address bound;
   bound.length = sizeof bound.storage;
@@ -59,7 +95,8 @@ Result<Listener> Listeners::listen(std::string_view address) {
   event.data.u64 = sockets_.size();
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event) != 0) return refused();
   sockets_.push_back(std::move(socket));
-  return Listener{sockets_.size() - 1, bound.text(), bound.is_loopback()};
+  listener_of_.push_back(listener_of_.empty() ? 0 : listener_of_.back() + 1);
+  return Listener{listener_of_.back(), bound.text(), bound.is_loopback()};
 }
 
 void Listeners::stop() noexcept {
@@ -83,20 +120,19 @@ void Listeners::accept(Clock::time_point now) {
     listen_again_ = Clock::time_point::max();
     pause(false);
   }
-  for (std::size_t listener = 0; listener < sockets_.size(); ++listener) {
-    for (int i = 0; i < accepts_per_turn && listen_again_ == Clock::time_point::max() && sockets_[listener];
+  for (std::size_t socket = 0; socket < sockets_.size(); ++socket) {
+    for (int i = 0; i < accepts_per_turn && listen_again_ == Clock::time_point::max() && sockets_[socket];
          ++i) {
-      if (!accept_one(listener, now)) break;
+      if (!accept_one(socket, now)) break;
     }
   }
 }
 
 /// @returns whether another connection may wait.
-bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
+bool Listeners::accept_one(std::size_t from, Clock::time_point now) {
   Address peer;
   peer.length = sizeof peer.storage;
-  Descriptor socket(
-      ::accept4(sockets_[listener].get(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Descriptor socket(::accept4(sockets_[from].get(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
@@ -112,12 +148,12 @@ bool Listeners::accept_one(std::size_t listener, Clock::time_point now) {
     return false;
   }
   if (const auto why = limit_reached(socket, peer)) {
-    refuse(std::move(socket), *why, listener, now);
+    refuse(std::move(socket), *why, listener_of_[from], now);
     return true;
   }
   const HostKey host = peer.host_key();
   set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-  hosts_.emplace(admit_({std::move(socket), peer, listener}), host);
+  hosts_.emplace(admit_({std::move(socket), peer, listener_of_[from]}), host);
   ++clients_of_host_[host];
   ++counters_.accepted;
   counters_.connections = hosts_.size();

@@ -75,7 +75,8 @@ class Listeners {
   Listeners(const Listeners&) = delete;
   Listeners& operator=(const Listeners&) = delete;
 
-  /// Listens on HOST:PORT. Port 0 picks a free one. The name is looked up once, which may block.
+  /// Listens on HOST:PORT. Port 0 picks a free one. The name is looked up once, which may block. `localhost`
+  /// means both loopback addresses, of which the listener names 127.0.0.1; without IPv6, it is the only one.
   /// @returns the listener, or an error that names the address.
   Result<Listener> listen(std::string_view address);
   /// Closes all listening sockets; connections stay open.
@@ -99,7 +100,9 @@ class Listeners {
  private:
   using HostKey = std::array<std::uint8_t, 16>;
 
-  bool accept_one(std::size_t listener, Clock::time_point now);
+  Result<Listener> listen_localhost(std::uint16_t port, std::string_view address);
+  Result<Listener> listen_on(const Address& at);
+  bool accept_one(std::size_t from, Clock::time_point now);
   [[nodiscard]] std::optional<Refusal> limit_reached(const Descriptor& socket, const Address& peer) const;
   void refuse(Descriptor socket, Refusal why, std::size_t listener, Clock::time_point now);
   void pause(bool paused) noexcept;
@@ -109,6 +112,7 @@ class Listeners {
   Descriptor epoll_;
   RefusedConnections refused_;
   std::vector<Descriptor> sockets_;
+  std::vector<std::size_t> listener_of_;  // the listener's index of each socket
   std::unordered_map<ClientId, HostKey> hosts_;
   std::map<HostKey, std::size_t> clients_of_host_;
   ListenersCounters counters_;

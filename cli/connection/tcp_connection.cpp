@@ -1,13 +1,17 @@
 #include "cli/connection/tcp_connection.hpp"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <netdb.h>
 #include <sys/socket.h>
+
+#include "core/net/endpoint_addresses.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -80,17 +84,39 @@ Result<Descriptor> connect_to(const addrinfo& address, Waiter& waiter, Waiter::C
   return socket;
 }
 
+std::string text_of(const addrinfo& address) {
+  std::array<char, NI_MAXHOST> text{};
+  (void)::getnameinfo(address.ai_addr, address.ai_addrlen, text.data(), text.size(), nullptr, 0,
+                      NI_NUMERICHOST);
+  return text.data();
+}
+
 }  // namespace
 
 Result<TcpConnection> TcpConnection::open(const HostPort& place, Waiter& waiter, Clock::time_point until) {
-  const auto addresses = resolve_host(place, until);
-  if (!addresses) return tl::unexpected(addresses.error());
-  Error last{ErrorCode::not_found, "the host has no address"};
-  for (const addrinfo* each = addresses->get(); each != nullptr; each = each->ai_next) {
-    auto socket = connect_to(*each, waiter, until);
-    if (socket) return TcpConnection(std::move(*socket));
-    last = socket.error();
+  std::vector<HostPort> hosts{place};
+  if (is_localhost(place.host)) hosts = {{"127.0.0.1", place.port}, {"::1", place.port}};
+  std::vector<Addresses> lists;
+  std::vector<const addrinfo*> all;
+  for (const HostPort& each : hosts) {
+    auto addresses = resolve_host(each, until);
+    if (!addresses) return tl::unexpected(addresses.error());
+    for (const addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) all.push_back(at);
+    lists.push_back(std::move(*addresses));
   }
+  std::vector<std::string> tried;
+  Error last{ErrorCode::not_found, "the host has no address"};
+  for (std::size_t at = 0; at < all.size() && !waiter.stopped(); ++at) {
+    // An address that does not react leaves time for the others.
+    const auto now = Clock::now();
+    const auto share = (until - now) / static_cast<int>(all.size() - at);
+    auto socket = connect_to(*all[at], waiter, now + share);
+    if (socket) return TcpConnection(std::move(*socket));
+    // Of several reasons, the one that may pass.
+    if (tried.empty() || socket.error().code == ErrorCode::timeout) last = socket.error();
+    tried.push_back(text_of(*all[at]));
+  }
+  if (tried.size() > 1) last.text += fmt::format(" (tried {})", fmt::join(tried, ", "));
   return tl::unexpected(last);
 }
 

@@ -21,6 +21,7 @@
 #include <pthread.h>
 
 #include "core/metrics/exposition.hpp"
+#include "core/net/endpoint_addresses.hpp"
 #include "core/net/host_port.hpp"
 
 namespace backplane::metrics {
@@ -230,21 +231,21 @@ class MetricsListener::Impl {
     const auto refused = [&](const error_code& error) {
       return fail(ErrorCode::io, fmt::format("cannot listen on {}: {}", address, error.message()));
     };
+    if (is_localhost(parts->host)) {
+      if (const error_code error = bind_localhost(parts->port)) return refused(error);
+      return show(acceptors_.front().local_endpoint());
+    }
     error_code error;
     const auto found =
         tcp::resolver(io_).resolve(parts->host, std::to_string(parts->port),
                                    tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    if (!error) error = bind(found.begin()->endpoint());
     if (error) return refused(error);
-    const tcp::endpoint endpoint = found.begin()->endpoint();
-    if (acceptor_.open(endpoint.protocol(), error)) return refused(error);
-    if (acceptor_.set_option(tcp::acceptor::reuse_address(true), error)) return refused(error);
-    if (acceptor_.bind(endpoint, error)) return refused(error);
-    if (acceptor_.listen(asio::socket_base::max_listen_connections, error)) return refused(error);
-    return show(acceptor_.local_endpoint());
+    return show(acceptors_.front().local_endpoint());
   }
 
   void start() {
-    accept();
+    for (tcp::acceptor& each : acceptors_) accept(each);
     thread_ = std::thread([this] {
       ::pthread_setname_np(::pthread_self(), "metrics");
       io_.run();
@@ -252,19 +253,44 @@ class MetricsListener::Impl {
   }
 
  private:
-  void accept() {
-    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
-      if (error) return pause();
+  error_code bind(const tcp::endpoint& endpoint) {
+    tcp::acceptor acceptor(io_);
+    error_code error;
+    if (acceptor.open(endpoint.protocol(), error)) return error;
+    if (acceptor.set_option(tcp::acceptor::reuse_address(true), error)) return error;
+    if (acceptor.bind(endpoint, error)) return error;
+    if (acceptor.listen(asio::socket_base::max_listen_connections, error)) return error;
+    acceptors_.push_back(std::move(acceptor));
+    return error;
+  }
+
+  /// Both loopback addresses have the same port. Without IPv6, there is only one of them.
+  error_code bind_localhost(std::uint16_t port) {
+    constexpr int attempts_max = 20;  // a port that is free on one address may be taken on the other
+    for (int attempt = 0;; ++attempt) {
+      if (const error_code error = bind({asio::ip::address_v4::loopback(), port})) return error;
+      const std::uint16_t chosen = acceptors_.front().local_endpoint().port();
+      const error_code error = bind({asio::ip::address_v6::loopback(), chosen});
+      if (!error || error == asio::error::address_family_not_supported || error.value() == EADDRNOTAVAIL)
+        return {};
+      if (port != 0 || error != asio::error::address_in_use || attempt == attempts_max) return error;
+      acceptors_.clear();
+    }
+  }
+
+  void accept(tcp::acceptor& acceptor) {
+    acceptor.async_accept([this, &acceptor](error_code error, tcp::socket socket) {
+      if (error) return pause(acceptor);
       close_oldest_if_full();
       std::make_shared<Session>(std::move(socket), pages_, limits_, sessions_)->read();
-      accept();
+      accept(acceptor);
     });
   }
 
-  void pause() {
-    pause_.expires_after(accept_pause);
-    pause_.async_wait([this](error_code error) {
-      if (!error) accept();
+  void pause(tcp::acceptor& acceptor) {
+    auto timer = std::make_shared<asio::steady_timer>(io_, accept_pause);
+    timer->async_wait([this, timer, &acceptor](error_code error) {
+      if (!error) accept(acceptor);
     });
   }
 
@@ -279,8 +305,7 @@ class MetricsListener::Impl {
   Limits limits_;
   Sessions sessions_;  // destroyed after io_, whose handlers own the sessions
   asio::io_context io_{1};
-  tcp::acceptor acceptor_{io_};
-  asio::steady_timer pause_{io_};
+  std::vector<tcp::acceptor> acceptors_;  // does not change once they accept
   std::thread thread_;
 };
 

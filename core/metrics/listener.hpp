@@ -34,6 +34,7 @@ class MetricsListener {
   };
 
   /// Binds `address`, HOST:PORT with IPv6 in brackets, and serves from then on. Port 0 picks a free port.
+  /// `localhost` means both loopback addresses; without IPv6, 127.0.0.1 alone.
   /// @returns an error such as `cannot listen on 127.0.0.1:9570: Address already in use`.
   static Result<std::unique_ptr<MetricsListener>> open(std::string_view address, Pages pages);
   static Result<std::unique_ptr<MetricsListener>> open(std::string_view address, Pages pages, Limits limits);

@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/net/endpoint_addresses.hpp"
+
 namespace backplane::mq {
 namespace {
 
@@ -87,6 +89,37 @@ void Socket::allow_ipv6_of(const std::string& endpoint) {
 
 Result<std::string> Socket::bind(const std::string& endpoint) {
   check_owner();
+  constexpr std::string_view tcp = "tcp://";
+  const std::size_t colon = endpoint.rfind(':');
+  const bool is_tcp = endpoint.starts_with(tcp) && colon > tcp.size();
+  if (is_tcp && is_localhost(std::string_view(endpoint).substr(tcp.size(), colon - tcp.size()))) {
+    return bind_localhost(endpoint.substr(colon + 1));
+  }
+  return bind_one(endpoint);
+}
+
+// Both loopback addresses have the same port. Without IPv6, there is only one of them.
+Result<std::string> Socket::bind_localhost(const std::string& port) {
+  const bool any_port = port == "0" || port == "*";
+  constexpr int attempts_max = 20;  // a port that is free on one address may be taken on the other
+  for (int attempt = 0;; ++attempt) {
+    auto first = bind_one(fmt::format("tcp://{}:{}", localhost_addresses()[0], port));
+    if (!first) return first;
+    const std::string chosen = first->substr(first->rfind(':') + 1);
+    const std::string second = fmt::format("tcp://{}:{}", localhost_addresses()[1], chosen);
+    allow_ipv6_of(second);
+    if (zmq_bind(socket_.handle(), second.c_str()) == 0) return first;
+    const int error = zmq_errno();
+    for (const int no_ipv6 : {EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT, ENODEV, EINVAL}) {
+      if (error == no_ipv6) return first;
+    }
+    zmq_unbind(socket_.handle(), first->c_str());
+    if (!any_port || error != EADDRINUSE || attempt == attempts_max)
+      return tl::unexpected(endpoint_error("listen on", second, error));
+  }
+}
+
+Result<std::string> Socket::bind_one(const std::string& endpoint) {
   allow_ipv6_of(endpoint);
   constexpr std::string_view ipc = "ipc://";
   if (endpoint.starts_with(ipc) && is_listened_on(std::string_view(endpoint).substr(ipc.size()))) {
@@ -180,7 +213,12 @@ ConnectionEvent Monitor::next() {
   zmq::message_t event;
   descriptor_ = -1;
   if (!events_.receive(event)) return ConnectionEvent::none;
-  events_.skip_rest(event);  // the second frame is the address
+  zmq::message_t endpoint;
+  endpoint_.clear();
+  if (event.more() && events_.receive(endpoint)) {
+    endpoint_ = endpoint.to_string();
+    events_.skip_rest(endpoint);
+  }
   if (event.size() < sizeof(std::uint16_t)) return ConnectionEvent::other;
   std::uint16_t number = 0;
   std::memcpy(&number, event.data(), sizeof number);

@@ -59,7 +59,10 @@ class Socket {
   Socket(Socket&&) = default;
   Socket& operator=(Socket&&) = default;
 
-  /// @returns the endpoint that is bound (port 0 picks a free port), or an error that names it.
+  /// `tcp://localhost:PORT` binds both loopback addresses; without IPv6, 127.0.0.1 alone.
+  /// @returns the endpoint that is bound, for localhost the one of 127.0.0.1 (port 0 picks a free port), or
+  /// an
+  ///          error that names it.
   Result<std::string> bind(const std::string& endpoint);
   /// Returns at once; the connection is made in the background, now or when the other side is there.
   Result<void> connect(const std::string& endpoint);
@@ -91,6 +94,8 @@ class Socket {
  private:
   void check_owner();
   void allow_ipv6_of(const std::string& endpoint);
+  Result<std::string> bind_one(const std::string& endpoint);
+  Result<std::string> bind_localhost(const std::string& port);
   zmq::socket_t socket_;
   std::thread::id owner_{};
 };
@@ -113,6 +118,8 @@ class Monitor {
   /// The descriptor that the last event was about, if it was `accepted`, or `disconnected` because a
   /// connection was closed; else -1.
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  /// The endpoint that the last event was about.
+  [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
   [[nodiscard]] int fd() { return events_.fd(); }
   [[nodiscard]] Socket& socket() noexcept { return events_; }
 
@@ -120,6 +127,7 @@ class Monitor {
   Socket& watched_;
   Socket events_;
   int descriptor_{-1};
+  std::string endpoint_;
 };
 
 /// Checks that ZeroMQ can bind or connect to `endpoint`: tcp://HOST:PORT (IPv6 in brackets), ipc://PATH or

@@ -1,5 +1,6 @@
 #include "follower/connection/connection.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -8,11 +9,19 @@ namespace {
 
 // Well above the longest interval between two attempts of libzmq (SocketOptions: 1 s).
 constexpr std::chrono::seconds idle_max{3};
+// An address that neither accepts nor refuses is left after this time, if there are others.
+constexpr std::chrono::seconds silence_max{1};
+constexpr std::chrono::milliseconds pause_min{100};
+constexpr std::chrono::milliseconds pause_max{1000};
 
 }  // namespace
 
 Connection::Connection(mq::Context& context, mq::Socket& socket, std::string endpoint)
-    : socket_(socket), monitor_(context, socket), endpoint_(std::move(endpoint)) {
+    : socket_(socket),
+      monitor_(context, socket),
+      addresses_(std::move(endpoint)),
+      endpoint_(addresses_.current()),
+      pause_(pause_min) {
   if (auto result = socket_.connect(endpoint_); !result) throw std::invalid_argument(result.error().text);
 }
 
@@ -23,9 +32,14 @@ Connection::Change Connection::next() {
         return Change::none;
       case mq::ConnectionEvent::connected:
         up_ = true;
+        refused_ = false;
+        trying_since_.reset();
+        pause_ = pause_min;
         idle_since_.reset();
         return Change::up;
       case mq::ConnectionEvent::disconnected:
+        // A report of the address before may come late.
+        if (!up_ && monitor_.endpoint() == endpoint_) refused_ = true;
         up_ = false;
         idle_since_.reset();
         return Change::down;
@@ -38,6 +52,9 @@ Connection::Change Connection::next() {
 
 void Connection::reconnect_if_stalled(Clock::time_point now) {
   if (up_) return;
+  if (!trying_since_) trying_since_ = now;
+  // To leave an address discards what has been received from it and is unread.
+  if (now >= change_address_at() && !socket_.readable()) return change_address(now);
   if (!idle_since_) idle_since_ = now;
   if (now - *idle_since_ < idle_max) return;
   idle_since_ = now;
@@ -48,7 +65,27 @@ void Connection::reconnect_if_stalled(Clock::time_point now) {
 
 Connection::Clock::time_point Connection::next_deadline() const noexcept {
   if (up_) return Clock::time_point::max();
-  return idle_since_ ? *idle_since_ + idle_max : Clock::time_point::min();
+  if (!idle_since_) return Clock::time_point::min();
+  return std::min(*idle_since_ + idle_max, change_address_at());
+}
+
+Connection::Clock::time_point Connection::change_address_at() const noexcept {
+  if (!addresses_.may_change() || !trying_since_) return Clock::time_point::max();
+  return std::max(paused_until_, refused_ ? *trying_since_ : *trying_since_ + silence_max);
+}
+
+void Connection::change_address(Clock::time_point now) {
+  refused_ = false;
+  trying_since_ = now;
+  if (addresses_.next()) {
+    paused_until_ = now + pause_;
+    pause_ = std::min<Clock::duration>(2 * pause_, pause_max);
+  }
+  if (addresses_.current() == endpoint_) return;  // libzmq continues to try it
+  zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());
+  endpoint_ = addresses_.current();
+  idle_since_ = now;
+  (void)socket_.connect(endpoint_);  // as above
 }
 
 }  // namespace backplane::follower

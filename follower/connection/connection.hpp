@@ -5,19 +5,22 @@
 #include <optional>
 #include <string>
 
+#include "core/net/endpoint_addresses.hpp"
 #include "core/zmq/socket.hpp"
 
 namespace backplane::follower {
 
 /// Connects a socket, reports when the connection comes and goes, and connects again if libzmq has stopped
 /// trying: libzmq reconnects by itself after a lost connection, but never after a protocol error (a peer that
-/// does not speak ZeroMQ, a message above the limit). Lives on the socket's thread; the socket outlives it.
+/// does not speak ZeroMQ, a message above the limit). Tries all addresses of a host, of which libzmq knows
+/// one. Lives on the socket's thread; the socket outlives it.
 class Connection {
  public:
   using Clock = std::chrono::steady_clock;
   enum class Change { none, up, down };
 
-  /// Throws std::invalid_argument for an endpoint that cannot be used.
+  /// Blocks for up to 0.2 s while a host name is looked up. Throws std::invalid_argument for an endpoint that
+  /// cannot be used.
   Connection(mq::Context& context, mq::Socket& socket, std::string endpoint);
 
   /// @returns the next change, in order; `none` if there is no more now. `down` can be reported several times
@@ -34,10 +37,18 @@ class Connection {
   void release() { monitor_.socket().release(); }
 
  private:
+  [[nodiscard]] Clock::time_point change_address_at() const noexcept;
+  void change_address(Clock::time_point now);
+
   mq::Socket& socket_;
   mq::Monitor monitor_;
-  std::string endpoint_;
+  EndpointAddresses addresses_;
+  std::string endpoint_;  // the one of them that the socket is connected to
   bool up_{};
+  bool refused_{};                                 // by this address
+  std::optional<Clock::time_point> trying_since_;  // this address
+  Clock::duration pause_;                          // before the addresses are tried again
+  Clock::time_point paused_until_{Clock::time_point::min()};
   std::optional<Clock::time_point> idle_since_;  // no connection, and no report of an attempt
 };
 

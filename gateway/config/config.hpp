@@ -44,7 +44,7 @@ struct GatewayConfig {
   /// gateway@<host>.
   std::string name;
   /// The keys of the first backplane are in [gateway] itself.
-  BackplaneConfig first{.name = "default", .listen = {"127.0.0.1:1601"}, .brokers = {}};
+  BackplaneConfig first{.name = "default", .listen = {"localhost:1601"}, .brokers = {}};
   std::vector<BackplaneConfig> others;
   std::vector<FeedConfig> feeds;
 

@@ -34,14 +34,19 @@ void EarlierBrokers::work(Clock::time_point now) {
       healthy = work_on(probes_[i], brokers_[i], now);
     } catch (const std::exception&) {  // for example too many open files, which may pass
     }
-    if (!healthy) probes_[i] = Probe{.connection = nullptr, .connect_at = now + reconnect_interval};
+    if (healthy) continue;
+    auto addresses = std::move(probes_[i].addresses);
+    if (addresses && !probes_[i].stream) addresses->next();  // it has not replied at this address
+    probes_[i] = Probe{
+        .connection = nullptr, .addresses = std::move(addresses), .connect_at = now + reconnect_interval};
   }
 }
 
 bool EarlierBrokers::work_on(Probe& probe, const PublisherEndpoints& broker, Clock::time_point now) {
   if (!probe.connection) {
     if (now < probe.connect_at) return true;
-    probe.connection = std::make_unique<PublisherConnection>(context_, broker);
+    if (!probe.addresses) probe.addresses.emplace(broker);
+    probe.connection = std::make_unique<PublisherConnection>(context_, *probe.addresses);
     probe.replied_at = now;
     ask(probe, now);
     return true;

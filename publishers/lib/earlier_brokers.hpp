@@ -39,6 +39,7 @@ class EarlierBrokers {
  private:
   struct Probe {
     std::unique_ptr<PublisherConnection> connection;
+    std::optional<BrokerAddresses> addresses{};
     Clock::time_point connect_at{};
     std::optional<Clock::time_point> healthy_since{};
     std::optional<std::uint64_t> stream{};

@@ -42,12 +42,12 @@ void connect(mq::Socket& socket, const std::string& endpoint) {
 
 }  // namespace
 
-PublisherConnection::PublisherConnection(mq::Context& context, const PublisherEndpoints& broker)
+PublisherConnection::PublisherConnection(mq::Context& context, const BrokerAddresses& broker)
     : data_(context, zmq::socket_type::xpub, data_options()),
       monitor_(context, data_),
       control_(context, zmq::socket_type::dealer, control_options()) {
-  connect(data_, broker.ingress);
-  connect(control_, broker.control);
+  connect(data_, broker.ingress());
+  connect(control_, broker.control());
 }
 
 bool PublisherConnection::disconnected() {

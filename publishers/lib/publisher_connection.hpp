@@ -1,15 +1,37 @@
 #pragma once
 // A publisher's connection to one broker: its ingress and its control endpoint.
 
+#include <string>
 #include <string_view>
 
 #include <zmq.hpp>
 
 #include "backplane/publisher.hpp"
+#include "core/net/endpoint_addresses.hpp"
 #include "core/zmq/socket.hpp"
 #include "publishers/lib/unconfirmed_events.hpp"
 
 namespace backplane::publishing {
+
+/// The addresses of a broker's endpoints that the next connection uses. Lives on the thread that connects.
+class BrokerAddresses {
+ public:
+  /// Blocks for up to 0.2 s for each endpoint with a host name, which is looked up.
+  explicit BrokerAddresses(const PublisherEndpoints& broker)
+      : ingress_(broker.ingress), control_(broker.control) {}
+  [[nodiscard]] const std::string& ingress() const { return ingress_.current(); }
+  [[nodiscard]] const std::string& control() const { return control_.current(); }
+  /// Moves on to the next addresses, because no connection could be established.
+  /// @returns whether all have been tried.
+  bool next() {
+    const bool again = ingress_.next();
+    return control_.next() || again;
+  }
+
+ private:
+  EndpointAddresses ingress_;
+  EndpointAddresses control_;
+};
 
 /// A connection is used once and then discarded, never repaired. libzmq keeps a peer's queue across its own
 /// reconnects, so leftovers in that queue would overtake the events that must be resent. The broker refuses
@@ -19,7 +41,7 @@ class PublisherConnection {
  public:
   /// Starts connecting. Throws std::invalid_argument if libzmq cannot connect to an endpoint, and
   /// zmq::error_t if it cannot create the sockets.
-  PublisherConnection(mq::Context& context, const PublisherEndpoints& broker);
+  PublisherConnection(mq::Context& context, const BrokerAddresses& broker);
 
   /// Whether the connection has ended, or could not be established.
   [[nodiscard]] bool disconnected();

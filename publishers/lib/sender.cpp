@@ -120,7 +120,7 @@ bool Sender::drained() const {
 }
 
 void Sender::connect(Clock::time_point now) {
-  connection_ = std::make_unique<PublisherConnection>(context_, broker());
+  connection_ = std::make_unique<PublisherConnection>(context_, addresses());
   phase_ = Phase::connecting;
   phase_deadline_ = now + list_.patience();
   connecting_since_ = now;
@@ -144,6 +144,10 @@ void Sender::connect(Clock::time_point now) {
   awaiting_reply_since_.reset();  // phase_deadline_ covers it
 }
 
+BrokerAddresses& Sender::addresses() {
+  return addresses_.try_emplace(list_.current(), broker()).first->second;
+}
+
 void Sender::drop_connection() {
   if (sent_on_connection_) sent_to_stream_ = connection_stream_;
   sent_on_connection_ = false;
@@ -157,8 +161,10 @@ void Sender::disconnect(Clock::time_point now, BrokerList::Loss loss, const std:
   drop_connection();
   if (was_connected) {
     list_.on_lost(loss, now);
-  } else {
+  } else if (addresses().next()) {
     list_.on_failed(loss, now);
+  } else {
+    list_.choose(list_.current(), now);  // it has other addresses
   }
   const PublisherStatus before = outbox_.status();
   if (!before.ready && !before.draining && before.last_problem == problem) return;

@@ -87,6 +87,8 @@ class Sender {
   void notify_change();
   void set_problem(const std::string& problem);
   [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[list_.current()]; }
+  /// The addresses of broker(). The first call for a broker may block while its name is looked up.
+  [[nodiscard]] BrokerAddresses& addresses();
 
   mq::Context& context_;
   const Publisher::Options& options_;
@@ -97,6 +99,7 @@ class Sender {
   std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};
   BrokerList list_;
+  std::map<std::size_t, BrokerAddresses> addresses_;  // by the index of the broker
   EarlierBrokers earlier_;
   std::size_t return_to_{};           // for returning: the broker to go back to
   Clock::time_point phase_deadline_;  // for connecting, draining and returning

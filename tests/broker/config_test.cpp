@@ -21,7 +21,7 @@ TEST(BrokerConfig, HasABackplaneNamedDefaultWithoutAnyConfiguration) {
   EXPECT_THAT(errors_of("", config), IsEmpty());
   ASSERT_EQ(config.backplanes.size(), 1u);
   EXPECT_EQ(config.backplanes[0].name, "default");
-  EXPECT_EQ(config.backplanes[0].ingress, "tcp://127.0.0.1:5570");
+  EXPECT_EQ(config.backplanes[0].ingress, "tcp://localhost:5570");
 }
 
 TEST(BrokerConfig, ReadsAnyNumberOfBackplanesWithTheirRetention) {
@@ -112,13 +112,25 @@ TEST(BrokerConfig, AcceptsFreeEndpointsAnyNumberOfTimes) {
 }
 
 TEST(BrokerConfig, RequiresAnAddressOrAnInterfaceToListenOn) {
-  for (const char* name : {"tcp://localhost:6570", "tcp://example.org:6570"}) {
+  for (const char* name : {"tcp://localhost.:6570", "tcp://example.org:6570"}) {
     const auto errors = errors_of_two(name, "tcp://127.0.0.1:6571");
     ASSERT_EQ(errors.size(), 1u) << name;
     EXPECT_THAT(errors[0], HasSubstr("b.toml:2 [backplane].ingress: expected an address"));
     EXPECT_THAT(errors[0], HasSubstr(fmt::format("got \"{}\"", name)));
   }
   EXPECT_THAT(errors_of_two("tcp://lo:6570", "tcp://127.0.0.1:6571"), IsEmpty());
+  EXPECT_THAT(errors_of_two("tcp://localhost:6570", "tcp://127.0.0.1:6571"), IsEmpty());
+}
+
+TEST(BrokerConfig, LocalhostIsBothLoopbackAddresses) {
+  for (const char* other :
+       {"tcp://127.0.0.1:6570", "tcp://[::1]:6570", "tcp://[0:0::1]:6570", "tcp://0.0.0.0:6570",
+        "tcp://*:6570", "tcp://[::]:6570", "tcp://LocalHost:6570"}) {
+    EXPECT_EQ(errors_of_two("tcp://localhost:6570", other).size(), 1u) << other;
+    EXPECT_EQ(errors_of_two(other, "tcp://localhost:6570").size(), 1u) << other;
+  }
+  EXPECT_THAT(errors_of_two("tcp://localhost:6570", "tcp://127.0.0.2:6570"), IsEmpty());
+  EXPECT_THAT(errors_of_two("tcp://localhost:0", "tcp://127.0.0.1:0"), IsEmpty());
 }
 
 TEST(BrokerConfig, ReportsAllErrorsAtOnce) {

@@ -27,7 +27,7 @@ TEST(Configuration, WithoutAFileThereIsOneBackplaneCalledDefault) {
   ASSERT_TRUE(configuration.has_value());
   ASSERT_EQ(configuration->broker.backplanes.size(), 1u);
   EXPECT_EQ(configuration->broker.backplanes[0].name, "default");
-  EXPECT_THAT(configuration->gateway.first.listen, ElementsAre("127.0.0.1:1601"));
+  EXPECT_THAT(configuration->gateway.first.listen, ElementsAre("localhost:1601"));
   EXPECT_EQ(configuration->log_level, log::Level::info);
 }
 

@@ -67,6 +67,27 @@ class ListenersTest : public ::testing::Test {
   std::optional<Listeners> listeners_;
 };
 
+TEST_F(ListenersTest, LocalhostIsOneListenerWithBothLoopbackAddresses) {
+  start();
+  const Listener before = listen();
+  const Listener listener = listen("localhost:0");
+  const Listener after = listen();
+  EXPECT_EQ(listener.index, before.index + 1);
+  EXPECT_EQ(after.index, listener.index + 1);
+  EXPECT_TRUE(listener.loopback);
+  EXPECT_TRUE(listener.address.starts_with("127.0.0.1:")) << listener.address;
+  const std::string port = listener.address.substr(listener.address.rfind(':'));
+  std::vector<Descriptor> clients;
+  clients.push_back(connect(listener));
+  if (listeners_->listen("[::1]:0")) clients.push_back(connect({listener.index, "[::1]" + port, true}));
+  while (admitted_.size() < clients.size()) {
+    pollfd ready{.fd = listeners_->fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
+    listeners_->accept(Listeners::Clock::now());
+  }
+  for (const Accepted& each : admitted_) EXPECT_EQ(each.listener, listener.index);
+}
+
 TEST_F(ListenersTest, AdmitsAConnectionWithItsPeersAddressAndItsListener) {
   start();
   const Listener one = listen();

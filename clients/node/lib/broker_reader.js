@@ -2,6 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { Subscriber as Sub } from "zeromq";
+import { Addresses } from "./addresses.js";
 import { ControlChannel } from "./channel.js";
 import { Mailbox } from "./mailbox.js";
 import { now } from "./time.js";
@@ -37,7 +38,8 @@ export class BrokerReader {
   stream = null; // the StreamReader, after the first live reply of the stream
   previous = null; // the stream before this one
 
-  #egress;
+  #addresses;
+  #egress; // the present one of them
   #patterns;
   #attach;
   #replaced;
@@ -56,20 +58,21 @@ export class BrokerReader {
 
   /** Connects in the background. Throws for an invalid endpoint. */
   constructor({ egress, control }, patterns, { attach, replaced, counters }) {
-    this.#egress = egress;
+    this.#addresses = new Addresses(egress);
+    this.#egress = this.#addresses.current;
     this.#patterns = patterns;
     this.#attach = attach;
     this.#replaced = replaced;
     this.#counters = counters;
     this.channel = new ControlChannel(control, CONTROL_SILENCE_MS);
     this.#socket = new UnboundedSub({
-      linger: 0, receiveHighWaterMark: RECEIVE_HWM, ipv6: egress.includes("["),
+      linger: 0, receiveHighWaterMark: RECEIVE_HWM, ipv6: this.#egress.includes("["),
       reconnectInterval: RECONNECT_MS[0], reconnectMaxInterval: RECONNECT_MS[1],
       heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS,
     });
     this.#mailbox = new Mailbox(this.#socket);
     try {
-      this.#socket.connect(egress);
+      this.#socket.connect(this.#egress);
     } catch (error) {
       this.close();
       throw error;
@@ -201,17 +204,25 @@ export class BrokerReader {
     } else if (this.#drained && time >= this.#askedAt + LIVE_TIMEOUT_MS) {
       this.live = false;
       this.#socket.unsubscribe(this.#liveTopic);
-      if (time >= this.#heardAt + SILENCE_MS) {
-        // libzmq does not reconnect after a protocol error.
+      // Another address of the host may reply. libzmq does not reconnect after a protocol error.
+      if (time >= this.#heardAt + LIVE_TIMEOUT_MS && this.#addresses.next()) {
+        this.#reconnect();
+      } else if (time >= this.#heardAt + SILENCE_MS) {
         this.#heardAt = time;
-        try {
-          this.#socket.disconnect(this.#egress);
-        } catch {
-          // it has dropped the endpoint already
-        }
-        this.#socket.connect(this.#egress);
+        this.#reconnect();
       }
       this.#ask(time);
     }
+  }
+
+  #reconnect() {
+    try {
+      this.#socket.disconnect(this.#egress);
+    } catch {
+      // it has dropped the endpoint already
+    }
+    this.#egress = this.#addresses.current;
+    this.#socket.ipv6 = this.#egress.includes("[");
+    this.#socket.connect(this.#egress);
   }
 }

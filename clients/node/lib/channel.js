@@ -1,6 +1,7 @@
 // Requests to a broker's control endpoint that do not block: replies are handed to callbacks.
 
 import { Dealer } from "zeromq";
+import { Addresses } from "./addresses.js";
 import { Mailbox } from "./mailbox.js";
 import { decode, encode } from "./proto.js";
 import { now } from "./time.js";
@@ -17,12 +18,15 @@ export class ControlChannel {
   #late = new Map(); // the same for those that have timed out
   #heardAt = now();
   #silenceMs;
+  #addresses;
+  #connected = false; // something has arrived on this connection
 
   /** Connects in the background. If a request times out and nothing has arrived for `silenceMs`, the connection is begun
    * again. Throws if `endpoint` is invalid. */
   constructor(endpoint, silenceMs) {
     this.endpoint = endpoint;
     this.#silenceMs = silenceMs;
+    this.#addresses = new Addresses(endpoint);
     this.#connect();
   }
 
@@ -40,6 +44,7 @@ export class ControlChannel {
   async poll() {
     for (let frames; (frames = await this.#mailbox.take());) {
       this.#heardAt = now();
+      this.#connected = true;
       let reply;
       try {
         reply = decode("backplane.v1.ControlReply", frames.at(-1));
@@ -57,7 +62,9 @@ export class ControlChannel {
       if (pending.evenLate) this.#late.set(id, pending);
     }
     for (const id of this.#late.keys()) if (this.#late.size > LATE_MAX) this.#late.delete(id);
-    if (overdue.length > 0 && !this.#socket.closed && now() >= this.#heardAt + this.#silenceMs) {
+    // Another address of the host may reply.
+    const failed = overdue.length > 0 && !this.#socket.closed;
+    if (failed && ((!this.#connected && this.#addresses.next()) || now() >= this.#heardAt + this.#silenceMs)) {
       // A new socket discards what is still queued, and connects to whatever is there now.
       this.#heardAt = now();
       this.#socket.close();
@@ -89,10 +96,11 @@ export class ControlChannel {
   }
 
   #connect() {
-    this.#socket = new Dealer({ linger: 0, sendTimeout: 0, ipv6: this.endpoint.includes("[") });
+    this.#socket = new Dealer({ linger: 0, sendTimeout: 0, ipv6: this.#addresses.current.includes("[") });
+    this.#connected = false;
     this.#mailbox = new Mailbox(this.#socket);
     try {
-      this.#socket.connect(this.endpoint);
+      this.#socket.connect(this.#addresses.current);
     } catch (error) {
       this.#socket.close();
       throw error;

@@ -1,6 +1,7 @@
 // One broker of a publisher's list: its ingress and its control endpoint.
 
 import { XPublisher } from "zeromq";
+import { Addresses } from "./addresses.js";
 import { ControlChannel } from "./channel.js";
 import { Mailbox } from "./mailbox.js";
 import { fileDescriptorSet } from "./proto.js";
@@ -31,7 +32,7 @@ export class Ingress {
   repliedAt = -Infinity;
   asking = false; // a reply of askAdmitted() is pending
 
-  #endpoint;
+  #addresses;
   #session;
   #socket = null;
   #mailbox = null;
@@ -42,7 +43,7 @@ export class Ingress {
 
   /** Starts connecting. Throws for an invalid endpoint. */
   constructor({ ingress, control }, source, session) {
-    this.#endpoint = ingress;
+    this.#addresses = new Addresses(ingress);
     this.#session = { source, session };
     this.channel = new ControlChannel(control, SILENCE_MS);
     try {
@@ -75,6 +76,7 @@ export class Ingress {
     if (this.#socket && !this.subscribed && time >= this.#deadline) {
       this.#patienceMs = Math.min(2 * this.#patienceMs, SUBSCRIBE_MS[1]);
       this.disconnect(time);
+      if (this.#addresses.next()) this.#connectAt = time;
     }
   }
 
@@ -189,12 +191,12 @@ export class Ingress {
   #connect(time) {
     this.#socket = new XPublisher({
       noDrop: true, sendHighWaterMark: SEND_HWM, receiveHighWaterMark: 0, linger: 0, sendTimeout: 0,
-      reconnectInterval: -1, ipv6: this.#endpoint.includes("["),
+      reconnectInterval: -1, ipv6: this.#addresses.current.includes("["),
       heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS,
     });
     this.#mailbox = new Mailbox(this.#socket);
     this.connection += 1;
     this.#deadline = time + this.#patienceMs;
-    this.#socket.connect(this.#endpoint);
+    this.#socket.connect(this.#addresses.current);
   }
 }

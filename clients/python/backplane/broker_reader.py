@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import zmq
 
+from backplane.addresses import Addresses
 from backplane.channel import ControlChannel
 from backplane.stream_reader import Counters, StreamReader
 from backplane.topic import Pattern
@@ -37,7 +38,8 @@ class BrokerReader:
                  attach: Callable[["BrokerReader", Stamp], StreamReader],
                  replaced: Callable[["BrokerReader", int, int], None], counters: Counters):
         """Connects in the background. Raises zmq.ZMQError for an invalid endpoint."""
-        self._egress, self._patterns = egress, patterns
+        self._addresses, self._patterns = Addresses(egress), patterns
+        self._egress = self._addresses.current
         self._attach, self._replaced, self._counters = attach, replaced, counters
         self.live = False                          # whether the last nonce was answered in time
         self.stream: StreamReader | None = None    # after the first live reply of the stream
@@ -54,12 +56,12 @@ class BrokerReader:
         try:
             for option, value in {
                     # Subscriptions are messages too: at the default mark, many at once would be lost.
-                    zmq.SNDHWM: 0, zmq.RCVHWM: _RECEIVE_HWM, zmq.LINGER: 0, zmq.IPV6: int("[" in egress),
+                    zmq.SNDHWM: 0, zmq.RCVHWM: _RECEIVE_HWM, zmq.LINGER: 0, zmq.IPV6: int("[" in self._egress),
                     zmq.RECONNECT_IVL: _RECONNECT_MS[0], zmq.RECONNECT_IVL_MAX: _RECONNECT_MS[1],
                     zmq.HEARTBEAT_IVL: _HEARTBEAT_MS, zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
             }.items():
                 self.socket.setsockopt(option, value)
-            self.socket.connect(egress)
+            self.socket.connect(self._egress)
         except zmq.ZMQError:
             self.close()
             raise
@@ -168,12 +170,19 @@ class BrokerReader:
         elif self._drained and now >= self._asked_at + _LIVE_TIMEOUT_S:
             self.live = False
             self.socket.unsubscribe(self._live_topic)
-            if now >= self._heard_at + _SILENCE_S:
-                # libzmq does not reconnect after a protocol error.
+            # Another address of the host may reply. libzmq does not reconnect after a protocol error.
+            if now >= self._heard_at + _LIVE_TIMEOUT_S and self._addresses.next():
+                self._reconnect()
+            elif now >= self._heard_at + _SILENCE_S:
                 self._heard_at = now
-                try:
-                    self.socket.disconnect(self._egress)
-                except zmq.ZMQError:
-                    pass  # it has dropped the endpoint already
-                self.socket.connect(self._egress)
+                self._reconnect()
             self._ask(now)
+
+    def _reconnect(self) -> None:
+        try:
+            self.socket.disconnect(self._egress)
+        except zmq.ZMQError:
+            pass  # it has dropped the endpoint already
+        self._egress = self._addresses.current
+        self.socket.setsockopt(zmq.IPV6, int("[" in self._egress))
+        self.socket.connect(self._egress)

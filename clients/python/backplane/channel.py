@@ -7,6 +7,7 @@ from typing import NamedTuple
 import zmq
 from google.protobuf.message import DecodeError
 
+from backplane.addresses import Addresses
 from backplane.v1 import control_pb2
 
 _LATE_MAX = 16
@@ -30,6 +31,8 @@ class ControlChannel:
         """Connects in the background. If a request times out and nothing has arrived for `silence_s`, the connection is
         begun again. Raises zmq.ZMQError if `endpoint` is invalid."""
         self.endpoint = endpoint
+        self._addresses = Addresses(endpoint)
+        self._connected = False                    # something has arrived on this connection
         self._silence_s = silence_s
         self._context = context
         self._last_id = 0
@@ -59,7 +62,7 @@ class ControlChannel:
                 frames = self.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
-            self._heard_at = time.monotonic()
+            self._heard_at, self._connected = time.monotonic(), True
             try:
                 reply = control_pb2.ControlReply.FromString(frames[-1])
             except DecodeError:
@@ -76,7 +79,9 @@ class ControlChannel:
                 self._late[number] = each.on_reply
                 if len(self._late) > _LATE_MAX:
                     del self._late[next(iter(self._late))]
-        if expired and self.socket and now >= self._heard_at + self._silence_s:
+        # Another address of the host may reply.
+        unheard = expired and self.socket and not self._connected and self._addresses.next()
+        if unheard or (expired and self.socket and now >= self._heard_at + self._silence_s):
             # A new socket discards what is still queued, and connects to whatever is there now.
             self._heard_at = now
             self._connect()
@@ -99,9 +104,10 @@ class ControlChannel:
             self.socket.close()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
+        endpoint, self._connected = self._addresses.current, False
+        self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         try:
-            self.socket.connect(self.endpoint)
+            self.socket.connect(endpoint)
         except zmq.ZMQError:
             self.close()
             raise

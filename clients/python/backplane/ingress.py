@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import zmq
 
+from backplane.addresses import Addresses
 from backplane.channel import ControlChannel
 from backplane.publisher_queue import Frames
 from backplane.v1 import control_pb2
@@ -30,7 +31,7 @@ class Ingress:
 
     def __init__(self, context: zmq.Context, ingress: str, control: str, source: str, session: int):
         """Starts connecting. Raises zmq.ZMQError for an invalid endpoint."""
-        self._context, self._endpoint = context, ingress
+        self._context, self._addresses = context, Addresses(ingress)
         self._session = {"source": source, "session": session}
         self.channel = ControlChannel(context, control, _SILENCE_S)
         self.socket: zmq.Socket | None = None
@@ -73,6 +74,8 @@ class Ingress:
         if self.socket and not self.subscribed and now >= self._deadline:
             self._patience_s = min(2 * self._patience_s, _SUBSCRIBE_S[1])
             self.disconnect(now)
+            if self._addresses.next():
+                self._connect_at = now
 
     def available(self, now: float) -> bool:
         """Whether events can be published here, as far as anybody can know."""
@@ -166,10 +169,10 @@ class Ingress:
         self.socket = self._context.socket(zmq.XPUB)
         for option, value in {
                 zmq.XPUB_NODROP: 1, zmq.SNDHWM: _SEND_HWM, zmq.RCVHWM: 0, zmq.LINGER: 0, zmq.RECONNECT_IVL: -1,
-                zmq.IPV6: int("[" in self._endpoint), zmq.SNDTIMEO: 1000,
+                zmq.IPV6: int("[" in self._addresses.current), zmq.SNDTIMEO: 1000,
                 zmq.HEARTBEAT_IVL: _HEARTBEAT_MS, zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
         }.items():
             self.socket.setsockopt(option, value)
         self.connection += 1
         self._deadline = now + self._patience_s
-        self.socket.connect(self._endpoint)
+        self.socket.connect(self._addresses.current)

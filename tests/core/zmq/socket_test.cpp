@@ -37,6 +37,40 @@ TEST(Socket, ReturnsTheBoundAddressWithTheRealPort) {
   EXPECT_THAT(*endpoint, Not(EndsWith(":0")));
 }
 
+TEST(Socket, LocalhostIsBothLoopbackAddresses) {
+  Context context;
+  for (const std::string name : {"localhost", "LOCALHOST"}) {
+    Socket server(context, zmq::socket_type::pull, {});
+    const auto bound = server.bind("tcp://" + name + ":0");
+    ASSERT_TRUE(bound.has_value()) << bound.error().text;
+    ASSERT_THAT(*bound, StartsWith("tcp://127.0.0.1:"));
+    const std::string port = bound->substr(bound->rfind(':'));
+    std::vector<std::string> endpoints{*bound};
+    if (has_ipv6()) endpoints.push_back("tcp://[::1]" + port);
+    for (const std::string& endpoint : endpoints) {
+      Socket client(context, zmq::socket_type::push, {});
+      ASSERT_TRUE(client.connect(endpoint));
+      ASSERT_TRUE(client.send(endpoint));
+      zmq::pollitem_t item{server.raw().handle(), 0, ZMQ_POLLIN, 0};
+      zmq::poll(&item, 1, std::chrono::milliseconds{60'000});
+      zmq::message_t frame;
+      ASSERT_TRUE(server.receive(frame)) << endpoint;
+      EXPECT_EQ(frame.to_string(), endpoint);
+    }
+  }
+}
+
+TEST(Socket, APortThatIsTakenOnOneLoopbackAddressIsAnError) {
+  if (!has_ipv6()) GTEST_SKIP() << "this machine has no IPv6";
+  Context context;
+  Socket first(context, zmq::socket_type::pub, {});
+  const std::string taken = first.bind("tcp://[::1]:0").value();
+  Socket second(context, zmq::socket_type::pub, {});
+  const auto bound = second.bind("tcp://localhost" + taken.substr(taken.rfind(':')));
+  ASSERT_FALSE(bound.has_value());
+  EXPECT_EQ(bound.error().text, "cannot listen on " + taken + ": Address already in use");
+}
+
 TEST(Socket, AnAddressInUseIsNamed) {
   Context context;
   Socket first(context, zmq::socket_type::pub, {});
