@@ -381,7 +381,7 @@ Command CommandLine::program() {
 Result<CommandLine::Parsed> CommandLine::parse(int argc, const char* const* argv) {
   Parser parser(*app_, *grammar_, version_);
   const auto words = std::span(argv, static_cast<std::size_t>(argc));
-  const auto parsed = parser.parse(words.empty() ? words : words.subspan(1));
+  auto parsed = parser.parse(words.empty() ? words : words.subspan(1));
   command_ = parser.command();
   return parsed;
 }

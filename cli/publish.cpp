@@ -66,6 +66,11 @@ Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
   options.stop_on_error = stop;
   const auto bytes = config::parse_size(flags.max_event_bytes, "--max-event-bytes");
   if (!bytes) return tl::unexpected(bytes.error());
+  constexpr std::uint64_t event_bytes_max = 256u << 20;  // the largest limit that a broker can have
+  if (*bytes == 0 || *bytes > event_bytes_max) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--max-event-bytes: expected 1 to 256MiB, got \"{}\"", flags.max_event_bytes));
+  }
   options.max_event_bytes = *bytes;
   const auto brokers = resolve(flags.addresses);
   if (!brokers) return tl::unexpected(brokers.error());

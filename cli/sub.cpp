@@ -99,7 +99,7 @@ class BrokerSub {
                                    check_control_at_, refusal_check_at_});
       (void)waiter_.wait(fds, more ? Clock::time_point::min() : until);
     }
-    return printer_.finish(!was_connected_ && printer_.timed_out() ? no_broker_text("cannot reach") : "");
+    return printer_.finish(!was_connected_ && printer_.timed_out() ? never_connected() : "");
   }
 
  private:
@@ -198,6 +198,15 @@ class BrokerSub {
       diagnoses_.push_back(diagnose(broker.egress, waiter_));
     }
     return fmt::format("{} a broker {}", verb, found_text(endpoints, diagnoses_));
+  }
+
+  /// Why --timeout was reached without a connection.
+  std::string never_connected() {
+    std::string text = no_broker_text("cannot reach");
+    const bool may_be_one = std::any_of(diagnoses_.begin(), diagnoses_.end(), [](const Diagnosis& each) {
+      return each.found == Diagnosis::Found::zeromq;
+    });
+    return may_be_one ? fmt::format("no connection to a broker within {}", options_.timeout_text) : text;
   }
 
   /// Reports at once that nothing listens, which needs no patience.

@@ -36,7 +36,7 @@ std::vector<std::string> look_up_host(const std::string& host) {
                       NI_NUMERICHOST) != 0)
       continue;
     std::string address = text.data();
-    if (each->ai_family == AF_INET6) address = '[' + address + ']';
+    if (each->ai_family == AF_INET6) address.insert(0, 1, '[').push_back(']');
     if (std::find(all.begin(), all.end(), address) == all.end()) all.push_back(std::move(address));
   }
   return all;

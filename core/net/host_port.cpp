@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 
 #include "core/log/escape.hpp"
 
@@ -33,6 +35,26 @@ Result<HostPort> parse_host_port(std::string_view text, std::string_view where) 
   return HostPort{std::string(host), number};
 }
 
+namespace {
+
+/// A host name or an IPv4 address.
+bool is_name(std::string_view host) {
+  return !host.empty() && host.size() <= 255 && std::all_of(host.begin(), host.end(), [](char c) {
+    const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return alphanumeric || c == '.' || c == '-' || c == '_';
+  });
+}
+
+/// An IPv6 address, perhaps with an interface: `fe80::1%eth0`.
+bool is_ipv6(std::string_view host) {
+  const std::size_t percent = host.find('%');
+  if (percent != std::string_view::npos && !is_name(host.substr(percent + 1))) return false;
+  in6_addr address{};
+  return ::inet_pton(AF_INET6, std::string(host.substr(0, percent)).c_str(), &address) == 1;
+}
+
+}  // namespace
+
 Result<std::string> parse_broker_host(std::string_view text, std::string_view where) {
   const auto wrong = [&](std::string_view expected) {
     return fail(ErrorCode::invalid_argument,
@@ -53,11 +75,7 @@ Result<std::string> parse_broker_host(std::string_view text, std::string_view wh
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   const bool ipv6 = std::count(host.begin(), host.end(), ':') >= 2;
-  const bool good = !host.empty() && host.size() <= 255 && std::all_of(host.begin(), host.end(), [&](char c) {
-    const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return alphanumeric || c == '.' || c == '-' || c == '_' || (ipv6 && (c == ':' || c == '%'));
-  });
-  if (!good || (bracketed && !ipv6)) return wrong(form);
+  if (!(ipv6 ? is_ipv6(host) : is_name(host)) || (bracketed && !ipv6)) return wrong(form);
   const std::string written = ipv6 ? fmt::format("[{}]", host) : std::string(host);
   if (colon == std::string_view::npos || port == "5570" || port == "5571" || port == "5572") return written;
   return fail(

@@ -180,6 +180,14 @@ TEST(Program, NumbersTimesAndSizesThatAreNegativeOrTooLargeAreErrors) {
   }
 }
 
+TEST(Program, TheSizeOfAnEventIsLimited) {
+  for (const char* size : {"0", "0MiB", "257MiB", "16TiB", "18446744073709551615"}) {
+    expect_usage({"publish", "clock", "--max-event-bytes", size},
+                 "backplane publish clock: --max-event-bytes: expected 1 to 256MiB, got \"" +
+                     std::string(size) + "\"");
+  }
+}
+
 TEST(Program, APayloadThatLooksLikeAnOptionIsAnError) {
   for (const char* text : {"-hello", "-h1", "-x", "--hello", "--help=x"}) {
     const Outcome result = run({"pub", "mood", text});

@@ -76,6 +76,12 @@ class NoBroker(BackplaneTest):
         self.assertEqual(sub.wait_exit(), 0, sub.transcript())
         self.assertEqual(sub.err, [])
 
+    def test_sub_with_a_timeout_that_is_too_short_fails(self):
+        self.start_broker()
+        sub = self.run_program("sub", "n", "--timeout", "0s", *ENDPOINTS)
+        self.assertEqual(sub.wait_exit(), 1, sub.transcript())
+        self.assertEqual(sub.err, ["backplane sub: no connection to a broker within 0s"])
+
     def test_sub_without_a_timeout_waits_for_the_broker(self):
         sub = self.run_program("sub", "n", "--count", "1", *ENDPOINTS)
         sub.wait_line(sub.err, f"^backplane sub: waiting for a broker at {EGRESS}: nothing listens there$")
