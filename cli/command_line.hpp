@@ -1,7 +1,7 @@
 #pragma once
 // The grammar of the command line: commands, their options, and what each command runs. Only command_line.cpp
 // includes CLI11, which takes several seconds to compile in each file. CLI11 knows the options and formats
-// the help; the words are parsed here, because CLI11 rewrites some of them (docs/decisions/0016).
+// the help; the words are parsed here, because CLI11 rewrites some of them (docs/decisions/0017).
 
 #include <cstdint>
 #include <filesystem>
