@@ -13,6 +13,7 @@
 #include "broker/state/kept_topics.hpp"
 #include "broker/state/position_list.hpp"
 #include "broker/state/retention.hpp"
+#include "broker/state/store_clock.hpp"
 
 namespace backplane::broker {
 
@@ -35,23 +36,6 @@ struct KeptEvent {
     return {reinterpret_cast<const std::byte*>(this + 1), event_bytes};
   }
   [[nodiscard]] std::uint64_t offset() const noexcept;
-};
-
-/// The store's clock: the broker's wall clock, except that it never goes back. It stands still during a step
-/// back of up to a second. At a larger step, all earlier times are moved back by as much, so that ages stay
-/// true and a time in a request means the current wall clock.
-class StoreClock {
- public:
-  /// Advances to `wall_ns`. @returns the store's time.
-  std::int64_t advance(std::int64_t wall_ns) noexcept;
-  [[nodiscard]] std::int64_t now() const noexcept { return now_; }
-  /// Converts a time of the current wall clock to the store's time.
-  [[nodiscard]] std::int64_t of(std::int64_t wall_ns) const noexcept;
-
- private:
-  std::int64_t now_;
-  std::int64_t shift_{0};
-  bool started_{false};
 };
 
 /// A ring of the last events that history dropped, newest last. A continued read checks these instead of all
