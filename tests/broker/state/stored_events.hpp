@@ -53,6 +53,12 @@ class Numbering {
   [[nodiscard]] std::uint64_t position() const { return position_; }
   /// As if other events had been published.
   void skip_to(std::uint64_t position) { position_ = position; }
+  /// As after a restart.
+  void restore(const HistoryStore::Opened& opened) {
+    position_ = opened.position;
+    last_.clear();
+    for (const HistoryStore::Tail& tail : opened.tails) last_[tail.topic] = {tail.position, tail.offset};
+  }
 
  private:
   struct Last {

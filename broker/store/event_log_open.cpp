@@ -1,0 +1,387 @@
+// Opening a store: recovery.
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "broker/store/event_log.hpp"
+#include "broker/store/record_scanner.hpp"
+#include "core/log/log.hpp"
+#include "core/process/host.hpp"
+
+namespace backplane::broker::store {
+namespace {
+
+constexpr std::size_t scan_read_bytes = std::size_t{1} << 20;
+
+Error damaged_store(const Files& files, std::string_view text) {
+  return {ErrorCode::io, fmt::format("cannot open store {}: {}", files.path(), text)};
+}
+
+// The position in a file's name, which begins with the stream.
+std::uint64_t position_in(std::string_view name) {
+  constexpr std::size_t stream_digits = 16 + 1;
+  std::uint64_t position = 0;
+  const std::string_view digits = name.substr(std::min(stream_digits, name.size()), 20);
+  std::from_chars(digits.data(), digits.data() + digits.size(), position);
+  return position;
+}
+
+}  // namespace
+
+Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
+  if (auto ok = files_.open(); !ok) return tl::unexpected(ok.error());
+  const auto names = files_.list();
+  if (!names) return tl::unexpected(names.error());
+  const auto mark = read_mark();
+  if (!mark) return tl::unexpected(damaged_store(files_, mark.error().text));
+  if (!*mark &&
+      std::ranges::any_of(*names, [](const std::string& name) { return name.ends_with(log_suffix); })) {
+    return tl::unexpected(damaged_store(files_, "it has segments, but its file \"store\" is missing"));
+  }
+  if (*mark && (*mark)->backplane != options_.backplane) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("cannot open store {}: expected one of backplane \"{}\", got one of \"{}\"",
+                            files_.path(), options_.backplane, (*mark)->backplane));
+  }
+  for (const std::string& name : *names) {
+    if (!name.ends_with(temporary_suffix)) continue;
+    if (auto ok = files_.remove(name); !ok) return tl::unexpected(ok.error());
+  }
+
+  bool continues = false;
+  std::uint64_t stream = new_stream;
+  if (*mark) {
+    const bool machine_crashed = !(*mark)->is_clean && (*mark)->boot != files_.boot();
+    continues = !machine_crashed || (*mark)->syncs_always;
+    if (auto ok = recover((*mark)->stream, machine_crashed); !ok)
+      return tl::unexpected(damaged_store(files_, ok.error().text));
+    if (continues) stream = (*mark)->stream;
+  }
+  if (!continues) {
+    // What readers have seen may be lost, and its numbers must not be used again: a new stream. The files of
+    // the earlier one stay, but its sessions and types go on.
+    const MutexLock lock(state_.mutex);
+    state_.topics = {};
+    state_.segments.clear();
+    state_.stream = stream;
+    state_.position = state_.floor = state_.values = 0;
+  }
+  std::uint64_t position = 0;
+  std::shared_ptr<Segment> last;
+  {
+    const MutexLock lock(state_.mutex);
+    position = state_.position;
+    written_shift_ = state_.clock.shift();
+    if (!state_.segments.empty()) {
+      last = state_.segments.back();
+      if (!last->is_damaged && !last->header.cleaned && last->bytes < options_.segment_bytes) {
+        active_ = last;
+        active_bytes_ = last->bytes;
+      }
+    }
+  }
+  next_position_ = position + 1;
+  if (last != nullptr) {
+    // A killed process may not have synced it, and from now on everybody sees it.
+    if (auto ok = last->file->sync(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+    if (auto ok = files_.sync_names(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+  }
+  if (*mark && !continues) {
+    if (auto ok = write_checkpoint(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+  }
+  if (auto ok = write_mark(stream, /*is_clean=*/false); !ok)
+    return tl::unexpected(damaged_store(files_, ok.error().text));
+  measure_other_files();
+  return opened(continues);
+}
+
+HistoryStore::Opened EventLog::opened(bool continues) {
+  const MutexLock lock(state_.mutex);
+  HistoryStore::Opened opened;
+  opened.continues = continues;
+  opened.stream = state_.stream;
+  opened.position = state_.position;
+  opened.tails.reserve(state_.topics.size());
+  for (std::size_t block = 0; block < state_.topics.in_memory().blocks(); ++block) {
+    state_.topics.in_memory().visit_block(block, [&](const StoredTopic& topic) {
+      if (topic.position > 0)
+        opened.tails.push_back({std::string(topic.name_view()), topic.position, topic.offset});
+    });
+  }
+  opened.sessions = state_.sessions.all();
+  opened.types = state_.types;
+  return opened;
+}
+
+Result<std::optional<StoreMark>> EventLog::read_mark() {
+  const auto file = files_.open(mark_name);
+  if (!file) {
+    if (file.error().code == ErrorCode::not_found) return std::optional<StoreMark>{};
+    return tl::unexpected(file.error());
+  }
+  const auto text = read_all(**file);
+  if (!text) return tl::unexpected(text.error());
+  auto mark = decode_mark(*text, mark_name);
+  if (!mark) return tl::unexpected(mark.error());
+  return std::optional(std::move(*mark));
+}
+
+Result<void> EventLog::write_mark(std::uint64_t stream, bool is_clean) {
+  return replace(files_, mark_name,
+                 encode(StoreMark{.backplane = options_.backplane,
+                                  .stream = stream,
+                                  .boot = files_.boot(),
+                                  .is_clean = is_clean,
+                                  .syncs_always = options_.syncs_always}));
+}
+
+Result<std::vector<std::string>> EventLog::list(std::uint64_t stream) {
+  auto names = files_.list();
+  if (!names) return names;
+  const std::string prefix = fmt::format("{:016x}-", stream);
+  std::erase_if(*names, [&](const std::string& name) { return !name.starts_with(prefix); });
+  return names;
+}
+
+Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed) {
+  {
+    const MutexLock lock(state_.mutex);
+    state_.stream = stream;
+  }
+  const auto names = list(stream);
+  if (!names) return tl::unexpected(names.error());
+  const auto checkpoint = load_checkpoint(*names, stream);
+  if (!checkpoint) return tl::unexpected(checkpoint.error());
+  restore(*checkpoint);
+  auto segments = open_segments(*names, stream, machine_crashed);
+  if (!segments) return tl::unexpected(segments.error());
+
+  std::uint64_t through = 0;
+  std::int64_t last_time = std::numeric_limits<std::int64_t>::min();
+  for (const std::shared_ptr<Segment>& segment : *segments) {
+    const bool is_last = segment == segments->back();
+    segment->through = segment->first() - 1;
+    segment->last_time = last_time;
+    if (through + 1 < segment->first() && through > 0) {
+      log::warning("store {}: positions {} to {} are missing", files_.path(), through + 1,
+                   segment->first() - 1);
+      const MutexLock lock(state_.mutex);
+      ++state_.damaged_ranges;
+    }
+    bool is_known = false;
+    if (!is_last && !segment->is_damaged) {
+      if (const auto file = files_.open(segment->name + std::string(index_suffix)); file) {
+        const auto bytes = read_all(**file);
+        is_known = bytes && decode_index(*bytes, *segment);
+      }
+      segment->is_indexed = is_known;
+    }
+    if (!is_known || segment->through > checkpoint->position) {
+      segment->records = 0;
+      segment->blocks.clear();
+      if (auto ok = recover_segment(*segment, is_last, checkpoint->position, is_last && machine_crashed); !ok)
+        return ok;
+    }
+    if (segment->header.cleaned) {
+      segment->through = std::max(segment->through, segment->header.through);
+      segment->last_time = std::max(segment->last_time, segment->header.last_time);
+    }
+    through = segment->through;
+    last_time = segment->last_time;
+  }
+  const MutexLock lock(state_.mutex);
+  state_.segments = std::move(*segments);
+  state_.position = std::max(state_.position, through);
+  return {};
+}
+
+Result<Checkpoint> EventLog::load_checkpoint(const std::vector<std::string>& names, std::uint64_t stream) {
+  std::vector<std::string> found;
+  for (const std::string& name : names) {
+    if (name.ends_with(checkpoint_suffix)) found.push_back(name);
+  }
+  for (; !found.empty(); found.pop_back()) {
+    const std::string& name = found.back();
+    const auto file = files_.open(name);
+    if (!file) return tl::unexpected(file.error());
+    const auto bytes = read_all(**file);
+    if (!bytes) return tl::unexpected(bytes.error());
+    auto checkpoint = decode_checkpoint(*bytes, name);
+    if (checkpoint && checkpoint->stream == stream) {
+      checkpoint_position_ = checkpoint->position;
+      checkpoint_bytes_ = bytes->size();
+      // The cleaner removes nothing that the one before needs.
+      previous_checkpoint_position_ = found.size() > 1 ? position_in(found[found.size() - 2]) : 0;
+      return checkpoint;
+    }
+    if (!checkpoint && checkpoint.error().code == ErrorCode::protocol) return checkpoint;
+    log::warning("store {}: {} is damaged; an earlier one and more of the log are read instead",
+                 files_.path(), name);
+    const MutexLock lock(state_.mutex);
+    ++state_.damaged_ranges;
+  }
+  Checkpoint none;
+  none.clock_now = std::numeric_limits<std::int64_t>::min();
+  return none;
+}
+
+void EventLog::restore(const Checkpoint& checkpoint) {
+  const MutexLock lock(state_.mutex);
+  state_.floor = checkpoint.floor;
+  state_.position = checkpoint.position;
+  state_.clock.restore(checkpoint.clock_now, checkpoint.clock_shift);
+  for (const Checkpoint::Topic& from : checkpoint.topics) {
+    StoredTopic& topic = state_.topic_of(Record{.topic = from.number, .name = from.name});
+    topic.position = from.position;
+    topic.offset = from.offset;
+    topic.bytes = topic.next_bytes = from.bytes;
+    topic.time = from.time;
+    topic.record_at = from.record_at;
+    topic.record_bytes = from.record_bytes;
+    state_.set_value(topic, from.has_value);
+    state_.position = std::max(state_.position, from.position);
+  }
+  for (const HistoryStore::Session& session : checkpoint.sessions) {
+    state_.sessions.use(session.source, session.session, session.sequence);
+  }
+  state_.types = checkpoint.types;
+}
+
+Result<std::vector<std::shared_ptr<Segment>>> EventLog::open_segments(const std::vector<std::string>& names,
+                                                                      std::uint64_t stream,
+                                                                      bool machine_crashed) {
+  std::string_view last;
+  for (const std::string& name : names) {
+    if (name.ends_with(log_suffix)) last = name;
+  }
+  std::vector<std::shared_ptr<Segment>> segments;
+  std::uint64_t covered = 0;
+  for (const std::string& name : names) {
+    if (!name.ends_with(log_suffix)) continue;
+    auto file = files_.open(name);
+    if (!file) return tl::unexpected(file.error());
+    const auto size = (*file)->size();
+    if (!size) return tl::unexpected(size.error());
+    if (*size < header_bytes) {
+      // Its creation was interrupted; nothing else was written to it.
+      if (auto ok = files_.remove(name); !ok) return tl::unexpected(ok.error());
+      continue;
+    }
+    std::string bytes(header_bytes, '\0');
+    if (const auto read = (*file)->read(0, std::as_writable_bytes(std::span(bytes))); !read)
+      return tl::unexpected(read.error());
+    auto header = decode_header(bytes, FileKind::segment, name);
+    auto segment = std::make_shared<Segment>();
+    if (!header) {
+      if (header.error().code == ErrorCode::protocol) return tl::unexpected(header.error());
+      if (machine_crashed && name == last) {
+        // Nothing of it was ever synced, because the header comes first.
+        if (auto ok = files_.rename(name, name + ".damaged"); !ok) return tl::unexpected(ok.error());
+        continue;
+      }
+      // The records may still be intact.
+      log::warning("store {}: {}", files_.path(), header.error().text);
+      segment->is_damaged = true;
+      header = FileHeader{
+          .kind = FileKind::segment, .stream = stream, .serial = random_id(), .first = position_in(name)};
+      const MutexLock lock(state_.mutex);
+      ++state_.damaged_ranges;
+    }
+    segment->file = std::move(*file);
+    segment->header = *header;
+    segment->name = name.substr(0, name.size() - log_suffix.size());
+    segment->bytes = *size;
+    if (segment->first() <= covered) {
+      // The cleaner has copied it, and was interrupted before it removed it.
+      if (auto ok = files_.remove(name); !ok) return tl::unexpected(ok.error());
+      continue;
+    }
+    covered = std::max(covered, header->through);
+    segments.push_back(std::move(segment));
+  }
+  return segments;
+}
+
+// Finds the blocks of a segment and applies its records after the position `after`.
+Result<void> EventLog::recover_segment(Segment& segment, bool is_last, std::uint64_t after,
+                                       bool cut_unsynced) {
+  std::uint64_t end = segment.bytes;
+  if (cut_unsynced) {
+    // A power loss may have lost any part of what was not synced. What follows the first hole was never seen
+    // by anybody, and its publishers send it again.
+    std::uint64_t synced = 0;
+    RecordScanner scanner(segment.file, header_bytes, end, scan_read_bytes);
+    while (scanner.next()) {
+      if (scanner.record().kind == RecordKind::synced) synced = std::max(synced, scanner.record().number);
+    }
+    if (!scanner.error()) return scanner.error();
+    if (scanner.damaged_bytes() > 0 && scanner.first_damage_at() >= synced) end = scanner.first_damage_at();
+  }
+  RecordScanner scanner(segment.file, header_bytes, end, scan_read_bytes);
+  while (scanner.next()) {
+    const Record& record = scanner.record();
+    if (record.kind == RecordKind::event) segment.add(record.position, record.time, scanner.at());
+    apply(record, scanner.at(), after);
+  }
+  if (!scanner.error()) return scanner.error();
+  const std::uint64_t file_bytes = segment.bytes;
+  const bool has_torn_end = scanner.intact_end() < file_bytes;
+  segment.bytes = scanner.intact_end();
+  if (has_torn_end && is_last && !segment.is_damaged) {
+    if (auto ok = segment.file->truncate(segment.bytes); !ok) return ok;
+    if (auto ok = segment.file->sync(); !ok) return ok;
+  }
+  if (scanner.damaged_bytes() > 0 || (has_torn_end && !is_last)) {
+    segment.is_damaged = true;
+    log::warning("store {}: {} bytes of {}.log are damaged; their events are skipped", files_.path(),
+                 scanner.damaged_bytes() + (is_last ? 0 : file_bytes - segment.bytes), segment.name);
+    const MutexLock lock(state_.mutex);
+    ++state_.damaged_ranges;
+  }
+  return {};
+}
+
+void EventLog::apply(const Record& record, std::uint64_t at, std::uint64_t after) {
+  const MutexLock lock(state_.mutex);
+  switch (record.kind) {
+    case RecordKind::types:
+      if (std::ranges::find(state_.types, record.body) == state_.types.end()) {
+        state_.types.emplace_back(record.body);
+      }
+      return;
+    case RecordKind::clock:
+      state_.clock.restore(record.time, static_cast<std::int64_t>(record.number));
+      return;
+    case RecordKind::synced:
+      return;
+    case RecordKind::event:
+    case RecordKind::removed:
+      break;
+  }
+  const StoredTopic* const same_number = state_.topics.find(record.topic);
+  if (same_number != nullptr && same_number->name_view() != record.name) return;
+  StoredTopic& topic = state_.topic_of(record);
+  const bool is_event = record.kind == RecordKind::event;
+  if (is_event && record.position >= topic.position) {
+    topic.record_at = static_cast<std::uint32_t>(at);
+    topic.record_bytes = static_cast<std::uint32_t>(record.bytes);
+  }
+  if (record.position > topic.position) {
+    topic.position = record.position;
+    topic.offset = record.offset;
+    topic.bytes = topic.next_bytes = record.number + (is_event ? record.body.size() : 0);
+    topic.time = record.time;
+    state_.set_value(topic, is_event && !record.clears_value);
+  }
+  if (!is_event) return;
+  state_.position = std::max(state_.position, record.position);
+  if (record.position <= after) return;
+  state_.clock.restore(record.time, state_.clock.shift());
+  state_.sessions.use_event(record.event());
+}
+
+}  // namespace backplane::broker::store

@@ -1,0 +1,555 @@
+#include "broker/store/file_history.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "broker/store/event_log.hpp"
+#include "broker/store/log_reader.hpp"
+#include "broker/store/log_state.hpp"
+#include "broker/store/posix_files.hpp"
+#include "core/log/log.hpp"
+#include "core/process/wake_fd.hpp"
+#include "core/thread/mutex.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds full_retry{250};
+constexpr milliseconds maintenance_interval{1000};
+constexpr milliseconds idle_wait{60'000};
+
+}  // namespace
+
+class FileHistory::Impl {
+ public:
+  Impl(FileHistoryOptions options, std::unique_ptr<store::Files> files)
+      : options_(std::move(options)),
+        files_(std::move(files)),
+        state_(options_.limits, options_.sessions_max),
+        log_(*files_, state_,
+             {.backplane = options_.backplane,
+              .syncs_always = options_.sync == StoreSync::always,
+              .segment_bytes = std::min<std::size_t>(options_.segment_bytes, std::size_t{1} << 30)}) {}
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Result<Opened> open(std::uint64_t new_stream);
+  Ticket append(std::span<const HistoryAppend> batch);
+  void remember_types(std::string_view descriptor_set);
+  [[nodiscard]] int progress_fd() const { return options_.threads ? wake_.fd() : -1; }
+  Progress progress();
+  Condition condition();
+  std::uint64_t start_read(const ReadRequest& request);
+  std::optional<ReadSlice> next_slice();
+  void set_limits(HistoryLimits limits);
+  void expire(std::int64_t now_ns);
+  Figures figures();
+  TopicFigures figures(std::string_view name);
+  StoreFigures store_figures();
+  bool maintain();
+  [[nodiscard]] bool syncs_always() const { return options_.sync == StoreSync::always; }
+
+ private:
+  struct PendingRead {
+    std::uint64_t ticket;
+    ReadRequest request;
+  };
+
+  void write_loop();
+  void sync_loop();
+  void read_loop();
+  void maintain_loop();
+  void start(void (Impl::*loop)());
+  void write_without_threads();
+  bool sync_once();
+  [[nodiscard]] store::LogSlice read(const PendingRead& pending);
+
+  // All of these notify the loop.
+  void set_written(std::uint64_t ticket);
+  void set_health(Health health, std::string text);
+  void notify() REQUIRES(mutex_);
+  void clear_if_seen() REQUIRES(mutex_);
+
+  const FileHistoryOptions options_;
+  const std::unique_ptr<store::Files> files_;
+  store::LogState state_;
+  store::EventLog log_;
+  WakeFd wake_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool is_open_ GUARDED_BY(mutex_){false};
+  bool stopping_ GUARDED_BY(mutex_){false};
+  bool writer_done_ GUARDED_BY(mutex_){false};
+  store::Batch queue_ GUARDED_BY(mutex_);
+  std::uint64_t queued_ticket_ GUARDED_BY(mutex_){0};  // of the last batch in the queue
+  std::uint64_t writing_bytes_ GUARDED_BY(mutex_){0};  // taken from the queue, not yet written
+  std::uint64_t written_ GUARDED_BY(mutex_){0};
+  std::uint64_t synced_ GUARDED_BY(mutex_){0};
+  Condition condition_ GUARDED_BY(mutex_);
+  bool progress_is_new_ GUARDED_BY(mutex_){false};
+  bool is_readable_ GUARDED_BY(mutex_){false};
+  std::deque<PendingRead> reads_ GUARDED_BY(mutex_);
+  std::deque<store::LogSlice> slices_ GUARDED_BY(mutex_);
+  std::uint64_t last_read_ GUARDED_BY(mutex_){0};
+  std::uint64_t syncs_ GUARDED_BY(mutex_){0};
+  std::uint64_t sync_ns_ GUARDED_BY(mutex_){0};
+  std::uint64_t sync_ns_max_ GUARDED_BY(mutex_){0};
+
+  log::RateLimit warnings_{std::chrono::seconds{10}};  // the maintenance's
+
+  // The writer's, or the loop's without threads.
+  store::Batch batch_;
+  std::size_t batch_done_{0};
+  std::uint64_t batch_ticket_{0};
+
+  store::LogSlice returned_;  // the loop's: the views of the last slice point into it
+  std::vector<std::thread> threads_;
+};
+
+// --- opening and closing ---
+
+Result<HistoryStore::Opened> FileHistory::Impl::open(std::uint64_t new_stream) {
+  auto opened = log_.open(new_stream);
+  if (!opened) return opened;
+  {
+    const MutexLock lock(mutex_);
+    is_open_ = true;
+  }
+  if (options_.threads) {
+    start(&Impl::write_loop);
+    start(&Impl::sync_loop);
+    start(&Impl::read_loop);
+    start(&Impl::maintain_loop);
+  }
+  return opened;
+}
+
+void FileHistory::Impl::start(void (Impl::*loop)()) {
+  threads_.emplace_back([this, loop] { (this->*loop)(); });
+}
+
+FileHistory::Impl::~Impl() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  for (std::thread& thread : threads_) thread.join();
+  const MutexLock lock(mutex_);
+  if (!is_open_ || condition_.health == Health::failed) return;
+  if (batch_done_ < batch_.size() || !queue_.empty()) {
+    log::error("store {}: {} bytes were not written: {}", files_->path(),
+               queue_.size() + batch_.size() - batch_done_, condition_.text);
+    return;  // and not marked as closed
+  }
+  if (const auto ok = log_.close(); !ok) log::error("store {}: {}", files_->path(), ok.error().text);
+}
+
+// --- what the loop sees ---
+
+void FileHistory::Impl::notify() {
+  changed_.notify_all();
+  if (!std::exchange(is_readable_, true)) wake_.wake();
+}
+
+void FileHistory::Impl::clear_if_seen() {
+  if (progress_is_new_ || !slices_.empty()) return;
+  if (std::exchange(is_readable_, false)) wake_.drain();
+}
+
+void FileHistory::Impl::set_written(std::uint64_t ticket) {
+  const MutexLock lock(mutex_);
+  written_ = ticket;
+  writing_bytes_ = 0;
+  if (condition_.health == Health::full) condition_ = {};
+  progress_is_new_ = true;
+  notify();
+}
+
+void FileHistory::Impl::set_health(Health health, std::string text) {
+  const MutexLock lock(mutex_);
+  if (condition_.health == Health::failed) return;
+  if (condition_.health != health) {
+    if (health == Health::failed) {
+      log::error("store {}: {}: no more events are stored", files_->path(), text);
+    } else {
+      log::warning("store {}: {}: it continues as soon as there is room", files_->path(), text);
+    }
+  }
+  condition_ = {health, std::move(text)};
+  progress_is_new_ = true;
+  notify();
+}
+
+HistoryStore::Progress FileHistory::Impl::progress() {
+  const MutexLock lock(mutex_);
+  progress_is_new_ = false;
+  clear_if_seen();
+  const std::uint64_t ticket = syncs_always() ? synced_ : written_;
+  return {ticket, ticket};
+}
+
+HistoryStore::Condition FileHistory::Impl::condition() {
+  const MutexLock lock(mutex_);
+  return condition_;
+}
+
+// --- writing ---
+
+HistoryStore::Ticket FileHistory::Impl::append(std::span<const HistoryAppend> batch) {
+  if (!options_.threads) write_without_threads();  // what is left, because the disk was full
+  Ticket ticket;
+  {
+    const MutexLock lock(mutex_);
+    if (condition_.health == Health::failed) return {Accepted::failed, 0};
+    if (queue_.size() + writing_bytes_ > options_.queue_bytes_max ||
+        (!options_.threads && condition_.health == Health::full)) {
+      return {Accepted::busy, 0};
+    }
+    const bool was_empty = queue_.empty();
+    for (const HistoryAppend& item : batch) queue_.add(item);
+    ticket = {Accepted::accepted, ++queued_ticket_};
+    if (was_empty) changed_.notify_all();
+  }
+  if (!options_.threads) write_without_threads();
+  return ticket;
+}
+
+void FileHistory::Impl::remember_types(std::string_view descriptor_set) {
+  {
+    const MutexLock lock(state_.mutex);
+    if (std::ranges::find(state_.types, descriptor_set) != state_.types.end()) return;
+  }
+  {
+    const MutexLock lock(mutex_);
+    queue_.add_types(descriptor_set);
+    ++queued_ticket_;
+    changed_.notify_all();
+  }
+  if (!options_.threads) write_without_threads();
+}
+
+void FileHistory::Impl::write_loop() {
+  for (;;) {
+    {
+      const MutexLock lock(mutex_);
+      while (queue_.empty() && !stopping_ && condition_.health != Health::failed) {
+        (void)changed_.wait_until(mutex_, Clock::now() + idle_wait);
+      }
+      if (queue_.empty() || condition_.health == Health::failed) {
+        writer_done_ = true;
+        changed_.notify_all();
+        return;
+      }
+      batch_.clear();
+      std::swap(batch_, queue_);
+      batch_ticket_ = queued_ticket_;
+      writing_bytes_ = batch_.size();
+    }
+    batch_done_ = 0;
+    for (;;) {
+      const auto ok = log_.write(batch_, batch_done_);
+      if (ok) break;
+      const bool is_full = ok.error().code == ErrorCode::exhausted;
+      set_health(is_full ? Health::full : Health::failed, ok.error().text);
+      const MutexLock lock(mutex_);
+      const auto retry = Clock::now() + full_retry;
+      while (is_full && !stopping_ && changed_.wait_until(mutex_, retry)) {
+      }
+      if (!is_full || stopping_ || condition_.health == Health::failed) {
+        writer_done_ = true;
+        changed_.notify_all();
+        return;
+      }
+    }
+    set_written(batch_ticket_);
+  }
+}
+
+void FileHistory::Impl::write_without_threads() {
+  for (;;) {
+    if (batch_done_ >= batch_.size()) {
+      const MutexLock lock(mutex_);
+      if (queue_.empty()) return;
+      batch_.clear();
+      std::swap(batch_, queue_);
+      batch_ticket_ = queued_ticket_;
+      batch_done_ = 0;
+    }
+    if (const auto ok = log_.write(batch_, batch_done_); !ok) {
+      const bool is_full = ok.error().code == ErrorCode::exhausted;
+      return set_health(is_full ? Health::full : Health::failed, ok.error().text);
+    }
+    batch_done_ = batch_.size();
+    set_written(batch_ticket_);
+    if (syncs_always() && !sync_once()) return;
+  }
+}
+
+bool FileHistory::Impl::sync_once() {
+  std::uint64_t ticket = 0;
+  {
+    const MutexLock lock(mutex_);
+    ticket = written_;
+  }
+  const auto begin = Clock::now();
+  const auto ok = log_.sync();
+  const auto took = static_cast<std::uint64_t>(std::chrono::nanoseconds(Clock::now() - begin).count());
+  if (!ok) {
+    set_health(Health::failed, ok.error().text);
+    return false;
+  }
+  const MutexLock lock(mutex_);
+  ++syncs_;
+  sync_ns_ += took;
+  sync_ns_max_ = std::max(sync_ns_max_, took);
+  synced_ = std::max(synced_, ticket);
+  if (syncs_always()) {
+    progress_is_new_ = true;
+    notify();
+  }
+  return true;
+}
+
+void FileHistory::Impl::sync_loop() {
+  if (options_.sync == StoreSync::off) return;
+  auto next = Clock::now();
+  for (;;) {
+    {
+      const MutexLock lock(mutex_);
+      for (;;) {
+        if (condition_.health == Health::failed) return;
+        if (writer_done_ && synced_ >= written_) return;
+        if (synced_ < written_) {
+          if (syncs_always() || writer_done_) break;
+          if (!changed_.wait_until(mutex_, next)) break;
+        } else {
+          (void)changed_.wait_until(mutex_, Clock::now() + idle_wait);
+        }
+      }
+    }
+    next = Clock::now() + options_.sync_interval;
+    if (!sync_once()) return;
+  }
+}
+
+// --- reading ---
+
+std::uint64_t FileHistory::Impl::start_read(const ReadRequest& request) {
+  const MutexLock lock(mutex_);
+  reads_.push_back({++last_read_, request});
+  changed_.notify_all();
+  return last_read_;
+}
+
+store::LogSlice FileHistory::Impl::read(const PendingRead& pending) {
+  store::LogSlice slice = store::LogReader(state_, pending.request,
+                                           {.scan_bytes_max = options_.scan_bytes_max,
+                                            .walk_events_max = options_.walk_events_max})
+                              .read();
+  slice.slice.ticket = pending.ticket;
+  return slice;
+}
+
+void FileHistory::Impl::read_loop() {
+  for (;;) {
+    std::optional<PendingRead> pending;
+    {
+      const MutexLock lock(mutex_);
+      while (reads_.empty() && !stopping_) (void)changed_.wait_until(mutex_, Clock::now() + idle_wait);
+      if (stopping_) return;
+      pending = std::move(reads_.front());
+      reads_.pop_front();
+    }
+    store::LogSlice slice = read(*pending);
+    const MutexLock lock(mutex_);
+    slices_.push_back(std::move(slice));
+    notify();
+  }
+}
+
+std::optional<ReadSlice> FileHistory::Impl::next_slice() {
+  std::optional<PendingRead> pending;
+  {
+    const MutexLock lock(mutex_);
+    if (options_.threads) {
+      if (slices_.empty()) {
+        clear_if_seen();
+        return std::nullopt;
+      }
+      returned_ = std::move(slices_.front());
+      slices_.pop_front();
+      clear_if_seen();
+      return returned_.slice;
+    }
+    if (reads_.empty()) return std::nullopt;
+    pending = std::move(reads_.front());
+    reads_.pop_front();
+  }
+  returned_ = read(*pending);
+  return returned_.slice;
+}
+
+// --- limits, maintenance, figures ---
+
+void FileHistory::Impl::set_limits(HistoryLimits limits) {
+  const MutexLock lock(state_.mutex);
+  state_.set_limits(std::move(limits));
+}
+
+void FileHistory::Impl::expire(std::int64_t now_ns) {
+  {
+    const MutexLock lock(state_.mutex);
+    state_.clock.advance(now_ns);
+  }
+  if (options_.threads) return;
+  write_without_threads();
+  if (options_.sync == StoreSync::interval) (void)sync_once();
+  (void)maintain();
+}
+
+bool FileHistory::Impl::maintain() {
+  const auto more = log_.maintain();
+  if (more) return *more;
+  // It tries again next time, unless a sync of the log has failed: nobody knows what is on the disk.
+  if (const auto ok = log_.sync_error(); !ok) {
+    set_health(Health::failed, ok.error().text);
+  } else if (warnings_.allow(Clock::now())) {
+    log::warning("store {}: {}", files_->path(), more.error().text);
+  }
+  return false;
+}
+
+void FileHistory::Impl::maintain_loop() {
+  for (;;) {
+    {
+      const MutexLock lock(mutex_);
+      const auto next = Clock::now() + maintenance_interval;
+      while (!stopping_ && changed_.wait_until(mutex_, next)) {
+      }
+      if (stopping_ || condition_.health == Health::failed) return;
+    }
+    while (maintain()) {
+      const MutexLock lock(mutex_);
+      if (stopping_) return;
+    }
+  }
+}
+
+HistoryStore::Figures FileHistory::Impl::figures() {
+  const MutexLock lock(state_.mutex);
+  return {.events = state_.records(),
+          .values = state_.values,
+          .bytes = state_.log_bytes() + state_.other_bytes,
+          .evicted_events = state_.evicted_events,
+          .evicted_values = 0,
+          .expired_events = state_.expired_events,
+          .expired_values = 0};
+}
+
+HistoryStore::TopicFigures FileHistory::Impl::figures(std::string_view name) {
+  const MutexLock lock(state_.mutex);
+  const store::StoredTopic* const topic = state_.topics.find(name);
+  if (topic == nullptr || topic->position == 0) return {};
+  const std::size_t overhead = store::record_header_bytes + topic->name_bytes;
+  TopicFigures figures;
+  const std::uint64_t event_bytes =
+      topic->record_bytes - std::min<std::size_t>(topic->record_bytes, overhead);
+  if (state_.has_current_value(*topic)) figures.value_bytes = event_bytes;
+  const Retention& limit = state_.retention(*topic);
+  const bool is_all_too_old = add_bounded(topic->time, limit.history_age.count()) <= state_.clock.now() ||
+                              topic->position <= state_.floor || event_bytes > limit.history_bytes;
+  if (!is_all_too_old) figures.history_events = std::min<std::uint64_t>(topic->offset, limit.history_events);
+  return figures;
+}
+
+FileHistory::StoreFigures FileHistory::Impl::store_figures() {
+  StoreFigures figures;
+  {
+    const MutexLock lock(state_.mutex);
+    figures.segments = state_.segments.size();
+    figures.bytes = state_.log_bytes() + state_.other_bytes;
+    figures.damaged_ranges = state_.damaged_ranges;
+    figures.topics_bytes = state_.topics.memory_bytes();
+    for (const auto& segment : state_.segments) {
+      figures.index_bytes += sizeof(store::Segment) + segment->blocks.capacity() * sizeof(store::Block);
+    }
+  }
+  figures.cleaned_bytes = log_.cleaned_bytes();
+  const MutexLock lock(mutex_);
+  figures.queued_bytes = queue_.size() + writing_bytes_;
+  figures.syncs = syncs_;
+  figures.sync_ns = sync_ns_;
+  figures.sync_ns_max = sync_ns_max_;
+  return figures;
+}
+
+// --- the public class ---
+
+FileHistory::FileHistory(FileHistoryOptions options)
+    : FileHistory(options, store::posix_files(options.path)) {}
+FileHistory::FileHistory(FileHistoryOptions options, std::unique_ptr<store::Files> files)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(files))) {}
+FileHistory::~FileHistory() = default;
+
+Result<HistoryStore::Opened> FileHistory::open(std::uint64_t new_stream) {
+  return impl_->open(new_stream);
+}
+HistoryStore::Ticket FileHistory::append(std::span<const HistoryAppend> batch) {
+  return impl_->append(batch);
+}
+int FileHistory::progress_fd() const {
+  return impl_->progress_fd();
+}
+HistoryStore::Progress FileHistory::progress() const {
+  return impl_->progress();
+}
+HistoryStore::Guarantee FileHistory::guarantee() const {
+  return impl_->syncs_always() ? Guarantee::machine : Guarantee::none;
+}
+HistoryStore::Condition FileHistory::condition() const {
+  return impl_->condition();
+}
+void FileHistory::remember_types(std::string_view descriptor_set) {
+  impl_->remember_types(descriptor_set);
+}
+std::uint64_t FileHistory::start_read(const ReadRequest& request) {
+  return impl_->start_read(request);
+}
+std::optional<ReadSlice> FileHistory::next_slice() {
+  return impl_->next_slice();
+}
+void FileHistory::set_limits(HistoryLimits limits) {
+  impl_->set_limits(std::move(limits));
+}
+void FileHistory::expire(std::int64_t now_ns) {
+  impl_->expire(now_ns);
+}
+HistoryStore::Figures FileHistory::figures() const {
+  return impl_->figures();
+}
+HistoryStore::TopicFigures FileHistory::figures(std::string_view topic) const {
+  return impl_->figures(topic);
+}
+FileHistory::StoreFigures FileHistory::store_figures() const {
+  return impl_->store_figures();
+}
+bool FileHistory::maintain() {
+  return impl_->maintain();
+}
+
+}  // namespace backplane::broker

@@ -1,0 +1,203 @@
+#include "broker/store/posix_files.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/process/descriptor.hpp"
+#include "core/process/host.hpp"
+
+namespace backplane::broker::store {
+namespace {
+
+constexpr const char* lock_name = "lock";
+
+std::string reason(int error) {
+  return std::system_category().message(error);
+}
+
+tl::unexpected<Error> failure(std::string_view verb, std::string_view object, int error) {
+  const bool no_room = error == ENOSPC || error == EDQUOT;
+  const ErrorCode code = no_room           ? ErrorCode::exhausted
+                         : error == ENOENT ? ErrorCode::not_found
+                                           : ErrorCode::io;
+  return fail(code, fmt::format("cannot {} {}: {}", verb, object, reason(error)));
+}
+
+class PosixFile final : public File {
+ public:
+  PosixFile(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  Result<void> append(std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        return failure("write", path_, errno);
+      }
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+    return {};
+  }
+
+  Result<std::size_t> read(std::uint64_t at, std::span<std::byte> into) const override {
+    std::size_t done = 0;
+    while (done < into.size()) {
+      const ssize_t got =
+          ::pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(at + done));
+      if (got < 0) {
+        if (errno == EINTR) continue;
+        return failure("read", path_, errno);
+      }
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    return done;
+  }
+
+  Result<std::uint64_t> size() const override {
+    struct stat status {};
+    if (::fstat(fd_.get(), &status) != 0) return failure("read the size of", path_, errno);
+    return static_cast<std::uint64_t>(status.st_size);
+  }
+
+  Result<void> truncate(std::uint64_t bytes) override {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) return failure("truncate", path_, errno);
+    return {};
+  }
+
+  Result<void> sync() override {
+    if (::fdatasync(fd_.get()) != 0) return failure("sync", path_, errno);
+    return {};
+  }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+};
+
+class PosixFiles final : public Files {
+ public:
+  explicit PosixFiles(std::string path) : path_(std::move(path)) {}
+
+  std::string path() const override { return path_; }
+
+  Result<void> open() override {
+    if (path_.empty() || path_.front() != '/')
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("cannot open store: expected an absolute path, got \"{}\"", path_));
+    if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) return failure("create store", path_, errno);
+    struct stat status {};
+    if (::stat(path_.c_str(), &status) != 0) return failure("open store", path_, errno);
+    if (!S_ISDIR(status.st_mode))
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("cannot open store {}: expected a directory, got a file", path_));
+    if (status.st_uid != ::geteuid())
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("cannot open store {}: expected a directory of user {}, got one of user {}",
+                              path_, ::geteuid(), status.st_uid));
+    if (::access(path_.c_str(), R_OK | W_OK | X_OK) != 0) return failure("open store", path_, errno);
+    directory_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory_) return failure("open store", path_, errno);
+    return lock();
+  }
+
+  Result<std::vector<std::string>> list() const override {
+    DIR* const directory = ::opendir(path_.c_str());
+    if (directory == nullptr) return failure("list", path_, errno);
+    std::vector<std::string> names;
+    errno = 0;
+    while (const dirent* const entry = ::readdir(directory)) {  // NOLINT: one thread per DIR
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != ".." && name != lock_name) names.emplace_back(name);
+    }
+    const int error = errno;
+    ::closedir(directory);
+    if (error != 0) return failure("list", path_, error);
+    std::ranges::sort(names);
+    return names;
+  }
+
+  Result<std::shared_ptr<File>> create(std::string_view name) override {
+    return open(name, O_CREAT | O_TRUNC, "create");
+  }
+  Result<std::shared_ptr<File>> open(std::string_view name) override { return open(name, 0, "open"); }
+
+  Result<void> rename(std::string_view from, std::string_view to) override {
+    if (::rename(path_of(from).c_str(), path_of(to).c_str()) != 0)
+      return failure("rename", path_of(from), errno);
+    return {};
+  }
+
+  Result<void> remove(std::string_view name) override {
+    if (::unlink(path_of(name).c_str()) != 0) return failure("remove", path_of(name), errno);
+    return {};
+  }
+
+  Result<void> sync_names() override {
+    if (::fsync(directory_.get()) != 0) return failure("sync", path_, errno);
+    return {};
+  }
+
+  std::string boot() const override {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string id;
+    std::getline(file, id);
+    return id;
+  }
+
+ private:
+  [[nodiscard]] std::string path_of(std::string_view name) const { return fmt::format("{}/{}", path_, name); }
+
+  Result<std::shared_ptr<File>> open(std::string_view name, int flags, std::string_view verb) {
+    std::string path = path_of(name);
+    Descriptor fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | flags, 0600));
+    if (!fd) return failure(verb, path, errno);
+    return std::make_shared<PosixFile>(std::move(fd), std::move(path));
+  }
+
+  // flock: the kernel ends it with the process, however that dies.
+  Result<void> lock() {
+    const std::string path = path_of(lock_name);
+    lock_ = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!lock_) return failure("open", path, errno);
+    if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return failure("lock", path, errno);
+      std::string owner(200, '\0');
+      const ssize_t got = ::pread(lock_.get(), owner.data(), owner.size(), 0);
+      owner.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+      while (!owner.empty() && owner.back() == '\n') owner.pop_back();
+      lock_.reset();
+      return fail(ErrorCode::unavailable, fmt::format("cannot open store {}: it is in use by {}", path_,
+                                                      owner.empty() ? "another process" : owner));
+    }
+    const std::string owner = fmt::format("process {} on {}\n", ::getpid(), host_name());
+    if (::ftruncate(lock_.get(), 0) != 0 ||
+        ::pwrite(lock_.get(), owner.data(), owner.size(), 0) != static_cast<ssize_t>(owner.size())) {
+      return failure("write", path, errno);
+    }
+    return {};
+  }
+
+  std::string path_;
+  Descriptor directory_;
+  Descriptor lock_;
+};
+
+}  // namespace
+
+std::unique_ptr<Files> posix_files(std::string path) {
+  return std::make_unique<PosixFiles>(std::move(path));
+}
+
+}  // namespace backplane::broker::store

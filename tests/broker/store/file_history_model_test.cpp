@@ -1,0 +1,207 @@
+// The store on disk against the model, with restarts, kills and power losses in between.
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "broker/store/file_history.hpp"
+#include "core/log/log.hpp"
+#include "tests/broker/state/history_model.hpp"
+#include "tests/broker/store/simulated_files.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using testing::Numbering;
+using testing::SimulatedDisk;
+using testing::Stamped;
+
+class FileWalk : public testing::HistoryWalk {
+ public:
+  explicit FileWalk(unsigned seed) : HistoryWalk(seed), disk_(seed) { log::set_level(log::Level::off); }
+
+  [[nodiscard]] std::uint64_t cleaned_bytes() const {
+    return cleaned_bytes_ + store_->store_figures().cleaned_bytes;
+  }
+
+ protected:
+  void make_store(const HistoryLimits& limits) override {
+    options_.path = "/simulated";
+    options_.backplane = "test";
+    options_.limits = limits;
+    options_.segment_bytes = pick(300, 4000);
+    if (pick(0, 2) != 0) options_.scan_bytes_max = pick(1, 2000);
+    if (pick(0, 2) != 0) options_.walk_events_max = pick(1, 6);
+    options_.threads = false;
+    start();
+  }
+  HistoryStore& store() override { return *store_; }
+  void compare_figures(const HistoryStore::Figures& got, const HistoryStore::Figures& expected) override {
+    EXPECT_GE(got.events, expected.events);
+    EXPECT_GE(got.values, expected.values);
+  }
+  [[nodiscard]] bool finds_losses_late() const override { return true; }
+
+  void interrupt() override {
+    if (pick(0, 60) == 0) restart();
+  }
+
+  void start() {
+    store_ = std::make_unique<FileHistory>(options_, disk_.files());
+    const auto opened = store_->open(++last_stream_);
+    ASSERT_TRUE(opened) << opened.error().text;
+    opened_ = *opened;
+  }
+  void restart() {
+    cleaned_bytes_ += store_->store_figures().cleaned_bytes;
+    store_.reset();
+    const std::uint64_t stream = opened_.stream;
+    start();
+    ASSERT_TRUE(opened_.continues);
+    ASSERT_EQ(opened_.stream, stream);
+    ASSERT_EQ(opened_.position, numbering_.position());
+    compare_tails();
+  }
+  void compare_tails() {
+    std::map<std::string, std::uint64_t> expected;
+    for (const auto& record : model_->records()) expected[record.topic] = record.position;
+    std::map<std::string, std::uint64_t> got;
+    for (const HistoryStore::Tail& tail : opened_.tails) got[tail.topic] = tail.position;
+    ASSERT_EQ(got, expected);
+  }
+
+  SimulatedDisk disk_;
+  FileHistoryOptions options_;
+  std::unique_ptr<FileHistory> store_;
+  HistoryStore::Opened opened_;
+  std::uint64_t last_stream_{0};
+  std::uint64_t cleaned_bytes_{0};
+};
+
+class FileHistoryModel : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(FileHistoryModel, TheStoreReturnsWhatTheModelHasAndContinuesAfterEachRestart) {
+  std::uint64_t cleaned = 0;
+  for (unsigned seed = GetParam(); seed < GetParam() + 20; ++seed) {
+    SCOPED_TRACE(seed);
+    FileWalk walk(seed);
+    walk.run(400);
+    if (HasFailure()) return;
+    cleaned += walk.cleaned_bytes();
+  }
+  EXPECT_GT(cleaned, 0u) << "the walks include the cleaner";
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, FileHistoryModel, ::testing::Range(0u, 200u, 20u));
+
+/// Its process or its machine dies in the middle of operations.
+class CrashWalk final : public FileWalk {
+ public:
+  CrashWalk(unsigned seed, bool loses_power) : FileWalk(seed), loses_power_(loses_power) {
+    options_.sync = loses_power ? StoreSync::always : StoreSync::interval;
+  }
+  [[nodiscard]] int crashes() const { return crashes_; }
+
+ private:
+  void interrupt() override {
+    if (!is_armed_ && pick(0, 60) == 0) restart();
+    if (!is_armed_ && pick(0, 20) == 0) {
+      disk_.die_after(pick(0, 60));
+      is_armed_ = true;
+    }
+  }
+  // A kill may lose how far the clock was moved back, if no event followed.
+  void step_time() override {
+    if (pick(0, 2) == 0) wall_ns_ += static_cast<std::int64_t>(pick(0, 400)) * 1'000'000;
+  }
+
+  void change() override {
+    interrupt();
+    if (disk_.is_dead()) return crash(nullptr);
+    step_time();
+    if (pick(0, 14) == 0) {
+      store_->expire(wall_ns_);
+      if (disk_.is_dead()) return crash(nullptr);
+      model_->expire(wall_ns_);
+      return;
+    }
+    const std::string& topic = topics_[std::min(pick(0, topics_.size() - 1), pick(0, topics_.size() - 1))];
+    Stamped event =
+        numbering_.next(topic, wall_ns_, pick(0, 30) == 0 ? pick(0, 3000) : pick(0, 60), pick(0, 9) == 0);
+    const HistoryAppend item = event.append();
+    const HistoryStore::Ticket ticket = store_->append({&item, 1});
+    const bool is_promised =
+        ticket.result == HistoryStore::Accepted::accepted && store_->progress().durable >= ticket.number;
+    if (!disk_.is_dead()) {
+      ASSERT_TRUE(is_promised);
+    }
+    if (is_promised) model_->append(event);
+    if (disk_.is_dead()) crash(is_promised ? nullptr : &event);
+  }
+
+  // `unsure`: an event that may or may not be stored.
+  void crash(const Stamped* unsure) {
+    ++crashes_;
+    is_armed_ = false;
+    const bool loses_power = loses_power_ && pick(0, 1) == 0;
+    loses_power ? disk_.power_loss() : disk_.kill();
+    store_.reset();
+    const std::uint64_t stream = opened_.stream;
+    start();
+    if (::testing::Test::HasFatalFailure()) return;
+    ASSERT_TRUE(opened_.continues);
+    ASSERT_EQ(opened_.stream, stream);
+    const std::uint64_t promised = model_->records().empty() ? 0 : model_->records().back().position;
+    if (unsure != nullptr && opened_.position == unsure->stamp.position) {
+      model_->append(*unsure);
+    } else {
+      ASSERT_EQ(opened_.position, promised) << "no event that was promised is lost, no number is used again";
+    }
+    compare_tails();
+    numbering_.restore(opened_);
+    store_->expire(wall_ns_);
+    model_->expire(wall_ns_);
+    if (loses_power_) {
+      ASSERT_EQ(store_->store_figures().damaged_ranges, 0u);
+    }
+  }
+
+  bool loses_power_;
+  bool is_armed_{false};
+  int crashes_{0};
+};
+
+class FileHistoryCrash : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(FileHistoryCrash, AKillAtAnyOperationLosesNothingThatWasWritten) {
+  int crashes = 0;
+  for (unsigned seed = GetParam(); seed < GetParam() + 10; ++seed) {
+    SCOPED_TRACE(seed);
+    CrashWalk walk(seed, /*loses_power=*/false);
+    walk.run(500);
+    if (HasFailure()) return;
+    crashes += walk.crashes();
+  }
+  EXPECT_GT(crashes, 50);
+}
+
+TEST_P(FileHistoryCrash, APowerLossAtAnyOperationLosesNothingThatWasDurable) {
+  int crashes = 0;
+  for (unsigned seed = GetParam(); seed < GetParam() + 10; ++seed) {
+    SCOPED_TRACE(seed);
+    CrashWalk walk(seed, /*loses_power=*/true);
+    walk.run(500);
+    if (HasFailure()) return;
+    crashes += walk.crashes();
+  }
+  EXPECT_GT(crashes, 50);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, FileHistoryCrash, ::testing::Range(0u, 200u, 10u));
+
+}  // namespace
+}  // namespace backplane::broker
