@@ -32,6 +32,8 @@ class Batch {
   [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
   void clear() noexcept { bytes_.clear(); }
+  /// Avoids copying later; memory is used only as far as it is filled.
+  void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
   /// The record at `at`, which is advanced to the next. @returns false at the end.
   [[nodiscard]] bool next(std::size_t& at, Record& record) const;
 
@@ -145,8 +147,7 @@ class EventLog {
     std::int64_t time{};
   };
   std::vector<Estimate> estimates_;
-  std::uint64_t checkpoint_position_{0};  // of the newest, and of the one before
-  std::uint64_t previous_checkpoint_position_{0};
+  std::uint64_t checkpoint_position_{0};  // of the newest
   std::uint64_t checkpoint_bytes_{0};
   std::uint64_t bytes_at_checkpoint_{0};
   std::uint64_t written_bytes_ GUARDED_BY(state_.mutex){0};

@@ -28,7 +28,8 @@ Result<bool> EventLog::maintain() {
   {
     const MutexLock lock(state_.mutex);
     const std::uint64_t written = written_bytes_ - bytes_at_checkpoint_;
-    is_due = written >= std::max<std::uint64_t>(options_.segment_bytes, 4 * checkpoint_bytes_);
+    is_due = written >= std::max<std::uint64_t>(options_.segment_bytes, 4 * checkpoint_bytes_) ||
+             (state_.floor > checkpoint_position_ && state_.position > checkpoint_position_);
   }
   if (is_due) {
     if (auto ok = write_checkpoint(); !ok) return tl::unexpected(ok.error());
@@ -98,9 +99,7 @@ Result<void> EventLog::write_checkpoint() {
   const std::string name =
       segment_name(checkpoint.stream, checkpoint.position) + std::string(checkpoint_suffix);
   if (auto ok = replace(files_, name, bytes); !ok) return ok;
-  if (checkpoint.position > checkpoint_position_) {
-    previous_checkpoint_position_ = std::exchange(checkpoint_position_, checkpoint.position);
-  }
+  checkpoint_position_ = checkpoint.position;
   checkpoint_bytes_ = bytes.size();
   bytes_at_checkpoint_ = written;
 
@@ -134,7 +133,7 @@ void EventLog::measure_other_files() {
   state_.other_bytes = bytes;
 }
 
-// Moves the floor by a segment if the store is too large and cleaning alone does not help.
+// Moves the floor if the store is too large and cleaning alone does not help.
 void EventLog::enforce_total() {
   std::uint64_t stream = 0;
   {
@@ -154,18 +153,14 @@ void EventLog::enforce_total() {
     }
   }
   const MutexLock lock(state_.mutex);
+  std::uint64_t left = state_.log_bytes() + state_.other_bytes;
   for (const auto& segment : state_.segments) {
-    if (segment == state_.segments.back()) return;
-    if (segment->through <= state_.floor) {
-      // It still waits for the cleaner, unless that has nothing to gain.
-      const auto known = std::ranges::find(estimates_, segment->header.serial, &Estimate::serial);
-      const bool is_done = segment->is_damaged || (segment->header.cleaned && known != estimates_.end() &&
-                                                   known->floor >= segment->through);
-      if (!is_done) return;
-      continue;
-    }
-    state_.floor = segment->through;
-    return;
+    if (left <= state_.limits.bytes_max || segment == state_.segments.back()) return;
+    const auto known = std::ranges::find(estimates_, segment->header.serial, &Estimate::serial);
+    const bool is_estimated = known != estimates_.end() && known->floor >= segment->through;
+    // All of it, until the cleaner knows better.
+    left -= segment->is_damaged ? 0 : segment->bytes - (is_estimated ? known->live_bytes : 0);
+    state_.floor = std::max(state_.floor, segment->through);
   }
 }
 
@@ -226,8 +221,9 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
                                                          .live_bytes = segment->bytes,
                                                          .time = std::numeric_limits<std::int64_t>::min()});
   }
+  // Sessions are known from the checkpoint, or from events after it.
   const auto is_possible = [&](std::size_t i) {
-    return !segments[i]->is_damaged && segments[i]->through <= previous_checkpoint_position_;
+    return !segments[i]->is_damaged && segments[i]->through <= checkpoint_position_;
   };
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < segments.size(); ++i) {

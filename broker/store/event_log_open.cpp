@@ -214,8 +214,6 @@ Result<Checkpoint> EventLog::load_checkpoint(const std::vector<std::string>& nam
     if (checkpoint && checkpoint->stream == stream) {
       checkpoint_position_ = checkpoint->position;
       checkpoint_bytes_ = bytes->size();
-      // The cleaner removes nothing that the one before needs.
-      previous_checkpoint_position_ = found.size() > 1 ? position_in(found[found.size() - 2]) : 0;
       return checkpoint;
     }
     if (!checkpoint && checkpoint.error().code == ErrorCode::protocol) return checkpoint;

@@ -109,11 +109,13 @@ class FileHistory::Impl {
   std::uint64_t sync_ns_ GUARDED_BY(mutex_){0};
   std::uint64_t sync_ns_max_ GUARDED_BY(mutex_){0};
 
+  Mutex maintenance_mutex_;                            // during a whole maintain()
   log::RateLimit warnings_{std::chrono::seconds{10}};  // the maintenance's
 
   // The writer's, or the loop's without threads.
   store::Batch batch_;
   std::size_t batch_done_{0};
+  bool is_batch_pending_{false};  // not all of it is written
   std::uint64_t batch_ticket_{0};
 
   store::LogSlice returned_;  // the loop's: the views of the last slice point into it
@@ -128,7 +130,9 @@ Result<HistoryStore::Opened> FileHistory::Impl::open(std::uint64_t new_stream) {
   {
     const MutexLock lock(mutex_);
     is_open_ = true;
+    if (options_.threads) queue_.reserve(options_.queue_bytes_max + (1u << 20));
   }
+  if (options_.threads) batch_.reserve(options_.queue_bytes_max + (1u << 20));
   if (options_.threads) {
     start(&Impl::write_loop);
     start(&Impl::sync_loop);
@@ -151,9 +155,9 @@ FileHistory::Impl::~Impl() {
   for (std::thread& thread : threads_) thread.join();
   const MutexLock lock(mutex_);
   if (!is_open_ || condition_.health == Health::failed) return;
-  if (batch_done_ < batch_.size() || !queue_.empty()) {
+  if (is_batch_pending_ || !queue_.empty()) {
     log::error("store {}: {} bytes were not written: {}", files_->path(),
-               queue_.size() + batch_.size() - batch_done_, condition_.text);
+               queue_.size() + (is_batch_pending_ ? batch_.size() : 0), condition_.text);
     return;  // and not marked as closed
   }
   if (const auto ok = log_.close(); !ok) log::error("store {}: {}", files_->path(), ok.error().text);
@@ -261,6 +265,7 @@ void FileHistory::Impl::write_loop() {
       writing_bytes_ = batch_.size();
     }
     batch_done_ = 0;
+    is_batch_pending_ = true;
     for (;;) {
       const auto ok = log_.write(batch_, batch_done_);
       if (ok) break;
@@ -276,25 +281,27 @@ void FileHistory::Impl::write_loop() {
         return;
       }
     }
+    is_batch_pending_ = false;
     set_written(batch_ticket_);
   }
 }
 
 void FileHistory::Impl::write_without_threads() {
   for (;;) {
-    if (batch_done_ >= batch_.size()) {
+    if (!is_batch_pending_) {
       const MutexLock lock(mutex_);
       if (queue_.empty()) return;
       batch_.clear();
       std::swap(batch_, queue_);
       batch_ticket_ = queued_ticket_;
       batch_done_ = 0;
+      is_batch_pending_ = true;
     }
     if (const auto ok = log_.write(batch_, batch_done_); !ok) {
       const bool is_full = ok.error().code == ErrorCode::exhausted;
       return set_health(is_full ? Health::full : Health::failed, ok.error().text);
     }
-    batch_done_ = batch_.size();
+    is_batch_pending_ = false;
     set_written(batch_ticket_);
     if (syncs_always() && !sync_once()) return;
   }
@@ -423,6 +430,7 @@ void FileHistory::Impl::expire(std::int64_t now_ns) {
 }
 
 bool FileHistory::Impl::maintain() {
+  const MutexLock only_one(maintenance_mutex_);
   const auto more = log_.maintain();
   if (more) return *more;
   // It tries again next time, unless a sync of the log has failed: nobody knows what is on the disk.

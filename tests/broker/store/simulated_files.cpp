@@ -176,6 +176,14 @@ void SimulatedDisk::power_loss() {
   }
 }
 
+void SimulatedDisk::clear() {
+  const MutexLock lock(mutex_);
+  names_.clear();
+  unsynced_names_.clear();
+  room_ = ~std::uint64_t{0};
+  fail_syncs_ = false;
+}
+
 void SimulatedDisk::die_after(std::uint64_t operations) {
   const MutexLock lock(mutex_);
   operations_left_ = operations;

@@ -35,6 +35,9 @@ class SimulatedDisk {
   void die_after(std::uint64_t operations);
   [[nodiscard]] bool is_dead() const;
 
+  /// Removes all files and faults.
+  void clear();
+
   /// Faults.
   void set_room(std::uint64_t bytes);  ///< for all files
   void fail_syncs(bool fail);

@@ -1,0 +1,691 @@
+#include "broker/store/file_history.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <poll.h>
+
+#include "broker/store/record.hpp"
+#include "core/log/log.hpp"
+#include "tests/broker/state/stored_events.hpp"
+#include "tests/broker/store/simulated_files.hpp"
+#include "tests/broker/store/temporary_directory.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using namespace testing;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Accepted = HistoryStore::Accepted;
+using End = ReadSlice::End;
+using Health = HistoryStore::Health;
+using std::chrono::seconds;
+
+constexpr std::int64_t second = 1'000'000'000;
+
+/// An event of a publisher's session, stamped.
+Stamped numbered(Numbering& numbering, const std::string& topic, const std::string& source, char session,
+                 char sequence) {
+  const std::string fields = std::string("\x0a") + static_cast<char>(source.size()) + source + "\x11" +
+                             session + std::string(7, '\0') + "\x18" + sequence;
+  Stamped event = numbering.next(topic, 0, fields.size());
+  std::ranges::copy(std::as_bytes(std::span(fields)), event.bytes.begin());
+  return event;
+}
+
+class FileHistoryTest : public ::testing::Test {
+ protected:
+  FileHistoryTest() {
+    log::set_level(log::Level::off);
+    options_.path = "/simulated";
+    options_.backplane = "default";
+    options_.segment_bytes = 2000;
+    options_.limits.bytes_max = std::size_t{1} << 40;
+    options_.threads = false;
+  }
+
+  void open(std::uint64_t new_stream = 7) {
+    store_ = std::make_unique<FileHistory>(options_, disk_.files());
+    auto opened = store_->open(new_stream);
+    ASSERT_TRUE(opened) << opened.error().text;
+    opened_ = std::move(*opened);
+    numbering_.restore(opened_);
+  }
+  std::string open_error() {
+    store_ = std::make_unique<FileHistory>(options_, disk_.files());
+    const auto opened = store_->open(8);
+    EXPECT_FALSE(opened);
+    return opened ? "" : opened.error().text;
+  }
+  void close() { store_.reset(); }
+  void kill() {
+    disk_.kill();
+    store_.reset();
+  }
+  void lose_power() {
+    disk_.power_loss();
+    store_.reset();
+  }
+
+  Accepted append(const Stamped& event) {
+    const HistoryAppend item = event.append();
+    return store_->append({&item, 1}).result;
+  }
+  void append(const std::string& topic, std::int64_t at_ns = 0, std::size_t payload_bytes = 20,
+              bool clears = false) {
+    EXPECT_EQ(append(numbering_.next(topic, at_ns, payload_bytes, clears)), Accepted::accepted);
+  }
+  ReadSlice read(const ReadRequest& request) { return testing::read(*store_, request); }
+  std::vector<std::uint64_t> all_positions(const std::string& pattern, std::uint64_t after = 0) {
+    std::vector<std::uint64_t> all;
+    ReadRequest request = after_position(pattern, after);
+    for (int slices = 0; slices < 1000; ++slices) {
+      const ReadSlice slice = read(request);
+      for (const std::uint64_t position : positions(slice)) all.push_back(position);
+      if (slice.end == End::gone) {
+        request = after_position(pattern, slice.first_available - 1);
+      } else if (slice.end == End::more) {
+        request.cursor = slice.cursor;
+      } else {
+        return all;
+      }
+    }
+    ADD_FAILURE() << "the read does not end";
+    return all;
+  }
+  std::string file(const std::string& suffix, std::size_t index = 0) {
+    for (const std::string& name : disk_.names()) {
+      if (name.ends_with(suffix) && index-- == 0) return name;
+    }
+    ADD_FAILURE() << "no file " << suffix;
+    return {};
+  }
+  std::size_t count(const std::string& suffix) {
+    const auto names = disk_.names();
+    return static_cast<std::size_t>(
+        std::ranges::count_if(names, [&](const std::string& name) { return name.ends_with(suffix); }));
+  }
+  // Until the cleaner has nothing to do.
+  void clean() {
+    for (int i = 0; i < 200; ++i) {
+      (void)store_->maintain();
+    }
+  }
+
+  SimulatedDisk disk_;
+  FileHistoryOptions options_;
+  std::unique_ptr<FileHistory> store_;
+  HistoryStore::Opened opened_;
+  Numbering numbering_;
+};
+
+// --- opening again ---
+
+TEST_F(FileHistoryTest, ANewStoreBeginsTheNewStreamAndContinuesItAfterClose) {
+  open(7);
+  EXPECT_FALSE(opened_.continues);
+  EXPECT_EQ(opened_.stream, 7u);
+  EXPECT_EQ(opened_.position, 0u);
+  append("a");
+  append("b");
+  append("a");
+  close();
+  open(8);
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_EQ(opened_.stream, 7u);
+  EXPECT_EQ(opened_.position, 3u);
+  ASSERT_THAT(opened_.tails, SizeIs(2));
+  EXPECT_EQ(opened_.tails[0].topic, "a");
+  EXPECT_EQ(opened_.tails[0].position, 3u);
+  EXPECT_EQ(opened_.tails[0].offset, 2u);
+  append("b");
+  EXPECT_THAT(positions(read(after_position(">", 0))), ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(positions(read(retained(">"))), ElementsAre(3, 4));
+}
+
+TEST_F(FileHistoryTest, SessionsAndTypesOutliveCloseKillAndANewStream) {
+  options_.sessions_max = 2;
+  const auto check = [&] {
+    ASSERT_THAT(opened_.sessions, SizeIs(2));
+    EXPECT_EQ(opened_.sessions[0].source, "c");
+    EXPECT_EQ(opened_.sessions[0].session, 5u);
+    EXPECT_EQ(opened_.sessions[0].sequence, 1u);
+    EXPECT_EQ(opened_.sessions[1].source, "b");
+    EXPECT_EQ(opened_.sessions[1].session, 6u);
+    EXPECT_EQ(opened_.sessions[1].sequence, 9u);
+    EXPECT_THAT(opened_.types, ElementsAre("types of a", "types of b"));
+  };
+  open();
+  store_->remember_types("types of a");
+  (void)append(numbered(numbering_, "t", "a", 5, 3));  // evicted: the least recently used
+  (void)append(numbered(numbering_, "t", "b", 6, 8));
+  (void)append(numbered(numbering_, "t", "c", 5, 1));
+  (void)append(numbered(numbering_, "t", "b", 6, 9));
+  store_->remember_types("types of b");
+  store_->remember_types("types of a");
+  append("t");  // of no session
+  kill();
+  open();
+  check();
+  close();
+  open();
+  check();
+  lose_power();
+  open(99);
+  EXPECT_FALSE(opened_.continues);
+  check();
+  kill();
+  open(100);
+  EXPECT_EQ(opened_.stream, 99u);
+  check();
+}
+
+TEST_F(FileHistoryTest, AfterAKillATornRecordIsCutAndTheStreamContinues) {
+  open();
+  for (int i = 0; i < 5; ++i) append("a");
+  disk_.die_after(0);
+  (void)append(numbering_.next("a", 0, 200));
+  kill();
+  open();
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_EQ(store_->store_figures().damaged_ranges, 0u);
+  append("a");
+  const std::uint64_t last = opened_.position + 1;
+  EXPECT_EQ(all_positions("a").back(), last);
+  EXPECT_THAT(all_positions("a"), SizeIs(last));
+}
+
+TEST_F(FileHistoryTest, AfterAPowerLossWithoutSyncANewStreamBeginsAndTheOldFilesStay) {
+  open(7);
+  for (int i = 0; i < 50; ++i) append("a");
+  store_->expire(0);  // syncs
+  append("a");
+  lose_power();
+  open(8);
+  EXPECT_FALSE(opened_.continues);
+  EXPECT_EQ(opened_.stream, 8u);
+  EXPECT_EQ(opened_.position, 0u);
+  EXPECT_THAT(opened_.tails, IsEmpty());
+  append("a");
+  EXPECT_THAT(all_positions("a"), ElementsAre(1));
+  EXPECT_THAT(file(".log"), HasSubstr("0000000000000007-")) << "the earlier stream";
+}
+
+TEST_F(FileHistoryTest, AfterAPowerLossWithSyncAlwaysTheStreamContinues) {
+  options_.sync = StoreSync::always;
+  EXPECT_EQ(FileHistory(options_, disk_.files()).guarantee(), HistoryStore::Guarantee::machine);
+  open(7);
+  for (int i = 0; i < 50; ++i) append("a");
+  EXPECT_EQ(store_->progress().durable, 50u);
+  lose_power();
+  open(8);
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_EQ(opened_.position, 50u);
+  EXPECT_THAT(all_positions("a"), SizeIs(50));
+}
+
+// --- faults ---
+
+TEST_F(FileHistoryTest, AFullDiskMakesTheStoreBusyUntilThereIsRoom) {
+  open();
+  append("a");
+  disk_.set_room(0);
+  EXPECT_EQ(append(numbering_.next("a", 0)), Accepted::accepted) << "into the queue";
+  EXPECT_EQ(store_->condition().health, Health::full);
+  EXPECT_THAT(store_->condition().text, HasSubstr("No space left on device"));
+  const Stamped next = numbering_.next("a", 0);
+  EXPECT_EQ(append(next), Accepted::busy);
+  EXPECT_THAT(all_positions("a"), ElementsAre(1)) << "what is written can be read";
+  disk_.set_room(~std::uint64_t{0});
+  EXPECT_EQ(append(next), Accepted::accepted);
+  EXPECT_EQ(store_->condition().health, Health::good);
+  EXPECT_THAT(all_positions("a"), ElementsAre(1, 2, 3));
+  close();
+  open();
+  EXPECT_EQ(opened_.position, 3u);
+}
+
+TEST_F(FileHistoryTest, ADiskThatIsFullAtAnyByteLosesNothing) {
+  for (std::uint64_t room = 1000; room < 6000; room += 37) {
+    SCOPED_TRACE(room);
+    disk_.clear();
+    open();
+    disk_.set_room(room);
+    std::uint64_t accepted = 0;
+    for (int i = 0; i < 60; ++i) {
+      const Stamped event = numbering_.next("a", 0);
+      if (append(event) == Accepted::busy) {
+        disk_.set_room(~std::uint64_t{0});
+        ASSERT_EQ(append(event), Accepted::accepted);
+      }
+      ++accepted;
+    }
+    close();
+    open();
+    ASSERT_EQ(opened_.position, accepted);
+    ASSERT_THAT(all_positions("a"), SizeIs(accepted));
+    close();
+  }
+}
+
+TEST_F(FileHistoryTest, AFailedSyncIsFinalAndTheNextProcessReadsWhatIsThere) {
+  options_.sync = StoreSync::always;
+  open();
+  append("a");
+  disk_.fail_syncs(true);
+  EXPECT_EQ(append(numbering_.next("a", 0)), Accepted::accepted);
+  EXPECT_EQ(store_->progress().durable, 1u);
+  EXPECT_EQ(store_->condition().health, Health::failed);
+  disk_.fail_syncs(false);
+  EXPECT_EQ(append(numbering_.next("a", 0)), Accepted::failed);
+  close();
+  open();
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_EQ(opened_.position, 2u);
+}
+
+TEST_F(FileHistoryTest, DamageTakesTheEventsThatItHitsAndNoOthers) {
+  open();
+  for (int i = 0; i < 60; ++i) append("a");
+  close();
+  const std::string name = file(".log", 1);
+  disk_.flip_bit(name, disk_.content(name).size() / 2);
+  const std::string damaged = disk_.content(name);
+  disk_.remove(file(".idx", 1));
+  open();
+  EXPECT_EQ(opened_.position, 60u);
+  EXPECT_EQ(store_->store_figures().damaged_ranges, 1u);
+  EXPECT_THAT(all_positions(">"), SizeIs(59));
+  append("a");
+  EXPECT_EQ(all_positions(">").back(), 61u);
+  clean();
+  EXPECT_EQ(disk_.content(name), damaged) << "never overwritten";
+}
+
+TEST_F(FileHistoryTest, AMissingSegmentIsGoneAndTheRestIsThere) {
+  open();
+  for (int i = 0; i < 60; ++i) append("a");
+  close();
+  const std::size_t segments = count(".log");
+  ASSERT_GT(segments, 3u);
+  disk_.remove(file(".log", 1));
+  open();
+  EXPECT_EQ(opened_.position, 60u);
+  EXPECT_EQ(store_->store_figures().damaged_ranges, 1u);
+  const ReadSlice slice = read(after_position("a", 0));
+  EXPECT_EQ(slice.end, End::gone);
+  EXPECT_THAT(positions(read(after_position("a", slice.first_available - 1))),
+              SizeIs(61 - slice.first_available));
+}
+
+TEST_F(FileHistoryTest, WithoutItsCheckpointsAStoreIsReadFromItsSegments) {
+  open();
+  for (int i = 0; i < 60; ++i) append(i % 3 == 0 ? "a" : "b");
+  const auto expected = all_positions(">");
+  close();
+  while (count(".checkpoint") > 0) {
+    const std::string name = file(".checkpoint");
+    disk_.flip_bit(name, disk_.content(name).size() - 10);
+    open();
+    EXPECT_EQ(opened_.position, 60u);
+    EXPECT_THAT(opened_.tails, SizeIs(2));
+    EXPECT_GT(store_->store_figures().damaged_ranges, 0u);
+    EXPECT_EQ(all_positions(">"), expected);
+    EXPECT_THAT(positions(read(retained(">"))), ElementsAre(58, 60));
+    kill();
+    disk_.remove(name);
+  }
+}
+
+TEST_F(FileHistoryTest, AStoreThatCannotBeUsedIsRefusedAndLeftAlone) {
+  open();
+  for (int i = 0; i < 60; ++i) append("a");
+  close();
+  const std::string mark = disk_.content("store");
+  const auto names = disk_.names();
+
+  options_.backplane = "other";
+  EXPECT_THAT(open_error(), HasSubstr("expected one of backplane \"other\", got one of \"default\""));
+  options_.backplane = "default";
+
+  disk_.set_content("store", "backplane-store 2\n");
+  EXPECT_THAT(open_error(), HasSubstr("cannot open store /simulated: store: it is damaged"));
+  disk_.remove("store");
+  EXPECT_THAT(open_error(), HasSubstr("its file \"store\" is missing"));
+  disk_.set_content("store", mark);
+
+  const std::string name = file(".log", 1);
+  const std::string segment = disk_.content(name);
+  std::string newer = segment;
+  newer[8] = 2;
+  const std::uint32_t crc = store::crc32c(std::string_view(newer).substr(0, 60));
+  for (unsigned i = 0; i < 4; ++i) newer[60 + i] = static_cast<char>(crc >> (8 * i));
+  disk_.set_content(name, newer);
+  EXPECT_THAT(open_error(), HasSubstr("expected format version 1, got 2"));
+  disk_.set_content(name, segment);
+
+  EXPECT_EQ(disk_.names(), names);
+  open();
+  EXPECT_EQ(opened_.position, 60u);
+}
+
+TEST_F(FileHistoryTest, RandomDamageNeverReturnsAnEventThatWasNotAppended) {
+  std::map<std::uint64_t, std::vector<std::byte>> appended;
+  open();
+  for (int i = 0; i < 120; ++i) {
+    const Stamped event = numbering_.next(i % 3 == 0 ? "a" : "b", 0, static_cast<std::size_t>(i));
+    appended[event.stamp.position] = event.bytes;
+    ASSERT_EQ(append(event), Accepted::accepted);
+  }
+  close();
+  std::map<std::string, std::string> contents;
+  for (const std::string& name : disk_.names()) contents[name] = disk_.content(name);
+  std::mt19937 random{1};
+  for (int round = 0; round < 500; ++round) {
+    SCOPED_TRACE(round);
+    for (const std::string& name : disk_.names()) disk_.remove(name);
+    for (const auto& [name, bytes] : contents) disk_.set_content(name, bytes);
+    for (int damages = 0; damages < 3; ++damages) {
+      const auto names = disk_.names();
+      const std::string& name = names[random() % names.size()];
+      const std::size_t size = disk_.content(name).size();
+      if (name == "store" || size == 0) continue;
+      switch (random() % 4) {
+        case 0:
+          disk_.cut(name, random() % size);
+          break;
+        case 1:
+          disk_.remove(name);
+          break;
+        default:
+          disk_.flip_bit(name, random() % size);
+      }
+    }
+    store_ = std::make_unique<FileHistory>(options_, disk_.files());
+    const auto opened = store_->open(8);
+    if (!opened) continue;
+    ReadRequest request = after_position(">", 0);
+    for (int slices = 0;; ++slices) {
+      ASSERT_LT(slices, 500);
+      const ReadSlice slice = read(request);
+      for (const StoredEvent& stored : slice.events) {
+        const auto found = appended.find(stamp_of(stored).position);
+        ASSERT_NE(found, appended.end());
+        ASSERT_TRUE(std::ranges::equal(stored.event, found->second));
+      }
+      if (slice.end == End::gone) {
+        request = after_position(">", slice.first_available - 1);
+      } else if (slice.end == End::more) {
+        request.cursor = slice.cursor;
+      } else {
+        break;
+      }
+    }
+    (void)read(retained(">"));
+    (void)read(after_position("a", 0));
+    clean();
+  }
+}
+
+// --- retention ---
+
+TEST_F(FileHistoryTest, TheCleanerKeepsHistoryAndEveryTopicsLastEvent) {
+  options_.limits.otherwise.history_events = 3;
+  open();
+  append("rare");
+  append("cleared");
+  append("cleared", 0, 0, /*clears=*/true);
+  for (int i = 0; i < 500; ++i) append("busy");
+  clean();
+  EXPECT_GT(store_->figures().expired_events, 400u);
+  EXPECT_LT(store_->figures().bytes, 10'000u);
+  for (int again = 0; again < 2; ++again) {
+    EXPECT_THAT(all_positions(">"), ElementsAre(501, 502, 503)) << "what is before 500 is gone";
+    EXPECT_THAT(all_positions("rare"), ElementsAre(1));
+    EXPECT_THAT(topics(read(retained(">"))), ElementsAre("busy", "rare"));
+    const ReadSlice slice = read(after_position("busy", 400));
+    EXPECT_EQ(slice.end, End::gone);
+    EXPECT_EQ(slice.first_available, 501u);
+    EXPECT_EQ(slice.first_available_offset, 498u);
+    // Not even the checkpoints are needed for that.
+    kill();
+    while (count(".checkpoint") > 0) disk_.remove(file(".checkpoint"));
+    open();
+    EXPECT_THAT(opened_.tails, SizeIs(3));
+  }
+}
+
+TEST_F(FileHistoryTest, TheTotalLimitRemovesTheOldestHistoryButNoValues) {
+  options_.limits.bytes_max = 12'000;
+  open();
+  append("value");
+  for (int i = 0; i < 2000; ++i) {
+    append("busy." + std::to_string(i % 5));
+    if (i % 20 == 0) store_->expire(0);
+  }
+  for (int i = 0; i < 50; ++i) store_->expire(0);
+  EXPECT_LT(store_->figures().bytes, 16'000u);
+  EXPECT_GT(store_->figures().evicted_events, 1500u);
+  EXPECT_EQ(store_->figures().expired_events, 0u);
+  EXPECT_THAT(topics(read(retained("value"))), ElementsAre("value"));
+  const std::vector<std::uint64_t> left = all_positions("busy.>");
+  EXPECT_GT(left.size(), 20u);
+  EXPECT_EQ(left.back(), 2001u);
+  EXPECT_EQ(left.back() - left.front() + 1, left.size()) << "the newest, without a hole";
+  close();
+  open();
+  EXPECT_EQ(all_positions("busy.>"), left);
+}
+
+TEST_F(FileHistoryTest, LimitsCanBeChangedAndLargerOnesBringBackWhatIsOnDisk) {
+  open();
+  for (int i = 0; i < 10; ++i) append("a");
+  HistoryLimits limits = options_.limits;
+  limits.otherwise.history_events = 2;
+  store_->set_limits(limits);
+  EXPECT_EQ(read(after_position("a", 0)).end, End::gone);
+  EXPECT_EQ(store_->figures("a").history_events, 2u);
+  limits.otherwise.history_events = 100;
+  store_->set_limits(limits);
+  EXPECT_THAT(all_positions("a"), SizeIs(10));
+}
+
+TEST_F(FileHistoryTest, NoReadReturnsWhatIsTooOldAndValuesEndByTheirTtl) {
+  options_.limits.otherwise.history_age = seconds{10};
+  options_.limits.otherwise.value_ttl = seconds{20};
+  open();
+  append("a", 0);
+  append("b", 5 * second);
+  append("c", 12 * second);
+  EXPECT_EQ(read(after_position(">", 0)).end, End::gone);
+  EXPECT_THAT(all_positions(">"), ElementsAre(2, 3));
+  EXPECT_THAT(positions(read(since(">", 6 * second))), ElementsAre(3));
+  EXPECT_EQ(read(retained("a")).valid_ns, 8u * second);
+  close();
+  open();
+  store_->expire(20 * second);
+  EXPECT_THAT(topics(read(retained(">"))), ElementsAre("b", "c"));
+  EXPECT_EQ(store_->figures("a").value_bytes, 0u);
+}
+
+// --- threads ---
+
+class ThreadedHistory : public FileHistoryTest {
+ protected:
+  ThreadedHistory() { options_.threads = true; }
+
+  void wait_for_progress() {
+    pollfd fd{.fd = store_->progress_fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&fd, 1, 10'000), 1) << "no progress within 10 s";
+  }
+  void wait_until_written(std::uint64_t ticket) {
+    while (store_->progress().written < ticket) wait_for_progress();
+  }
+  ReadSlice read_slice(const ReadRequest& request) {
+    const std::uint64_t ticket = store_->start_read(request);
+    std::optional<ReadSlice> slice;
+    while (!(slice = store_->next_slice())) {
+      wait_for_progress();
+      (void)store_->progress();
+    }
+    EXPECT_EQ(slice->ticket, ticket);
+    return std::move(*slice);
+  }
+  bool is_readable() {
+    pollfd fd{.fd = store_->progress_fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&fd, 1, 0) == 1;
+  }
+};
+
+TEST_F(ThreadedHistory, OnRealFilesEventsAreWrittenReadAndThereAfterReopening) {
+  const TemporaryDirectory directory;
+  options_.path = directory.path() + "/store";
+  options_.segment_bytes = 100'000;
+  for (const StoreSync sync : {StoreSync::always, StoreSync::interval, StoreSync::off}) {
+    options_.sync = sync;
+    store_ = std::make_unique<FileHistory>(options_);
+    const auto opened = store_->open(7);
+    ASSERT_TRUE(opened) << opened.error().text;
+    numbering_.restore(*opened);
+    std::uint64_t ticket = 0;
+    for (int i = 0; i < 500; ++i) {
+      std::vector<Stamped> events;
+      std::vector<HistoryAppend> batch;
+      for (int k = 0; k < 10; ++k) events.push_back(numbering_.next("t" + std::to_string(k), 0));
+      for (const Stamped& event : events) batch.push_back(event.append());
+      const HistoryStore::Ticket accepted = store_->append(batch);
+      ASSERT_EQ(accepted.result, Accepted::accepted);
+      ticket = accepted.number;
+    }
+    wait_until_written(ticket);
+    EXPECT_FALSE(is_readable());
+    ReadRequest request = after_position(">", opened->position);
+    std::size_t events = 0;
+    for (;;) {
+      const ReadSlice slice = read_slice(request);
+      events += slice.events.size();
+      if (slice.end != End::more) break;
+      request.cursor = slice.cursor;
+    }
+    EXPECT_EQ(events, 5000u);
+    const auto second_store = std::make_unique<FileHistory>(options_);
+    EXPECT_THAT(second_store->open(9).error().text, HasSubstr("in use by process"));
+    store_.reset();
+  }
+  store_ = std::make_unique<FileHistory>(options_);
+  EXPECT_EQ(store_->open(8)->position, 15'000u);
+}
+
+TEST_F(ThreadedHistory, AStalledDiskMakesAppendBusyWhileReadersGetWhatIsWritten) {
+  options_.queue_bytes_max = 3000;
+  open();
+  append("a");
+  wait_until_written(1);
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool stalled = true;
+  disk_.set_hook([&] {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return !stalled; });
+  });
+  Accepted result = Accepted::accepted;
+  Stamped refused = numbering_.next("a", 0);
+  std::uint64_t accepted = 1;
+  for (int i = 0; i < 1000 && (result = append(refused)) == Accepted::accepted; ++i) {
+    ++accepted;
+    refused = numbering_.next("a", 0);
+  }
+  EXPECT_EQ(result, Accepted::busy);
+  EXPECT_EQ(store_->condition().health, Health::good);
+  EXPECT_THAT(positions(read_slice(after_position("a", 0))), ElementsAre(1));
+  EXPECT_THAT(topics(read_slice(retained(">"))), ElementsAre("a"));
+  {
+    const std::lock_guard lock(mutex);
+    stalled = false;
+    changed.notify_all();
+  }
+  wait_until_written(accepted);
+  EXPECT_EQ(append(refused), Accepted::accepted);
+  wait_until_written(accepted + 1);
+  EXPECT_THAT(positions(read_slice(after_position("a", 0))), SizeIs(accepted + 1));
+  close();
+  disk_.set_hook({});
+}
+
+TEST_F(ThreadedHistory, AFullDiskIsTriedAgainByItself) {
+  open();
+  disk_.set_room(disk_.bytes_written());
+  append("a");
+  while (store_->condition().health != Health::full) {
+    wait_for_progress();
+    (void)store_->progress();
+  }
+  disk_.set_room(~std::uint64_t{0});
+  wait_until_written(1);
+  EXPECT_EQ(store_->condition().health, Health::good);
+}
+
+TEST_F(ThreadedHistory, AFailedSyncIsReported) {
+  options_.sync = StoreSync::always;
+  open();
+  disk_.fail_syncs(true);
+  append("a");
+  while (store_->condition().health != Health::failed) {
+    wait_for_progress();
+    (void)store_->progress();
+  }
+  EXPECT_EQ(append(numbering_.next("a", 0)), Accepted::failed);
+  EXPECT_EQ(store_->progress().written, 0u) << "nobody may see it";
+}
+
+TEST_F(ThreadedHistory, WritingReadingAndCleaningGoOnAtTheSameTime) {
+  options_.limits.otherwise.history_events = 50;
+  options_.segment_bytes = 20'000;
+  open();
+  std::uint64_t ticket = 0;
+  for (int round = 0; round < 200; ++round) {
+    for (int i = 0; i < 20; ++i) {
+      const Stamped event = numbering_.next("t" + std::to_string(i % 7), round * second);
+      const HistoryAppend item = event.append();
+      HistoryStore::Ticket accepted = store_->append({&item, 1});
+      while (accepted.result == Accepted::busy) {
+        (void)store_->progress();
+        wait_for_progress();
+        accepted = store_->append({&item, 1});
+      }
+      ticket = accepted.number;
+    }
+    (void)store_->maintain();
+    const std::uint64_t written = store_->progress().written;
+    const ReadSlice slice = read_slice(after_position(">", written > 40 ? written - 40 : written));
+    for (std::size_t i = 1; i < slice.events.size(); ++i) {
+      ASSERT_EQ(stamp_of(slice.events[i]).position, stamp_of(slice.events[i - 1]).position + 1);
+    }
+    (void)read_slice(retained(">"));
+    (void)read_slice(after_position("t1", 0));
+    store_->expire(round * second);
+    (void)store_->figures();
+    (void)store_->figures("t1");
+  }
+  wait_until_written(ticket);
+  EXPECT_GT(store_->store_figures().cleaned_bytes, 0u);
+  close();
+  open();
+  EXPECT_EQ(opened_.position, 4000u);
+  EXPECT_THAT(opened_.tails, SizeIs(7));
+}
+
+}  // namespace
+}  // namespace backplane::broker
