@@ -508,7 +508,7 @@ FileHistory::StoreFigures FileHistory::Impl::store_figures() {
 
 // --- the public class ---
 
-FileHistory::FileHistory(FileHistoryOptions options)
+FileHistory::FileHistory(const FileHistoryOptions& options)
     : FileHistory(options, store::posix_files(options.path)) {}
 FileHistory::FileHistory(FileHistoryOptions options, std::unique_ptr<store::Files> files)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(files))) {}

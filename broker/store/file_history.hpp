@@ -58,7 +58,7 @@ struct FileHistoryOptions {
 ///   bytes and age, except of the last event.
 class FileHistory final : public HistoryStore {
  public:
-  explicit FileHistory(FileHistoryOptions options);
+  explicit FileHistory(const FileHistoryOptions& options);
   FileHistory(FileHistoryOptions options, std::unique_ptr<store::Files> files);
   /// Writes what is queued, syncs, and marks the store as closed. Blocks as long as that takes.
   ~FileHistory() override;

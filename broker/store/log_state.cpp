@@ -68,7 +68,7 @@ void LogState::set_limits(HistoryLimits with) {
   CHECK(with.rules.size() < std::numeric_limits<std::uint16_t>::max(), "rules are counted in 16 bits");
   limits = std::move(with);
   for (std::size_t block = 0; block < topics.in_memory().blocks(); ++block) {
-    // NOLINTNEXTLINE(clang-diagnostic-thread-safety-analysis): called before visit_block() returns
+    // Called before visit_block() returns; the analysis does not see that.
     topics.in_memory().visit_block(block,
                                    [this](StoredTopic& topic) THREAD_ANNOTATION(no_thread_safety_analysis) {
                                      topic.rule = rule_for(topic.name_view());

@@ -20,7 +20,7 @@ StoredTopic& StoredTopics::add(std::string_view name, std::uint32_t number, std:
 
 std::size_t StoredTopics::memory_bytes() const noexcept {
   return blocks_.memory_bytes() + index_.memory_bytes() + order_.memory_bytes() +
-         numbers_.capacity() * sizeof(StoredTopic*);
+         numbers_.capacity() * sizeof(void*);
 }
 
 }  // namespace backplane::broker::store

@@ -132,6 +132,8 @@ class CrashWalk final : public FileWalk {
     const std::string& topic = topics_[std::min(pick(0, topics_.size() - 1), pick(0, topics_.size() - 1))];
     Stamped event =
         numbering_.next(topic, wall_ns_, pick(0, 30) == 0 ? pick(0, 3000) : pick(0, 60), pick(0, 9) == 0);
+    const auto session = static_cast<char>(pick(1, 5));
+    write_session(event, session, ++sequence_);
     const HistoryAppend item = event.append();
     const HistoryStore::Ticket ticket = store_->append({&item, 1});
     const bool is_promised =
@@ -139,12 +141,15 @@ class CrashWalk final : public FileWalk {
     if (!disk_.is_dead()) {
       ASSERT_TRUE(is_promised);
     }
-    if (is_promised) model_->append(event);
-    if (disk_.is_dead()) crash(is_promised ? nullptr : &event);
+    if (is_promised) {
+      model_->append(event);
+      sessions_[session] = sequence_;
+    }
+    if (disk_.is_dead()) crash(is_promised ? nullptr : &event, session);
   }
 
   // `unsure`: an event that may or may not be stored.
-  void crash(const Stamped* unsure) {
+  void crash(const Stamped* unsure, char session = 0) {
     ++crashes_;
     is_armed_ = false;
     const bool loses_power = loses_power_ && pick(0, 1) == 0;
@@ -158,10 +163,12 @@ class CrashWalk final : public FileWalk {
     const std::uint64_t promised = model_->records().empty() ? 0 : model_->records().back().position;
     if (unsure != nullptr && opened_.position == unsure->stamp.position) {
       model_->append(*unsure);
+      sessions_[session] = sequence_;
     } else {
       ASSERT_EQ(opened_.position, promised) << "no event that was promised is lost, no number is used again";
     }
     compare_tails();
+    compare_sessions();
     numbering_.restore(opened_);
     store_->expire(wall_ns_);
     model_->expire(wall_ns_);
@@ -170,6 +177,31 @@ class CrashWalk final : public FileWalk {
     }
   }
 
+  // The event becomes one of the session "s"/`session`.
+  static void write_session(Stamped& event, char session, std::uint64_t sequence) {
+    const std::string fields = std::string("\x0a\x01s\x11") + session + std::string(7, '\0') + "\x18" +
+                               static_cast<char>(0x80 | (sequence & 0x7f)) + static_cast<char>(sequence >> 7);
+    event.bytes.insert(event.bytes.begin(), fields.size(), std::byte{});
+    std::ranges::copy(std::as_bytes(std::span(fields)), event.bytes.begin());
+    // What follows is a field that nobody knows.
+    const std::size_t rest = event.bytes.size() - fields.size() - wire::stamp_bytes;
+    const std::string head =
+        std::string("\xa2\x06") + static_cast<char>(0x80 | (rest & 0x7f)) + static_cast<char>(rest >> 7);
+    const auto bytes = std::as_bytes(std::span(head));
+    event.bytes.insert(event.bytes.begin() + static_cast<std::ptrdiff_t>(fields.size()), bytes.begin(),
+                       bytes.end());
+  }
+  void compare_sessions() {
+    std::map<char, std::uint64_t> got;
+    for (const HistoryStore::Session& session : opened_.sessions) {
+      ASSERT_EQ(session.source, "s");
+      got[static_cast<char>(session.session)] = session.sequence;
+    }
+    ASSERT_EQ(got, sessions_);
+  }
+
+  std::uint64_t sequence_{0};
+  std::map<char, std::uint64_t> sessions_;
   bool loses_power_;
   bool is_armed_{false};
   int crashes_{0};
