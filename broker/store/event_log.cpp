@@ -1,6 +1,7 @@
 #include "broker/store/event_log.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -15,7 +16,9 @@ namespace {
 // One write() has at most this and a record: longer ones take no fewer calls worth mentioning, and readers
 // wait for them.
 constexpr std::size_t write_bytes = std::size_t{1} << 20;
-constexpr std::size_t batch_header_bytes = 8;
+constexpr std::size_t batch_header_bytes = 8 + sizeof(StoredTopic*);
+// A topic may be anywhere in memory.
+constexpr int prefetched_ahead = 8;
 
 }  // namespace
 
@@ -23,34 +26,34 @@ std::string segment_name(std::uint64_t stream, std::uint64_t first) {
   return fmt::format("{:016x}-{:020}", stream, first);
 }
 
-// --- the batch: kind, flags, length of the name, 0, length of the body, name, body ---
+// --- the batch: kind, flags, length of the name, 0, length of the body, topic, name, body ---
 
 namespace {
 
-void add_to(std::string& bytes, RecordKind kind, bool clears_value, std::string_view name,
+void add_to(std::string& bytes, RecordKind kind, bool clears_value, StoredTopic* topic, std::string_view name,
             std::string_view body) {
   CHECK(name.size() <= std::numeric_limits<std::uint8_t>::max(), "a topic's name has at most 255 bytes");
-  const std::size_t at = bytes.size();
-  bytes.resize(at + batch_header_bytes);
-  bytes[at] = static_cast<char>(kind);
-  bytes[at + 1] = clears_value ? 1 : 0;
-  bytes[at + 2] = static_cast<char>(name.size());
-  wire::store_little_endian(static_cast<std::uint32_t>(body.size()), bytes.data() + at + 4);
-  bytes.append(name).append(body);
+  char header[batch_header_bytes]{};
+  header[0] = static_cast<char>(kind);
+  header[1] = clears_value ? 1 : 0;
+  header[2] = static_cast<char>(name.size());
+  wire::store_little_endian(static_cast<std::uint32_t>(body.size()), header + 4);
+  std::memcpy(header + 8, &topic, sizeof topic);
+  bytes.append(header, sizeof header).append(name).append(body);
 }
 
 }  // namespace
 
-void Batch::add(const HistoryAppend& item) {
-  add_to(bytes_, RecordKind::event, item.clears_value, item.topic,
+void Batch::add(const HistoryAppend& item, StoredTopic* topic) {
+  add_to(bytes_, RecordKind::event, item.clears_value, topic, item.topic,
          {reinterpret_cast<const char*>(item.event.data()), item.event.size()});
 }
 
 void Batch::add_types(std::string_view descriptor_set) {
-  add_to(bytes_, RecordKind::types, false, {}, descriptor_set);
+  add_to(bytes_, RecordKind::types, false, nullptr, {}, descriptor_set);
 }
 
-bool Batch::next(std::size_t& at, Record& record) const {
+bool Batch::next(std::size_t& at, Record& record, StoredTopic*& topic) const {
   if (at >= bytes_.size()) return false;
   const std::string_view rest = std::string_view(bytes_).substr(at);
   record = Record{};
@@ -58,11 +61,18 @@ bool Batch::next(std::size_t& at, Record& record) const {
   record.clears_value = rest[1] != 0;
   const auto name_bytes = static_cast<std::uint8_t>(rest[2]);
   const auto body_bytes = wire::load_little_endian<std::uint32_t>(rest.data() + 4);
+  std::memcpy(&topic, rest.data() + 8, sizeof topic);
   record.name = rest.substr(batch_header_bytes, name_bytes);
   record.body = rest.substr(batch_header_bytes + name_bytes, body_bytes);
   record.bytes = record_header_bytes + name_bytes + body_bytes;  // as it will be written
   at += batch_header_bytes + name_bytes + body_bytes;
   return true;
+}
+
+void Batch::prefetch(std::size_t& at) const {
+  Record record;
+  StoredTopic* topic = nullptr;
+  if (next(at, record, topic)) __builtin_prefetch(topic, 1);
 }
 
 // --- writing ---
@@ -74,24 +84,28 @@ EventLog::~EventLog() = default;
 
 Result<void> EventLog::write(const Batch& batch, std::size_t& done) {
   Record record;
+  StoredTopic* topic = nullptr;
+  std::size_t ahead = done;
+  for (int i = 0; i < prefetched_ahead; ++i) batch.prefetch(ahead);
   for (;;) {
     if (out_.size() >= write_bytes) {
       if (auto ok = flush(); !ok) return ok;
     }
     std::size_t next = done;
-    if (!batch.next(next, record)) return flush();
+    if (!batch.next(next, record, topic)) return flush();
+    batch.prefetch(ahead);
     if (active_ == nullptr || (active_bytes_ + out_.size() > active_->records_at() &&
                                active_bytes_ + out_.size() + record.bytes > options_.segment_bytes)) {
       if (auto ok = flush(); !ok) return ok;
       if (auto ok = roll(); !ok) return ok;
     }
-    stage(record);
+    stage(record, topic);
     done = next;
   }
 }
 
 // Completes a record and appends it to out_.
-void EventLog::stage(const Record& incoming) {
+void EventLog::stage(const Record& incoming, StoredTopic* topic) {
   Record record = incoming;
   if (record.kind == RecordKind::types) {
     encode(record, out_);
@@ -102,16 +116,11 @@ void EventLog::stage(const Record& incoming) {
   CHECK(stamp && stamp->position >= next_position_, "events come in the order of their positions, stamped");
   next_position_ = stamp->position + 1;
 
-  StoredTopic* topic = nullptr;
   std::int64_t shift = 0;
   Synced synced;
   {
     const MutexLock lock(state_.mutex);
-    topic = state_.topics.find(record.name);
-    if (topic == nullptr) {
-      record.topic = state_.topics.next_number();
-      topic = &state_.topic_of(record);
-    }
+    if (topic == nullptr) topic = &state_.topic_of(record.name);
     record.time = state_.clock.advance(stamp->received_ns);
     shift = state_.clock.shift();
     state_.sessions.use_event(record.event());

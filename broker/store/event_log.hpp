@@ -27,7 +27,8 @@ struct LogOptions {
 /// Events and types that wait to be written, in order.
 class Batch {
  public:
-  void add(const HistoryAppend& item);
+  /// `topic`: the event's, if it is known.
+  void add(const HistoryAppend& item, StoredTopic* topic);
   void add_types(std::string_view descriptor_set);
   [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
@@ -35,7 +36,9 @@ class Batch {
   /// Avoids copying later; memory is used only as far as it is filled.
   void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
   /// The record at `at`, which is advanced to the next. @returns false at the end.
-  [[nodiscard]] bool next(std::size_t& at, Record& record) const;
+  [[nodiscard]] bool next(std::size_t& at, Record& record, StoredTopic*& topic) const;
+  /// Fetches the topic of the record at `at` into the caches, and advances `at`.
+  void prefetch(std::size_t& at) const;
 
  private:
   std::string bytes_;
@@ -104,7 +107,7 @@ class EventLog {
   [[nodiscard]] HistoryStore::Opened opened(bool continues);
 
   // Writing.
-  void stage(const Record& record);
+  void stage(const Record& record, StoredTopic* topic);
   [[nodiscard]] Result<void> flush();
   [[nodiscard]] Result<void> roll();
   [[nodiscard]] Result<void> start_segment(std::uint64_t first);

@@ -81,6 +81,7 @@ class FileHistory::Impl {
   void set_written(std::uint64_t ticket);
   void set_health(Health health, std::string text);
   void notify() REQUIRES(mutex_);
+  void wake_threads() REQUIRES(mutex_);
   void clear_if_seen() REQUIRES(mutex_);
 
   const FileHistoryOptions options_;
@@ -90,7 +91,11 @@ class FileHistory::Impl {
   WakeFd wake_;
 
   Mutex mutex_;
-  CondVar changed_;
+  // One for each thread, so that none wakes for the others.
+  CondVar queue_filled_;
+  CondVar written_more_;
+  CondVar read_started_;
+  CondVar stops_;
   bool is_open_ GUARDED_BY(mutex_){false};
   bool stopping_ GUARDED_BY(mutex_){false};
   bool writer_done_ GUARDED_BY(mutex_){false};
@@ -150,7 +155,7 @@ FileHistory::Impl::~Impl() {
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
-    changed_.notify_all();
+    wake_threads();
   }
   for (std::thread& thread : threads_) thread.join();
   const MutexLock lock(mutex_);
@@ -165,8 +170,11 @@ FileHistory::Impl::~Impl() {
 
 // --- what the loop sees ---
 
+void FileHistory::Impl::wake_threads() {
+  for (CondVar* const each : {&queue_filled_, &written_more_, &read_started_, &stops_}) each->notify_all();
+}
+
 void FileHistory::Impl::notify() {
-  changed_.notify_all();
   if (!std::exchange(is_readable_, true)) wake_.wake();
 }
 
@@ -181,7 +189,8 @@ void FileHistory::Impl::set_written(std::uint64_t ticket) {
   writing_bytes_ = 0;
   if (condition_.health == Health::full) condition_ = {};
   progress_is_new_ = true;
-  notify();
+  written_more_.notify_all();
+  if (!syncs_always()) notify();
 }
 
 void FileHistory::Impl::set_health(Health health, std::string text) {
@@ -196,6 +205,7 @@ void FileHistory::Impl::set_health(Health health, std::string text) {
   }
   condition_ = {health, std::move(text)};
   progress_is_new_ = true;
+  wake_threads();
   notify();
 }
 
@@ -216,6 +226,11 @@ HistoryStore::Condition FileHistory::Impl::condition() {
 
 HistoryStore::Ticket FileHistory::Impl::append(std::span<const HistoryAppend> batch) {
   if (!options_.threads) write_without_threads();  // what is left, because the disk was full
+  for (const HistoryAppend& item : batch) {
+    if (item.topic_mark == nullptr || *item.topic_mark != nullptr) continue;
+    const MutexLock lock(state_.mutex);
+    *item.topic_mark = &state_.topic_of(item.topic);
+  }
   Ticket ticket;
   {
     const MutexLock lock(mutex_);
@@ -225,9 +240,12 @@ HistoryStore::Ticket FileHistory::Impl::append(std::span<const HistoryAppend> ba
       return {Accepted::busy, 0};
     }
     const bool was_empty = queue_.empty();
-    for (const HistoryAppend& item : batch) queue_.add(item);
+    for (const HistoryAppend& item : batch) {
+      queue_.add(item,
+                 item.topic_mark == nullptr ? nullptr : static_cast<store::StoredTopic*>(*item.topic_mark));
+    }
     ticket = {Accepted::accepted, ++queued_ticket_};
-    if (was_empty) changed_.notify_all();
+    if (was_empty) queue_filled_.notify_all();
   }
   if (!options_.threads) write_without_threads();
   return ticket;
@@ -242,7 +260,7 @@ void FileHistory::Impl::remember_types(std::string_view descriptor_set) {
     const MutexLock lock(mutex_);
     queue_.add_types(descriptor_set);
     ++queued_ticket_;
-    changed_.notify_all();
+    queue_filled_.notify_all();
   }
   if (!options_.threads) write_without_threads();
 }
@@ -252,11 +270,11 @@ void FileHistory::Impl::write_loop() {
     {
       const MutexLock lock(mutex_);
       while (queue_.empty() && !stopping_ && condition_.health != Health::failed) {
-        (void)changed_.wait_until(mutex_, Clock::now() + idle_wait);
+        (void)queue_filled_.wait_until(mutex_, Clock::now() + idle_wait);
       }
       if (queue_.empty() || condition_.health == Health::failed) {
         writer_done_ = true;
-        changed_.notify_all();
+        written_more_.notify_all();
         return;
       }
       batch_.clear();
@@ -273,11 +291,11 @@ void FileHistory::Impl::write_loop() {
       set_health(is_full ? Health::full : Health::failed, ok.error().text);
       const MutexLock lock(mutex_);
       const auto retry = Clock::now() + full_retry;
-      while (is_full && !stopping_ && changed_.wait_until(mutex_, retry)) {
+      while (is_full && !stopping_ && queue_filled_.wait_until(mutex_, retry)) {
       }
       if (!is_full || stopping_ || condition_.health == Health::failed) {
         writer_done_ = true;
-        changed_.notify_all();
+        written_more_.notify_all();
         return;
       }
     }
@@ -343,9 +361,9 @@ void FileHistory::Impl::sync_loop() {
         if (writer_done_ && synced_ >= written_) return;
         if (synced_ < written_) {
           if (syncs_always() || writer_done_) break;
-          if (!changed_.wait_until(mutex_, next)) break;
+          if (!written_more_.wait_until(mutex_, next)) break;
         } else {
-          (void)changed_.wait_until(mutex_, Clock::now() + idle_wait);
+          (void)written_more_.wait_until(mutex_, Clock::now() + idle_wait);
         }
       }
     }
@@ -359,7 +377,7 @@ void FileHistory::Impl::sync_loop() {
 std::uint64_t FileHistory::Impl::start_read(const ReadRequest& request) {
   const MutexLock lock(mutex_);
   reads_.push_back({++last_read_, request});
-  changed_.notify_all();
+  read_started_.notify_all();
   return last_read_;
 }
 
@@ -377,7 +395,7 @@ void FileHistory::Impl::read_loop() {
     std::optional<PendingRead> pending;
     {
       const MutexLock lock(mutex_);
-      while (reads_.empty() && !stopping_) (void)changed_.wait_until(mutex_, Clock::now() + idle_wait);
+      while (reads_.empty() && !stopping_) (void)read_started_.wait_until(mutex_, Clock::now() + idle_wait);
       if (stopping_) return;
       pending = std::move(reads_.front());
       reads_.pop_front();
@@ -447,7 +465,7 @@ void FileHistory::Impl::maintain_loop() {
     {
       const MutexLock lock(mutex_);
       const auto next = Clock::now() + maintenance_interval;
-      while (!stopping_ && changed_.wait_until(mutex_, next)) {
+      while (!stopping_ && stops_.wait_until(mutex_, next)) {
       }
       if (stopping_ || condition_.health == Health::failed) return;
     }

@@ -58,6 +58,11 @@ StoredTopic& LogState::topic_of(const Record& record) {
   return topics.add(record.name, record.topic, rule_for(record.name));
 }
 
+StoredTopic& LogState::topic_of(std::string_view name) {
+  if (StoredTopic* const known = topics.find(name); known != nullptr) return *known;
+  return topics.add(name, topics.next_number(), rule_for(name));
+}
+
 void LogState::set_value(StoredTopic& topic, bool has_value) {
   if (topic.has_value) --values;
   if (has_value) ++values;

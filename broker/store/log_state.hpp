@@ -57,6 +57,8 @@ struct LogState {
 
   /// The topic of a record; created if it is new.
   StoredTopic& topic_of(const Record& record) REQUIRES(mutex);
+  /// The topic of an event that is to be stored; created with the next number if it is new.
+  StoredTopic& topic_of(std::string_view name) REQUIRES(mutex);
   void set_value(StoredTopic& topic, bool has_value) REQUIRES(mutex);
   void set_limits(HistoryLimits with) REQUIRES(mutex);
 
