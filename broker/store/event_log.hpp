@@ -99,7 +99,7 @@ class EventLog {
                                                    std::uint64_t stream);
   [[nodiscard]] Result<std::vector<std::shared_ptr<Segment>>> open_segments(
       const std::vector<std::string>& names, std::uint64_t stream, bool machine_crashed);
-  [[nodiscard]] Result<void> recover(std::uint64_t stream, bool machine_crashed);
+  [[nodiscard]] Result<void> recover(std::uint64_t stream, bool machine_crashed, bool continues);
   [[nodiscard]] Result<void> recover_segment(Segment& segment, bool is_last, std::uint64_t after,
                                              bool cut_unsynced);
   void restore(const Checkpoint& checkpoint);

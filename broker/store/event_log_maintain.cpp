@@ -377,6 +377,8 @@ Result<void> EventLog::clean(const std::vector<std::shared_ptr<Segment>>& run) {
   }
   if (auto ok = flush_copy(); !ok) return give_up(ok.error());
   if (auto ok = (*file)->sync(); !ok) return give_up(ok.error());
+  // An event may have been removed because of newer ones. These must not be lost after it.
+  if (auto ok = sync(); !ok) return give_up(ok.error());
   if (auto ok = files_.rename(temporary, name); !ok) return ok;
   if (auto ok = files_.sync_names(); !ok) return ok;
 

@@ -57,7 +57,7 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
   if (*mark) {
     const bool machine_crashed = !(*mark)->is_clean && (*mark)->boot != files_.boot();
     continues = !machine_crashed || (*mark)->syncs_always;
-    if (auto ok = recover((*mark)->stream, machine_crashed); !ok)
+    if (auto ok = recover((*mark)->stream, machine_crashed, continues); !ok)
       return tl::unexpected(damaged_store(files_, ok.error().text));
     if (continues) stream = (*mark)->stream;
   }
@@ -147,7 +147,7 @@ Result<std::vector<std::string>> EventLog::list(std::uint64_t stream) {
   return names;
 }
 
-Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed) {
+Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed, bool continues) {
   {
     const MutexLock lock(state_.mutex);
     state_.stream = stream;
@@ -183,7 +183,9 @@ Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed) {
     if (!is_known || segment->through > checkpoint->position) {
       segment->records = 0;
       segment->blocks.clear();
-      if (auto ok = recover_segment(*segment, is_last, checkpoint->position, is_last && machine_crashed); !ok)
+      if (auto ok = recover_segment(*segment, is_last && continues, checkpoint->position,
+                                    is_last && continues && machine_crashed);
+          !ok)
         return ok;
     }
     if (segment->header.cleaned) {
@@ -304,7 +306,8 @@ Result<std::vector<std::shared_ptr<Segment>>> EventLog::open_segments(const std:
   return segments;
 }
 
-// Finds the blocks of a segment and applies its records after the position `after`.
+// Finds the blocks of a segment and applies its records after the position `after`. `is_last`: it is
+// continued, and its torn end is cut off.
 Result<void> EventLog::recover_segment(Segment& segment, bool is_last, std::uint64_t after,
                                        bool cut_unsynced) {
   std::uint64_t end = segment.bytes;

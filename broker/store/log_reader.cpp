@@ -5,6 +5,7 @@
 
 #include "broker/state/read_cursor.hpp"
 #include "broker/store/bytes.hpp"
+#include "core/log/log.hpp"
 
 namespace backplane::broker::store {
 namespace {
@@ -466,7 +467,15 @@ bool LogReader::scan_segment(const Place& place) {
       return false;
     }
   }
+  // The rest of the segment cannot be read, and is skipped like damage: readers notice the missing offsets.
+  if (!scanner.error()) report(scanner.error().error());
   return true;
+}
+
+void LogReader::report(const Error& error) {
+  log::warning("store: {}", error.text);
+  const MutexLock lock(state_.mutex);
+  ++state_.damaged_ranges;
 }
 
 // Looks for the last event that the read includes and that is lost, from the newest segment back: one segment

@@ -86,6 +86,7 @@ class LogReader {
   [[nodiscard]] bool fits(const Record& event);
   void give(const Record& event, const Chunk& chunk);
   void lose(std::uint64_t position, std::uint64_t offset);
+  void report(const Error& error);
   void end_lost();
   void end_complete();
   void end_more();
