@@ -189,6 +189,7 @@ int main(int argc, char** argv) {
   log::set_level(log::Level::warning);
   const std::filesystem::path directory =
       argc > 1 ? argv[1] : fmt::format("/tmp/backplane-bench-store-{}", getpid());
+  const bool only_opens = argc > 2 && std::string_view(argv[2]) == "open";
   const std::uint64_t events = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 5'000'000;
   const std::size_t topics = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 100'000;
   // The same for all stores, and enough for a rate; what is read afterwards has all events.
@@ -202,6 +203,17 @@ int main(int argc, char** argv) {
     return made;
   };
 
+  if (only_opens) {
+    if (argc < 4) drop_from_cache(directory);
+    const auto begin = Clock::now();
+    FileHistory store(options(StoreSync::interval, unlimited()));
+    const auto opened = store.open(1);
+    fmt::print("open {} ms: {}\n", static_cast<int>(seconds_since(begin) * 1e3),
+               opened ? fmt::format("position {}, {} topics, {} MB", opened->position, opened->tails.size(),
+                                    store.store_figures().bytes / 1'000'000)
+                      : opened.error().text);
+    return opened ? 0 : 1;
+  }
   {
     MemoryHistory memory{HistoryLimits{}};
     fill("append, memory (256 MiB)", memory, topics, rate_events);
