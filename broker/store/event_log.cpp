@@ -16,7 +16,7 @@ namespace {
 // One write() has at most this and a record: longer ones take no fewer calls worth mentioning, and readers
 // wait for them.
 constexpr std::size_t write_bytes = std::size_t{1} << 20;
-constexpr std::size_t batch_header_bytes = 8 + sizeof(StoredTopic*);
+constexpr std::size_t batch_header_bytes = 8 + sizeof(void*);  // including the topic's address
 // A topic may be anywhere in memory.
 constexpr int prefetched_ahead = 8;
 
@@ -38,7 +38,7 @@ void add_to(std::string& bytes, RecordKind kind, bool clears_value, StoredTopic*
   header[1] = clears_value ? 1 : 0;
   header[2] = static_cast<char>(name.size());
   wire::store_little_endian(static_cast<std::uint32_t>(body.size()), header + 4);
-  std::memcpy(header + 8, &topic, sizeof topic);
+  std::memcpy(header + 8, &topic, sizeof(void*));
   bytes.append(header, sizeof header).append(name).append(body);
 }
 
@@ -61,7 +61,7 @@ bool Batch::next(std::size_t& at, Record& record, StoredTopic*& topic) const {
   record.clears_value = rest[1] != 0;
   const auto name_bytes = static_cast<std::uint8_t>(rest[2]);
   const auto body_bytes = wire::load_little_endian<std::uint32_t>(rest.data() + 4);
-  std::memcpy(&topic, rest.data() + 8, sizeof topic);
+  std::memcpy(&topic, rest.data() + 8, sizeof(void*));
   record.name = rest.substr(batch_header_bytes, name_bytes);
   record.body = rest.substr(batch_header_bytes + name_bytes, body_bytes);
   record.bytes = record_header_bytes + name_bytes + body_bytes;  // as it will be written

@@ -71,13 +71,16 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     state_.position = state_.floor = state_.values = 0;
   }
   std::uint64_t position = 0;
-  std::shared_ptr<Segment> last;
+  std::vector<std::shared_ptr<File>> unsynced;
   {
     const MutexLock lock(state_.mutex);
     position = state_.position;
     written_shift_ = state_.clock.shift();
+    for (const auto& segment : state_.segments) {
+      if (segment->through >= checkpoint_position_) unsynced.push_back(segment->file);
+    }
     if (!state_.segments.empty()) {
-      last = state_.segments.back();
+      const std::shared_ptr<Segment>& last = state_.segments.back();
       if (!last->is_damaged && !last->header.cleaned && last->bytes < options_.segment_bytes) {
         active_ = last;
         active_bytes_ = last->bytes;
@@ -85,11 +88,11 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     }
   }
   next_position_ = position + 1;
-  if (last != nullptr) {
-    // A killed process may not have synced it, and from now on everybody sees it.
-    if (auto ok = last->file->sync(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
-    if (auto ok = files_.sync_names(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+  // A killed process may not have synced what follows the checkpoint, and from now on everybody sees it.
+  for (const auto& file : unsynced) {
+    if (auto ok = file->sync(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
   }
+  if (auto ok = files_.sync_names(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
   if (*mark && !continues) {
     if (auto ok = write_checkpoint(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
   }
