@@ -18,6 +18,10 @@ namespace {
 constexpr std::size_t sampled_blocks = 32;
 // Segments that are estimated per call.
 constexpr int estimates_max = 4;
+// An estimate is made anew when this part of all events is new, or after this time: reading for estimates
+// stays below what is written, and an idle store is left alone.
+constexpr std::uint64_t estimates_per_turnover = 32;
+constexpr std::int64_t estimate_age_max_ns = std::int64_t{600} * 1'000'000'000;
 constexpr std::size_t copy_read_bytes = std::size_t{1} << 20;
 
 }  // namespace
@@ -202,9 +206,11 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
   std::uint64_t position = 0;
   std::uint64_t floor = 0;
   std::int64_t now = 0;
+  std::uint64_t new_events_max = 0;
   {
     const MutexLock lock(state_.mutex);
     if (state_.segments.size() < 2) return {};
+    new_events_max = std::max<std::uint64_t>(state_.records() / estimates_per_turnover, 1);
     segments.assign(state_.segments.begin(), std::prev(state_.segments.end()));
     position = state_.position;
     floor = state_.floor;
@@ -225,16 +231,18 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
   const auto is_possible = [&](std::size_t i) {
     return !segments[i]->is_damaged && segments[i]->through <= checkpoint_position_;
   };
+  const auto is_urgent = [&](std::size_t i) {
+    return segments[i]->through <= floor && estimates_[i].floor < segments[i]->through;
+  };
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < segments.size(); ++i) {
-    const bool has_changed =
-        estimates_[i].position != position || estimates_[i].floor != floor || estimates_[i].time != now;
-    if (is_possible(i) && has_changed) order.push_back(i);
+    const Estimate& estimate = estimates_[i];
+    const bool is_old = estimate.position == 0 || position - estimate.position >= new_events_max ||
+                        add_bounded(estimate.time, estimate_age_max_ns) <= now;
+    if (is_possible(i) && (is_old || is_urgent(i))) order.push_back(i);
   }
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) {
-    const bool is_urgent = segments[i]->through <= floor && estimates_[i].floor < segments[i]->through;
-    return std::pair(!is_urgent, estimates_[i].position);
-  });
+  std::ranges::stable_sort(order, {},
+                           [&](std::size_t i) { return std::pair(!is_urgent(i), estimates_[i].position); });
   for (std::size_t i = 0; i < order.size() && i < estimates_max; ++i) {
     estimates_[order[i]] = {segments[order[i]]->header.serial, estimate_live(*segments[order[i]]), position,
                             floor, now};
