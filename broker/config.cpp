@@ -12,9 +12,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "core/log/escape.hpp"
 #include "core/metrics/listener.hpp"
 #include "core/net/endpoint_addresses.hpp"
 #include "core/net/host_port.hpp"
+#include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
 #include "core/zmq/socket.hpp"
@@ -113,6 +115,53 @@ Result<void> check_rule_pattern(std::string_view pattern, std::string_view where
   return {};
 }
 
+Result<void> check_store_path(std::string_view text, std::string_view where) {
+  if (text.empty()) return {};
+  const std::filesystem::path path(text);
+  if (!path.is_absolute()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected an absolute path, got \"{}\"", where, text));
+  }
+  std::error_code error;
+  const std::filesystem::file_status found = std::filesystem::status(path, error);
+  if (std::filesystem::exists(found) && !std::filesystem::is_directory(found)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected a folder, got the file \"{}\"", where, text));
+  }
+  return {};
+}
+
+Result<void> check_store_sync(std::string_view text, std::string_view where) {
+  if (auto sync = store_sync(text, where); !sync) return tl::unexpected(sync.error());
+  return {};
+}
+
+void describe_store(Section& section, BackplaneConfig& backplane) {
+  section.choice("store", backplane.store, {{"memory", StoreKind::memory}, {"file", StoreKind::file}},
+                 "Where history is kept: in memory, or in files that survive the broker. With file, "
+                 "history_age is 7d and "
+                 "history_events and history_bytes are without effect, unless they are given.");
+  section.field("store_path", backplane.store_path,
+                "Folder of the file store. Created if it is missing; its parent must exist.",
+                check_store_path);
+  section.field(
+      "store_sync", backplane.store_sync,
+      "When the file store makes events durable: always (before they are published and confirmed), an "
+      "interval (what a power loss can cost), or off.",
+      check_store_sync);
+  section.bytes("store_bytes_max", backplane.store_bytes_max, 1u << 20, std::size_t{1} << 50,
+                "Size of the file store; above it, the oldest events are removed.");
+  if (!section.reading() || backplane.store != StoreKind::file) return;
+  if (backplane.store_path.empty()) {
+    if (section.given("store_path")) {
+      section.error("store_path", "expected a folder, got none");
+    } else {
+      section.error("store", "expected store_path beside \"file\", got none");
+    }
+  }
+  backplane.retention = file_store_retention;
+}
+
 void describe_retention(Section& section, Retention& retention) {
   section.field("history_events", retention.history_events, 0, 1u << 30, "Events kept per topic.");
   section.bytes("history_bytes", retention.history_bytes, 0, std::size_t{1} << 40, "Bytes kept per topic.");
@@ -144,8 +193,9 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
   section.field("stats_every", backplane.stats_every, 100ms, 1h,
                 "Interval between events on $SYS.broker.<name>.stats.");
   section.field("drain_limit", backplane.drain_limit, 100ms, 10min, "Time limit for draining at shutdown.");
+  describe_store(section, backplane);
   section.bytes("history_bytes_max", backplane.history_bytes_max, 0, std::size_t{1} << 44,
-                "Memory for all retained values and history together.");
+                "Memory for all retained values and history together; only with store = \"memory\".");
   describe_retention(section, backplane.retention);
   section.tables("retention", backplane.retention_rules,
                  "Other limits for some topics; the first pattern that matches applies.",
@@ -180,6 +230,13 @@ class Claims {
     if (path == "*") return;  // neither does a free path
     claim(section, key, "the endpoint",
           {fmt::format("{}{}", ipc, path.lexically_normal().string()), endpoint, {}});
+  }
+
+  void claim_folder(Section& section, std::string_view key, const std::string& folder) {
+    std::error_code error;
+    const std::filesystem::path path = std::filesystem::weakly_canonical(folder, error);
+    claim(section, key, "the folder",
+          {fmt::format("folder {}", error ? folder : (path / "").lexically_normal().string()), folder, {}});
   }
 
  private:
@@ -220,6 +277,7 @@ class Claims {
 void describe(Section& section, BrokerConfig& broker) {
   Claims names;
   Claims endpoints;
+  Claims folders;
   section.tables("backplane", broker.backplanes,
                  "A named backplane. Without any table there is one, named \"default\".",
                  [&](Section& table, BackplaneConfig& backplane) {
@@ -233,6 +291,9 @@ void describe(Section& section, BrokerConfig& broker) {
                          {"raw", backplane.raw}}) {
                      endpoints.claim_endpoint(table, key, endpoint);
                    }
+                   if (backplane.store == StoreKind::file && !backplane.store_path.empty()) {
+                     folders.claim_folder(table, "store_path", backplane.store_path);
+                   }
                  });
   if (section.reading() && broker.backplanes.empty())
     section.error("backplane", "expected one or more tables, got none");
@@ -244,9 +305,22 @@ void describe(Section& section, BrokerConfig& broker) {
   });
 }
 
+Result<SyncPolicy> store_sync(std::string_view text, std::string_view where) {
+  if (text == "always") return SyncPolicy{StoreSync::always, {}};
+  if (text == off) return SyncPolicy{StoreSync::off, {}};
+  const auto interval = parse_duration(text, where);
+  if (!interval || *interval < 1ms || *interval > 1h) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected always, off or an interval of 1ms to 1h, got \"{}\"", where,
+                            log::escape(text)));
+  }
+  return SyncPolicy{StoreSync::interval, std::chrono::duration_cast<std::chrono::milliseconds>(*interval)};
+}
+
 HistoryLimits history_limits(const BackplaneConfig& backplane) {
   HistoryLimits limits;
-  limits.bytes_max = backplane.history_bytes_max;
+  limits.bytes_max =
+      backplane.store == StoreKind::file ? backplane.store_bytes_max : backplane.history_bytes_max;
   limits.otherwise = backplane.retention;
   for (const RetentionConfig& rule : backplane.retention_rules) {
     auto pattern = Pattern::parse(rule.pattern);

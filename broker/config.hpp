@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "broker/state/retention.hpp"
+#include "broker/store/file_history.hpp"
 #include "core/config/section.hpp"
 
 namespace backplane::broker {
@@ -18,6 +19,17 @@ inline constexpr const char* off = "off";
 struct RetentionConfig {
   std::string pattern;
   Retention retention;
+};
+
+/// Where a backplane keeps its history.
+enum class StoreKind : std::uint8_t { memory, file };
+
+/// How long the events of a store on disk are kept, if the configuration does not say: their number and bytes
+/// are bounded by store_bytes_max alone.
+inline constexpr Retention file_store_retention{
+    .history_events = 1u << 30,
+    .history_bytes = std::size_t{1} << 40,
+    .history_age = std::chrono::hours{7 * 24},
 };
 
 /// One named backplane: its endpoints and its policy.
@@ -35,6 +47,11 @@ struct BackplaneConfig {
   std::size_t max_subscriptions_warning = 1'000'000;
   int egress_hwm = 10'000;
 
+  StoreKind store = StoreKind::memory;
+  std::string store_path;         ///< the folder of the file store
+  std::string store_sync = "1s";  ///< see store_sync()
+  std::size_t store_bytes_max = std::size_t{16} << 30;
+
   std::size_t history_bytes_max = 256u << 20;
   Retention retention;
   std::vector<RetentionConfig> retention_rules;
@@ -51,6 +68,14 @@ struct BrokerConfig {
 /// Describes the `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an
 /// error that names both lines if two backplanes have the same name or endpoint.
 void describe(config::Section& section, BrokerConfig& broker);
+
+/// When the file store syncs.
+struct SyncPolicy {
+  StoreSync when{StoreSync::interval};
+  std::chrono::milliseconds interval{1000};
+};
+/// The value of `store_sync`: always, off, or an interval. @returns an error that begins with `where`.
+[[nodiscard]] Result<SyncPolicy> store_sync(std::string_view text, std::string_view where);
 
 /// The limits for the history store. describe() must have checked the rules' patterns.
 [[nodiscard]] HistoryLimits history_limits(const BackplaneConfig& backplane);

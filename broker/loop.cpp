@@ -3,7 +3,9 @@
 
 #include "broker/loop.hpp"
 
+#include <algorithm>
 #include <array>
+#include <stdexcept>
 #include <utility>
 
 #include <boost/crc.hpp>
@@ -18,6 +20,7 @@
 #include "broker/state/memory_history.hpp"
 #include "broker/state/participants.hpp"
 #include "broker/state/prefetch.hpp"
+#include "broker/store/file_history.hpp"
 #include "broker/system_events.hpp"
 #include "core/log/log.hpp"
 #include "core/payload/type_registry.hpp"
@@ -109,6 +112,20 @@ constexpr std::size_t source_topics_max(std::size_t max_topics) {
   return std::max<std::size_t>(1, max_topics / 8);
 }
 
+std::unique_ptr<HistoryStore> make_store(const BackplaneConfig& config) {
+  if (config.store == StoreKind::memory) return std::make_unique<MemoryHistory>(history_limits(config));
+  FileHistoryOptions options;
+  options.path = config.store_path;
+  options.backplane = config.name;
+  const auto sync = store_sync(config.store_sync, "store_sync");
+  CHECK(sync.has_value(), "store_sync was checked when the configuration was read");
+  options.sync = sync->when;
+  options.sync_interval = sync->interval;
+  options.limits = history_limits(config);
+  options.sessions_max = config.max_sessions;
+  return std::make_unique<FileHistory>(std::move(options));
+}
+
 /// Upper half: the same for every incarnation of this backplane. Lower half: this incarnation.
 std::uint64_t make_stream(const BackplaneConfig& config, const std::string& ingress) {
   const std::string identity = config.identity.empty()
@@ -156,6 +173,7 @@ class Loop::Impl final : public ReplySink {
 
   void publish_source_status(const std::string& topic, const v1::SourceStatus& status);
   void take_settings(Clock::time_point now);
+  void watch_store();
   void watch_subscriptions();
   void watch_connections(Clock::time_point now);
   void publish_snapshot();
@@ -192,6 +210,7 @@ class Loop::Impl final : public ReplySink {
   Clock::time_point drain_began_{};
   bool raw_flows_{};
   bool subscriptions_warned_{};
+  bool store_was_full_{};
   std::size_t source_topics_{};  ///< $SYS.source topics that exist
   log::RateLimit handshake_lines_{1min};
   log::RateLimit refused_lines_{1min};
@@ -208,8 +227,7 @@ class Loop::Impl final : public ReplySink {
 Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
     : config_(std::move(config)),
       board_(board),
-      state_(config_.name, config_.max_topics, config_.max_sessions,
-             std::make_unique<MemoryHistory>(history_limits(config_))),
+      state_(config_.name, config_.max_topics, config_.max_sessions, make_store(config_)),
       ingress_(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes)),
       control_(context_, zmq::socket_type::router, control_options(config_.max_event_bytes)),
       egress_(context_, {.send_hwm = config_.egress_hwm, .max_event_bytes = config_.max_event_bytes},
@@ -276,14 +294,19 @@ Result<BoundEndpoints> Loop::Impl::open() {
 Result<void> Loop::Impl::restore() {
   const auto opened = state_.history->open(make_stream(config_, bound_.ingress));
   if (!opened) return tl::unexpected(opened.error());
+  state_.history->expire(unix_now_ns());
   state_.stream = opened->stream;
-  state_.position = opened->position;
+  state_.position = state_.start_position = opened->position;
+  const std::uint64_t stored = state_.history->figures().events;
+  state_.missing_at_start = state_.position - std::min(stored, state_.position);
   for (const HistoryStore::Tail& tail : opened->tails) {
     TopicEntry* entry = state_.topics.find_or_add(tail.topic);
     if (entry == nullptr)
       return fail(ErrorCode::exhausted, "cannot open the store: it has more topics than max_topics");
     entry->position = tail.position;
     entry->offset = tail.offset;
+    entry->bytes = tail.bytes;
+    entry->received_ns = tail.received_ns;
     state_.topics.touched(*entry);
     if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
   }
@@ -450,6 +473,10 @@ void Loop::Impl::reply(const Envelope& envelope, std::string_view bytes) {
 void Loop::Impl::keep_time(Clock::time_point now) {
   take_settings(now);
   if (drain_requested_.load(std::memory_order_acquire) && !state_.draining) begin_drain(now);
+  if (snapshots_.due(now)) {
+    watch_store();
+    publish_snapshot();
+  }
   if (each_second_.due(now)) {
     participants_.expire(now);
     state_.history->expire(unix_now_ns());
@@ -462,7 +489,6 @@ void Loop::Impl::keep_time(Clock::time_point now) {
     for (const auto& [name, value] : named_counters(snapshot())) (*stats.mutable_counters())[name] = value;
     pipeline_.publish_system(stats_topic(state_.name), system_event(state_.name, stats, unix_now_ns()));
   }
-  if (snapshots_.due(now)) publish_snapshot();
 }
 
 void Loop::Impl::sleep(Clock::time_point now) {
@@ -522,6 +548,22 @@ void Loop::Impl::take_settings(Clock::time_point now) {
   config_.stats_every = settings->stats_every;
   config_.max_subscriptions_warning = settings->max_subscriptions_warning;
   stats_.set_period(settings->stats_every, now);
+}
+
+/// A store that is full accepts events again when there is room. One that has failed ends the backplane: what
+/// it has confirmed is safe, and a restart shows what else is.
+void Loop::Impl::watch_store() {
+  const HistoryStore::Condition condition = state_.history->condition();
+  if (condition.health == HistoryStore::Health::failed) {
+    throw std::runtime_error(fmt::format("the store has failed: {}", condition.text));
+  }
+  const bool full = condition.health == HistoryStore::Health::full;
+  if (full && !store_was_full_) {
+    log::error("{}: the store is full: {}; publishers wait until there is room", state_.name, condition.text);
+  } else if (!full && store_was_full_) {
+    log::info("{}: the store has room again", state_.name);
+  }
+  store_was_full_ = full;
 }
 
 void Loop::Impl::watch_subscriptions() {

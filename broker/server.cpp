@@ -40,6 +40,11 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
   compare("egress", old.egress, now.egress);
   compare("control", old.control, now.control);
   compare("raw", old.raw, now.raw);
+  if (old.store != now.store) {
+    changes.push_back(fmt::format("store (stays {})", old.store == StoreKind::file ? "file" : "memory"));
+  }
+  compare("store_path", old.store_path, now.store_path);
+  compare("store_sync", old.store_sync, now.store_sync);
   compare("max_event_bytes", old.max_event_bytes, now.max_event_bytes);
   compare("max_topics", old.max_topics, now.max_topics);
   compare("max_sessions", old.max_sessions, now.max_sessions);
@@ -247,8 +252,10 @@ void Server::Impl::reload(const Reader& read_config) {
       if (!backplane->loop) continue;
       backplane->loop->reload(settings_of(*found));
     }
-    log::info("reload: {}: applied retention, history_bytes_max, stats_every and max_subscriptions_warning",
-              backplane->config.name);
+    log::info(
+        "reload: {}: applied retention, history_bytes_max, store_bytes_max, stats_every and "
+        "max_subscriptions_warning",
+        backplane->config.name);
   }
   for (const BackplaneConfig& each : new_config->backplanes) {
     const bool known = std::any_of(backplanes_.begin(), backplanes_.end(), [&](const auto& backplane) {

@@ -1,5 +1,6 @@
 // backplane broker: one process that runs any number of named backplanes.
 
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
@@ -24,6 +25,7 @@ struct BrokerFlags {
   std::optional<std::string> control;
   std::optional<std::string> raw;
   std::optional<std::string> metrics;
+  std::string data;
 
   [[nodiscard]] bool is_about_one() const { return identity || ingress || egress || control || raw; }
 };
@@ -49,6 +51,20 @@ Result<std::size_t> flags_table(const config::Source& source, const BrokerFlags&
       fmt::format("--name: expected one of the backplanes in {}, got \"{}\"", source.file(), *flags.name));
 }
 
+/// --data: every backplane of the file, or the only one, keeps its history below that folder.
+void keep_history_in_files(config::Source& source, const BrokerFlags& flags) {
+  if (flags.data.empty()) return;
+  const ConfigurationResult known = read_configuration(source);
+  if (!known) return;  // the caller reads it again and reports its errors
+  const std::filesystem::path folder = std::filesystem::absolute(flags.data).lexically_normal();
+  for (std::size_t index = 0; index < known->broker.backplanes.size(); ++index) {
+    const std::string table = fmt::format("backplane[{}]", index);
+    set_flag(source, table + ".store", "--data", "file");
+    set_flag(source, table + ".store_path", "--data",
+             (folder / known->broker.backplanes[index].name).string());
+  }
+}
+
 Result<config::Source> broker_source(const BrokerFlags& flags) {
   Result<config::Source> source = open_source(flags.configuration);
   if (!source) return source;
@@ -64,6 +80,7 @@ Result<config::Source> broker_source(const BrokerFlags& flags) {
   set("control", flags.control);
   set("raw", flags.raw);
   set_flag(*source, "metrics.listen", "--metrics", flags.metrics);
+  keep_history_in_files(*source, flags);
   return source;
 }
 
@@ -96,6 +113,14 @@ ExitCode run_broker(const BrokerFlags& flags) {
   log::set_level(level);
   Signals signals;
   raise_open_files_limit();
+  if (!flags.data.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(flags.data, error);
+    if (error) {
+      print_message("broker", fmt::format("--data: cannot create \"{}\": {}", flags.data, error.message()));
+      return ExitCode::failed;
+    }
+  }
   auto server = broker::Server::open(std::move(configuration->broker));
   if (!server) {
     print_message("broker", server.error().text);
@@ -131,9 +156,12 @@ void add_broker(const Command& program) {
       .add_option("--metrics", flags->metrics,
                   "Address of /metrics, /healthz and /readyz, or off (default: localhost:9570)")
       .value_name("HOST:PORT");
+  command.add_option("--data", flags->data, "Keep history in files below DIR, in a folder per backplane")
+      .value_name("DIR");
   command.set_footer(
       "Examples:\n"
       "  backplane broker --config backplane.toml\n"
+      "  backplane broker --data /var/lib/backplane\n"
       "  backplane broker --ingress tcp://127.0.0.1:0 --egress tcp://127.0.0.1:0 --control "
       "tcp://127.0.0.1:0");
   command.set_run([flags] { return run_broker(*flags); });

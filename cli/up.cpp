@@ -34,7 +34,8 @@ constexpr std::chrono::milliseconds publishers_limit{2'000};
 
 struct UpFlags {
   std::string file;
-  std::string data;
+  std::string data;       ///< for the broker's history
+  std::string demo_data;  ///< of the demo publishers
   bool no_demo{};
 };
 
@@ -79,6 +80,7 @@ class Up {
                               std::vector<std::string> arguments, std::size_t ready_lines);
   [[nodiscard]] std::vector<Publisher> publishers();
   [[nodiscard]] std::vector<std::string> command(std::vector<std::string> arguments, bool with_config) const;
+  [[nodiscard]] std::vector<std::string> broker_command() const;
   void print_banner();
   [[nodiscard]] Outcome watch();
   void show_status(Clock::time_point now);
@@ -141,12 +143,12 @@ Outcome Up::start(Supervisor::Role role, const std::string& name, std::vector<st
 
 Outcome Up::start_broker() {
   const std::size_t count = configuration_.broker.backplanes.size();
-  const Outcome outcome = start(Supervisor::Role::broker, "the broker", command({"broker"}, true), count);
+  const Outcome outcome = start(Supervisor::Role::broker, "the broker", broker_command(), count);
   if (outcome != Outcome::ready) return outcome;
   daemons_.broker = supervisor_.ready_lines("the broker");
   if (count == 1) {
     // After a restart it has the same endpoints, also if their ports were picked: its clients find it again.
-    std::vector<std::string> again = command({"broker"}, true);
+    std::vector<std::string> again = broker_command();
     const broker::BackplaneConfig& backplane = configuration_.broker.backplanes.front();
     for (const auto& [key, configured] :
          {std::pair<std::string_view, const std::string&>{"ingress", backplane.ingress},
@@ -200,7 +202,7 @@ std::vector<Up::Publisher> Up::publishers() {
   if (!all.empty() || flags_.no_demo) return all;
   all.push_back({"the clock", {"clock", "--every", "1s"}});
   all.push_back({"the thermometer", {"thermometer", "--every", "5s"}});
-  const auto data = find_demo_data(flags_.data, executable_);
+  const auto data = find_demo_data(flags_.demo_data, executable_);
   if (!data) {
     report(data.error().text);
     return all;
@@ -244,6 +246,11 @@ std::vector<std::string> Up::command(std::vector<std::string> arguments, bool wi
   arguments.insert(arguments.begin(), executable_);
   if (with_config && !flags_.file.empty()) arguments.insert(arguments.end(), {"--config", flags_.file});
   return arguments;
+}
+
+std::vector<std::string> Up::broker_command() const {
+  if (flags_.data.empty()) return command({"broker"}, true);
+  return command({"broker", "--data", flags_.data}, true);
 }
 
 void Up::print_banner() {
@@ -291,8 +298,8 @@ ExitCode run_up(const UpFlags& flags) {
   if (!source) return print_error("up", source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
-  if (!flags.data.empty()) {
-    if (auto data = find_demo_data(flags.data, {}); !data) {
+  if (!flags.demo_data.empty()) {
+    if (auto data = find_demo_data(flags.demo_data, {}); !data) {
       print_message("up", data.error().text);
       return ExitCode::usage;
     }
@@ -309,10 +316,14 @@ void add_up(const Command& program) {
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
   command.add_option("--config", flags->file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
-  command.add_option("--data", flags->data, "Folder with the demo's data").value_name("DIR");
+  command.add_option("--data", flags->data, "Keep history in files below DIR, where it survives the broker")
+      .value_name("DIR");
+  command.add_option("--demo-data", flags->demo_data, "Folder with the demo publishers' data")
+      .value_name("DIR");
   command.set_footer(
       "Examples:\n"
       "  backplane up\n"
+      "  backplane up --data ./data\n"
       "  backplane up --no-demo --config backplane.toml");
   command.set_run([flags] { return run_up(*flags); });
 }

@@ -1,5 +1,6 @@
 #include "broker/operations/exposition.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -53,6 +54,26 @@ constexpr std::array figures{
     FigureDefinition{"log_lines_dropped_total", Kind::counter,
                      "Log lines of the process dropped because they could not be written",
                      [](const Snapshot&) { return log::dropped_lines(); }},
+    FigureDefinition{"start_position", Kind::gauge, "Position of the last event before this process",
+                     [](const Snapshot& s) { return s.start_position; }},
+    FigureDefinition{"history_missing_at_start", Kind::gauge,
+                     "Events up to start_position that were not in history when the process started",
+                     [](const Snapshot& s) { return s.missing_at_start; }},
+    FigureDefinition{"store_segments", Kind::gauge, "Segments of the file store",
+                     [](const Snapshot& s) { return s.history.segments; }},
+    FigureDefinition{"store_queued_bytes", Kind::gauge,
+                     "Events accepted and not yet written to the file store",
+                     [](const Snapshot& s) { return s.history.queued_bytes; }},
+    FigureDefinition{"store_syncs_total", Kind::counter, "Times that the file store was synced",
+                     [](const Snapshot& s) { return s.history.syncs; }},
+    FigureDefinition{"store_cleaned_bytes_total", Kind::counter,
+                     "Bytes that the file store copied to remove events that have expired",
+                     [](const Snapshot& s) { return s.history.cleaned_bytes; }},
+    FigureDefinition{"store_damaged_ranges", Kind::gauge, "Places in the file store that could not be read",
+                     [](const Snapshot& s) { return s.history.damaged_ranges; }},
+    FigureDefinition{
+        "store_full", Kind::gauge, "1 while the file store has no room for new events",
+        [](const Snapshot& s) { return std::uint64_t{s.store.health == HistoryStore::Health::full}; }},
 };
 
 // The metrics with labels of their own are written out below.
@@ -97,9 +118,16 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.taken = now;
   snapshot.counters = state.counters;
   snapshot.history = state.history->figures();
+  // The store may have written events that are not published yet.
+  const std::uint64_t published = state.published_position();
+  snapshot.history.events -=
+      std::min(snapshot.history.events, std::max(snapshot.history.through_position, published) - published);
+  snapshot.store = state.history->condition();
   snapshot.participants = participants.figures();
   snapshot.stream = state.stream;
-  snapshot.position = state.published_position();
+  snapshot.position = published;
+  snapshot.start_position = state.start_position;
+  snapshot.missing_at_start = state.missing_at_start;
   snapshot.started_ns = state.started_ns;
   snapshot.topics = state.topics.size();
   snapshot.topics_bytes = state.topics.memory_bytes();
@@ -166,8 +194,13 @@ std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock:
   if (snapshot.taken == Snapshot::Clock::time_point{}) return "starting";
   if (snapshot.draining) return fmt::format("backplane \"{}\" is draining", snapshot.name);
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - snapshot.taken);
-  if (age < snapshot_age_max) return {};
-  return fmt::format("the loop of backplane \"{}\" has been stuck for {} s", snapshot.name, age.count());
+  if (age >= snapshot_age_max) {
+    return fmt::format("the loop of backplane \"{}\" has been stuck for {} s", snapshot.name, age.count());
+  }
+  if (snapshot.store.health == HistoryStore::Health::good) return {};
+  return fmt::format("the store of backplane \"{}\" {}: {}", snapshot.name,
+                     snapshot.store.health == HistoryStore::Health::full ? "is full" : "has failed",
+                     snapshot.store.text);
 }
 
 void SnapshotBoard::publish(BackplaneSnapshot snapshot) {

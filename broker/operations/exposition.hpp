@@ -23,9 +23,12 @@ struct BackplaneSnapshot {
   Clock::time_point taken{};  ///< default: the backplane has not started
   Counters counters;
   HistoryStore::Figures history;
+  HistoryStore::Condition store;
   Participants::Figures participants;
   std::uint64_t stream{};
   std::uint64_t position{};
+  std::uint64_t start_position{};
+  std::uint64_t missing_at_start{};
   std::int64_t started_ns{};
   std::uint64_t topics{};
   std::uint64_t topics_bytes{};

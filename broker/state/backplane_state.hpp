@@ -25,10 +25,12 @@ struct BackplaneState {
         sessions(sessions_max),
         history(std::move(store)) {}
 
-  std::string name;           ///< the backplane's
-  std::uint64_t stream{};     ///< see wire::Stamp
-  std::uint64_t position{};   ///< of the last event numbered
-  std::int64_t started_ns{};  ///< Unix
+  std::string name;                  ///< the backplane's
+  std::uint64_t stream{};            ///< see wire::Stamp
+  std::uint64_t position{};          ///< of the last event numbered
+  std::uint64_t start_position{};    ///< of the last event before this process
+  std::uint64_t missing_at_start{};  ///< events up to it that were not in history when the process started
+  std::int64_t started_ns{};         ///< Unix
   bool draining{};
   std::size_t max_event_bytes{};
   Counters counters;

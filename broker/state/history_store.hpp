@@ -102,6 +102,8 @@ class HistoryStore {
     std::string topic;
     std::uint64_t position{};
     std::uint64_t offset{};
+    std::uint64_t bytes{};       ///< of all its events, as published
+    std::int64_t received_ns{};  ///< of its last event
   };
   /// A publisher's session, and the last sequence that was stored of it.
   struct Session {
@@ -163,8 +165,15 @@ class HistoryStore {
     std::uint64_t bytes{};           ///< memory of both, including the bookkeeping per event
     std::uint64_t evicted_events{};  ///< evicted from history for the total limit (not a topic's own)
     std::uint64_t evicted_values{};
-    std::uint64_t expired_events{};  ///< removed for a topic's own count, bytes or age
-    std::uint64_t expired_values{};  ///< removed for their ttl
+    std::uint64_t expired_events{};    ///< removed for a topic's own count, bytes or age
+    std::uint64_t expired_values{};    ///< removed for their ttl
+    std::uint64_t through_position{};  ///< the last event that these figures include
+    // Of a store on disk; in memory, 0.
+    std::uint64_t segments{};        ///< files with events
+    std::uint64_t queued_bytes{};    ///< accepted and not yet written
+    std::uint64_t syncs{};           ///< completed
+    std::uint64_t cleaned_bytes{};   ///< copied from old segments, to remove what has expired
+    std::uint64_t damaged_ranges{};  ///< places in files that could not be read
   };
   [[nodiscard]] virtual Figures figures() const = 0;
   /// What is stored of one topic.

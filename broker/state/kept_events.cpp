@@ -312,6 +312,7 @@ bool KeptEvents::expire_values(std::size_t steps) {
 HistoryStore::Figures KeptEvents::figures() const noexcept {
   HistoryStore::Figures figures = figures_;
   figures.bytes = pool_.taken_bytes();
+  figures.through_position = last_position_;
   return figures;
 }
 

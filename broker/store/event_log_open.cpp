@@ -112,7 +112,8 @@ HistoryStore::Opened EventLog::opened(bool continues) {
   for (std::size_t block = 0; block < state_.topics.in_memory().blocks(); ++block) {
     state_.topics.in_memory().visit_block(block, [&](const StoredTopic& topic) {
       if (topic.position > 0)
-        opened.tails.push_back({std::string(topic.name_view()), topic.position, topic.offset});
+        opened.tails.push_back(
+            {std::string(topic.name_view()), topic.position, topic.offset, topic.bytes, topic.time});
     });
   }
   opened.sessions = state_.sessions.all();

@@ -477,14 +477,23 @@ void FileHistory::Impl::maintain_loop() {
 }
 
 HistoryStore::Figures FileHistory::Impl::figures() {
-  const MutexLock lock(state_.mutex);
-  return {.events = state_.records(),
-          .values = state_.values,
-          .bytes = state_.log_bytes() + state_.other_bytes,
-          .evicted_events = state_.evicted_events,
-          .evicted_values = 0,
-          .expired_events = state_.expired_events,
-          .expired_values = 0};
+  Figures figures;
+  {
+    const MutexLock lock(state_.mutex);
+    figures.events = state_.records();
+    figures.values = state_.values;
+    figures.bytes = state_.log_bytes() + state_.other_bytes;
+    figures.evicted_events = state_.evicted_events;
+    figures.expired_events = state_.expired_events;
+    figures.through_position = state_.position;
+    figures.segments = state_.segments.size();
+    figures.damaged_ranges = state_.damaged_ranges;
+  }
+  figures.cleaned_bytes = log_.cleaned_bytes();
+  const MutexLock lock(mutex_);
+  figures.queued_bytes = queue_.size() + writing_bytes_;
+  figures.syncs = syncs_;
+  return figures;
 }
 
 HistoryStore::TopicFigures FileHistory::Impl::figures(std::string_view name) {

@@ -55,14 +55,19 @@ Ledger broker_ledger(const BrokerStats& stats, const TopicsTotal& topics) {
       {{"received", value("received_total")},
        {{"published", published}, {"rejected", counter_sum(counters, "rejected_total")}},
        0});
-  ledger.equations.push_back(
-      {{"position", position}, {{"published", published}, {"system", value("system_published_total")}}, 0});
-  ledger.equations.push_back({{"position", position},
-                              {{"in history", value("history_events")},
-                               {"expired", value("history_expired_events_total")},
-                               {"evicted", value("history_evicted_events_total")},
-                               {"refused by history", value("history_refused_total")}},
-                              0});
+  const std::uint64_t before = value("start_position");
+  std::vector<Equation::Term> positions{{"published", published},
+                                        {"system", value("system_published_total")}};
+  std::vector<Equation::Term> stored{{"in history", value("history_events")},
+                                     {"expired", value("history_expired_events_total")},
+                                     {"evicted", value("history_evicted_events_total")},
+                                     {"refused by history", value("history_refused_total")}};
+  if (before > 0) {
+    positions.emplace_back("before the restart", before);
+    stored.emplace_back("removed before the restart", value("history_missing_at_start"));
+  }
+  ledger.equations.push_back({{"position", position}, std::move(positions), 0});
+  ledger.equations.push_back({{"position", position}, std::move(stored), 0});
   // Events that arrive while the list is read may be in it or not.
   ledger.equations.push_back({{"position", topics.last_position},
                               {{fmt::format("events of {}", counted(topics.topics, "topic")), topics.events}},

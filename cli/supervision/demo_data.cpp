@@ -25,7 +25,8 @@ Result<fs::path> find_demo_data(const std::string& given, const fs::path& execut
     if (has_data(given)) return given;
     return fail(
         ErrorCode::not_found,
-        fmt::format("--data: expected a folder with stocks.csv and seattle-hourly.csv, got \"{}\"", given));
+        fmt::format("--demo-data: expected a folder with stocks.csv and seattle-hourly.csv, got \"{}\"",
+                    given));
   }
   std::vector<fs::path> candidates;
   fs::path folder = executable.parent_path();
@@ -40,7 +41,7 @@ Result<fs::path> find_demo_data(const std::string& given, const fs::path& execut
   }
   return fail(ErrorCode::not_found,
               fmt::format("cannot find the demo's data (stocks.csv, seattle-hourly.csv) in {} or {}; give "
-                          "their folder with --data",
+                          "their folder with --demo-data",
                           candidates.front().string(), candidates.back().string()));
 }
 

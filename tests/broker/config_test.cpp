@@ -133,6 +133,90 @@ TEST(BrokerConfig, LocalhostIsBothLoopbackAddresses) {
   EXPECT_THAT(errors_of_two("tcp://localhost:0", "tcp://127.0.0.1:0"), IsEmpty());
 }
 
+TEST(BrokerConfig, TheFileStoreKeepsEventsForAWeekUnlessTheConfigurationSaysOtherwise) {
+  BrokerConfig config;
+  EXPECT_THAT(errors_of(R"(
+[[backplane]]
+store = "file"
+store_path = "/var/lib/backplane/default"
+store_sync = "always"
+store_bytes_max = "2GiB"
+history_events = 7
+[[backplane.retention]]
+pattern = "rare.>"
+history_age = "30d"
+)",
+                        config),
+              IsEmpty());
+  const BackplaneConfig& backplane = config.backplanes.front();
+  EXPECT_EQ(backplane.store, StoreKind::file);
+  EXPECT_EQ(store_sync(backplane.store_sync, "").value().when, StoreSync::always);
+  const HistoryLimits limits = history_limits(backplane);
+  EXPECT_EQ(limits.bytes_max, std::size_t{2} << 30) << "of the files, not of memory";
+  EXPECT_EQ(limits.otherwise.history_events, 7u);
+  EXPECT_EQ(limits.otherwise.history_bytes, file_store_retention.history_bytes);
+  EXPECT_EQ(limits.otherwise.history_age, std::chrono::hours{7 * 24});
+  EXPECT_EQ(limits.rules.at(0).retention.history_age, std::chrono::hours{30 * 24});
+}
+
+TEST(BrokerConfig, ReadsWhenTheFileStoreSyncs) {
+  EXPECT_EQ(store_sync("off", "").value().when, StoreSync::off);
+  EXPECT_EQ(store_sync("250ms", "").value().when, StoreSync::interval);
+  EXPECT_EQ(store_sync("250ms", "").value().interval, std::chrono::milliseconds{250});
+  for (const char* bad : {"", "sometimes", "0s", "2h", "-1s", "1"}) {
+    const auto sync = store_sync(bad, "store_sync");
+    ASSERT_FALSE(sync) << bad;
+    EXPECT_EQ(sync.error().text,
+              fmt::format("store_sync: expected always, off or an interval of 1ms to 1h, got \"{}\"", bad));
+  }
+}
+
+TEST(BrokerConfig, RefusesAStoreThatCannotBe) {
+  const auto errors_with = [](const std::string& lines) {
+    BrokerConfig config;
+    return errors_of("[[backplane]]\n" + lines, config);
+  };
+  const auto error_with = [&](const std::string& lines) {
+    const auto errors = errors_with(lines);
+    EXPECT_EQ(errors.size(), 1u) << lines;
+    return errors.empty() ? std::string() : errors.front();
+  };
+  EXPECT_THAT(error_with("store = 'files'\nstore_path = '/tmp/x'\n"),
+              HasSubstr("b.toml:2 [backplane].store: expected one of memory, file, got \"files\""));
+  EXPECT_THAT(error_with("store = 'file'\n"),
+              HasSubstr("b.toml:2 [backplane].store: expected store_path beside"));
+  EXPECT_THAT(error_with("store = 'file'\nstore_path = ''\n"),
+              HasSubstr("b.toml:3 [backplane].store_path: expected a folder, got none"));
+  EXPECT_THAT(error_with("store_path = 'data'\n"),
+              HasSubstr("b.toml:2 [backplane].store_path: expected an absolute path, got \"data\""));
+  EXPECT_THAT(error_with("store_path = '/proc/version'\n"),
+              HasSubstr("[backplane].store_path: expected a folder, got the file \"/proc/version\""));
+  EXPECT_THAT(error_with("store_sync = 'never'\n"),
+              HasSubstr("[backplane].store_sync: expected always, off or"));
+}
+
+TEST(BrokerConfig, NamesBothLinesIfTwoBackplanesHaveTheSameStore) {
+  BrokerConfig config;
+  const auto errors = errors_of(R"([[backplane]]
+name = "one"
+store = "file"
+store_path = "/var/lib/x"
+[[backplane]]
+name = "two"
+ingress = "tcp://127.0.0.1:0"
+egress = "tcp://127.0.0.1:0"
+control = "tcp://127.0.0.1:0"
+raw = "off"
+store = "file"
+store_path = "/var/lib/y/../x/"
+)",
+                                config);
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_THAT(errors[0],
+              HasSubstr("b.toml:12 [backplane].store_path: the folder \"/var/lib/y/../x/\" is taken"));
+  EXPECT_THAT(errors[0], HasSubstr("b.toml:4"));
+}
+
 TEST(BrokerConfig, ReportsAllErrorsAtOnce) {
   BrokerConfig config;
   const auto errors = errors_of(R"([[backplane]]

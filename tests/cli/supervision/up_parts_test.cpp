@@ -129,7 +129,7 @@ TEST_F(DemoData, IsFoundBesideAnInstalledExecutable) {
 TEST_F(DemoData, AGivenFolderWithoutTheFilesIsAnErrorThatNamesIt) {
   const auto data = find_demo_data("/nowhere", "");
   ASSERT_FALSE(data.has_value());
-  EXPECT_THAT(data.error().text, HasSubstr("--data: expected a folder with stocks.csv"));
+  EXPECT_THAT(data.error().text, HasSubstr("--demo-data: expected a folder with stocks.csv"));
   EXPECT_THAT(data.error().text, HasSubstr("\"/nowhere\""));
 }
 

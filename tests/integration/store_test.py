@@ -1,0 +1,217 @@
+"""History on disk: what a broker with `--data` has confirmed or published survives kill -9, in the same stream."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from backplane.v1 import control_pb2, event_pb2
+from harness import CONTROL, EGRESS, ENDPOINTS, INGRESS, METRICS, RAW, TIMEOUT_S, BackplaneTest, Deadline, position_and_offset
+from publisher_library_test import Driver
+
+SANITIZED = bool(os.environ["SANITIZED"])
+BURST = 50_000 if SANITIZED else 400_000
+KILLS = 3 if SANITIZED else 6
+
+
+class Store(BackplaneTest):
+    sync = None  # store_sync, if not the default
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.data = folder.name
+
+    def start(self, *options):
+        sync = "" if self.sync is None else f'[[backplane]]\nstore_sync = "{self.sync}"\n'
+        return self.start_broker("--data", self.data, "--config", self.config_file(sync), *options)
+
+    def history(self, topic, **start):
+        """(position, offset, text) of the events in history."""
+        events, request = [], {"pattern": topic, **(start or {"since_ns": 1})}
+        while True:
+            reply = self.control_request(replay=request)
+            events += [(*position_and_offset(stored.event), stored.event) for stored in reply.replay.events]
+            if reply.WhichOneof("end") == "complete":
+                return events
+            if reply.WhichOneof("end") == "gone":  # goes on behind what is missing
+                after = {"stream": reply.stream, "position": reply.gone.first_available - 1}
+                request = {"pattern": topic, "after_position": after}
+            else:
+                self.assertEqual(reply.WhichOneof("end"), "more", reply)
+                request["cursor"] = reply.more.cursor
+
+    def tail(self, topic):
+        reply = self.control_request(tails=control_pb2.TailsRequest(patterns=[topic]))
+        return next(((tail.position, tail.offset) for tail in reply.tails.tails), None)
+
+    # ── one broker after another ──────────────────────────────────────────────────────────────────────────
+
+    def test_a_killed_broker_comes_back_with_everything_it_has_confirmed(self):
+        broker = self.start()
+        stream = self.control_request(hello={"name": "x", "role": 3}).stream
+        pub = self.run_program("pub", "news.uk", "rain", *ENDPOINTS)
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
+        driver = Driver(self, INGRESS, CONTROL)
+        self.assertEqual(driver.command("order orders 42"), "offered 1")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        before = self.history(">")
+        tail = self.tail("orders")
+        broker.kill()
+        self.start()
+        self.assertEqual(self.control_request(hello={"name": "x", "role": 3}).stream, stream)
+        self.assertEqual(self.history(">")[:len(before)], before)
+        get = self.run_program("get", "news.uk", *ENDPOINTS)
+        self.assertEqual((get.wait_exit(), get.out), (0, ["rain"]), get.transcript())
+        # The type that only a publisher knew, and numbering that continues.
+        get = self.run_program("get", "orders", *ENDPOINTS)
+        self.assertEqual(get.wait_exit(), 0, get.transcript())
+        self.assertEqual(json.loads(get.out[0])["price"]["cents"], "42", get.transcript())
+        self.assertEqual(driver.command("order orders 43"), "offered 2")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.assertEqual(self.tail("orders")[1], tail[1] + 1)
+
+    def test_what_a_publisher_resends_is_refused_as_a_duplicate(self):
+        broker = self.start()
+        writer, reader = self.ready_writer(), self.live_reader("t")
+        events = [writer.event(text=str(number)).SerializeToString() for number in range(3)]
+        for event in events:
+            writer.send_frames(b"t", event)
+            reader.receive()
+        broker.kill()
+        self.start()
+        again = self.ready_writer()
+        reader.wait_live()
+        for event in (*events, writer.event(text="new").SerializeToString()):
+            again.send_frames(b"t", event)
+        topic, event = reader.receive()
+        self.assertEqual((topic, event.text, event.stamp.offset), ("t", "new", 4))
+        counters = self.control_request(stats={}).stats.counters
+        self.assertEqual(counters["rejected_total.repeat"], 3)
+
+    def test_a_token_from_before_continues_after_the_restart(self):
+        broker = self.start()
+        writer, reader = self.ready_writer(), self.live_reader("t")
+        for number in range(10):
+            writer.send("t", str(number))
+            event = reader.receive()[1]
+        broker.kill()
+        self.start()
+        position = event.stamp.position - 6
+        after = self.history("t", after_position={"stream": event.stamp.stream, "position": position})
+        self.assertEqual([event_pb2.Event.FromString(event).text for _, _, event in after], [str(n) for n in range(4, 10)])
+
+    def test_a_clean_restart_loses_nothing_and_a_drain_writes_everything(self):
+        broker = self.start()
+        writer, reader = self.ready_writer(), self.live_reader("t", "$SYS.drain")
+        for number in range(1_000):
+            writer.send("t", "x" * 500)
+        seen = [reader.receive_frames()]
+        broker.signal(signal.SIGTERM)
+        while seen[-1][0] != b"$SYS.drain":
+            seen.append(reader.receive_frames())
+        seen = [(*position_and_offset(event), event) for _, event in seen[:-1]]
+        self.assertEqual(len(seen), 1_000)
+        self.assertEqual(broker.wait_exit(), 0, broker.transcript())
+        self.start()
+        self.assertEqual(self.history("t"), seen)
+
+    # ── under load ────────────────────────────────────────────────────────────────────────────────────────
+
+    def test_kills_under_load_lose_nothing_repeat_nothing_and_reset_nothing(self):
+        broker = self.start()
+        driver = Driver(self, INGRESS, CONTROL)
+        self.assertEqual(driver.command("ready"), "ready true")
+        sub = self.run_program("sub", "load", "--format", "json", *ENDPOINTS)
+        control = self.control_client()
+        control.close()
+        self.wait_subscribed(sub)
+        driver.send(f"burst load {BURST}")
+        for kill in range(1, KILLS + 1):
+            self.wait_lines(sub, BURST * kill // (KILLS + 2))
+            broker.kill()
+            broker = self.start()
+        self.assertEqual(driver.reply(timeout=6 * TIMEOUT_S), f"offered {BURST}")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        self.wait_lines(sub, BURST, timeout=6 * TIMEOUT_S)
+        offsets = [json.loads(line)["offset"] for line in sub.out[-BURST:]]
+        self.assertEqual(offsets, list(range(offsets[0], offsets[0] + BURST)))
+        self.assertFalse([line for line in sub.err if "gap" in line.lower() or "reset" in line.lower()], sub.err)
+        texts = [json.loads(line)["text"] for line in sub.out[-BURST:]]
+        self.assertEqual(texts, [str(number) for number in range(1, BURST + 1)])
+        stored = self.history("load")
+        self.assertEqual([offset for _, offset, _ in stored[-BURST:]], offsets)
+
+    def wait_lines(self, process, count, timeout=4 * TIMEOUT_S):
+        deadline = Deadline(timeout)
+        while len(process.out) < count:
+            if not deadline.left():
+                raise AssertionError(f"{len(process.out)} of {count} lines within {timeout} s: {process.err[-5:]}")
+            with process._changed:
+                process._changed.wait(0.2)
+
+    def wait_subscribed(self, sub):
+        """Publishes on the topic until `sub` has printed something, then forgets these lines."""
+        self.publish_until_received("load", sub)
+
+    # ── faults ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def test_a_second_broker_is_refused_and_names_the_first(self):
+        broker = self.start()
+        second = self.run_program("broker", "--data", self.data, "--ingress", "tcp://127.0.0.1:0", "--egress",
+                                  "tcp://127.0.0.1:0", "--control", "tcp://127.0.0.1:0", "--raw", "off", "--metrics", "off")
+        self.assertEqual(second.wait_exit(), 1, second.transcript())
+        self.assertIn(str(broker.pid), "\n".join(second.err))
+        self.assertIn(self.data, "\n".join(second.err))
+        self.assertTrue(broker.running())
+
+    def test_a_store_that_is_a_file_or_of_another_backplane_is_refused(self):
+        path = pathlib.Path(self.data, "default")
+        path.write_text("not a store")
+        broker = self.run_program("broker", *ENDPOINTS, "--raw", RAW, "--metrics", METRICS, "--data", self.data)
+        self.assertEqual(broker.wait_exit(), 2, broker.transcript())
+        self.assertIn("expected a folder", "\n".join(broker.err))
+        path.unlink()
+        self.start("--name", "one").end()
+        os.rename(pathlib.Path(self.data, "one"), pathlib.Path(self.data, "two"))
+        broker = self.run_program("broker", *ENDPOINTS, "--raw", RAW, "--metrics", METRICS, "--data", self.data, "--name",
+                                  "two")
+        self.assertEqual(broker.wait_exit(), 1, broker.transcript())
+        self.assertIn("one", "\n".join(broker.err))
+
+    def test_a_damaged_segment_costs_only_the_events_in_it(self):
+        broker = self.start()
+        writer, reader = self.ready_writer(), self.live_reader("t")
+        for number in range(200):
+            writer.send("t", f"number {number}")
+            reader.receive()
+        broker.kill()
+        log = sorted(pathlib.Path(self.data, "default").glob("*.log"))[0]
+        content = bytearray(log.read_bytes())
+        at = content.index(b"number 100")
+        content[at] ^= 0x40
+        log.write_bytes(content)
+        broker = self.start()
+        # A read of the whole log passes over it; a read of the topic says that history is gone up to there.
+        texts = [event_pb2.Event.FromString(event).text for _, _, event in self.history(">")]
+        self.assertEqual([text for text in texts if text.startswith("number")],
+                         [f"number {number}" for number in range(200) if number != 100])
+        offsets = [offset for _, offset, _ in self.history("t")]
+        self.assertEqual(offsets, list(range(102, 201)))
+        self.assertTrue([line for line in broker.err if "damage" in line], broker.transcript())
+        again = self.ready_writer()
+        reader.wait_live()
+        again.send("t", "on")
+        self.assertEqual(reader.receive()[1].stamp.offset, 201)
+
+
+class AlwaysSynced(Store):
+    sync = "always"
+
+
+if __name__ == "__main__":
+    unittest.main()
