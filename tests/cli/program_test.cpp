@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/log/line_writer.hpp"
+
 namespace backplane::cli {
 namespace {
 
@@ -23,6 +25,7 @@ Outcome run(const std::vector<const char*>& arguments) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   const ExitCode code = run_program(static_cast<int>(argv.size()), argv.data());
+  log::flush_standard_streams();
   return {code, testing::internal::GetCapturedStdout(), testing::internal::GetCapturedStderr()};
 }
 

@@ -333,6 +333,7 @@ TEST_F(Sources, LinesPrintsOnlyTheReadyLine) {
   ::close(pipe[1]);
   EXPECT_EQ(join(), ExitCode::done);
   ::close(pipe[0]);
+  EXPECT_TRUE(log::standard_output().flush(std::chrono::seconds{5}));
   EXPECT_EQ(::testing::internal::GetCapturedStdout(), "ready role=publisher source=me@here\n");
 }
 
