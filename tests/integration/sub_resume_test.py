@@ -145,7 +145,10 @@ class SubResumes(BackplaneTest):
         sub.wait_line(sub.out, "^v.3 old$")
         for number in range(1, 4):
             writer.send(f"v.{number}", "new")
-        self.assertEqual(sub.wait_exit(), 0, sub.transcript())
+        code = sub.wait_exit()
+        # A connection that is cut can take with it the line that confirms the position. Then `sub` says so.
+        unconfirmed = any("events may have been missed" in line for line in sub.err)
+        self.assertEqual(code, 3 if unconfirmed else 0, sub.transcript())
         self.assertEqual(sorted(sub.out), sorted(f"v.{number} {age}" for number in range(1, 4) for age in ("old", "new")))
 
     def test_a_broker_that_begins_again_is_reported_once_and_read_from_its_beginning(self):
