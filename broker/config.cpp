@@ -137,10 +137,10 @@ Result<void> check_store_sync(std::string_view text, std::string_view where) {
 }
 
 void describe_store(Section& section, BackplaneConfig& backplane) {
-  section.choice("store", backplane.store, {{"memory", StoreKind::memory}, {"file", StoreKind::file}},
-                 "Where history is kept: in memory, or in files that survive the broker. With file, "
-                 "history_age is 7d and "
-                 "history_events and history_bytes are without effect, unless they are given.");
+  section.choice(
+      "store", backplane.store, {{"memory", StoreKind::memory}, {"file", StoreKind::file}},
+      "Where history is kept: in memory, or in files that survive the broker. With file, "
+      "history_age is 7d and history_events and history_bytes are without effect, unless they are given.");
   section.field("store_path", backplane.store_path,
                 "Folder of the file store. Created if it is missing; its parent must exist.",
                 check_store_path);

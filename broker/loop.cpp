@@ -314,6 +314,10 @@ Result<void> Loop::Impl::restore() {
     bool is_new = false;
     state_.sessions.use(each.source, each.session, is_new).sequence = each.sequence;
   }
+  if (opened->continues) {
+    log::info("{}: continues its stream after position {}: {} events of {} topics in history", state_.name,
+              opened->position, stored, opened->tails.size());
+  }
   for (const std::string& set : opened->types) {
     if (const auto added = types_.add(set); added.refusal != TypeRegistry::Refusal::none) {
       log::warning("{}: cannot use stored types: {}", state_.name, added.text);

@@ -224,9 +224,10 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   return found;
 }
 
-/// Whoever reads events knows their sources and sessions, and can send a sequence that makes the session's
-/// next events look like duplicates. A publisher resends after a reconnect what is unconfirmed, so its
-/// sequences do not jump. One that does not resend loses events, but then its earlier connection has ended.
+/// Every subscriber knows the sources and sessions of events, and can send a sequence that makes the
+/// session's next events look like duplicates. A publisher resends after a reconnect what is unconfirmed, so
+/// its sequences do not jump. One that does not resend loses events, but then its earlier connection has
+/// ended.
 bool Pipeline::is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const {
   const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
   if (sequence <= seen || sequence - seen <= sequence_jump_max) return false;

@@ -316,7 +316,7 @@ void add_up(const Command& program) {
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
   command.add_option("--config", flags->file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
-  command.add_option("--data", flags->data, "Keep history in files below DIR, where it survives the broker")
+  command.add_option("--data", flags->data, "Keep history in files below DIR, so that it survives the broker")
       .value_name("DIR");
   command.add_option("--demo-data", flags->demo_data, "Folder with the demo publishers' data")
       .value_name("DIR");

@@ -38,8 +38,8 @@ struct BackplaneState {
   SessionTable sessions;
   std::unique_ptr<HistoryStore> history;
 
-  /// The events that are numbered and not published yet, in order: the pipeline's current batch. What clients
-  /// are told (positions, tails, what is admitted) does not include them: they may not be written yet.
+  /// The events that are numbered and not published yet, in order: the pipeline's current batch. Replies to
+  /// clients (positions, tails, what is admitted) do not include them: they may not be written yet.
   std::vector<HistoryAppend> unpublished;
   std::uint64_t last_ticket{};  ///< the store's, of the last batch published
 

@@ -43,7 +43,7 @@ class Connection {
   mq::Socket& socket_;
   mq::Monitor monitor_;
   EndpointAddresses addresses_;
-  std::string endpoint_;  // the one of them that the socket is connected to
+  std::string endpoint_;  // the address that the socket is connected to
   bool up_{};
   bool refused_{};                                 // by this address
   std::optional<Clock::time_point> trying_since_;  // this address

@@ -34,7 +34,7 @@ using ByFormat = std::array<T, format_count>;
 [[nodiscard]] std::optional<Format> parse_format(std::string_view name) noexcept;
 [[nodiscard]] std::string_view name(Format format) noexcept;
 
-/// What a reader is told of an event besides the event itself.
+/// What is written about an event besides the event itself.
 struct EventContext {
   bool late{};  ///< Delivery::late: written in json and proto
   /// In sse, the positions that the event's id names, one for each stream. nullptr: the event's own.

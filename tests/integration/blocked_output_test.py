@@ -1,4 +1,4 @@
-"""Programs whose standard output or standard error nobody reads: they go on working, and end when they are told to."""
+"""Programs whose standard output or standard error is not read: they continue to work, and end at a signal."""
 
 import fcntl
 import os
