@@ -227,7 +227,7 @@ int main(int argc, char** argv) {
     const auto opened = store.open(1);
     fmt::print("open {} ms: {}\n", static_cast<int>(seconds_since(begin) * 1e3),
                opened ? fmt::format("position {}, {} topics, {} MB", opened->position, opened->tails.size(),
-                                    store.store_figures().bytes / 1'000'000)
+                                    store.figures().bytes / 1'000'000)
                       : opened.error().text);
     return opened ? 0 : 1;
   }
@@ -249,11 +249,11 @@ int main(int argc, char** argv) {
     fill(name, store, source, sync == StoreSync::interval ? events : rate_events);
     time_written(store, source);
     const auto figures = store.store_figures();
-    fmt::print(
-        "{:<34} {:.1f} B/topic, {:.2f} MiB per GB stored, {} syncs, longest {:.1f} ms\n", "",
-        static_cast<double>(figures.topics_bytes) / static_cast<double>(topics),
-        static_cast<double>(figures.index_bytes) / 1048576 / (static_cast<double>(figures.bytes) / 1e9),
-        figures.syncs, static_cast<double>(figures.sync_ns_max) / 1e6);
+    const HistoryStore::Figures shared = store.figures();
+    fmt::print("{:<34} {:.1f} B/topic, {:.2f} MiB per GB stored, {} syncs, longest {:.1f} ms\n", "",
+               static_cast<double>(figures.topics_bytes) / static_cast<double>(topics),
+               static_cast<double>(figures.index_bytes) / 1048576 / (static_cast<double>(shared.bytes) / 1e9),
+               shared.syncs, static_cast<double>(figures.sync_ns_max) / 1e6);
   }
   {
     ::malloc_trim(0);
@@ -300,7 +300,7 @@ int main(int argc, char** argv) {
     fill("append, a tenth stays in history", store, source, rate_events);
     while (store.maintain()) {
     }
-    const auto figures = store.store_figures();
+    const auto figures = store.figures();
     fmt::print("{:<34} {} MB on disk, {} MB written by the cleaner\n", "", figures.bytes / 1'000'000,
                figures.cleaned_bytes / 1'000'000);
   }

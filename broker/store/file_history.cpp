@@ -111,7 +111,6 @@ class FileHistory::Impl {
   std::deque<store::LogSlice> slices_ GUARDED_BY(mutex_);
   std::uint64_t last_read_ GUARDED_BY(mutex_){0};
   std::uint64_t syncs_ GUARDED_BY(mutex_){0};
-  std::uint64_t sync_ns_ GUARDED_BY(mutex_){0};
   std::uint64_t sync_ns_max_ GUARDED_BY(mutex_){0};
 
   Mutex maintenance_mutex_;                            // during a whole maintain()
@@ -340,7 +339,6 @@ bool FileHistory::Impl::sync_once() {
   }
   const MutexLock lock(mutex_);
   ++syncs_;
-  sync_ns_ += took;
   sync_ns_max_ = std::max(sync_ns_max_, took);
   synced_ = std::max(synced_, ticket);
   if (syncs_always()) {
@@ -516,19 +514,12 @@ FileHistory::StoreFigures FileHistory::Impl::store_figures() {
   StoreFigures figures;
   {
     const MutexLock lock(state_.mutex);
-    figures.segments = state_.segments.size();
-    figures.bytes = state_.log_bytes() + state_.other_bytes;
-    figures.damaged_ranges = state_.damaged_ranges;
     figures.topics_bytes = state_.topics.memory_bytes();
     for (const auto& segment : state_.segments) {
       figures.index_bytes += sizeof(store::Segment) + segment->blocks.capacity() * sizeof(store::Block);
     }
   }
-  figures.cleaned_bytes = log_.cleaned_bytes();
   const MutexLock lock(mutex_);
-  figures.queued_bytes = queue_.size() + writing_bytes_;
-  figures.syncs = syncs_;
-  figures.sync_ns = sync_ns_;
   figures.sync_ns_max = sync_ns_max_;
   return figures;
 }

@@ -82,16 +82,9 @@ class FileHistory final : public HistoryStore {
   [[nodiscard]] Figures figures() const override;
   [[nodiscard]] TopicFigures figures(std::string_view topic) const override;
 
-  /// Gauges and counters of this kind of store.
+  /// What Figures does not have.
   struct StoreFigures {
-    std::uint64_t segments{};
-    std::uint64_t bytes{};           ///< of all files
-    std::uint64_t queued_bytes{};    ///< appended and not yet written
-    std::uint64_t cleaned_bytes{};   ///< written by the cleaner
-    std::uint64_t damaged_ranges{};  ///< found since open()
-    std::uint64_t syncs{};
-    std::uint64_t sync_ns{};       ///< spent in them
-    std::uint64_t sync_ns_max{};   ///< the longest
+    std::uint64_t sync_ns_max{};   ///< of the longest sync
     std::uint64_t topics_bytes{};  ///< memory of topics
     std::uint64_t index_bytes{};   ///< memory of the segments' indexes
   };

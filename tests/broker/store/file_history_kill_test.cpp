@@ -103,7 +103,7 @@ TEST_P(FileHistoryKill, AKilledProcessLosesNothingThatItReportedAsWritten) {
     ASSERT_TRUE(round == 0 || opened->continues);
     ASSERT_GE(opened->position, promised.position());
     ASSERT_EQ(opened->tails.size(), 8u);
-    ASSERT_EQ(store.store_figures().damaged_ranges, 0u);
+    ASSERT_EQ(store.figures().damaged_ranges, 0u);
     const std::uint64_t after = opened->position - std::min<std::uint64_t>(opened->position, 500);
     ReadRequest request = testing::after_position(">", after);
     std::uint64_t expected = after;

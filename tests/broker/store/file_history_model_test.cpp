@@ -24,7 +24,7 @@ class FileWalk : public testing::HistoryWalk {
   explicit FileWalk(unsigned seed) : HistoryWalk(seed), disk_(seed) { log::set_level(log::Level::off); }
 
   [[nodiscard]] std::uint64_t cleaned_bytes() const {
-    return cleaned_bytes_ + store_->store_figures().cleaned_bytes;
+    return cleaned_bytes_ + store_->figures().cleaned_bytes;
   }
 
  protected:
@@ -56,7 +56,7 @@ class FileWalk : public testing::HistoryWalk {
     opened_ = *opened;
   }
   void restart() {
-    cleaned_bytes_ += store_->store_figures().cleaned_bytes;
+    cleaned_bytes_ += store_->figures().cleaned_bytes;
     store_.reset();
     const std::uint64_t stream = opened_.stream;
     start();
@@ -173,7 +173,7 @@ class CrashWalk final : public FileWalk {
     store_->expire(wall_ns_);
     model_->expire(wall_ns_);
     if (loses_power_) {
-      ASSERT_EQ(store_->store_figures().damaged_ranges, 0u);
+      ASSERT_EQ(store_->figures().damaged_ranges, 0u);
     }
   }
 

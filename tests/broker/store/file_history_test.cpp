@@ -200,7 +200,7 @@ TEST_F(FileHistoryTest, AfterAKillATornRecordIsCutAndTheStreamContinues) {
   kill();
   open();
   EXPECT_TRUE(opened_.continues);
-  EXPECT_EQ(store_->store_figures().damaged_ranges, 0u);
+  EXPECT_EQ(store_->figures().damaged_ranges, 0u);
   append("a");
   const std::uint64_t last = opened_.position + 1;
   EXPECT_EQ(all_positions("a").back(), last);
@@ -306,7 +306,7 @@ TEST_F(FileHistoryTest, DamageTakesTheEventsThatItHitsAndNoOthers) {
   disk_.remove(file(".idx", 1));
   open();
   EXPECT_EQ(opened_.position, 60u);
-  EXPECT_EQ(store_->store_figures().damaged_ranges, 1u);
+  EXPECT_EQ(store_->figures().damaged_ranges, 1u);
   EXPECT_THAT(all_positions(">"), SizeIs(59));
   append("a");
   EXPECT_EQ(all_positions(">").back(), 61u);
@@ -323,7 +323,7 @@ TEST_F(FileHistoryTest, AMissingSegmentIsGoneAndTheRestIsThere) {
   disk_.remove(file(".log", 1));
   open();
   EXPECT_EQ(opened_.position, 60u);
-  EXPECT_EQ(store_->store_figures().damaged_ranges, 1u);
+  EXPECT_EQ(store_->figures().damaged_ranges, 1u);
   const ReadSlice slice = read(after_position("a", 0));
   EXPECT_EQ(slice.end, End::gone);
   EXPECT_THAT(positions(read(after_position("a", slice.first_available - 1))),
@@ -341,7 +341,7 @@ TEST_F(FileHistoryTest, WithoutItsCheckpointsAStoreIsReadFromItsSegments) {
     open();
     EXPECT_EQ(opened_.position, 60u);
     EXPECT_THAT(opened_.tails, SizeIs(2));
-    EXPECT_GT(store_->store_figures().damaged_ranges, 0u);
+    EXPECT_GT(store_->figures().damaged_ranges, 0u);
     EXPECT_EQ(all_positions(">"), expected);
     EXPECT_THAT(positions(read(retained(">"))), ElementsAre(58, 60));
     kill();
@@ -680,7 +680,7 @@ TEST_F(ThreadedHistory, WritingReadingAndCleaningGoOnAtTheSameTime) {
     (void)store_->figures("t1");
   }
   wait_until_written(ticket);
-  EXPECT_GT(store_->store_figures().cleaned_bytes, 0u);
+  EXPECT_GT(store_->figures().cleaned_bytes, 0u);
   close();
   open();
   EXPECT_EQ(opened_.position, 4000u);
