@@ -27,7 +27,8 @@ std::string reason(int error) {
 }
 
 tl::unexpected<Error> failure(std::string_view verb, std::string_view object, int error) {
-  const bool no_room = error == ENOSPC || error == EDQUOT;
+  // Connections may take all descriptors for a moment: that passes, like a lack of room.
+  const bool no_room = error == ENOSPC || error == EDQUOT || error == EMFILE || error == ENFILE;
   const ErrorCode code = no_room           ? ErrorCode::exhausted
                          : error == ENOENT ? ErrorCode::not_found
                                            : ErrorCode::io;

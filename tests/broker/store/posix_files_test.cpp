@@ -6,6 +6,7 @@
 #include <string>
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,6 +81,22 @@ TEST(PosixFiles, UnusablePathsAreRefusedWithTheReason) {
     ASSERT_EQ(::chmod((directory.path() + "/readonly").c_str(), 0500), 0);
     EXPECT_THAT(error(directory.path() + "/readonly"), HasSubstr("Permission denied"));
   }
+}
+
+// Connections may take all descriptors for a moment. Then the store waits, as it does for room.
+TEST(PosixFiles, TooManyOpenFilesAreNoFinalError) {
+  const TemporaryDirectory directory;
+  const auto files = posix_files(directory.path());
+  ASSERT_TRUE(files->open());
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto file = files->create("a");
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().code, ErrorCode::exhausted) << file.error().text;
+  EXPECT_TRUE(files->create("a").has_value());
 }
 
 TEST(PosixFiles, AFullDiskIsAnErrorOfItsOwn) {
