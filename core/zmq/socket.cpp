@@ -15,6 +15,14 @@
 namespace backplane::mq {
 namespace {
 
+// libzmq handles its internal commands first in most of its calls, and a signal ends that with EINTR.
+template <typename Call>
+int uninterrupted(const Call& call) {
+  int result = call();
+  while (result < 0 && zmq_errno() == EINTR) result = call();
+  return result;
+}
+
 void set_int(zmq::socket_t& socket, int option, int value) {
   if (zmq_setsockopt(socket.handle(), option, &value, sizeof value) != 0) throw zmq::error_t();
 }
@@ -108,12 +116,12 @@ Result<std::string> Socket::bind_localhost(const std::string& port) {
     const std::string chosen = first->substr(first->rfind(':') + 1);
     const std::string second = fmt::format("tcp://{}:{}", localhost_addresses()[1], chosen);
     allow_ipv6_of(second);
-    if (zmq_bind(socket_.handle(), second.c_str()) == 0) return first;
+    if (uninterrupted([&] { return zmq_bind(socket_.handle(), second.c_str()); }) == 0) return first;
     const int error = zmq_errno();
     for (const int no_ipv6 : {EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT, ENODEV, EINVAL}) {
       if (error == no_ipv6) return first;
     }
-    zmq_unbind(socket_.handle(), first->c_str());
+    uninterrupted([&] { return zmq_unbind(socket_.handle(), first->c_str()); });
     if (!any_port || error != EADDRINUSE || attempt == attempts_max)
       return tl::unexpected(endpoint_error("listen on", second, error));
   }
@@ -125,7 +133,7 @@ Result<std::string> Socket::bind_one(const std::string& endpoint) {
   if (endpoint.starts_with(ipc) && is_listened_on(std::string_view(endpoint).substr(ipc.size()))) {
     return tl::unexpected(endpoint_error("listen on", endpoint, EADDRINUSE));
   }
-  if (zmq_bind(socket_.handle(), endpoint.c_str()) != 0) {
+  if (uninterrupted([&] { return zmq_bind(socket_.handle(), endpoint.c_str()); }) != 0) {
     return tl::unexpected(endpoint_error("listen on", endpoint, zmq_errno()));
   }
   return socket_.get(zmq::sockopt::last_endpoint);
@@ -134,19 +142,23 @@ Result<std::string> Socket::bind_one(const std::string& endpoint) {
 Result<void> Socket::connect(const std::string& endpoint) {
   check_owner();
   allow_ipv6_of(endpoint);
-  if (zmq_connect(socket_.handle(), endpoint.c_str()) != 0) {
+  if (uninterrupted([&] { return zmq_connect(socket_.handle(), endpoint.c_str()); }) != 0) {
     return tl::unexpected(endpoint_error("connect to", endpoint, zmq_errno()));
   }
   return {};
 }
 
+void Socket::disconnect(const std::string& endpoint) {
+  check_owner();
+  uninterrupted([&] { return zmq_disconnect(socket_.handle(), endpoint.c_str()); });
+}
+
 bool Socket::receive(zmq::message_t& frame) {
   check_owner();
-  for (;;) {
-    if (zmq_msg_recv(frame.handle(), socket_.handle(), ZMQ_DONTWAIT) >= 0) return true;
-    if (zmq_errno() == EAGAIN) return false;
-    if (zmq_errno() != EINTR) throw zmq::error_t();
-  }
+  const auto call = [&] { return zmq_msg_recv(frame.handle(), socket_.handle(), ZMQ_DONTWAIT); };
+  if (uninterrupted(call) >= 0) return true;
+  if (zmq_errno() != EAGAIN) throw zmq::error_t();
+  return false;
 }
 
 void Socket::skip_rest(const zmq::message_t& last_frame) {
@@ -162,16 +174,19 @@ bool Socket::send(std::string_view frame, zmq::send_flags flags) {
 
 bool Socket::send(zmq::message_t& frame, zmq::send_flags flags) {
   check_owner();
-  for (;;) {
-    if (zmq_msg_send(frame.handle(), socket_.handle(), static_cast<int>(flags)) >= 0) return true;
-    if (zmq_errno() == EAGAIN || zmq_errno() == EHOSTUNREACH) return false;
-    if (zmq_errno() != EINTR) throw zmq::error_t();
-  }
+  const auto call = [&] { return zmq_msg_send(frame.handle(), socket_.handle(), static_cast<int>(flags)); };
+  if (uninterrupted(call) >= 0) return true;
+  if (zmq_errno() != EAGAIN && zmq_errno() != EHOSTUNREACH) throw zmq::error_t();
+  return false;
 }
 
 bool Socket::readable() {
   check_owner();
-  return (socket_.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0;
+  int events = 0;
+  std::size_t size = sizeof events;
+  const auto call = [&] { return zmq_getsockopt(socket_.handle(), ZMQ_EVENTS, &events, &size); };
+  if (uninterrupted(call) != 0) throw zmq::error_t();
+  return (events & ZMQ_POLLIN) != 0;
 }
 
 int Socket::fd() {
@@ -201,7 +216,8 @@ Monitor::Monitor(Context& context, Socket& watched)
   constexpr int interesting = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
                               ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-  if (zmq_socket_monitor(watched_.raw().handle(), name.c_str(), interesting) != 0) throw zmq::error_t();
+  const auto start = [&] { return zmq_socket_monitor(watched_.raw().handle(), name.c_str(), interesting); };
+  if (uninterrupted(start) != 0) throw zmq::error_t();
   if (auto connected = events_.connect(name); !connected) throw std::runtime_error(connected.error().text);
 }
 

@@ -51,7 +51,7 @@ struct SocketOptions {
 };
 
 /// A ZeroMQ socket that one thread owns: the first that uses it, until release(). Use from another thread
-/// fails a CHECK. Move-only; closes on destruction.
+/// fails a CHECK. No call fails because a signal interrupts it. Move-only; closes on destruction.
 class Socket {
  public:
   /// Throws zmq::error_t if libzmq cannot create it (too many sockets, a bad option).
@@ -61,13 +61,15 @@ class Socket {
 
   /// `tcp://localhost:PORT` binds both loopback addresses; without IPv6, 127.0.0.1 alone.
   /// @returns the endpoint that is bound, for localhost the one of 127.0.0.1 (port 0 picks a free port), or
-  /// an
-  ///          error that names it.
+  ///          an error that names it.
   Result<std::string> bind(const std::string& endpoint);
   /// Returns at once; the connection is made in the background, now or when the other side is there.
   Result<void> connect(const std::string& endpoint);
+  /// Ends the connection to an endpoint of connect(), and discards what has been received from it and is
+  /// unread. Does nothing if libzmq has already dropped the endpoint.
+  void disconnect(const std::string& endpoint);
 
-  /// The socket, for cppzmq's calls. The calling thread must be the owner.
+  /// The socket, for options and polling. The calling thread must be the owner.
   [[nodiscard]] zmq::socket_t& raw() {
     check_owner();
     return socket_;

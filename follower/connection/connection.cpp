@@ -58,7 +58,7 @@ void Connection::reconnect_if_stalled(Clock::time_point now) {
   if (!idle_since_) idle_since_ = now;
   if (now - *idle_since_ < idle_max) return;
   idle_since_ = now;
-  zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());  // fails if libzmq has dropped it already
+  socket_.disconnect(endpoint_);
   // The endpoint is valid, so this fails only without sockets or memory, and is tried again later.
   (void)socket_.connect(endpoint_);
 }
@@ -82,7 +82,7 @@ void Connection::change_address(Clock::time_point now) {
     pause_ = std::min<Clock::duration>(2 * pause_, pause_max);
   }
   if (addresses_.current() == endpoint_) return;  // libzmq continues to try it
-  zmq_disconnect(socket_.raw().handle(), endpoint_.c_str());
+  socket_.disconnect(endpoint_);
   endpoint_ = addresses_.current();
   idle_since_ = now;
   (void)socket_.connect(endpoint_);  // as above

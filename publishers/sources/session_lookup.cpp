@@ -38,7 +38,7 @@ class SessionLookup::Connection {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
       if (left.count() <= 0) break;
       zmq::pollitem_t item{socket_->raw().handle(), 0, ZMQ_POLLIN, 0};
-      zmq::poll(&item, 1, left);
+      zmq_poll(&item, 1, left.count());  // a signal may end it early
       zmq::message_t frame;
       while (socket_->receive(frame)) {
         while (frame.more() && socket_->receive(frame)) {

@@ -1,7 +1,11 @@
 #include "core/zmq/socket.hpp"
 
+#include <atomic>
+#include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,6 +39,58 @@ TEST(Socket, ReturnsTheBoundAddressWithTheRealPort) {
   ASSERT_TRUE(endpoint.has_value());
   EXPECT_THAT(*endpoint, StartsWith("tcp://127.0.0.1:")) << "and not IPv6's way to say it";
   EXPECT_THAT(*endpoint, Not(EndsWith(":0")));
+}
+
+/// Sends SIGUSR1, whose handler does nothing, to the thread that constructed it, as fast as it can.
+class SignalStorm {
+ public:
+  SignalStorm() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};  // without SA_RESTART
+    ::sigaction(SIGUSR1, &action, &previous_);
+    sender_ = std::thread([this, target = ::pthread_self()] {
+      while (!stop_) ::pthread_kill(target, SIGUSR1);
+    });
+  }
+  ~SignalStorm() {
+    stop_ = true;
+    sender_.join();
+    ::sigaction(SIGUSR1, &previous_, nullptr);
+  }
+  SignalStorm(const SignalStorm&) = delete;
+  SignalStorm& operator=(const SignalStorm&) = delete;
+
+ private:
+  struct sigaction previous_ {};
+  std::atomic<bool> stop_{false};
+  std::thread sender_;
+};
+
+TEST(Socket, SignalsInterruptNoCall) {
+  Context context;
+  const SignalStorm storm;
+  for (int round = 0; round < 1000; ++round) {
+    Socket server(context, zmq::socket_type::pull, {});
+    const auto bound = server.bind("tcp://127.0.0.1:0");
+    ASSERT_TRUE(bound.has_value()) << bound.error().text;
+    Socket client(context, zmq::socket_type::push, {});
+    Monitor monitor(context, client);
+    const auto connected = client.connect(*bound);
+    ASSERT_TRUE(connected.has_value()) << connected.error().text;
+    ASSERT_TRUE(client.send("event"));
+    zmq::message_t frame;
+    for (int call = 0; call < 100; ++call) {
+      (void)server.readable();
+      (void)client.readable();
+      (void)monitor.next();
+      (void)server.receive(frame);
+    }
+    client.disconnect(*bound);
+    int again = 0;
+    do again = zmq_disconnect(client.raw().handle(), bound->c_str());
+    while (again != 0 && zmq_errno() == EINTR);
+    ASSERT_NE(again, 0) << "disconnect() did nothing";
+  }
 }
 
 TEST(Socket, LocalhostIsBothLoopbackAddresses) {
