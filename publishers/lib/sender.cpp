@@ -26,7 +26,7 @@ constexpr milliseconds reply_timeout{1000};
 constexpr milliseconds return_time_max{1000};
 // A draining broker reads until 200 ms of quiet. What it has not confirmed by then it will not confirm.
 constexpr milliseconds drain_time_max{1000};
-constexpr milliseconds goodbye_time{200};
+constexpr milliseconds goodbye_time{500};
 // What a broker accepts in one registration, and the bytes that its control endpoint accepts above its event
 // limit (less some for the request around the files).
 constexpr std::size_t types_bytes_max = 128u << 10;
@@ -62,10 +62,7 @@ void Sender::run() {
       disconnect(Clock::now(), BrokerList::Loss::unusable, error.what());
     }
   }
-  if (connection_ && phase_ != Phase::connecting) {
-    send_hello(Clock::now(), /*closing=*/true);
-    connection_->linger(goodbye_time);
-  }
+  if (connection_ && phase_ != Phase::connecting) say_goodbye();
   connection_.reset();
   earlier_.watch(0);  // closes its sockets on this thread
   outbox_.mark_stopped();
@@ -217,10 +214,30 @@ void Sender::finish_return(Clock::time_point now) {
     phase_ = Phase::sending;
     return;
   }
-  send_hello(now, /*closing=*/true);
-  connection_->linger(goodbye_time);
+  say_goodbye();
   drop_connection();
   list_.choose(return_to_, now);
+}
+
+/// Waits for the broker's reply. If the connection were closed with replies unread, the kernel would reset
+/// it, and the broker might lose the Hello.
+void Sender::say_goodbye() {
+  const std::uint64_t id = next_id_;
+  send_hello(Clock::now(), /*closing=*/true);
+  connection_->linger(goodbye_time);
+  const Clock::time_point deadline = Clock::now() + goodbye_time;
+  zmq::message_t frame;
+  while (!connection_->disconnected()) {
+    (void)connection_->subscribed();  // reads what the data socket has received
+    while (connection_->receive_reply(frame)) {
+      if (const auto reply = decode_reply(frame.to_string_view()); reply && reply->id == id) return;
+    }
+    const Clock::time_point now = Clock::now();
+    if (now >= deadline) return;
+    std::array<pollfd, 2> descriptors{
+        {{connection_->control_fd(), POLLIN, 0}, {connection_->monitor_fd(), POLLIN, 0}}};
+    if (!connection_->readable()) ::poll(descriptors.data(), descriptors.size(), poll_timeout(deadline, now));
+  }
 }
 
 void Sender::read_replies(Clock::time_point now) {

@@ -55,6 +55,8 @@ class Sender {
   [[nodiscard]] bool makes_progress(Clock::time_point now);
   void consider_return(Clock::time_point now);
   void finish_return(Clock::time_point now);
+  /// Reports to the broker that this publisher ends. Blocks until it replies, goodbye_time at most.
+  void say_goodbye();
   [[nodiscard]] bool alone() const { return options_.brokers.size() == 1; }
   void read_replies(Clock::time_point now);
   void on_reply(const BrokerReply& reply, Clock::time_point now);

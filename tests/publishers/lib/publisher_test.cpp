@@ -285,6 +285,27 @@ TEST(Publisher, SendsHellosWithItsCountersAndAClosingHello) {
   EXPECT_EQ(hellos.back().session(), broker.admitted().front().event.session());
 }
 
+TEST(Publisher, TheBrokerHasTheClosingHelloWhenCloseReturns) {
+  FakeIngressBroker broker;
+  for (std::size_t round = 1; round <= 20; ++round) {
+    Publisher publisher(options_for(broker));
+    ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
+    EXPECT_TRUE(publisher.close(10s));
+    ASSERT_TRUE(broker.hellos().back().closing()) << "publisher " << round;
+  }
+}
+
+TEST(Publisher, CloseReturnsIfTheBrokerDoesNotReply) {
+  FakeIngressBroker broker;
+  Publisher publisher(options_for(broker));
+  ASSERT_EQ(publisher.offer_text("t", "x"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(10s));
+  broker.send_replies(false);
+  const auto started = std::chrono::steady_clock::now();
+  EXPECT_TRUE(publisher.close(10s));
+  EXPECT_LT(std::chrono::steady_clock::now() - started, 5s) << "a bound for a loaded machine";
+}
+
 TEST(Publisher, AfterCloseOffersAreRefused) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
