@@ -176,17 +176,27 @@ bool Socket::send(zmq::message_t& frame, zmq::send_flags flags) {
   check_owner();
   const auto call = [&] { return zmq_msg_send(frame.handle(), socket_.handle(), static_cast<int>(flags)); };
   if (uninterrupted(call) >= 0) return true;
+  if (zmq_errno() == EAGAIN) {
+    // A socket learns what its peers have read by internal commands, and a send that may not wait skips those
+    // for up to a millisecond. The queue may have room: reading the events handles all commands.
+    (void)events();
+    if (uninterrupted(call) >= 0) return true;
+  }
   if (zmq_errno() != EAGAIN && zmq_errno() != EHOSTUNREACH) throw zmq::error_t();
   return false;
 }
 
-bool Socket::readable() {
-  check_owner();
+int Socket::events() {
   int events = 0;
   std::size_t size = sizeof events;
   const auto call = [&] { return zmq_getsockopt(socket_.handle(), ZMQ_EVENTS, &events, &size); };
   if (uninterrupted(call) != 0) throw zmq::error_t();
-  return (events & ZMQ_POLLIN) != 0;
+  return events;
+}
+
+bool Socket::readable() {
+  check_owner();
+  return (events() & ZMQ_POLLIN) != 0;
 }
 
 int Socket::fd() {

@@ -95,6 +95,7 @@ class Socket {
 
  private:
   void check_owner();
+  int events();
   void allow_ipv6_of(const std::string& endpoint);
   Result<std::string> bind_one(const std::string& endpoint);
   Result<std::string> bind_localhost(const std::string& port);

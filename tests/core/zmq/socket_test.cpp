@@ -93,6 +93,33 @@ TEST(Socket, SignalsInterruptNoCall) {
   }
 }
 
+TEST(Socket, AQueueIsFullOnlyIfThePeerHasNotRead) {
+  Context context;
+  SocketOptions few;
+  few.send_hwm = 4;
+  few.receive_hwm = 4;
+  Socket router(context, zmq::socket_type::router, few);
+  ASSERT_TRUE(router.bind("inproc://replies"));
+  Socket dealer(context, zmq::socket_type::dealer, few);
+  ASSERT_TRUE(dealer.connect("inproc://replies"));
+  ASSERT_TRUE(dealer.send("request"));
+  zmq::message_t address;
+  ASSERT_TRUE(router.receive(address));
+  router.skip_rest(address);
+  constexpr auto now = zmq::send_flags::dontwait;
+  zmq::message_t reply;
+  for (int sent = 0; sent < 10'000; ++sent) {
+    ASSERT_TRUE(router.send(address.to_string_view(), now | zmq::send_flags::sndmore)) << "reply " << sent;
+    ASSERT_TRUE(router.send("reply", now));
+    ASSERT_TRUE(dealer.receive(reply));
+  }
+  for (int sent = 0; sent < 8; ++sent) {
+    ASSERT_TRUE(router.send(address.to_string_view(), now | zmq::send_flags::sndmore)) << "reply " << sent;
+    ASSERT_TRUE(router.send("reply", now));
+  }
+  EXPECT_FALSE(router.send(address.to_string_view(), now | zmq::send_flags::sndmore));
+}
+
 TEST(Socket, LocalhostIsBothLoopbackAddresses) {
   Context context;
   for (const std::string name : {"localhost", "LOCALHOST"}) {
