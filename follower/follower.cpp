@@ -396,14 +396,14 @@ class Follower::Impl : private follower::GapRepairSink,
     replay.mutable_after_position()->set_position(from.after);
     replay.set_until_position(from.until);
     replay.set_cursor(from.cursor);
-    connections_->control().send(request, options_.recovery_limit, follower::ControlChannel::Urgency::urgent,
-                                 [this, number = from.number](const Result<const v1::ControlReply*>& reply) {
-                                   count_timeout(reply);
-                                   if (!reply)
-                                     return gap_repair_.on_replay_failed(number, is_refusal(reply.error()),
-                                                                         now_);
-                                   handle_replay(number, **reply);
-                                 });
+    connections_->control().send(
+        request, options_.recovery_limit, follower::ControlChannel::Urgency::urgent,
+        [this, number = from.number](const Result<const v1::ControlReply*>& reply) {
+          count_timeout(reply);
+          if (!reply) return gap_repair_.on_replay_failed(number, is_refusal(reply.error()), now_);
+          handle_replay(number, **reply);
+        },
+        [this, number = from.number] { gap_repair_.on_replay_progress(number, now_); });
   }
 
   void handle_replay(std::uint64_t number, const v1::ControlReply& reply) {

@@ -67,7 +67,7 @@ class Follower final : public PolledReader {
     std::chrono::milliseconds control_timeout{2000};
     /// Timeout of a live reply, after which another nonce is tried.
     std::chrono::milliseconds live_retry{1000};
-    /// If the broker does not reply to a recovery for this time, the missing events become a gap. A recovery
+    /// If nothing of a recovery arrives for this time, the missing events become a gap. A recovery
     /// that advances has no limit.
     std::chrono::milliseconds recovery_limit{1000};
     /// Of the events that wait in the reorder buffer for missing ones. Those that arrive while it is full are

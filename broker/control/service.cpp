@@ -41,6 +41,10 @@ constexpr std::size_t type_names_bytes_max = 64u << 10;
 
 constexpr std::size_t participants_page = 256;
 
+// About what an entry of a listing takes, with a topic of common length.
+constexpr std::size_t tail_bytes = 64;
+constexpr std::size_t topic_bytes = 96;
+
 /// Why a request is refused: see ControlError.
 struct Fault {
   std::string_view code;
@@ -137,6 +141,17 @@ std::string_view code_of(TypeRegistry::Refusal refusal) {
   return "bad_types";
 }
 
+/// The bytes of a reply that are for its content: `most`, or less if the client has requested a short reply.
+std::size_t content_bytes(const v1::ControlRequest& request, std::size_t most = content_bytes_max) {
+  const std::size_t requested = request.reply_bytes_max();
+  return requested == 0 ? most : std::min(requested, most);
+}
+
+/// The same for entries of a listing, at least one.
+std::size_t entries_max(std::size_t bytes_max, std::size_t entry_bytes) {
+  return std::clamp<std::size_t>(bytes_max / entry_bytes, 1, reply_events_max);
+}
+
 void fill(const Participant& participant, v1::StatsReply::Participant& shown) {
   shown.set_name(participant.name);
   shown.set_session(participant.session);
@@ -169,7 +184,7 @@ class ControlService::Impl {
   ControlResult<ReadRequest> read_of(const v1::RetainedRequest& request) const;
   ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request) const;
   [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
-  void read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request);
+  void read(ReplyAddress address, CursorKind kind, std::size_t bytes_max, ControlResult<ReadRequest> request);
   void reply_slice(const PendingRead& pending, const ReadSlice& slice);
   [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
   void admitted(ReplyAddress address, const v1::AdmittedRequest& request);
@@ -177,10 +192,13 @@ class ControlService::Impl {
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
   ControlResult<void> handle(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
-  ControlResult<void> handle(const v1::TailsRequest& request, v1::ControlReply& reply) const;
-  ControlResult<void> handle(const v1::TopicsRequest& request, v1::ControlReply& reply) const;
-  ControlResult<void> handle(const v1::TypesRequest& request, v1::ControlReply& reply);
-  ControlResult<void> handle(const v1::StatsRequest& request, v1::ControlReply& reply) const;
+  ControlResult<void> handle(const v1::TailsRequest& request, std::size_t bytes_max,
+                             v1::ControlReply& reply) const;
+  ControlResult<void> handle(const v1::TopicsRequest& request, std::size_t bytes_max,
+                             v1::ControlReply& reply) const;
+  ControlResult<void> handle(const v1::TypesRequest& request, std::size_t bytes_max, v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::StatsRequest& request, std::size_t bytes_max,
+                             v1::ControlReply& reply) const;
   ControlResult<void> handle_now(const v1::ControlRequest& request, Clock::time_point now,
                                  v1::ControlReply& reply);
 
@@ -220,9 +238,11 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
   }
   switch (request.request_case()) {
     case v1::ControlRequest::kRetained:
-      return read(std::move(address), CursorKind::retained, read_of(request.retained()));
+      return read(std::move(address), CursorKind::retained, content_bytes(request, slice_bytes_max),
+                  read_of(request.retained()));
     case v1::ControlRequest::kReplay:
-      return read(std::move(address), CursorKind::replay, read_of(request.replay()));
+      return read(std::move(address), CursorKind::replay, content_bytes(request, slice_bytes_max),
+                  read_of(request.replay()));
     case v1::ControlRequest::kAdmitted:
       return admitted(std::move(address), request.admitted());
     default:
@@ -241,13 +261,13 @@ ControlResult<void> ControlService::Impl::handle_now(const v1::ControlRequest& r
     case v1::ControlRequest::kHello:
       return handle(request.hello(), now, reply);
     case v1::ControlRequest::kTails:
-      return handle(request.tails(), reply);
+      return handle(request.tails(), content_bytes(request), reply);
     case v1::ControlRequest::kTopics:
-      return handle(request.topics(), reply);
+      return handle(request.topics(), content_bytes(request), reply);
     case v1::ControlRequest::kTypes:
-      return handle(request.types(), reply);
+      return handle(request.types(), content_bytes(request), reply);
     case v1::ControlRequest::kStats:
-      return handle(request.stats(), reply);
+      return handle(request.stats(), content_bytes(request), reply);
     case v1::ControlRequest::kDrain:
       reply.mutable_drain();
       return {};
@@ -354,11 +374,12 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
                 "replay.start: expected after_position, after_offset, since_ns or since_ago_ns, got none");
 }
 
-void ControlService::Impl::read(ReplyAddress address, CursorKind kind, ControlResult<ReadRequest> request) {
+void ControlService::Impl::read(ReplyAddress address, CursorKind kind, std::size_t bytes_max,
+                                ControlResult<ReadRequest> request) {
   if (!request) return send_fault(address, request.error());
   if (refuse_pending(address)) return;
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
-  request->bytes_max = slice_bytes_max;
+  request->bytes_max = bytes_max;
   const std::uint64_t ticket = state_.history->start_read(*request);
   pending_.emplace(ticket, PendingRead{std::move(address), kind});
   poll();
@@ -466,7 +487,7 @@ void ControlService::Impl::confirm(PendingAdmitted pending) {
   confirmations_.push_back(std::move(confirmation));
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request,
+ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request, std::size_t bytes_max,
                                                  v1::ControlReply& reply) const {
   const auto place = place_of(CursorKind::participants, state_.stream, request.cursor());
   if (!place) return tl::unexpected(place.error());
@@ -487,7 +508,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request
   for (std::size_t at = 0; at < page.participants.size(); ++at) {
     fill(*page.participants[at], *stats.add_participants());
     bytes += stats.participants().rbegin()->ByteSizeLong() + 4;  // with its tag and length
-    if (bytes > content_bytes_max) {
+    if (bytes > bytes_max && stats.participants_size() > 1) {
       stats.mutable_participants()->RemoveLast();
       more = true;
       break;
@@ -500,7 +521,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request
 
 // ── listings ─────────────────────────────────────────────────────────────────────────────────────────────
 
-ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request,
+ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request, std::size_t bytes_max,
                                                  v1::ControlReply& reply) const {
   const auto asked = static_cast<std::size_t>(request.patterns_size());
   if (asked == 0 || asked > patterns_max) {
@@ -520,8 +541,9 @@ ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request
   if (!reached) return tl::unexpected(reached.error());
 
   const auto scan_max = std::min(topics_scan_max, pattern_scans_max / patterns.size());
-  const TopicTable::Page page = state_.topics.changed_after(
-      patterns, std::max<std::uint64_t>(request.after_position(), *reached), reply_events_max, scan_max);
+  const TopicTable::Page page =
+      state_.topics.changed_after(patterns, std::max<std::uint64_t>(request.after_position(), *reached),
+                                  entries_max(bytes_max, tail_bytes), scan_max);
   v1::TailsReply& tails = *reply.mutable_tails();
   for (const TopicEntry* topic : page.topics) {
     const BackplaneState::Tail last = state_.published_tail(*topic);
@@ -535,14 +557,15 @@ ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request
   return {};
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& request,
+ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& request, std::size_t bytes_max,
                                                  v1::ControlReply& reply) const {
   const auto pattern = parse_pattern("topics.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
   const auto place = place_of(CursorKind::topics, state_.stream, request.cursor());
   if (!place) return tl::unexpected(place.error());
 
-  const TopicTable::Page page = state_.topics.list(*pattern, *place, reply_events_max, topics_scan_max);
+  const TopicTable::Page page =
+      state_.topics.list(*pattern, *place, entries_max(bytes_max, topic_bytes), topics_scan_max);
   v1::TopicsReply& topics = *reply.mutable_topics();
   for (const TopicEntry* entry : page.topics) {
     const BackplaneState::Tail last = state_.published_tail(*entry);
@@ -562,7 +585,8 @@ ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& reques
   return {};
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request, v1::ControlReply& reply) {
+ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request, std::size_t bytes_max,
+                                                 v1::ControlReply& reply) {
   const auto place = place_of(CursorKind::types, state_.stream, request.cursor());
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);
@@ -586,8 +610,8 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
   }
   const std::vector<std::string> names(request.names().begin(), request.names().end());
   const std::size_t unknown_bytes_max = names_bytes + names.size() * 4;
-  TypeRegistry::Page page =
-      types_.find(names, static_cast<std::size_t>(*after), content_bytes_max - unknown_bytes_max);
+  TypeRegistry::Page page = types_.find(names, static_cast<std::size_t>(*after),
+                                        bytes_max - std::min(bytes_max, unknown_bytes_max));
   for (const auto* file : page.files) *types.mutable_files()->add_file() = *file;
   for (std::string& name : page.unknown) types.add_unknown(std::move(name));
   if (page.next != 0) set_more(reply, CursorKind::types, fmt::to_string(page.next));

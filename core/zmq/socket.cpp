@@ -223,9 +223,10 @@ SocketOptions monitor_options() {
 Monitor::Monitor(Context& context, Socket& watched)
     : watched_(watched), events_(context, zmq::socket_type::pair, monitor_options()) {
   const std::string name = monitor_name();
-  constexpr int interesting = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-                              ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                              ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+  constexpr int interesting = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                              ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
+                              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                              ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
   const auto start = [&] { return zmq_socket_monitor(watched_.raw().handle(), name.c_str(), interesting); };
   if (uninterrupted(start) != 0) throw zmq::error_t();
   if (auto connected = events_.connect(name); !connected) throw std::runtime_error(connected.error().text);
@@ -251,10 +252,14 @@ ConnectionEvent Monitor::next() {
   std::int32_t value = -1;
   if (event.size() >= sizeof number + sizeof value)
     std::memcpy(&value, event.data<char>() + sizeof number, sizeof value);
-  if (number == ZMQ_EVENT_ACCEPTED || number == ZMQ_EVENT_DISCONNECTED) descriptor_ = value;
+  const bool names_one =
+      number == ZMQ_EVENT_ACCEPTED || number == ZMQ_EVENT_CONNECTED || number == ZMQ_EVENT_DISCONNECTED;
+  if (names_one) descriptor_ = value;
   switch (number) {
     case ZMQ_EVENT_ACCEPTED:
       return ConnectionEvent::accepted;
+    case ZMQ_EVENT_CONNECTED:
+      return ConnectionEvent::opened;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
       return ConnectionEvent::connected;
     case ZMQ_EVENT_DISCONNECTED:

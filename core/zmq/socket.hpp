@@ -104,7 +104,7 @@ class Socket {
 };
 
 /// Events of a socket's connections, in order.
-enum class ConnectionEvent { none, accepted, connected, disconnected, other };
+enum class ConnectionEvent { none, accepted, opened, connected, disconnected, other };
 
 /// Watches the connections of one socket. Lives on the thread that owns the socket; destroy it before the
 /// socket.
@@ -115,11 +115,11 @@ class Monitor {
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
 
-  /// The next event, without blocking. `connected` comes after the ZeroMQ handshake; a connection that is
-  /// refused or fails the handshake gives `disconnected`.
+  /// The next event, without blocking. An outgoing connection is `opened` before the ZeroMQ handshake;
+  /// `connected` comes after it. A connection that is refused or fails the handshake gives `disconnected`.
   [[nodiscard]] ConnectionEvent next();
-  /// The descriptor that the last event was about, if it was `accepted`, or `disconnected` because a
-  /// connection was closed; else -1.
+  /// The descriptor that the last event was about, if it was `accepted`, `opened`, or `disconnected` because
+  /// a connection was closed; else -1. libzmq owns it, and may have closed it already.
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   /// The endpoint that the last event was about.
   [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/net/received_bytes.hpp"
+
 namespace backplane::follower {
 namespace {
 
@@ -30,6 +32,9 @@ Connection::Change Connection::next() {
     switch (monitor_.next()) {
       case mq::ConnectionEvent::none:
         return Change::none;
+      case mq::ConnectionEvent::opened:
+        descriptor_ = monitor_.descriptor();
+        break;
       case mq::ConnectionEvent::connected:
         up_ = true;
         refused_ = false;
@@ -48,6 +53,10 @@ Connection::Change Connection::next() {
         break;
     }
   }
+}
+
+std::optional<std::uint64_t> Connection::received_bytes() const {
+  return up_ ? backplane::received_bytes(descriptor_) : std::nullopt;
 }
 
 void Connection::reconnect_if_stalled(Clock::time_point now) {

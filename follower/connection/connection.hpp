@@ -2,6 +2,7 @@
 // The one outgoing connection of a socket.
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -32,6 +33,9 @@ class Connection {
   [[nodiscard]] Clock::time_point next_deadline() const noexcept;
 
   [[nodiscard]] bool up() const noexcept { return up_; }
+  /// The bytes received on this connection, as far as the kernel knows; none without a TCP connection.
+  /// Between two messages, it shows whether the next one is arriving.
+  [[nodiscard]] std::optional<std::uint64_t> received_bytes() const;
   [[nodiscard]] bool pending() { return monitor_.socket().readable(); }
   [[nodiscard]] int fd() { return monitor_.fd(); }
   void release() { monitor_.socket().release(); }
@@ -45,6 +49,7 @@ class Connection {
   EndpointAddresses addresses_;
   std::string endpoint_;  // the address that the socket is connected to
   bool up_{};
+  int descriptor_{-1};                             // of the last connection that was opened; libzmq's own
   bool refused_{};                                 // by this address
   std::optional<Clock::time_point> trying_since_;  // this address
   Clock::duration pause_;                          // before the addresses are tried again

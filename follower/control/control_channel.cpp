@@ -17,6 +17,9 @@ constexpr std::size_t in_flight_max = 32;
 constexpr std::size_t queued_max = 100'000;
 // A burst of replies must not delay live events.
 constexpr std::size_t replies_per_turn_max = 16;
+// How often to look whether a part of a reply has arrived. libzmq's heartbeats (9 bytes every 2 s) are none.
+constexpr std::chrono::milliseconds look_interval{100};
+constexpr std::uint64_t part_bytes_min = 32;
 
 mq::SocketOptions control_options(std::int64_t max_message_bytes) {
   mq::SocketOptions options;
@@ -43,10 +46,15 @@ ControlChannel::ControlChannel(mq::Context& context, const std::string& endpoint
       connection_(context, socket_, endpoint) {}
 
 void ControlChannel::send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency,
-                          Handler handler) {
+                          Handler handler, std::function<void()> on_progress) {
   request.set_version(protocol_version);
   request.clear_id();
-  Request queued{request.SerializeAsString(), timeout, urgency, std::move(handler), {}};
+  Request queued;
+  queued.bytes = request.SerializeAsString();
+  queued.timeout = timeout;
+  queued.urgency = urgency;
+  queued.handler = std::move(handler);
+  queued.on_progress = std::move(on_progress);
   if (urgency == Urgency::urgent) {
     urgent_.push_back(std::move(queued));
   } else if (queued_.size() < queued_max) {
@@ -66,7 +74,8 @@ void ControlChannel::post(v1::ControlRequest& request) {
 
 std::size_t ControlChannel::do_work(Clock::time_point now) {
   std::size_t done = watch_connection(now);
-  done += receive_replies();
+  done += receive_replies(now);
+  look_for_parts(now);
   done += expire(now);
   done += send_queued(now);
   return done;
@@ -76,6 +85,8 @@ std::size_t ControlChannel::watch_connection(Clock::time_point now) {
   std::size_t done = 0;
   for (auto change = connection_.next(); change != Connection::Change::none; change = connection_.next()) {
     if (change == Connection::Change::down) requeue_in_flight();
+    reply_size_.reset();
+    received_bytes_ = 0;
     ++done;
   }
   connection_.reconnect_if_stalled(now);
@@ -91,7 +102,7 @@ void ControlChannel::requeue_in_flight() {
   in_flight_.clear();
 }
 
-std::size_t ControlChannel::receive_replies() {
+std::size_t ControlChannel::receive_replies(Clock::time_point now) {
   zmq::message_t frame;
   std::size_t done = 0;
   while (done < replies_per_turn_max && socket_.receive(frame)) {
@@ -101,18 +112,26 @@ std::size_t ControlChannel::receive_replies() {
       frame = std::move(next);
     }
     ++done;
-    handle_reply(frame);
+    handle_reply(frame, now);
   }
   return done;
 }
 
-void ControlChannel::handle_reply(const zmq::message_t& frame) {
+void ControlChannel::handle_reply(const zmq::message_t& frame, Clock::time_point now) {
   v1::ControlReply reply;
   if (!reply.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) return;
+  skip_look_ = true;
+  const Clock::time_point before = std::exchange(last_reply_, now);
+  // Replies to later requests are behind this one.
+  for (auto later = in_flight_.upper_bound(reply.id()); later != in_flight_.end(); ++later) {
+    extend(later->second, now);
+  }
   const auto found = in_flight_.find(reply.id());
   if (found == in_flight_.end()) return;  // its request has timed out
   const Request request = std::move(found->second);
   in_flight_.erase(found);
+  reply_size_.on_reply(
+      {request.reply_bytes_max, frame.size(), now - std::max(request.sent, before), request.alone}, now);
   switch (reply.end_case()) {
     case v1::ControlReply::kError:
       return request.handler(tl::unexpected(refusal(reply.error())));
@@ -121,6 +140,22 @@ void ControlChannel::handle_reply(const zmq::message_t& frame) {
     default:
       return request.handler(&reply);
   }
+}
+
+/// A message that has arrived in part shows only in the bytes that the connection has received.
+void ControlChannel::look_for_parts(Clock::time_point now) {
+  if (in_flight_.empty() || now < look_at_) return;
+  look_at_ = now + look_interval;
+  const std::uint64_t received = connection_.received_bytes().value_or(received_bytes_);
+  const bool more = received >= std::exchange(received_bytes_, received) + part_bytes_min;
+  if (std::exchange(skip_look_, false) || !more) return;
+  for (auto& [id, request] : in_flight_) extend(request, now);
+}
+
+void ControlChannel::extend(Request& request, Clock::time_point now) {
+  request.deadline = std::min(now + request.timeout,
+                              request.sent + std::max<Clock::duration>(request.timeout, reply_time_max));
+  if (request.on_progress) request.on_progress();
 }
 
 std::size_t ControlChannel::expire(Clock::time_point now) {
@@ -147,6 +182,7 @@ std::size_t ControlChannel::expire(Clock::time_point now) {
       ++entry;
     }
   }
+  if (!late.empty()) reply_size_.reset();
   for (const Request& request : late) {
     request.handler(fail(ErrorCode::timeout,
                          fmt::format("the broker did not reply within {} ms", request.timeout.count())));
@@ -162,12 +198,22 @@ std::size_t ControlChannel::send_queued(Clock::time_point now) {
   std::size_t done = 0;
   while (can_send()) {
     auto& queue = urgent_.empty() ? queued_ : urgent_;
-    v1::ControlRequest id;  // protobuf merges concatenated messages: the id follows the rest
-    id.set_id(++last_id_);
-    if (!socket_.send(queue.front().bytes + id.SerializeAsString(), zmq::send_flags::dontwait)) break;
+    v1::ControlRequest rest;  // protobuf merges concatenated messages
+    rest.set_id(++last_id_);
+    const std::size_t reply_bytes_max = reply_size_.next(now);
+    if (reply_bytes_max < ReplySize::most)
+      rest.set_reply_bytes_max(static_cast<std::uint32_t>(reply_bytes_max));
+    if (!socket_.send(queue.front().bytes + rest.SerializeAsString(), zmq::send_flags::dontwait)) break;
     Request request = std::move(queue.front());
     queue.pop_front();
+    request.sent = now;
     request.deadline = now + request.timeout;
+    request.reply_bytes_max = reply_bytes_max;
+    request.alone = in_flight_.empty();
+    if (request.alone) {
+      look_at_ = now + look_interval;
+      skip_look_ = true;
+    }
     in_flight_.emplace(last_id_, std::move(request));
     ++done;
   }
@@ -182,6 +228,7 @@ bool ControlChannel::pending() {
 ControlChannel::Clock::time_point ControlChannel::next_deadline() const {
   if (can_send() || !rejected_.empty() || (!connected() && !urgent_.empty())) return Clock::time_point::min();
   auto earliest = connection_.next_deadline();
+  if (!in_flight_.empty()) earliest = std::min(earliest, look_at_);
   for (const auto& [id, request] : in_flight_) earliest = std::min(earliest, request.deadline);
   return earliest;
 }

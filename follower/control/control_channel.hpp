@@ -13,6 +13,7 @@
 #include "core/error/error.hpp"
 #include "core/zmq/socket.hpp"
 #include "follower/connection/connection.hpp"
+#include "follower/control/reply_size.hpp"
 
 namespace backplane::v1 {
 class ControlReply;
@@ -23,6 +24,9 @@ namespace backplane::follower {
 
 /// Sends requests to one broker and calls a handler with each reply or error. Lives on its follower's thread;
 /// owns its sockets. Never blocks.
+///
+/// Timeouts apply to progress. A request does not time out while a part of a reply arrives, or replies to
+/// earlier requests, up to reply_time_max. Over a slow path, it requests short replies (ReplySize).
 class ControlChannel {
  public:
   using Clock = std::chrono::steady_clock;
@@ -35,12 +39,17 @@ class ControlChannel {
     urgent,    ///< sent before those that can wait; fails at once without a broker
   };
 
+  /// No request waits longer than this for its reply.
+  static constexpr std::chrono::seconds reply_time_max{60};
+
   /// Throws std::invalid_argument for an invalid endpoint.
   ControlChannel(mq::Context& context, const std::string& endpoint, std::int64_t max_message_bytes);
 
-  /// Queues a request; sets its version and id. `timeout` runs from the moment when it is sent.
-  /// `handler` is called once, from do_work().
-  void send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency, Handler handler);
+  /// Queues a request; sets its version, id and reply size. `timeout` runs from the moment when it is sent,
+  /// or something has arrived. `handler` is called once, from do_work(); `on_progress`, whenever the timeout
+  /// begins again. It must not call this object.
+  void send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency, Handler handler,
+            std::function<void()> on_progress = {});
   /// Sends a request at once if there is a broker, and ignores the reply. For goodbyes.
   void post(v1::ControlRequest& request);
 
@@ -56,19 +65,25 @@ class ControlChannel {
 
  private:
   struct Request {
-    std::string bytes;  // without the id, which is appended when it is sent
+    std::string bytes;  // without the id and the reply's size, which are appended when it is sent
     std::chrono::milliseconds timeout{};
     Urgency urgency{};
     Handler handler;
+    std::function<void()> on_progress;
+    Clock::time_point sent{};
     Clock::time_point deadline{};
+    std::size_t reply_bytes_max{};
+    bool alone{};  // in flight, when it was sent
   };
 
   std::size_t watch_connection(Clock::time_point now);
-  std::size_t receive_replies();
+  std::size_t receive_replies(Clock::time_point now);
   std::size_t expire(Clock::time_point now);
   std::size_t send_queued(Clock::time_point now);
   void requeue_in_flight();
-  void handle_reply(const zmq::message_t& frame);
+  void handle_reply(const zmq::message_t& frame, Clock::time_point now);
+  void look_for_parts(Clock::time_point now);
+  static void extend(Request& request, Clock::time_point now);
   [[nodiscard]] bool can_send() const;
 
   mq::Socket socket_;
@@ -78,6 +93,13 @@ class ControlChannel {
   std::deque<Request> queued_;
   std::map<std::uint64_t, Request> in_flight_;  // by id, which is the order of sending
   std::deque<Request> rejected_;                // above queued_max
+
+  ReplySize reply_size_;
+  Clock::time_point last_reply_{};
+  // Of the reply that is arriving.
+  Clock::time_point look_at_{};
+  std::uint64_t received_bytes_{};  // by the last look
+  bool skip_look_{};                // the bytes since the last look may be of complete replies
 };
 
 }  // namespace backplane::follower

@@ -115,7 +115,8 @@ class GapRepair {
   using Clock = std::chrono::steady_clock;
 
   struct Options {
-    std::chrono::milliseconds recovery_limit{1000};    ///< without a reply that advances the recovery
+    std::chrono::milliseconds recovery_limit{1000};    ///< without anything that advances the recovery
+    std::chrono::milliseconds reply_limit{60'000};     ///< without a complete reply, however much arrives
     std::size_t reorder_buffer_bytes_max = 64u << 20;  ///< of events that wait, over all streams
     std::chrono::milliseconds tails_interval{1000};    ///< at least between two rounds of Tails
     std::chrono::milliseconds tails_grace{100};        ///< events that a tail shows may still be in flight
@@ -168,6 +169,8 @@ class GapRepair {
   /// error.
   [[nodiscard]] std::optional<ReplayRequest> next_replay(Clock::time_point now);
   void on_replay_reply(std::uint64_t number, const ReplayReply& reply, Clock::time_point now);
+  /// A part of the reply has arrived, or of what comes before it: the recovery advances.
+  void on_replay_progress(std::uint64_t number, Clock::time_point now);
   void on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now);
   [[nodiscard]] std::optional<TailsRequest> next_tails(Clock::time_point now);
   void on_tails_reply(std::uint64_t number, const TailsReply& reply, Clock::time_point now);
@@ -320,6 +323,7 @@ class GapRepair {
   Clock::time_point run_until_{};
   bool time_counts_{true};
   Clock::duration advanced_{};
+  Clock::duration replied_{};  // the same, by a complete reply
 
   std::uint64_t last_request_{};
   std::optional<Replaying> replaying_;

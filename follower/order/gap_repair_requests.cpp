@@ -121,7 +121,7 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
   // Each reply advances the recovery: it has another cursor or begins later than the one before, or is the
   // last.
   run_until(now);
-  advanced_ = run_time_;
+  advanced_ = replied_ = run_time_;
   for (const ReplayReply::Stored& stored : reply.events) {
     const auto stamp = wire::read_stamp(stored.event);
     if (!stamp || stamp->stream != stream->id || stamp->position > replaying_->request.until) {
@@ -159,6 +159,19 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
       replaying_->sent = false;
       return;
   }
+}
+
+void GapRepair::on_replay_progress(std::uint64_t number, Clock::time_point now) {
+  if (!replaying_ || replaying_->request.number != number) return;
+  run_until(now);
+  // Since the last reply, or since the first hole that it is to fill was found.
+  const Stream* const stream = find_stream(replaying_->request.stream);
+  if (stream == nullptr) return;
+  Clock::duration since = run_time_;
+  for (const auto& [topic, holes] : stream->holes) {
+    for (const Hole& hole : holes) since = std::min(since, hole.opened);
+  }
+  if (run_time_ - std::max(since, replied_) < options_.reply_limit) advanced_ = run_time_;
 }
 
 void GapRepair::on_replay_failed(std::uint64_t number, bool refused, Clock::time_point now) {

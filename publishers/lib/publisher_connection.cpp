@@ -59,6 +59,7 @@ bool PublisherConnection::disconnected() {
         return true;
       case mq::ConnectionEvent::connected:
       case mq::ConnectionEvent::accepted:  // only at listening sockets
+      case mq::ConnectionEvent::opened:
       case mq::ConnectionEvent::other:
         break;
     }

@@ -75,21 +75,28 @@ def sse_resumed(test):
 
 # 45: a recovery that proceeds.
 
-def recovery_slow(test):
-    """A cut loses some 300 events; the path to control takes some seconds for them, and never stands still."""
-    readers = ("cpp", "cli", "python", "node")
-    only(test, readers, ("cpp",), cpp=200)
-    test.wait_load(("cpp",))
-    egress, control = (test.network.paths("sub", "A", port) for port in ("egress", "control"))
-    for relay in control:
-        relay.limit(10_000)
-    for relay in egress:
-        relay.cut(reset=True)
-    test.go_on(2)
-    for relay in egress:
-        relay.mend()
-    test.go_on(8)
-    test.finish()
+def recovery_slow(bytes_per_s, padding=0, rate=200, through_gateway=False):
+    """A cut loses two seconds of events; the path to control takes some seconds for them, and never stands still."""
+    def scenario(test):
+        test.prepare("A")
+        test.start_broker_at("A")
+        if through_gateway:
+            test.start_gateway_at()
+        test.start_readers(("line", "sse") if through_gateway else ("cpp", "cli", "python", "node"), ("cpp",))
+        test.start_writers(("cpp",), padding, cpp=rate)
+        test.wait_load(("cpp",))
+        readers = "gateway" if through_gateway else "sub"
+        egress, control = (test.network.paths(readers, "A", port) for port in ("egress", "control"))
+        for relay in control:
+            relay.limit(bytes_per_s)
+        for relay in egress:
+            relay.cut(reset=True)
+        test.go_on(2)
+        for relay in egress:
+            relay.mend()
+        test.go_on(8)
+        test.finish()
+    return scenario
 
 
 def gateway_paused_at_15000(test):
@@ -239,7 +246,9 @@ SCENARIOS = {
     **{f"behind_{language}_when_{name}": behind(language, end)
        for language in DRIVERS for name, end in (("cut", cut_egress), ("restarted", restart_broker))},
     "sse_resumed": sse_resumed,
-    "recovery_slow": recovery_slow,
+    "recovery_slow": recovery_slow(10_000),
+    "recovery_slow_of_large_events": recovery_slow(20_000, padding=40_000, rate=2),
+    "recovery_slow_of_the_gateway": recovery_slow(10_000, through_gateway=True),
     "gateway_paused_at_15000": gateway_paused_at_15000,
     **{f"too_large_{language}": too_large(language) for language in ("python", "node")},
     "file_source_killed": file_source_killed,

@@ -7,7 +7,4 @@ SOMETIMES = {
     "nothing_of_two": 40,
 }
 
-KNOWN_FAILURES = {
-    # One reply of history that takes longer than the limit, over a path of 10 KB/s: what it has is reported as lost.
-    "recovery_slow": 45,
-}
+KNOWN_FAILURES = {}

@@ -245,6 +245,31 @@ TEST_F(GapRepairTest, OnlyEventsThatAreStillMissingBecomeAGap) {
   EXPECT_THAT(out, ElementsAre("a 1", "a 2", "gap a 3-4 recovery_timeout", "a 5"));
 }
 
+TEST_F(GapRepairTest, AReplyThatArrivesInPartsAdvancesTheRecovery) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 3, 3, 2);
+  ASSERT_TRUE(next_replay());
+  for (int i = 0; i < 20; ++i) {
+    pass_time(900ms);
+    gap_repair.on_replay_progress(request->number, now);
+  }
+  reply({{"a", {stream, 2, 2, 1, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3"));
+}
+
+TEST_F(GapRepairTest, AReplyInPartsThatNeverEndsBecomesAGap) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 3, 3, 2);
+  ASSERT_TRUE(next_replay());
+  for (int i = 0; i < 100; ++i) {
+    pass_time(900ms);
+    gap_repair.on_replay_progress(request->number, now);
+  }
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 recovery_timeout", "a 3"));
+}
+
 TEST_F(GapRepairTest, ARecoveryThatAdvancesIsNotLimitedInTime) {
   subscribe("a");
   arrive("a", 1, 1, 0);

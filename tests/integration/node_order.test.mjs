@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Event, Pattern, readStamp } from "../../clients/node/index.js";
 import { encode } from "../../clients/node/lib/proto.js";
+import { FIRST, MOST, ReplySize } from "../../clients/node/lib/reply_size.js";
 import { StreamReader } from "../../clients/node/lib/stream_reader.js";
 
 const STREAM = 0x0123456789abcdefn;
@@ -42,6 +43,7 @@ class FakeBroker {
   events = [];
   last = new Map();
   requests = [];
+  silent = 0; // requests in a row without a reply
 
   constructor(choice) {
     this.choice = choice;
@@ -65,13 +67,15 @@ class FakeBroker {
     this.requests.push([request, onReply]);
   }
 
-  // Replies to one request, sometimes not, and sometimes that it is busy.
+  // Replies to one request, sometimes not (at most twice in a row), and sometimes that it is busy.
   reply() {
     if (this.requests.length === 0) return;
     const [request, onReply] = this.requests.shift();
     const chance = this.choice.random();
     const reply = { stream: STREAM, position: this.position };
-    if (chance < 0.1) onReply(null);
+    const silent = chance < 0.1 && this.silent < 2;
+    this.silent = silent ? this.silent + 1 : 0;
+    if (silent) onReply(null);
     else if (chance < 0.15) onReply({ ...reply, end: "error", error: { code: "busy" } });
     else onReply({ ...reply, ...(request.replay ? this.#replay(request.replay) : this.#tails(request.tails)) });
   }
@@ -217,4 +221,54 @@ test("readers that end after any event and resume miss nothing", () => {
       assert.deepEqual(wanted.filter((key) => !seen.has(key)), [], `seed ${seed}, cut ${cut}`);
     }
   }
+});
+
+// As tests/follower/reply_size_test.cpp.
+class Path {
+  size = new ReplySize();
+  now = 1e6;
+
+  next() {
+    return this.size.next(this.now);
+  }
+
+  /** Returns how long the reply took, in ms. */
+  request(bytesPerS, latency, available = MOST) {
+    const requested = this.next();
+    const bytes = Math.min(requested, available);
+    const waited = latency + 1000 * bytes / bytesPerS;
+    this.now += waited;
+    this.size.onReply({ requested, bytes, waited, alone: true }, this.now);
+    return waited;
+  }
+}
+
+test("replies grow on a fast path, whatever its latency", () => {
+  for (const latency of [1, 600]) {
+    const path = new Path();
+    assert.equal(path.next(), FIRST);
+    for (let count = 0; count < 6; ++count) path.request(1e8, latency);
+    assert.equal(path.next(), MOST);
+  }
+});
+
+test("replies stay short on a slow path", () => {
+  for (const rate of [4e3, 10e3, 50e3]) {
+    const path = new Path();
+    path.request(rate, 1, 100);
+    for (let count = 0; count < 50; ++count) {
+      const took = path.request(rate, 1);
+      assert.ok(count === 0 || took < 1500, `${rate} bytes/s, ${count}: ${took} ms`);
+    }
+  }
+});
+
+test("replies shrink at once when the path becomes slow, and begin small after a pause", () => {
+  const path = new Path();
+  for (let count = 0; count < 10; ++count) path.request(1e8, 1);
+  path.now += 6000;
+  assert.equal(path.next(), FIRST);
+  for (let count = 0; count < 10; ++count) path.request(1e8, 1);
+  path.request(20e3, 1, 60_000);
+  assert.ok(path.next() <= 8 << 10);
 });

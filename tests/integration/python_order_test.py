@@ -5,6 +5,7 @@ import random
 import unittest
 
 from backplane.progress import StreamProgress, parse_interval, parse_since, resume_token
+from backplane.reply_size import FIRST, MOST, ReplySize
 from backplane.stream_reader import Begin, Counters, StreamReader
 from backplane.topic import Pattern
 from backplane.v1 import control_pb2, event_pb2
@@ -28,6 +29,7 @@ class FakeBroker:
         self.choice, self.history_max = choice, history_max
         self.events, self.last = [], {}  # (topic, bytes, Stamp); by topic, the last Stamp
         self.requests = []
+        self.silent = 0                  # requests in a row without a reply
         self.gone_through = {}           # by topic, the position of the last event that history no longer has
 
     def publish(self, topic):
@@ -60,12 +62,14 @@ class FakeBroker:
         self.requests.append((on_reply, request))
 
     def reply(self):
-        """Replies to one request, sometimes not, and sometimes that it is busy."""
+        """Replies to one request, sometimes not (at most twice in a row), and sometimes that it is busy."""
         if not self.requests:
             return False
         on_reply, request = self.requests.pop(0)
         chance = self.choice.random()
-        if chance < 0.1:
+        silent = chance < 0.1 and self.silent < 2
+        self.silent = self.silent + 1 if silent else 0
+        if silent:
             on_reply(None)
         elif chance < 0.15:
             reply = control_pb2.ControlReply(stream=STREAM, position=self.position)
@@ -279,6 +283,49 @@ class Progress(unittest.TestCase):
                       ",".join(f"{number:016x}:1" for number in range(65)), "1:1", "0123456789abcdef:-1"):
             with self.assertRaises(ValueError, msg=repr(since)):
                 parse_since(since)
+
+
+class Sizes(unittest.TestCase):
+    """As tests/follower/reply_size_test.cpp."""
+
+    def setUp(self):
+        self.size, self.now = ReplySize(), 1000.0
+
+    def request(self, bytes_per_s, latency, available=MOST):
+        """Returns how long the reply took."""
+        requested = self.size.next(self.now)
+        size = min(requested, available)
+        took = latency + size / bytes_per_s
+        self.now += took
+        self.size.on_reply(requested, size, took, True, self.now)
+        return took
+
+    def test_replies_grow_on_a_fast_path_whatever_its_latency(self):
+        for latency in (0.001, 0.6):
+            self.setUp()
+            self.assertEqual(self.size.next(self.now), FIRST)
+            for _ in range(6):
+                self.request(1e8, latency)
+            self.assertEqual(self.size.next(self.now), MOST)
+
+    def test_replies_stay_short_on_a_slow_path(self):
+        for rate in (4e3, 10e3, 50e3):
+            self.setUp()
+            self.request(rate, 0.001, available=100)
+            for count in range(50):
+                took = self.request(rate, 0.001)
+                self.assertTrue(count == 0 or took < 1.5, (rate, count, took))
+
+    def test_replies_shrink_at_once_when_the_path_becomes_slow(self):
+        for _ in range(10):
+            self.request(1e8, 0.001)
+        self.request(20e3, 0.001, available=60_000)
+        self.assertLessEqual(self.size.next(self.now), 8 << 10)
+
+    def test_replies_begin_small_after_a_pause(self):
+        for _ in range(10):
+            self.request(1e8, 0.001)
+        self.assertEqual(self.size.next(self.now + 6), FIRST)
 
 
 if __name__ == "__main__":

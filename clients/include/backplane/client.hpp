@@ -79,7 +79,7 @@ class Client {
     std::size_t max_event_bytes = 1u << 20;
     /// Timeout of a request to a broker.
     std::chrono::milliseconds answer_timeout{2000};
-    /// If a broker does not reply to a recovery for this time, the missing events become a Gap. A recovery
+    /// If nothing of a recovery arrives for this time, the missing events become a Gap. A recovery
     /// that advances has no limit; later events wait for it.
     std::chrono::milliseconds recovery_limit{1000};
     /// Limit of the reorder buffer, in which later events wait. Events above the limit are recovered from

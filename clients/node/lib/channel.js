@@ -4,18 +4,20 @@ import { Dealer } from "zeromq";
 import { Addresses } from "./addresses.js";
 import { Mailbox } from "./mailbox.js";
 import { decode, encode } from "./proto.js";
+import { MOST, ReplySize } from "./reply_size.js";
 import { now } from "./time.js";
 
 const LATE_MAX = 16;
 
 /** A connection to one control endpoint, renewed by libzmq. Owns its socket. The broker handles the requests of a channel
- * in order. */
+ * in order. Over a slow path, the channel requests short replies. */
 export class ControlChannel {
   #socket;
   #mailbox;
   #lastId = 0n;
-  #pending = new Map(); // by the request's number: { onReply, deadline, evenLate }
+  #pending = new Map(); // by the request's number: { onReply, timeout, deadline, … }, see request()
   #late = new Map(); // the same for those that have timed out
+  #replySize = new ReplySize();
   #heardAt = now();
   #silenceMs;
   #addresses;
@@ -31,18 +33,23 @@ export class ControlChannel {
   }
 
   /** Sends a request, `{ [name]: fields }`. poll() calls `onReply` with the reply, or with null if there is none within
-   * `timeout` ms; with `evenLate`, it may call it once more with a reply that comes after that. The reply's `end` may be
-   * "error". */
+   * `timeout` ms after this call, or after the last reply to an earlier request; with `evenLate`, it may call it once
+   * more with a reply that comes after that. The reply's `end` may be "error". */
   request(request, timeout, onReply, { evenLate = false } = {}) {
     const id = ++this.#lastId;
-    this.#pending.set(id, { onReply, deadline: now() + timeout, evenLate });
+    const sent = now();
+    const replyBytesMax = this.#replySize.next(sent);
+    const alone = this.#pending.size === 0;
+    this.#pending.set(id, { onReply, timeout, deadline: sent + timeout, evenLate, sent, replyBytesMax, alone });
+    const head = { version: 1, id, reply_bytes_max: replyBytesMax < MOST ? replyBytesMax : undefined };
     // It is sent, or fails, at once: too many may wait for an absent broker already. Then it times out.
-    this.#socket.send(encode("backplane.v1.ControlRequest", { version: 1, id, ...request })).catch(() => {});
+    this.#socket.send(encode("backplane.v1.ControlRequest", { ...head, ...request })).catch(() => {});
   }
 
   /** Calls the callbacks of the replies that have arrived, then of the requests that have timed out. Does not wait. */
   async poll() {
     for (let frames; (frames = await this.#mailbox.take());) {
+      const before = this.#heardAt;
       this.#heardAt = now();
       this.#connected = true;
       let reply;
@@ -51,12 +58,20 @@ export class ControlChannel {
       } catch {
         continue; // not from a broker: let the timeout decide
       }
+      for (const [id, later] of this.#pending) { // their replies are behind this one
+        if (id > reply.id) later.deadline = this.#heardAt + later.timeout;
+      }
       const pending = this.#pending.get(reply.id) ?? this.#late.get(reply.id);
       this.#pending.delete(reply.id);
       this.#late.delete(reply.id);
-      pending?.onReply(reply);
+      if (!pending) continue;
+      const { replyBytesMax: requested, alone } = pending;
+      const waited = this.#heardAt - Math.max(pending.sent, before);
+      this.#replySize.onReply({ requested, bytes: frames.at(-1).length, waited, alone }, this.#heardAt);
+      pending.onReply(reply);
     }
     const overdue = [...this.#pending].filter(([, { deadline }]) => deadline <= now());
+    if (overdue.length > 0) this.#replySize = new ReplySize();
     for (const [id, pending] of overdue) {
       this.#pending.delete(id);
       if (pending.evenLate) this.#late.set(id, pending);

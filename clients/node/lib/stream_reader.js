@@ -5,7 +5,8 @@ import { now } from "./time.js";
 import { Event, Gap, readStamp, Reset } from "./wire.js";
 
 const REPLY_TIMEOUT_MS = 4000;
-const ATTEMPTS_MAX = 8; // requests in a row without a reply: what they were to recover is lost
+const REPLAY_TIMEOUTS_MS = [4000, 8000, 16_000]; // of a replay and its repetitions: the reply may be on its way
+const ATTEMPTS_MAX = 5; // requests in a row without a reply: what they were to recover is lost
 const BUSY_PAUSE_MS = 100; // before a request that the broker was too busy for is sent again
 const TAILS_INTERVAL_MS = 1000; // how often to check for losses that no later event reveals
 const GRACE_MS = 100; // how long an event that a tail shows may still be in flight
@@ -401,7 +402,8 @@ export class StreamReader {
       this.#attempts = 0;
     }
     this.#requested = true;
-    this.control.request({ replay }, REPLY_TIMEOUT_MS, (reply) => {
+    const timeout = REPLAY_TIMEOUTS_MS[Math.min(this.#attempts, REPLAY_TIMEOUTS_MS.length - 1)];
+    this.control.request({ replay }, timeout, (reply) => {
       if (this.#ended || key !== this.#request) return;
       this.#requested = false;
       if (this.#tryAgain(reply)) return;

@@ -8,6 +8,7 @@ import zmq
 from google.protobuf.message import DecodeError
 
 from backplane.addresses import Addresses
+from backplane.reply_size import MOST, ReplySize
 from backplane.v1 import control_pb2
 
 _LATE_MAX = 16
@@ -17,14 +18,18 @@ OnReply = Callable[[control_pb2.ControlReply | None], None]
 
 class _Pending(NamedTuple):
     on_reply: OnReply
+    timeout: float
     deadline: float
     even_late: bool
+    sent: float
+    reply_bytes_max: int
+    alone: bool                    # pending, when it was sent
 
 
 class ControlChannel:
     """A connection to one control endpoint, renewed by libzmq. Belongs to one thread; owns its socket.
 
-    The broker handles the requests of a channel in order.
+    The broker handles the requests of a channel in order. Over a slow path, the channel requests short replies.
     """
 
     def __init__(self, context: zmq.Context, endpoint: str, silence_s: float):
@@ -38,17 +43,23 @@ class ControlChannel:
         self._last_id = 0
         self._heard_at = time.monotonic()
         self._pending: dict[int, _Pending] = {}
-        self._late: dict[int, OnReply] = {}
+        self._late: dict[int, _Pending] = {}
+        self._reply_size = ReplySize()
         self.socket: zmq.Socket | None = None
         self._connect()
 
     def request(self, on_reply: OnReply, timeout: float, even_late: bool = False, **request) -> None:
         """Sends a request, named by the keyword. poll() calls `on_reply` with the reply, or with None if there is none
-        within `timeout` seconds; with `even_late`, it may call it once more with a reply that comes after that. The
-        reply's `end` may be `error`."""
+        within `timeout` seconds after this call, or after the last reply to an earlier request; with `even_late`, it may
+        call it once more with a reply that comes after that. The reply's `end` may be `error`."""
         self._last_id += 1
+        now = time.monotonic()
+        size = self._reply_size.next(now)
         message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
-        self._pending[self._last_id] = _Pending(on_reply, time.monotonic() + timeout, even_late)
+        if size < MOST:
+            message.reply_bytes_max = size
+        self._pending[self._last_id] = _Pending(on_reply, timeout, now + timeout, even_late, now, size,
+                                                not self._pending)
         try:
             self.socket.send(message.SerializeToString(), zmq.DONTWAIT)
         except zmq.Again:
@@ -62,23 +73,28 @@ class ControlChannel:
                 frames = self.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
-            self._heard_at, self._connected = time.monotonic(), True
+            before, self._heard_at, self._connected = self._heard_at, time.monotonic(), True
             try:
                 reply = control_pb2.ControlReply.FromString(frames[-1])
             except DecodeError:
                 continue  # not from a broker: let the timeout decide
-            if pending := self._pending.pop(reply.id, None):
+            for number, later in self._pending.items():  # their replies are behind this one
+                if number > reply.id:
+                    self._pending[number] = later._replace(deadline=self._heard_at + later.timeout)
+            if pending := self._pending.pop(reply.id, None) or self._late.pop(reply.id, None):
+                self._reply_size.on_reply(pending.reply_bytes_max, len(frames[-1]),
+                                          self._heard_at - max(pending.sent, before), pending.alone, self._heard_at)
                 pending.on_reply(reply)
-            elif on_reply := self._late.pop(reply.id, None):
-                on_reply(reply)
         now = time.monotonic()
         overdue = [number for number, each in self._pending.items() if each.deadline <= now]
         expired = [self._pending.pop(number) for number in overdue]
         for number, each in zip(overdue, expired):
             if each.even_late:
-                self._late[number] = each.on_reply
+                self._late[number] = each
                 if len(self._late) > _LATE_MAX:
                     del self._late[next(iter(self._late))]
+        if expired:
+            self._reply_size = ReplySize()
         # Another address of the host may reply.
         unheard = expired and self.socket and not self._connected and self._addresses.next()
         if unheard or (expired and self.socket and now >= self._heard_at + self._silence_s):

@@ -108,10 +108,9 @@ class Control:
     def ask(self, timeout: float = 10.0, **request) -> control_pb2.ControlReply:
         """Sends one request, named by the keyword, and returns its reply: ask(admitted={"source": …, "session": …})."""
         replies: list[control_pb2.ControlReply | None] = []
-        deadline = time.monotonic() + timeout
         self._channel.request(replies.append, timeout, **request)
         while not replies:
-            self._channel.socket.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            self._channel.socket.poll(max(0.0, self._channel.due() - time.monotonic()) * 1000)
             self._channel.poll()
         [reply] = replies
         if reply is None:

@@ -15,7 +15,8 @@ from backplane.v1 import control_pb2, event_pb2
 from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
 
 _REPLY_TIMEOUT_S = 4.0
-_ATTEMPTS_MAX = 8            # requests in a row without a reply: what they were to recover is lost
+_REPLAY_TIMEOUTS_S = (4.0, 8.0, 16.0)  # of a replay and its repetitions: the reply may be on its way
+_ATTEMPTS_MAX = 5            # requests in a row without a reply: what they were to recover is lost
 _BUSY_PAUSE_S = 0.1          # before a request that the broker was too busy for is sent again
 _TAILS_INTERVAL_S = 1.0      # how often to check for losses that no later event reveals
 _GRACE_S = 0.1               # how long an event that a tail shows may still be in flight
@@ -402,7 +403,8 @@ class StreamReader:
                 self._request = None
                 on_reply(reply)
         self._requested = True
-        self.control.request(on_each, _REPLY_TIMEOUT_S, even_late=True, replay=request)
+        timeout = _REPLAY_TIMEOUTS_S[min(self._attempts, len(_REPLAY_TIMEOUTS_S) - 1)]
+        self.control.request(on_each, timeout, even_late=True, replay=request)
 
     def _each_stored(self, reply: control_pb2.ControlReply, take: Callable[[str, bytes, Stamp], None]) -> None:
         for stored in reply.replay.events:

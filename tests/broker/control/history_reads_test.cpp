@@ -231,6 +231,48 @@ TEST_F(HistoryReads, EventsAtTheLimitStayWithinAReplyAndALargerOneTravelsAlone) 
   EXPECT_THAT(sizes, ElementsAre(2, 1, 1, 1));
 }
 
+TEST_F(HistoryReads, ARequestForShortRepliesGetsShortOnes) {
+  for (int i = 0; i < 100; ++i) broker.publish("t." + std::to_string(i), std::string(300, 'x'));
+  broker.publish("t.large", std::string(20'000, 'x'));
+  v1::ControlRequest request;
+  request.set_reply_bytes_max(4096);
+  for (const bool retained : {false, true}) {
+    int events = 0;
+    std::string cursor;
+    for (bool more = true; more;) {
+      if (retained) {
+        request.mutable_retained()->set_pattern(">");
+        request.mutable_retained()->set_cursor(cursor);
+      } else {
+        request.mutable_replay()->set_pattern(">");
+        request.mutable_replay()->set_since_ns(0);
+        request.mutable_replay()->set_cursor(cursor);
+      }
+      const auto reply = broker.send(request);
+      const int in_reply = reply.retained().events_size() + reply.replay().events_size();
+      ASSERT_GT(in_reply, 0);
+      if (in_reply > 1) {
+        EXPECT_LE(broker.replies.all[0].bytes, 4096u + 200);
+      }
+      events += in_reply;
+      more = reply.has_more();
+      cursor = reply.more().cursor();
+    }
+    EXPECT_EQ(events, 101);
+  }
+}
+
+TEST_F(HistoryReads, AReplyOfAtMostOneByteHasOneEvent) {
+  for (int i = 0; i < 3; ++i) broker.publish("t", "x");
+  v1::ControlRequest request;
+  request.set_reply_bytes_max(1);
+  request.mutable_replay()->set_pattern(">");
+  request.mutable_replay()->set_since_ns(0);
+  const auto reply = broker.send(request);
+  EXPECT_EQ(reply.replay().events_size(), 1);
+  EXPECT_TRUE(reply.has_more());
+}
+
 TEST_F(HistoryReads, SmallEventsOfLongTopicsFillAReplyWithoutOverflow) {
   for (int i = 0; i < 2000; ++i)
     broker.publish(std::to_string(i) + std::string(250, 'x'), std::string(200, 'y'));

@@ -106,6 +106,34 @@ TEST_F(Service, StatsHaveTheCountersAndTheParticipants) {
   EXPECT_TRUE(reply.stats().participants(0).up());
 }
 
+TEST_F(Service, ARequestForShortRepliesGetsShortListings) {
+  for (int i = 0; i < 200; ++i) broker.publish("topic." + std::to_string(1000 + i), "x");
+  v1::ControlRequest request;
+  request.set_reply_bytes_max(2048);
+  for (const bool tails : {false, true}) {
+    int entries = 0;
+    std::string cursor;
+    for (bool more = true; more;) {
+      if (tails) {
+        request.mutable_tails()->clear_patterns();
+        request.mutable_tails()->add_patterns(">");
+        request.mutable_tails()->set_cursor(cursor);
+      } else {
+        request.mutable_topics()->set_pattern(">");
+        request.mutable_topics()->set_cursor(cursor);
+      }
+      const auto reply = broker.send(request);
+      EXPECT_LE(broker.replies.all[0].bytes, 2048u + 200);
+      const int in_reply = reply.tails().tails_size() + reply.topics().topics_size();
+      ASSERT_GT(in_reply, 0);
+      entries += in_reply;
+      more = reply.has_more();
+      cursor = reply.more().cursor();
+    }
+    EXPECT_EQ(entries, 200);
+  }
+}
+
 TEST_F(Service, ParticipantsComeInPagesThatFit) {
   for (std::uint64_t session = 1; session <= 1000; ++session) {
     Participant who{std::string(200, 'x'), session, Role::client, true, {}};
