@@ -1,8 +1,9 @@
-"""docs/any-language.md: its programs are run as printed there, and its facts are true."""
+"""docs/any-language.md: its programs run, its excerpts are parts of them, and its facts are true."""
 
 import json
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import tempfile
@@ -16,29 +17,39 @@ from harness import EGRESS, HOST, INGRESS, BackplaneTest, Deadline, node
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PROTO = TOP / "proto"
+EXAMPLES = TOP / "examples" / "any-language"
 PAGE = (TOP / "docs" / "any-language.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+LINES_MAX = 110
 
 
-def block(language, part):
-    """The only block in this language that contains this part."""
-    text, = (text for found, text in BLOCKS if found == language and part in text)
-    return text
+def python(name):
+    return ["/usr/bin/python3", "-B", "-W", "error", str(EXAMPLES / name), HOST]
 
 
-def python(part):
-    return ["/usr/bin/python3", "-B", "-W", "error", "-c", block("python", part), HOST]
+class Page(unittest.TestCase):
+    def test_each_excerpt_is_a_part_of_the_program_named_last(self):
+        named, excerpts = None, 0
+        for name, block in re.findall(r"examples/any-language/([\w.]+)\)|^```\w+\n(.*?)^```$", PAGE,
+                                      re.MULTILINE | re.DOTALL):
+            if block:
+                excerpts += 1
+                self.assertIn("\n" + block, (EXAMPLES / named).read_text(encoding="utf-8"))
+            elif name.endswith(".py"):
+                named = name
+        self.assertEqual(excerpts, 3)
+
+    def test_the_page_names_every_program_and_each_is_tested(self):
+        tested = set(re.findall(r'(?:python\(|EXAMPLES / )"([\w.]+)"', pathlib.Path(__file__).read_text(encoding="utf-8")))
+        for file in EXAMPLES.iterdir():
+            self.assertIn(f"(../examples/any-language/{file.name})", PAGE)
+            self.assertIn(file.name, tested)
+
+    def test_the_page_is_short(self):
+        self.assertLessEqual(len(PAGE.splitlines()), LINES_MAX)
 
 
 class Programs(BackplaneTest):
-    """Each program of the page, as printed there."""
-
-    TESTED = {"WhichOneof": "python", "XSubscriber": "js", "struct.unpack": "python", "not live": "python",
-              "XPUB_NODROP": "python"}
-
-    def test_every_program_of_the_page_is_tested(self):
-        self.assertEqual(sorted(block(language, part) for part, language in self.TESTED.items()),
-                         sorted(text for _, text in BLOCKS))
+    """Each program that the page names."""
 
     def check_reader(self, command, shown, **options):
         self.start_broker()
@@ -51,19 +62,21 @@ class Programs(BackplaneTest):
         self.assertEqual(reader.out, ["subscribed", shown])
 
     def test_the_minimal_reader(self):
-        self.check_reader(python("WhichOneof"), "stock.MSFT 1 text")
+        self.check_reader(python("subscribe.py"), "stock.MSFT 1 text")
 
     def test_the_minimal_reader_in_node(self):
-        self.check_reader(node(block("js", "XSubscriber"), HOST), "stock.MSFT 1", cwd=TOP / "clients/node")
+        program = (EXAMPLES / "subscribe.mjs").read_text(encoding="utf-8")
+        self.check_reader(node(program, HOST), "stock.MSFT 1", cwd=TOP / "clients/node")
 
     def test_the_stamp_is_read_without_protobuf(self):
-        names = {}
-        exec(block("python", "struct.unpack"), names)  # noqa: S102: the page's own text
+        names = runpy.run_path(str(EXAMPLES / "stay_live.py"))
         body = golden("stamped_event.hex")
         stamp = event_pb2.Event.FromString(body).stamp
         self.assertEqual(names["read_stamp"](body),
                          (stamp.stream, stamp.position, stamp.offset, stamp.previous, stamp.received_ns))
-        comment = re.search(r"# at bytes ([\d, and]+) of the 47", PAGE)[1]
+        [call] = re.findall(r"struct\.unpack\(.*?\]\)", PAGE)
+        self.assertIn(call, (EXAMPLES / "stay_live.py").read_text(encoding="utf-8"))
+        comment = re.search(r"at bytes ([\d, and]+) of the 47", PAGE)[1]
         stamp = golden("stamp.hex")
         self.assertEqual(len(stamp), 47)
         values = [int.from_bytes(stamp[int(at):int(at) + 8], "little") for at in re.findall(r"\d+", comment)]
@@ -71,10 +84,10 @@ class Programs(BackplaneTest):
 
     def test_the_loop_without_a_monitor_notices_an_outage_and_its_end(self):
         broker = self.start_broker()
-        reader = self.run_process(python("not live"))
+        reader = self.run_process(python("stay_live.py"))
         reader.wait_line(reader.out, "^live$")
         self.ready_writer().send("stock.MSFT", "x")
-        reader.wait_line(reader.out, r"^stock\.MSFT$")
+        reader.wait_line(reader.out, r"^stock\.MSFT 1$")
         broker.kill()
         reader.wait_line(reader.out, "^not live$")
         self.start_broker()
@@ -84,7 +97,7 @@ class Programs(BackplaneTest):
             time.sleep(0.01)
         # The first reply after a reconnect may come before the other subscriptions are active, as the page says.
         writer = self.ready_writer(source="again@test")
-        while "stock.IBM" not in reader.out:
+        while not any(line.startswith("stock.IBM ") for line in reader.out):
             self.assertTrue(deadline.left(), reader.transcript())
             writer.send("stock.IBM", "x")
             time.sleep(0.1)
@@ -92,7 +105,7 @@ class Programs(BackplaneTest):
     def test_the_publisher_is_confirmed(self):
         self.start_broker()
         reader = self.live_reader("weather.")
-        publisher = self.run_process(python("XPUB_NODROP"))
+        publisher = self.run_process(python("publish.py"))
         self.assertEqual(publisher.wait_exit(), 0, publisher.transcript())
         self.assertEqual(publisher.out, ["admitted up to 2, refused 0 "])
         self.assertEqual([reader.receive()[1].text for _ in range(2)], ["21.5", "21.7"])
