@@ -1,6 +1,7 @@
 #include "cli/console/audit_report.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -98,13 +99,11 @@ Ledger gateway_ledger(const ParticipantInfo& participant) {
   return ledger;
 }
 
-Ledger publisher_ledger(const ParticipantInfo& participant) {
-  Ledger ledger{"publisher " + log::escape(participant.name), {}, {}};
+void add_publisher(Ledger& ledger, const ParticipantInfo& participant) {
   ledger.equations.push_back(
       equation_with_waiting({"offered", counter(participant.counters, "offered")},
                             {{"confirmed", counter(participant.counters, "confirmed")}}));
   note_losses(ledger, participant.counters, "refused", "of its events were refused");
-  return ledger;
 }
 
 }  // namespace
@@ -130,14 +129,23 @@ std::string Equation::str() const {
 std::vector<Ledger> ledgers(const BrokerStats& stats, const TopicsTotal& topics) {
   std::vector<Ledger> all{broker_ledger(stats, topics)};
   std::size_t down = 0;
+  // A gateway publishes for its clients under its own name. It is one program, and has one ledger.
+  std::multimap<std::string_view, std::size_t> gateways;  // those without a publisher so far
   for (const ParticipantInfo& participant : stats.participants) {
-    if (!participant.up) {
-      ++down;
-    } else if (participant.role == ParticipantInfo::Role::gateway) {
-      all.push_back(gateway_ledger(participant));
-    } else if (participant.role == ParticipantInfo::Role::publisher) {
-      all.push_back(publisher_ledger(participant));
+    if (!participant.up) ++down;
+    if (!participant.up || participant.role != ParticipantInfo::Role::gateway) continue;
+    gateways.emplace(participant.name, all.size());
+    all.push_back(gateway_ledger(participant));
+  }
+  for (const ParticipantInfo& participant : stats.participants) {
+    if (!participant.up || participant.role != ParticipantInfo::Role::publisher) continue;
+    if (const auto gateway = gateways.find(participant.name); gateway != gateways.end()) {
+      add_publisher(all[gateway->second], participant);
+      gateways.erase(gateway);
+      continue;
     }
+    all.push_back({"publisher " + log::escape(participant.name), {}, {}});
+    add_publisher(all.back(), participant);
   }
   if (down > 0) {
     all.front().notes.push_back(fmt::format("{} down, not checked", counted(down, "participant")));

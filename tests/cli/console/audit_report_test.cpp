@@ -5,6 +5,7 @@
 namespace backplane::cli {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -101,6 +102,30 @@ TEST(AuditReport, AGatewayHasEquationsForItsClientsItsBrokerAndItsPublishing) {
               Contains("  note      11 events were dropped, and announced, because clients were too slow"));
   stats.participants.front().counters["pending"] = 0;
   EXPECT_THAT(report(ledgers(stats, topics)), Contains(HasSubstr("OFF BY 2  matched 100")));
+}
+
+TEST(AuditReport, AGatewayIsListedOnceAlthoughItIsAPublisherToo) {
+  BrokerStats stats = balanced();
+  ParticipantInfo publisher;
+  publisher.name = "gateway@host7";
+  publisher.role = ParticipantInfo::Role::publisher;
+  publisher.up = true;
+  publisher.counters = {{"offered", 3}, {"confirmed", 2}};
+  ParticipantInfo gateway = publisher;
+  gateway.role = ParticipantInfo::Role::gateway;
+  gateway.counters = {{"matched_total", 0}};
+  ParticipantInfo clock = publisher;
+  clock.name = "clock@host7";
+  stats.participants = {publisher, gateway, clock};
+  EXPECT_THAT(report(ledgers(stats, topics)),
+              AllOf(Contains("gateway gateway@host7"), Not(Contains("publisher gateway@host7")),
+                    Contains("publisher clock@host7"),
+                    Contains("  ok        offered 3 = confirmed 2 + waiting 1").Times(2)));
+  stats.participants = {publisher, clock};
+  EXPECT_THAT(report(ledgers(stats, topics)), Contains("publisher gateway@host7"));
+  stats.participants = {gateway, publisher, gateway, publisher};
+  EXPECT_THAT(report(ledgers(stats, topics)),
+              AllOf(Contains("gateway gateway@host7").Times(2), Not(Contains("publisher gateway@host7"))));
 }
 
 TEST(AuditReport, AParticipantThatIsDownIsNotedButNotChecked) {
