@@ -87,7 +87,7 @@ class PosixFile final : public File {
   std::string path_;
 };
 
-class PosixFiles final : public Files {
+class PosixFiles : public Files {
  public:
   explicit PosixFiles(std::string path) : path_(std::move(path)) {}
 
@@ -130,9 +130,11 @@ class PosixFiles final : public Files {
   }
 
   Result<std::shared_ptr<File>> create(std::string_view name) override {
-    return open(name, O_CREAT | O_TRUNC, "create");
+    return open(name, O_RDWR | O_APPEND | O_CREAT | O_TRUNC, "create");
   }
-  Result<std::shared_ptr<File>> open(std::string_view name) override { return open(name, 0, "open"); }
+  Result<std::shared_ptr<File>> open(std::string_view name) override {
+    return open(name, O_RDWR | O_APPEND, "open");
+  }
 
   Result<void> rename(std::string_view from, std::string_view to) override {
     if (::rename(path_of(from).c_str(), path_of(to).c_str()) != 0)
@@ -157,12 +159,12 @@ class PosixFiles final : public Files {
     return id;
   }
 
- private:
+ protected:
   [[nodiscard]] std::string path_of(std::string_view name) const { return fmt::format("{}/{}", path_, name); }
 
   Result<std::shared_ptr<File>> open(std::string_view name, int flags, std::string_view verb) {
     std::string path = path_of(name);
-    Descriptor fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | flags, 0600));
+    Descriptor fd(::open(path.c_str(), O_CLOEXEC | flags, 0600));
     if (!fd) return failure(verb, path, errno);
     return std::make_shared<PosixFile>(std::move(fd), std::move(path));
   }
@@ -190,15 +192,39 @@ class PosixFiles final : public Files {
     return {};
   }
 
+ private:
   std::string path_;
   Descriptor directory_;
   Descriptor lock_;
+};
+
+class ReadOnlyPosixFiles final : public PosixFiles {
+ public:
+  using PosixFiles::PosixFiles;
+
+  Result<void> open() override { return {}; }
+  Result<std::shared_ptr<File>> open(std::string_view name) override {
+    return PosixFiles::open(name, O_RDONLY, "open");
+  }
+  Result<std::shared_ptr<File>> create(std::string_view name) override { return refused("create", name); }
+  Result<void> rename(std::string_view from, std::string_view) override { return refused("rename", from); }
+  Result<void> remove(std::string_view name) override { return refused("remove", name); }
+  Result<void> sync_names() override { return {}; }
+
+ private:
+  static tl::unexpected<Error> refused(std::string_view verb, std::string_view name) {
+    return failure(verb, name, EROFS);
+  }
 };
 
 }  // namespace
 
 std::unique_ptr<Files> posix_files(std::string path) {
   return std::make_unique<PosixFiles>(std::move(path));
+}
+
+std::unique_ptr<Files> read_only_posix_files(std::string path) {
+  return std::make_unique<ReadOnlyPosixFiles>(std::move(path));
 }
 
 }  // namespace backplane::broker::store
