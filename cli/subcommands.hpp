@@ -15,11 +15,14 @@ void add_get(const Command& program);
 void add_pub(const Command& program);
 void add_publish(const Command& program);
 void add_replay(const Command& program);
+void add_store(const Command& program);
 void add_sub(const Command& program);
 void add_top(const Command& program);
 void add_topics(const Command& program);
 void add_up(const Command& program);
 /// A subcommand of `broker`.
 void add_drain(const Command& broker);
+/// A subcommand of `store`.
+void add_store_export(const Command& store);
 
 }  // namespace backplane::cli

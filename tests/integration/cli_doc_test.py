@@ -99,6 +99,20 @@ class Page(BackplaneTest):
             expected = next(line for line in PAGE.splitlines() if line.startswith(heading)).split()
             self.assertIn(expected, [line.split() for line in top.out])
 
+    def test_store(self):
+        with tempfile.TemporaryDirectory() as folder:
+            broker = self.start_broker("--data", str(pathlib.Path(folder, "data")))
+            for topic in ("a", "b", "c"):
+                self.run_to_end("pub", f"stock.{topic}", "hello", "--count", "3", *ENDPOINTS)
+            broker.end()
+            commands = re.findall(r"^\$ backplane (store .*)$", PAGE, re.MULTILINE)
+            self.assertEqual(len(commands), 3)
+            for command in commands:
+                done = self.run_to_end(*command.replace("'", "").split(), cwd=folder)
+                shown, got = ([re.sub(" (KiB|B)\\b", "", shape(re.sub(r"\b[0-9a-f]{16}\b", "STREAM", line))) for line in lines]
+                              for lines in (block(f"backplane {command}"), done.out))
+                self.assertEqual(got, shown)
+
     def test_audit(self):
         self.start_broker()
         gateway = self.start_gateway()

@@ -547,7 +547,7 @@ TEST(StoreReaderOfFilesTest, AStoreIsReadWhileItIsWrittenAndCleaned) {
   std::uint64_t seen = 0;
   int reads = 0;
   bool was_cleaned = false;
-  while ((seen < 50'000 || reads < 20 || !was_cleaned) && reads < 2000) {
+  while ((seen < 20'000 || reads < 20 || !was_cleaned) && reads < 2000) {
     StoreReader reader(read_only_posix_files(options.path));
     const auto ok = reader.open();
     ASSERT_TRUE(ok) << ok.error().text;
