@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <set>
 
 #include <backplane/client.hpp>
 #include <fmt/format.h>
@@ -132,7 +133,7 @@ class BrokerSub {
       out.resize(begin);
       (void)writer.event(event.topic(), event.envelope(), stamp, out, event.late());
     }
-    remember_stream(event.topic(), event.stream());
+    remember(event.topic(), event.stream());
     check_control_at_ = Clock::time_point::max();
     printer_.count_event();
   }
@@ -140,24 +141,25 @@ class BrokerSub {
   void handle(const Client::Gap& gap) {
     printer_.writer().gap(gap.topic, gap.stream, gap.first, gap.last, name(gap.reason),
                           printer_.output().buffer());
-    remember_stream(gap.topic, gap.stream);
+    remember(gap.topic, gap.stream);
     printer_.count_miss();
   }
 
-  /// Prints one !RESET for each topic that was printed, because its numbering starts again. If nothing was
-  /// printed yet, the position of --since is not in this stream: one !RESET for each pattern.
+  /// Prints one !RESET for each topic of the old stream that was printed, because its numbering starts again.
+  /// If nothing was printed yet, the position of --since is not in this stream: one !RESET for each pattern.
   void handle(const Client::Reset& reset) {
     printer_.count_miss();
-    if (streams_.empty() && !std::holds_alternative<std::monostate>(options_.since)) {
+    if (printed_.empty() && !std::holds_alternative<std::monostate>(options_.since)) {
       for (const std::string& pattern : options_.patterns) {
         printer_.writer().reset(pattern, reset.new_stream, printer_.output().buffer());
       }
     }
-    for (auto& [topic, stream] : streams_) {
-      if (stream != reset.old_stream) continue;
-      stream = reset.new_stream;
-      printer_.writer().reset(topic, stream, printer_.output().buffer());
+    auto old = printed_.extract(reset.old_stream);
+    if (old.empty()) return;
+    for (const std::string& topic : old.mapped()) {
+      printer_.writer().reset(topic, reset.new_stream, printer_.output().buffer());
     }
+    printed_[reset.new_stream].merge(old.mapped());
   }
 
   void handle(const Client::Subscribed&) {
@@ -181,12 +183,9 @@ class BrokerSub {
     was_connected_ = was_connected_ || broker.up;
   }
 
-  void remember_stream(std::string_view topic, std::uint64_t stream) {
-    if (const auto known = streams_.find(topic); known != streams_.end()) {
-      known->second = stream;
-    } else {
-      streams_.emplace(topic, stream);
-    }
+  void remember(std::string_view topic, std::uint64_t stream) {
+    Topics& topics = printed_[stream];
+    if (!topics.contains(topic)) topics.emplace(topic);
   }
 
   /// Diagnoses every broker. The text begins with `verb`.
@@ -248,7 +247,8 @@ class BrokerSub {
   std::vector<BrokerEndpoints> brokers_;
   SubPrinter& printer_;
   Waiter& waiter_;
-  std::map<std::string, std::uint64_t, std::less<>> streams_;  // the stream of each topic printed
+  using Topics = std::set<std::string, std::less<>>;
+  std::map<std::uint64_t, Topics> printed_;  // by stream: brokers of a list may have the same topics
   Clock::time_point report_no_broker_at_ = Clock::now() + connect_patience;
   Clock::time_point refusal_check_at_ = Clock::now() + refusal_patience;
   Clock::time_point check_control_at_ = Clock::time_point::max();

@@ -1,5 +1,7 @@
 """A list of two brokers: readers follow both at once, also while one of them is gone."""
 
+import re
+import time
 import unittest
 
 from harness import GATEWAY, HOST, BackplaneTest, Writer
@@ -52,6 +54,24 @@ class TwoBrokers(BackplaneTest):
         self.writer_at(FIRST).send("n.a", "again")
         self.assertEqual(client.event(), "n.a 1 again")
         self.assertTrue(gateway.running())
+
+    def test_sub_reports_a_reset_of_topics_that_the_other_broker_has_too(self):
+        sub = self.run_program("sub", "n.>", "--format", "text+offset", *BROKERS)
+        first, second = (self.writer_at(host) for host in (FIRST, SECOND))
+        probes = 0
+        while not {"n.probe first", "n.probe second"} <= {re.sub(r" \d+ ", " ", line) for line in sub.out}:
+            probes += 1
+            self.assertLess(probes, 600, sub.transcript())
+            first.send("n.probe", "first")
+            second.send("n.probe", "second")
+            time.sleep(0.05)
+        self.first.kill()
+        second.send("n.probe", "without the first")
+        sub.wait_line(sub.out, "without the first$")
+        self.first = self.broker_at(FIRST)
+        self.writer_at(FIRST).send("n.probe", "again")
+        sub.wait_line(sub.out, "^n.probe 1 again$")
+        self.assertEqual([line for line in sub.out if line.startswith("!")], ["!RESET n.probe"])
 
     def test_ids_of_server_sent_events_name_both_streams(self):
         gateway = self.run_program("gateway", "--listen", GATEWAY, *BROKERS)
