@@ -169,7 +169,7 @@ class Loop::Impl final : public ReplySink {
   [[nodiscard]] int serve_subscriptions();
   [[nodiscard]] int serve_requests(int limit, Clock::time_point now);
   void keep_time(Clock::time_point now);
-  void sleep(Clock::time_point now);
+  void sleep(Clock::time_point now, bool takes_events);
 
   void publish_source_status(const std::string& topic, const v1::SourceStatus& status);
   void take_settings(Clock::time_point now);
@@ -334,12 +334,12 @@ void Loop::Impl::run() {
   bool poll_all = true;  // whether this turn polls all sockets
   for (;;) {
     ++state_.counters.turns_total;
-    // A busy store delays the data path, and through it the publishers. Nothing is lost.
-    const bool store_accepts = pipeline_.flush();
+    // A slow store delays the data path, and through it the publishers. Nothing is lost.
+    bool store_accepts = pipeline_.flush();
     service_.poll();
     const int received = store_accepts ? take_events(poll_all) : 0;
     int done = received;
-    static_cast<void>(pipeline_.flush());
+    store_accepts = pipeline_.flush();
     poll_all = poll_all || received == 0;
     if (poll_all) done += serve_subscriptions();
 
@@ -356,7 +356,7 @@ void Loop::Impl::run() {
     }
     keep_time(now);
     if (state_.draining && drained(now)) break;
-    if (done == 0) sleep(now);
+    if (done == 0) sleep(now, store_accepts);
     poll_all = done == 0 || now >= next_full_poll;
   }
   end();
@@ -495,9 +495,10 @@ void Loop::Impl::keep_time(Clock::time_point now) {
   }
 }
 
-void Loop::Impl::sleep(Clock::time_point now) {
+/// While the store takes no events, those that wait on the sockets do not end the sleep.
+void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   // Events that the timers have published are flushed first.
-  if (pipeline_.pending() > 0 && !pipeline_.writing()) return;
+  if (takes_events && pipeline_.pending() > pipeline_.writing()) return;
   auto until = std::min({each_second_.next(), stats_.next(), next_connections_});
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
   std::array<zmq_pollitem_t, 6> items{};
@@ -508,10 +509,10 @@ void Loop::Impl::sleep(Clock::time_point now) {
   const auto watch_fd = [&](int fd) {
     items[count++] = {.socket = nullptr, .fd = fd, .events = ZMQ_POLLIN, .revents = 0};
   };
-  watch_socket(ingress_);
+  if (takes_events) watch_socket(ingress_);
+  if (takes_events && raw_) watch_socket(*raw_);
   watch_socket(control_);
   watch_socket(egress_.socket());
-  if (raw_) watch_socket(*raw_);
   watch_fd(wake_.fd());
   if (const int fd = state_.history->progress_fd(); fd >= 0) watch_fd(fd);
 
@@ -630,7 +631,9 @@ void Loop::Impl::end() {
   notice.set_backplane(state_.name);
   pipeline_.publish_system(drain_topic, system_event(state_.name, notice, unix_now_ns()));
   const auto deadline = drain_began_ + config_.drain_limit;
-  while (!pipeline_.flush() && Clock::now() < deadline) {
+  for (;;) {
+    static_cast<void>(pipeline_.flush());
+    if (pipeline_.pending() == 0 || Clock::now() >= deadline) break;
     zmq_pollitem_t store{
         .socket = nullptr, .fd = state_.history->progress_fd(), .events = ZMQ_POLLIN, .revents = 0};
     zmq_poll(&store, 1, 10);

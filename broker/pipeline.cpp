@@ -5,8 +5,8 @@
 //
 // An event is published after the store has written it. A subscriber that sees a hole in the live stream
 // therefore finds the missing event in history, as long as history holds it; and what a subscriber has seen
-// outlives the process, if the store does. One batch is written at a time, and the next one is taken after it
-// is published: batches grow while the store is slow, and the order is never in doubt.
+// outlives the process, if the store does. The store writes batches in order, and they are published in
+// order. Meanwhile the next ones are taken, up to a limit, above which publishers wait.
 
 #include "broker/pipeline.hpp"
 
@@ -50,6 +50,11 @@ void change_connection(SessionEntry& session, Peer peer, zmq::message_t& message
   session.socket = PeerSocket(message);
 }
 
+// More than the store writes or syncs at a time on any disk that keeps up; replies to requests about topics
+// search them.
+constexpr std::size_t pending_events_max = 8192;
+constexpr std::size_t pending_bytes_max = 8u << 20;
+
 // Allocates `frame` for an event of `event_bytes` and its stamp.
 std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
   const std::size_t bytes = event_bytes + wire::stamp_bytes;
@@ -61,7 +66,7 @@ std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
 
 Pipeline::Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now)
     : state_(state), sink_(sink), now_(std::move(now)) {
-  batch_.reserve(1024);
+  in_flight_.resize(1024);
   state_.unpublished.reserve(1024);
 }
 
@@ -110,14 +115,6 @@ void Pipeline::refuse_frames(std::size_t frames) {
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
-  if (writing()) {
-    waiting_.emplace_back(topic, event);
-  } else {
-    number_system(topic, event);
-  }
-}
-
-void Pipeline::number_system(std::string_view topic, std::string_view event) {
   TopicEntry& entry = state_.topics.find_or_add_own(topic);
   InFlight& slot = next_in_flight();
   slot.topic.rebuild(topic.data(), topic.size());
@@ -253,10 +250,15 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 
 // ── stamp ────────────────────────────────────────────────────────────────────────────────────────────────
 
-// The next element of the batch. It becomes part of the batch when its event is numbered.
+// The next slot. It is in use from when its event is numbered.
 Pipeline::InFlight& Pipeline::next_in_flight() {
-  if (state_.unpublished.size() == batch_.size()) batch_.emplace_back();
-  return batch_[state_.unpublished.size()];
+  const std::size_t used = state_.unpublished.size();
+  if (used == in_flight_.size()) {
+    std::ranges::rotate(in_flight_, in_flight_.begin() + static_cast<std::ptrdiff_t>(first_in_flight_));
+    first_in_flight_ = 0;
+    in_flight_.resize(2 * used);
+  }
+  return in_flight_[(first_in_flight_ + used) & (in_flight_.size() - 1)];
 }
 
 void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value) {
@@ -276,57 +278,59 @@ void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clea
   entry.position = stamp.position;
   entry.received_ns = received_ns;
   entry.bytes += stamped.size();
+  pending_bytes_ += stamped.size();
   state_.topics.touched(entry);
   wire::write_stamp(stamp, stamp_of(stamped));
 }
 
 /// The clock is read once per batch: a batch is received within a fraction of a millisecond.
 std::int64_t Pipeline::batch_time() {
-  if (state_.unpublished.empty()) batch_time_ns_ = now_();
+  if (state_.unpublished.size() == writing_) batch_time_ns_ = now_();
   return batch_time_ns_;
 }
 
 // ── remember, publish, count ─────────────────────────────────────────────────────────────────────────────
 
 bool Pipeline::flush() {
-  if (!state_.unpublished.empty()) {
-    if (!ticket_ && !remember()) return false;
-    if (ticket_ && state_.history->progress().written < *ticket_) return false;
-    publish_batch();
-  }
-  if (waiting_.empty()) return true;
-  for (const auto& [topic, event] : std::exchange(waiting_, {})) number_system(topic, event);
-  return flush();
+  const bool accepted = remember();
+  // Always, because the store has news until this is called.
+  const std::uint64_t written = state_.history->progress().written;
+  while (!batches_.empty() && batches_.front().ticket <= written) publish_first_batch();
+  return accepted && pending() < pending_events_max && pending_bytes_ < pending_bytes_max;
 }
 
 bool Pipeline::remember() {
-  const HistoryStore::Ticket ticket = state_.history->append(state_.unpublished);
-  switch (ticket.result) {
-    case HistoryStore::Accepted::busy:
-      return false;
-    case HistoryStore::Accepted::failed:
-      state_.counters.history_refused_total += state_.unpublished.size();
-      break;
-    case HistoryStore::Accepted::accepted:
-      ticket_ = ticket.number;
-      break;
-  }
+  const std::size_t events = pending() - writing_;
+  if (events == 0) return true;
+  const HistoryStore::Ticket ticket = state_.history->append(state_.unpublished.last(events));
+  if (ticket.result == HistoryStore::Accepted::busy) return false;
+  if (ticket.result == HistoryStore::Accepted::failed) state_.counters.history_refused_total += events;
+  // What the store refuses is published after what it is writing.
+  batches_.push_back({ticket.result == HistoryStore::Accepted::accepted ? ticket.number : 0, events});
+  writing_ += events;
   return true;
 }
 
-void Pipeline::publish_batch() {
-  for (std::size_t i = 0; i < state_.unpublished.size(); ++i) {
-    InFlight& slot = batch_[i];
+void Pipeline::publish_first_batch() {
+  const Batch batch = batches_.front();
+  const std::span<const HistoryAppend> events = state_.unpublished.all().first(batch.events);
+  for (const HistoryAppend& event : events) {
+    InFlight& slot = in_flight_[first_in_flight_];
+    first_in_flight_ = (first_in_flight_ + 1) & (in_flight_.size() - 1);
+    const std::size_t bytes = event.event.size();
     sink_.publish(slot.topic, slot.event);
+    pending_bytes_ -= bytes;
     if (slot.system) {
       ++state_.counters.system_published_total;
     } else {
       ++state_.counters.published_total;
-      state_.counters.published_bytes_total += state_.unpublished[i].event.size();
+      state_.counters.published_bytes_total += bytes;
     }
   }
-  state_.unpublished.clear();
-  if (ticket_) state_.last_ticket = *std::exchange(ticket_, std::nullopt);
+  state_.unpublished.pop_front(batch.events);
+  writing_ -= batch.events;
+  batches_.pop_front();
+  state_.last_ticket = std::max(state_.last_ticket, batch.ticket);
 }
 
 }  // namespace backplane::broker

@@ -5,12 +5,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <zmq.hpp>
@@ -22,8 +20,9 @@
 
 namespace backplane::broker {
 
-/// Admits events, numbers them, adds them to history and publishes them, in batches. Lives on the loop thread
-/// of its backplane. Owns only the current batch; everything else is the backplane's state.
+/// Admits events, numbers them, adds them to history and publishes them, in batches. While the store writes a
+/// batch, the next ones are taken, up to a limit. Lives on the loop thread of its backplane. Owns only the
+/// batches; everything else is the backplane's state.
 class Pipeline {
  public:
   using UnixClock = std::function<std::int64_t()>;  ///< nanoseconds
@@ -43,32 +42,35 @@ class Pipeline {
   /// Counts and logs a message that does not have two frames.
   void refuse_frames(std::size_t frames);
 
-  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other. While
-  /// a batch is being written, it waits for the next one.
+  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other.
   void publish_system(std::string_view topic, std::string_view event);
   /// Publishes an event of the broker without numbering or storing it: the live replies. Its position is that
   /// of the last event published.
   void publish_unnumbered(std::string_view topic, std::string_view event);
 
-  /// Stores what was taken since the last batch, and sends it once the store has written it.
-  /// @returns false if the store is busy or still writing, and nothing was sent. Call it again, at the latest
-  ///          when the store's progress_fd() is readable, before you take more.
+  /// Passes what was taken since the last batch to the store, and sends the batches that the store has
+  /// written. Call it again, at the latest when the store's progress_fd() is readable.
+  /// @returns false if the store is busy or too many events are being written: take no more until it is true.
   [[nodiscard]] bool flush();
   /// Events that are not published yet.
-  [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size() + waiting_.size(); }
-  /// Whether the store has accepted the batch and is still writing it.
-  [[nodiscard]] bool writing() const noexcept { return ticket_.has_value(); }
+  [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size(); }
+  /// Of these, events that the store has accepted and is still writing.
+  [[nodiscard]] std::size_t writing() const noexcept { return writing_; }
 
  private:
   struct Admitted {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
   };
-  // The frames to publish for an event. The data to store is in state_.unpublished, at the same index.
+  // The frames to publish for an event. The data to store is in state_.unpublished.
   struct InFlight {
     zmq::message_t topic;
     zmq::message_t event;
     bool system{};
+  };
+  struct Batch {
+    std::uint64_t ticket{};  ///< the store's
+    std::size_t events{};
   };
 
   [[nodiscard]] Refusal admit(std::string_view topic, zmq::message_t& event, Admitted& admitted);
@@ -82,18 +84,18 @@ class Pipeline {
   void count_lost(std::uint64_t events);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
   [[nodiscard]] bool remember();
-  void publish_batch();
-  void number_system(std::string_view topic, std::string_view event);
+  void publish_first_batch();
 
   BackplaneState& state_;
   EgressSink& sink_;
   UnixClock now_;
-  // The current batch. Only the first state_.unpublished.size() elements are in use; the frames of the others
-  // are empty and are reused.
-  std::vector<InFlight> batch_;
-  std::optional<std::uint64_t> ticket_;  ///< of the batch, once the store has accepted it
-  /// The broker's own events since then: topic and event.
-  std::vector<std::pair<std::string, std::string>> waiting_;
+  // A ring: the frames of state_.unpublished, from first_in_flight_ on. Its size is a power of two. The
+  // frames of the other slots are empty and are reused.
+  std::vector<InFlight> in_flight_;
+  std::size_t first_in_flight_{0};
+  std::deque<Batch> batches_;  ///< what the store has accepted and is writing, in order
+  std::size_t writing_{0};     ///< events in batches_
+  std::size_t pending_bytes_{0};
   TopicEntry* latest_topic_{};  ///< the topic looked up last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};

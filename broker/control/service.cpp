@@ -63,18 +63,13 @@ struct ReplyAddress {
   std::uint64_t id{};
 };
 
-/// What a publisher has asked about its session while events were being written.
-struct PendingAdmitted {
-  ReplyAddress address;
-  std::string source;
-  std::uint64_t session{};
-};
-
-/// A reply that confirms events up to the store's `ticket`, once they are durable.
+/// A reply that confirms a publisher's events up to `position`, once they are published, and up to the
+/// store's `ticket`, once they are durable.
 struct PendingConfirmation {
   ReplyAddress address;
-  v1::ControlReply reply;
-  std::uint64_t ticket{};
+  v1::AdmittedReply admitted;
+  std::uint64_t position{};
+  std::optional<std::uint64_t> ticket;  // once they are published
 };
 
 /// A read that the history has not completed yet.
@@ -175,9 +170,7 @@ class ControlService::Impl {
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
   void poll();
   void set_busy(bool busy) noexcept { busy_ = busy; }
-  [[nodiscard]] std::size_t pending() const noexcept {
-    return pending_.size() + admitted_.size() + confirmations_.size();
-  }
+  [[nodiscard]] std::size_t pending() const noexcept { return pending_.size() + confirmations_.size(); }
 
  private:
   // Reads of history, and what depends on the store: poll() sends the reply.
@@ -188,7 +181,7 @@ class ControlService::Impl {
   void reply_slice(const PendingRead& pending, const ReadSlice& slice);
   [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
   void admitted(ReplyAddress address, const v1::AdmittedRequest& request);
-  void confirm(PendingAdmitted pending);
+  [[nodiscard]] bool confirm(PendingConfirmation& pending);
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
   ControlResult<void> handle(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
@@ -213,8 +206,7 @@ class ControlService::Impl {
   ReplySink& sink_;
   std::function<void()> on_drain_;
   std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
-  std::vector<PendingAdmitted> admitted_;
-  std::deque<PendingConfirmation> confirmations_;  // in the order of their tickets
+  std::deque<PendingConfirmation> confirmations_;           // in the order of their positions
   bool busy_{};
 };
 
@@ -394,13 +386,7 @@ bool ControlService::Impl::refuse_pending(const ReplyAddress& address) {
 }
 
 void ControlService::Impl::poll() {
-  if (state_.unpublished.empty() && !admitted_.empty()) {
-    for (PendingAdmitted& each : std::exchange(admitted_, {})) confirm(std::move(each));
-  }
-  while (!confirmations_.empty() && state_.history->progress().durable >= confirmations_.front().ticket) {
-    send(confirmations_.front().address, confirmations_.front().reply);
-    confirmations_.pop_front();
-  }
+  while (!confirmations_.empty() && confirm(confirmations_.front())) confirmations_.pop_front();
   while (auto slice = state_.history->next_slice()) {
     const auto pending = pending_.find(slice->ticket);
     CHECK(pending != pending_.end(), "the history completes each read once");
@@ -455,22 +441,14 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
   return {};
 }
 
-/// A reply confirms only what is written: while a batch is being written, the request waits.
+/// The reply says what is admitted now. It waits until that is written and published.
 void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequest& request) {
   if (refuse_pending(address)) return;
-  admitted_.push_back({std::move(address), request.source(), request.session()});
-  poll();
-}
-
-/// If the store promises more than that, the reply waits until it has kept the promise.
-void ControlService::Impl::confirm(PendingAdmitted pending) {
-  PendingConfirmation confirmation;
-  confirmation.reply = begin_reply(pending.address.id);
-  confirmation.address = std::move(pending.address);
-  confirmation.reply.mutable_complete();
-  v1::AdmittedReply& admitted = *confirmation.reply.mutable_admitted();
-  admitted.set_draining(state_.draining);
-  const SessionEntry* session = state_.sessions.find(pending.source, pending.session);
+  PendingConfirmation& pending = confirmations_.emplace_back();
+  pending.address = std::move(address);
+  pending.position = state_.position;
+  v1::AdmittedReply& admitted = pending.admitted;
+  const SessionEntry* session = state_.sessions.find(request.source(), request.session());
   if (session != nullptr) {
     admitted.set_sequence(session->sequence);
     admitted.set_connections(session->connections);
@@ -481,10 +459,24 @@ void ControlService::Impl::confirm(PendingAdmitted pending) {
       admitted.set_refused_reason(std::string(name(static_cast<Refusal>(session->refused_reason))));
     }
   }
-  if (state_.history->guarantee() == HistoryStore::Guarantee::machine) {
-    confirmation.ticket = state_.last_ticket;
+  poll();
+}
+
+/// If the store promises more than that, the reply waits until it has kept the promise.
+/// @returns whether the reply is sent
+bool ControlService::Impl::confirm(PendingConfirmation& pending) {
+  if (state_.published_position() < pending.position) return false;
+  if (!pending.ticket) {
+    const bool promises = state_.history->guarantee() == HistoryStore::Guarantee::machine;
+    pending.ticket = promises ? state_.last_ticket : 0;
   }
-  confirmations_.push_back(std::move(confirmation));
+  if (state_.history->progress().durable < *pending.ticket) return false;
+  v1::ControlReply reply = begin_reply(pending.address.id);
+  reply.mutable_complete();
+  pending.admitted.set_draining(state_.draining);
+  *reply.mutable_admitted() = std::move(pending.admitted);
+  send(pending.address, reply);
+  return true;
 }
 
 ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request, std::size_t bytes_max,

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "broker/state/counters.hpp"
 #include "broker/state/history_store.hpp"
 #include "broker/state/session_table.hpp"
 #include "broker/state/topic_table.hpp"
+#include "broker/state/unpublished_events.hpp"
 #include "core/error/error.hpp"
 
 namespace backplane::broker {
@@ -38,9 +38,9 @@ struct BackplaneState {
   SessionTable sessions;
   std::unique_ptr<HistoryStore> history;
 
-  /// The events that are numbered and not published yet, in order: the pipeline's current batch. Replies to
-  /// clients (positions, tails, what is admitted) do not include them: they may not be written yet.
-  std::vector<HistoryAppend> unpublished;
+  /// The events that are numbered and not published yet: the pipeline's batches. Replies to clients
+  /// (positions, tails, what is admitted) do not include them: they may not be written yet.
+  UnpublishedEvents unpublished;
   std::uint64_t last_ticket{};  ///< the store's, of the last batch published
 
   /// The position of the last event published.
@@ -55,10 +55,10 @@ struct BackplaneState {
   /// the topic has events there.
   [[nodiscard]] Tail published_tail(const TopicEntry& topic) const {
     if (topic.position <= published_position()) return {topic.position, topic.offset};
-    const auto first = std::find_if(unpublished.begin(), unpublished.end(), [&](const HistoryAppend& each) {
-      return each.topic.data() == topic.name.data();
-    });
-    CHECK(first != unpublished.end(), "a topic's last event is published or in the batch");
+    const auto events = unpublished.all();
+    const auto first = std::ranges::find_if(
+        events, [&](const HistoryAppend& each) { return each.topic.data() == topic.name.data(); });
+    CHECK(first != events.end(), "a topic's last event is published or in a batch");
     return {first->stamp.previous, first->stamp.offset - 1};
   }
 };

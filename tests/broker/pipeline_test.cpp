@@ -25,6 +25,11 @@ struct Sent {
   std::string topic;
   std::string event;
   [[nodiscard]] wire::Stamp stamp() const { return *wire::read_stamp(std::as_bytes(std::span(event))); }
+  [[nodiscard]] v1::Event parsed() const {
+    v1::Event made;
+    EXPECT_TRUE(made.ParseFromString(event));
+    return made;
+  }
 };
 
 class RecordingSink final : public EgressSink {
@@ -358,7 +363,7 @@ TEST_F(PipelineWithManualStore, SendsNothingWhileTheStoreIsBusyAndTheSameBatchLa
   EXPECT_FALSE(pipeline.flush());
   EXPECT_FALSE(pipeline.flush());
   EXPECT_TRUE(sink.sent.empty());
-  EXPECT_FALSE(pipeline.writing());
+  EXPECT_EQ(pipeline.writing(), 0u);
   expect_balance();
   store->answer = HistoryStore::Accepted::accepted;
   EXPECT_TRUE(pipeline.flush());
@@ -378,15 +383,15 @@ TEST_F(PipelineWithManualStore, PublishesABatchWhenTheStoreHasWrittenItAndNotBef
   store->writes_at_once = false;
   offer("a", 1);
   offer("b", 2);
-  EXPECT_FALSE(pipeline.flush());
-  EXPECT_FALSE(pipeline.flush());
-  EXPECT_TRUE(pipeline.writing());
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(pipeline.writing(), 2u);
   EXPECT_TRUE(sink.sent.empty());
   EXPECT_EQ(store->appended, 2u) << "a batch is appended once";
   expect_balance();
   store->written = 1;
   EXPECT_TRUE(pipeline.flush());
-  EXPECT_FALSE(pipeline.writing());
+  EXPECT_EQ(pipeline.writing(), 0u);
   EXPECT_THAT(topics_sent(), ElementsAre("a", "b"));
   EXPECT_EQ(state.last_ticket, 1u);
   expect_balance();
@@ -399,7 +404,7 @@ TEST_F(PipelineWithManualStore, ClientsSeeThePositionsOfPublishedEventsOnly) {
   offer("a", 3);
   offer("b", 4);
   offer("a", 5);
-  EXPECT_FALSE(pipeline.flush());
+  EXPECT_TRUE(pipeline.flush());
   EXPECT_EQ(state.position, 5u);
   EXPECT_EQ(state.published_position(), 2u);
   EXPECT_EQ(state.published_tail(*state.topics.find("a")).position, 2u);
@@ -414,21 +419,93 @@ TEST_F(PipelineWithManualStore, ClientsSeeThePositionsOfPublishedEventsOnly) {
   EXPECT_EQ(state.published_tail(*state.topics.find("a")).offset, 4u);
 }
 
-TEST_F(PipelineWithManualStore, TheBrokersOwnEventsWaitForTheBatchThatIsBeingWritten) {
+TEST_F(PipelineWithManualStore, TakesTheNextBatchesWhileOneIsBeingWrittenAndPublishesThemInOrder) {
   store->writes_at_once = false;
   offer("a", 1);
-  EXPECT_FALSE(pipeline.flush());
-  pipeline.publish_system("$SYS.one", "");
-  pipeline.publish_system("$SYS.two", "");
-  EXPECT_EQ(pipeline.pending(), 3u);
-  EXPECT_EQ(state.position, 1u);
-  store->written = 1;
-  EXPECT_FALSE(pipeline.flush()) << "the next batch is being written";
-  EXPECT_THAT(topics_sent(), ElementsAre("a"));
-  store->written = 2;
   EXPECT_TRUE(pipeline.flush());
-  EXPECT_THAT(topics_sent(), ElementsAre("a", "$SYS.one", "$SYS.two"));
-  EXPECT_EQ(sink.sent.back().stamp().position, 3u);
+  pipeline.publish_system("$SYS.one", "");
+  offer("b", 2);
+  EXPECT_EQ(pipeline.writing(), 1u);
+  EXPECT_TRUE(pipeline.flush());
+  offer("a", 3);
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(pipeline.writing(), 4u);
+  EXPECT_EQ(state.position, 4u);
+  EXPECT_EQ(store->last_batch, 3u);
+  EXPECT_TRUE(sink.sent.empty());
+  store->written = 1;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_THAT(topics_sent(), ElementsAre("a"));
+  EXPECT_EQ(state.published_position(), 1u);
+  EXPECT_EQ(state.last_ticket, 1u);
+  store->written = 3;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_THAT(topics_sent(), ElementsAre("a", "$SYS.one", "b", "a"));
+  EXPECT_EQ(sink.sent.back().stamp().position, 4u);
+  EXPECT_EQ(state.last_ticket, 3u);
+  EXPECT_EQ(pipeline.pending(), 0u);
+  EXPECT_EQ(state.counters.system_published_total, 1u);
+  EXPECT_EQ(state.counters.published_total, 3u);
+}
+
+TEST_F(PipelineWithManualStore, TakesNoMoreWhileManyEventsAreBeingWritten) {
+  store->writes_at_once = false;
+  std::uint64_t offered = 0;
+  do {
+    for (int i = 0; i < 100; ++i) {
+      ++offered;
+      offer(offered % 2 == 0 ? "a" : "b", offered);
+    }
+    ASSERT_LT(offered, 1'000'000u);
+  } while (pipeline.flush());
+  EXPECT_GT(offered, 2'000u) << "batches grow while the disk is slow";
+  // As many as are published can be taken again.
+  store->written = 10;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(pipeline.pending(), offered - 1'000);
+  store->written = store->last_batch;
+  EXPECT_TRUE(pipeline.flush());
+  ASSERT_EQ(sink.sent.size(), offered);
+  for (std::uint64_t i = 0; i < offered; ++i) {
+    ASSERT_EQ(sink.sent[i].parsed().sequence(), i + 1);
+    ASSERT_EQ(sink.sent[i].stamp().position, i + 1);
+  }
+  expect_balance();
+}
+
+TEST_F(PipelineWithManualStore, TakesNoMoreWhileManyBytesAreBeingWritten) {
+  store->writes_at_once = false;
+  state.max_event_bytes = 1u << 20;
+  const std::string large(state.max_event_bytes - 100, 'x');
+  std::uint64_t bytes = 0;
+  do {
+    v1::Event big = event(0);
+    big.set_text(large);
+    zmq::message_t topic(std::string("t"));
+    zmq::message_t frame(big.SerializeAsString());
+    bytes += frame.size();
+    pipeline.take(topic, frame);
+    ASSERT_LT(bytes, std::uint64_t{1} << 30);
+  } while (pipeline.flush());
+  EXPECT_LT(bytes, 16u << 20);
+  store->written = store->last_batch;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_EQ(pipeline.pending(), 0u);
+}
+
+TEST_F(PipelineWithManualStore, PublishesWhatTheStoreRefusesAfterWhatItIsWriting) {
+  store->writes_at_once = false;
+  offer("a", 1);
+  EXPECT_TRUE(pipeline.flush());
+  store->answer = HistoryStore::Accepted::failed;
+  offer("b", 2);
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_TRUE(sink.sent.empty());
+  store->written = 1;
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_THAT(topics_sent(), ElementsAre("a", "b"));
+  EXPECT_EQ(state.counters.history_refused_total, 1u);
+  EXPECT_EQ(state.last_ticket, 1u);
 }
 
 /// Publishers of one session by several connections.
