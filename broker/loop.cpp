@@ -244,6 +244,10 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
     raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes));
   }
   state_.max_event_bytes = config_.max_event_bytes;
+  if (config_.store == StoreKind::file) {
+    state_.store_kind = "file";
+    state_.store_sync = config_.store_sync;
+  }
   for (mq::Socket* const socket : {&ingress_, &control_, &egress_.socket(), raw_ ? &*raw_ : nullptr}) {
     if (socket == nullptr) continue;
     connections_.push_back(std::make_unique<ConnectionWatch>(context_, *socket, descriptors_max));

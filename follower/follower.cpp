@@ -474,7 +474,10 @@ class Follower::Impl : private follower::GapRepairSink,
     connections_->control().send(request, options_.control_timeout, follower::ControlChannel::Urgency::urgent,
                                  [this](const Result<const v1::ControlReply*>& reply) {
                                    count_timeout(reply);
-                                   if (reply) status_.draining = (*reply)->hello().draining();
+                                   if (!reply) return;
+                                   const v1::HelloReply& hello = (*reply)->hello();
+                                   status_.draining = hello.draining();
+                                   status_.store = {hello.store().begin(), hello.store().end()};
                                  });
   }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ struct FollowerStatus {
   std::uint64_t resets{};
   std::size_t reorder_buffer_bytes{};        ///< of events that wait now
   std::uint64_t reorder_buffer_discarded{};  ///< events that arrived while it was full: recovered later
+  /// What the broker's file store holds, as in its last reply to a gateway's Hello; empty without one.
+  std::map<std::string, std::uint64_t> store;
 
   /// Adds another follower's counters; its state does not count.
   FollowerStatus& operator+=(const FollowerStatus& other) noexcept;

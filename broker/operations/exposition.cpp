@@ -59,16 +59,35 @@ constexpr std::array figures{
     FigureDefinition{"history_missing_at_start", Kind::gauge,
                      "Events up to start_position that were not in history when the process started",
                      [](const Snapshot& s) { return s.missing_at_start; }},
+    FigureDefinition{"store_bytes", Kind::gauge, "Bytes of all files of the file store",
+                     [](const Snapshot& s) { return s.history.disk_bytes; }},
+    FigureDefinition{"store_bytes_max", Kind::gauge, "Limit of store_bytes",
+                     [](const Snapshot& s) { return s.history.disk_bytes_max; }},
     FigureDefinition{"store_segments", Kind::gauge, "Segments of the file store",
                      [](const Snapshot& s) { return s.history.segments; }},
+    FigureDefinition{"store_oldest_seconds", Kind::gauge,
+                     "Unix time at which the oldest event in the file store was received; 0: there is none",
+                     [](const Snapshot& s) {
+                       return static_cast<std::uint64_t>(std::max<std::int64_t>(s.history.oldest_ns, 0)) /
+                              1'000'000'000;
+                     }},
     FigureDefinition{"store_queued_bytes", Kind::gauge,
                      "Events accepted and not yet written to the file store",
                      [](const Snapshot& s) { return s.history.queued_bytes; }},
+    FigureDefinition{"store_written_events_total", Kind::counter,
+                     "Events written to the file store since the process started",
+                     [](const Snapshot& s) { return s.history.written_events; }},
+    FigureDefinition{"store_written_bytes_total", Kind::counter,
+                     "Bytes written to the file store for new events",
+                     [](const Snapshot& s) { return s.history.written_bytes; }},
     FigureDefinition{"store_syncs_total", Kind::counter, "Times that the file store was synced",
-                     [](const Snapshot& s) { return s.history.syncs; }},
+                     [](const Snapshot& s) { return s.history.syncs.count(); }},
     FigureDefinition{"store_cleaned_bytes_total", Kind::counter,
                      "Bytes that the file store copied to remove events that have expired",
                      [](const Snapshot& s) { return s.history.cleaned_bytes; }},
+    FigureDefinition{"store_freed_bytes_total", Kind::counter,
+                     "Bytes of the file store that the removal of expired events has freed",
+                     [](const Snapshot& s) { return s.history.freed_bytes; }},
     FigureDefinition{"store_damaged_ranges", Kind::gauge, "Places in the file store that could not be read",
                      [](const Snapshot& s) { return s.history.damaged_ranges; }},
     FigureDefinition{
@@ -80,7 +99,27 @@ constexpr std::array figures{
 constexpr std::string_view rejected_name = "rejected_total";
 constexpr std::string_view rejected_help = "Messages refused, by reason";
 constexpr std::string_view participants_name = "participants";
+constexpr std::string_view store_info_name = "store_info";
+constexpr std::string_view store_info_help = "Always 1; its labels are the kind of the store and store_sync";
 constexpr std::string_view participants_help = "Participants that send or sent Hello, by role and state";
+
+struct HistogramDefinition {
+  std::string_view name;
+  std::string_view help;
+  const metrics::LatencyHistogram& (*value)(const Snapshot&);
+  // Where values are whole numbers (StatsReply and BrokerStats).
+  std::string_view nanoseconds_name;
+  std::string_view count_name;  // "": a counter has it
+};
+constexpr std::array histograms{
+    HistogramDefinition{
+        "store_write_seconds", "Time to write a group of events to the file store",
+        [](const Snapshot& s) -> const metrics::LatencyHistogram& { return s.history.writes; },
+        "store_write_nanoseconds_total", "store_writes_total"},
+    HistogramDefinition{"store_sync_seconds", "Time to sync the file store",
+                        [](const Snapshot& s) -> const metrics::LatencyHistogram& { return s.history.syncs; },
+                        "store_sync_nanoseconds_total", ""},
+};
 
 template <class Each>
 void for_each_rejected(const Snapshot& snapshot, const Each& each) {
@@ -122,7 +161,11 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   const std::uint64_t published = state.published_position();
   snapshot.history.events -=
       std::min(snapshot.history.events, std::max(snapshot.history.through_position, published) - published);
+  snapshot.history.written_events -= std::min(
+      snapshot.history.written_events, std::max(snapshot.history.through_position, published) - published);
   snapshot.store = state.history->condition();
+  snapshot.store_kind = state.store_kind;
+  snapshot.store_sync = state.store_sync;
   snapshot.participants = participants.figures();
   snapshot.stream = state.stream;
   snapshot.position = published;
@@ -145,6 +188,14 @@ std::vector<std::pair<std::string, std::uint64_t>> named_counters(const Backplan
                        snapshot.counters.*counter.value);
   }
   for (const FigureDefinition& figure : figures) named.emplace_back(figure.name, figure.value(snapshot));
+  for (const HistogramDefinition& histogram : histograms) {
+    named.emplace_back(histogram.nanoseconds_name, histogram.value(snapshot).sum_ns());
+    if (!histogram.count_name.empty())
+      named.emplace_back(histogram.count_name, histogram.value(snapshot).count());
+  }
+  named.emplace_back(fmt::format("{}.{}{}{}", store_info_name, snapshot.store_kind,
+                                 snapshot.store_sync.empty() ? "" : ".", snapshot.store_sync),
+                     1);
   for_each_rejected(snapshot, [&](std::string_view reason, std::uint64_t value) {
     named.emplace_back(fmt::format("{}.{}", rejected_name, reason), value);
   });
@@ -167,6 +218,19 @@ std::vector<Family> families(std::span<const BackplaneSnapshot> snapshots) {
   for (const FigureDefinition& figure : figures) {
     Family& out = all.emplace_back(family(figure.name, figure.help, figure.kind));
     for (const Snapshot& each : snapshots) out.samples.push_back(sample(each, figure.value(each)));
+  }
+  for (const HistogramDefinition& histogram : histograms) {
+    Family& out = all.emplace_back(family(histogram.name, histogram.help, Kind::histogram));
+    for (const Snapshot& each : snapshots) {
+      out.samples.push_back(sample(each, 0));
+      out.samples.back().histogram = histogram.value(each);
+    }
+  }
+  Family& info = all.emplace_back(family(store_info_name, store_info_help, Kind::gauge));
+  for (const Snapshot& each : snapshots) {
+    info.samples.push_back(sample(each, 1));
+    info.samples.back().labels.emplace_back("store", each.store_kind);
+    info.samples.back().labels.emplace_back("sync", each.store_sync);
   }
   Family& rejected = all.emplace_back(family(rejected_name, rejected_help, Kind::counter));
   for (const Snapshot& each : snapshots) {

@@ -24,6 +24,8 @@ struct BackplaneSnapshot {
   Counters counters;
   HistoryStore::Figures history;
   HistoryStore::Condition store;
+  std::string store_kind{"memory"};
+  std::string store_sync;
   Participants::Figures participants;
   std::uint64_t stream{};
   std::uint64_t position{};
@@ -42,8 +44,8 @@ struct BackplaneSnapshot {
     const BackplaneState& state, const Participants& participants,
     BackplaneSnapshot::Clock::time_point now = BackplaneSnapshot::Clock::now());
 
-/// A metric that is not one of the loop's counters. counter_definitions and these, with rejected_total and
-/// participants, are all metrics; docs/operations.md explains each.
+/// A metric that is not one of the loop's counters. counter_definitions and these, with rejected_total,
+/// participants, store_info and the histograms, are all metrics; docs/operations.md explains each.
 struct FigureDefinition {
   std::string_view name;
   metrics::Kind kind;
@@ -53,7 +55,8 @@ struct FigureDefinition {
 [[nodiscard]] std::span<const FigureDefinition> figure_definitions();
 
 /// All metrics by their names in docs/operations.md, as whole numbers: times are in nanoseconds. Label values
-/// are appended after a dot: `rejected_total.bad_topic`, `participants.publisher.up`. For StatsReply and
+/// are appended after a dot: `rejected_total.bad_topic`, `participants.publisher.up`. A histogram
+/// `store_sync_seconds` is `store_syncs_total` and `store_sync_nanoseconds_total`. For StatsReply and
 /// BrokerStats.
 [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> named_counters(
     const BackplaneSnapshot& snapshot);

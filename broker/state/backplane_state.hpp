@@ -31,6 +31,8 @@ struct BackplaneState {
   std::uint64_t start_position{};    ///< of the last event before this process
   std::uint64_t missing_at_start{};  ///< events up to it that were not in history when the process started
   std::int64_t started_ns{};         ///< Unix
+  std::string store_kind{"memory"};  ///< as in the configuration
+  std::string store_sync;            ///< as in the configuration; "" in memory
   bool draining{};
   std::size_t max_event_bytes{};
   Counters counters;

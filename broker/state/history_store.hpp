@@ -11,6 +11,7 @@
 
 #include "broker/state/retention.hpp"
 #include "core/error/error.hpp"
+#include "core/metrics/latency_histogram.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/wire/stamp.hpp"
 
@@ -169,11 +170,18 @@ class HistoryStore {
     std::uint64_t expired_values{};    ///< removed for their ttl
     std::uint64_t through_position{};  ///< the last event that these figures include
     // Of a store on disk; in memory, 0.
-    std::uint64_t segments{};        ///< files with events
-    std::uint64_t queued_bytes{};    ///< accepted and not yet written
-    std::uint64_t syncs{};           ///< completed
-    std::uint64_t cleaned_bytes{};   ///< copied from old segments, to remove what has expired
-    std::uint64_t damaged_ranges{};  ///< places in files that could not be read
+    std::uint64_t disk_bytes{};          ///< of all files
+    std::uint64_t disk_bytes_max{};      ///< the limit of that
+    std::int64_t oldest_ns{};            ///< when the oldest event on disk was received; 0: there is none
+    std::uint64_t segments{};            ///< files with events
+    std::uint64_t queued_bytes{};        ///< accepted and not yet written
+    std::uint64_t written_events{};      ///< since open()
+    std::uint64_t written_bytes{};       ///< since open(), of events, without what the cleaner copied
+    std::uint64_t cleaned_bytes{};       ///< copied from old segments, to remove what has expired
+    std::uint64_t freed_bytes{};         ///< by the cleaner: of removed segments, without what it copied
+    std::uint64_t damaged_ranges{};      ///< places in files that could not be read
+    metrics::LatencyHistogram writes{};  ///< of groups of events
+    metrics::LatencyHistogram syncs{};
   };
   [[nodiscard]] virtual Figures figures() const = 0;
   /// What is stored of one topic.

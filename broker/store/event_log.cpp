@@ -172,6 +172,7 @@ Result<void> EventLog::flush() {
       active_->add(update.position, update.time, active_bytes_ + update.at);
       state_.position = update.position;
     }
+    state_.written_events += updates_.size();
     for (std::string& types : staged_types_) state_.types.push_back(std::move(types));
     active_bytes_ += out_.size();
     written_bytes_ += out_.size();
@@ -260,6 +261,11 @@ Result<void> EventLog::sync() {
 Result<void> EventLog::sync_error() {
   const MutexLock lock(state_.mutex);
   return sync_error_;
+}
+
+std::uint64_t EventLog::written_bytes() {
+  const MutexLock lock(state_.mutex);
+  return written_bytes_;
 }
 
 Result<void> EventLog::close() {

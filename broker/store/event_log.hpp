@@ -73,6 +73,7 @@ class EventLog {
 
   /// The error of the first sync() that failed: one is enough, because what it was to sync may be lost.
   [[nodiscard]] Result<void> sync_error();
+  [[nodiscard]] std::uint64_t written_bytes();
   [[nodiscard]] std::uint64_t cleaned_bytes() const noexcept { return cleaned_bytes_; }
 
  private:

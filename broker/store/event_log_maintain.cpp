@@ -404,6 +404,9 @@ Result<void> EventLog::clean(const std::vector<std::shared_ptr<Segment>>& run) {
       StoredTopic* const topic = state_.topics.find(each.topic);
       if (topic != nullptr && topic->position == each.position) topic->record_at = each.at;
     }
+    std::uint64_t before = 0;
+    for (const auto& segment : run) before += segment->bytes;
+    state_.freed_bytes += before - std::min(before, cleaned->bytes);
     state_.expired_events += removed - evicted;
     state_.evicted_events += evicted;
   }

@@ -30,6 +30,10 @@ constexpr milliseconds full_retry{250};
 constexpr milliseconds maintenance_interval{1000};
 constexpr milliseconds idle_wait{60'000};
 
+std::uint64_t nanoseconds(Clock::duration took) {
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(took).count());
+}
+
 }  // namespace
 
 class FileHistory::Impl {
@@ -78,7 +82,7 @@ class FileHistory::Impl {
   [[nodiscard]] store::LogSlice read(const PendingRead& pending);
 
   // All of these notify the loop.
-  void set_written(std::uint64_t ticket);
+  void set_written(std::uint64_t ticket, Clock::duration took);
   void set_health(Health health, std::string text);
   void notify() REQUIRES(mutex_);
   void wake_threads() REQUIRES(mutex_);
@@ -110,8 +114,8 @@ class FileHistory::Impl {
   std::deque<PendingRead> reads_ GUARDED_BY(mutex_);
   std::deque<store::LogSlice> slices_ GUARDED_BY(mutex_);
   std::uint64_t last_read_ GUARDED_BY(mutex_){0};
-  std::uint64_t syncs_ GUARDED_BY(mutex_){0};
-  std::uint64_t sync_ns_max_ GUARDED_BY(mutex_){0};
+  metrics::LatencyHistogram writes_ GUARDED_BY(mutex_);
+  metrics::LatencyHistogram syncs_ GUARDED_BY(mutex_);
 
   Mutex maintenance_mutex_;                            // during a whole maintain()
   log::RateLimit warnings_{std::chrono::seconds{10}};  // the maintenance's
@@ -182,8 +186,9 @@ void FileHistory::Impl::clear_if_seen() {
   if (std::exchange(is_readable_, false)) wake_.drain();
 }
 
-void FileHistory::Impl::set_written(std::uint64_t ticket) {
+void FileHistory::Impl::set_written(std::uint64_t ticket, Clock::duration took) {
   const MutexLock lock(mutex_);
+  writes_.add(nanoseconds(took));
   written_ = ticket;
   writing_bytes_ = 0;
   if (condition_.health == Health::full) condition_ = {};
@@ -283,6 +288,7 @@ void FileHistory::Impl::write_loop() {
     }
     batch_done_ = 0;
     is_batch_pending_ = true;
+    const auto begin = Clock::now();
     for (;;) {
       const auto ok = log_.write(batch_, batch_done_);
       if (ok) break;
@@ -299,7 +305,7 @@ void FileHistory::Impl::write_loop() {
       }
     }
     is_batch_pending_ = false;
-    set_written(batch_ticket_);
+    set_written(batch_ticket_, Clock::now() - begin);
   }
 }
 
@@ -314,12 +320,13 @@ void FileHistory::Impl::write_without_threads() {
       batch_done_ = 0;
       is_batch_pending_ = true;
     }
+    const auto begin = Clock::now();
     if (const auto ok = log_.write(batch_, batch_done_); !ok) {
       const bool is_full = ok.error().code == ErrorCode::exhausted;
       return set_health(is_full ? Health::full : Health::failed, ok.error().text);
     }
     is_batch_pending_ = false;
-    set_written(batch_ticket_);
+    set_written(batch_ticket_, Clock::now() - begin);
     if (syncs_always() && !sync_once()) return;
   }
 }
@@ -332,14 +339,13 @@ bool FileHistory::Impl::sync_once() {
   }
   const auto begin = Clock::now();
   const auto ok = log_.sync();
-  const auto took = static_cast<std::uint64_t>(std::chrono::nanoseconds(Clock::now() - begin).count());
+  const auto took = Clock::now() - begin;
   if (!ok) {
     set_health(Health::failed, ok.error().text);
     return false;
   }
   const MutexLock lock(mutex_);
-  ++syncs_;
-  sync_ns_max_ = std::max(sync_ns_max_, took);
+  syncs_.add(nanoseconds(took));
   synced_ = std::max(synced_, ticket);
   if (syncs_always()) {
     progress_is_new_ = true;
@@ -480,16 +486,22 @@ HistoryStore::Figures FileHistory::Impl::figures() {
     const MutexLock lock(state_.mutex);
     figures.events = state_.records();
     figures.values = state_.values;
-    figures.bytes = state_.log_bytes() + state_.other_bytes;
+    figures.bytes = figures.disk_bytes = state_.log_bytes() + state_.other_bytes;
+    figures.disk_bytes_max = state_.limits.bytes_max;
+    figures.oldest_ns = state_.oldest_time();
+    figures.written_events = state_.written_events;
     figures.evicted_events = state_.evicted_events;
     figures.expired_events = state_.expired_events;
     figures.through_position = state_.position;
     figures.segments = state_.segments.size();
+    figures.freed_bytes = state_.freed_bytes;
     figures.damaged_ranges = state_.damaged_ranges;
   }
+  figures.written_bytes = log_.written_bytes();
   figures.cleaned_bytes = log_.cleaned_bytes();
   const MutexLock lock(mutex_);
   figures.queued_bytes = queue_.size() + writing_bytes_;
+  figures.writes = writes_;
   figures.syncs = syncs_;
   return figures;
 }
@@ -519,8 +531,6 @@ FileHistory::StoreFigures FileHistory::Impl::store_figures() {
       figures.index_bytes += sizeof(store::Segment) + segment->blocks.capacity() * sizeof(store::Block);
     }
   }
-  const MutexLock lock(mutex_);
-  figures.sync_ns_max = sync_ns_max_;
   return figures;
 }
 

@@ -84,7 +84,6 @@ class FileHistory final : public HistoryStore {
 
   /// What Figures does not have.
   struct StoreFigures {
-    std::uint64_t sync_ns_max{};   ///< of the longest sync
     std::uint64_t topics_bytes{};  ///< memory of topics
     std::uint64_t index_bytes{};   ///< memory of the segments' indexes
   };

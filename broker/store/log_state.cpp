@@ -100,4 +100,11 @@ std::uint64_t LogState::records() const {
   return records;
 }
 
+std::int64_t LogState::oldest_time() const {
+  for (const auto& segment : segments) {
+    if (!segment->blocks.empty()) return segment->blocks.front().time;
+  }
+  return 0;
+}
+
 }  // namespace backplane::broker::store

@@ -43,6 +43,8 @@ struct LogState {
   std::uint64_t values GUARDED_BY(mutex){};
   std::uint64_t expired_events GUARDED_BY(mutex){};  ///< removed from the disk
   std::uint64_t evicted_events GUARDED_BY(mutex){};  ///< removed from the disk, below the floor
+  std::uint64_t written_events GUARDED_BY(mutex){};  ///< since the store was opened
+  std::uint64_t freed_bytes GUARDED_BY(mutex){};     ///< by the cleaner
   std::uint64_t damaged_ranges GUARDED_BY(mutex){};
   std::uint64_t other_bytes GUARDED_BY(mutex){};  ///< of indexes, checkpoints and earlier streams
 
@@ -67,6 +69,8 @@ struct LogState {
   [[nodiscard]] std::size_t segment_after(std::uint64_t after, std::int64_t since) const REQUIRES(mutex);
   [[nodiscard]] std::uint64_t log_bytes() const REQUIRES(mutex);
   [[nodiscard]] std::uint64_t records() const REQUIRES(mutex);
+  /// Of the oldest event on disk; 0: there is none.
+  [[nodiscard]] std::int64_t oldest_time() const REQUIRES(mutex);
 };
 
 }  // namespace backplane::broker::store

@@ -69,11 +69,20 @@ Ledger broker_ledger(const BrokerStats& stats, const TopicsTotal& topics) {
   }
   ledger.equations.push_back({{"position", position}, std::move(positions), 0});
   ledger.equations.push_back({{"position", position}, std::move(stored), 0});
+  // The store on disk counts what it writes.
+  if (!labelled_counters(counters, "store_info.file").empty()) {
+    std::vector<Equation::Term> written{{"written to the store", value("store_written_events_total")},
+                                        {"refused by history", value("history_refused_total")}};
+    if (before > 0) written.emplace_back("before the restart", before);
+    ledger.equations.push_back({{"position", position}, std::move(written), 0});
+  }
   // Events that arrive while the list is read may be in it or not.
   ledger.equations.push_back({{"position", topics.last_position},
                               {{fmt::format("events of {}", counted(topics.topics, "topic")), topics.events}},
                               topics.last_position - topics.first_position});
 
+  note_losses(ledger, counters, "store_damaged_ranges",
+              "places in the store's files could not be read: see docs/durability.md");
   note_losses(ledger, counters, "lost_before_total", "events were lost before they reached the broker");
   note_losses(ledger, counters, "lossy_sends_total",
               "times a full subscriber began to miss events, which it detects by their offsets");

@@ -105,6 +105,56 @@ Table broker_table(const std::vector<BrokerReading>& now, const std::vector<Brok
   return table;
 }
 
+/// Brokers with a store on disk.
+Table store_table(const std::vector<BrokerReading>& now, const std::vector<BrokerReading>& before) {
+  Table table({{"STORE", Align::left, true, 10},
+               {"SYNC", Align::left},
+               {"BYTES", Align::right},
+               {"LIMIT", Align::right},
+               {"SEGMENTS", Align::right},
+               {"EVENTS", Align::right},
+               {"OLDEST", Align::right},
+               {"WRITTEN/s", Align::right},
+               {"SYNC TIME", Align::right},
+               {"QUEUE", Align::right},
+               {"DAMAGE", Align::right},
+               {"STATE", Align::left}});
+  for (const BrokerReading& broker : now) {
+    const Counters& counters = broker.stats.counters;
+    constexpr std::string_view file_store = "store_info.file";
+    const auto info = labelled_counters(counters, file_store);
+    if (info.empty()) continue;
+    const std::string sync =
+        info.front().first.substr(std::min(file_store.size() + 1, info.front().first.size()));
+    const BrokerReading* const was = same_broker(before, broker);
+    const auto grown = [&](const std::string& name) {
+      const std::uint64_t value = counter(counters, name);
+      return value - std::min(value, was == nullptr ? 0 : counter(was->stats.counters, name));
+    };
+    const double written = was == nullptr ? 0
+                                          : rate(counter(counters, "store_written_bytes_total"),
+                                                 counter(was->stats.counters, "store_written_bytes_total"),
+                                                 broker.taken - was->taken);
+    const std::uint64_t syncs = grown("store_syncs_total");
+    const std::string sync_time =
+        syncs == 0 ? "-"
+                   : fmt::format("{:.1f} ms", static_cast<double>(grown("store_sync_nanoseconds_total")) /
+                                                  static_cast<double>(syncs) / 1e6);
+    const auto oldest = static_cast<std::int64_t>(counter(counters, "store_oldest_seconds"));
+    const std::chrono::nanoseconds age{broker.topics.unix_ns - oldest * 1'000'000'000};
+    table.add({fmt::format("{} {}", log::escape(broker.stats.broker), short_endpoint(broker.endpoint)),
+               log::escape(sync), short_bytes(counter(counters, "store_bytes")),
+               short_bytes(counter(counters, "store_bytes_max")),
+               short_count(counter(counters, "store_segments")),
+               short_count(counter(counters, "history_events")), oldest == 0 ? "-" : short_age(age),
+               short_bytes(static_cast<std::uint64_t>(written)), sync_time,
+               short_bytes(counter(counters, "store_queued_bytes")),
+               short_count(counter(counters, "store_damaged_ranges")),
+               counter(counters, "store_full") > 0 ? "full" : "ok"});
+  }
+  return table;
+}
+
 std::string_view state(const ParticipantInfo& participant) {
   return participant.up ? "up" : "down";
 }
@@ -248,6 +298,7 @@ std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
   }
   std::vector<Section> sections;
   sections.push_back({broker_table(now, before), 3});
+  sections.push_back({store_table(now, before), 3});
   sections.push_back({gateway_table(participants(now, before, true)), 3});
   sections.push_back({others_table(participants(now, before, false)), 4});
   sections.push_back({topic_table(now, before, size.rows), 0});

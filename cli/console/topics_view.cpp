@@ -87,6 +87,7 @@ Table topics_table(const std::vector<TopicRow>& rows, const TopicsReading& now, 
                {"BYTES/s", Align::right},
                {"BYTES", Align::right},
                {"OFFSET", Align::right},
+               {"HISTORY", Align::right},
                {"AGE", Align::right},
                {"SOURCES", Align::left, true, 8}});
   for (const TopicRow& row : rows) {
@@ -95,7 +96,7 @@ Table topics_table(const std::vector<TopicRow>& rows, const TopicsReading& now, 
     const std::chrono::nanoseconds age{now.unix_ns - topic.received_ns};
     table.add({log::escape(topic.name), row.rate_known ? short_rate(row.events_per_second) : "-",
                row.rate_known ? short_bytes(static_cast<std::uint64_t>(row.bytes_per_second)) : "-",
-               short_bytes(topic.bytes), fmt::format("{}", topic.offset),
+               short_bytes(topic.bytes), fmt::format("{}", topic.offset), short_count(topic.history_events),
                topic.received_ns == 0 ? "-" : short_age(age), shown_sources(sources, topic.name)});
   }
   return table;

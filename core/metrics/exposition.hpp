@@ -8,14 +8,17 @@
 #include <utility>
 #include <vector>
 
+#include "core/metrics/latency_histogram.hpp"
+
 namespace backplane::metrics {
 
-enum class Kind : std::uint8_t { counter, gauge };
+enum class Kind : std::uint8_t { counter, gauge, histogram };
 
 /// One value. Prometheus' values are doubles: above 2^53 the last digits are lost.
 struct Sample {
   std::vector<std::pair<std::string, std::string>> labels;
   double value{};
+  LatencyHistogram histogram{};  ///< instead of the value; in seconds on the page
 };
 
 /// One metric and its values, which differ in their labels.

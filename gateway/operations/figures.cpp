@@ -254,6 +254,31 @@ std::vector<std::pair<std::string, std::uint64_t>> hello_counters(const Figures&
   return counters;
 }
 
+namespace {
+
+// {"sync":"1s","bytes":1234,…}: the metrics without store_.
+void append_store(const std::map<std::string, std::uint64_t>& store, std::string& out) {
+  constexpr std::string_view prefix = "store_";
+  constexpr std::string_view sync = "info.file.";
+  out += R"(,"store":{)";
+  for (bool first = true; const auto& [counter, value] : store) {
+    std::string_view name = counter;
+    if (!name.starts_with(prefix)) continue;
+    name.remove_prefix(prefix.size());
+    if (!std::exchange(first, false)) out += ',';
+    if (name.starts_with(sync)) {
+      out += R"("sync":)";
+      append_json_string(name.substr(sync.size()), out);
+      continue;
+    }
+    append_json_string(name, out);
+    out += fmt::format(":{}", value);
+  }
+  out += '}';
+}
+
+}  // namespace
+
 std::string status_json(std::span<const Figures> all, std::string_view name) {
   std::string out = R"({"backplane":)";
   append_json_string(name, out);
@@ -268,7 +293,11 @@ std::string status_json(std::span<const Figures> all, std::string_view name) {
       out += fmt::format(":{}", value);
     }
   }
-  return out + "}}";
+  out += '}';
+  if (known && figures->connected && !figures->upstream.store.empty()) {
+    append_store(figures->upstream.store, out);
+  }
+  return out + "}";
 }
 
 void FiguresBoard::publish(std::vector<Figures> figures) {

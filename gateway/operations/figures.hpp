@@ -58,6 +58,8 @@ struct FigureDefinition {
 [[nodiscard]] std::string not_ready_reason(std::span<const Figures> all);
 
 /// The status of the backplane `name` for programs: `{"backplane":"default","broker":true,"counters":{…}}`,
+/// with
+/// `"store":{"sync":"1s","bytes":1234,…}` if the broker has a file store,
 /// with the counters of hello_counters().
 [[nodiscard]] std::string status_json(std::span<const Figures> all, std::string_view name);
 

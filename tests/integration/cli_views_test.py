@@ -125,10 +125,10 @@ class Views(BackplaneTest):
         self.start_broker()
         self.publish(("b", "x" * 1000), ("a", "1"), ("a", "2"))
         lines = self.finished("topics", "--once", "--every", "100ms").out
-        self.assertEqual(lines[0].split(), ["TOPIC", "RATE/s", "BYTES/s", "BYTES", "OFFSET", "AGE", "SOURCES"])
+        self.assertEqual(lines[0].split(), ["TOPIC", "RATE/s", "BYTES/s", "BYTES", "OFFSET", "HISTORY", "AGE", "SOURCES"])
         self.assertEqual([line.split()[0] for line in lines[1:]], ["a", "b"])
         self.assertEqual(lines[1].split()[-1], "writer@test")
-        self.assertEqual(lines[1].split()[-3], "2", "the last offset")
+        self.assertEqual(lines[1].split()[-4:-2], ["2", "2"], "the last offset, and the events in history")
 
     def test_topics_as_json(self):
         self.start_broker()

@@ -19,7 +19,7 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
 
 def documented():
     """The kind and labels of each metric in docs/operations.md."""
-    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| (.*?) \|", OPERATIONS_MD.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) \|", OPERATIONS_MD.read_text("utf-8"), re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows
             if not name.startswith("backplane_gateway_")}  # the gateway has a table of its own
 
@@ -52,6 +52,10 @@ class OperationsTest(BackplaneTest):
                 match = SAMPLE.match(line)
                 self.assertTrue(match, line)
                 labels = tuple(LABEL.findall(match[2]))
+                if (name := re.sub("_(bucket|count|sum)$", "", match[1])) in kinds and kinds[name] == "histogram":
+                    if match[1] == f"{name}_count":
+                        values.setdefault(name, {})[labels] = float(match[3])
+                    continue
                 self.assertIn(match[1], kinds)
                 self.assertNotIn(labels, values.setdefault(match[1], {}))
                 values[match[1]][labels] = float(match[3])
@@ -125,6 +129,18 @@ class Figures(OperationsTest):
             if promtool := shutil.which("promtool"):
                 check = subprocess.run([promtool, "check", "metrics"], input=page, text=True, capture_output=True)
                 self.assertEqual((check.returncode, check.stderr), (0, ""))
+
+    def test_the_alert_rules_use_metrics_that_exist(self):
+        rules = pathlib.Path(__file__).parents[2] / "config" / "prometheus-alerts.yml"
+        self.start_gateway("--metrics", GATEWAY_METRICS)
+        pages = "".join(self.get("/metrics", address=address)[1] for address in (METRICS, GATEWAY_METRICS))
+        known = set(re.findall(r"^(backplane_\w+)\{", pages, re.MULTILINE))
+        used = set(re.findall(r"backplane_(?:broker|gateway)_\w+", rules.read_text("utf-8")))
+        self.assertGreater(len(used), 8)
+        self.assertEqual(used - known, set())
+        if promtool := shutil.which("promtool"):
+            check = subprocess.run([promtool, "check", "rules", rules], text=True, capture_output=True)
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
 
     def test_a_wait_for_subscribers_is_in_seconds_and_in_whole_nanoseconds(self):
         self.assertIn("backplane_broker_egress_wait_seconds_total", self.scrape()[0])

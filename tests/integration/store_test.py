@@ -3,13 +3,16 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
+import urllib.request
 
 from backplane.v1 import control_pb2, event_pb2
-from harness import CONTROL, EGRESS, ENDPOINTS, INGRESS, METRICS, RAW, TIMEOUT_S, BackplaneTest, Deadline, position_and_offset
+from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, INGRESS, METRICS, RAW, TIMEOUT_S, BackplaneTest, Deadline, position_and_offset
 from publisher_library_test import Driver
 
 SANITIZED = bool(os.environ["SANITIZED"])
@@ -75,6 +78,44 @@ class Store(BackplaneTest):
         self.assertEqual(driver.command("order orders 43"), "offered 2")
         self.assertEqual(driver.command("flush"), "flushed true")
         self.assertEqual(self.tail("orders")[1], tail[1] + 1)
+
+    def test_top_audit_and_metrics_show_what_the_store_holds(self):
+        broker = self.start()
+        writer, reader = self.ready_writer(), self.live_reader("t")
+        for number in range(200):
+            writer.send("t", str(number))
+            reader.receive()
+        top = self.run_program("top", "--once", "--every", "100ms", *ENDPOINTS)
+        self.assertEqual(top.wait_exit(), 0, top.transcript())
+        at = next(index for index, line in enumerate(top.out) if line.startswith("STORE "))
+        self.assertIn("LIMIT", top.out[at])
+        self.assertRegex(top.out[at + 1], r"^default \S+ +1s +\S+ (KiB|MiB) +16\.0 GiB +1 +2\d\d ", top.transcript())
+        self.assertRegex(top.out[at + 1], r" 0 +ok$")
+        for start in (0, 1):
+            audit = self.run_program("audit", *ENDPOINTS)
+            self.assertEqual(audit.wait_exit(), 0, audit.transcript())
+            self.assertRegex("\n".join(audit.out), r"position \d+ = written to the store \d+ \+ refused by history 0"
+                             + (r" \+ before the restart 2\d\d\n" if start else r"\n"))
+            counters = self.control_request(stats={}).stats.counters
+            self.assertEqual(counters["store_info.file.1s"], 1)
+            self.assertEqual(counters["store_written_events_total"] + counters["start_position"], counters["position"])
+            self.assertGreater(counters["store_bytes"], 200 * 100)
+            self.assertGreater(counters["store_writes_total"], 0)
+            if start == 0:
+                broker.kill()
+                self.start()
+
+    def test_the_gateways_status_shows_what_the_store_holds(self):
+        self.start()
+        self.start_gateway()
+        writer = self.ready_writer()
+        writer.send("t", "x" * 5000)
+        status, deadline = {}, Deadline()
+        while status.get("store", {}).get("bytes", 0) < 5000 and deadline.left():
+            with urllib.request.urlopen(f"http://{GATEWAY}/v1/status", timeout=TIMEOUT_S) as reply:
+                status = json.load(reply)
+        self.assertEqual((status["broker"], status["store"]["sync"], status["store"]["segments"]), (True, "1s", 1), status)
+        self.assertLess(abs(status["store"]["oldest_seconds"] - time.time()), 100)
 
     def test_what_a_publisher_resends_is_refused_as_a_duplicate(self):
         broker = self.start()

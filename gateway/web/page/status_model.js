@@ -1,5 +1,6 @@
 // The state of the brokers and of this gateway, from $SYS events and /v1/status. Names: docs/operations.md.
 
+import { age, bytes, count } from "./format.js";
 import { Freshness } from "./freshness.js";
 
 const SOURCES_MAX = 1000;
@@ -132,4 +133,23 @@ export class StatusModel {
     }
     return drops;
   }
+}
+
+// What a broker's store on disk has, as [name, text, bad]; nothing if the history is in memory.
+export function storeRows(figures, nowMs) {
+  const [info] = figures.labelled("store_info.file");
+  if (!info) return [];
+  const [sync] = info;
+  const oldest = figures.get("store_oldest_seconds");
+  const damaged = figures.get("store_damaged_ranges");
+  const rows = [
+    ["store", `${bytes(figures.get("store_bytes"))} of ${bytes(figures.get("store_bytes_max"))}`],
+    ["segments", count(figures.get("store_segments"))],
+    ["oldest event", oldest > 0 ? age(Math.max(0, nowMs / 1000 - oldest)) : "–"],
+    ["store sync", /^[0-9]/.test(sync) ? `every ${sync}` : sync],
+    ["store queue", bytes(figures.get("store_queued_bytes"))],
+  ];
+  if (damaged > 0) rows.push(["store damage", `${count(damaged)} places`, true]);
+  if (figures.get("store_full") > 0) rows.push(["store", "full: publishers wait", true]);
+  return rows;
 }

@@ -2,6 +2,7 @@
 
 import { age, asOf, bytes, count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
+import { storeRows } from "./status_model.js";
 
 const SOURCES_SHOWN = 12;
 const POLL_MS = 2000;
@@ -53,6 +54,7 @@ export class StatusView {
       ["direct clients", count(up("client"))],
       ["uptime", started > 0 ? age(Math.max(0, updatedMs / 1000 - started)) : "–"],
     ];
+    rows.splice(4, 0, ...storeRows(figures, updatedMs));
     if (figures.get("draining") > 0) rows.unshift(["", "draining"]);
     return [heading(`Broker ${name}`, state, since), facts(rows, since)];
   }

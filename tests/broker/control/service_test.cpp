@@ -51,6 +51,20 @@ TEST_F(Service, AHelloAnnouncesTheSource) {
   EXPECT_THAT(broker.announced, ElementsAre("$SYS.source.clock@host7"));
 }
 
+TEST_F(Service, AGatewaysHelloIsRepliedToWithWhatTheFileStoreHolds) {
+  v1::ControlRequest request;
+  request.mutable_hello()->set_name("gateway@host7");
+  request.mutable_hello()->set_role(v1::HelloRequest::ROLE_GATEWAY);
+  EXPECT_TRUE(broker.send(request).hello().store().empty()) << "in memory";
+  broker.state.store_kind = "file";
+  broker.state.store_sync = "always";
+  const auto store = broker.send(request).hello().store();
+  EXPECT_EQ(store.at("store_info.file.always"), 1u);
+  EXPECT_TRUE(store.contains("store_bytes"));
+  EXPECT_FALSE(store.contains("received_total"));
+  EXPECT_TRUE(broker.hello("clock@host7", 1).hello().store().empty());
+}
+
 TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
   EXPECT_EQ(broker.hello("", 1).error().code(), "malformed");
   v1::ControlRequest request;

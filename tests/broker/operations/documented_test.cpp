@@ -23,7 +23,7 @@ struct Row {
 std::map<std::string, Row> documented_figures() {
   std::ifstream file(BACKPLANE_OPERATIONS_MD);
   EXPECT_TRUE(file.is_open()) << BACKPLANE_OPERATIONS_MD;
-  const std::regex row(R"(^\| `([a-z_]+)` \| (counter|gauge) \| (.*?) \| (.+) \|$)");
+  const std::regex row(R"(^\| `([a-z_]+)` \| (counter|gauge|histogram) \| (.*?) \| (.+) \|$)");
   std::map<std::string, Row> rows;
   for (std::string line; std::getline(file, line);) {
     std::smatch found;
@@ -33,6 +33,11 @@ std::map<std::string, Row> documented_figures() {
         << found[1] << " appears twice";
   }
   return rows;
+}
+
+std::string name_of(metrics::Kind kind) {
+  if (kind == metrics::Kind::histogram) return "histogram";
+  return kind == metrics::Kind::counter ? "counter" : "gauge";
 }
 
 std::map<std::string, metrics::Family> exposed_figures() {
@@ -53,7 +58,7 @@ TEST(OperationsPage, ExplainsEveryMetric) {
   for (const auto& [name, family] : exposed_figures()) {
     const auto row = documented.find(name);
     ASSERT_NE(row, documented.end()) << name << " is exposed but not in docs/operations.md";
-    EXPECT_EQ(row->second.kind, family.kind == metrics::Kind::counter ? "counter" : "gauge") << name;
+    EXPECT_EQ(row->second.kind, name_of(family.kind)) << name;
     std::string labels;
     for (const auto& label : family.samples.at(0).labels) {
       if (label.first != "backplane") labels += (labels.empty() ? "`" : ", `") + label.first + "`";

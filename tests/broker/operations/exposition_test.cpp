@@ -68,7 +68,35 @@ TEST(NamedCounters, MatchTheMetricsPage) {
   EXPECT_EQ(named.at("rejected_total.topics_full"), 0u);
   std::size_t samples = 0;
   for (const auto& family : families({&snapshot, 1})) samples += family.samples.size();
-  EXPECT_EQ(named.size(), samples);
+  EXPECT_EQ(named.size(), samples + 1) << "store_write_seconds is a count and a sum";
+}
+
+TEST(Exposition, TheTimesOfTheStoreAreHistograms) {
+  BackplaneSnapshot snapshot = snapshot_named("default");
+  snapshot.history.syncs.add(3'000'000);
+  snapshot.history.syncs.add(4'000'000);
+  snapshot.history.writes.add(200'000);
+  const std::string text = expose_snapshots({&snapshot, 1});
+  EXPECT_THAT(text, HasSubstr("# TYPE backplane_broker_store_sync_seconds histogram\n"));
+  EXPECT_THAT(
+      text, HasSubstr("backplane_broker_store_sync_seconds_bucket{backplane=\"default\",le=\"0.005\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("backplane_broker_store_sync_seconds_count{backplane=\"default\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("backplane_broker_store_write_seconds_count{backplane=\"default\"} 1\n"));
+  EXPECT_THAT(named_counters(snapshot),
+              testing::IsSupersetOf({testing::Pair("store_syncs_total", 2u),
+                                     testing::Pair("store_sync_nanoseconds_total", 7'000'000u),
+                                     testing::Pair("store_writes_total", 1u),
+                                     testing::Pair("store_write_nanoseconds_total", 200'000u)}));
+}
+
+TEST(Exposition, TheKindOfTheStoreIsALabel) {
+  BackplaneSnapshot snapshot = snapshot_named("default");
+  EXPECT_THAT(named_counters(snapshot), testing::Contains(testing::Pair("store_info.memory", 1u)));
+  snapshot.store_kind = "file";
+  snapshot.store_sync = "1s";
+  EXPECT_THAT(expose_snapshots({&snapshot, 1}),
+              HasSubstr("backplane_broker_store_info{backplane=\"default\",store=\"file\",sync=\"1s\"} 1\n"));
+  EXPECT_THAT(named_counters(snapshot), testing::Contains(testing::Pair("store_info.file.1s", 1u)));
 }
 
 TEST(NamedCounters, TimesAreSecondsOnTheMetricsPageAndWholeNanosecondsElsewhere) {
@@ -110,6 +138,9 @@ TEST(Readiness, SaysWhyItIsNotReady) {
   EXPECT_EQ(not_ready_reason(snapshot, now + 9s), "");
   EXPECT_EQ(not_ready_reason(snapshot, now + 10s),
             "the loop of backplane \"default\" has been stuck for 10 s");
+  snapshot.store = {HistoryStore::Health::full, "cannot write x.log: No space left on device"};
+  EXPECT_EQ(not_ready_reason(snapshot, now),
+            "the store of backplane \"default\" is full: cannot write x.log: No space left on device");
   snapshot.draining = true;
   EXPECT_EQ(not_ready_reason(snapshot, now), "backplane \"default\" is draining");
 }

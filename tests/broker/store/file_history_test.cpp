@@ -522,6 +522,38 @@ TEST_F(FileHistoryTest, NoReadReturnsWhatIsTooOldAndValuesEndByTheirTtl) {
 
 // --- threads ---
 
+TEST_F(FileHistoryTest, CountsWhatItHasAndWhatItHasWritten) {
+  open();
+  EXPECT_EQ(store_->figures().oldest_ns, 0);
+  for (int i = 0; i < 40; ++i) append("t", (i + 1) * second);
+  store_->expire(40 * second);  // syncs
+  HistoryStore::Figures figures = store_->figures();
+  EXPECT_EQ(figures.written_events, 40u);
+  EXPECT_GT(figures.written_bytes, 40u * 20);
+  EXPECT_EQ(figures.oldest_ns, second);
+  EXPECT_EQ(figures.disk_bytes, figures.bytes);
+  EXPECT_EQ(figures.disk_bytes_max, std::size_t{1} << 40);
+  EXPECT_EQ(figures.writes.count(), 40u);
+  EXPECT_GE(figures.syncs.count(), 1u);
+  EXPECT_EQ(figures.events + figures.expired_events + figures.evicted_events, 40u);
+
+  // What the cleaner frees is counted, and every event that it removes.
+  HistoryLimits limits = options_.limits;
+  limits.otherwise.history_events = 5;
+  store_->set_limits(limits);
+  store_->expire(1000 * second);  // segments are examined again after 10 minutes
+  clean();
+  figures = store_->figures();
+  EXPECT_GT(figures.freed_bytes, 0u);
+  EXPECT_GT(figures.oldest_ns, second);
+  EXPECT_EQ(figures.events + figures.expired_events + figures.evicted_events, 40u);
+  EXPECT_EQ(figures.written_events, 40u);
+  close();
+  open();
+  EXPECT_EQ(store_->figures().written_events, 0u) << "since it was opened";
+  EXPECT_GT(store_->figures().oldest_ns, second);
+}
+
 class ThreadedHistory : public FileHistoryTest {
  protected:
   ThreadedHistory() { options_.threads = true; }

@@ -42,6 +42,30 @@ TEST(AuditReport, TheLedgerOfABrokerBalances) {
                   "all 4 equations balance"));
 }
 
+TEST(AuditReport, AStoreOnDiskHasAnEquationOfWhatItHasWritten) {
+  BrokerStats stats = balanced();
+  stats.counters.insert({{"store_info.file.1s", 1}, {"store_written_events_total", 13}});
+  auto lines = report(ledgers(stats, topics));
+  EXPECT_THAT(lines, Contains("  ok        position 13 = written to the store 13 + refused by history 0"));
+  EXPECT_EQ(lines.back(), "all 5 equations balance");
+  // After a restart.
+  stats.counters["start_position"] = 6;
+  stats.counters["history_missing_at_start"] = 0;
+  stats.counters["published_total"] = 3;
+  stats.counters["received_total"] = 6;
+  stats.counters["store_written_events_total"] = 7;
+  stats.counters["store_damaged_ranges"] = 2;
+  lines = report(ledgers(stats, topics));
+  EXPECT_THAT(lines, Contains("  ok        position 13 = written to the store 7 + refused by history 0 + "
+                              "before the restart 6"));
+  EXPECT_THAT(
+      lines, Contains("  note      2 places in the store's files could not be read: see docs/durability.md"));
+  EXPECT_EQ(lines.back(), "all 5 equations balance");
+  stats.counters["store_written_events_total"] = 5;
+  EXPECT_THAT(report(ledgers(stats, topics)),
+              Contains(HasSubstr("OFF BY 2  position 13 = written to the store 5")));
+}
+
 TEST(AuditReport, AnEquationThatDoesNotBalanceShowsTheDifference) {
   BrokerStats stats = balanced();
   stats.counters["received_total"] = 15;

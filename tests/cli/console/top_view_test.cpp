@@ -87,6 +87,37 @@ TEST(TopPicture, ShowsBrokersGatewaysPublishersAndTopicsWithRates) {
             "topic.000            0      0 B       0    0 B   1h");
 }
 
+TEST(TopPicture, AStoreOnDiskHasASectionOfItsOwn) {
+  BrokerReading before = reading(0, 0, 0, 1);
+  BrokerReading now = reading(0, 0, 0, 2);
+  before.stats.counters.insert({{"store_info.file.1s", 1},
+                                {"store_written_bytes_total", 1000},
+                                {"store_syncs_total", 10},
+                                {"store_sync_nanoseconds_total", 90'000'000}});
+  now.stats.counters.insert({{"store_info.file.1s", 1},
+                             {"store_bytes", 5u << 20},
+                             {"store_bytes_max", std::uint64_t{16} << 30},
+                             {"store_segments", 3},
+                             {"history_events", 12'345},
+                             {"store_oldest_seconds", 1800},
+                             {"store_written_bytes_total", 3048},
+                             {"store_syncs_total", 12},
+                             {"store_sync_nanoseconds_total", 93'000'000},
+                             {"store_queued_bytes", 512}});
+  const auto lines = text(top_picture({now}, {before}, {24, 120}, 1s));
+  EXPECT_THAT(lines, testing::IsSupersetOf({"STORE                   SYNC     BYTES     LIMIT  SEGMENTS  "
+                                            "EVENTS  OLDEST  WRITTEN/s  SYNC TIME  "
+                                            "QUEUE  DAMAGE  STATE",
+                                            "default 127.0.0.1:5572  1s    5.00 MiB  16.0 GiB         3   "
+                                            "12.3k     30m   2.00 KiB     1.5 ms  "
+                                            "512 B       0  ok"}));
+  now.stats.counters["store_full"] = 1;
+  now.stats.counters["store_damaged_ranges"] = 2;
+  EXPECT_THAT(
+      text(top_picture({now}, {}, {24, 120}, 1s)),
+      testing::Contains(testing::AllOf(HasSubstr("  2  full"), HasSubstr("default 127.0.0.1:5572  1s"))));
+}
+
 TEST(TopPicture, FitsAScreenOfAnySize) {
   const auto before = reading(500, 20, 50, 1);
   const auto now = reading(500, 20, 50, 2);

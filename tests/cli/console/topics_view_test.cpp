@@ -69,15 +69,16 @@ TEST(TopicRows, EachOrderButNamesIsDescending) {
   EXPECT_THAT(names(topic_rows(now, before, TopicOrder::age)), ElementsAre("b", "a", "c"));
 }
 
-TEST(TopicsTable, ShowsRateBytesOffsetAgeAndSources) {
+TEST(TopicsTable, ShowsRateBytesOffsetHistoryAgeAndSources) {
   const auto before = reading({topic("clock", 10, 1'000, 1s)}, 100s);
-  const auto now = reading({topic("clock", 12, 1'200, 1500ms), topic("load", 3, 4'096, 2min)}, 102s);
+  auto now = reading({topic("clock", 12, 1'200, 1500ms), topic("load", 3, 4'096, 2min)}, 102s);
+  now.topics[0].history_events = 10;
   const SourcesByTopic sources{{"clock", {"clock@a", "clock@b"}}};
   const auto rows = topic_rows(now, before, TopicOrder::name);
   EXPECT_THAT(topics_table(rows, now, sources, 9).lines(80),
-              ElementsAre("TOPIC  RATE/s   BYTES/s     BYTES  OFFSET   AGE  SOURCES",
-                          "clock     1.0     100 B  1.17 KiB      12  1.5s  clock@a +1",
-                          "load      1.5  2.00 KiB  4.00 KiB       3    2m  -"));
+              ElementsAre("TOPIC  RATE/s   BYTES/s     BYTES  OFFSET  HISTORY   AGE  SOURCES",
+                          "clock     1.0     100 B  1.17 KiB      12       10  1.5s  clock@a +1",
+                          "load      1.5  2.00 KiB  4.00 KiB       3        0    2m  -"));
 }
 
 TEST(TopicsTable, ARowIsFormattedAsAJsonObject) {

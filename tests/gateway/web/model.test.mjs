@@ -13,7 +13,7 @@ import { RateMeter } from "../../../gateway/web/page/rate.js";
 import { Ring } from "../../../gateway/web/page/ring.js";
 import { Sampler } from "../../../gateway/web/page/sampler.js";
 import { axisRange, Chart, LINES_MAX, pointsToDraw } from "../../../gateway/web/page/series.js";
-import { Figures, StatusModel } from "../../../gateway/web/page/status_model.js";
+import { Figures, StatusModel, storeRows } from "../../../gateway/web/page/status_model.js";
 import { ReaderProgress, resumed } from "../../../gateway/web/page/token.js";
 import { Topics, TOPICS_MAX, topicsPattern } from "../../../gateway/web/page/topics_model.js";
 import { listPauseMs } from "../../../gateway/web/page/watch.js";
@@ -493,6 +493,19 @@ test("drops have a place and a reason, and are left out at 0", () => {
     data: { backplane: "default", counters: { "rejected_total.bad_topic": "3", lossy_sends_total: "0" } } }));
   assert.deepEqual(status.drops(), [["to clients", "slow_consumer", 7], ["from broker", "history_gone", 2], ["refused", "bad_topic", 3]]);
   assert.equal(status.event({ topic: "$SYS.drain", data: {} }), false);
+});
+
+test("a store on disk is shown with its bytes, oldest event, queue and damage; one in memory is not", () => {
+  const figures = new Figures();
+  figures.update({ "store_info.memory": "1" }, 0);
+  assert.deepEqual(storeRows(figures, 0), []);
+  figures.update({ "store_info.file.1s": "1", store_bytes: "1610612736", store_bytes_max: "17179869184",
+    store_segments: "24", store_oldest_seconds: "1000000", store_queued_bytes: "0" }, 0);
+  assert.deepEqual(storeRows(figures, (1_000_000 + 2 * 86_400) * 1000), [["store", "1.5GB of 16.0GB"], ["segments", "24"],
+    ["oldest event", "2 d"], ["store sync", "every 1s"], ["store queue", "0B"]]);
+  figures.update({ "store_info.file.always": "1", store_damaged_ranges: "2", store_full: "1" }, 0);
+  assert.deepEqual(storeRows(figures, 0).slice(2), [["oldest event", "–"], ["store sync", "always"], ["store queue", "0B"],
+    ["store damage", "2 places", true], ["store", "full: publishers wait", true]]);
 });
 
 const stats = (stream, received, counters = {}) => ({ topic: "$SYS.broker.default.stats", stream, received,
