@@ -89,7 +89,7 @@ class Store(BackplaneTest):
         self.assertEqual(top.wait_exit(), 0, top.transcript())
         at = next(index for index, line in enumerate(top.out) if line.startswith("STORE "))
         self.assertIn("LIMIT", top.out[at])
-        self.assertRegex(top.out[at + 1], r"^default \S+ +1s +\S+ (KiB|MiB) +16\.0 GiB +1 +2\d\d ", top.transcript())
+        self.assertRegex(top.out[at + 1], rf"^default \S+ +{self.sync or '1s'} +\S+ (KiB|MiB) +16\.0 GiB +1 +2\d\d ", top.transcript())
         self.assertRegex(top.out[at + 1], r" 0 +ok$")
         for start in (0, 1):
             audit = self.run_program("audit", *ENDPOINTS)
@@ -97,11 +97,11 @@ class Store(BackplaneTest):
             self.assertRegex("\n".join(audit.out), r"position \d+ = written to the store \d+ \+ refused by history 0"
                              + (r" \+ before the restart 2\d\d\n" if start else r"\n"))
             counters = self.control_request(stats={}).stats.counters
-            self.assertEqual(counters["store_info.file.1s"], 1)
+            self.assertEqual(counters[f"store_info.file.{self.sync or '1s'}"], 1)
             self.assertEqual(counters["store_written_events_total"] + counters["start_position"], counters["position"])
             self.assertGreater(counters["store_bytes"], 200 * 100)
-            self.assertGreater(counters["store_writes_total"], 0)
             if start == 0:
+                self.assertGreater(counters["store_writes_total"], 0)
                 broker.kill()
                 self.start()
 
@@ -114,7 +114,7 @@ class Store(BackplaneTest):
         while status.get("store", {}).get("bytes", 0) < 5000 and deadline.left():
             with urllib.request.urlopen(f"http://{GATEWAY}/v1/status", timeout=TIMEOUT_S) as reply:
                 status = json.load(reply)
-        self.assertEqual((status["broker"], status["store"]["sync"], status["store"]["segments"]), (True, "1s", 1), status)
+        self.assertEqual((status["broker"], status["store"]["sync"], status["store"]["segments"]), (True, self.sync or "1s", 1), status)
         self.assertLess(abs(status["store"]["oldest_seconds"] - time.time()), 100)
 
     def test_what_a_publisher_resends_is_refused_as_a_duplicate(self):
