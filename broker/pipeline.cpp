@@ -254,7 +254,8 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 Pipeline::InFlight& Pipeline::next_in_flight() {
   const std::size_t used = state_.unpublished.size();
   if (used == in_flight_.size()) {
-    std::ranges::rotate(in_flight_, in_flight_.begin() + static_cast<std::ptrdiff_t>(first_in_flight_));
+    std::rotate(in_flight_.begin(), in_flight_.begin() + static_cast<std::ptrdiff_t>(first_in_flight_),
+                in_flight_.end());
     first_in_flight_ = 0;
     in_flight_.resize(2 * used);
   }

@@ -189,11 +189,13 @@ void FileHistory::Impl::clear_if_seen() {
 void FileHistory::Impl::set_written(std::uint64_t ticket, Clock::duration took) {
   const MutexLock lock(mutex_);
   writes_.add(nanoseconds(took));
+  // Until the interval is over, further writes are no news for the thread that syncs.
+  const bool starts_interval = synced_ >= written_;
   written_ = ticket;
   writing_bytes_ = 0;
   if (condition_.health == Health::full) condition_ = {};
   progress_is_new_ = true;
-  written_more_.notify_all();
+  if (starts_interval || syncs_always()) written_more_.notify_all();
   if (!syncs_always()) notify();
 }
 
@@ -236,6 +238,7 @@ HistoryStore::Ticket FileHistory::Impl::append(std::span<const HistoryAppend> ba
     *item.topic_mark = &state_.topic_of(item.topic);
   }
   Ticket ticket;
+  bool was_empty = false;
   {
     const MutexLock lock(mutex_);
     if (condition_.health == Health::failed) return {Accepted::failed, 0};
@@ -243,14 +246,14 @@ HistoryStore::Ticket FileHistory::Impl::append(std::span<const HistoryAppend> ba
         (!options_.threads && condition_.health == Health::full)) {
       return {Accepted::busy, 0};
     }
-    const bool was_empty = queue_.empty();
+    was_empty = queue_.empty();
     for (const HistoryAppend& item : batch) {
       queue_.add(item,
                  item.topic_mark == nullptr ? nullptr : static_cast<store::StoredTopic*>(*item.topic_mark));
     }
     ticket = {Accepted::accepted, ++queued_ticket_};
-    if (was_empty) queue_filled_.notify_all();
   }
+  if (was_empty) queue_filled_.notify_all();  // without the lock, for which the writer would wait
   if (!options_.threads) write_without_threads();
   return ticket;
 }
