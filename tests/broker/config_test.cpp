@@ -181,7 +181,7 @@ TEST(BrokerConfig, RefusesAStoreThatCannotBe) {
     EXPECT_EQ(errors.size(), 1u) << lines;
     return errors.empty() ? std::string() : errors.front();
   };
-  EXPECT_THAT(error_with("store = 'files'\nstore_path = '/tmp/x'\n"),
+  EXPECT_THAT(error_with("store = 'files'\nstore_path = '/tmp/backplane-no-such-store'\n"),
               HasSubstr("b.toml:2 [backplane].store: expected one of memory, file, got \"files\""));
   EXPECT_THAT(error_with("store = 'file'\n"),
               HasSubstr("b.toml:2 [backplane].store: expected store_path beside"));
