@@ -5,6 +5,21 @@
 #include "core/topic/topic.hpp"
 
 namespace backplane {
+namespace {
+
+/// Removes the first token and its dot from `rest`.
+std::string_view take_token(std::string_view& rest) noexcept {
+  const std::string_view token = rest.substr(0, rest.find('.'));
+  rest.remove_prefix(std::min(token.size() + 1, rest.size()));
+  return token;
+}
+
+/// Whether a pattern that begins with `*` or `>` cannot match what `other` does: the system's topics.
+bool excludes_system_topics(std::string_view pattern, std::string_view other) noexcept {
+  return (pattern.front() == '*' || pattern.front() == '>') && is_system_topic(other);
+}
+
+}  // namespace
 
 Result<Pattern> Pattern::parse(std::string_view text) {
   const TopicFault fault = check_pattern(text);
@@ -32,6 +47,32 @@ bool Pattern::matches(std::string_view topic) const noexcept {
     t = topic_end + 1;
   }
   return p > pattern.size() && t > topic.size();
+}
+
+bool Pattern::covers(const Pattern& other) const noexcept {
+  if (excludes_system_topics(text_, other.text_)) return false;
+  std::string_view mine = text_;
+  std::string_view theirs = other.text_;
+  while (!mine.empty() && !theirs.empty()) {
+    const std::string_view token = take_token(mine);
+    if (token == ">") return true;
+    const std::string_view wanted = take_token(theirs);
+    if (wanted == ">" || (token != "*" && token != wanted)) return false;
+  }
+  return mine.empty() && theirs.empty();
+}
+
+bool Pattern::overlaps(const Pattern& other) const noexcept {
+  if (excludes_system_topics(text_, other.text_) || excludes_system_topics(other.text_, text_)) return false;
+  std::string_view mine = text_;
+  std::string_view theirs = other.text_;
+  while (!mine.empty() && !theirs.empty()) {
+    const std::string_view token = take_token(mine);
+    const std::string_view wanted = take_token(theirs);
+    if (token == ">" || wanted == ">") return true;
+    if (token != "*" && wanted != "*" && token != wanted) return false;
+  }
+  return mine.empty() && theirs.empty();
 }
 
 }  // namespace backplane

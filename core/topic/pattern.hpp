@@ -19,6 +19,12 @@ class Pattern {
   /// Whether a topic (already checked) matches. Allocates nothing.
   [[nodiscard]] bool matches(std::string_view topic) const noexcept;
 
+  /// Whether every topic that `other` matches is matched by this pattern, too. Allocates nothing.
+  [[nodiscard]] bool covers(const Pattern& other) const noexcept;
+
+  /// Whether some topic is matched by both. Allocates nothing.
+  [[nodiscard]] bool overlaps(const Pattern& other) const noexcept;
+
   /// Whether it has no wildcards, and thus matches one topic.
   [[nodiscard]] bool is_exact() const noexcept { return literal_bytes_ == text_.size(); }
 

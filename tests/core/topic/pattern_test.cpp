@@ -130,5 +130,62 @@ TEST(Pattern, AgreesWithTheRuleOnRandomPatternsAndTopics) {
   EXPECT_GT(matched, 5'000);
 }
 
+TEST(Pattern, CoversWhatMatchesNoMoreThanItself) {
+  EXPECT_TRUE(pattern("sensor.>").covers(pattern("sensor.*")));
+  EXPECT_TRUE(pattern("sensor.>").covers(pattern("sensor.a.>")));
+  EXPECT_TRUE(pattern("sensor.*").covers(pattern("sensor.a")));
+  EXPECT_TRUE(pattern(">").covers(pattern("*")));
+  EXPECT_FALSE(pattern("*").covers(pattern(">")));
+  EXPECT_FALSE(pattern("sensor.>").covers(pattern("sensor")));
+  EXPECT_FALSE(pattern("sensor.a").covers(pattern("sensor.*")));
+  EXPECT_FALSE(pattern(">").covers(pattern("$SYS.stats")));
+}
+
+// Patterns of up to 3 tokens differ in topics of up to 4 tokens; "c" is a token that no pattern names.
+TEST(Pattern, CoversAndOverlapsAgreeWithAllTopicsOfASmallAlphabet) {
+  const std::vector<std::string> words{"a", "b", "c", "$SYS"};
+  std::vector<std::string> topics;
+  std::vector<std::string> level{""};
+  for (int tokens = 1; tokens <= 4; ++tokens) {
+    std::vector<std::string> longer;
+    for (const std::string& each : level) {
+      for (const std::string& word : words) longer.push_back(each.empty() ? word : each + "." + word);
+    }
+    for (const std::string& each : longer) {
+      if (check_topic(each) == TopicFault::none) topics.push_back(each);
+    }
+    level = longer;
+  }
+  std::vector<Pattern> patterns;
+  level = {""};
+  for (int tokens = 1; tokens <= 3; ++tokens) {
+    std::vector<std::string> longer;
+    for (const std::string& each : level) {
+      for (const char* const word : {"a", "b", "*", ">", "$SYS"}) {
+        longer.push_back(each.empty() ? word : each + "." + word);
+      }
+    }
+    for (const std::string& each : longer) {
+      if (auto parsed = Pattern::parse(each)) patterns.push_back(*parsed);
+    }
+    level = longer;
+  }
+  ASSERT_GT(patterns.size(), 60U);
+  for (const Pattern& a : patterns) {
+    for (const Pattern& b : patterns) {
+      bool all = true;
+      bool any = false;
+      for (const std::string& topic : topics) {
+        if (!b.matches(topic)) continue;
+        const bool both = a.matches(topic);
+        all = all && both;
+        any = any || both;
+      }
+      EXPECT_EQ(a.covers(b), all) << a.str() << " and " << b.str();
+      EXPECT_EQ(a.overlaps(b), any) << a.str() << " and " << b.str();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace backplane
