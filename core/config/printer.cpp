@@ -93,8 +93,8 @@ class PrintingSection final : public Section {
     const bool is_number = shown.find_first_not_of("0123456789") == std::string::npos;
     line(key, is_number ? shown : toml_string(shown), about, limits(min, max, show));
   }
-  void list(std::string_view key, std::vector<std::string>& value, std::string_view about,
-            const Check&) override {
+  void list(std::string_view key, std::vector<std::string>& value, std::string_view about, const Check&,
+            bool) override {
     std::vector<std::string> texts;
     for (const std::string& each : value) texts.push_back(toml_string(each));
     line(key, fmt::format("[{}]", fmt::join(texts, ", ")), about);
@@ -113,6 +113,7 @@ class PrintingSection final : public Section {
              const std::function<void(Section&)>& describe) override {
     append_table(fmt::format("[{}]", path_of(key)), key, about, describe);
   }
+  std::vector<std::string> names(const Check&) override { return {}; }
   std::size_t child_count(std::string_view, std::size_t count) override { return count; }
   void children(std::string_view key, std::string_view about, std::size_t count,
                 const std::function<void(std::size_t, Section&)>& describe) override {

@@ -207,16 +207,21 @@ class ReadingSection final : public Section {
     value = bytes;
   }
 
-  void list(std::string_view key, std::vector<std::string>& value, std::string_view,
-            const Check& check) override {
+  void list(std::string_view key, std::vector<std::string>& value, std::string_view, const Check& check,
+            bool may_be_single) override {
     know(key);
     std::vector<std::string> given_list;
     if (const auto* from_flag = flag(key)) {
       given_list = from_flag->values;
     } else if (const toml::node* in_file = node(key)) {
       const toml::array* array = in_file->as_array();
-      if (array == nullptr) return wrong(key, "a list of strings");
-      for (const toml::node& each : *array) {
+      const auto single = may_be_single ? in_file->value_exact<std::string>() : std::nullopt;
+      if (single) given_list.push_back(*single);
+      if (array == nullptr && !single) {
+        return wrong(key, may_be_single ? "a string or a list of strings" : "a list of strings");
+      }
+      for (std::size_t index = 0; array != nullptr && index < array->size(); ++index) {
+        const toml::node& each = (*array)[index];
         const auto text = each.value_exact<std::string>();
         if (!text) return error(key, fmt::format("expected a list of strings, got {} in it", got(each)));
         given_list.push_back(*text);
@@ -253,6 +258,33 @@ class ReadingSection final : public Section {
       return error(key, fmt::format("expected a table [{}], got {}", shown_path(key), got(*in_file)));
     }
     visit(path_of(key), in_file == nullptr ? nullptr : in_file->as_table(), describe);
+  }
+
+  std::vector<std::string> names(const Check& check) override {
+    std::vector<std::string> good;
+    if (table_ == nullptr) return good;
+    for (const auto& [key, node] : *table_) {
+      // A path cannot name it otherwise.
+      const bool is_bare = !key.str().empty() && std::all_of(key.begin(), key.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+               c == '-';
+      });
+      const std::string where = fmt::format("{}:{} [{}]", shared_.source.file(), key.source().begin.line,
+                                            log::escape(path_of(key.str())));
+      Result<void> checked = check ? check(key.str(), where) : Result<void>{};
+      if (checked && !is_bare) {
+        checked = fail(ErrorCode::invalid_argument,
+                       fmt::format("{}: expected a name of letters, digits, - and _, got {}", where,
+                                   got(std::string_view(key.str()))));
+      }
+      know(key.str());
+      if (checked) {
+        good.emplace_back(key.str());
+      } else {
+        shared_.problems.push_back({key.source().begin.line, checked.error().text});
+      }
+    }
+    return good;
   }
 
   std::size_t child_count(std::string_view key, std::size_t count) override {

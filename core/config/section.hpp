@@ -16,6 +16,7 @@
 #include <functional>
 #include <initializer_list>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -82,7 +83,13 @@ class Section {
   /// A list of strings; `check` checks each. What the source gives replaces the default list.
   void field(std::string_view key, std::vector<std::string>& value, std::string_view about,
              const Check& check = {}) {
-    list(key, value, about, check);
+    list(key, value, about, check, /*may_be_single=*/false);
+  }
+
+  /// The same, but a single string stands for a list of one.
+  void one_or_more(std::string_view key, std::vector<std::string>& value, std::string_view about,
+                   const Check& check = {}) {
+    list(key, value, about, check, /*may_be_single=*/true);
   }
 
   /// One of several words. The current value must be one of them.
@@ -129,6 +136,21 @@ class Section {
     });
   }
 
+  /// Tables whose names the file chooses: [key.NAME]. `check_name` checks each name, which must be one that
+  /// TOML accepts without quotes; a table with a bad name is reported and not read. What the file gives is
+  /// added to `values`, each as T{}.
+  template <class T, class Describe>
+  void named_tables(std::string_view key, std::map<std::string, T, std::less<>>& values,
+                    std::string_view about, const Check& check_name, Describe&& describe) {
+    table(key, about, [&](Section& section) {
+      for (std::string& name : section.names(check_name)) values.try_emplace(std::move(name));
+      for (auto& [name, value] : values) {
+        section.table(name, {},
+                      [&, &value = value, &name = name](Section& each) { describe(each, name, value); });
+      }
+    });
+  }
+
   /// Whether values are being read (otherwise printed). Only then check across fields.
   [[nodiscard]] virtual bool reading() const noexcept = 0;
   /// Whether the file or a flag gives `key`.
@@ -150,13 +172,15 @@ class Section {
   virtual void size(std::string_view key, std::int64_t& value, std::int64_t min, std::int64_t max,
                     std::string_view about) = 0;
   virtual void list(std::string_view key, std::vector<std::string>& value, std::string_view about,
-                    const Check& check) = 0;
+                    const Check& check, bool may_be_single) = 0;
   virtual void word(std::string_view key, std::size_t& index, const std::vector<std::string_view>& names,
                     std::string_view about) = 0;
   /// Whether an optional field is to be read or printed.
   virtual bool present(std::string_view key, bool has_value) = 0;
   virtual void child(std::string_view key, std::string_view about,
                      const std::function<void(Section&)>& describe) = 0;
+  /// The keys of this table in the file that `check` accepts. Adds an error for each other key.
+  virtual std::vector<std::string> names(const Check& check) = 0;
   /// How many tables there will be, if the struct now has `count`.
   virtual std::size_t child_count(std::string_view key, std::size_t count) = 0;
   virtual void children(std::string_view key, std::string_view about, std::size_t count,

@@ -269,6 +269,39 @@ TEST(Config, ADescriptionCanNameBothLinesOfADuplicate) {
               ElementsAre("backplane.toml:4 [gateway.feed].name: the name is taken, see backplane.toml:2"));
 }
 
+struct Named {
+  std::vector<std::string> words;
+};
+
+std::vector<std::string> read_named(std::string_view toml, std::map<std::string, Named, std::less<>>& named) {
+  return read(Source::parse(toml, "test.toml").value(), [&](Section& root) {
+    root.named_tables("users", named, "Users.", no_blank,
+                      [](Section& section, const std::string&, Named& each) {
+                        section.one_or_more("words", each.words, "Words.");
+                      });
+  });
+}
+
+TEST(Config, TablesCanHaveNamesThatTheFileChooses) {
+  std::map<std::string, Named, std::less<>> named;
+  EXPECT_THAT(read_named("[users.a-1]\nwords = \"x\"\n[users.b]\nwords = [\"y\", \"z\"]\n", named),
+              IsEmpty());
+  ASSERT_EQ(named.size(), 2U);
+  EXPECT_THAT(named["a-1"].words, ElementsAre("x"));
+  EXPECT_THAT(named["b"].words, ElementsAre("y", "z"));
+}
+
+TEST(Config, AnErrorInANamedTableSaysWhereItIs) {
+  std::map<std::string, Named, std::less<>> named;
+  EXPECT_THAT(
+      read_named("[users.a]\nword = 1\nwords = 2\n[users.\"b c\"]\n[users.\"d.e\"]\n[users]\nf = 5\n", named),
+      ElementsAre("test.toml:2 [users.a].word: unknown key; did you mean \"words\"?",
+                  "test.toml:3 [users.a].words: expected a string or a list of strings, got \"2\"",
+                  "test.toml:4 [users.b c]: expected no blank",
+                  "test.toml:5 [users.d.e]: expected a name of letters, digits, - and _, got \"d.e\"",
+                  "test.toml:7 [users].f: expected a table [users.f], got \"5\""));
+}
+
 TEST(ConfigPrint, ReadsBackEqual) {
   Gateway odd{
       "q\"b\\", 1, true, 0.1, 1000, 1500ms, {"x\"y", ""}, Policy::disconnect, 24h, {{"f", {"a", "b"}}, {}}};
