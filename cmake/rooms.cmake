@@ -21,8 +21,9 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(GTest REQUIRED)
-# Debian ships no CMake package for libzmq.
+# Debian ships no CMake packages for these.
 pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 
 add_library(backplane_warnings INTERFACE)
 target_compile_options(backplane_warnings INTERFACE
