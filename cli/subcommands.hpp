@@ -12,6 +12,8 @@ void add_broker(const Command& program);
 void add_config(const Command& program);
 void add_gateway(const Command& program);
 void add_get(const Command& program);
+void add_keys(const Command& program);
+void add_policy(const Command& program);
 void add_pub(const Command& program);
 void add_publish(const Command& program);
 void add_replay(const Command& program);

@@ -17,7 +17,8 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_argument, std::move(text));
 }
 
-/// Reads `fd` to its end. `where` begins the errors.
+}  // namespace
+
 Result<std::string> read_all(int fd, std::string_view where, std::size_t bytes_max) {
   std::string all;
   std::array<char, 64u << 10> piece{};
@@ -31,8 +32,6 @@ Result<std::string> read_all(int fd, std::string_view where, std::size_t bytes_m
       return wrong(fmt::format("{}: expected at most {} bytes, got more", where, bytes_max));
   }
 }
-
-}  // namespace
 
 Result<std::optional<std::string>> read_payload(const PayloadFlags& flags, std::size_t bytes_max) {
   const int given = (flags.text ? 1 : 0) + (flags.file.empty() ? 0 : 1) + (flags.standard_input ? 1 : 0) +

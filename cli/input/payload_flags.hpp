@@ -24,4 +24,7 @@ struct PayloadFlags {
 /// bytes.
 Result<std::optional<std::string>> read_payload(const PayloadFlags& flags, std::size_t bytes_max);
 
+/// Reads `fd` to its end, at most `bytes_max` bytes. `where` begins the errors.
+Result<std::string> read_all(int fd, std::string_view where, std::size_t bytes_max);
+
 }  // namespace backplane::cli
