@@ -16,6 +16,7 @@
 #include "core/metrics/listener.hpp"
 #include "core/net/endpoint_addresses.hpp"
 #include "core/net/host_port.hpp"
+#include "core/net/loopback.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
@@ -209,6 +210,12 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                  });
 }
 
+void refuse_if_reachable(Section& section, std::string_view key, const std::string& endpoint) {
+  if (!is_reachable_from_elsewhere(endpoint)) return;
+  section.error(key, fmt::format("expected {}, got \"{}\"{}", loopback_expected, log::escape(endpoint),
+                                 loopback_advice));
+}
+
 /// Finds names and endpoints that are used twice, across all backplanes.
 class Claims {
  public:
@@ -290,6 +297,7 @@ void describe(Section& section, BrokerConfig& broker) {
                          {"control", backplane.control},
                          {"raw", backplane.raw}}) {
                      endpoints.claim_endpoint(table, key, endpoint);
+                     if (!broker.insecure) refuse_if_reachable(table, key, endpoint);
                    }
                    if (backplane.store == StoreKind::file && !backplane.store_path.empty()) {
                      folders.claim_folder(table, "store_path", backplane.store_path);
@@ -302,6 +310,7 @@ void describe(Section& section, BrokerConfig& broker) {
                   check_metrics);
     if (!metrics.reading() || broker.metrics == off) return;
     endpoints.claim_endpoint(metrics, "listen", fmt::format("tcp://{}", broker.metrics));
+    if (!broker.insecure) refuse_if_reachable(metrics, "listen", broker.metrics);
   });
 }
 
@@ -331,9 +340,10 @@ HistoryLimits history_limits(const BackplaneConfig& backplane) {
 }
 
 bool is_reachable_from_elsewhere(const std::string& endpoint) {
-  if (endpoint == off || endpoint.starts_with("ipc://") || endpoint.starts_with("inproc://")) return false;
-  const std::string address = endpoint.starts_with("tcp://") ? endpoint.substr(6) : endpoint;
-  return !address.starts_with("127.") && !address.starts_with("[::1]") && !address.starts_with("localhost:");
+  if (endpoint == off) return false;
+  const bool is_address = endpoint.find("://") == std::string::npos;
+  return !(is_address ? is_loopback_host(parse_host_port(endpoint, "").value_or(HostPort{}).host)
+                      : is_loopback_endpoint(endpoint));
 }
 
 }  // namespace backplane::broker

@@ -58,15 +58,19 @@ struct BackplaneConfig {
 
   std::chrono::milliseconds stats_every{5'000};
   std::chrono::milliseconds drain_limit{5'000};
+
+  bool insecure{};  ///< BrokerConfig's, set when the broker starts
 };
 
 struct BrokerConfig {
   std::vector<BackplaneConfig> backplanes{BackplaneConfig{}};
   std::string metrics = "localhost:9570";
+  bool insecure{};  ///< listeners may be reachable from other machines, without authentication
 };
 
 /// Describes the `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an
-/// error that names both lines if two backplanes have the same name or endpoint.
+/// error that names both lines if two backplanes have the same name or endpoint, and one for each listener
+/// that other machines can reach, unless `insecure` is already set.
 void describe(config::Section& section, BrokerConfig& broker);
 
 /// When the file store syncs.

@@ -248,6 +248,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
     state_.store_kind = "file";
     state_.store_sync = config_.store_sync;
   }
+  state_.insecure = config_.insecure;
   for (mq::Socket* const socket : {&ingress_, &control_, &egress_.socket(), raw_ ? &*raw_ : nullptr}) {
     if (socket == nullptr) continue;
     connections_.push_back(std::make_unique<ConnectionWatch>(context_, *socket, descriptors_max));

@@ -15,6 +15,7 @@
 #include "broker/operations/exposition.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/listener.hpp"
+#include "core/net/loopback.hpp"
 #include "core/process/host.hpp"
 #include "core/process/wake_fd.hpp"
 #include "core/thread/mutex.hpp"
@@ -112,7 +113,9 @@ Result<void> Server::Impl::open() {
   // configuration and to look names up, are kept.
   metrics_connections_max_ = std::clamp<std::size_t>(files / 32, 2, 256);
   const auto descriptors_max = static_cast<int>(files - std::min(files, 8 + metrics_connections_max_));
-  for (const BackplaneConfig& config : config_.backplanes) {
+  if (config_.insecure) log::warning("{}", insecure_note);
+  for (BackplaneConfig& config : config_.backplanes) {
+    config.insecure = config_.insecure;
     warn_if_open_to_others(config);
     auto backplane = std::make_unique<Backplane>();
     backplane->config = config;
@@ -135,7 +138,9 @@ Result<void> Server::Impl::open_metrics() {
   if (config_.metrics == off) return {};
   auto listener = metrics::MetricsListener::open(
       config_.metrics,
-      {.metrics = [this] { return exposition(); }, .why_not_ready = [this] { return why_not_ready(); }},
+      {.metrics = [this] { return exposition(); },
+       .why_not_ready = [this] { return why_not_ready(); },
+       .ready_note = config_.insecure ? std::string(insecure_note) : std::string()},
       {.connections_max = metrics_connections_max_});
   if (!listener) return tl::unexpected(listener.error());
   listener_ = std::move(*listener);
@@ -236,6 +241,9 @@ void Server::Impl::reload(const Reader& read_config) {
   }
   if (new_config->metrics != config_.metrics) {
     log::warning("reload: needs a restart: [metrics].listen (stays {})", config_.metrics);
+  }
+  if (new_config->insecure != config_.insecure) {
+    log::warning("reload: needs a restart: insecure (stays {})", config_.insecure);
   }
   for (auto& backplane : backplanes_) {
     const auto found = std::find_if(new_config->backplanes.begin(), new_config->backplanes.end(),

@@ -7,6 +7,11 @@
 namespace backplane::cli {
 
 void describe(config::Section& root, Configuration& configuration) {
+  root.field(
+      "insecure", configuration.insecure,
+      "Whether listeners may be reachable from other machines, although clients are not authenticated.");
+  configuration.broker.insecure = configuration.insecure;
+  configuration.gateway.insecure = configuration.insecure;
   root.table("log", "What is logged to standard error.", [&](config::Section& section) {
     using log::Level;
     section.choice("level", configuration.log_level,
@@ -42,6 +47,7 @@ ConfigurationResult read_configuration(const config::Source& source) {
 void add_configuration(const Command& command, ConfigurationFlags& flags) {
   command.add_option("--config", flags.file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
+  add_insecure(command, flags.insecure);
   command
       .add_option("--log-level", flags.log_level,
                   "Least severe messages to log: debug, info, warning, error or off")
@@ -56,6 +62,7 @@ Result<config::Source> open_source(const ConfigurationFlags& flags) {
   // A file that cannot be read is an unusable configuration, whatever the reason.
   if (!source) return fail(ErrorCode::invalid_argument, source.error().text);
   set_flag(*source, "log.level", "--log-level", flags.log_level);
+  if (flags.insecure) source->set_flag("insecure", "--insecure", {"true"});
   return source;
 }
 
@@ -78,6 +85,11 @@ bool show_configuration(const ConfigurationFlags& flags, const Configuration& co
     fmt::print("{}: ok\n", flags.file.empty() ? "defaults" : log::escape(flags.file));
   }
   return flags.print || flags.check;
+}
+
+void add_insecure(const Command& command, bool& value) {
+  command.add_flag("--insecure", value,
+                   "Permit listeners that other machines can reach, although clients are not authenticated");
 }
 
 void set_flag(config::Source& source, std::string path, std::string flag,

@@ -22,6 +22,7 @@ struct PublishConfig {
 };
 
 struct Configuration {
+  bool insecure{};  ///< see BrokerConfig and GatewayConfig
   log::Level log_level = log::Level::info;
   broker::BrokerConfig broker;
   gateway::GatewayConfig gateway;
@@ -42,13 +43,14 @@ struct ConfigurationFlags {
   std::optional<std::string> log_level;
   bool check{};
   bool print{};
+  bool insecure{};
 };
 
-/// Adds --config, --log-level, --check-config and --print-config.
+/// Adds --config, --insecure, --log-level, --check-config and --print-config.
 void add_configuration(const Command& command, ConfigurationFlags& flags);
 
-/// The file that the flags name, with --log-level in place of its value. Without a file, it has only
-/// --log-level.
+/// The file that the flags name, with --log-level and --insecure in place of its values. Without a file, it
+/// has only these.
 Result<config::Source> open_source(const ConfigurationFlags& flags);
 
 /// The effective configuration as --print-config shows it. That of the defaults is the reference,
@@ -58,6 +60,9 @@ Result<config::Source> open_source(const ConfigurationFlags& flags);
 /// Writes the result of --check-config or --print-config to standard output. @returns whether one of them was
 /// given: then the command is done.
 [[nodiscard]] bool show_configuration(const ConfigurationFlags& flags, const Configuration& configuration);
+
+/// Adds --insecure to a command that starts listeners.
+void add_insecure(const Command& command, bool& value);
 
 /// Puts a flag's value in place of the key's, if the flag was given.
 void set_flag(config::Source& source, std::string path, std::string flag,

@@ -37,6 +37,7 @@ struct UpFlags {
   std::string data;       ///< for the broker's history
   std::string demo_data;  ///< of the demo publishers
   bool no_demo{};
+  bool insecure{};
 };
 
 /// The executable's path as typed in the current folder: relative if it is below that folder.
@@ -245,6 +246,7 @@ Outcome Up::start_publishers() {
 std::vector<std::string> Up::command(std::vector<std::string> arguments, bool with_config) const {
   arguments.insert(arguments.begin(), executable_);
   if (with_config && !flags_.file.empty()) arguments.insert(arguments.end(), {"--config", flags_.file});
+  if (with_config && flags_.insecure) arguments.emplace_back("--insecure");
   return arguments;
 }
 
@@ -294,7 +296,8 @@ void Up::show_status(Clock::time_point now) {
 }
 
 ExitCode run_up(const UpFlags& flags) {
-  const Result<config::Source> source = open_source({flags.file, {}});
+  const Result<config::Source> source =
+      open_source({.file = flags.file, .log_level = {}, .insecure = flags.insecure});
   if (!source) return print_error("up", source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
@@ -316,6 +319,7 @@ void add_up(const Command& program) {
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
   command.add_option("--config", flags->file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
+  add_insecure(command, flags->insecure);
   command.add_option("--data", flags->data, "Keep history in files below DIR, so that it survives the broker")
       .value_name("DIR");
   command.add_option("--demo-data", flags->demo_data, "Folder with the demo publishers' data")

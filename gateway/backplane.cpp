@@ -10,6 +10,7 @@
 
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
+#include "core/net/loopback.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
@@ -96,10 +97,12 @@ http::SiteOptions site_options(const GatewayConfig& config) {
   return options;
 }
 
-http::SitePages site_pages(const FiguresBoard& board, const std::string& backplane) {
+http::SitePages site_pages(const GatewayConfig& config, const FiguresBoard& board,
+                           const std::string& backplane) {
   return {.metrics = [&board] { return metrics::expose(families(board.latest())); },
           .why_not_ready = [&board] { return not_ready_reason(board.latest()); },
-          .status = [&board, backplane] { return status_json(board.latest(), backplane); }};
+          .status = [&board, backplane] { return status_json(board.latest(), backplane); },
+          .ready_note = config.insecure ? std::string(insecure_note) : std::string()};
 }
 
 // In seconds. Connections end at any time.
@@ -122,7 +125,7 @@ class Backplane::Impl final : public PublishListener {
        const DescriptorBudget& descriptors, const FiguresBoard& board)
       : gateway_(gateway),
         config_(backplane),
-        site_(site_options(gateway), site_pages(board, backplane.name)),
+        site_(site_options(gateway), site_pages(gateway, board, backplane.name)),
         services_{requests_,   directory_, {gateway.line_bytes_max, gateway.max_event_bytes},
                   websockets_, sessions_,  gateway.http ? &site_ : nullptr},
         engine_(engine_options(gateway)),
@@ -369,6 +372,7 @@ Figures Backplane::Impl::figures() const {
   Figures figures;
   figures.backplane = config_.name;
   figures.connected = broker_connected_;
+  figures.insecure = gateway_.insecure;
   figures.engine = engine_.counters();
   figures.listeners = listeners_.counters();
   figures.hub = hub_.counters();

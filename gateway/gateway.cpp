@@ -12,6 +12,7 @@
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
 #include "core/metrics/listener.hpp"
+#include "core/net/loopback.hpp"
 #include "core/process/descriptor.hpp"
 #include "core/process/host.hpp"
 #include "gateway/backplane.hpp"
@@ -71,6 +72,7 @@ class Gateway::Impl {
 };
 
 bool Gateway::Impl::listen() {
+  if (config_.insecure) log::warning("{}", insecure_note);
   std::string lines;
   for (const auto& backplane : backplanes_) {
     const auto addresses = backplane->listen();
@@ -91,7 +93,8 @@ bool Gateway::Impl::open_metrics() {
   auto listener = metrics::MetricsListener::open(
       config_.metrics,
       {.metrics = [this] { return metrics::expose(families(board_.latest())); },
-       .why_not_ready = [this] { return not_ready_reason(board_.latest()); }},
+       .why_not_ready = [this] { return not_ready_reason(board_.latest()); },
+       .ready_note = config_.insecure ? std::string(insecure_note) : std::string()},
       {.connections_max = descriptors_.metrics_connections_max});
   if (!listener) {
     log::error("metrics: {}", listener.error().text);

@@ -20,6 +20,9 @@ constexpr std::array figures{
                      [](const Snapshot& s) { return s.position; }},
     FigureDefinition{"draining", Kind::gauge, "1 while the backplane drains before it ends",
                      [](const Snapshot& s) { return std::uint64_t{s.draining}; }},
+    FigureDefinition{"insecure", Kind::gauge,
+                     "1 if other machines may be served without authentication (--insecure)",
+                     [](const Snapshot& s) { return std::uint64_t{s.insecure}; }},
     FigureDefinition{
         "started_seconds", Kind::gauge, "Unix time at which the backplane started",
         [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
@@ -177,6 +180,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.sessions = state.sessions.size();
   snapshot.sessions_evicted = state.sessions.evicted();
   snapshot.draining = state.draining;
+  snapshot.insecure = state.insecure;
   return snapshot;
 }
 

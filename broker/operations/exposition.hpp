@@ -37,6 +37,7 @@ struct BackplaneSnapshot {
   std::uint64_t sessions{};
   std::uint64_t sessions_evicted{};
   bool draining{};
+  bool insecure{};
 };
 
 /// A snapshot of the current state. On the loop thread.

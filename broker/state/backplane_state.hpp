@@ -34,6 +34,7 @@ struct BackplaneState {
   std::string store_kind{"memory"};  ///< as in the configuration
   std::string store_sync;            ///< as in the configuration; "" in memory
   bool draining{};
+  bool insecure{};  ///< see BrokerConfig
   std::size_t max_event_bytes{};
   Counters counters;
   TopicTable topics;

@@ -11,6 +11,7 @@
 #include "cli/console/table.hpp"
 #include "cli/console/units.hpp"
 #include "core/log/escape.hpp"
+#include "core/net/loopback.hpp"
 #include "core/time/duration.hpp"
 
 namespace backplane::cli {
@@ -272,6 +273,22 @@ std::vector<std::size_t> share_out(const std::vector<Section>& sections, std::si
   return rows;
 }
 
+/// The brokers and gateways that say that they serve other machines without authentication.
+std::string insecure(const std::vector<BrokerReading>& now) {
+  std::vector<std::string> names;
+  for (const BrokerReading& broker : now) {
+    if (counter(broker.stats.counters, "insecure") != 0) names.push_back(log::escape(broker.stats.broker));
+    for (const ParticipantInfo& participant : broker.stats.participants) {
+      if (!participant.up || counter(participant.counters, "insecure") == 0) continue;
+      std::string name = log::escape(participant.name);
+      // A gateway reports to each broker that it follows.
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+    }
+  }
+  if (names.empty()) return {};
+  return fmt::format("{}: {}", insecure_note, fmt::join(names, ", "));
+}
+
 std::string title(const std::vector<BrokerReading>& now, std::chrono::nanoseconds interval) {
   std::array<std::size_t, 4> up{};
   for (const BrokerReading& broker : now) {
@@ -293,6 +310,7 @@ std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
                                     std::chrono::nanoseconds interval) {
   using Style = ScreenLine::Style;
   std::vector<ScreenLine> lines{{title(now, interval), Style::plain}};
+  if (std::string note = insecure(now); !note.empty()) lines.push_back({std::move(note), Style::alarm});
   for (const BrokerReading& broker : now) {
     if (!broker.problem.empty()) lines.push_back({log::escape(broker.problem), Style::alarm});
   }

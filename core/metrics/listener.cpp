@@ -72,9 +72,10 @@ Response respond_to_path(std::string_view path, const MetricsListener::Pages& pa
   if (path == "/metrics") return {http::status::ok, exposition_type, pages.metrics()};
   if (path == "/healthz") return line(http::status::ok, "ok");
   if (path == "/readyz") {
-    std::string reason = pages.why_not_ready();
-    return reason.empty() ? line(http::status::ok, "ready")
-                          : line(http::status::service_unavailable, std::move(reason));
+    const std::string reason = pages.why_not_ready();
+    const std::string note = pages.ready_note.empty() ? "" : '\n' + pages.ready_note;
+    return reason.empty() ? line(http::status::ok, "ready" + note)
+                          : line(http::status::service_unavailable, reason + note);
   }
   return line(http::status::not_found, "expected /metrics, /healthz or /readyz");
 }

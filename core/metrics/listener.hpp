@@ -24,6 +24,7 @@ class MetricsListener {
   struct Pages {
     std::function<std::string()> metrics;        ///< Prometheus' text
     std::function<std::string()> why_not_ready;  ///< empty: ready
+    std::string ready_note{};                    ///< a further line of /readyz; empty: none
   };
   struct Limits {
     /// Above it, the connection that has been idle longest is closed for the new one.

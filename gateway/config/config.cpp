@@ -6,8 +6,10 @@
 #include <fmt/format.h>
 
 #include "core/config/section.hpp"
+#include "core/log/escape.hpp"
 #include "core/metrics/listener.hpp"
 #include "core/net/host_port.hpp"
+#include "core/net/loopback.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/zmq/socket.hpp"
 
@@ -37,7 +39,15 @@ Result<void> check_host(std::string_view value, std::string_view where) {
   return parse_broker_host(value, where).map([](const std::string&) {});
 }
 
-void describe_backplane(config::Section& section, BackplaneConfig& backplane) {
+/// Adds an error if other machines can reach the listener.
+void refuse_if_reachable(config::Section& section, std::string_view key, const std::string& address) {
+  const auto parsed = parse_host_port(address, key);
+  if (!parsed || is_loopback_host(parsed->host)) return;  // whatever cannot be parsed has its own error
+  section.error(key, fmt::format("expected {}, got \"{}\"{}", loopback_expected, log::escape(address),
+                                 loopback_advice));
+}
+
+void describe_backplane(config::Section& section, BackplaneConfig& backplane, bool insecure) {
   section.field("listen", backplane.listen,
                 "Addresses for clients, each HOST:PORT. Port 0 picks a free port.", check_listen);
   section.field(
@@ -49,6 +59,8 @@ void describe_backplane(config::Section& section, BackplaneConfig& backplane) {
   section.field("egress", backplane.egress, "The broker's endpoint for subscribers.", mq::check_endpoint);
   section.field("control", backplane.control, "The broker's endpoint for control requests.",
                 mq::check_endpoint);
+  if (!section.reading() || insecure) return;
+  for (const std::string& each : backplane.listen) refuse_if_reachable(section, "listen", each);
 }
 
 Result<void> check_host_name(std::string_view value, std::string_view where) {
@@ -110,7 +122,7 @@ void describe_limits(config::Section& section, GatewayConfig& gateway) {
                 "Memory for retained values that clients request, of all patterns together.");
 }
 
-void describe_feed(config::Section& section, FeedConfig& feed) {
+void describe_feed(config::Section& section, FeedConfig& feed, bool insecure) {
   section.field("listen", feed.listen, "HOST:PORT.", check_listen);
   section.field("backplane", feed.backplane,
                 "The backplane: \"default\", or the name of a [[gateway.backplane]].");
@@ -121,6 +133,7 @@ void describe_feed(config::Section& section, FeedConfig& feed) {
   if (!section.reading()) return;
   if (feed.listen.empty()) section.error("listen", "expected HOST:PORT, got nothing");
   if (feed.topics.empty()) section.error("topics", "expected one pattern or more, got none");
+  if (!insecure) refuse_if_reachable(section, "listen", feed.listen);
 }
 
 /// The first backplane needs an address or a feed; else no client can reach it.
@@ -152,7 +165,8 @@ void describe(config::Section& section, GatewayConfig& gateway) {
   section.field("metrics", gateway.metrics,
                 "Address (HOST:PORT) for /metrics, /healthz and /readyz, such as 127.0.0.1:9571, or \"off\".",
                 check_metrics);
-  describe_backplane(section, gateway.first);
+  if (section.reading() && !gateway.insecure) refuse_if_reachable(section, "metrics", gateway.metrics);
+  describe_backplane(section, gateway.first, gateway.insecure);
   describe_http(section, gateway);
   describe_limits(section, gateway);
   section.field("prefixes_max", gateway.prefixes_max, 1, 10'000'000,
@@ -169,7 +183,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
   section.tables("backplane", gateway.others, "Another backplane, with its own addresses.",
                  [&](config::Section& each, BackplaneConfig& backplane) {
                    each.field("name", backplane.name, "Name of the backplane in this gateway.");
-                   describe_backplane(each, backplane);
+                   describe_backplane(each, backplane, gateway.insecure);
                    if (!each.reading()) return;
                    if (backplane.listen.empty()) each.error("listen", "expected HOST:PORT, got nothing");
                    if (backplane.name.empty()) {
@@ -182,7 +196,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
   section.tables(
       "feed", gateway.feeds, "A port on which every client gets the same topics, without a command.",
       [&](config::Section& each, FeedConfig& feed) {
-        describe_feed(each, feed);
+        describe_feed(each, feed, gateway.insecure);
         if (!each.reading() || names.contains(feed.backplane)) return;
         each.error("backplane", fmt::format("expected the name of a backplane, got \"{}\"", feed.backplane));
       });

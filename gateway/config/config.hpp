@@ -48,6 +48,8 @@ struct GatewayConfig {
   std::vector<BackplaneConfig> others;
   std::vector<FeedConfig> feeds;
 
+  bool insecure{};  ///< listeners may be reachable from other machines, without authentication
+
   std::size_t workers = 0;      ///< 0: the number of cores minus 1, at least 1
   std::string metrics = "off";  ///< HOST:PORT or off
 
@@ -74,7 +76,8 @@ struct GatewayConfig {
   std::chrono::milliseconds goodbye_limit{1000};  ///< for a disconnected client to read what is queued
 };
 
-/// Describes the table [gateway] to core/config.
+/// Describes the table [gateway] to core/config. Adds an error for each listener that other machines can
+/// reach, unless `insecure` is already set.
 void describe(config::Section& section, GatewayConfig& gateway);
 
 }  // namespace backplane::gateway

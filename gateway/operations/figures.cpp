@@ -186,6 +186,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
     {"broker_connected", Kind::gauge, "", "",
      "1 while a broker is connected and all subscriptions are active",
      [](const Figures& f) { return std::uint64_t{f.connected}; }},
+    {"insecure", Kind::gauge, "", "", "1 if other machines may be served without authentication (--insecure)",
+     [](const Figures& f) { return std::uint64_t{f.insecure}; }},
     {"topics", Kind::gauge, "", "", "Topics known", [](const Figures& f) { return f.hub.topics; }},
     {"sends_total", Kind::counter, "", "", "Writes to clients",
      [](const Figures& f) { return f.engine.sends; }},
@@ -201,7 +203,7 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
 });
 
 // Sent to the broker once a second, for `top` and `audit`. The broker accepts 64 counters of a participant.
-constexpr std::array<std::string_view, 21> in_hello{"matched_total",          "delivered_total",
+constexpr std::array<std::string_view, 22> in_hello{"matched_total",          "delivered_total",
                                                     "conflated_total",        "dropped_total",
                                                     "skipped_total",          "pending",
                                                     "expected_total",         "seen_total",
@@ -211,7 +213,7 @@ constexpr std::array<std::string_view, 21> in_hello{"matched_total",          "d
                                                     "publish_admitted_total", "publish_refused_total",
                                                     "publish_waiting",        "clients",
                                                     "subscriptions",          "backlog_bytes",
-                                                    "sent_bytes_total"};
+                                                    "sent_bytes_total",       "insecure"};
 
 }  // namespace
 

@@ -25,6 +25,7 @@ namespace backplane::gateway {
 struct Figures {
   std::string backplane;
   bool connected{};
+  bool insecure{};
   fanout::EngineCounters engine;
   fanout::ListenersCounters listeners;
   HubCounters hub;

@@ -10,7 +10,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-std::vector<std::string> errors_of(const std::string& toml, BrokerConfig& config) {
+std::vector<std::string> errors_of(const std::string& toml, BrokerConfig& config, bool insecure = true) {
+  config.insecure = insecure;
   auto source = config::Source::parse(toml, "b.toml");
   EXPECT_TRUE(source.has_value());
   return config::read(*source, [&](config::Section& section) { describe(section, config); });
@@ -267,6 +268,38 @@ TEST(BrokerConfig, RequiresABackplane) {
   EXPECT_THAT(errors[0], HasSubstr("b.toml:1 "));
 }
 
+TEST(BrokerConfig, RefusesListenersThatOtherMachinesCanReach) {
+  using Pair = std::pair<const char*, const char*>;
+  for (const auto& [key, endpoint] : {Pair{"ingress", "tcp://0.0.0.0:7000"},
+                                      {"egress", "tcp://*:7000"},
+                                      {"control", "tcp://[::]:7000"},
+                                      {"raw", "tcp://192.0.2.1:7000"},
+                                      {"raw", "tcp://[::ffff:192.0.2.1]:7000"}}) {
+    BrokerConfig config;
+    const std::string toml = fmt::format("[[backplane]]\n{} = '{}'\n", key, endpoint);
+    EXPECT_THAT(errors_of(toml, config, /*insecure=*/false),
+                testing::ElementsAre(fmt::format(
+                    "b.toml:2 [backplane].{}: expected a loopback address, because clients are not "
+                    "authenticated, got \"{}\"; serve other machines through a tunnel or a proxy that "
+                    "authenticates, or give --insecure if you trust everybody who can reach this address",
+                    key, endpoint)));
+    EXPECT_THAT(errors_of(toml, config, /*insecure=*/true), IsEmpty());
+  }
+  for (const char* const address : {"0.0.0.0:9570", "[::]:9570", "192.0.2.1:9570", "example.org:9570"}) {
+    BrokerConfig config;
+    EXPECT_THAT(errors_of(fmt::format("[metrics]\nlisten = '{}'\n", address), config, /*insecure=*/false),
+                testing::ElementsAre(HasSubstr("b.toml:2 [metrics].listen: expected a loopback address")));
+  }
+  for (const char* const endpoint : {"tcp://lo:6570", "tcp://127.9.9.9:6570", "tcp://[::1]:6570",
+                                     "tcp://localhost:6570", "ipc:///tmp/x", "inproc://x"}) {
+    BrokerConfig config;
+    EXPECT_THAT(
+        errors_of(fmt::format("[[backplane]]\ningress = '{}'\n[metrics]\nlisten = '[::1]:1'\n", endpoint),
+                  config, /*insecure=*/false),
+        IsEmpty());
+  }
+}
+
 TEST(BrokerConfig, KnowsWhichEndpointsOtherMachinesCanReach) {
   EXPECT_FALSE(is_reachable_from_elsewhere("tcp://127.0.0.1:5570"));
   EXPECT_FALSE(is_reachable_from_elsewhere("tcp://[::1]:5570"));
@@ -274,6 +307,8 @@ TEST(BrokerConfig, KnowsWhichEndpointsOtherMachinesCanReach) {
   EXPECT_FALSE(is_reachable_from_elsewhere(off));
   EXPECT_TRUE(is_reachable_from_elsewhere("tcp://0.0.0.0:5570"));
   EXPECT_TRUE(is_reachable_from_elsewhere("tcp://*:5570"));
+  EXPECT_FALSE(is_reachable_from_elsewhere("[0:0:0:0:0:0:0:1]:9570"));
+  EXPECT_TRUE(is_reachable_from_elsewhere("127.example.org:9570"));
 }
 
 }  // namespace

@@ -144,7 +144,7 @@ class Addresses(BackplaneTest):
     def test_endpoints_that_overlap_with_localhost_are_errors(self):
         for other in ("127.0.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "0.0.0.0", "*", "[::]", "LOCALHOST"):
             with self.subTest(other):
-                check = self.run_program("broker", "--check-config", "--ingress", "tcp://localhost:7000", "--egress", f"tcp://{other}:7000")
+                check = self.run_program("broker", "--check-config", "--insecure", "--ingress", "tcp://localhost:7000", "--egress", f"tcp://{other}:7000")
                 self.assertEqual(check.wait_exit(), 2, check.transcript())
                 self.assertIn("is taken", check.err[0])
         check = self.run_program("broker", "--check-config", "--ingress", "tcp://localhost:7000", "--egress", "tcp://127.0.0.2:7000")

@@ -82,8 +82,9 @@ Response status_page(std::string_view path, const Site& site) {
   if (path == "/metrics") return page(metrics::exposition_type, pages.metrics());
   if (path == "/v1/status") return page("application/json", pages.status() + "\n");
   if (path == "/healthz") return text_page(200, "ok");
-  std::string reason = pages.why_not_ready();
-  return reason.empty() ? text_page(200, "ready") : text_page(503, std::move(reason));
+  const std::string reason = pages.why_not_ready();
+  const std::string note = pages.ready_note.empty() ? "" : '\n' + pages.ready_note;
+  return reason.empty() ? text_page(200, "ready" + note) : text_page(503, reason + note);
 }
 
 Route topics_route(const Request& request) {

@@ -26,6 +26,7 @@ struct SitePages {
   std::function<std::string()> metrics;        ///< Prometheus text
   std::function<std::string()> why_not_ready;  ///< empty: ready
   std::function<std::string()> status;         ///< a JSON object
+  std::string ready_note{};                    ///< a further line of /readyz; empty: none
 };
 
 /// Decides which hosts and origins may send requests, and provides the pages. Outlives the sessions. Any

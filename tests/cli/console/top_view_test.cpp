@@ -171,5 +171,20 @@ TEST(TopPicture, ABrokerThatRestartedHasNoRates) {
   EXPECT_THAT(*broker, HasSubstr("     0      0 B  "));
 }
 
+TEST(TopView, NamesOnceEachWhoServesOtherMachinesWithoutAuthentication) {
+  BrokerReading first = reading(1, 2, 1, 2);
+  BrokerReading second = reading(1, 2, 1, 2);
+  second.stats.broker = "other";
+  EXPECT_THAT(top_picture({first, second}, {}, {24, 120}, 1s)[1].text, testing::Not(HasSubstr("insecure")));
+  first.stats.counters["insecure"] = 1;
+  for (BrokerReading* each : {&first, &second}) {
+    each->stats.participants[0].counters["insecure"] = 1;
+    each->stats.participants[1].counters["insecure"] = 1;
+    each->stats.participants[1].up = false;
+  }
+  EXPECT_EQ(top_picture({first, second}, {}, {24, 120}, 1s)[1].text,
+            "insecure: clients of every address are served without authentication: default, gateway0");
+}
+
 }  // namespace
 }  // namespace backplane::cli
