@@ -37,7 +37,7 @@ Result<std::string> token_of_standard_input() {
 Result<std::string> token_of_prompt() {
   auto token = prompt_for_secret("Token: ");
   if (!token) return token;
-  const auto again = prompt_for_secret("Again: ");
+  auto again = prompt_for_secret("Again: ");
   if (!again) return again;
   if (*again != *token) {
     return fail(ErrorCode::invalid_argument, "expected the same token twice, got two");

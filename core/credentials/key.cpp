@@ -12,7 +12,8 @@ namespace {
 
 using KeyBytes = std::array<std::uint8_t, key_bytes>;
 
-static_assert(key_bytes == crypto_box_SECRETKEYBYTES && key_bytes == crypto_box_PUBLICKEYBYTES);
+static_assert(key_bytes == crypto_box_SECRETKEYBYTES);
+static_assert(key_bytes == crypto_box_PUBLICKEYBYTES);
 
 constexpr std::string_view alphabet =
     "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
