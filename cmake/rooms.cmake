@@ -87,6 +87,10 @@ function(backplane_tests name)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS "${TESTS_LABELS}" ENVIRONMENT "${TESTS_ENVIRONMENT}" TIMEOUT 120
       RUN_SERIAL "${TESTS_ALONE}")
+  # gtest_discover_tests() takes one label only.
+  set(script "${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake")
+  file(WRITE "${script}" "set_tests_properties(\${${name}_TESTS} PROPERTIES LABELS \"${TESTS_LABELS}\")\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${script}")
 endfunction()
 
 # backplane_not_under(SANITIZERS asan|tsan… TESTS test…)
