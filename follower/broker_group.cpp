@@ -159,6 +159,9 @@ class BrokerGroup::Impl {
     void on_replayed(std::uint64_t request, const Delivery& delivery) override {
       group.listener_.on_replayed(requests.at(request), delivery);
     }
+    void on_replayed_gap(std::uint64_t request, const Gap& gap) override {
+      group.listener_.on_replayed_gap(requests.at(request), gap);
+    }
     void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override {
       group.take_slice(requests.at(request), slice);
     }

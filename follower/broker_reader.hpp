@@ -39,6 +39,9 @@ class ReaderListener {
   /// One event of a replay() request, in position order within its stream. After some hundred events,
   /// on_replay_slice() is called, and nothing more comes until replay_more() or cancel().
   virtual void on_replayed(std::uint64_t /*request*/, const Delivery& /*delivery*/) {}
+  /// Events of a replay() request that the broker can no longer read, in their place among the topic's
+  /// events.
+  virtual void on_replayed_gap(std::uint64_t /*request*/, const Gap& /*gap*/) {}
   /// Ends a slice. After a complete slice the request stays open until cancel(): replay_more() returns what
   /// has been published since. A slice with an error ends the request.
   virtual void on_replay_slice(std::uint64_t /*request*/, const ReplaySlice& /*slice*/) {}

@@ -175,6 +175,7 @@ class Follower::Impl : private follower::GapRepairSink,
     status.recovered = counted.recovered;
     status.lost_history_gone = counted.lost_history_gone;
     status.lost_recovery_timeout = counted.lost_recovery_timeout;
+    status.lost_damaged = counted.lost_damaged;
     status.unwanted = counted.unwanted;
     status.awaited = gap_repair_.awaited();
     status.gaps = counted.gaps;
@@ -361,6 +362,7 @@ class Follower::Impl : private follower::GapRepairSink,
   void replayed(std::uint64_t number, const Delivery& delivery) override {
     listener_.on_replayed(number, delivery);
   }
+  void replayed_gap(std::uint64_t number, const Gap& gap) override { listener_.on_replayed_gap(number, gap); }
   void replay_slice(std::uint64_t number, const ReplaySlice& slice) override {
     listener_.on_replay_slice(number, slice);
   }
@@ -411,6 +413,9 @@ class Follower::Impl : private follower::GapRepairSink,
     ReplayReply converted;
     for (const v1::StoredEvent& stored : reply.replay().events()) {
       converted.events.push_back({stored.topic(), bytes_of(stored.event())});
+    }
+    for (const v1::DestroyedEvents& each : reply.replay().destroyed()) {
+      converted.destroyed.push_back({each.topic(), each.first_offset(), each.last_offset()});
     }
     if (reply.has_more()) {
       converted.end = ReplayReply::End::more;
@@ -519,9 +524,10 @@ FollowerStatus& FollowerStatus::operator+=(const FollowerStatus& other) noexcept
        {&FollowerStatus::received, &FollowerStatus::undecodable, &FollowerStatus::reconnects,
         &FollowerStatus::control_timeouts, &FollowerStatus::expected, &FollowerStatus::seen,
         &FollowerStatus::recovered, &FollowerStatus::lost_history_gone,
-        &FollowerStatus::lost_recovery_timeout, &FollowerStatus::unwanted, &FollowerStatus::awaited,
-        &FollowerStatus::gaps, &FollowerStatus::gaps_of_unknown_size, &FollowerStatus::duplicates,
-        &FollowerStatus::late, &FollowerStatus::resets, &FollowerStatus::reorder_buffer_discarded}) {
+        &FollowerStatus::lost_recovery_timeout, &FollowerStatus::lost_damaged, &FollowerStatus::unwanted,
+        &FollowerStatus::awaited, &FollowerStatus::gaps, &FollowerStatus::gaps_of_unknown_size,
+        &FollowerStatus::duplicates, &FollowerStatus::late, &FollowerStatus::resets,
+        &FollowerStatus::reorder_buffer_discarded}) {
     this->*counter += other.*counter;
   }
   reorder_buffer_bytes += other.reorder_buffer_bytes;

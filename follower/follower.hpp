@@ -31,12 +31,13 @@ struct FollowerStatus {
   std::uint64_t undecodable{};  ///< of these, and of events in replies: not [topic][stamped Event]
   std::uint64_t reconnects{};   ///< on_connection(true) calls after the first
   std::uint64_t control_timeouts{};
-  // At every moment, expected = seen + recovered + lost (of both kinds) + unwanted + awaited.
+  // At every moment, expected = seen + recovered + lost (of all kinds) + unwanted + awaited.
   std::uint64_t expected{};           ///< by the offsets of events, and of tails that the broker reports
   std::uint64_t seen{};               ///< of these, delivered from egress
   std::uint64_t recovered{};          ///< missing events that a Replay recovered
   std::uint64_t lost_history_gone{};  ///< events announced by on_gap(), as far as their number is known
   std::uint64_t lost_recovery_timeout{};
+  std::uint64_t lost_damaged{};
   std::uint64_t unwanted{};  ///< events that were unsubscribed from before their turn
   std::uint64_t awaited{};   ///< now: missing events, and events that wait for them
   std::uint64_t gaps{};

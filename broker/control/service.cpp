@@ -413,9 +413,10 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
       return send_fault(pending.address, {"bad_cursor", foreign_cursor});
   }
   const std::string bytes = head.SerializeAsString();
-  sink_.reply(pending.address.envelope, pending.kind == CursorKind::retained
-                                            ? retained_reply(bytes, slice.events, slice.valid_ns)
-                                            : replay_reply(bytes, slice.events, slice.through_position));
+  sink_.reply(pending.address.envelope,
+              pending.kind == CursorKind::retained
+                  ? retained_reply(bytes, slice.events, slice.valid_ns, slice.destroyed)
+                  : replay_reply(bytes, slice.events, slice.through_position, slice.destroyed));
 }
 
 // ── participants and sessions ────────────────────────────────────────────────────────────────────────────

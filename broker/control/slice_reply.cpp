@@ -21,6 +21,8 @@ constexpr std::uint8_t event_tag = tag(v1::ReplayReply::kEventsFieldNumber, deli
 static_assert(event_tag == tag(v1::RetainedReply::kEventsFieldNumber, delimited));
 constexpr std::uint8_t number_tag = tag(v1::ReplayReply::kThroughPositionFieldNumber, fixed64);
 static_assert(number_tag == tag(v1::RetainedReply::kValidNsFieldNumber, fixed64));
+static_assert(static_cast<int>(v1::ReplayReply::kDestroyedFieldNumber) ==
+              static_cast<int>(v1::RetainedReply::kDestroyedFieldNumber));
 constexpr std::uint8_t topic_tag = tag(v1::StoredEvent::kTopicFieldNumber, delimited);
 constexpr std::uint8_t bytes_tag = tag(v1::StoredEvent::kEventFieldNumber, delimited);
 
@@ -46,10 +48,25 @@ std::uint8_t* put_bytes(std::uint8_t field_tag, const auto& bytes, std::uint8_t*
   return CodedOutputStream::WriteRawToArray(bytes.data(), static_cast<int>(bytes.size()), at);
 }
 
+// Rare, and therefore built as an object.
+std::string encode(std::span<const DestroyedEvents> destroyed) {
+  if (destroyed.empty()) return {};
+  v1::ReplayReply reply;
+  for (const DestroyedEvents& each : destroyed) {
+    v1::DestroyedEvents& out = *reply.add_destroyed();
+    out.set_topic(each.topic);
+    out.set_first_offset(each.first);
+    out.set_last_offset(each.last);
+    out.set_position(each.position);
+  }
+  return reply.SerializeAsString();
+}
+
 // `number` is the field after the events.
 std::string make(std::string_view head, std::uint8_t reply_tag, std::span<const StoredEvent> events,
-                 std::uint64_t number) {
-  std::uint32_t size = 1 + sizeof number;
+                 std::uint64_t number, std::span<const DestroyedEvents> destroyed) {
+  const std::string rest = encode(destroyed);
+  std::uint32_t size = 1 + sizeof number + size_of(rest);
   for (const StoredEvent& event : events) size += framed(event_size(event));
 
   std::string reply(head.size() + framed(size), '\0');
@@ -63,20 +80,21 @@ std::string make(std::string_view head, std::uint8_t reply_tag, std::span<const 
   }
   *at++ = number_tag;
   at = CodedOutputStream::WriteLittleEndian64ToArray(number, at);
+  at = CodedOutputStream::WriteRawToArray(rest.data(), static_cast<int>(rest.size()), at);
   CHECK(at == reinterpret_cast<std::uint8_t*>(reply.data() + reply.size()), "a reply has the size counted");
   return reply;
 }
 
 }  // namespace
 
-std::string retained_reply(std::string_view head, std::span<const StoredEvent> events,
-                           std::uint64_t valid_ns) {
-  return make(head, retained_tag, events, valid_ns);
+std::string retained_reply(std::string_view head, std::span<const StoredEvent> events, std::uint64_t valid_ns,
+                           std::span<const DestroyedEvents> destroyed) {
+  return make(head, retained_tag, events, valid_ns, destroyed);
 }
 
 std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,
-                         std::uint64_t through_position) {
-  return make(head, replay_tag, events, through_position);
+                         std::uint64_t through_position, std::span<const DestroyedEvents> destroyed) {
+  return make(head, replay_tag, events, through_position, destroyed);
 }
 
 }  // namespace backplane::broker

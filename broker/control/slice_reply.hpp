@@ -15,10 +15,12 @@ inline constexpr std::size_t event_framing_bytes_max = 14;
 
 /// Appends to `head`, a ControlReply without `reply`, a RetainedReply with these events.
 [[nodiscard]] std::string retained_reply(std::string_view head, std::span<const StoredEvent> events,
-                                         std::uint64_t valid_ns);
+                                         std::uint64_t valid_ns,
+                                         std::span<const DestroyedEvents> destroyed = {});
 
 /// Appends a ReplayReply to `head`.
 [[nodiscard]] std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,
-                                       std::uint64_t through_position);
+                                       std::uint64_t through_position,
+                                       std::span<const DestroyedEvents> destroyed = {});
 
 }  // namespace backplane::broker

@@ -23,6 +23,15 @@ struct StoredEvent {
   std::span<const std::byte> event;  ///< stamped
 };
 
+/// Events of one topic that damage to the store has destroyed: offsets `first` to `last`. `first` is 0 if it
+/// is unknown, because the read began in between.
+struct DestroyedEvents {
+  std::string topic;
+  std::uint64_t first{};
+  std::uint64_t last{};
+  std::uint64_t position{};  ///< of the last one
+};
+
 /// The start of a read, and its limits. `cursor`, if not empty, continues after an earlier slice.
 struct ReadRequest {
   enum class What : std::uint8_t {
@@ -56,6 +65,8 @@ struct ReadSlice {
   std::uint64_t ticket{};  ///< which read this belongs to
   End end{End::complete};
   std::vector<StoredEvent> events;
+  /// In order of positions. Counted like events for the limits of a slice.
+  std::vector<DestroyedEvents> destroyed;
   std::string cursor;
   std::uint64_t
       first_available{};  ///< gone: the first position from which everything that matches is in history

@@ -92,6 +92,12 @@ class EventLog {
     std::uint64_t bytes{};
   };
 
+  struct SegmentRecovery {
+    std::uint64_t after{};  // the checkpoint's position
+    bool may_be_torn{};     // its end may be a write that was interrupted
+    bool cut_unsynced{};
+  };
+
   // Opening.
   [[nodiscard]] Result<std::optional<StoreMark>> read_mark();
   [[nodiscard]] Result<void> write_mark(std::uint64_t stream, bool is_clean);
@@ -100,9 +106,9 @@ class EventLog {
                                                    std::uint64_t stream);
   [[nodiscard]] Result<std::vector<std::shared_ptr<Segment>>> open_segments(
       const std::vector<std::string>& names, std::uint64_t stream, bool machine_crashed);
-  [[nodiscard]] Result<void> recover(std::uint64_t stream, bool machine_crashed, bool continues);
-  [[nodiscard]] Result<void> recover_segment(Segment& segment, bool is_last, std::uint64_t after,
-                                             bool cut_unsynced);
+  [[nodiscard]] Result<void> recover(const StoreMark& mark, bool machine_crashed, bool continues);
+  [[nodiscard]] Result<void> recover_segment(Segment& segment, const SegmentRecovery& how);
+  void note_missing_segments();
   void restore(const Checkpoint& checkpoint);
   void apply(const Record& record, std::uint64_t at, std::uint64_t after);
   [[nodiscard]] HistoryStore::Opened opened(bool continues);

@@ -282,8 +282,13 @@ Result<void> EventLog::clean(const std::vector<std::shared_ptr<Segment>>& run) {
   std::uint64_t evicted = 0;
   for (const auto& segment : run) {
     RecordScanner scanner(segment->file, header_bytes, segment->bytes, copy_read_bytes);
+    DamageFinder finder(segment->first() - 1, !segment->header.cleaned);
+    std::vector<Damage> damage;
     while (scanner.next()) {
       Record record = scanner.record();
+      if (record.kind == RecordKind::event) {
+        if (const auto found = finder.on_event(record, scanner.damaged_bytes())) damage.push_back(*found);
+      }
       bool keep = record.kind == RecordKind::types || record.kind == RecordKind::clock;
       if (record.kind == RecordKind::event) {
         const MutexLock lock(state_.mutex);
@@ -310,10 +315,14 @@ Result<void> EventLog::clean(const std::vector<std::shared_ptr<Segment>>& run) {
       }
     }
     if (!scanner.error()) return scanner.error();
-    if (scanner.damaged_bytes() > 0 || scanner.intact_end() != segment->bytes) {
+    const bool is_torn = scanner.intact_end() != segment->bytes;
+    if (scanner.damaged_bytes() > 0 || is_torn) {
+      if (const auto found = finder.at_end(segment->through, segment->last_time, is_torn))
+        damage.push_back(*found);
       const MutexLock lock(state_.mutex);
       segment->is_damaged = true;
-      ++state_.damaged_ranges;
+      if (damage.empty()) ++state_.damaged_ranges;
+      for (const Damage& each : damage) (void)state_.note_damage(each);
       return {};
     }
   }

@@ -57,7 +57,7 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
   if (*mark) {
     const bool machine_crashed = !(*mark)->is_clean && (*mark)->boot != files_.boot();
     continues = !machine_crashed || (*mark)->syncs_always;
-    if (auto ok = recover((*mark)->stream, machine_crashed, continues); !ok)
+    if (auto ok = recover(**mark, machine_crashed, continues); !ok)
       return tl::unexpected(damaged_store(files_, ok.error().text));
     if (continues) stream = (*mark)->stream;
   }
@@ -67,6 +67,7 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     const MutexLock lock(state_.mutex);
     state_.topics = {};
     state_.segments.clear();
+    state_.damage = {};
     state_.stream = stream;
     state_.position = state_.floor = state_.values = 0;
   }
@@ -81,7 +82,8 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     }
     if (!state_.segments.empty()) {
       const std::shared_ptr<Segment>& last = state_.segments.back();
-      if (!last->is_damaged && !last->header.cleaned && last->bytes < options_.segment_bytes) {
+      if (!last->is_damaged && !last->header.cleaned && last->bytes < options_.segment_bytes &&
+          last->through == position) {
         active_ = last;
         active_bytes_ = last->bytes;
       }
@@ -151,7 +153,8 @@ Result<std::vector<std::string>> EventLog::list(std::uint64_t stream) {
   return names;
 }
 
-Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed, bool continues) {
+Result<void> EventLog::recover(const StoreMark& mark, bool machine_crashed, bool continues) {
+  const std::uint64_t stream = mark.stream;
   {
     const MutexLock lock(state_.mutex);
     state_.stream = stream;
@@ -170,12 +173,6 @@ Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed, bool 
     const bool is_last = segment == segments->back();
     segment->through = segment->first() - 1;
     segment->last_time = last_time;
-    if (through + 1 < segment->first() && through > 0) {
-      log::warning("store {}: positions {} to {} are missing", files_.path(), through + 1,
-                   segment->first() - 1);
-      const MutexLock lock(state_.mutex);
-      ++state_.damaged_ranges;
-    }
     bool is_known = false;
     if (!is_last && !segment->is_damaged) {
       if (const auto file = files_.open(segment->name + std::string(index_suffix)); file) {
@@ -187,10 +184,10 @@ Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed, bool 
     if (!is_known || segment->through > checkpoint->position) {
       segment->records = 0;
       segment->blocks.clear();
-      if (auto ok = recover_segment(*segment, is_last && continues, checkpoint->position,
-                                    is_last && continues && machine_crashed);
-          !ok)
-        return ok;
+      const SegmentRecovery how{.after = checkpoint->position,
+                                .may_be_torn = is_last && continues && !mark.is_clean,
+                                .cut_unsynced = is_last && continues && machine_crashed};
+      if (auto ok = recover_segment(*segment, how); !ok) return ok;
     }
     if (segment->header.cleaned) {
       segment->through = std::max(segment->through, segment->header.through);
@@ -199,10 +196,33 @@ Result<void> EventLog::recover(std::uint64_t stream, bool machine_crashed, bool 
     through = segment->through;
     last_time = segment->last_time;
   }
-  const MutexLock lock(state_.mutex);
-  state_.segments = std::move(*segments);
-  state_.position = std::max(state_.position, through);
+  {
+    const MutexLock lock(state_.mutex);
+    state_.segments = std::move(*segments);
+    state_.position = std::max(state_.position, through);
+  }
+  note_missing_segments();
   return {};
+}
+
+// Positions that no segment is for.
+void EventLog::note_missing_segments() {
+  const MutexLock lock(state_.mutex);
+  std::uint64_t before = state_.position + 1;
+  std::int64_t time = state_.clock.now();  // none of the missing events is later
+  const auto note = [&](std::uint64_t after) REQUIRES(state_.mutex) {
+    if (before <= after + 1) return false;
+    log::warning("store {}: positions {} to {} are missing", files_.path(), after + 1, before - 1);
+    (void)state_.note_damage({.after = after, .before = before, .time = time});
+    return true;
+  };
+  for (auto each = state_.segments.rbegin(); each != state_.segments.rend(); ++each) {
+    const Segment& segment = **each;
+    if (note(segment.through) && !segment.header.cleaned) (*each)->is_damaged = true;  // it has been cut
+    before = segment.first();
+    if (!segment.blocks.empty()) time = segment.blocks.front().time;
+  }
+  (void)note(0);
 }
 
 Result<Checkpoint> EventLog::load_checkpoint(const std::vector<std::string>& names, std::uint64_t stream) {
@@ -271,6 +291,10 @@ Result<std::vector<std::shared_ptr<Segment>>> EventLog::open_segments(const std:
     const auto size = (*file)->size();
     if (!size) return tl::unexpected(size.error());
     if (*size < header_bytes) {
+      if (position_in(name) <= checkpoint_position_) {
+        log::warning("store {}: {} is damaged", files_.path(), name);
+        continue;  // its positions are missing
+      }
       // Its creation was interrupted; nothing else was written to it.
       if (auto ok = files_.remove(name); !ok) return tl::unexpected(ok.error());
       continue;
@@ -310,12 +334,10 @@ Result<std::vector<std::shared_ptr<Segment>>> EventLog::open_segments(const std:
   return segments;
 }
 
-// Finds the blocks of a segment and applies its records after the position `after`. `is_last`: it is
-// continued, and its torn end is cut off.
-Result<void> EventLog::recover_segment(Segment& segment, bool is_last, std::uint64_t after,
-                                       bool cut_unsynced) {
+// Finds the blocks of a segment and applies its records.
+Result<void> EventLog::recover_segment(Segment& segment, const SegmentRecovery& how) {
   std::uint64_t end = segment.bytes;
-  if (cut_unsynced) {
+  if (how.cut_unsynced) {
     // A power loss may have lost any part of what was not synced. What follows the first hole was never seen
     // by anybody, and its publishers send it again.
     std::uint64_t synced = 0;
@@ -326,27 +348,51 @@ Result<void> EventLog::recover_segment(Segment& segment, bool is_last, std::uint
     if (!scanner.error()) return scanner.error();
     if (scanner.damaged_bytes() > 0 && scanner.first_damage_at() >= synced) end = scanner.first_damage_at();
   }
+  const bool has_no_header = segment.is_damaged;
   RecordScanner scanner(segment.file, header_bytes, end, scan_read_bytes);
+  DamageFinder finder(segment.first() - 1, !segment.header.cleaned);
+  std::vector<Damage> damage;
   while (scanner.next()) {
     const Record& record = scanner.record();
-    if (record.kind == RecordKind::event) segment.add(record.position, record.time, scanner.at());
-    apply(record, scanner.at(), after);
+    if (has_no_header && record.kind == RecordKind::removed && segment.records == 0) {
+      segment.header.cleaned = true;
+      segment.header.removals_bytes = static_cast<std::uint32_t>(scanner.intact_end() - header_bytes);
+    }
+    if (record.kind == RecordKind::event) {
+      segment.add(record.position, record.time, scanner.at());
+      if (const auto found = finder.on_event(record, scanner.damaged_bytes())) damage.push_back(*found);
+    }
+    apply(record, scanner.at(), how.after);
   }
   if (!scanner.error()) return scanner.error();
   const std::uint64_t file_bytes = segment.bytes;
-  const bool has_torn_end = scanner.intact_end() < file_bytes;
   segment.bytes = scanner.intact_end();
-  if (has_torn_end && is_last && !segment.is_damaged) {
+  bool has_torn_end = segment.bytes < file_bytes;
+  std::uint64_t known = 0;
+  {
+    const MutexLock lock(state_.mutex);
+    known = state_.position;
+  }
+  // Nothing is cut off that may be damage.
+  if (has_torn_end && how.may_be_torn && !segment.is_damaged && known <= segment.through) {
     if (auto ok = segment.file->truncate(segment.bytes); !ok) return ok;
     if (auto ok = segment.file->sync(); !ok) return ok;
+    has_torn_end = false;
   }
-  if (scanner.damaged_bytes() > 0 || (has_torn_end && !is_last)) {
-    segment.is_damaged = true;
-    log::warning("store {}: {} bytes of {}.log are damaged; their events are skipped", files_.path(),
-                 scanner.damaged_bytes() + (is_last ? 0 : file_bytes - segment.bytes), segment.name);
-    const MutexLock lock(state_.mutex);
-    ++state_.damaged_ranges;
+  const std::int64_t last_time =
+      segment.header.cleaned ? std::max(segment.header.last_time, segment.last_time) : segment.last_time;
+  if (const auto found = finder.at_end(std::max(segment.header.through, segment.through), last_time,
+                                       has_torn_end || segment.is_damaged)) {
+    damage.push_back(*found);
   }
+  if (scanner.damaged_bytes() == 0 && !has_torn_end && damage.empty()) return {};
+  segment.is_damaged = true;
+  log::warning("store {}: {} bytes of {}.log are damaged", files_.path(),
+               scanner.damaged_bytes() + (has_torn_end ? file_bytes - segment.bytes : 0), segment.name);
+  const MutexLock lock(state_.mutex);
+  bool is_new = false;
+  for (const Damage& each : damage) is_new |= state_.note_damage(each);
+  if (!is_new && (!has_torn_end || known <= segment.through)) ++state_.damaged_ranges;
   return {};
 }
 

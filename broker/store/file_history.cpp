@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "broker/store/damage.hpp"
 #include "broker/store/event_log.hpp"
 #include "broker/store/log_reader.hpp"
 #include "broker/store/log_state.hpp"
@@ -42,6 +43,7 @@ class FileHistory::Impl {
       : options_(std::move(options)),
         files_(std::move(files)),
         state_(options_.limits, options_.sessions_max),
+        survey_(state_),
         log_(*files_, state_,
              {.backplane = options_.backplane,
               .syncs_always = options_.sync == StoreSync::always,
@@ -91,6 +93,7 @@ class FileHistory::Impl {
   const FileHistoryOptions options_;
   const std::unique_ptr<store::Files> files_;
   store::LogState state_;
+  store::DamageSurvey survey_;  // the reader's, or the loop's without threads
   store::EventLog log_;
   WakeFd wake_;
 
@@ -389,7 +392,7 @@ std::uint64_t FileHistory::Impl::start_read(const ReadRequest& request) {
 }
 
 store::LogSlice FileHistory::Impl::read(const PendingRead& pending) {
-  store::LogSlice slice = store::LogReader(state_, pending.request,
+  store::LogSlice slice = store::LogReader(state_, survey_, pending.request,
                                            {.scan_bytes_max = options_.scan_bytes_max,
                                             .walk_events_max = options_.walk_events_max})
                               .read();
@@ -400,12 +403,21 @@ store::LogSlice FileHistory::Impl::read(const PendingRead& pending) {
 void FileHistory::Impl::read_loop() {
   for (;;) {
     std::optional<PendingRead> pending;
+    const bool has_other_work = !survey_.is_complete();
     {
       const MutexLock lock(mutex_);
-      while (reads_.empty() && !stopping_) (void)read_started_.wait_until(mutex_, Clock::now() + idle_wait);
+      while (reads_.empty() && !stopping_ && !has_other_work) {
+        (void)read_started_.wait_until(mutex_, Clock::now() + idle_wait);
+      }
       if (stopping_) return;
-      pending = std::move(reads_.front());
-      reads_.pop_front();
+      if (!reads_.empty()) {
+        pending = std::move(reads_.front());
+        reads_.pop_front();
+      }
+    }
+    if (!pending) {
+      survey_.step(options_.scan_bytes_max);
+      continue;
     }
     store::LogSlice slice = read(*pending);
     const MutexLock lock(mutex_);

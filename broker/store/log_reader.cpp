@@ -17,6 +17,8 @@ constexpr char history_mark = 'f';
 constexpr std::int64_t always = std::numeric_limits<std::int64_t>::min();
 // Records whose topics are looked up under one lock.
 constexpr std::size_t group_max = 256;
+// What a report of destroyed events takes beside the topic's name.
+constexpr std::size_t lost_bytes = 64;
 // Names examined per slice of values.
 constexpr std::size_t names_max = 16'384;
 
@@ -29,6 +31,8 @@ std::string encode(const LogCursor& cursor, std::uint32_t incarnation, std::uint
   put(out, cursor.checked);
   put(out, static_cast<std::uint8_t>(cursor.is_locating ? 1 : 0));
   put(out, cursor.locate_from);
+  put(out, cursor.waits);
+  put(out, cursor.lost_through);
   return out;
 }
 
@@ -44,14 +48,17 @@ std::optional<LogCursor> decode(std::string_view text, std::uint32_t incarnation
   cursor.checked = in.get<std::uint64_t>();
   cursor.is_locating = in.get<std::uint8_t>() != 0;
   cursor.locate_from = in.get<std::uint64_t>();
+  cursor.waits = in.get<std::uint64_t>();
+  cursor.lost_through = in.get<std::uint64_t>();
   if (!in.ok() || in.left() != 0) return std::nullopt;
   return cursor;
 }
 
 }  // namespace
 
-LogReader::LogReader(LogState& state, const ReadRequest& request, const ReadWork& work)
+LogReader::LogReader(LogState& state, DamageSurvey& survey, const ReadRequest& request, const ReadWork& work)
     : state_(state),
+      survey_(survey),
       request_(request),
       work_(work),
       hash_(request_hash(request)),
@@ -89,8 +96,39 @@ bool LogReader::begin() {
 
 void LogReader::read_history() {
   if (at_.is_locating) return locate();
-  if (const auto topics = few_topics(); topics && walk(*topics) == Walk::done) return;
+  if (const auto topics = few_topics()) {
+    switch (walk(*topics)) {
+      case Walk::done:
+        return;
+      case Walk::needs_survey:
+        return survey();
+      case Walk::too_long:
+        break;
+    }
+  }
+  if (needs_survey()) return survey();
   scan();
+}
+
+// --- damage ---
+
+bool LogReader::note_damage(const Damage& damage) {
+  const MutexLock lock(state_.mutex);
+  return state_.note_damage(damage);
+}
+
+// Whether the scan meets damage that has not been surveyed.
+bool LogReader::needs_survey() {
+  if (survey_.is_complete()) return false;
+  const MutexLock lock(state_.mutex);
+  return state_.damage.affects(at_.position, until_, at_.since);
+}
+
+// Ends a slice without events. The read continues once the survey is complete.
+void LogReader::survey() {
+  survey_.step(work_.scan_bytes_max);
+  ++at_.waits;
+  end_more();
 }
 
 // --- values ---
@@ -99,7 +137,9 @@ LogSlice LogReader::read_retained() {
   struct Value {
     std::string_view name;
     std::uint64_t position;
-    std::shared_ptr<Segment> segment;
+    std::uint64_t offset;
+    std::int64_t time;
+    std::shared_ptr<Segment> segment;  // nullptr: missing
     std::uint64_t at;
     std::size_t bytes;
     std::uint64_t block_at;
@@ -143,12 +183,22 @@ LogSlice LogReader::read_retained() {
       looked_at = name;
       if (!has_value) return true;
       const std::size_t index = state_.segment_after(topic.position - 1, always);
-      if (index == state_.segments.size()) return true;
       bytes_ += bytes;
-      const auto& segment = state_.segments[index];
-      const std::uint64_t block_at = segment->start_after(topic.position, always);
-      values.push_back({name, topic.position, segment, topic.record_at, topic.record_bytes, block_at,
-                        segment->block_end(block_at)});
+      Value value{.name = name,
+                  .position = topic.position,
+                  .offset = topic.offset,
+                  .time = topic.time,
+                  .segment = nullptr,
+                  .at = topic.record_at,
+                  .bytes = topic.record_bytes,
+                  .block_at = 0,
+                  .block_end = 0};
+      if (index < state_.segments.size()) {
+        value.segment = state_.segments[index];
+        value.block_at = value.segment->start_after(topic.position, always);
+        value.block_end = value.segment->block_end(value.block_at);
+      }
+      values.push_back(std::move(value));
       if (const std::uint64_t left = state_.value_left_ns(topic); left > 0) {
         slice.valid_ns = std::min(slice.valid_ns, left);
       }
@@ -161,21 +211,26 @@ LogSlice LogReader::read_retained() {
       state_.topics.by_name().visit_from(std::max(prefix, after), visit);
     }
   }
+  const auto find = [&](const Value& value, RecordScanner scanner) {
+    while (scanner.next()) {
+      const Record& record = scanner.record();
+      if (record.kind != RecordKind::event || record.position != value.position || record.name != value.name)
+        continue;
+      slice.events.push_back({record.name, record.event()});
+      out_.chunks.push_back(scanner.chunk());
+      return true;
+    }
+    return false;
+  };
   for (const Value& value : values) {
     // Where the record was last seen; if the segment has been rewritten since, somewhere in its block.
-    RecordScanner exact(value.segment->file, value.at, value.at + value.bytes, value.bytes);
-    if (exact.next() && exact.record().position == value.position && exact.record().name == value.name) {
-      slice.events.push_back({exact.record().name, exact.record().event()});
-      out_.chunks.push_back(exact.chunk());
+    if (value.segment != nullptr &&
+        (find(value, {value.segment->file, value.at, value.at + value.bytes, value.bytes}) ||
+         find(value, {value.segment->file, value.block_at, value.block_end}))) {
       continue;
     }
-    RecordScanner block(value.segment->file, value.block_at, value.block_end);
-    while (block.next()) {
-      if (block.record().kind != RecordKind::event || block.record().position != value.position) continue;
-      slice.events.push_back({block.record().name, block.record().event()});
-      out_.chunks.push_back(block.chunk());
-      break;
-    }
+    (void)note_damage({.after = value.position - 1, .before = value.position + 1, .time = value.time});
+    slice.destroyed.push_back({std::string(value.name), value.offset, value.offset, value.position});
   }
   return std::move(out_);
 }
@@ -187,11 +242,17 @@ bool LogReader::wants(const Record& event) const {
          (request_.what != What::after_offset || event.offset > request_.offset);
 }
 
-bool LogReader::fits(const Record& event) {
-  const std::size_t bytes = event.body.size() + event.name.size();
-  const bool is_full = out_.slice.events.size() >= std::max<std::size_t>(request_.events_max, 1) ||
-                       bytes_ + bytes > request_.bytes_max;
-  if (is_full && !out_.slice.events.empty()) return false;
+// Whether the read begins before the last of them.
+bool LogReader::begins_before(const LostRun& lost) const {
+  return lost.position > at_.position && lost.time >= at_.since &&
+         (request_.what != What::after_offset || lost.last > request_.offset);
+}
+
+bool LogReader::fits(std::size_t bytes) {
+  const std::size_t count = out_.slice.events.size() + out_.slice.destroyed.size();
+  const bool is_full =
+      count >= std::max<std::size_t>(request_.events_max, 1) || bytes_ + bytes > request_.bytes_max;
+  if (is_full && !is_empty()) return false;
   bytes_ += bytes;
   return true;
 }
@@ -199,6 +260,58 @@ bool LogReader::fits(const Record& event) {
 void LogReader::give(const Record& event, const Chunk& chunk) {
   out_.slice.events.push_back({event.name, event.event()});
   if (out_.chunks.empty() || out_.chunks.back() != chunk) out_.chunks.push_back(chunk);
+}
+
+bool LogReader::give(const LostRun& lost) {
+  DestroyedEvents destroyed{.topic = {}, .first = lost.first, .last = lost.last, .position = lost.position};
+  {
+    const MutexLock lock(state_.mutex);
+    const StoredTopic* const topic = state_.topics.find(lost.topic);
+    if (topic == nullptr || !request_.pattern.matches(topic->name_view())) return true;
+    destroyed.topic = topic->name_view();
+  }
+  if (!fits(destroyed.topic.size() + lost_bytes)) return false;
+  if (request_.what == What::after_offset) {
+    destroyed.first = std::max(lost.first, request_.offset + 1);
+  } else if (lost.first < lost.last && (request_.position > lost.after || at_.since > lost.time_after)) {
+    destroyed.first = 0;  // the read may begin between them
+  }
+  out_.slice.destroyed.push_back(std::move(destroyed));
+  return true;
+}
+
+// Everything that the scan has to report up to `position`. @returns false if the slice is full.
+bool LogReader::give_lost_through(std::uint64_t position) {
+  const std::vector<LostRun>& lost = survey_.lost();
+  if (lost.empty() || !survey_.is_complete()) return true;
+  auto each = std::ranges::upper_bound(lost, at_.position, {}, &LostRun::position);
+  for (; each != lost.end() && each->position <= position; ++each) {
+    if (!begins_before(*each)) continue;
+    if (!give(*each)) return false;
+    at_.position = each->position;
+  }
+  return true;
+}
+
+// Of events that are lost one after the other, only the position of the last one is known. If it is after the
+// end of the read, others may be before. @returns false if the slice is full.
+bool LogReader::give_lost_beyond(const LostRun& lost) {
+  if (lost.position <= std::max(until_, at_.lost_through) || lost.after >= until_ || !begins_before(lost))
+    return true;
+  if (!give(lost)) return false;
+  at_.lost_through = lost.position;
+  return true;
+}
+
+// Everything up to the end of the read has been examined.
+void LogReader::end_scan() {
+  if (!give_lost_through(std::min(until_, last_position_))) return end_more();
+  if (survey_.is_complete()) {
+    for (const LostRun& lost : survey_.lost()) {
+      if (!give_lost_beyond(lost)) return end_more();
+    }
+  }
+  end_complete();
 }
 
 void LogReader::lose(std::uint64_t position, std::uint64_t offset) {
@@ -255,9 +368,9 @@ std::optional<std::vector<StoredTopic*>> LogReader::few_topics() {
 LogReader::Walk LogReader::walk(const std::vector<StoredTopic*>& topics) {
   std::vector<Walked> found;
   for (const StoredTopic* const topic : topics) {
-    if (!walk_topic(*topic, found)) {
+    if (const Walk result = walk_topic(*topic, found); result != Walk::done) {
       lost_position_ = 0;
-      return Walk::too_long;
+      return result;
     }
   }
   if (lost_position_ > 0) {
@@ -266,9 +379,24 @@ LogReader::Walk LogReader::walk(const std::vector<StoredTopic*>& topics) {
   }
   std::ranges::sort(found, {}, &Walked::position);
   for (const Walked& each : found) {
-    if (each.position > until_) break;
+    if (each.position > until_) {
+      if (each.lost == nullptr || give_lost_beyond(*each.lost)) continue;
+      end_more();
+      return Walk::done;
+    }
+    if (each.lost != nullptr) {
+      if (!give(*each.lost)) {
+        end_more();
+        return Walk::done;
+      }
+      at_.position = each.position;
+      continue;
+    }
     RecordScanner scanner(each.file, each.at, each.at + each.bytes, each.bytes);
-    if (!scanner.next()) continue;
+    if (!scanner.next()) {
+      end_more();  // damaged right now: the next slice finds that out
+      return Walk::done;
+    }
     if (!fits(scanner.record())) {
       end_more();
       return Walk::done;
@@ -280,15 +408,15 @@ LogReader::Walk LogReader::walk(const std::vector<StoredTopic*>& topics) {
   return Walk::done;
 }
 
-// Adds the topic's events that the read includes. @returns false if there are too many of them.
-bool LogReader::walk_topic(const StoredTopic& topic, std::vector<Walked>& found) {
+// Adds the topic's events that the read includes, unless there are too many of them.
+LogReader::Walk LogReader::walk_topic(const StoredTopic& topic, std::vector<Walked>& found) {
   std::uint64_t position = 0;
   std::uint64_t next_offset = 0;  // of the event after the one that is looked for
   {
     const MutexLock lock(state_.mutex);
     position = topic.position;
-    if (topic.position <= at_.position || topic.time < at_.since) return true;
-    if (request_.what == What::after_offset && topic.offset <= request_.offset) return true;
+    if (topic.position <= at_.position || topic.time < at_.since) return Walk::done;
+    if (request_.what == What::after_offset && topic.offset <= request_.offset) return Walk::done;
     next_offset = topic.offset + 1;
   }
   // Earlier events are often in the same block.
@@ -300,7 +428,7 @@ bool LogReader::walk_topic(const StoredTopic& topic, std::vector<Walked>& found)
   };
   std::vector<InBlock> block;
   while (position > 0) {
-    if (found.size() >= work_.walk_events_max) return false;
+    if (found.size() >= work_.walk_events_max) return Walk::too_long;
     const auto in_block = [&] {
       return std::ranges::find_if(block,
                                   [&](const InBlock& each) { return each.record.position == position; });
@@ -331,36 +459,50 @@ bool LogReader::walk_topic(const StoredTopic& topic, std::vector<Walked>& found)
       at = in_block();
     }
     if (at == block.end()) {
-      // Removed, or damaged. It is lost, unless the read does not include it.
-      Record removed{.kind = RecordKind::removed, .time = std::numeric_limits<std::int64_t>::max()};
-      removed.position = position;
-      removed.offset = next_offset - 1;
+      // Removed, or destroyed. It is lost, unless the read does not include it.
+      std::optional<Record> removed;
       if (block_segment != nullptr) {
         RecordScanner scanner(block_segment->file, header_bytes, block_segment->records_at());
         while (scanner.next()) {
-          if (scanner.record().topic == topic.number) removed.time = scanner.record().time;
+          if (scanner.record().topic == topic.number) removed = scanner.record();
         }
       }
-      if (wants(removed)) lose(removed.position, removed.offset);
-      return true;
+      if (!removed || removed->position < position) {
+        if (const LostRun* const lost = survey_.find(topic.number, position); lost != nullptr) {
+          if (!begins_before(*lost)) return Walk::done;
+          found.push_back({.position = lost->position, .file = nullptr, .at = 0, .bytes = 0, .lost = lost});
+          position = lost->after;
+          next_offset = lost->first;
+          continue;
+        }
+        const bool is_new = note_damage({.after = position - 1,
+                                         .before = position + 1,
+                                         .time = std::numeric_limits<std::int64_t>::max()});
+        if (is_new || !survey_.is_complete()) return Walk::needs_survey;
+        removed = Record{.time = std::numeric_limits<std::int64_t>::max()};
+      }
+      removed->position = position;
+      removed->offset = next_offset - 1;
+      if (wants(*removed)) lose(removed->position, removed->offset);
+      return Walk::done;
     }
     const Record& record = at->record;
-    if (!wants(record)) return true;
+    if (!wants(record)) return Walk::done;
     {
       const MutexLock lock(state_.mutex);
       if (!state_.is_in_history(topic, record)) {
         lose(record.position, record.offset);
-        return true;
+        return Walk::done;
       }
     }
     // Events that were written since this slice was begun belong to the next one.
     if (record.position <= last_position_) {
-      found.push_back({record.position, block_segment->file, at->at, record.bytes});
+      found.push_back({record.position, block_segment->file, at->at, record.bytes, nullptr});
     }
     position = record.previous;
     next_offset = record.offset;
   }
-  return true;
+  return Walk::done;
 }
 
 // --- through the log ---
@@ -370,11 +512,14 @@ std::optional<LogReader::Place> LogReader::place_after(std::uint64_t position, s
   const std::size_t index = state_.segment_after(position, since);
   if (index == state_.segments.size()) return std::nullopt;
   const std::shared_ptr<Segment>& segment = state_.segments[index];
+  const std::uint64_t from = segment->start_after(position, since);
   return Place{.segment = segment,
                .serial = segment->header.serial,
-               .from = segment->start_after(position, since),
+               .from = from,
                .to = segment->bytes,
+               .after = segment->position_before(from),
                .through = segment->through,
+               .last_time = segment->last_time,
                .removals_end = segment->records_at(),
                .is_last = index + 1 == state_.segments.size()};
 }
@@ -382,14 +527,16 @@ std::optional<LogReader::Place> LogReader::place_after(std::uint64_t position, s
 void LogReader::scan() {
   for (;;) {
     const auto place = place_after(at_.position, at_.since);
-    if (!place) return end_complete();
+    if (!place) return end_scan();
     if (at_.checked != place->serial) {
       if (!check_removals(*place)) return;
       at_.checked = place->serial;
     }
     if (!scan_segment(*place)) return;
-    at_.position = std::max(at_.position, std::min(place->through, until_));
-    if (at_.position >= until_ || (place->is_last && at_.position >= last_position_)) return end_complete();
+    const std::uint64_t through = std::min(place->through, until_);
+    if (!give_lost_through(through)) return end_more();
+    at_.position = std::max(at_.position, through);
+    if (at_.position >= until_ || (place->is_last && at_.position >= last_position_)) return end_scan();
   }
 }
 
@@ -402,7 +549,7 @@ bool LogReader::check_removals(const Place& place) {
     const Record& record = scanner.record();
     if (record.kind != RecordKind::removed || !wants(record) || !request_.pattern.matches(record.name))
       continue;
-    if (out_.slice.events.empty()) {
+    if (is_empty()) {
       at_.is_locating = true;
       at_.locate_from = std::numeric_limits<std::uint64_t>::max();
       locate();
@@ -416,6 +563,12 @@ bool LogReader::check_removals(const Place& place) {
 
 bool LogReader::scan_segment(const Place& place) {
   RecordScanner scanner(place.segment->file, place.from, place.to);
+  DamageFinder finder(place.after, !place.segment->header.cleaned);
+  bool has_new_damage = false;
+  const auto note = [&](const std::optional<Damage>& found) {
+    has_new_damage |= found && note_damage(*found);
+    return has_new_damage;
+  };
   struct Item {
     Record record;
     Chunk chunk;
@@ -429,11 +582,22 @@ bool LogReader::scan_segment(const Place& place) {
     while (group.size() < group_max) {
       if (!scanner.next()) {
         is_at_end = true;
+        // What cannot be read counts as damaged.
+        if (!scanner.error()) log::warning("store: {}", scanner.error().error().text);
+        (void)note(finder.at_end(place.through, place.last_time, scanner.intact_end() < place.to));
         break;
       }
-      scanned_ += scanner.record().bytes;
-      if (scanner.record().kind != RecordKind::event || scanner.record().position <= at_.position) continue;
-      group.push_back({scanner.record(), scanner.chunk(), false, false});
+      const Record& record = scanner.record();
+      scanned_ += record.bytes;
+      if (record.kind != RecordKind::event) continue;
+      if (note(finder.on_event(record, scanner.damaged_bytes()))) break;
+      if (record.position > at_.position) group.push_back({record, scanner.chunk(), false, false});
+    }
+    if (has_new_damage) {
+      // It is surveyed before the read goes on: until then, nothing is known of what is lost.
+      ++at_.waits;
+      end_more();
+      return false;
     }
     {
       const MutexLock lock(state_.mutex);
@@ -446,10 +610,14 @@ bool LogReader::scan_segment(const Place& place) {
     }
     for (const Item& item : group) {
       if (item.record.position > until_) {
-        end_complete();
+        end_scan();
         return false;
       }
-      if (item.is_lost && out_.slice.events.empty()) {
+      if (!give_lost_through(item.record.position)) {
+        end_more();
+        return false;
+      }
+      if (item.is_lost && is_empty()) {
         at_.is_locating = true;
         at_.locate_from = std::numeric_limits<std::uint64_t>::max();
         locate();
@@ -467,15 +635,7 @@ bool LogReader::scan_segment(const Place& place) {
       return false;
     }
   }
-  // The rest of the segment cannot be read, and is skipped like damage: readers notice the missing offsets.
-  if (!scanner.error()) report(scanner.error().error());
   return true;
-}
-
-void LogReader::report(const Error& error) {
-  log::warning("store: {}", error.text);
-  const MutexLock lock(state_.mutex);
-  ++state_.damaged_ranges;
 }
 
 // Looks for the last event that the read includes and that is lost, from the newest segment back: one segment
@@ -491,7 +651,9 @@ void LogReader::locate() {
                    .serial = segment.header.serial,
                    .from = header_bytes,
                    .to = segment.bytes,
+                   .after = segment.first() - 1,
                    .through = segment.through,
+                   .last_time = segment.last_time,
                    .removals_end = segment.records_at(),
                    .is_last = false};
     }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "broker/state/history_store.hpp"
+#include "broker/store/damage.hpp"
 #include "broker/store/log_state.hpp"
 #include "broker/store/record_scanner.hpp"
 
@@ -26,9 +27,11 @@ struct LogSlice {
 struct LogCursor {
   std::uint64_t position{};                                      ///< everything up to it has been returned
   std::int64_t since{std::numeric_limits<std::int64_t>::min()};  ///< on the store's clock
-  std::uint64_t checked{};      ///< the segment (its serial) whose removals have been checked
-  bool is_locating{};           ///< something was lost; now looking for the last event that was lost
-  std::uint64_t locate_from{};  ///< segments from this position on have been searched
+  std::uint64_t checked{};       ///< the segment (its serial) whose removals have been checked
+  bool is_locating{};            ///< something was lost; now looking for the last event that was lost
+  std::uint64_t locate_from{};   ///< segments from this position on have been searched
+  std::uint64_t waits{};         ///< slices that have waited for the survey
+  std::uint64_t lost_through{};  ///< of what is lost beyond the end of the read, this has been reported
 };
 
 /// Limits of the work per slice.
@@ -44,10 +47,12 @@ struct ReadWork {
 /// A pattern that few topics match is read by walking from their last events back, because each event says
 /// where its topic's previous one is. Other patterns, and long ways back, are read by scanning the log from
 /// the start of the read. Both find an event that is lost, because it has been removed or is above a limit,
-/// when they come to it: the slice ends before it, and the next one says `gone`.
+/// when they come to it: the slice ends before it, and the next one says `gone`. Events that damage has
+/// destroyed are reported in their place. Which ones these are is known once the damage has been surveyed: a
+/// read that meets damage does that first, in slices without events.
 class LogReader {
  public:
-  LogReader(LogState& state, const ReadRequest& request, const ReadWork& work);
+  LogReader(LogState& state, DamageSurvey& survey, const ReadRequest& request, const ReadWork& work);
   [[nodiscard]] LogSlice read();
 
  private:
@@ -56,7 +61,9 @@ class LogReader {
     std::uint64_t serial{};
     std::uint64_t from{};  // where to begin to read
     std::uint64_t to{};
+    std::uint64_t after{};  // position before `from`
     std::uint64_t through{};
+    std::int64_t last_time{};
     std::uint64_t removals_end{};
     bool is_last{};
   };
@@ -65,8 +72,9 @@ class LogReader {
     std::shared_ptr<File> file;
     std::uint64_t at;
     std::size_t bytes;
+    const LostRun* lost;  // instead of an event
   };
-  enum class Walk : std::uint8_t { done, too_long };
+  enum class Walk : std::uint8_t { done, too_long, needs_survey };
 
   LogSlice read_retained();
   void read_history();
@@ -74,24 +82,35 @@ class LogReader {
 
   [[nodiscard]] std::optional<std::vector<StoredTopic*>> few_topics();
   Walk walk(const std::vector<StoredTopic*>& topics);
-  [[nodiscard]] bool walk_topic(const StoredTopic& topic, std::vector<Walked>& found);
+  Walk walk_topic(const StoredTopic& topic, std::vector<Walked>& found);
   void scan();
   // @returns false if the slice is complete.
   [[nodiscard]] bool scan_segment(const Place& place);
   [[nodiscard]] bool check_removals(const Place& place);
   void locate();
+  [[nodiscard]] bool needs_survey();
+  void survey();
+  [[nodiscard]] bool note_damage(const Damage& damage);
 
   [[nodiscard]] std::optional<Place> place_after(std::uint64_t position, std::int64_t since);
   [[nodiscard]] bool wants(const Record& event) const;
-  [[nodiscard]] bool fits(const Record& event);
+  [[nodiscard]] bool begins_before(const LostRun& lost) const;
+  [[nodiscard]] bool fits(std::size_t bytes);
+  [[nodiscard]] bool fits(const Record& event) { return fits(event.body.size() + event.name.size()); }
+  [[nodiscard]] bool is_empty() const { return out_.slice.events.empty() && out_.slice.destroyed.empty(); }
   void give(const Record& event, const Chunk& chunk);
+  // @returns false if the slice is full.
+  [[nodiscard]] bool give(const LostRun& lost);
+  [[nodiscard]] bool give_lost_through(std::uint64_t position);
+  [[nodiscard]] bool give_lost_beyond(const LostRun& lost);
+  void end_scan();
   void lose(std::uint64_t position, std::uint64_t offset);
-  void report(const Error& error);
   void end_lost();
   void end_complete();
   void end_more();
 
   LogState& state_;
+  DamageSurvey& survey_;
   const ReadRequest& request_;
   const ReadWork work_;
   const std::uint32_t hash_;

@@ -53,6 +53,12 @@ std::uint64_t LogState::shortest_ttl_ns() const {
   return shortest;
 }
 
+bool LogState::note_damage(const Damage& found) {
+  if (!damage.add(found)) return false;
+  ++damaged_ranges;
+  return true;
+}
+
 StoredTopic& LogState::topic_of(const Record& record) {
   if (StoredTopic* const known = topics.find(record.name); known != nullptr) return *known;
   return topics.add(record.name, record.topic, rule_for(record.name));

@@ -10,6 +10,7 @@
 
 #include "broker/state/retention.hpp"
 #include "broker/state/store_clock.hpp"
+#include "broker/store/damage.hpp"
 #include "broker/store/record.hpp"
 #include "broker/store/segment.hpp"
 #include "broker/store/stored_sessions.hpp"
@@ -45,8 +46,9 @@ struct LogState {
   std::uint64_t evicted_events GUARDED_BY(mutex){};  ///< removed from the disk, below the floor
   std::uint64_t written_events GUARDED_BY(mutex){};  ///< since the store was opened
   std::uint64_t freed_bytes GUARDED_BY(mutex){};     ///< by the cleaner
-  std::uint64_t damaged_ranges GUARDED_BY(mutex){};
-  std::uint64_t other_bytes GUARDED_BY(mutex){};  ///< of indexes, checkpoints and earlier streams
+  DamageList damage GUARDED_BY(mutex);               ///< where events may have been destroyed
+  std::uint64_t damaged_ranges GUARDED_BY(mutex){};  ///< of all files
+  std::uint64_t other_bytes GUARDED_BY(mutex){};     ///< of indexes, checkpoints and earlier streams
 
   [[nodiscard]] const Retention& retention(const StoredTopic& topic) const REQUIRES(mutex);
   [[nodiscard]] std::uint16_t rule_for(std::string_view name) const REQUIRES(mutex);
@@ -56,6 +58,9 @@ struct LogState {
   /// Nanoseconds until the topic's value, which is current, reaches its ttl. 0: never.
   [[nodiscard]] std::uint64_t value_left_ns(const StoredTopic& topic) const REQUIRES(mutex);
   [[nodiscard]] std::uint64_t shortest_ttl_ns() const REQUIRES(mutex);
+
+  /// @returns whether it was not known.
+  bool note_damage(const Damage& found) REQUIRES(mutex);
 
   /// The topic of a record; created if it is new.
   StoredTopic& topic_of(const Record& record) REQUIRES(mutex);

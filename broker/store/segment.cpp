@@ -23,6 +23,13 @@ std::uint64_t Segment::start_after(std::uint64_t position, std::int64_t since) c
   return after == blocks.begin() ? records_at() : std::prev(after)->at;
 }
 
+std::uint64_t Segment::position_before(std::uint64_t start) const {
+  const auto block =
+      std::partition_point(blocks.begin(), blocks.end(), [&](const Block& each) { return each.at < start; });
+  return block == blocks.end() || block->at != start || block == blocks.begin() ? first() - 1
+                                                                                : block->position - 1;
+}
+
 std::uint64_t Segment::block_end(std::uint64_t start) const {
   const auto next = std::partition_point(blocks.begin(), blocks.end(),
                                          [&](const Block& block) { return block.at <= start; });
@@ -56,7 +63,7 @@ bool decode_index(std::string_view bytes, Segment& segment) {
   ByteReader crc(bytes.substr(bytes.size() - 4));
   if (crc.get<std::uint32_t>() != crc32c(bytes.substr(0, bytes.size() - 4))) return false;
   ByteReader in(bytes.substr(header_bytes, bytes.size() - header_bytes - 4));
-  if (in.get<std::uint64_t>() != segment.bytes) return false;
+  const bool is_same_size = in.get<std::uint64_t>() == segment.bytes;
   segment.records = in.get<std::uint64_t>();
   segment.through = in.get<std::uint64_t>();
   segment.last_time = in.get<std::int64_t>();
@@ -66,7 +73,8 @@ bool decode_index(std::string_view bytes, Segment& segment) {
     block.time = in.get<std::int64_t>();
     block.at = in.get<std::uint32_t>();
   }
-  return in.ok();
+  if (!is_same_size) segment.is_damaged = true;
+  return in.ok() && is_same_size;
 }
 
 }  // namespace backplane::broker::store

@@ -44,13 +44,16 @@ struct Segment {
   /// Where to begin to read in order to find the first event after `position`, or at that time or later,
   /// whichever comes last.
   [[nodiscard]] std::uint64_t start_after(std::uint64_t position, std::int64_t since) const;
+  /// The position before the first event of the block of `start`.
+  [[nodiscard]] std::uint64_t position_before(std::uint64_t start) const;
   /// Where the block of `start` ends: the start of the next one, or of the end.
   [[nodiscard]] std::uint64_t block_end(std::uint64_t start) const;
 };
 
 /// The file with a segment's index. It contains nothing that the segment does not.
 [[nodiscard]] std::string encode_index(const Segment& segment);
-/// Sets records, through, last_time and blocks. @returns false if it is damaged or of another segment.
+/// Sets records, through, last_time and blocks. @returns false if it is damaged or of another segment, or if
+/// the segment has another size than when it was complete, and is damaged (also set).
 [[nodiscard]] bool decode_index(std::string_view bytes, Segment& segment);
 
 }  // namespace backplane::broker::store

@@ -53,6 +53,7 @@ class StoredEvents::Impl final : public ReaderListener {
     take_ = &take;
     replaying_ = true;
     missing_.clear();
+    destroyed_ = 0;
     problem_.reset();
     last_reply_ = Clock::now();
     refusal_check_ = last_reply_ + refusal_patience;
@@ -63,7 +64,10 @@ class StoredEvents::Impl final : public ReaderListener {
     reader_.cancel(request);
     if (replaying_ && !problem_ && !waiter_.stopped()) problem_ = no_reply(last_reply_);
     if (problem_) return tl::unexpected(*problem_);
-    return missing_;
+    if (destroyed_ == 0) return missing_;
+    return fmt::format("{}{}the broker's store is damaged and has lost events: {} gap{}, the first one {}",
+                       missing_, missing_.empty() ? "" : "; ", destroyed_, destroyed_ == 1 ? "" : "s",
+                       first_destroyed_);
   }
 
   void on_event(const Delivery&) override {}
@@ -82,6 +86,11 @@ class StoredEvents::Impl final : public ReaderListener {
 
   void on_replayed(std::uint64_t, const Delivery& delivery) override {
     if (replaying_ && !(*take_)(delivery)) replaying_ = false;
+  }
+
+  void on_replayed_gap(std::uint64_t, const Gap& gap) override {
+    if (++destroyed_ > 1) return;
+    first_destroyed_ = fmt::format("{} {} to {}", gap.topic, gap.first, gap.last);
   }
 
   void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override {
@@ -142,6 +151,8 @@ class StoredEvents::Impl final : public ReaderListener {
   bool replaying_{};
   Clock::time_point last_reply_{};
   std::string missing_;
+  std::size_t destroyed_{};  // gaps
+  std::string first_destroyed_;
 
   BrokerGroup reader_;  // last, because its destructor may call us
 };

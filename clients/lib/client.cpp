@@ -185,7 +185,7 @@ class Client::Impl final {
     status.conflated = subscriptions_.conflated();
     status.seen = follower.seen;
     status.recovered = follower.recovered;
-    status.lost = follower.lost_history_gone + follower.lost_recovery_timeout;
+    status.lost = follower.lost_history_gone + follower.lost_recovery_timeout + follower.lost_damaged;
     status.gaps = follower.gaps;
     status.resets = follower.resets;
     status.undecodable = follower.undecodable;

@@ -293,6 +293,19 @@ void Subscriptions::on_replayed(std::uint64_t request, const Delivery& delivery)
     deliver_history(*subscription, delivery);
 }
 
+void Subscriptions::on_replayed_gap(std::uint64_t request, const Gap& gap) {
+  PatternSubscription* const subscription = subscription_of(request);
+  if (subscription == nullptr) return;
+  for (Match& match : topic_of(gap.topic).second.matches) {
+    if (match.subscription != subscription) continue;
+    enqueue_gap(
+        *subscription, match,
+        {subscription->group->id, gap.stream, std::string(gap.topic), gap.first, gap.last, gap.reason});
+    match.offset = match.stream == gap.stream ? std::max(match.offset, gap.last) : gap.last;
+    match.stream = gap.stream;
+  }
+}
+
 void Subscriptions::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
   PatternSubscription* const subscription = subscription_of(request);
   if (subscription == nullptr) return;

@@ -1,6 +1,7 @@
 #include "follower/control/replay_requests.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -171,6 +172,25 @@ void ReplayRequests::on_reply(std::uint64_t number, const Result<const v1::Contr
 }
 
 bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply) {
+  // In their place among the events. @returns false if the sink has cancelled the replay.
+  int reported = 0;
+  const auto report_destroyed = [&](std::uint64_t before) {
+    for (; reported < reply.replay().destroyed_size(); ++reported) {
+      const v1::DestroyedEvents& each = reply.replay().destroyed(reported);
+      if (each.position() >= before) return true;
+      const auto found = replays_.find(number);
+      if (found == replays_.end()) return false;
+      const std::optional<Pattern>& pattern = found->second.pattern;
+      if (check_topic(each.topic()) != TopicFault::none || !pattern || !pattern->matches(each.topic()) ||
+          each.first_offset() > each.last_offset() || each.last_offset() == 0) {
+        ++undecodable_;
+        continue;
+      }
+      sink_.replayed_gap(number, Gap{reply.stream(), each.topic(), each.first_offset(), each.last_offset(),
+                                     GapReason::damaged, each.position()});
+    }
+    return true;
+  };
   for (const v1::StoredEvent& stored : reply.replay().events()) {
     const auto found = replays_.find(number);
     if (found == replays_.end()) break;
@@ -183,9 +203,11 @@ bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply
       continue;
     }
     if (found->second.through && stamp->position <= found->second.through->position) continue;
+    if (!report_destroyed(stamp->position)) break;
     sink_.replayed(number, Delivery{stored.topic(), event, *stamp});
   }
-  return reply.replay().events_size() > 0;
+  (void)report_destroyed(std::numeric_limits<std::uint64_t>::max());
+  return reply.replay().events_size() > 0 || reply.replay().destroyed_size() > 0;
 }
 
 void ReplayRequests::on_gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {

@@ -29,6 +29,8 @@ class ReplaySink {
  public:
   virtual ~ReplaySink() = default;
   virtual void replayed(std::uint64_t number, const Delivery& delivery) = 0;
+  /// Events that the broker can no longer read.
+  virtual void replayed_gap(std::uint64_t number, const Gap& gap) = 0;
   virtual void replay_slice(std::uint64_t number, const ReplaySlice& slice) = 0;
 };
 

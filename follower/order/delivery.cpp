@@ -8,6 +8,8 @@ std::string_view name(GapReason reason) noexcept {
       return "history_gone";
     case GapReason::recovery_timeout:
       return "recovery_timeout";
+    case GapReason::damaged:
+      return "damaged";
   }
   return "unknown";
 }

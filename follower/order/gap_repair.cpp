@@ -418,9 +418,17 @@ void GapRepair::announce(const Buffered& buffered) {
   gap.topic = buffered.topic;
   ++counters_.gaps;
   if (gap.first == 0) ++counters_.gaps_of_unknown_size;
-  auto& lost =
-      gap.reason == GapReason::history_gone ? counters_.lost_history_gone : counters_.lost_recovery_timeout;
-  lost += size_of(gap);
+  switch (gap.reason) {
+    case GapReason::history_gone:
+      counters_.lost_history_gone += size_of(gap);
+      break;
+    case GapReason::recovery_timeout:
+      counters_.lost_recovery_timeout += size_of(gap);
+      break;
+    case GapReason::damaged:
+      counters_.lost_damaged += size_of(gap);
+      break;
+  }
   sink_.gap(gap);
 }
 

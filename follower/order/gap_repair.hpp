@@ -49,7 +49,13 @@ struct ReplayReply {
     std::string_view topic;
     std::span<const std::byte> event;
   };
+  struct Destroyed {
+    std::string_view topic;
+    std::uint64_t first{};  ///< offsets
+    std::uint64_t last{};
+  };
   std::vector<Stored> events;
+  std::vector<Destroyed> destroyed;  ///< events that the broker can no longer read
   End end{End::complete};
   std::string_view cursor;          ///< more
   std::uint64_t first_available{};  ///< gone
@@ -76,13 +82,14 @@ struct TailsReply {
 };
 
 /// Counters of a GapRepair. At every moment,
-///     expected = seen + recovered + lost (of both kinds) + unwanted + GapRepair::awaited()
+///     expected = seen + recovered + lost (of all kinds) + unwanted + GapRepair::awaited()
 struct GapRepairCounters {
   std::uint64_t expected{};           ///< by the offsets of events and of tails
   std::uint64_t seen{};               ///< events delivered that arrived live
   std::uint64_t recovered{};          ///< events delivered that a Replay recovered
   std::uint64_t lost_history_gone{};  ///< events announced as lost, as far as their number is known
   std::uint64_t lost_recovery_timeout{};
+  std::uint64_t lost_damaged{};
   std::uint64_t unwanted{};  ///< events that were unsubscribed from before their turn
   std::uint64_t gaps{};
   std::uint64_t gaps_of_unknown_size{};  ///< of these: the number of lost events is unknown
@@ -247,6 +254,12 @@ class GapRepair {
     std::uint64_t progress{};            // the highest position that arrived
     std::optional<Pattern> whole_range;  // replays the range of all topics, to recover everything lost in it
     bool sent{};
+    struct Destroyed {
+      std::string topic;
+      std::uint64_t first{};
+      std::uint64_t last{};
+    };
+    std::vector<Destroyed> destroyed;  // as the broker has reported
   };
   struct TailsRound {
     std::uint64_t number{};

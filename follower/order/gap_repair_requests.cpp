@@ -68,14 +68,15 @@ std::optional<GapRepair::Replaying> GapRepair::choose_replay() const {
     const std::string common = prefixes_.common_pattern(common_prefixes_max);
     const auto pattern = Pattern::parse(common);
     if (pattern && pattern->matches(topic_of_urgent)) {
-      return Replaying{{0, (*stream)->id, common, after, until, {}}, after, after, *pattern, false};
+      return Replaying{{0, (*stream)->id, common, after, until, {}}, after, after, *pattern, false, {}};
     }
   }
   return Replaying{{0, (*stream)->id, std::string(topic_of_urgent), urgent->after, urgent->until, {}},
                    urgent->after,
                    urgent->after,
                    std::nullopt,
-                   false};
+                   false,
+                   {}};
 }
 
 /// Only what the first hole holds back empties the buffer. It is replayed together with the holes right after
@@ -104,14 +105,15 @@ std::optional<GapRepair::Replaying> GapRepair::choose_lowest(const Stream& strea
         if (!each.hole.replay_alone) until = std::max(until, each.hole.lost_through);
       }
       return Replaying{
-          {0, stream.id, common, first.after, until, {}}, first.after, first.after, *pattern, false};
+          {0, stream.id, common, first.after, until, {}}, first.after, first.after, *pattern, false, {}};
     }
   }
   return Replaying{{0, stream.id, std::string(lowest.topic), first.after, first.until, {}},
                    first.after,
                    first.after,
                    std::nullopt,
-                   false};
+                   false,
+                   {}};
 }
 
 void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, Clock::time_point now) {
@@ -130,6 +132,9 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
     }
     replaying_->progress = std::max(replaying_->progress, stamp->position);
     admit(*stream, Event{stored.topic, stored.event, *stamp, true}, now);
+  }
+  for (const ReplayReply::Destroyed& each : reply.destroyed) {
+    replaying_->destroyed.push_back({std::string(each.topic), each.first, each.last});
   }
   ReplayRequest& request = replaying_->request;
   switch (reply.end) {
@@ -188,11 +193,17 @@ void GapRepair::finish_replay(Stream& stream, Clock::time_point now) {
   const Replaying done = std::move(*replaying_);
   replaying_.reset();
   const auto pattern = Pattern::parse(done.request.pattern);
-  // What is still missing in the range is no longer in history.
-  declare_lost_if(stream, GapReason::history_gone, [&](std::string_view topic, const Hole& hole) {
+  const auto is_covered = [&](std::string_view topic, const Hole& hole) {
     return hole.after >= done.covered_after && hole.until <= done.request.until && pattern &&
            pattern->matches(topic);
+  };
+  declare_lost_if(stream, GapReason::damaged, [&](std::string_view topic, const Hole& hole) {
+    return is_covered(topic, hole) && std::ranges::any_of(done.destroyed, [&](const auto& each) {
+             return each.topic == topic && each.first <= hole.last && hole.first <= each.last;
+           });
   });
+  // What is still missing in the range is no longer in history.
+  declare_lost_if(stream, GapReason::history_gone, is_covered);
   release_ready(stream, now);
 }
 

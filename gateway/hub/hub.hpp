@@ -99,6 +99,7 @@ class Hub final : public ReaderListener {
   void on_retained(std::uint64_t request, const Delivery& delivery) override;
   void on_retained_end(std::uint64_t request, const RetainedEnd& end) override;
   void on_replayed(std::uint64_t request, const Delivery& delivery) override;
+  void on_replayed_gap(std::uint64_t request, const Gap& gap) override;
   void on_replay_slice(std::uint64_t request, const ReplaySlice& slice) override;
   void on_gap(const Gap& gap) override;
   void on_reset(const Reset& reset) override;

@@ -122,6 +122,29 @@ void Hub::on_replayed(std::uint64_t request, const Delivery& delivery) {
                                       .reason = "undecodable"});
 }
 
+void Hub::on_replayed_gap(std::uint64_t request, const Gap& gap) {
+  const auto found = replays_.find(request);
+  if (found == replays_.end()) return;
+  Subscription& subscription = *found->second;
+  if (!subscription.pattern->pattern.matches(gap.topic)) return;
+  Backfill& backfill = *subscription.backfill;
+  const bool sent_by_other =
+      std::any_of(backfill.others.begin(), backfill.others.end(),
+                  [&](const Subscription* other) { return other->pattern->pattern.matches(gap.topic); });
+  std::uint64_t first = gap.first;
+  if (subscription.pattern->pattern.is_exact()) {
+    if (first == 0 && backfill.next_offset <= gap.last) first = backfill.next_offset;
+    backfill.next_offset = gap.last + 1;
+  }
+  if (sent_by_other) return;
+  append_replay_notice(subscription, {.kind = Notice::Kind::gap,
+                                      .topic = std::string(gap.topic),
+                                      .stream = gap.stream,
+                                      .first = first,
+                                      .last = gap.last,
+                                      .reason = name(gap.reason)});
+}
+
 void Hub::append_replay_notice(Subscription& subscription, const Notice& notice) {
   append_notice(subscription.client->format, notice, subscription.backfill->text);
 }

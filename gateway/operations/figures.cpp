@@ -67,6 +67,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.upstream.lost_history_gone; }},
     {"lost_total", Kind::counter, "reason", "recovery_timeout", "",
      [](const Figures& f) { return f.upstream.lost_recovery_timeout; }},
+    {"lost_total", Kind::counter, "reason", "damaged", "",
+     [](const Figures& f) { return f.upstream.lost_damaged; }},
     {"unwanted_total", Kind::counter, "", "",
      "Of the expected, those that no client was subscribed to any more when their turn came",
      [](const Figures& f) { return f.upstream.unwanted; }},

@@ -34,11 +34,13 @@ class Store(BackplaneTest):
         return self.start_broker("--data", self.data, "--config", self.config_file(sync), *options)
 
     def history(self, topic, **start):
-        """(position, offset, text) of the events in history."""
+        """(position, offset, text) of the events in history. Those that damage has destroyed are in `destroyed`."""
         events, request = [], {"pattern": topic, **(start or {"since_ns": 1})}
+        self.destroyed = []
         while True:
             reply = self.control_request(replay=request)
             events += [(*position_and_offset(stored.event), stored.event) for stored in reply.replay.events]
+            self.destroyed += [(each.topic, each.first_offset, each.last_offset) for each in reply.replay.destroyed]
             if reply.WhichOneof("end") == "complete":
                 return events
             if reply.WhichOneof("end") == "gone":  # goes on behind what is missing
@@ -225,30 +227,54 @@ class Store(BackplaneTest):
         self.assertEqual(broker.wait_exit(), 1, broker.transcript())
         self.assertIn("one", "\n".join(broker.err))
 
-    def test_a_damaged_segment_costs_only_the_events_in_it(self):
+    def damage(self, *texts):
+        """A store with 200 events of "t" and 20 of "u", of which those with these texts are destroyed."""
         broker = self.start()
-        writer, reader = self.ready_writer(), self.live_reader("t")
+        writer, reader = self.ready_writer(), self.live_reader("t", "u")
         for number in range(200):
             writer.send("t", f"number {number}")
             reader.receive()
+            if number % 10 == 0:
+                writer.send("u", f"other {number}")
+                reader.receive()
         broker.kill()
         log = sorted(pathlib.Path(self.data, "default").glob("*.log"))[0]
         content = bytearray(log.read_bytes())
-        at = content.index(b"number 100")
-        content[at] ^= 0x40
+        for text in texts:
+            content[content.index(text)] ^= 0x40
         log.write_bytes(content)
-        broker = self.start()
-        # A read of the whole log passes over it; a read of the topic says that history is gone up to there.
-        texts = [event_pb2.Event.FromString(event).text for _, _, event in self.history(">")]
-        self.assertEqual([text for text in texts if text.startswith("number")],
-                         [f"number {number}" for number in range(200) if number != 100])
-        offsets = [offset for _, offset, _ in self.history("t")]
-        self.assertEqual(offsets, list(range(102, 201)))
+        return reader, self.start()
+
+    def test_a_damaged_segment_costs_only_the_events_in_it_and_they_are_announced(self):
+        reader, broker = self.damage(b"number 100", b"number 101", b"other 100")
+        for pattern, start in ((">", {}), ("t", {}), ("t", {"after_offset": 0})):
+            history = self.history(pattern, **start)
+            texts = [event_pb2.Event.FromString(event).text for _, _, event in history]
+            self.assertEqual([text for text in texts if text.startswith("number")],
+                             [f"number {number}" for number in range(200) if number not in (100, 101)])
+            expected = [("t", 101, 102), ("u", 11, 11)] if pattern == ">" else [("t", 101, 102)]
+            self.assertEqual(sorted(self.destroyed), expected)
         self.assertTrue([line for line in broker.err if "damage" in line], broker.transcript())
         again = self.ready_writer()
         reader.wait_live()
         again.send("t", "on")
         self.assertEqual(reader.receive()[1].stamp.offset, 201)
+
+    def test_readers_of_every_kind_get_a_gap_for_what_is_damaged(self):
+        self.damage(b"number 100", b"number 101", b"other 100")
+        replay = self.run_program("replay", ">", *ENDPOINTS, "--to", "-", "--strict")
+        self.assertEqual(replay.wait_exit(), 3, replay.transcript())
+        self.assertIn("the broker's store is damaged and has lost events: 2 gaps, the first one u 11 to 11",
+                      "\n".join(replay.err))
+        sub = self.run_program("sub", ">", *ENDPOINTS, "--since", "1h", "--format", "text+offset", "--count", "217")
+        self.assertEqual(sub.wait_exit(), 0, sub.transcript())
+        self.assertEqual([line for line in sub.out if line.startswith("!")],
+                         ["!GAP u 11 11 damaged", "!GAP t 101 102 damaged"])
+        at = sub.out.index("!GAP t 101 102 damaged")
+        self.assertLess(sub.out.index("t 100 number 99"), at)
+        self.assertGreater(sub.out.index("t 103 number 102"), at)
+        strict = self.run_program("sub", "t", *ENDPOINTS, "--since", "1h", "--strict", "--count", "198")
+        self.assertEqual(strict.wait_exit(), 3, strict.transcript())
 
 
 class AlwaysSynced(Store):

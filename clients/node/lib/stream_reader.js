@@ -271,7 +271,11 @@ export class StreamReader {
       history.complete = true;
     }
     if (end === "complete" || end === "more") {
-      this.#eachStored(reply, (...event) => history.events.push(event));
+      // Events that the broker can no longer read have no bytes.
+      const events = (reply.replay?.destroyed ?? []).map((each) => [each.topic, null, each]);
+      this.#eachStored(reply, (...event) => events.push(event));
+      events.sort(([, , a], [, , b]) => (a.position < b.position ? -1 : Number(a.position > b.position)));
+      history.events.push(...events);
       history.through = most(history.through, reply.replay?.through_position ?? 0n);
     } else {
       if (catchUp.begin.sinceNs !== undefined && !catchUp.lostSome) {
@@ -301,7 +305,8 @@ export class StreamReader {
       if (ready.length === 0) break;
       const first = ready.reduce((a, b) => (positionOf(b) < positionOf(a) ? b : a));
       const [topic, bytes, stamp] = first.events.shift();
-      this.#take(topic, bytes, stamp, false);
+      if (bytes) this.#take(topic, bytes, stamp, false);
+      else this.#takeDestroyed(topic, stamp);
       if (!lostSome && this.progress.missing.size === 0) {
         this.progress.verified = stamp.position;
         this.#marked = this.progress.resumePosition();
@@ -309,6 +314,18 @@ export class StreamReader {
       }
     }
     if (histories.every(({ complete }) => complete)) this.#finishCatchUp();
+  }
+
+  #takeDestroyed(topic, { first_offset: first, last_offset: offset, position }) {
+    const expected = this.#expected(topic);
+    if (expected > offset) return;
+    if (this.#holes.has(topic)) {
+      this.#giveUp(topic, { offset, position }, "damaged");
+      return;
+    }
+    this.#deliver(new Gap(this.stream, topic, most(expected, first), offset, "damaged"));
+    this.progress.done(topic, offset, position);
+    this.#moved = true;
   }
 
   #finishCatchUp() {
@@ -331,7 +348,8 @@ export class StreamReader {
     if (!this.#repair) {
       const [topic] = this.#holes.keys();
       const after = this.progress.after(topic) ?? 0n;
-      this.#repair = { topic, after, until: this.progress.missing.get(topic), cursor: NOTHING, lostSome: false };
+      this.#repair = { topic, after, until: this.progress.missing.get(topic), cursor: NOTHING, lostSome: false,
+        reason: "history_gone" };
     }
     const { topic, after, until, cursor } = this.#repair;
     const start = { after_position: { stream: this.stream, position: after } };
@@ -362,6 +380,7 @@ export class StreamReader {
         return;
       }
     } else if (reply.end === "complete" || reply.end === "more") {
+      if (reply.replay?.destroyed?.length > 0) repair.reason = "damaged";
       this.#eachStored(reply, (_, bytes, stamp) => this.#recover(repair, bytes, stamp));
       if (reply.end === "more" && !repair.cursor.equals(reply.more.cursor) && this.#holes.has(topic)) {
         repair.cursor = Buffer.from(reply.more.cursor);
@@ -370,7 +389,7 @@ export class StreamReader {
     }
     this.#repair = null;
     if (!this.#holes.has(topic)) return;
-    this.#giveUp(topic, until, "history_gone");
+    this.#giveUp(topic, until, repair.reason);
     const hole = this.#holes.get(topic);
     if (hole) { // the others have their turn first
       this.#holes.delete(topic);
@@ -378,13 +397,13 @@ export class StreamReader {
     }
   }
 
-  #recover({ topic, lostSome }, bytes, stamp) {
+  #recover({ topic, lostSome, reason }, bytes, stamp) {
     const { offset, previous } = stamp;
     const last = this.progress.last(topic);
     const expected = this.#expected(topic);
     if (!this.#holes.has(topic) || offset <= (last?.offset ?? 0n)) return;
     if (offset > expected && (expected > 0n || lostSome)) {
-      this.#skipTo(topic, { offset: offset - 1n, position: previous }, "history_gone");
+      this.#skipTo(topic, { offset: offset - 1n, position: previous }, reason);
     }
     this.#pop(topic, offset);
     this.#counters.recovered += 1;

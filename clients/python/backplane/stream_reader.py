@@ -53,7 +53,8 @@ class _History:
     cursor: bytes = b""
     through: int = 0               # everything up to here is in `events` or has been delivered
     complete: bool = False
-    events: deque[tuple[str, bytes, Stamp]] = field(default_factory=deque)
+    # Events that the broker can no longer read have no bytes.
+    events: deque[tuple[str, bytes | None, Stamp | control_pb2.DestroyedEvents]] = field(default_factory=deque)
 
 
 @dataclass
@@ -73,6 +74,7 @@ class _Repair:
     until: Place
     cursor: bytes = b""
     lost_some: bool = False        # history no longer has the first of them
+    reason: str = "history_gone"   # of what history does not have
 
 
 @dataclass
@@ -293,7 +295,9 @@ class StreamReader:
         elif end != "gone" or not self._skip_gone(history, reply.gone.first_available - 1):
             history.complete = True
         if end in ("complete", "more"):
-            self._each_stored(reply, lambda *event: history.events.append(event))
+            events = [(each.topic, None, each) for each in reply.replay.destroyed]
+            self._each_stored(reply, lambda *event: events.append(event))
+            history.events.extend(sorted(events, key=lambda event: event[2].position))
             history.through = max(history.through, reply.replay.through_position)
         elif catch_up.begin.since_ns is not None and not catch_up.lost_some:
             # Nobody knows of which topics, and how much.
@@ -315,13 +319,27 @@ class StreamReader:
         while ready := [each for each in catch_up.histories if each.events and each.events[0][2].position <= limit]:
             first = min(ready, key=lambda each: each.events[0][2].position)
             topic, body, stamp = first.events.popleft()
-            self._take(topic, body, stamp, _From.HISTORY)
+            if body is None:
+                self._take_destroyed(topic, stamp)
+            else:
+                self._take(topic, body, stamp, _From.HISTORY)
             if not catch_up.lost_some and not self.progress.missing():
                 self.progress.verified = stamp.position
                 self._marked = self.progress.resume_position()
                 self._mark(self.stream, self._marked)
         if all(each.complete for each in catch_up.histories):
             self._finish_catch_up()
+
+    def _take_destroyed(self, topic: str, destroyed: control_pb2.DestroyedEvents) -> None:
+        expected, until = self._expected(topic), Place(destroyed.last_offset, destroyed.position)
+        if expected > until.offset:
+            return
+        if topic in self._holes:
+            self._give_up(topic, until, "damaged")
+            return
+        self._deliver(Gap(self.stream, topic, max(expected, destroyed.first_offset), until.offset, "damaged"))
+        self.progress.done(topic, *until)
+        self._moved = True
 
     def _finish_catch_up(self) -> None:
         until, self._catch_up = self._catch_up.until, None
@@ -362,13 +380,15 @@ class StreamReader:
                 repair.after, repair.cursor = after, b""
                 return
         elif end in ("complete", "more"):
+            if reply.replay.destroyed:
+                repair.reason = "damaged"
             self._each_stored(reply, lambda topic, body, stamp: self._recover(repair, body, stamp))
             if end == "more" and reply.more.cursor != repair.cursor and repair.topic in self._holes:
                 repair.cursor = reply.more.cursor
                 return
         self._repair = None
         if repair.topic in self._holes:
-            self._give_up(repair.topic, repair.until, "history_gone")
+            self._give_up(repair.topic, repair.until, repair.reason)
             if repair.topic in self._holes:  # the others have their turn first
                 self._holes[repair.topic] = self._holes.pop(repair.topic)
 
@@ -382,7 +402,7 @@ class StreamReader:
         if topic not in self._holes or (last and offset <= last.offset):
             return
         if offset > expected and (expected or repair.lost_some):
-            self._skip_to(topic, Place(offset - 1, stamp.previous), "history_gone")
+            self._skip_to(topic, Place(offset - 1, stamp.previous), repair.reason)
         self._pop(topic, offset)
         self._counters.recovered += 1
         self._pass(topic, body, stamp)

@@ -11,9 +11,10 @@ enum class GapReason : std::uint8_t {
   history_gone,      ///< the broker's history no longer holds them
   recovery_timeout,  ///< they could not be recovered within the time limit, or the bytes that may wait for
                      ///< them
+  damaged,           ///< the broker's store is damaged where they were
 };
 
-/// The reason as one word: "history_gone", "recovery_timeout".
+/// The reason as one word: "history_gone", "recovery_timeout", "damaged".
 [[nodiscard]] std::string_view name(GapReason reason) noexcept;
 
 }  // namespace backplane

@@ -314,9 +314,9 @@ TEST_F(FileHistoryTest, DamageTakesTheEventsThatItHitsAndNoOthers) {
   EXPECT_EQ(disk_.content(name), damaged) << "never overwritten";
 }
 
-TEST_F(FileHistoryTest, AMissingSegmentIsGoneAndTheRestIsThere) {
+TEST_F(FileHistoryTest, TheEventsOfAMissingSegmentAreAnnouncedAndTheRestIsThere) {
   open();
-  for (int i = 0; i < 60; ++i) append("a");
+  for (int i = 0; i < 60; ++i) append(i % 10 == 0 ? "b" : "a");
   close();
   const std::size_t segments = count(".log");
   ASSERT_GT(segments, 3u);
@@ -324,10 +324,20 @@ TEST_F(FileHistoryTest, AMissingSegmentIsGoneAndTheRestIsThere) {
   open();
   EXPECT_EQ(opened_.position, 60u);
   EXPECT_EQ(store_->figures().damaged_ranges, 1u);
-  const ReadSlice slice = read(after_position("a", 0));
-  EXPECT_EQ(slice.end, End::gone);
-  EXPECT_THAT(positions(read(after_position("a", slice.first_available - 1))),
-              SizeIs(61 - slice.first_available));
+  for (const char* const topics : {"a", ">"}) {
+    ReadRequest request = after_position(topics, 0);
+    ReadSlice slice = read(request);
+    EXPECT_THAT(slice.events, IsEmpty()) << "the damage is surveyed first";
+    request.cursor = slice.cursor;
+    slice = read(request);
+    EXPECT_EQ(slice.end, End::complete);
+    const bool is_all = request.pattern.str() == ">";
+    ASSERT_THAT(slice.destroyed, SizeIs(is_all ? 2 : 1));
+    std::size_t destroyed = 0;
+    for (const DestroyedEvents& each : slice.destroyed) destroyed += each.last - each.first + 1;
+    EXPECT_EQ(slice.events.size() + destroyed, is_all ? 60u : 54u) << "exactly";
+    if (!is_all) break;
+  }
 }
 
 TEST_F(FileHistoryTest, WithoutItsCheckpointsAStoreIsReadFromItsSegments) {
