@@ -2,9 +2,11 @@
 scenarios through a driver process, which executes commands."""
 
 import json
+import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 
 import zmq
 from golden import golden
@@ -737,3 +739,23 @@ class ClientScenarios:
         driver.do("flush", LONG_S)
         self.assertEqual(self.last_offset("b"), 1)
         driver.leave()
+
+    def test_what_a_damaged_store_has_lost_is_a_gap(self):
+        with tempfile.TemporaryDirectory() as folder:
+            broker = self.start_broker("--data", folder)
+            self.publish("d", [f"number {number}" for number in range(10, 40)])
+            broker.kill()
+            log = sorted(pathlib.Path(folder, "default").glob("*.log"))[0]
+            content = bytearray(log.read_bytes())
+            for text in (b"number 20", b"number 21"):
+                content[content.index(text)] ^= 0x40
+            log.write_bytes(content)
+            broker = self.start_broker("--data", folder)
+            driver = self.driver()
+            for since in ("1h", 0):
+                driver.do("subscribe", ["d"], LONG_S, {"since": since})
+                items = driver.do("receive", 29, LONG_S)
+                self.assertEqual([item for item in items if item[0] == "gap"], [["gap", "d", 11, 12, "damaged"]])
+                self.assertEqual(items.index(["gap", "d", 11, 12, "damaged"]), 10)
+                self.assertEqual([item[2] for item in items if item[0] == "event"], [*range(1, 11), *range(13, 31)])
+            broker.kill()
