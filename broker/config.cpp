@@ -132,11 +132,6 @@ Result<void> check_store_path(std::string_view text, std::string_view where) {
   return {};
 }
 
-Result<void> check_store_sync(std::string_view text, std::string_view where) {
-  if (auto sync = store_sync(text, where); !sync) return tl::unexpected(sync.error());
-  return {};
-}
-
 void describe_store(Section& section, BackplaneConfig& backplane) {
   section.choice(
       "store", backplane.store, {{"memory", StoreKind::memory}, {"file", StoreKind::file}},
@@ -149,7 +144,12 @@ void describe_store(Section& section, BackplaneConfig& backplane) {
       "store_sync", backplane.store_sync,
       "When the file store makes events durable: always (before they are published and confirmed), an "
       "interval (what a power loss can cost), or off.",
-      check_store_sync);
+      [&backplane](std::string_view text, std::string_view where) -> Result<void> {
+        const auto sync = parse_store_sync(text, where);
+        if (!sync) return tl::unexpected(sync.error());
+        backplane.sync = *sync;
+        return {};
+      });
   section.bytes("store_bytes_max", backplane.store_bytes_max, 1u << 20, std::size_t{1} << 50,
                 "Size of the file store; above it, the oldest events are removed.");
   if (!section.reading() || backplane.store != StoreKind::file) return;
@@ -314,7 +314,7 @@ void describe(Section& section, BrokerConfig& broker) {
   });
 }
 
-Result<SyncPolicy> store_sync(std::string_view text, std::string_view where) {
+Result<SyncPolicy> parse_store_sync(std::string_view text, std::string_view where) {
   if (text == "always") return SyncPolicy{StoreSync::always, {}};
   if (text == off) return SyncPolicy{StoreSync::off, {}};
   const auto interval = parse_duration(text, where);
@@ -324,6 +324,13 @@ Result<SyncPolicy> store_sync(std::string_view text, std::string_view where) {
                             log::escape(text)));
   }
   return SyncPolicy{StoreSync::interval, std::chrono::duration_cast<std::chrono::milliseconds>(*interval)};
+}
+
+std::size_t store_files_max(const BackplaneConfig& backplane) {
+  if (backplane.store == StoreKind::memory) return 0;
+  // Cleaned segments may be smaller than others; the directory, the lock and what is being written are more.
+  constexpr std::size_t others = 16;
+  return backplane.store_bytes_max / FileHistoryOptions{}.segment_bytes + others;
 }
 
 HistoryLimits history_limits(const BackplaneConfig& backplane) {

@@ -33,6 +33,12 @@ inline constexpr Retention file_store_retention{
 };
 
 /// One named backplane: its endpoints and its policy.
+/// When the file store syncs.
+struct SyncPolicy {
+  StoreSync when{StoreSync::interval};
+  std::chrono::milliseconds interval{1000};
+};
+
 struct BackplaneConfig {
   std::string name = "default";
   std::string identity;  ///< "": the host's name and the ingress endpoint
@@ -48,8 +54,9 @@ struct BackplaneConfig {
   int egress_hwm = 10'000;
 
   StoreKind store = StoreKind::memory;
-  std::string store_path;         ///< the folder of the file store
-  std::string store_sync = "1s";  ///< see store_sync()
+  std::string store_path;  ///< the folder of the file store
+  std::string store_sync = "1s";
+  SyncPolicy sync;  ///< what `store_sync` says
   std::size_t store_bytes_max = std::size_t{16} << 30;
 
   std::size_t history_bytes_max = 256u << 20;
@@ -73,13 +80,11 @@ struct BrokerConfig {
 /// that other machines can reach, unless `insecure` is already set.
 void describe(config::Section& section, BrokerConfig& broker);
 
-/// When the file store syncs.
-struct SyncPolicy {
-  StoreSync when{StoreSync::interval};
-  std::chrono::milliseconds interval{1000};
-};
 /// The value of `store_sync`: always, off, or an interval. @returns an error that begins with `where`.
-[[nodiscard]] Result<SyncPolicy> store_sync(std::string_view text, std::string_view where);
+[[nodiscard]] Result<SyncPolicy> parse_store_sync(std::string_view text, std::string_view where);
+
+/// The files that the backplane's store keeps open at most: one for each segment, and some. 0: in memory.
+[[nodiscard]] std::size_t store_files_max(const BackplaneConfig& backplane);
 
 /// The limits for the history store. describe() must have checked the rules' patterns.
 [[nodiscard]] HistoryLimits history_limits(const BackplaneConfig& backplane);

@@ -117,10 +117,8 @@ std::unique_ptr<HistoryStore> make_store(const BackplaneConfig& config) {
   FileHistoryOptions options;
   options.path = config.store_path;
   options.backplane = config.name;
-  const auto sync = store_sync(config.store_sync, "store_sync");
-  CHECK(sync.has_value(), "store_sync was checked when the configuration was read");
-  options.sync = sync->when;
-  options.sync_interval = sync->interval;
+  options.sync = config.sync.when;
+  options.sync_interval = config.sync.interval;
   options.limits = history_limits(config);
   options.sessions_max = config.max_sessions;
   return std::make_unique<FileHistory>(std::move(options));

@@ -109,10 +109,21 @@ class Server::Impl {
 Result<void> Server::Impl::open() {
   const auto files = static_cast<std::size_t>(
       std::min<std::uint64_t>(raise_open_files_limit(), std::numeric_limits<int>::max()));
-  // libzmq takes every descriptor for connections. Those of health checks, and a few to read the
-  // configuration and to look names up, are kept.
+  // libzmq takes every descriptor for connections. Those of health checks and of stores, and a few to read
+  // the configuration and to look names up, are kept.
   metrics_connections_max_ = std::clamp<std::size_t>(files / 32, 2, 256);
-  const auto descriptors_max = static_cast<int>(files - std::min(files, 8 + metrics_connections_max_));
+  std::size_t stores = 0;
+  for (const BackplaneConfig& config : config_.backplanes) stores += store_files_max(config);
+  if (stores > files / 2) {
+    log::warning(
+        "open files: the limit is {}, and the stores may need {}: connections get half of the limit. A "
+        "higher "
+        "limit (ulimit -n) leaves room for both",
+        files, stores);
+    stores = files / 2;
+  }
+  const auto descriptors_max =
+      static_cast<int>(files - std::min(files, 8 + metrics_connections_max_ + stores));
   if (config_.insecure) log::warning("{}", insecure_note);
   for (BackplaneConfig& config : config_.backplanes) {
     config.insecure = config_.insecure;

@@ -151,7 +151,10 @@ history_age = "30d"
               IsEmpty());
   const BackplaneConfig& backplane = config.backplanes.front();
   EXPECT_EQ(backplane.store, StoreKind::file);
-  EXPECT_EQ(store_sync(backplane.store_sync, "").value().when, StoreSync::always);
+  EXPECT_EQ(backplane.sync.when, StoreSync::always);
+  EXPECT_GE(store_files_max(backplane), 32u) << "2 GiB are 32 segments";
+  EXPECT_LE(store_files_max(backplane), 64u);
+  EXPECT_EQ(store_files_max(BackplaneConfig{}), 0u) << "in memory";
   const HistoryLimits limits = history_limits(backplane);
   EXPECT_EQ(limits.bytes_max, std::size_t{2} << 30) << "of the files, not of memory";
   EXPECT_EQ(limits.otherwise.history_events, 7u);
@@ -161,11 +164,11 @@ history_age = "30d"
 }
 
 TEST(BrokerConfig, ReadsWhenTheFileStoreSyncs) {
-  EXPECT_EQ(store_sync("off", "").value().when, StoreSync::off);
-  EXPECT_EQ(store_sync("250ms", "").value().when, StoreSync::interval);
-  EXPECT_EQ(store_sync("250ms", "").value().interval, std::chrono::milliseconds{250});
+  EXPECT_EQ(parse_store_sync("off", "").value().when, StoreSync::off);
+  EXPECT_EQ(parse_store_sync("250ms", "").value().when, StoreSync::interval);
+  EXPECT_EQ(parse_store_sync("250ms", "").value().interval, std::chrono::milliseconds{250});
   for (const char* bad : {"", "sometimes", "0s", "2h", "-1s", "1"}) {
-    const auto sync = store_sync(bad, "store_sync");
+    const auto sync = parse_store_sync(bad, "store_sync");
     ASSERT_FALSE(sync) << bad;
     EXPECT_EQ(sync.error().text,
               fmt::format("store_sync: expected always, off or an interval of 1ms to 1h, got \"{}\"", bad));
@@ -182,7 +185,7 @@ TEST(BrokerConfig, RefusesAStoreThatCannotBe) {
     EXPECT_EQ(errors.size(), 1u) << lines;
     return errors.empty() ? std::string() : errors.front();
   };
-  EXPECT_THAT(error_with("store = 'files'\nstore_path = '/tmp/backplane-no-such-store'\n"),
+  EXPECT_THAT(error_with("store = 'files'\nstore_path = '/nowhere/x'\n"),
               HasSubstr("b.toml:2 [backplane].store: expected one of memory, file, got \"files\""));
   EXPECT_THAT(error_with("store = 'file'\n"),
               HasSubstr("b.toml:2 [backplane].store: expected store_path beside"));
