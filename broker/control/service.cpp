@@ -322,8 +322,15 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
   ReadRequest read(std::move(*pattern));
   read.cursor = *place;
   read.until_position = request.until_position();
+  read.earlier = request.earlier();
   switch (request.start_case()) {
     case v1::ReplayRequest::kAfterPosition:
+      if (request.earlier() && state_.history->has_stream(request.after_position().stream())) {
+        read.what = ReadRequest::What::after_position;
+        read.stream = request.after_position().stream();
+        read.position = request.after_position().position();
+        return read;
+      }
       if (request.after_position().stream() != state_.stream) {
         return refuse("other_stream",
                       fmt::format("replay.after_position.stream: expected {:016x}, got {:016x}",
@@ -408,6 +415,7 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
     case ReadSlice::End::gone:
       head.mutable_gone()->set_first_available(slice.first_available);
       head.mutable_gone()->set_first_available_offset(slice.first_available_offset);
+      if (slice.stream != 0) head.mutable_replay()->set_stream(slice.stream);
       return send(pending.address, head);
     case ReadSlice::End::bad_cursor:
       return send_fault(pending.address, {"bad_cursor", foreign_cursor});
@@ -416,7 +424,7 @@ void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSli
   sink_.reply(pending.address.envelope,
               pending.kind == CursorKind::retained
                   ? retained_reply(bytes, slice.events, slice.valid_ns, slice.destroyed)
-                  : replay_reply(bytes, slice.events, slice.through_position, slice.destroyed));
+                  : replay_reply(bytes, slice.events, slice.through_position, slice.destroyed, slice.stream));
 }
 
 // ── participants and sessions ────────────────────────────────────────────────────────────────────────────

@@ -49,9 +49,10 @@ std::uint8_t* put_bytes(std::uint8_t field_tag, const auto& bytes, std::uint8_t*
 }
 
 // Rare, and therefore built as an object.
-std::string encode(std::span<const DestroyedEvents> destroyed) {
-  if (destroyed.empty()) return {};
+std::string encode(std::span<const DestroyedEvents> destroyed, std::uint64_t stream) {
+  if (destroyed.empty() && stream == 0) return {};
   v1::ReplayReply reply;
+  reply.set_stream(stream);
   for (const DestroyedEvents& each : destroyed) {
     v1::DestroyedEvents& out = *reply.add_destroyed();
     out.set_topic(each.topic);
@@ -64,8 +65,8 @@ std::string encode(std::span<const DestroyedEvents> destroyed) {
 
 // `number` is the field after the events.
 std::string make(std::string_view head, std::uint8_t reply_tag, std::span<const StoredEvent> events,
-                 std::uint64_t number, std::span<const DestroyedEvents> destroyed) {
-  const std::string rest = encode(destroyed);
+                 std::uint64_t number, std::span<const DestroyedEvents> destroyed, std::uint64_t stream = 0) {
+  const std::string rest = encode(destroyed, stream);
   std::uint32_t size = 1 + sizeof number + size_of(rest);
   for (const StoredEvent& event : events) size += framed(event_size(event));
 
@@ -93,8 +94,9 @@ std::string retained_reply(std::string_view head, std::span<const StoredEvent> e
 }
 
 std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,
-                         std::uint64_t through_position, std::span<const DestroyedEvents> destroyed) {
-  return make(head, replay_tag, events, through_position, destroyed);
+                         std::uint64_t through_position, std::span<const DestroyedEvents> destroyed,
+                         std::uint64_t stream) {
+  return make(head, replay_tag, events, through_position, destroyed, stream);
 }
 
 }  // namespace backplane::broker

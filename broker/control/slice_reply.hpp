@@ -21,6 +21,7 @@ inline constexpr std::size_t event_framing_bytes_max = 14;
 /// Appends a ReplayReply to `head`.
 [[nodiscard]] std::string replay_reply(std::string_view head, std::span<const StoredEvent> events,
                                        std::uint64_t through_position,
-                                       std::span<const DestroyedEvents> destroyed = {});
+                                       std::span<const DestroyedEvents> destroyed = {},
+                                       std::uint64_t stream = 0);
 
 }  // namespace backplane::broker

@@ -49,7 +49,9 @@ struct ReadRequest {
   std::int64_t since_ns{};
   std::uint64_t since_ago_ns{};    ///< if set, `since_ns` was computed from it, when this slice was requested
   std::uint64_t until_position{};  ///< history: stop after it; 0: read to the end
-  std::string cursor;              ///< as in a slice; made by the store, which does not trust it
+  std::uint64_t stream{};  ///< after_position: an earlier incarnation of the stream; 0: the current one
+  bool earlier{};          ///< since_time: earlier incarnations belong to it
+  std::string cursor;      ///< as in a slice; made by the store, which does not trust it
   std::size_t events_max{512};
   std::size_t bytes_max{256u << 10};  ///< a single larger event still travels, alone
 };
@@ -72,6 +74,9 @@ struct ReadSlice {
       first_available{};  ///< gone: the first position from which everything that matches is in history
   std::uint64_t first_available_offset{};  ///< gone, for one topic: its first offset in history
   std::uint64_t through_position{};        ///< history: everything that matches up to it has been returned
+  /// An earlier incarnation to which all of this belongs; 0: the current one. The first slice of the one that
+  /// follows has no events.
+  std::uint64_t stream{};
   /// Retained values: for this long, neither these values nor any new one reaches its ttl. 0: none has a ttl.
   std::uint64_t valid_ns{};
 };
@@ -159,6 +164,8 @@ class HistoryStore {
   /// Stores types that publishers have registered, for the next open(): a serialised FileDescriptorSet.
   virtual void remember_types(std::string_view descriptor_set) = 0;
 
+  /// Whether it has something left of this earlier incarnation of the stream.
+  [[nodiscard]] virtual bool has_stream(std::uint64_t /*stream*/) const { return false; }
   /// Starts a read. @returns the ticket of the slice that next_slice() will return.
   [[nodiscard]] virtual std::uint64_t start_read(const ReadRequest& request) = 0;
   /// The next slice, if one is ready.

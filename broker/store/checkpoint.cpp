@@ -81,6 +81,7 @@ std::string encode(const StoreMark& mark) {
       fmt::format("backplane-store {}\nbackplane {}\nstream {:016x}\nboot {}\nstate {}\nsync {}\n",
                   format_version, mark.backplane, mark.stream, mark.boot, mark.is_clean ? "closed" : "open",
                   mark.syncs_always ? "always" : "later");
+  if (!mark.earlier.empty()) text += fmt::format("earlier {:016x}\n", fmt::join(mark.earlier, " "));
   text += fmt::format("crc {:08x}\n", crc32c(text));
   return text;
 }
@@ -109,6 +110,11 @@ Result<StoreMark> decode_mark(std::string_view text, std::string_view name) {
   mark.boot = lines["boot"];
   mark.is_clean = lines["state"] == "closed";
   mark.syncs_always = lines["sync"] == "always";
+  for (std::string_view rest_of = lines["earlier"]; !rest_of.empty();) {
+    const std::string_view each = rest_of.substr(0, rest_of.find(' '));
+    std::from_chars(each.data(), each.data() + each.size(), mark.earlier.emplace_back(), 16);
+    rest_of.remove_prefix(std::min(each.size() + 1, rest_of.size()));
+  }
   return mark;
 }
 

@@ -46,6 +46,8 @@ struct StoreMark {
   std::string boot;     ///< of the machine, when it was opened
   bool is_clean{};      ///< it was closed
   bool syncs_always{};  ///< how it was opened: what readers saw was on the disk
+  std::vector<std::uint64_t>
+      earlier{};  ///< incarnations of the stream that ended with the machine, oldest first
   friend bool operator==(const StoreMark&, const StoreMark&) = default;
 };
 

@@ -56,6 +56,10 @@ class EventLog {
   /// Recovers what the directory has, and continues it.
   [[nodiscard]] Result<HistoryStore::Opened> open(std::uint64_t new_stream);
 
+  /// Instead of open(): reads what an earlier incarnation has left, which is never changed. Nothing else may
+  /// be called afterwards.
+  [[nodiscard]] Result<void> open_earlier(std::uint64_t stream);
+
   /// Writes `batch` from `done` on, and advances `done`. After an error `exhausted` (no room), it can be
   /// called again with the same arguments, and continues. Other errors are final.
   [[nodiscard]] Result<void> write(const Batch& batch, std::size_t& done);
@@ -92,6 +96,11 @@ class EventLog {
     std::uint64_t bytes{};
   };
 
+  struct CarriedValue {
+    std::string topic;
+    std::string event;  // as published in the earlier incarnation
+    std::uint64_t position{};
+  };
   struct SegmentRecovery {
     std::uint64_t after{};  // the checkpoint's position
     bool may_be_torn{};     // its end may be a write that was interrupted
@@ -101,6 +110,9 @@ class EventLog {
   // Opening.
   [[nodiscard]] Result<std::optional<StoreMark>> read_mark();
   [[nodiscard]] Result<void> write_mark(std::uint64_t stream, bool is_clean);
+  [[nodiscard]] Result<void> begin_stream(std::uint64_t stream, std::vector<std::uint64_t> earlier);
+  [[nodiscard]] Result<std::vector<CarriedValue>> current_values();
+  [[nodiscard]] Result<void> carry_over(std::vector<CarriedValue> values);
   [[nodiscard]] Result<std::vector<std::string>> list(std::uint64_t stream);
   [[nodiscard]] Result<Checkpoint> load_checkpoint(const std::vector<std::string>& names,
                                                    std::uint64_t stream);

@@ -1,6 +1,7 @@
 // What keeps a store small, and quick to open: indexes, checkpoints, and the cleaner.
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <unordered_map>
 #include <utility>
@@ -145,16 +146,42 @@ void EventLog::enforce_total() {
     if (state_.log_bytes() + state_.other_bytes <= state_.limits.bytes_max) return;
     stream = state_.stream;
   }
-  // Earlier streams go first.
-  const std::string own = fmt::format("{:016x}-", stream);
-  if (const auto names = files_.list(); names) {
-    for (const std::string& name : *names) {
-      const bool is_data =
-          name.ends_with(log_suffix) || name.ends_with(index_suffix) || name.ends_with(checkpoint_suffix);
-      if (!is_data || name.starts_with(own)) continue;
-      if (files_.remove(name)) measure_other_files();
-      return;
+  // Earlier streams go first, one at a time: those that are not served, then the oldest.
+  const auto names = files_.list();
+  if (!names) return;
+  std::vector<std::uint64_t> earlier;
+  {
+    const MutexLock lock(state_.mutex);
+    earlier = state_.earlier;
+  }
+  const auto stream_of = [](const std::string& name) {
+    std::uint64_t number = 0;
+    std::from_chars(name.data(), name.data() + std::min<std::size_t>(name.size(), 16), number, 16);
+    return number;
+  };
+  const auto is_data = [](const std::string& name) {
+    return name.ends_with(log_suffix) || name.ends_with(index_suffix) || name.ends_with(checkpoint_suffix);
+  };
+  std::optional<std::uint64_t> oldest;
+  for (const std::string& name : *names) {
+    const std::uint64_t each = stream_of(name);
+    if (!is_data(name) || each == stream) continue;
+    const auto rank = [&](std::uint64_t of) {
+      const auto known = std::ranges::find(earlier, of);
+      return known == earlier.end() ? 0 : known - earlier.begin() + 1;
+    };
+    if (!oldest || rank(each) < rank(*oldest)) oldest = each;
+  }
+  if (oldest) {
+    {
+      const MutexLock lock(state_.mutex);
+      std::erase(state_.earlier, *oldest);
     }
+    for (const std::string& name : *names) {
+      if (is_data(name) && stream_of(name) == *oldest && !files_.remove(name)) return;
+    }
+    measure_other_files();
+    return;
   }
   const MutexLock lock(state_.mutex);
   std::uint64_t left = state_.log_bytes() + state_.other_bytes;

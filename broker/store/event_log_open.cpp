@@ -62,14 +62,28 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     if (continues) stream = (*mark)->stream;
   }
   if (!continues) {
-    // What readers have seen may be lost, and its numbers must not be used again: a new stream. The files of
-    // the earlier one stay, but its sessions and types go on.
+    std::vector<std::uint64_t> earlier = *mark ? (*mark)->earlier : std::vector<std::uint64_t>{};
+    if (*mark) {
+      earlier.push_back((*mark)->stream);
+      log::warning(
+          "store {}: the machine went down before everything was synced: stream {:016x} ends, and {:016x} "
+          "begins",
+          files_.path(), (*mark)->stream, stream);
+    }
+    if (auto ok = begin_stream(stream, std::move(earlier)); !ok)
+      return tl::unexpected(damaged_store(files_, ok.error().text));
+  } else {
     const MutexLock lock(state_.mutex);
-    state_.topics = {};
-    state_.segments.clear();
-    state_.damage = {};
-    state_.stream = stream;
-    state_.position = state_.floor = state_.values = 0;
+    state_.earlier = (*mark)->earlier;
+  }
+  {
+    const MutexLock lock(state_.mutex);
+    std::erase_if(state_.earlier, [&](std::uint64_t each) {
+      const std::string prefix = fmt::format("{:016x}-", each);
+      return std::ranges::none_of(*names, [&](const std::string& name) {
+        return name.starts_with(prefix) && name.ends_with(log_suffix);
+      });
+    });
   }
   std::uint64_t position = 0;
   std::vector<std::shared_ptr<File>> unsynced;
@@ -102,6 +116,122 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     return tl::unexpected(damaged_store(files_, ok.error().text));
   measure_other_files();
   return opened(continues);
+}
+
+// What readers have seen may be lost, and its numbers must not be used again: a new stream. The files of the
+// earlier one stay. Its sessions and types go on, and the retained values are its first events.
+Result<void> EventLog::begin_stream(std::uint64_t stream, std::vector<std::uint64_t> earlier) {
+  auto values = current_values();
+  if (!values) return tl::unexpected(values.error());
+  {
+    const MutexLock lock(state_.mutex);
+    state_.topics = {};
+    state_.segments.clear();
+    state_.damage = {};
+    state_.damaged_ranges = 0;
+    state_.stream = stream;
+    state_.earlier = std::move(earlier);
+    state_.position = state_.floor = state_.values = 0;
+    written_shift_ = state_.clock.shift();
+  }
+  checkpoint_position_ = 0;
+  next_position_ = 1;
+  return carry_over(std::move(*values));
+}
+
+Result<std::vector<EventLog::CarriedValue>> EventLog::current_values() {
+  struct Value {
+    std::uint64_t position;
+    std::shared_ptr<Segment> segment;
+    std::uint64_t from;
+    std::uint64_t to;
+  };
+  std::vector<Value> wanted;
+  {
+    const MutexLock lock(state_.mutex);
+    for (std::size_t block = 0; block < state_.topics.in_memory().blocks(); ++block) {
+      // Called before visit_block() returns; the analysis does not see that.
+      const auto visit = [&](const StoredTopic& topic) THREAD_ANNOTATION(no_thread_safety_analysis) {
+        if (!state_.has_current_value(topic)) return;
+        const std::size_t index =
+            state_.segment_after(topic.position - 1, std::numeric_limits<std::int64_t>::min());
+        if (index == state_.segments.size()) return;
+        const auto& segment = state_.segments[index];
+        const std::uint64_t from =
+            segment->start_after(topic.position, std::numeric_limits<std::int64_t>::min());
+        wanted.push_back({topic.position, segment, from, segment->block_end(from)});
+      };
+      state_.topics.in_memory().visit_block(block, visit);
+    }
+  }
+  std::ranges::sort(wanted, {}, &Value::position);
+  std::vector<CarriedValue> values;
+  for (auto each = wanted.begin(); each != wanted.end();) {
+    // All values of a block at once.
+    RecordScanner scanner(each->segment->file, each->from, each->to, scan_read_bytes);
+    const Value block = *each;
+    while (scanner.next() && each != wanted.end() && each->segment == block.segment &&
+           each->from == block.from) {
+      const Record& record = scanner.record();
+      if (record.kind != RecordKind::event) continue;
+      while (each != wanted.end() && each->position < record.position) ++each;
+      if (each == wanted.end() || each->position != record.position) continue;
+      values.push_back({std::string(record.name), std::string(record.body), record.position});
+      ++each;
+    }
+    if (!scanner.error()) return tl::unexpected(scanner.error().error());
+    while (each != wanted.end() && each->segment == block.segment && each->from == block.from) ++each;
+  }
+  return values;
+}
+
+// The values become the first events of the stream. They are as old as the end of the earlier one.
+Result<void> EventLog::carry_over(std::vector<CarriedValue> values) {
+  if (values.empty()) return {};
+  if (auto ok = start_segment(1); !ok) return ok;
+  for (CarriedValue& value : values) {
+    const auto bytes = std::as_writable_bytes(std::span(value.event));
+    auto stamp = wire::read_stamp(bytes);
+    if (!stamp) continue;
+    Record record{.kind = RecordKind::event};
+    StoredTopic* topic = nullptr;
+    {
+      const MutexLock lock(state_.mutex);
+      topic = &state_.topic_of(value.topic);
+      record.time = state_.clock.now();
+      stamp->stream = state_.stream;
+    }
+    stamp->position = next_position_++;
+    stamp->offset = 1;
+    stamp->previous = 0;
+    wire::write_stamp(*stamp, bytes.last<wire::stamp_bytes>());
+    record.topic = topic->number;
+    record.name = value.topic;
+    record.body = value.event;
+    topic->next_bytes = value.event.size();
+    const std::size_t record_bytes = record_header_bytes + record.name.size() + record.body.size();
+    if (active_bytes_ + out_.size() > active_->records_at() &&
+        active_bytes_ + out_.size() + record_bytes > options_.segment_bytes) {
+      if (auto ok = flush(); !ok) return ok;
+      --next_position_;  // it is the first one of the next segment
+      if (auto ok = roll(); !ok) return ok;
+      ++next_position_;
+    }
+    const auto at = static_cast<std::uint32_t>(out_.size());
+    encode(record, out_);
+    updates_.push_back({topic, stamp->position, stamp->offset, topic->next_bytes, record.time, at,
+                        static_cast<std::uint32_t>(out_.size() - at), true});
+    if (out_.size() < scan_read_bytes) continue;
+    if (auto ok = flush(); !ok) return ok;
+  }
+  return flush();
+}
+
+Result<void> EventLog::open_earlier(std::uint64_t stream) {
+  StoreMark mark;
+  mark.stream = stream;
+  mark.is_clean = true;  // nothing is cut off
+  return recover(mark, /*machine_crashed=*/false, /*continues=*/false);
 }
 
 HistoryStore::Opened EventLog::opened(bool continues) {
@@ -137,12 +267,18 @@ Result<std::optional<StoreMark>> EventLog::read_mark() {
 }
 
 Result<void> EventLog::write_mark(std::uint64_t stream, bool is_clean) {
+  std::vector<std::uint64_t> earlier;
+  {
+    const MutexLock lock(state_.mutex);
+    earlier = state_.earlier;
+  }
   return replace(files_, mark_name,
                  encode(StoreMark{.backplane = options_.backplane,
                                   .stream = stream,
                                   .boot = files_.boot(),
                                   .is_clean = is_clean,
-                                  .syncs_always = options_.syncs_always}));
+                                  .syncs_always = options_.syncs_always,
+                                  .earlier = std::move(earlier)}));
 }
 
 Result<std::vector<std::string>> EventLog::list(std::uint64_t stream) {

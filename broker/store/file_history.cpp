@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "broker/store/damage.hpp"
+#include "broker/store/earlier_streams.hpp"
 #include "broker/store/event_log.hpp"
 #include "broker/store/log_reader.hpp"
 #include "broker/store/log_state.hpp"
@@ -44,6 +45,10 @@ class FileHistory::Impl {
         files_(std::move(files)),
         state_(options_.limits, options_.sessions_max),
         survey_(state_),
+        earlier_(std::make_unique<store::EarlierStreams>(
+            *files_, state_, options_.limits,
+            store::ReadWork{.scan_bytes_max = options_.scan_bytes_max,
+                            .walk_events_max = options_.walk_events_max})),
         log_(*files_, state_,
              {.backplane = options_.backplane,
               .syncs_always = options_.sync == StoreSync::always,
@@ -58,6 +63,7 @@ class FileHistory::Impl {
   [[nodiscard]] int progress_fd() const { return options_.threads ? wake_.fd() : -1; }
   Progress progress();
   Condition condition();
+  bool has_stream(std::uint64_t stream);
   std::uint64_t start_read(const ReadRequest& request);
   std::optional<ReadSlice> next_slice();
   void set_limits(HistoryLimits limits);
@@ -93,7 +99,8 @@ class FileHistory::Impl {
   const FileHistoryOptions options_;
   const std::unique_ptr<store::Files> files_;
   store::LogState state_;
-  store::DamageSurvey survey_;  // the reader's, or the loop's without threads
+  store::DamageSurvey survey_;                      // the reader's, or the loop's without threads
+  std::unique_ptr<store::EarlierStreams> earlier_;  // the same
   store::EventLog log_;
   WakeFd wake_;
 
@@ -384,6 +391,11 @@ void FileHistory::Impl::sync_loop() {
 
 // --- reading ---
 
+bool FileHistory::Impl::has_stream(std::uint64_t stream) {
+  const MutexLock lock(state_.mutex);
+  return std::ranges::find(state_.earlier, stream) != state_.earlier.end();
+}
+
 std::uint64_t FileHistory::Impl::start_read(const ReadRequest& request) {
   const MutexLock lock(mutex_);
   reads_.push_back({++last_read_, request});
@@ -392,10 +404,7 @@ std::uint64_t FileHistory::Impl::start_read(const ReadRequest& request) {
 }
 
 store::LogSlice FileHistory::Impl::read(const PendingRead& pending) {
-  store::LogSlice slice = store::LogReader(state_, survey_, pending.request,
-                                           {.scan_bytes_max = options_.scan_bytes_max,
-                                            .walk_events_max = options_.walk_events_max})
-                              .read();
+  store::LogSlice slice = earlier_->read(pending.request, survey_);
   slice.slice.ticket = pending.ticket;
   return slice;
 }
@@ -598,6 +607,9 @@ HistoryStore::TopicFigures FileHistory::figures(std::string_view topic) const {
 }
 FileHistory::StoreFigures FileHistory::store_figures() const {
   return impl_->store_figures();
+}
+bool FileHistory::has_stream(std::uint64_t stream) const {
+  return impl_->has_stream(stream);
 }
 bool FileHistory::maintain() {
   return impl_->maintain();

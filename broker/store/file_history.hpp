@@ -74,6 +74,7 @@ class FileHistory final : public HistoryStore {
   [[nodiscard]] Guarantee guarantee() const override;
   [[nodiscard]] Condition condition() const override;
   void remember_types(std::string_view descriptor_set) override;
+  [[nodiscard]] bool has_stream(std::uint64_t stream) const override;
   [[nodiscard]] std::uint64_t start_read(const ReadRequest& request) override;
   /// The views of a slice stay valid until the next call.
   [[nodiscard]] std::optional<ReadSlice> next_slice() override;

@@ -38,6 +38,8 @@ struct LogState {
   /// In order of positions; the last one grows.
   std::vector<std::shared_ptr<Segment>> segments GUARDED_BY(mutex);
   std::uint64_t stream GUARDED_BY(mutex){};
+  /// Incarnations of the stream that ended with the machine and have files left, oldest first.
+  std::vector<std::uint64_t> earlier GUARDED_BY(mutex);
   std::uint64_t position GUARDED_BY(mutex){};  ///< of the last event written
   /// Events up to it are no longer in history, because of the total limit.
   std::uint64_t floor GUARDED_BY(mutex){};

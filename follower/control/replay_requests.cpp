@@ -21,6 +21,11 @@ constexpr std::size_t in_flight_max = 8;
 constexpr int refusals_max = 5;
 constexpr std::chrono::milliseconds refusal_backoff{100};
 
+/// The incarnation that a reply is about.
+std::uint64_t stream_of(const v1::ControlReply& reply) {
+  return reply.replay().stream() == 0 ? reply.stream() : reply.replay().stream();
+}
+
 }  // namespace
 
 ReplayRequests::ReplayRequests(ReplaySink& sink, std::chrono::milliseconds timeout, bool only_broker)
@@ -92,26 +97,32 @@ ReplayRequests::Clock::time_point ReplayRequests::request_deadline() const noexc
 }
 
 bool ReplayRequests::choose_start(Replay& replay, const StreamPosition& live_position) {
-  replay.stream = live_position.stream;
-  std::optional<std::uint64_t> old_stream;  // a stream that is not the broker's current one
+  const std::uint64_t requested = std::exchange(replay.stream, live_position.stream);
+  std::optional<StreamPosition> old;  // in a stream that is not the broker's current one
   if (replay.through) {
     if (replay.through->stream == live_position.stream) return true;
-    old_stream = replay.through->stream;
+    // Reading an earlier incarnation: the cursor belongs to the current one.
+    if (!replay.cursor.empty() && requested == live_position.stream) return true;
+    old = replay.through;
   } else if (const auto* after = std::get_if<AfterPositions>(&replay.from)) {
     for (const StreamPosition& each : after->positions) {
       if (each.stream == live_position.stream) {
         replay.start = replay.through = each;
         return true;
       }
-      if (!old_stream || origin(each.stream) == origin(live_position.stream)) old_stream = each.stream;
+      if (!old || origin(each.stream) == origin(live_position.stream)) old = each;
     }
   } else {
     return true;
   }
   replay.cursor.clear();
-  if (old_stream) replay.reset = Reset{*old_stream, live_position.stream};
-  const bool same_broker =
-      old_stream && (only_broker_ || origin(*old_stream) == origin(live_position.stream));
+  const bool same_broker = old && (only_broker_ || origin(old->stream) == origin(live_position.stream));
+  if (same_broker && !replay.has_no_earlier) {
+    // Perhaps the broker still has the rest of it.
+    replay.start = replay.through = old;
+    return true;
+  }
+  if (old) replay.reset = Reset{old->stream, live_position.stream};
   replay.start = replay.through =
       StreamPosition{live_position.stream, same_broker ? 0 : live_position.position};
   return same_broker;
@@ -121,6 +132,7 @@ void ReplayRequests::write_request(Replay& replay, v1::ControlRequest& request) 
   v1::ReplayRequest& replay_request = *request.mutable_replay();
   replay_request.set_pattern(replay.text);
   replay_request.set_cursor(replay.cursor);
+  replay_request.set_earlier(true);
   if (replay.start) {
     replay_request.mutable_after_position()->set_stream(replay.start->stream);
     replay_request.mutable_after_position()->set_position(replay.start->position);
@@ -152,8 +164,13 @@ void ReplayRequests::on_reply(std::uint64_t number, const Result<const v1::Contr
   if (found == replays_.end()) return;  // the sink cancelled it
   Replay& replay = found->second;
   replay.refusals = 0;
+  const std::uint64_t stream = stream_of(reply);
+  if (replay.through && replay.through->stream != stream) {
+    replay.reset = Reset{replay.through->stream, stream};
+    replay.through.reset();
+  }
   const std::uint64_t before = replay.through ? replay.through->position : 0;
-  replay.through = StreamPosition{reply.stream(), std::max(before, reply.replay().through_position())};
+  replay.through = StreamPosition{stream, std::max(before, reply.replay().through_position())};
   if (!reply.has_more()) {
     replay.start = replay.through;
     replay.cursor.clear();
@@ -186,7 +203,7 @@ bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply
         ++undecodable_;
         continue;
       }
-      sink_.replayed_gap(number, Gap{reply.stream(), each.topic(), each.first_offset(), each.last_offset(),
+      sink_.replayed_gap(number, Gap{stream_of(reply), each.topic(), each.first_offset(), each.last_offset(),
                                      GapReason::damaged, each.position()});
     }
     return true;
@@ -197,12 +214,13 @@ bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply
     const auto event = std::as_bytes(std::span(stored.event()));
     const auto stamp = wire::read_stamp(event);
     const std::optional<Pattern>& pattern = found->second.pattern;
-    if (!stamp || stamp->stream != reply.stream() || check_topic(stored.topic()) != TopicFault::none ||
+    if (!stamp || stamp->stream != stream_of(reply) || check_topic(stored.topic()) != TopicFault::none ||
         !pattern || !pattern->matches(stored.topic())) {
       ++undecodable_;
       continue;
     }
-    if (found->second.through && stamp->position <= found->second.through->position) continue;
+    const std::optional<StreamPosition>& through = found->second.through;
+    if (through && through->stream == stamp->stream && stamp->position <= through->position) continue;
     if (!report_destroyed(stamp->position)) break;
     sink_.replayed(number, Delivery{stored.topic(), event, *stamp});
   }
@@ -212,17 +230,19 @@ bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply
 
 void ReplayRequests::on_gone(std::uint64_t number, Replay& replay, const v1::ControlReply& reply) {
   const std::uint64_t first = reply.gone().first_available();
-  if (first == 0 || (replay.through && first - 1 <= replay.through->position)) {
+  const std::uint64_t stream = stream_of(reply);
+  if (first == 0 ||
+      (replay.through && replay.through->stream == stream && first - 1 <= replay.through->position)) {
     return on_failed(
         number, replay,
         Error{ErrorCode::protocol,
               fmt::format("the broker's history begins at position {}, which has been read already", first)});
   }
-  replay.start = replay.through = StreamPosition{reply.stream(), first - 1};
+  replay.start = replay.through = StreamPosition{stream, first - 1};
   replay.cursor.clear();
   replay.state = Replay::State::idle;
   ReplaySlice slice;
-  slice.gone = ReplaySlice::Gone{reply.stream(), first, reply.gone().first_available_offset()};
+  slice.gone = ReplaySlice::Gone{stream, first, reply.gone().first_available_offset()};
   report(number, slice);
 }
 
@@ -237,6 +257,11 @@ void ReplayRequests::on_failed(std::uint64_t number, Replay& replay, const Error
       replay.cursor.clear();
       return requeue(number, replay);
     case ErrorCode::protocol:
+      if (replay.start && replay.start->stream != replay.stream && !replay.has_no_earlier) {
+        replay.has_no_earlier = true;
+        replay.cursor.clear();
+        return requeue(number, replay);
+      }
       if (++replay.refusals > refusals_max) break;
       // The cursor may be of an earlier incarnation. What has been delivered is known without it.
       if (!replay.cursor.empty() && replay.through && replay.through->position > 0)

@@ -72,7 +72,8 @@ class ReplayRequests {
     /// Of SinceAgo, fixed by the first request: those that continue by a cursor repeat it.
     std::optional<std::chrono::nanoseconds> ago;
     std::optional<Reset> reset;  // to be reported with the next slice
-    std::uint64_t stream{};      // that was requested last
+    std::uint64_t stream{};      // of the broker, at the last request
+    bool has_no_earlier{};       // the broker has nothing left of the incarnation that was read
     int refusals{};              // in a row
     enum class State : std::uint8_t { queued, in_flight, idle } state{State::queued};
   };

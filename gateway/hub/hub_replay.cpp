@@ -161,6 +161,8 @@ void Hub::on_replay_slice(std::uint64_t request, const ReplaySlice& slice) {
                                         .stream = slice.reset->new_stream,
                                         .reason = {}});
     backfill.next_offset = 0;
+    std::erase_if(backfill.through, [old = routes_.find_stream(slice.reset->old_stream)](
+                                        const EnginePosition& each) { return each.stream == old; });
     backfill.ids.replace(slice.reset->old_stream, {slice.reset->new_stream, 0});
   }
   if (slice.gone) {

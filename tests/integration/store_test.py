@@ -277,8 +277,75 @@ class Store(BackplaneTest):
         self.assertEqual(strict.wait_exit(), 3, strict.transcript())
 
 
+    # ── the machine goes down ─────────────────────────────────────────────────────────────────────────────
+
+    def restart_machine(self, broker, lost_bytes):
+        """As if the machine had gone down: what was written last is lost, and the kernel has another boot id."""
+        broker.kill()
+        folder = pathlib.Path(self.data, "default")
+        log = sorted(folder.glob("*.log"))[-1]
+        os.truncate(log, log.stat().st_size - lost_bytes)
+        lines = folder.joinpath("store").read_text().splitlines(keepends=True)[:-1]
+        text = "".join("boot another\n" if line.startswith("boot ") else line for line in lines)
+        folder.joinpath("store").write_text(f"{text}crc {crc32c(text.encode()):08x}\n")
+
+    def test_after_a_power_loss_the_earlier_incarnation_is_read_then_a_reset_then_the_new_one(self):
+        broker = self.start()
+        writer, reader = self.ready_writer(), self.live_reader("t", "value")
+        writer.send("value", "kept")
+        for number in range(100):
+            writer.send("t", f"number {number}")
+        events = [reader.receive()[1] for _ in range(101)]
+        old = f"{events[0].stamp.stream:016x}"
+        self.restart_machine(broker, lost_bytes=20)  # the last event
+        broker = self.start()
+        broker.wait_line(broker.err, "the machine went down before everything was synced")
+        stream = self.control_request(hello={"name": "x", "role": 3}).stream
+        self.assertNotEqual(stream, events[0].stamp.stream)
+        get = self.run_program("get", "value", *ENDPOINTS)
+        self.assertEqual((get.wait_exit(), get.out), (0, ["kept"]), get.transcript())
+        again = self.ready_writer()
+        again.send("t", "new")
+        self.wait_admitted(again)
+        # The value of "t" that was left is the first event of the new stream.
+        end = ["!RESET t", "t 1 number 98", "t 2 new"]
+        for since, first in (("1h", 0), (f"{old}:{events[50].stamp.position}", 50)):
+            numbers = [f"t {number + 1} number {number}" for number in range(first, 99)]
+            sub = self.run_program("sub", "t", *ENDPOINTS, "--since", since, "--format", "text+offset", "--count",
+                                   str(len(numbers) + 2))
+            self.assertEqual(sub.wait_exit(), 0, sub.transcript())
+            self.assertEqual(sub.out, [*numbers, *end])
+        # A second time: a token of the first incarnation goes through both.
+        self.restart_machine(broker, lost_bytes=0)
+        self.start()
+        sub = self.run_program("sub", "t", *ENDPOINTS, "--since", f"{old}:{events[98].stamp.position}", "--format",
+                               "text+offset", "--count", "4")
+        self.assertEqual(sub.wait_exit(), 0, sub.transcript())
+        self.assertEqual(sub.out, ["t 99 number 98", *end, "!RESET t", "t 1 new"])
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 class AlwaysSynced(Store):
     sync = "always"
+
+    def test_after_a_power_loss_the_earlier_incarnation_is_read_then_a_reset_then_the_new_one(self):
+        """The stream continues instead."""
+        broker = self.start()
+        stream = self.control_request(hello={"name": "x", "role": 3}).stream
+        pub = self.run_program("pub", "t", "x", *ENDPOINTS)
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
+        self.restart_machine(broker, lost_bytes=0)
+        self.start()
+        self.assertEqual(self.control_request(hello={"name": "x", "role": 3}).stream, stream)
+        self.assertEqual(len(self.history("t")), 1)
 
 
 if __name__ == "__main__":

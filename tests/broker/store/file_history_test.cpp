@@ -207,20 +207,90 @@ TEST_F(FileHistoryTest, AfterAKillATornRecordIsCutAndTheStreamContinues) {
   EXPECT_THAT(all_positions("a"), SizeIs(last));
 }
 
-TEST_F(FileHistoryTest, AfterAPowerLossWithoutSyncANewStreamBeginsAndTheOldFilesStay) {
+TEST_F(FileHistoryTest, AfterAPowerLossWithoutSyncANewStreamBeginsWithTheRetainedValues) {
   open(7);
-  for (int i = 0; i < 50; ++i) append("a");
+  for (int i = 0; i < 50; ++i) append(i % 10 == 0 ? "b" : "a", i * second);
+  append("gone", 0, 20, /*clears=*/true);
   store_->expire(0);  // syncs
   append("a");
   lose_power();
+  const std::string before = disk_.content(file(".log"));
   open(8);
   EXPECT_FALSE(opened_.continues);
   EXPECT_EQ(opened_.stream, 8u);
-  EXPECT_EQ(opened_.position, 0u);
-  EXPECT_THAT(opened_.tails, IsEmpty());
+  EXPECT_EQ(opened_.position, 2u);
+  ASSERT_THAT(opened_.tails, SizeIs(2));
+  EXPECT_EQ(opened_.tails[0].offset, 1u);
+  const ReadSlice values = read(retained(">"));
+  EXPECT_THAT(topics(values), ElementsAre("a", "b"));
+  for (const StoredEvent& value : values.events) {
+    EXPECT_EQ(stamp_of(value).stream, 8u);
+    EXPECT_EQ(stamp_of(value).offset, 1u);
+  }
   append("a");
-  EXPECT_THAT(all_positions("a"), ElementsAre(1));
+  EXPECT_THAT(all_positions("a").back(), 3u);
   EXPECT_THAT(file(".log"), HasSubstr("0000000000000007-")) << "the earlier stream";
+  EXPECT_EQ(disk_.content(file(".log")), before) << "never changed";
+  kill();
+  open(9);
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_EQ(opened_.position, 3u);
+}
+
+TEST_F(FileHistoryTest, EarlierIncarnationsAreReadAndThenTheNextOnes) {
+  options_.segment_bytes = 500;
+  for (std::uint64_t stream = 7; stream < 10; ++stream) {
+    open(stream);
+    for (int i = 0; i < 20; ++i) append("a", (static_cast<std::int64_t>(stream) * 100 + 1 + i) * second);
+    store_->expire((static_cast<std::int64_t>(stream) * 100 + 20) * second);
+    if (stream < 9) lose_power();
+  }
+  EXPECT_TRUE(store_->has_stream(7));
+  EXPECT_TRUE(store_->has_stream(8));
+  EXPECT_FALSE(store_->has_stream(9)) << "the current one";
+  const auto all = [&](ReadRequest request) {
+    std::vector<std::pair<std::uint64_t, std::vector<std::uint64_t>>> found;
+    request.earlier = true;
+    for (int slices = 0; slices < 1000; ++slices) {
+      const ReadSlice slice = read(request);
+      const std::uint64_t stream = slice.stream == 0 ? 9 : slice.stream;
+      if (found.empty() || found.back().first != stream) {
+        if (!found.empty()) {
+          EXPECT_THAT(slice.events, IsEmpty()) << "the reader learns of the new stream first";
+        }
+        found.push_back({stream, {}});
+      }
+      for (const StoredEvent& event : slice.events) {
+        found.back().second.push_back(stamp_of(event).position);
+      }
+      if (slice.end != End::more) return found;
+      request.cursor = slice.cursor;
+    }
+    ADD_FAILURE() << "the read does not end";
+    return found;
+  };
+  ReadRequest token = after_position("a", 15);
+  token.stream = 7;
+  auto found = all(token);
+  ASSERT_THAT(found, SizeIs(3));
+  EXPECT_THAT(found[0].second, ElementsAre(16, 17, 18, 19, 20));
+  EXPECT_THAT(found[1].second, SizeIs(21)) << "with the retained value, which is the first event";
+  EXPECT_THAT(found[2].second, SizeIs(21));
+  found = all(since("a", 811 * second));
+  ASSERT_THAT(found, SizeIs(2));
+  EXPECT_EQ(found[0].first, 8u);
+  EXPECT_THAT(found[0].second, SizeIs(10));
+  EXPECT_THAT(all(since("a", 915 * second)), SizeIs(1));
+  // Their files count for the limit, and go first.
+  HistoryLimits limits = options_.limits;
+  limits.bytes_max = 3000;
+  store_->set_limits(limits);
+  for (int i = 0; i < 5; ++i) store_->expire(921 * second);
+  EXPECT_FALSE(store_->has_stream(7));
+  token = after_position("a", 15);
+  token.stream = 7;
+  found = all(token);
+  EXPECT_GT(found.back().first, 7u) << "what is left follows";
 }
 
 TEST_F(FileHistoryTest, AfterAPowerLossWithSyncAlwaysTheStreamContinues) {

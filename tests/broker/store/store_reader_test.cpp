@@ -300,7 +300,7 @@ TEST_F(StoreReaderTest, AfterAPowerLossTheEarlierIncarnationIsReadFirst) {
   ASSERT_TRUE(stored->read(found));
   ASSERT_GE(found.events.size(), 4u);
   EXPECT_EQ(found.events.front(), "9/1 a 1");
-  EXPECT_EQ(found.events.back(), "8/1 a 1");
+  EXPECT_EQ(found.events.back(), "8/2 a 2") << "after the retained value of the earlier one";
   EXPECT_THAT(found.lost, IsEmpty());
 }
 
