@@ -40,6 +40,12 @@ std::optional<StreamCursor> decode(std::string_view cursor) {
   return decoded;
 }
 
+// Whether the first event is older than `since`.
+bool begins_before(LogState& state, std::int64_t since) REQUIRES(state.mutex) {
+  return !state.segments.empty() && !state.segments.front()->blocks.empty() &&
+         state.segments.front()->blocks.front().time < since;
+}
+
 }  // namespace
 
 struct EarlierStreams::Stream {
@@ -156,24 +162,28 @@ std::uint64_t EarlierStreams::next_after(std::uint64_t stream) {
   return found + 1 == state_.earlier.end() ? state_.stream : *(found + 1);
 }
 
-// The first stream with events of that time or later.
+// The first stream with events of that time or later. Older ones are not even opened.
 std::uint64_t EarlierStreams::first_since(std::int64_t since_ns) {
   std::vector<std::uint64_t> earlier;
-  std::uint64_t current = 0;
+  std::uint64_t first = 0;
   std::int64_t since = 0;
   {
     const MutexLock lock(state_.mutex);
     earlier = state_.earlier;
-    current = state_.stream;
+    first = state_.stream;
     since = state_.clock.of(since_ns);
+    if (begins_before(state_, since)) return first;
   }
-  for (const std::uint64_t each : earlier) {
-    Stream* const stream = opened(each);
+  for (; !earlier.empty(); earlier.pop_back()) {
+    Stream* const stream = opened(earlier.back());
     if (stream == nullptr) continue;
     const MutexLock lock(stream->state.mutex);
-    if (!stream->state.segments.empty() && stream->state.segments.back()->last_time >= since) return each;
+    if (stream->state.segments.empty()) continue;
+    if (stream->state.segments.back()->last_time < since) break;
+    first = earlier.back();
+    if (begins_before(stream->state, since)) break;
   }
-  return current;
+  return first;
 }
 
 }  // namespace backplane::broker::store

@@ -299,6 +299,7 @@ class Store(BackplaneTest):
         old = f"{events[0].stamp.stream:016x}"
         self.restart_machine(broker, lost_bytes=20)  # the last event
         broker = self.start()
+        self.start_gateway()
         broker.wait_line(broker.err, "the machine went down before everything was synced")
         stream = self.control_request(hello={"name": "x", "role": 3}).stream
         self.assertNotEqual(stream, events[0].stamp.stream)
@@ -311,17 +312,27 @@ class Store(BackplaneTest):
         end = ["!RESET t", "t 1 number 98", "t 2 new"]
         for since, first in (("1h", 0), (f"{old}:{events[50].stamp.position}", 50)):
             numbers = [f"t {number + 1} number {number}" for number in range(first, 99)]
-            sub = self.run_program("sub", "t", *ENDPOINTS, "--since", since, "--format", "text+offset", "--count",
-                                   str(len(numbers) + 2))
-            self.assertEqual(sub.wait_exit(), 0, sub.transcript())
-            self.assertEqual(sub.out, [*numbers, *end])
+            for addresses in (ENDPOINTS, ["--gateway", GATEWAY]):
+                sub = self.run_program("sub", "t", *addresses, "--since", since, "--format", "text+offset", "--count",
+                                       str(len(numbers) + 2))
+                self.assertEqual(sub.wait_exit(), 0, sub.transcript())
+                self.assertEqual(sub.out, [*numbers, *end])
+        # Live events follow the history.
+        client = self.client()
+        client.send("FORMAT text+offset")
+        client.send(f"SUB t since={old}:{events[98].stamp.position}")
+        client.events_until("t 2 new")
+        again.send("t", "live")
+        client.events_until("t 3 live")
+        lines = [line for line in client.lines if not line.startswith("+")]
+        self.assertEqual(lines, ["t 99 number 98", *end, "t 3 live"])
         # A second time: a token of the first incarnation goes through both.
         self.restart_machine(broker, lost_bytes=0)
         self.start()
         sub = self.run_program("sub", "t", *ENDPOINTS, "--since", f"{old}:{events[98].stamp.position}", "--format",
-                               "text+offset", "--count", "4")
+                               "text+offset", "--count", "5")
         self.assertEqual(sub.wait_exit(), 0, sub.transcript())
-        self.assertEqual(sub.out, ["t 99 number 98", *end, "!RESET t", "t 1 new"])
+        self.assertEqual(sub.out, ["t 99 number 98", *end, "t 3 live", "!RESET t", "t 1 live"])
 
 
 def crc32c(data):

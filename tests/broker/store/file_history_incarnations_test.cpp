@@ -183,7 +183,7 @@ class IncarnationsWalk {
         ASSERT_GT(stamp.position, position);
         ASSERT_TRUE(delivered.empty() || *delivered.rbegin() < stamp.position);
         delivered.insert(stamp.position);
-        of_earlier_ += of + 1 < all_.size() ? 1 : 0;
+        of_earlier_ += of + 1 < all_.size() ? 1u : 0u;
         if (stamp.position <= all_[incarnation].carried) continue;
         const Stamped& appended = all_[incarnation].events.at(stamp.position - all_[incarnation].carried - 1);
         ASSERT_EQ(appended.topic, event.topic);
