@@ -133,13 +133,18 @@ Result<void> check_store_path(std::string_view text, std::string_view where) {
 }
 
 void describe_store(Section& section, BackplaneConfig& backplane) {
+  bool is_path_wrong = false;
   section.choice(
       "store", backplane.store, {{"memory", StoreKind::memory}, {"file", StoreKind::file}},
       "Where history is kept: in memory, or in files that survive the broker. With file, "
       "history_age is 7d and history_events and history_bytes are without effect, unless they are given.");
   section.field("store_path", backplane.store_path,
                 "Folder of the file store. Created if it is missing; its parent must exist.",
-                check_store_path);
+                [&](std::string_view text, std::string_view where) {
+                  auto ok = check_store_path(text, where);
+                  is_path_wrong = !ok;
+                  return ok;
+                });
   section.field(
       "store_sync", backplane.store_sync,
       "When the file store makes events durable: always (before they are published and confirmed), an "
@@ -153,7 +158,8 @@ void describe_store(Section& section, BackplaneConfig& backplane) {
   section.bytes("store_bytes_max", backplane.store_bytes_max, 1u << 20, std::size_t{1} << 50,
                 "Size of the file store; above it, the oldest events are removed.");
   if (!section.reading() || backplane.store != StoreKind::file) return;
-  if (backplane.store_path.empty()) {
+  backplane.store_place = section.place("store_path").str();
+  if (backplane.store_path.empty() && !is_path_wrong) {
     if (section.given("store_path")) {
       section.error("store_path", "expected a folder, got none");
     } else {

@@ -54,7 +54,8 @@ struct BackplaneConfig {
   int egress_hwm = 10'000;
 
   StoreKind store = StoreKind::memory;
-  std::string store_path;  ///< the folder of the file store
+  std::string store_path;   ///< the folder of the file store
+  std::string store_place;  ///< where that is configured, as errors begin: "backplane.toml:7 […].store_path"
   std::string store_sync = "1s";
   SyncPolicy sync;  ///< what `store_sync` says
   std::size_t store_bytes_max = std::size_t{16} << 30;

@@ -95,6 +95,9 @@ mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
   options.max_message_bytes = static_cast<std::int64_t>(4 * max_event_bytes);
   options.zmtp3_only = true;
   options.io_thread = 0;
+  // Nobody reads it while the store is full, which may take hours.
+  options.heartbeat = 0ms;
+  options.keepalive = true;
   return options;
 }
 
@@ -296,7 +299,13 @@ Result<BoundEndpoints> Loop::Impl::open() {
 /// Continues where an earlier incarnation stopped, as far as the store remembers it.
 Result<void> Loop::Impl::restore() {
   const auto opened = state_.history->open(make_stream(config_, bound_.ingress));
-  if (!opened) return tl::unexpected(opened.error());
+  if (!opened) {
+    const Error& error = opened.error();
+    const bool is_about_place =
+        error.code == ErrorCode::invalid_argument || error.code == ErrorCode::exhausted;
+    if (!is_about_place || config_.store_place.empty()) return tl::unexpected(error);
+    return fail(error.code, fmt::format("{}: {}", config_.store_place, error.text));
+  }
   state_.history->expire(unix_now_ns());
   state_.stream = opened->stream;
   state_.position = state_.start_position = opened->position;

@@ -41,11 +41,18 @@ constexpr std::uint64_t sequence_jump_max = 1024;
 constexpr std::uint64_t sequence_loss_max = std::uint64_t{1} << 32;
 
 // AdmittedReply tells the publisher by how many connections its session's events came: if they are more than
-// its own, it shares its session with another program. While a publisher reconnects, events of the connection
-// before may still arrive.
+// its own, it shares its session with another program. After a publisher has reconnected, events of the
+// connections before may still arrive. While the store is full, these may be many: nothing is read, and
+// publishers take that for a broken connection.
+constexpr std::size_t earlier_peers_max = 1024;
 void change_connection(SessionEntry& session, Peer peer, zmq::message_t& message) {
-  if (session.connections == 0 || peer != session.earlier_peer) ++session.connections;
-  session.earlier_peer = session.peer;
+  if (session.connections == 0 || !session.has_come_by(peer)) ++session.connections;
+  if (session.connections > 1 && !session.has_come_by(session.peer)) {
+    if (session.earlier_peers.size() >= earlier_peers_max) {
+      session.earlier_peers.erase(session.earlier_peers.begin());
+    }
+    session.earlier_peers.push_back(session.peer);
+  }
   session.peer = peer;
   session.socket = PeerSocket(message);
 }
@@ -229,7 +236,7 @@ bool Pipeline::is_forged(const SessionEntry& session, std::uint64_t sequence, Pe
   const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
   if (sequence <= seen || sequence - seen <= sequence_jump_max) return false;
   if (sequence - seen > sequence_loss_max) return true;
-  return peer != session.earlier_peer && session.socket.is_open();
+  return !session.has_come_by(peer) && session.socket.is_open();
 }
 
 /// A publisher may send any sequence: the counter saturates instead of overflowing.

@@ -133,6 +133,9 @@ Result<void> Server::Impl::open() {
     auto loop = std::make_unique<Loop>(config, backplane->board, descriptors_max);
     auto bound = loop->open();
     if (!bound) {
+      // An error of the configuration says where that is.
+      if (!config.store_place.empty() && bound.error().text.starts_with(config.store_place))
+        return tl::unexpected(bound.error());
       return fail(bound.error().code, fmt::format("backplane \"{}\": {}", config.name, bound.error().text));
     }
     backplane->bound = *bound;

@@ -118,14 +118,11 @@ ExitCode run_broker(const BrokerFlags& flags) {
     std::filesystem::create_directories(flags.data, error);
     if (error) {
       print_message("broker", fmt::format("--data: cannot create \"{}\": {}", flags.data, error.message()));
-      return ExitCode::failed;
+      return ExitCode::usage;
     }
   }
   auto server = broker::Server::open(std::move(configuration->broker));
-  if (!server) {
-    print_message("broker", server.error().text);
-    return ExitCode::failed;
-  }
+  if (!server) return print_error("broker", server.error());
   for (const std::string& line : (*server)->ready_lines()) log::standard_output().write(line + '\n');
   return (*server)->run(signals, [&] { return reload(flags, level); });
 }

@@ -20,7 +20,8 @@ class PeerSocket {
   PeerSocket() noexcept = default;
   /// The socket by which `message` came. A system call.
   explicit PeerSocket(zmq::message_t& message) noexcept;
-  /// A system call. A connection whose other end is gone counts as open until heartbeats show that.
+  /// A system call. A connection whose other end is gone counts as open until TCP's keepalive shows
+  /// that.
   [[nodiscard]] bool is_open() const noexcept;
 
  private:

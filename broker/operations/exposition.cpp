@@ -96,6 +96,9 @@ constexpr std::array figures{
     FigureDefinition{
         "store_full", Kind::gauge, "1 while the file store has no room for new events",
         [](const Snapshot& s) { return std::uint64_t{s.store.health == HistoryStore::Health::full}; }},
+    FigureDefinition{"store_full_total", Kind::counter,
+                     "Times that the file store had no room for new events",
+                     [](const Snapshot& s) { return s.history.times_full; }},
 };
 
 // The metrics with labels of their own are written out below.

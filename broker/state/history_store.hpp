@@ -198,6 +198,7 @@ class HistoryStore {
     std::uint64_t cleaned_bytes{};       ///< copied from old segments, to remove what has expired
     std::uint64_t freed_bytes{};         ///< by the cleaner: of removed segments, without what it copied
     std::uint64_t damaged_ranges{};      ///< places in files that could not be read
+    std::uint64_t times_full{};          ///< how often it had no room for events
     metrics::LatencyHistogram writes{};  ///< of groups of events
     metrics::LatencyHistogram syncs{};
   };

@@ -1,10 +1,12 @@
 #pragma once
 // Tracks the sequences of publisher sessions.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "broker/ingress/peer.hpp"
 
@@ -18,8 +20,12 @@ struct SessionEntry {
   std::uint8_t refused_reason{};     ///< the caller's code for the last refusal
   std::uint32_t connections{};       ///< by which events came (duplicates not counted)
   Peer peer{};                       ///< the connection of the last of these events
-  Peer earlier_peer{};               ///< the one before
+  std::vector<Peer> earlier_peers;   ///< those before: the latest
   PeerSocket socket;                 ///< of `peer`
+
+  [[nodiscard]] bool has_come_by(Peer connection) const {
+    return std::find(earlier_peers.begin(), earlier_peers.end(), connection) != earlier_peers.end();
+  }
 };
 
 /// Tracks sequences per (source, session) in bounded memory: above `sessions_max`, the least recently used

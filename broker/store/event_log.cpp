@@ -26,6 +26,17 @@ std::string segment_name(std::uint64_t stream, std::uint64_t first) {
   return fmt::format("{:016x}-{:020}", stream, first);
 }
 
+bool is_name_of_data(std::string_view name) {
+  constexpr std::string_view form = "xxxxxxxxxxxxxxxx-dddddddddddddddddddd.";
+  if (name.size() <= form.size()) return false;
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    const bool is_digit = name[i] >= '0' && name[i] <= '9';
+    const bool is_hex = is_digit || (name[i] >= 'a' && name[i] <= 'f');
+    if (form[i] == 'x' ? !is_hex : form[i] == 'd' ? !is_digit : name[i] != form[i]) return false;
+  }
+  return true;
+}
+
 // --- the batch: kind, flags, length of the name, 0, length of the body, topic, name, body ---
 
 namespace {

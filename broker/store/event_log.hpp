@@ -118,7 +118,13 @@ class EventLog {
                                                    std::uint64_t stream);
   [[nodiscard]] Result<std::vector<std::shared_ptr<Segment>>> open_segments(
       const std::vector<std::string>& names, std::uint64_t stream, bool machine_crashed);
-  [[nodiscard]] Result<void> recover(const StoreMark& mark, bool machine_crashed, bool continues);
+  /// Whether all numbers that were used are known. If not, the stream cannot be continued.
+  enum class Numbering : std::uint8_t { known, unknown };
+  [[nodiscard]] StoreMark mark_of(std::uint64_t stream, bool is_clean);
+  [[nodiscard]] Result<void> check_versions(std::uint64_t stream);
+  [[nodiscard]] Result<Numbering> numbering(const StoreMark& mark, const Checkpoint& checkpoint,
+                                            const std::vector<std::string>& names, bool machine_crashed);
+  [[nodiscard]] Result<Numbering> recover(const StoreMark& mark, bool machine_crashed, bool continues);
   [[nodiscard]] Result<void> recover_segment(Segment& segment, const SegmentRecovery& how);
   void note_missing_segments();
   void restore(const Checkpoint& checkpoint);
@@ -143,6 +149,13 @@ class EventLog {
   Files& files_;
   LogState& state_;
   const LogOptions options_;
+
+  // Of opening.
+  bool is_newest_checkpoint_{false};  // the one that was read
+  bool is_end_damaged_{false};
+  std::uint64_t applied_through_{0};
+  std::uint64_t lost_events_{0};       // after the checkpoint
+  std::uint64_t explained_events_{0};  // of these, those whose topics have later events
 
   // The writer's.
   std::shared_ptr<Segment> active_;
@@ -176,7 +189,8 @@ class EventLog {
   std::atomic<std::uint64_t> cleaned_bytes_{0};
 };
 
-/// The names of a store's files.
+/// The names of a store's files. It leaves others alone.
+[[nodiscard]] bool is_name_of_data(std::string_view name);
 [[nodiscard]] std::string segment_name(std::uint64_t stream, std::uint64_t first);
 inline constexpr std::string_view log_suffix = ".log";
 inline constexpr std::string_view index_suffix = ".idx";

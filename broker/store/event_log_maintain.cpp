@@ -28,7 +28,9 @@ constexpr std::size_t copy_read_bytes = std::size_t{1} << 20;
 }  // namespace
 
 Result<bool> EventLog::maintain() {
-  if (auto ok = write_indexes(); !ok) return tl::unexpected(ok.error());
+  // If there is no room for these, the cleaner may make some.
+  Result<void> ok = write_indexes();
+  if (!ok && ok.error().code != ErrorCode::exhausted) return tl::unexpected(ok.error());
   bool is_due = false;
   {
     const MutexLock lock(state_.mutex);
@@ -37,13 +39,19 @@ Result<bool> EventLog::maintain() {
              (state_.floor > checkpoint_position_ && state_.position > checkpoint_position_);
   }
   if (is_due) {
-    if (auto ok = write_checkpoint(); !ok) return tl::unexpected(ok.error());
+    if (auto done = write_checkpoint(); !done) {
+      if (done.error().code != ErrorCode::exhausted) return tl::unexpected(done.error());
+      ok = std::move(done);
+    }
   }
   enforce_total();
   const auto run = choose_run();
-  if (run.empty()) return false;
-  if (auto ok = clean(run); !ok) return tl::unexpected(ok.error());
-  return true;
+  if (!run.empty()) {
+    if (auto done = clean(run); !done) return tl::unexpected(done.error());
+    return true;
+  }
+  if (!ok) return tl::unexpected(ok.error());
+  return false;
 }
 
 Result<void> EventLog::write_indexes() {
@@ -63,7 +71,10 @@ Result<void> EventLog::write_indexes() {
     const std::string temporary = name + std::string(temporary_suffix);
     const auto file = files_.create(temporary);
     if (!file) return tl::unexpected(file.error());
-    if (auto ok = (*file)->append(std::as_bytes(std::span(bytes))); !ok) return ok;
+    if (auto ok = (*file)->append(std::as_bytes(std::span(bytes))); !ok) {
+      (void)files_.remove(temporary);  // it takes room
+      return ok;
+    }
     if (auto ok = files_.rename(temporary, name); !ok) return ok;
     const MutexLock lock(state_.mutex);
     segment->is_indexed = true;
@@ -159,13 +170,10 @@ void EventLog::enforce_total() {
     std::from_chars(name.data(), name.data() + std::min<std::size_t>(name.size(), 16), number, 16);
     return number;
   };
-  const auto is_data = [](const std::string& name) {
-    return name.ends_with(log_suffix) || name.ends_with(index_suffix) || name.ends_with(checkpoint_suffix);
-  };
   std::optional<std::uint64_t> oldest;
   for (const std::string& name : *names) {
     const std::uint64_t each = stream_of(name);
-    if (!is_data(name) || each == stream) continue;
+    if (!is_name_of_data(name) || each == stream) continue;
     const auto rank = [&](std::uint64_t of) {
       const auto known = std::ranges::find(earlier, of);
       return known == earlier.end() ? 0 : known - earlier.begin() + 1;
@@ -178,7 +186,7 @@ void EventLog::enforce_total() {
       std::erase(state_.earlier, *oldest);
     }
     for (const std::string& name : *names) {
-      if (is_data(name) && stream_of(name) == *oldest && !files_.remove(name)) return;
+      if (is_name_of_data(name) && stream_of(name) == *oldest && !files_.remove(name)) return;
     }
     measure_other_files();
     return;

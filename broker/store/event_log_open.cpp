@@ -17,8 +17,17 @@ namespace {
 
 constexpr std::size_t scan_read_bytes = std::size_t{1} << 20;
 
-Error damaged_store(const Files& files, std::string_view text) {
-  return {ErrorCode::io, fmt::format("cannot open store {}: {}", files.path(), text)};
+Error cannot_open(const Files& files, const Error& error) {
+  // It may be opened when there is room.
+  const ErrorCode code = error.code == ErrorCode::exhausted ? error.code : ErrorCode::io;
+  return {code, fmt::format("cannot open store {}: {}", files.path(), error.text)};
+}
+Error cannot_open(const Files& files, std::string_view text) {
+  return cannot_open(files, Error{ErrorCode::io, std::string(text)});
+}
+
+bool is_temporary(std::string_view name) {
+  return name.ends_with(temporary_suffix) && (is_name_of_data(name) || name.starts_with(mark_name));
 }
 
 // The position in a file's name, which begins with the stream.
@@ -37,41 +46,48 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
   const auto names = files_.list();
   if (!names) return tl::unexpected(names.error());
   const auto mark = read_mark();
-  if (!mark) return tl::unexpected(damaged_store(files_, mark.error().text));
-  if (!*mark &&
-      std::ranges::any_of(*names, [](const std::string& name) { return name.ends_with(log_suffix); })) {
-    return tl::unexpected(damaged_store(files_, "it has segments, but its file \"store\" is missing"));
+  if (!mark) return tl::unexpected(cannot_open(files_, mark.error()));
+  if (!*mark && std::ranges::any_of(*names, is_name_of_data)) {
+    return tl::unexpected(cannot_open(files_, "it has data, but its file \"store\" is missing"));
   }
   if (*mark && (*mark)->backplane != options_.backplane) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("cannot open store {}: expected one of backplane \"{}\", got one of \"{}\"",
                             files_.path(), options_.backplane, (*mark)->backplane));
   }
+  if (*mark) {
+    if (auto ok = check_versions((*mark)->stream); !ok)
+      return tl::unexpected(cannot_open(files_, ok.error()));
+  }
+  // From here on, files are changed.
   for (const std::string& name : *names) {
-    if (!name.ends_with(temporary_suffix)) continue;
+    if (!is_temporary(name)) continue;
     if (auto ok = files_.remove(name); !ok) return tl::unexpected(ok.error());
   }
 
   bool continues = false;
+  std::string_view why_it_ends = "the machine went down before everything was synced";
   std::uint64_t stream = new_stream;
   if (*mark) {
     const bool machine_crashed = !(*mark)->is_clean && (*mark)->boot != files_.boot();
     continues = !machine_crashed || (*mark)->syncs_always;
-    if (auto ok = recover(**mark, machine_crashed, continues); !ok)
-      return tl::unexpected(damaged_store(files_, ok.error().text));
+    const auto numbering = recover(**mark, machine_crashed, continues);
+    if (!numbering) return tl::unexpected(cannot_open(files_, numbering.error()));
+    if (continues && *numbering == Numbering::unknown) {
+      why_it_ends = "the numbers of lost events are not known";
+      continues = false;
+    }
     if (continues) stream = (*mark)->stream;
   }
   if (!continues) {
     std::vector<std::uint64_t> earlier = *mark ? (*mark)->earlier : std::vector<std::uint64_t>{};
     if (*mark) {
       earlier.push_back((*mark)->stream);
-      log::warning(
-          "store {}: the machine went down before everything was synced: stream {:016x} ends, and {:016x} "
-          "begins",
-          files_.path(), (*mark)->stream, stream);
+      log::warning("store {}: {}: stream {:016x} ends, and {:016x} begins", files_.path(), why_it_ends,
+                   (*mark)->stream, stream);
     }
     if (auto ok = begin_stream(stream, std::move(earlier)); !ok)
-      return tl::unexpected(damaged_store(files_, ok.error().text));
+      return tl::unexpected(cannot_open(files_, ok.error()));
   } else {
     const MutexLock lock(state_.mutex);
     state_.earlier = (*mark)->earlier;
@@ -106,14 +122,20 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
   next_position_ = position + 1;
   // A killed process may not have synced what follows the checkpoint, and from now on everybody sees it.
   for (const auto& file : unsynced) {
-    if (auto ok = file->sync(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+    if (auto ok = file->sync(); !ok) return tl::unexpected(cannot_open(files_, ok.error()));
   }
-  if (auto ok = files_.sync_names(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+  if (auto ok = files_.sync_names(); !ok) return tl::unexpected(cannot_open(files_, ok.error()));
   if (*mark && !continues) {
-    if (auto ok = write_checkpoint(); !ok) return tl::unexpected(damaged_store(files_, ok.error().text));
+    if (auto ok = write_checkpoint(); !ok) return tl::unexpected(cannot_open(files_, ok.error()));
   }
-  if (auto ok = write_mark(stream, /*is_clean=*/false); !ok)
-    return tl::unexpected(damaged_store(files_, ok.error().text));
+  // After a kill it is as it was: then the store can be opened even if the disk is full.
+  if (*mark != mark_of(stream, /*is_clean=*/false)) {
+    if (auto ok = write_mark(stream, /*is_clean=*/false); !ok) {
+      Error error = cannot_open(files_, ok.error());
+      if (!*mark && error.code == ErrorCode::exhausted) error.code = ErrorCode::invalid_argument;
+      return tl::unexpected(std::move(error));
+    }
+  }
   measure_other_files();
   return opened(continues);
 }
@@ -231,7 +253,9 @@ Result<void> EventLog::open_earlier(std::uint64_t stream) {
   StoreMark mark;
   mark.stream = stream;
   mark.is_clean = true;  // nothing is cut off
-  return recover(mark, /*machine_crashed=*/false, /*continues=*/false);
+  if (auto ok = recover(mark, /*machine_crashed=*/false, /*continues=*/false); !ok)
+    return tl::unexpected(ok.error());
+  return {};
 }
 
 HistoryStore::Opened EventLog::opened(bool continues) {
@@ -266,19 +290,37 @@ Result<std::optional<StoreMark>> EventLog::read_mark() {
   return std::optional(std::move(*mark));
 }
 
+StoreMark EventLog::mark_of(std::uint64_t stream, bool is_clean) {
+  const MutexLock lock(state_.mutex);
+  return {.backplane = options_.backplane,
+          .stream = stream,
+          .boot = files_.boot(),
+          .is_clean = is_clean,
+          .syncs_always = options_.syncs_always,
+          .earlier = state_.earlier};
+}
+
 Result<void> EventLog::write_mark(std::uint64_t stream, bool is_clean) {
-  std::vector<std::uint64_t> earlier;
-  {
-    const MutexLock lock(state_.mutex);
-    earlier = state_.earlier;
+  return replace(files_, mark_name, encode(mark_of(stream, is_clean)));
+}
+
+// Nothing of a store is changed if any file has a version that this program does not know.
+Result<void> EventLog::check_versions(std::uint64_t stream) {
+  const auto names = list(stream);
+  if (!names) return tl::unexpected(names.error());
+  for (const std::string& name : *names) {
+    const bool is_segment = name.ends_with(log_suffix);
+    if (!is_segment && !name.ends_with(checkpoint_suffix)) continue;
+    const auto file = files_.open(name);
+    if (!file) return tl::unexpected(file.error());
+    std::string bytes(header_bytes, '\0');
+    const auto read = (*file)->read(0, std::as_writable_bytes(std::span(bytes)));
+    if (!read) return tl::unexpected(read.error());
+    const auto header = decode_header(std::string_view(bytes).substr(0, *read),
+                                      is_segment ? FileKind::segment : FileKind::checkpoint, name);
+    if (!header && header.error().code == ErrorCode::protocol) return tl::unexpected(header.error());
   }
-  return replace(files_, mark_name,
-                 encode(StoreMark{.backplane = options_.backplane,
-                                  .stream = stream,
-                                  .boot = files_.boot(),
-                                  .is_clean = is_clean,
-                                  .syncs_always = options_.syncs_always,
-                                  .earlier = std::move(earlier)}));
+  return {};
 }
 
 Result<std::vector<std::string>> EventLog::list(std::uint64_t stream) {
@@ -289,7 +331,7 @@ Result<std::vector<std::string>> EventLog::list(std::uint64_t stream) {
   return names;
 }
 
-Result<void> EventLog::recover(const StoreMark& mark, bool machine_crashed, bool continues) {
+Result<EventLog::Numbering> EventLog::recover(const StoreMark& mark, bool machine_crashed, bool continues) {
   const std::uint64_t stream = mark.stream;
   {
     const MutexLock lock(state_.mutex);
@@ -299,6 +341,7 @@ Result<void> EventLog::recover(const StoreMark& mark, bool machine_crashed, bool
   if (!names) return tl::unexpected(names.error());
   const auto checkpoint = load_checkpoint(*names, stream);
   if (!checkpoint) return tl::unexpected(checkpoint.error());
+  applied_through_ = checkpoint->position;
   restore(*checkpoint);
   auto segments = open_segments(*names, stream, machine_crashed);
   if (!segments) return tl::unexpected(segments.error());
@@ -317,15 +360,18 @@ Result<void> EventLog::recover(const StoreMark& mark, bool machine_crashed, bool
       }
       segment->is_indexed = is_known;
     }
+    // What the cleaner removed is not lost.
+    if (segment->header.cleaned) applied_through_ = std::max(applied_through_, segment->header.through);
     if (!is_known || segment->through > checkpoint->position) {
       segment->records = 0;
       segment->blocks.clear();
       const SegmentRecovery how{.after = checkpoint->position,
                                 .may_be_torn = is_last && continues && !mark.is_clean,
                                 .cut_unsynced = is_last && continues && machine_crashed};
-      if (auto ok = recover_segment(*segment, how); !ok) return ok;
+      if (auto ok = recover_segment(*segment, how); !ok) return tl::unexpected(ok.error());
     }
     if (segment->header.cleaned) {
+      is_end_damaged_ |= segment->is_damaged && segment->header.through > checkpoint->position;
       segment->through = std::max(segment->through, segment->header.through);
       segment->last_time = std::max(segment->last_time, segment->header.last_time);
     }
@@ -338,7 +384,29 @@ Result<void> EventLog::recover(const StoreMark& mark, bool machine_crashed, bool
     state_.position = std::max(state_.position, through);
   }
   note_missing_segments();
-  return {};
+  return numbering(mark, *checkpoint, *names, machine_crashed);
+}
+
+Result<EventLog::Numbering> EventLog::numbering(const StoreMark& mark, const Checkpoint& checkpoint,
+                                                const std::vector<std::string>& names, bool machine_crashed) {
+  const MutexLock lock(state_.mutex);
+  const std::uint64_t through = state_.segments.empty() ? 0 : state_.segments.back()->through;
+  is_end_damaged_ |= through < checkpoint.position;
+  if (!machine_crashed && !state_.segments.empty()) {
+    const Segment& last = *state_.segments.back();
+    const auto size = last.file->size();
+    if (!size) return tl::unexpected(size.error());
+    is_end_damaged_ |= last.bytes < *size;
+    // The last segment has no index, because a segment gets one when the next begins.
+    if (std::ranges::find(names, last.name + std::string(index_suffix)) != names.end()) {
+      log::warning("store {}: the segment after position {} is missing", files_.path(), through);
+      ++state_.damaged_ranges;
+      is_end_damaged_ = true;
+    }
+  }
+  // A checkpoint knows all numbers up to its position, and that of a closed store all there are.
+  if (mark.is_clean && is_newest_checkpoint_) return Numbering::known;
+  return is_end_damaged_ || lost_events_ > explained_events_ ? Numbering::unknown : Numbering::known;
 }
 
 // Positions that no segment is for.
@@ -366,7 +434,7 @@ Result<Checkpoint> EventLog::load_checkpoint(const std::vector<std::string>& nam
   for (const std::string& name : names) {
     if (name.ends_with(checkpoint_suffix)) found.push_back(name);
   }
-  for (; !found.empty(); found.pop_back()) {
+  for (bool is_newest = true; !found.empty(); found.pop_back(), is_newest = false) {
     const std::string& name = found.back();
     const auto file = files_.open(name);
     if (!file) return tl::unexpected(file.error());
@@ -374,6 +442,7 @@ Result<Checkpoint> EventLog::load_checkpoint(const std::vector<std::string>& nam
     if (!bytes) return tl::unexpected(bytes.error());
     auto checkpoint = decode_checkpoint(*bytes, name);
     if (checkpoint && checkpoint->stream == stream) {
+      is_newest_checkpoint_ = is_newest;
       checkpoint_position_ = checkpoint->position;
       checkpoint_bytes_ = bytes->size();
       return checkpoint;
@@ -510,7 +579,9 @@ Result<void> EventLog::recover_segment(Segment& segment, const SegmentRecovery& 
     known = state_.position;
   }
   // Nothing is cut off that may be damage.
-  if (has_torn_end && how.may_be_torn && !segment.is_damaged && known <= segment.through) {
+  // A kill leaves a part of a record at most; a power loss, anything.
+  const bool is_part = how.cut_unsynced || (has_torn_end && scanner.ends_in_part_of_record());
+  if (has_torn_end && is_part && how.may_be_torn && !segment.is_damaged && known <= segment.through) {
     if (auto ok = segment.file->truncate(segment.bytes); !ok) return ok;
     if (auto ok = segment.file->sync(); !ok) return ok;
     has_torn_end = false;
@@ -553,6 +624,12 @@ void EventLog::apply(const Record& record, std::uint64_t at, std::uint64_t after
   if (same_number != nullptr && same_number->name_view() != record.name) return;
   StoredTopic& topic = state_.topic_of(record);
   const bool is_event = record.kind == RecordKind::event;
+  // Lost events whose topics have later ones are known to be missing; of others, nobody knows the numbers.
+  if (is_event && record.position > applied_through_) {
+    lost_events_ += record.position - applied_through_ - 1;
+    applied_through_ = record.position;
+    if (record.offset > topic.offset) explained_events_ += record.offset - topic.offset - 1;
+  }
   if (is_event && record.position >= topic.position) {
     topic.record_at = static_cast<std::uint32_t>(at);
     topic.record_bytes = static_cast<std::uint32_t>(record.bytes);

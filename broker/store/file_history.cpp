@@ -119,6 +119,7 @@ class FileHistory::Impl {
   std::uint64_t written_ GUARDED_BY(mutex_){0};
   std::uint64_t synced_ GUARDED_BY(mutex_){0};
   Condition condition_ GUARDED_BY(mutex_);
+  std::uint64_t times_full_ GUARDED_BY(mutex_){0};
   bool progress_is_new_ GUARDED_BY(mutex_){false};
   bool is_readable_ GUARDED_BY(mutex_){false};
   std::deque<PendingRead> reads_ GUARDED_BY(mutex_);
@@ -213,6 +214,7 @@ void FileHistory::Impl::set_health(Health health, std::string text) {
   const MutexLock lock(mutex_);
   if (condition_.health == Health::failed) return;
   if (condition_.health != health) {
+    if (health == Health::full) ++times_full_;
     if (health == Health::failed) {
       log::error("store {}: {}: no more events are stored", files_->path(), text);
     } else {
@@ -527,6 +529,7 @@ HistoryStore::Figures FileHistory::Impl::figures() {
   figures.queued_bytes = queue_.size() + writing_bytes_;
   figures.writes = writes_;
   figures.syncs = syncs_;
+  figures.times_full = times_full_;
   return figures;
 }
 

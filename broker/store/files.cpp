@@ -16,7 +16,10 @@ Result<void> replace(Files& files, std::string_view name, std::string_view bytes
   const std::string temporary = std::string(name) + ".tmp";
   const auto file = files.create(temporary);
   if (!file) return tl::unexpected(file.error());
-  if (auto ok = (*file)->append(std::as_bytes(std::span(bytes))); !ok) return ok;
+  if (auto ok = (*file)->append(std::as_bytes(std::span(bytes))); !ok) {
+    (void)files.remove(temporary);  // it takes room; if it stays, the next attempt replaces it
+    return ok;
+  }
   if (auto ok = (*file)->sync(); !ok) return ok;
   if (auto ok = files.rename(temporary, name); !ok) return ok;
   return files.sync_names();

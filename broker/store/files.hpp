@@ -36,8 +36,9 @@ class Files {
   virtual ~Files() = default;
   /// Where it is, for messages.
   [[nodiscard]] virtual std::string path() const = 0;
-  /// Creates the directory if it is missing, checks that it is one, is ours and is writable, and locks it
-  /// for this process. The error of a locked directory names the process that has it.
+  /// Creates the directory if it is missing, checks that it is one, on a local filesystem, ours and writable,
+  /// and locks it for this process. The error of a locked directory names the process that has it. An error
+  /// has the code `invalid_argument` if no store can be there.
   [[nodiscard]] virtual Result<void> open() = 0;
   /// The names of all files, in byte order.
   [[nodiscard]] virtual Result<std::vector<std::string>> list() const = 0;

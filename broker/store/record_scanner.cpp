@@ -34,6 +34,14 @@ bool RecordScanner::next() {
   return false;
 }
 
+bool RecordScanner::ends_in_part_of_record() {
+  next_at_ = intact_end_;
+  const std::uint64_t left = end_ - intact_end_;
+  if (left < record_header_bytes) return true;
+  if (loaded().size() < record_header_bytes && !load(next_at_, record_header_bytes)) return false;
+  return claimed_bytes(loaded()) > left;
+}
+
 // The bytes of the chunk from next_at_ on.
 std::string_view RecordScanner::loaded() const {
   if (next_at_ < chunk_at_ || next_at_ >= chunk_at_ + chunk_bytes_) return {};

@@ -33,6 +33,8 @@ class RecordScanner {
   /// Damaged bytes that were skipped between intact records, and the start of the first of these ranges.
   [[nodiscard]] std::uint64_t damaged_bytes() const noexcept { return damaged_bytes_; }
   [[nodiscard]] std::uint64_t first_damage_at() const noexcept { return first_damage_at_; }
+  /// After the end: whether what follows can be the beginning of a record that was being written.
+  [[nodiscard]] bool ends_in_part_of_record();
   [[nodiscard]] const Result<void>& error() const noexcept { return error_; }
 
  private:

@@ -75,6 +75,12 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
     socket_.set(zmq::sockopt::heartbeat_ivl, interval_ms);
     socket_.set(zmq::sockopt::heartbeat_timeout, 3 * interval_ms);
   }
+  if (options.keepalive) {
+    socket_.set(zmq::sockopt::tcp_keepalive, 1);
+    socket_.set(zmq::sockopt::tcp_keepalive_idle, 2);
+    socket_.set(zmq::sockopt::tcp_keepalive_intvl, 2);
+    socket_.set(zmq::sockopt::tcp_keepalive_cnt, 2);
+  }
   socket_.set(zmq::sockopt::reconnect_ivl, static_cast<int>(options.reconnect_interval.count()));
   socket_.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_interval_max.count()));
   if (type == zmq::socket_type::router) {

@@ -42,8 +42,12 @@ struct SocketOptions {
   /// the first bytes of such a peer (for example an HTTP request) for frames of ZMTP 1.0.
   bool zmtp3_only = false;
   std::optional<int> io_thread{};  ///< index of the context's I/O thread (ZMQ_AFFINITY)
-  /// A peer that is silent for three intervals is disconnected; 0: no heartbeats.
+  /// A peer that is silent for three intervals is disconnected; 0: no heartbeats. Use 0 on a socket that may
+  /// stay unread above its limit while peers go away: the next heartbeat of such a connection makes libzmq
+  /// 4.3.4 abort (`!_io_error`, stream_engine_base.cpp).
   std::chrono::milliseconds heartbeat{2000};
+  /// TCP: the kernel finds out within about 6 s that a peer's machine is gone.
+  bool keepalive = false;
   /// -1 ms: never reconnects by itself. Do not use that on a SUB: libzmq then aborts (`!_more`, fq.cpp) if
   /// messages are unread when a connection ends.
   std::chrono::milliseconds reconnect_interval{100};

@@ -146,7 +146,11 @@ BrokerAddresses& Sender::addresses() {
 }
 
 void Sender::drop_connection() {
-  if (sent_on_connection_) sent_to_stream_ = connection_stream_;
+  if (sent_on_connection_) {
+    sent_to_stream_ = connection_stream_;
+    // The broker has not read anything of it, because its store is full, say; but it will.
+    if (connection_stream_ && !connections_max_) ++connections_by_stream_[*connection_stream_];
+  }
   sent_on_connection_ = false;
   awaiting_reply_since_.reset();
   connection_.reset();

@@ -577,6 +577,13 @@ TEST_F(SharedSession, TheConnectionsOfASessionAreCounted) {
   EXPECT_EQ(session().connections, 3u) << "a refused event has a sequence too";
 }
 
+TEST_F(SharedSession, ConnectionsWhoseEventsComeInTurnAreCountedOnce) {
+  std::vector<zmq::socket_t> own;
+  for (int i = 0; i < 4; ++i) own.push_back(connection());
+  for (std::uint64_t sequence = 1; sequence <= 40; ++sequence) send(own[sequence % own.size()], sequence);
+  EXPECT_EQ(session().connections, 4u);
+}
+
 TEST_F(SharedSession, AfterAReconnectThePublisherMayHaveLostEvents) {
   std::optional<zmq::socket_t> own = connection();
   send(*own, 1);

@@ -224,7 +224,7 @@ class Store(BackplaneTest):
         os.rename(pathlib.Path(self.data, "one"), pathlib.Path(self.data, "two"))
         broker = self.run_program("broker", *ENDPOINTS, "--raw", RAW, "--metrics", METRICS, "--data", self.data, "--name",
                                   "two")
-        self.assertEqual(broker.wait_exit(), 1, broker.transcript())
+        self.assertEqual(broker.wait_exit(), 2, broker.transcript())
         self.assertIn("one", "\n".join(broker.err))
 
     def damage(self, *texts):
