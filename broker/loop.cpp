@@ -352,6 +352,7 @@ void Loop::Impl::run() {
     const int received = store_accepts ? take_events(poll_all) : 0;
     int done = received;
     store_accepts = pipeline_.flush();
+    if (service_.pending() > 0) service_.poll();  // what waited for these events
     poll_all = poll_all || received == 0;
     if (poll_all) done += serve_subscriptions();
 
@@ -511,6 +512,8 @@ void Loop::Impl::keep_time(Clock::time_point now) {
 void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   // Events that the timers have published are flushed first.
   if (takes_events && pipeline_.pending() > pipeline_.writing()) return;
+  // Others read the progress too, after which the descriptor no longer shows it.
+  if (pipeline_.has_written()) return;
   auto until = std::min({each_second_.next(), stats_.next(), next_connections_});
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
   std::array<zmq_pollitem_t, 6> items{};
@@ -521,8 +524,14 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   const auto watch_fd = [&](int fd) {
     items[count++] = {.socket = nullptr, .fd = fd, .events = ZMQ_POLLIN, .revents = 0};
   };
-  if (takes_events) watch_socket(ingress_);
-  if (takes_events && raw_) watch_socket(*raw_);
+  const auto watch_publishers = [&](mq::Socket& socket) {
+    if (takes_events) return watch_socket(socket);
+    // libzmq greets new publishers here. Then the descriptor shows when there is more to do.
+    static_cast<void>(socket.readable());
+    watch_fd(socket.fd());
+  };
+  watch_publishers(ingress_);
+  if (raw_) watch_publishers(*raw_);
   watch_socket(control_);
   watch_socket(egress_.socket());
   watch_fd(wake_.fd());

@@ -311,10 +311,9 @@ bool Pipeline::remember() {
   const std::size_t events = pending() - writing_;
   if (events == 0) return true;
   const HistoryStore::Ticket ticket = state_.history->append(state_.unpublished.last(events));
-  if (ticket.result == HistoryStore::Accepted::busy) return false;
-  if (ticket.result == HistoryStore::Accepted::failed) state_.counters.history_refused_total += events;
-  // What the store refuses is published after what it is writing.
-  batches_.push_back({ticket.result == HistoryStore::Accepted::accepted ? ticket.number : 0, events});
+  // What a failed store does not have is not published, or its numbers would be used again. The broker ends.
+  if (ticket.result != HistoryStore::Accepted::accepted) return false;
+  batches_.push_back({ticket.number, events});
   writing_ += events;
   return true;
 }

@@ -56,6 +56,10 @@ class Pipeline {
   [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size(); }
   /// Of these, events that the store has accepted and is still writing.
   [[nodiscard]] std::size_t writing() const noexcept { return writing_; }
+  /// Whether flush() can publish a batch.
+  [[nodiscard]] bool has_written() const {
+    return !batches_.empty() && batches_.front().ticket <= state_.history->progress().written;
+  }
 
  private:
   struct Admitted {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "broker/state/participants.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/type_registry.hpp"
+#include "core/wire/stamp.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -70,6 +72,13 @@ struct PendingConfirmation {
   v1::AdmittedReply admitted;
   std::uint64_t position{};
   std::optional<std::uint64_t> ticket;  // once they are published
+};
+
+/// A reply with values that are not published yet.
+struct EarlyReply {
+  ReplyAddress address;
+  std::string bytes;
+  std::uint64_t through{};  ///< the last position in it
 };
 
 /// A read that the history has not completed yet.
@@ -155,6 +164,11 @@ void fill(const Participant& participant, v1::StatsReply::Participant& shown) {
   for (const auto& [name, value] : participant.counters) (*shown.mutable_counters())[name] = value;
 }
 
+std::uint64_t position_of(const StoredEvent& event) {
+  const auto stamp = wire::read_stamp(event.event);
+  return stamp ? stamp->position : 0;
+}
+
 }  // namespace
 
 class ControlService::Impl {
@@ -170,7 +184,9 @@ class ControlService::Impl {
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
   void poll();
   void set_busy(bool busy) noexcept { busy_ = busy; }
-  [[nodiscard]] std::size_t pending() const noexcept { return pending_.size() + confirmations_.size(); }
+  [[nodiscard]] std::size_t pending() const noexcept {
+    return pending_.size() + confirmations_.size() + early_.size();
+  }
 
  private:
   // Reads of history, and what depends on the store: poll() sends the reply.
@@ -178,7 +194,9 @@ class ControlService::Impl {
   ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request) const;
   [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
   void read(ReplyAddress address, CursorKind kind, std::size_t bytes_max, ControlResult<ReadRequest> request);
-  void reply_slice(const PendingRead& pending, const ReadSlice& slice);
+  void reply_slice(PendingRead pending, const ReadSlice& slice);
+  void reply_history(const PendingRead& pending, const ReadSlice& slice);
+  void reply_retained(PendingRead pending, const ReadSlice& slice);
   [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
   void admitted(ReplyAddress address, const v1::AdmittedRequest& request);
   [[nodiscard]] bool confirm(PendingConfirmation& pending);
@@ -207,6 +225,7 @@ class ControlService::Impl {
   std::function<void()> on_drain_;
   std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
   std::deque<PendingConfirmation> confirmations_;           // in the order of their positions
+  std::vector<EarlyReply> early_;
   bool busy_{};
 };
 
@@ -397,34 +416,68 @@ void ControlService::Impl::poll() {
   while (auto slice = state_.history->next_slice()) {
     const auto pending = pending_.find(slice->ticket);
     CHECK(pending != pending_.end(), "the history completes each read once");
-    const PendingRead read = std::move(pending->second);
+    PendingRead read = std::move(pending->second);
     pending_.erase(pending);
-    reply_slice(read, *slice);
+    reply_slice(std::move(read), *slice);
   }
+  std::erase_if(early_, [&](const EarlyReply& each) {
+    if (each.through > state_.published_position()) return false;
+    sink_.reply(each.address.envelope, each.bytes);
+    return true;
+  });
 }
 
-void ControlService::Impl::reply_slice(const PendingRead& pending, const ReadSlice& slice) {
-  v1::ControlReply head = begin_reply(pending.address.id);
+void ControlService::Impl::reply_slice(PendingRead pending, const ReadSlice& slice) {
   switch (slice.end) {
     case ReadSlice::End::complete:
-      head.mutable_complete();
-      break;
     case ReadSlice::End::more:
-      set_more(head, pending.kind, slice.cursor);
-      break;
-    case ReadSlice::End::gone:
-      head.mutable_gone()->set_first_available(slice.first_available);
-      head.mutable_gone()->set_first_available_offset(slice.first_available_offset);
-      if (slice.stream != 0) head.mutable_replay()->set_stream(slice.stream);
-      return send(pending.address, head);
+      if (pending.kind == CursorKind::retained) return reply_retained(std::move(pending), slice);
+      return reply_history(pending, slice);
+    case ReadSlice::End::gone: {
+      v1::ControlReply reply = begin_reply(pending.address.id);
+      reply.mutable_gone()->set_first_available(slice.first_available);
+      reply.mutable_gone()->set_first_available_offset(slice.first_available_offset);
+      if (slice.stream != 0) reply.mutable_replay()->set_stream(slice.stream);
+      return send(pending.address, reply);
+    }
     case ReadSlice::End::bad_cursor:
       return send_fault(pending.address, {"bad_cursor", foreign_cursor});
   }
-  const std::string bytes = head.SerializeAsString();
+}
+
+/// History ends before what is not published yet: the store has it, but may not have synced it.
+void ControlService::Impl::reply_history(const PendingRead& pending, const ReadSlice& slice) {
+  const bool is_earlier = slice.stream != 0 && slice.stream != state_.stream;
+  const std::uint64_t published =
+      is_earlier ? std::numeric_limits<std::uint64_t>::max() : state_.published_position();
+  std::span<const StoredEvent> events = slice.events;
+  while (!events.empty() && position_of(events.back()) > published) events = events.first(events.size() - 1);
+  const bool is_cut = events.size() < slice.events.size() || slice.through_position > published;
+  v1::ControlReply head = begin_reply(pending.address.id);
+  if (is_cut || slice.end == ReadSlice::End::complete) {
+    head.mutable_complete();
+  } else {
+    set_more(head, pending.kind, slice.cursor);
+  }
   sink_.reply(pending.address.envelope,
-              pending.kind == CursorKind::retained
-                  ? retained_reply(bytes, slice.events, slice.valid_ns, slice.destroyed)
-                  : replay_reply(bytes, slice.events, slice.through_position, slice.destroyed, slice.stream));
+              replay_reply(head.SerializeAsString(), events, std::min(slice.through_position, published),
+                           slice.destroyed, slice.stream));
+}
+
+/// A value that is not published yet has replaced the one before: the reply waits until it is.
+void ControlService::Impl::reply_retained(PendingRead pending, const ReadSlice& slice) {
+  std::uint64_t through = 0;
+  for (const StoredEvent& event : slice.events) through = std::max(through, position_of(event));
+  v1::ControlReply head = begin_reply(pending.address.id);
+  head.set_position(std::max(head.position(), through));
+  if (slice.end == ReadSlice::End::complete) {
+    head.mutable_complete();
+  } else {
+    set_more(head, pending.kind, slice.cursor);
+  }
+  std::string bytes = retained_reply(head.SerializeAsString(), slice.events, slice.valid_ns, slice.destroyed);
+  if (through <= state_.published_position()) return sink_.reply(pending.address.envelope, bytes);
+  early_.push_back({std::move(pending.address), std::move(bytes), through});
 }
 
 // ── participants and sessions ────────────────────────────────────────────────────────────────────────────

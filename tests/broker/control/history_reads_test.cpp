@@ -314,6 +314,7 @@ class LateReads : public testing::Test {
 };
 
 TEST_F(LateReads, EachSliceGoesToItsClientWhenItIsReady) {
+  broker_.state.position = 10;
   send(7, "first");
   send(8, "second");
   EXPECT_EQ(broker_.service.pending(), 2u);
@@ -328,6 +329,19 @@ TEST_F(LateReads, EachSliceGoesToItsClientWhenItIsReady) {
   EXPECT_EQ(broker_.replies.all[1].reply.id(), 7u);
   EXPECT_TRUE(broker_.replies.all[1].reply.has_more());
   EXPECT_EQ(broker_.service.pending(), 0u);
+}
+
+TEST_F(LateReads, HistoryEndsBeforeWhatIsNotPublished) {
+  broker_.state.position = 1;
+  send(7, "first");
+  send(8, "second");
+  complete_read(1, ReadSlice::End::more, "on");
+  complete_read(2, ReadSlice::End::more, "on");
+  broker_.service.poll();
+  ASSERT_EQ(broker_.replies.all.size(), 2u);
+  EXPECT_TRUE(broker_.replies.all[0].reply.has_more());
+  EXPECT_TRUE(broker_.replies.all[1].reply.has_complete());
+  EXPECT_EQ(broker_.replies.all[1].reply.replay().through_position(), 1u);
 }
 
 TEST_F(LateReads, ACursorThatTheStoreDoesNotKnowIsRefused) {
