@@ -150,7 +150,6 @@ Result<void> EventLog::begin_stream(std::uint64_t stream, std::vector<std::uint6
     state_.topics = {};
     state_.segments.clear();
     state_.damage = {};
-    state_.damaged_ranges = 0;
     state_.stream = stream;
     state_.earlier = std::move(earlier);
     state_.position = state_.floor = state_.values = 0;

@@ -501,6 +501,15 @@ TEST_F(FileHistoryTest, RandomDamageNeverReturnsAnEventThatWasNotAppended) {
       ASSERT_LT(slices, 500);
       const ReadSlice slice = read(request);
       for (const StoredEvent& stored : slice.events) {
+        if (!opened->continues) {  // a retained value that is the first event of its topic in a new stream
+          const auto is_this = [&](const auto& each) {
+            const std::span<const std::byte> event(each.second);
+            return std::ranges::equal(stored.event.first(stored.event.size() - wire::stamp_bytes),
+                                      event.first(event.size() - wire::stamp_bytes));
+          };
+          ASSERT_TRUE(std::ranges::any_of(appended, is_this));
+          continue;
+        }
         const auto found = appended.find(stamp_of(stored).position);
         ASSERT_NE(found, appended.end());
         ASSERT_TRUE(std::ranges::equal(stored.event, found->second));
