@@ -34,6 +34,7 @@ Error refusal(const v1::ControlError& error) {
   const ErrorCode code = error.code() == "draining"      ? ErrorCode::unavailable
                          : error.code() == "bad_pattern" ? ErrorCode::invalid_argument
                          : error.code() == "not_reached" ? ErrorCode::not_found
+                         : error.code() == "busy"        ? ErrorCode::exhausted
                                                          : ErrorCode::protocol;
   return Error{code, fmt::format("the broker refused: {} ({})", error.text(), error.code())};
 }

@@ -269,6 +269,10 @@ void ReplayRequests::on_failed(std::uint64_t number, Replay& replay, const Error
       replay.cursor.clear();
       not_before_ = now_ + refusal_backoff;
       return requeue(number, replay);
+    case ErrorCode::exhausted:
+      if (++replay.refusals > refusals_max) break;
+      not_before_ = now_ + refusal_backoff;
+      return requeue(number, replay);
     case ErrorCode::timeout:
       ++timeouts_;
       if (++replay.refusals > refusals_max) break;

@@ -260,6 +260,7 @@ class GapRepair {
       std::uint64_t last{};
     };
     std::vector<Destroyed> destroyed;  // as the broker has reported
+    bool restarted{};                  // without the cursor, which the broker has refused
   };
   struct TailsRound {
     std::uint64_t number{};

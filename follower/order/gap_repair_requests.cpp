@@ -183,6 +183,16 @@ void GapRepair::on_replay_failed(std::uint64_t number, bool refused, Clock::time
   if (!replaying_ || replaying_->request.number != number) return;
   Stream* const stream = find_stream(replaying_->request.stream);
   if (stream == nullptr) return replaying_.reset();
+  ReplayRequest& request = replaying_->request;
+  const bool progressed = replaying_->progress > request.after;
+  if (refused && !request.cursor.empty() && (progressed || !replaying_->restarted)) {
+    // The cursor is of the broker's process before this one. What has arrived is known without it.
+    request.after = std::max(request.after, replaying_->progress);
+    request.cursor.clear();
+    replaying_->restarted = true;
+    replaying_->sent = false;
+    return;
+  }
   if (refused && replaying_->whole_range) return replay_each_hole(*stream);
   if (refused) return finish_replay(*stream, now);
   replaying_.reset();

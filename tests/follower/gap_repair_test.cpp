@@ -459,6 +459,37 @@ TEST_F(GapRepairTest, TheSizeOfALossBeforeTheFirstEventCanBeUnknown) {
   EXPECT_EQ(gap_repair.counters().gaps_of_unknown_size, 1u);
 }
 
+TEST_F(GapRepairTest, AReplayWhoseCursorIsRefusedContinuesAfterWhatHasArrived) {
+  // The broker was restarted and continues its stream, but the cursor was its process's.
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 1009, 4, 1007);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (1, 1007]");
+  reply({{"a", {stream, 500, 2, 1, 1}}}, ReplayReply::End::more, "cursor");
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request->cursor, "cursor");
+  gap_repair.on_replay_failed(request->number, true, now);
+  ASSERT_TRUE(next_replay());
+  EXPECT_EQ(request_text(), "a (500, 1007]");
+  EXPECT_EQ(request->cursor, "");
+  reply({{"a", {stream, 1007, 3, 500, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "a 2", "a 3", "a 4"));
+}
+
+TEST_F(GapRepairTest, ABrokerThatRefusesItsOwnCursorsEndsTheReplay) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 1009, 3, 1007);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    ASSERT_TRUE(next_replay());
+    reply({}, ReplayReply::End::more, "cursor");
+    ASSERT_TRUE(next_replay());
+    gap_repair.on_replay_failed(request->number, true, now);
+  }
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
+}
+
 TEST_F(GapRepairTest, AReplayWithoutAReplyIsRequestedAgainAfterAnInterval) {
   subscribe("a");
   arrive("a", 1, 1, 0);

@@ -223,7 +223,7 @@ TEST_F(ReplayRequestsTest, EndsInAnErrorAfterSeveralRefusals) {
   const auto request = follower->replay("a.b", AfterPositions{{{first_incarnation, 0}}});
   const auto all = read_all(request);
   ASSERT_TRUE(all.back().error);
-  EXPECT_EQ(all.back().error->code, ErrorCode::protocol);
+  EXPECT_EQ(all.back().error->code, ErrorCode::exhausted);
   const auto sent = broker.requests.size();
   follower->replay_more(request);
   for (int i = 0; i < 100; ++i) turn();

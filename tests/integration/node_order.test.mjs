@@ -67,7 +67,8 @@ class FakeBroker {
     this.requests.push([request, onReply]);
   }
 
-  // Replies to one request, sometimes not (at most twice in a row), and sometimes that it is busy.
+  // Replies to one request, sometimes not (at most twice in a row), and sometimes that it is busy or, as after a
+  // restart with the same stream, that it does not know the cursor.
   reply() {
     if (this.requests.length === 0) return;
     const [request, onReply] = this.requests.shift();
@@ -77,6 +78,9 @@ class FakeBroker {
     this.silent = silent ? this.silent + 1 : 0;
     if (silent) onReply(null);
     else if (chance < 0.15) onReply({ ...reply, end: "error", error: { code: "busy" } });
+    else if (chance < 0.2 && request.replay?.cursor?.length > 0) {
+      onReply({ ...reply, end: "error", error: { code: "bad_cursor" } });
+    }
     else onReply({ ...reply, ...(request.replay ? this.#replay(request.replay) : this.#tails(request.tails)) });
   }
 

@@ -62,7 +62,8 @@ class FakeBroker:
         self.requests.append((on_reply, request))
 
     def reply(self):
-        """Replies to one request, sometimes not (at most twice in a row), and sometimes that it is busy."""
+        """Replies to one request, sometimes not (at most twice in a row), and sometimes that it is busy or, as after a
+        restart with the same stream, that it does not know the cursor."""
         if not self.requests:
             return False
         on_reply, request = self.requests.pop(0)
@@ -74,6 +75,10 @@ class FakeBroker:
         elif chance < 0.15:
             reply = control_pb2.ControlReply(stream=STREAM, position=self.position)
             reply.error.code = "busy"
+            on_reply(reply)
+        elif chance < 0.2 and "replay" in request and request["replay"].cursor:
+            reply = control_pb2.ControlReply(stream=STREAM, position=self.position)
+            reply.error.code = "bad_cursor"
             on_reply(reply)
         else:
             reply = control_pb2.ControlReply(stream=STREAM, position=self.position)

@@ -17,6 +17,10 @@ const NOTHING = Buffer.alloc(0);
 
 const most = (a, b) => (a > b ? a : b);
 
+/** Whether the request's cursor is of the broker's process before this one, which has the same stream. What has arrived
+ * is known without it. */
+const isForeignCursor = (reply) => reply?.end === "error" && reply.error.code === "bad_cursor";
+
 /** Reads one stream. An event that shows a hole waits, with its topic's later events, until the missing ones have been
  * recovered or are known to be lost; other topics do not wait. Owns no socket: events are handed to it, and it sends
  * requests over `control`, which may be replaced. */
@@ -265,6 +269,12 @@ export class StreamReader {
       catchUp.begin = { position: 0n };
       return;
     }
+    if (isForeignCursor(reply) && history.cursor.length > 0
+      && (history.through > (history.after ?? 0n) || !history.restarted)) {
+      const after = most(history.through, history.after ?? 0n);
+      Object.assign(history, { after: after > 0n ? after : null, cursor: NOTHING, restarted: true });
+      return;
+    }
     if (end === "more" && !history.cursor.equals(reply.more.cursor)) {
       history.cursor = Buffer.from(reply.more.cursor);
     } else if (end !== "gone" || !this.#skipGone(history, reply.gone.first_available - 1n)) {
@@ -370,6 +380,13 @@ export class StreamReader {
     if (!this.#holes.has(topic)) {
       this.#repair = null; // what was missing has arrived
       return;
+    }
+    if (isForeignCursor(reply) && repair.cursor.length > 0) {
+      const arrived = this.progress.after(topic) ?? 0n;
+      if (arrived > repair.after || !repair.restarted) {
+        Object.assign(repair, { after: most(arrived, repair.after), cursor: NOTHING, restarted: true });
+        return;
+      }
     }
     if (reply.end === "gone") {
       repair.lostSome = true;

@@ -52,6 +52,7 @@ class _History:
     after: int | None = None       # instead of the beginning, once history turned out to begin later
     cursor: bytes = b""
     through: int = 0               # everything up to here is in `events` or has been delivered
+    restarted: bool = False        # without the cursor, which the broker has refused
     complete: bool = False
     # Events that the broker can no longer read have no bytes.
     events: deque[tuple[str, bytes | None, Stamp | control_pb2.DestroyedEvents]] = field(default_factory=deque)
@@ -73,6 +74,7 @@ class _Repair:
     after: int
     until: Place
     cursor: bytes = b""
+    restarted: bool = False        # without the cursor, which the broker has refused
     lost_some: bool = False        # history no longer has the first of them
     reason: str = "history_gone"   # of what history does not have
 
@@ -83,6 +85,12 @@ class _Tails:
     cursor: bytes = b""
     position: int = 0              # complete up to here: known from the first reply
     tails: list = field(default_factory=list)
+
+
+def _is_foreign_cursor(reply: control_pb2.ControlReply | None) -> bool:
+    """Whether the request's cursor is of the broker's process before this one, which has the same stream. What has
+    arrived is known without it."""
+    return reply is not None and reply.WhichOneof("end") == "error" and reply.error.code == "bad_cursor"
 
 
 class StreamReader:
@@ -290,6 +298,11 @@ class StreamReader:
             self.progress.forget()
             catch_up.begin = Begin(position=0)
             return
+        if _is_foreign_cursor(reply) and history.cursor and (
+                history.through > (history.after or 0) or not history.restarted):
+            history.after = max(history.through, history.after or 0) or None
+            history.cursor, history.restarted = b"", True
+            return
         if end == "more" and reply.more.cursor != history.cursor:
             history.cursor = reply.more.cursor
         elif end != "gone" or not self._skip_gone(history, reply.gone.first_available - 1):
@@ -373,6 +386,11 @@ class StreamReader:
             self._repair = None  # what was missing has arrived
             return
         end = reply.WhichOneof("end")
+        if _is_foreign_cursor(reply) and repair.cursor:
+            arrived = self.progress.after(repair.topic) or 0
+            if arrived > repair.after or not repair.restarted:
+                repair.after, repair.cursor, repair.restarted = max(arrived, repair.after), b"", True
+                return
         if end == "gone":
             repair.lost_some = True
             after = reply.gone.first_available - 1
