@@ -213,19 +213,33 @@ bool FileSource::follows(FileId id) const {
   return std::any_of(files_.begin(), files_.end(), [&](const auto& each) { return each->file.id() == id; });
 }
 
+/// The file that has the name is the last of those that are followed: only the others are dropped when they
+/// are quiet. It may have been found among rotated files just before it lost or got the name.
+/// @returns whether the file is followed
+bool FileSource::make_last(FileId id) {
+  const auto found =
+      std::find_if(files_.begin(), files_.end(), [&](const auto& each) { return each->file.id() == id; });
+  if (found == files_.end()) return false;
+  if (found + 1 != files_.end()) {
+    std::rotate(found, found + 1, files_.end());
+    dirty_ = true;
+  }
+  return true;
+}
+
 /// Checks which file has the name now, and follows it if it is a new one. @returns false if the source is to
 /// stop.
 bool FileSource::open_new_file() {
   struct stat status {};
   if (::stat(file_.path.c_str(), &status) != 0) return true;  // a file may appear later
   const FileId id{static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
-  if (follows(id)) return true;
+  if (make_last(id)) return true;
   auto file = GrowingFile::open(file_.path, {}, line_bytes_max_);
   if (!file) {
     if (file.error().code == ErrorCode::not_found) return true;
     return id == reported_unreadable_ || (reported_unreadable_ = id, runner_.bad_record(file.error().text));
   }
-  if (follows(file->id())) return true;
+  if (make_last(file->id())) return true;
   if (!files_.empty() || resuming_) {
     if (!files_.empty()) newest_modified_ns_ = files_.back()->file.modified_ns();
     follow_rotated(file->id());

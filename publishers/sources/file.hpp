@@ -69,6 +69,7 @@ class FileSource {
   void ask_later(const PublisherStatus& status);
   Followed& follow(GrowingFile file, std::filesystem::path place);
   [[nodiscard]] std::vector<std::filesystem::path> places(const std::filesystem::path& former = {}) const;
+  [[nodiscard]] bool make_last(FileId id);
   [[nodiscard]] bool follows(FileId id) const;
   bool open_new_file();
   void follow_rotated(FileId newest);

@@ -505,6 +505,28 @@ class Rotations(FileTest):
                          [f"line {number}" for number in range(1, log.written + 1)])
         self.expect_no_more(log.written)
 
+    def test_a_file_that_gets_its_name_back_is_not_read_again(self):
+        log = self.writer_of_log()
+        self.follow()
+        log.write(10)
+        self.expect_lines(1, 10)
+        log.rotate()
+        log.reopen()
+        log.write(10)
+        self.expect_lines(11, 20)
+        self.path.rename(f"{self.path}.2")
+        pathlib.Path(f"{self.path}.1").rename(self.path)
+        log.reopen()
+        log.write(10)
+        self.expect_lines(21, 30)
+        deadline = Deadline()
+        while "file other" in self.state.read_text():  # until the other one has been quiet for 10 s
+            self.assertTrue(deadline.left(), self.state.read_text())
+            time.sleep(0.05)
+        log.write(1)
+        self.expect_lines(31, 31)
+        self.expect_no_more(31)
+
     def test_rotation_and_kill_9_together_lose_and_duplicate_nothing(self):
         log = self.writer_of_log()
         received = []
