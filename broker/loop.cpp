@@ -95,9 +95,6 @@ mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
   options.max_message_bytes = static_cast<std::int64_t>(4 * max_event_bytes);
   options.zmtp3_only = true;
   options.io_thread = 0;
-  // Nobody reads it while the store is full, which may take hours.
-  options.heartbeat = 0ms;
-  options.keepalive = true;
   return options;
 }
 

@@ -123,6 +123,8 @@ class Follower::Impl : private follower::GapRepairSink,
     connections_->connection().reconnect_if_stalled(now);
     const std::size_t received = receive_events();
     done += received;
+    if (received > 0) live_.on_received(now);
+    if (live_.is_dead(now)) connections_->connection().replace();
     done += check_live(now);
     send_hello(now);
     retained_requests_.begin_turn(now);
@@ -221,7 +223,7 @@ class Follower::Impl : private follower::GapRepairSink,
     for (auto change = connection.next(); change != Connection::Change::none; change = connection.next()) {
       ++done;
       if (change == Connection::Change::up) {
-        live_.on_connected();
+        live_.on_connected(now_);
       } else {
         live_.on_disconnected();
         gap_repair_.on_disconnected();

@@ -7,6 +7,7 @@ mq::SocketOptions socket_options(const Egress::Options& options) {
   mq::SocketOptions socket;
   socket.send_hwm = options.send_hwm;
   socket.receive_hwm = 0;  // a limit here loses subscriptions without an error
+  socket.heartbeat = mq::heartbeat_interval;
   socket.xpub_nodrop = true;
   socket.max_message_bytes = static_cast<std::int64_t>(options.max_event_bytes + (64u << 10));
   socket.zmtp3_only = true;

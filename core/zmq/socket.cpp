@@ -27,6 +27,10 @@ void set_int(zmq::socket_t& socket, int option, int value) {
   if (zmq_setsockopt(socket.handle(), option, &value, sizeof value) != 0) throw zmq::error_t();
 }
 
+void set_key(zmq::socket_t& socket, int option, const std::array<std::uint8_t, 32>& key) {
+  if (zmq_setsockopt(socket.handle(), option, key.data(), key.size()) != 0) throw zmq::error_t();
+}
+
 Error endpoint_error(std::string_view verb, const std::string& endpoint, int error) {
   const ErrorCode code = error == EINVAL || error == EPROTONOSUPPORT ? ErrorCode::invalid_argument
                          : error == EADDRINUSE                       ? ErrorCode::unavailable
@@ -70,17 +74,27 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
   // domain, it admits every peer that has one.
   if (options.zmtp3_only) socket_.set(zmq::sockopt::zap_domain, "backplane");
   if (options.io_thread) socket_.set(zmq::sockopt::affinity, std::uint64_t{1} << *options.io_thread);
+  if (options.curve_server) {
+    CHECK(!options.zmtp3_only, "CURVE requires ZMTP 3 anyway, and has its own ZAP domain");
+    set_int(socket_, ZMQ_CURVE_SERVER, 1);
+    set_key(socket_, ZMQ_CURVE_SECRETKEY, options.curve_server->secret_key);
+    socket_.set(zmq::sockopt::zap_domain, options.curve_server->zap_domain);
+  }
+  if (options.curve_client) {
+    set_key(socket_, ZMQ_CURVE_SECRETKEY, options.curve_client->secret_key);
+    set_key(socket_, ZMQ_CURVE_PUBLICKEY, options.curve_client->public_key);
+    set_key(socket_, ZMQ_CURVE_SERVERKEY, options.curve_client->server_key);
+  }
   if (options.heartbeat.count() > 0) {
+    CHECK(options.receive_hwm == 0, "a socket with heartbeats has no limit for received messages");
     const int interval_ms = static_cast<int>(options.heartbeat.count());
     socket_.set(zmq::sockopt::heartbeat_ivl, interval_ms);
     socket_.set(zmq::sockopt::heartbeat_timeout, 3 * interval_ms);
   }
-  if (options.keepalive) {
-    socket_.set(zmq::sockopt::tcp_keepalive, 1);
-    socket_.set(zmq::sockopt::tcp_keepalive_idle, 2);
-    socket_.set(zmq::sockopt::tcp_keepalive_intvl, 2);
-    socket_.set(zmq::sockopt::tcp_keepalive_cnt, 2);
-  }
+  socket_.set(zmq::sockopt::tcp_keepalive, 1);
+  socket_.set(zmq::sockopt::tcp_keepalive_idle, 2);
+  socket_.set(zmq::sockopt::tcp_keepalive_intvl, 2);
+  socket_.set(zmq::sockopt::tcp_keepalive_cnt, 2);
   socket_.set(zmq::sockopt::reconnect_ivl, static_cast<int>(options.reconnect_interval.count()));
   socket_.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_interval_max.count()));
   if (type == zmq::socket_type::router) {
@@ -220,7 +234,6 @@ std::string monitor_name() {
 SocketOptions monitor_options() {
   SocketOptions options;
   options.receive_hwm = 0;
-  options.heartbeat = std::chrono::milliseconds{0};
   return options;
 }
 

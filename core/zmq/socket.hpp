@@ -1,6 +1,7 @@
 #pragma once
 // ZeroMQ sockets with the options that we need, each owned by one thread.
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,23 @@ class Context {
   zmq::context_t context_;
 };
 
+/// The common interval for heartbeat.
+inline constexpr std::chrono::milliseconds heartbeat_interval{2000};
+
+/// The keys of a socket that binds with CURVE: only peers that know its public key, and that the ZAP handler
+/// of this domain admits, can connect. Without a handler, all can that know it.
+struct CurveServer {
+  std::array<std::uint8_t, 32> secret_key;
+  std::string zap_domain;
+};
+
+/// The keys of a socket that connects with CURVE, and of the server that it expects.
+struct CurveClient {
+  std::array<std::uint8_t, 32> secret_key;
+  std::array<std::uint8_t, 32> public_key;
+  std::array<std::uint8_t, 32> server_key;
+};
+
 /// Options that are set before a socket binds or connects. Other options keep libzmq's defaults.
 struct SocketOptions {
   /// Messages per peer; 0: no limit. Use 0 on SUB and XSUB: a limit loses subscriptions.
@@ -42,12 +60,13 @@ struct SocketOptions {
   /// the first bytes of such a peer (for example an HTTP request) for frames of ZMTP 1.0.
   bool zmtp3_only = false;
   std::optional<int> io_thread{};  ///< index of the context's I/O thread (ZMQ_AFFINITY)
-  /// A peer that is silent for three intervals is disconnected; 0: no heartbeats. Use 0 on a socket that may
-  /// stay unread above its limit while peers go away: the next heartbeat of such a connection makes libzmq
-  /// 4.3.4 abort (`!_io_error`, stream_engine_base.cpp).
-  std::chrono::milliseconds heartbeat{2000};
-  /// TCP: the kernel finds out within about 6 s that a peer's machine is gone.
-  bool keepalive = false;
+  /// A peer that is silent for three intervals is disconnected; 0: no heartbeats. Requires a receive_hwm of
+  /// 0: if a peer goes away while its messages are unread at the limit, the next heartbeat makes libzmq 4.3.4
+  /// abort (`!_io_error`, stream_engine_base.cpp). Other sockets rely on TCP's keepalive, which is always on:
+  /// the kernel finds out within about 6 s that a peer's machine is gone, but not that a process is stopped.
+  std::chrono::milliseconds heartbeat{0};
+  std::optional<CurveServer> curve_server{};
+  std::optional<CurveClient> curve_client{};
   /// -1 ms: never reconnects by itself. Do not use that on a SUB: libzmq then aborts (`!_more`, fq.cpp) if
   /// messages are unread when a connection ends.
   std::chrono::milliseconds reconnect_interval{100};

@@ -16,7 +16,7 @@ def read_stamp(body):
 
 def main(host):
     subscriber = zmq.Context().socket(zmq.SUB)
-    for option, value in {zmq.SNDHWM: 0, zmq.RCVHWM: 100_000, zmq.HEARTBEAT_IVL: 5000, zmq.RECONNECT_IVL: 50}.items():
+    for option, value in {zmq.SNDHWM: 0, zmq.RCVHWM: 100_000, zmq.TCP_KEEPALIVE: 1, zmq.RECONNECT_IVL: 50}.items():
         subscriber.setsockopt(option, value)
     subscriber.connect(f"tcp://{host}:5571")
     subscriber.subscribe("stock.")

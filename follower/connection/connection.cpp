@@ -28,6 +28,7 @@ Connection::Connection(mq::Context& context, mq::Socket& socket, std::string end
 }
 
 Connection::Change Connection::next() {
+  if (std::exchange(replaced_, false)) return Change::down;
   for (;;) {
     switch (monitor_.next()) {
       case mq::ConnectionEvent::none:
@@ -67,12 +68,25 @@ void Connection::reconnect_if_stalled(Clock::time_point now) {
   if (!idle_since_) idle_since_ = now;
   if (now - *idle_since_ < idle_max) return;
   idle_since_ = now;
+  connect_again();
+}
+
+void Connection::replace() {
+  if (!up_) return;
+  up_ = false;
+  replaced_ = true;
+  idle_since_.reset();
+  connect_again();
+}
+
+void Connection::connect_again() {
   socket_.disconnect(endpoint_);
   // The endpoint is valid, so this fails only without sockets or memory, and is tried again later.
   (void)socket_.connect(endpoint_);
 }
 
 Connection::Clock::time_point Connection::next_deadline() const noexcept {
+  if (replaced_) return Clock::time_point::min();
   if (up_) return Clock::time_point::max();
   if (!idle_since_) return Clock::time_point::min();
   return std::min(*idle_since_ + idle_max, change_address_at());

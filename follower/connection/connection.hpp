@@ -31,24 +31,29 @@ class Connection {
   /// turn, after next() has returned `none`.
   void reconnect_if_stalled(Clock::time_point now);
   [[nodiscard]] Clock::time_point next_deadline() const noexcept;
+  /// Replaces a connection that is up although nothing arrives. next() reports it as down. What has been
+  /// received and is unread is discarded.
+  void replace();
 
   [[nodiscard]] bool up() const noexcept { return up_; }
   /// The bytes received on this connection, as far as the kernel knows; none without a TCP connection.
   /// Between two messages, it shows whether the next one is arriving.
   [[nodiscard]] std::optional<std::uint64_t> received_bytes() const;
-  [[nodiscard]] bool pending() { return monitor_.socket().readable(); }
+  [[nodiscard]] bool pending() { return replaced_ || monitor_.socket().readable(); }
   [[nodiscard]] int fd() { return monitor_.fd(); }
   void release() { monitor_.socket().release(); }
 
  private:
   [[nodiscard]] Clock::time_point change_address_at() const noexcept;
   void change_address(Clock::time_point now);
+  void connect_again();
 
   mq::Socket& socket_;
   mq::Monitor monitor_;
   EndpointAddresses addresses_;
   std::string endpoint_;  // the address that the socket is connected to
   bool up_{};
+  bool replaced_{};                                // and not yet reported
   int descriptor_{-1};                             // of the last connection that was opened; libzmq's own
   bool refused_{};                                 // by this address
   std::optional<Clock::time_point> trying_since_;  // this address

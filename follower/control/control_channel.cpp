@@ -25,6 +25,7 @@ mq::SocketOptions control_options(std::int64_t max_message_bytes) {
   mq::SocketOptions options;
   options.send_hwm = 0;  // bounded by in_flight_max
   options.receive_hwm = 0;
+  options.heartbeat = mq::heartbeat_interval;
   options.max_message_bytes = max_message_bytes;
   options.linger = std::chrono::milliseconds{100};  // for the goodbye
   return options;

@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 // Enough to keep a fast connection busy between two wakeups. The queue contains copies of unconfirmed events,
 // so their limit bounds it.
 constexpr int data_hwm = 4000;
-// Requests are at most one a second, and some more during a flush.
+// Requests are at most one a second, and some more during a flush. Each has one reply.
 constexpr int control_hwm = 100;
 // Replies to a publisher are small. The broker limits requests on this endpoint to the same size.
 constexpr std::int64_t reply_bytes_max = 1 << 20;
@@ -19,6 +19,7 @@ mq::SocketOptions data_options() {
   mq::SocketOptions options;
   options.send_hwm = data_hwm;
   options.receive_hwm = 0;
+  options.heartbeat = mq::heartbeat_interval;
   options.send_timeout = milliseconds{1000};  // only for second frames, see send_event()
   options.xpub_nodrop = true;
   options.xpub_verbose = true;
@@ -29,7 +30,8 @@ mq::SocketOptions data_options() {
 mq::SocketOptions control_options() {
   mq::SocketOptions options;
   options.send_hwm = control_hwm;
-  options.receive_hwm = control_hwm;
+  options.receive_hwm = 0;
+  options.heartbeat = mq::heartbeat_interval;
   options.max_message_bytes = reply_bytes_max;
   return options;
 }

@@ -62,7 +62,8 @@ void Sender::run() {
       disconnect(Clock::now(), BrokerList::Loss::unusable, error.what());
     }
   }
-  if (connection_ && phase_ != Phase::connecting) say_goodbye();
+  // The broker may have the first Hello already, although its reply is not here yet.
+  if (connection_) say_goodbye();
   connection_.reset();
   earlier_.watch(0);  // closes its sockets on this thread
   outbox_.mark_stopped();

@@ -13,7 +13,6 @@ const LIVE_TIMEOUT_MS = 2000; // a nonce that has not been answered by then is r
 const SILENCE_MS = 10_000; // after this long without any message, the connection is begun again
 const CONTROL_SILENCE_MS = 30_000; // the same for the control connection: a long reply over a slow path takes its time
 const RECONNECT_MS = [50, 500]; // libzmq's pause between two attempts: at first, and at most
-const HEARTBEAT_MS = 5000;
 const RECEIVE_HWM = 100_000;
 const TURN_MESSAGES = 256;
 const EARLY_BYTES_MAX = 16 << 20;
@@ -68,7 +67,9 @@ export class BrokerReader {
     this.#socket = new UnboundedSub({
       linger: 0, receiveHighWaterMark: RECEIVE_HWM, ipv6: this.#egress.includes("["),
       reconnectInterval: RECONNECT_MS[0], reconnectMaxInterval: RECONNECT_MS[1],
-      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS,
+      // No heartbeats: if a broker goes away while messages are unread at the mark, the next heartbeat makes libzmq abort
+      // the process. The nonces show whether the connection is alive.
+      tcpKeepalive: 1, tcpKeepaliveIdle: 2, tcpKeepaliveInterval: 2, tcpKeepaliveCount: 2,
     });
     this.#mailbox = new Mailbox(this.#socket);
     try {

@@ -295,6 +295,15 @@ TEST(Publisher, TheBrokerHasTheClosingHelloWhenCloseReturns) {
   }
 }
 
+TEST(Publisher, ABrokerThatHasTheFirstHelloGetsTheClosingOneEvenIfItHasNotReplied) {
+  FakeIngressBroker broker;
+  broker.send_replies(false);
+  Publisher publisher(options_for(broker));
+  ASSERT_TRUE(broker.wait_hellos(1));
+  EXPECT_TRUE(publisher.close(10s));
+  EXPECT_TRUE(broker.wait_goodbye());
+}
+
 TEST(Publisher, CloseReturnsIfTheBrokerDoesNotReply) {
   FakeIngressBroker broker;
   Publisher publisher(options_for(broker));
