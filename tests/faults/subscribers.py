@@ -12,7 +12,7 @@ import time
 
 import zmq
 from backplane.v1 import event_pb2
-from checker import Account, Rules, matches
+from checker import Account, Rules
 from harness import TIMEOUT_S, PROGRAM, STAMP_BYTES
 from network import endpoints
 from records import Lost, Notice, Reset, Resumed, Seen, parse
@@ -24,6 +24,7 @@ DRIVERS = {"cpp": [os.environ["LIBRARY_DRIVER"]],
            "python": ["/usr/bin/python3", "-B", "-W", "error", str(HERE / "library_driver.py")],
            "node": [os.environ["NODE"], str(HERE / "library_driver.mjs")]}
 RECONNECT_S = 0.1
+POSITION_S = 0.2  # from a reply to POSITION to the next one
 
 
 def library_command(language, command, *arguments, hosts, ports, patterns=()):
@@ -154,27 +155,50 @@ def connect(address):
 
 
 class LineSubscriber(ThreadSubscriber):
-    """The line protocol in json. After a reconnect, each pattern goes on behind its own last position."""
+    """The line protocol in json. It resumes as docs/protocol.md says, with the token of its last POSITION."""
 
     def __init__(self, test, name, rules, patterns, address):
         self._address = address
-        self._positions = {pattern: {} for pattern in patterns}  # by broker: (stream, position)
+        self._token = None
+        self._streams = set()  # that it has events of
         self._sessions = 0
         super().__init__(test, name, rules, patterns)
 
     def _session(self):
         self._socket = connect(self._address)
         lines = self._begin()
+        since = f" since={self._token or '1h'}" if self._sessions else ""  # all of it, if there is no token yet
         for pattern in self.patterns:
-            self._send(f"SUB {pattern}{self._since(pattern)}")
+            self._send(f"SUB {pattern}{since}")
         if self._sessions:
-            self._come.append(Resumed())
+            self._come += self._resumed()
         self._sessions += 1
+        active, asked, answered = 0, False, 0.0
         for line in lines:
             if line.startswith("-"):
                 raise EOFError(line)
-            if line.startswith("{"):
-                self._note(line)
+            if line.startswith("+OK SUB"):
+                active += 1
+            elif line.startswith("+OK POSITION"):
+                asked, answered = False, time.monotonic()
+                self._token = line.removeprefix("+OK POSITION").strip() or self._token
+            elif line.startswith("{"):
+                record = parse(line)
+                self._come.append(record)
+                if type(record) is Seen:
+                    self._streams.add(record.stream)
+            if active == len(self.patterns) and not asked and time.monotonic() >= answered + POSITION_S:
+                asked = True
+                self._send("POSITION")
+
+    def _resumed(self):
+        """Everything after these positions comes again."""
+        positions = dict.fromkeys(self._streams, 0)
+        if self._token:
+            for each in self._token.split(","):
+                stream, position = each.split(":")
+                positions[int(stream, 16)] = int(position)
+        return [Resumed(*each) for each in positions.items()]
 
     def _begin(self):
         self._send("FORMAT json")
@@ -188,21 +212,6 @@ class LineSubscriber(ThreadSubscriber):
         while data := self._socket.recv(65536):
             *lines, rest = (rest + data).split(b"\n")
             yield from (line.decode() for line in lines)
-
-    def _since(self, pattern):
-        if not self._sessions:
-            return ""
-        tokens = [f"{stream:016x}:{position}" for stream, position in self._positions[pattern].values()]
-        return " since=" + (",".join(tokens) or "1h")  # all of it, if it has seen nothing
-
-    def _note(self, line):
-        record = parse(line)
-        self._come.append(record)
-        if type(record) is Seen:
-            pattern = next(pattern for pattern in self.patterns if matches(pattern, record.topic))
-            stream, position = self._positions[pattern].get(record.stream >> 32, (0, 0))
-            position = max(position, record.position) if stream == record.stream else record.position
-            self._positions[pattern][record.stream >> 32] = record.stream, position
 
 
 class WebSocketSubscriber(LineSubscriber):
