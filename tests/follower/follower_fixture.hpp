@@ -97,13 +97,14 @@ class FollowerFixture : public ::testing::Test {
   }
   void turn() {
     broker.do_work();
-    if (follower) follower->do_work(Clock::now());
+    if (follower) follower->do_work(Clock::now() + ahead);
   }
 
   FakeBroker broker;
   mq::Context context;
   Recorder recorder;
   std::optional<Follower> follower;
+  Clock::duration ahead{};  ///< how far the follower's time is ahead
 };
 
 }  // namespace backplane::testing

@@ -87,6 +87,30 @@ TEST_F(FollowerTest, ReportsDownAndUpAcrossARestartAndDeliversEventsAgain) {
   EXPECT_EQ(follower->status().reconnects, 1u);
 }
 
+TEST_F(FollowerTest, ASilentConnectionIsReplacedAndNothingIsMissed) {
+  start();
+  const auto ticket = follower->subscribe("clock");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  broker.publish("clock", "before");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 1; }));
+  broker.replies_to_live_checks = false;
+  broker.publish("clock", "lost on the way", /*lost=*/true);
+  const std::size_t checks = broker.live_checks.size();
+  ahead += follower::LiveCheck::silence_max;
+  ASSERT_TRUE(until([&] { return broker.live_checks.size() > checks; }));
+  EXPECT_TRUE(follower->connected());
+  ahead += follower::LiveCheck::patience;
+  ASSERT_TRUE(until([&] { return recorder.connections.size() == 2; }));
+  EXPECT_FALSE(follower->connected());
+  broker.replies_to_live_checks = true;
+  ASSERT_TRUE(until([&] { return follower->connected(); }));
+  EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
+  broker.publish("clock", "after");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 3; }));
+  EXPECT_THAT(recorder.texts, ElementsAre("before", "lost on the way", "after"));
+  EXPECT_EQ(follower->status().reconnects, 1u);
+}
+
 TEST_F(FollowerTest, FiveThousandSubscriptionsAreActiveAgainWhenUpIsReported) {
   start();
   constexpr std::size_t count = 5000;
