@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "backplane/v1/system.pb.h"
+#include "broker/access/access.hpp"
 #include "broker/control/service.hpp"
 #include "broker/egress/egress.hpp"
 #include "broker/ingress/connection_watch.hpp"
@@ -191,6 +192,7 @@ class Loop::Impl final : public ReplySink {
   mq::Socket control_;
   Egress egress_;
   std::vector<std::unique_ptr<ConnectionWatch>> connections_;  ///< of each socket above
+  Access access_;
   Pipeline pipeline_;
   Participants participants_;
   TypeRegistry types_;
@@ -230,11 +232,11 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
       control_(context_, zmq::socket_type::router, control_options(config_.max_event_bytes)),
       egress_(context_, {.send_hwm = config_.egress_hwm, .max_event_bytes = config_.max_event_bytes},
               state_.counters),
-      pipeline_(state_, egress_, unix_now_ns),
+      pipeline_(state_, access_, egress_, unix_now_ns),
       participants_([this](const std::string& topic, const v1::SourceStatus& status) {
         publish_source_status(topic, status);
       }),
-      service_(state_, participants_, types_, *this, [this] { drain(); }),
+      service_(state_, access_, participants_, types_, *this, [this] { drain(); }),
       each_second_(1s, Clock::now()),
       stats_(config_.stats_every, Clock::now()),
       snapshots_(snapshot_every, Clock::now()) {
@@ -400,9 +402,9 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
       if (message.frames != 2) {
         pipeline_.refuse_frames(message.frames);
       } else if (raw) {
-        pipeline_.take_raw(message.topic, message.event);
+        pipeline_.take_raw(message.topic, message.event, access_.user_of(message.event));
       } else {
-        pipeline_.take(message.topic, message.event, known[i]);
+        pipeline_.take(message.topic, message.event, known[i], access_.user_of(message.event));
       }
       if (message.bytes > reused_frame_bytes_max) {
         message.topic.rebuild();
@@ -464,7 +466,8 @@ int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
       ++state_.counters.control_refused_total;
       continue;  // there is no return address
     }
-    service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now);
+    service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now,
+                     access_.sender_of(request_));
   }
   service_.poll();
   return served;

@@ -71,17 +71,18 @@ std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
 
 }  // namespace
 
-Pipeline::Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now)
-    : state_(state), sink_(sink), now_(std::move(now)) {
+Pipeline::Pipeline(BackplaneState& state, Access& access, EgressSink& sink, UnixClock now)
+    : state_(state), access_(access), sink_(sink), now_(std::move(now)) {
   in_flight_.resize(1024);
   state_.unpublished.reserve(1024);
 }
 
-void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known) {
+void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known,
+                    const policy::User* user) {
   ++state_.counters.received_total;
   const std::span<const std::byte> bytes = bytes_of(event);
   Admitted admitted{.topic = known};
-  if (admit(topic.to_string_view(), event, admitted) != Refusal::none) return;
+  if (admit(topic.to_string_view(), {event, user}, admitted) != Refusal::none) return;
 
   // The event is never re-serialised: the publisher's bytes, then field 15.
   InFlight& slot = next_in_flight();
@@ -92,21 +93,27 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* kn
   number(*admitted.topic, stamped, admitted.clears_value);
 }
 
-void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
+void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes, const policy::User* user) {
   ++state_.counters.received_total;
   const std::string_view name = topic.to_string_view();
+  const Origin from{bytes, user};
   if (const TopicFault fault = check_topic(name); fault != TopicFault::none) {
-    return refuse(Refusal::bad_topic, name, describe(fault, name));
+    return refuse(Refusal::bad_topic, name, backplane::describe(fault, name), &from);
   }
-  if (is_system_topic(name))
-    return refuse(Refusal::reserved_topic, name, "$SYS topics are reserved for the broker");
+  if (is_system_topic(name)) {
+    return refuse(Refusal::reserved_topic, name, "$SYS topics are reserved for the broker", &from);
+  }
+  if (!permit(name, from)) return;
   const std::size_t event_bytes = raw_event_bytes(bytes.size());
   if (event_bytes > state_.max_event_bytes) {
     return refuse(Refusal::too_large, name,
-                  fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
+                  fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes),
+                  &from);
   }
   TopicEntry* entry = state_.topics.find_or_add(name);
-  if (entry == nullptr) return refuse(Refusal::topics_full, name, "limit of topics reached (max_topics)");
+  if (entry == nullptr) {
+    return refuse(Refusal::topics_full, name, "limit of topics reached (max_topics)", &from);
+  }
 
   InFlight& slot = next_in_flight();
   slot.topic.swap(topic);
@@ -118,7 +125,8 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes) {
 
 void Pipeline::refuse_frames(std::size_t frames) {
   ++state_.counters.received_total;
-  refuse(Refusal::wrong_frames, "", fmt::format("expected the two frames [topic][event], got {}", frames));
+  refuse(Refusal::wrong_frames, "", fmt::format("expected the two frames [topic][event], got {}", frames),
+         nullptr);
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
@@ -142,16 +150,16 @@ void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event
 
 // ── admit ────────────────────────────────────────────────────────────────────────────────────────────────
 
-Refusal Pipeline::admit(std::string_view topic, zmq::message_t& event, Admitted& admitted) {
-  const wire::ScanResult scan = wire::scan_event(bytes_of(event));
+Refusal Pipeline::admit(std::string_view topic, const Origin& from, Admitted& admitted) {
+  const wire::ScanResult scan = wire::scan_event(bytes_of(from.message));
   if (scan.fault != wire::EventFault::none) {
     const Refusal refusal = refusal_of(scan.fault);
-    refuse(refusal, topic, wire::describe(scan, event.size()));
+    refuse(refusal, topic, wire::describe(scan, from.message.size()), &from);
     return refusal;
   }
-  const Refusal found = check(topic, event.size(), admitted);
+  const Refusal found = check(topic, from, admitted);
   admitted.clears_value = scan.event.payload == wire::Payload::none;
-  return follow(scan.event, found, topic, admitted, event);
+  return follow(scan.event, found, topic, admitted, from);
 }
 
 /// Events of one topic come in runs, so the topic is often the last one's, and the lookup is saved.
@@ -162,46 +170,64 @@ TopicEntry* Pipeline::find_topic(std::string_view name) {
   return entry;
 }
 
-Refusal Pipeline::check(std::string_view topic, std::size_t event_bytes, Admitted& admitted) {
+Refusal Pipeline::check(std::string_view topic, const Origin& from, Admitted& admitted) {
   // The name of a known topic was checked when it was added.
   if (admitted.topic == nullptr) admitted.topic = find_topic(topic);
   if (admitted.topic == nullptr) {
     if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
-      refuse(Refusal::bad_topic, topic, describe(fault, topic));
+      refuse(Refusal::bad_topic, topic, backplane::describe(fault, topic), &from);
       return Refusal::bad_topic;
     }
   }
   if (is_system_topic(topic)) {
-    refuse(Refusal::reserved_topic, topic, "$SYS topics are reserved for the broker");
+    refuse(Refusal::reserved_topic, topic, "$SYS topics are reserved for the broker", &from);
     return Refusal::reserved_topic;
   }
-  if (event_bytes > state_.max_event_bytes) {
+  if (!permit(topic, from)) return Refusal::not_permitted;
+  if (const std::size_t event_bytes = from.message.size(); event_bytes > state_.max_event_bytes) {
     refuse(Refusal::too_large, topic,
-           fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes));
+           fmt::format("expected at most {} bytes, got {}", state_.max_event_bytes, event_bytes), &from);
     return Refusal::too_large;
   }
   return Refusal::none;
 }
 
+bool Pipeline::permit(std::string_view topic, const Origin& from) {
+  if (!access_.has_policy()) return true;
+  if (access_.may_publish(from.user, topic)) {
+    ++state_.counters.publish_permitted_total;
+    return true;
+  }
+  refuse(Refusal::not_permitted, topic, "the user may not publish this topic", &from);
+  return false;
+}
+
 /// Tracks the session's sequence, even for events that are refused for another reason (`found`):
 /// AdmittedReply reports both. Then looks up or adds the topic of an event that is not refused.
 Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::string_view topic,
-                         Admitted& admitted, zmq::message_t& message) {
+                         Admitted& admitted, const Origin& from) {
   SessionEntry* session = nullptr;
   bool is_new = false;
   Peer peer{};
-  if (event.sequence != 0) {
+  // Users that may publish nothing have no sessions: they could fill the table.
+  if (event.sequence != 0 && access_.is_publisher(from.user)) {
     session = &state_.sessions.use(event.source, event.session, is_new);
-    peer = peer_of(message);
+    if (!claim(*session, from.user, found == Refusal::none, is_new)) {
+      if (found != Refusal::none) return found;
+      refuse(Refusal::wrong_user, topic, "the session belongs to another user", &from);
+      return Refusal::wrong_user;
+    }
+    peer = peer_of(from.message);
     if (!is_new && peer != session->peer && is_forged(*session, event.sequence, peer)) {
       if (found != Refusal::none) return found;
       refuse(Refusal::sequence_jump, topic,
              fmt::format("sequence {} of a session that is at {}, by another connection than the session's",
-                         event.sequence, session->sequence));
+                         event.sequence, session->sequence),
+             &from);
       return Refusal::sequence_jump;
     }
     if (found == Refusal::none && event.sequence <= session->sequence) {
-      refuse(Refusal::repeat, topic, "duplicate: this sequence was admitted before");
+      refuse(Refusal::repeat, topic, "duplicate: this sequence was admitted before", &from);
       return Refusal::repeat;
     }
   }
@@ -209,7 +235,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     admitted.topic = state_.topics.find_or_add(topic);
     if (admitted.topic == nullptr) {
       found = Refusal::topics_full;
-      refuse(found, topic, "limit of topics reached (max_topics)");
+      refuse(found, topic, "limit of topics reached (max_topics)", &from);
     }
   }
   if (session == nullptr) return found;
@@ -217,7 +243,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   const std::uint64_t seen = std::max(session->sequence, session->refused_sequence);
   // A session that is new here may have begun at another broker: its first number proves no loss.
   if (!is_new && event.sequence > seen) count_lost(event.sequence - seen - 1);
-  if (session->connections == 0 || peer != session->peer) change_connection(*session, peer, message);
+  if (session->connections == 0 || peer != session->peer) change_connection(*session, peer, from.message);
   if (found == Refusal::none) {
     session->sequence = event.sequence;
   } else {
@@ -226,6 +252,25 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     ++session->refused;
   }
   return found;
+}
+
+/// A session belongs to the user of its first event that is admitted. Every subscriber knows the sources and
+/// sessions of events: a user whose events are refused cannot claim one, nor change what the broker knows of
+/// one that it has restored from the store, which does not know the users.
+/// @returns whether the event may change the session
+bool Pipeline::claim(SessionEntry& session, const policy::User* user, bool admits, bool& is_new) const {
+  const UserNumber number = access_.number_of(user);
+  if (session.user == number) return true;  // always, without a policy
+  if (!admits) {
+    // A new session has events of one user only, until one is admitted.
+    if (session.user != no_user || session.sequence > 0) return false;
+  } else if (session.user != no_user) {
+    if (session.sequence > 0) return false;
+    session = {};
+    is_new = true;
+  }
+  session.user = number;
+  return true;
 }
 
 /// Every subscriber knows the sources and sessions of events, and can send a sequence that makes the
@@ -245,14 +290,25 @@ void Pipeline::count_lost(std::uint64_t events) {
   lost += std::min(events, std::numeric_limits<std::uint64_t>::max() - lost);
 }
 
-void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view detail) {
+void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view detail, const Origin* from) {
   ++state_.counters.rejected_total[static_cast<std::size_t>(refusal)];
-  if (!refusal_lines_.allow(log::RateLimit::Clock::now())) return;
-  log::warning("{}: refused an event on \"{}\": {}: {}{}", state_.name, topic.substr(0, topic_bytes_max),
+  // A flood of other refusals does not suppress these lines.
+  const bool is_permission = refusal == Refusal::not_permitted || refusal == Refusal::wrong_user;
+  log::RateLimit& lines = is_permission ? permission_lines_ : refusal_lines_;
+  if (!lines.allow(log::RateLimit::Clock::now())) return;
+  log::warning("{}: refused an event{} on \"{}\": {}: {}{}", state_.name,
+               from == nullptr ? std::string() : describe(*from), topic.substr(0, topic_bytes_max),
                name(refusal), detail,
-               refusal_lines_.suppressed() == 0
+               lines.suppressed() == 0
                    ? std::string()
-                   : fmt::format(" ({} more refusals since the last line)", refusal_lines_.suppressed()));
+                   : fmt::format(" ({} more refusals since the last line)", lines.suppressed()));
+}
+
+std::string Pipeline::describe(const Origin& from) {
+  if (!access_.has_policy()) return {};
+  const Sender sender = access_.sender_of(from.message);
+  return fmt::format(" of {} from {}", sender.name.empty() ? "nobody" : sender.name,
+                     sender.address.empty() ? "this machine" : sender.address);
 }
 
 // ── stamp ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,11 +8,13 @@
 #include <deque>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include <zmq.hpp>
 
+#include "broker/access/access.hpp"
 #include "broker/egress/egress.hpp"
 #include "broker/ingress/refusal.hpp"
 #include "broker/state/backplane_state.hpp"
@@ -27,18 +29,19 @@ class Pipeline {
  public:
   using UnixClock = std::function<std::int64_t()>;  ///< nanoseconds
 
-  /// `state` and `sink` outlive the pipeline.
-  Pipeline(BackplaneState& state, EgressSink& sink, UnixClock now);
+  /// `state`, `access` and `sink` outlive the pipeline.
+  Pipeline(BackplaneState& state, Access& access, EgressSink& sink, UnixClock now);
 
   /// The entry of a topic, or nullptr; valid as long as the state. To look up several topics, call it for all
   /// of them before the first take(): with very many topics each lookup waits for memory, and the processor
   /// overlaps consecutive waits.
   [[nodiscard]] TopicEntry* find_topic(std::string_view name);
   /// One message of a publisher: [topic][Event]. The frames are moved from. `known` is the result of
-  /// find_topic(), if it was called.
-  void take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known = nullptr);
+  /// find_topic(), if it was called. `user` is Access::user_of() the message.
+  void take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known = nullptr,
+            const policy::User* user = nullptr);
   /// One message of a PUB without protobuf: [topic][bytes]. It becomes an Event of source "raw".
-  void take_raw(zmq::message_t& topic, zmq::message_t& bytes);
+  void take_raw(zmq::message_t& topic, zmq::message_t& bytes, const policy::User* user = nullptr);
   /// Counts and logs a message that does not have two frames.
   void refuse_frames(std::size_t frames);
 
@@ -66,6 +69,11 @@ class Pipeline {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
   };
+  /// Whom an event comes from.
+  struct Origin {
+    zmq::message_t& message;
+    const policy::User* user{};
+  };
   // The frames to publish for an event. The data to store is in state_.unpublished.
   struct InFlight {
     zmq::message_t topic;
@@ -77,20 +85,24 @@ class Pipeline {
     std::size_t events{};
   };
 
-  [[nodiscard]] Refusal admit(std::string_view topic, zmq::message_t& event, Admitted& admitted);
-  [[nodiscard]] Refusal check(std::string_view topic, std::size_t event_bytes, Admitted& admitted);
+  [[nodiscard]] Refusal admit(std::string_view topic, const Origin& from, Admitted& admitted);
+  [[nodiscard]] Refusal check(std::string_view topic, const Origin& from, Admitted& admitted);
+  [[nodiscard]] bool permit(std::string_view topic, const Origin& from);
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
-                               Admitted& admitted, zmq::message_t& message);
+                               Admitted& admitted, const Origin& from);
+  [[nodiscard]] bool claim(SessionEntry& session, const policy::User* user, bool admits, bool& is_new) const;
   [[nodiscard]] bool is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const;
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);
   void count_lost(std::uint64_t events);
-  void refuse(Refusal refusal, std::string_view topic, std::string_view detail);
+  void refuse(Refusal refusal, std::string_view topic, std::string_view detail, const Origin* from);
+  [[nodiscard]] std::string describe(const Origin& from);
   [[nodiscard]] bool remember();
   void publish_first_batch();
 
   BackplaneState& state_;
+  Access& access_;
   EgressSink& sink_;
   UnixClock now_;
   // A ring: the frames of state_.unpublished, from first_in_flight_ on. Its size is a power of two. The
@@ -103,6 +115,7 @@ class Pipeline {
   TopicEntry* latest_topic_{};  ///< the topic looked up last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
+  log::RateLimit permission_lines_{std::chrono::seconds{1}};  ///< not_permitted and wrong_user
 };
 
 }  // namespace backplane::broker

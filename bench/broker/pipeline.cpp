@@ -83,7 +83,8 @@ void admit_stamp_remember(benchmark::State& bench) {
   state.stream = 1;
   state.max_event_bytes = 1u << 20;
   Nowhere nowhere;
-  Pipeline pipeline(state, nowhere, unix_now_ns);
+  Access access;
+  Pipeline pipeline(state, access, nowhere, unix_now_ns);
   Frames frames(topic_count);
   zmq::message_t topic;
   zmq::message_t event;

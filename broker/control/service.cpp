@@ -173,9 +173,10 @@ std::uint64_t position_of(const StoredEvent& event) {
 
 class ControlService::Impl {
  public:
-  Impl(BackplaneState& state, Participants& participants, TypeRegistry& types, ReplySink& sink,
-       std::function<void()> on_drain)
+  Impl(BackplaneState& state, Access& access, Participants& participants, TypeRegistry& types,
+       ReplySink& sink, std::function<void()> on_drain)
       : state_(state),
+        access_(access),
         participants_(participants),
         types_(types),
         sink_(sink),
@@ -219,6 +220,7 @@ class ControlService::Impl {
   void send_fault(const ReplyAddress& address, const Fault& fault);
 
   BackplaneState& state_;
+  Access& access_;
   Participants& participants_;
   TypeRegistry& types_;
   ReplySink& sink_;
@@ -679,12 +681,13 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
 
 // ── interface ────────────────────────────────────────────────────────────────────────────────────────────
 
-ControlService::ControlService(BackplaneState& state, Participants& participants, TypeRegistry& types,
-                               ReplySink& sink, std::function<void()> on_drain)
-    : impl_(std::make_unique<Impl>(state, participants, types, sink, std::move(on_drain))) {}
+ControlService::ControlService(BackplaneState& state, Access& access, Participants& participants,
+                               TypeRegistry& types, ReplySink& sink, std::function<void()> on_drain)
+    : impl_(std::make_unique<Impl>(state, access, participants, types, sink, std::move(on_drain))) {}
 ControlService::~ControlService() = default;
 
-void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now) {
+void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
+                             const Sender& /*sender*/) {
   impl_->request(std::move(envelope), bytes, now);
 }
 void ControlService::poll() {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/access/access.hpp"
 #include "broker/state/backplane_state.hpp"
 
 namespace backplane {
@@ -47,15 +48,17 @@ class ControlService {
   using Clock = std::chrono::steady_clock;
 
   /// @param on_drain called after the reply to a DrainRequest.
-  ControlService(BackplaneState& state, Participants& participants, TypeRegistry& types, ReplySink& sink,
-                 std::function<void()> on_drain);
+  ControlService(BackplaneState& state, Access& access, Participants& participants, TypeRegistry& types,
+                 ReplySink& sink, std::function<void()> on_drain);
   ~ControlService();
   ControlService(const ControlService&) = delete;
   ControlService& operator=(const ControlService&) = delete;
 
   /// Handles a request of any bytes. Replies before it returns, except to reads that the history completes
   /// later, and to a publisher whose events are being written.
-  void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
+  /// @param sender Access::sender_of() the message
+  void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
+               const Sender& sender = {});
 
   /// Replies to what the history has completed since. Call it after each batch that is published, before the
   /// next one is taken.

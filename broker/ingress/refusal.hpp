@@ -30,8 +30,10 @@ enum class Refusal : std::uint8_t {
   repeat,         ///< a duplicate: the sequence is not above the last one admitted in its session
   topics_full,    ///< a new topic, but max_topics is reached
   sequence_jump,  ///< a sequence far above the session's last one, by another connection than the session's
+  not_permitted,  ///< the user may not publish the topic
+  wrong_user,     ///< the session belongs to another user
 };
-inline constexpr std::size_t refusal_count = static_cast<std::size_t>(Refusal::sequence_jump) + 1;
+inline constexpr std::size_t refusal_count = static_cast<std::size_t>(Refusal::wrong_user) + 1;
 
 [[nodiscard]] std::string_view name(Refusal refusal) noexcept;
 [[nodiscard]] Refusal refusal_of(wire::EventFault fault) noexcept;

@@ -16,14 +16,15 @@ struct Counters {
   std::uint64_t published_total{};
   std::uint64_t published_bytes_total{};
   std::array<std::uint64_t, refusal_count> rejected_total{};  ///< by Refusal
-  std::uint64_t lost_before_total{};       ///< holes in sessions' sequences: lost before the broker
-  std::uint64_t system_published_total{};  ///< the broker's own $SYS events, not part of `received`
-  std::uint64_t history_refused_total{};   ///< published, but not taken by the store
-  std::uint64_t drop_episodes_total{};     ///< the wait for a full subscriber ran out
-  std::uint64_t lossy_sends_total{};       ///< events sent past full subscribers
-  std::uint64_t egress_wait_ns_total{};    ///< time spent waiting for full subscribers
-  std::uint64_t live_replies_total{};      ///< replies to $SYS.live subscriptions
-  std::uint64_t subscriptions_total{};     ///< subscriptions seen on egress
+  std::uint64_t publish_permitted_total{};  ///< events that the policy permits their users to publish
+  std::uint64_t lost_before_total{};        ///< holes in sessions' sequences: lost before the broker
+  std::uint64_t system_published_total{};   ///< the broker's own $SYS events, not part of `received`
+  std::uint64_t history_refused_total{};    ///< published, but not taken by the store
+  std::uint64_t drop_episodes_total{};      ///< the wait for a full subscriber ran out
+  std::uint64_t lossy_sends_total{};        ///< events sent past full subscribers
+  std::uint64_t egress_wait_ns_total{};     ///< time spent waiting for full subscribers
+  std::uint64_t live_replies_total{};       ///< replies to $SYS.live subscriptions
+  std::uint64_t subscriptions_total{};      ///< subscriptions seen on egress
   std::uint64_t unsubscriptions_total{};
   std::uint64_t control_requests_total{};
   std::uint64_t control_refused_total{};          ///< requests refused with an error
@@ -51,6 +52,8 @@ inline constexpr std::array counter_definitions{
                       "Events stamped and sent to subscribers"},
     CounterDefinition{"published_bytes_total", &Counters::published_bytes_total,
                       "Bytes of published events, with stamps, without topics"},
+    CounterDefinition{"publish_permitted_total", &Counters::publish_permitted_total,
+                      "Events that the policy permits their users to publish; 0 without a policy"},
     CounterDefinition{"lost_before_total", &Counters::lost_before_total,
                       "Events missing in publishers' sequences: lost before the broker"},
     CounterDefinition{"system_published_total", &Counters::system_published_total,

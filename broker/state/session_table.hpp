@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/ingress/peer.hpp"
+#include "broker/state/user_number.hpp"
 
 namespace backplane::broker {
 
@@ -18,6 +19,7 @@ struct SessionEntry {
   std::uint64_t refused_sequence{};  ///< highest refused (duplicates not counted)
   std::uint64_t refused{};           ///< events refused (duplicates not counted)
   std::uint8_t refused_reason{};     ///< the caller's code for the last refusal
+  UserNumber user{no_user};          ///< whom it belongs to
   std::uint32_t connections{};       ///< by which events came (duplicates not counted)
   Peer peer{};                       ///< the connection of the last of these events
   std::vector<Peer> earlier_peers;   ///< those before: the latest

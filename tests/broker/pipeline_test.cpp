@@ -46,7 +46,8 @@ class PipelineTest : public ::testing::Test {
  protected:
   PipelineTest() : PipelineTest(std::make_unique<MemoryHistory>(HistoryLimits{})) {}
   explicit PipelineTest(std::unique_ptr<HistoryStore> store, std::size_t topics_max = 3)
-      : state("test", topics_max, 16, std::move(store)), pipeline(state, sink, [this] { return now_ns; }) {
+      : state("test", topics_max, 16, std::move(store)),
+        pipeline(state, access, sink, [this] { return now_ns; }) {
     state.stream = 0x1122334455667788;
     state.max_event_bytes = 1000;
     log::set_level(log::Level::off);
@@ -82,6 +83,7 @@ class PipelineTest : public ::testing::Test {
   std::int64_t now_ns = 1'000;
   RecordingSink sink;
   BackplaneState state;
+  Access access;
   Pipeline pipeline;
 };
 

@@ -48,7 +48,7 @@ struct Backplane {
         participants([](const std::string& topic, const v1::SourceStatus&) {
           fuzz::expect(check_topic(topic) == TopicFault::none, "a source's topic is one");
         }),
-        service(state, participants, types, checker, [] {}) {
+        service(state, access, participants, types, checker, [] {}) {
     state.stream = 0x0102030405060708;
     for (const std::string_view topic : {"a", "b.c", "a", "$SYS.source.x", "b.d"}) publish(topic);
     bool is_new = false;
@@ -67,6 +67,7 @@ struct Backplane {
   }
 
   BackplaneState state;
+  Access access;
   Participants participants;
   TypeRegistry types;
   Checker checker;

@@ -49,7 +49,7 @@ class ServiceFixture {
               history ? std::move(history) : std::make_unique<MemoryHistory>(std::move(limits))),
         participants(
             [this](const std::string& topic, const v1::SourceStatus&) { announced.push_back(topic); }),
-        service(state, participants, types, replies, [this] { ++drains; }) {
+        service(state, access, participants, types, replies, [this] { ++drains; }) {
     state.stream = stream;
     state.max_event_bytes = 1u << 20;
     state.started_ns = 1'000'000'000;
@@ -139,6 +139,7 @@ class ServiceFixture {
 
   ControlService::Clock::time_point now = ControlService::Clock::time_point{} + std::chrono::hours{1};
   BackplaneState state;
+  Access access;
   std::vector<std::string> announced;  ///< topics of source statuses
   int drains{};
   Participants participants;
