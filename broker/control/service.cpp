@@ -13,9 +13,12 @@
 
 #include "backplane/v1/control.pb.h"
 #include "broker/control/cursor.hpp"
+#include "broker/control/fault.hpp"
+#include "broker/control/permissions.hpp"
 #include "broker/control/slice_reply.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/state/participants.hpp"
+#include "core/credentials/text_sealer.hpp"
 #include "core/log/escape.hpp"
 #include "core/payload/type_registry.hpp"
 #include "core/wire/stamp.hpp"
@@ -47,18 +50,6 @@ constexpr std::size_t participants_page = 256;
 constexpr std::size_t tail_bytes = 64;
 constexpr std::size_t topic_bytes = 96;
 
-/// Why a request is refused: see ControlError.
-struct Fault {
-  std::string_view code;
-  std::string text;
-};
-template <class T>
-using ControlResult = tl::expected<T, Fault>;
-
-tl::unexpected<Fault> refuse(std::string_view code, std::string text) {
-  return tl::unexpected(Fault{code, std::move(text)});
-}
-
 /// The address of the reply to a request.
 struct ReplyAddress {
   Envelope envelope;
@@ -78,13 +69,16 @@ struct PendingConfirmation {
 struct EarlyReply {
   ReplyAddress address;
   std::string bytes;
-  std::uint64_t through{};  ///< the last position in it
+  std::uint64_t through{};     ///< the last position in it
+  std::uint64_t generation{};  ///< of the policy that permits it
 };
 
 /// A read that the history has not completed yet.
 struct PendingRead {
   ReplyAddress address;
   CursorKind kind{};
+  bool hides_topics{};         ///< the request has a filter
+  std::uint64_t generation{};  ///< of the policy that permits it
 };
 
 ControlResult<Pattern> parse_pattern(std::string_view where, std::string_view text) {
@@ -96,7 +90,7 @@ ControlResult<Pattern> parse_pattern(std::string_view where, std::string_view te
 constexpr const char* foreign_cursor = "cursor: expected one from an earlier reply to this request";
 
 // The place in a cursor; "" if the request has no cursor.
-ControlResult<std::string_view> place_of(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
+ControlResult<std::string_view> open_place(CursorKind kind, std::uint64_t stream, std::string_view cursor) {
   if (cursor.empty()) return std::string_view{};
   const OpenedCursor opened = open_cursor(kind, stream, cursor);
   switch (opened.fault) {
@@ -177,12 +171,14 @@ class ControlService::Impl {
        ReplySink& sink, std::function<void()> on_drain)
       : state_(state),
         access_(access),
+        permissions_(state, access),
         participants_(participants),
         types_(types),
         sink_(sink),
         on_drain_(std::move(on_drain)) {}
 
-  void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now);
+  void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
+               const Sender& sender);
   void poll();
   void set_busy(bool busy) noexcept { busy_ = busy; }
   [[nodiscard]] std::size_t pending() const noexcept {
@@ -191,36 +187,44 @@ class ControlService::Impl {
 
  private:
   // Reads of history, and what depends on the store: poll() sends the reply.
-  ControlResult<ReadRequest> read_of(const v1::RetainedRequest& request) const;
-  ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request) const;
+  ControlResult<ReadRequest> read_of(const v1::RetainedRequest& request, const Sender& sender);
+  ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request, const Sender& sender);
+  ControlResult<ReadRequest> read_of(const v1::ReplayRequest& request, ReadRequest read) const;
   [[nodiscard]] std::uint64_t last_offset(std::string_view topic) const;
   void read(ReplyAddress address, CursorKind kind, std::size_t bytes_max, ControlResult<ReadRequest> request);
   void reply_slice(PendingRead pending, const ReadSlice& slice);
   void reply_history(const PendingRead& pending, const ReadSlice& slice);
   void reply_retained(PendingRead pending, const ReadSlice& slice);
   [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
-  void admitted(ReplyAddress address, const v1::AdmittedRequest& request);
+  void send_policy_changed(const ReplyAddress& address);
+  void admitted(ReplyAddress address, const v1::AdmittedRequest& request, const Sender& sender);
   [[nodiscard]] bool confirm(PendingConfirmation& pending);
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
-  ControlResult<void> handle(const v1::HelloRequest& request, Clock::time_point now, v1::ControlReply& reply);
-  ControlResult<void> handle(const v1::TailsRequest& request, std::size_t bytes_max,
-                             v1::ControlReply& reply) const;
-  ControlResult<void> handle(const v1::TopicsRequest& request, std::size_t bytes_max,
-                             v1::ControlReply& reply) const;
-  ControlResult<void> handle(const v1::TypesRequest& request, std::size_t bytes_max, v1::ControlReply& reply);
-  ControlResult<void> handle(const v1::StatsRequest& request, std::size_t bytes_max,
-                             v1::ControlReply& reply) const;
-  ControlResult<void> handle_now(const v1::ControlRequest& request, Clock::time_point now,
-                                 v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::HelloRequest& request, const Sender& sender, Clock::time_point now,
+                             v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::TailsRequest& request, const Sender& sender, std::size_t bytes_max,
+                             v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::TopicsRequest& request, const Sender& sender, std::size_t bytes_max,
+                             v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::TypesRequest& request, const Sender& sender, std::size_t bytes_max,
+                             v1::ControlReply& reply);
+  ControlResult<void> handle(const v1::StatsRequest& request, const Sender& sender, std::size_t bytes_max,
+                             v1::ControlReply& reply);
+  ControlResult<void> handle_now(const v1::ControlRequest& request, const Sender& sender,
+                                 Clock::time_point now, v1::ControlReply& reply);
 
   [[nodiscard]] v1::ControlReply begin_reply(std::uint64_t id) const;
-  void set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place) const;
+  [[nodiscard]] ControlResult<std::string> place_of(CursorKind kind, std::string_view cursor,
+                                                    bool hides_topics) const;
+  void set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place,
+                bool hides_topics = false) const;
   void send(const ReplyAddress& address, const v1::ControlReply& reply);
   void send_fault(const ReplyAddress& address, const Fault& fault);
 
   BackplaneState& state_;
   Access& access_;
+  Permissions permissions_;
   Participants& participants_;
   TypeRegistry& types_;
   ReplySink& sink_;
@@ -228,13 +232,15 @@ class ControlService::Impl {
   std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
   std::deque<PendingConfirmation> confirmations_;           // in the order of their positions
   std::vector<EarlyReply> early_;
+  // The place in a cursor may be a topic: also one that the client must not know.
+  TextSealer hidden_places_;
   bool busy_{};
 };
 
 // ── every request ────────────────────────────────────────────────────────────────────────────────────────
 
-void ControlService::Impl::request(Envelope envelope, std::span<const std::byte> bytes,
-                                   Clock::time_point now) {
+void ControlService::Impl::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
+                                   const Sender& sender) {
   ++state_.counters.control_requests_total;
   ReplyAddress address{std::move(envelope), 0};
   // Protobuf logs a line for every string that is not UTF-8. A flood of bad requests must not flood the log.
@@ -249,39 +255,42 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
     return send_fault(address, {"version", fmt::format("version: expected {}, got {}", protocol_version,
                                                        request.version())});
   }
+  if (const auto known = permissions_.known(sender); !known) return send_fault(address, known.error());
   switch (request.request_case()) {
     case v1::ControlRequest::kRetained:
       return read(std::move(address), CursorKind::retained, content_bytes(request, slice_bytes_max),
-                  read_of(request.retained()));
+                  read_of(request.retained(), sender));
     case v1::ControlRequest::kReplay:
       return read(std::move(address), CursorKind::replay, content_bytes(request, slice_bytes_max),
-                  read_of(request.replay()));
+                  read_of(request.replay(), sender));
     case v1::ControlRequest::kAdmitted:
-      return admitted(std::move(address), request.admitted());
+      return admitted(std::move(address), request.admitted(), sender);
     default:
       break;
   }
   v1::ControlReply reply = begin_reply(address.id);
-  if (auto handled = handle_now(request, now, reply); !handled) return send_fault(address, handled.error());
+  if (auto handled = handle_now(request, sender, now, reply); !handled)
+    return send_fault(address, handled.error());
   if (reply.end_case() == v1::ControlReply::END_NOT_SET) reply.mutable_complete();
   send(address, reply);
   if (request.has_drain()) on_drain_();
 }
 
-ControlResult<void> ControlService::Impl::handle_now(const v1::ControlRequest& request, Clock::time_point now,
-                                                     v1::ControlReply& reply) {
+ControlResult<void> ControlService::Impl::handle_now(const v1::ControlRequest& request, const Sender& sender,
+                                                     Clock::time_point now, v1::ControlReply& reply) {
   switch (request.request_case()) {
     case v1::ControlRequest::kHello:
-      return handle(request.hello(), now, reply);
+      return handle(request.hello(), sender, now, reply);
     case v1::ControlRequest::kTails:
-      return handle(request.tails(), content_bytes(request), reply);
+      return handle(request.tails(), sender, content_bytes(request), reply);
     case v1::ControlRequest::kTopics:
-      return handle(request.topics(), content_bytes(request), reply);
+      return handle(request.topics(), sender, content_bytes(request), reply);
     case v1::ControlRequest::kTypes:
-      return handle(request.types(), content_bytes(request), reply);
+      return handle(request.types(), sender, content_bytes(request), reply);
     case v1::ControlRequest::kStats:
-      return handle(request.stats(), content_bytes(request), reply);
+      return handle(request.stats(), sender, content_bytes(request), reply);
     case v1::ControlRequest::kDrain:
+      if (auto permitted = permissions_.administer(sender, "drain the broker"); !permitted) return permitted;
       reply.mutable_drain();
       return {};
     default:
@@ -301,8 +310,20 @@ v1::ControlReply ControlService::Impl::begin_reply(std::uint64_t id) const {
   return reply;
 }
 
-void ControlService::Impl::set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place) const {
-  reply.mutable_more()->set_cursor(seal_cursor(kind, state_.stream, place));
+ControlResult<std::string> ControlService::Impl::place_of(CursorKind kind, std::string_view cursor,
+                                                          bool hides_topics) const {
+  const auto place = open_place(kind, state_.stream, cursor);
+  if (!place) return tl::unexpected(place.error());
+  if (place->empty() || !hides_topics) return std::string(*place);
+  auto opened = hidden_places_.open(*place);
+  if (!opened) return refuse("bad_cursor", foreign_cursor);
+  return std::move(*opened);
+}
+
+void ControlService::Impl::set_more(v1::ControlReply& reply, CursorKind kind, std::string_view place,
+                                    bool hides_topics) const {
+  const std::string shown = hides_topics ? hidden_places_.seal(place) : std::string(place);
+  reply.mutable_more()->set_cursor(seal_cursor(kind, state_.stream, shown));
 }
 
 void ControlService::Impl::send(const ReplyAddress& address, const v1::ControlReply& reply) {
@@ -319,14 +340,18 @@ void ControlService::Impl::send_fault(const ReplyAddress& address, const Fault& 
 
 // ── history ──────────────────────────────────────────────────────────────────────────────────────────────
 
-ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::RetainedRequest& request) const {
+ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::RetainedRequest& request,
+                                                         const Sender& sender) {
   auto pattern = parse_pattern("retained.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
-  const auto place = place_of(CursorKind::retained, state_.stream, request.cursor());
+  auto readable = permissions_.read(sender, "retained.pattern", *pattern);
+  if (!readable) return tl::unexpected(readable.error());
+  auto place = place_of(CursorKind::retained, request.cursor(), readable->hides_topics());
   if (!place) return tl::unexpected(place.error());
   ReadRequest read(std::move(*pattern));
   read.what = ReadRequest::What::retained;
-  read.cursor = *place;
+  read.filter = std::move(readable->filter);
+  read.cursor = std::move(*place);
   return read;
 }
 
@@ -335,13 +360,23 @@ std::uint64_t ControlService::Impl::last_offset(std::string_view topic) const {
   return entry == nullptr ? 0 : state_.published_tail(*entry).offset;
 }
 
-ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request) const {
+ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request,
+                                                         const Sender& sender) {
   auto pattern = parse_pattern("replay.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
-  const auto place = place_of(CursorKind::replay, state_.stream, request.cursor());
+  auto readable = permissions_.read(sender, "replay.pattern", *pattern);
+  if (!readable) return tl::unexpected(readable.error());
+  auto place = place_of(CursorKind::replay, request.cursor(), readable->hides_topics());
   if (!place) return tl::unexpected(place.error());
   ReadRequest read(std::move(*pattern));
-  read.cursor = *place;
+  read.filter = std::move(readable->filter);
+  read.cursor = std::move(*place);
+  return read_of(request, std::move(read));
+}
+
+/// Where the read begins.
+ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest& request,
+                                                         ReadRequest read) const {
   read.until_position = request.until_position();
   read.earlier = request.earlier();
   switch (request.start_case()) {
@@ -401,7 +436,8 @@ void ControlService::Impl::read(ReplyAddress address, CursorKind kind, std::size
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = bytes_max;
   const std::uint64_t ticket = state_.history->start_read(*request);
-  pending_.emplace(ticket, PendingRead{std::move(address), kind});
+  pending_.emplace(ticket,
+                   PendingRead{std::move(address), kind, request->filter != nullptr, access_.generation()});
   poll();
 }
 
@@ -424,12 +460,22 @@ void ControlService::Impl::poll() {
   }
   std::erase_if(early_, [&](const EarlyReply& each) {
     if (each.through > state_.published_position()) return false;
+    if (each.generation != access_.generation()) {
+      send_policy_changed(each.address);
+      return true;
+    }
     sink_.reply(each.address.envelope, each.bytes);
     return true;
   });
 }
 
+/// A reply that is ready when the policy changes may contain what the client may no longer read.
+void ControlService::Impl::send_policy_changed(const ReplyAddress& address) {
+  send_fault(address, {"busy", "the policy has changed meanwhile: try again"});
+}
+
 void ControlService::Impl::reply_slice(PendingRead pending, const ReadSlice& slice) {
+  if (pending.generation != access_.generation()) return send_policy_changed(pending.address);
   switch (slice.end) {
     case ReadSlice::End::complete:
     case ReadSlice::End::more:
@@ -459,7 +505,7 @@ void ControlService::Impl::reply_history(const PendingRead& pending, const ReadS
   if (is_cut || slice.end == ReadSlice::End::complete) {
     head.mutable_complete();
   } else {
-    set_more(head, pending.kind, slice.cursor);
+    set_more(head, pending.kind, slice.cursor, pending.hides_topics);
   }
   sink_.reply(pending.address.envelope,
               replay_reply(head.SerializeAsString(), events, std::min(slice.through_position, published),
@@ -475,25 +521,27 @@ void ControlService::Impl::reply_retained(PendingRead pending, const ReadSlice& 
   if (slice.end == ReadSlice::End::complete) {
     head.mutable_complete();
   } else {
-    set_more(head, pending.kind, slice.cursor);
+    set_more(head, pending.kind, slice.cursor, pending.hides_topics);
   }
   std::string bytes = retained_reply(head.SerializeAsString(), slice.events, slice.valid_ns, slice.destroyed);
   if (through <= state_.published_position()) return sink_.reply(pending.address.envelope, bytes);
-  early_.push_back({std::move(pending.address), std::move(bytes), through});
+  early_.push_back({std::move(pending.address), std::move(bytes), through, pending.generation});
 }
 
 // ── participants and sessions ────────────────────────────────────────────────────────────────────────────
 
-ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request, Clock::time_point now,
-                                                 v1::ControlReply& reply) {
+ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request, const Sender& sender,
+                                                 Clock::time_point now, v1::ControlReply& reply) {
   Participant participant;
   participant.name = request.name();
   participant.session = request.session();
+  participant.user = access_.number_of(sender.user);
   if (request.role() < 0 || request.role() >= static_cast<int>(role_count)) {
     return refuse("malformed", fmt::format("hello.role: expected 0 to {}, got {}", role_count - 1,
                                            static_cast<int>(request.role())));
   }
   participant.role = static_cast<Role>(request.role());
+  if (auto permitted = permissions_.appear(sender, participants_, participant); !permitted) return permitted;
   for (const auto& [name, value] : request.counters()) participant.counters.emplace_back(name, value);
   if (const auto taken = participants_.hello(std::move(participant), request.closing(), now); !taken) {
     const bool full = taken.error().code == ErrorCode::exhausted;
@@ -511,13 +559,20 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
 }
 
 /// The reply says what is admitted now. It waits until that is written and published.
-void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequest& request) {
+void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequest& request,
+                                    const Sender& sender) {
+  const SessionEntry* session = state_.sessions.find(request.source(), request.session());
+  // It belongs to nobody yet: see Pipeline::claim().
+  const bool is_claimed = session != nullptr && session->sequence > 0;
+  if (!is_claimed && session != nullptr && session->user != access_.number_of(sender.user)) session = nullptr;
+  if (const auto permitted = permissions_.confirm(sender, session); !permitted) {
+    return send_fault(address, permitted.error());
+  }
   if (refuse_pending(address)) return;
   PendingConfirmation& pending = confirmations_.emplace_back();
   pending.address = std::move(address);
   pending.position = state_.position;
   v1::AdmittedReply& admitted = pending.admitted;
-  const SessionEntry* session = state_.sessions.find(request.source(), request.session());
   if (session != nullptr) {
     admitted.set_sequence(session->sequence);
     admitted.set_connections(session->connections);
@@ -548,9 +603,10 @@ bool ControlService::Impl::confirm(PendingConfirmation& pending) {
   return true;
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request, std::size_t bytes_max,
-                                                 v1::ControlReply& reply) const {
-  const auto place = place_of(CursorKind::participants, state_.stream, request.cursor());
+ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request, const Sender& sender,
+                                                 std::size_t bytes_max, v1::ControlReply& reply) {
+  if (auto permitted = permissions_.administer(sender, "read statistics"); !permitted) return permitted;
+  const auto place = place_of(CursorKind::participants, request.cursor(), false);
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);
   if (!after) return tl::unexpected(after.error());
@@ -582,8 +638,8 @@ ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request
 
 // ── listings ─────────────────────────────────────────────────────────────────────────────────────────────
 
-ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request, std::size_t bytes_max,
-                                                 v1::ControlReply& reply) const {
+ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request, const Sender& sender,
+                                                 std::size_t bytes_max, v1::ControlReply& reply) {
   const auto asked = static_cast<std::size_t>(request.patterns_size());
   if (asked == 0 || asked > patterns_max) {
     return refuse(asked == 0 ? "bad_pattern" : "too_large",
@@ -596,15 +652,18 @@ ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request
     if (!pattern) return tl::unexpected(pattern.error());
     patterns.push_back(std::move(*pattern));
   }
-  const auto place = place_of(CursorKind::tails, state_.stream, request.cursor());
+  const auto readable = permissions_.read_some(sender, "tails.patterns", patterns);
+  if (!readable) return tl::unexpected(readable.error());
+  const auto place = place_of(CursorKind::tails, request.cursor(), readable->hides_topics());
   if (!place) return tl::unexpected(place.error());
   const auto reached = number_of(*place);
   if (!reached) return tl::unexpected(reached.error());
 
-  const auto scan_max = std::min(topics_scan_max, pattern_scans_max / patterns.size());
+  const auto scan_max =
+      std::min(topics_scan_max, pattern_scans_max / (patterns.size() + readable->patterns()));
   const TopicTable::Page page =
       state_.topics.changed_after(patterns, std::max<std::uint64_t>(request.after_position(), *reached),
-                                  entries_max(bytes_max, tail_bytes), scan_max);
+                                  entries_max(bytes_max, tail_bytes), scan_max, readable->filter.get());
   v1::TailsReply& tails = *reply.mutable_tails();
   for (const TopicEntry* topic : page.topics) {
     const BackplaneState::Tail last = state_.published_tail(*topic);
@@ -614,19 +673,22 @@ ControlResult<void> ControlService::Impl::handle(const v1::TailsRequest& request
     tail.set_position(last.position);
     tail.set_offset(last.offset);
   }
-  if (!page.cursor.empty()) set_more(reply, CursorKind::tails, page.cursor);
+  if (!page.cursor.empty()) set_more(reply, CursorKind::tails, page.cursor, readable->hides_topics());
   return {};
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& request, std::size_t bytes_max,
-                                                 v1::ControlReply& reply) const {
+ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& request, const Sender& sender,
+                                                 std::size_t bytes_max, v1::ControlReply& reply) {
   const auto pattern = parse_pattern("topics.pattern", request.pattern());
   if (!pattern) return tl::unexpected(pattern.error());
-  const auto place = place_of(CursorKind::topics, state_.stream, request.cursor());
+  const auto readable = permissions_.read(sender, "topics.pattern", *pattern);
+  if (!readable) return tl::unexpected(readable.error());
+  const auto place = place_of(CursorKind::topics, request.cursor(), readable->hides_topics());
   if (!place) return tl::unexpected(place.error());
 
-  const TopicTable::Page page =
-      state_.topics.list(*pattern, *place, entries_max(bytes_max, topic_bytes), topics_scan_max);
+  const auto scan_max = std::min(topics_scan_max, pattern_scans_max / (1 + readable->patterns()));
+  const TopicTable::Page page = state_.topics.list(*pattern, *place, entries_max(bytes_max, topic_bytes),
+                                                   scan_max, readable->filter.get());
   v1::TopicsReply& topics = *reply.mutable_topics();
   for (const TopicEntry* entry : page.topics) {
     const BackplaneState::Tail last = state_.published_tail(*entry);
@@ -642,13 +704,18 @@ ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& reques
     topic.set_value_bytes(stored.value_bytes);
     topic.set_history_events(stored.history_events);
   }
-  if (!page.cursor.empty()) set_more(reply, CursorKind::topics, page.cursor);
+  if (!page.cursor.empty()) set_more(reply, CursorKind::topics, page.cursor, readable->hides_topics());
   return {};
 }
 
-ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request, std::size_t bytes_max,
-                                                 v1::ControlReply& reply) {
-  const auto place = place_of(CursorKind::types, state_.stream, request.cursor());
+ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request, const Sender& sender,
+                                                 std::size_t bytes_max, v1::ControlReply& reply) {
+  if (request.has_register_files()) {
+    if (auto permitted = permissions_.administer(sender, "register types"); !permitted) return permitted;
+  } else {
+    permissions_.permit();
+  }
+  const auto place = place_of(CursorKind::types, request.cursor(), false);
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);
   if (!after) return tl::unexpected(after.error());
@@ -687,8 +754,8 @@ ControlService::ControlService(BackplaneState& state, Access& access, Participan
 ControlService::~ControlService() = default;
 
 void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
-                             const Sender& /*sender*/) {
-  impl_->request(std::move(envelope), bytes, now);
+                             const Sender& sender) {
+  impl_->request(std::move(envelope), bytes, now, sender);
 }
 void ControlService::poll() {
   impl_->poll();

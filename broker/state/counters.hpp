@@ -28,6 +28,8 @@ struct Counters {
   std::uint64_t unsubscriptions_total{};
   std::uint64_t control_requests_total{};
   std::uint64_t control_refused_total{};          ///< requests refused with an error
+  std::uint64_t control_permitted_total{};        ///< decisions of the policy about requests
+  std::uint64_t control_not_permitted_total{};    ///< the same, part of control_refused_total
   std::uint64_t control_replies_dropped_total{};  ///< the client had gone, or its queue was full
   std::uint64_t source_events_dropped_total{};    ///< $SYS.source events above the limit of such topics
   std::uint64_t handshakes_failed_total{};        ///< connections that did not complete a ZMTP 3 handshake
@@ -76,6 +78,10 @@ inline constexpr std::array counter_definitions{
                       "Control requests received"},
     CounterDefinition{"control_refused_total", &Counters::control_refused_total,
                       "Control requests refused with an error"},
+    CounterDefinition{"control_permitted_total", &Counters::control_permitted_total,
+                      "Control requests that the policy permits; 0 without a policy"},
+    CounterDefinition{"control_not_permitted_total", &Counters::control_not_permitted_total,
+                      "Control requests refused because the policy does not permit them"},
     CounterDefinition{"control_replies_dropped_total", &Counters::control_replies_dropped_total,
                       "Control replies dropped: the client had gone or did not read its replies"},
     CounterDefinition{

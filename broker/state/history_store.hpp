@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "broker/state/retention.hpp"
+#include "broker/state/topic_filter.hpp"
 #include "core/error/error.hpp"
 #include "core/metrics/latency_histogram.hpp"
 #include "core/topic/pattern.hpp"
@@ -43,6 +45,8 @@ struct ReadRequest {
   explicit ReadRequest(Pattern asked) : pattern(std::move(asked)) {}
 
   Pattern pattern;
+  /// The topics that it hides are not part of the read, as if `pattern` did not match them; nullptr: none.
+  std::shared_ptr<const TopicFilter> filter;
   What what{What::retained};
   std::uint64_t position{};
   std::uint64_t offset{};
@@ -54,6 +58,10 @@ struct ReadRequest {
   std::string cursor;      ///< as in a slice; made by the store, which does not trust it
   std::size_t events_max{512};
   std::size_t bytes_max{256u << 10};  ///< a single larger event still travels, alone
+
+  [[nodiscard]] bool includes(std::string_view topic) const noexcept {
+    return pattern.matches(topic) && (filter == nullptr || filter->matches(topic));
+  }
 };
 
 /// A part of the result of a read.

@@ -81,6 +81,18 @@ Result<void> Participants::check(const Participant& participant) const {
   return {};
 }
 
+bool Participants::belongs_to_another(const Participant& participant) const {
+  const auto known = numbers_.find(Key{participant.role, participant.session, participant.name});
+  if (known != numbers_.end()) {
+    const UserNumber user = entries_.at(known->second).participant.user;
+    if (user != no_user && user != participant.user) return true;
+  }
+  if (participant.role != Role::publisher) return false;
+  const auto source = sources_.find(participant.name);
+  return source != sources_.end() && source->second.up && source->second.user != no_user &&
+         source->second.user != participant.user;
+}
+
 Result<void> Participants::hello(Participant participant, bool closing, Clock::time_point now) {
   if (auto checked = check(participant); !checked) return checked;
   const auto known = numbers_.find(Key{participant.role, participant.session, participant.name});
@@ -124,6 +136,7 @@ void Participants::refresh(Entry& entry, std::uint64_t number, Participant& part
                            Clock::time_point now) {
   entry.last_hello = now;
   entry.participant.counters = std::move(participant.counters);
+  entry.participant.user = participant.user;
   up_.splice(up_.end(), entry.participant.up ? up_ : down_, entry.list_entry);
   if (!entry.participant.up) {
     entry.participant.up = true;
@@ -140,6 +153,7 @@ void Participants::source_is_up(const Participant& participant, bool is_new) {
   // An older session that still sends Hello beside a newer one does not take the name back.
   if (is_active || (source.up && !is_new)) return;
   source.session = participant.session;
+  source.user = participant.user;
   source.up = true;
   announce(participant, true, "");
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/state/user_number.hpp"
 #include "core/error/error.hpp"
 
 namespace backplane::v1 {
@@ -40,7 +41,8 @@ struct Participant {
   std::uint64_t session{};
   Role role{Role::unspecified};
   bool up{true};
-  std::vector<std::pair<std::string, std::uint64_t>> counters;  ///< its own, from its last Hello
+  std::vector<std::pair<std::string, std::uint64_t>> counters{};  ///< its own, from its last Hello
+  UserNumber user{no_user};                                       ///< whom it belongs to
 };
 
 /// Tracks which participants are up. One that sends no Hello for `silence_max` is down ("silent"); one that
@@ -76,6 +78,10 @@ class Participants {
   Participants(Participants&&) = default;  // copies would share the entries of up_ and down_
   Participants& operator=(Participants&&) = default;
 
+  /// Whether a Hello or goodbye would change what belongs to another user: a participant of that user, or
+  /// the name of a publisher of that user that is up.
+  [[nodiscard]] bool belongs_to_another(const Participant& participant) const;
+
   /// Handles a Hello, or a goodbye if `closing`; a goodbye of an unknown participant is ignored.
   /// @returns invalid_argument if the name, the role or the counters exceed a limit; exhausted if the limit
   ///          of participants that are up is reached.
@@ -109,6 +115,7 @@ class Participants {
   /// The session that represents a publisher's name.
   struct Source {
     std::uint64_t session{};
+    UserNumber user{no_user};
     bool up{};
     std::size_t entries{};  ///< known sessions with this name
   };

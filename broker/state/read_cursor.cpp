@@ -48,6 +48,9 @@ bool begins(std::string_view& in, char mark, std::uint32_t incarnation, std::uin
 
 std::uint32_t request_hash(const ReadRequest& request) {
   std::string all = request.pattern.str();
+  if (request.filter != nullptr) {
+    for (const Pattern& each : request.filter->patterns()) all.append(1, ' ').append(each.str());
+  }
   put(all, request.what);
   put(all, request.position);
   put(all, request.offset);

@@ -15,6 +15,12 @@ using End = ReadSlice::End;
 // number of topics, it completes within one slice before this limit.
 constexpr std::uint8_t restarts_max = 8;
 
+// A filter of many patterns makes each examined event more expensive.
+std::size_t scans_max(const HistoryWork& work, const ReadRequest& request) {
+  const std::size_t patterns = request.filter == nullptr ? 0 : request.filter->patterns().size();
+  return std::max<std::size_t>(work.scan_events_max / (1 + patterns / 16), 1);
+}
+
 }  // namespace
 
 SliceReader::SliceReader(const KeptEvents& events, const ReadRequest& request, std::uint32_t incarnation)
@@ -24,7 +30,7 @@ SliceReader::SliceReader(const KeptEvents& events, const ReadRequest& request, s
       hash_(request_hash(request)),
       until_(request.until_position == 0 ? std::numeric_limits<std::uint64_t>::max()
                                          : request.until_position),
-      scans_left_(std::max<std::size_t>(events.work().scan_events_max, 1)) {}
+      scans_left_(scans_max(events.work(), request)) {}
 
 ReadSlice SliceReader::read(bool all_expired) {
   if (request_.what == ReadRequest::What::retained) return read_retained();
@@ -77,7 +83,7 @@ ReadSlice SliceReader::read_retained() {
     const std::string_view name = topic.name_view();
     if (name == after) return true;
     if (!name.starts_with(prefix)) return false;
-    if (scans_left_ == 0 || (pattern.matches(name) && !add_retained(slice, topic))) {
+    if (scans_left_ == 0 || (request_.includes(name) && !add_retained(slice, topic))) {
       slice.end = End::more;
       slice.cursor = encode(looked_at, incarnation_, hash_);
       return false;
@@ -130,7 +136,7 @@ bool SliceReader::give(ReadSlice& slice, const KeptEvent& event) {
     return false;
   }
   if (scans_left_ == 0 ||
-      (wants(event) && request_.pattern.matches(event.topic->name_view()) && !fits(slice, event))) {
+      (wants(event) && request_.includes(event.topic->name_view()) && !fits(slice, event))) {
     slice = more(std::move(slice));
     return false;
   }
@@ -304,8 +310,7 @@ void SliceReader::check_drops() {
 }
 
 void SliceReader::check_topic(const KeptTopic& topic) {
-  if (topic.dropped_position > at_.lost_position && has_lost(topic) &&
-      request_.pattern.matches(topic.name_view())) {
+  if (topic.dropped_position > at_.lost_position && has_lost(topic) && request_.includes(topic.name_view())) {
     at_.lost_position = topic.dropped_position;
   }
 }

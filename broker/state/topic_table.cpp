@@ -57,12 +57,12 @@ class TopicTable::Impl {
     if (touched_.size() == touched_max) put_in_order();
   }
 
-  Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
-            std::size_t scan_max) const {
+  Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max, std::size_t scan_max,
+            const TopicFilter* filter) const {
     Page page;
     if (pattern.is_exact()) {
       const Slot* slot = find(pattern.str());
-      if (slot != nullptr && slot->name > after) page.topics.push_back(slot);
+      if (slot != nullptr && slot->name > after && is_visible(*slot, filter)) page.topics.push_back(slot);
       return page;
     }
     const std::string_view prefix = pattern.literal_prefix();
@@ -71,7 +71,7 @@ class TopicTable::Impl {
     names_.visit_from(std::max(prefix, after), [&](const Slot& slot) {
       if (slot.name == after) return true;
       if (!slot.name.starts_with(prefix)) return false;
-      const bool matches = pattern.matches(slot.name);
+      const bool matches = pattern.matches(slot.name) && is_visible(slot, filter);
       if (scanned == scan_max || (matches && page.topics.size() >= topics_max)) {
         page.cursor = looked_at;
         return false;
@@ -85,14 +85,15 @@ class TopicTable::Impl {
   }
 
   Page changed_after(std::span<const Pattern> patterns, std::uint64_t position, std::size_t topics_max,
-                     std::size_t scan_max) {
+                     std::size_t scan_max, const TopicFilter* filter) {
     put_in_order();
     Page page;
     std::uint64_t looked_at = position;
     std::size_t scanned = 0;
     for (const Slot* slot = order_.first_after(position); slot != nullptr; slot = slot->newer) {
       const bool matches = std::any_of(patterns.begin(), patterns.end(),
-                                       [&](const Pattern& pattern) { return pattern.matches(slot->name); });
+                                       [&](const Pattern& pattern) { return pattern.matches(slot->name); }) &&
+                           is_visible(*slot, filter);
       if (scanned == scan_max || (matches && page.topics.size() >= topics_max)) {
         page.cursor = std::to_string(looked_at);
         break;
@@ -116,6 +117,10 @@ class TopicTable::Impl {
     std::uint64_t position;
   };
   static constexpr std::size_t touched_max = 64;
+
+  static bool is_visible(const Slot& slot, const TopicFilter* filter) {
+    return filter == nullptr || filter->matches(slot.name);
+  }
 
   // Moving a topic to the end of the order writes to its neighbours, which may be anywhere in memory. They
   // are fetched for many topics in parallel.
@@ -168,15 +173,16 @@ void TopicTable::touched(TopicEntry& entry) {
 }
 
 TopicTable::Page TopicTable::list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
-                                  std::size_t scan_max) const {
-  return impl_->list(pattern, after, std::max<std::size_t>(topics_max, 1),
-                     std::max<std::size_t>(scan_max, 1));
+                                  std::size_t scan_max, const TopicFilter* filter) const {
+  return impl_->list(pattern, after, std::max<std::size_t>(topics_max, 1), std::max<std::size_t>(scan_max, 1),
+                     filter);
 }
 
 TopicTable::Page TopicTable::changed_after(std::span<const Pattern> patterns, std::uint64_t position,
-                                           std::size_t topics_max, std::size_t scan_max) const {
+                                           std::size_t topics_max, std::size_t scan_max,
+                                           const TopicFilter* filter) const {
   return impl_->changed_after(patterns, position, std::max<std::size_t>(topics_max, 1),
-                              std::max<std::size_t>(scan_max, 1));
+                              std::max<std::size_t>(scan_max, 1), filter);
 }
 
 std::size_t TopicTable::size() const noexcept {

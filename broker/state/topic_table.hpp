@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/state/topic_filter.hpp"
 #include "core/topic/pattern.hpp"
 
 namespace backplane::broker {
@@ -49,16 +50,18 @@ class TopicTable {
     std::vector<const TopicEntry*> topics;
     std::string cursor;
   };
-  /// Topics that match, in byte order of names, after `after` ("": from the start). Examines at most
-  /// `scan_max` entries, so a page may be short even though more follow.
+  /// Topics that match, in byte order of names, after `after` ("": from the start), without those that
+  /// `filter` hides (but the cursor may name one). Examines at most `scan_max` entries, so a page may be
+  /// short even though more follow.
   [[nodiscard]] Page list(const Pattern& pattern, std::string_view after, std::size_t topics_max,
-                          std::size_t scan_max) const;
-  /// Topics that match one of `patterns` and whose last position is above `position`, in ascending order of
-  /// that position. The cursor is the last position returned or examined, in decimal digits. The cost is what
-  /// it examines (at most scan_max) and the way to the first, at most 4,096 entries, however many topics
-  /// there are.
+                          std::size_t scan_max, const TopicFilter* filter = nullptr) const;
+  /// Topics that match one of `patterns` and are not hidden by `filter`, and whose last position is above
+  /// `position`, in ascending order of that position. The cursor is the last position returned or examined,
+  /// in decimal digits. The cost is what it examines (at most scan_max) and the way to the first, at most
+  /// 4,096 entries, however many topics there are.
   [[nodiscard]] Page changed_after(std::span<const Pattern> patterns, std::uint64_t position,
-                                   std::size_t topics_max, std::size_t scan_max) const;
+                                   std::size_t topics_max, std::size_t scan_max,
+                                   const TopicFilter* filter = nullptr) const;
 
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] std::size_t memory_bytes() const noexcept;

@@ -168,7 +168,7 @@ LogSlice LogReader::read_retained() {
       const std::string_view name = topic.name_view();
       if (name == after) return true;
       if (!name.starts_with(prefix)) return false;
-      const bool has_value = pattern.matches(name) && state_.has_current_value(topic);
+      const bool has_value = request_.includes(name) && state_.has_current_value(topic);
       const std::size_t bytes =
           topic.record_bytes - std::min<std::size_t>(topic.record_bytes, record_header_bytes);
       const bool is_full = has_value && !values.empty() &&
@@ -267,7 +267,7 @@ bool LogReader::give(const LostRun& lost) {
   {
     const MutexLock lock(state_.mutex);
     const StoredTopic* const topic = state_.topics.find(lost.topic);
-    if (topic == nullptr || !request_.pattern.matches(topic->name_view())) return true;
+    if (topic == nullptr || !request_.includes(topic->name_view())) return true;
     destroyed.topic = topic->name_view();
   }
   if (!fits(destroyed.topic.size() + lost_bytes)) return false;
@@ -358,7 +358,7 @@ std::optional<std::vector<StoredTopic*>> LogReader::few_topics() {
     return std::nullopt;
   state_.topics.by_name().visit_from(prefix, [&](StoredTopic& topic) {
     if (!topic.name_view().starts_with(prefix)) return false;
-    if (pattern.matches(topic.name_view())) topics.push_back(&topic);
+    if (request_.includes(topic.name_view())) topics.push_back(&topic);
     return true;
   });
   if (topics.size() > work_.walk_topics_max) return std::nullopt;
@@ -547,8 +547,7 @@ bool LogReader::check_removals(const Place& place) {
   RecordScanner scanner(place.segment->file, header_bytes, place.removals_end);
   while (scanner.next()) {
     const Record& record = scanner.record();
-    if (record.kind != RecordKind::removed || !wants(record) || !request_.pattern.matches(record.name))
-      continue;
+    if (record.kind != RecordKind::removed || !wants(record) || !request_.includes(record.name)) continue;
     if (is_empty()) {
       at_.is_locating = true;
       at_.locate_from = std::numeric_limits<std::uint64_t>::max();
@@ -602,7 +601,7 @@ bool LogReader::scan_segment(const Place& place) {
     {
       const MutexLock lock(state_.mutex);
       for (Item& item : group) {
-        if (!wants(item.record) || !request_.pattern.matches(item.record.name)) continue;
+        if (!wants(item.record) || !request_.includes(item.record.name)) continue;
         item.is_wanted = true;
         const StoredTopic* const topic = state_.topics.find(item.record.topic);
         item.is_lost = topic == nullptr || !state_.is_in_history(*topic, item.record);
@@ -669,7 +668,7 @@ void LogReader::locate() {
   while (scanner.next()) {
     const Record& record = scanner.record();
     if (record.kind != RecordKind::event && record.kind != RecordKind::removed) continue;
-    if (!wants(record) || !request_.pattern.matches(record.name)) continue;
+    if (!wants(record) || !request_.includes(record.name)) continue;
     if (record.kind == RecordKind::event) {
       const MutexLock lock(state_.mutex);
       const StoredTopic* const topic = state_.topics.find(record.topic);

@@ -92,7 +92,7 @@ class ServiceFixture {
   }
   v1::ControlReply send_bytes(std::string_view bytes) {
     replies.all.clear();
-    service.request({"client", ""}, bytes_of(bytes), now);
+    service.request({"client", ""}, bytes_of(bytes), now, sender());
     EXPECT_EQ(replies.all.size(), 1u);
     if (replies.all.empty()) return {};
     EXPECT_EQ(replies.all[0].envelope, (Envelope{"client", ""}));
@@ -137,6 +137,8 @@ class ServiceFixture {
     return send(request);
   }
 
+  /// Who sends the requests; "": nobody.
+  std::string user;
   ControlService::Clock::time_point now = ControlService::Clock::time_point{} + std::chrono::hours{1};
   BackplaneState state;
   Access access;
@@ -148,6 +150,9 @@ class ServiceFixture {
   ControlService service;
 
  private:
+  [[nodiscard]] Sender sender() const {
+    return user.empty() ? Sender{} : Sender{access.user_of_name(user), user, "192.0.2.7"};
+  }
   std::uint64_t id_{};
 };
 
