@@ -209,8 +209,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   SessionEntry* session = nullptr;
   bool is_new = false;
   Peer peer{};
-  // Users that may publish nothing have no sessions: they could fill the table.
-  if (event.sequence != 0 && access_.is_publisher(from.user)) {
+  if (event.sequence != 0 && (!access_.has_policy() || from.user != nullptr)) {
     session = &state_.sessions.use(event.source, event.session, is_new);
     if (!claim(*session, from.user, found == Refusal::none, is_new)) {
       if (found != Refusal::none) return found;
@@ -251,6 +250,8 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
     session->refused_reason = static_cast<std::uint8_t>(found);
     ++session->refused;
   }
+  // Whoever sends refused events only cannot fill the table.
+  if (session->sequence == 0) state_.sessions.evict_first();
   return found;
 }
 

@@ -1,8 +1,10 @@
 // The cost of the pipeline's steps (admit, stamp, store) for events with a 128-byte payload over 100,000
-// topics.
+// topics, without and with a policy; and the cost of finding the user of an event.
 
 #include "broker/pipeline.hpp"
 
+#include <memory>
+#include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -74,7 +76,72 @@ void frames_alone(benchmark::State& bench) {
 }
 BENCHMARK(frames_alone)->Arg(1)->Arg(1'000)->Arg(topics);
 
-/// range(0): topics; range(1): events per batch.
+/// Fifty users, each with a role of its own with 16 patterns, of which the last one matches.
+std::shared_ptr<const policy::Policy> some_policy() {
+  std::string text;
+  for (int user = 0; user < 50; ++user) {
+    text += fmt::format("[users.u{0}]\ncertificate = \"{0}\"\nroles = [\"r{0}\"]\n", user);
+    text += fmt::format("[roles.r{}]\npublish = [", user);
+    for (int other = 1; other < 16; ++other) text += fmt::format("\"bench.other{}.>\", ", other);
+    text += "\"bench.topic.>\"]\n";
+  }
+  return std::make_shared<const policy::Policy>(policy::Policy::parse(text, "policy.toml").value());
+}
+
+/// A message of user "u7", whom a ZAP handler has authenticated.
+zmq::message_t message_of_a_user(zmq::context_t& context) {
+  zmq::socket_t zap(context, zmq::socket_type::rep);
+  zap.bind("inproc://zeromq.zap.01");
+  zmq::socket_t server(context, zmq::socket_type::pull);
+  server.set(zmq::sockopt::plain_server, 1);
+  server.set(zmq::sockopt::zap_domain, "bench");
+  server.bind("tcp://127.0.0.1:*");
+  zmq::socket_t client(context, zmq::socket_type::push);
+  client.set(zmq::sockopt::plain_username, "u7");
+  client.set(zmq::sockopt::plain_password, "any");
+  client.connect(server.get(zmq::sockopt::last_endpoint));
+
+  std::vector<std::string> request;
+  zmq::message_t frame;
+  do {
+    if (!zap.recv(frame)) return {};
+    request.push_back(frame.to_string());
+  } while (frame.more());
+  const std::vector<std::string> reply{"1.0", request.at(1), "200", "OK", "u7"};
+  for (const std::string& each : reply) zap.send(zmq::buffer(each), zmq::send_flags::sndmore);
+  zap.send(zmq::message_t(), zmq::send_flags::none);
+
+  client.send(zmq::str_buffer("x"), zmq::send_flags::none);
+  zmq::message_t message;
+  if (!server.recv(message)) return {};
+  return message;
+}
+
+/// What each event costs before the pipeline has it, if there is a policy.
+void find_user(benchmark::State& bench) {
+  zmq::context_t context;
+  zmq::message_t message = message_of_a_user(context);
+  Access access(some_policy());
+  if (access.user_of(message) == nullptr) bench.SkipWithError("the message has no user");
+  for (auto _ : bench) benchmark::DoNotOptimize(access.user_of(message));
+}
+BENCHMARK(find_user);
+
+/// The pipeline's part of it: a decision that is cached, of range(0) topics in turn.
+void decide(benchmark::State& bench) {
+  Access access(some_policy());
+  const policy::User* const user = access.user_of_name("u7");
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < bench.range(0); ++i) names.push_back(fmt::format("bench.topic.{:06}", i));
+  std::size_t at = 0;
+  for (auto _ : bench) {
+    benchmark::DoNotOptimize(access.may_publish(user, names[at]));
+    if (++at == names.size()) at = 0;
+  }
+}
+BENCHMARK(decide)->Arg(1)->Arg(1'000);
+
+/// range(0): topics; range(1): events per batch; range(2): whether there is a policy.
 void admit_stamp_remember(benchmark::State& bench) {
   const auto topic_count = static_cast<std::size_t>(bench.range(0));
   HistoryLimits limits;
@@ -83,7 +150,8 @@ void admit_stamp_remember(benchmark::State& bench) {
   state.stream = 1;
   state.max_event_bytes = 1u << 20;
   Nowhere nowhere;
-  Access access;
+  Access access(bench.range(2) == 0 ? nullptr : some_policy());
+  const policy::User* const user = access.user_of_name("u7");
   Pipeline pipeline(state, access, nowhere, unix_now_ns);
   Frames frames(topic_count);
   zmq::message_t topic;
@@ -91,7 +159,7 @@ void admit_stamp_remember(benchmark::State& bench) {
   const auto batch = static_cast<std::size_t>(bench.range(1));
   const auto take = [&] {
     frames.next(topic, event);
-    pipeline.take(topic, event);
+    pipeline.take(topic, event, nullptr, user);
     if (pipeline.pending() == batch) benchmark::DoNotOptimize(pipeline.flush());
   };
   for (std::size_t i = 0; i < 20 * topic_count + batch; ++i)
@@ -100,7 +168,14 @@ void admit_stamp_remember(benchmark::State& bench) {
   for (auto _ : bench) take();
   bench.SetItemsProcessed(static_cast<std::int64_t>(bench.iterations()));
 }
-BENCHMARK(admit_stamp_remember)->Args({1, 256})->Args({1'000, 256})->Args({topics, 256});
+BENCHMARK(admit_stamp_remember)
+    ->ArgNames({"topics", "batch", "policy"})
+    ->Args({1, 256, 0})
+    ->Args({1, 256, 1})
+    ->Args({1'000, 256, 0})
+    ->Args({1'000, 256, 1})
+    ->Args({topics, 256, 0})
+    ->Args({topics, 256, 1});
 
 }  // namespace
 }  // namespace backplane::broker

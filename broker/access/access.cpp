@@ -33,13 +33,9 @@ void Access::use(std::shared_ptr<const policy::Policy> policy) {
   seen_ = {};  // before the users that it points to are gone
   const policy::Policy& now = decisions_.emplace(std::move(policy)).policy();
   numbers_.clear();
-  publishers_.clear();
   for (const policy::User& user : now.users()) {
     const auto next = UserNumber{static_cast<std::uint32_t>(known_.size() + 1)};
     numbers_.push_back(known_.try_emplace(user.name, next).first->second);
-    publishers_.push_back(std::any_of(user.roles.begin(), user.roles.end(), [&](std::uint32_t role) {
-      return !now.roles()[role].publish.empty();
-    }));
   }
   readable_.assign(now.users().size(), nullptr);
 }

@@ -61,10 +61,6 @@ class Access {
   [[nodiscard]] bool may_subscribe(const policy::User* user, std::string_view topic) {
     return !decisions_ || (user != nullptr && decisions_->may_subscribe(*user, topic));
   }
-  /// Whether there is any topic that the user may publish.
-  [[nodiscard]] bool is_publisher(const policy::User* user) const noexcept {
-    return !decisions_ || (user != nullptr && publishers_[user->id]);
-  }
   /// How much of a subscription the user may read.
   [[nodiscard]] policy::Visibility visibility(const policy::User* user, const Pattern& subscription) const;
   /// Whether the user may drain the broker, read statistics and register types.
@@ -94,7 +90,6 @@ class Access {
   std::uint64_t generation_{0};
   std::array<Seen, std::size_t{1} << seen_bits> seen_{};
   std::vector<UserNumber> numbers_;                           ///< by the policy's ids
-  std::vector<bool> publishers_;                              ///< the same
   std::vector<std::shared_ptr<const TopicFilter>> readable_;  ///< the same; made when first used
   std::unordered_map<std::string, UserNumber, StringHash, std::equal_to<>>
       known_;  ///< of all policies so far

@@ -84,9 +84,6 @@ ControlResult<void> Permissions::appear(const Sender& sender, const Participants
 }
 
 ControlResult<void> Permissions::confirm(const Sender& sender, const SessionEntry* session) {
-  if (!access_.is_publisher(sender.user)) {
-    return forbid(sender, fmt::format("admitted: {} may not publish any topic", sender.name));
-  }
   if (access_.has_policy() && session != nullptr && session->user != no_user &&
       session->user != access_.number_of(sender.user)) {
     return forbid(sender,

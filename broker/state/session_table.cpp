@@ -76,6 +76,16 @@ class SessionTable::Impl {
     return slot.entry;
   }
 
+  void evict_first() {
+    if (latest_ == nullptr || latest_ == earliest_) return;
+    Slot& slot = *latest_;
+    unlink(slot);
+    slot.earlier = nullptr;
+    slot.later = earliest_;
+    earliest_->earlier = &slot;
+    earliest_ = &slot;
+  }
+
   std::size_t size() const noexcept { return index_.size(); }
   std::uint64_t evicted() const noexcept { return evicted_; }
 
@@ -136,6 +146,10 @@ SessionTable::~SessionTable() = default;
 
 SessionEntry& SessionTable::use(std::string_view source, std::uint64_t session, bool& is_new) {
   return impl_->use({source, session}, is_new);
+}
+
+void SessionTable::evict_first() {
+  impl_->evict_first();
 }
 
 const SessionEntry* SessionTable::find(std::string_view source, std::uint64_t session) const {

@@ -42,6 +42,8 @@ class SessionTable {
   /// The session's entry, which becomes the most recently used. If the session is new, creates it and sets
   /// `is_new`. Valid until the next call.
   [[nodiscard]] SessionEntry& use(std::string_view source, std::uint64_t session, bool& is_new);
+  /// Makes the session that was used last the first one to be evicted, until it is used again.
+  void evict_first();
   /// The session's entry, without marking it as used. @returns nullptr if it is unknown.
   [[nodiscard]] const SessionEntry* find(std::string_view source, std::uint64_t session) const;
 

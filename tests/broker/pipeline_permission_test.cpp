@@ -42,10 +42,11 @@ class PipelinePermission : public ::testing::Test {
   }
 
   /// `sequence` 0: the event is not numbered.
-  void take(const std::string& user, const std::string& topic, std::uint64_t sequence = 0) {
+  void take(const std::string& user, const std::string& topic, std::uint64_t sequence = 0,
+            std::uint64_t of_session = session) {
     v1::Event event;
     event.set_source("tester");
-    event.set_session(session);
+    event.set_session(of_session);
     event.set_sequence(sequence);
     event.set_text("hello");
     zmq::message_t first(topic);
@@ -148,11 +149,17 @@ TEST_F(PipelinePermission, AConnectionWithoutAUserOfThePolicyPublishesNothing) {
   EXPECT_EQ(state.sessions.size(), 0u);
 }
 
-TEST_F(PipelinePermission, AUserThatMayPublishNothingHasNoSessions) {
+TEST_F(PipelinePermission, AUserThatMayPublishNothingGetsItsRefusalsConfirmed) {
   take("reader", "sensor.1", 1);
-  take("visitor", "sensor.1", 1);
-  EXPECT_EQ(rejected(Refusal::not_permitted), 2u);
-  EXPECT_EQ(state.sessions.size(), 0u);
+  EXPECT_EQ(entry().refused_sequence, 1u);
+  EXPECT_EQ(name(static_cast<Refusal>(entry().refused_reason)), "not_permitted");
+}
+
+TEST_F(PipelinePermission, SessionsOfRefusedEventsDoNotEvictOthers) {
+  for (std::uint64_t at = 0; at < 15; ++at) take("sensor", "sensor.1", 1, at);
+  for (std::uint64_t at = 100; at < 200; ++at) take("reader", "sensor.1", 1, at);
+  EXPECT_EQ(state.sessions.size(), 16u);
+  for (std::uint64_t at = 0; at < 15; ++at) EXPECT_NE(state.sessions.find("tester", at), nullptr) << at;
 }
 
 TEST_F(PipelinePermission, AnotherUsersEventInASessionIsRefusedAndDoesNotAdvanceIt) {

@@ -88,7 +88,6 @@ TEST(Access, PermitsEverythingWithoutAPolicy) {
   EXPECT_TRUE(access.may_subscribe(nullptr, "sensor.1"));
   EXPECT_EQ(access.visibility(nullptr, Pattern::parse(">").value()), Visibility::all);
   EXPECT_TRUE(access.is_admin(nullptr));
-  EXPECT_TRUE(access.is_publisher(nullptr));
   EXPECT_EQ(access.number_of(nullptr), no_user);
   zmq::message_t message;
   EXPECT_EQ(access.user_of(message), nullptr);
@@ -100,7 +99,6 @@ TEST(Access, PermitsNobodyNothingWithAPolicy) {
   EXPECT_FALSE(access.may_subscribe(nullptr, "sensor.1"));
   EXPECT_EQ(access.visibility(nullptr, Pattern::parse(">").value()), Visibility::none);
   EXPECT_FALSE(access.is_admin(nullptr));
-  EXPECT_FALSE(access.is_publisher(nullptr));
   zmq::message_t message("made here", 9);
   EXPECT_EQ(access.user_of(message), nullptr);
 }
@@ -120,8 +118,6 @@ TEST(Access, DecidesAsThePolicySays) {
   const auto readable = access.readable_topics(*sensor);
   EXPECT_TRUE(readable->matches("sensor.1"));
   EXPECT_FALSE(readable->matches("news.uk"));
-  EXPECT_TRUE(access.is_publisher(sensor));
-  EXPECT_FALSE(access.is_publisher(access.user_of_name("reader")));
   EXPECT_FALSE(access.is_admin(sensor));
   EXPECT_TRUE(access.is_admin(access.user_of_name("operator")));
 }

@@ -53,6 +53,26 @@ TEST_F(SessionTableTest, TheLeastRecentlyUsedIsEvictedAndCountedWhenTheTableIsFu
   EXPECT_EQ(table.find("s", 3), nullptr);
 }
 
+TEST_F(SessionTableTest, ASessionCanBeMadeTheFirstToBeEvicted) {
+  SessionTable table(3);
+  table.evict_first();  // of none
+  use(table, "s", 1);
+  table.evict_first();  // of one
+  for (const std::uint64_t session : {1u, 2u, 3u}) use(table, "s", session);
+  table.evict_first();
+  for (const std::uint64_t session : {4u, 5u}) {
+    use(table, "s", session);
+    table.evict_first();
+  }
+  EXPECT_NE(table.find("s", 1), nullptr);
+  EXPECT_NE(table.find("s", 2), nullptr);
+  EXPECT_NE(table.find("s", 5), nullptr);
+  use(table, "s", 5);  // is the last used again
+  use(table, "s", 6);
+  EXPECT_EQ(table.find("s", 1), nullptr);
+  EXPECT_NE(table.find("s", 5), nullptr);
+}
+
 TEST_F(SessionTableTest, LongSourcesAreEvictedEarlierBecauseTheirBytesAreBoundedToo) {
   SessionTable table(64);  // 16 KiB of sources
   const std::string longest(6000, 'x');
