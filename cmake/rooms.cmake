@@ -24,6 +24,21 @@ find_package(GTest REQUIRED)
 # Debian ships no CMake packages for these.
 pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+# CMake 3.25 makes folders of -isystem, which libzmq has, include folders when it configures for the first time,
+# and plain options later, when it reads pkg-config's output from its cache. Command lines would differ, and
+# ccache would not find what another build folder has compiled.
+foreach(library IN ITEMS PkgConfig::ZMQ PkgConfig::SODIUM)
+  get_target_property(options ${library} INTERFACE_COMPILE_OPTIONS)
+  if(options)
+    string(REPLACE "-isystem;" "-isystem" options "${options}")
+    set(folders ${options})
+    list(FILTER folders INCLUDE REGEX "^-isystem")
+    list(FILTER options EXCLUDE REGEX "^-isystem")
+    list(TRANSFORM folders REPLACE "^-isystem" "")
+    set_target_properties(${library} PROPERTIES INTERFACE_COMPILE_OPTIONS "${options}")
+    set_property(TARGET ${library} APPEND PROPERTY INTERFACE_INCLUDE_DIRECTORIES ${folders})
+  endif()
+endforeach()
 
 add_library(backplane_warnings INTERFACE)
 target_compile_options(backplane_warnings INTERFACE
