@@ -251,7 +251,9 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
     floor = state_.floor;
     now = state_.clock.now();
   }
-  // The estimates are made anew in turn, those of segments below a new floor first.
+  // The estimates are made anew in turn, those of segments below a new floor first. A new segment takes its
+  // place as if it had been estimated when it was complete: however many are new, the old ones get their
+  // turn.
   std::unordered_map<std::uint64_t, Estimate> known;
   for (const Estimate& estimate : estimates_) known.emplace(estimate.serial, estimate);
   estimates_.clear();
@@ -260,6 +262,7 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
     estimates_.push_back(found != known.end() ? found->second
                                               : Estimate{.serial = segment->header.serial,
                                                          .live_bytes = segment->bytes,
+                                                         .position = segment->through,
                                                          .time = std::numeric_limits<std::int64_t>::min()});
   }
   // Sessions are known from the checkpoint, or from events after it.
@@ -272,7 +275,7 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const Estimate& estimate = estimates_[i];
-    const bool is_old = estimate.position == 0 || position - estimate.position >= new_events_max ||
+    const bool is_old = position - estimate.position >= new_events_max ||
                         add_bounded(estimate.time, estimate_age_max_ns) <= now;
     if (is_possible(i) && (is_old || is_urgent(i))) order.push_back(i);
   }

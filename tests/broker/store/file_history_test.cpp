@@ -556,6 +556,23 @@ TEST_F(FileHistoryTest, TheCleanerKeepsHistoryAndEveryTopicsLastEvent) {
   }
 }
 
+TEST_F(FileHistoryTest, TheCleanerReturnsToOldSegmentsHoweverFastNewOnesAreWritten) {
+  options_.limits.otherwise.history_events = 1;
+  constexpr std::size_t half_a_segment = 900;
+  open();
+  const auto append_all = [&](const std::string& name, int from, int to) {
+    for (int i = from; i < to; ++i) append(name + std::to_string(i), 0, half_a_segment);
+  };
+  append_all("old.", 0, 20);
+  clean();
+  append_all("old.", 0, 20);  // nothing of the first ten segments is needed any more
+  for (int round = 0; round < 40; ++round) {
+    append_all("new.", 14 * round, 14 * (round + 1));  // seven segments
+    (void)store_->maintain();
+  }
+  EXPECT_GE(store_->figures().expired_events, 18u);
+}
+
 TEST_F(FileHistoryTest, TheTotalLimitRemovesTheOldestHistoryButNoValues) {
   options_.limits.bytes_max = 12'000;
   open();
