@@ -93,7 +93,9 @@ class GatewaySub {
     position_requested_ = false;
     positions_received_ = 0;
     reported_positions_.clear();
+    start_requested_ = false;
     resumed_ = true;
+    repeats_request_ = false;
     binary_now_ = false;
     if (auto sent = gateway.send_line(options_.format.binary() ? "FORMAT proto" : "FORMAT json"); !sent)
       return sent;
@@ -107,6 +109,10 @@ class GatewaySub {
       if (!handle(*item, *reply)) return refusal(*item);
     }
     binary_now_ = options_.format.binary();
+    if (!has_begun_ && is_live_only()) {
+      start_requested_ = true;
+      if (auto sent = send_position_request(gateway); !sent) return sent;
+    }
     const SubscribeOptions request = next_request();
     for (const std::string& pattern : options_.patterns) {
       auto sent = binary_now_ ? send(gateway, message_for(pattern, request))
@@ -140,6 +146,8 @@ class GatewaySub {
     if (item.kind != Kind::gap) progress_.complete(std::exchange(reported_positions_, {}));
     switch (item.kind) {
       case Kind::event:
+        has_begun_ = true;
+        if (repeats_request_ && !progress_.follows(item.topic, item.stream, item.offset)) report_missed();
         if (options_.every.count() == 0 &&
             !progress_.admit(item.topic, item.stream, item.position, item.offset)) {
           return true;
@@ -158,8 +166,9 @@ class GatewaySub {
       case Kind::ok:
         if (item.text.starts_with("POSITION")) {
           on_position(item.text);
-        } else if (unconfirmed_ > 0 && --unconfirmed_ == 0) {
-          on_subscribed();
+        } else if (unconfirmed_ > 0) {
+          has_begun_ = true;
+          if (--unconfirmed_ == 0) on_subscribed();
         }
         return true;
       case Kind::wait:
@@ -170,6 +179,7 @@ class GatewaySub {
         return true;
       case Kind::error:
         // An older gateway does not know POSITION.
+        if (std::exchange(start_requested_, false)) return true;
         if (unconfirmed_ > 0 || !position_requested_) return false;
         position_requested_ = false;
         positions_received_ = 2;
@@ -206,6 +216,14 @@ class GatewaySub {
     was_connected_ = true;
   }
 
+  /// History no longer has everything between the last connection and this one.
+  void report_missed() {
+    repeats_request_ = false;  // reported once per connection
+    printer_.output().flush();
+    print_message("sub", "history no longer has all events since the connection was lost; some were missed");
+    printer_.count_miss();
+  }
+
   // ---- positions ----
 
   /// When the position is to be requested; never while the gateway has a request, or cannot reply.
@@ -219,18 +237,25 @@ class GatewaySub {
   Result<void> request_position(GatewayConnection& gateway) {
     if (Clock::now() < position_due()) return {};
     position_requested_ = true;
+    return send_position_request(gateway);
+  }
+
+  Result<void> send_position_request(GatewayConnection& gateway) {
     if (!binary_now_) return gateway.send_line("POSITION");
     v1::ClientMessage message;
     message.mutable_report_position();
     return send(gateway, message);
   }
 
-  /// `POSITION <token>`: everything up to these positions has arrived.
+  /// `POSITION <token>`: everything up to these positions has arrived. The first reply of all comes before
+  /// the subscriptions are active: what is before it is not wanted.
   void on_position(std::string_view reply) {
-    position_requested_ = false;
-    position_received_at_ = Clock::now();
-    ++positions_received_;
-    events_since_position_ = false;
+    if (!std::exchange(start_requested_, false)) {
+      position_requested_ = false;
+      position_received_at_ = Clock::now();
+      ++positions_received_;
+      events_since_position_ = false;
+    }
     const std::size_t space = reply.find(' ');
     if (space == std::string_view::npos) return;
     if (auto positions = parse_resume_token(reply.substr(space + 1)))
@@ -246,16 +271,17 @@ class GatewaySub {
   SubscribeOptions next_request() {
     SubscribeOptions request{options_.last, options_.since};
     const Clock::time_point now = Clock::now();
-    if (!was_connected_) begun_at_ = now;
-    if (!was_connected_) return request;
+    if (!has_begun_) begun_at_ = now;
+    if (!has_begun_) return request;
     resumed_ = options_.every.count() == 0;  // it leaves events out
     if (!resumed_) return request;
     if (StreamPositions positions = progress_.resume_at(); !positions.empty()) {
       return {false, AfterPositions{std::move(positions)}};
     }
     // The first request is made again, and what has arrived since is ignored. Values newer than those that
-    // arrived do not show what came between them.
-    if (options_.last) resumed_ = false;
+    // arrived do not show what came between them, and a period of history does not show whether all is there.
+    if (options_.last || is_live_only()) resumed_ = false;
+    repeats_request_ = resumed_;
     const std::chrono::nanoseconds elapsed = now - begun_at_ + ago_margin;
     if (const auto* ago = std::get_if<std::chrono::nanoseconds>(&options_.since)) {
       request.since = std::min<std::chrono::nanoseconds>(*ago + elapsed, since_max);
@@ -263,6 +289,12 @@ class GatewaySub {
       request.since = elapsed;
     }
     return request;
+  }
+
+  /// Whether neither values nor history are wanted, and every event is.
+  [[nodiscard]] bool is_live_only() const {
+    return !options_.last && options_.every.count() == 0 &&
+           std::holds_alternative<std::monostate>(options_.since);
   }
 
   [[nodiscard]] std::string line_for(const std::string& pattern, const SubscribeOptions& request) const {
@@ -315,13 +347,16 @@ class GatewaySub {
   std::size_t unconfirmed_{};  // subscriptions
   bool binary_now_{};          // the session has switched to proto
   bool position_requested_{};  // and the reply has not arrived
+  bool start_requested_{};     // the same, for the position before the first subscription
   bool events_since_position_{};
   Clock::time_point position_received_at_{};
   int positions_received_{};            // on this connection
   StreamPositions reported_positions_;  // by the last reply, until the next line shows that they are complete
-  Clock::time_point begun_at_{};        // when the first request that succeeded was made
+  Clock::time_point begun_at_{};        // when the first request that had an effect was made
   bool resumed_{true};                  // nothing was missed between the last connection and this one
-  bool was_connected_{};
+  bool repeats_request_{};              // instead of resuming at positions
+  bool has_begun_{};                    // a subscription has been active
+  bool was_connected_{};                // all of them have been
   bool reported_lost_{};
   bool refused_{};
   std::string problem_ = fmt::format("cannot reach a gateway at {}: it does not reply", address_);

@@ -22,6 +22,13 @@ bool ReaderProgress::admit(std::string_view topic, std::uint64_t stream, std::ui
   return true;
 }
 
+bool ReaderProgress::follows(std::string_view topic, std::uint64_t stream, std::uint64_t offset) const {
+  const auto of = std::ranges::find(streams_, stream, &Stream::id);
+  if (of == streams_.end()) return true;
+  const auto known = of->topics.find(topic);
+  return known == of->topics.end() || offset <= known->second.offset + 1;
+}
+
 void ReaderProgress::lose(std::string_view topic, std::uint64_t stream, std::uint64_t last) {
   Stream& of = at(stream);
   const auto known = of.topics.find(topic);

@@ -29,6 +29,9 @@ class ReaderProgress {
   /// offset (0) cannot be recognised.
   [[nodiscard]] bool admit(std::string_view topic, std::uint64_t stream, std::uint64_t position,
                            std::uint64_t offset);
+  /// Whether no event of the topic is missing between the last one that has arrived and this one, as far as
+  /// the topic's last one is known.
+  [[nodiscard]] bool follows(std::string_view topic, std::uint64_t stream, std::uint64_t offset) const;
   /// The topic's events up to the offset `last` are lost. Should they arrive later, they are ignored.
   void lose(std::string_view topic, std::uint64_t stream, std::uint64_t last);
   /// The broker has begun again, with this stream: earlier ones of its origin have ended.

@@ -55,6 +55,18 @@ TEST(ReaderProgress, AnEventThatWasReportedAsLostDoesNotArriveLater) {
   EXPECT_TRUE(progress.admit("a", stream_a, 102, 5));
 }
 
+TEST(ReaderProgress, OffsetsShowWhatIsMissingOfATopicThatIsKnown) {
+  ReaderProgress progress;
+  EXPECT_TRUE(progress.follows("a", stream_a, 5)) << "reading may begin anywhere";
+  EXPECT_TRUE(progress.admit("a", stream_a, 10, 5));
+  EXPECT_TRUE(progress.follows("a", stream_a, 4)) << "it comes again";
+  EXPECT_TRUE(progress.follows("a", stream_a, 6));
+  EXPECT_FALSE(progress.follows("a", stream_a, 7));
+  EXPECT_TRUE(progress.follows("a", stream_b, 7)) << "another broker has its own numbers";
+  progress.lose("a", stream_a, 8);
+  EXPECT_TRUE(progress.follows("a", stream_a, 9)) << "what was announced is not missing";
+}
+
 TEST(ReaderProgress, ANewIncarnationIsReadFromItsBeginning) {
   ReaderProgress progress;
   progress.complete({{stream_a, 7}, {stream_b, 3}});

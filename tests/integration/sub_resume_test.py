@@ -12,11 +12,15 @@ MANY, FEW = 6000, 10
 
 class Cutter:
     """Passes on lines (or chunks of bytes) between clients and the gateway. The n-th connection is cut after
-    `cuts[n]` lines from the gateway, which is exact; later connections are not cut."""
+    `cuts[n]` lines from the gateway, or after the first line that contains `cuts[n]`, which is exact; later
+    connections are not cut. Without `open`, connections after the first wait until it is set."""
 
     def __init__(self, cuts):
         self.cuts_left = list(cuts)
         self.lines = 0  # from the gateway, over all connections
+        self.accepted = 0
+        self.open = threading.Event()
+        self.open.set()
         self._listener = socket.create_server((HOST, 0))
         self.address = f"{HOST}:{self._listener.getsockname()[1]}"
         self._sockets = []
@@ -28,6 +32,9 @@ class Cutter:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
+            if self.accepted > 1:
+                self.open.wait(TIMEOUT_S)
             host, port = GATEWAY.rsplit(":", 1)
             try:
                 gateway = socket.create_connection((host, int(port)), TIMEOUT_S)
@@ -61,6 +68,12 @@ class Cutter:
             while data := gateway.recv(65536):
                 if left is not None:
                     lines = data.split(b"\n")
+                    if isinstance(left, str):
+                        found = [number for number, line in enumerate(lines, 1) if left.encode() in line]
+                        if not found:
+                            client.sendall(data)
+                            continue
+                        left = found[0]
                     if len(lines) > left:
                         client.sendall(b"\n".join(lines[:left] + [b""]))
                         break
@@ -115,12 +128,13 @@ class SubResumes(BackplaneTest):
         self.start_broker()
         self.start_gateway()
         writer = self.ready_writer()
-        # The lines of a connection: +PONG, +OK FORMAT, two times +OK SUB, two times +OK POSITION, and events.
-        cutter = self.cutter([7, 8, 5, 9, 7])
+        # The lines of a connection: +PONG, +OK FORMAT, two times +OK SUB, two times +OK POSITION, and events. The
+        # first connection also has +OK POSITION before its subscriptions.
+        cutter = self.cutter([8, 8, 5, 9, 7])
         sub = self.run_program("sub", "l.a", "l.b", "--strict", "--gateway", cutter.address)
-        # Until it knows its position, there is nothing that it could resume at.
+        # Until it knows its position, there may be nothing that it could resume at.
         deadline = Deadline()
-        while cutter.lines < 6:
+        while cutter.lines < 7:
             self.assertTrue(deadline.left(), sub.transcript())
         for number in range(1, 41):
             writer.send("l.a" if number % 4 else "l.b", str(number))
@@ -135,6 +149,91 @@ class SubResumes(BackplaneTest):
         self.assertEqual(cutter.cuts_left, [])
         sub.signal(signal.SIGINT)
         self.assertEqual(sub.wait_exit(), 0, "nothing was missed")
+
+    def publish_while_cut(self, cutter, publish):
+        """Calls `publish` after the first connection has been cut, and before the second one is possible."""
+        deadline = Deadline()
+        while cutter.accepted < 2:
+            self.assertTrue(deadline.left())
+        publish()
+        cutter.open.set()
+
+    def wait_position(self):
+        """Until the gateway knows a position of the broker."""
+        client, deadline = self.client(), Deadline()
+        client.send("POSITION")
+        while client.reply() == "+OK POSITION":
+            self.assertTrue(deadline.left())
+            client.send("POSITION")
+
+    def test_a_first_connection_that_is_cut_before_it_knows_its_position_loses_nothing(self):
+        self.start_broker()
+        self.start_gateway()
+        writer = self.ready_writer()
+        writer.send("f.a", "before")
+        self.wait_admitted(writer)
+        self.wait_position()
+        # `sub f.a f.b` is cut after the first or the second of its subscriptions is active.
+        for topic in ("f.a", "f.b"):
+            for options in ((), ("--format", "json")):
+                with self.subTest(topic=topic, options=options):
+                    cutter = self.cutter([f"+OK SUB {topic}"])
+                    cutter.open.clear()
+                    sub = self.run_program("sub", "f.a", "f.b", "--strict", "--gateway", cutter.address, *options)
+
+                    def publish():
+                        for number in range(1, 4):
+                            writer.send("f.a", f"a{number}")
+                            writer.send("f.b", f"b{number}")
+                        self.wait_admitted(writer)
+
+                    self.publish_while_cut(cutter, publish)
+                    for number in range(1, 4):
+                        sub.wait_line(sub.out, f"a{number}")
+                        sub.wait_line(sub.out, f"b{number}")
+                    sub.signal(signal.SIGINT)
+                    self.assertEqual(sub.wait_exit(), 0, sub.transcript())
+
+    def test_what_history_no_longer_has_after_a_first_connection_is_announced(self):
+        self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 2\n"))
+        self.start_gateway()
+        writer = self.ready_writer()
+        writer.send("g.a", "0")
+        self.wait_admitted(writer)
+        self.wait_position()
+
+        def publish(first):
+            for number in range(first, first + 10):
+                writer.send("g.a", str(number))
+            self.wait_admitted(writer)
+
+        cutter = self.cutter(["+OK SUB g.a"])
+        cutter.open.clear()
+        sub = self.run_program("sub", "g.a", "g.b", "--strict", "--gateway", cutter.address)
+        self.publish_while_cut(cutter, lambda: publish(1))
+        sub.wait_line(sub.out, "^g.a 10$")
+        self.assertRegex("\n".join(sub.out), "(?m)^!GAP g.a .* history_gone$", sub.transcript())
+        sub.signal(signal.SIGINT)
+        self.assertEqual(sub.wait_exit(), 3, sub.transcript())
+
+        # With a period of history, the topic's offsets show it.
+        cutter = self.cutter(['"text":"10"'])
+        cutter.open.clear()
+        sub = self.run_program("sub", "g.a", "--since", "1h", "--strict", "--gateway", cutter.address)
+        self.publish_while_cut(cutter, lambda: publish(11))
+        sub.wait_line(sub.out, "^g.a 20$")
+        sub.wait_line(sub.err, "history no longer has all events since the connection was lost; some were missed$")
+        sub.signal(signal.SIGINT)
+        self.assertEqual(sub.wait_exit(), 3, sub.transcript())
+
+    def test_a_throttled_subscription_that_is_cut_before_all_are_active_says_so(self):
+        self.start_broker()
+        self.start_gateway()
+        cutter = self.cutter(["+OK SUB e.a"])
+        sub = self.run_program("sub", "e.a", "e.b", "--every", "10ms", "--strict", "--gateway", cutter.address)
+        sub.wait_line(sub.err, "; events may have been missed$")
+        sub.signal(signal.SIGINT)
+        self.assertEqual(sub.wait_exit(), 3, sub.transcript())
 
     def test_last_values_are_resumed(self):
         self.start_broker()
