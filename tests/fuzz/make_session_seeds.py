@@ -114,6 +114,7 @@ LINES = {
     "subscribe_options": b"SUB a every=5s last since=10m policy=latest\nSUB a.> since=17\nSUB a since=17\n"
                          b"SUB > since=00c0ffee0000002a:9,0000000100000002:0\nSUB a every=0\nSUB a since=::\n",
     "topics": b"TOPICS\nTOPICS stock.>\nTOPICS a b\nPOLICY latest\n",
+    "auth": b"AUTH 3fVQ9wqmN7s\nAUTH\nauth \nAUTH a b\nAUTH " + b"x" * 600 + b"\nAUTH t\xff\nAUTH t\x1b[2J\nSUB a\n",
     "format_proto": b"FORMAT proto\n\x02\x22\x00",
     "carriage_returns": b"ping\rsub a\r\0pub a x\r\nPING\n\rFORMAT proto\r\n\x02\x22\x00",
     "telnet": b"\xff\xfb\x1f\xff\xfd\x03pi\xff\xfa\x18\0vt\xff\xff\xff\xf0ng\r\xff\xf1\n\xff\xfd\x06pub a \xff\xff\xffx\n\xff",
