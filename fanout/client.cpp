@@ -44,8 +44,9 @@ Client::Client(ClientId id, std::unique_ptr<Stream> stream, Shard& shard)
     : id_(id), stream_(std::move(stream)), shard_(shard), backlog_(shard.reader(), shard.pool()) {}
 
 Client::~Client() {
-  ledger().client_gone += backlog_.message_count();
-  ledger().pending -= backlog_.message_count();
+  const std::uint64_t unwritten = backlog_.message_count() + in_stream_;
+  ledger().client_gone += unwritten;
+  ledger().pending -= unwritten;
   if (open()) shard_.count_replies(0 - backlog_.reply_bytes());
   if (unsent_) shard_.counters().unsent_clients.subtract(1);
 }
@@ -336,6 +337,7 @@ void Client::exempt_from_timeouts(bool exempt) noexcept {
 void Client::on_time(Clock::time_point now) {
   if (lingering_) return abort();
   if (!open()) return;
+  if (connecting_) return exempt_from_timeouts(false);
   const ShardOptions& options = shard_.options();
   const bool silent = !has_received_ && options.first_byte_timeout.count() > 0;
   if (!silent && options.idle_timeout.count() == 0) return;
@@ -349,7 +351,7 @@ void Client::on_time(Clock::time_point now) {
 
 bool Client::wants_input() const noexcept {
   if (input_ended_ || state_ == State::closed) return false;
-  if (state_ != State::open) return true;
+  if (state_ != State::open || connecting_) return true;
   return !input_paused_ && backlog_.reply_bytes() <= shard_.limits().replies_bytes_max;
 }
 
@@ -377,6 +379,9 @@ void Client::read() {
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       readable_ = false;
       return;
+    } else if (errno == EINPROGRESS) {
+      blocked_ = true;  // on_writable() makes flush() continue with the input
+      return;
     } else if (errno != EINTR) {
       return abort();
     }
@@ -402,7 +407,7 @@ void Client::write() {
   Gather& gather = shard_.gather();
   gather.clear();
   backlog_.gather(gather);
-  if (gather.bytes() == 0) return;
+  if (gather.bytes() == 0 && !stream_keeps_) return;
   const ssize_t result = stream_->write(gather.pieces());
   if (result < 0) {
     if (errno == EINTR) return;
@@ -414,17 +419,30 @@ void Client::write() {
   shard_.note_send(written);
   active_at_ = shard_.now();
   const std::size_t replies_left = backlog_.reply_bytes();
-  ledger().delivered += update_pending([&] { return backlog_.advance(written); });
+  note_written(written);
   count_replies(replies_left);
-  blocked_ = written < gather.bytes();
+  blocked_ = written < gather.bytes() || stream_keeps_;
+}
+
+/// The stream has accepted `bytes` more. Messages of which it keeps a byte are delivered when that is sent.
+void Client::note_written(std::size_t bytes) {
+  const std::size_t kept = stream_->unsent();
+  ledger().delivered += in_stream_;  // sent: a stream accepts nothing before that
+  ledger().pending -= in_stream_;
+  ledger().delivered += update_pending([&] { return backlog_.advance(bytes - kept); });
+  stream_keeps_ = kept > 0;
+  in_stream_ = stream_keeps_ ? backlog_.advance(kept) : 0;
 }
 
 void Client::note_progress() {
-  if (backlog_.empty()) {
+  if (backlog_.empty() && !stream_keeps_) {
     if (std::exchange(unsent_, false)) shard_.counters().unsent_clients.subtract(1);
     if (state_ == State::ending) {
-      stream_->end_output();
-      state_ = State::output_ended;
+      if (stream_->end_output()) {
+        state_ = State::output_ended;
+      } else {
+        blocked_ = true;
+      }
     }
   } else if (!blocked_) {
     mark_changed();  // continue after the other clients
@@ -435,7 +453,7 @@ void Client::flush(Clock::time_point now) {
   dirty_ = false;
   finish_switch();
   if (closed()) return;
-  if (!blocked_ && !backlog_.empty()) write();
+  if (!blocked_ && (!backlog_.empty() || stream_keeps_)) write();
   if (closed()) return;
   note_progress();
   if (catch_up_) {

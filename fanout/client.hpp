@@ -122,6 +122,13 @@ class Client final : private TimerWheel::Timer {
   /// Neither end() nor abort() was called, and the connection has not failed.
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   [[nodiscard]] bool input_ended() const noexcept { return input_ended_; }
+  /// Whether the connection uses TLS. Decided before the handler gets the first byte.
+  [[nodiscard]] bool is_encrypted() const noexcept { return stream_->is_encrypted(); }
+  /// The common name in the client's certificate, which has been verified; empty: none. Known before the
+  /// handler gets the first byte.
+  [[nodiscard]] std::string_view peer_certificate_name() const noexcept {
+    return stream_->peer_certificate_name();
+  }
   [[nodiscard]] const Backlog& backlog() const noexcept { return backlog_; }
   [[nodiscard]] Handler& handler() noexcept { return *handler_; }
   /// Closes the connection at once; everything queued is lost.
@@ -160,6 +167,17 @@ class Client final : private TimerWheel::Timer {
   bool skip_late(const Segment& segment, std::uint32_t index);
   /// It is no member of the audience any longer: discards what only that audience has for it.
   void on_leave(AudienceId audience);
+
+  // For its stream.
+
+  /// While it is connecting, its stream reads for itself and writes nothing, and no timeout of the client
+  /// applies: the stream has its own.
+  void set_connecting(bool connecting) noexcept { connecting_ = connecting; }
+  /// The stream can now write.
+  void on_connected() {
+    connecting_ = false;
+    on_writable();
+  }
 
   // For its worker and its shard.
 
@@ -200,6 +218,7 @@ class Client final : private TimerWheel::Timer {
   void read();
   void finish_switch();
   void write();
+  void note_written(std::size_t bytes);
   void note_progress();
   bool send_throttled(std::string_view bytes);
   void bound_replies(std::size_t before);
@@ -217,12 +236,15 @@ class Client final : private TimerWheel::Timer {
   std::unique_ptr<Throttles> throttles_;  ///< from the first throttled message on
   Clock::time_point active_at_{};
   std::uint64_t claimed_until_{};  ///< number of the message after the last that was claimed
+  std::uint64_t in_stream_{};      ///< messages that the stream has accepted and not sent yet; pending
   State state_{State::open};
   Policy policy_{Policy::gap};
   bool dirty_{};     ///< its shard will flush it
   bool unsent_{};    ///< counted in ShardCounters::unsent_clients
   bool blocked_{};   ///< the stream accepts no more until on_writable()
   bool readable_{};  ///< the stream may have more input
+  bool connecting_{};
+  bool stream_keeps_{};  ///< the stream has accepted bytes that are not sent yet
   bool input_paused_{};
   bool input_ended_{};
   bool has_received_{};

@@ -36,6 +36,12 @@ ClientId Engine::adopt(Descriptor socket, MakeHandler make) {
   return id;
 }
 
+void Engine::set_tls_context(std::shared_ptr<const TlsContext> context) {
+  for (WorkerSlot& slot : slots_) {
+    command(slot, [worker = slot.worker.get(), context](Shard&) { worker->set_tls_context(context); });
+  }
+}
+
 void Engine::post(ClientId client, std::function<void(Client&)> task) {
   command(slot_of(client), [client, task = std::move(task)](Shard& shard) {
     if (Client* const found = shard.find(client)) task(*found);
@@ -107,6 +113,7 @@ EngineCounters Engine::counters() const {
     sum.commands += each.commands.get();
     sum.clients += each.clients.get();
     sum.unsent_clients += each.unsent_clients.get();
+    slot.worker->add_counters(sum.tls);
   }
   return sum;
 }

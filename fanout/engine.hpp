@@ -38,6 +38,7 @@ struct EngineCounters : DeliveryLedger {
   std::uint64_t commands{};
   std::uint64_t clients{};
   std::uint64_t unsent_clients{};
+  TlsCounters tls{};
 };
 
 /// Writes each message once, into a log; worker threads write it from there to any number of clients. It does
@@ -60,6 +61,8 @@ class Engine {
 
   /// Takes over a connected, non-blocking socket. `make` is called once, on the client's worker.
   ClientId adopt(Descriptor socket, MakeHandler make);
+  /// Uses these certificates for new connections; earlier ones keep theirs. Only if the options contain some.
+  void set_tls_context(std::shared_ptr<const TlsContext> context);
   /// Runs `task` on the client's worker, unless the client is closed by then.
   void post(ClientId client, std::function<void(Client&)> task);
   /// Calls Client::reply() on the client's worker.

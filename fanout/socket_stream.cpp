@@ -20,8 +20,9 @@ ssize_t SocketStream::write(std::span<const iovec> pieces) noexcept {
   return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
 }
 
-void SocketStream::end_output() noexcept {
+bool SocketStream::end_output() noexcept {
   ::shutdown(socket_.get(), SHUT_WR);
+  return true;
 }
 
 void SocketStream::tune(int unsent_bytes_max) noexcept {

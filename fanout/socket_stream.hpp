@@ -18,7 +18,7 @@ class SocketStream final : public Stream {
   explicit SocketStream(Descriptor socket) noexcept : socket_(std::move(socket)) {}
   ssize_t read(std::span<char> into) noexcept override;
   ssize_t write(std::span<const iovec> pieces) noexcept override;
-  void end_output() noexcept override;
+  [[nodiscard]] bool end_output() noexcept override;
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
   /// Sets options for many small messages. With keep-alive, a peer that has vanished is detected within about

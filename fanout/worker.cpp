@@ -13,15 +13,17 @@
 #include "core/error/error.hpp"
 #include "core/time/deadline.hpp"
 #include "fanout/socket_stream.hpp"
+#include "fanout/tls_stream.hpp"
 
 namespace backplane::fanout {
 
 Worker::Worker(WorkerOptions options, Log& log, ClosedClients& closed_clients, std::size_t index)
-    : options_(options),
+    : options_(std::move(options)),
       closed_clients_(closed_clients),
-      shard_(options.shard, log, index, Clock::now()),
+      shard_(options_.shard, log, index, Clock::now()),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      window_(options.flush_window) {
+      window_(options_.flush_window) {
+  if (options_.tls.context) tls_ = std::make_unique<TlsConnections>(options_.tls, shard_.timers());
   if (!epoll_) throw std::system_error(errno, std::system_category(), "epoll_create1");
   epoll_event event{};
   event.events = EPOLLIN;  // data.ptr stays nullptr, which stands for the waker
@@ -54,10 +56,20 @@ std::chrono::nanoseconds Worker::cpu_time() const {
 }
 
 void Worker::add(ClientId id, Descriptor socket, const MakeHandler& make) {
-  auto stream = std::make_unique<SocketStream>(std::move(socket));
-  stream->tune(options_.unsent_bytes_max);
-  const int fd = stream->fd();
+  SocketStream plain(std::move(socket));
+  plain.tune(options_.unsent_bytes_max);
+  const int fd = plain.fd();
+  std::unique_ptr<Stream> stream;
+  TlsStream* tls = nullptr;
+  if (tls_) {
+    auto either = std::make_unique<TlsStream>(std::move(plain), *tls_);
+    tls = either.get();
+    stream = std::move(either);
+  } else {
+    stream = std::make_unique<SocketStream>(std::move(plain));
+  }
   Client& client = shard_.add(id, std::move(stream));
+  if (tls != nullptr) tls->attach(client);
   client.set_handler(make(client));
   epoll_event event{};
   // Edge-triggered: otherwise each client whose socket is full would cost an epoll_ctl().
@@ -65,6 +77,18 @@ void Worker::add(ClientId id, Descriptor socket, const MakeHandler& make) {
   event.data.ptr = &client;
   // Out of memory, or above epoll's own limit: only this client is closed.
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) client.abort();
+}
+
+void Worker::set_tls_context(std::shared_ptr<const TlsContext> context) {
+  CHECK(tls_, "only the context of a worker with TLS is replaced");
+  tls_->set_context(std::move(context));
+}
+
+void Worker::continue_handshakes() {
+  tls_->begin_turn();
+  while (const auto id = tls_->next_deferred()) {
+    if (Client* const client = shard_.find(*id)) client->on_readable();
+  }
 }
 
 void Worker::wait(Clock::time_point now) {
@@ -78,13 +102,14 @@ void Worker::wait(Clock::time_point now) {
     waker_.fall_asleep();
     sleeps = sleeps && !shard_.is_behind();
   }
-  sleeps = sleeps && !stopping_.load();
+  sleeps = sleeps && !stopping_.load() && !(tls_ && tls_->has_deferred());
   const timespec timeout = as_timespec(sleeps ? time_left(until, now) : std::chrono::nanoseconds{0});
   std::array<epoll_event, 256> events;
   const int ready =
       ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
   if (!resting) waker_.wake_up();
   CHECK(ready >= 0 || errno == EINTR, "a worker can wait for its sockets");
+  if (tls_) continue_handshakes();
   for (int i = 0; i < ready; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     auto* const client = static_cast<Client*>(event.data.ptr);

@@ -173,7 +173,7 @@ class NoStream final : public Stream {
  public:
   ssize_t read(std::span<char>) noexcept override { return blocked(); }
   ssize_t write(std::span<const iovec>) noexcept override { return blocked(); }
-  void end_output() noexcept override {}
+  bool end_output() noexcept override { return true; }
 
  private:
   static ssize_t blocked() noexcept {

@@ -150,6 +150,7 @@ class RandomRun {
       ModelClient& client = clients_[id];
       client.peer = rig_.add(id);
       client.peer->stream.room = below(40);
+      client.peer->stream.keeps_max = below(2) == 0 ? below(60) : 0;
       client.policy = static_cast<Policy>(below(8) < 5 ? 0 : below(3));
       rig_.client(id).set_policy(client.policy);
     }
@@ -160,9 +161,11 @@ class RandomRun {
     for (std::uint64_t i = 0; i < steps; ++i) {
       step();
       check_ledger();
+      if (i % 8 == 0) check_delivered();
     }
     drain();
     check_ledger();
+    check_delivered();
     ASSERT_EQ(ledger().pending, 0u);
     for (auto& [id, client] : clients_) check(client);
     check_counters();
@@ -453,6 +456,23 @@ class RandomRun {
     const DeliveryLedger& all = ledger();
     ASSERT_EQ(all.matched, all.delivered + all.conflated + all.dropped + all.client_gone + all.unsubscribed +
                                all.join_buffer_full + all.skipped + all.pending);
+  }
+
+  /// No message is delivered before its last byte is sent, whatever streams keep.
+  void check_delivered() {
+    std::uint64_t sent = 0;
+    bool kept = false;
+    for (const auto& [id, client] : clients_) {
+      const std::string& output = client.peer->stream.output;
+      kept = kept || client.peer->stream.keeps_max > 0;
+      for (std::size_t at = 0, end = 0; (end = output.find('\n', at)) != std::string::npos; at = end + 1) {
+        sent += output[at] == '!' || output[at] == '+' ? 0u : 1u;
+      }
+    }
+    ASSERT_LE(ledger().delivered, sent);
+    if (!kept) {
+      ASSERT_EQ(ledger().delivered, sent);
+    }
   }
 
   void check_memory() {

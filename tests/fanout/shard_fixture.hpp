@@ -35,7 +35,8 @@ class PeerStream final : public Stream {
   explicit PeerStream(std::shared_ptr<Peer> peer) : peer_(std::move(peer)) {}
   ssize_t read(std::span<char> into) noexcept override { return peer_->stream.read(into); }
   ssize_t write(std::span<const iovec> pieces) noexcept override { return peer_->stream.write(pieces); }
-  void end_output() noexcept override { peer_->stream.end_output(); }
+  bool end_output() noexcept override { return peer_->stream.end_output(); }
+  [[nodiscard]] std::size_t unsent() const noexcept override { return peer_->stream.unsent(); }
 
  private:
   std::shared_ptr<Peer> peer_;

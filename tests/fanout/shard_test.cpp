@@ -92,6 +92,63 @@ TEST_F(ShardTest, TheBytesAreTheSameHoweverTheWriteIsSplit) {
   }
 }
 
+TEST_F(ShardTest, WhatAStreamKeepsIsDeliveredWhenItIsSent) {
+  const auto client = add(1, {1});
+  client->stream.room = 7;  // the first message of 5 bytes, and a part of the second
+  client->stream.keeps_max = 100;
+  for (std::uint64_t i = 1; i <= 3; ++i) rig_.append(1, i);
+  rig_.turn();
+  EXPECT_EQ(client->stream.kept, "2 \n1 3 \n");
+  EXPECT_EQ(ledger().delivered, 1u);
+  EXPECT_EQ(ledger().pending, 2u);
+  EXPECT_EQ(counters().unsent_clients.get(), 1u);
+  give_room(1, *client, 7);  // all but the last byte of the third
+  EXPECT_EQ(ledger().delivered, 1u);
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "1 1 \n1 2 \n1 3 \n");
+  EXPECT_EQ(ledger().delivered, 3u);
+  EXPECT_EQ(ledger().pending, 0u);
+  EXPECT_EQ(counters().unsent_clients.get(), 0u);
+}
+
+TEST_F(ShardTest, WhatAStreamKeepsIsNotDeliveredIfTheClientIsGone) {
+  const auto client = add(1, {1});
+  client->stream.room = 3;
+  client->stream.keeps_max = 100;
+  for (std::uint64_t i = 1; i <= 3; ++i) rig_.append(1, i);
+  rig_.turn();
+  rig_.client(1).abort();
+  rig_.turn();
+  EXPECT_EQ(ledger().delivered, 0u);
+  EXPECT_EQ(ledger().client_gone, 3u);
+  EXPECT_EQ(ledger().pending, 0u);
+}
+
+TEST_F(ShardTest, WhatAStreamKeepsIsNeverDropped) {
+  const auto client = add(1, {1});
+  client->stream.room = 1;
+  client->stream.keeps_max = 9;
+  for (std::uint64_t i = 1; i <= 4; ++i) rig_.append(1, i);
+  rig_.turn();
+  rig_.client(1).evict(rig_.log.appended());  // as if the log were full
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "1 1 \n1 2 \n!1 3 4\n");
+  EXPECT_EQ(ledger().delivered, 2u);
+  EXPECT_EQ(ledger().dropped, 2u);
+}
+
+TEST_F(ShardTest, TheOutputEndsAfterWhatAStreamKeeps) {
+  const auto client = add(1, {1});
+  client->stream.room = 1;
+  client->stream.keeps_max = 100;
+  rig_.client(1).end("bye\n");
+  rig_.flush();
+  EXPECT_FALSE(client->stream.output_ended);
+  give_room(1, *client, SimulatedStream::no_limit);
+  EXPECT_EQ(client->stream.output, "bye\n");
+  EXPECT_TRUE(client->stream.output_ended);
+}
+
 /// Switches to another handler at its first byte, and passes the rest on.
 class SwitchingHandler final : public Handler {
  public:

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include "fanout/stream.hpp"
 
 namespace backplane::fanout {
 
-/// Accepts `room` bytes in all, then blocks. Provides `input`, then blocks or ends.
+/// Accepts `room` bytes in all, then blocks. Provides `input`, then blocks or ends. With `keeps_max`, it
+/// accepts more bytes than it sends, as TLS does.
 class SimulatedStream final : public Stream {
  public:
   static constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
@@ -34,26 +36,41 @@ class SimulatedStream final : public Stream {
       errno = error;
       return -1;
     }
+    kept.erase(0, send(kept));
     std::size_t taken = 0;
     for (const iovec& piece : pieces) {
-      const std::size_t count = std::min(piece.iov_len, room);
-      output.append(static_cast<const char*>(piece.iov_base), count);
-      taken += count;
-      if (room != no_limit) room -= count;
-      if (count < piece.iov_len) break;
+      if (!kept.empty()) break;
+      const std::string_view bytes(static_cast<const char*>(piece.iov_base), piece.iov_len);
+      const std::size_t count = send(bytes);
+      kept = bytes.substr(count, keeps_max);
+      taken += count + kept.size();
+      if (count < bytes.size()) break;
     }
-    if (taken > 0) return static_cast<ssize_t>(taken);
+    if (taken > 0 || (pieces.empty() && kept.empty())) return static_cast<ssize_t>(taken);
     errno = EAGAIN;
     return -1;
   }
+  [[nodiscard]] std::size_t unsent() const noexcept override { return kept.size(); }
 
-  void end_output() noexcept override { output_ended = true; }
+  bool end_output() noexcept override {
+    output_ended = true;
+    return true;
+  }
+
+  std::size_t send(std::string_view bytes) {
+    const std::size_t count = std::min(bytes.size(), room);
+    output += bytes.substr(0, count);
+    if (room != no_limit) room -= count;
+    return count;
+  }
 
   std::string input;
   std::size_t read_max{no_limit};
   bool input_ends{};
   std::string output;
   std::size_t room{no_limit};
+  std::size_t keeps_max{};
+  std::string kept;  ///< accepted, and not sent
   bool output_ended{};
   int error{};
   int writes{};

@@ -81,7 +81,7 @@ class PacedStream final : public Stream {
     errno = EAGAIN;
     return -1;
   }
-  void end_output() noexcept override {}
+  bool end_output() noexcept override { return true; }
   void give_room() noexcept { room_ = pace_; }
 
  private:

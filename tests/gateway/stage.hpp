@@ -103,7 +103,7 @@ class Stage : public ::testing::Test, public PublishListener {
     explicit SharedStream(std::shared_ptr<fanout::SimulatedStream> stream) : stream_(std::move(stream)) {}
     ssize_t read(std::span<char> into) noexcept override { return stream_->read(into); }
     ssize_t write(std::span<const iovec> pieces) noexcept override { return stream_->write(pieces); }
-    void end_output() noexcept override { stream_->end_output(); }
+    bool end_output() noexcept override { return stream_->end_output(); }
 
    private:
     std::shared_ptr<fanout::SimulatedStream> stream_;
