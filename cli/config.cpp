@@ -16,6 +16,11 @@ ExitCode run_config(const ConfigurationFlags& flags) {
   if (!source) return print_error(flags.check ? "config check" : "config print", source.error());
   const ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
+  if (flags.check) {
+    const auto tls = gateway::read_tls(configuration->gateway);
+    if (!tls) return print_error("config check", tls.error());
+    if (*tls != nullptr) print_tls_warnings("config check", **tls);
+  }
   (void)show_configuration(flags, *configuration);
   return ExitCode::done;
 }

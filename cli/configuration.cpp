@@ -1,7 +1,10 @@
 #include "cli/configuration.hpp"
 
+#include <chrono>
+
 #include <fmt/format.h>
 
+#include "cli/console/messages.hpp"
 #include "core/log/escape.hpp"
 
 namespace backplane::cli {
@@ -85,6 +88,12 @@ bool show_configuration(const ConfigurationFlags& flags, const Configuration& co
     fmt::print("{}: ok\n", flags.file.empty() ? "defaults" : log::escape(flags.file));
   }
   return flags.print || flags.check;
+}
+
+void print_tls_warnings(std::string_view command, const fanout::TlsContext& tls) {
+  for (const std::string& line : tls.warnings(std::chrono::system_clock::now())) {
+    print_message(command, "warning: " + line);
+  }
 }
 
 void add_insecure(const Command& command, bool& value) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "broker/config.hpp"
@@ -60,6 +61,9 @@ Result<config::Source> open_source(const ConfigurationFlags& flags);
 /// Writes the result of --check-config or --print-config to standard output. @returns whether one of them was
 /// given: then the command is done.
 [[nodiscard]] bool show_configuration(const ConfigurationFlags& flags, const Configuration& configuration);
+
+/// Writes a line to standard error for each certificate that is not valid, or soon not valid any longer.
+void print_tls_warnings(std::string_view command, const fanout::TlsContext& tls);
 
 /// Adds --insecure to a command that starts listeners.
 void add_insecure(const Command& command, bool& value);

@@ -25,6 +25,11 @@ struct GatewayFlags {
   std::vector<std::string> listen;
   std::optional<std::string> workers;
   std::optional<std::string> metrics;
+  std::vector<std::string> tls_certificate;
+  std::vector<std::string> tls_key;
+  std::optional<std::string> tls_client_ca;
+  bool tls_required{};
+  bool no_tls_required{};
   AddressFlags addresses;
 };
 
@@ -63,7 +68,22 @@ Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   return {};
 }
 
+void set_tls(config::Source& source, const GatewayFlags& flags) {
+  const auto set_files = [&](std::string path, std::string flag, const std::vector<std::string>& files) {
+    if (!files.empty()) source.set_flag(std::move(path), std::move(flag), files);
+  };
+  set_files("gateway.tls_certificate", "--tls-certificate", flags.tls_certificate);
+  set_files("gateway.tls_key", "--tls-key", flags.tls_key);
+  set_flag(source, "gateway.tls_client_ca", "--tls-client-ca", flags.tls_client_ca);
+  if (flags.tls_required) source.set_flag("gateway.tls_required", "--tls-required", {"true"});
+  if (flags.no_tls_required) source.set_flag("gateway.tls_required", "--no-tls-required", {"false"});
+}
+
 ExitCode run_gateway(const GatewayFlags& flags) {
+  if (flags.tls_required && flags.no_tls_required) {
+    return print_error(
+        "gateway", {ErrorCode::invalid_argument, "expected --tls-required or --no-tls-required, got both"});
+  }
   Result<config::Source> source = open_source(flags.configuration);
   if (!source) return print_error("gateway", source.error());
   if (const auto set = set_addresses(*source, flags.addresses); !set)
@@ -71,15 +91,23 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   if (!flags.listen.empty()) source->set_flag("gateway.listen", "--listen", flags.listen);
   set_flag(*source, "gateway.workers", "--workers", flags.workers);
   set_flag(*source, "gateway.metrics", "--metrics", flags.metrics);
+  set_tls(*source, flags);
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
-  if (show_configuration(flags.configuration, *configuration)) return ExitCode::done;
+  // Printing needs no keys.
+  Result<std::shared_ptr<const fanout::TlsContext>> tls;
+  if (!flags.configuration.print) tls = gateway::read_tls(configuration->gateway);
+  if (!tls) return print_error("gateway", tls.error());
+  if (show_configuration(flags.configuration, *configuration)) {
+    if (*tls != nullptr) print_tls_warnings("gateway", **tls);
+    return ExitCode::done;
+  }
 
   log::set_program("gateway");
   log::set_level(configuration->log_level);
   Signals signals;
   raise_open_files_limit();
-  gateway::Gateway gateway(std::move(configuration->gateway));
+  gateway::Gateway gateway(std::move(configuration->gateway), *std::move(tls));
   return gateway.run(signals);
 }
 
@@ -96,6 +124,20 @@ void add_gateway(const Command& program) {
       .add_option("--workers", flags->workers,
                   "Threads that write to clients (default: the number of cores minus one)")
       .value_name("N");
+  command
+      .add_option(
+          "--tls-certificate", flags->tls_certificate,
+          "Certificate with its chain, in PEM (default: without TLS); repeatable, for other host names")
+      .value_name("FILE");
+  command.add_option("--tls-key", flags->tls_key, "Private key of the certificate, in PEM; repeatable")
+      .value_name("FILE");
+  command
+      .add_option("--tls-client-ca", flags->tls_client_ca,
+                  "Authorities that sign certificates of clients, in PEM (default: none)")
+      .value_name("FILE");
+  command.add_flag("--tls-required", flags->tls_required,
+                   "Refuse clients without TLS (default if there is a certificate)");
+  command.add_flag("--no-tls-required", flags->no_tls_required, "Serve clients without TLS, too");
   command.add_option("--metrics", flags->metrics, "Address of /metrics, /healthz and /readyz (default: off)")
       .value_name("HOST:PORT");
   add_address_flags(command, flags->addresses);

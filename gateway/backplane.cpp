@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <map>
 #include <thread>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
 #include "core/net/loopback.hpp"
+#include "core/thread/mutex.hpp"
 #include "core/topic/pattern.hpp"
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
@@ -47,9 +49,38 @@ std::size_t worker_count(std::size_t configured) {
   return cores > 1 ? cores - 1 : 1;  // one for the upstream thread
 }
 
-fanout::EngineOptions engine_options(const GatewayConfig& config) {
+/// The certificates in use. Any thread.
+class CurrentTls {
+ public:
+  explicit CurrentTls(std::shared_ptr<const fanout::TlsContext> context) : context_(std::move(context)) {}
+  void set(std::shared_ptr<const fanout::TlsContext> context) {
+    const MutexLock lock(mutex_);
+    context_ = std::move(context);
+  }
+  [[nodiscard]] std::shared_ptr<const fanout::TlsContext> get() const {
+    const MutexLock lock(mutex_);
+    return context_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::shared_ptr<const fanout::TlsContext> context_ GUARDED_BY(mutex_);
+};
+
+fanout::TlsOptions tls_options(const GatewayConfig& config,
+                               std::shared_ptr<const fanout::TlsContext> context) {
+  fanout::TlsOptions options;
+  options.context = std::move(context);
+  options.required = config.tls_required.value_or(true);
+  options.handshakes_max = (config.tls_handshakes_max - 1) / worker_count(config.workers) + 1;
+  options.handshake_timeout = config.tls_handshake_timeout;
+  return options;
+}
+
+fanout::EngineOptions engine_options(const GatewayConfig& config, fanout::TlsOptions tls) {
   fanout::EngineOptions options;
   options.workers = worker_count(config.workers);
+  options.worker.tls = std::move(tls);
   options.worker.flush_window = config.flush_window;
   options.worker.unsent_bytes_max = static_cast<int>(config.unsent_bytes_max);
   options.worker.shard.client.backlog_bytes_max = config.backlog_bytes_max;
@@ -88,12 +119,13 @@ HubLimits hub_limits(const GatewayConfig& config) {
   return limits;
 }
 
-http::SiteOptions site_options(const GatewayConfig& config) {
+http::SiteOptions site_options(const GatewayConfig& config, const CurrentTls& tls) {
   http::SiteOptions options;
   options.limits = {config.http_header_bytes_max, config.max_event_bytes};
   options.request_timeout = config.http_request_timeout;
   options.hosts = config.hosts;
   options.cors_origins = config.cors_origins;
+  if (tls.get()) options.is_certified = [&tls](std::string_view host) { return tls.get()->has_name(host); };
   return options;
 }
 
@@ -105,6 +137,8 @@ http::SitePages site_pages(const GatewayConfig& config, const FiguresBoard& boar
           .ready_note = config.insecure ? std::string(insecure_note) : std::string()};
 }
 
+// What a TLS client is told before its handshake: a fatal alert, internal_error.
+constexpr std::string_view tls_alert("\x15\x03\x03\x00\x02\x02\x50", 7);
 // In seconds. Connections end at any time.
 constexpr std::string_view retry_after = "5";
 
@@ -122,13 +156,15 @@ http::Response refusal_response(std::string_view reason) {
 class Backplane::Impl final : public PublishListener {
  public:
   Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
-       const DescriptorBudget& descriptors, const FiguresBoard& board)
+       const DescriptorBudget& descriptors, const FiguresBoard& board,
+       std::shared_ptr<const fanout::TlsContext> tls)
       : gateway_(gateway),
         config_(backplane),
-        site_(site_options(gateway), site_pages(gateway, board, backplane.name)),
+        tls_(std::move(tls)),
+        site_(site_options(gateway, tls_), site_pages(gateway, board, backplane.name)),
         services_{requests_,   directory_, {gateway.line_bytes_max, gateway.max_event_bytes},
                   websockets_, sessions_,  gateway.http ? &site_ : nullptr},
-        engine_(engine_options(gateway)),
+        engine_(engine_options(gateway, tls_with_refusal())),
         outlet_(engine_),
         publisher_(gateway, backplane, name),
         publish_queue_(publisher_, *this, gateway.publish_timeout, waiting_bytes_max),
@@ -154,6 +190,7 @@ class Backplane::Impl final : public PublishListener {
   }
 
   Result<std::string> listen();
+  void set_tls(std::shared_ptr<const fanout::TlsContext> tls);
   void watch(Poller& poller);
   [[nodiscard]] Clock::time_point next_deadline();
   void turn(Clock::time_point now);
@@ -169,7 +206,10 @@ class Backplane::Impl final : public PublishListener {
 
  private:
   fanout::ClientId admit(fanout::Accepted accepted);
+  [[nodiscard]] fanout::TlsOptions tls_with_refusal();
   [[nodiscard]] std::string refuse(const fanout::Refused& refused) const;
+  [[nodiscard]] std::string refuse_plaintext(std::string_view begun, bool last) const;
+  void append_response(const http::Response& response, std::string_view request_line, std::string& out) const;
   void take_requests(Clock::time_point now);
   void watch_broker();
   void tick(Clock::time_point now);
@@ -181,6 +221,7 @@ class Backplane::Impl final : public PublishListener {
   TopicDirectory directory_;
   websocket::Counters websockets_;
   SessionCounters sessions_;
+  CurrentTls tls_;
   http::Site site_;
   const Services services_;
   std::atomic<std::size_t> goodbyes_sent_{0};
@@ -259,17 +300,51 @@ std::string Backplane::Impl::refuse(const fanout::Refused& refused) const {
   const bool http = feed == feeds_.end() && gateway_.http &&
                     (begins_as_http(refused.begun) || protocol_of(line) == Protocol::http);
   std::string out;
-  if (http) {
-    const http::Response response = refusal_response(reason);
-    site_.counters().response(response.status);
-    append_head(response, http::Framing::length, false, out);
-    if (!line.starts_with("HEAD ")) out += response.body;
+  if (refused.begun.starts_with('\x16') && tls_.get()) {
+    out = tls_alert;
+  } else if (http) {
+    append_response(refusal_response(reason), line, out);
   } else if (feed != feeds_.end()) {
     append_session_line(feed->second->format, "BYE", reason, out);
   } else if (refused.last || line.size() < refused.begun.size()) {
     append_session_line(Format::text, "BYE", reason, out);
   }
   return out;
+}
+
+void Backplane::Impl::append_response(const http::Response& response, std::string_view request_line,
+                                      std::string& out) const {
+  site_.counters().response(response.status);
+  append_head(response, http::Framing::length, false, out);
+  if (!request_line.starts_with("HEAD ")) out += response.body;
+}
+
+fanout::TlsOptions Backplane::Impl::tls_with_refusal() {
+  fanout::TlsOptions options = tls_options(gateway_, tls_.get());
+  options.refuse_plaintext = [this](std::string_view begun, bool last) {
+    return refuse_plaintext(begun, last);
+  };
+  return options;
+}
+
+/// The last words for a client without TLS, if TLS is required. Called by workers.
+std::string Backplane::Impl::refuse_plaintext(std::string_view begun, bool last) const {
+  const std::string_view line = begun.substr(0, begun.find_first_of("\r\n"));
+  std::string out;
+  if (gateway_.http && (begins_as_http(begun) || protocol_of(line) == Protocol::http)) {
+    append_response(http::problem(400, "tls_required", "this port requires TLS: use https:// or wss://"),
+                    line, out);
+  } else if (last || line.size() < begun.size()) {
+    append_error(Format::text, "tls_required", "this port requires TLS", out);
+    append_session_line(Format::text, "BYE", "tls_required", out);
+  }
+  return out;
+}
+
+void Backplane::Impl::set_tls(std::shared_ptr<const fanout::TlsContext> tls) {
+  tls_.set(tls);
+  engine_.set_tls_context(std::move(tls));
+  engine_.publish();
 }
 
 void Backplane::Impl::watch(Poller& poller) {
@@ -382,17 +457,25 @@ Figures Backplane::Impl::figures() const {
   figures.websockets = websockets_.read();
   figures.sessions = sessions_.read();
   figures.log_bytes = engine_.log_bytes();
+  if (const auto tls = tls_.get()) {
+    figures.tls_expires = static_cast<std::uint64_t>(
+        std::max<std::time_t>(0, std::chrono::system_clock::to_time_t(tls->expires())));
+  }
   figures.prefixes = hub_.upstream().prefixes();
   figures.everything = hub_.upstream().everything();
   return figures;
 }
 
 Backplane::Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
-                     const DescriptorBudget& descriptors, const FiguresBoard& board)
-    : impl_(std::make_unique<Impl>(gateway, backplane, name, descriptors, board)) {}
+                     const DescriptorBudget& descriptors, const FiguresBoard& board,
+                     std::shared_ptr<const fanout::TlsContext> tls)
+    : impl_(std::make_unique<Impl>(gateway, backplane, name, descriptors, board, std::move(tls))) {}
 Backplane::~Backplane() = default;
 Result<std::string> Backplane::listen() {
   return impl_->listen();
+}
+void Backplane::set_tls(std::shared_ptr<const fanout::TlsContext> tls) {
+  impl_->set_tls(std::move(tls));
 }
 void Backplane::watch(Poller& poller) {
   impl_->watch(poller);

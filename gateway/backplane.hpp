@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/error/error.hpp"
+#include "fanout/tls/context.hpp"
 #include "gateway/config/config.hpp"
 #include "gateway/descriptor_budget.hpp"
 #include "gateway/operations/figures.hpp"
@@ -24,14 +25,18 @@ class Backplane {
   /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
   /// refuses. The configurations and `board` outlive it. The caller publishes figures on `board`, and HTTP
   /// clients read them there.
+  /// @param tls nullptr: no client uses TLS
   Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
-            const DescriptorBudget& descriptors, const FiguresBoard& board);
+            const DescriptorBudget& descriptors, const FiguresBoard& board,
+            std::shared_ptr<const fanout::TlsContext> tls);
   ~Backplane();
   Backplane(const Backplane&) = delete;
   Backplane& operator=(const Backplane&) = delete;
 
   /// Listens on all addresses, including those of feeds. @returns the bound addresses, joined by commas.
   Result<std::string> listen();
+  /// Replaces the certificates for new connections. Only if there are some already.
+  void set_tls(std::shared_ptr<const fanout::TlsContext> tls);
   /// Adds its descriptors to `poller`.
   void watch(Poller& poller);
 

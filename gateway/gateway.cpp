@@ -6,8 +6,10 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "core/log/escape.hpp"
 #include "core/log/line_writer.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/exposition.hpp"
@@ -38,22 +40,25 @@ int open_descriptors() {
 
 class Gateway::Impl {
  public:
-  explicit Impl(GatewayConfig config)
+  Impl(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls)
       : config_(std::move(config)),
         name_(config_.name.empty() ? "gateway@" + host_name() : config_.name),
         files_(raise_open_files_limit()),
         descriptors_(descriptor_budget(config_, files_)) {
-    add(config_.first);
-    for (const BackplaneConfig& each : config_.others) add(each);
+    add(config_.first, tls);
+    for (const BackplaneConfig& each : config_.others) add(each, tls);
+    if (tls) log_tls(*tls);
   }
 
   ExitCode run(Signals& signals);
 
  private:
-  void add(const BackplaneConfig& backplane) {
-    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, descriptors_, board_));
+  void add(const BackplaneConfig& backplane, const std::shared_ptr<const fanout::TlsContext>& tls) {
+    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, descriptors_, board_, tls));
   }
   bool listen();
+  void log_tls(const fanout::TlsContext& tls) const;
+  void reload();
   bool open_metrics();
   /// Sleeps until there is work, at most until `until`, and does it.
   void turn(Clock::time_point until);
@@ -70,6 +75,29 @@ class Gateway::Impl {
   Clock::time_point next_board_{};
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
 };
+
+void Gateway::Impl::log_tls(const fanout::TlsContext& tls) const {
+  log::info("TLS: {}, valid until {}; clients without TLS are {}",
+            log::escape(fmt::format("{}", fmt::join(config_.tls.certificates, ", "))),
+            fanout::utc_text(tls.expires()), config_.tls_required.value_or(true) ? "refused" : "served too");
+  for (const std::string& line : tls.warnings(std::chrono::system_clock::now())) log::warning("{}", line);
+}
+
+/// All or nothing: everything is read before anything is applied.
+void Gateway::Impl::reload() {
+  const auto tls = read_tls(config_);
+  if (!tls) {
+    log::error("reload: nothing applied: {}", tls.error().text);
+    return;
+  }
+  if (*tls == nullptr) {
+    log::info("reload: nothing applied, a gateway needs a restart for every change");
+    return;
+  }
+  for (const auto& backplane : backplanes_) backplane->set_tls(*tls);
+  log::info("reload: applied the TLS certificates; a gateway needs a restart for every other change");
+  log_tls(**tls);
+}
 
 bool Gateway::Impl::listen() {
   if (config_.insecure) log::warning("{}", insecure_note);
@@ -140,8 +168,7 @@ ExitCode Gateway::Impl::run(Signals& signals) {
     if (!std::exchange(signalled, false)) continue;
     for (auto event = signals.next(); event != Signals::Event::none; event = signals.next()) {
       if (event == Signals::Event::stop) stop = true;
-      if (event == Signals::Event::reload)
-        log::info("reload: nothing applied, a gateway needs a restart for every change");
+      if (event == Signals::Event::reload) reload();
     }
   }
   drain();
@@ -159,7 +186,8 @@ void Gateway::Impl::drain() {
   for (const auto& backplane : backplanes_) backplane->close(publisher_close_limit);
 }
 
-Gateway::Gateway(GatewayConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
+Gateway::Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(tls))) {}
 Gateway::~Gateway() = default;
 ExitCode Gateway::run(Signals& signals) {
   return impl_->run(signals);

@@ -5,6 +5,7 @@
 
 #include "core/process/exit_code.hpp"
 #include "core/process/signals.hpp"
+#include "fanout/tls/context.hpp"
 #include "gateway/config/config.hpp"
 
 namespace backplane::gateway {
@@ -16,14 +17,15 @@ class Gateway {
  public:
   /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
   /// refuses.
-  explicit Gateway(GatewayConfig config);
+  /// @param tls what read_tls() has read
+  Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls);
   ~Gateway();
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
   /// Listens, prints the ready lines on standard output, and serves until `signals` requests a stop. Then
   /// notifies the clients, and sends what is queued for them for up to goodbye_limit. Does not wait for a
-  /// broker.
+  /// broker. If `signals` requests a reload, it reads the certificates again.
   /// @returns done, or failed if it cannot listen; the reason is logged.
   ExitCode run(Signals& signals);
 

@@ -96,6 +96,39 @@ void describe_http(config::Section& section, GatewayConfig& gateway) {
                 "Time for an HTTP request to arrive, from its first byte to its last. 0s: unlimited.");
 }
 
+void describe_tls(config::Section& section, GatewayConfig& gateway) {
+  section.one_or_more(
+      "tls_certificate", gateway.tls.certificates,
+      "Files with the gateway's certificates in PEM, each followed by those between it and the "
+      "root. A client that names a host gets the one that is valid for it, or the first one. "
+      "Empty: without TLS. SIGHUP reads the files again.");
+  section.one_or_more(
+      "tls_key", gateway.tls.keys,
+      "Files with the private keys of these certificates, in the same order, which other users "
+      "can neither read nor write.");
+  section.field(
+      "tls_client_ca", gateway.tls.client_ca,
+      "File with the authorities that sign certificates of clients. Empty: clients are not asked for "
+      "a certificate. A client without one is served in any case.");
+  section.optional("tls_required", gateway.tls_required,
+                   "Refuse clients without TLS. Not set: true if there is a certificate.");
+  section.field("tls_handshake_timeout", gateway.tls_handshake_timeout, 100ms, 10min,
+                "Time for a client to complete its TLS handshake.");
+  section.field("tls_handshakes_max", gateway.tls_handshakes_max, 1, 1'000'000,
+                "TLS handshakes in progress, of each backplane. For another one, the oldest is ended.");
+  if (!section.reading()) return;
+  const std::size_t certificates = gateway.tls.certificates.size();
+  if (gateway.tls.keys.size() != certificates) {
+    section.error(gateway.tls.keys.empty() ? "tls_certificate" : "tls_key",
+                  fmt::format("expected as many keys as certificates, got {} keys for {} certificates",
+                              gateway.tls.keys.size(), certificates));
+  }
+  if (certificates > 0) return;
+  constexpr std::string_view without = "expected a tls_certificate as well, got none";
+  if (!gateway.tls.client_ca.empty()) section.error("tls_client_ca", without);
+  if (gateway.tls_required.value_or(false)) section.error("tls_required", without);
+}
+
 void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.field("connections_max", gateway.connections_max, 1, 10'000'000,
                 "Connected clients of each backplane.");
@@ -158,6 +191,11 @@ std::vector<BrokerEndpoints> BackplaneConfig::endpoints() const {
   return all;
 }
 
+Result<std::shared_ptr<const fanout::TlsContext>> read_tls(const GatewayConfig& gateway) {
+  if (gateway.tls.certificates.empty()) return nullptr;
+  return fanout::TlsContext::load(gateway.tls);
+}
+
 void describe(config::Section& section, GatewayConfig& gateway) {
   section.field("name", gateway.name, "The name of this gateway towards the broker. Empty: gateway@<host>.");
   section.field("workers", gateway.workers, 0, 256,
@@ -167,6 +205,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
                 check_metrics);
   if (section.reading() && !gateway.insecure) refuse_if_reachable(section, "metrics", gateway.metrics);
   describe_backplane(section, gateway.first, gateway.insecure);
+  describe_tls(section, gateway);
   describe_http(section, gateway);
   describe_limits(section, gateway);
   section.field("prefixes_max", gateway.prefixes_max, 1, 10'000'000,

@@ -3,10 +3,13 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/error/error.hpp"
+#include "fanout/tls/context.hpp"
 #include "follower/broker_endpoints.hpp"
 #include "gateway/encode/encoder.hpp"
 
@@ -50,6 +53,11 @@ struct GatewayConfig {
 
   bool insecure{};  ///< listeners may be reachable from other machines, without authentication
 
+  fanout::TlsFiles tls;              ///< without certificates: no client uses TLS
+  std::optional<bool> tls_required;  ///< not set: if there is a certificate
+  std::chrono::milliseconds tls_handshake_timeout{10'000};
+  std::size_t tls_handshakes_max = 1024;  ///< in progress, of each backplane
+
   std::size_t workers = 0;      ///< 0: the number of cores minus 1, at least 1
   std::string metrics = "off";  ///< HOST:PORT or off
 
@@ -79,5 +87,10 @@ struct GatewayConfig {
 /// Describes the table [gateway] to core/config. Adds an error for each listener that other machines can
 /// reach, unless `insecure` is already set.
 void describe(config::Section& section, GatewayConfig& gateway);
+
+/// Reads the files of `tls`. Not a part of describe(): programs that only read the rest of the configuration
+/// may not be permitted to read keys.
+/// @returns nullptr without certificates; or an error such as `gw.key: expected the key of gw.pem, …`.
+Result<std::shared_ptr<const fanout::TlsContext>> read_tls(const GatewayConfig& gateway);
 
 }  // namespace backplane::gateway

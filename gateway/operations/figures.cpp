@@ -24,6 +24,11 @@ std::uint64_t refusals(const Figures& figures) {
   return figures.sessions.refusals[index];
 }
 
+template <std::size_t index>
+std::uint64_t tls_failures(const Figures& figures) {
+  return figures.engine.tls.failures[index];
+}
+
 constexpr std::array definitions = std::to_array<FigureDefinition>({
     // The ledger of clients.
     {"matched_total", Kind::counter, "", "", "Events and notices for clients, counted once for each client",
@@ -122,6 +127,29 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.listeners.refused_descriptor_limit; }},
     {"accept_errors_total", Kind::counter, "", "", "Times that the kernel could not accept a connection",
      [](const Figures& f) { return f.listeners.accept_errors; }},
+    {"tls_clients", Kind::gauge, "", "", "Clients connected with TLS, after their handshakes",
+     [](const Figures& f) { return f.engine.tls.connections; }},
+    {"tls_handshakes_total", Kind::counter, "", "", "TLS handshakes completed",
+     [](const Figures& f) { return f.engine.tls.handshakes; }},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[0],
+     "TLS handshakes that failed, by reason", tls_failures<0>},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[1], "",
+     tls_failures<1>},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[2], "",
+     tls_failures<2>},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[3], "",
+     tls_failures<3>},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[4], "",
+     tls_failures<4>},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[5], "",
+     tls_failures<5>},
+    {"tls_handshakes_failed_total", Kind::counter, "reason", fanout::tls_failure_names[6], "",
+     tls_failures<6>},
+    {"plaintext_refused_total", Kind::counter, "", "", "Clients refused because they do not use TLS",
+     [](const Figures& f) { return f.engine.tls.plaintext_refused; }},
+    {"tls_certificate_expires_seconds", Kind::gauge, "", "",
+     "When the first of the certificates expires, as Unix time; 0 without TLS",
+     [](const Figures& f) { return f.tls_expires; }},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[0],
      "Clients disconnected, by the reason in !BYE", goodbyes<0>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[1], "", goodbyes<1>},

@@ -35,6 +35,7 @@ struct Figures {
   websocket::Counted websockets;
   SessionsCounted sessions;
   std::uint64_t log_bytes{};
+  std::uint64_t tls_expires{};  ///< Unix time in seconds; 0: without TLS
   std::uint64_t prefixes{};
   bool everything{};
 };

@@ -57,14 +57,14 @@ class WebSocketPeer(CommandClient):
     """One connection. Sorts its input as LineClient does: events (including gaps and resets), replies and notices, and
     also pongs and the close. `fields` replace those of the request's head; None removes one."""
 
-    def __init__(self, address=GATEWAY, receive_bytes=None, **fields):
+    def __init__(self, address=GATEWAY, receive_bytes=None, wrap=None, **fields):
         connection = socket.socket()
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         connection.settimeout(TIMEOUT_S)
         host, port = address.rsplit(":", 1)
         connection.connect((host, int(port)))
-        super().__init__(connection)
+        super().__init__(wrap(connection) if wrap else connection)
         self.close_code = self.close_reason = None
         self._pongs = collections.deque()
         key = base64.b64encode(os.urandom(16))

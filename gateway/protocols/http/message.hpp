@@ -31,6 +31,7 @@ struct Request {
   std::string body;
   bool http_1_0{};
   bool keep_alive{};
+  bool encrypted{};  ///< it came by TLS
 
   /// The value of the field of that name (in lower case); empty if there is none.
   [[nodiscard]] std::string_view field(std::string_view name) const noexcept;

@@ -65,6 +65,7 @@ void HttpSession::continue_reading() {
       break;
     }
     request_ = reader_.take();
+    request_.encrypted = client().is_encrypted();
     handle();
     if (replaced_) return;
   }

@@ -140,7 +140,7 @@ std::optional<Response> refused(const Request& request, const Site& site) {
                                shown(request.host)));
   }
   const std::string_view origin = request.field("origin");
-  if (origin.empty() || site.may_use(origin, request.host)) return std::nullopt;
+  if (origin.empty() || site.may_use(origin, request.host, request.encrypted)) return std::nullopt;
   site.counters().refused(Refusal::origin);
   return problem(
       403, "origin",

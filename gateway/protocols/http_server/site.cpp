@@ -61,8 +61,10 @@ bool Site::is_host(std::string_view host) const {
   const std::string name = name_of(host);
   if (name == "localhost" || name.ends_with(".localhost")) return true;
   const std::string literal = address(name);
-  if (literal.empty()) return hosts_.contains(name);
-  return any_address_ || is_loopback(literal) || hosts_.contains(literal) || hosts_.contains(name);
+  const bool known = literal.empty() ? hosts_.contains(name)
+                                     : any_address_ || is_loopback(literal) || hosts_.contains(literal) ||
+                                           hosts_.contains(name);
+  return known || (options_.is_certified && options_.is_certified(literal.empty() ? name : literal));
 }
 
 bool Site::is_cors_origin(std::string_view origin) const {
@@ -70,8 +72,9 @@ bool Site::is_cors_origin(std::string_view origin) const {
          options_.cors_origins.end();
 }
 
-bool Site::may_use(std::string_view origin, std::string_view host) const {
-  for (const std::string_view scheme : {"http://", "https://"}) {
+bool Site::may_use(std::string_view origin, std::string_view host, bool encrypted) const {
+  for (const std::string_view scheme : {"https://", "http://"}) {
+    if (encrypted && scheme == "http://") break;
     if (!origin.starts_with(scheme)) continue;
     if (lower_case(origin.substr(scheme.size())) == lower_case(host)) return true;
   }

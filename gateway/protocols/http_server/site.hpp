@@ -19,6 +19,9 @@ struct SiteOptions {
       30'000};                            ///< from the first byte of a request to its last; 0: unlimited
   std::vector<std::string> hosts;         ///< names of this gateway besides those of the loopback
   std::vector<std::string> cors_origins;  ///< as browsers send them: `https://example.org`
+  /// Whether the gateway has a certificate for this name or address: then it is a name of the gateway as
+  /// well. May be empty. Called on workers' threads.
+  std::function<bool(std::string_view host)> is_certified{};
 };
 
 /// Contents of the pages about the backplane. Called on workers' threads, concurrently.
@@ -48,7 +51,10 @@ class Site {
   /// was made to resolve to this machine (DNS rebinding) sends its own name.
   [[nodiscard]] bool is_host(std::string_view host) const;
   /// Whether a page of `origin` may use `host`: a page of the same origin, or of one in cors_origins.
-  [[nodiscard]] bool may_use(std::string_view origin, std::string_view host) const;
+  /// @param encrypted the request came by TLS. Then a page that did not is of another origin: anybody on its
+  /// way
+  ///                  may have changed it. A request without TLS may have come through a proxy that has TLS.
+  [[nodiscard]] bool may_use(std::string_view origin, std::string_view host, bool encrypted) const;
   /// Whether the response must allow the origin explicitly.
   [[nodiscard]] bool is_cors_origin(std::string_view origin) const;
 
