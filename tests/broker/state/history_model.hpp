@@ -213,25 +213,34 @@ class HistoryWalk {
     model_->append(event);
   }
 
+  static const std::vector<std::string>& patterns() {
+    static const std::vector<std::string> all{"a.b", "b",     "a.>",    "b.*",      ">",      "*.c",
+                                              "*",   "a.*.c", "nobody", "nobody.>", "$SYS.>", "c.c"};
+    return all;
+  }
+
   ReadRequest some_request(ReadRequest::What what) {
-    static const std::vector<std::string> patterns{"a.b", "b",     "a.>",    "b.*",      ">",      "*.c",
-                                                   "*",   "a.*.c", "nobody", "nobody.>", "$SYS.>", "c.c"};
-    ReadRequest request(pattern(patterns[pick(0, patterns.size() - 1)]));
+    ReadRequest request(pattern(patterns()[pick(0, patterns().size() - 1)]));
     while (what == ReadRequest::What::after_offset && !request.pattern.is_exact()) {
-      request = ReadRequest(pattern(patterns[pick(0, patterns.size() - 1)]));
-    }
-    // A client that may read one topic by name has no filter for it.
-    if (!request.pattern.is_exact() && pick(0, 2) == 0) {
-      std::vector<Pattern> readable;
-      for (auto count = pick(1, 3); count > 0; --count) {
-        readable.push_back(pattern(patterns[pick(0, patterns.size() - 1)]));
-      }
-      request.filter = std::make_shared<const TopicFilter>(std::move(readable));
+      request = ReadRequest(pattern(patterns()[pick(0, patterns().size() - 1)]));
     }
     request.what = what;
     request.events_max = pick(1, 6);
     request.bytes_max = pick(0, 2) == 0 ? pick(0, 400) : std::size_t{1} << 20;
+    if (reads_with_filters_) add_filter(request);
     return request;
+  }
+
+  /// Hides some topics from one of three requests that can have a filter: a client that may read one topic by
+  /// name has none for it.
+  void add_filter(ReadRequest& request) {
+    const auto pick_here = [&](std::size_t max) { return filter_random_() % (max + 1); };
+    if (request.pattern.is_exact() || pick_here(2) != 0) return;
+    std::vector<Pattern> readable;
+    for (auto count = 1 + pick_here(2); count > 0; --count) {
+      readable.push_back(pattern(patterns()[pick_here(patterns().size() - 1)]));
+    }
+    request.filter = std::make_shared<const TopicFilter>(std::move(readable));
   }
 
   void read_values() {
@@ -363,6 +372,8 @@ class HistoryWalk {
   }
 
   std::mt19937 random_;
+  std::mt19937 filter_random_{random_};  // of its own: filters change nothing else of a walk
+  bool reads_with_filters_{true};
   std::vector<std::string> topics_;
   Numbering numbering_;
   std::int64_t wall_ns_{1'000'000'000'000};
