@@ -5,8 +5,10 @@ import json
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import time
 
 import zmq
 from golden import golden
@@ -15,7 +17,16 @@ from relay import Relay
 
 LONG_S = TIMEOUT_S / 2  # a limit within a driver: shorter than the test's own
 SHORT_S = 0.2            # for what must not come
+HEARTBEAT_S = 5.0        # what readers once had for ZeroMQ's heartbeats
 EVENT_BYTES_MAX = 1 << 20
+
+
+def unread_bytes(endpoint):
+    """Bytes that have arrived in the kernel on connections to an endpoint, and that their program does not read."""
+    host, port = endpoint.removeprefix("tcp://").split(":")
+    address = f"{struct.unpack('=I', socket.inet_aton(host))[0]:08X}:{int(port):04X}"
+    lines = pathlib.Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    return sum(int(fields[4].split(":")[1], 16) for line in lines if (fields := line.split())[2] == address)
 
 
 class Driver:
@@ -53,6 +64,13 @@ class Driver:
         if not error:
             raise AssertionError(f"expected an error from {command}, got {value}\n{self._process.transcript()}")
         return error, text, value
+
+    def stays_alive(self, seconds):
+        deadline = Deadline(seconds)
+        while deadline.left():
+            if not self._process.running():
+                raise AssertionError(f"ended\n{self._process.transcript()}")
+            time.sleep(0.05)
 
     def leave(self):
         """Closes everything and waits until the process exits."""
@@ -120,6 +138,28 @@ class ClientScenarios:
         driver.leave()
 
     # Reading.
+
+    def test_a_reader_at_its_limit_for_received_messages_survives_the_brokers_kill(self):
+        """With ZeroMQ's heartbeats, libzmq 4.3.4 would abort the process (`!_io_error`)."""
+        broker = self.start_broker()
+        driver = self.driver()
+        driver.do("limit_received", 100)
+        driver.do("subscribe", ["a"], LONG_S)
+        self.publish("a", (f"{number:1000}" for number in range(1, 5001)))
+        deadline = Deadline()
+        while not unread_bytes(EGRESS):
+            self.assertTrue(deadline.left(), "the reader's limit was not reached")
+        broker.kill()
+        driver.stays_alive(2 * HEARTBEAT_S + 2)  # the second one would abort it
+        self.start_broker()
+        self.publish("a", ["after"])
+        items = [driver.do("receive", 1, LONG_S)[0]]
+        while items[-1][0] != "reset":
+            items.append(driver.do("receive", 1, LONG_S)[0])
+        self.assertEqual([int(item[3][1]) for item in items[:-1]], list(range(1, len(items))))
+        self.assertGreater(len(items), 100)
+        self.assertEqual(driver.do("receive", 1, LONG_S), self.events("a", [1], ["after"]))
+        driver.leave()
 
     def test_a_pattern_receives_exactly_the_topics_that_it_matches(self):
         self.start_broker()

@@ -1,6 +1,7 @@
 // Runs the Node client for client_scenarios.py, as python_driver.py does for Python.
 
 import * as backplane from "../../clients/node/index.js";
+import { BrokerReader } from "../../clients/node/lib/broker_reader.js";
 import { serve } from "./command_loop.mjs";
 
 const QUOTE = "backplane.events.v1.Quote";
@@ -37,6 +38,9 @@ const commands = {
     const items = [];
     while (items.length < count) items.push(show(await opened.subscriber.receive({ timeout: ms(timeout) })));
     return items;
+  },
+  limit_received(messages) { // of subscribers: in libzmq's queue
+    BrokerReader.receivedMax = messages;
   },
   resume_token: () => opened.subscriber.resumeToken(),
   close_subscriber: () => opened.subscriber.close(),

@@ -5,6 +5,7 @@ import json
 import sys
 
 import backplane
+from backplane import broker_reader
 from backplane.events.v1 import quote_pb2
 
 
@@ -40,6 +41,10 @@ class Driver:
         self.subscriber = backplane.Subscriber(*patterns, egress=self.endpoints["egress"],
                                                control=self.endpoints["control"], **(options or {}))
         self.subscriber.wait_live(timeout)
+
+    def limit_received(self, messages):
+        """Of subscribers: in libzmq's queue."""
+        broker_reader.BrokerReader.received_max = messages
 
     def resume_token(self):
         return self.subscriber.resume_token()

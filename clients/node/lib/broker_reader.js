@@ -13,7 +13,6 @@ const LIVE_TIMEOUT_MS = 2000; // a nonce that has not been answered by then is r
 const SILENCE_MS = 10_000; // after this long without any message, the connection is begun again
 const CONTROL_SILENCE_MS = 30_000; // the same for the control connection: a long reply over a slow path takes its time
 const RECONNECT_MS = [50, 500]; // libzmq's pause between two attempts: at first, and at most
-const RECEIVE_HWM = 100_000;
 const TURN_MESSAGES = 256;
 const EARLY_BYTES_MAX = 16 << 20;
 const ZMQ_SNDHWM = 23;
@@ -33,6 +32,8 @@ class UnboundedSub extends Sub {
  * `replaced(reader, old stream, new stream)` is called when the broker has come back with another stream, before anything
  * of that stream is delivered. */
 export class BrokerReader {
+  static receivedMax = 100_000; // messages in libzmq's queue
+
   live = false; // whether the last nonce was answered in time
   stream = null; // the StreamReader, after the first live reply of the stream
   previous = null; // the stream before this one
@@ -65,7 +66,7 @@ export class BrokerReader {
     this.#counters = counters;
     this.channel = new ControlChannel(control, CONTROL_SILENCE_MS);
     this.#socket = new UnboundedSub({
-      linger: 0, receiveHighWaterMark: RECEIVE_HWM, ipv6: this.#egress.includes("["),
+      linger: 0, receiveHighWaterMark: BrokerReader.receivedMax, ipv6: this.#egress.includes("["),
       reconnectInterval: RECONNECT_MS[0], reconnectMaxInterval: RECONNECT_MS[1],
       // No heartbeats: if a broker goes away while messages are unread at the mark, the next heartbeat makes libzmq abort
       // the process. The nonces show whether the connection is alive.

@@ -19,7 +19,6 @@ _LIVE_TIMEOUT_S = 2.0      # a nonce that has not been answered by then is repla
 _SILENCE_S = 10.0          # after this long without any message, the connection is begun again
 _CONTROL_SILENCE_S = 30.0  # the same for the control connection: a long reply over a slow path takes its time
 _RECONNECT_MS = (50, 500)  # libzmq's pause between two attempts: at first, and at most
-_RECEIVE_HWM = 100_000
 _TURN_MESSAGES = 256
 _EARLY_BYTES_MAX = 16 << 20
 
@@ -32,6 +31,8 @@ class BrokerReader:
     `replaced(reader, old stream, new stream)` is called when the broker has come back with another stream, before
     anything of that stream is delivered.
     """
+
+    received_max = 100_000  # messages in libzmq's queue
 
     def __init__(self, context: zmq.Context, egress: str, control: str, patterns: list[Pattern], *,
                  attach: Callable[["BrokerReader", Stamp], StreamReader],
@@ -55,7 +56,7 @@ class BrokerReader:
         try:
             for option, value in {
                     # Subscriptions are messages too: at the default mark, many at once would be lost.
-                    zmq.SNDHWM: 0, zmq.RCVHWM: _RECEIVE_HWM, zmq.LINGER: 0, zmq.IPV6: int("[" in self._egress),
+                    zmq.SNDHWM: 0, zmq.RCVHWM: self.received_max, zmq.LINGER: 0, zmq.IPV6: int("[" in self._egress),
                     zmq.RECONNECT_IVL: _RECONNECT_MS[0], zmq.RECONNECT_IVL_MAX: _RECONNECT_MS[1],
                     # No heartbeats: if a broker goes away while messages are unread at the mark, the next heartbeat
                     # makes libzmq 4.3.4 abort the process. The nonces show whether the connection is alive.
