@@ -6,6 +6,7 @@
 // proto/ (see docs/any-language.md).
 
 export { Control, ControlError, DEFAULT_CONTROL, HistoryGone, TimeoutError } from "./lib/control.js";
+export { AuthenticationError } from "./lib/handshake.js";
 export { loadTypes, message } from "./lib/proto.js";
 export { DEFAULT_INGRESS, Publisher, Refused } from "./lib/publisher.js";
 export { DEFAULT_EGRESS, Subscriber } from "./lib/subscriber.js";

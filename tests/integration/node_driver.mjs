@@ -8,6 +8,7 @@ const QUOTE = "backplane.events.v1.Quote";
 const [ingress, egress, control] = process.argv.slice(2).map((each) => each.split(",")); // one per broker
 const opened = {};
 const ms = (seconds) => seconds * 1000;
+const keyFiles = ({ key_file: keyFile, server_key_file: serverKeyFile } = {}) => ({ keyFile, serverKeyFile });
 
 function show(item) {
   if (item === null) return null;
@@ -28,12 +29,13 @@ const payloadOf = ([kind, ...values]) => ({
 })[kind](...values);
 
 const commands = {
-  // `options`: since, every (seconds).
-  async subscribe(patterns, timeout, { since, every } = {}) {
+  // `options`: since, every (seconds), key_file, server_key_file.
+  async subscribe(patterns, timeout, { since, every, ...keys } = {}) {
     const interval = typeof every === "number" ? ms(every) : every;
-    opened.subscriber = new backplane.Subscriber(patterns, { egress, control, since, every: interval });
+    opened.subscriber = new backplane.Subscriber(patterns, { egress, control, since, every: interval, ...keyFiles(keys) });
     await opened.subscriber.waitLive({ timeout: ms(timeout) });
   },
+  wait_live: (timeout) => opened.subscriber.waitLive({ timeout: ms(timeout) }),
   async receive(count, timeout) {
     const items = [];
     while (items.length < count) items.push(show(await opened.subscriber.receive({ timeout: ms(timeout) })));
@@ -48,9 +50,10 @@ const commands = {
     const { recovered, duplicates, undecodable, live } = opened.subscriber;
     return { recovered, duplicates, undecodable, live };
   },
-  open_publisher(source, eventBytesMax) {
-    opened.publisher = new backplane.Publisher(source, { ingress, control, eventBytesMax });
+  open_publisher(source, eventBytesMax, keys) {
+    opened.publisher = new backplane.Publisher(source, { ingress, control, eventBytesMax, ...keyFiles(keys) });
   },
+  last_problem: () => (opened.publisher ?? opened.subscriber).lastProblem,
   wait_ready: (timeout) => opened.publisher.waitReady({ timeout: ms(timeout) }),
   publish: (topic, payload, attributes, timeNs) =>
     opened.publisher.publish(topic, payloadOf(payload), { attributes, timeNs: BigInt(timeNs) }),
@@ -66,8 +69,8 @@ const commands = {
     const { offered, confirmed, refused, resent, inDoubt } = opened.publisher;
     return { offered, confirmed, refused, resent, in_doubt: inDoubt };
   },
-  open_control() {
-    opened.control = new backplane.Control(control[0]);
+  open_control(keys) {
+    opened.control = new backplane.Control(control[0], keyFiles(keys));
   },
   last: async (pattern, timeout) => (await opened.control.last(pattern, { timeout: ms(timeout) })).map(show),
   async replay(pattern, { after_offset: afterOffset, since_ns: sinceNs, since_ago: ago }, timeout) {
@@ -93,10 +96,16 @@ function kindOf(error) {
   if (error instanceof backplane.HistoryGone) return "gone";
   if (error instanceof backplane.Refused) return "refused";
   if (error instanceof backplane.TimeoutError) return "timeout";
+  if (error instanceof backplane.AuthenticationError) return "authentication";
   if (error instanceof backplane.ControlError) return "control";
   if (error instanceof RangeError) return "invalid";
   return error.code === "EINVAL" ? "endpoint" : `${error.name} ${error.stack}`;
 }
 
+function valueOf(error) {
+  const hasCode = error instanceof backplane.AuthenticationError || error instanceof backplane.ControlError;
+  return hasCode ? error.code : Number(error.firstAvailableOffset ?? 0);
+}
+
 await serve(commands, (error) => (
-  { error: kindOf(error), text: error.message, value: Number(error.firstAvailableOffset ?? 0) }));
+  { error: kindOf(error), text: error.message, value: valueOf(error) }));

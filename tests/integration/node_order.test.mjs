@@ -128,6 +128,7 @@ class Simulation {
       deliver: (item) => this.queue.push(item),
       mark: (_, mark) => this.queue.push({ mark }),
       counters: { duplicates: 0, recovered: 0 },
+      notePermission: () => {},
     });
   }
 

@@ -37,9 +37,12 @@ class Driver:
         self.subscriber = self.publisher = self.control = None
 
     def subscribe(self, patterns, timeout, options=None):
-        """`options`: since, every (seconds)."""
+        """`options`: since, every (seconds), key_file, server_key_file."""
         self.subscriber = backplane.Subscriber(*patterns, egress=self.endpoints["egress"],
                                                control=self.endpoints["control"], **(options or {}))
+        self.subscriber.wait_live(timeout)
+
+    def wait_live(self, timeout):
         self.subscriber.wait_live(timeout)
 
     def limit_received(self, messages):
@@ -58,9 +61,10 @@ class Driver:
     def subscriber_status(self):
         return {name: getattr(self.subscriber, name) for name in ("recovered", "duplicates", "undecodable", "live")}
 
-    def open_publisher(self, source, event_bytes_max):
-        self.publisher = backplane.Publisher(source, ingress=self.endpoints["ingress"],
-                                             control=self.endpoints["control"], event_bytes_max=event_bytes_max)
+    def open_publisher(self, source, event_bytes_max, options=None):
+        """`options`: key_file, server_key_file."""
+        self.publisher = backplane.Publisher(source, ingress=self.endpoints["ingress"], control=self.endpoints["control"],
+                                             event_bytes_max=event_bytes_max, **(options or {}))
 
     def wait_ready(self, timeout):
         self.publisher.wait_ready(timeout)
@@ -85,8 +89,12 @@ class Driver:
         names = ("offered", "confirmed", "refused", "resent", "in_doubt")
         return {name: getattr(self.publisher, name) for name in names}
 
-    def open_control(self):
-        self.control = backplane.Control(self.endpoints["control"][0])
+    def last_problem(self):
+        return (self.publisher or self.subscriber).last_problem
+
+    def open_control(self, options=None):
+        """`options`: key_file, server_key_file."""
+        self.control = backplane.Control(self.endpoints["control"][0], **(options or {}))
 
     def last(self, pattern, timeout):
         return [show(event) for event in self.control.last(pattern, timeout)]
@@ -109,11 +117,13 @@ def main():
             answer = {"value": getattr(driver, name)(*arguments)}
         except Exception as error:  # the test checks all of them
             kinds = {"HistoryGone": "gone", "Refused": "refused", "TimeoutError": "timeout", "ControlError": "control",
-                     "ZMQError": "endpoint"}
+                     "ZMQError": "endpoint", "AuthenticationError": "authentication"}
             kind = "invalid" if isinstance(error, ValueError) else kinds.get(type(error).__name__, type(error).__name__)
             answer = {"error": kind, "text": str(error)}
             if kind == "gone":
                 answer["value"] = error.first_available_offset
+            elif kind in ("authentication", "control"):
+                answer["value"] = error.code
         print(json.dumps(answer), flush=True)
 
 

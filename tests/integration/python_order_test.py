@@ -130,7 +130,7 @@ class Simulation:
     def read(self, begin):
         return StreamReader(STREAM, self.patterns, begin, self.broker.position, control=self.broker,
                             deliver=self.queue.append, mark=lambda _, position: self.queue.append(("mark", position)),
-                            counters=Counters())
+                            counters=Counters(), note_permission=lambda *_: None)
 
     def matches(self, topic):
         return any(pattern.matches(topic) for pattern in self.patterns)

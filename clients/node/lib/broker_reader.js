@@ -4,12 +4,14 @@ import { randomBytes } from "node:crypto";
 import { Subscriber as Sub } from "zeromq";
 import { Addresses } from "./addresses.js";
 import { ControlChannel } from "./channel.js";
+import { Handshake } from "./handshake.js";
 import { Mailbox } from "./mailbox.js";
 import { now } from "./time.js";
 import { readStamp } from "./wire.js";
 
 const LIVE_INTERVAL_MS = 1000; // from a live reply to the next nonce
 const LIVE_TIMEOUT_MS = 2000; // a nonce that has not been answered by then is replaced by another one
+const SILENT_MS = 300; // after this long without a live reply, the broker may not accept our keys
 const SILENCE_MS = 10_000; // after this long without any message, the connection is begun again
 const CONTROL_SILENCE_MS = 30_000; // the same for the control connection: a long reply over a slow path takes its time
 const RECONNECT_MS = [50, 500]; // libzmq's pause between two attempts: at first, and at most
@@ -44,6 +46,7 @@ export class BrokerReader {
   #attach;
   #replaced;
   #counters;
+  #handshake;
   #socket;
   #mailbox;
   #streamId = null;
@@ -57,20 +60,22 @@ export class BrokerReader {
   #drained = false;
 
   /** Connects in the background. Throws for an invalid endpoint. */
-  constructor({ egress, control }, patterns, { attach, replaced, counters }) {
+  constructor({ egress, control }, patterns, { attach, replaced, counters, keys }) {
     this.#addresses = new Addresses(egress);
     this.#egress = this.#addresses.current;
     this.#patterns = patterns;
     this.#attach = attach;
     this.#replaced = replaced;
     this.#counters = counters;
-    this.channel = new ControlChannel(control, CONTROL_SILENCE_MS);
+    this.#handshake = new Handshake(Sub, egress, keys);
+    this.channel = new ControlChannel(control, CONTROL_SILENCE_MS, keys);
     this.#socket = new UnboundedSub({
       linger: 0, receiveHighWaterMark: BrokerReader.receivedMax, ipv6: this.#egress.includes("["),
       reconnectInterval: RECONNECT_MS[0], reconnectMaxInterval: RECONNECT_MS[1],
       // No heartbeats: if a broker goes away while messages are unread at the mark, the next heartbeat makes libzmq abort
       // the process. The nonces show whether the connection is alive.
       tcpKeepalive: 1, tcpKeepaliveIdle: 2, tcpKeepaliveInterval: 2, tcpKeepaliveCount: 2,
+      ...this.#handshake.options,
     });
     this.#mailbox = new Mailbox(this.#socket);
     try {
@@ -86,8 +91,20 @@ export class BrokerReader {
 
   close() {
     this.live = false;
+    this.#handshake.close();
     this.#socket.close();
     this.channel.close();
+  }
+
+  /** Why the broker does not accept this program; null as far as is known. */
+  get problem() {
+    return this.#handshake.problem ?? this.channel.handshake.problem;
+  }
+
+  /** The problem, once for each failed attempt. */
+  takeProblem() {
+    const [problem, other] = [this.#handshake.take(), this.channel.handshake.take()];
+    return problem ?? other;
   }
 
   /** Handles what has arrived, up to a limit, and what is due. Resolves to whether there may be more. */
@@ -125,6 +142,7 @@ export class BrokerReader {
 
   #onMessage(frames) {
     this.#heardAt = now();
+    this.#handshake.onMessage();
     const stamp = readStamp(frames.at(-1));
     if (frames.length !== 2 || !stamp) {
       this.#counters.undecodable += 1;
@@ -201,6 +219,10 @@ export class BrokerReader {
   }
 
   #keepLive(time) {
+    if (this.#liveTopic && this.#drained && time >= Math.max(this.#askedAt, this.#heardAt) + SILENT_MS) {
+      this.#handshake.look(this.#egress);
+    }
+    if (this.#handshake.takeAccepted()) this.#reconnect();
     if (!this.#liveTopic) {
       if (time >= this.#askAt) this.#ask(time);
     } else if (this.#drained && time >= this.#askedAt + LIVE_TIMEOUT_MS) {

@@ -2,12 +2,14 @@
 
 import { Dealer } from "zeromq";
 import { Addresses } from "./addresses.js";
+import { Handshake } from "./handshake.js";
 import { Mailbox } from "./mailbox.js";
 import { decode, encode } from "./proto.js";
 import { MOST, ReplySize } from "./reply_size.js";
 import { now } from "./time.js";
 
 const LATE_MAX = 16;
+const SILENT_MS = 300; // after this long without a reply, the broker may not accept our keys
 
 /** A connection to one control endpoint, renewed by libzmq. Owns its socket. The broker handles the requests of a channel
  * in order. Over a slow path, the channel requests short replies. */
@@ -25,8 +27,9 @@ export class ControlChannel {
 
   /** Connects in the background. If a request times out and nothing has arrived for `silenceMs`, the connection is begun
    * again. Throws if `endpoint` is invalid. */
-  constructor(endpoint, silenceMs) {
+  constructor(endpoint, silenceMs, keys) {
     this.endpoint = endpoint;
+    this.handshake = new Handshake(Dealer, endpoint, keys);
     this.#silenceMs = silenceMs;
     this.#addresses = new Addresses(endpoint);
     this.#connect();
@@ -40,15 +43,17 @@ export class ControlChannel {
     const sent = now();
     const replyBytesMax = this.#replySize.next(sent);
     const alone = this.#pending.size === 0;
-    this.#pending.set(id, { onReply, timeout, deadline: sent + timeout, evenLate, sent, replyBytesMax, alone });
     const head = { version: 1, id, reply_bytes_max: replyBytesMax < MOST ? replyBytesMax : undefined };
-    // It is sent, or fails, at once: too many may wait for an absent broker already. Then it times out.
-    this.#socket.send(encode("backplane.v1.ControlRequest", { ...head, ...request })).catch(() => {});
+    const message = encode("backplane.v1.ControlRequest", { ...head, ...request });
+    this.#pending.set(id, { onReply, message, timeout, deadline: sent + timeout, evenLate, sent, replyBytesMax, alone });
+    this.#send(message);
   }
 
   /** Calls the callbacks of the replies that have arrived, then of the requests that have timed out. Does not wait. */
   async poll() {
+    this.#checkHandshake();
     for (let frames; (frames = await this.#mailbox.take());) {
+      this.handshake.onMessage();
       const before = this.#heardAt;
       this.#heardAt = now();
       this.#connected = true;
@@ -107,11 +112,33 @@ export class ControlChannel {
   /** Closes the connection. The callbacks of pending requests are not called. */
   close() {
     this.#pending.clear();
+    this.handshake.close();
     this.#socket.close();
   }
 
+  /** The message is sent, or fails, at once: too many may wait for an absent broker already, or it has refused the
+   * connection. Then it times out. */
+  #send(message) {
+    this.#socket.send(message).catch(() => {});
+  }
+
+  #checkHandshake() {
+    if (this.#socket.closed) return;
+    for (const { sent } of this.#pending.values()) { // the first one
+      if (now() >= Math.max(sent, this.#heardAt) + SILENT_MS) this.handshake.look(this.#addresses.current);
+      break;
+    }
+    if (this.handshake.takeAccepted()) {
+      this.#socket.close();
+      this.#connect();
+      for (const { message } of this.#pending.values()) this.#send(message);
+    }
+  }
+
   #connect() {
-    this.#socket = new Dealer({ linger: 0, sendTimeout: 0, ipv6: this.#addresses.current.includes("[") });
+    this.#socket = new Dealer({
+      linger: 0, sendTimeout: 0, ipv6: this.#addresses.current.includes("["), ...this.handshake.options,
+    });
     this.#connected = false;
     this.#mailbox = new Mailbox(this.#socket);
     try {

@@ -1,6 +1,7 @@
 // Requests to a broker: last values, history, and what it has admitted from a publisher.
 
 import { ControlChannel } from "./channel.js";
+import { readKeys } from "./credentials.js";
 import { fileDescriptorSet } from "./proto.js";
 import { checkTopic, Pattern } from "./topic.js";
 import { Event, readStamp } from "./wire.js";
@@ -29,15 +30,16 @@ export class HistoryGone extends Error {
 }
 
 /** Sends requests to a broker's control endpoint, one at a time; further requests wait for their turn. Owns its socket.
- * Every method rejects with TimeoutError if a reply does not arrive within `timeout` ms, and with ControlError if the
- * broker refuses the request. */
+ * Every method rejects with TimeoutError if a reply does not arrive within `timeout` ms, with ControlError if the broker
+ * refuses the request, and with AuthenticationError if it does not accept the keys, or requires some. */
 export class Control {
   #channel;
   #turn = Promise.resolve();
 
-  /** Connects in the background. Throws if `endpoint` is invalid. */
-  constructor(endpoint = DEFAULT_CONTROL) {
-    this.#channel = new ControlChannel(endpoint, 0);
+  /** Connects in the background, with keys if there are any: see Subscriber. Throws if `endpoint` is invalid, a RangeError
+   * if the keys cannot be used. */
+  constructor(endpoint = DEFAULT_CONTROL, { keyFile, serverKeyFile } = {}) {
+    this.#channel = new ControlChannel(endpoint, 0, readKeys(keyFile, serverKeyFile));
   }
 
   /** The last event of each matching topic, ordered by topic name. */
@@ -99,6 +101,8 @@ export class Control {
     while (reply === undefined && !this.#channel.closed) {
       await this.#channel.wait();
       await this.#channel.poll();
+      const problem = reply === undefined ? this.#channel.handshake.take() : null;
+      if (problem) throw problem;
     }
     if (!reply) throw new TimeoutError(`no reply from ${this.#channel.endpoint} within ${timeout} ms`);
     if (reply.end === "error") throw new ControlError(reply.error);

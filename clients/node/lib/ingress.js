@@ -3,6 +3,8 @@
 import { XPublisher } from "zeromq";
 import { Addresses } from "./addresses.js";
 import { ControlChannel } from "./channel.js";
+import { ControlError } from "./control.js";
+import { Handshake } from "./handshake.js";
 import { Mailbox } from "./mailbox.js";
 import { fileDescriptorSet } from "./proto.js";
 import { now } from "./time.js";
@@ -12,6 +14,9 @@ const BACKOFF_MS = 50; // between two connections
 const REPLY_TIMEOUT_MS = 1000;
 const SILENCE_MS = 5000; // a control connection without a reply for this long is begun again
 const HEARTBEAT_MS = 5000;
+const UNSUBSCRIBED_MS = 300; // after this long without a subscription, the broker may not accept our keys
+const REFUSED_MS = 1000; // from a refused request about the session to the next
+const BUSY_MS = 100; // the same if the broker was only too busy
 const SEND_HWM = 4000;
 const SILENT_MS = 1000; // a broker that has not replied for this long is not available
 
@@ -31,21 +36,27 @@ export class Ingress {
   stream = null;
   repliedAt = -Infinity;
   asking = false; // a reply of askAdmitted() is pending
+  refusedUntil = -Infinity; // before the next askAdmitted()
+  helloProblem = ""; // why the broker does not announce the source
 
+  #handshake;
+  #refusal = null; // of askAdmitted()
   #addresses;
   #session;
   #socket = null;
   #mailbox = null;
   #downSince = now(); // not subscribed since then; null: subscribed
   #connectAt = 0;
+  #connectedAt = 0;
   #deadline = 0;
   #patienceMs = SUBSCRIBE_MS[0];
 
   /** Starts connecting. Throws for an invalid endpoint. */
-  constructor({ ingress, control }, source, session) {
+  constructor({ ingress, control }, source, session, keys) {
     this.#addresses = new Addresses(ingress);
     this.#session = { source, session };
-    this.channel = new ControlChannel(control, SILENCE_MS);
+    this.#handshake = new Handshake(XPublisher, ingress, keys);
+    this.channel = new ControlChannel(control, SILENCE_MS, keys);
     try {
       this.#connect(now());
     } catch (error) {
@@ -54,10 +65,29 @@ export class Ingress {
     }
   }
 
+  /** Why the broker does not accept this program; null as far as is known. */
+  get problem() {
+    return this.#handshake.problem ?? this.channel.handshake.problem;
+  }
+
+  /** The problem, once for each failed attempt. */
+  takeProblem() {
+    const [problem, other] = [this.#handshake.take(), this.channel.handshake.take()];
+    return problem ?? other;
+  }
+
+  /** Why we may not publish here, once for each request. */
+  takeRefusal() {
+    const refusal = this.#refusal;
+    this.#refusal = null;
+    return refusal;
+  }
+
   /** Handles what has arrived, and renews the connection. Does not wait. */
   async poll() {
     await this.channel.poll();
     const time = now();
+    this.#checkHandshake(time);
     if (!this.#socket) {
       // Without a reply on control it is not there: connecting is left to an occasional attempt.
       const due = this.replies(time) ? this.#connectAt : this.#connectAt + SUBSCRIBE_MS[1];
@@ -65,6 +95,7 @@ export class Ingress {
       return;
     }
     for (let frames; this.#socket && (frames = await this.#mailbox.take());) {
+      this.#handshake.onMessage();
       if (frames[0][0] === 1) { // and an empty prefix
         this.subscribed = true;
         this.#downSince = null;
@@ -112,6 +143,7 @@ export class Ingress {
     const session = this.#session;
     this.channel.request({ admitted: this.#session }, REPLY_TIMEOUT_MS, (reply) => {
       this.asking = false;
+      if (reply?.end === "error") this.#onRefused(reply.error);
       const useful = reply?.reply === "admitted" && this.#onReply(reply, reply.admitted.draining)
         && connection === this.connection && session === this.#session;
       onDone(useful ? reply : null);
@@ -124,6 +156,7 @@ export class Ingress {
     const { source: name, session } = this.#session;
     const hello = { name, session, closing, role: "ROLE_PUBLISHER", counters };
     this.channel.request({ hello }, REPLY_TIMEOUT_MS, (reply) => {
+      if (reply?.end === "error") this.helloProblem = `${reply.error.code}: ${reply.error.text}`;
       if (reply?.reply === "hello" && this.#onReply(reply, reply.hello.draining)) {
         this.eventBytesMax = Number(reply.hello.max_event_bytes) || null;
       }
@@ -171,7 +204,25 @@ export class Ingress {
 
   close() {
     this.channel.close();
+    this.#handshake.close();
     this.disconnect(now());
+  }
+
+  #checkHandshake(time) {
+    const isSilent = this.#socket ? !this.subscribed && time >= this.#connectedAt + UNSUBSCRIBED_MS
+      : this.#handshake.problem !== null;
+    if (isSilent) this.#handshake.look(this.#addresses.current);
+    if (this.#handshake.takeAccepted() && !this.channel.closed) {
+      this.disconnect(time);
+      [this.#patienceMs] = SUBSCRIBE_MS;
+      this.#connect(time);
+    }
+  }
+
+  #onRefused(error) {
+    const isPermitted = error.code !== "not_permitted";
+    this.refusedUntil = now() + (isPermitted ? BUSY_MS : REFUSED_MS);
+    if (!isPermitted) this.#refusal = new ControlError(error);
   }
 
   /** Notes that the broker is there. Returns false if the reply is of no use: it is from another incarnation than the
@@ -192,10 +243,11 @@ export class Ingress {
     this.#socket = new XPublisher({
       noDrop: true, sendHighWaterMark: SEND_HWM, receiveHighWaterMark: 0, linger: 0, sendTimeout: 0,
       reconnectInterval: -1, ipv6: this.#addresses.current.includes("["),
-      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS,
+      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS, ...this.#handshake.options,
     });
     this.#mailbox = new Mailbox(this.#socket);
     this.connection += 1;
+    this.#connectedAt = time;
     this.#deadline = time + this.#patienceMs;
     this.#socket.connect(this.#addresses.current);
   }

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
 import { brokerList } from "./brokers.js";
 import { DEFAULT_CONTROL, TimeoutError } from "./control.js";
+import { readKeys } from "./credentials.js";
 import { encode, isKnownType, typeOf } from "./proto.js";
 import { PublisherQueue } from "./publisher_queue.js";
 import { Sender } from "./sender.js";
@@ -54,14 +55,21 @@ export class Publisher {
 
   /** Connects in the background. `source` is the publisher's stable name. At most `unconfirmedBytesMax` bytes of events
    * wait for the broker. An event above the broker's limit is refused; `eventBytesMax` is a lower limit of your own. For
-   * several brokers, `ingress` and `control` contain one endpoint each per broker. Throws for an invalid endpoint. */
+   * several brokers, `ingress` and `control` contain one endpoint each per broker. For brokers that require keys,
+   * `keyFile` and `serverKeyFile` name files as for a Subscriber. Throws for an invalid endpoint, a RangeError for keys
+   * that cannot be used.
+   *
+   * Calls that wait are rejected with AuthenticationError if no broker of the list accepts the keys, and with ControlError
+   * with the code "not_permitted" if this user may not publish anything. */
   constructor(source, {
     ingress = DEFAULT_INGRESS, control = DEFAULT_CONTROL, unconfirmedBytesMax = 64 << 20, eventBytesMax = null,
+    keyFile, serverKeyFile,
   } = {}) {
     this.source = source;
     this.#unconfirmedBytesMax = unconfirmedBytesMax;
     this.#eventBytesMax = eventBytesMax;
-    this.#sender = new Sender(brokerList({ ingress, control }), source, randomBytes(8).readBigUInt64LE() || 1n, this.#queue);
+    this.#sender = new Sender(brokerList({ ingress, control }), source, randomBytes(8).readBigUInt64LE() || 1n, this.#queue,
+      readKeys(keyFile, serverKeyFile));
     this.#ended = this.#run();
     keepForExit(this);
   }
@@ -96,7 +104,8 @@ export class Publisher {
     return this.#queue.inDoubt;
   }
 
-  /** What went wrong last without stopping the publisher, for example in registering a type; "" if nothing. */
+  /** What went wrong last without stopping the publisher, for example in registering a type, or because the broker has
+   * refused events or our keys; "" if nothing. */
   get lastProblem() {
     return this.#sender.lastProblem;
   }
@@ -155,7 +164,7 @@ export class Publisher {
       if (queue.refused > this.#refusedReported) {
         const refused = queue.refused - this.#refusedReported;
         this.#refusedReported = queue.refused;
-        throw new Refused(`the broker refused ${refused} events, the last one because of: ${queue.refusedReason}`);
+        throw new Refused(`the broker refused ${refused} events, the last one because of: ${queue.refusedText}`);
       }
     });
   }
@@ -201,13 +210,13 @@ export class Publisher {
     return encode("backplane.v1.Event", event);
   }
 
-  /** Resolves to whether `condition` holds within `timeout`. */
+  /** Resolves to whether `condition` holds within `timeout`. Rejects with what the broker has against us. */
   async #wait(condition, timeout) {
     const deadline = now() + timeout;
     const timer = sleep(timeout);
     this.#waiting += 1;
     try {
-      while (!condition() && !this.#failure && now() < deadline) {
+      while (!condition() && !this.#failure && !this.#sender.problem && now() < deadline) {
         const turned = new Promise((resolve) => { this.#waiters.add(resolve); });
         this.#wake();
         await Promise.race([turned, timer.done]);
@@ -217,7 +226,11 @@ export class Publisher {
       timer.cancel();
     }
     if (this.#failure) throw this.#failure;
-    return condition();
+    if (condition()) return true;
+    const { problem } = this.#sender;
+    this.#sender.problem = null;
+    if (problem) throw problem;
+    return false;
   }
 
   async #close() {

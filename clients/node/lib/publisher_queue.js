@@ -2,6 +2,8 @@
 
 import { encode } from "./proto.js";
 
+const MEANINGS = { not_permitted: "this user may not publish the topic" };
+
 /** Numbered events, in order, and what became of them. */
 export class PublisherQueue {
   offered = 0; // sequence of the last event that was added
@@ -92,6 +94,12 @@ export class PublisherQueue {
   /** Takes out what was refused here and has nothing unconfirmed before it. */
   confirmRefused() {
     this.#confirm(this.confirmed);
+  }
+
+  /** Why the last refused event was refused. */
+  get refusedText() {
+    const meaning = MEANINGS[this.refusedReason];
+    return meaning ? `${this.refusedReason} (${meaning})` : this.refusedReason;
   }
 
   clear() {

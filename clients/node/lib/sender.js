@@ -2,6 +2,8 @@
 
 import { randomBytes } from "node:crypto";
 
+import { ControlError } from "./control.js";
+import { AuthenticationError } from "./handshake.js";
 import { Ingress, NO_REPLY } from "./ingress.js";
 import { now } from "./time.js";
 
@@ -13,6 +15,7 @@ const LOST_MS = 500; // a connection that has been down for this long is lost, i
 const PREFER_MS = 500; // how long an earlier broker of the list may take to show up before a later one is chosen
 const HEALTHY_MS = 3000; // how long an earlier broker must have been available before the publisher returns to it
 const LEAVE_MS = 2000; // how long what was sent may take to be confirmed before that
+const PROBLEM_MS = 3000; // how long calls are rejected with what a broker has against us
 const SEND_MAX = 500; // events sent in one turn
 const FULL_MS = 5; // before another attempt if the connection's send queue is full
 
@@ -22,10 +25,14 @@ export class Sender {
   lastProblem = "";
   session;
   flushing = 0; // how many wait for confirmation
+  problem = null; // for calls that wait; once for each attempt
 
   #brokers;
   #source;
   #queue;
+  #keys;
+  #problemAt = -Infinity;
+  #refusedSeen = 0;
   #flushPause = FLUSH_MS[0];
   #ingresses;
   #healthySince;
@@ -44,11 +51,12 @@ export class Sender {
   #connections = new Map(); // by which the session's events may have come, by stream
 
   /** Starts connecting. Throws for an invalid endpoint. */
-  constructor(brokers, source, session, queue) {
+  constructor(brokers, source, session, queue, keys) {
     this.#brokers = brokers;
     this.#source = source;
     this.session = session;
     this.#queue = queue;
+    this.#keys = keys;
     this.#ingresses = brokers.map(() => null);
     this.#healthySince = brokers.map(() => null);
     this.#current = brokers.length === 1 ? 0 : null;
@@ -80,6 +88,7 @@ export class Sender {
   async work() {
     for (const each of this.#ingresses) await each?.poll();
     const time = now();
+    this.#noteProblems(time);
     if (this.#brokers.length > 1) {
       this.#probe(time);
       this.#choose(time);
@@ -103,6 +112,9 @@ export class Sender {
   due() {
     const current = this.#ingress();
     let due = current ? this.#helloAt : Infinity;
+    if (current?.subscribed && this.#resuming !== current.connection && !current.asking) {
+      due = Math.min(due, current.refusedUntil);
+    }
     for (const each of this.#ingresses) due = Math.min(due, each?.due() ?? Infinity);
     if (this.#brokers.length > 1) due = Math.min(due, this.#probeAt);
     if (current && this.#queue.length > 0 && (this.ready() || current.draining)) {
@@ -133,6 +145,30 @@ export class Sender {
     this.#ingresses.forEach((_, index) => this.#close(index));
   }
 
+  #noteProblems(time) {
+    let problem = this.#ingresses.map((each) => each?.takeProblem() ?? null).find(Boolean);
+    if (problem) this.lastProblem = problem.message;
+    if (!this.#ingresses.every((each) => each?.problem)) { // another broker of the list may do
+      problem = null;
+      if (this.problem instanceof AuthenticationError) this.problem = null;
+    }
+    const current = this.#ingress();
+    this.lastProblem = current?.helloProblem || this.lastProblem;
+    const refusal = current?.takeRefusal();
+    if (refusal) this.lastProblem = refusal.message;
+    problem ??= refusal;
+    if (problem) {
+      this.problem = problem;
+      this.#problemAt = time;
+    } else if (time >= this.#problemAt + PROBLEM_MS) {
+      this.problem = null; // says nothing about a broker that is away now
+    }
+    if (this.#queue.refused > this.#refusedSeen) {
+      this.lastProblem = `events were refused, the last one because of: ${this.#queue.refusedText}`;
+      this.#refusedSeen = this.#queue.refused;
+    }
+  }
+
   // The broker.
 
   #ingress() {
@@ -141,7 +177,7 @@ export class Sender {
 
   #open(index) {
     if (this.#ingresses[index]) return;
-    this.#ingresses[index] = new Ingress(this.#brokers[index], this.#source, this.session);
+    this.#ingresses[index] = new Ingress(this.#brokers[index], this.#source, this.session, this.#keys);
     this.#healthySince[index] = null;
   }
 
@@ -220,7 +256,8 @@ export class Sender {
 
   /** Finds out what earlier connections delivered, and registers the types, before anything is sent. */
   #resume(current) {
-    if (this.#resuming === current.connection || current.asking) return; // a pending reply may be from before
+    if (this.#resuming === current.connection || now() < current.refusedUntil) return;
+    if (current.asking) return; // that reply may be from before the connection
     const { connection } = current;
     this.#resuming = connection;
     this.#registered.clear();
@@ -295,13 +332,14 @@ export class Sender {
   }
 
   #ask(current, time) {
-    this.#admittedAt = time + (this.flushing > 0 ? this.#flushPause : ADMITTED_MS);
+    this.#admittedAt = Math.max(time + (this.flushing > 0 ? this.#flushPause : ADMITTED_MS), current.refusedUntil);
     current.askAdmitted((reply) => this.#onAdmitted(reply));
   }
 
   /** Returns false if the reply shows that another program sends events of our session. */
   #onAdmitted(reply) {
     if (!reply) return true;
+    if (this.problem instanceof ControlError) this.problem = null;
     const { sequence, refused_sequence: refusedSequence, connections } = reply.admitted;
     const { sessionSent } = this.#queue;
     if (sequence > sessionSent || refusedSequence > sessionSent

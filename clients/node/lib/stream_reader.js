@@ -17,6 +17,8 @@ const NOTHING = Buffer.alloc(0);
 
 const most = (a, b) => (a > b ? a : b);
 
+const isForbidden = (reply) => reply?.end === "error" && reply.error.code === "not_permitted";
+
 /** Whether the request's cursor is of the broker's process before this one, which has the same stream. What has arrived
  * is known without it. */
 const isForeignCursor = (reply) => reply?.end === "error" && reply.error.code === "bad_cursor";
@@ -28,6 +30,8 @@ export class StreamReader {
   #patterns;
   #deliver;
   #mark;
+  #notePermission;
+  #toCheck; // index of the last pattern that was requested alone
   #counters;
   #arrived; // the highest position that came live
   #holes = new Map(); // by topic, then by offset: events that wait, { bytes, stamp }
@@ -51,13 +55,19 @@ export class StreamReader {
 
   /** `begin`: after { position }, or after { offset } of the one topic, or at { sinceNs } of the broker's clock; {}: at the
    * live reply. `deliver` takes each Event, Gap or Reset; `mark(stream, position)` notes that everything up to a position
-   * has been delivered before. `counters`: { duplicates, recovered }. */
-  constructor(stream, patterns, begin, livePosition, { control, deliver, mark, counters }) {
+   * has been delivered before; `notePermission(pattern, error)` notes whether we may read a pattern (null) or not.
+   * `hasPolicy`: the broker may permit some of the patterns and hide the others, which is found out. `counters`:
+   * { duplicates, recovered }. */
+  constructor(stream, patterns, begin, livePosition, {
+    control, deliver, mark, counters, notePermission, hasPolicy = false,
+  }) {
     this.stream = stream;
     this.control = control;
     this.#patterns = patterns;
     this.#deliver = deliver;
     this.#mark = mark;
+    this.#notePermission = notePermission;
+    this.#toCheck = hasPolicy && patterns.length > 1 ? -1 : null;
     this.#counters = counters;
     const anywhere = begin.position !== undefined || begin.offset !== undefined || begin.sinceNs !== undefined;
     const start = begin.offset !== undefined ? 0n : anywhere ? begin.position ?? null : livePosition;
@@ -442,6 +452,7 @@ export class StreamReader {
     this.control.request({ replay }, timeout, (reply) => {
       if (this.#ended || key !== this.#request) return;
       this.#requested = false;
+      this.#judgePermission(pattern, reply);
       if (this.#tryAgain(reply)) return;
       this.#request = null;
       onReply(reply);
@@ -468,6 +479,19 @@ export class StreamReader {
     return false;
   }
 
+  #judgePermission(pattern, reply) {
+    if (reply) this.#notePermission(pattern, isForbidden(reply) ? reply.error : null);
+  }
+
+  /** Requests the tails of the next pattern alone: a reply to several leaves out those that we may not read. */
+  #checkPattern() {
+    if (this.#toCheck === null) return;
+    this.#toCheck = (this.#toCheck + 1) % this.#patterns.length;
+    const { text } = this.#patterns[this.#toCheck];
+    this.control.request({ tails: { patterns: [text], after_position: this.#tailsAfter } }, REPLY_TIMEOUT_MS,
+      (reply) => this.#judgePermission(text, reply));
+  }
+
   // Losses that no later event reveals: at the end of a topic.
 
   #requestTails() {
@@ -479,6 +503,8 @@ export class StreamReader {
   #onTails(reply) {
     const tails = this.#tails;
     if (this.#ended || !tails) return;
+    // Of several, the error names the first.
+    if (this.#patterns.length === 1 || isForbidden(reply)) this.#judgePermission(this.#patterns[0].text, reply);
     if ((reply?.end === "complete" || reply?.end === "more") && reply.stream === this.stream) {
       tails.position ||= reply.position;
       tails.tails.push(...(reply.tails?.tails ?? []));
@@ -489,6 +515,7 @@ export class StreamReader {
       }
       this.#suspect(tails);
     }
+    this.#checkPattern();
     this.#tails = null;
     this.#tailsAt = now() + TAILS_INTERVAL_MS;
   }

@@ -2,7 +2,8 @@
 
 import { BrokerReader } from "./broker_reader.js";
 import { brokerList, namesOf } from "./brokers.js";
-import { DEFAULT_CONTROL, TimeoutError } from "./control.js";
+import { ControlError, DEFAULT_CONTROL, TimeoutError } from "./control.js";
+import { readKeys } from "./credentials.js";
 import { parseInterval, parseSince, resumeToken } from "./progress.js";
 import { StreamReader } from "./stream_reader.js";
 import { Throttle } from "./throttle.js";
@@ -57,6 +58,10 @@ export class Subscriber {
   #beganAt = null; // when every broker that is there was live
   #readers = [];
   #turnAt = 0;
+  #lastProblem = "";
+  #forbidden = new Set(); // patterns
+  #errors = []; // to be thrown
+  #hasKeys;
 
   /** Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per broker.
    *
@@ -65,8 +70,14 @@ export class Subscriber {
    * topic. `every` (milliseconds, or "5s") limits each topic to one event per interval: the first one at once, then the
    * latest.
    *
-   * Throws a RangeError for an invalid pattern, `since` or `every`, an Error for an invalid endpoint. */
-  constructor(patterns, { egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL, since, every } = {}) {
+   * For brokers that require keys, `keyFile` names the file with this program's secret key, and `serverKeyFile` the one
+   * with the brokers' public key; if missing, BACKPLANE_KEY_FILE and BACKPLANE_SERVER_KEY_FILE name them.
+   *
+   * Throws a RangeError for an invalid pattern, `since` or `every`, or keys that cannot be used; an Error for an invalid
+   * endpoint. */
+  constructor(patterns, {
+    egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL, since, every, keyFile, serverKeyFile,
+  } = {}) {
     if (patterns.length === 0) throw new RangeError("expected at least one pattern, got none");
     this.#patterns = patterns.map((pattern) => new Pattern(pattern));
     this.#since = since === undefined || since === null ? null : parseSince(since);
@@ -81,8 +92,11 @@ export class Subscriber {
     }
     this.#token = this.#since?.positions ?? this.#token;
     this.#positions = new Map(this.#token);
+    const keys = readKeys(keyFile, serverKeyFile);
+    this.#hasKeys = keys !== null;
     const handlers = {
       attach: (reader, live) => this.#attach(reader, live), counters: this.#counters,
+      keys,
       replaced: (reader, old, replacement) => this.#onReplaced(reader, old, replacement),
     };
     try {
@@ -113,23 +127,36 @@ export class Subscriber {
     return this.#counters.undecodable;
   }
 
+  /** What went wrong last without stopping the subscriber, for example because one of several brokers does not accept our
+   * keys; "" if nothing. */
+  get lastProblem() {
+    return this.#lastProblem;
+  }
+
   /** Waits until the subscriptions are active: everything published from now on is delivered or reported as a Gap, at
-   * whichever broker of the list. Rejects with TimeoutError if none of them replies. */
+   * whichever broker of the list. Rejects with TimeoutError if none of them replies, with AuthenticationError if none of
+   * them accepts our keys. */
   async waitLive({ timeout = 10_000 } = {}) {
     for (const deadline = now() + timeout; !(this.live && this.#beganAt !== null);) {
       if (this.closed || now() >= deadline) {
-        throw new TimeoutError(`no live reply from ${namesOf(this.#brokers, "egress")} within ${timeout} ms`);
+        const problem = this.#readers.map((reader) => reader.problem).find(Boolean);
+        throw new TimeoutError(`no live reply from ${namesOf(this.#brokers, "egress")} within ${timeout} ms`
+          + (problem ? `: ${problem.message}` : ""));
       }
       await this.#work(deadline);
+      this.#throwProblem();
     }
   }
 
-  /** The next Event, Gap or Reset; null if there is none within `timeout`, or after close(). */
+  /** The next Event, Gap or Reset; null if there is none within `timeout`, or after close(). If no broker of the list
+   * accepts our keys (any more), rejects with AuthenticationError, once a second at most; if a broker does not permit us to
+   * read a pattern, rejects with ControlError with the code "not_permitted", once. The subscriber goes on. */
   async receive({ timeout = 10_000 } = {}) {
     const deadline = now() + timeout;
     for (let last = false; ;) {
       const item = this.#next();
       if (item || last || this.closed) return item;
+      this.#throwProblem();
       last = now() >= deadline; // with a timeout of 0, too, what has arrived is handled
       await this.#work(deadline);
     }
@@ -153,6 +180,24 @@ export class Subscriber {
   close() {
     this.closed = true;
     for (const reader of this.#readers) reader.close();
+  }
+
+  #throwProblem() {
+    const problem = this.#readers.map((reader) => reader.takeProblem()).find(Boolean);
+    if (problem) this.#lastProblem = problem.message;
+    if (problem && this.#readers.every((reader) => reader.problem)) throw problem;
+    if (this.#errors.length > 0) throw this.#errors.shift();
+  }
+
+  /** `error` is what a broker replied; null: it permits us to read the pattern. */
+  #onPermission(pattern, error) {
+    if (!error) {
+      this.#forbidden.delete(pattern);
+    } else if (!this.#forbidden.has(pattern)) {
+      this.#forbidden.add(pattern);
+      this.#errors.push(new ControlError(error));
+      this.#lastProblem = this.#errors.at(-1).message;
+    }
   }
 
   // The brokers.
@@ -191,7 +236,8 @@ export class Subscriber {
     if (!stream) {
       stream = new StreamReader(live.stream, this.#patterns, this.#begin(reader, live), live.position, {
         control: reader.channel, counters: this.#counters, deliver: (item) => this.#deliver(item),
-        mark: (id, position) => this.#onResumePosition(id, position),
+        mark: (id, position) => this.#onResumePosition(id, position), hasPolicy: this.#hasKeys,
+        notePermission: (pattern, error) => this.#onPermission(pattern, error),
       });
       this.#streams.set(live.stream, stream);
     }

@@ -13,6 +13,7 @@ import pkgutil
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 from backplane.control import DEFAULT_CONTROL, Control, ControlError, HistoryGone
+from backplane.handshake import AuthenticationError
 from backplane.publisher import DEFAULT_INGRESS, Publisher, Refused
 from backplane.subscriber import DEFAULT_EGRESS, Subscriber
 from backplane.text import escape, unescape
@@ -20,7 +21,7 @@ from backplane.topic import Pattern, check_topic
 from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
 
 __all__ = [
-    "Control", "ControlError", "DEFAULT_CONTROL", "DEFAULT_EGRESS", "DEFAULT_INGRESS", "Event", "Gap", "HistoryGone",
-    "Pattern", "Publisher", "Refused", "Reset", "Stamp", "Subscriber", "check_topic", "escape", "read_stamp",
-    "unescape",
+    "AuthenticationError", "Control", "ControlError", "DEFAULT_CONTROL", "DEFAULT_EGRESS", "DEFAULT_INGRESS", "Event",
+    "Gap", "HistoryGone", "Pattern", "Publisher", "Refused", "Reset", "Stamp", "Subscriber", "check_topic", "escape",
+    "read_stamp", "unescape",
 ]

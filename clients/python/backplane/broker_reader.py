@@ -9,6 +9,8 @@ import zmq
 
 from backplane.addresses import Addresses
 from backplane.channel import ControlChannel
+from backplane.credentials import Keys
+from backplane.handshake import AuthenticationError, Handshake
 from backplane.stream_reader import Counters, StreamReader
 from backplane.topic import Pattern
 from backplane.wire import Stamp, read_stamp
@@ -36,7 +38,7 @@ class BrokerReader:
 
     def __init__(self, context: zmq.Context, egress: str, control: str, patterns: list[Pattern], *,
                  attach: Callable[["BrokerReader", Stamp], StreamReader],
-                 replaced: Callable[["BrokerReader", int, int], None], counters: Counters):
+                 replaced: Callable[["BrokerReader", int, int], None], counters: Counters, keys: Keys | None):
         """Connects in the background. Raises zmq.ZMQError for an invalid endpoint."""
         self._addresses, self._patterns = Addresses(egress), patterns
         self._egress = self._addresses.current
@@ -51,7 +53,8 @@ class BrokerReader:
         self._live_topic, self._asked_at, self._ask_at = b"", 0.0, 0.0
         self._heard_at = time.monotonic()
         self._drained = False
-        self.channel = ControlChannel(context, control, _CONTROL_SILENCE_S)
+        self._handshake = Handshake(context, egress, keys)
+        self.channel = ControlChannel(context, control, _CONTROL_SILENCE_S, keys)
         self.socket = context.socket(zmq.SUB)
         try:
             for option, value in {
@@ -63,6 +66,7 @@ class BrokerReader:
                     zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 2, zmq.TCP_KEEPALIVE_INTVL: 2, zmq.TCP_KEEPALIVE_CNT: 2,
             }.items():
                 self.socket.setsockopt(option, value)
+            self._handshake.attach(self.socket, self._egress)
             self.socket.connect(self._egress)
         except zmq.ZMQError:
             self.close()
@@ -73,14 +77,30 @@ class BrokerReader:
         self._ask(self._heard_at)
 
     def close(self) -> None:
+        self._handshake.detach()
         self.socket.close()
         self.channel.close()
+
+    def sockets(self) -> list[zmq.Socket]:
+        """Those that work() reads."""
+        return [each for each in (self.socket, self._handshake.monitor) if each] + self.channel.sockets()
+
+    @property
+    def problem(self) -> AuthenticationError | None:
+        """Why the broker does not accept this program; None as far as is known."""
+        return self._handshake.problem or self.channel.handshake.problem
+
+    def take_problem(self, now: float) -> AuthenticationError | None:
+        """The problem, once for each failed attempt."""
+        problem, other = self._handshake.take(now), self.channel.handshake.take(now)
+        return problem or other
 
     def work(self) -> bool:
         """Handles what has arrived, up to a limit, and what is due. Returns whether there may be more."""
         self._drained = not self._receive()
         self.channel.poll()
         now = time.monotonic()
+        self._handshake.poll(now)
         self._keep_live(now)
         if self.stream:
             self.stream.work(now, self._drained)
@@ -89,7 +109,8 @@ class BrokerReader:
     def due(self) -> float:
         """When work() has something to do even if nothing arrives."""
         live = self._asked_at + _LIVE_TIMEOUT_S if self._live_topic else self._ask_at
-        return min(live, self.channel.due(), self.stream.due(self._drained) if self.stream else live)
+        return min(live, self._handshake.retry_at, self.channel.due(),
+                   self.stream.due(self._drained) if self.stream else live)
 
     # Messages.
 
@@ -166,6 +187,8 @@ class BrokerReader:
         self._asked_at = now
 
     def _keep_live(self, now: float) -> None:
+        if now >= self._handshake.retry_at:
+            self._reconnect()
         if not self._live_topic:
             if now >= self._ask_at:
                 self._ask(now)
@@ -186,5 +209,6 @@ class BrokerReader:
         except zmq.ZMQError:
             pass  # it has dropped the endpoint already
         self._egress = self._addresses.current
+        self._handshake.reconnecting(self._egress)
         self.socket.setsockopt(zmq.IPV6, int("[" in self._egress))
         self.socket.connect(self._egress)

@@ -8,6 +8,8 @@ import zmq
 from google.protobuf.message import DecodeError
 
 from backplane.addresses import Addresses
+from backplane.credentials import Keys
+from backplane.handshake import Handshake
 from backplane.reply_size import MOST, ReplySize
 from backplane.v1 import control_pb2
 
@@ -18,6 +20,7 @@ OnReply = Callable[[control_pb2.ControlReply | None], None]
 
 class _Pending(NamedTuple):
     on_reply: OnReply
+    message: bytes
     timeout: float
     deadline: float
     even_late: bool
@@ -32,9 +35,10 @@ class ControlChannel:
     The broker handles the requests of a channel in order. Over a slow path, the channel requests short replies.
     """
 
-    def __init__(self, context: zmq.Context, endpoint: str, silence_s: float):
+    def __init__(self, context: zmq.Context, endpoint: str, silence_s: float, keys: Keys | None):
         """Connects in the background. If a request times out and nothing has arrived for `silence_s`, the connection is
         begun again. Raises zmq.ZMQError if `endpoint` is invalid."""
+        self.handshake = Handshake(context, endpoint, keys)
         self.endpoint = endpoint
         self._addresses = Addresses(endpoint)
         self._connected = False                    # something has arrived on this connection
@@ -58,16 +62,20 @@ class ControlChannel:
         message = control_pb2.ControlRequest(version=1, id=self._last_id, **request)
         if size < MOST:
             message.reply_bytes_max = size
-        self._pending[self._last_id] = _Pending(on_reply, timeout, now + timeout, even_late, now, size,
-                                                not self._pending)
-        try:
-            self.socket.send(message.SerializeToString(), zmq.DONTWAIT)
-        except zmq.Again:
-            pass  # too many wait for an absent broker already: it times out
+        pending = _Pending(on_reply, message.SerializeToString(), timeout, now + timeout, even_late, now, size,
+                           not self._pending)
+        self._pending[self._last_id] = pending
+        self._send(pending)
 
     def poll(self) -> None:
         """Calls the callbacks of the replies that have arrived, then of the requests that have timed out. Does not
-        wait."""
+        wait, except for a broker that closes connections."""
+        now = time.monotonic()
+        self.handshake.poll(now)
+        if now >= self.handshake.retry_at:
+            self._connect()
+            for pending in self._pending.values():
+                self._send(pending)
         while self.socket:
             try:
                 frames = self.socket.recv_multipart(zmq.DONTWAIT)
@@ -106,22 +114,35 @@ class ControlChannel:
 
     def due(self) -> float:
         """When poll() has something to do even without a message, in terms of time.monotonic()."""
-        return min((each.deadline for each in self._pending.values()), default=float("inf"))
+        return min([self.handshake.retry_at, *(each.deadline for each in self._pending.values())])
+
+    def sockets(self) -> list[zmq.Socket]:
+        """Those that poll() reads."""
+        return [each for each in (self.socket, self.handshake.monitor) if each]
 
     def close(self) -> None:
         """Closes the connection. The callbacks of pending requests are not called."""
         self._pending.clear()
+        self.handshake.detach()
         if self.socket:
             self.socket.close()
             self.socket = None
 
+    def _send(self, pending: _Pending) -> None:
+        try:
+            self.socket.send(pending.message, zmq.DONTWAIT)
+        except zmq.Again:
+            pass  # too many wait for an absent broker already, or it has refused the connection: it times out
+
     def _connect(self) -> None:
+        self.handshake.detach()
         if self.socket:
             self.socket.close()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         endpoint, self._connected = self._addresses.current, False
         self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        self.handshake.attach(self.socket, endpoint)
         try:
             self.socket.connect(endpoint)
         except zmq.ZMQError:

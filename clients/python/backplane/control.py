@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
 from backplane.channel import ControlChannel
+from backplane.credentials import Path, read_keys
 from backplane.topic import Pattern, check_topic
 from backplane.v1 import control_pb2, event_pb2
 from backplane.wire import Event, read_stamp
@@ -51,14 +52,17 @@ class HistoryGone(Exception):
 class Control:
     """Sends requests to a broker's control endpoint, one at a time. Belongs to one thread; owns its socket.
 
-    Every method raises TimeoutError if the complete reply does not arrive within `timeout` seconds, and
-    ControlError if the broker refuses the request.
+    Every method raises TimeoutError if the complete reply does not arrive within `timeout` seconds, ControlError if the
+    broker refuses the request, and AuthenticationError if it does not accept the keys, or requires some.
     """
 
-    def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None):
-        """Connects in the background. Raises zmq.ZMQError if `endpoint` is invalid."""
+    def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None, *,
+                 key_file: Path | None = None, server_key_file: Path | None = None):
+        """Connects in the background, with keys if there are any: see Subscriber. Raises zmq.ZMQError if `endpoint` is
+        invalid, ValueError if the keys cannot be used."""
         self.endpoint = endpoint
-        self._channel = ControlChannel(context or zmq.Context.instance(), endpoint, silence_s=0.0)
+        self._channel = ControlChannel(context or zmq.Context.instance(), endpoint, silence_s=0.0,
+                                       keys=read_keys(key_file, server_key_file))
 
     def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
         """The last event of each matching topic, ordered by topic name."""
@@ -110,8 +114,13 @@ class Control:
         replies: list[control_pb2.ControlReply | None] = []
         self._channel.request(replies.append, timeout, **request)
         while not replies:
-            self._channel.socket.poll(max(0.0, self._channel.due() - time.monotonic()) * 1000)
+            poller = zmq.Poller()
+            for each in self._channel.sockets():
+                poller.register(each, zmq.POLLIN)
+            poller.poll(max(0.0, self._channel.due() - time.monotonic()) * 1000)
             self._channel.poll()
+            if not replies and (problem := self._channel.handshake.take(time.monotonic())):
+                raise problem
         [reply] = replies
         if reply is None:
             raise TimeoutError(f"no reply from {self.endpoint} within {timeout:g} s")

@@ -7,6 +7,9 @@ import zmq
 
 from backplane.addresses import Addresses
 from backplane.channel import ControlChannel
+from backplane.control import ControlError
+from backplane.credentials import Keys
+from backplane.handshake import AuthenticationError, Handshake
 from backplane.publisher_queue import Frames
 from backplane.v1 import control_pb2
 
@@ -17,6 +20,8 @@ NO_REPLY = "no reply"
 _SILENCE_S = 5.0            # a control connection without a reply for this long is begun again
 _HEARTBEAT_MS = 5000
 _SEND_HWM = 4000
+_REFUSED_S = 1.0            # from a refused request about the session to the next
+_BUSY_S = 0.1               # the same if the broker was only too busy
 _SILENT_S = 1.0             # a broker that has not replied for this long is not available
 
 
@@ -29,11 +34,12 @@ class Ingress:
     stands; libzmq takes the subscription back when it ends.
     """
 
-    def __init__(self, context: zmq.Context, ingress: str, control: str, source: str, session: int):
+    def __init__(self, context: zmq.Context, ingress: str, control: str, source: str, session: int, keys: Keys | None):
         """Starts connecting. Raises zmq.ZMQError for an invalid endpoint."""
         self._context, self._addresses = context, Addresses(ingress)
         self._session = {"source": source, "session": session}
-        self.channel = ControlChannel(context, control, _SILENCE_S)
+        self.channel = ControlChannel(context, control, _SILENCE_S, keys)
+        self._handshake = Handshake(context, ingress, keys)
         self.socket: zmq.Socket | None = None
         self.subscribed = False
         self.connection = 0                        # counts connections
@@ -43,6 +49,9 @@ class Ingress:
         self.replied_at = float("-inf")
         self.down_since: float | None = time.monotonic()  # not subscribed since then
         self.asking = False                        # a reply of ask_admitted() is pending
+        self.refused_until = float("-inf")         # before the next ask_admitted()
+        self.hello_problem = ""                    # why the broker does not announce the source
+        self._refusal: ControlError | None = None  # of ask_admitted()
         self._connect_at, self._deadline, self._patience_s = 0.0, 0.0, _SUBSCRIBE_S[0]
         try:
             self._connect(time.monotonic())
@@ -53,9 +62,34 @@ class Ingress:
     def change_session(self, session: int) -> None:
         self._session = {**self._session, "session": session}
 
+    def sockets(self) -> list[zmq.Socket]:
+        """Those that poll() reads."""
+        return [each for each in (self.socket, self._handshake.monitor) if each] + self.channel.sockets()
+
+    @property
+    def problem(self) -> AuthenticationError | None:
+        """Why the broker does not accept this program; None as far as is known."""
+        return self._handshake.problem or self.channel.handshake.problem
+
+    def take_problem(self, now: float) -> AuthenticationError | None:
+        """The problem, once for each failed attempt."""
+        problem, other = self._handshake.take(now), self.channel.handshake.take(now)
+        return problem or other
+
+    def take_refusal(self) -> ControlError | None:
+        """Why we may not publish here, once for each request."""
+        refusal, self._refusal = self._refusal, None
+        return refusal
+
     def poll(self, now: float) -> None:
-        """Handles what has arrived, and renews the connection. Does not wait."""
+        """Handles what has arrived, and renews the connection. Does not wait, except for a broker that closes
+        connections."""
         self.channel.poll()
+        self._handshake.poll(now)
+        if self._handshake.retry_at < float("inf"):
+            retry_at = self._handshake.retry_at
+            self.disconnect(now)
+            self._connect_at = retry_at
         if not self.socket:
             # Without a reply on control it is not there: connecting is left to an occasional attempt.
             if now >= self._connect_at and (self.replies(now) or now >= self._connect_at + _SUBSCRIBE_S[1]):
@@ -97,6 +131,8 @@ class Ingress:
 
         def on_reply(reply: control_pb2.ControlReply | None) -> None:
             self.asking = False
+            if reply and reply.WhichOneof("end") == "error":
+                self._on_refused(reply.error)
             admitted = reply and reply.WhichOneof("reply") == "admitted"
             useful = (admitted and self._on_reply(reply, reply.admitted.draining) and connection == self.connection
                       and session is self._session)
@@ -108,6 +144,8 @@ class Ingress:
                   on_done: Callable[[], None] = lambda: None) -> None:
         """Reports the source as up, or as down with `closing`. Notes the broker's limit for events."""
         def on_reply(reply: control_pb2.ControlReply | None) -> None:
+            if reply and reply.WhichOneof("end") == "error":
+                self.hello_problem = f"{reply.error.code}: {reply.error.text}"
             if reply and reply.WhichOneof("reply") == "hello" and self._on_reply(reply, reply.hello.draining):
                 self.event_bytes_max = reply.hello.max_event_bytes or None
             on_done()
@@ -141,6 +179,7 @@ class Ingress:
     def disconnect(self, now: float) -> None:
         """Closes the connection; what was queued on it is discarded."""
         if self.socket:
+            self._handshake.detach()
             self.socket.close()
             self.socket = None
         if self.subscribed:
@@ -165,6 +204,11 @@ class Ingress:
             self._connect_at = self.replied_at
         return not changed
 
+    def _on_refused(self, error: control_pb2.ControlError) -> None:
+        is_permitted = error.code != "not_permitted"
+        self.refused_until = time.monotonic() + (_BUSY_S if is_permitted else _REFUSED_S)
+        self._refusal = self._refusal if is_permitted else ControlError(error.code, error.text)
+
     def _connect(self, now: float) -> None:
         self.socket = self._context.socket(zmq.XPUB)
         for option, value in {
@@ -173,6 +217,7 @@ class Ingress:
                 zmq.HEARTBEAT_IVL: _HEARTBEAT_MS, zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
         }.items():
             self.socket.setsockopt(option, value)
+        self._handshake.attach(self.socket, self._addresses.current)
         self.connection += 1
         self._deadline = now + self._patience_s
         self.socket.connect(self._addresses.current)

@@ -12,7 +12,9 @@ import zmq
 from google.protobuf.message import Message
 
 from backplane.brokers import broker_list
-from backplane.control import DEFAULT_CONTROL, definitions
+from backplane.control import DEFAULT_CONTROL, ControlError, definitions
+from backplane.credentials import Path, read_keys
+from backplane.handshake import AuthenticationError
 from backplane.publisher_queue import Frames, PublisherQueue
 from backplane.sender import Sender
 from backplane.topic import SYSTEM_PREFIX, check_topic
@@ -48,11 +50,16 @@ class Publisher:
 
     def __init__(self, source: str, *, ingress: str | Sequence[str] = DEFAULT_INGRESS,
                  control: str | Sequence[str] = DEFAULT_CONTROL, unconfirmed_bytes_max: int = 64 << 20,
-                 event_bytes_max: int | None = None, context: zmq.Context | None = None):
+                 event_bytes_max: int | None = None, key_file: Path | None = None, server_key_file: Path | None = None,
+                 context: zmq.Context | None = None):
         """Connects in the background. `source` is the publisher's stable name. At most `unconfirmed_bytes_max` bytes
         of events wait for the broker. An event above the broker's limit is refused; `event_bytes_max` is a lower limit
-        of your own. For several brokers, `ingress` and `control` contain one endpoint each per broker. Raises
-        zmq.ZMQError for an invalid endpoint."""
+        of your own. For several brokers, `ingress` and `control` contain one endpoint each per broker. For brokers that
+        require keys, `key_file` and `server_key_file` name files as for a Subscriber. Raises zmq.ZMQError for an invalid
+        endpoint, ValueError for keys that cannot be used.
+
+        The methods that wait raise AuthenticationError if no broker of the list accepts the keys, and ControlError with
+        the code "not_permitted" if this user may not publish anything."""
         self.source = source
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
         self._pid = os.getpid()
@@ -62,7 +69,8 @@ class Publisher:
         self._queue = PublisherQueue()
         brokers = broker_list(ingress=ingress, control=control)
         self._sender = Sender(context or zmq.Context.instance(), brokers, source,
-                              int.from_bytes(os.urandom(8), "little") or 1, self._queue)
+                              int.from_bytes(os.urandom(8), "little") or 1, self._queue,
+                              read_keys(key_file, server_key_file))
         self._lock = threading.Lock()               # protects everything but the sockets
         self._changed = threading.Condition(self._lock)
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -105,7 +113,8 @@ class Publisher:
 
     @property
     def last_problem(self) -> str:
-        """What went wrong last without stopping the publisher, for example in registering a type; "" if nothing."""
+        """What went wrong last without stopping the publisher, for example in registering a type, or because the broker
+        has refused events or our keys; "" if nothing."""
         return self._sender.last_problem
 
     def wait_ready(self, timeout: float = 10.0) -> None:
@@ -189,10 +198,15 @@ class Publisher:
             raise RuntimeError(f"the publisher's thread has failed: {self._failure!r}") from self._failure
 
     def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:
-        met = self._changed.wait_for(lambda: condition() or self._closed or self._failure, max(0.0, timeout))
-        if not met or not condition():
-            self._check_open()
-        return bool(met)
+        sender = self._sender
+        self._changed.wait_for(lambda: condition() or self._closed or self._failure or sender.problem, max(0.0, timeout))
+        if condition():
+            return True
+        self._check_open()
+        if problem := sender.problem:
+            sender.problem = None
+            raise problem
+        return False
 
     def _has_room(self, size: int) -> bool:
         return not len(self._queue) or self._queue.bytes + size <= self._unconfirmed_bytes_max
@@ -210,8 +224,7 @@ class Publisher:
             self._sender.flushing -= 1
         if queue.refused > self._refused_reported:
             refused, self._refused_reported = queue.refused - self._refused_reported, queue.refused
-            raise Refused(f"the broker refused {refused} events, the last one because of: {queue.refused_reason}")
-
+            raise Refused(f"the broker refused {refused} events, the last one because of: {queue.refused_text()}")
     def _check_size(self, size: int) -> None:
         limits = [limit for limit in (self._event_bytes_max, self._sender.event_bytes_max()) if limit]
         if limits and size > min(limits):
@@ -240,7 +253,7 @@ class Publisher:
         """Closes the publisher when nobody handles its errors: what is lost is reported on standard error."""
         try:
             self.close(_EXIT_FLUSH_S)
-        except (TimeoutError, Refused, RuntimeError) as error:
+        except (TimeoutError, Refused, AuthenticationError, ControlError, RuntimeError) as error:
             print(f"backplane: publisher {self.source}: {error}; what was not admitted is lost", file=sys.stderr)
 
     def _close(self) -> None:
@@ -278,9 +291,9 @@ class Publisher:
 
     def _turn(self) -> None:
         with self._lock:
-            before = self._queue.confirmed, self._queue.bytes, self._sender.ready()
+            before = self._state()
             self._sender.work()
-            if before != (self._queue.confirmed, self._queue.bytes, self._sender.ready()):
+            if before != self._state():
                 self._changed.notify_all()
             due = self._sender.due()
             poller = zmq.Poller()
@@ -292,6 +305,10 @@ class Publisher:
             with self._lock:
                 self._wake_reader.recv(64)
                 self._awake = False
+
+    def _state(self) -> tuple:
+        """What calls wait for."""
+        return self._queue.confirmed, self._queue.bytes, self._sender.ready(), self._sender.problem
 
     def _say_closing(self) -> None:
         deadline = time.monotonic() + _CLOSING_S

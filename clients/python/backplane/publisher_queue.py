@@ -6,6 +6,8 @@ from google.protobuf.descriptor import FileDescriptor
 
 from backplane.v1 import event_pb2
 
+_MEANINGS = {"not_permitted": "this user may not publish the topic"}
+
 
 class Frames(NamedTuple):
     topic: bytes
@@ -104,6 +106,11 @@ class PublisherQueue:
     def confirm_refused(self) -> None:
         """Takes out what was refused here and has nothing unconfirmed before it."""
         self._confirm(self.confirmed)
+
+    def refused_text(self) -> str:
+        """Why the last refused event was refused."""
+        meaning = _MEANINGS.get(self.refused_reason)
+        return f"{self.refused_reason} ({meaning})" if meaning else self.refused_reason
 
     def clear(self) -> None:
         self._events.clear()

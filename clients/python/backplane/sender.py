@@ -5,6 +5,9 @@ import time
 
 import zmq
 
+from backplane.control import ControlError
+from backplane.credentials import Keys
+from backplane.handshake import AuthenticationError
 from backplane.ingress import NO_REPLY, Ingress
 from backplane.publisher_queue import PublisherQueue
 
@@ -16,6 +19,7 @@ _LOST_S = 0.5            # a connection that has been down for this long is lost
 _PREFER_S = 0.5          # how long an earlier broker of the list may take to show up before a later one is chosen
 _HEALTHY_S = 3.0         # how long an earlier broker must have been available before the publisher returns to it
 _LEAVE_S = 2.0           # how long what was sent may take to be confirmed before that
+_PROBLEM_S = 3.0         # how long calls raise what a broker has against us
 _SEND_MAX = 500          # events sent in one turn
 _FULL_S = 0.005          # before another attempt if the connection's send queue is full
 
@@ -26,11 +30,14 @@ class Sender:
     the publisher's thread; owns the sockets. The caller of work() holds the publisher's lock."""
 
     def __init__(self, context: zmq.Context, brokers: list[dict[str, str]], source: str, session: int,
-                 queue: PublisherQueue):
+                 queue: PublisherQueue, keys: Keys | None):
         """Starts connecting. Raises zmq.ZMQError for an invalid endpoint."""
         self._context, self._brokers, self._source, self.session = context, brokers, source, session
-        self._queue = queue
+        self._queue, self._keys = queue, keys
         self.last_problem = ""
+        self.problem: AuthenticationError | ControlError | None = None  # for calls that wait; once for each attempt
+        self._problem_at = float("-inf")
+        self._refused_seen = 0
         self.flushing = 0                  # how many wait for confirmation
         self._flush_pause = _FLUSH_S[0]
         self._ingresses: list[Ingress | None] = [None] * len(brokers)
@@ -70,14 +77,15 @@ class Sender:
         return current.event_bytes_max if current else None
 
     def sockets(self) -> list[zmq.Socket]:
-        return [socket for each in self._ingresses if each for socket in (each.socket, each.channel.socket) if socket]
+        return [socket for each in self._ingresses if each for socket in each.sockets()]
 
     def work(self) -> None:
-        """One turn. Does not wait."""
+        """One turn. Does not wait, except for brokers that close connections."""
         now = time.monotonic()
         for each in self._ingresses:
             if each:
                 each.poll(now)
+        self._note_problems(now)
         if len(self._brokers) > 1:
             self._probe(now)
             self._choose(now)
@@ -94,7 +102,10 @@ class Sender:
 
     def due(self) -> float:
         times = [each.due() for each in self._ingresses if each]
-        times.append(self._hello_at if self._ingress() else float("inf"))
+        if current := self._ingress():
+            times.append(self._hello_at)
+            if current.subscribed and self._resuming != current.connection and not current.asking:
+                times.append(current.refused_until)
         if len(self._brokers) > 1:
             times.append(self._probe_at)
         if (current := self._ingress()) and len(self._queue) and (self.ready() or current.draining):
@@ -128,6 +139,27 @@ class Sender:
         for index in range(len(self._ingresses)):
             self._close(index)
 
+    def _note_problems(self, now: float) -> None:
+        problems = [problem for each in self._ingresses if each and (problem := each.take_problem(now))]
+        if problems:
+            self.last_problem = str(problems[0])
+        if not all(each and each.problem for each in self._ingresses):
+            problems.clear()  # another broker of the list may do
+            if isinstance(self.problem, AuthenticationError):
+                self.problem = None
+        if current := self._ingress():
+            self.last_problem = current.hello_problem or self.last_problem
+            if refusal := current.take_refusal():
+                self.last_problem = str(refusal)
+                problems.append(refusal)
+        if problems:
+            self.problem, self._problem_at = problems[0], now
+        elif now >= self._problem_at + _PROBLEM_S:
+            self.problem = None  # says nothing about a broker that is away now
+        if self._queue.refused > self._refused_seen:
+            self.last_problem = f"events were refused, the last one because of: {self._queue.refused_text()}"
+            self._refused_seen = self._queue.refused
+
     # The broker.
 
     def _ingress(self) -> Ingress | None:
@@ -137,7 +169,7 @@ class Sender:
         if not self._ingresses[index]:
             broker = self._brokers[index]
             self._ingresses[index] = Ingress(self._context, broker["ingress"], broker["control"], self._source,
-                                             self.session)
+                                             self.session, self._keys)
             self._healthy_since[index] = None
 
     def _close(self, index: int) -> None:
@@ -210,7 +242,7 @@ class Sender:
         """Finds out what earlier connections delivered, and registers the types, before anything is sent."""
         if self._resuming == current.connection:
             return
-        if current.asking:
+        if current.asking or time.monotonic() < current.refused_until:
             return  # that reply may be from before the connection
         self._resuming = connection = current.connection
         self._registered.clear()
@@ -289,13 +321,15 @@ class Sender:
                 and self._returning_since is None and not self._registering)
 
     def _ask(self, current: Ingress, now: float) -> None:
-        self._admitted_at = now + (self._flush_pause if self.flushing else _ADMITTED_S)
+        self._admitted_at = max(now + (self._flush_pause if self.flushing else _ADMITTED_S), current.refused_until)
         current.ask_admitted(self._on_admitted)
 
     def _on_admitted(self, reply) -> bool:
         """Returns False if the reply shows that another program sends events of our session."""
         if reply is None:
             return True
+        if isinstance(self.problem, ControlError):
+            self.problem = None
         admitted = reply.admitted
         if (max(admitted.sequence, admitted.refused_sequence) > self._queue.session_sent
                 or admitted.connections > self._connections.get(reply.stream, 1)):

@@ -93,6 +93,10 @@ def _is_foreign_cursor(reply: control_pb2.ControlReply | None) -> bool:
     return reply is not None and reply.WhichOneof("end") == "error" and reply.error.code == "bad_cursor"
 
 
+def _is_forbidden(reply: control_pb2.ControlReply | None) -> bool:
+    return reply is not None and reply.WhichOneof("end") == "error" and reply.error.code == "not_permitted"
+
+
 class StreamReader:
     """Reads one stream. An event that shows a hole waits, with its topic's later events, until the missing ones have
     been recovered or are known to be lost; other topics do not wait. Belongs to one thread. Owns no socket: events are
@@ -100,12 +104,15 @@ class StreamReader:
 
     def __init__(self, stream: int, patterns: list[Pattern], begin: Begin, live_position: int, *,
                  control: ControlChannel, deliver: Callable[[Event | Gap | Reset], None],
-                 mark: Callable[[int, int], None], counters: Counters):
+                 mark: Callable[[int, int], None], counters: Counters,
+                 note_permission: Callable[[str, control_pb2.ControlError | None], None], has_policy: bool = False):
         """`deliver` takes each item; `mark(stream, position)` notes that everything up to a position has been
-        delivered before."""
+        delivered before; `note_permission(pattern, error)` notes whether we may read a pattern (None) or not.
+        `has_policy`: the broker may permit some of the patterns and hide the others, which is found out."""
         self.stream = stream
         self.control = control
         self._patterns, self._deliver, self._mark, self._counters = patterns, deliver, mark, counters
+        self._note_permission, self._to_check = note_permission, -1 if has_policy and len(patterns) > 1 else None
         start = 0 if begin.offset is not None else begin.position
         if begin == Begin():
             start = live_position
@@ -437,6 +444,7 @@ class StreamReader:
             if self._ended or request is not self._request and request != self._request:
                 return
             self._requested = False
+            self._judge_permission(request.pattern, reply)
             if not self._try_again(reply):
                 self._request = None
                 on_reply(reply)
@@ -460,6 +468,18 @@ class StreamReader:
             return True
         return False
 
+    def _judge_permission(self, pattern: str, reply: control_pb2.ControlReply | None) -> None:
+        if reply:
+            self._note_permission(pattern, reply.error if _is_forbidden(reply) else None)
+
+    def _check_pattern(self) -> None:
+        """Requests the tails of the next pattern alone: a reply to several leaves out those that we may not read."""
+        if self._to_check is not None:
+            self._to_check = (self._to_check + 1) % len(self._patterns)
+            text = self._patterns[self._to_check].text
+            request = control_pb2.TailsRequest(patterns=[text], after_position=self._tails_after)
+            self.control.request(lambda reply: self._judge_permission(text, reply), _REPLY_TIMEOUT_S, tails=request)
+
     # Losses that no later event reveals: at the end of a topic.
 
     def _request_tails(self) -> None:
@@ -471,6 +491,8 @@ class StreamReader:
         tails = self._tails
         if self._ended or not tails:
             return
+        if len(self._patterns) == 1 or _is_forbidden(reply):  # of several, the error names the first
+            self._judge_permission(self._patterns[0].text, reply)
         end = reply.WhichOneof("end") if reply else None
         if end in ("complete", "more") and reply.stream == self.stream:
             tails.position = tails.position or reply.position
@@ -480,6 +502,7 @@ class StreamReader:
                 self._request_tails()
                 return
             self._suspect(tails)
+        self._check_pattern()
         self._tails = None
         self._tails_at = time.monotonic() + _TAILS_INTERVAL_S
 

@@ -11,7 +11,8 @@ import zmq
 
 from backplane.broker_reader import BrokerReader
 from backplane.brokers import broker_list, names_of
-from backplane.control import DEFAULT_CONTROL
+from backplane.control import DEFAULT_CONTROL, ControlError
+from backplane.credentials import Path, read_keys
 from backplane.progress import parse_interval, parse_since, resume_token
 from backplane.stream_reader import Begin, Counters, StreamReader
 from backplane.throttle import Throttle
@@ -53,7 +54,8 @@ class Subscriber:
     def __init__(self, *patterns: str, egress: str | Sequence[str] = DEFAULT_EGRESS,
                  control: str | Sequence[str] = DEFAULT_CONTROL,
                  since: str | int | datetime.timedelta | None = None,
-                 every: float | str | datetime.timedelta | None = None, context: zmq.Context | None = None):
+                 every: float | str | datetime.timedelta | None = None, key_file: Path | None = None,
+                 server_key_file: Path | None = None, context: zmq.Context | None = None):
         """Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per broker.
 
         `since` puts history before the new events: a resume token continues where an earlier subscriber stopped; a
@@ -61,13 +63,19 @@ class Subscriber:
         event of one topic. `every` (seconds, a timedelta or "5s") limits each topic to one event per interval: the
         first one at once, then the latest.
 
-        Raises ValueError for an invalid pattern, `since` or `every`, zmq.ZMQError for an invalid endpoint."""
+        For brokers that require keys, `key_file` names the file with this program's secret key, and `server_key_file` the
+        one with the brokers' public key; if None, BACKPLANE_KEY_FILE and BACKPLANE_SERVER_KEY_FILE name them.
+
+        Raises ValueError for an invalid pattern, `since` or `every`, or keys that cannot be used; zmq.ZMQError for an
+        invalid endpoint."""
         if not patterns:
             raise ValueError("expected at least one pattern, got none")
         self._patterns = [Pattern(pattern) for pattern in patterns]
         self._since = None if since is None else parse_since(since)
         interval = parse_interval(every)
         self._brokers = broker_list(egress=egress, control=control)
+        keys = read_keys(key_file, server_key_file)
+        self._has_keys = keys is not None
         if self._since and self._since.offset is not None:
             if len(patterns) > 1 or not self._patterns[0].is_exact or len(self._brokers) > 1:
                 raise ValueError("since: expected one topic and one broker with an offset, "
@@ -75,6 +83,9 @@ class Subscriber:
         self._token = dict(self._since.positions) if self._since and self._since.positions else {}
         self._closed, self._pid = False, os.getpid()
         self._counters = Counters()
+        self._last_problem = ""
+        self._forbidden: set[str] = set()                   # patterns
+        self._errors: deque[ControlError] = deque()         # to be raised
         self._ready: deque[Event | Gap | Reset | _Mark] = deque()
         self._throttle = Throttle(interval, self._ready.append) if interval else None
         self._positions: dict[int, int] = dict(self._token)  # by stream: everything up to here has been returned
@@ -88,7 +99,7 @@ class Subscriber:
             for broker in self._brokers:
                 self._readers.append(BrokerReader(
                     context, broker["egress"], broker["control"], self._patterns, attach=self._attach,
-                    replaced=self._on_replaced, counters=self._counters))
+                    replaced=self._on_replaced, counters=self._counters, keys=keys))
         except zmq.ZMQError:
             self.close()
             raise
@@ -114,18 +125,29 @@ class Subscriber:
         """Messages that are not events."""
         return self._counters.undecodable
 
+    @property
+    def last_problem(self) -> str:
+        """What went wrong last without stopping the subscriber, for example because one of several brokers does not
+        accept our keys; "" if nothing."""
+        return self._last_problem
+
     def wait_live(self, timeout: float = 10.0) -> None:
         """Waits until the subscriptions are active: everything published from now on is delivered or reported as a
-        Gap, at whichever broker of the list. Raises TimeoutError if none of them replies."""
+        Gap, at whichever broker of the list. Raises TimeoutError if none of them replies, AuthenticationError if none
+        of them accepts our keys."""
         self._check_open()
         deadline = time.monotonic() + timeout
         while not (self.live and self._began_at is not None):
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"no live reply from {names_of(self._brokers, 'egress')} within {timeout:g} s")
+                problem = next((f": {reader.problem}" for reader in self._readers if reader.problem), "")
+                raise TimeoutError(f"no live reply from {names_of(self._brokers, 'egress')} within {timeout:g} s{problem}")
             self._work(deadline)
+            self._raise_problem()
 
     def receive(self, timeout: float = 10.0) -> Event | Gap | Reset | None:
-        """The next event, Gap or Reset; None if there is none within `timeout` seconds."""
+        """The next event, Gap or Reset; None if there is none within `timeout` seconds. If no broker of the list accepts
+        our keys (any more), raises AuthenticationError, once a second at most; if a broker does not permit us to read
+        a pattern, raises ControlError with the code "not_permitted", once. The subscriber goes on."""
         self._check_open()
         deadline = time.monotonic() + timeout
         while True:
@@ -134,6 +156,7 @@ class Subscriber:
                 if not isinstance(item, _Mark):
                     return item
                 self._on_mark(item)
+            self._raise_problem()
             if time.monotonic() < deadline:
                 self._work(deadline)
                 continue
@@ -171,6 +194,25 @@ class Subscriber:
         if self._closed:
             raise ValueError("the subscriber is closed")
 
+    def _raise_problem(self) -> None:
+        now = time.monotonic()
+        problems = [problem for reader in self._readers if (problem := reader.take_problem(now))]
+        if problems:
+            self._last_problem = str(problems[0])
+            if all(reader.problem for reader in self._readers):
+                raise problems[0]
+        if self._errors:
+            raise self._errors.popleft()
+
+    def _on_permission(self, pattern: str, error) -> None:
+        """`error` is what a broker replied; None: it permits us to read the pattern."""
+        if not error:
+            self._forbidden.discard(pattern)
+        elif pattern not in self._forbidden:
+            self._forbidden.add(pattern)
+            self._errors.append(ControlError(error.code, error.text))
+            self._last_problem = str(self._errors[-1])
+
     # The brokers.
 
     def _work(self, deadline: float) -> None:
@@ -192,8 +234,8 @@ class Subscriber:
         if due > now:
             poller = zmq.Poller()
             for reader in self._readers:
-                poller.register(reader.socket, zmq.POLLIN)
-                poller.register(reader.channel.socket, zmq.POLLIN)
+                for each in reader.sockets():
+                    poller.register(each, zmq.POLLIN)
             poller.poll(int((due - now) * 1000) + 1)
 
     def _update_began(self, now: float) -> None:
@@ -209,7 +251,8 @@ class Subscriber:
         if not (stream := self._streams.get(live.stream)):
             stream = self._streams[live.stream] = StreamReader(
                 live.stream, self._patterns, self._begin(reader, live), live.position, control=reader.channel,
-                deliver=self._deliver, mark=self._on_resume_position, counters=self._counters)
+                deliver=self._deliver, mark=self._on_resume_position, counters=self._counters,
+                note_permission=self._on_permission, has_policy=self._has_keys)
         return stream
 
     def _begin(self, reader: BrokerReader, live: Stamp) -> Begin:
