@@ -308,7 +308,8 @@ void Pipeline::refuse(Refusal refusal, std::string_view topic, std::string_view 
 std::string Pipeline::describe(const Origin& from) {
   if (!access_.has_policy()) return {};
   const Sender sender = access_.sender_of(from.message);
-  return fmt::format(" of {} from {}", sender.name.empty() ? "nobody" : sender.name,
+  const std::string& name = from.user != nullptr ? from.user->name : sender.name;
+  return fmt::format(" of {} from {}", name.empty() ? "nobody" : name,
                      sender.address.empty() ? "this machine" : sender.address);
 }
 

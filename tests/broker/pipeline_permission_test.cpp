@@ -1,5 +1,7 @@
 // What the policy permits publishers.
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,12 +12,14 @@
 #include "backplane/v1/event.pb.h"
 #include "broker/pipeline.hpp"
 #include "broker/state/memory_history.hpp"
+#include "core/log/line_writer.hpp"
 #include "tests/broker/access/policy_text.hpp"
 
 namespace backplane::broker {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::policy_of;
 using testing::two_worlds;
@@ -204,6 +208,19 @@ TEST_F(PipelinePermission, ARestoredSessionBelongsToTheUserOfItsFirstAdmittedEve
   take("news", "news.uk", 9);
   EXPECT_EQ(rejected(Refusal::wrong_user), 1u);
   EXPECT_EQ(entry().sequence, 8u);
+}
+
+TEST_F(PipelinePermission, ARefusalIsLoggedWithUserAndTopicAtMostOncePerSecond) {
+  log::set_level(log::Level::warning);
+  ::testing::internal::CaptureStderr();
+  for (int times = 0; times < 50; ++times) take("sensor", "news.uk");
+  EXPECT_TRUE(log::standard_error().flush(std::chrono::seconds{5}));
+  const std::string lines = ::testing::internal::GetCapturedStderr();
+  log::set_level(log::Level::off);
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 1) << lines;
+  // A message that was made here has no address.
+  EXPECT_THAT(lines, HasSubstr("test: refused an event of sensor from this machine on \"news.uk\": "
+                               "not_permitted: the user may not publish this topic"));
 }
 
 TEST_F(PipelinePermission, ANewPolicyAppliesToTheNextEvent) {

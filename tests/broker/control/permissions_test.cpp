@@ -1,5 +1,7 @@
 // What each kind of request shows to users with disjoint patterns.
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/log/line_writer.hpp"
 #include "core/log/log.hpp"
 #include "tests/broker/access/policy_text.hpp"
 #include "tests/broker/control/service_fixture.hpp"
@@ -293,6 +296,19 @@ TEST_F(RequestPermission, EveryDecisionIsCounted) {
   EXPECT_EQ(broker.state.counters.control_permitted_total, 2u);
   EXPECT_EQ(broker.state.counters.control_not_permitted_total, 2u);
   EXPECT_EQ(broker.state.counters.control_refused_total, 2u);
+}
+
+TEST_F(RequestPermission, ARefusalIsLoggedWithUserAddressAndPatternAtMostOncePerSecond) {
+  log::set_level(log::Level::warning);
+  ::testing::internal::CaptureStderr();
+  for (int times = 0; times < 50; ++times) as("sensor").topics("news.>");
+  EXPECT_TRUE(log::standard_error().flush(std::chrono::seconds{5}));
+  const std::string lines = ::testing::internal::GetCapturedStderr();
+  log::set_level(log::Level::off);
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 1) << lines;
+  EXPECT_THAT(lines,
+              HasSubstr("default: refused a request of sensor from 192.0.2.7: topics.pattern: sensor may "
+                        "not read \"news.>\""));
 }
 
 TEST_F(RequestPermission, ANewPolicyAppliesToTheNextRequest) {
