@@ -1,5 +1,6 @@
 #include "core/credentials/given_credentials.hpp"
 
+#include <cstdlib>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -52,10 +53,11 @@ Result<std::optional<Token>> token_of_file(const Given& file) {
   return checked(std::move(*text), fmt::format("{} {}", file.where, file.value));
 }
 
-Result<std::optional<Token>> find_token(const std::string& option, const Environment& environment) {
-  const auto file = file_of("--token-file", option, "BACKPLANE_TOKEN_FILE", environment);
+Result<std::optional<Token>> find_token(const char* option, const std::string& given,
+                                        const Environment& environment) {
+  const auto file = file_of(option, given, "BACKPLANE_TOKEN_FILE", environment);
   if (!file) return tl::unexpected(file.error());
-  if (!option.empty()) return token_of_file(*file);
+  if (!given.empty()) return token_of_file(*file);
   auto variable = from_environment("BACKPLANE_TOKEN", environment);
   if (!variable) return tl::unexpected(variable.error());
   if (!file->where.empty() && !variable->where.empty()) {
@@ -74,19 +76,24 @@ Token::~Token() {
   sodium_memzero(text_.data(), text_.size());
 }
 
-Result<GivenCredentials> read_credentials(const CredentialFiles& files, const Environment& environment) {
+Environment process_environment() {
+  return [](const char* name) -> const char* { return std::getenv(name); };
+}
+
+Result<GivenCredentials> read_credentials(const CredentialFiles& files, const Environment& environment,
+                                          const CredentialOptions& options) {
   GivenCredentials given;
-  auto token = find_token(files.token, environment);
+  auto token = find_token(options.token, files.token, environment);
   if (!token) return tl::unexpected(token.error());
   given.token = std::move(*token);
-  const auto key = file_of("--key", files.key, "BACKPLANE_KEY_FILE", environment);
+  const auto key = file_of(options.key, files.key, "BACKPLANE_KEY_FILE", environment);
   if (!key) return tl::unexpected(key.error());
   if (!key->where.empty()) {
     const auto secret = read_secret_key(key->value);
     if (!secret) return at(key->where, secret.error());
     given.key = *secret;
   }
-  const auto server = file_of("--server-key", files.server_key, "BACKPLANE_SERVER_KEY_FILE", environment);
+  const auto server = file_of(options.server_key, files.server_key, "BACKPLANE_SERVER_KEY_FILE", environment);
   if (!server) return tl::unexpected(server.error());
   if (!server->where.empty()) {
     const auto public_key = read_public_key(server->value);

@@ -30,9 +30,16 @@ class Token {
 
 /// The files that options name; empty: the option is not given.
 struct CredentialFiles {
-  std::string token;       ///< --token-file
-  std::string key;         ///< --key
-  std::string server_key;  ///< --server-key
+  std::string token{};       ///< --token-file
+  std::string key{};         ///< --key
+  std::string server_key{};  ///< --server-key
+};
+
+/// What errors call the options.
+struct CredentialOptions {
+  const char* token = "--token-file";
+  const char* key = "--key";
+  const char* server_key = "--server-key";
 };
 
 struct GivenCredentials {
@@ -44,11 +51,15 @@ struct GivenCredentials {
 /// Looks up a variable of the environment; nullptr: it is not set.
 using Environment = std::function<const char*(const char* name)>;
 
+/// That of this process.
+[[nodiscard]] Environment process_environment();
+
 /// Reads what is given. An option comes before the environment: BACKPLANE_TOKEN_FILE, BACKPLANE_TOKEN,
 /// BACKPLANE_KEY_FILE and BACKPLANE_SERVER_KEY_FILE. A variable that is set to an empty text is an error, as
 /// an option without a value is. So are both variables of the token at once, and a secret in a file that
 /// other users can read. @returns an error that begins with the option or variable and never contains a
 /// secret: `BACKPLANE_TOKEN_FILE: cannot read /run/token: no such file`.
-Result<GivenCredentials> read_credentials(const CredentialFiles& files, const Environment& environment);
+Result<GivenCredentials> read_credentials(const CredentialFiles& files, const Environment& environment,
+                                          const CredentialOptions& options = {});
 
 }  // namespace backplane

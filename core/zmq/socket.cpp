@@ -239,6 +239,27 @@ SocketOptions monitor_options() {
 
 }  // namespace
 
+namespace {
+
+HandshakeFailure failure_of(std::uint16_t event, std::int32_t value) {
+  using Kind = HandshakeFailure::Kind;
+  switch (event) {
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+      return {Kind::refused, value};
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:  // the value is an errno: EPIPE
+      return {Kind::closed, 0};
+    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+      return {value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH ? Kind::mechanism
+              : value == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC    ? Kind::crypto
+                                                                  : Kind::other,
+              0};
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
 Monitor::Monitor(Context& context, Socket& watched)
     : watched_(watched), events_(context, zmq::socket_type::pair, monitor_options()) {
   const std::string name = monitor_name();
@@ -258,6 +279,7 @@ Monitor::~Monitor() {
 ConnectionEvent Monitor::next() {
   zmq::message_t event;
   descriptor_ = -1;
+  failure_ = {};
   if (!events_.receive(event)) return ConnectionEvent::none;
   zmq::message_t endpoint;
   endpoint_.clear();
@@ -274,6 +296,7 @@ ConnectionEvent Monitor::next() {
   const bool names_one =
       number == ZMQ_EVENT_ACCEPTED || number == ZMQ_EVENT_CONNECTED || number == ZMQ_EVENT_DISCONNECTED;
   if (names_one) descriptor_ = value;
+  failure_ = failure_of(number, value);
   switch (number) {
     case ZMQ_EVENT_ACCEPTED:
       return ConnectionEvent::accepted;

@@ -129,6 +129,20 @@ class Socket {
 /// Events of a socket's connections, in order.
 enum class ConnectionEvent { none, accepted, opened, connected, disconnected, other };
 
+/// How the ZeroMQ handshake of a connection failed, as far as libzmq knows it.
+struct HandshakeFailure {
+  enum class Kind : std::uint8_t {
+    none,
+    closed,     ///< the peer closed the connection during the handshake
+    mechanism,  ///< the peer uses another security mechanism (CURVE or none)
+    crypto,     ///< the peer's keys are not the expected ones
+    refused,    ///< the peer's ZAP handler refused the keys, with `status`
+    other,
+  };
+  Kind kind{Kind::none};
+  int status{};
+};
+
 /// Watches the connections of one socket. Lives on the thread that owns the socket; destroy it before the
 /// socket.
 class Monitor {
@@ -146,6 +160,9 @@ class Monitor {
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   /// The endpoint that the last event was about.
   [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
+  /// How the handshake failed, if that is what the last event, `disconnected`, was about. Another
+  /// `disconnected` of the same connection, without this, usually follows.
+  [[nodiscard]] HandshakeFailure failure() const noexcept { return failure_; }
   [[nodiscard]] int fd() { return events_.fd(); }
   [[nodiscard]] Socket& socket() noexcept { return events_; }
 
@@ -153,6 +170,7 @@ class Monitor {
   Socket& watched_;
   Socket events_;
   int descriptor_{-1};
+  HandshakeFailure failure_{};
   std::string endpoint_;
 };
 
