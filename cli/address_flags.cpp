@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/credentials/broker_keys.hpp"
 #include "core/net/host_port.hpp"
 #include "core/zmq/socket.hpp"
 
@@ -20,9 +21,28 @@ void add_address_flags(const Command& command, AddressFlags& flags) {
   add("--ingress", flags.ingress, "Endpoint for publishers, e.g. tcp://127.0.0.1:5570");
   add("--egress", flags.egress, "Endpoint for subscribers, e.g. tcp://127.0.0.1:5571");
   add("--control", flags.control, "Endpoint for requests, e.g. tcp://127.0.0.1:5572");
+  const std::string keys = "Keys, for brokers that require them (backplane keys new)";
+  command.add_option("--key", flags.key, "File with this client's secret key (default: $BACKPLANE_KEY_FILE)")
+      .value_name("NAME.key")
+      .group(keys);
+  command
+      .add_option("--server-key", flags.server_key,
+                  "File with the broker's public key (default: $BACKPLANE_SERVER_KEY_FILE)")
+      .value_name("NAME.pub")
+      .group(keys);
 }
 
 Result<std::vector<BrokerEndpoints>> resolve(const AddressFlags& flags) {
+  auto brokers = resolve_addresses(flags);
+  if (!brokers) return brokers;
+  const auto keys =
+      read_broker_keys({.key = flags.key, .server_key = flags.server_key}, process_environment());
+  if (!keys) return tl::unexpected(keys.error());
+  for (BrokerEndpoints& each : *brokers) each.keys = *keys;
+  return brokers;
+}
+
+Result<std::vector<BrokerEndpoints>> resolve_addresses(const AddressFlags& flags) {
   std::vector<BrokerEndpoints> brokers;
   std::string_view hosts = flags.broker;
   while (!flags.broker.empty()) {

@@ -90,7 +90,8 @@ void add_audit(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane audit\n"
-      "  backplane audit --broker host7,host8");
+      "  backplane audit --broker host7,host8\n"
+      "  backplane audit --broker host7 --key me.key --server-key broker.pub");
   command.set_run([options] { return run_audit(*options); });
 }
 

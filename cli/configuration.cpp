@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/console/messages.hpp"
+#include "core/credentials/broker_keys.hpp"
 #include "core/log/escape.hpp"
 
 namespace backplane::cli {
@@ -13,6 +14,11 @@ void describe(config::Section& root, Configuration& configuration) {
   root.field(
       "insecure", configuration.insecure,
       "Whether listeners may be reachable from other machines, although clients are not authenticated.");
+  root.field("key", configuration.key,
+             "File with a secret key (NAME.key of `backplane keys new`), with which the gateway and `up` "
+             "connect to a broker that requires keys.");
+  root.field("server_key", configuration.server_key, "File with the broker's public key (NAME.pub).");
+  configuration.gateway.credentials = {configuration.key, configuration.server_key};
   configuration.broker.insecure = configuration.insecure;
   configuration.gateway.insecure = configuration.insecure;
   root.table("log", "What is logged to standard error.", [&](config::Section& section) {
@@ -45,6 +51,13 @@ ConfigurationResult read_configuration(const config::Source& source) {
       config::read(source, [&](config::Section& root) { describe(root, configuration); });
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return configuration;
+}
+
+Result<mq::SharedKeys> read_keys(const config::Source& source, const Configuration& configuration) {
+  const std::string key = source.place("key").str();
+  const std::string server_key = source.place("server_key").str();
+  return read_broker_keys({.key = configuration.key, .server_key = configuration.server_key},
+                          process_environment(), {.key = key.c_str(), .server_key = server_key.c_str()});
 }
 
 void add_configuration(const Command& command, ConfigurationFlags& flags) {

@@ -12,6 +12,7 @@
 #include "core/config/section.hpp"
 #include "core/config/source.hpp"
 #include "core/log/log.hpp"
+#include "core/zmq/client_keys.hpp"
 #include "gateway/config/config.hpp"
 
 namespace backplane::cli {
@@ -23,7 +24,9 @@ struct PublishConfig {
 };
 
 struct Configuration {
-  bool insecure{};  ///< see BrokerConfig and GatewayConfig
+  bool insecure{};         ///< see BrokerConfig and GatewayConfig
+  std::string key;         ///< a file: of a gateway and `up`, the key with which they connect to brokers
+  std::string server_key;  ///< a file: the brokers' public key
   log::Level log_level = log::Level::info;
   broker::BrokerConfig broker;
   gateway::GatewayConfig gateway;
@@ -64,6 +67,11 @@ Result<config::Source> open_source(const ConfigurationFlags& flags);
 
 /// Writes a line to standard error for each certificate that is not valid, or soon not valid any longer.
 void print_tls_warnings(std::string_view command, const fanout::TlsContext& tls);
+
+/// Reads `key` and `server_key`, the keys with which a gateway or `up` connects to brokers; nullptr: there
+/// are none. Errors name the key of the file, or the flag.
+[[nodiscard]] Result<mq::SharedKeys> read_keys(const config::Source& source,
+                                               const Configuration& configuration);
 
 /// Adds --insecure to a command that starts listeners.
 void add_insecure(const Command& command, bool& value);

@@ -55,7 +55,8 @@ void add_drain(const Command& broker) {
   command.set_footer(
       "Examples:\n"
       "  backplane broker drain\n"
-      "  backplane broker drain --control tcp://host7:5572");
+      "  backplane broker drain --control tcp://host7:5572\n"
+      "  backplane broker drain --broker host7 --key me.key --server-key broker.pub");
   command.set_run([options] { return run_drain(*options); });
 }
 

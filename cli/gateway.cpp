@@ -43,10 +43,12 @@ std::vector<std::string> hosts_of(std::string_view list) {
   return hosts;
 }
 
-/// Puts the addresses in place of the file's. Errors in them name the flag.
+/// Puts the addresses and keys in place of the file's. Errors in them name the flag.
 Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
-  if (!flags.given()) return {};
-  const auto brokers = resolve(flags);
+  if (!flags.key.empty()) source.set_flag("key", "--key", {flags.key});
+  if (!flags.server_key.empty()) source.set_flag("server_key", "--server-key", {flags.server_key});
+  if (!flags.has_addresses()) return {};
+  const auto brokers = resolve_addresses(flags);
   if (!brokers) return tl::unexpected(brokers.error());
   const bool endpoints = flags.ingress || flags.egress || flags.control;
   if (!endpoints) {
@@ -102,6 +104,9 @@ ExitCode run_gateway(const GatewayFlags& flags) {
     if (*tls != nullptr) print_tls_warnings("gateway", **tls);
     return ExitCode::done;
   }
+  const auto keys = read_keys(*source, *configuration);
+  if (!keys) return print_error("gateway", keys.error());
+  configuration->gateway.keys = *keys;
 
   log::set_program("gateway");
   log::set_level(configuration->log_level);
@@ -144,7 +149,8 @@ void add_gateway(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane gateway --broker host7,host8\n"
-      "  backplane gateway --listen 127.0.0.1:1601 --listen '[::1]:1601' --broker 127.0.0.1");
+      "  backplane gateway --listen 127.0.0.1:1601 --listen '[::1]:1601' --broker 127.0.0.1\n"
+      "  backplane gateway --broker host7 --key me.key --server-key broker.pub");
   command.set_run([flags] { return run_gateway(*flags); });
 }
 

@@ -98,7 +98,8 @@ void add_get(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane get clock\n"
-      "  backplane get 'stock.>' --format json");
+      "  backplane get 'stock.>' --format json\n"
+      "  backplane get sensor.7 --broker host7 --key me.key --server-key broker.pub");
   command.set_run([options] { return run_get(*options); });
 }
 

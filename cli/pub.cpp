@@ -203,7 +203,8 @@ Result<PubOptions> read_options(const PubFlags& flags) {
     options.every = *every;
   }
   if (!flags.gateway.empty()) {
-    if (flags.addresses.given()) return wrong("--gateway: cannot be combined with the addresses of a broker");
+    if (flags.addresses.given())
+      return wrong("--gateway: cannot be combined with the addresses or keys of a broker");
     if (!flags.payload.json_type.empty())
       return wrong("--json: cannot be combined with --gateway, which accepts text only");
     if (auto address = parse_host_port(flags.gateway, "--gateway"); !address)
@@ -216,10 +217,10 @@ Result<PubOptions> read_options(const PubFlags& flags) {
 }
 
 ExitCode run_pub(const PubFlags& flags) {
-  const auto brokers = resolve(flags.addresses);
-  if (!brokers) return print_error("pub", brokers.error());
   const auto options = read_options(flags);
   if (!options) return print_error("pub", options.error());
+  const auto brokers = flags.gateway.empty() ? resolve(flags.addresses) : std::vector<BrokerEndpoints>();
+  if (!brokers) return print_error("pub", brokers.error());
 
   Signals signals(Signals::Hangup::stop);  // before other threads start, because they inherit the signal mask
   Waiter waiter;
@@ -266,7 +267,8 @@ void add_pub(const Command& program) {
       "Examples:\n"
       "  backplane pub news.uk 'rain until Thursday'\n"
       "  backplane pub stock.MSFT --json Quote '{\"symbol\":\"MSFT\",\"price\":39.81}'\n"
-      "  date | backplane pub news.date --stdin --gateway 127.0.0.1:1601");
+      "  date | backplane pub news.date --stdin --gateway 127.0.0.1:1601\n"
+      "  backplane pub sensor.7 21.5 --broker host7 --key me.key --server-key broker.pub");
   command.set_run([flags] { return run_pub(*flags); });
 }
 

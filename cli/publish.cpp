@@ -76,6 +76,7 @@ Result<sources::SourceOptions> source_options(const SourceFlags& flags) {
   if (!brokers) return tl::unexpected(brokers.error());
   options.brokers.clear();
   for (const BrokerEndpoints& broker : *brokers) options.brokers.push_back({broker.ingress, broker.control});
+  options.credentials = mq::files_of(brokers->front().keys);
   return options;
 }
 
@@ -209,7 +210,10 @@ Result<sources::ReplayOptions> replay_options(const ReplayFlags& flags) {
 void add_clock(const Command& publish) {
   const Source source = add_source(publish, "clock", "The time, once per second, on topic clock",
                                    "Interval between ticks (default: 1s)");
-  source.command.set_footer("Examples:\n  backplane publish clock --every 250ms");
+  source.command.set_footer(
+      "Examples:\n"
+      "  backplane publish clock --every 250ms\n"
+      "  backplane publish clock --broker host7 --key me.key --server-key broker.pub");
   source.set_run([](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_clock(options, signals);
   });
@@ -317,7 +321,11 @@ void add_lines(const Command& publish) {
       add_source(publish, "lines", "The lines of standard input, one event each, on --topic",
                  "Minimum interval between events (default: none)");
   source.command.option("--topic").required();
-  source.command.set_footer("Examples:\n  dmesg --follow | backplane publish lines --topic log.kernel");
+  source.command.set_footer(
+      "Examples:\n"
+      "  dmesg --follow | backplane publish lines --topic log.kernel\n"
+      "  dmesg --follow | backplane publish lines --topic log.kernel --broker host7 --key me.key "
+      "--server-key broker.pub");
   source.set_run([](const sources::SourceOptions& options, Signals& signals) {
     return sources::run_lines(options, {}, signals);
   });
@@ -343,7 +351,11 @@ void add_file(const Command& publish) {
       .value_name("FILE");
   source.command.add_option("--from", flags->from, "Where to begin if no position is stored: start or end")
       .show_default();
-  source.command.set_footer("Examples:\n  backplane publish file --path /var/log/syslog --topic log.syslog");
+  source.command.set_footer(
+      "Examples:\n"
+      "  backplane publish file --path /var/log/syslog --topic log.syslog\n"
+      "  backplane publish file --path app.log --topic log.app --broker host7 --key me.key --server-key "
+      "broker.pub");
   source.set_run([flags](const sources::SourceOptions& options, Signals& signals) -> Result<ExitCode> {
     if (flags->from != "start" && flags->from != "end") {
       return fail(ErrorCode::invalid_argument,
@@ -427,6 +439,7 @@ void add_publish(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane publish clock --every 1s\n"
+      "  backplane publish clock --broker host7 --key me.key --server-key broker.pub\n"
       "  backplane publish SOURCE --help       list the options of a source");
   for (const auto add : {add_clock, add_thermometer, add_quotes, add_earthquakes, add_replay_source,
                          add_lines, add_file, add_exec, add_random_walk}) {

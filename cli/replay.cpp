@@ -292,7 +292,8 @@ void add_replay(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane replay 'stock.>' --to stock.events --since 1h\n"
-      "  backplane replay --from stock.events --speed 10 --under again");
+      "  backplane replay --from stock.events --speed 10 --under again\n"
+      "  backplane replay '>' --to all.events --broker host7 --key me.key --server-key broker.pub");
   command.set_run([flags] { return run_replay(*flags); });
 }
 

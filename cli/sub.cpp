@@ -56,6 +56,7 @@ Client::Options client_options(const std::vector<BrokerEndpoints>& brokers) {
   Client::Options options;
   options.brokers.clear();
   for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
+  options.credentials = mq::files_of(brokers.front().keys);
   options.max_event_bytes = readable_event_bytes_max;
   return options;
 }
@@ -175,12 +176,23 @@ class BrokerSub {
   }
 
   void handle(const Client::Broker& broker) {
+    if (!broker.key_problem.empty()) return report_key_problem(broker.key_problem);
     report_no_broker_at_ = broker.up ? Clock::time_point::max() : Clock::now() + connect_patience;
     if (broker.up && std::exchange(reported_, false)) {
       printer_.output().flush();
       print_message("sub", fmt::format("connected to the broker at {}", brokers_[broker.index].egress));
     }
     was_connected_ = was_connected_ || broker.up;
+    if (broker.up) key_problem_.clear();
+  }
+
+  /// The client keeps trying, because a policy can change. That is not reported again.
+  void report_key_problem(const std::string& problem) {
+    key_problem_ = problem;
+    report_no_broker_at_ = Clock::time_point::max();
+    reported_ = true;
+    printer_.output().flush();
+    print_message("sub", "waiting for a broker: " + problem);
   }
 
   void remember(std::string_view topic, std::uint64_t stream) {
@@ -201,6 +213,7 @@ class BrokerSub {
 
   /// Why --timeout was reached without a connection.
   std::string never_connected() {
+    if (!key_problem_.empty()) return fmt::format("cannot reach a broker: {}", key_problem_);
     std::string text = no_broker_text("cannot reach");
     const bool may_be_one = std::any_of(diagnoses_.begin(), diagnoses_.end(), [](const Diagnosis& each) {
       return each.found == Diagnosis::Found::zeromq;
@@ -255,6 +268,7 @@ class BrokerSub {
   std::vector<Diagnosis> diagnoses_;  // of the brokers, when they were last looked at
   bool reported_{};                   // that there is no broker
   bool was_connected_{};
+  std::string key_problem_;  // that was reported last, since a broker was connected
   mq::Context context_;
   std::optional<BrokerRequests> requests_;
   /// Of the types that the program was not built with.
@@ -315,15 +329,17 @@ ExitCode run_sub(const SubFlags& flags) {
   if (!options) return print_error("sub", options.error());
   if (!flags.gateway.empty() && flags.addresses.given()) {
     return print_error("sub", Error{ErrorCode::invalid_argument,
-                                    "--gateway: cannot be combined with the addresses of a broker"});
+                                    "--gateway: cannot be combined with the addresses or keys of a broker"});
   }
+  Result<std::vector<BrokerEndpoints>> brokers;
   if (!flags.gateway.empty()) {
     if (const auto address = parse_host_port(flags.gateway, "--gateway"); !address) {
       return print_error("sub", address.error());
     }
+  } else {
+    brokers = resolve(flags.addresses);
+    if (!brokers) return print_error("sub", brokers.error());
   }
-  auto brokers = resolve(flags.addresses);
-  if (!brokers) return print_error("sub", brokers.error());
 
   Signals signals(
       Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
@@ -373,7 +389,8 @@ void add_sub(const Command& program) {
       "Examples:\n"
       "  backplane sub 'stock.>' clock --count 10 --format json\n"
       "  backplane sub 'temperature.>' --last --every 5s\n"
-      "  backplane sub clock --since 10m --gateway 127.0.0.1:1601");
+      "  backplane sub clock --since 10m --gateway 127.0.0.1:1601\n"
+      "  backplane sub 'sensor.>' --broker host7 --key me.key --server-key broker.pub");
   command.set_run([flags] { return run_sub(*flags); });
 }
 

@@ -146,7 +146,8 @@ void add_top(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane top\n"
-      "  backplane top --broker host7,host8 --every 5s");
+      "  backplane top --broker host7,host8 --every 5s\n"
+      "  backplane top --broker host7 --key me.key --server-key broker.pub");
   command.set_run([options] { return run_top(*options); });
 }
 

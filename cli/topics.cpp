@@ -217,7 +217,8 @@ void add_topics(const Command& program) {
   command.set_footer(
       "Examples:\n"
       "  backplane topics\n"
-      "  backplane topics 'stock.>' --once --sort rate");
+      "  backplane topics 'stock.>' --once --sort rate\n"
+      "  backplane topics --broker host7 --key me.key --server-key broker.pub");
   command.set_run([options] { return run_topics(*options); });
 }
 

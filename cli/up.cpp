@@ -64,7 +64,7 @@ std::string as_configured(std::string bound, std::string_view configured) {
 /// children.
 class Up {
  public:
-  Up(const UpFlags& flags, Configuration configuration);
+  Up(const UpFlags& flags, Configuration configuration, mq::SharedKeys keys);
   ExitCode run();
 
  private:
@@ -89,6 +89,7 @@ class Up {
 
   const UpFlags& flags_;
   Configuration configuration_;
+  mq::SharedKeys keys_;
   std::string executable_ = own_executable();
   Signals signals_;  // before libzmq starts its threads, because they inherit the signal mask
   StatusLine status_;
@@ -101,9 +102,10 @@ class Up {
   Clock::time_point shown_at_{};
 };
 
-Up::Up(const UpFlags& flags, Configuration configuration)
+Up::Up(const UpFlags& flags, Configuration configuration, mq::SharedKeys keys)
     : flags_(flags),
       configuration_(std::move(configuration)),
+      keys_(std::move(keys)),
       supervisor_(signals_, {[this](std::string_view line) { status_.print_error_line(line); },
                              [this](std::string_view text) { report(text); }}) {
   daemons_.listeners = configuration_.gateway.first.listen.size();
@@ -165,7 +167,7 @@ Outcome Up::start_broker() {
     supervisor_.set_arguments("the broker", std::move(again));
   }
   for (const std::string& line : daemons_.broker) {
-    pollers_.push_back(std::make_unique<StatusPoller>(context_, ready_value(line, "control")));
+    pollers_.push_back(std::make_unique<StatusPoller>(context_, ready_value(line, "control"), keys_));
   }
   return outcome;
 }
@@ -223,6 +225,10 @@ Outcome Up::start_publishers() {
       arguments.push_back(fmt::format("--{}", key));
       arguments.push_back(ready_value(daemons_.broker.front(), key));
     }
+    // From the environment, children have them anyway.
+    if (!configuration_.key.empty()) arguments.insert(arguments.end(), {"--key", configuration_.key});
+    if (!configuration_.server_key.empty())
+      arguments.insert(arguments.end(), {"--server-key", configuration_.server_key});
     if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));
         !started) {
       report(started.error().text);
@@ -307,7 +313,9 @@ ExitCode run_up(const UpFlags& flags) {
       return ExitCode::usage;
     }
   }
-  return Up(flags, std::move(*configuration)).run();
+  auto keys = read_keys(*source, *configuration);
+  if (!keys) return print_error("up", keys.error());
+  return Up(flags, std::move(*configuration), std::move(*keys)).run();
 }
 
 }  // namespace

@@ -5,12 +5,12 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 # client and publisher, and the libraries that these depend on.
-set(installed_rooms proto core payload follower client publisher)
+set(installed_rooms proto core credentials payload follower client publisher)
 list(TRANSFORM installed_rooms PREPEND backplane_ OUTPUT_VARIABLE installed_targets)
 install(TARGETS ${installed_targets} EXPORT backplaneTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 
-foreach(room IN ITEMS follower clients publishers)
+foreach(room IN ITEMS core follower clients publishers)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/${room}/include/backplane" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 endforeach()
 # The event types in C++, and all .proto files for other languages.
@@ -34,10 +34,10 @@ foreach(library IN ITEMS client publisher)
   set(pc_name "backplane-${library}")
   if(library STREQUAL "client")
     set(pc_description "Read from a backplane: events in order, without duplicates, and with every loss announced")
-    set(pc_libs "-lbackplane_client -lbackplane_follower -lbackplane_payload")
+    set(pc_libs "-lbackplane_client -lbackplane_follower -lbackplane_payload -lbackplane_credentials")
   else()
     set(pc_description "Publish to a backplane: events are numbered, and kept until the broker has admitted them")
-    set(pc_libs "-lbackplane_publisher")
+    set(pc_libs "-lbackplane_publisher -lbackplane_credentials")
   endif()
   configure_file("${CMAKE_CURRENT_LIST_DIR}/backplane.pc.in" "${PROJECT_BINARY_DIR}/${pc_name}.pc" @ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/${pc_name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

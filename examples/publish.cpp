@@ -2,7 +2,8 @@
 //
 //   publish TOPIC TEXT        example: publish greetings.world hello
 //
-// BACKPLANE_HOST is the broker's host. The default is this machine.
+// BACKPLANE_HOST is the broker's host. The default is this machine. If the broker requires keys, they are in
+// the files that BACKPLANE_KEY_FILE and BACKPLANE_SERVER_KEY_FILE name.
 
 #include <chrono>
 #include <cstdlib>

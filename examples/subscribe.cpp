@@ -2,7 +2,8 @@
 //
 //   subscribe PATTERN [TOKEN]        example: subscribe 'stock.>'
 //
-// BACKPLANE_HOST is the broker's host. The default is this machine. Ctrl-C ends the program and prints a
+// BACKPLANE_HOST is the broker's host. The default is this machine. If the broker requires keys, they are in
+// the files that BACKPLANE_KEY_FILE and BACKPLANE_SERVER_KEY_FILE name. Ctrl-C ends the program and prints a
 // token. Pass it as TOKEN the next time to continue exactly where the program ended.
 
 #include <csignal>
@@ -57,6 +58,10 @@ int run(const std::string& pattern, const std::string& token) {
   };
   callbacks.on_refused = [](const Client::Refused& refused) { std::cerr << refused.text << '\n'; };
   callbacks.on_broker = [](const Client::Broker& broker) {
+    if (!broker.key_problem.empty()) {
+      std::cerr << broker.key_problem << '\n';
+      return;
+    }
     std::cerr << (broker.up ? "connected to the broker\n" : "lost the connection to the broker; waiting\n");
   };
   while (client.run_for(std::chrono::hours{1}, callbacks)) {

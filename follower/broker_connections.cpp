@@ -3,8 +3,9 @@
 namespace backplane::follower {
 namespace {
 
-mq::SocketOptions egress_options(std::int64_t max_message_bytes) {
+mq::SocketOptions egress_options(std::int64_t max_message_bytes, const mq::SharedKeys& keys) {
   mq::SocketOptions options;
+  options.curve_client = mq::curve_of(keys);
   options.send_hwm = 0;  // subscriptions are messages too: above a limit, libzmq drops them silently
   options.receive_hwm = 100'000;
   options.max_message_bytes = max_message_bytes;
@@ -13,11 +14,16 @@ mq::SocketOptions egress_options(std::int64_t max_message_bytes) {
 
 }  // namespace
 
-BrokerConnections::BrokerConnections(mq::Context& context, const std::string& egress,
-                                     const std::string& control, std::int64_t max_message_bytes)
-    : sub_(context, zmq::socket_type::sub, egress_options(max_message_bytes)),
-      connection_(context, sub_, egress),
-      control_(context, control, max_message_bytes) {}
+BrokerConnections::BrokerConnections(mq::Context& context, const BrokerEndpoints& broker,
+                                     std::int64_t max_message_bytes)
+    : sub_(context, zmq::socket_type::sub, egress_options(max_message_bytes, broker.keys)),
+      connection_(context, sub_, broker.egress, broker.keys),
+      control_(context, broker.control, broker.keys, max_message_bytes) {}
+
+const mq::KeyCheck& BrokerConnections::keys() const noexcept {
+  const mq::KeyCheck& egress = connection_.keys();
+  return egress.problem() != mq::KeyProblem::none ? egress : control_.keys();
+}
 
 std::vector<int> BrokerConnections::fds() {
   std::vector<int> all{sub_.fd(), connection_.fd()};

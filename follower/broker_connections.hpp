@@ -2,10 +2,11 @@
 // The connections of a reader to one broker.
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
+#include "core/zmq/key_check.hpp"
 #include "core/zmq/socket.hpp"
+#include "follower/broker_endpoints.hpp"
 #include "follower/connection/connection.hpp"
 #include "follower/control/control_channel.hpp"
 
@@ -16,14 +17,16 @@ namespace backplane::follower {
 class BrokerConnections {
  public:
   /// Throws std::invalid_argument for an invalid endpoint.
-  BrokerConnections(mq::Context& context, const std::string& egress, const std::string& control,
-                    std::int64_t max_message_bytes);
+  BrokerConnections(mq::Context& context, const BrokerEndpoints& broker, std::int64_t max_message_bytes);
 
   [[nodiscard]] mq::Socket& sub() noexcept { return sub_; }
   [[nodiscard]] Connection& connection() noexcept { return connection_; }
   [[nodiscard]] const Connection& connection() const noexcept { return connection_; }
   [[nodiscard]] ControlChannel& control() noexcept { return control_; }
   [[nodiscard]] const ControlChannel& control() const noexcept { return control_; }
+
+  /// What is wrong with the keys of either connection.
+  [[nodiscard]] const mq::KeyCheck& keys() const noexcept;
 
   [[nodiscard]] std::vector<int> fds();
   [[nodiscard]] bool pending();

@@ -149,6 +149,7 @@ class BrokerGroup::Impl {
       down_since.reset();
       if (!up) down_since = group.now_;
     }
+    void on_key_problem(const std::string& problem) override { group.listener_.on_key_problem(problem); }
     void on_retained(std::uint64_t request, const Delivery& delivery) override {
       group.take_value(requests.at(request), delivery);
     }
@@ -508,7 +509,10 @@ FollowerStatus BrokerGroup::Impl::status() const {
   sum.connected = connected_;
   sum.broker = broker();
   for (std::size_t i = 0; i < members_.size(); ++i) {
-    if (i != broker()) sum += members_[i]->follower.status();
+    if (i == broker()) continue;
+    const FollowerStatus other = members_[i]->follower.status();
+    sum += other;
+    if (sum.key_problem.empty()) sum.key_problem = other.key_problem;
   }
   return sum;
 }

@@ -69,7 +69,8 @@ class BrokerGroup final : public PolledReader {
 
   /// Whether the group is connected, as described above.
   [[nodiscard]] bool connected() const noexcept;
-  /// The sums of the followers' counters; `connected`, `control_connected` and `draining` as of broker().
+  /// The sums of the followers' counters; `connected`, `control_connected` and `draining` as of broker();
+  /// `key_problem` of the first broker that has one.
   [[nodiscard]] FollowerStatus status() const;
 
  private:

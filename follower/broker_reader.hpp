@@ -31,6 +31,10 @@ class ReaderListener {
   /// none is. on_live() for the tickets that waited follows right after `true`.
   virtual void on_connection(bool up) = 0;
 
+  /// A broker does not accept the connection because of its keys; `problem` says so on one line with the
+  /// endpoint. Called again only if that changes, or if it is so after a connection.
+  virtual void on_key_problem(const std::string& /*problem*/) {}
+
   /// The last value of one topic that matches the pattern of a retained() request.
   virtual void on_retained(std::uint64_t request, const Delivery& delivery) = 0;
   /// Ends a retained() request. Called once for each, unless it is cancelled.

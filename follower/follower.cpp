@@ -131,6 +131,7 @@ class Follower::Impl : private follower::GapRepairSink,
     done += connections_->control().do_work(now);
     gap_repair_.tick(now, received < events_per_turn_max, up_);
     done += send_requests(now);
+    done += notify_key_problem();
     return done;
   }
 
@@ -168,6 +169,7 @@ class Follower::Impl : private follower::GapRepairSink,
     FollowerStatus status = status_;
     status.connected = up_;
     status.control_connected = connections_->control().connected();
+    status.key_problem = connections_->keys().text();
     const follower::GapRepairCounters& counted = gap_repair_.counters();
     status.undecodable +=
         counted.undecodable + replay_requests_.undecodable() + retained_requests_.undecodable();
@@ -212,8 +214,7 @@ class Follower::Impl : private follower::GapRepairSink,
 
   [[nodiscard]] std::unique_ptr<follower::BrokerConnections> open_connections() const {
     return std::make_unique<follower::BrokerConnections>(
-        context_, options_.broker.egress, options_.broker.control,
-        static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
+        context_, options_.broker, static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
   }
 
   std::size_t watch_connection() {
@@ -236,6 +237,14 @@ class Follower::Impl : private follower::GapRepairSink,
 
   void notify_connection(bool up) {
     if (std::exchange(notified_up_, up) != up) listener_.on_connection(up);
+  }
+
+  std::size_t notify_key_problem() {
+    const mq::KeyCheck& keys = connections_->keys();
+    if (std::exchange(key_problem_, keys.problem()) == keys.problem()) return 0;
+    if (keys.problem() == mq::KeyProblem::none) return 0;
+    listener_.on_key_problem(keys.text());
+    return 1;
   }
 
   std::size_t check_live(Clock::time_point now) {
@@ -513,6 +522,7 @@ class Follower::Impl : private follower::GapRepairSink,
   Clock::time_point now_{};  // of the turn
   bool up_{};
   bool notified_up_{};
+  mq::KeyProblem key_problem_{mq::KeyProblem::none};  // that was last reported, if there is one
   bool was_up_{};
   bool hello_sent_{};
   Clock::time_point next_hello_{};

@@ -23,10 +23,13 @@ namespace backplane {
 
 /// State and counters of a Follower. Counters only grow.
 struct FollowerStatus {
-  bool connected{};             ///< as connected()
-  bool control_connected{};     ///< to the broker's control endpoint
-  std::size_t broker{};         ///< as BrokerReader::broker()
-  bool draining{};              ///< the broker is about to exit
+  bool connected{};          ///< as connected()
+  bool control_connected{};  ///< to the broker's control endpoint
+  std::size_t broker{};      ///< as BrokerReader::broker()
+  bool draining{};           ///< the broker is about to exit
+  /// Why the broker does not accept our keys, or that it requires some, as one line; empty: it does. It stays
+  /// until the broker is connected.
+  std::string key_problem{};
   std::uint64_t received{};     ///< messages from egress, without live replies
   std::uint64_t undecodable{};  ///< of these, and of events in replies: not [topic][stamped Event]
   std::uint64_t reconnects{};   ///< on_connection(true) calls after the first

@@ -105,6 +105,7 @@ BrokerGroup::Options reader_options(const GatewayConfig& config, const Backplane
                                     const std::string& name) {
   BrokerGroup::Options options;
   options.brokers = backplane.endpoints();
+  for (BrokerEndpoints& each : options.brokers) each.keys = config.keys;
   options.follower.name = name;
   options.follower.role = Follower::Role::gateway;
   options.follower.max_event_bytes = config.max_event_bytes;
@@ -213,6 +214,7 @@ class Backplane::Impl final : public PublishListener {
   void take_requests(Clock::time_point now);
   void watch_broker();
   void tick(Clock::time_point now);
+  void log_key_problem();
 
   const GatewayConfig& gateway_;
   const BackplaneConfig& config_;
@@ -241,6 +243,7 @@ class Backplane::Impl final : public PublishListener {
   Clock::time_point next_tick_{Clock::now() + tick_interval};
   bool broker_connected_{};
   bool absence_logged_{};
+  std::string key_problem_;  // that was logged last, while there is one
   // Set by the poller.
   bool waker_ready_{};
   bool accept_ready_{};
@@ -416,7 +419,8 @@ void Backplane::Impl::watch_broker() {
 
 void Backplane::Impl::tick(Clock::time_point now) {
   next_tick_ = now + tick_interval;
-  if (!broker_connected_ && !absence_logged_) {
+  log_key_problem();
+  if (!broker_connected_ && !absence_logged_ && key_problem_.empty()) {
     absence_logged_ = true;
     std::string endpoints;
     for (const BrokerEndpoints& broker : config_.endpoints()) {
@@ -426,6 +430,14 @@ void Backplane::Impl::tick(Clock::time_point now) {
   }
   // The follower sends them to the broker with its hello.
   brokers_.set_counters(hello_counters(figures()));
+}
+
+/// Once for each problem: the policy of a broker may change, so the gateway keeps trying.
+void Backplane::Impl::log_key_problem() {
+  std::string problem = brokers_.status().key_problem;
+  if (problem.empty()) problem = publisher_.status().key_problem;
+  if (std::exchange(key_problem_, problem) == problem || problem.empty()) return;
+  log::warning("backplane {}: waiting for a broker: {}", config_.name, problem);
 }
 
 void Backplane::Impl::drain() {

@@ -29,6 +29,7 @@ BrokerRequests::BrokerRequests(mq::Context& context, std::vector<BrokerEndpoints
 void BrokerRequests::connect() {
   BrokerControl::Options options;
   options.control = brokers_[at_].control;
+  options.keys = brokers_[at_].keys;
   options.reply_timeout = reply_limit;
   control_ = std::make_unique<BrokerControl>(context_, options);
 }
@@ -68,7 +69,18 @@ Result<T> BrokerRequests::request(Send send, Clock::time_point until) {
   auto patience_end = begun + connect_patience;
   auto refusal_check = begun + refusal_patience;
   bool diagnosed = false;
+  std::string key_problem;
+  std::size_t tried = 1;
   while (!reply->has_value() && !waiter_.stopped() && Clock::now() < until) {
+    if (std::string problem = control_->key_problem(); !problem.empty()) {
+      key_problem = std::move(problem);
+      patience_end = Clock::time_point::min();
+    }
+    if (!key_problem.empty() && tried >= brokers_.size() && !control_->connected() &&
+        Clock::now() >= patience_end) {
+      connect();  // without the request, which must not be sent when the problem has been solved
+      return fail(ErrorCode::unavailable, std::move(key_problem));
+    }
     if (!control_->connected() && Clock::now() >= refusal_check) {
       refusal_check = Clock::time_point::max();
       if (auto nobody = nothing_listens(endpoints(), waiter_)) return tl::unexpected(std::move(*nobody));
@@ -76,6 +88,7 @@ Result<T> BrokerRequests::request(Send send, Clock::time_point until) {
     const bool may_fail_over = brokers_.size() > 1 && !control_->connected();
     if (may_fail_over && Clock::now() >= patience_end) {
       at_ = (at_ + 1) % brokers_.size();
+      ++tried;
       connect();
       send_it();
       patience_end = Clock::now() + connect_patience;

@@ -21,6 +21,7 @@ namespace backplane::cli {
 /// Sends control requests to the first of some brokers that it can connect to. Lives on the main thread; owns
 /// its connection. Each request blocks until its reply has arrived, `limit` is over or the waiter is stopped;
 /// if nothing listens at any of the brokers, it returns an error at once.
+/// if no broker accepts its keys, as soon as all have been tried.
 /// Errors name the endpoint, and say what was found there if it did not reply.
 class BrokerRequests {
  public:

@@ -10,7 +10,11 @@
 namespace backplane::cli {
 namespace {
 
+using namespace std::chrono_literals;
 using Clock = Waiter::Clock;
+
+/// How long other brokers may take to connect if one does not accept our keys.
+constexpr std::chrono::milliseconds key_problem_patience{1500};
 
 Publisher::Options publisher_options(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
                                      std::size_t max_event_bytes, const WakeFd& changed) {
@@ -18,6 +22,7 @@ Publisher::Options publisher_options(const std::string& name, const std::vector<
   options.source = fmt::format("{}@{}", name, host_name());
   options.brokers.clear();
   for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.ingress, broker.control});
+  options.credentials = mq::files_of(brokers.front().keys);
   options.max_event_bytes = max_event_bytes;
   options.unconfirmed_bytes_max = std::max(options.unconfirmed_bytes_max, 2 * max_event_bytes);
   options.on_change = [&changed](const PublisherStatus&) { changed.wake(); };
@@ -63,8 +68,13 @@ void ConfirmedPublisher::report() {
 std::string ConfirmedPublisher::wait_ready(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
   auto refusal_check = Clock::now() + refusal_patience;
-  while (!publisher_.status().ready && Clock::now() < until &&
-         waiter_.wait({}, std::min(until, refusal_check))) {
+  const auto key_problem_end = Clock::now() + (brokers_.size() == 1 ? 0ms : key_problem_patience);
+  for (;;) {
+    const PublisherStatus status = publisher_.status();
+    const bool has_key_problem = !status.key_problem.empty();
+    if (status.ready || Clock::now() >= until) break;
+    if (has_key_problem && Clock::now() >= key_problem_end) return status.key_problem;
+    if (!waiter_.wait({}, std::min({until, refusal_check, has_key_problem ? key_problem_end : until}))) break;
     if (Clock::now() < refusal_check || publisher_.status().ready) continue;
     refusal_check = Clock::time_point::max();
     std::vector<std::string> endpoints;
@@ -91,13 +101,13 @@ Offer ConfirmedPublisher::offer(const std::function<Offer(Publisher&)>& offer,
 }
 
 std::string ConfirmedPublisher::finish(std::chrono::milliseconds limit) {
-  using namespace std::chrono_literals;
   publisher_.request_confirmation();
   std::uint64_t confirmed = publisher_.status().confirmed;
   auto until = Clock::now() + limit;
   // After a signal, close() below still waits up to 1 s for the events that were sent.
   for (PublisherStatus status = publisher_.status();
-       status.confirmed < status.offered && Clock::now() < until && !waiter_.stopped();
+       status.confirmed < status.offered && Clock::now() < until && !waiter_.stopped() &&
+       (status.key_problem.empty() || brokers_.size() > 1);
        status = publisher_.status()) {
     (void)waiter_.wait({}, until);
     if (const std::uint64_t now = publisher_.status().confirmed; now != confirmed) {
@@ -114,8 +124,9 @@ std::string ConfirmedPublisher::finish(std::chrono::milliseconds limit) {
   }
   const std::string_view what = status.offered == 1 ? "the event" : "all events";
   return fmt::format("no broker at {} confirmed {} within {}: {}", endpoints(), what, waited_text(limit),
-                     was_ready_ ? fmt::format("{} of {} are confirmed", status.confirmed, status.offered)
-                                : diagnose(brokers_.back().ingress, waiter_).text);
+                     !status.key_problem.empty() ? status.key_problem
+                     : was_ready_ ? fmt::format("{} of {} are confirmed", status.confirmed, status.offered)
+                                  : diagnose(brokers_.back().ingress, waiter_).text);
 }
 
 }  // namespace backplane::cli

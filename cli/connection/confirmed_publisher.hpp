@@ -31,7 +31,8 @@ class ConfirmedPublisher {
 
   /// Blocks until a broker is connected, `limit` at most, so that connecting does not disturb the pace of the
   /// events.
-  /// @returns at once why there is no broker, if nothing listens at any of them; else an empty string.
+  /// @returns at once why there is no broker, if nothing listens at any of them, or if they do not accept our
+  ///          keys; else an empty string.
   [[nodiscard]] std::string wait_ready(std::chrono::milliseconds limit);
 
   /// Calls `offer`, again and again while the bound on unconfirmed events is reached. Blocks until the event

@@ -12,6 +12,9 @@
 namespace backplane::cli {
 namespace {
 
+/// How long other brokers may take to reply if one does not accept our keys.
+constexpr std::chrono::milliseconds key_problem_patience{1500};
+
 BrokerGroup::Options reader_options(const std::vector<BrokerEndpoints>& brokers) {
   BrokerGroup::Options options;
   options.brokers = brokers;
@@ -36,6 +39,7 @@ class StoredEvents::Impl final : public ReaderListener {
     problem_.reset();
     for (const std::string& pattern : patterns) requests_.push_back(reader_.retained(pattern));
     refusal_check_ = begun + refusal_patience;
+    key_problem_end_ = begun + key_problem_patience;
     while (!requests_.empty() && !problem_ && !waiter_.stopped() && Clock::now() < begun + limit) {
       turn(begun + limit);
     }
@@ -57,6 +61,7 @@ class StoredEvents::Impl final : public ReaderListener {
     problem_.reset();
     last_reply_ = Clock::now();
     refusal_check_ = last_reply_ + refusal_patience;
+    key_problem_end_ = last_reply_ + key_problem_patience;
     const std::uint64_t request = reader_.replay(pattern, from);
     while (replaying_ && !problem_ && !waiter_.stopped() && Clock::now() < last_reply_ + silence_limit) {
       turn(last_reply_ + silence_limit);
@@ -109,13 +114,22 @@ class StoredEvents::Impl final : public ReaderListener {
 
  private:
   void turn(Clock::time_point until) {
-    const bool connected = reader_.status().control_connected;
+    const FollowerStatus status = reader_.status();
+    const bool connected = status.control_connected;
     if (Clock::now() >= refusal_check_ && !connected) {
       refusal_check_ = Clock::time_point::max();
       problem_ = nothing_listens(endpoints(), waiter_);
       if (problem_) return;
     }
     if (!connected) until = std::min(until, refusal_check_);
+    if (!status.connected && !status.key_problem.empty()) {
+      // Another broker may reply.
+      if (brokers_.size() == 1 || Clock::now() >= key_problem_end_) {
+        problem_ = {ErrorCode::unavailable, status.key_problem};
+        return;
+      }
+      until = std::min(until, key_problem_end_);
+    }
     if (reader_.do_work(Clock::now()) > 0 || reader_.pending()) {
       (void)waiter_.wait({}, Clock::time_point::min());
       return;
@@ -141,6 +155,7 @@ class StoredEvents::Impl final : public ReaderListener {
   Waiter& waiter_;
   std::optional<Error> problem_;
   Clock::time_point refusal_check_ = Clock::time_point::max();
+  Clock::time_point key_problem_end_{};
 
   // While last_values() runs.
   std::vector<std::uint64_t> requests_;

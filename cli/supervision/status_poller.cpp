@@ -18,8 +18,9 @@ StatusNumbers status_numbers(const BrokerStats& stats) {
   return numbers;
 }
 
-StatusPoller::StatusPoller(mq::Context& context, const std::string& control)
-    : control_(std::make_unique<BrokerControl>(context, BrokerControl::Options{.control = control})) {}
+StatusPoller::StatusPoller(mq::Context& context, const std::string& control, const mq::SharedKeys& keys)
+    : control_(std::make_unique<BrokerControl>(context,
+                                               BrokerControl::Options{.control = control, .keys = keys})) {}
 StatusPoller::~StatusPoller() = default;
 
 void StatusPoller::request() {

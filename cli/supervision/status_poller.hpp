@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/supervision/status_line.hpp"
+#include "core/zmq/client_keys.hpp"
 #include "core/zmq/socket.hpp"
 
 namespace backplane {
@@ -25,7 +26,7 @@ class StatusPoller {
 
   /// Starts to connect, and returns at once. Throws std::invalid_argument if `control` is not an endpoint.
   /// `context` outlives it.
-  StatusPoller(mq::Context& context, const std::string& control);
+  StatusPoller(mq::Context& context, const std::string& control, const mq::SharedKeys& keys);
   ~StatusPoller();
   StatusPoller(const StatusPoller&) = delete;
   StatusPoller& operator=(const StatusPoller&) = delete;

@@ -11,6 +11,7 @@
 #include "backplane/v1/event.pb.h"
 #include "clients/lib/item_queue.hpp"
 #include "clients/lib/subscriptions.hpp"
+#include "core/credentials/broker_keys.hpp"
 #include "core/payload/payload_json.hpp"
 #include "core/payload/text.hpp"
 #include "core/process/wake_fd.hpp"
@@ -36,11 +37,11 @@ wire::EventView view_of(std::span<const std::byte> envelope) {
   return wire::scan_event(wire::without_stamp(envelope)).event;
 }
 
-BrokerGroup::Options group_options(const Client::Options& options) {
+BrokerGroup::Options group_options(const Client::Options& options, const mq::SharedKeys& keys) {
   BrokerGroup::Options with;
   with.brokers.clear();
   for (const ClientEndpoints& broker : options.brokers)
-    with.brokers.push_back({{}, broker.egress, broker.control});
+    with.brokers.push_back({{}, broker.egress, broker.control, keys});
   with.follower.name = options.name;
   with.follower.max_event_bytes = options.max_event_bytes;
   with.follower.control_timeout = options.answer_timeout;
@@ -116,8 +117,9 @@ class Client::Impl final {
  public:
   explicit Impl(Options options)
       : options_(std::move(options)),
+        keys_(keys_of(options_.credentials)),
         subscriptions_(queue_, options_.join_bytes_max),
-        brokers_(context_, group_options(options_), subscriptions_) {
+        brokers_(context_, group_options(options_, keys_), subscriptions_) {
     subscriptions_.attach(brokers_);
     const int wake = wake_.fd();
     fds_.add(std::span(&wake, 1));
@@ -190,6 +192,7 @@ class Client::Impl final {
     status.resets = follower.resets;
     status.undecodable = follower.undecodable;
     status.reconnects = follower.reconnects;
+    status.key_problem = follower.key_problem;
     return status;
   }
 
@@ -200,6 +203,7 @@ class Client::Impl final {
   Result<TypesReply> request_types(const std::vector<std::string>& names);
 
   Options options_;
+  mq::SharedKeys keys_;
   mq::Context context_;
   client::ItemQueue queue_;
   client::Subscriptions subscriptions_;
@@ -309,7 +313,7 @@ Result<TypesReply> Client::Impl::request_types(const std::vector<std::string>& n
   const std::size_t broker = brokers_.broker();
   if (!control_ || control_broker_ != broker) {
     control_ = std::make_unique<BrokerControl>(
-        context_, BrokerControl::Options{options_.brokers[broker].control, options_.answer_timeout});
+        context_, BrokerControl::Options{options_.brokers[broker].control, options_.answer_timeout, keys_});
     control_broker_ = broker;
   }
   return control_->types(names, options_.answer_timeout);

@@ -406,7 +406,12 @@ void Subscriptions::report_reset(const Reset& reset, std::uint64_t position) {
 }
 
 void Subscriptions::on_connection(bool up) {
+  broker_up_ = up;
   queue_.push(nullptr, Client::Broker{up, broker_->broker()});
+}
+
+void Subscriptions::on_key_problem(const std::string& problem) {
+  queue_.push(nullptr, Client::Broker{broker_up_, broker_->broker(), problem});
 }
 
 // ---- throttling (every) ----

@@ -119,6 +119,7 @@ class Subscriptions final : public ReaderListener {
   void on_event(const Delivery& delivery) override;
   void on_live(std::uint64_t ticket) override;
   void on_connection(bool up) override;
+  void on_key_problem(const std::string& problem) override;
   void on_retained(std::uint64_t request, const Delivery& delivery) override;
   void on_retained_end(std::uint64_t request, const RetainedEnd& end) override;
   void on_replayed(std::uint64_t request, const Delivery& delivery) override;
@@ -160,6 +161,7 @@ class Subscriptions final : public ReaderListener {
   ItemQueue& queue_;
   std::size_t join_buffer_bytes_max_;
   BrokerReader* broker_{};
+  bool broker_up_{};
   Clock::time_point now_{};
 
   std::map<std::uint64_t, std::unique_ptr<SubscriptionGroup>> groups_;

@@ -51,6 +51,10 @@ KeyProblem KeyCheck::look_at(const std::string& address) const {
   return problem_;  // the broker may have gone away, which says nothing about keys
 }
 
+bool KeyCheck::is_undecided() const noexcept {
+  return problem_ == KeyProblem::none && closed_ > 0 && closed_ < closed_min;
+}
+
 void KeyCheck::on_connected() {
   problem_ = KeyProblem::none;
   closed_ = 0;

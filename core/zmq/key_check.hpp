@@ -46,6 +46,8 @@ class KeyCheck {
   void on_connected();
 
   [[nodiscard]] KeyProblem problem() const noexcept { return problem_; }
+  /// Whether the keys may be the reason for the last failure: the next one decides.
+  [[nodiscard]] bool is_undecided() const noexcept;
   /// The problem on one line: `tcp://host7:5571: the broker requires keys (--key, --server-key)`; empty:
   /// none.
   [[nodiscard]] std::string text() const;

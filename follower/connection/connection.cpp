@@ -18,10 +18,12 @@ constexpr std::chrono::milliseconds pause_max{1000};
 
 }  // namespace
 
-Connection::Connection(mq::Context& context, mq::Socket& socket, std::string endpoint)
+Connection::Connection(mq::Context& context, mq::Socket& socket, const std::string& endpoint,
+                       const mq::SharedKeys& keys)
     : socket_(socket),
       monitor_(context, socket),
-      addresses_(std::move(endpoint)),
+      keys_(keys, endpoint),
+      addresses_(endpoint),
       endpoint_(addresses_.current()),
       pause_(pause_min) {
   if (auto result = socket_.connect(endpoint_); !result) throw std::invalid_argument(result.error().text);
@@ -38,6 +40,7 @@ Connection::Change Connection::next() {
         break;
       case mq::ConnectionEvent::connected:
         up_ = true;
+        keys_.on_connected();
         refused_ = false;
         trying_since_.reset();
         pause_ = pause_min;
@@ -46,6 +49,7 @@ Connection::Change Connection::next() {
       case mq::ConnectionEvent::disconnected:
         // A report of the address before may come late.
         if (!up_ && monitor_.endpoint() == endpoint_) refused_ = true;
+        keys_.on_failure(monitor_.failure(), endpoint_, Clock::now());
         up_ = false;
         idle_since_.reset();
         return Change::down;

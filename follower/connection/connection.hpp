@@ -7,6 +7,8 @@
 #include <string>
 
 #include "core/net/endpoint_addresses.hpp"
+#include "core/zmq/client_keys.hpp"
+#include "core/zmq/key_check.hpp"
 #include "core/zmq/socket.hpp"
 
 namespace backplane::follower {
@@ -21,11 +23,13 @@ class Connection {
   enum class Change { none, up, down };
 
   /// Blocks for up to 0.2 s while a host name is looked up. Throws std::invalid_argument for an endpoint that
-  /// cannot be used.
-  Connection(mq::Context& context, mq::Socket& socket, std::string endpoint);
+  /// cannot be used. @param keys  with which the socket connects, if it does
+  Connection(mq::Context& context, mq::Socket& socket, const std::string& endpoint,
+             const mq::SharedKeys& keys);
 
   /// @returns the next change, in order; `none` if there is no more now. `down` can be reported several times
-  ///          in a row, and for a connection that never was up.
+  ///          in a row, and for a connection that never was up. Blocks for up to 0.2 s, once a second,
+  ///          to find out why the broker ends handshakes.
   [[nodiscard]] Change next();
   /// Connects again if there has been neither a connection nor an attempt for some seconds. Call it once per
   /// turn, after next() has returned `none`.
@@ -36,6 +40,8 @@ class Connection {
   void replace();
 
   [[nodiscard]] bool up() const noexcept { return up_; }
+  /// What is wrong with the keys since the connection was up.
+  [[nodiscard]] const mq::KeyCheck& keys() const noexcept { return keys_; }
   /// The bytes received on this connection, as far as the kernel knows; none without a TCP connection.
   /// Between two messages, it shows whether the next one is arriving.
   [[nodiscard]] std::optional<std::uint64_t> received_bytes() const;
@@ -50,6 +56,7 @@ class Connection {
 
   mq::Socket& socket_;
   mq::Monitor monitor_;
+  mq::KeyCheck keys_;
   EndpointAddresses addresses_;
   std::string endpoint_;  // the address that the socket is connected to
   bool up_{};

@@ -22,7 +22,7 @@ class BrokerControl::Impl {
  public:
   Impl(mq::Context& context, Options options)
       : options_(std::move(options)),
-        channel_(context, options_.control, message_bytes_max),
+        channel_(context, options_.control, options_.keys, message_bytes_max),
         requests_(channel_, options_.reply_timeout) {
     channel_.release();
   }
@@ -39,6 +39,8 @@ class BrokerControl::Impl {
     const Clock::time_point until = Clock::now() + limit;
     for (Clock::time_point now = Clock::now(); !*reply; now = Clock::now()) {
       if (channel_.do_work(now) > 0) continue;
+      if (std::string problem = channel_.keys().text(); !problem.empty())
+        return fail(ErrorCode::unavailable, std::move(problem));
       if (now >= until) return no_reply(limit);
       sleep(until);
     }
@@ -99,6 +101,9 @@ BrokerControl::Clock::time_point BrokerControl::next_deadline() const {
 }
 bool BrokerControl::connected() const noexcept {
   return impl_->channel().connected();
+}
+std::string BrokerControl::key_problem() const {
+  return impl_->channel().keys().text();
 }
 
 }  // namespace backplane

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error/error.hpp"
+#include "core/zmq/client_keys.hpp"
 #include "core/zmq/socket.hpp"
 #include "follower/control/broker_info.hpp"
 #include "follower/control/control_requests.hpp"
@@ -24,6 +25,7 @@ class BrokerControl {
   struct Options {
     std::string control = "tcp://127.0.0.1:5572";
     std::chrono::milliseconds reply_timeout{2000};  ///< from the moment when a request is sent
+    mq::SharedKeys keys{};
   };
 
   /// Returns at once, whether there is a broker or not. Throws std::invalid_argument for an invalid endpoint.
@@ -35,7 +37,7 @@ class BrokerControl {
 
   /// Requests the definitions of message types and blocks until the reply, at most `limit`.
   /// @returns unavailable if there was no broker in that time, timeout if it did not reply, protocol if it
-  ///          refused.
+  ///          refused; unavailable before that time if there is a key_problem().
   Result<TypesReply> types(const std::vector<std::string>& names, std::chrono::milliseconds limit);
 
   /// Requests that never block. Call do_work() whenever a descriptor is readable, and at next_deadline().
@@ -47,6 +49,9 @@ class BrokerControl {
   [[nodiscard]] bool pending();
   [[nodiscard]] Clock::time_point next_deadline() const;
   [[nodiscard]] bool connected() const noexcept;
+  /// Why the broker does not accept our keys, or that it requires some, as one line; empty: it does. It stays
+  /// until the broker is connected.
+  [[nodiscard]] std::string key_problem() const;
 
  private:
   class Impl;

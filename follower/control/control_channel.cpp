@@ -21,8 +21,9 @@ constexpr std::size_t replies_per_turn_max = 16;
 constexpr std::chrono::milliseconds look_interval{100};
 constexpr std::uint64_t part_bytes_min = 32;
 
-mq::SocketOptions control_options(std::int64_t max_message_bytes) {
+mq::SocketOptions control_options(std::int64_t max_message_bytes, const mq::SharedKeys& keys) {
   mq::SocketOptions options;
+  options.curve_client = mq::curve_of(keys);
   options.send_hwm = 0;  // bounded by in_flight_max
   options.receive_hwm = 0;
   options.heartbeat = mq::heartbeat_interval;
@@ -42,10 +43,10 @@ Error refusal(const v1::ControlError& error) {
 
 }  // namespace
 
-ControlChannel::ControlChannel(mq::Context& context, const std::string& endpoint,
+ControlChannel::ControlChannel(mq::Context& context, const std::string& endpoint, const mq::SharedKeys& keys,
                                std::int64_t max_message_bytes)
-    : socket_(context, zmq::socket_type::dealer, control_options(max_message_bytes)),
-      connection_(context, socket_, endpoint) {}
+    : socket_(context, zmq::socket_type::dealer, control_options(max_message_bytes, keys)),
+      connection_(context, socket_, endpoint, keys) {}
 
 void ControlChannel::send(v1::ControlRequest& request, std::chrono::milliseconds timeout, Urgency urgency,
                           Handler handler, std::function<void()> on_progress) {
@@ -172,7 +173,9 @@ std::size_t ControlChannel::expire(Clock::time_point now) {
     for (std::size_t count = urgent_.size(); count > 0 && !urgent_.empty(); --count, ++done) {
       const Request request = std::move(urgent_.front());
       urgent_.pop_front();
-      request.handler(fail(ErrorCode::unavailable, "no connection to the broker's control endpoint"));
+      const std::string problem = keys().text();
+      request.handler(fail(ErrorCode::unavailable,
+                           problem.empty() ? "no connection to the broker's control endpoint" : problem));
     }
   }
   std::vector<Request> late;  // handlers may send requests, so they run after the loop

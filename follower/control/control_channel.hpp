@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "core/error/error.hpp"
+#include "core/zmq/client_keys.hpp"
+#include "core/zmq/key_check.hpp"
 #include "core/zmq/socket.hpp"
 #include "follower/connection/connection.hpp"
 #include "follower/control/reply_size.hpp"
@@ -43,7 +45,8 @@ class ControlChannel {
   static constexpr std::chrono::seconds reply_time_max{60};
 
   /// Throws std::invalid_argument for an invalid endpoint.
-  ControlChannel(mq::Context& context, const std::string& endpoint, std::int64_t max_message_bytes);
+  ControlChannel(mq::Context& context, const std::string& endpoint, const mq::SharedKeys& keys,
+                 std::int64_t max_message_bytes);
 
   /// Queues a request; sets its version, id and reply size. `timeout` runs from the moment when it is sent,
   /// or something has arrived. `handler` is called once, from do_work(); `on_progress`, whenever the timeout
@@ -62,6 +65,8 @@ class ControlChannel {
   void release();
 
   [[nodiscard]] bool connected() const noexcept { return connection_.up(); }
+  /// What is wrong with the keys since it was connected.
+  [[nodiscard]] const mq::KeyCheck& keys() const noexcept { return connection_.keys(); }
 
  private:
   struct Request {

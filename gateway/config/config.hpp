@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "backplane/credentials.hpp"
 #include "core/error/error.hpp"
+#include "core/zmq/client_keys.hpp"
 #include "fanout/tls/context.hpp"
 #include "follower/broker_endpoints.hpp"
 #include "gateway/encode/encoder.hpp"
@@ -50,6 +52,9 @@ struct GatewayConfig {
   BackplaneConfig first{.name = "default", .listen = {"localhost:1601"}, .brokers = {}};
   std::vector<BackplaneConfig> others;
   std::vector<FeedConfig> feeds;
+
+  Credentials credentials{};  ///< for connections to brokers
+  mq::SharedKeys keys{};      ///< those of `credentials`; filled in by the program
 
   bool insecure{};  ///< listeners may be reachable from other machines, without authentication
 

@@ -270,7 +270,10 @@ std::vector<metrics::Family> families(std::span<const Figures> all) {
 
 std::string not_ready_reason(std::span<const Figures> all) {
   for (const Figures& figures : all) {
-    if (!figures.connected) return fmt::format("backplane {}: no broker is connected", figures.backplane);
+    if (figures.connected) continue;
+    const std::string& problem = figures.upstream.key_problem;
+    return fmt::format("backplane {}: no broker is connected{}{}", figures.backplane,
+                       problem.empty() ? "" : ": ", problem);
   }
   return all.empty() ? "starting" : "";
 }

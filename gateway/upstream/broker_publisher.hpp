@@ -38,6 +38,7 @@ class BrokerPublisher final : public EventPublisher {
     for (const BrokerEndpoints& broker : backplane.endpoints()) {
       options.brokers.push_back({broker.ingress, broker.control});
     }
+    options.credentials = config.credentials;
     options.source = name;
     options.max_event_bytes = config.max_event_bytes;
     options.on_change = [this](const PublisherStatus&) { wake_.wake(); };

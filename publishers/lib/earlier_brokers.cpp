@@ -46,7 +46,7 @@ bool EarlierBrokers::work_on(Probe& probe, const PublisherEndpoints& broker, Clo
   if (!probe.connection) {
     if (now < probe.connect_at) return true;
     if (!probe.addresses) probe.addresses.emplace(broker);
-    probe.connection = std::make_unique<PublisherConnection>(context_, *probe.addresses);
+    probe.connection = std::make_unique<PublisherConnection>(context_, *probe.addresses, keys_);
     probe.replied_at = now;
     ask(probe, now);
     return true;

@@ -6,9 +6,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backplane/publisher.hpp"
+#include "core/zmq/client_keys.hpp"
 #include "core/zmq/socket.hpp"
 #include "publishers/lib/publisher_connection.hpp"
 
@@ -21,9 +23,9 @@ class EarlierBrokers {
   using Clock = std::chrono::steady_clock;
 
   /// The arguments must outlive this object.
-  EarlierBrokers(mq::Context& context, const std::vector<PublisherEndpoints>& brokers,
+  EarlierBrokers(mq::Context& context, const std::vector<PublisherEndpoints>& brokers, mq::SharedKeys keys,
                  const std::string& source)
-      : context_(context), brokers_(brokers), source_(source) {}
+      : context_(context), brokers_(brokers), keys_(std::move(keys)), source_(source) {}
 
   /// Watches the first `count` brokers of the list. Those that are not watched yet have to prove that they
   /// work.
@@ -53,6 +55,7 @@ class EarlierBrokers {
 
   mq::Context& context_;
   const std::vector<PublisherEndpoints>& brokers_;
+  const mq::SharedKeys keys_;
   const std::string& source_;
   std::vector<Probe> probes_;
   std::uint64_t next_id_{1};

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/message.h>
 
+#include "core/credentials/broker_keys.hpp"
 #include "core/process/host.hpp"
 #include "core/thread/mutex.hpp"
 #include "core/time/duration.hpp"
@@ -69,7 +70,7 @@ class Publisher::Impl {
         session_(options_.resume ? options_.resume->session : random_id()),
         head_(publishing::encode_head(options_.source, session_)),
         outbox_(head_, session_, options_),
-        sender_(context_, options_, session_, outbox_, types_),
+        sender_(context_, options_, keys_of(options_.credentials), session_, outbox_, types_),
         thread_([this] { sender_.run(); }) {}
 
   ~Impl() { close(std::chrono::milliseconds{0}); }

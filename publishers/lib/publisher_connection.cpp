@@ -15,8 +15,9 @@ constexpr int control_hwm = 100;
 // Replies to a publisher are small. The broker limits requests on this endpoint to the same size.
 constexpr std::int64_t reply_bytes_max = 1 << 20;
 
-mq::SocketOptions data_options() {
+mq::SocketOptions data_options(const mq::SharedKeys& keys) {
   mq::SocketOptions options;
+  options.curve_client = mq::curve_of(keys);
   options.send_hwm = data_hwm;
   options.receive_hwm = 0;
   options.heartbeat = mq::heartbeat_interval;
@@ -27,8 +28,9 @@ mq::SocketOptions data_options() {
   return options;
 }
 
-mq::SocketOptions control_options() {
+mq::SocketOptions control_options(const mq::SharedKeys& keys) {
   mq::SocketOptions options;
+  options.curve_client = mq::curve_of(keys);
   options.send_hwm = control_hwm;
   options.receive_hwm = 0;
   options.heartbeat = mq::heartbeat_interval;
@@ -44,10 +46,11 @@ void connect(mq::Socket& socket, const std::string& endpoint) {
 
 }  // namespace
 
-PublisherConnection::PublisherConnection(mq::Context& context, const BrokerAddresses& broker)
-    : data_(context, zmq::socket_type::xpub, data_options()),
+PublisherConnection::PublisherConnection(mq::Context& context, const BrokerAddresses& broker,
+                                         const mq::SharedKeys& keys)
+    : data_(context, zmq::socket_type::xpub, data_options(keys)),
       monitor_(context, data_),
-      control_(context, zmq::socket_type::dealer, control_options()) {
+      control_(context, zmq::socket_type::dealer, control_options(keys)) {
   connect(data_, broker.ingress());
   connect(control_, broker.control());
 }
@@ -58,8 +61,11 @@ bool PublisherConnection::disconnected() {
       case mq::ConnectionEvent::none:
         return false;
       case mq::ConnectionEvent::disconnected:
+        if (failure_.kind == mq::HandshakeFailure::Kind::none) failure_ = monitor_.failure();
         return true;
       case mq::ConnectionEvent::connected:
+        connected_ = true;
+        break;
       case mq::ConnectionEvent::accepted:  // only at listening sockets
       case mq::ConnectionEvent::opened:
       case mq::ConnectionEvent::other:

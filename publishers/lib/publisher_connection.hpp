@@ -8,6 +8,7 @@
 
 #include "backplane/publisher.hpp"
 #include "core/net/endpoint_addresses.hpp"
+#include "core/zmq/client_keys.hpp"
 #include "core/zmq/socket.hpp"
 #include "publishers/lib/unconfirmed_events.hpp"
 
@@ -40,11 +41,15 @@ class BrokerAddresses {
 class PublisherConnection {
  public:
   /// Starts connecting. Throws std::invalid_argument if libzmq cannot connect to an endpoint, and
-  /// zmq::error_t if it cannot create the sockets.
-  PublisherConnection(mq::Context& context, const BrokerAddresses& broker);
+  /// zmq::error_t if it cannot create the sockets. `keys`: nullptr for a broker without keys
+  PublisherConnection(mq::Context& context, const BrokerAddresses& broker, const mq::SharedKeys& keys);
 
   /// Whether the connection has ended, or could not be established.
   [[nodiscard]] bool disconnected();
+  /// How the ingress handshake failed, if the connection has ended because of that.
+  [[nodiscard]] const mq::HandshakeFailure& failure() const noexcept { return failure_; }
+  /// Whether the ingress handshake has succeeded, as far as disconnected() has seen.
+  [[nodiscard]] bool connected() const noexcept { return connected_; }
   /// Whether the broker's subscription has arrived on this connection.
   [[nodiscard]] bool subscribed();
 
@@ -73,6 +78,8 @@ class PublisherConnection {
   mq::Monitor monitor_;
   mq::Socket control_;
   bool subscribed_{};
+  bool connected_{};
+  mq::HandshakeFailure failure_{};
 };
 
 }  // namespace backplane::publishing

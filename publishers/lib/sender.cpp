@@ -33,21 +33,30 @@ constexpr std::size_t types_bytes_max = 128u << 10;
 constexpr std::size_t types_files_max = 512;
 constexpr std::size_t control_bytes_above_event = 63u << 10;
 
+/// The broker's reason code, with its meaning if that is about the user.
+std::string refusal_text(const std::string& code) {
+  if (code == "not_permitted") return "not_permitted: this user may not publish to the event's topic";
+  if (code == "wrong_user") return "wrong_user: the session belongs to another user";
+  return code;
+}
+
 constexpr std::chrono::steady_clock::time_point never = std::chrono::steady_clock::time_point::max();
 
 }  // namespace
 
-Sender::Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
-               const TypeDefinitions& types)
+Sender::Sender(mq::Context& context, const Publisher::Options& options, const mq::SharedKeys& keys,
+               std::uint64_t session, Outbox& outbox, const TypeDefinitions& types)
     : context_(context),
       options_(options),
+      keys_(keys),
       session_(session),
       outbox_(outbox),
       types_(types),
       list_(options.brokers.size()),
-      earlier_(context, options.brokers, options.source),
+      earlier_(context, options.brokers, keys, options.source),
       highest_sent_(options.resume ? options.resume->sequence : 0),
       session_sent_max_(options.resume ? options.resume->sent_max : 0) {
+  for (const PublisherEndpoints& each : options.brokers) key_checks_.emplace_back(keys, each.ingress);
   connect(Clock::now());
   connection_->release();
 }
@@ -76,9 +85,7 @@ bool Sender::work(Clock::time_point now) {
     connect(now);
   }
   if (connection_->disconnected()) {
-    disconnect(now, BrokerList::Loss::disconnected,
-               phase_ == Phase::connecting ? fmt::format("cannot connect to {}", broker().ingress)
-                                           : fmt::format("lost the connection to {}", broker().ingress));
+    on_disconnected(now);
     return false;
   }
   if (drained() || (phase_ == Phase::draining && now >= phase_deadline_)) {
@@ -118,7 +125,7 @@ bool Sender::drained() const {
 }
 
 void Sender::connect(Clock::time_point now) {
-  connection_ = std::make_unique<PublisherConnection>(context_, addresses());
+  connection_ = std::make_unique<PublisherConnection>(context_, addresses(), keys_);
   phase_ = Phase::connecting;
   phase_deadline_ = now + list_.patience();
   connecting_since_ = now;
@@ -177,7 +184,23 @@ void Sender::disconnect(Clock::time_point now, BrokerList::Loss loss, const std:
   });
 }
 
+void Sender::on_disconnected(Clock::time_point now) {
+  if (connection_->connected()) key_check().on_connected();
+  key_check().on_failure(connection_->failure(), addresses().ingress(), now);
+  std::string problem = key_check().text();
+  if (phase_ == Phase::connecting && key_check().is_undecided()) {
+    problem = outbox_.status().last_problem;
+  } else if (problem.empty()) {
+    problem = phase_ == Phase::connecting ? fmt::format("cannot connect to {}", broker().ingress)
+                                          : fmt::format("lost the connection to {}", broker().ingress);
+  } else if (outbox_.status().key_problem != problem) {
+    outbox_.change_status([&](PublisherStatus& status) { status.key_problem = problem; });
+  }
+  disconnect(now, BrokerList::Loss::disconnected, problem);
+}
+
 void Sender::on_connected(Clock::time_point now) {
+  key_check().on_connected();
   list_.on_connected(now - connecting_since_);
   earlier_.watch(list_.current());
   progress_at_ = now;
@@ -186,6 +209,7 @@ void Sender::on_connected(Clock::time_point now) {
   outbox_.change_status([&](PublisherStatus& status) {
     status.ready = true;
     status.last_problem.clear();
+    status.key_problem.clear();
     if (was_ready_) ++status.reconnects;
   });
   was_ready_ = true;
@@ -387,8 +411,9 @@ void Sender::count_refusals(const BrokerReply::Admitted& admitted, std::uint64_t
   const std::uint64_t more = admitted.refused - std::exchange(known, admitted.refused);
   outbox_.change_status([&](PublisherStatus& status) {
     status.refused += more;
-    status.last_problem = fmt::format("the broker refused {} events, most recently event {}: {}",
-                                      status.refused, admitted.refused_sequence, admitted.refused_reason);
+    status.last_problem =
+        fmt::format("the broker refused {} events, most recently event {}: {}", status.refused,
+                    admitted.refused_sequence, refusal_text(admitted.refused_reason));
   });
 }
 

@@ -10,8 +10,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backplane/publisher.hpp"
+#include "core/zmq/client_keys.hpp"
+#include "core/zmq/key_check.hpp"
 #include "core/zmq/socket.hpp"
 #include "publishers/lib/broker_list.hpp"
 #include "publishers/lib/control_messages.hpp"
@@ -33,8 +36,8 @@ class Sender {
  public:
   /// Starts the first connection. Throws as PublisherConnection does. `options`, `outbox` and `types` must
   /// outlive the sender.
-  Sender(mq::Context& context, const Publisher::Options& options, std::uint64_t session, Outbox& outbox,
-         const TypeDefinitions& types);
+  Sender(mq::Context& context, const Publisher::Options& options, const mq::SharedKeys& keys,
+         std::uint64_t session, Outbox& outbox, const TypeDefinitions& types);
 
   /// Runs until Outbox::request_stop() is called, then sends the closing Hello and returns.
   void run();
@@ -49,6 +52,8 @@ class Sender {
   [[nodiscard]] bool drained() const;
   void connect(Clock::time_point now);
   void disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem);
+  /// Disconnects a connection that has ended, or could not be established.
+  void on_disconnected(Clock::time_point now);
   void drop_connection();
   void on_connected(Clock::time_point now);
   /// @returns whether the broker confirms what was sent, if there is another broker.
@@ -89,11 +94,13 @@ class Sender {
   void notify_change();
   void set_problem(const std::string& problem);
   [[nodiscard]] const PublisherEndpoints& broker() const { return options_.brokers[list_.current()]; }
+  [[nodiscard]] mq::KeyCheck& key_check() { return key_checks_[list_.current()]; }
   /// The addresses of broker(). The first call for a broker may block while its name is looked up.
   [[nodiscard]] BrokerAddresses& addresses();
 
   mq::Context& context_;
   const Publisher::Options& options_;
+  const mq::SharedKeys keys_;
   std::uint64_t session_;
   Outbox& outbox_;
   const TypeDefinitions& types_;
@@ -101,6 +108,7 @@ class Sender {
   std::unique_ptr<PublisherConnection> connection_;
   Phase phase_{Phase::connecting};
   BrokerList list_;
+  std::vector<mq::KeyCheck> key_checks_;              // by the index of the broker
   std::map<std::size_t, BrokerAddresses> addresses_;  // by the index of the broker
   EarlierBrokers earlier_;
   std::size_t return_to_{};           // for returning: the broker to go back to

@@ -168,7 +168,7 @@ bool FileSource::resume(Restart restart) {
 /// At the start, no broker could say whether it knows the last run.
 void FileSource::ask_later(const PublisherStatus& status) {
   if (unknown_session_ == 0 || !status.ready) return;
-  SessionLookup lookup(options_.brokers);
+  SessionLookup lookup(options_.brokers, options_.credentials);
   const auto confirmed = lookup.confirmed_sequence(runner_.source_name(), std::exchange(unknown_session_, 0));
   if (confirmed && *confirmed < sequence_) {
     log::warning("{}: the broker has no record of the last run; publishing again what it had not confirmed",
@@ -177,7 +177,7 @@ void FileSource::ask_later(const PublisherStatus& status) {
 }
 
 std::optional<std::uint64_t> FileSource::last_run_confirmed(std::uint64_t session) {
-  SessionLookup lookup(options_.brokers);
+  SessionLookup lookup(options_.brokers, options_.credentials);
   std::optional<std::uint64_t> last;
   for (int same = 0; same < same_replies_required;) {
     const auto reply = lookup.confirmed_sequence(runner_.source_name(), session);
@@ -454,7 +454,7 @@ ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals
   numbered.number_too_large = true;
   std::optional<FileSource::Restart> restart;
   try {
-    SessionLookup lookup(options.brokers);
+    SessionLookup lookup(options.brokers, options.credentials);
     if (saved) {
       restart =
           FileSource::find_restart(file, std::move(*saved), numbering, line_bytes_max, lookup, source_name);

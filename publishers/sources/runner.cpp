@@ -29,6 +29,7 @@ Publisher::Options publisher_options(const SourceOptions& options, const std::st
                                      const std::optional<Publisher::Options::Resume>& resume) {
   Publisher::Options publisher;
   publisher.brokers = options.brokers;
+  publisher.credentials = options.credentials;
   publisher.source = source_name;
   publisher.max_event_bytes = options.max_event_bytes;
   publisher.resume = resume;
@@ -135,7 +136,11 @@ void Runner::report() {
   } else if (status.ready && !reported_.ready && connections_.allow(now)) {
     log::info("{}: reconnected to a broker{}", source_name_, suppressed_note(connections_));
   }
-  if (!status.ready && !status.last_problem.empty() && (reported_.ready || !waiting_logged_)) {
+  if (status.ready) key_problems_.clear();
+  if (!status.key_problem.empty()) {
+    if (key_problems_.insert(status.key_problem).second)
+      log::warning("{}: waiting for a broker: {}", source_name_, status.key_problem);
+  } else if (!status.ready && !status.last_problem.empty() && (reported_.ready || !waiting_logged_)) {
     if (!waiting_logged_ || connections_.allow(now)) {
       log::warning("{}: waiting for a broker at {}: {}", source_name_, options_.brokers.front().ingress,
                    status.last_problem);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -84,6 +85,7 @@ class Runner {
   std::uint32_t unpolled_{};  // waits that returned at once since the signals were last checked
   bool ready_printed_{};
   bool waiting_logged_{};
+  std::set<std::string> key_problems_;  // logged since a broker was connected
   bool stopping_{};
   log::RateLimit::Clock::time_point publish_until_{};  // if stopping_
   bool failed_{};

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
+#include <utility>
 
 #include "backplane/v1/control.pb.h"
+#include "core/credentials/broker_keys.hpp"
 #include "core/zmq/socket.hpp"
 
 namespace backplane::sources {
@@ -15,8 +17,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds reply_timeout{500};
 constexpr std::int64_t reply_bytes_max = 1 << 20;
 
-mq::SocketOptions socket_options() {
+mq::SocketOptions socket_options(const mq::SharedKeys& keys) {
   mq::SocketOptions options;
+  options.curve_client = mq::curve_of(keys);
   options.max_message_bytes = reply_bytes_max;
   return options;
 }
@@ -26,7 +29,8 @@ mq::SocketOptions socket_options() {
 /// One broker.
 class SessionLookup::Connection {
  public:
-  explicit Connection(const PublisherEndpoints& broker) : broker_(broker) {}
+  Connection(const PublisherEndpoints& broker, mq::SharedKeys keys)
+      : broker_(broker), keys_(std::move(keys)) {}
 
   std::optional<v1::ControlReply> request_reply(v1::ControlRequest request) {
     if (!socket_) connect();
@@ -55,21 +59,23 @@ class SessionLookup::Connection {
 
  private:
   void connect() {
-    socket_.emplace(context_, zmq::socket_type::dealer, socket_options());
+    socket_.emplace(context_, zmq::socket_type::dealer, socket_options(keys_));
     if (auto connected = socket_->connect(broker_.control); !connected) {
       throw std::invalid_argument(connected.error().text);
     }
   }
 
   const PublisherEndpoints& broker_;
+  const mq::SharedKeys keys_;
   mq::Context context_;
   std::optional<mq::Socket> socket_;
   std::uint64_t last_id_{};
 };
 
-SessionLookup::SessionLookup(const std::vector<PublisherEndpoints>& brokers) {
+SessionLookup::SessionLookup(const std::vector<PublisherEndpoints>& brokers, const Credentials& credentials) {
+  const mq::SharedKeys keys = keys_of(credentials);
   for (const PublisherEndpoints& broker : brokers)
-    connections_.push_back(std::make_unique<Connection>(broker));
+    connections_.push_back(std::make_unique<Connection>(broker, keys));
 }
 
 SessionLookup::~SessionLookup() = default;

@@ -20,8 +20,9 @@ namespace backplane::sources {
 /// blocks for at most half a second per broker and request.
 class SessionLookup {
  public:
-  /// `brokers` must outlive this object. Throws zmq::error_t if libzmq cannot create the sockets.
-  explicit SessionLookup(const std::vector<PublisherEndpoints>& brokers);
+  /// `brokers` must outlive this object. Throws std::invalid_argument if a key cannot be read, and
+  /// zmq::error_t if libzmq cannot create the sockets.
+  SessionLookup(const std::vector<PublisherEndpoints>& brokers, const Credentials& credentials);
   ~SessionLookup();
   SessionLookup(const SessionLookup&) = delete;
   SessionLookup& operator=(const SessionLookup&) = delete;

@@ -27,6 +27,7 @@ struct SourceOptions {
   std::string topic;        ///< empty: the source's default, see each source
   std::string source_name;  ///< empty: <source>@<host>
   std::vector<PublisherEndpoints> brokers{PublisherEndpoints{}};
+  Credentials credentials{};
   /// The interval between events, unless a source says otherwise. Without a value: the source's default.
   std::optional<std::chrono::nanoseconds> every{};
   bool stop_on_error{};  ///< --on-error stop: exit at the first bad record, with ExitCode::failed

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/credentials/key_file.hpp"
+#include "tests/core/credentials/temporary_folder.hpp"
+
 namespace backplane::cli {
 namespace {
 
@@ -52,6 +55,25 @@ TEST(AddressFlags, ADefaultPortMayFollowTheHost) {
 TEST(AddressFlags, AnEndpointReplacesThatOfTheHost) {
   EXPECT_THAT(resolve({.broker = "host7", .egress = "ipc:///tmp/out"}).value(),
               ElementsAre(BrokerEndpoints{"tcp://host7:5570", "ipc:///tmp/out", "tcp://host7:5572"}));
+}
+
+TEST(AddressFlags, AllBrokersHaveTheKeysOfTheFlags) {
+  const TemporaryFolder folder;
+  const KeyFiles files = key_files(folder.path("me"));
+  ASSERT_TRUE(write_key_files(files, make_secret_key()));
+  const auto brokers =
+      resolve({.broker = "a,b", .key = files.secret, .server_key = files.public_key}).value();
+  ASSERT_EQ(brokers.size(), 2u);
+  for (const BrokerEndpoints& each : brokers) {
+    ASSERT_NE(each.keys, nullptr);
+    EXPECT_EQ(each.keys->files.key_file, files.secret);
+  }
+  EXPECT_EQ(error_of({.key = files.secret}),
+            "--key: expected a server key with it (--server-key or BACKPLANE_SERVER_KEY_FILE), got none");
+  EXPECT_EQ(error_of({.server_key = files.public_key}),
+            "--server-key: expected a key with it (--key or BACKPLANE_KEY_FILE), got none");
+  EXPECT_EQ(error_of({.key = "/none.key", .server_key = files.public_key}),
+            "--key: cannot read /none.key: no such file");
 }
 
 TEST(AddressFlags, AnErrorNamesTheFlag) {

@@ -210,7 +210,7 @@ TEST(Program, OptionsThatExcludeEachOtherAreReported) {
       {"sub", "a.>", "--since", "17"},
       "backplane sub: --since: expected a duration or a resume token for several topics, got an offset");
   expect_usage({"sub", "a", "--gateway", "127.0.0.1:1601", "--broker", "b"},
-               "backplane sub: --gateway: cannot be combined with the addresses of a broker");
+               "backplane sub: --gateway: cannot be combined with the addresses or keys of a broker");
   expect_usage(
       {"sub", "a", "--gateway", "127.0.0.1"},
       "backplane sub: --gateway: expected HOST:PORT such as 127.0.0.1:1601 or [::1]:1601, got \"127.0.0.1\"");

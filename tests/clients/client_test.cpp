@@ -12,6 +12,8 @@
 
 #include "backplane/events/v1/text_message.pb.h"
 #include "backplane/v1/event.pb.h"
+#include "core/credentials/key_file.hpp"
+#include "tests/core/credentials/temporary_folder.hpp"
 #include "tests/follower/fake_broker.hpp"
 
 namespace backplane::testing {
@@ -62,7 +64,9 @@ class ClientTest : public ::testing::Test {
     lines.push_back(fmt::format("subscribed {}", static_cast<std::uint64_t>(what.subscription)));
   }
   void add(const Client::Refused& what) { lines.push_back("refused " + what.text); }
-  void add(const Client::Broker& what) { lines.emplace_back(what.up ? "up" : "down"); }
+  void add(const Client::Broker& what) {
+    lines.push_back(!what.key_problem.empty() ? what.key_problem : what.up ? "up" : "down");
+  }
 
   FakeBroker broker;
   std::optional<Client> client;
@@ -80,6 +84,41 @@ TEST_F(ClientTest, ReturnsTheBrokerTheSubscriptionAndItsEvents) {
   EXPECT_THAT(lines, ElementsAre("up", "subscribed 1", "stock.MSFT 1", "stock.IBM 2"));
   EXPECT_TRUE(client->status().connected);
   EXPECT_EQ(client->status().given, 2u);
+}
+
+TEST_F(ClientTest, ReadsWithKeysFromFiles) {
+  const CurveKeys keys;
+  broker.require_keys(keys);
+  const TemporaryFolder folder;
+  const KeyFiles me = key_files(folder.path("me"));
+  ASSERT_TRUE(write_key_files(me, make_secret_key()));
+  Client::Options with = options();
+  with.credentials = {me.secret, folder.write("broker.pub", to_text(PublicKey{keys.public_key}), 0644)};
+  start(with);
+  client->subscribe("a");
+  ASSERT_TRUE(until_line("subscribed 1"));
+  broker.publish("a", "1");
+  ASSERT_TRUE(until_line("a 1"));
+  EXPECT_EQ(client->status().key_problem, "");
+}
+
+TEST_F(ClientTest, ReportsOnceThatABrokerRequiresKeys) {
+  broker.require_keys(CurveKeys());
+  start();
+  client->subscribe("a");
+  ASSERT_TRUE(until([&] { return !lines.empty(); }));
+  const auto end = Clock::now() + 1500ms;
+  ASSERT_TRUE(until([&] { return Clock::now() >= end; }));
+  EXPECT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines.front(), HasSubstr(": the broker requires keys (--key, --server-key)"));
+  EXPECT_THAT(client->status().key_problem, HasSubstr(": the broker requires keys"));
+  EXPECT_FALSE(client->status().connected);
+}
+
+TEST_F(ClientTest, UnusableKeysThrow) {
+  Client::Options with = options();
+  with.credentials.key_file = "/none.key";
+  EXPECT_THROW(start(with), std::invalid_argument);
 }
 
 TEST_F(ClientTest, ReturnsAfterTheTimeoutWithoutAnItem) {

@@ -15,8 +15,9 @@
 namespace backplane::testing {
 namespace {
 
-mq::SocketOptions unlimited() {
+mq::SocketOptions unlimited(const std::optional<mq::CurveServer>& keys) {
   mq::SocketOptions options;
+  options.curve_server = keys;
   options.send_hwm = 0;
   options.receive_hwm = 0;
   return options;
@@ -57,9 +58,11 @@ std::string text_of(std::span<const std::byte> event) {
   return parsed.text();
 }
 
-FakeBroker::Sockets::Sockets()
-    : xpub(context, zmq::socket_type::xpub, unlimited()),
-      router(context, zmq::socket_type::router, unlimited()) {}
+FakeBroker::Sockets::Sockets(const std::optional<mq::CurveServer>& keys, const std::string& zap_status)
+    : xpub(context, zmq::socket_type::xpub, unlimited(keys)),
+      router(context, zmq::socket_type::router, unlimited(keys)) {
+  if (keys) zap.emplace(context, zap_status);
+}
 
 FakeBroker::FakeBroker(std::uint64_t stream) : stream_(stream) {
   open();
@@ -67,9 +70,16 @@ FakeBroker::FakeBroker(std::uint64_t stream) : stream_(stream) {
 FakeBroker::~FakeBroker() = default;
 
 void FakeBroker::open() {
-  sockets_.emplace();
+  sockets_.emplace(keys_, zap_status_);
   egress_ = bind_again(sockets_->xpub, egress_);
   control_ = bind_again(sockets_->router, control_);
+}
+
+void FakeBroker::require_keys(const CurveKeys& keys, const std::string& zap_status) {
+  close();
+  keys_ = curve_server(keys);
+  zap_status_ = zap_status;
+  open();
 }
 
 void FakeBroker::close() {

@@ -15,6 +15,7 @@
 #include "backplane/v1/control.pb.h"
 #include "core/wire/stamp.hpp"
 #include "core/zmq/socket.hpp"
+#include "tests/core/zmq/zap_server.hpp"
 
 namespace backplane::testing {
 
@@ -36,6 +37,8 @@ class FakeBroker {
   void open();
   /// Closes both sockets, as if the process died. Keeps its state unless restart_without_state() follows.
   void close();
+  /// Opens again with CURVE; all keys are admitted or refused, by the status.
+  void require_keys(const CurveKeys& keys, const std::string& zap_status = "200");
   /// Begins a new incarnation: another stream, no events.
   void restart_without_state(std::uint64_t new_stream);
 
@@ -76,8 +79,9 @@ class FakeBroker {
     wire::Stamp stamp;
   };
   struct Sockets {
-    Sockets();
+    explicit Sockets(const std::optional<mq::CurveServer>& keys, const std::string& zap_status);
     mq::Context context;
+    std::optional<ZapServer> zap;
     mq::Socket xpub;
     mq::Socket router;
   };
@@ -93,6 +97,8 @@ class FakeBroker {
   void reply_to_stats(const v1::StatsRequest& request, v1::ControlReply& reply);
   void reply_to_tails(const v1::TailsRequest& request, v1::ControlReply& reply);
 
+  std::optional<mq::CurveServer> keys_;
+  std::string zap_status_;
   std::optional<Sockets> sockets_;
   std::string egress_ = "tcp://127.0.0.1:*";
   std::string control_ = "tcp://127.0.0.1:*";

@@ -32,6 +32,7 @@ class Recorder : public ReaderListener {
     connections.push_back(up);
     order.push_back(up ? "up" : "down");
   }
+  void on_key_problem(const std::string& problem) override { key_problems.push_back(problem); }
   void on_retained(std::uint64_t request, const Delivery& delivery) override {
     retained[request].push_back(std::string(delivery.topic) + "=" + text_of(delivery.event));
   }
@@ -61,6 +62,7 @@ class Recorder : public ReaderListener {
   std::vector<std::uint64_t> positions;
   std::uint64_t live{};
   std::vector<bool> connections;
+  std::vector<std::string> key_problems;
   std::map<std::uint64_t, std::vector<std::string>> retained;
   std::map<std::uint64_t, std::optional<Error>> ended;
   std::map<std::uint64_t, StreamPosition> retained_positions;  ///< of each retained()

@@ -8,18 +8,27 @@ namespace {
 
 constexpr std::chrono::seconds wait_timeout{30};
 
-mq::SocketOptions ingress_options(std::uint64_t event_bytes_max) {
+mq::SocketOptions ingress_options(std::uint64_t event_bytes_max, const std::optional<mq::CurveServer>& keys) {
   mq::SocketOptions options;
+  options.curve_server = keys;
   options.send_hwm = 0;
   options.max_message_bytes = static_cast<std::int64_t>(4 * event_bytes_max);
   return options;
 }
 
+mq::SocketOptions control_options(const std::optional<mq::CurveServer>& keys) {
+  mq::SocketOptions options;
+  options.curve_server = keys;
+  return options;
+}
+
 }  // namespace
 
-FakeIngressBroker::Sockets::Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max)
-    : ingress(context, zmq::socket_type::xsub, ingress_options(event_bytes_max)),
-      control(context, zmq::socket_type::router, mq::SocketOptions{}) {
+FakeIngressBroker::Sockets::Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max,
+                                    const std::optional<mq::CurveServer>& keys, const std::string& zap_status)
+    : ingress(context, zmq::socket_type::xsub, ingress_options(event_bytes_max, keys)),
+      control(context, zmq::socket_type::router, control_options(keys)) {
+  if (keys) zap.emplace(context, zap_status);
   for (auto [socket, endpoint] : {std::pair{&ingress, where.ingress}, {&control, where.control}}) {
     if (auto bound = socket->bind(endpoint); !bound) throw std::runtime_error(bound.error().text);
   }
@@ -81,7 +90,7 @@ void FakeIngressBroker::run_commands() {
 }
 
 void FakeIngressBroker::bind() {
-  sockets_ = std::make_unique<Sockets>(endpoints_, event_bytes_max_);
+  sockets_ = std::make_unique<Sockets>(endpoints_, event_bytes_max_, keys_, zap_status_);
   // Later incarnations keep the ports that were free the first time.
   endpoints_.ingress = sockets_->ingress.raw().get(zmq::sockopt::last_endpoint);
   endpoints_.control = sockets_->control.raw().get(zmq::sockopt::last_endpoint);
@@ -90,6 +99,15 @@ void FakeIngressBroker::bind() {
 // Destroying a context waits for its sockets and their connections, so the ports are free afterwards.
 void FakeIngressBroker::unbind_all() {
   sockets_.reset();
+}
+
+void FakeIngressBroker::require_keys(const CurveKeys& keys, const std::string& zap_status) {
+  on_thread([this, keys = curve_server(keys), zap_status] {
+    unbind_all();
+    keys_ = keys;
+    zap_status_ = zap_status;
+    bind();
+  });
 }
 
 void FakeIngressBroker::cut() {

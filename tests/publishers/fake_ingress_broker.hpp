@@ -21,6 +21,7 @@
 #include "core/process/host.hpp"
 #include "core/process/wake_fd.hpp"
 #include "core/zmq/socket.hpp"
+#include "tests/core/zmq/zap_server.hpp"
 
 namespace backplane::testing {
 
@@ -39,6 +40,8 @@ class FakeIngressBroker {
 
   [[nodiscard]] PublisherEndpoints endpoints() const { return endpoints_; }
 
+  /// Cuts all connections, and binds again with CURVE; all keys are admitted or refused, by the status.
+  void require_keys(const CurveKeys& keys, const std::string& zap_status = "200");
   /// Cuts all connections; sent events that have not been read are lost. Then binds the same endpoints again.
   void cut();
   /// Like cut(), and loses all state: a new incarnation.
@@ -78,8 +81,10 @@ class FakeIngressBroker {
 
  private:
   struct Sockets {
-    Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max);
+    Sockets(const PublisherEndpoints& where, std::uint64_t event_bytes_max,
+            const std::optional<mq::CurveServer>& keys, const std::string& zap_status);
     mq::Context context;
+    std::optional<ZapServer> zap;
     mq::Socket ingress;
     mq::Socket control;
   };
@@ -104,6 +109,8 @@ class FakeIngressBroker {
   WakeFd wake_;
 
   // Used on the thread only.
+  std::optional<mq::CurveServer> keys_;
+  std::string zap_status_;
   std::unique_ptr<Sockets> sockets_;
   std::map<std::pair<std::string, std::uint64_t>, Session> sessions_;
   std::uint64_t stream_{random_id()};

@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "backplane/credentials.hpp"
 #include "backplane/gap_reason.hpp"
 
 namespace google::protobuf {
@@ -62,6 +63,9 @@ struct ClientStatus {
   std::uint64_t resets{};
   std::uint64_t undecodable{};  ///< messages that are not events of a broker
   std::uint64_t reconnects{};
+  /// Why a broker does not accept our keys, or that it requires some, as one line; empty: none does so. The
+  /// client keeps trying, about every 3 s.
+  std::string key_problem{};
 };
 
 /// A reader of a backplane. Lives on one thread: every method except stop() is called there. It works while
@@ -74,6 +78,8 @@ class Client {
     /// and offsets. There is no order between streams. A broker that has been away for a second delays
     /// nothing; its events follow when it is back.
     std::vector<ClientEndpoints> brokers{ClientEndpoints{}};
+    /// The keys, the same for all brokers.
+    Credentials credentials{};
     /// The client's name in the brokers' status displays. "": no name is sent.
     std::string name{};
     std::size_t max_event_bytes = 1u << 20;
@@ -189,16 +195,18 @@ class Client {
     std::string text;  ///< one line
   };
   /// No broker is connected any more (`up` is false), or one is, with all subscriptions active. Initially
-  /// none is.
+  /// none is. Or a broker does not accept our keys: then `key_problem` says so, and `up` is as before.
   struct Broker {
     bool up{};
     std::size_t index{};  ///< of the first broker connected, in Options::brokers
+    std::string key_problem{};
   };
 
   using Item = std::variant<Event, Gap, Reset, Subscribed, Refused, Broker>;
 
-  /// Starts connecting and returns at once. Throws std::invalid_argument if there is no broker or an endpoint
-  /// is invalid, and zmq::error_t (a std::exception) if libzmq cannot create its sockets.
+  /// Starts connecting and returns at once. Throws std::invalid_argument if there is no broker, an endpoint
+  /// is invalid or a key cannot be read, and zmq::error_t (a std::exception) if libzmq cannot create its
+  /// sockets.
   explicit Client(Options options);
   Client();
   ~Client();

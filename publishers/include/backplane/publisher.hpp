@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "backplane/credentials.hpp"
+
 namespace google::protobuf {
 class Message;
 }
@@ -60,6 +62,9 @@ struct PublisherStatus {
   /// The last problem, on one line: why no broker is connected, or which event or type a broker refused and
   /// why. Cleared when a broker is connected again. A problem with a type is reported once per publisher.
   std::string last_problem;
+  /// Why a broker does not accept our keys, or that it requires some, as one line; empty: none does so.
+  /// Cleared when a broker is connected. The publisher keeps trying, about once a second.
+  std::string key_problem{};
 };
 
 /// A source of events. Numbers them 1, 2, 3, … over all topics and keeps each one until the broker has
@@ -82,6 +87,9 @@ class Publisher {
     /// lost, silent, or does not confirm, the publisher moves to another within about a second. It returns to
     /// an earlier broker of the list when that has worked for 3 s.
     std::vector<PublisherEndpoints> brokers{PublisherEndpoints{}};
+    /// The keys, the same for all brokers. With a policy, a broker admits the events of a session only from
+    /// the user who began it.
+    Credentials credentials{};
     /// The publisher's stable name, for example "clock@host7": a valid topic of at most 243 bytes.
     std::string source;
     /// Limit on the unconfirmed events: their bytes, their topics and 8 bytes each. This bounds the
@@ -108,7 +116,8 @@ class Publisher {
   };
 
   /// Starts connecting and returns at once. Throws std::invalid_argument if an endpoint, the source or
-  /// max_event_bytes is invalid, and zmq::error_t if libzmq cannot create the sockets.
+  /// max_event_bytes is invalid or a key cannot be read, and zmq::error_t if libzmq cannot create the
+  /// sockets.
   explicit Publisher(Options options);
   ~Publisher();
   Publisher(const Publisher&) = delete;

@@ -143,8 +143,10 @@ TEST(KeyCheck, OneHandshakeThatThePeerEndsSaysNothing) {
   const HandshakeFailure closed{HandshakeFailure::Kind::closed, 0};
   check.on_failure(closed, endpoint, Clock::now());
   EXPECT_EQ(check.problem(), KeyProblem::none);
+  EXPECT_TRUE(check.is_undecided());
   check.on_failure(closed, endpoint, Clock::now());
   EXPECT_EQ(check.problem(), KeyProblem::wrong_server);
+  EXPECT_FALSE(check.is_undecided());
   check.on_connected();
   EXPECT_EQ(check.text(), "");
 }

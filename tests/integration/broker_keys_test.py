@@ -1,0 +1,205 @@
+"""Keys for connections to brokers, of every command: right, wrong and missing."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import zmq
+from harness import CONTROL, EGRESS, ENDPOINTS, INGRESS, GATEWAY, METRICS, PROGRAM, TIMEOUT_S, BackplaneTest
+
+# The commands that end without a broker, whichever of its endpoints they use.
+ONE_SHOT = {
+    "pub": ["pub", "a", "1"],
+    "pub with a type of the broker": ["pub", "a", "--json", "no.Such", "{}"],
+    "get": ["get", "a"],
+    "topics": ["topics", "--once"],
+    "top": ["top", "--once"],
+    "audit": ["audit"],
+    "drain": ["broker", "drain"],
+    "replay to a file": ["replay", ">", "--to", "-"],
+    "replay from a file": ["replay", "--from", os.devnull],
+    "sub with a timeout": ["sub", "a", "--timeout", "1s"],
+}
+REQUIRED = r"the broker requires keys \(--key, --server-key\)"
+NOT_USED = r"the broker uses no keys; connect without them"
+NOT_ADMITTED = r"the broker does not admit the key in \S*me\.key: its policy has no user with it"
+WRONG_SERVER = r"the broker's key is not the one in \S*other\.pub"
+
+
+class Endpoints:
+    """The sockets of a broker that does nothing, with CURVE or without. All keys are admitted or refused."""
+
+    def __init__(self, secret_key=None, status=b"200"):
+        self._context = zmq.Context()
+        self._ending = threading.Event()
+        self._status = status
+        self._zap = self._context.socket(zmq.REP)
+        self._zap.bind("inproc://zeromq.zap.01")
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        self._sockets = []
+        for kind, endpoint in ((zmq.XSUB, INGRESS), (zmq.XPUB, EGRESS), (zmq.ROUTER, CONTROL)):
+            socket = self._context.socket(kind)
+            socket.linger = 0
+            if secret_key:
+                socket.curve_server = True
+                socket.curve_secretkey = secret_key
+            else:
+                socket.zap_domain = b"backplane"
+            socket.bind(endpoint)
+            self._sockets.append(socket)
+
+    def _run(self):
+        while not self._ending.is_set():
+            if self._zap.poll(10):
+                number = self._zap.recv_multipart()[1]
+                self._zap.send_multipart([b"1.0", number, self._status, b"", b"somebody", b""])
+        self._zap.close(0)
+
+    def close(self):
+        self._ending.set()
+        self._thread.join()
+        for socket in self._sockets:
+            socket.close(0)
+        self._context.term()
+
+
+class BrokerKeys(BackplaneTest):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for name in ("me", "broker", "other"):
+            subprocess.run([PROGRAM, "keys", "new", self.folder / name], check=True, capture_output=True)
+
+    def path(self, name):
+        return str(self.folder / name)
+
+    def keys(self, key="me.key", server_key="broker.pub"):
+        return ["--key", self.path(key), "--server-key", self.path(server_key)]
+
+    def serve(self, curve=True, status=b"200"):
+        secret = (self.folder / "broker.key").read_text().strip().encode() if curve else None
+        endpoints = Endpoints(secret, status)
+        self.addCleanup(endpoints.close)
+        return endpoints
+
+    def fails(self, command, expected, code=1, **options):
+        begun = time.monotonic()
+        done = subprocess.run([PROGRAM, *command], capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+                              stdin=subprocess.DEVNULL, **options)
+        self.assertEqual(done.returncode, code, done)
+        self.assertRegex(done.stderr, expected)
+        self.assertNotIn((self.folder / "me.key").read_text().strip(), done.stderr + done.stdout)
+        return time.monotonic() - begun
+
+    def every_command_fails(self, flags, expected):
+        for name, command in ONE_SHOT.items():
+            with self.subTest(name):
+                took = self.fails([*command, *ENDPOINTS, *flags], expected)
+                self.assertLess(took, 4, "2 s, and some for a busy machine")
+
+    def every_daemon_says(self, flags, expected):
+        """Once, and keeps running."""
+        commands = {
+            "sub": ["sub", "a", *ENDPOINTS],
+            "publish": ["publish", "clock", *ENDPOINTS],
+            "gateway": ["gateway", "--listen", GATEWAY, *ENDPOINTS],
+        }
+        for name, command in commands.items():
+            with self.subTest(name):
+                process = self.run_process([PROGRAM, *command, *flags])
+                process.wait_line(process.err, expected)
+                self.assertTrue(process.running())
+                process.end()
+                self.assertEqual(sum("broker" in line for line in process.err), 1, process.err)
+
+    def test_a_command_without_keys(self):
+        self.serve()
+        self.every_command_fails([], REQUIRED)
+        self.every_daemon_says([], REQUIRED)
+
+    def test_a_key_that_the_broker_does_not_admit(self):
+        self.serve(status=b"400")
+        self.every_command_fails(self.keys(), NOT_ADMITTED)
+        self.every_daemon_says(self.keys(), NOT_ADMITTED)
+
+    def test_another_server_key(self):
+        self.serve()
+        self.every_command_fails(self.keys(server_key="other.pub"), WRONG_SERVER)
+        self.every_daemon_says(self.keys(server_key="other.pub"), WRONG_SERVER)
+
+    def test_keys_for_a_broker_without(self):
+        self.serve(curve=False)
+        self.every_command_fails(self.keys(), NOT_USED)
+        self.every_daemon_says(self.keys(), NOT_USED)
+
+    def test_keys_of_the_environment(self):
+        self.serve(status=b"400")
+        environment = {**os.environ, "BACKPLANE_KEY_FILE": self.path("me.key"),
+                       "BACKPLANE_SERVER_KEY_FILE": self.path("broker.pub")}
+        self.fails(["topics", "--once", *ENDPOINTS], NOT_ADMITTED, env=environment)
+        self.fails(["pub", "a", "1", *ENDPOINTS], NOT_ADMITTED, env=environment)
+        self.fails(["sub", "a", "--timeout", "1s", *ENDPOINTS], NOT_ADMITTED, env=environment)
+
+    def test_one_key_without_the_other(self):
+        for command in [*ONE_SHOT.values(), ["publish", "clock"], ["gateway"]]:
+            with self.subTest(command):
+                self.fails([*command, "--key", self.path("me.key")], "key: expected a server key with it", code=2)
+                self.fails([*command, "--server-key", self.path("broker.pub")], "key: expected a key with it", code=2)
+
+    def test_unreadable_keys(self):
+        (self.folder / "me.key").chmod(0o644)
+        self.fails(["get", "a", *self.keys()], "--key: .*me.key: expected a file that other users can neither read nor write",
+                   code=2)
+        self.fails(["gateway", *self.keys()], "--key: .*me.key: expected a file", code=2)
+        self.fails(["get", "a", *self.keys(key="none.key")], "--key: cannot read .*none.key: no such file", code=1)
+
+    def test_a_gateway_command_takes_no_broker_keys(self):
+        for command in (["pub", "a", "1"], ["sub", "a"]):
+            self.fails([*command, "--gateway", GATEWAY, *self.keys()],
+                       "--gateway: cannot be combined with the addresses or keys of a broker", code=2)
+
+    def test_a_gateway_that_is_not_admitted_is_not_ready(self):
+        self.serve(status=b"400")
+        self.run_process([PROGRAM, "gateway", "--listen", GATEWAY, "--metrics", METRICS, *ENDPOINTS, *self.keys()])
+        expected = "no broker is connected: .*" + NOT_ADMITTED
+        self.until(lambda: self.assertRegex(self.readyz(), expected))
+
+    def test_the_configuration_of_a_gateway_has_keys(self):
+        self.serve(status=b"400")
+        config = self.folder / "backplane.toml"
+        config.write_text(f'key = "{self.path("me.key")}"\nserver_key = "{self.path("broker.pub")}"\n')
+        gateway = self.run_process([PROGRAM, "gateway", "--config", str(config), "--listen", GATEWAY, *ENDPOINTS])
+        gateway.wait_line(gateway.err, NOT_ADMITTED)
+        config.write_text(f'key = "{self.path("me.key")}"\n')
+        self.fails(["gateway", "--config", str(config)], "backplane.toml:1 key: expected a server key with it", code=2)
+        secret = (self.folder / "me.key").read_text().strip()
+        printed = subprocess.run([PROGRAM, "gateway", "--config", str(config), "--print-config"], capture_output=True,
+                                 text=True, check=True).stdout
+        self.assertIn(self.path("me.key"), printed)
+        self.assertNotIn(secret, printed)
+
+    def readyz(self):
+        done = subprocess.run(["curl", "-s", f"http://{METRICS}/readyz"], capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def until(self, check):
+        """Repeats a check until it succeeds."""
+        end = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return check()
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    unittest.main()
