@@ -125,8 +125,10 @@ std::string ConfirmedPublisher::finish(std::chrono::milliseconds limit) {
   const std::string_view what = status.offered == 1 ? "the event" : "all events";
   return fmt::format("no broker at {} confirmed {} within {}: {}", endpoints(), what, waited_text(limit),
                      !status.key_problem.empty() ? status.key_problem
-                     : was_ready_ ? fmt::format("{} of {} are confirmed", status.confirmed, status.offered)
-                                  : diagnose(brokers_.back().ingress, waiter_).text);
+                     : was_ready_
+                         ? fmt::format("{} of {} are confirmed{}{}", status.confirmed, status.offered,
+                                       status.last_problem.empty() ? "" : "; ", status.last_problem)
+                         : diagnose(brokers_.back().ingress, waiter_).text);
 }
 
 }  // namespace backplane::cli

@@ -36,7 +36,6 @@ constexpr std::size_t control_bytes_above_event = 63u << 10;
 /// The broker's reason code, with its meaning if that is about the user.
 std::string refusal_text(const std::string& code) {
   if (code == "not_permitted") return "not_permitted: this user may not publish to the event's topic";
-  if (code == "wrong_user") return "wrong_user: the session belongs to another user";
   return code;
 }
 
@@ -165,7 +164,8 @@ void Sender::drop_connection() {
   phase_ = Phase::offline;
 }
 
-void Sender::disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem) {
+void Sender::disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem,
+                        bool about_keys) {
   const bool was_connected = phase_ != Phase::connecting && phase_ != Phase::offline;
   drop_connection();
   if (was_connected) {
@@ -176,11 +176,13 @@ void Sender::disconnect(Clock::time_point now, BrokerList::Loss loss, const std:
     list_.choose(list_.current(), now);  // it has other addresses
   }
   const PublisherStatus before = outbox_.status();
-  if (!before.ready && !before.draining && before.last_problem == problem) return;
+  const bool is_known = !about_keys || before.key_problem == problem;
+  if (!before.ready && !before.draining && before.last_problem == problem && is_known) return;
   outbox_.change_status([&](PublisherStatus& status) {
     status.ready = false;
     status.draining = false;
     status.last_problem = problem;
+    if (about_keys) status.key_problem = problem;
   });
 }
 
@@ -188,15 +190,14 @@ void Sender::on_disconnected(Clock::time_point now) {
   if (connection_->connected()) key_check().on_connected();
   key_check().on_failure(connection_->failure(), addresses().ingress(), now);
   std::string problem = key_check().text();
+  const bool about_keys = !problem.empty();
   if (phase_ == Phase::connecting && key_check().is_undecided()) {
     problem = outbox_.status().last_problem;
-  } else if (problem.empty()) {
+  } else if (!about_keys) {
     problem = phase_ == Phase::connecting ? fmt::format("cannot connect to {}", broker().ingress)
                                           : fmt::format("lost the connection to {}", broker().ingress);
-  } else if (outbox_.status().key_problem != problem) {
-    outbox_.change_status([&](PublisherStatus& status) { status.key_problem = problem; });
   }
-  disconnect(now, BrokerList::Loss::disconnected, problem);
+  disconnect(now, BrokerList::Loss::disconnected, problem, about_keys);
 }
 
 void Sender::on_connected(Clock::time_point now) {
@@ -284,12 +285,12 @@ void Sender::read_replies(Clock::time_point now) {
 
 void Sender::on_reply(const BrokerReply& reply, Clock::time_point now) {
   awaiting_reply_since_.reset();
-  if (admitted_request_id_ && reply.id == *admitted_request_id_) admitted_request_id_.reset();
+  const bool is_admitted = admitted_request_id_ && reply.id == *admitted_request_id_;
+  if (is_admitted) admitted_request_id_.reset();
   if (types_request_id_ && reply.id == *types_request_id_) {
     on_types(reply);
   } else if (!reply.error.empty()) {
-    set_problem(fmt::format("{} refused a request: {}", broker().control, reply.error));
-    return;
+    return on_refused(reply, is_admitted && reply.id >= session_first_id_, now);
   }
   if (connection_stream_ && *connection_stream_ != reply.stream) {
     // The broker restarted before the end of the old connection was noticed.
@@ -320,6 +321,17 @@ void Sender::on_reply(const BrokerReply& reply, Clock::time_point now) {
     outbox_.change_status([](PublisherStatus& status) { status.draining = true; });
   }
   if (reply.admitted && reply.id >= session_first_id_) on_admitted(*reply.admitted, reply.stream, now);
+}
+
+/// @param admitted  whether the request was about what is admitted of this session
+void Sender::on_refused(const BrokerReply& reply, bool admitted, Clock::time_point now) {
+  const std::string problem = fmt::format("{} refused a request: {}", broker().control, reply.error);
+  if (!reply.error.starts_with("not_permitted: ")) return set_problem(problem);
+  // The session belongs to another user, so nobody can know what is admitted of it.
+  if (admitted) return change_session(fmt::format("refused a request about it: {}", reply.error));
+  if (phase_ != Phase::connecting) return set_problem(problem);
+  // Without a reply to Hello there is no connection, so this is like a key that the broker does not admit.
+  disconnect(now, BrokerList::Loss::unusable, problem, /*about_keys=*/true);
 }
 
 void Sender::on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream, Clock::time_point now) {

@@ -51,7 +51,8 @@ class Sender {
   /// Whether the broker is draining and has confirmed everything that was sent to it.
   [[nodiscard]] bool drained() const;
   void connect(Clock::time_point now);
-  void disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem);
+  void disconnect(Clock::time_point now, BrokerList::Loss loss, const std::string& problem,
+                  bool about_keys = false);
   /// Disconnects a connection that has ended, or could not be established.
   void on_disconnected(Clock::time_point now);
   void drop_connection();
@@ -65,6 +66,7 @@ class Sender {
   [[nodiscard]] bool alone() const { return options_.brokers.size() == 1; }
   void read_replies(Clock::time_point now);
   void on_reply(const BrokerReply& reply, Clock::time_point now);
+  void on_refused(const BrokerReply& reply, bool admitted, Clock::time_point now);
   void on_admitted(const BrokerReply::Admitted& admitted, std::uint64_t stream, Clock::time_point now);
   void change_session(const std::string& evidence);
   [[nodiscard]] bool is_shared(const BrokerReply::Admitted& admitted, std::uint64_t stream);

@@ -155,6 +155,16 @@ void FakeIngressBroker::refuse_types(bool on) {
   on_thread([this, on] { refusing_types_ = on; });
 }
 
+void FakeIngressBroker::forbid_hello(bool on) {
+  on_thread([this, on] { forbidding_hello_ = on; });
+}
+
+void FakeIngressBroker::forbid_sessions() {
+  on_thread([this] {
+    for (auto& [name, session] : sessions_) session.forbidden = true;
+  });
+}
+
 void FakeIngressBroker::limit_event_bytes(std::uint64_t bytes_max) {
   on_thread([this, bytes_max] { event_bytes_max_ = bytes_max; });
 }
@@ -237,7 +247,13 @@ v1::ControlReply FakeIngressBroker::reply_to(const v1::ControlRequest& request) 
   reply.set_broker("fake");
   reply.set_stream(stream_);
   reply.mutable_complete();
-  if (request.has_hello()) {
+  const auto forbid = [&] {
+    reply.mutable_error()->set_code("not_permitted");
+    reply.mutable_error()->set_text("it belongs to another user");
+  };
+  if (request.has_hello() && forbidding_hello_) {
+    forbid();
+  } else if (request.has_hello()) {
     reply.mutable_hello()->set_draining(draining_);
     reply.mutable_hello()->set_max_event_bytes(event_bytes_max_);
     const std::lock_guard lock(mutex_);
@@ -256,6 +272,10 @@ v1::ControlReply FakeIngressBroker::reply_to(const v1::ControlRequest& request) 
     }
   } else {
     const Session& session = sessions_[{request.admitted().source(), request.admitted().session()}];
+    if (session.forbidden) {
+      forbid();
+      return reply;
+    }
     v1::AdmittedReply& admitted = *reply.mutable_admitted();
     admitted.set_sequence(session.sequence);
     admitted.set_refused_sequence(session.refused_sequence);

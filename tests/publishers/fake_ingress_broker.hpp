@@ -57,6 +57,9 @@ class FakeIngressBroker {
   void refuse(std::string topic);
   /// Refuses all types.
   void refuse_types(bool on);
+  /// Refuses requests as not_permitted: Hello; and Admitted, of the sessions that it knows now.
+  void forbid_hello(bool on);
+  void forbid_sessions();
   /// Refuses larger events. After the next bind, an event of more than four times the limit ends the
   /// connection.
   void limit_event_bytes(std::uint64_t bytes_max);
@@ -92,6 +95,7 @@ class FakeIngressBroker {
     std::uint64_t sequence{};
     std::uint64_t refused_sequence{};
     std::uint64_t refused{};
+    bool forbidden{};
   };
 
   void on_thread(std::function<void()> command);
@@ -121,6 +125,7 @@ class FakeIngressBroker {
   bool replying_{true};
   bool draining_{};
   bool refusing_types_{};
+  bool forbidding_hello_{};
 
   mutable std::mutex mutex_;  // guards the rest
   std::condition_variable changed_;

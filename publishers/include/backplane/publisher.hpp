@@ -62,8 +62,8 @@ struct PublisherStatus {
   /// The last problem, on one line: why no broker is connected, or which event or type a broker refused and
   /// why. Cleared when a broker is connected again. A problem with a type is reported once per publisher.
   std::string last_problem;
-  /// Why a broker does not accept our keys, or that it requires some, as one line; empty: none does so.
-  /// Cleared when a broker is connected. The publisher keeps trying, about once a second.
+  /// Why a broker does not admit us: because of our keys or our name, or without keys; as one line; empty:
+  /// none does so. Cleared when a broker is connected. The publisher keeps trying, about once a second.
   std::string key_problem{};
 };
 

@@ -99,6 +99,33 @@ TEST_F(PublisherKeysTest, ReportsThatKeysAreRequiredOrNotUsed) {
   EXPECT_THAT(problem_of(publisher), EndsWith("the broker requires keys (--key, --server-key)"));
 }
 
+TEST_F(PublisherKeysTest, ANameOfAnotherUserIsReported) {
+  broker_.require_keys(broker_keys_);
+  broker_.forbid_hello(true);
+  Publisher publisher(options(broker_pub_));
+  EXPECT_EQ(publisher.offer_text("a", "1"), Offer::accepted);
+  EXPECT_EQ(problem_of(publisher),
+            broker_.endpoints().control + " refused a request: not_permitted: it belongs to another user");
+  broker_.forbid_hello(false);
+  EXPECT_TRUE(publisher.flush(10s));
+  EXPECT_EQ(publisher.status().key_problem, "");
+}
+
+TEST_F(PublisherKeysTest, ASessionOfAnotherUserIsLeft) {
+  broker_.require_keys(broker_keys_);
+  Publisher publisher(options(broker_pub_));
+  EXPECT_EQ(publisher.offer_text("a", "1"), Offer::accepted);
+  ASSERT_TRUE(publisher.flush(10s));
+  const std::uint64_t session = publisher.status().session;
+  broker_.forbid_sessions();
+  EXPECT_EQ(publisher.offer_text("a", "2"), Offer::accepted);
+  EXPECT_TRUE(publisher.flush(10s));
+  EXPECT_NE(publisher.status().session, session);
+  EXPECT_THAT(publisher.status().last_problem,
+              ::testing::HasSubstr("not_permitted: it belongs to another user"));
+  EXPECT_GE(broker_.admitted().size(), 2u);
+}
+
 TEST_F(PublisherKeysTest, UnusableKeysThrow) {
   try {
     const Publisher publisher(options("/none.pub"));
