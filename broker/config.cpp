@@ -109,6 +109,10 @@ Result<void> check_metrics(std::string_view address, std::string_view where) {
   return metrics::check_address(address, where);
 }
 
+constexpr std::string_view broker_advice =
+    "; let only known users connect (--policy and --key, see docs/security.md), or give --insecure if you "
+    "trust everybody who can reach this address";
+
 Result<void> check_rule_pattern(std::string_view pattern, std::string_view where) {
   if (const TopicFault fault = check_pattern(pattern); fault != TopicFault::none) {
     return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", where, describe(fault, pattern)));
@@ -185,6 +189,11 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                 check_identity);
   section.field("ingress", backplane.ingress, "Endpoint for publishers (XSUB).", check_listening);
   section.field("egress", backplane.egress, "Endpoint for subscribers (XPUB).", check_listening);
+  section.field(
+      "egress_topics", backplane.egress_topics,
+      "With a policy: the topics published on egress, as patterns. Users who may read all of them can "
+      "connect to it.",
+      check_rule_pattern);
   section.field("control", backplane.control, "Endpoint for control requests (ROUTER).", check_listening);
   section.field("raw", backplane.raw, "Endpoint for publishers without protobuf (XSUB), or \"off\".",
                 check_listening_or_off);
@@ -200,6 +209,25 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
   section.field("stats_every", backplane.stats_every, 100ms, 1h,
                 "Interval between events on $SYS.broker.<name>.stats.");
   section.field("drain_limit", backplane.drain_limit, 100ms, 10min, "Time limit for draining at shutdown.");
+  section.tables(
+      "limited_egress", backplane.limited_egress,
+      "A further endpoint for subscribers, which publishes some topics only. Users who may read all of these "
+      "can connect to it. Requires a policy.",
+      [](Section& limited, LimitedEgressConfig& config) {
+        limited.field("endpoint", config.endpoint, "The endpoint (XPUB).", check_listening);
+        limited.field("topics", config.topics, "The topics published there, as patterns.",
+                      check_rule_pattern);
+        if (!limited.reading()) return;
+        if (!limited.given("endpoint")) limited.error("endpoint", "expected an endpoint, got none");
+        if (config.topics.empty()) limited.error("topics", "expected one or more patterns, got none");
+      });
+  if (section.reading() && backplane.egress_topics.empty()) {
+    section.error("egress_topics", "expected one or more patterns, got none");
+  }
+  if (section.reading() && backplane.limited_egress.size() > limited_egress_max) {
+    section.error("limited_egress", fmt::format("expected at most {} tables, got {}", limited_egress_max,
+                                                backplane.limited_egress.size()));
+  }
   describe_store(section, backplane);
   section.bytes("history_bytes_max", backplane.history_bytes_max, 0, std::size_t{1} << 44,
                 "Memory for all retained values and history together; only with store = \"memory\".");
@@ -216,10 +244,11 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                  });
 }
 
-void refuse_if_reachable(Section& section, std::string_view key, const std::string& endpoint) {
+void refuse_if_reachable(Section& section, std::string_view key, const std::string& endpoint,
+                         std::string_view advice) {
   if (!is_reachable_from_elsewhere(endpoint)) return;
-  section.error(key, fmt::format("expected {}, got \"{}\"{}", loopback_expected, log::escape(endpoint),
-                                 loopback_advice));
+  section.error(key,
+                fmt::format("expected {}, got \"{}\"{}", loopback_expected, log::escape(endpoint), advice));
 }
 
 /// Finds names and endpoints that are used twice, across all backplanes.
@@ -297,13 +326,27 @@ void describe(Section& section, BrokerConfig& broker) {
                    describe_backplane(table, backplane);
                    if (!table.reading()) return;
                    names.claim_name(table, "name", backplane.name);
+                   // If one of the files has an error, that is reported instead.
+                   const Admission& admission = broker.admission;
+                   const bool is_open =
+                       !broker.insecure && (admission.policy_file.empty() || admission.key_file.empty());
                    for (const auto& [key, endpoint] :
                         {std::pair<std::string_view, const std::string&>{"ingress", backplane.ingress},
                          {"egress", backplane.egress},
                          {"control", backplane.control},
                          {"raw", backplane.raw}}) {
                      endpoints.claim_endpoint(table, key, endpoint);
-                     if (!broker.insecure) refuse_if_reachable(table, key, endpoint);
+                     if (is_open) refuse_if_reachable(table, key, endpoint, broker_advice);
+                   }
+                   for (const LimitedEgressConfig& limited : backplane.limited_egress) {
+                     if (!limited.endpoint.empty())
+                       endpoints.claim_endpoint(table, "limited_egress", limited.endpoint);
+                   }
+                   if (admission.policy_file.empty()) {
+                     if (!backplane.limited_egress.empty())
+                       table.error("limited_egress", "expected a policy beside it, got none");
+                     if (backplane.egress_topics != BackplaneConfig{}.egress_topics)
+                       table.error("egress_topics", "expected a policy beside it, got none");
                    }
                    if (backplane.store == StoreKind::file && !backplane.store_path.empty()) {
                      folders.claim_folder(table, "store_path", backplane.store_path);
@@ -316,8 +359,41 @@ void describe(Section& section, BrokerConfig& broker) {
                   check_metrics);
     if (!metrics.reading() || broker.metrics == off) return;
     endpoints.claim_endpoint(metrics, "listen", fmt::format("tcp://{}", broker.metrics));
-    if (!broker.insecure) refuse_if_reachable(metrics, "listen", broker.metrics);
+    if (!broker.insecure) refuse_if_reachable(metrics, "listen", broker.metrics, loopback_advice);
   });
+}
+
+Result<void> check_admission(const Admission& admission) {
+  if (!admission.policy_file.empty() && admission.key_file.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected a key beside it (--key, or key in the configuration), got none",
+                            admission.policy_place));
+  }
+  if (admission.policy_file.empty() && !admission.key_file.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: expected a policy beside it (--policy, or policy in the configuration), got "
+                            "none",
+                            admission.key_place));
+  }
+  return {};
+}
+
+std::vector<EgressEndpoint> egress_endpoints(const BackplaneConfig& backplane) {
+  const auto parsed = [](const std::vector<std::string>& texts) {
+    std::vector<Pattern> patterns;
+    for (const std::string& text : texts) {
+      auto pattern = Pattern::parse(text);
+      CHECK(pattern.has_value(), "a pattern was checked when the configuration was read");
+      patterns.push_back(std::move(*pattern));
+    }
+    return patterns;
+  };
+  std::vector<EgressEndpoint> endpoints{{backplane.egress, {}}};
+  if (backplane.admission.required()) endpoints.front().topics = parsed(backplane.egress_topics);
+  for (const LimitedEgressConfig& limited : backplane.limited_egress) {
+    endpoints.push_back({limited.endpoint, parsed(limited.topics)});
+  }
+  return endpoints;
 }
 
 Result<SyncPolicy> parse_store_sync(std::string_view text, std::string_view where) {

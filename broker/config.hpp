@@ -3,12 +3,17 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "broker/state/retention.hpp"
 #include "broker/store/file_history.hpp"
 #include "core/config/section.hpp"
+#include "core/credentials/key.hpp"
+#include "core/policy/policy.hpp"
+#include "core/topic/pattern.hpp"
 
 namespace backplane::broker {
 
@@ -32,13 +37,34 @@ inline constexpr Retention file_store_retention{
     .history_age = std::chrono::hours{7 * 24},
 };
 
-/// One named backplane: its endpoints and its policy.
 /// When the file store syncs.
 struct SyncPolicy {
   StoreSync when{StoreSync::interval};
   std::chrono::milliseconds interval{1000};
 };
 
+/// An egress endpoint that publishes only some topics, for users who may read only those.
+struct LimitedEgressConfig {
+  std::string endpoint;
+  std::vector<std::string> topics;  ///< patterns
+  friend bool operator==(const LimitedEgressConfig&, const LimitedEgressConfig&) = default;
+};
+inline constexpr std::size_t limited_egress_max = 31;
+
+/// What clients need to connect to a broker that has a policy.
+struct Admission {
+  std::shared_ptr<const policy::Policy> policy;
+  std::optional<SecretKey> key;  ///< the broker's
+  std::string policy_file;       ///< empty: none; for people
+  std::string key_file;          ///< empty: none; for people
+  std::string policy_place{};    ///< where each is configured, as errors begin
+  std::string key_place{};
+
+  /// Whether clients must have a key of the policy. Either both are given or neither is.
+  [[nodiscard]] bool required() const noexcept { return policy != nullptr && key.has_value(); }
+};
+
+/// One named backplane: its endpoints and its limits.
 struct BackplaneConfig {
   std::string name = "default";
   std::string identity;  ///< "": the host's name and the ingress endpoint
@@ -46,6 +72,8 @@ struct BackplaneConfig {
   std::string egress = "tcp://localhost:5571";
   std::string control = "tcp://localhost:5572";
   std::string raw = "tcp://localhost:5574";
+  std::vector<std::string> egress_topics{">"};  ///< patterns; apply if admission is required
+  std::vector<LimitedEgressConfig> limited_egress;
 
   std::size_t max_event_bytes = 1u << 20;
   std::size_t max_topics = 1'000'000;
@@ -67,19 +95,34 @@ struct BackplaneConfig {
   std::chrono::milliseconds stats_every{5'000};
   std::chrono::milliseconds drain_limit{5'000};
 
-  bool insecure{};  ///< BrokerConfig's, set when the broker starts
+  bool insecure{};      ///< BrokerConfig's, set when the broker starts
+  Admission admission;  ///< the same
 };
 
 struct BrokerConfig {
   std::vector<BackplaneConfig> backplanes{BackplaneConfig{}};
   std::string metrics = "localhost:9570";
   bool insecure{};  ///< listeners may be reachable from other machines, without authentication
+  Admission admission;
 };
 
 /// Describes the `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an
 /// error that names both lines if two backplanes have the same name or endpoint, and one for each listener
-/// that other machines can reach, unless `insecure` is already set.
+/// that other machines can reach without authentication, unless `insecure` is already set. `admission` must
+/// be set.
 void describe(config::Section& section, BrokerConfig& broker);
+
+/// Checks what only matters to a program that runs a broker: a policy needs a key, and a key a policy.
+Result<void> check_admission(const Admission& admission);
+
+/// An egress endpoint as it is to be opened.
+struct EgressEndpoint {
+  std::string endpoint;
+  std::vector<Pattern> topics;  ///< empty: all
+};
+/// The egress endpoints of a backplane: `egress`, then those of `limited_egress`. describe() must have
+/// checked the patterns.
+[[nodiscard]] std::vector<EgressEndpoint> egress_endpoints(const BackplaneConfig& backplane);
 
 /// The value of `store_sync`: always, off, or an interval. @returns an error that begins with `where`.
 [[nodiscard]] Result<SyncPolicy> parse_store_sync(std::string_view text, std::string_view where);

@@ -5,16 +5,20 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
 #include <stdexcept>
 #include <utility>
 
 #include <boost/crc.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backplane/v1/system.pb.h"
 #include "broker/access/access.hpp"
+#include "broker/admission/endpoint_rule.hpp"
+#include "broker/admission/zap_server.hpp"
 #include "broker/control/service.hpp"
-#include "broker/egress/egress.hpp"
+#include "broker/egress/egress_group.hpp"
 #include "broker/ingress/connection_watch.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/pipeline.hpp"
@@ -66,6 +70,7 @@ constexpr int reply_hwm = 32;
 constexpr auto idle_before_long_slices = 50ms;
 constexpr auto snapshot_every = 250ms;
 constexpr auto idle_before_drained = 200ms;
+constexpr std::size_t logged_users_max = 10;
 
 /// A periodic timer.
 class Timer {
@@ -87,30 +92,62 @@ class Timer {
   Clock::time_point next_;
 };
 
-mq::SocketOptions ingress_options(std::size_t max_event_bytes) {
+/// The keys of the socket with this ZAP domain; none if clients are not authenticated.
+std::optional<mq::CurveServer> curve_of(const BackplaneConfig& config, std::string_view domain) {
+  if (!config.admission.required()) return std::nullopt;
+  return mq::CurveServer{config.admission.key->bytes(), std::string(domain)};
+}
+
+void secure(mq::SocketOptions& options, const BackplaneConfig& config, std::string_view domain) {
+  options.curve_server = curve_of(config, domain);
+  options.zmtp3_only = !options.curve_server.has_value();
+}
+
+constexpr std::string_view ingress_domain = "ingress";
+constexpr std::string_view raw_domain = "raw";
+constexpr std::string_view control_domain = "control";
+std::string egress_domain(std::size_t index) {
+  return index == 0 ? "egress" : fmt::format("limited_egress {}", index);
+}
+
+mq::SocketOptions ingress_options(const BackplaneConfig& config, std::string_view domain) {
   mq::SocketOptions options;
   options.send_hwm = 0;  // with a limit, subscriptions could be lost without an error
   options.receive_hwm = 10'000;
   // Above our own limit, so that an event slightly above it is refused with a reason: above this one libzmq
   // closes the connection.
-  options.max_message_bytes = static_cast<std::int64_t>(4 * max_event_bytes);
-  options.zmtp3_only = true;
+  options.max_message_bytes = static_cast<std::int64_t>(4 * config.max_event_bytes);
+  secure(options, config, domain);
   options.io_thread = 0;
   return options;
 }
 
-mq::SocketOptions control_options(std::size_t max_event_bytes) {
+mq::SocketOptions control_options(const BackplaneConfig& config) {
   mq::SocketOptions options;
   options.send_hwm = reply_hwm;
-  options.max_message_bytes = static_cast<std::int64_t>(max_event_bytes + (64u << 10));
-  options.zmtp3_only = true;
+  options.max_message_bytes = static_cast<std::int64_t>(config.max_event_bytes + (64u << 10));
+  secure(options, config, control_domain);
   options.io_thread = 0;
   return options;
+}
+
+/// The topics that every subscriber needs: the replies to its own subscriptions, and the end of the broker.
+constexpr std::array<std::string_view, 2> topics_for_everyone{"$SYS.live.>", drain_topic};
+
+std::vector<Pattern> with_topics_for_everyone(std::vector<Pattern> topics) {
+  if (topics.empty()) return topics;  // it has all
+  for (const std::string_view each : topics_for_everyone) topics.push_back(Pattern::parse(each).value());
+  return topics;
 }
 
 /// The maximum number of $SYS.source topics.
 constexpr std::size_t source_topics_max(std::size_t max_topics) {
   return std::max<std::size_t>(1, max_topics / 8);
+}
+
+std::uint64_t users_with_keys(const policy::Policy& policy) {
+  return static_cast<std::uint64_t>(
+      std::ranges::count_if(policy.users(), [](const policy::User& each) { return !each.curve.empty(); }));
 }
 
 std::unique_ptr<HistoryStore> make_store(const BackplaneConfig& config) {
@@ -148,6 +185,7 @@ class Loop::Impl final : public ReplySink {
   void run();
   void drain() noexcept;
   void reload(LoopSettings settings);
+  void set_policy(std::shared_ptr<const policy::Policy> policy);
 
   void reply(const Envelope& envelope, std::string_view bytes) override;
 
@@ -158,7 +196,13 @@ class Loop::Impl final : public ReplySink {
     std::size_t frames{};
     std::size_t bytes{};
   };
+  /// A policy that is not yet applied to open connections, and the users to disconnect, for each of rules_.
+  struct PolicyChange {
+    std::shared_ptr<const policy::Policy> policy;
+    std::vector<UserNames> to_disconnect;
+  };
 
+  ConnectionWatch* watch(mq::Socket& socket, EndpointRule rule, int descriptors_max);
   [[nodiscard]] Result<void> restore();
 
   // One turn of the loop, in this order:
@@ -166,12 +210,14 @@ class Loop::Impl final : public ReplySink {
   [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
   [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
   [[nodiscard]] int serve_subscriptions();
+  [[nodiscard]] int serve_subscriptions(Egress& egress, ConnectionWatch& connections);
   [[nodiscard]] int serve_requests(int limit, Clock::time_point now);
   void keep_time(Clock::time_point now);
   void sleep(Clock::time_point now, bool takes_events);
 
   void publish_source_status(const std::string& topic, const v1::SourceStatus& status);
   void take_settings(Clock::time_point now);
+  void apply_policy(const PolicyChange& change);
   void watch_store();
   void watch_subscriptions();
   void watch_connections(Clock::time_point now);
@@ -187,11 +233,17 @@ class Loop::Impl final : public ReplySink {
   SnapshotBoard& board_;
   mq::Context context_{2};
   BackplaneState state_;
+  std::optional<ZapServer> zap_;  ///< if clients are authenticated; above the sockets: outlives them
   mq::Socket ingress_;
   std::optional<mq::Socket> raw_;
   mq::Socket control_;
-  Egress egress_;
+  EgressGroup egress_;
   std::vector<std::unique_ptr<ConnectionWatch>> connections_;  ///< of each socket above
+  ConnectionWatch* ingress_connections_{};
+  ConnectionWatch* raw_connections_{};
+  ConnectionWatch* control_connections_{};
+  std::vector<ConnectionWatch*> egress_connections_;  ///< of each endpoint of egress_
+  std::vector<EndpointRule> rules_;                   ///< of each of connections_
   Access access_;
   Pipeline pipeline_;
   Participants participants_;
@@ -215,6 +267,7 @@ class Loop::Impl final : public ReplySink {
   log::RateLimit handshake_lines_{1min};
   log::RateLimit refused_lines_{1min};
   log::RateLimit source_lines_{1s};
+  log::RateLimit revoked_lines_{1s};
 
   // Written by other threads; the loop reads them once per turn.
   WakeFd wake_;
@@ -222,16 +275,18 @@ class Loop::Impl final : public ReplySink {
   std::atomic<bool> settings_pending_{};
   Mutex settings_mutex_;
   std::optional<LoopSettings> settings_ GUARDED_BY(settings_mutex_);
+  std::optional<PolicyChange> policy_change_ GUARDED_BY(settings_mutex_);
+  std::shared_ptr<const policy::Policy> latest_policy_ GUARDED_BY(settings_mutex_);
 };
 
 Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
     : config_(std::move(config)),
       board_(board),
       state_(config_.name, config_.max_topics, config_.max_sessions, make_store(config_)),
-      ingress_(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes)),
-      control_(context_, zmq::socket_type::router, control_options(config_.max_event_bytes)),
-      egress_(context_, {.send_hwm = config_.egress_hwm, .max_event_bytes = config_.max_event_bytes},
-              state_.counters),
+      ingress_(context_, zmq::socket_type::xsub, ingress_options(config_, ingress_domain)),
+      control_(context_, zmq::socket_type::router, control_options(config_)),
+      egress_(context_, state_.counters),
+      access_(config_.admission.required() ? config_.admission.policy : nullptr),
       pipeline_(state_, access_, egress_, unix_now_ns),
       participants_([this](const std::string& topic, const v1::SourceStatus& status) {
         publish_source_status(topic, status);
@@ -241,7 +296,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
       stats_(config_.stats_every, Clock::now()),
       snapshots_(snapshot_every, Clock::now()) {
   if (config_.raw != off) {
-    raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_.max_event_bytes));
+    raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_, raw_domain));
   }
   state_.max_event_bytes = config_.max_event_bytes;
   if (config_.store == StoreKind::file) {
@@ -249,17 +304,39 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
     state_.store_sync = config_.store_sync;
   }
   state_.insecure = config_.insecure;
-  for (mq::Socket* const socket : {&ingress_, &control_, &egress_.socket(), raw_ ? &*raw_ : nullptr}) {
-    if (socket == nullptr) continue;
-    connections_.push_back(std::make_unique<ConnectionWatch>(context_, *socket, descriptors_max));
+  ingress_connections_ = watch(ingress_, EndpointRule(std::string(ingress_domain)), descriptors_max);
+  control_connections_ = watch(control_, EndpointRule(std::string(control_domain)), descriptors_max);
+  if (raw_) raw_connections_ = watch(*raw_, EndpointRule(std::string(raw_domain)), descriptors_max);
+  for (EgressEndpoint& each : egress_endpoints(config_)) {
+    const std::string domain = egress_domain(egress_.size());
+    Egress& egress = egress_.add({.send_hwm = config_.egress_hwm,
+                                  .max_event_bytes = config_.max_event_bytes,
+                                  .curve = curve_of(config_, domain)},
+                                 with_topics_for_everyone(each.topics));
+    egress_connections_.push_back(
+        watch(egress.socket(), EndpointRule(domain, std::move(each.topics)), descriptors_max));
+  }
+  if (config_.admission.required()) {
+    zap_.emplace(context_, config_.name, rules_, config_.admission.policy);
+    state_.policy_users = users_with_keys(*config_.admission.policy);
+    const MutexLock lock(settings_mutex_);
+    latest_policy_ = config_.admission.policy;
   }
   release_sockets();  // created on one thread, perhaps opened on another
+}
+
+ConnectionWatch* Loop::Impl::watch(mq::Socket& socket, EndpointRule rule, int descriptors_max) {
+  auto& added =
+      connections_.emplace_back(std::make_unique<ConnectionWatch>(context_, socket, descriptors_max));
+  if (config_.admission.required()) added->set_rule(rule, config_.admission.policy);
+  rules_.push_back(std::move(rule));
+  return added.get();
 }
 
 void Loop::Impl::release_sockets() noexcept {
   ingress_.release();
   control_.release();
-  egress_.socket().release();
+  for (std::size_t i = 0; i < egress_.size(); ++i) egress_.endpoint(i).socket().release();
   if (raw_) raw_->release();
   for (const auto& each : connections_) each->release();
 }
@@ -274,7 +351,14 @@ Result<BoundEndpoints> Loop::Impl::open() {
     return {};
   };
   // Ingress comes last: a publisher that can connect can be served at once.
-  if (auto ok = bind(egress_, config_.egress, bound_.egress); !ok) return tl::unexpected(ok.error());
+  std::vector<std::string> egress_bound;
+  for (const EgressEndpoint& each : egress_endpoints(config_)) {
+    Egress& egress = egress_.endpoint(egress_bound.size());
+    if (auto ok = bind(egress, each.endpoint, egress_bound.emplace_back()); !ok)
+      return tl::unexpected(ok.error());
+  }
+  bound_.egress = egress_bound.front();
+  bound_.limited_egress.assign(egress_bound.begin() + 1, egress_bound.end());
   if (auto ok = bind(control_, config_.control, bound_.control); !ok) return tl::unexpected(ok.error());
   if (raw_) {
     if (auto ok = bind(*raw_, config_.raw, bound_.raw); !ok) return tl::unexpected(ok.error());
@@ -393,6 +477,10 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
            (there = receive(socket, incoming_[received]))) {
       bytes += incoming_[received++].bytes;
     }
+    if (zap_) {
+      ConnectionWatch& connections = raw ? *raw_connections_ : *ingress_connections_;
+      for (std::size_t i = 0; i < received; ++i) connections.saw(incoming_[i].topic);
+    }
     std::array<TopicEntry*, messages_ahead> known;
     for (std::size_t i = 0; i < received; ++i) {
       known[i] = pipeline_.find_topic(incoming_[i].topic.to_string_view());
@@ -435,9 +523,22 @@ bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
 
 int Loop::Impl::serve_subscriptions() {
   int seen = 0;
+  for (std::size_t i = 0; i < egress_.size(); ++i) {
+    seen += serve_subscriptions(egress_.endpoint(i), *egress_connections_[i]);
+  }
+  return seen;
+}
+
+int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch& connections) {
+  int seen = 0;
   while (seen < subscriptions_per_turn) {
-    const auto subscription = egress_.next_subscription();
+    const auto subscription = egress.next_subscription();
     if (!subscription) break;
+    if (zap_) {
+      // Subscriptions come once per connection: one that has closed must not be mistaken for a new one.
+      if (seen == 0) connections.turn(Clock::now());
+      connections.saw(subscription->message);
+    }
     ++seen;
     if (!subscription->begins || !is_live_request(subscription->prefix)) continue;
     v1::LiveAnswer reply;
@@ -466,6 +567,7 @@ int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
       ++state_.counters.control_refused_total;
       continue;  // there is no return address
     }
+    if (zap_) control_connections_->saw(request_);
     service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now,
                      access_.sender_of(request_));
   }
@@ -516,7 +618,7 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   if (pipeline_.has_written()) return;
   auto until = std::min({each_second_.next(), stats_.next(), next_connections_});
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
-  std::array<zmq_pollitem_t, 6> items{};
+  std::array<zmq_pollitem_t, 5 + EgressGroup::endpoints_max> items{};
   std::size_t count = 0;
   const auto watch_socket = [&](mq::Socket& socket) {
     items[count++] = {.socket = socket.raw().handle(), .fd = 0, .events = ZMQ_POLLIN, .revents = 0};
@@ -533,7 +635,7 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   watch_publishers(ingress_);
   if (raw_) watch_publishers(*raw_);
   watch_socket(control_);
-  watch_socket(egress_.socket());
+  for (std::size_t i = 0; i < egress_.size(); ++i) watch_socket(egress_.endpoint(i).socket());
   watch_fd(wake_.fd());
   if (const int fd = state_.history->progress_fd(); fd >= 0) watch_fd(fd);
 
@@ -564,16 +666,34 @@ void Loop::Impl::publish_source_status(const std::string& topic, const v1::Sourc
 void Loop::Impl::take_settings(Clock::time_point now) {
   if (!settings_pending_.load(std::memory_order_acquire)) return;
   std::optional<LoopSettings> settings;
+  std::optional<PolicyChange> policy_change;
   {
     const MutexLock lock(settings_mutex_);
     settings = std::exchange(settings_, std::nullopt);
+    policy_change = std::exchange(policy_change_, std::nullopt);
     settings_pending_.store(false, std::memory_order_release);
   }
+  if (policy_change) apply_policy(*policy_change);
   if (!settings) return;
   state_.history->set_limits(std::move(settings->history));
   config_.stats_every = settings->stats_every;
   config_.max_subscriptions_warning = settings->max_subscriptions_warning;
   stats_.set_period(settings->stats_every, now);
+}
+
+/// New connections are admitted by the policy already.
+void Loop::Impl::apply_policy(const PolicyChange& change) {
+  access_.set_policy(change.policy);
+  UserNames users;
+  for (std::size_t i = 0; i < connections_.size(); ++i) {
+    connections_[i]->set_policy(change.policy, change.to_disconnect[i]);
+    users.insert(change.to_disconnect[i].begin(), change.to_disconnect[i].end());
+  }
+  state_.policy_users = users_with_keys(*change.policy);
+  if (users.empty()) return;
+  log::info("{}: {} users may no longer connect, or not everywhere, or have lost a key: {}{}", state_.name,
+            users.size(), fmt::join(users | std::views::take(logged_users_max), ", "),
+            users.size() > logged_users_max ? ", …" : "");
 }
 
 /// A store that is full accepts events again when there is room. One that has failed ends the backplane: what
@@ -605,10 +725,23 @@ void Loop::Impl::watch_subscriptions() {
 void Loop::Impl::watch_connections(Clock::time_point now) {
   std::uint64_t failed = 0;
   std::uint64_t refused = 0;
+  std::uint64_t revoked = 0;
   for (const auto& each : connections_) {
     each->turn(now);
     failed += each->failed_handshakes();
     refused += each->refused();
+    revoked += each->revoked();
+  }
+  if (revoked > state_.counters.connections_revoked_total && revoked_lines_.allow(now)) {
+    log::warning("{}: closed {} connections of users who may no longer connect", state_.name,
+                 revoked - state_.counters.connections_revoked_total);
+  }
+  state_.counters.connections_revoked_total = revoked;
+  if (zap_) {
+    const ZapServer::Counts counts = zap_->counts();
+    state_.counters.connections_admitted_total = counts.admitted;
+    state_.counters.connections_unknown_key_total = counts.unknown_key;
+    state_.counters.connections_not_permitted_total = counts.not_permitted;
   }
   // While connections are refused, more may wait, and libzmq spins until they are accepted.
   next_connections_ = now + (refused > state_.counters.connections_refused_total ? 20ms : 1000ms);
@@ -618,8 +751,9 @@ void Loop::Impl::watch_connections(Clock::time_point now) {
   }
   state_.counters.connections_refused_total = refused;
   if (failed > state_.counters.handshakes_failed_total && handshake_lines_.allow(now)) {
-    log::warning("{}: closed {} connections that did not speak ZMTP 3", state_.name,
-                 failed - state_.counters.handshakes_failed_total);
+    log::warning(
+        "{}: closed {} connections that {}", state_.name, failed - state_.counters.handshakes_failed_total,
+        zap_ ? "did not complete the CURVE handshake, refused ones included" : "did not speak ZMTP 3");
   }
   state_.counters.handshakes_failed_total = failed;
 }
@@ -684,6 +818,21 @@ void Loop::Impl::reload(LoopSettings settings) {
   wake();
 }
 
+void Loop::Impl::set_policy(std::shared_ptr<const policy::Policy> policy) {
+  CHECK(zap_.has_value(), "only a policy can be replaced by another");
+  zap_->set_policy(policy);
+  {
+    const MutexLock lock(settings_mutex_);
+    if (!policy_change_) policy_change_ = PolicyChange{nullptr, std::vector<UserNames>(rules_.size())};
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+      policy_change_->to_disconnect[i].merge(users_to_disconnect(rules_[i], *latest_policy_, *policy));
+    }
+    policy_change_->policy = latest_policy_ = std::move(policy);
+    settings_pending_.store(true, std::memory_order_release);
+  }
+  wake();
+}
+
 Loop::Loop(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
     : impl_(std::make_unique<Impl>(std::move(config), board, descriptors_max)) {}
 Loop::~Loop() = default;
@@ -698,6 +847,9 @@ void Loop::drain() noexcept {
 }
 void Loop::reload(LoopSettings settings) {
   impl_->reload(std::move(settings));
+}
+void Loop::set_policy(std::shared_ptr<const policy::Policy> policy) {
+  impl_->set_policy(std::move(policy));
 }
 
 }  // namespace backplane::broker

@@ -24,6 +24,7 @@ struct BoundEndpoints {
   std::string egress;
   std::string control;
   std::string raw;
+  std::vector<std::string> limited_egress;
 };
 
 /// The settings that can change while a backplane runs.
@@ -35,7 +36,7 @@ struct LoopSettings {
 
 /// One running backplane. The thread that calls run() is the loop thread, which then owns all the sockets and
 /// all the state. Before that, one thread after another may construct and open() it. Any thread may call
-/// drain() and reload().
+/// drain(), reload() and set_policy().
 class Loop {
  public:
   /// `board` receives the snapshots and outlives the loop.
@@ -54,6 +55,10 @@ class Loop {
   void drain() noexcept;
   /// Sets new settings, which apply from the next turn. Any thread.
   void reload(LoopSettings settings);
+  /// Replaces the policy of config.admission, which must be required(). New connections are admitted by it
+  /// when this returns; soon afterwards, the connections of users who may no longer connect are closed. Any
+  /// thread.
+  void set_policy(std::shared_ptr<const policy::Policy> policy);
 
  private:
   class Impl;

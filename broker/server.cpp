@@ -9,10 +9,12 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 
 #include "broker/loop.hpp"
 #include "broker/operations/exposition.hpp"
+#include "core/log/escape.hpp"
 #include "core/log/log.hpp"
 #include "core/metrics/listener.hpp"
 #include "core/net/loopback.hpp"
@@ -29,6 +31,22 @@ LoopSettings settings_of(const BackplaneConfig& config) {
           .max_subscriptions_warning = config.max_subscriptions_warning};
 }
 
+/// The settings of the whole process that differ and cannot change while it runs.
+std::vector<std::string> fixed_changes(const BrokerConfig& old, const BrokerConfig& now) {
+  std::vector<std::string> changes;
+  if (old.metrics != now.metrics) changes.push_back(fmt::format("[metrics].listen (stays {})", old.metrics));
+  if (old.insecure != now.insecure) changes.push_back(fmt::format("insecure (stays {})", old.insecure));
+  if (old.admission.required() != now.admission.required()) {
+    changes.push_back(old.admission.required()
+                          ? fmt::format("policy and key (stay {} and {})", old.admission.policy_file,
+                                        old.admission.key_file)
+                          : std::string("policy and key (clients stay unauthenticated)"));
+  } else if (old.admission.required() && old.admission.key->public_key() != now.admission.key->public_key()) {
+    changes.push_back(fmt::format("key (stays that of {})", to_text(old.admission.key->public_key())));
+  }
+  return changes;
+}
+
 /// The settings that differ between two configurations of a backplane and cannot change while it runs.
 std::vector<std::string> fixed_changes(const BackplaneConfig& old, const BackplaneConfig& now) {
   std::vector<std::string> changes;
@@ -39,6 +57,10 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
           now.identity.empty() ? "\"\"" : now.identity);
   compare("ingress", old.ingress, now.ingress);
   compare("egress", old.egress, now.egress);
+  if (old.egress_topics != now.egress_topics) {
+    changes.push_back(fmt::format("egress_topics (stays {})", fmt::join(old.egress_topics, ", ")));
+  }
+  if (old.limited_egress != now.limited_egress) changes.emplace_back("limited_egress (stays as it is)");
   compare("control", old.control, now.control);
   compare("raw", old.raw, now.raw);
   if (old.store != now.store) {
@@ -56,7 +78,12 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
   return changes;
 }
 
+/// How --insecure is reported if clients are authenticated nevertheless.
+constexpr std::string_view insecure_metrics_note =
+    "insecure: /metrics may be served to every address, without authentication";
+
 void warn_if_open_to_others(const BackplaneConfig& config) {
+  if (config.admission.required()) return;
   for (const std::string& endpoint : {config.ingress, config.egress, config.control, config.raw}) {
     if (!is_reachable_from_elsewhere(endpoint)) continue;
     log::warning("{}: {} is reachable from other machines without authentication", config.name, endpoint);
@@ -90,11 +117,13 @@ class Server::Impl {
   };
 
   Result<void> open_metrics();
+  [[nodiscard]] std::string_view insecure_text() const;
   [[nodiscard]] std::string exposition() const;
   [[nodiscard]] std::string why_not_ready() const;
   void work(Backplane& backplane) noexcept;
   void drain();
   void reload(const Reader& read_config);
+  void apply_policy(const Admission& admission);
   void join();
 
   BrokerConfig config_;
@@ -124,9 +153,14 @@ Result<void> Server::Impl::open() {
   }
   const auto descriptors_max =
       static_cast<int>(files - std::min(files, 8 + metrics_connections_max_ + stores));
-  if (config_.insecure) log::warning("{}", insecure_note);
+  if (config_.insecure) log::warning("{}", insecure_text());
+  if (const Admission& admission = config_.admission; admission.required()) {
+    log::info("clients need a key that {} has; the broker's public key is {}",
+              log::escape(admission.policy_file), to_text(admission.key->public_key()));
+  }
   for (BackplaneConfig& config : config_.backplanes) {
     config.insecure = config_.insecure;
+    config.admission = config_.admission;
     warn_if_open_to_others(config);
     auto backplane = std::make_unique<Backplane>();
     backplane->config = config;
@@ -154,7 +188,7 @@ Result<void> Server::Impl::open_metrics() {
       config_.metrics,
       {.metrics = [this] { return exposition(); },
        .why_not_ready = [this] { return why_not_ready(); },
-       .ready_note = config_.insecure ? std::string(insecure_note) : std::string()},
+       .ready_note = config_.insecure ? std::string(insecure_text()) : std::string()},
       {.connections_max = metrics_connections_max_});
   if (!listener) return tl::unexpected(listener.error());
   listener_ = std::move(*listener);
@@ -162,6 +196,10 @@ Result<void> Server::Impl::open_metrics() {
     log::warning("metrics: {} is reachable from other machines without authentication", config_.metrics);
   }
   return {};
+}
+
+std::string_view Server::Impl::insecure_text() const {
+  return config_.admission.required() ? insecure_metrics_note : insecure_note;
 }
 
 std::string Server::Impl::exposition() const {
@@ -184,6 +222,8 @@ std::vector<std::string> Server::Impl::ready_lines() const {
     std::string line = fmt::format("ready role=broker name={} ingress={} egress={} control={}",
                                    backplane->config.name, bound.ingress, bound.egress, bound.control);
     if (!bound.raw.empty()) line += fmt::format(" raw={}", bound.raw);
+    if (!bound.limited_egress.empty())
+      line += fmt::format(" limited_egress={}", fmt::join(bound.limited_egress, ","));
     if (listener_) line += fmt::format(" metrics={}", listener_->address());
     lines.push_back(std::move(line));
   }
@@ -253,12 +293,10 @@ void Server::Impl::reload(const Reader& read_config) {
     log::error("reload: not applied: {}", new_config.error().text);
     return;
   }
-  if (new_config->metrics != config_.metrics) {
-    log::warning("reload: needs a restart: [metrics].listen (stays {})", config_.metrics);
+  for (const std::string& change : fixed_changes(config_, *new_config)) {
+    log::warning("reload: needs a restart: {}", change);
   }
-  if (new_config->insecure != config_.insecure) {
-    log::warning("reload: needs a restart: insecure (stays {})", config_.insecure);
-  }
+  apply_policy(new_config->admission);
   for (auto& backplane : backplanes_) {
     const auto found = std::find_if(new_config->backplanes.begin(), new_config->backplanes.end(),
                                     [&](const auto& each) { return each.name == backplane->config.name; });
@@ -285,6 +323,18 @@ void Server::Impl::reload(const Reader& read_config) {
     });
     if (!known) log::warning("reload: {}: needs a restart: new backplane", each.name);
   }
+}
+
+/// From now on, the broker decides by the new policy. A policy that is missing does not remove the one that
+/// is in force.
+void Server::Impl::apply_policy(const Admission& admission) {
+  if (!config_.admission.required() || admission.policy == nullptr) return;
+  config_.admission.policy = admission.policy;
+  for (auto& backplane : backplanes_) {
+    const MutexLock lock(backplane->loop_mutex);
+    if (backplane->loop) backplane->loop->set_policy(admission.policy);
+  }
+  log::info("reload: applied the policy {}", log::escape(admission.policy_file));
 }
 
 void Server::Impl::join() {

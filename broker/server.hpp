@@ -24,6 +24,7 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   /// One line per backplane, in the form that scripts read: `ready role=broker name=default ingress=… …`.
+  /// The endpoints of limited_egress are in one value, separated by commas.
   [[nodiscard]] std::vector<std::string> ready_lines() const;
 
   /// Reads the configuration again; called on SIGHUP.

@@ -93,6 +93,8 @@ Result<broker::BrokerConfig> reload(const BrokerFlags& flags, log::Level& level)
   if (!configuration) {
     return fail(ErrorCode::invalid_argument, fmt::format("{}", fmt::join(configuration.error(), "; ")));
   }
+  if (auto good = broker::check_admission(configuration->security); !good)
+    return tl::unexpected(good.error());
   if (configuration->log_level != level) {
     level = configuration->log_level;
     log::set_level(level);
@@ -106,6 +108,8 @@ ExitCode run_broker(const BrokerFlags& flags) {
   if (!source) return print_error("broker", source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
+  if (auto good = broker::check_admission(configuration->security); !good)
+    return print_errors({good.error().text});
   if (show_configuration(flags.configuration, *configuration)) return ExitCode::done;
 
   log::set_program("broker");
@@ -134,6 +138,7 @@ void add_broker(const Command& program) {
   const Command command =
       program.add_command("broker", "Run a broker, which receives, numbers, stores and delivers events");
   add_configuration(command, flags->configuration);
+  add_security(command, flags->configuration);
   command.add_option("--name", flags->name, "Name of the backplane; selects one if the file has several");
   command
       .add_option(
@@ -159,6 +164,7 @@ void add_broker(const Command& program) {
       "Examples:\n"
       "  backplane broker --config backplane.toml\n"
       "  backplane broker --data /var/lib/backplane\n"
+      "  backplane broker --policy policy.toml --key broker.key --ingress tcp://0.0.0.0:5570\n"
       "  backplane broker --ingress tcp://127.0.0.1:0 --egress tcp://127.0.0.1:0 --control "
       "tcp://127.0.0.1:0");
   command.set_run([flags] { return run_broker(*flags); });

@@ -6,19 +6,50 @@
 
 #include "cli/console/messages.hpp"
 #include "core/credentials/broker_keys.hpp"
+#include "core/credentials/key_file.hpp"
 #include "core/log/escape.hpp"
 
 namespace backplane::cli {
+namespace {
+
+/// Reads the files as well: a configuration is good only if they are.
+void describe_security(config::Section& root, broker::Admission& security) {
+  root.field(
+      "policy", security.policy_file,
+      "File with the users, and what each may do (docs/security.md). \"\": everybody may do everything. "
+      "SIGHUP reads it again. A relative path is relative to the working directory.");
+  root.field(
+      "key", security.key_file,
+      "File with a secret key (`backplane keys new`): the broker's, or the one by which another program "
+      "connects to a broker. \"\": none.");
+  if (!root.reading()) return;
+  security.policy_place = root.place("policy").str();
+  security.key_place = root.place("key").str();
+  if (!security.policy_file.empty()) {
+    auto policy = policy::Policy::load(security.policy_file);
+    if (policy) security.policy = std::make_shared<const policy::Policy>(std::move(*policy));
+    for (const std::string& error : policy ? std::vector<std::string>() : policy.error()) {
+      root.error("policy", error);
+    }
+  }
+  if (!security.key_file.empty()) {
+    auto key = read_secret_key(security.key_file);
+    if (key) security.key.emplace(*key);
+    if (!key) root.error("key", key.error().text);
+  }
+}
+
+}  // namespace
 
 void describe(config::Section& root, Configuration& configuration) {
   root.field(
       "insecure", configuration.insecure,
       "Whether listeners may be reachable from other machines, although clients are not authenticated.");
-  root.field("key", configuration.key,
-             "File with a secret key (NAME.key of `backplane keys new`), with which the gateway and `up` "
-             "connect to a broker that requires keys.");
-  root.field("server_key", configuration.server_key, "File with the broker's public key (NAME.pub).");
-  configuration.gateway.credentials = {configuration.key, configuration.server_key};
+  describe_security(root, configuration.security);
+  configuration.broker.admission = configuration.security;
+  root.field("server_key", configuration.server_key,
+             "File with the broker's public key (NAME.pub), for programs that connect to a broker.");
+  configuration.gateway.credentials = {configuration.security.key_file, configuration.server_key};
   configuration.broker.insecure = configuration.insecure;
   configuration.gateway.insecure = configuration.insecure;
   root.table("log", "What is logged to standard error.", [&](config::Section& section) {
@@ -56,7 +87,7 @@ ConfigurationResult read_configuration(const config::Source& source) {
 Result<mq::SharedKeys> read_keys(const config::Source& source, const Configuration& configuration) {
   const std::string key = source.place("key").str();
   const std::string server_key = source.place("server_key").str();
-  return read_broker_keys({.key = configuration.key, .server_key = configuration.server_key},
+  return read_broker_keys({.key = configuration.security.key_file, .server_key = configuration.server_key},
                           process_environment(), {.key = key.c_str(), .server_key = server_key.c_str()});
 }
 
@@ -79,6 +110,8 @@ Result<config::Source> open_source(const ConfigurationFlags& flags) {
   if (!source) return fail(ErrorCode::invalid_argument, source.error().text);
   set_flag(*source, "log.level", "--log-level", flags.log_level);
   if (flags.insecure) source->set_flag("insecure", "--insecure", {"true"});
+  set_flag(*source, "policy", "--policy", flags.policy);
+  set_flag(*source, "key", "--key", flags.key);
   return source;
 }
 
@@ -107,6 +140,15 @@ void print_tls_warnings(std::string_view command, const fanout::TlsContext& tls)
   for (const std::string& line : tls.warnings(std::chrono::system_clock::now())) {
     print_message(command, "warning: " + line);
   }
+}
+
+void add_security(const Command& command, ConfigurationFlags& flags) {
+  command
+      .add_option("--policy", flags.policy,
+                  "File with the users, and what each may do (docs/security.md); requires --key")
+      .value_name("FILE");
+  command.add_option("--key", flags.key, "File with the broker's secret key, made by `backplane keys new`")
+      .value_name("FILE");
 }
 
 void add_insecure(const Command& command, bool& value) {

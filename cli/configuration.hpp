@@ -24,9 +24,9 @@ struct PublishConfig {
 };
 
 struct Configuration {
-  bool insecure{};         ///< see BrokerConfig and GatewayConfig
-  std::string key;         ///< a file: of a gateway and `up`, the key with which they connect to brokers
-  std::string server_key;  ///< a file: the brokers' public key
+  bool insecure{};             ///< see BrokerConfig and GatewayConfig
+  broker::Admission security;  ///< the files of `policy` and `key`, as they are now
+  std::string server_key;      ///< a file: the brokers' public key
   log::Level log_level = log::Level::info;
   broker::BrokerConfig broker;
   gateway::GatewayConfig gateway;
@@ -48,6 +48,8 @@ struct ConfigurationFlags {
   bool check{};
   bool print{};
   bool insecure{};
+  std::optional<std::string> policy{};
+  std::optional<std::string> key{};
 };
 
 /// Adds --config, --insecure, --log-level, --check-config and --print-config.
@@ -72,6 +74,9 @@ void print_tls_warnings(std::string_view command, const fanout::TlsContext& tls)
 /// are none. Errors name the key of the file, or the flag.
 [[nodiscard]] Result<mq::SharedKeys> read_keys(const config::Source& source,
                                                const Configuration& configuration);
+
+/// Adds --policy and --key to a command that starts listeners.
+void add_security(const Command& command, ConfigurationFlags& flags);
 
 /// Adds --insecure to a command that starts listeners.
 void add_insecure(const Command& command, bool& value);

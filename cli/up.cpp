@@ -226,7 +226,8 @@ Outcome Up::start_publishers() {
       arguments.push_back(ready_value(daemons_.broker.front(), key));
     }
     // From the environment, children have them anyway.
-    if (!configuration_.key.empty()) arguments.insert(arguments.end(), {"--key", configuration_.key});
+    if (const std::string& key = configuration_.security.key_file; !key.empty())
+      arguments.insert(arguments.end(), {"--key", key});
     if (!configuration_.server_key.empty())
       arguments.insert(arguments.end(), {"--server-key", configuration_.server_key});
     if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));

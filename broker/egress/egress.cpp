@@ -10,15 +10,20 @@ mq::SocketOptions socket_options(const Egress::Options& options) {
   socket.heartbeat = mq::heartbeat_interval;
   socket.xpub_nodrop = true;
   socket.max_message_bytes = static_cast<std::int64_t>(options.max_event_bytes + (64u << 10));
-  socket.zmtp3_only = true;
+  socket.zmtp3_only = !options.curve.has_value();
+  socket.curve_server = options.curve;
+  // Every subscriber then shows itself by its subscriptions: see UserConnections.
+  socket.xpub_verboser = options.curve.has_value();
   socket.io_thread = 1;  // ingress uses 0: a pair of connections on one I/O thread is the bottleneck
   return socket;
 }
 
 }  // namespace
 
-Egress::Egress(mq::Context& context, const Options& options, Counters& counters)
-    : socket_(context, zmq::socket_type::xpub, socket_options(options)), counters_(counters) {}
+Egress::Egress(mq::Context& context, const Options& options, WaitBudget& budget, Counters& counters)
+    : socket_(context, zmq::socket_type::xpub, socket_options(options)),
+      counters_(counters),
+      budget_(budget) {}
 
 void Egress::set_nodrop(bool nodrop) {
   const int value = nodrop ? 1 : 0;
@@ -66,7 +71,7 @@ std::optional<Egress::Subscription> Egress::next_subscription() {
     if (subscription_.size() == 0) continue;
     const std::string_view bytes = subscription_.to_string_view();
     if (bytes.front() != 0 && bytes.front() != 1) continue;  // a message from a subscriber
-    Subscription result{bytes.front() == 1, bytes.substr(1)};
+    Subscription result{bytes.front() == 1, bytes.substr(1), subscription_};
     ++(result.begins ? counters_.subscriptions_total : counters_.unsubscriptions_total);
     return result;
   }

@@ -1,5 +1,5 @@
 #pragma once
-// Egress: the XPUB socket that any ZeroMQ SUB connects to.
+// An egress endpoint: an XPUB socket that any ZeroMQ SUB connects to.
 
 #include <chrono>
 #include <optional>
@@ -23,24 +23,29 @@ class EgressSink {
   virtual void publish(zmq::message_t& topic, zmq::message_t& event) = 0;
 };
 
-/// The egress socket. Lives on the loop thread. Sending is bounded blocking: it waits for a full subscriber
+/// One egress socket. Lives on the loop thread. Sending is bounded blocking: it waits for a full subscriber
 /// within WaitBudget, then sends the event past it and counts that. No other subscriber loses the event.
 class Egress final : public EgressSink {
  public:
   struct Options {
     int send_hwm = 10'000;  ///< messages per subscriber, before the kernel's buffers
     std::size_t max_event_bytes = 1u << 20;
+    /// With CURVE, next_subscription() also returns duplicate subscriptions, and every unsubscription.
+    std::optional<mq::CurveServer> curve{};
   };
-  Egress(mq::Context& context, const Options& options, Counters& counters);
+  /// `budget` is for all egress sockets of a backplane together.
+  Egress(mq::Context& context, const Options& options, WaitBudget& budget, Counters& counters);
 
   Result<std::string> bind(const std::string& endpoint) { return socket_.bind(endpoint); }
 
   void publish(zmq::message_t& topic, zmq::message_t& event) override;
 
-  /// A prefix that the first subscriber has subscribed to, or the last one has unsubscribed from.
+  /// A prefix that the first subscriber has subscribed to, or the last one has unsubscribed from; with CURVE,
+  /// that any subscriber has.
   struct Subscription {
     bool begins{};
     std::string_view prefix;  ///< valid until the next call
+    zmq::message_t& message;  ///< whose properties tell the subscriber; valid until the next call
   };
   /// Returns the next one without blocking. Skips messages that are not subscriptions.
   [[nodiscard]] std::optional<Subscription> next_subscription();
@@ -56,7 +61,7 @@ class Egress final : public EgressSink {
 
   mq::Socket socket_;
   Counters& counters_;
-  WaitBudget budget_;
+  WaitBudget& budget_;
   zmq::message_t subscription_;
   int send_timeout_ms_ = -2;  ///< as set on the socket; -2: unknown
   bool in_episode_{};

@@ -23,6 +23,9 @@ constexpr std::array figures{
     FigureDefinition{"insecure", Kind::gauge,
                      "1 if other machines may be served without authentication (--insecure)",
                      [](const Snapshot& s) { return std::uint64_t{s.insecure}; }},
+    FigureDefinition{"policy_users", Kind::gauge,
+                     "Users of the policy who have a key; 0: everybody can connect",
+                     [](const Snapshot& s) { return s.policy_users; }},
     FigureDefinition{
         "started_seconds", Kind::gauge, "Unix time at which the backplane started",
         [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
@@ -184,6 +187,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.sessions_evicted = state.sessions.evicted();
   snapshot.draining = state.draining;
   snapshot.insecure = state.insecure;
+  snapshot.policy_users = state.policy_users;
   return snapshot;
 }
 

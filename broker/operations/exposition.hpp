@@ -38,6 +38,7 @@ struct BackplaneSnapshot {
   std::uint64_t sessions_evicted{};
   bool draining{};
   bool insecure{};
+  std::uint64_t policy_users{};
 };
 
 /// A snapshot of the current state. On the loop thread.

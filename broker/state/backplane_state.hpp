@@ -34,7 +34,8 @@ struct BackplaneState {
   std::string store_kind{"memory"};  ///< as in the configuration
   std::string store_sync;            ///< as in the configuration; "" in memory
   bool draining{};
-  bool insecure{};  ///< see BrokerConfig
+  bool insecure{};               ///< see BrokerConfig
+  std::uint64_t policy_users{};  ///< who have a key; 0: there is no policy
   std::size_t max_event_bytes{};
   Counters counters;
   TopicTable topics;

@@ -27,14 +27,18 @@ struct Counters {
   std::uint64_t subscriptions_total{};      ///< subscriptions seen on egress
   std::uint64_t unsubscriptions_total{};
   std::uint64_t control_requests_total{};
-  std::uint64_t control_refused_total{};          ///< requests refused with an error
-  std::uint64_t control_permitted_total{};        ///< decisions of the policy about requests
-  std::uint64_t control_not_permitted_total{};    ///< the same, part of control_refused_total
-  std::uint64_t control_replies_dropped_total{};  ///< the client had gone, or its queue was full
-  std::uint64_t source_events_dropped_total{};    ///< $SYS.source events above the limit of such topics
-  std::uint64_t handshakes_failed_total{};        ///< connections that did not complete a ZMTP 3 handshake
-  std::uint64_t connections_refused_total{};      ///< connections closed at the limit of open files
-  std::uint64_t turns_total{};                    ///< passes through the loop
+  std::uint64_t control_refused_total{};            ///< requests refused with an error
+  std::uint64_t control_permitted_total{};          ///< decisions of the policy about requests
+  std::uint64_t control_not_permitted_total{};      ///< the same, part of control_refused_total
+  std::uint64_t control_replies_dropped_total{};    ///< the client had gone, or its queue was full
+  std::uint64_t source_events_dropped_total{};      ///< $SYS.source events above the limit of such topics
+  std::uint64_t handshakes_failed_total{};          ///< connections that did not complete a ZMTP 3 handshake
+  std::uint64_t connections_refused_total{};        ///< connections closed at the limit of open files
+  std::uint64_t connections_admitted_total{};       ///< with a policy: connections of its users
+  std::uint64_t connections_unknown_key_total{};    ///< connections refused: no user has the key
+  std::uint64_t connections_not_permitted_total{};  ///< connections refused: the user may not read it all
+  std::uint64_t connections_revoked_total{};        ///< connections closed after a change of the policy
+  std::uint64_t turns_total{};                      ///< passes through the loop
 };
 
 /// One scalar counter and its help text: all counters except rejected_total, which has a label.
@@ -91,6 +95,14 @@ inline constexpr std::array counter_definitions{
                       "Connections closed because the peer did not complete a ZMTP 3 handshake"},
     CounterDefinition{"connections_refused_total", &Counters::connections_refused_total,
                       "Connections closed because the limit of open files was reached"},
+    CounterDefinition{"connections_admitted_total", &Counters::connections_admitted_total,
+                      "Connections of users of the policy that were admitted"},
+    CounterDefinition{"connections_unknown_key_total", &Counters::connections_unknown_key_total,
+                      "Connections refused because no user of the policy has their key"},
+    CounterDefinition{"connections_not_permitted_total", &Counters::connections_not_permitted_total,
+                      "Connections refused because their user may not read what the endpoint publishes"},
+    CounterDefinition{"connections_revoked_total", &Counters::connections_revoked_total,
+                      "Connections closed because their user may no longer connect after a reload"},
     CounterDefinition{"turns_total", &Counters::turns_total, "Passes through the backplane's loop"},
 };
 

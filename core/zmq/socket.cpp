@@ -70,6 +70,7 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
   socket_.set(zmq::sockopt::maxmsgsize, options.max_message_bytes);
   if (options.xpub_nodrop) set_int(socket_, ZMQ_XPUB_NODROP, 1);
   if (options.xpub_verbose) set_int(socket_, ZMQ_XPUB_VERBOSE, 1);
+  if (options.xpub_verboser) set_int(socket_, ZMQ_XPUB_VERBOSER, 1);
   // With a ZAP domain, libzmq requires a security mechanism, which ZMTP 3 has. Without a handler for that
   // domain, it admits every peer that has one.
   if (options.zmtp3_only) socket_.set(zmq::sockopt::zap_domain, "backplane");

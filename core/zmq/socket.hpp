@@ -32,7 +32,8 @@ class Context {
 inline constexpr std::chrono::milliseconds heartbeat_interval{2000};
 
 /// The keys of a socket that binds with CURVE: only peers that know its public key, and that the ZAP handler
-/// of this domain admits, can connect. Without a handler, all can that know it.
+/// of this domain admits, can connect. Without a handler, all can that know it. Messages of a connection that
+/// it has admitted have the properties User-Id and __fd. Not for inproc, which has no security.
 struct CurveServer {
   std::array<std::uint8_t, 32> secret_key;
   std::string zap_domain;
@@ -56,6 +57,7 @@ struct SocketOptions {
   std::int64_t max_message_bytes = -1;  ///< libzmq closes the connection above it; -1: no limit
   bool xpub_nodrop = false;             ///< PUB and XPUB: a full peer blocks or gives EAGAIN
   bool xpub_verbose = false;            ///< XPUB: duplicate subscriptions are received, too
+  bool xpub_verboser = false;           ///< XPUB: so are all unsubscriptions, also at the end of a connection
   /// For sockets that bind: closes connections of peers that do not speak ZMTP 3. Otherwise libzmq would take
   /// the first bytes of such a peer (for example an HTTP request) for frames of ZMTP 1.0.
   bool zmtp3_only = false;

@@ -1,5 +1,7 @@
 #include "broker/config.hpp"
 
+#include <memory>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -283,8 +285,8 @@ TEST(BrokerConfig, RefusesListenersThatOtherMachinesCanReach) {
     EXPECT_THAT(errors_of(toml, config, /*insecure=*/false),
                 testing::ElementsAre(fmt::format(
                     "b.toml:2 [backplane].{}: expected a loopback address, because clients are not "
-                    "authenticated, got \"{}\"; serve other machines through a tunnel or a proxy that "
-                    "authenticates, or give --insecure if you trust everybody who can reach this address",
+                    "authenticated, got \"{}\"; let only known users connect (--policy and --key, see "
+                    "docs/security.md), or give --insecure if you trust everybody who can reach this address",
                     key, endpoint)));
     EXPECT_THAT(errors_of(toml, config, /*insecure=*/true), IsEmpty());
   }
@@ -301,6 +303,75 @@ TEST(BrokerConfig, RefusesListenersThatOtherMachinesCanReach) {
                   config, /*insecure=*/false),
         IsEmpty());
   }
+}
+
+/// What a policy and a key that can be read give.
+Admission admission() {
+  auto policy = policy::Policy::parse("", "policy.toml");
+  EXPECT_TRUE(policy.has_value());
+  return {.policy = std::make_shared<const policy::Policy>(std::move(*policy)),
+          .key = make_secret_key(),
+          .policy_file = "policy.toml",
+          .key_file = "broker.key",
+          .policy_place = "b.toml:1 policy",
+          .key_place = "b.toml:2 key"};
+}
+
+TEST(BrokerConfig, WithAPolicyAndAKeyOtherMachinesMayReachTheEndpointsButNotMetrics) {
+  BrokerConfig config;
+  config.admission = admission();
+  EXPECT_THAT(errors_of("[[backplane]]\ningress = 'tcp://0.0.0.0:7000'\negress = 'tcp://*:7001'\n"
+                        "[[backplane.limited_egress]]\nendpoint = 'tcp://*:7002'\ntopics = ['a.>']\n"
+                        "[metrics]\nlisten = '0.0.0.0:9570'\n",
+                        config, /*insecure=*/false),
+              testing::ElementsAre(HasSubstr("b.toml:8 [metrics].listen: expected a loopback address")));
+}
+
+TEST(BrokerConfig, APolicyNeedsAKeyAndAKeyAPolicy) {
+  EXPECT_TRUE(check_admission({}).has_value());
+  EXPECT_TRUE(check_admission(admission()).has_value());
+  Admission one = admission();
+  one.key_file.clear();
+  EXPECT_EQ(check_admission(one).error().text,
+            "b.toml:1 policy: expected a key beside it (--key, or key in the configuration), got none");
+  one = admission();
+  one.policy_file.clear();
+  EXPECT_EQ(check_admission(one).error().text,
+            "b.toml:2 key: expected a policy beside it (--policy, or policy in the configuration), got none");
+}
+
+TEST(BrokerConfig, EgressEndpointsPublishEverythingUnlessThereIsAPolicy) {
+  BackplaneConfig config;
+  ASSERT_EQ(egress_endpoints(config).size(), 1u);
+  EXPECT_THAT(egress_endpoints(config).front().topics, IsEmpty());
+  config.admission = admission();
+  config.limited_egress = {{"tcp://localhost:1", {"a.>", "b"}}};
+  const auto endpoints = egress_endpoints(config);
+  ASSERT_EQ(endpoints.size(), 2u);
+  EXPECT_EQ(endpoints[0].topics.front().str(), ">");
+  EXPECT_EQ(endpoints[1].endpoint, "tcp://localhost:1");
+  EXPECT_EQ(endpoints[1].topics.size(), 2u);
+}
+
+TEST(BrokerConfig, ChecksEgressEndpointsAndTheirTopics) {
+  BrokerConfig config;
+  config.admission = admission();
+  EXPECT_THAT(
+      errors_of("[[backplane]]\negress = 'tcp://127.0.0.1:7001'\negress_topics = ['a..b']\n"
+                "[[backplane.limited_egress]]\ntopics = ['a']\n"
+                "[[backplane.limited_egress]]\nendpoint = 'tcp://127.0.0.1:7001'\n",
+                config),
+      testing::ElementsAre(HasSubstr("b.toml:3 [backplane].egress_topics: a token is empty"),
+                           HasSubstr("b.toml:4 [backplane.limited_egress].endpoint: expected an endpoint"),
+                           HasSubstr("is taken"),
+                           HasSubstr("b.toml:6 [backplane.limited_egress].topics: expected one or more")));
+  BrokerConfig open;
+  EXPECT_THAT(
+      errors_of("[[backplane]]\negress_topics = ['a']\n[[backplane.limited_egress]]\n"
+                "endpoint = 'tcp://127.0.0.1:7002'\ntopics = ['a']\n",
+                open),
+      testing::ElementsAre("b.toml:2 [backplane].egress_topics: expected a policy beside it, got none",
+                           HasSubstr("limited_egress]: expected a policy beside it, got none")));
 }
 
 TEST(BrokerConfig, KnowsWhichEndpointsOtherMachinesCanReach) {

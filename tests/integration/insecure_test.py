@@ -11,6 +11,8 @@ from harness import ENDPOINTS, GATEWAY, HOST, BackplaneTest, Deadline
 
 SENTENCE = ('{}: expected a loopback address, because clients are not authenticated, got "{}"; serve other machines through '
             "a tunnel or a proxy that authenticates, or give --insecure if you trust everybody who can reach this address")
+BROKER_SENTENCE = ('{}: expected a loopback address, because clients are not authenticated, got "{}"; let only known users connect '
+                   "(--policy and --key, see docs/security.md), or give --insecure if you trust everybody who can reach this address")
 NOTE = "insecure: clients of every address are served without authentication"
 PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 
@@ -34,7 +36,7 @@ class Refused(BackplaneTest):
             for host in [*HOSTS, "*", *other_interfaces()]:
                 with self.subTest(f"{flag} {host}"):
                     endpoint = f"tcp://{host}:7000"
-                    self.check("broker", flag, endpoint, error=SENTENCE.format(flag, endpoint))
+                    self.check("broker", flag, endpoint, error=BROKER_SENTENCE.format(flag, endpoint))
                     self.check("broker", "--insecure", flag, endpoint)
             for host in [*LOOPBACK_HOSTS, "lo"]:
                 self.check("broker", flag, f"tcp://{host}:7000")
@@ -67,9 +69,10 @@ class Refused(BackplaneTest):
                 'raw = "tcp://192.0.2.1:4"\n[metrics]\nlisten = "0.0.0.0:5"\n[gateway]\nlisten = ["localhost:6", "[::]:7"]\n'
                 'metrics = "example.org:8"\n[[gateway.backplane]]\nname = "b"\nlisten = ["0.0.0.0:9"]\n'
                 '[[gateway.feed]]\nlisten = "0.0.0.0:10"\ntopics = ["a"]\n')
-        expected = [SENTENCE.format(f"b.toml:{place}", address) for place, address in (
+        expected = [BROKER_SENTENCE.format(f"b.toml:{place}", address) for place, address in (
             ("2 [backplane].ingress", "tcp://0.0.0.0:1"), ("3 [backplane].egress", "tcp://*:2"),
-            ("4 [backplane].control", "tcp://[::]:3"), ("5 [backplane].raw", "tcp://192.0.2.1:4"),
+            ("4 [backplane].control", "tcp://[::]:3"), ("5 [backplane].raw", "tcp://192.0.2.1:4"))]
+        expected += [SENTENCE.format(f"b.toml:{place}", address) for place, address in (
             ("7 [metrics].listen", "0.0.0.0:5"), ("9 [gateway].listen", "[::]:7"), ("10 [gateway].metrics", "example.org:8"),
             ("13 [gateway.backplane].listen", "0.0.0.0:9"), ("15 [gateway.feed].listen", "0.0.0.0:10"))]
         for command in (("config", "check"), ("broker", "--config"), ("gateway", "--config"), ("up", "--config")):
