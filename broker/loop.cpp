@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <array>
-#include <ranges>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -691,9 +691,10 @@ void Loop::Impl::apply_policy(const PolicyChange& change) {
   }
   state_.policy_users = users_with_keys(*change.policy);
   if (users.empty()) return;
+  const auto logged_end =
+      std::next(users.begin(), static_cast<std::ptrdiff_t>(std::min(users.size(), logged_users_max)));
   log::info("{}: {} users may no longer connect, or not everywhere, or have lost a key: {}{}", state_.name,
-            users.size(), fmt::join(users | std::views::take(logged_users_max), ", "),
-            users.size() > logged_users_max ? ", …" : "");
+            users.size(), fmt::join(users.begin(), logged_end, ", "), logged_end == users.end() ? "" : ", …");
 }
 
 /// A store that is full accepts events again when there is room. One that has failed ends the backplane: what

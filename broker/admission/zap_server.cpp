@@ -129,7 +129,7 @@ std::string ZapServer::user_of(const Request& request) {
 void ZapServer::log_refusal(const Request& request, std::string_view reason) {
   if (!refusal_lines_.allow(log::RateLimit::Clock::now())) return;
   log::warning("{}: {}: refused a connection from {}: {}{}", backplane_, request.domain,
-               request.address.empty() ? "this machine" : request.address, reason,
+               request.address.empty() ? "an unknown address" : request.address, reason,
                refusal_lines_.suppressed() == 0
                    ? std::string()
                    : fmt::format(" ({} more refusals since the last line)", refusal_lines_.suppressed()));
