@@ -52,6 +52,7 @@ void describe(config::Section& root, Configuration& configuration) {
   configuration.gateway.credentials = {configuration.security.key_file, configuration.server_key};
   configuration.broker.insecure = configuration.insecure;
   configuration.gateway.insecure = configuration.insecure;
+  configuration.gateway.policy = configuration.security.policy_file;
   root.table("log", "What is logged to standard error.", [&](config::Section& section) {
     using log::Level;
     section.choice("level", configuration.log_level,

@@ -30,6 +30,7 @@ struct GatewayFlags {
   std::optional<std::string> tls_client_ca;
   bool tls_required{};
   bool no_tls_required{};
+  std::optional<std::string> policy;
   AddressFlags addresses;
 };
 
@@ -94,6 +95,7 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   set_flag(*source, "gateway.workers", "--workers", flags.workers);
   set_flag(*source, "gateway.metrics", "--metrics", flags.metrics);
   set_tls(*source, flags);
+  set_flag(*source, "policy", "--policy", flags.policy);
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
   // Printing needs no keys.
@@ -112,7 +114,8 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   log::set_level(configuration->log_level);
   Signals signals;
   raise_open_files_limit();
-  gateway::Gateway gateway(std::move(configuration->gateway), *std::move(tls));
+  gateway::Gateway gateway(std::move(configuration->gateway), *std::move(tls),
+                           configuration->security.policy);
   return gateway.run(signals);
 }
 
@@ -145,6 +148,11 @@ void add_gateway(const Command& program) {
   command.add_flag("--no-tls-required", flags->no_tls_required, "Serve clients without TLS, too");
   command.add_option("--metrics", flags->metrics, "Address of /metrics, /healthz and /readyz (default: off)")
       .value_name("HOST:PORT");
+  command
+      .add_option("--policy", flags->policy,
+                  "File that says which users may publish and read which topics (default: everybody may do "
+                  "everything)")
+      .value_name("FILE");
   add_address_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"

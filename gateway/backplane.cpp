@@ -134,8 +134,9 @@ http::SitePages site_pages(const GatewayConfig& config, const FiguresBoard& boar
                            const std::string& backplane) {
   return {.metrics = [&board] { return metrics::expose(families(board.latest())); },
           .why_not_ready = [&board] { return not_ready_reason(board.latest()); },
-          .status = [&board, backplane] { return status_json(board.latest(), backplane); },
-          .ready_note = config.insecure ? std::string(insecure_note) : std::string()};
+          .status = [&board, backplane](
+                        const Rights* rights) { return status_json(board.latest(), backplane, rights); },
+          .ready_note = std::string(config.insecure_note())};
 }
 
 // What a TLS client is told before its handshake: a fatal alert, internal_error.
@@ -158,13 +159,19 @@ class Backplane::Impl final : public PublishListener {
  public:
   Impl(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
        const DescriptorBudget& descriptors, const FiguresBoard& board,
-       std::shared_ptr<const fanout::TlsContext> tls)
+       std::shared_ptr<const fanout::TlsContext> tls, const std::shared_ptr<const policy::Policy>& policy,
+       Authenticator* authenticator)
       : gateway_(gateway),
         config_(backplane),
         tls_(std::move(tls)),
         site_(site_options(gateway, tls_), site_pages(gateway, board, backplane.name)),
-        services_{requests_,   directory_, {gateway.line_bytes_max, gateway.max_event_bytes},
-                  websockets_, sessions_,  gateway.http ? &site_ : nullptr},
+        services_{requests_,
+                  directory_,
+                  {gateway.line_bytes_max, gateway.max_event_bytes},
+                  websockets_,
+                  sessions_,
+                  gateway.http ? &site_ : nullptr,
+                  policy ? &access_ : nullptr},
         engine_(engine_options(gateway, tls_with_refusal())),
         outlet_(engine_),
         publisher_(gateway, backplane, name),
@@ -174,7 +181,11 @@ class Backplane::Impl final : public PublishListener {
             [this](fanout::ClientId client, std::uint64_t& ticket) {
               return hub_.awaits_subscription(client, ticket);
             },
-            gateway.publish_timeout, waiting_bytes_max),
+            gateway.publish_timeout, waiting_bytes_max,
+            [this](fanout::ClientId client, std::string_view topic) {
+              AccessRefusal refused = hub_.check_publish(client, topic);
+              return PublishGate::Refusal{refused.code, std::move(refused.text)};
+            }),
         hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
         brokers_(context_, reader_options(gateway, backplane, name), hub_),
         types_(hub_.payloads(),
@@ -188,6 +199,7 @@ class Backplane::Impl final : public PublishListener {
             [this](fanout::Accepted accepted) { return admit(std::move(accepted)); },
             [this](const fanout::Refused& refused) { return refuse(refused); }) {
     hub_.attach(brokers_);
+    if (policy) hub_.use_policy(policy, {*authenticator, requests_, access_});
   }
 
   Result<std::string> listen();
@@ -198,6 +210,7 @@ class Backplane::Impl final : public PublishListener {
   void drain();
   [[nodiscard]] bool drained() const;
   [[nodiscard]] Figures figures() const;
+  void change_policy(const std::shared_ptr<const policy::Policy>& policy) { hub_.change_policy(policy); }
 
   void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;
@@ -223,6 +236,7 @@ class Backplane::Impl final : public PublishListener {
   TopicDirectory directory_;
   websocket::Counters websockets_;
   SessionCounters sessions_;
+  AccessCounters access_;
   CurrentTls tls_;
   http::Site site_;
   const Services services_;
@@ -264,8 +278,9 @@ Result<std::string> Backplane::Impl::listen() {
     if (feed != nullptr) feeds_.emplace(bound->index, feed);
     site_.add_address(address);
     site_.add_address(bound->address);
-    if (!bound->loopback) {
-      log::warning("{} is reachable from other machines, without authentication", bound->address);
+    if (!bound->loopback && (gateway_.policy.empty() || !gateway_.encrypts())) {
+      log::warning("{} is reachable from other machines, without {}", bound->address,
+                   gateway_.policy.empty() ? "authentication" : "encryption");
     }
     all += (all.empty() ? "" : ",") + bound->address;
   }
@@ -274,11 +289,12 @@ Result<std::string> Backplane::Impl::listen() {
 
 fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
   const auto feed = feeds_.find(accepted.listener);
+  PeerAddress peer{accepted.peer.host_key(), accepted.peer.text()};
   if (feed == feeds_.end()) {
     const fanout::ClientId client = engine_.adopt(std::move(accepted.socket), [this](fanout::Client& of) {
       return std::make_unique<FirstLineSession>(of, services_);
     });
-    hub_.add(client, Format::text);
+    hub_.add(client, Format::text, std::move(peer));
     return client;
   }
   const Format format = feed->second->format;
@@ -286,9 +302,15 @@ fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
       engine_.adopt(std::move(accepted.socket), [this, format](fanout::Client& of) {
         return std::make_unique<feed::FeedSession>(of, services_, format);
       });
-  hub_.add(client, format);
+  hub_.add(client, format, std::move(peer));
+  bool any = false;
   for (const std::string& topics : feed->second->topics) {
-    if (const auto pattern = Pattern::parse(topics)) hub_.subscribe(client, *pattern, {}, Clock::now());
+    const auto pattern = Pattern::parse(topics);
+    any = (pattern && hub_.subscribe(client, *pattern, {}, Clock::now())) || any;
+  }
+  // Clients of a feed cannot say who they are. They get what anonymous may read.
+  if (!any) {
+    engine_.post(client, [](fanout::Client& of) { of.handler().say_goodbye(not_permitted); });
   }
   return client;
 }
@@ -468,6 +490,7 @@ Figures Backplane::Impl::figures() const {
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();
   figures.sessions = sessions_.read();
+  figures.access = access_.read();
   figures.log_bytes = engine_.log_bytes();
   if (const auto tls = tls_.get()) {
     figures.tls_expires = static_cast<std::uint64_t>(
@@ -480,8 +503,10 @@ Figures Backplane::Impl::figures() const {
 
 Backplane::Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
                      const DescriptorBudget& descriptors, const FiguresBoard& board,
-                     std::shared_ptr<const fanout::TlsContext> tls)
-    : impl_(std::make_unique<Impl>(gateway, backplane, name, descriptors, board, std::move(tls))) {}
+                     std::shared_ptr<const fanout::TlsContext> tls,
+                     const std::shared_ptr<const policy::Policy>& policy, Authenticator* authenticator)
+    : impl_(std::make_unique<Impl>(gateway, backplane, name, descriptors, board, std::move(tls), policy,
+                                   authenticator)) {}
 Backplane::~Backplane() = default;
 Result<std::string> Backplane::listen() {
   return impl_->listen();
@@ -503,6 +528,9 @@ Backplane::Clock::time_point Backplane::next_deadline() {
 }
 void Backplane::turn(Clock::time_point now) {
   impl_->turn(now);
+}
+void Backplane::change_policy(const std::shared_ptr<const policy::Policy>& policy) {
+  impl_->change_policy(policy);
 }
 void Backplane::drain() {
   impl_->drain();

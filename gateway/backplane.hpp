@@ -6,7 +6,9 @@
 #include <string>
 
 #include "core/error/error.hpp"
+#include "core/policy/policy.hpp"
 #include "fanout/tls/context.hpp"
+#include "gateway/access/authenticator.hpp"
 #include "gateway/config/config.hpp"
 #include "gateway/descriptor_budget.hpp"
 #include "gateway/operations/figures.hpp"
@@ -26,9 +28,11 @@ class Backplane {
   /// refuses. The configurations and `board` outlive it. The caller publishes figures on `board`, and HTTP
   /// clients read them there.
   /// @param tls nullptr: no client uses TLS
+  /// @param policy, authenticator nullptr: everybody may do everything. The authenticator is destroyed first.
   Backplane(const GatewayConfig& gateway, const BackplaneConfig& backplane, const std::string& name,
             const DescriptorBudget& descriptors, const FiguresBoard& board,
-            std::shared_ptr<const fanout::TlsContext> tls);
+            std::shared_ptr<const fanout::TlsContext> tls,
+            const std::shared_ptr<const policy::Policy>& policy, Authenticator* authenticator);
   ~Backplane();
   Backplane(const Backplane&) = delete;
   Backplane& operator=(const Backplane&) = delete;
@@ -47,6 +51,9 @@ class Backplane {
   [[nodiscard]] Clock::time_point next_deadline();
   /// Does the work that is due.
   void turn(Clock::time_point now);
+
+  /// Replaces the policy, which there was from the start: see Hub::change_policy().
+  void change_policy(const std::shared_ptr<const policy::Policy>& policy);
 
   /// Stops listening, and notifies all clients that they will be disconnected.
   void drain();

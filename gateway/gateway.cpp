@@ -17,6 +17,7 @@
 #include "core/net/loopback.hpp"
 #include "core/process/descriptor.hpp"
 #include "core/process/host.hpp"
+#include "gateway/access/authenticator.hpp"
 #include "gateway/backplane.hpp"
 #include "gateway/descriptor_budget.hpp"
 #include "gateway/operations/figures.hpp"
@@ -40,11 +41,14 @@ int open_descriptors() {
 
 class Gateway::Impl {
  public:
-  Impl(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls)
+  Impl(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls,
+       std::shared_ptr<const policy::Policy> policy)
       : config_(std::move(config)),
         name_(config_.name.empty() ? "gateway@" + host_name() : config_.name),
         files_(raise_open_files_limit()),
-        descriptors_(descriptor_budget(config_, files_)) {
+        descriptors_(descriptor_budget(config_, files_)),
+        policy_(std::move(policy)) {
+    if (policy_) authenticator_ = std::make_unique<Authenticator>(policy_);
     add(config_.first, tls);
     for (const BackplaneConfig& each : config_.others) add(each, tls);
     if (tls) log_tls(*tls);
@@ -54,7 +58,8 @@ class Gateway::Impl {
 
  private:
   void add(const BackplaneConfig& backplane, const std::shared_ptr<const fanout::TlsContext>& tls) {
-    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, descriptors_, board_, tls));
+    backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, descriptors_, board_, tls,
+                                                      policy_, authenticator_.get()));
   }
   bool listen();
   void log_tls(const fanout::TlsContext& tls) const;
@@ -70,8 +75,10 @@ class Gateway::Impl {
   const std::uint64_t files_;  // the limit
   const DescriptorBudget descriptors_;
   Poller poller_;
-  FiguresBoard board_;  // read by workers
+  FiguresBoard board_;                            // read by workers
+  std::shared_ptr<const policy::Policy> policy_;  // nullptr: everybody may do everything
   std::vector<std::unique_ptr<Backplane>> backplanes_;
+  std::unique_ptr<Authenticator> authenticator_;  // if there is a policy; its thread calls the backplanes'
   Clock::time_point next_board_{};
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
 };
@@ -86,21 +93,31 @@ void Gateway::Impl::log_tls(const fanout::TlsContext& tls) const {
 /// All or nothing: everything is read before anything is applied.
 void Gateway::Impl::reload() {
   const auto tls = read_tls(config_);
-  if (!tls) {
-    log::error("reload: nothing applied: {}", tls.error().text);
-    return;
+  auto policy = read_policy(config_);
+  if (!tls) log::error("reload: nothing applied: {}", tls.error().text);
+  if (!policy) {
+    for (const std::string& each : policy.error()) log::error("reload: nothing applied: {}", each);
   }
-  if (*tls == nullptr) {
-    log::info("reload: nothing applied, a gateway needs a restart for every change");
-    return;
+  if (!tls || !policy) return;
+  if (*tls == nullptr && *policy == nullptr) {
+    return log::info("reload: nothing applied, a gateway needs a restart for every change");
   }
-  for (const auto& backplane : backplanes_) backplane->set_tls(*tls);
-  log::info("reload: applied the TLS certificates; a gateway needs a restart for every other change");
-  log_tls(**tls);
+  if (*policy != nullptr) {
+    policy_ = *std::move(policy);
+    authenticator_->set_policy(policy_);
+    for (const auto& backplane : backplanes_) backplane->change_policy(policy_);
+    log::info("reload: applied the policy");
+  }
+  if (*tls != nullptr) {
+    for (const auto& backplane : backplanes_) backplane->set_tls(*tls);
+    log::info("reload: applied the TLS certificates");
+    log_tls(**tls);
+  }
+  log::info("reload: a gateway needs a restart for every other change");
 }
 
 bool Gateway::Impl::listen() {
-  if (config_.insecure) log::warning("{}", insecure_note);
+  if (const auto note = config_.insecure_note(); !note.empty()) log::warning("{}", note);
   std::string lines;
   for (const auto& backplane : backplanes_) {
     const auto addresses = backplane->listen();
@@ -122,7 +139,7 @@ bool Gateway::Impl::open_metrics() {
       config_.metrics,
       {.metrics = [this] { return metrics::expose(families(board_.latest())); },
        .why_not_ready = [this] { return not_ready_reason(board_.latest()); },
-       .ready_note = config_.insecure ? std::string(insecure_note) : std::string()},
+       .ready_note = std::string(config_.insecure_note())},
       {.connections_max = descriptors_.metrics_connections_max});
   if (!listener) {
     log::error("metrics: {}", listener.error().text);
@@ -186,8 +203,9 @@ void Gateway::Impl::drain() {
   for (const auto& backplane : backplanes_) backplane->close(publisher_close_limit);
 }
 
-Gateway::Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(tls))) {}
+Gateway::Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls,
+                 std::shared_ptr<const policy::Policy> policy)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(tls), std::move(policy))) {}
 Gateway::~Gateway() = default;
 ExitCode Gateway::run(Signals& signals) {
   return impl_->run(signals);

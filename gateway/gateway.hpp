@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "core/policy/policy.hpp"
 #include "core/process/exit_code.hpp"
 #include "core/process/signals.hpp"
 #include "fanout/tls/context.hpp"
@@ -18,7 +19,9 @@ class Gateway {
   /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
   /// refuses.
   /// @param tls what read_tls() has read
-  Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls);
+  /// @param policy the content of the file that the configuration names; nullptr: everybody may do everything
+  Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls,
+          std::shared_ptr<const policy::Policy> policy);
   ~Gateway();
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;

@@ -61,6 +61,14 @@ std::optional<BadCommand> set_resume(Subscribe& subscribe, std::string_view toke
   return set_since(subscribe, Since{AfterPositions{std::move(*positions)}});
 }
 
+std::optional<BadCommand> check_sent_token(std::string_view token) {
+  constexpr std::size_t bytes_max = 1024;
+  const bool printable = std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (printable && !token.empty() && token.size() <= bytes_max) return std::nullopt;
+  return BadCommand{"bad_argument",
+                    "expected a token, <name>:<secret>: printable ASCII characters without spaces"};
+}
+
 std::optional<BadCommand> check_published(std::string_view topic) {
   if (const TopicFault fault = check_topic(topic); fault != TopicFault::none) {
     return BadCommand{"bad_topic", describe(fault, topic)};

@@ -39,6 +39,10 @@ struct SetPolicy {
 struct ListTopics {
   std::string pattern;
 };
+/// Says who the client is.
+struct Authenticate {
+  std::string token;  ///< NAME:SECRET, not verified
+};
 /// Requests the position before which the client has everything: see Subscriber::on_position().
 struct ReportPosition {};
 struct Ping {};
@@ -54,7 +58,7 @@ struct BadCommand {
 };
 
 using Command = std::variant<Nothing, Subscribe, Unsubscribe, Publish, SetFormat, SetPolicy, ListTopics,
-                             ReportPosition, Ping, Help, Quit, BadCommand>;
+                             ReportPosition, Authenticate, Ping, Help, Quit, BadCommand>;
 
 /// gap, latest or disconnect; nothing for any other name.
 [[nodiscard]] std::optional<fanout::Policy> parse_policy(std::string_view name) noexcept;
@@ -80,6 +84,8 @@ inline constexpr std::chrono::milliseconds every_max{std::chrono::hours{24}};
 
 // Checks that all protocols share. @returns what is wrong.
 
+/// A token that clients can send. The error does not contain it.
+[[nodiscard]] std::optional<BadCommand> check_sent_token(std::string_view token);
 /// A topic to publish to: a valid one that does not belong to the system.
 [[nodiscard]] std::optional<BadCommand> check_published(std::string_view topic);
 [[nodiscard]] std::optional<BadCommand> check_pattern_text(std::string_view pattern);

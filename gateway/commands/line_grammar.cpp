@@ -156,6 +156,14 @@ Command parse_publish(std::string_view rest) {
   return Publish{std::string(topic), unescape(rest.substr(space + 1))};
 }
 
+Command parse_authenticate(std::string_view rest) {
+  const std::string_view token = take_word(rest);
+  if (!rest.empty())
+    return BadCommand{"bad_argument", "expected AUTH <name>:<secret>, got more than one word"};
+  if (auto bad = check_sent_token(token)) return *std::move(bad);
+  return Authenticate{std::string(token)};
+}
+
 Command parse_format_command(std::string_view rest) {
   if (const auto format = parse_format(lower(rest))) return SetFormat{*format};
   return expected("bad_format", "text, text+offset, json or proto", rest);
@@ -180,11 +188,12 @@ bool is_publish(std::string_view line) noexcept {
 
 Command parse_line(std::string_view line) {
   if (line.find_first_not_of(' ') == std::string_view::npos) return Nothing{};
-  if (auto bad = check_bytes(line)) return *std::move(bad);
   constexpr std::size_t verb_bytes_max = 16;
   const std::string_view typed = line.substr(0, line.find(' '));
   const std::string verb = upper(typed.substr(0, verb_bytes_max));
   std::string_view rest = line.substr(typed.size());
+  if (verb == "AUTH") return parse_authenticate(rest);  // first: other errors show what was sent
+  if (auto bad = check_bytes(line)) return *std::move(bad);
   if (verb == "PUB") return parse_publish(rest.empty() ? rest : rest.substr(1));
   rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
   rest = rest.substr(0, rest.find_last_not_of(' ') + 1);
@@ -198,7 +207,7 @@ Command parse_line(std::string_view line) {
   if (verb == "HELP") return alone<Help>(verb, rest);
   if (verb == "QUIT") return alone<Quit>(verb, rest);
   return expected("unknown_command",
-                  "one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT", typed);
+                  "one of SUB, UNSUB, PUB, AUTH, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT", typed);
 }
 
 std::string_view help_lines() {
@@ -213,6 +222,7 @@ std::string_view help_lines() {
          "+HELP     policy=<policy>        same as POLICY: SUB stock.> policy=latest\n"
          "+HELP UNSUB <pattern>            unsubscribe: UNSUB stock.>\n"
          "+HELP PUB <topic> <text>         publish a line of text: PUB news.uk Hello\n"
+         "+HELP AUTH <name>:<secret>       say who you are, if the gateway has a policy\n"
          "+HELP FORMAT <format>            set the format of events: text, text+offset, json or proto\n"
          "+HELP POLICY <policy>            what happens if you read too slowly: gap, latest or disconnect\n"
          "+HELP TOPICS [<pattern>]         list topics with last offset, bytes and age: TOPICS stock.>\n"

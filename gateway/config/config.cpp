@@ -39,7 +39,7 @@ Result<void> check_host(std::string_view value, std::string_view where) {
   return parse_broker_host(value, where).map([](const std::string&) {});
 }
 
-/// Adds an error if other machines can reach the listener.
+/// Adds an error if other machines can reach the listener, which neither authenticates nor encrypts.
 void refuse_if_reachable(config::Section& section, std::string_view key, const std::string& address) {
   const auto parsed = parse_host_port(address, key);
   if (!parsed || is_loopback_host(parsed->host)) return;  // whatever cannot be parsed has its own error
@@ -47,7 +47,20 @@ void refuse_if_reachable(config::Section& section, std::string_view key, const s
                                  loopback_advice));
 }
 
-void describe_backplane(config::Section& section, BackplaneConfig& backplane, bool insecure) {
+/// The same for a listener for clients.
+void check_reach(config::Section& section, std::string_view key, const std::string& address,
+                 const GatewayConfig& gateway) {
+  if (gateway.may_serve_other_machines()) return;
+  if (gateway.policy.empty()) return refuse_if_reachable(section, key, address);
+  const auto parsed = parse_host_port(address, key);
+  if (!parsed || is_loopback_host(parsed->host)) return;
+  section.error(key, fmt::format("expected a loopback address, because connections are not encrypted, got "
+                                 "\"{}\"; use TLS (tls_certificate, tls_key) or a tunnel or a proxy that "
+                                 "encrypts, or give --insecure if nobody can listen on the network",
+                                 log::escape(address)));
+}
+
+void describe_backplane(config::Section& section, BackplaneConfig& backplane, const GatewayConfig& gateway) {
   section.field("listen", backplane.listen,
                 "Addresses for clients, each HOST:PORT. Port 0 picks a free port.", check_listen);
   section.field(
@@ -59,8 +72,8 @@ void describe_backplane(config::Section& section, BackplaneConfig& backplane, bo
   section.field("egress", backplane.egress, "The broker's endpoint for subscribers.", mq::check_endpoint);
   section.field("control", backplane.control, "The broker's endpoint for control requests.",
                 mq::check_endpoint);
-  if (!section.reading() || insecure) return;
-  for (const std::string& each : backplane.listen) refuse_if_reachable(section, "listen", each);
+  if (!section.reading()) return;
+  for (const std::string& each : backplane.listen) check_reach(section, "listen", each, gateway);
 }
 
 Result<void> check_host_name(std::string_view value, std::string_view where) {
@@ -155,7 +168,7 @@ void describe_limits(config::Section& section, GatewayConfig& gateway) {
                 "Memory for retained values that clients request, of all patterns together.");
 }
 
-void describe_feed(config::Section& section, FeedConfig& feed, bool insecure) {
+void describe_feed(config::Section& section, FeedConfig& feed, const GatewayConfig& gateway) {
   section.field("listen", feed.listen, "HOST:PORT.", check_listen);
   section.field("backplane", feed.backplane,
                 "The backplane: \"default\", or the name of a [[gateway.backplane]].");
@@ -166,7 +179,7 @@ void describe_feed(config::Section& section, FeedConfig& feed, bool insecure) {
   if (!section.reading()) return;
   if (feed.listen.empty()) section.error("listen", "expected HOST:PORT, got nothing");
   if (feed.topics.empty()) section.error("topics", "expected one pattern or more, got none");
-  if (!insecure) refuse_if_reachable(section, "listen", feed.listen);
+  check_reach(section, "listen", feed.listen, gateway);
 }
 
 /// The first backplane needs an address or a feed; else no client can reach it.
@@ -196,6 +209,13 @@ Result<std::shared_ptr<const fanout::TlsContext>> read_tls(const GatewayConfig& 
   return fanout::TlsContext::load(gateway.tls);
 }
 
+policy::Policy::Checked<std::shared_ptr<const policy::Policy>> read_policy(const GatewayConfig& gateway) {
+  if (gateway.policy.empty()) return nullptr;
+  return policy::Policy::load(gateway.policy).map([](policy::Policy&& loaded) {
+    return std::make_shared<const policy::Policy>(std::move(loaded));
+  });
+}
+
 void describe(config::Section& section, GatewayConfig& gateway) {
   section.field("name", gateway.name, "The name of this gateway towards the broker. Empty: gateway@<host>.");
   section.field("workers", gateway.workers, 0, 256,
@@ -204,8 +224,9 @@ void describe(config::Section& section, GatewayConfig& gateway) {
                 "Address (HOST:PORT) for /metrics, /healthz and /readyz, such as 127.0.0.1:9571, or \"off\".",
                 check_metrics);
   if (section.reading() && !gateway.insecure) refuse_if_reachable(section, "metrics", gateway.metrics);
-  describe_backplane(section, gateway.first, gateway.insecure);
+  // Before the addresses: whether connections are encrypted decides which of these are permitted.
   describe_tls(section, gateway);
+  describe_backplane(section, gateway.first, gateway);
   describe_http(section, gateway);
   describe_limits(section, gateway);
   section.field("prefixes_max", gateway.prefixes_max, 1, 10'000'000,
@@ -222,7 +243,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
   section.tables("backplane", gateway.others, "Another backplane, with its own addresses.",
                  [&](config::Section& each, BackplaneConfig& backplane) {
                    each.field("name", backplane.name, "Name of the backplane in this gateway.");
-                   describe_backplane(each, backplane, gateway.insecure);
+                   describe_backplane(each, backplane, gateway);
                    if (!each.reading()) return;
                    if (backplane.listen.empty()) each.error("listen", "expected HOST:PORT, got nothing");
                    if (backplane.name.empty()) {
@@ -235,7 +256,7 @@ void describe(config::Section& section, GatewayConfig& gateway) {
   section.tables(
       "feed", gateway.feeds, "A port on which every client gets the same topics, without a command.",
       [&](config::Section& each, FeedConfig& feed) {
-        describe_feed(each, feed, gateway.insecure);
+        describe_feed(each, feed, gateway);
         if (!each.reading() || names.contains(feed.backplane)) return;
         each.error("backplane", fmt::format("expected the name of a backplane, got \"{}\"", feed.backplane));
       });

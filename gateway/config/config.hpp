@@ -6,10 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backplane/credentials.hpp"
 #include "core/error/error.hpp"
+#include "core/net/loopback.hpp"
+#include "core/policy/policy.hpp"
 #include "core/zmq/client_keys.hpp"
 #include "fanout/tls/context.hpp"
 #include "follower/broker_endpoints.hpp"
@@ -56,7 +59,20 @@ struct GatewayConfig {
   Credentials credentials{};  ///< for connections to brokers
   mq::SharedKeys keys{};      ///< those of `credentials`; filled in by the program
 
-  bool insecure{};  ///< listeners may be reachable from other machines, without authentication
+  bool insecure{};     ///< listeners may be reachable from other machines, without authentication
+  std::string policy;  ///< file of the policy (docs/security.md); empty: everybody may do everything
+
+  /// Whether all connections are encrypted: tokens and events cannot be read on the way.
+  [[nodiscard]] bool encrypts() const { return !tls.certificates.empty() && tls_required.value_or(true); }
+  /// Whether clients' listeners may be reachable from other machines.
+  [[nodiscard]] bool may_serve_other_machines() const { return insecure || (!policy.empty() && encrypts()); }
+
+  /// How `insecure` is reported at the start and on /readyz; empty if it is not set.
+  [[nodiscard]] std::string_view insecure_note() const {
+    if (!insecure) return {};
+    return policy.empty() ? backplane::insecure_note
+                          : "insecure: clients of every address are served without encryption";
+  }
 
   fanout::TlsFiles tls;              ///< without certificates: no client uses TLS
   std::optional<bool> tls_required;  ///< not set: if there is a certificate
@@ -97,5 +113,9 @@ void describe(config::Section& section, GatewayConfig& gateway);
 /// may not be permitted to read keys.
 /// @returns nullptr without certificates; or an error such as `gw.key: expected the key of gw.pem, …`.
 Result<std::shared_ptr<const fanout::TlsContext>> read_tls(const GatewayConfig& gateway);
+
+/// Reads the file of `policy` again.
+/// @returns nullptr without one; or every error in it, one line each.
+policy::Policy::Checked<std::shared_ptr<const policy::Policy>> read_policy(const GatewayConfig& gateway);
 
 }  // namespace backplane::gateway

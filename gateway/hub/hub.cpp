@@ -58,10 +58,14 @@ Hub::Client* Hub::find(fanout::ClientId id) {
   return found == clients_.end() ? nullptr : &found->second;
 }
 
-void Hub::add(fanout::ClientId id, Format format) {
+void Hub::add(fanout::ClientId id, Format format, PeerAddress peer) {
   Client& client = clients_[id];
   client.id = id;
   client.format = format;
+  if (!permissions_) return;
+  const policy::User& anonymous = permissions_->anonymous();
+  client.access = std::make_unique<Access>(
+      Access{{}, &anonymous, permissions_->view(anonymous), std::move(peer), {}, false});
 }
 
 void Hub::remove(fanout::ClientId id) {
@@ -86,10 +90,12 @@ void Hub::send(const Client& client, SharedText text, bool notify_when_drained) 
 void Hub::handle(Request request, Clock::time_point now) {
   now_ = now;
   Client* const client = find(request.client);
-  if (client == nullptr) return;
+  if (client == nullptr || client->leaving) return;
   const bool at_once = std::holds_alternative<request::Drained>(request.what) ||
-                       std::holds_alternative<request::JoinBufferFull>(request.what);
-  const bool waits = !client->deferred.empty() || client->topics ||
+                       std::holds_alternative<request::JoinBufferFull>(request.what) ||
+                       std::holds_alternative<request::Verified>(request.what);
+  const bool authenticating = client->access && client->access->authenticating;
+  const bool waits = !client->deferred.empty() || client->topics || authenticating ||
                      (waits_for_backfills(request) && client->backfills_started > 0);
   if (!at_once && !client->resuming && waits) {
     if (client->deferred.size() < deferred_max) return client->deferred.push_back(std::move(request));
@@ -100,7 +106,8 @@ void Hub::handle(Request request, Clock::time_point now) {
 
 void Hub::resume_deferred(Client& client) {
   client.resuming = true;
-  while (!client.deferred.empty() && !client.topics) {
+  const auto authenticating = [&] { return client.access && client.access->authenticating; };
+  while (!client.deferred.empty() && !client.topics && !authenticating()) {
     if (waits_for_backfills(client.deferred.front()) && client.backfills_started > 0) break;
     Request next = std::move(client.deferred.front());
     client.deferred.pop_front();
@@ -113,12 +120,13 @@ void Hub::execute(Client& client, request::Subscribe& request, Clock::time_point
   if (subscribe(client, request.pattern, request.options, /*with_reply=*/true)) notify_waiting(client, now);
 }
 
-void Hub::subscribe(fanout::ClientId id, const Pattern& pattern, const PatternOptions& options,
+bool Hub::subscribe(fanout::ClientId id, const Pattern& pattern, const PatternOptions& options,
                     Clock::time_point now) {
   now_ = now;
   Client* const client = find(id);
-  if (client == nullptr) return;
-  if (subscribe(*client, pattern, options, /*with_reply=*/false)) notify_waiting(*client, now);
+  if (client == nullptr || !subscribe(*client, pattern, options, /*with_reply=*/false)) return false;
+  notify_waiting(*client, now);
+  return true;
 }
 
 void Hub::execute(Client& client, request::Unsubscribe& request, Clock::time_point) {
@@ -183,6 +191,14 @@ void Hub::execute(Client&, request::Publish&, Clock::time_point) {
 // ---- topics ----
 
 void Hub::execute(Client& client, request::Topics& request, Clock::time_point) {
+  if (client.access) {
+    const auto pattern = Pattern::parse(request.pattern);
+    if (auto refused = pattern ? check_read(client, Action::list, *pattern) : std::nullopt) {
+      return notify(client, [refused = *std::move(refused)](Subscriber& subscriber) {
+        subscriber.on_topics_end(0, refused.code, refused.text);
+      });
+    }
+  }
   client.topics = std::make_unique<TopicsReply>(TopicsReply{std::move(request.pattern), {}, 0});
   if (connected_) return request_topics(client.id, {});
   send_topics(client.id, fail(ErrorCode::unavailable, "no broker is connected"));
@@ -195,8 +211,11 @@ void Hub::request_topics(fanout::ClientId id, const std::string& cursor) {
 
 void Hub::send_topics(fanout::ClientId id, Result<TopicsPage> page) {
   Client* const client = find(id);
-  if (client == nullptr) return;
+  if (client == nullptr || !client->topics) return;
   TopicsReply& reply = *client->topics;
+  if (page && client->access) {
+    std::erase_if(page->topics, [&](const TopicInfo& topic) { return !client->may_read(topic.name); });
+  }
   if (page && !page->topics.empty()) {
     reply.count += page->topics.size();
     auto topics = std::make_shared<const std::vector<TopicInfo>>(std::move(page->topics));

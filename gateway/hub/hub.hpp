@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,9 +13,15 @@
 #include <utility>
 #include <vector>
 
+#include "core/log/log.hpp"
+#include "core/policy/policy.hpp"
 #include "core/topic/pattern.hpp"
 #include "follower/broker_reader.hpp"
 #include "follower/order/read_positions.hpp"
+#include "gateway/access/access_counters.hpp"
+#include "gateway/access/authenticator.hpp"
+#include "gateway/access/permissions.hpp"
+#include "gateway/access/rights.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/hub/outlet.hpp"
 #include "gateway/hub/retained_cache.hpp"
@@ -55,12 +63,29 @@ struct HubCounters {
   std::uint64_t topics{};         ///< now
 };
 
+/// Where a client connects from.
+struct PeerAddress {
+  Authenticator::Host host{};
+  std::string text;  ///< with the port, for the log
+};
+
+/// What a hub needs to enforce a policy. All of it outlives the hub.
+struct AccessServices {
+  Authenticator& authenticator;
+  Requests& requests;  ///< for the authenticator's verdicts
+  AccessCounters& counters;
+};
+
 /// The clients of one backplane, their subscriptions, and the backfill (retained values or history) that some
 /// subscriptions begin with. Encodes each event once per format and appends it to the engine with a route;
 /// the engine knows which clients belong to the route.
 ///
 /// A subscription makes its client a member of an audience; TopicRoutes maps topics to audiences.
 /// RetainedCache caches the retained values that clients request.
+///
+/// With a policy, every client is a user: anonymous, until a token or certificate shows who it is. What its
+/// user may not read is refused, or hidden if the subscription or request has wildcards: in live events by
+/// TopicRoutes, in everything else here (hub_access.cpp).
 ///
 /// Lives on one thread, the upstream thread. Owns the subscriptions, the routes and the cache.
 class Hub final : public ReaderListener {
@@ -79,8 +104,14 @@ class Hub final : public ReaderListener {
     retained_.attach(broker);
   }
 
-  /// Adds a client of the engine. Its handler is a Subscriber.
-  void add(fanout::ClientId id, Format format);
+  /// Enforces a policy from now on. Called before the first client is added.
+  void use_policy(std::shared_ptr<const policy::Policy> policy, const AccessServices& services);
+  /// Replaces the policy. Every client is judged again: one whose token is not valid any more, or that is
+  /// subscribed to something that its user may not read any more, is disconnected ("revoked").
+  void change_policy(std::shared_ptr<const policy::Policy> policy);
+
+  /// Adds a client of the engine. Its handler is a Subscriber. `peer` is used with a policy only.
+  void add(fanout::ClientId id, Format format, PeerAddress peer = {});
   /// Removes a client that has left the engine.
   void remove(fanout::ClientId id);
   /// Executes any request except Publish. Requests of a client that has left are ignored.
@@ -89,8 +120,10 @@ class Hub final : public ReaderListener {
   /// and keeps which subscriptions later calls with it are about: those requested before the first one, and
   /// those that wait for other requests of the client.
   [[nodiscard]] bool awaits_subscription(fanout::ClientId id, std::uint64_t& ticket) const;
-  /// Subscribes a client of a feed port. The client gets no reply.
-  void subscribe(fanout::ClientId id, const Pattern& pattern, const PatternOptions& options,
+  /// Whether the client may publish the topic: @returns a code and a text if not. Counts the decision.
+  [[nodiscard]] AccessRefusal check_publish(fanout::ClientId id, std::string_view topic);
+  /// Subscribes a client of a feed port. The client gets no reply. @returns whether it may be subscribed.
+  bool subscribe(fanout::ClientId id, const Pattern& pattern, const PatternOptions& options,
                  Clock::time_point now);
 
   void on_event(const Delivery& delivery) override;
@@ -115,6 +148,7 @@ class Hub final : public ReaderListener {
   [[nodiscard]] const UpstreamSubscriptions& upstream() const noexcept { return upstream_; }
 
  private:
+  struct Access;
   struct Backfill;
   struct Client;
   template <class Item>
@@ -132,6 +166,9 @@ class Hub final : public ReaderListener {
   void execute(Client& client, request::SetFormat& request, Clock::time_point now);
   void execute(Client& client, request::Echo& request, Clock::time_point now);
   void execute(Client& client, request::ReportPosition& request, Clock::time_point now);
+  void execute(Client& client, request::Identify& request, Clock::time_point now);
+  void execute(Client& client, request::Authenticate& request, Clock::time_point now);
+  void execute(Client& client, request::Verified& request, Clock::time_point now);
   void execute(Client& client, request::Topics& request, Clock::time_point now);
   void execute(Client& client, request::Drained& request, Clock::time_point now);
   void execute(Client& client, request::JoinBufferFull& request, Clock::time_point now);
@@ -141,6 +178,17 @@ class Hub final : public ReaderListener {
   void request_topics(fanout::ClientId id, const std::string& cursor);
   void send_topics(fanout::ClientId id, Result<TopicsPage> page);
   void notify_waiting(Client& client, Clock::time_point now);
+
+  // The policy: hub_access.cpp.
+  [[nodiscard]] std::optional<AccessRefusal> check_read(const Client& client, Action action,
+                                                        const Pattern& pattern);
+  AccessRefusal refuse_access(const Client& client, Action action, std::string_view what);
+  void on_verdict(Client& client, const Authenticator::Verdict& verdict);
+  bool become(Client& client, Identity identity, const policy::User& user);
+  void become_unproved(Client& client);
+  void revoke(Client& client);
+  [[nodiscard]] ReadViewPtr audience_view(const Subscription& subscription) const;
+  void change_audience(Subscription& subscription);
 
   // Subscriptions: hub_subscriptions.cpp.
   bool subscribe(Client& client, const Pattern& pattern, const PatternOptions& options, bool with_reply);
@@ -200,6 +248,10 @@ class Hub final : public ReaderListener {
   TopicRoutes routes_;
   RetainedCache retained_;
   HubCounters counters_;
+  std::optional<Permissions> permissions_;  // nothing: there is no policy
+  std::optional<AccessServices> access_;    // if there is one
+  log::RateLimit refusal_log_{std::chrono::seconds{1}};
+  log::RateLimit token_log_{std::chrono::seconds{1}};
 
   std::unordered_map<fanout::ClientId, Client> clients_;
   std::set<std::pair<std::uint64_t, Subscription*>> inactive_;  // by the ticket that they wait for

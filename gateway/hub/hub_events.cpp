@@ -98,6 +98,7 @@ void Hub::announce_one_by_one(const Notice& notice, const EnginePosition& positi
   ByFormat<SharedText> texts;
   for (auto& each : clients_) {
     const Client& client = each.second;
+    if (!client.may_read(notice.topic)) continue;
     bool concerned = false;
     routes_.for_each_match(notice.topic, [&](const SubscribedPattern& pattern) {
       const auto found = client.subscriptions.find(pattern.pattern.str());

@@ -97,6 +97,7 @@ void Hub::on_replayed(std::uint64_t request, const Delivery& delivery) {
   if (found == replays_.end()) return;
   Subscription& subscription = *found->second;
   if (!subscription.pattern->pattern.matches(delivery.topic)) return;
+  if (subscription.filtered && !subscription.client->may_read(delivery.topic)) return;
   Backfill& backfill = *subscription.backfill;
   const wire::Stamp& stamp = delivery.stamp;
   backfill.next_offset = stamp.offset + 1;
@@ -127,6 +128,7 @@ void Hub::on_replayed_gap(std::uint64_t request, const Gap& gap) {
   if (found == replays_.end()) return;
   Subscription& subscription = *found->second;
   if (!subscription.pattern->pattern.matches(gap.topic)) return;
+  if (subscription.filtered && !subscription.client->may_read(gap.topic)) return;
   Backfill& backfill = *subscription.backfill;
   const bool sent_by_other =
       std::any_of(backfill.others.begin(), backfill.others.end(),

@@ -57,12 +57,23 @@ struct Hub::Subscription {
   std::uint32_t pending_replies{};  ///< subscribes that wait for their reply
   bool last{};                      ///< PatternOptions::last
   bool active{};                    ///< events are sent as they arrive
+  bool filtered{};                  ///< its user may not read all topics of the pattern
 
   void set_options(const PatternOptions& options) {
     every = options.every;
     last = options.last;
     since = options.since ? std::make_unique<const ReplayFrom>(*options.since) : nullptr;
   }
+};
+
+/// Who a client is. Only if the gateway has a policy.
+struct Hub::Access {
+  Identity identity;
+  const policy::User* user{};  ///< of the current policy
+  ReadViewPtr view;            ///< the user's
+  PeerAddress peer;
+  std::string certificate;  ///< common name of its client certificate, which TLS has verified; empty: none
+  bool authenticating{};    ///< its other requests wait
 };
 
 struct Hub::TopicsReply {
@@ -105,7 +116,7 @@ struct Hub::Client {
   std::uint64_t last_ticket{};        ///< of the subscriptions that it has requested
   bool wait_notified{};               ///< that there is no broker
   bool resuming{};                    ///< deferred requests are being executed
-  bool leaving{};                     ///< it is being removed
+  bool leaving{};                     ///< it is being removed, or was revoked
   std::uint32_t backfills_started{};  ///< backfills that have been sent in part: the format cannot change
   /// By pattern; the keys are views of SubscribedPattern::pattern. A map, because a hash table allocates
   /// buckets even for one entry.
@@ -115,7 +126,12 @@ struct Hub::Client {
   /// has received everything. See complete_positions().
   std::unique_ptr<StreamPositions> joined;
   std::unique_ptr<TopicsReply> topics;
-  RareQueue<Request> deferred;  ///< requests that wait for backfills or for `topics` to end
+  std::unique_ptr<Access> access;  ///< nullptr: there is no policy
+  RareQueue<Request> deferred;     ///< requests that wait for backfills, `topics` or a verdict to end
+
+  [[nodiscard]] bool may_read(std::string_view topic) const noexcept {
+    return access == nullptr || access->view->may_read(topic);
+  }
 };
 
 template <class Call>

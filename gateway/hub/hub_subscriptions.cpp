@@ -9,6 +9,14 @@
 namespace backplane::gateway {
 
 bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions& options, bool with_reply) {
+  if (auto refused = check_read(client, Action::subscribe, pattern)) {
+    ++counters_.refused;
+    if (!with_reply) return false;
+    notify(client, [pattern = pattern.str(), refused = *std::move(refused)](Subscriber& subscriber) {
+      subscriber.on_refused(pattern, refused.code, refused.text);
+    });
+    return false;
+  }
   auto known = client.subscriptions.find(pattern.str());
   if (known == client.subscriptions.end()) {
     if (client.subscriptions.size() >= limits_.subscriptions_per_client_max) {
@@ -28,6 +36,7 @@ bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions
     known = client.subscriptions.try_emplace(subscribed->pattern.str()).first;
     known->second.client = &client;
     known->second.pattern = subscribed;
+    known->second.filtered = audience_view(known->second) != nullptr;
     ++counters_.subscriptions;
   }
   Subscription& subscription = known->second;
@@ -59,7 +68,8 @@ bool Hub::awaits_subscription(fanout::ClientId id, std::uint64_t& ticket) const 
   const auto found = clients_.find(id);
   if (found == clients_.end()) return false;
   const Client& client = found->second;
-  if (!client.deferred.empty()) {  // there may be a SUB among them
+  const bool authenticating = client.access && client.access->authenticating;
+  if (authenticating || !client.deferred.empty()) {  // there may be a SUB among them
     ticket = unknown;
     return true;
   }
@@ -179,7 +189,9 @@ StreamPositions Hub::complete_positions(const Client& client, bool verified) con
 void Hub::join_audience(Subscription& subscription, bool buffered) {
   const Client& client = *subscription.client;
   const std::chrono::milliseconds every = subscription.every;
-  Audience& audience = routes_.add_member(*subscription.pattern, client.format, every, /*notices=*/false);
+  const ReadViewPtr view = audience_view(subscription);
+  Audience& audience =
+      routes_.add_member(*subscription.pattern, client.format, every, /*notices=*/false, view);
   subscription.audience = &audience;
   subscription.joined_serial = serial_;
   // After a change of format or interval, the subscription keeps its start.
@@ -191,7 +203,7 @@ void Hub::join_audience(Subscription& subscription, bool buffered) {
   }
   if (every.count() == 0) return;
   outlet_.join(client.id,
-               routes_.add_member(*subscription.pattern, client.format, every, /*notices=*/true).id);
+               routes_.add_member(*subscription.pattern, client.format, every, /*notices=*/true, view).id);
 }
 
 void Hub::leave_audience(Subscription& subscription, bool left) {

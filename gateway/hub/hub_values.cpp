@@ -61,7 +61,8 @@ void Hub::send_values(Subscription& subscription) {
   RetainedValues& values = *subscription.pattern->retained;
   note_joined(*subscription.client, values.as_of());
   const bool alone = subscription.client->subscriptions.size() == 1 && !subscription.active;
-  if (alone && values.bytes() <= limits_.slice_bytes) return send_all_values(subscription);
+  if (alone && !subscription.filtered && values.bytes() <= limits_.slice_bytes)
+    return send_all_values(subscription);
   confirm(subscription);
   subscription.backfill->skip = std::make_shared<fanout::Skip>();
   retained_.begin_slices(values);
@@ -116,6 +117,7 @@ bool Hub::send_value_slice(Subscription& subscription) {
   const Client& client = *subscription.client;
   Backfill& backfill = *subscription.backfill;
   const auto select = [&](std::string_view name, const wire::Stamp& stamp) {
+    if (subscription.filtered && !client.may_read(name)) return false;
     RoutedTopic& topic = routes_.topic(name);
     if (arrives_live(subscription, topic, stamp)) return false;
     if (is_sse(client.format) && has_sent_value(subscription, name)) return false;

@@ -51,15 +51,16 @@ void TopicRoutes::outdate(const SubscribedPattern& pattern) {
 // ---- audiences ----
 
 Audience& TopicRoutes::add_member(SubscribedPattern& pattern, Format format, std::chrono::milliseconds every,
-                                  bool notices) {
+                                  bool notices, const ReadViewPtr& view) {
   for (const auto& known : pattern.audiences) {
-    if (known->format != format || known->every != every || known->notices != notices) continue;
+    const bool same = known->format == format && known->every == every && known->notices == notices;
+    if (!same || known->view != view) continue;
     ++known->members;
     return *known;
   }
   if (free_audiences_.empty()) free_audiences_.push_back(fanout::AudienceId{audiences_++});
-  pattern.audiences.push_back(
-      std::make_unique<Audience>(Audience{free_audiences_.back(), &pattern, format, every, notices, 1}));
+  pattern.audiences.push_back(std::make_unique<Audience>(
+      Audience{free_audiences_.back(), &pattern, format, every, view, notices, 1}));
   free_audiences_.pop_back();
   Audience& made = *pattern.audiences.back();
   outlet_.set_interval(made.id, notices ? std::chrono::milliseconds{0} : every);
@@ -70,7 +71,8 @@ Audience& TopicRoutes::add_member(SubscribedPattern& pattern, Format format, std
 Audience& TopicRoutes::notice_audience(const Audience& audience) {
   const auto& all = audience.pattern->audiences;
   return **std::find_if(all.begin(), all.end(), [&](const auto& each) {
-    return each->notices && each->format == audience.format && each->every == audience.every;
+    return each->notices && each->format == audience.format && each->every == audience.every &&
+           each->view == audience.view;
   });
 }
 
@@ -130,7 +132,8 @@ void TopicRoutes::compute_routes(RoutedTopic& topic) {
   for_each_match(*topic.name, [&](const SubscribedPattern& pattern) {
     if (pattern.retained != nullptr) topic.cached = true;
     for (const auto& audience : pattern.audiences) {
-      if (!audience->notices) sets_[static_cast<std::size_t>(audience->format)].push_back(audience->id);
+      if (audience->notices || !audience->may_read(*topic.name)) continue;
+      sets_[static_cast<std::size_t>(audience->format)].push_back(audience->id);
     }
   });
   topic.needed = topic.cached;
@@ -195,6 +198,7 @@ TopicRoutes::NoticeRoutes TopicRoutes::notice_routes(std::string_view topic, con
   for (auto& set : sets_) set.clear();
   for_each_match(topic, [&](const SubscribedPattern& pattern) {
     for (const auto& audience : pattern.audiences) {
+      if (!audience->may_read(topic)) continue;
       result.began_after =
           result.began_after || (position.position > 0 && audience->newest_start.covers(position));
       if (!audience->notices && audience->every.count() > 0) continue;

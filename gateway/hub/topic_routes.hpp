@@ -21,6 +21,7 @@
 #include "core/wire/stamp.hpp"
 #include "fanout/log/ids.hpp"
 #include "follower/order/delivery.hpp"
+#include "gateway/access/rights.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/hub/outlet.hpp"
 #include "gateway/hub/pattern_trie.hpp"
@@ -47,16 +48,22 @@ struct EnginePosition {
   }
 };
 
-/// The clients that receive one pattern in one format at one interval: one of the engine's audiences. Clients
-/// with an interval are also in a second audience, which gets notices at once and nothing else.
+/// The clients that receive one pattern in one format at one interval: one of the engine's audiences. If they
+/// may read only part of the pattern's topics, all of them may read the same part. Clients with an interval
+/// are also in a second audience, which gets notices at once and nothing else.
 struct Audience {
   fanout::AudienceId id{};
   SubscribedPattern* pattern{};
   Format format{};
   std::chrono::milliseconds every{0};
-  bool notices{};  ///< this is the second audience
+  ReadViewPtr view;  ///< what its members may read; nullptr: the whole pattern
+  bool notices{};    ///< this is the second audience
   std::size_t members{};
   EnginePosition newest_start{};  ///< where its newest member began; see TopicRoutes::notice_routes()
+
+  [[nodiscard]] bool may_read(std::string_view topic) const noexcept {
+    return view == nullptr || view->may_read(topic);
+  }
 };
 
 /// One pattern that clients are subscribed to.
@@ -88,7 +95,8 @@ struct RoutedTopic {
 /// Maps topics to routes. A topic's route is the set of audiences whose pattern matches it, computed when an
 /// event of the topic arrives and kept with the topic. A new audience of an exact pattern outdates one
 /// topic's routes, one of a pattern with wildcards those of all topics; each topic recomputes its routes with
-/// its next event.
+/// its next event. Permission is part of this: an audience that may not read a topic is not in its route, and
+/// nothing is decided per event.
 ///
 /// Lives on the hub's thread. Owns the subscribed patterns, their audiences, the topics, and the engine's
 /// numbers for audiences, routes, topics and streams.
@@ -121,8 +129,9 @@ class TopicRoutes {
   /// Adds a member to an audience, which is made if there is none. The engine is informed of the audience,
   /// not of the member.
   /// @param notices the audience for notices of clients with an interval
+  /// @param view what the member may read; nullptr: the whole pattern
   Audience& add_member(SubscribedPattern& pattern, Format format, std::chrono::milliseconds every,
-                       bool notices);
+                       bool notices, const ReadViewPtr& view = nullptr);
   /// The audience for notices that goes with `audience`, which has an interval.
   [[nodiscard]] static Audience& notice_audience(const Audience& audience);
   /// Takes back one add_member(). The last one ends the audience.

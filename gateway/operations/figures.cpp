@@ -23,6 +23,18 @@ template <std::size_t index>
 std::uint64_t refusals(const Figures& figures) {
   return figures.sessions.refusals[index];
 }
+template <std::size_t index>
+std::uint64_t permitted(const Figures& figures) {
+  return figures.access.permitted[index];
+}
+template <std::size_t index>
+std::uint64_t not_permitted_of(const Figures& figures) {
+  return figures.access.not_permitted[index];
+}
+template <std::size_t index>
+std::uint64_t authentications(const Figures& figures) {
+  return figures.access.authentications[index];
+}
 
 template <std::size_t index>
 std::uint64_t tls_failures(const Figures& figures) {
@@ -161,12 +173,34 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[7], "", goodbyes<7>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[8], "", goodbyes<8>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[9], "", goodbyes<9>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[10], "", goodbyes<10>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[11], "", goodbyes<11>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[0],
      "Commands that got an error, by its code", refusals<0>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[1], "", refusals<1>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[2], "", refusals<2>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[3], "", refusals<3>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[4], "", refusals<4>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[5], "", refusals<5>},
+    {"commands_refused_total", Kind::counter, "reason", refusal_codes[6], "", refusals<6>},
+    // The policy.
+    {"permitted_total", Kind::counter, "action", action_names[0],
+     "Requests that the policy permits, by action", permitted<0>},
+    {"permitted_total", Kind::counter, "action", action_names[1], "", permitted<1>},
+    {"permitted_total", Kind::counter, "action", action_names[2], "", permitted<2>},
+    {"permitted_total", Kind::counter, "action", action_names[3], "", permitted<3>},
+    {"not_permitted_total", Kind::counter, "action", action_names[0],
+     "Requests refused by the policy, by action", not_permitted_of<0>},
+    {"not_permitted_total", Kind::counter, "action", action_names[1], "", not_permitted_of<1>},
+    {"not_permitted_total", Kind::counter, "action", action_names[2], "", not_permitted_of<2>},
+    {"not_permitted_total", Kind::counter, "action", action_names[3], "", not_permitted_of<3>},
+    {"authentications_total", Kind::counter, "result", authentication_names[0],
+     "Tokens that clients sent, by result", authentications<0>},
+    {"authentications_total", Kind::counter, "result", authentication_names[1], "", authentications<1>},
+    {"authentications_total", Kind::counter, "result", authentication_names[2], "", authentications<2>},
+    {"authentications_total", Kind::counter, "result", authentication_names[3], "", authentications<3>},
+    {"revoked_total", Kind::counter, "", "", "Clients disconnected because their rights ended",
+     [](const Figures& f) { return f.access.revoked; }},
     {"http_responses_total", Kind::counter, "status", "1xx", "HTTP responses, by the class of their status",
      [](const Figures& f) { return f.http.responses[0]; }},
     {"http_responses_total", Kind::counter, "status", "2xx", "",
@@ -314,13 +348,20 @@ void append_store(const std::map<std::string, std::uint64_t>& store, std::string
 
 }  // namespace
 
-std::string status_json(std::span<const Figures> all, std::string_view name) {
+std::string status_json(std::span<const Figures> all, std::string_view name, const Rights* rights) {
   std::string out = R"({"backplane":)";
   append_json_string(name, out);
   const auto figures =
       std::find_if(all.begin(), all.end(), [=](const Figures& each) { return each.backplane == name; });
   const bool known = figures != all.end();
-  out += known && figures->connected ? R"(,"broker":true,"counters":{)" : R"(,"broker":false,"counters":{)";
+  out += known && figures->connected ? R"(,"broker":true)" : R"(,"broker":false)";
+  if (rights != nullptr) {
+    out += R"(,"user":)";
+    append_json_string(rights->user, out);
+    out += rights->admin ? R"(,"admin":true)" : R"(,"admin":false})";
+    if (!rights->admin) return out;
+  }
+  out += R"(,"counters":{)";
   if (known) {
     for (bool first = true; const auto& [counter, value] : hello_counters(*figures)) {
       if (!std::exchange(first, false)) out += ',';

@@ -13,6 +13,8 @@
 #include "fanout/engine.hpp"
 #include "fanout/listeners.hpp"
 #include "follower/follower.hpp"
+#include "gateway/access/access_counters.hpp"
+#include "gateway/access/rights.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/protocols/http/counters.hpp"
 #include "gateway/session/session_counters.hpp"
@@ -34,6 +36,7 @@ struct Figures {
   http::Counted http;
   websocket::Counted websockets;
   SessionsCounted sessions;
+  AccessCounted access;
   std::uint64_t log_bytes{};
   std::uint64_t tls_expires{};  ///< Unix time in seconds; 0: without TLS
   std::uint64_t prefixes{};
@@ -62,8 +65,10 @@ struct FigureDefinition {
 /// The status of the backplane `name` for programs: `{"backplane":"default","broker":true,"counters":{…}}`,
 /// with
 /// `"store":{"sync":"1s","bytes":1234,…}` if the broker has a file store,
-/// with the counters of hello_counters().
-[[nodiscard]] std::string status_json(std::span<const Figures> all, std::string_view name);
+/// with the counters of hello_counters(). With a policy, it is for the user with these rights: the counters
+/// and the store are for users with admin only, and `"user":"dashboard","admin":false` shows whom it is for.
+[[nodiscard]] std::string status_json(std::span<const Figures> all, std::string_view name,
+                                      const Rights* rights = nullptr);
 
 /// The counters in the gateway's hello to the broker, for `backplane top` and `audit`: the ledger, by the
 /// names of docs/operations.md. Label values are appended after a dot (`dropped_total.slow_consumer`).

@@ -127,6 +127,13 @@ void CommandSession::execute(const ReportPosition&) {
   request_in_turn(request::ReportPosition{.verified = true});
 }
 
+void CommandSession::execute(const Authenticate& command) {
+  if (services().access == nullptr) {
+    return error(not_authenticated, "this gateway has no policy, and serves every client without a token");
+  }
+  request_in_turn(request::Authenticate{command.token});
+}
+
 void CommandSession::execute(const Ping&) {
   std::string reply;
   append_pong(requested_format_, reply);
@@ -181,6 +188,12 @@ void CommandSession::on_position(const StreamPositions& reached) {
 
 void CommandSession::on_echo(std::string_view reply) {
   send_in_turn(reply);
+}
+
+void CommandSession::on_authenticated(const Rights& rights, const AccessRefusal& refusal,
+                                      std::chrono::seconds /*retry_after*/) {
+  send_in_turn(refusal.code.empty() ? ok_reply("AUTH", rights.user)
+                                    : error_reply(refusal.code, refusal.text));
 }
 
 void CommandSession::on_topics(std::span<const TopicInfo> topics) {

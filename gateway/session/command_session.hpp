@@ -1,6 +1,7 @@
 #pragma once
 // Execution of commands, and the order of their replies, in every protocol that has commands.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -30,6 +31,8 @@ class CommandSession : public Session {
   void on_format(Format format) override;
   void on_position(const StreamPositions& reached) override;
   void on_echo(std::string_view reply) override;
+  void on_authenticated(const Rights& rights, const AccessRefusal& refusal,
+                        std::chrono::seconds retry_after) override;
   void on_topics(std::span<const TopicInfo> topics) override;
   void on_topics_end(std::size_t count, std::string_view code, std::string_view text) override;
   void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
@@ -60,6 +63,7 @@ class CommandSession : public Session {
   void execute(const SetPolicy& command);
   void execute(const ListTopics& command);
   void execute(const ReportPosition& command);
+  void execute(const Authenticate& command);
   void execute(const Ping&);
   void execute(const Help&);
   void execute(const Quit&);

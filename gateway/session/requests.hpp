@@ -13,6 +13,7 @@
 #include "fanout/mailbox.hpp"
 #include "fanout/waker.hpp"
 #include "follower/control/replay_slice.hpp"
+#include "gateway/access/authenticator.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {
@@ -50,6 +51,18 @@ struct ReportPosition {
   /// known.
   bool verified{};
 };
+/// Makes the client the user of its certificate, if there is one. Without a reply, before its first command.
+struct Identify {
+  std::string certificate;  ///< its common name, which TLS has verified
+};
+/// Makes the client the user that the token belongs to. Later requests wait for the result.
+struct Authenticate {
+  std::string token;  ///< NAME:SECRET; empty: the user of its certificate, or anonymous
+};
+/// The verdict about the token of an Authenticate request, from the authenticator.
+struct Verified {
+  Authenticator::Verdict verdict;
+};
 struct Topics {
   std::string pattern;
 };
@@ -65,8 +78,8 @@ struct Quit {};
 struct Request {
   fanout::ClientId client{};
   std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Echo,
-               request::ReportPosition, request::Topics, request::Drained, request::JoinBufferFull,
-               request::Quit>
+               request::ReportPosition, request::Identify, request::Authenticate, request::Verified,
+               request::Topics, request::Drained, request::JoinBufferFull, request::Quit>
       what;
 };
 

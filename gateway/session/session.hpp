@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/access/access_counters.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/session/line_reader.hpp"
 #include "gateway/session/requests.hpp"
@@ -28,6 +29,7 @@ struct Services {
   websocket::Counters& websockets;
   SessionCounters& sessions;
   const http::Site* site = nullptr;  ///< nullptr: HTTP is disabled
+  AccessCounters* access = nullptr;  ///< nullptr: there is no policy, everybody may do everything
 };
 
 /// One client. Reports losses, the broker's absence and the reason of a disconnection in the client's format,
@@ -56,6 +58,12 @@ class Session : public Subscriber {
   /// which check_half_closed() serves: after some quiet time, it sends `!KEEPALIVE half_closed`.
   void watch_half_closed();
   void check_half_closed();
+  /// For a client with a certificate that TLS has verified, before its first command.
+  /// @param certificate its common name; empty: it has none
+  void identify(std::string_view certificate) {
+    if (services_.access == nullptr || certificate.empty()) return;
+    send_request(request::Identify{std::string(certificate)});
+  }
   [[nodiscard]] fanout::Client& client() noexcept { return client_; }
   [[nodiscard]] const Services& services() const noexcept { return services_; }
   [[nodiscard]] Format format() const noexcept { return format_; }

@@ -11,13 +11,15 @@
 namespace backplane::gateway {
 
 /// The reasons after `!BYE`, of clients that had been accepted. The last one stands for all others.
-inline constexpr std::array<std::string_view, 10> goodbye_reasons{
-    "drain",     "slow_consumer",    "replies_unread", "silent", "idle", "too_many_commands",
-    "malformed", "message_too_long", "not_http",       "other"};
-/// The codes after `-ERR` that report a limit, or that there is no broker. The last one stands for all
-/// others.
-inline constexpr std::array<std::string_view, 5> refusal_codes{"line_too_long", "too_many_subscriptions",
-                                                               "too_many_values", "unavailable", "other"};
+inline constexpr std::array<std::string_view, 12> goodbye_reasons{
+    "drain",     "slow_consumer",    "replies_unread", "silent",  "idle",          "too_many_commands",
+    "malformed", "message_too_long", "not_http",       "revoked", "not_permitted", "other"};
+/// The codes after `-ERR` that report a limit, missing permission, or that there is no broker. The last one
+/// stands for all others.
+inline constexpr std::array<std::string_view, 7> refusal_codes{
+    "line_too_long", "too_many_subscriptions", "too_many_values",
+    "unavailable",   "not_permitted",          "not_authenticated",
+    "other"};
 
 /// The counters at one moment, in the order of the codes above.
 struct SessionsCounted {

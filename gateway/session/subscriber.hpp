@@ -1,6 +1,7 @@
 #pragma once
 // A client as the hub sees it.
 
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 #include "fanout/client.hpp"
 #include "follower/control/broker_info.hpp"
 #include "follower/control/replay_slice.hpp"
+#include "gateway/access/rights.hpp"
 #include "gateway/encode/encoder.hpp"
 
 namespace backplane::gateway {
@@ -32,6 +34,10 @@ class Subscriber : public fanout::Handler {
   virtual void on_position(const StreamPositions& /*reached*/) {}
   /// Returns an Echo request: every earlier request has its reply.
   virtual void on_echo(std::string_view /*reply*/) {}
+  /// Returns an Authenticate request. `refusal` has a code if the credentials were refused: then the client
+  /// is who it was before, and `rights` are of that user. `retry_after` is above 0 if they were not verified.
+  virtual void on_authenticated(const Rights& /*rights*/, const AccessRefusal& /*refusal*/,
+                                std::chrono::seconds /*retry_after*/) {}
   /// Some of the requested topics, ordered by name.
   virtual void on_topics(std::span<const TopicInfo> /*topics*/) {}
   /// Ends the list: the number of topics, or why there are no more. `code` is empty if the list is complete.

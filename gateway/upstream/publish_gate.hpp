@@ -8,6 +8,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "gateway/upstream/publish_queue.hpp"
@@ -23,20 +24,28 @@ class PublishGate {
   /// Whether a subscription that the client requested before the event is not active yet. `ticket` is 0 at
   /// the first call for an event, and belongs to the callee.
   using MustWait = std::function<bool(fanout::ClientId client, std::uint64_t& ticket)>;
+  /// Called when an event's turn has come. @returns why its client may not publish the topic: a code, which
+  /// is a static string, and a text. An empty code permits it.
+  using Refusal = std::pair<std::string_view, std::string>;
+  using Check = std::function<Refusal(fanout::ClientId client, std::string_view topic)>;
 
   /// `queue` outlives it.
   /// @param timeout how long an event may wait here: then it is published if a broker is connected
   /// @param bytes_max limit for the texts of events that wait here
   PublishGate(PublishQueue& queue, MustWait must_wait, std::chrono::milliseconds timeout,
-              std::size_t bytes_max)
-      : queue_(queue), must_wait_(std::move(must_wait)), timeout_(timeout), bytes_max_(bytes_max) {}
+              std::size_t bytes_max, Check check = nullptr)
+      : queue_(queue),
+        must_wait_(std::move(must_wait)),
+        check_(std::move(check)),
+        timeout_(timeout),
+        bytes_max_(bytes_max) {}
 
   /// As PublishQueue::publish().
   void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now) {
     std::uint64_t ticket = 0;
     const bool behind_others = clients_.contains(client);
     if (!must_wait_(client, ticket) && !behind_others)
-      return queue_.publish(client, std::move(topic), std::move(text), now);
+      return pass(client, std::move(topic), std::move(text), now);
     if (bytes_ + text.size() > bytes_max_) {
       return queue_.refuse(client, topic, text.size(),
                            "too many events wait for the broker: the event was not published");
@@ -55,7 +64,7 @@ class PublishGate {
       const bool waits = clients_.contains(entry.client) || must_wait_(entry.client, entry.ticket);
       if (!waits || (entry.deadline <= now && queue_.has_broker())) {
         bytes_ -= entry.text.size();
-        queue_.publish(entry.client, std::move(entry.topic), std::move(entry.text), now);
+        pass(entry.client, std::move(entry.topic), std::move(entry.text), now);
       } else if (entry.deadline <= now) {
         bytes_ -= entry.text.size();
         queue_.refuse(entry.client, entry.topic, entry.text.size(), PublishQueue::no_broker);
@@ -79,8 +88,17 @@ class PublishGate {
     Clock::time_point deadline;
   };
 
+  void pass(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now) {
+    if (check_) {
+      const auto [code, why] = check_(client, topic);
+      if (!code.empty()) return queue_.refuse(client, topic, text.size(), why, code);
+    }
+    queue_.publish(client, std::move(topic), std::move(text), now);
+  }
+
   PublishQueue& queue_;
   MustWait must_wait_;
+  Check check_;
   std::chrono::milliseconds timeout_;
   std::size_t bytes_max_;
   std::deque<Entry> entries_;  // in order of arrival

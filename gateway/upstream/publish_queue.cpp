@@ -24,10 +24,10 @@ void PublishQueue::publish(fanout::ClientId client, std::string topic, std::stri
 }
 
 void PublishQueue::refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes,
-                          std::string_view text) {
+                          std::string_view text, std::string_view code) {
   ++counters_.received;
   ++counters_.refused;
-  listener_.on_published(client, topic, bytes, "unavailable", text);
+  listener_.on_published(client, topic, bytes, code, text);
 }
 
 void PublishQueue::send() {

@@ -57,8 +57,9 @@ class PublishQueue {
   /// The text for an event that was not sent in time.
   static constexpr std::string_view no_broker =
       "timeout: no broker is connected, the event was not published";
-  /// Counts an event that was not queued, and reports it as "unavailable".
-  void refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view text);
+  /// Counts an event that was not queued, and reports it. `code` is a static string.
+  void refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view text,
+              std::string_view code = "unavailable");
 
   /// Sends events that wait, and reports results. Called when the publisher's status has changed, and at
   /// next_deadline().

@@ -13,6 +13,7 @@
 #include "core/payload/text.hpp"
 #include "core/topic/topic.hpp"
 #include "core/wire/scan.hpp"
+#include "gateway/access/authenticator.hpp"
 #include "gateway/commands/line_grammar.hpp"
 #include "gateway/session/line_reader.hpp"
 #include "tests/fuzz/expect.hpp"
@@ -66,12 +67,21 @@ void check_subscribe(const Subscribe& subscribe) {
 void check_command(std::string_view text) {
   const Command command = parse_line(text);
   if (const auto* bad = std::get_if<BadCommand>(&command)) {
+    const bool authenticates = text.size() >= 5 && (text[0] | 0x20) == 'a' && (text[1] | 0x20) == 'u' &&
+                               (text[2] | 0x20) == 't' && (text[3] | 0x20) == 'h' && text[4] == ' ';
+    fuzz::expect(!authenticates || bad->text.find(", got \"") == std::string::npos,
+                 "an error does not show a token");
     const bool plain = std::none_of(bad->text.begin(), bad->text.end(),
                                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
     fuzz::expect(plain && wire::is_utf8(bad->text), "an error is one line that a terminal can show");
     fuzz::expect(!bad->code.empty() && bad->code.find(' ') == std::string::npos, "a code is one word");
   } else if (const auto* subscribe = std::get_if<Subscribe>(&command)) {
     check_subscribe(*subscribe);
+  } else if (const auto* authenticate = std::get_if<Authenticate>(&command)) {
+    fuzz::expect(!check_sent_token(authenticate->token), "a token is printable and of bounded length");
+    const auto parts = split_token(authenticate->token);
+    fuzz::expect(!parts || (!parts->first.empty() && !parts->second.empty()),
+                 "name and secret are not empty");
   } else if (const auto* topics = std::get_if<ListTopics>(&command)) {
     fuzz::expect(check_pattern(topics->pattern) == TopicFault::none, "a pattern is one");
   } else if (const auto* publish = std::get_if<Publish>(&command)) {

@@ -39,6 +39,7 @@ PROTO = {
     "policy": message(5, number(1, 3)) + message(5, number(1, 99)) + message(5),
     "topics": message(6) + message(6, PATTERN) + message(6, delimited(1, "a..b")),
     "quit": message(7) + message(4),
+    "authenticate": message(9, delimited(1, "anna:secret")) + message(9) + message(9, delimited(1, "a b")),
     "unknown_command": message(12) + framed(b""),
     "not_utf8": message(1, delimited(1, b"\xff")),
     "half": message(1, PATTERN)[:-1],
@@ -111,6 +112,7 @@ PAYLOADS = {
 }
 
 LINES = {
+    "authenticate": b"AUTH anna:secret\nauth a:b:c\r\nAUTH\nAUTH a b\nAUTH \xff:x\nAUTH  :\nAUTHX a:b\n",
     "subscribe_options": b"SUB a every=5s last since=10m policy=latest\nSUB a.> since=17\nSUB a since=17\n"
                          b"SUB > since=00c0ffee0000002a:9,0000000100000002:0\nSUB a every=0\nSUB a since=::\n",
     "topics": b"TOPICS\nTOPICS stock.>\nTOPICS a b\nPOLICY latest\n",

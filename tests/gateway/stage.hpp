@@ -15,6 +15,7 @@
 #include "fanout/shard.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/protocols/detection/first_line_session.hpp"
+#include "gateway/upstream/publish_gate.hpp"
 #include "gateway/upstream/publish_queue.hpp"
 #include "tests/fanout/simulated_stream.hpp"
 #include "tests/gateway/fake_reader.hpp"
@@ -142,11 +143,16 @@ class Stage : public ::testing::Test, public PublishListener {
     for (bool more = true; more;) {
       for (Request& request : requests_.take()) {
         if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
-          publish_queue_.publish(request.client, publish->topic, publish->text, now_);
+          if (services_.access != nullptr) {
+            publish_gate_.publish(request.client, publish->topic, publish->text, now_);
+          } else {
+            publish_queue_.publish(request.client, publish->topic, publish->text, now_);
+          }
         } else {
           hub_.handle(std::move(request), now_);
         }
       }
+      publish_gate_.pump(now_);
       hub_.tick(now_);
       log_.publish();
       shard_.read_log(now_);
@@ -210,6 +216,16 @@ class Stage : public ::testing::Test, public PublishListener {
   ShardOutlet outlet_{log_, shard_};
   PublishQueue publish_queue_{publisher_, *this, std::chrono::hours{1}, 1u << 20};
   Hub hub_;
+  /// Used if there is a policy.
+  PublishGate publish_gate_{publish_queue_,
+                            [this](fanout::ClientId client, std::uint64_t& ticket) {
+                              return hub_.awaits_subscription(client, ticket);
+                            },
+                            std::chrono::hours{1}, 1u << 20,
+                            [this](fanout::ClientId client, std::string_view topic) {
+                              AccessRefusal refused = hub_.check_publish(client, topic);
+                              return PublishGate::Refusal{refused.code, std::move(refused.text)};
+                            }};
 
  private:
   std::uint64_t last_client_{};

@@ -57,7 +57,7 @@ class WebSocketPeer(CommandClient):
     """One connection. Sorts its input as LineClient does: events (including gaps and resets), replies and notices, and
     also pongs and the close. `fields` replace those of the request's head; None removes one."""
 
-    def __init__(self, address=GATEWAY, receive_bytes=None, wrap=None, **fields):
+    def __init__(self, address=GATEWAY, receive_bytes=None, wrap=None, target="/v1/socket", **fields):
         connection = socket.socket()
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -68,13 +68,13 @@ class WebSocketPeer(CommandClient):
         self.close_code = self.close_reason = None
         self._pongs = collections.deque()
         key = base64.b64encode(os.urandom(16))
-        self._shake_hands(address, key, fields)
+        self._shake_hands(address, target, key, fields)
 
-    def _shake_hands(self, host, key, fields):
+    def _shake_hands(self, host, target, key, fields):
         expected = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key.decode(),
                   "Sec-WebSocket-Version": "13", **fields}
         lines = [f"{name}: {value}" for name, value in expected.items() if value is not None]
-        self._socket.sendall("\r\n".join(["GET /v1/socket HTTP/1.1", *lines, "", ""]).encode())
+        self._socket.sendall("\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""]).encode())
         while b"\r\n\r\n" not in self._buffer and not self.closed:
             self._read(Deadline())
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")

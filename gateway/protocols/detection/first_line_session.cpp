@@ -61,6 +61,7 @@ void FirstLineSession::on_alarm() {
 }
 
 void FirstLineSession::become(Protocol protocol, std::string_view bytes) {
+  identify(client().peer_certificate_name());
   if (protocol == Protocol::line) {
     return client().switch_handler(std::make_unique<line::LineSession>(client(), services()), bytes);
   }

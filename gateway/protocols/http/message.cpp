@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/payload/text.hpp"
+#include "gateway/access/rights.hpp"
 
 namespace backplane::gateway::http {
 namespace {
@@ -84,6 +85,13 @@ Response problem(int status, std::string_view code, std::string_view detail) {
   body += "}\n";
   Response response = page("application/problem+json", std::move(body));
   response.status = status;
+  return response;
+}
+
+Response access_problem(std::string_view code, std::string_view detail) {
+  const bool unknown_user = code == not_authenticated;
+  Response response = problem(unknown_user ? 401 : 403, code, detail);
+  if (unknown_user) response.fields.emplace_back("WWW-Authenticate", R"(Bearer realm="backplane")");
   return response;
 }
 

@@ -37,6 +37,9 @@ struct Request {
   [[nodiscard]] std::string_view field(std::string_view name) const noexcept;
 };
 
+/// The parameter of a query that contains the client's token, for clients that cannot set header fields.
+inline constexpr std::string_view token_parameter = "access_token";
+
 /// Why a request is refused before it is handled, for the counters.
 enum class Refusal : std::uint8_t { malformed, too_large, timed_out, host, origin };
 inline constexpr std::size_t refusal_count = 5;
@@ -60,6 +63,10 @@ struct Response {
 /// A problem document (RFC 9457). `code` is for programs: the line protocol's code if it has one. `detail` is
 /// for people.
 [[nodiscard]] Response problem(int status, std::string_view code, std::string_view detail);
+
+/// The same for a request that the client's user may not make, or whose credentials were refused: 401 with
+/// WWW-Authenticate if `code` is not_authenticated, else 403.
+[[nodiscard]] Response access_problem(std::string_view code, std::string_view detail);
 
 enum class Framing : std::uint8_t {
   length,  ///< Content-Length

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "core/metrics/exposition.hpp"
 #include "core/payload/text.hpp"
 #include "core/time/duration.hpp"
 #include "gateway/protocols/sse/events_request.hpp"
@@ -98,7 +99,38 @@ void HttpSession::on_replies_drained() {
 
 void HttpSession::handle() {
   Route what = route(request_, site_);
-  std::visit([this](auto& each) { execute(each); }, what);
+  if (services().access == nullptr || std::holds_alternative<Response>(what)) return execute_route(what);
+  auto token = token_of(request_);
+  if (!token) {
+    return respond(access_problem(not_authenticated, "expected Authorization: Bearer <name>:<secret>"));
+  }
+  // Each request has credentials of its own, also on one connection.
+  pending_ = Pending::authentication;
+  route_ = std::move(what);
+  send_request(request::Authenticate{*std::move(token)});
+}
+
+void HttpSession::execute_route(Route& route) {
+  std::visit([this](auto& each) { execute(each); }, route);
+}
+
+void HttpSession::on_authenticated(const Rights& rights, const AccessRefusal& refusal,
+                                   std::chrono::seconds retry_after) {
+  if (pending_ != Pending::authentication || !client().open()) return;
+  pending_ = Pending::none;
+  if (refusal.code.empty()) {
+    rights_ = rights;
+    client().pause_input(false);  // another session may take over
+    Route route = std::exchange(route_, Response{});
+    execute_route(route);
+  } else {
+    Response response = access_problem(refusal.code, refusal.text);
+    if (retry_after.count() > 0) {
+      response.fields.emplace_back("Retry-After", fmt::format_int(retry_after.count()).str());
+    }
+    respond(std::move(response));
+  }
+  client().input_ended() && pending_ == Pending::none ? on_input_end() : continue_reading();
 }
 
 void HttpSession::respond(Response response) {
@@ -131,6 +163,19 @@ void HttpSession::close_with_reason(std::string_view reason) {
   respond(problem(503, "unavailable", fmt::format("the connection is closed: {}", reason)));
 }
 
+// ---- GET /v1/status, /metrics ----
+
+void HttpSession::execute(const StatusRoute& route) {
+  const Rights* const rights = services().access != nullptr ? &rights_ : nullptr;
+  if (rights != nullptr) services().access->decision(Action::status, rights->admin);
+  if (!route.metrics) return respond(page("application/json", site_.pages().status(rights) + "\n"));
+  if (rights != nullptr && !rights->admin) {
+    const AccessRefusal refused = refusal(rights->user, rights->anonymous, "read metrics");
+    return respond(access_problem(refused.code, refused.text));
+  }
+  respond(page(metrics::exposition_type, site_.pages().metrics()));
+}
+
 // ---- POST /v1/topics/… ----
 
 void HttpSession::execute(PublishRoute& route) {
@@ -148,6 +193,8 @@ void HttpSession::on_published(std::string_view topic, std::size_t, std::string_
     Response response = problem(503, code, text);
     response.fields.emplace_back("Retry-After", "2");
     respond(std::move(response));
+  } else if (code == not_permitted || code == not_authenticated) {
+    respond(access_problem(code, text));
   } else {
     respond(problem(code == "too_large" ? 413 : 400, code, text));
   }
@@ -196,7 +243,8 @@ void HttpSession::on_topics_end(std::size_t, std::string_view code, std::string_
   if (!code.empty()) {
     // The list ends without its end, which shows the reader that it is incomplete.
     if (list_begun_) return client().end({});
-    respond(problem(code == "unavailable" ? 503 : 400, code, text));
+    const bool refused = code == not_permitted || code == not_authenticated;
+    respond(refused ? access_problem(code, text) : problem(code == "unavailable" ? 503 : 400, code, text));
   } else {
     const bool any = list_begun_;
     begin_list();
@@ -211,7 +259,7 @@ void HttpSession::on_topics_end(std::size_t, std::string_view code, std::string_
 // ---- replaced by another session ----
 
 void HttpSession::execute(const EventsRoute&) {
-  const auto wanted = sse::read_events_request(request_);
+  auto wanted = sse::read_events_request(request_);
   if (!wanted) return respond(problem(400, wanted.error().code, wanted.error().text));
   Response head = sse::stream_head();
   add_cors(request_, site_, head);
@@ -220,6 +268,13 @@ void HttpSession::execute(const EventsRoute&) {
     std::string out;
     append_head(head, Framing::until_close, false, out);
     return client().end(out);
+  }
+  if (rights_.view) {
+    // A request with a forbidden pattern is refused as a whole, before the stream begins with the others.
+    const auto forbidden = std::find_if(
+        wanted->subscribes.begin(), wanted->subscribes.end(),
+        [&](const auto& each) { return rights_.view->visibility(each.pattern) == policy::Visibility::none; });
+    if (forbidden != wanted->subscribes.end()) wanted->subscribes = {*forbidden};
   }
   replaced_ = true;
   auto session = std::make_unique<sse::SseSession>(client(), services(), site_.counters(), std::move(head));

@@ -1,6 +1,7 @@
 #pragma once
 // An HTTP/1 client.
 
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -31,6 +32,8 @@ class HttpSession final : public Session {
   void on_replies_drained() override;
   void on_alarm() override;
 
+  void on_authenticated(const Rights& rights, const AccessRefusal& refusal,
+                        std::chrono::seconds retry_after) override;
   void on_topics(std::span<const TopicInfo> topics) override;
   void on_topics_end(std::size_t count, std::string_view code, std::string_view text) override;
   void on_published(std::string_view topic, std::size_t bytes, std::string_view code,
@@ -40,10 +43,12 @@ class HttpSession final : public Session {
   void close_with_reason(std::string_view reason) override;
 
  private:
-  enum class Pending { none, publish, list };
+  enum class Pending { none, authentication, publish, list };
 
   void continue_reading();
   void handle();
+  void execute_route(Route& route);
+  void execute(const StatusRoute& route);
   void execute(Response& response) { respond(std::move(response)); }
   void execute(PublishRoute& route);
   void execute(TopicsRoute& route);
@@ -59,6 +64,8 @@ class HttpSession final : public Session {
   const Site& site_;
   RequestReader reader_;
   Request request_;  ///< the current one
+  Route route_;      ///< its, while it is being authenticated
+  Rights rights_;    ///< of its user, if there is a policy
   Pending pending_{Pending::none};
   bool list_begun_{};           ///< part of the list has been sent
   bool awaits_drain_{};         ///< the client has too many unread responses

@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "core/metrics/exposition.hpp"
 #include "core/wire/scan.hpp"
 #include "gateway/commands/command.hpp"
 #include "gateway/protocols/http/uri.hpp"
@@ -77,10 +76,8 @@ Response asset_page(const Request& request, const web::Asset& asset) {
   return response;
 }
 
-Response status_page(std::string_view path, const Site& site) {
+Response health_page(std::string_view path, const Site& site) {
   const SitePages& pages = site.pages();
-  if (path == "/metrics") return page(metrics::exposition_type, pages.metrics());
-  if (path == "/v1/status") return page("application/json", pages.status() + "\n");
   if (path == "/healthz") return text_page(200, "ok");
   const std::string reason = pages.why_not_ready();
   const std::string note = pages.ready_note.empty() ? "" : '\n' + pages.ready_note;
@@ -92,6 +89,7 @@ Route topics_route(const Request& request) {
   if (!parameters) return problem(400, "bad_argument", "expected a query with escapes of the form %xx");
   TopicsRoute route{">"};
   for (const auto& [name, value] : *parameters) {
+    if (name == token_parameter) continue;
     if (name != "pattern") return problem(400, "bad_option", "expected ?pattern=, got " + shown(name));
     route.pattern = value;
   }
@@ -151,7 +149,7 @@ Response options(const Request& request, const Site& site, std::string_view allo
   Response response{204, {{"Allow", std::string(allow)}}, {}};
   if (!site.is_cors_origin(request.field("origin"))) return response;
   response.fields.emplace_back("Access-Control-Allow-Methods", allow);
-  response.fields.emplace_back("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID");
+  response.fields.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID");
   response.fields.emplace_back("Access-Control-Max-Age", "600");
   return response;
 }
@@ -164,6 +162,26 @@ void add_cors(const Request& request, const Site& site, Response& response) {
   if (!origin.empty() && site.is_cors_origin(origin)) {
     response.fields.emplace_back("Access-Control-Allow-Origin", origin);
   }
+}
+
+std::optional<std::string> token_of(const Request& request) {
+  constexpr std::string_view scheme = "bearer ";
+  std::string token;
+  if (std::string_view field = request.field("authorization"); !field.empty()) {
+    if (lower_case(field.substr(0, scheme.size())) != scheme) return std::nullopt;
+    field.remove_prefix(scheme.size());
+    field.remove_prefix(std::min(field.find_first_not_of(' '), field.size()));
+    token = field;
+  } else if (const auto parameters = parse_query(request.query)) {
+    const auto given = std::find_if(parameters->begin(), parameters->end(),
+                                    [](const auto& each) { return each.first == token_parameter; });
+    if (given == parameters->end()) return token;
+    token = given->second;
+  } else {
+    return token;
+  }
+  if (check_sent_token(token)) return std::nullopt;
+  return token;
 }
 
 Route route(const Request& request, const Site& site) {
@@ -184,7 +202,8 @@ Route route(const Request& request, const Site& site) {
   if (path == "/v1/events") return EventsRoute{};
   if (path == "/v1/socket") return SocketRoute{};
   if (const web::Asset* const asset = web::find_asset(path)) return asset_page(request, *asset);
-  return status_page(path, site);
+  if (path == "/v1/status" || path == "/metrics") return StatusRoute{path == "/metrics"};
+  return health_page(path, site);
 }
 
 }  // namespace backplane::gateway::http

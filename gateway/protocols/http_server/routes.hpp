@@ -18,9 +18,17 @@ struct PublishRoute {
 struct TopicsRoute {
   std::string pattern;
 };
+/// The page about the whole gateway.
+struct StatusRoute {
+  bool metrics{};  ///< /metrics, else /v1/status
+};
 struct EventsRoute {};
 struct SocketRoute {};
-using Route = std::variant<Response, PublishRoute, TopicsRoute, EventsRoute, SocketRoute>;
+using Route = std::variant<Response, PublishRoute, TopicsRoute, StatusRoute, EventsRoute, SocketRoute>;
+
+/// The token of a request: of the field Authorization (Bearer), else of the query; empty if it has none.
+/// @returns nothing if it is malformed.
+[[nodiscard]] std::optional<std::string> token_of(const Request& request);
 
 /// Checks host and origin, and finds the response or what the session must do. Counts refusals. Any thread.
 [[nodiscard]] Route route(const Request& request, const Site& site);

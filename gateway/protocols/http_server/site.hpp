@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gateway/access/rights.hpp"
 #include "gateway/protocols/http/counters.hpp"
 #include "gateway/protocols/http/request_reader.hpp"
 
@@ -28,8 +29,9 @@ struct SiteOptions {
 struct SitePages {
   std::function<std::string()> metrics;        ///< Prometheus text
   std::function<std::string()> why_not_ready;  ///< empty: ready
-  std::function<std::string()> status;         ///< a JSON object
-  std::string ready_note{};                    ///< a further line of /readyz; empty: none
+  /// A JSON object: for everybody if there are no rights, because there is no policy.
+  std::function<std::string(const Rights* rights)> status;
+  std::string ready_note{};  ///< a further line of /readyz; empty: none
 };
 
 /// Decides which hosts and origins may send requests, and provides the pages. Outlives the sessions. Any

@@ -119,6 +119,9 @@ Command parse_message(std::string_view bytes) {
       return list_topics(message.list_topics());
     case ClientMessage::kReportPosition:
       return ReportPosition{};
+    case ClientMessage::kAuthenticate:
+      if (auto bad = check_sent_token(message.authenticate().token())) return *std::move(bad);
+      return Authenticate{std::move(*message.mutable_authenticate()->mutable_token())};
     case ClientMessage::kQuit:
       return Quit{};
     case ClientMessage::COMMAND_NOT_SET:

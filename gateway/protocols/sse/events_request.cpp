@@ -60,6 +60,8 @@ tl::expected<Query, BadCommand> read_query(const http::Parameters& parameters) {
         return bad("bad_option", "expected last without a value, got " + shown(value));
       }
       query.last = true;
+    } else if (name == http::token_parameter) {
+      // The session has read it, and nobody else sees it.
     } else if (is_token(name)) {
       if (!value.empty()) query.token = value;
     } else if (name == "since" || name == "every" || name == "policy") {

@@ -71,9 +71,10 @@ void SseSession::begin_stream() {
 
 /// Called before the stream has begun.
 void SseSession::refuse(std::string_view code, std::string_view text) {
-  const int status = code == "unavailable" ? 503 : 400;
-  counters_.response(status);
-  http::Response response = http::problem(status, code, text);
+  http::Response response = code == not_permitted || code == not_authenticated
+                                ? http::access_problem(code, text)
+                                : http::problem(code == "unavailable" ? 503 : 400, code, text);
+  counters_.response(response.status);
   std::string out;
   // The CORS fields are those of the stream.
   for (auto& field : head_.fields) {

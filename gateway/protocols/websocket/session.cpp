@@ -17,7 +17,7 @@ constexpr std::chrono::seconds ping_after{30};
 /// The close code for `!BYE reason`.
 CloseCode code_of(std::string_view reason) noexcept {
   if (reason == "slow_consumer") return CloseCode::try_later;
-  if (reason == "too_many_commands") return CloseCode::policy;
+  if (reason == "too_many_commands" || reason == "revoked") return CloseCode::policy;
   return CloseCode::going_away;
 }
 

@@ -180,6 +180,7 @@ std::string shown(const Command& command) {
     std::string operator()(const SetPolicy& each) const { return "policy " + std::string(name(each.policy)); }
     std::string operator()(const ListTopics& each) const { return "topics " + each.pattern; }
     std::string operator()(const ReportPosition&) const { return "position"; }
+    std::string operator()(const Authenticate& each) const { return "auth " + each.token; }
     std::string operator()(const Ping&) const { return "ping"; }
     std::string operator()(const Help&) const { return "help"; }
     std::string operator()(const Quit&) const { return "quit"; }
@@ -213,6 +214,8 @@ TEST(LineCommands, AreParsedAsDocumented) {
       {"TOPICS", "topics >"},
       {"TOPICS stock.*", "topics stock.*"},
       {"TOPICS $SYS.>", "topics $SYS.>"},
+      {"AUTH anna:secret", "auth anna:secret"},
+      {"auth  a:b:c ", "auth a:b:c"},
       {"PING", "ping"},
       {"PING ", "ping"},
       {"HELP", "help"},
@@ -253,7 +256,7 @@ TEST(LineCommands, TakeTheOptionsOfASubscriptionInAnyOrder) {
 
 TEST(LineCommands, WithErrorsReportWhatWasExpectedAndWhatWasThere) {
   const std::string verbs =
-      "expected one of SUB, UNSUB, PUB, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT, got ";
+      "expected one of SUB, UNSUB, PUB, AUTH, FORMAT, POLICY, TOPICS, POSITION, PING, HELP, QUIT, got ";
   const Table table = {
       {"SUB stock..MSFT", "-bad_topic a token is empty: \"stock..MSFT\""},
       {"SUB",

@@ -24,7 +24,7 @@ struct SiteOfATest {
                     return std::string(1000, '#');
                   },
               .why_not_ready = [this] { return not_ready_; },
-              .status = [] { return std::string(R"({"status":1})"); }}};
+              .status = [](const Rights*) { return std::string(R"({"status":1})"); }}};
 };
 
 class HttpStage : protected SiteOfATest, public Stage {
