@@ -11,6 +11,8 @@ import { ChartView } from "./chart_view.js";
 import { StatusView, pollStatus } from "./status_view.js";
 import { PublishView } from "./publish_view.js";
 import { CommandView } from "./command_view.js";
+import { Credentials } from "./credentials.js";
+import { SignInView } from "./sign_in_view.js";
 import { startTheme } from "./theme.js";
 import { startKeys } from "./keys.js";
 import { SUBSCRIPTIONS_MAX, readHash, writeHash } from "./url_state.js";
@@ -28,18 +30,21 @@ socketUrl.hash = "";
 const screen = { ...readHash(location.hash), subscriptions: [] };
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
+const credentials = new Credentials(() => signInView.draw());
+// What is on screen is in the address, and comes back.
+const signInView = new SignInView(credentials, () => location.reload());
 const watch = new Watch(socketUrl, {
   changed: () => { drawConnection(); drawStatus(); },
   topics: () => { topicsView.update(); drawTotals(); drawOffers(); },
   value: (name) => topicsView.value(name),
-});
+}, { credentials });
 const topicsView = new TopicsView(watch, (name) => subscribe(withLast(name)));
 const subscriptionsView = new SubscriptionsView({ subscribe, choose, close });
 const eventsView = new EventsView();
 const chartView = new ChartView();
 const statusView = new StatusView();
 const commandView = new CommandView();
-new PublishView(new Publisher(socketUrl));
+new PublishView(new Publisher(socketUrl, { credentials }));
 
 const active = () => screen.subscriptions[screen.tab];
 const hashNow = () => writeHash({ ...screen, requests: screen.subscriptions.map((each) => each.request) });
@@ -54,7 +59,7 @@ function keepHash() {
 }
 
 function open(request) {
-  const subscription = new Subscription(socketUrl, request, () => changed(subscription));
+  const subscription = new Subscription(socketUrl, request, () => changed(subscription), { credentials });
   screen.subscriptions.push(subscription);
 }
 
@@ -327,5 +332,6 @@ function restore() {
 bind();
 startTheme(() => { chartView.reset(); topicsView.redraw(); });
 restore();
-pollStatus(watch.status, drawStatus);
+signInView.draw();
+pollStatus(watch.status, credentials, drawStatus);
 setInterval(turn, TURN_MS);

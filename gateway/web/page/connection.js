@@ -1,6 +1,7 @@
 // A WebSocket to the gateway that reconnects, with growing pauses, when it is lost or silent. Knows nothing of the
 // page; the clock and the socket are passed in.
 
+import { isRefusal } from "./credentials.js";
 import { parseLine } from "./protocol.js";
 
 const PAUSE_MS = { first: 250, longest: 8000 };
@@ -20,7 +21,8 @@ export const CLOCK = {
 };
 
 // `on` may have open(), called when connected, message(message), with the result of parseLine(), and
-// state("connecting" | "open" | "away", detail): the detail of "away" is {retryAt, reason}.
+// state("connecting" | "open" | "away", detail): the detail of "away" is {retryAt, reason}. If `credentials` have a
+// token, it is sent first, and the connection is open when the gateway has replied.
 export class Connection {
   #on;
   #make;
@@ -31,8 +33,11 @@ export class Connection {
   #receivedAt = 0;
   #goodbye = "";
   #closed = false;
+  #credentials;
+  #authenticating = false;
 
-  constructor(url, on, { make = (at) => new WebSocket(at), clock = CLOCK } = {}) {
+  constructor(url, on, { make = (at) => new WebSocket(at), clock = CLOCK, credentials = null } = {}) {
+    this.#credentials = credentials;
     this.url = url;
     this.#on = on;
     this.#make = make;
@@ -41,7 +46,7 @@ export class Connection {
   }
 
   get open() {
-    return this.#socket?.readyState === 1;
+    return this.#socket?.readyState === 1 && !this.#authenticating;
   }
 
   // @returns false, and discards `line`, if there is no connection.
@@ -71,24 +76,41 @@ export class Connection {
 
   #connect() {
     this.#goodbye = "";
+    this.#authenticating = false;
     this.#on.state?.("connecting", {});
     const socket = this.#make(this.url);
     this.#socket = socket;
     socket.onopen = () => {
       this.#receivedAt = this.#clock.now();
       this.#watch();
-      this.#on.state?.("open", {});
-      this.#on.open?.();
+      const token = this.#credentials?.token;
+      if (!token) {
+        this.#opened();
+        return;
+      }
+      this.#authenticating = true;
+      socket.send(`AUTH ${token}`);
     };
     socket.onmessage = ({ data }) => {
       this.#receivedAt = this.#clock.now();
       this.#failures = 0;
       const message = parseLine(data);
+      if (message.kind === "error" && isRefusal(message)) this.#credentials?.refused(message);
+      if (this.#authenticating && (message.kind === "ok" || message.kind === "error")) {
+        this.#authenticating = false;
+        this.#opened();  // with a wrong token, it goes on as anonymous
+        return;
+      }
       if (message.kind === "bye") this.#goodbye = message.word;
       if (message.kind !== "pong") this.#on.message?.(message);
     };
     socket.onclose = ({ reason } = {}) => this.#lost(socket, this.#goodbye || reason || "the gateway does not respond");
     this.#timer = this.#clock.after(OPEN_LIMIT_MS, () => this.#lost(socket, "the gateway does not respond"));
+  }
+
+  #opened() {
+    this.#on.state?.("open", {});
+    this.#on.open?.();
   }
 
   #watch() {

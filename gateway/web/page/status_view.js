@@ -122,14 +122,18 @@ function facts(rows, since = null) {
 
 // Requests the gateway's status every 2 s while the page is visible. One request at a time: a gateway that has stopped
 // does not reply.
-export function pollStatus(status, changed) {
+export function pollStatus(status, credentials, changed) {
   let requested = false;
   const poll = async () => {
     if (document.hidden || requested) return;
     requested = true;
     try {
-      const response = await fetch("v1/status", { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
-      if (response.ok) status.update(await response.json(), performance.now());
+      const response = await fetch("v1/status", { cache: "no-store", headers: credentials.headers, signal: AbortSignal.timeout(POLL_LIMIT_MS) });
+      const body = await response.json();
+      if (response.ok) credentials.see(body.user);
+      else if (response.status === 401) credentials.refused({ code: body.code, text: body.detail });
+      // With a policy, only users with `admin` get figures.
+      if (response.ok && body.counters) status.update(body, performance.now());
       setText(byId("total-clients"), status.gateway ? count(status.gateway.figures.get("clients")) : "–");
     } catch {
       // The figures become stale, and the connection's state shows that there is no gateway.

@@ -2,6 +2,7 @@
 // and the publishers. One connection, which reconnects. Of the document it knows only whether it is visible.
 
 import { Connection } from "./connection.js";
+import { isRefusal } from "./credentials.js";
 import { Freshness } from "./freshness.js";
 import { Topics, topicsPattern } from "./topics_model.js";
 import { StatusModel } from "./status_model.js";
@@ -120,7 +121,8 @@ export class Watch {
         if (message.word === "SUB" && this.state !== "live") this.#set("live");
         break;
       case "error":
-        // The subscriptions cannot be refused: a topic that is gone is still a valid one.
+        // Only a policy refuses these subscriptions. A broker may be there all the same.
+        if (isRefusal(message) && this.state === "connecting") this.#set("live");
         if (this.#requestedAt !== null) this.#listed(false);
         break;
       case "wait":
