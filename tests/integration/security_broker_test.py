@@ -1,17 +1,19 @@
 """A broker with a policy: who can connect to which endpoint, by which key, and what a reload changes. pyzmq's sockets are
 the clients."""
 
-import os
+import contextlib
 import pathlib
 import re
 import signal
+import socket
 import tempfile
+import unittest
 import urllib.request
 
-import unittest
 import zmq
-from backplane.v1 import control_pb2
-from harness import CONTROL, EGRESS, HOST, INGRESS, METRICS, PROGRAM, RAW, BackplaneTest, ControlClient, Deadline, Reader, Writer
+from backplane.v1 import control_pb2, event_pb2
+from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, RAW, TIMEOUT_S, BackplaneTest, ControlClient, Deadline, Reader,
+                     Writer)
 from zmq.utils.monitor import recv_monitor_message
 
 LIMITED = f"tcp://{HOST}:5581"
@@ -155,7 +157,8 @@ class SecuredBroker(BackplaneTest):
 
     def metric(self, name):
         with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=10) as response:
-            return int(float(re.search(rf"^backplane_broker_{name}{{[^}}]*}} (\S+)$", response.read().decode(), re.M)[1]))
+            page = response.read().decode()
+        return int(float(re.search(rf"^backplane_broker_{name}({{[^}}]*}})? (\S+)$", page, re.M)[2]))
 
     def wait_metric(self, name, least):
         deadline = Deadline()
@@ -234,6 +237,35 @@ class Admission(SecuredBroker):
         self.assertEqual(reader.receive()[0], "$SYS.broker.default.stats")
         self.assertIsNot(self.outcome(self.context_of("full"), zmq.SUB, EGRESS), True)
 
+    def test_peers_that_do_not_speak_curve_publish_nothing(self):
+        broker = self.broker()
+        reader, _ = self.reader_of("full", "")
+        event = event_pb2.Event(source="stranger@test", text="forged").SerializeToString()
+        frames = b"".join(bytes([len(part) + 1, more]) + part for part, more in ((b"news.uk", 1), (event, 0)))
+        # ZMTP 1.0 has no security; 2.0 neither; 3.0 with the mechanism NULL.
+        greeting = b"\xff" + bytes(8) + b"\x7f"
+        for hello in (b"\x01\x00" + frames, greeting + b"\x01\x01\x00\x00" + frames,
+                      greeting + b"\x03\x00NULL" + bytes(48) + b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB" + frames):
+            for endpoint in (INGRESS, RAW):
+                host, port = endpoint.removeprefix("tcp://").split(":")
+                with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
+                    peer.sendall(hello)
+                    with contextlib.suppress(ConnectionResetError):
+                        while peer.recv(4096):  # the broker closes it
+                            pass
+        self.writer_of("full")[0].send("end", "text")
+        self.assertEqual(self.topics(reader, 1), ["end"])
+        self.assertEqual(self.wait_metric("received_total", 1), 1)
+        broker.wait_line(broker.err, "closed .* connections that did not complete the CURVE handshake")
+
+    def test_ipc_endpoints_require_a_key_as_well(self):
+        endpoint = f"ipc://{self.folder}/raw"
+        broker = self.broker("--raw", endpoint)
+        self.assertIs(self.outcome(self.context_of("full"), zmq.PUB, endpoint), True)
+        self.assertIsNot(self.outcome(self.context_of(pair=zmq.curve_keypair()), zmq.PUB, endpoint), True)
+        self.assertIsNot(self.outcome(self.context_of(), zmq.PUB, endpoint), True)
+        broker.wait_line(broker.err, "default: raw: refused a connection from localhost:.*: no user has the key")
+
     def test_strangers_do_not_delay_users(self):
         self.broker()
         stranger = self.context_of(pair=zmq.curve_keypair())
@@ -250,6 +282,51 @@ class Admission(SecuredBroker):
         writer.send("a", "text")
         self.assertEqual(reader.receive()[0], "a")
         self.assertTrue(deadline.left())
+
+
+class Permission(SecuredBroker):
+    def control_of(self, user):
+        control = ControlClient(self.context_of(user))
+        self.addCleanup(control.close)
+        return control
+
+    def test_events_and_requests_are_decided_by_the_user_of_the_key(self):
+        broker = self.broker()
+        reader, _ = self.reader_of("full", "")
+        writer, _ = self.writer_of("sensor")
+        raw, _ = self.writer_of("sensor", endpoint=RAW)
+        for topic in ("sensor.a", "news.uk"):
+            writer.send(topic, "text")
+        for topic in ("news.raw", "sensor.raw"):
+            raw.send_frames(topic.encode(), b"bytes")
+        self.assertEqual(sorted(self.topics(reader, 2)), ["sensor.a", "sensor.raw"])
+        self.writer_of("full")[0].send("news.uk", "text")
+        self.assertEqual(self.topics(reader, 1), ["news.uk"])
+        broker.wait_line(broker.err, "refused an event of sensor from .* on .news.*: not_permitted")
+
+        partial, full = self.control_of("partial"), self.control_of("full")
+        listed = {user: [topic.name for topic in client.request(topics=control_pb2.TopicsRequest(pattern=">")).topics.topics]
+                  for user, client in (("partial", partial), ("full", full))}
+        self.assertEqual(listed, {"partial": ["sensor.a", "sensor.raw"], "full": ["news.uk", "sensor.a", "sensor.raw"]})
+        self.assertEqual(partial.request(stats=control_pb2.StatsRequest()).error.code, "not_permitted")
+        self.assertEqual(partial.request(drain=control_pb2.DrainRequest()).error.code, "not_permitted")
+
+    def test_a_reload_changes_what_a_connected_user_may_do(self):
+        broker = self.broker()
+        reader, _ = self.reader_of("full", "")
+        writer, watch = self.writer_of("sensor")
+        control = self.control_of("partial")
+        self.assertEqual(control.request(stats=control_pb2.StatsRequest()).error.code, "not_permitted")
+        writer.send("news.uk", "before")
+        self.users["sensor"], self.users["partial"] = ["all"], ["all"]
+        self.wait_metric(r'rejected_total\{backplane="default",reason="not_permitted"\}', 1)
+        self.write_policy()
+        self.reload(broker)
+        self.assertTrue(control.request(stats=control_pb2.StatsRequest()).stats.counters)
+        writer.send("news.uk", "after")
+        topic, event = reader.receive()
+        self.assertEqual((topic, event.text), ("news.uk", "after"))
+        self.assertFalse(watch.has(zmq.EVENT_DISCONNECTED))
 
 
 class Reload(SecuredBroker):
