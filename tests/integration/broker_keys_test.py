@@ -2,11 +2,14 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 import zmq
 from harness import CONTROL, EGRESS, ENDPOINTS, INGRESS, GATEWAY, METRICS, PROGRAM, TIMEOUT_S, BackplaneTest
@@ -68,26 +71,23 @@ class Endpoints:
         self._context.term()
 
 
-class BrokerKeys(BackplaneTest):
+class Keys(BackplaneTest):
     def setUp(self):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         for name in ("me", "broker", "other"):
-            subprocess.run([PROGRAM, "keys", "new", self.folder / name], check=True, capture_output=True)
+            self.new_keys(name)
+
+    def new_keys(self, name):
+        subprocess.run([PROGRAM, "keys", "new", self.folder / name], check=True, capture_output=True)
 
     def path(self, name):
         return str(self.folder / name)
 
     def keys(self, key="me.key", server_key="broker.pub"):
         return ["--key", self.path(key), "--server-key", self.path(server_key)]
-
-    def serve(self, curve=True, status=b"200"):
-        secret = (self.folder / "broker.key").read_text().strip().encode() if curve else None
-        endpoints = Endpoints(secret, status)
-        self.addCleanup(endpoints.close)
-        return endpoints
 
     def fails(self, command, expected, code=1, **options):
         begun = time.monotonic()
@@ -97,6 +97,25 @@ class BrokerKeys(BackplaneTest):
         self.assertRegex(done.stderr, expected)
         self.assertNotIn((self.folder / "me.key").read_text().strip(), done.stderr + done.stdout)
         return time.monotonic() - begun
+
+    def until(self, check):
+        """Repeats a check until it succeeds."""
+        end = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return check()
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+
+class WithoutABroker(Keys):
+    def serve(self, curve=True, status=b"200"):
+        secret = (self.folder / "broker.key").read_text().strip().encode() if curve else None
+        endpoints = Endpoints(secret, status)
+        self.addCleanup(endpoints.close)
+        return endpoints
 
     def every_command_fails(self, flags, expected):
         for name, command in ONE_SHOT.items():
@@ -186,19 +205,127 @@ class BrokerKeys(BackplaneTest):
         self.assertNotIn(secret, printed)
 
     def readyz(self):
-        done = subprocess.run(["curl", "-s", f"http://{METRICS}/readyz"], capture_output=True, text=True, check=False)
+        try:
+            with urllib.request.urlopen(f"http://{METRICS}/readyz", timeout=TIMEOUT_S) as response:
+                return response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        except urllib.error.URLError as error:
+            return str(error)
+
+
+POLICY = """
+[users.me]
+curve = "{me}"
+roles = ["everything"]
+[users.reader]
+curve = "{reader}"
+roles = ["readers"]
+[users.broker]
+curve = "{broker}"
+roles = ["everything"]
+[users.anonymous]
+roles = ["readers"]
+[roles.everything]
+publish = [">"]
+subscribe = [">", "$SYS.>"]
+admin = true
+[roles.readers]
+subscribe = ["news.>", "clock"]
+"""
+
+
+class WithABroker(Keys):
+    def setUp(self):
+        super().setUp()
+        self.new_keys("reader")
+        keys = {name: (self.folder / f"{name}.pub").read_text().strip() for name in ("me", "reader", "broker")}
+        self.policy = self.folder / "policy.toml"
+        self.policy.write_text(POLICY.format(**keys))
+
+    def start(self):
+        return self.start_broker("--policy", str(self.policy), "--key", self.path("broker.key"))
+
+    def succeeds(self, *command, keys=None, text=None):
+        done = subprocess.run([PROGRAM, *command, *ENDPOINTS, *(keys or self.keys())], capture_output=True, text=True,
+                              timeout=TIMEOUT_S, check=False, input=text)
+        self.assertEqual(done.returncode, 0, done)
         return done.stdout
 
-    def until(self, check):
-        """Repeats a check until it succeeds."""
-        end = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
-                return check()
-            except AssertionError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
+    def test_every_command(self):
+        self.start()
+        self.succeeds("pub", "news.uk", "rain")
+        self.assertEqual(self.succeeds("get", "news.uk"), "rain\n")
+        self.assertRegex(self.succeeds("sub", "news.>", "--last", "--count", "1"), "news.uk.*rain")
+        file = self.path("all.events")
+        self.succeeds("replay", "news.>", "--to", file)
+        self.succeeds("replay", "--from", file, "--under", "again")
+        self.assertEqual(self.succeeds("get", "again.news.uk"), "rain\n")
+        self.assertRegex(self.succeeds("topics", "--once"), "again.news.uk")
+        self.assertRegex(self.succeeds("top", "--once"), "again.news.uk")
+        self.succeeds("audit")
+        self.succeeds("publish", "lines", "--topic", "news.lines", text="sun\n")
+        self.assertEqual(self.succeeds("get", "news.lines"), "sun\n")
+        self.succeeds("broker", "drain")
+
+    def test_a_gateway(self):
+        self.start()
+        self.run_process([PROGRAM, "gateway", "--listen", GATEWAY, *ENDPOINTS, *self.keys()]).ready()
+        reader = self.run_process([PROGRAM, "sub", "news.>", "--count", "1", "--last", "--gateway", GATEWAY])
+        done = subprocess.run([PROGRAM, "pub", "news.uk", "rain", "--gateway", GATEWAY], capture_output=True, text=True,
+                              timeout=TIMEOUT_S, check=False)
+        self.assertEqual(done.returncode, 0, done)
+        reader.wait_line(reader.out, "news.uk.*rain")
+
+    def test_up(self):
+        config = self.folder / "up.toml"
+        config.write_text(f'''
+policy = "{self.policy}"
+key = "{self.path("broker.key")}"
+server_key = "{self.path("broker.pub")}"
+[metrics]
+listen = "{METRICS}"
+[[backplane]]
+ingress = "{INGRESS}"
+egress = "{EGRESS}"
+control = "{CONTROL}"
+raw = "off"
+[gateway]
+listen = ["{GATEWAY}"]
+[[publish]]
+source = "clock"
+arguments = ["--every", "20ms"]
+''')
+        up = self.run_process([PROGRAM, "up", "--config", str(config)])
+        up.wait_line(up.out, "Ctrl-C|sub")
+        self.assertRegex(self.succeeds("sub", "clock", "--count", "2"), "clock")
+        done = subprocess.run([PROGRAM, "sub", "clock", "--count", "2", "--timeout", "30s", "--gateway", GATEWAY],
+                              capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        self.assertEqual(done.returncode, 0, done)
+
+    def test_what_a_user_may_not_do_is_said(self):
+        self.start()
+        self.succeeds("pub", "news.uk", "rain")
+        reader = self.keys(key="reader.key")
+        self.fails(["pub", "news.uk", "sun", *ENDPOINTS, *reader],
+                   "refused 1 of 1 events: .*not_permitted: this user may not publish to the event's topic")
+        self.fails(["broker", "drain", *ENDPOINTS, *reader], "reader may not drain the broker.*not_permitted")
+        self.fails(["top", "--once", *ENDPOINTS, *reader], "reader may not read statistics.*not_permitted")
+        self.fails(["topics", "stock.>", "--once", *ENDPOINTS, *reader], 'reader may not read "stock.>".*not_permitted')
+        self.assertRegex(self.succeeds("topics", "--once", keys=reader), "news.uk")
+
+    def test_a_user_who_is_added_later_is_admitted(self):
+        broker = self.start()
+        text = self.policy.read_text()
+        self.policy.write_text(text.replace("[users.me]", "[users.other]").replace(
+            (self.folder / "me.pub").read_text().strip(), (self.folder / "other.pub").read_text().strip()))
+        broker.signal(signal.SIGHUP)
+        self.until(lambda: self.fails(["topics", "--once", *ENDPOINTS, *self.keys()], NOT_ADMITTED))
+        reader = self.run_process([PROGRAM, "sub", "news.>", "--last", *ENDPOINTS, *self.keys()])
+        reader.wait_line(reader.err, NOT_ADMITTED)
+        self.policy.write_text(text)
+        broker.signal(signal.SIGHUP)
+        reader.wait_line(reader.err, "connected to the broker")
 
 
 if __name__ == "__main__":
