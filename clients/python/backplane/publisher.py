@@ -315,7 +315,7 @@ class Publisher:
         self._sender.say_closing()
         while not self._sender.closing_done() and (left := deadline - time.monotonic()) > 0:
             poller = zmq.Poller()
-            for each in self._sender.sockets():
+            for each in self._sender.reply_sockets():
                 poller.register(each, zmq.POLLIN)
             poller.poll(int(left * 1000) + 1)
             self._sender.poll_replies()

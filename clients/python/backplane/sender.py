@@ -131,6 +131,11 @@ class Sender:
     def closing_done(self) -> bool:
         return self._closing_said
 
+    def reply_sockets(self) -> list[zmq.Socket]:
+        """Those that poll_replies() reads."""
+        current = self._ingress()
+        return current.channel.sockets() if current else []
+
     def poll_replies(self) -> None:
         if current := self._ingress():
             current.channel.poll()
