@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import stat
 import subprocess
 import tempfile
@@ -17,7 +18,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 FRONT = [f"tcp://{HOST}:{port}" for port in (5770, 5771, 5772)]
 FRONT_INGRESS, FRONT_EGRESS, FRONT_CONTROL = FRONT
 PLAIN = [f"tcp://{HOST}:{port}" for port in (5570, 5571, 5572)]
+LIMITED = f"tcp://{HOST}:5581"
 SOON_S = 2.0  # every problem with keys is reported within this time
+
+
+def until_accepted(test, driver, *command):
+    """The result of a command that may fail at first because the broker does not accept the key."""
+    deadline = Deadline()
+    while True:
+        driver.begin(*command)
+        value, error, text = driver.end()
+        if error is None:
+            return value
+        test.assertEqual(error, "authentication", text)
+        test.assertTrue(deadline.left(), text)
 
 
 class KeyFiles(unittest.TestCase):
@@ -29,7 +43,10 @@ class KeyFiles(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         for name in ("broker", "me", "other"):
-            subprocess.run([PROGRAM, "keys", "new", name], cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+            self.new_keys(name)
+
+    def new_keys(self, name):
+        subprocess.run([PROGRAM, "keys", "new", name], cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
 
     def path(self, name):
         return str(self.folder / name)
@@ -175,25 +192,15 @@ class ClientKeys(KeyFiles, BackplaneTest):
         requests.do("open_control", self.options())
         self.assertEqual(requests.fails("last", "a", LONG_S)[0], "authentication")
         self.start_front("me")
-        self.until_accepted(reader, "wait_live", LONG_S)
-        self.until_accepted(writer, "flush", LONG_S)
-        self.assertEqual(self.until_accepted(requests, "last", "a", LONG_S), [["event", "a", 1, ["text", "kept"]]])
+        until_accepted(self, reader, "wait_live", LONG_S)
+        until_accepted(self, writer, "flush", LONG_S)
+        self.assertEqual(until_accepted(self, requests, "last", "a", LONG_S), [["event", "a", 1, ["text", "kept"]]])
         self.publish(writer, "more")
         while (got := reader.do("receive", 1, LONG_S)) == [["event", "a", 1, ["text", "kept"]]]:
             pass
         self.assertEqual(got, [["event", "a", 2, ["text", "more"]]])
         for driver in (reader, writer, requests):
             driver.leave()
-
-    def until_accepted(self, driver, *command):
-        deadline = Deadline()
-        while True:
-            driver.begin(*command)
-            value, error, text = driver.end()
-            if error is None:
-                return value
-            self.assertEqual(error, "authentication", text)
-            self.assertTrue(deadline.left(), text)
 
     def test_a_revoked_key(self):
         self.start_broker()
@@ -211,10 +218,10 @@ class ClientKeys(KeyFiles, BackplaneTest):
         self.publish(other, "other")
         self.assertEqual(reader.fails("receive", 1, LONG_S)[0], "authentication")
         self.start_front("me", "other")
-        self.until_accepted(writer, "flush", LONG_S)
+        until_accepted(self, writer, "flush", LONG_S)
         items = []
         while len(items) < 2:
-            driver_items = self.until_accepted(reader, "receive", 1, LONG_S)
+            driver_items = until_accepted(self, reader, "receive", 1, LONG_S)
             items += driver_items
         self.assertEqual([item[3][1] for item in items], ["other", "revoked"])
         for driver in (reader, writer, other):
@@ -405,7 +412,177 @@ class NodeKeys(ClientKeys):
     OPTIONS = "keyFile", "serverKeyFile"
 
 
-del ClientKeys, KeyFiles  # their derived classes are the tests
+class ClientPolicy(KeyFiles, BackplaneTest):
+    """A broker with a policy. COMMAND is the driver's command."""
+
+    ROLES = {"all": 'publish = [">"]\nsubscribe = [">"]', "writers": 'publish = ["sensor.>"]',
+             "readers": 'subscribe = ["sensor.>", "stock.*"]'}
+
+    def setUp(self):
+        super().setUp()
+        self.users = {"me": "all", "writer": "writers", "reader": "readers"}
+        for user in ("writer", "reader"):
+            self.new_keys(user)
+        self.write_policy()
+
+    def write_policy(self):
+        text = "".join(f'[users.{user}]\ncurve = "{self.key(f"{user}.pub").decode()}"\nroles = ["{role}"]\n'
+                       for user, role in self.users.items())
+        fresh = self.folder / "fresh.toml"
+        fresh.write_text(text + "".join(f"[roles.{role}]\n{may}\n" for role, may in self.ROLES.items()), encoding="utf-8")
+        fresh.chmod(0o644)
+        fresh.rename(self.folder / "policy.toml")
+
+    def start_secured(self):
+        config = self.folder / "broker.toml"
+        config.write_text(f'policy = "{self.path("policy.toml")}"\nkey = "{self.path("broker.key")}"\n[[backplane]]\n'
+                          f'[[backplane.limited_egress]]\nendpoint = "{LIMITED}"\ntopics = ["sensor.>"]\n', encoding="utf-8")
+        return self.start_broker("--config", str(config))
+
+    def reload(self, broker):
+        since = len(broker.err)
+        self.write_policy()
+        broker.signal(signal.SIGHUP)
+        broker.wait_line(broker.err, "reload: applied the policy", since=since)
+
+    def driver(self, egress=PLAIN[1]):
+        return Driver(self.run_process([*self.COMMAND, PLAIN[0], egress, PLAIN[2]], stdin=subprocess.PIPE))
+
+    def publisher(self, user="me"):
+        driver = self.driver()
+        driver.do("open_publisher", f"{user}@test", EVENT_BYTES_MAX, self.options(user))
+        return driver
+
+    def publish(self, driver, topic, text):
+        driver.do("publish", topic, ["text", text], {}, "0")
+        driver.do("flush", LONG_S)
+
+    def text_of(self, item):
+        return item[1], item[3][1]
+
+    def test_each_user_publishes_and_reads_what_the_policy_permits(self):
+        self.start_secured()
+        full, limited = self.driver(), self.driver(egress=LIMITED)
+        full.do("subscribe", [">"], LONG_S, self.options())
+        limited.do("subscribe", ["sensor.>"], LONG_S, self.options("reader"))
+        mine, writer = self.publisher(), self.publisher("writer")
+        self.publish(mine, "news.uk", "hidden")
+        self.publish(mine, "sensor.a", "seen")
+        self.publish(writer, "sensor.b", "seen, too")
+        writer.do("publish", "news.uk", ["text", "forbidden"], {}, "0")
+        kind, text, _ = writer.fails("flush", LONG_S)
+        self.assertEqual((kind, text), ("refused", "the broker refused 1 events, the last one because of: not_permitted "
+                                        "(this user may not publish the topic)"))
+        self.assertIn("not_permitted (this user may not publish the topic)", writer.do("last_problem"))
+        self.publish(writer, "sensor.b", "again")
+        self.assertEqual([self.text_of(item) for item in full.do("receive", 4, LONG_S)],
+                         [("news.uk", "hidden"), ("sensor.a", "seen"), ("sensor.b", "seen, too"), ("sensor.b", "again")])
+        self.assertEqual([self.text_of(item) for item in limited.do("receive", 3, LONG_S)],
+                         [("sensor.a", "seen"), ("sensor.b", "seen, too"), ("sensor.b", "again")])
+        self.assertEqual(limited.do("receive", 1, 2.0), [None])
+        for driver in (full, limited, mine, writer):
+            driver.leave()
+
+    def test_requests_return_what_the_user_may_read(self):
+        self.start_secured()
+        mine = self.publisher()
+        for topic in ("sensor.a", "news.uk", "stock.x"):
+            self.publish(mine, topic, topic)
+        requests = self.driver()
+        requests.do("open_control", self.options("reader"))
+        self.assertEqual([item[1] for item in requests.do("last", ">", LONG_S)], ["sensor.a", "stock.x"])
+        self.assertEqual([item[1] for item in requests.do("replay", ">", {"since_ago": 600}, LONG_S)],
+                         ["sensor.a", "stock.x"])
+        kind, text, code = requests.fails("last", "news.uk", LONG_S)
+        self.assertEqual((kind, code), ("control", "not_permitted"))
+        self.assertRegex(text, 'reader may not read "news.uk"')
+        requests.leave()
+        mine.leave()
+
+    def test_an_endpoint_that_publishes_more_than_the_user_may_read(self):
+        self.start_secured()
+        reader = self.driver()
+        kind, text, code = reader.fails("subscribe", ["sensor.>"], LONG_S, self.options("reader"))
+        self.assertEqual((kind, code), ("authentication", "key_refused"))
+        self.assertIn("or the user may not connect to this endpoint", text)
+        reader.leave()
+
+    def test_patterns_that_the_user_may_not_read(self):
+        self.start_secured()
+        reader = self.driver(egress=LIMITED)
+        reader.do("subscribe", ["sensor.>", "news.uk"], LONG_S, self.options("reader"))
+        kind, text, code = reader.fails("receive", 1, LONG_S)
+        self.assertEqual((kind, code), ("control", "not_permitted"))
+        self.assertIn('reader may not read "news.uk"', text)
+        mine = self.publisher()
+        self.publish(mine, "news.uk", "hidden")
+        self.publish(mine, "sensor.a", "seen")
+        self.assertEqual([self.text_of(item) for item in reader.do("receive", 1, LONG_S)], [("sensor.a", "seen")])
+        self.assertEqual(reader.do("receive", 1, 2.0), [None])
+        reader.leave()
+        mine.leave()
+
+    def test_keys_that_are_wrong_missing_or_unknown(self):
+        self.start_secured()
+        for options, code in ((self.options("other"), "key_refused"), (self.options("me", server="other"), "wrong_server_key"),
+                              ({}, "keys_required")):
+            begun = time.monotonic()
+            reader, requests, writer = self.driver(), self.driver(), self.driver()
+            self.assertEqual(reader.fails("subscribe", [">"], LONG_S, options)[::2], ("authentication", code))
+            requests.do("open_control", options)
+            self.assertEqual(requests.fails("last", ">", LONG_S)[::2], ("authentication", code))
+            writer.do("open_publisher", "me@test", EVENT_BYTES_MAX, options)
+            self.assertEqual(writer.fails("wait_ready", LONG_S)[::2], ("authentication", code))
+            self.assertLess(time.monotonic() - begun, 3 * SOON_S)
+            for driver in (reader, requests, writer):
+                driver.leave()
+
+    def test_a_user_who_is_revoked_and_comes_back(self):
+        broker = self.start_secured()
+        self.users["other"] = "all"
+        self.reload(broker)
+        reader, writer, other = self.driver(), self.publisher(), self.publisher("other")
+        reader.do("subscribe", ["sensor.>"], LONG_S, self.options())
+        self.publish(writer, "sensor.a", "before")
+        self.assertEqual(self.text_of(reader.do("receive", 1, LONG_S)[0]), ("sensor.a", "before"))
+        role = self.users.pop("me")
+        self.reload(broker)
+        self.assertEqual(reader.fails("receive", 1, LONG_S)[::2], ("authentication", "key_refused"))
+        writer.do("publish", "sensor.a", ["text", "revoked"], {}, "0")
+        self.assertEqual(writer.fails("flush", LONG_S)[::2], ("authentication", "key_refused"))
+        self.publish(other, "sensor.b", "meanwhile")
+        self.users["me"] = role
+        self.reload(broker)
+        until_accepted(self, writer, "flush", LONG_S)
+        items = []
+        while len(items) < 2:
+            items += [item for item in until_accepted(self, reader, "receive", 1, LONG_S) if item]
+        self.assertEqual(sorted(map(self.text_of, items)), [("sensor.a", "revoked"), ("sensor.b", "meanwhile")])
+        for driver in (reader, writer, other):
+            driver.leave()
+
+    def test_a_user_who_may_do_less(self):
+        broker = self.start_secured()
+        writer = self.publisher("writer")
+        self.publish(writer, "sensor.a", "permitted")
+        self.users["writer"] = "readers"
+        self.reload(broker)
+        writer.do("publish", "sensor.a", ["text", "forbidden"], {}, "0")
+        kind, text, _ = writer.fails("flush", LONG_S)
+        self.assertEqual(kind, "refused")
+        self.assertIn("not_permitted", text)
+        writer.leave()
+
+
+class PythonPolicy(ClientPolicy):
+    COMMAND = PythonKeys.COMMAND
+
+
+class NodePolicy(ClientPolicy):
+    COMMAND = NodeKeys.COMMAND
+
+
+del ClientKeys, ClientPolicy, KeyFiles  # their derived classes are the tests
 
 
 if __name__ == "__main__":
