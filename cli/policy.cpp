@@ -132,8 +132,6 @@ void add_policy(const Command& program) {
       "policy", "Check and explain policy files, which say which user may publish and read which topics");
   command.require_command();
   command.set_footer(
-      "Brokers and gateways do not apply policies yet.\n"
-      "\n"
       "Examples:\n"
       "  backplane policy check policy.toml\n"
       "  backplane policy explain dashboard news.uk --policy policy.toml\n"
