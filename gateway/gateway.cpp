@@ -41,7 +41,7 @@ int open_descriptors() {
 
 class Gateway::Impl {
  public:
-  Impl(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls,
+  Impl(GatewayConfig config, const std::shared_ptr<const fanout::TlsContext>& tls,
        std::shared_ptr<const policy::Policy> policy)
       : config_(std::move(config)),
         name_(config_.name.empty() ? "gateway@" + host_name() : config_.name),
@@ -203,9 +203,9 @@ void Gateway::Impl::drain() {
   for (const auto& backplane : backplanes_) backplane->close(publisher_close_limit);
 }
 
-Gateway::Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls,
+Gateway::Gateway(GatewayConfig config, const std::shared_ptr<const fanout::TlsContext>& tls,
                  std::shared_ptr<const policy::Policy> policy)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(tls), std::move(policy))) {}
+    : impl_(std::make_unique<Impl>(std::move(config), tls, std::move(policy))) {}
 Gateway::~Gateway() = default;
 ExitCode Gateway::run(Signals& signals) {
   return impl_->run(signals);

@@ -20,7 +20,7 @@ class Gateway {
   /// refuses.
   /// @param tls what read_tls() has read
   /// @param policy the content of the file that the configuration names; nullptr: everybody may do everything
-  Gateway(GatewayConfig config, std::shared_ptr<const fanout::TlsContext> tls,
+  Gateway(GatewayConfig config, const std::shared_ptr<const fanout::TlsContext>& tls,
           std::shared_ptr<const policy::Policy> policy);
   ~Gateway();
   Gateway(const Gateway&) = delete;
