@@ -54,8 +54,7 @@ class Site {
   [[nodiscard]] bool is_host(std::string_view host) const;
   /// Whether a page of `origin` may use `host`: a page of the same origin, or of one in cors_origins.
   /// @param encrypted the request came by TLS. Then a page that did not is of another origin: anybody on its
-  /// way
-  ///                  may have changed it. A request without TLS may have come through a proxy that has TLS.
+  ///                  way may have changed it. A request without TLS may have come through a proxy with TLS.
   [[nodiscard]] bool may_use(std::string_view origin, std::string_view host, bool encrypted) const;
   /// Whether the response must allow the origin explicitly.
   [[nodiscard]] bool is_cors_origin(std::string_view origin) const;
