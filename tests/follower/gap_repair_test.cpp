@@ -59,8 +59,10 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     gap_repair.on_replay_reply(request->number, replay_reply, now);
   }
   bool next_replay() {
-    request = gap_repair.next_replay(now);
-    return request.has_value();
+    auto next = gap_repair.next_replay(now);
+    if (!next) return false;  // `request` stays what is to be replied to
+    request = std::move(next);
+    return true;
   }
   /// Describes the last Replay request.
   std::string request_text() const {
