@@ -357,8 +357,10 @@ Result<void> EventLog::clean(const std::vector<std::shared_ptr<Segment>>& run) {
     if (scanner.damaged_bytes() > 0 || is_torn) {
       if (const auto found = finder.at_end(segment->through, segment->last_time, is_torn))
         damage.push_back(*found);
+      const bool has_lost_removals = scanner.has_damage_before(segment->records_at());
       const MutexLock lock(state_.mutex);
       segment->is_damaged = true;
+      if (has_lost_removals) damage.push_back(segment->damage_of_removals());
       if (damage.empty()) ++state_.damaged_ranges;
       for (const Damage& each : damage) (void)state_.note_damage(each);
       return {};

@@ -591,6 +591,7 @@ Result<void> EventLog::recover_segment(Segment& segment, const SegmentRecovery& 
                                        has_torn_end || segment.is_damaged)) {
     damage.push_back(*found);
   }
+  if (scanner.has_damage_before(segment.records_at())) damage.push_back(segment.damage_of_removals());
   if (scanner.damaged_bytes() == 0 && !has_torn_end && damage.empty()) return {};
   segment.is_damaged = true;
   log::warning("store {}: {} bytes of {}.log are damaged", files_.path(),

@@ -557,7 +557,15 @@ bool LogReader::check_removals(const Place& place) {
     }
     return false;
   }
-  return true;
+  if (!scanner.error()) log::warning("store: {}", scanner.error().error().text);
+  if (!scanner.has_damage_before(place.removals_end)) return true;
+  {
+    const MutexLock lock(state_.mutex);
+    if (!state_.note_damage(place.segment->damage_of_removals())) return true;
+  }
+  ++at_.waits;
+  end_more();
+  return false;
 }
 
 bool LogReader::scan_segment(const Place& place) {

@@ -33,6 +33,10 @@ class RecordScanner {
   /// Damaged bytes that were skipped between intact records, and the start of the first of these ranges.
   [[nodiscard]] std::uint64_t damaged_bytes() const noexcept { return damaged_bytes_; }
   [[nodiscard]] std::uint64_t first_damage_at() const noexcept { return first_damage_at_; }
+  /// Whether it has passed damage, or ended at damage, between where it began and `to`.
+  [[nodiscard]] bool has_damage_before(std::uint64_t to) const noexcept {
+    return damaged_bytes_ > 0 ? first_damage_at_ < to : intact_end_ < to;
+  }
   /// After the end: whether what follows can be the beginning of a record that was being written.
   [[nodiscard]] bool ends_in_part_of_record();
   [[nodiscard]] const Result<void>& error() const noexcept { return error_; }

@@ -1,6 +1,7 @@
 #pragma once
 // One segment of the log, and its index.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/store/damage.hpp"
 #include "broker/store/files.hpp"
 #include "broker/store/record.hpp"
 
@@ -38,6 +40,13 @@ struct Segment {
 
   [[nodiscard]] std::uint64_t first() const noexcept { return header.first; }
   [[nodiscard]] std::uint64_t records_at() const noexcept { return header_bytes + header.removals_bytes; }
+  /// Where events may have been destroyed if any of the `removed` records at the start is damaged: anywhere
+  /// in the segment, because each stands for events at any position in it.
+  [[nodiscard]] Damage damage_of_removals() const noexcept {
+    return {.after = first() - 1,
+            .before = std::max(through, header.through) + 1,
+            .time = std::max(last_time, header.last_time)};
+  }
 
   /// Adds an event whose record of `record_bytes` begins at `at`.
   void add(std::uint64_t position, std::int64_t time, std::uint64_t at);

@@ -384,6 +384,55 @@ TEST_F(FileHistoryTest, DamageTakesTheEventsThatItHitsAndNoOthers) {
   EXPECT_EQ(disk_.content(name), damaged) << "never overwritten";
 }
 
+TEST_F(FileHistoryTest, ADamagedRemovedRecordIsFoundByAScan) {
+  options_.limits.otherwise.history_events = 3;
+  open();
+  for (int i = 0; i < 5; ++i) append("a.x");
+  for (int i = 0; i < 500; ++i) append("busy");
+  clean();
+  close();
+  // The removed records come first, and the index is intact.
+  const std::string name = file(".log");
+  const std::size_t at = disk_.content(name).find("a.x");
+  ASSERT_NE(at, std::string::npos);
+  disk_.flip_bit(name, at);
+  open();
+  std::vector<DestroyedEvents> destroyed;
+  std::vector<std::uint64_t> delivered;
+  ReadRequest request = after_position("*.x", 0);
+  for (int slices = 0; slices < 100; ++slices) {
+    const ReadSlice slice = read(request);
+    ASSERT_NE(slice.end, End::gone) << "the record that says so is damaged";
+    for (const std::uint64_t position : positions(slice)) delivered.push_back(position);
+    destroyed.insert(destroyed.end(), slice.destroyed.begin(), slice.destroyed.end());
+    if (slice.end == End::complete) break;
+    request.cursor = slice.cursor;
+  }
+  EXPECT_THAT(delivered, ElementsAre(3, 4, 5));
+  ASSERT_THAT(destroyed, SizeIs(1));
+  EXPECT_EQ(destroyed[0].topic, "a.x");
+  EXPECT_EQ(destroyed[0].first, 1u);
+  EXPECT_EQ(destroyed[0].last, 2u);
+}
+
+TEST_F(FileHistoryTest, ACleanedSegmentWithoutItsRemovedRecordsIsDamaged) {
+  options_.limits.otherwise.history_events = 3;
+  open();
+  for (int i = 0; i < 500; ++i) append("busy");
+  clean();
+  close();
+  const std::string name = file(".log");
+  ASSERT_GT(disk_.content(name).size(), store::header_bytes);
+  disk_.cut(name, store::header_bytes);
+  disk_.remove(file(".idx"));
+  const std::string damaged = disk_.content(name);
+  open();
+  EXPECT_EQ(store_->figures().damaged_ranges, 1u);
+  for (int i = 0; i < 500; ++i) append("busy");
+  clean();
+  EXPECT_EQ(disk_.content(name), damaged) << "never overwritten";
+}
+
 TEST_F(FileHistoryTest, TheEventsOfAMissingSegmentAreAnnouncedAndTheRestIsThere) {
   open();
   for (int i = 0; i < 60; ++i) append(i % 10 == 0 ? "b" : "a");
