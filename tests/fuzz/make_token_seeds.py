@@ -61,6 +61,7 @@ RULES = {
     "socket_bad_key": rules("", "", "[]", "null", *HANDSHAKE, "Sec-WebSocket-Key: x"),
     "host_rebound": rules("", "", "127.0.0.1.evil.example:80", "http://127.0.0.1.evil.example:80"),
     "host_with_user": rules("", "", "localhost@evil.example"),
+    "host_with_nul": rules("", "", "127.0.0.1\0.evil.example"),
     "host_two_colons": rules("", "", "localhost:1:2"),
 }
 

@@ -33,6 +33,7 @@ std::string address(const std::string& name) {
   std::array<unsigned char, 16> bytes{};
   const bool ipv6 = name.starts_with('[') && name.ends_with(']');
   const std::string text = ipv6 ? name.substr(1, name.size() - 2) : name;
+  if (text.find('\0') != std::string::npos) return {};  // inet_pton() would read what is before it
   const int family = ipv6 ? AF_INET6 : AF_INET;
   if (::inet_pton(family, text.c_str(), bytes.data()) != 1) return {};
   std::array<char, INET6_ADDRSTRLEN> shown{};
