@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
-#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 #include <boost/beast/websocket/detail/hybi13.hpp>
 #include <fmt/format.h>
@@ -24,25 +24,32 @@ tl::unexpected<UpgradeRefusal> refuse(unsigned status, std::string_view got) {
   return tl::unexpected(UpgradeRefusal{status, fmt::format("expected a WebSocket handshake, got {}", got)});
 }
 
+/// Whether the names of two fields are the same. Beast's iequals() (1.81) reads a byte after the end of names
+/// that differ in case.
+bool is_same_name(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
 /// Calls `see` with the value of each field called `name`. @returns whether one call returned true.
 template <class See>
 bool any_value(const UpgradeRequest& request, std::string_view name, See see) {
-  return std::any_of(request.fields.begin(), request.fields.end(), [&](const auto& field) {
-    return beast::iequals(field.first, name) && see(field.second);
-  });
+  return std::any_of(request.fields.begin(), request.fields.end(),
+                     [&](const auto& field) { return is_same_name(field.first, name) && see(field.second); });
 }
 
 /// The value of the first field called `name`.
 std::optional<std::string_view> value(const UpgradeRequest& request, std::string_view name) {
   for (const auto& field : request.fields) {
-    if (beast::iequals(field.first, name)) return field.second;
+    if (is_same_name(field.first, name)) return field.second;
   }
   return std::nullopt;
 }
 
 /// Whether a list such as `keep-alive, Upgrade` contains `token`.
 bool contains(std::string_view list, std::string_view token) {
-  return beast::http::token_list(list).exists(token);
+  const std::string terminated(list);  // see is_same_name()
+  return beast::http::token_list(terminated).exists(token);
 }
 
 /// Whether `text` has the form of 16 bytes in base64.
@@ -70,7 +77,7 @@ tl::expected<std::string, UpgradeRefusal> answer_upgrade(const UpgradeRequest& r
   // RFC 6455, 11.3.1 and 11.3.5: two readers might use different ones.
   for (const std::string_view single : {"Sec-WebSocket-Key", "Sec-WebSocket-Version"}) {
     const auto count = std::count_if(request.fields.begin(), request.fields.end(),
-                                     [&](const auto& field) { return beast::iequals(field.first, single); });
+                                     [&](const auto& field) { return is_same_name(field.first, single); });
     if (count > 1) return refuse(bad_request, fmt::format("{} {} fields", count, single));
   }
   // RFC 6455, 4.2.1.
