@@ -35,10 +35,10 @@ class Recovery(BackplaneTest):
 
     def slow_control(self, seconds):
         """The options of a program whose requests to the broker take this long."""
-        relay = Relay(CONTROL)
-        self.addCleanup(relay.close)
-        relay.delay(seconds)
-        return ["--ingress", INGRESS, "--egress", EGRESS, "--control", relay.endpoint]
+        self.relay = Relay(CONTROL)
+        self.addCleanup(self.relay.close)
+        self.relay.delay(seconds)
+        return ["--ingress", INGRESS, "--egress", EGRESS, "--control", self.relay.endpoint]
 
     def freeze_and_lose(self, process, dropped=DROPPED):
         """Stops the process, sends until the broker has dropped events for it, then continues it."""
@@ -200,12 +200,13 @@ class Recovery(BackplaneTest):
         gateway = self.start_slow_gateway(0.05)
         client = self.gateway_client()
         self.send(100)
-        self.freeze_and_lose(gateway)
-        self.send(3200, payload="x" * 30_000)  # above 64 MiB
-        self.assert_client_misses_nothing(client)
-        deadline = Deadline()  # the metrics are from the last second
-        while self.gateway_metric("reorder_buffer_discarded_total") == 0:
+        self.freeze_and_lose(gateway, dropped=40_000)  # whose recovery takes longer than filling the buffer
+        deadline = Deadline()
+        while self.gateway_metric("reorder_buffer_discarded_total") == 0:  # above 64 MiB
             self.assertTrue(deadline.left(), "everything fitted into the reorder buffer")
+            self.send(100, payload="x" * 30_000)
+        self.relay.delay(0)
+        self.assert_client_misses_nothing(client)
         while self.gateway_metric("reorder_buffer_bytes") > 0:
             self.assertTrue(deadline.left(), "the reorder buffer is not empty")
 
