@@ -296,6 +296,8 @@ std::vector<std::shared_ptr<Segment>> EventLog::choose_run() {
     std::size_t to = from;
     for (; to < segments.size() && is_possible(to) && (is_mostly_dead(to) || is_small(to)); ++to) {
       if (live + estimates_[to].live_bytes > options_.segment_bytes && to > from) break;
+      // A run across a missing segment would hide that it is missing.
+      if (to > from && segments[to]->first() > segments[to - 1]->through + 1) break;
       live += estimates_[to].live_bytes;
       all += segments[to]->bytes;
     }

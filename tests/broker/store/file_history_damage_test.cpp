@@ -212,6 +212,8 @@ TEST_P(FileHistoryDamage, EveryEventIsDeliveredOrAnnouncedAndNothingElseIsLost) 
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, FileHistoryDamage, ::testing::Range(0u, 1000u, 50u));
+// Each found a loss that was not announced, or a damaged segment that was overwritten.
+INSTANTIATE_TEST_SUITE_P(SeedsThatFailed, FileHistoryDamage, ::testing::Values(1050u, 7750u, 8050u, 9850u));
 
 }  // namespace
 }  // namespace backplane::broker
