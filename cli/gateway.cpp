@@ -114,8 +114,7 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   log::set_level(configuration->log_level);
   Signals signals;
   raise_open_files_limit();
-  gateway::Gateway gateway(std::move(configuration->gateway), *tls,
-                           configuration->security.policy);
+  gateway::Gateway gateway(std::move(configuration->gateway), *tls, configuration->security.policy);
   return gateway.run(signals);
 }
 
