@@ -158,21 +158,23 @@ class SubResumes(BackplaneTest):
         publish()
         cutter.open.set()
 
-    def wait_position(self):
-        """Until the gateway knows a position of the broker."""
+    def start_gateway_that_knows_a_position(self, topic):
+        """Starts a gateway after an event on the topic: a gateway without subscribers learns the position only when it
+        connects. Returns a writer."""
+        writer = self.ready_writer()
+        writer.send(topic, "0")
+        self.wait_admitted(writer)
+        self.start_gateway()
         client, deadline = self.client(), Deadline()
         client.send("POSITION")
         while client.reply() == "+OK POSITION":
             self.assertTrue(deadline.left())
             client.send("POSITION")
+        return writer
 
     def test_a_first_connection_that_is_cut_before_it_knows_its_position_loses_nothing(self):
         self.start_broker()
-        self.start_gateway()
-        writer = self.ready_writer()
-        writer.send("f.a", "before")
-        self.wait_admitted(writer)
-        self.wait_position()
+        writer = self.start_gateway_that_knows_a_position("f.a")
         # `sub f.a f.b` is cut after the first or the second of its subscriptions is active.
         for topic in ("f.a", "f.b"):
             for options in ((), ("--format", "json")):
@@ -196,11 +198,7 @@ class SubResumes(BackplaneTest):
 
     def test_what_history_no_longer_has_after_a_first_connection_is_announced(self):
         self.start_broker("--config", self.config_file("[[backplane]]\nhistory_events = 2\n"))
-        self.start_gateway()
-        writer = self.ready_writer()
-        writer.send("g.a", "0")
-        self.wait_admitted(writer)
-        self.wait_position()
+        writer = self.start_gateway_that_knows_a_position("g.a")
 
         def publish(first):
             for number in range(first, first + 10):
