@@ -7,7 +7,7 @@
 
 namespace backplane::fanout {
 
-Engine::Engine(EngineOptions options) : log_(options.log, std::max<std::size_t>(options.workers, 1)) {
+Engine::Engine(const EngineOptions& options) : log_(options.log, std::max<std::size_t>(options.workers, 1)) {
   slots_.resize(std::max<std::size_t>(options.workers, 1));
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     slots_[i].worker = std::make_unique<Worker>(options.worker, log_, closed_clients_, i);
@@ -36,7 +36,7 @@ ClientId Engine::adopt(Descriptor socket, MakeHandler make) {
   return id;
 }
 
-void Engine::set_tls_context(std::shared_ptr<const TlsContext> context) {
+void Engine::set_tls_context(const std::shared_ptr<const TlsContext>& context) {
   for (WorkerSlot& slot : slots_) {
     command(slot, [worker = slot.worker.get(), context](Shard&) { worker->set_tls_context(context); });
   }

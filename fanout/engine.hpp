@@ -53,7 +53,7 @@ struct EngineCounters : DeliveryLedger {
 class Engine {
  public:
   /// Throws std::system_error if the kernel refuses descriptors or threads.
-  explicit Engine(EngineOptions options);
+  explicit Engine(const EngineOptions& options);
   /// Closes all clients at once; everything queued is lost.
   ~Engine();
   Engine(const Engine&) = delete;
@@ -62,7 +62,7 @@ class Engine {
   /// Takes over a connected, non-blocking socket. `make` is called once, on the client's worker.
   ClientId adopt(Descriptor socket, MakeHandler make);
   /// Uses these certificates for new connections; earlier ones keep theirs. Only if the options contain some.
-  void set_tls_context(std::shared_ptr<const TlsContext> context);
+  void set_tls_context(const std::shared_ptr<const TlsContext>& context);
   /// Runs `task` on the client's worker, unless the client is closed by then.
   void post(ClientId client, std::function<void(Client&)> task);
   /// Calls Client::reply() on the client's worker.

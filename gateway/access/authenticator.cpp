@@ -127,8 +127,8 @@ std::optional<Authenticator::Verdict> Authenticator::verify(std::string_view tok
   const Verdict busy{
       .result = AuthenticationResult::busy, .user = {}, .hash = {}, .retry_after = std::chrono::seconds{1}};
   if (waiting_clients_ >= limits_.waiting_clients_max) return busy;
-  const auto same = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& job) {
-    return job->generation == generation_ && job->digest == digest;
+  const auto same = std::find_if(jobs_.begin(), jobs_.end(), [&, generation = generation_](const auto& job) {
+    return job->generation == generation && job->digest == digest;
   });
   if (same != jobs_.end()) {
     (*same)->waiting.push_back(std::move(done));
