@@ -203,7 +203,7 @@ class Backplane::Impl final : public PublishListener {
   }
 
   Result<std::string> listen();
-  void set_tls(std::shared_ptr<const fanout::TlsContext> tls);
+  void set_tls(const std::shared_ptr<const fanout::TlsContext>& tls);
   void watch(Poller& poller);
   [[nodiscard]] Clock::time_point next_deadline();
   void turn(Clock::time_point now);
@@ -366,9 +366,9 @@ std::string Backplane::Impl::refuse_plaintext(std::string_view begun, bool last)
   return out;
 }
 
-void Backplane::Impl::set_tls(std::shared_ptr<const fanout::TlsContext> tls) {
+void Backplane::Impl::set_tls(const std::shared_ptr<const fanout::TlsContext>& tls) {
   tls_.set(tls);
-  engine_.set_tls_context(std::move(tls));
+  engine_.set_tls_context(tls);
   engine_.publish();
 }
 
@@ -511,8 +511,8 @@ Backplane::~Backplane() = default;
 Result<std::string> Backplane::listen() {
   return impl_->listen();
 }
-void Backplane::set_tls(std::shared_ptr<const fanout::TlsContext> tls) {
-  impl_->set_tls(std::move(tls));
+void Backplane::set_tls(const std::shared_ptr<const fanout::TlsContext>& tls) {
+  impl_->set_tls(tls);
 }
 void Backplane::watch(Poller& poller) {
   impl_->watch(poller);

@@ -40,7 +40,7 @@ class Backplane {
   /// Listens on all addresses, including those of feeds. @returns the bound addresses, joined by commas.
   Result<std::string> listen();
   /// Replaces the certificates for new connections. Only if there are some already.
-  void set_tls(std::shared_ptr<const fanout::TlsContext> tls);
+  void set_tls(const std::shared_ptr<const fanout::TlsContext>& tls);
   /// Adds its descriptors to `poller`.
   void watch(Poller& poller);
 
