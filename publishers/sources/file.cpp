@@ -227,35 +227,59 @@ bool FileSource::make_last(FileId id) {
   return true;
 }
 
-/// Checks which file has the name now, and follows it if it is a new one. @returns false if the source is to
-/// stop.
+/// Checks which file has the name now, and follows it if it is a new one. Then also follows those that had
+/// the name since the last look, and the look is repeated until no file loses the name meanwhile: one that is
+/// renamed while the folder is read may be missing in what is read. @returns false if the source is to stop.
 bool FileSource::open_new_file() {
-  struct stat status {};
-  if (::stat(file_.path.c_str(), &status) != 0) return true;  // a file may appear later
-  const FileId id{static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
-  if (make_last(id)) return true;
-  auto file = GrowingFile::open(file_.path, {}, line_bytes_max_);
-  if (!file) {
-    if (file.error().code == ErrorCode::not_found) return true;
-    return id == reported_unreadable_ || (reported_unreadable_ = id, runner_.bad_record(file.error().text));
+  constexpr int looks_max = 10;  // the rest follows in the next turn, which its rotations begin
+  for (int look = 0; look < looks_max; ++look) {
+    const auto id = id_of_name();
+    if (!id) return true;  // a file may appear later
+    if (!searching_ && !files_.empty() && files_.back()->file.id() == *id) return true;
+    auto file = GrowingFile::open(file_.path, {}, line_bytes_max_);
+    if (!file) {
+      if (file.error().code == ErrorCode::not_found) return true;
+      return *id == reported_unreadable_ ||
+             (reported_unreadable_ = *id, runner_.bad_record(file.error().text));
+    }
+    const FileId newest = file->id();
+    begin_search();
+    if (searching_) follow_rotated(newest);
+    if (!make_last(newest)) {
+      if (searching_)
+        log::info("{}: {} has been replaced by a new file", runner_.source_name(), file_.path.string());
+      follow(std::move(*file), file_places(file_.path).back());
+      dirty_ = true;
+    }
+    if (active_ == nullptr) {
+      active_ = files_.back().get();
+      if (session_ != 0) save();
+    }
+    if (id_of_name() == newest) {
+      searching_ = false;
+      return true;
+    }
   }
-  if (make_last(file->id())) return true;
-  if (!files_.empty() || resuming_) {
-    if (!files_.empty()) newest_modified_ns_ = files_.back()->file.modified_ns();
-    follow_rotated(file->id());
-    log::info("{}: {} has been replaced by a new file", runner_.source_name(), file_.path.string());
-  }
-  Followed& followed = follow(std::move(*file), file_places(file_.path).back());
-  dirty_ = true;
-  if (active_ != nullptr) return true;
-  active_ = &followed;
-  if (session_ != 0) save();
   return true;
+}
+
+std::optional<FileId> FileSource::id_of_name() const {
+  struct stat status {};
+  if (::stat(file_.path.c_str(), &status) != 0) return {};
+  return FileId{static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
+}
+
+/// Sets the bounds of a search, unless one has begun and not ended: what it has found so far may be newer
+/// than what it has missed.
+void FileSource::begin_search() {
+  if (searching_ || (files_.empty() && !resuming_)) return;
+  searching_ = true;
+  last_created_ns_ = files_.empty() ? 0 : files_.back()->file.created_ns();
+  if (!files_.empty()) newest_modified_ns_ = files_.back()->file.modified_ns();
 }
 
 /// Several files may have had the name, one after the other, since the last look.
 void FileSource::follow_rotated(FileId newest) {
-  const std::int64_t last_created_ns = files_.empty() ? 0 : files_.back()->file.created_ns();
   // A place is one of them if a link led there before.
   std::vector<std::filesystem::path> candidates = rotated_files(places());
   for (const auto& place : places()) candidates.push_back(place);
@@ -264,7 +288,7 @@ void FileSource::follow_rotated(FileId newest) {
     if (!file || file->id() == newest || follows(file->id())) continue;
     // An older one cannot have had the name since the last look.
     const std::int64_t created_ns = file->created_ns();
-    if (created_ns != 0 && created_ns < last_created_ns) continue;
+    if (created_ns != 0 && created_ns < last_created_ns_) continue;
     const std::int64_t modified_ns = file->modified_ns();
     const bool later = resuming_ ? modified_ns > newest_modified_ns_ : modified_ns >= newest_modified_ns_;
     if (later && std::find(finished_.begin(), finished_.end(), file->id()) == finished_.end())

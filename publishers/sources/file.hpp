@@ -72,6 +72,8 @@ class FileSource {
   [[nodiscard]] bool make_last(FileId id);
   [[nodiscard]] bool follows(FileId id) const;
   bool open_new_file();
+  [[nodiscard]] std::optional<FileId> id_of_name() const;
+  void begin_search();
   void follow_rotated(FileId newest);
   bool read_all();
   bool read_one(Followed& followed);
@@ -103,6 +105,8 @@ class FileSource {
   std::vector<FileId> finished_;                   // files that were followed in this run and no longer are
   std::optional<FileId> reported_unreadable_;      // unreadable file that has been reported
   std::int64_t newest_modified_ns_{};              // modification time of the newest known file
+  std::int64_t last_created_ns_{};                 // when it was created; 0: not known
+  bool searching_{};                               // for files that had the name since the last look
   bool resuming_{};                                // during the first look after a restart
   bool files_changed_{};                           // files_ has changed, iterate again
   bool dirty_{};
