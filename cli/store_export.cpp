@@ -228,10 +228,10 @@ ExitCode run_export(const ExportFlags& flags) {
   if (!store) return print_error("store export", store.error());
   if (auto ok = select_since(flags, *store->reader, selection); !ok)
     return print_error("store export", ok.error());
+
+  Signals signals(Signals::Hangup::stop);  // before the file exists, which a signal would leave behind
   auto file = OutputFile::open(flags.to);
   if (!file) return print_error("store export", file.error());
-
-  Signals signals(Signals::Hangup::stop);
   Waiter waiter;
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
