@@ -18,12 +18,6 @@ constexpr std::chrono::milliseconds backoff_max{10'000};
 /// A child that has run this long is healthy: its next delay is the shortest one again.
 constexpr std::chrono::seconds healthy_after{30};
 
-/// The deadlines for each role, counted from the call of stop(). A broker that drains waits for 200 ms of
-/// quiet.
-constexpr std::chrono::milliseconds publishers_stop_limit{800};
-constexpr std::chrono::milliseconds broker_stop_limit{1'500};
-constexpr std::chrono::milliseconds gateway_stop_limit{1'900};
-
 /// At most so many lines of one child per turn, so that its output cannot delay the others.
 constexpr int lines_per_turn = 256;
 
@@ -42,8 +36,8 @@ struct Supervisor::Member {
   bool finished{};  ///< not restarted any more
 };
 
-Supervisor::Supervisor(Signals& signals, Listener listener)
-    : signals_(signals), listener_(std::move(listener)) {}
+Supervisor::Supervisor(Signals& signals, Listener listener, StopLimits limits)
+    : signals_(signals), listener_(std::move(listener)), limits_(limits) {}
 Supervisor::~Supervisor() = default;
 
 Supervisor::Member& Supervisor::member(std::string_view name) const {
@@ -197,13 +191,16 @@ void Supervisor::relay_signals() {
 
 bool Supervisor::stop() {
   const Clock::time_point begin = Clock::now();
-  const bool publishers = stop(Role::publisher, begin + publishers_stop_limit);
-  const bool brokers = stop(Role::broker, begin + broker_stop_limit);
-  const bool gateways = stop(Role::gateway, begin + gateway_stop_limit);
+  const bool publishers = stop(Role::publisher, begin, limits_.publishers);
+  const bool brokers = stop(Role::broker, begin, limits_.broker);
+  const bool gateways = stop(Role::gateway, begin, limits_.gateway);
   return publishers && brokers && gateways;
 }
 
-bool Supervisor::stop(Role role, Clock::time_point deadline) {
+bool Supervisor::stop(Role role, Clock::time_point begin, std::chrono::milliseconds limit) {
+  Clock::time_point deadline = begin + limit;
+  const Clock::time_point report_at = begin + limits_.silence;
+  bool reported = false;
   bool clean = true;
   std::vector<Member*> ending;
   for (const auto& each : members_) {
@@ -213,7 +210,13 @@ bool Supervisor::stop(Role role, Clock::time_point deadline) {
     ending.push_back(each.get());
   }
   while (!ending.empty() && Clock::now() < deadline) {
-    wait_for_event(deadline, -1);
+    wait_for_event(reported ? deadline : std::min(deadline, report_at), -1);
+    if (!reported && Clock::now() >= report_at) {
+      reported = true;
+      for (const Member* each : ending) {
+        listener_.on_report(fmt::format("waiting for {} to stop; Ctrl-C again kills it", each->name));
+      }
+    }
     // A second signal asks to stop at once.
     if (signals_.next() == Signals::Event::stop) deadline = Clock::now();
     for (const auto& each : members_) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/process/child.hpp"
@@ -40,7 +41,16 @@ class Supervisor {
     stop      ///< a signal asks this process to stop
   };
 
-  Supervisor(Signals& signals, Listener listener);
+  /// How long stop() waits for the children of each role, counted from its call.
+  struct StopLimits {
+    std::chrono::milliseconds publishers{3'000};  ///< they wait until their events are confirmed
+    std::chrono::milliseconds broker{8'000};      ///< it publishes and stores what it has received
+    std::chrono::milliseconds gateway{10'000};
+    std::chrono::milliseconds silence{2'000};  ///< then the user learns whom stop() waits for
+  };
+
+  Supervisor(Signals& signals, Listener listener, StopLimits limits);
+  Supervisor(Signals& signals, Listener listener) : Supervisor(signals, std::move(listener), StopLimits{}) {}
   ~Supervisor();
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
@@ -65,8 +75,8 @@ class Supervisor {
   [[nodiscard]] const std::vector<std::string>& ready_lines(std::string_view name) const;
 
   /// Stops all children: publishers first, then the broker, then the gateway. Each role gets SIGTERM, and
-  /// SIGKILL after its time limit. After a second signal to this process, SIGKILL comes at once. Blocks for
-  /// less than 2 s.
+  /// SIGKILL after its time limit. After a second signal to this process, SIGKILL comes at once. Blocks until
+  /// they have ended.
   /// @returns whether all of them exited with code 0; reports each that did not.
   bool stop();
 
@@ -78,11 +88,12 @@ class Supervisor {
   void read_pipes(Member& member);
   void check(Member& member, Clock::time_point now);
   void restart(Member& member, Clock::time_point now);
-  [[nodiscard]] bool stop(Role role, Clock::time_point deadline);
+  [[nodiscard]] bool stop(Role role, Clock::time_point begin, std::chrono::milliseconds limit);
   void relay_signals();
 
   Signals& signals_;
   Listener listener_;
+  StopLimits limits_;
   std::vector<std::unique_ptr<Member>> members_;
   bool stop_requested_{};
   bool cannot_run_{};  // a broker or gateway with a wrong configuration

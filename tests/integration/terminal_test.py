@@ -37,7 +37,10 @@ class Terminal:
         self.pid, self._master = pty.fork()
         if self.pid == 0:
             try:
-                os.environ.update(TERM="xterm", PS1="$ ")
+                # When a shell ends, the kernel sends SIGCONT to its jobs. This takes back the SIGSTOP by which
+                # LeakSanitizer stops the threads of a process that ends, and it waits for ever.
+                sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+                os.environ.update(TERM="xterm", PS1="$ ", ASAN_OPTIONS=sanitizer)
                 os.execvp(command[0], command)
             finally:
                 os._exit(127)
