@@ -49,6 +49,11 @@ class Pipe {
   Descriptor write_;
 };
 
+/// A pipe for a writer whose thread may stay in write() when the test ends.
+const Pipe& pipe_that_stays_open() {
+  return *new Pipe;
+}
+
 const std::string long_line = std::string(999, 'x') + '\n';
 
 TEST(LineWriter, WritesLinesInTheirOrder) {
@@ -94,7 +99,7 @@ TEST(LineWriter, IfNobodyReadsItDropsCountsAndThenReportsHowMany) {
 }
 
 TEST(LineWriter, AfterADroppedLineNoOtherTakesItsPlace) {
-  const Pipe pipe;
+  static const Pipe& pipe = pipe_that_stays_open();
   LineWriter writer(pipe.fd(), /*bytes_max=*/5'000);
   writer.set_notice([](std::uint64_t) { return "dropped\n"; });
   while (writer.write(long_line)) {
@@ -104,7 +109,7 @@ TEST(LineWriter, AfterADroppedLineNoOtherTakesItsPlace) {
 }
 
 TEST(LineWriter, BytesThatNeedNotBeCountedAreDroppedWithoutAReport) {
-  const Pipe pipe;
+  static const Pipe& pipe = pipe_that_stays_open();
   LineWriter writer(pipe.fd(), /*bytes_max=*/5'000);
   while (writer.write_uncounted(long_line)) {
   }
@@ -121,7 +126,7 @@ TEST(LineWriter, LinesThatCannotBeWrittenAreCounted) {
 }
 
 TEST(LineWriter, ItsDestructorDoesNotWaitForTheReader) {
-  static const Pipe& pipe = *new Pipe;  // never closed: its thread may stay in write()
+  static const Pipe& pipe = pipe_that_stays_open();
   LineWriter writer(pipe.fd());
   for (int line = 0; line < 10; ++line) writer.write(long_line);
   EXPECT_FALSE(writer.flush(10ms));
