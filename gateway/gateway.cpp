@@ -17,6 +17,7 @@
 #include "core/net/loopback.hpp"
 #include "core/process/descriptor.hpp"
 #include "core/process/host.hpp"
+#include "core/tls/pem_files.hpp"
 #include "gateway/access/authenticator.hpp"
 #include "gateway/backplane.hpp"
 #include "gateway/descriptor_budget.hpp"
@@ -86,7 +87,7 @@ class Gateway::Impl {
 void Gateway::Impl::log_tls(const fanout::TlsContext& tls) const {
   log::info("TLS: {}, valid until {}; clients without TLS are {}",
             log::escape(fmt::format("{}", fmt::join(config_.tls.certificates, ", "))),
-            fanout::utc_text(tls.expires()), config_.tls_required.value_or(true) ? "refused" : "served too");
+            tls::utc_text(tls.expires()), config_.tls_required.value_or(true) ? "refused" : "served too");
   for (const std::string& line : tls.warnings(std::chrono::system_clock::now())) log::warning("{}", line);
 }
 

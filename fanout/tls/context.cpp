@@ -2,26 +2,29 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <ctime>
 #include <memory>
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include "core/credentials/protected_file.hpp"
 #include "core/log/escape.hpp"
+#include "core/tls/pem_files.hpp"
 
 namespace backplane::fanout {
 namespace {
 
 using namespace std::chrono_literals;
+using tls::as_time;
+using tls::Certificate;
+using tls::expected;
+using tls::read_certificates;
+using tls::read_private_key;
+using tls::take_reason;
+using tls::utc_text;
 
-constexpr std::size_t file_bytes_max = 1u << 20;
 constexpr auto expires_soon = 14 * 24h;
 constexpr std::chrono::seconds ticket_lifetime = 1h;
 constexpr std::size_t common_name_bytes_max = 256;
@@ -29,72 +32,10 @@ constexpr std::size_t common_name_bytes_max = 256;
 constexpr const char* ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
 constexpr std::array<unsigned char, 9> protocol = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    free(object);
-  }
+struct FreeNameText {
+  void operator()(unsigned char* text) const noexcept { OPENSSL_free(text); }
 };
-using Bio = std::unique_ptr<BIO, Free<&BIO_free>>;
-using Certificate = std::unique_ptr<X509, Free<&X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<&EVP_PKEY_free>>;
-using NameText = std::unique_ptr<unsigned char, Free<[](unsigned char* text) { OPENSSL_free(text); }>>;
-
-/// OpenSSL's reason for the last error, and nothing else of it.
-std::string reason() {
-  const unsigned long error = ERR_peek_last_error();
-  const char* const text = ERR_reason_error_string(error);
-  ERR_clear_error();
-  return text != nullptr ? text : "unknown error";
-}
-
-tl::unexpected<Error> expected(const std::string& file, std::string_view what, std::string_view got) {
-  ERR_clear_error();
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("{}: expected {}, got {}", log::escape(file), what, got));
-}
-
-Bio memory(const std::string& content) {
-  return Bio(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
-}
-
-/// All certificates in the file, at least one.
-Result<std::vector<Certificate>> read_certificates(const std::string& file) {
-  const auto content = read_protected_file(file, OthersMay::read, file_bytes_max);
-  if (!content) return tl::unexpected(content.error());
-  const Bio bio = memory(*content);
-  std::vector<Certificate> all;
-  ERR_clear_error();
-  while (X509* const each = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) all.emplace_back(each);
-  const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-  if (!at_end) return expected(file, "certificates in PEM", fmt::format("a damaged one ({})", reason()));
-  if (all.empty()) return expected(file, "a certificate in PEM", "none");
-  ERR_clear_error();
-  return all;
-}
-
-/// Never waits for a passphrase on the terminal.
-int no_passphrase(char*, int, int, void*) {
-  return -1;
-}
-
-Result<Key> read_key(const std::string& file) {
-  auto content = read_protected_file(file, OthersMay::nothing, file_bytes_max);
-  if (!content) return tl::unexpected(content.error());
-  Key key(PEM_read_bio_PrivateKey(memory(*content).get(), nullptr, &no_passphrase, nullptr));
-  const bool encrypted = content->find("ENCRYPTED") != std::string::npos;
-  OPENSSL_cleanse(content->data(), content->size());
-  if (key) return key;
-  return expected(file, "a private key in PEM without a passphrase",
-                  encrypted ? "an encrypted one" : "none, or a damaged one");
-}
-
-TlsContext::SystemClock::time_point as_time(const ASN1_TIME* time) {
-  std::tm parts{};
-  if (ASN1_TIME_to_tm(time, &parts) != 1) return {};
-  return TlsContext::SystemClock::from_time_t(::timegm(&parts));
-}
+using NameText = std::unique_ptr<unsigned char, FreeNameText>;
 
 /// Clients that offer protocols must offer HTTP/1.1. Those of the line protocol offer none.
 int on_protocols(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* offered,
@@ -174,25 +115,25 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::load(const TlsFiles& files
 Result<void> TlsContext::add(const std::string& certificate, const std::string& key) {
   auto chain = read_certificates(certificate);
   if (!chain) return tl::unexpected(chain.error());
-  const auto secret = read_key(key);
+  const auto secret = read_private_key(key);
   if (!secret) return tl::unexpected(secret.error());
   Entry entry{std::unique_ptr<SSL_CTX, FreeContext>(SSL_CTX_new(TLS_server_method())), nullptr};
   CHECK(entry.context, "a TLS context can be created");
   SSL_CTX* const context = entry.context.get();
   set_rules(context);
   if (SSL_CTX_use_certificate(context, chain->front().get()) != 1) {
-    return expected(certificate, "a certificate that clients accept", reason());
+    return expected(certificate, "a certificate that clients accept", take_reason());
   }
   entry.certificate = SSL_CTX_get0_certificate(context);
   if (X509_check_private_key(entry.certificate, secret->get()) != 1) {
     return expected(key, fmt::format("the key of {}", log::escape(certificate)), "another one");
   }
   if (SSL_CTX_use_PrivateKey(context, secret->get()) != 1) {
-    return expected(key, "a key that clients accept", reason());
+    return expected(key, "a key that clients accept", take_reason());
   }
   for (const Certificate& each : *chain) {
     if (each != chain->front() && SSL_CTX_add1_chain_cert(context, each.get()) != 1) {
-      return expected(certificate, "a chain of certificates that clients accept", reason());
+      return expected(certificate, "a chain of certificates that clients accept", take_reason());
     }
     expires_ = std::min(expires_, note_validity(certificate, each.get()).until);
   }
@@ -278,15 +219,6 @@ std::string peer_common_name(const ssl_st& ssl) {
   const bool printable = std::all_of(
       name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
   return printable && name.size() <= common_name_bytes_max ? name : std::string();
-}
-
-std::string utc_text(std::chrono::system_clock::time_point time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 32> text{};
-  const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &parts);
-  return {text.data(), size};
 }
 
 }  // namespace backplane::fanout

@@ -83,7 +83,4 @@ class TlsContext {
 /// its certificate does not have exactly one name of 1 to 256 printable characters.
 [[nodiscard]] std::string peer_common_name(const ssl_st& ssl);
 
-/// `2027-01-31 12:00 UTC`
-[[nodiscard]] std::string utc_text(std::chrono::system_clock::time_point time);
-
 }  // namespace backplane::fanout
