@@ -175,6 +175,7 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[9], "", goodbyes<9>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[10], "", goodbyes<10>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[11], "", goodbyes<11>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[12], "", goodbyes<12>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[0],
      "Commands that got an error, by its code", refusals<0>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[1], "", refusals<1>},

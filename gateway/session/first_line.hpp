@@ -34,4 +34,9 @@ enum class Protocol : std::uint8_t { line, http };
   return beginning.size() >= 2 && beginning[0] == '\xff' && static_cast<unsigned char>(beginning[1]) >= 236;
 }
 
+/// Whether the first bytes are a record of TLS with a client's first message.
+[[nodiscard]] constexpr bool begins_as_tls(std::string_view beginning) noexcept {
+  return beginning.starts_with("\x16\x03");
+}
+
 }  // namespace backplane::gateway

@@ -21,6 +21,8 @@ void FirstLineSession::on_bytes(std::string_view bytes) {
   }
   // A telnet client may wait for answers before it sends its first line.
   if (begins_as_telnet(bytes)) return become(Protocol::line, bytes);
+  // A port with TLS does not give these bytes to a session. Without an answer, the client would wait.
+  if (begins_as_tls(bytes)) return refuse("no_tls", "this port does not use TLS: connect without it");
   const std::size_t end = bytes.find_first_of("\r\n", searched);
   if (end == std::string_view::npos) {
     const auto& limits = services().limits;
@@ -70,11 +72,14 @@ void FirstLineSession::become(Protocol protocol, std::string_view bytes) {
                                    bytes);
   }
   // A page can make a browser send its text here: nothing after an HTTP request is taken for a command.
+  refuse("not_http", "expected a command of the line protocol (see HELP), got an HTTP request");
+}
+
+void FirstLineSession::refuse(std::string_view code, std::string_view text) {
   std::string bye;
-  append_error(Format::text, "not_http",
-               "expected a command of the line protocol (see HELP), got an HTTP request", bye);
-  append_session_line(Format::text, "BYE", "not_http", bye);
-  services().sessions.goodbye("not_http");
+  append_error(Format::text, code, text, bye);
+  append_session_line(Format::text, "BYE", code, bye);
+  services().sessions.goodbye(code);
   client().end(bye);
 }
 

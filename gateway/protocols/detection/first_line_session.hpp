@@ -24,6 +24,7 @@ class FirstLineSession final : public Session {
   std::string_view without_empty_lines(std::string_view bytes);
   void begin();
   void become(Protocol protocol, std::string_view bytes);
+  void refuse(std::string_view code, std::string_view text);
 
   std::string begun_;  ///< the line, as far as it has arrived
   bool after_cr_{};    ///< a NUL that follows belongs to an empty line

@@ -156,6 +156,14 @@ TEST_F(LineSessionTest, ExecutesNothingAfterAnHttpRequestWithATooLongFirstLine) 
   EXPECT_TRUE(peer_.stream->output_ended);
 }
 
+TEST_F(LineSessionTest, AClientThatBeginsTlsIsToldAtOnceThatThereIsNone) {
+  send("\x16");
+  EXPECT_EQ(take(), "");
+  send("\x03\x01\x02");
+  EXPECT_EQ(take(), "-ERR no_tls this port does not use TLS: connect without it\n!BYE no_tls\n");
+  EXPECT_TRUE(peer_.stream->output_ended);
+}
+
 TEST_F(LineSessionTest, DetectsTheProtocolFromPiecesOfAnySize) {
   const std::string commands = "PING\nSUB stock..MSFT\nPING\n";
   send(commands);
