@@ -11,6 +11,7 @@
 #include "cli/connection/confirmed_publisher.hpp"
 #include "cli/connection/gateway_connection.hpp"
 #include "cli/console/messages.hpp"
+#include "cli/gateway_client_flags.hpp"
 #include "cli/input/json_messages.hpp"
 #include "cli/input/payload_flags.hpp"
 #include "cli/subcommands.hpp"
@@ -35,7 +36,7 @@ struct PubFlags {
   PayloadFlags payload;
   std::uint64_t count{1};
   std::string every;
-  std::string gateway;
+  GatewayClientFlags gateway;
   AddressFlags addresses;
 };
 
@@ -140,7 +141,7 @@ ExitCode publish_to_broker(const PubOptions& options, const std::string& json_ty
   return last == Offer::bad_topic ? ExitCode::usage : ExitCode::failed;
 }
 
-ExitCode publish_to_gateway(const PubOptions& options, const std::string& address, Waiter& waiter) {
+ExitCode publish_to_gateway(const PubOptions& options, const GatewayEndpoint& endpoint, Waiter& waiter) {
   if (!options.payload || !wire::is_utf8(*options.payload)) {
     print_message("pub", fmt::format("--gateway: expected a payload of text, got {}",
                                      options.payload ? "bytes" : "none"));
@@ -148,8 +149,12 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& addres
   }
   std::string line = fmt::format("PUB {} ", options.topic);
   append_escaped(*options.payload, line);
-  auto gateway = GatewayConnection::open(address, waiter, reply_limit);
-  if (!gateway) return print_error("pub", gateway.error());
+  const std::string& address = endpoint.address;
+  auto gateway = GatewayConnection::open(endpoint, waiter, reply_limit);
+  if (!gateway) {
+    print_message("pub", gateway.error().text);
+    return ExitCode::failed;  // also for a wrong token: the command line is right
+  }
   Error problem;
   bool in_doubt = false;
   const bool all = repeat(options, waiter, [&] {
@@ -170,9 +175,13 @@ ExitCode publish_to_gateway(const PubOptions& options, const std::string& addres
         in_doubt = false;
         return true;
       }
-      if (!reply->starts_with("-ERR ") && !reply->starts_with("!BYE ")) continue;  // !WAIT, !LIVE
-      problem = {ErrorCode::unavailable,
-                 fmt::format("the gateway at {} refused the event: {}", address, reply->substr(5))};
+      if (reply->starts_with("!BYE ")) {
+        problem = closed_error(address, reply->substr(5));
+        return false;
+      }
+      if (!reply->starts_with("-ERR ")) continue;  // !WAIT, !LIVE
+      problem = {ErrorCode::unavailable, fmt::format("the gateway at {} refused the event: {}", address,
+                                                     refusal_text(reply->substr(5)))};
       return false;
     }
   });
@@ -202,14 +211,8 @@ Result<PubOptions> read_options(const PubFlags& flags) {
       return wrong(fmt::format("--every: expected 1ms to 24h, got \"{}\"", flags.every));
     options.every = *every;
   }
-  if (!flags.gateway.empty()) {
-    if (flags.addresses.given())
-      return wrong("--gateway: cannot be combined with the addresses or keys of a broker");
-    if (!flags.payload.json_type.empty())
-      return wrong("--json: cannot be combined with --gateway, which accepts text only");
-    if (auto address = parse_host_port(flags.gateway, "--gateway"); !address)
-      return tl::unexpected(address.error());
-  }
+  if (!flags.gateway.gateway.empty() && !flags.payload.json_type.empty())
+    return wrong("--json: cannot be combined with --gateway, which accepts text only");
   auto payload = read_payload(flags.payload, payload_bytes_max);
   if (!payload) return tl::unexpected(payload.error());
   options.payload = std::move(*payload);
@@ -217,9 +220,11 @@ Result<PubOptions> read_options(const PubFlags& flags) {
 }
 
 ExitCode run_pub(const PubFlags& flags) {
+  const auto gateway = resolve_gateway(flags.gateway, flags.addresses, process_environment());
+  if (!gateway) return print_error("pub", gateway.error());
   const auto options = read_options(flags);
   if (!options) return print_error("pub", options.error());
-  const auto brokers = flags.gateway.empty() ? resolve(flags.addresses) : std::vector<BrokerEndpoints>();
+  const auto brokers = *gateway ? std::vector<BrokerEndpoints>() : resolve(flags.addresses);
   if (!brokers) return print_error("pub", brokers.error());
 
   Signals signals(Signals::Hangup::stop);  // before other threads start, because they inherit the signal mask
@@ -227,7 +232,7 @@ ExitCode run_pub(const PubFlags& flags) {
   waiter.on_readable(signals.fd(), [&] {
     if (signals.next() == Signals::Event::stop) waiter.stop();
   });
-  if (!flags.gateway.empty()) return publish_to_gateway(*options, flags.gateway, waiter);
+  if (*gateway) return publish_to_gateway(*options, **gateway, waiter);
   return publish_to_broker(*options, flags.payload.json_type, *brokers, waiter);
 }
 
@@ -260,15 +265,16 @@ void add_pub(const Command& program) {
   command.add_option("--count", flags->count, "Publish N times").value_name("N").range(1).show_default();
   command.add_option("--every", flags->every, "Interval between events (default: none)")
       .value_name("DURATION");
-  command.add_option("--gateway", flags->gateway, "Publish through a gateway, text only")
-      .value_name("HOST:PORT");
+  add_gateway_client_flags(command, flags->gateway,
+                           "Publish through this gateway instead of to a broker, text only");
   add_address_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"
       "  backplane pub news.uk 'rain until Thursday'\n"
       "  backplane pub stock.MSFT --json Quote '{\"symbol\":\"MSFT\",\"price\":39.81}'\n"
       "  date | backplane pub news.date --stdin --gateway 127.0.0.1:1601\n"
-      "  backplane pub sensor.7 21.5 --broker host7 --key me.key --server-key broker.pub");
+      "  backplane pub sensor.7 21.5 --broker host7 --key me.key --server-key broker.pub\n"
+      "  backplane pub sensor.7 21.5 --gateway host7:1601 --ca ca.pem --token-file me.token");
   command.set_run([flags] { return run_pub(*flags); });
 }
 

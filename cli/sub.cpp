@@ -14,9 +14,9 @@
 #include "cli/connection/endpoint_diagnosis.hpp"
 #include "cli/connection/stored_events.hpp"
 #include "cli/console/messages.hpp"
+#include "cli/gateway_client_flags.hpp"
 #include "cli/sub_options.hpp"
 #include "cli/subcommands.hpp"
-#include "core/net/host_port.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
@@ -46,7 +46,7 @@ struct SubFlags {
   std::string since;
   std::string every;
   std::string format = "text";
-  std::string gateway;
+  GatewayClientFlags gateway;
   bool last{};
   bool strict{};
   AddressFlags addresses;
@@ -327,19 +327,10 @@ Result<SubOptions> read_options(const SubFlags& flags) {
 ExitCode run_sub(const SubFlags& flags) {
   const auto options = read_options(flags);
   if (!options) return print_error("sub", options.error());
-  if (!flags.gateway.empty() && flags.addresses.given()) {
-    return print_error("sub", Error{ErrorCode::invalid_argument,
-                                    "--gateway: cannot be combined with the addresses or keys of a broker"});
-  }
-  Result<std::vector<BrokerEndpoints>> brokers;
-  if (!flags.gateway.empty()) {
-    if (const auto address = parse_host_port(flags.gateway, "--gateway"); !address) {
-      return print_error("sub", address.error());
-    }
-  } else {
-    brokers = resolve(flags.addresses);
-    if (!brokers) return print_error("sub", brokers.error());
-  }
+  const auto gateway = resolve_gateway(flags.gateway, flags.addresses, process_environment());
+  if (!gateway) return print_error("sub", gateway.error());
+  auto brokers = *gateway ? std::vector<BrokerEndpoints>() : resolve(flags.addresses);
+  if (!brokers) return print_error("sub", brokers.error());
 
   Signals signals(
       Signals::Hangup::stop);  // before libzmq starts its threads, because they inherit the signal mask
@@ -348,7 +339,7 @@ ExitCode run_sub(const SubFlags& flags) {
     if (signals.next() == Signals::Event::stop) waiter.stop();
   });
   SubPrinter printer(*options, waiter);
-  if (!flags.gateway.empty()) return sub_through_gateway(*options, flags.gateway, printer, waiter);
+  if (*gateway) return sub_through_gateway(*options, **gateway, printer, waiter);
   return BrokerSub(*options, std::move(*brokers), printer, waiter).run();
 }
 
@@ -382,15 +373,15 @@ void add_sub(const Command& program) {
       .value_name("FORMAT")
       .show_default();
   command.add_flag("--strict", flags->strict, "Exit with code 3 if events were missed (!GAP, !RESET)");
-  command.add_option("--gateway", flags->gateway, "Read from a gateway instead of a broker")
-      .value_name("HOST:PORT");
+  add_gateway_client_flags(command, flags->gateway, "Read from this gateway instead of from a broker");
   add_address_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"
       "  backplane sub 'stock.>' clock --count 10 --format json\n"
       "  backplane sub 'temperature.>' --last --every 5s\n"
       "  backplane sub clock --since 10m --gateway 127.0.0.1:1601\n"
-      "  backplane sub 'sensor.>' --broker host7 --key me.key --server-key broker.pub");
+      "  backplane sub 'sensor.>' --broker host7 --key me.key --server-key broker.pub\n"
+      "  backplane sub 'sensor.>' --gateway host7:1601 --ca ca.pem --token-file me.token");
   command.set_run([flags] { return run_sub(*flags); });
 }
 

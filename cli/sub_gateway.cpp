@@ -1,7 +1,6 @@
 // backplane sub --gateway HOST:PORT: reads from a gateway.
 
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 
@@ -36,19 +35,21 @@ constexpr Clock::duration pause_max = 5s;
 /// made from json.
 class GatewaySub {
  public:
-  GatewaySub(const SubOptions& options, std::string address, SubPrinter& printer, Waiter& waiter)
-      : options_(options), address_(std::move(address)), printer_(printer), waiter_(waiter) {}
+  GatewaySub(const SubOptions& options, const GatewayEndpoint& endpoint, SubPrinter& printer, Waiter& waiter)
+      : options_(options), endpoint_(endpoint), printer_(printer), waiter_(waiter) {}
 
   ExitCode run() {
     while (!ended()) {
-      auto gateway = GatewayConnection::open(address_, waiter_, step_limit);
+      auto gateway = GatewayConnection::open(endpoint_, waiter_, step_limit);
       if (ended()) break;
       const Result<void> ended_by =
           gateway ? follow(*gateway) : Result<void>(tl::unexpected(gateway.error()));
       if (ended()) break;
-      if (refused_) return ExitCode::failed;
-      // A server that was a gateway may become one again. Another server will not.
-      if (ended_by.error().code == ErrorCode::protocol && !was_connected_) {
+      // A server that was a gateway, with a certificate that was right, may become one again. Another server
+      // will not.
+      const ErrorCode code = ended_by.error().code;
+      if (code == ErrorCode::invalid_argument || (code == ErrorCode::protocol && !was_connected_)) {
+        printer_.output().flush();
         print_message("sub", ended_by.error().text);
         return ExitCode::failed;
       }
@@ -68,14 +69,16 @@ class GatewaySub {
 
   void report_lost(const Error& error) {
     printer_.output().flush();
-    if (std::exchange(reported_lost_, true)) return;
+    // Somebody may have to do something about another problem than a lost connection.
+    const bool other_problem = error.code == ErrorCode::protocol && error.text != reported_problem_;
+    if (std::exchange(reported_lost_, true) && !other_problem) return;
+    if (error.code == ErrorCode::protocol) reported_problem_ = error.text;
     print_message("sub", error.text + "; reconnecting");
   }
 
   /// @returns why the connection ended.
   Result<void> follow(GatewayConnection& gateway) {
     if (auto subscribed = subscribe(gateway); !subscribed) return subscribed;
-    const std::array fds{gateway.fd()};
     while (!ended()) {
       auto received = gateway.receive();
       if (auto taken = take_all(gateway); !taken) return taken;
@@ -83,7 +86,7 @@ class GatewaySub {
       printer_.output().flush();
       if (ended()) break;
       if (auto requested = request_position(gateway); !requested) return requested;
-      (void)waiter_.wait(fds, std::min(options_.deadline, position_due()));
+      gateway.wait_input(std::min(options_.deadline, position_due()));
     }
     return {};
   }
@@ -172,10 +175,11 @@ class GatewaySub {
         }
         return true;
       case Kind::wait:
-        print_message("sub", fmt::format("the gateway at {} is waiting for a broker", address_));
+        print_message("sub", fmt::format("the gateway at {} is waiting for a broker", endpoint_.address));
         return true;
       case Kind::live:
-        print_message("sub", fmt::format("the gateway at {} is connected to a broker again", address_));
+        print_message("sub",
+                      fmt::format("the gateway at {} is connected to a broker again", endpoint_.address));
         return true;
       case Kind::error:
         // An older gateway does not know POSITION.
@@ -193,23 +197,19 @@ class GatewaySub {
     return true;
   }
 
-  tl::unexpected<Error> refusal(const GatewayItem& item) {
-    if (item.kind == Kind::bye) {
-      return fail(ErrorCode::unavailable,
-                  fmt::format("the gateway at {} closed the connection: {}", address_, item.text));
-    }
-    printer_.output().flush();
-    print_message("sub", fmt::format("the gateway at {} refused the subscription: {}", address_, item.text));
-    refused_ = true;
-    return fail(ErrorCode::invalid_argument, item.text);
+  [[nodiscard]] tl::unexpected<Error> refusal(const GatewayItem& item) const {
+    if (item.kind == Kind::bye) return tl::unexpected(closed_error(endpoint_.address, item.text));
+    return fail(ErrorCode::invalid_argument, fmt::format("the gateway at {} refused the subscription: {}",
+                                                         endpoint_.address, refusal_text(item.text)));
   }
 
   /// All subscriptions are active.
   void on_subscribed() {
     pause_ = pause_min;
+    reported_problem_.clear();
     if (std::exchange(reported_lost_, false)) {
       printer_.output().flush();
-      print_message("sub", fmt::format("connected to the gateway at {}{}", address_,
+      print_message("sub", fmt::format("connected to the gateway at {}{}", endpoint_.address,
                                        resumed_ ? "" : "; events may have been missed"));
       if (!resumed_) printer_.count_miss();
     }
@@ -340,7 +340,7 @@ class GatewaySub {
   }
 
   const SubOptions& options_;
-  std::string address_;
+  const GatewayEndpoint& endpoint_;
   SubPrinter& printer_;
   Waiter& waiter_;
   ReaderProgress progress_;
@@ -358,14 +358,14 @@ class GatewaySub {
   bool has_begun_{};                    // a subscription has been active
   bool was_connected_{};                // all of them have been
   bool reported_lost_{};
-  bool refused_{};
-  std::string problem_ = fmt::format("cannot reach a gateway at {}: it does not reply", address_);
+  std::string reported_problem_;  // since the last connection, other than that it was lost
+  std::string problem_ = fmt::format("cannot reach a gateway at {}: it does not reply", endpoint_.address);
   Clock::duration pause_ = pause_min;
 };
 
 }  // namespace
 
-ExitCode sub_through_gateway(const SubOptions& options, const std::string& gateway, SubPrinter& printer,
+ExitCode sub_through_gateway(const SubOptions& options, const GatewayEndpoint& gateway, SubPrinter& printer,
                              Waiter& waiter) {
   return GatewaySub(options, gateway, printer, waiter).run();
 }

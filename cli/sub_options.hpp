@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/connection/gateway_endpoint.hpp"
 #include "cli/connection/waiter.hpp"
 #include "cli/console/event_writer.hpp"
 #include "cli/console/output.hpp"
@@ -63,7 +64,7 @@ class SubPrinter {
 
 /// Reads from a gateway. Reports on standard error when the connection is lost or back. Blocks until the
 /// printer is done, --timeout is reached or the waiter is stopped.
-[[nodiscard]] ExitCode sub_through_gateway(const SubOptions& options, const std::string& gateway,
+[[nodiscard]] ExitCode sub_through_gateway(const SubOptions& options, const GatewayEndpoint& gateway,
                                            SubPrinter& printer, Waiter& waiter);
 
 }  // namespace backplane::cli

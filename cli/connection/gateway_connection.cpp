@@ -1,10 +1,13 @@
 #include "cli/connection/gateway_connection.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
+#include <cstring>
 
 #include <fmt/format.h>
+
+#include "cli/connection/tcp_connection.hpp"
+#include "cli/connection/tls_connection.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -19,57 +22,130 @@ std::string quoted(std::string_view text) {
   return fmt::format("\"{}{}\"", text.substr(0, shown_max), text.size() > shown_max ? "…" : "");
 }
 
+Result<std::unique_ptr<Connection>> connect(const GatewayEndpoint& endpoint, Waiter& waiter,
+                                            Connection::Clock::time_point until) {
+  auto socket = TcpConnection::open(endpoint.place, waiter, until);
+  if (!socket) {
+    return fail(socket.error().code,
+                fmt::format("cannot reach a gateway at {}: {}", endpoint.address, socket.error().text));
+  }
+  if (endpoint.tls == nullptr) return std::make_unique<TcpConnection>(std::move(*socket));
+  auto secure = TlsConnection::open(std::move(*socket), endpoint.tls, endpoint.place.host, waiter, until);
+  if (secure) return std::move(*secure);
+  return fail(secure.error().code, fmt::format("cannot connect to the gateway at {} with TLS: {}",
+                                               endpoint.address, secure.error().text));
+}
+
 }  // namespace
 
-Result<GatewayConnection> GatewayConnection::open(const std::string& address, Waiter& waiter,
+Result<GatewayConnection> GatewayConnection::open(const GatewayEndpoint& endpoint, Waiter& waiter,
                                                   std::chrono::milliseconds limit) {
-  const auto host_port = parse_host_port(address, "--gateway");
-  if (!host_port) return tl::unexpected(host_port.error());
   const auto until = Clock::now() + limit;
-  auto connected = TcpConnection::open(*host_port, waiter, until);
-  if (!connected) {
-    return fail(connected.error().code,
-                fmt::format("cannot reach a gateway at {}: {}", address, connected.error().text));
-  }
-  GatewayConnection gateway(std::move(*connected), address, waiter, limit);
-  if (auto sent = gateway.send_line("PING"); !sent) return tl::unexpected(sent.error());
+  auto connection = connect(endpoint, waiter, until);
+  if (!connection) return tl::unexpected(connection.error());
+  GatewayConnection gateway(std::move(*connection), endpoint.address, waiter, limit);
+  // Before the token: another server may log what it does not understand.
+  if (auto recognised = gateway.recognise(until); !recognised) return tl::unexpected(recognised.error());
+  if (!endpoint.token) return gateway;
+  auto authenticated = gateway.authenticate(*endpoint.token, Clock::now() + limit);
+  if (!authenticated) return tl::unexpected(authenticated.error());
+  return gateway;
+}
+
+/// Checks that the server is a gateway.
+Result<void> GatewayConnection::recognise(Clock::time_point until) {
+  if (auto sent = send_line("PING"); !sent) return sent;
   // Look at the bytes before there is a whole line: another server's greeting may not end with one.
-  const std::array fds{gateway.fd()};
   constexpr std::string_view pong = "+PONG\n";
+  constexpr std::string_view tls_required = "-ERR tls_required ";
+  constexpr std::string_view tls_alert = "\x15\x03";
   for (;;) {
-    const auto received = gateway.receive();
-    const std::string_view received_text = gateway.buffer_;
-    if (received_text.starts_with(pong)) break;
-    const bool refused =
-        received_text.starts_with("!BYE ") && received_text.find('\n') != std::string_view::npos;
-    if (refused) {
+    auto received = receive();
+    const std::string_view text = buffer_;
+    if (text.starts_with(pong)) break;
+    if (text.starts_with(tls_required) || text.starts_with(tls_alert)) {
+      return fail(
+          ErrorCode::protocol,
+          fmt::format("the gateway at {} requires TLS: use --ca FILE, or --tls for the authorities of "
+                      "this system",
+                      address_));
+    }
+    if (text.starts_with("!BYE ") && text.find('\n') != std::string_view::npos) {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      const Error error = closed_error(address_, line.substr(5));
+      if (error.code == ErrorCode::invalid_argument) return tl::unexpected(error);
       return fail(ErrorCode::unavailable,
-                  fmt::format("the gateway at {} accepts no more clients: {}", address,
-                              received_text.substr(0, received_text.find('\n'))));
+                  fmt::format("the gateway at {} accepts no more clients: {}", address_, line));
     }
     // Without a broker, the gateway may send a notice first.
-    const bool may_become = pong.starts_with(received_text) || received_text.starts_with("!");
-    if (!received_text.empty() && (!may_become || !received)) {
-      return fail(ErrorCode::protocol,
-                  fmt::format("the server at {} is not a gateway: expected +PONG, got {}", address,
-                              quoted(received_text)));
+    const bool may_become = pong.starts_with(text) || tls_required.starts_with(text) ||
+                            tls_alert.starts_with(text) || text.starts_with("!");
+    if (!text.empty() && (!may_become || !received)) {
+      return fail(
+          ErrorCode::protocol,
+          fmt::format("the server at {} is not a gateway: expected +PONG, got {}", address_, quoted(text)));
     }
+    // With TLS 1.3, the server verifies the client's certificate after the client's handshake.
+    if (!received && received.error().code == ErrorCode::protocol) return received;
     if (!received) {
       return fail(ErrorCode::protocol,
-                  fmt::format("the server at {} is not a gateway: it closed the connection", address));
+                  fmt::format("the server at {} is not a gateway: it closed the connection", address_));
     }
-    if (received_text.starts_with("!") && received_text.find("\n+PONG\n") != std::string_view::npos) break;
-    if (waiter.stopped()) return fail(ErrorCode::unavailable, "interrupted");
+    if (text.starts_with("!") && text.find("\n+PONG\n") != std::string_view::npos) break;
+    if (waiter_->stopped()) return fail(ErrorCode::unavailable, "interrupted");
     if (Clock::now() >= until) {
       return fail(ErrorCode::timeout,
-                  fmt::format("the server at {} did not reply within {} s: is it a gateway?", address,
-                              limit.count() / 1000));
+                  fmt::format("the server at {} did not reply within {} s: is it a gateway?", address_,
+                              limit_.count() / 1000));
     }
-    (void)waiter.wait(fds, until);
+    wait_input(until);
   }
   // Notices before the reply stay in the buffer, for the session.
-  gateway.buffer_.erase(gateway.buffer_.find(pong), pong.size());
-  return gateway;
+  buffer_.erase(buffer_.find(pong), pong.size());
+  return {};
+}
+
+Result<void> GatewayConnection::authenticate(const Token& token, Clock::time_point until) {
+  std::string line = fmt::format("AUTH {}\n", token.secret());
+  auto sent = send_bytes(line);
+  ::explicit_bzero(line.data(), line.size());
+  if (!sent) return sent;
+  std::optional<std::string> reply;
+  while (!(reply = take_reply())) {
+    if (waiter_->stopped()) return fail(ErrorCode::unavailable, "interrupted");
+    if (Clock::now() >= until) {
+      return fail(ErrorCode::timeout, fmt::format("the gateway at {} did not verify the token within {} s",
+                                                  address_, limit_.count() / 1000));
+    }
+    wait_input(until);
+    auto received = receive();
+    if (received) continue;
+    if ((reply = take_reply())) break;
+    return received;
+  }
+  if (reply->starts_with("+OK AUTH")) return {};
+  if (reply->starts_with("!BYE ")) return tl::unexpected(closed_error(address_, reply->substr(5)));
+  std::string text = *reply;
+  if (text.starts_with("-ERR ")) text.erase(0, 5);
+  if (text.find(token.secret()) != std::string::npos) text = "it repeated the token";
+  // It verifies no tokens for a moment; this one may be right.
+  const bool later = text.find("try again in ") != std::string::npos;
+  return fail(later ? ErrorCode::unavailable : ErrorCode::invalid_argument,
+              fmt::format("the gateway at {} did not accept the token: {}", address_, text));
+}
+
+/// Takes the first line that is a reply or the end. Notices before it stay in the buffer, for the session.
+std::optional<std::string> GatewayConnection::take_reply() {
+  for (std::size_t at = 0;;) {
+    const std::size_t end = buffer_.find('\n', at);
+    if (end == std::string::npos) return std::nullopt;
+    std::string line = buffer_.substr(at, end - at);
+    if (!line.starts_with('!') || line.starts_with("!BYE ")) {
+      buffer_.erase(at, end + 1 - at);
+      return line;
+    }
+    at = end + 1;
+  }
 }
 
 Result<void> GatewayConnection::send_line(std::string_view line) {
@@ -77,7 +153,7 @@ Result<void> GatewayConnection::send_line(std::string_view line) {
 }
 
 Result<void> GatewayConnection::send_bytes(std::string_view bytes) {
-  auto sent = connection_.send(bytes, *waiter_, Clock::now() + limit_);
+  auto sent = connection_->send(bytes, *waiter_, Clock::now() + limit_);
   if (sent) return sent;
   return fail(sent.error().code, fmt::format("the gateway at {}: {}", address_, sent.error().text));
 }
@@ -95,7 +171,7 @@ Result<void> GatewayConnection::receive() {
                             address_, line_bytes_max));
   }
   buffer_.resize(before + piece_bytes);
-  const auto bytes = connection_.receive(std::span(buffer_).subspan(before));
+  const auto bytes = connection_->receive(std::span(buffer_).subspan(before));
   buffer_.resize(before + bytes.value_or(0));
   if (bytes) return {};
   return fail(bytes.error().code, fmt::format("the gateway at {}: {}", address_, bytes.error().text));
@@ -143,7 +219,6 @@ Result<std::optional<std::string_view>> GatewayConnection::take_message() {
 }
 
 Result<std::string> GatewayConnection::wait_line(Clock::time_point until) {
-  const std::array fds{fd()};
   for (;;) {
     if (const auto line = take_line()) return std::string(*line);
     if (const auto received = receive(); !received) return tl::unexpected(received.error());
@@ -152,8 +227,32 @@ Result<std::string> GatewayConnection::wait_line(Clock::time_point until) {
     if (Clock::now() >= until) {
       return fail(ErrorCode::timeout, fmt::format("the gateway at {} does not reply", address_));
     }
-    (void)waiter_->wait(fds, until);
+    wait_input(until);
   }
+}
+
+std::string refusal_text(std::string_view refusal) {
+  std::string text(refusal);
+  if (text.starts_with("not_authenticated")) text += "; give it with --token-file or BACKPLANE_TOKEN_FILE";
+  return text;
+}
+
+Error closed_error(const std::string& address, std::string_view reason) {
+  if (reason == "revoked") {
+    return {
+        ErrorCode::invalid_argument,
+        fmt::format("the gateway at {} closed the connection: revoked (the policy has changed: this "
+                    "client's token or certificate is no longer valid, or no longer permits what it reads)",
+                    address)};
+  }
+  if (reason == "not_permitted") {
+    return {ErrorCode::invalid_argument,
+            fmt::format("the gateway at {} closed the connection: not_permitted (clients without credentials "
+                        "may read nothing of this port)",
+                        address)};
+  }
+  return {ErrorCode::unavailable,
+          fmt::format("the gateway at {} closed the connection: {}", address, reason)};
 }
 
 }  // namespace backplane::cli

@@ -149,4 +149,9 @@ Result<std::size_t> TcpConnection::receive(std::span<char> into) {
   }
 }
 
+void TcpConnection::wait_input(Waiter& waiter, Clock::time_point until) {
+  const std::array fds{fd()};
+  (void)waiter.wait(fds, until);
+}
+
 }  // namespace backplane::cli
