@@ -1,5 +1,6 @@
 #include "fanout/address.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -36,6 +37,12 @@ Sockaddr as(const sockaddr_storage& storage) {
   return address;
 }
 
+/// Whether a host_key() is an IPv4 address.
+bool is_v4(const std::array<std::uint8_t, 16>& key) noexcept {
+  constexpr std::array<std::uint8_t, 12> prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return std::memcmp(key.data(), prefix.data(), prefix.size()) == 0;
+}
+
 }  // namespace
 
 std::string Address::text() const {
@@ -63,10 +70,15 @@ std::array<std::uint8_t, 16> Address::host_key() const noexcept {
   return key;
 }
 
+std::array<std::uint8_t, 16> Address::network_key() const noexcept {
+  auto key = host_key();
+  if (!is_v4(key)) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
+  return key;
+}
+
 bool Address::is_loopback() const noexcept {
   const auto key = host_key();
-  constexpr std::array<std::uint8_t, 12> v4_prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (std::memcmp(key.data(), v4_prefix.data(), v4_prefix.size()) == 0) return key[12] == 127;
+  if (is_v4(key)) return key[12] == 127;
   constexpr std::array<std::uint8_t, 16> v6_loopback = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
   return key == v6_loopback;
 }

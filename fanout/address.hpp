@@ -24,6 +24,9 @@ struct Address {
   [[nodiscard]] std::string text() const;
   /// The host without the port, for comparison. An IPv4 address and the same one mapped into IPv6 are equal.
   [[nodiscard]] std::array<std::uint8_t, 16> host_key() const noexcept;
+  /// The network whose addresses one machine may have: of IPv4 the host, of IPv6 the first 64 bits. For
+  /// limits per address.
+  [[nodiscard]] std::array<std::uint8_t, 16> network_key() const noexcept;
   [[nodiscard]] bool is_loopback() const noexcept;
 };
 

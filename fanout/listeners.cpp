@@ -151,7 +151,7 @@ bool Listeners::accept_one(std::size_t from, Clock::time_point now) {
     refuse(std::move(socket), *why, listener_of_[from], now);
     return true;
   }
-  const HostKey host = peer.host_key();
+  const HostKey host = peer.network_key();
   set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   hosts_.emplace(admit_({std::move(socket), peer, listener_of_[from]}), host);
   ++clients_of_host_[host];
@@ -162,7 +162,7 @@ bool Listeners::accept_one(std::size_t from, Clock::time_point now) {
 
 std::optional<Refusal> Listeners::limit_reached(const Descriptor& socket, const Address& peer) const {
   if (hosts_.size() >= options_.connections_max) return Refusal::connection_limit;
-  const auto of_host = clients_of_host_.find(peer.host_key());
+  const auto of_host = clients_of_host_.find(peer.network_key());
   const bool exempt = options_.loopback_is_exempt && peer.is_loopback();
   if (!exempt && of_host != clients_of_host_.end() &&
       of_host->second >= options_.connections_per_address_max) {

@@ -27,8 +27,8 @@ namespace backplane::fanout {
 
 struct ListenersOptions {
   std::size_t connections_max = 16'384;
-  std::size_t connections_per_address_max = 256;
-  bool loopback_is_exempt = true;  ///< no limit per address for connections from this machine
+  std::size_t connections_per_address_max = 256;  ///< of IPv6, per network of 64 bits
+  bool loopback_is_exempt = true;                 ///< no limit per address for connections from this machine
   /// A connection whose descriptor is this one or a higher one is refused. The kernel assigns the lowest that
   /// is free: clients together never occupy the descriptors from here on, which the program itself needs.
   int descriptors_max = std::numeric_limits<int>::max();
