@@ -115,6 +115,7 @@ BrokerGroup::Options reader_options(const GatewayConfig& config, const Backplane
 HubLimits hub_limits(const GatewayConfig& config) {
   HubLimits limits;
   limits.subscriptions_per_client_max = config.subscriptions_per_client_max;
+  limits.subscriptions_max = config.subscriptions_max;
   limits.prefixes_max = config.prefixes_max;
   limits.values_bytes_max = config.values_bytes_max;
   return limits;

@@ -145,8 +145,9 @@ void describe_tls(config::Section& section, GatewayConfig& gateway) {
 void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.field("connections_max", gateway.connections_max, 1, 10'000'000,
                 "Connected clients of each backplane.");
-  section.field("connections_per_address_max", gateway.connections_per_address_max, 1, 10'000'000,
-                "The same from one address. Does not apply to loopback.");
+  section.field(
+      "connections_per_address_max", gateway.connections_per_address_max, 1, 10'000'000,
+      "The same from one address; of IPv6, from one network of 64 bits. Does not apply to loopback.");
   section.field("first_byte_timeout", gateway.first_byte_timeout, 0ms, 24h,
                 "Time for a new client to send its first byte. 0s: unlimited.");
   section.field("idle_timeout", gateway.idle_timeout, 0ms, 24h * 365,
@@ -155,6 +156,8 @@ void describe_limits(config::Section& section, GatewayConfig& gateway) {
   section.bytes("max_event_bytes", gateway.max_event_bytes, 512, 1u << 30, "Largest event, and longest PUB.");
   section.field("subscriptions_per_client_max", gateway.subscriptions_per_client_max, 1, 10'000'000,
                 "Subscriptions of one client.");
+  section.field("subscriptions_max", gateway.subscriptions_max, 1, 1'000'000'000,
+                "Subscriptions of all clients of each backplane.");
   section.bytes("backlog_bytes_max", gateway.backlog_bytes_max, 4096, 1u << 30,
                 "Events queued for one client. Above this, the client's policy applies.");
   section.bytes(

@@ -95,6 +95,7 @@ struct GatewayConfig {
   std::size_t line_bytes_max = 64u << 10;
   std::size_t max_event_bytes = 1u << 20;  ///< also the longest PUB line
   std::size_t subscriptions_per_client_max = 100'000;
+  std::size_t subscriptions_max = 1'000'000;  ///< of all clients of a backplane
   std::size_t backlog_bytes_max = 8u << 20;
   std::size_t backlog_total_bytes_max = 1u << 30;
   std::size_t unsent_bytes_max = 64u << 10;  ///< in the kernel, per client

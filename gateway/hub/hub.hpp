@@ -35,6 +35,7 @@ namespace backplane::gateway {
 
 struct HubLimits {
   std::size_t subscriptions_per_client_max = 100'000;
+  std::size_t subscriptions_max = 1'000'000;  ///< of all clients
   /// Above this number of distinct prefixes, the hub subscribes to everything.
   std::size_t prefixes_max = 10'000;
   /// Memory for retained values, of all patterns together.

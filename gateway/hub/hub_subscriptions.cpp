@@ -19,10 +19,14 @@ bool Hub::subscribe(Client& client, const Pattern& pattern, const PatternOptions
   }
   auto known = client.subscriptions.find(pattern.str());
   if (known == client.subscriptions.end()) {
-    if (client.subscriptions.size() >= limits_.subscriptions_per_client_max) {
+    const bool too_many = client.subscriptions.size() >= limits_.subscriptions_per_client_max;
+    if (too_many || counters_.subscriptions >= limits_.subscriptions_max) {
       ++counters_.refused;
+      if (!with_reply) return false;
       std::string text =
-          fmt::format("limit of {} subscriptions reached", limits_.subscriptions_per_client_max);
+          too_many
+              ? fmt::format("limit of {} subscriptions reached", limits_.subscriptions_per_client_max)
+              : fmt::format("limit of {} subscriptions of all clients reached", limits_.subscriptions_max);
       notify(client, [refused = pattern.str(), text = std::move(text)](Subscriber& subscriber) {
         subscriber.on_refused(refused, "too_many_subscriptions", text);
       });

@@ -16,6 +16,8 @@ namespace {
 // With more unpublished events of one client, its input is paused.
 constexpr std::size_t unpublished_max = 1024;
 constexpr std::size_t unpublished_bytes_max = 1u << 20;
+// The same for subscriptions that wait for the broker or the hub.
+constexpr std::size_t subscribing_max = 4096;
 // The same for other commands that wait for their reply.
 constexpr std::size_t in_turn_max = 4096;
 
@@ -76,9 +78,11 @@ void CommandSession::error(std::string_view code, std::string_view text) {
 }
 
 void CommandSession::pause_or_resume_input() {
-  const bool many =
-      unpublished_ > unpublished_max || unpublished_bytes_ > unpublished_bytes_max || in_turn_ > in_turn_max;
-  const bool few = unpublished_ <= unpublished_max / 2 && unpublished_bytes_ <= unpublished_bytes_max / 2 &&
+  const bool many = authenticating_ > 0 || unpublished_ > unpublished_max ||
+                    unpublished_bytes_ > unpublished_bytes_max || subscribing_ > subscribing_max ||
+                    in_turn_ > in_turn_max;
+  const bool few = authenticating_ == 0 && unpublished_ <= unpublished_max / 2 &&
+                   unpublished_bytes_ <= unpublished_bytes_max / 2 && subscribing_ <= subscribing_max / 2 &&
                    in_turn_ <= in_turn_max / 2;
   if (many) client().pause_input(true);
   if (few) client().pause_input(false);
@@ -92,6 +96,7 @@ void CommandSession::execute(const Subscribe& command) {
   send_request(request::Subscribe{
       command.pattern,
       {.every = command.every, .last = command.last, .since = replay_from(command.since, client().now())}});
+  pause_or_resume_input();
 }
 
 void CommandSession::execute(const Unsubscribe& command) {
@@ -131,6 +136,9 @@ void CommandSession::execute(const Authenticate& command) {
   if (services().access == nullptr) {
     return error(not_authenticated, "this gateway has no policy, and serves every client without a token");
   }
+  // What follows waits for the verdict, which may take seconds: it waits in the client's socket, not in
+  // memory.
+  ++authenticating_;
   request_in_turn(request::Authenticate{command.token});
 }
 
@@ -161,11 +169,13 @@ void CommandSession::execute(const BadCommand& command) {
 void CommandSession::on_subscribed(std::string_view pattern) {
   --subscribing_;
   client().reply(ok_reply("SUB", pattern));
+  pause_or_resume_input();
 }
 
 void CommandSession::on_refused(std::string_view pattern, std::string_view code, std::string_view text) {
   --subscribing_;
   client().reply(error_reply(code, fmt::format("{}: {}", pattern, text)));
+  pause_or_resume_input();
   end_if_done();
 }
 
@@ -192,6 +202,7 @@ void CommandSession::on_echo(std::string_view reply) {
 
 void CommandSession::on_authenticated(const Rights& rights, const AccessRefusal& refusal,
                                       std::chrono::seconds /*retry_after*/) {
+  --authenticating_;
   send_in_turn(refusal.code.empty() ? ok_reply("AUTH", rights.user)
                                     : error_reply(refusal.code, refusal.text));
 }

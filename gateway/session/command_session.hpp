@@ -85,6 +85,7 @@ class CommandSession : public Session {
   std::uint32_t unpublished_bytes_{};  // the bytes of their texts
   std::uint32_t subscribing_{};        // SUBs that wait for their reply
   std::uint32_t in_turn_{};            // other commands that wait for their reply
+  std::uint32_t authenticating_{};     // AUTHs among these
   Format requested_format_;            // of replies to commands from here on
   bool subscribed_{};
   bool publishes_{};  // it has published something

@@ -1,5 +1,6 @@
 // A gateway with a policy: two users with disjoint topics, and clients without credentials.
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -113,6 +114,20 @@ TEST_F(HubAccessTest, CommandsAfterAuthWaitForItsVerdict) {
             "-ERR not_permitted b.x: user anna may not publish to b.x\n");
   publish("a.x", "seen");
   EXPECT_EQ(take(), "a.x seen\n");
+}
+
+TEST_F(HubAccessTest, WhatFollowsAuthStaysInTheSocketUntilItsVerdict) {
+  std::string commands = "AUTH anna:a1\n";
+  for (int i = 0; i < 20'000; ++i) commands += "SUB a." + std::to_string(i % 100) + "\n";
+  peer_.stream->input = commands;
+  shard_.find(peer_.id)->on_readable();
+  EXPECT_GT(peer_.stream->input.size(), commands.size() / 2);
+  send_token("");
+  for (int round = 0; !peer_.stream->input.empty() && round < 100; ++round) prove();
+  prove();
+  const std::string replies = take();
+  EXPECT_THAT(replies, StartsWith("+OK AUTH anna\n+OK SUB a."));
+  EXPECT_EQ(std::count(replies.begin(), replies.end(), '\n'), 20'001);
 }
 
 TEST_F(HubAccessTest, AWrongTokenChangesNothing) {

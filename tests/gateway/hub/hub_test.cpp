@@ -141,6 +141,51 @@ TEST_F(HubTest, RefusesSubscriptionsAboveTheLimit) {
   EXPECT_EQ(hub_.counters().refused, 1u);
 }
 
+class HubFloodTest : public HubTest {
+ protected:
+  explicit HubFloodTest(HubLimits limits = {}) : HubTest(limits) {}
+};
+
+class HubOfFewTest : public HubFloodTest {
+ protected:
+  HubOfFewTest() : HubFloodTest(few()) {}
+  static HubLimits few() {
+    HubLimits limits;
+    limits.subscriptions_max = 3;
+    return limits;
+  }
+};
+
+TEST_F(HubOfFewTest, AllClientsTogetherHaveALimitOfSubscriptions) {
+  come_up();
+  Peer b = reader();
+  subscribe(a_, "a1");
+  subscribe(a_, "a2");
+  subscribe(b, "b1");
+  send(b, "SUB b2\nSUB b1\n");
+  prove();
+  EXPECT_EQ(b.take(),
+            "-ERR too_many_subscriptions b2: limit of 3 subscriptions of all clients reached\n+OK SUB b1\n");
+  send(a_, "UNSUB a1\n");
+  send(b, "SUB b2\n");
+  prove();
+  EXPECT_EQ(b.take(), "+OK SUB b2\n");
+}
+
+TEST_F(HubFloodTest, AClientWithManySubscriptionsThatWaitIsNotReadFurther) {
+  constexpr std::size_t count = 50'000;
+  std::string flood;
+  for (std::size_t i = 0; i < count; ++i) flood += "SUB flood." + std::to_string(i) + "\n";
+  send(a_, flood);
+  EXPECT_LT(hub_.counters().subscriptions, count / 5);
+  EXPECT_GT(a_.stream->input.size(), flood.size() / 2);
+  come_up();
+  for (std::size_t round = 0; hub_.counters().subscriptions < count && round < 100; ++round) prove();
+  prove();
+  EXPECT_EQ(hub_.counters().subscriptions, count);
+  EXPECT_TRUE(a_.take().ends_with("+OK SUB flood.49999\n"));
+}
+
 TEST_F(HubTest, ClientsThatComeAndGoLeaveNoStateBehind) {
   come_up();
   for (int i = 0; i < 100; ++i) {
