@@ -63,6 +63,11 @@ constexpr int requests_per_idle_turn = 64;
 // get `event_time_ratio` times as long as those requests took.
 constexpr auto reply_time_per_turn = 1ms;
 constexpr int event_time_ratio = 3;
+// Events of one publisher that wait for the loop. ZeroMQ counts messages, not bytes: with large events, fewer
+// may wait. If the loop takes none, because the store is full, a publisher could otherwise fill the memory.
+constexpr std::size_t waiting_bytes_max = 256u << 20;
+constexpr std::size_t waiting_min = 16;
+constexpr std::size_t waiting_max = 10'000;
 constexpr std::size_t envelope_frames_max = 8;
 // Replies queued per client, each of at most 256 KiB.
 constexpr int reply_hwm = 32;
@@ -113,7 +118,8 @@ std::string egress_domain(std::size_t index) {
 mq::SocketOptions ingress_options(const BackplaneConfig& config, std::string_view domain) {
   mq::SocketOptions options;
   options.send_hwm = 0;  // with a limit, subscriptions could be lost without an error
-  options.receive_hwm = 10'000;
+  options.receive_hwm = static_cast<int>(
+      std::clamp<std::size_t>(waiting_bytes_max / config.max_event_bytes, waiting_min, waiting_max));
   // Above our own limit, so that an event slightly above it is refused with a reason: above this one libzmq
   // closes the connection.
   options.max_message_bytes = static_cast<std::int64_t>(4 * config.max_event_bytes);

@@ -17,6 +17,7 @@ import unittest
 import urllib.error
 import urllib.request
 
+import zmq
 from backplane.v1 import event_pb2
 from harness import CONTROL, ENDPOINTS, INGRESS, METRICS, PROGRAM, RAW, TIMEOUT_S, BackplaneTest, Deadline
 from publisher_library_test import Driver
@@ -318,6 +319,29 @@ class FullDisk(StoreTest):
         lines = [line for line in broker.err if "full" in line or "room" in line]
         self.assertLessEqual(len(lines), 10, lines)
         self.assertEqual(self.metric("store_damaged_ranges"), 0)
+
+    def test_large_events_that_wait_for_a_full_disk_do_not_fill_the_memory(self):
+        self.keys += 'max_event_bytes = "16MiB"\n'  # 16 of them may wait per publisher
+        broker = self.start()
+        self.fill()
+        driver = self.publish_until_full()
+        with self.context.socket(zmq.XPUB) as writer:
+            writer.setsockopt(zmq.LINGER, 0)
+            writer.setsockopt(zmq.XPUB_NODROP, 1)
+            writer.setsockopt(zmq.SNDHWM, 1)
+            writer.setsockopt(zmq.SNDTIMEO, 3000)
+            writer.connect(RAW)
+            self.assertTrue(writer.poll(TIMEOUT_S * 1000))
+            writer.recv()
+            sent = 0
+            with contextlib.suppress(zmq.Again):
+                for _ in range(400):
+                    writer.send_multipart([b"large", bytes(1 << 20)])
+                    sent += 1
+        self.assertLess(sent, 60)  # some of them are in buffers of the network
+        self.assertTrue(broker.running())
+        driver.process.kill()
+        broker.kill()
 
     def test_a_publisher_that_ends_while_the_disk_is_full_does_no_harm(self):
         broker = self.start()
