@@ -203,7 +203,10 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
   section.field("max_sessions", backplane.max_sessions, 16, 100'000'000,
                 "Maximum number of publisher sessions whose sequences are tracked.");
   section.field("max_subscriptions_warning", backplane.max_subscriptions_warning, 1, 1'000'000'000,
-                "A warning is logged above this number of distinct subscriptions.");
+                "A warning is logged above this number of subscriptions at egress.");
+  section.bytes("subscriptions_bytes_max", backplane.subscriptions_bytes_max, 1u << 20, std::size_t{1} << 40,
+                "Memory for the subscriptions of all subscribers at egress: 192 bytes each, and 32 for each "
+                "byte of their prefixes. Above this, the subscriber with most is disconnected.");
   section.field("egress_hwm", backplane.egress_hwm, 1, 100'000'000,
                 "Messages queued for a subscriber before it counts as full.");
   section.field("stats_every", backplane.stats_every, 100ms, 1h,

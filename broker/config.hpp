@@ -79,6 +79,7 @@ struct BackplaneConfig {
   std::size_t max_topics = 1'000'000;
   std::size_t max_sessions = 65'536;
   std::size_t max_subscriptions_warning = 1'000'000;
+  std::size_t subscriptions_bytes_max = std::size_t{1} << 30;  ///< of all subscribers
   int egress_hwm = 10'000;
 
   StoreKind store = StoreKind::memory;

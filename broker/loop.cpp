@@ -315,12 +315,11 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
   if (raw_) raw_connections_ = watch(*raw_, EndpointRule(std::string(raw_domain)), descriptors_max);
   for (EgressEndpoint& each : egress_endpoints(config_)) {
     const std::string domain = egress_domain(egress_.size());
-    Egress& egress = egress_.add({.send_hwm = config_.egress_hwm,
-                                  .max_event_bytes = config_.max_event_bytes,
-                                  .curve = curve_of(config_, domain)},
+    Egress& egress = egress_.add({.send_hwm = config_.egress_hwm, .curve = curve_of(config_, domain)},
                                  with_topics_for_everyone(each.topics));
     egress_connections_.push_back(
         watch(egress.socket(), EndpointRule(domain, std::move(each.topics)), descriptors_max));
+    egress_connections_.back()->report_closed_to(egress.ledger());
   }
   if (config_.admission.required()) {
     zap_.emplace(context_, config_.name, rules_, config_.admission.policy);
@@ -532,6 +531,7 @@ int Loop::Impl::serve_subscriptions() {
   for (std::size_t i = 0; i < egress_.size(); ++i) {
     seen += serve_subscriptions(egress_.endpoint(i), *egress_connections_[i]);
   }
+  if (seen > 0) egress_.bound_subscriptions(config_.subscriptions_bytes_max);
   return seen;
 }
 
@@ -540,11 +540,9 @@ int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch& connections
   while (seen < subscriptions_per_turn) {
     const auto subscription = egress.next_subscription();
     if (!subscription) break;
-    if (zap_) {
-      // Subscriptions come once per connection: one that has closed must not be mistaken for a new one.
-      if (seen == 0) connections.turn(Clock::now());
-      connections.saw(subscription->message);
-    }
+    // Subscriptions come once per connection: one that has closed must not be mistaken for a new one.
+    if (seen == 0) connections.turn(Clock::now());
+    if (zap_) connections.saw(subscription->message);
     ++seen;
     if (!subscription->begins || !is_live_request(subscription->prefix)) continue;
     v1::LiveAnswer reply;
@@ -606,6 +604,7 @@ void Loop::Impl::keep_time(Clock::time_point now) {
     participants_.expire(now);
     state_.history->expire(unix_now_ns());
     watch_subscriptions();
+    egress_.begin_second();
   }
   if (now >= next_connections_) watch_connections(now);
   if (stats_.due(now)) {
@@ -723,7 +722,7 @@ void Loop::Impl::watch_subscriptions() {
   const std::uint64_t now = state_.counters.subscriptions_total - state_.counters.unsubscriptions_total;
   const bool above = now > config_.max_subscriptions_warning;
   if (above && !subscriptions_warned_) {
-    log::warning("{}: {} distinct subscriptions, above max_subscriptions_warning ({})", state_.name, now,
+    log::warning("{}: {} subscriptions, above max_subscriptions_warning ({})", state_.name, now,
                  config_.max_subscriptions_warning);
   }
   subscriptions_warned_ = above;

@@ -71,6 +71,7 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
   compare("max_event_bytes", old.max_event_bytes, now.max_event_bytes);
   compare("max_topics", old.max_topics, now.max_topics);
   compare("max_sessions", old.max_sessions, now.max_sessions);
+  compare("subscriptions_bytes_max", old.subscriptions_bytes_max, now.subscriptions_bytes_max);
   compare("egress_hwm", old.egress_hwm, now.egress_hwm);
   if (old.drain_limit != now.drain_limit) {
     changes.push_back(fmt::format("drain_limit (stays {} ms)", old.drain_limit.count()));

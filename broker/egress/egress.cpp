@@ -3,17 +3,20 @@
 namespace backplane::broker {
 namespace {
 
+// A subscriber that sends nothing but other messages must not keep the loop from its events.
+constexpr int skipped_max = 4096;
+
 mq::SocketOptions socket_options(const Egress::Options& options) {
   mq::SocketOptions socket;
   socket.send_hwm = options.send_hwm;
   socket.receive_hwm = 0;  // a limit here loses subscriptions without an error
   socket.heartbeat = mq::heartbeat_interval;
   socket.xpub_nodrop = true;
-  socket.max_message_bytes = static_cast<std::int64_t>(options.max_event_bytes + (64u << 10));
+  socket.max_message_bytes = Egress::subscriber_message_bytes_max;
   socket.zmtp3_only = !options.curve.has_value();
   socket.curve_server = options.curve;
-  // Every subscriber then shows itself by its subscriptions: see UserConnections.
-  socket.xpub_verboser = options.curve.has_value();
+  // Otherwise, only the first subscriber of a prefix would show: see UserConnections and SubscriptionLedger.
+  socket.xpub_verboser = true;
   socket.io_thread = 1;  // ingress uses 0: a pair of connections on one I/O thread is the bottleneck
   return socket;
 }
@@ -66,16 +69,26 @@ void Egress::publish(zmq::message_t& topic, zmq::message_t& event) {
 }
 
 std::optional<Egress::Subscription> Egress::next_subscription() {
-  while (socket_.receive(subscription_)) {
+  for (int skipped = 0; skipped < skipped_max && socket_.receive(subscription_); ++skipped) {
     socket_.skip_rest(subscription_);
-    if (subscription_.size() == 0) continue;
     const std::string_view bytes = subscription_.to_string_view();
-    if (bytes.front() != 0 && bytes.front() != 1) continue;  // a message from a subscriber
-    Subscription result{bytes.front() == 1, bytes.substr(1), subscription_};
-    ++(result.begins ? counters_.subscriptions_total : counters_.unsubscriptions_total);
+    const bool begins = bytes.starts_with('\1');
+    if (!begins && !bytes.starts_with('\0')) {  // a message from a subscriber
+      note_churn();
+      continue;
+    }
+    Subscription result{begins, bytes.substr(1), subscription_};
+    const bool changes =
+        begins ? ledger_.began(subscription_, result.prefix) : ledger_.ended(subscription_, result.prefix);
+    if (changes) ++(begins ? counters_.subscriptions_total : counters_.unsubscriptions_total);
+    if (!begins || !changes) note_churn();
     return result;
   }
   return std::nullopt;
+}
+
+void Egress::note_churn() {
+  if (ledger_.churned(subscription_)) ++counters_.subscribers_disconnected_total;
 }
 
 void Egress::set_linger(std::chrono::milliseconds linger) {

@@ -8,6 +8,7 @@
 
 #include <zmq.hpp>
 
+#include "broker/egress/subscription_ledger.hpp"
 #include "broker/egress/wait_budget.hpp"
 #include "broker/state/counters.hpp"
 #include "core/error/error.hpp"
@@ -27,10 +28,13 @@ class EgressSink {
 /// within WaitBudget, then sends the event past it and counts that. No other subscriber loses the event.
 class Egress final : public EgressSink {
  public:
+  /// libzmq closes the connection of a subscriber that sends a longer message. Subscribers send subscriptions
+  /// and what the handshake needs. libzmq keeps about 32 bytes for each byte of a subscription: a limit of
+  /// the size of an event would let one message occupy 32 MiB.
+  static constexpr std::int64_t subscriber_message_bytes_max = 4096;
+
   struct Options {
     int send_hwm = 10'000;  ///< messages per subscriber, before the kernel's buffers
-    std::size_t max_event_bytes = 1u << 20;
-    /// With CURVE, next_subscription() also returns duplicate subscriptions, and every unsubscription.
     std::optional<mq::CurveServer> curve{};
   };
   /// `budget` is for all egress sockets of a backplane together.
@@ -40,15 +44,18 @@ class Egress final : public EgressSink {
 
   void publish(zmq::message_t& topic, zmq::message_t& event) override;
 
-  /// A prefix that the first subscriber has subscribed to, or the last one has unsubscribed from; with CURVE,
-  /// that any subscriber has.
+  /// A prefix that a subscriber has subscribed to, or has unsubscribed from.
   struct Subscription {
     bool begins{};
     std::string_view prefix;  ///< valid until the next call
     zmq::message_t& message;  ///< whose properties tell the subscriber; valid until the next call
   };
-  /// Returns the next one without blocking. Skips messages that are not subscriptions.
+  /// Returns the next one without blocking, and counts it. Skips messages that are not subscriptions, at most
+  /// some thousands per call. A subscriber that sends very many of these, or subscribes and unsubscribes
+  /// without end, is disconnected: see SubscriptionLedger.
   [[nodiscard]] std::optional<Subscription> next_subscription();
+  /// What its subscribers are subscribed to. Its owner must report closed connections to it.
+  [[nodiscard]] SubscriptionLedger& ledger() noexcept { return ledger_; }
 
   /// Sets how long closing waits for subscribers to read what is queued.
   void set_linger(std::chrono::milliseconds linger);
@@ -58,11 +65,13 @@ class Egress final : public EgressSink {
  private:
   [[nodiscard]] bool send_waiting(zmq::message_t& topic);
   void set_nodrop(bool nodrop);
+  void note_churn();
 
   mq::Socket socket_;
   Counters& counters_;
   WaitBudget& budget_;
   zmq::message_t subscription_;
+  SubscriptionLedger ledger_;
   int send_timeout_ms_ = -2;  ///< as set on the socket; -2: unknown
   bool in_episode_{};
 };

@@ -65,6 +65,22 @@ EgressGroup::Mask EgressGroup::match(std::string_view topic) const {
   return mask;
 }
 
+void EgressGroup::bound_subscriptions(std::size_t bytes_max) {
+  while (true) {
+    std::size_t bytes = 0;
+    for (Endpoint& each : endpoints_) bytes += each.egress.ledger().bytes();
+    if (bytes <= bytes_max) return;
+    const auto most = std::ranges::max_element(endpoints_, {},
+                                               [](Endpoint& each) { return each.egress.ledger().largest(); });
+    most->egress.ledger().end_largest();
+    ++counters_.subscribers_disconnected_total;
+  }
+}
+
+void EgressGroup::begin_second() noexcept {
+  for (Endpoint& each : endpoints_) each.egress.ledger().begin_second();
+}
+
 void EgressGroup::set_linger(std::chrono::milliseconds linger) {
   for (Endpoint& each : endpoints_) each.egress.set_linger(linger);
 }

@@ -32,6 +32,12 @@ class EgressGroup final : public EgressSink {
   [[nodiscard]] std::size_t size() const noexcept { return endpoints_.size(); }
   [[nodiscard]] Egress& endpoint(std::size_t index) { return endpoints_[index].egress; }
 
+  /// While the subscriptions of all subscribers exceed this, closes the connection that has most of them.
+  void bound_subscriptions(std::size_t bytes_max);
+
+  /// Call it once per second: see SubscriptionLedger::churned().
+  void begin_second() noexcept;
+
   /// See Egress::set_linger().
   void set_linger(std::chrono::milliseconds linger);
 

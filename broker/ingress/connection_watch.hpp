@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "broker/admission/user_connections.hpp"
+#include "broker/ingress/connection_observer.hpp"
 #include "broker/ingress/handshakes.hpp"
 #include "core/zmq/socket.hpp"
 
@@ -28,6 +29,9 @@ class ConnectionWatch {
     users_.emplace(std::move(rule), std::move(policy));
   }
 
+  /// From the start: `ledger`, which outlives this, learns of each connection that has closed.
+  void report_closed_to(ConnectionObserver& ledger) noexcept { ledger_ = &ledger; }
+
   /// Call it at least once a second: until then, libzmq queues what happened.
   void turn(Handshakes::Clock::time_point now) {
     for (auto event = monitor_.next(); event != mq::ConnectionEvent::none; event = monitor_.next()) {
@@ -36,6 +40,7 @@ class ConnectionWatch {
       if (event == mq::ConnectionEvent::disconnected && monitor_.descriptor() >= 0) {
         handshakes_.closed(monitor_.descriptor());
         if (users_) users_->closed(monitor_.descriptor());
+        if (ledger_ != nullptr) ledger_->closed(monitor_.descriptor());
       }
     }
     handshakes_.tick(now);
@@ -78,6 +83,7 @@ class ConnectionWatch {
   const int descriptors_max_;
   Handshakes handshakes_;
   std::optional<UserConnections> users_;  ///< with a policy
+  ConnectionObserver* ledger_{};          ///< of an egress socket
   std::uint64_t refused_{};
 };
 

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <zmq.h>
 
@@ -10,7 +11,7 @@ namespace backplane::broker {
 namespace {
 
 // libzmq keeps the properties of a connection once, and every message of the connection points to them.
-const char* descriptor_of(zmq::message_t& message) noexcept {
+const char* descriptor_text(zmq::message_t& message) noexcept {
   return zmq_msg_gets(message.handle(), "__fd");
 }
 
@@ -22,18 +23,26 @@ std::uint64_t inode_of(int descriptor) noexcept {
 }  // namespace
 
 Peer peer_of(zmq::message_t& message) noexcept {
-  return Peer{reinterpret_cast<std::uintptr_t>(descriptor_of(message))};
+  return Peer{reinterpret_cast<std::uintptr_t>(descriptor_text(message))};
 }
 
-PeerSocket::PeerSocket(zmq::message_t& message) noexcept {
-  const char* const text = descriptor_of(message);
-  if (text == nullptr) return;
-  if (std::from_chars(text, text + std::strlen(text), descriptor_).ec != std::errc{}) return;
-  inode_ = inode_of(descriptor_);
+int descriptor_of(zmq::message_t& message) noexcept {
+  const char* const text = descriptor_text(message);
+  int descriptor = -1;
+  if (text == nullptr) return descriptor;
+  return std::from_chars(text, text + std::strlen(text), descriptor).ec == std::errc{} ? descriptor : -1;
+}
+
+PeerSocket::PeerSocket(zmq::message_t& message) noexcept : descriptor_(descriptor_of(message)) {
+  if (descriptor_ >= 0) inode_ = inode_of(descriptor_);
 }
 
 bool PeerSocket::is_open() const noexcept {
   return inode_ != 0 && inode_of(descriptor_) == inode_;
+}
+
+void PeerSocket::shut_down() const noexcept {
+  if (is_open()) ::shutdown(descriptor_, SHUT_RDWR);
 }
 
 }  // namespace backplane::broker

@@ -14,6 +14,9 @@ enum class Peer : std::uintptr_t {};
 /// Takes some nanoseconds, allocates nothing.
 [[nodiscard]] Peer peer_of(zmq::message_t& message) noexcept;
 
+/// The descriptor of the connection, perhaps closed by now; -1: unknown. Takes some nanoseconds.
+[[nodiscard]] int descriptor_of(zmq::message_t& message) noexcept;
+
 /// The socket of a connection, to find out later whether it is still open.
 class PeerSocket {
  public:
@@ -23,6 +26,9 @@ class PeerSocket {
   /// A system call. A connection whose other end is gone counts as open until TCP's keepalive shows
   /// that.
   [[nodiscard]] bool is_open() const noexcept;
+  /// Ends the connection, if it is open: libzmq, which owns the socket, closes it when it reads the end of
+  /// the input.
+  void shut_down() const noexcept;
 
  private:
   int descriptor_{-1};

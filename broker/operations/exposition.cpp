@@ -30,7 +30,7 @@ constexpr std::array figures{
         "started_seconds", Kind::gauge, "Unix time at which the backplane started",
         [](const Snapshot& s) { return static_cast<std::uint64_t>(s.started_ns) / 1'000'000'000; }},
     FigureDefinition{
-        "subscriptions", Kind::gauge, "Distinct subscriptions active on egress",
+        "subscriptions", Kind::gauge, "Subscriptions active on egress",
         [](const Snapshot& s) { return s.counters.subscriptions_total - s.counters.unsubscriptions_total; }},
     FigureDefinition{"topics", Kind::gauge, "Topics known", [](const Snapshot& s) { return s.topics; }},
     FigureDefinition{"topics_bytes", Kind::gauge, "Memory used by the numbering of topics",

@@ -26,6 +26,7 @@ struct Counters {
   std::uint64_t live_replies_total{};       ///< replies to $SYS.live subscriptions
   std::uint64_t subscriptions_total{};      ///< subscriptions seen on egress
   std::uint64_t unsubscriptions_total{};
+  std::uint64_t subscribers_disconnected_total{};  ///< for too many subscriptions
   std::uint64_t control_requests_total{};
   std::uint64_t control_refused_total{};            ///< requests refused with an error
   std::uint64_t control_permitted_total{};          ///< decisions of the policy about requests
@@ -75,9 +76,10 @@ inline constexpr std::array counter_definitions{
                       "Time spent waiting for full subscribers, in seconds", "egress_wait_nanoseconds_total"},
     CounterDefinition{"live_replies_total", &Counters::live_replies_total,
                       "Replies to $SYS.live subscriptions"},
-    CounterDefinition{"subscriptions_total", &Counters::subscriptions_total, "Distinct subscriptions begun"},
-    CounterDefinition{"unsubscriptions_total", &Counters::unsubscriptions_total,
-                      "Distinct subscriptions ended"},
+    CounterDefinition{"subscriptions_total", &Counters::subscriptions_total, "Subscriptions begun"},
+    CounterDefinition{"unsubscriptions_total", &Counters::unsubscriptions_total, "Subscriptions ended"},
+    CounterDefinition{"subscribers_disconnected_total", &Counters::subscribers_disconnected_total,
+                      "Subscribers disconnected for too many subscriptions"},
     CounterDefinition{"control_requests_total", &Counters::control_requests_total,
                       "Control requests received"},
     CounterDefinition{"control_refused_total", &Counters::control_refused_total,

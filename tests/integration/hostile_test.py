@@ -10,7 +10,7 @@ import unittest
 
 import zmq
 from backplane.v1 import event_pb2
-from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, TIMEOUT_S, RAW, BackplaneTest, Deadline,
+from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, TIMEOUT_S, RAW, BackplaneTest, Deadline, Writer,
                      position_and_offset)
 
 GOOD = event_pb2.Event(text="good").SerializeToString()
@@ -165,6 +165,55 @@ class Hostile(BackplaneTest):
             deadline = Deadline()
             while (left := self.counters()["subscriptions"]) > 10:
                 self.assertTrue(deadline.left(), f"{left} subscriptions stay")
+
+    def test_a_subscription_longer_than_any_topic_costs_its_sender_the_connection(self):
+        """libzmq would keep 32 bytes for each byte of it."""
+        with self.context.socket(zmq.SUB) as hostile:
+            hostile.setsockopt(zmq.LINGER, 0)
+            with hostile.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+                hostile.connect(EGRESS)
+                hostile.subscribe("x" * 4000)
+                hostile.subscribe("$SYS.live.hostile")
+                self.assertEqual(hostile.recv_multipart()[0], b"$SYS.live.hostile")
+                hostile.subscribe("x" * 100_000)
+                self.assertTrue(monitor.poll(TIMEOUT_S * 1000), "it is connected")
+
+    def wait_subscriptions(self, count):
+        deadline = Deadline()
+        while (now := self.counters()["subscriptions"]) != count:
+            self.assertTrue(deadline.left(), f"expected {count} subscriptions, got {now}")
+
+    def test_unsubscribing_from_what_was_never_subscribed_counts_nothing(self):
+        self.wait_subscriptions(1)  # the friend's
+        host, port = EGRESS.removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
+            peer.sendall(ZMTP_GREETING)
+            peer.recv(64, socket.MSG_WAITALL)
+            peer.sendall(b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB")
+            peer.recv(2, socket.MSG_WAITALL)
+            peer.sendall(b"\x00\x06\x01twice" * 3 + b"\x00\x06\x00never" * 100 + b"\x00\x05\x01last")
+            self.wait_subscriptions(3)
+        self.wait_subscriptions(1)
+
+    def test_the_subscriber_with_most_subscriptions_is_disconnected_above_their_limit(self):
+        self.broker.end()
+        self.broker = self.start_broker("--config", self.config_file("[[backplane]]\nsubscriptions_bytes_max = '1MiB'\n"))
+        self.friend = self.live_reader("friend")
+        self.writer = Writer(self.context)
+        self.addCleanup(self.writer.close)
+        self.writer.wait_ready()
+        self.resident_bytes = self.resident()
+        with self.context.socket(zmq.SUB) as hostile:
+            hostile.setsockopt(zmq.LINGER, 0)
+            hostile.setsockopt(zmq.SNDHWM, 0)
+            with hostile.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+                hostile.connect(EGRESS)
+                for number in range(4000):
+                    hostile.subscribe(f"nothing.{number}")
+                self.assertTrue(monitor.poll(TIMEOUT_S * 1000), "it is connected")
+        self.assertGreaterEqual(self.counters()["subscribers_disconnected_total"], 1)
+        self.writer.send("friend", "beside it")
+        self.assertEqual(self.friend.receive()[1].text, "beside it")
 
     def test_a_subscriber_that_sends_events_upstream_is_ignored(self):
         with self.context.socket(zmq.XSUB) as hostile:

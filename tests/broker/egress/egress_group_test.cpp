@@ -2,6 +2,8 @@
 
 #include "broker/egress/egress_group.hpp"
 
+#include <chrono>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -46,7 +48,17 @@ class EgressGroupTest : public ::testing::Test {
     return topics;
   }
 
-  mq::Context context;
+  /// Takes what subscribers send until the condition holds.
+  template <class Condition>
+  void serve_until(Condition condition) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds{60};
+    for (std::size_t i = 0; !condition(); i = (i + 1) % group.size()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), limit);
+      static_cast<void>(group.endpoint(i).next_subscription());
+    }
+  }
+
+  mq::Context context{2};
   Counters counters;
   std::deque<zmq::socket_t> subscribers;
   EgressGroup group{context, counters};
@@ -86,6 +98,68 @@ TEST_F(EgressGroupTest, DecidesRightlyAboutMoreTopicsThanItRemembers) {
     if (i % 500 != 499) continue;
     ASSERT_EQ(received(0), std::exchange(expected, {}));
   }
+}
+
+TEST_F(EgressGroupTest, DisconnectsTheSubscriberWithMostSubscriptionsAboveTheLimit) {
+  const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
+  const auto subscribe = [&](const std::string& name, int count) {
+    zmq::socket_t& subscriber = subscribers.emplace_back(context.raw(), zmq::socket_type::sub);
+    subscriber.set(zmq::sockopt::linger, 0);
+    subscriber.set(zmq::sockopt::reconnect_ivl, -1);
+    subscriber.connect(endpoint);
+    for (int i = 0; i < count; ++i)
+      subscriber.set(zmq::sockopt::subscribe, name + "." + std::to_string(100 + i));
+  };
+  subscribe("modest", 3);
+  subscribe("greedy", 50);
+  subscribe("second", 20);
+  serve_until([&] { return counters.subscriptions_total == 73; });
+  const std::size_t each = SubscriptionLedger::cost(std::string_view("modest.100").size());
+  const SubscriptionLedger& ledger = group.endpoint(0).ledger();
+  EXPECT_EQ(ledger.bytes(), 73 * each);
+  EXPECT_EQ(ledger.largest(), 50 * each);
+  group.bound_subscriptions(73 * each);
+  EXPECT_EQ(counters.subscribers_disconnected_total, 0u);
+  group.bound_subscriptions(73 * each - 1);
+  EXPECT_EQ(counters.subscribers_disconnected_total, 1u);
+  EXPECT_EQ(ledger.bytes(), 23 * each);
+  serve_until([&] { return counters.unsubscriptions_total == 50; });
+  publish("modest.101");
+  subscribers.front().set(zmq::sockopt::rcvtimeo, 60'000);
+  zmq::message_t topic;
+  ASSERT_TRUE(subscribers.front().recv(topic));
+  EXPECT_EQ(topic.to_string(), "modest.101");
+}
+
+TEST_F(EgressGroupTest, UnsubscribingEndsWhatASubscriptionOccupies) {
+  const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
+  zmq::socket_t& subscriber = subscribers.emplace_back(context.raw(), zmq::socket_type::sub);
+  subscriber.connect(endpoint);
+  subscriber.set(zmq::sockopt::subscribe, "a");
+  subscriber.set(zmq::sockopt::subscribe, "bc");
+  subscriber.set(zmq::sockopt::unsubscribe, "a");
+  serve_until([&] { return counters.unsubscriptions_total == 1; });
+  EXPECT_EQ(group.endpoint(0).ledger().bytes(), SubscriptionLedger::cost(2));
+}
+
+TEST_F(EgressGroupTest, DisconnectsASubscriberThatSendsVeryManyOtherMessages) {
+  const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
+  zmq::socket_t& hostile = subscribers.emplace_back(context.raw(), zmq::socket_type::xsub);
+  hostile.set(zmq::sockopt::linger, 0);
+  hostile.set(zmq::sockopt::sndhwm, 0);
+  hostile.set(zmq::sockopt::reconnect_ivl, -1);
+  hostile.connect(endpoint);
+  zmq::message_t subscription(std::string_view("\1mine"));
+  ASSERT_TRUE(hostile.send(subscription, zmq::send_flags::none));
+  for (std::uint32_t i = 0; i < 2 * SubscriptionLedger::churn_max; ++i) {
+    if (i == SubscriptionLedger::churn_max / 2)
+      serve_until([&] { return counters.subscriptions_total == 1; });
+    zmq::message_t message(std::string_view("no subscription"));
+    ASSERT_TRUE(hostile.send(message, zmq::send_flags::none));
+  }
+  serve_until([&] { return counters.subscribers_disconnected_total == 1; });
+  serve_until([&] { return counters.unsubscriptions_total == 1; });
+  EXPECT_EQ(group.endpoint(0).ledger().bytes(), 0u);
 }
 
 }  // namespace
