@@ -37,6 +37,8 @@ def varint_message(message):
 
 
 class Gateway(BackplaneTest):
+    broker_config = gateway_config = ""
+
     @classmethod
     def setUpClass(cls):
         cls.hashes = {}
@@ -57,8 +59,8 @@ class Gateway(BackplaneTest):
         self.addCleanup(folder.cleanup)
         self.policy = pathlib.Path(folder.name, "policy.toml")
         self.write_policy(anna=["a"], bert=["b"], root=["admin"])
-        self.broker = self.start_broker()
-        self.gateway = self.start_gateway("--policy", str(self.policy))
+        self.broker = self.start_broker("--config", self.config_file(self.broker_config))
+        self.gateway = self.start_gateway("--policy", str(self.policy), "--config", self.config_file(self.gateway_config))
         self.writer_ = self.ready_writer()
 
     def write_policy(self, **roles):
