@@ -56,6 +56,8 @@ constexpr std::size_t reused_frame_bytes_max = 64u << 10;
 // other sockets are polled once per interval.
 constexpr auto full_poll_interval = 50us;
 constexpr int subscriptions_per_turn = 4096;
+// Of each socket: events do not wait while thousands of connections close.
+constexpr int connection_events_per_turn = 64;
 // While events flow, readers of history get few replies per turn; when the loop is idle they get many.
 constexpr int requests_per_busy_turn = 2;
 constexpr int requests_per_idle_turn = 64;
@@ -732,8 +734,9 @@ void Loop::Impl::watch_connections(Clock::time_point now) {
   std::uint64_t failed = 0;
   std::uint64_t refused = 0;
   std::uint64_t revoked = 0;
+  bool more = false;
   for (const auto& each : connections_) {
-    each->turn(now);
+    more = each->turn(now, connection_events_per_turn) || more;
     failed += each->failed_handshakes();
     refused += each->refused();
     revoked += each->revoked();
@@ -750,7 +753,9 @@ void Loop::Impl::watch_connections(Clock::time_point now) {
     state_.counters.connections_not_permitted_total = counts.not_permitted;
   }
   // While connections are refused, more may wait, and libzmq spins until they are accepted.
-  next_connections_ = now + (refused > state_.counters.connections_refused_total ? 20ms : 1000ms);
+  next_connections_ = now + (more                                                  ? 1ms
+                             : refused > state_.counters.connections_refused_total ? 20ms
+                                                                                   : 1000ms);
   if (refused > state_.counters.connections_refused_total && refused_lines_.allow(now)) {
     log::warning("{}: limit of open files reached: closed {} connections; raise it with ulimit -n",
                  state_.name, refused - state_.counters.connections_refused_total);

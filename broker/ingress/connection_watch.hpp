@@ -2,6 +2,7 @@
 // The connections of a listening ZeroMQ socket.
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -33,8 +34,16 @@ class ConnectionWatch {
   void report_closed_to(ConnectionObserver& ledger) noexcept { ledger_ = &ledger; }
 
   /// Call it at least once a second: until then, libzmq queues what happened.
-  void turn(Handshakes::Clock::time_point now) {
-    for (auto event = monitor_.next(); event != mq::ConnectionEvent::none; event = monitor_.next()) {
+  /// @param events_max how much of that to handle: when thousands of connections close at once, all of it
+  ///                   takes some 10 ms
+  /// @returns whether there may be more.
+  bool turn(Handshakes::Clock::time_point now, int events_max = std::numeric_limits<int>::max()) {
+    for (int handled = 0; handled < events_max; ++handled) {
+      const mq::ConnectionEvent event = monitor_.next();
+      if (event == mq::ConnectionEvent::none) {
+        handshakes_.tick(now);
+        return false;
+      }
       if (event == mq::ConnectionEvent::accepted) accepted(monitor_.descriptor(), now);
       if (event == mq::ConnectionEvent::connected) handshakes_.completed();
       if (event == mq::ConnectionEvent::disconnected && monitor_.descriptor() >= 0) {
@@ -43,7 +52,7 @@ class ConnectionWatch {
         if (ledger_ != nullptr) ledger_->closed(monitor_.descriptor());
       }
     }
-    handshakes_.tick(now);
+    return true;
   }
 
   /// With a policy: call it for each message that is received, with any of its frames.
