@@ -37,6 +37,8 @@ using Clock = Backplane::Clock;
 
 // Turns of the follower, of some hundred events each, before clients' requests are read again.
 constexpr int follower_turns = 4;
+// A flood of requests does not keep events waiting.
+constexpr std::size_t requests_per_turn = 512;
 constexpr auto tick_interval = 1s;
 // A type may be registered after its first event.
 constexpr auto types_retry_interval = 2s;
@@ -255,6 +257,10 @@ class Backplane::Impl final : public PublishListener {
   std::map<std::size_t, const FeedConfig*> feeds_;  // by listener
   std::size_t goodbyes_{};
 
+  std::vector<Request> batch_;                // taken, and not all executed
+  std::size_t batch_done_{};                  // how many are
+  std::vector<fanout::ClientId> departed_{};  // to be removed after the batch
+
   Clock::time_point next_tick_{Clock::now() + tick_interval};
   bool broker_connected_{};
   bool absence_logged_{};
@@ -382,7 +388,7 @@ void Backplane::Impl::watch(Poller& poller) {
 }
 
 Clock::time_point Backplane::Impl::next_deadline() {
-  if (brokers_.pending() || !requests_.empty()) return Clock::time_point::min();
+  if (brokers_.pending() || !requests_.empty() || !batch_.empty()) return Clock::time_point::min();
   return std::min({brokers_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
                    publish_gate_.next_deadline(), listeners_.next_deadline(), next_tick_});
 }
@@ -405,23 +411,32 @@ void Backplane::Impl::turn(Clock::time_point now) {
   hub_.tick(now);
   if (now >= next_tick_) tick(now);
   engine_.publish();
-  if (std::exchange(departed_ready_, false)) {
-    for (const fanout::ClientId client : engine_.take_closed_clients()) {
-      hub_.remove(client);
-      listeners_.on_client_closed(client);
-    }
+  if (!batch_.empty()) return;
+  for (const fanout::ClientId client : std::exchange(departed_, {})) {
+    hub_.remove(client);
+    listeners_.on_client_closed(client);
   }
 }
 
+/// Executes some of the clients' requests. Those that have arrived are taken as a batch: what clients that
+/// have left by then had sent before is in it, and is executed before they are removed.
 void Backplane::Impl::take_requests(Clock::time_point now) {
-  if (requests_.empty()) return;
-  for (Request& request : requests_.take()) {
+  if (batch_.empty()) {
+    if (std::exchange(departed_ready_, false)) departed_ = engine_.take_closed_clients();
+    if (requests_.empty()) return;
+    batch_ = requests_.take();
+    batch_done_ = 0;
+  }
+  const std::size_t end = std::min(batch_.size(), batch_done_ + requests_per_turn);
+  for (; batch_done_ < end; ++batch_done_) {
+    Request& request = batch_[batch_done_];
     if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
       publish_gate_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
     } else {
       hub_.handle(std::move(request), now);
     }
   }
+  if (batch_done_ == batch_.size()) batch_ = {};
 }
 
 void Backplane::Impl::on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes,

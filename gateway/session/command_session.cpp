@@ -17,9 +17,9 @@ namespace {
 constexpr std::size_t unpublished_max = 1024;
 constexpr std::size_t unpublished_bytes_max = 1u << 20;
 // The same for subscriptions that wait for the broker or the hub.
-constexpr std::size_t subscribing_max = 4096;
+constexpr std::size_t subscribing_max = 1024;
 // The same for other commands that wait for their reply.
-constexpr std::size_t in_turn_max = 4096;
+constexpr std::size_t in_turn_max = 1024;
 
 }  // namespace
 
