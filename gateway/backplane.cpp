@@ -39,6 +39,7 @@ using Clock = Backplane::Clock;
 constexpr int follower_turns = 4;
 // A flood of requests does not keep events waiting.
 constexpr std::size_t requests_per_turn = 512;
+constexpr auto removing_per_turn = 1ms;
 constexpr auto tick_interval = 1s;
 // A type may be registered after its first event.
 constexpr auto types_retry_interval = 2s;
@@ -228,6 +229,7 @@ class Backplane::Impl final : public PublishListener {
   [[nodiscard]] std::string refuse_plaintext(std::string_view begun, bool last) const;
   void append_response(const http::Response& response, std::string_view request_line, std::string& out) const;
   void take_requests(Clock::time_point now);
+  void remove_departed();
   void watch_broker();
   void tick(Clock::time_point now);
   void log_key_problem();
@@ -388,7 +390,8 @@ void Backplane::Impl::watch(Poller& poller) {
 }
 
 Clock::time_point Backplane::Impl::next_deadline() {
-  if (brokers_.pending() || !requests_.empty() || !batch_.empty()) return Clock::time_point::min();
+  if (brokers_.pending() || !requests_.empty() || !batch_.empty() || !departed_.empty())
+    return Clock::time_point::min();
   return std::min({brokers_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
                    publish_gate_.next_deadline(), listeners_.next_deadline(), next_tick_});
 }
@@ -411,18 +414,28 @@ void Backplane::Impl::turn(Clock::time_point now) {
   hub_.tick(now);
   if (now >= next_tick_) tick(now);
   engine_.publish();
-  if (!batch_.empty()) return;
-  for (const fanout::ClientId client : std::exchange(departed_, {})) {
-    hub_.remove(client);
-    listeners_.on_client_closed(client);
-  }
+  remove_departed();
+}
+
+/// Removes clients that have left, for a short time: each may have had thousands of subscriptions.
+void Backplane::Impl::remove_departed() {
+  if (!batch_.empty() || departed_.empty()) return;
+  const Clock::time_point until = Clock::now() + removing_per_turn;
+  do {
+    hub_.remove(departed_.back());
+    listeners_.on_client_closed(departed_.back());
+    departed_.pop_back();
+  } while (!departed_.empty() && Clock::now() < until);
 }
 
 /// Executes some of the clients' requests. Those that have arrived are taken as a batch: what clients that
 /// have left by then had sent before is in it, and is executed before they are removed.
 void Backplane::Impl::take_requests(Clock::time_point now) {
   if (batch_.empty()) {
-    if (std::exchange(departed_ready_, false)) departed_ = engine_.take_closed_clients();
+    if (std::exchange(departed_ready_, false)) {
+      const std::vector<fanout::ClientId> closed = engine_.take_closed_clients();
+      departed_.insert(departed_.end(), closed.begin(), closed.end());
+    }
     if (requests_.empty()) return;
     batch_ = requests_.take();
     batch_done_ = 0;
