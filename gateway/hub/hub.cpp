@@ -64,8 +64,10 @@ void Hub::add(fanout::ClientId id, Format format, PeerAddress peer) {
   client.format = format;
   if (!permissions_) return;
   const policy::User& anonymous = permissions_->anonymous();
-  client.access = std::make_unique<Access>(
-      Access{{}, &anonymous, permissions_->view(anonymous), std::move(peer), {}, false});
+  client.access = std::make_unique<Access>();
+  client.access->user = &anonymous;
+  client.access->view = permissions_->view(anonymous);
+  client.access->peer = std::move(peer);
 }
 
 void Hub::remove(fanout::ClientId id) {
