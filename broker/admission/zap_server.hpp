@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "broker/admission/endpoint_rule.hpp"
+#include "broker/admission/zap_request.hpp"
 #include "core/log/log.hpp"
 #include "core/process/wake_fd.hpp"
 #include "core/thread/mutex.hpp"
@@ -45,19 +46,11 @@ class ZapServer {
   [[nodiscard]] Counts counts() const noexcept;
 
  private:
-  struct Request {
-    std::string id;
-    std::string domain;
-    std::string address;
-    std::string mechanism;
-    std::string credentials;
-  };
-
   void run() noexcept;
-  [[nodiscard]] bool receive(Request& request);
-  void serve(const Request& request);
-  [[nodiscard]] std::string user_of(const Request& request);
-  void log_refusal(const Request& request, std::string_view reason);
+  [[nodiscard]] bool receive(ZapRequest& request);
+  void serve(const ZapRequest& request);
+  void note(const ZapRequest& request, const ZapDecision& decision);
+  void log_refusal(const ZapRequest& request, std::string_view reason);
 
   const std::string backplane_;
   const std::vector<EndpointRule> rules_;

@@ -1,5 +1,8 @@
 #include "core/json/object.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 // Compiles Boost.JSON as part of this file: Debian's headers come without the library.
 #include <boost/json/src.hpp>
 #include <fmt/format.h>
@@ -23,6 +26,18 @@ bool take(std::string_view& text, std::string_view one_of) noexcept {
   return true;
 }
 
+/// Whether it contains a number above the range of a double, which the library has made an infinity. JSON has
+/// none.
+bool has_infinity(const boost_json::value& value) {
+  if (value.is_double()) return std::isinf(value.get_double());
+  if (value.is_array()) {
+    return std::any_of(value.get_array().begin(), value.get_array().end(), has_infinity);
+  }
+  if (!value.is_object()) return false;
+  return std::any_of(value.get_object().begin(), value.get_object().end(),
+                     [](const auto& member) { return has_infinity(member.value()); });
+}
+
 }  // namespace
 
 Result<Object> parse_object(std::string_view text) {
@@ -30,6 +45,9 @@ Result<Object> parse_object(std::string_view text) {
   const boost_json::value value = boost_json::parse(boost_json::string_view(text.data(), text.size()), error);
   if (error) return fail(ErrorCode::protocol, "expected a JSON object, got invalid JSON: " + error.message());
   if (!value.is_object()) return fail(ErrorCode::protocol, "expected a JSON object, got another JSON value");
+  if (has_infinity(value)) {
+    return fail(ErrorCode::protocol, "expected a JSON object, got one with a number that is too large");
+  }
   Object object;
   for (const auto& [key, member] : value.get_object()) {
     if (member.is_string()) {

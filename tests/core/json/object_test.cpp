@@ -19,6 +19,15 @@ TEST(JsonObject, MembersKeepTheirOrderAndTheirForm) {
   EXPECT_EQ(text_of("other"), "(none)");
 }
 
+TEST(JsonObject, ANumberThatIsTooLargeIsAnError) {
+  for (const char* text : {R"({"a":1e400})", R"({"a":-1e400})", R"({"a":[{"b":[1,1e400]}]})"}) {
+    const auto object = parse_object(text);
+    ASSERT_FALSE(object.has_value()) << to_text(*object);
+    EXPECT_EQ(object.error().text, "expected a JSON object, got one with a number that is too large");
+  }
+  EXPECT_TRUE(parse_object(R"({"a":1e308,"b":"1e400","c":1e-400})").has_value());
+}
+
 TEST(JsonObject, OtherTextIsAnError) {
   EXPECT_EQ(parse_object("[1]").error().text, "expected a JSON object, got another JSON value");
   EXPECT_FALSE(parse_object("{\"a\":").has_value());
