@@ -1,4 +1,5 @@
-// Any bytes from an HTTP client: the first byte determines the pieces, the rest is the stream.
+// Any bytes from an HTTP client: the first byte determines the pieces, the rest is the stream. Each request
+// that is read also gets its route and its token.
 
 #include <algorithm>
 #include <cstddef>
@@ -6,10 +7,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
+#include "core/topic/topic.hpp"
+#include "core/wire/scan.hpp"
+#include "gateway/commands/command.hpp"
 #include "gateway/protocols/http/message.hpp"
 #include "gateway/protocols/http/request_reader.hpp"
+#include "gateway/protocols/http_server/routes.hpp"
 #include "tests/fuzz/expect.hpp"
 
 namespace {
@@ -93,6 +99,45 @@ void check_again(const Request& request) {
                "a body is what was sent");
 }
 
+/// The head of a response ends where its last field ends.
+void check_response(const Response& response) {
+  std::string head;
+  append_head(response, Framing::length, true, head);
+  fuzz::expect(response.status >= 200 && response.status < 600, "a response has a status");
+  fuzz::expect(head.find("\r\n\r\n") == head.size() - 4,
+               "nothing of the request can end the head of the response");
+  for (const auto& [name, value] : response.fields) {
+    fuzz::expect(!has_line_end(name) && !has_line_end(value), "a field of the response is on one line");
+  }
+}
+
+void check_route(const Request& request, const Site& site) {
+  const auto token = token_of(request);
+  fuzz::expect(!token || token->empty() || !backplane::gateway::check_sent_token(*token),
+               "a token is printable and of bounded length");
+  const Route found = route(request, site);
+  if (const auto* response = std::get_if<Response>(&found)) {
+    Response with_cors = *response;
+    add_cors(request, site, with_cors);
+    check_response(with_cors);
+  } else if (const auto* publish = std::get_if<PublishRoute>(&found)) {
+    fuzz::expect(request.method == "POST" && !backplane::gateway::check_published(publish->topic),
+                 "only what may be published is");
+    fuzz::expect(backplane::wire::is_utf8(request.body), "a text is UTF-8");
+  } else if (const auto* topics = std::get_if<TopicsRoute>(&found)) {
+    fuzz::expect(backplane::check_pattern(topics->pattern) == backplane::TopicFault::none,
+                 "a pattern is one");
+  }
+}
+
+const Site& some_site() {
+  static const Site site({.limits = limits, .hosts = {"x"}, .cors_origins = {"https://page.example"}},
+                         {.metrics = [] { return std::string(); },
+                          .why_not_ready = [] { return std::string(); },
+                          .status = [](auto) { return std::string("{}"); }});
+  return site;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -102,6 +147,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const std::size_t piece : {data[0] % 16u + 1u, 1u}) {
     fuzz::expect(same(whole, read(bytes, piece)), "requests are the same however the bytes come");
   }
-  for (const Request& request : whole.requests) check_again(request);
+  for (const Request& request : whole.requests) {
+    check_again(request);
+    check_route(request, some_site());
+  }
   return 0;
 }

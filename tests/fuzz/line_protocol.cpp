@@ -15,6 +15,7 @@
 #include "core/wire/scan.hpp"
 #include "gateway/access/authenticator.hpp"
 #include "gateway/commands/line_grammar.hpp"
+#include "gateway/session/first_line.hpp"
 #include "gateway/session/line_reader.hpp"
 #include "tests/fuzz/expect.hpp"
 
@@ -94,6 +95,21 @@ void check_command(std::string_view text) {
   }
 }
 
+/// Which protocol a first line belongs to does not depend on the pieces that it comes in.
+void check_first_line(std::string_view line) {
+  if (protocol_of(line) == Protocol::http) {
+    const std::string_view version = line.substr(line.size() - 9);
+    fuzz::expect(version.starts_with(" HTTP/") && version[7] == '.', "an HTTP request has a version");
+  }
+  for (std::size_t size = 0; size < line.size(); ++size) {
+    const std::string_view beginning = line.substr(0, size);
+    fuzz::expect(!begins_as_http(beginning) || begins_as_http(line), "a method stays one");
+    fuzz::expect(!begins_as_telnet(beginning) || begins_as_telnet(line), "telnet stays telnet");
+    fuzz::expect(!is_publish(line) || may_be_publish(beginning), "what becomes a PUB may become one");
+    fuzz::expect(!is_publish(beginning) || is_publish(line), "a PUB stays one");
+  }
+}
+
 /// The bytes after the line at which a reader stops are returned completely.
 void check_rest(std::string_view bytes) {
   LineReader reader({.line_bytes_max = 64, .publish_bytes_max = 128});
@@ -115,6 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_rest(bytes);
   for (const auto& [text, too_long] : whole.lines) {
     if (!too_long) check_command(text);
+    check_first_line(text);
   }
   return 0;
 }

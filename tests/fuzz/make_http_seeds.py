@@ -14,10 +14,29 @@ def post(*fields, body=""):
     return request("POST /v1/topics/news.uk HTTP/1.1", *fields, body=body)
 
 
+def get(target, *fields):
+    """A request that the target's site accepts."""
+    return "\r\n".join([f"GET {target} HTTP/1.1", "Host: x", *fields, "", ""])
+
+
 CHUNKED = "Transfer-Encoding: chunked"
 
 SEEDS = {
     "empty": "",
+    "token": get("/v1/topics?pattern=stock.%3E", "Authorization: Bearer  dashboard:secret"),
+    "token_of_another_scheme": get("/v1/status", "Authorization: Basic ZDpz"),
+    "token_in_the_query": get("/v1/topics?access_token=dashboard%3Asecret"),
+    "token_not_printable": get("/v1/topics?access_token=d%3A%0d%0aX: y"),
+    "two_tokens": get("/v1/events", "Authorization: Bearer a:b", "Authorization: Bearer c:d"),
+    "topics_bad_pattern": get("/v1/topics?pattern=a%0d%0ab"),
+    "page_gzip": get("/", "Accept-Encoding: br;q=1, gzip;q=0.5", 'If-None-Match: "x"'),
+    "other_origin": get("/v1/status", "Origin: https://evil.example"),
+    "allowed_origin": "OPTIONS /v1/topics/a HTTP/1.1\r\nHost: x\r\nOrigin: https://page.example\r\n\r\n",
+    "no_such_path": get("/v1/%0d%0aSet-Cookie:%20a"),
+    "publish_to_x": "POST /v1/topics/news.%75k HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                    "Content-Length: 2\r\n\r\n\xc3\xa9",
+    "publish_system": "POST /v1/topics/%24SYS.x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "method_unknown": "BREW / HTTP/1.1\r\nHost: x\r\n\r\n",
     "page": request(),
     "events": request("GET /v1/events?topic=stock.%3E&last&since=10m HTTP/1.1", "Last-Event-ID: 00c0ffee0000002a:9",
                       "Accept: text/event-stream"),

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds of corpus/proto_protocol, corpus/payload_types and some of corpus/line_protocol.
+"""Writes the seeds of corpus/proto_protocol, corpus/payload_types, corpus/session and some of corpus/line_protocol.
 
 Run from anywhere; files that a fuzzer found and that were put beside the seeds are left alone.
 """
@@ -123,6 +123,46 @@ LINES = {
 }
 
 
+def http(line, *fields, body=b""):
+    return "\r\n".join([line + " HTTP/1.1", "Host: localhost", *fields, "", ""]).encode() + body
+
+
+def frame(content, opcode=1):
+    """A frame of a WebSocket client, with a mask of zeros."""
+    return bytes([0x80 | opcode, 0x80 | len(content)]) + bytes(4) + content
+
+
+UPGRADE = http("GET /v1/socket", "Upgrade: websocket", "Connection: Upgrade",
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+SUBSCRIBE_ALL = framed(delimited(1, delimited(1, ">") + number(2, 1)))
+
+# To a whole gateway. What comes in the second half comes after its events.
+SESSIONS = {
+    "lines": b"SUB > last\nSUB open.> since=1h\nTOPICS\nPUB open.in x\nFORMAT json\nPING\nSTATUS\nHELP\nUNSUB >\n"
+             b"POLICY latest\nSUB open.a every=1s\nAUTH anna:b1\nPUB hidden x\nSUB hidden\nTOPICS hidden\nQUIT\n",
+    "lines_since": b"SUB > since=1h\nSUB *.* last\n" + b"PING\n" * 20 + b"FORMAT text+offset\nSUB > last\n",
+    "auth": b"AUTH anna:a1\nSUB >\nAUTH x\nAUTH\n" + b"PING\n" * 10,
+    "proto": b"FORMAT proto\n" + SUBSCRIBE_ALL + message(6) + message(3, delimited(1, "open.in") + delimited(2, "x"))
+             + message(4) * 20 + message(9, delimited(1, "anna:a1")) + message(2, delimited(1, ">")) + message(7),
+    "telnet": b"\xff\xfd\x03SUB >\r\n" + b"PING\r\n" * 5 + b"\xff\xf4SUB open.a\r\n",
+    "events": http("GET /v1/events?topic=%3E&last&since=1h", "Last-Event-ID: 00c0ffee0000002a:9"),
+    "events_of_two": http("GET /v1/events?topic=open.%3E&topic=*.*&last"),
+    "topics": http("GET /v1/topics") + http("GET /v1/topics?pattern=open.%3E") + http("GET /v1/status"),
+    "publish": http("POST /v1/topics/open.in", "Content-Length: 2", body=b"hi")
+               + http("POST /v1/topics/other", "Content-Length: 2", body=b"hi"),
+    "token": http("GET /v1/topics", "Authorization: Bearer anna:a1") + http("GET /v1/events?topic=a&access_token=a:b"),
+    "pages": http("GET /healthz") + http("GET /readyz") + http("GET /metrics") + http("HEAD /"),
+    "websocket": UPGRADE + frame(b"SUB > last") + frame(b"TOPICS") + frame(b"", 9) + frame(b"FORMAT json")
+                 + frame(b"SUB open.> since=1h") + frame(b"PUB open.in x") + frame(b"AUTH anna:a1") + frame(b"", 8),
+    "websocket_events": http("GET /v1/socket?topic=%3E&last", "Upgrade: websocket", "Connection: Upgrade",
+                             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+                        + frame(b"PING") * 20,
+    "half_a_line": b"SUB op",
+    "half_a_head": b"GET / HTTP/1.1\r\nHo",
+    "rubbish": b"\x00\x16\xff\n\r" * 9,
+}
+
+
 def write(target, seeds):
     folder = HERE / "corpus" / target
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,6 +174,7 @@ def write(target, seeds):
 def main():
     write("proto_protocol", {name: b"\x06" + content for name, content in PROTO.items()})
     write("payload_types", PAYLOADS)
+    write("session", {name: b"\x0f" + content for name, content in SESSIONS.items()})
     write("line_protocol", {name: b"\x06" + content for name, content in LINES.items()})
 
 

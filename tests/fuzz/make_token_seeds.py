@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds of corpus/resume_token, corpus/cursor and corpus/http_rules.
+"""Writes the seeds of corpus/resume_token, corpus/cursor, corpus/http_rules, corpus/zap and corpus/greeting.
 
 Run from anywhere; files that a fuzzer found and that were put beside the seeds are left alone.
 """
@@ -66,10 +66,61 @@ RULES = {
 }
 
 
+# The keys of zap.cpp.
+READER, SENSOR = bytes(range(1, 33)), bytes(range(64, 96))
+
+
+def zap(*frames):
+    return b"".join(bytes([len(frame)]) + frame for frame in frames)
+
+
+def curve(domain, key, version=b"1.0", mechanism=b"CURVE"):
+    return zap(version, b"17", domain, b"192.0.2.7", b"", mechanism, key)
+
+
+ZAP = {
+    "reader_at_egress": curve(b"egress", READER),
+    "reader_at_ingress": curve(b"ingress", READER),
+    "sensor_at_ingress": curve(b"ingress", SENSOR),
+    "sensor_at_egress": curve(b"egress", SENSOR),
+    "unknown_key": curve(b"ingress", bytes(32)),
+    "unknown_domain": curve(b"other", READER),
+    "short_key": curve(b"ingress", READER[:31]),
+    "long_key": curve(b"ingress", READER + b"!"),
+    "other_version": curve(b"ingress", READER, version=b"1.1"),
+    "null": zap(b"1.0", b"17", b"ingress", b"192.0.2.7", b"", b"NULL"),
+    "plain": zap(b"1.0", b"17", b"ingress", b"192.0.2.7", b"", b"PLAIN", b"reader", b"secret"),
+    "plain_with_a_key": curve(b"ingress", READER, mechanism=b"PLAIN"),
+    "one_frame": zap(b"1.0"),
+    "many_frames": curve(b"egress", READER) + zap(b"", b"more", b"x" * 40),
+    "empty": b"",
+}
+
+
+def greeting(mechanism, signature=b"\xff" + bytes(8) + b"\x7f", version=b"\x03\x01", rest=bytes(32)):
+    return signature + version + mechanism.ljust(20, b"\0") + rest
+
+
+GREETINGS = {
+    "curve": greeting(b"CURVE"),
+    "null": greeting(b"NULL"),
+    "plain": greeting(b"PLAIN"),
+    "longer_name": greeting(b"CURVES"),
+    "full_name": greeting(b"N" * 20),
+    "no_name": greeting(b""),
+    "half": greeting(b"CURVE")[:40],
+    "more": greeting(b"NULL") + b"\x04\x19\x05READY",
+    "version_2": greeting(b"NULL", version=b"\x01\x00"),
+    "http": b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n",
+}
+
+
 def main():
     write("resume_token", {name: content.encode() for name, content in TOKENS.items()})
     write("cursor", CURSORS)
     write("http_rules", {name: content.encode() for name, content in RULES.items()})
+    write("zap", ZAP)
+    write("greeting", GREETINGS)
 
 
 if __name__ == "__main__":

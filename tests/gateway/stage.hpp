@@ -25,7 +25,8 @@ namespace backplane::gateway {
 /// Accepts all events, and admits them when the test sets the status.
 class FakePublisher final : public EventPublisher {
  public:
-  Offer offer(std::string_view, std::string_view text) override {
+  Offer offer(std::string_view topic, std::string_view text) override {
+    last_topic = topic;
     last_text = text;
     ++state.offered;
     return Offer::accepted;
@@ -33,6 +34,7 @@ class FakePublisher final : public EventPublisher {
   PublisherStatus status() override { return state; }
   void request_confirmation() override {}
   PublisherStatus state;
+  std::string last_topic;
   std::string last_text;
 };
 
