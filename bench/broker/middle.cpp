@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <vector>
 
@@ -42,6 +43,16 @@ Middle::Middle(const std::function<void(int ready_fd)>& child) {
 
 Middle::~Middle() {
   std::fclose(out_);
+}
+
+double Middle::cpu_ns() const {
+  clockid_t clock{};
+  timespec time{};
+  if (::clock_getcpuclockid(pid_, &clock) != 0 || ::clock_gettime(clock, &time) != 0) {
+    std::fputs("cannot read the CPU clock of the process in the middle\n", stderr);
+    std::exit(1);
+  }
+  return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
 double Middle::end() {

@@ -1,15 +1,16 @@
-// The fan-out engine with and without TLS, in turns: CPU time per delivery, of all threads of the server. The
-// clients read what comes and decrypt nothing.
+// The fan-out engine with and without TLS, in turns: CPU time per event and per delivery, of all threads of
+// the server. The clients read what comes and decrypt nothing.
 //
-//   bench_security_tls [deliveries per run] [runs]
+//   bench_security_tls [deliveries per run] [rounds]
 //
-// Prints the medians of the runs, and their ratio. The third column is a client without TLS on a port that
-// also serves TLS.
+// Figures are medians of the rounds (and the extremes); ratios compare runs of the same round. "TLS port" is
+// a client without TLS on a port that also serves TLS.
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -37,10 +38,12 @@ using namespace backplane::fanout;
 using backplane::Descriptor;
 using backplane::bench::IgnoringHandler;
 using backplane::bench::Lines;
-using backplane::bench::median;
 using backplane::bench::must;
+using backplane::bench::ratio;
 using backplane::bench::Receivers;
+using backplane::bench::spread;
 using backplane::bench::thread_cpu_us;
+using backplane::bench::with_extremes;
 
 enum class Mode : std::uint8_t { plain, either, encrypted };
 
@@ -161,34 +164,43 @@ double run(const Shape& shape, Mode mode, const std::shared_ptr<const TlsContext
   return (cpu_us() - before) / static_cast<double>(shape.batches * shape.batch_events * shape.clients);
 }
 
-void compare(const Shape& shape, std::size_t runs, const std::shared_ptr<const TlsContext>& context) {
-  std::array<std::vector<double>, 3> figures;
-  for (std::size_t i = 0; i < runs; ++i) {
-    for (const Mode mode : {Mode::plain, Mode::either, Mode::encrypted}) {
-      figures[static_cast<std::size_t>(mode)].push_back(run(shape, mode, context));
+void compare(const Shape& shape, std::size_t rounds, const std::shared_ptr<const TlsContext>& context) {
+  constexpr std::array<Mode, 3> modes{Mode::plain, Mode::either, Mode::encrypted};
+  constexpr std::array<const char*, 3> names{"plain", "TLS port", "TLS"};
+  std::array<std::vector<double>, 3> deliveries;
+  std::array<std::vector<double>, 3> events;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    for (std::size_t i = 0; i < modes.size(); ++i) {
+      const std::size_t at = round % 2 == 0 ? i : modes.size() - 1 - i;
+      const double cpu_us = run(shape, modes[at], context);
+      deliveries[at].push_back(cpu_us);
+      events[at].push_back(cpu_us * static_cast<double>(shape.clients));
     }
   }
-  const double plain = median(figures[0]);
-  const double encrypted = median(figures[2]);
-  fmt::print("{:>8} {:>8} {:>12.4f} {:>12.4f} {:>12.4f} {:>8.2f}\n", shape.clients, shape.batch_events, plain,
-             median(figures[1]), encrypted, encrypted / plain);
+  for (std::size_t at = 0; at < modes.size(); ++at) {
+    fmt::print("{:>8} {:>8} {:<9} {:>24} {:>24} {:>18}\n", shape.clients, shape.batch_events, names[at],
+               with_extremes(spread(events[at]), 1), with_extremes(spread(deliveries[at]), 4),
+               at == 0 ? "" : with_extremes(ratio(deliveries[at], deliveries[0]), 2));
+  }
+  std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::size_t deliveries = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 3'200'000;
-  const std::size_t runs = argc > 2 ? std::max<std::size_t>(std::strtoull(argv[2], nullptr, 10), 1) : 3;
+  const std::size_t rounds = argc > 2 ? std::max<std::size_t>(std::strtoull(argv[2], nullptr, 10), 1) : 3;
   backplane::bench::raise_file_limit();
   const auto context = make_context();
-  fmt::print("CPU us per delivery of {} bytes, by events per write\n", Lines::bytes);
-  fmt::print("{:>8} {:>8} {:>12} {:>12} {:>12} {:>8}\n", "clients", "events", "plain", "TLS port", "TLS",
-             "ratio");
+  fmt::print("The engine's CPU time, {} rounds, {} bytes per delivery, by events per write\n", rounds,
+             Lines::bytes);
+  fmt::print("{:>8} {:>8} {:<9} {:>24} {:>24} {:>18}\n", "clients", "events", "", "us an event",
+             "us a delivery", "CPU, of plain");
   for (const std::size_t clients : {100u, 1000u}) {
     for (const std::size_t events : {1u, 64u}) {
       // A single event costs a write.
       const std::size_t all = events == 1 ? deliveries / 8 : deliveries;
-      compare({clients, events, std::max<std::size_t>(all / (clients * events), 1)}, runs, context);
+      compare({clients, events, std::max<std::size_t>(all / (clients * events), 1)}, rounds, context);
     }
   }
   return 0;

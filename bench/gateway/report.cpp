@@ -5,27 +5,14 @@
 
 #include <fmt/format.h>
 
-#include "bench/median.hpp"
-
 namespace backplane::bench {
 namespace {
-
-/// `2.31 (2.20–2.40)`
-std::string with_extremes(const Spread& figure, int digits) {
-  return fmt::format("{:.{}f} ({:.{}f}–{:.{}f})", figure.middle, digits, figure.low, digits, figure.high,
-                     digits);
-}
 
 Spread scaled(Spread figure, double factor) {
   return {figure.low * factor, figure.middle * factor, figure.high * factor};
 }
 
 }  // namespace
-
-Spread spread(const std::vector<double>& values) {
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return {*low, median(values), *high};
-}
 
 Spread spread(const Runs& runs, double Outcome::*figure) {
   std::vector<double> values;

@@ -7,19 +7,12 @@
 #include <vector>
 
 #include "bench/gateway/load.hpp"
+#include "bench/median.hpp"
 
 namespace backplane::bench {
 
-/// One figure of several runs.
-struct Spread {
-  double low{};
-  double middle{};  ///< the median
-  double high{};
-};
-
 using Runs = std::vector<Outcome>;
 
-[[nodiscard]] Spread spread(const std::vector<double>& values);
 [[nodiscard]] Spread spread(const Runs& runs, double Outcome::*figure);
 /// The ratio of each of `runs` to the one of `others` in the same round.
 [[nodiscard]] Spread ratio(const Runs& runs, const Runs& others, double Outcome::*figure);
