@@ -26,16 +26,16 @@ bool take(std::string_view& text, std::string_view one_of) noexcept {
   return true;
 }
 
-/// Whether it contains a number above the range of a double, which the library has made an infinity. JSON has
-/// none.
-bool has_infinity(const boost_json::value& value) {
-  if (value.is_double()) return std::isinf(value.get_double());
+/// Whether it contains a number of which the library has made an infinity, because it is above the range of a
+/// double, or NaN (-0e400). JSON has neither.
+bool is_out_of_range(const boost_json::value& value) {
+  if (value.is_double()) return !std::isfinite(value.get_double());
   if (value.is_array()) {
-    return std::any_of(value.get_array().begin(), value.get_array().end(), has_infinity);
+    return std::any_of(value.get_array().begin(), value.get_array().end(), is_out_of_range);
   }
   if (!value.is_object()) return false;
   return std::any_of(value.get_object().begin(), value.get_object().end(),
-                     [](const auto& member) { return has_infinity(member.value()); });
+                     [](const auto& member) { return is_out_of_range(member.value()); });
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ Result<Object> parse_object(std::string_view text) {
   const boost_json::value value = boost_json::parse(boost_json::string_view(text.data(), text.size()), error);
   if (error) return fail(ErrorCode::protocol, "expected a JSON object, got invalid JSON: " + error.message());
   if (!value.is_object()) return fail(ErrorCode::protocol, "expected a JSON object, got another JSON value");
-  if (has_infinity(value)) {
+  if (is_out_of_range(value)) {
     return fail(ErrorCode::protocol, "expected a JSON object, got one with a number that is too large");
   }
   Object object;

@@ -20,7 +20,8 @@ TEST(JsonObject, MembersKeepTheirOrderAndTheirForm) {
 }
 
 TEST(JsonObject, ANumberThatIsTooLargeIsAnError) {
-  for (const char* text : {R"({"a":1e400})", R"({"a":-1e400})", R"({"a":[{"b":[1,1e400]}]})"}) {
+  for (const char* text :
+       {R"({"a":1e400})", R"({"a":-1e400})", R"({"a":-0e400})", R"({"a":[{"b":[1,1e400]}]})"}) {
     const auto object = parse_object(text);
     ASSERT_FALSE(object.has_value()) << to_text(*object);
     EXPECT_EQ(object.error().text, "expected a JSON object, got one with a number that is too large");
