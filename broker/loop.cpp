@@ -167,6 +167,7 @@ std::unique_ptr<HistoryStore> make_store(const BackplaneConfig& config) {
   options.sync_interval = config.sync.interval;
   options.limits = history_limits(config);
   options.sessions_max = config.max_sessions;
+  options.has_users = config.admission.required();
   return std::make_unique<FileHistory>(std::move(options));
 }
 
@@ -414,7 +415,9 @@ Result<void> Loop::Impl::restore() {
   }
   for (const HistoryStore::Session& each : opened->sessions) {
     bool is_new = false;
-    state_.sessions.use(each.source, each.session, is_new).sequence = each.sequence;
+    SessionEntry& entry = state_.sessions.use(each.source, each.session, is_new);
+    entry.sequence = each.sequence;
+    if (access_.has_policy() && !each.user.empty()) entry.user = access_.number_of_name(each.user);
   }
   if (opened->continues) {
     log::info("{}: continues its stream after position {}: {} events of {} topics in history", state_.name,

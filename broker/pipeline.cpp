@@ -90,7 +90,7 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* kn
   slot.system = false;
   const std::span<std::byte> stamped = make_room(slot.event, bytes.size());
   std::memcpy(stamped.data(), bytes.data(), bytes.size());
-  number(*admitted.topic, stamped, admitted.clears_value);
+  number(admitted, stamped);
 }
 
 void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes, const policy::User* user) {
@@ -120,7 +120,7 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes, const poli
   slot.system = false;
   const std::span<std::byte> stamped = make_room(slot.event, event_bytes);
   write_raw_event(bytes_of(bytes), stamped.first(event_bytes));
-  number(*entry, stamped, /*clears_value=*/false);
+  number({.topic = entry}, stamped);
 }
 
 void Pipeline::refuse_frames(std::size_t frames) {
@@ -130,13 +130,13 @@ void Pipeline::refuse_frames(std::size_t frames) {
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
-  TopicEntry& entry = state_.topics.find_or_add_own(topic);
+  TopicEntry* const entry = &state_.topics.find_or_add_own(topic);
   InFlight& slot = next_in_flight();
   slot.topic.rebuild(topic.data(), topic.size());
   slot.system = true;
   const std::span<std::byte> stamped = make_room(slot.event, event.size());
   std::memcpy(stamped.data(), event.data(), event.size());
-  number(entry, stamped, /*clears_value=*/false);
+  number({.topic = entry}, stamped);
 }
 
 void Pipeline::publish_unnumbered(std::string_view topic, std::string_view event) {
@@ -245,6 +245,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   if (session->connections == 0 || peer != session->peer) change_connection(*session, peer, from.message);
   if (found == Refusal::none) {
     session->sequence = event.sequence;
+    admitted.user = access_.name_of(session->user);
   } else {
     session->refused_sequence = std::max(session->refused_sequence, event.sequence);
     session->refused_reason = static_cast<std::uint8_t>(found);
@@ -257,7 +258,7 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
 
 /// A session belongs to the user of its first event that is admitted. Every subscriber knows the sources and
 /// sessions of events: a user whose events are refused cannot claim one, nor change what the broker knows of
-/// one that it has restored from the store, which does not know the users.
+/// one that it has restored from a store that does not know its user.
 /// @returns whether the event may change the session
 bool Pipeline::claim(SessionEntry& session, const policy::User* user, bool admits, bool& is_new) const {
   const UserNumber number = access_.number_of(user);
@@ -327,14 +328,16 @@ Pipeline::InFlight& Pipeline::next_in_flight() {
   return in_flight_[(first_in_flight_ + used) & (in_flight_.size() - 1)];
 }
 
-void Pipeline::number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value) {
+void Pipeline::number(const Admitted& admitted, std::span<std::byte> stamped) {
+  TopicEntry& entry = *admitted.topic;
   const std::int64_t received_ns = batch_time();
   // Filled in place: a copy would read larger pieces than were written, which stalls the processor.
   HistoryAppend& append = state_.unpublished.emplace_back();
   append.topic = entry.name;
   append.event = stamped;
-  append.clears_value = clears_value;
+  append.clears_value = admitted.clears_value;
   append.topic_mark = &entry.store_mark;
+  append.user = admitted.user;
   wire::Stamp& stamp = append.stamp;
   stamp.stream = state_.stream;
   stamp.position = ++state_.position;

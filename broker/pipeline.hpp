@@ -68,6 +68,7 @@ class Pipeline {
   struct Admitted {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
+    std::string_view user{};  ///< to whom its session belongs
   };
   /// Whom an event comes from.
   struct Origin {
@@ -94,7 +95,7 @@ class Pipeline {
   [[nodiscard]] bool is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const;
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
-  void number(TopicEntry& entry, std::span<std::byte> stamped, bool clears_value);
+  void number(const Admitted& admitted, std::span<std::byte> stamped);
   void count_lost(std::uint64_t events);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail, const Origin* from);
   [[nodiscard]] std::string describe(const Origin& from);

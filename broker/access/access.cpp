@@ -33,11 +33,15 @@ void Access::use(std::shared_ptr<const policy::Policy> policy) {
   seen_ = {};  // before the users that it points to are gone
   const policy::Policy& now = decisions_.emplace(std::move(policy)).policy();
   numbers_.clear();
-  for (const policy::User& user : now.users()) {
-    const auto next = UserNumber{static_cast<std::uint32_t>(known_.size() + 1)};
-    numbers_.push_back(known_.try_emplace(user.name, next).first->second);
-  }
+  for (const policy::User& user : now.users()) numbers_.push_back(number_of_name(user.name));
   readable_.assign(now.users().size(), nullptr);
+}
+
+UserNumber Access::number_of_name(std::string_view name) {
+  if (const auto known = known_.find(name); known != known_.end()) return known->second;
+  const auto next = UserNumber{static_cast<std::uint32_t>(known_.size() + 1)};
+  names_.push_back(known_.emplace(name, next).first->first);
+  return next;
 }
 
 const policy::User* Access::user_of(zmq::message_t& message) {

@@ -74,6 +74,13 @@ class Access {
   [[nodiscard]] UserNumber number_of(const policy::User* user) const noexcept {
     return user == nullptr ? no_user : numbers_[user->id];
   }
+  /// The number of a name, also of one that no policy has had so far. Names are remembered as long as this
+  /// object lives.
+  UserNumber number_of_name(std::string_view name);
+  /// The name with this number, valid as long as this object; "" for no_user.
+  [[nodiscard]] std::string_view name_of(UserNumber number) const noexcept {
+    return number == no_user ? std::string_view{} : names_[static_cast<std::uint32_t>(number) - 1];
+  }
 
  private:
   // A message's properties belong to its connection, and a name is at the same address in all of them. After
@@ -92,7 +99,8 @@ class Access {
   std::vector<UserNumber> numbers_;                           ///< by the policy's ids
   std::vector<std::shared_ptr<const TopicFilter>> readable_;  ///< the same; made when first used
   std::unordered_map<std::string, UserNumber, StringHash, std::equal_to<>>
-      known_;  ///< of all policies so far
+      known_;                            ///< of all policies so far
+  std::vector<std::string_view> names_;  ///< the keys of known_, by number
 };
 
 }  // namespace backplane::broker

@@ -89,7 +89,7 @@ struct ReadSlice {
   std::uint64_t valid_ns{};
 };
 
-/// One event to store. `topic` and `event` are copied before append() returns.
+/// One event to store. `topic`, `event` and `user` are copied before append() returns.
 struct HistoryAppend {
   std::string_view topic;
   std::span<const std::byte> event;  ///< stamped
@@ -98,6 +98,8 @@ struct HistoryAppend {
   /// Where the store keeps its record of the topic, which saves it the lookup: one pointer per topic, owned
   /// by the caller, initially nullptr, written only by the store. nullptr: the store looks the topic up.
   void** topic_mark{};
+  /// The user to whom the event's session belongs; "" if it has no session, or belongs to nobody.
+  std::string_view user{};
 };
 
 /// Stores events. Lives on the loop thread, like everything of a backplane. A store that works elsewhere (on
@@ -135,6 +137,7 @@ class HistoryStore {
     std::string source;
     std::uint64_t session{};
     std::uint64_t sequence{};
+    std::string user{};  ///< to whom it belongs; "" if that is not known
   };
   /// What open() found. Numbering continues from here.
   struct Opened {

@@ -1,5 +1,6 @@
 #include "broker/store/checkpoint.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
@@ -10,8 +11,13 @@
 namespace backplane::broker::store {
 
 std::string encode(const Checkpoint& checkpoint) {
-  std::string out = encode(
-      FileHeader{.kind = FileKind::checkpoint, .stream = checkpoint.stream, .first = checkpoint.position});
+  // Without users, an earlier version of this program can read it.
+  const bool has_users = std::ranges::any_of(
+      checkpoint.sessions, [](const HistoryStore::Session& each) { return !each.user.empty(); });
+  std::string out = encode(FileHeader{.version = has_users ? format_version_with_users : format_version,
+                                      .kind = FileKind::checkpoint,
+                                      .stream = checkpoint.stream,
+                                      .first = checkpoint.position});
   put(out, checkpoint.floor);
   put(out, checkpoint.clock_now);
   put(out, checkpoint.clock_shift);
@@ -35,6 +41,9 @@ std::string encode(const Checkpoint& checkpoint) {
   }
   put(out, static_cast<std::uint32_t>(checkpoint.types.size()));
   for (const std::string& types : checkpoint.types) put_text(out, types);
+  if (has_users) {
+    for (const HistoryStore::Session& session : checkpoint.sessions) put_text(out, session.user);
+  }
   put(out, crc32c(out));
   return out;
 }
@@ -72,6 +81,9 @@ Result<Checkpoint> decode_checkpoint(std::string_view bytes, std::string_view na
   for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
     checkpoint.types.emplace_back(in.text());
   }
+  if (header->version == format_version_with_users) {
+    for (HistoryStore::Session& session : checkpoint.sessions) session.user = in.text();
+  }
   if (!in.ok() || in.left() != 0) return damaged();
   return checkpoint;
 }
@@ -79,7 +91,7 @@ Result<Checkpoint> decode_checkpoint(std::string_view bytes, std::string_view na
 std::string encode(const StoreMark& mark) {
   std::string text =
       fmt::format("backplane-store {}\nbackplane {}\nstream {:016x}\nboot {}\nstate {}\nsync {}\n",
-                  format_version, mark.backplane, mark.stream, mark.boot, mark.is_clean ? "closed" : "open",
+                  mark.version, mark.backplane, mark.stream, mark.boot, mark.is_clean ? "closed" : "open",
                   mark.syncs_always ? "always" : "later");
   if (!mark.earlier.empty()) text += fmt::format("earlier {:016x}\n", fmt::join(mark.earlier, " "));
   text += fmt::format("crc {:08x}\n", crc32c(text));
@@ -100,10 +112,13 @@ Result<StoreMark> decode_mark(std::string_view text, std::string_view name) {
   const std::string& version = lines["backplane-store"];
   if (lines["crc"] != fmt::format("{:08x}", crc32c(text.substr(0, before_crc))))
     return fail(ErrorCode::io, fmt::format("{}: it is damaged", name));
-  if (version != std::to_string(format_version))
-    return fail(ErrorCode::protocol,
-                fmt::format("{}: expected format version {}, got \"{}\"", name, format_version, version));
   StoreMark mark;
+  if (version == std::to_string(format_version_with_users)) {
+    mark.version = format_version_with_users;
+  } else if (version != std::to_string(format_version)) {
+    return fail(ErrorCode::protocol, fmt::format("{}: expected format version {} or {}, got \"{}\"", name,
+                                                 format_version, format_version_with_users, version));
+  }
   mark.backplane = lines["backplane"];
   const std::string& stream = lines["stream"];
   std::from_chars(stream.data(), stream.data() + stream.size(), mark.stream, 16);

@@ -41,6 +41,7 @@ struct Checkpoint {
 
 /// The file `store`: lines of text, of which the last has a checksum of the others.
 struct StoreMark {
+  std::uint16_t version{format_version};
   std::string backplane;
   std::uint64_t stream{};
   std::string boot;     ///< of the machine, when it was opened

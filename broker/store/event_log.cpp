@@ -37,31 +37,33 @@ bool is_name_of_data(std::string_view name) {
   return true;
 }
 
-// --- the batch: kind, flags, length of the name, 0, length of the body, topic, name, body ---
+// --- the batch: kind, flags, length of the name, of the user, of the body, topic, name, user, body ---
 
 namespace {
 
 void add_to(std::string& bytes, RecordKind kind, bool clears_value, StoredTopic* topic, std::string_view name,
-            std::string_view body) {
+            std::string_view user, std::string_view body) {
   CHECK(name.size() <= std::numeric_limits<std::uint8_t>::max(), "a topic's name has at most 255 bytes");
+  CHECK(user.size() <= std::numeric_limits<std::uint8_t>::max(), "a user's name has at most 64 bytes");
   char header[batch_header_bytes]{};
   header[0] = static_cast<char>(kind);
   header[1] = clears_value ? 1 : 0;
   header[2] = static_cast<char>(name.size());
+  header[3] = static_cast<char>(user.size());
   wire::store_little_endian(static_cast<std::uint32_t>(body.size()), header + 4);
   std::memcpy(header + 8, &topic, sizeof(void*));
-  bytes.append(header, sizeof header).append(name).append(body);
+  bytes.append(header, sizeof header).append(name).append(user).append(body);
 }
 
 }  // namespace
 
 void Batch::add(const HistoryAppend& item, StoredTopic* topic) {
-  add_to(bytes_, RecordKind::event, item.clears_value, topic, item.topic,
+  add_to(bytes_, RecordKind::event, item.clears_value, topic, item.topic, item.user,
          {reinterpret_cast<const char*>(item.event.data()), item.event.size()});
 }
 
 void Batch::add_types(std::string_view descriptor_set) {
-  add_to(bytes_, RecordKind::types, false, nullptr, {}, descriptor_set);
+  add_to(bytes_, RecordKind::types, false, nullptr, {}, {}, descriptor_set);
 }
 
 bool Batch::next(std::size_t& at, Record& record, StoredTopic*& topic) const {
@@ -71,12 +73,14 @@ bool Batch::next(std::size_t& at, Record& record, StoredTopic*& topic) const {
   record.kind = static_cast<RecordKind>(rest[0]);
   record.clears_value = rest[1] != 0;
   const auto name_bytes = static_cast<std::uint8_t>(rest[2]);
+  const auto user_bytes = static_cast<std::uint8_t>(rest[3]);
   const auto body_bytes = wire::load_little_endian<std::uint32_t>(rest.data() + 4);
   std::memcpy(&topic, rest.data() + 8, sizeof(void*));
   record.name = rest.substr(batch_header_bytes, name_bytes);
-  record.body = rest.substr(batch_header_bytes + name_bytes, body_bytes);
+  record.user = rest.substr(batch_header_bytes + name_bytes, user_bytes);
+  record.body = rest.substr(batch_header_bytes + name_bytes + user_bytes, body_bytes);
   record.bytes = record_header_bytes + name_bytes + body_bytes;  // as it will be written
-  at += batch_header_bytes + name_bytes + body_bytes;
+  at += batch_header_bytes + name_bytes + user_bytes + body_bytes;
   return true;
 }
 
@@ -129,12 +133,13 @@ void EventLog::stage(const Record& incoming, StoredTopic* topic) {
 
   std::int64_t shift = 0;
   Synced synced;
+  std::optional<StoredSessions::Key> claimed;
   {
     const MutexLock lock(state_.mutex);
     if (topic == nullptr) topic = &state_.topic_of(record.name);
     record.time = state_.clock.advance(stamp->received_ns);
     shift = state_.clock.shift();
-    state_.sessions.use_event(record.event());
+    claimed = state_.sessions.use_event(record.event(), record.user);
     synced = synced_;
   }
   record.topic = topic->number;
@@ -150,6 +155,10 @@ void EventLog::stage(const Record& incoming, StoredTopic* topic) {
   if (options_.syncs_always && synced.serial == active_->header.serial && synced.bytes > marked_bytes_) {
     marked_bytes_ = synced.bytes;
     encode(Record{.kind = RecordKind::synced, .number = synced.bytes}, out_);
+  }
+  if (claimed) {
+    const std::string body = session_body(claimed->source, claimed->session, record.user);
+    encode(Record{.kind = RecordKind::session, .number = stamp->position, .body = body}, out_);
   }
   const auto at = static_cast<std::uint32_t>(out_.size());
   encode(record, out_);

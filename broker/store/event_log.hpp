@@ -21,6 +21,7 @@ namespace backplane::broker::store {
 struct LogOptions {
   std::string backplane;
   bool syncs_always{};  ///< nothing that was not synced has been seen by anybody
+  bool has_users{};     ///< events may have users
   std::size_t segment_bytes{};
 };
 
@@ -151,7 +152,8 @@ class EventLog {
   const LogOptions options_;
 
   // Of opening.
-  bool is_newest_checkpoint_{false};  // the one that was read
+  std::uint16_t version_{format_version};  // of the file `store`
+  bool is_newest_checkpoint_{false};       // the one that was read
   bool is_end_damaged_{false};
   std::uint64_t applied_through_{0};
   std::uint64_t lost_events_{0};       // after the checkpoint

@@ -65,6 +65,8 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
     if (auto ok = files_.remove(name); !ok) return tl::unexpected(ok.error());
   }
 
+  version_ = std::max(*mark ? (*mark)->version : format_version,
+                      options_.has_users ? format_version_with_users : format_version);
   bool continues = false;
   std::string_view why_it_ends = "the machine went down before everything was synced";
   std::uint64_t stream = new_stream;
@@ -291,7 +293,8 @@ Result<std::optional<StoreMark>> EventLog::read_mark() {
 
 StoreMark EventLog::mark_of(std::uint64_t stream, bool is_clean) {
   const MutexLock lock(state_.mutex);
-  return {.backplane = options_.backplane,
+  return {.version = version_,
+          .backplane = options_.backplane,
           .stream = stream,
           .boot = files_.boot(),
           .is_clean = is_clean,
@@ -473,9 +476,7 @@ void EventLog::restore(const Checkpoint& checkpoint) {
     state_.set_value(topic, from.has_value);
     state_.position = std::max(state_.position, from.position);
   }
-  for (const HistoryStore::Session& session : checkpoint.sessions) {
-    state_.sessions.use(session.source, session.session, session.sequence);
-  }
+  for (const HistoryStore::Session& session : checkpoint.sessions) state_.sessions.restore(session);
   state_.types = checkpoint.types;
 }
 
@@ -615,6 +616,13 @@ void EventLog::apply(const Record& record, std::uint64_t at, std::uint64_t after
       state_.clock.restore(record.time, static_cast<std::int64_t>(record.number));
       return;
     case RecordKind::synced:
+      return;
+    case RecordKind::session:
+      if (record.number > after) {
+        state_.sessions.restore({.source = std::string(record.source),
+                                 .session = record.session,
+                                 .user = std::string(record.user)});
+      }
       return;
     case RecordKind::event:
     case RecordKind::removed:

@@ -52,6 +52,7 @@ class FileHistory::Impl {
         log_(*files_, state_,
              {.backplane = options_.backplane,
               .syncs_always = options_.sync == StoreSync::always,
+              .has_users = options_.has_users,
               .segment_bytes = std::min<std::size_t>(options_.segment_bytes, std::size_t{1} << 30)}) {}
   ~Impl();
   Impl(const Impl&) = delete;

@@ -29,6 +29,7 @@ struct FileHistoryOptions {
   /// exceed it.
   HistoryLimits limits;
   std::size_t sessions_max{65'536};
+  bool has_users{};                        ///< events may have users: earlier versions cannot open it then
   std::size_t segment_bytes{64u << 20};    ///< 1 GiB at most
   std::size_t queue_bytes_max{32u << 20};  ///< appended and not yet written; above it, append() is busy
   std::size_t scan_bytes_max{8u << 20};    ///< examined per slice of a read

@@ -33,7 +33,7 @@ std::uint32_t crc32c(std::string_view bytes) noexcept {
 
 std::string encode(const FileHeader& header) {
   std::string out(magic);
-  put(out, format_version);
+  put(out, header.version);
   put(out, static_cast<std::uint16_t>(header.kind));
   put(out, header.cleaned ? cleaned_flag : std::uint32_t{0});
   put(out, header.stream);
@@ -49,9 +49,9 @@ std::string encode(const FileHeader& header) {
 Result<FileHeader> decode_header(std::string_view bytes, FileKind kind, std::string_view name) {
   ByteReader in(bytes.substr(0, header_bytes));
   const std::string_view found_magic = in.take(magic.size());
-  const auto version = in.get<std::uint16_t>();
-  const auto found_kind = in.get<std::uint16_t>();
   FileHeader header;
+  header.version = in.get<std::uint16_t>();
+  const auto found_kind = in.get<std::uint16_t>();
   header.kind = static_cast<FileKind>(found_kind);
   header.cleaned = (in.get<std::uint32_t>() & cleaned_flag) != 0;
   header.stream = in.get<std::uint64_t>();
@@ -63,9 +63,13 @@ Result<FileHeader> decode_header(std::string_view bytes, FileKind kind, std::str
   const auto crc = in.get<std::uint32_t>();
   if (!in.ok() || found_magic != magic || crc != crc32c(bytes.substr(0, header_bytes - 4)))
     return fail(ErrorCode::io, fmt::format("{}: its header is damaged", name));
-  if (version != format_version)
-    return fail(ErrorCode::protocol,
-                fmt::format("{}: expected format version {}, got {}", name, format_version, version));
+  const bool may_have_users = header.kind == FileKind::checkpoint;
+  if (header.version != format_version && !(may_have_users && header.version == format_version_with_users)) {
+    return fail(
+        ErrorCode::protocol,
+        fmt::format("{}: expected format version {}{}, got {}", name, format_version,
+                    may_have_users ? fmt::format(" or {}", format_version_with_users) : "", header.version));
+  }
   if (header.kind != kind)
     return fail(ErrorCode::io, fmt::format("{}: expected a file of kind {}, got {}", name,
                                            static_cast<unsigned>(kind), found_kind));
@@ -99,6 +103,14 @@ void encode(const Record& record, std::string& out) {
   wire::store_little_endian(crc32c({at + 4, bytes - 4}), at);
 }
 
+std::string session_body(std::string_view source, std::uint64_t session, std::string_view user) {
+  std::string body;
+  put_text(body, source);
+  put(body, session);
+  put_text(body, user);
+  return body;
+}
+
 std::size_t claimed_bytes(std::string_view bytes) {
   if (bytes.size() < record_header_bytes) return 0;
   const auto size = wire::load_little_endian<std::uint32_t>(bytes.data() + 4);
@@ -106,7 +118,7 @@ std::size_t claimed_bytes(std::string_view bytes) {
   const auto flags = static_cast<std::uint8_t>(bytes[9]);
   const auto name_bytes = static_cast<std::uint8_t>(bytes[10]);
   const bool plausible = size >= record_header_bytes + name_bytes && size <= record_bytes_max && kind >= 1 &&
-                         kind <= static_cast<std::uint8_t>(RecordKind::synced) &&
+                         kind <= static_cast<std::uint8_t>(RecordKind::session) &&
                          flags <= clears_value_flag && bytes[11] == 0;
   return plausible ? size : 0;
 }
@@ -127,7 +139,8 @@ Parsed parse_record(std::string_view bytes, Record& record) {
   const auto name_bytes = static_cast<std::uint8_t>(bytes[10]);
   record.name = bytes.substr(record_header_bytes, name_bytes);
   record.body = bytes.substr(record_header_bytes + name_bytes, size - record_header_bytes - name_bytes);
-  record.position = record.offset = record.previous = 0;
+  record.position = record.offset = record.previous = record.session = 0;
+  record.source = record.user = {};
   if (record.kind == RecordKind::event) {
     const auto stamp = wire::read_stamp(record.event());
     if (!stamp) return Parsed::damaged;
@@ -138,6 +151,12 @@ Parsed parse_record(std::string_view bytes, Record& record) {
     if (record.body.size() != removed_body_bytes) return Parsed::damaged;
     record.position = wire::load_little_endian<std::uint64_t>(record.body.data());
     record.offset = wire::load_little_endian<std::uint64_t>(record.body.data() + 8);
+  } else if (record.kind == RecordKind::session) {
+    ByteReader in(record.body);
+    record.source = in.text();
+    record.session = in.get<std::uint64_t>();
+    record.user = in.text();
+    if (!in.ok() || in.left() != 0) return Parsed::damaged;
   }
   return Parsed::ok;
 }

@@ -14,6 +14,8 @@
 namespace backplane::broker::store {
 
 inline constexpr std::uint16_t format_version = 1;
+/// Of the file `store`, if segments may have records of sessions, and of a checkpoint with users.
+inline constexpr std::uint16_t format_version_with_users = 2;
 
 /// CRC-32C (Castagnoli), as in iSCSI.
 [[nodiscard]] std::uint32_t crc32c(std::string_view bytes) noexcept;
@@ -25,6 +27,7 @@ enum class FileKind : std::uint16_t { segment = 1, index = 2, checkpoint = 3 };
 inline constexpr std::size_t header_bytes = 64;
 
 struct FileHeader {
+  std::uint16_t version{format_version};
   FileKind kind{};
   bool cleaned{};  ///< segment: some of its records may have been removed
   std::uint64_t stream{};
@@ -49,6 +52,7 @@ enum class RecordKind : std::uint8_t {
   types = 3,    ///< a set of type descriptors
   clock = 4,    ///< the store's clock was moved
   synced = 5,   ///< how much of this segment had been synced when the record was written
+  session = 6,  ///< the user to whom a session belongs, before that session's next event
 };
 
 inline constexpr std::size_t record_header_bytes = 32;
@@ -57,23 +61,31 @@ inline constexpr std::size_t record_bytes_max = std::size_t{1} << 30;
 struct Record {
   RecordKind kind{};
   bool clears_value{};
-  std::uint32_t topic{};    ///< event, removed: the topic's number
-  std::int64_t time{};      ///< on the store's clock
-  std::uint64_t number{};   ///< event: bytes of the topic's events before it; clock: its shift; synced: bytes
+  std::uint32_t topic{};  ///< event, removed: the topic's number
+  std::int64_t time{};    ///< on the store's clock
+  /// Event: bytes of the topic's events before it; clock: its shift; synced: bytes; session: the position of
+  /// the event that follows.
+  std::uint64_t number{};
   std::string_view name{};  ///< event, removed: the topic
-  std::string_view body{};  ///< event: stamped; types: the descriptors
+  std::string_view body{};  ///< event: stamped; types: the descriptors; session: see session_body()
   // From the stamp of an event; of a removed event.
   std::uint64_t position{};
   std::uint64_t offset{};
   std::uint64_t previous{};
-  std::size_t bytes{};  ///< of the whole record, set by parse_record()
+  // Of a session, set by parse_record().
+  std::string_view source{};
+  std::uint64_t session{};
+  std::string_view user{};  ///< of an event that is to be stored: the user to whom its session belongs
+  std::size_t bytes{};      ///< of the whole record, set by parse_record()
 
   [[nodiscard]] std::span<const std::byte> event() const { return std::as_bytes(std::span(body)); }
 };
 
-/// Appends `record` to `out`: all members but `bytes`; of an event, position, offset and previous are in its
-/// stamp already.
+/// Appends `record` to `out`: all members but `bytes` and what the body contains: of an event, position,
+/// offset and previous are in its stamp.
 void encode(const Record& record, std::string& out);
+/// The body of the record of a session.
+[[nodiscard]] std::string session_body(std::string_view source, std::uint64_t session, std::string_view user);
 
 enum class Parsed : std::uint8_t {
   ok,

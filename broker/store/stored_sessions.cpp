@@ -7,29 +7,44 @@
 
 namespace backplane::broker::store {
 
-void StoredSessions::use_event(std::span<const std::byte> event) {
+std::optional<StoredSessions::Key> StoredSessions::use_event(std::span<const std::byte> event,
+                                                             std::string_view user) {
   const wire::ScanResult scanned = wire::scan_event(wire::without_stamp(event));
-  if (scanned.fault != wire::EventFault::none) return;  // the broker admits no such events
-  use(scanned.event.source, scanned.event.session, scanned.event.sequence);
+  if (scanned.fault != wire::EventFault::none) return {};  // the broker admits no such events
+  // Events with the sequence 0 are not numbered, and belong to no session.
+  if (scanned.event.sequence == 0 || sessions_max_ == 0) return {};
+  const Key key{scanned.event.source, scanned.event.session};
+  Session& session = use(key);
+  session.sequence = std::max(session.sequence, scanned.event.sequence);
+  if (user.empty() || session.user == user) return {};
+  session.user = user;
+  return key;
 }
 
-void StoredSessions::use(std::string_view source, std::uint64_t session, std::uint64_t sequence) {
-  if (sequence == 0 || sessions_max_ == 0) return;
+void StoredSessions::restore(const HistoryStore::Session& session) {
+  if (sessions_max_ == 0) return;
+  Session& known = use({session.source, session.session});
+  known.sequence = std::max(known.sequence, session.sequence);
+  known.user = session.user;
+}
+
+// The session, which becomes the most recently used.
+HistoryStore::Session& StoredSessions::use(const Key& key) {
   // Most events come from the session of the event before.
-  if (sessions_.empty() || sessions_.back().session != session || sessions_.back().source != source) {
-    const auto found = index_.find({source, session});
-    if (found != index_.end()) {
-      sessions_.splice(sessions_.end(), sessions_, found->second);
-    } else {
-      sessions_.push_back({std::string(source), session, 0});
-      index_.emplace(Key{sessions_.back().source, session}, std::prev(sessions_.end()));
-      if (sessions_.size() > sessions_max_) {
-        index_.erase({sessions_.front().source, sessions_.front().session});
-        sessions_.pop_front();
-      }
-    }
+  if (!sessions_.empty() && sessions_.back().session == key.session && sessions_.back().source == key.source)
+    return sessions_.back();
+  const auto found = index_.find(key);
+  if (found != index_.end()) {
+    sessions_.splice(sessions_.end(), sessions_, found->second);
+    return sessions_.back();
   }
-  sessions_.back().sequence = std::max(sessions_.back().sequence, sequence);
+  sessions_.push_back({.source = std::string(key.source), .session = key.session});
+  index_.emplace(Key{sessions_.back().source, key.session}, std::prev(sessions_.end()));
+  if (sessions_.size() > sessions_max_) {
+    index_.erase({sessions_.front().source, sessions_.front().session});
+    sessions_.pop_front();
+  }
+  return sessions_.back();
 }
 
 std::vector<HistoryStore::Session> StoredSessions::all() const {

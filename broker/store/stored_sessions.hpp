@@ -1,10 +1,11 @@
 #pragma once
-// The last sequence stored of each publisher's session.
+// The last sequence stored of each publisher's session, and the session's user.
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,24 +22,29 @@ class StoredSessions {
  public:
   explicit StoredSessions(std::size_t sessions_max) : sessions_max_(sessions_max) {}
 
-  /// Records that an event, stamped, was stored.
-  void use_event(std::span<const std::byte> event);
-  /// Records that `sequence` of a session was stored. 0: its events are not numbered, and it is no session.
-  void use(std::string_view source, std::uint64_t session, std::uint64_t sequence);
-  [[nodiscard]] std::vector<HistoryStore::Session> all() const;
-
- private:
-  using Session = HistoryStore::Session;
+  /// Which session an event belongs to. `source` points into the event.
   struct Key {
     std::string_view source;
     std::uint64_t session{};
     friend bool operator==(const Key&, const Key&) = default;
   };
+
+  /// Records that an event, stamped, is stored. `user`: to whom its session belongs; "" changes nothing.
+  /// @returns the session, if this user is new for it
+  std::optional<Key> use_event(std::span<const std::byte> event, std::string_view user = {});
+  /// Records what is known of a session. `sequence` 0: none of its events is stored yet.
+  void restore(const HistoryStore::Session& session);
+  [[nodiscard]] std::vector<HistoryStore::Session> all() const;
+
+ private:
+  using Session = HistoryStore::Session;
   struct Hash {
     std::size_t operator()(const Key& key) const noexcept {
       return std::hash<std::string_view>{}(key.source) ^ (key.session * 0x9e3779b97f4a7c15u);
     }
   };
+
+  Session& use(const Key& key);
 
   std::size_t sessions_max_;
   std::list<Session> sessions_;                                        // least recently used first

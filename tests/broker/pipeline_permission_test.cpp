@@ -11,9 +11,9 @@
 
 #include "backplane/v1/event.pb.h"
 #include "broker/pipeline.hpp"
-#include "broker/state/memory_history.hpp"
 #include "core/log/line_writer.hpp"
 #include "tests/broker/access/policy_text.hpp"
+#include "tests/broker/state/manual_history.hpp"
 
 namespace backplane::broker {
 namespace {
@@ -69,9 +69,11 @@ class PipelinePermission : public ::testing::Test {
   /// The session as the broker knows it.
   const SessionEntry& entry() { return *state.sessions.find("tester", session); }
   /// As after a restart from a store.
-  void restore_session(std::uint64_t sequence) {
+  void restore_session(std::uint64_t sequence, const std::string& user = {}) {
     bool is_new = false;
-    state.sessions.use("tester", session, is_new).sequence = sequence;
+    SessionEntry& restored = state.sessions.use("tester", session, is_new);
+    restored.sequence = sequence;
+    if (!user.empty()) restored.user = access.number_of_name(user);
   }
 
   std::uint64_t rejected(Refusal refusal) {
@@ -84,7 +86,8 @@ class PipelinePermission : public ::testing::Test {
   }
 
   Published published;
-  BackplaneState state{"test", 10, 16, std::make_unique<MemoryHistory>(HistoryLimits{})};
+  BackplaneState state{"test", 10, 16, std::make_unique<ManualHistory>()};
+  ManualHistory& store{static_cast<ManualHistory&>(*state.history)};
   Access access{policy_of(two_worlds)};
   Pipeline pipeline{state, access, published, [] { return std::int64_t{1}; }};
 };
@@ -208,6 +211,35 @@ TEST_F(PipelinePermission, ARestoredSessionBelongsToTheUserOfItsFirstAdmittedEve
   take("news", "news.uk", 9);
   EXPECT_EQ(rejected(Refusal::wrong_user), 1u);
   EXPECT_EQ(entry().sequence, 8u);
+}
+
+TEST_F(PipelinePermission, ARestoredSessionStaysWithItsUser) {
+  restore_session(7, "sensor");
+  take("news", "news.uk", 8);
+  EXPECT_EQ(rejected(Refusal::wrong_user), 1u);
+  take("news", "sensor.1", 9);  // forbidden
+  EXPECT_EQ(entry().refused_sequence, 0u);
+  take("sensor", "news.uk",
+       8);  // forbidden: confirmed as refused, because the session is known to be its own
+  EXPECT_EQ(entry().refused_sequence, 8u);
+  take("sensor", "sensor.1", 9);
+  EXPECT_EQ(entry().sequence, 9u);
+  EXPECT_THAT(published.topics, ElementsAre("sensor.1"));
+}
+
+TEST_F(PipelinePermission, ARestoredSessionOfAUserWhoIsGoneBelongsToNobodyElse) {
+  restore_session(7, "gone");
+  take("sensor", "sensor.1", 8);
+  EXPECT_EQ(rejected(Refusal::wrong_user), 1u);
+}
+
+TEST_F(PipelinePermission, TheStoreGetsTheUserOfTheSession) {
+  take("sensor", "sensor.1", 1);
+  take("sensor", "sensor.1");  // of no session
+  take("news", "news.uk", 1, /*of_session=*/78);
+  pipeline.publish_system("$SYS.test", "");
+  EXPECT_TRUE(pipeline.flush());
+  EXPECT_THAT(store.users, ElementsAre("sensor", "", "news", ""));
 }
 
 TEST_F(PipelinePermission, ARefusalIsLoggedWithUserAndTopicAtMostOncePerSecond) {

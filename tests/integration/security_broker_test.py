@@ -155,6 +155,11 @@ class SecuredBroker(BackplaneTest):
         writer.wait_ready()
         return writer, watch
 
+    def control_of(self, user):
+        control = ControlClient(self.context_of(user))
+        self.addCleanup(control.close)
+        return control
+
     def metric(self, name):
         with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=10) as response:
             page = response.read().decode()
@@ -285,11 +290,6 @@ class Admission(SecuredBroker):
 
 
 class Permission(SecuredBroker):
-    def control_of(self, user):
-        control = ControlClient(self.context_of(user))
-        self.addCleanup(control.close)
-        return control
-
     def test_events_and_requests_are_decided_by_the_user_of_the_key(self):
         broker = self.broker()
         reader, _ = self.reader_of("full", "")
@@ -327,6 +327,43 @@ class Permission(SecuredBroker):
         topic, event = reader.receive()
         self.assertEqual((topic, event.text), ("news.uk", "after"))
         self.assertFalse(watch.has(zmq.EVENT_DISCONNECTED))
+
+
+class Restart(SecuredBroker):
+    def check_session_after(self, end):
+        """A session with three events belongs to `full`, also after the broker has ended and come back."""
+        data = str(self.folder / "data")
+        broker = self.broker("--data", data)
+        writer, _ = self.writer_of("full")
+        for text in ("1", "2", "3"):
+            writer.send("sensor.a", text)
+        session = {"source": writer.source, "session": writer.session}
+        deadline = Deadline()
+        while self.control_of("full").request(admitted=session).admitted.sequence < 3:
+            self.assertTrue(deadline.left())
+        end(broker)
+
+        broker = self.broker("--data", data)
+        reader, _ = self.reader_of("full", "sensor.")
+        forger, _ = self.writer_of("other", source=writer.source)
+        forger.session, forger.sequence = writer.session, 3
+        forger.send("sensor.a", "forged")
+        self.wait_metric(r'rejected_total\{backplane="default",reason="wrong_user"\}', 1)
+        self.assertEqual(self.control_of("other").request(admitted=session).error.code, "not_permitted")
+        again, _ = self.writer_of("full", source=writer.source)
+        again.session, again.sequence = writer.session, 3
+        again.send("sensor.a", "4")
+        topic, event = reader.receive()
+        self.assertEqual((topic, event.text, event.sequence), ("sensor.a", "4", 4))
+        admitted = self.control_of("full").request(admitted=session).admitted
+        self.assertEqual((admitted.sequence, admitted.refused), (4, 0))
+        broker.wait_line(broker.err, "refused an event of other from .* wrong_user")
+
+    def test_a_session_stays_with_its_user_after_a_restart(self):
+        self.check_session_after(lambda broker: broker.end())
+
+    def test_a_session_stays_with_its_user_after_kill_9(self):
+        self.check_session_after(lambda broker: broker.kill())
 
 
 class Reload(SecuredBroker):

@@ -182,5 +182,22 @@ TEST(Access, LooksUsersUpAgainByNameWhenThePolicyChanges) {
   EXPECT_TRUE(access.may_publish(access.user_of(news), "news.uk"));
 }
 
+TEST(Access, NumbersNamesThatNoPolicyHas) {
+  Access access(policy_of(two_worlds));
+  const UserNumber gone = access.number_of_name("gone");
+  EXPECT_NE(gone, no_user);
+  EXPECT_EQ(access.number_of_name("gone"), gone);
+  EXPECT_EQ(access.number_of_name("sensor"), access.number_of(access.user_of_name("sensor")));
+  EXPECT_EQ(access.name_of(gone), "gone");
+  EXPECT_EQ(access.name_of(no_user), "");
+  const std::string_view name = access.name_of(access.number_of_name("news"));
+  access.set_policy(policy_of(R"(
+    [users.gone]
+    certificate = "gone"
+  )"));
+  EXPECT_EQ(access.number_of(access.user_of_name("gone")), gone);
+  EXPECT_EQ(name, "news") << "names outlive the policy";
+}
+
 }  // namespace
 }  // namespace backplane::broker

@@ -20,6 +20,7 @@ class ManualHistory final : public HistoryStore {
   Ticket append(std::span<const HistoryAppend> batch) override {
     if (answer != Accepted::accepted) return {answer, 0};
     appended += batch.size();
+    for (const HistoryAppend& each : batch) users.emplace_back(each.user);
     if (writes_at_once) written = last_batch + 1;
     return {answer, ++last_batch};
   }
@@ -46,7 +47,8 @@ class ManualHistory final : public HistoryStore {
   std::uint64_t written{};  ///< Progress, in batches
   std::uint64_t durable{};
   std::uint64_t last_batch{};
-  std::size_t appended{};  ///< events accepted
+  std::size_t appended{};          ///< events accepted
+  std::vector<std::string> users;  ///< of each of them
   std::uint64_t last_read{};
   std::deque<ReadSlice> ready;
   std::vector<std::string> types;

@@ -192,6 +192,123 @@ TEST_F(FileHistoryTest, SessionsAndTypesOutliveCloseKillAndANewStream) {
   check();
 }
 
+TEST_F(FileHistoryTest, TheUsersOfSessionsOutliveCloseKillAndANewStream) {
+  options_.has_users = true;
+  const auto append_of = [&](const std::string& user, const std::string& source, char sequence) {
+    const Stamped event = numbered(numbering_, "t", source, 5, sequence);
+    HistoryAppend item = event.append();
+    item.user = user;
+    EXPECT_EQ(store_->append({&item, 1}).result, Accepted::accepted);
+  };
+  const auto users = [&] {
+    std::map<std::string, std::string> all;
+    for (const HistoryStore::Session& each : opened_.sessions) all[each.source] = each.user;
+    return all;
+  };
+  using Users = std::map<std::string, std::string>;
+  open();
+  append_of("sensor", "a", 1);
+  append_of("", "nobody", 1);
+  append_of("news", "b", 1);
+  append_of("sensor", "a", 2);
+  kill();
+  open();
+  const Users first{{"a", "sensor"}, {"b", "news"}, {"nobody", ""}};
+  EXPECT_EQ(users(), first);
+  append_of("sensor", "c", 1);
+  close();
+  open();
+  Users later = first;
+  later["c"] = "sensor";
+  EXPECT_EQ(users(), later);
+  // A session that belonged to nobody, and one that the broker no longer knew.
+  append_of("news", "nobody", 2);
+  append_of("news", "a", 3);
+  append("t");
+  store_->expire(0);  // syncs
+  lose_power();
+  const Users last{{"a", "news"}, {"b", "news"}, {"c", "sensor"}, {"nobody", "news"}};
+  open(99);
+  EXPECT_FALSE(opened_.continues);
+  EXPECT_EQ(users(), last);
+  kill();
+  open(100);
+  EXPECT_EQ(opened_.stream, 99u);
+  EXPECT_EQ(users(), last);
+}
+
+TEST_F(FileHistoryTest, ATornEventLeavesItsSessionToItsUser) {
+  options_.has_users = true;
+  open();
+  append("t");
+  const Stamped event = numbered(numbering_, "t", "a", 5, 1);
+  HistoryAppend item = event.append();
+  item.user = "sensor";
+  EXPECT_EQ(store_->append({&item, 1}).result, Accepted::accepted);
+  kill();
+  const std::string written = disk_.content(file(".log"));
+  disk_.set_content(file(".log"), written.substr(0, written.size() - 1));
+  open();
+  EXPECT_EQ(opened_.position, 1u);
+  ASSERT_THAT(opened_.sessions, SizeIs(1));
+  EXPECT_EQ(opened_.sessions[0].sequence, 0u);
+  EXPECT_EQ(opened_.sessions[0].user, "sensor");
+  EXPECT_THAT(all_positions("t"), ElementsAre(1));
+}
+
+TEST_F(FileHistoryTest, OnlyUsersMakeAStoreOneThatEarlierVersionsCannotOpen) {
+  open();
+  (void)append(numbered(numbering_, "t", "a", 5, 1));
+  close();
+  EXPECT_THAT(disk_.content("store"), HasSubstr("backplane-store 1\n"));
+  EXPECT_EQ(disk_.content(file(".checkpoint"))[8], 1);
+
+  options_.has_users = true;
+  open();
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_THAT(disk_.content("store"), HasSubstr("backplane-store 2\n")) << "before the first event";
+  const Stamped event = numbered(numbering_, "t", "a", 5, 2);
+  HistoryAppend item = event.append();
+  item.user = "sensor";
+  EXPECT_EQ(store_->append({&item, 1}).result, Accepted::accepted);
+  kill();
+  options_.has_users = false;
+  open();
+  ASSERT_THAT(opened_.sessions, SizeIs(1));
+  EXPECT_EQ(opened_.sessions[0].sequence, 2u);
+  EXPECT_EQ(opened_.sessions[0].user, "sensor");
+  (void)append(numbered(numbering_, "t", "a", 5, 3));
+  close();
+  EXPECT_THAT(disk_.content("store"), HasSubstr("backplane-store 2\n"));
+  EXPECT_EQ(disk_.content(file(".checkpoint", count(".checkpoint") - 1))[8], 2);
+  open();
+  EXPECT_EQ(opened_.sessions[0].sequence, 3u);
+  EXPECT_EQ(opened_.sessions[0].user, "sensor") << "also if a broker without a policy had it open";
+  EXPECT_THAT(all_positions("t"), ElementsAre(1, 2, 3));
+}
+
+TEST_F(FileHistoryTest, TheCleanerLeavesSessionsTheirUsers) {
+  options_.has_users = true;
+  options_.limits.otherwise.history_events = 3;
+  open();
+  for (char source = 'a'; source <= 'z'; ++source) {
+    for (char sequence = 1; sequence <= 5; ++sequence) {
+      const Stamped event = numbered(numbering_, "t", std::string(1, source), 5, sequence);
+      HistoryAppend item = event.append();
+      item.user =
+          std::string_view("abcdefghijklmnopqrstuvwxyz").substr(static_cast<std::size_t>(source - 'a'), 1);
+      EXPECT_EQ(store_->append({&item, 1}).result, Accepted::accepted);
+    }
+  }
+  clean();
+  EXPECT_GT(store_->figures().freed_bytes, 0u);
+  kill();
+  open();
+  ASSERT_THAT(opened_.sessions, SizeIs(26));
+  for (const HistoryStore::Session& each : opened_.sessions) EXPECT_EQ(each.user, each.source);
+  EXPECT_EQ(store_->figures().damaged_ranges, 0u);
+}
+
 TEST_F(FileHistoryTest, AfterAKillATornRecordIsCutAndTheStreamContinues) {
   open();
   for (int i = 0; i < 5; ++i) append("a");

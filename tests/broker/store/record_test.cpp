@@ -91,6 +91,12 @@ Checkpoint checkpoint() {
   return made;
 }
 
+Checkpoint checkpoint_with_users() {
+  Checkpoint made = checkpoint();
+  made.sessions.at(0).user = "sensor7";
+  return made;
+}
+
 const StoreMark mark{.backplane = "default",
                      .stream = 0x0123456789abcdef,
                      .boot = "some-boot",
@@ -152,6 +158,36 @@ TEST(StoreFormat, GoldenFilesAreRead) {
   EXPECT_EQ(decode_mark(golden::bytes("store_mark.hex"), "x").value(), mark);
 }
 
+TEST(StoreFormat, TheUserOfASessionHasTheGoldenBytes) {
+  std::string bytes;
+  const std::string body = session_body("clock@host7", 77, "sensor7");
+  encode(Record{.kind = RecordKind::session, .number = 1002, .body = body}, bytes);
+  EXPECT_EQ(hex(bytes), hex(golden::bytes("store_session.hex")));
+  Record record;
+  ASSERT_EQ(parse_record(bytes, record), Parsed::ok);
+  EXPECT_EQ(record.kind, RecordKind::session);
+  EXPECT_EQ(record.number, 1002u);
+  EXPECT_EQ(record.source, "clock@host7");
+  EXPECT_EQ(record.session, 77u);
+  EXPECT_EQ(record.user, "sensor7");
+
+  const std::string golden = golden::bytes("store_checkpoint_users.hex");
+  EXPECT_EQ(hex(encode(checkpoint_with_users())), hex(golden));
+  const Checkpoint found = decode_checkpoint(golden, "x").value();
+  EXPECT_EQ(found.sessions.at(0).user, "sensor7");
+  EXPECT_EQ(found.types, checkpoint().types);
+}
+
+TEST(StoreFormat, ASessionRecordWithAnotherBodyIsDamaged) {
+  const std::string body = session_body("clock@host7", 77, "sensor7");
+  for (const std::string& wrong : {body.substr(0, body.size() - 1), body + "x", std::string()}) {
+    std::string bytes;
+    encode(Record{.kind = RecordKind::session, .body = wrong}, bytes);
+    Record record;
+    EXPECT_EQ(parse_record(bytes, record), Parsed::damaged);
+  }
+}
+
 TEST(StoreFormat, EveryFlippedBitIsNoticed) {
   const std::string bytes = segment_bytes();
   for (std::size_t bit = 0; bit < header_bytes * 8; ++bit) {
@@ -166,7 +202,7 @@ TEST(StoreFormat, EveryFlippedBitIsNoticed) {
     Record record;
     EXPECT_NE(parse_record(damaged, record), Parsed::ok);
   }
-  for (const std::string& whole : {encode(checkpoint()), encode(mark)}) {
+  for (const std::string& whole : {encode(checkpoint()), encode(checkpoint_with_users()), encode(mark)}) {
     for (std::size_t byte = 0; byte < whole.size(); ++byte) {
       std::string damaged = whole;
       damaged[byte] = static_cast<char>(static_cast<unsigned char>(damaged[byte]) ^ 4u);
