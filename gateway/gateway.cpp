@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "core/credentials/broker_keys.hpp"
 #include "core/log/escape.hpp"
 #include "core/log/line_writer.hpp"
 #include "core/log/log.hpp"
@@ -45,7 +46,7 @@ class Gateway::Impl {
   Impl(GatewayConfig config, const std::shared_ptr<const fanout::TlsContext>& tls,
        std::shared_ptr<const policy::Policy> policy)
       : config_(std::move(config)),
-        name_(config_.name.empty() ? "gateway@" + host_name() : config_.name),
+        name_(config_.name.empty() ? default_name("gateway", config_.keys) : config_.name),
         files_(raise_open_files_limit()),
         descriptors_(descriptor_budget(config_, files_)),
         policy_(std::move(policy)) {

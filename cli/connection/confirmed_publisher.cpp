@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/connection/endpoint_diagnosis.hpp"
-#include "core/process/host.hpp"
+#include "core/credentials/broker_keys.hpp"
 
 namespace backplane::cli {
 namespace {
@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds key_problem_patience{1500};
 Publisher::Options publisher_options(const std::string& name, const std::vector<BrokerEndpoints>& brokers,
                                      std::size_t max_event_bytes, const WakeFd& changed) {
   Publisher::Options options;
-  options.source = fmt::format("{}@{}", name, host_name());
+  options.source = default_name(name, brokers.front().keys);
   options.brokers.clear();
   for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.ingress, broker.control});
   options.credentials = mq::files_of(brokers.front().keys);

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "core/process/host.hpp"
+
 namespace backplane {
 namespace {
 
@@ -53,6 +55,13 @@ mq::SharedKeys keys_of(const Credentials& files) {
                        {.key = "key_file", .server_key = "server_key_file"});
   if (!keys) throw std::invalid_argument(keys.error().text);
   return *keys;
+}
+
+std::string default_name(std::string_view what, const mq::SharedKeys& keys) {
+  std::string name = fmt::format("{}@{}", what, host_name());
+  if (keys == nullptr) return name;
+  const auto& key = keys->curve.public_key;
+  return name + fmt::format("-{:02x}{:02x}{:02x}{:02x}", key[0], key[1], key[2], key[3]);
 }
 
 }  // namespace backplane

@@ -1,6 +1,9 @@
 #pragma once
 // The keys with which a program connects to brokers.
 
+#include <string>
+#include <string_view>
+
 #include "backplane/credentials.hpp"
 #include "core/credentials/given_credentials.hpp"
 #include "core/error/error.hpp"
@@ -18,5 +21,10 @@ Result<mq::SharedKeys> read_broker_keys(const CredentialFiles& files, const Envi
 /// The same for the options of a library, and the environment of this process. Throws std::invalid_argument
 /// instead of returning an error; its text begins with `key_file` or `server_key_file`.
 mq::SharedKeys keys_of(const Credentials& files);
+
+/// What a program calls itself at a broker if it is given no name: `what@host`. A broker with a policy lets
+/// one user at a time have a name, and every user starts the same programs: with keys, the beginning of the
+/// public key is part of the name, `what@host-1f3a90c2`.
+[[nodiscard]] std::string default_name(std::string_view what, const mq::SharedKeys& keys);
 
 }  // namespace backplane

@@ -220,7 +220,9 @@ policy::Policy::Checked<std::shared_ptr<const policy::Policy>> read_policy(const
 }
 
 void describe(config::Section& section, GatewayConfig& gateway) {
-  section.field("name", gateway.name, "The name of this gateway towards the broker. Empty: gateway@<host>.");
+  section.field("name", gateway.name,
+                "The name of this gateway towards the broker. Empty: gateway@<host>, or with a key "
+                "gateway@<host>-<key>.");
   section.field("workers", gateway.workers, 0, 256,
                 "Threads that write to clients. 0: the number of cores minus 1, at least 1.");
   section.field("metrics", gateway.metrics,

@@ -49,7 +49,7 @@ struct FeedConfig {
 /// The table [gateway]. The initialisers are the defaults.
 struct GatewayConfig {
   /// The stable name towards the broker, and the source of events that clients publish; empty:
-  /// gateway@<host>.
+  /// default_name("gateway").
   std::string name;
   /// The keys of the first backplane are in [gateway] itself.
   BackplaneConfig first{.name = "default", .listen = {"localhost:1601"}, .brokers = {}};

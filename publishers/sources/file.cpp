@@ -472,12 +472,13 @@ ExitCode run_file(const SourceOptions& options, const FileOptions& file, Signals
     log::info("saving the position in {}", file.state.string());
   }
   const std::size_t line_bytes_max = options.max_event_bytes - envelope_bytes_max;
-  const std::string source_name = source_name_of(options, "file");
-  const std::uint64_t numbering = numbering_of(source_name, line_bytes_max);
+  std::uint64_t numbering = 0;
   SourceOptions numbered = options;
   numbered.number_too_large = true;
   std::optional<FileSource::Restart> restart;
   try {
+    const std::string source_name = source_name_of(options, "file");
+    numbering = numbering_of(source_name, line_bytes_max);
     SessionLookup lookup(options.brokers, options.credentials);
     if (saved) {
       restart =

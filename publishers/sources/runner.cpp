@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "core/credentials/broker_keys.hpp"
 #include "core/log/line_writer.hpp"
-#include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/topic.hpp"
@@ -261,7 +261,8 @@ ExitCode run_source(const SourceOptions& options, std::string_view name, Signals
 }
 
 std::string source_name_of(const SourceOptions& options, std::string_view source) {
-  return options.source_name.empty() ? fmt::format("{}@{}", source, host_name()) : options.source_name;
+  return options.source_name.empty() ? default_name(source, keys_of(options.credentials))
+                                     : options.source_name;
 }
 
 Result<void> check_source_topic(std::string_view topic) {

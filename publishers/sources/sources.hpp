@@ -25,7 +25,7 @@ namespace backplane::sources {
 /// Options of all sources.
 struct SourceOptions {
   std::string topic;        ///< empty: the source's default, see each source
-  std::string source_name;  ///< empty: <source>@<host>
+  std::string source_name;  ///< empty: default_name() of the source
   std::vector<PublisherEndpoints> brokers{PublisherEndpoints{}};
   Credentials credentials{};
   /// The interval between events, unless a source says otherwise. Without a value: the source's default.

@@ -268,6 +268,20 @@ class WithABroker(Keys):
         self.assertEqual(self.succeeds("get", "news.lines"), "sun\n")
         self.succeeds("broker", "drain")
 
+    def test_two_users_run_the_same_command_on_one_machine(self):
+        self.start()
+        names = []
+        for user in ("me", "broker"):
+            source = self.run_process([PROGRAM, "publish", "clock", *ENDPOINTS, *self.keys(key=f"{user}.key")])
+            names.append(source.ready()["source"])
+            self.assertRegex(names[-1], "^clock@.+-[0-9a-f]{8}$")
+        self.assertNotEqual(*names)
+        lasting = self.run_process([PROGRAM, "pub", "news.uk", "rain", "--count", "10000", "--every", "50ms", *ENDPOINTS,
+                                    *self.keys()])
+        self.succeeds("sub", "news.uk", "--last", "--count", "1")
+        self.succeeds("pub", "news.uk", "sun", keys=self.keys(key="broker.key"))
+        self.assertTrue(lasting.running(), lasting.transcript())
+
     def test_a_gateway(self):
         self.start()
         self.run_process([PROGRAM, "gateway", "--listen", GATEWAY, *ENDPOINTS, *self.keys()]).ready()

@@ -3,10 +3,12 @@
 #include <map>
 #include <stdexcept>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/credentials/key_file.hpp"
+#include "core/process/host.hpp"
 #include "tests/core/credentials/temporary_folder.hpp"
 
 namespace backplane {
@@ -86,6 +88,19 @@ TEST_F(BrokerKeysTest, ErrorsNameTheCallersOptions) {
 
 TEST_F(BrokerKeysTest, TokensAreNotLookedAt) {
   EXPECT_EQ(read({}, {{"BACKPLANE_TOKEN_FILE", "/none"}, {"BACKPLANE_TOKEN", "a"}}).value(), nullptr);
+}
+
+TEST_F(BrokerKeysTest, TheDefaultNameOfAProgramDiffersByKey) {
+  const std::string plain = default_name("pub", nullptr);
+  EXPECT_EQ(plain, "pub@" + host_name());
+  const auto keys = read({.key = me.secret, .server_key = broker.public_key}, {}).value();
+  const std::string mine = default_name("pub", keys);
+  const auto& key = keys->curve.public_key;
+  EXPECT_EQ(mine, plain + fmt::format("-{:02x}{:02x}{:02x}{:02x}", key[0], key[1], key[2], key[3]));
+  EXPECT_EQ(default_name("pub", keys), mine);
+  auto other = std::make_shared<mq::ClientKeys>(*keys);
+  other->curve.public_key[0] ^= 1;
+  EXPECT_NE(default_name("pub", other), mine);
 }
 
 }  // namespace
