@@ -550,7 +550,9 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
   reply.mutable_hello()->set_version(BACKPLANE_VERSION);
   reply.mutable_hello()->set_draining(state_.draining);
   reply.mutable_hello()->set_max_event_bytes(state_.max_event_bytes);
-  if (request.role() == v1::HelloRequest::ROLE_GATEWAY && state_.store_kind == "file") {
+  // Anybody can say that it is a gateway. The figures are statistics, which need `admin`.
+  if (request.role() == v1::HelloRequest::ROLE_GATEWAY && state_.store_kind == "file" &&
+      access_.is_admin(sender.user)) {
     for (const auto& [name, value] : named_counters(take_snapshot(state_, participants_))) {
       if (name.starts_with("store_")) (*reply.mutable_hello()->mutable_store())[name] = value;
     }

@@ -261,6 +261,17 @@ TEST_F(RequestPermission, StatisticsDrainAndRegisteringTypesNeedAdmin) {
   EXPECT_EQ(broker.drains, 1);
 }
 
+TEST_F(RequestPermission, AGatewayWithoutAdminGetsNoFiguresOfTheStore) {
+  broker.state.store_kind = "file";
+  v1::ControlRequest request = hello("gateway@host7", 7);
+  request.mutable_hello()->set_role(v1::HelloRequest::ROLE_GATEWAY);
+  const v1::ControlReply reply = as("news").send(request);
+  EXPECT_TRUE(reply.has_hello()) << "it can serve its clients";
+  EXPECT_TRUE(reply.hello().store().empty());
+  request.mutable_hello()->set_session(8);
+  EXPECT_FALSE(as("operator").send(request).hello().store().empty());
+}
+
 TEST_F(RequestPermission, EveryUserFetchesTypes) {
   v1::ControlRequest types;
   types.mutable_types()->add_names("some.Type");
