@@ -79,10 +79,6 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
   return changes;
 }
 
-/// How --insecure is reported if clients are authenticated nevertheless.
-constexpr std::string_view insecure_metrics_note =
-    "insecure: /metrics may be served to every address, without authentication";
-
 void warn_if_open_to_others(const BackplaneConfig& config) {
   if (config.admission.required()) return;
   for (const std::string& endpoint : {config.ingress, config.egress, config.control, config.raw}) {

@@ -511,6 +511,7 @@ Figures Backplane::Impl::figures() const {
   figures.backplane = config_.name;
   figures.connected = broker_connected_;
   figures.insecure = gateway_.insecure;
+  figures.has_policy = !gateway_.policy.empty();
   figures.engine = engine_.counters();
   figures.listeners = listeners_.counters();
   figures.hub = hub_.counters();

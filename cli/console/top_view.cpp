@@ -273,20 +273,34 @@ std::vector<std::size_t> share_out(const std::vector<Section>& sections, std::si
   return rows;
 }
 
-/// The brokers and gateways that say that they serve other machines without authentication.
-std::string insecure(const std::vector<BrokerReading>& now) {
-  std::vector<std::string> names;
+/// The brokers and gateways that say that they run with --insecure: a line for each thing that it can mean.
+std::vector<std::string> insecure(const std::vector<BrokerReading>& now) {
+  std::array<std::pair<std::string_view, std::vector<std::string>>, 3> notes{
+      {{insecure_note, {}}, {insecure_metrics_note, {}}, {insecure_plaintext_note, {}}}};
+  const auto add = [&](std::string_view note, std::string_view who) {
+    auto& names = std::find_if(notes.begin(), notes.end(), [&](const auto& each) {
+                    return each.first == note;
+                  })->second;
+    std::string name = log::escape(who);
+    // A gateway reports to each broker that it follows.
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+  };
   for (const BrokerReading& broker : now) {
-    if (counter(broker.stats.counters, "insecure") != 0) names.push_back(log::escape(broker.stats.broker));
+    const auto& counters = broker.stats.counters;
+    if (counter(counters, "insecure") != 0)
+      add(counter(counters, "policy_users") == 0 ? insecure_note : insecure_metrics_note,
+          broker.stats.broker);
     for (const ParticipantInfo& participant : broker.stats.participants) {
       if (!participant.up || counter(participant.counters, "insecure") == 0) continue;
-      std::string name = log::escape(participant.name);
-      // A gateway reports to each broker that it follows.
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+      add(counter(participant.counters, "policy") == 0 ? insecure_note : insecure_plaintext_note,
+          participant.name);
     }
   }
-  if (names.empty()) return {};
-  return fmt::format("{}: {}", insecure_note, fmt::join(names, ", "));
+  std::vector<std::string> lines;
+  for (const auto& [note, names] : notes) {
+    if (!names.empty()) lines.push_back(fmt::format("{}: {}", note, fmt::join(names, ", ")));
+  }
+  return lines;
 }
 
 std::string title(const std::vector<BrokerReading>& now, std::chrono::nanoseconds interval) {
@@ -310,7 +324,7 @@ std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
                                     std::chrono::nanoseconds interval) {
   using Style = ScreenLine::Style;
   std::vector<ScreenLine> lines{{title(now, interval), Style::plain}};
-  if (std::string note = insecure(now); !note.empty()) lines.push_back({std::move(note), Style::alarm});
+  for (std::string& note : insecure(now)) lines.push_back({std::move(note), Style::alarm});
   for (const BrokerReading& broker : now) {
     if (!broker.problem.empty()) lines.push_back({log::escape(broker.problem), Style::alarm});
   }

@@ -25,5 +25,10 @@ inline constexpr std::string_view loopback_advice =
 /// How a program that permits these addresses reports it: at its start, on /readyz and in `top`.
 inline constexpr std::string_view insecure_note =
     "insecure: clients of every address are served without authentication";
+/// The same with a policy, which the clients of every address are subject to: of a broker, and of a gateway.
+inline constexpr std::string_view insecure_metrics_note =
+    "insecure: /metrics may be served to every address, without authentication";
+inline constexpr std::string_view insecure_plaintext_note =
+    "insecure: clients of every address are served without encryption";
 
 }  // namespace backplane

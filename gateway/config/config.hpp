@@ -70,8 +70,7 @@ struct GatewayConfig {
   /// How `insecure` is reported at the start and on /readyz; empty if it is not set.
   [[nodiscard]] std::string_view insecure_note() const {
     if (!insecure) return {};
-    return policy.empty() ? backplane::insecure_note
-                          : "insecure: clients of every address are served without encryption";
+    return policy.empty() ? backplane::insecure_note : insecure_plaintext_note;
   }
 
   fanout::TlsFiles tls;              ///< without certificates: no client uses TLS

@@ -253,6 +253,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return std::uint64_t{f.connected}; }},
     {"insecure", Kind::gauge, "", "", "1 if other machines may be served without authentication (--insecure)",
      [](const Figures& f) { return std::uint64_t{f.insecure}; }},
+    {"policy", Kind::gauge, "", "", "1 if there is a policy",
+     [](const Figures& f) { return std::uint64_t{f.has_policy}; }},
     {"topics", Kind::gauge, "", "", "Topics known", [](const Figures& f) { return f.hub.topics; }},
     {"sends_total", Kind::counter, "", "", "Writes to clients",
      [](const Figures& f) { return f.engine.sends; }},
@@ -268,17 +270,29 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
 });
 
 // Sent to the broker once a second, for `top` and `audit`. The broker accepts 64 counters of a participant.
-constexpr std::array<std::string_view, 22> in_hello{"matched_total",          "delivered_total",
-                                                    "conflated_total",        "dropped_total",
-                                                    "skipped_total",          "pending",
-                                                    "expected_total",         "seen_total",
-                                                    "recovered_total",        "lost_total",
-                                                    "unwanted_total",         "awaited",
-                                                    "undecodable_total",      "publish_received_total",
-                                                    "publish_admitted_total", "publish_refused_total",
-                                                    "publish_waiting",        "clients",
-                                                    "subscriptions",          "backlog_bytes",
-                                                    "sent_bytes_total",       "insecure"};
+constexpr std::array<std::string_view, 23> in_hello{"matched_total",
+                                                    "delivered_total",
+                                                    "conflated_total",
+                                                    "dropped_total",
+                                                    "skipped_total",
+                                                    "pending",
+                                                    "expected_total",
+                                                    "seen_total",
+                                                    "recovered_total",
+                                                    "lost_total",
+                                                    "unwanted_total",
+                                                    "awaited",
+                                                    "undecodable_total",
+                                                    "publish_received_total",
+                                                    "publish_admitted_total",
+                                                    "publish_refused_total",
+                                                    "publish_waiting",
+                                                    "clients",
+                                                    "subscriptions",
+                                                    "backlog_bytes",
+                                                    "sent_bytes_total",
+                                                    "insecure",
+                                                    "policy"};
 
 }  // namespace
 

@@ -28,6 +28,7 @@ struct Figures {
   std::string backplane;
   bool connected{};
   bool insecure{};
+  bool has_policy{};
   fanout::EngineCounters engine;
   fanout::ListenersCounters listeners;
   HubCounters hub;

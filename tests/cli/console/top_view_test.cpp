@@ -186,5 +186,20 @@ TEST(TopView, NamesOnceEachWhoServesOtherMachinesWithoutAuthentication) {
             "insecure: clients of every address are served without authentication: default, gateway0");
 }
 
+TEST(TopView, DoesNotSayThatClientsOfAPolicyAreNotAuthenticated) {
+  BrokerReading of = reading(1, 2, 0, 2);
+  of.stats.counters["insecure"] = 1;
+  of.stats.counters["policy_users"] = 3;
+  for (ParticipantInfo& gateway : of.stats.participants) gateway.counters["insecure"] = 1;
+  of.stats.participants[1].counters["policy"] = 1;
+  const auto lines = text(top_picture({of}, {}, {24, 120}, 1s));
+  EXPECT_EQ(lines[1], "insecure: clients of every address are served without authentication: gateway0");
+  EXPECT_EQ(lines[2], "insecure: /metrics may be served to every address, without authentication: default");
+  EXPECT_EQ(lines[3], "insecure: clients of every address are served without encryption: gateway1");
+  of.stats.counters["insecure"] = 0;
+  of.stats.participants[0].counters["insecure"] = of.stats.participants[1].counters["insecure"] = 0;
+  EXPECT_THAT(joined(top_picture({of}, {}, {24, 120}, 1s)), testing::Not(HasSubstr("insecure")));
+}
+
 }  // namespace
 }  // namespace backplane::cli
