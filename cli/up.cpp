@@ -1,6 +1,7 @@
 // backplane up: runs a broker, a gateway and demo publishers until Ctrl-C.
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
@@ -10,6 +11,7 @@
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "cli/supervision/demo_data.hpp"
+#include "cli/supervision/own_keys.hpp"
 #include "cli/supervision/ready_line.hpp"
 #include "cli/supervision/startup_banner.hpp"
 #include "cli/supervision/status_line.hpp"
@@ -33,11 +35,10 @@ constexpr std::chrono::seconds start_limit{15};
 constexpr std::chrono::milliseconds publishers_limit{2'000};
 
 struct UpFlags {
-  std::string file;
+  ConfigurationFlags configuration;
   std::string data;       ///< for the broker's history
   std::string demo_data;  ///< of the demo publishers
   bool no_demo{};
-  bool insecure{};
 };
 
 /// The executable's path as typed in the current folder: relative if it is below that folder.
@@ -81,6 +82,7 @@ class Up {
                               std::vector<std::string> arguments, std::size_t ready_lines);
   [[nodiscard]] std::vector<Publisher> publishers();
   [[nodiscard]] std::vector<std::string> command(std::vector<std::string> arguments, bool with_config) const;
+  [[nodiscard]] std::vector<std::string> client_keys() const;
   [[nodiscard]] std::vector<std::string> broker_command() const;
   void print_banner();
   [[nodiscard]] Outcome watch();
@@ -111,6 +113,7 @@ Up::Up(const UpFlags& flags, Configuration configuration, mq::SharedKeys keys)
   daemons_.listeners = configuration_.gateway.first.listen.size();
   daemons_.http = configuration_.gateway.http;
   daemons_.program = typed_path(executable_);
+  if (keys_) daemons_.key_options = fmt::format(" {}", fmt::join(client_keys(), " "));
 }
 
 ExitCode Up::run() {
@@ -174,6 +177,7 @@ Outcome Up::start_broker() {
 
 Outcome Up::start_gateway() {
   std::vector<std::string> arguments = command({"gateway"}, true);
+  if (keys_) arguments.insert(arguments.end(), {"--server-key", keys_->files.server_key_file});
   if (daemons_.broker.size() == 1) {
     for (const std::string_view key : {"ingress", "egress", "control"}) {
       arguments.push_back(fmt::format("--{}", key));
@@ -225,11 +229,14 @@ Outcome Up::start_publishers() {
       arguments.push_back(fmt::format("--{}", key));
       arguments.push_back(ready_value(daemons_.broker.front(), key));
     }
-    // From the environment, children have them anyway.
-    if (const std::string& key = configuration_.security.key_file; !key.empty())
-      arguments.insert(arguments.end(), {"--key", key});
-    if (!configuration_.server_key.empty())
-      arguments.insert(arguments.end(), {"--server-key", configuration_.server_key});
+    const std::vector<std::string> keys = client_keys();
+    for (std::size_t at = 0; at + 1 < keys.size(); at += 2) {
+      // A publisher may be a user of its own.
+      const bool is_given = std::any_of(
+          each.arguments.begin(), each.arguments.end(),
+          [&](const std::string& word) { return word == keys[at] || word.starts_with(keys[at] + "="); });
+      if (!is_given) arguments.insert(arguments.end(), {keys[at], keys[at + 1]});
+    }
     if (auto started = supervisor_.start(Supervisor::Role::publisher, each.name, command(arguments, false));
         !started) {
       report(started.error().text);
@@ -252,9 +259,19 @@ Outcome Up::start_publishers() {
 
 std::vector<std::string> Up::command(std::vector<std::string> arguments, bool with_config) const {
   arguments.insert(arguments.begin(), executable_);
-  if (with_config && !flags_.file.empty()) arguments.insert(arguments.end(), {"--config", flags_.file});
-  if (with_config && flags_.insecure) arguments.emplace_back("--insecure");
+  if (!with_config) return arguments;
+  const ConfigurationFlags& given = flags_.configuration;
+  if (!given.file.empty()) arguments.insert(arguments.end(), {"--config", given.file});
+  if (given.insecure) arguments.emplace_back("--insecure");
+  if (given.policy) arguments.insert(arguments.end(), {"--policy", *given.policy});
+  if (given.key) arguments.insert(arguments.end(), {"--key", *given.key});
   return arguments;
+}
+
+/// The options with which a program connects to the broker.
+std::vector<std::string> Up::client_keys() const {
+  if (!keys_) return {};
+  return {"--key", keys_->files.key_file, "--server-key", keys_->files.server_key_file};
 }
 
 std::vector<std::string> Up::broker_command() const {
@@ -303,8 +320,7 @@ void Up::show_status(Clock::time_point now) {
 }
 
 ExitCode run_up(const UpFlags& flags) {
-  const Result<config::Source> source =
-      open_source({.file = flags.file, .log_level = {}, .insecure = flags.insecure});
+  const Result<config::Source> source = open_source(flags.configuration);
   if (!source) return print_error("up", source.error());
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
@@ -314,8 +330,10 @@ ExitCode run_up(const UpFlags& flags) {
       return ExitCode::usage;
     }
   }
-  auto keys = read_keys(*source, *configuration);
+  auto keys = own_keys(configuration->broker, configuration->server_key, source->place("server_key").str());
   if (!keys) return print_error("up", keys.error());
+  // These are keys for other brokers. The programs of `up` inherit its environment.
+  for (const char* const variable : {"BACKPLANE_KEY_FILE", "BACKPLANE_SERVER_KEY_FILE"}) ::unsetenv(variable);
   return Up(flags, std::move(*configuration), std::move(*keys)).run();
 }
 
@@ -326,9 +344,10 @@ void add_up(const Command& program) {
   const Command command =
       program.add_command("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
-  command.add_option("--config", flags->file, "Configuration file (default: built-in defaults)")
+  command.add_option("--config", flags->configuration.file, "Configuration file (default: built-in defaults)")
       .value_name("FILE");
-  add_insecure(command, flags->insecure);
+  add_insecure(command, flags->configuration.insecure);
+  add_security(command, flags->configuration);
   command.add_option("--data", flags->data, "Keep history in files below DIR, so that it survives the broker")
       .value_name("DIR");
   command.add_option("--demo-data", flags->demo_data, "Folder with the demo publishers' data")
@@ -337,6 +356,7 @@ void add_up(const Command& program) {
       "Examples:\n"
       "  backplane up\n"
       "  backplane up --data ./data\n"
+      "  backplane up --policy policy.toml --key broker.key\n"
       "  backplane up --no-demo --config backplane.toml");
   command.set_run([flags] { return run_up(*flags); });
 }

@@ -80,12 +80,13 @@ std::string startup_banner(const StartedDaemons& daemons) {
   text += "Try in another terminal:\n";
   if (!listeners.empty()) {
     const HostPort at = reachable(listeners.front());
-    text += fmt::format("  nc {} {}        then type: SUB stock.>\n", at.host, at.port);
+    text += fmt::format("  nc {} {}        then type: {}SUB stock.>\n", at.host, at.port,
+                        daemons.key_options.empty() ? "" : "AUTH <user>:<secret>, then ");
   } else if (!feeds.empty()) {
     const HostPort at = reachable(feeds.front());
     text += fmt::format("  nc {} {}\n", at.host, at.port);
   }
-  const std::string addresses = address_options(daemons.broker.front());
+  const std::string addresses = address_options(daemons.broker.front()) + daemons.key_options;
   text += fmt::format(
       "  {0} sub clock 'temperature.>'{1}\n"
       "  {0} pub news.uk 'rain until Thursday'{1}\n",

@@ -15,6 +15,7 @@ struct StartedDaemons {
   std::size_t listeners{};          ///< how many of that line's addresses take commands; the others are feeds
   bool http{};                      ///< whether the listeners serve HTTP, and therefore the page
   std::string program;              ///< the command to type for `backplane`
+  std::string key_options{};        ///< with a policy: the options of commands that connect to the broker
 };
 
 /// The addresses in the gateway's ready line that take commands, or with `feeds` the others.

@@ -184,7 +184,7 @@ void Supervisor::relay_signals() {
       return;  // stop() handles a second one
     }
     for (const auto& each : members_) {
-      if (each->role == Role::broker && each->child) each->child->signal(SIGHUP);
+      if (each->role != Role::publisher && each->child) each->child->signal(SIGHUP);
     }
   }
 }

@@ -67,8 +67,8 @@ class Supervisor {
   Outcome wait_ready(std::string_view name, std::size_t count, std::chrono::milliseconds timeout);
 
   /// Blocks until `deadline`, or until the descriptor `also` (-1: none) is readable, which returns `ready`.
-  /// Meanwhile it reads the children's output, restarts children and relays SIGHUP to the broker. `ended`: a
-  /// broker or gateway cannot run with its configuration.
+  /// Meanwhile it reads the children's output, restarts children and relays SIGHUP to broker and gateway.
+  /// `ended`: a broker or gateway cannot run with its configuration.
   Outcome tend(Clock::time_point deadline, int also = -1);
 
   /// The ready lines that a child has printed since it was last started.

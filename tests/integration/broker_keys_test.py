@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -318,6 +319,68 @@ arguments = ["--every", "20ms"]
         done = subprocess.run([PROGRAM, "sub", "clock", "--count", "2", "--timeout", "30s", "--gateway", GATEWAY],
                               capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         self.assertEqual(done.returncode, 0, done)
+
+    def up(self, *options, more="", **process):
+        config = self.folder / "up.toml"
+        config.write_text(f"""{more}
+[metrics]
+listen = "{METRICS}"
+[[backplane]]
+ingress = "{INGRESS}"
+egress = "{EGRESS}"
+control = "{CONTROL}"
+raw = "off"
+[gateway]
+listen = ["{GATEWAY}"]
+[[publish]]
+source = "clock"
+arguments = ["--every", "20ms"]
+""")
+        return self.run_process([PROGRAM, "up", "--config", str(config), *options], **process)
+
+    def test_up_with_the_options_of_a_broker(self):
+        up = self.up("--policy", str(self.policy), "--key", self.path("broker.key"))
+        up.wait_line(up.out, f"sub clock .* --key {self.path('broker.key')} --server-key {self.path('broker.pub')}$")
+        self.assertRegex(self.succeeds("sub", "clock", "--count", "2", keys=self.keys(key="broker.key")), "clock")
+        done = subprocess.run([PROGRAM, "sub", "clock", "--count", "2", "--timeout", "30s", "--gateway", GATEWAY],
+                              capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        self.assertEqual(done.returncode, 0, done)
+        up.wait_line(up.out, r"events in [1-9]")
+        self.fails(["sub", "clock", "--timeout", "1s", *ENDPOINTS], REQUIRED)
+
+    def test_up_without_a_policy_ignores_the_keys_of_the_environment(self):
+        environment = {"BACKPLANE_KEY_FILE": self.path("me.key"), "BACKPLANE_SERVER_KEY_FILE": self.path("other.pub")}
+        os.environ.update(environment)
+        self.addCleanup(lambda: [os.environ.pop(name) for name in environment])
+        up = self.up()
+        up.wait_line(up.out, r"events in [1-9]")
+
+    def test_up_says_what_its_programs_could_not_do(self):
+        def fails(expected, policy=None, key="broker.key", more=""):
+            if policy is not None:
+                self.policy.write_text(policy)
+            up = self.up("--policy", str(self.policy), "--key", self.path(key), more=more)
+            self.assertEqual((up.wait_exit(), up.out), (2, []), up.transcript())
+            self.assertEqual(len(up.err), 1, up.err)
+            self.assertRegex(up.err[0], expected)
+
+        whole = self.policy.read_text()
+        broker = (self.folder / "broker.pub").read_text().strip()
+        fails("up: --policy: expected a user with the public key of .*other.key, with which the gateway and the publishers "
+              f"of `up` connect .curve = \"{re.escape((self.folder / 'other.pub').read_text().strip())}\".", key="other.key")
+        fails('up: --policy: expected a role of user broker, .* with subscribe = .">".',
+              whole.replace(f'"{broker}"\nroles = ["everything"]', f'"{broker}"\nroles = ["readers"]'))
+        fails("up: --policy: expected a role of user broker, .* with admin = true", whole.replace("admin = true", ""))
+        self.policy.write_text(whole)
+        fails("up: .*up.toml:1 server_key: expected the public key of .*broker.key", more=f'server_key = "{self.path("me.pub")}"')
+        (self.folder / "broker.pub").unlink()
+        fails("up: --key: cannot read .*broker.pub: no such file")
+        up = self.up("--key", self.path("broker.key"))
+        self.assertEqual(up.wait_exit(), 2)
+        self.assertRegex(up.err[0], "key: expected a policy beside it")
+
+    def public(self, name):
+        return (self.folder / f"{name}.pub").read_text().strip()
 
     def test_what_a_user_may_not_do_is_said(self):
         self.start()

@@ -153,11 +153,13 @@ TEST_F(SupervisorTest, AfterASecondStopSignalChildrenAreKilledAtOnce) {
   EXPECT_LT(Supervisor::Clock::now() - begin, 3s);  // the limit of publishers
 }
 
-TEST_F(SupervisorTest, SighupIsRelayedToTheBroker) {
+TEST_F(SupervisorTest, SighupIsRelayedToBrokerAndGateway) {
   start(Role::broker, "b", "trap 'echo reloaded >&2' HUP; echo ready now; while :; do sleep 0.05; done");
+  start(Role::gateway, "g", "trap 'echo reloaded >&2' HUP; echo ready now; while :; do sleep 0.05; done");
   ASSERT_EQ(supervisor_.wait_ready("b", 1, 10s), Outcome::ready);
+  ASSERT_EQ(supervisor_.wait_ready("g", 1, 10s), Outcome::ready);
   ::kill(::getpid(), SIGHUP);
-  EXPECT_TRUE(tend_until([&] { return lines_ == std::vector<std::string>{"reloaded"}; }));
+  EXPECT_TRUE(tend_until([&] { return lines_ == std::vector<std::string>{"reloaded", "reloaded"}; }));
 }
 
 }  // namespace

@@ -68,6 +68,16 @@ TEST_F(StartupBanner, HasAddressesAndCommandsToTry) {
             "  build/backplane pub news.uk 'rain until Thursday'\n");
 }
 
+TEST_F(StartupBanner, WithAPolicyTheCommandsHaveKeys) {
+  daemons_.key_options = " --key broker.key --server-key broker.pub";
+  EXPECT_THAT(
+      startup_banner(daemons_),
+      HasSubstr("  nc 127.0.0.1 1601        then type: AUTH <user>:<secret>, then SUB stock.>\n"
+                "  build/backplane sub clock 'temperature.>' --key broker.key --server-key broker.pub\n"
+                "  build/backplane pub news.uk 'rain until Thursday' --key broker.key --server-key "
+                "broker.pub\n"));
+}
+
 TEST_F(StartupBanner, HasAUrlThatABrowserCanOpen) {
   const auto page = [&](const std::string& listen) {
     daemons_.gateway = "ready role=gateway listen=" + listen;
