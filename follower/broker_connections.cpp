@@ -15,29 +15,31 @@ mq::SocketOptions egress_options(std::int64_t max_message_bytes, const mq::Share
 }  // namespace
 
 BrokerConnections::BrokerConnections(mq::Context& context, const BrokerEndpoints& broker,
-                                     std::int64_t max_message_bytes)
+                                     std::int64_t max_message_bytes, bool has_egress)
     : sub_(context, zmq::socket_type::sub, egress_options(max_message_bytes, broker.keys)),
-      connection_(context, sub_, broker.egress, broker.keys),
-      control_(context, broker.control, broker.keys, max_message_bytes) {}
+      control_(context, broker.control, broker.keys, max_message_bytes) {
+  if (has_egress) egress_.emplace(context, sub_, broker.egress, broker.keys);
+}
 
 const mq::KeyCheck& BrokerConnections::keys() const noexcept {
-  const mq::KeyCheck& egress = connection_.keys();
-  return egress.problem() != mq::KeyProblem::none ? egress : control_.keys();
+  const bool is_egress = egress_ && egress_->keys().problem() != mq::KeyProblem::none;
+  return is_egress ? egress_->keys() : control_.keys();
 }
 
 std::vector<int> BrokerConnections::fds() {
-  std::vector<int> all{sub_.fd(), connection_.fd()};
+  std::vector<int> all{sub_.fd()};
+  if (egress_) all.push_back(egress_->fd());
   control_.add_fds(all);
   return all;
 }
 
 bool BrokerConnections::pending() {
-  return sub_.readable() || connection_.pending() || control_.pending();
+  return sub_.readable() || (egress_ && egress_->pending()) || control_.pending();
 }
 
 void BrokerConnections::release() {
   sub_.release();
-  connection_.release();
+  if (egress_) egress_->release();
   control_.release();
 }
 

@@ -2,6 +2,7 @@
 // The connections of a reader to one broker.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/zmq/key_check.hpp"
@@ -12,16 +13,18 @@
 
 namespace backplane::follower {
 
-/// Connections to the egress and control endpoints of one broker. Lives on its follower's thread; owns the
-/// sockets.
+/// Connections to the egress and control endpoints of one broker, or to control alone. Lives on its
+/// follower's thread; owns the sockets.
 class BrokerConnections {
  public:
   /// Throws std::invalid_argument for an invalid endpoint.
-  BrokerConnections(mq::Context& context, const BrokerEndpoints& broker, std::int64_t max_message_bytes);
+  BrokerConnections(mq::Context& context, const BrokerEndpoints& broker, std::int64_t max_message_bytes,
+                    bool has_egress);
 
   [[nodiscard]] mq::Socket& sub() noexcept { return sub_; }
-  [[nodiscard]] Connection& connection() noexcept { return connection_; }
-  [[nodiscard]] const Connection& connection() const noexcept { return connection_; }
+  /// To egress; nullptr: there is none.
+  [[nodiscard]] Connection* egress() noexcept { return egress_ ? &*egress_ : nullptr; }
+  [[nodiscard]] const Connection* egress() const noexcept { return egress_ ? &*egress_ : nullptr; }
   [[nodiscard]] ControlChannel& control() noexcept { return control_; }
   [[nodiscard]] const ControlChannel& control() const noexcept { return control_; }
 
@@ -34,7 +37,7 @@ class BrokerConnections {
 
  private:
   mq::Socket sub_;
-  Connection connection_;
+  std::optional<Connection> egress_;
   ControlChannel control_;
 };
 

@@ -81,6 +81,7 @@ class Follower::Impl : private follower::GapRepairSink,
   Impl& operator=(const Impl&) = delete;
 
   std::uint64_t subscribe(std::string_view prefix) {
+    CHECK(!options_.control_only, "subscriptions need a connection to egress");
     if (!reading_since_) reading_since_ = Clock::now();
     live_.require(++last_ticket_);
     if (gap_repair_.subscribe(prefix, last_ticket_))
@@ -119,17 +120,16 @@ class Follower::Impl : private follower::GapRepairSink,
 
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
-    std::size_t done = watch_connection();
-    connections_->connection().reconnect_if_stalled(now);
-    const std::size_t received = receive_events();
-    done += received;
-    if (received > 0) live_.on_received(now);
-    if (live_.is_dead(now)) connections_->connection().replace();
-    done += check_live(now);
+    std::size_t done = 0;
+    const std::size_t received = options_.control_only ? 0 : read_egress(now, done);
     send_hello(now);
     retained_requests_.begin_turn(now);
     done += connections_->control().do_work(now);
-    gap_repair_.tick(now, received < events_per_turn_max, up_);
+    if (options_.control_only) {
+      done += watch_control();
+    } else {
+      gap_repair_.tick(now, received < events_per_turn_max, up_);
+    }
     done += send_requests(now);
     done += notify_key_problem();
     return done;
@@ -138,19 +138,18 @@ class Follower::Impl : private follower::GapRepairSink,
   [[nodiscard]] std::vector<int> fds() const { return {fds_.fd()}; }
 
   [[nodiscard]] Clock::time_point next_deadline() const {
-    auto earliest = std::min({live_.next_deadline(), connections_->control().next_deadline(),
-                              connections_->connection().next_deadline()});
+    auto earliest = connections_->control().next_deadline();
+    if (const follower::Connection* const egress = connections_->egress())
+      earliest = std::min({earliest, live_.next_deadline(), egress->next_deadline()});
     if (!options_.name.empty() && connections_->control().connected())
       earliest = std::min(earliest, next_hello_);
-    if (can_request())
-      earliest = std::min({earliest, gap_repair_.request_deadline(), replay_requests_.request_deadline()});
-    return std::min(earliest, gap_repair_.next_deadline());
+    if (can_request()) earliest = std::min(earliest, request_deadline());
+    return options_.control_only ? earliest : std::min(earliest, gap_repair_.next_deadline());
   }
 
   bool pending() {
-    return live_.next_deadline() == Clock::time_point::min() || connections_->pending() ||
-           (can_request() &&
-            std::min(gap_repair_.request_deadline(), replay_requests_.request_deadline()) <= now_);
+    return (!options_.control_only && live_.next_deadline() == Clock::time_point::min()) ||
+           connections_->pending() || (can_request() && request_deadline() <= now_);
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
@@ -214,13 +213,56 @@ class Follower::Impl : private follower::GapRepairSink,
 
   [[nodiscard]] std::unique_ptr<follower::BrokerConnections> open_connections() const {
     return std::make_unique<follower::BrokerConnections>(
-        context_, options_.broker, static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra));
+        context_, options_.broker, static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra),
+        !options_.control_only);
+  }
+
+  /// @returns the number of events received; adds all work to `done`.
+  std::size_t read_egress(Clock::time_point now, std::size_t& done) {
+    done += watch_connection();
+    connections_->egress()->reconnect_if_stalled(now);
+    const std::size_t received = receive_events();
+    done += received;
+    if (received > 0) live_.on_received(now);
+    if (live_.is_dead(now)) connections_->egress()->replace();
+    done += check_live(now);
+    return received;
+  }
+
+  /// Without egress, no live reply says where the stream is. The first reply on each connection to control
+  /// does.
+  std::size_t watch_control() {
+    const follower::ControlChannel& control = connections_->control();
+    const std::uint64_t connection = control.connected() ? control.connections() : 0;
+    if (std::exchange(control_connection_, connection) == connection) return 0;
+    up_ = false;
+    notify_connection(false);
+    if (connection != 0) request_position();
+    return 1;
+  }
+
+  void request_position() {
+    v1::ControlRequest request;
+    request.mutable_types()->add_names(std::string(v1::Event::descriptor()->full_name()));  // a small reply
+    connections_->control().send(request, options_.control_timeout, follower::ControlChannel::Urgency::urgent,
+                                 [this](const Result<const v1::ControlReply*>& reply) {
+                                   count_timeout(reply);
+                                   if (!reply && reply.error().code == ErrorCode::timeout)
+                                     return request_position();
+                                   // The next connection requests it again.
+                                   if (!connections_->control().connected()) return;
+                                   // A broker that refuses this refuses the requests that wait, too.
+                                   if (reply) live_position_ = {(*reply)->stream(), (*reply)->position()};
+                                   if (std::exchange(up_, true)) return;
+                                   if (std::exchange(was_up_, true)) ++status_.reconnects;
+                                   notify_connection(true);
+                                 });
   }
 
   std::size_t watch_connection() {
     using follower::Connection;
     std::size_t done = 0;
-    Connection& connection = connections_->connection();
+    Connection& connection = *connections_->egress();
     for (auto change = connection.next(); change != Connection::Change::none; change = connection.next()) {
       ++done;
       if (change == Connection::Change::up) {
@@ -386,8 +428,19 @@ class Follower::Impl : private follower::GapRepairSink,
 
   [[nodiscard]] bool can_request() const { return up_ && connections_->control().connected(); }
 
+  [[nodiscard]] Clock::time_point request_deadline() const {
+    const auto deadline = replay_requests_.request_deadline();
+    return options_.control_only ? deadline : std::min(deadline, gap_repair_.request_deadline());
+  }
+
   std::size_t send_requests(Clock::time_point now) {
     if (!can_request()) return 0;
+    std::size_t done = options_.control_only ? 0 : send_repairs(now);
+    done += replay_requests_.send(connections_->control(), live_position_, now);
+    return done;
+  }
+
+  std::size_t send_repairs(Clock::time_point now) {
     std::size_t done = 0;
     if (const auto request = gap_repair_.next_replay(now)) {
       send_replay(*request);
@@ -397,7 +450,6 @@ class Follower::Impl : private follower::GapRepairSink,
       send_tails(*request);
       ++done;
     }
-    done += replay_requests_.send(connections_->control(), live_position_, now);
     return done;
   }
 
@@ -522,6 +574,7 @@ class Follower::Impl : private follower::GapRepairSink,
   Clock::time_point now_{};  // of the turn
   bool up_{};
   bool notified_up_{};
+  std::uint64_t control_connection_{};                // with control_only; 0: none
   mq::KeyProblem key_problem_{mq::KeyProblem::none};  // that was last reported, if there is one
   bool was_up_{};
   bool hello_sent_{};

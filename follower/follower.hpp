@@ -70,6 +70,9 @@ class Follower final : public PolledReader {
     /// No other broker is read. A position in a stream of another origin is then one of this broker, which
     /// has come back under another name.
     bool only_broker = false;
+    /// Reads retained values and history, and subscribes to nothing: it never connects to egress, where a
+    /// broker with a policy may not admit its user. It is connected when control is.
+    bool control_only = false;
     std::size_t max_event_bytes = 1u << 20;
     std::chrono::milliseconds control_timeout{2000};
     /// Timeout of a live reply, after which another nonce is tried.
@@ -92,6 +95,7 @@ class Follower final : public PolledReader {
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
 
+  /// Not with control_only.
   std::uint64_t subscribe(std::string_view prefix) override;
   void unsubscribe(std::string_view prefix) override;
   std::uint64_t retained(std::string_view pattern) override;

@@ -19,6 +19,7 @@ BrokerGroup::Options reader_options(const std::vector<BrokerEndpoints>& brokers)
   BrokerGroup::Options options;
   options.brokers = brokers;
   options.follower.max_event_bytes = readable_event_bytes_max;
+  options.follower.control_only = true;
   return options;
 }
 

@@ -33,8 +33,9 @@ struct StoredEvent {
 };
 
 /// Reads stored events from the first of some brokers that replies. Lives on the main thread; owns its
-/// connections, and subscribes to nothing. Each method blocks until it has read everything, its limit is over
-/// or the waiter is stopped. Errors say what was found at the endpoints.
+/// connections, which are to control endpoints only: it subscribes to nothing. Each method blocks until it
+/// has read everything, its limit is over or the waiter is stopped. Errors say what was found at the
+/// endpoints.
 class StoredEvents {
  public:
   /// @param brokers at least one; `context` and `waiter` outlive it.

@@ -88,6 +88,7 @@ std::size_t ControlChannel::watch_connection(Clock::time_point now) {
   std::size_t done = 0;
   for (auto change = connection_.next(); change != Connection::Change::none; change = connection_.next()) {
     if (change == Connection::Change::down) requeue_in_flight();
+    if (change == Connection::Change::up) ++connections_;
     reply_size_.reset();
     received_bytes_ = 0;
     ++done;

@@ -65,6 +65,8 @@ class ControlChannel {
   void release();
 
   [[nodiscard]] bool connected() const noexcept { return connection_.up(); }
+  /// How often it has been connected.
+  [[nodiscard]] std::uint64_t connections() const noexcept { return connections_; }
   /// What is wrong with the keys since it was connected.
   [[nodiscard]] const mq::KeyCheck& keys() const noexcept { return connection_.keys(); }
 
@@ -93,6 +95,7 @@ class ControlChannel {
 
   mq::Socket socket_;
   Connection connection_;
+  std::uint64_t connections_{};
   std::uint64_t last_id_{};
   std::deque<Request> urgent_;
   std::deque<Request> queued_;

@@ -252,6 +252,37 @@ TEST_F(FollowerTest, ARequestInFlightIsSentAgainAfterARestart) {
   EXPECT_THAT(recorder.retained[request], ElementsAre("a=1"));
 }
 
+TEST_F(FollowerTest, WithControlOnlyReadsWhatIsStoredWithoutEgress) {
+  broker.values["a"] = "1";
+  broker.publish("a", "one");
+  auto with = options();
+  with.control_only = true;
+  with.broker.egress = "tcp://127.0.0.1:9";  // nothing listens there
+  start(with);
+  const auto values = follower->retained("a");
+  const auto history = follower->replay(">", AfterPositions{{{0x0000'0007'0000'0001, 0}}});
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(values) && !recorder.slices[history].empty(); }));
+  EXPECT_THAT(recorder.retained[values], ElementsAre("a=1"));
+  EXPECT_THAT(recorder.replayed[history], ElementsAre("one"));
+  EXPECT_TRUE(follower->connected());
+  EXPECT_THAT(recorder.connections, ElementsAre(true));
+
+  broker.close();
+  ASSERT_TRUE(until([&] { return !follower->connected(); }));
+  broker.restart_without_state(0x0000'0007'0000'0002);
+  broker.open();
+  broker.publish("a", "two");
+  follower->replay_more(history);
+  ASSERT_TRUE(until([&] { return recorder.slices[history].size() == 2; }));
+  EXPECT_TRUE(recorder.slices[history][1].reset.has_value());
+  follower->replay_more(history);
+  ASSERT_TRUE(until([&] { return recorder.replayed[history].size() == 2; }));
+  EXPECT_THAT(recorder.replayed[history], ElementsAre("one", "two"));
+  EXPECT_THAT(recorder.connections, ElementsAre(true, false, true));
+  EXPECT_TRUE(broker.live_checks.empty());
+  EXPECT_EQ(follower->status().reconnects, 1u);
+}
+
 TEST_F(FollowerTest, SendsHelloWithItsCountersAndAClosingHello) {
   auto with = options();
   with.name = "gateway@here";

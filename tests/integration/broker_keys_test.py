@@ -320,6 +320,18 @@ arguments = ["--every", "20ms"]
                               capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         self.assertEqual(done.returncode, 0, done)
 
+    def test_what_is_stored_is_read_by_users_who_may_not_connect_to_egress(self):
+        self.start()
+        for topic in ("news.uk", "stock.MSFT"):
+            self.succeeds("pub", topic, "rain")
+        reader = self.keys(key="reader.key")
+        self.fails(["sub", "news.uk", "--timeout", "1s", *ENDPOINTS, *reader], "the user may not connect to this endpoint")
+        self.assertEqual(self.succeeds("get", "news.uk", keys=reader), "rain\n")
+        self.assertEqual(self.succeeds("get", ">", "--format", "text", keys=reader), "news.uk rain\n")
+        self.assertEqual(self.succeeds("replay", ">", "--to", "-", "--format", "text", keys=reader), "news.uk rain\n")
+        self.fails(["get", "stock.MSFT", *ENDPOINTS, *reader], 'reader may not read "stock.MSFT".*not_permitted')
+        self.fails(["replay", "stock.>", "--to", "-", *ENDPOINTS, *reader], 'reader may not read "stock.>".*not_permitted')
+
     def up(self, *options, more="", **process):
         config = self.folder / "up.toml"
         config.write_text(f"""{more}
