@@ -712,10 +712,12 @@ ControlResult<void> ControlService::Impl::handle(const v1::TopicsRequest& reques
 
 ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request, const Sender& sender,
                                                  std::size_t bytes_max, v1::ControlReply& reply) {
-  if (request.has_register_files()) {
-    if (auto permitted = permissions_.administer(sender, "register types"); !permitted) return permitted;
-  } else {
+  // Publishers register their types on each connection.
+  if (!request.has_register_files() || types_.has(request.register_files())) {
     permissions_.permit();
+  } else if (auto permitted = permissions_.administer(sender, "register types that the broker does not know");
+             !permitted) {
+    return permitted;
   }
   const auto place = place_of(CursorKind::types, request.cursor(), false);
   if (!place) return tl::unexpected(place.error());

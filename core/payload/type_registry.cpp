@@ -134,6 +134,12 @@ class TypeRegistry::Impl {
     return {};
   }
 
+  [[nodiscard]] bool has(const pb::FileDescriptorSet& set) const {
+    std::vector<pb::FileDescriptorProto> fresh;
+    return check_size(set).refusal == Refusal::none && pick_new(set, fresh).refusal == Refusal::none &&
+           fresh.empty();
+  }
+
   Page find(std::span<const std::string> names, std::size_t after, std::size_t bytes_max) const {
     Page page;
     std::set<std::size_t> selected;  // in the order of registration, which puts imports first
@@ -336,6 +342,10 @@ TypeRegistry::~TypeRegistry() = default;
 
 Registered TypeRegistry::add(const pb::FileDescriptorSet& set) {
   return impl_->add(set);
+}
+
+bool TypeRegistry::has(const pb::FileDescriptorSet& set) const {
+  return impl_->has(set);
 }
 
 Registered TypeRegistry::add(std::string_view file_descriptor_set) {

@@ -65,6 +65,8 @@ class TypeRegistry {
   [[nodiscard]] Registered add(const google::protobuf::FileDescriptorSet& set);
   /// The same with a serialised FileDescriptorSet. Accepts any bytes.
   [[nodiscard]] Registered add(std::string_view file_descriptor_set);
+  /// Whether add() would succeed and change nothing: all files are registered already.
+  [[nodiscard]] bool has(const google::protobuf::FileDescriptorSet& set) const;
 
   /// The files that define `names` (full names of message types or enums, or type URLs; none: all files),
   /// with everything that they import, after the `after`th file, of at most `bytes_max` bytes (but at least

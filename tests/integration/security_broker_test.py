@@ -2,18 +2,22 @@
 the clients."""
 
 import contextlib
+import json
+import os
 import pathlib
 import re
 import signal
 import socket
 import tempfile
 import unittest
+import unittest.mock
 import urllib.request
 
 import zmq
 from backplane.v1 import control_pb2, event_pb2
-from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, RAW, TIMEOUT_S, BackplaneTest, ControlClient, Deadline, Reader,
+from harness import (CONTROL, EGRESS, ENDPOINTS, HOST, INGRESS, METRICS, RAW, TIMEOUT_S, BackplaneTest, ControlClient, Deadline, Reader,
                      Writer)
+from publisher_library_test import Driver
 from zmq.utils.monitor import recv_monitor_message
 
 LIMITED = f"tcp://{HOST}:5581"
@@ -327,6 +331,42 @@ class Permission(SecuredBroker):
         topic, event = reader.receive()
         self.assertEqual((topic, event.text), ("news.uk", "after"))
         self.assertFalse(watch.has(zmq.EVENT_DISCONNECTED))
+
+
+    def key_options(self, user):
+        """The options of a command that connects as this user."""
+        path = self.folder / f"{user}.key"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(self.pair_of(user)[1].decode() + "\n", encoding="utf-8")
+        return ["--key", str(path), "--server-key", str(self.folder / "broker.pub")]
+
+    def publish_order(self, user):
+        """Publishes an event of a type that nobody was built with, with the C++ library. Returns the last problem."""
+        _, key, _, server_key = self.key_options(user)
+        keys = {"BACKPLANE_KEY_FILE": key, "BACKPLANE_SERVER_KEY_FILE": server_key}
+        with unittest.mock.patch.dict(os.environ, keys):
+            driver = Driver(self, INGRESS, CONTROL)
+        self.assertEqual(driver.command("order sensor.orders 1"), "offered 1")
+        self.assertEqual(driver.command("flush"), "flushed true")
+        problem = driver.status()[1]
+        driver.process.stdin.close()
+        self.assertEqual(driver.process.wait_exit(), 0, driver.process.transcript())
+        return problem
+
+    def order_as_shown(self):
+        get = self.run_program("get", "sensor.orders", *ENDPOINTS, *self.key_options("partial"))
+        self.assertEqual(get.wait_exit(), 0, get.transcript())
+        return json.loads("".join(get.out))
+
+    def test_types_are_shown_when_an_admin_has_registered_them(self):
+        self.broker()
+        self.assertRegex(self.publish_order("sensor"), "refused types: .*sensor may not register types that the broker does not "
+                                                       "know: no role of this user has admin = true")
+        self.assertEqual(self.order_as_shown().keys(), {"@type", "value"})
+        self.assertEqual(self.publish_order("full"), "")
+        self.assertEqual(self.order_as_shown()["item"], "tea")
+        self.assertEqual(self.publish_order("sensor"), "", "the types are known")
 
 
 class Restart(SecuredBroker):

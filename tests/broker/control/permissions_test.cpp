@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
 
 #include "core/log/line_writer.hpp"
@@ -248,17 +249,27 @@ TEST_F(RequestPermission, StatisticsDrainAndRegisteringTypesNeedAdmin) {
   v1::ControlRequest drain;
   drain.mutable_drain();
   v1::ControlRequest types;
-  types.mutable_types()->mutable_register_files();
+  auto& file = *types.mutable_types()->mutable_register_files()->add_file();
+  file.set_name("acme.proto");
+  file.set_package("acme");
+  file.add_message_type()->set_name("Thing");
   for (const std::string user : {"sensor", "visitor"}) {
     expect_forbidden(as(user).send(stats), user + " may not read statistics");
     expect_forbidden(as(user).send(drain), user + " may not drain the broker");
-    expect_forbidden(as(user).send(types), user + " may not register types");
+    expect_forbidden(as(user).send(types), user +
+                                               " may not register types that the broker does not know: no "
+                                               "role of this user has admin = true");
   }
   EXPECT_EQ(broker.drains, 0);
   EXPECT_TRUE(as("operator").send(stats).has_stats());
   EXPECT_TRUE(as("operator").send(types).has_types());
   EXPECT_TRUE(as("operator").send(drain).has_drain());
   EXPECT_EQ(broker.drains, 1);
+
+  // A publisher registers its types on each connection.
+  EXPECT_TRUE(as("sensor").send(types).has_types()) << "nothing is new";
+  file.mutable_message_type(0)->add_field()->set_name("other");
+  expect_forbidden(as("sensor").send(types), "sensor may not register types");
 }
 
 TEST_F(RequestPermission, AGatewayWithoutAdminGetsNoFiguresOfTheStore) {

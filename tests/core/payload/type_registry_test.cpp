@@ -102,6 +102,17 @@ TEST_F(Types, ListsNamesThatAreNotRegistered) {
   EXPECT_THAT(page.unknown, ElementsAre("shop.v1.Missing", "shop.v1", "", "/"));
 }
 
+TEST_F(Types, KnowsWhetherARegistrationWouldChangeAnything) {
+  const auto order = file("order.proto", "Order");
+  EXPECT_FALSE(types_.has(set_of({order})));
+  ASSERT_EQ(add({order}).refusal, Refusal::none);
+  EXPECT_TRUE(types_.has(set_of({order})));
+  EXPECT_TRUE(types_.has(set_of({order, order})));
+  EXPECT_FALSE(types_.has(set_of({order, file("item.proto", "Item")})));
+  EXPECT_FALSE(types_.has(set_of({file("order.proto", "Other")})));
+  EXPECT_EQ(types_.files(), 1u);
+}
+
 TEST_F(Types, TheSameFileCanBeRegisteredAgain) {
   ASSERT_EQ(add({file("a.proto", "A")}).refusal, Refusal::none);
   const std::size_t bytes = types_.bytes();
