@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import pathlib
 import signal
 import tempfile
@@ -14,6 +15,7 @@ from backplane.v1 import session_pb2
 from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline, LineClient
 from websocket_peer import WebSocketPeer
 
+SANITIZED = bool(os.environ["SANITIZED"])
 SECRETS = {"anna": "a-secret", "bert": "b-secret", "root": "r-secret"}
 ANNA, BERT, ROOT = (f"{name}:{secret}" for name, secret in SECRETS.items())
 ROLES = """
@@ -353,7 +355,7 @@ class Hostile(Gateway):
                 begun = time.monotonic()
                 self.assertEqual(healthy.command("PUB a.x x"), "+OK PUB a.x")
                 self.assertEqual(healthy.event(), "a.x x")
-                self.assertLess(time.monotonic() - begun, 5)
+                self.assertLess(time.monotonic() - begun, TIMEOUT_S if SANITIZED else 5)
                 known = LineClient()
                 self.assertEqual(known.command(f"AUTH {ANNA}"), "+OK AUTH anna")
                 known.close()

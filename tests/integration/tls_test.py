@@ -250,7 +250,8 @@ class Refused(TlsTest):
         self.assertEqual(self.figures()["matched_total"], 0)
 
     def test_a_silent_client_and_a_feed_without_tls(self):
-        self.start(config=f'[gateway]\ntls_handshake_timeout = "500ms"\n[[gateway.feed]]\nlisten = "{FEED}"\n'
+        timeout = "3s" if SANITIZED else "500ms"
+        self.start(config=f'[gateway]\ntls_handshake_timeout = "{timeout}"\n[[gateway.feed]]\nlisten = "{FEED}"\n'
                           'topics = ["a.>"]\n')
         writer = self.ready_writer()
         for address in (GATEWAY, FEED):
@@ -322,7 +323,7 @@ class Handshakes(TlsTest):
         return peers
 
     def test_a_stalled_one_times_out(self):
-        self.start(config='[gateway]\ntls_handshake_timeout = "1s"\n')
+        self.start(config=f'[gateway]\ntls_handshake_timeout = "{"3s" if SANITIZED else "1s"}"\n')
         peers = self.stalled(5)
         self.assertEqual(self.tls_client().command("PING"), "+PONG")
         for peer in peers:
