@@ -114,18 +114,22 @@ Result<void> EventLog::write(const Batch& batch, std::size_t& done) {
       if (auto ok = flush(); !ok) return ok;
       if (auto ok = roll(); !ok) return ok;
     }
-    stage(record, topic);
+    const bool has_new_user = stage(record, topic);
     done = next;
+    // The next event of the session is compared with what is stored.
+    if (has_new_user) {
+      if (auto ok = flush(); !ok) return ok;
+    }
   }
 }
 
-// Completes a record and appends it to out_.
-void EventLog::stage(const Record& incoming, StoredTopic* topic) {
+// Completes a record and appends it to out_. Returns whether a session has a user from this event on.
+bool EventLog::stage(const Record& incoming, StoredTopic* topic) {
   Record record = incoming;
   if (record.kind == RecordKind::types) {
     encode(record, out_);
     staged_types_.emplace_back(record.body);
-    return;
+    return false;
   }
   const auto stamp = wire::read_stamp(record.event());
   CHECK(stamp && stamp->position >= next_position_, "events come in the order of their positions, stamped");
@@ -133,13 +137,14 @@ void EventLog::stage(const Record& incoming, StoredTopic* topic) {
 
   std::int64_t shift = 0;
   Synced synced;
-  std::optional<StoredSessions::Key> claimed;
+  const auto session = StoredSessions::use_of(record.event(), record.user);
+  bool has_new_user = false;
   {
     const MutexLock lock(state_.mutex);
     if (topic == nullptr) topic = &state_.topic_of(record.name);
     record.time = state_.clock.advance(stamp->received_ns);
     shift = state_.clock.shift();
-    claimed = state_.sessions.use_event(record.event(), record.user);
+    has_new_user = session && state_.sessions.has_new_user(*session);
     synced = synced_;
   }
   record.topic = topic->number;
@@ -156,14 +161,15 @@ void EventLog::stage(const Record& incoming, StoredTopic* topic) {
     marked_bytes_ = synced.bytes;
     encode(Record{.kind = RecordKind::synced, .number = synced.bytes}, out_);
   }
-  if (claimed) {
-    const std::string body = session_body(claimed->source, claimed->session, record.user);
+  if (has_new_user) {
+    const std::string body = session_body(session->key.source, session->key.session, session->user);
     encode(Record{.kind = RecordKind::session, .number = stamp->position, .body = body}, out_);
   }
   const auto at = static_cast<std::uint32_t>(out_.size());
   encode(record, out_);
   updates_.push_back({topic, stamp->position, stamp->offset, topic->next_bytes, record.time, at,
-                      static_cast<std::uint32_t>(out_.size() - at), !record.clears_value});
+                      static_cast<std::uint32_t>(out_.size() - at), !record.clears_value, session});
+  return has_new_user;
 }
 
 // Writes out_ and makes it visible.
@@ -191,6 +197,7 @@ Result<void> EventLog::flush() {
       state_.set_value(topic, update.has_value);
       active_->add(update.position, update.time, active_bytes_ + update.at);
       state_.position = update.position;
+      if (update.session) state_.sessions.stored(*update.session);
     }
     state_.written_events += updates_.size();
     for (std::string& types : staged_types_) state_.types.push_back(std::move(types));

@@ -91,6 +91,7 @@ class EventLog {
     std::uint32_t at;  // within out_
     std::uint32_t record_bytes;
     bool has_value;
+    std::optional<StoredSessions::Use> session{};  // points into the batch
   };
   struct Synced {
     std::uint64_t serial{};
@@ -133,7 +134,8 @@ class EventLog {
   [[nodiscard]] HistoryStore::Opened opened(bool continues);
 
   // Writing.
-  void stage(const Record& record, StoredTopic* topic);
+  /// Completes a record for writing. @returns whether a session has a user from this event on
+  bool stage(const Record& record, StoredTopic* topic);
   [[nodiscard]] Result<void> flush();
   [[nodiscard]] Result<void> roll();
   [[nodiscard]] Result<void> start_segment(std::uint64_t first);

@@ -653,7 +653,7 @@ void EventLog::apply(const Record& record, std::uint64_t at, std::uint64_t after
   state_.position = std::max(state_.position, record.position);
   if (record.position <= after) return;
   state_.clock.restore(record.time, state_.clock.shift());
-  state_.sessions.use_event(record.event());
+  if (const auto session = StoredSessions::use_of(record.event())) state_.sessions.stored(*session);
 }
 
 }  // namespace backplane::broker::store

@@ -7,29 +7,37 @@
 
 namespace backplane::broker::store {
 
-std::optional<StoredSessions::Key> StoredSessions::use_event(std::span<const std::byte> event,
-                                                             std::string_view user) {
+std::optional<StoredSessions::Use> StoredSessions::use_of(std::span<const std::byte> event,
+                                                          std::string_view user) {
   const wire::ScanResult scanned = wire::scan_event(wire::without_stamp(event));
   if (scanned.fault != wire::EventFault::none) return {};  // the broker admits no such events
   // Events with the sequence 0 are not numbered, and belong to no session.
-  if (scanned.event.sequence == 0 || sessions_max_ == 0) return {};
-  const Key key{scanned.event.source, scanned.event.session};
-  Session& session = use(key);
-  session.sequence = std::max(session.sequence, scanned.event.sequence);
-  if (user.empty() || session.user == user) return {};
-  session.user = user;
-  return key;
+  if (scanned.event.sequence == 0) return {};
+  return Use{{scanned.event.source, scanned.event.session}, scanned.event.sequence, user};
+}
+
+void StoredSessions::stored(const Use& use) {
+  if (sessions_max_ == 0) return;
+  Session& session = find_or_add(use.key);
+  session.sequence = std::max(session.sequence, use.sequence);
+  if (!use.user.empty()) session.user = use.user;
+}
+
+bool StoredSessions::has_new_user(const Use& use) const {
+  if (use.user.empty() || sessions_max_ == 0) return false;
+  const auto known = index_.find(use.key);
+  return known == index_.end() || known->second->user != use.user;
 }
 
 void StoredSessions::restore(const HistoryStore::Session& session) {
   if (sessions_max_ == 0) return;
-  Session& known = use({session.source, session.session});
+  Session& known = find_or_add({session.source, session.session});
   known.sequence = std::max(known.sequence, session.sequence);
   known.user = session.user;
 }
 
 // The session, which becomes the most recently used.
-HistoryStore::Session& StoredSessions::use(const Key& key) {
+HistoryStore::Session& StoredSessions::find_or_add(const Key& key) {
   // Most events come from the session of the event before.
   if (!sessions_.empty() && sessions_.back().session == key.session && sessions_.back().source == key.source)
     return sessions_.back();

@@ -22,16 +22,25 @@ class StoredSessions {
  public:
   explicit StoredSessions(std::size_t sessions_max) : sessions_max_(sessions_max) {}
 
-  /// Which session an event belongs to. `source` points into the event.
   struct Key {
     std::string_view source;
     std::uint64_t session{};
     friend bool operator==(const Key&, const Key&) = default;
   };
+  /// An event of a session.
+  struct Use {
+    Key key;
+    std::uint64_t sequence{};
+    std::string_view user{};  ///< to whom the session belongs; "" if that is not known
+  };
 
-  /// Records that an event, stamped, is stored. `user`: to whom its session belongs; "" changes nothing.
-  /// @returns the session, if this user is new for it
-  std::optional<Key> use_event(std::span<const std::byte> event, std::string_view user = {});
+  /// What an event, stamped, tells of its session; nothing if it has none. `source` points into the event.
+  [[nodiscard]] static std::optional<Use> use_of(std::span<const std::byte> event,
+                                                 std::string_view user = {});
+  /// Records that an event is stored.
+  void stored(const Use& use);
+  /// Whether the user of an event that is to be stored is new for its session.
+  [[nodiscard]] bool has_new_user(const Use& use) const;
   /// Records what is known of a session. `sequence` 0: none of its events is stored yet.
   void restore(const HistoryStore::Session& session);
   [[nodiscard]] std::vector<HistoryStore::Session> all() const;
@@ -44,7 +53,7 @@ class StoredSessions {
     }
   };
 
-  Session& use(const Key& key);
+  Session& find_or_add(const Key& key);
 
   std::size_t sessions_max_;
   std::list<Session> sessions_;                                        // least recently used first

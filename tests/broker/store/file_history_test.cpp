@@ -444,6 +444,28 @@ TEST_F(FileHistoryTest, AFullDiskMakesTheStoreBusyUntilThereIsRoom) {
   EXPECT_EQ(opened_.position, 3u);
 }
 
+// A publisher sends again what is not stored. It must not be taken for a duplicate.
+TEST_F(FileHistoryTest, ACheckpointDoesNotKnowWhatASessionHasNotStored) {
+  for (std::uint64_t room = 1000; room < 6000; room += 37) {
+    SCOPED_TRACE(room);
+    disk_.clear();
+    open();
+    disk_.set_room(room);
+    char sequence = 0;
+    while (store_->condition().health != Health::full) {
+      ASSERT_EQ(append(numbered(numbering_, "a", "s", 'x', ++sequence)), Accepted::accepted);
+    }
+    disk_.set_room(~std::uint64_t{0});
+    (void)store_->maintain();
+    kill();
+    open(8);
+    ASSERT_THAT(opened_.sessions, SizeIs(1));
+    EXPECT_EQ(opened_.sessions[0].sequence, opened_.position);
+    EXPECT_GE(opened_.position, static_cast<std::uint64_t>(sequence) - 1);
+    close();
+  }
+}
+
 TEST_F(FileHistoryTest, ADiskThatIsFullAtAnyByteLosesNothing) {
   for (std::uint64_t room = 1000; room < 6000; room += 37) {
     SCOPED_TRACE(room);
