@@ -1,11 +1,12 @@
 """`backplane sub` and `backplane pub` through a gateway."""
 
+import pathlib
 import signal
 import socket
 import threading
 import unittest
 
-from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest
+from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class ThroughAGateway(BackplaneTest):
@@ -106,9 +107,15 @@ class ThroughAGateway(BackplaneTest):
         self.addCleanup(gateway.signal, signal.SIGCONT)
         while reader.poll_now():
             reader.receive()
+        self.wait_asleep(pub)  # it sends an event as soon as one is confirmed, and then waits for the gateway
         pub.signal(signal.SIGTERM)
         self.assertEqual(pub.wait_exit(), 1, pub.transcript())
         self.assertEqual(pub.err, [f"backplane pub: the gateway at {GATEWAY} has not confirmed the last event"])
+
+    def wait_asleep(self, process):
+        deadline = Deadline()
+        while pathlib.Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "S":
+            self.assertTrue(deadline.left(), "it does not wait for anything")
 
     def test_pub_with_count_and_every(self):
         self.start_broker()
