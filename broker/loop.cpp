@@ -56,6 +56,8 @@ constexpr std::size_t reused_frame_bytes_max = 64u << 10;
 // other sockets are polled once per interval.
 constexpr auto full_poll_interval = 50us;
 constexpr int subscriptions_per_turn = 4096;
+// How long set_policy() waits for a loop that is busy.
+constexpr auto policy_limit = 2s;
 // Of each socket: events do not wait while thousands of connections close.
 constexpr int connection_events_per_turn = 64;
 // While events flow, readers of history get few replies per turn; when the loop is idle they get many.
@@ -207,8 +209,9 @@ class Loop::Impl final : public ReplySink {
   };
   /// A policy that is not yet applied to open connections, and the users to disconnect, for each of rules_.
   struct PolicyChange {
-    std::shared_ptr<const policy::Policy> policy;
-    std::vector<UserNames> to_disconnect;
+    std::shared_ptr<const policy::Policy> policy{};
+    std::vector<UserNames> to_disconnect{};
+    std::uint64_t number{};
   };
 
   ConnectionWatch* watch(mq::Socket& socket, EndpointRule rule, int descriptors_max);
@@ -286,6 +289,9 @@ class Loop::Impl final : public ReplySink {
   std::optional<LoopSettings> settings_ GUARDED_BY(settings_mutex_);
   std::optional<PolicyChange> policy_change_ GUARDED_BY(settings_mutex_);
   std::shared_ptr<const policy::Policy> latest_policy_ GUARDED_BY(settings_mutex_);
+  std::uint64_t policies_set_ GUARDED_BY(settings_mutex_){};
+  std::uint64_t policies_applied_ GUARDED_BY(settings_mutex_){};
+  CondVar policy_applied_;
 };
 
 Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
@@ -683,7 +689,12 @@ void Loop::Impl::take_settings(Clock::time_point now) {
     policy_change = std::exchange(policy_change_, std::nullopt);
     settings_pending_.store(false, std::memory_order_release);
   }
-  if (policy_change) apply_policy(*policy_change);
+  if (policy_change) {
+    apply_policy(*policy_change);
+    const MutexLock lock(settings_mutex_);
+    policies_applied_ = policy_change->number;
+    policy_applied_.notify_all();
+  }
   if (!settings) return;
   state_.history->set_limits(std::move(settings->history));
   config_.stats_every = settings->stats_every;
@@ -837,14 +848,20 @@ void Loop::Impl::set_policy(std::shared_ptr<const policy::Policy> policy) {
   zap_->set_policy(policy);
   {
     const MutexLock lock(settings_mutex_);
-    if (!policy_change_) policy_change_ = PolicyChange{nullptr, std::vector<UserNames>(rules_.size())};
+    if (!policy_change_)
+      policy_change_ = PolicyChange{.to_disconnect = std::vector<UserNames>(rules_.size())};
     for (std::size_t i = 0; i < rules_.size(); ++i) {
       policy_change_->to_disconnect[i].merge(users_to_disconnect(rules_[i], *latest_policy_, *policy));
     }
     policy_change_->policy = latest_policy_ = std::move(policy);
+    policy_change_->number = ++policies_set_;
     settings_pending_.store(true, std::memory_order_release);
   }
   wake();
+  const MutexLock lock(settings_mutex_);
+  const auto until = Clock::now() + policy_limit;
+  while (policies_applied_ < policies_set_ && policy_applied_.wait_until(settings_mutex_, until)) {
+  }
 }
 
 Loop::Loop(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)

@@ -55,9 +55,9 @@ class Loop {
   void drain() noexcept;
   /// Sets new settings, which apply from the next turn. Any thread.
   void reload(LoopSettings settings);
-  /// Replaces the policy of config.admission, which must be required(). New connections are admitted by it
-  /// when this returns; soon afterwards, the connections of users who may no longer connect are closed. Any
-  /// thread.
+  /// Replaces the policy of config.admission, which must be required(). When this returns, everything is
+  /// decided by it, and the connections of users who may no longer connect are closed. Blocks for 2 s at
+  /// most, after which a loop that is stuck still applies it in its next turn. Any thread but run()'s.
   void set_policy(std::shared_ptr<const policy::Policy> policy);
 
  private:
