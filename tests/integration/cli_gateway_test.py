@@ -107,15 +107,18 @@ class ThroughAGateway(BackplaneTest):
         self.addCleanup(gateway.signal, signal.SIGCONT)
         while reader.poll_now():
             reader.receive()
-        self.wait_asleep(pub)  # it sends an event as soon as one is confirmed, and then waits for the gateway
+        self.wait_state(gateway, "T")
+        self.wait_state(pub, "S")  # it sends an event as soon as one is confirmed, and then waits for the gateway
         pub.signal(signal.SIGTERM)
         self.assertEqual(pub.wait_exit(), 1, pub.transcript())
         self.assertEqual(pub.err, [f"backplane pub: the gateway at {GATEWAY} has not confirmed the last event"])
 
-    def wait_asleep(self, process):
+    def wait_state(self, process, state):
+        """Until all threads of the process are in this state of /proc/PID/stat."""
         deadline = Deadline()
-        while pathlib.Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "S":
-            self.assertTrue(deadline.left(), "it does not wait for anything")
+        while any(path.read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != state
+                  for path in pathlib.Path(f"/proc/{process.pid}/task").glob("*/stat")):
+            self.assertTrue(deadline.left(), f"a thread of {process.pid} is not in the state {state}")
 
     def test_pub_with_count_and_every(self):
         self.start_broker()
