@@ -3,6 +3,9 @@
 namespace backplane::broker {
 namespace {
 
+// A subscriber that takes nothing for so long is disconnected, and its queue is freed. It subscribes again
+// when it goes on, and knows by the positions what it has missed.
+constexpr std::chrono::seconds stall_max{6};
 // A subscriber that sends nothing but other messages must not keep the loop from its events.
 constexpr int skipped_max = 4096;
 
@@ -10,7 +13,7 @@ mq::SocketOptions socket_options(const Egress::Options& options) {
   mq::SocketOptions socket;
   socket.send_hwm = options.send_hwm;
   socket.receive_hwm = 0;  // a limit here loses subscriptions without an error
-  socket.heartbeat = mq::heartbeat_interval;
+  socket.send_stall_max = stall_max;
   socket.xpub_nodrop = true;
   socket.max_message_bytes = Egress::subscriber_message_bytes_max;
   socket.zmtp3_only = !options.curve.has_value();

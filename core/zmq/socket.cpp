@@ -86,12 +86,7 @@ Socket::Socket(Context& context, zmq::socket_type type, const SocketOptions& opt
     set_key(socket_, ZMQ_CURVE_PUBLICKEY, options.curve_client->public_key);
     set_key(socket_, ZMQ_CURVE_SERVERKEY, options.curve_client->server_key);
   }
-  if (options.heartbeat.count() > 0) {
-    CHECK(options.receive_hwm == 0, "a socket with heartbeats has no limit for received messages");
-    const int interval_ms = static_cast<int>(options.heartbeat.count());
-    socket_.set(zmq::sockopt::heartbeat_ivl, interval_ms);
-    socket_.set(zmq::sockopt::heartbeat_timeout, 3 * interval_ms);
-  }
+  socket_.set(zmq::sockopt::tcp_maxrt, static_cast<int>(options.send_stall_max.count()));
   socket_.set(zmq::sockopt::tcp_keepalive, 1);
   socket_.set(zmq::sockopt::tcp_keepalive_idle, 2);
   socket_.set(zmq::sockopt::tcp_keepalive_intvl, 2);

@@ -28,9 +28,6 @@ class Context {
   zmq::context_t context_;
 };
 
-/// The common interval for heartbeat.
-inline constexpr std::chrono::milliseconds heartbeat_interval{2000};
-
 /// The keys of a socket that binds with CURVE: only peers that know its public key, and that the ZAP handler
 /// of this domain admits, can connect. Without a handler, all can that know it. Messages of a connection that
 /// it has admitted have the properties User-Id and __fd. Not for inproc, which has no security.
@@ -47,6 +44,10 @@ struct CurveClient {
 };
 
 /// Options that are set before a socket binds or connects. Other options keep libzmq's defaults.
+/// There are no ZeroMQ heartbeats: if a peer goes away while its messages are unread at the receive_hwm, a
+/// PING among them makes libzmq 4.3.4 abort the process (`!_io_error`, stream_engine_base.cpp), whichever
+/// side has asked for heartbeats. TCP's keepalive is always on instead: the kernel finds out within about 6 s
+/// that a peer's machine is gone, but not that a process is stopped, nor while sent data is unacknowledged.
 struct SocketOptions {
   /// Messages per peer; 0: no limit. Use 0 on SUB and XSUB: a limit loses subscriptions.
   int send_hwm = 1000;
@@ -62,11 +63,10 @@ struct SocketOptions {
   /// the first bytes of such a peer (for example an HTTP request) for frames of ZMTP 1.0.
   bool zmtp3_only = false;
   std::optional<int> io_thread{};  ///< index of the context's I/O thread (ZMQ_AFFINITY)
-  /// A peer that is silent for three intervals is disconnected; 0: no heartbeats. Requires a receive_hwm of
-  /// 0: if a peer goes away while its messages are unread at the limit, the next heartbeat makes libzmq 4.3.4
-  /// abort (`!_io_error`, stream_engine_base.cpp). Other sockets rely on TCP's keepalive, which is always on:
-  /// the kernel finds out within about 6 s that a peer's machine is gone, but not that a process is stopped.
-  std::chrono::milliseconds heartbeat{0};
+  /// A TCP connection ends if the peer's kernel takes nothing of what waits to be sent for this long, because
+  /// the path is dead or the peer does not read; 0: only when TCP gives up a dead path, after about 15
+  /// minutes.
+  std::chrono::milliseconds send_stall_max{0};
   std::optional<CurveServer> curve_server{};
   std::optional<CurveClient> curve_client{};
   /// -1 ms: never reconnects by itself. Do not use that on a SUB: libzmq then aborts (`!_more`, fq.cpp) if

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "core/net/received_bytes.hpp"
+#include "core/net/transferred_bytes.hpp"
 
 namespace backplane::follower {
 namespace {

@@ -17,16 +17,19 @@ constexpr std::size_t in_flight_max = 32;
 constexpr std::size_t queued_max = 100'000;
 // A burst of replies must not delay live events.
 constexpr std::size_t replies_per_turn_max = 16;
-// How often to look whether a part of a reply has arrived. libzmq's heartbeats (9 bytes every 2 s) are none.
+// How often to look whether a part of a reply has arrived.
 constexpr std::chrono::milliseconds look_interval{100};
+// The broker may send heartbeats (9 bytes each), and those are none.
 constexpr std::uint64_t part_bytes_min = 32;
+// A connection on which requests stay unanswered for so long, with no part of a reply, has ended, whatever
+// the kernel knows of it.
+constexpr std::chrono::seconds silence_max{6};
 
 mq::SocketOptions control_options(std::int64_t max_message_bytes, const mq::SharedKeys& keys) {
   mq::SocketOptions options;
   options.curve_client = mq::curve_of(keys);
   options.send_hwm = 0;  // bounded by in_flight_max
   options.receive_hwm = 0;
-  options.heartbeat = mq::heartbeat_interval;
   options.max_message_bytes = max_message_bytes;
   options.linger = std::chrono::milliseconds{100};  // for the goodbye
   return options;
@@ -91,6 +94,7 @@ std::size_t ControlChannel::watch_connection(Clock::time_point now) {
     if (change == Connection::Change::up) ++connections_;
     reply_size_.reset();
     received_bytes_ = 0;
+    unanswered_since_.reset();
     ++done;
   }
   connection_.reconnect_if_stalled(now);
@@ -125,6 +129,8 @@ void ControlChannel::handle_reply(const zmq::message_t& frame, Clock::time_point
   v1::ControlReply reply;
   if (!reply.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) return;
   skip_look_ = true;
+  unanswered_since_.reset();
+  if (in_flight_.size() > in_flight_.count(reply.id())) unanswered_since_ = now;
   const Clock::time_point before = std::exchange(last_reply_, now);
   // Replies to later requests are behind this one.
   for (auto later = in_flight_.upper_bound(reply.id()); later != in_flight_.end(); ++later) {
@@ -153,6 +159,7 @@ void ControlChannel::look_for_parts(Clock::time_point now) {
   const std::uint64_t received = connection_.received_bytes().value_or(received_bytes_);
   const bool more = received >= std::exchange(received_bytes_, received) + part_bytes_min;
   if (std::exchange(skip_look_, false) || !more) return;
+  unanswered_since_ = now;
   for (auto& [id, request] : in_flight_) extend(request, now);
 }
 
@@ -188,7 +195,10 @@ std::size_t ControlChannel::expire(Clock::time_point now) {
       ++entry;
     }
   }
-  if (!late.empty()) reply_size_.reset();
+  if (!late.empty()) {
+    reply_size_.reset();
+    if (unanswered_since_ && now - *unanswered_since_ >= silence_max) connection_.replace();
+  }
   for (const Request& request : late) {
     request.handler(fail(ErrorCode::timeout,
                          fmt::format("the broker did not reply within {} ms", request.timeout.count())));
@@ -213,6 +223,7 @@ std::size_t ControlChannel::send_queued(Clock::time_point now) {
     Request request = std::move(queue.front());
     queue.pop_front();
     request.sent = now;
+    if (!unanswered_since_) unanswered_since_ = now;
     request.deadline = now + request.timeout;
     request.reply_bytes_max = reply_bytes_max;
     request.alone = in_flight_.empty();

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,6 +105,7 @@ class ControlChannel {
 
   ReplySize reply_size_;
   Clock::time_point last_reply_{};
+  std::optional<Clock::time_point> unanswered_since_;  // a request, or the newest part of a reply
   // Of the reply that is arriving.
   Clock::time_point look_at_{};
   std::uint64_t received_bytes_{};  // by the last look

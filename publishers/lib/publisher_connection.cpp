@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "core/net/transferred_bytes.hpp"
+
 namespace backplane::publishing {
 namespace {
 
@@ -20,7 +22,6 @@ mq::SocketOptions data_options(const mq::SharedKeys& keys) {
   options.curve_client = mq::curve_of(keys);
   options.send_hwm = data_hwm;
   options.receive_hwm = 0;
-  options.heartbeat = mq::heartbeat_interval;
   options.send_timeout = milliseconds{1000};  // only for second frames, see send_event()
   options.xpub_nodrop = true;
   options.xpub_verbose = true;
@@ -33,7 +34,6 @@ mq::SocketOptions control_options(const mq::SharedKeys& keys) {
   options.curve_client = mq::curve_of(keys);
   options.send_hwm = control_hwm;
   options.receive_hwm = 0;
-  options.heartbeat = mq::heartbeat_interval;
   options.max_message_bytes = reply_bytes_max;
   return options;
 }
@@ -66,8 +66,10 @@ bool PublisherConnection::disconnected() {
       case mq::ConnectionEvent::connected:
         connected_ = true;
         break;
-      case mq::ConnectionEvent::accepted:  // only at listening sockets
       case mq::ConnectionEvent::opened:
+        descriptor_ = monitor_.descriptor();
+        break;
+      case mq::ConnectionEvent::accepted:  // only at listening sockets
       case mq::ConnectionEvent::other:
         break;
     }
@@ -82,6 +84,10 @@ bool PublisherConnection::subscribed() {
     data_.skip_rest(frame);
   }
   return subscribed_;
+}
+
+std::uint64_t PublisherConnection::acknowledged_bytes() const {
+  return connected_ ? backplane::acknowledged_bytes(descriptor_).value_or(0) : 0;
 }
 
 bool PublisherConnection::send_event(const EventFrames& event) {

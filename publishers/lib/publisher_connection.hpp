@@ -61,6 +61,9 @@ class PublisherConnection {
   /// Receives the next reply (the last frame of its message). @returns false if there is none.
   [[nodiscard]] bool receive_reply(zmq::message_t& reply);
 
+  /// The bytes of events that the broker's kernel has acknowledged; 0 without a TCP connection.
+  [[nodiscard]] std::uint64_t acknowledged_bytes() const;
+
   /// Sets how long closing waits at most for sent messages to reach the network.
   void linger(std::chrono::milliseconds time);
 
@@ -79,6 +82,7 @@ class PublisherConnection {
   mq::Socket control_;
   bool subscribed_{};
   bool connected_{};
+  int descriptor_{-1};  // of the data connection; libzmq's own
   mq::HandshakeFailure failure_{};
 };
 

@@ -23,6 +23,9 @@ constexpr milliseconds request_interval{200};
 // After reply_timeout a request counts as lost and is sent again. How long a broker may be silent is up to
 // BrokerList::patience().
 constexpr milliseconds reply_timeout{1000};
+// With one broker, how long it may neither confirm nor take anything before another connection is tried.
+constexpr milliseconds stall_max{15'000};
+constexpr milliseconds look_interval{1000};
 constexpr milliseconds return_time_max{1000};
 // A draining broker reads until 200 ms of quiet. What it has not confirmed by then it will not confirm.
 constexpr milliseconds drain_time_max{1000};
@@ -132,6 +135,7 @@ void Sender::connect(Clock::time_point now) {
   said_hello_ = false;
   sent_on_connection_ = false;
   blocked_ = false;
+  acknowledged_bytes_ = 0;
   connections_max_.reset();
   broker_event_bytes_max_.reset();
   first_request_id_ = next_id_;
@@ -219,8 +223,19 @@ void Sender::on_connected(Clock::time_point now) {
 bool Sender::makes_progress(Clock::time_point now) {
   const Outbox::View view = outbox_.view();
   const bool waiting = phase_ == Phase::sending && (view.sent > view.confirmed || blocked_);
-  if (!waiting || alone()) progress_at_ = now;
-  return now - progress_at_ < list_.patience();
+  if (!waiting) progress_at_ = now;
+  // Only the one broker gets the time that a large event takes on a slow path.
+  if (waiting && alone() && now >= look_at_) {
+    look_at_ = now + look_interval;
+    const std::uint64_t acknowledged = connection_->acknowledged_bytes();
+    if (acknowledged > std::exchange(acknowledged_bytes_, acknowledged)) progress_at_ = now;
+  }
+  return now - progress_at_ < confirmation_patience();
+}
+
+/// The broker may reply on control while the connection for events is dead, of which the kernel learns late.
+milliseconds Sender::confirmation_patience() const {
+  return alone() ? stall_max : list_.patience();
 }
 
 /// Readers follow all brokers of their list, but an operator expects publishers at the first one.
@@ -611,7 +626,7 @@ Sender::Clock::time_point Sender::next_deadline() const {
   Clock::time_point deadline = std::min(hello_at_, next_admitted_request(outbox_.view()));
   deadline = std::min(deadline, earlier_.next_deadline());
   if (awaiting_reply_since_) deadline = std::min(deadline, *awaiting_reply_since_ + list_.patience());
-  if (!alone() && phase_ == Phase::sending) deadline = std::min(deadline, progress_at_ + list_.patience());
+  if (phase_ == Phase::sending) deadline = std::min(deadline, progress_at_ + confirmation_patience());
   if (phase_ == Phase::draining || phase_ == Phase::returning) deadline = std::min(deadline, phase_deadline_);
   if (phase_ == Phase::sending && events_await_types_)
     deadline = std::min(deadline, *types_awaited_since_ + reply_timeout);

@@ -57,8 +57,9 @@ class Sender {
   void on_disconnected(Clock::time_point now);
   void drop_connection();
   void on_connected(Clock::time_point now);
-  /// @returns whether the broker confirms what was sent, if there is another broker.
+  /// @returns whether the broker confirms what was sent.
   [[nodiscard]] bool makes_progress(Clock::time_point now);
+  [[nodiscard]] std::chrono::milliseconds confirmation_patience() const;
   void consider_return(Clock::time_point now);
   void finish_return(Clock::time_point now);
   /// Reports to the broker that this publisher ends. Blocks until it replies, goodbye_time at most.
@@ -130,8 +131,10 @@ class Sender {
   std::optional<Clock::time_point> awaiting_reply_since_;
   std::optional<std::uint64_t> admitted_request_id_;  // of the outstanding Admitted request
   Clock::time_point admitted_requested_at_;
-  Clock::time_point requested_at_;  // of the last request of any kind
-  Clock::time_point progress_at_;   // when a confirmation came, or nothing was unconfirmed
+  Clock::time_point requested_at_;      // of the last request of any kind
+  Clock::time_point progress_at_;       // when a confirmation came, or nothing was unconfirmed
+  Clock::time_point look_at_;           // at what the broker's kernel has acknowledged
+  std::uint64_t acknowledged_bytes_{};  // of the connection
   std::uint64_t flush_target_{};
   std::chrono::milliseconds fast_interval_{};
   std::size_t registered_files_{};                 // files of types_ that the broker has accepted or refused

@@ -2,8 +2,11 @@
 
 import functools
 
-# Less than libzmq's heartbeat timeout (15 s), more than any program's patience with one request.
+# Less than a publisher's patience with a connection that confirms nothing (15 s), more than any program's patience with
+# one request.
 STALL_S = 8.0
+# More than any program's patience with a connection.
+SILENCE_S = 20.0
 
 
 def cut(test, relays):
@@ -51,6 +54,13 @@ def limited(test, relays):
     for relay in relays:
         relay.limit(10_000)
     test.go_on(3)
+
+
+def silenced(test, relays):
+    """The connections that there are never carry anything again."""
+    for relay in relays:
+        relay.silence()
+    test.go_on(SILENCE_S)
 
 
 FAULTS = (cut, closed, refused, delayed, stalled, stalled_down, limited)

@@ -3,7 +3,7 @@
 import signal
 import unittest
 
-from faults import FAULTS, TO_BROKERS, TO_GATEWAY, refused, scenarios
+from faults import FAULTS, TO_BROKERS, TO_GATEWAY, refused, scenarios, silenced
 from scenario import FaultTest, generate
 
 PAUSE_S = 8.0
@@ -68,7 +68,9 @@ PATHS = [(group, "A", port) for group, port in TO_BROKERS] + [(group, "gateway",
 PROGRAMS = {function.__name__: function for function in (
     nothing, broker_killed, broker_paused, gateway_paused, subscribers_paused, broker_restarted,
     order_at_the_gateway)}
-SCENARIOS = {**PROGRAMS, **scenarios(FAULTS, PATHS, "A")}
+# A plain line client waits for ever on such a connection; those to brokers belong to our programs and libraries.
+SCENARIOS = {**PROGRAMS, **scenarios(FAULTS, PATHS, "A"),
+             **scenarios([silenced], [path for path in PATHS if path[1] == "A"], "A")}
 # Those that need only a few seconds each.
 FAST = ("nothing", "broker_killed", "cut_sub_egress_of_A", "cut_gateway_egress_of_A", "cut_pub_ingress_of_A")
 

@@ -161,6 +161,16 @@ class RelayFaults(unittest.TestCase):
         relay.mend()
         self.assertEqual(peer.recv(1), b"x")
 
+    def test_a_silenced_connection_stays_so_and_new_ones_are_not_concerned(self):
+        relay = self.relay()
+        before = self.connect(relay)
+        self.exchange(before)
+        relay.silence()
+        relay.mend()
+        before.sendall(b"hello")
+        self.assert_nothing_comes(before)
+        self.exchange(self.connect(relay))
+
     def test_a_stall_accepts_and_passes_nothing_in_its_direction(self):
         for directions in ((), (Relay.UP,), (Relay.DOWN,)):
             with self.subTest(directions):

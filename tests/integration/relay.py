@@ -137,11 +137,16 @@ class Relay:
         self._set(delay_s=0.0, jitter_s=0.0, stalled=frozenset(), bytes_per_s=None)
         self._thread.call(lambda: self._listener or self._listen(self._address))
 
-    # Not a fault that lasts.
+    # Not faults that last for the path.
 
     def drop(self, reset=False):
         """Ends all connections, by RST if `reset`; new ones are accepted."""
         self._thread.call(lambda: self._end_all(reset))
+
+    def silence(self):
+        """Passes on nothing more on the connections that there are, for ever, and neither side learns of it; new ones
+        are not concerned. As if a router between the two had been replaced."""
+        self._thread.call(lambda: [pair.silence() for pair in self._pairs])
 
     def close(self):
         self.cut()
@@ -222,7 +227,7 @@ class _Pair:
         self._ends = (client, server)
         self._events = {client: 0, server: 0}
         self._flows = {client: _Flow(Relay.UP, client, server), server: _Flow(Relay.DOWN, server, client)}
-        self._connected = self._ended = False
+        self._connected = self._ended = self._silent = False
         for end in self._ends:
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -241,6 +246,10 @@ class _Pair:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             end.close()
         self._relay.ended(self)
+
+    def silence(self):
+        self._silent = True
+        self._watch()
 
     def continue_both(self):
         for flow in self._flows.values():
@@ -272,7 +281,7 @@ class _Pair:
         return self._ends[1] if end is self._ends[0] else self._ends[0]
 
     def _stalls(self, flow):
-        return flow.direction in self._relay.stalled
+        return self._silent or flow.direction in self._relay.stalled
 
     def _on_ready(self, end, ready):
         if end is self._ends[1] and not self._connected:

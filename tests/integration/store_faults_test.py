@@ -349,7 +349,7 @@ class FullDisk(StoreTest):
         driver = self.publish_until_full()
         driver.process.kill()
         other = self.publish_until_full()
-        # Publishers give up connections that do not reply; more than one heartbeat passes.
+        # Nothing that could wake the broker in vain may do so for long.
         begun, used = time.monotonic(), self.cpu_seconds(broker)
         self.wait_until(lambda: time.monotonic() > begun + 10, "ten seconds have passed")
         self.assertLess(self.cpu_seconds(broker) - used, 3, "waiting takes no time of the processor")

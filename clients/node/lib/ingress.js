@@ -13,7 +13,6 @@ const SUBSCRIBE_MS = [500, 8000]; // how long the broker may take to subscribe: 
 const BACKOFF_MS = 50; // between two connections
 const REPLY_TIMEOUT_MS = 1000;
 const SILENCE_MS = 5000; // a control connection without a reply for this long is begun again
-const HEARTBEAT_MS = 5000;
 const UNSUBSCRIBED_MS = 300; // after this long without a subscription, the broker may not accept our keys
 const REFUSED_MS = 1000; // from a refused request about the session to the next
 const BUSY_MS = 100; // the same if the broker was only too busy
@@ -243,7 +242,8 @@ export class Ingress {
     this.#socket = new XPublisher({
       noDrop: true, sendHighWaterMark: SEND_HWM, receiveHighWaterMark: 0, linger: 0, sendTimeout: 0,
       reconnectInterval: -1, ipv6: this.#addresses.current.includes("["),
-      heartbeatInterval: HEARTBEAT_MS, heartbeatTimeout: 3 * HEARTBEAT_MS, ...this.#handshake.options,
+      // No heartbeats, see BrokerReader: they would do the same to the broker.
+      tcpKeepalive: 1, tcpKeepaliveIdle: 2, tcpKeepaliveInterval: 2, tcpKeepaliveCount: 2, ...this.#handshake.options,
     });
     this.#mailbox = new Mailbox(this.#socket);
     this.connection += 1;

@@ -15,6 +15,7 @@ const LOST_MS = 500; // a connection that has been down for this long is lost, i
 const PREFER_MS = 500; // how long an earlier broker of the list may take to show up before a later one is chosen
 const HEALTHY_MS = 3000; // how long an earlier broker must have been available before the publisher returns to it
 const LEAVE_MS = 2000; // how long what was sent may take to be confirmed before that
+const STALL_MS = [15_000, 120_000]; // how long a connection may confirm nothing of what was sent: at first, and at most
 const PROBLEM_MS = 3000; // how long calls are rejected with what a broker has against us
 const SEND_MAX = 500; // events sent in one turn
 const FULL_MS = 5; // before another attempt if the connection's send queue is full
@@ -47,6 +48,9 @@ export class Sender {
   #helloAt = 0;
   #admittedAt = 0;
   #probeAt = 0;
+  #progressAt = now();
+  #stallMs = STALL_MS[0];
+  #confirmedSeen = 0;
   #lastStream = null;
   #connections = new Map(); // by which the session's events may have come, by stream
 
@@ -101,6 +105,7 @@ export class Sender {
     if (this.#queue.length > 0 && time >= this.#admittedAt && (this.ready() || current.draining)) {
       this.#ask(current, time);
     }
+    this.#checkProgress(current, time);
   }
 
   /** Resolves when a message has arrived, or after at most 100 ms. */
@@ -329,6 +334,22 @@ export class Sender {
   #maySend(current) {
     return this.ready() && this.#queue.sent < this.#queue.offered && !current.draining
       && this.#returningSince === null && !this.#registering;
+  }
+
+  /** The broker may reply on control while the connection for events is dead, of which the kernel learns late. */
+  #checkProgress(current, time) {
+    if (this.#queue.confirmed !== this.#confirmedSeen) {
+      this.#confirmedSeen = this.#queue.confirmed;
+      this.#progressAt = time;
+      [this.#stallMs] = STALL_MS;
+    } else if (!this.ready() || this.#queue.allSentConfirmed()) {
+      this.#progressAt = time;
+    } else if (time >= this.#progressAt + this.#stallMs) {
+      this.lastProblem = `the broker confirms nothing of what was sent to ${this.endpoint}`;
+      this.#progressAt = time;
+      this.#stallMs = Math.min(2 * this.#stallMs, STALL_MS[1]);
+      current.disconnect(time);
+    }
   }
 
   #ask(current, time) {

@@ -18,7 +18,6 @@ _BACKOFF_S = 0.05           # between two connections
 _REPLY_TIMEOUT_S = 1.0
 NO_REPLY = "no reply"
 _SILENCE_S = 5.0            # a control connection without a reply for this long is begun again
-_HEARTBEAT_MS = 5000
 _SEND_HWM = 4000
 _REFUSED_S = 1.0            # from a refused request about the session to the next
 _BUSY_S = 0.1               # the same if the broker was only too busy
@@ -214,7 +213,8 @@ class Ingress:
         for option, value in {
                 zmq.XPUB_NODROP: 1, zmq.SNDHWM: _SEND_HWM, zmq.RCVHWM: 0, zmq.LINGER: 0, zmq.RECONNECT_IVL: -1,
                 zmq.IPV6: int("[" in self._addresses.current), zmq.SNDTIMEO: 1000,
-                zmq.HEARTBEAT_IVL: _HEARTBEAT_MS, zmq.HEARTBEAT_TIMEOUT: 3 * _HEARTBEAT_MS,
+                # No heartbeats, see BrokerReader: they would do the same to the broker.
+                zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 2, zmq.TCP_KEEPALIVE_INTVL: 2, zmq.TCP_KEEPALIVE_CNT: 2,
         }.items():
             self.socket.setsockopt(option, value)
         self._handshake.attach(self.socket, self._addresses.current)

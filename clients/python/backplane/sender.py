@@ -19,6 +19,7 @@ _LOST_S = 0.5            # a connection that has been down for this long is lost
 _PREFER_S = 0.5          # how long an earlier broker of the list may take to show up before a later one is chosen
 _HEALTHY_S = 3.0         # how long an earlier broker must have been available before the publisher returns to it
 _LEAVE_S = 2.0           # how long what was sent may take to be confirmed before that
+_STALL_S = (15.0, 120.0)  # how long a connection may confirm nothing of what was sent: at first, and at most
 _PROBLEM_S = 3.0         # how long calls raise what a broker has against us
 _SEND_MAX = 500          # events sent in one turn
 _FULL_S = 0.005          # before another attempt if the connection's send queue is full
@@ -51,6 +52,8 @@ class Sender:
         self._registering = False
         self._full = False
         self._hello_at, self._admitted_at, self._probe_at = 0.0, 0.0, 0.0
+        self._progress_at, self._stall_s = time.monotonic(), _STALL_S[0]
+        self._confirmed_seen = 0
         self._last_stream: int | None = None
         self._connections: dict[int, int] = {}  # by which the session's events may have come, by stream
         self._closing_said = False
@@ -99,6 +102,7 @@ class Sender:
         self._send(current)
         if len(self._queue) and now >= self._admitted_at and (self.ready() or current.draining):
             self._ask(current, now)
+        self._check_progress(current, now)
 
     def due(self) -> float:
         times = [each.due() for each in self._ingresses if each]
@@ -320,6 +324,18 @@ class Sender:
                 break
             queue.mark_sent()
         queue.confirm_refused()
+
+    def _check_progress(self, current: Ingress, now: float) -> None:
+        """The broker may reply on control while the connection for events is dead, of which the kernel learns late."""
+        if self._queue.confirmed != self._confirmed_seen:
+            self._confirmed_seen = self._queue.confirmed
+            self._progress_at, self._stall_s = now, _STALL_S[0]
+        elif not self.ready() or self._queue.all_sent_confirmed():
+            self._progress_at = now
+        elif now >= self._progress_at + self._stall_s:
+            self.last_problem = f"the broker confirms nothing of what was sent to {self.endpoint}"
+            self._progress_at, self._stall_s = now, min(2 * self._stall_s, _STALL_S[1])
+            current.disconnect(now)
 
     def _may_send(self, current: Ingress) -> bool:
         return (self.ready() and self._queue.sent < self._queue.offered and not current.draining

@@ -208,6 +208,22 @@ TEST(PublisherReconnect, ABrokerThatConfirmsNothingIsLeftForTheNext) {
   EXPECT_EQ(publisher.status().in_doubt, 1U) << "the first one may still read it";
 }
 
+TEST(PublisherReconnect, TheOnlyBrokerGetsAnotherConnectionIfItConfirmsNothingOnThisOne) {
+  StatusWatch watch;
+  FakeIngressBroker broker;
+  Publisher publisher(options_for({broker.endpoints()}, watch));
+  ASSERT_TRUE(publisher.wait_ready(20s));
+  broker.read_events(false);
+  ASSERT_EQ(publisher.offer_text("t", "1"), Offer::accepted);
+  ASSERT_TRUE(watch.wait([](const PublisherStatus& status) {
+    return !status.ready && status.last_problem.find("does not confirm") != std::string::npos;
+  })) << "the connection may be dead, and its kernel would notice after 15 minutes";
+  broker.read_events(true);
+  EXPECT_TRUE(publisher.flush(20s)) << publisher.status().last_problem;
+  expect_complete(broker, 1);
+  EXPECT_GE(publisher.status().reconnects, 1U);
+}
+
 TEST(PublisherReconnect, AnEarlierBrokerThatStartsLateIsTaken) {
   StatusWatch watch;
   FakeIngressBroker first;
