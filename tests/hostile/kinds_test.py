@@ -15,7 +15,7 @@ LINE = 64 << 10
 BROKER_CONNECTION = 24 << 10
 EVENT = 1 << 20
 HISTORY = 256 << 20
-INGRESS_QUEUE = 256 << 20  # of each publisher
+INGRESS_QUEUE = 512 << 20  # of each publisher
 # Others:
 GATEWAY_SUBSCRIPTION = 1024
 BROKER_PREFIX = 256
