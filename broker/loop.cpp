@@ -56,6 +56,9 @@ constexpr std::size_t reused_frame_bytes_max = 64u << 10;
 // other sockets are polled once per interval.
 constexpr auto full_poll_interval = 50us;
 constexpr int subscriptions_per_turn = 4096;
+// Events do not wait longer than this for subscriptions that come and go without a pause.
+constexpr auto subscription_time_per_turn = 1ms;
+constexpr int subscriptions_per_look = 64;  // at the clock
 // How long set_policy() waits for a loop that is busy.
 constexpr auto policy_limit = 2s;
 // Of each socket: events do not wait while thousands of connections close.
@@ -551,7 +554,9 @@ int Loop::Impl::serve_subscriptions() {
 
 int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch& connections) {
   int seen = 0;
-  while (seen < subscriptions_per_turn) {
+  const auto until = Clock::now() + subscription_time_per_turn;
+  while (seen < subscriptions_per_turn &&
+         (seen % subscriptions_per_look != 0 || seen == 0 || Clock::now() < until)) {
     const auto subscription = egress.next_subscription();
     if (!subscription) break;
     // Subscriptions come once per connection: one that has closed must not be mistaken for a new one.

@@ -77,6 +77,12 @@ void Client::mark_changed() {
   shard_.mark_dirty(*this);
 }
 
+void Client::defer() {
+  if (dirty_) return;
+  dirty_ = true;
+  shard_.defer(*this);
+}
+
 /// Claims those of messages [first, last) that did not reach the client through another audience, and counts
 /// them as matched. @returns whether there are any; `first` is then the first of them.
 bool Client::claim_new(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept {
@@ -357,13 +363,14 @@ bool Client::wants_input() const noexcept {
 
 void Client::on_readable() {
   readable_ = true;
-  read();
+  if (!dirty_) read();  // else flush() does, in its turn
 }
 
 void Client::read() {
   finish_switch();  // the new handler first receives what the old one left
   std::array<char, read_bytes> buffer;
   for (int i = 0; i < reads_per_turn && wants_input(); ++i) {
+    if (!shard_.may_read()) return i == 0 ? defer() : mark_changed();
     const ssize_t got = stream_->read(buffer);
     if (got > 0) {
       has_received_ = true;

@@ -206,6 +206,7 @@ class Client final : private TimerWheel::Timer {
   [[nodiscard]] bool wants_input() const noexcept;
   void mark_queued();
   void mark_changed();
+  void defer();
   bool claim_new(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept;
   void append(Segment& segment, std::uint32_t first, std::uint32_t last);
   void throttle(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,

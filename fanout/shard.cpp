@@ -261,13 +261,17 @@ void Shard::remove(Client& client) {
 void Shard::flush(Clock::time_point now) {
   now_ = now;
   timers_.advance(now);
-  std::swap(dirty_, flushing_);
+  std::swap(deferred_, flushing_);
+  flushing_.insert(flushing_.end(), dirty_.begin(), dirty_.end());
+  dirty_.clear();
+  begin_input();
   for (Client* const client : flushing_) {
     const bool closed = client->closed();
     client->flush(now);
     if (closed) remove(*client);
   }
   flushing_.clear();
+  input_until_ = Clock::time_point::max();
 }
 
 }  // namespace backplane::fanout

@@ -109,7 +109,12 @@ class Shard {
   /// Calls timers, writes what is queued, in one gathered write per client, and destroys closed clients.
   void flush(Clock::time_point now);
   /// Whether flush() has something to do at once.
-  [[nodiscard]] bool is_dirty() const noexcept { return !dirty_.empty(); }
+  [[nodiscard]] bool is_dirty() const noexcept { return !dirty_.empty() || !deferred_.empty(); }
+  /// From here on until flush(), and again in flush(), clients may read for this long: messages must not wait
+  /// until many clients that send without a pause have been read. The others are read in the next turn,
+  /// first.
+  static constexpr std::chrono::milliseconds input_time_per_turn{1};
+  void begin_input() noexcept { input_until_ = Clock::now() + input_time_per_turn; }
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
   /// At the end of a turn, when the ledger adds up.
   void publish_ledger() noexcept { published_ledger_.publish(ledger_); }
@@ -141,6 +146,10 @@ class Shard {
   void bound_replies();
   /// The client will be flushed.
   void mark_dirty(Client& client) { dirty_.push_back(&client); }
+  /// Whether a client may read now, see begin_input().
+  [[nodiscard]] bool may_read() const noexcept { return Clock::now() < input_until_; }
+  /// flush() begins with this client in the next turn.
+  void defer(Client& client) { deferred_.push_back(&client); }
   void note_send(std::size_t bytes) noexcept {
     counters_.sends.add(1);
     counters_.sent_bytes.add(bytes);
@@ -191,6 +200,8 @@ class Shard {
   std::size_t reply_bytes_{};
   std::vector<ClientId> closed_clients_;
   std::vector<Client*> dirty_;
+  std::vector<Client*> deferred_;  // not in dirty_: they come before those that have been read in this turn
+  Clock::time_point input_until_{Clock::time_point::max()};
   std::vector<Client*> flushing_;
   Mailbox<Command> inbox_;
   std::deque<Command> commands_;  // taken from the inbox, not yet run

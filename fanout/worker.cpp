@@ -110,6 +110,7 @@ void Worker::wait(Clock::time_point now) {
   if (!resting) waker_.wake_up();
   CHECK(ready >= 0 || errno == EINTR, "a worker can wait for its sockets");
   if (tls_) continue_handshakes();
+  shard_.begin_input();
   for (int i = 0; i < ready; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     auto* const client = static_cast<Client*>(event.data.ptr);

@@ -38,7 +38,9 @@ using Clock = Backplane::Clock;
 // Turns of the follower, of some hundred events each, before clients' requests are read again.
 constexpr int follower_turns = 4;
 // A flood of requests does not keep events waiting.
-constexpr std::size_t requests_per_turn = 512;
+// Events wait no longer than this for clients that send requests without a pause, and for those that leave.
+constexpr auto requests_time_per_turn = 1ms;
+constexpr std::size_t requests_per_look = 16;  // at the clock
 constexpr auto removing_per_turn = 1ms;
 constexpr auto tick_interval = 1s;
 // A type may be registered after its first event.
@@ -440,8 +442,10 @@ void Backplane::Impl::take_requests(Clock::time_point now) {
     batch_ = requests_.take();
     batch_done_ = 0;
   }
-  const std::size_t end = std::min(batch_.size(), batch_done_ + requests_per_turn);
-  for (; batch_done_ < end; ++batch_done_) {
+  const Clock::time_point until = Clock::now() + requests_time_per_turn;
+  for (std::size_t done = 0;
+       batch_done_ < batch_.size() && (done % requests_per_look != 0 || done == 0 || Clock::now() < until);
+       ++batch_done_, ++done) {
     Request& request = batch_[batch_done_];
     if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
       publish_gate_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);

@@ -26,6 +26,7 @@ struct Peer {
   std::vector<AudienceId> full_join_buffers;
   int drained{};
   std::function<void(Client&)> on_replies_drained;  ///< called by the handler
+  std::function<void()> on_bytes;                   ///< called by the handler, if there is one
   bool input_ended{};
   bool handler_destroyed{};
 };
@@ -47,7 +48,10 @@ class RecordingHandler final : public Handler {
  public:
   RecordingHandler(Client& client, std::shared_ptr<Peer> peer) : client_(client), peer_(std::move(peer)) {}
   ~RecordingHandler() override { peer_->handler_destroyed = true; }
-  void on_bytes(std::string_view bytes) override { peer_->received += bytes; }
+  void on_bytes(std::string_view bytes) override {
+    peer_->received += bytes;
+    if (peer_->on_bytes) peer_->on_bytes();
+  }
   void on_input_end() override { peer_->input_ended = true; }
   void report_losses(std::span<const Loss> losses, std::string& out) override {
     for (const Loss& loss : losses) {

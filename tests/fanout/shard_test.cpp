@@ -1,7 +1,9 @@
 #include "fanout/shard.hpp"
 
 #include <chrono>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -66,6 +68,42 @@ TEST_F(ShardTest, CommandsTakeEffectInOrderWithTheMessages) {
   rig_.shard.put_commands(commands);
   rig_.turn();
   EXPECT_EQ(client->stream.output, "1 2 \n");
+}
+
+TEST_F(ShardTest, MessagesDoNotWaitForAllClientsThatSendWithoutAPauseAndTheseAreReadInTurn) {
+  const auto spend_the_time_of_a_turn = [] {
+    const auto end = std::chrono::steady_clock::now() + Shard::input_time_per_turn;
+    while (std::chrono::steady_clock::now() < end) continue;
+  };
+  std::vector<std::shared_ptr<Peer>> senders;
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    senders.push_back(add(id, {}));
+    senders.back()->stream.input.assign(100'000, 'x');
+    senders.back()->stream.read_max = 1000;
+    senders.back()->on_bytes = spend_the_time_of_a_turn;
+  }
+  const auto received = [&] {
+    std::vector<std::size_t> result;
+    for (const auto& sender : senders) result.push_back(sender->received.size());
+    return result;
+  };
+  const auto reader = add(9, {1});
+  rig_.append(1, 1);
+  rig_.shard.begin_input();
+  for (std::uint64_t id = 1; id <= 4; ++id) rig_.client(id).on_readable();
+  EXPECT_THAT(received(), ElementsAre(1000, 0, 0, 0));
+  rig_.read_log();
+  rig_.shard.flush(rig_.now);
+  EXPECT_EQ(reader->stream.output, "1 1 \n");
+  EXPECT_THAT(received(), ElementsAre(1000, 1000, 0, 0));
+  EXPECT_TRUE(rig_.shard.is_dirty()) << "the others are read without another event";
+  rig_.shard.flush(rig_.now);
+  EXPECT_THAT(received(), ElementsAre(1000, 1000, 1000, 0));
+  rig_.shard.flush(rig_.now);
+  rig_.shard.flush(rig_.now);
+  EXPECT_THAT(received(), ElementsAre(2000, 1000, 1000, 1000));
+  rig_.flush();
+  EXPECT_THAT(received(), ElementsAre(100'000, 100'000, 100'000, 100'000));
 }
 
 TEST_F(ShardTest, TheBytesAreTheSameHoweverTheWriteIsSplit) {
