@@ -523,6 +523,9 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
     }
     total += static_cast<int>(received);
   }
+  // While there are messages, libzmq looks only once per 100 frames whether other peers have sent any. Of
+  // large events, that is 50 ms.
+  if (bytes >= bytes_per_turn) (void)socket.readable();
   return total;
 }
 
