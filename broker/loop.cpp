@@ -414,7 +414,9 @@ Result<void> Loop::Impl::restore() {
   state_.position = state_.start_position = opened->position;
   const std::uint64_t stored = state_.history->figures().events;
   state_.missing_at_start = state_.position - std::min(stored, state_.position);
+  std::uint64_t offsets = 0;
   for (const HistoryStore::Tail& tail : opened->tails) {
+    offsets += tail.offset;
     TopicEntry* entry = state_.topics.find_or_add(tail.topic);
     if (entry == nullptr)
       return fail(ErrorCode::exhausted, "cannot open the store: it has more topics than max_topics");
@@ -425,6 +427,7 @@ Result<void> Loop::Impl::restore() {
     state_.topics.touched(*entry);
     if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
   }
+  state_.offsets_without_position = offsets - std::min(offsets, opened->position);
   for (const HistoryStore::Session& each : opened->sessions) {
     bool is_new = false;
     SessionEntry& entry = state_.sessions.use(each.source, each.session, is_new);

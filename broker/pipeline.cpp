@@ -88,8 +88,14 @@ void Pipeline::take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* kn
   InFlight& slot = next_in_flight();
   slot.topic.swap(topic);
   slot.system = false;
+  slot.lost = admitted.lost > 0;
   const std::span<std::byte> stamped = make_room(slot.event, bytes.size());
   std::memcpy(stamped.data(), bytes.data(), bytes.size());
+  // The last of the lost events gets this position; the others have none.
+  if (admitted.lost > 1) {
+    admitted.topic->offset += admitted.lost - 1;
+    state_.offsets_without_position += admitted.lost - 1;
+  }
   number(admitted, stamped);
 }
 
@@ -117,7 +123,7 @@ void Pipeline::take_raw(zmq::message_t& topic, zmq::message_t& bytes, const poli
 
   InFlight& slot = next_in_flight();
   slot.topic.swap(topic);
-  slot.system = false;
+  slot.system = slot.lost = false;
   const std::span<std::byte> stamped = make_room(slot.event, event_bytes);
   write_raw_event(bytes_of(bytes), stamped.first(event_bytes));
   number({.topic = entry}, stamped);
@@ -134,6 +140,7 @@ void Pipeline::publish_system(std::string_view topic, std::string_view event) {
   InFlight& slot = next_in_flight();
   slot.topic.rebuild(topic.data(), topic.size());
   slot.system = true;
+  slot.lost = false;
   const std::span<std::byte> stamped = make_room(slot.event, event.size());
   std::memcpy(stamped.data(), event.data(), event.size());
   number({.topic = entry}, stamped);
@@ -159,6 +166,7 @@ Refusal Pipeline::admit(std::string_view topic, const Origin& from, Admitted& ad
   }
   const Refusal found = check(topic, from, admitted);
   admitted.clears_value = scan.event.payload == wire::Payload::none;
+  admitted.lost = scan.event.lost;
   return follow(scan.event, found, topic, admitted, from);
 }
 
@@ -217,11 +225,19 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
       return Refusal::wrong_user;
     }
     peer = peer_of(from.message);
-    if (!is_new && peer != session->peer && is_forged(*session, event.sequence, peer)) {
+    if (!is_new && peer != session->peer && is_forged(*session, event, peer)) {
       if (found != Refusal::none) return found;
       refuse(Refusal::sequence_jump, topic,
              fmt::format("sequence {} of a session that is at {}, by another connection than the session's",
                          event.sequence, session->sequence),
+             &from);
+      return Refusal::sequence_jump;
+    }
+    if (!is_new && is_after_missing(*session, event)) {
+      if (found != Refusal::none) return found;
+      refuse(Refusal::sequence_jump, topic,
+             fmt::format("sequence {} follows {}, and the session is at {}", event.sequence,
+                         event.after_sequence, session->sequence),
              &from);
       return Refusal::sequence_jump;
     }
@@ -240,8 +256,10 @@ Refusal Pipeline::follow(const wire::EventView& event, Refusal found, std::strin
   if (session == nullptr) return found;
 
   const std::uint64_t seen = std::max(session->sequence, session->refused_sequence);
-  // A session that is new here may have begun at another broker: its first number proves no loss.
-  if (!is_new && event.sequence > seen) count_lost(event.sequence - seen - 1);
+  // A session that is new here may have begun at another broker: its first number proves no loss. Neither do
+  // numbers that the session does not use.
+  const bool counts = event.after_sequence == 0;
+  if (!is_new && counts && event.sequence > seen) count_lost(event.sequence - seen - 1);
   if (session->connections == 0 || peer != session->peer) change_connection(*session, peer, from.message);
   if (found == Refusal::none) {
     session->sequence = event.sequence;
@@ -279,11 +297,18 @@ bool Pipeline::claim(SessionEntry& session, const policy::User* user, bool admit
 /// session's next events look like duplicates. A publisher resends after a reconnect what is unconfirmed, so
 /// its sequences do not jump. One that does not resend loses events, but then its earlier connection has
 /// ended.
-bool Pipeline::is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const {
+bool Pipeline::is_forged(const SessionEntry& session, const wire::EventView& event, Peer peer) const {
   const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
+  const std::uint64_t sequence = event.sequence;
   if (sequence <= seen || sequence - seen <= sequence_jump_max) return false;
-  if (sequence - seen > sequence_loss_max) return true;
+  if (sequence - seen > sequence_loss_max && event.after_sequence == 0) return true;
   return !session.has_come_by(peer) && session.socket.is_open();
+}
+
+/// A session whose sequences do not count by one names the one before in each event. If that one has not
+/// arrived, its publisher resends both: nothing of such a session can be left out.
+bool Pipeline::is_after_missing(const SessionEntry& session, const wire::EventView& event) const {
+  return event.after_sequence > std::max(session.sequence, session.refused_sequence);
 }
 
 /// A publisher may send any sequence: the counter saturates instead of overflowing.
@@ -386,7 +411,8 @@ void Pipeline::publish_first_batch() {
     InFlight& slot = in_flight_[first_in_flight_];
     first_in_flight_ = (first_in_flight_ + 1) & (in_flight_.size() - 1);
     const std::size_t bytes = event.event.size();
-    sink_.publish(slot.topic, slot.event);
+    // Readers see the loss by the offsets, and read it from history in its place.
+    if (!slot.lost) sink_.publish(slot.topic, slot.event);
     pending_bytes_ -= bytes;
     if (slot.system) {
       ++state_.counters.system_published_total;

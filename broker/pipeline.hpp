@@ -69,6 +69,7 @@ class Pipeline {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
     std::string_view user{};  ///< to whom its session belongs
+    std::uint64_t lost{};  ///< it stands for so many lost events; 0: it is an event
   };
   /// Whom an event comes from.
   struct Origin {
@@ -80,6 +81,7 @@ class Pipeline {
     zmq::message_t topic;
     zmq::message_t event;
     bool system{};
+    bool lost{};  ///< stored, but not sent: it stands for lost events
   };
   struct Batch {
     std::uint64_t ticket{};  ///< the store's
@@ -92,7 +94,8 @@ class Pipeline {
   [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
                                Admitted& admitted, const Origin& from);
   [[nodiscard]] bool claim(SessionEntry& session, const policy::User* user, bool admits, bool& is_new) const;
-  [[nodiscard]] bool is_forged(const SessionEntry& session, std::uint64_t sequence, Peer peer) const;
+  [[nodiscard]] bool is_forged(const SessionEntry& session, const wire::EventView& event, Peer peer) const;
+  [[nodiscard]] bool is_after_missing(const SessionEntry& session, const wire::EventView& event) const;
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void number(const Admitted& admitted, std::span<std::byte> stamped);

@@ -138,6 +138,11 @@ class Export final : public StoreListener {
       writer_.reset(event.name, stream, output_.buffer());
       found->second = stream;
     }
+    if (wire::lost_events(event.event()) > 0) {
+      writer_.gap(event.name, stream, event.first_offset, event.offset, "lost_upstream", output_.buffer());
+      if (output_.full()) output_.flush();
+      return;
+    }
     if (writer_.event(event.name, event.event(), *wire::read_stamp(event.event()), output_.buffer())) {
       ++events_;
     } else {

@@ -179,6 +179,7 @@ class Follower::Impl : private follower::GapRepairSink,
     status.lost_history_gone = counted.lost_history_gone;
     status.lost_recovery_timeout = counted.lost_recovery_timeout;
     status.lost_damaged = counted.lost_damaged;
+    status.lost_upstream = counted.lost_upstream;
     status.unwanted = counted.unwanted;
     status.awaited = gap_repair_.awaited();
     status.gaps = counted.gaps;
@@ -478,7 +479,7 @@ class Follower::Impl : private follower::GapRepairSink,
       converted.events.push_back({stored.topic(), bytes_of(stored.event())});
     }
     for (const v1::DestroyedEvents& each : reply.replay().destroyed()) {
-      converted.destroyed.push_back({each.topic(), each.first_offset(), each.last_offset()});
+      converted.destroyed.push_back({each.topic(), each.first_offset(), each.last_offset(), each.upstream()});
     }
     if (reply.has_more()) {
       converted.end = ReplayReply::End::more;
@@ -589,10 +590,10 @@ FollowerStatus& FollowerStatus::operator+=(const FollowerStatus& other) noexcept
        {&FollowerStatus::received, &FollowerStatus::undecodable, &FollowerStatus::reconnects,
         &FollowerStatus::control_timeouts, &FollowerStatus::expected, &FollowerStatus::seen,
         &FollowerStatus::recovered, &FollowerStatus::lost_history_gone,
-        &FollowerStatus::lost_recovery_timeout, &FollowerStatus::lost_damaged, &FollowerStatus::unwanted,
-        &FollowerStatus::awaited, &FollowerStatus::gaps, &FollowerStatus::gaps_of_unknown_size,
-        &FollowerStatus::duplicates, &FollowerStatus::late, &FollowerStatus::resets,
-        &FollowerStatus::reorder_buffer_discarded}) {
+        &FollowerStatus::lost_recovery_timeout, &FollowerStatus::lost_damaged, &FollowerStatus::lost_upstream,
+        &FollowerStatus::unwanted, &FollowerStatus::awaited, &FollowerStatus::gaps,
+        &FollowerStatus::gaps_of_unknown_size, &FollowerStatus::duplicates, &FollowerStatus::late,
+        &FollowerStatus::resets, &FollowerStatus::reorder_buffer_discarded}) {
     this->*counter += other.*counter;
   }
   reorder_buffer_bytes += other.reorder_buffer_bytes;

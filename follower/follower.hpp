@@ -41,6 +41,7 @@ struct FollowerStatus {
   std::uint64_t lost_history_gone{};  ///< events announced by on_gap(), as far as their number is known
   std::uint64_t lost_recovery_timeout{};
   std::uint64_t lost_damaged{};
+  std::uint64_t lost_upstream{};
   std::uint64_t unwanted{};  ///< events that were unsubscribed from before their turn
   std::uint64_t awaited{};   ///< now: missing events, and events that wait for them
   std::uint64_t gaps{};

@@ -77,8 +77,9 @@ struct EarlyReply {
 struct PendingRead {
   ReplyAddress address;
   CursorKind kind{};
-  bool hides_topics{};         ///< the request has a filter
-  std::uint64_t generation{};  ///< of the policy that permits it
+  bool hides_topics{};           ///< the request has a filter
+  std::uint64_t after_offset{};  ///< if the request names one
+  std::uint64_t generation{};    ///< of the policy that permits it
 };
 
 ControlResult<Pattern> parse_pattern(std::string_view where, std::string_view text) {
@@ -156,6 +157,36 @@ void fill(const Participant& participant, v1::StatsReply::Participant& shown) {
   shown.set_role(static_cast<v1::HelloRequest::Role>(participant.role));
   shown.set_up(participant.up);
   for (const auto& [name, value] : participant.counters) (*shown.mutable_counters())[name] = value;
+}
+
+bool is_lost(const StoredEvent& event) {
+  return wire::lost_events(event.event) > 0;
+}
+
+/// The events of a slice without those that stand for lost events, which are reported like destroyed ones.
+struct Separated {
+  std::vector<StoredEvent> events;
+  std::vector<DestroyedEvents> destroyed;
+};
+
+Separated separate_lost(std::span<const StoredEvent> events, std::span<const DestroyedEvents> destroyed,
+                        std::uint64_t after_offset) {
+  Separated parts{.events = {}, .destroyed = {destroyed.begin(), destroyed.end()}};
+  for (const StoredEvent& event : events) {
+    const std::uint64_t lost = wire::lost_events(event.event);
+    const auto stamp = wire::read_stamp(event.event);
+    if (lost == 0 || !stamp) {
+      parts.events.push_back(event);
+      continue;
+    }
+    parts.destroyed.push_back({.topic = std::string(event.topic),
+                               .first = std::max(stamp->offset - lost, after_offset) + 1,
+                               .last = stamp->offset,
+                               .position = stamp->position,
+                               .upstream = true});
+  }
+  std::ranges::stable_sort(parts.destroyed, {}, &DestroyedEvents::position);
+  return parts;
 }
 
 std::uint64_t position_of(const StoredEvent& event) {
@@ -436,8 +467,8 @@ void ControlService::Impl::read(ReplyAddress address, CursorKind kind, std::size
   request->events_max = busy_ ? busy_reply_events_max : reply_events_max;
   request->bytes_max = bytes_max;
   const std::uint64_t ticket = state_.history->start_read(*request);
-  pending_.emplace(ticket,
-                   PendingRead{std::move(address), kind, request->filter != nullptr, access_.generation()});
+  pending_.emplace(ticket, PendingRead{std::move(address), kind, request->filter != nullptr, request->offset,
+                                       access_.generation()});
   poll();
 }
 
@@ -507,9 +538,15 @@ void ControlService::Impl::reply_history(const PendingRead& pending, const ReadS
   } else {
     set_more(head, pending.kind, slice.cursor, pending.hides_topics);
   }
+  const std::string head_bytes = head.SerializeAsString();
+  const std::uint64_t through = std::min(slice.through_position, published);
+  if (std::ranges::none_of(events, [](const StoredEvent& each) { return is_lost(each); })) {
+    return sink_.reply(pending.address.envelope,
+                       replay_reply(head_bytes, events, through, slice.destroyed, slice.stream));
+  }
+  const Separated parts = separate_lost(events, slice.destroyed, pending.after_offset);
   sink_.reply(pending.address.envelope,
-              replay_reply(head.SerializeAsString(), events, std::min(slice.through_position, published),
-                           slice.destroyed, slice.stream));
+              replay_reply(head_bytes, parts.events, through, parts.destroyed, slice.stream));
 }
 
 /// A value that is not published yet has replaced the one before: the reply waits until it is.

@@ -59,6 +59,7 @@ std::string encode(std::span<const DestroyedEvents> destroyed, std::uint64_t str
     out.set_first_offset(each.first);
     out.set_last_offset(each.last);
     out.set_position(each.position);
+    out.set_upstream(each.upstream);
   }
   return reply.SerializeAsString();
 }

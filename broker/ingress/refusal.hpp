@@ -16,7 +16,7 @@ enum class Refusal : std::uint8_t {
   bad_topic,       ///< not a topic
   reserved_topic,  ///< a $SYS topic
   too_large,       ///< above max_event_bytes
-  truncated,       ///< from here to `stamped`: faults found by the scan, see wire::EventFault
+  truncated,       ///< from here to `bad_lost`: faults found by the scan, see wire::EventFault
   bad_varint,
   field_zero,
   group,
@@ -27,9 +27,11 @@ enum class Refusal : std::uint8_t {
   bad_message,
   bad_attributes,
   stamped,
+  bad_lost,
   repeat,         ///< a duplicate: the sequence is not above the last one admitted in its session
   topics_full,    ///< a new topic, but max_topics is reached
-  sequence_jump,  ///< a sequence far above the session's last one, by another connection than the session's
+  sequence_jump,  ///< a sequence far above the session's last one, by another connection than the session's;
+                  ///< or the session's event before it is missing
   not_permitted,  ///< the user may not publish the topic
   wrong_user,     ///< the session belongs to another user
 };

@@ -65,6 +65,9 @@ constexpr std::array figures{
     FigureDefinition{"history_missing_at_start", Kind::gauge,
                      "Events up to start_position that were not in history when the process started",
                      [](const Snapshot& s) { return s.missing_at_start; }},
+    FigureDefinition{"offsets_without_position", Kind::gauge,
+                     "Offsets of events that were lost before they reached the broker, beyond one per notice",
+                     [](const Snapshot& s) { return s.offsets_without_position; }},
     FigureDefinition{"store_bytes", Kind::gauge, "Bytes of all files of the file store",
                      [](const Snapshot& s) { return s.history.disk_bytes; }},
     FigureDefinition{"store_bytes_max", Kind::gauge, "Limit of store_bytes",
@@ -180,6 +183,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.position = published;
   snapshot.start_position = state.start_position;
   snapshot.missing_at_start = state.missing_at_start;
+  snapshot.offsets_without_position = state.offsets_without_position;
   snapshot.started_ns = state.started_ns;
   snapshot.topics = state.topics.size();
   snapshot.topics_bytes = state.topics.memory_bytes();

@@ -31,6 +31,7 @@ struct BackplaneSnapshot {
   std::uint64_t position{};
   std::uint64_t start_position{};
   std::uint64_t missing_at_start{};
+  std::uint64_t offsets_without_position{};
   std::int64_t started_ns{};
   std::uint64_t topics{};
   std::uint64_t topics_bytes{};

@@ -12,6 +12,7 @@
 #include "broker/state/topic_table.hpp"
 #include "broker/state/unpublished_events.hpp"
 #include "core/error/error.hpp"
+#include "core/wire/stamp.hpp"
 
 namespace backplane::broker {
 
@@ -25,10 +26,13 @@ struct BackplaneState {
         sessions(sessions_max),
         history(std::move(store)) {}
 
-  std::string name;                  ///< the backplane's
-  std::uint64_t stream{};            ///< see wire::Stamp
-  std::uint64_t position{};          ///< of the last event numbered
-  std::uint64_t start_position{};    ///< of the last event before this process
+  std::string name;                ///< the backplane's
+  std::uint64_t stream{};          ///< see wire::Stamp
+  std::uint64_t position{};        ///< of the last event numbered
+  std::uint64_t start_position{};  ///< of the last event before this process
+  /// By how much the offsets of all topics together exceed the position: several lost events have one
+  /// position.
+  std::uint64_t offsets_without_position{};
   std::uint64_t missing_at_start{};  ///< events up to it that were not in history when the process started
   std::int64_t started_ns{};         ///< Unix
   std::string store_kind{"memory"};  ///< as in the configuration
@@ -63,7 +67,9 @@ struct BackplaneState {
     const auto first = std::ranges::find_if(
         events, [&](const HistoryAppend& each) { return each.topic.data() == topic.name.data(); });
     CHECK(first != events.end(), "a topic's last event is published or in a batch");
-    return {first->stamp.previous, first->stamp.offset - 1};
+    // It may stand for several lost events.
+    return {first->stamp.previous,
+            first->stamp.offset - std::max<std::uint64_t>(wire::lost_events(first->event), 1)};
   }
 };
 

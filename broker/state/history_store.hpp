@@ -32,6 +32,7 @@ struct DestroyedEvents {
   std::uint64_t first{};
   std::uint64_t last{};
   std::uint64_t position{};  ///< of the last one
+  bool upstream{};           ///< not destroyed here: they were lost before they reached the broker
 };
 
 /// The start of a read, and its limits. `cursor`, if not empty, continues after an earlier slice.

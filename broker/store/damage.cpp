@@ -171,10 +171,10 @@ void DamageSurvey::note(const Record& record) {
   Known& before = known(record.topic);
   if (record.offset <= before.offset) return;
   // Whatever is older than a removed event is not in history either.
-  if (record.kind == RecordKind::event && record.offset > before.offset + 1) {
+  if (record.kind == RecordKind::event && record.first_offset > before.offset + 1) {
     lose({.topic = record.topic,
           .first = before.offset + 1,
-          .last = record.offset - 1,
+          .last = record.first_offset - 1,
           .after = before.position,
           .position = record.previous,
           .time_after = before.time,

@@ -636,7 +636,7 @@ void EventLog::apply(const Record& record, std::uint64_t at, std::uint64_t after
   if (is_event && record.position > applied_through_) {
     lost_events_ += record.position - applied_through_ - 1;
     applied_through_ = record.position;
-    if (record.offset > topic.offset) explained_events_ += record.offset - topic.offset - 1;
+    if (record.first_offset > topic.offset) explained_events_ += record.first_offset - topic.offset - 1;
   }
   if (is_event && record.position >= topic.position) {
     topic.record_at = static_cast<std::uint32_t>(at);

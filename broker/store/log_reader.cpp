@@ -500,7 +500,7 @@ LogReader::Walk LogReader::walk_topic(const StoredTopic& topic, std::vector<Walk
       found.push_back({record.position, block_segment->file, at->at, record.bytes, nullptr});
     }
     position = record.previous;
-    next_offset = record.offset;
+    next_offset = record.first_offset;
   }
   return Walk::done;
 }

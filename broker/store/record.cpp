@@ -139,7 +139,7 @@ Parsed parse_record(std::string_view bytes, Record& record) {
   const auto name_bytes = static_cast<std::uint8_t>(bytes[10]);
   record.name = bytes.substr(record_header_bytes, name_bytes);
   record.body = bytes.substr(record_header_bytes + name_bytes, size - record_header_bytes - name_bytes);
-  record.position = record.offset = record.previous = record.session = 0;
+  record.position = record.offset = record.previous = record.first_offset = record.session = 0;
   record.source = record.user = {};
   if (record.kind == RecordKind::event) {
     const auto stamp = wire::read_stamp(record.event());
@@ -147,6 +147,8 @@ Parsed parse_record(std::string_view bytes, Record& record) {
     record.position = stamp->position;
     record.offset = stamp->offset;
     record.previous = stamp->previous;
+    const std::uint64_t lost = wire::lost_events(record.event());
+    record.first_offset = stamp->offset - (lost > 0 ? lost - 1 : 0);
   } else if (record.kind == RecordKind::removed) {
     if (record.body.size() != removed_body_bytes) return Parsed::damaged;
     record.position = wire::load_little_endian<std::uint64_t>(record.body.data());

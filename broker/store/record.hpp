@@ -72,6 +72,7 @@ struct Record {
   std::uint64_t position{};
   std::uint64_t offset{};
   std::uint64_t previous{};
+  std::uint64_t first_offset{};  ///< below `offset` if the event stands for several lost ones
   // Of a session, set by parse_record().
   std::string_view source{};
   std::uint64_t session{};

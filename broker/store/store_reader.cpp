@@ -159,8 +159,8 @@ class StoreReader::Reading {
     if (found == topics_.end()) found = topics_.emplace(std::string(record.name), Topic{}).first;
     Topic& topic = found->second;
     if (is_event) {
-      if (is_known && record.offset > topic.accounted + 1)
-        lose(record.name, topic, record.offset - 1, &record);
+      if (is_known && record.first_offset > topic.accounted + 1)
+        lose(record.name, topic, record.first_offset - 1, &record);
       topic.last_event = std::max(topic.last_event, record.offset);
       ++incarnation_->events;
       listener_.on_event(incarnation_->stream, record);

@@ -77,9 +77,12 @@ Ledger broker_ledger(const BrokerStats& stats, const TopicsTotal& topics) {
     ledger.equations.push_back({{"position", position}, std::move(written), 0});
   }
   // Events that arrive while the list is read may be in it or not.
-  ledger.equations.push_back({{"position", topics.last_position},
-                              {{fmt::format("events of {}", counted(topics.topics, "topic")), topics.events}},
-                              topics.last_position - topics.first_position});
+  // Several events that were lost before they reached the broker have one position.
+  const std::uint64_t lost = value("offsets_without_position");
+  ledger.equations.push_back(
+      {{lost == 0 ? "position" : "position with lost events", topics.last_position + lost},
+       {{fmt::format("events of {}", counted(topics.topics, "topic")), topics.events}},
+       topics.last_position - topics.first_position});
 
   note_losses(ledger, counters, "store_damaged_ranges",
               "places in the store's files could not be read: see docs/durability.md");

@@ -187,7 +187,8 @@ class Client::Impl final {
     status.conflated = subscriptions_.conflated();
     status.seen = follower.seen;
     status.recovered = follower.recovered;
-    status.lost = follower.lost_history_gone + follower.lost_recovery_timeout + follower.lost_damaged;
+    status.lost = follower.lost_history_gone + follower.lost_recovery_timeout + follower.lost_damaged +
+                  follower.lost_upstream;
     status.gaps = follower.gaps;
     status.resets = follower.resets;
     status.undecodable = follower.undecodable;

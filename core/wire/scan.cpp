@@ -192,6 +192,14 @@ EventFault take(const Field& field, EventView& event) {
     case 8:
       if (!is(delimited)) return EventFault::wrong_wire_type;
       return scan_attribute(field.bytes) ? EventFault::none : EventFault::bad_attributes;
+    case 9:
+      if (!is(varint)) return EventFault::wrong_wire_type;
+      event.after_sequence = field.value;
+      return EventFault::none;
+    case 14:
+      if (!is(fixed64)) return EventFault::wrong_wire_type;
+      event.lost = field.value;
+      return field.value <= lost_max ? EventFault::none : EventFault::bad_lost;
     case 15:
       return EventFault::stamped;
     default:
@@ -253,6 +261,10 @@ std::string_view field_name(std::uint32_t number) {
       return "binary";
     case 8:
       return "attributes";
+    case 9:
+      return "after_sequence";
+    case 14:
+      return "lost";
     case 15:
       return "stamp";
     default:
@@ -285,6 +297,8 @@ std::string_view explain(EventFault fault) {
       return "not an entry of a key and a value in UTF-8";
     case EventFault::stamped:
       return "set by the publisher; only a broker may set it";
+    case EventFault::bad_lost:
+      return "expected at most 2^32 lost events, no payload, and no field after it";
   }
   return "unknown fault";
 }
@@ -317,6 +331,8 @@ std::string_view name(EventFault fault) noexcept {
       return "bad_attributes";
     case EventFault::stamped:
       return "stamped";
+    case EventFault::bad_lost:
+      return "bad_lost";
   }
   return "unknown";
 }
@@ -329,6 +345,8 @@ ScanResult scan_event(std::span<const std::byte> event) noexcept {
     const char* const begin = reader.at();
     result.fault = reader.next(field);
     if (result.fault == EventFault::none) result.fault = take(field, result.event);
+    if (result.event.lost != 0 && (result.event.payload != Payload::none || !reader.done()))
+      result.fault = EventFault::bad_lost;
     if (result.fault != EventFault::none) {
       result.fault_at = static_cast<std::size_t>(begin - bytes.data());
       result.fault_field = field.number;

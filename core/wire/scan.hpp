@@ -23,6 +23,7 @@ enum class EventFault : std::uint8_t {
   bad_message,     ///< `message` does not scan as an Any one level down, or its type_url is not UTF-8
   bad_attributes,  ///< an `attributes` entry does not scan one level down, or is not UTF-8
   stamped,         ///< field 15 is already there
+  bad_lost,        ///< `lost` is above lost_max, beside a payload, or not the last field
 };
 
 /// The fault as one word, as in metrics and logs: "truncated", "field_zero", …
@@ -30,6 +31,9 @@ enum class EventFault : std::uint8_t {
 
 /// The content of the payload oneof. As in protobuf, the last of several wins.
 enum class Payload : std::uint8_t { none, message, text, binary };
+
+/// The highest value of `lost`.
+inline constexpr std::uint64_t lost_max = std::uint64_t{1} << 32;
 
 /// The result of a scan. If a field appears more than once, the result is protobuf's: the last one counts,
 /// and the parts of `time` and `message` are merged. The views point into the scanned bytes.
@@ -41,6 +45,8 @@ struct EventView {
   std::string_view source;
   std::uint64_t session{};
   std::uint64_t sequence{};
+  std::uint64_t after_sequence{};
+  std::uint64_t lost{};
   Payload payload{Payload::none};
   std::string_view body;      ///< text or binary: the payload; message: the bytes of the (last) Any
   std::string_view type_url;  ///< message only

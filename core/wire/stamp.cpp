@@ -1,6 +1,7 @@
 #include "core/wire/stamp.hpp"
 
 #include "core/wire/little_endian.hpp"
+#include "core/wire/scan.hpp"
 
 namespace backplane::wire {
 namespace {
@@ -42,6 +43,15 @@ std::optional<Stamp> read_stamp(std::span<const std::byte> event) noexcept {
                .offset = values[2],
                .previous = values[3],
                .received_ns = static_cast<std::int64_t>(values[4])};
+}
+
+std::uint64_t lost_events(std::span<const std::byte> event) noexcept {
+  // A broker admits `lost` only as the last field, before the stamp.
+  constexpr std::size_t field_bytes = 1 + sizeof(std::uint64_t);
+  constexpr std::byte field_14{(14 << 3) | 1};
+  if (event.size() < stamp_bytes + field_bytes) return 0;
+  if (event[event.size() - stamp_bytes - field_bytes] != field_14) return 0;
+  return scan_event(without_stamp(event)).event.lost;  // the byte may belong to a payload
 }
 
 }  // namespace backplane::wire

@@ -203,8 +203,9 @@ bool ReplayRequests::deliver(std::uint64_t number, const v1::ControlReply& reply
         ++undecodable_;
         continue;
       }
-      sink_.replayed_gap(number, Gap{stream_of(reply), each.topic(), each.first_offset(), each.last_offset(),
-                                     GapReason::damaged, each.position()});
+      sink_.replayed_gap(
+          number, Gap{stream_of(reply), each.topic(), each.first_offset(), each.last_offset(),
+                      each.upstream() ? GapReason::lost_upstream : GapReason::damaged, each.position()});
     }
     return true;
   };

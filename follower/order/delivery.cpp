@@ -10,6 +10,8 @@ std::string_view name(GapReason reason) noexcept {
       return "recovery_timeout";
     case GapReason::damaged:
       return "damaged";
+    case GapReason::lost_upstream:
+      return "lost_upstream";
   }
   return "unknown";
 }

@@ -428,6 +428,9 @@ void GapRepair::announce(const Buffered& buffered) {
     case GapReason::damaged:
       counters_.lost_damaged += size_of(gap);
       break;
+    case GapReason::lost_upstream:
+      counters_.lost_upstream += size_of(gap);
+      break;
   }
   sink_.gap(gap);
 }

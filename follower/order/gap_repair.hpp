@@ -53,6 +53,7 @@ struct ReplayReply {
     std::string_view topic;
     std::uint64_t first{};  ///< offsets
     std::uint64_t last{};
+    bool upstream{};  ///< they were lost before they reached the broker
   };
   std::vector<Stored> events;
   std::vector<Destroyed> destroyed;  ///< events that the broker can no longer read
@@ -90,6 +91,7 @@ struct GapRepairCounters {
   std::uint64_t lost_history_gone{};  ///< events announced as lost, as far as their number is known
   std::uint64_t lost_recovery_timeout{};
   std::uint64_t lost_damaged{};
+  std::uint64_t lost_upstream{};
   std::uint64_t unwanted{};  ///< events that were unsubscribed from before their turn
   std::uint64_t gaps{};
   std::uint64_t gaps_of_unknown_size{};  ///< of these: the number of lost events is unknown
@@ -258,6 +260,7 @@ class GapRepair {
       std::string topic;
       std::uint64_t first{};
       std::uint64_t last{};
+      bool upstream{};
     };
     std::vector<Destroyed> destroyed;  // as the broker has reported
     bool restarted{};                  // without the cursor, which the broker has refused
@@ -311,6 +314,9 @@ class GapRepair {
 
   [[nodiscard]] std::optional<Replaying> choose_replay() const;
   [[nodiscard]] std::optional<Replaying> choose_lowest(const Stream& stream) const;
+  template <class Explains>
+  void declare_destroyed(Stream& stream, const std::vector<Replaying::Destroyed>& destroyed,
+                         const Explains& explains);
   void finish_replay(Stream& stream, Clock::time_point now);
   void replay_each_hole(Stream& stream);
   void note_tail(Stream& stream, const TailsReply::Tail& tail, Clock::time_point now);

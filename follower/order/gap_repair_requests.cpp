@@ -134,7 +134,7 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
     admit(*stream, Event{stored.topic, stored.event, *stamp, true}, now);
   }
   for (const ReplayReply::Destroyed& each : reply.destroyed) {
-    replaying_->destroyed.push_back({std::string(each.topic), each.first, each.last});
+    replaying_->destroyed.push_back({std::string(each.topic), each.first, each.last, each.upstream});
   }
   ReplayRequest& request = replaying_->request;
   switch (reply.end) {
@@ -144,6 +144,10 @@ void GapRepair::on_replay_reply(std::uint64_t number, const ReplayReply& reply, 
       if (reply.cursor.empty() || reply.cursor == request.cursor) return finish_replay(*stream, now);
       request.cursor = reply.cursor;
       replaying_->sent = false;
+      // Nothing of these can come. The topic's next events must not be released before they are announced.
+      declare_destroyed(*stream, replaying_->destroyed, [](auto, const Hole& hole, const auto& each) {
+        return (hole.first == 0 || each.first <= hole.first) && hole.last <= each.last;
+      });
       release_ready(*stream, now);
       // The rest is not missing, or another hole is the first now and has to be recovered to empty the
       // buffer.
@@ -207,14 +211,26 @@ void GapRepair::finish_replay(Stream& stream, Clock::time_point now) {
     return hole.after >= done.covered_after && hole.until <= done.request.until && pattern &&
            pattern->matches(topic);
   };
-  declare_lost_if(stream, GapReason::damaged, [&](std::string_view topic, const Hole& hole) {
-    return is_covered(topic, hole) && std::ranges::any_of(done.destroyed, [&](const auto& each) {
-             return each.topic == topic && each.first <= hole.last && hole.first <= each.last;
-           });
+  declare_destroyed(stream, done.destroyed, [&](std::string_view topic, const Hole& hole, const auto& each) {
+    return is_covered(topic, hole) && each.first <= hole.last && hole.first <= each.last;
   });
   // What is still missing in the range is no longer in history.
   declare_lost_if(stream, GapReason::history_gone, is_covered);
   release_ready(stream, now);
+}
+
+/// Declares holes lost that destroyed events explain.
+template <class Explains>
+void GapRepair::declare_destroyed(Stream& stream, const std::vector<Replaying::Destroyed>& destroyed,
+                                  const Explains& explains) {
+  for (const bool upstream : {false, true}) {
+    const GapReason reason = upstream ? GapReason::lost_upstream : GapReason::damaged;
+    declare_lost_if(stream, reason, [&](std::string_view topic, const Hole& hole) {
+      return std::ranges::any_of(destroyed, [&](const Replaying::Destroyed& each) {
+        return each.upstream == upstream && each.topic == topic && explains(topic, hole, each);
+      });
+    });
+  }
 }
 
 void GapRepair::replay_each_hole(Stream& stream) {

@@ -86,6 +86,8 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.upstream.lost_recovery_timeout; }},
     {"lost_total", Kind::counter, "reason", "damaged", "",
      [](const Figures& f) { return f.upstream.lost_damaged; }},
+    {"lost_total", Kind::counter, "reason", "lost_upstream", "",
+     [](const Figures& f) { return f.upstream.lost_upstream; }},
     {"unwanted_total", Kind::counter, "", "",
      "Of the expected, those that no client was subscribed to any more when their turn came",
      [](const Figures& f) { return f.upstream.unwanted; }},

@@ -550,6 +550,53 @@ TEST_F(SharedSession, ASequenceFarAheadByAnotherOpenConnectionIsRefused) {
   EXPECT_EQ(session().sequence, 10'000u) << "a publisher may lose events";
 }
 
+TEST_F(PipelineTest, NumbersThatASessionDoesNotUseAreNoLoss) {
+  v1::Event second = event(5'000);
+  second.set_after_sequence(10);
+  take("a", event(10));
+  take("a", second);
+  EXPECT_EQ(state.counters.published_total, 2u);
+  EXPECT_EQ(state.counters.lost_before_total, 0u);
+}
+
+TEST_F(PipelineTest, AnEventWhoseSessionsEventBeforeItIsMissingIsRefused) {
+  v1::Event third = event(30);
+  third.set_after_sequence(20);
+  take("a", event(10));
+  take("a", third);
+  EXPECT_EQ(rejected(Refusal::sequence_jump), 1u);
+  v1::Event second = event(20);
+  second.set_after_sequence(10);
+  take("a", second);
+  take("a", third);
+  take("a", third);
+  EXPECT_EQ(rejected(Refusal::repeat), 1u);
+  EXPECT_EQ(state.counters.published_total, 3u);
+  EXPECT_EQ(state.counters.lost_before_total, 0u);
+  expect_balance();
+}
+
+TEST_F(PipelineTest, ASessionThatIsNewHereMayHaveBegunAtAnotherBroker) {
+  v1::Event first = event(30);
+  first.set_after_sequence(20);
+  take("a", first);
+  EXPECT_EQ(state.counters.published_total, 1u);
+}
+
+TEST_F(PipelineTest, LostEventsTakeTheirOffsetsAndAreNotSent) {
+  take("a", event(1));
+  v1::Event lost;
+  lost.set_source("tester");
+  lost.set_session(77);
+  lost.set_sequence(2);
+  lost.set_lost(3);
+  take("a", lost);
+  take("a", event(3));
+  ASSERT_EQ(sink.sent.size(), 2u);
+  EXPECT_EQ(sink.sent[1].stamp(), (wire::Stamp{state.stream, 3, 5, 2, 1'000}));
+  expect_balance();
+}
+
 TEST_F(SharedSession, ARefusedEventIsCountedOnce) {
   zmq::socket_t own = connection();
   zmq::socket_t other = connection();

@@ -56,6 +56,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
     replay_reply.end = end;
     replay_reply.cursor = cursor;
     replay_reply.first_available = first_available;
+    replay_reply.destroyed = std::exchange(destroyed, {});
     gap_repair.on_replay_reply(request->number, replay_reply, now);
   }
   bool next_replay() {
@@ -92,6 +93,7 @@ class GapRepairTest : public ::testing::Test, public GapRepairSink {
   GapRepair::Clock::time_point now{std::chrono::hours{1}};
   std::uint64_t ticket{};
   std::optional<ReplayRequest> request;
+  std::vector<ReplayReply::Destroyed> destroyed;  ///< in the next reply
   std::vector<std::string> out;
   std::vector<std::uint64_t> resume_at;  ///< Delivery::resume_at
   std::vector<std::uint64_t> marks;      ///< as they arrived; each call increments the mark
@@ -408,6 +410,31 @@ TEST_F(GapRepairTest, AnEventThatIsNotInACompleteReplayIsGone) {
   ASSERT_TRUE(next_replay());
   reply({{"a", {stream, 7, 3, 5, 1}}});
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3", "a 4"));
+}
+
+TEST_F(GapRepairTest, DestroyedEventsAreAnnouncedBeforeTheOnesThatFollowThemInTheSameReply) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  arrive("a", 9, 9, 8);
+  ASSERT_TRUE(next_replay());
+  destroyed = {{"a", 2, 5, true}};
+  reply({{"a", {stream, 6, 6, 5, 1}}, {"a", {stream, 7, 7, 6, 1}}}, ReplayReply::End::more, "cursor");
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-5 lost_upstream", "a 6", "a 7"));
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 8, 8, 7, 1}}});
+  EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-5 lost_upstream", "a 6", "a 7", "a 8", "a 9"));
+}
+
+TEST_F(GapRepairTest, DestroyedEventsBeforeTheFirstOneAreAnnouncedInTheirPlace) {
+  subscribe("a", 3);
+  arrive("a", 9, 9, 8);
+  ASSERT_TRUE(next_replay());
+  destroyed = {{"a", 2, 6, true}};
+  reply({{"a", {stream, 7, 7, 6, 1}}}, ReplayReply::End::more, "cursor");
+  EXPECT_THAT(out, ElementsAre("gap a 0-6 lost_upstream", "a 7"));
+  ASSERT_TRUE(next_replay());
+  reply({{"a", {stream, 8, 8, 7, 1}}});
+  EXPECT_THAT(out, ElementsAre("gap a 0-6 lost_upstream", "a 7", "a 8", "a 9"));
 }
 
 TEST_F(GapRepairTest, RequestsTheRestFromWhereHistoryBegins) {

@@ -14,6 +14,7 @@ const MARK_INTERVAL_MS = 50; // how often the resume position is computed, at mo
 const WAITING_BYTES_MAX = 64 << 20;
 const JOIN_BYTES_MAX = 16 << 20;
 const NOTHING = Buffer.alloc(0);
+const reasonOf = ({ upstream }) => (upstream ? "lost_upstream" : "damaged");
 
 const most = (a, b) => (a > b ? a : b);
 
@@ -336,14 +337,15 @@ export class StreamReader {
     if (histories.every(({ complete }) => complete)) this.#finishCatchUp();
   }
 
-  #takeDestroyed(topic, { first_offset: first, last_offset: offset, position }) {
+  #takeDestroyed(topic, { first_offset: first, last_offset: offset, position, upstream }) {
+    const reason = reasonOf({ upstream });
     const expected = this.#expected(topic);
     if (expected > offset) return;
     if (this.#holes.has(topic)) {
-      this.#giveUp(topic, { offset, position }, "damaged");
+      this.#giveUp(topic, { offset, position }, reason);
       return;
     }
-    this.#deliver(new Gap(this.stream, topic, most(expected, first), offset, "damaged"));
+    this.#deliver(new Gap(this.stream, topic, most(expected, first), offset, reason));
     this.progress.done(topic, offset, position);
     this.#moved = true;
   }
@@ -407,7 +409,7 @@ export class StreamReader {
         return;
       }
     } else if (reply.end === "complete" || reply.end === "more") {
-      if (reply.replay?.destroyed?.length > 0) repair.reason = "damaged";
+      if (reply.replay?.destroyed?.length > 0) repair.reason = reasonOf(reply.replay.destroyed.at(-1));
       this.#eachStored(reply, (_, bytes, stamp) => this.#recover(repair, bytes, stamp));
       if (reply.end === "more" && !repair.cursor.equals(reply.more.cursor) && this.#holes.has(topic)) {
         repair.cursor = Buffer.from(reply.more.cursor);

@@ -93,6 +93,10 @@ def _is_foreign_cursor(reply: control_pb2.ControlReply | None) -> bool:
     return reply is not None and reply.WhichOneof("end") == "error" and reply.error.code == "bad_cursor"
 
 
+def _reason_of(destroyed: control_pb2.DestroyedEvents) -> str:
+    return "lost_upstream" if destroyed.upstream else "damaged"
+
+
 def _is_forbidden(reply: control_pb2.ControlReply | None) -> bool:
     return reply is not None and reply.WhichOneof("end") == "error" and reply.error.code == "not_permitted"
 
@@ -354,10 +358,11 @@ class StreamReader:
         expected, until = self._expected(topic), Place(destroyed.last_offset, destroyed.position)
         if expected > until.offset:
             return
+        reason = _reason_of(destroyed)
         if topic in self._holes:
-            self._give_up(topic, until, "damaged")
+            self._give_up(topic, until, reason)
             return
-        self._deliver(Gap(self.stream, topic, max(expected, destroyed.first_offset), until.offset, "damaged"))
+        self._deliver(Gap(self.stream, topic, max(expected, destroyed.first_offset), until.offset, reason))
         self.progress.done(topic, *until)
         self._moved = True
 
@@ -406,7 +411,7 @@ class StreamReader:
                 return
         elif end in ("complete", "more"):
             if reply.replay.destroyed:
-                repair.reason = "damaged"
+                repair.reason = _reason_of(reply.replay.destroyed[-1])
             self._each_stored(reply, lambda topic, body, stamp: self._recover(repair, body, stamp))
             if end == "more" and reply.more.cursor != repair.cursor and repair.topic in self._holes:
                 repair.cursor = reply.more.cursor

@@ -62,7 +62,7 @@ class Gap:
     topic: str
     first: int
     last: int
-    reason: str  # "history_gone", "recovery_timeout", "damaged" or "undecodable"
+    reason: str  # "history_gone", "recovery_timeout", "damaged", "lost_upstream" or "undecodable"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ enum class GapReason : std::uint8_t {
   recovery_timeout,  ///< they could not be recovered within the time limit, or the bytes that may wait for
                      ///< them
   damaged,           ///< the broker's store is damaged where they were
+  lost_upstream,     ///< they were lost before they reached the broker
 };
 
-/// The reason as one word: "history_gone", "recovery_timeout", "damaged".
+/// The reason as one word: "history_gone", "recovery_timeout", "damaged", "lost_upstream".
 [[nodiscard]] std::string_view name(GapReason reason) noexcept;
 
 }  // namespace backplane

@@ -409,6 +409,32 @@ TEST_F(Confirmations, WaitWhileABatchIsBeingWrittenAndThenReportWhatIsAdmitted) 
   EXPECT_EQ(broker_.service.pending(), 0u);
 }
 
+TEST(LostEvents, AreReportedInTheirPlace) {
+  ServiceFixture broker;
+  broker.publish("a", "1");
+  v1::Event lost;
+  lost.set_source("link");
+  lost.set_lost(3);
+  broker.state.topics.find_or_add("a")->offset += 2;
+  broker.publish("a", lost);
+  broker.publish("a", "5");
+  v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_replay()->set_pattern("a");
+  request.mutable_replay()->set_since_ns(0);
+  broker.service.request({}, bytes_of(request.SerializeAsString()), {}, {});
+  ASSERT_EQ(broker.replies.all.size(), 1u);
+  const v1::ReplayReply& reply = broker.replies.all[0].reply.replay();
+  ASSERT_EQ(reply.events_size(), 2);
+  ASSERT_EQ(reply.destroyed_size(), 1);
+  EXPECT_EQ(reply.destroyed(0).topic(), "a");
+  EXPECT_EQ(reply.destroyed(0).first_offset(), 2u);
+  EXPECT_EQ(reply.destroyed(0).last_offset(), 4u);
+  EXPECT_EQ(reply.destroyed(0).position(), 2u);
+  EXPECT_TRUE(reply.destroyed(0).upstream());
+  EXPECT_EQ(reply.through_position(), 3u);
+}
+
 TEST_F(Confirmations, WaitUntilTheEventsAreDurableIfTheStorePromisesIt) {
   store_->promise = HistoryStore::Guarantee::machine;
   broker_.state.last_ticket = 3;

@@ -173,8 +173,8 @@ TEST(ScanEvent, RefusesFieldZeroAndGroups) {
 
 TEST(ScanEvent, RefusesEachKnownFieldWithEachWrongWireType) {
   const std::vector<std::string> values{"\x01", std::string(8, '\0'), "\x00"s, "", "", std::string(4, '\0')};
-  const std::vector<std::pair<int, int>> fields{{1, 2}, {2, 1}, {3, 0}, {4, 2},
-                                                {5, 2}, {6, 2}, {7, 2}, {8, 2}};
+  const std::vector<std::pair<int, int>> fields{{1, 2}, {2, 1}, {3, 0}, {4, 2}, {5, 2},
+                                                {6, 2}, {7, 2}, {8, 2}, {9, 0}, {14, 1}};
   for (const auto& [number, right] : fields) {
     for (const int wire_type : {0, 1, 2, 5}) {
       const std::string bytes =
@@ -227,11 +227,31 @@ TEST(ScanEvent, RefusesAnExistingFieldFifteen) {
   });
 }
 
+TEST(ScanEvent, ReadsLostEventsAtTheEndOnly) {
+  const auto lost = [](std::uint64_t count) {
+    std::string field = "\x71";
+    for (int i = 0; i < 8; ++i) field.push_back(static_cast<char>(count >> (8 * i)));
+    return field;
+  };
+  const std::string before = delimited(1, "s") + "\x18\x07\x48\x05";
+  const ScanResult result = scan(before + lost(3));
+  EXPECT_EQ(result.fault, EventFault::none);
+  EXPECT_EQ(result.event.lost, 3u);
+  EXPECT_EQ(result.event.sequence, 7u);
+  EXPECT_EQ(result.event.after_sequence, 5u);
+  EXPECT_EQ(scan(before + lost(lost_max)).fault, EventFault::none);
+  expect_refused({
+      {"too many", before + lost(lost_max + 1), EventFault::bad_lost, before.size()},
+      {"a field after it", lost(3) + before, EventFault::bad_lost, 0},
+      {"a payload", before + delimited(6, "text") + lost(3), EventFault::bad_lost, before.size() + 6},
+  });
+}
+
 TEST(DescribeScan, NamesTheFieldThePlaceAndTheSize) {
   const auto say = [](const std::string& bytes) { return describe(scan(bytes), bytes.size()); };
   EXPECT_EQ(say("\x18\x01" + delimited(1, "\xff")), "source: bytes that are not UTF-8, at byte 2 of 5");
-  EXPECT_EQ(say("\x48\x80"s),
-            "field 9: ends in the middle, or its length points past the end, at byte 0 of 2");
+  EXPECT_EQ(say("\x50\x80"s),
+            "field 10: ends in the middle, or its length points past the end, at byte 0 of 2");
   EXPECT_EQ(say("\x00"s), "a field with the number 0, at byte 0 of 1");
   EXPECT_EQ(say("\x08\x01"), "source: the wrong wire type, at byte 0 of 2");
 }
