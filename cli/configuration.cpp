@@ -66,6 +66,8 @@ void describe(config::Section& root, Configuration& configuration) {
   broker::describe(root, configuration.broker);
   root.table("gateway", "The port for clients: nc, browsers and devices.",
              [&](config::Section& section) { gateway::describe(section, configuration.gateway); });
+  root.table("link", "What `backplane link` passes from one backplane to another.",
+             [&](config::Section& section) { links::describe(section, configuration.link); });
   root.tables("publish", configuration.publish,
               "A publisher that `backplane up` runs, in place of the demo publishers.",
               [](config::Section& section, PublishConfig& publish) {

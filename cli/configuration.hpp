@@ -14,6 +14,7 @@
 #include "core/log/log.hpp"
 #include "core/zmq/client_keys.hpp"
 #include "gateway/config/config.hpp"
+#include "links/config.hpp"
 
 namespace backplane::cli {
 
@@ -30,6 +31,7 @@ struct Configuration {
   log::Level log_level = log::Level::info;
   broker::BrokerConfig broker;
   gateway::GatewayConfig gateway;
+  links::LinkConfig link;
   std::vector<PublishConfig> publish;
 };
 

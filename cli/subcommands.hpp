@@ -13,6 +13,7 @@ void add_config(const Command& program);
 void add_gateway(const Command& program);
 void add_get(const Command& program);
 void add_keys(const Command& program);
+void add_link(const Command& program);
 void add_policy(const Command& program);
 void add_pub(const Command& program);
 void add_publish(const Command& program);

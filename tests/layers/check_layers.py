@@ -3,7 +3,7 @@
 
 Between rooms (the folders at the top of the tree):
 
-    proto <- core <- { broker | publishers | follower | fanout } <- { clients | gateway } <- { cli, tests, bench }
+    proto <- core <- { broker | publishers | follower | fanout } <- { clients | gateway | links } <- { cli, tests, bench }
 
 The four in the middle never use each other. Clients and gateway follow a broker and never use its code.
 
@@ -35,6 +35,7 @@ MAY_USE = {
     "fanout": BASE,
     "clients": BASE | {"follower"},
     "gateway": BASE | {"publishers", "follower", "fanout"},
+    "links": BASE | {"publishers", "follower"},
 }
 MAY_USE["cli"] = set(MAY_USE)
 MAY_USE["bench"] = set(MAY_USE) - {"cli"}
