@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "core/log/log.hpp"
 #include "core/process/host.hpp"
 #include "core/time/deadline.hpp"
 
@@ -162,7 +163,8 @@ void TargetSession::on_reply(const publishing::BrokerReply& reply, Clock::time_p
   if (types_id_ && reply.id == *types_id_) {
     types_id_.reset();
     registered_ = registering_;
-    if (!reply.error.empty()) problem_ = fmt::format("{} refused types: {}", broker().control, reply.error);
+    if (!reply.error.empty())
+      log::warning("{}: {} refused types: {}", options_.presence, broker().control, reply.error);
   } else if (!reply.error.empty()) {
     problem_ = fmt::format("{} refused a request: {}", broker().control, reply.error);
     return;
@@ -260,8 +262,8 @@ void TargetSession::register_types(Clock::time_point now) {
   }
   if (bytes > event_bytes_max_ + types_bytes_max) {
     // A request that is too large would make the broker close the connection.
-    problem_ = fmt::format("types: {} accepts files of at most {} bytes, got {}", broker().control,
-                           event_bytes_max_ + types_bytes_max, bytes);
+    log::warning("{}: types: {} accepts files of at most {} bytes, got {}", options_.presence,
+                 broker().control, event_bytes_max_ + types_bytes_max, bytes);
     registered_ = registering_;
     return;
   }

@@ -19,7 +19,7 @@ class Units(unittest.TestCase):
 
     def test_they_are_correct_and_a_sandbox(self):
         units = sorted(UNITS.glob("*.service"))
-        self.assertEqual(len(units), 2)
+        self.assertEqual(len(units), 3)
         with tempfile.TemporaryDirectory() as folder:
             for unit in units:
                 with self.subTest(unit=unit.name):

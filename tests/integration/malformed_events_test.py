@@ -32,6 +32,7 @@ REFUSED = [
     ("bad_time", [b"n", b"\x22\x02\x08\xff"]),
     ("bad_message", [b"n", b"\x2a\x02\x0a\x05"]),
     ("bad_attributes", [b"n", b"\x42\x02\x0a\x05"]),
+    ("bad_lost", [b"n", b"\x71\x01\0\0\0\0\0\0\0\x18\x01"]),
     ("stamped", [b"n", GOOD + b"\x7a\x00"]),
     ("too_large", [b"n", event_pb2.Event(binary=bytes(1 << 20)).SerializeToString()]),
 ]
