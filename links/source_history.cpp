@@ -68,7 +68,7 @@ void SourceHistory::stop() {
 
 void SourceHistory::open(Feed& feed, const ReplayFrom& from) {
   feed.number = ++last_number_;
-  feed.idle = feed.complete = feed.filling = false;
+  feed.idle = feed.complete = feed.filling = feed.wants_rest = false;
   feed.fill.clear();
   feed.retry_at.reset();
   replays_.begin(feed.number, feed.pattern, from);
@@ -293,22 +293,95 @@ void SourceHistory::on_tails(std::uint64_t number, const Result<const v1::Contro
     feed->fill.push_back(std::move(item));
   }
   if (!past && (*result)->has_more()) return request_tails(number, (*result)->more().cursor());
-  finish_fill(*feed);
+  sort_fill(*feed);
 }
 
-void SourceHistory::finish_fill(Feed& feed) {
-  // Of a topic with a value, the value is the tail.
+/// Of a topic with a value, the value is the tail.
+void SourceHistory::sort_fill(Feed& feed) {
   std::ranges::stable_sort(feed.fill, {},
                            [](const SourceItem& each) { return std::pair(each.position, each.kind); });
-  for (SourceItem& item : feed.fill) {
+  if (feed.fill_after + 1 >= feed.fill_before) return finish_fill(feed);
+  feed.rest_cursor.clear();
+  request_rest(feed);
+}
+
+/// What history still has between the events that are gone.
+void SourceHistory::request_rest(Feed& feed) {
+  feed.wants_rest = false;
+  v1::ControlRequest request;
+  v1::ReplayRequest& replay = *request.mutable_replay();
+  replay.set_pattern(feed.pattern);
+  replay.mutable_after_position()->set_stream(stream_);
+  replay.mutable_after_position()->set_position(feed.fill_after);
+  replay.set_until_position(feed.fill_before - 1);
+  replay.set_partial(true);
+  replay.set_cursor(feed.rest_cursor);
+  channel_.send(
+      request, request_timeout, follower::ControlChannel::Urgency::can_wait,
+      [this, number = feed.number, alive = alive_.token()](const Result<const v1::ControlReply*>& result) {
+        if (!alive.expired()) on_rest(number, result);
+      });
+}
+
+void SourceHistory::on_rest(std::uint64_t number, const Result<const v1::ControlReply*>& result) {
+  Feed* const feed = find(number);
+  if (feed == nullptr || !feed->filling) return;
+  if (!result || (*result)->stream() != stream_) {
+    if (!result) problem_ = fmt::format("{}: {}", options_.broker.control, result.error().text);
+    feed->retry_at = now_ + retry_interval;
+    return;
+  }
+  if ((*result)->has_gone()) return finish_fill(*feed);
+  const v1::ReplayReply& reply = (*result)->replay();
+  std::vector<SourceItem> items;
+  for (const v1::StoredEvent& stored : reply.events()) {
+    const auto stamp = wire::read_stamp(std::as_bytes(std::span(stored.event())));
+    if (!stamp || stamp->stream != stream_ || check_topic(stored.topic()) != TopicFault::none) continue;
+    SourceItem& item = items.emplace_back();
+    item.position = stamp->position;
+    item.topic = stored.topic();
+    item.event = stored.event();
+    item.stamp = *stamp;
+  }
+  for (const v1::DestroyedEvents& each : reply.destroyed()) {
+    SourceItem& item = items.emplace_back();
+    item.kind = SourceItem::Kind::gap;
+    item.position = each.position();
+    item.topic = each.topic();
+    item.first = each.first_offset();
+    item.last = each.last_offset();
+  }
+  if (!(*result)->has_more()) {
+    take_fill(*feed, feed->fill_before - 1, std::move(items));
+    return finish_fill(*feed);
+  }
+  take_fill(*feed, reply.through_position(), std::move(items));
+  feed->rest_cursor = (*result)->more().cursor();
+  feed->wants_rest = true;
+}
+
+/// Adds items of history, and what replaces missing ones, up to `through`.
+void SourceHistory::take_fill(Feed& feed, std::uint64_t through, std::vector<SourceItem> items) {
+  while (!feed.fill.empty() && feed.fill.front().position <= through) {
+    items.push_back(std::move(feed.fill.front()));
+    feed.fill.pop_front();
+  }
+  std::ranges::stable_sort(items, {},
+                           [](const SourceItem& each) { return std::pair(each.position, each.kind); });
+  for (SourceItem& item : items) {
+    // A topic's last value can be in history, too; so can its tail.
     if (!feed.items.empty() && feed.items.back().position == item.position) continue;
     feed.bytes += item.event.size();
     feed.items.push_back(std::move(item));
   }
-  feed.fill.clear();
-  feed.filling = false;
-  feed.through = feed.fill_before - 1;
+  feed.through = std::max(feed.through, through);
   feed.knows_through = true;
+}
+
+void SourceHistory::finish_fill(Feed& feed) {
+  take_fill(feed, feed.fill_before - 1, {});
+  feed.fill.clear();
+  feed.filling = feed.wants_rest = false;
   feed.idle = true;
   feed.complete = false;
   feed.request_at = now_;
@@ -358,6 +431,10 @@ std::size_t SourceHistory::do_work(Clock::time_point now) {
   for (Feed& feed : feeds_) {
     if (feed.retry_at && now >= *feed.retry_at) reopen(feed);
     const bool has_room = feed.items.size() < buffered_items_max && feed.bytes < buffered_bytes_max;
+    if (feed.wants_rest && has_room) {
+      request_rest(feed);
+      ++done;
+    }
     if (feed.number == 0 || !feed.idle || !has_room || now < feed.request_at) continue;
     feed.idle = false;
     replays_.more(feed.number);
@@ -380,6 +457,7 @@ SourceHistory::Clock::time_point SourceHistory::next_deadline() const {
   for (const Feed& feed : feeds_) {
     if (feed.retry_at) earliest = std::min(earliest, *feed.retry_at);
     const bool has_room = feed.items.size() < buffered_items_max && feed.bytes < buffered_bytes_max;
+    if (broker_ && feed.wants_rest && has_room) earliest = Clock::time_point::min();
     if (broker_ && feed.number != 0 && feed.idle && has_room) earliest = std::min(earliest, feed.request_at);
   }
   return earliest;

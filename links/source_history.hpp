@@ -46,8 +46,8 @@ struct SourceItem {
 /// from history, slice by slice, and when it has come to the end, again after a short time: live events are
 /// in history, too. Nothing therefore depends on a subscription, and nothing comes late.
 ///
-/// If history no longer has events that match, reading continues with the last values of the topics of which
-/// events are gone, then with the events that are left. Lives on one thread; owns its socket.
+/// If history no longer has all events that match, reading continues with those that are left, and with the
+/// last values of topics that have none left. Lives on one thread; owns its socket.
 class SourceHistory final : private follower::ReplaySink {
  public:
   using Clock = std::chrono::steady_clock;
@@ -130,7 +130,9 @@ class SourceHistory final : private follower::ReplaySink {
     bool filling{};
     std::uint64_t fill_after{};
     std::uint64_t fill_before{};
-    std::vector<SourceItem> fill;
+    std::deque<SourceItem> fill;  // by position
+    bool wants_rest{};            // of what is left there, when there is room
+    std::string rest_cursor;
   };
 
   void replayed(std::uint64_t number, const Delivery& delivery) override;
@@ -144,6 +146,10 @@ class SourceHistory final : private follower::ReplaySink {
   void on_values(std::uint64_t number, const Result<const v1::ControlReply*>& result);
   void request_tails(std::uint64_t number, const std::string& cursor);
   void on_tails(std::uint64_t number, const Result<const v1::ControlReply*>& result);
+  void sort_fill(Feed& feed);
+  void request_rest(Feed& feed);
+  void on_rest(std::uint64_t number, const Result<const v1::ControlReply*>& result);
+  static void take_fill(Feed& feed, std::uint64_t through, std::vector<SourceItem> items);
   void finish_fill(Feed& feed);
   [[nodiscard]] std::uint64_t watermark() const;
 

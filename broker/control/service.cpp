@@ -410,6 +410,7 @@ ControlResult<ReadRequest> ControlService::Impl::read_of(const v1::ReplayRequest
                                                          ReadRequest read) const {
   read.until_position = request.until_position();
   read.earlier = request.earlier();
+  read.partial = request.partial();
   switch (request.start_case()) {
     case v1::ReplayRequest::kAfterPosition:
       if (request.earlier() && state_.history->has_stream(request.after_position().stream())) {

@@ -164,7 +164,7 @@ ReadSlice SliceReader::read_topic() {
   ReadSlice slice;
   const KeptTopic* const topic = events_.topics().find(request_.pattern.str());
   if (topic == nullptr) return complete(std::move(slice));
-  if (has_lost(*topic)) {
+  if (!request_.partial && has_lost(*topic)) {
     slice.end = End::gone;
     slice.first_available = topic->dropped_position + 1;
     slice.first_available_offset =
@@ -223,7 +223,7 @@ const KeptEvent* SliceReader::start_by_position(const KeptTopic& topic) {
 
 ReadSlice SliceReader::read_pattern() {
   ReadSlice slice;
-  switch (check()) {
+  switch (request_.partial ? Check::nothing_lost : check()) {
     case Check::unfinished:
       return more(std::move(slice));
     case Check::lost:

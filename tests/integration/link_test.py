@@ -427,11 +427,15 @@ class Gaps(LinkTest):
         link.signal(signal.SIGSTOP)
         for number in range(2, 102):
             writer.send("n.fast", str(number))
+            if number < 5:
+                writer.send("n.slow", str(number))
         self.wait_admitted_at(FIRST, writer)
         link.signal(signal.SIGCONT)
         events = self.wait_stored(THIRD, "n.fast", 6)
         self.assertEqual([event.text for _, event in events], ["1", "97", "98", "99", "100", "101"])
         self.assertEqual(self.stored(THIRD, "n.fast")[1], [("n.fast", 2, 96, True)])
+        # Nothing of a topic that has lost nothing is left out.
+        self.assertEqual(self.texts(THIRD, "n.slow"), [("n.slow", str(number)) for number in range(1, 5)])
         self.assertEqual(self.stored(THIRD, "n.slow")[1], [])
 
 

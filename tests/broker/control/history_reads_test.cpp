@@ -409,6 +409,28 @@ TEST_F(Confirmations, WaitWhileABatchIsBeingWrittenAndThenReportWhatIsAdmitted) 
   EXPECT_EQ(broker_.service.pending(), 0u);
 }
 
+TEST(PartialHistory, IsWhatIsLeft) {
+  HistoryLimits limits;
+  limits.otherwise.history_events = 2;
+  ServiceFixture broker(limits);
+  for (const char* const topic : {"a", "b", "a", "a"}) broker.publish(topic, "x");
+  v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_replay()->set_pattern(">");
+  request.mutable_replay()->mutable_after_position()->set_stream(ServiceFixture::stream);
+  request.mutable_replay()->set_until_position(4);
+  broker.service.request({}, bytes_of(request.SerializeAsString()), {}, {});
+  request.mutable_replay()->set_partial(true);
+  broker.service.request({}, bytes_of(request.SerializeAsString()), {}, {});
+  ASSERT_EQ(broker.replies.all.size(), 2u);
+  EXPECT_TRUE(broker.replies.all[0].reply.has_gone());
+  const v1::ControlReply& reply = broker.replies.all[1].reply;
+  EXPECT_TRUE(reply.has_complete());
+  ASSERT_EQ(reply.replay().events_size(), 3);
+  EXPECT_EQ(reply.replay().events(0).topic(), "b");
+  EXPECT_EQ(reply.replay().through_position(), 4u);
+}
+
 TEST(LostEvents, AreReportedInTheirPlace) {
   ServiceFixture broker;
   broker.publish("a", "1");
