@@ -111,7 +111,6 @@ void Link::start_session(std::uint64_t stream) {
   topics_.clear();
   in_flight_.clear();
   in_flight_bytes_ = 0;
-  resend_.clear();
   source_.stop();
   target_.use_session(session_);
 }
@@ -131,21 +130,17 @@ void Link::resume(Clock::time_point now) {
                  options_.name, to_);
     confirmed_max_ = confirmed;
     done_ = admitted;
-    topics_.clear();
   }
-  std::uint64_t from = std::max(admitted, done_);
-  // What was announced as lost after that is announced again in its place.
-  for (Sent& sent : in_flight_) {
-    if (sent.lost > 0 && sent.sequence > confirmed) resend_.push_back(std::move(sent));
-  }
-  std::ranges::sort(resend_, {}, &Sent::sequence);
-  std::erase_if(resend_, [&](const Sent& each) { return each.sequence <= confirmed; });
-  if (!resend_.empty()) from = std::min(from, (resend_.front().sequence - 1) / 2);
+  const std::uint64_t from = std::max(admitted, done_);
   if (!in_flight_.empty()) ++figures_.resumed;
-  figures_.passed -= static_cast<std::uint64_t>(
-      std::ranges::count_if(in_flight_, [](const Sent& each) { return each.lost == 0; }));
-  in_flight_.clear();
+  // What was not confirmed is read again. By then, history may no longer have it, and it is lost.
+  for (; !in_flight_.empty(); in_flight_.pop_back()) {
+    const Sent& sent = in_flight_.back();
+    *sent.topic = sent.before;
+    (sent.lost > 0 ? figures_.lost : figures_.passed) -= std::max<std::uint64_t>(sent.lost, 1);
+  }
   in_flight_bytes_ = 0;
+  if (has_lost) topics_.clear();
   last_sequence_ = confirmed > 0 ? confirmed : sequence_of(from);
   first_start_ = from == 0 && confirmed == 0;
   first_item_ = 0;
@@ -171,11 +166,8 @@ void Link::take_confirmed() {
 
 /// The position up to which everything is confirmed, or left out.
 std::uint64_t Link::dealt_with() const {
-  std::uint64_t first = 0;  // sequence that is not confirmed
-  if (!in_flight_.empty()) first = in_flight_.front().sequence;
-  if (!resend_.empty() && (first == 0 || resend_.front().sequence < first)) first = resend_.front().sequence;
   const std::uint64_t read = run_ == target_.run() && source_.is_reading() ? source_.through() : 0;
-  return first == 0 ? read : std::min(read, (first - 1) / 2);
+  return in_flight_.empty() ? read : std::min(read, (in_flight_.front().sequence - 1) / 2);
 }
 
 // ── events ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,16 +181,6 @@ bool Link::pump() {
   for (int count = 0; count < items_per_turn_max; ++count) {
     if (!target_.is_ready() || stopping_ || !has_room()) return false;
     const SourceItem* const item = source_.front();
-    if (!resend_.empty()) {
-      const std::uint64_t sequence = resend_.front().sequence;
-      const bool is_next = item != nullptr ? sequence < sequence_of(item->position)
-                                           : sequence <= sequence_of(source_.through());
-      if (is_next) {
-        if (send_lost(resend_.front().topic, resend_.front().lost, sequence) == Passed::later) return false;
-        resend_.pop_front();
-        continue;
-      }
-    }
     if (item == nullptr) return false;
     if (first_item_ == 0) first_item_ = item->position;
     if (pass(*item) == Passed::later) return false;
@@ -219,26 +201,34 @@ std::uint64_t Link::floor(std::uint64_t position) {
 Link::Passed Link::pass(const SourceItem& item) {
   if (is_system_topic(item.topic)) return Passed::done;
   if (item.kind == SourceItem::Kind::event) return pass_event(item);
-  const auto known = topics_.find(item.topic);
+  const Topic* const before = known(item.topic);
   std::uint64_t lost = 0;
-  if (known != topics_.end()) {
-    lost =
-        item.last - std::min(item.last, std::max(known->second.offset, item.first == 0 ? 0 : item.first - 1));
-    if (known->second.looped) lost = 0;  // the target has these events
+  if (before != nullptr) {
+    lost = item.last - std::min(item.last, std::max(before->offset, item.first == 0 ? 0 : item.first - 1));
+    if (before->looped) lost = 0;  // the target has these events
   } else if (item.kind == SourceItem::Kind::gap) {
     lost = item.first == 0 ? 1 : item.last - item.first + 1;
   } else {
     lost = item.position > floor(item.position) ? 1 : 0;
   }
   const std::uint64_t sequence = sequence_of(item.position);
-  // If the place is taken, the topic's next event shows the loss by its offset.
-  if (lost > 0 && sequence > last_sequence_ && announce(item.topic, lost, sequence) == Passed::later)
-    return Passed::later;
-  if (lost == 0 || sequence <= last_sequence_) {
-    Topic& topic = known != topics_.end() ? known->second : topics_[item.topic];
-    topic.offset = std::max(topic.offset, item.last);
+  if (lost > 0) {
+    // If the place is taken, the topic's next event shows the loss by its offset.
+    return sequence > last_sequence_ ? announce(item.topic, lost, sequence, item.last) : Passed::done;
   }
+  Topic& now = topic(item.topic);
+  now.offset = std::max(now.offset, item.last);
+  now.known = true;
   return Passed::done;
+}
+
+const Link::Topic* Link::known(const std::string& topic) const {
+  const auto found = topics_.find(topic);
+  return found != topics_.end() && found->second.known ? &found->second : nullptr;
+}
+
+Link::Topic& Link::topic(const std::string& name) {
+  return topics_[name];
 }
 
 bool Link::is_loop() const {
@@ -258,17 +248,16 @@ Link::Passed Link::pass_event(const SourceItem& item) {
   const bool looped = good && is_loop();
   if (announce_before(item, looped) == Passed::later) return Passed::later;
   const auto note = [&] {
-    auto found = topics_.find(item.topic);
-    if (found == topics_.end()) found = topics_.emplace(item.topic, Topic{}).first;
-    found->second = {std::max(found->second.offset, item.stamp.offset), looped};
+    Topic& now = topic(item.topic);
+    now = {std::max(now.offset, item.stamp.offset), true, looped};
   };
   const std::uint64_t sequence = sequence_of(item.position);
   if (sequence <= last_sequence_) {  // the target has it
     note();
     return Passed::done;
   }
-  const auto topic = target_topic(item.topic);
-  if (looped || !topic || !good) {
+  const auto name = target_topic(item.topic);
+  if (looped || !name || !good) {
     ++(looped ? figures_.looped : figures_.unpassable);
     if (!looped && events_.allow(now_)) {
       log::warning("{}: left out an event on \"{}\": {}", options_.name, item.topic,
@@ -281,7 +270,7 @@ Link::Passed Link::pass_event(const SourceItem& item) {
   if (!target_.has_types()) return Passed::later;
   const std::string bytes = event_.write(place(sequence), {*stream_, item.position});
   if (target_.event_bytes_max() > 0 && bytes.size() > target_.event_bytes_max()) {
-    if (announce(item.topic, 1, sequence) == Passed::later) return Passed::later;
+    if (announce(item.topic, 1, sequence, item.stamp.offset) == Passed::later) return Passed::later;
     ++figures_.too_large;
     if (events_.allow(now_)) {
       log::warning("{}: an event on \"{}\" is lost: {} accepts at most {} bytes, got {}", options_.name,
@@ -290,8 +279,9 @@ Link::Passed Link::pass_event(const SourceItem& item) {
     note();
     return Passed::done;
   }
-  if (!send(*topic, bytes, sequence)) return Passed::later;
-  in_flight_.push_back({sequence, bytes.size(), {}, 0});
+  if (!send(*name, bytes, sequence)) return Passed::later;
+  Topic& before = topic(item.topic);
+  in_flight_.push_back({sequence, bytes.size(), &before, before, 0});
   in_flight_bytes_ += bytes.size();
   ++figures_.passed;
   note();
@@ -300,39 +290,33 @@ Link::Passed Link::pass_event(const SourceItem& item) {
 
 /// Announces what the topic has lost between the event that was read before and this one.
 Link::Passed Link::announce_before(const SourceItem& item, bool looped) {
-  const auto known = topics_.find(item.topic);
+  const Topic* const before = known(item.topic);
   std::uint64_t lost = 0;
-  if (known != topics_.end()) {
-    lost = item.stamp.offset - std::min(item.stamp.offset, known->second.offset + 1);
+  if (before != nullptr) {
+    lost = item.stamp.offset - std::min(item.stamp.offset, before->offset + 1);
   } else if (item.stamp.previous > floor(item.position)) {
     lost = 1;  // at least
   }
   const std::uint64_t sequence = sequence_before(item.position);
   if (lost == 0 || looped || sequence <= last_sequence_) return Passed::done;
-  return announce(item.topic, lost, sequence);
+  return announce(item.topic, lost, sequence, item.stamp.offset - 1);
 }
 
-/// `topic` is the source's.
-Link::Passed Link::announce(const std::string& topic, std::uint64_t lost, std::uint64_t sequence) {
+/// `topic` is the source's, and `last_offset` that of the last lost event there.
+Link::Passed Link::announce(const std::string& topic, std::uint64_t lost, std::uint64_t sequence,
+                            std::uint64_t last_offset) {
   lost = std::min(lost, wire::lost_max);
-  if (send_lost(topic, lost, sequence) == Passed::later) return Passed::later;
-  figures_.lost += lost;
-  if (events_.allow(now_))
-    log::warning("{}: {} events of \"{}\" are lost: announced at the target", options_.name, lost, topic);
-  // An event that was to be sent after it is tried again: it must not be announced twice.
-  auto found = topics_.find(topic);
-  if (found == topics_.end()) found = topics_.emplace(topic, Topic{}).first;
-  found->second.offset += lost;
-  return Passed::done;
-}
-
-Link::Passed Link::send_lost(const std::string& topic, std::uint64_t lost, std::uint64_t sequence) {
-  const auto name = target_topic(topic);
-  if (!name) return Passed::done;
-  const std::string bytes = event_.write_lost(place(sequence), lost);
-  if (!send(*name, bytes, sequence)) return Passed::later;
-  in_flight_.push_back({sequence, bytes.size(), topic, lost});
-  in_flight_bytes_ += bytes.size();
+  Topic& before = this->topic(topic);
+  if (const auto name = target_topic(topic)) {
+    const std::string bytes = event_.write_lost(place(sequence), lost);
+    if (!send(*name, bytes, sequence)) return Passed::later;
+    in_flight_.push_back({sequence, bytes.size(), &before, before, lost});
+    in_flight_bytes_ += bytes.size();
+    figures_.lost += lost;
+    if (events_.allow(now_))
+      log::warning("{}: {} events of \"{}\" are lost: announced at the target", options_.name, lost, topic);
+  }
+  before = {std::max(before.offset, last_offset), true, before.looped};
   return Passed::done;
 }
 
@@ -383,7 +367,7 @@ std::size_t Link::do_work(Clock::time_point now, bool may_pass) {
   if (target_.is_ready() && may_pass) {
     if (target_.run() != run_ || !source_.is_reading()) resume(now);
     take_confirmed();
-    if (const auto next = source_.next_stream(); next && in_flight_.empty() && resend_.empty()) {
+    if (const auto next = source_.next_stream(); next && in_flight_.empty()) {
       ++figures_.resets;
       since_.reset();
       log::warning("{}: the broker at {} came back without its history: events at its end may be lost",

@@ -95,13 +95,15 @@ class Link {
  private:
   struct Topic {
     std::uint64_t offset{};  // of the last event that was read
-    bool looped{};           // that one was left out, because it came from the target
+    bool known{};            // or nothing is known of the topic
+    bool looped{};           // that event was left out, because it came from the target
   };
   struct Sent {
     std::uint64_t sequence{};
     std::size_t bytes{};
-    std::string topic;     // of lost events
-    std::uint64_t lost{};  // it stands for so many
+    Topic* topic{};        // in topics_
+    Topic before{};        // what it was
+    std::uint64_t lost{};  // it stands for so many lost events
   };
 
   void choose_session();
@@ -113,8 +115,10 @@ class Link {
   Passed pass(const SourceItem& item);
   Passed pass_event(const SourceItem& item);
   Passed announce_before(const SourceItem& item, bool looped);
-  Passed announce(const std::string& topic, std::uint64_t lost, std::uint64_t sequence);
-  Passed send_lost(const std::string& topic, std::uint64_t lost, std::uint64_t sequence);
+  Passed announce(const std::string& topic, std::uint64_t lost, std::uint64_t sequence,
+                  std::uint64_t last_offset);
+  [[nodiscard]] const Topic* known(const std::string& topic) const;
+  Topic& topic(const std::string& name);
   [[nodiscard]] bool send(std::string_view topic, std::string_view event, std::uint64_t sequence);
   [[nodiscard]] bool has_room() const;
   [[nodiscard]] bool knows_type(std::string_view type);
@@ -150,7 +154,6 @@ class Link {
   std::unordered_map<std::string, Topic, StringHash, std::equal_to<>> topics_;
   std::deque<Sent> in_flight_;
   std::size_t in_flight_bytes_{};
-  std::deque<Sent> resend_;  // announcements of lost events, which the source does not repeat
 
   std::set<std::string, std::less<>> types_;
   std::string awaited_type_;
