@@ -69,7 +69,7 @@ class Pipeline {
     TopicEntry* topic{};  ///< nullptr until it is found
     bool clears_value{};
     std::string_view user{};  ///< to whom its session belongs
-    std::uint64_t lost{};  ///< it stands for so many lost events; 0: it is an event
+    std::uint64_t lost{};     ///< it stands for so many lost events; 0: it is an event
   };
   /// Whom an event comes from.
   struct Origin {
