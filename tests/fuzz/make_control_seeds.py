@@ -57,6 +57,8 @@ def seeds():
             pattern=">", cursor=cursor(b"r", b"forged")))),
         "replay_position": conversation(request(replay=control.ReplayRequest(
             pattern=">", after_position=position, until_position=3))),
+        "replay_partial": conversation(request(replay=control.ReplayRequest(
+            pattern=">", after_position=position, partial=True))),
         "replay_offset": conversation(request(replay=control.ReplayRequest(pattern="a", after_offset=1))),
         "replay_since": conversation(request(replay=control.ReplayRequest(pattern="b.*", since_ns=1))),
         "replay_other_stream": conversation(request(replay=control.ReplayRequest(

@@ -102,5 +102,35 @@ TEST(Golden, RequestsAndTheReplyReadAsTheirCommentsSay) {
   EXPECT_EQ(reply.replay().through_position(), 1000U);
 }
 
+TEST(Golden, WhatALinkPublishesAndWhatReadersGetOfItReadAsTheirCommentsSay) {
+  const std::string passed = golden::bytes("passed_event.hex");
+  const wire::ScanResult scan = wire::scan_event(std::as_bytes(std::span(passed)));
+  EXPECT_EQ(scan.fault, wire::EventFault::none);
+  EXPECT_EQ(scan.event.sequence, 2000U);
+  EXPECT_EQ(scan.event.after_sequence, 1994U);
+  EXPECT_EQ(scan.event.lost, 0U);
+  const std::string lost = golden::bytes("lost_events.hex");
+  const wire::ScanResult lost_scan = wire::scan_event(std::as_bytes(std::span(lost)));
+  EXPECT_EQ(lost_scan.fault, wire::EventFault::none);
+  EXPECT_EQ(lost_scan.event.after_sequence, 2000U);
+  EXPECT_EQ(lost_scan.event.lost, 151U);
+  v1::Event event;
+  ASSERT_TRUE(event.ParseFromString(lost));
+  EXPECT_EQ(event.lost(), 151U);
+
+  v1::ControlRequest partial;
+  ASSERT_TRUE(partial.ParseFromString(golden::bytes("partial_request.hex")));
+  EXPECT_TRUE(partial.replay().partial());
+  EXPECT_EQ(partial.SerializeAsString(), golden::bytes("partial_request.hex"));
+
+  v1::ControlReply reply;
+  ASSERT_TRUE(reply.ParseFromString(golden::bytes("upstream_reply.hex")));
+  EXPECT_TRUE(reply.has_complete());
+  ASSERT_EQ(reply.replay().destroyed_size(), 1);
+  EXPECT_EQ(reply.replay().destroyed(0).first_offset(), 8U);
+  EXPECT_EQ(reply.replay().destroyed(0).last_offset(), 158U);
+  EXPECT_TRUE(reply.replay().destroyed(0).upstream());
+}
+
 }  // namespace
 }  // namespace backplane

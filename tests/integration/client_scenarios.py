@@ -780,6 +780,26 @@ class ClientScenarios:
         self.assertEqual(self.last_offset("b"), 1)
         driver.leave()
 
+    def test_events_that_were_lost_before_they_reached_the_broker_are_a_gap(self):
+        self.start_broker()
+        driver = self.subscriber("n.>")
+        writer = self.ready_writer()
+        writer.send("n.a", "1")
+        for lost in (3, 1):  # as a link announces them
+            writer.send_frames(b"n.a", writer.event(lost=lost).SerializeToString())
+        writer.send("n.a", "6")
+        later = writer.event(text="7", after_sequence=writer.sequence)
+        later.sequence = writer.sequence = 1000
+        writer.send_frames(b"n.a", later.SerializeToString())
+        first, last = self.events("n.a", [1]), self.events("n.a", [6, 7])
+        self.assertEqual(driver.do("receive", 4, LONG_S), [*first, ["gap", "n.a", 2, 5, "lost_upstream"], *last])
+        history = self.begin_at("10m")
+        items = history.do("receive", 5, LONG_S)
+        gaps = [["gap", "n.a", 2, 4, "lost_upstream"], ["gap", "n.a", 5, 5, "lost_upstream"]]
+        self.assertEqual(items, [*first, *gaps, *last])
+        for each in (driver, history):
+            each.leave()
+
     def test_what_a_damaged_store_has_lost_is_a_gap(self):
         with tempfile.TemporaryDirectory() as folder:
             broker = self.start_broker("--data", folder)

@@ -103,3 +103,16 @@ test("control messages", () => {
   assert.deepEqual(Buffer.from(reply.more.cursor), hex("01ff"));
   assert.deepEqual(Buffer.from(reply.replay.events[0].event), golden("stamped_event.hex"));
 });
+
+test("what a link publishes", () => {
+  const bytes = Buffer.concat([golden("passed_event.hex"), golden("stamp.hex")]);
+  const event = new Event("clock", bytes, readStamp(bytes));
+  assert.deepEqual([event.text, event.body.sequence, event.body.after_sequence, event.body.lost], ["grüße", 2000n, 1994n, 0n]);
+  assert.equal(event.body.attributes.origin_source, "clock@host7");
+  assert.equal(decode("backplane.v1.Event", golden("lost_events.hex")).lost, 151n);
+  const replay = { pattern: "stock.>", after_position: { stream: STREAM, position: 993n }, until_position: 1000n, partial: true };
+  assert.deepEqual(Buffer.from(encode("backplane.v1.ControlRequest", { version: 1, id: 300n, replay })),
+    golden("partial_request.hex"));
+  const [lost] = decode("backplane.v1.ControlReply", golden("upstream_reply.hex")).replay.destroyed;
+  assert.deepEqual([lost.topic, lost.first_offset, lost.last_offset, lost.upstream], ["clock", 8n, 158n, true]);
+});

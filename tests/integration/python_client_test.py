@@ -69,6 +69,18 @@ class Golden(unittest.TestCase):
         self.assertEqual((reply.id, reply.position, reply.more.cursor), (300, 1007, b"\x01\xff"))
         self.assertEqual(reply.replay.events[0].event, golden("stamped_event.hex"))
 
+    def test_what_a_link_publishes(self):
+        body = event_pb2.Event.FromString(golden("passed_event.hex") + golden("stamp.hex"))
+        event = backplane.Event("clock", body, backplane.read_stamp(golden("passed_event.hex") + golden("stamp.hex")))
+        self.assertEqual((event.text, body.sequence, body.after_sequence, body.lost), ("grüße", 2000, 1994, 0))
+        self.assertEqual(body.attributes["origin_source"], "clock@host7")
+        self.assertEqual(event_pb2.Event.FromString(golden("lost_events.hex")).lost, 151)
+        replay = {"pattern": "stock.>", "after_position": {"stream": STREAM, "position": 993}, "until_position": 1000, "partial": True}
+        request = control_pb2.ControlRequest(version=1, id=300, replay=replay)
+        self.assertEqual(request.SerializeToString(), golden("partial_request.hex"))
+        (lost,) = control_pb2.ControlReply.FromString(golden("upstream_reply.hex")).replay.destroyed
+        self.assertEqual((lost.topic, lost.first_offset, lost.last_offset, lost.upstream), ("clock", 8, 158, True))
+
 
 class PythonClient(ClientScenarios, BackplaneTest):
     COMMAND = ["/usr/bin/python3", "-B", "-W", "error", str(pathlib.Path(__file__).with_name("python_driver.py"))]

@@ -4,6 +4,7 @@
 
 #include "backplane/v1/event.pb.h"
 #include "core/wire/scan.hpp"
+#include "tests/golden/golden.hpp"
 
 namespace backplane::links {
 namespace {
@@ -48,6 +49,16 @@ TEST(PassedEvent, KeepsEverythingButThePublisher) {
   EXPECT_EQ(made.attributes().at("origin"), "00000000000000ab:10");
   EXPECT_EQ(made.attributes().at("origin_source"), "thermometer@edge");
   EXPECT_EQ(made.GetReflection()->GetUnknownFields(made).field_count(), 1);
+}
+
+TEST(PassedEvent, WritesTheGoldenBytes) {
+  const std::string event = golden::bytes("event.hex");
+  PassedEvent passed("link-1a2b3c4d");
+  ASSERT_TRUE(passed.read(bytes_of(event)));
+  constexpr std::uint64_t session = 0x1122334455667788;
+  EXPECT_EQ(passed.write({session, 2000, 1994}, {0x0123456789abcdef, 1000}),
+            golden::bytes("passed_event.hex"));
+  EXPECT_EQ(passed.write_lost({session, 2005, 2000}, 151), golden::bytes("lost_events.hex"));
 }
 
 TEST(PassedEvent, TheFirstPublisherAndTheWholeWayStay) {
