@@ -51,7 +51,8 @@ std::uint64_t lost_events(std::span<const std::byte> event) noexcept {
   constexpr std::byte field_14{(14 << 3) | 1};
   if (event.size() < stamp_bytes + field_bytes) return 0;
   if (event[event.size() - stamp_bytes - field_bytes] != field_14) return 0;
-  return scan_event(without_stamp(event)).event.lost;  // the byte may belong to a payload
+  const ScanResult scan = scan_event(without_stamp(event));  // the byte may belong to a payload
+  return scan.fault == EventFault::none ? scan.event.lost : 0;
 }
 
 }  // namespace backplane::wire

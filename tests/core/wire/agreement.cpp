@@ -31,6 +31,8 @@ std::string difference(const EventView& view, const v1::Event& event) {
   if (view.source != event.source()) return "source";
   if (view.session != event.session()) return "session";
   if (view.sequence != event.sequence()) return "sequence";
+  if (view.after_sequence != event.after_sequence()) return "after_sequence";
+  if (view.lost != event.lost()) return "lost";
   if (view.has_time != event.has_time()) return "has_time";
   if (view.time_seconds != event.time().seconds()) return "time.seconds";
   if (view.time_nanos != event.time().nanos()) return "time.nanos";

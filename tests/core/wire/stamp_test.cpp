@@ -132,5 +132,19 @@ TEST(ReadStamp, RefusesAStampThatIsNotInTheBrokersForm) {
   EXPECT_EQ(read_stamp(bytes_of(reordered)), std::nullopt);
 }
 
+TEST(LostEvents, AreThoseOfANoticeAndOfNothingElse) {
+  const std::string stamp = golden::bytes("stamp.hex");
+  EXPECT_EQ(lost_events(bytes_of(golden::bytes("lost_events.hex") + stamp)), 151u);
+  EXPECT_EQ(lost_events(bytes_of(golden::bytes("stamped_event.hex"))), 0u);
+  EXPECT_EQ(lost_events(bytes_of(stamp)), 0u);
+  // The tag's byte, in a text and in bytes that are no event.
+  v1::Event text;
+  text.set_text("x" + std::string(1, '\x71') + "12345678");
+  EXPECT_EQ(lost_events(bytes_of(text.SerializeAsString() + stamp)), 0u);
+  const std::string number("\x07\0\0\0\0\0\0\0", 8);
+  EXPECT_EQ(lost_events(bytes_of("\x71" + number + "\x71" + number + stamp)), 0u);
+  EXPECT_EQ(lost_events(bytes_of("\xff\x71" + number + stamp)), 0u);
+}
+
 }  // namespace
 }  // namespace backplane::wire
