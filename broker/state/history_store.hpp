@@ -56,7 +56,7 @@ struct ReadRequest {
   std::uint64_t until_position{};  ///< history: stop after it; 0: read to the end
   std::uint64_t stream{};  ///< after_position: an earlier incarnation of the stream; 0: the current one
   bool earlier{};          ///< since_time: earlier incarnations belong to it
-  bool partial{};          ///< history: what is left is returned instead of `gone`, if the store can
+  bool partial{};          ///< history: what is left is returned instead of `gone`
   std::string cursor;      ///< as in a slice; made by the store, which does not trust it
   std::size_t events_max{512};
   std::size_t bytes_max{256u << 10};  ///< a single larger event still travels, alone

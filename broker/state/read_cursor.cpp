@@ -58,6 +58,7 @@ std::uint32_t request_hash(const ReadRequest& request) {
   put(all, request.since_ago_ns == 0 ? request.since_ns : 0);
   put(all, request.since_ago_ns);
   put(all, request.until_position);
+  if (request.partial) put(all, request.partial);
   std::uint32_t hash = 2166136261u;  // FNV-1a
   for (const char c : all) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
   return hash;

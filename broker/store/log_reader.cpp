@@ -314,8 +314,9 @@ void LogReader::end_scan() {
   end_complete();
 }
 
+// A partial read leaves lost events out.
 void LogReader::lose(std::uint64_t position, std::uint64_t offset) {
-  if (position <= lost_position_) return;
+  if (request_.partial || position <= lost_position_) return;
   lost_position_ = position;
   lost_offset_ = offset;
 }
@@ -547,7 +548,8 @@ bool LogReader::check_removals(const Place& place) {
   RecordScanner scanner(place.segment->file, header_bytes, place.removals_end);
   while (scanner.next()) {
     const Record& record = scanner.record();
-    if (record.kind != RecordKind::removed || !wants(record) || !request_.includes(record.name)) continue;
+    if (request_.partial || record.kind != RecordKind::removed) continue;
+    if (!wants(record) || !request_.includes(record.name)) continue;
     if (is_empty()) {
       at_.is_locating = true;
       at_.locate_from = std::numeric_limits<std::uint64_t>::max();
@@ -610,9 +612,10 @@ bool LogReader::scan_segment(const Place& place) {
       const MutexLock lock(state_.mutex);
       for (Item& item : group) {
         if (!wants(item.record) || !request_.includes(item.record.name)) continue;
-        item.is_wanted = true;
         const StoredTopic* const topic = state_.topics.find(item.record.topic);
-        item.is_lost = topic == nullptr || !state_.is_in_history(*topic, item.record);
+        const bool is_left = topic != nullptr && state_.is_in_history(*topic, item.record);
+        item.is_lost = !is_left && !request_.partial;
+        item.is_wanted = is_left || item.is_lost;
       }
     }
     for (const Item& item : group) {

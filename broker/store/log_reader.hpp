@@ -47,9 +47,9 @@ struct ReadWork {
 /// A pattern that few topics match is read by walking from their last events back, because each event says
 /// where its topic's previous one is. Other patterns, and long ways back, are read by scanning the log from
 /// the start of the read. Both find an event that is lost, because it has been removed or is above a limit,
-/// when they come to it: the slice ends before it, and the next one says `gone`. Events that damage has
-/// destroyed are reported in their place. Which ones these are is known once the damage has been surveyed: a
-/// read that meets damage does that first, in slices without events.
+/// when they come to it: the slice ends before it, and the next one says `gone`, unless the read is partial.
+/// Events that damage has destroyed are reported in their place. Which ones these are is known once the
+/// damage has been surveyed: a read that meets damage does that first, in slices without events.
 class LogReader {
  public:
   LogReader(LogState& state, DamageSurvey& survey, const ReadRequest& request, const ReadWork& work);

@@ -290,6 +290,7 @@ class HistoryWalk {
     request.since_ns =
         wall_ns_ - static_cast<std::int64_t>(pick(0, pick(0, 1) == 0 ? 2000 : 200'000)) * 1'000'000;
     if (pick(0, 4) == 0) request.until_position = pick(1, last + 1);
+    request.partial = partial_random_() % 3 == 0;
     std::int64_t since = model_->store_time(request.since_ns);
     const bool still = pick(0, 2) == 0;
 
@@ -322,6 +323,11 @@ class HistoryWalk {
         } else if (record.position <= until) {
           next.push_back(record.position);
         }
+      }
+      if (request.partial) {
+        ASSERT_NE(slice.end, ReadSlice::End::gone);
+        lost = 0;
+        first_lost = std::numeric_limits<std::uint64_t>::max();
       }
       if (slice.end == ReadSlice::End::gone) {
         ASSERT_NE(lost, 0u) << "gone, although everything is stored";
@@ -373,6 +379,7 @@ class HistoryWalk {
 
   std::mt19937 random_;
   std::mt19937 filter_random_{random_};  // of its own: filters change nothing else of a walk
+  std::mt19937 partial_random_{filter_random_};
   bool reads_with_filters_{true};
   std::vector<std::string> topics_;
   Numbering numbering_;

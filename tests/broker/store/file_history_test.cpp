@@ -105,6 +105,24 @@ class FileHistoryTest : public ::testing::Test {
     ADD_FAILURE() << "the read does not end";
     return all;
   }
+  // By a partial read.
+  std::vector<std::uint64_t> left(const std::string& pattern, std::uint64_t after = 0,
+                                  std::vector<DestroyedEvents>* destroyed = nullptr) {
+    std::vector<std::uint64_t> all;
+    ReadRequest request = after_position(pattern, after);
+    request.partial = true;
+    for (int slices = 0; slices < 1000; ++slices) {
+      const ReadSlice slice = read(request);
+      EXPECT_NE(slice.end, End::gone);
+      for (const std::uint64_t position : positions(slice)) all.push_back(position);
+      if (destroyed != nullptr)
+        destroyed->insert(destroyed->end(), slice.destroyed.begin(), slice.destroyed.end());
+      if (slice.end != End::more) return all;
+      request.cursor = slice.cursor;
+    }
+    ADD_FAILURE() << "the read does not end";
+    return all;
+  }
   std::string file(const std::string& suffix, std::size_t index = 0) {
     for (const std::string& name : disk_.names()) {
       if (name.ends_with(suffix) && index-- == 0) return name;
@@ -742,6 +760,39 @@ TEST_F(FileHistoryTest, TheCleanerKeepsHistoryAndEveryTopicsLastEvent) {
     open();
     EXPECT_THAT(opened_.tails, SizeIs(3));
   }
+}
+
+TEST_F(FileHistoryTest, APartialReadReturnsWhatIsLeftOfEachTopic) {
+  options_.limits.otherwise.history_events = 3;
+  open();
+  append("rare");
+  for (int i = 0; i < 500; ++i) append("busy");
+  append("rare");
+  for (int again = 0; again < 3; ++again) {
+    EXPECT_EQ(read(after_position("busy", 0)).end, End::gone);
+    EXPECT_THAT(left(">"), ElementsAre(1, 499, 500, 501, 502));
+    EXPECT_THAT(left("busy"), ElementsAre(499, 500, 501));
+    EXPECT_THAT(left("*", 1), ElementsAre(499, 500, 501, 502));
+    clean();  // now the others are no longer on disk
+    if (again == 0) continue;
+    kill();
+    open();
+  }
+}
+
+TEST_F(FileHistoryTest, APartialReadReportsWhatDamageHasDestroyed) {
+  options_.limits.otherwise.history_events = 20;
+  open();
+  for (int i = 0; i < 60; ++i) append("a");
+  close();
+  const std::string name = file(".log", count(".log") - 2);
+  disk_.flip_bit(name, disk_.content(name).size() / 2);
+  open();
+  std::vector<DestroyedEvents> destroyed;
+  EXPECT_THAT(left(">", 0, &destroyed), SizeIs(19));
+  ASSERT_THAT(destroyed, SizeIs(1));
+  EXPECT_EQ(destroyed[0].topic, "a");
+  EXPECT_EQ(destroyed[0].first, destroyed[0].last);
 }
 
 TEST_F(FileHistoryTest, TheCleanerReturnsToOldSegmentsHoweverFastNewOnesAreWritten) {
