@@ -142,6 +142,8 @@ void SourceHistory::replay_slice(std::uint64_t number, const ReplaySlice& slice)
     feed->has_begun = true;
     // With `since`, nothing older than the first event that is left was requested.
     feed->fill_after = feed->knows_through ? feed->through : feed->fill_before - 1;
+    // Values and tails are those of the current incarnation.
+    if (broker_ && broker_->stream != stream_) return sort_fill(*feed);
     return request_values(number, {});
   }
   problem_.clear();
@@ -315,6 +317,7 @@ void SourceHistory::request_rest(Feed& feed) {
   replay.mutable_after_position()->set_position(feed.fill_after);
   replay.set_until_position(feed.fill_before - 1);
   replay.set_partial(true);
+  replay.set_earlier(true);
   replay.set_cursor(feed.rest_cursor);
   channel_.send(
       request, request_timeout, follower::ControlChannel::Urgency::can_wait,
@@ -326,13 +329,14 @@ void SourceHistory::request_rest(Feed& feed) {
 void SourceHistory::on_rest(std::uint64_t number, const Result<const v1::ControlReply*>& result) {
   Feed* const feed = find(number);
   if (feed == nullptr || !feed->filling) return;
-  if (!result || (*result)->stream() != stream_) {
+  const std::uint64_t earlier = result ? (*result)->replay().stream() : 0;
+  if (!result || (earlier != 0 ? earlier : (*result)->stream()) != stream_) {
     if (!result) problem_ = fmt::format("{}: {}", options_.broker.control, result.error().text);
     feed->retry_at = now_ + retry_interval;
     return;
   }
-  if ((*result)->has_gone()) return finish_fill(*feed);
   const v1::ReplayReply& reply = (*result)->replay();
+  if ((*result)->has_gone()) return finish_fill(*feed);  // a broker that does not know `partial`
   std::vector<SourceItem> items;
   for (const v1::StoredEvent& stored : reply.events()) {
     const auto stamp = wire::read_stamp(std::as_bytes(std::span(stored.event())));
@@ -351,13 +355,19 @@ void SourceHistory::on_rest(std::uint64_t number, const Result<const v1::Control
     item.first = each.first_offset();
     item.last = each.last_offset();
   }
-  if (!(*result)->has_more()) {
-    take_fill(*feed, feed->fill_before - 1, std::move(items));
-    return finish_fill(*feed);
-  }
   take_fill(*feed, reply.through_position(), std::move(items));
-  feed->rest_cursor = (*result)->more().cursor();
+  const bool is_complete = !(*result)->has_more();
+  if (is_complete && reply.through_position() + 1 >= feed->fill_before) return finish_fill(*feed);
   feed->wants_rest = true;
+  if (is_complete) {
+    // The broker has events that it has not published yet.
+    feed->fill_after = std::max(feed->fill_after, reply.through_position());
+    feed->rest_cursor.clear();
+    feed->request_at = now_ + milliseconds{1};
+  } else {
+    feed->rest_cursor = (*result)->more().cursor();
+    feed->request_at = now_;
+  }
 }
 
 /// Adds items of history, and what replaces missing ones, up to `through`.
@@ -431,7 +441,7 @@ std::size_t SourceHistory::do_work(Clock::time_point now) {
   for (Feed& feed : feeds_) {
     if (feed.retry_at && now >= *feed.retry_at) reopen(feed);
     const bool has_room = feed.items.size() < buffered_items_max && feed.bytes < buffered_bytes_max;
-    if (feed.wants_rest && has_room) {
+    if (feed.wants_rest && has_room && now >= feed.request_at) {
       request_rest(feed);
       ++done;
     }
@@ -457,8 +467,8 @@ SourceHistory::Clock::time_point SourceHistory::next_deadline() const {
   for (const Feed& feed : feeds_) {
     if (feed.retry_at) earliest = std::min(earliest, *feed.retry_at);
     const bool has_room = feed.items.size() < buffered_items_max && feed.bytes < buffered_bytes_max;
-    if (broker_ && feed.wants_rest && has_room) earliest = Clock::time_point::min();
-    if (broker_ && feed.number != 0 && feed.idle && has_room) earliest = std::min(earliest, feed.request_at);
+    if (broker_ && feed.number != 0 && (feed.idle || feed.wants_rest) && has_room)
+      earliest = std::min(earliest, feed.request_at);
   }
   return earliest;
 }

@@ -15,6 +15,7 @@ from backplane.v1 import event_pb2
 from google.protobuf import descriptor_pb2
 
 from harness import GATEWAY, HOST, BackplaneTest, ControlClient, Deadline, Writer
+from store_cli_test import crc32c
 
 # No other test uses them: own_host() begins with 127.1 to 127.64.
 FIRST, SECOND, THIRD = (f"127.{int(HOST.split('.')[1]) + 64 * number}." + HOST.split(".", 2)[2] for number in range(3))
@@ -36,8 +37,8 @@ class LinkTest(BackplaneTest):
         self.addCleanup(folder.cleanup)
         return folder.name
 
-    def stored_broker_at(self, host, folder):
-        return self.broker_at(host, "--data", str(pathlib.Path(folder, f"store-{host}")))
+    def stored_broker_at(self, host, folder, *options):
+        return self.broker_at(host, "--data", str(pathlib.Path(folder, f"store-{host}")), *options)
 
     def start_link(self, source, target, *options):
         return self.run_program("link", "--from", source, "--to", target, *options)
@@ -74,6 +75,13 @@ class LinkTest(BackplaneTest):
             if not deadline.left():
                 raise AssertionError(f"expected {count} events of {pattern} at {host}, got {len(events)}")
             time.sleep(0.02)
+
+    def wait_admitted_at(self, host, writer):
+        control = ControlClient(self.context, control=endpoint(host, 5572))
+        self.addCleanup(control.close)
+        deadline = Deadline()
+        while control.request(admitted={"source": writer.source, "session": writer.session}).admitted.sequence < writer.sequence:
+            self.assertTrue(deadline.left(), "not admitted")
 
     def texts(self, host, pattern):
         return [(topic, event.text) for topic, event in self.stored(host, pattern)[0]]
@@ -381,13 +389,6 @@ class Gaps(LinkTest):
             target.kill()
             target = self.stored_broker_at(SECOND, folder)
 
-    def wait_admitted_at(self, host, writer):
-        control = ControlClient(self.context, control=endpoint(host, 5572))
-        self.addCleanup(control.close)
-        deadline = Deadline()
-        while control.request(admitted={"source": writer.source, "session": writer.session}).admitted.sequence < writer.sequence:
-            self.assertTrue(deadline.left(), "not admitted")
-
     def test_clients_of_a_gateway_and_python_readers_are_told(self):
         self.broker_at(FIRST, "--config", self.config_file("[[backplane]]\nhistory_events = 5\n"))
         self.broker_at(SECOND)
@@ -439,6 +440,96 @@ class Gaps(LinkTest):
         self.assertEqual(self.stored(THIRD, "n.slow")[1], [])
 
 
+class Stores(LinkTest):
+    """Sources with their history on disk."""
+
+    def test_what_is_left_of_each_topic_is_passed_on(self):
+        folder = self.folder()
+        limits = "[[backplane]]\n[[backplane.retention]]\npattern = \"n.fast\"\nhistory_events = 5\n"
+        options = ("--config", self.config_file(limits))
+        source = self.stored_broker_at(FIRST, folder, *options)
+        target = self.stored_broker_at(SECOND, folder)
+        link = self.link(FIRST, SECOND, "n.>")
+        writer = self.writer_at(FIRST)
+        writer.send("n.slow", "1")
+        writer.send("n.fast", "1")
+        self.wait_stored(SECOND, "n.>", 2)
+        link.kill()
+        for number in range(2, 102):
+            writer.send("n.fast", str(number))
+            if number % 10 == 0:
+                writer.send("n.slow", str(number))
+        self.wait_admitted_at(FIRST, writer)
+        for broker in (source, target):
+            broker.kill()
+        self.stored_broker_at(FIRST, folder, *options)
+        target = self.stored_broker_at(SECOND, folder)
+        self.link(FIRST, SECOND, "n.>")
+        self.wait_stored(SECOND, "n.fast", 6)
+        slow = [str(number) for number in [1, *range(10, 101, 10)]]
+        for _ in range(2):  # also after the next start of the target
+            self.assertEqual(self.texts(SECOND, "n.fast"), [("n.fast", text) for text in ("1", "97", "98", "99", "100", "101")])
+            self.assertEqual(self.texts(SECOND, "n.slow"), [("n.slow", text) for text in slow])
+            self.assertEqual(self.stored(SECOND, "n.slow")[1], [])
+            # A link that has not seen the topic before does not know how many are lost.
+            ((topic, first, last, upstream),) = self.stored(SECOND, "n.fast")[1]
+            self.assertEqual((topic, first, upstream), ("n.fast", 2, True))
+            audit = self.run_program("audit", "--broker", SECOND)
+            self.assertEqual(audit.wait_exit(), 0, audit.transcript())
+            target.kill()
+            target = self.stored_broker_at(SECOND, folder)
+
+    def test_what_damage_has_destroyed_at_the_source_is_lost_at_the_target(self):
+        folder = self.folder()
+        source = self.stored_broker_at(FIRST, folder)
+        self.broker_at(SECOND)
+        writer = self.writer_at(FIRST)
+        for number in range(10, 40):
+            writer.send("n.a", f"number {number}")
+        self.wait_admitted_at(FIRST, writer)
+        source.kill()
+        log = sorted(pathlib.Path(folder, f"store-{FIRST}", "default").glob("*.log"))[0]
+        content = bytearray(log.read_bytes())
+        for text in (b"number 20", b"number 21"):
+            content[content.index(text)] ^= 0x40
+        log.write_bytes(content)
+        self.stored_broker_at(FIRST, folder)
+        self.link(FIRST, SECOND, "n.>")
+        events = self.wait_stored(SECOND, "n.a", 28)
+        self.assertEqual([event.text for _, event in events], [f"number {n}" for n in [*range(10, 20), *range(22, 40)]])
+        self.assertEqual(self.stored(SECOND, "n.a")[1], [("n.a", 11, 12, True)])
+
+    def test_the_rest_of_an_earlier_incarnation_comes_first_also_if_its_beginning_is_gone(self):
+        folder = self.folder()
+        options = ("--config", self.config_file("[[backplane]]\nhistory_events = 20\nstore_sync = \"1h\"\n"))
+        source = self.stored_broker_at(FIRST, folder, *options)
+        self.broker_at(SECOND)
+        link = self.link(FIRST, SECOND, "n.>", "--state", folder)
+        writer = self.writer_at(FIRST)
+        for number in range(1, 11):
+            writer.send("n.a", str(number))
+        self.wait_stored(SECOND, "n.a", 10)
+        link.end()  # it has saved its state
+        for number in range(11, 101):
+            writer.send("n.a", str(number))
+        self.wait_admitted_at(FIRST, writer)
+        source.kill()
+        # As if the machine had gone down, and nothing that was written were lost.
+        mark = pathlib.Path(folder, f"store-{FIRST}", "default", "store")
+        lines = mark.read_text().splitlines(keepends=True)[:-1]
+        text = "".join("boot another\n" if line.startswith("boot ") else line for line in lines)
+        mark.write_text(f"{text}crc {crc32c(text.encode()):08x}\n")
+        self.stored_broker_at(FIRST, folder, *options)
+        writer = self.writer_at(FIRST)
+        writer.send("n.a", "of the new one")
+        link = self.link(FIRST, SECOND, "n.>", "--state", folder)
+        events = self.wait_stored(SECOND, "n.a", 32)
+        # The new incarnation begins with the last values.
+        self.assertEqual([event.text for _, event in events],
+                         [str(number) for number in [*range(1, 11), *range(81, 101), 100]] + ["of the new one"])
+        self.assertEqual(self.stored(SECOND, "n.a")[1][0][:2], ("n.a", 11))
+
+
 class Operating(LinkTest):
     def test_keys_for_each_side(self):
         folder = pathlib.Path(self.folder())
@@ -460,9 +551,18 @@ class Operating(LinkTest):
                                 "--to-server-key", str(folder / "second.pub"))
         wrong.wait_line(wrong.err, "waiting for the target: .*key")
         wrong.end()
-        self.start_link(FIRST, SECOND, "n.>", "--under", "x", "--from-key", str(folder / "reader.key"), "--from-server-key",
-                        str(folder / "first.pub"), "--to-key", str(folder / "sender.key"), "--to-server-key",
-                        str(folder / "second.pub")).ready()
+        link = self.start_link(FIRST, SECOND, "n.>", "--under", "x", "--from-key", str(folder / "reader.key"), "--from-server-key",
+                         str(folder / "first.pub"), "--to-key", str(folder / "sender.key"), "--to-server-key",
+                         str(folder / "second.pub"))
+        # With keys, the names differ by user, as those of other programs.
+        name = link.ready()["name"]
+        self.assertRegex(name, "^link-[0-9a-f]{8}-[0-9a-f]{8}$")
+        for host, key, server in ((FIRST, "writer", "first"), (SECOND, "watcher", "second")):
+            top = self.run_program("top", "--once", "--broker", host, "--key", str(folder / f"{key}.key"), "--server-key",
+                                   str(folder / f"{server}.pub"))
+            self.assertEqual(top.wait_exit(), 0, top.transcript())
+            row = next(line for line in top.out if line.startswith(name[:13]))  # those that are up come first
+            self.assertRegex(row, " (in|out) .* up$")
         pub = self.run_program("pub", "n.a", "hello", "--broker", FIRST, "--key", str(folder / "writer.key"), "--server-key",
                                str(folder / "first.pub"))
         self.assertEqual(pub.wait_exit(), 0, pub.transcript())
