@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -66,6 +67,7 @@ void TargetSession::connect(Clock::time_point now) {
   stream_ = 0;
   subscribed_ = said_hello_ = false;
   event_bytes_max_ = 0;
+  acknowledged_bytes_ = 0;
   first_id_ = next_id_;
   known_refused_.reset();
   admitted_id_.reset();
@@ -138,6 +140,12 @@ bool TargetSession::check_time(Clock::time_point now) {
     disconnect(now, BrokerList::Loss::unusable,
                fmt::format("the broker at {} is shutting down", broker().ingress));
   } else if (unconfirmed_since_ && now - *unconfirmed_since_ >= confirm_patience_) {
+    // A large event takes its time on a slow path.
+    const std::uint64_t acknowledged = connection_->acknowledged_bytes();
+    if (acknowledged > std::exchange(acknowledged_bytes_, acknowledged)) {
+      unconfirmed_since_ = now;
+      return true;
+    }
     // The broker has not admitted what was sent, or has not admitted the event before.
     confirm_patience_ = std::min(2 * confirm_patience_, confirm_patience_max);
     disconnect(now, BrokerList::Loss::unusable,

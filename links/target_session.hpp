@@ -132,6 +132,7 @@ class TargetSession {
   bool said_hello_{};
   std::size_t event_bytes_max_{};
   std::uint64_t first_id_{};
+  std::uint64_t acknowledged_bytes_{};          // of the connection for events, at the last look
   std::optional<std::uint64_t> known_refused_;  // what the broker has refused of the session
   std::optional<std::uint64_t> admitted_id_;    // of the outstanding request
   Clock::time_point admitted_requested_at_{};
