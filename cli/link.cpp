@@ -131,8 +131,10 @@ Result<std::vector<BrokerEndpoints>> brokers_of(const config::Source& source,
   return brokers;
 }
 
-/// A name that changes with what is passed on, so that two links do not have the same.
-std::string default_name(const links::LinkConfig& link) {
+/// The names of a link that is given none. They change with what is passed on, so that two links do not have
+/// the same, and with the key, as those of all programs (default_name()): links of several users often pass
+/// on the same topics. The host is not part of them: a link may continue on another machine.
+std::string base_name(const links::LinkConfig& link) {
   std::uint64_t hash = 14'695'981'039'346'656'037U;  // FNV-1a
   const auto add = [&](std::string_view bytes) {
     for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 1'099'511'628'211U;
@@ -160,9 +162,15 @@ Result<links::ServiceOptions> service_options(const config::Source& source,
         return wrong(fmt::format("--to: expected other brokers than in --from, got {}", each.control));
     }
   }
+  // The state outlives a key.
+  options.state_name = link.name.empty() ? base_name(link) : link.name;
+  const auto name_at = [&](const BrokerEndpoints& broker) {
+    return link.name.empty() ? options.state_name + key_suffix(broker.keys) : link.name;
+  };
+  options.link.name = name_at(to->front());
+  options.link.reader = name_at(from->front());
   options.from = std::move(*from);
   options.to = std::move(*to);
-  options.link.name = link.name.empty() ? default_name(link) : link.name;
   options.link.patterns = link.patterns;
   options.link.under = link.under;
   options.link.hops_max = link.hops;
@@ -238,7 +246,7 @@ void add_link(const Command& program) {
   command
       .add_option("--name", flags->name,
                   "Name of this link towards the brokers (default: link- and 8 digits made of PATTERN and "
-                  "--under)")
+                  "--under; with keys, and 8 of the key)")
       .value_name("NAME");
   command
       .add_option("--state", flags->state,

@@ -95,7 +95,8 @@ void describe(config::Section& section, LinkConfig& link) {
                 check_under);
   section.field(
       "name", link.name,
-      "Name of this link towards the brokers. \"\": link- and digits made of `patterns` and `under`.",
+      "Name of this link towards the brokers. \"\": link- and digits made of `patterns`, `under` and "
+      "the key.",
       check_name);
   section.field("state", link.state,
                 "Folder for what the link remembers: how far the target has confirmed. \"\": none.");

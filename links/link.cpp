@@ -65,7 +65,7 @@ Link::Link(mq::Context& context, const LinkOptions& options, const BrokerEndpoin
       from_(from.control),
       to_(target.brokers.front().ingress),
       one_target_(target.brokers.size() == 1),
-      source_(context, {from, options.patterns, options.name, options.poll_max}),
+      source_(context, {from, options.patterns, options.reader, options.poll_max}),
       target_(context, std::move(target)),
       state_(state),
       targets_(targets),

@@ -26,6 +26,7 @@ namespace backplane::links {
 
 struct LinkOptions {
   std::string name;                   ///< a topic; the publisher at the target
+  std::string reader;                 ///< a topic; the client at the source
   std::vector<std::string> patterns;  ///< at least one
   std::string under;                  ///< "": topics stay as they are
   std::optional<Since> since;  ///< where a link that has passed nothing on yet begins; none: at the beginning

@@ -308,7 +308,7 @@ class Service {
 ExitCode run_links(const ServiceOptions& options, Signals& signals) {
   std::optional<LinkStateFile> file;
   if (!options.state.empty()) {
-    auto opened = LinkStateFile::open(options.state, options.link.name);
+    auto opened = LinkStateFile::open(options.state, options.state_name);
     if (!opened) {
       log::error("{}", opened.error().text);
       return opened.error().code == ErrorCode::invalid_argument ? ExitCode::usage : ExitCode::failed;

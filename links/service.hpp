@@ -18,6 +18,7 @@ struct ServiceOptions {
   std::vector<BrokerEndpoints> from;  ///< at least one
   std::vector<BrokerEndpoints> to;    ///< at least one; all have the same keys
   std::filesystem::path state;        ///< a folder; empty: none
+  std::string state_name;             ///< of the file in `state`
   std::string metrics = "off";        ///< HOST:PORT, or "off"
 };
 

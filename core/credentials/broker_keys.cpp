@@ -57,11 +57,14 @@ mq::SharedKeys keys_of(const Credentials& files) {
   return *keys;
 }
 
-std::string default_name(std::string_view what, const mq::SharedKeys& keys) {
-  std::string name = fmt::format("{}@{}", what, host_name());
-  if (keys == nullptr) return name;
+std::string key_suffix(const mq::SharedKeys& keys) {
+  if (keys == nullptr) return {};
   const auto& key = keys->curve.public_key;
-  return name + fmt::format("-{:02x}{:02x}{:02x}{:02x}", key[0], key[1], key[2], key[3]);
+  return fmt::format("-{:02x}{:02x}{:02x}{:02x}", key[0], key[1], key[2], key[3]);
+}
+
+std::string default_name(std::string_view what, const mq::SharedKeys& keys) {
+  return fmt::format("{}@{}{}", what, host_name(), key_suffix(keys));
 }
 
 }  // namespace backplane

@@ -22,6 +22,9 @@ Result<mq::SharedKeys> read_broker_keys(const CredentialFiles& files, const Envi
 /// instead of returning an error; its text begins with `key_file` or `server_key_file`.
 mq::SharedKeys keys_of(const Credentials& files);
 
+/// The beginning of the public key, as it ends a name: `-1f3a90c2`; "" without keys.
+[[nodiscard]] std::string key_suffix(const mq::SharedKeys& keys);
+
 /// What a program calls itself at a broker if it is given no name: `what@host`. A broker with a policy lets
 /// one user at a time have a name, and every user starts the same programs: with keys, the beginning of the
 /// public key is part of the name, `what@host-1f3a90c2`.
