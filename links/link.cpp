@@ -431,12 +431,19 @@ LinkFigures Link::figures() const {
 void Link::show(const LinkFigures& figures) {
   const std::uint64_t sent = figures.passed;
   const std::uint64_t waiting = std::min(figures.waiting, sent);
-  target_.set_counters({{"offered", sent},
-                        {"confirmed", sent - waiting},
-                        {"refused", figures.refused},
-                        {"lost", figures.lost},
-                        {"lag", figures.lag}});
-  source_.set_counters({{"passed", sent}, {"lag", figures.lag}});
+  const auto behind = static_cast<std::uint64_t>(figures.behind_seconds * 1000);
+  const std::vector<std::pair<std::string, std::uint64_t>> both{{"link_passed_total", sent},
+                                                                {"link_lost_total", figures.lost},
+                                                                {"link_refused_total", figures.refused},
+                                                                {"link_lag_positions", figures.lag},
+                                                                {"link_behind_milliseconds", behind}};
+  publishing::Counters at_target{both.begin(), both.end()};
+  for (const auto& [name, value] :
+       {std::pair{"offered", sent}, {"confirmed", sent - waiting}, {"refused", figures.refused}}) {
+    at_target.emplace_back(name, value);
+  }
+  target_.set_counters(std::move(at_target));
+  source_.set_counters(both);
 }
 
 std::string Link::problem() const {

@@ -81,6 +81,27 @@ Result<void> Participants::check(const Participant& participant) const {
   return {};
 }
 
+void Participants::count(const Participant& participant, bool add) {
+  const auto change = [add](auto& figure, std::uint64_t by) {
+    if (add) {
+      figure += by;
+    } else {
+      figure -= by;
+    }
+  };
+  change((participant.up ? figures_.up : figures_.down)[index(participant.role)], 1);
+  const auto counter = [&](std::string_view name) {
+    return std::ranges::find(participant.counters, name,
+                             [](const auto& each) { return std::string_view(each.first); });
+  };
+  const auto lag = counter("link_lag_positions");
+  if (lag == participant.counters.end()) return;
+  change(participant.up ? figures_.links_up : figures_.links_down, 1);
+  if (participant.up) change(figures_.link_lag_positions, lag->second);
+  if (const auto lost = counter("link_lost_total"); lost != participant.counters.end())
+    change(figures_.link_lost, lost->second);
+}
+
 bool Participants::belongs_to_another(const Participant& participant) const {
   const auto known = numbers_.find(Key{participant.role, participant.session, participant.name});
   if (known != numbers_.end()) {
@@ -99,7 +120,9 @@ Result<void> Participants::hello(Participant participant, bool closing, Clock::t
   if (closing) {
     if (known == numbers_.end()) return {};
     Entry& entry = entries_.at(known->second);
+    count(entry.participant, false);
     entry.participant.counters = std::move(participant.counters);
+    count(entry.participant, true);
     if (entry.participant.up) mark_down(known->second, entry, "closed");
     return {};
   }
@@ -126,7 +149,7 @@ Result<std::uint64_t> Participants::add(Participant& participant) {
   const std::uint64_t number = ++last_number_;
   participant.up = true;
   numbers_.emplace(Key{participant.role, participant.session, participant.name}, number);
-  ++figures_.up[index(participant.role)];
+  count(participant, true);
   if (participant.role == Role::publisher) ++sources_[participant.name].entries;
   entries_.emplace(number, Entry{std::move(participant), {}, up_.insert(up_.end(), number)});
   return number;
@@ -135,14 +158,12 @@ Result<std::uint64_t> Participants::add(Participant& participant) {
 void Participants::refresh(Entry& entry, std::uint64_t number, Participant& participant,
                            Clock::time_point now) {
   entry.last_hello = now;
+  count(entry.participant, false);
   entry.participant.counters = std::move(participant.counters);
   entry.participant.user = participant.user;
   up_.splice(up_.end(), entry.participant.up ? up_ : down_, entry.list_entry);
-  if (!entry.participant.up) {
-    entry.participant.up = true;
-    --figures_.down[index(entry.participant.role)];
-    ++figures_.up[index(entry.participant.role)];
-  }
+  entry.participant.up = true;
+  count(entry.participant, true);
   CHECK(*entry.list_entry == number, "a participant is in the list at its own entry");
   if (entry.participant.role == Role::publisher) source_is_up(entry.participant, false);
 }
@@ -160,9 +181,9 @@ void Participants::source_is_up(const Participant& participant, bool is_new) {
 
 void Participants::mark_down(std::uint64_t number, Entry& entry, const char* reason) {
   CHECK(*entry.list_entry == number, "a participant is in the list at its own entry");
+  count(entry.participant, false);
   entry.participant.up = false;
-  --figures_.up[index(entry.participant.role)];
-  ++figures_.down[index(entry.participant.role)];
+  count(entry.participant, true);
   down_.splice(down_.end(), up_, entry.list_entry);
   if (entry.participant.role != Role::publisher) return;
   Source& source = sources_.at(entry.participant.name);
@@ -187,7 +208,7 @@ void Participants::evict(std::uint64_t number) {
     const auto source = sources_.find(participant.name);
     if (--source->second.entries == 0) sources_.erase(source);
   }
-  --figures_.down[index(participant.role)];
+  count(participant, false);
   down_.erase(found->second.list_entry);
   numbers_.erase(Key{participant.role, participant.session, participant.name});
   entries_.erase(found);

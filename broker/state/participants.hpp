@@ -66,6 +66,11 @@ class Participants {
   struct Figures {
     std::size_t up[role_count]{};  ///< by Role
     std::size_t down[role_count]{};
+    // Of these, links (`backplane link`), which publish to this broker or read from it.
+    std::size_t links_up{};
+    std::size_t links_down{};
+    std::uint64_t link_lag_positions{};  ///< of those that are up
+    std::uint64_t link_lost{};           ///< events that they have announced as lost
   };
   struct Page {
     std::vector<const Participant*> participants;  ///< valid until the next hello() or expire()
@@ -121,6 +126,8 @@ class Participants {
   };
 
   Result<void> check(const Participant& participant) const;
+  /// Adds a participant to figures_ or, before it changes, removes it.
+  void count(const Participant& participant, bool add);
   Result<std::uint64_t> add(Participant& participant);
   void refresh(Entry& entry, std::uint64_t number, Participant& participant, Clock::time_point now);
   void mark_down(std::uint64_t number, Entry& entry, const char* reason);

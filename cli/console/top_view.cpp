@@ -45,14 +45,21 @@ std::string_view short_endpoint(std::string_view endpoint) {
   return endpoint;
 }
 
-/// The gateways, or all others: those that are up, then those that are down, each in the order of the broker.
+enum class Kind : std::uint8_t { gateway, link, other };
+
+Kind kind(const ParticipantInfo& participant) {
+  if (participant.role == ParticipantInfo::Role::gateway) return Kind::gateway;
+  return participant.counters.contains("link_lag_positions") ? Kind::link : Kind::other;
+}
+
+/// Those of a kind: those that are up, then those that are down, each in the order of the broker.
 std::vector<ParticipantReading> participants(const std::vector<BrokerReading>& now,
-                                             const std::vector<BrokerReading>& before, bool gateways) {
+                                             const std::vector<BrokerReading>& before, Kind of) {
   std::vector<ParticipantReading> all;
   for (const BrokerReading& broker : now) {
     const BrokerReading* const was = same_broker(before, broker);
     for (const ParticipantInfo& participant : broker.stats.participants) {
-      if ((participant.role == ParticipantInfo::Role::gateway) != gateways) continue;
+      if (kind(participant) != of) continue;
       ParticipantReading reading{&participant, nullptr, {}};
       if (was != nullptr) {
         reading.interval = broker.taken - was->taken;
@@ -178,6 +185,30 @@ Table gateway_table(const std::vector<ParticipantReading>& gateways) {
                short_count(each.value("delivered_total")),
                short_count(counter(each.now->counters, "dropped_total.slow_consumer")),
                short_bytes(gauge("backlog_bytes")), std::string(state(*each.now))});
+  }
+  return table;
+}
+
+/// At the broker to which a link publishes, and at the one from which it reads.
+Table link_table(const std::vector<ParticipantReading>& links) {
+  Table table({{"LINK", Align::left, true, 12},
+               {"DIRECTION", Align::left},
+               {"EVENTS/s", Align::right},
+               {"EVENTS", Align::right},
+               {"LAG", Align::right},
+               {"BEHIND", Align::right},
+               {"LOST", Align::right},
+               {"REFUSED", Align::right},
+               {"STATE", Align::left}});
+  for (const ParticipantReading& each : links) {
+    const bool up = each.now->up;
+    const std::chrono::milliseconds behind{each.value("link_behind_milliseconds")};
+    table.add({log::escape(each.now->name), each.now->role == ParticipantInfo::Role::publisher ? "in" : "out",
+               short_rate(up ? each.rate_of("link_passed_total") : 0),
+               short_count(each.value("link_passed_total")),
+               up ? short_count(each.value("link_lag_positions")) : "-",
+               up && behind.count() > 0 ? short_age(behind) : "-", short_count(each.value("link_lost_total")),
+               short_count(each.value("link_refused_total")), std::string(state(*each.now))});
   }
   return table;
 }
@@ -331,8 +362,9 @@ std::vector<ScreenLine> top_picture(const std::vector<BrokerReading>& now,
   std::vector<Section> sections;
   sections.push_back({broker_table(now, before), 3});
   sections.push_back({store_table(now, before), 3});
-  sections.push_back({gateway_table(participants(now, before, true)), 3});
-  sections.push_back({others_table(participants(now, before, false)), 4});
+  sections.push_back({gateway_table(participants(now, before, Kind::gateway)), 3});
+  sections.push_back({link_table(participants(now, before, Kind::link)), 3});
+  sections.push_back({others_table(participants(now, before, Kind::other)), 4});
   sections.push_back({topic_table(now, before, size.rows), 0});
   std::erase_if(sections, [](const Section& section) { return section.table.rows() == 0; });
 

@@ -135,6 +135,18 @@ export class StatusModel {
   }
 }
 
+// The links that publish to a broker or read from it, as [name, text, bad]; nothing if there are none.
+export function linkRows(figures) {
+  const [up, down, lost] = ["links_up", "links_down", "links_lost"].map((name) => figures.get(name));
+  if (up + down === 0) return [];
+  const rows = [
+    ["links", down > 0 ? `${count(up)} (${count(down)} down)` : count(up)],
+    ["lag of links", `${count(figures.get("links_lag_positions"))} events`],
+  ];
+  if (lost > 0) rows.push(["lost by links", count(lost), true]);
+  return rows;
+}
+
 // What a broker's store on disk has, as [name, text, bad]; nothing if the history is in memory.
 export function storeRows(figures, nowMs) {
   const [info] = figures.labelled("store_info.file");

@@ -2,7 +2,7 @@
 
 import { age, asOf, bytes, count, rate, words } from "./format.js";
 import { byId, make, setText } from "./dom.js";
-import { storeRows } from "./status_model.js";
+import { linkRows, storeRows } from "./status_model.js";
 
 const SOURCES_SHOWN = 12;
 const POLL_MS = 2000;
@@ -52,6 +52,7 @@ export class StatusView {
       ["publishers", withDown(up("publisher"), figures.get("participants.publisher.down"))],
       ["gateways", withDown(up("gateway"), figures.get("participants.gateway.down"))],
       ["direct clients", count(up("client"))],
+      ...linkRows(figures),
       ["uptime", started > 0 ? age(Math.max(0, updatedMs / 1000 - started)) : "–"],
     ];
     rows.splice(4, 0, ...storeRows(figures, updatedMs));

@@ -189,6 +189,33 @@ TEST_F(ParticipantsTest, AFloodOfSessionsIsBoundedByTheLimit) {
   EXPECT_EQ(figures.up[1], 0u);
 }
 
+TEST_F(ParticipantsTest, CountsLinksTheirLagAndTheirLosses) {
+  participants_ = make({.participants_max = 2});
+  const auto link = [&](std::uint64_t session, Role role, std::uint64_t lag, std::uint64_t lost,
+                        bool closing = false) {
+    EXPECT_TRUE(participants_.hello(
+        {"link", session, role, true, {{"link_lag_positions", lag}, {"link_lost_total", lost}}}, closing,
+        now_));
+  };
+  const auto figures = [&] {
+    const auto all = participants_.figures();
+    return std::vector<std::uint64_t>{all.links_up, all.links_down, all.link_lag_positions, all.link_lost};
+  };
+  link(1, Role::publisher, 100, 3);
+  link(2, Role::client, 20, 4);
+  EXPECT_THAT(figures(), ElementsAre(2, 0, 120, 7));
+  link(1, Role::publisher, 50, 5);
+  EXPECT_THAT(figures(), ElementsAre(2, 0, 70, 9));
+  link(1, Role::publisher, 40, 6, /*closing=*/true);
+  EXPECT_THAT(figures(), ElementsAre(1, 1, 20, 10));
+  pass(3s);
+  EXPECT_THAT(figures(), ElementsAre(0, 2, 0, 10));
+  link(2, Role::client, 7, 4);
+  EXPECT_THAT(figures(), ElementsAre(1, 1, 7, 10));
+  ASSERT_TRUE(hello("clock", 9));  // takes the place of the link that is down
+  EXPECT_THAT(figures(), ElementsAre(1, 0, 7, 4));
+}
+
 TEST_F(ParticipantsTest, RefusesNamesAndCountersAboveTheirLimits) {
   EXPECT_FALSE(hello("", 1));
   EXPECT_FALSE(hello(std::string(source_name_bytes_max + 1, 'x'), 1));

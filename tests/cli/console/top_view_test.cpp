@@ -118,6 +118,32 @@ TEST(TopPicture, AStoreOnDiskHasASectionOfItsOwn) {
       testing::Contains(testing::AllOf(HasSubstr("  2  full"), HasSubstr("default 127.0.0.1:5572  1s"))));
 }
 
+TEST(TopPicture, LinksHaveASectionOfTheirOwn) {
+  using Role = ParticipantInfo::Role;
+  BrokerReading before = reading(0, 0, 1, 1);
+  BrokerReading now = reading(0, 0, 1, 2);
+  const auto add = [](BrokerReading& to, Role role, const std::string& name, std::uint64_t passed, bool up) {
+    ParticipantInfo link = who(role, name,
+                               {{"link_passed_total", passed},
+                                {"link_lost_total", 151},
+                                {"link_refused_total", 2},
+                                {"link_lag_positions", 12'345},
+                                {"link_behind_milliseconds", 3500}});
+    link.up = up;
+    to.stats.participants.push_back(link);
+  };
+  add(before, Role::publisher, "link-1a2b3c4d", 10, true);
+  add(now, Role::publisher, "link-1a2b3c4d", 30, true);
+  add(now, Role::client, "link-5e6f7a8b", 7, false);
+  const auto lines = text(top_picture({now}, {before}, {24, 100}, 1s));
+  EXPECT_THAT(lines, testing::IsSupersetOf(
+                         {"LINK           DIRECTION  EVENTS/s  EVENTS    LAG  BEHIND  LOST  REFUSED  STATE",
+                          "link-1a2b3c4d  in               20      30  12.3k    3.5s   151        2  up",
+                          "link-5e6f7a8b  out               0       7      -       -   151        2  down"}));
+  EXPECT_THAT(lines, testing::Contains(testing::StartsWith("publisher0  ")));
+  EXPECT_EQ(std::ranges::count_if(lines, [](const auto& line) { return line.starts_with("link-"); }), 2);
+}
+
 TEST(TopPicture, FitsAScreenOfAnySize) {
   const auto before = reading(500, 20, 50, 1);
   const auto now = reading(500, 20, 50, 2);

@@ -13,7 +13,7 @@ import { RateMeter } from "../../../gateway/web/page/rate.js";
 import { Ring } from "../../../gateway/web/page/ring.js";
 import { Sampler } from "../../../gateway/web/page/sampler.js";
 import { axisRange, Chart, LINES_MAX, pointsToDraw } from "../../../gateway/web/page/series.js";
-import { Figures, StatusModel, storeRows } from "../../../gateway/web/page/status_model.js";
+import { Figures, linkRows, StatusModel, storeRows } from "../../../gateway/web/page/status_model.js";
 import { ReaderProgress, resumed } from "../../../gateway/web/page/token.js";
 import { Topics, TOPICS_MAX, topicsPattern } from "../../../gateway/web/page/topics_model.js";
 import { listPauseMs } from "../../../gateway/web/page/watch.js";
@@ -506,6 +506,16 @@ test("a store on disk is shown with its bytes, oldest event, queue and damage; o
   figures.update({ "store_info.file.always": "1", store_damaged_ranges: "2", store_full: "1" }, 0);
   assert.deepEqual(storeRows(figures, 0).slice(2), [["oldest event", "–"], ["store sync", "always"], ["store queue", "0B"],
     ["store damage", "2 places", true], ["store", "full: publishers wait", true]]);
+});
+
+test("links are shown with their lag and losses; a broker without links has no rows for them", () => {
+  const figures = new Figures();
+  figures.update({ links_up: "0", links_down: "0", links_lag_positions: "0", links_lost: "0" }, 0);
+  assert.deepEqual(linkRows(figures), []);
+  figures.update({ links_up: "2", links_lag_positions: "1234" }, 0);
+  assert.deepEqual(linkRows(figures), [["links", "2"], ["lag of links", "1,234 events"]]);
+  figures.update({ links_up: "1", links_down: "1", links_lost: "151" }, 0);
+  assert.deepEqual(linkRows(figures), [["links", "1 (1 down)"], ["lag of links", "0 events"], ["lost by links", "151", true]]);
 });
 
 const stats = (stream, received, counters = {}) => ({ topic: "$SYS.broker.default.stats", stream, received,
