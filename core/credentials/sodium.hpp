@@ -1,5 +1,5 @@
 #pragma once
-// libsodium, ready for use. Only core/credentials includes this header.
+// libsodium, ready for use. Only core/credentials and core/zmtp include this header.
 
 #include <sodium.h>
 
