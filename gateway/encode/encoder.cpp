@@ -10,13 +10,14 @@
 #include "core/time/duration.hpp"
 #include "core/wire/scan.hpp"
 #include "core/wire/write.hpp"
+#include "core/zmtp/frame.hpp"
 #include "gateway/encode/json_record.hpp"
 
 namespace backplane::gateway {
 namespace {
 
 constexpr std::array<std::string_view, format_count> format_names = {
-    "text", "text+offset", "json", "proto", "sse", "sse_without_ids", "websocket"};
+    "text", "text+offset", "json", "proto", "sse", "sse_without_ids", "websocket", "zmtp"};
 constexpr std::size_t named_formats = 4;  // the formats that a client can request by name
 
 void append_number(std::uint64_t number, std::string& out) {
@@ -118,6 +119,11 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
   if (scan.fault != wire::EventFault::none) return false;
   if (format == Format::proto) {
     append_delivery(topic, event, context.late, out);
+    return true;
+  }
+  if (format == Format::zmtp) {
+    zmtp::append_frame(zmtp::flag::more, topic, out);
+    zmtp::append_frame(0, {reinterpret_cast<const char*>(event.data()), event.size()}, out);
     return true;
   }
   const wire::EventView& view = scan.event;

@@ -24,8 +24,9 @@ enum class Format : std::uint8_t {
   sse,              ///< the json object as a Server-Sent Event, whose id is the event's resume token
   sse_without_ids,  ///< the same without an id, while events are in an order that cannot be resumed
   websocket,        ///< the json object as a WebSocket text frame
+  zmtp,             ///< a ZeroMQ message of two frames, the topic and the event, in any version of ZMTP
 };
-inline constexpr std::size_t format_count = 7;
+inline constexpr std::size_t format_count = 8;
 /// One value per format, indexed by the format.
 template <class T>
 using ByFormat = std::array<T, format_count>;
@@ -47,10 +48,11 @@ class Encoder {
  public:
   /// Appends the event to `out`: in the text formats and json as one line with its LF, in sse as
   /// `id: <resume token>` and `data: <json object>`, in websocket as one frame (json_record.hpp), in
-  /// proto as a ServerMessage after its length, which contains the event's own bytes. A typed payload is
-  /// written as JSON, text is escaped (text.hpp), bytes are base64. An event without payload has an empty one
-  /// (in json: none of `data`, `text` and `base64`). In json, `time` is null if the publisher set none, or
-  /// one outside of the years 1678 to 2261; `type` is "" if the payload is not a message.
+  /// proto as a ServerMessage after its length, which contains the event's own bytes, in zmtp as the broker
+  /// sends it. A typed payload is written as JSON, text is escaped (text.hpp), bytes are base64. An event
+  /// without payload has an empty one (in json: none of `data`, `text` and `base64`). In json, `time` is null
+  /// if the publisher set none, or one outside of the years 1678 to 2261; `type` is "" if the payload is not
+  /// a message.
   /// @param topic a valid topic (core/topic)
   /// @param event a backplane.v1.Event whose last 47 bytes are the stamp; any bytes are safe
   /// @returns false if a broker would not have admitted `event`; then `out` is unchanged.

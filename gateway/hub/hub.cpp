@@ -77,6 +77,7 @@ void Hub::remove(fanout::ClientId id) {
   client->deferred.clear();
   for (auto& [pattern, subscription] : client->subscriptions) leave_audience(subscription, /*left=*/true);
   while (!client->subscriptions.empty()) end(client->subscriptions.begin()->second);
+  end_prefixes(*client, /*left=*/true);
   clients_.erase(id);
 }
 
@@ -289,13 +290,17 @@ void Hub::on_live(std::uint64_t ticket) {
   live_ticket_ = std::max(live_ticket_, ticket);
   upstream_.on_live(live_ticket_);
   start_active();
+  confirm_live_requests();
 }
 
 void Hub::on_connection(bool up) {
   connected_ = up;
   announce_live_ = up;
   announce_wait_ = !up;
-  if (up) return start_active();
+  if (up) {
+    start_active();
+    return confirm_live_requests();
+  }
   wait_from_ = Clock::time_point::min();
   retained_.invalidate(std::nullopt);  // they lack what is published until the broker is back
 }

@@ -82,7 +82,8 @@ struct AccessServices {
 /// the engine knows which clients belong to the route.
 ///
 /// A subscription makes its client a member of an audience; TopicRoutes maps topics to audiences.
-/// RetainedCache caches the retained values that clients request.
+/// RetainedCache caches the retained values that clients request. ZeroMQ clients subscribe to byte prefixes
+/// instead of patterns (hub_prefixes.cpp).
 ///
 /// With a policy, every client is a user: anonymous, until a token or certificate shows who it is. What its
 /// user may not read is refused, or hidden if the subscription or request has wildcards: in live events by
@@ -152,6 +153,8 @@ class Hub final : public ReaderListener {
   struct Access;
   struct Backfill;
   struct Client;
+  struct PrefixSubscription;
+  struct Prefixes;
   template <class Item>
   class RareQueue;
   struct Subscription;
@@ -165,6 +168,8 @@ class Hub final : public ReaderListener {
   void execute(Client& client, request::Subscribe& request, Clock::time_point now);
   void execute(Client& client, request::Unsubscribe& request, Clock::time_point now);
   void execute(Client& client, request::SetFormat& request, Clock::time_point now);
+  void execute(Client& client, request::Prefix& request, Clock::time_point now);
+  void execute(Client& client, request::Live& request, Clock::time_point now);
   void execute(Client& client, request::Echo& request, Clock::time_point now);
   void execute(Client& client, request::ReportPosition& request, Clock::time_point now);
   void execute(Client& client, request::Identify& request, Clock::time_point now);
@@ -206,6 +211,17 @@ class Hub final : public ReaderListener {
   [[nodiscard]] ReadPositions reached() const;
   static void note_joined(Client& client, const StreamPositions& at);
   [[nodiscard]] StreamPositions complete_positions(const Client& client, bool verified) const;
+
+  // ZeroMQ clients: hub_prefixes.cpp.
+  void end_prefix(Client& client, const std::string& prefix, bool left);
+  void end_prefixes(Client& client, bool left);
+  void change_prefix_audiences(Client& client);
+  void confirm_live_requests();
+  void send_live_event(const Client& client, std::string_view topic);
+  void announce_to_zmtp(const Notice& notice, const EnginePosition& position);
+  [[nodiscard]] static bool has_arrived_by_prefix(const Client& client, const RoutedTopic& topic);
+  [[nodiscard]] bool is_concerned(const Client& client, std::string_view topic,
+                                  const EnginePosition& position);
 
   // Events and notices: hub_events.cpp.
   /// @param position of the loss in the notice's stream: subscriptions that began after it are not concerned
@@ -257,7 +273,9 @@ class Hub final : public ReaderListener {
   std::unordered_map<fanout::ClientId, Client> clients_;
   std::set<std::pair<std::uint64_t, Subscription*>> inactive_;  // by the ticket that they wait for
   std::unordered_map<const RetainedValues*, std::vector<Subscription*>> awaiting_values_;
-  std::unordered_map<std::uint64_t, Subscription*> replays_;  // by the broker reader's request
+  std::unordered_map<std::uint64_t, Subscription*> replays_;            // by the broker reader's request
+  std::set<std::pair<std::uint64_t, fanout::ClientId>> awaiting_live_;  // by the ticket that they wait for
+  std::set<fanout::ClientId> gap_clients_;  // ZeroMQ clients that ask for their gaps
 
   bool connected_{};
   bool announce_live_{};         // clients have yet to be notified that the broker is back

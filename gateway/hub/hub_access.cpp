@@ -160,6 +160,7 @@ bool Hub::become(Client& client, Identity identity, const policy::User& user) {
   if (view == access.view) return true;
   access.view = view;
   for (auto& [pattern, subscription] : client.subscriptions) change_audience(subscription);
+  change_prefix_audiences(client);
   return true;
 }
 
@@ -180,6 +181,7 @@ void Hub::revoke(Client& client) {
   client.deferred.clear();
   client.leaving = true;
   while (!client.subscriptions.empty()) end(client.subscriptions.begin()->second);
+  end_prefixes(client, /*left=*/false);
 }
 
 // ---- subscriptions ----

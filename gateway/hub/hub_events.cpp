@@ -79,6 +79,7 @@ void Hub::update_retained(const RoutedTopic& topic, const Delivery& delivery) {
 
 void Hub::announce(const Notice& notice, std::uint64_t position) {
   const EnginePosition place{position, routes_.stream_id(notice.stream)};
+  announce_to_zmtp(notice, place);
   const TopicRoutes::NoticeRoutes to = routes_.notice_routes(notice.topic, place);
   if (to.began_after) return announce_one_by_one(notice, place);
   if (!to.any) return;
@@ -98,7 +99,7 @@ void Hub::announce_one_by_one(const Notice& notice, const EnginePosition& positi
   ByFormat<SharedText> texts;
   for (auto& each : clients_) {
     const Client& client = each.second;
-    if (!client.may_read(notice.topic)) continue;
+    if (client.format == Format::zmtp || !client.may_read(notice.topic)) continue;
     bool concerned = false;
     routes_.for_each_match(notice.topic, [&](const SubscribedPattern& pattern) {
       const auto found = client.subscriptions.find(pattern.pattern.str());

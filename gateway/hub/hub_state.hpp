@@ -2,6 +2,8 @@
 // What a Hub keeps of clients and subscriptions. Included by hub*.cpp only.
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -76,6 +78,21 @@ struct Hub::Access {
   bool authenticating{};    ///< its other requests wait
 };
 
+/// One byte prefix of one ZeroMQ client.
+struct Hub::PrefixSubscription {
+  PrefixAudience* audience{};
+  std::uint64_t joined_serial{};  ///< serial of the last event before it joined its audience
+  EnginePosition start;           ///< losses up to here do not concern it
+};
+
+/// What only ZeroMQ clients have.
+struct Hub::Prefixes {
+  std::map<std::string, PrefixSubscription, std::less<>> subscriptions;
+  std::size_t gap_prefixes{};  ///< how many of these ask for gaps
+  /// Subscriptions to `$SYS.live.<nonce>` that wait for a ticket, in its order.
+  std::deque<std::pair<std::uint64_t, std::string>> live;
+};
+
 struct Hub::TopicsReply {
   std::string pattern;
   std::string cursor;
@@ -126,8 +143,9 @@ struct Hub::Client {
   /// has received everything. See complete_positions().
   std::unique_ptr<StreamPositions> joined;
   std::unique_ptr<TopicsReply> topics;
-  std::unique_ptr<Access> access;  ///< nullptr: there is no policy
-  RareQueue<Request> deferred;     ///< requests that wait for backfills, `topics` or a verdict to end
+  std::unique_ptr<Prefixes> prefixes;  ///< of a ZeroMQ client, from its first one on
+  std::unique_ptr<Access> access;      ///< nullptr: there is no policy
+  RareQueue<Request> deferred;         ///< requests that wait for backfills, `topics` or a verdict to end
 
   [[nodiscard]] bool may_read(std::string_view topic) const noexcept {
     return access == nullptr || access->view->may_read(topic);

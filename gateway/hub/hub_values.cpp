@@ -60,7 +60,9 @@ void Hub::fail_values(SubscribedPattern& pattern, std::string_view code, const s
 void Hub::send_values(Subscription& subscription) {
   RetainedValues& values = *subscription.pattern->retained;
   note_joined(*subscription.client, values.as_of());
-  const bool alone = subscription.client->subscriptions.size() == 1 && !subscription.active;
+  const Client& client = *subscription.client;
+  const bool has_prefixes = client.prefixes != nullptr && !client.prefixes->subscriptions.empty();
+  const bool alone = client.subscriptions.size() == 1 && !subscription.active && !has_prefixes;
   if (alone && !subscription.filtered && values.bytes() <= limits_.slice_bytes)
     return send_all_values(subscription);
   confirm(subscription);
@@ -88,6 +90,7 @@ void Hub::send_all_values(Subscription& subscription) {
 bool Hub::arrives_live(Subscription& subscription, const RoutedTopic& topic, const wire::Stamp& stamp) {
   const bool passed = topic.stream == stamp.stream && topic.offset >= stamp.offset;
   if (subscription.active && !passed) return true;
+  if (passed && has_arrived_by_prefix(*subscription.client, topic)) return true;
   const auto& all = subscription.client->subscriptions;
   if (all.size() == 1) return false;
   bool arrives = false;

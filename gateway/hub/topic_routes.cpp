@@ -50,6 +50,13 @@ void TopicRoutes::outdate(const SubscribedPattern& pattern) {
 
 // ---- audiences ----
 
+fanout::AudienceId TopicRoutes::take_audience_id() {
+  if (free_audiences_.empty()) return fanout::AudienceId{audiences_++};
+  const fanout::AudienceId id = free_audiences_.back();
+  free_audiences_.pop_back();
+  return id;
+}
+
 Audience& TopicRoutes::add_member(SubscribedPattern& pattern, Format format, std::chrono::milliseconds every,
                                   bool notices, const ReadViewPtr& view) {
   for (const auto& known : pattern.audiences) {
@@ -58,10 +65,8 @@ Audience& TopicRoutes::add_member(SubscribedPattern& pattern, Format format, std
     ++known->members;
     return *known;
   }
-  if (free_audiences_.empty()) free_audiences_.push_back(fanout::AudienceId{audiences_++});
-  pattern.audiences.push_back(std::make_unique<Audience>(
-      Audience{free_audiences_.back(), &pattern, format, every, view, notices, 1}));
-  free_audiences_.pop_back();
+  pattern.audiences.push_back(
+      std::make_unique<Audience>(Audience{take_audience_id(), &pattern, format, every, view, notices, 1}));
   Audience& made = *pattern.audiences.back();
   outlet_.set_interval(made.id, notices ? std::chrono::milliseconds{0} : every);
   outdate(pattern);
@@ -82,6 +87,30 @@ void TopicRoutes::remove_member(Audience& audience) {
   free_audiences_.push_back(audience.id);
   std::erase_if(pattern.audiences, [&](const auto& each) { return each.get() == &audience; });
   outdate(pattern);
+}
+
+// ---- prefixes of ZeroMQ clients ----
+
+PrefixAudience& TopicRoutes::add_prefix_member(SubscribedPrefix& prefix, const ReadViewPtr& view) {
+  for (const auto& known : prefix.audiences) {
+    if (known->view != view) continue;
+    ++known->members;
+    return *known;
+  }
+  prefix.audiences.push_back(
+      std::make_unique<PrefixAudience>(PrefixAudience{take_audience_id(), &prefix, view, 1}));
+  PrefixAudience& made = *prefix.audiences.back();
+  outlet_.set_interval(made.id, std::chrono::milliseconds{0});
+  ++generation_;
+  return made;
+}
+
+void TopicRoutes::remove_prefix_member(PrefixAudience& audience) {
+  if (--audience.members > 0) return;
+  SubscribedPrefix& prefix = *audience.prefix;
+  free_audiences_.push_back(audience.id);
+  std::erase_if(prefix.audiences, [&](const auto& each) { return each.get() == &audience; });
+  ++generation_;
 }
 
 // ---- topics ----
@@ -134,6 +163,12 @@ void TopicRoutes::compute_routes(RoutedTopic& topic) {
     for (const auto& audience : pattern.audiences) {
       if (audience->notices || !audience->may_read(*topic.name)) continue;
       sets_[static_cast<std::size_t>(audience->format)].push_back(audience->id);
+    }
+  });
+  prefixes_.for_each_match(*topic.name, [&](const SubscribedPrefix& prefix) {
+    for (const auto& audience : prefix.audiences) {
+      if (audience->may_read(*topic.name))
+        sets_[static_cast<std::size_t>(Format::zmtp)].push_back(audience->id);
     }
   });
   topic.needed = topic.cached;
@@ -198,7 +233,7 @@ TopicRoutes::NoticeRoutes TopicRoutes::notice_routes(std::string_view topic, con
   for (auto& set : sets_) set.clear();
   for_each_match(topic, [&](const SubscribedPattern& pattern) {
     for (const auto& audience : pattern.audiences) {
-      if (!audience->may_read(topic)) continue;
+      if (audience->format == Format::zmtp || !audience->may_read(topic)) continue;
       result.began_after =
           result.began_after || (position.position > 0 && audience->newest_start.covers(position));
       if (!audience->notices && audience->every.count() > 0) continue;

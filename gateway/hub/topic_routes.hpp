@@ -25,6 +25,7 @@
 #include "gateway/encode/encoder.hpp"
 #include "gateway/hub/outlet.hpp"
 #include "gateway/hub/pattern_trie.hpp"
+#include "gateway/hub/prefix_table.hpp"
 #include "gateway/hub/route_table.hpp"
 #include "gateway/session/topic_directory.hpp"
 
@@ -141,6 +142,13 @@ class TopicRoutes {
     for (const auto& audience : pattern.audiences) audience->newest_start.advance(start);
   }
 
+  // ---- prefixes of ZeroMQ clients ----
+
+  [[nodiscard]] PrefixTable& prefixes() noexcept { return prefixes_; }
+  /// As add_member(): adds a member to an audience of the prefix.
+  PrefixAudience& add_prefix_member(SubscribedPrefix& prefix, const ReadViewPtr& view);
+  void remove_prefix_member(PrefixAudience& audience);
+
   // ---- topics ----
 
   /// The topic of an event, with current routes. Without a lookup if the reader kept the mark that the last
@@ -182,11 +190,13 @@ class TopicRoutes {
     ByFormat<fanout::RouteId> routes{};
   };
   /// The routes of a notice about `topic` (or about a pattern, for its exact subscribers). They are valid
-  /// until the next call. Clients with an interval get notices through their second audience.
+  /// until the next call. Clients with an interval get notices through their second audience. ZeroMQ clients
+  /// get none here: see Hub::announce_to_zmtp().
   /// @param position of what the notice is about; 0: the notice concerns every subscription
   NoticeRoutes notice_routes(std::string_view topic, const EnginePosition& position);
 
  private:
+  [[nodiscard]] fanout::AudienceId take_audience_id();
   /// Marks the routes of topics that match as outdated.
   void outdate(const SubscribedPattern& pattern);
   void compute_routes(RoutedTopic& topic);
@@ -199,8 +209,9 @@ class TopicRoutes {
   TopicDirectory& directory_;
   RouteTable routes_;
   std::unordered_map<std::string, std::unique_ptr<SubscribedPattern>, StringHash, std::equal_to<>> patterns_;
+  PrefixTable prefixes_;
   PatternTrie<SubscribedPattern*> wildcards_;  // those of patterns_ that have any
-  std::uint64_t generation_{1};                // of the patterns with wildcards
+  std::uint64_t generation_{1};                // of the patterns with wildcards, and of the prefixes
   std::uint32_t audiences_{};                  // numbers assigned so far
   std::vector<fanout::AudienceId> free_audiences_;
   std::deque<RoutedTopic> topics_;

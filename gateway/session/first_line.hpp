@@ -34,6 +34,12 @@ enum class Protocol : std::uint8_t { line, http };
   return beginning.size() >= 2 && beginning[0] == '\xff' && static_cast<unsigned char>(beginning[1]) >= 236;
 }
 
+/// Whether the first bytes are the greeting of a ZeroMQ peer. (Their second byte is 0 in libzmq, and the
+/// first byte of a length in others.)
+[[nodiscard]] constexpr bool begins_as_zmtp(std::string_view beginning) noexcept {
+  return beginning.size() >= 2 && beginning[0] == '\xff' && static_cast<unsigned char>(beginning[1]) < 236;
+}
+
 /// Whether the first bytes are a record of TLS with a client's first message.
 [[nodiscard]] constexpr bool begins_as_tls(std::string_view beginning) noexcept {
   return beginning.starts_with("\x16\x03");

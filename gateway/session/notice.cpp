@@ -1,14 +1,19 @@
 #include "gateway/session/notice.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include <fmt/format.h>
 
+#include "backplane/v1/event.pb.h"
 #include "backplane/v1/session.pb.h"
 #include "core/error/error.hpp"
 #include "core/payload/text.hpp"
+#include "core/time/duration.hpp"
+#include "core/wire/stamp.hpp"
 #include "core/wire/write.hpp"
+#include "core/zmtp/frame.hpp"
 #include "gateway/encode/json_record.hpp"
 #include "gateway/encode/websocket_frame.hpp"
 
@@ -56,6 +61,25 @@ v1::ServerMessage proto_notice(const Notice& notice) {
   return message;
 }
 
+/// An event that no broker has numbered, as a ZeroMQ message.
+void append_own_event(std::string_view topic, const google::protobuf::Message* payload, std::uint64_t stream,
+                      std::uint64_t position, std::string& out) {
+  constexpr std::int64_t ns_per_second = 1'000'000'000;
+  const std::int64_t now_ns = unix_now_ns();
+  v1::Event event;
+  event.set_source("gateway");
+  event.mutable_time()->set_seconds(now_ns / ns_per_second);
+  event.mutable_time()->set_nanos(static_cast<std::int32_t>(now_ns % ns_per_second));
+  if (payload != nullptr) event.mutable_message()->PackFrom(*payload);
+  std::string body = event.SerializeAsString();
+  std::array<std::byte, wire::stamp_bytes> stamp{};
+  wire::write_stamp(
+      {.stream = stream, .position = position, .offset = 0, .previous = 0, .received_ns = now_ns}, stamp);
+  body.append(reinterpret_cast<const char*>(stamp.data()), stamp.size());
+  zmtp::append_frame(zmtp::flag::more, topic, out);
+  zmtp::append_frame(0, body, out);
+}
+
 v1::ServerMessage proto_session_line(std::string_view word, std::string_view text) {
   v1::ServerMessage message;
   if (word == "WAIT") {
@@ -75,6 +99,12 @@ v1::ServerMessage proto_session_line(std::string_view word, std::string_view tex
 void append_notice(Format format, const Notice& notice, std::string& out) {
   if (format == Format::proto) return append(proto_notice(notice), out);
   if (is_json(format)) return append_json_notice(format, notice, out);
+  if (format == Format::zmtp) {
+    if (notice.kind == Notice::Kind::reset) return;
+    const v1::ServerMessage message = proto_notice(notice);
+    return append_own_event(fmt::format("{}{}", gap_topic_prefix, notice.topic), &message.gap(),
+                            notice.stream, 0, out);
+  }
   if (notice.kind == Notice::Kind::gap) {
     out += fmt::format("!GAP {} {} {} {}\n", notice.topic, notice.first, notice.last, notice.reason);
   } else {
@@ -83,6 +113,7 @@ void append_notice(Format format, const Notice& notice, std::string& out) {
 }
 
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out) {
+  if (format == Format::zmtp) return;
   if (format == Format::proto) return append(proto_session_line(word, text), out);
   if (!is_json(format)) {
     out += fmt::format("!{} {}\n", word, text);
@@ -96,6 +127,11 @@ void append_session_line(Format format, std::string_view word, std::string_view 
   append_json_string(text, out);
   out.append("}\n");
   end_json_record(format, begin, out);
+}
+
+void append_live_event(std::string_view topic, std::uint64_t stream, std::uint64_t position,
+                       std::string& out) {
+  append_own_event(topic, nullptr, stream, position, out);
 }
 
 void append_lines(Format format, std::string_view lines, std::string& out) {

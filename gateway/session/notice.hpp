@@ -23,17 +23,35 @@ struct Notice {
   std::string_view reason;  ///< a reason code: slow_consumer, history_gone, …; a static string
 };
 
+/// A client of ZMTP that subscribes to a prefix of `$SYS.gap.<topic>` gets the gaps of the topic.
+inline constexpr std::string_view gap_topic_prefix = "$SYS.gap.";
+/// Whether the prefix of a subscription asks for gaps. `""` does not ask for the system's topics.
+[[nodiscard]] constexpr bool asks_for_gaps(std::string_view prefix) noexcept {
+  return !prefix.empty() && (prefix.starts_with(gap_topic_prefix) || gap_topic_prefix.starts_with(prefix));
+}
+/// Whether a subscription to `prefix` gets the gaps of `topic`.
+[[nodiscard]] constexpr bool asks_for_gaps(std::string_view prefix, std::string_view topic) noexcept {
+  return asks_for_gaps(prefix) && (prefix.size() <= gap_topic_prefix.size() ||
+                                   topic.starts_with(prefix.substr(gap_topic_prefix.size())));
+}
+
 /// Appends a notice: `!GAP topic first last reason` or `!RESET topic`; in json `{"gap":{…}}` or
 /// `{"reset":{…}}`, which include the stream; in sse the object is an event of that name; in proto a
-/// ServerMessage.
+/// ServerMessage. In zmtp, a gap is an Event on the topic `$SYS.gap.<topic>`, with a ServerMessage.Gap and a
+/// stamp whose offset is 0, and a reset is nothing: the stamps of later events show the new stream.
 void append_notice(Format format, const Notice& notice, std::string& out);
 
 /// Appends a notice about the whole session: `!WAIT broker`, `{"wait":"broker"}` or a ServerMessage.
-/// `word` is WAIT, LIVE, BYE or KEEPALIVE, which is an empty message in proto.
+/// `word` is WAIT, LIVE, BYE or KEEPALIVE, which is an empty message in proto. In zmtp, nothing is appended.
 void append_session_line(Format format, std::string_view word, std::string_view text, std::string& out);
 
-// Replies to commands. They are lines in json too, which lets a client that waits for a reply ignore the
-// format: no object begins with + or -.
+/// Appends an Event of the gateway itself, without payload, as a ZeroMQ message: the reply to a subscription
+/// to `$SYS.live.<nonce>`. Its stamp says from where on the client has every event of the stream.
+void append_live_event(std::string_view topic, std::uint64_t stream, std::uint64_t position,
+                       std::string& out);
+
+// Replies to commands, for formats other than zmtp. They are lines in json too, which lets a client that
+// waits for a reply ignore the format: no object begins with + or -.
 
 /// Appends lines that are the same in all formats except proto. In websocket, each line is a text frame
 /// without its LF; this is true of all functions below.

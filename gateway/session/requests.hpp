@@ -41,6 +41,16 @@ struct Publish {
 struct SetFormat {
   Format format{};
 };
+/// A byte prefix, as ZeroMQ's subscriptions are: `""` is every topic but the system's. Without a reply.
+struct Prefix {
+  bool subscribe{};  ///< or else, cancel
+  std::string prefix;
+};
+/// Returned as an event of this topic, `$SYS.live.<nonce>`, when every subscription that the client has
+/// requested before is active.
+struct Live {
+  std::string topic;
+};
 /// A reply that the session has made itself. The hub returns it after the replies to earlier requests.
 struct Echo {
   std::string reply;
@@ -77,9 +87,10 @@ struct Quit {};
 
 struct Request {
   fanout::ClientId client{};
-  std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat, request::Echo,
-               request::ReportPosition, request::Identify, request::Authenticate, request::Verified,
-               request::Topics, request::Drained, request::JoinBufferFull, request::Quit>
+  std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat,
+               request::Prefix, request::Live, request::Echo, request::ReportPosition, request::Identify,
+               request::Authenticate, request::Verified, request::Topics, request::Drained,
+               request::JoinBufferFull, request::Quit>
       what;
 };
 

@@ -14,6 +14,7 @@
 #include "gateway/session/subscriber.hpp"
 #include "gateway/session/topic_directory.hpp"
 #include "gateway/session/websocket_counters.hpp"
+#include "gateway/session/zmtp_services.hpp"
 
 namespace backplane::gateway::http {
 class Site;
@@ -30,6 +31,7 @@ struct Services {
   SessionCounters& sessions;
   const http::Site* site = nullptr;  ///< nullptr: HTTP is disabled
   AccessCounters* access = nullptr;  ///< nullptr: there is no policy, everybody may do everything
+  ZmtpServices* zmtp = nullptr;      ///< nullptr: ZeroMQ clients are not served
 };
 
 /// One client. Reports losses, the broker's absence and the reason of a disconnection in the client's format,

@@ -39,7 +39,8 @@ void TopicDirectory::retire_locked(fanout::TopicId id) {
   retired_.pop_front();
 }
 
-void TopicDirectory::report(Format format, std::span<const fanout::Loss> losses, std::string& out) const {
+void TopicDirectory::report(Format format, std::span<const fanout::Loss> losses, std::string& out,
+                            const std::function<bool(std::string_view topic)>& wanted) const {
   bool unknown = false;
   const MutexLock lock(mutex_);
   for (const fanout::Loss& loss : losses) {
@@ -47,9 +48,11 @@ void TopicDirectory::report(Format format, std::span<const fanout::Loss> losses,
     if (found == entries_.end()) {
       unknown = true;
     } else if (const auto* notice = std::get_if<std::unique_ptr<const Notice>>(&found->second)) {
+      if (wanted && !wanted((*notice)->topic)) continue;
       append_notice(format, **notice, out);
     } else {
       const Topic& topic = std::get<Topic>(found->second);
+      if (wanted && !wanted(*topic.name)) continue;
       append_notice(format,
                     {.kind = Notice::Kind::gap,
                      .topic = *topic.name,
@@ -60,7 +63,7 @@ void TopicDirectory::report(Format format, std::span<const fanout::Loss> losses,
                     out);
     }
   }
-  if (unknown) {
+  if (unknown && (!wanted || wanted(">"))) {
     append_notice(format, {.kind = Notice::Kind::gap, .topic = ">", .reason = "slow_consumer"}, out);
   }
 }

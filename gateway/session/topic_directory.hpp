@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <variant>
 
@@ -35,7 +37,9 @@ class TopicDirectory {
 
   /// Any thread. Appends a notice for each loss: `!GAP topic first last slow_consumer`, or the notice that
   /// was lost. If ids are unknown by now, one gap of unknown size stands for all of them.
-  void report(Format format, std::span<const fanout::Loss> losses, std::string& out) const;
+  /// @param wanted whether losses of a topic are reported; nullptr: all are
+  void report(Format format, std::span<const fanout::Loss> losses, std::string& out,
+              const std::function<bool(std::string_view topic)>& wanted = nullptr) const;
 
  private:
   struct Topic {

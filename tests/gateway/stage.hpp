@@ -212,7 +212,8 @@ class Stage : public ::testing::Test, public PublishListener {
   TopicDirectory directory_;
   websocket::Counters websockets_;
   SessionCounters sessions_;
-  Services services_{requests_, directory_, {1000, 2000}, websockets_, sessions_};
+  ZmtpServices zmtp_{};
+  Services services_{requests_, directory_, {1000, 2000}, websockets_, sessions_, nullptr, nullptr, &zmtp_};
   fanout::Log log_{{}, 1};
   fanout::Shard shard_;
   ShardOutlet outlet_{log_, shard_};
