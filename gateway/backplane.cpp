@@ -145,6 +145,16 @@ http::SitePages site_pages(const GatewayConfig& config, const FiguresBoard& boar
           .ready_note = std::string(config.insecure_note())};
 }
 
+/// PLAIN has a name and a password: without a policy, nobody could verify them.
+zmtp::Connection::Options zmtp_options(const GatewayConfig& config, bool has_policy) {
+  zmtp::Connection::Options options;
+  options.plain = has_policy;
+  // Larger events are refused one by one, as at the broker: only much larger ones end the connection.
+  options.limits.frame_bytes_max = 4 * config.max_event_bytes;
+  options.limits.message_bytes_max = options.limits.frame_bytes_max + 4096;
+  return options;
+}
+
 // What a TLS client is told before its handshake: a fatal alert, internal_error.
 constexpr std::string_view tls_alert("\x15\x03\x03\x00\x02\x02\x50", 7);
 // In seconds. Connections end at any time.
@@ -171,13 +181,15 @@ class Backplane::Impl final : public PublishListener {
         config_(backplane),
         tls_(std::move(tls)),
         site_(site_options(gateway, tls_), site_pages(gateway, board, backplane.name)),
+        zmtp_{zmtp_options(gateway, policy != nullptr)},
         services_{requests_,
                   directory_,
                   {gateway.line_bytes_max, gateway.max_event_bytes},
                   websockets_,
                   sessions_,
                   gateway.http ? &site_ : nullptr,
-                  policy ? &access_ : nullptr},
+                  policy ? &access_ : nullptr,
+                  gateway.zmtp ? &zmtp_ : nullptr},
         engine_(engine_options(gateway, tls_with_refusal())),
         outlet_(engine_),
         publisher_(gateway, backplane, name),
@@ -246,6 +258,7 @@ class Backplane::Impl final : public PublishListener {
   AccessCounters access_;
   CurrentTls tls_;
   http::Site site_;
+  ZmtpServices zmtp_;
   const Services services_;
   std::atomic<std::size_t> goodbyes_sent_{0};
   fanout::Engine engine_;
@@ -338,6 +351,8 @@ std::string Backplane::Impl::refuse(const fanout::Refused& refused) const {
   std::string out;
   if (refused.begun.starts_with('\x16') && tls_.get()) {
     out = tls_alert;
+  } else if (gateway_.zmtp && feed == feeds_.end() && begins_as_zmtp(refused.begun)) {
+    return out;  // ZMTP has no words for it
   } else if (http) {
     append_response(refusal_response(reason), line, out);
   } else if (feed != feeds_.end()) {
@@ -523,6 +538,7 @@ Figures Backplane::Impl::figures() const {
   figures.published = publish_queue_.counters();
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();
+  figures.zmtp = zmtp_.counters.read();
   figures.sessions = sessions_.read();
   figures.access = access_.read();
   figures.log_bytes = engine_.log_bytes();

@@ -96,6 +96,7 @@ Result<void> check_origin(std::string_view value, std::string_view where) {
 void describe_http(config::Section& section, GatewayConfig& gateway) {
   section.field("http", gateway.http,
                 "Serve HTTP, Server-Sent Events, WebSocket and the page on the same ports.");
+  section.field("zmtp", gateway.zmtp, "Serve ZeroMQ's SUB and PUB sockets on the same ports.");
   section.field("hosts", gateway.hosts,
                 "Host names that browsers may use, besides localhost and the addresses in `listen`. Others "
                 "are refused.",

@@ -82,6 +82,7 @@ struct GatewayConfig {
   std::string metrics = "off";  ///< HOST:PORT or off
 
   bool http = true;                       ///< on the same ports as the line protocol
+  bool zmtp = false;                      ///< so: ZeroMQ clients
   std::vector<std::string> hosts;         ///< names besides those of the loopback
   std::vector<std::string> cors_origins;  ///< exactly as browsers send them
   std::size_t http_header_bytes_max = 16u << 10;

@@ -20,6 +20,10 @@ std::uint64_t goodbyes(const Figures& figures) {
   return figures.sessions.goodbyes[index];
 }
 template <std::size_t index>
+std::uint64_t zmtp_faults(const Figures& figures) {
+  return figures.zmtp.faults[index];
+}
+template <std::size_t index>
 std::uint64_t refusals(const Figures& figures) {
   return figures.sessions.refusals[index];
 }
@@ -178,6 +182,7 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[10], "", goodbyes<10>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[11], "", goodbyes<11>},
     {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[12], "", goodbyes<12>},
+    {"goodbyes_total", Kind::counter, "reason", goodbye_reasons[13], "", goodbyes<13>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[0],
      "Commands that got an error, by its code", refusals<0>},
     {"commands_refused_total", Kind::counter, "reason", refusal_codes[1], "", refusals<1>},
@@ -238,6 +243,28 @@ constexpr std::array definitions = std::to_array<FigureDefinition>({
      [](const Figures& f) { return f.websockets.not_utf8; }},
     {"websocket_faults_total", Kind::counter, "reason", "too_long", "",
      [](const Figures& f) { return f.websockets.too_long; }},
+    {"zmtp_clients_total", Kind::counter, "type", "subscriber", "Clients that became ZeroMQ clients",
+     [](const Figures& f) { return f.zmtp.subscribers; }},
+    {"zmtp_clients_total", Kind::counter, "type", "publisher", "",
+     [](const Figures& f) { return f.zmtp.publishers; }},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[1],
+     "ZeroMQ clients disconnected because of what they sent, by reason", zmtp_faults<1>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[2], "", zmtp_faults<2>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[3], "", zmtp_faults<3>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[4], "", zmtp_faults<4>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[5], "", zmtp_faults<5>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[6], "", zmtp_faults<6>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[7], "", zmtp_faults<7>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[8], "", zmtp_faults<8>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[9], "", zmtp_faults<9>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[10], "", zmtp_faults<10>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[11], "", zmtp_faults<11>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[12], "", zmtp_faults<12>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[13], "", zmtp_faults<13>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[14], "", zmtp_faults<14>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[15], "", zmtp_faults<15>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[16], "", zmtp_faults<16>},
+    {"zmtp_faults_total", Kind::counter, "reason", zmtp::fault_names[17], "", zmtp_faults<17>},
     {"join_buffers_full_total", Kind::counter, "", "",
      "Times that a join buffer overflowed while a client received its history",
      [](const Figures& f) { return f.engine.join_buffers_full; }},

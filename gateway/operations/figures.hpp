@@ -19,6 +19,7 @@
 #include "gateway/protocols/http/counters.hpp"
 #include "gateway/session/session_counters.hpp"
 #include "gateway/session/websocket_counters.hpp"
+#include "gateway/session/zmtp_services.hpp"
 #include "gateway/upstream/publish_queue.hpp"
 
 namespace backplane::gateway {
@@ -36,6 +37,7 @@ struct Figures {
   PublishQueue::Counters published;
   http::Counted http;
   websocket::Counted websockets;
+  ZmtpCounted zmtp;
   SessionsCounted sessions;
   AccessCounted access;
   std::uint64_t log_bytes{};

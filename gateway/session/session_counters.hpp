@@ -11,10 +11,20 @@
 namespace backplane::gateway {
 
 /// The reasons after `!BYE`, of clients that had been accepted. The last one stands for all others.
-inline constexpr std::array<std::string_view, 13> goodbye_reasons{
-    "drain",     "slow_consumer",    "replies_unread", "silent", "idle",    "too_many_commands",
-    "malformed", "message_too_long", "not_http",       "no_tls", "revoked", "not_permitted",
-    "other"};
+inline constexpr std::array<std::string_view, 14> goodbye_reasons{"drain",
+                                                                  "slow_consumer",
+                                                                  "replies_unread",
+                                                                  "silent",
+                                                                  "idle",
+                                                                  "too_many_commands",
+                                                                  "malformed",
+                                                                  "message_too_long",
+                                                                  "not_http",
+                                                                  "no_tls",
+                                                                  "revoked",
+                                                                  "not_permitted",
+                                                                  "too_many_subscriptions",
+                                                                  "other"};
 /// The codes after `-ERR` that report a limit, missing permission, or that there is no broker. The last one
 /// stands for all others.
 inline constexpr std::array<std::string_view, 7> refusal_codes{

@@ -6,6 +6,7 @@
 #include "gateway/commands/line_grammar.hpp"
 #include "gateway/protocols/http_server/http_session.hpp"
 #include "gateway/protocols/line/line_session.hpp"
+#include "gateway/protocols/zmtp/zmtp_session.hpp"
 #include "gateway/session/notice.hpp"
 
 namespace backplane::gateway {
@@ -21,6 +22,10 @@ void FirstLineSession::on_bytes(std::string_view bytes) {
   }
   // A telnet client may wait for answers before it sends its first line.
   if (begins_as_telnet(bytes)) return become(Protocol::line, bytes);
+  if (services().zmtp != nullptr && begins_as_zmtp(bytes)) {
+    identify(client().peer_certificate_name());
+    return ZmtpSession::begin(client(), services(), bytes);
+  }
   // A port with TLS does not give these bytes to a session. Without an answer, the client would wait.
   if (begins_as_tls(bytes)) return refuse("no_tls", "this port does not use TLS: connect without it");
   const std::size_t end = bytes.find_first_of("\r\n", searched);
