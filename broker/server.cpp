@@ -101,7 +101,7 @@ class Server::Impl {
 
   Result<void> open();
   [[nodiscard]] std::vector<std::string> ready_lines() const;
-  ExitCode run(Signals& signals, const Reader& read_config);
+  ExitCode run(Signals& signals, const Reader& read_config, const ServiceManager& manager);
 
  private:
   struct Backplane {
@@ -117,6 +117,7 @@ class Server::Impl {
   [[nodiscard]] std::string_view insecure_text() const;
   [[nodiscard]] std::string exposition() const;
   [[nodiscard]] std::string why_not_ready() const;
+  [[nodiscard]] bool any_stuck();
   void work(Backplane& backplane) noexcept;
   void drain();
   void reload(const Reader& read_config);
@@ -212,6 +213,14 @@ std::string Server::Impl::why_not_ready() const {
   return {};
 }
 
+/// Whether a loop that should run has stopped turning.
+bool Server::Impl::any_stuck() {
+  return std::any_of(backplanes_.begin(), backplanes_.end(), [](const auto& backplane) {
+    const MutexLock lock(backplane->loop_mutex);
+    return backplane->loop && is_stuck(backplane->board.latest());
+  });
+}
+
 std::vector<std::string> Server::Impl::ready_lines() const {
   std::vector<std::string> lines;
   for (const auto& backplane : backplanes_) {
@@ -251,27 +260,36 @@ void Server::Impl::work(Backplane& backplane) noexcept {
   ended_.wake();
 }
 
-ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
+ExitCode Server::Impl::run(Signals& signals, const Reader& read_config, const ServiceManager& manager) {
   running_ = backplanes_.size();
   for (auto& backplane : backplanes_) {
     backplane->thread = std::thread([this, &backplane = *backplane] { work(backplane); });
   }
-  while (running_ > 0 && !failed_) {
+  manager.ready();
+  const int turn_ms =
+      manager.watchdog_interval() ? std::max(1, static_cast<int>(manager.watchdog_interval()->count())) : -1;
+  while (running_ > 0) {
     std::array<pollfd, 2> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{ended_.fd(), POLLIN, 0}};
-    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
+    if (::poll(fds.data(), fds.size(), turn_ms) < 0 && errno != EINTR) break;
+    if (turn_ms > 0 && !any_stuck()) manager.alive();
     if (fds[1].revents != 0) ended_.drain();
+    if (failed_) drain();
     switch (signals.next()) {
       case Signals::Event::stop:
+        manager.stopping();
         log::info("draining");
         drain();
         break;
       case Signals::Event::reload:
+        manager.reloading();
         reload(read_config);
+        manager.ready();
         break;
       case Signals::Event::none:
         break;
     }
   }
+  manager.stopping();
   drain();
   join();
   return failed_ ? ExitCode::failed : ExitCode::done;
@@ -351,8 +369,8 @@ Server::~Server() = default;
 std::vector<std::string> Server::ready_lines() const {
   return impl_->ready_lines();
 }
-ExitCode Server::run(Signals& signals, const Reader& read_config) {
-  return impl_->run(signals, read_config);
+ExitCode Server::run(Signals& signals, const Reader& read_config, const ServiceManager& manager) {
+  return impl_->run(signals, read_config, manager);
 }
 
 }  // namespace backplane::broker

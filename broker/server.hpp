@@ -9,6 +9,7 @@
 #include "broker/config.hpp"
 #include "core/error/error.hpp"
 #include "core/process/exit_code.hpp"
+#include "core/process/service_manager.hpp"
 #include "core/process/signals.hpp"
 
 namespace backplane::broker {
@@ -30,8 +31,9 @@ class Server {
   /// Reads the configuration again; called on SIGHUP.
   using Reader = std::function<Result<BrokerConfig>()>;
 
-  /// Runs until a stop signal (or a DrainRequest to every backplane), then drains. Blocks.
-  ExitCode run(Signals& signals, const Reader& read_config);
+  /// Runs until a stop signal (or a DrainRequest to every backplane), then drains. Blocks. `manager` is
+  /// notified of each step, and hears nothing while a loop is stuck.
+  ExitCode run(Signals& signals, const Reader& read_config, const ServiceManager& manager = {});
 
  private:
   class Impl;

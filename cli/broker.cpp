@@ -11,6 +11,7 @@
 #include "cli/subcommands.hpp"
 #include "core/log/line_writer.hpp"
 #include "core/process/host.hpp"
+#include "core/process/service_manager.hpp"
 #include "core/process/signals.hpp"
 
 namespace backplane::cli {
@@ -116,6 +117,7 @@ ExitCode run_broker(const BrokerFlags& flags) {
   log::Level level = configuration->log_level;
   log::set_level(level);
   Signals signals;
+  const ServiceManager manager = ServiceManager::from_environment();
   raise_open_files_limit();
   if (!flags.data.empty()) {
     std::error_code error;
@@ -128,7 +130,8 @@ ExitCode run_broker(const BrokerFlags& flags) {
   auto server = broker::Server::open(std::move(configuration->broker));
   if (!server) return print_error("broker", server.error());
   for (const std::string& line : (*server)->ready_lines()) log::standard_output().write(line + '\n');
-  return (*server)->run(signals, [&] { return reload(flags, level); });
+  return (*server)->run(
+      signals, [&] { return reload(flags, level); }, manager);
 }
 
 }  // namespace

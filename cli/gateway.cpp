@@ -15,6 +15,7 @@
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/process/host.hpp"
+#include "core/process/service_manager.hpp"
 #include "core/process/signals.hpp"
 
 namespace backplane::cli {
@@ -113,9 +114,10 @@ ExitCode run_gateway(const GatewayFlags& flags) {
   log::set_program("gateway");
   log::set_level(configuration->log_level);
   Signals signals;
+  const ServiceManager manager = ServiceManager::from_environment();
   raise_open_files_limit();
   gateway::Gateway gateway(std::move(configuration->gateway), *tls, configuration->security.policy);
-  return gateway.run(signals);
+  return gateway.run(signals, manager);
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ class Gateway::Impl {
     if (tls) log_tls(*tls);
   }
 
-  ExitCode run(Signals& signals);
+  ExitCode run(Signals& signals, const ServiceManager& manager);
 
  private:
   void add(const BackplaneConfig& backplane, const std::shared_ptr<const fanout::TlsContext>& tls) {
@@ -82,6 +82,7 @@ class Gateway::Impl {
   std::vector<std::unique_ptr<Backplane>> backplanes_;
   std::unique_ptr<Authenticator> authenticator_;  // if there is a policy; its thread calls the backplanes'
   Clock::time_point next_board_{};
+  const ServiceManager* manager_{};  // while run() runs
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
 };
 
@@ -168,10 +169,12 @@ void Gateway::Impl::turn(Clock::time_point until) {
   for (const auto& backplane : backplanes_) backplane->wake_up();
   const auto now = Clock::now();
   for (const auto& backplane : backplanes_) backplane->turn(now);
-  if (now >= next_board_) show_figures(now);
+  if (now < next_board_) return;
+  show_figures(now);
+  if (manager_ != nullptr) manager_->alive();
 }
 
-ExitCode Gateway::Impl::run(Signals& signals) {
+ExitCode Gateway::Impl::run(Signals& signals, const ServiceManager& manager) {
   bool signalled = false;
   poller_.watch(signals.fd(), &signalled);
   show_figures(Clock::now());
@@ -182,15 +185,22 @@ ExitCode Gateway::Impl::run(Signals& signals) {
   } else {
     log::info("open files limit {}: at most {} clients", files_, std::min(clients, config_.connections_max));
   }
+  manager_ = &manager;
+  manager.ready();
   for (bool stop = false; !stop;) {
     turn(Clock::time_point::max());
     if (!std::exchange(signalled, false)) continue;
     for (auto event = signals.next(); event != Signals::Event::none; event = signals.next()) {
       if (event == Signals::Event::stop) stop = true;
-      if (event == Signals::Event::reload) reload();
+      if (event != Signals::Event::reload) continue;
+      manager.reloading();
+      reload();
+      manager.ready();
     }
   }
+  manager.stopping();
   drain();
+  manager_ = nullptr;
   return ExitCode::done;
 }
 
@@ -209,8 +219,8 @@ Gateway::Gateway(GatewayConfig config, const std::shared_ptr<const fanout::TlsCo
                  std::shared_ptr<const policy::Policy> policy)
     : impl_(std::make_unique<Impl>(std::move(config), tls, std::move(policy))) {}
 Gateway::~Gateway() = default;
-ExitCode Gateway::run(Signals& signals) {
-  return impl_->run(signals);
+ExitCode Gateway::run(Signals& signals, const ServiceManager& manager) {
+  return impl_->run(signals, manager);
 }
 
 }  // namespace backplane::gateway

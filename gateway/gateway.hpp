@@ -5,6 +5,7 @@
 
 #include "core/policy/policy.hpp"
 #include "core/process/exit_code.hpp"
+#include "core/process/service_manager.hpp"
 #include "core/process/signals.hpp"
 #include "fanout/tls/context.hpp"
 #include "gateway/config/config.hpp"
@@ -28,9 +29,10 @@ class Gateway {
 
   /// Listens, prints the ready lines on standard output, and serves until `signals` requests a stop. Then
   /// notifies the clients, and sends what is queued for them for up to goodbye_limit. Does not wait for a
-  /// broker. If `signals` requests a reload, it reads the certificates again.
+  /// broker. If `signals` requests a reload, it reads the certificates again. `manager` is notified of each
+  /// step, and that this thread turns, once per second at most.
   /// @returns done, or failed if it cannot listen; the reason is logged.
-  ExitCode run(Signals& signals);
+  ExitCode run(Signals& signals, const ServiceManager& manager = {});
 
  private:
   class Impl;

@@ -279,11 +279,15 @@ std::string expose_snapshots(std::span<const BackplaneSnapshot> snapshots) {
   return metrics::expose(families(snapshots));
 }
 
+bool is_stuck(const BackplaneSnapshot& snapshot, Snapshot::Clock::time_point now) {
+  return snapshot.taken != Snapshot::Clock::time_point{} && now - snapshot.taken >= snapshot_age_max;
+}
+
 std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock::time_point now) {
   if (snapshot.taken == Snapshot::Clock::time_point{}) return "starting";
   if (snapshot.draining) return fmt::format("backplane \"{}\" is draining", snapshot.name);
-  const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - snapshot.taken);
-  if (age >= snapshot_age_max) {
+  if (is_stuck(snapshot, now)) {
+    const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - snapshot.taken);
     return fmt::format("the loop of backplane \"{}\" has been stuck for {} s", snapshot.name, age.count());
   }
   if (snapshot.store.health == HistoryStore::Health::good) return {};

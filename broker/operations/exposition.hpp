@@ -78,6 +78,10 @@ struct FigureDefinition {
 /// A loop that has published no snapshot for this long is stuck.
 inline constexpr std::chrono::seconds snapshot_age_max{10};
 
+/// Whether the snapshot's loop has stopped turning. False before its first snapshot.
+[[nodiscard]] bool is_stuck(const BackplaneSnapshot& snapshot,
+                            BackplaneSnapshot::Clock::time_point now = BackplaneSnapshot::Clock::now());
+
 /// Passes snapshots from a loop to the metrics listener's thread. Any thread; the lock is held only for a
 /// copy.
 class SnapshotBoard {

@@ -130,6 +130,16 @@ TEST(Snapshot, CoversTheWholeState) {
   EXPECT_TRUE(snapshot.draining);
 }
 
+TEST(Readiness, ALoopIsStuckThatHasShownNothingForTenSeconds) {
+  BackplaneSnapshot snapshot = snapshot_named("default");
+  const auto now = snapshot.taken;
+  EXPECT_FALSE(is_stuck(BackplaneSnapshot{}, now));
+  EXPECT_FALSE(is_stuck(snapshot, now + 9s));
+  EXPECT_TRUE(is_stuck(snapshot, now + 10s));
+  snapshot.draining = true;
+  EXPECT_TRUE(is_stuck(snapshot, now + 10s));
+}
+
 TEST(Readiness, SaysWhyItIsNotReady) {
   BackplaneSnapshot snapshot = snapshot_named("default");
   const auto now = snapshot.taken;
