@@ -1,6 +1,7 @@
 """Running a broker: health, metrics, signals, configuration."""
 
 import http.client
+import json
 import pathlib
 import re
 import shutil
@@ -12,6 +13,7 @@ from backplane.v1 import control_pb2, event_pb2, system_pb2
 from harness import CONTROL, EGRESS, HOST, INGRESS, METRICS, BackplaneTest, Deadline, Reader, Writer
 
 GATEWAY_METRICS = f"{HOST}:9571"
+MONITORING = pathlib.Path(__file__).parents[2] / "config" / "monitoring"
 OPERATIONS_MD = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\} (\S+)$')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
@@ -131,16 +133,53 @@ class Figures(OperationsTest):
                 self.assertEqual((check.returncode, check.stderr), (0, ""))
 
     def test_the_alert_rules_use_metrics_that_exist(self):
-        rules = pathlib.Path(__file__).parents[2] / "config" / "prometheus-alerts.yml"
-        self.start_gateway("--metrics", GATEWAY_METRICS)
-        pages = "".join(self.get("/metrics", address=address)[1] for address in (METRICS, GATEWAY_METRICS))
-        known = set(re.findall(r"^(backplane_\w+)\{", pages, re.MULTILINE))
-        used = set(re.findall(r"backplane_(?:broker|gateway)_\w+", rules.read_text("utf-8")))
-        self.assertGreater(len(used), 8)
-        self.assertEqual(used - known, set())
+        rules = MONITORING / "prometheus-alerts.yml"
+        self.check_metrics(re.findall(r"expr: (.*?)\n +(?:for|labels):", rules.read_text("utf-8"), re.DOTALL))
         if promtool := shutil.which("promtool"):
             check = subprocess.run([promtool, "check", "rules", rules], text=True, capture_output=True)
             self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+
+    def test_the_dashboard_uses_metrics_that_exist(self):
+        dashboard = json.loads((MONITORING / "grafana-dashboard.json").read_text("utf-8"))
+        panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+        self.assertGreater(len(panels), 15)
+        self.assertEqual(len({panel["id"] for panel in dashboard["panels"]}), len(dashboard["panels"]))
+        expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+        for each in dashboard["templating"]["list"]:
+            expressions += re.findall(r"label_values\((.*), ", each.get("definition", ""))
+        self.check_metrics(expressions)
+        # Names of Grafana's variables that the dashboard defines, or that Grafana does.
+        names = {each["name"] for each in dashboard["templating"]["list"]} | {"__rate_interval", "__all"}
+        self.assertEqual(set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard))) - names, set())
+
+    def check_metrics(self, expressions):
+        """Each metric in them is on the page of a broker or gateway, and has the labels that they use."""
+        self.start_gateway("--metrics", GATEWAY_METRICS)
+        pages = "".join(self.get("/metrics", address=address)[1] for address in (METRICS, GATEWAY_METRICS))
+        # Some have samples only after something has happened, but their type is always there.
+        kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", pages, re.MULTILINE))
+        rows = re.findall(r"^\| `(\w+)` \| \w+ \| (.*?) \|", OPERATIONS_MD.read_text("utf-8"), re.MULTILINE)
+        documented_labels = {name.removeprefix("backplane_gateway_"): set(re.findall(r"`(\w+)`", text)) for name, text in rows
+                             if name.startswith("backplane_gateway_")}
+        labels = {}
+        for name, kind in kinds.items():
+            short = name.removeprefix("backplane_broker_").removeprefix("backplane_gateway_")
+            table = documented_labels if name.startswith("backplane_gateway_") else {key: each[1] for key, each in documented().items()}
+            # Prometheus adds these two.
+            found = table.get(short, set()) | {"backplane", "instance", "job"}
+            labels[name] = found
+            if kind == "histogram":
+                labels[f"{name}_bucket"] = found | {"le"}
+        used = set()
+        for expression in expressions:
+            names = set(re.findall(r"backplane_(?:broker|gateway)_\w+", expression))
+            self.assertEqual(names - set(labels), set(), expression)
+            wanted = {label for group in re.findall(r"by \(([^)]*)\)", expression) for label in re.split(", *", group)}
+            wanted |= set(re.findall(r'(\w+)=~?"', expression))
+            for name in names:
+                self.assertEqual(wanted - labels[name], set(), expression)
+            used |= names
+        self.assertGreater(len(used), 8)
 
     def test_a_wait_for_subscribers_is_in_seconds_and_in_whole_nanoseconds(self):
         self.assertIn("backplane_broker_egress_wait_seconds_total", self.scrape()[0])
