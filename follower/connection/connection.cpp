@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/net/transferred_bytes.hpp"
+#include "core/zmq/in_process.hpp"
 
 namespace backplane::follower {
 namespace {
@@ -25,12 +26,14 @@ Connection::Connection(mq::Context& context, mq::Socket& socket, const std::stri
       keys_(keys, endpoint),
       addresses_(endpoint),
       endpoint_(addresses_.current()),
+      in_process_(mq::is_in_process(endpoint)),
       pause_(pause_min) {
   if (auto result = socket_.connect(endpoint_); !result) throw std::invalid_argument(result.error().text);
 }
 
 Connection::Change Connection::next() {
   if (std::exchange(replaced_, false)) return Change::down;
+  if (in_process_) return std::exchange(up_, true) ? Change::none : Change::up;
   for (;;) {
     switch (monitor_.next()) {
       case mq::ConnectionEvent::none:

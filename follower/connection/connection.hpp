@@ -16,7 +16,8 @@ namespace backplane::follower {
 /// Connects a socket, reports when the connection comes and goes, and connects again if libzmq has stopped
 /// trying: libzmq reconnects by itself after a lost connection, but never after a protocol error (a peer that
 /// does not speak ZeroMQ, a message above the limit). Tries all addresses of a host, of which libzmq knows
-/// one. Lives on the socket's thread; the socket outlives it.
+/// one. A connection within the process (inproc) is up from the start, and does not notice the broker's end.
+/// Lives on the socket's thread; the socket outlives it.
 class Connection {
  public:
   using Clock = std::chrono::steady_clock;
@@ -45,7 +46,7 @@ class Connection {
   /// The bytes received on this connection, as far as the kernel knows; none without a TCP connection.
   /// Between two messages, it shows whether the next one is arriving.
   [[nodiscard]] std::optional<std::uint64_t> received_bytes() const;
-  [[nodiscard]] bool pending() { return replaced_ || monitor_.socket().readable(); }
+  [[nodiscard]] bool pending() { return replaced_ || (in_process_ && !up_) || monitor_.socket().readable(); }
   [[nodiscard]] int fd() { return monitor_.fd(); }
   void release() { monitor_.socket().release(); }
 
@@ -59,6 +60,7 @@ class Connection {
   mq::KeyCheck keys_;
   EndpointAddresses addresses_;
   std::string endpoint_;  // the address that the socket is connected to
+  bool in_process_;
   bool up_{};
   bool replaced_{};                                // and not yet reported
   int descriptor_{-1};                             // of the last connection that was opened; libzmq's own

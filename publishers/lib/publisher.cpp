@@ -65,12 +65,15 @@ bool usable_attributes(const EventOptions& event) {
 /// Callable from any thread. Owns the thread that runs the Sender.
 class Publisher::Impl {
  public:
-  explicit Impl(Options options)
+  /// `context`: that of a broker in this process; nullptr: there is none.
+  Impl(Options options, std::shared_ptr<mq::Context> context)
       : options_(checked(std::move(options))),
         session_(options_.resume ? options_.resume->session : random_id()),
         head_(publishing::encode_head(options_.source, session_)),
+        keys_(context ? nullptr : keys_of(options_.credentials)),
+        context_(context ? std::move(context) : std::make_shared<mq::Context>()),
         outbox_(head_, session_, options_),
-        sender_(context_, options_, keys_of(options_.credentials), session_, outbox_, types_),
+        sender_(*context_, options_, keys_, session_, outbox_, types_),
         thread_([this] { sender_.run(); }) {}
 
   ~Impl() { close(std::chrono::milliseconds{0}); }
@@ -110,7 +113,8 @@ class Publisher::Impl {
   const Options options_;
   const std::uint64_t session_;
   const std::string head_;
-  mq::Context context_;
+  const mq::SharedKeys keys_;
+  const std::shared_ptr<mq::Context> context_;
   Outbox outbox_;
   TypeDefinitions types_;
   Sender sender_;
@@ -119,7 +123,10 @@ class Publisher::Impl {
   std::thread thread_ GUARDED_BY(close_mutex_);
 };
 
-Publisher::Publisher(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Publisher::Publisher(Options options) : impl_(std::make_unique<Impl>(std::move(options), nullptr)) {}
+
+Publisher::Publisher(Options options, std::shared_ptr<mq::Context> context)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(context))) {}
 
 Publisher::~Publisher() = default;
 

@@ -37,7 +37,8 @@ class BrokerAddresses {
 /// A connection is used once and then discarded, never repaired. libzmq keeps a peer's queue across its own
 /// reconnects, so leftovers in that queue would overtake the events that must be resent. The broker refuses
 /// any sequence that is not above the last one, and would then refuse the resent events. Belongs to the first
-/// thread that uses it, which need not be the one that created it. Owns its sockets.
+/// thread that uses it, which need not be the one that created it. Owns its sockets. A connection within the
+/// process (inproc) does not notice the broker's end.
 class PublisherConnection {
  public:
   /// Starts connecting. Throws std::invalid_argument if libzmq cannot connect to an endpoint, and

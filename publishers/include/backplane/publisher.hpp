@@ -21,6 +21,10 @@ class Message;
 
 namespace backplane {
 
+namespace mq {
+class Context;
+}
+
 /// The result of offering an event.
 enum class Offer : std::uint8_t {
   accepted,       ///< queued; kept until the broker confirms it
@@ -119,6 +123,9 @@ class Publisher {
   /// max_event_bytes is invalid or a key cannot be read, and zmq::error_t if libzmq cannot create the
   /// sockets.
   explicit Publisher(Options options);
+  /// The same for a broker in this process: inproc endpoints are those of `context`, and no keys are used.
+  /// nullptr: there is no such broker. For programs that are built from Backplane's sources.
+  Publisher(Options options, std::shared_ptr<mq::Context> context);
   ~Publisher();
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
