@@ -96,8 +96,9 @@ struct BackplaneConfig {
   std::chrono::milliseconds stats_every{5'000};
   std::chrono::milliseconds drain_limit{5'000};
 
-  bool insecure{};      ///< BrokerConfig's, set when the broker starts
-  Admission admission;  ///< the same
+  bool insecure{};            ///< BrokerConfig's, set when the broker starts
+  Admission admission;        ///< the same
+  bool serves_own_process{};  ///< the same
 };
 
 struct BrokerConfig {
@@ -105,6 +106,8 @@ struct BrokerConfig {
   std::string metrics = "localhost:9570";
   bool insecure{};  ///< listeners may be reachable from other machines, without authentication
   Admission admission;
+  /// Whether there are endpoints for the rest of the process (LocalEndpoints); set by the program.
+  bool serves_own_process{};
 };
 
 /// Describes the `[[backplane]]` tables and `[metrics]`, for reading, printing and the reference. Adds an

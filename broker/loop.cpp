@@ -79,6 +79,9 @@ constexpr std::size_t waiting_bytes_max = 512u << 20;
 constexpr std::size_t waiting_min = 16;
 constexpr std::size_t waiting_max = 10'000;
 constexpr std::size_t envelope_frames_max = 8;
+// The first frame of an envelope within the loop: the socket that the reply belongs to.
+constexpr std::string_view network_client = "network";
+constexpr std::string_view local_client = "local";
 // Replies queued per client, each of at most 256 KiB.
 constexpr int reply_hwm = 32;
 // At 20 live events per second and more, slices of history are short.
@@ -121,15 +124,23 @@ void secure(mq::SocketOptions& options, const BackplaneConfig& config, std::stri
 constexpr std::string_view ingress_domain = "ingress";
 constexpr std::string_view raw_domain = "raw";
 constexpr std::string_view control_domain = "control";
+constexpr const char* local_ingress = "inproc://ingress";
+constexpr const char* local_egress = "inproc://egress";
+constexpr const char* local_control = "inproc://control";
 std::string egress_domain(std::size_t index) {
   return index == 0 ? "egress" : fmt::format("limited_egress {}", index);
 }
 
-mq::SocketOptions ingress_options(const BackplaneConfig& config, std::string_view domain) {
+mq::SocketOptions local_ingress_options(const BackplaneConfig& config) {
   mq::SocketOptions options;
   options.send_hwm = 0;  // with a limit, subscriptions could be lost without an error
   options.receive_hwm = static_cast<int>(
       std::clamp<std::size_t>(waiting_bytes_max / config.max_event_bytes, waiting_min, waiting_max));
+  return options;
+}
+
+mq::SocketOptions ingress_options(const BackplaneConfig& config, std::string_view domain) {
+  mq::SocketOptions options = local_ingress_options(config);
   // Above our own limit, so that an event slightly above it is refused with a reason: above this one libzmq
   // closes the connection.
   options.max_message_bytes = static_cast<std::int64_t>(4 * config.max_event_bytes);
@@ -138,9 +149,14 @@ mq::SocketOptions ingress_options(const BackplaneConfig& config, std::string_vie
   return options;
 }
 
-mq::SocketOptions control_options(const BackplaneConfig& config) {
+mq::SocketOptions local_control_options() {
   mq::SocketOptions options;
   options.send_hwm = reply_hwm;
+  return options;
+}
+
+mq::SocketOptions control_options(const BackplaneConfig& config) {
+  mq::SocketOptions options = local_control_options();
   options.max_message_bytes = static_cast<std::int64_t>(config.max_event_bytes + (64u << 10));
   secure(options, config, control_domain);
   options.io_thread = 0;
@@ -199,6 +215,9 @@ class Loop::Impl final : public ReplySink {
   Impl& operator=(const Impl&) = delete;
 
   Result<BoundEndpoints> open();
+  [[nodiscard]] LocalEndpoints local() const {
+    return {context_, local_ingress, local_egress, local_control};
+  }
   void run();
   void drain() noexcept;
   void reload(LoopSettings settings);
@@ -213,6 +232,8 @@ class Loop::Impl final : public ReplySink {
     std::size_t frames{};
     std::size_t bytes{};
   };
+  /// Where a message comes from.
+  enum class From { ingress, raw, local };
   /// A policy that is not yet applied to open connections, and the users to disconnect, for each of rules_.
   struct PolicyChange {
     std::shared_ptr<const policy::Policy> policy{};
@@ -221,15 +242,20 @@ class Loop::Impl final : public ReplySink {
   };
 
   ConnectionWatch* watch(mq::Socket& socket, EndpointRule rule, int descriptors_max);
+  void add_local_sockets();
+  [[nodiscard]] Result<void> open_local_sockets();
   [[nodiscard]] Result<void> restore();
 
   // One turn of the loop, in this order:
   [[nodiscard]] int take_events(bool all);
-  [[nodiscard]] int drain_socket(mq::Socket& socket, bool raw);
+  [[nodiscard]] int drain_socket(mq::Socket& socket, From from);
+  void note_connections(From from, std::size_t received);
+  void take(Incoming& message, TopicEntry* known, From from);
   [[nodiscard]] bool receive(mq::Socket& socket, Incoming& message);
   [[nodiscard]] int serve_subscriptions();
-  [[nodiscard]] int serve_subscriptions(Egress& egress, ConnectionWatch& connections);
+  [[nodiscard]] int serve_subscriptions(Egress& egress, ConnectionWatch* connections);
   [[nodiscard]] int serve_requests(int limit, Clock::time_point now);
+  [[nodiscard]] bool serve_request(mq::Socket& socket, From from, Clock::time_point now);
   void keep_time(Clock::time_point now);
   void sleep(Clock::time_point now, bool takes_events);
 
@@ -249,18 +275,22 @@ class Loop::Impl final : public ReplySink {
 
   BackplaneConfig config_;
   SnapshotBoard& board_;
-  mq::Context context_{2};
+  const std::shared_ptr<mq::Context> context_ = std::make_shared<mq::Context>(2);
   BackplaneState state_;
   std::optional<ZapServer> zap_;  ///< if clients are authenticated; above the sockets: outlives them
   mq::Socket ingress_;
   std::optional<mq::Socket> raw_;
   mq::Socket control_;
-  EgressGroup egress_;
-  std::vector<std::unique_ptr<ConnectionWatch>> connections_;  ///< of each socket above
+  EgressGroup egress_;  ///< with local sockets, the last endpoint is the process's own
+  // For the rest of the process. These are sockets of their own: whatever a program on the network sends, it
+  // cannot come by them.
+  std::optional<mq::Socket> local_ingress_;
+  std::optional<mq::Socket> local_control_;
+  std::vector<std::unique_ptr<ConnectionWatch>> connections_;  ///< of each socket that binds to the network
   ConnectionWatch* ingress_connections_{};
   ConnectionWatch* raw_connections_{};
   ConnectionWatch* control_connections_{};
-  std::vector<ConnectionWatch*> egress_connections_;  ///< of each endpoint of egress_
+  std::vector<ConnectionWatch*> egress_connections_;  ///< of each endpoint of egress_; nullptr: the local one
   std::vector<EndpointRule> rules_;                   ///< of each of connections_
   Access access_;
   Pipeline pipeline_;
@@ -279,6 +309,7 @@ class Loop::Impl final : public ReplySink {
   Clock::time_point last_event_{};
   Clock::time_point drain_began_{};
   bool raw_flows_{};
+  bool local_flows_{};
   bool subscriptions_warned_{};
   bool store_was_full_{};
   std::size_t source_topics_{};  ///< $SYS.source topics that exist
@@ -304,9 +335,9 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
     : config_(std::move(config)),
       board_(board),
       state_(config_.name, config_.max_topics, config_.max_sessions, make_store(config_)),
-      ingress_(context_, zmq::socket_type::xsub, ingress_options(config_, ingress_domain)),
-      control_(context_, zmq::socket_type::router, control_options(config_)),
-      egress_(context_, state_.counters),
+      ingress_(*context_, zmq::socket_type::xsub, ingress_options(config_, ingress_domain)),
+      control_(*context_, zmq::socket_type::router, control_options(config_)),
+      egress_(*context_, state_.counters),
       access_(config_.admission.required() ? config_.admission.policy : nullptr),
       pipeline_(state_, access_, egress_, unix_now_ns),
       participants_([this](const std::string& topic, const v1::SourceStatus& status) {
@@ -317,7 +348,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
       stats_(config_.stats_every, Clock::now()),
       snapshots_(snapshot_every, Clock::now()) {
   if (config_.raw != off) {
-    raw_.emplace(context_, zmq::socket_type::xsub, ingress_options(config_, raw_domain));
+    raw_.emplace(*context_, zmq::socket_type::xsub, ingress_options(config_, raw_domain));
   }
   state_.max_event_bytes = config_.max_event_bytes;
   if (config_.store == StoreKind::file) {
@@ -336,8 +367,9 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
         watch(egress.socket(), EndpointRule(domain, std::move(each.topics)), descriptors_max));
     egress_connections_.back()->report_closed_to(egress.ledger());
   }
+  if (config_.serves_own_process) add_local_sockets();
   if (config_.admission.required()) {
-    zap_.emplace(context_, config_.name, rules_, config_.admission.policy);
+    zap_.emplace(*context_, config_.name, rules_, config_.admission.policy);
     state_.policy_users = users_with_keys(*config_.admission.policy);
     const MutexLock lock(settings_mutex_);
     latest_policy_ = config_.admission.policy;
@@ -345,9 +377,16 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
   release_sockets();  // created on one thread, perhaps opened on another
 }
 
+void Loop::Impl::add_local_sockets() {
+  local_ingress_.emplace(*context_, zmq::socket_type::xsub, local_ingress_options(config_));
+  local_control_.emplace(*context_, zmq::socket_type::router, local_control_options());
+  egress_.add({.send_hwm = config_.egress_hwm}, {});
+  egress_connections_.push_back(nullptr);
+}
+
 ConnectionWatch* Loop::Impl::watch(mq::Socket& socket, EndpointRule rule, int descriptors_max) {
   auto& added =
-      connections_.emplace_back(std::make_unique<ConnectionWatch>(context_, socket, descriptors_max));
+      connections_.emplace_back(std::make_unique<ConnectionWatch>(*context_, socket, descriptors_max));
   if (config_.admission.required()) added->set_rule(rule, config_.admission.policy);
   rules_.push_back(std::move(rule));
   return added.get();
@@ -358,6 +397,8 @@ void Loop::Impl::release_sockets() noexcept {
   control_.release();
   for (std::size_t i = 0; i < egress_.size(); ++i) egress_.endpoint(i).socket().release();
   if (raw_) raw_->release();
+  if (local_ingress_) local_ingress_->release();
+  if (local_control_) local_control_->release();
   for (const auto& each : connections_) each->release();
 }
 
@@ -384,6 +425,9 @@ Result<BoundEndpoints> Loop::Impl::open() {
     if (auto ok = bind(*raw_, config_.raw, bound_.raw); !ok) return tl::unexpected(ok.error());
   }
   if (auto ok = bind(ingress_, config_.ingress, bound_.ingress); !ok) return tl::unexpected(ok.error());
+  if (local_ingress_) {
+    if (auto ok = open_local_sockets(); !ok) return tl::unexpected(ok.error());
+  }
 
   if (auto ok = restore(); !ok) return tl::unexpected(ok.error());
   state_.started_ns = unix_now_ns();
@@ -392,11 +436,19 @@ Result<BoundEndpoints> Loop::Impl::open() {
   // Subscribe to everything: history and retained values then see every event, and a publisher knows by this
   // subscription that it is connected.
   constexpr std::string_view everything("\x01", 1);
-  const bool subscribed = ingress_.send(everything) && (!raw_ || raw_->send(everything));
+  const bool subscribed = ingress_.send(everything) && (!raw_ || raw_->send(everything)) &&
+                          (!local_ingress_ || local_ingress_->send(everything));
   CHECK(subscribed, "an XSUB without a send limit accepts a subscription");
   publish_snapshot();
   release_sockets();
   return bound_;
+}
+
+Result<void> Loop::Impl::open_local_sockets() {
+  if (auto ok = egress_.endpoint(egress_.size() - 1).bind(local_egress); !ok)
+    return tl::unexpected(ok.error());
+  if (auto ok = local_control_->bind(local_control); !ok) return tl::unexpected(ok.error());
+  return local_ingress_->bind(local_ingress).map([](const std::string&) {});
 }
 
 /// Continues where an earlier incarnation stopped, as far as the store remembers it.
@@ -485,14 +537,20 @@ void Loop::Impl::run() {
 }
 
 int Loop::Impl::take_events(bool all) {
-  const int received = drain_socket(ingress_, false);
-  if (!raw_ || !(all || raw_flows_ || received == 0)) return received;
-  const int raw_taken = drain_socket(*raw_, true);
-  raw_flows_ = raw_taken > 0;
-  return received + raw_taken;
+  const int received = drain_socket(ingress_, From::ingress);
+  int total = received;
+  const auto take_from = [&](std::optional<mq::Socket>& socket, From from, bool& flows) {
+    if (!socket || !(all || flows || received == 0)) return;
+    const int taken = drain_socket(*socket, from);
+    flows = taken > 0;
+    total += taken;
+  };
+  take_from(raw_, From::raw, raw_flows_);
+  take_from(local_ingress_, From::local, local_flows_);
+  return total;
 }
 
-int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
+int Loop::Impl::drain_socket(mq::Socket& socket, From from) {
   // Receive some messages ahead: their bytes move from the I/O thread's cache while others are processed.
   int total = 0;
   std::size_t bytes = 0;
@@ -502,23 +560,14 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
            (there = receive(socket, incoming_[received]))) {
       bytes += incoming_[received++].bytes;
     }
-    if (zap_) {
-      ConnectionWatch& connections = raw ? *raw_connections_ : *ingress_connections_;
-      for (std::size_t i = 0; i < received; ++i) connections.saw(incoming_[i].topic);
-    }
+    if (zap_) note_connections(from, received);
     std::array<TopicEntry*, messages_ahead> known;
     for (std::size_t i = 0; i < received; ++i) {
       known[i] = pipeline_.find_topic(incoming_[i].topic.to_string_view());
     }
     for (std::size_t i = 0; i < received; ++i) {
       Incoming& message = incoming_[i];
-      if (message.frames != 2) {
-        pipeline_.refuse_frames(message.frames);
-      } else if (raw) {
-        pipeline_.take_raw(message.topic, message.event, access_.user_of(message.event));
-      } else {
-        pipeline_.take(message.topic, message.event, known[i], access_.user_of(message.event));
-      }
+      take(message, known[i], from);
       if (message.bytes > reused_frame_bytes_max) {
         message.topic.rebuild();
         message.event.rebuild();
@@ -530,6 +579,20 @@ int Loop::Impl::drain_socket(mq::Socket& socket, bool raw) {
   // large events, that is 50 ms.
   if (bytes >= bytes_per_turn) (void)socket.readable();
   return total;
+}
+
+/// Notes whose connections the messages in incoming_ came by.
+void Loop::Impl::note_connections(From from, std::size_t received) {
+  if (from == From::local) return;
+  ConnectionWatch& connections = from == From::raw ? *raw_connections_ : *ingress_connections_;
+  for (std::size_t i = 0; i < received; ++i) connections.saw(incoming_[i].topic);
+}
+
+void Loop::Impl::take(Incoming& message, TopicEntry* known, From from) {
+  if (message.frames != 2) return pipeline_.refuse_frames(message.frames);
+  const policy::User* const user = from == From::local ? access_.own_user() : access_.user_of(message.event);
+  if (from == From::raw) return pipeline_.take_raw(message.topic, message.event, user);
+  pipeline_.take(message.topic, message.event, known, user);
 }
 
 bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
@@ -552,13 +615,13 @@ bool Loop::Impl::receive(mq::Socket& socket, Incoming& message) {
 int Loop::Impl::serve_subscriptions() {
   int seen = 0;
   for (std::size_t i = 0; i < egress_.size(); ++i) {
-    seen += serve_subscriptions(egress_.endpoint(i), *egress_connections_[i]);
+    seen += serve_subscriptions(egress_.endpoint(i), egress_connections_[i]);
   }
   if (seen > 0) egress_.bound_subscriptions(config_.subscriptions_bytes_max);
   return seen;
 }
 
-int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch& connections) {
+int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch* connections) {
   int seen = 0;
   const auto until = Clock::now() + subscription_time_per_turn;
   while (seen < subscriptions_per_turn &&
@@ -566,8 +629,8 @@ int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch& connections
     const auto subscription = egress.next_subscription();
     if (!subscription) break;
     // Subscriptions come once per connection: one that has closed must not be mistaken for a new one.
-    if (seen == 0) connections.turn(Clock::now());
-    if (zap_) connections.saw(subscription->message);
+    if (seen == 0 && connections != nullptr) connections->turn(Clock::now());
+    if (zap_ && connections != nullptr) connections->saw(subscription->message);
     ++seen;
     if (!subscription->begins || !is_live_request(subscription->prefix)) continue;
     v1::LiveAnswer reply;
@@ -581,41 +644,51 @@ int Loop::Impl::serve_subscriptions(Egress& egress, ConnectionWatch& connections
 
 int Loop::Impl::serve_requests(int limit, Clock::time_point now) {
   int served = 0;
-  while (served < limit && (served == 0 || Clock::now() - now < reply_time_per_turn) &&
-         control_.receive(request_)) {
-    ++served;
-    Envelope envelope;
-    std::size_t frames = 1;
-    while (request_.more()) {
-      if (envelope.size() < envelope_frames_max) envelope.emplace_back(request_.to_string_view());
-      ++frames;
-      if (!control_.receive(request_)) break;
+  const auto serve = [&](mq::Socket& socket, From from) {
+    const int before = served;
+    while (served - before < limit && (served == before || Clock::now() - now < reply_time_per_turn) &&
+           serve_request(socket, from, now)) {
+      ++served;
     }
-    if (frames < 2 || frames > envelope_frames_max + 1) {
-      ++state_.counters.control_requests_total;
-      ++state_.counters.control_refused_total;
-      continue;  // there is no return address
-    }
-    if (zap_) control_connections_->saw(request_);
-    service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now,
-                     access_.sender_of(request_));
-  }
+  };
+  serve(control_, From::ingress);
+  if (local_control_) serve(*local_control_, From::local);
   service_.poll();
   return served;
 }
 
+/// @returns whether there was a request.
+bool Loop::Impl::serve_request(mq::Socket& socket, From from, Clock::time_point now) {
+  if (!socket.receive(request_)) return false;
+  Envelope envelope{std::string(from == From::local ? local_client : network_client)};
+  std::size_t frames = 1;
+  while (request_.more()) {
+    if (envelope.size() <= envelope_frames_max) envelope.emplace_back(request_.to_string_view());
+    ++frames;
+    if (!socket.receive(request_)) break;
+  }
+  if (frames < 2 || frames > envelope_frames_max + 1) {
+    ++state_.counters.control_requests_total;
+    ++state_.counters.control_refused_total;
+    return true;  // there is no return address
+  }
+  if (zap_ && from != From::local) control_connections_->saw(request_);
+  service_.request(std::move(envelope), {request_.data<std::byte>(), request_.size()}, now,
+                   from == From::local ? access_.own_sender() : access_.sender_of(request_));
+  return true;
+}
+
 void Loop::Impl::reply(const Envelope& envelope, std::string_view bytes) {
   constexpr auto more_now = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
+  mq::Socket& socket = envelope.front() == local_client ? *local_control_ : control_;
   // A reply is refused at its first frame or not at all: the client has gone, or does not read its replies.
-  bool first = true;
-  for (const std::string& frame : envelope) {
-    if (!control_.send(frame, more_now) && first) {
+  for (std::size_t i = 1; i < envelope.size(); ++i) {
+    if (!socket.send(envelope[i], more_now) && i == 1) {
       ++state_.counters.control_replies_dropped_total;
       return;
     }
-    first = false;
   }
-  if (!control_.send(bytes, zmq::send_flags::dontwait)) ++state_.counters.control_replies_dropped_total;
+  if (!socket.send(bytes, zmq::send_flags::dontwait)) ++state_.counters.control_replies_dropped_total;
 }
 
 void Loop::Impl::keep_time(Clock::time_point now) {
@@ -648,7 +721,7 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   if (pipeline_.has_written()) return;
   auto until = std::min({each_second_.next(), stats_.next(), next_connections_});
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
-  std::array<zmq_pollitem_t, 5 + EgressGroup::endpoints_max> items{};
+  std::array<zmq_pollitem_t, 7 + EgressGroup::endpoints_max> items{};
   std::size_t count = 0;
   const auto watch_socket = [&](mq::Socket& socket) {
     items[count++] = {.socket = socket.raw().handle(), .fd = 0, .events = ZMQ_POLLIN, .revents = 0};
@@ -664,7 +737,9 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   };
   watch_publishers(ingress_);
   if (raw_) watch_publishers(*raw_);
+  if (local_ingress_) watch_publishers(*local_ingress_);
   watch_socket(control_);
+  if (local_control_) watch_socket(*local_control_);
   for (std::size_t i = 0; i < egress_.size(); ++i) watch_socket(egress_.endpoint(i).socket());
   watch_fd(wake_.fd());
   if (const int fd = state_.history->progress_fd(); fd >= 0) watch_fd(fd);
@@ -883,6 +958,9 @@ Loop::Loop(BackplaneConfig config, SnapshotBoard& board, int descriptors_max)
 Loop::~Loop() = default;
 Result<BoundEndpoints> Loop::open() {
   return impl_->open();
+}
+LocalEndpoints Loop::local() const {
+  return impl_->local();
 }
 void Loop::run() {
   impl_->run();

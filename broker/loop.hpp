@@ -27,6 +27,16 @@ struct BoundEndpoints {
   std::vector<std::string> limited_egress;
 };
 
+/// The endpoints of a backplane for the rest of its process. Only sockets in this context can connect to
+/// them. They need no keys, and with a policy what comes by them may do everything (Access::own_user()). All
+/// topics are published there.
+struct LocalEndpoints {
+  std::shared_ptr<mq::Context> context;
+  std::string ingress;
+  std::string egress;
+  std::string control;
+};
+
 /// The settings that can change while a backplane runs.
 struct LoopSettings {
   HistoryLimits history;
@@ -48,6 +58,9 @@ class Loop {
 
   /// Creates and binds the sockets. @returns the bound endpoints, or an error that names the endpoint.
   Result<BoundEndpoints> open();
+  /// The endpoints for the rest of the process, if config.serves_own_process. The context may outlive the
+  /// loop: it ends when nobody has it any more, and then waits for subscribers that are still reading.
+  [[nodiscard]] LocalEndpoints local() const;
   /// Runs until drained; blocks. Throws if libzmq fails.
   void run();
 

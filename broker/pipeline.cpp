@@ -296,13 +296,14 @@ bool Pipeline::claim(SessionEntry& session, const policy::User* user, bool admit
 /// Every subscriber knows the sources and sessions of events, and can send a sequence that makes the
 /// session's next events look like duplicates. A publisher resends after a reconnect what is unconfirmed, so
 /// its sequences do not jump. One that does not resend loses events, but then its earlier connection has
-/// ended.
+/// ended. A connection within the process, which has no peer, does not end before the process does.
 bool Pipeline::is_forged(const SessionEntry& session, const wire::EventView& event, Peer peer) const {
   const std::uint64_t seen = std::max(session.sequence, session.refused_sequence);
   const std::uint64_t sequence = event.sequence;
   if (sequence <= seen || sequence - seen <= sequence_jump_max) return false;
   if (sequence - seen > sequence_loss_max && event.after_sequence == 0) return true;
-  return !session.has_come_by(peer) && session.socket.is_open();
+  const bool is_open = session.socket.is_open() || (session.connections > 0 && session.peer == Peer{});
+  return !session.has_come_by(peer) && is_open;
 }
 
 /// A session whose sequences do not count by one names the one before in each event. If that one has not

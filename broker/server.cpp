@@ -99,15 +99,26 @@ class Server::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  Result<void> open();
+  Result<void> open(std::size_t files_kept);
   [[nodiscard]] std::vector<std::string> ready_lines() const;
   ExitCode run(Signals& signals, const Reader& read_config, const ServiceManager& manager);
+
+  [[nodiscard]] std::vector<Bound> bound() const;
+  void start();
+  [[nodiscard]] int ended_fd() const noexcept { return ended_.fd(); }
+  [[nodiscard]] bool has_ended() noexcept;
+  ExitCode wait();
+  void reload(const BrokerConfig& config);
+  [[nodiscard]] std::string exposition() const;
+  [[nodiscard]] std::string why_not_ready() const;
+  [[nodiscard]] int descriptors_end() const noexcept { return descriptors_end_; }
 
  private:
   struct Backplane {
     BackplaneConfig config;
     SnapshotBoard board;
     BoundEndpoints bound;
+    LocalEndpoints local;
     std::thread thread;
     Mutex loop_mutex;
     std::unique_ptr<Loop> loop GUARDED_BY(loop_mutex);  ///< nullptr once run() has returned
@@ -115,17 +126,25 @@ class Server::Impl {
 
   Result<void> open_metrics();
   [[nodiscard]] std::string_view insecure_text() const;
+<<<<<<< HEAD
   [[nodiscard]] std::string exposition() const;
   [[nodiscard]] std::string why_not_ready() const;
   [[nodiscard]] bool any_stuck();
+||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
+  [[nodiscard]] std::string exposition() const;
+  [[nodiscard]] std::string why_not_ready() const;
+=======
+>>>>>>> 4a3203a (broker: endpoints for the rest of its process)
   void work(Backplane& backplane) noexcept;
   void drain();
-  void reload(const Reader& read_config);
+  [[nodiscard]] bool is_running() noexcept;
+  void read_and_reload(const Reader& read_config);
   void apply_policy(const Admission& admission);
   void join();
 
   BrokerConfig config_;
   std::size_t metrics_connections_max_{};
+  int descriptors_end_{};
   std::vector<std::unique_ptr<Backplane>> backplanes_;
   std::unique_ptr<metrics::MetricsListener> listener_;
   std::atomic<std::size_t> running_{};
@@ -133,7 +152,7 @@ class Server::Impl {
   WakeFd ended_;  ///< readable when a loop has ended
 };
 
-Result<void> Server::Impl::open() {
+Result<void> Server::Impl::open(std::size_t files_kept) {
   const auto files = static_cast<std::size_t>(
       std::min<std::uint64_t>(raise_open_files_limit(), std::numeric_limits<int>::max()));
   // libzmq takes every descriptor for connections. Those of health checks and of stores, and a few to read
@@ -149,8 +168,8 @@ Result<void> Server::Impl::open() {
         files, stores);
     stores = files / 2;
   }
-  const auto descriptors_max =
-      static_cast<int>(files - std::min(files, 8 + metrics_connections_max_ + stores));
+  descriptors_end_ =
+      static_cast<int>(files - std::min(files, 8 + metrics_connections_max_ + stores + files_kept));
   if (config_.insecure) log::warning("{}", insecure_text());
   if (const Admission& admission = config_.admission; admission.required()) {
     log::info("clients need a key that {} has; the broker's public key is {}",
@@ -159,10 +178,11 @@ Result<void> Server::Impl::open() {
   for (BackplaneConfig& config : config_.backplanes) {
     config.insecure = config_.insecure;
     config.admission = config_.admission;
+    config.serves_own_process = config_.serves_own_process;
     warn_if_open_to_others(config);
     auto backplane = std::make_unique<Backplane>();
     backplane->config = config;
-    auto loop = std::make_unique<Loop>(config, backplane->board, descriptors_max);
+    auto loop = std::make_unique<Loop>(config, backplane->board, descriptors_end_);
     auto bound = loop->open();
     if (!bound) {
       // An error of the configuration says where that is.
@@ -171,6 +191,7 @@ Result<void> Server::Impl::open() {
       return fail(bound.error().code, fmt::format("backplane \"{}\": {}", config.name, bound.error().text));
     }
     backplane->bound = *bound;
+    if (config.serves_own_process) backplane->local = loop->local();
     {
       const MutexLock lock(backplane->loop_mutex);
       backplane->loop = std::move(loop);
@@ -223,17 +244,25 @@ bool Server::Impl::any_stuck() {
 
 std::vector<std::string> Server::Impl::ready_lines() const {
   std::vector<std::string> lines;
-  for (const auto& backplane : backplanes_) {
-    const BoundEndpoints& bound = backplane->bound;
-    std::string line = fmt::format("ready role=broker name={} ingress={} egress={} control={}",
-                                   backplane->config.name, bound.ingress, bound.egress, bound.control);
-    if (!bound.raw.empty()) line += fmt::format(" raw={}", bound.raw);
-    if (!bound.limited_egress.empty())
-      line += fmt::format(" limited_egress={}", fmt::join(bound.limited_egress, ","));
-    if (listener_) line += fmt::format(" metrics={}", listener_->address());
-    lines.push_back(std::move(line));
+  for (const Bound& each : bound()) {
+    lines.push_back(fmt::format("ready role=broker name={} {}", each.name, each.endpoints));
+    if (listener_) lines.back() += fmt::format(" metrics={}", listener_->address());
   }
   return lines;
+}
+
+std::vector<Server::Bound> Server::Impl::bound() const {
+  std::vector<Bound> all;
+  for (const auto& backplane : backplanes_) {
+    const BoundEndpoints& bound = backplane->bound;
+    std::string text =
+        fmt::format("ingress={} egress={} control={}", bound.ingress, bound.egress, bound.control);
+    if (!bound.raw.empty()) text += fmt::format(" raw={}", bound.raw);
+    if (!bound.limited_egress.empty())
+      text += fmt::format(" limited_egress={}", fmt::join(bound.limited_egress, ","));
+    all.push_back({backplane->config.name, std::move(text), backplane->local});
+  }
+  return all;
 }
 
 void Server::Impl::work(Backplane& backplane) noexcept {
@@ -260,20 +289,59 @@ void Server::Impl::work(Backplane& backplane) noexcept {
   ended_.wake();
 }
 
+<<<<<<< HEAD
 ExitCode Server::Impl::run(Signals& signals, const Reader& read_config, const ServiceManager& manager) {
+||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
+ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
+=======
+void Server::Impl::start() {
+>>>>>>> 4a3203a (broker: endpoints for the rest of its process)
   running_ = backplanes_.size();
   for (auto& backplane : backplanes_) {
     backplane->thread = std::thread([this, &backplane = *backplane] { work(backplane); });
   }
+<<<<<<< HEAD
   manager.ready();
   const int turn_ms =
       manager.watchdog_interval() ? std::max(1, static_cast<int>(manager.watchdog_interval()->count())) : -1;
   while (running_ > 0) {
+||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
+  while (running_ > 0 && !failed_) {
+=======
+}
+
+bool Server::Impl::is_running() noexcept {
+  ended_.drain();
+  return running_ > 0 && !failed_;
+}
+
+bool Server::Impl::has_ended() noexcept {
+  ended_.drain();
+  return running_ < backplanes_.size() || failed_;
+}
+
+ExitCode Server::Impl::wait() {
+  drain();
+  join();
+  return failed_ ? ExitCode::failed : ExitCode::done;
+}
+
+ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
+  start();
+  while (is_running()) {
+>>>>>>> 4a3203a (broker: endpoints for the rest of its process)
     std::array<pollfd, 2> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{ended_.fd(), POLLIN, 0}};
+<<<<<<< HEAD
     if (::poll(fds.data(), fds.size(), turn_ms) < 0 && errno != EINTR) break;
     if (turn_ms > 0 && !any_stuck()) manager.alive();
     if (fds[1].revents != 0) ended_.drain();
     if (failed_) drain();
+||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
+    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
+    if (fds[1].revents != 0) ended_.drain();
+=======
+    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
+>>>>>>> 4a3203a (broker: endpoints for the rest of its process)
     switch (signals.next()) {
       case Signals::Event::stop:
         manager.stopping();
@@ -281,18 +349,32 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_config, const Se
         drain();
         break;
       case Signals::Event::reload:
+<<<<<<< HEAD
         manager.reloading();
         reload(read_config);
         manager.ready();
+||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
+        reload(read_config);
+=======
+        read_and_reload(read_config);
+>>>>>>> 4a3203a (broker: endpoints for the rest of its process)
         break;
       case Signals::Event::none:
         break;
     }
   }
+<<<<<<< HEAD
   manager.stopping();
   drain();
   join();
   return failed_ ? ExitCode::failed : ExitCode::done;
+||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
+  drain();
+  join();
+  return failed_ ? ExitCode::failed : ExitCode::done;
+=======
+  return wait();
+>>>>>>> 4a3203a (broker: endpoints for the rest of its process)
 }
 
 void Server::Impl::drain() {
@@ -302,20 +384,21 @@ void Server::Impl::drain() {
   }
 }
 
-void Server::Impl::reload(const Reader& read_config) {
-  Result<BrokerConfig> new_config = read_config();
-  if (!new_config) {
-    log::error("reload: not applied: {}", new_config.error().text);
-    return;
-  }
-  for (const std::string& change : fixed_changes(config_, *new_config)) {
+void Server::Impl::read_and_reload(const Reader& read_config) {
+  const Result<BrokerConfig> config = read_config();
+  if (!config) return log::error("reload: not applied: {}", config.error().text);
+  reload(*config);
+}
+
+void Server::Impl::reload(const BrokerConfig& config) {
+  for (const std::string& change : fixed_changes(config_, config)) {
     log::warning("reload: needs a restart: {}", change);
   }
-  apply_policy(new_config->admission);
+  apply_policy(config.admission);
   for (auto& backplane : backplanes_) {
-    const auto found = std::find_if(new_config->backplanes.begin(), new_config->backplanes.end(),
+    const auto found = std::find_if(config.backplanes.begin(), config.backplanes.end(),
                                     [&](const auto& each) { return each.name == backplane->config.name; });
-    if (found == new_config->backplanes.end()) {
+    if (found == config.backplanes.end()) {
       log::warning("reload: {}: needs a restart: no longer configured", backplane->config.name);
       continue;
     }
@@ -332,7 +415,7 @@ void Server::Impl::reload(const Reader& read_config) {
         "max_subscriptions_warning",
         backplane->config.name);
   }
-  for (const BackplaneConfig& each : new_config->backplanes) {
+  for (const BackplaneConfig& each : config.backplanes) {
     const bool known = std::any_of(backplanes_.begin(), backplanes_.end(), [&](const auto& backplane) {
       return backplane->config.name == each.name;
     });
@@ -358,9 +441,9 @@ void Server::Impl::join() {
   }
 }
 
-Result<std::unique_ptr<Server>> Server::open(BrokerConfig config) {
+Result<std::unique_ptr<Server>> Server::open(BrokerConfig config, std::size_t files_kept) {
   auto impl = std::make_unique<Impl>(std::move(config));
-  if (auto opened = impl->open(); !opened) return tl::unexpected(opened.error());
+  if (auto opened = impl->open(files_kept); !opened) return tl::unexpected(opened.error());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
@@ -371,6 +454,33 @@ std::vector<std::string> Server::ready_lines() const {
 }
 ExitCode Server::run(Signals& signals, const Reader& read_config, const ServiceManager& manager) {
   return impl_->run(signals, read_config, manager);
+}
+std::vector<Server::Bound> Server::bound() const {
+  return impl_->bound();
+}
+void Server::start() {
+  impl_->start();
+}
+int Server::ended_fd() const noexcept {
+  return impl_->ended_fd();
+}
+bool Server::has_ended() noexcept {
+  return impl_->has_ended();
+}
+ExitCode Server::wait() {
+  return impl_->wait();
+}
+void Server::reload(const BrokerConfig& config) {
+  impl_->reload(config);
+}
+std::string Server::exposition() const {
+  return impl_->exposition();
+}
+std::string Server::why_not_ready() const {
+  return impl_->why_not_ready();
+}
+int Server::descriptors_end() const noexcept {
+  return impl_->descriptors_end();
 }
 
 }  // namespace backplane::broker

@@ -17,9 +17,18 @@ const char* user_id(zmq::message_t& message) noexcept {
   return property(message, "User-Id");
 }
 
+// Names of users consist of letters, digits, - and _.
+policy::User make_own_user() {
+  policy::User user;
+  user.name = "$gateway";
+  user.admin = true;
+  return user;
+}
+
 }  // namespace
 
-Access::Access(std::shared_ptr<const policy::Policy> policy) {
+Access::Access(std::shared_ptr<const policy::Policy> policy) : own_user_(make_own_user()) {
+  own_number_ = number_of_name(own_user_.name);
   if (policy != nullptr) use(std::move(policy));
 }
 
@@ -73,6 +82,7 @@ const policy::User* Access::user_of_name(std::string_view name) const {
 
 policy::Visibility Access::visibility(const policy::User* user, const Pattern& subscription) const {
   if (!decisions_) return policy::Visibility::all;
+  if (user == &own_user_) return policy::Visibility::all;
   if (user == nullptr) return policy::Visibility::none;
   return decisions_->policy().visibility(*user, subscription);
 }

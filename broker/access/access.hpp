@@ -33,6 +33,10 @@ struct Sender {
 /// branch; users are then nullptr. With a policy, a message of nobody, or of a user that the policy no longer
 /// has, is one of the user nullptr, who may do nothing.
 ///
+/// What comes by the broker's own endpoints within the process (LocalEndpoints) is of own_user(), who may do
+/// everything: only a part of the same program can reach these, and that part decides about its clients
+/// itself.
+///
 /// Lives on the loop thread. Owns a cache of decisions. Users are valid until the next set_policy().
 class Access {
  public:
@@ -52,14 +56,20 @@ class Access {
   [[nodiscard]] const policy::User* user_of(zmq::message_t& message);
   /// The same with name and address, for requests and log lines. Allocates.
   [[nodiscard]] Sender sender_of(zmq::message_t& message);
+  /// The user of the program itself, who may do everything; nullptr without a policy. No policy can have a
+  /// user of that name. Valid as long as this object.
+  [[nodiscard]] const policy::User* own_user() const noexcept { return decisions_ ? &own_user_ : nullptr; }
+  [[nodiscard]] Sender own_sender() const {
+    return decisions_ ? Sender{&own_user_, own_user_.name, {}} : Sender{};
+  }
   [[nodiscard]] const policy::User* user_of_name(std::string_view name) const;
 
   /// `user` is one of the current policy, or nullptr. `topic` is a topic (already checked).
   [[nodiscard]] bool may_publish(const policy::User* user, std::string_view topic) {
-    return !decisions_ || (user != nullptr && decisions_->may_publish(*user, topic));
+    return !decisions_ || user == &own_user_ || (user != nullptr && decisions_->may_publish(*user, topic));
   }
   [[nodiscard]] bool may_subscribe(const policy::User* user, std::string_view topic) {
-    return !decisions_ || (user != nullptr && decisions_->may_subscribe(*user, topic));
+    return !decisions_ || user == &own_user_ || (user != nullptr && decisions_->may_subscribe(*user, topic));
   }
   /// How much of a subscription the user may read.
   [[nodiscard]] policy::Visibility visibility(const policy::User* user, const Pattern& subscription) const;
@@ -72,7 +82,7 @@ class Access {
 
   /// The number of a user of the current policy; no_user for nullptr.
   [[nodiscard]] UserNumber number_of(const policy::User* user) const noexcept {
-    return user == nullptr ? no_user : numbers_[user->id];
+    return user == nullptr ? no_user : user == &own_user_ ? own_number_ : numbers_[user->id];
   }
   /// The number of a name, also of one that no policy has had so far. Names are remembered as long as this
   /// object lives.
@@ -93,6 +103,7 @@ class Access {
 
   void use(std::shared_ptr<const policy::Policy> policy);
 
+  const policy::User own_user_;
   std::optional<policy::DecisionCache> decisions_;  ///< none: there is no policy
   std::uint64_t generation_{0};
   std::array<Seen, std::size_t{1} << seen_bits> seen_{};
@@ -101,6 +112,7 @@ class Access {
   std::unordered_map<std::string, UserNumber, StringHash, std::equal_to<>>
       known_;                            ///< of all policies so far
   std::vector<std::string_view> names_;  ///< the keys of known_, by number
+  UserNumber own_number_{no_user};
 };
 
 }  // namespace backplane::broker

@@ -28,7 +28,7 @@ Egress& EgressGroup::add(const Egress::Options& options, std::vector<Pattern> pa
 
 void EgressGroup::publish(zmq::message_t& topic, zmq::message_t& event) {
   if (publish_everything_ && endpoints_.size() == 1) return endpoints_.front().egress.publish(topic, event);
-  Mask left = endpoints_of(topic.to_string_view());
+  Mask left = publish_everything_ ? all_endpoints() : endpoints_of(topic.to_string_view());
   if (left == 0) {
     topic.rebuild();
     event.rebuild();

@@ -19,7 +19,7 @@ namespace backplane::broker {
 /// wait longer for several than for one. Lives on the loop thread.
 class EgressGroup final : public EgressSink {
  public:
-  static constexpr std::size_t endpoints_max = 32;
+  static constexpr std::size_t endpoints_max = 33;  ///< those of the configuration, and the process's own
 
   EgressGroup(mq::Context& context, Counters& counters) : context_(context), counters_(counters) {}
 
@@ -47,11 +47,13 @@ class EgressGroup final : public EgressSink {
     std::vector<Pattern> patterns;  ///< empty: all topics
   };
   /// The endpoints that publish a topic, a bit for each.
-  using Mask = std::uint32_t;
+  using Mask = std::uint64_t;
+  static_assert(endpoints_max <= 64);
   struct Decision {
     std::string topic;
     Mask mask{};
   };
+  [[nodiscard]] Mask all_endpoints() const noexcept { return (Mask{1} << endpoints_.size()) - 1; }
   [[nodiscard]] Mask endpoints_of(std::string_view topic);
   [[nodiscard]] Mask match(std::string_view topic) const;
 

@@ -93,6 +93,26 @@ TEST(Access, PermitsEverythingWithoutAPolicy) {
   EXPECT_EQ(access.user_of(message), nullptr);
 }
 
+TEST(Access, ItsOwnUserMayDoEverythingUnderAnyPolicy) {
+  EXPECT_EQ(Access().own_user(), nullptr);
+  Access access(policy_of(two_worlds));
+  const policy::User* const own = access.own_user();
+  const UserNumber number = access.number_of(own);
+  EXPECT_NE(number, no_user);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(access.may_publish(own, "sensor.1"));
+    EXPECT_TRUE(access.may_subscribe(own, "news.uk"));
+    EXPECT_EQ(access.visibility(own, Pattern::parse(">").value()), Visibility::all);
+    EXPECT_TRUE(access.is_admin(own));
+    EXPECT_EQ(access.number_of(own), number);
+    EXPECT_EQ(access.own_sender().user, own);
+    EXPECT_NE(access.number_of(access.user_of_name("sensor")), number);
+    EXPECT_EQ(access.user_of_name(own->name), nullptr) << "nobody can be it by name";
+    access.set_policy(policy_of(two_worlds));
+    EXPECT_EQ(access.own_user(), own);
+  }
+}
+
 TEST(Access, PermitsNobodyNothingWithAPolicy) {
   Access access(policy_of(two_worlds));
   EXPECT_FALSE(access.may_publish(nullptr, "sensor.1"));
