@@ -19,6 +19,7 @@
 #include "follower/broker_group.hpp"
 #include "follower/control/type_fetcher.hpp"
 #include "gateway/hub/hub.hpp"
+#include "gateway/operations/pages.hpp"
 #include "gateway/poller.hpp"
 #include "gateway/protocols/detection/first_line_session.hpp"
 #include "gateway/protocols/feed/feed_session.hpp"
@@ -138,8 +139,8 @@ http::SiteOptions site_options(const GatewayConfig& config, const CurrentTls& tl
 
 http::SitePages site_pages(const GatewayConfig& config, const FiguresBoard& board,
                            const std::string& backplane) {
-  return {.metrics = [&board] { return metrics::expose(families(board.latest())); },
-          .why_not_ready = [&board] { return not_ready_reason(board.latest()); },
+  return {.metrics = [&] { return metrics_page(config, board); },
+          .why_not_ready = [&] { return why_not_ready(config, board); },
           .status = [&board, backplane](
                         const Rights* rights) { return status_json(board.latest(), backplane, rights); },
           .ready_note = std::string(config.insecure_note())};
@@ -204,8 +205,9 @@ class Backplane::Impl final : public PublishListener {
               AccessRefusal refused = hub_.check_publish(client, topic);
               return PublishGate::Refusal{refused.code, std::move(refused.text)};
             }),
+        context_(backplane.local ? backplane.local->context : std::make_shared<mq::Context>()),
         hub_(hub_limits(gateway), outlet_, directory_, Clock::now()),
-        brokers_(context_, reader_options(gateway, backplane, name), hub_),
+        brokers_(*context_, reader_options(gateway, backplane, name), hub_),
         types_(hub_.payloads(),
                [this](const std::vector<std::string>& names, TypeFetcher::Handler handler) {
                  brokers_.types(names, std::move(handler));
@@ -229,6 +231,9 @@ class Backplane::Impl final : public PublishListener {
   [[nodiscard]] bool drained() const;
   [[nodiscard]] Figures figures() const;
   void change_policy(const std::shared_ptr<const policy::Policy>& policy) { hub_.change_policy(policy); }
+  [[nodiscard]] bool connected() const { return brokers_.connected(); }
+  void stop_publishing(std::chrono::milliseconds limit);
+  [[nodiscard]] bool has_unread() { return brokers_.pending(); }
 
   void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;
@@ -243,6 +248,7 @@ class Backplane::Impl final : public PublishListener {
   [[nodiscard]] std::string refuse_plaintext(std::string_view begun, bool last) const;
   void append_response(const http::Response& response, std::string_view request_line, std::string& out) const;
   void take_requests(Clock::time_point now);
+  void take_publish(fanout::ClientId client, request::Publish& publish, Clock::time_point now);
   void remove_departed();
   void watch_broker();
   void tick(Clock::time_point now);
@@ -266,7 +272,7 @@ class Backplane::Impl final : public PublishListener {
   BrokerPublisher publisher_;
   PublishQueue publish_queue_;
   PublishGate publish_gate_;
-  mq::Context context_;
+  const std::shared_ptr<mq::Context> context_;
   Hub hub_;
   BrokerGroup brokers_;
   TypeFetcher types_;
@@ -279,6 +285,7 @@ class Backplane::Impl final : public PublishListener {
   std::vector<fanout::ClientId> departed_{};  // to be removed after the batch
 
   Clock::time_point next_tick_{Clock::now() + tick_interval};
+  bool publishes_{true};
   bool broker_connected_{};
   bool absence_logged_{};
   std::string key_problem_;  // that was logged last, while there is one
@@ -463,12 +470,35 @@ void Backplane::Impl::take_requests(Clock::time_point now) {
        ++batch_done_, ++done) {
     Request& request = batch_[batch_done_];
     if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
-      publish_gate_.publish(request.client, std::move(publish->topic), std::move(publish->text), now);
+      take_publish(request.client, *publish, now);
     } else {
       hub_.handle(std::move(request), now);
     }
   }
   if (batch_done_ == batch_.size()) batch_ = {};
+}
+
+void Backplane::Impl::take_publish(fanout::ClientId client, request::Publish& publish,
+                                   Clock::time_point now) {
+  if (publishes_)
+    return publish_gate_.publish(client, std::move(publish.topic), std::move(publish.text), now);
+  publish_queue_.refuse(client, publish.topic, publish.text.size(),
+                        "the gateway is shutting down: the event was not published");
+}
+
+/// What has arrived is still published.
+void Backplane::Impl::stop_publishing(std::chrono::milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  for (int batches = 0; batches < 2; ++batches) {  // the one in hand, and what has arrived since
+    do {
+      take_requests(Clock::now());
+    } while (!batch_.empty());
+  }
+  publishes_ = false;
+  publish_gate_.pump(Clock::now());
+  publisher_.close(std::max(std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()), 0ms));
+  publish_queue_.pump(Clock::now());
+  engine_.publish();
 }
 
 void Backplane::Impl::on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes,
@@ -581,6 +611,15 @@ void Backplane::turn(Clock::time_point now) {
 }
 void Backplane::change_policy(const std::shared_ptr<const policy::Policy>& policy) {
   impl_->change_policy(policy);
+}
+bool Backplane::connected() const {
+  return impl_->connected();
+}
+void Backplane::stop_publishing(std::chrono::milliseconds limit) {
+  impl_->stop_publishing(limit);
+}
+bool Backplane::has_unread() {
+  return impl_->has_unread();
 }
 void Backplane::drain() {
   impl_->drain();

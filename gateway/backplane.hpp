@@ -55,6 +55,15 @@ class Backplane {
   /// Replaces the policy, which there was from the start: see Hub::change_policy().
   void change_policy(const std::shared_ptr<const policy::Policy>& policy);
 
+  /// Whether a broker is connected, with all subscriptions active.
+  [[nodiscard]] bool connected() const;
+
+  /// Publishes what clients have sent so far, and waits up to `limit` until the broker has it. From now on,
+  /// their events are refused.
+  void stop_publishing(std::chrono::milliseconds limit);
+  /// Whether there may be events from the broker that have not been read.
+  [[nodiscard]] bool has_unread();
+
   /// Stops listening, and notifies all clients that they will be disconnected.
   void drain();
   /// Whether every client has been notified and has no unsent data.

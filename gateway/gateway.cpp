@@ -18,11 +18,14 @@
 #include "core/net/loopback.hpp"
 #include "core/process/descriptor.hpp"
 #include "core/process/host.hpp"
+#include "core/process/wake_fd.hpp"
+#include "core/thread/mutex.hpp"
 #include "core/tls/pem_files.hpp"
 #include "gateway/access/authenticator.hpp"
 #include "gateway/backplane.hpp"
 #include "gateway/descriptor_budget.hpp"
 #include "gateway/operations/figures.hpp"
+#include "gateway/operations/pages.hpp"
 #include "gateway/poller.hpp"
 
 namespace backplane::gateway {
@@ -33,11 +36,80 @@ using namespace std::chrono_literals;
 
 constexpr auto board_interval = 1s;
 constexpr auto publisher_close_limit = 200ms;
+// How long stop_publishing() waits, for all backplanes together.
+constexpr auto stop_publishing_limit = 500ms;
+// For events that a broker in this process, which has ended, has left to be read.
+constexpr auto read_limit = 1s;
+
 /// The number of descriptors in use, if the lowest are: those that are open at the start of a process.
 int open_descriptors() {
   const Descriptor next(::dup(STDERR_FILENO));
   return next ? next.get() : 0;
 }
+
+/// What other threads want of the upstream thread, and what they wait for. Any thread.
+class Orders {
+ public:
+  struct Reload {
+    std::shared_ptr<const fanout::TlsContext> tls;
+    std::shared_ptr<const policy::Policy> policy;
+  };
+  struct Given {
+    bool stop_publishing{};
+    bool stop{};
+    std::optional<Reload> reload;
+  };
+
+  /// Readable when there are orders, until take().
+  [[nodiscard]] int fd() const noexcept { return wake_.fd(); }
+  [[nodiscard]] Given take() {
+    wake_.drain();
+    const MutexLock lock(mutex_);
+    return std::exchange(given_, {});
+  }
+
+  void stop() {
+    const MutexLock lock(mutex_);
+    given_.stop = true;
+    wake_.wake();
+  }
+  void reload(Reload reload) {
+    const MutexLock lock(mutex_);
+    given_.reload = std::move(reload);
+    wake_.wake();
+  }
+  /// Waits until on_publishing_stopped() is called, until `until` at most.
+  void stop_publishing(Clock::time_point until) {
+    const MutexLock lock(mutex_);
+    given_.stop_publishing = true;
+    wake_.wake();
+    while (!publishing_stopped_ && changed_.wait_until(mutex_, until)) {
+    }
+  }
+  void on_publishing_stopped() {
+    const MutexLock lock(mutex_);
+    publishing_stopped_ = true;
+    changed_.notify_all();
+  }
+  void wait_connected(Clock::time_point until) {
+    const MutexLock lock(mutex_);
+    while (!connected_ && changed_.wait_until(mutex_, until)) {
+    }
+  }
+  void on_connected() {
+    const MutexLock lock(mutex_);
+    connected_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  WakeFd wake_;
+  Mutex mutex_;
+  CondVar changed_;
+  Given given_ GUARDED_BY(mutex_);
+  bool publishing_stopped_ GUARDED_BY(mutex_){};
+  bool connected_ GUARDED_BY(mutex_){};
+};
 
 }  // namespace
 
@@ -47,7 +119,7 @@ class Gateway::Impl {
        std::shared_ptr<const policy::Policy> policy)
       : config_(std::move(config)),
         name_(config_.name.empty() ? default_name("gateway", config_.keys) : config_.name),
-        files_(raise_open_files_limit()),
+        files_(config_.open_files_max ? *config_.open_files_max : raise_open_files_limit()),
         descriptors_(descriptor_budget(config_, files_)),
         policy_(std::move(policy)) {
     if (policy_) authenticator_ = std::make_unique<Authenticator>(policy_);
@@ -57,16 +129,24 @@ class Gateway::Impl {
   }
 
   ExitCode run(Signals& signals, const ServiceManager& manager);
+  Result<void> listen();
+  [[nodiscard]] const std::vector<std::string>& addresses() const noexcept { return addresses_; }
+  [[nodiscard]] std::string metrics_address() const { return metrics_ ? metrics_->address() : std::string(); }
+  void serve();
+  Orders& orders() noexcept { return orders_; }
 
  private:
   void add(const BackplaneConfig& backplane, const std::shared_ptr<const fanout::TlsContext>& tls) {
     backplanes_.push_back(std::make_unique<Backplane>(config_, backplane, name_, descriptors_, board_, tls,
                                                       policy_, authenticator_.get()));
   }
-  bool listen();
   void log_tls(const fanout::TlsContext& tls) const;
-  void reload();
-  bool open_metrics();
+  void log_clients_max() const;
+  void read_and_reload();
+  void reload(const Orders::Reload& what);
+  void obey(bool& stop);
+  void finish_reading();
+  Result<void> open_metrics();
   /// Sleeps until there is work, at most until `until`, and does it.
   void turn(Clock::time_point until);
   void show_figures(Clock::time_point now);
@@ -81,8 +161,11 @@ class Gateway::Impl {
   std::shared_ptr<const policy::Policy> policy_;  // nullptr: everybody may do everything
   std::vector<std::unique_ptr<Backplane>> backplanes_;
   std::unique_ptr<Authenticator> authenticator_;  // if there is a policy; its thread calls the backplanes'
+  std::vector<std::string> addresses_;
   Clock::time_point next_board_{};
+  std::size_t connected_{};          // backplanes with a broker
   const ServiceManager* manager_{};  // while run() runs
+  Orders orders_;
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
 };
 
@@ -94,7 +177,7 @@ void Gateway::Impl::log_tls(const fanout::TlsContext& tls) const {
 }
 
 /// All or nothing: everything is read before anything is applied.
-void Gateway::Impl::reload() {
+void Gateway::Impl::read_and_reload() {
   const auto tls = read_tls(config_);
   auto policy = read_policy(config_);
   if (!tls) log::error("reload: nothing applied: {}", tls.error().text);
@@ -105,52 +188,57 @@ void Gateway::Impl::reload() {
   if (*tls == nullptr && *policy == nullptr) {
     return log::info("reload: nothing applied, a gateway needs a restart for every change");
   }
-  if (*policy != nullptr) {
-    policy_ = *std::move(policy);
+  reload({*tls, *std::move(policy)});
+}
+
+void Gateway::Impl::reload(const Orders::Reload& what) {
+  if (what.policy != nullptr && policy_ != nullptr) {
+    policy_ = what.policy;
     authenticator_->set_policy(policy_);
     for (const auto& backplane : backplanes_) backplane->change_policy(policy_);
     log::info("reload: applied the policy");
   }
-  if (*tls != nullptr) {
-    for (const auto& backplane : backplanes_) backplane->set_tls(*tls);
+  if (what.tls != nullptr && !config_.tls.certificates.empty()) {
+    for (const auto& backplane : backplanes_) backplane->set_tls(what.tls);
     log::info("reload: applied the TLS certificates");
-    log_tls(**tls);
+    log_tls(*what.tls);
   }
   log::info("reload: a gateway needs a restart for every other change");
 }
 
-bool Gateway::Impl::listen() {
+Result<void> Gateway::Impl::listen() {
+  show_figures(Clock::now());
   if (const auto note = config_.insecure_note(); !note.empty()) log::warning("{}", note);
-  std::string lines;
   for (const auto& backplane : backplanes_) {
     const auto addresses = backplane->listen();
-    if (!addresses) {
-      log::error("{}", addresses.error().text);
-      return false;
-    }
-    lines += fmt::format("ready role=gateway listen={}\n", *addresses);
+    if (!addresses) return tl::unexpected(addresses.error());
+    addresses_.push_back(*addresses);
     backplane->watch(poller_);
   }
-  if (!open_metrics()) return false;
-  log::standard_output().write(lines);
-  return true;
+  return open_metrics();
 }
 
-bool Gateway::Impl::open_metrics() {
-  if (config_.metrics == "off") return true;
-  auto listener = metrics::MetricsListener::open(
-      config_.metrics,
-      {.metrics = [this] { return metrics::expose(families(board_.latest())); },
-       .why_not_ready = [this] { return not_ready_reason(board_.latest()); },
-       .ready_note = std::string(config_.insecure_note())},
-      {.connections_max = descriptors_.metrics_connections_max});
-  if (!listener) {
-    log::error("metrics: {}", listener.error().text);
-    return false;
+void Gateway::Impl::log_clients_max() const {
+  const auto clients = static_cast<std::size_t>(std::max(0, descriptors_.clients_end - open_descriptors()));
+  if (clients == 0) {
+    log::warning("open files limit {}: too low to serve clients; raise it with ulimit -n", files_);
+  } else {
+    log::info("open files limit {}: at most {} clients", files_, std::min(clients, config_.connections_max));
   }
+}
+
+Result<void> Gateway::Impl::open_metrics() {
+  if (config_.metrics == "off") return {};
+  auto listener =
+      metrics::MetricsListener::open(config_.metrics,
+                                     {.metrics = [this] { return metrics_page(config_, board_); },
+                                      .why_not_ready = [this] { return why_not_ready(config_, board_); },
+                                      .ready_note = std::string(config_.insecure_note())},
+                                     {.connections_max = descriptors_.metrics_connections_max});
+  if (!listener) return fail(listener.error().code, fmt::format("metrics: {}", listener.error().text));
   metrics_ = std::move(*listener);
   log::info("metrics on {}", metrics_->address());
-  return true;
+  return {};
 }
 
 void Gateway::Impl::show_figures(Clock::time_point now) {
@@ -169,22 +257,26 @@ void Gateway::Impl::turn(Clock::time_point until) {
   for (const auto& backplane : backplanes_) backplane->wake_up();
   const auto now = Clock::now();
   for (const auto& backplane : backplanes_) backplane->turn(now);
-  if (now < next_board_) return;
-  show_figures(now);
-  if (manager_ != nullptr) manager_->alive();
+  const auto connected = static_cast<std::size_t>(
+      std::ranges::count_if(backplanes_, [](const auto& each) { return each->connected(); }));
+  const bool changed = std::exchange(connected_, connected) != connected;
+  const bool due = now >= next_board_;
+  if (changed || due) show_figures(now);  // /readyz shows it at once
+  if (changed && connected == backplanes_.size()) orders_.on_connected();
+  if (due && manager_ != nullptr) manager_->alive();
 }
 
 ExitCode Gateway::Impl::run(Signals& signals, const ServiceManager& manager) {
   bool signalled = false;
   poller_.watch(signals.fd(), &signalled);
-  show_figures(Clock::now());
-  if (!listen()) return ExitCode::failed;
-  const auto clients = static_cast<std::size_t>(std::max(0, descriptors_.clients_end - open_descriptors()));
-  if (clients == 0) {
-    log::warning("open files limit {}: too low to serve clients; raise it with ulimit -n", files_);
-  } else {
-    log::info("open files limit {}: at most {} clients", files_, std::min(clients, config_.connections_max));
+  if (const auto listening = listen(); !listening) {
+    log::error("{}", listening.error().text);
+    return ExitCode::failed;
   }
+  std::string lines;
+  for (const std::string& each : addresses_) lines += fmt::format("ready role=gateway listen={}\n", each);
+  log::standard_output().write(lines);
+  log_clients_max();
   manager_ = &manager;
   manager.ready();
   for (bool stop = false; !stop;) {
@@ -194,7 +286,7 @@ ExitCode Gateway::Impl::run(Signals& signals, const ServiceManager& manager) {
       if (event == Signals::Event::stop) stop = true;
       if (event != Signals::Event::reload) continue;
       manager.reloading();
-      reload();
+      read_and_reload();
       manager.ready();
     }
   }
@@ -202,6 +294,39 @@ ExitCode Gateway::Impl::run(Signals& signals, const ServiceManager& manager) {
   drain();
   manager_ = nullptr;
   return ExitCode::done;
+}
+
+void Gateway::Impl::serve() {
+  bool ordered = false;
+  poller_.watch(orders_.fd(), &ordered);
+  log_clients_max();
+  for (bool stop = false; !stop;) {
+    turn(Clock::time_point::max());
+    if (std::exchange(ordered, false)) obey(stop);
+  }
+  finish_reading();
+  drain();
+}
+
+void Gateway::Impl::obey(bool& stop) {
+  const Orders::Given orders = orders_.take();
+  if (orders.reload) reload(*orders.reload);
+  if (orders.stop_publishing) {
+    for (const auto& backplane : backplanes_) {
+      backplane->stop_publishing(stop_publishing_limit / backplanes_.size());
+    }
+    orders_.on_publishing_stopped();
+  }
+  stop = stop || orders.stop;
+}
+
+/// The broker of this process has ended. What it has published is delivered before clients are notified.
+void Gateway::Impl::finish_reading() {
+  const auto has_unread = [&] {
+    return std::ranges::any_of(backplanes_, [](const auto& each) { return each->has_unread(); });
+  };
+  const auto until = Clock::now() + read_limit;
+  while (has_unread() && Clock::now() < until) turn(Clock::time_point::min());
 }
 
 void Gateway::Impl::drain() {
@@ -221,6 +346,31 @@ Gateway::Gateway(GatewayConfig config, const std::shared_ptr<const fanout::TlsCo
 Gateway::~Gateway() = default;
 ExitCode Gateway::run(Signals& signals, const ServiceManager& manager) {
   return impl_->run(signals, manager);
+}
+Result<void> Gateway::listen() {
+  return impl_->listen();
+}
+const std::vector<std::string>& Gateway::addresses() const noexcept {
+  return impl_->addresses();
+}
+std::string Gateway::metrics_address() const {
+  return impl_->metrics_address();
+}
+void Gateway::serve() {
+  impl_->serve();
+}
+void Gateway::wait_connected(std::chrono::milliseconds limit) {
+  impl_->orders().wait_connected(Clock::now() + limit);
+}
+void Gateway::stop_publishing() {
+  impl_->orders().stop_publishing(Clock::now() + 2 * stop_publishing_limit);
+}
+void Gateway::stop() {
+  impl_->orders().stop();
+}
+void Gateway::reload(std::shared_ptr<const fanout::TlsContext> tls,
+                     std::shared_ptr<const policy::Policy> policy) {
+  impl_->orders().reload({std::move(tls), std::move(policy)});
 }
 
 }  // namespace backplane::gateway

@@ -1,8 +1,12 @@
 #pragma once
 // The gateway: connects any number of TCP clients to its backplanes.
 
+#include <chrono>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "core/error/error.hpp"
 #include "core/policy/policy.hpp"
 #include "core/process/exit_code.hpp"
 #include "core/process/service_manager.hpp"
@@ -13,8 +17,8 @@
 namespace backplane::gateway {
 
 /// Builds the gateway's backplanes and runs them on one thread, the upstream thread, which is the caller of
-/// run(). On it live listeners, hubs, followers and publish queues. It never blocks, and never writes to
-/// clients: the workers do (see Backplane; docs/architecture.md lists how the threads communicate).
+/// run() or serve(). On it live listeners, hubs, followers and publish queues. It never blocks, and never
+/// writes to clients: the workers do (see Backplane; docs/architecture.md lists how the threads communicate).
 class Gateway {
  public:
   /// Throws std::invalid_argument for invalid endpoints, std::system_error and zmq::error_t if the system
@@ -33,6 +37,32 @@ class Gateway {
   /// step, and that this thread turns, once per second at most.
   /// @returns done, or failed if it cannot listen; the reason is logged.
   ExitCode run(Signals& signals, const ServiceManager& manager = {});
+
+  // The parts of run(), for a program that does something else as well and reads the signals itself. It calls
+  // listen(), then serve() on a thread of its own.
+
+  /// Binds everything. @returns an error that names what could not be bound.
+  Result<void> listen();
+  /// The addresses of each backplane, joined by commas, in the order of the configuration. After listen().
+  [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
+  /// The address of /metrics; empty: off. After listen().
+  [[nodiscard]] std::string metrics_address() const;
+  /// Serves until stop() is called, and then ends as run() does; events of a broker in this process that have
+  /// not been read are delivered before that.
+  void serve();
+
+  // Any thread may call these while another one is in serve().
+
+  /// Waits until a broker is connected for every backplane, `limit` at most.
+  void wait_connected(std::chrono::milliseconds limit);
+  /// Refuses events of clients from now on. Waits until the broker has those that they have sent before,
+  /// about half a second at most.
+  void stop_publishing();
+  /// Makes serve() end. Returns at once.
+  void stop();
+  /// Replaces policy and certificates, for open connections too; nullptr: they stay. Returns at once. What
+  /// was nullptr at the start stays so.
+  void reload(std::shared_ptr<const fanout::TlsContext> tls, std::shared_ptr<const policy::Policy> policy);
 
  private:
   class Impl;

@@ -198,6 +198,7 @@ void check_reachable(config::Section& section, const GatewayConfig& gateway) {
 }  // namespace
 
 std::vector<BrokerEndpoints> BackplaneConfig::endpoints() const {
+  if (local) return {local->endpoints};
   if (brokers.empty()) return {{ingress, egress, control}};
   std::vector<BrokerEndpoints> all;
   for (const std::string& each : brokers) {

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +26,19 @@ class Section;
 
 namespace backplane::gateway {
 
+/// A broker in the same process.
+struct LocalBroker {
+  std::shared_ptr<mq::Context> context;  ///< which has its endpoints
+  BrokerEndpoints endpoints;             ///< inproc, without keys
+};
+
+/// What a program that does more than a gateway adds to the gateway's pages. Called by the gateway's threads,
+/// as long as it lives.
+struct ProcessPages {
+  std::function<std::string()> metrics;        ///< is part of /metrics
+  std::function<std::string()> why_not_ready;  ///< for /readyz; empty: ready
+};
+
 /// One backplane: its brokers, and the addresses for its clients.
 struct BackplaneConfig {
   std::string name;                 ///< in feeds, the ready line and metrics
@@ -33,6 +48,8 @@ struct BackplaneConfig {
   std::string ingress = "tcp://127.0.0.1:5570";
   std::string egress = "tcp://127.0.0.1:5571";
   std::string control = "tcp://127.0.0.1:5572";
+
+  std::optional<LocalBroker> local{};  ///< in place of these; set by the program
 
   /// The endpoints of its brokers, at least one.
   [[nodiscard]] std::vector<BrokerEndpoints> endpoints() const;
@@ -77,6 +94,9 @@ struct GatewayConfig {
   std::optional<bool> tls_required;  ///< not set: if there is a certificate
   std::chrono::milliseconds tls_handshake_timeout{10'000};
   std::size_t tls_handshakes_max = 1024;  ///< in progress, of each backplane
+
+  std::optional<std::uint64_t> open_files_max{};  ///< a part of the process's limit; set by the program
+  ProcessPages process_pages{};                   ///< set by the program
 
   std::size_t workers = 0;      ///< 0: the number of cores minus 1, at least 1
   std::string metrics = "off";  ///< HOST:PORT or off

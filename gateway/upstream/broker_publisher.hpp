@@ -17,7 +17,7 @@ namespace backplane::gateway {
 class BrokerPublisher final : public EventPublisher {
  public:
   BrokerPublisher(const GatewayConfig& config, const BackplaneConfig& backplane, const std::string& name)
-      : publisher_(options(config, backplane, name)) {}
+      : publisher_(options(config, backplane, name), backplane.local ? backplane.local->context : nullptr) {}
 
   Offer offer(std::string_view topic, std::string_view text) override {
     return publisher_.offer_text(topic, text);
