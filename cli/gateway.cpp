@@ -13,6 +13,7 @@
 #include "cli/address_flags.hpp"
 #include "cli/configuration.hpp"
 #include "cli/console/messages.hpp"
+#include "cli/gateway_flags.hpp"
 #include "cli/subcommands.hpp"
 #include "core/process/host.hpp"
 #include "core/process/service_manager.hpp"
@@ -21,16 +22,10 @@
 namespace backplane::cli {
 namespace {
 
-struct GatewayFlags {
+struct Flags {
   ConfigurationFlags configuration;
-  std::vector<std::string> listen;
-  std::optional<std::string> workers;
+  GatewayFlags gateway;
   std::optional<std::string> metrics;
-  std::vector<std::string> tls_certificate;
-  std::vector<std::string> tls_key;
-  std::optional<std::string> tls_client_ca;
-  bool tls_required{};
-  bool no_tls_required{};
   std::optional<std::string> policy;
   AddressFlags addresses;
 };
@@ -72,30 +67,14 @@ Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   return {};
 }
 
-void set_tls(config::Source& source, const GatewayFlags& flags) {
-  const auto set_files = [&](std::string path, std::string flag, const std::vector<std::string>& files) {
-    if (!files.empty()) source.set_flag(std::move(path), std::move(flag), files);
-  };
-  set_files("gateway.tls_certificate", "--tls-certificate", flags.tls_certificate);
-  set_files("gateway.tls_key", "--tls-key", flags.tls_key);
-  set_flag(source, "gateway.tls_client_ca", "--tls-client-ca", flags.tls_client_ca);
-  if (flags.tls_required) source.set_flag("gateway.tls_required", "--tls-required", {"true"});
-  if (flags.no_tls_required) source.set_flag("gateway.tls_required", "--no-tls-required", {"false"});
-}
-
-ExitCode run_gateway(const GatewayFlags& flags) {
-  if (flags.tls_required && flags.no_tls_required) {
-    return print_error(
-        "gateway", {ErrorCode::invalid_argument, "expected --tls-required or --no-tls-required, got both"});
-  }
+ExitCode run_gateway(const Flags& flags) {
   Result<config::Source> source = open_source(flags.configuration);
   if (!source) return print_error("gateway", source.error());
   if (const auto set = set_addresses(*source, flags.addresses); !set)
     return print_error("gateway", set.error());
-  if (!flags.listen.empty()) source->set_flag("gateway.listen", "--listen", flags.listen);
-  set_flag(*source, "gateway.workers", "--workers", flags.workers);
+  if (const auto set = set_gateway_flags(*source, flags.gateway); !set)
+    return print_error("gateway", set.error());
   set_flag(*source, "gateway.metrics", "--metrics", flags.metrics);
-  set_tls(*source, flags);
   set_flag(*source, "policy", "--policy", flags.policy);
   ConfigurationResult configuration = read_configuration(*source);
   if (!configuration) return print_errors(configuration.error());
@@ -123,30 +102,11 @@ ExitCode run_gateway(const GatewayFlags& flags) {
 }  // namespace
 
 void add_gateway(const Command& program) {
-  auto flags = std::make_shared<GatewayFlags>();
+  auto flags = std::make_shared<Flags>();
   const Command command = program.add_command(
       "gateway", "Run a gateway, which lets TCP clients (nc, curl, browsers, devices) subscribe and publish");
   add_configuration(command, flags->configuration);
-  command.add_option("--listen", flags->listen, "Address for clients (default: localhost:1601); repeatable")
-      .value_name("HOST:PORT");
-  command
-      .add_option("--workers", flags->workers,
-                  "Threads that write to clients (default: the number of cores minus one)")
-      .value_name("N");
-  command
-      .add_option(
-          "--tls-certificate", flags->tls_certificate,
-          "Certificate with its chain, in PEM (default: without TLS); repeatable, for other host names")
-      .value_name("FILE");
-  command.add_option("--tls-key", flags->tls_key, "Private key of the certificate, in PEM; repeatable")
-      .value_name("FILE");
-  command
-      .add_option("--tls-client-ca", flags->tls_client_ca,
-                  "Authorities that sign certificates of clients, in PEM (default: none)")
-      .value_name("FILE");
-  command.add_flag("--tls-required", flags->tls_required,
-                   "Refuse clients without TLS (default if there is a certificate)");
-  command.add_flag("--no-tls-required", flags->no_tls_required, "Serve clients without TLS, too");
+  add_gateway_flags(command, flags->gateway);
   command.add_option("--metrics", flags->metrics, "Address of /metrics, /healthz and /readyz (default: off)")
       .value_name("HOST:PORT");
   command
