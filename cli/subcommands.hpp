@@ -18,6 +18,7 @@ void add_policy(const Command& program);
 void add_pub(const Command& program);
 void add_publish(const Command& program);
 void add_replay(const Command& program);
+void add_serve(const Command& program);
 void add_store(const Command& program);
 void add_sub(const Command& program);
 void add_top(const Command& program);

@@ -72,7 +72,7 @@ class CommandLine(BackplaneTest):
     def test_the_help_of_every_subcommand_has_an_example(self):
         top = self.run_program("--help")
         self.assertEqual(top.wait_exit(), 0)
-        for name in ("up", "broker", "gateway", "publish", "sub", "pub", "get", "topics", "top", "replay", "store", "audit", "config"):
+        for name in ("up", "broker", "gateway", "serve", "publish", "sub", "pub", "get", "topics", "top", "replay", "store", "audit", "config"):
             with self.subTest(name):
                 self.assertIn(name, "\n".join(top.out))
                 program = self.run_program(name, "--help")
