@@ -3,11 +3,12 @@
 //
 //   bench_gateway [--rounds N] [SCENARIO…]     (needs the program `backplane` in the same folder)
 //
-// Scenarios: one (full speed, to one client), fanout (full speed, to 100 and to 1,000 clients), paced (1,000
-// events/s to 100 clients), topics (100,000 topics over 100 clients), stalled (100 clients that read nothing,
-// with 1,000 that do), idle (memory of 10,000 clients), web (lines, Server-Sent Events and WebSocket, to
-// 1,000 clients each). Default: all. CPU is that of the servers: the CPU clocks of all their processes.
-// Figures are medians of the rounds; ratios compare runs of the same round.
+// Scenarios: one (full speed, to one client; also with broker and gateway in one process), fanout (full
+// speed, to 100 and to 1,000 clients), paced (1,000 events/s to 100 clients), topics (100,000 topics over 100
+// clients), stalled (100 clients that read nothing, with 1,000 that do), idle (memory of 10,000 clients), web
+// (lines, Server-Sent Events and WebSocket, to 1,000 clients each). Default: all. CPU is that of the servers:
+// the CPU clocks of all their processes. Figures are medians of the rounds; ratios compare runs of the same
+// round.
 
 #include <algorithm>
 #include <cstdio>
@@ -55,10 +56,18 @@ class Suite {
     const Load load{.clients = 1, .events = events, .window = pair_window_default};
     const Comparison all =
         compare("full speed, 1 to 1", {{"zmq_proxy", [&] { return run_through_proxy(events); }},
-                                       {ours_.name, [&] { return run(ours_, load); }}});
+                                       {ours_.name, [&] { return run(ours_, load); }},
+                                       {serve_.name, [&] { return run(serve_, load); }}});
     report_.at_least(0.7, "1 to 1: deliveries/s, of zmq_proxy's",
                      all.ratio(1, 0, &Outcome::deliveries_a_second));
     Report::note("1 to 1: CPU per delivery, of zmq_proxy's", all.ratio(1, 0, &Outcome::cpu_us));
+    report_.at_least(1.2, "1 to 1: deliveries/s of serve, of zmq_proxy's",
+                     all.ratio(2, 0, &Outcome::deliveries_a_second));
+    Report::note("1 to 1: CPU per delivery of serve, of zmq_proxy's", all.ratio(2, 0, &Outcome::cpu_us));
+    Report::note("1 to 1: deliveries/s of serve, of broker and gateway",
+                 all.ratio(2, 1, &Outcome::deliveries_a_second));
+    Report::note("1 to 1: CPU per delivery of serve, of broker and gateway",
+                 all.ratio(2, 1, &Outcome::cpu_us));
   }
 
   void fanout() {
@@ -208,6 +217,7 @@ class Suite {
   }
 
   const Server ours_{"backplane", make_backplane};
+  const Server serve_{"serve", make_serve};
   const Server redis_{"redis", make_redis};
   Report report_;
 };

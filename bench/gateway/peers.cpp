@@ -267,15 +267,13 @@ class Daemon {
   std::string ready_;
 };
 
+enum class Processes { broker_and_gateway, serve };
+
 class Backplane : public Peer {
  public:
-  Backplane()
-      : broker_({"broker", "--log-level", "error", "--ingress", any, "--egress", any, "--control", any,
-                 "--raw", any, "--metrics", "127.0.0.1:0"}),
-        gateway_({"gateway", "--log-level", "error", "--listen", "127.0.0.1:0", "--ingress",
-                  broker_.field("ingress"), "--egress", broker_.field("egress"), "--control",
-                  broker_.field("control")}) {
-    const std::string listen = gateway_.field("listen");
+  explicit Backplane(Processes processes = Processes::broker_and_gateway)
+      : broker_(broker_arguments(processes)), gateway_(start_gateway(processes, broker_)) {
+    const std::string listen = with_clients().field("listen");
     port_ = static_cast<std::uint16_t>(std::stoi(listen.substr(listen.rfind(':') + 1)));
     Publisher::Options options;
     options.brokers = {{broker_.field("ingress"), broker_.field("control")}};
@@ -310,12 +308,32 @@ class Backplane : public Peer {
   void flush() override {}
 
  protected:
-  std::vector<pid_t> processes() const override { return {gateway_.pid(), broker_.pid()}; }
+  std::vector<pid_t> processes() const override {
+    if (!gateway_) return {broker_.pid()};
+    return {gateway_->pid(), broker_.pid()};
+  }
 
  private:
-  static constexpr const char* any = "tcp://127.0.0.1:0";
+  static std::vector<std::string> broker_arguments(Processes processes) {
+    constexpr const char* any = "tcp://127.0.0.1:0";
+    std::vector<std::string> all{"broker",   "--log-level", "error",      "--ingress", any,
+                                 "--egress", any,           "--control",  any,         "--raw",
+                                 any,        "--metrics",   "127.0.0.1:0"};
+    if (processes == Processes::broker_and_gateway) return all;
+    all.front() = "serve";
+    all.insert(all.end(), {"--listen", "127.0.0.1:0"});
+    return all;
+  }
+  static std::unique_ptr<Daemon> start_gateway(Processes processes, const Daemon& broker) {
+    if (processes == Processes::serve) return nullptr;
+    return std::make_unique<Daemon>(std::vector<std::string>{
+        "gateway", "--log-level", "error", "--listen", "127.0.0.1:0", "--ingress", broker.field("ingress"),
+        "--egress", broker.field("egress"), "--control", broker.field("control")});
+  }
+  [[nodiscard]] const Daemon& with_clients() const { return gateway_ ? *gateway_ : broker_; }
+
   Daemon broker_;
-  Daemon gateway_;
+  std::unique_ptr<Daemon> gateway_;  // nullptr: it is in the broker's process
   std::uint16_t port_{};
   std::unique_ptr<Publisher> publisher_;
 };
@@ -408,6 +426,9 @@ std::unique_ptr<Peer> make_redis(std::size_t clients) {
 }
 std::unique_ptr<Peer> make_backplane(std::size_t) {
   return std::make_unique<Backplane>();
+}
+std::unique_ptr<Peer> make_serve(std::size_t) {
+  return std::make_unique<Backplane>(Processes::serve);
 }
 
 std::unique_ptr<Peer> make_backplane_for(Speech speech) {

@@ -47,6 +47,8 @@ std::unique_ptr<Peer> make_raw(std::size_t clients);
 std::unique_ptr<Peer> make_redis(std::size_t clients);
 /// A broker and a gateway with their default configuration, and the publisher library.
 std::unique_ptr<Peer> make_backplane(std::size_t clients);
+/// Both in one process (`backplane serve`).
+std::unique_ptr<Peer> make_serve(std::size_t clients);
 
 /// The same, with clients of another protocol or format, which all subscribe to one topic.
 enum class Speech { line_json, sse, websocket };
