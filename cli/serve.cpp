@@ -44,7 +44,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // How long the ready line waits for the gateway to have its broker, which takes some milliseconds.
-constexpr auto connect_limit = 2s;
+constexpr auto connect_limit = 5s;
 
 struct ServeFlags {
   BrokerFlags broker;

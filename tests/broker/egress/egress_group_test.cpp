@@ -70,6 +70,14 @@ TEST_F(EgressGroupTest, PublishesEverythingOnAnEndpointWithoutPatterns) {
   EXPECT_THAT(received(0), ElementsAre("a.x", "$SYS.drain"));
 }
 
+TEST_F(EgressGroupTest, PublishesEverythingOnAllEndpointsWithoutPatterns) {
+  for (std::size_t i = 0; i < EgressGroup::endpoints_max; ++i) add({});
+  for (const char* const topic : {"a.x", "$SYS.drain"}) publish(topic);
+  for (std::size_t i = 0; i < EgressGroup::endpoints_max; ++i) {
+    EXPECT_THAT(received(i), ElementsAre("a.x", "$SYS.drain")) << i;
+  }
+}
+
 TEST_F(EgressGroupTest, PublishesOnEachEndpointTheTopicsOfItsPatterns) {
   add({">"});
   add({"a.*", "b.>"});
