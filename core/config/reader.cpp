@@ -4,7 +4,6 @@
 #include <charconv>
 #include <set>
 #include <sstream>
-#include <tuple>
 
 #include <fmt/format.h>
 
@@ -12,6 +11,7 @@
 #include "core/config/section.hpp"
 #include "core/config/size.hpp"
 #include "core/log/escape.hpp"
+#include "core/spelling/closest_name.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/scan.hpp"
 
@@ -28,38 +28,6 @@ struct Reading {
   std::vector<Problem> problems;
   std::set<std::string, std::less<>> flags_used;  ///< paths
 };
-
-/// How many letters to change, add, leave out or swap with their neighbour.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<std::size_t>> rows(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-  for (std::size_t i = 0; i <= a.size(); ++i) {
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-      if (i == 0 || j == 0) {
-        rows[i][j] = i + j;
-        continue;
-      }
-      const std::size_t changed = rows[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-      rows[i][j] = std::min({changed, rows[i - 1][j] + 1, rows[i][j - 1] + 1});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        rows[i][j] = std::min(rows[i][j], rows[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return rows[a.size()][b.size()];
-}
-
-/// The known name that `name` may be a typo of; empty: none is close.
-std::string_view closest(std::string_view name, const std::set<std::string, std::less<>>& known) {
-  if (name.size() > 64) return {};
-  std::string_view best;
-  std::size_t best_distance = std::max<std::size_t>(1, name.size() / 3) + 1;
-  for (const std::string& each : known) {
-    const std::size_t distance = edit_distance(name, each);
-    if (distance < best_distance)
-      std::tie(best, best_distance) = std::tuple(std::string_view(each), distance);
-  }
-  return best;
-}
 
 std::string got(std::string_view text) {
   return fmt::format("\"{}\"", log::escape(text));
@@ -124,7 +92,7 @@ class ReadingSection final : public Section {
     for (const auto& [key, node] : *table_) {
       if (known_.contains(key.str())) continue;
       const bool is_table = node.is_table() || node.is_array_of_tables();
-      const std::string_view near = closest(key.str(), known_);
+      const std::string_view near = closest_name(key.str(), {known_.begin(), known_.end()});
       std::string text = is_table ? "unknown table" : "unknown key";
       if (!near.empty()) text += fmt::format("; did you mean \"{}\"?", near);
       Place where{shared_.source.file(),
