@@ -8,6 +8,7 @@
 #include "core/config/section.hpp"
 #include "core/log/escape.hpp"
 #include "core/metrics/listener.hpp"
+#include "core/net/broker_address.hpp"
 #include "core/net/host_port.hpp"
 #include "core/net/loopback.hpp"
 #include "core/topic/pattern.hpp"
@@ -36,7 +37,7 @@ Result<void> check_pattern_text(std::string_view value, std::string_view where) 
 }
 
 Result<void> check_host(std::string_view value, std::string_view where) {
-  return parse_broker_host(value, where).map([](const std::string&) {});
+  return parse_broker_address(value, where).map([](const BrokerAddress&) {});
 }
 
 /// Adds an error if other machines can reach the listener, which neither authenticates nor encrypts.
@@ -65,8 +66,9 @@ void describe_backplane(config::Section& section, BackplaneConfig& backplane, co
                 "Addresses for clients, each HOST:PORT. Port 0 picks a free port.", check_listen);
   section.field(
       "brokers", backplane.brokers,
-      "Hosts of the brokers, with the default ports. The gateway reads from the first one that it can "
-      "connect to. Empty: the three endpoints below.",
+      "The brokers, each HOST or HOST:PORT. PORT is of ingress (default 5570); egress and control have the "
+      "next two. Events are read from all of them, and published to the first that works. Empty: the three "
+      "endpoints below.",
       check_host);
   section.field("ingress", backplane.ingress, "The broker's endpoint for publishers.", mq::check_endpoint);
   section.field("egress", backplane.egress, "The broker's endpoint for subscribers.", mq::check_endpoint);
@@ -202,9 +204,8 @@ std::vector<BrokerEndpoints> BackplaneConfig::endpoints() const {
   if (brokers.empty()) return {{ingress, egress, control}};
   std::vector<BrokerEndpoints> all;
   for (const std::string& each : brokers) {
-    const std::string host = parse_broker_host(each, "brokers").value_or(each);
-    all.push_back({fmt::format("tcp://{}:5570", host), fmt::format("tcp://{}:5571", host),
-                   fmt::format("tcp://{}:5572", host)});
+    const BrokerAddress address = parse_broker_address(each, "brokers").value_or(BrokerAddress{each});
+    all.push_back({address.ingress(), address.egress(), address.control()});
   }
   return all;
 }
