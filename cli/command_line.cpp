@@ -1,15 +1,19 @@
 #include "cli/command_line.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+
+#include "core/spelling/closest_name.hpp"
 
 namespace backplane::cli {
 
@@ -31,6 +35,7 @@ struct OptionSpec {
 struct Grammar {
   std::map<const CLI::Option*, OptionSpec> options;
   std::map<const CLI::App*, Run> runs;
+  const CLI::App* help{};  ///< the command `help`, if there is one
 };
 
 // ── values ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,6 +211,19 @@ void Command::require_command() const {
   app_->require_subcommand(1);
 }
 
+void Command::add_help_command() const {
+  const Command help = add_command("help", "Print the help of a command");
+  auto words = std::make_shared<std::vector<std::string>>();
+  help.add_option("COMMAND", *words, "Command, and its subcommand").value_name("");
+  help.set_footer(
+      "Examples:\n"
+      "  backplane help\n"
+      "  backplane help sub\n"
+      "  backplane help publish clock");
+  help.set_run([words] { return ExitCode::done; });  // the parser prints it
+  grammar_->help = help.app_;
+}
+
 void Command::set_footer(const std::string& text) const {
   app_->footer(text);
 }
@@ -230,15 +248,17 @@ class CommandLine::Parser {
         continue;
       }
       if (!only_values_ && is_option(word)) {
-        if (word == "--help" || word == "-h") return help(command_->help(parent_name_));
-        if (word == "--version" && command_->get_parent() == nullptr) return help(version_ + '\n');
+        if (word == "--help" || word == "-h") return print(command_->help(parent_name_));
+        if (word == "--version" && command_->get_parent() == nullptr) return print(version_ + '\n');
         auto taken = take_option(word, words.size() > 1 ? words[1] : nullptr);
         if (!taken) return tl::unexpected(taken.error());
         if (*taken) words = words.subspan(1);
         continue;
       }
+      if (command_ == grammar_.help) return help_for(words);
       if (auto taken = take_argument(word); !taken) return tl::unexpected(taken.error());
     }
+    if (command_ == grammar_.help) return help_for({});
     if (auto complete = check_complete(); !complete) return tl::unexpected(complete.error());
     return Parsed::command;
   }
@@ -253,9 +273,58 @@ class CommandLine::Parser {
     return second < '0' || second > '9';
   }
 
-  static Parsed help(const std::string& text) {
+  static Parsed print(const std::string& text) {
     std::fputs(text.c_str(), stdout);
     return Parsed::help;
+  }
+
+  /// `help COMMAND…`.
+  Result<Parsed> help_for(std::span<const char* const> words) {
+    command_ = command_->get_parent();
+    name_ = parent_name_;
+    parent_name_.clear();
+    for (const char* const word : words) {
+      if (enter(word)) continue;
+      if (word == std::string_view("--help") || word == std::string_view("-h")) continue;
+      return wrong(fmt::format("help: {}", no_such_command(word)));
+    }
+    return print(command_->help(parent_name_));
+  }
+
+  /// Continues with the command's subcommand of that name. @returns false if there is none.
+  bool enter(const std::string& word) {
+    for (CLI::App* each : command_->get_subcommands({})) {
+      if (!each->check_name(word)) continue;
+      parent_name_ = name_;
+      name_ += ' ' + word;
+      command_ = each;
+      return true;
+    }
+    return false;
+  }
+
+  [[nodiscard]] std::string no_such_command(const std::string& word) const {
+    std::vector<std::string_view> names;
+    for (const CLI::App* each : command_->get_subcommands({})) names.push_back(each->get_name());
+    const std::string expected =
+        names.empty() ? fmt::format("no subcommand of {}", name_) : std::string("a subcommand");
+    return fmt::format("expected {}, got \"{}\"{}", expected, word, suggestion(meant(word, names)));
+  }
+
+  /// The command that `word` may mean: a typo, or its name written out (`subscribe`).
+  static std::string_view meant(std::string_view word, const std::vector<std::string_view>& names) {
+    const std::string_view near = closest_name(word, names);
+    if (!near.empty()) return near;
+    constexpr std::size_t prefix_min = 3;
+    for (const std::string_view each : names) {
+      if (each.size() >= prefix_min && word.starts_with(each)) return each;
+      if (word.size() >= prefix_min && each.starts_with(word)) return each;
+    }
+    return {};
+  }
+
+  static std::string suggestion(std::string_view name) {
+    return name.empty() ? "" : fmt::format("; did you mean {}?", name);
   }
 
   [[nodiscard]] tl::unexpected<Error> wrong(const std::string& text) const {
@@ -272,35 +341,71 @@ class CommandLine::Parser {
     return nullptr;
   }
 
+  /// An option as it was typed.
+  struct Typed {
+    std::string name;
+    std::optional<std::string> value;  ///< in the same word
+  };
+  static Typed split(const std::string& word) {
+    if (!word.starts_with("--") && word.size() > 2 && word[2] >= '0' && word[2] <= '9') {
+      return {word.substr(0, 2), word.substr(2)};
+    }
+    const std::size_t equals = word.find('=');
+    if (equals == std::string::npos) return {word, std::nullopt};
+    return {word.substr(0, equals), word.substr(equals + 1)};
+  }
+
   /// @param next  the word after it, or nullptr
   /// @returns whether that was the option's value.
   Result<bool> take_option(const std::string& word, const char* next) {
-    const std::size_t equals = word.find('=');
-    const std::string name = word.substr(0, equals);
-    const CLI::Option* const option = name.starts_with("--") ? find_option(name) : nullptr;
+    const Typed typed = split(word);
+    const CLI::Option* const option = find_option(typed.name);
     if (option == nullptr || !grammar_.options.contains(option)) return unknown_option(word);
     OptionSpec& spec = grammar_.options.at(option);
-    const bool has_value = equals != std::string::npos;
     if (spec.is_flag) {
-      if (has_value)
-        return wrong(fmt::format("{}: expected no value, got \"{}\"", name, word.substr(equals + 1)));
+      if (typed.value)
+        return wrong(fmt::format("{}: expected no value, got \"{}\"", typed.name, *typed.value));
       return store(*option, spec, "").map([] { return false; });
     }
-    if (has_value) return store(*option, spec, word.substr(equals + 1)).map([] { return false; });
-    if (next == nullptr) return wrong_form(fmt::format("{}: expected a value, got none", name));
+    if (typed.value) return store(*option, spec, *typed.value).map([] { return false; });
+    if (next == nullptr) return wrong_form(fmt::format("{}: expected a value, got none", typed.name));
     const std::string value = next;
-    if (value == "--" ||
-        (value.starts_with("--") && find_option(value.substr(0, value.find('='))) != nullptr)) {
-      return wrong_form(fmt::format("{}: expected a value, got the option {}", name, value));
+    const bool is_other_option =
+        value.size() > 1 && value[0] == '-' && find_option(split(value).name) != nullptr;
+    if (value == "--" || is_other_option) {
+      return wrong_form(fmt::format("{}: expected a value, got the option {}", typed.name, value));
     }
     return store(*option, spec, value).map([] { return true; });
   }
 
   [[nodiscard]] tl::unexpected<Error> unknown_option(const std::string& word) const {
+    const std::string meant = suggestion(meant_option(word));
     const CLI::Option* const free = next_positional();
-    if (free == nullptr) return wrong_form(fmt::format("unknown option \"{}\"", word));
-    return wrong_form(
-        fmt::format("unknown option \"{}\"; if it is {}, put -- before it", word, shown_name(*free)));
+    std::string text = fmt::format("unknown option \"{}\"{}", word, meant);
+    if (free != nullptr) {
+      text += fmt::format("{} it is {}, put -- before it", meant.empty() ? "; if" : " If", shown_name(*free));
+    }
+    return wrong_form(text);
+  }
+
+  /// The option that `word` may be a typo of, with its dashes.
+  [[nodiscard]] std::string meant_option(const std::string& word) const {
+    const std::string typed = split(word).name;
+    const std::size_t dashes = std::min(typed.find_first_not_of('-'), typed.size());
+    std::vector<std::string_view> names;
+    for (const CLI::Option* each : command_->get_options()) {
+      for (const std::string& name : each->get_lnames()) names.push_back(name);
+    }
+    const std::string_view near = closest_name(std::string_view(typed).substr(dashes), names);
+    if (!near.empty()) return fmt::format("--{}", near);
+    // `-fjson`
+    if (dashes == 1 && typed.size() > 2) {
+      const CLI::Option* const option = find_option(typed.substr(0, 2));
+      if (option != nullptr && grammar_.options.contains(option) && !grammar_.options.at(option).is_flag) {
+        return fmt::format("{} {}", typed.substr(0, 2), word.substr(2));
+      }
+    }
+    return {};
   }
 
   Result<void> store(const CLI::Option& option, OptionSpec& spec, const std::string& value) {
@@ -326,20 +431,12 @@ class CommandLine::Parser {
   }
 
   Result<void> take_argument(const std::string& word) {
-    if (!only_values_) {
-      for (CLI::App* each : command_->get_subcommands({})) {
-        if (!each->check_name(word)) continue;
-        parent_name_ = name_;
-        name_ += ' ' + word;
-        command_ = each;
-        return {};
-      }
-    }
+    if (!only_values_ && enter(word)) return {};
     const CLI::Option* const option = next_positional();
     if (option == nullptr) {
       const bool has_commands = !command_->get_subcommands({}).empty();
-      return wrong_form(
-          fmt::format("expected {}, got \"{}\"", has_commands ? "a subcommand" : "no more arguments", word));
+      return wrong_form(has_commands ? no_such_command(word)
+                                     : fmt::format("expected no more arguments, got \"{}\"", word));
     }
     OptionSpec& spec = grammar_.options.at(option);
     if (spec.takes_rest) only_values_ = true;

@@ -60,7 +60,8 @@ using Run = std::function<ExitCode()>;
 
 /// One command: the program itself, a subcommand, or a subcommand's subcommand. A handle: copies refer to the
 /// same command, which lives as long as its CommandLine. Names that begin with `-` are options'
-/// (`--file,--csv` are two for one option), others are positional arguments'. `about` is the help's line.
+/// (`-f,--file,--csv` are three for one option), others are positional arguments'. A short name is `-` and a
+/// letter. `about` is the help's line.
 /// Parsing writes to `value`, which must live as long as the CommandLine. A named option of a vector can be
 /// given several times; any other takes one value. Values arrive exactly as they were typed.
 class Command {
@@ -82,6 +83,8 @@ class Command {
 
   /// Makes parsing fail without a subcommand.
   void require_command() const;
+  /// Adds `help COMMAND…`, which prints what `COMMAND… --help` prints. Only for the program itself.
+  void add_help_command() const;
   /// The text below the options in the help.
   void set_footer(const std::string& text) const;
   void set_run(Run run) const;
@@ -109,8 +112,11 @@ class CommandLine {
 
   enum class Parsed { command, help };
   /// A word that begins with `-` is an option. `--` ends the options; a negative number, a single `-` and the
-  /// words that follow another command's name (Option::takes_rest()) are values also before it.
-  /// @returns command: run() can be called next; help: --help or --version was given, and its text is on
+  /// words that follow another command's name (Option::takes_rest()) are values also before it. The value of
+  /// an option is the next word, or follows it after `=`; a value that begins with a digit may follow a short
+  /// name directly (`-n5`). Short names cannot be combined.
+  /// @returns command: run() can be called next; help: --help, --version or help was given, and its text is
+  /// on
   ///          standard output; or an error such as `backplane sub: PATTERN is required (see …)`, in which
   ///          control characters are not escaped.
   [[nodiscard]] Result<Parsed> parse(int argc, const char* const* argv);

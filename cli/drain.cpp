@@ -48,7 +48,7 @@ void add_drain(const Command& broker) {
   auto options = std::make_shared<DrainOptions>();
   const Command command = broker.add_command(
       "drain", "Stop a running broker without losing events, and wait until it has exited");
-  command.add_option("--timeout", options->timeout, "How long to wait for the broker to exit")
+  command.add_option("-t,--timeout", options->timeout, "How long to wait for the broker to exit")
       .value_name("DURATION")
       .show_default();
   add_address_flags(command, options->addresses);

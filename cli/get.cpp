@@ -90,7 +90,7 @@ void add_get(const Command& program) {
       .value_name("");
   command
       .add_option(
-          "--format", options->format,
+          "-f,--format", options->format,
           "value (the payload alone; default for one topic), text (default for a pattern), text+offset, "
           "json or proto")
       .value_name("FORMAT");

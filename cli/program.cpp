@@ -28,7 +28,7 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
       "Examples:\n"
       "  backplane up                  run a broker, a gateway and demo publishers\n"
       "  backplane sub 'stock.>'       in another terminal, print what they publish\n"
-      "  backplane COMMAND --help      list the options of a command\n"
+      "  backplane help COMMAND        list the options of a command\n"
       "\n"
       "Exit codes: 0 done; 1 something failed at run time; 2 wrong usage or configuration;\n"
       "3 events were missed although --strict forbids it, or a store is damaged.");
@@ -37,6 +37,7 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
         add_top, add_replay, add_link, add_store, add_audit, add_config, add_keys, add_policy}) {
     add(program);
   }
+  program.add_help_command();
   const auto parsed = command_line.parse(argc, argv);
   if (!parsed) {
     print_error_line(log::escape(parsed.error().text));

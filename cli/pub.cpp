@@ -249,7 +249,7 @@ void add_pub(const Command& program) {
       .value_name("")
       .may_be_empty();
   command
-      .add_option("--file", flags->payload.file,
+      .add_option("-f,--file", flags->payload.file,
                   "Read the payload from this file: text if it is UTF-8, else bytes")
       .value_name("FILE");
   command.add_flag("--stdin", flags->payload.standard_input,
@@ -262,8 +262,8 @@ void add_pub(const Command& program) {
                   "Parse the payload as JSON and encode it as a message of this type: Quote, "
                   "backplane.events.v1.Quote, or one that the broker knows")
       .value_name("TYPE");
-  command.add_option("--count", flags->count, "Publish N times").value_name("N").range(1).show_default();
-  command.add_option("--every", flags->every, "Interval between events (default: none)")
+  command.add_option("-n,--count", flags->count, "Publish N times").value_name("N").range(1).show_default();
+  command.add_option("-e,--every", flags->every, "Interval between events (default: none)")
       .value_name("DURATION");
   add_gateway_client_flags(command, flags->gateway,
                            "Publish through this gateway instead of to a broker, text only");

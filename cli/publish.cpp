@@ -117,8 +117,8 @@ Source add_source(const Command& publish, const std::string& name, const std::st
   Source source{name, publish.add_command(name, about), std::make_shared<SourceFlags>()};
   const Command& command = source.command;
   SourceFlags& flags = *source.flags;
-  command.add_option("--topic", flags.topic, "Topic, or the first part of each topic");
-  command.add_option("--every", flags.every, every).value_name("DURATION");
+  command.add_option("-t,--topic", flags.topic, "Topic, or the first part of each topic");
+  command.add_option("-e,--every", flags.every, every).value_name("DURATION");
   command.add_option("--source-name", flags.source_name, "Name of this source (default: " + name + "@<host>)")
       .value_name("NAME");
   command
@@ -147,7 +147,7 @@ void add_rate(const Command& command, std::optional<double>& rate, const std::st
 /// @param default_rate  the rate without --rate, --speed and --every
 void add_replay(const Command& command, ReplayFlags& flags, const std::string& about,
                 const std::string& default_rate, bool required) {
-  const Option file = command.add_option("--file,--csv", flags.file, about).value_name("FILE");
+  const Option file = command.add_option("-f,--file,--csv", flags.file, about).value_name("FILE");
   if (required) file.required();
   command.add_option("--format", flags.format, "csv or ndjson (default: from the file name)")
       .value_name("FORMAT");
@@ -342,7 +342,7 @@ void add_file(const Command& publish) {
   };
   auto flags = std::make_shared<Flags>();
   source.command.option("--topic").required();
-  source.command.add_option("--path,--file", flags->path, "File to follow; it may be created later")
+  source.command.add_option("-f,--path,--file", flags->path, "File to follow; it may be created later")
       .value_name("FILE")
       .required();
   source.command
@@ -420,7 +420,7 @@ void add_random_walk(const Command& publish) {
       .range(1, 1'000'000)
       .show_default();
   add_rate(source.command, flags->rate, "Prices per second (default: 1)");
-  source.command.add_option("--count", flags->count, "Exit after N prices (default: never)")
+  source.command.add_option("-n,--count", flags->count, "Exit after N prices (default: never)")
       .value_name("N")
       .range(1);
   source.command.set_footer(

@@ -272,11 +272,11 @@ void add_replay(const Command& program) {
   command.add_option("--to", flags->to, "Write history to this file (-: standard output)").value_name("FILE");
   command
       .add_option(
-          "--since", flags->since,
+          "-s,--since", flags->since,
           "Only history of this period (10m), after an offset of one topic (17), or after a resume token")
       .value_name("10m|OFFSET|TOKEN");
   command
-      .add_option("--format", flags->format,
+      .add_option("-f,--format", flags->format,
                   "Format of the file: proto (which --from reads, and which sub --format proto writes too), "
                   "json, text, text+offset or value")
       .value_name("FORMAT")

@@ -330,7 +330,7 @@ void add_store(const Command& program) {
   auto flags = std::make_shared<StoreFlags>();
   const Command info = command.add_command("info", "Show what a store has");
   info.add_option("DIR", flags->path, "The store").required().value_name("");
-  info.add_flag("--json", flags->json, "Print one JSON object per store");
+  info.add_flag("-j,--json", flags->json, "Print one JSON object per store");
   info.set_footer("Examples:\n  backplane store info ./data/default");
   info.set_run([flags] { return run_info(*flags); });
   const Command verify =

@@ -284,10 +284,10 @@ void add_store_export(const Command& store) {
       .value_name("FILE");
   command
       .add_option(
-          "--since", flags->since,
+          "-s,--since", flags->since,
           "Only events of this period (10m), after an offset of one topic (17), or after a resume token")
       .value_name("10m|OFFSET|TOKEN");
-  command.add_option("--format", flags->format, "Format of the file, as for replay")
+  command.add_option("-f,--format", flags->format, "Format of the file, as for replay")
       .value_name("FORMAT")
       .show_default();
   command.set_footer(

@@ -353,21 +353,21 @@ void add_sub(const Command& program) {
                   "Topics to print; * matches one token, > at the end one or more")
       .required()
       .value_name("");
-  command.add_flag("--last", flags->last, "Begin with the retained value of each topic");
+  command.add_flag("-l,--last", flags->last, "Begin with the retained value of each topic");
   command
-      .add_option("--since", flags->since,
+      .add_option("-s,--since", flags->since,
                   "Begin with history: of this period (10m), after an offset of one topic (17), or after a "
                   "resume token")
       .value_name("10m|OFFSET|TOKEN");
-  command.add_option("--every", flags->every, "Print at most one event per topic and interval, the latest")
+  command.add_option("-e,--every", flags->every, "Print at most one event per topic and interval, the latest")
       .value_name("DURATION");
-  command.add_option("--count", flags->count, "Exit after N events").value_name("N").range(1);
+  command.add_option("-n,--count", flags->count, "Exit after N events").value_name("N").range(1);
   command
-      .add_option("--timeout", flags->timeout,
+      .add_option("-t,--timeout", flags->timeout,
                   "Exit after this time; with --count, reaching it first is an error (exit code 1)")
       .value_name("DURATION");
   command
-      .add_option("--format", flags->format,
+      .add_option("-f,--format", flags->format,
                   "text, text+offset, json, proto (ServerMessages, each preceded by its length) or value "
                   "(the payload alone)")
       .value_name("FORMAT")
@@ -377,7 +377,7 @@ void add_sub(const Command& program) {
   add_address_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"
-      "  backplane sub 'stock.>' clock --count 10 --format json\n"
+      "  backplane sub 'stock.>' clock -n 10 -f json\n"
       "  backplane sub 'temperature.>' --last --every 5s\n"
       "  backplane sub clock --since 10m --gateway 127.0.0.1:1601\n"
       "  backplane sub 'sensor.>' --broker host7 --key me.key --server-key broker.pub\n"

@@ -138,7 +138,7 @@ void add_top(const Command& program) {
   auto options = std::make_shared<TopOptions>();
   const Command command =
       program.add_command("top", "Show brokers, gateways, publishers and the busiest topics on one screen");
-  command.add_option("--every", options->every, "Interval between readings, over which rates are measured")
+  command.add_option("-e,--every", options->every, "Interval between readings, over which rates are measured")
       .value_name("DURATION")
       .show_default();
   command.add_flag("--once", options->once, "Print one snapshot and exit (default without a terminal)");

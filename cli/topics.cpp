@@ -201,7 +201,7 @@ void add_topics(const Command& program) {
   command.add_option("PATTERN", options->pattern, "Topics to list; $SYS.> lists the system's topics")
       .value_name("")
       .show_default();
-  command.add_option("--every", options->every, "Interval between readings, over which rates are measured")
+  command.add_option("-e,--every", options->every, "Interval between readings, over which rates are measured")
       .value_name("DURATION")
       .show_default();
   command.add_option("--sort", options->sort, "Sort by name, rate, bytes, offset or age")
@@ -212,7 +212,7 @@ void add_topics(const Command& program) {
       .range(1, 10'000'000)
       .show_default();
   command.add_flag("--once", options->once, "Print one table and exit (default without a terminal)");
-  command.add_flag("--json", options->json, "Print one JSON object per topic and exit");
+  command.add_flag("-j,--json", options->json, "Print one JSON object per topic and exit");
   add_address_flags(command, options->addresses);
   command.set_footer(
       "Examples:\n"

@@ -55,6 +55,7 @@ struct Fixture {
     list.add_option("PATTERN", patterns, "Patterns").required();
     add_named(list);
     line.program().require_command();
+    line.program().add_help_command();
     std::vector<const char*> argv{"prog"};
     for (const std::string& word : words) argv.push_back(word.c_str());
     testing::internal::CaptureStdout();
@@ -71,11 +72,11 @@ struct Fixture {
 
  private:
   void add_named(const Command& command) {
-    command.add_option("--text,--words", text, "Text");
+    command.add_option("-t,--text,--words", text, "Text");
     command.add_option("--each", each, "Each");
-    command.add_option("--count", count, "Count").range(1);
+    command.add_option("-n,--count", count, "Count").range(1);
     command.add_option("--rate", rate, "Rate");
-    command.add_flag("--strict", strict, "Strict");
+    command.add_flag("-s,--strict", strict, "Strict");
   }
 };
 
@@ -127,7 +128,7 @@ TEST(CommandLine, ANegativeNumberIsAValue) {
 
 TEST(CommandLine, AWordThatBeginsWithADashIsNeverHelpInDisguise) {
   for (const std::string word :
-       {"-hello", "-help", "-hh", "-x", "-", "--help=x", "--helpme", "--Help", "-version", "---"}) {
+       {"-hello", "-hh", "-x", "-", "-version", "---", "-h1", "-sn", "-xs"}) {
     const Fixture fixture({"do", "x", word});
     if (word == "-") {
       EXPECT_EQ(fixture.second, word);
@@ -135,6 +136,13 @@ TEST(CommandLine, AWordThatBeginsWithADashIsNeverHelpInDisguise) {
     }
     EXPECT_EQ(fixture.error, "prog do: unknown option \"" + word +
                                  "\"; if it is SECOND, put -- before it (see prog do --help)");
+    EXPECT_EQ(fixture.output, "");
+  }
+  for (const std::string word : {"-help", "--help=x", "--Help", "--helpme"}) {
+    const Fixture fixture({"do", "x", word});
+    EXPECT_EQ(fixture.error,
+              "prog do: unknown option \"" + word +
+                  "\"; did you mean --help? If it is SECOND, put -- before it (see prog do --help)");
     EXPECT_EQ(fixture.output, "");
   }
   EXPECT_EQ(error_of({"do", "x", "y", "--bogus"}),
@@ -194,6 +202,68 @@ TEST(CommandLine, AnOptionIsNotTakenForTheValueOfAnother) {
   EXPECT_EQ(error_of({"do", "x", "--text"}),
             "prog do: --text: expected a value, got none (see prog do --help)");
   EXPECT_EQ(Fixture({"do", "x", "--text", "--other"}).text, "--other");
+}
+
+TEST(CommandLine, AShortNameStandsForItsOption) {
+  const Fixture fixture({"do", "-t", "text", "x", "-n", "3", "-s"});
+  EXPECT_EQ(fixture.error, "");
+  EXPECT_EQ(fixture.text, "text");
+  EXPECT_EQ(fixture.count, 3u);
+  EXPECT_TRUE(fixture.strict);
+  EXPECT_EQ(Fixture({"do", "x", "-n=3"}).count, 3u);
+  EXPECT_EQ(Fixture({"do", "x", "-t=a=b"}).text, "a=b");
+  EXPECT_EQ(Fixture({"do", "x", "-t", "-"}).text, "-");
+  EXPECT_EQ(Fixture({"do", "x", "-t", "-7"}).text, "-7");
+}
+
+TEST(CommandLine, AValueThatBeginsWithADigitMayFollowAShortName) {
+  EXPECT_EQ(Fixture({"do", "x", "-n3"}).count, 3u);
+  EXPECT_EQ(Fixture({"do", "x", "-t10m"}).text, "10m");
+  EXPECT_EQ(error_of({"do", "x", "-n3x"}),
+            "prog do: --count: expected a whole number of 1 or more, got \"3x\"");
+  EXPECT_EQ(error_of({"do", "x", "-s1"}), "prog do: -s: expected no value, got \"1\"");
+  EXPECT_EQ(error_of({"do", "x", "y", "-tabc"}),
+            "prog do: unknown option \"-tabc\"; did you mean -t abc? (see prog do --help)");
+}
+
+TEST(CommandLine, AShortNameIsNotTakenForAValue) {
+  EXPECT_EQ(error_of({"do", "x", "-t", "-n"}),
+            "prog do: -t: expected a value, got the option -n (see prog do --help)");
+  EXPECT_EQ(error_of({"do", "x", "-t", "-n3"}),
+            "prog do: -t: expected a value, got the option -n3 (see prog do --help)");
+  EXPECT_EQ(error_of({"do", "x", "-n"}), "prog do: -n: expected a value, got none (see prog do --help)");
+  EXPECT_EQ(Fixture({"do", "x", "-t", "-q"}).text, "-q");
+  EXPECT_EQ(error_of({"do", "x", "-n", "-1"}),
+            "prog do: --count: expected a whole number of 1 or more, got \"-1\"");
+  EXPECT_EQ(error_of({"do", "x", "-n", ""}), "prog do: --count: expected a value, got an empty one");
+  EXPECT_EQ(error_of({"do", "x", "-n", "1", "--count", "2"}),
+            "prog do: --count: expected one value, got several");
+}
+
+TEST(CommandLine, HelpOfACommandIsAlsoACommand) {
+  EXPECT_EQ(Fixture({"help"}).output, Fixture({"--help"}).output);
+  EXPECT_EQ(Fixture({"help", "do"}).output, Fixture({"do", "--help"}).output);
+  EXPECT_EQ(Fixture({"help", "do"}).parsed, CommandLine::Parsed::help);
+  EXPECT_EQ(Fixture({"help", "--", "do"}).output, Fixture({"do", "--help"}).output);
+  EXPECT_THAT(Fixture({"help", "--help"}).output, HasSubstr("Usage: prog help [OPTIONS] [COMMAND...]\n"));
+  EXPECT_EQ(error_of({"help", "nope"}), "prog: help: expected a subcommand, got \"nope\"");
+  EXPECT_EQ(error_of({"help", "dp"}), "prog: help: expected a subcommand, got \"dp\"; did you mean do?");
+  EXPECT_EQ(error_of({"help", "do", "it"}), "prog do: help: expected no subcommand of prog do, got \"it\"");
+  // Only the program has it: elsewhere it is a word like any other.
+  EXPECT_EQ(Fixture({"do", "help"}).first, "help");
+}
+
+TEST(CommandLine, ATypoGetsASuggestion) {
+  EXPECT_EQ(error_of({"lsit"}),
+            "prog: expected a subcommand, got \"lsit\"; did you mean list? (see prog --help)");
+  EXPECT_EQ(error_of({"listing"}),
+            "prog: expected a subcommand, got \"listing\"; did you mean list? (see prog --help)");
+  EXPECT_EQ(error_of({"do", "x", "y", "--cuont", "3"}),
+            "prog do: unknown option \"--cuont\"; did you mean --count? (see prog do --help)");
+  EXPECT_EQ(error_of({"do", "x", "y", "--strcit=yes"}),
+            "prog do: unknown option \"--strcit=yes\"; did you mean --strict? (see prog do --help)");
+  EXPECT_EQ(error_of({"do", "x", "y", "-count"}),
+            "prog do: unknown option \"-count\"; did you mean --count? (see prog do --help)");
 }
 
 TEST(CommandLine, MistakesAreReported) {

@@ -183,6 +183,20 @@ TEST(Program, NumbersTimesAndSizesThatAreNegativeOrTooLargeAreErrors) {
   }
 }
 
+TEST(Program, ATypoOfACommandGetsASuggestion) {
+  expect_usage({"sbu"},
+               "backplane: expected a subcommand, got \"sbu\"; did you mean sub? (see backplane --help)");
+  expect_usage(
+      {"subscribe", "x"},
+      "backplane: expected a subcommand, got \"subscribe\"; did you mean sub? (see backplane --help)");
+  expect_usage({"help", "pubish"},
+               "backplane: help: expected a subcommand, got \"pubish\"; did you mean publish?");
+  expect_usage(
+      {"sub", "x", "--formt", "json"},
+      "backplane sub: unknown option \"--formt\"; did you mean --format? If it is PATTERN, put -- before it "
+      "(see backplane sub --help)");
+}
+
 TEST(Program, TheSizeOfAnEventIsLimited) {
   for (const char* size : {"0", "0MiB", "257MiB", "16TiB", "18446744073709551615"}) {
     expect_usage({"publish", "clock", "--max-event-bytes", size},
