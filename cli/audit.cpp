@@ -9,6 +9,7 @@
 #include "cli/address_flags.hpp"
 #include "cli/connection/broker_requests.hpp"
 #include "cli/console/audit_report.hpp"
+#include "cli/console/colours.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/console/output.hpp"
 #include "cli/subcommands.hpp"
@@ -74,7 +75,8 @@ ExitCode run_audit(const AuditOptions& options) {
     std::move(found->begin(), found->end(), std::back_inserter(all));
   }
   Output output;
-  for (const std::string& line : report(all)) output.line(line);
+  const Colours colours(output.fd());
+  for (const std::string& line : report(all)) output.line(paint_result(colours, line));
   output.flush();
   if (!output.problem().empty()) print_message("audit", output.problem());
   return all_balance(all) && output.problem().empty() ? ExitCode::done : ExitCode::failed;

@@ -12,7 +12,9 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "cli/console/colours.hpp"
 #include "core/spelling/closest_name.hpp"
 
 namespace backplane::cli {
@@ -274,7 +276,7 @@ class CommandLine::Parser {
   }
 
   static Parsed print(const std::string& text) {
-    std::fputs(text.c_str(), stdout);
+    std::fputs(paint_help(Colours(STDOUT_FILENO), text).c_str(), stdout);
     return Parsed::help;
   }
 

@@ -134,14 +134,17 @@ class BrokerSub {
       out.resize(begin);
       (void)writer.event(event.topic(), event.envelope(), stamp, out, event.late());
     }
+    printer_.paint_event(begin, event.topic());
     remember(event.topic(), event.stream());
     check_control_at_ = Clock::time_point::max();
     printer_.count_event();
   }
 
   void handle(const Client::Gap& gap) {
+    const std::size_t begin = printer_.output().buffer().size();
     printer_.writer().gap(gap.topic, gap.stream, gap.first, gap.last, name(gap.reason),
                           printer_.output().buffer());
+    printer_.paint_notice(begin);
     remember(gap.topic, gap.stream);
     printer_.count_miss();
   }
@@ -152,15 +155,21 @@ class BrokerSub {
     printer_.count_miss();
     if (printed_.empty() && !std::holds_alternative<std::monostate>(options_.since)) {
       for (const std::string& pattern : options_.patterns) {
-        printer_.writer().reset(pattern, reset.new_stream, printer_.output().buffer());
+        append_reset(pattern, reset.new_stream);
       }
     }
     auto old = printed_.extract(reset.old_stream);
     if (old.empty()) return;
     for (const std::string& topic : old.mapped()) {
-      printer_.writer().reset(topic, reset.new_stream, printer_.output().buffer());
+      append_reset(topic, reset.new_stream);
     }
     printed_[reset.new_stream].merge(old.mapped());
+  }
+
+  void append_reset(const std::string& topic, std::uint64_t stream) {
+    const std::size_t begin = printer_.output().buffer().size();
+    printer_.writer().reset(topic, stream, printer_.output().buffer());
+    printer_.paint_notice(begin);
   }
 
   void handle(const Client::Subscribed&) {

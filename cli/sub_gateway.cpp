@@ -147,6 +147,7 @@ class GatewaySub {
   bool handle(const GatewayItem& item, std::string_view piece) {
     // Losses from this client's backlog can be announced right after the reply to POSITION.
     if (item.kind != Kind::gap) progress_.complete(std::exchange(reported_positions_, {}));
+    const std::size_t begin = printer_.output().buffer().size();
     switch (item.kind) {
       case Kind::event:
         has_begun_ = true;
@@ -157,6 +158,7 @@ class GatewaySub {
         }
         events_since_position_ = true;
         append_gateway_item(options_.format, item, piece, printer_.output().buffer());
+        printer_.paint_event(begin, item.topic);
         printer_.count_event();
         return true;
       case Kind::gap:
@@ -164,6 +166,7 @@ class GatewaySub {
         if (item.kind == Kind::reset) progress_.restart(item.stream);
         if (item.kind == Kind::gap && item.first > 0) progress_.lose(item.topic, item.stream, item.last);
         append_gateway_item(options_.format, item, piece, printer_.output().buffer());
+        printer_.paint_notice(begin);
         printer_.count_miss();
         return true;
       case Kind::ok:

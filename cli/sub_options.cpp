@@ -15,11 +15,25 @@ Result<Since> since_option(const std::string& text) {
 
 SubPrinter::SubPrinter(const SubOptions& options, Waiter& waiter)
     : options_(options), output_(STDOUT_FILENO, "standard output", &waiter), writer_(options.format) {
+  using gateway::Format;
+  const bool is_text = options.format.format == Format::text || options.format.format == Format::text_offset;
+  if (is_text && !options.format.value_only) colours_ = Colours(STDOUT_FILENO);
   // The reader of the pipe has exited, as in `| head`.
   waiter.on_hangup(output_.fd(), [this, &waiter] {
     output_.close();
     waiter.stop();
   });
+}
+
+void SubPrinter::paint_event(std::size_t begin, std::string_view topic) {
+  if (std::string_view(output_.buffer()).substr(begin).starts_with(topic)) {
+    colours_.paint(Style::topic, output_.buffer(), begin, topic.size());
+  }
+}
+
+void SubPrinter::paint_notice(std::size_t begin) {
+  const std::size_t size = output_.buffer().size() - begin;
+  if (size > 1) colours_.paint(Style::error, output_.buffer(), begin, size - 1);  // without the line end
 }
 
 void SubPrinter::count_event() {

@@ -10,6 +10,7 @@
 
 #include "cli/connection/gateway_endpoint.hpp"
 #include "cli/connection/waiter.hpp"
+#include "cli/console/colours.hpp"
 #include "cli/console/event_writer.hpp"
 #include "cli/console/output.hpp"
 #include "core/process/exit_code.hpp"
@@ -40,6 +41,10 @@ class SubPrinter {
   [[nodiscard]] EventWriter& writer() noexcept { return writer_; }
   [[nodiscard]] Output& output() noexcept { return output_; }
 
+  /// On a terminal, paints the topic of the event, or the whole notice, that was appended to the output at
+  /// `begin`. Only text is painted.
+  void paint_event(std::size_t begin, std::string_view topic);
+  void paint_notice(std::size_t begin);
   /// Counts an event that was appended to the output.
   void count_event();
   /// Notes a gap, a reset, or events that were missed without being named.
@@ -57,6 +62,7 @@ class SubPrinter {
  private:
   const SubOptions& options_;
   Output output_;
+  Colours colours_;
   EventWriter writer_;
   std::uint64_t seen_{};
   bool missed_{};

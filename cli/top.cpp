@@ -6,6 +6,7 @@
 
 #include "cli/address_flags.hpp"
 #include "cli/connection/broker_requests.hpp"
+#include "cli/console/colours.hpp"
 #include "cli/console/live_view.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/console/output.hpp"
@@ -30,6 +31,11 @@ struct TopOptions {
   bool once{};
   AddressFlags addresses;
 };
+
+Style style_of(ScreenLine::Style style) {
+  if (style == ScreenLine::Style::heading) return Style::heading;
+  return style == ScreenLine::Style::alarm ? Style::error : Style::plain;
+}
 
 /// Runs `backplane top`. Lives on the main thread; owns a connection to each broker.
 class TopCommand {
@@ -96,7 +102,10 @@ ExitCode TopCommand::print_once() {
     }
   }
   Output output;
-  for (const ScreenLine& line : top_picture(now_, before_, no_screen, interval_)) output.line(line.text);
+  const Colours colours(output.fd());
+  for (const ScreenLine& line : top_picture(now_, before_, no_screen, interval_)) {
+    output.line(colours.paint(style_of(line.style), line.text));
+  }
   output.flush();
   if (output.problem().empty()) return ExitCode::done;
   print_message("top", output.problem());

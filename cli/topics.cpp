@@ -8,6 +8,7 @@
 #include "cli/address_flags.hpp"
 #include "cli/connection/broker_requests.hpp"
 #include "cli/connection/stored_events.hpp"
+#include "cli/console/colours.hpp"
 #include "cli/console/live_view.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/console/output.hpp"
@@ -119,8 +120,11 @@ ExitCode TopicsCommand::print_once() {
   if (options_.json) {
     for (const TopicRow& row : rows) output.line(topic_json(row, now_, sources_));
   } else {
+    const Colours colours(output.fd());
+    Style style = Style::heading;
     for (const std::string& line : topics_table(rows, now_, sources_, rows.size()).lines(no_width)) {
-      output.line(line);
+      output.line(colours.paint(style, line));
+      style = Style::plain;
     }
   }
   output.flush();

@@ -3,7 +3,9 @@
 #include <chrono>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "cli/console/colours.hpp"
 #include "core/log/escape.hpp"
 #include "core/log/line_writer.hpp"
 
@@ -24,7 +26,9 @@ void print_error_line(std::string_view line) {
 }
 
 void print_message(std::string_view command, std::string_view text) {
-  print_error_line(fmt::format("backplane {}: {}", command, log::escape(text)));
+  const std::string place =
+      Colours(STDERR_FILENO).paint(Style::heading, fmt::format("backplane {}:", command));
+  print_error_line(fmt::format("{} {}", place, log::escape(text)));
 }
 
 ExitCode print_error(std::string_view command, const Error& error) {

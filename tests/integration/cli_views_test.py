@@ -181,6 +181,20 @@ class Views(BackplaneTest):
         terminal.press(b"q")
         self.assertEqual(terminal.wait_exit(), 0)
 
+    # ── colours ──
+
+    def test_a_terminal_gets_colours_unless_the_environment_says_otherwise(self):
+        self.start_broker()
+        self.publish(("n", "x"))
+        for environment, painted in (("LANG=C", True), ("NO_COLOR=", True), ("NO_COLOR=1", False), ("TERM=dumb", False)):
+            for command in (["sub", "n", "--last", "-n", "1", *ENDPOINTS], ["audit", *ENDPOINTS], ["help", "sub"]):
+                with self.subTest(environment=environment, command=command[0]):
+                    terminal = Terminal(["env", environment, PROGRAM, *command], rows=100)
+                    self.addCleanup(terminal.close)
+                    self.assertEqual(terminal.wait_exit(), 0)
+                    self.assertEqual(b"\x1b[" in terminal.said, painted, terminal.said)
+        self.assertNotIn("\x1b", "".join(self.finished("sub", "n", "--last", "-n", "1").out))
+
     def test_the_terminal_is_restored_after_q_and_after_ctrl_c(self):
         self.start_broker()
         for keys in (b"q", b"\x03"):
