@@ -12,6 +12,8 @@
 namespace backplane::cli {
 namespace {
 
+constexpr const char* config_variable = "BACKPLANE_CONFIG";
+
 /// Reads the files as well: a configuration is good only if they are.
 void describe_security(config::Section& root, broker::Admission& security) {
   root.field(
@@ -95,8 +97,7 @@ Result<mq::SharedKeys> read_keys(const config::Source& source, const Configurati
 }
 
 void add_configuration(const Command& command, ConfigurationFlags& flags) {
-  command.add_option("--config", flags.file, "Configuration file (default: built-in defaults)")
-      .value_name("FILE");
+  add_config_file(command, flags);
   add_insecure(command, flags.insecure);
   command
       .add_option("--log-level", flags.log_level,
@@ -107,8 +108,26 @@ void add_configuration(const Command& command, ConfigurationFlags& flags) {
                    "Print the effective configuration with explanations and exit");
 }
 
+void add_config_file(const Command& command, ConfigurationFlags& flags) {
+  command
+      .add_option("-c,--config", flags.file,
+                  "Configuration file (default: $BACKPLANE_CONFIG, or built-in defaults)")
+      .value_name("FILE");
+}
+
+std::string configuration_file(const ConfigurationFlags& flags, const Environment& environment) {
+  if (!flags.file.empty()) return flags.file;
+  const char* const variable = environment(config_variable);
+  return variable == nullptr ? "" : variable;
+}
+
 Result<config::Source> open_source(const ConfigurationFlags& flags) {
-  Result<config::Source> source = flags.file.empty() ? config::Source() : config::Source::load(flags.file);
+  const Environment environment = process_environment();
+  const std::string file = configuration_file(flags, environment);
+  if (file.empty() && environment(config_variable) != nullptr) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: expected a value, got none", config_variable));
+  }
+  Result<config::Source> source = file.empty() ? config::Source() : config::Source::load(file);
   // A file that cannot be read is an unusable configuration, whatever the reason.
   if (!source) return fail(ErrorCode::invalid_argument, source.error().text);
   set_flag(*source, "log.level", "--log-level", flags.log_level);
@@ -134,7 +153,8 @@ bool show_configuration(const ConfigurationFlags& flags, const Configuration& co
   if (flags.print) {
     fmt::print("{}", print_configuration(configuration));
   } else if (flags.check) {
-    fmt::print("{}: ok\n", flags.file.empty() ? "defaults" : log::escape(flags.file));
+    const std::string file = configuration_file(flags, process_environment());
+    fmt::print("{}: ok\n", file.empty() ? "defaults" : log::escape(file));
   }
   return flags.print || flags.check;
 }

@@ -11,6 +11,7 @@
 #include "cli/command_line.hpp"
 #include "core/config/section.hpp"
 #include "core/config/source.hpp"
+#include "core/credentials/given_credentials.hpp"
 #include "core/log/log.hpp"
 #include "core/zmq/client_keys.hpp"
 #include "gateway/config/config.hpp"
@@ -54,11 +55,16 @@ struct ConfigurationFlags {
   std::optional<std::string> key{};
 };
 
+/// Adds --config.
+void add_config_file(const Command& command, ConfigurationFlags& flags);
+
 /// Adds --config, --insecure, --log-level, --check-config and --print-config.
 void add_configuration(const Command& command, ConfigurationFlags& flags);
 
-/// The file that the flags name, with --log-level and --insecure in place of its values. Without a file, it
-/// has only these.
+/// The file that the flags name, else BACKPLANE_CONFIG; empty: neither.
+[[nodiscard]] std::string configuration_file(const ConfigurationFlags& flags, const Environment& environment);
+
+/// That file, with --log-level and --insecure in place of its values. Without a file, it has only these.
 Result<config::Source> open_source(const ConfigurationFlags& flags);
 
 /// The effective configuration as --print-config shows it. That of the defaults is the reference,

@@ -344,8 +344,7 @@ void add_up(const Command& program) {
   const Command command =
       program.add_command("up", "Run a broker, a gateway and demo publishers until Ctrl-C");
   command.add_flag("--no-demo", flags->no_demo, "Do not run the demo publishers");
-  command.add_option("--config", flags->configuration.file, "Configuration file (default: built-in defaults)")
-      .value_name("FILE");
+  add_config_file(command, flags->configuration);
   add_insecure(command, flags->configuration.insecure);
   add_security(command, flags->configuration);
   command.add_option("--data", flags->data, "Keep history in files below DIR, so that it survives the broker")
