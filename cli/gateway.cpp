@@ -40,11 +40,24 @@ std::vector<std::string> hosts_of(std::string_view list) {
   return hosts;
 }
 
+/// BACKPLANE_BROKER comes before the file, as everywhere, and after the flags.
+Result<void> set_brokers_of_environment(config::Source& source) {
+  constexpr const char* variable = "BACKPLANE_BROKER";
+  const char* const brokers = process_environment()(variable);
+  if (brokers == nullptr) return {};
+  if (*brokers == '\0') {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: expected a value, got none", variable));
+  }
+  source.set_flag("gateway.brokers", variable, hosts_of(brokers));
+  return {};
+}
+
 /// Puts the addresses and keys in place of the file's. Errors in them name the flag.
 Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   if (!flags.key.empty()) source.set_flag("key", "--key", {flags.key});
   if (!flags.server_key.empty()) source.set_flag("server_key", "--server-key", {flags.server_key});
-  if (!flags.has_addresses()) return {};
+  // Contexts are for people. A daemon has its configuration.
+  if (!flags.has_addresses()) return set_brokers_of_environment(source);
   const auto brokers = resolve_addresses(flags);
   if (!brokers) return tl::unexpected(brokers.error());
   const bool endpoints = flags.ingress || flags.egress || flags.control;
@@ -114,7 +127,7 @@ void add_gateway(const Command& program) {
                   "File that says which users may publish and read which topics (default: everybody may do "
                   "everything)")
       .value_name("FILE");
-  add_address_flags(command, flags->addresses);
+  add_endpoint_flags(command, flags->addresses);
   command.set_footer(
       "Examples:\n"
       "  backplane gateway --broker host7,host8\n"

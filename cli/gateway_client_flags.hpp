@@ -26,10 +26,22 @@ struct GatewayClientFlags {
 /// first.
 void add_gateway_client_flags(const Command& command, GatewayClientFlags& flags, const std::string& about);
 
-/// The gateway that the flags name; nothing if they name none. A CA file and the token can also come from the
-/// environment: BACKPLANE_CA_FILE, BACKPLANE_TOKEN_FILE or BACKPLANE_TOKEN. A CA file, a certificate or --tls
-/// means TLS. Reads the files. @returns an error that names the option or the variable, and never contains
-/// the token: also if the token would be sent to another machine without TLS.
+/// The address of --gateway, --context, BACKPLANE_GATEWAY or the current context.
+Result<NamedAddress> find_gateway_address(const GatewayClientFlags& flags, const AddressFlags& addresses,
+                                          const Environment& environment);
+
+/// The gateway at that address, with TLS and the token. Reads the files.
+Result<GatewayEndpoint> gateway_endpoint(const NamedAddress& gateway, const GatewayClientFlags& flags,
+                                         const Environment& environment);
+
+/// The gateway to connect to; nothing if the command connects to a broker. Like a broker's, its address is
+/// that of --gateway, --context, BACKPLANE_GATEWAY or the current context. If both a broker and a gateway are
+/// named, what comes first in this order decides; if they are named in the same place, the broker is used,
+/// unless an option for gateways is given. The files and the token are those of the options, of the context
+/// whose address is used, or of the environment: BACKPLANE_CA_FILE, BACKPLANE_TLS_CERTIFICATE_FILE and
+/// BACKPLANE_TLS_KEY_FILE, BACKPLANE_TOKEN_FILE or BACKPLANE_TOKEN. A CA file, a certificate or --tls means
+/// TLS. Reads the files. @returns an error that names the option, the variable or the context, and never
+/// contains the token: also if the token would be sent to another machine without TLS.
 Result<std::optional<GatewayEndpoint>> resolve_gateway(const GatewayClientFlags& flags,
                                                        const AddressFlags& addresses,
                                                        const Environment& environment);

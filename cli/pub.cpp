@@ -192,7 +192,7 @@ ExitCode publish_to_gateway(const PubOptions& options, const GatewayEndpoint& en
   return ExitCode::failed;
 }
 
-Result<PubOptions> read_options(const PubFlags& flags) {
+Result<PubOptions> read_options(const PubFlags& flags, bool through_gateway) {
   const auto wrong = [](std::string text) { return fail(ErrorCode::invalid_argument, std::move(text)); };
   if (const TopicFault fault = check_topic(flags.topic); fault != TopicFault::none) {
     return wrong("TOPIC: " + backplane::describe(fault, flags.topic));
@@ -211,7 +211,7 @@ Result<PubOptions> read_options(const PubFlags& flags) {
       return wrong(fmt::format("--every: expected 1ms to 24h, got \"{}\"", flags.every));
     options.every = *every;
   }
-  if (!flags.gateway.gateway.empty() && !flags.payload.json_type.empty())
+  if (through_gateway && !flags.payload.json_type.empty())
     return wrong("--json: cannot be combined with --gateway, which accepts text only");
   auto payload = read_payload(flags.payload, payload_bytes_max);
   if (!payload) return tl::unexpected(payload.error());
@@ -222,7 +222,7 @@ Result<PubOptions> read_options(const PubFlags& flags) {
 ExitCode run_pub(const PubFlags& flags) {
   const auto gateway = resolve_gateway(flags.gateway, flags.addresses, process_environment());
   if (!gateway) return print_error("pub", gateway.error());
-  const auto options = read_options(flags);
+  const auto options = read_options(flags, gateway->has_value());
   if (!options) return print_error("pub", options.error());
   const auto brokers = *gateway ? std::vector<BrokerEndpoints>() : resolve(flags.addresses);
   if (!brokers) return print_error("pub", brokers.error());

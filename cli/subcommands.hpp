@@ -10,6 +10,7 @@ namespace backplane::cli {
 void add_audit(const Command& program);
 void add_broker(const Command& program);
 void add_config(const Command& program);
+void add_context(const Command& program);
 void add_gateway(const Command& program);
 void add_get(const Command& program);
 void add_keys(const Command& program);

@@ -332,8 +332,11 @@ ExitCode run_up(const UpFlags& flags) {
   }
   auto keys = own_keys(configuration->broker, configuration->server_key, source->place("server_key").str());
   if (!keys) return print_error("up", keys.error());
-  // These are keys for other brokers. The programs of `up` inherit its environment.
-  for (const char* const variable : {"BACKPLANE_KEY_FILE", "BACKPLANE_SERVER_KEY_FILE"}) ::unsetenv(variable);
+  // These are for other brokers. The programs of `up` inherit its environment, but are given its own broker.
+  for (const char* const variable :
+       {"BACKPLANE_KEY_FILE", "BACKPLANE_SERVER_KEY_FILE", "BACKPLANE_BROKER", "BACKPLANE_CONTEXT"}) {
+    ::unsetenv(variable);
+  }
   return Up(flags, std::move(*configuration), std::move(*keys)).run();
 }
 

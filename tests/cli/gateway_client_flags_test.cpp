@@ -120,9 +120,65 @@ TEST_F(GatewayClientFlagsTest, ACertificateAndItsKeyBelongTogether) {
   const std::string key = folder_.write("me.key", own.key_pem(), 0600);
   EXPECT_TRUE(
       resolve({.gateway = "h:1", .certificate = certificate, .key = key}).value()->tls->has_certificate());
-  EXPECT_EQ(error({.gateway = "h:1", .certificate = certificate}),
-            "--tls-certificate: expected --tls-key with it, got none");
-  EXPECT_EQ(error({.gateway = "h:1", .key = key}), "--tls-key: expected --tls-certificate with it, got none");
+  EXPECT_EQ(
+      error({.gateway = "h:1", .certificate = certificate}),
+      "--tls-certificate: expected a private key with it (--tls-key or BACKPLANE_TLS_KEY_FILE), got none");
+  EXPECT_EQ(error({.gateway = "h:1", .key = key}),
+            "--tls-key: expected a certificate with it (--tls-certificate or "
+            "BACKPLANE_TLS_CERTIFICATE_FILE), got none");
+  environment_ = {{"BACKPLANE_TLS_CERTIFICATE_FILE", certificate}, {"BACKPLANE_TLS_KEY_FILE", key}};
+  EXPECT_TRUE(resolve({.gateway = "h:1"}).value()->tls->has_certificate());
+  environment_.erase("BACKPLANE_TLS_KEY_FILE");
+  EXPECT_TRUE(resolve({.gateway = "h:1", .key = key}).value()->tls->has_certificate());
+  EXPECT_EQ(
+      error({.gateway = "h:1"}),
+      "BACKPLANE_TLS_CERTIFICATE_FILE: expected a private key with it (--tls-key or BACKPLANE_TLS_KEY_FILE), "
+      "got none");
+  environment_["BACKPLANE_TLS_KEY_FILE"] = "";
+  EXPECT_EQ(error({.gateway = "h:1"}), "BACKPLANE_TLS_KEY_FILE: expected a value, got none");
+}
+
+TEST_F(GatewayClientFlagsTest, TheEnvironmentOrAContextMayNameTheGateway) {
+  const auto address = [&](const GatewayClientFlags& flags, const AddressFlags& addresses = {}) {
+    const auto endpoint = resolve(flags, addresses);
+    if (!endpoint) return endpoint.error().text;
+    return *endpoint ? (*endpoint)->address : std::string("a broker");
+  };
+  environment_["XDG_CONFIG_HOME"] = folder_.path("config");
+  EXPECT_EQ(address({}), "a broker");
+  environment_["BACKPLANE_GATEWAY"] = "env:1";
+  EXPECT_EQ(address({}), "env:1");
+  EXPECT_EQ(address({.gateway = "flag:1"}), "flag:1");
+  EXPECT_EQ(address({}, {.broker = "h"}), "a broker");
+  EXPECT_EQ(address({}, {.key = "k"}), "a broker");
+  // If both are named in one place, the broker is used; an option for gateways decides otherwise.
+  environment_["BACKPLANE_BROKER"] = "env";
+  EXPECT_EQ(address({}), "a broker");
+  EXPECT_EQ(address({.ca = ca_}), "env:1");
+  environment_["BACKPLANE_GATEWAY"] = "env";
+  EXPECT_THAT(address({.ca = ca_}), StartsWith("BACKPLANE_GATEWAY: expected HOST:PORT"));
+  environment_.erase("BACKPLANE_GATEWAY");
+  environment_.erase("BACKPLANE_BROKER");
+
+  const Environment variables = [this](const char* name) -> const char* {
+    const auto found = environment_.find(name);
+    return found == environment_.end() ? nullptr : found->second.c_str();
+  };
+  const Contexts contexts{.current = "field",
+                          .all = {{"field", {.gateway = "ctx:1", .token_file = token_, .ca = ca_}},
+                                  {"both", {.broker = "b", .gateway = "g:1"}}}};
+  ASSERT_TRUE(contexts.save(contexts_file(variables)));
+  EXPECT_EQ(address({}), "ctx:1");
+  EXPECT_EQ(resolve({}).value()->token->secret(), "me:s3cr3t");
+  EXPECT_NE(resolve({}).value()->tls, nullptr);
+  EXPECT_EQ(address({}, {.context = "both"}), "a broker");
+  EXPECT_EQ(address({.tls = true}, {.context = "both"}), "g:1");
+  EXPECT_EQ(address({.gateway = "flag:1"}, {.context = "both"}),
+            "--context: cannot be combined with --gateway");
+  // Its token goes nowhere else.
+  EXPECT_FALSE(resolve({.gateway = "localhost:1"}).value()->token);
+  environment_["BACKPLANE_BROKER"] = "env";
+  EXPECT_EQ(address({}), "a broker");
 }
 
 }  // namespace

@@ -75,7 +75,8 @@ struct ValueOptions {
   std::vector<const char*> options;
 };
 const std::vector<ValueOptions>& value_options() {
-  static const std::vector<const char*> addresses{"--broker", "--ingress", "--egress", "--control"};
+  static const std::vector<const char*> addresses{"--broker", "--ingress", "--egress", "--control",
+                                                  "--context"};
   static const auto with_addresses = [](std::vector<const char*> options) {
     options.insert(options.end(), addresses.begin(), addresses.end());
     return options;
@@ -97,7 +98,9 @@ const std::vector<ValueOptions>& value_options() {
       {{"broker"},
        {"--config", "--log-level", "--name", "--ingress", "--egress", "--control", "--raw", "--metrics"}},
       {{"broker", "drain"}, with_addresses({"--timeout"})},
-      {{"gateway"}, with_addresses({"--config", "--log-level", "--listen", "--workers", "--metrics"})},
+      {{"gateway"},
+       {"--config", "--log-level", "--listen", "--workers", "--metrics", "--broker", "--ingress", "--egress",
+        "--control"}},
       {{"sub", "a"}, with_addresses({"--since", "--every", "--count", "--timeout", "--format", "--gateway"})},
       {{"pub", "a", "b"}, with_addresses({"--file", "--json", "--count", "--every", "--gateway"})},
       {{"get", "a"}, with_addresses({"--format"})},
@@ -105,6 +108,9 @@ const std::vector<ValueOptions>& value_options() {
       {{"top"}, with_addresses({"--every"})},
       {{"replay", "a"}, with_addresses({"--to", "--since", "--format", "--from", "--speed", "--under"})},
       {{"audit"}, with_addresses({})},
+      {{"context", "add", "x"},
+       {"--broker", "--gateway", "--key", "--server-key", "--token-file", "--ca", "--tls-certificate",
+        "--tls-key"}},
       {{"publish", "clock"}, source({})},
       {{"publish", "thermometer"}, table({"--sysfs", "--load-average", "--memory"})},
       {{"publish", "quotes"}, table({})},
@@ -270,6 +276,14 @@ TEST(Program, TheHelpOfEachSubcommandHasExamples) {
                                                   {"top", "--help"},
                                                   {"replay", "--help"},
                                                   {"audit", "--help"},
+                                                  {"context", "--help"},
+                                                  {"context", "list", "--help"},
+                                                  {"context", "show", "--help"},
+                                                  {"context", "add", "--help"},
+                                                  {"context", "use", "--help"},
+                                                  {"context", "remove", "--help"},
+                                                  {"help", "--help"},
+                                                  {"help", "publish", "clock"},
                                                   {"config", "--help"},
                                                   {"config", "check", "--help"},
                                                   {"config", "print", "--help"},

@@ -23,6 +23,10 @@ import zmq
 from backplane.v1 import control_pb2, event_pb2
 
 PROGRAM = os.environ["BACKPLANE_PROGRAM"]
+# The addresses and contexts of whoever runs the tests concern no test.
+for variable in ("BACKPLANE_BROKER", "BACKPLANE_GATEWAY", "BACKPLANE_CONFIG", "BACKPLANE_CONTEXT"):
+    os.environ.pop(variable, None)
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 # The limit for any wait, on a busy machine and under a sanitizer.
 TIMEOUT_S = 90.0
 STAMP_BYTES = 47
