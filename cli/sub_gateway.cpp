@@ -40,10 +40,13 @@ class GatewaySub {
 
   ExitCode run() {
     while (!ended()) {
-      auto gateway = GatewayConnection::open(endpoint_, waiter_, step_limit);
+      const auto limit = std::chrono::ceil<std::chrono::milliseconds>(step_end() - Clock::now());
+      auto gateway = GatewayConnection::open(endpoint_, waiter_, limit);
+      if (!gateway) problem_ = gateway.error().text;
       if (ended()) break;
       const Result<void> ended_by =
           gateway ? follow(*gateway) : Result<void>(tl::unexpected(gateway.error()));
+      if (!ended_by) problem_ = ended_by.error().text;
       if (ended()) break;
       // A server that was a gateway, with a certificate that was right, may become one again. Another server
       // will not.
@@ -54,18 +57,28 @@ class GatewaySub {
         return ExitCode::failed;
       }
       progress_.on_disconnected();
-      problem_ = ended_by.error().text;
       report_lost(ended_by.error());
       const auto until = std::min(Clock::now() + pause_, options_.deadline);
       while (Clock::now() < until && waiter_.wait({}, until)) {
       }
       pause_ = std::min(2 * pause_, pause_max);
     }
-    return printer_.finish(was_connected_ ? "" : problem_);
+    return printer_.finish(was_connected_ ? "" : never_connected());
   }
 
  private:
   [[nodiscard]] bool ended() const { return waiter_.stopped() || printer_.done() || printer_.timed_out(); }
+
+  /// A step of connecting takes no longer than the command.
+  [[nodiscard]] Clock::time_point step_end() const {
+    return std::min(Clock::now() + step_limit, options_.deadline);
+  }
+
+  [[nodiscard]] std::string never_connected() const {
+    if (!problem_.empty()) return problem_;
+    return fmt::format("no connection to the gateway at {} within {}", endpoint_.address,
+                       options_.timeout_text);
+  }
 
   void report_lost(const Error& error) {
     printer_.output().flush();
@@ -102,7 +115,7 @@ class GatewaySub {
     binary_now_ = false;
     if (auto sent = gateway.send_line(options_.format.binary() ? "FORMAT proto" : "FORMAT json"); !sent)
       return sent;
-    const auto until = Clock::now() + step_limit;
+    const auto until = step_end();
     for (;;) {
       const auto reply = gateway.wait_line(until);
       if (!reply) return tl::unexpected(reply.error());

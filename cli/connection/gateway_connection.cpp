@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/connection/endpoint_diagnosis.hpp"
 #include "cli/connection/tcp_connection.hpp"
 #include "cli/connection/tls_connection.hpp"
 
@@ -95,8 +96,8 @@ Result<void> GatewayConnection::recognise(Clock::time_point until) {
     if (waiter_->stopped()) return fail(ErrorCode::unavailable, "interrupted");
     if (Clock::now() >= until) {
       return fail(ErrorCode::timeout,
-                  fmt::format("the server at {} did not reply within {} s: is it a gateway?", address_,
-                              limit_.count() / 1000));
+                  fmt::format("the server at {} did not reply within {}: is it a gateway?", address_,
+                              waited_text(limit_)));
     }
     wait_input(until);
   }
@@ -114,8 +115,8 @@ Result<void> GatewayConnection::authenticate(const Token& token, Clock::time_poi
   while (!(reply = take_reply())) {
     if (waiter_->stopped()) return fail(ErrorCode::unavailable, "interrupted");
     if (Clock::now() >= until) {
-      return fail(ErrorCode::timeout, fmt::format("the gateway at {} did not verify the token within {} s",
-                                                  address_, limit_.count() / 1000));
+      return fail(ErrorCode::timeout, fmt::format("the gateway at {} did not verify the token within {}",
+                                                  address_, waited_text(limit_)));
     }
     wait_input(until);
     auto received = receive();

@@ -101,6 +101,15 @@ class NoBroker(BackplaneTest):
                 self.assertIn("--broker: expected a port of 1..65533 (of ingress; egress and control have the next two), got "
                               f'"{HOST}:70000"', error)
 
+    def test_sub_with_a_timeout_does_not_wait_longer_for_its_first_connection(self):
+        # It accepts connections, and says nothing.
+        with socket.create_server((HOST, 1601)):
+            for timeout, waited in (("500ms", "1 s"), ("1s", "1 s")):
+                with self.subTest(timeout):
+                    error = self.run_at_once("sub", "n", "--timeout", timeout, "--gateway", GATEWAY)
+                    self.assertEqual(error, f"backplane sub: the server at {GATEWAY} did not reply within {waited}: is it a "
+                                            "gateway?\n")
+
     def test_the_default_ports_are_accepted_in_broker(self):
         self.start_broker()
         for port in (5570, 5571, 5572):
