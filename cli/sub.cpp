@@ -17,6 +17,7 @@
 #include "cli/gateway_client_flags.hpp"
 #include "cli/sub_options.hpp"
 #include "cli/subcommands.hpp"
+#include "core/credentials/broker_keys.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
@@ -57,6 +58,7 @@ Client::Options client_options(const std::vector<BrokerEndpoints>& brokers) {
   options.brokers.clear();
   for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
   options.credentials = mq::files_of(brokers.front().keys);
+  options.name = default_name("sub", brokers.front().keys);
   options.max_event_bytes = readable_event_bytes_max;
   return options;
 }

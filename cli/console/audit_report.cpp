@@ -144,7 +144,8 @@ std::vector<Ledger> ledgers(const BrokerStats& stats, const TopicsTotal& topics)
   // A gateway publishes for its clients under its own name. It is one program, and has one ledger.
   std::multimap<std::string_view, std::size_t> gateways;  // those without a publisher so far
   for (const ParticipantInfo& participant : stats.participants) {
-    if (!participant.up) ++down;
+    // Clients have no ledger: one that is down is missed nowhere.
+    if (!participant.up && participant.role != ParticipantInfo::Role::client) ++down;
     if (!participant.up || participant.role != ParticipantInfo::Role::gateway) continue;
     gateways.emplace(participant.name, all.size());
     all.push_back(gateway_ledger(participant));

@@ -31,6 +31,8 @@ using Clock = std::chrono::steady_clock;
 
 // Turns without an item, after which next() returns to a caller whose timeout has passed.
 constexpr int idle_turns_max = 8;
+/// Half of that of Hello, so that no Hello has older ones than a second.
+constexpr std::chrono::milliseconds counters_interval{500};
 constexpr std::int64_t nanoseconds_per_second = 1'000'000'000;
 
 wire::EventView view_of(std::span<const std::byte> envelope) {
@@ -139,6 +141,7 @@ class Client::Impl final {
     const Clock::time_point until =
         now + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours{24 * 365});
     for (int turns = 1;; ++turns, now = Clock::now()) {
+      set_counters(now);
       const std::size_t done = subscriptions_.tick(now) + brokers_.do_work(now);
       if (const Item* const item = take()) return item;
       if (stopped_.load(std::memory_order_relaxed)) return nullptr;
@@ -199,6 +202,7 @@ class Client::Impl final {
 
  private:
   const Item* take();
+  void set_counters(Clock::time_point now);
   static void call(const Callbacks& callbacks, const Item& item);
   void sleep(Clock::time_point until);
   Result<TypesReply> request_types(const std::vector<std::string>& names);
@@ -214,6 +218,7 @@ class Client::Impl final {
   std::atomic<bool> stopped_{};
   Item item_;  // the one returned last
   std::uint64_t given_{};
+  Clock::time_point counters_due_{};
 
   PayloadJson json_;
   // A connection of its own, so that only the types are read while payload_json() blocks.
@@ -257,6 +262,14 @@ const Client::Item* Client::Impl::take() {
     return &item_;
   }
   return nullptr;
+}
+
+/// What the brokers' status displays show beside the name. It travels with the next Hello.
+void Client::Impl::set_counters(Clock::time_point now) {
+  if (options_.name.empty() || now < counters_due_) return;
+  counters_due_ = now + counters_interval;
+  const ClientStatus all = status();
+  brokers_.set_counters({{"given", all.given}, {"conflated", all.conflated}, {"lost", all.lost}});
 }
 
 void Client::Impl::call(const Callbacks& callbacks, const Item& item) {

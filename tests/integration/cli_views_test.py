@@ -181,6 +181,26 @@ class Views(BackplaneTest):
         terminal.press(b"q")
         self.assertEqual(terminal.wait_exit(), 0)
 
+    def test_top_shows_sub_and_pub(self):
+        self.start_broker()
+        sub = self.run_program("sub", "n", *ENDPOINTS)
+        self.run_program("pub", "n", "x", "-n", "100000", "-e", "20ms", *ENDPOINTS)
+        sub.wait_line(sub.out, "^n x$")
+        deadline = Deadline()
+        while True:
+            shown = "\n".join(self.finished("top", "--once", "--every", "600ms").out)
+            if re.search(r"^sub@\S+ +client +[1-9]\S* +[1-9]\S* +- +- +up$", shown, re.MULTILINE):
+                break
+            self.assertTrue(deadline.left(), shown)
+        self.assertRegex(shown, r"(?m)^pub@\S+ +publisher +[1-9]")
+        self.assertIn(" 1 client up", shown.splitlines()[0])
+        sub.signal(signal.SIGINT)
+        self.assertEqual(sub.wait_exit(), 0)
+        while not re.search(r"^sub@\S+ +client +0 .* down$", shown, re.MULTILINE):
+            self.assertTrue(deadline.left(), shown)
+            shown = "\n".join(self.finished("top", "--once", "--every", "100ms").out)
+        self.assertFalse([line for line in self.finished("audit").out if "down" in line])
+
     # ── colours ──
 
     def test_a_terminal_gets_colours_unless_the_environment_says_otherwise(self):

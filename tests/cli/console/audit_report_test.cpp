@@ -164,6 +164,15 @@ TEST(AuditReport, AParticipantThatIsDownIsNotedButNotChecked) {
   EXPECT_THAT(lines, Contains("  note      1 participant down, not checked"));
 }
 
+TEST(AuditReport, AClientThatIsDownIsNotNoted) {
+  BrokerStats stats = balanced();
+  ParticipantInfo gone;
+  gone.name = "sub@host7";
+  gone.role = ParticipantInfo::Role::client;
+  stats.participants = {gone};
+  EXPECT_THAT(report(ledgers(stats, topics)), Not(Contains(HasSubstr("down"))));
+}
+
 TEST(AuditReport, APublisherCannotHaveMoreEventsConfirmedThanOffered) {
   BrokerStats stats = balanced();
   ParticipantInfo clock;
