@@ -8,6 +8,7 @@ namespace backplane::cli {
 /// Each adds one subcommand to `program`, with its options and what it runs. Each is defined in a file of its
 /// own.
 void add_audit(const Command& program);
+void add_bench(const Command& program);
 void add_broker(const Command& program);
 void add_config(const Command& program);
 void add_context(const Command& program);

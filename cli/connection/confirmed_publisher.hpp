@@ -40,6 +40,10 @@ class ConfirmedPublisher {
   /// @returns the last result of `offer`.
   [[nodiscard]] Offer offer(const std::function<Offer(Publisher&)>& offer, std::chrono::milliseconds limit);
 
+  [[nodiscard]] PublisherStatus status() const { return publisher_.status(); }
+  /// Publisher::request_confirmation().
+  void request_confirmation() { publisher_.request_confirmation(); }
+
   /// The limit on one event now: ours, or the connected broker's if it is lower.
   [[nodiscard]] std::uint64_t event_bytes_max() const { return publisher_.status().event_bytes_max; }
 

@@ -21,13 +21,21 @@ ProgressLine::ProgressLine(std::string_view what)
     : what_(what), terminal_(::isatty(STDERR_FILENO) == 1), next_(Clock::now() + first_after) {}
 
 void ProgressLine::show(std::uint64_t bytes, std::uint64_t bytes_all, Clock::time_point now) {
-  if (!terminal_ || now < next_) return;
-  next_ = now + interval;
+  if (!due(now)) return;
   constexpr std::uint64_t percent = 100;
   const std::uint64_t part = std::max<std::uint64_t>(bytes_all / percent, 1);
-  log::standard_error().write_uncounted(fmt::format("{}{}: {} of {} ({} %)", erase_line, what_,
-                                                    short_bytes(bytes), short_bytes(bytes_all),
-                                                    std::min(bytes / part, percent)));
+  draw(fmt::format("{} of {} ({} %)", short_bytes(bytes), short_bytes(bytes_all),
+                   std::min(bytes / part, percent)),
+       now);
+}
+
+void ProgressLine::show_text(std::string_view text, Clock::time_point now) {
+  if (due(now)) draw(text, now);
+}
+
+void ProgressLine::draw(std::string_view text, Clock::time_point now) {
+  next_ = now + interval;
+  log::standard_error().write_uncounted(fmt::format("{}{}: {}", erase_line, what_, text));
   drawn_ = true;
 }
 

@@ -22,10 +22,16 @@ class ProgressLine {
 
   /// Redraws the line if it is time.
   void show(std::uint64_t bytes, std::uint64_t bytes_all, Clock::time_point now);
+  /// Whether it is time, for texts that are costly to make.
+  [[nodiscard]] bool due(Clock::time_point now) const noexcept { return terminal_ && now >= next_; }
+  /// Redraws the line with a text.
+  void show_text(std::string_view text, Clock::time_point now);
   /// Before other output to the terminal.
   void erase();
 
  private:
+  void draw(std::string_view text, Clock::time_point now);
+
   std::string what_;
   bool terminal_;
   bool drawn_{};
