@@ -12,6 +12,7 @@ void add_bench(const Command& program);
 void add_broker(const Command& program);
 void add_config(const Command& program);
 void add_context(const Command& program);
+void add_doctor(const Command& program);
 void add_gateway(const Command& program);
 void add_get(const Command& program);
 void add_keys(const Command& program);

@@ -115,6 +115,12 @@ Result<T> BrokerRequests::request(Send send, Clock::time_point until) {
   return result;
 }
 
+Result<BrokerIdentity> BrokerRequests::identify(std::string_view name, std::chrono::milliseconds limit) {
+  return request<BrokerIdentity>(
+      [&](follower::ControlRequests& requests, auto handler) { requests.identify(name, handler); },
+      Clock::now() + limit);
+}
+
 Result<BrokerStats> BrokerRequests::stats(std::chrono::milliseconds limit) {
   return request<BrokerStats>(
       [](follower::ControlRequests& requests, auto handler) { requests.stats(handler); },

@@ -30,6 +30,8 @@ class BrokerRequests {
   /// @param brokers  at least one. `context` and `waiter` outlive it.
   BrokerRequests(mq::Context& context, std::vector<BrokerEndpoints> brokers, Waiter& waiter);
 
+  Result<BrokerIdentity> identify(std::string_view name, std::chrono::milliseconds limit);
+
   Result<BrokerStats> stats(std::chrono::milliseconds limit);
 
   /// Topics that match, in the order of their names.

@@ -131,6 +131,23 @@ void ControlRequests::request_stats(const std::string& cursor, std::shared_ptr<B
       });
 }
 
+void ControlRequests::identify(std::string_view name, Handler<BrokerIdentity> handler) {
+  v1::ControlRequest request;
+  // The goodbye of somebody who was never there changes nothing.
+  request.mutable_hello()->set_name(std::string(name));
+  request.mutable_hello()->set_session(1);
+  request.mutable_hello()->set_closing(true);
+  channel_.send(
+      request, timeout_, ControlChannel::Urgency::urgent,
+      [alive = alive_.token(), handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
+        if (alive.expired()) return;
+        if (!reply) return handler(tl::unexpected(reply.error()));
+        const v1::HelloReply& hello = (*reply)->hello();
+        handler(
+            BrokerIdentity{(*reply)->broker(), hello.version(), hello.draining(), hello.max_event_bytes()});
+      });
+}
+
 void ControlRequests::drain(Handler<void> handler) {
   v1::ControlRequest request;
   request.mutable_drain();

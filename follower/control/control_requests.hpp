@@ -10,6 +10,7 @@
 
 #include "core/error/error.hpp"
 #include "follower/control/alive_guard.hpp"
+#include "follower/control/broker_identity.hpp"
 #include "follower/control/broker_info.hpp"
 
 namespace backplane::follower {
@@ -37,6 +38,8 @@ class ControlRequests {
   void types(const std::vector<std::string>& names, Handler<TypesReply> handler);
   /// Requests the broker's counters and the programs that send Hello to it.
   void stats(Handler<BrokerStats> handler);
+  /// Requests who the broker is. It does not list the sender, whom `name` names, among its participants.
+  void identify(std::string_view name, Handler<BrokerIdentity> handler);
   /// Requests that the broker drains and exits without losing events. The reply comes before it exits.
   void drain(Handler<void> handler);
 

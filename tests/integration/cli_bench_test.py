@@ -1,10 +1,10 @@
-"""`backplane bench`, against real brokers."""
+"""`backplane bench` and `backplane doctor`, against real brokers and gateways."""
 
 import json
 import subprocess
 import unittest
 
-from harness import EGRESS, ENDPOINTS, INGRESS, PROGRAM, TIMEOUT_S, BackplaneTest
+from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, HOST, INGRESS, PROGRAM, TIMEOUT_S, BackplaneTest, Deadline
 
 
 class MeasuringTest(BackplaneTest):
@@ -93,6 +93,72 @@ class Bench(MeasuringTest):
                 bench.signal(2)
                 self.assertEqual(bench.wait_exit(), 0, bench.transcript())
                 self.assertTrue(any(line.startswith("events ") for line in bench.out), bench.transcript())
+
+
+class Doctor(MeasuringTest):
+    def checks(self, *arguments, code=0):
+        lines = self.run_to_end("doctor", "--json", *arguments, code=code).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def state(self, checks, subject, name):
+        found = [each for each in checks if each["subject"].startswith(subject) and each["check"] == name]
+        self.assertEqual(len(found), 1, checks)
+        return found[0]["state"], found[0]["text"]
+
+    def test_a_healthy_broker_and_gateway(self):
+        self.start_broker()
+        self.start_gateway()
+        checks = self.checks("--gateway", GATEWAY, "--broker", HOST)
+        self.assertFalse([each for each in checks if each["state"] in ("failed", "warning")], checks)
+        for name in ("ingress", "egress", "control", "version", "accounting", "losses"):
+            self.assertEqual(self.state(checks, f"broker {CONTROL}", name)[0], "ok", checks)
+        self.assertEqual(self.state(checks, "gateway", "connection")[0], "ok")
+        self.assertEqual(self.state(checks, "gateway", "broker"), ("ok", "it is connected"))
+        text = self.run_to_end("doctor", *ENDPOINTS).stdout.splitlines()
+        self.assertEqual(text[0], "this program")
+        self.assertEqual(text[-1], "no problems found")
+
+    def test_it_leaves_no_trace_at_the_broker(self):
+        self.start_broker()
+        self.run_to_end("doctor", *ENDPOINTS)
+        self.assertEqual([each.name for each in self.control_client().request(stats={}).stats.participants], [])
+
+    def test_each_endpoint_without_a_listener_is_a_failure(self):
+        self.start_broker()
+        checks = self.checks("--ingress", f"tcp://{HOST}:7999", "--egress", EGRESS, "--control", CONTROL, code=1)
+        self.assertEqual(self.state(checks, "broker", "ingress"), ("failed", f"tcp://{HOST}:7999: nothing listens there"))
+        self.assertEqual(self.state(checks, "broker", "egress")[0], "ok")
+        self.assertEqual(self.state(checks, "broker", "accounting")[0], "ok")
+
+    def test_without_a_broker(self):
+        checks = self.checks(*ENDPOINTS, code=1)
+        for name in ("ingress", "egress", "control"):
+            state, text = self.state(checks, "broker", name)
+            self.assertEqual(state, "failed")
+            self.assertIn("nothing listens there", text)
+        self.assertRegex(self.run_to_end("doctor", *ENDPOINTS, code=1).stdout, r"\n3 failures, 0 warnings\n$")
+
+    def test_a_gateway_without_a_broker_is_a_failure(self):
+        self.start_gateway()
+        deadline = Deadline()
+        while True:  # for a second, a gateway that starts says nothing
+            done = subprocess.run([PROGRAM, "doctor", "--json", "--gateway", GATEWAY], capture_output=True, text=True,
+                                  timeout=TIMEOUT_S, check=False, stdin=subprocess.DEVNULL)
+            checks = [json.loads(line) for line in done.stdout.splitlines()]
+            if done.returncode == 1:
+                break
+            self.assertTrue(deadline.left(), checks)
+        self.assertEqual(self.state(checks, "gateway", "broker"), ("failed", "it is waiting for a broker"))
+        self.assertFalse([each for each in checks if each["subject"].startswith("broker")], checks)
+
+    def test_losses_are_noted(self):
+        self.start_broker()
+        writer = self.ready_writer()
+        writer.send("$SYS.forged", "x")
+        notes = []
+        while not notes:  # until the broker has counted it
+            notes = [each for each in self.checks(*ENDPOINTS) if each["check"] == "losses" and each["state"] == "note"]
+        self.assertIn("refused (rejected_total)", notes[0]["text"])
 
 
 if __name__ == "__main__":

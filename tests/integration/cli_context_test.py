@@ -44,7 +44,7 @@ class Named(BackplaneTest):
         for command, text in ((["pub", "n", "one"], ""), (["publish", "lines", "-t", "lines"], "two\n"), (["get", "n"], ""),
                               (["topics", "--once"], ""), (["top", "--once"], ""), (["audit"], ""),
                               (["sub", "n", "--last", "-n", "1"], ""), (["replay", ">", "--to", "-"], ""),
-                              (["bench", "latency", "-n", "3"], ""), (["bench", "pub", "-n", "10"], "")):
+                              (["bench", "latency", "-n", "3"], ""), (["bench", "pub", "-n", "10"], ""), (["doctor"], "")):
             with self.subTest(command):
                 self.run_to_end(*command, text=text, BACKPLANE_BROKER=BROKER)
         self.assertEqual(self.run_to_end("get", "lines", BACKPLANE_BROKER=BROKER).stdout, "two\n")
@@ -167,7 +167,7 @@ class Named(BackplaneTest):
     @unittest.skipIf(os.environ.get("SANITIZED"), "an instrumented program starts slowly")
     def test_if_nobody_listens_every_command_says_so_within_a_second(self):
         for command in (["get", "n"], ["pub", "n", "x"], ["topics", "--once"], ["top", "--once"], ["audit"], ["broker", "drain"],
-                        ["replay", ">", "--to", "-"], ["bench", "pub"], ["bench", "sub"], ["bench", "latency"]):
+                        ["replay", ">", "--to", "-"], ["bench", "pub"], ["bench", "sub"], ["bench", "latency"], ["doctor"]):
             with self.subTest(command):
                 times = []
                 for _ in range(3):  # on a busy machine, one of several

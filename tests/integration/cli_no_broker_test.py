@@ -95,7 +95,7 @@ class NoBroker(BackplaneTest):
         source.wait_line(source.err, "waiting for a broker at", timeout=AT_ONCE_S)
 
     def test_a_port_that_cannot_be_is_explained(self):
-        for command in (["get", "n"], ["pub", "n", "x"], ["sub", "n"], ["top"], ["gateway"], ["publish", "clock"],
+        for command in (["get", "n"], ["pub", "n", "x"], ["sub", "n"], ["top"], ["gateway"], ["publish", "clock"], ["doctor"],
                         ["bench", "pub"]):
             with self.subTest(command):
                 error = self.run_at_once(*command, "--broker", f"{HOST}:70000", code=2)
