@@ -43,7 +43,7 @@ struct ProcessPages {
 struct BackplaneConfig {
   std::string name;                 ///< in feeds, the ready line and metrics
   std::vector<std::string> listen;  ///< HOST:PORT each
-  /// Hosts with the default ports, in order of preference; none: the three endpoints below.
+  /// HOST or HOST:PORT of ingress each, in order of preference; none: the three endpoints below.
   std::vector<std::string> brokers;
   std::string ingress = "tcp://127.0.0.1:5570";
   std::string egress = "tcp://127.0.0.1:5571";
