@@ -80,8 +80,8 @@ class Driver:
             raise AssertionError(self._process.transcript())
 
 
-class ClientScenarios:
-    """A mixin for a BackplaneTest. COMMAND is the driver's command."""
+class ClientCase:
+    """A mixin for a BackplaneTest, with what scenarios need. COMMAND is the driver's command."""
 
     def driver(self, ingress=INGRESS, egress=EGRESS, control=CONTROL):
         process = self.run_process([*self.COMMAND, ingress, egress, control], stdin=subprocess.PIPE)
@@ -114,6 +114,20 @@ class ClientScenarios:
 
     def last_offset(self, topic):
         return self.control_request(topics={"pattern": topic}).topics.topics[0].offset
+
+    def participant(self, name):
+        """What the broker has of a program that sends Hello; None: it does not know it."""
+        participants = self.control_request(stats={}).stats.participants
+        return next((each for each in participants if each.name == name), None)
+
+    def wait_participant(self, name, condition):
+        deadline = Deadline()
+        while not ((found := self.participant(name)) and condition(found)):
+            self.assertTrue(deadline.left(), f"{name} is {found}")
+
+
+class ClientScenarios(ClientCase):
+    """What a client must do. A mixin for a BackplaneTest."""
 
     # Another program that knows the source and the session.
 

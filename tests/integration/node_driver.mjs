@@ -29,10 +29,12 @@ const payloadOf = ([kind, ...values]) => ({
 })[kind](...values);
 
 const commands = {
-  // `options`: since, every (seconds), key_file, server_key_file.
-  async subscribe(patterns, timeout, { since, every, ...keys } = {}) {
+  // `options`: last, since, since_time (Unix, seconds), every (seconds), name, key_file, server_key_file.
+  async subscribe(patterns, timeout, { last, since, since_time: time, every, name, ...keys } = {}) {
     const interval = typeof every === "number" ? ms(every) : every;
-    opened.subscriber = new backplane.Subscriber(patterns, { egress, control, since, every: interval, ...keyFiles(keys) });
+    const begin = time === undefined ? since : new Date(ms(time));
+    opened.subscriber = new backplane.Subscriber(patterns,
+      { egress, control, last, since: begin, every: interval, name, ...keyFiles(keys) });
     await opened.subscriber.waitLive({ timeout: ms(timeout) });
   },
   wait_live: (timeout) => opened.subscriber.waitLive({ timeout: ms(timeout) }),
@@ -40,6 +42,21 @@ const commands = {
     const items = [];
     while (items.length < count) items.push(show(await opened.subscriber.receive({ timeout: ms(timeout) })));
     return items;
+  },
+  async receive_json(count, timeout) {
+    const items = [];
+    while (items.length < count) items.push(await opened.subscriber.receive({ timeout: ms(timeout) }));
+    return items; // as JSON.stringify() writes them
+  },
+  async receive_flags(count, timeout) { // the topic of each event, whether it is from history, and whether it is late
+    const items = [];
+    while (items.length < count) items.push(await opened.subscriber.receive({ timeout: ms(timeout) }));
+    return items.map(({ topic, fromHistory, late }) => [topic, fromHistory, late]);
+  },
+  async receive_field(typeName, field, timeout) { // the type of the next event's payload, and a field of it
+    const event = await opened.subscriber.receive({ timeout: ms(timeout) });
+    return [event.type, event.payload[field], event.unpack(typeName)[field],
+      event.unpack("backplane.events.v1.Quote") === null];
   },
   limit_received(messages) { // of subscribers: in libzmq's queue
     BrokerReader.receivedMax = messages;
@@ -57,6 +74,7 @@ const commands = {
   wait_ready: (timeout) => opened.publisher.waitReady({ timeout: ms(timeout) }),
   publish: (topic, payload, attributes, timeNs) =>
     opened.publisher.publish(topic, payloadOf(payload), { attributes, timeNs: BigInt(timeNs) }),
+  publish_message: (topic, typeName, fields) => opened.publisher.publish(topic, backplane.message(typeName, fields)),
   publish_quote: (topic, symbol, price) => opened.publisher.publish(topic, backplane.message(QUOTE, { symbol, price })),
   close_publisher: () => opened.publisher.close(),
   async burst(topic, count, size) {
@@ -73,6 +91,7 @@ const commands = {
     opened.control = new backplane.Control(control[0], keyFiles(keys));
   },
   last: async (pattern, timeout) => (await opened.control.last(pattern, { timeout: ms(timeout) })).map(show),
+  last_json: (pattern, timeout) => opened.control.last(pattern, { timeout: ms(timeout) }),
   async replay(pattern, { after_offset: afterOffset, since_ns: sinceNs, since_ago: ago }, timeout) {
     const items = [];
     const sinceAgo = ago === undefined ? undefined : ms(ago);

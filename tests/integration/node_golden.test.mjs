@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { checkTopic, escape, Event, Gap, Pattern, readStamp, Reset, unescape } from "../../clients/node/index.js";
+import { checkTopic, escape, Event, Gap, message, Pattern, readStamp, Reset, unescape } from "../../clients/node/index.js";
 import { decode, encode } from "../../clients/node/lib/proto.js";
 
 const STREAM = 0x0123456789abcdefn;
@@ -77,18 +77,26 @@ test("events", () => {
 test("JSON.stringify() writes every item", () => {
   const json = (value) => JSON.parse(JSON.stringify(value));
   const event = new Event("clock", golden("stamped_event.hex"), STAMP);
-  const { body, stamp, topic } = json(event);
-  assert.deepEqual([topic, body.source, body.sequence, body.text], ["clock", "clock@host7", "300", "grüße"]);
-  assert.deepEqual(stamp, { stream: "0123456789abcdef", position: "1000", offset: "7", previous: "993",
-    received_ns: String(STAMP.received_ns) });
+  const head = { topic: "clock", stream: "0123456789abcdef", position: 1000, offset: 7, time: "2000-01-01T00:00:00.500Z",
+    received: "2000-01-01T00:00:00.123456789Z", source: "clock@host7", sequence: 300 };
+  assert.deepEqual(json(event), { ...head, type: "", attributes: { unit: "°C" }, text: "grüße" });
   assert.deepEqual(json(event.body).time, { seconds: "946684800", nanos: 500000000 });
   assert.deepEqual(json({ at: event.body.time }), { at: { seconds: "946684800", nanos: 500000000 } });
   const quote = new Event("stock.MSFT", golden("typed_event.hex"), STAMP);
   assert.equal(json(quote.unpack("backplane.events.v1.Quote")).time.seconds, "946684800");
-  assert.equal(json(quote).body.message.type_url, "type.googleapis.com/backplane.events.v1.Quote");
+  assert.deepEqual(json(quote).data, { symbol: "MSFT", price: 39.81, time: "2000-01-01T00:00:00Z" });
   assert.deepEqual(json(new Gap(STREAM, "clock", 1n, 2n, "history_gone")),
-    { stream: "0123456789abcdef", topic: "clock", first: "1", last: "2", reason: "history_gone" });
-  assert.deepEqual(json(new Reset(1n, 2n)), { oldStream: "0000000000000001", newStream: "0000000000000002" });
+    { gap: { stream: "0123456789abcdef", topic: "clock", first: 1, last: 2, reason: "history_gone" } });
+  assert.deepEqual(json(new Reset(1n, 2n)), { reset: { old_stream: "0000000000000001", stream: "0000000000000002" } });
+});
+
+test("payloads", () => {
+  const quote = new Event("stock.MSFT", golden("typed_event.hex"), STAMP);
+  assert.equal(quote.type, "backplane.events.v1.Quote");
+  assert.equal(quote.payload.symbol, "MSFT");
+  const text = new Event("clock", golden("stamped_event.hex"), STAMP);
+  assert.deepEqual([text.type, text.payload, text.timeNs], ["", "grüße", 946684800500000000n]);
+  assert.throws(() => message("nobody.Knows", {}), RangeError);
 });
 
 test("control messages", () => {

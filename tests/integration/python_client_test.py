@@ -57,6 +57,24 @@ class Golden(unittest.TestCase):
         quote = typed.unpack(quote_pb2.Quote)
         self.assertEqual((quote.symbol, quote.price, quote.time.seconds), ("MSFT", 39.81, 946684800))
 
+    def test_payloads_and_json(self):
+        event = backplane.Event("clock", event_pb2.Event.FromString(golden("stamped_event.hex")), STAMP)
+        head = {"topic": "clock", "stream": "0123456789abcdef", "position": 1000, "offset": 7, "source": "clock@host7",
+                "time": "2000-01-01T00:00:00.500Z", "received": "2000-01-01T00:00:00.123456789Z", "sequence": 300}
+        self.assertEqual(event.to_dict(), {**head, "type": "", "attributes": {"unit": "°C"}, "text": "grüße"})
+        self.assertEqual((event.type, event.payload, event.time_ns), ("", "grüße", 946684800500000000))
+        quote = backplane.Event("stock.MSFT", event_pb2.Event.FromString(golden("typed_event.hex")), STAMP)
+        self.assertEqual((quote.type, quote.payload.symbol), ("backplane.events.v1.Quote", "MSFT"))
+        self.assertEqual(quote.to_dict()["data"], {"symbol": "MSFT", "price": 39.81, "time": "2000-01-01T00:00:00Z"})
+        self.assertEqual(quote.unpack("backplane.events.v1.Quote"), quote.payload)
+        self.assertEqual(backplane.Gap(STREAM, "clock", 1, 2, "damaged").to_dict(),
+                         {"gap": {"topic": "clock", "stream": "0123456789abcdef", "first": 1, "last": 2, "reason": "damaged"}})
+        self.assertEqual(backplane.Reset(1, 2).to_dict(),
+                         {"reset": {"old_stream": "0000000000000001", "stream": "0000000000000002"}})
+        for call in (lambda: backplane.message("nobody.Knows"),
+                     lambda: backplane.message("backplane.events.v1.Quote", nothing=1), lambda: backplane.load_types(__file__)):
+            self.assertRaises(ValueError, call)
+
     def test_control_messages(self):
         after = {"stream": STREAM, "position": 993}
         replay = {"pattern": "stock.>", "after_position": after, "until_position": 1000}

@@ -1,6 +1,7 @@
 """Runs the Python client for client_scenarios.py: executes commands from standard input, one JSON array per line, and
 replies to each with one line. node_driver.mjs does the same for Node."""
 
+import datetime
 import json
 import sys
 
@@ -30,6 +31,13 @@ def payload_of(kind, *values):
             "quote": lambda symbol, price: quote_pb2.Quote(symbol=symbol, price=price)}[kind](*values)
 
 
+def reading_options(options):
+    options = dict(options or {})
+    if "since_time" in options:
+        options["since"] = datetime.datetime.fromtimestamp(options.pop("since_time"), datetime.timezone.utc)
+    return options
+
+
 class Driver:
     def __init__(self, ingress, egress, control):
         # Each is a list: one endpoint per broker.
@@ -37,9 +45,9 @@ class Driver:
         self.subscriber = self.publisher = self.control = None
 
     def subscribe(self, patterns, timeout, options=None):
-        """`options`: since, every (seconds), key_file, server_key_file."""
+        """`options`: last, since, since_time (Unix, seconds), every (seconds), name, key_file, server_key_file."""
         self.subscriber = backplane.Subscriber(*patterns, egress=self.endpoints["egress"],
-                                               control=self.endpoints["control"], **(options or {}))
+                                               control=self.endpoints["control"], **reading_options(options))
         self.subscriber.wait_live(timeout)
 
     def wait_live(self, timeout):
@@ -58,6 +66,21 @@ class Driver:
     def receive(self, count, timeout):
         return [show(self.subscriber.receive(timeout)) for _ in range(count)]
 
+    def receive_json(self, count, timeout):
+        """As json.dumps() writes them."""
+        return [item and item.to_dict() for item in (self.subscriber.receive(timeout) for _ in range(count))]
+
+    def receive_flags(self, count, timeout):
+        """The topic of each event, whether it is from history, and whether it is late."""
+        items = [self.subscriber.receive(timeout) for _ in range(count)]
+        return [[item.topic, item.from_history, item.late] for item in items]
+
+    def receive_field(self, type_name, field, timeout):
+        """The type of the next event's payload, and a field of it."""
+        event = self.subscriber.receive(timeout)
+        return [event.type, getattr(event.payload, field), getattr(event.unpack(type_name), field),
+                event.unpack("backplane.events.v1.Quote") is None]
+
     def subscriber_status(self):
         return {name: getattr(self.subscriber, name) for name in ("recovered", "duplicates", "undecodable", "live")}
 
@@ -71,6 +94,9 @@ class Driver:
 
     def publish(self, topic, payload, attributes, time_ns):
         self.publisher.publish(topic, payload_of(*payload), attributes=attributes, time_ns=int(time_ns))
+
+    def publish_message(self, topic, type_name, fields):
+        self.publisher.publish(topic, backplane.message(type_name, **fields))
 
     def publish_quote(self, topic, symbol, price):
         self.publisher.publish(topic, quote_pb2.Quote(symbol=symbol, price=price))
@@ -103,10 +129,25 @@ class Driver:
         """`start`: after_offset, since_ns or since_ago (seconds)."""
         return [show(event) for event in self.control.replay(pattern, **start, timeout=timeout)]
 
+    def last_json(self, pattern, timeout):
+        return [event.to_dict() for event in self.control.last(pattern, timeout)]
+
     def close(self):
         for one in (self.subscriber, self.publisher, self.control):
             if one:
                 one.close()
+
+
+def describe(error):
+    kinds = {"HistoryGone": "gone", "Refused": "refused", "TimeoutError": "timeout", "ControlError": "control",
+             "ZMQError": "endpoint", "AuthenticationError": "authentication"}
+    kind = "invalid" if isinstance(error, ValueError) else kinds.get(type(error).__name__, type(error).__name__)
+    answer = {"error": kind, "text": str(error)}
+    if kind == "gone":
+        answer["value"] = error.first_available_offset
+    elif kind in ("authentication", "control"):
+        answer["value"] = error.code
+    return answer
 
 
 def main():
@@ -116,14 +157,7 @@ def main():
         try:
             answer = {"value": getattr(driver, name)(*arguments)}
         except Exception as error:  # the test checks all of them
-            kinds = {"HistoryGone": "gone", "Refused": "refused", "TimeoutError": "timeout", "ControlError": "control",
-                     "ZMQError": "endpoint", "AuthenticationError": "authentication"}
-            kind = "invalid" if isinstance(error, ValueError) else kinds.get(type(error).__name__, type(error).__name__)
-            answer = {"error": kind, "text": str(error)}
-            if kind == "gone":
-                answer["value"] = error.first_available_offset
-            elif kind in ("authentication", "control"):
-                answer["value"] = error.code
+            answer = describe(error)
         print(json.dumps(answer), flush=True)
 
 

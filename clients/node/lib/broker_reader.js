@@ -15,6 +15,10 @@ const SILENT_MS = 300; // after this long without a live reply, the broker may n
 const SILENCE_MS = 10_000; // after this long without any message, the connection is begun again
 const CONTROL_SILENCE_MS = 30_000; // the same for the control connection: a long reply over a slow path takes its time
 const RECONNECT_MS = [50, 500]; // libzmq's pause between two attempts: at first, and at most
+const HELLO_INTERVAL_MS = 1000;
+const HELLO_TIMEOUT_MS = 4000; // after a restart of the broker, the next one follows by then
+const GOODBYE_MS = 200; // how long the closing Hello may take to leave
+const ROLE_CLIENT = 3;
 const TURN_MESSAGES = 256;
 const EARLY_BYTES_MAX = 16 << 20;
 const ZMQ_SNDHWM = 23;
@@ -58,9 +62,16 @@ export class BrokerReader {
   #askAt = 0;
   #heardAt = now();
   #drained = false;
+  #name;
+  #session = randomBytes(8).readBigUInt64LE() || 1n;
+  #helloAt = 0;
+  #helloPending = false;
+  #helloSent = false;
 
-  /** Connects in the background. Throws for an invalid endpoint. */
-  constructor({ egress, control }, patterns, { attach, replaced, counters, keys }) {
+  /** Connects in the background. `name` is said to the broker once a second while it replies; "": it is not. Throws for an
+   * invalid endpoint. */
+  constructor({ egress, control }, patterns, { attach, replaced, counters, keys, name }) {
+    this.#name = name;
     this.#addresses = new Addresses(egress);
     this.#egress = this.#addresses.current;
     this.#patterns = patterns;
@@ -90,10 +101,12 @@ export class BrokerReader {
   }
 
   close() {
+    const saysGoodbye = this.live && this.#helloSent && !this.channel.closed;
     this.live = false;
     this.#handshake.close();
     this.#socket.close();
-    this.channel.close();
+    if (saysGoodbye) this.#sayHello({ closing: true });
+    this.channel.close(saysGoodbye ? GOODBYE_MS : 0);
   }
 
   /** Why the broker does not accept this program; null as far as is known. */
@@ -115,6 +128,10 @@ export class BrokerReader {
     const time = now();
     this.#keepLive(time);
     this.stream?.work(time, this.#drained);
+    if (this.#saysHello() && time >= this.#helloAt) {
+      this.#helloAt = time + HELLO_INTERVAL_MS;
+      this.#sayHello();
+    }
     return !this.#drained;
   }
 
@@ -126,7 +143,19 @@ export class BrokerReader {
   /** When work() has something to do even if nothing arrives. */
   due() {
     const live = this.#liveTopic ? this.#askedAt + LIVE_TIMEOUT_MS : this.#askAt;
-    return Math.min(live, this.channel.due(), this.stream?.due(this.#drained) ?? Infinity);
+    const hello = this.#saysHello() ? this.#helloAt : Infinity;
+    return Math.min(live, hello, this.channel.due(), this.stream?.due(this.#drained) ?? Infinity);
+  }
+
+  #saysHello() {
+    return this.#name !== "" && this.live && !this.#helloPending;
+  }
+
+  #sayHello({ closing = false } = {}) {
+    this.#helloPending = true;
+    this.#helloSent = true;
+    const hello = { name: this.#name, session: this.#session, role: ROLE_CLIENT, closing, counters: { ...this.#counters } };
+    this.channel.request({ hello }, HELLO_TIMEOUT_MS, () => { this.#helloPending = false; });
   }
 
   // Messages.

@@ -35,8 +35,8 @@ export class ControlChannel {
     this.#connect();
   }
 
-  /** Sends a request, `{ [name]: fields }`. poll() calls `onReply` with the reply, or with null if there is none within
-   * `timeout` ms after this call, or after the last reply to an earlier request; with `evenLate`, it may call it once
+  /** Sends a request, `{ [name]: fields }`. poll() calls `onReply` with the reply and its bytes, or with null if there is
+   * none within `timeout` ms after this call, or after the last reply to an earlier request; with `evenLate`, it may call it once
    * more with a reply that comes after that. The reply's `end` may be "error". */
   request(request, timeout, onReply, { evenLate = false } = {}) {
     const id = ++this.#lastId;
@@ -73,7 +73,7 @@ export class ControlChannel {
       const { replyBytesMax: requested, alone } = pending;
       const waited = this.#heardAt - Math.max(pending.sent, before);
       this.#replySize.onReply({ requested, bytes: frames.at(-1).length, waited, alone }, this.#heardAt);
-      pending.onReply(reply);
+      pending.onReply(reply, frames.at(-1));
     }
     const overdue = [...this.#pending].filter(([, { deadline }]) => deadline <= now());
     if (overdue.length > 0) this.#replySize = new ReplySize();
@@ -109,10 +109,12 @@ export class ControlChannel {
     return this.#socket.closed;
   }
 
-  /** Closes the connection. The callbacks of pending requests are not called. */
-  close() {
+  /** Closes the connection; what has been sent may take `lingerMs` to leave, in the background. The callbacks of pending
+   * requests are not called. */
+  close(lingerMs = 0) {
     this.#pending.clear();
     this.handshake.close();
+    if (!this.#socket.closed) this.#socket.linger = lingerMs;
     this.#socket.close();
   }
 

@@ -4,6 +4,7 @@ import { ControlChannel } from "./channel.js";
 import { readKeys } from "./credentials.js";
 import { fileDescriptorSet } from "./proto.js";
 import { checkTopic, Pattern } from "./topic.js";
+import { learn, namesToFetch } from "./type_fetcher.js";
 import { Event, readStamp } from "./wire.js";
 
 export const DEFAULT_CONTROL = "tcp://127.0.0.1:5572";
@@ -47,7 +48,7 @@ export class Control {
     new Pattern(pattern);
     const events = [];
     for await (const reply of this.#pages("retained", { pattern }, timeout)) {
-      events.push(...eventsOf(reply.retained));
+      events.push(...await this.#events(reply.retained, timeout));
     }
     return events;
   }
@@ -63,7 +64,7 @@ export class Control {
         : sinceAgo !== undefined ? { since_ago_ns: BigInt(Math.round(sinceAgo * 1e6)) } : { since_ns: sinceNs };
     for await (const reply of this.#pages("replay", { pattern, until_position: until, ...start }, timeout)) {
       if (reply.end === "gone") throw new HistoryGone(pattern, reply.gone);
-      yield* eventsOf(reply.replay);
+      yield* await this.#events(reply.replay, timeout);
     }
   }
 
@@ -84,10 +85,14 @@ export class Control {
   }
 
   /** Sends one request, `{ [name]: fields }`, and returns its reply: ask({ admitted: { source, session } }). */
-  ask(request, { timeout = 10_000 } = {}) {
-    const reply = this.#turn.then(() => this.#exchange(request, timeout));
-    this.#turn = reply.catch(() => {});
-    return reply;
+  async ask(request, { timeout = 10_000 } = {}) {
+    return (await this.#exchangeInTurn(request, timeout)).reply;
+  }
+
+  #exchangeInTurn(request, timeout) {
+    const done = this.#turn.then(() => this.#exchange(request, timeout));
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   /** Closes the socket at once. The pending request is rejected with TimeoutError. */
@@ -97,7 +102,8 @@ export class Control {
 
   async #exchange(request, timeout) {
     let reply;
-    if (!this.#channel.closed) this.#channel.request(request, timeout, (arrived) => { reply = arrived; });
+    let bytes;
+    if (!this.#channel.closed) this.#channel.request(request, timeout, (...arrived) => { [reply, bytes] = arrived; });
     while (reply === undefined && !this.#channel.closed) {
       await this.#channel.wait();
       await this.#channel.poll();
@@ -106,14 +112,35 @@ export class Control {
     }
     if (!reply) throw new TimeoutError(`no reply from ${this.#channel.endpoint} within ${timeout} ms`);
     if (reply.end === "error") throw new ControlError(reply.error);
-    return reply;
+    return { reply, bytes };
+  }
+
+  /** With the definitions of their types, unless the broker does not send them. */
+  async #events(reply, timeout) {
+    const events = eventsOf(reply);
+    const names = namesToFetch(events);
+    if (names.length === 0) return events;
+    try {
+      const replies = [];
+      for await (const { bytes } of this.#exchanges("types", { names }, timeout)) replies.push(bytes);
+      learn(replies);
+    } catch (error) {
+      if (!(error instanceof TimeoutError || error instanceof ControlError)) throw error;
+    }
+    return events;
   }
 
   /** The replies to a request, which is repeated with the cursor of the last reply until there is no more. */
   async *#pages(name, request, timeout) {
+    for await (const { reply } of this.#exchanges(name, request, timeout)) yield reply;
+  }
+
+  /** The same with their bytes. */
+  async *#exchanges(name, request, timeout) {
     for (let cursor = Buffer.alloc(0); ;) {
-      const reply = await this.ask({ [name]: { ...request, cursor } }, { timeout });
-      yield reply;
+      const exchange = await this.#exchangeInTurn({ [name]: { ...request, cursor } }, timeout);
+      const { reply } = exchange;
+      yield exchange;
       if (reply.end !== "more" || cursor.equals(reply.more.cursor)) return;
       cursor = Buffer.from(reply.more.cursor);
     }
@@ -124,6 +151,6 @@ function eventsOf(reply) {
   return (reply?.events ?? []).flatMap(({ topic, event }) => {
     const bytes = Buffer.from(event.buffer, event.byteOffset, event.length);
     const stamp = readStamp(bytes);
-    return stamp ? [new Event(checkTopic(topic), bytes, stamp)] : [];
+    return stamp ? [new Event(checkTopic(topic), bytes, stamp, { fromHistory: true })] : [];
   });
 }

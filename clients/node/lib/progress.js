@@ -85,9 +85,10 @@ function durationNs(text) {
   return ns !== null && ns <= AGO_MAX_NS ? ns : null;
 }
 
-/** Where a subscription begins: { positions } (a Map by stream), { offset } or { agoNs }. Throws a RangeError unless
- * `since` is a resume token, an offset (BigInt or number) or a duration such as "10m". */
+/** Where a subscription begins: { positions } (a Map by stream), { offset }, { agoNs } or { atNs }. Throws a RangeError
+ * unless `since` is a resume token, an offset (BigInt or number), a duration such as "10m" or a Date. */
 export function parseSince(since) {
+  if (since instanceof Date && !Number.isNaN(since.getTime())) return { atNs: BigInt(since.getTime()) * 1_000_000n };
   const text = typeof since === "bigint" || Number.isSafeInteger(since) ? String(since) : since;
   if (typeof text === "string") {
     if (/^[0-9]{1,20}$/.test(text) && BigInt(text) <= UINT64_MAX) return { offset: BigInt(text) };
@@ -102,7 +103,7 @@ export function parseSince(since) {
     }
   }
   throw new RangeError("since: expected a resume token (<16 hex digits>:<position>, at most 64 joined by commas, each "
-    + `stream once), an offset or a duration such as 10m, got ${JSON.stringify(String(since))}`);
+    + `stream once), an offset, a duration such as 10m or a Date, got ${JSON.stringify(String(since))}`);
 }
 
 /** Milliseconds. Throws a RangeError unless `every` is a positive number of milliseconds or a duration such as "5s". */

@@ -6,9 +6,11 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor/index.js";
+import { toJson } from "./proto_json.js";
 
 const PROTO = fileURLToPath(new URL("../../../proto", import.meta.url));
 const PROTOBUFJS = path.dirname(createRequire(import.meta.url).resolve("protobufjs/package.json"));
+const ADDED_BYTES_MAX = 64 << 20; // definitions of all types that are added
 const TYPE_URL = "type.googleapis.com/";
 const IMPORT = /(?:^|;)\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"\s*(?=;)/gm;
 
@@ -25,16 +27,73 @@ export function loadTypes(...files) {
   root.loadSync(files, { keepCase: true });
 }
 
+const added = new Map(); // types of addTypes() by full name
+let addedBytes = 0;
+
+/** Adds the types of FileDescriptorSets (bytes), with everything that they import among them, except Google's. Types that
+ * are known stay as they are. Throws if the definitions are not valid. */
+export function addTypes(...sets) {
+  const files = sets.flatMap((bytes) => descriptor.FileDescriptorSet.decode(bytes).file);
+  const size = sets.reduce((sum, bytes) => sum + bytes.length, 0);
+  if (addedBytes + size > ADDED_BYTES_MAX) {
+    throw new RangeError(`types: expected definitions of at most ${ADDED_BYTES_MAX} bytes in all`);
+  }
+  const other = new protobuf.Root();
+  addGoogleTypes(other);
+  for (const file of files) {
+    if (file.name.startsWith("google/protobuf/")) continue;
+    const scope = file.package ? other.define(file.package) : other;
+    const context = { edition: file.syntax || "proto2", keepCase: true };
+    for (const each of file.messageType) scope.add(protobuf.Type.fromDescriptor(each, context));
+    for (const each of file.enumType) scope.add(protobuf.Enum.fromDescriptor(each, context));
+  }
+  other.resolveAll();
+  addedBytes += size;
+  const add = (namespace) => {
+    for (const member of namespace.nestedArray) {
+      const name = member.fullName.slice(1);
+      if (member instanceof protobuf.Type && !name.startsWith("google.protobuf.") && !typeNamed(name)) added.set(name, member);
+      if (member.nestedArray) add(member);
+    }
+  };
+  add(other);
+}
+
+/** Those that protobufjs has built in. */
+function addGoogleTypes(to) {
+  const google = to.define("google.protobuf");
+  for (const [file, { nested }] of Object.entries(protobuf.common)) {
+    const types = file.startsWith("google/") ? nested.google.nested.protobuf.nested : {};
+    for (const [name, json] of Object.entries(types)) {
+      if (!google.get(name)) google.add(json.fields ? protobuf.Type.fromJSON(name, json) : protobuf.Enum.fromJSON(name, json));
+    }
+  }
+}
+
+/** The FileDescriptorSet in a reply to a request for types: both as bytes. */
+export function filesOf(reply) {
+  const { files } = root.lookupType("backplane.v1.ControlReply").decode(reply).types;
+  return root.lookupType("google.protobuf.FileDescriptorSet").encode(files ?? {}).finish();
+}
+
+const typeNamed = (name) => root.lookup(name, [protobuf.Type]) ?? added.get(name) ?? null;
+
+function knownType(name) {
+  const type = typeNamed(name);
+  if (!type) throw new RangeError(`expected the name of a known type, got ${JSON.stringify(name)}; see loadTypes()`);
+  return type;
+}
+
 /** Encodes a message of the type with this full name. 64-bit fields accept BigInt or number. */
 export function encode(typeName, fields) {
-  const type = root.lookupType(typeName);
+  const type = knownType(typeName);
   return type.encode(type.fromObject(fields)).finish();
 }
 
 /** Decodes a message to its fields, including defaults; 64-bit fields are BigInt. JSON.stringify() accepts it. Throws for
  * invalid bytes. */
 export function decode(typeName, bytes) {
-  const type = root.lookupType(typeName);
+  const type = knownType(typeName);
   return forJson(type.toObject(type.decode(bytes), { longs: BigInt, defaults: true, oneofs: true }));
 }
 
@@ -58,14 +117,27 @@ export function forJson(object) {
   return object;
 }
 
-/** A message payload for Publisher.publish(): message("backplane.events.v1.Quote", { symbol: "MSFT", price: 39.81 }). */
+/** A message payload for Publisher.publish(), of the type with this full name:
+ * message("backplane.events.v1.Quote", { symbol: "MSFT", price: 39.81 }). Throws a RangeError if the type is not known. */
 export function message(typeName, fields) {
   return { type_url: TYPE_URL + typeName, value: encode(typeName, fields) };
 }
 
-/** Whether the definition of the type with this full name has been loaded. */
+/** Whether the definition of the type with this full name is known. */
 export function isKnownType(typeName) {
-  return root.lookup(typeName, [protobuf.Type]) !== null;
+  return typeNamed(typeName) !== null;
+}
+
+/** The message in an Any as protobuf's JSON, with its fields by their names in the definition and defaults included. If
+ * its type is not known, or its bytes are not of the type, an object with its "@type" and "value" (base64). */
+export function jsonOfAny(any) {
+  const type = typeNamed(typeOf(any));
+  try {
+    if (type) return toJson(type, type.decode(any.value), typeNamed);
+  } catch {
+    // not valid bytes, a time outside the calendar, an Any of an unknown type within it
+  }
+  return { "@type": any.type_url, value: plain(any.value) };
 }
 
 /** The files that define these types, and their imports, as a FileDescriptorSet. Excludes Google's files, which every
@@ -86,7 +158,9 @@ export function fileDescriptorSet(typeNames) {
     for (const each of dependency) add(each, root.resolvePath(filename, each));
   };
   for (const typeName of typeNames) {
-    let type = root.lookupType(typeName);
+    let type = root.lookup(typeName, [protobuf.Type]);
+    if (!type && added.has(typeName)) continue; // a broker has it
+    if (!type) knownType(typeName);
     while (type.parent instanceof protobuf.Type) type = type.parent;
     if (type.filename) add(importName(type.filename), type.filename); // otherwise built into protobufjs: Google's
   }

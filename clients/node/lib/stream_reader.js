@@ -41,6 +41,10 @@ export class StreamReader {
   #join = []; // live events that wait for the catch-up
   #joinBytes = 0;
   #catchUp = null; // { begin, until, histories, lostSome }: replays up to the live reply, merged in order of positions
+  #highest = 0n; // position of an event that has been delivered
+  // { patterns (not read completely), cursor, values (by topic: { bytes, stamp }), destroyed, unread (patterns), … }: the
+  // last values of the topics, which come before everything else
+  #lastValues = null;
   #tailsAfter;
   #tails = null; // { after, cursor, position, tails }: a request for tails under way
   #tailsAt = 0;
@@ -55,10 +59,10 @@ export class StreamReader {
   #ended = false;
 
   /** `begin`: after { position }, or after { offset } of the one topic, or at { sinceNs } of the broker's clock; {}: at the
-   * live reply. `deliver` takes each Event, Gap or Reset; `mark(stream, position)` notes that everything up to a position
-   * has been delivered before; `notePermission(pattern, error)` notes whether we may read a pattern (null) or not.
+   * live reply; { last: true }: the same, after the last values. `deliver` takes each Event, Gap or Reset; `mark(stream,
+   * position)` notes that everything up to a position has been delivered before; `notePermission(pattern, error)` notes whether we may read a pattern (null) or not.
    * `hasPolicy`: the broker may permit some of the patterns and hide the others, which is found out. `counters`:
-   * { duplicates, recovered }. */
+   * { duplicates, recovered, … }. */
   constructor(stream, patterns, begin, livePosition, {
     control, deliver, mark, counters, notePermission, hasPolicy = false,
   }) {
@@ -75,6 +79,10 @@ export class StreamReader {
     this.progress = new StreamProgress(stream, start);
     if (begin.offset) this.progress.done(patterns[0].text, begin.offset, 0n);
     this.#arrived = livePosition;
+    if (begin.last) {
+      this.#lastValues = { patterns: patterns.map(({ text }) => text), cursor: NOTHING, restarted: false, requested: false,
+        attempts: 0, values: new Map(), destroyed: [], unread: [] };
+    }
     if (anywhere && start !== livePosition) {
       const histories = patterns.map(({ text: pattern }) => (
         { pattern, after: null, cursor: NOTHING, through: 0n, complete: false, events: [] }));
@@ -88,7 +96,7 @@ export class StreamReader {
   /** An event of the live stream. */
   onEvent(topic, bytes, stamp) {
     this.#arrived = most(this.#arrived, stamp.position);
-    if (!this.#catchUp) {
+    if (!this.#catchUp && !this.#lastValues) {
       this.#take(topic, bytes, stamp, true);
     } else if (this.#joinBytes + bytes.length <= JOIN_BYTES_MAX) {
       this.#join.push([topic, bytes, stamp]);
@@ -107,6 +115,7 @@ export class StreamReader {
   /** There is nothing more of this stream: what is missing is lost, and what waits for it is delivered. */
   end() {
     this.#ended = true;
+    if (this.#lastValues) this.releaseLastValues(() => true);
     if (this.#catchUp) {
       for (const history of this.#catchUp.histories) history.complete = true;
       this.#merge();
@@ -123,9 +132,11 @@ export class StreamReader {
   work(time, drained) {
     this.#judgeSuspects(time, drained);
     if (!this.#requested && time >= this.#retryAt) {
-      if (this.#catchUp) this.#requestCatchUp();
+      if (this.#lastValues) this.#requestLastValues();
+      else if (this.#catchUp) this.#requestCatchUp();
       else if (this.#repair || this.#holes.size > 0) this.#requestRepair();
     }
+    if (this.#lastValues) return;
     if (!this.#catchUp && !this.#tails && time >= this.#tailsAt) {
       this.#tails = { after: this.#tailsAfter, cursor: NOTHING, position: 0n, tails: [] };
       this.#requestTails();
@@ -143,6 +154,10 @@ export class StreamReader {
 
   /** When work() has something to do even if nothing arrives. */
   due(drained) {
+    if (this.#lastValues) {
+      const { requested, patterns } = this.#lastValues;
+      return requested || patterns.length === 0 ? Infinity : this.#retryAt;
+    }
     let due = this.#moved ? this.#markAt : Infinity;
     if (!this.#requested && (this.#catchUp || this.#repair || this.#holes.size > 0)) due = Math.min(due, this.#retryAt);
     if (!this.#catchUp && !this.#tails) due = Math.min(due, this.#tailsAt);
@@ -154,8 +169,9 @@ export class StreamReader {
 
   #take(topic, bytes, stamp, isLive) {
     const { offset, previous, position } = stamp;
+    const fromHistory = !isLive;
     if (offset === 0n) { // some system events are not numbered
-      this.#pass(topic, bytes, stamp);
+      this.#pass(topic, bytes, stamp, { fromHistory });
       return;
     }
     const last = this.progress.last(topic);
@@ -166,7 +182,7 @@ export class StreamReader {
     }
     const gapless = last ? offset === last.offset + 1n : !this.progress.lacks(topic, offset - 1n, previous);
     if (!hole && gapless) {
-      this.#pass(topic, bytes, stamp);
+      this.#pass(topic, bytes, stamp, { fromHistory });
       return;
     }
     if (!hole) {
@@ -183,7 +199,7 @@ export class StreamReader {
     this.#drain(topic);
   }
 
-  #pass(topic, bytes, stamp) {
+  #pass(topic, bytes, stamp, { fromHistory = false } = {}) {
     const { offset, position } = stamp;
     if (offset > 0n) {
       this.#moved ||= this.progress.missing.has(topic);
@@ -191,7 +207,8 @@ export class StreamReader {
     }
     let item;
     try {
-      item = new Event(topic, bytes, stamp);
+      item = new Event(topic, bytes, stamp, { fromHistory, late: position > 0n && position < this.#highest });
+      this.#highest = most(this.#highest, position);
     } catch {
       item = new Gap(this.stream, topic, offset, offset, "undecodable");
     }
@@ -255,6 +272,86 @@ export class StreamReader {
   #giveUp(topic, until, reason) {
     this.#skipTo(topic, until, reason);
     this.#drain(topic);
+  }
+
+  // The last values.
+
+  /** Whether last values are to be delivered before everything else: by releaseLastValues(). */
+  get loadsLastValues() {
+    return this.#lastValues !== null;
+  }
+
+  /** The stamps of the last values by topic, a Map; null until all have been read. */
+  get lastValues() {
+    if (!this.#lastValues || this.#lastValues.patterns.length > 0) return null;
+    return new Map([...this.#lastValues.values].map(([topic, { stamp }]) => [topic, stamp]));
+  }
+
+  /** Delivers the last values for which `wanted(topic, stamp)` holds, in order of topics, then the events that have arrived
+   * since. */
+  releaseLastValues(wanted) {
+    const { patterns, values, destroyed, unread } = this.#lastValues;
+    this.#lastValues = null;
+    for (const pattern of [...unread, ...patterns]) {
+      this.#deliver(new Gap(this.stream, pattern, 0n, 0n, "recovery_timeout"));
+    }
+    for (const topic of [...values.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
+      const { bytes, stamp } = values.get(topic);
+      if (stamp.offset > 0n) this.progress.done(topic, stamp.offset, stamp.position);
+      if (!wanted(topic, stamp)) continue;
+      let item;
+      try {
+        item = new Event(topic, bytes, stamp, { fromHistory: true });
+      } catch {
+        item = new Gap(this.stream, topic, stamp.offset, stamp.offset, "undecodable");
+      }
+      this.#deliver(item);
+    }
+    for (const each of destroyed) this.#takeDestroyed(each.topic, each);
+    this.#moved = true;
+    this.#drainJoin();
+  }
+
+  #requestLastValues() {
+    const last = this.#lastValues;
+    if (last.requested || last.patterns.length === 0) return;
+    last.requested = true;
+    this.control.request({ retained: { pattern: last.patterns[0], cursor: last.cursor } }, REPLY_TIMEOUT_MS,
+      (reply) => this.#onLastValues(reply));
+  }
+
+  #onLastValues(reply) {
+    const last = this.#lastValues;
+    if (!last || this.#ended) return;
+    last.requested = false;
+    this.#judgePermission(last.patterns[0], reply);
+    const end = reply?.end;
+    if (end === "complete" || end === "more") {
+      for (const { topic, event } of reply.retained?.events ?? []) {
+        const bytes = Buffer.from(event.buffer, event.byteOffset, event.length);
+        const stamp = readStamp(bytes);
+        if (stamp) last.values.set(topic, { bytes, stamp });
+      }
+      last.destroyed.push(...(reply.retained?.destroyed ?? []));
+      last.attempts = 0;
+      if (end === "more" && !last.cursor.equals(reply.more.cursor)) {
+        last.cursor = Buffer.from(reply.more.cursor);
+        return;
+      }
+    } else if (!reply && last.attempts + 1 < ATTEMPTS_MAX) {
+      last.attempts += 1;
+      return;
+    } else if (end === "error" && reply.error.code === "busy") {
+      this.#retryAt = now() + BUSY_PAUSE_MS;
+      return;
+    } else if (isForeignCursor(reply) && last.cursor.length > 0 && !last.restarted) {
+      Object.assign(last, { cursor: NOTHING, restarted: true });
+      return;
+    } else if (!isForbidden(reply)) {
+      last.unread.push(last.patterns[0]);
+    }
+    last.patterns.shift();
+    Object.assign(last, { cursor: NOTHING, restarted: false, attempts: 0 });
   }
 
   // Catching up with history.
@@ -358,6 +455,10 @@ export class StreamReader {
       this.progress.verified = until;
       this.#moved = true;
     }
+    this.#drainJoin();
+  }
+
+  #drainJoin() {
     const join = this.#join;
     this.#join = [];
     this.#joinBytes = 0;

@@ -1,5 +1,7 @@
 // Reading events by pattern, with a Gap for every event that is lost.
 
+import os from "node:os";
+import path from "node:path";
 import { BrokerReader } from "./broker_reader.js";
 import { brokerList, namesOf } from "./brokers.js";
 import { ControlError, DEFAULT_CONTROL, TimeoutError } from "./control.js";
@@ -9,11 +11,14 @@ import { StreamReader } from "./stream_reader.js";
 import { Throttle } from "./throttle.js";
 import { now, sleep, turn } from "./time.js";
 import { Pattern } from "./topic.js";
+import { TypeFetcher } from "./type_fetcher.js";
 import { Event, Gap, Reset } from "./wire.js";
 
 export const DEFAULT_EGRESS = "tcp://127.0.0.1:5571";
 
 const OTHERS_MS = 300; // how long the other brokers of the list may take for their live reply, after the first one's
+const LAST_WAIT_MS = 1000; // how long the last values of one broker wait for those of the others
+const NAME_BYTES_MAX = 243;
 const TURN_MS = 20; // how long the event loop may be kept from its other work
 
 /** Everything of the stream up to this position is before this in the queue. null: nothing of the stream is to be
@@ -26,6 +31,18 @@ class Mark {
 
 /** Which broker and backplane, without the incarnation. */
 const originOf = (stream) => stream >> 32n;
+
+function checkedName(name) {
+  if (name === undefined || name === null) {
+    const { name: program } = path.parse(process.argv[1] ?? "");
+    const bytes = Buffer.from(`${program || "node"}@${os.hostname()}`).subarray(0, NAME_BYTES_MAX);
+    return bytes.toString().replace(/\uFFFD$/, "");
+  }
+  const size = Buffer.byteLength(name);
+  if (size > NAME_BYTES_MAX) throw new RangeError(`name: expected at most ${NAME_BYTES_MAX} bytes, got ${size}`);
+  return name.toWellFormed?.() ?? name;
+}
+
 const nanoseconds = (ms) => BigInt(Math.ceil(ms * 1e6));
 
 /** Reads the topics that match some patterns. Owns its sockets. Only one call of receive() or waitLive() at a time.
@@ -47,7 +64,7 @@ export class Subscriber {
   #since = null;
   #token = new Map(); // of `since`: by stream, the position
   #brokers;
-  #counters = { duplicates: 0, recovered: 0, undecodable: 0 };
+  #counters = { given: 0, duplicates: 0, recovered: 0, undecodable: 0, lost: 0, gaps: 0, resets: 0 };
   #ready = []; // items and marks for receive(); those before #returned have been returned
   #returned = 0;
   #throttle = null;
@@ -62,25 +79,38 @@ export class Subscriber {
   #forbidden = new Set(); // patterns
   #errors = []; // to be thrown
   #hasKeys;
+  #last;
+  #lastUntil = null; // until then, last values wait for those of other brokers; 0: later ones wait for nobody
+  #lastReceived = new Map(); // by topic, when the last value was received
+  #types = new TypeFetcher(() => this.#readers.find(({ live }) => live)?.channel);
+  #held = false; // the first item waits for the definition of its type
+  #name;
 
   /** Connects in the background. For several brokers, `egress` and `control` contain one endpoint each per broker.
    *
-   * `since` puts history before the new events: a resume token continues where an earlier subscriber stopped; a duration
-   * ("10m") is counted back from now by the broker's clock; an offset (BigInt or number) continues after this event of one
+   * `last` puts the last value of each topic before the new events. `since` puts history there: a resume token continues
+   * where an earlier subscriber stopped; a duration ("10m") is counted back from now by the broker's clock; a Date is a time
+   * by that clock; an offset (BigInt or number) continues after this event of one
    * topic. `every` (milliseconds, or "5s") limits each topic to one event per interval: the first one at once, then the
    * latest.
+   *
+   * `name` is what `backplane top` shows, with the number of events returned, while the subscriber is used; by default, the
+   * names of the program and the host. "": it is not shown.
    *
    * For brokers that require keys, `keyFile` names the file with this program's secret key, and `serverKeyFile` the one
    * with the brokers' public key; if missing, BACKPLANE_KEY_FILE and BACKPLANE_SERVER_KEY_FILE name them.
    *
-   * Throws a RangeError for an invalid pattern, `since` or `every`, or keys that cannot be used; an Error for an invalid
-   * endpoint. */
+   * Throws a RangeError for an invalid pattern, `since`, `every` or `name`, for both of `last` and `since`, or keys that cannot
+   * be used; an Error for an invalid endpoint. */
   constructor(patterns, {
-    egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL, since, every, keyFile, serverKeyFile,
+    egress = DEFAULT_EGRESS, control = DEFAULT_CONTROL, last = false, since, every, name, keyFile, serverKeyFile,
   } = {}) {
     if (patterns.length === 0) throw new RangeError("expected at least one pattern, got none");
     this.#patterns = patterns.map((pattern) => new Pattern(pattern));
     this.#since = since === undefined || since === null ? null : parseSince(since);
+    if (last && this.#since) throw new RangeError("expected at most one of last and since, got both");
+    this.#last = last;
+    this.#name = checkedName(name);
     this.#brokers = brokerList({ egress, control });
     if (this.#since?.offset !== undefined
         && (patterns.length > 1 || !this.#patterns[0].isExact || this.#brokers.length > 1)) {
@@ -96,7 +126,7 @@ export class Subscriber {
     this.#hasKeys = keys !== null;
     const handlers = {
       attach: (reader, live) => this.#attach(reader, live), counters: this.#counters,
-      keys,
+      keys, name: this.#name,
       replaced: (reader, old, replacement) => this.#onReplaced(reader, old, replacement),
     };
     try {
@@ -127,6 +157,16 @@ export class Subscriber {
     return this.#counters.undecodable;
   }
 
+  /** Events reported in a Gap, as far as their number is known. */
+  get lost() {
+    return this.#counters.lost;
+  }
+
+  /** The name that `backplane top` shows; "" if it shows none. */
+  get name() {
+    return this.#name;
+  }
+
   /** What went wrong last without stopping the subscriber, for example because one of several brokers does not accept our
    * keys; "" if nothing. */
   get lastProblem() {
@@ -148,8 +188,8 @@ export class Subscriber {
     }
   }
 
-  /** The next Event, Gap or Reset; null if there is none within `timeout`, or after close(). If no broker of the list
-   * accepts our keys (any more), rejects with AuthenticationError, once a second at most; if a broker does not permit us to
+  /** The next Event, Gap or Reset; null if there is none within `timeout` (0: does not wait), or after close(). If no broker
+   * of the list accepts our keys (any more), rejects with AuthenticationError, once a second at most; if a broker does not permit us to
    * read a pattern, rejects with ControlError with the code "not_permitted", once. The subscriber goes on. */
   async receive({ timeout = 10_000 } = {}) {
     const deadline = now() + timeout;
@@ -212,9 +252,11 @@ export class Subscriber {
     for (const reader of this.#readers) busy = await reader.work() || busy;
     const time = now();
     this.#updateBegan(time);
+    this.#releaseLastValues(time);
     this.#throttle?.tick(time);
-    if (this.#returned < this.#ready.length || busy || this.closed) return;
-    let due = Math.min(deadline, this.#throttle?.due() ?? Infinity, ...this.#readers.map((reader) => reader.due()));
+    if ((this.#returned < this.#ready.length && !this.#held) || busy || this.closed) return;
+    let due = Math.min(deadline, this.#types.due(), this.#lastUntil || Infinity, this.#throttle?.due() ?? Infinity,
+      ...this.#readers.map((reader) => reader.due()));
     if (this.#firstLiveAt !== null && this.#beganAt === null) due = Math.min(due, this.#firstLiveAt + OTHERS_MS);
     if (due <= time) return;
     const timer = sleep(due - time);
@@ -228,6 +270,24 @@ export class Subscriber {
     if (this.live) this.#firstLiveAt ??= time;
     const enough = this.#firstLiveAt !== null && time >= this.#firstLiveAt + OTHERS_MS;
     if (enough || this.#readers.every(({ live }) => live)) this.#beganAt = time;
+  }
+
+  /** Delivers the last values as soon as all brokers that are there have sent theirs. Of a topic that several brokers have,
+   * the value that was received last counts. */
+  #releaseLastValues(time) {
+    const loading = [...this.#streams.values()].filter(({ loadsLastValues }) => loadsLastValues);
+    if (loading.length === 0 || this.#beganAt === null) return;
+    this.#lastUntil ??= time + LAST_WAIT_MS;
+    const ready = loading.filter(({ lastValues }) => lastValues !== null);
+    if (ready.length < loading.length && time < this.#lastUntil) return;
+    this.#lastUntil = 0;
+    const received = this.#lastReceived;
+    for (const { lastValues } of ready) {
+      for (const [topic, { received_ns: ns }] of lastValues) {
+        if (!(received.get(topic) > ns)) received.set(topic, ns);
+      }
+    }
+    for (const stream of ready) stream.releaseLastValues((topic, stamp) => stamp.received_ns >= received.get(topic));
   }
 
   /** The reader of the stream that a live reply has shown. Two brokers with the same stream share it. */
@@ -255,7 +315,9 @@ export class Subscriber {
     }
     if (this.#token.size > 0) return this.#resume(live);
     if (this.#since?.offset !== undefined) return { offset: this.#since.offset };
+    if (this.#since?.atNs !== undefined) return { sinceNs: this.#since.atNs };
     if (this.#since) return { sinceNs: brokerTime(time - this.#createdAt) - this.#since.agoNs };
+    if (this.#last && this.#beganAt === null) return { last: true };
     // A broker that appears while we are reading: everything since then is to be delivered.
     if (this.#beganAt !== null) return { sinceNs: brokerTime(time - this.#beganAt) };
     return {};
@@ -291,6 +353,7 @@ export class Subscriber {
 
   #reset(old, replacement) {
     this.#throttle?.releaseAll(now());
+    this.#counters.resets += 1;
     this.#ready.push(new Reset(old, replacement));
     if (old !== replacement) this.#ready.push(new Mark(old, null));
     this.#ready.push(new Mark(replacement, 0n));
@@ -300,8 +363,15 @@ export class Subscriber {
 
   #next() {
     let item = null;
+    this.#held = false;
     while (item === null && this.#returned < this.#ready.length) {
-      const next = this.#ready[this.#returned++];
+      const next = this.#ready[this.#returned];
+      if (next instanceof Event) {
+        this.#held = this.#types.holds(this.#ready, this.#returned);
+        if (this.#held) return null;
+        this.#counters.given += 1;
+      }
+      this.#returned += 1;
       if (!(next instanceof Mark)) item = next;
       else if (next.position === null) this.#positions.delete(next.stream);
       else this.#positions.set(next.stream, next.position);
@@ -314,6 +384,12 @@ export class Subscriber {
   }
 
   #deliver(item) {
+    if (item instanceof Gap) {
+      this.#counters.gaps += 1;
+      if (item.first > 0n) this.#counters.lost += Number(item.last - item.first) + 1;
+    } else if (item instanceof Reset) {
+      this.#counters.resets += 1;
+    }
     if (this.#throttle && item instanceof Event) {
       this.#throttle.event(item, now());
       return;

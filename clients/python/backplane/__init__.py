@@ -2,9 +2,9 @@
 
     from backplane import Control, Event, Gap, Publisher, Reset, Subscriber
 
-Requires pyzmq and the classes that protoc generates from `proto/` (see docs/any-language.md). A Subscriber,
-Publisher or Control belongs to one thread at a time and starts no threads: it works only while one of its
-methods runs. Every method that waits has a timeout, in seconds.
+Requires pyzmq and the classes that protoc generates from `proto/`. A Subscriber or Control belongs to one thread at a time
+and starts no threads: it works only while one of its methods runs. A Publisher has a thread of its own, and several threads
+may use it. Every method that waits has a timeout, in seconds.
 """
 
 import pkgutil
@@ -18,10 +18,11 @@ from backplane.publisher import DEFAULT_INGRESS, Publisher, Refused
 from backplane.subscriber import DEFAULT_EGRESS, Subscriber
 from backplane.text import escape, unescape
 from backplane.topic import Pattern, check_topic
+from backplane.types import find_type, load_types, message
 from backplane.wire import Event, Gap, Reset, Stamp, read_stamp
 
 __all__ = [
     "AuthenticationError", "Control", "ControlError", "DEFAULT_CONTROL", "DEFAULT_EGRESS", "DEFAULT_INGRESS", "Event",
     "Gap", "HistoryGone", "Pattern", "Publisher", "Refused", "Reset", "Stamp", "Subscriber", "check_topic", "escape",
-    "read_stamp", "unescape",
+    "find_type", "load_types", "message", "read_stamp", "unescape",
 ]

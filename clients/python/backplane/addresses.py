@@ -18,7 +18,8 @@ class Addresses:
         self._name = endpoint
         self._all = [endpoint]
         self._at = 0
-        self._host, self._port = None, ""
+        self._host: str | None = None  # a name
+        self._port = ""
         self._found: list[str] | None = None
         self._lookup: threading.Thread | None = None
         if not (parts := re.fullmatch(r"tcp://(.+):(\d+)", endpoint)):
@@ -28,8 +29,7 @@ class Addresses:
             self._all = [f"tcp://{address}:{self._port}" for address in ("127.0.0.1", "[::1]")]
         elif not _is_address(host):
             self._host = host
-            self._start()
-            self._lookup.join(_LOOKUP_WAIT_S)
+            self._start().join(_LOOKUP_WAIT_S)
             self._take()
 
     @property
@@ -47,10 +47,11 @@ class Addresses:
                 self._start()  # it may have other addresses now
         return self.current != before
 
-    def _start(self) -> None:
+    def _start(self) -> threading.Thread:
         self._found = None
         self._lookup = threading.Thread(target=self._look_up, daemon=True)
         self._lookup.start()
+        return self._lookup
 
     def _look_up(self) -> None:
         try:

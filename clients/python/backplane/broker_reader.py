@@ -13,6 +13,7 @@ from backplane.credentials import Keys
 from backplane.handshake import AuthenticationError, Handshake
 from backplane.stream_reader import Counters, StreamReader
 from backplane.topic import Pattern
+from backplane.v1 import control_pb2
 from backplane.wire import Stamp, read_stamp
 
 _LIVE_PREFIX = b"$SYS.live."
@@ -21,6 +22,9 @@ _LIVE_TIMEOUT_S = 2.0      # a nonce that has not been answered by then is repla
 _SILENCE_S = 10.0          # after this long without any message, the connection is begun again
 _CONTROL_SILENCE_S = 30.0  # the same for the control connection: a long reply over a slow path takes its time
 _RECONNECT_MS = (50, 500)  # libzmq's pause between two attempts: at first, and at most
+_HELLO_INTERVAL_S = 1.0
+_HELLO_TIMEOUT_S = 4.0     # after a restart of the broker, the next one follows by then
+_GOODBYE_MS = 200          # how long the closing Hello may take to leave
 _TURN_MESSAGES = 256
 _EARLY_BYTES_MAX = 16 << 20
 
@@ -38,11 +42,15 @@ class BrokerReader:
 
     def __init__(self, context: zmq.Context, egress: str, control: str, patterns: list[Pattern], *,
                  attach: Callable[["BrokerReader", Stamp], StreamReader],
-                 replaced: Callable[["BrokerReader", int, int], None], counters: Counters, keys: Keys | None):
-        """Connects in the background. Raises zmq.ZMQError for an invalid endpoint."""
+                 replaced: Callable[["BrokerReader", int, int], None], counters: Counters, keys: Keys | None,
+                 name: str):
+        """Connects in the background. `name` is said to the broker once a second while it replies; "": it is not. Raises
+        zmq.ZMQError for an invalid endpoint."""
         self._addresses, self._patterns = Addresses(egress), patterns
         self._egress = self._addresses.current
         self._attach, self._replaced, self._counters = attach, replaced, counters
+        self._name, self._session = name, int.from_bytes(os.urandom(8), "little") or 1
+        self._hello_at, self._hello_pending, self._hello_sent = 0.0, False, False
         self.live = False                          # whether the last nonce was answered in time
         self.stream: StreamReader | None = None    # after the first live reply of the stream
         self.previous: int | None = None           # the stream before this one
@@ -79,7 +87,11 @@ class BrokerReader:
     def close(self) -> None:
         self._handshake.detach()
         self.socket.close()
-        self.channel.close()
+        if self.live and self._hello_sent:
+            self._say_hello(closing=True)
+            self.channel.close(_GOODBYE_MS)
+        else:
+            self.channel.close()
 
     def sockets(self) -> list[zmq.Socket]:
         """Those that work() reads."""
@@ -104,13 +116,25 @@ class BrokerReader:
         self._keep_live(now)
         if self.stream:
             self.stream.work(now, self._drained)
+        if self._name and self.live and not self._hello_pending and now >= self._hello_at:
+            self._hello_at = now + _HELLO_INTERVAL_S
+            self._say_hello()
         return not self._drained
 
     def due(self) -> float:
         """When work() has something to do even if nothing arrives."""
         live = self._asked_at + _LIVE_TIMEOUT_S if self._live_topic else self._ask_at
-        return min(live, self._handshake.retry_at, self.channel.due(),
+        says_hello = self._name and self.live and not self._hello_pending
+        return min(live, self._handshake.retry_at, self.channel.due(), self._hello_at if says_hello else live,
                    self.stream.due(self._drained) if self.stream else live)
+
+    def _say_hello(self, closing: bool = False) -> None:
+        def on_reply(_: control_pb2.ControlReply | None) -> None:
+            self._hello_pending = False
+        self._hello_pending = self._hello_sent = True
+        hello = control_pb2.HelloRequest(name=self._name, session=self._session, closing=closing,
+                                         role=control_pb2.HelloRequest.ROLE_CLIENT, counters=vars(self._counters))
+        self.channel.request(on_reply, _HELLO_TIMEOUT_S, hello=hello)
 
     # Messages.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zmq
 from google.protobuf.message import DecodeError
@@ -52,7 +52,7 @@ class ControlChannel:
         self.socket: zmq.Socket | None = None
         self._connect()
 
-    def request(self, on_reply: OnReply, timeout: float, even_late: bool = False, **request) -> None:
+    def request(self, on_reply: OnReply, timeout: float, even_late: bool = False, **request: Any) -> None:
         """Sends a request, named by the keyword. poll() calls `on_reply` with the reply, or with None if there is none
         within `timeout` seconds after this call, or after the last reply to an earlier request; with `even_late`, it may
         call it once more with a reply that comes after that. The reply's `end` may be `error`."""
@@ -120,12 +120,13 @@ class ControlChannel:
         """Those that poll() reads."""
         return [each for each in (self.socket, self.handshake.monitor) if each]
 
-    def close(self) -> None:
-        """Closes the connection. The callbacks of pending requests are not called."""
+    def close(self, linger_ms: int = 0) -> None:
+        """Closes the connection; what has been sent may take `linger_ms` to leave, in the background. The callbacks of
+        pending requests are not called."""
         self._pending.clear()
         self.handshake.detach()
         if self.socket:
-            self.socket.close()
+            self.socket.close(linger_ms)
             self.socket = None
 
     def _send(self, pending: _Pending) -> None:

@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import zmq
+from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
 from backplane.channel import ControlChannel
 from backplane.credentials import Path, read_keys
+from backplane.handshake import AuthenticationError
 from backplane.topic import Pattern, check_topic
+from backplane.type_fetcher import names_to_fetch
+from backplane.types import add_types
 from backplane.v1 import control_pb2, event_pb2
 from backplane.wire import Event, read_stamp
 
@@ -49,12 +54,10 @@ class HistoryGone(Exception):
         self.first_available_offset = first_available_offset
 
 
-class Control:
-    """Sends requests to a broker's control endpoint, one at a time. Belongs to one thread; owns its socket.
+class ControlBase:
+    """Requests and replies, without the ways to wait."""
 
-    Every method raises TimeoutError if the complete reply does not arrive within `timeout` seconds, ControlError if the
-    broker refuses the request, and AuthenticationError if it does not accept the keys, or requires some.
-    """
+    NOT_FETCHED = (TimeoutError, ControlError, AuthenticationError)  # why types may remain unknown
 
     def __init__(self, endpoint: str = DEFAULT_CONTROL, context: zmq.Context | None = None, *,
                  key_file: Path | None = None, server_key_file: Path | None = None):
@@ -64,19 +67,14 @@ class Control:
         self._channel = ControlChannel(context or zmq.Context.instance(), endpoint, silence_s=0.0,
                                        keys=read_keys(key_file, server_key_file))
 
-    def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
-        """The last event of each matching topic, ordered by topic name."""
+    @staticmethod
+    def _last_request(pattern: str) -> control_pb2.RetainedRequest:
         Pattern(pattern)
-        pages = self._pages("retained", control_pb2.RetainedRequest(pattern=pattern), timeout)
-        return [event for reply in pages for event in self._events(reply.retained.events)]
+        return control_pb2.RetainedRequest(pattern=pattern)
 
-    def replay(self, pattern: str, *, after: tuple[int, int] | None = None, after_offset: int | None = None,
-               since_ns: int | None = None, since_ago: float | None = None, until: int = 0,
-               timeout: float = 10.0) -> Iterator[Event]:
-        """History in order of positions, fetched in slices as it is read; `timeout` applies to each slice. It begins
-        after a (stream, position), or after an offset if `pattern` is a single topic, or at a Unix time in
-        nanoseconds, or `since_ago` seconds ago by the broker's clock. It ends at the position `until`, or at the newest
-        event. Raises HistoryGone if some of it is no longer available."""
+    @staticmethod
+    def _replay_request(pattern: str, after: tuple[int, int] | None, after_offset: int | None, since_ns: int | None,
+                        since_ago: float | None, until: int) -> control_pb2.ReplayRequest:
         Pattern(pattern)
         request = control_pb2.ReplayRequest(pattern=pattern, until_position=until)
         if after is not None:
@@ -87,10 +85,86 @@ class Control:
             request.since_ago_ns = int(since_ago * 1e9)
         else:
             request.since_ns = since_ns or 0
+        return request
+
+    @staticmethod
+    def _replayed(pattern: str, reply: control_pb2.ControlReply) -> Any:
+        if reply.WhichOneof("end") == "gone":
+            raise HistoryGone(pattern, reply.gone.first_available, reply.gone.first_available_offset)
+        return reply.replay.events
+
+    @staticmethod
+    def _register_request(kinds: Iterable[type[Message]]) -> control_pb2.TypesRequest:
+        request = control_pb2.TypesRequest()
+        for file in definitions(kind.DESCRIPTOR.file for kind in kinds).values():
+            file.CopyToProto(request.register_files.file.add())
+        return request
+
+    @staticmethod
+    def _has_more(reply: control_pb2.ControlReply, request: Any) -> bool:
+        """Whether the request is to be repeated, with the cursor that it has then."""
+        if reply.WhichOneof("end") != "more" or reply.more.cursor == request.cursor:
+            return False
+        request.cursor = reply.more.cursor
+        return True
+
+    @staticmethod
+    def _events_of(stored: Any) -> list[Event]:
+        return [Event(check_topic(one.topic), event_pb2.Event.FromString(one.event), stamp, from_history=True)
+                for one in stored if (stamp := read_stamp(one.event))]
+
+    @staticmethod
+    def _types_request(events: list[Event]) -> control_pb2.TypesRequest | None:
+        """For the types of these events that are not known."""
+        names = names_to_fetch(events)
+        return control_pb2.TypesRequest(names=names) if names else None
+
+    @staticmethod
+    def _learn(replies: Iterable[control_pb2.ControlReply]) -> None:
+        files = descriptor_pb2.FileDescriptorSet()
+        for reply in replies:
+            files.MergeFrom(reply.types.files)
+        try:
+            add_types(files)
+        except ValueError:
+            pass  # their payloads are shown as bytes
+
+    def _check(self, replies: list[control_pb2.ControlReply | None]) -> None:
+        if not replies and (problem := self._channel.handshake.take(time.monotonic())):
+            raise problem
+
+    def _reply_of(self, replies: list[control_pb2.ControlReply | None], timeout: float) -> control_pb2.ControlReply:
+        [reply] = replies
+        if reply is None:
+            raise TimeoutError(f"no reply from {self.endpoint} within {timeout:g} s")
+        if reply.WhichOneof("end") == "error":
+            raise ControlError(reply.error.code, reply.error.text)
+        return reply
+
+
+class Control(ControlBase):
+    """Sends requests to a broker's control endpoint, one at a time. Belongs to one thread; owns its socket. Blocks while a
+    method runs.
+
+    Every method raises TimeoutError if the complete reply does not arrive within `timeout` seconds, ControlError if the
+    broker refuses the request, and AuthenticationError if it does not accept the keys, or requires some.
+    """
+
+    def last(self, pattern: str, timeout: float = 10.0) -> list[Event]:
+        """The last event of each matching topic, ordered by topic name."""
+        pages = self._pages("retained", self._last_request(pattern), timeout)
+        return [event for reply in pages for event in self._events(reply.retained.events, timeout)]
+
+    def replay(self, pattern: str, *, after: tuple[int, int] | None = None, after_offset: int | None = None,
+               since_ns: int | None = None, since_ago: float | None = None, until: int = 0,
+               timeout: float = 10.0) -> Iterator[Event]:
+        """History in order of positions, fetched in slices as it is read; `timeout` applies to each slice. It begins
+        after a (stream, position), or after an offset if `pattern` is a single topic, or at a Unix time in
+        nanoseconds, or `since_ago` seconds ago by the broker's clock. It ends at the position `until`, or at the newest
+        event. Raises HistoryGone if some of it is no longer available."""
+        request = self._replay_request(pattern, after, after_offset, since_ns, since_ago, until)
         for reply in self._pages("replay", request, timeout):
-            if reply.WhichOneof("end") == "gone":
-                raise HistoryGone(pattern, reply.gone.first_available, reply.gone.first_available_offset)
-            yield from self._events(reply.replay.events)
+            yield from self._events(self._replayed(pattern, reply), timeout)
 
     def tails(self, patterns: list[str], after: int = 0,
               timeout: float = 10.0) -> tuple[int, int, list[control_pb2.TailsReply.Tail]]:
@@ -104,12 +178,9 @@ class Control:
         """Registers the definitions of your own types with the broker, so that readers of the gateway get them as
         JSON. A broker that comes back without its history has lost the registrations as well; a Publisher registers
         the types that it publishes again by itself."""
-        request = control_pb2.TypesRequest()
-        for file in definitions(kind.DESCRIPTOR.file for kind in kinds).values():
-            file.CopyToProto(request.register_files.file.add())
-        self.ask(timeout, types=request)
+        self.ask(timeout, types=self._register_request(kinds))
 
-    def ask(self, timeout: float = 10.0, **request) -> control_pb2.ControlReply:
+    def ask(self, timeout: float = 10.0, **request: Any) -> control_pb2.ControlReply:
         """Sends one request, named by the keyword, and returns its reply: ask(admitted={"source": …, "session": …})."""
         replies: list[control_pb2.ControlReply | None] = []
         self._channel.request(replies.append, timeout, **request)
@@ -117,38 +188,34 @@ class Control:
             poller = zmq.Poller()
             for each in self._channel.sockets():
                 poller.register(each, zmq.POLLIN)
-            poller.poll(max(0.0, self._channel.due() - time.monotonic()) * 1000)
+            poller.poll(int(max(0.0, self._channel.due() - time.monotonic()) * 1000) + 1)
             self._channel.poll()
-            if not replies and (problem := self._channel.handshake.take(time.monotonic())):
-                raise problem
-        [reply] = replies
-        if reply is None:
-            raise TimeoutError(f"no reply from {self.endpoint} within {timeout:g} s")
-        if reply.WhichOneof("end") == "error":
-            raise ControlError(reply.error.code, reply.error.text)
-        return reply
+            self._check(replies)
+        return self._reply_of(replies, timeout)
 
     def close(self) -> None:
+        """Closes the connection at once."""
         self._channel.close()
 
     def __enter__(self) -> "Control":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pages(self, name: str, request, timeout: float) -> Iterator[control_pb2.ControlReply]:
+    def _pages(self, name: str, request: Any, timeout: float) -> Iterator[control_pb2.ControlReply]:
         """The replies to a request, which is repeated with the cursor of the last reply until there is no more."""
         while True:
             reply = self.ask(timeout, **{name: request})
             yield reply
-            if reply.WhichOneof("end") != "more" or reply.more.cursor == request.cursor:
+            if not self._has_more(reply, request):
                 return
-            request.cursor = reply.more.cursor
 
-    @staticmethod
-    def _events(stored) -> Iterator[Event]:
-        for one in stored:
-            stamp = read_stamp(one.event)
-            if stamp:
-                yield Event(check_topic(one.topic), event_pb2.Event.FromString(one.event), stamp)
+    def _events(self, stored: Any, timeout: float) -> list[Event]:
+        events = self._events_of(stored)
+        if request := self._types_request(events):
+            try:
+                self._learn(list(self._pages("types", request, timeout)))
+            except self.NOT_FETCHED:
+                pass  # their payloads are shown as bytes
+        return events

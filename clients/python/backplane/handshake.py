@@ -92,7 +92,8 @@ class Handshake:
                 event, _ = self.monitor.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
-            self._on_event(*struct.unpack("=Hi", event), now)
+            kind, value = struct.unpack("=Hi", event)
+            self._on_event(kind, value, now)
 
     def take(self, now: float) -> AuthenticationError | None:
         """The problem, if another handshake has failed since it was taken last, at most once a second."""

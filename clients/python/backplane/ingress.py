@@ -1,9 +1,11 @@
 """One broker of a publisher's list: its ingress and its control endpoint."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import zmq
+from google.protobuf.descriptor import FileDescriptor
 
 from backplane.addresses import Addresses
 from backplane.channel import ControlChannel
@@ -36,7 +38,7 @@ class Ingress:
     def __init__(self, context: zmq.Context, ingress: str, control: str, source: str, session: int, keys: Keys | None):
         """Starts connecting. Raises zmq.ZMQError for an invalid endpoint."""
         self._context, self._addresses = context, Addresses(ingress)
-        self._session = {"source": source, "session": session}
+        self._source, self._session = source, session
         self.channel = ControlChannel(context, control, _SILENCE_S, keys)
         self._handshake = Handshake(context, ingress, keys)
         self.socket: zmq.Socket | None = None
@@ -59,7 +61,7 @@ class Ingress:
             raise
 
     def change_session(self, session: int) -> None:
-        self._session = {**self._session, "session": session}
+        self._session = session
 
     def sockets(self) -> list[zmq.Socket]:
         """Those that poll() reads."""
@@ -121,7 +123,7 @@ class Ingress:
         """Whether it has been gone for a while."""
         return not self.replies(now) or (self.down_since is not None and now >= self.down_since + patience_s)
 
-    def ask_admitted(self, on_done: Callable[[control_pb2.ControlReply | None], None] = lambda _: None) -> bool:
+    def ask_admitted(self, on_done: Callable[[control_pb2.ControlReply | None], Any] = lambda _: None) -> bool:
         """Requests what the broker has admitted of our session. `on_done` gets the reply, or None if there is none for
         this connection. Returns False if a request is pending: `on_done` is not called then."""
         if self.asking:
@@ -134,9 +136,10 @@ class Ingress:
                 self._on_refused(reply.error)
             admitted = reply and reply.WhichOneof("reply") == "admitted"
             useful = (admitted and self._on_reply(reply, reply.admitted.draining) and connection == self.connection
-                      and session is self._session)
+                      and session == self._session)
             on_done(reply if useful else None)
-        self.channel.request(on_reply, _REPLY_TIMEOUT_S, admitted=control_pb2.AdmittedRequest(**self._session))
+        self.channel.request(on_reply, _REPLY_TIMEOUT_S, admitted=control_pb2.AdmittedRequest(
+            source=self._source, session=session))
         return True
 
     def say_hello(self, counters: dict[str, int], closing: bool = False,
@@ -148,11 +151,11 @@ class Ingress:
             if reply and reply.WhichOneof("reply") == "hello" and self._on_reply(reply, reply.hello.draining):
                 self.event_bytes_max = reply.hello.max_event_bytes or None
             on_done()
-        hello = control_pb2.HelloRequest(name=self._session["source"], session=self._session["session"], closing=closing,
+        hello = control_pb2.HelloRequest(name=self._source, session=self._session, closing=closing,
                                          role=control_pb2.HelloRequest.ROLE_PUBLISHER, counters=counters)
         self.channel.request(on_reply, _REPLY_TIMEOUT_S, hello=hello)
 
-    def register(self, files, on_done: Callable[[str | None], None]) -> None:
+    def register(self, files: Iterable[FileDescriptor], on_done: Callable[[str | None], None]) -> None:
         """Registers definitions of types. `on_done` gets the problem, or None."""
         def on_reply(reply: control_pb2.ControlReply | None) -> None:
             error = reply.error if reply and reply.WhichOneof("end") == "error" else None

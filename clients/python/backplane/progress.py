@@ -8,6 +8,7 @@ _PLACE = re.compile(r"([0-9a-f]{16}):([0-9]{1,20})")
 _DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)")
 _UNIT_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 _PLACES_MAX = 64
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _AGO_MAX_NS = 3650 * _UNIT_NS["d"]
 
 
@@ -91,10 +92,16 @@ class Since(NamedTuple):
     positions: dict[int, int] | None = None  # by stream: after this position
     offset: int | None = None                # after this offset of the one topic
     ago_ns: int | None = None                # this long before the subscription, by the broker's clock
+    at_ns: int | None = None                 # with what the broker received at this Unix time
 
 
-def parse_since(since: str | int | datetime.timedelta) -> Since:
-    """Raises ValueError unless `since` is a resume token, an offset or a duration ("90s", a timedelta)."""
+def parse_since(since: str | int | datetime.timedelta | datetime.datetime) -> Since:
+    """Raises ValueError unless `since` is a resume token, an offset, a duration ("90s", a timedelta), or a datetime with a
+    time zone."""
+    if isinstance(since, datetime.datetime):
+        if since.utcoffset() is None:
+            raise ValueError(f"since: expected a datetime with a time zone, got {since!r}")
+        return Since(at_ns=(since - _EPOCH) // datetime.timedelta(microseconds=1) * 1000)
     if isinstance(since, datetime.timedelta):
         ago_ns = (since // datetime.timedelta(microseconds=1)) * 1000
         if not 0 <= ago_ns <= _AGO_MAX_NS:
@@ -113,7 +120,7 @@ def parse_since(since: str | int | datetime.timedelta) -> Since:
             if len(positions) == len(places) and all(position < 2**64 for position in positions.values()):
                 return Since(positions=positions)
     raise ValueError("since: expected a resume token (<16 hex digits>:<position>, at most 64 joined by commas, each "
-                     f"stream once), an offset or a duration such as 10m, got {since!r}")
+                     f"stream once), an offset, a duration such as 10m or a datetime, got {since!r}")
 
 
 def parse_interval(every: float | str | datetime.timedelta | None) -> float | None:

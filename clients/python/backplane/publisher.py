@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import zmq
 from google.protobuf.message import Message
@@ -22,7 +23,7 @@ from backplane.v1 import event_pb2
 
 DEFAULT_INGRESS = "tcp://127.0.0.1:5570"
 
-_EXIT_FLUSH_S = 5.0   # how long the end of the program may wait for the broker
+EXIT_FLUSH_S = 5.0   # how long the end of the program may wait for the broker
 _CLOSING_S = 0.5      # how long close() waits for the broker to hear of it
 
 
@@ -63,7 +64,8 @@ class Publisher:
         self.source = source
         self._unconfirmed_bytes_max, self._event_bytes_max = unconfirmed_bytes_max, event_bytes_max
         self._pid = os.getpid()
-        self._closed, self._stopping = False, False
+        self._closed, self._stopping, self._ended = False, False, False
+        self._on_change: Callable[[], None] = lambda: None  # called by the thread, with the lock, after notable changes
         self._failure: BaseException | None = None
         self._refused_reported = 0
         self._queue = PublisherQueue()
@@ -140,7 +142,7 @@ class Publisher:
                 frames = Frames(topic.encode(), self._encode(payload, time_ns or time.time_ns(), attributes or {}))
                 self._check_size(len(frames.event))
                 sequence = self._queue.offered
-                if not self._wait(lambda size=frames.size(): self._has_room(size), deadline - time.monotonic()):
+                if not self._wait(partial(self._has_room, frames.size()), deadline - time.monotonic()):
                     raise TimeoutError(f"limit of {self._unconfirmed_bytes_max} unconfirmed bytes still reached after "
                                        f"{timeout:g} s")
                 if self._queue.offered == sequence:
@@ -178,7 +180,7 @@ class Publisher:
     def __enter__(self) -> "Publisher":
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -212,19 +214,34 @@ class Publisher:
         return not len(self._queue) or self._queue.bytes + size <= self._unconfirmed_bytes_max
 
     def _flush(self, timeout: float) -> None:
-        queue, target = self._queue, self._queue.offered
+        target = self._begin_flush()
+        try:
+            if not self._wait(lambda: self._queue.confirmed >= target, timeout):
+                raise TimeoutError(self._flush_timeout_text(target, timeout))
+        finally:
+            self._end_flush()
+        self._raise_refused()
+
+    def _begin_flush(self) -> int:
+        """The thread hurries until _end_flush(). Returns the sequence up to which everything is to be confirmed."""
         self._sender.flushing += 1
         self._sender.hurry()
         self._wake()
-        try:
-            if not self._wait(lambda: queue.confirmed >= target, timeout):
-                raise TimeoutError(f"{target - queue.confirmed} of {target} events not admitted by "
-                                   f"{self._sender.endpoint} within {timeout:g} s")
-        finally:
-            self._sender.flushing -= 1
+        return self._queue.offered
+
+    def _end_flush(self) -> None:
+        self._sender.flushing -= 1
+
+    def _flush_timeout_text(self, target: int, timeout: float) -> str:
+        return (f"{target - self._queue.confirmed} of {target} events not admitted by {self._sender.endpoint} within "
+                f"{timeout:g} s")
+
+    def _raise_refused(self) -> None:
+        queue = self._queue
         if queue.refused > self._refused_reported:
             refused, self._refused_reported = queue.refused - self._refused_reported, queue.refused
             raise Refused(f"the broker refused {refused} events, the last one because of: {queue.refused_text()}")
+
     def _check_size(self, size: int) -> None:
         limits = [limit for limit in (self._event_bytes_max, self._sender.event_bytes_max()) if limit]
         if limits and size > min(limits):
@@ -235,7 +252,7 @@ class Publisher:
         if file.name not in self._queue.types:
             self._queue.types.update(definitions([file]))
 
-    def _encode(self, payload, time_ns: int, attributes: dict[str, str]) -> bytes:
+    def _encode(self, payload: str | bytes | Message | None, time_ns: int, attributes: dict[str, str]) -> bytes:
         event = event_pb2.Event(source=self.source, session=self.session, sequence=self._queue.offered + 1,
                                 attributes=attributes)
         event.time.FromNanoseconds(time_ns)
@@ -252,15 +269,22 @@ class Publisher:
     def _close_at_end(self) -> None:
         """Closes the publisher when nobody handles its errors: what is lost is reported on standard error."""
         try:
-            self.close(_EXIT_FLUSH_S)
+            self.close(EXIT_FLUSH_S)
         except (TimeoutError, Refused, AuthenticationError, ControlError, RuntimeError) as error:
-            print(f"backplane: publisher {self.source}: {error}; what was not admitted is lost", file=sys.stderr)
+            self._report_loss(error)
 
-    def _close(self) -> None:
-        """Closes at once, without a flush."""
+    def _report_loss(self, error: BaseException) -> None:
+        print(f"backplane: publisher {self.source}: {error}; what was not admitted is lost", file=sys.stderr)
+
+    def _stop(self) -> None:
+        """The thread ends within a second."""
         with self._lock:
             self._stopping = True
             self._wake()
+
+    def _close(self) -> None:
+        """Closes at once, without a flush."""
+        self._stop()
         self._thread.join(2 * _CLOSING_S + 1)
         with self._lock:
             self._closed = True
@@ -285,16 +309,19 @@ class Publisher:
         except BaseException as error:  # whatever it is: nobody else would notice
             with self._lock:
                 self._failure = error
-                self._changed.notify_all()
+                self._notify()
         finally:
             self._sender.close()
+            with self._lock:
+                self._ended = True
+                self._notify()
 
     def _turn(self) -> None:
         with self._lock:
             before = self._state()
             self._sender.work()
             if before != self._state():
-                self._changed.notify_all()
+                self._notify()
             due = self._sender.due()
             poller = zmq.Poller()
             poller.register(self._wake_reader, zmq.POLLIN)
@@ -305,6 +332,10 @@ class Publisher:
             with self._lock:
                 self._wake_reader.recv(64)
                 self._awake = False
+
+    def _notify(self) -> None:
+        self._changed.notify_all()
+        self._on_change()
 
     def _state(self) -> tuple:
         """What calls wait for."""

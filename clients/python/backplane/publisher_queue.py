@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import FileDescriptor
 
-from backplane.v1 import event_pb2
+from backplane.v1 import control_pb2, event_pb2
 
 _MEANINGS = {"not_permitted": "this user may not publish the topic"}
 
@@ -20,7 +20,7 @@ class Frames(NamedTuple):
 class PublisherQueue:
     """Numbered events, in order, and what became of them. Not thread-safe: the publisher's lock protects it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.offered = 0       # sequence of the last event that was added
         self.confirmed = 0     # sequence up to which every event has been admitted or refused
         self.refused = 0       # events that were refused
@@ -84,7 +84,7 @@ class PublisherQueue:
     def all_sent_confirmed(self) -> bool:
         return self.confirmed >= self._highest_sent
 
-    def on_admitted(self, stream: int, admitted) -> None:
+    def on_admitted(self, stream: int, admitted: control_pb2.AdmittedReply) -> None:
         """A broker's reply about our session."""
         before = self._refused_by_stream.get(stream, 0)
         self.refused += max(0, admitted.refused - before)

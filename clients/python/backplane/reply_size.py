@@ -12,7 +12,7 @@ class ReplySize:
     reply is the only progress that shows. The first ones are small; after each one that came quickly, the next may be
     twice as large."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._size, self._measured = FIRST, float("-inf")
         self._waits: deque[float] = deque(maxlen=8)  # of requests that were alone: the shortest is the latency
 

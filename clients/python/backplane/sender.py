@@ -10,6 +10,7 @@ from backplane.credentials import Keys
 from backplane.handshake import AuthenticationError
 from backplane.ingress import NO_REPLY, Ingress
 from backplane.publisher_queue import PublisherQueue
+from backplane.v1 import control_pb2
 
 _HELLO_S = 1.0
 _ADMITTED_S = 0.1        # how often to request what was admitted, while something is unconfirmed
@@ -149,7 +150,8 @@ class Sender:
             self._close(index)
 
     def _note_problems(self, now: float) -> None:
-        problems = [problem for each in self._ingresses if each and (problem := each.take_problem(now))]
+        problems: list[AuthenticationError | ControlError] = [
+            problem for each in self._ingresses if each and (problem := each.take_problem(now))]
         if problems:
             self.last_problem = str(problems[0])
         if not all(each and each.problem for each in self._ingresses):
@@ -261,7 +263,7 @@ class Sender:
         # The broker handles the requests in order: its limit and its reply about the types are known by then.
         current.ask_admitted(lambda reply: self._on_resume(reply, connection))
 
-    def _on_resume(self, reply, connection: int) -> None:
+    def _on_resume(self, reply: control_pb2.ControlReply | None, connection: int) -> None:
         if reply is None:
             self._resuming = 0
             return
@@ -345,7 +347,7 @@ class Sender:
         self._admitted_at = max(now + (self._flush_pause if self.flushing else _ADMITTED_S), current.refused_until)
         current.ask_admitted(self._on_admitted)
 
-    def _on_admitted(self, reply) -> bool:
+    def _on_admitted(self, reply: control_pb2.ControlReply | None) -> bool:
         """Returns False if the reply shows that another program sends events of our session."""
         if reply is None:
             return True

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -32,9 +33,13 @@ class _From(enum.Enum):
 
 @dataclass
 class Counters:
+    given: int = 0         # events that the subscriber has returned
     duplicates: int = 0    # events that arrived again and were skipped
     recovered: int = 0     # missing events recovered from history
     undecodable: int = 0   # messages that are not events
+    lost: int = 0          # events reported in a Gap, as far as their number is known
+    gaps: int = 0
+    resets: int = 0
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Begin:
     position: int | None = None    # after this position
     offset: int | None = None      # after this offset of the one topic
     since_ns: int | None = None    # with what the broker received at this time
+    last: bool = False             # with the last value of each topic
 
 
 @dataclass
@@ -55,7 +61,8 @@ class _History:
     restarted: bool = False        # without the cursor, which the broker has refused
     complete: bool = False
     # Events that the broker can no longer read have no bytes.
-    events: deque[tuple[str, bytes | None, Stamp | control_pb2.DestroyedEvents]] = field(default_factory=deque)
+    # (topic, bytes, Stamp or DestroyedEvents)
+    events: deque[tuple[str, bytes | None, Any]] = field(default_factory=deque)
 
 
 @dataclass
@@ -65,6 +72,19 @@ class _CatchUp:
     until: int
     histories: list[_History]
     lost_some: bool = False
+
+
+@dataclass
+class _LastValues:
+    """The last values of the topics, which come before everything else."""
+    patterns: deque[str]           # those that have not been read completely
+    cursor: bytes = b""
+    restarted: bool = False        # without the cursor, which the broker has refused
+    requested: bool = False
+    attempts: int = 0
+    values: dict[str, tuple[bytes, Stamp]] = field(default_factory=dict)
+    destroyed: list[control_pb2.DestroyedEvents] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)  # patterns
 
 
 @dataclass
@@ -84,7 +104,7 @@ class _Tails:
     after: int
     cursor: bytes = b""
     position: int = 0              # complete up to here: known from the first reply
-    tails: list = field(default_factory=list)
+    tails: list[control_pb2.TailsReply.Tail] = field(default_factory=list)
 
 
 def _is_foreign_cursor(reply: control_pb2.ControlReply | None) -> bool:
@@ -118,7 +138,7 @@ class StreamReader:
         self._patterns, self._deliver, self._mark, self._counters = patterns, deliver, mark, counters
         self._note_permission, self._to_check = note_permission, -1 if has_policy and len(patterns) > 1 else None
         start = 0 if begin.offset is not None else begin.position
-        if begin == Begin():
+        if begin in (Begin(), Begin(last=True)):
             start = live_position
         self.progress = StreamProgress(stream, start)
         if begin.offset:
@@ -129,8 +149,10 @@ class StreamReader:
         self._suspects: dict[str, float] = {}    # topics of missing events that may still be in flight: since when
         self._join: deque[tuple[str, bytes, Stamp]] = deque()
         self._join_bytes = 0
+        self._highest = 0                        # position of an event that has been delivered
+        self._last_values = _LastValues(deque(each.text for each in patterns)) if begin.last else None
         self._catch_up: _CatchUp | None = None
-        if begin != Begin() and start != live_position:
+        if begin not in (Begin(), Begin(last=True)) and start != live_position:
             self._catch_up = _CatchUp(begin, live_position, [_History(pattern.text) for pattern in patterns])
         self._tails_after = live_position if start is None else start
         self._tails: _Tails | None = None
@@ -138,7 +160,8 @@ class StreamReader:
         self._repair: _Repair | None = None
         self._request: control_pb2.ReplayRequest | None = None           # the replay under way
         self._requested, self._attempts, self._retry_at = False, 0, 0.0  # of it
-        self._marked, self._moved, self._mark_at = None, True, 0.0
+        self._marked: int | None = None
+        self._moved, self._mark_at = True, 0.0
         self._ended = False
 
     # What arrives.
@@ -146,7 +169,7 @@ class StreamReader:
     def on_event(self, topic: str, body: bytes, stamp: Stamp) -> None:
         """An event of the live stream."""
         self._arrived = max(self._arrived, stamp.position)
-        if not self._catch_up:
+        if not self._catch_up and not self._last_values:
             self._take(topic, body, stamp, _From.LIVE)
         elif self._join_bytes + len(body) <= _JOIN_BYTES_MAX:
             self._join.append((topic, body, stamp))
@@ -163,6 +186,8 @@ class StreamReader:
     def end(self) -> None:
         """There is nothing more of this stream: what is missing is lost, and what waits for it is delivered."""
         self._ended = True
+        if self._last_values:
+            self.release_last_values(lambda _topic, _stamp: True)
         if self._catch_up:
             for history in self._catch_up.histories:
                 history.complete = True
@@ -178,10 +203,14 @@ class StreamReader:
         """Sends the requests that are due. `drained`: nothing that has been received is left."""
         self._judge_suspects(now, drained)
         if not self._requested and now >= self._retry_at:
-            if self._catch_up:
+            if self._last_values:
+                self._request_last_values()
+            elif self._catch_up:
                 self._request_catch_up()
             elif self._repair or self._holes:
                 self._request_repair()
+        if self._last_values:
+            return
         if not self._catch_up and not self._tails and now >= self._tails_at:
             self._tails = _Tails(self._tails_after)
             self._request_tails()
@@ -194,6 +223,9 @@ class StreamReader:
 
     def due(self, drained: bool) -> float:
         """When work() has something to do even if nothing arrives."""
+        if self._last_values:
+            waits = self._last_values.requested or not self._last_values.patterns
+            return float("inf") if waits else self._retry_at
         times = []
         if not self._requested and (self._catch_up or self._repair or self._holes):
             times.append(self._retry_at)
@@ -209,8 +241,9 @@ class StreamReader:
 
     def _take(self, topic: str, body: bytes, stamp: Stamp, source: _From) -> None:
         offset = stamp.offset
+        from_history = source is _From.HISTORY
         if offset == 0:  # some system events are not numbered
-            self._pass(topic, body, stamp)
+            self._pass(topic, body, stamp, from_history)
             return
         last, hole = self.progress.last(topic), self._holes.get(topic)
         if (last and offset <= last.offset) or (hole is not None and offset in hole):
@@ -218,7 +251,7 @@ class StreamReader:
             return
         gapless = offset == last.offset + 1 if last else not self.progress.lacks(topic, offset - 1, stamp.previous)
         if hole is None and gapless:
-            self._pass(topic, body, stamp)
+            self._pass(topic, body, stamp, from_history)
             return
         if hole is None:
             hole = self._holes[topic] = {}
@@ -230,12 +263,14 @@ class StreamReader:
         self._waiting_bytes += len(body)
         self._drain(topic)
 
-    def _pass(self, topic: str, body: bytes, stamp: Stamp) -> None:
+    def _pass(self, topic: str, body: bytes, stamp: Stamp, from_history: bool = False) -> None:
         if stamp.offset > 0:
             self._moved |= topic in self.progress.missing()
             self.progress.done(topic, stamp.offset, stamp.position)
         try:
-            self._deliver(Event(topic, event_pb2.Event.FromString(body), stamp))
+            event = event_pb2.Event.FromString(body)
+            self._deliver(Event(topic, event, stamp, from_history, 0 < stamp.position < self._highest))
+            self._highest = max(self._highest, stamp.position)
         except DecodeError:
             self._deliver(Gap(self.stream, topic, stamp.offset, stamp.offset, "undecodable"))
 
@@ -284,6 +319,76 @@ class StreamReader:
         if max(1, self._expected(topic)) <= last:
             self._deliver(Gap(self.stream, topic, self._expected(topic), last, reason))
 
+    # The last values.
+
+    @property
+    def loads_last_values(self) -> bool:
+        """Whether last values are to be delivered before everything else: by release_last_values()."""
+        return self._last_values is not None
+
+    @property
+    def last_values(self) -> dict[str, Stamp] | None:
+        """The stamps of the last values by topic, when all have been read."""
+        if not self._last_values or self._last_values.patterns:
+            return None
+        return {topic: stamp for topic, (_, stamp) in self._last_values.values.items()}
+
+    def release_last_values(self, wanted: Callable[[str, Stamp], bool]) -> None:
+        """Delivers the last values that are `wanted`, in order of topics, then the events that have arrived since."""
+        last, self._last_values = self._last_values, None
+        for pattern in [*last.unread, *last.patterns]:
+            self._deliver(Gap(self.stream, pattern, 0, 0, "recovery_timeout"))
+        for topic, (body, stamp) in sorted(last.values.items()):
+            if stamp.offset > 0:
+                self.progress.done(topic, stamp.offset, stamp.position)
+            if wanted(topic, stamp):
+                try:
+                    self._deliver(Event(topic, event_pb2.Event.FromString(body), stamp, from_history=True))
+                except DecodeError:
+                    self._deliver(Gap(self.stream, topic, stamp.offset, stamp.offset, "undecodable"))
+        for destroyed in last.destroyed:
+            self._take_destroyed(destroyed.topic, destroyed)
+        self._moved = True
+        self._drain_join()
+
+    def _request_last_values(self) -> None:
+        last = self._last_values
+        if last.requested or not last.patterns:
+            return
+        request = control_pb2.RetainedRequest(pattern=last.patterns[0], cursor=last.cursor)
+        last.requested = True
+        self.control.request(self._on_last_values, _REPLY_TIMEOUT_S, retained=request)
+
+    def _on_last_values(self, reply: control_pb2.ControlReply | None) -> None:
+        last = self._last_values
+        if not last or self._ended:
+            return
+        last.requested = False
+        self._judge_permission(last.patterns[0], reply)
+        end = reply.WhichOneof("end") if reply else None
+        if end in ("complete", "more"):
+            for stored in reply.retained.events:
+                if stamp := read_stamp(stored.event):
+                    last.values[stored.topic] = (stored.event, stamp)
+            last.destroyed.extend(reply.retained.destroyed)
+            last.attempts = 0
+            if end == "more" and reply.more.cursor != last.cursor:
+                last.cursor = reply.more.cursor
+                return
+        elif reply is None and last.attempts + 1 < _ATTEMPTS_MAX:
+            last.attempts += 1
+            return
+        elif end == "error" and reply.error.code == "busy":
+            self._retry_at = time.monotonic() + _BUSY_PAUSE_S
+            return
+        elif _is_foreign_cursor(reply) and last.cursor and not last.restarted:
+            last.cursor, last.restarted = b"", True
+            return
+        elif not _is_forbidden(reply):
+            last.unread.append(last.patterns[0])
+        last.patterns.popleft()
+        last.cursor, last.restarted, last.attempts = b"", False, 0
+
     # Catching up with history.
 
     def _request_catch_up(self) -> None:
@@ -319,8 +424,8 @@ class StreamReader:
         elif end != "gone" or not self._skip_gone(history, reply.gone.first_available - 1):
             history.complete = True
         if end in ("complete", "more"):
-            events = [(each.topic, None, each) for each in reply.replay.destroyed]
-            self._each_stored(reply, lambda *event: events.append(event))
+            events: list[tuple[str, bytes | None, Any]] = [(each.topic, None, each) for each in reply.replay.destroyed]
+            self._each_stored(reply, lambda topic, body, stamp: events.append((topic, body, stamp)))
             history.events.extend(sorted(events, key=lambda event: event[2].position))
             history.through = max(history.through, reply.replay.through_position)
         elif catch_up.begin.since_ns is not None and not catch_up.lost_some:
@@ -371,6 +476,9 @@ class StreamReader:
         if self.progress.start is None:
             self.progress.start = self.progress.verified = until
             self._moved = True
+        self._drain_join()
+
+    def _drain_join(self) -> None:
         self._join_bytes = 0
         while self._join:
             self._take(*self._join.popleft(), _From.LIVE)
