@@ -14,6 +14,10 @@ class Python(ClientApiScenarios, BackplaneTest):
     COMMAND = ["/usr/bin/python3", "-B", "-W", "error", str(HERE / "python_driver.py")]
 
 
+class PythonAsyncio(ClientApiScenarios, BackplaneTest):
+    COMMAND = ["/usr/bin/python3", "-B", "-W", "error", str(HERE / "python_asyncio_driver.py")]
+
+
 class Node(ClientApiScenarios, BackplaneTest):
     COMMAND = [os.environ["NODE"], str(HERE / "node_driver.mjs")]
 

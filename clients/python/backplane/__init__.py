@@ -4,7 +4,7 @@
 
 Requires pyzmq and the classes that protoc generates from `proto/`. A Subscriber or Control belongs to one thread at a time
 and starts no threads: it works only while one of its methods runs. A Publisher has a thread of its own, and several threads
-may use it. Every method that waits has a timeout, in seconds.
+may use it. Every method that waits has a timeout, in seconds. `backplane.aio` has the same for asyncio.
 """
 
 import pkgutil
