@@ -1,4 +1,4 @@
-"""Backplane from Python: subscribe, publish, read last values and history.
+"""Backplane from Python: subscribe, publish, read last values and history. See docs/python.md.
 
     from backplane import Control, Event, Gap, Publisher, Reset, Subscriber
 
