@@ -93,7 +93,7 @@ std::uint64_t Backlog::drop_before(std::uint64_t position) {
     OwnBytes& mine = own();
     mine.first = partial_rest();
     mine.first_written = 0;
-    mine.first_is_message = true;
+    mine.first_messages = 1;
     spans_.reader().unpin(*std::exchange(partial_.segment, nullptr));
   }
   return dropped;
@@ -147,6 +147,7 @@ void Backlog::clear() noexcept {
 
 bool Backlog::loss_is_next() const noexcept {
   if (!own_ || own_->losses.empty() || partial_.segment != nullptr || !own_->first.empty()) return false;
+  if (rewriting_) return true;
   // Nothing leaves spans_ while there is a mark: the mark is at popped_.
   return own_->replies.empty() || own_->replies.front().after >= popped_;
 }
@@ -170,10 +171,18 @@ std::string_view Backlog::partial_rest() const noexcept {
 void Backlog::gather(Gather& out) const {
   if (partial_.segment != nullptr && !out.add(partial_rest())) return;
   if (!own_ || own_->empty()) {
+    if (rewriting_) return;
     spans_.for_each([&](const Span& span) { return out.add(span.segment->bytes(span.first, span.last)); });
     return;
   }
   if (!out.add(std::string_view(own_->first).substr(own_->first_written))) return;
+  if (rewriting_) {
+    for (std::size_t i = 0; i < own_->replies.size(); ++i) {
+      const std::string_view bytes = own_->replies[i].bytes;
+      if (!out.add(bytes.substr(i == 0 ? own_->reply_written : 0))) return;
+    }
+    return;
+  }
   std::uint64_t taken = popped_;
   std::size_t reply = 0;
   const bool marked = !own_->losses.empty();
@@ -215,10 +224,9 @@ std::size_t Backlog::advance_first(std::size_t written, std::uint64_t& ended) {
   const std::size_t rest = own_->first.size() - own_->first_written;
   const std::size_t count = std::min(written, rest);
   own_->first_written += count;
-  if (!own_->first_is_message) own_->bytes -= count;
+  if (own_->first_messages == 0) own_->bytes -= count;
   if (count < rest) return count;
-  if (own_->first_is_message) ++ended;
-  own_->first_is_message = false;
+  ended += std::exchange(own_->first_messages, 0U);
   own_->first.clear();
   own_->first_written = 0;
   return count;
@@ -267,7 +275,7 @@ std::uint64_t Backlog::advance(std::size_t written) {
       written -= advance_partial(written, ended);
     } else if (own_ && !own_->first.empty()) {
       written -= advance_first(written, ended);
-    } else if (own_ && !own_->replies.empty() && own_->replies.front().after <= popped_) {
+    } else if (own_ && !own_->replies.empty() && (rewriting_ || own_->replies.front().after <= popped_)) {
       written -= advance_reply(written, ended);
     } else {
       written -= advance_span(written, ended);

@@ -38,6 +38,12 @@ class Gather {
   std::size_t bytes_{};
 };
 
+/// What has become of a message that was offered for rewriting.
+enum class TakeResult : std::uint8_t {
+  taken,  ///< its bytes were appended; if there are none, the client does not get the message
+  later,  ///< nothing was appended: the message stays, and is offered again
+};
+
 /// The queue of one client: messages of the log, which may be dropped, and its own replies, which may not, in
 /// the order in which they were added. It has no limit of its own. Lives on its worker's thread; owns the
 /// replies, and pins the segments of the messages.
@@ -83,6 +89,47 @@ class Backlog {
   /// Replaces the mark by `report`, which may be empty. Only if loss_is_next().
   void report_losses(std::string_view report);
 
+  /// From now on, messages are not written as they are: only what rewrite() makes of them is. Replies no
+  /// longer wait for the messages before them.
+  void begin_rewriting() noexcept { rewriting_ = true; }
+  struct Rewritten {
+    std::uint64_t skipped{};  ///< messages that were removed
+    bool waiting{};           ///< `take` has left a message
+  };
+  /// Calls take(message, out) for each message, the oldest first, until about `bytes_max` bytes are in `out`,
+  /// which are written next. Does nothing while what an earlier call made, or a report, is not written, and
+  /// while a report is due.
+  template <class Take>
+  Rewritten rewrite(std::size_t bytes_max, Take&& take) {
+    Rewritten result;
+    if (spans_.empty() || partial_.segment != nullptr) return result;
+    if (own_ && (!own_->first.empty() || !own_->losses.empty())) return result;
+    OwnBytes& mine = own();
+    while (!spans_.empty() && mine.first.size() < bytes_max) {
+      const Span& span = spans_.front();
+      const std::size_t before = mine.first.size();
+      const TakeResult taken = take(span.segment->bytes(span.first, span.first + 1), mine.first);
+      if (taken == TakeResult::later) {
+        mine.first.resize(before);
+        result.waiting = true;
+        break;
+      }
+      if (mine.first.size() > before) {
+        ++mine.first_messages;
+      } else {
+        ++result.skipped;
+      }
+      pop_messages(span, 1);
+    }
+    mine.first_written = 0;
+    tidy();
+    return result;
+  }
+  /// Whether nothing is to be written before rewrite() has taken another message.
+  [[nodiscard]] bool awaits_rewriting() const noexcept {
+    return rewriting_ && partial_.segment == nullptr && (!own_ || own_->empty());
+  }
+
   /// Adds to `out` what is to be written next, until `out` is full or the mark is reached.
   void gather(Gather& out) const;
   /// Notes that the first `written` bytes of what gather() added are written.
@@ -96,7 +143,8 @@ class Backlog {
   [[nodiscard]] std::size_t message_bytes() const noexcept { return message_bytes_; }
   /// Messages that are not written to their end, including copied ones.
   [[nodiscard]] std::uint64_t message_count() const noexcept {
-    return pushed_ - popped_ + (has_partial() ? 1 : 0) + (own_ ? own_->copied.size() : 0);
+    return pushed_ - popped_ + (partial_.segment != nullptr ? 1 : 0) +
+           (own_ ? own_->first_messages + own_->copied.size() : 0);
   }
   [[nodiscard]] std::size_t reply_bytes() const noexcept { return own_ ? own_->bytes : 0; }
 
@@ -133,9 +181,10 @@ class Backlog {
   };
   /// Bytes that belong to this client alone. Most clients have none, or only for moments.
   struct OwnBytes {
-    std::string first;  ///< a report, or the rest of a message: written before all but partial_
+    /// A report, the rest of a message, or rewritten messages: written before all but partial_.
+    std::string first;
     std::size_t first_written{};
-    bool first_is_message{};
+    std::uint32_t first_messages{};  ///< 0: a report
     Queue<Reply> replies;
     std::size_t reply_written{};  ///< of the oldest
     // Positions among the bytes of all replies ever: how much was added and written, and where each copied
@@ -148,9 +197,6 @@ class Backlog {
     [[nodiscard]] bool empty() const noexcept { return first.empty() && replies.empty() && losses.empty(); }
   };
 
-  [[nodiscard]] bool has_partial() const noexcept {
-    return partial_.segment != nullptr || (own_ && own_->first_is_message);
-  }
   OwnBytes& own();
   [[nodiscard]] std::string_view partial_rest() const noexcept;
   void pop_messages(const Span& span, std::uint32_t count) noexcept;
@@ -171,6 +217,7 @@ class Backlog {
   std::uint64_t end_{};  ///< number of the message after the last
   std::size_t message_bytes_{};
   bool in_order_{true};  ///< the queued messages are in the order of the log
+  bool rewriting_{};
 };
 
 }  // namespace backplane::fanout

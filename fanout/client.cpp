@@ -17,6 +17,9 @@ constexpr std::size_t read_bytes = 4096;
 // At most so many per turn: one busy client cannot starve the others.
 constexpr int reads_per_turn = 16;
 
+// For one send: more is rewritten when this is written.
+constexpr std::size_t rewritten_bytes = 64u << 10;
+
 // What is left of a full backlog. More is dropped than necessary, because each time many messages are
 // visited.
 constexpr std::size_t after_dropping(std::size_t limit) {
@@ -71,7 +74,7 @@ void Client::mark_queued() {
   if (!blocked_) mark_changed();  // if it is blocked, on_writable() does
 }
 
-void Client::mark_changed() {
+void Client::mark_changed() noexcept {
   if (dirty_) return;
   dirty_ = true;
   shard_.mark_dirty(*this);
@@ -402,6 +405,16 @@ void Client::on_writable() {
   mark_changed();
 }
 
+void Client::rewrite() {
+  const Backlog::Rewritten result = update_pending([&] {
+    return backlog_.rewrite(rewritten_bytes, [this](std::string_view message, std::string& out) {
+      return handler_->rewrite(message, out);
+    });
+  });
+  ledger().skipped += result.skipped;
+  handler_waits_ = result.waiting;
+}
+
 void Client::write() {
   const std::size_t replies_before = backlog_.reply_bytes();
   if (backlog_.loss_is_next()) {
@@ -411,6 +424,7 @@ void Client::write() {
     backlog_.report_losses(report);
     count_replies(replies_before);
   }
+  if (rewriting_ && open()) rewrite();
   Gather& gather = shard_.gather();
   gather.clear();
   backlog_.gather(gather);
@@ -442,7 +456,8 @@ void Client::note_written(std::size_t bytes) {
 }
 
 void Client::note_progress() {
-  if (backlog_.empty() && !stream_keeps_) {
+  const bool waits = backlog_.awaits_rewriting() && (handler_waits_ || !open());
+  if ((backlog_.empty() || (waits && !open())) && !stream_keeps_) {
     if (std::exchange(unsent_, false)) shard_.counters().unsent_clients.subtract(1);
     if (state_ == State::ending) {
       if (stream_->end_output()) {
@@ -451,7 +466,7 @@ void Client::note_progress() {
         blocked_ = true;
       }
     }
-  } else if (!blocked_) {
+  } else if (!blocked_ && !(waits && !stream_keeps_)) {
     mark_changed();  // continue after the other clients
   }
 }

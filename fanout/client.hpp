@@ -36,6 +36,13 @@ class Handler {
   /// The backlog has drained: appends to `out` what the client is to read about everything that was lost
   /// since the last report.
   virtual void report_losses(std::span<const Loss> losses, std::string& out) = 0;
+  /// Called after Client::rewrite_messages() for each message, in their order: appends what the client is to
+  /// read instead, or nothing. `later`: the client cannot take it yet; the next call comes after
+  /// Client::continue_rewriting(), or when more messages have come.
+  virtual TakeResult rewrite(std::string_view message, std::string& out) {
+    out.append(message);
+    return TakeResult::taken;
+  }
   /// Must tell the client why its connection ends, and call Client::end(). The reason is one that the owner
   /// passed to Engine::say_goodbye(), or
   /// - "slow_consumer": the backlog is full and the policy is `disconnect`, or there are too many losses
@@ -105,6 +112,18 @@ class Client final : private TimerWheel::Timer {
   void exempt_from_timeouts(bool exempt) noexcept;
   /// While input is paused, nothing is read from the client: the protocol cannot accept more.
   void pause_input(bool paused) noexcept;
+  /// From now on, calls Handler::rewrite() for each message before it is written; earlier messages that are
+  /// not written yet are included. Until then, messages wait in the backlog, within its limit and by its
+  /// policy. Replies no longer wait for the messages before them, and messages that still wait at end() are
+  /// not written. Survives a switch of the handler.
+  void rewrite_messages() noexcept {
+    rewriting_ = true;
+    backlog_.begin_rewriting();
+  }
+  /// The handler can take a message again.
+  void continue_rewriting() noexcept {
+    if (rewriting_ && !blocked_) mark_changed();
+  }
   /// Calls Handler::on_alarm() once at that time, and no longer at a time that was set before. Switching the
   /// handler cancels the alarm.
   void set_alarm(Clock::time_point at);
@@ -205,8 +224,9 @@ class Client final : private TimerWheel::Timer {
   void on_time(Clock::time_point now) override;
   [[nodiscard]] bool wants_input() const noexcept;
   void mark_queued();
-  void mark_changed();
+  void mark_changed() noexcept;
   void defer();
+  void rewrite();
   bool claim_new(const Segment& segment, std::uint32_t& first, std::uint32_t last) noexcept;
   void append(Segment& segment, std::uint32_t first, std::uint32_t last);
   void throttle(AudienceId audience, std::chrono::milliseconds interval, Segment& segment,
@@ -251,6 +271,8 @@ class Client final : private TimerWheel::Timer {
   bool has_received_{};
   bool lingering_{};  ///< it is ending, and the timer will close it
   bool notify_drained_{};
+  bool rewriting_{};
+  bool handler_waits_{};  ///< the handler has left a message
 };
 
 }  // namespace backplane::fanout

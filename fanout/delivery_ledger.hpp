@@ -19,7 +19,8 @@ struct DeliveryLedger {
   std::uint64_t unsubscribed{};  ///< in a join buffer, or throttled, when the client left the audience
   /// In a join buffer that became too large; see Handler::on_join_buffer_full().
   std::uint64_t join_buffer_full{};
-  std::uint64_t skipped{};  ///< left out, because the client has them from a replay
+  /// Left out, because the client has them from a replay, or by Handler::rewrite().
+  std::uint64_t skipped{};
   std::uint64_t pending{};  ///< now in a client's queue or in one of its join buffers
 
   /// Calls visit(mine.x, theirs.x) for each counter x of two ledgers.
