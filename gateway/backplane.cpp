@@ -4,6 +4,7 @@
 #include <atomic>
 #include <ctime>
 #include <map>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -25,6 +26,7 @@
 #include "gateway/protocols/feed/feed_session.hpp"
 #include "gateway/protocols/http/message.hpp"
 #include "gateway/protocols/http_server/site.hpp"
+#include "gateway/protocols/mqtt/mqtt_session.hpp"
 #include "gateway/session/first_line.hpp"
 #include "gateway/session/notice.hpp"
 #include "gateway/upstream/broker_publisher.hpp"
@@ -190,7 +192,8 @@ class Backplane::Impl final : public PublishListener {
                   sessions_,
                   gateway.http ? &site_ : nullptr,
                   policy ? &access_ : nullptr,
-                  gateway.zmtp ? &zmtp_ : nullptr},
+                  gateway.zmtp ? &zmtp_ : nullptr,
+                  &mqtt_},
         engine_(engine_options(gateway, tls_with_refusal())),
         outlet_(engine_),
         publisher_(gateway, backplane, name),
@@ -219,6 +222,7 @@ class Backplane::Impl final : public PublishListener {
             [this](fanout::Accepted accepted) { return admit(std::move(accepted)); },
             [this](const fanout::Refused& refused) { return refuse(refused); }) {
     hub_.attach(brokers_);
+    hub_.set_mqtt_payload(gateway.mqtt_payload);
     if (policy) hub_.use_policy(policy, {*authenticator, requests_, access_});
   }
 
@@ -237,6 +241,8 @@ class Backplane::Impl final : public PublishListener {
 
   void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;
+  void on_tagged(fanout::ClientId client, std::uint32_t tag, std::size_t bytes, std::string_view code,
+                 std::string_view text) override;
 
   Requests& requests() noexcept { return requests_; }
   BrokerPublisher& publisher() noexcept { return publisher_; }
@@ -262,6 +268,7 @@ class Backplane::Impl final : public PublishListener {
   websocket::Counters websockets_;
   SessionCounters sessions_;
   AccessCounters access_;
+  mqtt::Counters mqtt_;
   CurrentTls tls_;
   http::Site site_;
   ZmtpServices zmtp_;
@@ -278,6 +285,7 @@ class Backplane::Impl final : public PublishListener {
   TypeFetcher types_;
   fanout::Listeners listeners_;
   std::map<std::size_t, const FeedConfig*> feeds_;  // by listener
+  std::set<std::size_t> mqtt_listeners_;            // those for MQTT alone
   std::size_t goodbyes_{};
 
   std::vector<Request> batch_;                // taken, and not all executed
@@ -297,16 +305,23 @@ class Backplane::Impl final : public PublishListener {
 };
 
 Result<std::string> Backplane::Impl::listen() {
-  std::vector<std::pair<std::string, const FeedConfig*>> addresses;
-  for (const std::string& address : config_.listen) addresses.emplace_back(address, nullptr);
+  struct Address {
+    std::string text;
+    const FeedConfig* feed{};
+    bool mqtt{};
+  };
+  std::vector<Address> addresses;
+  for (const std::string& address : config_.listen) addresses.push_back({address});
   for (const FeedConfig& feed : gateway_.feeds) {
-    if (feed.backplane == config_.name) addresses.emplace_back(feed.listen, &feed);
+    if (feed.backplane == config_.name) addresses.push_back({feed.listen, &feed});
   }
+  for (const std::string& address : config_.mqtt) addresses.push_back({address, nullptr, true});
   std::string all;
-  for (const auto& [address, feed] : addresses) {
+  for (const auto& [address, feed, mqtt] : addresses) {
     const auto bound = listeners_.listen(address);
     if (!bound) return tl::unexpected(bound.error());
     if (feed != nullptr) feeds_.emplace(bound->index, feed);
+    if (mqtt) mqtt_listeners_.insert(bound->index);
     site_.add_address(address);
     site_.add_address(bound->address);
     if (!bound->loopback && (gateway_.policy.empty() || !gateway_.encrypts())) {
@@ -321,6 +336,13 @@ Result<std::string> Backplane::Impl::listen() {
 fanout::ClientId Backplane::Impl::admit(fanout::Accepted accepted) {
   const auto feed = feeds_.find(accepted.listener);
   PeerAddress peer{accepted.peer.host_key(), accepted.peer.text()};
+  if (mqtt_listeners_.contains(accepted.listener)) {
+    const fanout::ClientId client = engine_.adopt(std::move(accepted.socket), [this](fanout::Client& of) {
+      return std::make_unique<mqtt::MqttSession>(of, services_);
+    });
+    hub_.add(client, Format::mqtt_3, std::move(peer));
+    return client;
+  }
   if (feed == feeds_.end()) {
     const fanout::ClientId client = engine_.adopt(std::move(accepted.socket), [this](fanout::Client& of) {
       return std::make_unique<FirstLineSession>(of, services_);
@@ -360,6 +382,9 @@ std::string Backplane::Impl::refuse(const fanout::Refused& refused) const {
     out = tls_alert;
   } else if (gateway_.zmtp && feed == feeds_.end() && begins_as_zmtp(refused.begun)) {
     return out;  // ZMTP has no words for it
+  } else if (feed == feeds_.end() &&
+             (mqtt::begins_as_mqtt(refused.begun) || mqtt_listeners_.contains(refused.listener))) {
+    out = mqtt::refuse_connect(refused.begun, mqtt::ReasonCode::server_busy);
   } else if (http) {
     append_response(refusal_response(reason), line, out);
   } else if (feed != feeds_.end()) {
@@ -389,6 +414,7 @@ fanout::TlsOptions Backplane::Impl::tls_with_refusal() {
 std::string Backplane::Impl::refuse_plaintext(std::string_view begun, bool last) const {
   const std::string_view line = begun.substr(0, begun.find_first_of("\r\n"));
   std::string out;
+  if (mqtt::begins_as_mqtt(begun)) return mqtt::refuse_connect(begun, mqtt::ReasonCode::not_authorized);
   if (gateway_.http && (begins_as_http(begun) || protocol_of(line) == Protocol::http)) {
     append_response(http::problem(400, "tls_required", "this port requires TLS: use https:// or wss://"),
                     line, out);
@@ -475,13 +501,14 @@ void Backplane::Impl::take_requests(Clock::time_point now) {
       hub_.handle(std::move(request), now);
     }
   }
-  if (batch_done_ == batch_.size()) batch_ = {};
+  if (batch_done_ == batch_.size()) batch_ = std::vector<Request>{};
 }
 
 void Backplane::Impl::take_publish(fanout::ClientId client, request::Publish& publish,
                                    Clock::time_point now) {
   if (publishes_)
-    return publish_gate_.publish(client, std::move(publish.topic), std::move(publish.text), now);
+    return publish_gate_.publish(client, std::move(publish.topic), std::move(publish.text), now,
+                                 std::move(publish.parts));
   publish_queue_.refuse(client, publish.topic, publish.text.size(),
                         "the gateway is shutting down: the event was not published");
 }
@@ -507,6 +534,13 @@ void Backplane::Impl::on_published(fanout::ClientId client, std::string_view top
                [topic = std::string(topic), bytes, code, text = std::string(text)](fanout::Client& of) {
                  static_cast<Subscriber&>(of.handler()).on_published(topic, bytes, code, text);
                });
+}
+
+void Backplane::Impl::on_tagged(fanout::ClientId client, std::uint32_t tag, std::size_t bytes,
+                                std::string_view code, std::string_view text) {
+  outlet_.post(client, [tag, bytes, code, text = std::string(text)](fanout::Client& of) {
+    static_cast<Subscriber&>(of.handler()).on_event_result(tag, bytes, code, text);
+  });
 }
 
 void Backplane::Impl::watch_broker() {
@@ -569,6 +603,7 @@ Figures Backplane::Impl::figures() const {
   figures.http = site_.counters().read();
   figures.websockets = websockets_.read();
   figures.zmtp = zmtp_.counters.read();
+  figures.mqtt = mqtt_.read();
   figures.sessions = sessions_.read();
   figures.access = access_.read();
   figures.log_bytes = engine_.log_bytes();

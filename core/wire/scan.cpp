@@ -356,6 +356,23 @@ ScanResult scan_event(std::span<const std::byte> event) noexcept {
   return result;
 }
 
+void read_attributes(std::span<const std::byte> event,
+                     std::vector<std::pair<std::string_view, std::string_view>>& out) {
+  constexpr std::uint32_t attributes = 8;
+  Reader reader{{reinterpret_cast<const char*>(event.data()), event.size()}};
+  for (Field field; !reader.done();) {
+    if (reader.next(field) != EventFault::none) return;
+    if (field.number != attributes || field.wire_type != delimited) continue;
+    auto& [key, value] = out.emplace_back();
+    Reader entry{field.bytes};
+    for (Field part; !entry.done();) {
+      if (entry.next(part) != EventFault::none) return;
+      if (part.number == 1) key = part.bytes;
+      if (part.number == 2) value = part.bytes;
+    }
+  }
+}
+
 std::string describe(const ScanResult& result, std::size_t event_bytes) {
   if (result.fault == EventFault::none) return std::string(explain(result.fault));
   const std::string_view known = field_name(result.fault_field);

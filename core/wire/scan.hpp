@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace backplane::wire {
 
@@ -67,6 +69,12 @@ struct ScanResult {
 /// Accepts any bytes. What it accepts, protobuf's parsers accept. It does not check the ranges of `time`'s
 /// parts, and neither does protobuf.
 [[nodiscard]] ScanResult scan_event(std::span<const std::byte> event) noexcept;
+
+/// Appends the key and value of each entry of `attributes`, in the order in which the publisher wrote them; a
+/// key may appear more than once. The views point into `event`.
+/// @param event what scan_event() accepts
+void read_attributes(std::span<const std::byte> event,
+                     std::vector<std::pair<std::string_view, std::string_view>>& out);
 
 /// Describes a fault for people: `source: bytes that are not UTF-8, at byte 2 of 57`.
 [[nodiscard]] std::string describe(const ScanResult& result, std::size_t event_bytes);

@@ -65,6 +65,10 @@ void describe_backplane(config::Section& section, BackplaneConfig& backplane, co
   section.field("listen", backplane.listen,
                 "Addresses for clients, each HOST:PORT. Port 0 picks a free port.", check_listen);
   section.field(
+      "mqtt", backplane.mqtt,
+      "Addresses for MQTT alone, such as 127.0.0.1:1883. The addresses in `listen` serve MQTT as well.",
+      check_listen);
+  section.field(
       "brokers", backplane.brokers,
       "The brokers, each HOST or HOST:PORT. PORT is of ingress (default 5570); egress and control have the "
       "next two. Events are read from all of them, and published to the first that works. Empty: the three "
@@ -76,6 +80,7 @@ void describe_backplane(config::Section& section, BackplaneConfig& backplane, co
                 mq::check_endpoint);
   if (!section.reading()) return;
   for (const std::string& each : backplane.listen) check_reach(section, "listen", each, gateway);
+  for (const std::string& each : backplane.mqtt) check_reach(section, "mqtt", each, gateway);
 }
 
 Result<void> check_host_name(std::string_view value, std::string_view where) {
@@ -192,7 +197,7 @@ void describe_feed(config::Section& section, FeedConfig& feed, const GatewayConf
 void check_reachable(config::Section& section, const GatewayConfig& gateway) {
   const bool fed = std::any_of(gateway.feeds.begin(), gateway.feeds.end(),
                                [&](const FeedConfig& feed) { return feed.backplane == gateway.first.name; });
-  if (gateway.first.listen.empty() && !fed) {
+  if (gateway.first.listen.empty() && gateway.first.mqtt.empty() && !fed) {
     section.error("listen", "expected HOST:PORT, or a [[gateway.feed]], got neither");
   }
 }
@@ -236,6 +241,11 @@ void describe(config::Section& section, GatewayConfig& gateway) {
   describe_tls(section, gateway);
   describe_backplane(section, gateway.first, gateway);
   describe_http(section, gateway);
+  section.choice(
+      "mqtt_payload", gateway.mqtt_payload,
+      {{"json", MqttPayload::json}, {"payload", MqttPayload::payload}, {"event", MqttPayload::event}},
+      "What MQTT clients get for a typed payload: its JSON, or its own bytes; or for every event the "
+      "whole backplane.v1.Event.");
   describe_limits(section, gateway);
   section.field("prefixes_max", gateway.prefixes_max, 1, 10'000'000,
                 "Distinct subscriptions at the broker. Above this, the gateway subscribes to everything.");

@@ -43,6 +43,7 @@ struct ProcessPages {
 struct BackplaneConfig {
   std::string name;                 ///< in feeds, the ready line and metrics
   std::vector<std::string> listen;  ///< HOST:PORT each
+  std::vector<std::string> mqtt{};  ///< the same, for MQTT alone
   /// HOST or HOST:PORT of ingress each, in order of preference; none: the three endpoints below.
   std::vector<std::string> brokers;
   std::string ingress = "tcp://127.0.0.1:5570";
@@ -105,6 +106,7 @@ struct GatewayConfig {
   bool zmtp = false;                      ///< so: ZeroMQ clients
   std::vector<std::string> hosts;         ///< names besides those of the loopback
   std::vector<std::string> cors_origins;  ///< exactly as browsers send them
+  MqttPayload mqtt_payload = MqttPayload::json;
   std::size_t http_header_bytes_max = 16u << 10;
   std::chrono::milliseconds http_request_timeout{30'000};  ///< 0: unlimited
 

@@ -12,12 +12,14 @@
 #include "core/wire/write.hpp"
 #include "core/zmtp/frame.hpp"
 #include "gateway/encode/json_record.hpp"
+#include "gateway/encode/mqtt_message.hpp"
 
 namespace backplane::gateway {
 namespace {
 
 constexpr std::array<std::string_view, format_count> format_names = {
-    "text", "text+offset", "json", "proto", "sse", "sse_without_ids", "websocket", "zmtp"};
+    "text",      "text+offset", "json",   "proto",  "sse",        "sse_without_ids",
+    "websocket", "zmtp",        "mqtt_3", "mqtt_5", "mqtt_record"};
 constexpr std::size_t named_formats = 4;  // the formats that a client can request by name
 
 void append_number(std::uint64_t number, std::string& out) {
@@ -127,6 +129,10 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
     return true;
   }
   const wire::EventView& view = scan.event;
+  if (is_mqtt(format)) {
+    append_mqtt(format, topic, event, view, stamp, context, out);
+    return true;
+  }
 
   const bool json = is_json(format);
   if (format == Format::sse) {
@@ -167,6 +173,61 @@ bool Encoder::encode(Format format, std::string_view topic, std::span<const std:
   out.append(json ? "}\n" : "\n");
   if (json) end_json_record(format, begin, out);
   return true;
+}
+
+void Encoder::append_mqtt(Format format, std::string_view topic, std::span<const std::byte> event,
+                          const wire::EventView& view, const wire::Stamp& stamp, const EventContext& context,
+                          std::string& out) {
+  constexpr std::int64_t second = 1'000'000'000;
+  mqtt_topic_.clear();
+  if (!mqtt::append_topic_name(topic, mqtt_topic_)) return;
+  attributes_.clear();
+  wire::read_attributes(wire::without_stamp(event), attributes_);
+  mqtt::Mark mark;
+  bool by_mqtt = false;
+  for (const auto& [key, value] : attributes_) {
+    if (key != mqtt::mark_attribute) continue;
+    mark = mqtt::parse_mark(value);
+    by_mqtt = true;
+  }
+  const bool retained = context.retained_at_ns.has_value();
+  if (retained && !mark.retain) return;
+  std::optional<std::uint32_t> expiry_s;
+  if (mark.expires_s && format != Format::mqtt_record) {
+    const std::int64_t left = *mark.expires_s - context.retained_at_ns.value_or(stamp.received_ns) / second;
+    if (left <= 0) return;
+    expiry_s =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(left, std::numeric_limits<std::uint32_t>::max()));
+  }
+  std::string_view payload = view.body;
+  std::string_view content_type;
+  // Whether the payload is UTF-8: as its publisher said, if that was a client of MQTT.
+  bool text = by_mqtt ? mark.utf8 : view.payload == wire::Payload::text;
+  if (mqtt_payload_ == MqttPayload::event) {
+    payload = {reinterpret_cast<const char*>(event.data()), event.size()};
+    content_type = "application/x-protobuf; messageType=\"backplane.v1.Event\"";
+    text = false;
+  } else if (view.payload == wire::Payload::message && mqtt_payload_ == MqttPayload::payload) {
+    payload = view.message;
+    content_type = "application/x-protobuf";
+  } else if (view.payload == wire::Payload::message) {
+    mqtt_json_.clear();
+    payload_json_.append(view.type_url, view.message, mqtt_json_);
+    payload = mqtt_json_;
+    content_type = "application/json";
+    text = true;
+  }
+  mqtt_properties_.clear();
+  if (format != Format::mqtt_3) {
+    mqtt::append_message_properties(attributes_, text, content_type, expiry_s, mqtt_properties_);
+  }
+  const mqtt::Message message{mqtt_topic_,    mark.qos,    mark.retain,      retained,
+                              mark.expires_s, mark.origin, mqtt_properties_, payload};
+  if (format == Format::mqtt_record) {
+    mqtt::append_record(message, out);
+  } else {
+    mqtt::append_publish(message, /*v5=*/format == Format::mqtt_5, out);
+  }
 }
 
 }  // namespace backplane::gateway

@@ -74,6 +74,7 @@ void Hub::remove(fanout::ClientId id) {
   Client* const client = find(id);
   if (client == nullptr) return;
   client->leaving = true;
+  release_name(*client);
   client->deferred.clear();
   for (auto& [pattern, subscription] : client->subscriptions) leave_audience(subscription, /*left=*/true);
   while (!client->subscriptions.empty()) end(client->subscriptions.begin()->second);
@@ -83,7 +84,7 @@ void Hub::remove(fanout::ClientId id) {
 
 void Hub::send(const Client& client, SharedText text, bool notify_when_drained) {
   outlet_.post(client.id, [text = std::move(text), notify_when_drained](fanout::Client& of_engine) {
-    of_engine.reply(*text);
+    static_cast<Subscriber&>(of_engine.handler()).on_backfill(of_engine, *text);
     if (notify_when_drained) of_engine.notify_when_drained();
   });
 }
@@ -174,6 +175,29 @@ void Hub::execute(Client& client, request::ReportPosition& request, Clock::time_
 
 void Hub::execute(Client& client, request::Echo& request, Clock::time_point) {
   notify(client, [reply = std::move(request.reply)](Subscriber& subscriber) { subscriber.on_echo(reply); });
+}
+
+/// Users do not share names: no user can disconnect another one's client.
+void Hub::execute(Client& client, request::ClaimName& request, Clock::time_point) {
+  release_name(client);
+  std::string name = client.access ? client.access->user->name : std::string{};
+  name.push_back('\0');
+  name += request.name;
+  const auto [found, added] = names_.try_emplace(name, client.id);
+  if (!added) {
+    if (Client* const before = find(found->second)) {
+      before->name.reset();
+      notify(*before, [](Subscriber& subscriber) { subscriber.say_goodbye("taken_over"); });
+    }
+    found->second = client.id;
+  }
+  client.name = std::make_unique<const std::string>(std::move(name));
+  notify(client, [](Subscriber& subscriber) { subscriber.on_name_claimed(); });
+}
+
+void Hub::release_name(Client& client) {
+  if (client.name) names_.erase(*client.name);
+  client.name.reset();
 }
 
 void Hub::execute(Client& client, request::Quit&, Clock::time_point) {

@@ -147,6 +147,7 @@ class Hub final : public ReaderListener {
   [[nodiscard]] std::vector<fanout::ClientId> clients() const;
   /// Accepts the payload types that the broker knows.
   [[nodiscard]] PayloadJson& payloads() noexcept { return encoder_.payloads(); }
+  void set_mqtt_payload(MqttPayload payload) noexcept { encoder_.set_mqtt_payload(payload); }
   [[nodiscard]] const UpstreamSubscriptions& upstream() const noexcept { return upstream_; }
 
  private:
@@ -174,12 +175,14 @@ class Hub final : public ReaderListener {
   void execute(Client& client, request::ReportPosition& request, Clock::time_point now);
   void execute(Client& client, request::Identify& request, Clock::time_point now);
   void execute(Client& client, request::Authenticate& request, Clock::time_point now);
+  void execute(Client& client, request::ClaimName& request, Clock::time_point now);
   void execute(Client& client, request::Verified& request, Clock::time_point now);
   void execute(Client& client, request::Topics& request, Clock::time_point now);
   void execute(Client& client, request::Drained& request, Clock::time_point now);
   void execute(Client& client, request::JoinBufferFull& request, Clock::time_point now);
   void execute(Client& client, request::Quit& request, Clock::time_point now);
   void execute(Client& client, request::Publish& request, Clock::time_point now);
+  void release_name(Client& client);
   void resume_deferred(Client& client);
   void request_topics(fanout::ClientId id, const std::string& cursor);
   void send_topics(fanout::ClientId id, Result<TopicsPage> page);
@@ -271,6 +274,7 @@ class Hub final : public ReaderListener {
   log::RateLimit token_log_{std::chrono::seconds{1}};
 
   std::unordered_map<fanout::ClientId, Client> clients_;
+  std::unordered_map<std::string, fanout::ClientId> names_;     // that clients have claimed
   std::set<std::pair<std::uint64_t, Subscription*>> inactive_;  // by the ticket that they wait for
   std::unordered_map<const RetainedValues*, std::vector<Subscription*>> awaiting_values_;
   std::unordered_map<std::uint64_t, Subscription*> replays_;            // by the broker reader's request

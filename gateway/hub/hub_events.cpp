@@ -43,6 +43,7 @@ void Hub::on_event(const Delivery& delivery) {
                          {.late = delivery.late, .resume_at = &read_.all()})) {
       return announce_undecodable(topic, stamp);  // the other formats would fail alike
     }
+    if (line_.empty()) continue;  // MQTT cannot deliver it
     ++counters_.encoded;
     outlet_.append(line_, {.topic = topic.id,
                            .route = topic.routes[format],
@@ -89,6 +90,7 @@ void Hub::announce(const Notice& notice, std::uint64_t position) {
     if (to.routes[format] == RouteTable::none) continue;
     line_.clear();
     append_notice(static_cast<Format>(format), notice, line_);
+    if (line_.empty()) continue;
     // With a position: the engine skips it for clients whose replay has gone past it, see Skip.
     outlet_.append(
         line_, {.topic = id, .route = to.routes[format], .stream = place.stream, .position = place.position});
@@ -114,7 +116,7 @@ void Hub::announce_one_by_one(const Notice& notice, const EnginePosition& positi
       append_notice(client.format, notice, bytes);
       text = std::make_shared<const std::string>(std::move(bytes));
     }
-    send(client, text, /*notify_when_drained=*/false);
+    if (!text->empty()) send(client, text, /*notify_when_drained=*/false);
   }
 }
 

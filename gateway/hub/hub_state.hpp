@@ -58,12 +58,14 @@ struct Hub::Subscription {
   EnginePosition start;             ///< losses up to here do not concern it
   std::uint32_t pending_replies{};  ///< subscribes that wait for their reply
   bool last{};                      ///< PatternOptions::last
+  bool again{};                     ///< PatternOptions::again
   bool active{};                    ///< events are sent as they arrive
   bool filtered{};                  ///< its user may not read all topics of the pattern
 
   void set_options(const PatternOptions& options) {
     every = options.every;
     last = options.last;
+    again = options.again;
     since = options.since ? std::make_unique<const ReplayFrom>(*options.since) : nullptr;
   }
 };
@@ -143,9 +145,10 @@ struct Hub::Client {
   /// has received everything. See complete_positions().
   std::unique_ptr<StreamPositions> joined;
   std::unique_ptr<TopicsReply> topics;
-  std::unique_ptr<Prefixes> prefixes;  ///< of a ZeroMQ client, from its first one on
-  std::unique_ptr<Access> access;      ///< nullptr: there is no policy
-  RareQueue<Request> deferred;         ///< requests that wait for backfills, `topics` or a verdict to end
+  std::unique_ptr<Prefixes> prefixes;       ///< of a ZeroMQ client, from its first one on
+  std::unique_ptr<const std::string> name;  ///< that it has claimed, with its user; nullptr: none
+  std::unique_ptr<Access> access;           ///< nullptr: there is no policy
+  RareQueue<Request> deferred;  ///< requests that wait for backfills, `topics` or a verdict to end
 
   [[nodiscard]] bool may_read(std::string_view topic) const noexcept {
     return access == nullptr || access->view->may_read(topic);

@@ -86,7 +86,8 @@ void Hub::send_all_values(Subscription& subscription) {
   subscription.backfill.reset();
 }
 
-/// Whether the client gets an event, or has got it, by a subscription as a live event.
+/// Whether the client gets an event by a subscription as a live event, or has got it, unless it is to be sent
+/// again.
 bool Hub::arrives_live(Subscription& subscription, const RoutedTopic& topic, const wire::Stamp& stamp) {
   const bool passed = topic.stream == stamp.stream && topic.offset >= stamp.offset;
   if (subscription.active && !passed) return true;
@@ -98,7 +99,7 @@ bool Hub::arrives_live(Subscription& subscription, const RoutedTopic& topic, con
     if (arrives || &pattern == subscription.pattern) return;
     const auto other = all.find(pattern.pattern.str());
     if (other == all.end() || !other->second.active || other->second.every.count() > 0) return;
-    arrives = !passed || other->second.joined_serial < topic.serial;
+    arrives = !passed || (!subscription.again && other->second.joined_serial < topic.serial);
   });
   return arrives;
 }

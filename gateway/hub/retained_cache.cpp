@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/time/duration.hpp"
 #include "core/wire/scan.hpp"
 #include "gateway/session/notice.hpp"
 
@@ -166,7 +167,9 @@ const SharedText& RetainedCache::line(RetainedValues& values, Value& value, std:
   if (text) return text;
   std::string bytes;
   const auto event = std::as_bytes(std::span(value.event));
-  if (!encoder_.encode(format, topic, event, value.stamp, bytes)) {
+  EventContext context;
+  if (is_mqtt(format)) context.retained_at_ns = unix_now_ns();
+  if (!encoder_.encode(format, topic, event, value.stamp, bytes, context)) {
     ++undecodable_;
     append_notice(format,
                   {.kind = Notice::Kind::gap,

@@ -17,6 +17,7 @@
 #include "gateway/access/rights.hpp"
 #include "gateway/hub/hub.hpp"
 #include "gateway/protocols/http/counters.hpp"
+#include "gateway/session/mqtt_counters.hpp"
 #include "gateway/session/session_counters.hpp"
 #include "gateway/session/websocket_counters.hpp"
 #include "gateway/session/zmtp_services.hpp"
@@ -38,6 +39,7 @@ struct Figures {
   http::Counted http;
   websocket::Counted websockets;
   ZmtpCounted zmtp;
+  mqtt::Counted mqtt;
   SessionsCounted sessions;
   AccessCounted access;
   std::uint64_t log_bytes{};

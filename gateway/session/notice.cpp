@@ -15,6 +15,7 @@
 #include "core/wire/write.hpp"
 #include "core/zmtp/frame.hpp"
 #include "gateway/encode/json_record.hpp"
+#include "gateway/encode/mqtt_message.hpp"
 #include "gateway/encode/websocket_frame.hpp"
 
 namespace backplane::gateway {
@@ -97,6 +98,13 @@ v1::ServerMessage proto_session_line(std::string_view word, std::string_view tex
 }  // namespace
 
 void append_notice(Format format, const Notice& notice, std::string& out) {
+  if (is_mqtt(format)) {
+    // Only sessions with records can send them as messages.
+    if (format != Format::mqtt_record) return;
+    std::string json;
+    append_json_notice(Format::json, notice, json);
+    return mqtt::append_notice_record(json, out);
+  }
   if (format == Format::proto) return append(proto_notice(notice), out);
   if (is_json(format)) return append_json_notice(format, notice, out);
   if (format == Format::zmtp) {

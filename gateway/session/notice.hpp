@@ -38,7 +38,8 @@ inline constexpr std::string_view gap_topic_prefix = "$SYS.gap.";
 /// Appends a notice: `!GAP topic first last reason` or `!RESET topic`; in json `{"gap":{…}}` or
 /// `{"reset":{…}}`, which include the stream; in sse the object is an event of that name; in proto a
 /// ServerMessage. In zmtp, a gap is an Event on the topic `$SYS.gap.<topic>`, with a ServerMessage.Gap and a
-/// stamp whose offset is 0, and a reset is nothing: the stamps of later events show the new stream.
+/// stamp whose offset is 0, and a reset is nothing: the stamps of later events show the new stream. In
+/// mqtt_record it is a record, and in the other formats of MQTT nothing.
 void append_notice(Format format, const Notice& notice, std::string& out);
 
 /// Appends a notice about the whole session: `!WAIT broker`, `{"wait":"broker"}` or a ServerMessage.

@@ -2,6 +2,7 @@
 // Requests of clients, on their way to the hub.
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "follower/control/replay_slice.hpp"
 #include "gateway/access/authenticator.hpp"
 #include "gateway/encode/encoder.hpp"
+#include "gateway/session/event_parts.hpp"
 
 namespace backplane::gateway {
 
@@ -22,7 +24,8 @@ namespace backplane::gateway {
 struct PatternOptions {
   /// At most one event per topic and interval, the latest; 0: every event at once.
   std::chrono::milliseconds every{0};
-  bool last{};                      ///< retained values first
+  bool last{};                      ///< retained values first,
+  bool again{};                     ///< also those that the client has by another subscription
   std::optional<ReplayFrom> since;  ///< history first, from there on
 };
 
@@ -37,6 +40,7 @@ struct Unsubscribe {
 struct Publish {
   std::string topic;
   std::string text;
+  std::unique_ptr<const EventParts> parts{};  ///< nullptr: none
 };
 struct SetFormat {
   Format format{};
@@ -73,6 +77,11 @@ struct Authenticate {
 struct Verified {
   Authenticator::Verdict verdict;
 };
+/// Claims a name that one client may have at a time, among those of the same user. A client that has it is
+/// disconnected ("taken_over").
+struct ClaimName {
+  std::string name;
+};
 struct Topics {
   std::string pattern;
 };
@@ -89,8 +98,8 @@ struct Request {
   fanout::ClientId client{};
   std::variant<request::Subscribe, request::Unsubscribe, request::Publish, request::SetFormat,
                request::Prefix, request::Live, request::Echo, request::ReportPosition, request::Identify,
-               request::Authenticate, request::Verified, request::Topics, request::Drained,
-               request::JoinBufferFull, request::Quit>
+               request::ClaimName, request::Authenticate, request::Verified, request::Topics,
+               request::Drained, request::JoinBufferFull, request::Quit>
       what;
 };
 

@@ -9,6 +9,7 @@
 #include "gateway/access/access_counters.hpp"
 #include "gateway/encode/encoder.hpp"
 #include "gateway/session/line_reader.hpp"
+#include "gateway/session/mqtt_counters.hpp"
 #include "gateway/session/requests.hpp"
 #include "gateway/session/session_counters.hpp"
 #include "gateway/session/subscriber.hpp"
@@ -32,6 +33,7 @@ struct Services {
   const http::Site* site = nullptr;  ///< nullptr: HTTP is disabled
   AccessCounters* access = nullptr;  ///< nullptr: there is no policy, everybody may do everything
   ZmtpServices* zmtp = nullptr;      ///< nullptr: ZeroMQ clients are not served
+  mqtt::Counters* mqtt = nullptr;    ///< nullptr: nothing is counted
 };
 
 /// One client. Reports losses, the broker's absence and the reason of a disconnection in the client's format,

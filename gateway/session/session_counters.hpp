@@ -11,7 +11,7 @@
 namespace backplane::gateway {
 
 /// The reasons after `!BYE`, of clients that had been accepted. The last one stands for all others.
-inline constexpr std::array<std::string_view, 14> goodbye_reasons{"drain",
+inline constexpr std::array<std::string_view, 16> goodbye_reasons{"drain",
                                                                   "slow_consumer",
                                                                   "replies_unread",
                                                                   "silent",
@@ -24,6 +24,8 @@ inline constexpr std::array<std::string_view, 14> goodbye_reasons{"drain",
                                                                   "revoked",
                                                                   "not_permitted",
                                                                   "too_many_subscriptions",
+                                                                  "keep_alive",
+                                                                  "taken_over",
                                                                   "other"};
 /// The codes after `-ERR` that report a limit, missing permission, or that there is no broker. The last one
 /// stands for all others.

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,6 +47,13 @@ class Subscriber : public fanout::Handler {
   /// event.
   virtual void on_published(std::string_view /*topic*/, std::size_t /*bytes*/, std::string_view /*code*/,
                             std::string_view /*text*/) {}
+  /// The result of a Publish request whose event has parts with a tag; instead of on_published().
+  virtual void on_event_result(std::uint32_t /*tag*/, std::size_t /*bytes*/, std::string_view /*code*/,
+                               std::string_view /*text*/) {}
+  /// Returns a ClaimName request: the client has the name.
+  virtual void on_name_claimed() {}
+  /// Receives retained values or history that a subscription begins with, in the client's format.
+  virtual void on_backfill(fanout::Client& client, const std::string& text) { client.reply(text); }
   /// Every request before Quit has its reply, except Publish requests.
   virtual void on_quit() {}
   /// The client's first subscription was added, or its last one ended.

@@ -22,6 +22,19 @@ class BrokerPublisher final : public EventPublisher {
   Offer offer(std::string_view topic, std::string_view text) override {
     return publisher_.offer_text(topic, text);
   }
+  Offer offer_with_parts(std::string_view topic, std::string_view text, const EventParts& parts) override {
+    EventOptions options;
+    options.attributes = parts.attributes;
+    switch (parts.payload) {
+      case EventParts::Payload::text:
+        return publisher_.offer_text(topic, text, options);
+      case EventParts::Payload::bytes:
+        return publisher_.offer_bytes(topic, text, options);
+      case EventParts::Payload::none:
+        break;
+    }
+    return publisher_.offer_clear(topic, options);
+  }
   PublisherStatus status() override { return publisher_.status(); }
   void request_confirmation() override { publisher_.request_confirmation(); }
 

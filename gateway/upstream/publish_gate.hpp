@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -41,18 +42,20 @@ class PublishGate {
         bytes_max_(bytes_max) {}
 
   /// As PublishQueue::publish().
-  void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now) {
+  void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now,
+               std::unique_ptr<const EventParts> parts = nullptr) {
     std::uint64_t ticket = 0;
     const bool behind_others = clients_.contains(client);
     if (!must_wait_(client, ticket) && !behind_others)
-      return pass(client, std::move(topic), std::move(text), now);
+      return pass(client, std::move(topic), std::move(text), now, std::move(parts));
     if (bytes_ + text.size() > bytes_max_) {
       return queue_.refuse(client, topic, text.size(),
-                           "too many events wait for the broker: the event was not published");
+                           "too many events wait for the broker: the event was not published", "unavailable",
+                           parts.get());
     }
     bytes_ += text.size();
     clients_.insert(client);
-    entries_.push_back({client, std::move(topic), std::move(text), ticket, now + timeout_});
+    entries_.push_back({client, std::move(topic), std::move(text), ticket, now + timeout_, std::move(parts)});
   }
 
   /// Publishes the events whose subscriptions are active. Call it when subscriptions may have become active,
@@ -64,10 +67,11 @@ class PublishGate {
       const bool waits = clients_.contains(entry.client) || must_wait_(entry.client, entry.ticket);
       if (!waits || (entry.deadline <= now && queue_.has_broker())) {
         bytes_ -= entry.text.size();
-        pass(entry.client, std::move(entry.topic), std::move(entry.text), now);
+        pass(entry.client, std::move(entry.topic), std::move(entry.text), now, std::move(entry.parts));
       } else if (entry.deadline <= now) {
         bytes_ -= entry.text.size();
-        queue_.refuse(entry.client, entry.topic, entry.text.size(), PublishQueue::no_broker);
+        queue_.refuse(entry.client, entry.topic, entry.text.size(), PublishQueue::no_broker, "unavailable",
+                      entry.parts.get());
       } else {
         clients_.insert(entry.client);
         entries_.push_back(std::move(entry));
@@ -86,14 +90,16 @@ class PublishGate {
     std::string text;
     std::uint64_t ticket{};
     Clock::time_point deadline;
+    std::unique_ptr<const EventParts> parts{};
   };
 
-  void pass(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now) {
+  void pass(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now,
+            std::unique_ptr<const EventParts> parts) {
     if (check_) {
       const auto [code, why] = check_(client, topic);
-      if (!code.empty()) return queue_.refuse(client, topic, text.size(), why, code);
+      if (!code.empty()) return queue_.refuse(client, topic, text.size(), why, code, parts.get());
     }
-    queue_.publish(client, std::move(topic), std::move(text), now);
+    queue_.publish(client, std::move(topic), std::move(text), now, std::move(parts));
   }
 
   PublishQueue& queue_;

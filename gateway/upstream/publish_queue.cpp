@@ -11,22 +11,30 @@ PublishQueue::PublishQueue(EventPublisher& publisher, PublishListener& listener,
     : publisher_(publisher), listener_(listener), timeout_(timeout), waiting_bytes_max_(waiting_bytes_max) {}
 
 void PublishQueue::publish(fanout::ClientId client, std::string topic, std::string text,
-                           Clock::time_point now) {
+                           Clock::time_point now, std::unique_ptr<const EventParts> parts) {
   const std::size_t bytes = text.size();
   if (waiting_bytes_ + bytes > waiting_bytes_max_) {
-    return refuse(client, topic, bytes, "too many events wait for the broker: the event was not published");
+    return refuse(client, topic, bytes, "too many events wait for the broker: the event was not published",
+                  "unavailable", parts.get());
   }
   ++counters_.received;
   waiting_bytes_ += bytes;
-  entries_.push_back({client, std::move(topic), std::move(text), bytes, now + timeout_});
+  entries_.push_back(
+      {client, std::move(topic), std::move(text), bytes, now + timeout_, 0, {}, std::move(parts)});
   send();
   report_results();
 }
 
 void PublishQueue::refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes,
-                          std::string_view text, std::string_view code) {
+                          std::string_view text, std::string_view code, const EventParts* parts) {
   ++counters_.received;
   ++counters_.refused;
+  notify(client, topic, bytes, parts, code, text);
+}
+
+void PublishQueue::notify(fanout::ClientId client, std::string_view topic, std::size_t bytes,
+                          const EventParts* parts, std::string_view code, std::string_view text) {
+  if (parts != nullptr && parts->tag != 0) return listener_.on_tagged(client, parts->tag, bytes, code, text);
   listener_.on_published(client, topic, bytes, code, text);
 }
 
@@ -35,7 +43,8 @@ void PublishQueue::send() {
   const std::uint64_t before = offered_;
   for (; sent_ < entries_.size(); ++sent_) {
     Entry& entry = entries_[sent_];
-    const Offer offer = publisher_.offer(entry.topic, entry.text);
+    const Offer offer = entry.parts ? publisher_.offer_with_parts(entry.topic, entry.text, *entry.parts)
+                                    : publisher_.offer(entry.topic, entry.text);
     if (offer == Offer::backpressured) break;  // it stays, with its deadline
     if (offer == Offer::accepted) {
       entry.sequence = ++offered_;
@@ -97,7 +106,7 @@ void PublishQueue::expire(Clock::time_point now) {
 void PublishQueue::report(Entry& entry, std::string_view code, std::string_view text) {
   if (!entry.client) return;
   ++(code.empty() ? counters_.admitted : counters_.refused);
-  listener_.on_published(*std::exchange(entry.client, std::nullopt), entry.topic, entry.bytes, code, text);
+  notify(*std::exchange(entry.client, std::nullopt), entry.topic, entry.bytes, entry.parts.get(), code, text);
 }
 
 void PublishQueue::finish_first(std::string_view code, std::string_view text) {

@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "backplane/publisher.hpp"
 #include "fanout/log/ids.hpp"
+#include "gateway/session/event_parts.hpp"
 
 namespace backplane::gateway {
 
@@ -19,6 +21,10 @@ class EventPublisher {
  public:
   virtual ~EventPublisher() = default;
   virtual Offer offer(std::string_view topic, std::string_view text) = 0;
+  /// The same with other parts.
+  virtual Offer offer_with_parts(std::string_view topic, std::string_view text, const EventParts& /*parts*/) {
+    return offer(topic, text);
+  }
   virtual PublisherStatus status() = 0;
   virtual void request_confirmation() = 0;
 };
@@ -31,6 +37,9 @@ class PublishListener {
   /// broker has admitted the event; else it is for programs, and `text` for people.
   virtual void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes,
                             std::string_view code, std::string_view text) = 0;
+  /// The same for an event whose parts have a tag, which is not 0.
+  virtual void on_tagged(fanout::ClientId /*client*/, std::uint32_t /*tag*/, std::size_t /*bytes*/,
+                         std::string_view /*code*/, std::string_view /*text*/) {}
 };
 
 /// Queues events until a broker is connected, and reports each event when the broker has admitted or refused
@@ -47,7 +56,8 @@ class PublishQueue {
 
   /// Queues an event. The listener gets its result, perhaps before this returns, even if the client has left
   /// by then.
-  void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now);
+  void publish(fanout::ClientId client, std::string topic, std::string text, Clock::time_point now,
+               std::unique_ptr<const EventParts> parts = nullptr);
 
   /// Whether events are sent at once.
   [[nodiscard]] bool has_broker() const {
@@ -59,7 +69,7 @@ class PublishQueue {
       "timeout: no broker is connected, the event was not published";
   /// Counts an event that was not queued, and reports it. `code` is a static string.
   void refuse(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view text,
-              std::string_view code = "unavailable");
+              std::string_view code = "unavailable", const EventParts* parts = nullptr);
 
   /// Sends events that wait, and reports results. Called when the publisher's status has changed, and at
   /// next_deadline().
@@ -88,6 +98,7 @@ class PublishQueue {
     Clock::time_point deadline;
     std::uint64_t sequence{};  ///< the publisher's; 0: not sent
     std::string_view code{};   ///< why it cannot be sent
+    std::unique_ptr<const EventParts> parts{};
   };
 
   void send();
@@ -95,6 +106,8 @@ class PublishQueue {
   void expire(Clock::time_point now);
   void finish_first(std::string_view code, std::string_view text);
   void report(Entry& entry, std::string_view code, std::string_view text);
+  void notify(fanout::ClientId client, std::string_view topic, std::size_t bytes, const EventParts* parts,
+              std::string_view code, std::string_view text);
 
   EventPublisher& publisher_;
   PublishListener& listener_;

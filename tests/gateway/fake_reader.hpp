@@ -94,6 +94,9 @@ class NumberedEvents {
     event.set_text(text);
     return stamped(topic, event.SerializeAsString());
   }
+  Event publish(const std::string& topic, const v1::Event& event) {
+    return stamped(topic, event.SerializeAsString());
+  }
   /// Publishes an event without payload, which clears the retained value.
   Event clear(const std::string& topic) { return stamped(topic, ""); }
   /// Publishes the topic's next event, which is lost on the way. @returns its offset.

@@ -31,9 +31,14 @@ class FakePublisher final : public EventPublisher {
     ++state.offered;
     return Offer::accepted;
   }
+  Offer offer_with_parts(std::string_view topic, std::string_view text, const EventParts& parts) override {
+    last_parts = parts;
+    return offer(topic, text);
+  }
   PublisherStatus status() override { return state; }
   void request_confirmation() override {}
   PublisherStatus state;
+  EventParts last_parts;
   std::string last_topic;
   std::string last_text;
 };
@@ -146,22 +151,26 @@ class Stage : public ::testing::Test, public PublishListener {
       for (Request& request : requests_.take()) {
         if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
           if (services_.access != nullptr) {
-            publish_gate_.publish(request.client, publish->topic, publish->text, now_);
+            publish_gate_.publish(request.client, publish->topic, publish->text, now_,
+                                  std::move(publish->parts));
           } else {
-            publish_queue_.publish(request.client, publish->topic, publish->text, now_);
+            publish_queue_.publish(request.client, publish->topic, publish->text, now_,
+                                   std::move(publish->parts));
           }
         } else {
           hub_.handle(std::move(request), now_);
         }
       }
+      // As in a gateway: after what they had sent.
+      for (const fanout::ClientId gone : std::exchange(departed_, {})) hub_.remove(gone);
       publish_gate_.pump(now_);
       hub_.tick(now_);
       log_.publish();
       shard_.read_log(now_);
       do shard_.flush(now_);
       while (shard_.is_dirty());
-      for (const fanout::ClientId gone : std::exchange(shard_.closed_clients(), {})) hub_.remove(gone);
-      more = !requests_.empty() || shard_.is_behind();
+      departed_ = std::exchange(shard_.closed_clients(), {});
+      more = !requests_.empty() || shard_.is_behind() || !departed_.empty();
     }
   }
   void come_up() {
@@ -203,6 +212,14 @@ class Stage : public ::testing::Test, public PublishListener {
     });
   }
 
+  void on_tagged(fanout::ClientId client, std::uint32_t tag, std::size_t bytes, std::string_view code,
+                 std::string_view text) override {
+    outlet_.post(client,
+                 [tag, bytes, code = std::string(code), text = std::string(text)](fanout::Client& of) {
+                   static_cast<Subscriber&>(of.handler()).on_event_result(tag, bytes, code, text);
+                 });
+  }
+
   Hub::Clock::time_point now_{std::chrono::hours{1}};
   FakeReader upstream_;
   NumberedEvents broker_;
@@ -213,7 +230,9 @@ class Stage : public ::testing::Test, public PublishListener {
   websocket::Counters websockets_;
   SessionCounters sessions_;
   ZmtpServices zmtp_{};
-  Services services_{requests_, directory_, {1000, 2000}, websockets_, sessions_, nullptr, nullptr, &zmtp_};
+  mqtt::Counters mqtt_;
+  Services services_{requests_, directory_, {1000, 2000}, websockets_, sessions_,
+                     nullptr,   nullptr,    &zmtp_,       &mqtt_};
   fanout::Log log_{{}, 1};
   fanout::Shard shard_;
   ShardOutlet outlet_{log_, shard_};
@@ -231,6 +250,7 @@ class Stage : public ::testing::Test, public PublishListener {
                             }};
 
  private:
+  std::vector<fanout::ClientId> departed_;
   std::uint64_t last_client_{};
 };
 

@@ -6,6 +6,7 @@
 #include "gateway/commands/line_grammar.hpp"
 #include "gateway/protocols/http_server/http_session.hpp"
 #include "gateway/protocols/line/line_session.hpp"
+#include "gateway/protocols/mqtt/mqtt_session.hpp"
 #include "gateway/protocols/zmtp/zmtp_session.hpp"
 #include "gateway/session/notice.hpp"
 
@@ -20,6 +21,7 @@ void FirstLineSession::on_bytes(std::string_view bytes) {
     begun_ += bytes;
     bytes = begun_;
   }
+  if (mqtt::begins_as_mqtt(bytes)) return mqtt::MqttSession::begin(client(), services(), bytes);
   // A telnet client may wait for answers before it sends its first line.
   if (begins_as_telnet(bytes)) return become(Protocol::line, bytes);
   if (services().zmtp != nullptr && begins_as_zmtp(bytes)) {
