@@ -510,7 +510,8 @@ void Backplane::Impl::take_publish(fanout::ClientId client, request::Publish& pu
     return publish_gate_.publish(client, std::move(publish.topic), std::move(publish.text), now,
                                  std::move(publish.parts));
   publish_queue_.refuse(client, publish.topic, publish.text.size(),
-                        "the gateway is shutting down: the event was not published");
+                        "the gateway is shutting down: the event was not published", "unavailable",
+                        publish.parts.get());
 }
 
 /// What has arrived is still published.
