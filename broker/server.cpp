@@ -126,15 +126,7 @@ class Server::Impl {
 
   Result<void> open_metrics();
   [[nodiscard]] std::string_view insecure_text() const;
-<<<<<<< HEAD
-  [[nodiscard]] std::string exposition() const;
-  [[nodiscard]] std::string why_not_ready() const;
   [[nodiscard]] bool any_stuck();
-||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
-  [[nodiscard]] std::string exposition() const;
-  [[nodiscard]] std::string why_not_ready() const;
-=======
->>>>>>> 4a3203a (broker: endpoints for the rest of its process)
   void work(Backplane& backplane) noexcept;
   void drain();
   [[nodiscard]] bool is_running() noexcept;
@@ -289,25 +281,11 @@ void Server::Impl::work(Backplane& backplane) noexcept {
   ended_.wake();
 }
 
-<<<<<<< HEAD
-ExitCode Server::Impl::run(Signals& signals, const Reader& read_config, const ServiceManager& manager) {
-||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
-ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
-=======
 void Server::Impl::start() {
->>>>>>> 4a3203a (broker: endpoints for the rest of its process)
   running_ = backplanes_.size();
   for (auto& backplane : backplanes_) {
     backplane->thread = std::thread([this, &backplane = *backplane] { work(backplane); });
   }
-<<<<<<< HEAD
-  manager.ready();
-  const int turn_ms =
-      manager.watchdog_interval() ? std::max(1, static_cast<int>(manager.watchdog_interval()->count())) : -1;
-  while (running_ > 0) {
-||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
-  while (running_ > 0 && !failed_) {
-=======
 }
 
 bool Server::Impl::is_running() noexcept {
@@ -326,22 +304,15 @@ ExitCode Server::Impl::wait() {
   return failed_ ? ExitCode::failed : ExitCode::done;
 }
 
-ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
+ExitCode Server::Impl::run(Signals& signals, const Reader& read_config, const ServiceManager& manager) {
   start();
+  manager.ready();
+  const int turn_ms =
+      manager.watchdog_interval() ? std::max(1, static_cast<int>(manager.watchdog_interval()->count())) : -1;
   while (is_running()) {
->>>>>>> 4a3203a (broker: endpoints for the rest of its process)
     std::array<pollfd, 2> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{ended_.fd(), POLLIN, 0}};
-<<<<<<< HEAD
     if (::poll(fds.data(), fds.size(), turn_ms) < 0 && errno != EINTR) break;
     if (turn_ms > 0 && !any_stuck()) manager.alive();
-    if (fds[1].revents != 0) ended_.drain();
-    if (failed_) drain();
-||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
-    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
-    if (fds[1].revents != 0) ended_.drain();
-=======
-    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
->>>>>>> 4a3203a (broker: endpoints for the rest of its process)
     switch (signals.next()) {
       case Signals::Event::stop:
         manager.stopping();
@@ -349,32 +320,16 @@ ExitCode Server::Impl::run(Signals& signals, const Reader& read_config) {
         drain();
         break;
       case Signals::Event::reload:
-<<<<<<< HEAD
         manager.reloading();
-        reload(read_config);
-        manager.ready();
-||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
-        reload(read_config);
-=======
         read_and_reload(read_config);
->>>>>>> 4a3203a (broker: endpoints for the rest of its process)
+        manager.ready();
         break;
       case Signals::Event::none:
         break;
     }
   }
-<<<<<<< HEAD
   manager.stopping();
-  drain();
-  join();
-  return failed_ ? ExitCode::failed : ExitCode::done;
-||||||| parent of 4a3203a (broker: endpoints for the rest of its process)
-  drain();
-  join();
-  return failed_ ? ExitCode::failed : ExitCode::done;
-=======
   return wait();
->>>>>>> 4a3203a (broker: endpoints for the rest of its process)
 }
 
 void Server::Impl::drain() {

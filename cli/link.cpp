@@ -12,7 +12,7 @@
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
 #include "core/credentials/broker_keys.hpp"
-#include "core/net/host_port.hpp"
+#include "core/net/broker_address.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 #include "follower/control/since.hpp"
@@ -94,10 +94,9 @@ struct Side {
 Result<std::vector<BrokerEndpoints>> endpoints(const Side& side) {
   std::vector<BrokerEndpoints> brokers;
   for (const std::string& each : side.hosts) {
-    const auto host = parse_broker_host(each, side.name);
-    if (!host) return tl::unexpected(host.error());
-    brokers.push_back({fmt::format("tcp://{}:5570", *host), fmt::format("tcp://{}:5571", *host),
-                       fmt::format("tcp://{}:5572", *host)});
+    const auto broker = parse_broker_address(each, side.name);
+    if (!broker) return tl::unexpected(broker.error());
+    brokers.push_back({broker->ingress(), broker->egress(), broker->control()});
   }
   const bool has_endpoint = !side.ingress.empty() || !side.control.empty();
   if (has_endpoint && brokers.size() > 1) {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/metrics/listener.hpp"
-#include "core/net/host_port.hpp"
+#include "core/net/broker_address.hpp"
 #include "core/topic/pattern.hpp"
 #include "core/topic/topic.hpp"
 #include "core/zmq/socket.hpp"
@@ -19,8 +19,8 @@ tl::unexpected<Error> wrong(std::string text) {
 }
 
 Result<void> check_host(std::string_view value, std::string_view where) {
-  const auto host = parse_broker_host(value, where);
-  if (!host) return tl::unexpected(host.error());
+  const auto broker = parse_broker_address(value, where);
+  if (!broker) return tl::unexpected(broker.error());
   return {};
 }
 
