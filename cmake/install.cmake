@@ -3,6 +3,7 @@
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME dev)  # of packages.cmake
 
 # client and publisher, and the libraries that these depend on.
 set(installed_rooms proto core credentials payload follower client publisher)
