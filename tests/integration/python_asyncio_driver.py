@@ -79,20 +79,14 @@ class Driver(python_driver.Driver):
     def threads(self):
         return threading.active_count()
 
-    async def ticks_while(self, seconds):
-        """How often the loop had its turn in this time, while a task reads."""
-        reading = asyncio.ensure_future(self.drain())
-        ticks, loop = 0, asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while loop.time() < until:
-            await asyncio.sleep(0.01)
-            ticks += 1
-        reading.cancel()
-        return ticks
-
-    async def drain(self):
-        async for _ in self.subscriber:
-            pass
+    async def turns_while_reading(self, count):
+        """How often another task had its turn while one read this many items."""
+        turns, reading = 0, asyncio.ensure_future(self.items(count, 60))
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await reading
+        return turns
 
     async def close_while_waiting(self):
         """What tasks get that wait when their objects are closed."""
