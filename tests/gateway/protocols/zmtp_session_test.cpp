@@ -279,7 +279,7 @@ TEST_F(ZmtpSessionTest, AClientThatHasTooManySubscriptionsIsDisconnected) {
   EXPECT_FALSE(over(peer));
   send(peer, command("SUBSCRIBE", "b"));
   EXPECT_TRUE(peer.stream->output_ended);
-  EXPECT_EQ(sessions_.read().goodbyes[sessions_.read().goodbyes.size() - 2], 1U);
+  EXPECT_EQ(sessions_.read().goodbyes[sessions_.read().goodbyes.size() - 4], 1U);
 }
 
 TEST_F(ZmtpSessionTest, APubPublishesTextOrBytes) {
