@@ -166,7 +166,7 @@ TEST(MqttPacket, RemainingLengths) {
       << "256 MiB, of which nothing came";
   EXPECT_EQ(fault_of_5("\xc0\x80\x00"sv), malformed) << "not the shortest form";
   EXPECT_EQ(fault_of_3("\xc0\x80\x80\x00"sv), ok) << "3.1.1 permits that";
-  EXPECT_EQ(fault_of_5(std::string("\x10\x90\x00", 3) + connect('\5', 2, "\0\0\0"sv).substr(2)), malformed);
+  EXPECT_EQ(fault_of_5(std::string("\x10\x8d\x00", 3) + connect('\5', 2, "\0\0\0"sv).substr(2)), malformed);
   PacketReader reader(5);
   const auto on_packet = [](const RawPacket&) { return true; };
   EXPECT_FALSE(reader.read("\x30\x03\x00\x01x"sv, on_packet));
