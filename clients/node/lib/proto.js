@@ -1,6 +1,6 @@
 // The messages of proto/, loaded from its .proto files.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,8 @@ import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor/index.js";
 import { toJson } from "./proto_json.js";
 
-const PROTO = fileURLToPath(new URL("../../../proto", import.meta.url));
+// In a package from `npm pack`, or in the source tree.
+const PROTO = ["../proto", "../../../proto"].map((place) => fileURLToPath(new URL(place, import.meta.url))).find(existsSync);
 const PROTOBUFJS = path.dirname(createRequire(import.meta.url).resolve("protobufjs/package.json"));
 const ADDED_BYTES_MAX = 64 << 20; // definitions of all types that are added
 const TYPE_URL = "type.googleapis.com/";
