@@ -32,7 +32,7 @@ struct Read {
 
 void check(Opcode what, std::string_view payload) {
   if (what == Opcode::text) {
-    const bool publishes = payload.starts_with("PUB ");
+    const bool publishes = is_publish(payload);
     fuzz::expect(payload.size() <= (publishes ? limits.publish_bytes_max : limits.line_bytes_max),
                  "a message is within its limit");
     fuzz::expect(wire::is_utf8(payload), "a message is UTF-8");
