@@ -55,7 +55,8 @@ class Server {
   [[nodiscard]] int ended_fd() const noexcept;
   /// Whether a loop has ended, because of a DrainRequest or because it has failed.
   [[nodiscard]] bool has_ended() noexcept;
-  /// Drains all backplanes, and blocks until all loops have ended. @returns done, or failed if one has failed.
+  /// Drains all backplanes, and blocks until all loops have ended. @returns done, or failed if one has
+  /// failed.
   ExitCode wait();
   /// Applies what can change while the broker runs, and logs what cannot.
   void reload(const BrokerConfig& config);

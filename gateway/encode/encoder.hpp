@@ -72,9 +72,9 @@ class Encoder {
   /// proto as a ServerMessage after its length, which contains the event's own bytes, in zmtp as the broker
   /// sends it. In the formats of MQTT, an event that MQTT cannot deliver (because of its topic, or because it
   /// has expired) appends nothing. A typed payload is written as JSON, text is escaped (text.hpp), bytes are
-  /// base64. An event without payload has an empty one (in json: none of `data`, `text` and `base64`). In json,
-  /// `time` is null if the publisher set none, or one outside of the years 1678 to 2261; `type` is "" if the
-  /// payload is not a message.
+  /// base64. An event without payload has an empty one (in json: none of `data`, `text` and `base64`). In
+  /// json, `time` is null if the publisher set none, or one outside of the years 1678 to 2261; `type` is ""
+  /// if the payload is not a message.
   /// @param topic a valid topic (core/topic)
   /// @param event a backplane.v1.Event whose last 47 bytes are the stamp; any bytes are safe
   /// @returns false if a broker would not have admitted `event`; then `out` is unchanged.

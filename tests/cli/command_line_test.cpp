@@ -127,8 +127,7 @@ TEST(CommandLine, ANegativeNumberIsAValue) {
 }
 
 TEST(CommandLine, AWordThatBeginsWithADashIsNeverHelpInDisguise) {
-  for (const std::string word :
-       {"-hello", "-hh", "-x", "-", "-version", "---", "-h1", "-sn", "-xs"}) {
+  for (const std::string word : {"-hello", "-hh", "-x", "-", "-version", "---", "-h1", "-sn", "-xs"}) {
     const Fixture fixture({"do", "x", word});
     if (word == "-") {
       EXPECT_EQ(fixture.second, word);

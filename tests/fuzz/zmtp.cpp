@@ -1,5 +1,5 @@
-// Any bytes of a ZeroMQ peer. The first byte determines what is accepted, the second the pieces, the rest is what
-// the peer sends.
+// Any bytes of a ZeroMQ peer. The first byte determines what is accepted, the second the pieces, the rest is
+// what the peer sends.
 
 #include <algorithm>
 #include <cstddef>
@@ -69,7 +69,8 @@ struct Recorder final : Connection::Listener {
   }
 };
 
-std::string read(const Connection::Options& options, bool refuses, std::string_view bytes, std::size_t piece) {
+std::string read(const Connection::Options& options, bool refuses, std::string_view bytes,
+                 std::size_t piece) {
   Recorder recorder;
   recorder.refuses = refuses;
   Connection connection(options, recorder);
