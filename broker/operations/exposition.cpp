@@ -33,10 +33,13 @@ constexpr std::array figures{
         "subscriptions", Kind::gauge, "Subscriptions active on egress",
         [](const Snapshot& s) { return s.counters.subscriptions_total - s.counters.unsubscriptions_total; }},
     FigureDefinition{"topics", Kind::gauge, "Topics known", [](const Snapshot& s) { return s.topics; }},
+    FigureDefinition{"topics_max", Kind::gauge, "Limit of topics", [](const Snapshot& s) { return s.topics_max; }},
     FigureDefinition{"topics_bytes", Kind::gauge, "Memory used by the numbering of topics",
                      [](const Snapshot& s) { return s.topics_bytes; }},
     FigureDefinition{"sessions", Kind::gauge, "Publisher sessions whose sequences are tracked",
                      [](const Snapshot& s) { return s.sessions; }},
+    FigureDefinition{"sessions_max", Kind::gauge, "Limit of sessions",
+                     [](const Snapshot& s) { return s.sessions_max; }},
     FigureDefinition{"sessions_evicted_total", Kind::counter,
                      "Sessions evicted at max_sessions: their duplicates can no longer be detected",
                      [](const Snapshot& s) { return s.sessions_evicted; }},
@@ -60,6 +63,14 @@ constexpr std::array figures{
     FigureDefinition{"log_lines_dropped_total", Kind::counter,
                      "Log lines of the process dropped because they could not be written",
                      [](const Snapshot&) { return log::dropped_lines(); }},
+    FigureDefinition{"memory_bytes", Kind::gauge, "Resident memory of the process",
+                     [](const Snapshot& s) { return s.process.memory_bytes; }},
+    FigureDefinition{"memory_bytes_max", Kind::gauge, "Memory that the process may use",
+                     [](const Snapshot& s) { return s.process.memory_bytes_max; }},
+    FigureDefinition{"open_files", Kind::gauge, "Descriptors that the process uses, about",
+                     [](const Snapshot& s) { return s.process.open_files; }},
+    FigureDefinition{"open_files_max", Kind::gauge, "Descriptors that the process may use",
+                     [](const Snapshot& s) { return s.process.open_files_max; }},
     FigureDefinition{"start_position", Kind::gauge, "Position of the last event before this process",
                      [](const Snapshot& s) { return s.start_position; }},
     FigureDefinition{"history_missing_at_start", Kind::gauge,
@@ -202,6 +213,9 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.draining = state.draining;
   snapshot.insecure = state.insecure;
   snapshot.policy_users = state.policy_users;
+  snapshot.topics_max = state.topics_max;
+  snapshot.sessions_max = state.sessions_max;
+  snapshot.process = process_figures();
   return snapshot;
 }
 

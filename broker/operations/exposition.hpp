@@ -12,6 +12,7 @@
 #include "broker/state/backplane_state.hpp"
 #include "broker/state/participants.hpp"
 #include "core/metrics/exposition.hpp"
+#include "core/process/host.hpp"
 #include "core/thread/mutex.hpp"
 
 namespace backplane::broker {
@@ -40,6 +41,9 @@ struct BackplaneSnapshot {
   bool draining{};
   bool insecure{};
   std::uint64_t policy_users{};
+  std::uint64_t topics_max{};
+  std::uint64_t sessions_max{};
+  ProcessFigures process;
 };
 
 /// A snapshot of the current state. On the loop thread.

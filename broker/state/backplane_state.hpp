@@ -19,14 +19,18 @@ namespace backplane::broker {
 /// The state of one backplane. Created before its loop starts, then used by the loop thread only: pipeline,
 /// control and egress share it by reference, without locks.
 struct BackplaneState {
-  BackplaneState(std::string backplane_name, std::size_t topics_max, std::size_t sessions_max,
+  BackplaneState(std::string backplane_name, std::size_t topics_limit, std::size_t sessions_limit,
                  std::unique_ptr<HistoryStore> store)
       : name(std::move(backplane_name)),
-        topics(topics_max),
-        sessions(sessions_max),
+        topics_max(topics_limit),
+        sessions_max(sessions_limit),
+        topics(topics_limit),
+        sessions(sessions_limit),
         history(std::move(store)) {}
 
   std::string name;                ///< the backplane's
+  std::size_t topics_max;          ///< of the configuration
+  std::size_t sessions_max;        ///< the same
   std::uint64_t stream{};          ///< see wire::Stamp
   std::uint64_t position{};        ///< of the last event numbered
   std::uint64_t start_position{};  ///< of the last event before this process
