@@ -138,7 +138,7 @@ void ControlRequests::identify(std::string_view name, Handler<BrokerIdentity> ha
   request.mutable_hello()->set_session(1);
   request.mutable_hello()->set_closing(true);
   channel_.send(
-      request, timeout_, ControlChannel::Urgency::urgent,
+      request, timeout_, ControlChannel::Urgency::can_wait,
       [alive = alive_.token(), handler = std::move(handler)](const Result<const v1::ControlReply*>& reply) {
         if (alive.expired()) return;
         if (!reply) return handler(tl::unexpected(reply.error()));
