@@ -4,6 +4,7 @@ import json
 import subprocess
 import unittest
 
+from backplane.v1 import control_pb2
 from harness import CONTROL, EGRESS, ENDPOINTS, GATEWAY, HOST, INGRESS, PROGRAM, TIMEOUT_S, BackplaneTest, Deadline
 
 
@@ -16,6 +17,11 @@ class MeasuringTest(BackplaneTest):
 
 
 class Bench(MeasuringTest):
+    def participants(self):
+        """The sessions of clients that the broker knows as bench."""
+        return {each.session for each in self.control_request(stats={}).stats.participants
+                if each.name.startswith("bench@") and each.role == control_pb2.HelloRequest.ROLE_CLIENT}
+
     def test_pub_counts_what_the_broker_admits(self):
         broker = self.start_broker()
         control = self.control_client()
@@ -85,11 +91,14 @@ class Bench(MeasuringTest):
         for command in (["pub", "--rate", "100"], ["latency"], ["sub", "bench.>"]):
             with self.subTest(command):
                 echo = self.live_reader("bench.")
+                before = self.participants()
                 bench = self.run_program("bench", *command, "--time", "1h", *ENDPOINTS)
                 if command[0] != "sub":
                     echo.receive()
                 else:
-                    self.run_to_end("bench", "pub", "-n", "10", *ENDPOINTS)
+                    deadline = Deadline()
+                    while not self.participants() - before:
+                        self.assertTrue(deadline.left(), bench.transcript())
                 bench.signal(2)
                 self.assertEqual(bench.wait_exit(), 0, bench.transcript())
                 self.assertTrue(any(line.startswith("events ") for line in bench.out), bench.transcript())
@@ -110,7 +119,7 @@ class Doctor(MeasuringTest):
         self.start_gateway()
         checks = self.checks("--gateway", GATEWAY, "--broker", HOST)
         self.assertFalse([each for each in checks if each["state"] in ("failed", "warning")], checks)
-        for name in ("ingress", "egress", "control", "version", "accounting", "losses"):
+        for name in ("ingress", "egress", "control", "version", "topics", "sessions", "memory", "files", "accounting", "losses"):
             self.assertEqual(self.state(checks, f"broker {CONTROL}", name)[0], "ok", checks)
         self.assertEqual(self.state(checks, "gateway", "connection")[0], "ok")
         self.assertEqual(self.state(checks, "gateway", "broker"), ("ok", "it is connected"))

@@ -43,7 +43,7 @@ class Named(BackplaneTest):
         broker = self.start_other_broker()
         for command, text in ((["pub", "n", "one"], ""), (["publish", "lines", "-t", "lines"], "two\n"), (["get", "n"], ""),
                               (["topics", "--once"], ""), (["top", "--once"], ""), (["audit"], ""),
-                              (["sub", "n", "--last", "-n", "1"], ""), (["replay", ">", "--to", "-"], ""),
+                              (["sub", "n", "--last", "-n", "1"], ""), (["replay", ">", "--to", "-", "-f", "json"], ""),
                               (["bench", "latency", "-n", "3"], ""), (["bench", "pub", "-n", "10"], ""), (["doctor"], "")):
             with self.subTest(command):
                 self.run_to_end(*command, text=text, BACKPLANE_BROKER=BROKER)
