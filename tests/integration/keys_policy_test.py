@@ -179,7 +179,7 @@ class Prompt(unittest.TestCase):
         self.terminal = terminal
         self.addCleanup(os.close, terminal)
         self.process = subprocess.Popen([PROGRAM, "policy", "hash"], stdin=terminal, stdout=subprocess.PIPE, stderr=terminal,
-                                        start_new_session=True)
+                                        start_new_session=True, env={**os.environ, "NO_COLOR": "1"})
         self.addCleanup(self.process.stdout.close)
         self.addCleanup(self.process.wait)
         self.addCleanup(self.process.kill)

@@ -161,7 +161,8 @@ class DockerWithTerminal(Docker):
         self._reader, slave = pty.openpty()
         self.test.addCleanup(os.close, self._reader)
         login = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
-        process = self.popen([sys.executable, "-c", login, *PROCESS_1, *self.command], stdin=slave, stdout=slave, stderr=slave)
+        process = self.popen([sys.executable, "-c", login, *PROCESS_1, *self.command], stdin=slave, stdout=slave, stderr=slave,
+                             env={**os.environ, "NO_COLOR": "1"})
         os.close(slave)
         return process
 

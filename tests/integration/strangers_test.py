@@ -163,6 +163,8 @@ class Strangers(BackplaneTest):
             return "HTTP " + received.split(b" ", 2)[1].decode()
         if received.startswith((b"-ERR", b"!BYE")):
             return received.split(b" ")[0].decode() + (" closed" if closed else "")
+        if received.startswith(b"\x20\x02"):
+            return "CONNACK" + (" closed" if closed else "")
         if not received:
             return "closed" if closed else "silent"
         return received[:40].decode(errors="replace").split(" ")[0]
@@ -175,11 +177,12 @@ def expected(port, greeting):
     return TABLE[port].get(greeting, TABLE[port]["*"])
 
 
-# "closed" is a closed connection without a byte; "-ERR" and "!BYE" are the first word of the reply.
+# "closed" is a closed connection without a byte; "-ERR" and "!BYE" are the first word of the reply,
+# and "CONNACK" is the packet of MQTT.
 TABLE = {
     "broker metrics": {"HTTP GET": "HTTP 404", "HTTP POST": "HTTP 413", "*": "HTTP 400"},
     "gateway metrics": {"HTTP GET": "HTTP 404", "HTTP POST": "HTTP 413", "*": "HTTP 400"},
-    "gateway": {"HTTP GET": "HTTP 403", "HTTP POST": "HTTP 403", "*": "-ERR"},
+    "gateway": {"HTTP GET": "HTTP 403", "HTTP POST": "HTTP 403", "MQTT": "CONNACK", "*": "-ERR"},
     "feed": {"*": "silent"},
 }
 
