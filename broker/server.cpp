@@ -109,6 +109,7 @@ class Server::Impl {
   [[nodiscard]] bool has_ended() noexcept;
   ExitCode wait();
   void reload(const BrokerConfig& config);
+  [[nodiscard]] bool any_stuck();
   [[nodiscard]] std::string exposition() const;
   [[nodiscard]] std::string why_not_ready() const;
   [[nodiscard]] int descriptors_end() const noexcept { return descriptors_end_; }
@@ -126,7 +127,6 @@ class Server::Impl {
 
   Result<void> open_metrics();
   [[nodiscard]] std::string_view insecure_text() const;
-  [[nodiscard]] bool any_stuck();
   void work(Backplane& backplane) noexcept;
   void drain();
   [[nodiscard]] bool is_running() noexcept;
@@ -226,7 +226,6 @@ std::string Server::Impl::why_not_ready() const {
   return {};
 }
 
-/// Whether a loop that should run has stopped turning.
 bool Server::Impl::any_stuck() {
   return std::any_of(backplanes_.begin(), backplanes_.end(), [](const auto& backplane) {
     const MutexLock lock(backplane->loop_mutex);
@@ -427,6 +426,9 @@ ExitCode Server::wait() {
 }
 void Server::reload(const BrokerConfig& config) {
   impl_->reload(config);
+}
+bool Server::any_stuck() {
+  return impl_->any_stuck();
 }
 std::string Server::exposition() const {
   return impl_->exposition();

@@ -60,6 +60,8 @@ class Server {
   ExitCode wait();
   /// Applies what can change while the broker runs, and logs what cannot.
   void reload(const BrokerConfig& config);
+  /// Whether a loop that should run has stopped turning.
+  [[nodiscard]] bool any_stuck();
 
   /// The body of /metrics, and why /readyz is 503 (empty: it is 200). Any thread.
   [[nodiscard]] std::string exposition() const;

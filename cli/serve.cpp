@@ -34,6 +34,7 @@
 #include "core/log/line_writer.hpp"
 #include "core/log/log.hpp"
 #include "core/process/host.hpp"
+#include "core/process/service_manager.hpp"
 #include "core/process/signals.hpp"
 #include "core/process/wake_fd.hpp"
 #include "gateway/gateway.hpp"
@@ -114,8 +115,9 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  /// Serves until a stop signal, or until a client requests the drain of a backplane. Blocks.
-  ExitCode run(Signals& signals, const ServeFlags& flags);
+  /// Serves until a stop signal, or until a client requests the drain of a backplane. Blocks. `manager` is
+  /// notified of each step, and hears nothing while a loop or the gateway's upstream thread is stuck.
+  ExitCode run(Signals& signals, const ServeFlags& flags, const ServiceManager& manager);
 
  private:
   Process(std::unique_ptr<broker::Server> broker, const Loaded& loaded, gateway::GatewayConfig config)
@@ -183,20 +185,30 @@ void Process::serve_clients() noexcept {
   gateway_ended_.wake();
 }
 
-ExitCode Process::run(Signals& signals, const ServeFlags& flags) {
+ExitCode Process::run(Signals& signals, const ServeFlags& flags, const ServiceManager& manager) {
   broker_->start();
   gateway_thread_ = std::thread([this] { serve_clients(); });
   gateway_.wait_connected(connect_limit);
-  if (!gateway_failed_) print_ready();
+  if (!gateway_failed_) {
+    print_ready();
+    manager.ready();
+  }
+  const int turn_ms =
+      manager.watchdog_interval() ? std::max(1, static_cast<int>(manager.watchdog_interval()->count())) : -1;
   // A drained backplane ends the process: its clients at the gateway would otherwise wait for ever.
   while (!broker_->has_ended() && !gateway_failed_) {
     std::array<pollfd, 3> fds{pollfd{signals.fd(), POLLIN, 0}, pollfd{broker_->ended_fd(), POLLIN, 0},
                               pollfd{gateway_ended_.fd(), POLLIN, 0}};
-    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) break;
+    if (::poll(fds.data(), fds.size(), turn_ms) < 0 && errno != EINTR) break;
+    if (turn_ms > 0 && !broker_->any_stuck() && !gateway_.is_stuck()) manager.alive();
     const Signals::Event event = signals.next();
     if (event == Signals::Event::stop) break;
-    if (event == Signals::Event::reload) reload(flags);
+    if (event != Signals::Event::reload) continue;
+    manager.reloading();
+    reload(flags);
+    manager.ready();
   }
+  manager.stopping();
   return end();
 }
 
@@ -246,6 +258,7 @@ ExitCode run_serve(const ServeFlags& flags) {
   log::set_program("serve");
   log::set_level(loaded->process.log_level);
   Signals signals;
+  const ServiceManager manager = ServiceManager::from_environment();
   if (auto made = make_data_folder(flags.broker); !made) return print_error("serve", made.error());
   if (const std::string& unused = loaded->given.gateway.metrics; unused != broker::off) {
     log::warning("[gateway].metrics ({}) is not used: the address of [metrics] has the pages of both",
@@ -253,7 +266,7 @@ ExitCode run_serve(const ServeFlags& flags) {
   }
   const auto process = Process::open(*loaded);
   if (!process) return print_error("serve", process.error());
-  return (*process)->run(signals, flags);
+  return (*process)->run(signals, flags, manager);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "gateway/gateway.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +40,8 @@ constexpr auto board_interval = 1s;
 constexpr auto publisher_close_limit = 200ms;
 // How long stop_publishing() waits, for all backplanes together.
 constexpr auto stop_publishing_limit = 500ms;
+// As for a broker's loop.
+constexpr auto stuck_after = 10s;
 // For events that a broker in this process, which has ended, has left to be read.
 constexpr auto read_limit = 1s;
 
@@ -134,6 +138,10 @@ class Gateway::Impl {
   [[nodiscard]] std::string metrics_address() const { return metrics_ ? metrics_->address() : std::string(); }
   void serve();
   Orders& orders() noexcept { return orders_; }
+  [[nodiscard]] bool is_stuck() const noexcept {
+    const Clock::duration turned = turned_at_.load(std::memory_order_relaxed);
+    return turned != Clock::duration{} && Clock::now().time_since_epoch() - turned >= stuck_after;
+  }
 
  private:
   void add(const BackplaneConfig& backplane, const std::shared_ptr<const fanout::TlsContext>& tls) {
@@ -166,6 +174,7 @@ class Gateway::Impl {
   std::size_t connected_{};          // backplanes with a broker
   const ServiceManager* manager_{};  // while run() runs
   Orders orders_;
+  std::atomic<Clock::duration> turned_at_{};           // when turn() was last called, in serve()
   std::unique_ptr<metrics::MetricsListener> metrics_;  // last: its thread reads the board
 };
 
@@ -301,6 +310,7 @@ void Gateway::Impl::serve() {
   poller_.watch(orders_.fd(), &ordered);
   log_clients_max();
   for (bool stop = false; !stop;) {
+    turned_at_.store(Clock::now().time_since_epoch(), std::memory_order_relaxed);
     turn(Clock::time_point::max());
     if (std::exchange(ordered, false)) obey(stop);
   }
@@ -367,6 +377,9 @@ void Gateway::stop_publishing() {
 }
 void Gateway::stop() {
   impl_->orders().stop();
+}
+bool Gateway::is_stuck() const noexcept {
+  return impl_->is_stuck();
 }
 void Gateway::reload(std::shared_ptr<const fanout::TlsContext> tls,
                      std::shared_ptr<const policy::Policy> policy) {

@@ -60,6 +60,8 @@ class Gateway {
   void stop_publishing();
   /// Makes serve() end. Returns at once.
   void stop();
+  /// Whether the thread in serve() has not turned for 10 s. It turns every second, or more often.
+  [[nodiscard]] bool is_stuck() const noexcept;
   /// Replaces policy and certificates, for open connections too; nullptr: they stay. Returns at once. What
   /// was nullptr at the start stays so.
   void reload(std::shared_ptr<const fanout::TlsContext> tls, std::shared_ptr<const policy::Policy> policy);

@@ -1,4 +1,4 @@
-"""What a broker and a gateway tell the service manager that started them (systemd's Type=notify)."""
+"""What a broker, a gateway and both in one process tell the service manager that started them (systemd's Type=notify)."""
 
 import os
 import signal
@@ -63,6 +63,9 @@ class ServiceManager(BackplaneTest):
     def start_gateway_here(self, **options):
         return self.start("gateway", "--listen", GATEWAY, *ENDPOINTS, **options)
 
+    def start_serve_here(self, **options):
+        return self.start("serve", *ENDPOINTS, "--raw", "off", "--metrics", METRICS, "--listen", GATEWAY, **options)
+
     def check_steps(self, process):
         self.assertEqual(self.manager.next(), "READY=1")
         process.signal(signal.SIGHUP)
@@ -87,29 +90,47 @@ class ServiceManager(BackplaneTest):
         self.assertEqual(gateway.wait_exit(), 0)
         self.check_steps(self.start_gateway_here())
 
-    def test_a_reload_that_is_refused_ends_too(self):
-        with tempfile.TemporaryDirectory() as folder:
-            file = os.path.join(folder, "backplane.toml")
-            open(file, "w", encoding="utf-8").close()
-            broker = self.start_broker_with(file)
-            self.assertEqual(self.manager.next(), "READY=1")
-            with open(file, "w", encoding="utf-8") as config:
-                config.write("[[[")
-            broker.signal(signal.SIGHUP)
-            self.assertEqual([self.manager.next() for _ in range(2)], ["RELOADING=1", "READY=1"])
-            broker.wait_line(broker.err, "reload: not applied")
+    def test_both_in_one_process_are_ready_when_both_serve_and_tell_of_reloads_and_their_end(self):
+        serve = self.start_serve_here()
+        self.assertEqual(self.manager.next(), "READY=1")
+        client = self.client()
+        client.subscribe("news")
+        self.assertEqual(client.command("PUB news x"), "+OK PUB news")
+        serve.signal(signal.SIGTERM)
+        self.assertEqual(self.manager.next(), "STOPPING=1")
+        self.assertEqual(serve.wait_exit(), 0)
+        self.check_steps(self.start_serve_here())
 
-    def start_broker_with(self, file):
-        return self.start("broker", "--config", file, *ENDPOINTS, "--raw", "off", "--metrics", "off")
+    def test_a_reload_that_is_refused_ends_too(self):
+        for command in ("broker", "serve"):
+            with self.subTest(command), tempfile.TemporaryDirectory() as folder:
+                file = os.path.join(folder, "backplane.toml")
+                open(file, "w", encoding="utf-8").close()
+                process = self.start_with(command, file)
+                self.assertEqual(self.manager.next(), "READY=1")
+                with open(file, "w", encoding="utf-8") as config:
+                    config.write("[[[")
+                process.signal(signal.SIGHUP)
+                self.assertEqual([self.manager.next() for _ in range(2)], ["RELOADING=1", "READY=1"])
+                process.wait_line(process.err, "reload: not applied")
+                process.end()
+                while not self.manager.nothing():
+                    pass
+
+    def start_with(self, command, file):
+        listen = ["--listen", GATEWAY] if command == "serve" else []
+        return self.start(command, "--config", file, *ENDPOINTS, "--raw", "off", "--metrics", "off", *listen)
 
     def test_a_broker_that_cannot_listen_is_never_ready(self):
         self.start_broker()
-        broker = self.start_broker_here()
-        self.assertEqual(broker.wait_exit(), 1)
-        self.assertTrue(self.manager.nothing(), self.manager.seen)
+        for start in (self.start_broker_here, self.start_serve_here):
+            with self.subTest(start.__name__):
+                process = start()
+                self.assertEqual(process.wait_exit(), 1)
+                self.assertTrue(self.manager.nothing(), self.manager.seen)
 
     def test_with_a_watchdog_each_reports_that_it_works_as_often_as_it_must(self):
-        for start in (self.start_broker_here, self.start_gateway_here):
+        for start in (self.start_broker_here, self.start_gateway_here, self.start_serve_here):
             with self.subTest(start.__name__):
                 process = start(watchdog_us=4_000_000)
                 deadline = Deadline()
