@@ -119,27 +119,22 @@ class Packages(BackplaneTest):
         lines = run("dpkg-deb", "--contents", self.files[name]).splitlines()
         return {words[5][1:]: (words[0], words[1]) for words in (line.split(None, 5) for line in lines)}
 
-    def start_services(self):
-        """The broker and the gateway that backplane.service starts. Returns both."""
-        unit = Unit(self.root, "backplane")
-        started = unit.all("Wants")[0].split()
-        self.assertEqual(started, ["backplane-broker.service", "backplane-gateway.service"])
+    def start_service(self, name="backplane"):
+        """The process that backplane.service starts, or another one."""
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.notify.close)
         path = self.root / "/notify"
         path.unlink(missing_ok=True)
         self.notify.bind(str(path))
-        extra = {"backplane-broker": [*ENDPOINTS, "--raw", RAW, "--metrics", f"{HOST}:9570"],
-                 "backplane-gateway": ["--listen", f"{HOST}:1601", *ENDPOINTS]}
-        services = []
-        for name in extra:
-            unit = Unit(self.root, name)
-            self.assertEqual(unit.all("Type"), ["notify"])
-            watchdog_us = int(unit.all("WatchdogSec")[0]) * 1_000_000
-            services.append(self.run_process(["env", f"NOTIFY_SOCKET={path}", f"WATCHDOG_USEC={watchdog_us}",
-                                              *unit.command(*extra[name])]))
-            self.wait_notified("READY=1")
-        return services
+        broker, gateway = [*ENDPOINTS, "--raw", RAW, "--metrics", f"{HOST}:9570"], ["--listen", f"{HOST}:1601"]
+        extra = {"backplane": broker + gateway, "backplane-broker": broker, "backplane-gateway": gateway + ENDPOINTS}
+        unit = Unit(self.root, name)
+        self.assertEqual(unit.all("Type"), ["notify"])
+        watchdog_us = int(unit.all("WatchdogSec")[0]) * 1_000_000
+        service = self.run_process(["env", f"NOTIFY_SOCKET={path}", f"WATCHDOG_USEC={watchdog_us}",
+                                    *unit.command(*extra[name])])
+        self.wait_notified("READY=1")
+        return service
 
     def wait_notified(self, word):
         deadline = Deadline()
@@ -154,7 +149,7 @@ class Packages(BackplaneTest):
             self.assertRegex(self.root.state(name), "^install ok installed ")
         self.assertIn("backplane:", (self.root / "/etc/passwd").read_text())
         self.assertTrue((self.root / "/etc/systemd/system/multi-user.target.wants/backplane.service").is_symlink())
-        services = self.start_services()
+        service = self.start_service()
         program = self.root / "/usr/bin/backplane"
         client = self.client()
         client.subscribe("news.>")
@@ -162,16 +157,16 @@ class Packages(BackplaneTest):
         self.assertEqual(client.event(), "news.uk It rains")
         self.assertTrue(any((self.root / "/var/lib/backplane/default").iterdir()))
         # The reload of the unit is SIGHUP.
-        self.assertEqual(Unit(self.root, "backplane-broker").all("ExecReload"), ["/bin/kill -HUP $MAINPID"])
-        services[0].signal(signal.SIGHUP)
+        self.assertEqual(Unit(self.root, "backplane").all("ExecReload"), ["/bin/kill -HUP $MAINPID"])
+        service.signal(signal.SIGHUP)
         self.wait_notified("RELOADING=1")
         self.wait_notified("READY=1")
-        for service in reversed(services):
-            service.signal(signal.SIGTERM)
-            self.wait_notified("STOPPING=1")
-            self.assertEqual(service.wait_exit(), 0)
-        # The history is there after a restart.
-        self.start_services()
+        service.signal(signal.SIGTERM)
+        self.wait_notified("STOPPING=1")
+        self.assertEqual(service.wait_exit(), 0)
+        # The history is there after a restart, also with a process for each.
+        for name in ("backplane-broker", "backplane-gateway"):
+            self.start_service(name)
         self.assertEqual(run(program, "get", "news.uk", *ENDPOINTS), "It rains\n")
         unit = Unit(self.root, "backplane-publish@")
         self.assertEqual(unit.all("ExecStart"), ["/usr/bin/backplane publish $SOURCE"])
@@ -183,7 +178,7 @@ class Packages(BackplaneTest):
 
     def test_the_python_package_is_enough_for_python(self):
         self.install()
-        self.start_services()
+        self.start_service()
         program = ("import sys; from backplane import Publisher, Subscriber; from backplane.events.v1 import quote_pb2\n"
                    f"with Subscriber('stock.>', egress='{EGRESS}', control='{CONTROL}') as reader:\n"
                    "    print('subscribed', reader.receive(timeout=0), flush=True)\n"
@@ -205,16 +200,15 @@ class Packages(BackplaneTest):
         self.install(repack(self.files["backplane"], self.top, "0.0.9-1", older))
         self.assertIn("0.0.9-1", self.root.state("backplane"))
         configuration = self.root / "/etc/backplane/backplane.toml"
-        services = self.start_services()
+        service = self.start_service()
         run(self.root / "/usr/bin/backplane", "pub", "news.uk", "before", *ENDPOINTS)
-        for service in reversed(services):
-            service.end()
+        service.end()
 
         self.install(self.files["backplane"])
         self.assertIn(self.field("backplane", "Version"), self.root.state("backplane"))
         # An unchanged configuration is replaced.
         self.assertEqual(configuration.read_text(), (SOURCE / "config" / "backplane.toml").read_text())
-        self.start_services()
+        self.start_service()
         self.assertEqual(run(self.root / "/usr/bin/backplane", "get", "news.uk", *ENDPOINTS), "before\n")
 
         configuration.write_text('[log]\nlevel = "debug"\n')
@@ -230,8 +224,7 @@ class Packages(BackplaneTest):
 
     def test_a_removal_keeps_history_and_configuration_and_a_purge_deletes_them(self):
         self.install()
-        for service in reversed(self.start_services()):
-            service.end()
+        self.start_service().end()
         (self.root / "/usr/lib/python3/dist-packages/backplane/__pycache__").mkdir()
         self.root.dpkg("--remove", *NAMES)
         self.assertTrue((self.root / "/etc/backplane/backplane.toml").is_file())
