@@ -103,7 +103,7 @@ struct GatewayConfig {
   std::string metrics = "off";  ///< HOST:PORT or off
 
   bool http = true;                       ///< on the same ports as the line protocol
-  bool zmtp = false;                      ///< so: ZeroMQ clients
+  bool zmtp = true;                       ///< so: ZeroMQ clients
   std::vector<std::string> hosts;         ///< names besides those of the loopback
   std::vector<std::string> cors_origins;  ///< exactly as browsers send them
   MqttPayload mqtt_payload = MqttPayload::json;

@@ -116,6 +116,29 @@ class Serve(ServeTest):
                 topic, event = sub.receive()
                 self.assertEqual((topic, event.text), (f"news.{name}", f"by {name}"))
 
+    def test_zeromq_sockets_use_the_gateways_port_too(self):
+        self.serve()
+        sub = self.context.socket(zmq.SUB)
+        self.addCleanup(sub.close)
+        sub.linger = 0
+        sub.connect(f"tcp://{GATEWAY}")
+        for prefix in ("stock.", "$SYS.gap.", "$SYS.live.now"):
+            sub.subscribe(prefix)
+        self.assertTrue(sub.poll(TIMEOUT_S * 1000))
+        self.assertEqual(sub.recv_multipart()[0], b"$SYS.live.now")
+        pub = self.context.socket(zmq.XPUB)
+        self.addCleanup(pub.close)
+        pub.linger = int(TIMEOUT_S * 1000)
+        pub.connect(f"tcp://{GATEWAY}")
+        self.assertTrue(pub.poll(TIMEOUT_S * 1000), "the gateway subscribes to everything")
+        line, there = self.client(), self.live_reader("stock.")
+        line.subscribe("stock.>")
+        pub.send_multipart([b"news.uk", b"not for it"])
+        pub.send_multipart([b"stock.MSFT", b"39.5"])
+        self.assertTrue(sub.poll(TIMEOUT_S * 1000))
+        self.assertEqual(sub.recv_multipart(), there.receive_frames())
+        self.assertEqual(line.event(), "stock.MSFT 39.5")
+
     def test_history_and_retained_values_come_from_the_broker(self):
         self.serve()
         writer = self.ready_writer()

@@ -80,7 +80,7 @@ class Zmtp(BackplaneTest):
         super().setUp()
         self.broker = self.start_broker()
         self.gateway = self.start_gateway("--workers", "2", "--metrics", FIGURES, "--config", self.config_file(
-            "[gateway]\nzmtp = true\nbacklog_bytes_max = 1048576\n"))
+            "[gateway]\nbacklog_bytes_max = 1048576\n"))
 
     def subscriber(self, *prefixes, live=True, **options):
         subscriber = Subscriber(self.context, *prefixes, **options)
@@ -173,7 +173,7 @@ class Subscribing(Zmtp):
         subscriber = self.subscriber("a")
         self.gateway.kill()
         self.gateway.end()
-        self.gateway = self.start_gateway("--config", self.config_file("[gateway]\nzmtp = true\n"))
+        self.gateway = self.start_gateway()
         subscriber.wait_live()
         writer = self.ready_writer()
         writer.send("a", "after the gateway")
