@@ -238,6 +238,7 @@ class Backplane::Impl final : public PublishListener {
   [[nodiscard]] bool connected() const { return brokers_.connected(); }
   void stop_publishing(std::chrono::milliseconds limit);
   [[nodiscard]] bool has_unread() { return brokers_.pending(); }
+  void release() { brokers_.release(); }
 
   void on_published(fanout::ClientId client, std::string_view topic, std::size_t bytes, std::string_view code,
                     std::string_view text) override;
@@ -665,6 +666,9 @@ bool Backplane::drained() const {
 }
 void Backplane::close(std::chrono::milliseconds limit) {
   impl_->publisher().close(limit);
+}
+void Backplane::release() {
+  impl_->release();
 }
 Figures Backplane::figures() const {
   return impl_->figures();

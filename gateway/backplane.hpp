@@ -71,6 +71,9 @@ class Backplane {
   /// Waits up to `limit` until the broker has what clients published.
   void close(std::chrono::milliseconds limit);
 
+  /// Lets another thread destroy it.
+  void release();
+
   [[nodiscard]] Figures figures() const;
 
  private:

@@ -306,6 +306,13 @@ ExitCode Gateway::Impl::run(Signals& signals, const ServiceManager& manager) {
 }
 
 void Gateway::Impl::serve() {
+  // The caller's thread owns the sockets until this returns, or throws.
+  struct Release {
+    const std::vector<std::unique_ptr<Backplane>>& backplanes;
+    ~Release() {
+      for (const auto& backplane : backplanes) backplane->release();
+    }
+  } const release_at_the_end{backplanes_};
   bool ordered = false;
   poller_.watch(orders_.fd(), &ordered);
   log_clients_max();

@@ -48,7 +48,7 @@ class Gateway {
   /// The address of /metrics; empty: off. After listen().
   [[nodiscard]] std::string metrics_address() const;
   /// Serves until stop() is called, and then ends as run() does; events of a broker in this process that have
-  /// not been read are delivered before that.
+  /// not been read are delivered before that. Another thread may destroy this then.
   void serve();
 
   // Any thread may call these while another one is in serve().

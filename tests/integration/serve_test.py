@@ -408,16 +408,19 @@ admin = true
             self.assertEqual(made.wait_exit(), 0, made.transcript())
         self.server_key = (self.folder / "broker.pub").read_bytes().strip()
         self.pairs = {"reporter": zmq.curve_keypair(), "operator": zmq.curve_keypair()}
+        self.token_hashes = {user: self.hash_of(f"{user}-secret") for user in self.pairs}
+        self.write_policy(reporter=["news"], operator=["everything"])
+
+    def hash_of(self, secret):
         hashed = self.run_program("policy", "hash", "--stdin", stdin=subprocess.PIPE)
-        hashed.stdin.write("r-secret\n")
+        hashed.stdin.write(f"{secret}\n")
         hashed.stdin.flush()
         hashed.stdin.close()
         self.assertEqual(hashed.wait_exit(), 0, hashed.transcript())
-        self.token_hash = hashed.out[0]
-        self.write_policy(reporter=["news"], operator=["everything"])
+        return hashed.out[0]
 
     def write_policy(self, **users):
-        text = "".join(f'[users.{name}]\ncurve = "{self.pairs[name][0].decode()}"\ntoken = "{self.token_hash}"\n'
+        text = "".join(f'[users.{name}]\ncurve = "{self.pairs[name][0].decode()}"\ntoken = "{self.token_hashes[name]}"\n'
                        f"roles = {json.dumps(roles)}\n" for name, roles in users.items())
         path = self.folder / "policy.toml"
         fresh = self.folder / "fresh"
@@ -438,7 +441,7 @@ admin = true
 
     def signed_in(self, user="reporter"):
         client = self.client()
-        self.assertEqual(client.command(f"AUTH {user}:r-secret"), f"+OK AUTH {user}")
+        self.assertEqual(client.command(f"AUTH {user}:{user}-secret"), f"+OK AUTH {user}")
         return client
 
     def test_the_gateway_needs_no_key_and_clients_get_what_they_may(self):
@@ -502,7 +505,7 @@ admin = true
         serve.wait_line(serve.err, "reload: applied the policy policy.toml", since)
         client.wait_closed()
         self.assertEqual(client.lines[-1], "!BYE revoked")
-        self.assertTrue(self.client().command("AUTH reporter:r-secret").startswith("-ERR not_authenticated"))
+        self.assertTrue(self.client().command("AUTH reporter:reporter-secret").startswith("-ERR not_authenticated"))
         operator = self.signed_in("operator")
         self.assertEqual(operator.command("PUB stock.MSFT 1"), "+OK PUB stock.MSFT")
 
@@ -527,15 +530,15 @@ admin = true
 
         use("gw")
         serve = self.serve_secured("--tls-certificate", "gw.pem", "--tls-key", "gw.key")
-        self.assertEqual(served(), self.certificates.serial("gw").lstrip("0"))
+        self.assertEqual(served(), self.certificates.serial("gw.pem").lstrip("0"))
         use("soon")
         serve.signal(signal.SIGHUP)
         serve.wait_line(serve.err, "reload: applied the TLS certificates")
-        self.assertEqual(served(), self.certificates.serial("soon").lstrip("0"))
+        self.assertEqual(served(), self.certificates.serial("soon.pem").lstrip("0"))
         names["pem"].write_text("no certificate", encoding="utf-8")
         serve.signal(signal.SIGHUP)
         serve.wait_line(serve.err, "reload: not applied: ")
-        self.assertEqual(served(), self.certificates.serial("soon").lstrip("0"))
+        self.assertEqual(served(), self.certificates.serial("soon.pem").lstrip("0"))
 
     def test_a_policy_needs_a_key_and_a_key_a_policy(self):
         for options in (["--policy", "policy.toml"], ["--key", "broker.key"]):
