@@ -30,7 +30,7 @@ endforeach()
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/clients/python/backplane" "${PROJECT_BINARY_DIR}/proto/python/backplane"
   DESTINATION /usr/lib/python3/dist-packages COMPONENT python EXCLUDE_FROM_ALL
-  FILES_MATCHING PATTERN "*.py" PATTERN "py.typed" PATTERN "__pycache__" EXCLUDE)
+  FILES_MATCHING PATTERN "*.py" PATTERN "*.pyi" PATTERN "py.typed" PATTERN "__pycache__" EXCLUDE)
 
 # ── documentation ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -98,7 +98,7 @@ export class Gap {
   /** The first offset that is lost; 0n: unknown. */
   readonly first: bigint;
   readonly last: bigint;
-  readonly reason: "history_gone" | "recovery_timeout" | "damaged" | "undecodable";
+  readonly reason: "history_gone" | "recovery_timeout" | "damaged" | "lost_upstream" | "undecodable";
   toJSON(): { gap: { topic: string; stream: string; first: number; last: number; reason: string } };
 }
 

@@ -1,4 +1,4 @@
-"""Adds the classes that protoc generates from proto/ to the package: backplane.v1 and backplane.events.v1.
+"""Adds what protoc generates from proto/ to the package: the classes of backplane.v1 and backplane.events.v1, and their types.
 
 Everything else is in pyproject.toml. A source distribution has the .proto files in it.
 """
@@ -29,7 +29,8 @@ class BuildWithTypes(build_py):
             raise SystemExit("setup.py: cannot find protoc; install it (Debian: protobuf-compiler)")
         folder = proto_folder()
         files = sorted(str(path) for path in folder.rglob("*.proto"))
-        subprocess.run(["protoc", f"--proto_path={folder}", f"--python_out={self.build_lib}", *files], check=True)
+        subprocess.run(["protoc", f"--proto_path={folder}", f"--python_out={self.build_lib}", f"--pyi_out={self.build_lib}",
+                        *files], check=True)
 
 
 class SdistWithProto(sdist):

@@ -35,6 +35,20 @@ with Subscriber("stock.>", egress="{EGRESS}", control="{CONTROL}") as subscriber
             break
 """
 
+ASYNCIO_PROGRAM = f"""
+import asyncio
+from backplane import aio
+
+async def main():
+    async with aio.Subscriber("chat", egress="{EGRESS}", control="{CONTROL}") as subscriber, aio.Publisher("me", ingress="{INGRESS}", control="{CONTROL}") as publisher:
+        await subscriber.wait_live()
+        await publisher.publish("chat", "hello")
+        item = await subscriber.receive()
+        print(item.topic, item.text)
+
+asyncio.run(main())
+"""
+
 NODE_PROGRAM = f"""
 import {{ Event, Subscriber }} from "backplane";
 const subscriber = new Subscriber(["stock.>"], {{ egress: "{EGRESS}", control: "{CONTROL}" }});
@@ -81,9 +95,20 @@ class ClientPackages(BackplaneTest):
     def test_python_from_a_wheel(self):
         self.pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", self.folder, self.copy_of(PYTHON))
         wheel = next(self.folder.glob("*.whl"))
-        names = set(zipfile.ZipFile(wheel).namelist())
-        self.assertLessEqual({"backplane/__init__.py", "backplane/v1/event_pb2.py", "backplane/events/v1/quote_pb2.py"}, names)
+        self.assertEqual(set(zipfile.ZipFile(wheel).namelist()) - self.metadata(wheel), self.python_files())
         self.use_python(wheel)
+
+    @staticmethod
+    def metadata(wheel):
+        return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" in name}
+
+    @staticmethod
+    def python_files():
+        """Everything that the package has to contain: all modules of the library, and two files for each .proto file."""
+        modules = {str(path.relative_to(PYTHON)) for path in (PYTHON / "backplane").rglob("*.py*")
+                   if path.suffix == ".py" or path.name == "py.typed"} | {"backplane/py.typed"}
+        protos = [path.relative_to(SOURCE / "proto") for path in (SOURCE / "proto").rglob("*.proto")]
+        return modules | {f"{path.with_suffix('')}_pb2.{ending}" for path in protos for ending in ("py", "pyi")}
 
     @unittest.skipUnless(HAS_PIP, "without pip, setuptools and wheel")
     def test_python_from_a_source_distribution(self):
@@ -99,6 +124,9 @@ class ClientPackages(BackplaneTest):
         process = self.run_process(["env", f"PYTHONPATH={target}", sys.executable, "-B", "-c", PYTHON_PROGRAM], cwd=str(self.empty))
         self.assertEqual(process.wait_exit(), 0, process.transcript())
         self.assertEqual(process.out, ["stock.MSFT 39.5"])
+        process = self.run_process(["env", f"PYTHONPATH={target}", sys.executable, "-B", "-c", ASYNCIO_PROGRAM], cwd=str(self.empty))
+        self.assertEqual(process.wait_exit(), 0, process.transcript())
+        self.assertEqual(process.out, ["chat hello"])
 
     @unittest.skipUnless(shutil.which("npm"), "without npm")
     def test_node_from_a_tarball(self):
@@ -109,7 +137,10 @@ class ClientPackages(BackplaneTest):
         shutil.rmtree(self.folder / "tree")
         with tarfile.open(tarball) as packed:
             names = {name.removeprefix("package/") for name in packed.getnames()}
-            self.assertLessEqual({"index.js", "lib/proto.js", "proto/backplane/v1/event.proto", "README.md"}, names)
+            wanted = {"index.js", "index.d.ts", "package.json", "README.md"}
+            wanted |= {f"lib/{path.name}" for path in (NODE / "lib").glob("*.js")}
+            wanted |= {str(path.relative_to(SOURCE)) for path in (SOURCE / "proto").rglob("*.proto")}
+            self.assertEqual({name for name in names if "." in name.rsplit("/", 1)[-1]}, wanted)
             self.assertEqual([name for name in names if name.startswith(("node_modules", ".npmrc", "pack.js"))], [])
             packed.extractall(self.folder / "unpacked")
         # What `npm install TARBALL` leaves, with the packages that it would fetch.
