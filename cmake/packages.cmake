@@ -13,6 +13,10 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/config/monitoring" DESTINATION "${CMAKE
   COMPONENT program)
 install(FILES "${PROJECT_SOURCE_DIR}/config/backplane.toml" DESTINATION /etc/backplane COMPONENT program
   EXCLUDE_FROM_ALL)
+# For the files of the instances of backplane-publish@.service and backplane-link@.service.
+foreach(folder IN ITEMS publish link)
+  install(DIRECTORY DESTINATION /etc/backplane/${folder} COMPONENT program EXCLUDE_FROM_ALL)
+endforeach()
 install(FILES "${PROJECT_SOURCE_DIR}/config/systemd/backplane.sysusers" DESTINATION /usr/lib/sysusers.d
   RENAME backplane.conf COMPONENT program EXCLUDE_FROM_ALL)
 file(GLOB units CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/config/systemd/*.service")

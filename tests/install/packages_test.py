@@ -72,11 +72,11 @@ class Unit:
     def all(self, key):
         return re.findall(rf"(?m)^{key}=(.*)$", self.text)
 
-    def command(self, *more):
+    def command(self, *more, instance=""):
         """ExecStart, with StateDirectory created."""
         for name in self.all("StateDirectory"):
-            (self.root / f"/var/lib/{name}").mkdir(parents=True, exist_ok=True)
-        words = shlex.split(self.all("ExecStart")[0])
+            (self.root / f"/var/lib/{name.replace('%i', instance)}").mkdir(parents=True, exist_ok=True)
+        words = shlex.split(self.all("ExecStart")[0].replace("%i", instance).replace("%S", "/var/lib"))
         return [str(self.root / word) if word.startswith("/") else word for word in words] + list(more)
 
 
@@ -176,6 +176,17 @@ class Packages(BackplaneTest):
         self.assertRegex(client.event(), '^clock {"tick"')
         clock.end()
 
+    def test_a_link_is_an_instance_with_a_file_and_a_state_of_its_own(self):
+        self.install()
+        (self.root / "/etc/backplane/link/edge7.toml").write_text('[link]\nfrom = "edge7"\nto = ["h1"]\npatterns = ["sensor.>"]\n')
+        printed = run(*Unit(self.root, "backplane-link@").command("--print-config", instance="edge7"))
+        self.assertIn('from = ["edge7"]', printed)
+        self.assertIn(f'state = "{self.root.path}/var/lib/backplane-link/edge7"', printed)
+        self.root.dpkg("--remove", "backplane")
+        self.assertTrue((self.root / "/var/lib/backplane-link/edge7").is_dir())
+        self.root.dpkg("--purge", "backplane")
+        self.assertFalse((self.root / "/var/lib/backplane-link").exists())
+
     def test_the_python_package_is_enough_for_python(self):
         self.install()
         self.start_service()
@@ -251,8 +262,9 @@ class Packages(BackplaneTest):
         self.assertLessEqual({"event.proto", "control.proto", "quote.proto"}, protos)
 
     def test_what_is_in_them(self):
-        for path in ("/usr/bin/backplane", "/etc/backplane/backplane.toml", "/lib/systemd/system/backplane.service",
-                     "/lib/systemd/system/backplane-publish@.service", "/usr/lib/sysusers.d/backplane.conf",
+        for path in ("/usr/bin/backplane", "/etc/backplane/backplane.toml", "/etc/backplane/publish/", "/etc/backplane/link/",
+                     "/lib/systemd/system/backplane.service", "/lib/systemd/system/backplane-publish@.service",
+                     "/lib/systemd/system/backplane-link@.service", "/usr/lib/sysusers.d/backplane.conf",
                      "/usr/share/man/man1/backplane.1.gz", "/usr/share/man/man1/backplane-publish-clock.1.gz",
                      "/usr/share/bash-completion/completions/backplane", "/usr/share/zsh/vendor-completions/_backplane",
                      "/usr/share/fish/vendor_completions.d/backplane.fish", "/usr/share/backplane/demo/stocks.csv",
