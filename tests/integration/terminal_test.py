@@ -40,7 +40,7 @@ class Terminal:
                 # When a shell ends, the kernel sends SIGCONT to its jobs. This takes back the SIGSTOP by which
                 # LeakSanitizer stops the threads of a process that ends, and it waits for ever.
                 sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-                os.environ.update(TERM="xterm", PS1="$ ", ASAN_OPTIONS=sanitizer)
+                os.environ.update(TERM="xterm", PS1="$ ", NO_COLOR="1", ASAN_OPTIONS=sanitizer)
                 os.execvp(command[0], command)
             finally:
                 os._exit(127)
