@@ -19,8 +19,6 @@ constexpr std::size_t queued_max = 100'000;
 constexpr std::size_t replies_per_turn_max = 16;
 // How often to look whether a part of a reply has arrived.
 constexpr std::chrono::milliseconds look_interval{100};
-// The broker may send heartbeats (9 bytes each), and those are none.
-constexpr std::uint64_t part_bytes_min = 32;
 // A connection on which requests stay unanswered for so long, with no part of a reply, has ended, whatever
 // the kernel knows of it.
 constexpr std::chrono::seconds silence_max{6};
@@ -129,8 +127,8 @@ void ControlChannel::handle_reply(const zmq::message_t& frame, Clock::time_point
   v1::ControlReply reply;
   if (!reply.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) return;
   skip_look_ = true;
-  unanswered_since_.reset();
-  if (in_flight_.size() > in_flight_.count(reply.id())) unanswered_since_ = now;
+  const bool others_wait = in_flight_.size() > in_flight_.count(reply.id());
+  unanswered_since_ = others_wait ? std::optional(now) : std::nullopt;
   const Clock::time_point before = std::exchange(last_reply_, now);
   // Replies to later requests are behind this one.
   for (auto later = in_flight_.upper_bound(reply.id()); later != in_flight_.end(); ++later) {
@@ -157,7 +155,7 @@ void ControlChannel::look_for_parts(Clock::time_point now) {
   if (in_flight_.empty() || now < look_at_) return;
   look_at_ = now + look_interval;
   const std::uint64_t received = connection_.received_bytes().value_or(received_bytes_);
-  const bool more = received >= std::exchange(received_bytes_, received) + part_bytes_min;
+  const bool more = received > std::exchange(received_bytes_, received);
   if (std::exchange(skip_look_, false) || !more) return;
   unanswered_since_ = now;
   for (auto& [id, request] : in_flight_) extend(request, now);
