@@ -156,11 +156,19 @@ class GatewaySub {
     return {};
   }
 
+  /// @returns where it begins in the output's buffer.
+  std::size_t append(const GatewayItem& item, std::string_view piece) {
+    // Reports write what is in the buffer: its size is that of this moment.
+    std::string& buffer = printer_.output().buffer();
+    const std::size_t begin = buffer.size();
+    append_gateway_item(options_.format, item, piece, buffer);
+    return begin;
+  }
+
   /// @returns whether to continue.
   bool handle(const GatewayItem& item, std::string_view piece) {
     // Losses from this client's backlog can be announced right after the reply to POSITION.
     if (item.kind != Kind::gap) progress_.complete(std::exchange(reported_positions_, {}));
-    const std::size_t begin = printer_.output().buffer().size();
     switch (item.kind) {
       case Kind::event:
         has_begun_ = true;
@@ -170,16 +178,14 @@ class GatewaySub {
           return true;
         }
         events_since_position_ = true;
-        append_gateway_item(options_.format, item, piece, printer_.output().buffer());
-        printer_.paint_event(begin, item.topic);
+        printer_.paint_event(append(item, piece), item.topic);
         printer_.count_event();
         return true;
       case Kind::gap:
       case Kind::reset:
         if (item.kind == Kind::reset) progress_.restart(item.stream);
         if (item.kind == Kind::gap && item.first > 0) progress_.lose(item.topic, item.stream, item.last);
-        append_gateway_item(options_.format, item, piece, printer_.output().buffer());
-        printer_.paint_notice(begin);
+        printer_.paint_notice(append(item, piece));
         printer_.count_miss();
         return true;
       case Kind::ok:
