@@ -1,11 +1,15 @@
 """ZeroMQ sockets at the gateway's port."""
 
+import ctypes.util
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import struct
+import sys
+import tempfile
 import time
 import unittest
 
@@ -38,11 +42,11 @@ def hello(socket_type):
 class Subscriber:
     """A SUB at the gateway."""
 
-    def __init__(self, context, *prefixes, kind=zmq.SUB, **options):
+    def __init__(self, context, *prefixes, kind=zmq.SUB, address=GATEWAY, **options):
         self.socket = context.socket(kind)
         for option, value in {"SNDHWM": 0, "LINGER": 0, "RECONNECT_IVL": 50, **options}.items():
             self.socket.setsockopt(getattr(zmq, option), value)
-        self.socket.connect(f"tcp://{GATEWAY}")
+        self.socket.connect(f"tcp://{address}")
         for prefix in prefixes:
             self.subscribe(prefix)
 
@@ -76,8 +80,13 @@ class Subscriber:
 
 
 class Zmtp(BackplaneTest):
+    FIGURES = FIGURES
+
     def setUp(self):
         super().setUp()
+        self.start()
+
+    def start(self):
         self.broker = self.start_broker()
         self.gateway = self.start_gateway("--workers", "2", "--metrics", FIGURES, "--config", self.config_file(
             "[gateway]\nbacklog_bytes_max = 1048576\n"))
@@ -90,7 +99,7 @@ class Zmtp(BackplaneTest):
         return subscriber
 
     def figures(self):
-        host, port = FIGURES.rsplit(":", 1)
+        host, port = self.FIGURES.rsplit(":", 1)
         with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
             peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             data = b""
@@ -270,28 +279,92 @@ class Publishing(Zmtp):
         self.wait_figure("commands_refused_total.other", 5)
 
 
-class OtherBindings(Zmtp):
-    NODE = """
-        import { Publisher, Subscriber } from "zeromq";
-        const [address] = process.argv.slice(2);
-        const subscriber = new Subscriber(), publisher = new Publisher();
-        subscriber.connect(address);
-        subscriber.subscribe("node.");
-        publisher.connect(address);
-        const timer = setInterval(() => publisher.send(["node.topic", "from node"]).catch(() => {}), 50);
-        for await (const [topic, event] of subscriber) {
-          console.log(`${topic} ${event.includes("from node")}`);
-          break;
+NODE = """
+    import { Publisher, Subscriber } from "zeromq";
+    const [address] = process.argv.slice(2);
+    const subscriber = new Subscriber(), publisher = new Publisher();
+    subscriber.connect(address);
+    subscriber.subscribe("peer.");
+    publisher.connect(address);
+    setInterval(() => publisher.send(["peer.topic", "from node"]).catch(() => {}), 50);
+    for await (const [topic, event] of subscriber) console.log(`${topic} ${event.includes("from node")}`);
+"""
+# JeroMQ is ZeroMQ in Java, without libzmq.
+JAVA = """
+    import org.zeromq.ZMQ;
+    public class Peer {
+      public static void main(String[] arguments) throws Exception {
+        ZMQ.Context context = ZMQ.context(1);
+        ZMQ.Socket subscriber = context.socket(ZMQ.SUB), publisher = context.socket(ZMQ.PUB);
+        subscriber.connect(arguments[0]);
+        subscriber.subscribe("peer.".getBytes());
+        subscriber.setReceiveTimeOut(50);
+        publisher.connect(arguments[0]);
+        while (true) {
+          publisher.sendMore("peer.topic");
+          publisher.send("from java");
+          byte[] topic = subscriber.recv(0);
+          if (topic == null) continue;
+          String event = new String(subscriber.recv(0), "ISO-8859-1");
+          System.out.println(new String(topic) + " " + event.contains("from java"));
         }
-        clearInterval(timer);
-        process.exit(0);
-    """
+      }
+    }
+"""
+# czmq is a layer above libzmq, in C.
+CZMQ = """
+import ctypes, sys
+czmq = ctypes.CDLL(sys.argv[1])
+address = b">" + sys.argv[2].encode()
+def function(name, result, *arguments):
+    found = getattr(czmq, name)
+    found.restype, found.argtypes = result, arguments
+    return found
+pointer, text = ctypes.c_void_p, ctypes.c_char_p
+subscriber = function("zsock_new_sub", pointer, text, text)(address, b"peer.")
+publisher = function("zsock_new_pub", pointer, text)(address)
+function("zsock_set_rcvtimeo", None, pointer, ctypes.c_int)(subscriber, 50)
+send, send_more = (function(name, ctypes.c_int, pointer, text) for name in ("zstr_send", "zstr_sendm"))
+receive, pop = function("zmsg_recv", pointer, pointer), function("zmsg_pop", pointer, pointer)
+data, size = function("zframe_data", pointer, pointer), function("zframe_size", ctypes.c_size_t, pointer)
+while True:
+    send_more(publisher, b"peer.topic")
+    send(publisher, b"from czmq")
+    if message := receive(subscriber):
+        topic, event = (ctypes.string_at(data(frame), size(frame)) for frame in (pop(message), pop(message)))
+        print(topic.decode(), b"from czmq" in event, flush=True)
+"""
+JEROMQ = os.environ.get("JEROMQ", "/usr/share/java/jeromq.jar")
+CZMQ_LIBRARY = os.environ.get("CZMQ") or ctypes.util.find_library("czmq")
 
-    def test_node_publishes_to_itself(self):
-        program = self.run_process(node(self.NODE, f"tcp://{GATEWAY}"),
-                                   cwd=pathlib.Path(__file__).parents[2] / "clients/node")
-        self.assertEqual(program.wait_exit(), 0, program.transcript())
-        self.assertEqual(program.out, ["node.topic true"])
+
+class OtherBindings(Zmtp):
+    def check(self, command, **options):
+        """A program that publishes and gets its own events back, and goes on after the gateway has restarted."""
+        program = self.run_process(command, **options)
+        self.addCleanup(program.kill)
+        program.wait_line(program.out, "^peer.topic (True|true)$")
+        self.gateway.kill()
+        self.gateway = self.start_gateway()
+        # What was under way when the gateway ended may still be in the program's output.
+        count = len(program.out) + 20
+        program.wait_line(program.out, "^peer.topic (True|true)$", since=count)
+        self.assertEqual({line.lower() for line in program.out}, {"peer.topic true"})
+
+    def test_npm_zeromq(self):
+        self.check(node(NODE, f"tcp://{GATEWAY}"), cwd=pathlib.Path(__file__).parents[2] / "clients/node")
+
+    @unittest.skipUnless(shutil.which("java") and os.path.exists(JEROMQ), "without JeroMQ")
+    def test_jeromq(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        source = pathlib.Path(folder.name, "Peer.java")
+        source.write_text(JAVA, encoding="utf-8")
+        self.check(["java", "-cp", JEROMQ, str(source), f"tcp://{GATEWAY}"])
+
+    @unittest.skipUnless(CZMQ_LIBRARY, "without czmq")
+    def test_czmq(self):
+        self.check([sys.executable, "-c", CZMQ, CZMQ_LIBRARY, f"tcp://{GATEWAY}"])
 
 
 class BadInput(Zmtp):
