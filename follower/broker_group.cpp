@@ -84,6 +84,10 @@ class BrokerGroup::Impl {
     return std::any_of(members_.begin(), members_.end(),
                        [](const auto& member) { return member->follower.is_recovering(); });
   }
+  [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const {
+    return std::any_of(members_.begin(), members_.end(),
+                       [&](const auto& member) { return member->follower.may_arrive(topic, stamp); });
+  }
   [[nodiscard]] std::size_t broker() const {
     for (std::size_t i = 0; i < members_.size(); ++i) {
       if (members_[i]->up) return i;
@@ -555,6 +559,9 @@ bool BrokerGroup::is_recovering() const {
 }
 StreamPositions BrokerGroup::low_watermarks() const {
   return impl_->low_watermarks();
+}
+bool BrokerGroup::may_arrive(std::string_view topic, const wire::Stamp& stamp) const {
+  return impl_->may_arrive(topic, stamp);
 }
 std::size_t BrokerGroup::broker() const {
   return impl_->broker();

@@ -57,6 +57,7 @@ class BrokerGroup final : public PolledReader {
   [[nodiscard]] StreamPositions live_positions() const override;
   [[nodiscard]] bool is_recovering() const override;
   [[nodiscard]] StreamPositions low_watermarks() const override;
+  [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const override;
   [[nodiscard]] std::size_t broker() const override;
 
   void set_counters(const std::vector<std::pair<std::string, std::uint64_t>>& counters);

@@ -104,6 +104,10 @@ class BrokerReader {
   /// however late. It is found by requesting tails, and is a second or two behind. A new subscription may
   /// lower it.
   [[nodiscard]] virtual StreamPositions low_watermarks() const = 0;
+  /// Whether an event of a subscribed topic may still arrive, or be reported as a gap. False for events that
+  /// have arrived, and for those that were published before the topic was subscribed to. Events at or below
+  /// low_watermarks() never arrive, but these are behind; this is exact.
+  [[nodiscard]] virtual bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const = 0;
   /// Index of the first connected broker, or of one that is tried, in the list that the reader was given.
   [[nodiscard]] virtual std::size_t broker() const = 0;
 };

@@ -164,6 +164,10 @@ class Follower::Impl : private follower::GapRepairSink,
     return {{gap_repair_.current_stream(), gap_repair_.low_watermark()}};
   }
 
+  [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const {
+    return gap_repair_.may_arrive(topic, stamp);
+  }
+
   [[nodiscard]] FollowerStatus status() const {
     FollowerStatus status = status_;
     status.connected = up_;
@@ -661,6 +665,9 @@ bool Follower::is_recovering() const noexcept {
 }
 StreamPositions Follower::low_watermarks() const {
   return impl_->low_watermarks();
+}
+bool Follower::may_arrive(std::string_view topic, const wire::Stamp& stamp) const {
+  return impl_->may_arrive(topic, stamp);
 }
 FollowerStatus Follower::status() const {
   return impl_->status();

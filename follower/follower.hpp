@@ -109,6 +109,7 @@ class Follower final : public PolledReader {
   [[nodiscard]] StreamPositions live_positions() const override;
   [[nodiscard]] bool is_recovering() const noexcept override;
   [[nodiscard]] StreamPositions low_watermarks() const override;
+  [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const override;
   [[nodiscard]] std::size_t broker() const noexcept override;
 
   /// Reading has reached these positions before. When this broker's stream is first seen and it is one of

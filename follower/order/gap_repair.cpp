@@ -435,6 +435,33 @@ void GapRepair::announce(const Buffered& buffered) {
   sink_.gap(gap);
 }
 
+bool GapRepair::may_arrive(std::string_view topic, const wire::Stamp& stamp) const {
+  const auto found = std::find_if(streams_.begin(), streams_.end(),
+                                  [&](const auto& each) { return each->id == stamp.stream; });
+  if (found == streams_.end()) return false;
+  Stream& stream = **found;
+  if (stream.id == current_stream_ && stamp.position <= low_watermark_) return false;
+  const auto prefix = prefixes_.match(topic);
+  if (!prefix) return false;
+  const auto& start = prefixes_.start(*prefix);
+  if (!start) return true;  // it is not known yet where the subscription begins
+  const bool is_read = start->stream == stream.id;
+  const TopicState* const state = stream.topics.find(topic);
+  // As in find_topic().
+  const bool is_followed = state != nullptr && (prefixes_.is_current(state->prefix) ||
+                                                (is_read && start->position <= state->position));
+  if (!is_followed) return is_read && stamp.position > start->position;
+  if (stamp.offset > state->offset) return true;
+  if (const auto of_topic = stream.holes.find(topic); of_topic != stream.holes.end()) {
+    const auto is_in = [&](const Hole& hole) {
+      return stamp.offset >= hole.first && stamp.offset <= hole.last && stamp.position > hole.after;
+    };
+    if (std::any_of(of_topic->second.begin(), of_topic->second.end(), is_in)) return true;
+  }
+  const auto [first, end] = stream.reorder_buffer.equal_range(stamp.position);
+  return std::any_of(first, end, [&](const auto& each) { return each.second.topic == topic; });
+}
+
 std::uint64_t GapRepair::awaited() const {
   std::uint64_t count = 0;
   for (const auto& stream : streams_) {

@@ -193,6 +193,10 @@ class GapRepair {
   /// No event or gap of current_stream() at or below this position can arrive any more, however late. Holds
   /// for the subscriptions that existed when it was found.
   [[nodiscard]] std::uint64_t low_watermark() const noexcept { return low_watermark_; }
+  /// Whether an event may still be delivered, or announced as lost: it is above the low watermark, its topic
+  /// was subscribed to when it was published, and it has not been delivered. A gap that waits in the reorder
+  /// buffer does not count.
+  [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const;
   /// Bytes of events in the reorder buffer.
   [[nodiscard]] std::size_t reorder_buffer_bytes() const noexcept { return reorder_buffer_bytes_; }
   /// Missing events that may still arrive, as far as their number is known, and the events that wait for

@@ -90,6 +90,9 @@ void Hub::send_all_values(Subscription& subscription) {
 /// again.
 bool Hub::arrives_live(Subscription& subscription, const RoutedTopic& topic, const wire::Stamp& stamp) {
   const bool passed = topic.stream == stamp.stream && topic.offset >= stamp.offset;
+  // The hub has not passed it on and never will: it is older than the subscriptions at the broker, or nobody
+  // was subscribed when it arrived.
+  if (!passed && !broker_->may_arrive(*topic.name, stamp)) return false;
   if (subscription.active && !passed) return true;
   if (passed && has_arrived_by_prefix(*subscription.client, topic)) return true;
   const auto& all = subscription.client->subscriptions;

@@ -71,6 +71,7 @@ class FakeReader final : public BrokerReader {
   void types(const std::vector<std::string>&, std::function<void(Result<TypesReply>)>) override {}
   [[nodiscard]] bool is_recovering() const override { return false; }
   [[nodiscard]] StreamPositions low_watermarks() const override { return {}; }
+  [[nodiscard]] bool may_arrive(std::string_view, const wire::Stamp&) const override { return false; }
   [[nodiscard]] std::size_t broker() const override { return 0; }
 
   /// Stores an event as a broker does. The test decides whether it reaches the subscriptions.

@@ -811,5 +811,47 @@ TEST_F(GapRepairTest, InvalidRepliesAreCountedAndEndTheReplay) {
   EXPECT_THAT(out, ElementsAre("a 1", "gap a 2-2 history_gone", "a 3"));
 }
 
+TEST_F(GapRepairTest, AnEventMayArriveIfItWasPublishedSinceTheSubscriptionAndHasNotArrived) {
+  const auto may_arrive = [&](std::string_view topic, std::uint64_t position, std::uint64_t offset) {
+    return gap_repair.may_arrive(topic, {stream, position, offset, 0, 1});
+  };
+  EXPECT_FALSE(may_arrive("a.x", 5, 1)) << "of a stream that is not read";
+  subscribe("a.", 10);
+  EXPECT_FALSE(may_arrive("a.x", 10, 1));
+  EXPECT_TRUE(may_arrive("a.x", 11, 2));
+  EXPECT_FALSE(may_arrive("b", 11, 2)) << "not subscribed to";
+  arrive("a.x", 11, 2, 10);
+  EXPECT_FALSE(may_arrive("a.x", 10, 1));
+  EXPECT_FALSE(may_arrive("a.x", 11, 2));
+  EXPECT_TRUE(may_arrive("a.x", 12, 3));
+  arrive("a.x", 14, 5, 13);  // waits for those before it
+  arrive("a.y", 15, 1, 0);
+  EXPECT_TRUE(may_arrive("a.x", 12, 3)) << "missing";
+  EXPECT_TRUE(may_arrive("a.x", 14, 5)) << "in the reorder buffer";
+  EXPECT_TRUE(may_arrive("a.y", 15, 1)) << "in the reorder buffer";
+  ASSERT_TRUE(next_replay());
+  reply({{"a.x", {stream, 12, 3, 11, 1}}, {"a.x", {stream, 13, 4, 12, 1}}});
+  EXPECT_FALSE(may_arrive("a.x", 12, 3));
+  EXPECT_FALSE(may_arrive("a.x", 14, 5));
+  EXPECT_FALSE(may_arrive("a.y", 15, 1));
+  EXPECT_TRUE(may_arrive("a.z", 13, 1)) << "only tails show that it is missing";
+  pass_time(1000ms);
+  tails({{"a.x", 14, 5}, {"a.y", 15, 1}}, 15);
+  pass_time(0ms);
+  EXPECT_FALSE(may_arrive("a.z", 13, 1)) << "below the low watermark";
+  EXPECT_TRUE(may_arrive("a.z", 16, 1));
+}
+
+TEST_F(GapRepairTest, AnEventFromBeforeASubscriptionWasRenewedDoesNotArrive) {
+  subscribe("a");
+  arrive("a", 1, 1, 0);
+  gap_repair.unsubscribe("a");
+  gap_repair.subscribe("a", ++ticket);
+  EXPECT_TRUE(gap_repair.may_arrive("a", {stream, 3, 2, 1, 1})) << "where it begins is not known yet";
+  gap_repair.on_live_reply(ticket, stream, 5, false, now);
+  EXPECT_FALSE(gap_repair.may_arrive("a", {stream, 3, 2, 1, 1}));
+  EXPECT_TRUE(gap_repair.may_arrive("a", {stream, 6, 3, 3, 1}));
+}
+
 }  // namespace
 }  // namespace backplane::follower

@@ -51,6 +51,9 @@ class FakeReader final : public BrokerReader {
   }
   [[nodiscard]] bool is_recovering() const override { return is_recovering_now; }
   [[nodiscard]] StreamPositions low_watermarks() const override { return {low_watermark_now}; }
+  [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const override {
+    return may_arrive_now(topic, stamp);
+  }
   void topics(std::string_view pattern, std::string_view cursor,
               std::function<void(Result<TopicsPage>)> handler) override {
     topics_asked.push_back(std::string(pattern) + "@" + std::string(cursor));
@@ -69,6 +72,9 @@ class FakeReader final : public BrokerReader {
   StreamPosition live_position_now;
   bool is_recovering_now{};
   StreamPosition low_watermark_now;
+  /// By default, all subscriptions began before the first event.
+  std::function<bool(std::string_view, const wire::Stamp&)> may_arrive_now =
+      [](std::string_view, const wire::Stamp&) { return true; };
   std::vector<std::string> topics_asked;
   std::function<void(Result<TopicsPage>)> topics_handler;
 };

@@ -1,8 +1,10 @@
 // Clients that join with retained values or history at any moment, while the broker's live events and replies
 // arrive at any pace: each client gets every event after its first one, once and in order.
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <random>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -15,6 +17,7 @@ namespace backplane::gateway {
 namespace {
 
 constexpr int topics = 4;
+const std::string rare_topic = "t.rare";  // its events end while clients still join
 
 HubLimits small_slices() {
   HubLimits limits;
@@ -25,12 +28,20 @@ HubLimits small_slices() {
 
 class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int> {
  protected:
-  HubJoinModelTest() : Stage(small_slices()), random_(static_cast<unsigned>(GetParam())) { come_up(); }
+  HubJoinModelTest() : Stage(small_slices()), random_(static_cast<unsigned>(GetParam())) {
+    upstream_.may_arrive_now = [this](std::string_view, const wire::Stamp& stamp) {
+      return is_on_the_way(stamp.position);
+    };
+    come_up();
+  }
 
   struct Client {
     Peer peer;
     bool from_the_start{};
-    bool asks_twice{};  ///< it may receive a value twice
+    bool asks_twice{};  ///< it may receive the value of t.0 twice
+    bool gets_rare{};   ///< it has requested the value of the rare topic
+    bool renews{};      ///< it will request the values of its subscription once more
+    bool renewed{};     ///< it has done so, and may receive each value twice
   };
   /// Events on the broker's egress, in order.
   struct Live {
@@ -49,7 +60,8 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   }
 
   void publish_one() {
-    const std::string topic = "t." + std::to_string(pick(topics));
+    const bool rare = history_.size() < 30 && pick(10) == 0;
+    const std::string topic = rare ? rare_topic : "t." + std::to_string(pick(topics));
     history_.push_back(broker_.publish(topic, std::string(pick(40), 'x')));
     // Some are lost on the way and recovered: they arrive late, but before the next event of their topic.
     auto& lost = lost_[topic];
@@ -59,6 +71,15 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   void recover(std::deque<const NumberedEvents::Event*>& lost) {
     for (const NumberedEvents::Event* const event : lost) live_.push_back({event, 0});
     lost.clear();
+  }
+  [[nodiscard]] bool is_on_the_way(std::uint64_t position) const {
+    const auto is_it = [=](const NumberedEvents::Event* event) {
+      return event != nullptr && event->stamp.position == position;
+    };
+    return std::any_of(live_.begin(), live_.end(), [&](const Live& live) { return is_it(live.event); }) ||
+           std::any_of(lost_.begin(), lost_.end(), [&](const auto& lost) {
+             return std::any_of(lost.second.begin(), lost.second.end(), is_it);
+           });
   }
   /// The follower's low watermark.
   void note_settled() {
@@ -94,7 +115,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       Answer answer;
       answer.request = retained_requests_.at(seen_retained_);
       std::map<std::string, const NumberedEvents::Event*> newest;
-      for (const auto& event : history_) newest[event.topic] = &event;
+      for (const auto& event : history_) newest[event.topic] = &event;  // those that do not match are ignored
       for (const auto& [topic, event] : newest) answer.events.push_back(event);
       answers_.push_back(std::move(answer));
     }
@@ -136,17 +157,26 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   void join() {
     Client client{connect()};
     std::string commands = "FORMAT text+offset\n";
-    switch (pick(4)) {
+    switch (pick(6)) {
       case 0:
         commands += "SUB t.* since=10m\n";
         client.from_the_start = true;
         break;
       case 1:
         commands += "SUB t.* last\n";
+        client.gets_rare = true;
         break;
       case 2:  // both may be in progress at the same time
         commands += "SUB t.0 last\nSUB t.* last\n";
-        client.asks_twice = true;
+        client.asks_twice = client.gets_rare = true;
+        break;
+      case 3:  // active before the values are requested, or not
+        commands += "SUB t.*\nSUB " + rare_topic + " last\n";
+        client.gets_rare = true;
+        break;
+      case 4:
+        commands += "SUB t.*\n";
+        client.renews = true;
         break;
       default:
         commands += "SUB t.*\n";
@@ -155,6 +185,15 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     clients_.push_back(client);
     send(clients_.back().peer, commands);
     note_questions();
+  }
+  void renew() {
+    for (Client& client : clients_) {
+      if (!client.renews) continue;
+      client.renews = false;
+      client.renewed = client.gets_rare = true;
+      send(client.peer, "SUB t.* last\n");
+      return note_questions();
+    }
   }
   void read_some() {
     if (clients_.empty()) return;
@@ -174,10 +213,13 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   }
   void step() {
     note_settled();
-    switch (pick(14)) {
+    switch (pick(15)) {
+      case 14:
+        if (pick(4) == 0) renew();
+        break;
       case 12:
       case 13:
-        recover(lost_["t." + std::to_string(pick(topics))]);
+        recover(lost_[pick(topics) == 0 ? rare_topic : "t." + std::to_string(pick(topics))]);
         break;
       case 0:
         if (clients_.size() < 25) join();
@@ -229,7 +271,7 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
   }
   void check(const Client& client) {
     std::map<std::string, std::uint64_t> next;
-    bool again = false;
+    std::set<std::string> again;
     std::istringstream lines(client.peer.stream->output);
     for (std::string line; std::getline(lines, line);) {
       if (line.starts_with('+')) continue;
@@ -241,10 +283,8 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
       if (client.from_the_start && !next.contains(topic)) {
         ASSERT_EQ(offset, 1u) << line;
       }
-      if (client.asks_twice && !again && topic == "t.0" && next.contains(topic) && offset < next[topic]) {
-        again = true;
-        continue;
-      }
+      const bool may_repeat = client.renewed || (client.asks_twice && topic == "t.0");
+      if (may_repeat && next.contains(topic) && offset < next[topic] && again.insert(topic).second) continue;
       if (next.contains(topic) && next[topic] > 0) {
         ASSERT_EQ(offset, next[topic]) << line << "\n" << client.peer.stream->output;
       }
@@ -252,6 +292,9 @@ class HubJoinModelTest : public Stage, public ::testing::WithParamInterface<int>
     }
     std::map<std::string, std::uint64_t> published;
     for (const auto& event : history_) published[event.topic] = event.stamp.offset;
+    if (client.gets_rare && published.contains(rare_topic)) {
+      ASSERT_TRUE(next.contains(rare_topic)) << client.peer.stream->output;
+    }
     for (const auto& [topic, offset] : published) {
       if (client.from_the_start) {
         ASSERT_EQ(next[topic], offset + 1) << topic << "\n" << client.peer.stream->output;

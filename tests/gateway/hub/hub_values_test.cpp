@@ -171,6 +171,48 @@ TEST_F(HubValuesTest, AnotherSubscriptionOfTheClientIsNotDelayedAndSendsNothingT
   EXPECT_EQ(a_.take(), "+OK SUB >\nb 2 new\na 3 newer\nb 3 newer\n");
 }
 
+TEST_F(HubValuesTest, AValueOlderThanTheGatewayIsSentAlthoughAnotherSubscriptionMatches) {
+  const auto old = broker_.publish("a.b", "old");
+  upstream_.may_arrive_now = [&](auto, const wire::Stamp& stamp) {
+    return stamp.position > old.stamp.position;
+  };
+  subscribe(a_, "a.>");
+  subscribe(a_, "a.b last");
+  retained(1, old);
+  retained_end(1);
+  publish("a.b", "new");
+  EXPECT_EQ(a_.take(), "+OK SUB a.>\n+OK SUB a.b\na.b 1 old\na.b 2 new\n");
+}
+
+TEST_F(HubValuesTest, AValueOlderThanTheGatewayIsSentToAnActiveSubscriptionThatRequestsIt) {
+  const auto old = broker_.publish("a.b", "old");
+  const auto coming = broker_.publish("a.c", "coming");
+  upstream_.may_arrive_now = [&](auto, const wire::Stamp& stamp) {
+    return stamp.position > old.stamp.position;
+  };
+  subscribe(a_, "a.>");
+  send(a_, "SUB a.> last\n");
+  retained(1, old);
+  retained(1, coming);
+  retained_end(1);
+  deliver(coming);
+  EXPECT_EQ(a_.take(), "+OK SUB a.>\n+OK SUB a.>\na.b 1 old\na.c 1 coming\n");
+}
+
+TEST_F(HubValuesTest, AValueThatArrivedWhenNobodyWasSubscribedIsSentAlthoughAnotherSubscriptionMatches) {
+  Peer b = reader();
+  subscribe(b, "a");  // the gateway gets everything that begins so
+  const auto old = publish("a.b", "old");
+  upstream_.may_arrive_now = [&](auto, const wire::Stamp& stamp) {
+    return stamp.position > old.stamp.position;
+  };
+  subscribe(a_, "a.>");
+  subscribe(a_, "a.b last");
+  retained(1, old);
+  retained_end(1);
+  EXPECT_EQ(a_.take(), "+OK SUB a.>\n+OK SUB a.b\na.b 1 old\n");
+}
+
 TEST_F(HubValuesTest, WithoutAReplyTheSubscriptionIsRefused) {
   subscribe(a_, "a last");
   hub_.on_retained_end(1, RetainedEnd{{}, Error{ErrorCode::timeout, "no reply"}});
