@@ -150,6 +150,65 @@ TEST_F(EgressGroupTest, UnsubscribingEndsWhatASubscriptionOccupies) {
   EXPECT_EQ(group.endpoint(0).ledger().bytes(), SubscriptionLedger::cost(2));
 }
 
+TEST_F(EgressGroupTest, ASubscriptionCountsOnceForEachSubscriberHoweverOftenItIsSent) {
+  const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
+  const auto subscribe_thrice = [&] {
+    zmq::socket_t& subscriber = subscribers.emplace_back(context.raw(), zmq::socket_type::xsub);
+    subscriber.set(zmq::sockopt::linger, 0);
+    subscriber.connect(endpoint);
+    // libzmq's XSUB passes on what is subscribed to twice.
+    for (const char* const message : {"\1a", "\1a", "\1a", "\1b"}) {
+      zmq::message_t subscription{std::string_view(message)};
+      ASSERT_TRUE(subscriber.send(subscription, zmq::send_flags::none));
+    }
+  };
+  subscribe_thrice();
+  serve_until([&] { return counters.subscriptions_total == 2; });
+  EXPECT_EQ(group.endpoint(0).ledger().bytes(), 2 * SubscriptionLedger::cost(1));
+  subscribe_thrice();
+  serve_until([&] { return counters.subscriptions_total == 4; });
+  EXPECT_EQ(group.endpoint(0).ledger().bytes(), 4 * SubscriptionLedger::cost(1));
+}
+
+TEST_F(EgressGroupTest, ASubscriberThatHasClosedOccupiesNothing) {
+  const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
+  for (const int count : {1, 2}) {
+    zmq::socket_t& subscriber = subscribers.emplace_back(context.raw(), zmq::socket_type::sub);
+    subscriber.connect(endpoint);
+    for (int i = 0; i < count; ++i) subscriber.set(zmq::sockopt::subscribe, std::to_string(i));
+  }
+  serve_until([&] { return counters.subscriptions_total == 3; });
+  subscribers.back().close();
+  // libzmq unsubscribes it, in messages of no connection.
+  serve_until([&] { return counters.unsubscriptions_total == 2; });
+  SubscriptionLedger& ledger = group.endpoint(0).ledger();
+  serve_until([&] {
+    // As a ConnectionWatch does when libzmq has closed a connection. The other one is open.
+    for (int descriptor = 0; descriptor < 1024; ++descriptor) ledger.closed(descriptor);
+    return ledger.bytes() <= SubscriptionLedger::cost(1);
+  });
+  EXPECT_EQ(ledger.bytes(), SubscriptionLedger::cost(1));
+}
+
+TEST_F(EgressGroupTest, ASubscriberMaySendSomeOtherMessagesInEachSecond) {
+  const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
+  zmq::socket_t& busy = subscribers.emplace_back(context.raw(), zmq::socket_type::xsub);
+  busy.set(zmq::sockopt::linger, 0);
+  busy.set(zmq::sockopt::sndhwm, 0);
+  busy.connect(endpoint);
+  for (std::uint64_t second = 1; second <= 3; ++second) {
+    for (std::uint32_t i = 0; i + 1 < SubscriptionLedger::churn_max; ++i) {
+      zmq::message_t message(std::string_view("no subscription"));
+      ASSERT_TRUE(busy.send(message, zmq::send_flags::none));
+    }
+    zmq::message_t subscription("\1" + std::to_string(second));
+    ASSERT_TRUE(busy.send(subscription, zmq::send_flags::none));
+    serve_until([&] { return counters.subscriptions_total == second; });
+    group.endpoint(0).ledger().begin_second();
+  }
+  EXPECT_EQ(counters.subscribers_disconnected_total, 0u);
+}
+
 TEST_F(EgressGroupTest, DisconnectsASubscriberThatSendsVeryManyOtherMessages) {
   const std::string endpoint = group.add({}, {}).bind("tcp://127.0.0.1:*").value();
   zmq::socket_t& hostile = subscribers.emplace_back(context.raw(), zmq::socket_type::xsub);

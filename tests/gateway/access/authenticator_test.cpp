@@ -3,7 +3,9 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -29,10 +31,16 @@ class AuthenticatorTest : public ::testing::Test {
     return {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, last};
   }
 
-  Result verify(std::string_view token, std::uint8_t from = 1) {
+  /// An address of IPv6, in one of 256 networks.
+  static Authenticator::Host host_6(std::uint8_t network, std::uint8_t last) {
+    return {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, network, 0, 0, 0, 0, 0, 0, 0, last};
+  }
+
+  Result verify(std::string_view token, std::uint8_t from = 1) { return verify(token, host(from)); }
+  Result verify(std::string_view token, const Authenticator::Host& from) {
     std::atomic<bool> done{false};
     Verdict later;
-    const auto at_once = authenticator_.verify(token, host(from), now_, [&](const Verdict& verdict) {
+    const auto at_once = authenticator_.verify(token, from, now_, [&](const Verdict& verdict) {
       later = verdict;
       done = true;
     });
@@ -89,6 +97,58 @@ TEST_F(AuthenticatorTest, PausesAnAddressAfterWrongTokensForOneUser) {
   EXPECT_EQ(verify("anna:a1"), Result::accepted) << "it is known by now";
 }
 
+TEST_F(AuthenticatorTest, AllAddressesOfAnIpv6NetworkCountAsOne) {
+  for (std::uint8_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(verify("anna:" + std::to_string(i), host_6(1, i)), Result::wrong);
+  }
+  now_ = Authenticator::Clock::now();
+  EXPECT_EQ(verify("anna:5", host_6(1, 200)), Result::throttled);
+  EXPECT_EQ(verify("anna:6", host_6(2, 200)), Result::wrong) << "another network";
+  EXPECT_EQ(compared_, 6);
+}
+
+TEST_F(AuthenticatorTest, EachAddressOfIpv4IsANetwork) {
+  for (std::uint8_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(verify("anna:" + std::to_string(i), host(i)), Result::wrong);
+  }
+}
+
+TEST_F(AuthenticatorTest, PausesAnAddressAfterWrongTokensForNamesThatNoUserHas) {
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(verify(std::to_string(i) + ":x"), Result::wrong);
+  now_ = Authenticator::Clock::now();
+  EXPECT_EQ(verify("5:x"), Result::throttled);
+  EXPECT_EQ(verify("anna:x"), Result::wrong) << "of a user";
+}
+
+TEST_F(AuthenticatorTest, TokensThatAreKnownToBeWrongCount) {
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(verify("anna:x"), Result::wrong);
+  EXPECT_EQ(compared_, 1);
+  now_ = Authenticator::Clock::now();
+  EXPECT_EQ(verify("anna:y"), Result::throttled);
+}
+
+TEST_F(AuthenticatorTest, PausesGetLongerUpToALimit) {
+  const auto pause_after_another = [&](int number) {
+    now_ = Authenticator::Clock::now() + 11s;  // no pause is longer
+    EXPECT_EQ(verify("anna:" + std::to_string(number)), Result::wrong) << number;
+    now_ = Authenticator::Clock::now();
+  };
+  for (int i = 1; i <= 7; ++i) pause_after_another(i);
+  for (const auto& [number, pause] : {std::pair{8, 8s}, std::pair{9, 10s}, std::pair{10, 10s}}) {
+    pause_after_another(number);
+    EXPECT_EQ(verify("anna:z"), Result::throttled);
+    EXPECT_LE(last_.retry_after, pause);
+    EXPECT_GT(last_.retry_after, pause / 2);
+  }
+}
+
+TEST_F(AuthenticatorTest, WrongTokensOfAnAddressAreForgotten) {
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(verify("anna:" + std::to_string(i)), Result::wrong);
+  now_ = Authenticator::Clock::now() + 61s;
+  EXPECT_EQ(verify("anna:0"), Result::wrong) << "counted at once, because it is known";
+  EXPECT_EQ(verify("anna:y"), Result::wrong);
+}
+
 TEST_F(AuthenticatorTest, APauseEnds) {
   for (int i = 0; i < 20; ++i) (void)verify("anna:" + std::to_string(i));
   now_ = Authenticator::Clock::now() + 11s;
@@ -123,6 +183,18 @@ TEST_F(AuthenticatorTest, FewTokensWaitAndFewerOfOneAddress) {
   EXPECT_TRUE(busy("anna:3", 1));
   EXPECT_FALSE(busy("anna:4", 2));
   EXPECT_TRUE(busy("anna:5", 3));
+}
+
+TEST_F(AuthenticatorTest, FewTokensOfAnIpv6NetworkWait) {
+  const std::lock_guard slow(slow_);
+  const auto busy = [&](std::string_view token, const Authenticator::Host& from) {
+    const auto verdict = authenticator_.verify(token, from, now_, [](const Verdict&) {});
+    return verdict && verdict->result == Result::busy;
+  };
+  EXPECT_FALSE(busy("anna:1", host_6(1, 1)));
+  EXPECT_FALSE(busy("anna:2", host_6(1, 2)));
+  EXPECT_TRUE(busy("anna:3", host_6(1, 3)));
+  EXPECT_FALSE(busy("anna:4", host_6(2, 3)));
 }
 
 TEST_F(AuthenticatorTest, ANewPolicyEndsWhatItDoesNotContain) {
