@@ -51,6 +51,13 @@ void add_config(const Command& program) {
     flags->print = true;
     return run_config(*flags);
   });
+  const Command reference =
+      command.add_command("reference", "Print every key, its default, values and meaning, as Markdown");
+  reference.set_footer("Examples:\n  backplane config reference >docs/settings.md");
+  reference.set_run([] {
+    fmt::print("{}", print_settings_page());
+    return ExitCode::done;
+  });
 }
 
 }  // namespace backplane::cli

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/console/messages.hpp"
+#include "core/config/reference.hpp"
 #include "core/credentials/broker_keys.hpp"
 #include "core/credentials/key_file.hpp"
 #include "core/log/escape.hpp"
@@ -147,6 +148,31 @@ std::string print_configuration(Configuration configuration) {
          "# `backplane config check FILE` lists every error in a file.\n\n" +
          config::print([&](config::Section& root) { describe(root, configuration); },
                        config::Comments::about);
+}
+
+std::string print_settings_page() {
+  Configuration defaults;
+  return "# Settings\n\n"
+         "Every key of the configuration file: its default, its values and its meaning. This page is what\n"
+         "`backplane config reference` prints, and a test compares them.\n\n"
+         "`backplane broker`, `gateway`, `serve`, `link` and `up` read the file of `--config FILE`, or else "
+         "of "
+         "`BACKPLANE_CONFIG`.\n"
+         "Each uses its own tables, and reports the errors in all of them; an unknown key is an error. "
+         "`backplane config check FILE`\n"
+         "lists all errors by line, and `backplane config print` prints a file with all defaults "
+         "([`config/backplane.toml`](../config/backplane.toml)).\n"
+         "Options of the command line take precedence over the file. "
+         "[operations.md](operations.md#signals-and-"
+         "exit-codes) says which\n"
+         "settings a running broker reads again at SIGHUP.\n\n"
+         "Sizes are numbers of bytes or `\"64KiB\"`; durations are `\"250ms\"`, `\"5s\"` or `\"10m\"`. A key "
+         "in "
+         "a table is written below\n"
+         "its heading; `[[…]]` can be repeated. Keys of the first table stand at the top of the file, before "
+         "all "
+         "headings.\n" +
+         config::print_reference([&](config::Section& root) { describe(root, defaults); });
 }
 
 bool show_configuration(const ConfigurationFlags& flags, const Configuration& configuration) {

@@ -71,6 +71,9 @@ Result<config::Source> open_source(const ConfigurationFlags& flags);
 /// config/backplane.toml.
 [[nodiscard]] std::string print_configuration(Configuration configuration);
 
+/// Every key of the file as a page: docs/settings.md.
+[[nodiscard]] std::string print_settings_page();
+
 /// Writes the result of --check-config or --print-config to standard output. @returns whether one of them was
 /// given: then the command is done.
 [[nodiscard]] bool show_configuration(const ConfigurationFlags& flags, const Configuration& configuration);

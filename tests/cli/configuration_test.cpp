@@ -88,6 +88,14 @@ TEST(Configuration, TheReferenceFileIsWhatTheProgramPrints) {
   EXPECT_TRUE(read(reference).has_value());
 }
 
+TEST(Configuration, ThePageOfSettingsIsWhatTheProgramPrints) {
+  std::ifstream file(BACKPLANE_SETTINGS_PAGE);
+  std::ostringstream text;
+  text << file.rdbuf();
+  EXPECT_EQ(text.str(), print_settings_page())
+      << "docs/settings.md must be what `backplane config reference` prints: write it again";
+}
+
 TEST(Configuration, AnErrorInAFlagNamesTheFlag) {
   config::Source source;
   set_flag(source, "log.level", "--log-level", "loud");
