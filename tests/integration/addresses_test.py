@@ -1,14 +1,13 @@
 """Names, IPv4 and IPv6: what the processes listen on, and which addresses of a name they connect to."""
 
-import os
 import pathlib
 import re
 import socket
-import subprocess
 import sys
 import unittest
 
 from harness import HOST, BackplaneTest, node
+from own_namespaces import enter_own_namespaces
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 NAMES = f"127.0.0.1 localhost\n::1 six.test\n127.0.0.1 four.test\n::1 both.test\n127.0.0.1 both.test\n{HOST} own.test\n"
@@ -20,24 +19,6 @@ def has_ipv6():
             return True
     except OSError:
         return False
-
-
-def enter_own_namespaces():
-    """Gives this process a loopback interface of its own, so that the default ports are free, and names of its own.
-    Returns whether it could."""
-    if os.environ.get("OWN_NAMESPACES"):
-        return True
-    names = pathlib.Path(os.environ.get("TMPDIR", "/tmp"), f"backplane-hosts.{os.getpid()}")
-    names.write_text(NAMES, encoding="utf-8")
-    script = 'ip link set lo up && mount --bind "$0" /etc/hosts && exec "$@"'
-    command = ["unshare", "--net", "--mount", "sh", "-c", script, str(names)]
-    try:
-        if subprocess.run([*command, "true"], capture_output=True, timeout=60, check=False).returncode != 0:
-            return False
-        os.environ["OWN_NAMESPACES"] = "1"
-        os.execvp(command[0], [*command, sys.executable, "-B", *sys.argv])
-    finally:
-        names.unlink(missing_ok=True)
 
 
 def endpoints(host, ports=(5570, 5571, 5572)):
@@ -203,7 +184,7 @@ class Addresses(BackplaneTest):
 
 
 if __name__ == "__main__":
-    if not enter_own_namespaces():
+    if not enter_own_namespaces(NAMES):
         print("skipped: cannot enter namespaces of its own")
         sys.exit(0)
     unittest.main()
