@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
 import tempfile
 import time
 import unittest
@@ -20,6 +19,7 @@ import urllib.request
 import zmq
 from backplane.v1 import event_pb2
 from harness import CONTROL, ENDPOINTS, INGRESS, METRICS, PROGRAM, RAW, TIMEOUT_S, BackplaneTest, Deadline
+from mount import Mount
 from publisher_library_test import Driver
 
 SANITIZED = bool(os.environ["SANITIZED"])
@@ -232,27 +232,6 @@ class Places(StoreTest):
 
 
 # ── a full disk ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Mount:
-    """A filesystem in a namespace of its own, visible at `path`."""
-
-    def __init__(self, test, options, kind="tmpfs"):
-        self._namespaces = None
-        for namespaces in (["--user", "--map-root-user"], []):
-            command = ["unshare", *namespaces, "--mount", "--cgroup", "sh", "-c",
-                       f"mount -t {kind} -o {options if kind == 'tmpfs' else 'defaults'} none /mnt && echo mounted && read x"]
-            holder = test.run_process(command, stdin=subprocess.PIPE)
-            with contextlib.suppress(AssertionError):
-                holder.wait_line(holder.out, "mounted")
-                break
-        else:
-            test.fail(f"cannot mount a {kind} for this test: {holder.transcript()}")
-        self.path = pathlib.Path(f"/proc/{holder.pid}/root/mnt")
-        self._enter = ["nsenter", "--target", str(holder.pid), "--mount", *(["--user"] if namespaces else []), "--"]
-
-    def run(self, *command):
-        subprocess.run([*self._enter, *command], check=True)
 
 
 class FullDisk(StoreTest):
