@@ -19,6 +19,7 @@ Engine::~Engine() = default;
 
 void Engine::command(WorkerSlot& slot, std::function<void(Shard&)> run) {
   slot.commands.push_back({log_.appended(), std::move(run)});
+  ++slot.commanded;
 }
 
 void Engine::command_all(const std::function<void(Shard&)>& run) {
@@ -97,6 +98,13 @@ void Engine::publish() {
   }
   log_.publish();
   for (WorkerSlot& slot : slots_) slot.worker->wake();
+}
+
+bool Engine::is_congested() const noexcept {
+  return std::any_of(slots_.begin(), slots_.end(), [](const WorkerSlot& slot) {
+    return slot.commanded - std::as_const(*slot.worker).shard().counters().commands.get() >
+           commands_waiting_max;
+  });
 }
 
 EngineCounters Engine::counters() const {

@@ -111,6 +111,11 @@ class Engine {
   void append(std::string_view bytes, const MessageInfo& info) { log_.append(bytes, info); }
   /// Makes all earlier calls take effect. Call it once for several messages: it may wake the workers.
   void publish();
+  /// Whether a worker has so many commands to run that messages wait noticeably for those before them. The
+  /// owner should then put off what causes more.
+  [[nodiscard]] bool is_congested() const noexcept;
+  /// About a millisecond of a worker's time.
+  static constexpr std::uint64_t commands_waiting_max = 1000;
 
   /// Clients that were closed since the last call, each once: the handler is destroyed and the socket is
   /// closed. Calls for them do nothing.
@@ -130,6 +135,7 @@ class Engine {
   struct WorkerSlot {
     std::unique_ptr<Worker> worker;
     std::vector<Shard::Command> commands;  ///< since the last publish()
+    std::uint64_t commanded{};             ///< number of all commands
   };
 
   void command(WorkerSlot& slot, std::function<void(Shard&)> run);

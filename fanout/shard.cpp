@@ -198,6 +198,25 @@ void Shard::dispatch_run(Segment& segment, std::uint32_t first, std::uint32_t la
   }
 }
 
+/// Runs commands up to message `end`, each after the messages before it. @returns whether that was all.
+template <class OnRun>
+bool Shard::run_commands(std::uint64_t end, const OnRun& on_run) {
+  Clock::time_point until{};
+  for (std::uint32_t run = 0; !commands_.empty() && commands_.front().at <= end; ++run) {
+    if (run == 0) {
+      until = Clock::now() + command_time_per_turn;
+    } else if (run % commands_per_look == 0 && Clock::now() >= until) {
+      return false;
+    }
+    const Command command = std::move(commands_.front());
+    commands_.pop_front();
+    reader_.read_until(command.at, on_run);
+    counters_.commands.add(1);
+    command.run(*this);
+  }
+  return true;
+}
+
 void Shard::read_log(Clock::time_point now) {
   now_ = now;
   // In this order: commands are put before the messages that follow them are published.
@@ -210,14 +229,8 @@ void Shard::read_log(Clock::time_point now) {
     fetch_ahead(segment, last, of_segment);
     dispatch(segment, first, last);
   };
-  while (!commands_.empty() && commands_.front().at <= end) {
-    const Command command = std::move(commands_.front());
-    commands_.pop_front();
-    reader_.read_until(command.at, on_run);
-    counters_.commands.add(1);
-    command.run(*this);
-  }
-  reader_.read_until(end, on_run);
+  commands_left_ = !run_commands(end, on_run);
+  if (!commands_left_) reader_.read_until(end, on_run);
   if (log_.evicted() != evicted_) evict();
   end_skips();
 }

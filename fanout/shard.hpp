@@ -102,10 +102,18 @@ class Shard {
 
   /// Whether read_log() has something to do. Sequentially consistent with publish() and put_commands().
   [[nodiscard]] bool is_behind() const noexcept {
-    return log_.published() != reader_.position() || !inbox_.empty() || log_.evicted() != evicted_;
+    return log_.published() != reader_.position() || !inbox_.empty() || commands_left_ ||
+           log_.evicted() != evicted_;
   }
-  /// Runs the owner's commands, and enqueues what is published for the clients.
+  /// Runs the owner's commands, and enqueues what is published for the clients. If there are many commands,
+  /// only those for which command_time_per_turn is enough: the next call continues with the others, and with
+  /// the messages behind them.
   void read_log(Clock::time_point now);
+  /// Whether read_log() has left commands for its next call.
+  [[nodiscard]] bool has_commands_left() const noexcept { return commands_left_; }
+  /// What is queued must not wait until a flood of commands has been run.
+  static constexpr std::chrono::microseconds command_time_per_turn{500};
+  static constexpr std::uint32_t commands_per_look = 64;  ///< at the clock; so many are always run
   /// Calls timers, writes what is queued, in one gathered write per client, and destroys closed clients.
   void flush(Clock::time_point now);
   /// Whether flush() has something to do at once.
@@ -113,7 +121,7 @@ class Shard {
   /// From here on until flush(), and again in flush(), clients may read for this long: messages must not wait
   /// until many clients that send without a pause have been read. The others are read in the next turn,
   /// first.
-  static constexpr std::chrono::milliseconds input_time_per_turn{1};
+  static constexpr std::chrono::microseconds input_time_per_turn{500};
   void begin_input() noexcept { input_until_ = Clock::now() + input_time_per_turn; }
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
   /// At the end of a turn, when the ledger adds up.
@@ -169,6 +177,8 @@ class Shard {
   static void remove_member(AudienceId id, Audience& from, std::uint32_t place);
   void fetch_ahead(const Segment& segment, std::uint32_t next, std::uint32_t end) const noexcept;
   void dispatch(Segment& segment, std::uint32_t first, std::uint32_t last);
+  template <class OnRun>
+  [[nodiscard]] bool run_commands(std::uint64_t end, const OnRun& on_run);
   bool note_position(const Segment& segment, std::uint32_t index) {
     return progress_.note(segment.stream(index), segment.position(index));
   }
@@ -205,6 +215,7 @@ class Shard {
   std::vector<Client*> flushing_;
   Mailbox<Command> inbox_;
   std::deque<Command> commands_;  // taken from the inbox, not yet run
+  bool commands_left_{};          // some of them are due
   std::unordered_map<ClientId, Client> clients_;
 };
 

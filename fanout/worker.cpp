@@ -138,7 +138,8 @@ void Worker::turn() {
   if (!shard_.closed_clients().empty()) closed_clients_.put(shard_.closed_clients());
   if (rested) {
     window_.wrote(began, Clock::now(), shard_.counters().sends.get() - sends,
-                  shard_.counters().sent_bytes.get() - bytes, shard_.is_behind());
+                  shard_.counters().sent_bytes.get() - bytes,
+                  shard_.is_behind() && !shard_.has_commands_left());
   }
 }
 

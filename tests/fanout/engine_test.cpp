@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <future>
 #include <map>
 #include <memory>
 #include <set>
@@ -337,6 +338,23 @@ TEST(Engine, TasksRunOnTheClientsWorkerInOrder) {
   engine.publish();
   while (!remote.ended) ASSERT_TRUE(remote.wait_and_read());
   EXPECT_EQ(remote.received, "one\ntwo\nthree\n");
+}
+
+TEST(Engine, IsCongestedWhileAWorkerHasManyCommandsToRun) {
+  Engine engine({});
+  Remote remote = connect(engine);
+  std::promise<void> go;
+  engine.post(remote.id, [wait = go.get_future().share()](Client&) { wait.wait(); });
+  for (std::uint64_t i = 0; i < Engine::commands_waiting_max - 10; ++i) engine.reply(remote.id, "x");
+  engine.publish();
+  EXPECT_FALSE(engine.is_congested());
+  for (int i = 0; i < 20; ++i) engine.reply(remote.id, "x");
+  EXPECT_TRUE(engine.is_congested()) << "also before they are published";
+  engine.publish();
+  EXPECT_TRUE(engine.is_congested());
+  go.set_value();
+  while (remote.received.size() < Engine::commands_waiting_max + 10) ASSERT_TRUE(remote.wait_and_read());
+  EXPECT_FALSE(engine.is_congested());
 }
 
 /// Simulates writes to 100 clients for 2 ms. Each takes `took`, and after each there is more to write.

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,42 @@ TEST_F(ShardTest, CommandsTakeEffectInOrderWithTheMessages) {
   rig_.shard.put_commands(commands);
   rig_.turn();
   EXPECT_EQ(client->stream.output, "1 2 \n");
+}
+
+TEST_F(ShardTest, AFloodOfCommandsIsRunInSeveralTurnsInOrderWithTheMessages) {
+  const auto client = add(1, {1});
+  std::vector<int> run;
+  std::vector<Shard::Command> commands;
+  rig_.append(1, 1);
+  static constexpr int count = 4 * Shard::commands_per_look;
+  for (int i = 0; i < count; ++i) {
+    if (i == count / 2) rig_.append(1, 2);
+    commands.push_back({rig_.log.appended(), [&run, i](Shard&) {
+                          run.push_back(i);
+                          const auto end =
+                              std::chrono::steady_clock::now() + Shard::command_time_per_turn / 32;
+                          while (std::chrono::steady_clock::now() < end) continue;
+                        }});
+  }
+  rig_.append(1, 3);
+  rig_.shard.put_commands(commands);
+  rig_.turn();
+  EXPECT_EQ(run.size(), Shard::commands_per_look);
+  EXPECT_EQ(client->stream.output, "1 1 \n") << "it does not wait for the commands behind it";
+  EXPECT_TRUE(rig_.shard.is_behind()) << "the others are run without another event";
+  EXPECT_TRUE(rig_.shard.has_commands_left());
+  commands.push_back({rig_.log.appended(), [&run](Shard&) { run.push_back(count); }});
+  rig_.shard.put_commands(commands);
+  rig_.turn();
+  rig_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n1 2 \n");
+  rig_.turn();
+  rig_.turn();
+  EXPECT_EQ(client->stream.output, "1 1 \n1 2 \n1 3 \n");
+  EXPECT_FALSE(rig_.shard.is_behind());
+  std::vector<int> all(count + 1);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(run, all);
 }
 
 TEST_F(ShardTest, MessagesDoNotWaitForAllClientsThatSendWithoutAPauseAndTheseAreReadInTurn) {
