@@ -1,13 +1,23 @@
 #include "follower/broker_connections.hpp"
 
+#include <algorithm>
+
 namespace backplane::follower {
 namespace {
 
-mq::SocketOptions egress_options(std::int64_t max_message_bytes, const mq::SharedKeys& keys) {
+constexpr std::int64_t waiting_bytes_max = 512 << 20;
+constexpr std::int64_t waiting_min = 16;
+constexpr std::int64_t waiting_bounded_max = 1000;
+constexpr int waiting_max = 100'000;
+
+mq::SocketOptions egress_options(std::int64_t max_message_bytes, const mq::SharedKeys& keys,
+                                 bool bounds_bytes) {
   mq::SocketOptions options;
   options.curve_client = mq::curve_of(keys);
   options.send_hwm = 0;  // subscriptions are messages too: above a limit, libzmq drops them silently
-  options.receive_hwm = 100'000;
+  options.receive_hwm = bounds_bytes ? static_cast<int>(std::clamp(waiting_bytes_max / max_message_bytes,
+                                                                   waiting_min, waiting_bounded_max))
+                                     : waiting_max;
   options.max_message_bytes = max_message_bytes;
   return options;
 }
@@ -15,8 +25,8 @@ mq::SocketOptions egress_options(std::int64_t max_message_bytes, const mq::Share
 }  // namespace
 
 BrokerConnections::BrokerConnections(mq::Context& context, const BrokerEndpoints& broker,
-                                     std::int64_t max_message_bytes, bool has_egress)
-    : sub_(context, zmq::socket_type::sub, egress_options(max_message_bytes, broker.keys)),
+                                     std::int64_t max_message_bytes, bool has_egress, bool bounds_bytes)
+    : sub_(context, zmq::socket_type::sub, egress_options(max_message_bytes, broker.keys, bounds_bytes)),
       control_(context, broker.control, broker.keys, max_message_bytes) {
   if (has_egress) egress_.emplace(context, sub_, broker.egress, broker.keys);
 }

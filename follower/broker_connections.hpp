@@ -18,8 +18,10 @@ namespace backplane::follower {
 class BrokerConnections {
  public:
   /// Throws std::invalid_argument for an invalid endpoint.
+  /// @param bounds_bytes as many messages of max_message_bytes may wait as have 512 MiB, at least 16 and at
+  ///                     most 1,000; otherwise 100,000 of any size
   BrokerConnections(mq::Context& context, const BrokerEndpoints& broker, std::int64_t max_message_bytes,
-                    bool has_egress);
+                    bool has_egress, bool bounds_bytes);
 
   [[nodiscard]] mq::Socket& sub() noexcept { return sub_; }
   /// To egress; nullptr: there is none.

@@ -16,6 +16,7 @@
 #include "follower/broker_connections.hpp"
 #include "follower/connection/fd_group.hpp"
 #include "follower/connection/live_check.hpp"
+#include "follower/connection/receive_queue.hpp"
 #include "follower/control/control_requests.hpp"
 #include "follower/control/replay_requests.hpp"
 #include "follower/order/gap_repair.hpp"
@@ -27,6 +28,10 @@ using Clock = std::chrono::steady_clock;
 
 // A burst of events must not delay control replies and connection changes.
 constexpr std::size_t events_per_turn_max = 256;
+// Of messages that wait, as many as ZeroMQ's own queue has by default (BrokerConnections).
+constexpr std::size_t queue_count_max = 100'000;
+// What moves from ZeroMQ's queue in one turn, which costs some 50 ns each.
+constexpr std::size_t queued_per_turn_max = 4096;
 // Topics looked up at once: with a hundred thousand topics, several memory accesses take as long as one.
 constexpr std::size_t messages_per_batch = follower::GapRepair::prefetched_max;
 constexpr std::chrono::seconds hello_interval{1};
@@ -65,6 +70,7 @@ class Follower::Impl : private follower::GapRepairSink,
         context_(context),
         listener_(listener),
         connections_(open_connections()),
+        queue_(queue_count_max, options_.queue_bytes_max),
         live_(options_.live_retry, random_id),
         gap_repair_(gap_repair_options(options_), *this),
         replay_requests_(*this, options_.control_timeout, options_.only_broker),
@@ -149,7 +155,7 @@ class Follower::Impl : private follower::GapRepairSink,
 
   bool pending() {
     return (!options_.control_only && live_.next_deadline() == Clock::time_point::min()) ||
-           connections_->pending() || (can_request() && request_deadline() <= now_);
+           connections_->pending() || !queue_.empty() || (can_request() && request_deadline() <= now_);
   }
 
   [[nodiscard]] bool up() const noexcept { return up_; }
@@ -192,6 +198,8 @@ class Follower::Impl : private follower::GapRepairSink,
     status.late = counted.late;
     status.reorder_buffer_discarded = counted.discarded;
     status.resets = counted.resets;
+    status.queue_bytes = queue_.bytes();
+    status.queue_full = queue_.times_full();
     status.reorder_buffer_bytes = gap_repair_.reorder_buffer_bytes();
     return status;
   }
@@ -203,10 +211,7 @@ class Follower::Impl : private follower::GapRepairSink,
   void release() { connections_->release(); }
 
  private:
-  struct Message {
-    zmq::message_t topic;
-    zmq::message_t event;
-  };
+  using Message = follower::ReceiveQueue::Message;
 
   static void check(const BrokerEndpoints& broker) {
     for (const std::string& endpoint : {broker.egress, broker.control}) {
@@ -219,7 +224,7 @@ class Follower::Impl : private follower::GapRepairSink,
   [[nodiscard]] std::unique_ptr<follower::BrokerConnections> open_connections() const {
     return std::make_unique<follower::BrokerConnections>(
         context_, options_.broker, static_cast<std::int64_t>(options_.max_event_bytes + message_bytes_extra),
-        !options_.control_only);
+        !options_.control_only, /*bounds_bytes=*/options_.queue_bytes_max > 0);
   }
 
   /// @returns the number of events received; adds all work to `done`.
@@ -326,7 +331,20 @@ class Follower::Impl : private follower::GapRepairSink,
         each.event.rebuild();
       }
     }
+    if (done == events_per_turn_max) queue_the_rest();
     return done;
+  }
+
+  /// Takes what ZeroMQ has received over into queue_, which knows its bytes. If it is full, the rest stays
+  /// where it is: ZeroMQ's queue fills up, then the network, then the broker's queue for this reader. What
+  /// the broker drops after that is found and recovered, or announced, as every other loss.
+  void queue_the_rest() {
+    std::size_t taken = 0;
+    Message message;
+    while (!queue_.is_full() && taken < queued_per_turn_max &&
+           receive_from_socket(message, taken, queued_per_turn_max)) {
+      queue_.push(std::exchange(message, {}));
+    }
   }
 
   /// Prefetches the beginning and the stamp of an event, which another thread has just written.
@@ -338,8 +356,16 @@ class Follower::Impl : private follower::GapRepairSink,
   /// Receives the next message of [topic][event]. Other messages are counted and skipped.
   /// @returns whether there was one.
   bool receive(Message& into, std::size_t& done) {
+    if (queue_.empty()) return receive_from_socket(into, done, events_per_turn_max);
+    if (done == events_per_turn_max) return false;
+    into = queue_.pop();
+    ++done;
+    return true;
+  }
+
+  bool receive_from_socket(Message& into, std::size_t& done, std::size_t done_max) {
     mq::Socket& sub = connections_->sub();
-    while (done < events_per_turn_max && sub.receive(into.topic)) {
+    while (done < done_max && sub.receive(into.topic)) {
       ++done;
       if (into.topic.more() && sub.receive(into.event)) {  // frames of one message arrive together
         if (!into.event.more()) return true;
@@ -562,6 +588,7 @@ class Follower::Impl : private follower::GapRepairSink,
   mq::Context& context_;
   ReaderListener& listener_;
   std::unique_ptr<follower::BrokerConnections> connections_;
+  follower::ReceiveQueue queue_;
   follower::FdGroup fds_;
   follower::LiveCheck live_;
   follower::GapRepair gap_repair_;
@@ -590,16 +617,29 @@ class Follower::Impl : private follower::GapRepairSink,
 };
 
 FollowerStatus& FollowerStatus::operator+=(const FollowerStatus& other) noexcept {
-  for (const auto counter :
-       {&FollowerStatus::received, &FollowerStatus::undecodable, &FollowerStatus::reconnects,
-        &FollowerStatus::control_timeouts, &FollowerStatus::expected, &FollowerStatus::seen,
-        &FollowerStatus::recovered, &FollowerStatus::lost_history_gone,
-        &FollowerStatus::lost_recovery_timeout, &FollowerStatus::lost_damaged, &FollowerStatus::lost_upstream,
-        &FollowerStatus::unwanted, &FollowerStatus::awaited, &FollowerStatus::gaps,
-        &FollowerStatus::gaps_of_unknown_size, &FollowerStatus::duplicates, &FollowerStatus::late,
-        &FollowerStatus::resets, &FollowerStatus::reorder_buffer_discarded}) {
+  for (const auto counter : {&FollowerStatus::received,
+                             &FollowerStatus::undecodable,
+                             &FollowerStatus::reconnects,
+                             &FollowerStatus::control_timeouts,
+                             &FollowerStatus::expected,
+                             &FollowerStatus::seen,
+                             &FollowerStatus::recovered,
+                             &FollowerStatus::lost_history_gone,
+                             &FollowerStatus::lost_recovery_timeout,
+                             &FollowerStatus::lost_damaged,
+                             &FollowerStatus::lost_upstream,
+                             &FollowerStatus::unwanted,
+                             &FollowerStatus::awaited,
+                             &FollowerStatus::gaps,
+                             &FollowerStatus::gaps_of_unknown_size,
+                             &FollowerStatus::duplicates,
+                             &FollowerStatus::late,
+                             &FollowerStatus::resets,
+                             &FollowerStatus::reorder_buffer_discarded,
+                             &FollowerStatus::queue_full}) {
     this->*counter += other.*counter;
   }
+  queue_bytes += other.queue_bytes;
   reorder_buffer_bytes += other.reorder_buffer_bytes;
   return *this;
 }

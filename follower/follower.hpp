@@ -49,6 +49,8 @@ struct FollowerStatus {
   std::uint64_t duplicates{};            ///< events that arrived again and were discarded
   std::uint64_t late{};                  ///< delivered events that were late: see Delivery::late
   std::uint64_t resets{};
+  std::size_t queue_bytes{};                 ///< of received events that wait now: Options::queue_bytes_max
+  std::uint64_t queue_full{};                ///< how often the limit was reached
   std::size_t reorder_buffer_bytes{};        ///< of events that wait now
   std::uint64_t reorder_buffer_discarded{};  ///< events that arrived while it was full: recovered later
   /// What the broker's file store holds, as in its last reply to a gateway's Hello; empty without one.
@@ -75,6 +77,9 @@ class Follower final : public PolledReader {
     /// broker with a policy may not admit its user. It is connected when control is.
     bool control_only = false;
     std::size_t max_event_bytes = 1u << 20;
+    /// Of received events that wait because do_work() does not keep up; ZeroMQ's queue is then bounded by
+    /// bytes, too: 512 MiB. 0: nothing but ZeroMQ's queue, of 100,000 events of any size.
+    std::size_t queue_bytes_max = 0;
     std::chrono::milliseconds control_timeout{2000};
     /// Timeout of a live reply, after which another nonce is tried.
     std::chrono::milliseconds live_retry{1000};

@@ -1,5 +1,6 @@
 #include "follower/follower.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -434,6 +435,31 @@ TEST_F(FollowerTest, WithoutControlRepliesAMissingEventBecomesAGapAfterTheLimit)
   broker.publish("stock.A", "3");
   ASSERT_TRUE(until([&] { return recorder.texts.size() == 2; }));
   EXPECT_THAT(recorder.gaps, ElementsAre("stock.A 2 2 recovery_timeout"));
+}
+
+TEST_F(FollowerTest, EventsThatWaitAreBoundedByTheirBytes) {
+  Follower::Options with = options();
+  with.queue_bytes_max = 100'000;
+  start(with);
+  const auto ticket = follower->subscribe("a");
+  ASSERT_TRUE(until([&] { return recorder.live == ticket; }));
+  constexpr std::size_t count = 900;
+  constexpr std::size_t event_bytes = 1000;
+  for (std::size_t i = 0; i < count; ++i) {
+    broker.publish("a", std::to_string(i) + " " + std::string(event_bytes, 'x'));
+  }
+  std::size_t most = 0;
+  ASSERT_TRUE(until([&] {
+    most = std::max(most, follower->status().queue_bytes);
+    return recorder.texts.size() == count;
+  }));
+  for (std::size_t i = 0; i < count; ++i) {
+    EXPECT_TRUE(recorder.texts[i].starts_with(std::to_string(i) + " ")) << i;
+  }
+  EXPECT_GT(most, with.queue_bytes_max / 2);
+  EXPECT_LT(most, with.queue_bytes_max + 2 * event_bytes);
+  EXPECT_GT(follower->status().queue_full, 0u);
+  EXPECT_EQ(follower->status().queue_bytes, 0u);
 }
 
 TEST_F(FollowerTest, AnInvalidEndpointThrows) {
