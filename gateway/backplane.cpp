@@ -27,6 +27,7 @@
 #include "gateway/protocols/http/message.hpp"
 #include "gateway/protocols/http_server/site.hpp"
 #include "gateway/protocols/mqtt/mqtt_session.hpp"
+#include "gateway/request_pace.hpp"
 #include "gateway/session/first_line.hpp"
 #include "gateway/session/notice.hpp"
 #include "gateway/upstream/broker_publisher.hpp"
@@ -42,12 +43,14 @@ using Clock = Backplane::Clock;
 constexpr int follower_turns = 4;
 // A flood of requests does not keep events waiting.
 // Events wait no longer than this for clients that send requests without a pause, and for those that leave.
-constexpr auto requests_time_per_turn = 1ms;
+constexpr auto requests_time_per_turn = 500us;
 constexpr std::size_t requests_per_look = 16;  // at the clock
 constexpr auto removing_per_turn = 1ms;
 constexpr auto tick_interval = 1s;
 // A type may be registered after its first event.
 constexpr auto types_retry_interval = 2s;
+// Events of one broker that were received and have yet to be encoded.
+constexpr std::size_t queue_bytes_max = 256u << 20;
 // Texts of PUBs that wait for a broker.
 constexpr std::size_t waiting_bytes_max = 64u << 20;
 
@@ -117,6 +120,7 @@ BrokerGroup::Options reader_options(const GatewayConfig& config, const Backplane
   options.follower.name = name;
   options.follower.role = Follower::Role::gateway;
   options.follower.max_event_bytes = config.max_event_bytes;
+  options.follower.queue_bytes_max = queue_bytes_max;
   return options;
 }
 
@@ -229,6 +233,7 @@ class Backplane::Impl final : public PublishListener {
   Result<std::string> listen();
   void set_tls(const std::shared_ptr<const fanout::TlsContext>& tls);
   void watch(Poller& poller);
+  void fall_asleep() noexcept;
   [[nodiscard]] Clock::time_point next_deadline();
   void turn(Clock::time_point now);
   void drain();
@@ -255,6 +260,7 @@ class Backplane::Impl final : public PublishListener {
   [[nodiscard]] std::string refuse_plaintext(std::string_view begun, bool last) const;
   void append_response(const http::Response& response, std::string_view request_line, std::string& out) const;
   void take_requests(Clock::time_point now);
+  void execute_requests(Clock::time_point now, Clock::time_point until);
   void take_publish(fanout::ClientId client, request::Publish& publish, Clock::time_point now);
   void remove_departed();
   void watch_broker();
@@ -289,8 +295,9 @@ class Backplane::Impl final : public PublishListener {
   std::set<std::size_t> mqtt_listeners_;            // those for MQTT alone
   std::size_t goodbyes_{};
 
-  std::vector<Request> batch_;                // taken, and not all executed
-  std::size_t batch_done_{};                  // how many are
+  std::vector<Request> batch_;  // taken, and not all executed
+  std::size_t batch_done_{};    // how many are
+  RequestPace pace_{requests_time_per_turn};
   std::vector<fanout::ClientId> departed_{};  // to be removed after the batch
 
   Clock::time_point next_tick_{Clock::now() + tick_interval};
@@ -440,11 +447,17 @@ void Backplane::Impl::watch(Poller& poller) {
   for (const int fd : brokers_.fds()) poller.watch(fd, nullptr);  // turn() lets the follower work anyway
 }
 
+/// Requests that wait are executed when pace_ permits: then more of them need not wake the thread.
+void Backplane::Impl::fall_asleep() noexcept {
+  if (requests_.empty() && batch_.empty()) requests_.waker().fall_asleep();
+}
+
 Clock::time_point Backplane::Impl::next_deadline() {
-  if (brokers_.pending() || !requests_.empty() || !batch_.empty() || !departed_.empty())
-    return Clock::time_point::min();
+  const bool has_requests = !requests_.empty() || !batch_.empty() || departed_ready_;
+  if (brokers_.pending() || (!departed_.empty() && batch_.empty())) return Clock::time_point::min();
   return std::min({brokers_.next_deadline(), hub_.next_deadline(), publish_queue_.next_deadline(),
-                   publish_gate_.next_deadline(), listeners_.next_deadline(), next_tick_});
+                   publish_gate_.next_deadline(), listeners_.next_deadline(), next_tick_,
+                   has_requests ? pace_.ready_at() : Clock::time_point::max()});
 }
 
 void Backplane::Impl::turn(Clock::time_point now) {
@@ -482,6 +495,7 @@ void Backplane::Impl::remove_departed() {
 /// Executes some of the clients' requests. Those that have arrived are taken as a batch: what clients that
 /// have left by then had sent before is in it, and is executed before they are removed.
 void Backplane::Impl::take_requests(Clock::time_point now) {
+  if (now < pace_.ready_at()) return;
   if (batch_.empty()) {
     if (std::exchange(departed_ready_, false)) {
       const std::vector<fanout::ClientId> closed = engine_.take_closed_clients();
@@ -491,10 +505,14 @@ void Backplane::Impl::take_requests(Clock::time_point now) {
     batch_ = requests_.take();
     batch_done_ = 0;
   }
-  const Clock::time_point until = Clock::now() + requests_time_per_turn;
-  for (std::size_t done = 0;
-       batch_done_ < batch_.size() && (done % requests_per_look != 0 || done == 0 || Clock::now() < until);
-       ++batch_done_, ++done) {
+  execute_requests(now, pace_.begin(Clock::now()));
+  pace_.end(Clock::now(), engine_.is_congested());
+}
+
+void Backplane::Impl::execute_requests(Clock::time_point now, Clock::time_point until) {
+  for (std::size_t done = 0; batch_done_ < batch_.size(); ++batch_done_, ++done) {
+    const bool looks = done > 0 && done % requests_per_look == 0;
+    if (looks && (Clock::now() >= until || engine_.is_congested())) break;
     Request& request = batch_[batch_done_];
     if (auto* const publish = std::get_if<request::Publish>(&request.what)) {
       take_publish(request.client, *publish, now);
@@ -520,7 +538,7 @@ void Backplane::Impl::stop_publishing(std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
   for (int batches = 0; batches < 2; ++batches) {  // the one in hand, and what has arrived since
     do {
-      take_requests(Clock::now());
+      take_requests(std::max(Clock::now(), pace_.ready_at()));
     } while (!batch_.empty());
   }
   publishes_ = false;
@@ -635,7 +653,7 @@ void Backplane::watch(Poller& poller) {
   impl_->watch(poller);
 }
 void Backplane::fall_asleep() noexcept {
-  impl_->requests().waker().fall_asleep();
+  impl_->fall_asleep();
 }
 void Backplane::wake_up() noexcept {
   impl_->requests().waker().wake_up();
