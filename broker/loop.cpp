@@ -172,11 +172,6 @@ std::vector<Pattern> with_topics_for_everyone(std::vector<Pattern> topics) {
   return topics;
 }
 
-/// The maximum number of $SYS.source topics.
-constexpr std::size_t source_topics_max(std::size_t max_topics) {
-  return std::max<std::size_t>(1, max_topics / 8);
-}
-
 std::uint64_t users_with_keys(const policy::Policy& policy) {
   return static_cast<std::uint64_t>(
       std::ranges::count_if(policy.users(), [](const policy::User& each) { return !each.curve.empty(); }));
@@ -312,7 +307,6 @@ class Loop::Impl final : public ReplySink {
   bool local_flows_{};
   bool subscriptions_warned_{};
   bool store_was_full_{};
-  std::size_t source_topics_{};  ///< $SYS.source topics that exist
   log::RateLimit handshake_lines_{1min};
   log::RateLimit refused_lines_{1min};
   log::RateLimit source_lines_{1s};
@@ -477,7 +471,7 @@ Result<void> Loop::Impl::restore() {
     entry->bytes = tail.bytes;
     entry->received_ns = tail.received_ns;
     state_.topics.touched(*entry);
-    if (tail.topic.starts_with(source_topic_prefix)) ++source_topics_;
+    if (tail.topic.starts_with(source_topic_prefix)) ++state_.source_topics;
   }
   state_.offsets_without_position = offsets - std::min(offsets, opened->position);
   for (const HistoryStore::Session& each : opened->sessions) {
@@ -748,22 +742,11 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   wake_.drain();  // the flags it stands for are read every turn
 }
 
-/// Topics are never removed, and anyone can send Hello with any number of names. Their topics are limited, so
-/// that they cannot use up those that events need.
 void Loop::Impl::publish_source_status(const std::string& topic, const v1::SourceStatus& status) {
-  if (state_.topics.find(topic) == nullptr) {
-    const std::size_t topics_max = source_topics_max(config_.max_topics);
-    if (source_topics_ >= topics_max) {
-      ++state_.counters.source_events_dropped_total;
-      if (source_lines_.allow(Clock::now())) {
-        log::warning("{}: $SYS.source topics: limit of {} reached (max_topics / 8); {} is not announced",
-                     state_.name, topics_max, topic);
-      }
-      return;
-    }
-    ++source_topics_;
-  }
-  pipeline_.publish_system(topic, system_event(state_.name, status, unix_now_ns()));
+  if (pipeline_.publish_source(topic, system_event(state_.name, status, unix_now_ns()))) return;
+  if (!source_lines_.allow(Clock::now())) return;
+  log::warning("{}: $SYS.source topics: limit of {} reached (max_topics / 8); {} is not announced",
+               state_.name, state_.source_topics_max(), topic);
 }
 
 // ── settings, figures ────────────────────────────────────────────────────────────────────────────────────

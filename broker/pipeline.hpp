@@ -1,12 +1,13 @@
 #pragma once
-// The steps that each event goes through: admit ▸ stamp ▸ store ▸ count ▸ publish. Start reading in
-// pipeline.cpp.
+// The steps that each event goes through: check ▸ commit log ▸ admit ▸ stamp ▸ store ▸ publish ▸ count. Start
+// reading in pipeline.cpp.
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,25 +18,29 @@
 #include "broker/access/access.hpp"
 #include "broker/egress/egress.hpp"
 #include "broker/ingress/refusal.hpp"
+#include "broker/log/commit_log.hpp"
+#include "broker/log/state_machine.hpp"
 #include "broker/state/backplane_state.hpp"
 #include "core/log/log.hpp"
 
 namespace backplane::broker {
 
-/// Admits events, numbers them, adds them to history and publishes them, in batches. While the store writes a
-/// batch, the next ones are taken, up to a limit. Lives on the loop thread of its backplane. Owns only the
-/// batches; everything else is the backplane's state.
+/// Checks events, admits and numbers them in the order of the commit log, adds them to history and publishes
+/// them, in batches. While the store writes a batch, the next ones are taken, up to a limit. Lives on the
+/// loop thread of its backplane. Owns the commit log and the batches; everything else is the backplane's
+/// state.
 class Pipeline {
  public:
   using UnixClock = std::function<std::int64_t()>;  ///< nanoseconds
 
   /// `state`, `access` and `sink` outlive the pipeline.
-  Pipeline(BackplaneState& state, Access& access, EgressSink& sink, UnixClock now);
+  Pipeline(BackplaneState& state, Access& access, EgressSink& sink, UnixClock now,
+           std::unique_ptr<CommitLog> log = std::make_unique<LocalLog>());
 
   /// The entry of a topic, or nullptr; valid as long as the state. To look up several topics, call it for all
   /// of them before the first take(): with very many topics each lookup waits for memory, and the processor
   /// overlaps consecutive waits.
-  [[nodiscard]] TopicEntry* find_topic(std::string_view name);
+  [[nodiscard]] TopicEntry* find_topic(std::string_view name) { return machine_.find_topic(name); }
   /// One message of a publisher: [topic][Event]. The frames are moved from. `known` is the result of
   /// find_topic(), if it was called. `user` is Access::user_of() the message.
   void take(zmq::message_t& topic, zmq::message_t& event, TopicEntry* known = nullptr,
@@ -47,6 +52,9 @@ class Pipeline {
 
   /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other.
   void publish_system(std::string_view topic, std::string_view event);
+  /// The same on a $SYS.source topic. @returns false, and counts that, if it is new and there are
+  /// source_topics_max() of them.
+  bool publish_source(std::string_view topic, std::string_view event);
   /// Publishes an event of the broker without numbering or storing it: the live replies. Its position is that
   /// of the last event published.
   void publish_unnumbered(std::string_view topic, std::string_view event);
@@ -65,12 +73,6 @@ class Pipeline {
   }
 
  private:
-  struct Admitted {
-    TopicEntry* topic{};  ///< nullptr until it is found
-    bool clears_value{};
-    std::string_view user{};  ///< to whom its session belongs
-    std::uint64_t lost{};     ///< it stands for so many lost events; 0: it is an event
-  };
   /// Whom an event comes from.
   struct Origin {
     zmq::message_t& message;
@@ -88,17 +90,17 @@ class Pipeline {
     std::size_t events{};
   };
 
-  [[nodiscard]] Refusal admit(std::string_view topic, const Origin& from, Admitted& admitted);
-  [[nodiscard]] Refusal check(std::string_view topic, const Origin& from, Admitted& admitted);
+  // Stage 1.
+  [[nodiscard]] Refusal check(LogEntry& entry, const Origin& from);
   [[nodiscard]] bool permit(std::string_view topic, const Origin& from);
-  [[nodiscard]] Refusal follow(const wire::EventView& event, Refusal found, std::string_view topic,
-                               Admitted& admitted, const Origin& from);
-  [[nodiscard]] bool claim(SessionEntry& session, const policy::User* user, bool admits, bool& is_new) const;
-  [[nodiscard]] bool is_forged(const SessionEntry& session, const wire::EventView& event, Peer peer) const;
-  [[nodiscard]] bool is_after_missing(const SessionEntry& session, const wire::EventView& event) const;
+  // Stage 2.
+  Refusal commit(LogEntry& entry, zmq::message_t* topic, const Origin* from);
+  Refusal apply(LogEntry& entry, zmq::message_t* topic, const Origin* from);
+  Refusal publish_own(LogEntry::Kind kind, std::string_view topic, std::string_view event);
+  void refuse_committed(const LogEntry& entry, Refusal refusal, const Origin* from);
+
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
-  void number(const Admitted& admitted, std::span<std::byte> stamped);
   void count_lost(std::uint64_t events);
   void refuse(Refusal refusal, std::string_view topic, std::string_view detail, const Origin* from);
   [[nodiscard]] std::string describe(const Origin& from);
@@ -109,6 +111,8 @@ class Pipeline {
   Access& access_;
   EgressSink& sink_;
   UnixClock now_;
+  std::unique_ptr<CommitLog> log_;
+  StateMachine machine_;
   // A ring: the frames of state_.unpublished, from first_in_flight_ on. Its size is a power of two. The
   // frames of the other slots are empty and are reused.
   std::vector<InFlight> in_flight_;
@@ -116,7 +120,6 @@ class Pipeline {
   std::deque<Batch> batches_;  ///< what the store has accepted and is writing, in order
   std::size_t writing_{0};     ///< events in batches_
   std::size_t pending_bytes_{0};
-  TopicEntry* latest_topic_{};  ///< the topic looked up last; entries live as long as the state
   std::int64_t batch_time_ns_{};
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
   log::RateLimit permission_lines_{std::chrono::seconds{1}};  ///< not_permitted and wrong_user

@@ -45,6 +45,7 @@ struct BackplaneState {
   bool insecure{};               ///< see BrokerConfig
   std::uint64_t policy_users{};  ///< who have a key; 0: there is no policy
   std::size_t max_event_bytes{};
+  std::size_t source_topics{};  ///< $SYS.source topics that exist
   Counters counters;
   TopicTable topics;
   SessionTable sessions;
@@ -55,6 +56,11 @@ struct BackplaneState {
   UnpublishedEvents unpublished;
   std::uint64_t last_ticket{};  ///< the store's, of the last batch published
 
+  /// The maximum number of $SYS.source topics. Topics are never removed, and anyone can send Hello with any
+  /// number of names. They must not use up the topics that events need.
+  [[nodiscard]] std::size_t source_topics_max() const noexcept {
+    return std::max<std::size_t>(1, topics_max / 8);
+  }
   /// The position of the last event published.
   [[nodiscard]] std::uint64_t published_position() const noexcept {
     return unpublished.empty() ? position : unpublished.front().stamp.position - 1;
