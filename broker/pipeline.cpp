@@ -38,11 +38,6 @@ std::span<std::byte, wire::stamp_bytes> stamp_of(std::span<std::byte> stamped) {
   return stamped.last<wire::stamp_bytes>();
 }
 
-// More than the store writes or syncs at a time on any disk that keeps up; replies to requests about topics
-// search them.
-constexpr std::size_t pending_events_max = 8192;
-constexpr std::size_t pending_bytes_max = 8u << 20;
-
 // Allocates `frame` for an event of `event_bytes` and its stamp.
 std::span<std::byte> make_room(zmq::message_t& frame, std::size_t event_bytes) {
   const std::size_t bytes = event_bytes + wire::stamp_bytes;
@@ -105,6 +100,7 @@ void Pipeline::refuse_frames(std::size_t frames) {
 }
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
+  if (log_->is_replicated()) return publish_unnumbered(topic, event);
   publish_own(LogEntry::Kind::system, topic, event);
 }
 
@@ -176,14 +172,11 @@ Refusal Pipeline::commit(LogEntry& entry, zmq::message_t* topic, const Origin* f
 
 Refusal Pipeline::apply(LogEntry& entry, zmq::message_t* topic, const Origin* from) {
   const StateMachine::Outcome outcome = machine_.admit(entry);
-  if (outcome.lost > 0) count_lost(outcome.lost);
+  if (outcome.lost > 0 && counts_) count_lost(outcome.lost);
   if (entry.refused != Refusal::none) return entry.refused;  // counted by stage 1
   if (outcome.refusal != Refusal::none) {
-    if (entry.kind == LogEntry::Kind::source) {
-      ++state_.counters.source_events_dropped_total;
-    } else {
-      refuse_committed(entry, outcome.refusal, from);
-    }
+    if (counts_ && entry.kind == LogEntry::Kind::source) ++state_.counters.source_events_dropped_total;
+    if (counts_ && entry.kind != LogEntry::Kind::source) refuse_committed(entry, outcome.refusal, from);
     return outcome.refusal;
   }
 
@@ -203,6 +196,24 @@ Refusal Pipeline::apply(LogEntry& entry, zmq::message_t* topic, const Origin* fr
     slot.topic.rebuild(entry.topic.data(), entry.topic.size());
   }
   return Refusal::none;
+}
+
+/// Applies what a replicated log has committed, up to the limit of what the store writes.
+void Pipeline::apply_committed() {
+  log_->advance();
+  while (has_capacity()) {
+    CommittedBatch* const batch = log_->next();
+    if (batch == nullptr) break;
+    committed_ns_ = batch->received_ns();
+    counts_ = batch->is_own();
+    LogEntry entry;
+    while (batch->next(entry)) {
+      if (entry.kind == LogEntry::Kind::event) entry.known = machine_.find_topic(entry.topic);
+      apply(entry, nullptr, nullptr);
+    }
+  }
+  committed_ns_.reset();
+  counts_ = true;
 }
 
 void Pipeline::refuse_committed(const LogEntry& entry, Refusal refusal, const Origin* from) {
@@ -273,6 +284,7 @@ Pipeline::InFlight& Pipeline::next_in_flight() {
 
 /// The clock is read once per batch: a batch is received within a fraction of a millisecond.
 std::int64_t Pipeline::batch_time() {
+  if (committed_ns_) return *committed_ns_;
   if (state_.unpublished.size() == writing_) batch_time_ns_ = now_();
   return batch_time_ns_;
 }
@@ -280,11 +292,12 @@ std::int64_t Pipeline::batch_time() {
 // ── remember, publish, count ─────────────────────────────────────────────────────────────────────────────
 
 bool Pipeline::flush() {
+  if (log_->is_replicated()) apply_committed();
   const bool accepted = remember();
   // Always, because the store has news until this is called.
   const std::uint64_t written = state_.history->progress().written;
   while (!batches_.empty() && batches_.front().ticket <= written) publish_first_batch();
-  return accepted && pending() < pending_events_max && pending_bytes_ < pending_bytes_max && log_->has_room();
+  return accepted && has_capacity() && log_->has_room();
 }
 
 bool Pipeline::remember() {

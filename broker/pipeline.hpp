@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,10 +51,11 @@ class Pipeline {
   /// Counts and logs a message that does not have two frames.
   void refuse_frames(std::size_t frames);
 
-  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other.
+  /// Publishes an event of the broker itself on a $SYS topic: numbered, stored and sent like any other. With
+  /// a replicated log, whose stream is that of all brokers, it is not numbered.
   void publish_system(std::string_view topic, std::string_view event);
-  /// The same on a $SYS.source topic. @returns false, and counts that, if it is new and there are
-  /// source_topics_max() of them.
+  /// The same on a $SYS.source topic, always numbered. @returns false, and counts that, if it is new and
+  /// there are source_topics_max() of them; with a replicated log, that is found out later.
   bool publish_source(std::string_view topic, std::string_view event);
   /// Publishes an event of the broker without numbering or storing it: the live replies. Its position is that
   /// of the last event published.
@@ -78,6 +80,11 @@ class Pipeline {
     zmq::message_t& message;
     const policy::User* user{};
   };
+  // More than the store writes or syncs at a time on any disk that keeps up; replies to requests about topics
+  // search them.
+  static constexpr std::size_t pending_events_max = 8192;
+  static constexpr std::size_t pending_bytes_max = 8u << 20;
+
   // The frames to publish for an event. The data to store is in state_.unpublished.
   struct InFlight {
     zmq::message_t topic;
@@ -97,8 +104,12 @@ class Pipeline {
   Refusal commit(LogEntry& entry, zmq::message_t* topic, const Origin* from);
   Refusal apply(LogEntry& entry, zmq::message_t* topic, const Origin* from);
   Refusal publish_own(LogEntry::Kind kind, std::string_view topic, std::string_view event);
+  void apply_committed();
   void refuse_committed(const LogEntry& entry, Refusal refusal, const Origin* from);
 
+  [[nodiscard]] bool has_capacity() const {
+    return pending() < pending_events_max && pending_bytes_ < pending_bytes_max;
+  }
   [[nodiscard]] std::int64_t batch_time();
   [[nodiscard]] InFlight& next_in_flight();
   void count_lost(std::uint64_t events);
@@ -121,6 +132,8 @@ class Pipeline {
   std::size_t writing_{0};     ///< events in batches_
   std::size_t pending_bytes_{0};
   std::int64_t batch_time_ns_{};
+  std::optional<std::int64_t> committed_ns_;  ///< received_ns of the batch of the log that is being applied
+  bool counts_{true};                         ///< it is applied for this broker's publishers
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
   log::RateLimit permission_lines_{std::chrono::seconds{1}};  ///< not_permitted and wrong_user
 };

@@ -86,6 +86,12 @@ class SessionTable::Impl {
     earliest_ = &slot;
   }
 
+  void visit(const See& see) const {
+    for (const Slot* slot = earliest_; slot != nullptr; slot = slot->later) {
+      see(slot->source, slot->session, slot->entry);
+    }
+  }
+
   std::size_t size() const noexcept { return index_.size(); }
   std::uint64_t evicted() const noexcept { return evicted_; }
 
@@ -155,6 +161,10 @@ void SessionTable::evict_first() {
 const SessionEntry* SessionTable::find(std::string_view source, std::uint64_t session) const {
   const Slot* const slot = impl_->find({source, session});
   return slot == nullptr ? nullptr : &slot->entry;
+}
+
+void SessionTable::visit(const See& see) const {
+  impl_->visit(see);
 }
 
 std::size_t SessionTable::size() const noexcept {

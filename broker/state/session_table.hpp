@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,10 @@ class SessionTable {
   void evict_first();
   /// The session's entry, without marking it as used. @returns nullptr if it is unknown.
   [[nodiscard]] const SessionEntry* find(std::string_view source, std::uint64_t session) const;
+
+  using See = std::function<void(std::string_view source, std::uint64_t session, const SessionEntry& entry)>;
+  /// All sessions, the first one to be evicted first. use() in this order restores the table.
+  void visit(const See& see) const;
 
   [[nodiscard]] std::size_t size() const noexcept;
   /// Sessions evicted because of the limit: their duplicates can no longer be detected.

@@ -105,6 +105,13 @@ class TopicTable::Impl {
     return page;
   }
 
+  void visit(const std::function<void(const TopicEntry&)>& see) const {
+    names_.visit_from("", [&](const Slot& slot) {
+      see(slot);
+      return true;
+    });
+  }
+
   std::size_t size() const noexcept { return index_.size(); }
 
   std::size_t memory_bytes() const noexcept {
@@ -183,6 +190,10 @@ TopicTable::Page TopicTable::changed_after(std::span<const Pattern> patterns, st
                                            const TopicFilter* filter) const {
   return impl_->changed_after(patterns, position, std::max<std::size_t>(topics_max, 1),
                               std::max<std::size_t>(scan_max, 1), filter);
+}
+
+void TopicTable::visit(const std::function<void(const TopicEntry&)>& see) const {
+  impl_->visit(see);
 }
 
 std::size_t TopicTable::size() const noexcept {

@@ -63,6 +63,9 @@ class TopicTable {
                                    std::size_t topics_max, std::size_t scan_max,
                                    const TopicFilter* filter = nullptr) const;
 
+  /// All topics, in byte order of names.
+  void visit(const std::function<void(const TopicEntry&)>& see) const;
+
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
 

@@ -1,0 +1,169 @@
+#include "broker/log/batch.hpp"
+
+#include <span>
+
+#include <fmt/format.h>
+
+#include "broker/store/bytes.hpp"
+#include "broker/store/record.hpp"
+#include "core/wire/little_endian.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using store::ByteReader;
+using store::put;
+
+// magic, rules, length of the broker's name, 0, entries, log, incarnation, number, wall_ns; then the name.
+constexpr std::uint32_t magic = 0x314c'5042;  // "BPL1"
+constexpr std::size_t fixed_header_bytes = 4 + 2 + 1 + 1 + 4 + 4 * 8;
+constexpr std::size_t crc_bytes = 4;
+// kind, flags, length of the name, length of the body.
+constexpr std::size_t item_header_bytes = 1 + 1 + 2 + 4;
+constexpr std::uint8_t has_session_flag = 1;
+
+}  // namespace
+
+BatchWriter::BatchWriter(std::string_view broker) : broker_(broker) {
+  CHECK(broker_.size() <= broker_name_bytes_max, "the name of a broker has at most 64 bytes");
+  begin();
+}
+
+void BatchWriter::begin() {
+  bytes_.assign(fixed_header_bytes + broker_.size(), '\0');
+  items_ = 0;
+  has_from_ = false;
+}
+
+void BatchWriter::put_item(BatchItemKind kind, bool has_session, std::string_view name,
+                           std::size_t body_bytes) {
+  put(bytes_, static_cast<std::uint8_t>(kind));
+  put(bytes_, has_session ? has_session_flag : std::uint8_t{0});
+  put(bytes_, static_cast<std::uint16_t>(name.size()));
+  put(bytes_, static_cast<std::uint32_t>(body_bytes));
+  bytes_.append(name);
+  ++items_;
+}
+
+void BatchWriter::add_join(std::uint64_t replaces) {
+  put_item(BatchItemKind::join, false, {}, sizeof replaces);
+  put(bytes_, replaces);
+}
+
+void BatchWriter::add_leave() {
+  put_item(BatchItemKind::leave, false, {}, 0);
+}
+
+void BatchWriter::put_from(std::string_view user, Peer peer) {
+  if (has_from_ && peer == peer_ && user == user_) return;
+  has_from_ = true;
+  user_ = user;
+  peer_ = peer;
+  put_item(BatchItemKind::from, false, user, sizeof(std::uint64_t));
+  put(bytes_, static_cast<std::uint64_t>(peer));
+}
+
+void BatchWriter::add(const LogEntry& entry, std::string_view user, Peer peer) {
+  switch (entry.kind) {
+    case LogEntry::Kind::event:
+    case LogEntry::Kind::raw: {
+      if (entry.has_session) put_from(user, peer);
+      const std::size_t event_bytes = entry.event_bytes();
+      put_item(BatchItemKind::event, entry.has_session, entry.topic, event_bytes);
+      bytes_.resize(bytes_.size() + event_bytes);
+      entry.write_event(std::as_writable_bytes(std::span(bytes_)).last(event_bytes));
+      return;
+    }
+    case LogEntry::Kind::refused: {
+      put_from(user, peer);
+      put_item(BatchItemKind::refused, true, {}, 8 + 8 + 1 + entry.view->source.size());
+      put(bytes_, entry.view->session);
+      put(bytes_, entry.view->sequence);
+      put(bytes_, static_cast<std::uint8_t>(entry.refused));
+      bytes_.append(entry.view->source);
+      return;
+    }
+    case LogEntry::Kind::source:
+      put_item(BatchItemKind::source, false, entry.topic, entry.bytes.size());
+      bytes_.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
+      return;
+    case LogEntry::Kind::system:
+      break;
+  }
+  CHECK(false, "a broker's events about itself are not in the log");
+}
+
+std::string BatchWriter::finish(const BatchHeader& header) {
+  CHECK(header.broker == broker_, "the header has the writer's name");
+  std::string head;
+  put(head, magic);
+  put(head, header.rules);
+  put(head, static_cast<std::uint8_t>(broker_.size()));
+  put(head, std::uint8_t{0});
+  put(head, items_);
+  put(head, header.log);
+  put(head, header.incarnation);
+  put(head, header.number);
+  put(head, header.wall_ns);
+  head += broker_;
+  bytes_.replace(0, head.size(), head);
+  put(bytes_, store::crc32c(bytes_));
+  std::string finished = std::move(bytes_);
+  begin();
+  return finished;
+}
+
+Result<BatchReader> BatchReader::open(std::string_view bytes) {
+  ByteReader in(bytes);
+  if (bytes.size() < fixed_header_bytes + crc_bytes || in.get<std::uint32_t>() != magic) {
+    return fail(ErrorCode::protocol, fmt::format("expected a batch, got {} other bytes", bytes.size()));
+  }
+  const std::string_view covered = bytes.substr(0, bytes.size() - crc_bytes);
+  if (wire::load_little_endian<std::uint32_t>(bytes.data() + covered.size()) != store::crc32c(covered)) {
+    return fail(ErrorCode::io, fmt::format("a batch of {} bytes is damaged", bytes.size()));
+  }
+  BatchReader reader;
+  reader.header_.rules = in.get<std::uint16_t>();
+  if (reader.header_.rules != rules_version) {
+    return fail(ErrorCode::protocol,
+                fmt::format("expected a batch of rules version {}, got one of version {}", rules_version,
+                            reader.header_.rules));
+  }
+  const auto name_bytes = in.get<std::uint8_t>();
+  in.get<std::uint8_t>();
+  reader.items_ = in.get<std::uint32_t>();
+  reader.header_.log = in.get<std::uint64_t>();
+  reader.header_.incarnation = in.get<std::uint64_t>();
+  reader.header_.number = in.get<std::uint64_t>();
+  reader.header_.wall_ns = in.get<std::int64_t>();
+  reader.header_.broker = in.take(name_bytes);
+  if (!in.ok() || in.left() < crc_bytes) {
+    return fail(ErrorCode::io, fmt::format("a batch of {} bytes is damaged", bytes.size()));
+  }
+  reader.rest_ = in.take(in.left() - crc_bytes);
+  return reader;
+}
+
+bool BatchReader::next(BatchItem& item) {
+  if (damaged_) return false;
+  if (items_ == 0) {
+    damaged_ = !rest_.empty();
+    return false;
+  }
+  ByteReader in(rest_);
+  item.kind = static_cast<BatchItemKind>(in.get<std::uint8_t>());
+  item.has_session = (in.get<std::uint8_t>() & has_session_flag) != 0;
+  const auto name_bytes = in.get<std::uint16_t>();
+  const auto body_bytes = in.get<std::uint32_t>();
+  item.name = in.take(name_bytes);
+  item.body = in.take(body_bytes);
+  if (!in.ok() || item.kind < BatchItemKind::join || item.kind > BatchItemKind::source) {
+    damaged_ = true;
+    return false;
+  }
+  --items_;
+  rest_ = rest_.substr(item_header_bytes + name_bytes + body_bytes);
+  return true;
+}
+
+}  // namespace backplane::broker

@@ -1,0 +1,133 @@
+#include "broker/log/batch.hpp"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "broker/log/committed_batch.hpp"
+#include "tests/broker/log/entries.hpp"
+
+namespace backplane::broker {
+namespace {
+
+using testing::event_bytes;
+using ::testing::HasSubstr;
+using testing::MadeEntry;
+
+BatchHeader header(std::uint64_t number = 7) {
+  return {.log = 11, .broker = "h1", .incarnation = 12, .number = number, .wall_ns = 13};
+}
+
+std::string a_batch() {
+  BatchWriter writer("h1");
+  const MadeEntry first(LogEntry::Kind::event, "a", event_bytes("s", 1, 2, "hello"));
+  const MadeEntry raw(LogEntry::Kind::raw, "b", "21.5");
+  MadeEntry refused(LogEntry::Kind::refused, "c", event_bytes("s", 1, 3, "x"));
+  refused.entry.refused = Refusal::not_permitted;
+  const MadeEntry source(LogEntry::Kind::source, "$SYS.source.s", "up");
+  const MadeEntry other(LogEntry::Kind::event, "d", event_bytes("t", 9, 1, ""));
+  writer.add(first.entry, "alice", Peer{5});
+  writer.add(raw.entry, "", Peer{});
+  writer.add(refused.entry, "alice", Peer{5});
+  writer.add(source.entry, "", Peer{});
+  writer.add(other.entry, "bob", Peer{6});
+  return writer.finish(header());
+}
+
+TEST(Batch, ReturnsTheEntriesInOrderWithUserAndConnection) {
+  const std::string bytes = a_batch();
+  auto reader = BatchReader::open(bytes);
+  ASSERT_TRUE(reader) << reader.error().text;
+  EXPECT_EQ(reader->header().rules, rules_version);
+  EXPECT_EQ(reader->header().log, 11u);
+  EXPECT_EQ(reader->header().broker, "h1");
+  EXPECT_EQ(reader->header().incarnation, 12u);
+  EXPECT_EQ(reader->header().number, 7u);
+  EXPECT_EQ(reader->header().wall_ns, 13);
+
+  Access users;
+  users.number_of_name("bob");  // numbers are the broker's own
+  CommittedBatch batch(*reader, users, 99, true);
+  LogEntry entry;
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.kind, LogEntry::Kind::event);
+  EXPECT_EQ(entry.topic, "a");
+  EXPECT_TRUE(entry.has_session);
+  EXPECT_EQ(entry.view->source, "s");
+  EXPECT_EQ(entry.view->sequence, 2u);
+  EXPECT_EQ(users.name_of(entry.user), "alice");
+  EXPECT_EQ(entry.peer, Peer{5});
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.topic, "b");
+  EXPECT_EQ(entry.view->source, "raw");
+  EXPECT_EQ(entry.view->body, "21.5");
+  EXPECT_FALSE(entry.has_session);
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.kind, LogEntry::Kind::refused);
+  EXPECT_EQ(entry.refused, Refusal::not_permitted);
+  EXPECT_EQ(entry.view->source, "s");
+  EXPECT_EQ(entry.view->session, 1u);
+  EXPECT_EQ(entry.view->sequence, 3u);
+  EXPECT_EQ(users.name_of(entry.user), "alice");
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.kind, LogEntry::Kind::source);
+  EXPECT_EQ(entry.topic, "$SYS.source.s");
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.topic, "d");
+  EXPECT_EQ(entry.view->payload, wire::Payload::none);
+  EXPECT_EQ(users.name_of(entry.user), "bob");
+  EXPECT_EQ(entry.peer, Peer{6});
+  EXPECT_FALSE(batch.next(entry));
+  EXPECT_FALSE(batch.is_damaged());
+}
+
+TEST(Batch, AWriterBeginsAgainAfterEachBatch) {
+  BatchWriter writer("h1");
+  const MadeEntry entry(LogEntry::Kind::event, "a", event_bytes("s", 1, 2, "hello"));
+  writer.add(entry.entry, "alice", Peer{5});
+  const std::string first = writer.finish(header(1));
+  EXPECT_TRUE(writer.empty());
+  writer.add(entry.entry, "alice", Peer{5});
+  const std::string second = writer.finish(header(1));
+  EXPECT_EQ(first, second) << "the second one says whom its event comes from, too";
+}
+
+TEST(Batch, NoDamageIsAccepted) {
+  const std::string good = a_batch();
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 0x40);
+    EXPECT_FALSE(BatchReader::open(bad)) << "byte " << at;
+    EXPECT_FALSE(BatchReader::open(std::string_view(good).substr(0, at))) << at << " bytes";
+  }
+}
+
+TEST(Batch, OneOfOtherRulesIsRefusedWithBothVersions) {
+  BatchWriter writer("h1");
+  BatchHeader newer = header();
+  newer.rules = rules_version + 1;
+  const auto opened = BatchReader::open(writer.finish(newer));
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::protocol);
+  EXPECT_THAT(opened.error().text, HasSubstr("expected a batch of rules version 1, got one of version 2"));
+}
+
+TEST(Batch, AnEventThatABrokerWouldRefuseIsDamage) {
+  for (const auto& [topic, bytes] : {std::pair<std::string, std::string>{"a", "\x02"},
+                                     {"a..b", event_bytes("s", 1, 1, "x")},
+                                     {"$SYS.x", event_bytes("s", 1, 1, "x")}}) {
+    BatchWriter writer("h1");
+    const MadeEntry entry(LogEntry::Kind::event, topic, bytes);
+    writer.add(entry.entry, "", Peer{});
+    const std::string made = writer.finish(header());
+    Access users;
+    CommittedBatch batch(*BatchReader::open(made), users, 0, false);
+    LogEntry read;
+    EXPECT_FALSE(batch.next(read)) << topic;
+    EXPECT_TRUE(batch.is_damaged()) << topic;
+  }
+}
+
+}  // namespace
+}  // namespace backplane::broker
