@@ -31,6 +31,7 @@ class LogEngine {
   };
   struct Condition {
     bool accepts{true};  ///< appends may succeed
+    bool broken{};  ///< final: what next() has returned is not in the log any more, or what follows is not
     std::string text{};  ///< one line: what is wrong; empty if nothing is
   };
 

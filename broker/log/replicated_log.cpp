@@ -197,6 +197,9 @@ CommittedBatch* ReplicatedLog::next() {
     const auto record = engine_->next();
     if (!record) {
       watch_confirmed();
+      // What was applied cannot be undone. Others may be where the log is.
+      const LogEngine::Condition engine = engine_->condition();
+      if (engine.broken) fail_with(engine.text);
       return nullptr;
     }
     if (record->index <= place_.index) continue;
