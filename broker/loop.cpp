@@ -337,7 +337,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
       participants_([this](const std::string& topic, const v1::SourceStatus& status) {
         publish_source_status(topic, status);
       }),
-      service_(state_, access_, participants_, types_, *this, [this] { drain(); }),
+      service_(state_, access_, participants_, types_, pipeline_.log(), *this, [this] { drain(); }),
       each_second_(1s, Clock::now()),
       stats_(config_.stats_every, Clock::now()),
       snapshots_(snapshot_every, Clock::now()) {

@@ -65,6 +65,7 @@ class Pipeline {
   /// written. Call it again, at the latest when the store's progress_fd() is readable.
   /// @returns false if the store is busy or too many events are being written: take no more until it is true.
   [[nodiscard]] bool flush();
+  [[nodiscard]] CommitLog& log() noexcept { return *log_; }
   /// Events that are not published yet.
   [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size(); }
   /// Of these, events that the store has accepted and is still writing.

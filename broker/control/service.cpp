@@ -16,6 +16,7 @@
 #include "broker/control/fault.hpp"
 #include "broker/control/permissions.hpp"
 #include "broker/control/slice_reply.hpp"
+#include "broker/log/commit_log.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/state/participants.hpp"
 #include "core/credentials/text_sealer.hpp"
@@ -54,6 +55,15 @@ constexpr std::size_t topic_bytes = 96;
 struct ReplyAddress {
   Envelope envelope;
   std::uint64_t id{};
+};
+
+/// A request about a publisher's session, which may have events in the log that are not applied here yet.
+struct SessionRequest {
+  ReplyAddress address;
+  std::string source;
+  std::uint64_t session{};
+  Sender sender;  // without `user`, which the policy may replace meanwhile
+  std::uint64_t barrier{};
 };
 
 /// A reply that confirms a publisher's events up to `position`, once they are published, and up to the
@@ -198,13 +208,14 @@ std::uint64_t position_of(const StoredEvent& event) {
 
 class ControlService::Impl {
  public:
-  Impl(BackplaneState& state, Access& access, Participants& participants, TypeRegistry& types,
+  Impl(BackplaneState& state, Access& access, Participants& participants, TypeRegistry& types, CommitLog& log,
        ReplySink& sink, std::function<void()> on_drain)
       : state_(state),
         access_(access),
         permissions_(state, access),
         participants_(participants),
         types_(types),
+        log_(log),
         sink_(sink),
         on_drain_(std::move(on_drain)) {}
 
@@ -213,7 +224,7 @@ class ControlService::Impl {
   void poll();
   void set_busy(bool busy) noexcept { busy_ = busy; }
   [[nodiscard]] std::size_t pending() const noexcept {
-    return pending_.size() + confirmations_.size() + early_.size();
+    return pending_.size() + session_requests_.size() + confirmations_.size() + early_.size();
   }
 
  private:
@@ -229,7 +240,9 @@ class ControlService::Impl {
   [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
   void send_policy_changed(const ReplyAddress& address);
   void admitted(ReplyAddress address, const v1::AdmittedRequest& request, const Sender& sender);
+  void admitted(SessionRequest request);
   [[nodiscard]] bool confirm(PendingConfirmation& pending);
+  void confirm_published();
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
   ControlResult<void> handle(const v1::HelloRequest& request, const Sender& sender, Clock::time_point now,
@@ -258,9 +271,11 @@ class ControlService::Impl {
   Permissions permissions_;
   Participants& participants_;
   TypeRegistry& types_;
+  CommitLog& log_;
   ReplySink& sink_;
   std::function<void()> on_drain_;
   std::unordered_map<std::uint64_t, PendingRead> pending_;  // by the history's tickets
+  std::deque<SessionRequest> session_requests_;             // in the order of their barriers
   std::deque<PendingConfirmation> confirmations_;           // in the order of their positions
   std::vector<EarlyReply> early_;
   // The place in a cursor may be a topic: also one that the client must not know.
@@ -482,7 +497,17 @@ bool ControlService::Impl::refuse_pending(const ReplyAddress& address) {
 }
 
 void ControlService::Impl::poll() {
-  while (!confirmations_.empty() && confirm(confirmations_.front())) confirmations_.pop_front();
+  while (!session_requests_.empty() && log_.reached(session_requests_.front().barrier)) {
+    SessionRequest request = std::move(session_requests_.front());
+    session_requests_.pop_front();
+    request.sender.user = access_.user_of_name(request.sender.name);
+    if (const auto known = permissions_.known(request.sender); !known) {
+      send_fault(request.address, known.error());
+    } else {
+      admitted(std::move(request));
+    }
+  }
+  confirm_published();
   while (auto slice = state_.history->next_slice()) {
     const auto pending = pending_.find(slice->ticket);
     CHECK(pending != pending_.end(), "the history completes each read once");
@@ -598,19 +623,31 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
   return {};
 }
 
-/// The reply says what is admitted now. It waits until that is written and published.
+/// The session is looked up when everything is applied that was in the log when the request came: its events
+/// may have come by another broker. With one broker, that is now.
 void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequest& request,
                                     const Sender& sender) {
-  const SessionEntry* session = state_.sessions.find(request.source(), request.session());
-  // It belongs to nobody yet: see Pipeline::claim().
+  const std::uint64_t barrier = log_.barrier();
+  SessionRequest asked{std::move(address), request.source(), request.session(), sender, barrier};
+  if (log_.reached(barrier)) return admitted(std::move(asked));
+  if (refuse_pending(asked.address)) return;
+  asked.sender.user = nullptr;
+  session_requests_.push_back(std::move(asked));
+}
+
+/// The reply says what is admitted now. It waits until that is written and published.
+void ControlService::Impl::admitted(SessionRequest request) {
+  const Sender& sender = request.sender;
+  const SessionEntry* session = state_.sessions.find(request.source, request.session);
+  // It belongs to nobody yet: see StateMachine::claim().
   const bool is_claimed = session != nullptr && session->sequence > 0;
   if (!is_claimed && session != nullptr && session->user != access_.number_of(sender.user)) session = nullptr;
   if (const auto permitted = permissions_.confirm(sender, session); !permitted) {
-    return send_fault(address, permitted.error());
+    return send_fault(request.address, permitted.error());
   }
-  if (refuse_pending(address)) return;
+  if (refuse_pending(request.address)) return;
   PendingConfirmation& pending = confirmations_.emplace_back();
-  pending.address = std::move(address);
+  pending.address = std::move(request.address);
   pending.position = state_.position;
   v1::AdmittedReply& admitted = pending.admitted;
   if (session != nullptr) {
@@ -623,7 +660,11 @@ void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequ
       admitted.set_refused_reason(std::string(name(static_cast<Refusal>(session->refused_reason))));
     }
   }
-  poll();
+  confirm_published();
+}
+
+void ControlService::Impl::confirm_published() {
+  while (!confirmations_.empty() && confirm(confirmations_.front())) confirmations_.pop_front();
 }
 
 /// If the store promises more than that, the reply waits until it has kept the promise.
@@ -791,8 +832,9 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
 // ── interface ────────────────────────────────────────────────────────────────────────────────────────────
 
 ControlService::ControlService(BackplaneState& state, Access& access, Participants& participants,
-                               TypeRegistry& types, ReplySink& sink, std::function<void()> on_drain)
-    : impl_(std::make_unique<Impl>(state, access, participants, types, sink, std::move(on_drain))) {}
+                               TypeRegistry& types, CommitLog& log, ReplySink& sink,
+                               std::function<void()> on_drain)
+    : impl_(std::make_unique<Impl>(state, access, participants, types, log, sink, std::move(on_drain))) {}
 ControlService::~ControlService() = default;
 
 void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,

@@ -20,6 +20,7 @@ class TypeRegistry;
 
 namespace backplane::broker {
 
+class CommitLog;
 class Participants;
 
 /// The frames before the last of a request: the client's address. They are sent before the reply.
@@ -49,26 +50,26 @@ class ControlService {
 
   /// @param on_drain called after the reply to a DrainRequest.
   ControlService(BackplaneState& state, Access& access, Participants& participants, TypeRegistry& types,
-                 ReplySink& sink, std::function<void()> on_drain);
+                 CommitLog& log, ReplySink& sink, std::function<void()> on_drain);
   ~ControlService();
   ControlService(const ControlService&) = delete;
   ControlService& operator=(const ControlService&) = delete;
 
   /// Handles a request of any bytes. Replies before it returns, except to reads that the history completes
-  /// later, and to a publisher whose events are being written.
+  /// later, and to a publisher whose events are being written, or are on their way through the commit log.
   /// @param sender Access::sender_of() the message
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
                const Sender& sender = {});
 
-  /// Replies to what the history has completed since. Call it after each batch that is published, before the
-  /// next one is taken.
+  /// Replies to what the history has completed and the commit log has applied since. Call it after each batch
+  /// that is published, before the next one is taken.
   void poll();
 
   /// Sets whether events flow. While they do, slices of history are short, and a reader of much history sends
   /// more requests; otherwise they are as long as the protocol allows.
   void set_busy(bool busy) noexcept;
 
-  /// Requests that the history has not completed yet.
+  /// Requests that the history or the commit log has not completed yet.
   [[nodiscard]] std::size_t pending() const noexcept;
 
  private:

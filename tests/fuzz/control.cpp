@@ -11,6 +11,7 @@
 
 #include "backplane/v1/control.pb.h"
 #include "broker/control/service.hpp"
+#include "broker/log/commit_log.hpp"
 #include "broker/state/memory_history.hpp"
 #include "broker/state/participants.hpp"
 #include "core/payload/type_registry.hpp"
@@ -48,7 +49,7 @@ struct Backplane {
         participants([](const std::string& topic, const v1::SourceStatus&) {
           fuzz::expect(check_topic(topic) == TopicFault::none, "a source's topic is one");
         }),
-        service(state, access, participants, types, checker, [] {}) {
+        service(state, access, participants, types, log, checker, [] {}) {
     state.stream = 0x0102030405060708;
     for (const std::string_view topic : {"a", "b.c", "a", "$SYS.source.x", "b.d"}) publish(topic);
     bool is_new = false;
@@ -70,6 +71,7 @@ struct Backplane {
   Access access;
   Participants participants;
   TypeRegistry types;
+  LocalLog log;
   Checker checker;
   ControlService service;
 };

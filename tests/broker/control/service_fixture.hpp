@@ -12,6 +12,7 @@
 #include "backplane/v1/event.pb.h"
 #include "backplane/v1/system.pb.h"
 #include "broker/control/service.hpp"
+#include "broker/log/commit_log.hpp"
 #include "broker/state/memory_history.hpp"
 #include "broker/state/participants.hpp"
 #include "core/payload/type_registry.hpp"
@@ -44,12 +45,14 @@ class ServiceFixture {
   static constexpr std::uint64_t stream = 0x00000001'00000002;
 
   explicit ServiceFixture(HistoryLimits limits = {}, std::unique_ptr<HistoryStore> history = nullptr,
-                          std::size_t topics_max = 100'000)
-      : state("default", topics_max, 100,
+                          std::size_t topics_max = 100'000,
+                          std::unique_ptr<CommitLog> commit_log = std::make_unique<LocalLog>())
+      : log(std::move(commit_log)),
+        state("default", topics_max, 100,
               history ? std::move(history) : std::make_unique<MemoryHistory>(std::move(limits))),
         participants(
             [this](const std::string& topic, const v1::SourceStatus&) { announced.push_back(topic); }),
-        service(state, access, participants, types, replies, [this] { ++drains; }) {
+        service(state, access, participants, types, *log, replies, [this] { ++drains; }) {
     state.stream = stream;
     state.max_event_bytes = 1u << 20;
     state.started_ns = 1'000'000'000;
@@ -139,6 +142,7 @@ class ServiceFixture {
 
   /// Who sends the requests; "": nobody.
   std::string user;
+  std::unique_ptr<CommitLog> log;
   ControlService::Clock::time_point now = ControlService::Clock::time_point{} + std::chrono::hours{1};
   BackplaneState state;
   Access access;

@@ -76,6 +76,54 @@ TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
   EXPECT_EQ(broker.participants.size(), 0u);
 }
 
+/// A replicated log, of which the test says how far it has been applied.
+class ManualLog final : public CommitLog {
+ public:
+  [[nodiscard]] bool is_replicated() const override { return true; }
+  [[nodiscard]] Appended append(const LogEntry&) override { return Appended::later; }
+  [[nodiscard]] bool has_room() const override { return true; }
+  void advance() override {}
+  [[nodiscard]] CommittedBatch* next() override { return nullptr; }
+  [[nodiscard]] std::uint64_t barrier() override { return ++last_barrier; }
+  [[nodiscard]] bool reached(std::uint64_t barrier) const override { return barrier <= reached_barrier; }
+  [[nodiscard]] int progress_fd() const override { return -1; }
+  [[nodiscard]] Condition condition() const override { return {}; }
+
+  std::uint64_t last_barrier{};
+  std::uint64_t reached_barrier{};
+};
+
+TEST(ServiceWithAReplicatedLog, AdmittedWaitsForWhatWasInTheLogWhenItWasRequested) {
+  auto owned = std::make_unique<ManualLog>();
+  ManualLog& log = *owned;
+  ServiceFixture broker({}, nullptr, 100, std::move(owned));
+  bool is_new = false;
+  broker.state.sessions.use("clock", 7, is_new).sequence = 41;
+  v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_admitted()->set_source("clock");
+  request.mutable_admitted()->set_session(7);
+  const std::string bytes = request.SerializeAsString();
+  broker.service.request({"first"}, bytes_of(bytes), broker.now);
+  broker.service.request({"second"}, bytes_of(bytes), broker.now);
+  broker.service.poll();
+  EXPECT_TRUE(broker.replies.all.empty());
+  EXPECT_EQ(broker.service.pending(), 2u);
+
+  broker.state.sessions.use("clock", 7, is_new).sequence = 42;
+  log.reached_barrier = 1;
+  broker.service.poll();
+  ASSERT_EQ(broker.replies.all.size(), 1u);
+  EXPECT_EQ(broker.replies.all[0].envelope, Envelope{"first"});
+  EXPECT_EQ(broker.replies.all[0].reply.admitted().sequence(), 42u);
+  broker.state.sessions.use("clock", 7, is_new).sequence = 43;
+  log.reached_barrier = 2;
+  broker.service.poll();
+  ASSERT_EQ(broker.replies.all.size(), 2u);
+  EXPECT_EQ(broker.replies.all[1].reply.admitted().sequence(), 43u);
+  EXPECT_EQ(broker.service.pending(), 0u);
+}
+
 TEST_F(Service, AdmittedReportsTheSequencesOfASession) {
   bool is_new = false;
   SessionEntry& session = broker.state.sessions.use("clock", 7, is_new);

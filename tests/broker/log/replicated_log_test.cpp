@@ -494,6 +494,22 @@ TEST_F(ReplicatedLogTest, ADamagedBatchStopsTheBroker) {
   EXPECT_THAT(h1->log().condition().text, HasSubstr("expected a batch, got"));
 }
 
+TEST_F(ReplicatedLogTest, WhileABatchIsOnItsWayTheNextOneGrows) {
+  const auto h1 = broker("h1");
+  h1->log().join();
+  turn({h1.get()});
+  log.faults.delay_max = 15;
+  const std::uint64_t appends = h1->log().counters().appends;
+  for (std::uint64_t i = 1; i <= 40; ++i) {
+    h1->take("t", event_bytes("s", 1, i, "x"));
+    turn({h1.get()}, 1);
+  }
+  turn({h1.get()}, 30);
+  EXPECT_EQ(streams.events.size(), 40u);
+  EXPECT_LT(h1->log().counters().appends - appends, 20u);
+  EXPECT_EQ(h1->log().counters().retries, 0u);
+}
+
 TEST_F(ReplicatedLogTest, AnIdleBrokerAppendsHeartbeats) {
   const auto h1 = broker("h1");
   h1->log().join();
