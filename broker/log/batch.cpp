@@ -21,6 +21,10 @@ constexpr std::size_t crc_bytes = 4;
 // kind, flags, length of the name, length of the body.
 constexpr std::size_t item_header_bytes = 1 + 1 + 2 + 4;
 constexpr std::uint8_t has_session_flag = 1;
+// The body of a `refused`, before the source.
+constexpr std::size_t refused_last_at = 8 + 8;
+constexpr std::size_t refused_reason_at = refused_last_at + 8;
+constexpr std::size_t refused_head_bytes = refused_reason_at + 1;
 
 }  // namespace
 
@@ -33,6 +37,7 @@ void BatchWriter::begin() {
   bytes_.assign(fixed_header_bytes + broker_.size(), '\0');
   items_ = 0;
   has_from_ = false;
+  refused_at_ = 0;
 }
 
 void BatchWriter::put_item(BatchItemKind kind, bool has_session, std::string_view name,
@@ -43,6 +48,7 @@ void BatchWriter::put_item(BatchItemKind kind, bool has_session, std::string_vie
   put(bytes_, static_cast<std::uint32_t>(body_bytes));
   bytes_.append(name);
   ++items_;
+  refused_at_ = 0;
 }
 
 void BatchWriter::add_join(std::uint64_t replaces) {
@@ -63,6 +69,29 @@ void BatchWriter::put_from(std::string_view user, Peer peer) {
   put(bytes_, static_cast<std::uint64_t>(peer));
 }
 
+void BatchWriter::put_refused(const LogEntry& entry) {
+  const std::uint64_t sequence = entry.view->sequence;
+  if (refused_at_ != 0) {
+    // Continues the last entry, if it is of the same session.
+    char* const body = bytes_.data() + refused_at_;
+    const std::string_view source = std::string_view(bytes_).substr(refused_at_ + refused_head_bytes);
+    const auto session = wire::load_little_endian<std::uint64_t>(body);
+    const auto last = wire::load_little_endian<std::uint64_t>(body + refused_last_at);
+    if (session == entry.view->session && last + 1 == sequence && source == entry.view->source) {
+      wire::store_little_endian(sequence, body + refused_last_at);
+      body[refused_reason_at] = static_cast<char>(entry.refused);
+      return;
+    }
+  }
+  put_item(BatchItemKind::refused, true, {}, refused_head_bytes + entry.view->source.size());
+  refused_at_ = bytes_.size();
+  put(bytes_, entry.view->session);
+  put(bytes_, sequence);
+  put(bytes_, sequence);
+  put(bytes_, static_cast<std::uint8_t>(entry.refused));
+  bytes_.append(entry.view->source);
+}
+
 void BatchWriter::add(const LogEntry& entry, std::string_view user, Peer peer) {
   switch (entry.kind) {
     case LogEntry::Kind::event:
@@ -74,15 +103,9 @@ void BatchWriter::add(const LogEntry& entry, std::string_view user, Peer peer) {
       entry.write_event(std::as_writable_bytes(std::span(bytes_)).last(event_bytes));
       return;
     }
-    case LogEntry::Kind::refused: {
+    case LogEntry::Kind::refused:
       put_from(user, peer);
-      put_item(BatchItemKind::refused, true, {}, 8 + 8 + 1 + entry.view->source.size());
-      put(bytes_, entry.view->session);
-      put(bytes_, entry.view->sequence);
-      put(bytes_, static_cast<std::uint8_t>(entry.refused));
-      bytes_.append(entry.view->source);
-      return;
-    }
+      return put_refused(entry);
     case LogEntry::Kind::source:
       put_item(BatchItemKind::source, false, entry.topic, entry.bytes.size());
       bytes_.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());

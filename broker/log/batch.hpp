@@ -33,7 +33,7 @@ enum class BatchItemKind : std::uint8_t {
   leave = 2,    ///< the broker appends nothing after it
   from = 3,     ///< name: a user; body: a connection. Of the events that follow.
   event = 4,    ///< name: the topic; body: the event
-  refused = 5,  ///< body: session, sequence, reason, source of an event
+  refused = 5,  ///< body: session, first and last sequence, reason, source of consecutive events
   source = 6,   ///< name: a $SYS.source topic; body: the event
 };
 
@@ -53,7 +53,8 @@ class BatchWriter {
 
   void add_join(std::uint64_t replaces);
   void add_leave();
-  /// Copies an entry. `user` and `peer`: where it comes from.
+  /// Copies an entry. `user` and `peer`: where it comes from. Refusals of consecutive sequences are one
+  /// entry: a flood of them does not fill the log.
   void add(const LogEntry& entry, std::string_view user, Peer peer);
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.size(); }
@@ -67,6 +68,7 @@ class BatchWriter {
  private:
   void put_item(BatchItemKind kind, bool has_session, std::string_view name, std::size_t body_bytes);
   void put_from(std::string_view user, Peer peer);
+  void put_refused(const LogEntry& entry);
   void begin();
 
   std::string broker_;
@@ -75,6 +77,7 @@ class BatchWriter {
   bool has_from_{};
   std::string user_;  ///< of the last `from`
   Peer peer_{};
+  std::size_t refused_at_{};  ///< where the body of a `refused` begins, if that is the last entry
 };
 
 /// Reads a batch. The default has no entries.

@@ -29,8 +29,10 @@ struct LogEntry {
   Kind kind{Kind::event};
   Refusal refused{Refusal::none};  ///< why stage 1 has refused it
   bool has_session{};              ///< its sequence counts in the session that `view` names
-  UserNumber user{no_user};        ///< who has sent it
-  Peer peer{};                     ///< by which connection; used if `message` is nullptr
+  /// refused: how many events of the session with consecutive sequences, of which `view` is the last.
+  std::uint64_t refusals{1};
+  UserNumber user{no_user};  ///< who has sent it
+  Peer peer{};               ///< by which connection; used if `message` is nullptr
   /// The message that it came in, if this process has received it and applies it at once.
   zmq::message_t* message{};
   /// The topic's entry, if it is known. Set when the entry is admitted.

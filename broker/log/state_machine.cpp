@@ -85,14 +85,15 @@ StateMachine::Outcome StateMachine::admit(LogEntry& entry) {
   // A session that is new here may have begun at another broker: its first number proves no loss. Neither do
   // numbers that the session does not use.
   const bool counts = event.after_sequence == 0;
-  if (!is_new && counts && event.sequence > seen) outcome.lost = event.sequence - seen - 1;
+  const std::uint64_t first = event.sequence - (entry.refusals - 1);
+  if (!is_new && counts && first > seen) outcome.lost = first - seen - 1;
   if (session.connections == 0 || peer != session.peer) change_connection(session, peer, entry.message);
   if (found == Refusal::none) {
     session.sequence = event.sequence;
   } else {
     session.refused_sequence = std::max(session.refused_sequence, event.sequence);
     session.refused_reason = static_cast<std::uint8_t>(found);
-    ++session.refused;
+    session.refused += entry.refusals;
   }
   // Whoever sends refused events only cannot fill the table.
   if (session.sequence == 0) state_.sessions.evict_first();

@@ -93,6 +93,34 @@ TEST(Batch, AWriterBeginsAgainAfterEachBatch) {
   EXPECT_EQ(first, second) << "the second one says whom its event comes from, too";
 }
 
+TEST(Batch, RefusalsOfConsecutiveSequencesAreOneEntry) {
+  BatchWriter writer("h1");
+  const auto refuse = [&](std::uint64_t session, std::uint64_t sequence, Refusal refusal) {
+    MadeEntry refused(LogEntry::Kind::refused, "", event_bytes("s", session, sequence, "x"));
+    refused.entry.refused = refusal;
+    writer.add(refused.entry, "", Peer{1});
+  };
+  for (std::uint64_t sequence = 5; sequence < 1'000; ++sequence) refuse(1, sequence, Refusal::bad_topic);
+  refuse(1, 1'000, Refusal::too_large);
+  EXPECT_LT(writer.bytes(), 200u);
+  refuse(1, 1'002, Refusal::too_large);
+  refuse(2, 1'003, Refusal::too_large);
+  const std::string bytes = writer.finish(header());
+  Access users;
+  CommittedBatch batch(*BatchReader::open(bytes), users, 0, false);
+  LogEntry entry;
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.view->sequence, 1'000u);
+  EXPECT_EQ(entry.refusals, 996u);
+  EXPECT_EQ(entry.refused, Refusal::too_large);
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.view->sequence, 1'002u);
+  EXPECT_EQ(entry.refusals, 1u);
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.view->session, 2u);
+  EXPECT_FALSE(batch.next(entry));
+}
+
 TEST(Batch, NoDamageIsAccepted) {
   const std::string good = a_batch();
   for (std::size_t at = 0; at < good.size(); ++at) {
